@@ -1,0 +1,2 @@
+//! twistor: an event-driven network framework with Twisted's vocabulary.
+#![forbid(unsafe_code)]

@@ -1,0 +1,3 @@
+//! The `twistor` command.
+#![forbid(unsafe_code)]
+fn main() {}
