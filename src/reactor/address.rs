@@ -166,9 +166,7 @@ impl FromStr for ListenTcp {
         let (host, port) = split(text)?;
         let ip = match host {
             "localhost" => IpAddr::V4(Ipv4Addr::LOCALHOST),
-            _ => host
-                .parse()
-                .map_err(|_| bad(text, "the host to listen on has to be an IP address"))?,
+            _ => host.parse().map_err(|_| bad(text, "the host to listen on has to be an IP address"))?,
         };
         Ok(ListenTcp::new((ip, port)))
     }

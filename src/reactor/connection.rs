@@ -63,15 +63,12 @@ impl State {
     /// Whether what comes is read.
     pub(crate) fn reads(self) -> bool {
         match self {
-            State::Open
-            | State::OutputClosing
-            | State::OutputClosed
-            | State::Broken
-            | State::Lingering => true,
-            State::InputClosed
-            | State::InputClosedOutputClosing
-            | State::Closing { .. }
-            | State::Lost => false,
+            State::Open | State::OutputClosing | State::OutputClosed | State::Broken | State::Lingering => {
+                true
+            }
+            State::InputClosed | State::InputClosedOutputClosing | State::Closing { .. } | State::Lost => {
+                false
+            }
         }
     }
 

@@ -181,20 +181,14 @@ impl Reactor {
     ///
     /// # Errors
     /// [`Error::BadAddress`]; [`Error::Finished`] when the reactor has stopped.
-    pub fn connect_tcp<A>(
-        &mut self,
-        address: A,
-        factory: impl ClientFactory,
-    ) -> Result<ConnectorId>
+    pub fn connect_tcp<A>(&mut self, address: A, factory: impl ClientFactory) -> Result<ConnectorId>
     where
         A: TryInto<ConnectTcp>,
         A::Error: Into<Error>,
     {
         let options = address.try_into().map_err(Into::into)?;
         let destination = options.to_string();
-        options
-            .check()
-            .map_err(|why| Error::BadAddress(BadAddress { text: destination.clone(), why }))?;
+        options.check().map_err(|why| Error::BadAddress(BadAddress { text: destination.clone(), why }))?;
         if !self.begins_new_things() {
             return Err(Error::Finished);
         }
@@ -240,7 +234,9 @@ impl Reactor {
     }
 
     pub(crate) fn begin_to_connect(&mut self, token: Token) {
-        let Some(slot) = self.sources.connector_mut(token) else { return };
+        let Some(slot) = self.sources.connector_mut(token) else {
+            return;
+        };
         if !matches!(slot.phase, Phase::Starting | Phase::Waiting(_)) {
             return;
         }
@@ -255,7 +251,9 @@ impl Reactor {
             factory.started_connecting(&mut Connector { reactor, token });
         });
         let now = self.now();
-        let Some(slot) = self.sources.connector_mut(token) else { return };
+        let Some(slot) = self.sources.connector_mut(token) else {
+            return;
+        };
         if slot.phase != Phase::Starting {
             return;
         }
@@ -276,7 +274,9 @@ impl Reactor {
     }
 
     fn resolved(&mut self, token: Token, attempt: u32, found: Result<Vec<SocketAddr>, Reason>) {
-        let Some(slot) = self.sources.connector_mut(token) else { return };
+        let Some(slot) = self.sources.connector_mut(token) else {
+            return;
+        };
         if slot.attempt != attempt || slot.phase != Phase::Resolving {
             return;
         }
@@ -293,7 +293,9 @@ impl Reactor {
     /// Begins with the next address; without one the attempt has failed, for `last`.
     fn try_next_address(&mut self, token: Token, mut last: Option<Reason>) {
         while let Some(slot) = self.sources.connector_mut(token) {
-            let Some(address) = slot.addresses.pop_front() else { break };
+            let Some(address) = slot.addresses.pop_front() else {
+                break;
+            };
             let open = Open::TcpConnect {
                 address,
                 bind: slot.options.bind,
@@ -335,7 +337,11 @@ impl Reactor {
             Some(reason) => reason,
             None => match self.net.peer_address(attempt) {
                 // Not yet: an event that says nothing.
-                Err(error) if error.kind() == io::ErrorKind::NotConnected && !ready.has(Ready::READ_CLOSED) => return,
+                Err(error)
+                    if error.kind() == io::ErrorKind::NotConnected && !ready.has(Ready::READ_CLOSED) =>
+                {
+                    return;
+                }
                 Err(error) => Reason::of_connect(&error, "connect"),
                 // A port that nobody listens on can connect to itself, when it lies where the system takes local ports from.
                 Ok(peer) => match self.net.local_address(attempt) {
@@ -351,7 +357,9 @@ impl Reactor {
 
     fn connected(&mut self, token: Token, connector: Token, peer: SocketAddr, ready: Ready) {
         self.statistics.connects += 1;
-        let Some(slot) = self.sources.connector_mut(connector) else { return };
+        let Some(slot) = self.sources.connector_mut(connector) else {
+            return;
+        };
         slot.phase = Phase::Connected(token);
         slot.addresses.clear();
         let (nodelay, keepalive) = (slot.options.nodelay, slot.options.keepalive);
@@ -399,7 +407,9 @@ impl Reactor {
 
     /// Ends whatever the connector is about.
     fn abandon_attempt(&mut self, token: Token) {
-        let Some(slot) = self.sources.connector_mut(token) else { return };
+        let Some(slot) = self.sources.connector_mut(token) else {
+            return;
+        };
         slot.addresses.clear();
         if let Some(timeout) = slot.timeout.take() {
             self.timers.cancel(timeout);
@@ -431,7 +441,9 @@ impl Reactor {
 
     /// The connection of a connector was lost; its protocol knows already.
     pub(crate) fn connector_lost(&mut self, token: Token, connection: Token, reason: &Reason) {
-        let Some(slot) = self.sources.connector_mut(token) else { return };
+        let Some(slot) = self.sources.connector_mut(token) else {
+            return;
+        };
         if slot.phase != Phase::Connected(connection) {
             return;
         }
@@ -444,7 +456,9 @@ impl Reactor {
 
     /// A connector that does nothing any more goes.
     pub(crate) fn release_connector(&mut self, token: Token) {
-        let Some(slot) = self.sources.connector(token) else { return };
+        let Some(slot) = self.sources.connector(token) else {
+            return;
+        };
         if slot.phase != Phase::Disconnected {
             return;
         }

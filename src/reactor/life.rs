@@ -80,11 +80,17 @@ pub(crate) enum Life {
     Starting,
     Running,
     /// Told to stop; the next turn begins to.
-    StopAsked { graceful: bool },
+    StopAsked {
+        graceful: bool,
+    },
     /// Triggers before the shutdown hold it up, perhaps.
-    Stopping { graceful: bool },
+    Stopping {
+        graceful: bool,
+    },
     /// Connections close; at the latest until then.
-    Draining { until: Instant },
+    Draining {
+        until: Instant,
+    },
     /// Connections are being lost; nothing new can begin.
     Ending,
     Finished,
@@ -129,11 +135,7 @@ impl Reactor {
     ///
     /// # Errors
     /// [`Error::System`] when the system does not let the signal be handled.
-    pub fn on_signal(
-        &mut self,
-        signal: Signal,
-        handler: impl FnMut(&mut Reactor) + 'static,
-    ) -> Result<()> {
+    pub fn on_signal(&mut self, signal: Signal, handler: impl FnMut(&mut Reactor) + 'static) -> Result<()> {
         self.signal_handlers.push((signal, Some(Box::new(handler))));
         self.watch_signals()
     }
@@ -141,10 +143,7 @@ impl Reactor {
     /// Whether it runs: from after the triggers before the startup to those during the shutdown.
     pub fn running(&self) -> bool {
         match self.life {
-            Life::Running
-            | Life::StopAsked { .. }
-            | Life::Stopping { .. }
-            | Life::Draining { .. } => true,
+            Life::Running | Life::StopAsked { .. } | Life::Stopping { .. } | Life::Draining { .. } => true,
             Life::New | Life::Starting | Life::Ending | Life::Finished => false,
         }
     }
@@ -305,7 +304,9 @@ impl Reactor {
     pub(crate) fn signal_came(&mut self, signal: Signal) {
         let mut handled = false;
         for index in 0..self.signal_handlers.len() {
-            let Some((wanted, handler)) = self.signal_handlers.get_mut(index) else { break };
+            let Some((wanted, handler)) = self.signal_handlers.get_mut(index) else {
+                break;
+            };
             if *wanted != signal {
                 continue;
             }

@@ -124,7 +124,9 @@ impl Reactor {
     }
 
     pub(crate) fn start_listener_factory(&mut self, token: Token) {
-        let Some(listener) = self.sources.listener_mut(token) else { return };
+        let Some(listener) = self.sources.listener_mut(token) else {
+            return;
+        };
         if listener.started {
             return;
         }
@@ -206,8 +208,7 @@ impl Reactor {
             return;
         }
         self.statistics.accepts += 1;
-        let inserted =
-            self.sources.insert(Source::Connection(Connection::new(peer.clone(), listener)));
+        let inserted = self.sources.insert(Source::Connection(Connection::new(peer.clone(), listener)));
         debug_assert_eq!(inserted, token);
         if let Some(state) = self.sources.listener_mut(listener) {
             let (nodelay, keepalive) = (state.options.nodelay, state.options.keepalive);
@@ -300,7 +301,9 @@ impl Reactor {
     /// At most once a second for each listener.
     fn log_accept_error(&mut self, token: Token, what: &str, error: &io::Error) {
         let now = self.now();
-        let Some(listener) = self.sources.listener_mut(token) else { return };
+        let Some(listener) = self.sources.listener_mut(token) else {
+            return;
+        };
         if listener.logged.is_some_and(|last| now - last < std::time::Duration::from_secs(1)) {
             return;
         }

@@ -30,9 +30,7 @@ pub use self::connector::{Connector, ConnectorId, ConnectorState};
 pub use self::error::{BadAddress, Error, JobPanicked, Result};
 pub use self::life::{Hold, Phase, SystemEvent, TriggerId};
 pub use self::listener::Listener;
-pub use self::protocol::{
-    ClientFactory, Factory, Producer, ProducerKind, Protocol, Shared, factory, shared,
-};
+pub use self::protocol::{ClientFactory, Factory, Producer, ProducerKind, Protocol, Shared, factory, shared};
 pub use self::reason::{Reason, SystemError};
 pub use self::remote::Remote;
 pub use self::settings::Settings;
@@ -232,11 +230,7 @@ impl Reactor {
     /// reactor.run()?;
     /// # Ok::<(), twistor::Error>(())
     /// ```
-    pub fn call_later(
-        &mut self,
-        delay: Duration,
-        call: impl FnOnce(&mut Reactor) + 'static,
-    ) -> DelayedCall {
+    pub fn call_later(&mut self, delay: Duration, call: impl FnOnce(&mut Reactor) + 'static) -> DelayedCall {
         let at = self.now() + delay;
         self.timers.set(at, TimedCall::Reactor(Box::new(call)))
     }

@@ -82,11 +82,7 @@ pub(crate) fn find<P: 'static>(protocol: &mut dyn Protocol) -> Option<&mut P> {
 /// Every `FnMut() -> impl Protocol` is one; [`factory`] makes one of a closure that looks at the peer.
 pub trait Factory: 'static {
     /// The protocol for a connection with `peer`; `None` closes it at once, and nothing else is called.
-    fn build_protocol(
-        &mut self,
-        reactor: &mut Reactor,
-        peer: &Address,
-    ) -> Option<Box<dyn Protocol>>;
+    fn build_protocol(&mut self, reactor: &mut Reactor, peer: &Address) -> Option<Box<dyn Protocol>>;
 
     /// Before its first use by a listener or connector. (Twisted: `doStart`, `startFactory`.)
     fn start_factory(&mut self, reactor: &mut Reactor) {
@@ -152,9 +148,7 @@ where
 /// reactor.listen_tcp("127.0.0.1:0", local)?;
 /// # Ok::<(), twistor::Error>(())
 /// ```
-pub fn factory<P: Protocol>(
-    build: impl FnMut(&Address) -> Option<P> + 'static,
-) -> impl ClientFactory {
+pub fn factory<P: Protocol>(build: impl FnMut(&Address) -> Option<P> + 'static) -> impl ClientFactory {
     Choosing(build)
 }
 
@@ -217,11 +211,7 @@ impl<F> Clone for Shared<F> {
 }
 
 impl<F: Factory> Factory for Shared<F> {
-    fn build_protocol(
-        &mut self,
-        reactor: &mut Reactor,
-        peer: &Address,
-    ) -> Option<Box<dyn Protocol>> {
+    fn build_protocol(&mut self, reactor: &mut Reactor, peer: &Address) -> Option<Box<dyn Protocol>> {
         self.0.try_borrow_mut().ok()?.factory.build_protocol(reactor, peer)
     }
 

@@ -96,7 +96,9 @@ impl fmt::Display for Reason {
             Reason::BufferLimit(limit) => {
                 write!(f, "connection aborted: more than {limit} bytes waited to be sent")
             }
-            Reason::Panicked(text) => write!(f, "connection aborted: its protocol panicked: {text}"),
+            Reason::Panicked(text) => {
+                write!(f, "connection aborted: its protocol panicked: {text}")
+            }
             Reason::Stopped => f.write_str("connection aborted: the reactor stopped"),
             Reason::Refused(_) => f.write_str("connection refused"),
             Reason::TimedOut(limit) => write!(f, "no connection within {limit:?}"),

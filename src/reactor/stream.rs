@@ -15,7 +15,9 @@ impl Reactor {
     /// The kernel has news of a connection.
     #[inline]
     pub(crate) fn connection_ready(&mut self, token: Token, ready: Ready) {
-        let Some(connection) = self.sources.connection_mut(token) else { return };
+        let Some(connection) = self.sources.connection_mut(token) else {
+            return;
+        };
         connection.readable |= ready.has(Ready::READABLE);
         connection.read_closed |= ready.has(Ready::READ_CLOSED);
         // First, because it frees memory and lets a close come to its end.
@@ -80,7 +82,9 @@ impl Reactor {
     }
 
     fn input_ended(&mut self, token: Token) {
-        let Some(connection) = self.sources.connection_mut(token) else { return };
+        let Some(connection) = self.sources.connection_mut(token) else {
+            return;
+        };
         let next = match connection.state {
             State::Open => State::InputClosed,
             State::OutputClosing => State::InputClosedOutputClosing,
@@ -91,10 +95,9 @@ impl Reactor {
                 return self.lose(token, reason.unwrap_or(Reason::Done));
             }
             State::Lingering => return self.end_lingering(token),
-            State::InputClosed
-            | State::InputClosedOutputClosing
-            | State::Closing { .. }
-            | State::Lost => return,
+            State::InputClosed | State::InputClosedOutputClosing | State::Closing { .. } | State::Lost => {
+                return;
+            }
         };
         connection.state = next;
         self.call_protocol(token, Place::ReadConnectionLost, |protocol, transport| {
@@ -103,7 +106,9 @@ impl Reactor {
     }
 
     fn input_failed(&mut self, token: Token, error: &io::Error) {
-        let Some(connection) = self.sources.connection_mut(token) else { return };
+        let Some(connection) = self.sources.connection_mut(token) else {
+            return;
+        };
         match connection.state {
             State::Lingering => self.end_lingering(token),
             State::Broken => self.input_ended(token),
@@ -124,7 +129,9 @@ impl Reactor {
     /// The turn of those that were queued.
     pub(crate) fn run_ready(&mut self, count: usize) {
         for _ in 0..count {
-            let Some(token) = self.ready.pop_front() else { break };
+            let Some(token) = self.ready.pop_front() else {
+                break;
+            };
             match self.sources.get_mut(token) {
                 Some(Source::Connection(connection)) => {
                     connection.queued = false;
@@ -145,7 +152,9 @@ impl Reactor {
 impl Reactor {
     #[inline]
     pub(crate) fn write(&mut self, token: Token, data: &[u8]) {
-        let Some(connection) = self.sources.connection_mut(token) else { return };
+        let Some(connection) = self.sources.connection_mut(token) else {
+            return;
+        };
         if !connection.state.takes_writes() || data.is_empty() {
             return;
         }
@@ -183,7 +192,9 @@ impl Reactor {
     /// broken: they have no future.
     #[inline]
     fn send(&mut self, token: Token, data: &[u8]) -> usize {
-        let Some(connection) = self.sources.connection_mut(token) else { return data.len() };
+        let Some(connection) = self.sources.connection_mut(token) else {
+            return data.len();
+        };
         if !connection.state.sends() {
             return data.len();
         }
@@ -222,7 +233,9 @@ impl Reactor {
     /// Keeps bytes until the system takes them.
     fn keep(&mut self, token: Token, data: &[u8]) {
         let limit = self.settings.buffer_limit;
-        let Some(connection) = self.sources.connection_mut(token) else { return };
+        let Some(connection) = self.sources.connection_mut(token) else {
+            return;
+        };
         if connection.unsent() > limit {
             self.statistics.buffer_limits += 1;
             self.lose(token, Reason::BufferLimit(limit));
@@ -316,7 +329,9 @@ impl Reactor {
     /// Whether a water mark was crossed.
     pub(crate) fn weigh(&mut self, token: Token) {
         let defaults = (self.settings.high_water, self.settings.low_water);
-        let Some(connection) = self.sources.connection_mut(token) else { return };
+        let Some(connection) = self.sources.connection_mut(token) else {
+            return;
+        };
         let (high, low) = connection.water_marks().unwrap_or(defaults);
         let unsent = connection.unsent();
         if !connection.writing_paused && unsent > high {
@@ -331,7 +346,9 @@ impl Reactor {
 
     fn output_failed(&mut self, token: Token, error: &io::Error) {
         let reason = Reason::Lost(SystemError::new("send", error));
-        let Some(connection) = self.sources.connection_mut(token) else { return };
+        let Some(connection) = self.sources.connection_mut(token) else {
+            return;
+        };
         connection.outgoing = Vec::new();
         connection.sent = 0;
         if connection.state.reads() && !connection.reading_paused {
@@ -366,7 +383,9 @@ impl Reactor {
 
     /// Asks a pull producer for its next piece.
     pub(crate) fn pull(&mut self, token: Token) {
-        let Some(connection) = self.sources.connection(token) else { return };
+        let Some(connection) = self.sources.connection(token) else {
+            return;
+        };
         if connection.unsent() > 0 {
             // It is asked when that is sent.
             return;
@@ -391,13 +410,17 @@ impl Reactor {
         kind: ProducerKind,
         call: impl FnOnce(&mut dyn super::Producer, &mut Transport<'_>),
     ) -> bool {
-        let Some(connection) = self.sources.connection_mut(token) else { return false };
+        let Some(connection) = self.sources.connection_mut(token) else {
+            return false;
+        };
         let lost = connection.state == State::Lost;
         let registered = connection.rare.as_mut().and_then(|rare| rare.producer.as_mut());
         let Some(registered) = registered.filter(|registered| registered.kind == kind && !lost) else {
             return false;
         };
-        let Some(mut producer) = registered.producer.take() else { return false };
+        let Some(mut producer) = registered.producer.take() else {
+            return false;
+        };
         self.enter(token, Place::Producer, |transport| call(&mut *producer, transport));
         let place = self.sources.connection_mut(token).and_then(|connection| {
             let registered = connection.rare.as_mut()?.producer.as_mut()?;
@@ -417,7 +440,9 @@ impl Reactor {
 
 impl Reactor {
     pub(crate) fn begin_connection(&mut self, token: Token, protocol: Box<dyn Protocol>) {
-        let Some(connection) = self.sources.connection_mut(token) else { return };
+        let Some(connection) = self.sources.connection_mut(token) else {
+            return;
+        };
         connection.protocol = Some(protocol);
         self.call_protocol(token, Place::ConnectionMade, |protocol, transport| {
             protocol.connection_made(transport);
@@ -432,11 +457,15 @@ impl Reactor {
         place: Place,
         call: impl FnOnce(&mut dyn Protocol, &mut Transport<'_>),
     ) {
-        let Some(connection) = self.sources.connection_mut(token) else { return };
+        let Some(connection) = self.sources.connection_mut(token) else {
+            return;
+        };
         if connection.state == State::Lost {
             return;
         }
-        let Some(mut protocol) = connection.protocol.take() else { return };
+        let Some(mut protocol) = connection.protocol.take() else {
+            return;
+        };
         self.enter(token, place, |transport| call(&mut *protocol, transport));
         if let Some(connection) = self.sources.connection_mut(token) {
             connection.protocol = Some(protocol);
@@ -479,7 +508,9 @@ impl Reactor {
 
 impl Reactor {
     pub(crate) fn lose_connection(&mut self, token: Token, within: Option<Duration>) {
-        let Some(connection) = self.sources.connection_mut(token) else { return };
+        let Some(connection) = self.sources.connection_mut(token) else {
+            return;
+        };
         let eof = match connection.state {
             State::Open | State::OutputClosing | State::OutputClosed => false,
             State::InputClosed | State::InputClosedOutputClosing => true,
@@ -501,7 +532,9 @@ impl Reactor {
     }
 
     pub(crate) fn lose_write_connection(&mut self, token: Token) {
-        let Some(connection) = self.sources.connection_mut(token) else { return };
+        let Some(connection) = self.sources.connection_mut(token) else {
+            return;
+        };
         connection.state = match connection.state {
             State::Open => State::OutputClosing,
             State::InputClosed => State::InputClosedOutputClosing,
@@ -527,7 +560,9 @@ impl Reactor {
 
     /// Takes the next step of a connection that closes, if it can be taken.
     fn advance(&mut self, token: Token) {
-        let Some(connection) = self.sources.connection_mut(token) else { return };
+        let Some(connection) = self.sources.connection_mut(token) else {
+            return;
+        };
         let waits = connection.unsent() > 0 || connection.has_producer();
         match connection.state {
             State::OutputClosing | State::InputClosedOutputClosing if !waits => {
@@ -581,7 +616,9 @@ impl Reactor {
 
     /// Bytes went: the limit of a connection on its way out begins anew.
     fn note_progress(&mut self, token: Token) {
-        let Some(connection) = self.sources.connection(token) else { return };
+        let Some(connection) = self.sources.connection(token) else {
+            return;
+        };
         if let Some(closing) = connection.rare.as_ref().and_then(|rare| rare.closing) {
             let at = self.now() + closing.limit;
             self.timers.reset(closing.timer, closing.last.map_or(at, |last| at.min(last)));
@@ -590,9 +627,13 @@ impl Reactor {
 
     pub(crate) fn close_limit_reached(&mut self, token: Token) {
         let now = self.now();
-        let Some(connection) = self.sources.connection_mut(token) else { return };
+        let Some(connection) = self.sources.connection_mut(token) else {
+            return;
+        };
         let unsent = connection.unsent();
-        let Some(closing) = connection.rare().closing.take() else { return };
+        let Some(closing) = connection.rare().closing.take() else {
+            return;
+        };
         let over = closing.last.is_some_and(|last| last <= now);
         match connection.state {
             State::Lingering => self.end_lingering(token),
@@ -617,7 +658,9 @@ impl Reactor {
     }
 
     fn end(&mut self, token: Token, reason: Reason, farewell: Farewell) {
-        let Some(connection) = self.sources.connection_mut(token) else { return };
+        let Some(connection) = self.sources.connection_mut(token) else {
+            return;
+        };
         if matches!(connection.state, State::Lost | State::Lingering) {
             return;
         }
@@ -630,7 +673,9 @@ impl Reactor {
     /// Tells everyone whom it concerns that a connection is lost, and frees its slot.
     pub(crate) fn deliver_loss(&mut self, token: Token, reason: &Reason, farewell: Farewell) {
         self.statistics.losses += 1;
-        let Some(connection) = self.sources.connection_mut(token) else { return };
+        let Some(connection) = self.sources.connection_mut(token) else {
+            return;
+        };
         let origin = connection.origin;
         let protocol = connection.protocol.take();
         let (mut timers, mut closing, mut producer) = (Vec::new(), None, None);
@@ -678,7 +723,9 @@ impl Reactor {
     /// Our FIN is out. Closing now would answer what still comes with a reset, which could destroy what
     /// the peer has not read yet.
     fn begin_lingering(&mut self, token: Token) {
-        let Some(connection) = self.sources.connection_mut(token) else { return };
+        let Some(connection) = self.sources.connection_mut(token) else {
+            return;
+        };
         connection.state = State::Lingering;
         connection.readable = true;
         let linger = self.settings.linger;
@@ -688,7 +735,9 @@ impl Reactor {
     }
 
     pub(crate) fn end_lingering(&mut self, token: Token) {
-        let Some(connection) = self.sources.connection_mut(token) else { return };
+        let Some(connection) = self.sources.connection_mut(token) else {
+            return;
+        };
         if connection.state != State::Lingering {
             return;
         }

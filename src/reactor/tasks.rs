@@ -61,7 +61,9 @@ impl Reactor {
     /// Does what waits now; what that queues waits for the next turn.
     pub(crate) fn run_tasks(&mut self) {
         for _ in 0..self.tasks.queue.len() {
-            let Some(task) = self.tasks.queue.pop_front() else { break };
+            let Some(task) = self.tasks.queue.pop_front() else {
+                break;
+            };
             match task {
                 Task::Lost(token, reason, farewell) => self.deliver_loss(token, &reason, farewell),
                 Task::PauseWriting(token) => self.tell_to_pause(token),

@@ -65,8 +65,7 @@ impl<C> Timers<C> {
         self.generation = self.generation.wrapping_add(1);
         let generation = self.generation;
         let position = self.heap.len();
-        let entry =
-            Entry { at, sequence, generation, position: position as u32, call };
+        let entry = Entry { at, sequence, generation, position: position as u32, call };
         let index = self.entries.insert(entry) as u32;
         self.heap.push(Due { at, sequence, entry: index });
         self.rise(position);
@@ -82,7 +81,9 @@ impl<C> Timers<C> {
     /// Gives a call another time; `false` when it was called or cancelled before.
     pub(crate) fn reset(&mut self, name: DelayedCall, at: Instant) -> bool {
         let sequence = self.sequence;
-        let Some(entry) = self.entry_mut(name) else { return false };
+        let Some(entry) = self.entry_mut(name) else {
+            return false;
+        };
         entry.at = at;
         entry.sequence = sequence;
         let position = entry.position as usize;
@@ -132,15 +133,11 @@ impl<C> Timers<C> {
     }
 
     fn entry(&self, name: DelayedCall) -> Option<&Entry<C>> {
-        self.entries
-            .get(name.index as usize)
-            .filter(|entry| entry.generation == name.generation)
+        self.entries.get(name.index as usize).filter(|entry| entry.generation == name.generation)
     }
 
     fn entry_mut(&mut self, name: DelayedCall) -> Option<&mut Entry<C>> {
-        self.entries
-            .get_mut(name.index as usize)
-            .filter(|entry| entry.generation == name.generation)
+        self.entries.get_mut(name.index as usize).filter(|entry| entry.generation == name.generation)
     }
 
     /// Takes the call at a place of the heap; the last one fills the gap.
@@ -176,7 +173,9 @@ impl<C> Timers<C> {
         loop {
             let first = position * FAN + 1;
             let last = (first + FAN).min(self.heap.len());
-            let Some(least) = (first..last).min_by_key(|&child| self.heap[child]) else { break };
+            let Some(least) = (first..last).min_by_key(|&child| self.heap[child]) else {
+                break;
+            };
             if due < self.heap[least] {
                 break;
             }

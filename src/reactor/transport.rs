@@ -6,9 +6,7 @@ use std::time::Duration;
 use super::connection::{Rare, Registered};
 use super::protocol::find;
 use super::tasks::Task;
-use super::{
-    Address, DelayedCall, Error, Producer, ProducerKind, Reactor, Result, TimedCall,
-};
+use super::{Address, DelayedCall, Error, Producer, ProducerKind, Reactor, Result, TimedCall};
 use crate::net::{Instant, SocketOption, Token};
 
 /// A connection by name: it can be kept, sent to other places of the program, and used after the
@@ -163,11 +161,7 @@ impl Transport<'_> {
     ///
     /// # Errors
     /// [`Error::ProducerRegistered`] when there is one.
-    pub fn register_producer(
-        &mut self,
-        producer: impl Producer,
-        kind: ProducerKind,
-    ) -> Result<()> {
+    pub fn register_producer(&mut self, producer: impl Producer, kind: ProducerKind) -> Result<()> {
         let mut producer: Box<dyn Producer> = Box::new(producer);
         let token = self.token;
         let reactor = &mut *self.reactor;
@@ -277,7 +271,5 @@ impl Transport<'_> {
 }
 
 /// What a connection's addresses are when it is gone.
-const NOWHERE: Address = Address::Tcp(std::net::SocketAddr::new(
-    std::net::IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED),
-    0,
-));
+const NOWHERE: Address =
+    Address::Tcp(std::net::SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED), 0));

@@ -109,14 +109,18 @@ impl Reactor {
 
     /// Runs the calls that are due. Those that they set, however soon, wait for the next turn.
     fn run_timers(&mut self) {
-        let Some(next) = self.timers.next() else { return };
+        let Some(next) = self.timers.next() else {
+            return;
+        };
         let now = self.now();
         if next > now {
             return;
         }
         let before = self.timers.sequence();
         for _ in 0..self.settings.timers_per_turn {
-            let Some((_, call)) = self.timers.pop(now, before) else { return };
+            let Some((_, call)) = self.timers.pop(now, before) else {
+                return;
+            };
             match call {
                 TimedCall::Reactor(call) => {
                     self.statistics.timed_calls += 1;

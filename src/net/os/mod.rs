@@ -16,8 +16,8 @@ use self::pool::Pool;
 use self::signals::Watched;
 use self::sockets::{Kind, Sockets};
 use super::{
-    Accepted, Answer, Close, Event, Instant, Job, Net, Open, OpenError, Ready, SocketOption, Step,
-    Token, Wake, Watch,
+    Accepted, Answer, Close, Event, Instant, Job, Net, Open, OpenError, Ready, SocketOption, Step, Token,
+    Wake, Watch,
 };
 
 /// The sizes that a reactor's settings decide.
@@ -88,8 +88,7 @@ impl Net for Os {
     fn random(&mut self) -> u64 {
         if self.random.len() < 8 {
             self.random.resize(RANDOM_BLOCK, 0);
-            let filled =
-                rustix::rand::getrandom(&mut self.random, rustix::rand::GetRandomFlags::empty());
+            let filled = rustix::rand::getrandom(&mut self.random, rustix::rand::GetRandomFlags::empty());
             if filled != Ok(RANDOM_BLOCK) {
                 // Before the kernel's pool is up, or without the call: std's hasher keys are seeded
                 // from the best source that it knows.
@@ -131,7 +130,9 @@ impl Net for Os {
             self.spare = reserve();
             return 0;
         }
-        let Ok(listener) = self.sockets.listener(listener) else { return 0 };
+        let Ok(listener) = self.sockets.listener(listener) else {
+            return 0;
+        };
         let shed = (0..most).take_while(|_| listener.accept().is_ok()).count();
         self.spare = reserve();
         shed

@@ -38,8 +38,7 @@ struct State {
 
 impl Pool {
     pub(super) fn new(name: &'static str, threads: usize, queue: usize, patience: Duration) -> Pool {
-        let shared =
-            Shared { state: Mutex::default(), work: Condvar::new(), ended: Condvar::new() };
+        let shared = Shared { state: Mutex::default(), work: Condvar::new(), ended: Condvar::new() };
         Pool { shared: Arc::new(shared), name, threads: threads.max(1), queue, patience }
     }
 
@@ -49,9 +48,8 @@ impl Pool {
         let busy = state.jobs.len() >= state.idle;
         if busy && state.threads < self.threads {
             let shared = Arc::clone(&self.shared);
-            let started = thread::Builder::new()
-                .name(format!("twistor-{}", self.name))
-                .spawn(move || shared.serve());
+            let started =
+                thread::Builder::new().name(format!("twistor-{}", self.name)).spawn(move || shared.serve());
             match started {
                 Ok(_) => state.threads += 1,
                 Err(_) if state.threads > 0 => {}

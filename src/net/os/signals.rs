@@ -104,10 +104,7 @@ impl Handling {
     }
 }
 
-fn process_wide<R>(
-    signal: Signal,
-    change: impl FnOnce(&mut Handling) -> io::Result<R>,
-) -> io::Result<R> {
+fn process_wide<R>(signal: Signal, change: impl FnOnce(&mut Handling) -> io::Result<R>) -> io::Result<R> {
     static HANDLING: Mutex<BTreeMap<Signal, Handling>> = Mutex::new(BTreeMap::new());
     let mut all = HANDLING.lock().unwrap_or_else(PoisonError::into_inner);
     match all.entry(signal) {

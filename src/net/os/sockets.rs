@@ -36,9 +36,7 @@ impl Sockets {
 
     pub(super) fn stream(&self, token: Token) -> io::Result<&TcpStream> {
         match self.entries.get(token.index()) {
-            Some(Entry { generation, socket: Kind::Stream(stream) })
-                if *generation == token.generation() =>
-            {
+            Some(Entry { generation, socket: Kind::Stream(stream) }) if *generation == token.generation() => {
                 Ok(stream)
             }
             _ => Err(io::ErrorKind::NotFound.into()),
@@ -57,14 +55,14 @@ impl Sockets {
     }
 
     pub(super) fn local_address(&self, token: Token) -> io::Result<SocketAddr> {
-        self.stream(token)
-            .and_then(TcpStream::local_addr)
-            .or_else(|_| self.listener(token)?.local_addr())
+        self.stream(token).and_then(TcpStream::local_addr).or_else(|_| self.listener(token)?.local_addr())
     }
 
     /// Closing takes the descriptor out of the poll as well: no call of its own is needed.
     pub(super) fn close(&mut self, token: Token, how: Close) {
-        let Some(entry) = self.entries.get_mut(token.index()) else { return };
+        let Some(entry) = self.entries.get_mut(token.index()) else {
+            return;
+        };
         if entry.generation != token.generation() {
             return;
         }
@@ -99,7 +97,9 @@ pub(super) fn open(what: &Open) -> Result<Kind, OpenError> {
             match socket.connect(&(*address).into()) {
                 Ok(()) => {}
                 Err(error) if under_way(&error) => {}
-                Err(error) => return Err(OpenError { step: Step::Connect, error }),
+                Err(error) => {
+                    return Err(OpenError { step: Step::Connect, error });
+                }
             }
             Ok(Kind::Stream(TcpStream::from_std(socket.into())))
         }
@@ -122,11 +122,7 @@ fn under_way(error: &io::Error) -> bool {
         || matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted)
 }
 
-fn stream_socket(
-    address: &SocketAddr,
-    reuse_address: bool,
-    buffers: Buffers,
-) -> Result<Socket, OpenError> {
+fn stream_socket(address: &SocketAddr, reuse_address: bool, buffers: Buffers) -> Result<Socket, OpenError> {
     // `Socket::new` makes it close-on-exec.
     let domain = Domain::for_address(*address);
     let socket = at(Step::Socket, Socket::new(domain, Type::STREAM, Some(Protocol::TCP)))?;
