@@ -68,6 +68,13 @@ impl Transport<'_> {
         }
     }
 
+    /// How long the connection took to make, if this side made it. See
+    /// [`Connector::connect_time`](super::Connector::connect_time).
+    pub fn connect_time(&mut self) -> Option<Duration> {
+        let origin = self.reactor.sources.connection(self.token)?.origin;
+        self.reactor.connector(super::ConnectorId(origin))?.connect_time()
+    }
+
     /// The time, as [`Reactor::now`].
     pub fn now(&mut self) -> Instant {
         self.reactor.now()
