@@ -1,22 +1,26 @@
 //! The loop: reactor, connections, listeners, connectors, timers, and the vocabulary that protocols are written in.
 
 mod address;
+mod callbacks;
+mod closing;
 mod connection;
 mod connector;
 mod error;
 mod life;
 mod listener;
+mod producers;
 mod protocol;
+mod reading;
 mod reason;
 mod remote;
 mod settings;
 mod sources;
 mod statistics;
-mod stream;
 mod tasks;
 mod timers;
 mod transport;
 mod turn;
+mod writing;
 
 use std::cell::Cell;
 use std::collections::VecDeque;
