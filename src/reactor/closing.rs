@@ -66,6 +66,7 @@ impl Reactor {
             return;
         };
         let waits = connection.unsent() > 0 || connection.has_producer();
+        let limited = connection.rare.as_ref().is_some_and(|rare| rare.closing.is_some());
         match connection.state {
             State::OutputClosing | State::InputClosedOutputClosing if !waits => {
                 // A peer that is gone has no use for it; the read side will tell.
@@ -88,7 +89,7 @@ impl Reactor {
                 };
                 self.end(token, Reason::Done, farewell);
             }
-            State::Closing { .. } if connection.rare().closing.is_none() => {
+            State::Closing { .. } if !limited => {
                 let limit = self.settings.closing_limit;
                 self.limit_closing(token, limit, None);
             }
