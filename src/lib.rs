@@ -1,6 +1,6 @@
 //! twistor: an event-driven network framework with Twisted's vocabulary.
 #![forbid(unsafe_code)]
-#![warn(missing_docs)]
+#![warn(missing_docs, clippy::disallowed_methods)]
 
 mod net;
 mod reactor;
