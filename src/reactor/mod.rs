@@ -107,7 +107,7 @@ pub struct Reactor {
     default_signals: bool,
     inbox: Arc<Inbox>,
     /// Calls from threads taken out of the inbox, not yet run.
-    thread_calls: Vec<ThreadCall>,
+    thread_calls: VecDeque<ThreadCall>,
     jobs: Jobs,
     statistics: Statistics,
 }
@@ -188,7 +188,7 @@ impl Reactor {
             signal_handlers: Vec::new(),
             default_signals: false,
             inbox,
-            thread_calls: Vec::new(),
+            thread_calls: VecDeque::new(),
             jobs: Jobs::new(),
             statistics: Statistics::default(),
         }

@@ -86,10 +86,7 @@ impl Reactor {
             State::OutputClosing => State::InputClosedOutputClosing,
             // Both ways are shut: that is the end, whatever the protocol says to it.
             State::OutputClosed => State::Closing { eof: true },
-            State::Broken => {
-                let reason = connection.rare().broken.take();
-                return self.lose(token, reason.unwrap_or(Reason::Done));
-            }
+            State::Broken => return self.lose_broken(token),
             State::Lingering => return self.end_lingering(token),
             State::InputClosed | State::InputClosedOutputClosing | State::Closing { .. } | State::Lost => {
                 return;
@@ -99,6 +96,13 @@ impl Reactor {
         self.call_protocol(token, Place::ReadConnectionLost, |protocol, transport| {
             protocol.read_connection_lost(transport);
         });
+    }
+
+    /// A write had failed, and what came before it was delivered.
+    pub(super) fn lose_broken(&mut self, token: Token) {
+        let Some(connection) = self.sources.connection_mut(token) else { return };
+        let reason = connection.rare().broken.take();
+        self.lose(token, reason.unwrap_or(Reason::Done));
     }
 
     fn input_failed(&mut self, token: Token, error: &io::Error) {
