@@ -11,6 +11,7 @@ pub mod mio_echo;
 pub mod options;
 pub mod server;
 pub mod table;
+pub mod tool;
 
 /// Failures end a bench with a line on stderr; none is worth a type of its own.
 pub type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
