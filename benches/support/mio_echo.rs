@@ -6,14 +6,14 @@
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr};
+use std::os::fd::AsRawFd;
 
 use mio::event::Event;
 use mio::net::{TcpListener, TcpStream};
-use mio::{Events, Interest, Poll, Token, Waker};
+use mio::unix::SourceFd;
+use mio::{Events, Interest, Poll, Token};
 use slab::Slab;
 use socket2::{Domain, Socket, Type};
-
-use super::server;
 
 struct Connection {
     stream: TcpStream,
@@ -34,12 +34,12 @@ pub fn serve() -> io::Result<()> {
     let mut listener = listen()?;
     poll.registry()
         .register(&mut listener, LISTENER, Interest::READABLE)?;
-    let waker = Waker::new(poll.registry(), INPUT)?;
+    poll.registry().register(
+        &mut SourceFd(&io::stdin().as_raw_fd()),
+        INPUT,
+        Interest::READABLE,
+    )?;
     println!("{}", listener.local_addr()?.port());
-    server::when_input_closes(move || {
-        let _ = waker.wake(); // fails only when the loop is gone
-        std::mem::forget(waker); // its event must outlive it
-    });
 
     let mut connections = Slab::new();
     let mut events = Events::with_capacity(1024);

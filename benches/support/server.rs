@@ -1,9 +1,13 @@
 //! The servers that are measured: which there are, how one runs as a child process, and what `/proc` says of it.
+//!
+//! A server prints its port and ends when its standard input closes. One that can only wait for sockets prints a
+//! second port, for a connection that ends it when it closes. A thread that waits instead would cost every message:
+//! the C library and the kernel take shorter ways through a system call while a process has a single thread.
 
 use std::ffi::OsString;
 use std::fs;
-use std::io::{self, BufRead, BufReader, Read};
-use std::net::{Ipv4Addr, SocketAddr};
+use std::io::{BufRead, BufReader};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
@@ -23,6 +27,8 @@ pub enum Kind {
 /// A server in a child process. Dropping it ends the process.
 pub struct Server {
     child: Child,
+    /// The connection that keeps the server alive, where standard input does not.
+    lifeline: Option<TcpStream>,
     pub kind: Kind,
     pub address: SocketAddr,
 }
@@ -102,16 +108,30 @@ impl Server {
         if let Some(output) = child.stdout.take() {
             BufReader::new(output).read_line(&mut answer)?;
         }
+        let at = |port: u16| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
         let mut server = Server {
             child,
+            lifeline: None,
             kind,
-            address: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+            address: at(0),
         };
-        let port = answer
-            .trim()
-            .parse()
-            .map_err(|_| format!("the {} server printed no port: `{answer}`", kind.name()))?;
-        server.address.set_port(port);
+        let ports: std::result::Result<Vec<u16>, _> =
+            answer.split_whitespace().map(str::parse).collect();
+        match ports.as_deref() {
+            Ok(&[port]) => server.address = at(port),
+            Ok(&[port, lifeline]) => {
+                server.address = at(port);
+                server.lifeline = Some(TcpStream::connect(at(lifeline))?);
+            }
+            _ => {
+                return Err(format!(
+                    "the {} server printed no port: `{}`",
+                    kind.name(),
+                    answer.trim()
+                )
+                .into());
+            }
+        }
         Ok(server)
     }
 
@@ -167,9 +187,10 @@ impl Server {
         Ok(fs::read_dir(format!("/proc/{}/fd", self.child.id()))?.count())
     }
 
-    /// Ends the server as it should end, by closing its input, and waits: a tool around it writes its report then.
+    /// Ends the server as it should end, and waits: a tool around it writes its report then.
     pub fn stop(mut self) -> Result<()> {
         drop(self.child.stdin.take());
+        drop(self.lifeline.take());
         let start = Instant::now();
         while start.elapsed() < Duration::from_secs(30) {
             if let Some(status) = self.child.try_wait()? {
@@ -182,7 +203,7 @@ impl Server {
             thread::sleep(Duration::from_millis(1));
         }
         Err(format!(
-            "the {} server did not end when its input closed",
+            "the {} server did not end when it was told to",
             self.kind.name()
         )
         .into())
@@ -203,14 +224,6 @@ pub fn requested() -> Option<Result<()>> {
     let mut arguments = std::env::args().skip(1);
     (arguments.next()? == "--serve")
         .then(|| Kind::named(&arguments.next().unwrap_or_default()).and_then(Kind::serve))
-}
-
-/// Calls `then` on a thread of its own when standard input closes, which is how a server is told to end.
-pub fn when_input_closes(then: impl FnOnce() + Send + 'static) {
-    thread::spawn(move || {
-        let _ = io::stdin().read_to_end(&mut Vec::new()); // an error is an end too
-        then();
-    });
 }
 
 /// The compiled `epoll.c`; compiled at the first call. `None`, with a line on stderr, where that is not possible.
