@@ -32,7 +32,7 @@ fn bench(options: Options) -> support::Result<()> {
     let kinds = Kind::with_baseline(&options.servers);
     let mut samples: Vec<Vec<Samples>> = // by cell, then by server
         options.cells.iter().map(|_| kinds.iter().map(|_| Samples::default()).collect()).collect();
-    for round in 0..options.rounds {
+    for round in 0..options.rounds(5) {
         for (cell, samples) in options.cells.iter().zip(&mut samples) {
             for turn in 0..kinds.len() {
                 let index = (round + turn) % kinds.len();
@@ -41,7 +41,7 @@ fn bench(options: Options) -> support::Result<()> {
                     .map_err(|error| format!("{}, {cell}: {error}", kind.name()))?;
             }
         }
-        eprintln!("round {} of {}", round + 1, options.rounds);
+        eprintln!("round {} of {}", round + 1, options.rounds(5));
     }
     report(&options.cells, &kinds, &samples);
     Ok(())
@@ -51,61 +51,31 @@ fn sample(kind: Kind, cell: Cell, options: &Options, samples: &mut Samples) -> s
     let server = Server::start(kind)?;
     let outcome = load::run(&server, cell, Until::Elapsed(options.sample))?;
     server.stop()?;
-    samples
-        .cost
-        .push(outcome.cpu.as_secs_f64() * 1e6 / outcome.count as f64);
-    samples
-        .rate
-        .push(outcome.count as f64 / outcome.elapsed.as_secs_f64());
+    samples.cost.push(outcome.cpu.as_secs_f64() * 1e6 / outcome.count as f64);
+    samples.rate.push(outcome.count as f64 / outcome.elapsed.as_secs_f64());
     Ok(())
 }
 
 fn report(cells: &[Cell], kinds: &[Kind], samples: &[Vec<Samples>]) {
-    let heads = || {
-        ["cell"]
-            .into_iter()
-            .chain(kinds.iter().map(|kind| kind.name()))
-    };
+    let heads = || ["cell"].into_iter().chain(kinds.iter().map(|kind| kind.name()));
     let mut ratios = Table::new(heads());
     let mut costs = Table::new(heads().chain(["unit"]));
     let mut medians = vec![Vec::new(); kinds.len()];
     for (cell, samples) in cells.iter().zip(samples) {
         let baseline = &samples[0].cost; // the baseline is the first server
-        let to_baseline = |cost: &[f64]| {
-            cost.iter()
-                .zip(baseline)
-                .map(|(own, base)| own / base)
-                .collect::<Vec<_>>()
-        };
-        let of_servers: Vec<Vec<f64>> = samples
-            .iter()
-            .map(|samples| to_baseline(&samples.cost))
-            .collect();
+        let to_baseline =
+            |cost: &[f64]| cost.iter().zip(baseline).map(|(own, base)| own / base).collect::<Vec<_>>();
+        let of_servers: Vec<Vec<f64>> = samples.iter().map(|samples| to_baseline(&samples.cost)).collect();
         for (medians, ratio) in medians.iter_mut().zip(&of_servers) {
             medians.push(table::median(ratio));
         }
-        ratios.row(
-            [cell.to_string()]
-                .into_iter()
-                .chain(of_servers.iter().map(|ratio| table::spread(ratio))),
-        );
+        ratios.row([cell.to_string()].into_iter().chain(of_servers.iter().map(|ratio| table::spread(ratio))));
         let cost = samples.iter().map(|Samples { cost, rate }| {
-            format!(
-                "{:.2} us, {}/s",
-                table::median(cost),
-                table::thousands(table::highest(rate))
-            )
+            format!("{:.2} us, {}/s", table::median(cost), table::thousands(table::highest(rate)))
         });
-        costs.row(
-            [cell.to_string()]
-                .into_iter()
-                .chain(cost)
-                .chain([cell.unit().to_string()]),
-        );
+        costs.row([cell.to_string()].into_iter().chain(cost).chain([cell.unit().to_string()]));
     }
-    let means = medians
-        .iter()
-        .map(|medians| format!("{:.3}", table::geometric_mean(medians)));
+    let means = medians.iter().map(|medians| format!("{:.3}", table::geometric_mean(medians)));
     ratios.row(["geometric mean".to_string()].into_iter().chain(means));
     ratios.print(&format!(
         "Server CPU per message as a ratio to {} in the same round: median [lowest..highest]",

@@ -25,11 +25,7 @@ mod limits {
     pub const NEEDLESS_CALLS: f64 = 0.01;
 }
 
-const MESSAGES: Cell = Cell::PingPong {
-    connections: 64,
-    size: 64,
-    depth: 1,
-};
+const MESSAGES: Cell = Cell::PingPong { connections: 64, size: 64, depth: 1 };
 const CONNECTIONS: Cell = Cell::Churn { parallel: 64 };
 const READS: [&str; 5] = ["read", "readv", "recv", "recvfrom", "recvmsg"];
 
@@ -39,11 +35,7 @@ fn main() -> ExitCode {
 
 fn bench(options: Options) -> support::Result<()> {
     let kinds = Kind::with_baseline(&options.servers);
-    let counts = if options.smoke {
-        [200, 600]
-    } else {
-        [2_000, 12_000]
-    };
+    let counts = if options.smoke { [200, 600] } else { [2_000, 12_000] };
     let mut missing = Vec::new();
     let mut exceeded = Vec::new();
     if tool::present("valgrind") {
@@ -75,35 +67,15 @@ fn count_instructions(kinds: &[Kind], counts: [u64; 2]) -> support::Result<Vec<S
     for &kind in kinds {
         let per_message = tool::instructions(kind, MESSAGES, counts)?;
         let per_connection = tool::instructions(kind, CONNECTIONS, counts)?;
-        table.row([
-            kind.name().to_string(),
-            format!("{per_message:.0}"),
-            format!("{per_connection:.0}"),
-        ]);
-        compare(
-            &mut exceeded,
-            kind,
-            "user instructions per message",
-            per_message,
-            limits::INSTRUCTIONS,
-        );
+        table.row([kind.name().to_string(), format!("{per_message:.0}"), format!("{per_connection:.0}")]);
+        compare(&mut exceeded, kind, "user instructions per message", per_message, limits::INSTRUCTIONS);
     }
-    table.print(&format!(
-        "User instructions of the server ({MESSAGES}; {CONNECTIONS})"
-    ));
+    table.print(&format!("User instructions of the server ({MESSAGES}; {CONNECTIONS})"));
     Ok(exceeded)
 }
 
 fn count_system_calls(kinds: &[Kind], counts: [u64; 2]) -> support::Result<Vec<String>> {
-    let heads = [
-        "server",
-        "cell",
-        "calls",
-        "epoll_ctl",
-        "failing",
-        "failing reads",
-        "each",
-    ];
+    let heads = ["server", "cell", "calls", "epoll_ctl", "failing", "failing reads", "each"];
     let mut table = Table::new(heads);
     let mut exceeded = Vec::new();
     for &kind in kinds {
@@ -121,27 +93,9 @@ fn count_system_calls(kinds: &[Kind], counts: [u64; 2]) -> support::Result<Vec<S
                 continue;
             }
             let (registrations, failing_reads) = (calls.of(&["epoll_ctl"]).0, calls.of(&READS).1);
-            compare(
-                &mut exceeded,
-                kind,
-                "system calls per message",
-                calls.total,
-                limits::CALLS_PER_MESSAGE,
-            );
-            compare(
-                &mut exceeded,
-                kind,
-                "epoll_ctl per message",
-                registrations,
-                limits::NEEDLESS_CALLS,
-            );
-            compare(
-                &mut exceeded,
-                kind,
-                "failing reads per message",
-                failing_reads,
-                limits::NEEDLESS_CALLS,
-            );
+            compare(&mut exceeded, kind, "system calls per message", calls.total, limits::CALLS_PER_MESSAGE);
+            compare(&mut exceeded, kind, "epoll_ctl per message", registrations, limits::NEEDLESS_CALLS);
+            compare(&mut exceeded, kind, "failing reads per message", failing_reads, limits::NEEDLESS_CALLS);
         }
     }
     table.print("System calls of the server, per message or per connection");
@@ -149,12 +103,7 @@ fn count_system_calls(kinds: &[Kind], counts: [u64; 2]) -> support::Result<Vec<S
 }
 
 fn system_call_row(kind: Kind, cell: Cell, calls: &SystemCalls) -> Vec<String> {
-    let figures = [
-        calls.total,
-        calls.of(&["epoll_ctl"]).0,
-        calls.failing(),
-        calls.of(&READS).1,
-    ];
+    let figures = [calls.total, calls.of(&["epoll_ctl"]).0, calls.failing(), calls.of(&READS).1];
     let mut row = vec![kind.name().to_string(), cell.to_string()];
     row.extend(figures.map(|figure| format!("{figure:.2}")));
     row.push(calls.frequent());

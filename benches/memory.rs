@@ -46,26 +46,17 @@ fn main() -> ExitCode {
 }
 
 fn bench(options: Options) -> support::Result<()> {
-    let count = if options.smoke {
-        SMOKE_CONNECTIONS
-    } else {
-        CONNECTIONS
-    };
+    let count = if options.smoke { SMOKE_CONNECTIONS } else { CONNECTIONS };
     let kinds = Kind::with_baseline(&options.servers);
     let mut samples: Vec<Samples> = kinds.iter().map(|_| Samples::default()).collect();
-    for _ in 0..options.rounds {
+    for _ in 0..options.rounds(5) {
         for (&kind, samples) in kinds.iter().zip(&mut samples) {
             sample(kind, count, samples).map_err(|error| format!("{}: {error}", kind.name()))?;
         }
     }
 
-    let heads = [
-        "server",
-        "before, KiB",
-        "idle, B/connection",
-        "after a message, B/connection",
-        "all closed, KiB",
-    ];
+    let heads =
+        ["server", "before, KiB", "idle, B/connection", "after a message, B/connection", "all closed, KiB"];
     let mut table = Table::new(heads);
     for (kind, samples) in kinds.iter().zip(&samples) {
         let figures = [
@@ -81,9 +72,8 @@ fn bench(options: Options) -> support::Result<()> {
         table::thousands(count as f64)
     ));
 
-    let over = |(kind, samples): (&Kind, &Samples)| {
-        kind.name() == "twistor" && table::median(&samples.idle) > LIMIT
-    };
+    let over =
+        |(kind, samples): (&Kind, &Samples)| kind.name() == "twistor" && table::median(&samples.idle) > LIMIT;
     if options.check && kinds.iter().zip(&samples).any(over) {
         return Err(format!("an idle connection takes more than {LIMIT} bytes").into());
     }
@@ -93,6 +83,7 @@ fn bench(options: Options) -> support::Result<()> {
 fn sample(kind: Kind, count: usize, samples: &mut Samples) -> support::Result<()> {
     let pattern = Pattern::new();
     let server = Server::start(kind)?;
+    server.settled_cpu()?; // it may still open descriptors of its own
     let own = server.open_descriptors()?;
     let mut warm_up = open(&server, own, WARM_UP)?;
     exchange(&mut warm_up, &pattern)?;
@@ -151,11 +142,7 @@ fn wait_for_descriptors(server: &Server, count: usize) -> support::Result<()> {
     let start = Instant::now();
     while server.open_descriptors()? != count {
         if start.elapsed() > Duration::from_secs(10) {
-            return Err(format!(
-                "{count} descriptors expected, {} open",
-                server.open_descriptors()?
-            )
-            .into());
+            return Err(format!("{count} descriptors expected, {} open", server.open_descriptors()?).into());
         }
         thread::sleep(Duration::from_millis(1));
     }

@@ -6,11 +6,7 @@ use std::str::FromStr;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cell {
     /// `pp c64 s1024 d16`: on each connection `depth` messages of `size` bytes are under way at any time.
-    PingPong {
-        connections: usize,
-        size: usize,
-        depth: usize,
-    },
+    PingPong { connections: usize, size: usize, depth: usize },
     /// `bulk c1`: each connection is written to as fast as it takes the bytes, and the echo read.
     Bulk { connections: usize },
     /// `churn p64`: connect, one message of 64 bytes there and back, close; `parallel` of these at any time.
@@ -39,10 +35,7 @@ const STANDARD: [&str; 10] = [
 
 impl Cell {
     pub fn standard() -> Vec<Cell> {
-        STANDARD
-            .iter()
-            .filter_map(|name| name.parse().ok())
-            .collect()
+        STANDARD.iter().filter_map(|name| name.parse().ok()).collect()
     }
 
     /// Small enough for a smoke run.
@@ -74,8 +67,8 @@ impl FromStr for Cell {
         for word in words {
             let (letter, number) = word.split_at_checked(1).unwrap_or_default();
             let number = number.parse().ok().filter(|&number| number > 0);
-            let number = number
-                .ok_or_else(|| format!("cell `{name}`: `{word}` is not a letter and a number"))?;
+            let number =
+                number.ok_or_else(|| format!("cell `{name}`: `{word}` is not a letter and a number"))?;
             match letter {
                 "c" => connections = number,
                 "s" => size = number,
@@ -85,16 +78,10 @@ impl FromStr for Cell {
             }
         }
         match kind {
-            "pp" => Ok(Cell::PingPong {
-                connections,
-                size,
-                depth,
-            }),
+            "pp" => Ok(Cell::PingPong { connections, size, depth }),
             "bulk" => Ok(Cell::Bulk { connections }),
             "churn" => Ok(Cell::Churn { parallel }),
-            _ => Err(format!(
-                "cell `{name}`: it starts with none of pp, bulk, churn"
-            )),
+            _ => Err(format!("cell `{name}`: it starts with none of pp, bulk, churn")),
         }
     }
 }
@@ -102,16 +89,8 @@ impl FromStr for Cell {
 impl fmt::Display for Cell {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let text = match *self {
-            Cell::PingPong {
-                connections,
-                size,
-                depth: 1,
-            } => format!("pp c{connections} s{size}"),
-            Cell::PingPong {
-                connections,
-                size,
-                depth,
-            } => format!("pp c{connections} s{size} d{depth}"),
+            Cell::PingPong { connections, size, depth: 1 } => format!("pp c{connections} s{size}"),
+            Cell::PingPong { connections, size, depth } => format!("pp c{connections} s{size} d{depth}"),
             Cell::Bulk { connections } => format!("bulk c{connections}"),
             Cell::Churn { parallel } => format!("churn p{parallel}"),
         };

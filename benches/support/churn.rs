@@ -25,9 +25,8 @@ pub fn run(address: SocketAddr, parallel: usize, until: Until) -> Result<u64> {
     let pattern = Pattern::new();
     let mut poll = Poll::new()?;
     let mut events = Events::with_capacity(parallel);
-    let mut slots = (0..parallel)
-        .map(|index| Slot::open(address, &poll, index))
-        .collect::<Result<Vec<_>>>()?;
+    let mut slots =
+        (0..parallel).map(|index| Slot::open(address, &poll, index)).collect::<Result<Vec<_>>>()?;
     let (mut done, mut open) = (0, parallel);
     while open > 0 {
         match poll.poll(&mut events, Some(STALLED)) {
@@ -60,16 +59,8 @@ pub fn run(address: SocketAddr, parallel: usize, until: Until) -> Result<u64> {
 impl Slot {
     fn open(address: SocketAddr, poll: &Poll, index: usize) -> Result<Slot> {
         let mut stream = TcpStream::connect(address)?;
-        poll.registry().register(
-            &mut stream,
-            Token(index),
-            Interest::READABLE | Interest::WRITABLE,
-        )?;
-        Ok(Slot {
-            stream,
-            sent: false,
-            received: 0,
-        })
+        poll.registry().register(&mut stream, Token(index), Interest::READABLE | Interest::WRITABLE)?;
+        Ok(Slot { stream, sent: false, received: 0 })
     }
 
     /// True when the whole message is back.
@@ -88,10 +79,7 @@ impl Slot {
         match self.stream.read(&mut echo[self.received..]) {
             Ok(0) => Err("the server closed a connection before it answered".into()),
             Ok(count) => {
-                pattern.compare(
-                    self.received as u64,
-                    &echo[self.received..self.received + count],
-                )?;
+                pattern.compare(self.received as u64, &echo[self.received..self.received + count])?;
                 self.received += count;
                 Ok(self.received == CHURN_SIZE)
             }

@@ -32,17 +32,10 @@ pub struct Outcome {
 /// Puts a cell's load on a server, and takes the server's CPU time for it; opening the connections is not part of it.
 pub fn run(server: &Server, cell: Cell, until: Until) -> Result<Outcome> {
     let mut load = match cell {
-        Cell::PingPong {
-            connections,
-            size,
-            depth,
-        } => Some(Load::open(server.address, connections, size, size * depth)?),
-        Cell::Bulk { connections } => Some(Load::open(
-            server.address,
-            connections,
-            BULK_UNIT,
-            usize::MAX,
-        )?),
+        Cell::PingPong { connections, size, depth } => {
+            Some(Load::open(server.address, connections, size, size * depth)?)
+        }
+        Cell::Bulk { connections } => Some(Load::open(server.address, connections, BULK_UNIT, usize::MAX)?),
         Cell::Churn { .. } => None,
     };
     let before = server.settled_cpu()?;
@@ -53,11 +46,7 @@ pub fn run(server: &Server, cell: Cell, until: Until) -> Result<Outcome> {
     };
     let elapsed = start.elapsed();
     let cpu = server.settled_cpu()? - before;
-    Ok(Outcome {
-        count,
-        elapsed,
-        cpu,
-    })
+    Ok(Outcome { count, elapsed, cpu })
 }
 
 struct Load {
@@ -109,11 +98,7 @@ impl Load {
         for (index, stream) in opened.into_iter().enumerate() {
             stream.set_nonblocking(true)?;
             let mut stream = TcpStream::from_std(stream);
-            poll.registry().register(
-                &mut stream,
-                Token(index),
-                Interest::READABLE | Interest::WRITABLE,
-            )?;
+            poll.registry().register(&mut stream, Token(index), Interest::READABLE | Interest::WRITABLE)?;
             let phase = index as u64 * 7;
             let (sent, received) = (0, 0);
             connections.push(Connection {
@@ -147,8 +132,7 @@ impl Load {
                 let connection = &mut self.connections[index]; // tokens and `ready` are indices into it
                 connection.queued = false;
                 let window = if stopping { 0 } else { self.window };
-                received +=
-                    connection.exchange(self.size, window, &self.pattern, &mut self.buffer)?;
+                received += connection.exchange(self.size, window, &self.pattern, &mut self.buffer)?;
                 if connection.has_work(window) {
                     connection.queued = true;
                     ready.push(index);
@@ -158,19 +142,12 @@ impl Load {
                 Until::Elapsed(limit) => start.elapsed() >= limit,
                 Until::Count(limit) => received / self.size >= limit,
             };
-            let under_way = || {
-                self.connections
-                    .iter()
-                    .any(|connection| connection.sent > connection.received)
-            };
+            let under_way =
+                || self.connections.iter().any(|connection| connection.sent > connection.received);
             if stopping && !under_way() {
                 return Ok(received / self.size);
             }
-            let wait = if ready.is_empty() {
-                STALLED
-            } else {
-                Duration::ZERO
-            };
+            let wait = if ready.is_empty() { STALLED } else { Duration::ZERO };
             match self.poll.poll(&mut events, Some(wait)) {
                 Err(error) if error.kind() == ErrorKind::Interrupted => continue,
                 outcome => outcome?,
@@ -193,13 +170,7 @@ impl Load {
 
 impl Connection {
     /// Reads and writes a bounded number of times; returns the bytes that came back.
-    fn exchange(
-        &mut self,
-        size: u64,
-        window: u64,
-        pattern: &Pattern,
-        buffer: &mut [u8],
-    ) -> Result<u64> {
+    fn exchange(&mut self, size: u64, window: u64, pattern: &Pattern, buffer: &mut [u8]) -> Result<u64> {
         let before = self.received;
         for _ in 0..TURNS {
             if self.readable {
@@ -261,13 +232,7 @@ pub struct Pattern {
 
 impl Pattern {
     pub fn new() -> Pattern {
-        Pattern {
-            bytes: (0..PERIOD)
-                .cycle()
-                .take(BUFFER + PERIOD as usize)
-                .map(|byte| byte as u8)
-                .collect(),
-        }
+        Pattern { bytes: (0..PERIOD).cycle().take(BUFFER + PERIOD as usize).map(|byte| byte as u8).collect() }
     }
 
     /// The `size` bytes from `position` on.
@@ -280,11 +245,8 @@ impl Pattern {
         if self.at(position, bytes.len()) == bytes {
             return Ok(());
         }
-        Err(format!(
-            "the {} bytes echoed at position {position} are not those that were sent",
-            bytes.len()
-        )
-        .into())
+        Err(format!("the {} bytes echoed at position {position} are not those that were sent", bytes.len())
+            .into())
     }
 }
 

@@ -32,13 +32,8 @@ enum Fate {
 pub fn serve() -> io::Result<()> {
     let mut poll = Poll::new()?;
     let mut listener = listen()?;
-    poll.registry()
-        .register(&mut listener, LISTENER, Interest::READABLE)?;
-    poll.registry().register(
-        &mut SourceFd(&io::stdin().as_raw_fd()),
-        INPUT,
-        Interest::READABLE,
-    )?;
+    poll.registry().register(&mut listener, LISTENER, Interest::READABLE)?;
+    poll.registry().register(&mut SourceFd(&io::stdin().as_raw_fd()), INPUT, Interest::READABLE)?;
     println!("{}", listener.local_addr()?.port());
 
     let mut connections = Slab::new();
@@ -78,11 +73,7 @@ impl Connection {
             (self.unsent, self.start) = (Vec::new(), 0);
             (readable, peer_closed) = (true, true); // reading stopped with bytes, or the end, in the socket
         }
-        if readable {
-            self.echo(buffer, peer_closed)
-        } else {
-            Ok(Fate::Lives)
-        }
+        if readable { self.echo(buffer, peer_closed) } else { Ok(Fate::Lives) }
     }
 
     fn echo(&mut self, buffer: &mut [u8], peer_closed: bool) -> io::Result<Fate> {
@@ -120,11 +111,7 @@ fn send_some(stream: &mut TcpStream, data: &[u8]) -> io::Result<usize> {
     Ok(sent)
 }
 
-fn accept_all(
-    poll: &Poll,
-    listener: &TcpListener,
-    connections: &mut Slab<Connection>,
-) -> io::Result<()> {
+fn accept_all(poll: &Poll, listener: &TcpListener, connections: &mut Slab<Connection>) -> io::Result<()> {
     loop {
         match listener.accept() {
             Ok((mut stream, _)) => {
@@ -135,18 +122,10 @@ fn accept_all(
                     Token(entry.key()),
                     Interest::READABLE | Interest::WRITABLE,
                 )?;
-                entry.insert(Connection {
-                    stream,
-                    unsent: Vec::new(),
-                    start: 0,
-                });
+                entry.insert(Connection { stream, unsent: Vec::new(), start: 0 });
             }
             Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
-            Err(error)
-                if matches!(
-                    error.kind(),
-                    ErrorKind::Interrupted | ErrorKind::ConnectionAborted
-                ) => {}
+            Err(error) if matches!(error.kind(), ErrorKind::Interrupted | ErrorKind::ConnectionAborted) => {}
             Err(error) => return Err(error),
         }
     }

@@ -6,12 +6,14 @@
 
 pub mod cell;
 pub mod churn;
+pub mod delayed;
 pub mod load;
 pub mod mio_echo;
 pub mod options;
 pub mod server;
 pub mod table;
 pub mod tool;
+pub mod twistor_echo;
 
 /// Failures end a bench with a line on stderr; none is worth a type of its own.
 pub type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;

@@ -7,8 +7,8 @@ use super::cell::Cell;
 use super::server::Kind;
 
 pub struct Options {
-    /// Repetitions of everything; the tables show their median and their range.
-    pub rounds: usize,
+    /// Repetitions of everything, if given; the tables show their median and their range.
+    rounds: Option<usize>,
     /// How long one sample of a load takes.
     pub sample: Duration,
     pub cells: Vec<Cell>,
@@ -20,7 +20,7 @@ pub struct Options {
 }
 
 const HELP: &str = "\
-  --rounds N         repetitions (default 5)
+  --rounds N         repetitions (default 5, timers 3)
   --seconds S        length of one sample (default 0.6)
   --cells A,B        workloads such as `pp c64 s64 d16`, `bulk c1`, `churn p64` (default: the ten)
   --servers A,B      of twistor, mio, c (default: all there are; the baseline is always measured)
@@ -32,7 +32,7 @@ impl Options {
     /// Without `--bench`, which `cargo bench` passes and `cargo test --benches` does not, the run is a smoke run.
     pub fn from_arguments() -> Result<Options> {
         let mut options = Options {
-            rounds: 5,
+            rounds: None,
             sample: Duration::from_millis(600),
             cells: Cell::standard(),
             servers: Kind::ALL.to_vec(),
@@ -42,28 +42,19 @@ impl Options {
         let mut smoke = false;
         let mut arguments = std::env::args().skip(1);
         while let Some(argument) = arguments.next() {
-            let mut value = || {
-                arguments
-                    .next()
-                    .ok_or_else(|| format!("{argument} needs a value\n{HELP}"))
-            };
+            let mut value = || arguments.next().ok_or_else(|| format!("{argument} needs a value\n{HELP}"));
             match argument.as_str() {
                 "--bench" => options.smoke = false,
                 "--smoke" => smoke = true,
                 "--check" => options.check = true,
-                "--rounds" => options.rounds = value()?.parse::<usize>()?.clamp(1, 1000),
+                "--rounds" => options.rounds = Some(value()?.parse::<usize>()?.clamp(1, 1000)),
                 "--seconds" => options.sample = Duration::try_from_secs_f64(value()?.parse()?)?,
                 "--cells" => {
-                    options.cells = value()?
-                        .split(',')
-                        .map(str::parse)
-                        .collect::<std::result::Result<_, _>>()?
+                    options.cells =
+                        value()?.split(',').map(str::parse).collect::<std::result::Result<_, _>>()?
                 }
                 "--servers" => {
-                    options.servers = value()?
-                        .split(',')
-                        .map(Kind::named)
-                        .collect::<Result<_>>()?
+                    options.servers = value()?.split(',').map(Kind::named).collect::<Result<_>>()?
                 }
                 "--help" | "-h" => {
                     println!("{HELP}");
@@ -74,10 +65,15 @@ impl Options {
         }
         options.smoke |= smoke;
         if options.smoke {
-            options.rounds = 1;
+            options.rounds = Some(1);
             options.sample = Duration::from_millis(50);
             options.cells.retain(Cell::is_small);
         }
         Ok(options)
+    }
+
+    /// The repetitions asked for, or those that the bench takes by itself.
+    pub fn rounds(&self, default: usize) -> usize {
+        self.rounds.unwrap_or(default)
     }
 }

@@ -16,10 +16,11 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Resource, Rlimit};
 
-use super::{Result, mio_echo};
+use super::{Result, mio_echo, twistor_echo};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
+    Twistor,
     Mio,
     C,
 }
@@ -34,10 +35,11 @@ pub struct Server {
 }
 
 impl Kind {
-    pub const ALL: [Kind; 2] = [Kind::Mio, Kind::C];
+    pub const ALL: [Kind; 3] = [Kind::Twistor, Kind::Mio, Kind::C];
 
     pub fn name(self) -> &'static str {
         match self {
+            Kind::Twistor => "twistor",
             Kind::Mio => "mio",
             Kind::C => "c",
         }
@@ -50,35 +52,23 @@ impl Kind {
 
     /// Of the servers asked for those that can run here, after the baseline: C, or mio where there is no C compiler.
     pub fn with_baseline(wanted: &[Kind]) -> Vec<Kind> {
-        let baseline = if epoll_program().is_some() {
-            Kind::C
-        } else {
-            Kind::Mio
-        };
-        let others = wanted
-            .iter()
-            .copied()
-            .filter(|&kind| kind != baseline && kind != Kind::C);
+        let baseline = if epoll_program().is_some() { Kind::C } else { Kind::Mio };
+        let others = wanted.iter().copied().filter(|&kind| kind != baseline && kind != Kind::C);
         [baseline].into_iter().chain(others).collect()
     }
 
     fn command_line(self) -> Result<Vec<OsString>> {
         match self {
-            Kind::C => Ok(vec![
-                epoll_program()
-                    .ok_or("epoll.c could not be compiled")?
-                    .into(),
-            ]),
-            Kind::Mio => Ok(vec![
-                std::env::current_exe()?.into(),
-                "--serve".into(),
-                self.name().into(),
-            ]),
+            Kind::C => Ok(vec![epoll_program().ok_or("epoll.c could not be compiled")?.into()]),
+            Kind::Twistor | Kind::Mio => {
+                Ok(vec![std::env::current_exe()?.into(), "--serve".into(), self.name().into()])
+            }
         }
     }
 
     fn serve(self) -> Result<()> {
         match self {
+            Kind::Twistor => twistor_echo::serve(),
             Kind::Mio => Ok(mio_echo::serve()?),
             Kind::C => Err("the C server is a program of its own".into()),
         }
@@ -93,11 +83,7 @@ impl Server {
     /// Starts the server as an argument of another program: `valgrind`, `strace`.
     pub fn start_under(program: &[OsString], kind: Kind) -> Result<Server> {
         raise_descriptor_limit();
-        let line: Vec<OsString> = program
-            .iter()
-            .cloned()
-            .chain(kind.command_line()?)
-            .collect();
+        let line: Vec<OsString> = program.iter().cloned().chain(kind.command_line()?).collect();
         let mut child = Command::new(&line[0]) // a command line has at least the program
             .args(&line[1..])
             .stdin(Stdio::piped())
@@ -109,14 +95,8 @@ impl Server {
             BufReader::new(output).read_line(&mut answer)?;
         }
         let at = |port: u16| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-        let mut server = Server {
-            child,
-            lifeline: None,
-            kind,
-            address: at(0),
-        };
-        let ports: std::result::Result<Vec<u16>, _> =
-            answer.split_whitespace().map(str::parse).collect();
+        let mut server = Server { child, lifeline: None, kind, address: at(0) };
+        let ports: std::result::Result<Vec<u16>, _> = answer.split_whitespace().map(str::parse).collect();
         match ports.as_deref() {
             Ok(&[port]) => server.address = at(port),
             Ok(&[port, lifeline]) => {
@@ -124,12 +104,7 @@ impl Server {
                 server.lifeline = Some(TcpStream::connect(at(lifeline))?);
             }
             _ => {
-                return Err(format!(
-                    "the {} server printed no port: `{}`",
-                    kind.name(),
-                    answer.trim()
-                )
-                .into());
+                return Err(format!("the {} server printed no port: `{}`", kind.name(), answer.trim()).into());
             }
         }
         Ok(server)
@@ -156,19 +131,11 @@ impl Server {
         for task in fs::read_dir(format!("/proc/{}/task", self.child.id()))? {
             let task = task?.path();
             let status = fs::read_to_string(task.join("stat"))?;
-            if !status
-                .rsplit(") ")
-                .next()
-                .is_some_and(|fields| fields.starts_with('S'))
-            {
+            if !status.rsplit(") ").next().is_some_and(|fields| fields.starts_with('S')) {
                 return Ok(None);
             }
             let account = fs::read_to_string(task.join("schedstat"))?;
-            nanoseconds += account
-                .split(' ')
-                .next()
-                .unwrap_or_default()
-                .parse::<u64>()?;
+            nanoseconds += account.split(' ').next().unwrap_or_default().parse::<u64>()?;
         }
         Ok(Some(Duration::from_nanos(nanoseconds)))
     }
@@ -176,10 +143,8 @@ impl Server {
     /// Bytes of memory that are resident, counted page by page (`VmRSS` lags behind by up to 64 pages per CPU).
     pub fn resident(&self) -> Result<u64> {
         let rollup = fs::read_to_string(format!("/proc/{}/smaps_rollup", self.child.id()))?;
-        let line = rollup
-            .lines()
-            .find_map(|line| line.strip_prefix("Rss:"))
-            .ok_or("smaps_rollup has no Rss")?;
+        let line =
+            rollup.lines().find_map(|line| line.strip_prefix("Rss:")).ok_or("smaps_rollup has no Rss")?;
         Ok(line.trim().trim_end_matches("kB").trim().parse::<u64>()? * 1024)
     }
 
@@ -202,11 +167,7 @@ impl Server {
             }
             thread::sleep(Duration::from_millis(1));
         }
-        Err(format!(
-            "the {} server did not end when it was told to",
-            self.kind.name()
-        )
-        .into())
+        Err(format!("the {} server did not end when it was told to", self.kind.name()).into())
     }
 }
 
@@ -233,11 +194,7 @@ fn epoll_program() -> Option<PathBuf> {
         .get_or_init(|| {
             let program = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("epoll");
             let source = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/epoll.c");
-            let output = Command::new("cc")
-                .args(["-O2", "-o"])
-                .arg(&program)
-                .arg(source)
-                .output();
+            let output = Command::new("cc").args(["-O2", "-o"]).arg(&program).arg(source).output();
             let why = match output {
                 Ok(output) if output.status.success() => return Some(program),
                 Ok(output) => String::from_utf8_lossy(&output.stderr).into_owned(),
@@ -252,11 +209,5 @@ fn epoll_program() -> Option<PathBuf> {
 /// 8,192 connections need more than the usual 1,024 descriptors; children inherit the limit.
 fn raise_descriptor_limit() {
     let limit = rustix::process::getrlimit(Resource::Nofile);
-    let _ = rustix::process::setrlimit(
-        Resource::Nofile,
-        Rlimit {
-            current: limit.maximum,
-            ..limit
-        },
-    );
+    let _ = rustix::process::setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
 }

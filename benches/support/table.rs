@@ -4,10 +4,7 @@
 pub fn median(figures: &[f64]) -> f64 {
     let mut sorted = figures.to_vec();
     sorted.sort_by(f64::total_cmp);
-    sorted
-        .get(sorted.len().saturating_sub(1) / 2)
-        .copied()
-        .unwrap_or(f64::NAN)
+    sorted.get(sorted.len().saturating_sub(1) / 2).copied().unwrap_or(f64::NAN)
 }
 
 pub fn highest(figures: &[f64]) -> f64 {
@@ -24,12 +21,7 @@ pub fn geometric_mean(figures: &[f64]) -> f64 {
 
 /// `1.02 [0.98..1.07]`: the median and the range of the rounds.
 pub fn spread(figures: &[f64]) -> String {
-    format!(
-        "{:.2} [{:.2}..{:.2}]",
-        median(figures),
-        lowest(figures),
-        highest(figures)
-    )
+    format!("{:.2} [{:.2}..{:.2}]", median(figures), lowest(figures), highest(figures))
 }
 
 /// `12,345`.
@@ -52,9 +44,7 @@ pub struct Table {
 
 impl Table {
     pub fn new(heads: impl IntoIterator<Item = impl Into<String>>) -> Table {
-        Table {
-            rows: vec![heads.into_iter().map(Into::into).collect()],
-        }
+        Table { rows: vec![heads.into_iter().map(Into::into).collect()] }
     }
 
     pub fn row(&mut self, cells: impl IntoIterator<Item = impl Into<String>>) {
@@ -65,31 +55,19 @@ impl Table {
         println!("\n{title}\n");
         let columns = self.rows.iter().map(Vec::len).max().unwrap_or(0);
         let cell = |row: &[String], column: usize| row.get(column).cloned().unwrap_or_default();
-        let width = |column| {
-            self.rows
-                .iter()
-                .map(|row| cell(row, column).len())
-                .max()
-                .unwrap_or(0)
-        };
+        let width = |column| self.rows.iter().map(|row| cell(row, column).len()).max().unwrap_or(0);
         let widths: Vec<usize> = (0..columns).map(width).collect();
         for (index, row) in self.rows.iter().enumerate() {
-            let cells = widths
-                .iter()
-                .enumerate()
-                .map(|(column, &width)| match column {
-                    0 => format!("{:<width$}", cell(row, column)),
-                    _ => format!("{:>width$}", cell(row, column)),
-                });
+            let cells = widths.iter().enumerate().map(|(column, &width)| match column {
+                0 => format!("{:<width$}", cell(row, column)),
+                _ => format!("{:>width$}", cell(row, column)),
+            });
             println!("| {} |", cells.collect::<Vec<_>>().join(" | "));
             if index == 0 {
-                let rules = widths
-                    .iter()
-                    .enumerate()
-                    .map(|(column, &width)| match column {
-                        0 => "-".repeat(width + 2),
-                        _ => "-".repeat(width + 1) + ":",
-                    });
+                let rules = widths.iter().enumerate().map(|(column, &width)| match column {
+                    0 => "-".repeat(width + 2),
+                    _ => "-".repeat(width + 1) + ":",
+                });
                 println!("|{}|", rules.collect::<Vec<_>>().join("|"));
             }
         }

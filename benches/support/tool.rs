@@ -24,36 +24,22 @@ pub struct SystemCalls {
 
 /// Whether a program starts here.
 pub fn present(program: &str) -> bool {
-    let status = Command::new(program)
-        .arg("--version")
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .status();
+    let status = Command::new(program).arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status();
     status.is_ok_and(|status| status.success())
 }
 
 /// User instructions of the server per message, or per connection in a churn cell.
 pub fn instructions(kind: Kind, cell: Cell, counts: [u64; 2]) -> Result<f64> {
     let path = report_path("callgrind", kind, cell);
-    let mut line: Vec<OsString> = ["valgrind", "--quiet", "--tool=callgrind"]
-        .map(OsString::from)
-        .to_vec();
+    let mut line: Vec<OsString> = ["valgrind", "--quiet", "--tool=callgrind"].map(OsString::from).to_vec();
     line.push(option("--callgrind-out-file=", &path));
     let mut measured = Vec::new();
     for count in counts {
         let messages = run_under(&line, kind, cell, count)?;
         let report = fs::read_to_string(&path)?;
-        let total = report.lines().find_map(|line| {
-            line.strip_prefix("summary:")
-                .or(line.strip_prefix("totals:"))
-        });
-        measured.push((
-            messages,
-            total
-                .ok_or("callgrind wrote no total")?
-                .trim()
-                .parse::<u64>()? as f64,
-        ));
+        let total =
+            report.lines().find_map(|line| line.strip_prefix("summary:").or(line.strip_prefix("totals:")));
+        measured.push((messages, total.ok_or("callgrind wrote no total")?.trim().parse::<u64>()? as f64));
     }
     let (messages, total) = (measured[1].0 - measured[0].0, measured[1].1 - measured[0].1);
     Ok(total / messages)
@@ -95,17 +81,9 @@ impl SystemCalls {
 
     /// `read 1.00, write 1.00, epoll_wait 0.02`: the frequent ones first, the rare ones left out.
     pub fn frequent(&self) -> String {
-        let mut calls: Vec<_> = self
-            .by_name
-            .iter()
-            .filter(|(_, (count, _))| *count >= 0.005)
-            .collect();
+        let mut calls: Vec<_> = self.by_name.iter().filter(|(_, (count, _))| *count >= 0.005).collect();
         calls.sort_by(|a, b| b.1.0.total_cmp(&a.1.0));
-        calls
-            .iter()
-            .map(|(name, (count, _))| format!("{name} {count:.2}"))
-            .collect::<Vec<_>>()
-            .join(", ")
+        calls.iter().map(|(name, (count, _))| format!("{name} {count:.2}")).collect::<Vec<_>>().join(", ")
     }
 }
 
@@ -136,11 +114,7 @@ fn summary(report: &str) -> Vec<(String, (f64, f64))> {
 
 /// Where a tool's last report stays, for whoever wants to read more in it than the total.
 fn report_path(tool: &str, kind: Kind, cell: Cell) -> PathBuf {
-    let name = format!(
-        "{tool}.{}.{}",
-        kind.name(),
-        cell.to_string().replace(' ', "-")
-    );
+    let name = format!("{tool}.{}.{}", kind.name(), cell.to_string().replace(' ', "-"));
     PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name)
 }
 
