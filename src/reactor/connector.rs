@@ -69,6 +69,10 @@ pub(crate) struct ConnectorSlot {
     timeout: Option<DelayedCall>,
     /// Addresses not yet tried.
     addresses: VecDeque<SocketAddr>,
+    /// When the system was asked to connect.
+    began: Instant,
+    /// How long the last connection took to make.
+    took: Option<Duration>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -112,6 +116,12 @@ impl Connector<'_> {
             Phase::Connected(token) => Some(ConnectionId(token)),
             _ => None,
         }
+    }
+
+    /// How long the last connection took to make: from the call that asked the system to connect (the host name was
+    /// looked up before) to the poll that found it done.
+    pub fn connect_time(&self) -> Option<Duration> {
+        self.reactor.sources.connector(self.token)?.took
     }
 
     /// Connects again; everything else comes by callback. `false`, and nothing happens, when it is not
@@ -201,6 +211,8 @@ impl Reactor {
             attempt: 0,
             timeout: None,
             addresses: VecDeque::new(),
+            began: Instant::default(),
+            took: None,
         };
         let token = self.sources.insert(Source::Connector(Box::new(slot)));
         self.tasks.push(Task::Connect(token));
@@ -302,6 +314,7 @@ impl Reactor {
                 reuse_address: slot.options.reuse_address,
                 buffers: slot.options.buffers(),
             };
+            slot.began = self.net.now();
             let attempt = self.sources.insert(Source::Attempt(token));
             match self.net.open(attempt, &open) {
                 Ok(()) => {
@@ -328,7 +341,7 @@ impl Reactor {
     }
 
     /// The kernel has news of a connection under way.
-    pub(crate) fn attempt_ready(&mut self, attempt: Token, connector: Token, ready: Ready) {
+    pub(crate) fn attempt_ready(&mut self, attempt: Token, connector: Token, ready: Ready, seen: Instant) {
         let failed = match self.net.take_error(attempt) {
             Ok(Some(error)) | Err(error) => Some(Reason::of_connect(&error, "connect")),
             Ok(None) => None,
@@ -346,7 +359,12 @@ impl Reactor {
                 // A port that nobody listens on can connect to itself, when it lies where the system takes local ports from.
                 Ok(peer) => match self.net.local_address(attempt) {
                     Ok(local) if local == peer => Reason::SelfConnected,
-                    _ => return self.connected(attempt, connector, peer, ready),
+                    _ => {
+                        if let Some(slot) = self.sources.connector_mut(connector) {
+                            slot.took = Some(seen - slot.began);
+                        }
+                        return self.connected(attempt, connector, peer, ready);
+                    }
                 },
             },
         };

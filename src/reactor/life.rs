@@ -278,6 +278,8 @@ impl Reactor {
         self.call(Place::Drop, |_| drop(late));
         let timers = std::mem::replace(&mut self.timers, super::timers::Timers::new());
         self.call(Place::Drop, |_| drop(timers));
+        let jobs = std::mem::replace(&mut self.jobs, super::remote::Jobs::new());
+        self.call(Place::Drop, |_| drop(jobs));
         self.signal_handlers.clear();
         self.default_signals = false;
         if let Err(error) = self.watch_signals() {

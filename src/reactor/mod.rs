@@ -1,22 +1,26 @@
 //! The loop: reactor, connections, listeners, connectors, timers, and the vocabulary that protocols are written in.
 
 mod address;
+mod callbacks;
+mod closing;
 mod connection;
 mod connector;
 mod error;
 mod life;
 mod listener;
+mod producers;
 mod protocol;
+mod reading;
 mod reason;
 mod remote;
 mod settings;
 mod sources;
 mod statistics;
-mod stream;
 mod tasks;
 mod timers;
 mod transport;
 mod turn;
+mod writing;
 
 use std::cell::Cell;
 use std::collections::VecDeque;
@@ -103,7 +107,7 @@ pub struct Reactor {
     default_signals: bool,
     inbox: Arc<Inbox>,
     /// Calls from threads taken out of the inbox, not yet run.
-    thread_calls: Vec<ThreadCall>,
+    thread_calls: VecDeque<ThreadCall>,
     jobs: Jobs,
     statistics: Statistics,
 }
@@ -184,7 +188,7 @@ impl Reactor {
             signal_handlers: Vec::new(),
             default_signals: false,
             inbox,
-            thread_calls: Vec::new(),
+            thread_calls: VecDeque::new(),
             jobs: Jobs::new(),
             statistics: Statistics::default(),
         }

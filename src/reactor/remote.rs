@@ -1,6 +1,7 @@
 //! The door for other threads, and the jobs that the reactor gives to threads.
 
 use std::any::Any;
+use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -91,11 +92,11 @@ impl Inbox {
     }
 
     /// Moves what waits to the end of `into`.
-    pub(crate) fn take(&self, into: &mut Vec<ThreadCall>) {
+    pub(crate) fn take(&self, into: &mut VecDeque<ThreadCall>) {
         // Cleared before the calls are taken: who pushes after that wakes the loop again.
         if self.woken.load(Ordering::SeqCst) {
             self.woken.store(false, Ordering::SeqCst);
-            into.append(&mut self.lock().waiting);
+            into.extend(self.lock().waiting.drain(..));
         }
     }
 

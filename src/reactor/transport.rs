@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use super::connection::{Rare, Registered};
+use super::connection::{Rare, Registered, State};
 use super::protocol::find;
 use super::tasks::Task;
 use super::{Address, DelayedCall, Error, Producer, ProducerKind, Reactor, Result, TimedCall};
@@ -66,6 +66,13 @@ impl Transport<'_> {
             }
             Err(_) => NOWHERE,
         }
+    }
+
+    /// How long the connection took to make, if this side made it. See
+    /// [`Connector::connect_time`](super::Connector::connect_time).
+    pub fn connect_time(&mut self) -> Option<Duration> {
+        let origin = self.reactor.sources.connection(self.token)?.origin;
+        self.reactor.connector(super::ConnectorId(origin))?.connect_time()
     }
 
     /// The time, as [`Reactor::now`].
@@ -133,6 +140,10 @@ impl Transport<'_> {
     pub fn pause_reading(&mut self) {
         if let Some(connection) = self.reactor.sources.connection_mut(self.token) {
             connection.reading_paused = true;
+            if connection.state == State::Broken {
+                // Only what had come before was still to be read, and is not wanted.
+                self.reactor.lose_broken(self.token);
+            }
         }
     }
 

@@ -90,13 +90,16 @@ impl Reactor {
     fn dispatch(&mut self) {
         let mut events = std::mem::take(&mut self.events);
         self.statistics.events += events.len() as u64;
+        // Connections that the same poll found complete were so at the same time, however long the callbacks take.
+        let mut seen = None;
         for event in events.drain(..) {
             match event {
                 Event::Ready(token, ready) => match self.sources.get_mut(token) {
                     Some(Source::Connection(_)) => self.connection_ready(token, ready),
                     Some(Source::Listener(_)) => self.accept_ready(token),
                     Some(&mut Source::Attempt(connector)) => {
-                        self.attempt_ready(token, connector, ready);
+                        let seen = *seen.get_or_insert_with(|| self.net.now());
+                        self.attempt_ready(token, connector, ready, seen);
                     }
                     // An event of something that was closed earlier in this batch.
                     Some(Source::Connector(_)) | None => {}

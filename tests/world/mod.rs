@@ -275,8 +275,10 @@ pub struct OneProtocol {
     pub protocol: Option<Box<dyn Protocol>>,
     pub record: Record,
     /// What to do at `connecting`, `failed` and `gone`.
-    pub act: Box<dyn FnMut(&str, &mut Connector<'_>)>,
+    pub act: ClientAct,
 }
+
+pub type ClientAct = Box<dyn FnMut(&str, &mut Connector<'_>)>;
 
 /// A factory of one protocol.
 pub fn once(protocol: impl Protocol, record: &Record) -> OneProtocol {

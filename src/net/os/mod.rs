@@ -1,5 +1,7 @@
 //! The real network: `mio` for readiness, `socket2` for options, `signal-hook` for signals.
 
+#![allow(clippy::disallowed_methods, reason = "the one place that may")]
+
 mod pool;
 mod signals;
 mod sockets;
