@@ -8,6 +8,15 @@ impl Protocol for Echo {
     fn data_received(&mut self, transport: &mut Transport<'_>, data: &[u8]) {
         transport.write(data);
     }
+
+    // A peer that sends much and reads little: leave the rest with it until it has read.
+    fn pause_writing(&mut self, transport: &mut Transport<'_>) {
+        transport.pause_reading();
+    }
+
+    fn resume_writing(&mut self, transport: &mut Transport<'_>) {
+        transport.resume_reading();
+    }
 }
 
 fn main() -> twistor::Result<()> {
