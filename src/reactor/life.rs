@@ -274,7 +274,7 @@ impl Reactor {
     fn finish(&mut self) {
         self.life = Life::Finished;
         // What is dropped here may be user code, which may panic.
-        let late = (self.inbox.close(), std::mem::take(&mut self.thread_calls));
+        let late = self.inbox.close();
         self.call(Place::Drop, |_| drop(late));
         let timers = std::mem::replace(&mut self.timers, super::timers::Timers::new());
         self.call(Place::Drop, |_| drop(timers));

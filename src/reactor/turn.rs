@@ -70,7 +70,7 @@ impl Reactor {
         let busy = !self.tasks.is_empty()
             || !self.ready.is_empty()
             || !self.dirty.is_empty()
-            || !self.thread_calls.is_empty()
+            || self.inbox.has_more()
             || self.life_goes_on();
         let timeout = if busy {
             Some(Duration::ZERO)
