@@ -280,7 +280,8 @@ impl Reactor {
         self.call(Place::Drop, |_| drop(timers));
         let jobs = std::mem::replace(&mut self.jobs, super::remote::Jobs::new());
         self.call(Place::Drop, |_| drop(jobs));
-        self.signal_handlers.clear();
+        let handlers = std::mem::take(&mut self.signal_handlers);
+        self.call(Place::Drop, |_| drop(handlers));
         self.default_signals = false;
         if let Err(error) = self.watch_signals() {
             log::warn!("cannot give signals back: {error}");

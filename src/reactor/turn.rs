@@ -134,10 +134,12 @@ impl Reactor {
                     self.statistics.timed_calls += 1;
                     self.call(Place::TimedCall, call);
                 }
-                TimedCall::Protocol(token, call) => {
+                TimedCall::Protocol(token, call) if self.has_protocol(token) => {
                     self.statistics.timed_calls += 1;
                     self.call_protocol(token, Place::TimedCall, call);
                 }
+                // The connection was lost by a call of the same instant.
+                TimedCall::Protocol(_, call) => self.call(Place::Drop, |_| drop(call)),
                 TimedCall::ConnectTimeout(token) => self.connect_timed_out(token),
                 TimedCall::Reconnect(token) => self.begin_to_connect(token),
                 TimedCall::CloseLimit(token) => self.close_limit_reached(token),
