@@ -87,6 +87,8 @@ impl World {
         self.run_until(reactor, "nothing in use", |reactor| {
             reactor.in_use() == 0 && reactor.delayed_calls() == 1
         });
+        // A factory that is told of its end is in use no more.
+        assert!(reactor.turn(Some(Duration::ZERO)).unwrap());
     }
 
     /// Takes what was logged as a warning or an error since the last call: the promise expected it.
