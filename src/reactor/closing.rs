@@ -6,7 +6,7 @@ use super::connection::{Closing, Connection, Registered, State};
 use super::sources::Source;
 use super::tasks::{Farewell, Task};
 use super::{Place, Reactor, Reason, TimedCall, Transport};
-use crate::net::{Close, Instant, Token};
+use crate::net::{Close, Instant, Ready, Token};
 
 impl Reactor {
     pub(crate) fn lose_connection(&mut self, token: Token, within: Option<Duration>) {
@@ -228,7 +228,7 @@ impl Reactor {
             return;
         };
         connection.state = State::Lingering;
-        connection.readable = true;
+        connection.ready.insert(Ready::READABLE);
         let linger = self.settings.linger;
         let last = self.now() + linger * LINGERS;
         self.limit_closing(token, linger, Some(last));
