@@ -16,6 +16,11 @@ impl Reactor {
         };
         connection.readable |= ready.has(Ready::READABLE);
         connection.read_closed |= ready.has(Ready::READ_CLOSED);
+        if connection.queued {
+            // It has its turn anyway: one share, not two.
+            connection.writable |= ready.has(Ready::WRITABLE);
+            return;
+        }
         // First, because it frees memory and lets a close come to its end.
         if ready.has(Ready::WRITABLE) {
             connection.writable = true;
