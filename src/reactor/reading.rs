@@ -15,6 +15,10 @@ impl Reactor {
     pub(super) fn connection_ready(&mut self, token: Token, ready: Ready, buffer: &mut [u8]) -> bool {
         let Some(mut connection) = self.sources.connection_mut(token) else { return false };
         connection.ready.insert(ready);
+        if connection.queued {
+            // It has its turn anyway: one share, not two.
+            return true;
+        }
         // First, because it frees memory and lets a close come to its end.
         if !connection.outgoing.is_empty() && connection.ready.has(Ready::WRITABLE) {
             self.flush(token);

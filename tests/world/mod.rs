@@ -5,6 +5,8 @@
 //! wants from the network it asks the world for, so that a second back end joins here and nowhere else.
 #![allow(dead_code, reason = "each promise uses its share")]
 
+pub mod peer;
+
 use std::cell::RefCell;
 use std::fs;
 use std::net::SocketAddr;
