@@ -30,6 +30,7 @@ impl Reactor {
             return;
         }
         if let Some(protocol) = connection.protocol.take() {
+            self.direct = connection.writes_directly();
             self.call_taken(token, place, protocol, call);
         }
     }
@@ -57,6 +58,7 @@ impl Reactor {
             return false;
         }
         if !self.scratch.is_empty() {
+            connection.wrote = true;
             match self.net.send(token, self.scratch.bytes()) {
                 Ok(count) if count == self.scratch.len() => {
                     self.statistics.bytes_sent += count as u64;

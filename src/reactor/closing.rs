@@ -25,6 +25,7 @@ impl Reactor {
             State::Broken | State::Lost | State::Lingering => return,
         };
         connection.state = State::Closing { eof };
+        self.direct &= self.current != token;
         if let Some(limit) = within {
             self.limit_closing_in_all(token, limit);
         }
@@ -42,6 +43,7 @@ impl Reactor {
             State::InputClosed => State::InputClosedOutputClosing,
             _ => return,
         };
+        self.direct &= self.current != token;
         if self.current != token {
             self.mark_dirty(token);
         }
@@ -166,6 +168,7 @@ impl Reactor {
             return;
         }
         connection.state = State::Lost;
+        self.direct &= self.current != token;
         connection.outgoing = Vec::new();
         connection.sent = 0;
         self.tasks.push(Task::Lost(token, reason, farewell));

@@ -154,6 +154,12 @@ impl Connection {
         self.outgoing.len() - self.sent
     }
 
+    /// Whether the small writes of a callback can be collected outside of it.
+    #[inline]
+    pub(crate) fn writes_directly(&self) -> bool {
+        self.state == State::Open && self.outgoing.is_empty()
+    }
+
     /// Whether a read should be tried now.
     #[inline]
     pub(crate) fn wants_read(&self) -> bool {

@@ -101,6 +101,8 @@ pub struct Reactor {
     read_buffer: Vec<u8>,
     /// The connection whose callback runs.
     current: Token,
+    /// That callback's small writes go to `scratch`: the connection is open, and nothing waits to be sent before them.
+    direct: bool,
     /// What that callback has written.
     scratch: Scratch,
     spare_buffers: Vec<Vec<u8>>,
@@ -187,6 +189,7 @@ impl Reactor {
             dirty: Vec::new(),
             events: Vec::new(),
             current: Token::NONE,
+            direct: false,
             scratch: Scratch::new(),
             spare_buffers: Vec::new(),
             triggers: Triggers::default(),

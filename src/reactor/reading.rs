@@ -44,6 +44,7 @@ impl Reactor {
                     }
                     self.statistics.bytes_received += count as u64;
                     if let Some(protocol) = connection.protocol.take() {
+                        self.direct = connection.writes_directly();
                         // No more was received than there is room for.
                         let data = &buffer[..count];
                         let done =

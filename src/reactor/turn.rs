@@ -94,7 +94,7 @@ impl Reactor {
         // Connections that the same poll found complete were so at the same time, however long the callbacks take.
         let mut seen = None;
         let mut buffer = std::mem::take(&mut self.read_buffer);
-        for event in events.drain(..) {
+        for &event in &events {
             match event {
                 Event::Ready(token, ready) => {
                     if self.connection_ready(token, ready, &mut buffer) {
@@ -113,6 +113,7 @@ impl Reactor {
                 Event::Signal(signal) => self.signal_came(signal),
             }
         }
+        events.clear();
         self.read_buffer = buffer;
         self.events = events;
     }

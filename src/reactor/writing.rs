@@ -10,37 +10,27 @@ use crate::net::{Ready, Token};
 impl Reactor {
     #[inline]
     pub(crate) fn write(&mut self, token: Token, data: &[u8]) {
-        let Some(connection) = self.sources.connection_mut(token) else {
-            return;
-        };
-        if !connection.state.takes_writes() || data.is_empty() {
-            return;
-        }
-        connection.wrote = true;
-        if !connection.outgoing.is_empty() {
-            self.keep(token, data);
-        } else if self.current == token {
-            // What one callback writes leaves together, when it returns.
-            if !self.scratch.push(data) {
-                self.send_scratch(token);
-                self.write_through(token, data);
-            }
-        } else if data.len() >= WRITE_THROUGH {
-            self.send_or_keep(token, data);
-        } else {
-            self.keep(token, data);
+        // What one callback writes leaves together, when it returns.
+        let direct = self.direct && self.current == token;
+        if !direct || !self.scratch.push(data) {
+            self.write_through(token, data);
         }
     }
 
-    /// Writes what has no room beside the small writes of a callback.
-    #[cold]
+    /// A write from outside of the connection's callbacks, or one that has no room beside what the callback has written.
     #[inline(never)]
     fn write_through(&mut self, token: Token, data: &[u8]) {
+        if self.current == token {
+            self.send_scratch(token);
+        }
         let Some(connection) = self.sources.connection(token) else { return };
-        if !connection.outgoing.is_empty() {
-            self.keep(token, data);
-        } else if !self.scratch.push(data) {
+        if !connection.state.takes_writes() || data.is_empty() {
+            return;
+        }
+        if connection.outgoing.is_empty() && data.len() >= WRITE_THROUGH {
             self.send_or_keep(token, data);
+        } else if self.current != token || !connection.outgoing.is_empty() || !self.scratch.push(data) {
+            self.keep(token, data);
         }
     }
 
@@ -63,6 +53,7 @@ impl Reactor {
         if !connection.state.sends() {
             return data.len();
         }
+        connection.wrote = true;
         while connection.ready.has(Ready::WRITABLE) {
             match self.net.send(token, data) {
                 Ok(count) => {
@@ -132,6 +123,8 @@ impl Reactor {
             self.lose(token, Reason::BufferLimit(limit));
             return;
         }
+        connection.wrote = true;
+        self.direct &= self.current != token;
         if connection.outgoing.capacity() == 0 {
             connection.outgoing = self.spare_buffers.pop().unwrap_or_default();
         }
@@ -242,6 +235,7 @@ impl Reactor {
         };
         connection.outgoing = Vec::new();
         connection.sent = 0;
+        self.direct &= self.current != token;
         if connection.state.reads() && !connection.reading_paused {
             // What came before the failure is delivered first; the end of the input brings the loss.
             connection.state = State::Broken;
