@@ -1,2 +1,5 @@
 //! twistor: an event-driven network framework with Twisted's vocabulary.
 #![forbid(unsafe_code)]
+
+#[cfg(feature = "http")]
+pub mod http;
