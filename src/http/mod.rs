@@ -17,10 +17,9 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! Reading order: [`Url`] and [`Authority`], [`Request`], [`ResponseReader`] with [`Limits`] and
+//! Reading order: [`Url`], [`Request`], [`ResponseReader`] with [`Limits`] and
 //! [`HttpError`], [`Client`].
 
-mod authority;
 mod chunked;
 mod error;
 mod head;
@@ -34,7 +33,6 @@ mod url;
 #[cfg(test)]
 mod tests;
 
-pub use authority::{Authority, AuthorityError};
 pub use error::HttpError;
 pub use headers::Headers;
 pub use limits::Limits;

@@ -28,7 +28,7 @@ impl Request {
     /// A GET of this URL.
     pub fn get(url: &Url) -> Request {
         let headers = [
-            ("Host", url.authority().to_string()),
+            ("Host", url.host_header()),
             (
                 "User-Agent",
                 concat!("twistor/", env!("CARGO_PKG_VERSION")).to_owned(),

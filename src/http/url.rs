@@ -3,14 +3,15 @@
 //! A parsed URL holds nothing that could break a request apart: no space, no control character, no
 //! byte beyond ASCII. A fragment is dropped, as it never travels.
 
-use super::authority::{Authority, AuthorityError};
+use crate::{ConnectTcp, Error};
 use std::fmt;
 use std::str::FromStr;
 
 /// A parsed `http://` URL.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Url {
-    authority: Authority,
+    host: String,
+    port: u16,
     target: String,
 }
 
@@ -27,7 +28,7 @@ pub enum UrlError {
     /// A user or a password before the host.
     Credentials,
     /// The host or the port is wrong.
-    Authority(AuthorityError),
+    Address(&'static str),
     /// A character in path or query that has to be percent-encoded.
     Character(char),
     /// More than 8,000 bytes (RFC 9112, 3 asks for at least that much).
@@ -37,17 +38,21 @@ pub enum UrlError {
 impl Url {
     /// The name or address, without brackets.
     pub fn host(&self) -> &str {
-        &self.authority.host
+        &self.host
     }
 
     /// The port, 80 unless the URL gives one.
     pub fn port(&self) -> u16 {
-        self.authority.port.unwrap_or(DEFAULT_PORT)
+        self.port
     }
 
-    /// The host and the port as the URL writes them: the value of the `Host` header.
-    pub fn authority(&self) -> &Authority {
-        &self.authority
+    /// The value of the `Host` header: brackets around IPv6, and no port when it is 80.
+    pub fn host_header(&self) -> String {
+        let connect = ConnectTcp::new(self.host.as_str(), self.port).to_string();
+        match connect.strip_suffix(":80") {
+            Some(host) if self.port == DEFAULT_PORT => host.to_owned(),
+            _ => connect,
+        }
     }
 
     /// The path and the query, at least `/`.
@@ -80,10 +85,18 @@ impl FromStr for Url {
         {
             return Err(UrlError::Character(character));
         }
-        let authority = authority.parse().map_err(UrlError::Authority)?;
+        let connect: ConnectTcp = match authority.contains(':') && !authority.ends_with(']') {
+            true => authority.parse(),
+            false => format!("{authority}:{DEFAULT_PORT}").parse(),
+        }
+        .map_err(|error| match error {
+            Error::BadAddress(bad) => UrlError::Address(bad.why),
+            _ => UrlError::Address("the address cannot be read"),
+        })?;
         let slash = if target.starts_with('/') { "" } else { "/" };
         Ok(Url {
-            authority,
+            host: connect.host,
+            port: connect.port,
             target: format!("{slash}{target}"),
         })
     }
@@ -91,7 +104,7 @@ impl FromStr for Url {
 
 impl fmt::Display for Url {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "http://{}{}", self.authority, self.target)
+        write!(f, "http://{}{}", self.host_header(), self.target)
     }
 }
 
@@ -104,7 +117,7 @@ impl fmt::Display for UrlError {
             }
             UrlError::Scheme(scheme) => write!(f, "the scheme {scheme:?} is not http"),
             UrlError::Credentials => f.write_str("a user or password in the URL is not supported"),
-            UrlError::Authority(error) => error.fmt(f),
+            UrlError::Address(why) => f.write_str(why),
             UrlError::Character(character) => write!(f, "{character:?} has to be percent-encoded"),
             UrlError::TooLong => write!(f, "it is longer than {LONGEST} bytes"),
         }
@@ -164,17 +177,11 @@ mod tests {
         assert_eq!(error("https://a.example/"), UrlError::NoTls);
         assert_eq!(error("ftp://a.example/"), UrlError::Scheme("ftp".into()));
         assert_eq!(error("http://me:secret@a/"), UrlError::Credentials);
-        assert_eq!(
-            error("http://"),
-            UrlError::Authority(AuthorityError::NoHost)
-        );
-        assert_eq!(
-            error("http:///x"),
-            UrlError::Authority(AuthorityError::NoHost)
-        );
+        assert_eq!(error("http://"), UrlError::Address("the host is missing"));
+        assert_eq!(error("http:///x"), UrlError::Address("the host is missing"));
         assert_eq!(
             error("http://a:70000/"),
-            UrlError::Authority(AuthorityError::PortOutOfRange("70000".into()))
+            UrlError::Address("the port is above 65535")
         );
         assert_eq!(error("http://a/b c"), UrlError::Character(' '));
         assert_eq!(error("http://a/\r\nX: y"), UrlError::Character('\r'));
