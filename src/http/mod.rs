@@ -21,6 +21,8 @@
 //! [`HttpError`], [`Client`].
 
 mod chunked;
+mod client;
+mod connection;
 mod error;
 mod head;
 mod headers;
@@ -33,6 +35,7 @@ mod url;
 #[cfg(test)]
 mod tests;
 
+pub use client::{Client, FetchError, Fetched, Stage};
 pub use error::HttpError;
 pub use headers::Headers;
 pub use limits::Limits;
