@@ -6,7 +6,6 @@ use super::paint::Palette;
 use super::reporter::{Event, Reporter, Summary, describe};
 use super::span::Span;
 use super::stamp::Clock;
-use super::target::Target;
 use super::track::Change;
 use std::io::{self, Write};
 use unicode_width::UnicodeWidthStr;
@@ -22,29 +21,13 @@ pub struct Lines<W> {
     out: W,
     clock: Clock,
     palette: Palette,
-    /// The column of names is this wide.
     names: usize,
 }
 
 impl<W: Write> Lines<W> {
-    /// Writes to `out`; the names of `targets` decide how wide their column is.
-    pub fn new<'a>(
-        out: W,
-        clock: Clock,
-        palette: Palette,
-        targets: impl IntoIterator<Item = &'a Target>,
-    ) -> Lines<W> {
-        let names = targets
-            .into_iter()
-            .map(|target| target.name().width())
-            .max()
-            .unwrap_or(0);
-        Lines {
-            out,
-            clock,
-            palette,
-            names: names.min(WIDEST_NAME),
-        }
+    /// Writes to `out`, with the targets' names in a column that is `names` wide.
+    pub fn new(out: W, clock: Clock, palette: Palette, names: usize) -> Lines<W> {
+        Lines { out, clock, palette, names }
     }
 }
 
@@ -150,6 +133,3 @@ fn story(event: &Event<'_>) -> (String, String) {
         }
     }
 }
-
-/// Longer names push their own line aside, not all others.
-const WIDEST_NAME: usize = 40;

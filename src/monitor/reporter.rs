@@ -62,6 +62,16 @@ impl Row<'_> {
     }
 }
 
+impl Reporter for Box<dyn Reporter> {
+    fn event(&mut self, event: &Event<'_>) -> io::Result<()> {
+        (**self).event(event)
+    }
+
+    fn summary(&mut self, summary: &Summary<'_>) -> io::Result<()> {
+        (**self).summary(summary)
+    }
+}
+
 /// Everything is dropped.
 impl Reporter for () {
     fn event(&mut self, _: &Event<'_>) -> io::Result<()> {

@@ -14,6 +14,12 @@ pub trait Observer: 'static {
     fn news(&mut self, event: &FeedEvent<'_>) -> io::Result<()>;
 }
 
+impl Observer for Box<dyn Observer> {
+    fn news(&mut self, event: &FeedEvent<'_>) -> io::Result<()> {
+        (**self).news(event)
+    }
+}
+
 /// What came of reading a feed once.
 #[derive(Clone, Copy, Debug)]
 pub struct FeedEvent<'a> {
