@@ -40,16 +40,28 @@ impl Protocol for Bytes {
 
 impl Echo {
     pub(super) fn run(&self) -> Outcome {
-        let ports = self.listen.iter().map(|text| port(text)).collect::<Result<Vec<_>, _>>()?;
-        let ports: Vec<_> =
-            ports.into_iter().map(|port| ListenTcp { reuse_port: self.workers > 1, ..port }).collect();
+        let ports = self
+            .listen
+            .iter()
+            .map(|text| port(text))
+            .collect::<Result<Vec<_>, _>>()?;
+        let ports: Vec<_> = ports
+            .into_iter()
+            .map(|port| ListenTcp {
+                reuse_port: self.workers > 1,
+                ..port
+            })
+            .collect();
         let mut reactor = Reactor::new()?;
         // The first reactor binds; where the system chose a port, the others take the same.
         let listeners = listen(&mut reactor, &ports)?;
         let real: Vec<ListenTcp> = listeners
             .iter()
             .zip(&ports)
-            .map(|(listener, port)| ListenTcp { address: socket(listener), ..port.clone() })
+            .map(|(listener, port)| ListenTcp {
+                address: socket(listener),
+                ..port.clone()
+            })
             .collect();
         let mut workers = Vec::new();
         let result = (1..self.workers).try_for_each(|_| {
@@ -72,8 +84,15 @@ impl Echo {
                 }
                 let _ = out.flush();
                 drop(out);
-                reactor.add_system_event_trigger(Phase::Before, SystemEvent::Shutdown, move |_, _| stop());
-                reactor.run().map_err(Failure::from).map(|()| ExitCode::SUCCESS)
+                reactor.add_system_event_trigger(
+                    Phase::Before,
+                    SystemEvent::Shutdown,
+                    move |_, _| stop(),
+                );
+                reactor
+                    .run()
+                    .map_err(Failure::from)
+                    .map(|()| ExitCode::SUCCESS)
             }
             Err(failure) => {
                 stop();
@@ -118,7 +137,8 @@ impl Worker {
             }
         };
         let thread = thread::Builder::new().name("echo".into()).spawn(run);
-        let thread = thread.map_err(|error| Failure::Run(format!("cannot start a thread: {error}")))?;
+        let thread =
+            thread.map_err(|error| Failure::Run(format!("cannot start a thread: {error}")))?;
         let gone = || Failure::Run("a worker ended before it was ready".into());
         let remote = started.recv().map_err(|_| gone())??;
         Ok(Worker { thread, remote })
@@ -126,7 +146,9 @@ impl Worker {
 }
 
 fn listen(reactor: &mut Reactor, ports: &[ListenTcp]) -> Result<Vec<Listener>, Failure> {
-    let listeners = ports.iter().map(|port| reactor.listen_tcp(port.clone(), || Bytes));
+    let listeners = ports
+        .iter()
+        .map(|port| reactor.listen_tcp(port.clone(), || Bytes));
     listeners.collect::<Result<_, _>>().map_err(Failure::from)
 }
 
@@ -137,7 +159,11 @@ fn socket(listener: &Listener) -> std::net::SocketAddr {
 
 fn port(text: &str) -> Result<ListenTcp, Failure> {
     let rest = text.strip_prefix("tcp:").ok_or_else(|| {
-        Failure::Usage(format!("bad address \"{}\": write it as tcp:HOST:PORT", text.escape_debug()))
+        Failure::Usage(format!(
+            "bad address \"{}\": write it as tcp:HOST:PORT",
+            text.escape_debug()
+        ))
     })?;
-    rest.parse().map_err(|error: crate::Error| Failure::Usage(error.to_string()))
+    rest.parse()
+        .map_err(|error: crate::Error| Failure::Usage(error.to_string()))
 }

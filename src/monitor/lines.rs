@@ -27,7 +27,12 @@ pub struct Lines<W> {
 impl<W: Write> Lines<W> {
     /// Writes to `out`, with the targets' names in a column that is `names` wide.
     pub fn new(out: W, clock: Clock, palette: Palette, names: usize) -> Lines<W> {
-        Lines { out, clock, palette, names }
+        Lines {
+            out,
+            clock,
+            palette,
+            names,
+        }
     }
 }
 
@@ -62,8 +67,8 @@ pub(super) fn event_cells(
     names: usize,
 ) -> [Cell; 5] {
     let (word, style) = match event.change.is_up() {
-        true => ("up    ", palette.good),
-        false => ("down  ", palette.bad),
+        true => ("up     ", palette.good),
+        false => ("down   ", palette.bad),
     };
     let name = event.target.name();
     let padding = names.saturating_sub(name.width());
@@ -125,11 +130,13 @@ fn story(event: &Event<'_>) -> (String, String) {
             down_for,
             ..
         } => {
-            let start = if new_cause { "now" } else { "still" };
-            (
-                format!("{start} {}", describe(cause, event.reason)),
-                format!("; down for {}", Span(down_for)),
-            )
+            let cause = describe(cause, event.reason);
+            let what = if new_cause {
+                format!("{cause} now")
+            } else {
+                format!("still {cause}")
+            };
+            (what, format!("; down for {}", Span(down_for)))
         }
     }
 }

@@ -85,7 +85,7 @@ impl Monitor {
         let monitor = Monitor {
             shared: Rc::new(RefCell::new(shared)),
         };
-        for index in 0..monitor.borrow().watched.len() as u32 {
+        for index in 0..monitor.targets() {
             let this = monitor.clone();
             reactor.call_later(schedule.first(index), move |reactor| {
                 this.connect(reactor, index)
@@ -283,7 +283,7 @@ impl Monitor {
     /// An interval has passed for the held targets.
     fn round(&self, reactor: &mut Reactor) {
         let now = reactor.now();
-        for index in 0..self.borrow().watched.len() as u32 {
+        for index in 0..self.targets() {
             self.result(reactor, index, None, |watched| {
                 match watched.target.kind() {
                     Kind::Hold => watched.track.round(now),
@@ -411,6 +411,10 @@ impl Monitor {
             .get(index as usize)
             .map(|watched| watched.rounds);
         shared.stopped || rounds >= shared.settings.rounds.or(Some(u32::MAX))
+    }
+
+    fn targets(&self) -> u32 {
+        u32::try_from(self.borrow().watched.len()).unwrap_or(u32::MAX)
     }
 
     /// Never borrowed twice: a reporter has no way back to its monitor, and callbacks do not nest.

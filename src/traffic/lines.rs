@@ -10,8 +10,8 @@ use unicode_width::UnicodeWidthStr;
 /// Writes readings as lines:
 ///
 /// ```text
-/// 2026-11-21 03:17:12.345  http://127.0.0.1:8080/roads.json  /congestion/level 0.42 (+0.05)  age 1.2 s (payload)  1.9 ms
-/// 2026-11-21 03:17:22.351  http://127.0.0.1:8080/roads.json  error  connection refused after 0.21 ms
+/// 2026-11-21 03:17:12.345  roads  ok     congestion/level 0.42 (+0.05)  1.2 s old (payload)  took 1.9 ms
+/// 2026-11-21 03:17:22.351  roads  error  connection refused after 0.21 ms
 /// ```
 #[derive(Debug)]
 pub struct Lines<W> {
@@ -42,8 +42,9 @@ impl<W: Write + 'static> Observer for Lines<W> {
         let latency = Span(event.latency);
         match event.news {
             News::Reading(reading) => {
-                say(&mut line, reading, palette);
                 // Writing to a String cannot fail, here and below.
+                let _ = write!(line, "{}     ", Painted(palette.good, "ok"));
+                say(&mut line, reading, palette);
                 let _ = write!(
                     line,
                     "{}",

@@ -2,7 +2,8 @@
 
 use super::feed::Feed;
 use super::reading::Reading;
-use crate::http::FetchError;
+use crate::http::{FetchError, Stage};
+use crate::monitor::Span;
 use std::fmt;
 use std::io;
 use std::time::{Duration, SystemTime};
@@ -71,6 +72,14 @@ impl FeedError {
 impl fmt::Display for FeedError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            FeedError::Fetch(FetchError::TimedOut(limit, stage)) => {
+                let (before, limit) = match stage {
+                    Stage::Connecting => ("no connection", Span(*limit)),
+                    Stage::Waiting => ("connected, but no answer", Span(*limit)),
+                    Stage::Reading => ("no complete answer", Span(*limit)),
+                };
+                write!(f, "{before} within {limit}")
+            }
             FeedError::Fetch(error) => error.fmt(f),
             FeedError::Status(status @ 300..=399) => {
                 write!(f, "status {status}, redirects are not followed")

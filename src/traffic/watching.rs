@@ -106,7 +106,8 @@ impl Traffic {
         let traffic = Traffic {
             shared: Rc::new(RefCell::new(shared)),
         };
-        for index in 0..traffic.borrow().watched.len() as u32 {
+        let count = traffic.borrow().unfinished;
+        for index in 0..u32::try_from(count).unwrap_or(u32::MAX) {
             traffic.ask_after(reactor, index, schedule.first(index));
         }
         traffic

@@ -1,4 +1,4 @@
-//! A traffic feed over HTTP: numbers that change every second, and a server for just them.
+//! A traffic feed over HTTP: numbers that keep changing, and a server for just them.
 
 use crate::monitor::stamp::rfc3339;
 use crate::{Protocol, Reactor, Transport};
@@ -17,10 +17,15 @@ pub(super) struct Roads {
 }
 
 impl Roads {
-    /// Begins to change once a second.
+    /// Begins to change, again and again.
     pub(super) fn start(reactor: &mut Reactor) -> Rc<RefCell<Roads>> {
         let updated = reactor.wall();
-        let roads = Rc::new(RefCell::new(Roads { level: 0.4, rising: true, vehicles: 1240, updated }));
+        let roads = Rc::new(RefCell::new(Roads {
+            level: 0.4,
+            rising: true,
+            vehicles: 1240,
+            updated,
+        }));
         change(reactor, Rc::clone(&roads));
         roads
     }
@@ -28,8 +33,13 @@ impl Roads {
     fn body(&self) -> String {
         let trend = if self.rising { "rising" } else { "falling" };
         let level = (self.level * 100.0).round() / 100.0;
-        let congestion = json!({ "level": level, "trend": trend });
-        json!({ "congestion": congestion, "vehicles": self.vehicles, "updated": rfc3339(self.updated) }).to_string()
+        json!({
+            "congestion": { "level": level },
+            "trend": trend,
+            "vehicles": self.vehicles,
+            "updated": rfc3339(self.updated),
+        })
+        .to_string()
     }
 }
 
@@ -40,12 +50,16 @@ fn change(reactor: &mut Reactor, roads: Rc<RefCell<Roads>>) {
     let vehicles = (random >> 32) % 81;
     let mut now = roads.borrow_mut();
     let level = (now.level + step).clamp(0.02, 0.98);
-    now.rising = if level == now.level { now.rising } else { level > now.level };
+    now.rising = if level == now.level {
+        now.rising
+    } else {
+        level > now.level
+    };
     now.level = level;
     now.vehicles = (now.vehicles + vehicles).saturating_sub(40);
     now.updated = reactor.wall();
     drop(now);
-    reactor.call_later(Duration::from_secs(1), move |reactor| change(reactor, roads));
+    reactor.call_later(CHANGE, move |reactor| change(reactor, roads));
 }
 
 /// Answers every request, one after the other on one connection.
@@ -56,7 +70,10 @@ pub(super) struct Server {
 
 impl Server {
     pub(super) fn new(roads: Rc<RefCell<Roads>>) -> Server {
-        Server { roads, request: Vec::new() }
+        Server {
+            roads,
+            request: Vec::new(),
+        }
     }
 }
 
@@ -77,11 +94,15 @@ impl Protocol for Server {
                 transport.write_sequence(&[head.as_bytes(), body.as_bytes()]);
             }
             _ => {
-                transport.write(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+                transport.write(
+                    b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\nConnection: close\r\n\r\n",
+                );
                 transport.lose_connection();
             }
         }
     }
 }
 
+/// Out of step with the reader's two seconds, so that ages differ.
+const CHANGE: Duration = Duration::from_millis(700);
 const LONGEST_REQUEST: usize = 8 << 10;

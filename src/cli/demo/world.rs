@@ -1,7 +1,7 @@
 //! The world of the demo: four services on ports that the system chose, and a door that opens and closes.
 
 use super::Bytes;
-use super::feed::{Server, Roads};
+use super::feed::{Roads, Server};
 use crate::cli::Failure;
 use crate::monitor::{Clock, Painted, Palette};
 use crate::{Address, ConnectionId, Factory, Listener, Protocol, Reactor, Transport};
@@ -19,7 +19,11 @@ pub(super) struct World {
 }
 
 impl World {
-    pub(super) fn start(reactor: &mut Reactor, clock: Clock, palette: Palette) -> Result<World, Failure> {
+    pub(super) fn start(
+        reactor: &mut Reactor,
+        clock: Clock,
+        palette: Palette,
+    ) -> Result<World, Failure> {
         let roads = Roads::start(reactor);
         let guests = Guests::default();
         let world = World {
@@ -28,7 +32,12 @@ impl World {
             silent: reactor.listen_tcp(ANY, || Silent)?,
             roads: reactor.listen_tcp(ANY, move || Server::new(Rc::clone(&roads)))?,
         };
-        let door = Door { listener: world.door.clone(), guests, clock, palette };
+        let door = Door {
+            listener: world.door.clone(),
+            guests,
+            clock,
+            palette,
+        };
         reactor.call_later(FIRST_CLOSE, move |reactor| door.close(reactor));
         Ok(world)
     }
@@ -61,7 +70,10 @@ impl Protocol for Guest {
     fn data_received(&mut self, _: &mut Transport<'_>, _: &[u8]) {}
 
     fn connection_lost(&mut self, transport: &mut Transport<'_>, _: &crate::Reason) {
-        self.0.0.borrow_mut().retain(|guest| *guest != transport.id());
+        self.0
+            .0
+            .borrow_mut()
+            .retain(|guest| *guest != transport.id());
     }
 }
 
@@ -104,7 +116,10 @@ impl Door {
     /// The world's own voice, between the lines of those who watch it.
     fn say(&self, reactor: &Reactor, what: &str) {
         let time = self.clock.show(reactor.wall());
-        let line = Painted(self.palette.faint, format_args!("{time}  {:NAMES$}  {what}", "*"));
+        let line = Painted(
+            self.palette.faint,
+            format_args!("{time}  {:NAMES$}  {what}", "*"),
+        );
         // The watchers see to it that a reader who went away ends the demo.
         let _ = writeln!(std::io::stdout(), "{line}");
     }
@@ -113,7 +128,7 @@ impl Door {
 /// The width of the column of names.
 pub(super) const NAMES: usize = 6;
 const ANY: &str = "127.0.0.1:0";
-const FIRST_CLOSE: Duration = Duration::from_millis(2500);
+const FIRST_CLOSE: Duration = Duration::from_secs(3);
 const CLOSED: Duration = Duration::from_secs(2);
 /// From opening to closing. With the others it lets the demo end on an open door.
-const OPEN: Duration = Duration::from_millis(3500);
+const OPEN: Duration = Duration::from_secs(4);
