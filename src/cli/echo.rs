@@ -158,12 +158,14 @@ fn socket(listener: &Listener) -> std::net::SocketAddr {
 }
 
 fn port(text: &str) -> Result<ListenTcp, Failure> {
-    let rest = text.strip_prefix("tcp:").ok_or_else(|| {
-        Failure::Usage(format!(
-            "bad address \"{}\": write it as tcp:HOST:PORT",
-            text.escape_debug()
-        ))
-    })?;
-    rest.parse()
-        .map_err(|error: crate::Error| Failure::Usage(error.to_string()))
+    let bad = |why: &dyn std::fmt::Display| {
+        Failure::Usage(format!("bad address \"{}\": {why}", text.escape_debug()))
+    };
+    let rest = text
+        .strip_prefix("tcp:")
+        .ok_or_else(|| bad(&"write it as tcp:HOST:PORT"))?;
+    rest.parse().map_err(|error| match error {
+        crate::Error::BadAddress(wrong) => bad(&wrong.why),
+        error => bad(&error),
+    })
 }

@@ -50,13 +50,9 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Show everything at once: a small world in one process, and twistor watching it
     Demo(demo::Demo),
-    /// Watch services: hold connections open and tell when they are lost, or probe on an interval
     Monitor(monitor::Monitor),
-    /// Read JSON feeds over HTTP and tell how their values change
     Traffic(traffic::Traffic),
-    /// Send back whatever comes in
     Echo(echo::Echo),
 }
 

@@ -265,31 +265,32 @@ impl Monitor {
         }
     }
 
+    /// Sets the next round of the held targets, if there are any: at a multiple of the interval from
+    /// the start, so that rounds do not drift.
     fn set_round(&self, reactor: &mut Reactor) {
-        if self
-            .borrow()
-            .watched
-            .iter()
-            .all(|watched| watched.target.kind() == Kind::Tcp)
-        {
+        let mut shared = self.borrow();
+        if shared.watched.iter().all(|watched| watched.target.kind() == Kind::Tcp) {
             return;
         }
+        let (interval, elapsed) = (shared.schedule.interval(), reactor.now() - shared.started);
+        let passed = elapsed.as_nanos() / interval.as_nanos().max(1);
+        let next = interval.saturating_mul(u32::try_from(passed + 1).unwrap_or(u32::MAX));
         let this = self.clone();
-        let interval = self.borrow().schedule.interval();
-        let round = reactor.call_later(interval, move |reactor| this.round(reactor));
-        self.borrow().round = Some(round);
+        let call = move |reactor: &mut Reactor| this.round(reactor);
+        shared.round = Some(reactor.call_later(next.saturating_sub(elapsed), call));
     }
 
     /// An interval has passed for the held targets.
     fn round(&self, reactor: &mut Reactor) {
         let now = reactor.now();
         for index in 0..self.targets() {
-            self.result(reactor, index, None, |watched| {
-                match watched.target.kind() {
-                    Kind::Hold => watched.track.round(now),
-                    Kind::Tcp => None,
-                }
+            let held = self.event(reactor, index, None, |watched| match watched.target.kind() {
+                Kind::Hold => watched.track.round(now),
+                Kind::Tcp => None,
             });
+            if held {
+                self.end_round(reactor, index);
+            }
             let connector = match self.is_done(index) {
                 true => self
                     .borrow()
