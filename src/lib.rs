@@ -1,5 +1,75 @@
-//! twistor: an event-driven network framework with Twisted's vocabulary.
+//! twistor: an event-driven network framework with Twisted's vocabulary, on [`mio`], without an async runtime.
+//!
+//! You write *protocols*: what one connection does when it is made, receives bytes, or is lost. A *factory* makes
+//! one for each connection. The *reactor* is the loop that calls them, one callback at a time, and it is a plain
+//! value: make several, one for each thread. Nothing here needs `unsafe`, a `RefCell` inside the framework, or a lock.
+//!
+//! ```
+//! use twistor::{Protocol, Reactor, Transport};
+//!
+//! struct Echo;
+//!
+//! impl Protocol for Echo {
+//!     fn data_received(&mut self, transport: &mut Transport<'_>, data: &[u8]) {
+//!         transport.write(data);
+//!     }
+//! }
+//!
+//! fn main() -> twistor::Result<()> {
+//!     let mut reactor = Reactor::new()?;
+//!     reactor.listen_tcp("127.0.0.1:0", || Echo)?;
+//! #   reactor.call_when_running(|reactor| { reactor.stop(); });
+//!     reactor.run()
+//! }
+//! ```
+//!
+//! # Three rules that make callbacks safe
+//!
+//! 1. **A callback never runs inside another callback.** `write`, `lose_connection`, `connect_tcp` only change the
+//!    reactor's state; whatever follows from it is called from the loop, on a fresh stack.
+//! 2. **While its callback runs, a protocol is out of its slot.** The reactor and a protocol never alias. State
+//!    that connections share can be an `Rc<RefCell<..>>`, and it is never borrowed twice.
+//! 3. **Every name is an index and a generation.** An event, timer or write for something gone is ignored.
+//!    `connection_lost` comes exactly once for each `connection_made`.
+//!
+//! A panic in a callback ends that one connection, with [`Reason::Panicked`]; the loop lives on.
+//!
+//! # The layers
+//!
+//! ```text
+//!  cli, main.rs       the `twistor` command                               feature `cli`
+//!  monitor, traffic   probes, states, reports; JSON feeds                 feature `monitor`
+//!  http               an HTTP/1.1 response reader, a keep-alive client    feature `http`
+//!  reactor            the loop, and the vocabulary: Protocol, Factory, Transport, Reason   (always)
+//!  net                the seam: sockets, clock, randomness, signals, threads; `os` is mio  (always)
+//! ```
+//!
+//! A lower layer never names a higher one. `default-features = false` leaves the two lowest.
+//!
+//! # Where to begin
+//!
+//! [`Protocol`] and [`Transport`] are what a connection is written with, [`Factory`] and [`ClientFactory`] make
+//! protocols, [`Reactor`] does the rest: `listen_tcp`, `connect_tcp`, `call_later`, `call_in_thread`, `run`.
+//! [`Reason`] is how connections end, [`Error`] what calls can fail with, [`Settings`] all the limits.
 #![forbid(unsafe_code)]
+#![warn(missing_docs, clippy::disallowed_methods)]
+
+mod net;
+mod reactor;
 
 #[cfg(feature = "http")]
 pub mod http;
+#[cfg(feature = "monitor")]
+pub mod monitor;
+#[cfg(feature = "monitor")]
+pub mod traffic;
+
+#[cfg(feature = "cli")]
+pub mod cli;
+
+pub use reactor::{
+    Address, BadAddress, ClientFactory, ConnectTcp, ConnectionId, Connector, ConnectorId, ConnectorState,
+    DelayedCall, Error, Factory, Hold, Instant, JobPanicked, ListenTcp, Listener, Phase, Place, Producer,
+    ProducerKind, Protocol, Reactor, Reason, Remote, Result, Settings, Shared, Signal, SlowCallback,
+    Statistics, SystemError, SystemEvent, Transport, TriggerId, factory, shared,
+};

@@ -40,28 +40,16 @@ impl Protocol for Bytes {
 
 impl Echo {
     pub(super) fn run(&self) -> Outcome {
-        let ports = self
-            .listen
-            .iter()
-            .map(|text| port(text))
-            .collect::<Result<Vec<_>, _>>()?;
-        let ports: Vec<_> = ports
-            .into_iter()
-            .map(|port| ListenTcp {
-                reuse_port: self.workers > 1,
-                ..port
-            })
-            .collect();
+        let ports = self.listen.iter().map(|text| port(text)).collect::<Result<Vec<_>, _>>()?;
+        let ports: Vec<_> =
+            ports.into_iter().map(|port| ListenTcp { reuse_port: self.workers > 1, ..port }).collect();
         let mut reactor = Reactor::new()?;
         // The first reactor binds; where the system chose a port, the others take the same.
         let listeners = listen(&mut reactor, &ports)?;
         let real: Vec<ListenTcp> = listeners
             .iter()
             .zip(&ports)
-            .map(|(listener, port)| ListenTcp {
-                address: socket(listener),
-                ..port.clone()
-            })
+            .map(|(listener, port)| ListenTcp { address: socket(listener), ..port.clone() })
             .collect();
         let mut workers = Vec::new();
         let result = (1..self.workers).try_for_each(|_| {
@@ -84,15 +72,8 @@ impl Echo {
                 }
                 let _ = out.flush();
                 drop(out);
-                reactor.add_system_event_trigger(
-                    Phase::Before,
-                    SystemEvent::Shutdown,
-                    move |_, _| stop(),
-                );
-                reactor
-                    .run()
-                    .map_err(Failure::from)
-                    .map(|()| ExitCode::SUCCESS)
+                reactor.add_system_event_trigger(Phase::Before, SystemEvent::Shutdown, move |_, _| stop());
+                reactor.run().map_err(Failure::from).map(|()| ExitCode::SUCCESS)
             }
             Err(failure) => {
                 stop();
@@ -137,8 +118,7 @@ impl Worker {
             }
         };
         let thread = thread::Builder::new().name("echo".into()).spawn(run);
-        let thread =
-            thread.map_err(|error| Failure::Run(format!("cannot start a thread: {error}")))?;
+        let thread = thread.map_err(|error| Failure::Run(format!("cannot start a thread: {error}")))?;
         let gone = || Failure::Run("a worker ended before it was ready".into());
         let remote = started.recv().map_err(|_| gone())??;
         Ok(Worker { thread, remote })
@@ -146,9 +126,7 @@ impl Worker {
 }
 
 fn listen(reactor: &mut Reactor, ports: &[ListenTcp]) -> Result<Vec<Listener>, Failure> {
-    let listeners = ports
-        .iter()
-        .map(|port| reactor.listen_tcp(port.clone(), || Bytes));
+    let listeners = ports.iter().map(|port| reactor.listen_tcp(port.clone(), || Bytes));
     listeners.collect::<Result<_, _>>().map_err(Failure::from)
 }
 
@@ -161,9 +139,7 @@ fn port(text: &str) -> Result<ListenTcp, Failure> {
     let bad = |why: &dyn std::fmt::Display| {
         Failure::Usage(format!("bad address \"{}\": {why}", text.escape_debug()))
     };
-    let rest = text
-        .strip_prefix("tcp:")
-        .ok_or_else(|| bad(&"write it as tcp:HOST:PORT"))?;
+    let rest = text.strip_prefix("tcp:").ok_or_else(|| bad(&"write it as tcp:HOST:PORT"))?;
     rest.parse().map_err(|error| match error {
         crate::Error::BadAddress(wrong) => bad(&wrong.why),
         error => bad(&error),

@@ -90,25 +90,14 @@ fn refuse(error: &clap::Error) -> ExitCode {
             ExitCode::SUCCESS
         }
         ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
-            let _ = write!(
-                std::io::stderr(),
-                "{}",
-                Arguments::command().render_help().ansi()
-            );
+            let _ = write!(std::io::stderr(), "{}", Arguments::command().render_help().ansi());
             ExitCode::from(USAGE)
         }
         _ => {
             let text = error.render().to_string();
-            let first: Vec<&str> = text
-                .lines()
-                .take_while(|line| !line.is_empty())
-                .map(str::trim)
-                .collect();
+            let first: Vec<&str> = text.lines().take_while(|line| !line.is_empty()).map(str::trim).collect();
             let text = first.join(" ");
-            complain(&format_args!(
-                "{} (see --help)",
-                text.trim_start_matches("error: ")
-            ));
+            complain(&format_args!("{} (see --help)", text.trim_start_matches("error: ")));
             ExitCode::from(USAGE)
         }
     }

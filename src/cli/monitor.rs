@@ -93,48 +93,30 @@ pub(super) struct Monitor {
 
 impl Monitor {
     pub(super) fn run(&self) -> Outcome {
-        let targets = self
-            .targets
-            .iter()
-            .map(|text| text.parse())
-            .collect::<Result<Vec<Target>, _>>();
+        let targets = self.targets.iter().map(|text| text.parse()).collect::<Result<Vec<Target>, _>>();
         let targets = targets.map_err(|error| Failure::Usage(error.to_string()))?;
         let names = output::width_of(targets.iter().map(Target::name));
         let size = Rc::new(Cell::new(output::size()));
         let live = self.watch && io::stdout().is_terminal();
         let reporter: Box<dyn Reporter> = match (self.json, live) {
             (true, _) => Box::new(Json::new(io::stdout())),
-            (false, true) => Box::new(Page::new(
-                io::stdout(),
-                output::clock(false),
-                output::palette(),
-                Rc::clone(&size),
-            )),
-            (false, false) => Box::new(Lines::new(
-                io::stdout(),
-                output::clock(true),
-                output::palette(),
-                names,
-            )),
+            (false, true) => {
+                Box::new(Page::new(io::stdout(), output::clock(false), output::palette(), Rc::clone(&size)))
+            }
+            (false, false) => {
+                Box::new(Lines::new(io::stdout(), output::clock(true), output::palette(), names))
+            }
         };
-        let reporter = Chosen {
-            events: !self.quiet,
-            summaries: !self.once,
-            reporter,
-        };
+        let reporter = Chosen { events: !self.quiet, summaries: !self.once, reporter };
         let mut reactor = Reactor::new()?;
         let monitor = Watcher::start(&mut reactor, targets, self.settings(), reporter);
         monitor.on_finished(|reactor| {
             reactor.stop_gracefully();
         });
         let last = monitor.clone();
-        reactor.add_system_event_trigger(
-            Phase::Before,
-            SystemEvent::Shutdown,
-            move |reactor, _| {
-                last.finish(reactor);
-            },
-        );
+        reactor.add_system_event_trigger(Phase::Before, SystemEvent::Shutdown, move |reactor, _| {
+            last.finish(reactor);
+        });
         let asked = monitor.clone();
         reactor.on_signal(Signal::Hangup, move |reactor| asked.summary(reactor))?;
         if live {
@@ -181,19 +163,11 @@ struct Chosen {
 
 impl Reporter for Chosen {
     fn event(&mut self, event: &Event<'_>) -> io::Result<()> {
-        if self.events {
-            self.reporter.event(event)
-        } else {
-            Ok(())
-        }
+        if self.events { self.reporter.event(event) } else { Ok(()) }
     }
 
     fn summary(&mut self, summary: &Summary<'_>) -> io::Result<()> {
-        if self.summaries {
-            self.reporter.summary(summary)
-        } else {
-            Ok(())
-        }
+        if self.summaries { self.reporter.summary(summary) } else { Ok(()) }
     }
 }
 

@@ -20,10 +20,7 @@ pub(super) fn palette() -> Palette {
 
 /// The time in the system's zone.
 pub(super) fn clock(date: bool) -> Clock {
-    Clock {
-        zone: TimeZone::system(),
-        date,
-    }
+    Clock { zone: TimeZone::system(), date }
 }
 
 /// Columns and rows of the terminal; 80 x 24 when it does not say.

@@ -5,16 +5,8 @@ use std::time::Duration;
 
 /// Reads a time of a year at most; zero is one.
 pub(super) fn parse(text: &str) -> Result<Duration, String> {
-    let seconds = || {
-        text.parse::<f64>()
-            .ok()
-            .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
-    };
-    let friendly = || {
-        text.parse::<SignedDuration>()
-            .ok()
-            .and_then(|span| Duration::try_from(span).ok())
-    };
+    let seconds = || text.parse::<f64>().ok().and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+    let friendly = || text.parse::<SignedDuration>().ok().and_then(|span| Duration::try_from(span).ok());
     match seconds().or_else(friendly) {
         Some(span) if span <= LONGEST => Ok(span),
         Some(_) => Err("longer than a year".into()),
@@ -25,9 +17,7 @@ pub(super) fn parse(text: &str) -> Result<Duration, String> {
 /// As [`parse`], and more than nothing.
 pub(super) fn positive(text: &str) -> Result<Duration, String> {
     match parse(text)? {
-        span if span < Duration::from_millis(1) => {
-            Err("it has to be a millisecond at least".into())
-        }
+        span if span < Duration::from_millis(1) => Err("it has to be a millisecond at least".into()),
         span => Ok(span),
     }
 }
@@ -40,27 +30,12 @@ mod tests {
 
     #[test]
     fn times_have_units_or_are_seconds() {
-        for (text, millis) in [
-            ("10s", 10_000),
-            ("500ms", 500),
-            ("1m30s", 90_000),
-            ("2h", 7_200_000),
-            ("1.5", 1_500),
-            ("0", 0),
-        ] {
+        for (text, millis) in
+            [("10s", 10_000), ("500ms", 500), ("1m30s", 90_000), ("2h", 7_200_000), ("1.5", 1_500), ("0", 0)]
+        {
             assert_eq!(parse(text), Ok(Duration::from_millis(millis)), "{text}");
         }
-        for text in [
-            "",
-            "s",
-            "-1s",
-            "-1",
-            "10 parsecs",
-            "NaN",
-            "inf",
-            "1e300",
-            "400d",
-        ] {
+        for text in ["", "s", "-1s", "-1", "10 parsecs", "NaN", "inf", "1e300", "400d"] {
             assert!(parse(text).is_err(), "{text}");
         }
         assert!(positive("0").is_err() && positive("1ms").is_ok());

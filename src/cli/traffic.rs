@@ -2,9 +2,7 @@
 
 use super::output;
 use super::{Failure, Outcome, span};
-use crate::traffic::{
-    Feed, Json, Lines, Observer, Pointer, PointerError, Settings, Traffic as Reader,
-};
+use crate::traffic::{Feed, Json, Lines, Observer, Pointer, PointerError, Settings, Traffic as Reader};
 use crate::{Phase, Reactor, SystemEvent};
 use clap::Args;
 use std::io;
@@ -60,23 +58,12 @@ pub(super) struct Traffic {
 
 impl Traffic {
     pub(super) fn run(&self) -> Outcome {
-        let feeds = self
-            .urls
-            .iter()
-            .map(|text| feed(text))
-            .collect::<Result<Vec<_>, _>>()?;
-        let settings = self
-            .settings()
-            .map_err(|error| Failure::Usage(error.to_string()))?;
+        let feeds = self.urls.iter().map(|text| feed(text)).collect::<Result<Vec<_>, _>>()?;
+        let settings = self.settings().map_err(|error| Failure::Usage(error.to_string()))?;
         let names = output::width_of(feeds.iter().map(|feed| feed.name.as_str()));
         let observer: Box<dyn Observer> = match self.json {
             true => Box::new(Json::new(io::stdout())),
-            false => Box::new(Lines::new(
-                io::stdout(),
-                output::clock(true),
-                output::palette(),
-                names,
-            )),
+            false => Box::new(Lines::new(io::stdout(), output::clock(true), output::palette(), names)),
         };
         let mut reactor = Reactor::new()?;
         let traffic = Reader::start(&mut reactor, feeds, settings, observer);
@@ -84,13 +71,9 @@ impl Traffic {
             reactor.stop_gracefully();
         });
         let last = traffic.clone();
-        reactor.add_system_event_trigger(
-            Phase::Before,
-            SystemEvent::Shutdown,
-            move |reactor, _| {
-                last.stop(reactor);
-            },
-        );
+        reactor.add_system_event_trigger(Phase::Before, SystemEvent::Shutdown, move |reactor, _| {
+            last.stop(reactor);
+        });
         reactor.run()?;
         output::outcome(traffic.error(), ExitCode::SUCCESS)
     }
@@ -99,16 +82,8 @@ impl Traffic {
         Ok(Settings {
             every: self.every,
             timeout: self.timeout,
-            fields: self
-                .fields
-                .iter()
-                .map(|text| text.parse())
-                .collect::<Result<_, _>>()?,
-            timestamp: self
-                .timestamp
-                .as_deref()
-                .map(str::parse::<Pointer>)
-                .transpose()?,
+            fields: self.fields.iter().map(|text| text.parse()).collect::<Result<_, _>>()?,
+            timestamp: self.timestamp.as_deref().map(str::parse::<Pointer>).transpose()?,
             rounds: self.count,
             ..Settings::default()
         })
@@ -122,9 +97,8 @@ fn feed(text: &str) -> Result<Feed, Failure> {
         Some((name, _)) => (Some(name), &text[name.len() + 1..]),
         None => (None, text),
     };
-    let bad = |why: &dyn std::fmt::Display| {
-        Failure::Usage(format!("bad URL \"{}\": {why}", text.escape_debug()))
-    };
+    let bad =
+        |why: &dyn std::fmt::Display| Failure::Usage(format!("bad URL \"{}\": {why}", text.escape_debug()));
     let mut feed = Feed::new(url.parse().map_err(|error| bad(&error))?);
     match name {
         Some(name) if name.is_empty() || name.contains(char::is_control) => {

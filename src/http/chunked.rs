@@ -40,13 +40,11 @@ impl Chunked {
             match &mut self.part {
                 Part::Size(line) => {
                     let room = limits.chunk_line + LINE_END;
-                    let ended = take_line(line, 0, room, data).map_err(|fault| {
-                        fault.or_too_long(HttpError::ChunkLineTooLong(limits.chunk_line))
-                    })?;
+                    let ended = take_line(line, 0, room, data)
+                        .map_err(|fault| fault.or_too_long(HttpError::ChunkLineTooLong(limits.chunk_line)))?;
                     if ended {
                         let line = std::mem::take(line);
-                        self.part =
-                            self.chunk(&line[..line.len() - LINE_END], limits, body.len())?;
+                        self.part = self.chunk(&line[..line.len() - LINE_END], limits, body.len())?;
                     }
                 }
                 Part::Data(remaining) => {
@@ -55,9 +53,7 @@ impl Chunked {
                     *data = rest;
                     *remaining -= piece.len();
                     if *remaining == 0 {
-                        self.part = Part::DataEnd {
-                            carriage_return: false,
-                        };
+                        self.part = Part::DataEnd { carriage_return: false };
                     }
                 }
                 Part::DataEnd { carriage_return } => {
@@ -67,9 +63,7 @@ impl Chunked {
                         _ => return Err(HttpError::ChunkEnd),
                     }
                     self.part = match carriage_return {
-                        false => Part::DataEnd {
-                            carriage_return: true,
-                        },
+                        false => Part::DataEnd { carriage_return: true },
                         true => Part::default(),
                     };
                 }
@@ -90,10 +84,7 @@ impl Chunked {
 
     /// What follows a chunk-size line (without its line end).
     fn chunk(&mut self, line: &[u8], limits: &Limits, received: usize) -> Result<Part, HttpError> {
-        let digits = line
-            .iter()
-            .take_while(|byte| byte.is_ascii_hexdigit())
-            .count();
+        let digits = line.iter().take_while(|byte| byte.is_ascii_hexdigit()).count();
         let (number, extension) = line.split_at(digits);
         let malformed = || HttpError::ChunkSize(shown(line));
         if !(1..=MOST_DIGITS).contains(&digits) || !is_extension(extension) {
@@ -117,10 +108,7 @@ impl Chunked {
 fn is_extension(text: &[u8]) -> bool {
     let trimmed = text.trim_ascii_start();
     text.is_empty()
-        || trimmed.starts_with(b";")
-            && !text
-                .iter()
-                .any(|byte| byte.is_ascii_control() && *byte != b'\t')
+        || trimmed.starts_with(b";") && !text.iter().any(|byte| byte.is_ascii_control() && *byte != b'\t')
 }
 
 fn trailers(block: &[u8], limits: &Limits) -> Result<Headers, HttpError> {

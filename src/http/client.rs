@@ -87,12 +87,7 @@ pub(super) type Pending = Rc<RefCell<Exchange>>;
 impl Client {
     /// A client with an empty pool, whose responses have these limits.
     pub fn new(limits: Limits) -> Client {
-        Client {
-            pool: Rc::new(RefCell::new(Pool {
-                limits,
-                idle: Vec::new(),
-            })),
-        }
+        Client { pool: Rc::new(RefCell::new(Pool { limits, idle: Vec::new() })) }
     }
 
     /// Sends `request`, made from `url`, and calls `done` once with what came of it, at the latest
@@ -143,19 +138,12 @@ impl Client {
 
     pub(super) fn connect(&self, reactor: &mut Reactor, origin: &Origin, exchange: Pending) {
         let timeout = exchange.borrow().timeout;
-        let options = ConnectTcp {
-            timeout,
-            ..ConnectTcp::new(origin.0.as_str(), origin.1)
-        };
+        let options = ConnectTcp { timeout, ..ConnectTcp::new(origin.0.as_str(), origin.1) };
         let dial = Dial::new(self.clone(), Rc::clone(origin), Rc::clone(&exchange));
         match reactor.connect_tcp(options, dial) {
             Ok(connector) => exchange.borrow_mut().connector = Some(connector),
             // The address was checked with the URL: the reactor stops.
-            Err(_) => complete(
-                reactor,
-                &exchange,
-                Err(FetchError::Connect(Reason::Stopped)),
-            ),
+            Err(_) => complete(reactor, &exchange, Err(FetchError::Connect(Reason::Stopped))),
         }
     }
 
@@ -164,17 +152,11 @@ impl Client {
     }
 
     pub(super) fn keep(&self, origin: &Origin, connection: ConnectionId) {
-        self.pool
-            .borrow_mut()
-            .idle
-            .push((Rc::clone(origin), connection));
+        self.pool.borrow_mut().idle.push((Rc::clone(origin), connection));
     }
 
     pub(super) fn forget(&self, connection: ConnectionId) {
-        self.pool
-            .borrow_mut()
-            .idle
-            .retain(|(_, idle)| *idle != connection);
+        self.pool.borrow_mut().idle.retain(|(_, idle)| *idle != connection);
     }
 
     /// The one that was used last: it is the least likely to have been closed.
@@ -186,11 +168,7 @@ impl Client {
 }
 
 /// Hands the result over, unless that has been done; from the loop, on a fresh stack.
-pub(super) fn complete(
-    reactor: &mut Reactor,
-    exchange: &Pending,
-    result: Result<Response, FetchError>,
-) {
+pub(super) fn complete(reactor: &mut Reactor, exchange: &Pending, result: Result<Response, FetchError>) {
     let mut exchange = exchange.borrow_mut();
     let Some(done) = exchange.done.take() else {
         return;
@@ -200,11 +178,7 @@ pub(super) fn complete(
         let _ = deadline.cancel(reactor);
     }
     let (latency, reused) = (reactor.now() - exchange.started, exchange.reused);
-    let result = result.map(|response| Fetched {
-        response,
-        latency,
-        reused,
-    });
+    let result = result.map(|response| Fetched { response, latency, reused });
     reactor.call_later(Duration::ZERO, move |reactor| done(reactor, result));
 }
 

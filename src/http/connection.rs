@@ -2,9 +2,7 @@
 
 use super::client::{Client, FetchError, Origin, Pending, Stage, complete};
 use super::response::{Response, ResponseReader};
-use crate::{
-    Address, ClientFactory, Connector, DelayedCall, Factory, Protocol, Reactor, Reason, Transport,
-};
+use crate::{Address, ClientFactory, Connector, DelayedCall, Factory, Protocol, Reactor, Reason, Transport};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -28,11 +26,7 @@ pub(super) struct Connection {
 
 impl Dial {
     pub(super) fn new(client: Client, origin: Origin, exchange: Pending) -> Dial {
-        Dial {
-            client,
-            origin,
-            exchange,
-        }
+        Dial { client, origin, exchange }
     }
 }
 
@@ -88,14 +82,12 @@ impl Connection {
 
     fn rest(&mut self, transport: &mut Transport<'_>) {
         self.client.keep(&self.origin, transport.id());
-        self.idle = Some(
-            transport.call_later(LONGEST_IDLE, |this: &mut Connection, transport| {
-                if this.exchange.is_none() {
-                    this.client.forget(transport.id());
-                    transport.lose_connection();
-                }
-            }),
-        );
+        self.idle = Some(transport.call_later(LONGEST_IDLE, |this: &mut Connection, transport| {
+            if this.exchange.is_none() {
+                this.client.forget(transport.id());
+                transport.lose_connection();
+            }
+        }));
     }
 }
 
@@ -149,9 +141,7 @@ impl Protocol for Connection {
             let mut retried = exchange.borrow_mut();
             (retried.reused, retried.stage, retried.connection) = (false, Stage::Connecting, None);
             drop(retried);
-            return self
-                .client
-                .connect(transport.reactor(), &self.origin, exchange);
+            return self.client.connect(transport.reactor(), &self.origin, exchange);
         }
         let error = match exchange.borrow().stage {
             Stage::Reading => FetchError::Lost(reason.clone()),

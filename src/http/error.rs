@@ -79,9 +79,7 @@ impl fmt::Display for HttpError {
             HttpError::ContentLengthsDiffer(first, second) => {
                 write!(f, "two values of Content-Length, {first} and {second}")
             }
-            HttpError::LengthAndEncoding => {
-                f.write_str("both Content-Length and Transfer-Encoding")
-            }
+            HttpError::LengthAndEncoding => f.write_str("both Content-Length and Transfer-Encoding"),
             HttpError::TransferEncoding(value) => {
                 write!(f, "unsupported Transfer-Encoding {value:?}")
             }
@@ -98,23 +96,11 @@ impl fmt::Display for HttpError {
             }
             HttpError::BodyTooLong(limit) => write!(f, "the body is longer than {limit} bytes"),
             HttpError::ClosedInHead => f.write_str("closed in the middle of the headers"),
-            HttpError::ClosedInBody {
-                received,
-                expected: Some(expected),
-            } => {
-                write!(
-                    f,
-                    "closed in the middle of the body, after {received} of {expected} bytes"
-                )
+            HttpError::ClosedInBody { received, expected: Some(expected) } => {
+                write!(f, "closed in the middle of the body, after {received} of {expected} bytes")
             }
-            HttpError::ClosedInBody {
-                received,
-                expected: None,
-            } => {
-                write!(
-                    f,
-                    "closed in the middle of the body, after {received} bytes"
-                )
+            HttpError::ClosedInBody { received, expected: None } => {
+                write!(f, "closed in the middle of the body, after {received} bytes")
             }
         }
     }

@@ -51,12 +51,7 @@ impl Head {
             0 => headers.has_token("Connection", "keep-alive"),
             _ => !headers.has_token("Connection", "close"),
         };
-        Ok(Head {
-            status,
-            headers,
-            framing,
-            keep_alive: asked_to_keep && framing != Framing::UntilClose,
-        })
+        Ok(Head { status, headers, framing, keep_alive: asked_to_keep && framing != Framing::UntilClose })
     }
 
     pub(super) fn is_interim(&self) -> bool {
@@ -89,16 +84,11 @@ fn transfer_encoding(minor: u8, headers: &Headers) -> Result<bool, HttpError> {
 /// The one length that every field and every item of a list agrees on (RFC 9110, 8.6).
 fn content_length(headers: &Headers) -> Result<Option<u64>, HttpError> {
     let mut agreed = None;
-    for item in headers
-        .all("Content-Length")
-        .flat_map(|value| value.split(|byte| *byte == b','))
-    {
+    for item in headers.all("Content-Length").flat_map(|value| value.split(|byte| *byte == b',')) {
         let digits = item.trim_ascii();
         let number = match digits.iter().all(u8::is_ascii_digit) {
             // All digits, and not too many of them for u64: `parse` alone would take "+5".
-            true => std::str::from_utf8(digits)
-                .ok()
-                .and_then(|digits| digits.parse().ok()),
+            true => std::str::from_utf8(digits).ok().and_then(|digits| digits.parse().ok()),
             false => None,
         };
         let number: u64 = number.ok_or_else(|| HttpError::ContentLength(shown(item)))?;

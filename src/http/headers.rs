@@ -7,17 +7,13 @@ pub struct Headers(Vec<(String, Vec<u8>)>);
 impl Headers {
     /// The first value of this name, when it is text (UTF-8, of which ASCII is a part).
     pub fn first(&self, name: &str) -> Option<&str> {
-        let (_, value) = self
-            .iter()
-            .find(|(known, _)| known.eq_ignore_ascii_case(name))?;
+        let (_, value) = self.iter().find(|(known, _)| known.eq_ignore_ascii_case(name))?;
         std::str::from_utf8(value).ok()
     }
 
     /// Every value of this name.
     pub fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a [u8]> {
-        self.iter()
-            .filter(move |(known, _)| known.eq_ignore_ascii_case(name))
-            .map(|(_, value)| value)
+        self.iter().filter(move |(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, value)| value)
     }
 
     /// Whether a comma-separated list under this name (`Connection`, say) has this token.
@@ -29,9 +25,7 @@ impl Headers {
 
     /// Name and value of each field.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &[u8])> {
-        self.0
-            .iter()
-            .map(|(name, value)| (name.as_str(), value.as_slice()))
+        self.0.iter().map(|(name, value)| (name.as_str(), value.as_slice()))
     }
 
     /// How many fields there are.
@@ -45,11 +39,6 @@ impl Headers {
     }
 
     pub(super) fn from_parsed(parsed: &[httparse::Header<'_>]) -> Headers {
-        Headers(
-            parsed
-                .iter()
-                .map(|field| (field.name.to_owned(), field.value.to_vec()))
-                .collect(),
-        )
+        Headers(parsed.iter().map(|field| (field.name.to_owned(), field.value.to_vec())).collect())
     }
 }

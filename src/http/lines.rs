@@ -63,23 +63,12 @@ pub(super) enum BlockFault {
 }
 
 impl Block {
-    pub(super) const EMPTY: Block = Block {
-        bytes: Vec::new(),
-        line_start: 0,
-    };
+    pub(super) const EMPTY: Block = Block { bytes: Vec::new(), line_start: 0 };
 
     /// Takes bytes up to the end of the block; `Ok(true)` when the empty line has come.
-    pub(super) fn take(
-        &mut self,
-        line: usize,
-        block: usize,
-        data: &mut &[u8],
-    ) -> Result<bool, BlockFault> {
+    pub(super) fn take(&mut self, line: usize, block: usize, data: &mut &[u8]) -> Result<bool, BlockFault> {
         while !data.is_empty() {
-            let line_room = self
-                .line_start
-                .saturating_add(line)
-                .saturating_add(LINE_END);
+            let line_room = self.line_start.saturating_add(line).saturating_add(LINE_END);
             let room = line_room.min(block);
             match take_line(&mut self.bytes, self.line_start, room, data) {
                 Err(Fault::TooLong) if block < line_room => return Err(BlockFault::TooLong),

@@ -29,18 +29,12 @@ impl Request {
     pub fn get(url: &Url) -> Request {
         let headers = [
             ("Host", url.host_header()),
-            (
-                "User-Agent",
-                concat!("twistor/", env!("CARGO_PKG_VERSION")).to_owned(),
-            ),
+            ("User-Agent", concat!("twistor/", env!("CARGO_PKG_VERSION")).to_owned()),
             ("Accept", "*/*".to_owned()),
             ("Connection", "keep-alive".to_owned()),
         ];
         let headers = headers.map(|(name, value)| (name.to_owned(), value)).into();
-        Request {
-            target: url.target().to_owned(),
-            headers,
-        }
+        Request { target: url.target().to_owned(), headers }
     }
 
     /// Sets a header, in place of one of the same name.
@@ -48,17 +42,10 @@ impl Request {
         if name.is_empty() || !name.bytes().all(is_token) {
             return Err(RequestError::HeaderName(name.into()));
         }
-        if value
-            .bytes()
-            .any(|byte| byte.is_ascii_control() && byte != b'\t')
-        {
+        if value.bytes().any(|byte| byte.is_ascii_control() && byte != b'\t') {
             return Err(RequestError::HeaderValue(name.into()));
         }
-        match self
-            .headers
-            .iter_mut()
-            .find(|(known, _)| known.eq_ignore_ascii_case(name))
-        {
+        match self.headers.iter_mut().find(|(known, _)| known.eq_ignore_ascii_case(name)) {
             Some((_, known)) => *known = value.to_owned(),
             None => self.headers.push((name.to_owned(), value.to_owned())),
         }
@@ -102,9 +89,7 @@ mod tests {
     #[test]
     fn a_request_is_encoded_with_its_headers() {
         let url: Url = "http://[::1]:8080/a?b".parse().unwrap();
-        let request = Request::get(&url)
-            .header("accept", "application/json")
-            .unwrap();
+        let request = Request::get(&url).header("accept", "application/json").unwrap();
         let expected = concat!(
             "GET /a?b HTTP/1.1\r\nHost: [::1]:8080\r\nUser-Agent: twistor/",
             env!("CARGO_PKG_VERSION"),
@@ -119,10 +104,7 @@ mod tests {
         let refused = request.clone().header("X", "a\r\nY: b").unwrap_err();
         assert_eq!(refused, RequestError::HeaderValue("X".into()));
         for name in ["", "a b", "a:", "a\r\n", "é"] {
-            assert_eq!(
-                request.clone().header(name, "").unwrap_err(),
-                RequestError::HeaderName(name.into())
-            );
+            assert_eq!(request.clone().header(name, "").unwrap_err(), RequestError::HeaderName(name.into()));
         }
     }
 }

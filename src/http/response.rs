@@ -33,25 +33,15 @@ pub struct ResponseReader {
 
 #[derive(Debug)]
 enum State {
-    Head {
-        block: Block,
-        interim: usize,
-    },
-    Body {
-        head: Head,
-        body: Vec<u8>,
-        chunked: Chunked,
-    },
+    Head { block: Block, interim: usize },
+    Body { head: Head, body: Vec<u8>, chunked: Chunked },
     Failed(HttpError),
 }
 
 impl ResponseReader {
     /// A reader at the start of a connection.
     pub fn new(limits: Limits) -> ResponseReader {
-        ResponseReader {
-            limits,
-            state: State::START,
-        }
+        ResponseReader { limits, state: State::START }
     }
 
     /// Reads from `data`, and moves its start past what it used.
@@ -75,14 +65,10 @@ impl ResponseReader {
             State::Failed(error) => error,
             State::Body { head, body, .. } => match head.framing {
                 Framing::UntilClose => return Ok(Some(response(head, body, Headers::default()))),
-                Framing::Length(expected) => HttpError::ClosedInBody {
-                    received: body.len() as u64,
-                    expected: Some(expected),
-                },
-                Framing::Chunked => HttpError::ClosedInBody {
-                    received: body.len() as u64,
-                    expected: None,
-                },
+                Framing::Length(expected) => {
+                    HttpError::ClosedInBody { received: body.len() as u64, expected: Some(expected) }
+                }
+                Framing::Chunked => HttpError::ClosedInBody { received: body.len() as u64, expected: None },
             },
         };
         self.state = State::Failed(error.clone());
@@ -107,28 +93,17 @@ impl ResponseReader {
                         if interim > self.limits.interim {
                             return Err(HttpError::TooManyInterim(self.limits.interim));
                         }
-                        State::Head {
-                            block: Block::default(),
-                            interim,
-                        }
+                        State::Head { block: Block::default(), interim }
                     } else {
                         // A length that cannot be met is refused before its bytes come.
                         if matches!(head.framing, Framing::Length(length) if length > self.limits.body as u64)
                         {
                             return Err(HttpError::BodyTooLong(self.limits.body));
                         }
-                        State::Body {
-                            head,
-                            body: Vec::new(),
-                            chunked: Chunked::default(),
-                        }
+                        State::Body { head, body: Vec::new(), chunked: Chunked::default() }
                     };
                 }
-                State::Body {
-                    head,
-                    body,
-                    chunked,
-                } => {
+                State::Body { head, body, chunked } => {
                     let trailers = match head.framing {
                         Framing::Length(length) => take_length(length, data, body),
                         Framing::Chunked => chunked.take(&self.limits, data, body)?,
@@ -154,22 +129,12 @@ impl ResponseReader {
 }
 
 impl State {
-    const START: State = State::Head {
-        block: Block::EMPTY,
-        interim: 0,
-    };
+    const START: State = State::Head { block: Block::EMPTY, interim: 0 };
 }
 
-fn take_head(
-    block: &mut Block,
-    limits: &Limits,
-    data: &mut &[u8],
-) -> Result<Option<Head>, HttpError> {
+fn take_head(block: &mut Block, limits: &Limits, data: &mut &[u8]) -> Result<Option<Head>, HttpError> {
     let expected = START_OF_HEAD.iter().skip(block.bytes.len());
-    if expected
-        .zip(data.iter())
-        .any(|(expected, byte)| expected != byte)
-    {
+    if expected.zip(data.iter()).any(|(expected, byte)| expected != byte) {
         return Err(HttpError::NotHttp);
     }
     match block.take(limits.line, limits.head, data) {
@@ -183,23 +148,14 @@ fn take_head(
 /// The (empty) trailers when `length` bytes are there.
 fn take_length(length: u64, data: &mut &[u8], body: &mut Vec<u8>) -> Option<Headers> {
     let missing = length - body.len() as u64;
-    let (piece, rest) = data.split_at(
-        data.len()
-            .min(usize::try_from(missing).unwrap_or(usize::MAX)),
-    );
+    let (piece, rest) = data.split_at(data.len().min(usize::try_from(missing).unwrap_or(usize::MAX)));
     body.extend_from_slice(piece);
     *data = rest;
     (body.len() as u64 == length).then(Headers::default)
 }
 
 fn response(head: Head, body: Vec<u8>, trailers: Headers) -> Response {
-    Response {
-        status: head.status,
-        headers: head.headers,
-        body,
-        trailers,
-        keep_alive: head.keep_alive,
-    }
+    Response { status: head.status, headers: head.headers, body, trailers, keep_alive: head.keep_alive }
 }
 
 /// Checked byte by byte, so that another protocol's greeting is known as such at once.

@@ -79,10 +79,7 @@ impl FromStr for Url {
         if authority.contains('@') {
             return Err(UrlError::Credentials);
         }
-        if let Some(character) = target
-            .chars()
-            .find(|character| !character.is_ascii_graphic())
-        {
+        if let Some(character) = target.chars().find(|character| !character.is_ascii_graphic()) {
             return Err(UrlError::Character(character));
         }
         let connect: ConnectTcp = match authority.contains(':') && !authority.ends_with(']') {
@@ -94,11 +91,7 @@ impl FromStr for Url {
             _ => UrlError::Address("the address cannot be read"),
         })?;
         let slash = if target.starts_with('/') { "" } else { "/" };
-        Ok(Url {
-            host: connect.host,
-            port: connect.port,
-            target: format!("{slash}{target}"),
-        })
+        Ok(Url { host: connect.host, port: connect.port, target: format!("{slash}{target}") })
     }
 }
 
@@ -112,9 +105,7 @@ impl fmt::Display for UrlError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             UrlError::NoScheme => f.write_str("it has to start with http://"),
-            UrlError::NoTls => {
-                f.write_str("https:// is not supported yet, TLS is not built in; use http://")
-            }
+            UrlError::NoTls => f.write_str("https:// is not supported yet, TLS is not built in; use http://"),
             UrlError::Scheme(scheme) => write!(f, "the scheme {scheme:?} is not http"),
             UrlError::Credentials => f.write_str("a user or password in the URL is not supported"),
             UrlError::Address(why) => f.write_str(why),
@@ -137,35 +128,13 @@ mod tests {
     #[test]
     fn a_url_falls_into_host_port_and_target() {
         for (text, host, port, target, shown) in [
-            (
-                "http://a.example",
-                "a.example",
-                80,
-                "/",
-                "http://a.example/",
-            ),
-            (
-                "HTTP://a:8080/x/y?z=1#top",
-                "a",
-                8080,
-                "/x/y?z=1",
-                "http://a:8080/x/y?z=1",
-            ),
+            ("http://a.example", "a.example", 80, "/", "http://a.example/"),
+            ("HTTP://a:8080/x/y?z=1#top", "a", 8080, "/x/y?z=1", "http://a:8080/x/y?z=1"),
             ("http://[::1]:81?q", "::1", 81, "/?q", "http://[::1]:81/?q"),
-            (
-                "http://10.0.0.1/%20",
-                "10.0.0.1",
-                80,
-                "/%20",
-                "http://10.0.0.1/%20",
-            ),
+            ("http://10.0.0.1/%20", "10.0.0.1", 80, "/%20", "http://10.0.0.1/%20"),
         ] {
             let url: Url = text.parse().unwrap();
-            assert_eq!(
-                (url.host(), url.port(), url.target()),
-                (host, port, target),
-                "{text}"
-            );
+            assert_eq!((url.host(), url.port(), url.target()), (host, port, target), "{text}");
             assert_eq!(url.to_string(), shown);
         }
     }
@@ -179,16 +148,10 @@ mod tests {
         assert_eq!(error("http://me:secret@a/"), UrlError::Credentials);
         assert_eq!(error("http://"), UrlError::Address("the host is missing"));
         assert_eq!(error("http:///x"), UrlError::Address("the host is missing"));
-        assert_eq!(
-            error("http://a:70000/"),
-            UrlError::Address("the port is above 65535")
-        );
+        assert_eq!(error("http://a:70000/"), UrlError::Address("the port is above 65535"));
         assert_eq!(error("http://a/b c"), UrlError::Character(' '));
         assert_eq!(error("http://a/\r\nX: y"), UrlError::Character('\r'));
         assert_eq!(error("http://a/é"), UrlError::Character('é'));
-        assert_eq!(
-            error(&format!("http://a/{}", "x".repeat(8000))),
-            UrlError::TooLong
-        );
+        assert_eq!(error(&format!("http://a/{}", "x".repeat(8000))), UrlError::TooLong);
     }
 }

@@ -19,10 +19,7 @@ pub struct Backoff {
 impl Backoff {
     /// The wait after `failures` failures in a row (0 for the first), jittered by 64 random bits.
     pub fn delay(&self, failures: u32, random: u64) -> Duration {
-        let growth = self
-            .factor
-            .max(1.0)
-            .powi(i32::try_from(failures).unwrap_or(i32::MAX));
+        let growth = self.factor.max(1.0).powi(i32::try_from(failures).unwrap_or(i32::MAX));
         let max = self.max.as_secs_f64();
         let grown = (self.initial.as_secs_f64() * growth).min(max);
         // -1 to 1, from the bits that f64 keeps.
@@ -34,12 +31,7 @@ impl Backoff {
 
 impl Default for Backoff {
     fn default() -> Backoff {
-        Backoff {
-            initial: Duration::from_secs(1),
-            factor: 1.5,
-            max: Duration::from_secs(60),
-            jitter: 0.2,
-        }
+        Backoff { initial: Duration::from_secs(1), factor: 1.5, max: Duration::from_secs(60), jitter: 0.2 }
     }
 }
 
@@ -53,9 +45,7 @@ mod tests {
     #[test]
     fn waits_grow_by_the_factor_up_to_the_limit() {
         let backoff = Backoff::default();
-        let waits: Vec<f64> = (0..4)
-            .map(|failures| backoff.delay(failures, MIDDLE).as_secs_f64())
-            .collect();
+        let waits: Vec<f64> = (0..4).map(|failures| backoff.delay(failures, MIDDLE).as_secs_f64()).collect();
         assert_eq!(waits, [1.0, 1.5, 2.25, 3.375]);
         assert_eq!(backoff.delay(11, MIDDLE), Duration::from_secs(60));
         assert_eq!(backoff.delay(u32::MAX, u64::MAX), Duration::from_secs(60));
@@ -67,13 +57,6 @@ mod tests {
         assert_eq!(backoff.delay(0, 0), Duration::from_millis(800));
         let longest = backoff.delay(0, u64::MAX).as_secs_f64();
         assert!((1.19..=1.2).contains(&longest), "{longest}");
-        assert_eq!(
-            Backoff {
-                jitter: 0.0,
-                ..backoff
-            }
-            .delay(0, 0),
-            Duration::from_secs(1)
-        );
+        assert_eq!(Backoff { jitter: 0.0, ..backoff }.delay(0, 0), Duration::from_secs(1));
     }
 }

@@ -45,9 +45,7 @@ impl Cause {
             Reason::Lost(_) => Cause::Broken,
             Reason::Bind(_) => Cause::Local,
             Reason::ConnectFailed(error)
-                if error
-                    .code
-                    .is_some_and(|code| OUT_OF_RESOURCES.contains(&code)) =>
+                if error.code.is_some_and(|code| OUT_OF_RESOURCES.contains(&code)) =>
             {
                 Cause::Local
             }

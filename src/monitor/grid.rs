@@ -17,10 +17,7 @@ pub(crate) struct Cell {
 
 impl Cell {
     pub(crate) fn plain(text: impl Into<String>) -> Cell {
-        Cell {
-            text: text.into(),
-            style: Style::new(),
-        }
+        Cell { text: text.into(), style: Style::new() }
     }
 }
 
@@ -72,48 +69,26 @@ impl Column {
 pub(crate) fn cells(row: &Row<'_>, palette: &Palette) -> [Cell; 8] {
     let standing = row.standing();
     let cell = |text: String| Cell::plain(text);
-    let faint = |text: &str| Cell {
-        text: text.to_owned(),
-        style: palette.faint,
-    };
+    let faint = |text: &str| Cell { text: text.to_owned(), style: palette.faint };
     let (state, lasted) = match standing.state {
-        State::Unknown => (
-            Cell {
-                text: "○ not yet".into(),
-                style: palette.unknown,
-            },
-            faint("-"),
-        ),
-        State::Up => (
-            Cell {
-                text: "● up".into(),
-                style: palette.good,
-            },
-            cell(Span(standing.lasted).to_string()),
-        ),
-        State::Down(cause) => (
-            Cell {
-                text: format!("✗ {cause}"),
-                style: palette.bad,
-            },
-            cell(Span(standing.lasted).to_string()),
-        ),
+        State::Unknown => (Cell { text: "○ not yet".into(), style: palette.unknown }, faint("-")),
+        State::Up => {
+            (Cell { text: "● up".into(), style: palette.good }, cell(Span(standing.lasted).to_string()))
+        }
+        State::Down(cause) => {
+            (Cell { text: format!("✗ {cause}"), style: palette.bad }, cell(Span(standing.lasted).to_string()))
+        }
     };
     let time = |time: Option<_>| time.map_or(faint("-"), |time| cell(Span(time).to_string()));
     let losses = match standing.losses {
         0 => faint("0"),
-        losses => Cell {
-            text: losses.to_string(),
-            style: palette.strong,
-        },
+        losses => Cell { text: losses.to_string(), style: palette.strong },
     };
     [
         cell(row.target.name().to_owned()),
         state,
         lasted,
-        standing
-            .uptime
-            .map_or(faint("-"), |share| cell(percent(share))),
+        standing.uptime.map_or(faint("-"), |share| cell(percent(share))),
         losses,
         cell(standing.connects.to_string()),
         time(standing.median),
@@ -123,10 +98,7 @@ pub(crate) fn cells(row: &Row<'_>, palette: &Palette) -> [Cell; 8] {
 
 /// The headings of the columns.
 pub(crate) fn headings(palette: &Palette) -> [Cell; 8] {
-    Column::ALL.map(|column| Cell {
-        text: column.heading().into(),
-        style: palette.faint,
-    })
+    Column::ALL.map(|column| Cell { text: column.heading().into(), style: palette.faint })
 }
 
 /// How wide each column has to be for all of its cells.
@@ -170,13 +142,7 @@ pub(crate) fn push(line: &mut String, cell: &Cell, width: usize, right: bool) {
     let padding = width.saturating_sub(text.width());
     let (before, after) = if right { (padding, 0) } else { (0, padding) };
     // Writing to a String cannot fail.
-    let _ = write!(
-        line,
-        "{:before$}{}{:after$}",
-        "",
-        Painted(cell.style, &text),
-        ""
-    );
+    let _ = write!(line, "{:before$}{}{:after$}", "", Painted(cell.style, &text), "");
 }
 
 /// The text, or as much of it as fits into `width` columns with an ellipsis.
@@ -221,10 +187,7 @@ mod tests {
 
     #[test]
     fn uptime_is_never_rounded_up_to_all() {
-        assert_eq!(
-            [1.0, 0.99999, 0.5, 0.0].map(percent),
-            ["100 %", "99.99 %", "50.00 %", "0.00 %"]
-        );
+        assert_eq!([1.0, 0.99999, 0.5, 0.0].map(percent), ["100 %", "99.99 %", "50.00 %", "0.00 %"]);
     }
 
     #[test]

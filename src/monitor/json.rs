@@ -37,17 +37,10 @@ impl<W: Write + 'static> Reporter for Json<W> {
         let (kind, took, previous, cause) = match event.change {
             Change::Up { took, down_for } => ("up", Some(took), down_for, None),
             Change::StillUp { took, up_for } => ("still_up", took, Some(up_for), None),
-            Change::Down {
-                cause,
-                took,
-                up_for,
-            } => ("down", took, up_for, Some(cause)),
-            Change::StillDown {
-                cause,
-                took,
-                down_for,
-                ..
-            } => ("still_down", took, Some(down_for), Some(cause)),
+            Change::Down { cause, took, up_for } => ("down", took, up_for, Some(cause)),
+            Change::StillDown { cause, took, down_for, .. } => {
+                ("still_down", took, Some(down_for), Some(cause))
+            }
         };
         let mut object = start(event.wall, kind, event.target)
             .value("first", &Value::from(previous.is_none()))
@@ -63,8 +56,7 @@ impl<W: Write + 'static> Reporter for Json<W> {
 
     fn summary(&mut self, summary: &Summary<'_>) -> io::Result<()> {
         for row in &summary.rows {
-            self.out
-                .write_all(summary_line(summary.wall, row).as_bytes())?;
+            self.out.write_all(summary_line(summary.wall, row).as_bytes())?;
         }
         self.out.flush()
     }
@@ -91,10 +83,7 @@ fn summary_line(wall: SystemTime, row: &Row<'_>) -> String {
 }
 
 fn start(wall: SystemTime, event: &str, target: &Target) -> Object {
-    let object = Object::new()
-        .text("time", &rfc3339(wall))
-        .text("event", event)
-        .text("target", target.url());
+    let object = Object::new().text("time", &rfc3339(wall)).text("event", event).text("target", target.url());
     match target.name() == target.url() {
         true => object,
         false => object.text("name", target.name()),

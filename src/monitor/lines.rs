@@ -27,12 +27,7 @@ pub struct Lines<W> {
 impl<W: Write> Lines<W> {
     /// Writes to `out`, with the targets' names in a column that is `names` wide.
     pub fn new(out: W, clock: Clock, palette: Palette, names: usize) -> Lines<W> {
-        Lines {
-            out,
-            clock,
-            palette,
-            names,
-        }
+        Lines { out, clock, palette, names }
     }
 }
 
@@ -45,11 +40,7 @@ impl<W: Write + 'static> Reporter for Lines<W> {
 
     fn summary(&mut self, summary: &Summary<'_>) -> io::Result<()> {
         let headings = grid::headings(&self.palette);
-        let rows: Vec<_> = summary
-            .rows
-            .iter()
-            .map(|row| grid::cells(row, &self.palette))
-            .collect();
+        let rows: Vec<_> = summary.rows.iter().map(|row| grid::cells(row, &self.palette)).collect();
         let widths = grid::widths(std::iter::once(&headings).chain(&rows));
         writeln!(self.out)?;
         for cells in std::iter::once(&headings).chain(&rows) {
@@ -60,12 +51,7 @@ impl<W: Write + 'static> Reporter for Lines<W> {
 }
 
 /// An event as cells: time, name (in `names` columns), state, what happened, and what came before.
-pub(super) fn event_cells(
-    event: &Event<'_>,
-    clock: &Clock,
-    palette: &Palette,
-    names: usize,
-) -> [Cell; 5] {
+pub(super) fn event_cells(event: &Event<'_>, clock: &Clock, palette: &Palette, names: usize) -> [Cell; 5] {
     let (word, style) = match event.change.is_up() {
         true => ("up     ", palette.good),
         false => ("down   ", palette.bad),
@@ -74,20 +60,11 @@ pub(super) fn event_cells(
     let padding = names.saturating_sub(name.width());
     let (what, before) = story(event);
     [
-        Cell {
-            text: clock.show(event.wall),
-            style: palette.faint,
-        },
+        Cell { text: clock.show(event.wall), style: palette.faint },
         Cell::plain(format!("  {name}{:padding$}  ", "")),
-        Cell {
-            text: word.into(),
-            style,
-        },
+        Cell { text: word.into(), style },
         Cell::plain(what),
-        Cell {
-            text: before,
-            style: palette.faint,
-        },
+        Cell { text: before, style: palette.faint },
     ]
 }
 
@@ -96,26 +73,15 @@ fn story(event: &Event<'_>) -> (String, String) {
     match event.change {
         Change::Up { took, down_for } => {
             let before = down_for.map(|down| format!("; was down for {}", Span(down)));
-            (
-                format!("connected in {}", Span(took)),
-                before.unwrap_or_default(),
-            )
+            (format!("connected in {}", Span(took)), before.unwrap_or_default())
         }
-        Change::StillUp {
-            took: Some(took),
-            up_for,
-        } => (
-            format!("still, connected in {}", Span(took)),
-            format!("; up for {}", Span(up_for)),
-        ),
+        Change::StillUp { took: Some(took), up_for } => {
+            (format!("still, connected in {}", Span(took)), format!("; up for {}", Span(up_for)))
+        }
         Change::StillUp { took: None, up_for } => {
             (format!("still, held for {}", Span(up_for)), String::new())
         }
-        Change::Down {
-            cause,
-            took,
-            up_for,
-        } => {
+        Change::Down { cause, took, up_for } => {
             let mut what = describe(cause, event.reason);
             // A time-out says itself how long it took.
             if let Some(took) = took.filter(|_| cause != Cause::TimedOut) {
@@ -124,18 +90,9 @@ fn story(event: &Event<'_>) -> (String, String) {
             let before = up_for.map(|up| format!("; was up for {}", Span(up)));
             (what, before.unwrap_or_default())
         }
-        Change::StillDown {
-            cause,
-            new_cause,
-            down_for,
-            ..
-        } => {
+        Change::StillDown { cause, new_cause, down_for, .. } => {
             let cause = describe(cause, event.reason);
-            let what = if new_cause {
-                format!("{cause} now")
-            } else {
-                format!("still {cause}")
-            };
+            let what = if new_cause { format!("{cause} now") } else { format!("still {cause}") };
             (what, format!("; down for {}", Span(down_for)))
         }
     }

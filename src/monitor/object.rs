@@ -57,9 +57,6 @@ mod tests {
             .seconds("c", None)
             .value("d", &Value::from(true))
             .line();
-        assert_eq!(
-            line,
-            "{\"b\":\"x\\\"\\n\",\"a\":1.235,\"c\":null,\"d\":true}\n"
-        );
+        assert_eq!(line, "{\"b\":\"x\\\"\\n\",\"a\":1.235,\"c\":null,\"d\":true}\n");
     }
 }

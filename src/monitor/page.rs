@@ -36,14 +36,7 @@ pub struct Page<W: Write> {
 impl<W: Write> Page<W> {
     /// Draws on `out`, a terminal of `size`.
     pub fn new(out: W, clock: Clock, palette: Palette, size: Size) -> Page<W> {
-        Page {
-            out,
-            clock,
-            palette,
-            size,
-            drawn: None,
-            news: VecDeque::new(),
-        }
+        Page { out, clock, palette, size, drawn: None, news: VecDeque::new() }
     }
 
     fn draw(&mut self, lines: &[String], last: bool) -> io::Result<()> {
@@ -74,20 +67,13 @@ impl<W: Write> Page<W> {
 
 impl<W: Write + 'static> Reporter for Page<W> {
     fn event(&mut self, event: &Event<'_>) -> io::Result<()> {
-        self.news
-            .push_front(event_cells(event, &self.clock, &self.palette, 0));
+        self.news.push_front(event_cells(event, &self.clock, &self.palette, 0));
         self.news.truncate(MOST_NEWS);
         Ok(())
     }
 
     fn summary(&mut self, summary: &Summary<'_>) -> io::Result<()> {
-        let lines = render(
-            summary,
-            self.news.make_contiguous(),
-            self.size.get(),
-            &self.clock,
-            &self.palette,
-        );
+        let lines = render(summary, self.news.make_contiguous(), self.size.get(), &self.clock, &self.palette);
         self.draw(&lines, summary.last)
     }
 }
@@ -96,10 +82,7 @@ impl<W: Write + 'static> Reporter for Page<W> {
 impl<W: Write> Drop for Page<W> {
     fn drop(&mut self) {
         if self.drawn.is_some() {
-            let _ = self
-                .out
-                .write_all(SHOW_CURSOR.as_bytes())
-                .and_then(|()| self.out.flush());
+            let _ = self.out.write_all(SHOW_CURSOR.as_bytes()).and_then(|()| self.out.flush());
         }
     }
 }
@@ -115,11 +98,7 @@ fn render(
     let (columns, height) = (usize::from(columns), usize::from(rows).saturating_sub(1));
     let mut lines = vec![title(summary, columns, clock, palette), String::new()];
     // Title, blank, headings; blank, news: the targets get what is left, and at least a few lines.
-    let news_room = news.len().min(
-        height
-            .saturating_sub(4 + summary.rows.len())
-            .max(height / 4),
-    );
+    let news_room = news.len().min(height.saturating_sub(4 + summary.rows.len()).max(height / 4));
     let room = height.saturating_sub(4 + news_room).max(1);
     lines.extend(table(summary, room, columns, palette));
     if news_room > 0 {
@@ -135,20 +114,12 @@ fn render(
 }
 
 fn title(summary: &Summary<'_>, columns: usize, clock: &Clock, palette: &Palette) -> String {
-    let count = |wanted: fn(State) -> bool| {
-        summary
-            .rows
-            .iter()
-            .filter(|row| wanted(row.track.state()))
-            .count()
-    };
+    let count =
+        |wanted: fn(State) -> bool| summary.rows.iter().filter(|row| wanted(row.track.state())).count();
     let down = count(|state| matches!(state, State::Down(_)));
     let unknown = count(|state| state == State::Unknown);
     let up = summary.rows.len() - down - unknown;
-    let mut cells = vec![Cell {
-        text: "  twistor monitor".into(),
-        style: palette.strong,
-    }];
+    let mut cells = vec![Cell { text: "  twistor monitor".into(), style: palette.strong }];
     for (number, text, style) in [
         (up, "● {} up", palette.good),
         (down, "✗ {} down", palette.bad),
@@ -156,10 +127,7 @@ fn title(summary: &Summary<'_>, columns: usize, clock: &Clock, palette: &Palette
     ] {
         if number > 0 {
             cells.push(Cell::plain("   "));
-            cells.push(Cell {
-                text: text.replace("{}", &number.to_string()),
-                style,
-            });
+            cells.push(Cell { text: text.replace("{}", &number.to_string()), style });
         }
     }
     let time = clock.show_time(summary.wall);
@@ -167,10 +135,7 @@ fn title(summary: &Summary<'_>, columns: usize, clock: &Clock, palette: &Palette
     let gap = columns.saturating_sub(used + time.width() + 2);
     cells.push(Cell::plain(" ".repeat(gap)));
     if gap > 0 {
-        cells.push(Cell {
-            text: time,
-            style: palette.faint,
-        });
+        cells.push(Cell { text: time, style: palette.faint });
     }
     grid::join(&cells, columns)
 }
@@ -182,10 +147,7 @@ fn table(summary: &Summary<'_>, room: usize, columns: usize, palette: &Palette) 
     if order.len() > room {
         order.sort_by_key(|row| !matches!(row.track.state(), State::Down(_)));
         let hidden = order.split_off(room - 1);
-        let down = hidden
-            .iter()
-            .filter(|row| matches!(row.track.state(), State::Down(_)))
-            .count();
+        let down = hidden.iter().filter(|row| matches!(row.track.state(), State::Down(_))).count();
         more = Some(match down {
             0 => format!("  … and {} more, none of them down", hidden.len()),
             _ => format!("  … and {} more, {down} of them down", hidden.len()),
@@ -193,10 +155,7 @@ fn table(summary: &Summary<'_>, room: usize, columns: usize, palette: &Palette) 
     }
     let headings = grid::headings(palette);
     let cells: Vec<_> = order.iter().map(|row| grid::cells(row, palette)).collect();
-    let (widths, curve) = layout(
-        grid::widths(std::iter::once(&headings).chain(&cells)),
-        columns,
-    );
+    let (widths, curve) = layout(grid::widths(std::iter::once(&headings).chain(&cells)), columns);
     let mut heading = grid::row(&headings, &widths);
     if curve > 0 {
         let _ = write!(heading, "  {}", Painted(palette.faint, "recent"));
@@ -216,13 +175,8 @@ fn table(summary: &Summary<'_>, room: usize, columns: usize, palette: &Palette) 
 
 /// Which columns are shown how wide (0: not at all), and how wide the curve is.
 fn layout(mut widths: [usize; 8], columns: usize) -> ([usize; 8], usize) {
-    let total = |widths: &[usize; 8]| {
-        widths
-            .iter()
-            .filter(|width| **width > 0)
-            .map(|width| width + 2)
-            .sum::<usize>()
-    };
+    let total =
+        |widths: &[usize; 8]| widths.iter().filter(|width| **width > 0).map(|width| width + 2).sum::<usize>();
     for dispensable in DISPENSABLE {
         if total(&widths) + SHORTEST_CURVE + 4 <= columns {
             break;
@@ -233,31 +187,16 @@ fn layout(mut widths: [usize; 8], columns: usize) -> ([usize; 8], usize) {
     }
     // The first column is the target's name: it gives way last.
     let over = total(&widths).saturating_sub(columns.saturating_sub(1));
-    widths[0] = widths[0]
-        .saturating_sub(over)
-        .max(SHORTEST_NAME.min(widths[0]));
+    widths[0] = widths[0].saturating_sub(over).max(SHORTEST_NAME.min(widths[0]));
     let over = total(&widths).saturating_sub(columns);
     widths[1] = widths[1].saturating_sub(over);
     let left = columns.saturating_sub(total(&widths) + 4);
-    (
-        widths,
-        if left < SHORTEST_CURVE {
-            0
-        } else {
-            left.min(LONGEST_CURVE)
-        },
-    )
+    (widths, if left < SHORTEST_CURVE { 0 } else { left.min(LONGEST_CURVE) })
 }
 
 /// The columns that a narrow terminal does without, the first to go first.
-const DISPENSABLE: [Column; 6] = [
-    Column::Connects,
-    Column::Longest,
-    Column::Losses,
-    Column::Uptime,
-    Column::Median,
-    Column::Since,
-];
+const DISPENSABLE: [Column; 6] =
+    [Column::Connects, Column::Longest, Column::Losses, Column::Uptime, Column::Median, Column::Since];
 const SHORTEST_NAME: usize = 8;
 const SHORTEST_CURVE: usize = 8;
 const LONGEST_CURVE: usize = 40;

@@ -20,10 +20,7 @@ struct Probe {
 
 impl Factory for Watch {
     fn build_protocol(&mut self, _: &mut Reactor, _: &Address) -> Option<Box<dyn Protocol>> {
-        Some(Box::new(Probe {
-            monitor: self.monitor.clone(),
-            index: self.index,
-        }))
+        Some(Box::new(Probe { monitor: self.monitor.clone(), index: self.index }))
     }
 }
 

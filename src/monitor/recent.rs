@@ -30,9 +30,7 @@ impl Recent {
         let packed = match sample {
             Sample::Took(took) => {
                 self.longest = self.longest.max(Some(took));
-                u32::try_from(took.as_nanos() / UNIT)
-                    .unwrap_or(u32::MAX)
-                    .min(LARGEST)
+                u32::try_from(took.as_nanos() / UNIT).unwrap_or(u32::MAX).min(LARGEST)
             }
             Sample::Held => HELD,
             Sample::Down => DOWN,
@@ -48,9 +46,7 @@ impl Recent {
     /// The results, oldest first.
     pub fn samples(&self) -> impl DoubleEndedIterator<Item = Sample> {
         // `oldest` is an index into the ring, or 0.
-        let (newer, older) = self
-            .ring
-            .split_at(usize::from(self.oldest).min(self.ring.len()));
+        let (newer, older) = self.ring.split_at(usize::from(self.oldest).min(self.ring.len()));
         older.iter().chain(newer).map(|packed| match *packed {
             HELD => Sample::Held,
             DOWN => Sample::Down,
@@ -91,10 +87,7 @@ mod tests {
     #[test]
     fn the_last_64_results_are_kept_in_order() {
         let mut recent = Recent::default();
-        assert_eq!(
-            (recent.median(), recent.longest(), recent.samples().count()),
-            (None, None, 0)
-        );
+        assert_eq!((recent.median(), recent.longest(), recent.samples().count()), (None, None, 0));
         recent.push(Sample::Took(Duration::from_secs(3)));
         for millis in 0..100 {
             recent.push(Sample::Took(Duration::from_millis(millis)));
@@ -104,14 +97,7 @@ mod tests {
         let samples: Vec<_> = recent.samples().collect();
         assert_eq!(samples.len(), 64);
         assert_eq!(samples[0], Sample::Took(Duration::from_millis(38)));
-        assert_eq!(
-            samples[61..],
-            [
-                Sample::Took(Duration::from_millis(99)),
-                Sample::Held,
-                Sample::Down
-            ]
-        );
+        assert_eq!(samples[61..], [Sample::Took(Duration::from_millis(99)), Sample::Held, Sample::Down]);
         assert_eq!(recent.median(), Some(Duration::from_millis(69)));
         assert_eq!(recent.longest(), Some(Duration::from_secs(3)));
     }

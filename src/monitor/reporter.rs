@@ -99,13 +99,5 @@ pub(crate) fn describe(cause: Cause, reason: Option<&Reason>) -> String {
 
 /// Text of others (a resolver, say) without line breaks or escapes.
 pub(crate) fn one_line(text: &str) -> String {
-    text.chars()
-        .map(|character| {
-            if character.is_control() {
-                ' '
-            } else {
-                character
-            }
-        })
-        .collect()
+    text.chars().map(|character| if character.is_control() { ' ' } else { character }).collect()
 }

@@ -75,11 +75,7 @@ mod tests {
             assert_eq!(Span(Duration::from_nanos(nanos)).to_string(), shown);
         }
         assert_eq!(
-            format!(
-                "{:>9}|{:<5}",
-                Span(Duration::from_secs(3)),
-                Span(Duration::ZERO)
-            ),
+            format!("{:>9}|{:<5}", Span(Duration::from_secs(3)), Span(Duration::ZERO)),
             "    3.0 s|0.000 ms"
         );
     }

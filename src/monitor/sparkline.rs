@@ -15,10 +15,7 @@ pub(crate) fn sparkline(recent: &Recent, width: usize, palette: &Palette) -> Str
     // A run of one style is painted once, so that a line stays short on its way to the terminal.
     while let Some(first) = rest.first() {
         let down = *first == Sample::Down;
-        let run = rest
-            .iter()
-            .take_while(|sample| (**sample == Sample::Down) == down)
-            .count();
+        let run = rest.iter().take_while(|sample| (**sample == Sample::Down) == down).count();
         let (now, later) = rest.split_at(run);
         let text: String = now.iter().map(|sample| symbol(sample, longest)).collect();
         let style = if down { palette.bad } else { palette.accent };

@@ -18,23 +18,13 @@ pub struct Clock {
 impl Clock {
     /// `2026-11-21 03:17:12.345`, or without the date.
     pub fn show(&self, wall: SystemTime) -> String {
-        let format = if self.date {
-            "%Y-%m-%d %H:%M:%S%.3f"
-        } else {
-            "%H:%M:%S%.3f"
-        };
-        timestamp(wall)
-            .to_zoned(self.zone.clone())
-            .strftime(format)
-            .to_string()
+        let format = if self.date { "%Y-%m-%d %H:%M:%S%.3f" } else { "%H:%M:%S%.3f" };
+        timestamp(wall).to_zoned(self.zone.clone()).strftime(format).to_string()
     }
 
     /// `03:17:12`, for a headline.
     pub fn show_time(&self, wall: SystemTime) -> String {
-        timestamp(wall)
-            .to_zoned(self.zone.clone())
-            .strftime("%H:%M:%S")
-            .to_string()
+        timestamp(wall).to_zoned(self.zone.clone()).strftime("%H:%M:%S").to_string()
     }
 }
 
@@ -50,11 +40,7 @@ pub(crate) fn parse(text: &str) -> Option<SystemTime> {
         return from_unix_seconds(seconds);
     }
     let parsed = text.parse::<Timestamp>().ok();
-    let parsed = parsed.or_else(|| {
-        jiff::fmt::rfc2822::parse(text)
-            .ok()
-            .map(|zoned| zoned.timestamp())
-    });
+    let parsed = parsed.or_else(|| jiff::fmt::rfc2822::parse(text).ok().map(|zoned| zoned.timestamp()));
     parsed.map(SystemTime::from)
 }
 
@@ -80,20 +66,10 @@ mod tests {
         let zone = TimeZone::fixed(jiff::tz::offset(1));
         let clock = Clock { zone, date: true };
         assert_eq!(clock.show(wall), "2023-11-14 23:13:20.045");
-        assert_eq!(
-            Clock {
-                date: false,
-                ..clock.clone()
-            }
-            .show(wall),
-            "23:13:20.045"
-        );
+        assert_eq!(Clock { date: false, ..clock.clone() }.show(wall), "23:13:20.045");
         assert_eq!(clock.show_time(wall), "23:13:20");
         assert_eq!(rfc3339(wall), "2023-11-14T22:13:20.045678Z");
-        assert_eq!(
-            rfc3339(SystemTime::UNIX_EPOCH),
-            "1970-01-01T00:00:00.000000Z"
-        );
+        assert_eq!(rfc3339(SystemTime::UNIX_EPOCH), "1970-01-01T00:00:00.000000Z");
     }
 
     #[test]

@@ -67,9 +67,7 @@ impl Target {
         // `parse` has seen both separators.
         let from = url.find("://").map_or(0, |at| at + 3);
         let until = url.rfind(':').unwrap_or(url.len());
-        url[from..until]
-            .trim_start_matches('[')
-            .trim_end_matches(']')
+        url[from..until].trim_start_matches('[').trim_end_matches(']')
     }
 
     /// The port, 1 to 65535.
@@ -82,16 +80,10 @@ impl FromStr for Target {
     type Err = TargetError;
 
     fn from_str(text: &str) -> Result<Target, TargetError> {
-        let error = |why: String| TargetError {
-            target: text.to_owned(),
-            why,
-        };
-        let (before, rest) = text
-            .split_once("://")
-            .ok_or_else(|| error(FORMS.to_owned()))?;
-        let (name, scheme) = before
-            .rsplit_once('=')
-            .map_or((None, before), |(name, scheme)| (Some(name), scheme));
+        let error = |why: String| TargetError { target: text.to_owned(), why };
+        let (before, rest) = text.split_once("://").ok_or_else(|| error(FORMS.to_owned()))?;
+        let (name, scheme) =
+            before.rsplit_once('=').map_or((None, before), |(name, scheme)| (Some(name), scheme));
         let kind = match scheme {
             "hold" => Kind::Hold,
             "tcp" => Kind::Tcp,
@@ -100,9 +92,7 @@ impl FromStr for Target {
         if name.is_some_and(|name| {
             name.is_empty() || name.len() > LONGEST_NAME || name.contains(char::is_control)
         }) {
-            return Err(error(format!(
-                "a name has 1 to {LONGEST_NAME} bytes and no control characters"
-            )));
+            return Err(error(format!("a name has 1 to {LONGEST_NAME} bytes and no control characters")));
         }
         let connect: ConnectTcp = rest.parse().map_err(|wrong| match wrong {
             Error::BadAddress(bad) => error(bad.why.to_owned()),
@@ -110,12 +100,7 @@ impl FromStr for Target {
         })?;
         // A name is at most LONGEST_NAME bytes.
         let url = name.map_or(0, |name| name.len() as u16 + 1);
-        Ok(Target {
-            text: text.into(),
-            url,
-            port: connect.port,
-            kind,
-        })
+        Ok(Target { text: text.into(), url, port: connect.port, kind })
     }
 }
 
@@ -128,12 +113,7 @@ impl fmt::Display for Target {
 
 impl fmt::Display for TargetError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "bad target \"{}\": {}",
-            self.target.escape_debug(),
-            self.why
-        )
+        write!(f, "bad target \"{}\": {}", self.target.escape_debug(), self.why)
     }
 }
 
@@ -150,13 +130,7 @@ mod tests {
     #[test]
     fn a_target_falls_into_its_parts() {
         for (text, kind, host, port, name) in [
-            (
-                "tcp://localhost:80",
-                Kind::Tcp,
-                "localhost",
-                80,
-                "tcp://localhost:80",
-            ),
+            ("tcp://localhost:80", Kind::Tcp, "localhost", 80, "tcp://localhost:80"),
             ("hold://[::1]:22", Kind::Hold, "::1", 22, "hold://[::1]:22"),
             ("a=b=tcp://10.0.0.1:1", Kind::Tcp, "10.0.0.1", 1, "a=b"),
         ] {
@@ -181,17 +155,11 @@ mod tests {
             ("tcp://h:0", "port 0 cannot be connected to"),
             ("tcp://h:70000", "the port is above 65535"),
             ("tcp://h:80/x", "the port is no number"),
-            (
-                "=tcp://h:80",
-                "a name has 1 to 64 bytes and no control characters",
-            ),
+            ("=tcp://h:80", "a name has 1 to 64 bytes and no control characters"),
         ] {
             assert_eq!(text.parse::<Target>().unwrap_err().why, why, "{text}");
         }
         let error = "udp://h:80\n".parse::<Target>().unwrap_err().to_string();
-        assert_eq!(
-            error,
-            format!("bad target \"udp://h:80\\n\": unknown scheme \"udp\": {FORMS}")
-        );
+        assert_eq!(error, format!("bad target \"udp://h:80\\n\": unknown scheme \"udp\": {FORMS}"));
     }
 }

@@ -114,18 +114,9 @@ impl Track {
         self.recent.push(Sample::Took(took));
         let lasted = now - self.since;
         match self.enter(State::Up, now) {
-            State::Up => Change::StillUp {
-                took: Some(took),
-                up_for: lasted,
-            },
-            State::Down(_) => Change::Up {
-                took,
-                down_for: Some(lasted),
-            },
-            State::Unknown => Change::Up {
-                took,
-                down_for: None,
-            },
+            State::Up => Change::StillUp { took: Some(took), up_for: lasted },
+            State::Down(_) => Change::Up { took, down_for: Some(lasted) },
+            State::Unknown => Change::Up { took, down_for: None },
         }
     }
 
@@ -147,19 +138,11 @@ impl Track {
             State::Unknown => None,
             State::Up => {
                 self.recent.push(Sample::Held);
-                Some(Change::StillUp {
-                    took: None,
-                    up_for: lasted,
-                })
+                Some(Change::StillUp { took: None, up_for: lasted })
             }
             State::Down(cause) => {
                 self.recent.push(Sample::Down);
-                Some(Change::StillDown {
-                    cause,
-                    new_cause: false,
-                    took: None,
-                    down_for: lasted,
-                })
+                Some(Change::StillDown { cause, new_cause: false, took: None, down_for: lasted })
             }
         }
     }
@@ -180,12 +163,7 @@ impl Track {
             State::Unknown => (Duration::ZERO, Duration::ZERO),
             _ => (now - self.since, now - self.first),
         };
-        let up = self.up_before
-            + if self.state == State::Up {
-                lasted
-            } else {
-                Duration::ZERO
-            };
+        let up = self.up_before + if self.state == State::Up { lasted } else { Duration::ZERO };
         let uptime = (!known.is_zero()).then(|| (up.as_secs_f64() / known.as_secs_f64()).min(1.0));
         Standing {
             state: self.state,
@@ -203,22 +181,11 @@ impl Track {
         self.recent.push(Sample::Down);
         let lasted = now - self.since;
         match self.enter(State::Down(cause), now) {
-            State::Unknown => Change::Down {
-                cause,
-                took,
-                up_for: None,
-            },
-            State::Up => Change::Down {
-                cause,
-                took,
-                up_for: Some(lasted),
-            },
-            State::Down(before) => Change::StillDown {
-                cause,
-                new_cause: before != cause,
-                took,
-                down_for: lasted,
-            },
+            State::Unknown => Change::Down { cause, took, up_for: None },
+            State::Up => Change::Down { cause, took, up_for: Some(lasted) },
+            State::Down(before) => {
+                Change::StillDown { cause, new_cause: before != cause, took, down_for: lasted }
+            }
         }
     }
 
@@ -254,14 +221,7 @@ impl Change {
     /// Whether somebody who wants changes only wants this one: the first result, another state,
     /// another cause of being down.
     pub fn is_news(&self) -> bool {
-        !matches!(
-            self,
-            Change::StillUp { .. }
-                | Change::StillDown {
-                    new_cause: false,
-                    ..
-                }
-        )
+        !matches!(self, Change::StillUp { .. } | Change::StillDown { new_cause: false, .. })
     }
 }
 
@@ -283,61 +243,20 @@ mod tests {
     fn a_target_goes_up_down_and_up_again() {
         let mut track = Track::new();
         assert_eq!(track.state(), State::Unknown);
-        assert_eq!(
-            track.connected(at(10), MS),
-            Change::Up {
-                took: MS,
-                down_for: None
-            }
-        );
-        assert_eq!(
-            track.connected(at(20), MS * 3),
-            Change::StillUp {
-                took: Some(MS * 3),
-                up_for: secs(10)
-            }
-        );
-        let down = Change::Down {
-            cause: Cause::Refused,
-            took: Some(MS),
-            up_for: Some(secs(20)),
-        };
+        assert_eq!(track.connected(at(10), MS), Change::Up { took: MS, down_for: None });
+        assert_eq!(track.connected(at(20), MS * 3), Change::StillUp { took: Some(MS * 3), up_for: secs(10) });
+        let down = Change::Down { cause: Cause::Refused, took: Some(MS), up_for: Some(secs(20)) };
         assert_eq!(track.failed(at(30), Cause::Refused, MS), down);
-        let still = |cause, new_cause, down_for| Change::StillDown {
-            cause,
-            new_cause,
-            took: Some(MS),
-            down_for,
-        };
-        assert_eq!(
-            track.failed(at(31), Cause::Refused, MS),
-            still(Cause::Refused, false, secs(1))
-        );
-        assert_eq!(
-            track.failed(at(32), Cause::TimedOut, MS),
-            still(Cause::TimedOut, true, secs(2))
-        );
-        assert_eq!(
-            track.connected(at(40), MS * 2),
-            Change::Up {
-                took: MS * 2,
-                down_for: Some(secs(10))
-            }
-        );
+        let still =
+            |cause, new_cause, down_for| Change::StillDown { cause, new_cause, took: Some(MS), down_for };
+        assert_eq!(track.failed(at(31), Cause::Refused, MS), still(Cause::Refused, false, secs(1)));
+        assert_eq!(track.failed(at(32), Cause::TimedOut, MS), still(Cause::TimedOut, true, secs(2)));
+        assert_eq!(track.connected(at(40), MS * 2), Change::Up { took: MS * 2, down_for: Some(secs(10)) });
 
         let standing = track.standing(at(50));
-        assert_eq!(
-            (standing.state, standing.lasted, standing.uptime),
-            (State::Up, secs(10), Some(0.75))
-        );
-        assert_eq!(
-            (standing.losses, standing.connects, standing.failures),
-            (1, 3, 3)
-        );
-        assert_eq!(
-            (standing.median, standing.longest),
-            (Some(MS * 2), Some(MS * 3))
-        );
+        assert_eq!((standing.state, standing.lasted, standing.uptime), (State::Up, secs(10), Some(0.75)));
+        assert_eq!((standing.losses, standing.connects, standing.failures), (1, 3, 3));
+        assert_eq!((standing.median, standing.longest), (Some(MS * 2), Some(MS * 3)));
     }
 
     #[test]
@@ -345,32 +264,15 @@ mod tests {
         let mut track = Track::new();
         assert_eq!(track.round(at(0)), None);
         track.connected(at(1), MS);
-        assert_eq!(
-            track.round(at(11)),
-            Some(Change::StillUp {
-                took: None,
-                up_for: secs(10)
-            })
-        );
-        let down = Change::Down {
-            cause: Cause::Closed,
-            took: None,
-            up_for: Some(secs(11)),
-        };
+        assert_eq!(track.round(at(11)), Some(Change::StillUp { took: None, up_for: secs(10) }));
+        let down = Change::Down { cause: Cause::Closed, took: None, up_for: Some(secs(11)) };
         assert_eq!(track.lost(at(12), Cause::Closed), down);
-        let still = Change::StillDown {
-            cause: Cause::Closed,
-            new_cause: false,
-            took: None,
-            down_for: secs(9),
-        };
+        let still =
+            Change::StillDown { cause: Cause::Closed, new_cause: false, took: None, down_for: secs(9) };
         assert_eq!(track.round(at(21)), Some(still));
         assert_eq!(track.standing(at(23)).uptime, Some(0.5));
         let samples: Vec<_> = track.recent().samples().collect();
-        assert_eq!(
-            samples,
-            [Sample::Took(MS), Sample::Held, Sample::Down, Sample::Down]
-        );
+        assert_eq!(samples, [Sample::Took(MS), Sample::Held, Sample::Down, Sample::Down]);
     }
 
     #[test]
@@ -378,19 +280,9 @@ mod tests {
         let mut track = Track::new();
         assert_eq!(track.standing(at(9)).uptime, None);
         let change = track.failed(at(1), Cause::NoRoute, MS);
-        assert_eq!(
-            change,
-            Change::Down {
-                cause: Cause::NoRoute,
-                took: Some(MS),
-                up_for: None
-            }
-        );
+        assert_eq!(change, Change::Down { cause: Cause::NoRoute, took: Some(MS), up_for: None });
         let standing = track.standing(at(3));
-        assert_eq!(
-            (standing.losses, standing.uptime, standing.lasted),
-            (0, Some(0.0), secs(2))
-        );
+        assert_eq!((standing.losses, standing.uptime, standing.lasted), (0, Some(0.0), secs(2)));
         assert_eq!(standing.median, None);
     }
 

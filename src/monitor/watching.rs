@@ -30,12 +30,14 @@ struct Shared {
     /// Targets that have rounds to go.
     unfinished: usize,
     /// Called once, when nothing is left to do.
-    finished: Option<Box<dyn FnOnce(&mut Reactor)>>,
+    finished: Option<Finished>,
     stopped: bool,
     error: Option<io::Error>,
     /// The next round of the held targets.
     round: Option<DelayedCall>,
 }
+
+type Finished = Box<dyn FnOnce(&mut Reactor)>;
 
 /// A target, its state, and how far its connector is. There may be ten thousand.
 struct Watched {
@@ -82,14 +84,10 @@ impl Monitor {
             error: None,
             round: None,
         };
-        let monitor = Monitor {
-            shared: Rc::new(RefCell::new(shared)),
-        };
+        let monitor = Monitor { shared: Rc::new(RefCell::new(shared)) };
         for index in 0..monitor.targets() {
             let this = monitor.clone();
-            reactor.call_later(schedule.first(index), move |reactor| {
-                this.connect(reactor, index)
-            });
+            reactor.call_later(schedule.first(index), move |reactor| this.connect(reactor, index));
         }
         monitor.set_round(reactor);
         monitor
@@ -118,11 +116,8 @@ impl Monitor {
         let mut shared = self.borrow();
         shared.stopped = true;
         let round = shared.round.take();
-        let connectors: Vec<_> = shared
-            .watched
-            .iter_mut()
-            .filter_map(|watched| watched.connector.take())
-            .collect();
+        let connectors: Vec<_> =
+            shared.watched.iter_mut().filter_map(|watched| watched.connector.take()).collect();
         drop(shared);
         if let Some(round) = round {
             // One that has just been called cannot be cancelled, and does nothing any more.
@@ -137,10 +132,7 @@ impl Monitor {
 
     /// Whether every target was up at its last result.
     pub fn all_up(&self) -> bool {
-        self.borrow()
-            .watched
-            .iter()
-            .all(|watched| watched.track.state() == State::Up)
+        self.borrow().watched.iter().all(|watched| watched.track.state() == State::Up)
     }
 
     /// What the reporter failed with, if it did; once.
@@ -169,12 +161,7 @@ impl Monitor {
     }
 
     /// An attempt failed. When to try again, if at all.
-    pub(super) fn failed(
-        &self,
-        reactor: &mut Reactor,
-        index: u32,
-        reason: &Reason,
-    ) -> Option<Duration> {
+    pub(super) fn failed(&self, reactor: &mut Reactor, index: u32, reason: &Reason) -> Option<Duration> {
         let now = reactor.now();
         let cause = Cause::of(reason)?;
         self.result(reactor, index, Some(reason), |watched| {
@@ -184,12 +171,7 @@ impl Monitor {
     }
 
     /// A connection ended. When to connect again, if at all.
-    pub(super) fn lost(
-        &self,
-        reactor: &mut Reactor,
-        index: u32,
-        reason: &Reason,
-    ) -> Option<Duration> {
+    pub(super) fn lost(&self, reactor: &mut Reactor, index: u32, reason: &Reason) -> Option<Duration> {
         let now = reactor.now();
         let lasted = |watched: &Watched| now - watched.connected;
         let kind = self.borrow().watched.get(index as usize)?.target.kind();
@@ -209,29 +191,16 @@ impl Monitor {
 
     fn connect(&self, reactor: &mut Reactor, index: u32) {
         let shared = self.borrow();
-        let Some(watched) = shared
-            .watched
-            .get(index as usize)
-            .filter(|_| !shared.stopped)
-        else {
+        let Some(watched) = shared.watched.get(index as usize).filter(|_| !shared.stopped) else {
             return;
         };
         let options = ConnectTcp {
             timeout: shared.settings.timeout,
-            keepalive: shared
-                .settings
-                .keepalive
-                .filter(|_| watched.target.kind() == Kind::Hold),
+            keepalive: shared.settings.keepalive.filter(|_| watched.target.kind() == Kind::Hold),
             ..ConnectTcp::new(watched.target.host(), watched.target.port())
         };
         drop(shared);
-        let connector = reactor.connect_tcp(
-            options,
-            Watch {
-                monitor: self.clone(),
-                index,
-            },
-        );
+        let connector = reactor.connect_tcp(options, Watch { monitor: self.clone(), index });
         if let Some(watched) = self.borrow().watched.get_mut(index as usize) {
             // The address was checked when it was parsed; what is left is a reactor that stops.
             watched.connector = connector.ok();
@@ -251,11 +220,7 @@ impl Monitor {
         match watched.target.kind() {
             Kind::Tcp => {
                 let now = now - started;
-                Some(
-                    schedule
-                        .next(index, watched.attempt - started, now)
-                        .saturating_sub(now),
-                )
+                Some(schedule.next(index, watched.attempt - started, now).saturating_sub(now))
             }
             Kind::Hold => {
                 let failures = watched.failures;
@@ -292,11 +257,7 @@ impl Monitor {
                 self.end_round(reactor, index);
             }
             let connector = match self.is_done(index) {
-                true => self
-                    .borrow()
-                    .watched
-                    .get_mut(index as usize)
-                    .and_then(|watched| watched.connector),
+                true => self.borrow().watched.get_mut(index as usize).and_then(|watched| watched.connector),
                 false => None,
             };
             if let Some(mut connector) = connector.and_then(|id| reactor.connector(id)) {
@@ -318,11 +279,7 @@ impl Monitor {
         change: impl FnOnce(&mut Watched) -> Option<Change>,
     ) {
         let counts = |watched: &Watched| watched.target.kind() == Kind::Tcp || watched.rounds == 0;
-        let counts = self
-            .borrow()
-            .watched
-            .get(index as usize)
-            .is_some_and(counts);
+        let counts = self.borrow().watched.get(index as usize).is_some_and(counts);
         if self.event(reactor, index, reason, change) && counts {
             self.end_round(reactor, index);
         }
@@ -364,12 +321,7 @@ impl Monitor {
             return false;
         };
         if shared.settings.every_result || change.is_news() {
-            let event = Event {
-                wall: reactor.wall(),
-                target: &watched.target,
-                change,
-                reason,
-            };
+            let event = Event { wall: reactor.wall(), target: &watched.target, change, reason };
             if let Err(error) = shared.reporter.event(&event) {
                 shared.error.get_or_insert(error);
                 self.call_finished(reactor, guard);
@@ -383,13 +335,7 @@ impl Monitor {
         let mut guard = self.borrow();
         let shared = &mut *guard;
         let rows = shared.watched.iter();
-        let rows = rows
-            .map(|watched| Row {
-                target: &watched.target,
-                track: &watched.track,
-                now,
-            })
-            .collect();
+        let rows = rows.map(|watched| Row { target: &watched.target, track: &watched.track, now }).collect();
         if let Err(error) = shared.reporter.summary(&Summary { wall, rows, last }) {
             shared.error.get_or_insert(error);
             self.call_finished(reactor, guard);
@@ -407,10 +353,7 @@ impl Monitor {
     /// Whether nothing about this target matters any more.
     fn is_done(&self, index: u32) -> bool {
         let shared = self.borrow();
-        let rounds = shared
-            .watched
-            .get(index as usize)
-            .map(|watched| watched.rounds);
+        let rounds = shared.watched.get(index as usize).map(|watched| watched.rounds);
         shared.stopped || rounds >= shared.settings.rounds.or(Some(u32::MAX))
     }
 

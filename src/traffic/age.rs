@@ -47,26 +47,14 @@ impl Age {
             Value::Number(seconds) => seconds.as_f64().and_then(stamp::from_unix_seconds),
             _ => None,
         };
-        Some(Age {
-            age: since(time?, wall),
-            source: AgeSource::Payload,
-        })
+        Some(Age { age: since(time?, wall), source: AgeSource::Payload })
     }
 
     /// The age that the headers give, if they do.
     pub(super) fn of_headers(headers: &Headers, wall: SystemTime) -> Option<Age> {
-        let time = |name| {
-            headers
-                .first(name)
-                .and_then(stamp::parse)
-                .map(|time| since(time, wall))
-        };
-        let seconds = || {
-            headers
-                .first("Age")
-                .and_then(|text| text.trim().parse().ok())
-                .map(Duration::from_secs)
-        };
+        let time = |name| headers.first(name).and_then(stamp::parse).map(|time| since(time, wall));
+        let seconds =
+            || headers.first("Age").and_then(|text| text.trim().parse().ok()).map(Duration::from_secs);
         let aged = |age, source| Some(Age { age, source });
         if let Some(age) = time("Last-Modified") {
             return aged(age, AgeSource::LastModified);

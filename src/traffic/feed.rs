@@ -16,10 +16,7 @@ pub struct Feed {
 impl Feed {
     /// The feed at `url`, with the URL for a name.
     pub fn new(url: Url) -> Feed {
-        Feed {
-            name: url.to_string(),
-            url,
-        }
+        Feed { name: url.to_string(), url }
     }
 }
 
@@ -48,10 +45,7 @@ impl FromStr for Pointer {
 
     fn from_str(text: &str) -> Result<Pointer, PointerError> {
         // "~" introduces "~0" for itself and "~1" for a slash, and nothing else.
-        let escapes = text
-            .split('~')
-            .skip(1)
-            .all(|after| after.starts_with(['0', '1']));
+        let escapes = text.split('~').skip(1).all(|after| after.starts_with(['0', '1']));
         match (text.is_empty() || text.starts_with('/')) && escapes {
             true => Ok(Pointer(text.into())),
             false => Err(PointerError(text.to_owned())),
@@ -67,11 +61,7 @@ impl fmt::Display for Pointer {
 
 impl fmt::Display for PointerError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "bad JSON pointer \"{}\": it looks like /congestion/level",
-            self.0.escape_debug()
-        )
+        write!(f, "bad JSON pointer \"{}\": it looks like /congestion/level", self.0.escape_debug())
     }
 }
 

@@ -35,19 +35,15 @@ impl<W: Write + 'static> Observer for Json<W> {
             News::Error(_) => "error",
         };
         let url = event.feed.url.to_string();
-        let mut object = Object::new()
-            .text("time", &rfc3339(event.wall))
-            .text("event", kind)
-            .text("feed", &url);
+        let mut object =
+            Object::new().text("time", &rfc3339(event.wall)).text("event", kind).text("feed", &url);
         if event.feed.name != url {
             object = object.text("name", &event.feed.name);
         }
         object = object.millis("latency_ms", Some(event.latency));
         object = match event.news {
             News::Reading(reading) => members(object, reading),
-            News::Error(error) => object
-                .text("reason", error.code())
-                .text("detail", &error.to_string()),
+            News::Error(error) => object.text("reason", error.code()).text("detail", &error.to_string()),
         };
         self.out.write_all(object.line().as_bytes())?;
         self.out.flush()
@@ -61,19 +57,11 @@ fn members(object: Object, reading: &Reading) -> Object {
         values.insert(pointer.to_string(), value.clone());
         match difference {
             Difference::First | Difference::Same => None,
-            Difference::Added(number) => {
-                changes.insert(pointer.to_string(), json!({ "added": number }))
-            }
-            Difference::Was(before) => {
-                changes.insert(pointer.to_string(), json!({ "was": before }))
-            }
+            Difference::Added(number) => changes.insert(pointer.to_string(), json!({ "added": number })),
+            Difference::Was(before) => changes.insert(pointer.to_string(), json!({ "was": before })),
         };
     }
-    let missing: Vec<Value> = reading
-        .missing
-        .iter()
-        .map(|pointer| pointer.as_str().into())
-        .collect();
+    let missing: Vec<Value> = reading.missing.iter().map(|pointer| pointer.as_str().into()).collect();
     let source = reading.age.map(|age| age.source.code());
     object
         .value("values", &Value::Object(values))

@@ -24,12 +24,7 @@ pub struct Lines<W> {
 impl<W: Write> Lines<W> {
     /// Writes to `out`, with the feeds' names in a column of `names` columns.
     pub fn new(out: W, clock: Clock, palette: Palette, names: usize) -> Lines<W> {
-        Lines {
-            out,
-            clock,
-            palette,
-            names,
-        }
+        Lines { out, clock, palette, names }
     }
 }
 
@@ -45,21 +40,13 @@ impl<W: Write + 'static> Observer for Lines<W> {
                 // Writing to a String cannot fail, here and below.
                 let _ = write!(line, "{}     ", Painted(palette.good, "ok"));
                 say(&mut line, reading, palette);
-                let _ = write!(
-                    line,
-                    "{}",
-                    Painted(palette.faint, format_args!("took {latency}"))
-                );
+                let _ = write!(line, "{}", Painted(palette.faint, format_args!("took {latency}")));
             }
             News::Error(error) => {
                 let word = Painted(palette.bad, "error");
                 let _ = write!(line, "{word}  {}", one_line(&error.to_string()));
                 if error.code() != "timed_out" {
-                    let _ = write!(
-                        line,
-                        "{}",
-                        Painted(palette.faint, format_args!(" after {latency}"))
-                    );
+                    let _ = write!(line, "{}", Painted(palette.faint, format_args!(" after {latency}")));
                 }
             }
         }
@@ -82,21 +69,12 @@ fn say(line: &mut String, reading: &Reading, palette: &Palette) {
                 )
             }
             Difference::Was(before) => {
-                write!(
-                    line,
-                    "{name} {} -> {}  ",
-                    shown(before),
-                    Painted(palette.accent, value)
-                )
+                write!(line, "{name} {} -> {}  ", shown(before), Painted(palette.accent, value))
             }
         };
     }
     for pointer in &reading.missing {
-        let _ = write!(
-            line,
-            "{}  ",
-            Painted(palette.bad, format_args!("{pointer} is missing"))
-        );
+        let _ = write!(line, "{}  ", Painted(palette.bad, format_args!("{pointer} is missing")));
     }
     if let Some(age) = reading.age {
         let text = format!("{} old ({})", Span(age.age), age.source.code());
@@ -115,11 +93,7 @@ fn shown(value: &Value) -> String {
 
 fn signed(number: &serde_json::Number) -> String {
     let text = number.to_string();
-    if text.starts_with('-') {
-        text
-    } else {
-        format!("+{text}")
-    }
+    if text.starts_with('-') { text } else { format!("+{text}") }
 }
 
 const LONGEST_VALUE: usize = 60;

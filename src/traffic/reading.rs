@@ -62,17 +62,13 @@ impl Values {
         for field in fields {
             match payload.pointer(field.as_str()) {
                 None => missing.push(field.clone()),
-                Some(value) => {
-                    values.push((field.clone(), value.clone(), self.difference(field, value)))
-                }
+                Some(value) => values.push((field.clone(), value.clone(), self.difference(field, value))),
             }
         }
         let age = match timestamp {
             None => Age::of_headers(headers, wall),
             Some(pointer) => {
-                let age = payload
-                    .pointer(pointer.as_str())
-                    .and_then(|time| Age::of_payload(time, wall));
+                let age = payload.pointer(pointer.as_str()).and_then(|time| Age::of_payload(time, wall));
                 if age.is_none() {
                     missing.push(pointer.clone());
                 }
@@ -86,11 +82,7 @@ impl Values {
                 None => self.0.push((pointer.clone(), value.clone())),
             }
         }
-        Reading {
-            values,
-            missing,
-            age,
-        }
+        Reading { values, missing, age }
     }
 
     fn difference(&self, pointer: &Pointer, value: &Value) -> Difference {
@@ -107,23 +99,14 @@ impl Values {
 
 /// What has to be added to one number to get the other; `None` when one is no number, or it does not fit.
 fn added(before: &Value, now: &Value) -> Option<serde_json::Number> {
-    let integer = |value: &Value| {
-        value
-            .as_i64()
-            .map(i128::from)
-            .or(value.as_u64().map(i128::from))
-    };
+    let integer = |value: &Value| value.as_i64().map(i128::from).or(value.as_u64().map(i128::from));
     match (integer(before), integer(now)) {
         (Some(before), Some(now)) => serde_json::Number::from_i128(now - before),
         // Nine decimals hide what binary fractions add of their own: 0.3 - 0.1 is 0.2 for a reader.
         _ => {
             let exact = now.as_f64()? - before.as_f64()?;
             let rounded = (exact * 1e9).round() / 1e9;
-            serde_json::Number::from_f64(if rounded == 0.0 || !rounded.is_finite() {
-                exact
-            } else {
-                rounded
-            })
+            serde_json::Number::from_f64(if rounded == 0.0 || !rounded.is_finite() { exact } else { rounded })
         }
     }
 }
@@ -156,18 +139,8 @@ mod tests {
     }
 
     fn differences(values: &mut Values, payload: Value, fields: &[Pointer]) -> Vec<Difference> {
-        let reading = values.read(
-            &payload,
-            &Headers::default(),
-            fields,
-            None,
-            SystemTime::UNIX_EPOCH,
-        );
-        reading
-            .values
-            .into_iter()
-            .map(|(_, _, difference)| difference)
-            .collect()
+        let reading = values.read(&payload, &Headers::default(), fields, None, SystemTime::UNIX_EPOCH);
+        reading.values.into_iter().map(|(_, _, difference)| difference).collect()
     }
 
     #[test]
@@ -180,19 +153,11 @@ mod tests {
         let second = differences(&mut values, json!({"a": 2, "b": [0.3], "c": "y"}), &fields);
         assert_eq!(
             second,
-            [
-                Added((-3).into()),
-                Added(serde_json::Number::from_f64(0.2).unwrap()),
-                Was(json!("x"))
-            ]
+            [Added((-3).into()), Added(serde_json::Number::from_f64(0.2).unwrap()), Was(json!("x"))]
         );
         let third = differences(&mut values, json!({"a": 2, "b": [null], "c": 1}), &fields);
         assert_eq!(third, [Same, Was(json!(0.3)), Was(json!("y"))]);
-        let largest = differences(
-            &mut values,
-            json!({"a": u64::MAX, "b": [1e308], "c": -1e308}),
-            &fields,
-        );
+        let largest = differences(&mut values, json!({"a": u64::MAX, "b": [1e308], "c": -1e308}), &fields);
         assert_eq!(largest[0], Added((u64::MAX - 2).into()));
     }
 
@@ -201,30 +166,18 @@ mod tests {
         let mut values = Values::default();
         let fields = pointers(&["/a", "/x"]);
         let mut read = |payload: Value| {
-            values.read(
-                &payload,
-                &Headers::default(),
-                &fields,
-                None,
-                SystemTime::UNIX_EPOCH,
-            )
+            values.read(&payload, &Headers::default(), &fields, None, SystemTime::UNIX_EPOCH)
         };
         assert_eq!(read(json!({"a": 1})).missing, pointers(&["/x"]));
         assert_eq!(read(json!({"x": 1})).missing, pointers(&["/a"]));
-        assert_eq!(
-            read(json!({"a": 3, "x": 1})).values[0].2,
-            Difference::Added(2.into())
-        );
+        assert_eq!(read(json!({"a": 3, "x": 1})).values[0].2, Difference::Added(2.into()));
     }
 
     #[test]
     fn without_fields_scalars_are_chosen() {
         let payload = json!({"a": 1, "b": {"c": 2}, "d": [3], "e/f": "x", "g": null, "h": true});
         assert_eq!(scalars(&payload), pointers(&["/a", "/e~1f", "/g", "/h"]));
-        assert_eq!(
-            (scalars(&json!(7)), scalars(&json!([7]))),
-            (pointers(&[""]), vec![])
-        );
+        assert_eq!((scalars(&json!(7)), scalars(&json!([7]))), (pointers(&[""]), vec![]));
     }
 
     #[test]
@@ -232,34 +185,13 @@ mod tests {
         let wall = SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_060);
         let timestamp: Pointer = "/at".parse().unwrap();
         let read = |at: Value| {
-            Values::default().read(
-                &json!({ "at": at }),
-                &Headers::default(),
-                &[],
-                Some(&timestamp),
-                wall,
-            )
+            Values::default().read(&json!({ "at": at }), &Headers::default(), &[], Some(&timestamp), wall)
         };
-        for at in [
-            json!("2023-11-14T22:13:20Z"),
-            json!(1_700_000_000),
-            json!(1.7e9),
-            json!("1700000000"),
-        ] {
+        for at in [json!("2023-11-14T22:13:20Z"), json!(1_700_000_000), json!(1.7e9), json!("1700000000")] {
             let age = read(at.clone()).age;
-            assert_eq!(
-                age,
-                Some(Age {
-                    age: Duration::from_secs(60),
-                    source: AgeSource::Payload
-                }),
-                "{at}"
-            );
+            assert_eq!(age, Some(Age { age: Duration::from_secs(60), source: AgeSource::Payload }), "{at}");
         }
-        assert_eq!(
-            read(json!(1_800_000_000)).age.map(|age| age.age),
-            Some(Duration::ZERO)
-        );
-        assert_eq!(read(json!("soon")).missing, [timestamp.clone()]);
+        assert_eq!(read(json!(1_800_000_000)).age.map(|age| age.age), Some(Duration::ZERO));
+        assert_eq!(read(json!("soon")).missing, std::slice::from_ref(&timestamp));
     }
 }

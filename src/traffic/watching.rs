@@ -56,10 +56,12 @@ struct Shared {
     observer: Box<dyn Observer>,
     /// Feeds that have rounds to go.
     unfinished: usize,
-    finished: Option<Box<dyn FnOnce(&mut Reactor)>>,
+    finished: Option<Finished>,
     stopped: bool,
     error: Option<io::Error>,
 }
+
+type Finished = Box<dyn FnOnce(&mut Reactor)>;
 
 struct Watched {
     feed: Feed,
@@ -103,9 +105,7 @@ impl Traffic {
             stopped: false,
             error: None,
         };
-        let traffic = Traffic {
-            shared: Rc::new(RefCell::new(shared)),
-        };
+        let traffic = Traffic { shared: Rc::new(RefCell::new(shared)) };
         let count = traffic.borrow().unfinished;
         for index in 0..u32::try_from(count).unwrap_or(u32::MAX) {
             traffic.ask_after(reactor, index, schedule.first(index));
@@ -122,11 +122,7 @@ impl Traffic {
     pub fn stop(&self, reactor: &mut Reactor) {
         let mut shared = self.borrow();
         shared.stopped = true;
-        let calls: Vec<_> = shared
-            .watched
-            .iter_mut()
-            .filter_map(|watched| watched.next.take())
-            .collect();
+        let calls: Vec<_> = shared.watched.iter_mut().filter_map(|watched| watched.next.take()).collect();
         let client = shared.client.clone();
         drop(shared);
         for call in calls {
@@ -152,11 +148,7 @@ impl Traffic {
     fn ask(&self, reactor: &mut Reactor, index: u32) {
         let now = reactor.now();
         let mut shared = self.borrow();
-        let (client, timeout, stopped) = (
-            shared.client.clone(),
-            shared.settings.timeout,
-            shared.stopped,
-        );
+        let (client, timeout, stopped) = (shared.client.clone(), shared.settings.timeout, shared.stopped);
         let Some(watched) = shared.watched.get_mut(index as usize).filter(|_| !stopped) else {
             return;
         };
@@ -172,37 +164,21 @@ impl Traffic {
         let (now, wall) = (reactor.now(), reactor.wall());
         let mut guard = self.borrow();
         let shared = &mut *guard;
-        let Some(watched) = shared
-            .watched
-            .get_mut(index as usize)
-            .filter(|_| !shared.stopped)
-        else {
+        let Some(watched) = shared.watched.get_mut(index as usize).filter(|_| !shared.stopped) else {
             return;
         };
-        let latency = result
-            .as_ref()
-            .map_or(now - watched.asked, |fetched| fetched.latency);
+        let latency = result.as_ref().map_or(now - watched.asked, |fetched| fetched.latency);
         let reading = read(result, &mut watched.values, &shared.settings, wall);
         let news = match &reading {
             Ok(reading) => News::Reading(reading),
             Err(error) => News::Error(error),
         };
-        let told = shared.observer.news(&FeedEvent {
-            wall,
-            feed: &watched.feed,
-            latency,
-            news,
-        });
+        let told = shared.observer.news(&FeedEvent { wall, feed: &watched.feed, latency, news });
         watched.rounds = watched.rounds.saturating_add(1);
-        let done = shared
-            .settings
-            .rounds
-            .is_some_and(|rounds| watched.rounds >= rounds);
+        let done = shared.settings.rounds.is_some_and(|rounds| watched.rounds >= rounds);
         let elapsed = now - shared.started;
-        let next = shared
-            .schedule
-            .next(index, watched.asked - shared.started, elapsed)
-            .saturating_sub(elapsed);
+        let next =
+            shared.schedule.next(index, watched.asked - shared.started, elapsed).saturating_sub(elapsed);
         if done {
             shared.unfinished = shared.unfinished.saturating_sub(1);
         }
@@ -235,15 +211,9 @@ fn read(
     if response.status != 200 {
         return Err(FeedError::Status(response.status));
     }
-    let payload: Value = serde_json::from_slice(&response.body)
-        .map_err(|error| FeedError::Json(error.to_string()))?;
-    Ok(values.read(
-        &payload,
-        &response.headers,
-        &settings.fields,
-        settings.timestamp.as_ref(),
-        wall,
-    ))
+    let payload: Value =
+        serde_json::from_slice(&response.body).map_err(|error| FeedError::Json(error.to_string()))?;
+    Ok(values.read(&payload, &response.headers, &settings.fields, settings.timestamp.as_ref(), wall))
 }
 
 fn accept_json(request: Request) -> Result<Request, RequestError> {

@@ -20,12 +20,7 @@ impl Roads {
     /// Begins to change, again and again.
     pub(super) fn start(reactor: &mut Reactor) -> Rc<RefCell<Roads>> {
         let updated = reactor.wall();
-        let roads = Rc::new(RefCell::new(Roads {
-            level: 0.4,
-            rising: true,
-            vehicles: 1240,
-            updated,
-        }));
+        let roads = Rc::new(RefCell::new(Roads { level: 0.4, rising: true, vehicles: 1240, updated }));
         change(reactor, Rc::clone(&roads));
         roads
     }
@@ -50,11 +45,7 @@ fn change(reactor: &mut Reactor, roads: Rc<RefCell<Roads>>) {
     let vehicles = (random >> 32) % 81;
     let mut now = roads.borrow_mut();
     let level = (now.level + step).clamp(0.02, 0.98);
-    now.rising = if level == now.level {
-        now.rising
-    } else {
-        level > now.level
-    };
+    now.rising = if level == now.level { now.rising } else { level > now.level };
     now.level = level;
     now.vehicles = (now.vehicles + vehicles).saturating_sub(40);
     now.updated = reactor.wall();
@@ -70,10 +61,7 @@ pub(super) struct Server {
 
 impl Server {
     pub(super) fn new(roads: Rc<RefCell<Roads>>) -> Server {
-        Server {
-            roads,
-            request: Vec::new(),
-        }
+        Server { roads, request: Vec::new() }
     }
 }
 
@@ -94,9 +82,8 @@ impl Protocol for Server {
                 transport.write_sequence(&[head.as_bytes(), body.as_bytes()]);
             }
             _ => {
-                transport.write(
-                    b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\nConnection: close\r\n\r\n",
-                );
+                transport
+                    .write(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
                 transport.lose_connection();
             }
         }

@@ -43,14 +43,10 @@ impl Demo {
         let monitor = watch(&mut reactor, &world, palette)?;
         let traffic = read(&mut reactor, &world, palette)?;
         let (watched, feeds) = (monitor.clone(), traffic.clone());
-        reactor.add_system_event_trigger(
-            Phase::Before,
-            SystemEvent::Shutdown,
-            move |reactor, _| {
-                feeds.stop(reactor);
-                watched.finish(reactor);
-            },
-        );
+        reactor.add_system_event_trigger(Phase::Before, SystemEvent::Shutdown, move |reactor, _| {
+            feeds.stop(reactor);
+            watched.finish(reactor);
+        });
         monitor.on_finished(stop);
         traffic.on_finished(stop);
         if !self.duration.is_zero() {
@@ -82,24 +78,9 @@ impl Demo {
             faint("who     where            what it does                        how it is watched")
         )?;
         for (name, port, does, watched) in [
-            (
-                "echo",
-                &world.echo,
-                "sends back what it gets",
-                "a timed connect every 2 s (tcp://)",
-            ),
-            (
-                "door",
-                &world.door,
-                "closes for 2 s every now and then",
-                "a connection is held open (hold://)",
-            ),
-            (
-                "silent",
-                &world.silent,
-                "accepts, and never says a word",
-                "both as a port and as a feed",
-            ),
+            ("echo", &world.echo, "sends back what it gets", "a timed connect every 2 s (tcp://)"),
+            ("door", &world.door, "closes for 2 s every now and then", "a connection is held open (hold://)"),
+            ("silent", &world.silent, "accepts, and never says a word", "both as a port and as a feed"),
             (
                 "roads",
                 &world.roads,
@@ -126,9 +107,8 @@ fn stop(reactor: &mut Reactor) {
 }
 
 fn watch(reactor: &mut Reactor, world: &World, palette: Palette) -> Result<Monitor, Failure> {
-    let target = |name: &str, scheme: &str, port: &Listener| {
-        format!("{name}={scheme}://{}", port.address()).parse()
-    };
+    let target =
+        |name: &str, scheme: &str, port: &Listener| format!("{name}={scheme}://{}", port.address()).parse();
     let targets = [
         target("echo", "tcp", &world.echo),
         target("door", "hold", &world.door),
@@ -139,11 +119,7 @@ fn watch(reactor: &mut Reactor, world: &World, palette: Palette) -> Result<Monit
     let settings = monitor::Settings {
         interval: EVERY,
         timeout: PATIENCE,
-        backoff: Backoff {
-            initial: Duration::from_millis(300),
-            factor: 1.0,
-            ..Backoff::default()
-        },
+        backoff: Backoff { initial: Duration::from_millis(300), factor: 1.0, ..Backoff::default() },
         ..monitor::Settings::default()
     };
     let lines = monitor::Lines::new(io::stdout(), output::clock(false), palette, world::NAMES);
@@ -153,23 +129,14 @@ fn watch(reactor: &mut Reactor, world: &World, palette: Palette) -> Result<Monit
 fn read(reactor: &mut Reactor, world: &World, palette: Palette) -> Result<Traffic, Failure> {
     let bad = |error: &dyn std::fmt::Display| Failure::Run(error.to_string());
     let feed = |name: &str, port: &Listener| -> Result<Feed, Failure> {
-        let url = format!("http://{}/roads.json", port.address())
-            .parse()
-            .map_err(|error| bad(&error))?;
-        Ok(Feed {
-            name: name.to_owned(),
-            url,
-        })
+        let url = format!("http://{}/roads.json", port.address()).parse().map_err(|error| bad(&error))?;
+        Ok(Feed { name: name.to_owned(), url })
     };
     let pointer = |text: &str| text.parse().map_err(|error| bad(&error));
     let settings = traffic::Settings {
         every: EVERY,
         timeout: PATIENCE,
-        fields: vec![
-            pointer("/congestion/level")?,
-            pointer("/trend")?,
-            pointer("/vehicles")?,
-        ],
+        fields: vec![pointer("/congestion/level")?, pointer("/trend")?, pointer("/vehicles")?],
         timestamp: Some(pointer("/updated")?),
         ..traffic::Settings::default()
     };
@@ -179,10 +146,7 @@ fn read(reactor: &mut Reactor, world: &World, palette: Palette) -> Result<Traffi
 }
 
 fn farewell(palette: &Palette) -> io::Result<()> {
-    let next = Painted(
-        palette.strong,
-        "twistor monitor --watch hold://localhost:22",
-    );
+    let next = Painted(palette.strong, "twistor monitor --watch hold://localhost:22");
     writeln!(io::stdout(), "\nNow with something of your own:  {next}")
 }
 

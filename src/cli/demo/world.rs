@@ -19,11 +19,7 @@ pub(super) struct World {
 }
 
 impl World {
-    pub(super) fn start(
-        reactor: &mut Reactor,
-        clock: Clock,
-        palette: Palette,
-    ) -> Result<World, Failure> {
+    pub(super) fn start(reactor: &mut Reactor, clock: Clock, palette: Palette) -> Result<World, Failure> {
         let roads = Roads::start(reactor);
         let guests = Guests::default();
         let world = World {
@@ -32,12 +28,7 @@ impl World {
             silent: reactor.listen_tcp(ANY, || Silent)?,
             roads: reactor.listen_tcp(ANY, move || Server::new(Rc::clone(&roads)))?,
         };
-        let door = Door {
-            listener: world.door.clone(),
-            guests,
-            clock,
-            palette,
-        };
+        let door = Door { listener: world.door.clone(), guests, clock, palette };
         reactor.call_later(FIRST_CLOSE, move |reactor| door.close(reactor));
         Ok(world)
     }
@@ -70,10 +61,7 @@ impl Protocol for Guest {
     fn data_received(&mut self, _: &mut Transport<'_>, _: &[u8]) {}
 
     fn connection_lost(&mut self, transport: &mut Transport<'_>, _: &crate::Reason) {
-        self.0
-            .0
-            .borrow_mut()
-            .retain(|guest| *guest != transport.id());
+        self.0.0.borrow_mut().retain(|guest| *guest != transport.id());
     }
 }
 
@@ -116,10 +104,7 @@ impl Door {
     /// The world's own voice, between the lines of those who watch it.
     fn say(&self, reactor: &Reactor, what: &str) {
         let time = self.clock.show(reactor.wall());
-        let line = Painted(
-            self.palette.faint,
-            format_args!("{time}  {:NAMES$}  {what}", "*"),
-        );
+        let line = Painted(self.palette.faint, format_args!("{time}  {:NAMES$}  {what}", "*"));
         // The watchers see to it that a reader who went away ends the demo.
         let _ = writeln!(std::io::stdout(), "{line}");
     }

@@ -1,0 +1,74 @@
+//! A chat room: what one says, all others hear. Try it with `nc 127.0.0.1 7008`, twice.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use twistor::{ConnectionId, Protocol, Reactor, Reason, Transport};
+
+/// Who is in the room. Callbacks never run inside each other, so it is never borrowed twice.
+type Room = Rc<RefCell<BTreeMap<ConnectionId, String>>>;
+
+struct Guest {
+    room: Room,
+    name: Option<String>,
+    unfinished: Vec<u8>,
+}
+
+impl Guest {
+    fn say(&self, transport: &mut Transport<'_>, text: &str) {
+        let others: Vec<_> = self.room.borrow().keys().copied().filter(|id| *id != transport.id()).collect();
+        for other in others {
+            if let Some(mut other) = transport.reactor().transport(other) {
+                other.write(text.as_bytes());
+                other.write(b"\n");
+            }
+        }
+    }
+
+    fn line_received(&mut self, transport: &mut Transport<'_>, line: &str) {
+        if let Some(name) = &self.name {
+            self.say(transport, &format!("<{name}> {line}"));
+            return;
+        }
+        let here = self.room.borrow().values().cloned().collect::<Vec<_>>().join(", ");
+        let here = if here.is_empty() { "nobody else".to_owned() } else { here };
+        transport.write(format!("Welcome, {line}! Here: {here}.\n").as_bytes());
+        self.room.borrow_mut().insert(transport.id(), line.to_owned());
+        self.name = Some(line.to_owned());
+        self.say(transport, &format!("* {line} has come"));
+    }
+}
+
+impl Protocol for Guest {
+    fn connection_made(&mut self, transport: &mut Transport<'_>) {
+        transport.write(b"Your name?\n");
+    }
+
+    fn data_received(&mut self, transport: &mut Transport<'_>, data: &[u8]) {
+        self.unfinished.extend_from_slice(data);
+        while let Some(end) = self.unfinished.iter().position(|byte| *byte == b'\n') {
+            let line: Vec<u8> = self.unfinished.drain(..=end).collect();
+            self.line_received(transport, String::from_utf8_lossy(&line).trim());
+        }
+        if self.unfinished.len() > 1000 {
+            transport.write(b"That is too long.\n");
+            transport.lose_connection();
+        }
+    }
+
+    fn connection_lost(&mut self, transport: &mut Transport<'_>, _: &Reason) {
+        self.room.borrow_mut().remove(&transport.id());
+        if let Some(name) = &self.name {
+            self.say(transport, &format!("* {name} has gone"));
+        }
+    }
+}
+
+fn main() -> twistor::Result<()> {
+    let room = Room::default();
+    let mut reactor = Reactor::new()?;
+    let guest = move || Guest { room: room.clone(), name: None, unfinished: Vec::new() };
+    let listener = reactor.listen_tcp("127.0.0.1:7008", guest)?;
+    println!("the room is open at {}", listener.address());
+    reactor.run()
+}

@@ -1,0 +1,59 @@
+//! Holds a connection to each of many devices, processes what they send, and knows at once when one is gone.
+//!
+//! `cargo run --example device_monitor HOST[:PORT]...` (port 22 by default); it ends when the last device has.
+
+use twistor::{Address, ClientFactory, ConnectTcp, Connector, Factory, Protocol, Reactor, Reason, Transport};
+
+/// The connection to one device.
+struct Device {
+    name: String,
+    received: usize,
+}
+
+impl Protocol for Device {
+    fn connection_made(&mut self, _: &mut Transport<'_>) {
+        println!("{}: connected", self.name);
+    }
+
+    fn data_received(&mut self, _: &mut Transport<'_>, data: &[u8]) {
+        self.received += data.len();
+        println!("{}: {}", self.name, data.escape_ascii());
+    }
+
+    fn connection_lost(&mut self, _: &mut Transport<'_>, reason: &Reason) {
+        println!("{}: {reason}, after {} bytes", self.name, self.received);
+    }
+}
+
+/// Watches one device.
+struct Watch {
+    name: String,
+}
+
+impl Factory for Watch {
+    fn build_protocol(&mut self, _: &mut Reactor, _: &Address) -> Option<Box<dyn Protocol>> {
+        Some(Box::new(Device { name: self.name.clone(), received: 0 }))
+    }
+}
+
+impl ClientFactory for Watch {
+    fn client_connection_failed(&mut self, _: &mut Connector<'_>, reason: &Reason) {
+        println!("{}: {reason}", self.name);
+    }
+}
+
+fn main() -> twistor::Result<()> {
+    let devices: Vec<String> = std::env::args().skip(1).collect();
+    if devices.is_empty() {
+        eprintln!("usage: device_monitor HOST[:PORT]...");
+        std::process::exit(2);
+    }
+    let mut reactor = Reactor::new()?;
+    for device in devices {
+        let to = device.parse().unwrap_or_else(|_| ConnectTcp::new(device.clone(), 22));
+        reactor.connect_tcp(to, Watch { name: device })?;
+    }
+    // Connectors that have lost their connection go: with the last of them nothing is left to watch.
+    while reactor.in_use() > 0 && reactor.turn(None)? {}
+    Ok(())
+}

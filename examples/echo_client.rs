@@ -1,0 +1,63 @@
+//! Says hello to an echo server, checks what comes back, and ends.
+//!
+//! `cargo run --example echo_client [HOST:PORT]`, with `echo_server` running.
+
+use std::time::Duration;
+use twistor::{Address, ClientFactory, Connector, Factory, Protocol, Reactor, Reason, Transport};
+
+const GREETING: &[u8] = b"Hello, reactor!";
+
+#[derive(Default)]
+struct EchoClient {
+    received: Vec<u8>,
+}
+
+impl Protocol for EchoClient {
+    fn connection_made(&mut self, transport: &mut Transport<'_>) {
+        println!("connected to {}, saying {:?}", transport.peer(), String::from_utf8_lossy(GREETING));
+        transport.write(GREETING);
+        // Dropped with the connection: no need to cancel it.
+        transport.call_later(Duration::from_secs(5), |_: &mut Self, transport| {
+            println!("no answer within five seconds");
+            transport.abort_connection();
+        });
+    }
+
+    fn data_received(&mut self, transport: &mut Transport<'_>, data: &[u8]) {
+        // Bytes come in pieces of any size: collect until all are there.
+        self.received.extend_from_slice(data);
+        if self.received.len() >= GREETING.len() {
+            println!("it answered {:?}", String::from_utf8_lossy(&self.received));
+            transport.lose_connection();
+        }
+    }
+
+    fn connection_lost(&mut self, _: &mut Transport<'_>, reason: &Reason) {
+        println!("{reason}");
+    }
+}
+
+struct Once;
+
+impl Factory for Once {
+    fn build_protocol(&mut self, _: &mut Reactor, _: &Address) -> Option<Box<dyn Protocol>> {
+        Some(Box::new(EchoClient::default()))
+    }
+
+    fn stop_factory(&mut self, reactor: &mut Reactor) {
+        reactor.stop();
+    }
+}
+
+impl ClientFactory for Once {
+    fn client_connection_failed(&mut self, connector: &mut Connector<'_>, reason: &Reason) {
+        println!("cannot connect to {}: {reason}", connector.destination());
+    }
+}
+
+fn main() -> twistor::Result<()> {
+    let server = std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:7007".to_owned());
+    let mut reactor = Reactor::new()?;
+    reactor.connect_tcp(server, Once)?;
+    reactor.run()
+}

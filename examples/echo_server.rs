@@ -1,0 +1,27 @@
+//! Sends back what it is sent. Try it with `nc 127.0.0.1 7007`.
+
+use twistor::{Protocol, Reactor, Transport};
+
+struct Echo;
+
+impl Protocol for Echo {
+    fn data_received(&mut self, transport: &mut Transport<'_>, data: &[u8]) {
+        transport.write(data);
+    }
+
+    // A peer that sends much and reads little: leave the rest with it until it has read.
+    fn pause_writing(&mut self, transport: &mut Transport<'_>) {
+        transport.pause_reading();
+    }
+
+    fn resume_writing(&mut self, transport: &mut Transport<'_>) {
+        transport.resume_reading();
+    }
+}
+
+fn main() -> twistor::Result<()> {
+    let mut reactor = Reactor::new()?;
+    let listener = reactor.listen_tcp("127.0.0.1:7007", || Echo)?;
+    println!("listening on {}", listener.address());
+    reactor.run()
+}

@@ -1,0 +1,253 @@
+//! The seam: sockets, clock, randomness, signals and threads, at the level of system calls.
+//!
+//! Everything above this module is one body of code, whatever lies below: `os` is the real
+//! network on `mio`. Nothing else in the crate touches a socket, a clock or randomness.
+//!
+//! The contract that a back end keeps:
+//! - Sockets are named by the [`Token`]s that the caller chose. A call with a token that names no open
+//!   socket fails with `NotFound`, except `close`, which then does nothing.
+//! - All calls return at once, but for `poll`. Errors keep the system's error number.
+//! - Readiness is edge-triggered, for both directions, from `open` or `accept` on: after it was
+//!   reported, more reports may come only once a call answered `WouldBlock` or moved less
+//!   than it was asked to. Spurious and merged reports are allowed.
+//!
+//! What is deliberately above this line: timers, fairness, buffers, timeouts, closing, naming.
+
+mod instant;
+pub(crate) mod os;
+mod signal;
+
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+pub use instant::Instant;
+pub use signal::Signal;
+
+/// The calls that a network has to answer.
+pub(crate) trait Net {
+    /// Monotonic time.
+    fn now(&self) -> Instant;
+
+    /// Calendar time, which may jump either way.
+    fn wall(&self) -> SystemTime;
+
+    /// 64 unpredictable bits.
+    fn random(&mut self) -> u64;
+
+    /// How many descriptors the process may have open.
+    fn descriptor_limit(&self) -> usize;
+
+    /// Opens a socket and watches it. A connection is under way afterwards, not made.
+    fn open(&mut self, token: Token, what: &Open) -> Result<(), OpenError>;
+
+    /// Takes one connection from a listener's queue and watches it as `token`.
+    fn accept(&mut self, listener: Token, token: Token) -> io::Result<Accepted>;
+
+    /// Out of descriptors: accepts and closes up to `most` waiting connections with the help of a
+    /// spare descriptor, so that their peers hear of it. Returns how many.
+    fn shed(&mut self, listener: Token, most: usize) -> usize;
+
+    fn recv(&mut self, socket: Token, buffer: &mut [u8]) -> io::Result<usize>;
+
+    fn send(&mut self, socket: Token, data: &[u8]) -> io::Result<usize>;
+
+    /// Sends FIN; the other direction stays open.
+    fn shutdown_write(&mut self, socket: Token) -> io::Result<()>;
+
+    /// Closes and forgets a socket of any kind.
+    fn close(&mut self, socket: Token, how: Close);
+
+    /// The address on this side.
+    fn local_address(&self, socket: Token) -> io::Result<SocketAddr>;
+
+    /// The address on the other side; `NotConnected` while a connection is under way.
+    fn peer_address(&self, socket: Token) -> io::Result<SocketAddr>;
+
+    /// The socket's pending error, which is cleared.
+    fn take_error(&self, socket: Token) -> io::Result<Option<io::Error>>;
+
+    fn set(&mut self, socket: Token, option: SocketOption) -> io::Result<()>;
+
+    /// Waits until something happened, or `timeout` passed, and appends what did.
+    fn poll(&mut self, events: &mut Vec<Event>, timeout: Option<Duration>) -> io::Result<()>;
+
+    /// Ends a `poll` from any thread.
+    fn waker(&self) -> Arc<dyn Wake>;
+
+    /// From now on these signals, and no others, come as events.
+    fn watch(&mut self, signals: &[Watch]) -> io::Result<()>;
+
+    /// Runs a job on a thread of the pool; gives it back when the queue is full.
+    fn offload(&mut self, job: Job) -> Result<(), Job>;
+
+    /// Looks a host name up, off the loop, and hands the addresses to `answer` on whatever thread;
+    /// `false` when too many look-ups wait already.
+    fn resolve(&mut self, host: &str, port: u16, answer: Answer) -> bool;
+}
+
+/// Work for a thread of the pool.
+pub(crate) type Job = Box<dyn FnOnce() + Send>;
+
+/// Where the result of a look-up goes.
+pub(crate) type Answer = Box<dyn FnOnce(io::Result<Vec<SocketAddr>>) + Send>;
+
+/// Ends a poll that waits.
+pub(crate) trait Wake: Send + Sync {
+    fn wake(&self);
+}
+
+/// Where a socket, connector or connection stands: an index and a generation in 64 bits.
+///
+/// The same bits are the public names and the poll's token. An index is used again, a
+/// generation is not, so what belongs to an old one is recognised.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct Token(u64);
+
+impl Token {
+    /// Names nothing.
+    pub(crate) const NONE: Token = Token(u64::MAX);
+
+    pub(crate) fn new(index: u32, generation: u32) -> Token {
+        Token(u64::from(generation) << 32 | u64::from(index))
+    }
+
+    pub(crate) fn index(self) -> usize {
+        // The mask leaves 32 bits.
+        (self.0 & 0xffff_ffff) as usize
+    }
+
+    pub(crate) fn generation(self) -> u32 {
+        (self.0 >> 32) as u32
+    }
+
+    fn from_bits(bits: u64) -> Token {
+        Token(bits)
+    }
+
+    fn bits(self) -> u64 {
+        self.0
+    }
+}
+
+impl fmt::Debug for Token {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.index(), self.generation())
+    }
+}
+
+/// What to open.
+#[derive(Clone, Debug)]
+pub(crate) enum Open {
+    TcpListen {
+        address: SocketAddr,
+        reuse_address: bool,
+        reuse_port: bool,
+        ipv6_only: Option<bool>,
+        backlog: u32,
+        buffers: Buffers,
+    },
+    TcpConnect {
+        address: SocketAddr,
+        bind: Option<SocketAddr>,
+        reuse_address: bool,
+        buffers: Buffers,
+    },
+}
+
+/// Sizes of the kernel's buffers, in bytes; `None` leaves the system's.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Buffers {
+    pub(crate) send: Option<usize>,
+    pub(crate) receive: Option<usize>,
+}
+
+/// Which step of opening a socket failed.
+#[derive(Debug)]
+pub(crate) struct OpenError {
+    pub(crate) step: Step,
+    pub(crate) error: io::Error,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Step {
+    Socket,
+    Option,
+    Bind,
+    Listen,
+    Connect,
+    Watch,
+}
+
+impl Step {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Step::Socket => "socket",
+            Step::Option => "setsockopt",
+            Step::Bind => "bind",
+            Step::Listen => "listen",
+            Step::Connect => "connect",
+            Step::Watch => "watch",
+        }
+    }
+}
+
+/// What came of an accept that the kernel answered.
+pub(crate) enum Accepted {
+    /// A connection from this peer. The address is from the accept itself: a peer that
+    /// has reset since has none any more.
+    Connection(SocketAddr),
+    /// A connection that could not be watched, and is closed.
+    Dropped(io::Error),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Close {
+    /// FIN after what was sent.
+    Graceful,
+    /// RST at once.
+    Reset,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum SocketOption {
+    NoDelay(bool),
+    /// Idle time before the first probe; `None` switches keepalive off.
+    KeepAlive(Option<Duration>),
+}
+
+/// A signal to watch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Watch {
+    pub(crate) signal: Signal,
+    /// The first delivery comes as an event, the next does at once what the system does by default.
+    pub(crate) once: bool,
+}
+
+/// What a poll found.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Event {
+    Ready(Token, Ready),
+    Signal(Signal),
+}
+
+/// What a socket is ready for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Ready(u8);
+
+impl Ready {
+    pub(crate) const READABLE: Ready = Ready(1);
+    pub(crate) const WRITABLE: Ready = Ready(2);
+    /// The peer sent FIN, or more is wrong: reading has to go on to the end.
+    pub(crate) const READ_CLOSED: Ready = Ready(4);
+
+    pub(crate) fn has(self, other: Ready) -> bool {
+        self.0 & other.0 != 0
+    }
+
+    pub(crate) fn with(self, other: Ready, set: bool) -> Ready {
+        if set { Ready(self.0 | other.0) } else { self }
+    }
+}

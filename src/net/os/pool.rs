@@ -1,0 +1,150 @@
+//! Threads for work that would block the loop.
+//!
+//! Threads start when there is work for them, up to a limit, and end when the pool does. The queue is
+//! bounded: who finds it full hears so at once. Dropping the pool discards what has not begun and
+//! waits, within a limit, for what has.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+use crate::net::Job;
+
+pub(super) struct Pool {
+    shared: Arc<Shared>,
+    name: &'static str,
+    threads: usize,
+    queue: usize,
+    /// How long a drop waits for jobs that run.
+    patience: Duration,
+}
+
+struct Shared {
+    state: Mutex<State>,
+    /// There is a job, or the pool ends.
+    work: Condvar,
+    /// A thread has ended.
+    ended: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    jobs: VecDeque<Job>,
+    threads: usize,
+    idle: usize,
+    closed: bool,
+}
+
+impl Pool {
+    pub(super) fn new(name: &'static str, threads: usize, queue: usize, patience: Duration) -> Pool {
+        let shared = Shared { state: Mutex::default(), work: Condvar::new(), ended: Condvar::new() };
+        Pool { shared: Arc::new(shared), name, threads: threads.max(1), queue, patience }
+    }
+
+    /// Queues a job; gives it back when the queue is full or no thread can be had.
+    pub(super) fn offer(&self, job: Job) -> Result<(), Job> {
+        let mut state = self.shared.lock();
+        let busy = state.jobs.len() >= state.idle;
+        if busy && state.threads < self.threads {
+            let shared = Arc::clone(&self.shared);
+            let started =
+                thread::Builder::new().name(format!("twistor-{}", self.name)).spawn(move || shared.serve());
+            match started {
+                Ok(_) => state.threads += 1,
+                Err(_) if state.threads > 0 => {}
+                Err(_) => return Err(job),
+            }
+        } else if busy && state.jobs.len() >= self.queue + state.idle {
+            return Err(job);
+        }
+        state.jobs.push_back(job);
+        self.shared.work.notify_one();
+        Ok(())
+    }
+}
+
+impl Shared {
+    /// A poisoned lock only means that a job's drop panicked; the state is whole after each statement.
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn serve(&self) {
+        let mut state = self.lock();
+        loop {
+            if let Some(job) = state.jobs.pop_front() {
+                drop(state);
+                job();
+                state = self.lock();
+            } else if state.closed {
+                break;
+            } else {
+                state.idle += 1;
+                state = self.work.wait(state).unwrap_or_else(PoisonError::into_inner);
+                state.idle -= 1;
+            }
+        }
+        state.threads -= 1;
+        self.ended.notify_all();
+    }
+}
+
+impl Drop for Pool {
+    fn drop(&mut self) {
+        let mut state = self.shared.lock();
+        state.closed = true;
+        let unstarted = std::mem::take(&mut state.jobs);
+        self.shared.work.notify_all();
+        drop(state);
+        drop(unstarted);
+        let state = self.shared.lock();
+        let ended = &self.shared.ended;
+        let _ = ended.wait_timeout_while(state, self.patience, |state| state.threads > 0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::mpsc;
+
+    #[test]
+    fn a_full_queue_gives_the_job_back() {
+        let pool = Pool::new("test", 1, 2, Duration::from_secs(5));
+        let (release, held) = mpsc::channel::<()>();
+        let (started, running) = mpsc::channel();
+        let first = move || {
+            started.send(()).unwrap();
+            held.recv().ok();
+        };
+        assert!(pool.offer(Box::new(first)).is_ok());
+        running.recv().unwrap();
+        assert!(pool.offer(Box::new(|| {})).is_ok(), "one below the limit");
+        assert!(pool.offer(Box::new(|| {})).is_ok(), "at the limit");
+        assert!(pool.offer(Box::new(|| {})).is_err(), "one above the limit");
+        drop(release);
+    }
+
+    #[test]
+    fn dropping_the_pool_waits_for_the_job_that_runs_and_discards_the_others() {
+        let pool = Pool::new("test", 1, 2, Duration::from_secs(5));
+        let (release, held) = mpsc::channel::<()>();
+        let (done, results) = mpsc::channel();
+        let (started, running) = mpsc::channel();
+        let first = move || {
+            started.send(()).unwrap();
+            held.recv().ok();
+            done.send("first").unwrap();
+        };
+        assert!(pool.offer(Box::new(first)).is_ok());
+        running.recv().unwrap();
+        let (second, discarded) = mpsc::channel();
+        assert!(pool.offer(Box::new(move || second.send("second").unwrap())).is_ok());
+        let ender = thread::spawn(move || drop(pool));
+        assert_eq!(discarded.recv(), Err(mpsc::RecvError), "the second job is dropped, not run");
+        drop(release);
+        ender.join().unwrap();
+        assert_eq!(results.iter().collect::<Vec<_>>(), ["first"]);
+    }
+}

@@ -1,0 +1,141 @@
+//! Signals as events of the poll.
+//!
+//! Handlers are the process's, reactors are many: every reactor that watches a signal gets it. As soon as
+//! nobody watches a signal any more, it does again what the system does by default, so
+//! that Ctrl-C ends a program whose reactor has finished.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use mio::{Interest, Registry, Token};
+use signal_hook::consts::signal as number;
+use signal_hook::flag;
+use signal_hook_mio::v1_0::Signals;
+
+use crate::net::{Signal, Watch};
+
+/// The signals that one reactor watches.
+pub(super) struct Watched {
+    source: Signals,
+    signals: Vec<Watch>,
+}
+
+impl Watched {
+    pub(super) fn new(registry: &Registry, token: Token, signals: &[Watch]) -> io::Result<Watched> {
+        let mut source = Signals::new(signals.iter().map(|watch| to_number(watch.signal)))?;
+        registry.register(&mut source, token, Interest::READABLE)?;
+        let mut watched = Watched { source, signals: Vec::new() };
+        for watch in signals {
+            process_wide(watch.signal, |handling| handling.begin())?;
+            watched.signals.push(*watch);
+            if watch.once {
+                process_wide(watch.signal, |handling| handling.default_after_next(watch.signal))?;
+            }
+        }
+        Ok(watched)
+    }
+
+    /// The signals that came since the last call.
+    pub(super) fn pending(&mut self) -> impl Iterator<Item = Signal> + '_ {
+        self.source.pending().filter_map(from_number)
+    }
+
+    pub(super) fn unregister(&mut self, registry: &Registry) {
+        // The source goes away just after; a poll that no longer knows it is content.
+        let _ = registry.deregister(&mut self.source);
+    }
+}
+
+impl Drop for Watched {
+    fn drop(&mut self) {
+        for watch in &self.signals {
+            // Ending cannot fail: the handling was installed by `new`.
+            let _ = process_wide(watch.signal, |handling| {
+                handling.end();
+                Ok(())
+            });
+        }
+    }
+}
+
+/// How the whole process handles one signal.
+struct Handling {
+    watchers: usize,
+    /// While set, the signal does at once what the system does by default.
+    default_now: Arc<AtomicBool>,
+    /// Sets `default_now` when the signal comes.
+    then_default: Option<signal_hook::SigId>,
+}
+
+impl Handling {
+    fn install(signal: Signal) -> io::Result<Handling> {
+        let default_now = Arc::new(AtomicBool::new(false));
+        // Signals that are ignored by default stay so without help.
+        if !matches!(signal, Signal::WindowChange | Signal::Child) {
+            flag::register_conditional_default(to_number(signal), Arc::clone(&default_now))?;
+        }
+        Ok(Handling { watchers: 0, default_now, then_default: None })
+    }
+
+    fn begin(&mut self) -> io::Result<()> {
+        self.watchers += 1;
+        self.default_now.store(false, Ordering::SeqCst);
+        Ok(())
+    }
+
+    fn default_after_next(&mut self, signal: Signal) -> io::Result<()> {
+        if self.then_default.is_none() {
+            let id = flag::register(to_number(signal), Arc::clone(&self.default_now))?;
+            self.then_default = Some(id);
+        }
+        Ok(())
+    }
+
+    fn end(&mut self) {
+        self.watchers -= 1;
+        if self.watchers == 0 {
+            if let Some(id) = self.then_default.take() {
+                signal_hook::low_level::unregister(id);
+            }
+            self.default_now.store(true, Ordering::SeqCst);
+        }
+    }
+}
+
+fn process_wide<R>(signal: Signal, change: impl FnOnce(&mut Handling) -> io::Result<R>) -> io::Result<R> {
+    static HANDLING: Mutex<BTreeMap<Signal, Handling>> = Mutex::new(BTreeMap::new());
+    let mut all = HANDLING.lock().unwrap_or_else(PoisonError::into_inner);
+    match all.entry(signal) {
+        std::collections::btree_map::Entry::Occupied(mut known) => change(known.get_mut()),
+        std::collections::btree_map::Entry::Vacant(unknown) => {
+            change(unknown.insert(Handling::install(signal)?))
+        }
+    }
+}
+
+fn to_number(signal: Signal) -> i32 {
+    match signal {
+        Signal::Interrupt => number::SIGINT,
+        Signal::Terminate => number::SIGTERM,
+        Signal::Hangup => number::SIGHUP,
+        Signal::User1 => number::SIGUSR1,
+        Signal::User2 => number::SIGUSR2,
+        Signal::WindowChange => number::SIGWINCH,
+        Signal::Child => number::SIGCHLD,
+    }
+}
+
+fn from_number(raw: i32) -> Option<Signal> {
+    Some(match raw {
+        number::SIGINT => Signal::Interrupt,
+        number::SIGTERM => Signal::Terminate,
+        number::SIGHUP => Signal::Hangup,
+        number::SIGUSR1 => Signal::User1,
+        number::SIGUSR2 => Signal::User2,
+        number::SIGWINCH => Signal::WindowChange,
+        number::SIGCHLD => Signal::Child,
+        _ => return None,
+    })
+}

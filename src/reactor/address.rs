@@ -1,0 +1,340 @@
+//! Addresses, and the options of listening and connecting.
+
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::str::FromStr;
+use std::time::Duration;
+
+use super::error::{BadAddress, Error};
+use crate::net::Buffers;
+
+/// Where one end of a connection is. (Twisted: `IPv4Address`, `IPv6Address`.)
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[non_exhaustive]
+pub enum Address {
+    /// TCP over IPv4 or IPv6.
+    Tcp(SocketAddr),
+}
+
+impl Address {
+    /// The IP address.
+    pub fn ip(&self) -> Option<IpAddr> {
+        match self {
+            Address::Tcp(address) => Some(address.ip()),
+        }
+    }
+
+    /// The port.
+    pub fn port(&self) -> Option<u16> {
+        match self {
+            Address::Tcp(address) => Some(address.port()),
+        }
+    }
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Address::Tcp(address) => address.fmt(f),
+        }
+    }
+}
+
+impl From<SocketAddr> for Address {
+    fn from(address: SocketAddr) -> Address {
+        Address::Tcp(address)
+    }
+}
+
+/// Where and how to listen. (Twisted: `listenTCP`, and `makeBinding` for the options.)
+///
+/// ```
+/// let listen = twistor::ListenTcp { backlog: 128, ..twistor::ListenTcp::new(([127, 0, 0, 1], 8080)) };
+/// assert_eq!("[::1]:80".parse::<twistor::ListenTcp>()?.address.port(), 80);
+/// assert!("localhost:70000".parse::<twistor::ListenTcp>().is_err());
+/// # Ok::<(), twistor::Error>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListenTcp {
+    /// The address to bind; port 0 lets the system choose.
+    pub address: SocketAddr,
+    /// Bind although old connections of the same address linger. Default: yes, as everywhere on Unix.
+    pub reuse_address: bool,
+    /// Let several sockets share the port, connections are spread over them. Default: no.
+    pub reuse_port: bool,
+    /// How many connections may wait to be accepted. Default: 1024 (the system has its own maximum).
+    pub backlog: u32,
+    /// Send small writes at once (TCP_NODELAY) on accepted connections. Default: yes, because writes
+    /// of one callback leave as one.
+    pub nodelay: bool,
+    /// Idle time before keepalive probes on accepted connections. Default: none.
+    pub keepalive: Option<Duration>,
+    /// The kernel's send buffer in bytes. Default: the system's.
+    pub send_buffer: Option<usize>,
+    /// The kernel's receive buffer in bytes. Default: the system's.
+    pub receive_buffer: Option<usize>,
+    /// For an IPv6 address: no IPv4 connections. Default: the system's choice.
+    pub ipv6_only: Option<bool>,
+}
+
+impl ListenTcp {
+    /// Listens on `address` with the default options.
+    pub fn new(address: impl Into<SocketAddr>) -> ListenTcp {
+        ListenTcp {
+            address: address.into(),
+            reuse_address: true,
+            reuse_port: false,
+            backlog: 1024,
+            nodelay: true,
+            keepalive: None,
+            send_buffer: None,
+            receive_buffer: None,
+            ipv6_only: None,
+        }
+    }
+
+    pub(crate) fn buffers(&self) -> Buffers {
+        Buffers { send: self.send_buffer, receive: self.receive_buffer }
+    }
+}
+
+/// Where and how to connect. (Twisted: `connectTCP`.)
+///
+/// ```
+/// let connect: twistor::ConnectTcp = "[::1]:80".parse()?;
+/// assert_eq!((connect.host.as_str(), connect.port), ("::1", 80));
+/// # Ok::<(), twistor::Error>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConnectTcp {
+    /// A host name, or an IP address (IPv6 without brackets).
+    pub host: String,
+    /// The port, 1 to 65535.
+    pub port: u16,
+    /// How long an attempt may take, the look-up of the name and all its addresses included. Default: 10 s.
+    pub timeout: Duration,
+    /// The local address to connect from. Default: the system's choice.
+    pub bind: Option<SocketAddr>,
+    /// Bind although old connections of the same local address linger. Default: no.
+    pub reuse_address: bool,
+    /// Send small writes at once (TCP_NODELAY). Default: yes.
+    pub nodelay: bool,
+    /// Idle time before keepalive probes. Default: none.
+    pub keepalive: Option<Duration>,
+    /// The kernel's send buffer in bytes. Default: the system's.
+    pub send_buffer: Option<usize>,
+    /// The kernel's receive buffer in bytes. Default: the system's.
+    pub receive_buffer: Option<usize>,
+}
+
+impl ConnectTcp {
+    /// Connects to `host` with the default options.
+    pub fn new(host: impl Into<String>, port: u16) -> ConnectTcp {
+        ConnectTcp {
+            host: host.into(),
+            port,
+            timeout: Duration::from_secs(10),
+            bind: None,
+            reuse_address: false,
+            nodelay: true,
+            keepalive: None,
+            send_buffer: None,
+            receive_buffer: None,
+        }
+    }
+
+    pub(crate) fn buffers(&self) -> Buffers {
+        Buffers { send: self.send_buffer, receive: self.receive_buffer }
+    }
+}
+
+/// `host:port`, with brackets around an IPv6 address.
+impl fmt::Display for ConnectTcp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.host.contains(':') {
+            true => write!(f, "[{}]:{}", self.host, self.port),
+            false => write!(f, "{}:{}", self.host, self.port),
+        }
+    }
+}
+
+impl FromStr for ListenTcp {
+    type Err = Error;
+
+    /// Reads `IP:PORT`; `localhost` is 127.0.0.1.
+    fn from_str(text: &str) -> Result<ListenTcp, Error> {
+        let (host, port) = split(text)?;
+        let ip = match host {
+            "localhost" => IpAddr::V4(Ipv4Addr::LOCALHOST),
+            _ => host.parse().map_err(|_| bad(text, "the host to listen on has to be an IP address"))?,
+        };
+        Ok(ListenTcp::new((ip, port)))
+    }
+}
+
+impl FromStr for ConnectTcp {
+    type Err = Error;
+
+    /// Reads `HOST:PORT`, where the host is a name or an IP address (IPv6 in brackets).
+    fn from_str(text: &str) -> Result<ConnectTcp, Error> {
+        let (host, port) = split(text)?;
+        let connect = ConnectTcp::new(host, port);
+        connect.check().map_err(|why| bad(text, why))?;
+        Ok(connect)
+    }
+}
+
+impl ConnectTcp {
+    pub(crate) fn check(&self) -> Result<(), &'static str> {
+        let name = self.host.strip_suffix('.').unwrap_or(&self.host);
+        let label_is_good = |label: &str| {
+            (1..=63).contains(&label.len())
+                && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte))
+        };
+        if self.port == 0 {
+            Err("port 0 cannot be connected to")
+        } else if name.is_empty() {
+            Err("the host is missing")
+        } else if self.host.parse::<IpAddr>().is_ok() {
+            Ok(())
+        } else if name.len() > 253 || !name.split('.').all(label_is_good) {
+            Err("the host is neither an IP address nor a host name")
+        } else if name.rsplit('.').next().is_some_and(|last| last.bytes().all(|b| b.is_ascii_digit())) {
+            Err("the host looks like an IP address, and is none")
+        } else {
+            Ok(())
+        }
+    }
+}
+
+/// Both halves of `host:port`; brackets are taken off.
+fn split(text: &str) -> Result<(&str, u16), Error> {
+    let (host, port) = text.rsplit_once(':').ok_or_else(|| bad(text, "the port is missing"))?;
+    let host = match host.strip_prefix('[') {
+        Some(rest) => {
+            let inner = rest.strip_suffix(']').ok_or_else(|| bad(text, "a bracket is missing"))?;
+            match inner.parse::<std::net::Ipv6Addr>() {
+                Ok(_) => inner,
+                Err(_) => return Err(bad(text, "what stands in brackets is no IPv6 address")),
+            }
+        }
+        None if host.contains(':') => {
+            return Err(bad(text, "an IPv6 address has to stand in brackets"));
+        }
+        None => host,
+    };
+    if host.is_empty() {
+        return Err(bad(text, "the host is missing"));
+    }
+    // `u16::from_str` would take a sign.
+    if port.is_empty() || !port.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Err(bad(text, "the port is no number"));
+    }
+    let port = port.parse().map_err(|_| bad(text, "the port is above 65535"))?;
+    Ok((host, port))
+}
+
+fn bad(text: &str, why: &'static str) -> Error {
+    Error::BadAddress(BadAddress { text: text.to_owned(), why })
+}
+
+macro_rules! from_text {
+    ($options:ident) => {
+        impl TryFrom<&str> for $options {
+            type Error = Error;
+
+            fn try_from(text: &str) -> Result<$options, Error> {
+                text.parse()
+            }
+        }
+
+        impl TryFrom<String> for $options {
+            type Error = Error;
+
+            fn try_from(text: String) -> Result<$options, Error> {
+                text.parse()
+            }
+        }
+
+        impl TryFrom<&String> for $options {
+            type Error = Error;
+
+            fn try_from(text: &String) -> Result<$options, Error> {
+                text.parse()
+            }
+        }
+    };
+}
+
+from_text!(ListenTcp);
+from_text!(ConnectTcp);
+
+impl From<SocketAddr> for ListenTcp {
+    fn from(address: SocketAddr) -> ListenTcp {
+        ListenTcp::new(address)
+    }
+}
+
+impl From<SocketAddr> for ConnectTcp {
+    fn from(address: SocketAddr) -> ConnectTcp {
+        ConnectTcp::new(address.ip().to_string(), address.port())
+    }
+}
+
+impl From<&Address> for ConnectTcp {
+    fn from(address: &Address) -> ConnectTcp {
+        match address {
+            Address::Tcp(address) => (*address).into(),
+        }
+    }
+}
+
+impl From<&Address> for ListenTcp {
+    fn from(address: &Address) -> ListenTcp {
+        match address {
+            Address::Tcp(address) => (*address).into(),
+        }
+    }
+}
+
+impl From<(&str, u16)> for ConnectTcp {
+    fn from((host, port): (&str, u16)) -> ConnectTcp {
+        ConnectTcp::new(host, port)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bad_address_is_named_with_what_is_wrong() {
+        for (text, why) in [
+            ("", "the port is missing"),
+            ("localhost", "the port is missing"),
+            (":80", "the host is missing"),
+            ("host:", "the port is no number"),
+            ("host:http", "the port is no number"),
+            ("host:+80", "the port is no number"),
+            ("host:65536", "the port is above 65535"),
+            ("host:0", "port 0 cannot be connected to"),
+            ("::1:80", "an IPv6 address has to stand in brackets"),
+            ("[::1:80", "a bracket is missing"),
+            ("[localhost]:80", "what stands in brackets is no IPv6 address"),
+            ("ho st:80", "the host is neither an IP address nor a host name"),
+            ("a..b:80", "the host is neither an IP address nor a host name"),
+            ("1.2.3.256:80", "the host looks like an IP address, and is none"),
+        ] {
+            let error = text.parse::<ConnectTcp>().unwrap_err().to_string();
+            assert_eq!(error, format!("bad address \"{text}\": {why}"));
+        }
+        assert!("example.org:80".parse::<ListenTcp>().is_err());
+    }
+
+    #[test]
+    fn an_address_prints_as_it_is_read() {
+        for text in ["127.0.0.1:80", "[::1]:80", "example.org:443", "example.org.:65535", "a_b:1"] {
+            assert_eq!(text.parse::<ConnectTcp>().unwrap().to_string(), text);
+        }
+    }
+}

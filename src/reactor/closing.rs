@@ -1,0 +1,254 @@
+//! Closing: what waits is sent first, within a limit; the loss is told once; what lingers is read and dropped.
+
+use std::time::Duration;
+
+use super::connection::{Closing, Connection, Registered, State};
+use super::sources::Source;
+use super::tasks::{Farewell, Task};
+use super::{Place, Reactor, Reason, TimedCall, Transport};
+use crate::net::{Close, Instant, Token};
+
+impl Reactor {
+    pub(crate) fn lose_connection(&mut self, token: Token, within: Option<Duration>) {
+        let Some(connection) = self.sources.connection_mut(token) else {
+            return;
+        };
+        let eof = match connection.state {
+            State::Open | State::OutputClosing | State::OutputClosed => false,
+            State::InputClosed | State::InputClosedOutputClosing => true,
+            State::Closing { .. } => {
+                if let Some(limit) = within {
+                    self.limit_closing_in_all(token, limit);
+                }
+                return;
+            }
+            State::Broken | State::Lost | State::Lingering => return,
+        };
+        connection.state = State::Closing { eof };
+        if let Some(limit) = within {
+            self.limit_closing_in_all(token, limit);
+        }
+        if self.current != token {
+            self.mark_dirty(token);
+        }
+    }
+
+    pub(crate) fn lose_write_connection(&mut self, token: Token) {
+        let Some(connection) = self.sources.connection_mut(token) else {
+            return;
+        };
+        connection.state = match connection.state {
+            State::Open => State::OutputClosing,
+            State::InputClosed => State::InputClosedOutputClosing,
+            _ => return,
+        };
+        if self.current != token {
+            self.mark_dirty(token);
+        }
+    }
+
+    pub(crate) fn abort_connection(&mut self, token: Token) {
+        match self.sources.connection(token).map(|connection| connection.state) {
+            Some(State::Lingering) => self.end_lingering(token),
+            Some(_) => {
+                if self.current == token {
+                    self.scratch.clear();
+                }
+                self.lose(token, Reason::Aborted);
+            }
+            None => {}
+        }
+    }
+
+    /// Takes the next step of a connection that closes, if it can be taken.
+    pub(super) fn advance(&mut self, token: Token) {
+        let Some(connection) = self.sources.connection_mut(token) else {
+            return;
+        };
+        let waits = connection.unsent() > 0 || connection.has_producer();
+        let limited = connection.rare.as_ref().is_some_and(|rare| rare.closing.is_some());
+        match connection.state {
+            State::OutputClosing | State::InputClosedOutputClosing if !waits => {
+                // A peer that is gone has no use for it; the read side will tell.
+                let _ = self.net.shutdown_write(token);
+                let both = connection.state == State::InputClosedOutputClosing;
+                connection.state = match both {
+                    true => State::Closing { eof: true },
+                    false => State::OutputClosed,
+                };
+                self.tasks.push(Task::WriteConnectionLost(token));
+                if both {
+                    self.mark_dirty(token);
+                }
+            }
+            State::Closing { eof } if !waits => {
+                let at_risk = connection.wrote && !eof && !self.settings.linger.is_zero();
+                let farewell = match at_risk && self.net.shutdown_write(token).is_ok() {
+                    true => Farewell::Linger,
+                    false => Farewell::Close(Close::Graceful),
+                };
+                self.end(token, Reason::Done, farewell);
+            }
+            State::Closing { .. } if !limited => {
+                let limit = self.settings.closing_limit;
+                self.limit_closing(token, limit, None);
+            }
+            _ => {}
+        }
+    }
+
+    fn limit_closing_in_all(&mut self, token: Token, limit: Duration) {
+        let last = self.now() + limit;
+        self.limit_closing(token, limit, Some(last));
+    }
+
+    /// Grants a connection `limit` without progress, and no more than until `last`.
+    fn limit_closing(&mut self, token: Token, limit: Duration, last: Option<Instant>) {
+        let timer = self.timers.set(self.now() + limit, TimedCall::CloseLimit(token));
+        let closing = Closing { timer, limit, last };
+        let earlier = self
+            .sources
+            .connection_mut(token)
+            .and_then(|connection| connection.rare().closing.replace(closing));
+        if let Some(earlier) = earlier {
+            self.timers.cancel(earlier.timer);
+        }
+    }
+
+    /// Bytes went: the limit of a connection on its way out begins anew.
+    pub(super) fn note_progress(&mut self, token: Token) {
+        let Some(connection) = self.sources.connection(token) else {
+            return;
+        };
+        if let Some(closing) = connection.rare.as_ref().and_then(|rare| rare.closing) {
+            let at = self.now() + closing.limit;
+            self.timers.reset(closing.timer, closing.last.map_or(at, |last| at.min(last)));
+        }
+    }
+
+    pub(crate) fn close_limit_reached(&mut self, token: Token) {
+        let now = self.now();
+        let Some(connection) = self.sources.connection_mut(token) else {
+            return;
+        };
+        let unsent = connection.unsent();
+        let Some(closing) = connection.rare().closing.take() else {
+            return;
+        };
+        let over = closing.last.is_some_and(|last| last <= now);
+        match connection.state {
+            State::Lingering => self.end_lingering(token),
+            // It is the producer that has nothing, not the peer that takes nothing.
+            State::Closing { .. } if unsent == 0 && !over => {
+                self.limit_closing(token, closing.limit, closing.last);
+            }
+            _ => {
+                self.statistics.close_timeouts += 1;
+                self.lose(token, Reason::CloseTimedOut(closing.limit));
+            }
+        }
+    }
+
+    /// The connection is lost: `connection_lost` is queued, and nothing else will come.
+    pub(crate) fn lose(&mut self, token: Token, reason: Reason) {
+        let how = match reason {
+            Reason::Done | Reason::Lost(_) | Reason::Stopped => Close::Graceful,
+            _ => Close::Reset,
+        };
+        self.end(token, reason, Farewell::Close(how));
+    }
+
+    fn end(&mut self, token: Token, reason: Reason, farewell: Farewell) {
+        let Some(connection) = self.sources.connection_mut(token) else {
+            return;
+        };
+        if matches!(connection.state, State::Lost | State::Lingering) {
+            return;
+        }
+        connection.state = State::Lost;
+        connection.outgoing = Vec::new();
+        connection.sent = 0;
+        self.tasks.push(Task::Lost(token, reason, farewell));
+    }
+
+    /// Tells everyone whom it concerns that a connection is lost, and frees its slot.
+    pub(crate) fn deliver_loss(&mut self, token: Token, reason: &Reason, farewell: Farewell) {
+        self.statistics.losses += 1;
+        let Some(connection) = self.sources.connection_mut(token) else {
+            return;
+        };
+        let origin = connection.origin;
+        let protocol = connection.protocol.take();
+        let (mut timers, mut closing, mut producer) = (Vec::new(), None, None);
+        if let Some(rare) = connection.rare.as_mut() {
+            timers = std::mem::take(&mut rare.timers);
+            closing = rare.closing.take();
+            producer = rare.producer.take();
+        }
+        for timer in timers.into_iter().chain(closing.map(|closing| closing.timer)) {
+            self.drop_timer(timer);
+        }
+        if let Some(Registered { producer: Some(mut producer), .. }) = producer {
+            self.call(Place::Producer, |reactor| {
+                producer.stop_producing(reactor);
+                drop(producer);
+            });
+        }
+        let mut protocol = protocol;
+        if let Some(protocol) = protocol.as_mut() {
+            // A panic in here changes nothing any more: it is logged, and everyone else is told all the same.
+            let _ = self.guarded(Place::ConnectionLost, Some(token), |reactor| {
+                protocol.connection_lost(&mut Transport { reactor, token }, reason);
+            });
+        }
+        match farewell {
+            Farewell::Close(how) => self.net.close(token, how),
+            Farewell::Linger => self.begin_lingering(token),
+        }
+        self.connector_lost(origin, token, reason);
+        if let Farewell::Close(_) = farewell {
+            self.forget(token);
+        }
+        self.call(Place::Drop, |_| drop(protocol));
+    }
+
+    /// Frees a slot, and drops what was registered too late.
+    fn forget(&mut self, token: Token) {
+        if let Some(Source::Connection(Connection { rare: Some(rare), .. })) = self.sources.remove(token) {
+            for timer in rare.timers {
+                self.drop_timer(timer);
+            }
+        }
+    }
+
+    /// Our FIN is out. Closing now would answer what still comes with a reset, which could destroy what
+    /// the peer has not read yet.
+    fn begin_lingering(&mut self, token: Token) {
+        let Some(connection) = self.sources.connection_mut(token) else {
+            return;
+        };
+        connection.state = State::Lingering;
+        connection.readable = true;
+        let linger = self.settings.linger;
+        let last = self.now() + linger * LINGERS;
+        self.limit_closing(token, linger, Some(last));
+        self.queue(token);
+    }
+
+    pub(crate) fn end_lingering(&mut self, token: Token) {
+        let Some(connection) = self.sources.connection_mut(token) else {
+            return;
+        };
+        if connection.state != State::Lingering {
+            return;
+        }
+        if let Some(closing) = connection.rare().closing.take() {
+            self.timers.cancel(closing.timer);
+        }
+        self.net.close(token, Close::Graceful);
+        self.forget(token);
+    }
+}
+
+/// How many times the idle limit a lingering may last in all.
+const LINGERS: u32 = 5;

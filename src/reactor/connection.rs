@@ -1,0 +1,189 @@
+//! One connection: its state, and what waits to be sent.
+
+use std::time::Duration;
+
+use super::{Address, DelayedCall, Producer, ProducerKind, Protocol, Reason};
+use crate::net::{Instant, Token};
+
+/// An open connection. Sized for many idle ones: what few need is in [`Rare`], and there is no buffer
+/// but while bytes wait.
+pub(crate) struct Connection {
+    /// Out of its slot while one of its callbacks runs.
+    pub(crate) protocol: Option<Box<dyn Protocol>>,
+    pub(crate) peer: Address,
+    /// The listener or connector that it came from.
+    pub(crate) origin: Token,
+    /// What waits to be sent begins at `sent`.
+    pub(crate) outgoing: Vec<u8>,
+    pub(crate) sent: usize,
+    pub(crate) rare: Option<Box<Rare>>,
+    pub(crate) state: State,
+    /// By the user: the kernel keeps what comes.
+    pub(crate) reading_paused: bool,
+    /// Between `pause_writing` and `resume_writing`.
+    pub(crate) writing_paused: bool,
+    /// Latched: a read may find something.
+    pub(crate) readable: bool,
+    /// Latched: a write may take something.
+    pub(crate) writable: bool,
+    /// Latched: the peer's FIN or worse is known to the kernel, no further edge will tell.
+    pub(crate) read_closed: bool,
+    /// Something was written: a reset could destroy it.
+    pub(crate) wrote: bool,
+    /// It stands in the list of those to flush at the end of the turn.
+    pub(crate) dirty: bool,
+    /// It stands in the list of those that had their share of the turn.
+    pub(crate) queued: bool,
+}
+
+/// Where a connection is in its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum State {
+    /// Bytes flow both ways.
+    Open,
+    /// The peer's FIN was read; writing goes on.
+    InputClosed,
+    /// Our FIN follows when everything is sent; reading goes on.
+    OutputClosing,
+    /// Our FIN is out; reading goes on.
+    OutputClosed,
+    /// The peer's FIN was read, ours follows when everything is sent.
+    InputClosedOutputClosing,
+    /// A write failed; what had come before is still delivered, then the connection is lost.
+    Broken,
+    /// `lose_connection`: close when everything is sent. `eof`: the peer's FIN was read.
+    Closing { eof: bool },
+    /// The loss is queued; nothing but `connection_lost` will come.
+    Lost,
+    /// The loss was delivered, our FIN is out, what still comes is dropped.
+    Lingering,
+}
+
+impl State {
+    /// Whether what comes is read.
+    pub(crate) fn reads(self) -> bool {
+        match self {
+            State::Open | State::OutputClosing | State::OutputClosed | State::Broken | State::Lingering => {
+                true
+            }
+            State::InputClosed | State::InputClosedOutputClosing | State::Closing { .. } | State::Lost => {
+                false
+            }
+        }
+    }
+
+    /// Whether the user may write.
+    pub(crate) fn takes_writes(self) -> bool {
+        matches!(self, State::Open | State::InputClosed)
+    }
+
+    /// Whether waiting bytes are sent.
+    pub(crate) fn sends(self) -> bool {
+        match self {
+            State::Open
+            | State::InputClosed
+            | State::OutputClosing
+            | State::InputClosedOutputClosing
+            | State::Closing { .. } => true,
+            State::OutputClosed | State::Broken | State::Lost | State::Lingering => false,
+        }
+    }
+
+    /// Whether the connection is on its way out.
+    pub(crate) fn is_closing(self) -> bool {
+        match self {
+            State::Closing { .. } | State::Broken | State::Lost | State::Lingering => true,
+            State::Open
+            | State::InputClosed
+            | State::OutputClosing
+            | State::OutputClosed
+            | State::InputClosedOutputClosing => false,
+        }
+    }
+}
+
+/// What few connections need.
+#[derive(Default)]
+pub(crate) struct Rare {
+    /// This side's address, once asked for.
+    pub(crate) host: Option<Address>,
+    pub(crate) producer: Option<Registered>,
+    pub(crate) timers: Vec<DelayedCall>,
+    pub(crate) closing: Option<Closing>,
+    /// High and low, if not the reactor's.
+    pub(crate) water_marks: Option<(usize, usize)>,
+    /// Why a write failed.
+    pub(crate) broken: Option<Reason>,
+}
+
+/// A registered producer.
+pub(crate) struct Registered {
+    /// Out of its place while it is called.
+    pub(crate) producer: Option<Box<dyn Producer>>,
+    pub(crate) kind: ProducerKind,
+}
+
+/// The time limit of a closing or lingering connection.
+#[derive(Clone, Copy)]
+pub(crate) struct Closing {
+    pub(crate) timer: DelayedCall,
+    /// How long nothing may happen.
+    pub(crate) limit: Duration,
+    /// The last moment, whatever happens.
+    pub(crate) last: Option<Instant>,
+}
+
+impl Connection {
+    pub(crate) fn new(peer: Address, origin: Token) -> Connection {
+        Connection {
+            protocol: None,
+            peer,
+            origin,
+            outgoing: Vec::new(),
+            sent: 0,
+            rare: None,
+            state: State::Open,
+            reading_paused: false,
+            writing_paused: false,
+            readable: false,
+            writable: true,
+            read_closed: false,
+            wrote: false,
+            dirty: false,
+            queued: false,
+        }
+    }
+
+    /// Bytes that wait to be sent.
+    pub(crate) fn unsent(&self) -> usize {
+        self.outgoing.len() - self.sent
+    }
+
+    /// Whether a read should be tried now.
+    pub(crate) fn wants_read(&self) -> bool {
+        let held = self.reading_paused && self.state != State::Lingering;
+        self.readable && !held && self.state.reads()
+    }
+
+    pub(crate) fn rare(&mut self) -> &mut Rare {
+        self.rare.get_or_insert_default()
+    }
+
+    pub(crate) fn has_producer(&self) -> bool {
+        self.rare.as_ref().is_some_and(|rare| rare.producer.is_some())
+    }
+
+    pub(crate) fn water_marks(&self) -> Option<(usize, usize)> {
+        self.rare.as_ref()?.water_marks
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_idle_connection_takes_few_bytes() {
+        assert!(size_of::<Connection>() <= 128, "{}", size_of::<Connection>());
+    }
+}

@@ -1,0 +1,512 @@
+//! Connecting to others.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use super::connection::Connection;
+use super::error::{BadAddress, Error};
+use super::life::Life;
+use super::sources::Source;
+use super::tasks::Task;
+use super::{
+    Address, ClientFactory, ConnectTcp, ConnectionId, DelayedCall, Place, Reactor, Reason, Result,
+    SystemError, TimedCall,
+};
+use crate::net::{Close, Instant, Open, Ready, Step, Token};
+
+/// A connector by name. (Twisted: the `IConnector` itself.)
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ConnectorId(pub(crate) Token);
+
+impl fmt::Debug for ConnectorId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ConnectorId({:?})", self.0)
+    }
+}
+
+impl fmt::Display for ConnectorId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}", self.0)
+    }
+}
+
+/// One destination and the connections to it, one after the other. (Twisted: `IConnector`.)
+///
+/// It lives as long as it waits, connects or is connected.
+pub struct Connector<'a> {
+    reactor: &'a mut Reactor,
+    token: Token,
+}
+
+/// What a connector does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ConnectorState {
+    /// Nothing: it is about to go, unless `connect` or `connect_later` is called.
+    Disconnected,
+    /// It waits to connect, as [`Connector::connect_later`] said.
+    Waiting,
+    /// It looks the host name up.
+    Resolving,
+    /// It connects.
+    Connecting,
+    /// It is connected.
+    Connected,
+}
+
+/// A connector in its slot.
+pub(crate) struct ConnectorSlot {
+    /// Out of its place while one of its callbacks runs.
+    factory: Option<Box<dyn ClientFactory>>,
+    started: bool,
+    options: ConnectTcp,
+    destination: Box<str>,
+    phase: Phase,
+    /// Counts the attempts: what comes late from an earlier one is ignored.
+    attempt: u32,
+    timeout: Option<DelayedCall>,
+    /// Addresses not yet tried.
+    addresses: VecDeque<SocketAddr>,
+    /// When the system was asked to connect.
+    began: Instant,
+    /// How long the last connection took to make.
+    took: Option<Duration>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    Disconnected,
+    /// The failure is queued.
+    Failing,
+    Waiting(DelayedCall),
+    /// The start is queued.
+    Starting,
+    Resolving,
+    Connecting(Token),
+    Connected(Token),
+}
+
+impl Connector<'_> {
+    /// Its name, which can be kept.
+    pub fn id(&self) -> ConnectorId {
+        ConnectorId(self.token)
+    }
+
+    /// Where it connects to, as `host:port`.
+    pub fn destination(&self) -> &str {
+        self.reactor.sources.connector(self.token).map_or("", |slot| &slot.destination)
+    }
+
+    /// What it does now.
+    pub fn state(&self) -> ConnectorState {
+        match self.reactor.sources.connector(self.token).map(|slot| slot.phase) {
+            None | Some(Phase::Disconnected | Phase::Failing) => ConnectorState::Disconnected,
+            Some(Phase::Waiting(_)) => ConnectorState::Waiting,
+            Some(Phase::Starting | Phase::Connecting(_)) => ConnectorState::Connecting,
+            Some(Phase::Resolving) => ConnectorState::Resolving,
+            Some(Phase::Connected(_)) => ConnectorState::Connected,
+        }
+    }
+
+    /// Its connection, while it has one.
+    pub fn connection(&self) -> Option<ConnectionId> {
+        match self.reactor.sources.connector(self.token)?.phase {
+            Phase::Connected(token) => Some(ConnectionId(token)),
+            _ => None,
+        }
+    }
+
+    /// How long the last connection took to make: from the call that asked the system to connect (the host name was
+    /// looked up before) to the poll that found it done.
+    pub fn connect_time(&self) -> Option<Duration> {
+        self.reactor.sources.connector(self.token)?.took
+    }
+
+    /// Connects again; everything else comes by callback. `false`, and nothing happens, when it is not
+    /// disconnected or the reactor stops.
+    pub fn connect(&mut self) -> bool {
+        self.begin(|reactor, token| {
+            reactor.tasks.push(Task::Connect(token));
+            Phase::Starting
+        })
+    }
+
+    /// Connects again after `delay`; its factory stays in use meanwhile. `false`, and nothing happens,
+    /// when it is not disconnected or the reactor stops.
+    pub fn connect_later(&mut self, delay: Duration) -> bool {
+        self.begin(|reactor, token| {
+            let at = reactor.now() + delay;
+            Phase::Waiting(reactor.timers.set(at, TimedCall::Reconnect(token)))
+        })
+    }
+
+    /// Gives up: `client_connection_failed` comes with [`Reason::Cancelled`], unless it only waited.
+    ///
+    /// # Errors
+    /// [`Error::NotConnecting`] when it is connected or disconnected.
+    pub fn stop_connecting(&mut self) -> Result<()> {
+        self.reactor.stop_connecting(self.token, Reason::Cancelled)
+    }
+
+    /// Gives up or closes the connection, whichever there is; does nothing else.
+    pub fn disconnect(&mut self) {
+        self.reactor.disconnect_connector(self.token, &Reason::Cancelled);
+        if let Some(connection) = self.connection() {
+            self.reactor.lose_connection(connection.0, None);
+        }
+    }
+
+    /// The time, as [`Reactor::now`].
+    pub fn now(&mut self) -> Instant {
+        self.reactor.now()
+    }
+
+    /// The reactor.
+    pub fn reactor(&mut self) -> &mut Reactor {
+        self.reactor
+    }
+
+    fn begin(&mut self, how: impl FnOnce(&mut Reactor, Token) -> Phase) -> bool {
+        let slot = self.reactor.sources.connector(self.token);
+        let ready = slot.is_some_and(|slot| slot.phase == Phase::Disconnected);
+        if !ready || !self.reactor.begins_new_things() {
+            return false;
+        }
+        let phase = how(self.reactor, self.token);
+        if let Some(slot) = self.reactor.sources.connector_mut(self.token) {
+            slot.phase = phase;
+        }
+        true
+    }
+}
+
+impl Reactor {
+    /// Connects to a TCP port and makes a protocol with `factory` once the connection is made. Nothing is called
+    /// before this returns, whatever becomes of it. (Twisted: `connectTCP`.)
+    ///
+    /// `address` is text (`"localhost:80"`, `"[::1]:80"`), a `SocketAddr`, `(host, port)` or a [`ConnectTcp`]. A
+    /// host name is looked up by the system's resolver on a thread, and its addresses are tried one after the other.
+    ///
+    /// # Errors
+    /// [`Error::BadAddress`]; [`Error::Finished`] when the reactor has stopped.
+    pub fn connect_tcp<A>(&mut self, address: A, factory: impl ClientFactory) -> Result<ConnectorId>
+    where
+        A: TryInto<ConnectTcp>,
+        A::Error: Into<Error>,
+    {
+        let options = address.try_into().map_err(Into::into)?;
+        let destination = options.to_string();
+        options.check().map_err(|why| Error::BadAddress(BadAddress { text: destination.clone(), why }))?;
+        if !self.begins_new_things() {
+            return Err(Error::Finished);
+        }
+        let slot = ConnectorSlot {
+            factory: Some(Box::new(factory)),
+            started: false,
+            options,
+            destination: destination.into(),
+            phase: Phase::Starting,
+            attempt: 0,
+            timeout: None,
+            addresses: VecDeque::new(),
+            began: Instant::default(),
+            took: None,
+        };
+        let token = self.sources.insert(Source::Connector(Box::new(slot)));
+        self.tasks.push(Task::Connect(token));
+        Ok(ConnectorId(token))
+    }
+
+    /// A connector, if it still is there.
+    pub fn connector(&mut self, id: ConnectorId) -> Option<Connector<'_>> {
+        self.sources.connector(id.0)?;
+        Some(Connector { reactor: self, token: id.0 })
+    }
+
+    /// Whether listeners and connections can still begin.
+    pub(crate) fn begins_new_things(&self) -> bool {
+        !matches!(self.life, Life::Draining { .. } | Life::Ending | Life::Finished)
+    }
+
+    /// Calls a connector's factory, which is out of its place meanwhile.
+    fn with_client_factory<R>(
+        &mut self,
+        token: Token,
+        place: Place,
+        call: impl FnOnce(&mut dyn ClientFactory, &mut Reactor) -> R,
+    ) -> Option<Result<R, String>> {
+        let mut factory = self.sources.connector_mut(token)?.factory.take()?;
+        let result = self.guarded(place, None, |reactor| call(&mut *factory, reactor));
+        if let Some(slot) = self.sources.connector_mut(token) {
+            slot.factory = Some(factory);
+        }
+        Some(result)
+    }
+
+    pub(crate) fn begin_to_connect(&mut self, token: Token) {
+        let Some(slot) = self.sources.connector_mut(token) else {
+            return;
+        };
+        if !matches!(slot.phase, Phase::Starting | Phase::Waiting(_)) {
+            return;
+        }
+        slot.phase = Phase::Starting;
+        slot.attempt = slot.attempt.wrapping_add(1);
+        if !std::mem::replace(&mut slot.started, true) {
+            self.with_client_factory(token, Place::StartFactory, |factory, reactor| {
+                factory.start_factory(reactor);
+            });
+        }
+        self.with_client_factory(token, Place::StartedConnecting, |factory, reactor| {
+            factory.started_connecting(&mut Connector { reactor, token });
+        });
+        let now = self.now();
+        let Some(slot) = self.sources.connector_mut(token) else {
+            return;
+        };
+        if slot.phase != Phase::Starting {
+            return;
+        }
+        let deadline = now + slot.options.timeout;
+        slot.timeout = Some(self.timers.set(deadline, TimedCall::ConnectTimeout(token)));
+        let port = slot.options.port;
+        if let Ok(address) = slot.options.host.parse::<IpAddr>() {
+            slot.addresses = VecDeque::from([SocketAddr::new(address, port)]);
+            self.try_next_address(token, None);
+            return;
+        }
+        slot.phase = Phase::Resolving;
+        let (attempt, host) = (slot.attempt, slot.options.host.clone());
+        let answered = move |reactor: &mut Reactor, found| reactor.resolved(token, attempt, found);
+        if let Err(full) = self.resolve(&host, port, answered) {
+            self.connector_failed(token, &Reason::Unresolved { host, why: full.to_string() });
+        }
+    }
+
+    fn resolved(&mut self, token: Token, attempt: u32, found: Result<Vec<SocketAddr>, Reason>) {
+        let Some(slot) = self.sources.connector_mut(token) else {
+            return;
+        };
+        if slot.attempt != attempt || slot.phase != Phase::Resolving {
+            return;
+        }
+        match found {
+            Ok(addresses) => {
+                slot.addresses = addresses.into();
+                self.try_next_address(token, None);
+            }
+            // Queued: this runs inside the callback that brought the answer.
+            Err(reason) => self.fail_soon(token, reason),
+        }
+    }
+
+    /// Begins with the next address; without one the attempt has failed, for `last`.
+    fn try_next_address(&mut self, token: Token, mut last: Option<Reason>) {
+        while let Some(slot) = self.sources.connector_mut(token) {
+            let Some(address) = slot.addresses.pop_front() else {
+                break;
+            };
+            let open = Open::TcpConnect {
+                address,
+                bind: slot.options.bind,
+                reuse_address: slot.options.reuse_address,
+                buffers: slot.options.buffers(),
+            };
+            slot.began = self.net.now();
+            let attempt = self.sources.insert(Source::Attempt(token));
+            match self.net.open(attempt, &open) {
+                Ok(()) => {
+                    if let Some(slot) = self.sources.connector_mut(token) {
+                        slot.phase = Phase::Connecting(attempt);
+                    }
+                    return;
+                }
+                Err(failed) => {
+                    self.sources.remove(attempt);
+                    let call = failed.step.name();
+                    last = Some(match failed.step {
+                        Step::Bind => Reason::Bind(SystemError::new(call, &failed.error)),
+                        _ => Reason::of_connect(&failed.error, call),
+                    });
+                }
+            }
+        }
+        let nothing_to_try = || {
+            let error = io::Error::from(io::ErrorKind::AddrNotAvailable);
+            Reason::ConnectFailed(SystemError::new("connect", &error))
+        };
+        self.fail_soon(token, last.unwrap_or_else(nothing_to_try));
+    }
+
+    /// The kernel has news of a connection under way.
+    pub(crate) fn attempt_ready(&mut self, attempt: Token, connector: Token, ready: Ready, seen: Instant) {
+        let failed = match self.net.take_error(attempt) {
+            Ok(Some(error)) | Err(error) => Some(Reason::of_connect(&error, "connect")),
+            Ok(None) => None,
+        };
+        let failed = match failed {
+            Some(reason) => reason,
+            None => match self.net.peer_address(attempt) {
+                // Not yet: an event that says nothing.
+                Err(error)
+                    if error.kind() == io::ErrorKind::NotConnected && !ready.has(Ready::READ_CLOSED) =>
+                {
+                    return;
+                }
+                Err(error) => Reason::of_connect(&error, "connect"),
+                // A port that nobody listens on can connect to itself, when it lies where the system takes local ports from.
+                Ok(peer) => match self.net.local_address(attempt) {
+                    Ok(local) if local == peer => Reason::SelfConnected,
+                    _ => {
+                        if let Some(slot) = self.sources.connector_mut(connector) {
+                            slot.took = Some(seen - slot.began);
+                        }
+                        return self.connected(attempt, connector, peer, ready);
+                    }
+                },
+            },
+        };
+        self.net.close(attempt, Close::Graceful);
+        self.sources.remove(attempt);
+        self.try_next_address(connector, Some(failed));
+    }
+
+    fn connected(&mut self, token: Token, connector: Token, peer: SocketAddr, ready: Ready) {
+        self.statistics.connects += 1;
+        let Some(slot) = self.sources.connector_mut(connector) else {
+            return;
+        };
+        slot.phase = Phase::Connected(token);
+        slot.addresses.clear();
+        let (nodelay, keepalive) = (slot.options.nodelay, slot.options.keepalive);
+        if let Some(timeout) = slot.timeout.take() {
+            self.timers.cancel(timeout);
+        }
+        self.set_options(token, nodelay, keepalive);
+        let peer = Address::Tcp(peer);
+        self.sources.promote(token, Connection::new(peer.clone(), connector));
+        let built = self.with_client_factory(connector, Place::BuildProtocol, |factory, reactor| {
+            factory.build_protocol(reactor, &peer)
+        });
+        match built {
+            Some(Ok(Some(protocol))) => {
+                self.begin_connection(token, protocol);
+                // What the kernel said beside "connected".
+                self.connection_ready(token, ready);
+            }
+            refused => {
+                self.net.close(token, Close::Graceful);
+                self.sources.remove(token);
+                match refused {
+                    Some(Err(panic)) => self.connector_failed(connector, &Reason::Panicked(panic)),
+                    _ => self.connector_lost(connector, token, &Reason::Done),
+                }
+            }
+        }
+    }
+
+    pub(crate) fn connect_timed_out(&mut self, token: Token) {
+        if let Some(slot) = self.sources.connector_mut(token) {
+            slot.timeout = None;
+            let reason = Reason::TimedOut(slot.options.timeout);
+            self.connector_failed(token, &reason);
+        }
+    }
+
+    fn fail_soon(&mut self, token: Token, reason: Reason) {
+        self.abandon_attempt(token);
+        if let Some(slot) = self.sources.connector_mut(token) {
+            slot.phase = Phase::Failing;
+            self.tasks.push(Task::ConnectFailed(token, reason));
+        }
+    }
+
+    /// Ends whatever the connector is about.
+    fn abandon_attempt(&mut self, token: Token) {
+        let Some(slot) = self.sources.connector_mut(token) else {
+            return;
+        };
+        slot.addresses.clear();
+        if let Some(timeout) = slot.timeout.take() {
+            self.timers.cancel(timeout);
+        }
+        match std::mem::replace(&mut slot.phase, Phase::Disconnected) {
+            Phase::Connecting(attempt) => {
+                self.net.close(attempt, Close::Graceful);
+                self.sources.remove(attempt);
+            }
+            Phase::Waiting(timer) => {
+                self.timers.cancel(timer);
+            }
+            Phase::Disconnected
+            | Phase::Failing
+            | Phase::Starting
+            | Phase::Resolving
+            | Phase::Connected(_) => {}
+        }
+    }
+
+    pub(crate) fn connector_failed(&mut self, token: Token, reason: &Reason) {
+        self.abandon_attempt(token);
+        self.statistics.connect_failures += 1;
+        self.with_client_factory(token, Place::ClientConnectionFailed, |factory, reactor| {
+            factory.client_connection_failed(&mut Connector { reactor, token }, reason);
+        });
+        self.release_connector(token);
+    }
+
+    /// The connection of a connector was lost; its protocol knows already.
+    pub(crate) fn connector_lost(&mut self, token: Token, connection: Token, reason: &Reason) {
+        let Some(slot) = self.sources.connector_mut(token) else {
+            return;
+        };
+        if slot.phase != Phase::Connected(connection) {
+            return;
+        }
+        slot.phase = Phase::Disconnected;
+        self.with_client_factory(token, Place::ClientConnectionLost, |factory, reactor| {
+            factory.client_connection_lost(&mut Connector { reactor, token }, reason);
+        });
+        self.release_connector(token);
+    }
+
+    /// A connector that does nothing any more goes.
+    pub(crate) fn release_connector(&mut self, token: Token) {
+        let Some(slot) = self.sources.connector(token) else {
+            return;
+        };
+        if slot.phase != Phase::Disconnected {
+            return;
+        }
+        if slot.started {
+            self.with_client_factory(token, Place::StopFactory, |factory, reactor| {
+                factory.stop_factory(reactor);
+            });
+        }
+        if let Some(gone) = self.sources.remove(token) {
+            self.call(Place::Drop, |_| drop(gone));
+        }
+    }
+
+    fn stop_connecting(&mut self, token: Token, reason: Reason) -> Result<()> {
+        match self.sources.connector(token).map(|slot| slot.phase) {
+            Some(Phase::Starting | Phase::Resolving | Phase::Connecting(_)) => {
+                self.fail_soon(token, reason);
+            }
+            Some(Phase::Waiting(_)) => {
+                self.abandon_attempt(token);
+                self.tasks.push(Task::Release(token));
+            }
+            _ => return Err(Error::NotConnecting),
+        }
+        Ok(())
+    }
+
+    /// Gives up if it connects or waits to.
+    pub(crate) fn disconnect_connector(&mut self, token: Token, reason: &Reason) {
+        // Not connecting is what was wanted.
+        let _ = self.stop_connecting(token, reason.clone());
+    }
+}

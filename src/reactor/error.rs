@@ -1,0 +1,135 @@
+//! Errors of calls, as opposed to the [`Reason`](crate::Reason)s that connections end with.
+
+use std::any::Any;
+use std::convert::Infallible;
+use std::fmt;
+use std::io;
+
+/// What a call to the reactor can fail with.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Error {
+    /// An address could not be read. (Twisted: `ServiceNameUnknownError`, `InvalidAddressError`, `ValueError`.)
+    BadAddress(BadAddress),
+    /// The port cannot be listened on. (Twisted: `CannotListenError`.)
+    CannotListen {
+        /// The address that was asked for.
+        address: String,
+        /// The system call that failed.
+        call: &'static str,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// `run` or `turn` was called from inside a callback. (Twisted: `ReactorAlreadyRunning`.)
+    AlreadyRunning,
+    /// This reactor has run and stopped: make a new one. (Twisted: `ReactorNotRestartable`.)
+    Finished,
+    /// The timed call was called or cancelled before. (Twisted: `AlreadyCalled`, `AlreadyCancelled`.)
+    NotActive,
+    /// The listener has stopped already. (Twisted: `NotListeningError`.)
+    NotListening,
+    /// The connector does not connect. (Twisted: `NotConnectingError`.)
+    NotConnecting,
+    /// The connector is not disconnected. (Twisted: a `RuntimeError`.)
+    NotDisconnected,
+    /// The connection has a producer. (Twisted: a `RuntimeError`.)
+    ProducerRegistered,
+    /// The trigger has run or was removed. (Twisted: a `ValueError`.)
+    NoSuchTrigger,
+    /// So many calls or jobs wait already that this one was not taken; the number is the limit.
+    QueueFull(usize),
+    /// The connection is gone.
+    NotConnected,
+    /// The reactor is gone.
+    ReactorGone,
+    /// The system refused.
+    System {
+        /// The system call that failed.
+        call: &'static str,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+/// The result of a call to the reactor.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// An address that could not be read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BadAddress {
+    /// The address as it was given.
+    pub text: String,
+    /// What is wrong with it.
+    pub why: &'static str,
+}
+
+/// Why a job on the pool has no result.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct JobPanicked {
+    /// What the panic said.
+    pub message: String,
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Error::BadAddress(bad) => bad.fmt(f),
+            Error::CannotListen { address, call, source } => {
+                write!(f, "cannot listen on {address}: {call}: {source}")
+            }
+            Error::AlreadyRunning => f.write_str("the reactor runs already"),
+            Error::Finished => f.write_str("the reactor has finished: make a new one"),
+            Error::NotActive => f.write_str("the timed call was called or cancelled before"),
+            Error::NotListening => f.write_str("the listener has stopped already"),
+            Error::NotConnecting => f.write_str("the connector does not connect"),
+            Error::NotDisconnected => f.write_str("the connector is not disconnected"),
+            Error::ProducerRegistered => f.write_str("the connection has a producer already"),
+            Error::NoSuchTrigger => f.write_str("the trigger has run or was removed"),
+            Error::QueueFull(limit) => write!(f, "the queue is full: {limit} wait already"),
+            Error::NotConnected => f.write_str("the connection is gone"),
+            Error::ReactorGone => f.write_str("the reactor is gone"),
+            Error::System { call, source } => write!(f, "{call}: {source}"),
+        }
+    }
+}
+
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Error::CannotListen { source, .. } | Error::System { source, .. } => Some(source),
+            _ => None,
+        }
+    }
+}
+
+/// Lets options that are no text be handed over where text could be.
+impl From<Infallible> for Error {
+    fn from(never: Infallible) -> Error {
+        match never {}
+    }
+}
+
+impl fmt::Display for BadAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "bad address \"{}\": {}", self.text.escape_debug(), self.why)
+    }
+}
+
+impl std::error::Error for BadAddress {}
+
+impl fmt::Display for JobPanicked {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the job panicked: {}", self.message)
+    }
+}
+
+impl std::error::Error for JobPanicked {}
+
+/// What a panic said.
+pub(crate) fn panic_message(payload: &(dyn Any + Send)) -> String {
+    match (payload.downcast_ref::<&str>(), payload.downcast_ref::<String>()) {
+        (Some(text), _) => (*text).to_owned(),
+        (_, Some(text)) => text.clone(),
+        _ => "(no text)".to_owned(),
+    }
+}

@@ -1,0 +1,328 @@
+//! Starting and stopping: the phases of a reactor's life and what users hang on to them.
+//!
+//! Startup and shutdown have three phases each. All triggers of a phase are called in the order in which they
+//! were added; those before the event can hold it up, and the loop is fully alive meanwhile.
+
+use std::cell::Cell;
+use std::rc::Rc;
+
+use super::sources::Source;
+use super::tasks::Task;
+use super::{Error, Place, Reactor, Reason, Result, Signal, TimedCall};
+use crate::net::{Instant, Watch};
+
+/// When a trigger runs, in relation to its event. (Twisted: `'before'`, `'during'`, `'after'`.)
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// Can hold the event up. At shutdown, connections are still open: the place for a graceful end.
+    Before,
+    /// At shutdown, all connections are lost already.
+    During,
+    /// After everything else.
+    After,
+}
+
+/// What triggers wait for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SystemEvent {
+    /// The reactor begins to run.
+    Startup,
+    /// The reactor was told to stop.
+    Shutdown,
+}
+
+/// Holds up the event that a [`Phase::Before`] trigger was called for, until it is dropped.
+/// (Twisted: the Deferred that a trigger returns.) In other phases it does nothing.
+///
+/// ```
+/// use std::time::Duration;
+/// use twistor::{Phase, Reactor, SystemEvent};
+///
+/// let mut reactor = Reactor::new()?;
+/// reactor.add_system_event_trigger(Phase::Before, SystemEvent::Shutdown, |reactor, hold| {
+///     reactor.call_later(Duration::from_millis(1), move |_| drop(hold));
+/// });
+/// reactor.call_when_running(|reactor| {
+///     reactor.stop();
+/// });
+/// reactor.run()?;
+/// # Ok::<(), twistor::Error>(())
+/// ```
+#[must_use = "dropping it lets the event go on"]
+pub struct Hold {
+    holds: Rc<Cell<usize>>,
+}
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        self.holds.set(self.holds.get().saturating_sub(1));
+    }
+}
+
+/// A trigger by name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct TriggerId(u64);
+
+type TriggerCall = Box<dyn FnOnce(&mut Reactor, Hold)>;
+
+/// Triggers that have not run.
+#[derive(Default)]
+pub(crate) struct Triggers {
+    waiting: Vec<(TriggerId, Phase, SystemEvent, TriggerCall)>,
+    count: u64,
+}
+
+/// Where a reactor is in its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Life {
+    New,
+    /// Triggers before the startup hold it up, perhaps.
+    Starting,
+    Running,
+    /// Told to stop; the next turn begins to.
+    StopAsked {
+        graceful: bool,
+    },
+    /// Triggers before the shutdown hold it up, perhaps.
+    Stopping {
+        graceful: bool,
+    },
+    /// Connections close; at the latest until then.
+    Draining {
+        until: Instant,
+    },
+    /// Connections are being lost; nothing new can begin.
+    Ending,
+    Finished,
+}
+
+impl Reactor {
+    /// Calls `trigger` once, in that phase of that event. (Twisted: `addSystemEventTrigger`.)
+    pub fn add_system_event_trigger(
+        &mut self,
+        phase: Phase,
+        event: SystemEvent,
+        trigger: impl FnOnce(&mut Reactor, Hold) + 'static,
+    ) -> TriggerId {
+        self.triggers.count += 1;
+        let id = TriggerId(self.triggers.count);
+        self.triggers.waiting.push((id, phase, event, Box::new(trigger)));
+        id
+    }
+
+    /// Removes a trigger that has not run.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchTrigger`] when it has run or was removed.
+    pub fn remove_system_event_trigger(&mut self, id: TriggerId) -> Result<()> {
+        let waiting = &mut self.triggers.waiting;
+        let found = waiting.iter().position(|(other, ..)| *other == id);
+        found.map(|index| drop(waiting.remove(index))).ok_or(Error::NoSuchTrigger)
+    }
+
+    /// Calls `call` once the reactor runs; if it does, in one of its next turns. (Twisted: `callWhenRunning`,
+    /// which calls at once then.)
+    pub fn call_when_running(&mut self, call: impl FnOnce(&mut Reactor) + 'static) {
+        if self.running() {
+            self.tasks.push(Task::Call(Box::new(call)));
+        } else {
+            self.add_system_event_trigger(Phase::After, SystemEvent::Startup, |reactor, _| call(reactor));
+        }
+    }
+
+    /// Calls `handler` at each delivery of a signal. A handler for [`Signal::Interrupt`] or [`Signal::Terminate`]
+    /// takes the place of the graceful stop.
+    ///
+    /// # Errors
+    /// [`Error::System`] when the system does not let the signal be handled.
+    pub fn on_signal(&mut self, signal: Signal, handler: impl FnMut(&mut Reactor) + 'static) -> Result<()> {
+        self.signal_handlers.push((signal, Some(Box::new(handler))));
+        self.watch_signals()
+    }
+
+    /// Whether it runs: from after the triggers before the startup to those during the shutdown.
+    pub fn running(&self) -> bool {
+        match self.life {
+            Life::Running | Life::StopAsked { .. } | Life::Stopping { .. } | Life::Draining { .. } => true,
+            Life::New | Life::Starting | Life::Ending | Life::Finished => false,
+        }
+    }
+
+    /// Asks the reactor to stop, and returns at once: the shutdown begins with the next turn, and
+    /// what then waits to be sent is lost (see [`stop_gracefully`](Reactor::stop_gracefully)). `false` when it does not
+    /// run or stops already. (Twisted raises `ReactorNotRunning` then.)
+    pub fn stop(&mut self) -> bool {
+        match self.life {
+            Life::Running => self.life = Life::StopAsked { graceful: false },
+            _ => return false,
+        }
+        true
+    }
+
+    /// As [`stop`](Reactor::stop), but after the triggers before the shutdown, listeners stop, connections are closed as by
+    /// `lose_connection`, and have [`Settings::drain_limit`](super::Settings::drain_limit) to send what waits. This is
+    /// what SIGINT and SIGTERM do.
+    pub fn stop_gracefully(&mut self) -> bool {
+        match self.life {
+            Life::Running => self.life = Life::StopAsked { graceful: true },
+            _ => return false,
+        }
+        true
+    }
+
+    /// Goes on to the next phase when it can. `false` at the very end.
+    pub(crate) fn advance_life(&mut self) -> bool {
+        loop {
+            match self.life {
+                Life::Running => return true,
+                Life::New => {
+                    self.life = Life::Starting;
+                    self.fire(Phase::Before, SystemEvent::Startup);
+                }
+                Life::Starting if self.holds.get() > 0 => return true,
+                Life::Starting => {
+                    self.life = Life::Running;
+                    self.fire(Phase::During, SystemEvent::Startup);
+                    self.fire(Phase::After, SystemEvent::Startup);
+                    return true;
+                }
+                Life::StopAsked { graceful } => {
+                    self.life = Life::Stopping { graceful };
+                    self.fire(Phase::Before, SystemEvent::Shutdown);
+                }
+                Life::Stopping { .. } if self.holds.get() > 0 => return true,
+                Life::Stopping { graceful: true } => {
+                    let until = self.now() + self.settings.drain_limit;
+                    self.life = Life::Draining { until };
+                    self.begin_to_drain(until);
+                }
+                Life::Draining { until } => {
+                    if self.sources.connections() > 0 && self.now() < until {
+                        return true;
+                    }
+                    self.life = Life::Ending;
+                }
+                Life::Stopping { graceful: false } => self.life = Life::Ending,
+                Life::Ending => {
+                    self.disconnect_all();
+                    self.fire(Phase::During, SystemEvent::Shutdown);
+                    self.fire(Phase::After, SystemEvent::Shutdown);
+                    self.finish();
+                }
+                Life::Finished => return false,
+            }
+        }
+    }
+
+    /// Whether the next turn takes this one's place in the reactor's life at once.
+    pub(crate) fn life_goes_on(&self) -> bool {
+        match self.life {
+            Life::New | Life::StopAsked { .. } | Life::Ending => true,
+            Life::Starting | Life::Stopping { .. } => self.holds.get() == 0,
+            Life::Draining { .. } => self.sources.connections() == 0,
+            Life::Running | Life::Finished => false,
+        }
+    }
+
+    fn fire(&mut self, phase: Phase, event: SystemEvent) {
+        // Looked up anew each time: a trigger may add and remove others.
+        while let Some(index) =
+            self.triggers.waiting.iter().position(|(_, p, e, _)| (*p, *e) == (phase, event))
+        {
+            let (.., trigger) = self.triggers.waiting.remove(index);
+            let holds = match phase {
+                Phase::Before => Rc::clone(&self.holds),
+                Phase::During | Phase::After => Rc::default(),
+            };
+            holds.set(holds.get() + 1);
+            let hold = Hold { holds };
+            self.call(Place::Trigger, |reactor| trigger(reactor, hold));
+        }
+    }
+
+    fn begin_to_drain(&mut self, until: Instant) {
+        for token in self.sources.tokens(|source| matches!(source, Source::Listener(_))) {
+            self.stop_listener(token);
+        }
+        for token in self.sources.tokens(|source| matches!(source, Source::Connector(_))) {
+            self.disconnect_connector(token, &Reason::Stopped);
+        }
+        for token in self.sources.tokens(|source| matches!(source, Source::Connection(_))) {
+            self.lose_connection(token, None);
+        }
+        self.timers.set(until, TimedCall::Look);
+    }
+
+    /// Everything that is open or under way is lost, and hears so.
+    fn disconnect_all(&mut self) {
+        for token in self.sources.tokens(|source| matches!(source, Source::Listener(_))) {
+            self.stop_listener(token);
+        }
+        for token in self.sources.tokens(|source| matches!(source, Source::Connector(_))) {
+            self.disconnect_connector(token, &Reason::Stopped);
+        }
+        for token in self.sources.tokens(|source| matches!(source, Source::Connection(_))) {
+            self.end_lingering(token);
+            self.lose(token, Reason::Stopped);
+        }
+        // Nothing new can begin (`Life::Ending`), so the queue comes to its end.
+        while !self.tasks.is_empty() {
+            self.run_tasks();
+        }
+    }
+
+    fn finish(&mut self) {
+        self.life = Life::Finished;
+        // What is dropped here may be user code, which may panic.
+        let late = (self.inbox.close(), std::mem::take(&mut self.thread_calls));
+        self.call(Place::Drop, |_| drop(late));
+        let timers = std::mem::replace(&mut self.timers, super::timers::Timers::new());
+        self.call(Place::Drop, |_| drop(timers));
+        let jobs = std::mem::replace(&mut self.jobs, super::remote::Jobs::new());
+        self.call(Place::Drop, |_| drop(jobs));
+        self.signal_handlers.clear();
+        self.default_signals = false;
+        if let Err(error) = self.watch_signals() {
+            log::warn!("cannot give signals back: {error}");
+        }
+    }
+
+    pub(crate) fn watch_signals(&mut self) -> Result<()> {
+        let mut watched: Vec<Watch> = Vec::new();
+        for (signal, _) in &self.signal_handlers {
+            watched.push(Watch { signal: *signal, once: false });
+        }
+        if self.default_signals {
+            for signal in [Signal::Interrupt, Signal::Terminate] {
+                watched.push(Watch { signal, once: true });
+            }
+        }
+        // A handler of the user's, which comes first, decides about a second delivery.
+        watched.sort_by_key(|watch| (watch.signal, watch.once));
+        watched.dedup_by_key(|watch| watch.signal);
+        self.net.watch(&watched).map_err(|source| Error::System { call: "sigaction", source })
+    }
+
+    pub(crate) fn signal_came(&mut self, signal: Signal) {
+        let mut handled = false;
+        for index in 0..self.signal_handlers.len() {
+            let Some((wanted, handler)) = self.signal_handlers.get_mut(index) else {
+                break;
+            };
+            if *wanted != signal {
+                continue;
+            }
+            handled = true;
+            if let Some(mut handler) = handler.take() {
+                self.call(Place::Signal, |reactor| handler(reactor));
+                if let Some((_, place)) = self.signal_handlers.get_mut(index) {
+                    *place = Some(handler);
+                }
+            }
+        }
+        if !handled && matches!(signal, Signal::Interrupt | Signal::Terminate) {
+            log::info!("{signal}: stopping");
+            self.stop_gracefully();
+        }
+    }
+}

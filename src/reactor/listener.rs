@@ -1,0 +1,314 @@
+//! Listening and accepting.
+
+use std::io;
+
+use rustix::io::Errno;
+
+use super::connection::Connection;
+use super::error::Error;
+use super::sources::Source;
+use super::tasks::Task;
+use super::{Address, Factory, ListenTcp, Place, Reactor, Result, TimedCall};
+use crate::net::{Accepted, Close, Instant, Open, SocketOption, Token};
+
+/// A port that is listened on, by name. (Twisted: `IListeningPort`.)
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Listener {
+    token: Token,
+    address: Address,
+}
+
+impl Listener {
+    /// The address that is listened on, with the real port where 0 was asked for.
+    pub fn address(&self) -> &Address {
+        &self.address
+    }
+}
+
+/// A listener in its slot.
+pub(crate) struct ListenerSlot {
+    /// Out of its place while one of its callbacks runs.
+    factory: Option<Box<dyn Factory>>,
+    started: bool,
+    options: ListenTcp,
+    /// It stands in the list of those that had their share of the turn.
+    queued: bool,
+    /// Waits for descriptors or memory.
+    pausing: bool,
+    /// When a failed accept was last logged.
+    logged: Option<Instant>,
+}
+
+impl Reactor {
+    /// Listens on a TCP port and makes a protocol with `factory` for each connection. The port is bound at
+    /// once; nothing is called before this returns. (Twisted: `listenTCP`.)
+    ///
+    /// `address` is text (`"127.0.0.1:8080"`, `"[::]:80"`), a `SocketAddr` or a [`ListenTcp`].
+    ///
+    /// # Errors
+    /// [`Error::BadAddress`], [`Error::CannotListen`]; [`Error::Finished`] when the reactor has stopped.
+    pub fn listen_tcp<A>(&mut self, address: A, factory: impl Factory) -> Result<Listener>
+    where
+        A: TryInto<ListenTcp>,
+        A::Error: Into<Error>,
+    {
+        let options = address.try_into().map_err(Into::into)?;
+        if !self.begins_new_things() {
+            return Err(Error::Finished);
+        }
+        let open = Open::TcpListen {
+            address: options.address,
+            reuse_address: options.reuse_address,
+            reuse_port: options.reuse_port,
+            ipv6_only: options.ipv6_only,
+            backlog: options.backlog,
+            buffers: options.buffers(),
+        };
+        let asked = options.address;
+        let refused = |call, source| Error::CannotListen { address: asked.to_string(), call, source };
+        let token = self.sources.next_token();
+        self.net.open(token, &open).map_err(|failed| refused(failed.step.name(), failed.error))?;
+        let address = match self.net.local_address(token) {
+            Ok(address) => Address::Tcp(address),
+            Err(error) => {
+                self.net.close(token, Close::Graceful);
+                return Err(refused("getsockname", error));
+            }
+        };
+        let state = ListenerSlot {
+            factory: Some(Box::new(factory)),
+            started: false,
+            options,
+            queued: false,
+            pausing: false,
+            logged: None,
+        };
+        let inserted = self.sources.insert(Source::Listener(Box::new(state)));
+        debug_assert_eq!(inserted, token);
+        self.tasks.push(Task::StartFactory(token));
+        log::debug!(address = address.to_string().as_str(); "listening on {address}");
+        Ok(Listener { token, address })
+    }
+
+    /// Stops accepting and closes the port at once; connections go on. Its factory is told in one of the
+    /// next turns. To listen again, listen on the same address (with a factory that is [`shared`](super::shared), if it
+    /// is to be the same one). (Twisted: `stopListening`.)
+    ///
+    /// # Errors
+    /// [`Error::NotListening`] when it has stopped before.
+    pub fn stop_listening(&mut self, listener: &Listener) -> Result<()> {
+        if self.stop_listener(listener.token) { Ok(()) } else { Err(Error::NotListening) }
+    }
+
+    pub(crate) fn stop_listener(&mut self, token: Token) -> bool {
+        if self.sources.listener_mut(token).is_none() {
+            return false;
+        }
+        self.net.close(token, Close::Graceful);
+        if let Some(Source::Listener(mut listener)) = self.sources.remove(token) {
+            // Out of its place it is the caller: `accept_one` ends it then.
+            if let Some(mut factory) = listener.factory.take() {
+                let started = listener.started;
+                self.tasks.push(Task::Call(Box::new(move |reactor| {
+                    reactor.stop_factory(&mut *factory, started);
+                })));
+            }
+        }
+        true
+    }
+
+    fn stop_factory(&mut self, factory: &mut dyn Factory, started: bool) {
+        if started {
+            self.call(Place::StopFactory, |reactor| factory.stop_factory(reactor));
+        }
+    }
+
+    pub(crate) fn start_listener_factory(&mut self, token: Token) {
+        let Some(listener) = self.sources.listener_mut(token) else {
+            return;
+        };
+        if listener.started {
+            return;
+        }
+        listener.started = true;
+        self.with_factory(token, Place::StartFactory, |factory, reactor| factory.start_factory(reactor));
+    }
+
+    /// Calls a listener's factory, which is out of its place meanwhile.
+    fn with_factory<R>(
+        &mut self,
+        token: Token,
+        place: Place,
+        call: impl FnOnce(&mut dyn Factory, &mut Reactor) -> R,
+    ) -> Option<R> {
+        let mut factory = self.sources.listener_mut(token)?.factory.take()?;
+        let result = self.guarded(place, None, |reactor| call(&mut *factory, reactor));
+        match self.sources.listener_mut(token) {
+            Some(listener) => listener.factory = Some(factory),
+            // It stopped meanwhile.
+            None => self.stop_factory(&mut *factory, true),
+        }
+        result.ok()
+    }
+
+    /// Accepts what waits, up to a limit; the rest has its turn next.
+    pub(crate) fn accept_ready(&mut self, token: Token) {
+        self.start_listener_factory(token);
+        for _ in 0..self.settings.accepts_per_turn {
+            if self.sources.listener_mut(token).is_none_or(|listener| listener.pausing) {
+                return;
+            }
+            if !self.accept_one(token) {
+                return;
+            }
+        }
+        self.queue_listener(token);
+    }
+
+    fn queue_listener(&mut self, token: Token) {
+        if let Some(listener) = self.sources.listener_mut(token)
+            && !std::mem::replace(&mut listener.queued, true)
+        {
+            self.ready.push_back(token);
+        }
+    }
+
+    /// The turn of a listener that was queued.
+    pub(crate) fn accept_queued(&mut self, token: Token) {
+        if let Some(listener) = self.sources.listener_mut(token) {
+            listener.queued = false;
+            self.accept_ready(token);
+        }
+    }
+
+    /// Whether there may be more.
+    fn accept_one(&mut self, token: Token) -> bool {
+        let connection = self.sources.next_token();
+        match self.net.accept(token, connection) {
+            Ok(Accepted::Connection(peer)) => {
+                self.accepted(token, connection, Address::Tcp(peer));
+                true
+            }
+            Ok(Accepted::Dropped(error)) => {
+                self.statistics.accept_errors += 1;
+                self.log_accept_error(token, "an accepted connection cannot be watched", &error);
+                true
+            }
+            Err(error) => self.accept_failed(token, &error),
+        }
+    }
+
+    fn accepted(&mut self, listener: Token, token: Token, peer: Address) {
+        if self.sources.connections() >= self.settings.max_connections {
+            self.statistics.over_limit += 1;
+            self.net.close(token, Close::Graceful);
+            let limit = self.settings.max_connections;
+            let why = io::Error::other(format!("{limit} connections are open"));
+            self.log_accept_error(listener, "a connection was closed at once", &why);
+            return;
+        }
+        self.statistics.accepts += 1;
+        let inserted = self.sources.insert(Source::Connection(Connection::new(peer.clone(), listener)));
+        debug_assert_eq!(inserted, token);
+        if let Some(state) = self.sources.listener_mut(listener) {
+            let (nodelay, keepalive) = (state.options.nodelay, state.options.keepalive);
+            self.set_options(token, nodelay, keepalive);
+        }
+        let built = self.with_factory(listener, Place::BuildProtocol, |factory, reactor| {
+            factory.build_protocol(reactor, &peer)
+        });
+        match built.flatten() {
+            Some(protocol) => self.begin_connection(token, protocol),
+            None => {
+                self.statistics.refusals += 1;
+                self.net.close(token, Close::Graceful);
+                self.sources.remove(token);
+            }
+        }
+    }
+
+    /// A peer that is gone already has no options to set: the first read will tell.
+    pub(crate) fn set_options(
+        &mut self,
+        token: Token,
+        nodelay: bool,
+        keepalive: Option<std::time::Duration>,
+    ) {
+        if nodelay {
+            let _ = self.net.set(token, SocketOption::NoDelay(true));
+        }
+        if keepalive.is_some() {
+            let _ = self.net.set(token, SocketOption::KeepAlive(keepalive));
+        }
+    }
+
+    /// Whether the next accept may do better.
+    fn accept_failed(&mut self, token: Token, error: &io::Error) -> bool {
+        match Errno::from_io_error(error) {
+            Some(Errno::WOULDBLOCK) => false,
+            Some(Errno::INTR) => true,
+            // Errors of the one connection that was to be accepted: a reset or a firewall meanwhile, or, on Linux,
+            // what its network had to say.
+            Some(
+                Errno::CONNABORTED
+                | Errno::PERM
+                | Errno::PROTO
+                | Errno::NETDOWN
+                | Errno::NOPROTOOPT
+                | Errno::HOSTDOWN
+                | Errno::HOSTUNREACH
+                | Errno::NETUNREACH
+                | Errno::OPNOTSUPP,
+            ) => {
+                self.statistics.accept_errors += 1;
+                true
+            }
+            Some(Errno::MFILE | Errno::NFILE) => {
+                let most = self.settings.accepts_per_turn;
+                let shed = self.net.shed(token, most);
+                self.statistics.shed += shed as u64;
+                self.statistics.accept_errors += 1;
+                let what = format!("out of descriptors, {shed} connections were closed at once");
+                self.log_accept_error(token, &what, error);
+                self.pause_accepting(token);
+                false
+            }
+            _ => {
+                self.statistics.accept_errors += 1;
+                self.log_accept_error(token, "accepting failed", error);
+                self.pause_accepting(token);
+                false
+            }
+        }
+    }
+
+    /// No edge will come for what waits already: try again later.
+    fn pause_accepting(&mut self, token: Token) {
+        let until = self.now() + self.settings.accept_pause;
+        if let Some(listener) = self.sources.listener_mut(token) {
+            listener.pausing = true;
+            self.timers.set(until, TimedCall::AcceptAgain(token));
+        }
+    }
+
+    pub(crate) fn accept_again(&mut self, token: Token) {
+        if let Some(listener) = self.sources.listener_mut(token) {
+            listener.pausing = false;
+            self.queue_listener(token);
+        }
+    }
+
+    /// At most once a second for each listener.
+    fn log_accept_error(&mut self, token: Token, what: &str, error: &io::Error) {
+        let now = self.now();
+        let Some(listener) = self.sources.listener_mut(token) else {
+            return;
+        };
+        if listener.logged.is_some_and(|last| now - last < std::time::Duration::from_secs(1)) {
+            return;
+        }
+        listener.logged = Some(now);
+        let address = listener.options.address;
+        log::warn!(listener = address.to_string().as_str(); "{address}: {what}: {error}");
+    }
+}

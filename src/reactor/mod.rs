@@ -1,0 +1,424 @@
+//! The loop: reactor, connections, listeners, connectors, timers, and the vocabulary that protocols are written in.
+
+mod address;
+mod callbacks;
+mod closing;
+mod connection;
+mod connector;
+mod error;
+mod life;
+mod listener;
+mod producers;
+mod protocol;
+mod reading;
+mod reason;
+mod remote;
+mod settings;
+mod sources;
+mod statistics;
+mod tasks;
+mod timers;
+mod transport;
+mod turn;
+mod writing;
+
+use std::cell::Cell;
+use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+pub use self::address::{Address, ConnectTcp, ListenTcp};
+pub use self::connector::{Connector, ConnectorId, ConnectorState};
+pub use self::error::{BadAddress, Error, JobPanicked, Result};
+pub use self::life::{Hold, Phase, SystemEvent, TriggerId};
+pub use self::listener::Listener;
+pub use self::protocol::{ClientFactory, Factory, Producer, ProducerKind, Protocol, Shared, factory, shared};
+pub use self::reason::{Reason, SystemError};
+pub use self::remote::Remote;
+pub use self::settings::Settings;
+pub use self::statistics::{Place, SlowCallback, Statistics};
+pub use self::timers::DelayedCall;
+pub use self::transport::{ConnectionId, Transport};
+pub use crate::net::{Instant, Signal};
+
+use self::life::{Life, Triggers};
+use self::protocol::find;
+use self::remote::{Inbox, Jobs, ThreadCall};
+use self::sources::{Source, Sources};
+use self::tasks::Tasks;
+use self::timers::Timers;
+use crate::net::os::{Os, Sizes};
+use crate::net::{Event, Net, Token};
+
+/// An event loop with its connections, listeners and timers. (Twisted: `reactor`, but a value: make as many as you
+/// like, one after the other or one for each thread.)
+///
+/// Three rules make callbacks safe. A callback never runs inside another: what a call leads to comes from the loop,
+/// later. While its callback runs, a protocol is out of its slot. And every name is an index and a generation:
+/// what belongs to something gone is ignored.
+///
+/// ```
+/// use twistor::{Protocol, Reactor, Transport};
+///
+/// struct Echo;
+///
+/// impl Protocol for Echo {
+///     fn data_received(&mut self, transport: &mut Transport<'_>, data: &[u8]) {
+///         transport.write(data);
+///     }
+/// }
+///
+/// let mut reactor = Reactor::new()?;
+/// let listener = reactor.listen_tcp("127.0.0.1:0", || Echo)?;
+/// println!("listening on {}", listener.address());
+/// # reactor.call_when_running(|reactor| { reactor.stop(); });
+/// reactor.run()?;
+/// # Ok::<(), twistor::Error>(())
+/// ```
+pub struct Reactor {
+    net: Box<dyn Net>,
+    settings: Settings,
+    life: Life,
+    /// A turn is under way.
+    turning: bool,
+    /// The clock, read when somebody first asks after a poll, and again after each callback that is timed.
+    clock: Cell<Option<Instant>>,
+    sources: Sources,
+    timers: Timers<TimedCall>,
+    tasks: Tasks,
+    /// Connections and listeners that had their share of the turn and have more to do.
+    ready: VecDeque<Token>,
+    /// Connections to flush at the end of the turn.
+    dirty: Vec<Token>,
+    events: Vec<Event>,
+    /// All connections are read into this one.
+    read_buffer: Vec<u8>,
+    /// The connection whose callback runs.
+    current: Token,
+    /// What that callback has written.
+    scratch: Vec<u8>,
+    spare_buffers: Vec<Vec<u8>>,
+    triggers: Triggers,
+    holds: Rc<Cell<usize>>,
+    signal_handlers: Vec<(Signal, Option<SignalHandler>)>,
+    /// SIGINT and SIGTERM stop the reactor.
+    default_signals: bool,
+    inbox: Arc<Inbox>,
+    /// Calls from threads taken out of the inbox, not yet run.
+    thread_calls: VecDeque<ThreadCall>,
+    jobs: Jobs,
+    statistics: Statistics,
+}
+
+type SignalHandler = Box<dyn FnMut(&mut Reactor)>;
+
+/// What a timer does.
+pub(crate) enum TimedCall {
+    Reactor(Box<dyn FnOnce(&mut Reactor)>),
+    Protocol(Token, ProtocolCall),
+    ConnectTimeout(Token),
+    Reconnect(Token),
+    CloseLimit(Token),
+    AcceptAgain(Token),
+    /// Nothing: the loop looks at its own state after it.
+    Look,
+}
+
+pub(crate) type ProtocolCall = Box<dyn FnOnce(&mut dyn Protocol, &mut Transport<'_>)>;
+
+impl Reactor {
+    /// A reactor on the real network, with the default settings.
+    ///
+    /// # Errors
+    /// [`Error::System`] when the system has no descriptors left.
+    pub fn new() -> Result<Reactor> {
+        Reactor::with_settings(Settings::default())
+    }
+
+    /// A reactor on the real network.
+    ///
+    /// # Errors
+    /// [`Error::System`] when the system has no descriptors left.
+    pub fn with_settings(settings: Settings) -> Result<Reactor> {
+        let sizes = Sizes {
+            threads: settings.threads,
+            thread_queue: settings.thread_queue,
+            thread_patience: settings.thread_patience,
+        };
+        let net = Os::new(&sizes).map_err(|source| Error::System { call: "poll", source })?;
+        Ok(Reactor::on(Box::new(net), settings))
+    }
+
+    fn on(net: Box<dyn Net>, mut settings: Settings) -> Reactor {
+        if settings.max_connections == usize::MAX {
+            settings.max_connections = Settings::default_connections(net.descriptor_limit());
+        }
+        // A share of nothing would never end.
+        for share in [
+            &mut settings.read_buffer,
+            &mut settings.read_per_turn,
+            &mut settings.write_per_turn,
+            &mut settings.accepts_per_turn,
+            &mut settings.timers_per_turn,
+            &mut settings.thread_calls_per_turn,
+        ] {
+            *share = (*share).max(1);
+        }
+        let inbox = Inbox::new(net.waker(), settings.thread_calls);
+        Reactor {
+            read_buffer: vec![0; settings.read_buffer],
+            net,
+            settings,
+            life: Life::New,
+            turning: false,
+            clock: Cell::new(None),
+            sources: Sources::new(),
+            timers: Timers::new(),
+            tasks: Tasks::default(),
+            ready: VecDeque::new(),
+            dirty: Vec::new(),
+            events: Vec::new(),
+            current: Token::NONE,
+            scratch: Vec::new(),
+            spare_buffers: Vec::new(),
+            triggers: Triggers::default(),
+            holds: Rc::default(),
+            signal_handlers: Vec::new(),
+            default_signals: false,
+            inbox,
+            thread_calls: VecDeque::new(),
+            jobs: Jobs::new(),
+            statistics: Statistics::default(),
+        }
+    }
+
+    /// Monotonic time. The clock is read once a turn, when somebody first asks, and again after each callback while
+    /// these are timed ([`Settings::time_callbacks`]). (Twisted: `seconds`.)
+    #[inline]
+    pub fn now(&self) -> Instant {
+        match self.clock.get() {
+            Some(now) => now,
+            None => {
+                let now = self.net.now();
+                self.clock.set(Some(now));
+                now
+            }
+        }
+    }
+
+    /// Calendar time, which may jump: for people and records, not for measuring.
+    pub fn wall(&self) -> SystemTime {
+        self.net.wall()
+    }
+
+    /// 64 random bits of the system's.
+    pub fn random(&mut self) -> u64 {
+        self.net.random()
+    }
+
+    /// Calls `call` after `delay`, never inside this call; with a delay of zero in the next turn. Calls of the
+    /// same time come in the order in which they were set. (Twisted: `callLater`.)
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// let mut reactor = twistor::Reactor::new()?;
+    /// let later = reactor.call_later(Duration::from_secs(60), |_| println!("a minute has passed"));
+    /// reactor.call_later(Duration::ZERO, move |reactor| {
+    ///     assert!(later.active(reactor));
+    ///     later.cancel(reactor).unwrap();
+    ///     reactor.stop();
+    /// });
+    /// reactor.run()?;
+    /// # Ok::<(), twistor::Error>(())
+    /// ```
+    pub fn call_later(&mut self, delay: Duration, call: impl FnOnce(&mut Reactor) + 'static) -> DelayedCall {
+        let at = self.now() + delay;
+        self.timers.set(at, TimedCall::Reactor(Box::new(call)))
+    }
+
+    /// How many timed calls are pending, the reactor's own included. (Twisted: `getDelayedCalls`.)
+    pub fn delayed_calls(&self) -> usize {
+        self.timers.len()
+    }
+
+    /// A connection by name, if it still is there.
+    pub fn transport(&mut self, id: ConnectionId) -> Option<Transport<'_>> {
+        self.sources.connection(id.0)?;
+        Some(Transport { reactor: self, token: id.0 })
+    }
+
+    /// Reaches another connection's protocol, by its type. `None` when the connection is gone, its protocol is
+    /// of another type, or is the very one whose callback runs.
+    ///
+    /// ```
+    /// # use twistor::{ConnectionId, Protocol, Transport};
+    /// struct Counter { seen: usize }
+    ///
+    /// impl Protocol for Counter {
+    ///     fn data_received(&mut self, _: &mut Transport<'_>, data: &[u8]) {
+    ///         self.seen += data.len();
+    ///     }
+    /// }
+    ///
+    /// fn seen_by(transport: &mut Transport<'_>, other: ConnectionId) -> Option<usize> {
+    ///     transport.reactor().with(other, |counter: &mut Counter, _| counter.seen)
+    /// }
+    /// ```
+    pub fn with<P: 'static, R>(
+        &mut self,
+        id: ConnectionId,
+        call: impl FnOnce(&mut P, &mut Transport<'_>) -> R,
+    ) -> Option<R> {
+        let token = id.0;
+        let mut protocol = self.sources.connection_mut(token)?.protocol.take()?;
+        let result = catch_unwind(AssertUnwindSafe(|| {
+            let wanted = find::<P>(&mut *protocol)?;
+            Some(call(wanted, &mut Transport { reactor: self, token }))
+        }));
+        if let Some(connection) = self.sources.connection_mut(token) {
+            connection.protocol = Some(protocol);
+        }
+        // The panic is the caller's, not the other connection's.
+        result.unwrap_or_else(|panic| resume_unwind(panic))
+    }
+
+    /// The names of all open connections.
+    pub fn connections(&self) -> Vec<ConnectionId> {
+        let open = |source: &Source| match source {
+            Source::Connection(connection) => connection.state != connection::State::Lingering,
+            _ => false,
+        };
+        self.sources.tokens(open).into_iter().map(ConnectionId).collect()
+    }
+
+    /// How much is in use: everything that has a name (connections, listeners, connectors and their attempts),
+    /// and jobs whose result is awaited. For leak checks.
+    pub fn in_use(&self) -> usize {
+        self.sources.len() + self.jobs.len()
+    }
+
+    /// What it has done so far.
+    pub fn statistics(&self) -> Statistics {
+        Statistics { connections: self.sources.connections(), ..self.statistics }
+    }
+
+    /// The settings that it was made with.
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// Runs user code that is nobody's connection's.
+    fn call(&mut self, place: Place, call: impl FnOnce(&mut Reactor)) {
+        // A panic is counted and logged in there, and concerns nobody else.
+        let _ = self.guarded(place, None, call);
+    }
+
+    /// Runs user code: a panic ends here, with its text, and how long it took is noted.
+    #[inline]
+    fn guarded<R>(
+        &mut self,
+        place: Place,
+        connection: Option<Token>,
+        call: impl FnOnce(&mut Reactor) -> R,
+    ) -> Result<R, String> {
+        let began = if self.settings.time_callbacks { Some(self.now()) } else { None };
+        let result = catch_unwind(AssertUnwindSafe(|| call(self)));
+        if let Some(began) = began {
+            let ended = self.net.now();
+            self.clock.set(Some(ended));
+            let slowest = self.statistics.slowest.map_or(Duration::ZERO, |slowest| slowest.took);
+            if ended - began > slowest {
+                self.note_slow(SlowCallback {
+                    place,
+                    connection: connection.map(ConnectionId),
+                    took: ended - began,
+                });
+            }
+        }
+        result.map_err(|payload| {
+            let text = error::panic_message(&*payload);
+            self.note_panic(place, connection, &text);
+            text
+        })
+    }
+
+    #[cold]
+    fn note_slow(&mut self, callback: SlowCallback) {
+        self.statistics.slowest = Some(callback);
+        if callback.took >= self.settings.slow_callback {
+            log::warn!("{} took {:?}, the slowest so far", callback.place, callback.took);
+        }
+    }
+
+    #[cold]
+    fn note_panic(&mut self, place: Place, connection: Option<Token>, text: &str) {
+        self.statistics.panics += 1;
+        match connection {
+            Some(token) => {
+                let id = ConnectionId(token);
+                log::error!(connection:% = id; "panic in {place} of connection {id}: {text}");
+            }
+            None => log::error!("panic in {place}: {text}"),
+        }
+    }
+
+    /// Cancels a call of the user's from the loop.
+    fn drop_timer(&mut self, timer: DelayedCall) {
+        if let Some(gone) = self.timers.cancel(timer) {
+            self.call(Place::Drop, |_| drop(gone));
+        }
+    }
+}
+
+impl DelayedCall {
+    /// Cancels the call and drops it.
+    ///
+    /// # Errors
+    /// [`Error::NotActive`] when it was called or cancelled before; inside the call itself it counts as called.
+    pub fn cancel(self, reactor: &mut Reactor) -> Result<()> {
+        reactor.timers.cancel(self).map(drop).ok_or(Error::NotActive)
+    }
+
+    /// Lets it come `delay` from now.
+    ///
+    /// # Errors
+    /// [`Error::NotActive`] when it was called or cancelled before.
+    pub fn reset(self, reactor: &mut Reactor, delay: Duration) -> Result<()> {
+        let at = reactor.now() + delay;
+        if reactor.timers.reset(self, at) { Ok(()) } else { Err(Error::NotActive) }
+    }
+
+    /// Lets it come `delay` later than it would.
+    ///
+    /// # Errors
+    /// [`Error::NotActive`] when it was called or cancelled before.
+    pub fn delay(self, reactor: &mut Reactor, delay: Duration) -> Result<()> {
+        let at = reactor.timers.due(self).ok_or(Error::NotActive)? + delay;
+        if reactor.timers.reset(self, at) { Ok(()) } else { Err(Error::NotActive) }
+    }
+
+    /// Whether it is still to come.
+    pub fn active(self, reactor: &Reactor) -> bool {
+        reactor.timers.due(self).is_some()
+    }
+
+    /// When it comes; `None` when it was called or cancelled. (Twisted: `getTime`.)
+    pub fn time(self, reactor: &Reactor) -> Option<Instant> {
+        reactor.timers.due(self)
+    }
+}
+
+impl Drop for Reactor {
+    /// A reactor that has run and was not stopped ends here: its connections hear of it.
+    fn drop(&mut self) {
+        let begun = !matches!(self.life, Life::New | Life::Finished);
+        if begun && !std::thread::panicking() {
+            self.life = Life::Ending;
+            self.advance_life();
+        }
+        self.inbox.close();
+    }
+}

@@ -1,0 +1,80 @@
+//! Telling protocols and producers to pause, to resume, and to produce.
+
+use super::connection::State;
+use super::tasks::Task;
+use super::{Place, Producer, ProducerKind, Reactor, Transport};
+use crate::net::Token;
+
+impl Reactor {
+    pub(crate) fn tell_to_pause(&mut self, token: Token) {
+        self.call_producer(token, ProducerKind::Push, |producer, transport| {
+            producer.pause_producing(transport);
+        });
+        self.call_protocol(token, Place::PauseWriting, |protocol, transport| {
+            protocol.pause_writing(transport);
+        });
+    }
+
+    pub(crate) fn tell_to_resume(&mut self, token: Token) {
+        self.call_producer(token, ProducerKind::Push, |producer, transport| {
+            producer.resume_producing(transport);
+        });
+        self.call_protocol(token, Place::ResumeWriting, |protocol, transport| {
+            protocol.resume_writing(transport);
+        });
+    }
+
+    /// Asks a pull producer for its next piece.
+    pub(crate) fn pull(&mut self, token: Token) {
+        let Some(connection) = self.sources.connection(token) else {
+            return;
+        };
+        if connection.unsent() > 0 {
+            // It is asked when that is sent.
+            return;
+        }
+        let called = self.call_producer(token, ProducerKind::Pull, |producer, transport| {
+            producer.resume_producing(transport);
+        });
+        // All of it went at once: the next piece has its turn.
+        if called
+            && let Some(connection) = self.sources.connection(token)
+            && connection.unsent() == 0
+            && connection.has_producer()
+        {
+            self.tasks.push(Task::Pull(token));
+        }
+    }
+
+    /// Calls a connection's producer, if there is one of that kind; it is out of its place meanwhile.
+    fn call_producer(
+        &mut self,
+        token: Token,
+        kind: ProducerKind,
+        call: impl FnOnce(&mut dyn Producer, &mut Transport<'_>),
+    ) -> bool {
+        let Some(connection) = self.sources.connection_mut(token) else {
+            return false;
+        };
+        let lost = connection.state == State::Lost;
+        let registered = connection.rare.as_mut().and_then(|rare| rare.producer.as_mut());
+        let Some(registered) = registered.filter(|registered| registered.kind == kind && !lost) else {
+            return false;
+        };
+        let Some(mut producer) = registered.producer.take() else {
+            return false;
+        };
+        self.enter(token, Place::Producer, |transport| call(&mut *producer, transport));
+        let place = self.sources.connection_mut(token).and_then(|connection| {
+            let registered = connection.rare.as_mut()?.producer.as_mut()?;
+            registered.producer.is_none().then_some(&mut registered.producer)
+        });
+        match place {
+            Some(place) => *place = Some(producer),
+            // It was unregistered, and perhaps replaced, inside the call.
+            None => self.call(Place::Drop, |_| drop(producer)),
+        }
+        self.settle(token);
+        true
+    }
+}

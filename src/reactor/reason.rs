@@ -1,0 +1,156 @@
+//! Why a connection was lost, or was never made.
+
+use std::fmt;
+use std::io;
+use std::time::Duration;
+
+/// Why a connection was lost, or could not be made: the value that `connection_lost`,
+/// `client_connection_lost` and `client_connection_failed` are told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Reason {
+    // -- a connection that was made --
+    /// It was closed cleanly, by either side. (Twisted: `ConnectionDone`.)
+    Done,
+    /// It broke: a reset by the peer, a network error. (Twisted: `ConnectionLost`.)
+    Lost(SystemError),
+    /// `abort_connection` was called on this side. (Twisted: `ConnectionAborted`.)
+    Aborted,
+    /// `lose_connection` was called, and the peer did not take what was still to be sent within the closing limit.
+    CloseTimedOut(Duration),
+    /// More than the buffer's limit, in bytes, waited to be sent, and there was more to write.
+    BufferLimit(usize),
+    /// A callback of the protocol panicked with this text. (Twisted: the exception itself.)
+    Panicked(String),
+    /// The reactor stopped. (Twisted: `ConnectionLost`.)
+    Stopped,
+
+    // -- an attempt to connect --
+    /// The peer refused. (Twisted: `ConnectionRefusedError`.)
+    Refused(SystemError),
+    /// No answer came within the connector's own limit. (Twisted: `TimeoutError`.)
+    TimedOut(Duration),
+    /// The system gave up waiting for an answer. (Twisted: `TCPTimedOutError`.)
+    SystemTimedOut(SystemError),
+    /// The host or its network cannot be reached. (Twisted: `NoRouteError`.)
+    NoRoute(SystemError),
+    /// The host name has no address. (Twisted: `DNSLookupError`.)
+    Unresolved {
+        /// The host name.
+        host: String,
+        /// What the resolver said.
+        why: String,
+    },
+    /// The local address could not be bound. (Twisted: `ConnectBindError`.)
+    Bind(SystemError),
+    /// The system connected the socket to itself: nobody listens there.
+    SelfConnected,
+    /// `stop_connecting` was called. (Twisted: `UserError`.)
+    Cancelled,
+    /// Anything else that the system said. (Twisted: `ConnectError`.)
+    ConnectFailed(SystemError),
+}
+
+impl Reason {
+    /// Whether the connection ended as connections should.
+    pub fn is_clean(&self) -> bool {
+        *self == Reason::Done
+    }
+
+    /// What the system said, if it did.
+    pub fn system_error(&self) -> Option<SystemError> {
+        match self {
+            Reason::Lost(error)
+            | Reason::Refused(error)
+            | Reason::SystemTimedOut(error)
+            | Reason::NoRoute(error)
+            | Reason::Bind(error)
+            | Reason::ConnectFailed(error) => Some(*error),
+            _ => None,
+        }
+    }
+
+    /// The reason that an error of connecting stands for.
+    pub(crate) fn of_connect(error: &io::Error, call: &'static str) -> Reason {
+        let said = SystemError::new(call, error);
+        match error.kind() {
+            io::ErrorKind::ConnectionRefused => Reason::Refused(said),
+            io::ErrorKind::TimedOut => Reason::SystemTimedOut(said),
+            io::ErrorKind::HostUnreachable
+            | io::ErrorKind::NetworkUnreachable
+            | io::ErrorKind::NetworkDown => Reason::NoRoute(said),
+            _ => Reason::ConnectFailed(said),
+        }
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Reason::Done => f.write_str("connection closed cleanly"),
+            Reason::Lost(error) => write!(f, "connection lost: {error}"),
+            Reason::Aborted => f.write_str("connection aborted"),
+            Reason::CloseTimedOut(limit) => {
+                write!(f, "connection aborted: the peer took nothing for {limit:?} while closing")
+            }
+            Reason::BufferLimit(limit) => {
+                write!(f, "connection aborted: more than {limit} bytes waited to be sent")
+            }
+            Reason::Panicked(text) => {
+                write!(f, "connection aborted: its protocol panicked: {text}")
+            }
+            Reason::Stopped => f.write_str("connection aborted: the reactor stopped"),
+            Reason::Refused(_) => f.write_str("connection refused"),
+            Reason::TimedOut(limit) => write!(f, "no connection within {limit:?}"),
+            Reason::SystemTimedOut(_) => f.write_str("connection timed out"),
+            Reason::NoRoute(error) => write!(f, "no route: {error}"),
+            Reason::Unresolved { host, why } => write!(f, "no address for {host}: {why}"),
+            Reason::Bind(error) => write!(f, "local address: {error}"),
+            Reason::SelfConnected => f.write_str("connected to itself: nobody listens there"),
+            Reason::Cancelled => f.write_str("connecting was cancelled"),
+            Reason::ConnectFailed(error) => write!(f, "connection failed: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for Reason {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Reason::Lost(error)
+            | Reason::Refused(error)
+            | Reason::SystemTimedOut(error)
+            | Reason::NoRoute(error)
+            | Reason::Bind(error)
+            | Reason::ConnectFailed(error) => Some(error),
+            _ => None,
+        }
+    }
+}
+
+/// An error of the system as a value: which call, and its error number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SystemError {
+    /// The system call that failed.
+    pub call: &'static str,
+    /// The kind, as std sorts them.
+    pub kind: io::ErrorKind,
+    /// The system's error number, if it came from the system.
+    pub code: Option<i32>,
+}
+
+impl SystemError {
+    pub(crate) fn new(call: &'static str, error: &io::Error) -> SystemError {
+        SystemError { call, kind: error.kind(), code: error.raw_os_error() }
+    }
+}
+
+impl fmt::Display for SystemError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.code {
+            Some(code) => write!(f, "{}: {}", self.call, io::Error::from_raw_os_error(code)),
+            None => write!(f, "{}: {}", self.call, self.kind),
+        }
+    }
+}
+
+impl std::error::Error for SystemError {}

@@ -1,0 +1,233 @@
+//! The door for other threads, and the jobs that the reactor gives to threads.
+
+use std::any::Any;
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use slab::Slab;
+
+use super::error::{JobPanicked, panic_message};
+use super::{Error, Place, Reactor, Reason, Result};
+use crate::net::Wake;
+
+/// A handle to a reactor for other threads: clone it, send it.
+///
+/// ```
+/// let mut reactor = twistor::Reactor::new()?;
+/// let remote = reactor.remote();
+/// std::thread::spawn(move || remote.call_from_thread(|reactor| {
+///     reactor.stop();
+/// }));
+/// reactor.run()?;
+/// # Ok::<(), twistor::Error>(())
+/// ```
+#[derive(Clone)]
+pub struct Remote {
+    inbox: Arc<Inbox>,
+}
+
+impl Remote {
+    /// Runs `call` on the reactor's thread, in one of its next turns: first in, first out, and never
+    /// inside this call. (Twisted: `callFromThread`.)
+    ///
+    /// # Errors
+    /// [`Error::QueueFull`] when as many calls wait as [`Settings::thread_calls`](super::Settings::thread_calls) allows;
+    /// [`Error::ReactorGone`] when the reactor has finished.
+    pub fn call_from_thread(&self, call: impl FnOnce(&mut Reactor) + Send + 'static) -> Result<()> {
+        self.inbox.push(Box::new(call), self.inbox.limit)
+    }
+
+    /// Stops the reactor from any thread.
+    ///
+    /// # Errors
+    /// [`Error::ReactorGone`] when it has finished already.
+    pub fn stop(&self) -> Result<()> {
+        let stop: ThreadCall = Box::new(|reactor| {
+            reactor.stop();
+        });
+        self.inbox.push(stop, usize::MAX)
+    }
+}
+
+pub(crate) type ThreadCall = Box<dyn FnOnce(&mut Reactor) + Send>;
+
+/// Where calls from threads wait.
+pub(crate) struct Inbox {
+    calls: Mutex<Calls>,
+    /// Someone has woken the loop since it last looked: one wake-up is enough for many calls.
+    woken: AtomicBool,
+    waker: Arc<dyn Wake>,
+    limit: usize,
+}
+
+#[derive(Default)]
+struct Calls {
+    waiting: Vec<ThreadCall>,
+    closed: bool,
+}
+
+impl Inbox {
+    pub(crate) fn new(waker: Arc<dyn Wake>, limit: usize) -> Arc<Inbox> {
+        let (calls, woken) = (Mutex::default(), AtomicBool::new(false));
+        Arc::new(Inbox { calls, woken, waker, limit })
+    }
+
+    fn push(&self, call: ThreadCall, limit: usize) -> Result<()> {
+        let mut calls = self.lock();
+        if calls.closed {
+            return Err(Error::ReactorGone);
+        }
+        if calls.waiting.len() >= limit {
+            return Err(Error::QueueFull(limit));
+        }
+        calls.waiting.push(call);
+        drop(calls);
+        if !self.woken.swap(true, Ordering::SeqCst) {
+            self.waker.wake();
+        }
+        Ok(())
+    }
+
+    /// Moves what waits to the end of `into`.
+    pub(crate) fn take(&self, into: &mut VecDeque<ThreadCall>) {
+        // Cleared before the calls are taken: who pushes after that wakes the loop again.
+        if self.woken.load(Ordering::SeqCst) {
+            self.woken.store(false, Ordering::SeqCst);
+            into.extend(self.lock().waiting.drain(..));
+        }
+    }
+
+    /// Refuses all calls from now on and returns those that came too late.
+    pub(crate) fn close(&self) -> Vec<ThreadCall> {
+        let mut calls = self.lock();
+        calls.closed = true;
+        std::mem::take(&mut calls.waiting)
+    }
+
+    /// A poisoned lock means that a push panicked for want of memory; the list is whole.
+    fn lock(&self) -> MutexGuard<'_, Calls> {
+        self.calls.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What the results of jobs are for, by the jobs' indices and generations.
+pub(crate) struct Jobs {
+    results: Slab<(u64, Box<dyn Any>)>,
+    count: u64,
+}
+
+type OnResult<T> = Box<dyn FnOnce(&mut Reactor, T)>;
+
+impl Jobs {
+    pub(crate) fn new() -> Jobs {
+        Jobs { results: Slab::new(), count: 0 }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.results.len()
+    }
+
+    fn insert<T: 'static>(&mut self, done: OnResult<T>) -> (usize, u64) {
+        self.count += 1;
+        (self.results.insert((self.count, Box::new(done))), self.count)
+    }
+
+    fn remove<T: 'static>(&mut self, (index, number): (usize, u64)) -> Option<OnResult<T>> {
+        self.results.get(index).filter(|(found, _)| *found == number)?;
+        let (_, done) = self.results.try_remove(index)?;
+        done.downcast::<OnResult<T>>().ok().map(|done| *done)
+    }
+}
+
+impl Reactor {
+    /// A handle for other threads.
+    pub fn remote(&self) -> Remote {
+        Remote { inbox: Arc::clone(&self.inbox) }
+    }
+
+    /// Runs `job` on a thread of the pool, and `done` with its result, or its panic, back on the loop.
+    /// (Twisted: `deferToThread`.)
+    ///
+    /// A job that runs when the reactor finishes is waited for, within a limit, and its result dropped.
+    ///
+    /// # Errors
+    /// [`Error::QueueFull`] when too many jobs wait; neither closure is called then.
+    pub fn call_in_thread<T: Send + 'static>(
+        &mut self,
+        job: impl FnOnce() -> T + Send + 'static,
+        done: impl FnOnce(&mut Reactor, Result<T, JobPanicked>) + 'static,
+    ) -> Result<()> {
+        let name = self.jobs.insert::<Result<T, JobPanicked>>(Box::new(done));
+        let inbox = Arc::clone(&self.inbox);
+        let job = move || {
+            let result = catch_unwind(AssertUnwindSafe(job)).map_err(|payload| {
+                let message = panic_message(&*payload);
+                JobPanicked { message }
+            });
+            // Refused only by a reactor that is gone, and then nobody waits for the result.
+            let _ = inbox.push(Box::new(move |reactor| reactor.job_done(name, result)), usize::MAX);
+        };
+        self.net.offload(Box::new(job)).map_err(|_| {
+            self.jobs.remove::<Result<T, JobPanicked>>(name);
+            Error::QueueFull(self.settings.thread_queue)
+        })
+    }
+
+    /// Looks a host name up with the system's resolver, on threads of its own, and calls `done` with the
+    /// addresses, never inside this call. (Twisted: `IHostnameResolver.resolveHostName`.)
+    ///
+    /// # Errors
+    /// [`Error::QueueFull`] when too many look-ups wait.
+    pub fn resolve(
+        &mut self,
+        host: &str,
+        port: u16,
+        done: impl FnOnce(&mut Reactor, Result<Vec<SocketAddr>, Reason>) + 'static,
+    ) -> Result<()> {
+        let name = self.jobs.insert::<Result<Vec<SocketAddr>, Reason>>(Box::new(done));
+        let inbox = Arc::clone(&self.inbox);
+        let asked = host.to_owned();
+        let answer = move |found: std::io::Result<Vec<SocketAddr>>| {
+            let why = match &found {
+                Ok(addresses) if addresses.is_empty() => Some("it has none".to_owned()),
+                Ok(_) => None,
+                Err(error) => Some(error.to_string()),
+            };
+            let result = match (found, why) {
+                (Ok(addresses), None) => Ok(addresses),
+                (_, why) => Err(Reason::Unresolved { host: asked, why: why.unwrap_or_default() }),
+            };
+            let _ = inbox.push(Box::new(move |reactor| reactor.job_done(name, result)), usize::MAX);
+        };
+        if self.net.resolve(host, port, Box::new(answer)) {
+            Ok(())
+        } else {
+            self.jobs.remove::<Result<Vec<SocketAddr>, Reason>>(name);
+            Err(Error::QueueFull(self.settings.thread_queue))
+        }
+    }
+
+    fn job_done<T: 'static>(&mut self, name: (usize, u64), result: T) {
+        if let Some(done) = self.jobs.remove::<T>(name) {
+            self.call(Place::ThreadResult, |reactor| done(reactor, result));
+        }
+    }
+
+    /// Runs calls that came from threads, up to a limit; the rest waits for the next turn.
+    pub(crate) fn run_thread_calls(&mut self) {
+        self.inbox.take(&mut self.thread_calls);
+        if self.thread_calls.is_empty() {
+            return;
+        }
+        let mut calls = std::mem::take(&mut self.thread_calls);
+        let share = calls.len().min(self.settings.thread_calls_per_turn);
+        self.statistics.thread_calls += share as u64;
+        for call in calls.drain(..share) {
+            self.call(Place::ThreadCall, call);
+        }
+        self.thread_calls = calls;
+    }
+}

@@ -1,0 +1,98 @@
+//! The limits and sizes of a reactor.
+
+use std::time::Duration;
+
+/// The limits and sizes of a reactor. Every queue, buffer and wait has one.
+///
+/// ```
+/// use twistor::{Reactor, Settings};
+///
+/// let settings = Settings { max_connections: 100, ..Settings::default() };
+/// let reactor = Reactor::with_settings(settings)?;
+/// # Ok::<(), twistor::Error>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// Connections that may be open at once; those beyond it are accepted and closed, and counted. Default:
+    /// 10,000, or as many as leave half of the descriptors and 256 more for other things if that is less.
+    pub max_connections: usize,
+    /// Connections accepted from one listener in a turn. Default: 16.
+    pub accepts_per_turn: usize,
+    /// Wait after an accept that failed for want of descriptors or memory. Default: 100 ms.
+    pub accept_pause: Duration,
+    /// Size of the buffer that all connections are read into, in bytes. Default: 32 KiB (measured: 0.77 of the CPU
+    /// of 64 KiB in bulk, no slower elsewhere).
+    pub read_buffer: usize,
+    /// Bytes read from one connection in a turn before the others have theirs. Default: 64 KiB.
+    pub read_per_turn: usize,
+    /// Bytes sent of one connection's buffer in a turn. Default: 128 KiB.
+    pub write_per_turn: usize,
+    /// Unsent bytes above which a protocol is told to pause writing. Default: 64 KiB.
+    pub high_water: usize,
+    /// Unsent bytes at which a protocol is told to resume. Default: 16 KiB.
+    pub low_water: usize,
+    /// A write that finds more than this waiting, in bytes, ends the connection with
+    /// [`Reason::BufferLimit`](crate::Reason::BufferLimit). Default: 1 MiB.
+    pub buffer_limit: usize,
+    /// After `lose_connection`: how long the peer may take nothing before the connection is aborted. Default: 30 s.
+    pub closing_limit: Duration,
+    /// After the last byte was sent: how long the peer's own data is read and dropped, so that
+    /// none of ours is destroyed by a reset. At most five times this in all. Zero switches it off. Default: 2 s.
+    pub linger: Duration,
+    /// What [`stop_gracefully`](crate::Reactor::stop_gracefully) grants for sending what waits. Default: 5 s.
+    pub drain_limit: Duration,
+    /// Timed calls run in one turn. Default: 10,000.
+    pub timers_per_turn: usize,
+    /// Threads for [`call_in_thread`](crate::Reactor::call_in_thread). Default: 10.
+    pub threads: usize,
+    /// Jobs that may wait for a thread. Default: 1,000.
+    pub thread_queue: usize,
+    /// How long the end of a reactor waits for jobs that run. Default: 5 s.
+    pub thread_patience: Duration,
+    /// Calls from threads that may wait. Default: 1,000,000.
+    pub thread_calls: usize,
+    /// Calls from threads run in one turn. Default: 10,000.
+    pub thread_calls_per_turn: usize,
+    /// Measure each callback, for [`Statistics::slowest`](crate::Statistics::slowest). Costs one clock read a
+    /// callback. Default: on.
+    pub time_callbacks: bool,
+    /// A callback that takes longer than this is logged as a warning. Default: 100 ms.
+    pub slow_callback: Duration,
+    /// Let `run` end gracefully at SIGINT and SIGTERM. Default: on.
+    pub handle_signals: bool,
+}
+
+impl Default for Settings {
+    fn default() -> Settings {
+        Settings {
+            max_connections: usize::MAX,
+            accepts_per_turn: 16,
+            accept_pause: Duration::from_millis(100),
+            read_buffer: 32 * 1024,
+            read_per_turn: 64 * 1024,
+            write_per_turn: 128 * 1024,
+            high_water: 64 * 1024,
+            low_water: 16 * 1024,
+            buffer_limit: 1024 * 1024,
+            closing_limit: Duration::from_secs(30),
+            linger: Duration::from_secs(2),
+            drain_limit: Duration::from_secs(5),
+            timers_per_turn: 10_000,
+            threads: 10,
+            thread_queue: 1000,
+            thread_patience: Duration::from_secs(5),
+            thread_calls: 1_000_000,
+            thread_calls_per_turn: 10_000,
+            time_callbacks: true,
+            slow_callback: Duration::from_millis(100),
+            handle_signals: true,
+        }
+    }
+}
+
+impl Settings {
+    /// The default of `max_connections`, given the process's descriptors.
+    pub(crate) fn default_connections(descriptors: usize) -> usize {
+        (descriptors.saturating_sub(256) / 2).clamp(1, 10_000)
+    }
+}

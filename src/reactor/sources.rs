@@ -1,0 +1,136 @@
+//! The table of everything that has a name: connections, attempts, listeners, connectors.
+
+use slab::Slab;
+
+use super::connection::Connection;
+use super::connector::ConnectorSlot;
+use super::listener::ListenerSlot;
+use crate::net::Token;
+
+/// What a token can name.
+pub(crate) enum Source {
+    Connection(Connection),
+    /// A connection under way, for this connector.
+    Attempt(Token),
+    Listener(Box<ListenerSlot>),
+    Connector(Box<ConnectorSlot>),
+}
+
+/// All sources by index; an old generation finds nothing.
+pub(crate) struct Sources {
+    slots: Slab<Slot>,
+    /// Counts what was ever inserted, so that no two tokens are alike (until four billion later).
+    generation: u32,
+    connections: usize,
+}
+
+struct Slot {
+    generation: u32,
+    source: Source,
+}
+
+impl Sources {
+    pub(crate) fn new() -> Sources {
+        Sources { slots: Slab::new(), generation: 0, connections: 0 }
+    }
+
+    /// The token that the next insertion will have.
+    pub(crate) fn next_token(&self) -> Token {
+        Token::new(self.slots.vacant_key() as u32, self.generation)
+    }
+
+    pub(crate) fn insert(&mut self, source: Source) -> Token {
+        let token = self.next_token();
+        if matches!(source, Source::Connection(_)) {
+            self.connections += 1;
+        }
+        self.slots.insert(Slot { generation: self.generation, source });
+        self.generation = self.generation.wrapping_add(1);
+        token
+    }
+
+    /// An attempt has become a connection, and keeps its name.
+    pub(crate) fn promote(&mut self, token: Token, connection: Connection) {
+        if let Some(source) = self.get_mut(token) {
+            *source = Source::Connection(connection);
+            self.connections += 1;
+        }
+    }
+
+    pub(crate) fn remove(&mut self, token: Token) -> Option<Source> {
+        self.get(token)?;
+        let source = self.slots.try_remove(token.index())?.source;
+        if matches!(source, Source::Connection(_)) {
+            self.connections -= 1;
+            if self.connections == 0 && self.slots.capacity() > SHRINK_ABOVE {
+                self.slots.shrink_to_fit();
+            }
+        }
+        Some(source)
+    }
+
+    pub(crate) fn get(&self, token: Token) -> Option<&Source> {
+        let slot = self.slots.get(token.index())?;
+        (slot.generation == token.generation()).then_some(&slot.source)
+    }
+
+    #[inline]
+    pub(crate) fn get_mut(&mut self, token: Token) -> Option<&mut Source> {
+        let slot = self.slots.get_mut(token.index())?;
+        (slot.generation == token.generation()).then_some(&mut slot.source)
+    }
+
+    pub(crate) fn connection(&self, token: Token) -> Option<&Connection> {
+        match self.get(token) {
+            Some(Source::Connection(connection)) => Some(connection),
+            _ => None,
+        }
+    }
+
+    #[inline]
+    pub(crate) fn connection_mut(&mut self, token: Token) -> Option<&mut Connection> {
+        match self.get_mut(token) {
+            Some(Source::Connection(connection)) => Some(connection),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn listener_mut(&mut self, token: Token) -> Option<&mut ListenerSlot> {
+        match self.get_mut(token) {
+            Some(Source::Listener(listener)) => Some(listener),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn connector(&self, token: Token) -> Option<&ConnectorSlot> {
+        match self.get(token) {
+            Some(Source::Connector(connector)) => Some(connector),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn connector_mut(&mut self, token: Token) -> Option<&mut ConnectorSlot> {
+        match self.get_mut(token) {
+            Some(Source::Connector(connector)) => Some(connector),
+            _ => None,
+        }
+    }
+
+    /// Open connections, those included that only linger.
+    pub(crate) fn connections(&self) -> usize {
+        self.connections
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.slots.len()
+    }
+
+    /// The tokens of all sources that `choose` wants, in the order of their indices.
+    pub(crate) fn tokens(&self, choose: impl Fn(&Source) -> bool) -> Vec<Token> {
+        let chosen = self.slots.iter().filter(|(_, slot)| choose(&slot.source));
+        chosen.map(|(index, slot)| Token::new(index as u32, slot.generation)).collect()
+    }
+}
+
+/// Slots kept however few are used; above it an empty table gives its memory back.
+const SHRINK_ABOVE: usize = 1024;

@@ -1,0 +1,117 @@
+//! What a reactor counts.
+
+use std::fmt;
+use std::time::Duration;
+
+use super::ConnectionId;
+
+/// What a reactor has done since it was made: plain counters, a copy costs a few cache lines.
+#[derive(Clone, Copy, Debug, Default)]
+#[non_exhaustive]
+pub struct Statistics {
+    /// Turns of the loop.
+    pub turns: u64,
+    /// Readiness events.
+    pub events: u64,
+    /// Bytes received.
+    pub bytes_received: u64,
+    /// Bytes sent.
+    pub bytes_sent: u64,
+    /// Connections accepted.
+    pub accepts: u64,
+    /// Connections made to others.
+    pub connects: u64,
+    /// Attempts to connect that failed.
+    pub connect_failures: u64,
+    /// Connections lost, for whatever reason.
+    pub losses: u64,
+    /// Connections open now.
+    pub connections: usize,
+    /// Accepted connections that a factory refused.
+    pub refusals: u64,
+    /// Connections accepted and closed because of `max_connections`.
+    pub over_limit: u64,
+    /// Connections accepted and closed for want of descriptors.
+    pub shed: u64,
+    /// Accepts that failed.
+    pub accept_errors: u64,
+    /// Times that a connection came over its high-water mark.
+    pub pauses: u64,
+    /// Connections ended by the buffer's limit.
+    pub buffer_limits: u64,
+    /// Connections ended by the closing limit.
+    pub close_timeouts: u64,
+    /// Timed calls run.
+    pub timed_calls: u64,
+    /// Calls from threads run.
+    pub thread_calls: u64,
+    /// Panics caught.
+    pub panics: u64,
+    /// The slowest callback so far, if callbacks are timed.
+    pub slowest: Option<SlowCallback>,
+}
+
+/// A callback that took long.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SlowCallback {
+    /// Which callback it was.
+    pub place: Place,
+    /// Whose, if it was a connection's.
+    pub connection: Option<ConnectionId>,
+    /// How long it took.
+    pub took: Duration,
+}
+
+/// The places where user code runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+#[expect(missing_docs, reason = "each is named as the method that it stands for")]
+pub enum Place {
+    ConnectionMade,
+    DataReceived,
+    ReadConnectionLost,
+    WriteConnectionLost,
+    PauseWriting,
+    ResumeWriting,
+    ConnectionLost,
+    Producer,
+    BuildProtocol,
+    StartFactory,
+    StopFactory,
+    StartedConnecting,
+    ClientConnectionFailed,
+    ClientConnectionLost,
+    TimedCall,
+    ThreadCall,
+    ThreadResult,
+    Trigger,
+    Signal,
+    Drop,
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Place::ConnectionMade => "connection_made",
+            Place::DataReceived => "data_received",
+            Place::ReadConnectionLost => "read_connection_lost",
+            Place::WriteConnectionLost => "write_connection_lost",
+            Place::PauseWriting => "pause_writing",
+            Place::ResumeWriting => "resume_writing",
+            Place::ConnectionLost => "connection_lost",
+            Place::Producer => "a producer",
+            Place::BuildProtocol => "build_protocol",
+            Place::StartFactory => "start_factory",
+            Place::StopFactory => "stop_factory",
+            Place::StartedConnecting => "started_connecting",
+            Place::ClientConnectionFailed => "client_connection_failed",
+            Place::ClientConnectionLost => "client_connection_lost",
+            Place::TimedCall => "a timed call",
+            Place::ThreadCall => "a call from a thread",
+            Place::ThreadResult => "a job's result",
+            Place::Trigger => "a system event trigger",
+            Place::Signal => "a signal handler",
+            Place::Drop => "the drop of user code",
+        })
+    }
+}

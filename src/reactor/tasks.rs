@@ -1,0 +1,85 @@
+//! Callbacks that wait for a fresh stack.
+
+use std::collections::VecDeque;
+
+use super::{Place, Reactor, Reason};
+use crate::net::{Close, Token};
+
+/// Something that calls user code, to be done from the loop.
+pub(crate) enum Task {
+    /// A connection is lost: tell, then free its slot.
+    Lost(Token, Reason, Farewell),
+    PauseWriting(Token),
+    ResumeWriting(Token),
+    WriteConnectionLost(Token),
+    /// A pull producer is asked for its next piece.
+    Pull(Token),
+    StartFactory(Token),
+    Connect(Token),
+    ConnectFailed(Token, Reason),
+    /// A connector was told to give up while it only waited.
+    Release(Token),
+    Call(Box<dyn FnOnce(&mut Reactor)>),
+}
+
+/// What becomes of the socket of a lost connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Farewell {
+    Close(Close),
+    /// Our FIN is out: what still comes is read and dropped for a while.
+    Linger,
+}
+
+/// The queue, first in, first out.
+#[derive(Default)]
+pub(crate) struct Tasks {
+    queue: VecDeque<Task>,
+}
+
+impl Tasks {
+    pub(crate) fn push(&mut self, task: Task) {
+        self.queue.push_back(task);
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.queue.is_empty()
+    }
+
+    /// What happened later in the same callback is the better reason.
+    pub(crate) fn correct_loss(&mut self, token: Token, better: Reason) {
+        let found = self.queue.iter_mut().find_map(|task| match task {
+            Task::Lost(other, reason, _) if *other == token => Some(reason),
+            _ => None,
+        });
+        if let Some(reason) = found {
+            *reason = better;
+        }
+    }
+}
+
+impl Reactor {
+    /// Does what waits now; what that queues waits for the next turn.
+    pub(crate) fn run_tasks(&mut self) {
+        for _ in 0..self.tasks.queue.len() {
+            let Some(task) = self.tasks.queue.pop_front() else {
+                break;
+            };
+            match task {
+                Task::Lost(token, reason, farewell) => self.deliver_loss(token, &reason, farewell),
+                Task::PauseWriting(token) => self.tell_to_pause(token),
+                Task::ResumeWriting(token) => self.tell_to_resume(token),
+                Task::WriteConnectionLost(token) => {
+                    self.call_protocol(token, Place::WriteConnectionLost, |protocol, transport| {
+                        protocol.write_connection_lost(transport);
+                    });
+                }
+                Task::Pull(token) => self.pull(token),
+                Task::StartFactory(token) => self.start_listener_factory(token),
+                Task::Connect(token) => self.begin_to_connect(token),
+                Task::ConnectFailed(token, reason) => self.connector_failed(token, &reason),
+                Task::Release(token) => self.release_connector(token),
+                Task::Call(call) => self.call(Place::TimedCall, call),
+            }
+        }
+    }
+}

@@ -1,0 +1,286 @@
+//! What a protocol may do with its connection.
+
+use std::fmt;
+use std::time::Duration;
+
+use super::connection::{Rare, Registered, State};
+use super::protocol::find;
+use super::tasks::Task;
+use super::{Address, DelayedCall, Error, Producer, ProducerKind, Reactor, Result, TimedCall};
+use crate::net::{Instant, SocketOption, Token};
+
+/// A connection by name: it can be kept, sent to other places of the program, and used after the
+/// connection is gone, when it names nothing.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ConnectionId(pub(crate) Token);
+
+impl fmt::Debug for ConnectionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ConnectionId({:?})", self.0)
+    }
+}
+
+/// The index, a dot, and the generation.
+impl fmt::Display for ConnectionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}", self.0)
+    }
+}
+
+/// One connection, as its protocol sees it. (Twisted: `ITCPTransport`, `IConsumer`.)
+///
+/// Nothing here calls back: a call changes the reactor's state, and what follows from it comes later. After
+/// the connection is lost the calls do nothing.
+pub struct Transport<'a> {
+    pub(crate) reactor: &'a mut Reactor,
+    pub(crate) token: Token,
+}
+
+impl Transport<'_> {
+    /// The connection's name.
+    pub fn id(&self) -> ConnectionId {
+        ConnectionId(self.token)
+    }
+
+    /// The other side's address. (Twisted: `getPeer`.)
+    pub fn peer(&self) -> &Address {
+        match self.reactor.sources.connection(self.token) {
+            Some(connection) => &connection.peer,
+            None => &NOWHERE,
+        }
+    }
+
+    /// This side's address. (Twisted: `getHost`.)
+    pub fn host(&mut self) -> Address {
+        let Some(connection) = self.reactor.sources.connection_mut(self.token) else {
+            return NOWHERE;
+        };
+        if let Some(host) = connection.rare.as_ref().and_then(|rare| rare.host.clone()) {
+            return host;
+        }
+        match self.reactor.net.local_address(self.token) {
+            Ok(address) => {
+                let host = Address::Tcp(address);
+                connection.rare().host = Some(host.clone());
+                host
+            }
+            Err(_) => NOWHERE,
+        }
+    }
+
+    /// How long the connection took to make, if this side made it. See
+    /// [`Connector::connect_time`](super::Connector::connect_time).
+    pub fn connect_time(&mut self) -> Option<Duration> {
+        let origin = self.reactor.sources.connection(self.token)?.origin;
+        self.reactor.connector(super::ConnectorId(origin))?.connect_time()
+    }
+
+    /// The time, as [`Reactor::now`].
+    pub fn now(&mut self) -> Instant {
+        self.reactor.now()
+    }
+
+    /// The reactor: timers, other connections, listening, connecting.
+    pub fn reactor(&mut self) -> &mut Reactor {
+        self.reactor
+    }
+
+    /// Sends bytes, sooner or later, in order. What is written in one callback leaves together. Writes
+    /// after `lose_connection` or `lose_write_connection` are ignored.
+    pub fn write(&mut self, data: &[u8]) {
+        self.reactor.write(self.token, data);
+    }
+
+    /// Sends several pieces, as one `write` of each in turn.
+    pub fn write_sequence(&mut self, pieces: &[&[u8]]) {
+        for piece in pieces {
+            self.write(piece);
+        }
+    }
+
+    /// Bytes written that the system has not taken yet.
+    pub fn unsent(&self) -> usize {
+        let scratch = match self.reactor.current == self.token {
+            true => self.reactor.scratch.len(),
+            false => 0,
+        };
+        scratch + self.reactor.sources.connection(self.token).map_or(0, |connection| connection.unsent())
+    }
+
+    /// Whether the connection is closing or gone. (Twisted: `disconnecting`, `disconnected`.)
+    pub fn is_closing(&self) -> bool {
+        self.reactor.sources.connection(self.token).is_none_or(|c| c.state.is_closing())
+    }
+
+    /// Stops reading, sends what was written, waits for a registered producer to be unregistered, then closes.
+    /// `connection_lost` comes later. A peer that takes nothing for
+    /// [`Settings::closing_limit`](super::Settings::closing_limit) is aborted. (Twisted: `loseConnection`.)
+    pub fn lose_connection(&mut self) {
+        self.reactor.lose_connection(self.token, None);
+    }
+
+    /// As `lose_connection`, but the connection is aborted when it has not closed after `limit` in all.
+    pub fn lose_connection_within(&mut self, limit: Duration) {
+        self.reactor.lose_connection(self.token, Some(limit));
+    }
+
+    /// Throws away what was not sent and resets the connection (RST). `connection_lost` comes later, with
+    /// [`Reason::Aborted`](super::Reason::Aborted). (Twisted: `abortConnection`.)
+    pub fn abort_connection(&mut self) {
+        self.reactor.abort_connection(self.token);
+    }
+
+    /// Sends what was written, waits for a registered producer to be unregistered, then sends FIN; reading goes on.
+    /// `write_connection_lost` follows. (Twisted: `loseWriteConnection`.)
+    pub fn lose_write_connection(&mut self) {
+        self.reactor.lose_write_connection(self.token);
+    }
+
+    /// Leaves what comes with the system, until `resume_reading`. (Twisted: `pauseProducing`.)
+    pub fn pause_reading(&mut self) {
+        if let Some(connection) = self.reactor.sources.connection_mut(self.token) {
+            connection.reading_paused = true;
+            if connection.state == State::Broken {
+                // Only what had come before was still to be read, and is not wanted.
+                self.reactor.lose_broken(self.token);
+            }
+        }
+    }
+
+    /// Reads again. (Twisted: `resumeProducing`.)
+    pub fn resume_reading(&mut self) {
+        if let Some(connection) = self.reactor.sources.connection_mut(self.token) {
+            connection.reading_paused = false;
+            if connection.wants_read() {
+                // No edge will come for what is there already.
+                self.reactor.queue(self.token);
+            }
+        }
+    }
+
+    /// Sets this connection's water marks, in bytes: above `high` it is told to pause, at `low` to resume.
+    /// A `low` above `high` counts as `high`.
+    pub fn set_water_marks(&mut self, high: usize, low: usize) {
+        if let Some(connection) = self.reactor.sources.connection_mut(self.token) {
+            connection.rare().water_marks = Some((high, low.min(high)));
+            self.reactor.weigh(self.token);
+        }
+    }
+
+    /// Lets a producer be paused, resumed and asked as the bytes go. On a connection that is lost it is told
+    /// to stop, and that is all. (Twisted: `registerProducer`.)
+    ///
+    /// # Errors
+    /// [`Error::ProducerRegistered`] when there is one.
+    pub fn register_producer(&mut self, producer: impl Producer, kind: ProducerKind) -> Result<()> {
+        let mut producer: Box<dyn Producer> = Box::new(producer);
+        let token = self.token;
+        let reactor = &mut *self.reactor;
+        let open = reactor.sources.connection_mut(token).filter(|c| c.state.takes_writes());
+        let Some(connection) = open else {
+            reactor.tasks.push(Task::Call(Box::new(move |reactor| producer.stop_producing(reactor))));
+            return Ok(());
+        };
+        let paused = connection.writing_paused;
+        let rare = connection.rare();
+        if rare.producer.is_some() {
+            return Err(Error::ProducerRegistered);
+        }
+        rare.producer = Some(Registered { producer: Some(producer), kind });
+        match kind {
+            ProducerKind::Pull => reactor.tasks.push(Task::Pull(token)),
+            ProducerKind::Push if paused => reactor.tasks.push(Task::PauseWriting(token)),
+            ProducerKind::Push => {}
+        }
+        Ok(())
+    }
+
+    /// Forgets the producer; a close that waited for it goes on. (Twisted: `unregisterProducer`.)
+    pub fn unregister_producer(&mut self) {
+        if let Some(connection) = self.reactor.sources.connection_mut(self.token) {
+            let producer = connection.rare.as_mut().and_then(|rare: &mut Box<Rare>| rare.producer.take());
+            self.reactor.mark_dirty(self.token);
+            if let Some(gone) = producer {
+                drop(gone);
+            }
+        }
+    }
+
+    /// Switches TCP_NODELAY.
+    ///
+    /// # Errors
+    /// [`Error::NotConnected`], [`Error::System`].
+    pub fn set_tcp_nodelay(&mut self, on: bool) -> Result<()> {
+        self.set(SocketOption::NoDelay(on))
+    }
+
+    /// Sets the idle time before keepalive probes, or switches them off.
+    ///
+    /// # Errors
+    /// [`Error::NotConnected`], [`Error::System`].
+    pub fn set_tcp_keepalive(&mut self, idle: Option<Duration>) -> Result<()> {
+        self.set(SocketOption::KeepAlive(idle))
+    }
+
+    fn set(&mut self, option: SocketOption) -> Result<()> {
+        match self.reactor.sources.connection(self.token) {
+            None => Err(Error::NotConnected),
+            Some(_) => self
+                .reactor
+                .net
+                .set(self.token, option)
+                .map_err(|source| Error::System { call: "setsockopt", source }),
+        }
+    }
+
+    /// Calls `call` with this connection's protocol after `delay`, unless the connection is lost before: then
+    /// the call is dropped. `P` is the protocol's type, or that of one that it wraps
+    /// ([`Protocol::inner`](super::Protocol::inner)); a protocol of another type is not called.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use twistor::{Protocol, Transport};
+    ///
+    /// struct Impatient;
+    ///
+    /// impl Protocol for Impatient {
+    ///     fn connection_made(&mut self, transport: &mut Transport<'_>) {
+    ///         transport.call_later(Duration::from_secs(10), |_: &mut Self, transport| {
+    ///             transport.lose_connection();
+    ///         });
+    ///     }
+    ///     fn data_received(&mut self, _: &mut Transport<'_>, _: &[u8]) {}
+    /// }
+    /// ```
+    pub fn call_later<P: 'static>(
+        &mut self,
+        delay: Duration,
+        call: impl FnOnce(&mut P, &mut Transport<'_>) + 'static,
+    ) -> DelayedCall {
+        let call = move |protocol: &mut dyn super::Protocol, transport: &mut Transport<'_>| {
+            if let Some(protocol) = find::<P>(protocol) {
+                call(protocol, transport);
+            }
+        };
+        let at = self.reactor.now() + delay;
+        let token = self.token;
+        let timer = self.reactor.timers.set(at, TimedCall::Protocol(token, Box::new(call)));
+        let reactor = &mut *self.reactor;
+        match reactor.sources.connection_mut(token) {
+            Some(connection) => {
+                let timers = &mut connection.rare().timers;
+                // Forgets those that were called or cancelled each time the list would grow.
+                if timers.len() == timers.capacity() {
+                    timers.retain(|timer| reactor.timers.due(*timer).is_some());
+                }
+                timers.push(timer);
+            }
+            None => reactor.drop_timer(timer),
+        }
+        timer
+    }
+}
+
+/// What a connection's addresses are when it is gone.
+const NOWHERE: Address =
+    Address::Tcp(std::net::SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED), 0));

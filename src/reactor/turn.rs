@@ -1,0 +1,144 @@
+//! One turn of the loop.
+
+use std::io;
+use std::time::Duration;
+
+use super::life::Life;
+use super::sources::Source;
+use super::{Error, Place, Reactor, Result, TimedCall};
+use crate::net::Event;
+
+impl Reactor {
+    /// Runs until [`stop`](Reactor::stop), SIGINT or SIGTERM. A second SIGINT or SIGTERM does at once what the system
+    /// does by default. (Twisted: `run`.)
+    ///
+    /// # Errors
+    /// [`Error::AlreadyRunning`] inside a callback, [`Error::Finished`] after it has run, [`Error::System`]
+    /// when the system's poll fails.
+    pub fn run(&mut self) -> Result<()> {
+        if !self.turning && self.life != Life::Finished && self.settings.handle_signals {
+            self.default_signals = true;
+            self.watch_signals()?;
+        }
+        while self.turn(None)? {}
+        Ok(())
+    }
+
+    /// One turn, for embedding and tests: whatever can be done is done, after waiting for it for `wait`
+    /// at the most (`None`: as long as it takes). The first turn starts the reactor. Signals are left
+    /// alone, but for those of [`on_signal`](Reactor::on_signal). `false` when the reactor has stopped with it.
+    /// (Twisted: `iterate`.)
+    ///
+    /// # Errors
+    /// As [`run`](Reactor::run).
+    pub fn turn(&mut self, wait: Option<Duration>) -> Result<bool> {
+        if self.turning {
+            return Err(Error::AlreadyRunning);
+        }
+        if self.life == Life::Finished {
+            return Err(Error::Finished);
+        }
+        self.turning = true;
+        let result = self.turn_once(wait);
+        self.turning = false;
+        result
+    }
+
+    fn turn_once(&mut self, wait: Option<Duration>) -> Result<bool> {
+        self.statistics.turns += 1;
+        self.clock.set(None);
+        if matches!(self.life, Life::New | Life::Starting) {
+            self.advance_life();
+        }
+        self.run_thread_calls();
+        self.run_timers();
+        if !self.advance_life() {
+            return Ok(false);
+        }
+        // Those that are queued by what follows have their share in the next turn.
+        let queued = self.ready.len();
+        self.poll(wait)?;
+        self.dispatch();
+        self.run_ready(queued);
+        self.run_tasks();
+        self.flush_dirty();
+        Ok(true)
+    }
+
+    /// Waits for something to do, if there is nothing.
+    fn poll(&mut self, wait: Option<Duration>) -> Result<()> {
+        let busy = !self.tasks.is_empty()
+            || !self.ready.is_empty()
+            || !self.dirty.is_empty()
+            || !self.thread_calls.is_empty()
+            || self.life_goes_on();
+        let timeout = if busy {
+            Some(Duration::ZERO)
+        } else {
+            let next = self.timers.next().map(|next| next - self.now());
+            [wait, next].into_iter().flatten().min()
+        };
+        let polled = self.net.poll(&mut self.events, timeout);
+        self.clock.set(None);
+        match polled {
+            // The next turn waits again, for what is left of the time.
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(()),
+            result => result.map_err(|source| Error::System { call: "poll", source }),
+        }
+    }
+
+    fn dispatch(&mut self) {
+        let mut events = std::mem::take(&mut self.events);
+        self.statistics.events += events.len() as u64;
+        // Connections that the same poll found complete were so at the same time, however long the callbacks take.
+        let mut seen = None;
+        for event in events.drain(..) {
+            match event {
+                Event::Ready(token, ready) => match self.sources.get_mut(token) {
+                    Some(Source::Connection(_)) => self.connection_ready(token, ready),
+                    Some(Source::Listener(_)) => self.accept_ready(token),
+                    Some(&mut Source::Attempt(connector)) => {
+                        let seen = *seen.get_or_insert_with(|| self.net.now());
+                        self.attempt_ready(token, connector, ready, seen);
+                    }
+                    // An event of something that was closed earlier in this batch.
+                    Some(Source::Connector(_)) | None => {}
+                },
+                Event::Signal(signal) => self.signal_came(signal),
+            }
+        }
+        self.events = events;
+    }
+
+    /// Runs the calls that are due. Those that they set, however soon, wait for the next turn.
+    fn run_timers(&mut self) {
+        let Some(next) = self.timers.next() else {
+            return;
+        };
+        let now = self.now();
+        if next > now {
+            return;
+        }
+        let before = self.timers.sequence();
+        for _ in 0..self.settings.timers_per_turn {
+            let Some((_, call)) = self.timers.pop(now, before) else {
+                return;
+            };
+            match call {
+                TimedCall::Reactor(call) => {
+                    self.statistics.timed_calls += 1;
+                    self.call(Place::TimedCall, call);
+                }
+                TimedCall::Protocol(token, call) => {
+                    self.statistics.timed_calls += 1;
+                    self.call_protocol(token, Place::TimedCall, call);
+                }
+                TimedCall::ConnectTimeout(token) => self.connect_timed_out(token),
+                TimedCall::Reconnect(token) => self.begin_to_connect(token),
+                TimedCall::CloseLimit(token) => self.close_limit_reached(token),
+                TimedCall::AcceptAgain(token) => self.accept_again(token),
+                TimedCall::Look => {}
+            }
+        }
+    }
+}

@@ -1,0 +1,232 @@
+//! Writing: what a callback writes leaves together when it returns; what the system does not take waits.
+
+use std::io;
+
+use super::connection::State;
+use super::tasks::Task;
+use super::{ProducerKind, Reactor, Reason, SystemError};
+use crate::net::Token;
+
+impl Reactor {
+    #[inline]
+    pub(crate) fn write(&mut self, token: Token, data: &[u8]) {
+        let Some(connection) = self.sources.connection_mut(token) else {
+            return;
+        };
+        if !connection.state.takes_writes() || data.is_empty() {
+            return;
+        }
+        connection.wrote = true;
+        if !connection.outgoing.is_empty() {
+            self.keep(token, data);
+        } else if self.current == token {
+            // What one callback writes leaves together, when it returns.
+            let large = self.scratch.len() + data.len() >= WRITE_THROUGH;
+            if large && self.scratch.is_empty() {
+                self.send_or_keep(token, data);
+            } else {
+                self.scratch.extend_from_slice(data);
+                if large {
+                    self.send_scratch(token);
+                }
+            }
+        } else if data.len() >= WRITE_THROUGH {
+            self.send_or_keep(token, data);
+        } else {
+            self.keep(token, data);
+        }
+    }
+
+    fn send_or_keep(&mut self, token: Token, data: &[u8]) {
+        let sent = self.send(token, data);
+        if let Some(rest) = data.get(sent..)
+            && !rest.is_empty()
+        {
+            self.keep(token, rest);
+        }
+    }
+
+    /// Hands bytes to the system, as many as it takes. All of them count as sent when the connection is
+    /// broken: they have no future.
+    #[inline]
+    fn send(&mut self, token: Token, data: &[u8]) -> usize {
+        let Some(connection) = self.sources.connection_mut(token) else {
+            return data.len();
+        };
+        if !connection.state.sends() {
+            return data.len();
+        }
+        while connection.writable {
+            match self.net.send(token, data) {
+                Ok(count) => {
+                    connection.writable = count == data.len();
+                    self.statistics.bytes_sent += count as u64;
+                    return count;
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    connection.writable = false;
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => {
+                    self.output_failed(token, &error);
+                    return data.len();
+                }
+            }
+        }
+        0
+    }
+
+    /// Sends what the callback that just returned has written.
+    #[inline]
+    pub(super) fn send_scratch(&mut self, token: Token) {
+        let mut scratch = std::mem::take(&mut self.scratch);
+        self.send_or_keep(token, &scratch);
+        scratch.clear();
+        if scratch.capacity() > SCRATCH_KEPT {
+            scratch.shrink_to(SCRATCH_KEPT);
+        }
+        self.scratch = scratch;
+    }
+
+    /// Keeps bytes until the system takes them.
+    fn keep(&mut self, token: Token, data: &[u8]) {
+        let limit = self.settings.buffer_limit;
+        let Some(connection) = self.sources.connection_mut(token) else {
+            return;
+        };
+        if connection.unsent() > limit {
+            self.statistics.buffer_limits += 1;
+            self.lose(token, Reason::BufferLimit(limit));
+            return;
+        }
+        if connection.outgoing.capacity() == 0 {
+            connection.outgoing = self.spare_buffers.pop().unwrap_or_default();
+        }
+        // Bytes sent already make room when they are the larger part.
+        if connection.sent > connection.outgoing.len() / 2 {
+            connection.outgoing.drain(..connection.sent);
+            connection.sent = 0;
+        }
+        connection.outgoing.extend_from_slice(data);
+        self.mark_dirty(token);
+        self.weigh(token);
+    }
+
+    /// Looks after a connection at the end of the turn.
+    pub(crate) fn mark_dirty(&mut self, token: Token) {
+        if let Some(connection) = self.sources.connection_mut(token)
+            && !connection.dirty
+        {
+            connection.dirty = true;
+            self.dirty.push(token);
+        }
+    }
+
+    pub(crate) fn flush_dirty(&mut self) {
+        if self.dirty.is_empty() {
+            return;
+        }
+        let mut dirty = std::mem::take(&mut self.dirty);
+        for token in dirty.drain(..) {
+            if let Some(connection) = self.sources.connection_mut(token) {
+                connection.dirty = false;
+                self.flush(token);
+            }
+        }
+        self.dirty = dirty;
+    }
+
+    /// Sends what waits, up to the connection's share of the turn, and sees what follows from it.
+    pub(super) fn flush(&mut self, token: Token) {
+        let mut share = self.settings.write_per_turn;
+        while let Some(connection) = self.sources.connection_mut(token) {
+            let waiting = connection.unsent();
+            if waiting == 0 || !connection.writable || !connection.state.sends() {
+                break;
+            }
+            if share == 0 {
+                self.queue(token);
+                break;
+            }
+            // Taken out, so that the buffer and the table are not borrowed together.
+            let outgoing = std::mem::take(&mut connection.outgoing);
+            let start = connection.sent;
+            let end = outgoing.len().min(start.saturating_add(share));
+            let piece = outgoing.get(start..end).unwrap_or_default();
+            let count = self.send(token, piece);
+            share = share.saturating_sub(count.max(1));
+            if let Some(connection) = self.sources.connection_mut(token)
+                && connection.state.sends()
+            {
+                connection.outgoing = outgoing;
+                connection.sent = start + count;
+            }
+            if count > 0 {
+                self.note_progress(token);
+            }
+        }
+        if let Some(connection) = self.sources.connection_mut(token)
+            && connection.unsent() == 0
+            && connection.outgoing.capacity() > 0
+        {
+            let mut empty = std::mem::take(&mut connection.outgoing);
+            connection.sent = 0;
+            let pulls = connection.rare.as_ref().and_then(|rare| rare.producer.as_ref());
+            if pulls.is_some_and(|registered| registered.kind == ProducerKind::Pull) {
+                self.tasks.push(Task::Pull(token));
+            }
+            if empty.capacity() <= SCRATCH_KEPT && self.spare_buffers.len() < SPARE_BUFFERS {
+                empty.clear();
+                self.spare_buffers.push(empty);
+            }
+        }
+        self.weigh(token);
+        self.advance(token);
+    }
+
+    /// Whether a water mark was crossed.
+    pub(crate) fn weigh(&mut self, token: Token) {
+        let defaults = (self.settings.high_water, self.settings.low_water);
+        let Some(connection) = self.sources.connection_mut(token) else {
+            return;
+        };
+        let (high, low) = connection.water_marks().unwrap_or(defaults);
+        let unsent = connection.unsent();
+        if !connection.writing_paused && unsent > high {
+            connection.writing_paused = true;
+            self.statistics.pauses += 1;
+            self.tasks.push(Task::PauseWriting(token));
+        } else if connection.writing_paused && unsent <= low.min(high) {
+            connection.writing_paused = false;
+            self.tasks.push(Task::ResumeWriting(token));
+        }
+    }
+
+    fn output_failed(&mut self, token: Token, error: &io::Error) {
+        let reason = Reason::Lost(SystemError::new("send", error));
+        let Some(connection) = self.sources.connection_mut(token) else {
+            return;
+        };
+        connection.outgoing = Vec::new();
+        connection.sent = 0;
+        if connection.state.reads() && !connection.reading_paused {
+            // What came before the failure is delivered first; the end of the input brings the loss.
+            connection.state = State::Broken;
+            connection.rare().broken = Some(reason);
+            connection.readable = true;
+            connection.read_closed = true;
+            self.queue(token);
+        } else {
+            self.lose(token, reason);
+        }
+    }
+}
+
+/// A write of this many bytes to an empty buffer goes straight to the system, uncopied.
+const WRITE_THROUGH: usize = 16 * 1024;
+
+/// What the buffers that connections share may keep.
+const SCRATCH_KEPT: usize = 64 * 1024;
+
+/// Empty buffers kept for those that will need one.
+const SPARE_BUFFERS: usize = 16;

@@ -1,0 +1,53 @@
+//! What came before a FIN or a reset is delivered before the loss is.
+
+mod world;
+
+use world::{Record, Recorder, on_each_back_end, once};
+
+#[test]
+fn bytes_before_a_fin_are_delivered_before_it() {
+    on_each_back_end(|world| {
+        let mut reactor = world.reactor();
+        let (server, client) = (Record::new(), Record::new());
+        let protocol = Recorder::new(&server).acting(|what, transport, _| {
+            if what == "read lost" {
+                transport.lose_connection();
+            }
+        });
+        let listener = reactor.listen_tcp(world.anywhere(), once(protocol, &Record::new())).unwrap();
+        let greeting = Recorder::new(&client).acting(|what, transport, _| {
+            if what == "made" {
+                transport.write(b"hello");
+                transport.lose_connection();
+            }
+        });
+        reactor.connect_tcp(listener.address(), once(greeting, &Record::new())).unwrap();
+        world.run_until(&mut reactor, "both lost", |_| server.has("lost Done") && client.has("lost Done"));
+        assert_eq!(server.events(), ["made", "data hello", "read lost", "lost Done"]);
+        assert_eq!(client.events(), ["made", "lost Done"]);
+        reactor.stop_listening(&listener).unwrap();
+        world.run_until_idle(&mut reactor);
+    });
+}
+
+#[test]
+fn bytes_before_a_reset_are_delivered_before_it() {
+    on_each_back_end(|world| {
+        let mut reactor = world.reactor();
+        let (server, client) = (Record::new(), Record::new());
+        let listener =
+            reactor.listen_tcp(world.anywhere(), once(Recorder::new(&server), &Record::new())).unwrap();
+        let rude = Recorder::new(&client).acting(|what, transport, _| {
+            if what == "made" {
+                // Large enough to go straight to the system; an abort throws away what waits.
+                transport.write(&[b'x'; 20_000]);
+                transport.abort_connection();
+            }
+        });
+        reactor.connect_tcp(listener.address(), once(rude, &Record::new())).unwrap();
+        world.run_until(&mut reactor, "both lost", |_| server.has("lost Lost") && client.has("lost Aborted"));
+        assert_eq!(server.events(), ["made", "data (20000 bytes)", "lost Lost"]);
+        reactor.stop_listening(&listener).unwrap();
+        world.run_until_idle(&mut reactor);
+    });
+}
