@@ -100,9 +100,13 @@ impl Monitor {
         let live = self.watch && io::stdout().is_terminal();
         let reporter: Box<dyn Reporter> = match (self.json, live) {
             (true, _) => Box::new(Json::new(io::stdout())),
-            (false, true) => {
-                Box::new(Page::new(io::stdout(), output::clock(false), output::palette(), Rc::clone(&size)))
-            }
+            (false, true) => Box::new(Page::new(
+                io::stdout(),
+                output::clock(false),
+                output::palette(),
+                names,
+                Rc::clone(&size),
+            )),
             (false, false) => {
                 Box::new(Lines::new(io::stdout(), output::clock(true), output::palette(), names))
             }

@@ -27,6 +27,8 @@ pub struct Page<W: Write> {
     out: W,
     clock: Clock,
     palette: Palette,
+    /// How wide the column of names is in the news.
+    names: usize,
     size: Size,
     /// The size for which the last frame was drawn, and how many lines it had; none before the first.
     drawn: Option<((u16, u16), usize)>,
@@ -34,9 +36,9 @@ pub struct Page<W: Write> {
 }
 
 impl<W: Write> Page<W> {
-    /// Draws on `out`, a terminal of `size`.
-    pub fn new(out: W, clock: Clock, palette: Palette, size: Size) -> Page<W> {
-        Page { out, clock, palette, size, drawn: None, news: VecDeque::new() }
+    /// Draws on `out`, a terminal of `size`; the news have the targets' names in a column that is `names` wide.
+    pub fn new(out: W, clock: Clock, palette: Palette, names: usize, size: Size) -> Page<W> {
+        Page { out, clock, palette, names, size, drawn: None, news: VecDeque::new() }
     }
 
     fn draw(&mut self, lines: &[String], last: bool) -> io::Result<()> {
@@ -67,7 +69,7 @@ impl<W: Write> Page<W> {
 
 impl<W: Write + 'static> Reporter for Page<W> {
     fn event(&mut self, event: &Event<'_>) -> io::Result<()> {
-        self.news.push_front(event_cells(event, &self.clock, &self.palette, 0));
+        self.news.push_front(event_cells(event, &self.clock, &self.palette, self.names));
         self.news.truncate(MOST_NEWS);
         Ok(())
     }
@@ -96,10 +98,16 @@ fn render(
     palette: &Palette,
 ) -> Vec<String> {
     let (columns, height) = (usize::from(columns), usize::from(rows).saturating_sub(1));
-    let mut lines = vec![title(summary, columns, clock, palette), String::new()];
-    // Title, blank, headings; blank, news: the targets get what is left, and at least a few lines.
-    let news_room = news.len().min(height.saturating_sub(4 + summary.rows.len()).max(height / 4));
-    let room = height.saturating_sub(4 + news_room).max(1);
+    let mut lines = vec![title(summary, columns, clock, palette)];
+    // A terminal of a few lines has no room for air and news.
+    let airy = height >= SHORTEST_AIRY;
+    let news_room = if airy { height.saturating_sub(4 + summary.rows.len()).max(height / 4) } else { 0 };
+    let news_room = news_room.min(news.len());
+    // Besides the title and the headings there is an empty line, and one above the news.
+    let room = height.saturating_sub(if airy { 4 + news_room } else { 2 }).max(1);
+    if airy {
+        lines.push(String::new());
+    }
     lines.extend(table(summary, room, columns, palette));
     if news_room > 0 {
         lines.push(String::new());
@@ -131,7 +139,11 @@ fn title(summary: &Summary<'_>, columns: usize, clock: &Clock, palette: &Palette
         }
     }
     let time = clock.show_time(summary.wall);
-    let used: usize = cells.iter().map(|cell| cell.text.width()).sum();
+    let mut used: usize = cells.iter().map(|cell| cell.text.width()).sum();
+    if used > columns {
+        // The counts matter more than the name.
+        used -= cells.remove(0).text.width();
+    }
     let gap = columns.saturating_sub(used + time.width() + 2);
     cells.push(Cell::plain(" ".repeat(gap)));
     if gap > 0 {
@@ -165,7 +177,7 @@ fn table(summary: &Summary<'_>, room: usize, columns: usize, palette: &Palette) 
         let mut line = grid::row(cells, &widths);
         if curve > 0 {
             line.push_str("  ");
-            line.push_str(&sparkline(row.track.recent(), curve, palette));
+            line.push_str(&sparkline(row.track.recent(), row.target.kind(), curve, palette));
         }
         lines.push(line);
     }
@@ -190,6 +202,9 @@ fn layout(mut widths: [usize; 8], columns: usize) -> ([usize; 8], usize) {
     widths[0] = widths[0].saturating_sub(over).max(SHORTEST_NAME.min(widths[0]));
     let over = total(&widths).saturating_sub(columns);
     widths[1] = widths[1].saturating_sub(over);
+    if total(&widths) > columns {
+        widths = [columns.saturating_sub(2), 0, 0, 0, 0, 0, 0, 0];
+    }
     let left = columns.saturating_sub(total(&widths) + 4);
     (widths, if left < SHORTEST_CURVE { 0 } else { left.min(LONGEST_CURVE) })
 }
@@ -201,9 +216,101 @@ const SHORTEST_NAME: usize = 8;
 const SHORTEST_CURVE: usize = 8;
 const LONGEST_CURVE: usize = 40;
 const MOST_NEWS: usize = 12;
+const SHORTEST_AIRY: usize = 8;
 
 /// Synchronized update: terminals that know it show the frame at once, others ignore it.
 const BEGIN: &str = "\x1b[?2026h";
 const END: &str = "\x1b[?2026l";
 const HIDE_CURSOR: &str = "\x1b[?25l";
 const SHOW_CURSOR: &str = "\x1b[?25h";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Instant;
+    use crate::monitor::{Cause, Change, Target, Track};
+    use std::time::{Duration, SystemTime};
+
+    const MS: Duration = Duration::from_millis(1);
+
+    fn at(seconds: u64) -> Instant {
+        Instant::default() + Duration::from_secs(seconds)
+    }
+
+    /// Of every four targets one is down and one not known.
+    fn targets(count: usize) -> Vec<(Target, Track)> {
+        (0..count)
+            .map(|number| {
+                let mut track = Track::new();
+                match number % 4 {
+                    0 => drop(track.failed(at(1), Cause::TimedOut, MS)),
+                    1 => {}
+                    _ => drop(track.connected(at(1), MS * 2)),
+                }
+                (format!("tcp://service-{number}.example:80").parse().unwrap(), track)
+            })
+            .collect()
+    }
+
+    fn summary(targets: &[(Target, Track)], last: bool) -> Summary<'_> {
+        let rows = targets.iter().map(|(target, track)| Row { target, track, now: at(11) }).collect();
+        Summary { wall: SystemTime::UNIX_EPOCH, rows, last }
+    }
+
+    fn page(size: (u16, u16)) -> Page<Vec<u8>> {
+        let clock = Clock { zone: jiff::tz::TimeZone::UTC, date: false };
+        Page::new(Vec::new(), clock, Palette::plain(), 12, Rc::new(Shared::new(size)))
+    }
+
+    fn frame(size: (u16, u16), targets: &[(Target, Track)], news: &[[Cell; 5]]) -> Vec<String> {
+        let clock = Clock { zone: jiff::tz::TimeZone::UTC, date: false };
+        render(&summary(targets, false), news, size, &clock, &Palette::plain())
+    }
+
+    #[test]
+    fn a_frame_fits_into_every_terminal() {
+        let targets = targets(30);
+        for columns in [1, 10, 24, 40, 66, 80, 120, 300] {
+            for rows in [1, 2, 5, 9, 24, 60] {
+                let mut page = page((columns, rows));
+                let change = Change::Up { took: MS, down_for: None };
+                for (target, _) in targets.iter().take(6) {
+                    let event = Event { wall: SystemTime::UNIX_EPOCH, target, change, reason: None };
+                    page.event(&event).unwrap();
+                }
+                let lines = frame((columns, rows), &targets, page.news.make_contiguous());
+                assert!(lines.len() < usize::from(rows), "{} lines of {rows}", lines.len());
+                for line in &lines {
+                    assert!(line.width() <= usize::from(columns), "{columns} columns: {line:?}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn targets_that_are_down_come_first_when_not_all_fit() {
+        let targets = targets(30);
+        let lines = frame((80, 12), &targets, &[]);
+        assert!(lines[3].contains("service-0.example") && lines[3].contains("✗ no answer"), "{lines:#?}");
+        assert!(lines[4].contains("service-4.example"), "{lines:#?}");
+        assert_eq!(lines.last().unwrap(), "  … and 24 more, 2 of them down");
+        let all = frame((80, 60), &targets, &[]);
+        assert!(all[4].contains("service-1.example") && all[4].contains("○ not yet"), "{all:#?}");
+    }
+
+    #[test]
+    fn a_frame_is_drawn_over_the_one_before_until_the_size_changes() {
+        let targets = targets(2);
+        let mut page = page((80, 24));
+        let drawn = |page: &mut Page<Vec<u8>>, last| {
+            page.out.clear();
+            page.summary(&summary(&targets, last)).unwrap();
+            String::from_utf8(page.out.clone()).unwrap()
+        };
+        assert!(drawn(&mut page, false).starts_with("\x1b[?2026h\x1b[?25l"));
+        assert!(drawn(&mut page, false).starts_with("\x1b[?2026h\x1b[5A\r"));
+        page.size.set((60, 24));
+        assert!(drawn(&mut page, false).starts_with("\x1b[?2026h\x1b[2J\x1b[H"));
+        assert!(drawn(&mut page, true).ends_with("\x1b[?2026l\x1b[?25h"));
+    }
+}

@@ -2,11 +2,13 @@
 
 use super::paint::{Painted, Palette};
 use super::recent::{Recent, Sample};
+use super::target::Kind;
 use std::time::Duration;
 
-/// The last results in at most `width` columns, oldest first: the height is the connect time, from
-/// nothing to the longest one shown; `─` is a connection that is held, `×` a target that is down.
-pub(crate) fn sparkline(recent: &Recent, width: usize, palette: &Palette) -> String {
+/// The last results in at most `width` columns, oldest first. For probes the height is the connect time, from
+/// nothing to the longest one shown. A held connection is a line that begins where it was made. `×` is a target
+/// that is down.
+pub(crate) fn sparkline(recent: &Recent, kind: Kind, width: usize, palette: &Palette) -> String {
     let mut shown: Vec<Sample> = recent.samples().rev().take(width).collect();
     shown.reverse();
     let longest = shown.iter().filter_map(time).max().unwrap_or_default();
@@ -17,7 +19,7 @@ pub(crate) fn sparkline(recent: &Recent, width: usize, palette: &Palette) -> Str
         let down = *first == Sample::Down;
         let run = rest.iter().take_while(|sample| (**sample == Sample::Down) == down).count();
         let (now, later) = rest.split_at(run);
-        let text: String = now.iter().map(|sample| symbol(sample, longest)).collect();
+        let text: String = now.iter().map(|sample| symbol(sample, kind, longest)).collect();
         let style = if down { palette.bad } else { palette.accent };
         line.push_str(&Painted(style, text).to_string());
         rest = later;
@@ -32,10 +34,11 @@ fn time(sample: &Sample) -> Option<Duration> {
     }
 }
 
-fn symbol(sample: &Sample, longest: Duration) -> char {
+fn symbol(sample: &Sample, kind: Kind, longest: Duration) -> char {
     match sample {
         Sample::Down => '×',
         Sample::Held => '─',
+        Sample::Took(_) if kind == Kind::Hold => '├',
         Sample::Took(took) => {
             let share = took.as_secs_f64() / longest.as_secs_f64().max(f64::MIN_POSITIVE);
             // 0 to 7: a share is at most 1.
@@ -54,14 +57,24 @@ mod tests {
     #[test]
     fn heights_are_shares_of_the_longest_time() {
         let mut recent = Recent::default();
-        assert_eq!(sparkline(&recent, 8, &Palette::plain()), "");
+        assert_eq!(sparkline(&recent, Kind::Tcp, 8, &Palette::plain()), "");
         for millis in [80, 10, 40] {
             recent.push(Sample::Took(Duration::from_millis(millis)));
         }
         recent.push(Sample::Down);
         recent.push(Sample::Held);
         recent.push(Sample::Took(Duration::ZERO));
-        assert_eq!(sparkline(&recent, 8, &Palette::plain()), "█▁▄×─▁");
-        assert_eq!(sparkline(&recent, 5, &Palette::plain()), "▂█×─▁");
+        assert_eq!(sparkline(&recent, Kind::Tcp, 8, &Palette::plain()), "█▁▄×─▁");
+        assert_eq!(sparkline(&recent, Kind::Tcp, 5, &Palette::plain()), "▂█×─▁");
+    }
+
+    #[test]
+    fn a_held_connection_is_a_line() {
+        let mut recent = Recent::default();
+        let made = Sample::Took(Duration::from_millis(3));
+        for sample in [made, Sample::Held, Sample::Held, Sample::Down, made, Sample::Held] {
+            recent.push(sample);
+        }
+        assert_eq!(sparkline(&recent, Kind::Hold, 8, &Palette::plain()), "├──×├─");
     }
 }
