@@ -29,14 +29,39 @@ impl Reactor {
         if connection.state == State::Lost {
             return;
         }
-        let Some(mut protocol) = connection.protocol.take() else {
-            return;
-        };
-        self.enter(token, place, |transport| call(&mut *protocol, transport));
-        if let Some(connection) = self.sources.connection_mut(token) {
-            connection.protocol = Some(protocol);
+        if let Some(protocol) = connection.protocol.take() {
+            self.call_taken(token, place, protocol, call);
         }
-        self.settle(token);
+    }
+
+    /// Calls a protocol that was taken out of its slot, puts it back, and sees what follows from it.
+    #[inline]
+    pub(super) fn call_taken(
+        &mut self,
+        token: Token,
+        place: Place,
+        mut protocol: Box<dyn Protocol>,
+        call: impl FnOnce(&mut dyn Protocol, &mut Transport<'_>),
+    ) {
+        self.enter(token, place, |transport| call(&mut *protocol, transport));
+        // The slot cannot have gone: it is freed by the loop alone.
+        let Some(connection) = self.sources.connection_mut(token) else { return };
+        connection.protocol = Some(protocol);
+        if connection.state != State::Open {
+            self.settle(token);
+        } else if !self.scratch.is_empty() {
+            if connection.writable && connection.outgoing.is_empty() {
+                match self.net.send(token, &self.scratch) {
+                    Ok(count) if count == self.scratch.len() => {
+                        self.statistics.bytes_sent += count as u64;
+                        self.scratch.clear();
+                    }
+                    result => self.sent_in_part(token, result),
+                }
+            } else {
+                self.send_scratch(token);
+            }
+        }
     }
 
     /// Runs user code as this connection's.
@@ -46,18 +71,23 @@ impl Reactor {
         let result = self.guarded(place, Some(token), |reactor| call(&mut Transport { reactor, token }));
         self.current = Token::NONE;
         if let Err(panic) = result {
-            self.scratch.clear();
-            let reason = Reason::Panicked(panic);
-            match self.sources.connection(token).map(|connection| connection.state) {
-                // It had been aborted in the same callback.
-                Some(State::Lost) => self.tasks.correct_loss(token, reason),
-                _ => self.lose(token, reason),
-            }
+            self.lose_panicked(token, panic);
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn lose_panicked(&mut self, token: Token, panic: String) {
+        self.scratch.clear();
+        let reason = Reason::Panicked(panic);
+        match self.sources.connection(token).map(|connection| connection.state) {
+            // It had been aborted in the same callback.
+            Some(State::Lost) => self.tasks.correct_loss(token, reason),
+            _ => self.lose(token, reason),
         }
     }
 
     /// After a callback: what it wrote is sent, what it asked for begins.
-    #[inline]
     pub(super) fn settle(&mut self, token: Token) {
         if !self.scratch.is_empty() {
             self.send_scratch(token);

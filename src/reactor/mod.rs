@@ -16,12 +16,14 @@ mod remote;
 mod settings;
 mod sources;
 mod statistics;
+mod stopwatch;
 mod tasks;
 mod timers;
 mod transport;
 mod turn;
 mod writing;
 
+use std::any::Any;
 use std::cell::Cell;
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -47,6 +49,7 @@ use self::life::{Life, Triggers};
 use self::protocol::find;
 use self::remote::{Inbox, Jobs, ThreadCall};
 use self::sources::{Source, Sources};
+use self::stopwatch::Stopwatch;
 use self::tasks::Tasks;
 use self::timers::Timers;
 use crate::net::os::{Os, Sizes};
@@ -83,7 +86,7 @@ pub struct Reactor {
     life: Life,
     /// A turn is under way.
     turning: bool,
-    /// The clock, read when somebody first asks after a poll, and again after each callback that is timed.
+    /// The clock, read when somebody first asks after a poll, and again after each group of callbacks.
     clock: Cell<Option<Instant>>,
     sources: Sources,
     timers: Timers<TimedCall>,
@@ -109,6 +112,7 @@ pub struct Reactor {
     /// Calls from threads taken out of the inbox, not yet run.
     thread_calls: VecDeque<ThreadCall>,
     jobs: Jobs,
+    stopwatch: Stopwatch,
     statistics: Statistics,
 }
 
@@ -167,6 +171,7 @@ impl Reactor {
             *share = (*share).max(1);
         }
         let inbox = Inbox::new(net.waker(), settings.thread_calls);
+        let stopwatch = Stopwatch::new(settings.time_callbacks);
         Reactor {
             read_buffer: vec![0; settings.read_buffer],
             net,
@@ -190,12 +195,13 @@ impl Reactor {
             inbox,
             thread_calls: VecDeque::new(),
             jobs: Jobs::new(),
+            stopwatch,
             statistics: Statistics::default(),
         }
     }
 
-    /// Monotonic time. The clock is read once a turn, when somebody first asks, and again after each callback while
-    /// these are timed ([`Settings::time_callbacks`]). (Twisted: `seconds`.)
+    /// Monotonic time. The clock is read once a turn, when somebody first asks, and again after every few callbacks
+    /// while these are timed ([`Settings::time_callbacks`]). (Twisted: `seconds`.)
     #[inline]
     pub fn now(&self) -> Instant {
         match self.clock.get() {
@@ -218,7 +224,7 @@ impl Reactor {
         self.net.random()
     }
 
-    /// Calls `call` after `delay`, never inside this call; with a delay of zero in the next turn. Calls of the
+    /// Calls `call` at [`now`](Reactor::now) `+ delay`, never inside this call; with a delay of zero in the next turn. Calls of the
     /// same time come in the order in which they were set. (Twisted: `callLater`.)
     ///
     /// ```
@@ -324,37 +330,16 @@ impl Reactor {
         connection: Option<Token>,
         call: impl FnOnce(&mut Reactor) -> R,
     ) -> Result<R, String> {
-        let began = if self.settings.time_callbacks { Some(self.now()) } else { None };
+        self.begin_timing(place, connection);
         let result = catch_unwind(AssertUnwindSafe(|| call(self)));
-        if let Some(began) = began {
-            let ended = self.net.now();
-            self.clock.set(Some(ended));
-            let slowest = self.statistics.slowest.map_or(Duration::ZERO, |slowest| slowest.took);
-            if ended - began > slowest {
-                self.note_slow(SlowCallback {
-                    place,
-                    connection: connection.map(ConnectionId),
-                    took: ended - began,
-                });
-            }
-        }
-        result.map_err(|payload| {
-            let text = error::panic_message(&*payload);
-            self.note_panic(place, connection, &text);
-            text
-        })
+        self.end_timing();
+        result.map_err(|payload| self.note_panic(place, connection, &*payload))
     }
 
     #[cold]
-    fn note_slow(&mut self, callback: SlowCallback) {
-        self.statistics.slowest = Some(callback);
-        if callback.took >= self.settings.slow_callback {
-            log::warn!("{} took {:?}, the slowest so far", callback.place, callback.took);
-        }
-    }
-
-    #[cold]
-    fn note_panic(&mut self, place: Place, connection: Option<Token>, text: &str) {
+    #[inline(never)]
+    fn note_panic(&mut self, place: Place, connection: Option<Token>, payload: &(dyn Any + Send)) -> String {
+        let text = error::panic_message(payload);
         self.statistics.panics += 1;
         match connection {
             Some(token) => {
@@ -363,6 +348,7 @@ impl Reactor {
             }
             None => log::error!("panic in {place}: {text}"),
         }
+        text
     }
 
     /// Cancels a call of the user's from the loop.

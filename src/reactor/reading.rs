@@ -8,30 +8,29 @@ use super::{Place, Reactor, Reason, SystemError};
 use crate::net::{Ready, Token};
 
 impl Reactor {
-    /// The kernel has news of a connection.
-    #[inline]
-    pub(crate) fn connection_ready(&mut self, token: Token, ready: Ready) {
-        let Some(connection) = self.sources.connection_mut(token) else {
-            return;
-        };
+    /// The kernel has news of a connection; `false` when the token names none.
+    pub(crate) fn connection_ready(&mut self, token: Token, ready: Ready) -> bool {
+        let Some(connection) = self.sources.connection_mut(token) else { return false };
         connection.readable |= ready.has(Ready::READABLE);
         connection.read_closed |= ready.has(Ready::READ_CLOSED);
+        connection.writable |= ready.has(Ready::WRITABLE);
         // First, because it frees memory and lets a close come to its end.
-        if ready.has(Ready::WRITABLE) {
-            connection.writable = true;
-            if !connection.outgoing.is_empty() {
-                self.flush(token);
-            }
+        if connection.writable && !connection.outgoing.is_empty() {
+            self.flush(token);
         }
         self.read(token);
+        true
     }
 
     /// Reads what there is, up to the connection's share of the turn.
+    ///
+    /// This is the path of every message, so it looks the connection up twice for each, not more.
     #[inline]
     fn read(&mut self, token: Token) {
         let mut buffer = std::mem::take(&mut self.read_buffer);
         let mut share = self.settings.read_per_turn;
-        while let Some(connection) = self.sources.connection_mut(token) {
+        let mut found = self.sources.connection_mut(token);
+        while let Some(connection) = found {
             if !connection.wants_read() {
                 break;
             }
@@ -48,19 +47,18 @@ impl Reactor {
                 Ok(count) => {
                     // Less than there was room for: the kernel has no more, and will tell when it has;
                     // unless the end has come already.
-                    if count < buffer.len() && !connection.read_closed {
-                        connection.readable = false;
-                    }
+                    connection.readable = count == buffer.len() || connection.read_closed;
                     share = share.saturating_sub(count);
                     self.statistics.bytes_received += count as u64;
-                    if connection.state == State::Lingering {
+                    if let Some(protocol) = connection.protocol.take() {
+                        let data = buffer.get(..count).unwrap_or_default();
+                        self.call_taken(token, Place::DataReceived, protocol, |protocol, transport| {
+                            protocol.data_received(transport, data);
+                        });
+                    } else {
+                        // It lingers: what comes is dropped.
                         self.note_progress(token);
-                        continue;
                     }
-                    let data = buffer.get(..count).unwrap_or_default();
-                    self.call_protocol(token, Place::DataReceived, |protocol, transport| {
-                        protocol.data_received(transport, data);
-                    });
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     connection.readable = false;
@@ -73,6 +71,7 @@ impl Reactor {
                     break;
                 }
             }
+            found = self.sources.connection_mut(token);
         }
         self.read_buffer = buffer;
     }

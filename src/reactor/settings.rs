@@ -53,8 +53,8 @@ pub struct Settings {
     pub thread_calls: usize,
     /// Calls from threads run in one turn. Default: 10,000.
     pub thread_calls_per_turn: usize,
-    /// Measure each callback, for [`Statistics::slowest`](crate::Statistics::slowest). Costs one clock read a
-    /// callback. Default: on.
+    /// Measure callbacks, for [`Statistics::slowest`](crate::Statistics::slowest). Costs two clock reads a turn and one
+    /// for every sixteen callbacks. Default: on.
     pub time_callbacks: bool,
     /// A callback that takes longer than this is logged as a warning. Default: 100 ms.
     pub slow_callback: Duration,

@@ -78,6 +78,7 @@ impl Reactor {
             let next = self.timers.next().map(|next| next - self.now());
             [wait, next].into_iter().flatten().min()
         };
+        self.stop_timing();
         let polled = self.net.poll(&mut self.events, timeout);
         self.clock.set(None);
         match polled {
@@ -94,16 +95,20 @@ impl Reactor {
         let mut seen = None;
         for event in events.drain(..) {
             match event {
-                Event::Ready(token, ready) => match self.sources.get_mut(token) {
-                    Some(Source::Connection(_)) => self.connection_ready(token, ready),
-                    Some(Source::Listener(_)) => self.accept_ready(token),
-                    Some(&mut Source::Attempt(connector)) => {
-                        let seen = *seen.get_or_insert_with(|| self.net.now());
-                        self.attempt_ready(token, connector, ready, seen);
+                Event::Ready(token, ready) => {
+                    if self.connection_ready(token, ready) {
+                        continue;
                     }
-                    // An event of something that was closed earlier in this batch.
-                    Some(Source::Connector(_)) | None => {}
-                },
+                    match self.sources.get(token) {
+                        Some(Source::Listener(_)) => self.accept_ready(token),
+                        Some(&Source::Attempt(connector)) => {
+                            let seen = *seen.get_or_insert_with(|| self.net.now());
+                            self.attempt_ready(token, connector, ready, seen);
+                        }
+                        // An event of something that was closed earlier in this batch.
+                        _ => {}
+                    }
+                }
                 Event::Signal(signal) => self.signal_came(signal),
             }
         }

@@ -76,6 +76,30 @@ impl Reactor {
         0
     }
 
+    /// The system did not take all that a callback has written.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn sent_in_part(&mut self, token: Token, result: io::Result<usize>) {
+        let Some(connection) = self.sources.connection_mut(token) else { return };
+        match result {
+            Ok(count) => {
+                connection.writable = false;
+                self.statistics.bytes_sent += count as u64;
+                self.scratch.drain(..count.min(self.scratch.len()));
+                self.send_scratch(token);
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => self.send_scratch(token),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                connection.writable = false;
+                self.send_scratch(token);
+            }
+            Err(error) => {
+                self.scratch.clear();
+                self.output_failed(token, &error);
+            }
+        }
+    }
+
     /// Sends what the callback that just returned has written.
     #[inline]
     pub(super) fn send_scratch(&mut self, token: Token) {

@@ -1,0 +1,142 @@
+//! Delayed calls behind one face: twistor's, and the structure one writes first.
+
+use std::cell::Cell;
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use slab::Slab;
+use twistor::{DelayedCall, Reactor};
+
+use super::Result;
+
+/// Closures that count themselves when they are called.
+pub trait Timers: Sized {
+    type Call;
+
+    fn new() -> Result<Self>;
+    fn schedule(&mut self, delay: Duration) -> Self::Call;
+    fn reset(&mut self, call: &mut Self::Call, delay: Duration);
+    fn cancel(&mut self, call: &Self::Call);
+    /// Calls all that is due; the caller sees to it that everything is.
+    fn fire(&mut self) -> Result<()>;
+    fn outstanding(&self) -> usize;
+    fn fired(&self) -> usize;
+}
+
+pub struct Twistor {
+    reactor: Reactor,
+    fired: Rc<Cell<usize>>,
+}
+
+impl Timers for Twistor {
+    type Call = DelayedCall;
+
+    fn new() -> Result<Twistor> {
+        Ok(Twistor { reactor: Reactor::new()?, fired: Rc::default() })
+    }
+
+    fn schedule(&mut self, delay: Duration) -> DelayedCall {
+        let fired = Rc::clone(&self.fired);
+        self.reactor.call_later(delay, move |_| fired.set(fired.get() + 1))
+    }
+
+    fn reset(&mut self, call: &mut DelayedCall, delay: Duration) {
+        let _ = call.reset(&mut self.reactor, delay); // the bench checks the counts at the end
+    }
+
+    fn cancel(&mut self, call: &DelayedCall) {
+        let _ = call.cancel(&mut self.reactor);
+    }
+
+    fn fire(&mut self) -> Result<()> {
+        while self.reactor.delayed_calls() > 0 {
+            self.reactor.turn(Some(Duration::ZERO))?;
+        }
+        Ok(())
+    }
+
+    fn outstanding(&self) -> usize {
+        self.reactor.delayed_calls()
+    }
+
+    fn fired(&self) -> usize {
+        self.fired.get()
+    }
+}
+
+/// `BinaryHeap` of times, closures in a slab. What is cancelled or moved stays in the heap until its time comes.
+pub struct Heap {
+    times: BinaryHeap<Reverse<(Instant, usize, u64)>>,
+    calls: Slab<(u64, Box<dyn FnOnce()>)>,
+    /// Tells a call from an earlier one in the same slot, and the newest time of a call from its old ones.
+    generation: u64,
+    /// Read once for many calls, as a loop does.
+    now: Instant,
+    fired: Rc<Cell<usize>>,
+}
+
+impl Heap {
+    fn entry(&mut self, delay: Duration, slot: usize) -> u64 {
+        self.generation += 1;
+        self.times.push(Reverse((self.now + delay, slot, self.generation)));
+        self.generation
+    }
+}
+
+impl Timers for Heap {
+    type Call = (usize, u64);
+
+    fn new() -> Result<Heap> {
+        Ok(Heap {
+            times: BinaryHeap::new(),
+            calls: Slab::new(),
+            generation: 0,
+            now: Instant::now(),
+            fired: Rc::default(),
+        })
+    }
+
+    fn schedule(&mut self, delay: Duration) -> (usize, u64) {
+        let fired = Rc::clone(&self.fired);
+        let slot = self.calls.vacant_key();
+        let generation = self.entry(delay, slot);
+        self.calls.insert((generation, Box::new(move || fired.set(fired.get() + 1))));
+        (slot, generation)
+    }
+
+    fn reset(&mut self, call: &mut (usize, u64), delay: Duration) {
+        if self.calls.get(call.0).is_some_and(|&(generation, _)| generation == call.1) {
+            call.1 = self.entry(delay, call.0);
+            self.calls[call.0].0 = call.1;
+        }
+    }
+
+    fn cancel(&mut self, call: &(usize, u64)) {
+        if self.calls.get(call.0).is_some_and(|&(generation, _)| generation == call.1) {
+            drop(self.calls.remove(call.0));
+        }
+    }
+
+    fn fire(&mut self) -> Result<()> {
+        self.now = Instant::now();
+        while let Some(&Reverse((time, slot, generation))) = self.times.peek()
+            && time <= self.now
+        {
+            self.times.pop();
+            if self.calls.get(slot).is_some_and(|&(newest, _)| newest == generation) {
+                self.calls.remove(slot).1();
+            }
+        }
+        Ok(())
+    }
+
+    fn outstanding(&self) -> usize {
+        self.calls.len()
+    }
+
+    fn fired(&self) -> usize {
+        self.fired.get()
+    }
+}

@@ -1,0 +1,265 @@
+//! The load: many connections on one thread, each with a bounded number of messages under way, every echo compared.
+//!
+//! Edge-triggered like the servers, with as little work per message as they have, so that the server is the limit
+//! wherever it can be.
+
+use std::io::{ErrorKind, Read, Write};
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use mio::net::TcpStream;
+use mio::{Events, Interest, Poll, Token};
+
+use super::Result;
+use super::cell::{BULK_UNIT, Cell};
+use super::churn;
+use super::server::Server;
+
+/// When a load ends. What is under way by then still completes and counts.
+#[derive(Clone, Copy)]
+pub enum Until {
+    Elapsed(Duration),
+    Count(u64),
+}
+
+/// What a load came to: of messages, of units of 16 KiB, or of connections.
+pub struct Outcome {
+    pub count: u64,
+    pub elapsed: Duration,
+    pub cpu: Duration,
+}
+
+/// Puts a cell's load on a server, and takes the server's CPU time for it; opening the connections is not part of it.
+pub fn run(server: &Server, cell: Cell, until: Until) -> Result<Outcome> {
+    let mut load = match cell {
+        Cell::PingPong { connections, size, depth } => {
+            Some(Load::open(server.address, connections, size, size * depth)?)
+        }
+        Cell::Bulk { connections } => Some(Load::open(server.address, connections, BULK_UNIT, usize::MAX)?),
+        Cell::Churn { .. } => None,
+    };
+    let before = server.settled_cpu()?;
+    let start = Instant::now();
+    let count = match (&mut load, cell) {
+        (None, Cell::Churn { parallel }) => churn::run(server.address, parallel, until)?,
+        (load, _) => load.as_mut().map_or(Ok(0), |load| load.run(until))?,
+    };
+    let elapsed = start.elapsed();
+    let cpu = server.settled_cpu()? - before;
+    Ok(Outcome { count, elapsed, cpu })
+}
+
+struct Load {
+    poll: Poll,
+    connections: Vec<Connection>,
+    size: u64,
+    /// Bytes that may be under way on one connection.
+    window: u64,
+    pattern: Pattern,
+    buffer: Vec<u8>,
+}
+
+struct Connection {
+    stream: TcpStream,
+    /// Where in the pattern this connection starts, so that bytes of another connection are found out.
+    phase: u64,
+    sent: u64,
+    received: u64,
+    writable: bool,
+    readable: bool,
+    /// It is in the list of connections to look at.
+    queued: bool,
+}
+
+impl Load {
+    /// Opens the connections, in small groups that a backlog can hold, and has one message echoed on each.
+    fn open(address: SocketAddr, count: usize, size: usize, window: usize) -> Result<Load> {
+        let pattern = Pattern::new();
+        let mut opened = Vec::with_capacity(count);
+        let mut echo = vec![0; size];
+        while opened.len() < count {
+            let group = opened.len()..count.min(opened.len() + GROUP);
+            for _ in group.clone() {
+                let stream = std::net::TcpStream::connect(address)?;
+                stream.set_nodelay(true)?;
+                stream.set_read_timeout(Some(STALLED))?;
+                opened.push(stream);
+            }
+            for stream in &mut opened[group.clone()] {
+                stream.write_all(pattern.at(0, size))?;
+            }
+            for stream in &mut opened[group] {
+                stream.read_exact(&mut echo)?;
+                pattern.compare(0, &echo)?;
+            }
+        }
+        let poll = Poll::new()?;
+        let mut connections = Vec::with_capacity(count);
+        for (index, stream) in opened.into_iter().enumerate() {
+            stream.set_nonblocking(true)?;
+            let mut stream = TcpStream::from_std(stream);
+            poll.registry().register(&mut stream, Token(index), Interest::READABLE | Interest::WRITABLE)?;
+            let phase = index as u64 * 7;
+            let (sent, received) = (0, 0);
+            connections.push(Connection {
+                stream,
+                phase,
+                sent,
+                received,
+                writable: true,
+                readable: false,
+                queued: true,
+            });
+        }
+        Ok(Load {
+            poll,
+            connections,
+            size: size as u64,
+            window: window as u64,
+            pattern,
+            buffer: vec![0; BUFFER],
+        })
+    }
+
+    fn run(&mut self, until: Until) -> Result<u64> {
+        let start = Instant::now();
+        let mut events = Events::with_capacity(1024);
+        let mut ready: Vec<usize> = (0..self.connections.len()).collect();
+        let mut received = 0;
+        let mut stopping = false;
+        loop {
+            for index in std::mem::take(&mut ready) {
+                let connection = &mut self.connections[index]; // tokens and `ready` are indices into it
+                connection.queued = false;
+                let window = if stopping { 0 } else { self.window };
+                received += connection.exchange(self.size, window, &self.pattern, &mut self.buffer)?;
+                if connection.has_work(window) {
+                    connection.queued = true;
+                    ready.push(index);
+                }
+            }
+            stopping |= match until {
+                Until::Elapsed(limit) => start.elapsed() >= limit,
+                Until::Count(limit) => received / self.size >= limit,
+            };
+            let under_way =
+                || self.connections.iter().any(|connection| connection.sent > connection.received);
+            if stopping && !under_way() {
+                return Ok(received / self.size);
+            }
+            let wait = if ready.is_empty() { STALLED } else { Duration::ZERO };
+            match self.poll.poll(&mut events, Some(wait)) {
+                Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+                outcome => outcome?,
+            }
+            if events.is_empty() && ready.is_empty() {
+                return Err("the server stalled: nothing came back for a long time".into());
+            }
+            for event in &events {
+                let Token(index) = event.token();
+                let connection = &mut self.connections[index];
+                connection.readable |= event.is_readable();
+                connection.writable |= event.is_writable();
+                if !std::mem::replace(&mut connection.queued, true) {
+                    ready.push(index);
+                }
+            }
+        }
+    }
+}
+
+impl Connection {
+    /// Reads and writes a bounded number of times; returns the bytes that came back.
+    fn exchange(&mut self, size: u64, window: u64, pattern: &Pattern, buffer: &mut [u8]) -> Result<u64> {
+        let before = self.received;
+        for _ in 0..TURNS {
+            if self.readable {
+                self.receive(pattern, buffer)?;
+            }
+            // A message is answered when it is back as a whole.
+            let allowed = (self.received / size * size).saturating_add(window);
+            if self.writable && self.sent < allowed {
+                self.send(pattern, (allowed - self.sent).min(BUFFER as u64) as usize)?;
+            }
+            if !self.readable {
+                break;
+            }
+        }
+        Ok(self.received - before)
+    }
+
+    fn has_work(&self, window: u64) -> bool {
+        self.readable || (self.writable && window == u64::MAX)
+    }
+
+    fn receive(&mut self, pattern: &Pattern, buffer: &mut [u8]) -> Result<()> {
+        match self.stream.read(buffer) {
+            Ok(0) => Err("the server closed a connection".into()),
+            Ok(count) => {
+                pattern.compare(self.phase + self.received, &buffer[..count])?;
+                self.received += count as u64;
+                self.readable = count == buffer.len();
+                Ok(())
+            }
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                self.readable = false;
+                Ok(())
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn send(&mut self, pattern: &Pattern, size: usize) -> Result<()> {
+        match self.stream.write(pattern.at(self.phase + self.sent, size)) {
+            Ok(count) => {
+                self.sent += count as u64;
+                self.writable = count == size;
+                Ok(())
+            }
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                self.writable = false;
+                Ok(())
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+/// An endless sequence of bytes that repeats after a prime number of them: no shift of a message goes unseen.
+pub struct Pattern {
+    bytes: Vec<u8>,
+}
+
+impl Pattern {
+    pub fn new() -> Pattern {
+        Pattern { bytes: (0..PERIOD).cycle().take(BUFFER + PERIOD as usize).map(|byte| byte as u8).collect() }
+    }
+
+    /// The `size` bytes from `position` on.
+    pub fn at(&self, position: u64, size: usize) -> &[u8] {
+        let start = (position % PERIOD) as usize;
+        &self.bytes[start..start + size]
+    }
+
+    pub fn compare(&self, position: u64, bytes: &[u8]) -> Result<()> {
+        if self.at(position, bytes.len()) == bytes {
+            return Ok(());
+        }
+        Err(format!("the {} bytes echoed at position {position} are not those that were sent", bytes.len())
+            .into())
+    }
+}
+
+const PERIOD: u64 = 251;
+
+/// The client's read and write unit; also the largest message.
+const BUFFER: usize = 64 * 1024;
+
+/// Connections opened at once; well below every server's backlog.
+const GROUP: usize = 256;
+
+/// Exchanges on one connection before the others have their turn.
+const TURNS: usize = 16;
+
+/// Long enough for a server under valgrind.
+pub const STALLED: Duration = Duration::from_secs(30);

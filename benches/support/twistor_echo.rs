@@ -1,0 +1,45 @@
+//! The echo server on twistor, as anyone would write it.
+
+use twistor::{Address, Listener, Protocol, Reactor, Reason, Settings, Transport};
+
+use super::Result;
+
+struct Echo;
+
+impl Protocol for Echo {
+    fn data_received(&mut self, transport: &mut Transport<'_>, data: &[u8]) {
+        transport.write(data);
+    }
+}
+
+/// The connection that keeps the server alive.
+struct Lifeline;
+
+impl Protocol for Lifeline {
+    fn data_received(&mut self, _transport: &mut Transport<'_>, _data: &[u8]) {}
+
+    fn connection_lost(&mut self, transport: &mut Transport<'_>, _reason: &Reason) {
+        transport.reactor().stop();
+    }
+}
+
+/// Serves until the lifeline closes.
+pub fn serve() -> Result<()> {
+    // The default leaves half of the descriptors to other uses; this server has none.
+    let mut reactor =
+        Reactor::with_settings(Settings { max_connections: MOST_CONNECTIONS, ..Settings::default() })?;
+    let echo = reactor.listen_tcp("127.0.0.1:0", || Echo)?;
+    let lifeline = reactor.listen_tcp("127.0.0.1:0", || Lifeline)?;
+    println!("{} {}", port(&echo)?, port(&lifeline)?);
+    Ok(reactor.run()?)
+}
+
+fn port(listener: &Listener) -> Result<u16> {
+    match listener.address() {
+        Address::Tcp(address) => Ok(address.port()),
+        address => Err(format!("listening on {address}, which has no port").into()),
+    }
+}
+
+/// More than a process may open descriptors.
+const MOST_CONNECTIONS: usize = 1_000_000;
