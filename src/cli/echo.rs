@@ -36,6 +36,15 @@ impl Protocol for Bytes {
     fn data_received(&mut self, transport: &mut Transport<'_>, data: &[u8]) {
         transport.write(data);
     }
+
+    // A peer that sends much and reads little keeps the rest until it has read.
+    fn pause_writing(&mut self, transport: &mut Transport<'_>) {
+        transport.pause_reading();
+    }
+
+    fn resume_writing(&mut self, transport: &mut Transport<'_>) {
+        transport.resume_reading();
+    }
 }
 
 impl Echo {
