@@ -379,7 +379,8 @@ impl Reactor {
             return;
         };
         slot.phase = Phase::Connected(token);
-        slot.addresses.clear();
+        // Gives the memory back: a connection may be held for long.
+        slot.addresses = VecDeque::new();
         let (nodelay, keepalive) = (slot.options.nodelay, slot.options.keepalive);
         if let Some(timeout) = slot.timeout.take() {
             self.timers.cancel(timeout);
