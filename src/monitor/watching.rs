@@ -196,6 +196,8 @@ impl Monitor {
         };
         let options = ConnectTcp {
             timeout: shared.settings.timeout,
+            // Nothing is ever written.
+            nodelay: false,
             keepalive: shared.settings.keepalive.filter(|_| watched.target.kind() == Kind::Hold),
             ..ConnectTcp::new(watched.target.host(), watched.target.port())
         };
