@@ -393,8 +393,13 @@ impl Reactor {
         match built {
             Some(Ok(Some(protocol))) => {
                 self.begin_connection(token, protocol);
-                // What the kernel said beside "connected".
-                self.connection_ready(token, ready);
+                // What the kernel said beside "connected" will not be said again.
+                if ready.has(Ready::READABLE)
+                    && let Some(connection) = self.sources.connection_mut(token)
+                {
+                    connection.ready.insert(ready);
+                    self.queue(token);
+                }
             }
             refused => {
                 self.net.close(token, Close::Graceful);

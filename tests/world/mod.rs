@@ -5,6 +5,8 @@
 //! wants from the network it asks the world for, so that a second back end joins here and nowhere else.
 #![allow(dead_code, reason = "each promise uses its share")]
 
+pub mod peer;
+
 use std::cell::RefCell;
 use std::fs;
 use std::net::SocketAddr;
@@ -74,7 +76,8 @@ impl World {
     pub fn run_until(&self, reactor: &mut Reactor, what: &str, done: impl Fn(&mut Reactor) -> bool) {
         let watchdog = watchdog(reactor);
         while !done(reactor) {
-            assert!(reactor.turn(Some(Duration::from_secs(1))).unwrap(), "stopped before: {what}");
+            // Short, because a timed call may be what was waited for: the wait of its turn comes after it.
+            assert!(reactor.turn(Some(Duration::from_millis(5))).unwrap(), "stopped before: {what}");
         }
         watchdog.cancel(reactor).unwrap();
     }
