@@ -92,8 +92,10 @@ pub(super) struct Monitor {
 }
 
 impl Monitor {
-    pub(super) fn run(&self) -> Outcome {
-        let targets = self.targets.iter().map(|text| text.parse()).collect::<Result<Vec<Target>, _>>();
+    pub(super) fn run(mut self) -> Outcome {
+        // Taken, because there may be thousands, and none is needed twice.
+        let targets = std::mem::take(&mut self.targets);
+        let targets = targets.into_iter().map(|text| text.parse()).collect::<Result<Vec<Target>, _>>();
         let targets = targets.map_err(|error| Failure::Usage(error.to_string()))?;
         let names = output::width_of(targets.iter().map(Target::name));
         let size = Rc::new(Cell::new(output::size()));

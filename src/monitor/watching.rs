@@ -85,10 +85,8 @@ impl Monitor {
             round: None,
         };
         let monitor = Monitor { shared: Rc::new(RefCell::new(shared)) };
-        for index in 0..monitor.targets() {
-            let this = monitor.clone();
-            reactor.call_later(schedule.first(index), move |reactor| this.connect(reactor, index));
-        }
+        let first = monitor.clone();
+        reactor.call_later(Duration::ZERO, move |reactor| first.begin(reactor, 0));
         monitor.set_round(reactor);
         monitor
     }
@@ -189,6 +187,25 @@ impl Monitor {
 
     // -- what follows --
 
+    /// Connects to the targets from `index` on whose time has come, and comes back for the others. One timer
+    /// for all of them: a connector needs none of its own before it has something to wait for.
+    fn begin(&self, reactor: &mut Reactor, index: u32) {
+        let (schedule, elapsed, stopped) = {
+            let shared = self.borrow();
+            (shared.schedule, reactor.now() - shared.started, shared.stopped)
+        };
+        let due = (index..self.targets()).take_while(|index| schedule.first(*index) <= elapsed);
+        let next = due.fold(index, |_, index| {
+            self.connect(reactor, index);
+            index + 1
+        });
+        if next < self.targets() && !stopped {
+            let this = self.clone();
+            let delay = schedule.first(next).saturating_sub(elapsed);
+            reactor.call_later(delay, move |reactor| this.begin(reactor, next));
+        }
+    }
+
     fn connect(&self, reactor: &mut Reactor, index: u32) {
         let shared = self.borrow();
         let Some(watched) = shared.watched.get(index as usize).filter(|_| !shared.stopped) else {
@@ -196,6 +213,8 @@ impl Monitor {
         };
         let options = ConnectTcp {
             timeout: shared.settings.timeout,
+            // Nothing is ever written.
+            nodelay: false,
             keepalive: shared.settings.keepalive.filter(|_| watched.target.kind() == Kind::Hold),
             ..ConnectTcp::new(watched.target.host(), watched.target.port())
         };
