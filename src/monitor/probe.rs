@@ -45,7 +45,8 @@ impl ClientFactory for Watch {
 
 impl Protocol for Probe {
     fn connection_made(&mut self, transport: &mut Transport<'_>) {
-        if !self.monitor.connected(transport.reactor(), self.index) {
+        let took = transport.connect_time();
+        if !self.monitor.connected(transport.reactor(), self.index, took) {
             transport.lose_connection();
         }
     }

@@ -147,13 +147,15 @@ impl Monitor {
     }
 
     /// A connection was made. Whether it is to be held.
-    pub(super) fn connected(&self, reactor: &mut Reactor, index: u32) -> bool {
+    ///
+    /// `took` is what was measured next to the system calls, without the look-up of the name.
+    pub(super) fn connected(&self, reactor: &mut Reactor, index: u32, took: Option<Duration>) -> bool {
         let now = reactor.now();
         let mut held = false;
         self.result(reactor, index, None, |watched| {
             watched.connected = now;
             held = watched.target.kind() == Kind::Hold;
-            Some(watched.track.connected(now, now - watched.attempt))
+            Some(watched.track.connected(now, took.unwrap_or(now - watched.attempt)))
         });
         held && !self.is_done(index)
     }
