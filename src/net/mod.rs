@@ -250,4 +250,12 @@ impl Ready {
     pub(crate) fn with(self, other: Ready, set: bool) -> Ready {
         if set { Ready(self.0 | other.0) } else { self }
     }
+
+    pub(crate) fn insert(&mut self, other: Ready) {
+        self.0 |= other.0;
+    }
+
+    pub(crate) fn remove(&mut self, other: Ready) {
+        self.0 &= !other.0;
+    }
 }

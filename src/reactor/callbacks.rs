@@ -2,7 +2,7 @@
 
 use super::connection::State;
 use super::{Place, Protocol, Reactor, Reason, Transport};
-use crate::net::Token;
+use crate::net::{Ready, Token};
 
 impl Reactor {
     pub(crate) fn begin_connection(&mut self, token: Token, protocol: Box<dyn Protocol>) {
@@ -35,11 +35,13 @@ impl Reactor {
             return;
         }
         if let Some(protocol) = connection.protocol.take() {
+            self.direct = connection.writes_directly();
             self.call_taken(token, place, protocol, call);
         }
     }
 
-    /// Calls a protocol that was taken out of its slot, puts it back, and sees what follows from it.
+    /// Calls a protocol that was taken out of its slot, puts it back, and sees what follows from it. `true` when it is
+    /// certain that there is nothing more to read.
     #[inline]
     pub(super) fn call_taken(
         &mut self,
@@ -47,26 +49,33 @@ impl Reactor {
         place: Place,
         mut protocol: Box<dyn Protocol>,
         call: impl FnOnce(&mut dyn Protocol, &mut Transport<'_>),
-    ) {
+    ) -> bool {
         self.enter(token, place, |transport| call(&mut *protocol, transport));
         // The slot cannot have gone: it is freed by the loop alone.
-        let Some(connection) = self.sources.connection_mut(token) else { return };
-        connection.protocol = Some(protocol);
-        if connection.state != State::Open {
+        let Some(connection) = self.sources.connection_mut(token) else { return true };
+        // Its place is empty, so there is nothing to drop.
+        std::mem::forget(connection.protocol.replace(protocol));
+        if connection.state != State::Open
+            || !connection.outgoing.is_empty()
+            || !connection.ready.has(Ready::WRITABLE)
+        {
             self.settle(token);
-        } else if !self.scratch.is_empty() {
-            if connection.writable && connection.outgoing.is_empty() {
-                match self.net.send(token, &self.scratch) {
-                    Ok(count) if count == self.scratch.len() => {
-                        self.statistics.bytes_sent += count as u64;
-                        self.scratch.clear();
-                    }
-                    result => self.sent_in_part(token, result),
+            return false;
+        }
+        if !self.scratch.is_empty() {
+            connection.wrote = true;
+            match self.net.send(token, self.scratch.bytes()) {
+                Ok(count) if count == self.scratch.len() => {
+                    self.statistics.bytes_sent += count as u64;
+                    self.scratch.clear();
                 }
-            } else {
-                self.send_scratch(token);
+                result => {
+                    self.sent_in_part(token, result);
+                    return false;
+                }
             }
         }
+        !connection.ready.has(Ready::READABLE)
     }
 
     /// Whether there is a protocol that could be called.

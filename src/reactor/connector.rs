@@ -342,30 +342,31 @@ impl Reactor {
 
     /// The kernel has news of a connection under way.
     pub(crate) fn attempt_ready(&mut self, attempt: Token, connector: Token, ready: Ready, seen: Instant) {
-        let failed = match self.net.take_error(attempt) {
-            Ok(Some(error)) | Err(error) => Some(Reason::of_connect(&error, "connect")),
-            Ok(None) => None,
-        };
-        let failed = match failed {
-            Some(reason) => reason,
-            None => match self.net.peer_address(attempt) {
+        let failed = match self.net.peer_address(attempt) {
+            // A port that nobody listens on can connect to itself, when it lies where the system takes local ports
+            // from; those below 1024 it never takes.
+            Ok(peer)
+                if peer.port() >= 1024
+                    && self.net.local_address(attempt).is_ok_and(|local| local == peer) =>
+            {
+                Reason::SelfConnected
+            }
+            Ok(peer) => {
+                if let Some(slot) = self.sources.connector_mut(connector) {
+                    slot.took = Some(seen - slot.began);
+                }
+                return self.connected(attempt, connector, peer, ready);
+            }
+            Err(not_connected) => match self.net.take_error(attempt) {
+                Ok(Some(error)) | Err(error) => Reason::of_connect(&error, "connect"),
                 // Not yet: an event that says nothing.
-                Err(error)
-                    if error.kind() == io::ErrorKind::NotConnected && !ready.has(Ready::READ_CLOSED) =>
+                Ok(None)
+                    if not_connected.kind() == io::ErrorKind::NotConnected
+                        && !ready.has(Ready::READ_CLOSED) =>
                 {
                     return;
                 }
-                Err(error) => Reason::of_connect(&error, "connect"),
-                // A port that nobody listens on can connect to itself, when it lies where the system takes local ports from.
-                Ok(peer) => match self.net.local_address(attempt) {
-                    Ok(local) if local == peer => Reason::SelfConnected,
-                    _ => {
-                        if let Some(slot) = self.sources.connector_mut(connector) {
-                            slot.took = Some(seen - slot.began);
-                        }
-                        return self.connected(attempt, connector, peer, ready);
-                    }
-                },
+                Ok(None) => Reason::of_connect(&not_connected, "connect"),
             },
         };
         self.net.close(attempt, Close::Graceful);
@@ -379,7 +380,8 @@ impl Reactor {
             return;
         };
         slot.phase = Phase::Connected(token);
-        slot.addresses.clear();
+        // Gives the memory back: a connection may be held for long.
+        slot.addresses = VecDeque::new();
         let (nodelay, keepalive) = (slot.options.nodelay, slot.options.keepalive);
         if let Some(timeout) = slot.timeout.take() {
             self.timers.cancel(timeout);
@@ -393,8 +395,13 @@ impl Reactor {
         match built {
             Some(Ok(Some(protocol))) => {
                 self.begin_connection(token, protocol);
-                // What the kernel said beside "connected".
-                self.connection_ready(token, ready);
+                // What the kernel said beside "connected" will not be said again.
+                if ready.has(Ready::READABLE)
+                    && let Some(connection) = self.sources.connection_mut(token)
+                {
+                    connection.ready.insert(ready);
+                    self.queue(token);
+                }
             }
             refused => {
                 self.net.close(token, Close::Graceful);

@@ -52,6 +52,7 @@ use self::sources::{Source, Sources};
 use self::stopwatch::Stopwatch;
 use self::tasks::Tasks;
 use self::timers::Timers;
+use self::writing::Scratch;
 use crate::net::os::{Os, Sizes};
 use crate::net::{Event, Net, Token};
 
@@ -100,8 +101,10 @@ pub struct Reactor {
     read_buffer: Vec<u8>,
     /// The connection whose callback runs.
     current: Token,
+    /// That callback's small writes go to `scratch`: the connection is open, and nothing waits to be sent before them.
+    direct: bool,
     /// What that callback has written.
-    scratch: Vec<u8>,
+    scratch: Scratch,
     spare_buffers: Vec<Vec<u8>>,
     triggers: Triggers,
     holds: Rc<Cell<usize>>,
@@ -186,7 +189,8 @@ impl Reactor {
             dirty: Vec::new(),
             events: Vec::new(),
             current: Token::NONE,
-            scratch: Vec::new(),
+            direct: false,
+            scratch: Scratch::new(),
             spare_buffers: Vec::new(),
             triggers: Triggers::default(),
             holds: Rc::default(),
@@ -333,7 +337,10 @@ impl Reactor {
         self.begin_timing(place, connection);
         let result = catch_unwind(AssertUnwindSafe(|| call(self)));
         self.end_timing();
-        result.map_err(|payload| self.note_panic(place, connection, &*payload))
+        match result {
+            Ok(returned) => Ok(returned),
+            Err(payload) => Err(self.note_panic(place, connection, &*payload)),
+        }
     }
 
     #[cold]

@@ -3,77 +3,79 @@
 use std::io;
 
 use super::connection::State;
-use super::sources::Source;
 use super::{Place, Reactor, Reason, SystemError};
 use crate::net::{Ready, Token};
 
 impl Reactor {
     /// The kernel has news of a connection; `false` when the token names none.
-    pub(crate) fn connection_ready(&mut self, token: Token, ready: Ready) -> bool {
-        let Some(connection) = self.sources.connection_mut(token) else { return false };
-        connection.readable |= ready.has(Ready::READABLE);
-        connection.read_closed |= ready.has(Ready::READ_CLOSED);
-        connection.writable |= ready.has(Ready::WRITABLE);
-        // First, because it frees memory and lets a close come to its end.
-        if connection.writable && !connection.outgoing.is_empty() {
-            self.flush(token);
-        }
-        self.read(token);
-        true
-    }
-
-    /// Reads what there is, up to the connection's share of the turn.
     ///
-    /// This is the path of every message, so it looks the connection up twice for each, not more.
+    /// This is the path of every message: it looks the connection up twice for each, once before its callback
+    /// and once after.
     #[inline]
-    fn read(&mut self, token: Token) {
-        let mut buffer = std::mem::take(&mut self.read_buffer);
-        let mut share = self.settings.read_per_turn;
-        let mut found = self.sources.connection_mut(token);
-        while let Some(connection) = found {
-            if !connection.wants_read() {
-                break;
+    pub(super) fn connection_ready(&mut self, token: Token, ready: Ready, buffer: &mut [u8]) -> bool {
+        let Some(mut connection) = self.sources.connection_mut(token) else { return false };
+        connection.ready.insert(ready);
+        if connection.queued {
+            // It has its turn anyway: one share, not two.
+            return true;
+        }
+        // First, because it frees memory and lets a close come to its end.
+        if !connection.outgoing.is_empty() && connection.ready.has(Ready::WRITABLE) {
+            self.flush(token);
+            match self.sources.connection_mut(token) {
+                Some(again) => connection = again,
+                None => return true,
             }
+        }
+        let mut share = self.settings.read_per_turn;
+        while connection.wants_read() {
             if share == 0 {
                 self.queue(token);
                 break;
             }
-            match self.net.recv(token, &mut buffer) {
-                Ok(0) => {
-                    connection.readable = false;
-                    self.input_ended(token);
-                    break;
-                }
-                Ok(count) => {
+            match self.net.recv(token, buffer) {
+                Ok(count @ 1..) => {
                     // Less than there was room for: the kernel has no more, and will tell when it has;
                     // unless the end has come already.
-                    connection.readable = count == buffer.len() || connection.read_closed;
-                    share = share.saturating_sub(count);
+                    if count == buffer.len() || connection.ready.has(Ready::READ_CLOSED) {
+                        share = share.saturating_sub(count);
+                    } else {
+                        connection.ready.remove(Ready::READABLE);
+                    }
                     self.statistics.bytes_received += count as u64;
                     if let Some(protocol) = connection.protocol.take() {
-                        let data = buffer.get(..count).unwrap_or_default();
-                        self.call_taken(token, Place::DataReceived, protocol, |protocol, transport| {
-                            protocol.data_received(transport, data);
-                        });
+                        self.direct = connection.writes_directly();
+                        // No more was received than there is room for.
+                        let data = &buffer[..count];
+                        let done =
+                            self.call_taken(token, Place::DataReceived, protocol, |protocol, transport| {
+                                protocol.data_received(transport, data);
+                            });
+                        if done {
+                            break;
+                        }
                     } else {
                         // It lingers: what comes is dropped.
                         self.note_progress(token);
                     }
                 }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    connection.readable = false;
+                Ok(_) => {
+                    connection.ready.remove(Ready::READABLE);
+                    self.input_ended(token);
                     break;
                 }
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => {
-                    connection.readable = false;
-                    self.input_failed(token, &error);
-                    break;
+                    if !self.input_failed(token, &error) {
+                        break;
+                    }
                 }
             }
-            found = self.sources.connection_mut(token);
+            match self.sources.connection_mut(token) {
+                Some(again) => connection = again,
+                None => break,
+            }
         }
-        self.read_buffer = buffer;
+        true
     }
 
     fn input_ended(&mut self, token: Token) {
@@ -104,15 +106,23 @@ impl Reactor {
         self.lose(token, reason.unwrap_or(Reason::Done));
     }
 
-    fn input_failed(&mut self, token: Token, error: &io::Error) {
-        let Some(connection) = self.sources.connection_mut(token) else {
-            return;
-        };
-        match connection.state {
-            State::Lingering => self.end_lingering(token),
-            State::Broken => self.input_ended(token),
-            _ => self.lose(token, Reason::Lost(SystemError::new("recv", error))),
+    /// Whether reading should be tried again.
+    #[cold]
+    #[inline(never)]
+    fn input_failed(&mut self, token: Token, error: &io::Error) -> bool {
+        if error.kind() == io::ErrorKind::Interrupted {
+            return true;
         }
+        if let Some(connection) = self.sources.connection_mut(token) {
+            connection.ready.remove(Ready::READABLE);
+            match connection.state {
+                _ if error.kind() == io::ErrorKind::WouldBlock => {}
+                State::Lingering => self.end_lingering(token),
+                State::Broken => self.lose_broken(token),
+                _ => self.lose(token, Reason::Lost(SystemError::new("recv", error))),
+            }
+        }
+        false
     }
 
     /// Gives a connection another share of the loop, in the next turn.
@@ -127,21 +137,16 @@ impl Reactor {
 
     /// The turn of those that were queued.
     pub(crate) fn run_ready(&mut self, count: usize) {
+        let mut buffer = std::mem::take(&mut self.read_buffer);
         for _ in 0..count {
-            let Some(token) = self.ready.pop_front() else {
-                break;
-            };
-            match self.sources.get_mut(token) {
-                Some(Source::Connection(connection)) => {
-                    connection.queued = false;
-                    if connection.writable && !connection.outgoing.is_empty() {
-                        self.flush(token);
-                    }
-                    self.read(token);
-                }
-                Some(Source::Listener(_)) => self.accept_queued(token),
-                _ => {}
+            let Some(token) = self.ready.pop_front() else { break };
+            if let Some(connection) = self.sources.connection_mut(token) {
+                connection.queued = false;
+                self.connection_ready(token, Ready::default(), &mut buffer);
+            } else {
+                self.accept_queued(token);
             }
         }
+        self.read_buffer = buffer;
     }
 }

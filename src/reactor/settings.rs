@@ -54,7 +54,7 @@ pub struct Settings {
     /// Calls from threads run in one turn. Default: 10,000.
     pub thread_calls_per_turn: usize,
     /// Measure callbacks, for [`Statistics::slowest`](crate::Statistics::slowest). Costs two clock reads a turn and one
-    /// for every sixteen callbacks. Default: on.
+    /// for every 64 callbacks. Default: on.
     pub time_callbacks: bool,
     /// A callback that takes longer than this is logged as a warning. Default: 100 ms.
     pub slow_callback: Duration,

@@ -47,7 +47,7 @@ pub struct Statistics {
     pub thread_calls: u64,
     /// Panics caught.
     pub panics: u64,
-    /// The slowest callback so far, if callbacks are timed; most that take less than a millisecond are not looked at.
+    /// The slowest callback so far, if callbacks are timed; most that take less than 10 ms are not looked at.
     pub slowest: Option<SlowCallback>,
 }
 

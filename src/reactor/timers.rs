@@ -230,7 +230,7 @@ mod tests {
         timers.set(at(3), 2);
         assert!(timers.reset(first, at(3)));
         assert_eq!(timers.due(first), Some(at(3)));
-        assert_eq!(drain(&mut timers, at(2)), []);
+        assert!(drain(&mut timers, at(2)).is_empty());
         assert_eq!(drain(&mut timers, at(3)), [2, 1]);
     }
 

@@ -93,10 +93,11 @@ impl Reactor {
         self.statistics.events += events.len() as u64;
         // Connections that the same poll found complete were so at the same time, however long the callbacks take.
         let mut seen = None;
-        for event in events.drain(..) {
+        let mut buffer = std::mem::take(&mut self.read_buffer);
+        for &event in &events {
             match event {
                 Event::Ready(token, ready) => {
-                    if self.connection_ready(token, ready) {
+                    if self.connection_ready(token, ready, &mut buffer) {
                         continue;
                     }
                     match self.sources.get(token) {
@@ -112,6 +113,8 @@ impl Reactor {
                 Event::Signal(signal) => self.signal_came(signal),
             }
         }
+        events.clear();
+        self.read_buffer = buffer;
         self.events = events;
     }
 

@@ -190,12 +190,12 @@ impl Net for Os {
                     }
                 }
                 token => {
-                    let broken = event.is_error();
-                    let read_closed = event.is_read_closed() || broken;
+                    // A hang-up of both sides says that it is writable, too: the write will tell.
+                    let closed = event.is_error() || event.is_read_closed();
                     let ready = Ready::default()
-                        .with(Ready::READABLE, event.is_readable() || read_closed)
-                        .with(Ready::WRITABLE, event.is_writable() || event.is_write_closed() || broken)
-                        .with(Ready::READ_CLOSED, read_closed);
+                        .with(Ready::READABLE, event.is_readable() || closed)
+                        .with(Ready::WRITABLE, event.is_writable() || closed)
+                        .with(Ready::READ_CLOSED, closed);
                     events.push(Event::Ready(Token::from_bits(token.0 as u64), ready));
                 }
             }
