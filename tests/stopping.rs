@@ -120,12 +120,14 @@ fn a_connector_that_only_waits_ends_with_the_reactor_and_its_factory_is_stopped(
 fn stop_with_bytes_waiting(world: &world::World, graceful: bool) -> usize {
     const MUCH: usize = 8 << 20;
     let (told, address) = std::sync::mpsc::channel();
+    let (written, begin) = std::sync::mpsc::channel();
     let settings = Settings { buffer_limit: 2 * MUCH, ..Settings::default() };
     let mut reactor = world.reactor_with(settings);
     let server = Recorder::new(&Record::new()).acting(move |what, transport, _| {
         if what == "made" {
             transport.write(&vec![b'x'; MUCH]);
             assert!(transport.unsent() > 0, "more than the system takes");
+            written.send(()).unwrap();
             match graceful {
                 true => transport.reactor().stop_gracefully(),
                 false => transport.reactor().stop(),
@@ -137,6 +139,7 @@ fn stop_with_bytes_waiting(world: &world::World, graceful: bool) -> usize {
     told.send(server).unwrap();
     let reader = std::thread::spawn(move || {
         let mut stream = std::net::TcpStream::connect(address.recv().unwrap()).unwrap();
+        begin.recv().unwrap();
         std::io::copy(&mut stream, &mut std::io::sink()).unwrap() as usize
     });
     world.run(&mut reactor);
