@@ -2,7 +2,7 @@
 
 mod world;
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -44,6 +44,28 @@ fn a_call_reset_to_no_delay_by_a_timed_call_comes_in_the_next_turn() {
         world.run_until_idle(&mut reactor);
         let (first, second) = turns.get();
         assert_eq!(second, first + 1);
+    });
+}
+
+/// Notes its turn and asks for the next link.
+fn link(reactor: &mut Reactor, links: usize, turns: Rc<RefCell<Vec<u64>>>) {
+    turns.borrow_mut().push(reactor.statistics().turns);
+    if links > 1 {
+        reactor.call_when_running(move |reactor| link(reactor, links - 1, turns));
+    }
+}
+
+#[test]
+fn calls_to_a_reactor_that_runs_already_come_one_turn_after_the_other() {
+    on_each_back_end(|world| {
+        let mut reactor = world.reactor();
+        reactor.turn(Some(Duration::ZERO)).unwrap();
+        let turns: Rc<RefCell<Vec<u64>>> = Rc::default();
+        let noted = Rc::clone(&turns);
+        reactor.call_when_running(move |reactor| link(reactor, 5, noted));
+        world.run_until(&mut reactor, "all links", |_| turns.borrow().len() == 5);
+        let first = turns.borrow()[0];
+        assert!(turns.borrow().iter().copied().eq(first..first + 5), "{:?}", turns.borrow());
     });
 }
 

@@ -6,6 +6,7 @@ use std::env;
 use std::io::{BufRead, BufReader, Read};
 use std::os::unix::process::ExitStatusExt;
 use std::process::{ChildStderr, Command, ExitStatus, Stdio};
+use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 
@@ -18,6 +19,12 @@ pub struct Child {
 /// In the child: `None`, go on. In the parent: the child, begun by the shell after `first` (`ulimit -n 64;`).
 pub fn begin(test: &str, first: &str) -> Option<Child> {
     if env::var_os(MARK).is_some() {
+        // A child that hangs fails its promise, and is not left behind.
+        std::thread::spawn(|| {
+            std::thread::sleep(LONGEST);
+            eprintln!("the child hangs");
+            std::process::abort();
+        });
         return None;
     }
     let process = Command::new("sh")
@@ -87,5 +94,8 @@ impl Child {
 pub fn raise(signal: Signal) {
     kill_process(rustix::process::getpid(), signal).unwrap();
 }
+
+/// How long a child may live.
+const LONGEST: Duration = Duration::from_secs(20);
 
 const MARK: &str = "TWISTOR_TEST_CHILD";
