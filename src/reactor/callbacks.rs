@@ -73,6 +73,12 @@ impl Reactor {
         !connection.ready.has(Ready::READABLE)
     }
 
+    /// Whether there is a protocol that could be called.
+    pub(super) fn has_protocol(&self, token: Token) -> bool {
+        let connection = self.sources.connection(token);
+        connection.is_some_and(|connection| connection.state != State::Lost && connection.protocol.is_some())
+    }
+
     /// Runs user code as this connection's.
     #[inline]
     pub(super) fn enter(&mut self, token: Token, place: Place, call: impl FnOnce(&mut Transport<'_>)) {

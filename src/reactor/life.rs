@@ -274,13 +274,14 @@ impl Reactor {
     fn finish(&mut self) {
         self.life = Life::Finished;
         // What is dropped here may be user code, which may panic.
-        let late = (self.inbox.close(), std::mem::take(&mut self.thread_calls));
+        let late = self.inbox.close();
         self.call(Place::Drop, |_| drop(late));
         let timers = std::mem::replace(&mut self.timers, super::timers::Timers::new());
         self.call(Place::Drop, |_| drop(timers));
         let jobs = std::mem::replace(&mut self.jobs, super::remote::Jobs::new());
         self.call(Place::Drop, |_| drop(jobs));
-        self.signal_handlers.clear();
+        let handlers = std::mem::take(&mut self.signal_handlers);
+        self.call(Place::Drop, |_| drop(handlers));
         self.default_signals = false;
         if let Err(error) = self.watch_signals() {
             log::warn!("cannot give signals back: {error}");

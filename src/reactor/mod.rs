@@ -112,8 +112,8 @@ pub struct Reactor {
     /// SIGINT and SIGTERM stop the reactor.
     default_signals: bool,
     inbox: Arc<Inbox>,
-    /// Calls from threads taken out of the inbox, not yet run.
-    thread_calls: VecDeque<ThreadCall>,
+    /// Room for the calls from threads of one turn.
+    thread_calls: Vec<ThreadCall>,
     jobs: Jobs,
     stopwatch: Stopwatch,
     statistics: Statistics,
@@ -197,7 +197,7 @@ impl Reactor {
             signal_handlers: Vec::new(),
             default_signals: false,
             inbox,
-            thread_calls: VecDeque::new(),
+            thread_calls: Vec::new(),
             jobs: Jobs::new(),
             stopwatch,
             statistics: Statistics::default(),

@@ -70,7 +70,7 @@ impl Reactor {
         let busy = !self.tasks.is_empty()
             || !self.ready.is_empty()
             || !self.dirty.is_empty()
-            || !self.thread_calls.is_empty()
+            || self.inbox.has_more()
             || self.life_goes_on();
         let timeout = if busy {
             Some(Duration::ZERO)
@@ -137,10 +137,12 @@ impl Reactor {
                     self.statistics.timed_calls += 1;
                     self.call(Place::TimedCall, call);
                 }
-                TimedCall::Protocol(token, call) => {
+                TimedCall::Protocol(token, call) if self.has_protocol(token) => {
                     self.statistics.timed_calls += 1;
                     self.call_protocol(token, Place::TimedCall, call);
                 }
+                // The connection was lost by a call of the same instant.
+                TimedCall::Protocol(_, call) => self.call(Place::Drop, |_| drop(call)),
                 TimedCall::ConnectTimeout(token) => self.connect_timed_out(token),
                 TimedCall::Reconnect(token) => self.begin_to_connect(token),
                 TimedCall::CloseLimit(token) => self.close_limit_reached(token),

@@ -5,10 +5,12 @@
 //! wants from the network it asks the world for, so that a second back end joins here and nowhere else.
 #![allow(dead_code, reason = "each promise uses its share")]
 
+pub mod child;
 pub mod peer;
 
 use std::cell::RefCell;
 use std::fs;
+use std::io::Write;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::{Mutex, MutexGuard, Once, PoisonError};
@@ -87,6 +89,8 @@ impl World {
         self.run_until(reactor, "nothing in use", |reactor| {
             reactor.in_use() == 0 && reactor.delayed_calls() == 1
         });
+        // A factory that is told of its end is in use no more.
+        assert!(reactor.turn(Some(Duration::ZERO)).unwrap());
     }
 
     /// Takes what was logged as a warning or an error since the last call: the promise expected it.
@@ -97,8 +101,9 @@ impl World {
 
 fn watchdog(reactor: &mut Reactor) -> DelayedCall {
     reactor.call_later(Duration::from_secs(20), |reactor| {
-        // Not a panic: the reactor would catch it.
-        eprintln!("the reactor hangs: {:#?}", reactor.statistics());
+        // Not a panic: the reactor would catch it; and past the capture of the test's output.
+        let test = std::thread::current().name().map(str::to_owned);
+        let _ = writeln!(std::io::stderr(), "{test:?}: the reactor hangs: {:#?}", reactor.statistics());
         std::process::abort();
     })
 }
