@@ -9,6 +9,11 @@ impl Reactor {
         let Some(connection) = self.sources.connection_mut(token) else {
             return;
         };
+        if connection.state == State::Lost {
+            // Aborted while its protocol was built: never made, so never lost either.
+            self.call(Place::Drop, |_| drop(protocol));
+            return;
+        }
         connection.protocol = Some(protocol);
         self.call_protocol(token, Place::ConnectionMade, |protocol, transport| {
             protocol.connection_made(transport);

@@ -415,8 +415,18 @@ impl Reactor {
     }
 
     pub(crate) fn connect_timed_out(&mut self, token: Token) {
-        if let Some(slot) = self.sources.connector_mut(token) {
-            slot.timeout = None;
+        let Some(slot) = self.sources.connector_mut(token) else {
+            return;
+        };
+        slot.timeout = None;
+        if let Phase::Connecting(attempt) = slot.phase {
+            // An answer that came while the loop was held up waits for the poll, and counts.
+            let now = self.net.now();
+            self.attempt_ready(attempt, token, Ready::default(), now);
+        }
+        if let Some(slot) = self.sources.connector(token)
+            && matches!(slot.phase, Phase::Resolving | Phase::Connecting(_))
+        {
             let reason = Reason::TimedOut(slot.options.timeout);
             self.connector_failed(token, &reason);
         }
