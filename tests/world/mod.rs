@@ -7,6 +7,7 @@
 
 pub mod child;
 pub mod peer;
+pub mod random;
 
 use std::cell::RefCell;
 use std::fs;
