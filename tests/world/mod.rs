@@ -7,9 +7,11 @@
 
 pub mod child;
 pub mod peer;
+pub mod random;
 
 use std::cell::RefCell;
 use std::fs;
+use std::io::Write;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::{Mutex, MutexGuard, Once, PoisonError};
@@ -100,8 +102,9 @@ impl World {
 
 fn watchdog(reactor: &mut Reactor) -> DelayedCall {
     reactor.call_later(Duration::from_secs(20), |reactor| {
-        // Not a panic: the reactor would catch it.
-        eprintln!("the reactor hangs: {:#?}", reactor.statistics());
+        // Not a panic: the reactor would catch it; and past the capture of the test's output.
+        let test = std::thread::current().name().map(str::to_owned);
+        let _ = writeln!(std::io::stderr(), "{test:?}: the reactor hangs: {:#?}", reactor.statistics());
         std::process::abort();
     })
 }
