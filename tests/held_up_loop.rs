@@ -65,22 +65,25 @@ fn a_slow_callback_is_noticed_and_the_next_slower_one_is_known_by_its_place() {
         for measured in [true, false] {
             let settings = Settings { time_callbacks: measured, ..Settings::default() };
             let mut reactor = world.reactor_with(settings);
-            let times = [Duration::from_millis(11), Duration::from_millis(15)];
-            for (count, time) in (1..).zip(times) {
+            let mut time = Duration::from_millis(11);
+            let mut named = false;
+            // More rounds than two only where the machine held up somebody else for longer still.
+            for round in 1..=20 {
                 reactor.remote().call_from_thread(move |_| hold_up(time)).unwrap();
                 // One beside it, that is quick.
                 reactor.call_later(Duration::ZERO, |_| {});
                 world.run_until(&mut reactor, "both calls", |reactor| {
-                    reactor.statistics().thread_calls == count && reactor.statistics().timed_calls == count
+                    reactor.statistics().thread_calls == round && reactor.statistics().timed_calls == round
                 });
-            }
-            match reactor.statistics().slowest {
-                Some(slowest) => {
-                    assert!(measured && slowest.took >= times[1], "{slowest:?}");
-                    assert_eq!((slowest.place, slowest.among), (Place::ThreadCall, 1));
+                let Some(slowest) = reactor.statistics().slowest else { break };
+                assert!(slowest.took >= time, "{slowest:?}");
+                named = (slowest.place, slowest.among) == (Place::ThreadCall, 1);
+                if named {
+                    break;
                 }
-                None => assert!(!measured),
+                time = slowest.took + Duration::from_millis(5);
             }
+            assert_eq!(named, measured);
         }
     });
 }
