@@ -119,6 +119,23 @@ fn a_second_run_handles_signals_as_the_first_did() {
 }
 
 #[test]
+fn a_signal_ends_a_reactor_whose_start_is_held_up() {
+    let Some(mut child) = child::begin("a_signal_ends_a_reactor_whose_start_is_held_up", "") else {
+        let mut reactor = Reactor::new().unwrap();
+        reactor.add_system_event_trigger(Phase::Before, SystemEvent::Startup, |reactor, hold| {
+            reactor.call_later(Duration::ZERO, |_| eprintln!("waits"));
+            reactor.call_later(Duration::from_secs(3600), move |_| drop(hold));
+        });
+        reactor.add_system_event_trigger(Phase::After, SystemEvent::Shutdown, |_, _| eprintln!("ends"));
+        return reactor.run().unwrap();
+    };
+    child.says("waits");
+    child.kill(Os::TERM);
+    child.says("ends");
+    child.succeeds();
+}
+
+#[test]
 fn a_reactor_that_leaves_signals_alone_dies_of_them() {
     let Some(mut child) = child::begin("a_reactor_that_leaves_signals_alone_dies_of_them", "") else {
         let settings = Settings { handle_signals: false, ..Settings::default() };

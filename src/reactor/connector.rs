@@ -245,6 +245,15 @@ impl Reactor {
         Some(result)
     }
 
+    fn start_client_factory(&mut self, token: Token) {
+        let Some(slot) = self.sources.connector_mut(token) else { return };
+        if !std::mem::replace(&mut slot.started, true) {
+            self.with_client_factory(token, Place::StartFactory, |factory, reactor| {
+                factory.start_factory(reactor);
+            });
+        }
+    }
+
     pub(crate) fn begin_to_connect(&mut self, token: Token) {
         let Some(slot) = self.sources.connector_mut(token) else {
             return;
@@ -254,11 +263,7 @@ impl Reactor {
         }
         slot.phase = Phase::Starting;
         slot.attempt = slot.attempt.wrapping_add(1);
-        if !std::mem::replace(&mut slot.started, true) {
-            self.with_client_factory(token, Place::StartFactory, |factory, reactor| {
-                factory.start_factory(reactor);
-            });
-        }
+        self.start_client_factory(token);
         self.with_client_factory(token, Place::StartedConnecting, |factory, reactor| {
             factory.started_connecting(&mut Connector { reactor, token });
         });
@@ -467,6 +472,7 @@ impl Reactor {
 
     pub(crate) fn connector_failed(&mut self, token: Token, reason: &Reason) {
         self.abandon_attempt(token);
+        self.start_client_factory(token);
         self.statistics.connect_failures += 1;
         self.with_client_factory(token, Place::ClientConnectionFailed, |factory, reactor| {
             factory.client_connection_failed(&mut Connector { reactor, token }, reason);

@@ -141,6 +141,11 @@ impl Jobs {
         self.results.len()
     }
 
+    /// All that still waited for a result.
+    pub(crate) fn into_results(self) -> impl Iterator<Item = Box<dyn Any>> {
+        self.results.into_iter().map(|(_, (_, done))| done)
+    }
+
     fn insert<T: 'static>(&mut self, done: OnResult<T>) -> (usize, u64) {
         self.count += 1;
         (self.results.insert((self.count, Box::new(done))), self.count)

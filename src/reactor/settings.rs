@@ -45,7 +45,7 @@ pub struct Settings {
     pub timers_per_turn: usize,
     /// Threads for [`call_in_thread`](crate::Reactor::call_in_thread). Default: 10.
     pub threads: usize,
-    /// Jobs that may wait for a thread. Default: 1,000.
+    /// Jobs that may wait for a thread; as many look-ups of host names may wait for one of theirs. Default: 1,000.
     pub thread_queue: usize,
     /// How long the end of a reactor waits for jobs that run. Default: 5 s.
     pub thread_patience: Duration,

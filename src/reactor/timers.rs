@@ -127,6 +127,11 @@ impl<C> Timers<C> {
         }
     }
 
+    /// All calls that are left.
+    pub(crate) fn into_calls(self) -> impl Iterator<Item = C> {
+        self.entries.into_iter().map(|(_, entry)| entry.call)
+    }
+
     fn next_sequence(&mut self) -> u64 {
         self.sequence += 1;
         self.sequence - 1

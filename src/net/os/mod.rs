@@ -61,7 +61,7 @@ impl Os {
             signals: None,
             came: Vec::new(),
             jobs: Pool::new("job", sizes.threads, sizes.thread_queue, sizes.thread_patience),
-            names: Pool::new("name", NAME_THREADS, NAME_QUEUE, Duration::ZERO),
+            names: Pool::new("name", NAME_THREADS, sizes.thread_queue, Duration::ZERO),
             random: Vec::new(),
         })
     }
@@ -276,7 +276,6 @@ const EVENTS: usize = 1024;
 
 /// Look-ups are few and slow; each occupies its thread until the system's resolver gives up.
 const NAME_THREADS: usize = 4;
-const NAME_QUEUE: usize = 1000;
 
 /// One system call for 32 numbers.
 const RANDOM_BLOCK: usize = 256;
