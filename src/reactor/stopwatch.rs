@@ -21,20 +21,20 @@ pub(crate) struct Stopwatch {
     exact: u32,
     /// The last callback of the group.
     place: Place,
-    connection: Option<Token>,
+    connection: Token,
 }
 
 impl Stopwatch {
     pub(crate) fn new(on: bool) -> Stopwatch {
         let size = if on { GROUP } else { u32::MAX };
-        Stopwatch { began: None, count: 0, size, exact: 0, place: Place::Drop, connection: None }
+        Stopwatch { began: None, count: 0, size, exact: 0, place: Place::Drop, connection: Token::NONE }
     }
 }
 
 impl Reactor {
     /// A callback begins.
     #[inline]
-    pub(super) fn begin_timing(&mut self, place: Place, connection: Option<Token>) {
+    pub(super) fn begin_timing(&mut self, place: Place, connection: Token) {
         let stopwatch = &mut self.stopwatch;
         stopwatch.place = place;
         stopwatch.connection = connection;
@@ -86,7 +86,7 @@ impl Reactor {
         if took <= known || (among > 1 && took < WORTH_A_LOOK) {
             return;
         }
-        let (place, connection) = (stopwatch.place, stopwatch.connection.map(ConnectionId));
+        let (place, connection) = (stopwatch.place, named(stopwatch.connection));
         self.statistics.slowest = Some(SlowCallback { place, connection, took, among });
         if took >= self.settings.slow_callback {
             match among {
@@ -98,6 +98,10 @@ impl Reactor {
             }
         }
     }
+}
+
+fn named(token: Token) -> Option<ConnectionId> {
+    (token != Token::NONE).then_some(ConnectionId(token))
 }
 
 /// Callbacks timed together.

@@ -191,11 +191,11 @@ impl Net for Os {
                 }
                 token => {
                     // A hang-up of both sides says that it is writable, too: the write will tell.
-                    let closed = event.is_error() || event.is_read_closed();
-                    let ready = Ready::default()
-                        .with(Ready::READABLE, event.is_readable() || closed)
-                        .with(Ready::WRITABLE, event.is_writable() || closed)
-                        .with(Ready::READ_CLOSED, closed);
+                    let ready = if event.is_error() || event.is_read_closed() {
+                        Ready::ALL
+                    } else {
+                        Ready::of(event.is_readable(), event.is_writable())
+                    };
                     events.push(Event::Ready(Token::from_bits(token.0 as u64), ready));
                 }
             }
