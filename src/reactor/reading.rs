@@ -116,9 +116,10 @@ impl Reactor {
         if let Some(connection) = self.sources.connection_mut(token) {
             connection.ready.remove(Ready::READABLE);
             match connection.state {
+                // Everything that came before the failed write is delivered.
+                State::Broken => self.lose_broken(token),
                 _ if error.kind() == io::ErrorKind::WouldBlock => {}
                 State::Lingering => self.end_lingering(token),
-                State::Broken => self.lose_broken(token),
                 _ => self.lose(token, Reason::Lost(SystemError::new("recv", error))),
             }
         }
