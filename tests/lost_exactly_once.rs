@@ -109,7 +109,7 @@ fn one_thing(what: usize, scene: &Shared, transport: &mut Transport<'_>) {
         }
         11 => {
             let scene = Rc::clone(scene);
-            let kind = if amount % 2 == 0 { ProducerKind::Push } else { ProducerKind::Pull };
+            let kind = if amount.is_multiple_of(2) { ProducerKind::Push } else { ProducerKind::Pull };
             // There is one already, perhaps.
             let _ = transport.register_producer(Source { scene }, kind);
         }
