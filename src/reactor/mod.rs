@@ -3,6 +3,7 @@
 mod address;
 mod callbacks;
 mod closing;
+mod connecting;
 mod connection;
 mod connector;
 mod error;
