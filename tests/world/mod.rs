@@ -6,6 +6,7 @@
 #![allow(dead_code, reason = "each promise uses its share")]
 
 pub mod peer;
+pub mod random;
 
 use std::cell::RefCell;
 use std::fs;

@@ -1,13 +1,15 @@
 //! The other side of a connection as a plain socket, which does what no protocol would.
 
+use std::cell::Cell;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream};
+use std::rc::Rc;
 use std::time::Duration;
 
 use socket2::{Domain, SockRef, Socket, Type};
-use twistor::{Address, ConnectionId, ListenTcp, Protocol, Reactor};
+use twistor::{Address, ConnectionId, Factory, ListenTcp, Protocol, Reactor};
 
-use super::{Record, World, once};
+use super::World;
 
 /// A socket that belongs to no reactor and never blocks.
 pub struct Peer {
@@ -115,14 +117,29 @@ fn accepted(
     listen: ListenTcp,
     connect: impl FnOnce(&Address) -> Peer,
 ) -> (ConnectionId, Peer) {
-    let before = reactor.connections();
-    let listener = reactor.listen_tcp(listen, once(protocol, &Record::new())).unwrap();
+    let id = Rc::new(Cell::new(None));
+    let factory = Noting { protocol: Some(Box::new(protocol)), id: Rc::clone(&id) };
+    let listener = reactor.listen_tcp(listen, factory).unwrap();
     let peer = connect(listener.address());
-    let accepts = reactor.statistics().accepts;
-    world.run_until(reactor, "accepted", |reactor| reactor.statistics().accepts > accepts);
+    world.run_until(reactor, "accepted", |_| id.get().is_some());
     reactor.stop_listening(&listener).unwrap();
-    let mut new = reactor.connections().into_iter().filter(|id| !before.contains(id));
-    (new.next().expect("it is still open"), peer)
+    (id.get().unwrap(), peer)
+}
+
+/// Knows its connection's name before the protocol does anything.
+struct Noting {
+    protocol: Option<Box<dyn Protocol>>,
+    id: Rc<Cell<Option<ConnectionId>>>,
+}
+
+impl Factory for Noting {
+    fn build_protocol(&mut self, reactor: &mut Reactor, peer: &Address) -> Option<Box<dyn Protocol>> {
+        let is_new = |reactor: &mut Reactor, id| {
+            reactor.transport(id).is_some_and(|transport| transport.peer() == peer)
+        };
+        self.id.set(reactor.connections().into_iter().find(|id| is_new(reactor, *id)));
+        self.protocol.take()
+    }
 }
 
 /// A few turns that wait for nothing: what could happen has happened after them.
