@@ -57,6 +57,16 @@
 mod net;
 mod reactor;
 
+#[cfg(feature = "http")]
+pub mod http;
+#[cfg(feature = "monitor")]
+pub mod monitor;
+#[cfg(feature = "monitor")]
+pub mod traffic;
+
+#[cfg(feature = "cli")]
+pub mod cli;
+
 pub use reactor::{
     Address, BadAddress, ClientFactory, ConnectTcp, ConnectionId, Connector, ConnectorId, ConnectorState,
     DelayedCall, Error, Factory, Hold, Instant, JobPanicked, ListenTcp, Listener, Phase, Place, Producer,

@@ -1,3 +1,8 @@
-//! The `twistor` command.
+//! The `twistor` command; all of it is in [`twistor::cli`].
 #![forbid(unsafe_code)]
-fn main() {}
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    twistor::cli::main()
+}

@@ -243,11 +243,21 @@ impl Ready {
     /// The peer sent FIN, or more is wrong: reading has to go on to the end.
     pub(crate) const READ_CLOSED: Ready = Ready(4);
 
+    pub(crate) const ALL: Ready = Ready(7);
+
     pub(crate) fn has(self, other: Ready) -> bool {
         self.0 & other.0 != 0
     }
 
-    pub(crate) fn with(self, other: Ready, set: bool) -> Ready {
-        if set { Ready(self.0 | other.0) } else { self }
+    pub(crate) fn of(readable: bool, writable: bool) -> Ready {
+        Ready(u8::from(readable) | u8::from(writable) << 1)
+    }
+
+    pub(crate) fn insert(&mut self, other: Ready) {
+        self.0 |= other.0;
+    }
+
+    pub(crate) fn remove(&mut self, other: Ready) {
+        self.0 &= !other.0;
     }
 }

@@ -2,13 +2,18 @@
 
 use super::connection::State;
 use super::{Place, Protocol, Reactor, Reason, Transport};
-use crate::net::Token;
+use crate::net::{Ready, Token};
 
 impl Reactor {
     pub(crate) fn begin_connection(&mut self, token: Token, protocol: Box<dyn Protocol>) {
         let Some(connection) = self.sources.connection_mut(token) else {
             return;
         };
+        if connection.state == State::Lost {
+            // Aborted while its protocol was built: never made, so never lost either.
+            self.call(Place::Drop, |_| drop(protocol));
+            return;
+        }
         connection.protocol = Some(protocol);
         self.call_protocol(token, Place::ConnectionMade, |protocol, transport| {
             protocol.connection_made(transport);
@@ -29,14 +34,54 @@ impl Reactor {
         if connection.state == State::Lost {
             return;
         }
-        let Some(mut protocol) = connection.protocol.take() else {
-            return;
-        };
-        self.enter(token, place, |transport| call(&mut *protocol, transport));
-        if let Some(connection) = self.sources.connection_mut(token) {
-            connection.protocol = Some(protocol);
+        if let Some(protocol) = connection.protocol.take() {
+            self.direct = connection.writes_directly();
+            self.call_taken(token, place, protocol, call);
         }
-        self.settle(token);
+    }
+
+    /// Calls a protocol that was taken out of its slot, puts it back, and sees what follows from it. `true` when it is
+    /// certain that there is nothing more to read.
+    #[inline]
+    pub(super) fn call_taken(
+        &mut self,
+        token: Token,
+        place: Place,
+        mut protocol: Box<dyn Protocol>,
+        call: impl FnOnce(&mut dyn Protocol, &mut Transport<'_>),
+    ) -> bool {
+        self.enter(token, place, |transport| call(&mut *protocol, transport));
+        // The slot cannot have gone: it is freed by the loop alone.
+        let Some(connection) = self.sources.connection_mut(token) else { return true };
+        // Its place is empty, so there is nothing to drop.
+        std::mem::forget(connection.protocol.replace(protocol));
+        if connection.state != State::Open
+            || !connection.outgoing.is_empty()
+            || !connection.ready.has(Ready::WRITABLE)
+        {
+            self.settle(token);
+            return false;
+        }
+        if !self.scratch.is_empty() {
+            connection.wrote = true;
+            match self.net.send(token, self.scratch.bytes()) {
+                Ok(count) if count == self.scratch.len() => {
+                    self.statistics.bytes_sent += count as u64;
+                    self.scratch.clear();
+                }
+                result => {
+                    self.sent_in_part(token, result);
+                    return false;
+                }
+            }
+        }
+        !connection.ready.has(Ready::READABLE)
+    }
+
+    /// Whether there is a protocol that could be called.
+    pub(super) fn has_protocol(&self, token: Token) -> bool {
+        let connection = self.sources.connection(token);
+        connection.is_some_and(|connection| connection.state != State::Lost && connection.protocol.is_some())
     }
 
     /// Runs user code as this connection's.
@@ -46,18 +91,23 @@ impl Reactor {
         let result = self.guarded(place, Some(token), |reactor| call(&mut Transport { reactor, token }));
         self.current = Token::NONE;
         if let Err(panic) = result {
-            self.scratch.clear();
-            let reason = Reason::Panicked(panic);
-            match self.sources.connection(token).map(|connection| connection.state) {
-                // It had been aborted in the same callback.
-                Some(State::Lost) => self.tasks.correct_loss(token, reason),
-                _ => self.lose(token, reason),
-            }
+            self.lose_panicked(token, panic);
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn lose_panicked(&mut self, token: Token, panic: String) {
+        self.scratch.clear();
+        let reason = Reason::Panicked(panic);
+        match self.sources.connection(token).map(|connection| connection.state) {
+            // It had been aborted in the same callback.
+            Some(State::Lost) => self.tasks.correct_loss(token, reason),
+            _ => self.lose(token, reason),
         }
     }
 
     /// After a callback: what it wrote is sent, what it asked for begins.
-    #[inline]
     pub(super) fn settle(&mut self, token: Token) {
         if !self.scratch.is_empty() {
             self.send_scratch(token);

@@ -6,7 +6,7 @@ use super::connection::{Closing, Connection, Registered, State};
 use super::sources::Source;
 use super::tasks::{Farewell, Task};
 use super::{Place, Reactor, Reason, TimedCall, Transport};
-use crate::net::{Close, Instant, Token};
+use crate::net::{Close, Instant, Ready, Token};
 
 impl Reactor {
     pub(crate) fn lose_connection(&mut self, token: Token, within: Option<Duration>) {
@@ -25,6 +25,7 @@ impl Reactor {
             State::Broken | State::Lost | State::Lingering => return,
         };
         connection.state = State::Closing { eof };
+        self.direct &= self.current != token;
         if let Some(limit) = within {
             self.limit_closing_in_all(token, limit);
         }
@@ -42,6 +43,7 @@ impl Reactor {
             State::InputClosed => State::InputClosedOutputClosing,
             _ => return,
         };
+        self.direct &= self.current != token;
         if self.current != token {
             self.mark_dirty(token);
         }
@@ -166,6 +168,7 @@ impl Reactor {
             return;
         }
         connection.state = State::Lost;
+        self.direct &= self.current != token;
         connection.outgoing = Vec::new();
         connection.sent = 0;
         self.tasks.push(Task::Lost(token, reason, farewell));
@@ -228,7 +231,7 @@ impl Reactor {
             return;
         };
         connection.state = State::Lingering;
-        connection.readable = true;
+        connection.ready.insert(Ready::READABLE);
         let linger = self.settings.linger;
         let last = self.now() + linger * LINGERS;
         self.limit_closing(token, linger, Some(last));

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{Address, DelayedCall, Producer, ProducerKind, Protocol, Reason};
-use crate::net::{Instant, Token};
+use crate::net::{Instant, Ready, Token};
 
 /// An open connection. Sized for many idle ones: what few need is in [`Rare`], and there is no buffer
 /// but while bytes wait.
@@ -22,12 +22,9 @@ pub(crate) struct Connection {
     pub(crate) reading_paused: bool,
     /// Between `pause_writing` and `resume_writing`.
     pub(crate) writing_paused: bool,
-    /// Latched: a read may find something.
-    pub(crate) readable: bool,
-    /// Latched: a write may take something.
-    pub(crate) writable: bool,
-    /// Latched: the peer's FIN or worse is known to the kernel, no further edge will tell.
-    pub(crate) read_closed: bool,
+    /// Latched, because no edge tells twice: a read may find something, a write may be taken, the end of what comes
+    /// is known to the kernel.
+    pub(crate) ready: Ready,
     /// Something was written: a reset could destroy it.
     pub(crate) wrote: bool,
     /// It stands in the list of those to flush at the end of the turn.
@@ -145,9 +142,7 @@ impl Connection {
             state: State::Open,
             reading_paused: false,
             writing_paused: false,
-            readable: false,
-            writable: true,
-            read_closed: false,
+            ready: Ready::WRITABLE,
             wrote: false,
             dirty: false,
             queued: false,
@@ -159,10 +154,17 @@ impl Connection {
         self.outgoing.len() - self.sent
     }
 
+    /// Whether the small writes of a callback can be collected outside of it.
+    #[inline]
+    pub(crate) fn writes_directly(&self) -> bool {
+        self.state == State::Open && self.outgoing.is_empty()
+    }
+
     /// Whether a read should be tried now.
+    #[inline]
     pub(crate) fn wants_read(&self) -> bool {
         let held = self.reading_paused && self.state != State::Lingering;
-        self.readable && !held && self.state.reads()
+        self.ready.has(Ready::READABLE) && !held && (self.state == State::Open || self.state.reads())
     }
 
     pub(crate) fn rare(&mut self) -> &mut Rare {

@@ -245,6 +245,15 @@ impl Reactor {
         Some(result)
     }
 
+    fn start_client_factory(&mut self, token: Token) {
+        let Some(slot) = self.sources.connector_mut(token) else { return };
+        if !std::mem::replace(&mut slot.started, true) {
+            self.with_client_factory(token, Place::StartFactory, |factory, reactor| {
+                factory.start_factory(reactor);
+            });
+        }
+    }
+
     pub(crate) fn begin_to_connect(&mut self, token: Token) {
         let Some(slot) = self.sources.connector_mut(token) else {
             return;
@@ -254,11 +263,7 @@ impl Reactor {
         }
         slot.phase = Phase::Starting;
         slot.attempt = slot.attempt.wrapping_add(1);
-        if !std::mem::replace(&mut slot.started, true) {
-            self.with_client_factory(token, Place::StartFactory, |factory, reactor| {
-                factory.start_factory(reactor);
-            });
-        }
+        self.start_client_factory(token);
         self.with_client_factory(token, Place::StartedConnecting, |factory, reactor| {
             factory.started_connecting(&mut Connector { reactor, token });
         });
@@ -342,30 +347,31 @@ impl Reactor {
 
     /// The kernel has news of a connection under way.
     pub(crate) fn attempt_ready(&mut self, attempt: Token, connector: Token, ready: Ready, seen: Instant) {
-        let failed = match self.net.take_error(attempt) {
-            Ok(Some(error)) | Err(error) => Some(Reason::of_connect(&error, "connect")),
-            Ok(None) => None,
-        };
-        let failed = match failed {
-            Some(reason) => reason,
-            None => match self.net.peer_address(attempt) {
+        let failed = match self.net.peer_address(attempt) {
+            // A port that nobody listens on can connect to itself, when it lies where the system takes local ports
+            // from; those below 1024 it never takes.
+            Ok(peer)
+                if peer.port() >= 1024
+                    && self.net.local_address(attempt).is_ok_and(|local| local == peer) =>
+            {
+                Reason::SelfConnected
+            }
+            Ok(peer) => {
+                if let Some(slot) = self.sources.connector_mut(connector) {
+                    slot.took = Some(seen - slot.began);
+                }
+                return self.connected(attempt, connector, peer, ready);
+            }
+            Err(not_connected) => match self.net.take_error(attempt) {
+                Ok(Some(error)) | Err(error) => Reason::of_connect(&error, "connect"),
                 // Not yet: an event that says nothing.
-                Err(error)
-                    if error.kind() == io::ErrorKind::NotConnected && !ready.has(Ready::READ_CLOSED) =>
+                Ok(None)
+                    if not_connected.kind() == io::ErrorKind::NotConnected
+                        && !ready.has(Ready::READ_CLOSED) =>
                 {
                     return;
                 }
-                Err(error) => Reason::of_connect(&error, "connect"),
-                // A port that nobody listens on can connect to itself, when it lies where the system takes local ports from.
-                Ok(peer) => match self.net.local_address(attempt) {
-                    Ok(local) if local == peer => Reason::SelfConnected,
-                    _ => {
-                        if let Some(slot) = self.sources.connector_mut(connector) {
-                            slot.took = Some(seen - slot.began);
-                        }
-                        return self.connected(attempt, connector, peer, ready);
-                    }
-                },
+                Ok(None) => Reason::of_connect(&not_connected, "connect"),
             },
         };
         self.net.close(attempt, Close::Graceful);
@@ -379,7 +385,8 @@ impl Reactor {
             return;
         };
         slot.phase = Phase::Connected(token);
-        slot.addresses.clear();
+        // Gives the memory back: a connection may be held for long.
+        slot.addresses = VecDeque::new();
         let (nodelay, keepalive) = (slot.options.nodelay, slot.options.keepalive);
         if let Some(timeout) = slot.timeout.take() {
             self.timers.cancel(timeout);
@@ -393,8 +400,13 @@ impl Reactor {
         match built {
             Some(Ok(Some(protocol))) => {
                 self.begin_connection(token, protocol);
-                // What the kernel said beside "connected".
-                self.connection_ready(token, ready);
+                // What the kernel said beside "connected" will not be said again.
+                if ready.has(Ready::READABLE)
+                    && let Some(connection) = self.sources.connection_mut(token)
+                {
+                    connection.ready.insert(ready);
+                    self.queue(token);
+                }
             }
             refused => {
                 self.net.close(token, Close::Graceful);
@@ -408,8 +420,18 @@ impl Reactor {
     }
 
     pub(crate) fn connect_timed_out(&mut self, token: Token) {
-        if let Some(slot) = self.sources.connector_mut(token) {
-            slot.timeout = None;
+        let Some(slot) = self.sources.connector_mut(token) else {
+            return;
+        };
+        slot.timeout = None;
+        if let Phase::Connecting(attempt) = slot.phase {
+            // An answer that came while the loop was held up waits for the poll, and counts.
+            let now = self.net.now();
+            self.attempt_ready(attempt, token, Ready::default(), now);
+        }
+        if let Some(slot) = self.sources.connector(token)
+            && matches!(slot.phase, Phase::Resolving | Phase::Connecting(_))
+        {
             let reason = Reason::TimedOut(slot.options.timeout);
             self.connector_failed(token, &reason);
         }
@@ -450,6 +472,7 @@ impl Reactor {
 
     pub(crate) fn connector_failed(&mut self, token: Token, reason: &Reason) {
         self.abandon_attempt(token);
+        self.start_client_factory(token);
         self.statistics.connect_failures += 1;
         self.with_client_factory(token, Place::ClientConnectionFailed, |factory, reactor| {
             factory.client_connection_failed(&mut Connector { reactor, token }, reason);

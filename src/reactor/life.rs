@@ -6,8 +6,10 @@
 use std::cell::Cell;
 use std::rc::Rc;
 
+use super::remote::Jobs;
 use super::sources::Source;
 use super::tasks::Task;
+use super::timers::Timers;
 use super::{Error, Place, Reactor, Reason, Result, Signal, TimedCall};
 use crate::net::{Instant, Watch};
 
@@ -273,17 +275,24 @@ impl Reactor {
 
     fn finish(&mut self) {
         self.life = Life::Finished;
-        // What is dropped here may be user code, which may panic.
-        let late = (self.inbox.close(), std::mem::take(&mut self.thread_calls));
-        self.call(Place::Drop, |_| drop(late));
-        let timers = std::mem::replace(&mut self.timers, super::timers::Timers::new());
-        self.call(Place::Drop, |_| drop(timers));
-        let jobs = std::mem::replace(&mut self.jobs, super::remote::Jobs::new());
-        self.call(Place::Drop, |_| drop(jobs));
-        self.signal_handlers.clear();
+        let late = self.inbox.close();
+        self.drop_each(late);
+        let timers = std::mem::replace(&mut self.timers, Timers::new());
+        self.drop_each(timers.into_calls());
+        let jobs = std::mem::replace(&mut self.jobs, Jobs::new());
+        self.drop_each(jobs.into_results());
+        let handlers = std::mem::take(&mut self.signal_handlers);
+        self.drop_each(handlers);
         self.default_signals = false;
         if let Err(error) = self.watch_signals() {
             log::warn!("cannot give signals back: {error}");
+        }
+    }
+
+    /// Drops what is the user's one by one: each may panic, and two panics at once would end the process.
+    fn drop_each<T>(&mut self, leftovers: impl IntoIterator<Item = T>) {
+        for leftover in leftovers {
+            self.call(Place::Drop, |_| drop(leftover));
         }
     }
 
@@ -322,6 +331,11 @@ impl Reactor {
         }
         if !handled && matches!(signal, Signal::Interrupt | Signal::Terminate) {
             log::info!("{signal}: stopping");
+            if self.life == Life::Starting {
+                // What holds up the startup does not hold up the end.
+                self.holds = Rc::default();
+                self.life = Life::Running;
+            }
             self.stop_gracefully();
         }
     }

@@ -146,7 +146,10 @@ impl Reactor {
         match self.sources.listener_mut(token) {
             Some(listener) => listener.factory = Some(factory),
             // It stopped meanwhile.
-            None => self.stop_factory(&mut *factory, true),
+            None => {
+                self.stop_factory(&mut *factory, true);
+                self.call(Place::Drop, |_| drop(factory));
+            }
         }
         result.ok()
     }

@@ -16,12 +16,14 @@ mod remote;
 mod settings;
 mod sources;
 mod statistics;
+mod stopwatch;
 mod tasks;
 mod timers;
 mod transport;
 mod turn;
 mod writing;
 
+use std::any::Any;
 use std::cell::Cell;
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -47,8 +49,10 @@ use self::life::{Life, Triggers};
 use self::protocol::find;
 use self::remote::{Inbox, Jobs, ThreadCall};
 use self::sources::{Source, Sources};
+use self::stopwatch::Stopwatch;
 use self::tasks::Tasks;
 use self::timers::Timers;
+use self::writing::Scratch;
 use crate::net::os::{Os, Sizes};
 use crate::net::{Event, Net, Token};
 
@@ -83,7 +87,7 @@ pub struct Reactor {
     life: Life,
     /// A turn is under way.
     turning: bool,
-    /// The clock, read when somebody first asks after a poll, and again after each callback that is timed.
+    /// The clock, read when somebody first asks after a poll, and again after each group of callbacks.
     clock: Cell<Option<Instant>>,
     sources: Sources,
     timers: Timers<TimedCall>,
@@ -97,8 +101,10 @@ pub struct Reactor {
     read_buffer: Vec<u8>,
     /// The connection whose callback runs.
     current: Token,
+    /// That callback's small writes go to `scratch`: the connection is open, and nothing waits to be sent before them.
+    direct: bool,
     /// What that callback has written.
-    scratch: Vec<u8>,
+    scratch: Scratch,
     spare_buffers: Vec<Vec<u8>>,
     triggers: Triggers,
     holds: Rc<Cell<usize>>,
@@ -106,9 +112,10 @@ pub struct Reactor {
     /// SIGINT and SIGTERM stop the reactor.
     default_signals: bool,
     inbox: Arc<Inbox>,
-    /// Calls from threads taken out of the inbox, not yet run.
-    thread_calls: VecDeque<ThreadCall>,
+    /// Room for the calls from threads of one turn.
+    thread_calls: Vec<ThreadCall>,
     jobs: Jobs,
+    stopwatch: Stopwatch,
     statistics: Statistics,
 }
 
@@ -167,6 +174,7 @@ impl Reactor {
             *share = (*share).max(1);
         }
         let inbox = Inbox::new(net.waker(), settings.thread_calls);
+        let stopwatch = Stopwatch::new(settings.time_callbacks);
         Reactor {
             read_buffer: vec![0; settings.read_buffer],
             net,
@@ -181,21 +189,23 @@ impl Reactor {
             dirty: Vec::new(),
             events: Vec::new(),
             current: Token::NONE,
-            scratch: Vec::new(),
+            direct: false,
+            scratch: Scratch::new(),
             spare_buffers: Vec::new(),
             triggers: Triggers::default(),
             holds: Rc::default(),
             signal_handlers: Vec::new(),
             default_signals: false,
             inbox,
-            thread_calls: VecDeque::new(),
+            thread_calls: Vec::new(),
             jobs: Jobs::new(),
+            stopwatch,
             statistics: Statistics::default(),
         }
     }
 
-    /// Monotonic time. The clock is read once a turn, when somebody first asks, and again after each callback while
-    /// these are timed ([`Settings::time_callbacks`]). (Twisted: `seconds`.)
+    /// Monotonic time. The clock is read once a turn, when somebody first asks, and again after every few callbacks
+    /// while these are timed ([`Settings::time_callbacks`]). (Twisted: `seconds`.)
     #[inline]
     pub fn now(&self) -> Instant {
         match self.clock.get() {
@@ -218,7 +228,7 @@ impl Reactor {
         self.net.random()
     }
 
-    /// Calls `call` after `delay`, never inside this call; with a delay of zero in the next turn. Calls of the
+    /// Calls `call` at [`now`](Reactor::now) `+ delay`, never inside this call; with a delay of zero in the next turn. Calls of the
     /// same time come in the order in which they were set. (Twisted: `callLater`.)
     ///
     /// ```
@@ -324,37 +334,19 @@ impl Reactor {
         connection: Option<Token>,
         call: impl FnOnce(&mut Reactor) -> R,
     ) -> Result<R, String> {
-        let began = if self.settings.time_callbacks { Some(self.now()) } else { None };
+        self.begin_timing(place, connection.unwrap_or(Token::NONE));
         let result = catch_unwind(AssertUnwindSafe(|| call(self)));
-        if let Some(began) = began {
-            let ended = self.net.now();
-            self.clock.set(Some(ended));
-            let slowest = self.statistics.slowest.map_or(Duration::ZERO, |slowest| slowest.took);
-            if ended - began > slowest {
-                self.note_slow(SlowCallback {
-                    place,
-                    connection: connection.map(ConnectionId),
-                    took: ended - began,
-                });
-            }
-        }
-        result.map_err(|payload| {
-            let text = error::panic_message(&*payload);
-            self.note_panic(place, connection, &text);
-            text
-        })
-    }
-
-    #[cold]
-    fn note_slow(&mut self, callback: SlowCallback) {
-        self.statistics.slowest = Some(callback);
-        if callback.took >= self.settings.slow_callback {
-            log::warn!("{} took {:?}, the slowest so far", callback.place, callback.took);
+        self.end_timing();
+        match result {
+            Ok(returned) => Ok(returned),
+            Err(payload) => Err(self.note_panic(place, connection, &*payload)),
         }
     }
 
     #[cold]
-    fn note_panic(&mut self, place: Place, connection: Option<Token>, text: &str) {
+    #[inline(never)]
+    fn note_panic(&mut self, place: Place, connection: Option<Token>, payload: &(dyn Any + Send)) -> String {
+        let text = error::panic_message(payload);
         self.statistics.panics += 1;
         match connection {
             Some(token) => {
@@ -363,6 +355,7 @@ impl Reactor {
             }
             None => log::error!("panic in {place}: {text}"),
         }
+        text
     }
 
     /// Cancels a call of the user's from the loop.

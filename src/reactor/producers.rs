@@ -57,6 +57,7 @@ impl Reactor {
             return false;
         };
         let lost = connection.state == State::Lost;
+        let direct = connection.writes_directly();
         let registered = connection.rare.as_mut().and_then(|rare| rare.producer.as_mut());
         let Some(registered) = registered.filter(|registered| registered.kind == kind && !lost) else {
             return false;
@@ -64,6 +65,7 @@ impl Reactor {
         let Some(mut producer) = registered.producer.take() else {
             return false;
         };
+        self.direct = direct;
         self.enter(token, Place::Producer, |transport| call(&mut *producer, transport));
         let place = self.sources.connection_mut(token).and_then(|connection| {
             let registered = connection.rare.as_mut()?.producer.as_mut()?;

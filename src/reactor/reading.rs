@@ -3,83 +3,79 @@
 use std::io;
 
 use super::connection::State;
-use super::sources::Source;
 use super::{Place, Reactor, Reason, SystemError};
 use crate::net::{Ready, Token};
 
 impl Reactor {
-    /// The kernel has news of a connection.
+    /// The kernel has news of a connection; `false` when the token names none.
+    ///
+    /// This is the path of every message: it looks the connection up twice for each, once before its callback
+    /// and once after.
     #[inline]
-    pub(crate) fn connection_ready(&mut self, token: Token, ready: Ready) {
-        let Some(connection) = self.sources.connection_mut(token) else {
-            return;
-        };
-        connection.readable |= ready.has(Ready::READABLE);
-        connection.read_closed |= ready.has(Ready::READ_CLOSED);
+    pub(super) fn connection_ready(&mut self, token: Token, ready: Ready, buffer: &mut [u8]) -> bool {
+        let Some(mut connection) = self.sources.connection_mut(token) else { return false };
+        connection.ready.insert(ready);
         if connection.queued {
             // It has its turn anyway: one share, not two.
-            connection.writable |= ready.has(Ready::WRITABLE);
-            return;
+            return true;
         }
         // First, because it frees memory and lets a close come to its end.
-        if ready.has(Ready::WRITABLE) {
-            connection.writable = true;
-            if !connection.outgoing.is_empty() {
-                self.flush(token);
+        if !connection.outgoing.is_empty() && connection.ready.has(Ready::WRITABLE) {
+            self.flush(token);
+            match self.sources.connection_mut(token) {
+                Some(again) => connection = again,
+                None => return true,
             }
         }
-        self.read(token);
-    }
-
-    /// Reads what there is, up to the connection's share of the turn.
-    #[inline]
-    fn read(&mut self, token: Token) {
-        let mut buffer = std::mem::take(&mut self.read_buffer);
         let mut share = self.settings.read_per_turn;
-        while let Some(connection) = self.sources.connection_mut(token) {
-            if !connection.wants_read() {
-                break;
-            }
+        while connection.wants_read() {
             if share == 0 {
                 self.queue(token);
                 break;
             }
-            match self.net.recv(token, &mut buffer) {
-                Ok(0) => {
-                    connection.readable = false;
+            match self.net.recv(token, buffer) {
+                Ok(count @ 1..) => {
+                    // Less than there was room for: the kernel has no more, and will tell when it has;
+                    // unless the end has come already.
+                    if count == buffer.len() || connection.ready.has(Ready::READ_CLOSED) {
+                        share = share.saturating_sub(count);
+                    } else {
+                        connection.ready.remove(Ready::READABLE);
+                    }
+                    self.statistics.bytes_received += count as u64;
+                    if let Some(protocol) = connection.protocol.take() {
+                        self.direct = connection.writes_directly();
+                        // No more was received than there is room for.
+                        let data = &buffer[..count];
+                        let done =
+                            self.call_taken(token, Place::DataReceived, protocol, |protocol, transport| {
+                                protocol.data_received(transport, data);
+                            });
+                        if done {
+                            break;
+                        }
+                    } else {
+                        // It lingers: what comes is dropped.
+                        self.note_progress(token);
+                    }
+                }
+                Ok(_) => {
+                    connection.ready.remove(Ready::READABLE);
                     self.input_ended(token);
                     break;
                 }
-                Ok(count) => {
-                    // Less than there was room for: the kernel has no more, and will tell when it has;
-                    // unless the end has come already.
-                    if count < buffer.len() && !connection.read_closed {
-                        connection.readable = false;
-                    }
-                    share = share.saturating_sub(count);
-                    self.statistics.bytes_received += count as u64;
-                    if connection.state == State::Lingering {
-                        self.note_progress(token);
-                        continue;
-                    }
-                    let data = buffer.get(..count).unwrap_or_default();
-                    self.call_protocol(token, Place::DataReceived, |protocol, transport| {
-                        protocol.data_received(transport, data);
-                    });
-                }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    connection.readable = false;
-                    break;
-                }
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => {
-                    connection.readable = false;
-                    self.input_failed(token, &error);
-                    break;
+                    if !self.input_failed(token, &error) {
+                        break;
+                    }
                 }
             }
+            match self.sources.connection_mut(token) {
+                Some(again) => connection = again,
+                None => break,
+            }
         }
-        self.read_buffer = buffer;
+        true
     }
 
     fn input_ended(&mut self, token: Token) {
@@ -110,15 +106,23 @@ impl Reactor {
         self.lose(token, reason.unwrap_or(Reason::Done));
     }
 
-    fn input_failed(&mut self, token: Token, error: &io::Error) {
-        let Some(connection) = self.sources.connection_mut(token) else {
-            return;
-        };
-        match connection.state {
-            State::Lingering => self.end_lingering(token),
-            State::Broken => self.input_ended(token),
-            _ => self.lose(token, Reason::Lost(SystemError::new("recv", error))),
+    /// Whether reading should be tried again.
+    #[cold]
+    #[inline(never)]
+    fn input_failed(&mut self, token: Token, error: &io::Error) -> bool {
+        if error.kind() == io::ErrorKind::Interrupted {
+            return true;
         }
+        if let Some(connection) = self.sources.connection_mut(token) {
+            connection.ready.remove(Ready::READABLE);
+            match connection.state {
+                _ if error.kind() == io::ErrorKind::WouldBlock => {}
+                State::Lingering => self.end_lingering(token),
+                State::Broken => self.lose_broken(token),
+                _ => self.lose(token, Reason::Lost(SystemError::new("recv", error))),
+            }
+        }
+        false
     }
 
     /// Gives a connection another share of the loop, in the next turn.
@@ -133,21 +137,16 @@ impl Reactor {
 
     /// The turn of those that were queued.
     pub(crate) fn run_ready(&mut self, count: usize) {
+        let mut buffer = std::mem::take(&mut self.read_buffer);
         for _ in 0..count {
-            let Some(token) = self.ready.pop_front() else {
-                break;
-            };
-            match self.sources.get_mut(token) {
-                Some(Source::Connection(connection)) => {
-                    connection.queued = false;
-                    if connection.writable && !connection.outgoing.is_empty() {
-                        self.flush(token);
-                    }
-                    self.read(token);
-                }
-                Some(Source::Listener(_)) => self.accept_queued(token),
-                _ => {}
+            let Some(token) = self.ready.pop_front() else { break };
+            if let Some(connection) = self.sources.connection_mut(token) {
+                connection.queued = false;
+                self.connection_ready(token, Ready::default(), &mut buffer);
+            } else {
+                self.accept_queued(token);
             }
         }
+        self.read_buffer = buffer;
     }
 }

@@ -58,14 +58,14 @@ impl Reason {
     }
 
     /// What the system said, if it did.
-    pub fn system_error(&self) -> Option<SystemError> {
+    pub fn system_error(&self) -> Option<&SystemError> {
         match self {
             Reason::Lost(error)
             | Reason::Refused(error)
             | Reason::SystemTimedOut(error)
             | Reason::NoRoute(error)
             | Reason::Bind(error)
-            | Reason::ConnectFailed(error) => Some(*error),
+            | Reason::ConnectFailed(error) => Some(error),
             _ => None,
         }
     }
@@ -115,15 +115,7 @@ impl fmt::Display for Reason {
 
 impl std::error::Error for Reason {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match self {
-            Reason::Lost(error)
-            | Reason::Refused(error)
-            | Reason::SystemTimedOut(error)
-            | Reason::NoRoute(error)
-            | Reason::Bind(error)
-            | Reason::ConnectFailed(error) => Some(error),
-            _ => None,
-        }
+        self.system_error().map(|error| error as _)
     }
 }
 

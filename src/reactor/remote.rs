@@ -65,7 +65,7 @@ pub(crate) struct Inbox {
 
 #[derive(Default)]
 struct Calls {
-    waiting: Vec<ThreadCall>,
+    waiting: VecDeque<ThreadCall>,
     closed: bool,
 }
 
@@ -83,7 +83,7 @@ impl Inbox {
         if calls.waiting.len() >= limit {
             return Err(Error::QueueFull(limit));
         }
-        calls.waiting.push(call);
+        calls.waiting.push_back(call);
         drop(calls);
         if !self.woken.swap(true, Ordering::SeqCst) {
             self.waker.wake();
@@ -91,17 +91,28 @@ impl Inbox {
         Ok(())
     }
 
-    /// Moves what waits to the end of `into`.
-    pub(crate) fn take(&self, into: &mut VecDeque<ThreadCall>) {
+    /// Moves the first of those that wait to the end of `into`, up to `share` of them.
+    pub(crate) fn take(&self, into: &mut Vec<ThreadCall>, share: usize) {
         // Cleared before the calls are taken: who pushes after that wakes the loop again.
-        if self.woken.load(Ordering::SeqCst) {
+        if self.has_more() {
             self.woken.store(false, Ordering::SeqCst);
-            into.extend(self.lock().waiting.drain(..));
+            let mut calls = self.lock();
+            let share = share.min(calls.waiting.len());
+            into.extend(calls.waiting.drain(..share));
+            if !calls.waiting.is_empty() {
+                // The loop comes back for these without being woken.
+                self.woken.store(true, Ordering::SeqCst);
+            }
         }
     }
 
+    /// Whether calls may wait.
+    pub(crate) fn has_more(&self) -> bool {
+        self.woken.load(Ordering::SeqCst)
+    }
+
     /// Refuses all calls from now on and returns those that came too late.
-    pub(crate) fn close(&self) -> Vec<ThreadCall> {
+    pub(crate) fn close(&self) -> VecDeque<ThreadCall> {
         let mut calls = self.lock();
         calls.closed = true;
         std::mem::take(&mut calls.waiting)
@@ -128,6 +139,11 @@ impl Jobs {
 
     pub(crate) fn len(&self) -> usize {
         self.results.len()
+    }
+
+    /// All that still waited for a result.
+    pub(crate) fn into_results(self) -> impl Iterator<Item = Box<dyn Any>> {
+        self.results.into_iter().map(|(_, (_, done))| done)
     }
 
     fn insert<T: 'static>(&mut self, done: OnResult<T>) -> (usize, u64) {
@@ -218,14 +234,13 @@ impl Reactor {
 
     /// Runs calls that came from threads, up to a limit; the rest waits for the next turn.
     pub(crate) fn run_thread_calls(&mut self) {
-        self.inbox.take(&mut self.thread_calls);
+        self.inbox.take(&mut self.thread_calls, self.settings.thread_calls_per_turn);
         if self.thread_calls.is_empty() {
             return;
         }
         let mut calls = std::mem::take(&mut self.thread_calls);
-        let share = calls.len().min(self.settings.thread_calls_per_turn);
-        self.statistics.thread_calls += share as u64;
-        for call in calls.drain(..share) {
+        self.statistics.thread_calls += calls.len() as u64;
+        for call in calls.drain(..) {
             self.call(Place::ThreadCall, call);
         }
         self.thread_calls = calls;

@@ -47,7 +47,7 @@ pub struct Statistics {
     pub thread_calls: u64,
     /// Panics caught.
     pub panics: u64,
-    /// The slowest callback so far, if callbacks are timed.
+    /// The slowest callback so far, if callbacks are timed; most that take less than 10 ms are not looked at.
     pub slowest: Option<SlowCallback>,
 }
 
@@ -60,6 +60,9 @@ pub struct SlowCallback {
     pub connection: Option<ConnectionId>,
     /// How long it took.
     pub took: Duration,
+    /// 1: it was this callback. More: it was timed together with those just before it, so many in all; as soon
+    /// as that happens, the next thousand callbacks are timed one by one.
+    pub among: u32,
 }
 
 /// The places where user code runs.

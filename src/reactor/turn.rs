@@ -70,7 +70,7 @@ impl Reactor {
         let busy = !self.tasks.is_empty()
             || !self.ready.is_empty()
             || !self.dirty.is_empty()
-            || !self.thread_calls.is_empty()
+            || self.inbox.has_more()
             || self.life_goes_on();
         let timeout = if busy {
             Some(Duration::ZERO)
@@ -78,6 +78,7 @@ impl Reactor {
             let next = self.timers.next().map(|next| next - self.now());
             [wait, next].into_iter().flatten().min()
         };
+        self.stop_timing();
         let polled = self.net.poll(&mut self.events, timeout);
         self.clock.set(None);
         match polled {
@@ -92,21 +93,28 @@ impl Reactor {
         self.statistics.events += events.len() as u64;
         // Connections that the same poll found complete were so at the same time, however long the callbacks take.
         let mut seen = None;
-        for event in events.drain(..) {
+        let mut buffer = std::mem::take(&mut self.read_buffer);
+        for &event in &events {
             match event {
-                Event::Ready(token, ready) => match self.sources.get_mut(token) {
-                    Some(Source::Connection(_)) => self.connection_ready(token, ready),
-                    Some(Source::Listener(_)) => self.accept_ready(token),
-                    Some(&mut Source::Attempt(connector)) => {
-                        let seen = *seen.get_or_insert_with(|| self.net.now());
-                        self.attempt_ready(token, connector, ready, seen);
+                Event::Ready(token, ready) => {
+                    if self.connection_ready(token, ready, &mut buffer) {
+                        continue;
                     }
-                    // An event of something that was closed earlier in this batch.
-                    Some(Source::Connector(_)) | None => {}
-                },
+                    match self.sources.get(token) {
+                        Some(Source::Listener(_)) => self.accept_ready(token),
+                        Some(&Source::Attempt(connector)) => {
+                            let seen = *seen.get_or_insert_with(|| self.net.now());
+                            self.attempt_ready(token, connector, ready, seen);
+                        }
+                        // An event of something that was closed earlier in this batch.
+                        _ => {}
+                    }
+                }
                 Event::Signal(signal) => self.signal_came(signal),
             }
         }
+        events.clear();
+        self.read_buffer = buffer;
         self.events = events;
     }
 
@@ -129,10 +137,12 @@ impl Reactor {
                     self.statistics.timed_calls += 1;
                     self.call(Place::TimedCall, call);
                 }
-                TimedCall::Protocol(token, call) => {
+                TimedCall::Protocol(token, call) if self.has_protocol(token) => {
                     self.statistics.timed_calls += 1;
                     self.call_protocol(token, Place::TimedCall, call);
                 }
+                // The connection was lost by a call of the same instant.
+                TimedCall::Protocol(_, call) => self.call(Place::Drop, |_| drop(call)),
                 TimedCall::ConnectTimeout(token) => self.connect_timed_out(token),
                 TimedCall::Reconnect(token) => self.begin_to_connect(token),
                 TimedCall::CloseLimit(token) => self.close_limit_reached(token),

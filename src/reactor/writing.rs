@@ -5,34 +5,31 @@ use std::io;
 use super::connection::State;
 use super::tasks::Task;
 use super::{ProducerKind, Reactor, Reason, SystemError};
-use crate::net::Token;
+use crate::net::{Ready, Token};
 
 impl Reactor {
     #[inline]
     pub(crate) fn write(&mut self, token: Token, data: &[u8]) {
-        let Some(connection) = self.sources.connection_mut(token) else {
-            return;
-        };
+        // What one callback writes leaves together, when it returns.
+        let direct = self.direct && self.current == token;
+        if !direct || !self.scratch.push(data) {
+            self.write_through(token, data);
+        }
+    }
+
+    /// A write from outside of the connection's callbacks, or one that has no room beside what the callback has written.
+    #[inline(never)]
+    fn write_through(&mut self, token: Token, data: &[u8]) {
+        if self.current == token {
+            self.send_scratch(token);
+        }
+        let Some(connection) = self.sources.connection(token) else { return };
         if !connection.state.takes_writes() || data.is_empty() {
             return;
         }
-        connection.wrote = true;
-        if !connection.outgoing.is_empty() {
-            self.keep(token, data);
-        } else if self.current == token {
-            // What one callback writes leaves together, when it returns.
-            let large = self.scratch.len() + data.len() >= WRITE_THROUGH;
-            if large && self.scratch.is_empty() {
-                self.send_or_keep(token, data);
-            } else {
-                self.scratch.extend_from_slice(data);
-                if large {
-                    self.send_scratch(token);
-                }
-            }
-        } else if data.len() >= WRITE_THROUGH {
+        if connection.outgoing.is_empty() && data.len() >= WRITE_THROUGH {
             self.send_or_keep(token, data);
-        } else {
+        } else if self.current != token || !connection.outgoing.is_empty() || !self.scratch.push(data) {
             self.keep(token, data);
         }
     }
@@ -56,15 +53,18 @@ impl Reactor {
         if !connection.state.sends() {
             return data.len();
         }
-        while connection.writable {
+        connection.wrote = true;
+        while connection.ready.has(Ready::WRITABLE) {
             match self.net.send(token, data) {
                 Ok(count) => {
-                    connection.writable = count == data.len();
+                    if count < data.len() {
+                        connection.ready.remove(Ready::WRITABLE);
+                    }
                     self.statistics.bytes_sent += count as u64;
                     return count;
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    connection.writable = false;
+                    connection.ready.remove(Ready::WRITABLE);
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => {
@@ -76,15 +76,39 @@ impl Reactor {
         0
     }
 
+    /// The system did not take all that a callback has written.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn sent_in_part(&mut self, token: Token, result: io::Result<usize>) {
+        let Some(connection) = self.sources.connection_mut(token) else { return };
+        match result {
+            Ok(count) => {
+                connection.ready.remove(Ready::WRITABLE);
+                self.statistics.bytes_sent += count as u64;
+                self.scratch.consume(count);
+                self.send_scratch(token);
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => self.send_scratch(token),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                connection.ready.remove(Ready::WRITABLE);
+                self.send_scratch(token);
+            }
+            Err(error) => {
+                self.scratch.clear();
+                self.output_failed(token, &error);
+            }
+        }
+    }
+
     /// Sends what the callback that just returned has written.
     #[inline]
     pub(super) fn send_scratch(&mut self, token: Token) {
-        let mut scratch = std::mem::take(&mut self.scratch);
-        self.send_or_keep(token, &scratch);
-        scratch.clear();
-        if scratch.capacity() > SCRATCH_KEPT {
-            scratch.shrink_to(SCRATCH_KEPT);
+        if self.scratch.is_empty() {
+            return;
         }
+        let mut scratch = std::mem::take(&mut self.scratch);
+        self.send_or_keep(token, scratch.bytes());
+        scratch.clear();
         self.scratch = scratch;
     }
 
@@ -99,6 +123,8 @@ impl Reactor {
             self.lose(token, Reason::BufferLimit(limit));
             return;
         }
+        connection.wrote = true;
+        self.direct &= self.current != token;
         if connection.outgoing.capacity() == 0 {
             connection.outgoing = self.spare_buffers.pop().unwrap_or_default();
         }
@@ -141,7 +167,7 @@ impl Reactor {
         let mut share = self.settings.write_per_turn;
         while let Some(connection) = self.sources.connection_mut(token) {
             let waiting = connection.unsent();
-            if waiting == 0 || !connection.writable || !connection.state.sends() {
+            if waiting == 0 || !connection.ready.has(Ready::WRITABLE) || !connection.state.sends() {
                 break;
             }
             if share == 0 {
@@ -175,7 +201,7 @@ impl Reactor {
             if pulls.is_some_and(|registered| registered.kind == ProducerKind::Pull) {
                 self.tasks.push(Task::Pull(token));
             }
-            if empty.capacity() <= SCRATCH_KEPT && self.spare_buffers.len() < SPARE_BUFFERS {
+            if empty.capacity() <= BUFFER_KEPT && self.spare_buffers.len() < SPARE_BUFFERS {
                 empty.clear();
                 self.spare_buffers.push(empty);
             }
@@ -209,12 +235,13 @@ impl Reactor {
         };
         connection.outgoing = Vec::new();
         connection.sent = 0;
+        self.direct &= self.current != token;
         if connection.state.reads() && !connection.reading_paused {
             // What came before the failure is delivered first; the end of the input brings the loss.
             connection.state = State::Broken;
             connection.rare().broken = Some(reason);
-            connection.readable = true;
-            connection.read_closed = true;
+            connection.ready.insert(Ready::READABLE);
+            connection.ready.insert(Ready::READ_CLOSED);
             self.queue(token);
         } else {
             self.lose(token, reason);
@@ -222,11 +249,63 @@ impl Reactor {
     }
 }
 
+/// What the callback that runs has written: one buffer for all connections.
+#[derive(Default)]
+pub(super) struct Scratch {
+    bytes: Box<[u8]>,
+    used: usize,
+}
+
+impl Scratch {
+    pub(super) fn new() -> Scratch {
+        Scratch { bytes: vec![0; WRITE_THROUGH].into(), used: 0 }
+    }
+
+    /// Appends `data`, if there is room.
+    #[inline]
+    fn push(&mut self, data: &[u8]) -> bool {
+        let end = self.used + data.len();
+        match self.bytes.get_mut(self.used..end) {
+            Some(room) => {
+                room.copy_from_slice(data);
+                self.used = end;
+                true
+            }
+            None => false,
+        }
+    }
+
+    #[inline]
+    pub(super) fn bytes(&self) -> &[u8] {
+        // `used` never passes the end.
+        &self.bytes[..self.used]
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.used
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.used == 0
+    }
+
+    pub(super) fn clear(&mut self) {
+        self.used = 0;
+    }
+
+    /// Forgets the first `count` bytes.
+    fn consume(&mut self, count: usize) {
+        let count = count.min(self.used);
+        self.bytes.copy_within(count..self.used, 0);
+        self.used -= count;
+    }
+}
+
 /// A write of this many bytes to an empty buffer goes straight to the system, uncopied.
 const WRITE_THROUGH: usize = 16 * 1024;
 
-/// What the buffers that connections share may keep.
-const SCRATCH_KEPT: usize = 64 * 1024;
+/// An emptied buffer larger than this is given back.
+const BUFFER_KEPT: usize = 64 * 1024;
 
 /// Empty buffers kept for those that will need one.
 const SPARE_BUFFERS: usize = 16;

@@ -5,11 +5,13 @@
 //! wants from the network it asks the world for, so that a second back end joins here and nowhere else.
 #![allow(dead_code, reason = "each promise uses its share")]
 
+pub mod child;
 pub mod peer;
 pub mod random;
 
 use std::cell::RefCell;
 use std::fs;
+use std::io::Write;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::{Mutex, MutexGuard, Once, PoisonError};
@@ -77,7 +79,8 @@ impl World {
     pub fn run_until(&self, reactor: &mut Reactor, what: &str, done: impl Fn(&mut Reactor) -> bool) {
         let watchdog = watchdog(reactor);
         while !done(reactor) {
-            assert!(reactor.turn(Some(Duration::from_secs(1))).unwrap(), "stopped before: {what}");
+            // Short, because a timed call may be what was waited for: the wait of its turn comes after it.
+            assert!(reactor.turn(Some(Duration::from_millis(5))).unwrap(), "stopped before: {what}");
         }
         watchdog.cancel(reactor).unwrap();
     }
@@ -87,6 +90,8 @@ impl World {
         self.run_until(reactor, "nothing in use", |reactor| {
             reactor.in_use() == 0 && reactor.delayed_calls() == 1
         });
+        // A factory that is told of its end is in use no more.
+        assert!(reactor.turn(Some(Duration::ZERO)).unwrap());
     }
 
     /// Takes what was logged as a warning or an error since the last call: the promise expected it.
@@ -97,8 +102,9 @@ impl World {
 
 fn watchdog(reactor: &mut Reactor) -> DelayedCall {
     reactor.call_later(Duration::from_secs(20), |reactor| {
-        // Not a panic: the reactor would catch it.
-        eprintln!("the reactor hangs: {:#?}", reactor.statistics());
+        // Not a panic: the reactor would catch it; and past the capture of the test's output.
+        let test = std::thread::current().name().map(str::to_owned);
+        let _ = writeln!(std::io::stderr(), "{test:?}: the reactor hangs: {:#?}", reactor.statistics());
         std::process::abort();
     })
 }

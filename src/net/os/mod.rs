@@ -18,8 +18,8 @@ use self::pool::Pool;
 use self::signals::Watched;
 use self::sockets::{Kind, Sockets};
 use super::{
-    Accepted, Answer, Close, Event, Instant, Job, Net, Open, OpenError, Ready, SocketOption, Step, Token,
-    Wake, Watch,
+    Accepted, Answer, Close, Event, Instant, Job, Net, Open, OpenError, Ready, Signal, SocketOption, Step,
+    Token, Wake, Watch,
 };
 
 /// The sizes that a reactor's settings decide.
@@ -38,6 +38,8 @@ pub(crate) struct Os {
     /// Held in reserve for [`Net::shed`].
     spare: Option<File>,
     signals: Option<Watched>,
+    /// Signals that came while the watched ones changed.
+    came: Vec<Signal>,
     jobs: Pool,
     /// A pool of their own, so that names that nobody answers for cannot stop other jobs.
     names: Pool,
@@ -57,8 +59,9 @@ impl Os {
             waker,
             spare: reserve(),
             signals: None,
+            came: Vec::new(),
             jobs: Pool::new("job", sizes.threads, sizes.thread_queue, sizes.thread_patience),
-            names: Pool::new("name", NAME_THREADS, NAME_QUEUE, Duration::ZERO),
+            names: Pool::new("name", NAME_THREADS, sizes.thread_queue, Duration::ZERO),
             random: Vec::new(),
         })
     }
@@ -175,7 +178,9 @@ impl Net for Os {
     }
 
     fn poll(&mut self, events: &mut Vec<Event>, timeout: Option<Duration>) -> io::Result<()> {
+        let timeout = if self.came.is_empty() { timeout } else { Some(Duration::ZERO) };
         self.poll.poll(&mut self.events, timeout)?;
+        events.extend(self.came.drain(..).map(Event::Signal));
         for event in &self.events {
             match event.token() {
                 WAKER => {}
@@ -185,12 +190,12 @@ impl Net for Os {
                     }
                 }
                 token => {
-                    let broken = event.is_error();
-                    let read_closed = event.is_read_closed() || broken;
-                    let ready = Ready::default()
-                        .with(Ready::READABLE, event.is_readable() || read_closed)
-                        .with(Ready::WRITABLE, event.is_writable() || event.is_write_closed() || broken)
-                        .with(Ready::READ_CLOSED, read_closed);
+                    // A hang-up of both sides says that it is writable, too: the write will tell.
+                    let ready = if event.is_error() || event.is_read_closed() {
+                        Ready::ALL
+                    } else {
+                        Ready::of(event.is_readable(), event.is_writable())
+                    };
                     events.push(Event::Ready(Token::from_bits(token.0 as u64), ready));
                 }
             }
@@ -203,12 +208,24 @@ impl Net for Os {
     }
 
     fn watch(&mut self, signals: &[Watch]) -> io::Result<()> {
+        // The new ones first, so that no signal comes while nobody watches it.
+        let mut new = match signals {
+            [] => None,
+            _ => Some(Watched::new(self.poll.registry(), SIGNALS, signals)?),
+        };
         if let Some(mut old) = self.signals.take() {
+            self.came.extend(old.pending());
             old.unregister(self.poll.registry());
         }
-        if !signals.is_empty() {
-            self.signals = Some(Watched::new(self.poll.registry(), SIGNALS, signals)?);
+        if let Some(new) = &mut new {
+            for signal in new.pending() {
+                if !self.came.contains(&signal) {
+                    self.came.push(signal);
+                }
+            }
         }
+        self.came.retain(|signal| signals.iter().any(|watch| watch.signal == *signal));
+        self.signals = new;
         Ok(())
     }
 
@@ -259,7 +276,6 @@ const EVENTS: usize = 1024;
 
 /// Look-ups are few and slow; each occupies its thread until the system's resolver gives up.
 const NAME_THREADS: usize = 4;
-const NAME_QUEUE: usize = 1000;
 
 /// One system call for 32 numbers.
 const RANDOM_BLOCK: usize = 256;

@@ -28,11 +28,8 @@ impl Watched {
         registry.register(&mut source, token, Interest::READABLE)?;
         let mut watched = Watched { source, signals: Vec::new() };
         for watch in signals {
-            process_wide(watch.signal, |handling| handling.begin())?;
+            process_wide(watch.signal, |handling| handling.begin(*watch))?;
             watched.signals.push(*watch);
-            if watch.once {
-                process_wide(watch.signal, |handling| handling.default_after_next(watch.signal))?;
-            }
         }
         Ok(watched)
     }
@@ -42,7 +39,7 @@ impl Watched {
         self.source.pending().filter_map(from_number)
     }
 
-    pub(super) fn unregister(&mut self, registry: &Registry) {
+    pub(super) fn unregister(mut self, registry: &Registry) {
         // The source goes away just after; a poll that no longer knows it is content.
         let _ = registry.deregister(&mut self.source);
     }
@@ -53,7 +50,7 @@ impl Drop for Watched {
         for watch in &self.signals {
             // Ending cannot fail: the handling was installed by `new`.
             let _ = process_wide(watch.signal, |handling| {
-                handling.end();
+                handling.end(*watch);
                 Ok(())
             });
         }
@@ -63,6 +60,8 @@ impl Drop for Watched {
 /// How the whole process handles one signal.
 struct Handling {
     watchers: usize,
+    /// Those of them that want it once.
+    once: usize,
     /// While set, the signal does at once what the system does by default.
     default_now: Arc<AtomicBool>,
     /// Sets `default_now` when the signal comes.
@@ -76,29 +75,32 @@ impl Handling {
         if !matches!(signal, Signal::WindowChange | Signal::Child) {
             flag::register_conditional_default(to_number(signal), Arc::clone(&default_now))?;
         }
-        Ok(Handling { watchers: 0, default_now, then_default: None })
+        Ok(Handling { watchers: 0, once: 0, default_now, then_default: None })
     }
 
-    fn begin(&mut self) -> io::Result<()> {
-        self.watchers += 1;
-        self.default_now.store(false, Ordering::SeqCst);
-        Ok(())
-    }
-
-    fn default_after_next(&mut self, signal: Signal) -> io::Result<()> {
-        if self.then_default.is_none() {
-            let id = flag::register(to_number(signal), Arc::clone(&self.default_now))?;
+    fn begin(&mut self, watch: Watch) -> io::Result<()> {
+        if watch.once && self.then_default.is_none() {
+            let id = flag::register(to_number(watch.signal), Arc::clone(&self.default_now))?;
             self.then_default = Some(id);
         }
+        if self.watchers == 0 {
+            self.default_now.store(false, Ordering::SeqCst);
+        }
+        self.watchers += 1;
+        self.once += usize::from(watch.once);
         Ok(())
     }
 
-    fn end(&mut self) {
+    fn end(&mut self, watch: Watch) {
         self.watchers -= 1;
+        self.once -= usize::from(watch.once);
+        if self.once == 0
+            && let Some(id) = self.then_default.take()
+        {
+            signal_hook::low_level::unregister(id);
+            self.default_now.store(false, Ordering::SeqCst);
+        }
         if self.watchers == 0 {
-            if let Some(id) = self.then_default.take() {
-                signal_hook::low_level::unregister(id);
-            }
             self.default_now.store(true, Ordering::SeqCst);
         }
     }

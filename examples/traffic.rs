@@ -1,0 +1,44 @@
+//! Reads a road-traffic feed every ten seconds, until Ctrl-C. The connection stays open in between.
+//!
+//! `cargo run --example traffic [URL]`
+
+use std::time::Duration;
+use twistor::Reactor;
+use twistor::http::{Client, FetchError, Fetched, Limits, Request, Url};
+
+const FEED: &str = "http://127.0.0.1:8080/traffic.json";
+const EVERY: Duration = Duration::from_secs(10);
+const TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Asks once, and again ten seconds later, whatever the answer was.
+fn monitor_traffic(reactor: &mut Reactor, client: Client, url: Url) {
+    client.fetch(reactor, &url, &Request::get(&url), TIMEOUT, |_, result| show(result));
+    reactor.call_later(EVERY, move |reactor| monitor_traffic(reactor, client, url));
+}
+
+fn show(result: Result<Fetched, FetchError>) {
+    let fetched = match result {
+        Ok(fetched) => fetched,
+        Err(error) => return println!("no answer: {error}"),
+    };
+    match serde_json::from_slice::<serde_json::Value>(&fetched.response.body) {
+        Ok(traffic) => println!(
+            "{} vehicles, congestion {}, in {:.1?}{}",
+            traffic["vehicles"],
+            traffic["congestion"]["level"],
+            fetched.latency,
+            if fetched.reused { " on the same connection" } else { "" },
+        ),
+        Err(error) => println!("status {}, and no JSON: {error}", fetched.response.status),
+    }
+}
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let url: Url = std::env::args().nth(1).unwrap_or_else(|| FEED.to_owned()).parse()?;
+    let mut reactor = Reactor::new()?;
+    let client = Client::new(Limits::default());
+    reactor.call_when_running(|reactor| monitor_traffic(reactor, client, url));
+    reactor.run()?;
+    println!("bye");
+    Ok(())
+}

@@ -1,0 +1,113 @@
+//! `twistor traffic`: feeds on the command line, readings on stdout.
+
+use super::output;
+use super::{Failure, Outcome, span};
+use crate::traffic::{Feed, Json, Lines, Observer, Pointer, PointerError, Settings, Traffic as Reader};
+use crate::{Phase, Reactor, SystemEvent};
+use clap::Args;
+use std::io;
+use std::process::ExitCode;
+use std::time::Duration;
+
+/// Read JSON feeds over HTTP and tell how their values change.
+///
+/// Each feed is read again and again over a connection that is kept. A line has the chosen values
+/// and how they changed since last time, how old the feed is and who says so (its payload, or its
+/// headers), and how long the answer took. An error is a line like any other, never the end.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  twistor traffic http://localhost:8080/roads.json --field /congestion/level
+  twistor traffic north=http://10.0.0.5/feed south=http://10.0.0.6/feed --every 2s --json
+  twistor traffic http://localhost:8080/roads.json --timestamp /updated --count 3
+
+A line of --json has time, event (reading, error), feed, name (if given) and latency_ms; a reading has
+values, changes (added or was), missing, age_s and age_source; an error has reason (connect,
+timed_out, closed, http, status, json) and detail.
+
+Exit codes: 0 ended as asked, 1 an error of this machine, 2 bad usage.")]
+pub(super) struct Traffic {
+    /// What to read: [NAME=]http://HOST[:PORT]/PATH
+    #[arg(required = true, value_name = "URL")]
+    urls: Vec<String>,
+
+    /// A value to report, as a JSON pointer such as /congestion/level [default: the first few simple ones]
+    #[arg(long = "field", value_name = "POINTER")]
+    fields: Vec<String>,
+
+    /// Where the payload says when it was made (RFC 3339 or Unix seconds), as a JSON pointer
+    #[arg(long, value_name = "POINTER")]
+    timestamp: Option<String>,
+
+    /// Time between two readings of a feed; feeds are spread evenly over it
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = span::positive)]
+    every: Duration,
+
+    /// How long one reading may take
+    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = span::positive)]
+    timeout: Duration,
+
+    /// End after N readings of each feed
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    count: Option<u32>,
+
+    /// Print one JSON object a line
+    #[arg(long)]
+    json: bool,
+}
+
+impl Traffic {
+    pub(super) fn run(&self) -> Outcome {
+        let feeds = self.urls.iter().map(|text| feed(text)).collect::<Result<Vec<_>, _>>()?;
+        let settings = self.settings().map_err(|error| Failure::Usage(error.to_string()))?;
+        let names = output::width_of(feeds.iter().map(|feed| feed.name.as_str()));
+        let observer: Box<dyn Observer> = match self.json {
+            true => Box::new(Json::new(io::stdout())),
+            false => Box::new(Lines::new(io::stdout(), output::clock(true), output::palette(), names)),
+        };
+        let mut reactor = Reactor::new()?;
+        let traffic = Reader::start(&mut reactor, feeds, settings, observer);
+        traffic.on_finished(|reactor| {
+            reactor.stop_gracefully();
+        });
+        let last = traffic.clone();
+        reactor.add_system_event_trigger(Phase::Before, SystemEvent::Shutdown, move |reactor, _| {
+            last.stop(reactor);
+        });
+        reactor.run()?;
+        output::outcome(traffic.error(), ExitCode::SUCCESS)
+    }
+
+    fn settings(&self) -> Result<Settings, PointerError> {
+        Ok(Settings {
+            every: self.every,
+            timeout: self.timeout,
+            fields: self.fields.iter().map(|text| text.parse()).collect::<Result<_, _>>()?,
+            timestamp: self.timestamp.as_deref().map(str::parse::<Pointer>).transpose()?,
+            rounds: self.count,
+            ..Settings::default()
+        })
+    }
+}
+
+/// A URL, perhaps with a name before it.
+fn feed(text: &str) -> Result<Feed, Failure> {
+    let scheme = text.find("://").unwrap_or(text.len());
+    let (name, url) = match text[..scheme].rsplit_once('=') {
+        Some((name, _)) => (Some(name), &text[name.len() + 1..]),
+        None => (None, text),
+    };
+    let bad =
+        |why: &dyn std::fmt::Display| Failure::Usage(format!("bad URL \"{}\": {why}", text.escape_debug()));
+    let mut feed = Feed::new(url.parse().map_err(|error| bad(&error))?);
+    match name {
+        Some(name) if name.is_empty() || name.contains(char::is_control) => {
+            Err(bad(&"the name is empty or unreadable"))
+        }
+        Some(name) => {
+            feed.name = name.to_owned();
+            Ok(feed)
+        }
+        None => Ok(feed),
+    }
+}

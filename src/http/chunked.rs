@@ -1,0 +1,126 @@
+//! The chunked transfer coding (RFC 9112, 7.1), strictly.
+
+use super::error::HttpError;
+use super::head::shown;
+use super::headers::Headers;
+use super::limits::Limits;
+use super::lines::{Block, BlockFault, LINE_END, take_line};
+
+/// A decoder of one chunked body.
+#[derive(Debug, Default)]
+pub(super) struct Chunked {
+    part: Part,
+    extensions: usize,
+}
+
+/// What comes next.
+#[derive(Debug)]
+enum Part {
+    Size(Vec<u8>),
+    Data(usize),
+    DataEnd { carriage_return: bool },
+    Trailers(Block),
+}
+
+impl Default for Part {
+    fn default() -> Part {
+        Part::Size(Vec::new())
+    }
+}
+
+impl Chunked {
+    /// Decodes from `data` into `body`; the trailers when the body is complete.
+    pub(super) fn take(
+        &mut self,
+        limits: &Limits,
+        data: &mut &[u8],
+        body: &mut Vec<u8>,
+    ) -> Result<Option<Headers>, HttpError> {
+        while !data.is_empty() {
+            match &mut self.part {
+                Part::Size(line) => {
+                    let room = limits.chunk_line + LINE_END;
+                    let ended = take_line(line, 0, room, data)
+                        .map_err(|fault| fault.or_too_long(HttpError::ChunkLineTooLong(limits.chunk_line)))?;
+                    if ended {
+                        let line = std::mem::take(line);
+                        self.part = self.chunk(&line[..line.len() - LINE_END], limits, body.len())?;
+                    }
+                }
+                Part::Data(remaining) => {
+                    let (piece, rest) = data.split_at(data.len().min(*remaining));
+                    body.extend_from_slice(piece);
+                    *data = rest;
+                    *remaining -= piece.len();
+                    if *remaining == 0 {
+                        self.part = Part::DataEnd { carriage_return: false };
+                    }
+                }
+                Part::DataEnd { carriage_return } => {
+                    let expected = if *carriage_return { b'\n' } else { b'\r' };
+                    match data.split_first() {
+                        Some((byte, rest)) if *byte == expected => *data = rest,
+                        _ => return Err(HttpError::ChunkEnd),
+                    }
+                    self.part = match carriage_return {
+                        false => Part::DataEnd { carriage_return: true },
+                        true => Part::default(),
+                    };
+                }
+                Part::Trailers(block) => match block.take(limits.line, limits.trailers, data) {
+                    Ok(false) => {}
+                    Ok(true) => return trailers(&block.bytes, limits).map(Some),
+                    Err(BlockFault::TooLong) => {
+                        return Err(HttpError::TrailersTooLong(limits.trailers));
+                    }
+                    Err(BlockFault::Line(fault)) => {
+                        return Err(fault.or_too_long(HttpError::LineTooLong(limits.line)));
+                    }
+                },
+            }
+        }
+        Ok(None)
+    }
+
+    /// What follows a chunk-size line (without its line end).
+    fn chunk(&mut self, line: &[u8], limits: &Limits, received: usize) -> Result<Part, HttpError> {
+        let digits = line.iter().take_while(|byte| byte.is_ascii_hexdigit()).count();
+        let (number, extension) = line.split_at(digits);
+        let malformed = || HttpError::ChunkSize(shown(line));
+        if !(1..=MOST_DIGITS).contains(&digits) || !is_extension(extension) {
+            return Err(malformed());
+        }
+        self.extensions += extension.len();
+        if self.extensions > limits.chunk_extensions {
+            return Err(HttpError::ChunkExtensionsTooLong(limits.chunk_extensions));
+        }
+        let number = std::str::from_utf8(number).map_err(|_| malformed())?;
+        let size = u64::from_str_radix(number, 16).map_err(|_| malformed())?;
+        match usize::try_from(size) {
+            Ok(0) => Ok(Part::Trailers(Block::default())),
+            Ok(size) if size <= limits.body.saturating_sub(received) => Ok(Part::Data(size)),
+            _ => Err(HttpError::BodyTooLong(limits.body)),
+        }
+    }
+}
+
+/// Nothing, or `;` (after blanks, if there are any) and then no control character.
+fn is_extension(text: &[u8]) -> bool {
+    let trimmed = text.trim_ascii_start();
+    text.is_empty()
+        || trimmed.starts_with(b";") && !text.iter().any(|byte| byte.is_ascii_control() && *byte != b'\t')
+}
+
+fn trailers(block: &[u8], limits: &Limits) -> Result<Headers, HttpError> {
+    let mut fields = vec![httparse::EMPTY_HEADER; limits.headers];
+    match httparse::parse_headers(block, &mut fields) {
+        Ok(httparse::Status::Complete((length, fields))) if length == block.len() => {
+            Ok(Headers::from_parsed(fields))
+        }
+        Err(httparse::Error::TooManyHeaders) => Err(HttpError::TooManyHeaders(limits.headers)),
+        _ => Err(HttpError::Header),
+    }
+}
+
+/// The hexadecimal digits of a `u64`.
+const MOST_DIGITS: usize = 16;

@@ -1,0 +1,157 @@
+//! `http://HOST[:PORT]/PATH?QUERY`: the part of RFC 3986 that a client of plain HTTP needs.
+//!
+//! A parsed URL holds nothing that could break a request apart: no space, no control character, no
+//! byte beyond ASCII. A fragment is dropped, as it never travels.
+
+use crate::{ConnectTcp, Error};
+use std::fmt;
+use std::str::FromStr;
+
+/// A parsed `http://` URL.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Url {
+    host: String,
+    port: u16,
+    target: String,
+}
+
+/// Why a text is no [`Url`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum UrlError {
+    /// No `://` in it.
+    NoScheme,
+    /// `https://`, which needs the TLS layer.
+    NoTls,
+    /// A scheme that is not HTTP.
+    Scheme(String),
+    /// A user or a password before the host.
+    Credentials,
+    /// The host or the port is wrong.
+    Address(&'static str),
+    /// A character in path or query that has to be percent-encoded.
+    Character(char),
+    /// More than 8,000 bytes (RFC 9112, 3 asks for at least that much).
+    TooLong,
+}
+
+impl Url {
+    /// The name or address, without brackets.
+    pub fn host(&self) -> &str {
+        &self.host
+    }
+
+    /// The port, 80 unless the URL gives one.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// The value of the `Host` header: brackets around IPv6, and no port when it is 80.
+    pub fn host_header(&self) -> String {
+        let connect = ConnectTcp::new(self.host.as_str(), self.port).to_string();
+        match connect.strip_suffix(":80") {
+            Some(host) if self.port == DEFAULT_PORT => host.to_owned(),
+            _ => connect,
+        }
+    }
+
+    /// The path and the query, at least `/`.
+    pub fn target(&self) -> &str {
+        &self.target
+    }
+}
+
+impl FromStr for Url {
+    type Err = UrlError;
+
+    fn from_str(text: &str) -> Result<Url, UrlError> {
+        let (scheme, rest) = text.split_once("://").ok_or(UrlError::NoScheme)?;
+        match scheme {
+            _ if scheme.eq_ignore_ascii_case("http") => {}
+            _ if scheme.eq_ignore_ascii_case("https") => return Err(UrlError::NoTls),
+            _ => return Err(UrlError::Scheme(scheme.chars().take(40).collect())),
+        }
+        if text.len() > LONGEST {
+            return Err(UrlError::TooLong);
+        }
+        let rest = rest.split_once('#').map_or(rest, |(before, _)| before);
+        let (authority, target) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
+        if authority.contains('@') {
+            return Err(UrlError::Credentials);
+        }
+        if let Some(character) = target.chars().find(|character| !character.is_ascii_graphic()) {
+            return Err(UrlError::Character(character));
+        }
+        let connect: ConnectTcp = match authority.contains(':') && !authority.ends_with(']') {
+            true => authority.parse(),
+            false => format!("{authority}:{DEFAULT_PORT}").parse(),
+        }
+        .map_err(|error| match error {
+            Error::BadAddress(bad) => UrlError::Address(bad.why),
+            _ => UrlError::Address("the address cannot be read"),
+        })?;
+        let slash = if target.starts_with('/') { "" } else { "/" };
+        Ok(Url { host: connect.host, port: connect.port, target: format!("{slash}{target}") })
+    }
+}
+
+impl fmt::Display for Url {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "http://{}{}", self.host_header(), self.target)
+    }
+}
+
+impl fmt::Display for UrlError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            UrlError::NoScheme => f.write_str("it has to start with http://"),
+            UrlError::NoTls => f.write_str("https:// is not supported yet, TLS is not built in; use http://"),
+            UrlError::Scheme(scheme) => write!(f, "the scheme {scheme:?} is not http"),
+            UrlError::Credentials => f.write_str("a user or password in the URL is not supported"),
+            UrlError::Address(why) => f.write_str(why),
+            UrlError::Character(character) => write!(f, "{character:?} has to be percent-encoded"),
+            UrlError::TooLong => write!(f, "it is longer than {LONGEST} bytes"),
+        }
+    }
+}
+
+impl std::error::Error for UrlError {}
+
+const DEFAULT_PORT: u16 = 80;
+/// What RFC 9112, 3 recommends that a server reads at least.
+const LONGEST: usize = 8000;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_url_falls_into_host_port_and_target() {
+        for (text, host, port, target, shown) in [
+            ("http://a.example", "a.example", 80, "/", "http://a.example/"),
+            ("HTTP://a:8080/x/y?z=1#top", "a", 8080, "/x/y?z=1", "http://a:8080/x/y?z=1"),
+            ("http://[::1]:81?q", "::1", 81, "/?q", "http://[::1]:81/?q"),
+            ("http://10.0.0.1/%20", "10.0.0.1", 80, "/%20", "http://10.0.0.1/%20"),
+        ] {
+            let url: Url = text.parse().unwrap();
+            assert_eq!((url.host(), url.port(), url.target()), (host, port, target), "{text}");
+            assert_eq!(url.to_string(), shown);
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_is_named() {
+        let error = |text: &str| text.parse::<Url>().unwrap_err();
+        assert_eq!(error("a.example/x"), UrlError::NoScheme);
+        assert_eq!(error("https://a.example/"), UrlError::NoTls);
+        assert_eq!(error("ftp://a.example/"), UrlError::Scheme("ftp".into()));
+        assert_eq!(error("http://me:secret@a/"), UrlError::Credentials);
+        assert_eq!(error("http://"), UrlError::Address("the host is missing"));
+        assert_eq!(error("http:///x"), UrlError::Address("the host is missing"));
+        assert_eq!(error("http://a:70000/"), UrlError::Address("the port is above 65535"));
+        assert_eq!(error("http://a/b c"), UrlError::Character(' '));
+        assert_eq!(error("http://a/\r\nX: y"), UrlError::Character('\r'));
+        assert_eq!(error("http://a/é"), UrlError::Character('é'));
+        assert_eq!(error(&format!("http://a/{}", "x".repeat(8000))), UrlError::TooLong);
+    }
+}

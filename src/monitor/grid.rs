@@ -1,0 +1,201 @@
+//! Rows and columns of text on a terminal: cells that know their width, columns that know theirs.
+
+use super::paint::{Painted, Palette};
+use super::reporter::Row;
+use super::span::Span;
+use super::track::State;
+use anstyle::Style;
+use std::fmt::Write;
+use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
+
+/// A text with its style.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Cell {
+    pub(crate) text: String,
+    pub(crate) style: Style,
+}
+
+impl Cell {
+    pub(crate) fn plain(text: impl Into<String>) -> Cell {
+        Cell { text: text.into(), style: Style::new() }
+    }
+}
+
+/// A column of a table of targets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Column {
+    Target,
+    State,
+    Since,
+    Uptime,
+    Losses,
+    Connects,
+    Median,
+    Longest,
+}
+
+impl Column {
+    pub(crate) const ALL: [Column; 8] = [
+        Column::Target,
+        Column::State,
+        Column::Since,
+        Column::Uptime,
+        Column::Losses,
+        Column::Connects,
+        Column::Median,
+        Column::Longest,
+    ];
+
+    pub(crate) fn heading(self) -> &'static str {
+        match self {
+            Column::Target => "target",
+            Column::State => "state",
+            Column::Since => "for",
+            Column::Uptime => "uptime",
+            Column::Losses => "losses",
+            Column::Connects => "connects",
+            Column::Median => "median",
+            Column::Longest => "max",
+        }
+    }
+
+    /// Whether its cells end at the same place, as numbers do.
+    pub(crate) fn right(self) -> bool {
+        !matches!(self, Column::Target | Column::State)
+    }
+}
+
+/// The cells of one target, in the order of [`Column::ALL`].
+pub(crate) fn cells(row: &Row<'_>, palette: &Palette) -> [Cell; 8] {
+    let standing = row.standing();
+    let cell = |text: String| Cell::plain(text);
+    let faint = |text: &str| Cell { text: text.to_owned(), style: palette.faint };
+    let (state, lasted) = match standing.state {
+        State::Unknown => (Cell { text: "○ not yet".into(), style: palette.unknown }, faint("-")),
+        State::Up => {
+            (Cell { text: "● up".into(), style: palette.good }, cell(Span(standing.lasted).to_string()))
+        }
+        State::Down(cause) => {
+            (Cell { text: format!("✗ {cause}"), style: palette.bad }, cell(Span(standing.lasted).to_string()))
+        }
+    };
+    let time = |time: Option<_>| time.map_or(faint("-"), |time| cell(Span(time).to_string()));
+    let losses = match standing.losses {
+        0 => faint("0"),
+        losses => Cell { text: losses.to_string(), style: palette.strong },
+    };
+    [
+        cell(row.target.name().to_owned()),
+        state,
+        lasted,
+        standing.uptime.map_or(faint("-"), |share| cell(percent(share))),
+        losses,
+        cell(standing.connects.to_string()),
+        time(standing.median),
+        time(standing.longest),
+    ]
+}
+
+/// The headings of the columns.
+pub(crate) fn headings(palette: &Palette) -> [Cell; 8] {
+    Column::ALL.map(|column| Cell { text: column.heading().into(), style: palette.faint })
+}
+
+/// How wide each column has to be for all of its cells.
+pub(crate) fn widths<'a>(rows: impl IntoIterator<Item = &'a [Cell; 8]>) -> [usize; 8] {
+    let mut widths = [0; 8];
+    for cells in rows {
+        for (width, cell) in widths.iter_mut().zip(cells) {
+            *width = cell.text.width().max(*width);
+        }
+    }
+    widths
+}
+
+/// One row: two blanks before each column; a column of width 0 is left out.
+pub(crate) fn row(cells: &[Cell; 8], widths: &[usize; 8]) -> String {
+    let mut line = String::new();
+    for ((column, cell), width) in Column::ALL.iter().zip(cells).zip(widths) {
+        if *width > 0 {
+            line.push_str("  ");
+            push(&mut line, cell, *width, column.right());
+        }
+    }
+    line
+}
+
+/// The cells one after the other with nothing between, in at most `width` columns.
+pub(crate) fn join(cells: &[Cell], width: usize) -> String {
+    let mut line = String::new();
+    let mut left = width;
+    for cell in cells.iter().filter(|cell| !cell.text.is_empty()) {
+        let room = cell.text.width().min(left);
+        push(&mut line, cell, room, false);
+        left -= room;
+    }
+    line
+}
+
+/// Appends a cell that is exactly `width` columns wide: padded, or cut with an ellipsis.
+pub(crate) fn push(line: &mut String, cell: &Cell, width: usize, right: bool) {
+    let text = fit(&cell.text, width);
+    let padding = width.saturating_sub(text.width());
+    let (before, after) = if right { (padding, 0) } else { (0, padding) };
+    // Writing to a String cannot fail.
+    let _ = write!(line, "{:before$}{}{:after$}", "", Painted(cell.style, &text), "");
+}
+
+/// The text, or as much of it as fits into `width` columns with an ellipsis.
+pub(crate) fn fit(text: &str, width: usize) -> String {
+    if text.width() <= width {
+        return text.to_owned();
+    }
+    let mut used = 0;
+    let mut cut: String = text
+        .chars()
+        .take_while(|character| {
+            used += character.width().unwrap_or(0);
+            used < width
+        })
+        .collect();
+    if width > 0 {
+        cut.push('…');
+    }
+    cut
+}
+
+/// 100 % only when it is all of it: 99.999 % is not.
+fn percent(share: f64) -> String {
+    match share {
+        share if share >= 1.0 => "100 %".into(),
+        share => format!("{:.2} %", (share * 1e4).floor() / 1e2),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_is_cut_to_columns_and_not_to_characters() {
+        assert_eq!(fit("abcdef", 6), "abcdef");
+        assert_eq!(fit("abcdef", 4), "abc…");
+        assert_eq!(fit("日本語", 5), "日本…");
+        assert_eq!(fit("日本語", 4), "日…");
+        assert_eq!((fit("abc", 1).as_str(), fit("abc", 0).as_str()), ("…", ""));
+    }
+
+    #[test]
+    fn uptime_is_never_rounded_up_to_all() {
+        assert_eq!([1.0, 0.99999, 0.5, 0.0].map(percent), ["100 %", "99.99 %", "50.00 %", "0.00 %"]);
+    }
+
+    #[test]
+    fn a_cell_fills_its_width() {
+        let mut line = String::new();
+        push(&mut line, &Cell::plain("ab"), 4, true);
+        push(&mut line, &Cell::plain("ü"), 3, false);
+        push(&mut line, &Cell::plain("long text"), 5, false);
+        assert_eq!(line, "  abü  long…");
+    }
+}

@@ -1,0 +1,99 @@
+//! One line for each event, for people, and a table at the end.
+
+use super::cause::Cause;
+use super::grid::{self, Cell};
+use super::paint::Palette;
+use super::reporter::{Event, Reporter, Summary, describe};
+use super::span::Span;
+use super::stamp::Clock;
+use super::track::Change;
+use std::io::{self, Write};
+use unicode_width::UnicodeWidthStr;
+
+/// Writes events as lines:
+///
+/// ```text
+/// 2026-11-21 03:17:12.345  tcp://localhost:80  up    connected in 0.21 ms
+/// 2026-11-21 03:17:22.351  tcp://localhost:80  down  connection refused after 0.08 ms; was up for 10 s
+/// ```
+#[derive(Debug)]
+pub struct Lines<W> {
+    out: W,
+    clock: Clock,
+    palette: Palette,
+    names: usize,
+}
+
+impl<W: Write> Lines<W> {
+    /// Writes to `out`, with the targets' names in a column that is `names` wide.
+    pub fn new(out: W, clock: Clock, palette: Palette, names: usize) -> Lines<W> {
+        Lines { out, clock, palette, names }
+    }
+}
+
+impl<W: Write + 'static> Reporter for Lines<W> {
+    fn event(&mut self, event: &Event<'_>) -> io::Result<()> {
+        let cells = event_cells(event, &self.clock, &self.palette, self.names);
+        writeln!(self.out, "{}", grid::join(&cells, usize::MAX))?;
+        self.out.flush()
+    }
+
+    fn summary(&mut self, summary: &Summary<'_>) -> io::Result<()> {
+        let headings = grid::headings(&self.palette);
+        let rows: Vec<_> = summary.rows.iter().map(|row| grid::cells(row, &self.palette)).collect();
+        let widths = grid::widths(std::iter::once(&headings).chain(&rows));
+        writeln!(self.out)?;
+        for cells in std::iter::once(&headings).chain(&rows) {
+            writeln!(self.out, "{}", grid::row(cells, &widths).trim_end())?;
+        }
+        self.out.flush()
+    }
+}
+
+/// An event as cells: time, name (in `names` columns), state, what happened, and what came before.
+pub(super) fn event_cells(event: &Event<'_>, clock: &Clock, palette: &Palette, names: usize) -> [Cell; 5] {
+    let (word, style) = match event.change.is_up() {
+        true => ("up     ", palette.good),
+        false => ("down   ", palette.bad),
+    };
+    let name = event.target.name();
+    let padding = names.saturating_sub(name.width());
+    let (what, before) = story(event);
+    [
+        Cell { text: clock.show(event.wall), style: palette.faint },
+        Cell::plain(format!("  {name}{:padding$}  ", "")),
+        Cell { text: word.into(), style },
+        Cell::plain(what),
+        Cell { text: before, style: palette.faint },
+    ]
+}
+
+/// What happened, why and how long it took; and how long it was otherwise.
+fn story(event: &Event<'_>) -> (String, String) {
+    match event.change {
+        Change::Up { took, down_for } => {
+            let before = down_for.map(|down| format!("; was down for {}", Span(down)));
+            (format!("connected in {}", Span(took)), before.unwrap_or_default())
+        }
+        Change::StillUp { took: Some(took), up_for } => {
+            (format!("still, connected in {}", Span(took)), format!("; up for {}", Span(up_for)))
+        }
+        Change::StillUp { took: None, up_for } => {
+            (format!("still, held for {}", Span(up_for)), String::new())
+        }
+        Change::Down { cause, took, up_for } => {
+            let mut what = describe(cause, event.reason);
+            // A time-out says itself how long it took.
+            if let Some(took) = took.filter(|_| cause != Cause::TimedOut) {
+                what.push_str(&format!(" after {}", Span(took)));
+            }
+            let before = up_for.map(|up| format!("; was up for {}", Span(up)));
+            (what, before.unwrap_or_default())
+        }
+        Change::StillDown { cause, new_cause, down_for, .. } => {
+            let cause = describe(cause, event.reason);
+            let what = if new_cause { format!("{cause} now") } else { format!("still {cause}") };
+            (what, format!("; down for {}", Span(down_for)))
+        }
+    }
+}

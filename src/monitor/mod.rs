@@ -1,0 +1,58 @@
+//! A network monitor: connections that are held open, whose loss is the event, and timed probes.
+//!
+//! [`Monitor`] watches [`Target`]s from a [`Reactor`](crate::Reactor) and tells a [`Reporter`]:
+//! [`Lines`] for people, [`Json`] for machines, [`Page`] for a terminal, or one's own. It writes
+//! nowhere and reads no clock but the reactor's, so it runs on a simulated network as it is.
+//!
+//! ```no_run
+//! use twistor::Reactor;
+//! use twistor::monitor::{Json, Monitor, Settings};
+//!
+//! let mut reactor = Reactor::new()?;
+//! let targets = vec!["hold://127.0.0.1:22".parse()?, "tcp://localhost:80".parse()?];
+//! Monitor::start(&mut reactor, targets, Settings::default(), Json::new(std::io::stdout()));
+//! reactor.run()?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! Reading order: [`Target`]; [`Track`], the state of one target, with [`Cause`] and [`Recent`];
+//! [`Schedule`] and [`Backoff`], which say when; [`Monitor`] with its [`Settings`]; [`Reporter`] and
+//! those who implement it; [`Clock`], [`Palette`] and [`Span`], which say how things look.
+
+mod backoff;
+mod cause;
+mod grid;
+mod json;
+mod lines;
+pub(crate) mod object;
+mod page;
+mod paint;
+mod probe;
+mod recent;
+mod reporter;
+mod schedule;
+mod settings;
+mod span;
+mod sparkline;
+pub(crate) mod stamp;
+mod target;
+mod track;
+mod watching;
+
+pub use backoff::Backoff;
+pub use cause::Cause;
+pub use json::Json;
+pub use lines::Lines;
+pub use page::{Page, Size};
+pub(crate) use paint::Painted;
+pub use paint::Palette;
+pub use recent::{Recent, Sample};
+pub(crate) use reporter::one_line;
+pub use reporter::{Event, Reporter, Row, Summary};
+pub use schedule::Schedule;
+pub use settings::Settings;
+pub use span::Span;
+pub use stamp::Clock;
+pub use target::{Kind, Target, TargetError};
+pub use track::{Change, Standing, State, Track};
+pub use watching::Monitor;

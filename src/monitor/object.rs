@@ -1,0 +1,62 @@
+//! One JSON object on one line, with its members in the order in which they are added.
+
+use serde_json::Value;
+use std::time::Duration;
+
+/// A line of JSON under construction.
+#[derive(Debug)]
+pub(crate) struct Object(String);
+
+impl Object {
+    pub(crate) fn new() -> Object {
+        Object(String::from("{"))
+    }
+
+    pub(crate) fn text(self, name: &str, text: &str) -> Object {
+        self.value(name, &Value::from(text))
+    }
+
+    /// A member with any value.
+    pub(crate) fn value(mut self, name: &str, value: &Value) -> Object {
+        if self.0.len() > 1 {
+            self.0.push(',');
+        }
+        // Both are shown by serde_json, which escapes what has to be.
+        self.0.push_str(&format!("{}:{value}", Value::from(name)));
+        self
+    }
+
+    /// A number of milliseconds with three decimals, `null` when there is none.
+    pub(crate) fn millis(self, name: &str, time: Option<Duration>) -> Object {
+        let rounded = time.map(|time| (time.as_secs_f64() * 1e6).round() / 1e3);
+        self.value(name, &Value::from(rounded))
+    }
+
+    /// A number of seconds with three decimals, `null` when there is none.
+    pub(crate) fn seconds(self, name: &str, time: Option<Duration>) -> Object {
+        let rounded = time.map(|time| (time.as_secs_f64() * 1e3).round() / 1e3);
+        self.value(name, &Value::from(rounded))
+    }
+
+    /// The line with its end.
+    pub(crate) fn line(mut self) -> String {
+        self.0.push_str("}\n");
+        self.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn members_keep_their_order_and_are_escaped() {
+        let line = Object::new()
+            .text("b", "x\"\n")
+            .millis("a", Some(Duration::from_nanos(1_234_567)))
+            .seconds("c", None)
+            .value("d", &Value::from(true))
+            .line();
+        assert_eq!(line, "{\"b\":\"x\\\"\\n\",\"a\":1.235,\"c\":null,\"d\":true}\n");
+    }
+}

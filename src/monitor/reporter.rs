@@ -1,0 +1,103 @@
+//! What a monitor says, and to whom.
+
+use super::cause::Cause;
+use super::span::Span;
+use super::target::Target;
+use super::track::{Change, Standing, Track};
+use crate::{Instant, Reason};
+use std::io;
+use std::time::SystemTime;
+
+/// Where a monitor's findings go. The monitor itself writes nowhere.
+///
+/// An error of a reporter ends the monitor (a reader that went away, say), and is kept for
+/// [`Monitor::error`](super::Monitor::error).
+pub trait Reporter: 'static {
+    /// A result that the settings want to be told.
+    fn event(&mut self, event: &Event<'_>) -> io::Result<()>;
+
+    /// How all targets stand: at the end, or when somebody asked.
+    fn summary(&mut self, summary: &Summary<'_>) -> io::Result<()>;
+}
+
+/// A result of one target.
+#[derive(Clone, Copy, Debug)]
+pub struct Event<'a> {
+    /// When it happened.
+    pub wall: SystemTime,
+    /// Whose it is.
+    pub target: &'a Target,
+    /// What it was.
+    pub change: Change,
+    /// Why a connection failed or was lost, in full; none for other results.
+    pub reason: Option<&'a Reason>,
+}
+
+/// All targets at one moment, in the order in which they were given.
+#[derive(Clone, Debug)]
+pub struct Summary<'a> {
+    /// The moment.
+    pub wall: SystemTime,
+    /// One for each target.
+    pub rows: Vec<Row<'a>>,
+    /// Whether nothing comes after it.
+    pub last: bool,
+}
+
+/// One target in a [`Summary`].
+#[derive(Clone, Copy, Debug)]
+pub struct Row<'a> {
+    /// Which it is.
+    pub target: &'a Target,
+    /// Its state, counts and last results.
+    pub track: &'a Track,
+    /// The moment, on the reactor's clock.
+    pub now: Instant,
+}
+
+impl Row<'_> {
+    /// How the target stands at the moment. Finds a median: ask once.
+    pub fn standing(&self) -> Standing {
+        self.track.standing(self.now)
+    }
+}
+
+impl Reporter for Box<dyn Reporter> {
+    fn event(&mut self, event: &Event<'_>) -> io::Result<()> {
+        (**self).event(event)
+    }
+
+    fn summary(&mut self, summary: &Summary<'_>) -> io::Result<()> {
+        (**self).summary(summary)
+    }
+}
+
+/// Everything is dropped.
+impl Reporter for () {
+    fn event(&mut self, _: &Event<'_>) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn summary(&mut self, _: &Summary<'_>) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// The cause in words, with what is worth knowing beyond it.
+pub(crate) fn describe(cause: Cause, reason: Option<&Reason>) -> String {
+    match (cause, reason) {
+        (Cause::Refused, _) => "connection refused".into(),
+        (Cause::Closed, _) => "closed by the peer".into(),
+        (Cause::Reset, _) => "reset by the peer".into(),
+        (Cause::TimedOut, Some(Reason::TimedOut(limit))) => {
+            format!("no answer within {}", Span(*limit))
+        }
+        (_, Some(reason)) => one_line(&reason.to_string()),
+        (cause, None) => cause.to_string(),
+    }
+}
+
+/// Text of others (a resolver, say) without line breaks or escapes.
+pub(crate) fn one_line(text: &str) -> String {
+    text.chars().map(|character| if character.is_control() { ' ' } else { character }).collect()
+}

@@ -1,0 +1,80 @@
+//! A curve of a few characters.
+
+use super::paint::{Painted, Palette};
+use super::recent::{Recent, Sample};
+use super::target::Kind;
+use std::time::Duration;
+
+/// The last results in at most `width` columns, oldest first. For probes the height is the connect time, from
+/// nothing to the longest one shown. A held connection is a line that begins where it was made. `×` is a target
+/// that is down.
+pub(crate) fn sparkline(recent: &Recent, kind: Kind, width: usize, palette: &Palette) -> String {
+    let mut shown: Vec<Sample> = recent.samples().rev().take(width).collect();
+    shown.reverse();
+    let longest = shown.iter().filter_map(time).max().unwrap_or_default();
+    let mut line = String::new();
+    let mut rest = shown.as_slice();
+    // A run of one style is painted once, so that a line stays short on its way to the terminal.
+    while let Some(first) = rest.first() {
+        let down = *first == Sample::Down;
+        let run = rest.iter().take_while(|sample| (**sample == Sample::Down) == down).count();
+        let (now, later) = rest.split_at(run);
+        let text: String = now.iter().map(|sample| symbol(sample, kind, longest)).collect();
+        let style = if down { palette.bad } else { palette.accent };
+        line.push_str(&Painted(style, text).to_string());
+        rest = later;
+    }
+    line
+}
+
+fn time(sample: &Sample) -> Option<Duration> {
+    match sample {
+        Sample::Took(took) => Some(*took),
+        _ => None,
+    }
+}
+
+fn symbol(sample: &Sample, kind: Kind, longest: Duration) -> char {
+    match sample {
+        Sample::Down => '×',
+        Sample::Held => '─',
+        Sample::Took(_) if kind == Kind::Hold => '├',
+        Sample::Took(took) => {
+            let share = took.as_secs_f64() / longest.as_secs_f64().max(f64::MIN_POSITIVE);
+            // 0 to 7: a share is at most 1.
+            let height = (share * 8.0).ceil().clamp(1.0, 8.0) as usize - 1;
+            BARS.get(height).copied().unwrap_or('█')
+        }
+    }
+}
+
+const BARS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn heights_are_shares_of_the_longest_time() {
+        let mut recent = Recent::default();
+        assert_eq!(sparkline(&recent, Kind::Tcp, 8, &Palette::plain()), "");
+        for millis in [80, 10, 40] {
+            recent.push(Sample::Took(Duration::from_millis(millis)));
+        }
+        recent.push(Sample::Down);
+        recent.push(Sample::Held);
+        recent.push(Sample::Took(Duration::ZERO));
+        assert_eq!(sparkline(&recent, Kind::Tcp, 8, &Palette::plain()), "█▁▄×─▁");
+        assert_eq!(sparkline(&recent, Kind::Tcp, 5, &Palette::plain()), "▂█×─▁");
+    }
+
+    #[test]
+    fn a_held_connection_is_a_line() {
+        let mut recent = Recent::default();
+        let made = Sample::Took(Duration::from_millis(3));
+        for sample in [made, Sample::Held, Sample::Held, Sample::Down, made, Sample::Held] {
+            recent.push(sample);
+        }
+        assert_eq!(sparkline(&recent, Kind::Hold, 8, &Palette::plain()), "├──×├─");
+    }
+}

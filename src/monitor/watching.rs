@@ -1,0 +1,393 @@
+//! The monitor itself: all targets on one reactor, and what their results lead to.
+
+use super::cause::Cause;
+use super::probe::Watch;
+use super::reporter::{Event, Reporter, Row, Summary};
+use super::schedule::Schedule;
+use super::settings::Settings;
+use super::target::{Kind, Target};
+use super::track::{Change, State, Track};
+use crate::{ConnectTcp, ConnectorId, DelayedCall, Instant, Reactor, Reason};
+use std::cell::{RefCell, RefMut};
+use std::io;
+use std::rc::Rc;
+use std::time::Duration;
+
+/// Watches targets from a reactor, and tells a [`Reporter`].
+///
+/// A clone is another handle to the same monitor.
+#[derive(Clone)]
+pub struct Monitor {
+    shared: Rc<RefCell<Shared>>,
+}
+
+struct Shared {
+    settings: Settings,
+    schedule: Schedule,
+    started: Instant,
+    watched: Vec<Watched>,
+    reporter: Box<dyn Reporter>,
+    /// Targets that have rounds to go.
+    unfinished: usize,
+    /// Called once, when nothing is left to do.
+    finished: Option<Finished>,
+    stopped: bool,
+    error: Option<io::Error>,
+    /// The next round of the held targets.
+    round: Option<DelayedCall>,
+}
+
+type Finished = Box<dyn FnOnce(&mut Reactor)>;
+
+/// A target, its state, and how far its connector is. There may be ten thousand.
+struct Watched {
+    target: Target,
+    track: Track,
+    connector: Option<ConnectorId>,
+    /// When the last attempt began.
+    attempt: Instant,
+    /// When the last connection was made.
+    connected: Instant,
+    /// Failures since the last connection that lasted.
+    failures: u32,
+    rounds: u32,
+}
+
+impl Monitor {
+    /// Begins to watch. Nothing happens before the reactor runs.
+    pub fn start(
+        reactor: &mut Reactor,
+        targets: Vec<Target>,
+        settings: Settings,
+        reporter: impl Reporter,
+    ) -> Monitor {
+        let now = reactor.now();
+        let schedule = Schedule::new(settings.interval, targets.len());
+        let new = |target| Watched {
+            target,
+            track: Track::new(),
+            connector: None,
+            attempt: now,
+            connected: now,
+            failures: 0,
+            rounds: 0,
+        };
+        let shared = Shared {
+            schedule,
+            started: now,
+            unfinished: targets.len(),
+            watched: targets.into_iter().map(new).collect(),
+            reporter: Box::new(reporter),
+            settings,
+            finished: None,
+            stopped: false,
+            error: None,
+            round: None,
+        };
+        let monitor = Monitor { shared: Rc::new(RefCell::new(shared)) };
+        let first = monitor.clone();
+        reactor.call_later(Duration::ZERO, move |reactor| first.begin(reactor, 0));
+        monitor.set_round(reactor);
+        monitor
+    }
+
+    /// Calls `call` once when every target has had its rounds, or when the reporter failed.
+    pub fn on_finished(&self, call: impl FnOnce(&mut Reactor) + 'static) {
+        self.borrow().finished = Some(Box::new(call));
+    }
+
+    /// Reports how all targets stand.
+    pub fn summary(&self, reactor: &mut Reactor) {
+        self.report(reactor, false);
+    }
+
+    /// Reports how all targets stand for the last time, and stops.
+    pub fn finish(&self, reactor: &mut Reactor) {
+        if !self.borrow().stopped {
+            self.report(reactor, true);
+            self.stop(reactor);
+        }
+    }
+
+    /// Stops watching: connections are closed, and nothing more is reported.
+    pub fn stop(&self, reactor: &mut Reactor) {
+        let mut shared = self.borrow();
+        shared.stopped = true;
+        let round = shared.round.take();
+        let connectors: Vec<_> =
+            shared.watched.iter_mut().filter_map(|watched| watched.connector.take()).collect();
+        drop(shared);
+        if let Some(round) = round {
+            // One that has just been called cannot be cancelled, and does nothing any more.
+            let _ = round.cancel(reactor);
+        }
+        for id in connectors {
+            if let Some(mut connector) = reactor.connector(id) {
+                connector.disconnect();
+            }
+        }
+    }
+
+    /// Whether every target was up at its last result.
+    pub fn all_up(&self) -> bool {
+        self.borrow().watched.iter().all(|watched| watched.track.state() == State::Up)
+    }
+
+    /// What the reporter failed with, if it did; once.
+    pub fn error(&self) -> Option<io::Error> {
+        self.borrow().error.take()
+    }
+
+    // -- what probes tell --
+
+    pub(super) fn attempt_started(&self, index: u32, now: Instant) {
+        if let Some(watched) = self.borrow().watched.get_mut(index as usize) {
+            watched.attempt = now;
+        }
+    }
+
+    /// A connection was made. Whether it is to be held.
+    ///
+    /// `took` is what was measured next to the system calls, without the look-up of the name.
+    pub(super) fn connected(&self, reactor: &mut Reactor, index: u32, took: Option<Duration>) -> bool {
+        let now = reactor.now();
+        let mut held = false;
+        self.result(reactor, index, None, |watched| {
+            watched.connected = now;
+            held = watched.target.kind() == Kind::Hold;
+            Some(watched.track.connected(now, took.unwrap_or(now - watched.attempt)))
+        });
+        held && !self.is_done(index)
+    }
+
+    /// An attempt failed. When to try again, if at all.
+    pub(super) fn failed(&self, reactor: &mut Reactor, index: u32, reason: &Reason) -> Option<Duration> {
+        let now = reactor.now();
+        let cause = Cause::of(reason)?;
+        self.result(reactor, index, Some(reason), |watched| {
+            Some(watched.track.failed(now, cause, now - watched.attempt))
+        });
+        self.next(reactor, index)
+    }
+
+    /// A connection ended. When to connect again, if at all.
+    pub(super) fn lost(&self, reactor: &mut Reactor, index: u32, reason: &Reason) -> Option<Duration> {
+        let now = reactor.now();
+        let lasted = |watched: &Watched| now - watched.connected;
+        let kind = self.borrow().watched.get(index as usize)?.target.kind();
+        if kind == Kind::Hold {
+            let cause = Cause::of(reason)?;
+            self.event(reactor, index, Some(reason), |watched| {
+                if lasted(watched) >= SETTLED {
+                    watched.failures = 0;
+                }
+                Some(watched.track.lost(now, cause))
+            });
+        }
+        self.next(reactor, index)
+    }
+
+    // -- what follows --
+
+    /// Connects to the targets from `index` on whose time has come, and comes back for the others. One timer
+    /// for all of them: a connector needs none of its own before it has something to wait for.
+    fn begin(&self, reactor: &mut Reactor, index: u32) {
+        let (schedule, elapsed, stopped) = {
+            let shared = self.borrow();
+            (shared.schedule, reactor.now() - shared.started, shared.stopped)
+        };
+        let due = (index..self.targets()).take_while(|index| schedule.first(*index) <= elapsed);
+        let next = due.fold(index, |_, index| {
+            self.connect(reactor, index);
+            index + 1
+        });
+        if next < self.targets() && !stopped {
+            let this = self.clone();
+            let delay = schedule.first(next).saturating_sub(elapsed);
+            reactor.call_later(delay, move |reactor| this.begin(reactor, next));
+        }
+    }
+
+    fn connect(&self, reactor: &mut Reactor, index: u32) {
+        let shared = self.borrow();
+        let Some(watched) = shared.watched.get(index as usize).filter(|_| !shared.stopped) else {
+            return;
+        };
+        let options = ConnectTcp {
+            timeout: shared.settings.timeout,
+            // Nothing is ever written.
+            nodelay: false,
+            keepalive: shared.settings.keepalive.filter(|_| watched.target.kind() == Kind::Hold),
+            ..ConnectTcp::new(watched.target.host(), watched.target.port())
+        };
+        drop(shared);
+        let connector = reactor.connect_tcp(options, Watch { monitor: self.clone(), index });
+        if let Some(watched) = self.borrow().watched.get_mut(index as usize) {
+            // The address was checked when it was parsed; what is left is a reactor that stops.
+            watched.connector = connector.ok();
+        }
+    }
+
+    /// When to connect again: a probe in its next slot, a held connection after its backoff.
+    fn next(&self, reactor: &mut Reactor, index: u32) -> Option<Duration> {
+        if self.is_done(index) {
+            return None;
+        }
+        let (now, random) = (reactor.now(), reactor.random());
+        let mut shared = self.borrow();
+        let (started, schedule) = (shared.started, shared.schedule);
+        let backoff = shared.settings.backoff.clone();
+        let watched = shared.watched.get_mut(index as usize)?;
+        match watched.target.kind() {
+            Kind::Tcp => {
+                let now = now - started;
+                Some(schedule.next(index, watched.attempt - started, now).saturating_sub(now))
+            }
+            Kind::Hold => {
+                let failures = watched.failures;
+                watched.failures = failures.saturating_add(1);
+                Some(backoff.delay(failures, random))
+            }
+        }
+    }
+
+    /// Sets the next round of the held targets, if there are any: at a multiple of the interval from
+    /// the start, so that rounds do not drift.
+    fn set_round(&self, reactor: &mut Reactor) {
+        let mut shared = self.borrow();
+        if shared.watched.iter().all(|watched| watched.target.kind() == Kind::Tcp) {
+            return;
+        }
+        let (interval, elapsed) = (shared.schedule.interval(), reactor.now() - shared.started);
+        let passed = elapsed.as_nanos() / interval.as_nanos().max(1);
+        let next = interval.saturating_mul(u32::try_from(passed + 1).unwrap_or(u32::MAX));
+        let this = self.clone();
+        let call = move |reactor: &mut Reactor| this.round(reactor);
+        shared.round = Some(reactor.call_later(next.saturating_sub(elapsed), call));
+    }
+
+    /// An interval has passed for the held targets.
+    fn round(&self, reactor: &mut Reactor) {
+        let now = reactor.now();
+        for index in 0..self.targets() {
+            let held = self.event(reactor, index, None, |watched| match watched.target.kind() {
+                Kind::Hold => watched.track.round(now),
+                Kind::Tcp => None,
+            });
+            if held {
+                self.end_round(reactor, index);
+            }
+            let connector = match self.is_done(index) {
+                true => self.borrow().watched.get_mut(index as usize).and_then(|watched| watched.connector),
+                false => None,
+            };
+            if let Some(mut connector) = connector.and_then(|id| reactor.connector(id)) {
+                connector.disconnect();
+            }
+        }
+        if !self.borrow().stopped {
+            self.set_round(reactor);
+        }
+    }
+
+    /// An event that also ends a round of its target, unless it is held: a held target's rounds are its
+    /// first result, and intervals after it.
+    fn result(
+        &self,
+        reactor: &mut Reactor,
+        index: u32,
+        reason: Option<&Reason>,
+        change: impl FnOnce(&mut Watched) -> Option<Change>,
+    ) {
+        let counts = |watched: &Watched| watched.target.kind() == Kind::Tcp || watched.rounds == 0;
+        let counts = self.borrow().watched.get(index as usize).is_some_and(counts);
+        if self.event(reactor, index, reason, change) && counts {
+            self.end_round(reactor, index);
+        }
+    }
+
+    /// Counts a round of this target.
+    fn end_round(&self, reactor: &mut Reactor, index: u32) {
+        let mut shared = self.borrow();
+        let rounds = shared.settings.rounds;
+        let Some(watched) = shared.watched.get_mut(index as usize) else {
+            return;
+        };
+        watched.rounds = watched.rounds.saturating_add(1);
+        if Some(watched.rounds) == rounds {
+            shared.unfinished = shared.unfinished.saturating_sub(1);
+        }
+        if shared.unfinished == 0 {
+            self.call_finished(reactor, shared);
+        }
+    }
+
+    /// Changes a target's state and reports that. Whether there was anything to change.
+    fn event(
+        &self,
+        reactor: &mut Reactor,
+        index: u32,
+        reason: Option<&Reason>,
+        change: impl FnOnce(&mut Watched) -> Option<Change>,
+    ) -> bool {
+        if self.is_done(index) {
+            return false;
+        }
+        let mut guard = self.borrow();
+        let shared = &mut *guard;
+        let Some(watched) = shared.watched.get_mut(index as usize) else {
+            return false;
+        };
+        let Some(change) = change(watched) else {
+            return false;
+        };
+        if shared.settings.every_result || change.is_news() {
+            let event = Event { wall: reactor.wall(), target: &watched.target, change, reason };
+            if let Err(error) = shared.reporter.event(&event) {
+                shared.error.get_or_insert(error);
+                self.call_finished(reactor, guard);
+            }
+        }
+        true
+    }
+
+    fn report(&self, reactor: &mut Reactor, last: bool) {
+        let (now, wall) = (reactor.now(), reactor.wall());
+        let mut guard = self.borrow();
+        let shared = &mut *guard;
+        let rows = shared.watched.iter();
+        let rows = rows.map(|watched| Row { target: &watched.target, track: &watched.track, now }).collect();
+        if let Err(error) = shared.reporter.summary(&Summary { wall, rows, last }) {
+            shared.error.get_or_insert(error);
+            self.call_finished(reactor, guard);
+        }
+    }
+
+    /// On a fresh stack, as every callback.
+    fn call_finished(&self, reactor: &mut Reactor, mut shared: RefMut<'_, Shared>) {
+        if let Some(finished) = shared.finished.take() {
+            drop(shared);
+            reactor.call_later(Duration::ZERO, finished);
+        }
+    }
+
+    /// Whether nothing about this target matters any more.
+    fn is_done(&self, index: u32) -> bool {
+        let shared = self.borrow();
+        let rounds = shared.watched.get(index as usize).map(|watched| watched.rounds);
+        shared.stopped || rounds >= shared.settings.rounds.or(Some(u32::MAX))
+    }
+
+    fn targets(&self) -> u32 {
+        u32::try_from(self.borrow().watched.len()).unwrap_or(u32::MAX)
+    }
+
+    /// Never borrowed twice: a reporter has no way back to its monitor, and callbacks do not nest.
+    fn borrow(&self) -> RefMut<'_, Shared> {
+        self.shared.borrow_mut()
+    }
+}
+
+/// A held connection that lasted so long was a real one: the backoff starts anew after it. A server that
+/// takes connections only to drop them is not hammered.
+const SETTLED: Duration = Duration::from_secs(10);

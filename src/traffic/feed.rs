@@ -1,0 +1,84 @@
+//! What is read, and which parts of it.
+
+use crate::http::Url;
+use std::fmt;
+use std::str::FromStr;
+
+/// A JSON feed at a URL.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Feed {
+    /// What it is called in reports; its URL unless set otherwise.
+    pub name: String,
+    /// Where it is.
+    pub url: Url,
+}
+
+impl Feed {
+    /// The feed at `url`, with the URL for a name.
+    pub fn new(url: Url) -> Feed {
+        Feed { name: url.to_string(), url }
+    }
+}
+
+/// A JSON pointer (RFC 6901), such as `/congestion/level` or `/roads/0/name`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Pointer(Box<str>);
+
+/// A text that is no [`Pointer`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PointerError(String);
+
+impl Pointer {
+    /// Its text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// A pointer to a member of the outermost object.
+    pub(super) fn to_member(name: &str) -> Pointer {
+        Pointer(format!("/{}", name.replace('~', "~0").replace('/', "~1")).into())
+    }
+}
+
+impl FromStr for Pointer {
+    type Err = PointerError;
+
+    fn from_str(text: &str) -> Result<Pointer, PointerError> {
+        // "~" introduces "~0" for itself and "~1" for a slash, and nothing else.
+        let escapes = text.split('~').skip(1).all(|after| after.starts_with(['0', '1']));
+        match (text.is_empty() || text.starts_with('/')) && escapes {
+            true => Ok(Pointer(text.into())),
+            false => Err(PointerError(text.to_owned())),
+        }
+    }
+}
+
+impl fmt::Display for Pointer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Display for PointerError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "bad JSON pointer \"{}\": it looks like /congestion/level", self.0.escape_debug())
+    }
+}
+
+impl std::error::Error for PointerError {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pointer_starts_with_a_slash() {
+        for good in ["", "/", "/a/0", "/a~0b~1c"] {
+            assert!(good.parse::<Pointer>().is_ok(), "{good}");
+        }
+        for bad in ["a", "congestion.level", "/a~", "/a~2"] {
+            assert!(bad.parse::<Pointer>().is_err(), "{bad}");
+        }
+        assert_eq!(Pointer::to_member("a/b~c").as_str(), "/a~1b~0c");
+    }
+}

@@ -1,0 +1,72 @@
+//! One JSON object a line, for machines. Members keep their names from release to release.
+//!
+//! Every object has `time` (RFC 3339, UTC, microseconds), `event`, `feed` (the URL), `name` when the feed
+//! has one of its own, and `latency_ms`. By `event`:
+//!
+//! - `reading`: `values` (pointer to value), `changes` (for those that changed: `added`, a number, or
+//!   `was`, the value before), `missing` (pointers), `age_s` and `age_source` (`payload`,
+//!   `last-modified`, `age`, `date`; both `null` when nothing says so).
+//! - `error`: `reason` ([`FeedError::code`](super::FeedError::code)) and `detail` (text for people).
+
+use super::observer::{FeedEvent, News, Observer};
+use super::reading::{Difference, Reading, Value};
+use crate::monitor::object::Object;
+use crate::monitor::stamp::rfc3339;
+use serde_json::{Map, json};
+use std::io::{self, Write};
+
+/// Writes readings as lines of JSON.
+#[derive(Debug)]
+pub struct Json<W> {
+    out: W,
+}
+
+impl<W: Write> Json<W> {
+    /// Writes to `out`.
+    pub fn new(out: W) -> Json<W> {
+        Json { out }
+    }
+}
+
+impl<W: Write + 'static> Observer for Json<W> {
+    fn news(&mut self, event: &FeedEvent<'_>) -> io::Result<()> {
+        let kind = match event.news {
+            News::Reading(_) => "reading",
+            News::Error(_) => "error",
+        };
+        let url = event.feed.url.to_string();
+        let mut object =
+            Object::new().text("time", &rfc3339(event.wall)).text("event", kind).text("feed", &url);
+        if event.feed.name != url {
+            object = object.text("name", &event.feed.name);
+        }
+        object = object.millis("latency_ms", Some(event.latency));
+        object = match event.news {
+            News::Reading(reading) => members(object, reading),
+            News::Error(error) => object.text("reason", error.code()).text("detail", &error.to_string()),
+        };
+        self.out.write_all(object.line().as_bytes())?;
+        self.out.flush()
+    }
+}
+
+fn members(object: Object, reading: &Reading) -> Object {
+    let mut values = Map::new();
+    let mut changes = Map::new();
+    for (pointer, value, difference) in &reading.values {
+        values.insert(pointer.to_string(), value.clone());
+        match difference {
+            Difference::First | Difference::Same => None,
+            Difference::Added(number) => changes.insert(pointer.to_string(), json!({ "added": number })),
+            Difference::Was(before) => changes.insert(pointer.to_string(), json!({ "was": before })),
+        };
+    }
+    let missing: Vec<Value> = reading.missing.iter().map(|pointer| pointer.as_str().into()).collect();
+    let source = reading.age.map(|age| age.source.code());
+    object
+        .value("values", &Value::Object(values))
+        .value("changes", &Value::Object(changes))
+        .value("missing", &Value::Array(missing))
+        .seconds("age_s", reading.age.map(|age| age.age))
+        .value("age_source", &Value::from(source))
+}

@@ -1,0 +1,36 @@
+//! JSON feeds, read again and again over HTTP: road traffic, weather, whatever changes.
+//!
+//! [`Traffic`] reads [`Feed`]s from a [`Reactor`](crate::Reactor) and tells an [`Observer`] what
+//! the chosen values are, how they changed, and how old they are. An error is an event, never an end.
+//! It writes nowhere and reads no clock but the reactor's, so it runs on a simulated network as it is.
+//!
+//! ```no_run
+//! use twistor::Reactor;
+//! use twistor::traffic::{Feed, Json, Settings, Traffic};
+//!
+//! let mut reactor = Reactor::new()?;
+//! let feeds = vec![Feed::new("http://127.0.0.1:8080/roads.json".parse()?)];
+//! let settings = Settings { fields: vec!["/congestion/level".parse()?], ..Settings::default() };
+//! Traffic::start(&mut reactor, feeds, settings, Json::new(std::io::stdout()));
+//! reactor.run()?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! Reading order: [`Feed`] and [`Pointer`]; [`Reading`], what a payload says; [`Traffic`] with its
+//! [`Settings`]; [`Observer`] and those who implement it.
+
+mod age;
+mod feed;
+mod json;
+mod lines;
+mod observer;
+mod reading;
+mod watching;
+
+pub use age::{Age, AgeSource};
+pub use feed::{Feed, Pointer, PointerError};
+pub use json::Json;
+pub use lines::Lines;
+pub use observer::{FeedError, FeedEvent, News, Observer};
+pub use reading::{Difference, Reading, Value, Values};
+pub use watching::{Settings, Traffic};

@@ -1,0 +1,93 @@
+//! What is said about feeds, and to whom.
+
+use super::feed::Feed;
+use super::reading::Reading;
+use crate::http::{FetchError, Stage};
+use crate::monitor::Span;
+use std::fmt;
+use std::io;
+use std::time::{Duration, SystemTime};
+
+/// Where news of feeds goes. An error of it ends the reading, and is kept for
+/// [`Traffic::error`](super::Traffic::error).
+pub trait Observer: 'static {
+    /// A feed was read, or could not be.
+    fn news(&mut self, event: &FeedEvent<'_>) -> io::Result<()>;
+}
+
+impl Observer for Box<dyn Observer> {
+    fn news(&mut self, event: &FeedEvent<'_>) -> io::Result<()> {
+        (**self).news(event)
+    }
+}
+
+/// What came of reading a feed once.
+#[derive(Clone, Copy, Debug)]
+pub struct FeedEvent<'a> {
+    /// When the answer was complete, or the error known.
+    pub wall: SystemTime,
+    /// Which feed.
+    pub feed: &'a Feed,
+    /// How long it took.
+    pub latency: Duration,
+    /// What came.
+    pub news: News<'a>,
+}
+
+/// A reading or an error.
+#[derive(Clone, Copy, Debug)]
+pub enum News<'a> {
+    /// The values.
+    Reading(&'a Reading),
+    /// Why there are none.
+    Error(&'a FeedError),
+}
+
+/// Why a feed could not be read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum FeedError {
+    /// There was no answer, or none that is HTTP.
+    Fetch(FetchError),
+    /// The status was not 200.
+    Status(u16),
+    /// The body is not JSON; what is wrong where.
+    Json(String),
+}
+
+impl FeedError {
+    /// One word for machines: it stays the same from release to release.
+    pub fn code(&self) -> &'static str {
+        match self {
+            FeedError::Fetch(FetchError::Connect(_)) => "connect",
+            FeedError::Fetch(FetchError::TimedOut(..)) => "timed_out",
+            FeedError::Fetch(FetchError::Closed(_) | FetchError::Lost(_)) => "closed",
+            FeedError::Fetch(FetchError::Http(_)) => "http",
+            FeedError::Status(_) => "status",
+            FeedError::Json(_) => "json",
+        }
+    }
+}
+
+impl fmt::Display for FeedError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            FeedError::Fetch(FetchError::TimedOut(limit, stage)) => {
+                let (before, limit) = match stage {
+                    Stage::Connecting => ("no connection", Span(*limit)),
+                    Stage::Waiting => ("connected, but no answer", Span(*limit)),
+                    Stage::Reading => ("no complete answer", Span(*limit)),
+                };
+                write!(f, "{before} within {limit}")
+            }
+            FeedError::Fetch(error) => error.fmt(f),
+            FeedError::Status(status @ 300..=399) => {
+                write!(f, "status {status}, redirects are not followed")
+            }
+            FeedError::Status(status) => write!(f, "status {status}"),
+            FeedError::Json(error) => write!(f, "not JSON: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for FeedError {}

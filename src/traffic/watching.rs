@@ -1,0 +1,221 @@
+//! The reader itself: all feeds on one reactor, over connections that are kept.
+
+use super::feed::{Feed, Pointer};
+use super::observer::{FeedError, FeedEvent, News, Observer};
+use super::reading::{Reading, Value, Values};
+use crate::http::{Client, FetchError, Fetched, Limits, Request, RequestError};
+use crate::monitor::Schedule;
+use crate::{DelayedCall, Instant, Reactor};
+use std::cell::{RefCell, RefMut};
+use std::io;
+use std::rc::Rc;
+use std::time::Duration;
+
+/// How feeds are read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// The time between two readings of a feed. Default: 10 s.
+    pub every: Duration,
+    /// How long one reading may take, connecting included. Default: 5 s.
+    pub timeout: Duration,
+    /// The values to report; none: a few that are there. Default: none.
+    pub fields: Vec<Pointer>,
+    /// Where the payload says when it was made. Default: nowhere.
+    pub timestamp: Option<Pointer>,
+    /// End after so many readings of each feed; none: never. Default: none.
+    pub rounds: Option<u32>,
+    /// What a response may be.
+    pub limits: Limits,
+}
+
+impl Default for Settings {
+    fn default() -> Settings {
+        Settings {
+            every: Duration::from_secs(10),
+            timeout: Duration::from_secs(5),
+            fields: Vec::new(),
+            timestamp: None,
+            rounds: None,
+            limits: Limits::default(),
+        }
+    }
+}
+
+/// Reads feeds from a reactor, and tells an [`Observer`]. A clone is another handle to the same reader.
+#[derive(Clone)]
+pub struct Traffic {
+    shared: Rc<RefCell<Shared>>,
+}
+
+struct Shared {
+    settings: Settings,
+    schedule: Schedule,
+    started: Instant,
+    client: Client,
+    watched: Vec<Watched>,
+    observer: Box<dyn Observer>,
+    /// Feeds that have rounds to go.
+    unfinished: usize,
+    finished: Option<Finished>,
+    stopped: bool,
+    error: Option<io::Error>,
+}
+
+type Finished = Box<dyn FnOnce(&mut Reactor)>;
+
+struct Watched {
+    feed: Feed,
+    request: Request,
+    values: Values,
+    asked: Instant,
+    rounds: u32,
+    next: Option<DelayedCall>,
+}
+
+impl Traffic {
+    /// Begins to read. Nothing happens before the reactor runs.
+    pub fn start(
+        reactor: &mut Reactor,
+        feeds: Vec<Feed>,
+        settings: Settings,
+        observer: impl Observer,
+    ) -> Traffic {
+        let now = reactor.now();
+        let schedule = Schedule::new(settings.every, feeds.len());
+        let new = |feed: Feed| {
+            let request = Request::get(&feed.url);
+            Watched {
+                request: accept_json(request.clone()).unwrap_or(request),
+                feed,
+                values: Values::default(),
+                asked: now,
+                rounds: 0,
+                next: None,
+            }
+        };
+        let shared = Shared {
+            schedule,
+            started: now,
+            client: Client::new(settings.limits.clone()),
+            unfinished: feeds.len(),
+            watched: feeds.into_iter().map(new).collect(),
+            observer: Box::new(observer),
+            settings,
+            finished: None,
+            stopped: false,
+            error: None,
+        };
+        let traffic = Traffic { shared: Rc::new(RefCell::new(shared)) };
+        let count = traffic.borrow().unfinished;
+        for index in 0..u32::try_from(count).unwrap_or(u32::MAX) {
+            traffic.ask_after(reactor, index, schedule.first(index));
+        }
+        traffic
+    }
+
+    /// Calls `call` once when every feed has been read so often as was asked for, or when the observer failed.
+    pub fn on_finished(&self, call: impl FnOnce(&mut Reactor) + 'static) {
+        self.borrow().finished = Some(Box::new(call));
+    }
+
+    /// Stops reading: connections are closed, and nothing more is reported.
+    pub fn stop(&self, reactor: &mut Reactor) {
+        let mut shared = self.borrow();
+        shared.stopped = true;
+        let calls: Vec<_> = shared.watched.iter_mut().filter_map(|watched| watched.next.take()).collect();
+        let client = shared.client.clone();
+        drop(shared);
+        for call in calls {
+            // One that has been called already cannot be cancelled.
+            let _ = call.cancel(reactor);
+        }
+        client.close(reactor);
+    }
+
+    /// What the observer failed with, if it did; once.
+    pub fn error(&self) -> Option<io::Error> {
+        self.borrow().error.take()
+    }
+
+    fn ask_after(&self, reactor: &mut Reactor, index: u32, delay: Duration) {
+        let this = self.clone();
+        let next = reactor.call_later(delay, move |reactor| this.ask(reactor, index));
+        if let Some(watched) = self.borrow().watched.get_mut(index as usize) {
+            watched.next = Some(next);
+        }
+    }
+
+    fn ask(&self, reactor: &mut Reactor, index: u32) {
+        let now = reactor.now();
+        let mut shared = self.borrow();
+        let (client, timeout, stopped) = (shared.client.clone(), shared.settings.timeout, shared.stopped);
+        let Some(watched) = shared.watched.get_mut(index as usize).filter(|_| !stopped) else {
+            return;
+        };
+        (watched.asked, watched.next) = (now, None);
+        let (url, request) = (watched.feed.url.clone(), watched.request.clone());
+        drop(shared);
+        let this = self.clone();
+        let done = move |reactor: &mut Reactor, result| this.answered(reactor, index, result);
+        client.fetch(reactor, &url, &request, timeout, done);
+    }
+
+    fn answered(&self, reactor: &mut Reactor, index: u32, result: Result<Fetched, FetchError>) {
+        let (now, wall) = (reactor.now(), reactor.wall());
+        let mut guard = self.borrow();
+        let shared = &mut *guard;
+        let Some(watched) = shared.watched.get_mut(index as usize).filter(|_| !shared.stopped) else {
+            return;
+        };
+        let latency = result.as_ref().map_or(now - watched.asked, |fetched| fetched.latency);
+        let reading = read(result, &mut watched.values, &shared.settings, wall);
+        let news = match &reading {
+            Ok(reading) => News::Reading(reading),
+            Err(error) => News::Error(error),
+        };
+        let told = shared.observer.news(&FeedEvent { wall, feed: &watched.feed, latency, news });
+        watched.rounds = watched.rounds.saturating_add(1);
+        let done = shared.settings.rounds.is_some_and(|rounds| watched.rounds >= rounds);
+        let elapsed = now - shared.started;
+        let next =
+            shared.schedule.next(index, watched.asked - shared.started, elapsed).saturating_sub(elapsed);
+        if done {
+            shared.unfinished = shared.unfinished.saturating_sub(1);
+        }
+        let failed = told.is_err();
+        shared.error = told.err().or(shared.error.take());
+        if failed || shared.unfinished == 0 {
+            if let Some(finished) = shared.finished.take() {
+                drop(guard);
+                reactor.call_later(Duration::ZERO, finished);
+            }
+        } else if !done {
+            drop(guard);
+            self.ask_after(reactor, index, next);
+        }
+    }
+
+    /// Never borrowed twice: an observer has no way back to its reader, and callbacks do not nest.
+    fn borrow(&self) -> RefMut<'_, Shared> {
+        self.shared.borrow_mut()
+    }
+}
+
+fn read(
+    result: Result<Fetched, FetchError>,
+    values: &mut Values,
+    settings: &Settings,
+    wall: std::time::SystemTime,
+) -> Result<Reading, FeedError> {
+    let response = result.map_err(FeedError::Fetch)?.response;
+    if response.status != 200 {
+        return Err(FeedError::Status(response.status));
+    }
+    let payload: Value =
+        serde_json::from_slice(&response.body).map_err(|error| FeedError::Json(error.to_string()))?;
+    Ok(values.read(&payload, &response.headers, &settings.fields, settings.timestamp.as_ref(), wall))
+}
+
+fn accept_json(request: Request) -> Result<Request, RequestError> {
+    request.header("Accept", "application/json")
+}

@@ -1,0 +1,149 @@
+//! Runs the real command: reads its lines as they come, sends it signals, and gives it services to meet.
+#![allow(dead_code)] // each test uses its part
+
+use std::io::{BufRead, BufReader, Read};
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::thread;
+use std::time::Duration;
+use twistor::{Address, Protocol, Reactor, Remote, Transport};
+
+pub use rustix::process::Signal;
+
+/// A command that runs. It is killed when dropped.
+pub struct Running {
+    child: Child,
+    lines: Receiver<String>,
+    /// What was read so far, for messages.
+    seen: Vec<String>,
+}
+
+/// What a command came to.
+#[derive(Debug)]
+pub struct Ended {
+    pub code: Option<i32>,
+    pub out: String,
+    pub err: String,
+}
+
+pub fn twistor(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_twistor"));
+    command.args(arguments).env_remove("RUST_LOG").stdin(Stdio::null());
+    command
+}
+
+/// Runs to the end.
+pub fn run(arguments: &[&str]) -> Ended {
+    let output = twistor(arguments).output().unwrap();
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+    Ended { code: output.status.code(), out: text(output.stdout), err: text(output.stderr) }
+}
+
+impl Running {
+    pub fn start(arguments: &[&str]) -> Running {
+        let mut child = twistor(arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let out = BufReader::new(child.stdout.take().unwrap());
+        let (sender, lines) = channel();
+        thread::spawn(move || out.lines().map_while(Result::ok).try_for_each(|line| sender.send(line)));
+        Running { child, lines, seen: Vec::new() }
+    }
+
+    /// The next line; a panic when none comes.
+    pub fn line(&mut self) -> String {
+        let line = self.lines.recv_timeout(PATIENCE);
+        let line = line.unwrap_or_else(|_| panic!("no further line after {:#?}", self.seen));
+        self.seen.push(line.clone());
+        line
+    }
+
+    /// The next line that has all of these words; those before it do not matter.
+    pub fn line_with(&mut self, words: &[&str]) -> String {
+        loop {
+            let line = self.line();
+            if words.iter().all(|word| line.contains(word)) {
+                return line;
+            }
+        }
+    }
+
+    pub fn signal(&self, signal: Signal) {
+        let id = rustix::process::Pid::from_child(&self.child);
+        rustix::process::kill_process(id, signal).unwrap();
+    }
+
+    /// Waits for the end, and returns what came after the lines that were read.
+    pub fn end(mut self) -> Ended {
+        let mut err = String::new();
+        self.child.stderr.take().unwrap().read_to_string(&mut err).unwrap();
+        let rest: Vec<String> = self.lines.iter().collect();
+        let code = self.child.wait().unwrap().code();
+        Ended { code, out: rest.join("\n"), err }
+    }
+
+    /// Asks it to end, and waits until it has.
+    pub fn end_by(self, signal: Signal) -> Ended {
+        self.signal(signal);
+        self.end()
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // It has ended, as a rule.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A service on a thread of its own; it goes, with its connections, when it is dropped.
+pub struct Service {
+    pub address: String,
+    remote: Remote,
+    thread: Option<thread::JoinHandle<()>>,
+}
+
+impl Service {
+    /// Listens on `address` ("127.0.0.1:0" for any port).
+    pub fn start<P: Protocol>(address: &str, protocol: impl FnMut() -> P + Send + 'static) -> Service {
+        let (sender, started) = channel();
+        let address = address.to_owned();
+        let serve = move || {
+            let settings = twistor::Settings { handle_signals: false, ..twistor::Settings::default() };
+            let mut reactor = Reactor::with_settings(settings).unwrap();
+            let listener = reactor.listen_tcp(address, protocol).unwrap();
+            let Address::Tcp(address) = listener.address() else { unreachable!("only TCP was asked for") };
+            sender.send((address.to_string(), reactor.remote())).unwrap();
+            reactor.run().unwrap();
+        };
+        let thread = Some(thread::spawn(serve));
+        let (address, remote) = started.recv_timeout(PATIENCE).unwrap();
+        Service { address, remote, thread }
+    }
+
+    /// One that accepts, and never says a word.
+    pub fn silent(address: &str) -> Service {
+        Service::start(address, || Silent)
+    }
+}
+
+impl Drop for Service {
+    fn drop(&mut self) {
+        let _ = self.remote.stop();
+        let ended = self.thread.take().map(thread::JoinHandle::join);
+        assert!(ended.is_none_or(|ended| ended.is_ok()) || thread::panicking(), "the service panicked");
+    }
+}
+
+struct Silent;
+
+impl Protocol for Silent {
+    fn data_received(&mut self, _: &mut Transport<'_>, _: &[u8]) {}
+}
+
+/// An address of this machine on which nobody listens.
+pub fn nobody() -> String {
+    Service::silent("127.0.0.1:0").address.clone()
+}
+
+/// Long enough for the slowest machine; reached only when a test fails.
+pub const PATIENCE: Duration = Duration::from_secs(30);

@@ -1,0 +1,106 @@
+//! `twistor monitor` tells the truth about services that stop and start, to people and to machines.
+#![cfg(feature = "cli")]
+
+mod command;
+
+use command::{Running, Service, Signal, nobody, run};
+use serde_json::Value;
+
+fn json(line: &str) -> Value {
+    serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"))
+}
+
+#[test]
+fn the_loss_of_a_held_connection_is_told_and_so_is_its_return() {
+    let service = Service::silent("127.0.0.1:0");
+    let address = service.address.clone();
+    let target = format!("door=hold://{address}");
+    let mut monitor = Running::start(&["monitor", &target, "--backoff", "20ms", "--backoff-max", "50ms"]);
+    monitor.line_with(&["door  up ", "connected in"]);
+    drop(service);
+    monitor.line_with(&["door  down ", "closed by the peer", "was up for"]);
+    monitor.line_with(&["door  down ", "connection refused now", "down for"]);
+    let _service = Service::silent(&address);
+    monitor.line_with(&["door  up ", "was down for"]);
+    let ended = monitor.end_by(Signal::TERM);
+    assert_eq!((ended.code, ended.err.as_str()), (Some(0), ""));
+    let summary: Vec<&str> = ended.out.lines().filter(|line| !line.is_empty()).collect();
+    assert!(summary[0].contains("target") && summary[0].contains("uptime"), "{}", ended.out);
+    assert!(summary[1].contains("door") && summary[1].contains("● up"), "{}", ended.out);
+}
+
+#[test]
+fn a_probe_tells_changes_and_first_results() {
+    let service = Service::silent("127.0.0.1:0");
+    let address = service.address.clone();
+    let target = format!("tcp://{address}");
+    let mut monitor = Running::start(&["monitor", &target, "--interval", "30ms", "--json"]);
+    let first = json(&monitor.line());
+    assert_eq!(
+        (&first["event"], &first["first"], &first["target"]),
+        (&"up".into(), &true.into(), &target.into())
+    );
+    assert!(first["took_ms"].as_f64().unwrap() > 0.0 && first["previous_s"].is_null());
+    drop(service);
+    let down = json(&monitor.line());
+    assert_eq!((&down["event"], &down["reason"]), (&"down".into(), &"refused".into()));
+    let _service = Service::silent(&address);
+    let up = json(&monitor.line());
+    assert_eq!((&up["event"], &up["first"]), (&"up".into(), &false.into()));
+    monitor.signal(Signal::HUP);
+    assert_eq!(json(&monitor.line())["event"], "summary");
+    let ended = monitor.end_by(Signal::INT);
+    let summary = json(&ended.out);
+    assert_eq!((ended.code, &summary["state"], &summary["losses"]), (Some(0), &"up".into(), &1.into()));
+}
+
+#[test]
+fn once_checks_every_target_once_and_answers_with_its_exit_code() {
+    let service = Service::silent("127.0.0.1:0");
+    let (up, held) = (format!("tcp://{}", service.address), format!("hold://{}", service.address));
+    let down = format!("tcp://{}", nobody());
+    let ended = run(&["monitor", "--once", &up, &held]);
+    assert_eq!((ended.code, ended.out.lines().count(), ended.err.as_str()), (Some(0), 2, ""));
+    let ended = run(&["monitor", "--once", &up, &down, &held, "--json"]);
+    let states: Vec<Value> = ended.out.lines().map(|line| json(line)["event"].clone()).collect();
+    assert_eq!((ended.code, states), (Some(1), vec!["up".into(), "down".into(), "up".into()]));
+    let ended = run(&["monitor", "--once", "--quiet", &down]);
+    assert_eq!((ended.code, ended.out.as_str(), ended.err.as_str()), (Some(1), "", ""));
+}
+
+#[test]
+fn a_name_without_an_address_is_down_and_says_why() {
+    let ended = run(&["monitor", "--once", "tcp://no-such-host.invalid:80", "--json"]);
+    let event = json(&ended.out);
+    assert_eq!((ended.code, &event["reason"]), (Some(1), &"unresolved".into()));
+}
+
+#[test]
+fn count_ends_it_after_so_many_rounds() {
+    let service = Service::silent("127.0.0.1:0");
+    let (probed, held) = (format!("tcp://{}", service.address), format!("hold://{}", service.address));
+    let ended =
+        run(&["monitor", "--count", "3", "--interval", "40ms", "--every-probe", "--json", &probed, &held]);
+    let lines: Vec<Value> = ended.out.lines().map(json).collect();
+    let of = |target: &str| -> Vec<Value> {
+        lines.iter().filter(|line| line["target"] == target).map(|line| line["event"].clone()).collect()
+    };
+    let events: Vec<Value> = ["up", "still_up", "still_up", "summary"].map(Value::from).into();
+    assert_eq!(ended.code, Some(0));
+    assert_eq!(of(&probed), events);
+    assert_eq!(of(&held), events);
+}
+
+#[test]
+fn a_reader_that_goes_away_ends_it_quietly() {
+    let service = Service::silent("127.0.0.1:0");
+    let target = format!("tcp://{}", service.address);
+    let mut child = command::twistor(&["monitor", &target, "--interval", "10ms", "--every-probe"])
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(child.stdout.take());
+    let ended = child.wait_with_output().unwrap();
+    assert_eq!((ended.status.code(), ended.stderr.as_slice()), (Some(0), &b""[..]));
+}

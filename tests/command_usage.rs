@@ -1,0 +1,63 @@
+//! Bad usage is one line on stderr that names what was wrong, exit code 2, and nothing started.
+#![cfg(feature = "cli")]
+
+mod command;
+
+use command::run;
+
+#[test]
+fn a_bad_argument_is_named_on_one_line() {
+    for (arguments, named) in [
+        (&["monitor", "tcp://h:0"][..], "tcp://h:0"),
+        (&["monitor", "tcp://h:70000"], "tcp://h:70000"),
+        (&["monitor", "tcp://:80"], "tcp://:80"),
+        (&["monitor", "udp://h:80"], "udp"),
+        (&["monitor", "garbage"], "garbage"),
+        (&["monitor", "tcp://localhost:1", "tcp://1.2.3.256:9"], "1.2.3.256"),
+        (&["monitor", "tcp://h:1\nx"], "tcp://h:1\\nx"),
+        (&["monitor"], "TARGET"),
+        (&["monitor", "--interval", "0", "tcp://h:1"], "--interval"),
+        (&["monitor", "--interval", "soon", "tcp://h:1"], "soon"),
+        (&["monitor", "--count", "0", "tcp://h:1"], "--count"),
+        (&["monitor", "--once", "--watch", "tcp://h:1"], "--watch"),
+        (&["echo"], "--listen"),
+        (&["echo", "--listen", "127.0.0.1:0"], "tcp:HOST:PORT"),
+        (&["echo", "--listen", "tcp:127.0.0.1:70000"], "tcp:127.0.0.1:70000"),
+        (&["echo", "--listen", "tcp:127.0.0.1:0", "--listen", "tcp:example.org:1"], "tcp:example.org:1"),
+        (&["echo", "--listen", "tcp:127.0.0.1:0", "--workers", "0"], "--workers"),
+        (&["traffic", "https://h/"], "TLS"),
+        (&["traffic", "ftp://h/"], "ftp"),
+        (&["traffic", "http://h:99999/"], "99999"),
+        (&["traffic", "http://h/", "--field", "a.b"], "a.b"),
+        (&["demo", "--for", "ever"], "ever"),
+        (&["nonsense"], "nonsense"),
+    ] {
+        let ended = run(arguments);
+        assert_eq!((ended.code, ended.out.as_str()), (Some(2), ""), "{arguments:?}");
+        assert_eq!(ended.err.lines().count(), 1, "{arguments:?}: {}", ended.err);
+        assert!(
+            ended.err.starts_with("twistor: ") && ended.err.contains(named),
+            "{arguments:?}: {}",
+            ended.err
+        );
+    }
+}
+
+#[test]
+fn help_and_version_are_no_errors() {
+    for arguments in [&["--help"][..], &["monitor", "--help"], &["traffic", "--help"], &["echo", "-h"]] {
+        let ended = run(arguments);
+        assert_eq!((ended.code, ended.err.as_str()), (Some(0), ""));
+        assert!(ended.out.contains("Examples:") && ended.out.contains("Exit codes:"), "{arguments:?}");
+    }
+    assert_eq!(run(&["--version"]).out, concat!("twistor ", env!("CARGO_PKG_VERSION"), "\n"));
+    assert_eq!(run(&[]).code, Some(2));
+}
+
+#[test]
+fn a_port_in_use_is_a_failure_and_not_bad_usage() {
+    let taken = command::Service::silent("127.0.0.1:0");
+    let ended = run(&["echo", "--listen", "tcp:127.0.0.1:0", "--listen", &format!("tcp:{}", taken.address)]);
+    assert_eq!((ended.code, ended.out.as_str()), (Some(1), ""));
+    assert!(ended.err.contains(&taken.address) && ended.err.lines().count() == 1, "{}", ended.err);
+}

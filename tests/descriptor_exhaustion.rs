@@ -1,0 +1,125 @@
+//! A process without descriptors keeps what it has, closes whom it cannot serve, and recovers by itself.
+
+mod world;
+
+use std::fs::File;
+use std::io::Read;
+use std::net::{SocketAddr, TcpStream};
+use std::time::{Duration, Instant};
+
+use twistor::{Error, Reactor, Settings};
+use world::child;
+use world::{Record, Recorder, on_each_back_end, once};
+
+/// Takes all descriptors that are left.
+fn exhaust() -> Vec<File> {
+    std::iter::from_fn(|| File::open("/dev/null").ok()).collect()
+}
+
+#[test]
+fn peers_are_closed_others_go_on_and_the_port_serves_again() {
+    child::alone("peers_are_closed_others_go_on_and_the_port_serves_again", "ulimit -n 64;", || {
+        on_each_back_end(|world| {
+            let settings = Settings {
+                max_connections: 1000,
+                accept_pause: Duration::from_millis(5),
+                ..Settings::default()
+            };
+            let mut reactor = world.reactor_with(settings);
+            let served = Record::new();
+            let record = served.clone();
+            let listener = reactor
+                .listen_tcp(world.anywhere(), move || {
+                    Recorder::new(&served).acting(|what, transport, data| match what {
+                        "data" => transport.write(data),
+                        "read lost" => transport.lose_connection(),
+                        _ => {}
+                    })
+                })
+                .unwrap();
+            let address: SocketAddr = listener.address().to_string().parse().unwrap();
+            let mut held = TcpStream::connect(address).unwrap();
+            world.run_until(&mut reactor, "made", |_| record.has("made"));
+
+            let waiting: Vec<TcpStream> = (0..10).map(|_| TcpStream::connect(address).unwrap()).collect();
+            let (began, before) = (Instant::now(), reactor.statistics());
+            let all = exhaust();
+            assert!(all.len() > 10 && TcpStream::connect(address).is_err(), "there are none left");
+            world.run_until(&mut reactor, "all are closed", |reactor| reactor.statistics().shed == 10);
+            for mut peer in waiting.iter() {
+                assert_eq!(peer.read(&mut [0; 10]).unwrap(), 0, "a FIN, not a hang");
+            }
+
+            // A connection that is open does not notice,
+            std::io::Write::write_all(&mut held, b"still there?").unwrap();
+            world.run_until(&mut reactor, "the echo", |_| record.has("data still there?"));
+            let mut answer = [0; 12];
+            held.read_exact(&mut answer).unwrap();
+            assert_eq!(&answer, b"still there?");
+            // and what needs one fails alone.
+            let failed = Record::new();
+            let id = reactor.connect_tcp(address, once(Recorder::new(&failed), &failed)).unwrap();
+            world.run_until(&mut reactor, "the failure", |reactor| reactor.connector(id).is_none());
+            assert_eq!(failed.events(), ["started", "connecting", "failed ConnectFailed", "stopped"]);
+            let listening = reactor.listen_tcp(world.anywhere(), || Recorder::new(&Record::new()));
+            assert!(matches!(listening, Err(Error::CannotListen { call: "socket", .. })), "{listening:?}");
+            assert!(matches!(Reactor::new(), Err(Error::System { .. })));
+
+            // The loop sleeps between its attempts.
+            let never = reactor.call_later(Duration::from_secs(20), |_| {});
+            let (errors, turns) = (reactor.statistics().accept_errors, reactor.statistics().turns);
+            while reactor.statistics().accept_errors < errors + 20 {
+                reactor.turn(None).unwrap();
+            }
+            never.cancel(&mut reactor).unwrap();
+            let turns = reactor.statistics().turns - turns;
+            assert!(turns <= 3 * 20, "{turns} turns");
+            let logged = world.logged();
+            assert!((1..=1 + began.elapsed().as_secs()).contains(&(logged.len() as u64)), "{logged:?}");
+            assert!(logged.iter().all(|line| line.contains("out of descriptors")), "{logged:?}");
+            assert_eq!(reactor.statistics().accepts, before.accepts, "nobody was served meanwhile");
+
+            drop((all, waiting));
+            let again = TcpStream::connect(address).unwrap();
+            world.run_until(&mut reactor, "served again", |_| record.count("made") == 2);
+            drop((again, held));
+            world.run_until(&mut reactor, "lost", |_| record.count("lost Done") == 2);
+            reactor.stop_listening(&listener).unwrap();
+            world.run_until_idle(&mut reactor);
+            world.logged();
+        });
+    });
+}
+
+#[test]
+fn a_name_that_cannot_be_looked_up_for_want_of_descriptors_fails_alone() {
+    let test = "a_name_that_cannot_be_looked_up_for_want_of_descriptors_fails_alone";
+    child::alone(test, "ulimit -n 64;", || {
+        on_each_back_end(|world| {
+            let mut reactor = world.reactor();
+            let record = Record::new();
+            let all = exhaust();
+            let client = once(Recorder::new(&record), &record);
+            let id = reactor.connect_tcp("twistor.invalid:80", client).unwrap();
+            world.run_until(&mut reactor, "the failure", |reactor| reactor.connector(id).is_none());
+            assert_eq!(record.events(), ["started", "connecting", "failed Unresolved", "stopped"]);
+            drop(all);
+            world.run_until_idle(&mut reactor);
+        });
+    });
+}
+
+#[test]
+fn the_default_limit_of_connections_leaves_descriptors_for_other_things() {
+    for (descriptors, connections) in [(64, 1), (300, 22), (1024, 384)] {
+        let test = "the_default_limit_of_connections_leaves_descriptors_for_other_things";
+        match child::begin(test, &format!("EXPECT={connections}; export EXPECT; ulimit -n {descriptors};")) {
+            Some(child) => child.succeeds(),
+            None => {
+                let expected: usize = std::env::var("EXPECT").unwrap().parse().unwrap();
+                assert_eq!(Reactor::new().unwrap().settings().max_connections, expected);
+                return;
+            }
+        }
+    }
+}

@@ -1,0 +1,75 @@
+//! A signal that interrupts the poll is no error, and changes nothing but the time of a turn.
+
+mod world;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use rustix::process::Signal;
+use world::child::{self, raise};
+use world::{Record, Recorder, on_each_back_end, once};
+
+#[test]
+fn a_loop_that_is_interrupted_again_and_again_does_its_work() {
+    child::alone("a_loop_that_is_interrupted_again_and_again_does_its_work", "", || {
+        on_each_back_end(|world| {
+            // A handler that does nothing: the poll is interrupted, and nobody tells the reactor why.
+            let handled = Arc::new(AtomicBool::new(false));
+            signal_hook::flag::register(Signal::USR2.as_raw(), Arc::clone(&handled)).unwrap();
+            let enough = Arc::new(AtomicBool::new(false));
+            let over = Arc::clone(&enough);
+            let sender = thread::spawn(move || {
+                while !over.load(Ordering::SeqCst) {
+                    raise(Signal::USR2);
+                    thread::yield_now();
+                }
+            });
+            let mut reactor = world.reactor();
+            let record = Record::new();
+            let never = reactor.call_later(Duration::from_secs(20), |_| {});
+            // A turn that nothing ended but a signal.
+            let mut interrupted = 0;
+            while interrupted < 20 {
+                let before = reactor.statistics().events;
+                assert!(reactor.turn(None).unwrap());
+                interrupted += usize::from(reactor.statistics().events == before);
+            }
+            never.cancel(&mut reactor).unwrap();
+            assert!(handled.load(Ordering::SeqCst));
+            // Timers are not early, and bytes come.
+            let timed = record.clone();
+            let due = reactor.now() + Duration::from_millis(20);
+            reactor.call_later(Duration::from_millis(20), move |reactor| {
+                assert!(reactor.now() >= due);
+                timed.add("timed");
+            });
+            let echo = Recorder::new(&Record::new()).acting(|what, transport, data| match what {
+                "data" => transport.write(data),
+                "read lost" => transport.lose_connection(),
+                _ => {}
+            });
+            let listener = reactor.listen_tcp(world.anywhere(), once(echo, &Record::new())).unwrap();
+            let client = Recorder::new(&Record::new());
+            let received = client.received.clone();
+            let noted = record.clone();
+            let much = 1 << 20;
+            let client = client.acting(move |what, transport, _| match what {
+                "made" => transport.write(&vec![b'x'; much]),
+                "lost" => noted.add("lost"),
+                _ => {}
+            });
+            reactor.connect_tcp(listener.address(), once(client, &Record::new())).unwrap();
+            world.run_until(&mut reactor, "all bytes", |_| {
+                received.borrow().len() == much && record.has("timed")
+            });
+            let open = reactor.connections();
+            open.into_iter().for_each(|id| reactor.transport(id).unwrap().abort_connection());
+            reactor.stop_listening(&listener).unwrap();
+            world.run_until_idle(&mut reactor);
+            enough.store(true, Ordering::SeqCst);
+            sender.join().unwrap();
+        });
+    });
+}

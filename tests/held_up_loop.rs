@@ -1,0 +1,89 @@
+//! A loop that was held up judges by what has happened, not by its own delay, and says who held it up.
+
+mod world;
+
+use std::net::TcpListener;
+use std::time::{Duration, Instant};
+
+use twistor::{ConnectTcp, Place, Settings};
+use world::{Record, Recorder, on_each_back_end, once};
+
+fn hold_up(time: Duration) {
+    let began = Instant::now();
+    while began.elapsed() < time {
+        std::hint::spin_loop();
+    }
+}
+
+const TIMEOUT: Duration = Duration::from_millis(5);
+
+#[test]
+fn a_connection_that_was_made_in_time_has_not_timed_out() {
+    on_each_back_end(|world| {
+        let mut reactor = world.reactor();
+        let record = Record::new();
+        let peer = TcpListener::bind(world.anywhere()).unwrap();
+        let options = ConnectTcp { timeout: TIMEOUT, ..peer.local_addr().unwrap().into() };
+        let client = Recorder::new(&record).acting(|what, transport, _| {
+            if what == "made" {
+                transport.abort_connection();
+            }
+        });
+        reactor.connect_tcp(options, once(client, &record)).unwrap();
+        while !record.has("connecting") {
+            reactor.turn(Some(Duration::ZERO)).unwrap();
+        }
+        hold_up(TIMEOUT * 2);
+        world.run_until_idle(&mut reactor);
+        assert_eq!(
+            record.events(),
+            ["started", "connecting", "made", "lost Aborted", "gone Aborted", "stopped"]
+        );
+    });
+}
+
+#[test]
+fn a_refusal_that_came_in_time_is_no_timeout() {
+    on_each_back_end(|world| {
+        let mut reactor = world.reactor();
+        let record = Record::new();
+        let unused = TcpListener::bind(world.anywhere()).unwrap().local_addr().unwrap();
+        let options = ConnectTcp { timeout: TIMEOUT, ..unused.into() };
+        reactor.connect_tcp(options, once(Recorder::new(&record), &record)).unwrap();
+        while !record.has("connecting") {
+            reactor.turn(Some(Duration::ZERO)).unwrap();
+        }
+        hold_up(TIMEOUT * 2);
+        world.run_until_idle(&mut reactor);
+        assert_eq!(record.events(), ["started", "connecting", "failed Refused", "stopped"]);
+    });
+}
+
+#[test]
+fn a_slow_callback_is_noticed_and_the_next_slower_one_is_known_by_its_place() {
+    on_each_back_end(|world| {
+        for measured in [true, false] {
+            let settings = Settings { time_callbacks: measured, ..Settings::default() };
+            let mut reactor = world.reactor_with(settings);
+            let mut time = Duration::from_millis(11);
+            let mut named = false;
+            // More rounds than two only where the machine held up somebody else for longer still.
+            for round in 1..=20 {
+                reactor.remote().call_from_thread(move |_| hold_up(time)).unwrap();
+                // One beside it, that is quick.
+                reactor.call_later(Duration::ZERO, |_| {});
+                world.run_until(&mut reactor, "both calls", |reactor| {
+                    reactor.statistics().thread_calls == round && reactor.statistics().timed_calls == round
+                });
+                let Some(slowest) = reactor.statistics().slowest else { break };
+                assert!(slowest.took >= time, "{slowest:?}");
+                named = (slowest.place, slowest.among) == (Place::ThreadCall, 1);
+                if named {
+                    break;
+                }
+                time = slowest.took + Duration::from_millis(5);
+            }
+            assert_eq!(named, measured);
+        }
+    });
+}

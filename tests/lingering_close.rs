@@ -1,0 +1,93 @@
+//! A close never destroys what was sent before it, although the peer's own data was not read.
+
+mod world;
+
+use std::cell::RefCell;
+use std::time::Duration;
+
+use twistor::Settings;
+use world::peer::{connection, turns};
+use world::{Record, Recorder, on_each_back_end};
+
+/// Answers at the first byte and closes, whatever else comes.
+fn hasty(record: &Record) -> Recorder {
+    Recorder::new(record).acting(|what, transport, _| {
+        if what == "data" {
+            transport.write(&[b'n'; 200_000]);
+            transport.lose_connection();
+        }
+    })
+}
+
+#[test]
+fn an_early_answer_arrives_whole_although_the_upload_was_never_read() {
+    on_each_back_end(|world| {
+        let mut reactor = world.reactor();
+        let record = Record::new();
+        let (_, mut peer) = connection(world, &mut reactor, hasty(&record));
+        peer.fill();
+        turns(&mut reactor);
+        // More comes after the close; a reset in answer to it would destroy the tail of ours.
+        peer.fill();
+        assert_eq!(peer.read_to_end(&mut reactor), (vec![b'n'; 200_000], None));
+        assert!(record.has("lost Done"), "the protocol does not wait for it");
+        assert!(reactor.connections().is_empty());
+        drop(peer);
+        world.run_until_idle(&mut reactor);
+    });
+}
+
+#[test]
+fn a_peer_that_does_not_close_is_lingered_for_within_the_limit() {
+    on_each_back_end(|world| {
+        let settings = Settings { linger: Duration::from_millis(20), ..Settings::default() };
+        let mut reactor = world.reactor_with(settings);
+        let record = Record::new();
+        let (_, mut peer) = connection(world, &mut reactor, hasty(&record));
+        peer.send(b"x");
+        world.run_until(&mut reactor, "the loss", |_| record.has("lost Done"));
+        assert_eq!(reactor.in_use(), 1, "it lingers");
+        world.run_until_idle(&mut reactor);
+    });
+}
+
+#[test]
+fn a_peer_that_sends_for_ever_is_lingered_for_five_times_that_at_most() {
+    on_each_back_end(|world| {
+        let settings = Settings { linger: Duration::from_millis(10), ..Settings::default() };
+        let mut reactor = world.reactor_with(settings);
+        let record = Record::new();
+        let (_, mut peer) = connection(world, &mut reactor, hasty(&record));
+        peer.send(b"x");
+        world.run_until(&mut reactor, "the loss", |_| record.has("lost Done"));
+        let peer = RefCell::new(peer);
+        world.run_until(&mut reactor, "the end of the lingering", |reactor| {
+            peer.borrow_mut().fill();
+            reactor.in_use() == 0
+        });
+        world.run_until_idle(&mut reactor);
+    });
+}
+
+#[test]
+fn nobody_lingers_where_nothing_was_sent_or_where_it_is_switched_off() {
+    on_each_back_end(|world| {
+        for (answer, linger) in [(false, Duration::from_secs(2)), (true, Duration::ZERO)] {
+            let mut reactor = world.reactor_with(Settings { linger, ..Settings::default() });
+            let record = Record::new();
+            let protocol = Recorder::new(&record).acting(move |what, transport, _| {
+                if what == "data" {
+                    if answer {
+                        transport.write(b"bye");
+                    }
+                    transport.lose_connection();
+                }
+            });
+            let (_, mut peer) = connection(world, &mut reactor, protocol);
+            peer.send(b"x");
+            world.run_until(&mut reactor, "the loss", |_| record.has("lost Done"));
+            assert_eq!(reactor.in_use(), 0);
+            world.run_until_idle(&mut reactor);
+        }
+    });
+}

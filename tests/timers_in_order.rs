@@ -1,0 +1,122 @@
+//! Timed calls come when they are due, in order, each once.
+
+mod world;
+
+use std::cell::Cell;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use world::{Record, on_each_back_end};
+
+#[test]
+fn calls_come_in_the_order_of_their_times_however_they_were_set() {
+    on_each_back_end(|world| {
+        let mut reactor = world.reactor();
+        let record = Record::new();
+        for milliseconds in [5, 1, 4, 2, 3] {
+            let record = record.clone();
+            reactor.call_later(Duration::from_millis(milliseconds), move |_| {
+                record.add(milliseconds.to_string());
+            });
+        }
+        assert_eq!(reactor.delayed_calls(), 5);
+        world.run_until_idle(&mut reactor);
+        assert_eq!(record.events(), ["1", "2", "3", "4", "5"]);
+    });
+}
+
+#[test]
+fn calls_of_the_same_time_come_in_the_order_in_which_they_were_set() {
+    on_each_back_end(|world| {
+        let mut reactor = world.reactor();
+        let record = Record::new();
+        let mut times = Vec::new();
+        for number in 0..100 {
+            let record = record.clone();
+            let call = reactor.call_later(Duration::from_millis(2), move |_| record.add(number.to_string()));
+            times.push(call.time(&reactor).unwrap());
+        }
+        assert!(times.iter().all(|time| *time == times[0]), "the clock stands still between turns");
+        world.run_until_idle(&mut reactor);
+        let expected: Vec<String> = (0..100).map(|number| number.to_string()).collect();
+        assert_eq!(record.events(), expected);
+    });
+}
+
+#[test]
+fn no_call_comes_before_its_time() {
+    on_each_back_end(|world| {
+        let mut reactor = world.reactor();
+        let came = Rc::new(Cell::new(0));
+        for microseconds in (0..5000).step_by(100) {
+            let came = Rc::clone(&came);
+            let delay = Duration::from_micros(microseconds);
+            let due = reactor.now() + delay;
+            reactor.call_later(delay, move |reactor| {
+                assert!(reactor.now() >= due);
+                came.set(came.get() + 1);
+            });
+        }
+        world.run_until_idle(&mut reactor);
+        assert_eq!(came.get(), 50);
+    });
+}
+
+#[test]
+fn calls_that_a_busy_loop_made_late_still_come_in_order_and_once() {
+    on_each_back_end(|world| {
+        let mut reactor = world.reactor();
+        let record = Record::new();
+        for number in [3, 1, 2] {
+            let record = record.clone();
+            reactor.call_later(Duration::from_millis(number), move |_| record.add(number.to_string()));
+        }
+        let began = Instant::now();
+        while began.elapsed() < Duration::from_millis(4) {
+            std::hint::spin_loop();
+        }
+        reactor.turn(Some(Duration::ZERO)).unwrap();
+        assert_eq!(record.events(), ["1", "2", "3"], "all that are due have their turn in one");
+        reactor.turn(Some(Duration::ZERO)).unwrap();
+        assert_eq!(record.events().len(), 3);
+    });
+}
+
+#[test]
+fn a_call_years_away_disturbs_nobody() {
+    on_each_back_end(|world| {
+        let mut reactor = world.reactor();
+        let far = [Duration::MAX, Duration::from_millis(1 << 32), Duration::from_secs(100 * 366 * 86_400)];
+        let calls = far.map(|delay| reactor.call_later(delay, |_| panic!("it came")));
+        let remote = reactor.remote();
+        let record = Record::new();
+        let soon = record.clone();
+        reactor.call_later(Duration::from_millis(1), move |reactor| {
+            soon.add("soon");
+            // From here on the loop waits for years, if nobody wakes it.
+            let stopper = std::thread::spawn(move || remote.stop().unwrap());
+            reactor.call_when_running(|_| stopper.join().unwrap());
+        });
+        reactor.run().unwrap();
+        assert_eq!(record.events(), ["soon"]);
+        assert!(calls.iter().all(|call| !call.active(&reactor)), "pending calls end with the reactor");
+    });
+}
+
+#[test]
+fn a_call_is_never_made_inside_the_one_that_sets_it() {
+    on_each_back_end(|world| {
+        let mut reactor = world.reactor();
+        let record = Record::new();
+        let outer = record.clone();
+        reactor.call_later(Duration::ZERO, move |reactor| {
+            let inner = outer.clone();
+            outer.add("outer begins");
+            reactor.call_later(Duration::ZERO, move |_| inner.add("inner"));
+            outer.add("outer ends");
+        });
+        assert_eq!(record.events(), [] as [String; 0]);
+        world.run_until_idle(&mut reactor);
+        assert_eq!(record.events(), ["outer begins", "outer ends", "inner"]);
+    });
+}

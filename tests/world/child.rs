@@ -1,0 +1,101 @@
+//! A promise that needs a process of its own: for limits and signals that concern all of it.
+//!
+//! The test runs its own program again, for itself alone, and finds itself in the child.
+
+use std::env;
+use std::io::{BufRead, BufReader, Read};
+use std::os::unix::process::ExitStatusExt;
+use std::process::{ChildStderr, Command, ExitStatus, Stdio};
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process};
+
+/// A child that runs the same test; what it writes to stderr is read here.
+pub struct Child {
+    process: std::process::Child,
+    said: BufReader<ChildStderr>,
+}
+
+/// In the child: `None`, go on. In the parent: the child, begun by the shell after `first` (`ulimit -n 64;`).
+pub fn begin(test: &str, first: &str) -> Option<Child> {
+    if env::var_os(MARK).is_some() {
+        // A child that hangs fails its promise, and is not left behind.
+        std::thread::spawn(|| {
+            std::thread::sleep(LONGEST);
+            eprintln!("the child hangs");
+            std::process::abort();
+        });
+        return None;
+    }
+    let process = Command::new("sh")
+        .args(["-c", &format!("{first} exec \"$0\" \"$@\"")])
+        .arg(env::current_exe().unwrap())
+        .args([test, "--exact", "--nocapture", "--test-threads=1"])
+        .env(MARK, "yes")
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn();
+    let mut process = process.unwrap();
+    let said = BufReader::new(process.stderr.take().unwrap());
+    Some(Child { process, said })
+}
+
+/// Runs `body` in a child and checks that it succeeds there.
+pub fn alone(test: &str, first: &str, body: impl FnOnce()) {
+    match begin(test, first) {
+        None => body(),
+        Some(child) => child.succeeds(),
+    }
+}
+
+impl Child {
+    /// Waits for a line of this text.
+    pub fn says(&mut self, text: &str) {
+        let mut seen = String::new();
+        loop {
+            let mut line = String::new();
+            if self.said.read_line(&mut line).unwrap() == 0 {
+                panic!("the child did not say {text:?}, but:\n{seen}");
+            }
+            if line.trim_end() == text {
+                return;
+            }
+            seen += &line;
+        }
+    }
+
+    pub fn kill(&self, signal: Signal) {
+        let pid = Pid::from_raw(i32::try_from(self.process.id()).unwrap()).unwrap();
+        kill_process(pid, signal).unwrap();
+    }
+
+    pub fn ends(mut self) -> ExitStatus {
+        let mut rest = String::new();
+        self.said.read_to_string(&mut rest).unwrap();
+        let status = self.process.wait().unwrap();
+        if !status.success() && status.signal().is_none() {
+            panic!("the child failed:\n{rest}");
+        }
+        status
+    }
+
+    pub fn succeeds(self) {
+        let status = self.ends();
+        assert!(status.success(), "{status}");
+    }
+
+    /// It ends as a program does that does not handle this signal.
+    pub fn dies_of(self, signal: Signal) {
+        assert_eq!(self.ends().signal(), Some(signal.as_raw()));
+    }
+}
+
+/// Sends this very process a signal, which is delivered before this returns.
+pub fn raise(signal: Signal) {
+    kill_process(rustix::process::getpid(), signal).unwrap();
+}
+
+/// How long a child may live.
+const LONGEST: Duration = Duration::from_secs(20);
+
+const MARK: &str = "TWISTOR_TEST_CHILD";
