@@ -98,7 +98,7 @@ fn a_limit_of_its_own_counts_in_all() {
     on_each_back_end(|world| {
         let mut reactor = world.reactor();
         let record = Record::new();
-        let (id, mut peer) = narrow_connection(world, &mut reactor, Recorder::new(&record));
+        let (id, peer) = narrow_connection(world, &mut reactor, Recorder::new(&record));
         reactor.transport(id).unwrap().write(&vec![b'w'; 100 << 20]);
         reactor.transport(id).unwrap().lose_connection_within(Duration::from_millis(30));
         let peer = std::cell::RefCell::new(peer);

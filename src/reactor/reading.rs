@@ -116,9 +116,10 @@ impl Reactor {
         if let Some(connection) = self.sources.connection_mut(token) {
             connection.ready.remove(Ready::READABLE);
             match connection.state {
+                // Whatever the system says to it: nothing more had come before the failure.
+                State::Broken => self.lose_broken(token),
                 _ if error.kind() == io::ErrorKind::WouldBlock => {}
                 State::Lingering => self.end_lingering(token),
-                State::Broken => self.lose_broken(token),
                 _ => self.lose(token, Reason::Lost(SystemError::new("recv", error))),
             }
         }
