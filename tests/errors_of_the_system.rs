@@ -1,47 +1,11 @@
 //! An error that the system answers to any call ends what it concerns, with that error as its reason, and nothing else.
-//!
-//! The errors are injected by strace into a child that runs the same test. Where strace is absent, the tests say so.
 
 mod world;
 
-use std::cell::Cell;
-use std::fs;
-use std::path::PathBuf;
-use std::process::{Command, Stdio};
-use std::rc::Rc;
-use std::time::Duration;
-
 use twistor::{Protocol, Reason, Transport};
-use world::child;
 use world::peer::{Peer, connection, turns};
-use world::{Record, Recorder, World, on_each_back_end, once};
-
-/// Runs `body` in a child under strace, with these calls traced and tampered with; returns what was traced. `None` in
-/// the child, and where there is no strace.
-fn under_strace(test: &str, tampering: &str, body: impl FnOnce(&World)) -> Option<String> {
-    let works =
-        || Command::new("strace").args(["-qq", "-o", "/dev/null", "true"]).stderr(Stdio::null()).status();
-    if !child::inside() && !works().is_ok_and(|status| status.success()) {
-        eprintln!("SKIPPED: {test} needs strace, which is absent here or must not trace");
-        return None;
-    }
-    let trace = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("{test}-{}", std::process::id()));
-    let first = format!("exec strace -f -qq -o {} {tampering} \"$0\" \"$@\";", trace.display());
-    let child = child::begin(test, &first);
-    match child {
-        None => {
-            let body = Cell::new(Some(body));
-            on_each_back_end(|world| body.take().expect("there is one back end that strace can see")(world));
-            None
-        }
-        Some(child) => {
-            child.succeeds();
-            let traced = fs::read_to_string(&trace).unwrap();
-            fs::remove_file(trace).unwrap();
-            Some(traced)
-        }
-    }
-}
+use world::strace::under_strace;
+use world::{Record, Recorder};
 
 /// Sends back what it is sent, and records the error that ends it.
 struct Echo(Record);
@@ -57,35 +21,6 @@ impl Protocol for Echo {
             None => self.0.add(world::kind(reason)),
         }
     }
-}
-
-/// Twenty connections to an echo, of which each says something and is answered in full.
-fn echoes_are_whole(world: &World) {
-    let mut reactor = world.reactor();
-    let record = Record::new();
-    let lost = record.clone();
-    let listener = reactor.listen_tcp(world.anywhere(), move || Echo(lost.clone())).unwrap();
-    let answers = Rc::new(Cell::new(0));
-    for _ in 0..20 {
-        let answered = Rc::clone(&answers);
-        let mut received = 0;
-        let client = Recorder::new(&Record::new()).acting(move |what, transport, data| match what {
-            "made" => transport.write(&[b'e'; 3000]),
-            "data" => {
-                received += data.len();
-                if received == 3000 {
-                    answered.set(answered.get() + 1);
-                    transport.lose_connection();
-                }
-            }
-            _ => {}
-        });
-        reactor.connect_tcp(listener.address(), once(client, &Record::new())).unwrap();
-    }
-    world.run_until(&mut reactor, "all are answered", |_| answers.get() == 20);
-    reactor.stop_listening(&listener).unwrap();
-    world.run_until_idle(&mut reactor);
-    assert_eq!(record.events(), ["Done"; 20]);
 }
 
 #[test]
@@ -109,33 +44,6 @@ fn a_read_that_finds_nothing_is_no_end_and_no_data() {
     if let Some(traced) = traced {
         assert_eq!(traced.matches("(INJECTED)").count(), 1);
         assert!(traced.matches("recvfrom(").count() <= 4, "{traced}");
-    }
-}
-
-#[test]
-fn reads_and_writes_that_are_interrupted_are_tried_again() {
-    let name = "reads_and_writes_that_are_interrupted_are_tried_again";
-    let tampering = "-e trace=recvfrom,sendto -e inject=recvfrom,sendto:error=EINTR:when=1+2";
-    if let Some(traced) = under_strace(name, tampering, echoes_are_whole) {
-        assert!(traced.matches("(INJECTED)").count() >= 40);
-    }
-}
-
-#[test]
-fn a_poll_that_is_interrupted_is_made_again() {
-    let name = "a_poll_that_is_interrupted_is_made_again";
-    let tampering = "-e trace=epoll_wait -e inject=epoll_wait:error=EINTR:when=1+2";
-    if let Some(traced) = under_strace(name, tampering, echoes_are_whole) {
-        assert!(traced.contains("(INJECTED)"));
-    }
-}
-
-#[test]
-fn a_connection_that_was_aborted_before_it_was_accepted_does_not_end_the_accepting() {
-    let name = "a_connection_that_was_aborted_before_it_was_accepted_does_not_end_the_accepting";
-    let tampering = "-e trace=accept4 -e inject=accept4:error=ECONNABORTED:when=1+2";
-    if let Some(traced) = under_strace(name, tampering, echoes_are_whole) {
-        assert!(traced.matches("(INJECTED)").count() >= 20);
     }
 }
 
@@ -214,39 +122,4 @@ failures! {
     a_write_to_an_unreachable_host_loses_the_connection: "sendto" "EHOSTUNREACH" "send HostUnreachable";
     a_write_to_an_unreachable_network_loses_the_connection: "sendto" "ENETUNREACH" "send NetworkUnreachable";
     a_write_to_a_socket_that_is_not_connected_loses_the_connection: "sendto" "ENOTCONN" "send NotConnected";
-}
-
-#[test]
-fn what_one_callback_writes_is_one_call_of_the_system() {
-    let name = "what_one_callback_writes_is_one_call_of_the_system";
-    let traced = under_strace(name, "-e trace=sendto -s 4", |world| {
-        let mut reactor = world.reactor();
-        let protocol = Recorder::new(&Record::new()).acting(|what, transport, _| {
-            for _ in 0..100 {
-                match what {
-                    "made" => transport.write(b"made!"),
-                    "data" => transport.write_sequence(&[b"da", b"", b"ta!"]),
-                    _ => {}
-                }
-            }
-        });
-        let (id, mut peer) = connection(world, &mut reactor, protocol);
-        peer.send(b"?");
-        turns(&mut reactor);
-        // From elsewhere it leaves together as well, at the end of the turn.
-        reactor.call_later(Duration::ZERO, move |reactor| {
-            for _ in 0..100 {
-                reactor.transport(id).unwrap().write(b"timer");
-            }
-        });
-        turns(&mut reactor);
-        assert_eq!(peer.read_now().len(), 3 * 500);
-        reactor.transport(id).unwrap().abort_connection();
-        world.run_until_idle(&mut reactor);
-    });
-    if let Some(traced) = traced {
-        for first in ["made", "data", "time"] {
-            assert_eq!(traced.matches(&format!("\"{first}\"")).count(), 1, "{traced}");
-        }
-    }
 }

@@ -10,6 +10,15 @@ impl Protocol for Echo {
     fn data_received(&mut self, transport: &mut Transport<'_>, data: &[u8]) {
         transport.write(data);
     }
+
+    // In bulk the client reads when it can: the rest waits with it, and not in this process.
+    fn pause_writing(&mut self, transport: &mut Transport<'_>) {
+        transport.pause_reading();
+    }
+
+    fn resume_writing(&mut self, transport: &mut Transport<'_>) {
+        transport.resume_reading();
+    }
 }
 
 /// The connection that keeps the server alive.

@@ -116,7 +116,7 @@ impl Reactor {
         if let Some(connection) = self.sources.connection_mut(token) {
             connection.ready.remove(Ready::READABLE);
             match connection.state {
-                // Whatever the system says to it: nothing more had come before the failure.
+                // Everything that came before the failed write is delivered.
                 State::Broken => self.lose_broken(token),
                 _ if error.kind() == io::ErrorKind::WouldBlock => {}
                 State::Lingering => self.end_lingering(token),
