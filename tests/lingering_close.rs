@@ -91,3 +91,33 @@ fn nobody_lingers_where_nothing_was_sent_or_where_it_is_switched_off() {
         }
     });
 }
+
+#[test]
+fn a_reactor_that_stops_lingers_for_nobody() {
+    on_each_back_end(|world| {
+        for early in [false, true] {
+            let mut reactor = world.reactor();
+            let record = Record::new();
+            let (id, mut peer) = connection(world, &mut reactor, Recorder::new(&record));
+            reactor.transport(id).unwrap().write(b"bye");
+            turns(&mut reactor);
+            assert_eq!(peer.read_now(), b"bye");
+            if early {
+                reactor.transport(id).unwrap().lose_connection();
+                turns(&mut reactor);
+            }
+            // In the second case the loss is still to be told when the end begins.
+            reactor.call_later(Duration::ZERO, move |reactor| {
+                if let Some(mut transport) = reactor.transport(id) {
+                    transport.lose_connection();
+                }
+                reactor.call_later(Duration::ZERO, |reactor| {
+                    reactor.stop();
+                });
+            });
+            // It checks that nothing is in use in the end.
+            world.run(&mut reactor);
+            assert_eq!(record.events().last().unwrap(), "lost Done");
+        }
+    });
+}

@@ -2,6 +2,7 @@
 
 mod world;
 
+use twistor::Settings;
 use world::peer::{connection, narrow_connection, turns};
 use world::{Record, Recorder, on_each_back_end};
 
@@ -51,5 +52,26 @@ fn a_full_buffer_goes_with_its_connection() {
         peer.reset();
         world.run_until_idle(&mut reactor);
         assert_eq!(record.events(), ["made", "pause", "lost Lost"]);
+    });
+}
+
+#[test]
+fn who_closes_while_the_last_words_are_delivered_hears_no_more_of_them() {
+    on_each_back_end(|world| {
+        let mut reactor = world.reactor_with(Settings { read_buffer: 4, ..Settings::default() });
+        let record = Record::new();
+        let protocol = Recorder::new(&record).acting(|what, transport, _| {
+            if what == "data" {
+                transport.lose_connection();
+                transport.resume_reading();
+            }
+        });
+        let (id, mut peer) = connection(world, &mut reactor, protocol);
+        peer.send(b"last words");
+        peer.reset();
+        reactor.transport(id).unwrap().write(&[b'w'; 20_000]);
+        reactor.transport(id).unwrap().write(&[b'w'; 20_000]);
+        world.run_until_idle(&mut reactor);
+        assert_eq!(record.events(), ["made", "data last", "lost Lost"]);
     });
 }

@@ -22,7 +22,9 @@ impl Reactor {
                 }
                 return;
             }
-            State::Broken | State::Lost | State::Lingering => return,
+            // What had come before the failure is not wanted any more.
+            State::Broken => return self.lose_broken(token),
+            State::Lost | State::Lingering => return,
         };
         connection.state = State::Closing { eof };
         self.direct &= self.current != token;
@@ -139,6 +141,7 @@ impl Reactor {
         };
         let over = closing.last.is_some_and(|last| last <= now);
         match connection.state {
+            State::Lost => {}
             State::Lingering => self.end_lingering(token),
             // It is the producer that has nothing, not the peer that takes nothing.
             State::Closing { .. } if unsent == 0 && !over => {

@@ -69,11 +69,6 @@ impl State {
         }
     }
 
-    /// Whether the user may write.
-    pub(crate) fn takes_writes(self) -> bool {
-        matches!(self, State::Open | State::InputClosed)
-    }
-
     /// Whether waiting bytes are sent.
     pub(crate) fn sends(self) -> bool {
         match self {
@@ -118,6 +113,8 @@ pub(crate) struct Registered {
     /// Out of its place while it is called.
     pub(crate) producer: Option<Box<dyn Producer>>,
     pub(crate) kind: ProducerKind,
+    /// Push: it was told to pause. Pull: that it will be asked is queued.
+    pub(crate) waits: bool,
 }
 
 /// The time limit of a closing or lingering connection.
@@ -152,6 +149,17 @@ impl Connection {
     /// Bytes that wait to be sent.
     pub(crate) fn unsent(&self) -> usize {
         self.outgoing.len() - self.sent
+    }
+
+    /// Whether the user may write. A close that waits for a producer takes what is written until then.
+    pub(crate) fn takes_writes(&self) -> bool {
+        match self.state {
+            State::Open | State::InputClosed => true,
+            State::OutputClosing | State::InputClosedOutputClosing | State::Closing { .. } => {
+                self.has_producer()
+            }
+            State::OutputClosed | State::Broken | State::Lost | State::Lingering => false,
+        }
     }
 
     /// Whether the small writes of a callback can be collected outside of it.

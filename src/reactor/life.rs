@@ -271,6 +271,10 @@ impl Reactor {
         while !self.tasks.is_empty() {
             self.run_tasks();
         }
+        // Those whose loss was told just now.
+        for token in self.sources.tokens(|source| matches!(source, Source::Connection(_))) {
+            self.end_lingering(token);
+        }
     }
 
     fn finish(&mut self) {

@@ -7,29 +7,57 @@ use crate::net::Token;
 
 impl Reactor {
     pub(crate) fn tell_to_pause(&mut self, token: Token) {
-        self.call_producer(token, ProducerKind::Push, |producer, transport| {
-            producer.pause_producing(transport);
-        });
+        self.pause_producer(token);
         self.call_protocol(token, Place::PauseWriting, |protocol, transport| {
             protocol.pause_writing(transport);
         });
     }
 
     pub(crate) fn tell_to_resume(&mut self, token: Token) {
-        self.call_producer(token, ProducerKind::Push, |producer, transport| {
-            producer.resume_producing(transport);
-        });
+        if self.producer_waits(token, ProducerKind::Push, false) {
+            self.call_producer(token, ProducerKind::Push, |producer, transport| {
+                producer.resume_producing(transport);
+            });
+        }
         self.call_protocol(token, Place::ResumeWriting, |protocol, transport| {
             protocol.resume_writing(transport);
         });
     }
 
+    /// Tells a push producer to pause, unless it was told already.
+    pub(crate) fn pause_producer(&mut self, token: Token) {
+        if self.producer_waits(token, ProducerKind::Push, true) {
+            self.call_producer(token, ProducerKind::Push, |producer, transport| {
+                producer.pause_producing(transport);
+            });
+        }
+    }
+
+    /// Lets a pull producer, if there is one, be asked from the loop; once, however often this is called before.
+    pub(crate) fn ask_producer(&mut self, token: Token) {
+        if self.producer_waits(token, ProducerKind::Pull, true) {
+            self.tasks.push(Task::Pull(token));
+        }
+    }
+
+    /// Notes that a producer of this kind waits, or does not any more; `false` when that is nothing new.
+    fn producer_waits(&mut self, token: Token, kind: ProducerKind, waits: bool) -> bool {
+        let connection = self.sources.connection_mut(token);
+        let registered = connection.and_then(|connection| connection.rare.as_mut()?.producer.as_mut());
+        match registered {
+            Some(registered) if registered.kind == kind => {
+                std::mem::replace(&mut registered.waits, waits) != waits
+            }
+            _ => false,
+        }
+    }
+
     /// Asks a pull producer for its next piece.
     pub(crate) fn pull(&mut self, token: Token) {
-        let Some(connection) = self.sources.connection(token) else {
+        if !self.producer_waits(token, ProducerKind::Pull, false) {
             return;
-        };
-        if connection.unsent() > 0 {
+        }
+        if self.sources.connection(token).is_some_and(|connection| connection.unsent() > 0) {
             // It is asked when that is sent.
             return;
         }
@@ -40,9 +68,8 @@ impl Reactor {
         if called
             && let Some(connection) = self.sources.connection(token)
             && connection.unsent() == 0
-            && connection.has_producer()
         {
-            self.tasks.push(Task::Pull(token));
+            self.ask_producer(token);
         }
     }
 

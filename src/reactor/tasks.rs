@@ -11,6 +11,8 @@ pub(crate) enum Task {
     Lost(Token, Reason, Farewell),
     PauseWriting(Token),
     ResumeWriting(Token),
+    /// A push producer came to a connection that is paused.
+    PauseProducer(Token),
     WriteConnectionLost(Token),
     /// A pull producer is asked for its next piece.
     Pull(Token),
@@ -68,6 +70,7 @@ impl Reactor {
                 Task::Lost(token, reason, farewell) => self.deliver_loss(token, &reason, farewell),
                 Task::PauseWriting(token) => self.tell_to_pause(token),
                 Task::ResumeWriting(token) => self.tell_to_resume(token),
+                Task::PauseProducer(token) => self.pause_producer(token),
                 Task::WriteConnectionLost(token) => {
                     self.call_protocol(token, Place::WriteConnectionLost, |protocol, transport| {
                         protocol.write_connection_lost(transport);

@@ -86,7 +86,7 @@ impl Transport<'_> {
     }
 
     /// Sends bytes, sooner or later, in order. What is written in one callback leaves together. Writes
-    /// after `lose_connection` or `lose_write_connection` are ignored.
+    /// after `lose_connection` or `lose_write_connection` are ignored, unless the close waits for a producer.
     pub fn write(&mut self, data: &[u8]) {
         self.reactor.write(self.token, data);
     }
@@ -167,8 +167,8 @@ impl Transport<'_> {
         }
     }
 
-    /// Lets a producer be paused, resumed and asked as the bytes go. On a connection that is lost it is told
-    /// to stop, and that is all. (Twisted: `registerProducer`.)
+    /// Lets a producer be paused, resumed and asked as the bytes go. On a connection that is lost or
+    /// closing it is told to stop, and that is all. (Twisted: `registerProducer`.)
     ///
     /// # Errors
     /// [`Error::ProducerRegistered`] when there is one.
@@ -176,7 +176,7 @@ impl Transport<'_> {
         let mut producer: Box<dyn Producer> = Box::new(producer);
         let token = self.token;
         let reactor = &mut *self.reactor;
-        let open = reactor.sources.connection_mut(token).filter(|c| c.state.takes_writes());
+        let open = reactor.sources.connection_mut(token).filter(|c| c.takes_writes());
         let Some(connection) = open else {
             reactor.tasks.push(Task::Call(Box::new(move |reactor| producer.stop_producing(reactor))));
             return Ok(());
@@ -186,10 +186,10 @@ impl Transport<'_> {
         if rare.producer.is_some() {
             return Err(Error::ProducerRegistered);
         }
-        rare.producer = Some(Registered { producer: Some(producer), kind });
+        rare.producer = Some(Registered { producer: Some(producer), kind, waits: false });
         match kind {
-            ProducerKind::Pull => reactor.tasks.push(Task::Pull(token)),
-            ProducerKind::Push if paused => reactor.tasks.push(Task::PauseWriting(token)),
+            ProducerKind::Pull => reactor.ask_producer(token),
+            ProducerKind::Push if paused => reactor.tasks.push(Task::PauseProducer(token)),
             ProducerKind::Push => {}
         }
         Ok(())

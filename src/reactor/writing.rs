@@ -4,7 +4,7 @@ use std::io;
 
 use super::connection::State;
 use super::tasks::Task;
-use super::{ProducerKind, Reactor, Reason, SystemError};
+use super::{Reactor, Reason, SystemError};
 use crate::net::{Ready, Token};
 
 impl Reactor {
@@ -24,7 +24,7 @@ impl Reactor {
             self.send_scratch(token);
         }
         let Some(connection) = self.sources.connection(token) else { return };
-        if !connection.state.takes_writes() || data.is_empty() {
+        if !connection.takes_writes() || data.is_empty() {
             return;
         }
         if connection.outgoing.is_empty() && data.len() >= WRITE_THROUGH {
@@ -36,6 +36,9 @@ impl Reactor {
 
     fn send_or_keep(&mut self, token: Token, data: &[u8]) {
         let sent = self.send(token, data);
+        if sent > 0 {
+            self.note_progress(token);
+        }
         if let Some(rest) = data.get(sent..)
             && !rest.is_empty()
         {
@@ -197,14 +200,11 @@ impl Reactor {
         {
             let mut empty = std::mem::take(&mut connection.outgoing);
             connection.sent = 0;
-            let pulls = connection.rare.as_ref().and_then(|rare| rare.producer.as_ref());
-            if pulls.is_some_and(|registered| registered.kind == ProducerKind::Pull) {
-                self.tasks.push(Task::Pull(token));
-            }
             if empty.capacity() <= BUFFER_KEPT && self.spare_buffers.len() < SPARE_BUFFERS {
                 empty.clear();
                 self.spare_buffers.push(empty);
             }
+            self.ask_producer(token);
         }
         self.weigh(token);
         self.advance(token);

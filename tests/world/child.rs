@@ -18,7 +18,7 @@ pub struct Child {
 
 /// In the child: `None`, go on. In the parent: the child, begun by the shell after `first` (`ulimit -n 64;`).
 pub fn begin(test: &str, first: &str) -> Option<Child> {
-    if env::var_os(MARK).is_some() {
+    if inside() {
         // A child that hangs fails its promise, and is not left behind.
         std::thread::spawn(|| {
             std::thread::sleep(LONGEST);
@@ -38,6 +38,11 @@ pub fn begin(test: &str, first: &str) -> Option<Child> {
     let mut process = process.unwrap();
     let said = BufReader::new(process.stderr.take().unwrap());
     Some(Child { process, said })
+}
+
+/// Whether this is the child.
+pub fn inside() -> bool {
+    env::var_os(MARK).is_some()
 }
 
 /// Runs `body` in a child and checks that it succeeds there.

@@ -8,6 +8,7 @@
 pub mod child;
 pub mod peer;
 pub mod random;
+pub mod strace;
 
 use std::cell::RefCell;
 use std::fs;

@@ -1,0 +1,37 @@
+//! Promises about system calls: strace watches a child that runs the same test, and lets its calls fail.
+//!
+//! Where strace is absent or must not trace, that is said on stderr, and nothing is tested.
+
+use std::cell::Cell;
+use std::fs;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+
+use super::{World, child, on_each_back_end};
+
+/// Runs `body` in a child under strace, with these calls traced and tampered with; returns what was traced. `None` in
+/// the child, and where there is no strace.
+pub fn under_strace(test: &str, tampering: &str, body: impl FnOnce(&World)) -> Option<String> {
+    let works =
+        || Command::new("strace").args(["-qq", "-o", "/dev/null", "true"]).stderr(Stdio::null()).status();
+    if !child::inside() && !works().is_ok_and(|status| status.success()) {
+        eprintln!("SKIPPED: {test} needs strace, which is absent here or must not trace");
+        return None;
+    }
+    let trace = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("{test}-{}", std::process::id()));
+    let first = format!("exec strace -f -qq -o {} {tampering} \"$0\" \"$@\";", trace.display());
+    let child = child::begin(test, &first);
+    match child {
+        None => {
+            let body = Cell::new(Some(body));
+            on_each_back_end(|world| body.take().expect("there is one back end that strace can see")(world));
+            None
+        }
+        Some(child) => {
+            child.succeeds();
+            let traced = fs::read_to_string(&trace).unwrap();
+            fs::remove_file(trace).unwrap();
+            Some(traced)
+        }
+    }
+}
