@@ -50,7 +50,8 @@ impl World {
     fn end(self) {
         assert_eq!(Log::take(), [] as [String; 0], "unexpected in the log");
         wait_until("threads of the pool have ended", || threads() == 0);
-        wait_until("descriptors are as before", || descriptors() == self.descriptors);
+        // The test runner may have had one open for a moment when the count was taken.
+        wait_until("no descriptor is left", || descriptors() <= self.descriptors);
     }
 
     /// A reactor of this back end that leaves the process's signals alone.
