@@ -28,15 +28,11 @@ fn a_loop_that_is_interrupted_again_and_again_does_its_work() {
             });
             let mut reactor = world.reactor();
             let record = Record::new();
-            let never = reactor.call_later(Duration::from_secs(20), |_| {});
-            // A turn that nothing ended but a signal.
-            let mut interrupted = 0;
-            while interrupted < 20 {
-                let before = reactor.statistics().events;
-                assert!(reactor.turn(None).unwrap());
-                interrupted += usize::from(reactor.statistics().events == before);
+            // Which thread takes a signal is the kernel's choice: as a rule, many of these polls are interrupted. That
+            // every one of them is, is tested where strace makes the calls fail.
+            for _ in 0..300 {
+                assert!(reactor.turn(Some(Duration::from_millis(1))).unwrap());
             }
-            never.cancel(&mut reactor).unwrap();
             assert!(handled.load(Ordering::SeqCst));
             // Timers are not early, and bytes come.
             let timed = record.clone();
