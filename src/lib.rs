@@ -56,6 +56,7 @@
 
 mod net;
 mod reactor;
+pub mod sim;
 
 #[cfg(feature = "http")]
 pub mod http;

@@ -16,6 +16,7 @@
 mod instant;
 pub(crate) mod os;
 mod signal;
+pub(crate) mod sim;
 
 use std::fmt;
 use std::io;
@@ -251,6 +252,10 @@ impl Ready {
 
     pub(crate) fn of(readable: bool, writable: bool) -> Ready {
         Ready(u8::from(readable) | u8::from(writable) << 1)
+    }
+
+    pub(crate) fn and(self, other: Ready) -> Ready {
+        Ready(self.0 & other.0)
     }
 
     pub(crate) fn insert(&mut self, other: Ready) {

@@ -44,6 +44,7 @@ pub use self::settings::Settings;
 pub use self::statistics::{Place, SlowCallback, Statistics};
 pub use self::timers::DelayedCall;
 pub use self::transport::{ConnectionId, Transport};
+pub(crate) use self::turn::Agenda;
 pub use crate::net::{Instant, Signal};
 
 use self::life::{Life, Triggers};
@@ -159,7 +160,8 @@ impl Reactor {
         Ok(Reactor::on(Box::new(net), settings))
     }
 
-    fn on(net: Box<dyn Net>, mut settings: Settings) -> Reactor {
+    /// A reactor on a network of whatever kind.
+    pub(crate) fn on(net: Box<dyn Net>, mut settings: Settings) -> Reactor {
         if settings.max_connections == usize::MAX {
             settings.max_connections = Settings::default_connections(net.descriptor_limit());
         }
@@ -319,6 +321,11 @@ impl Reactor {
     /// The settings that it was made with.
     pub fn settings(&self) -> &Settings {
         &self.settings
+    }
+
+    /// Ends without a word, as a process that is killed: nothing is called, everything is dropped.
+    pub(crate) fn vanish(mut self) {
+        self.life = Life::Finished;
     }
 
     /// Runs user code that is nobody's connection's.
