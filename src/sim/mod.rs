@@ -62,8 +62,12 @@
 //! what Linux answers; one suite of conformance checks runs on both. Not modelled: segments and congestion,
 //! TIME_WAIT, real threads (jobs and look-ups run at a virtual time, on the one thread there is).
 
+mod chaos;
+mod explore;
 mod simulation;
 
+pub use self::chaos::Chaos;
+pub use self::explore::Exploration;
 pub use self::simulation::{Simulation, Stalled, Step};
 pub use crate::net::sim::{
     Call, CallKind, Coverage, DatagramSocket, Errno, Fault, FaultKind, Host, Latency, Link, Network, Packet,

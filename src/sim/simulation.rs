@@ -6,6 +6,7 @@ use std::fmt;
 use std::ops::Deref;
 use std::time::Duration;
 
+use super::chaos::Reign;
 use crate::net::sim::{FaultKind, Host, Network, Random, SimNet};
 use crate::reactor::Agenda;
 use crate::{Error, Instant, Reactor, Settings, Signal};
@@ -31,6 +32,11 @@ pub struct Simulation {
     /// Turns since the time last moved.
     turns_at_once: u64,
     panics: u64,
+    pub(super) panics_allowed: bool,
+    pub(super) reign: Option<Reign>,
+    pub(super) reigns: u64,
+    /// What an action of the script could not do.
+    failed: Option<Stalled>,
 }
 
 type Action = Box<dyn FnOnce(&mut Simulation)>;
@@ -143,6 +149,10 @@ impl Simulation {
             turns: 0,
             turns_at_once: 0,
             panics: 0,
+            panics_allowed: false,
+            reign: None,
+            reigns: 0,
+            failed: None,
         }
     }
 
@@ -222,6 +232,13 @@ impl Simulation {
         let booted = boot(self.reactor(host));
         self.machine(host).boot = Some(boot);
         booted
+    }
+
+    /// As [`restart`](Simulation::restart); an error ends the run.
+    pub(super) fn restart_or_fail(&mut self, host: Host) {
+        if let Err(error) = self.restart(host) {
+            self.failed = Some(Stalled::Failed { host: self.network.name(host), error });
+        }
     }
 
     /// The host's process stands still (SIGSTOP); its system goes on to take what comes.
@@ -332,6 +349,9 @@ impl Simulation {
     fn step_until(&mut self, end: Option<Instant>) -> Result<Step, Stalled> {
         loop {
             self.act();
+            if let Some(failed) = self.failed.take() {
+                return Err(failed);
+            }
             self.collect();
             if let Some(host) = self.next_host() {
                 self.turns_at_once += 1;
