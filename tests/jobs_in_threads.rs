@@ -11,7 +11,7 @@ use std::thread;
 use std::time::Duration;
 
 use twistor::{Error, JobPanicked, Reactor, Settings};
-use world::{Record, on_each_back_end};
+use world::{Record, on_each_back_end, on_the_real_network};
 
 /// Begins jobs that tell that they run, and then wait until the sender that is returned is dropped.
 fn occupy(reactor: &mut Reactor, jobs: usize, record: &Record) -> (Sender<()>, Receiver<()>) {
@@ -35,7 +35,7 @@ fn occupy(reactor: &mut Reactor, jobs: usize, record: &Record) -> (Sender<()>, R
 
 #[test]
 fn a_job_runs_on_another_thread_and_its_result_comes_on_the_loops() {
-    on_each_back_end(|world| {
+    on_the_real_network("it is about threads of the process", |world| {
         let mut reactor = world.reactor();
         let record = Record::new();
         let (done, own) = (record.clone(), thread::current().id());
@@ -88,7 +88,7 @@ fn more_jobs_than_threads_all_have_their_turn() {
         }
         world.run_until_idle(&mut reactor);
         assert_eq!(sum.get(), 5050);
-        assert!(world::threads() <= 2, "{}", world::threads());
+        assert!(world.threads() <= 2, "{}", world.threads());
     });
 }
 
@@ -126,7 +126,7 @@ fn a_full_queue_says_so_and_neither_runs_the_job_nor_asks_for_its_result() {
 
 #[test]
 fn jobs_that_never_end_hold_up_no_look_up() {
-    on_each_back_end(|world| {
+    on_the_real_network("a job is held up in a thread while the loop goes on", |world| {
         let mut reactor = world.reactor_with(Settings { threads: 1, ..Settings::default() });
         let record = Record::new();
         let (release, _) = occupy(&mut reactor, 1, &record);
@@ -146,7 +146,7 @@ fn jobs_that_never_end_hold_up_no_look_up() {
 
 #[test]
 fn a_job_that_runs_at_the_end_is_waited_for_and_its_result_dropped() {
-    on_each_back_end(|world| {
+    on_the_real_network("a job is held up in a thread while the loop goes on", |world| {
         let mut reactor = world.reactor();
         let (release, held_up) = mpsc::channel::<()>();
         let (started, running) = mpsc::channel();
@@ -179,12 +179,12 @@ fn a_job_that_runs_at_the_end_is_waited_for_and_its_result_dropped() {
 
 #[test]
 fn a_job_that_does_not_end_holds_up_the_end_within_a_limit() {
-    on_each_back_end(|world| {
+    on_the_real_network("a job is held up in a thread while the loop goes on", |world| {
         let settings = Settings { thread_patience: Duration::ZERO, ..Settings::default() };
         let mut reactor = world.reactor_with(settings);
         let (release, _) = occupy(&mut reactor, 1, &Record::new());
         drop(reactor);
-        assert_eq!(world::threads(), 1, "it runs on, unattended");
+        assert_eq!(world.threads(), 1, "it runs on, unattended");
         drop(release);
     });
 }

@@ -3,7 +3,6 @@
 mod world;
 
 use std::cell::RefCell;
-use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -11,7 +10,7 @@ use twistor::{
     Address, ClientFactory, ConnectionId, Connector, Factory, Phase, Producer, ProducerKind, Protocol,
     Reactor, Reason, Signal, SystemEvent, Transport,
 };
-use world::{OneProtocol, Record, Recorder, World, on_each_back_end, once};
+use world::{OneProtocol, Record, Recorder, World, nobody, on_each_back_end, once, raise};
 
 /// A connection beside the one that panics: it echoes before and after.
 struct Witness {
@@ -24,19 +23,15 @@ impl Witness {
     fn new(world: &World, reactor: &mut Reactor) -> Witness {
         let record = Record::new();
         let names: Rc<RefCell<Option<ConnectionId>>> = Rc::default();
-        let server = Recorder::new(&Record::new()).acting(|what, transport, data| match what {
-            "data" => transport.write(data),
-            "read lost" => transport.lose_connection(),
-            _ => {}
-        });
-        let listener = reactor.listen_tcp(world.anywhere(), once(server, &Record::new())).unwrap();
+        let server = nobody().echoing();
+        let listener = world.serve(reactor, server);
         let name = Rc::clone(&names);
         let client = Recorder::new(&record).acting(move |what, transport, _| {
             if what == "made" {
                 *name.borrow_mut() = Some(transport.id());
             }
         });
-        reactor.connect_tcp(listener.address(), once(client, &Record::new())).unwrap();
+        world.ask(reactor, &listener, client);
         world.run_until(reactor, "the witness", |_| record.has("made"));
         let connection = names.borrow().unwrap();
         Witness { record, connection, listener }
@@ -74,7 +69,7 @@ fn panic_at(what: &'static str, place: &str) {
             "data" if data == b"bye" => transport.lose_connection(),
             _ => {}
         });
-        let listener = reactor.listen_tcp(world.anywhere(), once(server, &Record::new())).unwrap();
+        let listener = world.serve(&mut reactor, server);
         let client = Recorder::new(&record).acting(move |at, transport, _| {
             if at == what {
                 panic!("no");
@@ -159,20 +154,18 @@ fn what_a_callback_wrote_before_it_panicked_is_not_sent() {
     on_each_back_end(|world| {
         let mut reactor = world.reactor();
         let record = Record::new();
-        let listener =
-            reactor.listen_tcp(world.anywhere(), once(Recorder::new(&record), &Record::new())).unwrap();
-        let client = Recorder::new(&Record::new()).acting(|what, transport, _| {
+        let listener = world.serve(&mut reactor, Recorder::new(&record));
+        let client = nobody().acting(|what, transport, _| {
             if what == "made" {
                 transport.write(b"half of an answer");
                 panic!("no");
             }
         });
-        reactor.connect_tcp(listener.address(), once(client, &Record::new())).unwrap();
+        world.ask(&mut reactor, &listener, client);
         world.run_until(&mut reactor, "lost", |_| record.has("lost Lost"));
         assert_eq!(record.events(), ["made", "lost Lost"], "a reset, and no bytes");
         panicked_once(world, &reactor, "connection_made");
-        reactor.stop_listening(&listener).unwrap();
-        world.run_until_idle(&mut reactor);
+        world.close(&mut reactor, &listener);
     });
 }
 
@@ -212,9 +205,7 @@ fn a_panic_in_a_producer_ends_its_connection_alone() {
             let mut reactor = world.reactor();
             let witness = Witness::new(world, &mut reactor);
             let (record, gone) = (Record::new(), Record::new());
-            let listener = reactor
-                .listen_tcp(world.anywhere(), once(Recorder::new(&Record::new()), &Record::new()))
-                .unwrap();
+            let listener = world.serve(&mut reactor, nobody());
             let producing = record.clone();
             let client = Recorder::new(&record).acting(move |what, transport, _| {
                 if what == "made" {
@@ -298,18 +289,14 @@ fn a_panic_in_a_listeners_factory_concerns_one_connection_at_the_most() {
             let mut reactor = world.reactor();
             let witness = Witness::new(world, &mut reactor);
             let (record, client) = (Record::new(), Record::new());
-            let closing = Recorder::new(&Record::new()).acting(|what, transport, _| {
+            let closing = nobody().acting(|what, transport, _| {
                 if what == "made" {
                     transport.lose_connection();
                 }
             });
             let factory = RudeFactory { at, inner: once(closing, &record) };
             let listener = reactor.listen_tcp(world.anywhere(), factory).unwrap();
-            let asking = Recorder::new(&client).acting(|what, transport, _| {
-                if what == "read lost" {
-                    transport.lose_connection();
-                }
-            });
+            let asking = Recorder::new(&client).closing();
             reactor.connect_tcp(listener.address(), once(asking, &client)).unwrap();
             // It is closed in any case, and does not hang.
             world.run_until(&mut reactor, "the end", |_| client.has("stopped"));
@@ -329,7 +316,7 @@ fn client_panics_at(at: &'static str, place: &str, listens: bool, expected: &[&s
         let witness = Witness::new(world, &mut reactor);
         let record = Record::new();
         let closing = || {
-            Recorder::new(&Record::new()).acting(|what, transport, _| {
+            nobody().acting(|what, transport, _| {
                 if what == "made" || what == "read lost" {
                     transport.lose_connection();
                 }
@@ -342,11 +329,7 @@ fn client_panics_at(at: &'static str, place: &str, listens: bool, expected: &[&s
         let factory = RudeFactory { at, inner: once(Recorder::new(&record), &record) };
         // It does close: the peer's FIN is not all.
         let inner = factory.inner.acting(|_, _| {});
-        let protocol = Recorder::new(&record).acting(|what, transport, _| {
-            if what == "read lost" {
-                transport.lose_connection();
-            }
-        });
+        let protocol = Recorder::new(&record).closing();
         let inner = OneProtocol { protocol: Some(Box::new(protocol)), ..inner };
         let id = reactor.connect_tcp(listener.address(), RudeFactory { at, inner }).unwrap();
         world.run_until(&mut reactor, "the connector's end", |reactor| reactor.connector(id).is_none());
@@ -458,8 +441,7 @@ fn a_panic_in_a_signal_handler_leaves_it_in_place() {
             })
             .unwrap();
         for count in 1..=2 {
-            let own = rustix::process::getpid();
-            rustix::process::kill_process(own, rustix::process::Signal::WINCH).unwrap();
+            raise(Signal::WindowChange);
             world.run_until(&mut reactor, "the signal", |_| record.count("came") == count);
         }
         panicked_once(world, &reactor, "a signal handler");
@@ -473,7 +455,7 @@ fn a_panic_in_a_connections_timed_call_ends_that_connection_alone() {
         let mut reactor = world.reactor();
         let witness = Witness::new(world, &mut reactor);
         let record = Record::new();
-        let listener = reactor.listen_tcp(world.anywhere(), || Recorder::new(&Record::new())).unwrap();
+        let listener = reactor.listen_tcp(world.anywhere(), nobody).unwrap();
         let client = Recorder::new(&record).acting(|what, transport, _| {
             if what == "made" {
                 transport.call_later(Duration::ZERO, |_: &mut Recorder, _| panic!("no"));
@@ -498,14 +480,14 @@ fn a_panic_in_a_call_to_another_connection_is_the_callers() {
         let mut reactor = world.reactor();
         let witness = Witness::new(world, &mut reactor);
         let record = Record::new();
-        let listener = reactor.listen_tcp(world.anywhere(), || Recorder::new(&Record::new())).unwrap();
+        let listener = reactor.listen_tcp(world.anywhere(), nobody).unwrap();
         let other = witness.connection;
         let client = Recorder::new(&record).acting(move |what, transport, _| {
             if what == "made" {
                 transport.reactor().with(other, |_: &mut Recorder, _| panic!("no"));
             }
         });
-        reactor.connect_tcp(listener.address(), once(client, &Record::new())).unwrap();
+        world.ask(&mut reactor, &listener, client);
         world.run_until(&mut reactor, "the loss", |_| record.has("lost Panicked"));
         panicked_once(world, &reactor, "connection_made");
         reactor.stop_listening(&listener).unwrap();
@@ -545,7 +527,7 @@ fn a_panic_in_the_drop_of_a_protocol_concerns_nobody() {
         let mut reactor = world.reactor();
         let witness = Witness::new(world, &mut reactor);
         let gone = Record::new();
-        let listener = reactor.listen_tcp(world.anywhere(), || Recorder::new(&Record::new())).unwrap();
+        let listener = reactor.listen_tcp(world.anywhere(), nobody).unwrap();
         reactor.connect_tcp(listener.address(), once(RudeToDrop, &gone)).unwrap();
         world.run_until(&mut reactor, "the loss", |_| gone.has("stopped"));
         assert_eq!(gone.events(), ["started", "connecting", "gone Aborted", "stopped"]);
@@ -580,9 +562,8 @@ fn a_panic_in_the_drop_of_a_factory_concerns_nobody() {
         let place: Rc<RefCell<Option<twistor::Listener>>> = Rc::default();
         let factory = StopsItself { listener: Rc::clone(&place), _rude: RudeToDrop };
         let listener = reactor.listen_tcp(world.anywhere(), factory).unwrap();
-        let address: SocketAddr = listener.address().to_string().parse().unwrap();
+        let _client = world.connect(listener.address());
         *place.borrow_mut() = Some(listener);
-        let _client = std::net::TcpStream::connect(address).unwrap();
         world.run_until(&mut reactor, "the drop", |reactor| reactor.statistics().panics == 2);
         assert_eq!(world.logged().len(), 2);
         witness.testify(world, &mut reactor);
@@ -595,7 +576,7 @@ fn a_panic_in_the_drop_of_a_call_concerns_nobody() {
         let mut reactor = world.reactor();
         let witness = Witness::new(world, &mut reactor);
         let record = Record::new();
-        let listener = reactor.listen_tcp(world.anywhere(), || Recorder::new(&Record::new())).unwrap();
+        let listener = reactor.listen_tcp(world.anywhere(), nobody).unwrap();
         let client = Recorder::new(&record).acting(|what, transport, _| {
             if what == "made" {
                 transport
