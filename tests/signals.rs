@@ -42,13 +42,7 @@ fn the_first_signal_lets_what_waits_be_sent() {
                 reactor.add_system_event_trigger(Phase::Before, SystemEvent::Shutdown, move |_, _| {
                     shutting.add("shutting down");
                 });
-                let mut peer = world.connect(listener.address());
-                let mut read = 0;
-                world.run_beside(&mut reactor, || {
-                    if record.has("shutting down") {
-                        read += peer.read_now().len();
-                    }
-                });
+                let read = world.run_read_by(&mut reactor, world.connect(listener.address()));
                 assert_eq!(read, MUCH);
                 let mut events = record.events();
                 events.retain(|event| event != "pause" && event != "resume");

@@ -131,9 +131,7 @@ fn stop_with_bytes_waiting(world: &World, graceful: bool) -> usize {
         }
     });
     let listener = world.serve(&mut reactor, server);
-    let mut peer = world.connect(listener.address());
-    let mut read = 0;
-    world.run_beside(&mut reactor, || read += peer.read_now().len());
+    let read = world.run_read_by(&mut reactor, world.connect(listener.address()));
     match graceful {
         true => assert_eq!(read, MUCH),
         false => assert!(read < MUCH),

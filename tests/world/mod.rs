@@ -18,6 +18,7 @@ pub mod strace;
 use std::cell::RefCell;
 use std::io::{self, Write};
 use std::net::{IpAddr, SocketAddr};
+use std::rc::Rc;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
@@ -25,7 +26,7 @@ use std::time::Duration;
 use twistor::{Address, DelayedCall, Listener, Protocol, Reactor, Settings, Signal};
 
 use back_end::BackEnd;
-use peer::{Filtered, NARROW, Peer, RawListener};
+use peer::{Filtered, NARROW, Peer, RawListener, Reader};
 pub use record::{ClientAct, OneProtocol, Record, Recorder, kind, nobody, once};
 
 /// Runs a promise on every back end, one at a time, and checks that it left nothing behind: no
@@ -165,23 +166,18 @@ impl World {
     pub fn run(&self, reactor: &mut Reactor) {
         let watchdog = self.watchdog(reactor);
         reactor.run().unwrap();
-        self.has_ended(reactor, watchdog);
-    }
-
-    /// The same, and does something beside it, again and again: reading, for a peer.
-    pub fn run_beside(&self, reactor: &mut Reactor, mut beside: impl FnMut()) {
-        let watchdog = self.watchdog(reactor);
-        while reactor.turn(Some(TURN)).unwrap() {
-            beside();
-        }
-        beside();
-        self.has_ended(reactor, watchdog);
-    }
-
-    fn has_ended(&self, reactor: &Reactor, watchdog: DelayedCall) {
         assert!(watchdog.time(reactor).is_none());
         assert_eq!(reactor.in_use(), 0, "in use after the end");
         assert_eq!(reactor.delayed_calls(), 0, "timers after the end");
+    }
+
+    /// The same, while a peer reads all that comes, to the end, and closes then; returns how much that was.
+    pub fn run_read_by(&self, reactor: &mut Reactor, peer: Peer) -> usize {
+        let reader = Rc::new(RefCell::new(Reader::new(peer)));
+        Reader::read(Rc::clone(&reader), reactor);
+        self.run(reactor);
+        // Some of it may be under way still; time passes in the turns of another reactor.
+        reader.borrow_mut().read_the_rest(&mut self.reactor())
     }
 
     /// Turns until `done`, and fails when it takes too long.

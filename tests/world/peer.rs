@@ -1,6 +1,6 @@
 //! The other side of a connection as a plain socket, which does what no protocol would.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -103,6 +103,35 @@ impl Peer {
                 count => all.extend_from_slice(&piece[..count]),
             }
         }
+    }
+}
+
+/// A peer that reads now and then, as a timed call, and closes at the end.
+pub(super) struct Reader {
+    peer: Option<Peer>,
+    read: Vec<u8>,
+}
+
+impl Reader {
+    pub(super) fn new(peer: Peer) -> Reader {
+        Reader { peer: Some(peer), read: Vec::new() }
+    }
+
+    pub(super) fn read(this: Rc<RefCell<Reader>>, reactor: &mut Reactor) {
+        let Reader { peer, read } = &mut *this.borrow_mut();
+        let ended = peer.as_mut().map(|peer| peer.read_on(read));
+        if matches!(ended, Some(Err(error)) if error.kind() == ErrorKind::WouldBlock) {
+            let this = Rc::clone(&this);
+            reactor.call_later(Duration::from_millis(1), |reactor| Reader::read(this, reactor));
+        } else {
+            *peer = None;
+        }
+    }
+
+    /// Reads to the end, and returns how much there was in all.
+    pub(super) fn read_the_rest(&mut self, reactor: &mut Reactor) -> usize {
+        let rest = self.peer.take().map_or(0, |mut peer| peer.read_to_end(reactor).0.len());
+        self.read.len() + rest
     }
 }
 
