@@ -10,6 +10,8 @@ use world::child;
 use world::peer::Peer;
 use world::{Record, Recorder, nobody, on_the_real_network, once};
 
+const LIMITED: &str = "the process has few descriptors";
+
 /// Takes all descriptors that are left.
 fn exhaust() -> Vec<File> {
     std::iter::from_fn(|| File::open("/dev/null").ok()).collect()
@@ -18,7 +20,7 @@ fn exhaust() -> Vec<File> {
 #[test]
 fn peers_are_closed_others_go_on_and_the_port_serves_again() {
     child::alone("peers_are_closed_others_go_on_and_the_port_serves_again", "ulimit -n 64;", || {
-        on_the_real_network("a limit of the process keeps descriptors from it", |world| {
+        on_the_real_network(LIMITED, |world| {
             let settings = Settings {
                 max_connections: 1000,
                 accept_pause: Duration::from_millis(5),
@@ -81,7 +83,7 @@ fn peers_are_closed_others_go_on_and_the_port_serves_again() {
 fn a_name_that_cannot_be_looked_up_for_want_of_descriptors_fails_alone() {
     let test = "a_name_that_cannot_be_looked_up_for_want_of_descriptors_fails_alone";
     child::alone(test, "ulimit -n 64;", || {
-        on_the_real_network("a limit of the process keeps descriptors from it", |world| {
+        on_the_real_network(LIMITED, |world| {
             let mut reactor = world.reactor();
             let record = Record::new();
             let all = exhaust();
@@ -97,15 +99,20 @@ fn a_name_that_cannot_be_looked_up_for_want_of_descriptors_fails_alone() {
 
 #[test]
 fn the_default_limit_of_connections_leaves_descriptors_for_other_things() {
-    for (descriptors, connections) in [(64, 1), (300, 22), (1024, 384)] {
-        let test = "the_default_limit_of_connections_leaves_descriptors_for_other_things";
-        match child::begin(test, &format!("EXPECT={connections}; export EXPECT; ulimit -n {descriptors};")) {
-            Some(child) => child.succeeds(),
-            None => {
-                let expected: usize = std::env::var("EXPECT").unwrap().parse().unwrap();
-                assert_eq!(Reactor::new().unwrap().settings().max_connections, expected);
-                return;
+    on_the_real_network(LIMITED, |world| {
+        for (descriptors, connections) in [(64, 1), (300, 22), (1024, 384)] {
+            let test = "the_default_limit_of_connections_leaves_descriptors_for_other_things";
+            match child::begin(
+                test,
+                &format!("EXPECT={connections}; export EXPECT; ulimit -n {descriptors};"),
+            ) {
+                Some(child) => child.succeeds(),
+                None => {
+                    let expected: usize = std::env::var("EXPECT").unwrap().parse().unwrap();
+                    assert_eq!(world.reactor().settings().max_connections, expected);
+                    return;
+                }
             }
         }
-    }
+    });
 }
