@@ -14,6 +14,7 @@ pub mod peer;
 pub mod random;
 mod record;
 pub mod strace;
+pub mod witness;
 
 use std::cell::RefCell;
 use std::io::{self, Write};
