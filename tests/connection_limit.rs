@@ -45,11 +45,11 @@ fn a_flood_beyond_the_limit_is_closed_and_logged_once_a_second() {
         let mut reactor = world.reactor_with(Settings { max_connections: 1, ..Settings::default() });
         let began = reactor.now();
         let listener = reactor.listen_tcp(world.anywhere(), nobody).unwrap();
-        let flood: Vec<Peer> = (0..100).map(|_| world.connect(listener.address())).collect();
+        let mut flood: Vec<Peer> = (0..100).map(|_| world.connect(listener.address())).collect();
         world.run_until(&mut reactor, "all answered", |reactor| reactor.statistics().over_limit == 99);
         let logged = world.logged().len() as u64;
         assert!((1..=1 + (reactor.now() - began).as_secs()).contains(&logged), "{logged}");
-        let closed = flood.into_iter().filter_map(|mut peer| peer.at_end().then_some(())).count();
+        let closed = flood.iter_mut().map(Peer::at_end).filter(|ended| *ended).count();
         assert_eq!(closed, 99, "all but one saw a FIN");
         reactor.stop_listening(&listener).unwrap();
         let left = reactor.connections()[0];

@@ -102,10 +102,8 @@ fn the_default_limit_of_connections_leaves_descriptors_for_other_things() {
     on_the_real_network(LIMITED, |world| {
         for (descriptors, connections) in [(64, 1), (300, 22), (1024, 384)] {
             let test = "the_default_limit_of_connections_leaves_descriptors_for_other_things";
-            match child::begin(
-                test,
-                &format!("EXPECT={connections}; export EXPECT; ulimit -n {descriptors};"),
-            ) {
+            let first = format!("EXPECT={connections}; export EXPECT; ulimit -n {descriptors};");
+            match child::begin(test, &first) {
                 Some(child) => child.succeeds(),
                 None => {
                     let expected: usize = std::env::var("EXPECT").unwrap().parse().unwrap();
