@@ -146,10 +146,6 @@ impl Ledger {
             }
         }
     }
-
-    pub fn lines(&self) -> usize {
-        self.books.borrow().lines.len()
-    }
 }
 
 /// The byte at a place of the stream from the side that connected (0) or accepted (1): no two

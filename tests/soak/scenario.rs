@@ -218,7 +218,7 @@ impl Program {
                 acts("Reactor::remote");
                 acts("Remote::call_from_thread");
                 let remote = reactor.remote();
-                let job = move || remote.call_from_thread(|reactor| drop(reactor.now())).is_ok();
+                let job = move || remote.call_from_thread(|reactor| assert!(reactor.running())).is_ok();
                 let _ = reactor.call_in_thread(job, move |reactor, done| {
                     assert!(done.is_ok() && reactor.now() >= now);
                 });
@@ -273,17 +273,17 @@ impl Program {
                 acts("Reactor::stop");
                 // What waits to be sent is lost with it.
                 self.tracks.borrow().iter().for_each(|track| track.borrow_mut().gone = true);
-                assert!(reactor.stop());
+                let _ = reactor.stop();
             }
             12 if self.ledger.below(40) == 0 => {
                 acts("Remote::stop");
                 self.tracks.borrow().iter().for_each(|track| track.borrow_mut().gone = true);
-                reactor.remote().stop().unwrap();
+                let _ = reactor.remote().stop();
             }
             13 if self.ledger.below(40) == 0 => {
                 acts("Reactor::stop_gracefully");
                 self.tracks.borrow().iter().for_each(|track| track.borrow_mut().gone = true);
-                assert!(reactor.stop_gracefully());
+                let _ = reactor.stop_gracefully();
             }
             _ => {}
         }

@@ -47,8 +47,10 @@ impl Wanderer {
     }
 
     fn act_once(&mut self, transport: &mut Transport<'_>) {
+        let what = self.ledger.below(40);
+        self.ledger.network.note(&format!("act {what} on {:?}, {}", transport.peer(), self.side));
         let acts = |name| self.ledger.acts(name);
-        match self.ledger.below(40) {
+        match what {
             0..=9 => {
                 acts("Transport::write");
                 let count = self.ledger.below(100) as usize;
@@ -61,7 +63,7 @@ impl Wanderer {
             }
             13 => {
                 acts("Transport::write_sequence");
-                let pieces: Vec<Vec<u8>> = (0..3).map(|_| self.next_bytes(20)).collect();
+                let pieces: Vec<Vec<u8>> = (0..3).map(|_| self.next_bytes(transport, 20)).collect();
                 let pieces: Vec<&[u8]> = pieces.iter().map(Vec::as_slice).collect();
                 transport.write_sequence(&pieces);
             }
@@ -135,13 +137,10 @@ impl Wanderer {
             }
             28 => {
                 acts("Transport::is_closing");
-                assert!(
-                    !transport.is_closing()
-                        || self.track.borrow().closing
-                        || self.track.borrow().read_ended
-                        || self.number.is_some()
-                        || self.side == 1
-                );
+                let closing = transport.is_closing();
+                transport.lose_connection();
+                assert!(transport.is_closing() || !closing);
+                self.track.borrow_mut().closing = true;
             }
             29 => {
                 acts("Transport::reactor");
@@ -211,8 +210,9 @@ impl Wanderer {
         }
     }
 
-    fn next_bytes(&mut self, count: usize) -> Vec<u8> {
+    fn next_bytes(&mut self, transport: &Transport<'_>, count: usize) -> Vec<u8> {
         let mut end = self.track.borrow_mut();
+        end.closing |= transport.is_closing();
         let first = end.written;
         if end.takes_writes() {
             end.written += count as u64;
@@ -222,6 +222,8 @@ impl Wanderer {
 }
 
 fn write(track: &Track, side: usize, transport: &mut Transport<'_>, count: usize) {
+    // Its connector may have been told to disconnect.
+    track.borrow_mut().closing |= transport.is_closing();
     let first = track.borrow().written;
     let bytes: Vec<u8> = (first..first + count as u64).map(|place| byte_at(place, side)).collect();
     transport.write(&bytes);
