@@ -343,6 +343,8 @@ impl World {
                 self.transmit_plainly(index, other, now, Payload::Reset);
                 return;
             }
+            // The connection is over for this end, whatever comes.
+            _ if end.reset => {}
             (_, Payload::Data(count)) => {
                 end.visible += count as usize;
                 self.note(host, About::end(serial, side), What::Arrives(PacketKind::Data), i64::from(count));
