@@ -536,9 +536,10 @@ const HANDSHAKES: u8 = 7;
 /// How long a host looks for a neighbour that does not exist, as on Linux.
 const NO_NEIGHBOUR: u64 = 3_000_000_000;
 
-/// Bytes that the sender's and the receiver's systems keep where nobody asked for another size.
-const SEND_BUFFER: usize = 64 * 1024;
-const RECEIVE_BUFFER: usize = 128 * 1024;
+/// Bytes that the sender's and the receiver's systems keep where nobody asked for another size: what Linux lets
+/// its buffers grow to on a loopback is about as much.
+const SEND_BUFFER: usize = 1024 * 1024;
+const RECEIVE_BUFFER: usize = 2 * 1024 * 1024;
 
 /// Standard streams, the poll, the waker, the spare one.
 const OWN_DESCRIPTORS: usize = 6;

@@ -16,9 +16,9 @@ use crate::net::{Accepted, Buffers, Close, Open, Token};
 pub struct SocketOptions {
     /// The address to connect from.
     pub bind: Option<SocketAddr>,
-    /// Bytes that the system keeps to be sent; it doubles them, as Linux does. Default: 64 KiB.
+    /// Bytes that the system keeps to be sent; it doubles them, as Linux does. Default: 1 MiB.
     pub send_buffer: Option<usize>,
-    /// Bytes that the system keeps to be read; it doubles them, as Linux does. Default: 128 KiB.
+    /// Bytes that the system keeps to be read; it doubles them, as Linux does. Default: 2 MiB.
     pub receive_buffer: Option<usize>,
 }
 
