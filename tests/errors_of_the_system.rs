@@ -55,7 +55,7 @@ fn a_connection_that_cannot_be_watched_is_closed_and_others_go_on() {
     let traced = under_strace(name, tampering, |world| {
         let mut reactor = world.reactor();
         let listener = reactor.listen_tcp(world.anywhere(), || Echo(Record::new())).unwrap();
-        let mut peers: Vec<Peer> = (0..3).map(|_| Peer::connect(listener.address())).collect();
+        let mut peers: Vec<Peer> = (0..3).map(|_| world.connect(listener.address())).collect();
         turns(&mut reactor);
         assert_eq!(reactor.statistics().connections, 2);
         assert_eq!(reactor.statistics().accept_errors, 1);
@@ -69,8 +69,7 @@ fn a_connection_that_cannot_be_watched_is_closed_and_others_go_on() {
         // The other one was told.
         assert_eq!(peers.remove(1).read_to_end(&mut reactor), (Vec::new(), None));
         drop(peers);
-        reactor.stop_listening(&listener).unwrap();
-        world.run_until_idle(&mut reactor);
+        world.close(&mut reactor, &listener);
     });
     if let Some(traced) = traced {
         assert_eq!(traced.matches("(INJECTED)").count(), 1, "{traced}");

@@ -119,6 +119,8 @@ pub struct Reactor {
     jobs: Jobs,
     stopwatch: Stopwatch,
     statistics: Statistics,
+    /// Where the last panic was, and its text.
+    last_panic: Option<String>,
 }
 
 type SignalHandler = Box<dyn FnMut(&mut Reactor)>;
@@ -204,6 +206,7 @@ impl Reactor {
             jobs: Jobs::new(),
             stopwatch,
             statistics: Statistics::default(),
+            last_panic: None,
         }
     }
 
@@ -323,6 +326,11 @@ impl Reactor {
         &self.settings
     }
 
+    /// Where a callback panicked since it was last asked, and the text.
+    pub(crate) fn take_panic(&mut self) -> Option<String> {
+        self.last_panic.take()
+    }
+
     /// Ends without a word, as a process that is killed: nothing is called, everything is dropped.
     pub(crate) fn vanish(mut self) {
         self.life = Life::Finished;
@@ -363,6 +371,7 @@ impl Reactor {
             }
             None => log::error!("panic in {place}: {text}"),
         }
+        self.last_panic = Some(format!("{place}: {text}"));
         text
     }
 

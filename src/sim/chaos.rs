@@ -19,7 +19,7 @@ use crate::net::sim::{
 /// simulation.unleash(Chaos::draw(&mut random));
 /// simulation.run_for(Duration::from_secs(60))?;
 /// simulation.calm();
-/// # Ok::<(), twistor::sim::Stalled>(())
+/// # Ok::<(), twistor::sim::RunError>(())
 /// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct Chaos {

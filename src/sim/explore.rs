@@ -57,7 +57,7 @@ impl Simulation {
         seen
     }
 
-    /// Panics of callbacks are a part of the scenario, not its failure.
+    /// Panics of callbacks are a part of the scenario: they do not end the run.
     pub fn allow_panics(&mut self) {
         self.panics_allowed = true;
     }

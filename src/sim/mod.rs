@@ -68,7 +68,7 @@ mod simulation;
 
 pub use self::chaos::Chaos;
 pub use self::explore::Exploration;
-pub use self::simulation::{Simulation, Stalled, Step};
+pub use self::simulation::{RunError, Simulation, Step};
 pub use crate::net::sim::{
     Call, CallKind, Coverage, DatagramSocket, Errno, Fault, FaultKind, Host, Latency, Link, Network, Packet,
     PacketKind, Random, Rule, RuleId, Socket, SocketListener, SocketOptions, Verdict,

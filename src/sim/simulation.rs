@@ -36,7 +36,7 @@ pub struct Simulation {
     pub(super) reign: Option<Reign>,
     pub(super) reigns: u64,
     /// What an action of the script could not do.
-    failed: Option<Stalled>,
+    failed: Option<RunError>,
 }
 
 type Action = Box<dyn FnOnce(&mut Simulation)>;
@@ -48,6 +48,8 @@ struct Machine {
     process: u32,
     settings: Option<Settings>,
     boot: Option<Boot>,
+    /// Who hears that a process has ended.
+    told: Option<Box<dyn FnMut(Host)>>,
     runnable: bool,
     paused: bool,
     /// The time of the event that will wake it for a timer.
@@ -70,7 +72,7 @@ pub enum Step {
 /// A run that cannot come to its end.
 #[derive(Debug)]
 #[non_exhaustive]
-pub enum Stalled {
+pub enum RunError {
     /// Nothing can ever happen again. Who waits for what, a line each.
     Forever {
         /// When it came to this.
@@ -90,6 +92,15 @@ pub enum Stalled {
         /// When it was given up.
         at: Instant,
     },
+    /// A callback panicked, and nobody had [allowed](Simulation::allow_panics) it.
+    Panicked {
+        /// The host's name.
+        host: String,
+        /// When.
+        at: Instant,
+        /// The panic's text, and whose callback it was.
+        text: String,
+    },
     /// A reactor could not go on, or a host could not boot.
     Failed {
         /// The host's name.
@@ -99,23 +110,24 @@ pub enum Stalled {
     },
 }
 
-impl fmt::Display for Stalled {
+impl fmt::Display for RunError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Stalled::Forever { at, waiting } => write!(f, "at {at:?} {waiting}"),
-            Stalled::TimeStandsStill { at, turns } => {
+            RunError::Forever { at, waiting } => write!(f, "at {at:?} {waiting}"),
+            RunError::TimeStandsStill { at, turns } => {
                 write!(f, "{turns} turns at {at:?}, and the time does not go on: give the links a latency")
             }
-            Stalled::TooLate { at } => write!(f, "it had not come by {at:?}"),
-            Stalled::Failed { host, error } => write!(f, "the reactor of {host} failed: {error}"),
+            RunError::TooLate { at } => write!(f, "it had not come by {at:?}"),
+            RunError::Panicked { host, at, text } => write!(f, "panic on {host} at {at:?}: {text}"),
+            RunError::Failed { host, error } => write!(f, "the reactor of {host} failed: {error}"),
         }
     }
 }
 
-impl std::error::Error for Stalled {
+impl std::error::Error for RunError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
-            Stalled::Failed { error, .. } => Some(error),
+            RunError::Failed { error, .. } => Some(error),
             _ => None,
         }
     }
@@ -191,7 +203,7 @@ impl Simulation {
     /// What runs on a host: at once, and again whenever the host comes back.
     ///
     /// # Errors
-    /// What `boot` returns now; later it ends the run with [`Stalled::Failed`].
+    /// What `boot` returns now; later it ends the run with [`RunError::Failed`].
     pub fn boot(
         &mut self,
         host: Host,
@@ -200,6 +212,11 @@ impl Simulation {
         boot(self.reactor(host))?;
         self.machine(host).boot = Some(Box::new(boot));
         Ok(())
+    }
+
+    /// Calls `told` whenever a process of the host has ended: killed, crashed, or stopped by itself.
+    pub fn on_end(&mut self, host: Host, told: impl FnMut(Host) + 'static) {
+        self.machine(host).told = Some(Box::new(told));
     }
 
     /// The host's process ends without warning (SIGKILL): nothing of it is called any more. Its system closes what it
@@ -237,7 +254,7 @@ impl Simulation {
     /// As [`restart`](Simulation::restart); an error ends the run.
     pub(super) fn restart_or_fail(&mut self, host: Host) {
         if let Err(error) = self.restart(host) {
-            self.failed = Some(Stalled::Failed { host: self.network.name(host), error });
+            self.failed = Some(RunError::Failed { host: self.network.name(host), error });
         }
     }
 
@@ -284,16 +301,16 @@ impl Simulation {
     /// Gives one reactor a turn, or lets the time go on to the next thing that happens.
     ///
     /// # Errors
-    /// [`Stalled::Failed`], [`Stalled::TimeStandsStill`].
-    pub fn step(&mut self) -> Result<Step, Stalled> {
+    /// [`RunError::Failed`], [`RunError::TimeStandsStill`].
+    pub fn step(&mut self) -> Result<Step, RunError> {
         self.step_until(None)
     }
 
     /// Runs for so long in virtual time. When nothing is left to do the time passes all the same.
     ///
     /// # Errors
-    /// [`Stalled::Failed`], [`Stalled::TimeStandsStill`].
-    pub fn run_for(&mut self, time: Duration) -> Result<(), Stalled> {
+    /// [`RunError::Failed`], [`RunError::TimeStandsStill`].
+    pub fn run_for(&mut self, time: Duration) -> Result<(), RunError> {
         let end = self.network.now() + time;
         while self.step_until(Some(end))? != Step::Nothing {}
         self.network.advance_to(end.nanoseconds());
@@ -303,19 +320,19 @@ impl Simulation {
     /// Runs until `done`, which is asked before each step.
     ///
     /// # Errors
-    /// [`Stalled::Forever`] when nothing can ever happen again; [`Stalled::TooLate`] after a year; those of
+    /// [`RunError::Forever`] when nothing can ever happen again; [`RunError::TooLate`] after a year; those of
     /// [`step`](Simulation::step).
-    pub fn run_until(&mut self, mut done: impl FnMut(&mut Simulation) -> bool) -> Result<(), Stalled> {
+    pub fn run_until(&mut self, mut done: impl FnMut(&mut Simulation) -> bool) -> Result<(), RunError> {
         let end = self.network.now() + A_YEAR;
         while !done(self) {
             match self.step_until(Some(end))? {
                 Step::Nothing if self.network.next().is_none() => {
-                    return Err(Stalled::Forever {
+                    return Err(RunError::Forever {
                         at: self.network.now(),
                         waiting: self.network.who_waits(),
                     });
                 }
-                Step::Nothing => return Err(Stalled::TooLate { at: end }),
+                Step::Nothing => return Err(RunError::TooLate { at: end }),
                 Step::Turn(_) | Step::Time(_) => {}
             }
         }
@@ -325,13 +342,13 @@ impl Simulation {
     /// Runs until nothing is left to do: no packet travels, no timer is set, nothing is scripted.
     ///
     /// # Errors
-    /// [`Stalled::TooLate`] when after this much virtual time there still is something; those of [`step`](Simulation::step).
-    pub fn run_until_idle(&mut self, limit: Duration) -> Result<(), Stalled> {
+    /// [`RunError::TooLate`] when after this much virtual time there still is something; those of [`step`](Simulation::step).
+    pub fn run_until_idle(&mut self, limit: Duration) -> Result<(), RunError> {
         let end = self.network.now() + limit;
         while self.step_until(Some(end))? != Step::Nothing {}
         match self.network.next() {
             None => Ok(()),
-            Some(_) => Err(Stalled::TooLate { at: end }),
+            Some(_) => Err(RunError::TooLate { at: end }),
         }
     }
 
@@ -346,7 +363,7 @@ impl Simulation {
         self.panics + running.map(|reactor| reactor.statistics().panics).sum::<u64>()
     }
 
-    fn step_until(&mut self, end: Option<Instant>) -> Result<Step, Stalled> {
+    fn step_until(&mut self, end: Option<Instant>) -> Result<Step, RunError> {
         loop {
             self.act();
             if let Some(failed) = self.failed.take() {
@@ -357,7 +374,7 @@ impl Simulation {
                 self.turns_at_once += 1;
                 if self.turns_at_once > MOST_TURNS_AT_ONCE {
                     let (at, turns) = (self.network.now(), self.turns_at_once);
-                    return Err(Stalled::TimeStandsStill { at, turns });
+                    return Err(RunError::TimeStandsStill { at, turns });
                 }
                 self.turn(host)?;
                 return Ok(Step::Turn(host));
@@ -428,7 +445,7 @@ impl Simulation {
         None
     }
 
-    fn turn(&mut self, host: Host) -> Result<(), Stalled> {
+    fn turn(&mut self, host: Host) -> Result<(), RunError> {
         self.turns += 1;
         let now = self.network.now().nanoseconds();
         let machine = &mut self.machines[host.index()];
@@ -440,12 +457,15 @@ impl Simulation {
         }
         let goes_on = match reactor.turn(Some(Duration::ZERO)) {
             Ok(goes_on) => goes_on,
-            Err(error) => return Err(Stalled::Failed { host: self.network.name(host), error }),
+            Err(error) => return Err(RunError::Failed { host: self.network.name(host), error }),
         };
+        if let Some(text) = reactor.take_panic().filter(|_| !self.panics_allowed) {
+            let at = self.network.now();
+            return Err(RunError::Panicked { host: self.network.name(host), at, text });
+        }
         let agenda = reactor.agenda();
         if !goes_on || agenda == Agenda::Finished {
-            self.panics += reactor.statistics().panics;
-            machine.reactor = None;
+            drop(self.take_reactor(host));
             return Ok(());
         }
         let busy_until = now + self.network.take_spent(process);
@@ -507,6 +527,10 @@ impl Simulation {
         let process = machine.process;
         self.panics += reactor.statistics().panics;
         self.owners.remove(&process);
+        if let Some(mut told) = self.machine(host).told.take() {
+            told(host);
+            self.machine(host).told = Some(told);
+        }
         Some(reactor)
     }
 }

@@ -10,7 +10,7 @@ use super::events::Happening;
 use super::link::LONGEST_DATAGRAM;
 use super::process::Socket;
 use super::rule::{CallKind, PacketKind, Verdict};
-use super::trace::What;
+use super::trace::{About, What};
 use super::world::{FIRST_PORT, LAST_PORT, World};
 use crate::net::{Ready, Token};
 
@@ -112,7 +112,7 @@ impl World {
         let bound = self.mailboxes[index as usize].address;
         let from =
             SocketAddr::new(if bound.ip().is_unspecified() { source } else { bound.ip() }, bound.port());
-        self.note_call(process, 0, CallKind::Send, data.len() as i64);
+        self.note_call(process, About::NOTHING, CallKind::Send, data.len() as i64);
         // Where there is no such host, it goes nowhere.
         let Some(there) = self.find_host(host, to.ip()) else { return Ok(data.len()) };
         let path = self.path(host, there);
@@ -162,14 +162,14 @@ impl World {
         };
         let host = self.paths[path as usize].to;
         if !self.is_open(path) || self.host(host).silent.has(to.port()) {
-            return self.note(host, 0, What::Lost(PacketKind::Datagram), data.len() as i64);
+            return self.note(host, About::NOTHING, What::Lost(PacketKind::Datagram), data.len() as i64);
         }
         let Some(mailbox) = self.mailbox_for(host, to) else {
-            return self.note(host, 0, What::Lost(PacketKind::Datagram), data.len() as i64);
+            return self.note(host, About::NOTHING, What::Lost(PacketKind::Datagram), data.len() as i64);
         };
         let found = &mut self.mailboxes[mailbox as usize];
         if found.held + data.len() > MAILBOX {
-            return self.note(host, 0, What::Lost(PacketKind::Datagram), data.len() as i64);
+            return self.note(host, About::NOTHING, What::Lost(PacketKind::Datagram), data.len() as i64);
         }
         found.held += data.len();
         let size = data.len() as i64;
@@ -180,7 +180,7 @@ impl World {
             self.process_mut(process).news.push(token);
             self.wake(process);
         }
-        self.note(host, 0, What::Arrives(PacketKind::Datagram), size);
+        self.note(host, About::NOTHING, What::Arrives(PacketKind::Datagram), size);
     }
 
     /// Bytes copied, the whole length, and the sender.
@@ -199,7 +199,7 @@ impl World {
         mailbox.held -= data.len();
         let count = data.len().min(buffer.len());
         buffer[..count].copy_from_slice(&data[..count]);
-        self.note_call(process, 0, CallKind::Recv, count as i64);
+        self.note_call(process, About::NOTHING, CallKind::Recv, count as i64);
         Ok((count, data.len(), from))
     }
 

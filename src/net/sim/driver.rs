@@ -10,6 +10,7 @@ use std::time::{Duration, SystemTime};
 
 use super::process::{Alarm, Socket};
 use super::rule::{CallKind, Verdict};
+use super::trace::About;
 use super::world::World;
 use super::{Errno, Network};
 use crate::net::{
@@ -115,7 +116,7 @@ impl Net for SimNet {
         let mut world = self.world.borrow_mut();
         let verdict = world.before(self.process, CallKind::Poll, 0);
         if let Verdict::Fail(errno) = verdict {
-            world.note_call(self.process, 0, CallKind::Poll, -i64::from(errno.raw()));
+            world.note_call(self.process, About::NOTHING, CallKind::Poll, -i64::from(errno.raw()));
             return Err(errno.into());
         }
         let deadline = world.begin_to_wait(self.process, timeout);
@@ -200,7 +201,7 @@ impl World {
     fn ask(&mut self, process: u32, kind: CallKind) -> io::Result<()> {
         match self.before(process, kind, 0) {
             Verdict::Fail(errno) => {
-                self.note_call(process, 0, kind, -i64::from(errno.raw()));
+                self.note_call(process, About::NOTHING, kind, -i64::from(errno.raw()));
                 Err(errno.into())
             }
             _ => Ok(()),

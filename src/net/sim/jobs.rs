@@ -6,13 +6,14 @@ use std::time::Duration;
 use super::coverage::FaultKind;
 use super::events::Happening;
 use super::rule::{CallKind, Verdict};
+use super::trace::About;
 use super::world::World;
 use crate::net::{Answer, Job};
 
 impl World {
     pub(super) fn offload(&mut self, process: u32, job: Job) -> Result<(), Job> {
         let verdict = self.before(process, CallKind::Offload, 0);
-        self.note_call(process, 0, CallKind::Offload, 0);
+        self.note_call(process, About::NOTHING, CallKind::Offload, 0);
         let jobs = &mut self.process_mut(process).jobs;
         if let Verdict::Fail(_) = verdict {
             return Err(job);
@@ -50,7 +51,7 @@ impl World {
 
     pub(super) fn resolve(&mut self, process: u32, host: &str, port: u16, answer: Answer) -> bool {
         let verdict = self.before(process, CallKind::Resolve, 0);
-        self.note_call(process, 0, CallKind::Resolve, 0);
+        self.note_call(process, About::NOTHING, CallKind::Resolve, 0);
         if let Verdict::Fail(errno) = verdict {
             self.fault(FaultKind::NameFailure, self.process(process).host);
             self.due.push(Box::new(move || answer(Err(errno.into()))));

@@ -10,7 +10,7 @@ use super::errno::Errno;
 use super::events::Happening;
 use super::process::Socket;
 use super::rule::{CallKind, PacketKind, Verdict};
-use super::trace::What;
+use super::trace::{About, What};
 use super::world::{FIRST_PORT, LAST_PORT, World};
 use crate::net::{Accepted, Buffers, Close, Open, OpenError, Ready, Step, Token};
 
@@ -52,7 +52,7 @@ impl World {
     fn allow(&mut self, process: u32, kind: CallKind, step: Step) -> Result<(), OpenError> {
         match self.before(process, kind, 0) {
             Verdict::Fail(errno) => {
-                self.note_call(process, 0, kind, -i64::from(errno.raw()));
+                self.note_call(process, About::NOTHING, kind, -i64::from(errno.raw()));
                 failed(step, errno)
             }
             _ => Ok(()),
@@ -111,7 +111,7 @@ impl World {
         }) as u32;
         self.host_mut(host).listeners.entry(address.port()).or_default().push(queue);
         self.process_mut(process).insert(token, Socket::Listener(queue));
-        self.note_text(host, serial, What::Opens, format!("listens on {address}"));
+        self.note_text(host, About::listener(serial), What::Opens, format!("listens on {address}"));
         Ok(())
     }
 
@@ -166,7 +166,7 @@ impl World {
         if let Some(there) = self.host_mut(queue.host).listeners.get_mut(&queue.address.port()) {
             there.retain(|other| *other != index);
         }
-        self.note(queue.host, queue.serial, What::Closes, 0);
+        self.note(queue.host, About::listener(queue.serial), What::Closes, 0);
         for connection in queue.waiting {
             match how {
                 Close::Reset => self.close_end(queue.host, connection, 1, self.now, Close::Reset),
@@ -240,7 +240,7 @@ impl World {
         let index = self.connections.insert(connection) as u32;
         self.ports.insert((host, local.port(), remote));
         self.process_mut(process).insert(token, Socket::Stream { connection: index, side: 0 });
-        self.note_text(host, serial, What::Opens, format!("{local} to {remote}"));
+        self.note_text(host, About::end(serial, 0), What::Opens, format!("{local} to {remote}"));
         if with_itself {
             self.establish(index, 0);
         } else if to.is_none() {
@@ -330,7 +330,7 @@ impl World {
         }
         let listener = if refuses { None } else { self.listener_for(host, address) };
         let Some(listener) = listener else {
-            self.note(host, self.connections[index as usize].serial, What::Lost(PacketKind::Syn), 0);
+            self.note(host, self.about(index, 1), What::Lost(PacketKind::Syn), 0);
             let back = self.connections[index as usize].ends[0].path;
             let arrival = self.travel(back, self.now, 0);
             if arrival <= self.now {
@@ -358,7 +358,7 @@ impl World {
         if mapped {
             far.address.set_ip(mapped_address(far.address.ip()));
         }
-        self.note(host, self.connections[index as usize].serial, What::Arrives(PacketKind::Syn), 0);
+        self.note(host, self.about(index, 1), What::Arrives(PacketKind::Syn), 0);
         self.send_syn_ack(index);
     }
 
@@ -408,7 +408,7 @@ impl World {
         let end = &mut connection.ends[side];
         end.phase = Phase::Open;
         let host = end.host;
-        self.note(host, serial, What::Arrives(PacketKind::SynAck), 0);
+        self.note(host, About::end(serial, side), What::Arrives(PacketKind::SynAck), 0);
         self.tell(index, side, Ready::ALL);
     }
 
@@ -441,7 +441,7 @@ impl World {
             _ => Ok(()),
         };
         let value = result.as_ref().map_or_else(|errno| -i64::from(errno.raw()), |()| 0);
-        self.note_call(process, serial, CallKind::Accept, value);
+        self.note_call(process, About::listener(serial), CallKind::Accept, value);
         result.map_err(io::Error::from)?;
         // It was found to have one.
         let Some(connection) = self.queues[index as usize].waiting.pop_front() else {
@@ -465,7 +465,7 @@ impl World {
         self.process_mut(process).insert(token, Socket::Stream { connection, side: 1 });
         let host = self.process(process).host;
         let serial = self.connections[connection as usize].serial;
-        self.note_text(host, serial, What::Opens, format!("from {peer}"));
+        self.note_text(host, About::end(serial, 1), What::Opens, format!("from {peer}"));
         self.tell(connection, 1, Ready::ALL);
         Ok(Accepted::Connection(peer))
     }

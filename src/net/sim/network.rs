@@ -11,7 +11,7 @@ use super::link::Link;
 use super::process::Socket;
 use super::random::Random;
 use super::rule::Rule;
-use super::trace::What;
+use super::trace::{About, What};
 use super::world::World;
 use super::{Host, Instant};
 use crate::net::{Close, Signal};
@@ -336,7 +336,7 @@ impl Network {
 
     /// Writes a line into the trace.
     pub fn note(&self, text: &str) {
-        self.world.borrow_mut().note_text(0, 0, What::Note, text.to_owned());
+        self.world.borrow_mut().note_text(u32::MAX, About::NOTHING, What::Note, text.to_owned());
     }
 
     /// How many of the last records the trace keeps. Default: 4,096.
@@ -492,7 +492,7 @@ impl World {
         for (_, queue) in &self.queues {
             lines.push(format!("{} listens on {}", self.host(queue.host).name, queue.address));
         }
-        for (_, connection) in &self.connections {
+        for (index, connection) in &self.connections {
             for side in 0..2 {
                 let end = &connection.ends[side];
                 let peer = connection.ends[connection.other(side)].address;
@@ -506,7 +506,7 @@ impl World {
                 };
                 let name = &self.host(end.host).name;
                 lines
-                    .push(format!("{name} {waits} on #{} from {} to {peer}", connection.serial, end.address));
+                    .push(format!("{name} {waits} on {}, from {} to {peer}", self.about(index as u32, side), end.address));
             }
         }
         if lines.len() > MOST_LINES {

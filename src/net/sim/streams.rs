@@ -8,7 +8,7 @@ use super::coverage::FaultKind;
 use super::errno::Errno;
 use super::events::Happening;
 use super::rule::{CallKind, PacketKind, Verdict};
-use super::trace::What;
+use super::trace::{About, What};
 use super::world::{LONGEST_RETRANSMISSION, RETRANSMISSION, RETRANSMISSIONS, World};
 use crate::net::{Close, Ready, Token};
 
@@ -19,7 +19,7 @@ impl World {
         let (index, side) = self.process(process).stream(token)?;
         let verdict = self.before(process, CallKind::Recv, buffer.len());
         let result = self.read(process, index, side, buffer, verdict);
-        self.note_result(process, index, CallKind::Recv, &result);
+        self.note_result(process, index, side, CallKind::Recv, &result);
         result.map_err(io::Error::from)
     }
 
@@ -125,7 +125,7 @@ impl World {
         let (index, side) = self.process(process).stream(token)?;
         let verdict = self.before(process, CallKind::Send, data.len());
         let result = self.write(process, index, side, data, verdict);
-        self.note_result(process, index, CallKind::Send, &result);
+        self.note_result(process, index, side, CallKind::Send, &result);
         result.map_err(io::Error::from)
     }
 
@@ -194,7 +194,7 @@ impl World {
             Verdict::Fail(errno) => Err(errno),
             _ => self.finish(process, index, side).map(|()| 0),
         };
-        self.note_result(process, index, CallKind::Shutdown, &result);
+        self.note_result(process, index, side, CallKind::Shutdown, &result);
         result.map(|_| ()).map_err(io::Error::from)
     }
 
@@ -230,7 +230,7 @@ impl World {
         let (open, finished) = (end.phase == Phase::Open && !end.reset, end.finished);
         let over = end.ended && finished;
         end.leave(Phase::Closed);
-        self.note(host, serial, What::Closes, 0);
+        self.note(host, About::end(serial, side), What::Closes, 0);
         if open && reset && !over {
             self.transmit(index, other, at, Payload::Reset);
         } else if open && !finished {
@@ -345,12 +345,12 @@ impl World {
             }
             (_, Payload::Data(count)) => {
                 end.visible += count as usize;
-                self.note(host, serial, What::Arrives(PacketKind::Data), i64::from(count));
+                self.note(host, About::end(serial, side), What::Arrives(PacketKind::Data), i64::from(count));
                 self.tell(index, side, Ready::READABLE);
             }
             (_, Payload::Fin) => {
                 end.ended = true;
-                self.note(host, serial, What::Arrives(PacketKind::Fin), 0);
+                self.note(host, About::end(serial, side), What::Arrives(PacketKind::Fin), 0);
                 self.tell(index, side, Ready::ALL);
             }
             (phase, Payload::Reset) => {
@@ -359,7 +359,7 @@ impl World {
                     _ if end.ended => Errno::EPIPE,
                     _ => Errno::ECONNRESET,
                 };
-                self.note(host, serial, What::Arrives(PacketKind::Reset), 0);
+                self.note(host, About::end(serial, side), What::Arrives(PacketKind::Reset), 0);
                 self.reset_end(index, side, errno);
                 return;
             }
@@ -534,15 +534,21 @@ impl World {
         &mut self,
         process: u32,
         index: u32,
+        side: usize,
         kind: CallKind,
         result: &Result<usize, Errno>,
     ) {
-        let serial = self.connections.get(index as usize).map_or(0, |connection| connection.serial);
+        let about = self.about(index, side);
         let value = match result {
             Ok(count) => *count as i64,
             Err(errno) => -i64::from(errno.raw()),
         };
-        self.note_call(process, serial, kind, value);
+        self.note_call(process, about, kind, value);
+    }
+
+    /// For the trace.
+    pub(super) fn about(&self, index: u32, side: usize) -> About {
+        self.connections.get(index as usize).map_or(About::NOTHING, |c| About::end(c.serial, side))
     }
 }
 

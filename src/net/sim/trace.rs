@@ -1,7 +1,7 @@
 //! What happened, in short records: hashed all, kept in part, written out when somebody asks.
 
 use std::collections::VecDeque;
-use std::fmt::Write;
+use std::fmt::{self, Write};
 
 use super::coverage::FaultKind;
 use super::errno::Errno;
@@ -23,8 +23,7 @@ pub(super) struct Trace {
 pub(super) struct Record {
     pub(super) at: u64,
     pub(super) host: u32,
-    /// The connection's or listener's number in the world; 0 for none.
-    pub(super) serial: u32,
+    pub(super) about: About,
     pub(super) what: What,
     /// Bytes, or an error number where it is negative, or the index of a text.
     pub(super) value: i64,
@@ -40,6 +39,39 @@ pub(super) enum What {
     Opens,
     Closes,
     Note,
+}
+
+/// What a record is about: an end of a connection, a listener, or nothing in particular.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct About {
+    /// Its number in the world.
+    serial: u32,
+    part: u8,
+}
+
+impl About {
+    pub(super) const NOTHING: About = About { serial: 0, part: 0 };
+
+    pub(super) fn listener(serial: u32) -> About {
+        About { serial, part: 1 }
+    }
+
+    /// The side that connected is the first.
+    pub(super) fn end(serial: u32, side: usize) -> About {
+        About { serial, part: 2 + side as u8 }
+    }
+}
+
+/// `7` is a listener, `8a` the side of a connection that connected, `8b` the one that accepted.
+impl fmt::Display for About {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.part {
+            0 => f.write_str("-"),
+            1 => write!(f, "{}", self.serial),
+            2 => write!(f, "{}a", self.serial),
+            _ => write!(f, "{}b", self.serial),
+        }
+    }
 }
 
 impl Trace {
@@ -69,8 +101,9 @@ impl Trace {
     #[inline]
     pub(super) fn add(&mut self, record: Record) {
         let (kind, detail) = record.what.code();
-        let first = record.at ^ u64::from(record.serial) << 32 ^ u64::from(record.host) << 16;
-        let second = record.value as u64 ^ u64::from(kind) << 56 ^ u64::from(detail) << 48;
+        let first = record.at ^ u64::from(record.about.serial) << 32 ^ u64::from(record.host) << 16;
+        let second = record.value as u64 ^ u64::from(kind) << 56 ^ u64::from(detail) << 48
+            ^ u64::from(record.about.part) << 40;
         self.hash = mix(mix(self.hash ^ first) ^ second);
         self.count += 1;
         if self.kept.len() >= self.keep {
@@ -118,10 +151,7 @@ impl Trace {
             What::Closes => "closes".to_owned(),
             What::Note => "note".to_owned(),
         };
-        let serial = match record.serial {
-            0 => "-".to_owned(),
-            serial => format!("#{serial}"),
-        };
+        let about = record.about.to_string();
         let value = match record.what {
             What::Opens | What::Note => {
                 let index = usize::try_from(record.value - self.texts_forgotten).ok();
@@ -132,7 +162,7 @@ impl Trace {
             _ => Some(record.value.to_string()),
         };
         let value = value.unwrap_or_default();
-        let line = format!("{seconds:>6}.{rest:09} {:<12} {serial:<7} {what:<12} {value}", host(record.host));
+        let line = format!("{seconds:>6}.{rest:09} {:<12} {about:<7} {what:<12} {value}", host(record.host));
         // Writing to a string does not fail.
         let _ = writeln!(lines, "{}", line.trim_end());
     }

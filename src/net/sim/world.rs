@@ -17,7 +17,7 @@ use super::listening::Queue;
 use super::process::{Alarms, Process, Socket};
 use super::random::Random;
 use super::rule::{Call, CallKind, Packet, PacketKind, Rule, Verdict};
-use super::trace::{Record, Trace, What};
+use super::trace::{About, Record, Trace, What};
 use super::{Host, RuleId};
 use crate::net::{Answer, Instant, Job, Ready};
 
@@ -447,25 +447,25 @@ impl World {
     // -- what is written down --
 
     #[inline]
-    pub(super) fn note(&mut self, host: u32, serial: u32, what: What, value: i64) {
-        self.trace.add(Record { at: self.now, host, serial, what, value });
+    pub(super) fn note(&mut self, host: u32, about: About, what: What, value: i64) {
+        self.trace.add(Record { at: self.now, host, about, what, value });
     }
 
-    pub(super) fn note_text(&mut self, host: u32, serial: u32, what: What, text: String) {
-        self.trace.add_text(Record { at: self.now, host, serial, what, value: 0 }, text);
+    pub(super) fn note_text(&mut self, host: u32, about: About, what: What, text: String) {
+        self.trace.add_text(Record { at: self.now, host, about, what, value: 0 }, text);
     }
 
     /// A fault has happened.
     pub(super) fn fault(&mut self, kind: FaultKind, host: u32) {
         self.coverage.note_fault(kind);
-        self.note(host, 0, What::Fault(kind), 0);
+        self.note(host, About::NOTHING, What::Fault(kind), 0);
     }
 
     /// A call has ended: its bytes, or its error as a negative number.
     #[inline]
-    pub(super) fn note_call(&mut self, process: u32, serial: u32, kind: CallKind, value: i64) {
+    pub(super) fn note_call(&mut self, process: u32, about: About, kind: CallKind, value: i64) {
         let host = self.process(process).host;
-        self.note(host, serial, What::Call(kind), value);
+        self.note(host, about, What::Call(kind), value);
     }
 
     // -- news --
