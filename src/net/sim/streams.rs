@@ -227,7 +227,8 @@ impl World {
         let end = &mut connection.ends[side];
         // Closing with something unread tells the peer that it was not read.
         let reset = how == Close::Reset || end.visible > 0;
-        let (open, finished) = (end.phase == Phase::Open && !end.reset, end.finished);
+        let connected = matches!(end.phase, Phase::Open | Phase::Queued);
+        let (open, finished) = (connected && !end.reset, end.finished);
         let over = end.ended && finished;
         end.leave(Phase::Closed);
         self.note(host, About::end(serial, side), What::Closes, 0);
