@@ -52,6 +52,24 @@ fn after_our_fin_reading_goes_on_and_the_protocol_is_told_when_it_is_out() {
 }
 
 #[test]
+fn a_reset_after_the_peers_fin_is_told_to_who_goes_on() {
+    on_each_back_end(|world| {
+        for together in [false, true] {
+            let mut reactor = world.reactor();
+            let record = Record::new();
+            let (_, mut peer) = connection(world, &mut reactor, Recorder::new(&record));
+            peer.finish();
+            if !together {
+                world.run_until(&mut reactor, "the end of the input", |_| record.has("read lost"));
+            }
+            peer.reset();
+            world.run_until_idle(&mut reactor);
+            assert_eq!(record.events(), ["made", "read lost", "lost Lost"]);
+        }
+    });
+}
+
+#[test]
 fn a_connection_that_is_shut_both_ways_is_lost_by_itself() {
     on_each_back_end(|world| {
         let mut reactor = world.reactor();
