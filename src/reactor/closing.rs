@@ -81,6 +81,7 @@ impl Reactor {
                     }
                     _ => {}
                 }
+                connection.finish_untold = true;
                 let both = connection.state == State::InputClosedOutputClosing;
                 connection.state = match both {
                     true => State::Closing { eof: true },
@@ -104,6 +105,17 @@ impl Reactor {
                 self.limit_closing(token, limit, None);
             }
             _ => {}
+        }
+    }
+
+    /// Tells the protocol that our FIN is out, unless it knows.
+    pub(super) fn tell_finish(&mut self, token: Token) {
+        if let Some(connection) = self.sources.connection_mut(token)
+            && std::mem::replace(&mut connection.finish_untold, false)
+        {
+            self.call_protocol(token, Place::WriteConnectionLost, |protocol, transport| {
+                protocol.write_connection_lost(transport);
+            });
         }
     }
 

@@ -85,6 +85,8 @@ impl Reactor {
     }
 
     fn input_ended(&mut self, token: Token) {
+        // Our end went out before the peer's came, which may be all that it waited for.
+        self.tell_finish(token);
         let Some(connection) = self.sources.connection_mut(token) else {
             return;
         };
