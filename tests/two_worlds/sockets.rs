@@ -83,6 +83,17 @@ impl Socket {
         }
     }
 
+    /// Whether so much is there to be read, or never will be.
+    pub fn has(&self, count: usize) -> bool {
+        match self {
+            Socket::Real(socket) => match socket.peek(&mut vec![0; count]) {
+                Ok(there) => there == count || there == 0,
+                Err(error) => error.kind() != io::ErrorKind::WouldBlock,
+            },
+            Socket::Sim(_) => true,
+        }
+    }
+
     pub fn finish(&mut self) -> io::Result<()> {
         match self {
             Socket::Real(socket) => socket.shutdown(Shutdown::Write),
@@ -96,6 +107,13 @@ impl Socket {
                 let _ = SockRef::from(&socket).set_linger(Some(Duration::ZERO));
             }
             Socket::Sim(socket) => socket.reset(),
+        }
+    }
+
+    pub fn is_connected(&self) -> bool {
+        match self {
+            Socket::Real(socket) => socket.peer_addr().is_ok(),
+            Socket::Sim(socket) => socket.peer_address().is_ok(),
         }
     }
 

@@ -25,6 +25,8 @@ pub struct Stage {
     plain_listener: Option<Listener>,
     plain_address: SocketAddr,
     plain: Vec<Option<Socket>>,
+    /// What the last read of a plain socket found.
+    pub received: usize,
     nobody: SocketAddr,
     _held_port: Option<socket2::Socket>,
 }
@@ -62,6 +64,7 @@ impl Stage {
             plain_address: plain_listener.address(),
             plain_listener: Some(plain_listener),
             plain: Vec::new(),
+            received: 0,
             nobody,
             _held_port: held_port,
             net,
@@ -117,6 +120,7 @@ impl Stage {
             }
             Step::Hold(side) => self.held[side as usize] = true,
             Step::Release(side) => self.held[side as usize] = false,
+            Step::GoOn => self.go_on(),
             Step::StopListening(number) => {
                 if let Some(listener) = self.listeners[number].take() {
                     self.reactors[0].stop_listening(&listener).unwrap();
@@ -140,12 +144,17 @@ impl Stage {
             }
             Step::PlainReceive(which, count) => {
                 let mut buffer = vec![0; count];
+                let mut received = 0;
                 self.with_plain(number, "receive", which, |socket| {
-                    let count = socket.recv(&mut buffer)?;
-                    Ok(format!("{count} bytes {:08x}", sum(&buffer[..count])))
+                    received = socket.recv(&mut buffer)?;
+                    Ok(format!("{received} bytes {:08x}", sum(&buffer[..received])))
                 });
+                self.received = received;
             }
-            Step::PlainFinish(which) => self.with_plain(number, "finish", which, Socket::finish),
+            Step::PlainFinish(which) => self.with_plain(number, "finish", which, |socket| {
+                // Before it is connected that gives up connecting, on Linux: no reactor does it.
+                if socket.is_connected() { socket.finish().map(|()| "sent") } else { Ok("not connected") }
+            }),
             Step::PlainState(which) => {
                 self.with_plain(number, "state", which, |socket| Ok(socket.state()));
             }
@@ -159,6 +168,20 @@ impl Stage {
                     socket.reset();
                 }
             }
+        }
+    }
+
+    /// Waits until a plain socket that is to be read has as much as the other world's had: a system may hold back the last
+    /// of many small packets for a moment.
+    pub fn await_bytes(&mut self, step: Step, count: usize) {
+        let Step::PlainReceive(which, _) = step else { return };
+        for _ in 0..PATIENCE {
+            let socket = self.plain.get(which).and_then(Option::as_ref);
+            // An error that a look would take away is waited for by nobody.
+            if count == 0 || socket.is_none_or(|socket| socket.has(count)) {
+                return;
+            }
+            self.turn(Duration::from_millis(1));
         }
     }
 
@@ -259,8 +282,8 @@ impl Stage {
         }
     }
 
-    /// All who do not read, read again.
-    pub fn resume_all(&mut self) {
+    /// All have turns and read again.
+    pub fn go_on(&mut self) {
         self.held = [false; 2];
         self.book.borrow_mut().paused.clear();
         for reactor in &mut self.reactors {
@@ -293,3 +316,6 @@ fn sum(bytes: &[u8]) -> u32 {
 
 /// What is cancelled is cancelled by a step.
 const A_LONG_TIME: Duration = Duration::from_secs(600);
+
+/// Turns of a millisecond that the real world may take longer.
+pub const PATIENCE: usize = 200;

@@ -54,6 +54,8 @@ pub enum Step {
     /// A side's reactor gets no turns until it is released.
     Hold(Side),
     Release(Side),
+    /// All that is held or does not read goes on.
+    GoOn,
     StopListening(usize),
     ListenAgain(usize),
     /// The plain sockets: connect to a listener, accept, and the rest by their number.
@@ -107,6 +109,10 @@ impl Scenario {
         for number in 0..count {
             let step =
                 if number < 2 { connect(random, bulk, &mut cast) } else { next(random, bulk, &mut cast) };
+            // Whether bytes were still with their sender when a connection ends is the systems' matter.
+            if bulk && step.ends_something() {
+                scenario.steps.push(Step::GoOn);
+            }
             scenario.steps.push(step);
         }
         scenario
@@ -116,6 +122,18 @@ impl Scenario {
     pub fn server_manner(&self, listener: usize, number: usize) -> Manner {
         let random = &mut Random::new(self.seed ^ (listener as u64 + 1) << 20 ^ (number as u64 + 1) << 32);
         manner(random, self.bulk, true)
+    }
+}
+
+impl Step {
+    fn ends_something(self) -> bool {
+        match self {
+            Step::Do(_, deed) | Step::DoLater(_, deed, _) => {
+                !matches!(deed, Deed::Write(_) | Deed::Pause | Deed::Resume | Deed::Finish)
+            }
+            Step::Disconnect(_) => true,
+            _ => false,
+        }
     }
 }
 
