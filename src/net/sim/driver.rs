@@ -285,7 +285,6 @@ impl World {
     fn take_all_news(&mut self, process: u32, events: &mut Vec<Event>) {
         let found = self.process_mut(process);
         found.woken = false;
-        found.awake = false;
         let signals = std::mem::take(&mut found.signals);
         events.extend(signals.into_iter().map(Event::Signal));
         self.take_news(process, events);

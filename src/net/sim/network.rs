@@ -391,7 +391,13 @@ impl Network {
             let mut world = self.world.borrow_mut();
             world.catch_up();
             if world.due.is_empty() {
+                let from = awake.len();
                 awake.append(&mut world.awake);
+                // What comes from now on wakes them again, whether they have looked by then or not: one that is busy
+                // or was interrupted has not.
+                for process in &awake[from..] {
+                    world.process_mut(*process).awake = false;
+                }
                 return;
             }
             let due = std::mem::take(&mut world.due);
