@@ -187,12 +187,16 @@ impl Simulation {
         self.make_runnable(host);
         let machine = self.machine(host);
         // It was made above.
-        machine.reactor.as_mut().unwrap_or_else(|| unreachable!())
+        let reactor = machine.reactor.as_mut().unwrap_or_else(|| unreachable!());
+        reactor.forget_time();
+        reactor
     }
 
     /// The host's reactor, to look at.
     pub fn look(&self, host: Host) -> Option<&Reactor> {
-        self.machines.get(host.index())?.reactor.as_ref()
+        let reactor = self.machines.get(host.index())?.reactor.as_ref()?;
+        reactor.forget_time();
+        Some(reactor)
     }
 
     /// The settings of the host's next reactor.
