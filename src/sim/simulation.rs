@@ -315,6 +315,8 @@ impl Simulation {
     /// # Errors
     /// [`RunError::Failed`], [`RunError::TimeStandsStill`].
     pub fn run_for(&mut self, time: Duration) -> Result<(), RunError> {
+        // What the caller did in between is a new beginning.
+        self.turns_at_once = 0;
         let end = self.network.now() + time;
         while self.step_until(Some(end))? != Step::Nothing {}
         self.network.advance_to(end.nanoseconds());
