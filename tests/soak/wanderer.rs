@@ -69,6 +69,7 @@ impl Wanderer {
             }
             14 => {
                 acts("Transport::lose_connection");
+                acts("Transport::unsent");
                 self.track.borrow_mut().closing = true;
                 transport.lose_connection();
             }

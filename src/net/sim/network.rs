@@ -499,8 +499,11 @@ impl World {
                     Phase::Nothing | Phase::Closed | Phase::Vanished => continue,
                 };
                 let name = &self.host(end.host).name;
-                lines
-                    .push(format!("{name} {waits} on {}, from {} to {peer}", self.about(index as u32, side), end.address));
+                lines.push(format!(
+                    "{name} {waits} on {}, from {} to {peer}",
+                    self.about(index as u32, side),
+                    end.address
+                ));
             }
         }
         if lines.len() > MOST_LINES {

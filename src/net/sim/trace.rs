@@ -102,7 +102,9 @@ impl Trace {
     pub(super) fn add(&mut self, record: Record) {
         let (kind, detail) = record.what.code();
         let first = record.at ^ u64::from(record.about.serial) << 32 ^ u64::from(record.host) << 16;
-        let second = record.value as u64 ^ u64::from(kind) << 56 ^ u64::from(detail) << 48
+        let second = record.value as u64
+            ^ u64::from(kind) << 56
+            ^ u64::from(detail) << 48
             ^ u64::from(record.about.part) << 40;
         self.hash = mix(mix(self.hash ^ first) ^ second);
         self.count += 1;
