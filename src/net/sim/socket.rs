@@ -165,6 +165,26 @@ impl Socket {
         self.descriptor.call(|world, process, token| world.close(process, token, Close::Reset));
     }
 
+    /// From now on the two systems together hold at most so many bytes that were sent to this socket and not read; what
+    /// is held already stays. With 0 whoever sends would block at once.
+    pub fn set_receive_room(&self, bytes: usize) {
+        self.set_room(false, bytes);
+    }
+
+    /// The same for what this socket sends.
+    pub fn set_send_room(&self, bytes: usize) {
+        self.set_room(true, bytes);
+    }
+
+    fn set_room(&self, sending: bool, bytes: usize) {
+        self.descriptor.call(|world, process, token| {
+            if let Ok((index, side)) = world.process(process).stream(token) {
+                let end = if sending { world.connections[index as usize].other(side) } else { side };
+                world.set_room(index, end, bytes);
+            }
+        });
+    }
+
     /// The address on this side.
     pub fn local_address(&self) -> io::Result<SocketAddr> {
         self.descriptor.call(World::local_address)

@@ -493,7 +493,16 @@ impl World {
     pub(super) fn has_room(&self, index: u32, side: usize) -> bool {
         let connection = &self.connections[index as usize];
         let to = &connection.ends[connection.other(side)];
-        to.held <= to.room / 3 * 2
+        to.held < to.room && to.held <= to.room / 3 * 2
+    }
+
+    /// The other side of `side` may send so many bytes from now on that are not read.
+    pub(super) fn set_room(&mut self, index: u32, side: usize, room: usize) {
+        end_of(self, index, side).room = room;
+        let sender = self.connections[index as usize].other(side);
+        if end_of(self, index, sender).wants_room {
+            self.give_room(index, sender);
+        }
     }
 
     /// The other side has read: the news travels back.
