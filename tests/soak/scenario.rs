@@ -192,6 +192,8 @@ impl Program {
         };
         acts("Listener::address");
         assert_eq!(listener.address().port(), Some(PORT));
+        acts("Reactor::listeners");
+        assert_eq!(reactor.listeners(), [listener]);
         for _ in 0..1 + self.ledger.below(6) {
             self.connect(reactor, others);
         }
@@ -363,6 +365,8 @@ impl Caller {
         acts("Connector::connect_time");
         acts("Connector::now");
         acts("Connector::reactor");
+        acts("Connector::options");
+        assert_eq!(connector.options().map(|options| options.port), Some(PORT));
         assert!(connector.connection().is_none() && connector.destination().starts_with("host"));
         let id = connector.id();
         assert!(connector.reactor().connector(id).is_some());
