@@ -62,6 +62,15 @@ impl Bench {
         self.current = process;
     }
 
+    /// A process ends, with all that it has open. Another one has its number afterwards.
+    pub(super) fn end(&mut self, process: usize) {
+        self.processes[process] = self.driver.process();
+        let its = self.sockets.iter().filter(|(_, socket)| socket.process == process);
+        for name in its.map(|(name, _)| name.clone()).collect::<Vec<_>>() {
+            self.unname(&name);
+        }
+    }
+
     pub(super) fn net_of(&mut self, name: &str) -> (&mut dyn Net, Token) {
         let socket = self.socket(name);
         let (process, token) = (socket.process, socket.token);

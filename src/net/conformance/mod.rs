@@ -16,6 +16,7 @@ mod sockets;
 mod words;
 
 mod connecting;
+mod listening;
 mod stream;
 
 use std::fmt::Write;

@@ -3,13 +3,15 @@
 //! | line | means |
 //! |---|---|
 //! | `process 1` | what is opened next, is opened by the second process of the machine |
+//! | `ends 1` | that process ends, and another one takes its place |
 //! | `listen l 127.0.0.1:0 backlog=1` | opens; options: `backlog`, `reuse_address`, `reuse_port`, `v6only`, `dual` |
 //! | `connect a l`, `connect a 127.0.0.1:l from=127.0.0.1:0` | to a listener's address, or to any; a port can be a socket's name |
 //! | `free p` | from now on `p` is a port that nobody has |
 //! | `pair a b` | a listener `l` unless there is one, a connection to it, accepted; `a` has connected |
-//! | `accept l b`, `shed l 3` | waits for a report first |
+//! | `accept l b` | waits for a report first |
 //! | `recv b`, `recv b 5`, `send a hello` | waits for a report first; 5 is the room; `nothing` is empty |
 //! | `accept_now`, `recv_now`, `send_now` | the call, whatever was told |
+//! | `shed l 3` | the call |
 //! | `fill a`, `fill_short a`, `drain b a`, `drain_half b a`, `pump a b 100000` | many bytes: see `flow` |
 //! | `shutdown a`, `close a`, `reset a`, `set a nodelay=on` | |
 //! | `local a`, `peer a`, `error a` | |
@@ -49,12 +51,15 @@ impl Bench {
         let (verb, words) = words.split_first().expect("a line has words");
         let name = *words.first().unwrap_or(&"");
         let second = *words.get(1).unwrap_or(&"");
-        if *verb != "listen" && *verb != "connect" && !self.sockets.contains_key(name) {
+        if !matches!(*verb, "listen" | "connect" | "free" | "process" | "ends")
+            && !self.sockets.contains_key(name)
+        {
             // A name that nothing was opened with: a token that names nothing.
             let (process, token) = (self.current, self.next_token(self.current));
             self.sockets.insert(name.to_owned(), Socket::new(process, token));
         }
         match *verb {
+            "ends" => self.end(name.parse().expect("a number")),
             "process" => self.enter(name.parse().expect("a number")),
             "free" => self.learn_free_port(name),
             "pair" => self.pair(name, second),

@@ -116,7 +116,6 @@ impl Bench {
     }
 
     pub(super) fn shed(&mut self, listener: &str, most: usize) -> String {
-        self.wait_for(listener, Ready::READABLE);
         let (net, token) = self.net_of(listener);
         net.shed(token, most).to_string()
     }
