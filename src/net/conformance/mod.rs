@@ -15,8 +15,10 @@ mod script;
 mod sockets;
 mod words;
 
+mod closing;
 mod connecting;
 mod listening;
+mod resetting;
 mod stream;
 
 use std::fmt::Write;
