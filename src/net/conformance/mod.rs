@@ -18,6 +18,9 @@ mod words;
 mod closing;
 mod connecting;
 mod listening;
+mod names;
+mod options;
+mod readiness;
 mod resetting;
 mod stream;
 
@@ -129,8 +132,24 @@ const fn sum(counts: &[usize]) -> usize {
 
 #[test]
 fn the_cases_are_counted() {
-    let cases = sum(&[connecting::TRANSCRIPTS, connecting::ROWS, stream::TRANSCRIPTS, stream::ROWS]);
-    assert!(cases >= 20, "only {cases}");
+    let cases = sum(&[
+        closing::TRANSCRIPTS,
+        closing::ROWS,
+        connecting::TRANSCRIPTS,
+        connecting::ROWS,
+        listening::TRANSCRIPTS,
+        listening::ROWS,
+        names::TRANSCRIPTS,
+        names::ROWS,
+        options::ROWS,
+        readiness::TRANSCRIPTS,
+        readiness::ROWS,
+        resetting::TRANSCRIPTS,
+        resetting::ROWS,
+        stream::TRANSCRIPTS,
+        stream::ROWS,
+    ]);
+    assert!(cases >= 120, "only {cases}");
 }
 
 const JOB_THREADS: usize = 1;

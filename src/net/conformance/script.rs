@@ -12,7 +12,7 @@
 //! | `recv b`, `recv b 5`, `send a hello` | waits for a report first; 5 is the room; `nothing` is empty |
 //! | `accept_now`, `recv_now`, `send_now` | the call, whatever was told |
 //! | `shed l 3` | the call |
-//! | `fill a`, `fill_short a`, `drain b a`, `drain_half b a`, `pump a b 100000` | many bytes: see `flow` |
+//! | `fill a`, `fill_short a`, `drain b a`, `drain_most b a`, `pump a b 100000` | many bytes: see `flow` |
 //! | `shutdown a`, `close a`, `reset a`, `set a nodelay=on` | |
 //! | `local a`, `peer a`, `error a` | |
 //! | `told a readable` | waits until it was told so: `readable`, `writable` or `closed` |
@@ -94,7 +94,7 @@ impl Bench {
             "fill" => self.fill(name),
             "fill_short" => self.fill_up_to_a_short_send(name),
             "drain" => self.drain(name, second),
-            "drain_half" => self.drain_half(name, second),
+            "drain_most" => self.drain_most(name, second),
             "pump" => self.pump(name, second, words[2].parse().expect("how many")),
             "shutdown" => self.shutdown(name),
             "local" => self.local(name),
