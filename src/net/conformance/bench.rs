@@ -71,6 +71,15 @@ impl Bench {
         }
     }
 
+    /// Occupies the thread of the current process.
+    pub(super) fn occupy(&mut self) -> Box<dyn FnOnce() + Send> {
+        self.driver.occupy(&mut *self.processes[self.current])
+    }
+
+    pub(super) fn net(&mut self) -> &mut dyn Net {
+        &mut *self.processes[self.current]
+    }
+
     pub(super) fn net_of(&mut self, name: &str) -> (&mut dyn Net, Token) {
         let socket = self.socket(name);
         let (process, token) = (socket.process, socket.token);
@@ -151,6 +160,14 @@ impl Bench {
             self.round();
         }
         done(self)
+    }
+}
+
+impl Drop for Bench {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("played on {}", self.driver.name());
+        }
     }
 }
 

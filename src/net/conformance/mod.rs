@@ -15,16 +15,20 @@ mod script;
 mod sockets;
 mod words;
 
+mod clock;
 mod closing;
 mod connecting;
+mod jobs;
 mod listening;
 mod names;
 mod options;
+mod polling;
 mod readiness;
 mod resetting;
 mod stream;
 
 use std::fmt::Write;
+use std::sync::mpsc;
 use std::time::Duration;
 
 use self::bench::Bench;
@@ -37,6 +41,10 @@ trait Driver {
 
     /// One more process, with [`JOB_THREADS`] and [`JOB_QUEUE`].
     fn process(&mut self) -> Box<dyn Net>;
+
+    /// Gives a process a job that occupies its thread until what is returned is called; or, where jobs
+    /// take virtual time, until the next poll that waits.
+    fn occupy(&mut self, net: &mut dyn Net) -> Box<dyn FnOnce() + Send>;
 }
 
 /// A fresh machine of each kind.
@@ -55,6 +63,20 @@ impl Driver for Real {
         let patience = Duration::from_secs(5);
         let sizes = Sizes { threads: JOB_THREADS, thread_queue: JOB_QUEUE, thread_patience: patience };
         Box::new(Os::new(&sizes).expect("a poll and its waker"))
+    }
+
+    fn occupy(&mut self, net: &mut dyn Net) -> Box<dyn FnOnce() + Send> {
+        let (release, held) = mpsc::channel::<()>();
+        let (begin, begun) = mpsc::channel::<()>();
+        let job = move || {
+            drop(begin);
+            // It ends when the other end is dropped.
+            let _ = held.recv();
+        };
+        assert!(net.offload(Box::new(job)).is_ok(), "the thread was idle");
+        // It ends when the job drops the other end.
+        let _ = begun.recv();
+        Box::new(move || drop(release))
     }
 }
 
@@ -121,7 +143,26 @@ macro_rules! tables {
     };
 }
 
-use {tables, transcripts};
+/// Cases that are a function each, and how many they are.
+macro_rules! programs {
+    ($($name:ident),* $(,)?) => {
+        mod programs {
+            $(
+                #[test]
+                fn $name() {
+                    crate::net::conformance::on_every_driver(stringify!($name), |bench| {
+                        super::$name(bench);
+                        Ok(())
+                    });
+                }
+            )*
+        }
+
+        pub(super) const PROGRAMS: usize = [$(stringify!($name)),*].len();
+    };
+}
+
+use {programs, tables, transcripts};
 
 const fn sum(counts: &[usize]) -> usize {
     match counts {
@@ -133,6 +174,9 @@ const fn sum(counts: &[usize]) -> usize {
 #[test]
 fn the_cases_are_counted() {
     let cases = sum(&[
+        clock::PROGRAMS,
+        jobs::PROGRAMS,
+        polling::PROGRAMS,
         closing::TRANSCRIPTS,
         closing::ROWS,
         connecting::TRANSCRIPTS,
