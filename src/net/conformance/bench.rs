@@ -1,11 +1,12 @@
 //! The bench that a case is played on: processes, sockets by name, and what they were told.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io::ErrorKind;
 use std::time::Duration;
 
 use super::Driver;
 use super::words::Ports;
-use crate::net::{Event, Net, Ready, Token};
+use crate::net::{Event, Net, Ready, Signal, Token};
 
 pub(super) struct Bench {
     driver: Box<dyn Driver>,
@@ -14,6 +15,8 @@ pub(super) struct Bench {
     pub(super) current: usize,
     pub(super) sockets: BTreeMap<String, Socket>,
     pub(super) ports: Ports,
+    /// Signals that came, and to which process.
+    pub(super) signals: Vec<(usize, Signal)>,
     /// Indices that are free again, by process: the lowest is taken next.
     free: Vec<BTreeSet<u32>>,
     generations: u32,
@@ -46,6 +49,7 @@ impl Bench {
             current: 0,
             sockets: BTreeMap::new(),
             ports: Ports::default(),
+            signals: Vec::new(),
             free: Vec::new(),
             generations: 0,
         };
@@ -74,6 +78,10 @@ impl Bench {
     /// Occupies the thread of the current process.
     pub(super) fn occupy(&mut self) -> Box<dyn FnOnce() + Send> {
         self.driver.occupy(&mut *self.processes[self.current])
+    }
+
+    pub(super) fn raise(&mut self, signal: Signal) {
+        self.driver.signal(signal);
     }
 
     pub(super) fn net(&mut self) -> &mut dyn Net {
@@ -115,7 +123,11 @@ impl Bench {
         let mut events = Vec::new();
         for process in 0..self.processes.len() {
             let from = events.len();
-            self.processes[process].poll(&mut events, Some(ROUND)).expect("a poll");
+            match self.processes[process].poll(&mut events, Some(ROUND)) {
+                // Any signal may do that.
+                Err(failed) if failed.kind() == ErrorKind::Interrupted => {}
+                polled => polled.expect("a poll"),
+            }
             for event in &events[from..] {
                 self.note(process, *event);
             }
@@ -124,7 +136,10 @@ impl Bench {
     }
 
     fn note(&mut self, process: usize, event: Event) {
-        let Event::Ready(token, ready) = event else { panic!("{event:?} though none is watched") };
+        let (token, ready) = match event {
+            Event::Ready(token, ready) => (token, ready),
+            Event::Signal(signal) => return self.signals.push((process, signal)),
+        };
         assert!(
             token.index() < INDICES as usize && token.generation() <= self.generations,
             "news of {token:?}, which nobody has opened"

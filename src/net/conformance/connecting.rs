@@ -102,8 +102,9 @@ transcripts! {
         peer a -> 127.0.0.7:l
     ";
     a_listener_at_one_loopback_address_is_not_at_another: "
-        listen l 127.0.0.7:0 -> ok
-        connect a 127.0.0.1:l -> ok
+        free p
+        listen l 127.0.0.7:p -> ok
+        connect a 127.0.0.1:p -> ok
         told a closed -> yes
         error a -> ConnectionRefused
     ";

@@ -152,8 +152,9 @@ transcripts! {
         peer a -> [::1]:l
     ";
     a_listener_for_ipv6_alone_refuses_ipv4: "
-        listen l [::]:0 v6only -> ok
-        connect a 127.0.0.1:l -> ok
+        free p
+        listen l [::]:p v6only -> ok
+        connect a 127.0.0.1:p -> ok
         told a closed -> yes
         error a -> ConnectionRefused
         connect b [::1]:l -> ok
@@ -223,32 +224,33 @@ transcripts! {
 
 tables! {
     two_listeners(first, second, answer): "
+        free p
         listen l {first} -> ok
         listen m {second} -> {answer}
     " {
-        "at the same address": "127.0.0.1:0", "127.0.0.1:l", "bind: AddrInUse";
-        "at two addresses": "127.0.0.1:0", "127.0.0.2:l", "ok";
-        "everywhere, then at one": "0.0.0.0:0", "127.0.0.1:l", "bind: AddrInUse";
-        "at one, then everywhere": "127.0.0.1:0", "0.0.0.0:l", "bind: AddrInUse";
-        "the second asks for reuse": "127.0.0.1:0", "127.0.0.1:l reuse_address", "bind: AddrInUse";
-        "the first asks for reuse": "127.0.0.1:0 reuse_address", "127.0.0.1:l", "bind: AddrInUse";
-        "both ask for reuse": "127.0.0.1:0 reuse_address", "127.0.0.1:l reuse_address", "bind: AddrInUse";
-        "everywhere and at one, both ask for reuse": "0.0.0.0:0 reuse_address", "127.0.0.1:l reuse_address", "bind: AddrInUse";
-        "the first shares its port": "127.0.0.1:0 reuse_port", "127.0.0.1:l", "bind: AddrInUse";
-        "the second shares its port": "127.0.0.1:0", "127.0.0.1:l reuse_port", "bind: AddrInUse";
-        "both share the port": "127.0.0.1:0 reuse_port", "127.0.0.1:l reuse_port", "ok";
-        "everywhere and at one, both share the port": "0.0.0.0:0 reuse_port", "127.0.0.1:l reuse_port", "ok";
-        "one of each family, everywhere": "0.0.0.0:0", "[::]:l dual", "bind: AddrInUse";
-        "both families, then one": "[::]:0 dual", "0.0.0.0:l", "bind: AddrInUse";
-        "both families, then one at an address": "[::]:0 dual", "127.0.0.1:l", "bind: AddrInUse";
-        "an IPv4 address, then both families": "127.0.0.1:0", "[::]:l dual", "bind: AddrInUse";
-        "one of each family apart": "0.0.0.0:0", "[::]:l v6only", "ok";
-        "one of each family apart, the other first": "[::]:0 v6only", "0.0.0.0:l", "ok";
-        "both loopback addresses": "127.0.0.1:0", "[::1]:l", "ok";
-        "both families, then an IPv6 address": "[::]:0 dual", "[::1]:l", "bind: AddrInUse";
-        "both families and IPv6, both ask for reuse": "[::]:0 dual reuse_address", "[::]:l v6only reuse_address", "bind: AddrInUse";
-        "an IPv4 address and its mapped form": "127.0.0.1:0", "[::ffff:127.0.0.1]:l dual", "bind: AddrInUse";
-        "all but one of two families": "[::1]:0", "0.0.0.0:l", "ok";
+        "at the same address": "127.0.0.1:p", "127.0.0.1:p", "bind: AddrInUse";
+        "at two addresses": "127.0.0.1:p", "127.0.0.2:p", "ok";
+        "everywhere, then at one": "0.0.0.0:p", "127.0.0.1:p", "bind: AddrInUse";
+        "at one, then everywhere": "127.0.0.1:p", "0.0.0.0:p", "bind: AddrInUse";
+        "the second asks for reuse": "127.0.0.1:p", "127.0.0.1:p reuse_address", "bind: AddrInUse";
+        "the first asks for reuse": "127.0.0.1:p reuse_address", "127.0.0.1:p", "bind: AddrInUse";
+        "both ask for reuse": "127.0.0.1:p reuse_address", "127.0.0.1:p reuse_address", "bind: AddrInUse";
+        "everywhere and at one, both ask for reuse": "0.0.0.0:p reuse_address", "127.0.0.1:p reuse_address", "bind: AddrInUse";
+        "the first shares its port": "127.0.0.1:p reuse_port", "127.0.0.1:p", "bind: AddrInUse";
+        "the second shares its port": "127.0.0.1:p", "127.0.0.1:p reuse_port", "bind: AddrInUse";
+        "both share the port": "127.0.0.1:p reuse_port", "127.0.0.1:p reuse_port", "ok";
+        "everywhere and at one, both share the port": "0.0.0.0:p reuse_port", "127.0.0.1:p reuse_port", "ok";
+        "one of each family, everywhere": "0.0.0.0:p", "[::]:p dual", "bind: AddrInUse";
+        "both families, then one": "[::]:p dual", "0.0.0.0:p", "bind: AddrInUse";
+        "both families, then one at an address": "[::]:p dual", "127.0.0.1:p", "bind: AddrInUse";
+        "an IPv4 address, then both families": "127.0.0.1:p", "[::]:p dual", "bind: AddrInUse";
+        "one of each family apart": "0.0.0.0:p", "[::]:p v6only", "ok";
+        "one of each family apart, the other first": "[::]:p v6only", "0.0.0.0:p", "ok";
+        "both loopback addresses": "127.0.0.1:p", "[::1]:p", "ok";
+        "both families, then an IPv6 address": "[::]:p dual", "[::1]:p", "bind: AddrInUse";
+        "both families and IPv6, both ask for reuse": "[::]:p dual reuse_address", "[::]:p v6only reuse_address", "bind: AddrInUse";
+        "an IPv4 address and its mapped form": "127.0.0.1:p", "[::ffff:127.0.0.1]:p dual", "bind: AddrInUse";
+        "all but one of two families": "[::1]:p", "0.0.0.0:p", "ok";
     }
     nobody_can_listen(at, answer): "
         listen l {at} -> {answer}

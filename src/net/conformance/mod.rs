@@ -25,15 +25,19 @@ mod options;
 mod polling;
 mod readiness;
 mod resetting;
+mod signals;
 mod stream;
 
 use std::fmt::Write;
 use std::sync::mpsc;
 use std::time::Duration;
 
+use signal_hook::consts::signal as number;
+use signal_hook::low_level;
+
 use self::bench::Bench;
-use super::Net;
 use super::os::{Os, Sizes};
+use super::{Net, Signal};
 
 /// A machine whose processes each have a [`Net`]. They reach each other through its loopback.
 trait Driver {
@@ -45,6 +49,9 @@ trait Driver {
     /// Gives a process a job that occupies its thread until what is returned is called; or, where jobs
     /// take virtual time, until the next poll that waits.
     fn occupy(&mut self, net: &mut dyn Net) -> Box<dyn FnOnce() + Send>;
+
+    /// Sends a signal to all processes of the machine.
+    fn signal(&mut self, signal: Signal);
 }
 
 /// A fresh machine of each kind.
@@ -77,6 +84,16 @@ impl Driver for Real {
         // It ends when the job drops the other end.
         let _ = begun.recv();
         Box::new(move || drop(release))
+    }
+
+    fn signal(&mut self, signal: Signal) {
+        let signal = match signal {
+            Signal::WindowChange => number::SIGWINCH,
+            Signal::Child => number::SIGCHLD,
+            _ => panic!("{signal} could end the whole test run"),
+        };
+        // To this thread, so that no other case's poll is interrupted; the handlers are the whole process's.
+        low_level::raise(signal).expect("a signal to this thread");
     }
 }
 
@@ -177,6 +194,7 @@ fn the_cases_are_counted() {
         clock::PROGRAMS,
         jobs::PROGRAMS,
         polling::PROGRAMS,
+        signals::PROGRAMS,
         closing::TRANSCRIPTS,
         closing::ROWS,
         connecting::TRANSCRIPTS,

@@ -6,7 +6,7 @@
 //! | `ends 1` | that process ends, and another one takes its place |
 //! | `listen l 127.0.0.1:0 backlog=1` | opens; options: `backlog`, `reuse_address`, `reuse_port`, `v6only`, `dual` |
 //! | `connect a l`, `connect a 127.0.0.1:l from=127.0.0.1:0` | to a listener's address, or to any; a port can be a socket's name |
-//! | `free p` | from now on `p` is a port that nobody has |
+//! | `free p` | from now on `p` is a port that nobody has at any address |
 //! | `pair a b` | a listener `l` unless there is one, a connection to it, accepted; `a` has connected |
 //! | `accept l b` | waits for a report first |
 //! | `recv b`, `recv b 5`, `send a hello` | waits for a report first; 5 is the room; `nothing` is empty |
@@ -106,9 +106,10 @@ impl Bench {
         }
     }
 
-    /// Connections of other cases need ports as well, but the system does not soon give the same one again.
+    /// A listener gets a port at all addresses of both families, and closes. Other cases need ports as well, but
+    /// the system does not soon give the same one again.
     fn learn_free_port(&mut self, name: &str) {
-        let what = self.listening("127.0.0.1:0", &[]);
+        let what = self.listening("[::]:0", &["dual"]);
         assert_eq!(self.open(name, &what), "ok");
         self.close(name, Close::Graceful);
     }
