@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::Driver;
 use super::words::Ports;
-use crate::net::{Event, Net, Ready, Signal, Token};
+use crate::net::{Close, Event, Net, Ready, Signal, Token};
 
 pub(super) struct Bench {
     driver: Box<dyn Driver>,
@@ -182,6 +182,10 @@ impl Drop for Bench {
     fn drop(&mut self) {
         if std::thread::panicking() {
             eprintln!("played on {}", self.driver.name());
+        }
+        // A system remembers a connection that has closed for a minute, and its ports with it. A reset is forgotten.
+        for socket in self.sockets.values().filter(|socket| socket.open) {
+            self.processes[socket.process].close(socket.token, Close::Reset);
         }
     }
 }

@@ -30,10 +30,10 @@ transcripts! {
     ";
     a_connection_refused_is_told_once: "
         pair a b
-        # Nobody listens at the port of a connection.
-        connect c 127.0.0.1:a -> ok
+        # Nobody can listen everywhere at the port of a connection, and nobody does at another address.
+        connect c 127.0.0.2:a from=127.0.0.3:0 -> ok
         told c closed -> yes
-        local c -> 127.0.0.1:c
+        local c -> 127.0.0.3:c
         peer c -> NotConnected
         error c -> ConnectionRefused
         error c -> none
@@ -43,7 +43,7 @@ transcripts! {
     ";
     a_connection_refused_is_told_as_writable_too: "
         pair a b
-        connect c 127.0.0.1:a -> ok
+        connect c 127.0.0.2:a -> ok
         told c writable -> yes
         told c readable -> yes
         error c -> ConnectionRefused
@@ -51,7 +51,8 @@ transcripts! {
     a_listener_that_has_closed_refuses: "
         listen l 127.0.0.1:0 -> ok
         close l
-        connect a 127.0.0.1:l -> ok
+        # From another address, or it could connect to itself.
+        connect a 127.0.0.1:l from=127.0.0.2:0 -> ok
         told a closed -> yes
         error a -> ConnectionRefused
     ";
@@ -242,7 +243,7 @@ tables! {
     }
     the_refusal_goes_to_whoever_asks_first(first, answer, recv, send, error): "
         pair a b
-        connect c 127.0.0.1:a -> ok
+        connect c 127.0.0.2:a -> ok
         told c closed -> yes
         {first} -> {answer}
         recv_now c -> {recv}

@@ -42,8 +42,9 @@ transcripts! {
         listen l 127.0.0.1:0 -> ok
         listen m 127.0.0.1:0 -> ok
         connect a l -> ok
-        connect b m -> ok
-        accept m c -> from 127.0.0.1:b
+        # From another address, or it could have the same port.
+        connect b m from=127.0.0.2:0 -> ok
+        accept m c -> from 127.0.0.2:b
         accept_now m d -> WouldBlock
         accept l d -> from 127.0.0.1:a
         local c -> 127.0.0.1:m
@@ -157,7 +158,7 @@ transcripts! {
         connect a 127.0.0.1:p -> ok
         told a closed -> yes
         error a -> ConnectionRefused
-        connect b [::1]:l -> ok
+        connect b [::1]:p -> ok
         accept l c -> from [::1]:b
     ";
     a_mapped_address_reaches_an_ipv4_listener: "

@@ -50,7 +50,7 @@ tables! {
         "after both ends": "
             shutdown a -> ok
             shutdown b -> ok", "ok", "ok";
-        "of a connection refused": "connect a 127.0.0.1:a -> ok", "ok", "ok";
+        "of a connection refused": "connect a 127.0.0.2:a -> ok", "ok", "ok";
         "of a connection under way": "
             connect c l -> ok
             connect d l -> ok
