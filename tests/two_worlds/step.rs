@@ -89,7 +89,8 @@ impl Scenario {
         let random = &mut Random::new(seed);
         let bulk = random.below(4) == 0;
         let (read_buffer, read_per_turn, write_per_turn) = match (bulk, random.below(3)) {
-            (false, 0) => (7, 20, 64),
+            // Small, but not so small that what is sent back would be more packets than a system sends at once.
+            (false, 0) => (97, 150, 64),
             (_, 1) => (4096, 4096, 8192),
             _ => (32 * 1024, 64 * 1024, 128 * 1024),
         };
