@@ -119,3 +119,20 @@ fn a_call_is_never_made_inside_the_one_that_sets_it() {
         assert_eq!(record.events(), ["outer begins", "outer ends", "inner"]);
     });
 }
+
+#[test]
+fn time_that_passes_after_a_turn_has_passed_for_the_reactor() {
+    on_each_back_end(|world| {
+        let mut reactor = world.reactor();
+        let asked = Rc::new(Cell::new(reactor.now()));
+        let last = Rc::clone(&asked);
+        // The last thing that the turn does is to ask for the time.
+        reactor.call_when_running(|reactor| {
+            reactor.call_when_running(move |reactor| last.set(reactor.now()));
+        });
+        reactor.turn(Some(Duration::ZERO)).unwrap();
+        let before = asked.get();
+        spend(Duration::from_millis(5));
+        assert!(reactor.now() - before >= Duration::from_millis(5), "{:?}", reactor.now() - before);
+    });
+}

@@ -13,6 +13,8 @@
 //!
 //! What is deliberately above this line: timers, fairness, buffers, timeouts, closing, naming.
 
+#[cfg(test)]
+mod conformance;
 mod instant;
 pub(crate) mod os;
 mod signal;

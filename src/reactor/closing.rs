@@ -172,10 +172,15 @@ impl Reactor {
         }
     }
 
-    /// The connection is lost: `connection_lost` is queued, and nothing else will come.
+    /// The connection is lost: `connection_lost` is queued, and nothing else will come. Where something that was
+    /// written is thrown away with it, the peer sees a reset: an end would say that it has all of it.
     pub(crate) fn lose(&mut self, token: Token, reason: Reason) {
+        let complete = self
+            .sources
+            .connection(token)
+            .is_some_and(|connection| connection.unsent() == 0 && connection.state != State::Broken);
         let how = match reason {
-            Reason::Done | Reason::Lost(_) | Reason::Stopped => Close::Graceful,
+            Reason::Done | Reason::Lost(_) | Reason::Stopped if complete => Close::Graceful,
             _ => Close::Reset,
         };
         self.end(token, reason, Farewell::Close(how));

@@ -89,7 +89,8 @@ pub struct Reactor {
     life: Life,
     /// A turn is under way.
     turning: bool,
-    /// The clock, read when somebody first asks after a poll, and again after each group of callbacks.
+    /// The clock, read when somebody first asks after a poll, and again after each group of callbacks. Empty after a
+    /// turn.
     clock: Cell<Option<Instant>>,
     sources: Sources,
     timers: Timers<TimedCall>,
@@ -211,7 +212,7 @@ impl Reactor {
     }
 
     /// Monotonic time. The clock is read once a turn, when somebody first asks, and again after every few callbacks
-    /// while these are timed ([`Settings::time_callbacks`]). (Twisted: `seconds`.)
+    /// while these are timed ([`Settings::time_callbacks`]); between two turns it stands still again. (Twisted: `seconds`.)
     #[inline]
     pub fn now(&self) -> Instant {
         match self.clock.get() {
@@ -222,6 +223,11 @@ impl Reactor {
                 now
             }
         }
+    }
+
+    /// Whoever asks next reads the clock: time has passed without a turn.
+    pub(crate) fn forget_time(&self) {
+        self.clock.set(None);
     }
 
     /// Calendar time, which may jump: for people and records, not for measuring.

@@ -155,6 +155,14 @@ impl Reactor {
         false
     }
 
+    /// Reads at least so many bytes in one piece, if they are there. For tests: the setting is for programs.
+    pub(crate) fn read_at_once(&mut self, bytes: usize) {
+        if self.read_buffer.len() <= bytes {
+            // One more, so that a read is seen to have found the end.
+            self.read_buffer.resize(bytes + 1, 0);
+        }
+    }
+
     /// Gives a connection another share of the loop, in the next turn.
     pub(crate) fn queue(&mut self, token: Token) {
         if let Some(connection) = self.sources.connection_mut(token)

@@ -46,6 +46,7 @@ impl Reactor {
         if !self.turning {
             // What the caller does until the next one is not the last callback's time.
             self.stop_timing();
+            self.forget_time();
         }
         goes_on
     }

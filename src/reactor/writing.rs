@@ -236,9 +236,10 @@ impl Reactor {
         connection.outgoing = Vec::new();
         connection.sent = 0;
         self.direct &= self.current != token;
-        if connection.state.reads() && !connection.reading_paused {
+        let reads = connection.state.reads() && !connection.reading_paused;
+        connection.state = State::Broken;
+        if reads {
             // What came before the failure is delivered first; the end of the input brings the loss.
-            connection.state = State::Broken;
             connection.rare().broken = Some(reason);
             connection.ready.insert(Ready::READABLE);
             connection.ready.insert(Ready::READ_CLOSED);

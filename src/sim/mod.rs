@@ -70,6 +70,6 @@ pub use self::chaos::Chaos;
 pub use self::explore::Exploration;
 pub use self::simulation::{RunError, Simulation, Step};
 pub use crate::net::sim::{
-    Call, CallKind, Coverage, DatagramSocket, Errno, Fault, FaultKind, Host, Latency, Link, Network, Packet,
-    PacketKind, Random, Rule, RuleId, Socket, SocketListener, SocketOptions, Verdict,
+    Call, CallKind, Coverage, DatagramSocket, Errno, Fault, FaultKind, HeldConnect, Host, Latency, Link,
+    Network, Packet, PacketKind, Random, Rule, RuleId, Socket, SocketListener, SocketOptions, Verdict,
 };

@@ -187,12 +187,16 @@ impl Simulation {
         self.make_runnable(host);
         let machine = self.machine(host);
         // It was made above.
-        machine.reactor.as_mut().unwrap_or_else(|| unreachable!())
+        let reactor = machine.reactor.as_mut().unwrap_or_else(|| unreachable!());
+        reactor.forget_time();
+        reactor
     }
 
     /// The host's reactor, to look at.
     pub fn look(&self, host: Host) -> Option<&Reactor> {
-        self.machines.get(host.index())?.reactor.as_ref()
+        let reactor = self.machines.get(host.index())?.reactor.as_ref()?;
+        reactor.forget_time();
+        Some(reactor)
     }
 
     /// The settings of the host's next reactor.
@@ -311,6 +315,8 @@ impl Simulation {
     /// # Errors
     /// [`RunError::Failed`], [`RunError::TimeStandsStill`].
     pub fn run_for(&mut self, time: Duration) -> Result<(), RunError> {
+        // What the caller did in between is a new beginning.
+        self.turns_at_once = 0;
         let end = self.network.now() + time;
         while self.step_until(Some(end))? != Step::Nothing {}
         self.network.advance_to(end.nanoseconds());

@@ -43,7 +43,7 @@ pub struct End {
     pub writing_paused: bool,
     pub has_producer: bool,
     pub closing: bool,
-    /// Its process has ended without a word, or was stopped with bytes to send.
+    /// Its process has ended without a word.
     pub gone: bool,
 }
 

@@ -4,10 +4,10 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::Duration;
 
-use twistor::sim::{Chaos, Host, Latency, Link, Random, Simulation};
+use twistor::sim::{Chaos, DatagramSocket, Host, Latency, Link, Random, Simulation};
 use twistor::{
-    ClientFactory, Connector, ConnectorState, Factory, ListenTcp, Phase, Protocol, Reactor, Reason, Signal,
-    SystemEvent, factory, shared,
+    ClientFactory, ConnectTcp, Connector, ConnectorState, Factory, ListenTcp, Phase, Protocol, Reactor,
+    Reason, Signal, SystemEvent, factory, shared,
 };
 
 use super::ledger::{Ledger, Track};
@@ -28,7 +28,8 @@ pub fn wander(simulation: &mut Simulation) -> Ledger {
         simulation.boot(*host, move |reactor| program.boot(reactor, others)).unwrap();
     }
     watch_for_ends(simulation, &hosts, &tracks);
-    simulation.unleash(Chaos { failures: 0.0, ..Chaos::draw(&mut random) });
+    let mail = Mail::between(simulation, &hosts, &mut random);
+    simulation.unleash(Chaos::draw(&mut random));
     let length = Duration::from_millis(500 + random.below(20_000));
     simulation.run_for(length).unwrap();
 
@@ -42,6 +43,8 @@ pub fn wander(simulation: &mut Simulation) -> Ledger {
     }
     simulation.run_for(Duration::from_secs(200)).unwrap();
     ledger.check_all_arrived();
+
+    mail.check(simulation);
 
     // Everything is closed, and nothing is left.
     for host in &hosts {
@@ -75,7 +78,46 @@ fn draw_link(random: &mut Random) -> Link {
     };
     let bandwidth = random.chance(0.3).then(|| 20_000 + random.below(10_000_000));
     let loss = if random.chance(0.3) { 0.05 } else { 0.0 };
-    Link { latency, bandwidth, loss, ..Link::default() }
+    let (duplicate, reorder) = if random.chance(0.5) { (0.1, 0.1) } else { (0.0, 0.0) };
+    let mtu = if random.chance(0.5) { 1472 } else { 65_507 };
+    Link { latency, bandwidth, loss, duplicate, reorder, mtu }
+}
+
+/// Numbered datagrams from the first host to the second.
+struct Mail {
+    sender: DatagramSocket,
+    receiver: DatagramSocket,
+    sent: u64,
+}
+
+impl Mail {
+    fn between(simulation: &mut Simulation, hosts: &[Host], random: &mut Random) -> Mail {
+        let anywhere = ([0, 0, 0, 0], 9000).into();
+        let sender = simulation.bind_datagrams(hosts[0], anywhere).unwrap();
+        let receiver = simulation.bind_datagrams(hosts[1], anywhere).unwrap();
+        let to = (simulation.address(hosts[1]), 9000).into();
+        let sent = 20;
+        for number in 0..sent {
+            let data = vec![number as u8; 1 + random.index(3000)];
+            // A crash takes the socket with it.
+            let _ = sender.send_to(&data, to);
+        }
+        Mail { sender, receiver, sent }
+    }
+
+    /// What came was sent, and came twice at most.
+    fn check(self, simulation: &Simulation) {
+        let mut buffer = [0; 4096];
+        let mut came = vec![0; self.sent as usize];
+        while let Ok((count, whole, from)) = self.receiver.recv_from(&mut buffer) {
+            assert_eq!(count, whole);
+            assert_eq!(from.ip(), simulation.address(simulation.host("host0")));
+            assert!(buffer[..count].iter().all(|byte| *byte == buffer[0]));
+            came[usize::from(buffer[0])] += 1;
+        }
+        assert!(came.iter().all(|times| *times <= 2), "{came:?}");
+        drop(self.sender);
+    }
 }
 
 /// Notes whose process has ended without a word: nobody told its protocols.
@@ -89,7 +131,7 @@ fn look_again(simulation: &mut Simulation, host: Host, tracks: Tracks) {
     simulation.on_end(host, move |_| {
         for track in tracks.borrow_mut().drain(..) {
             let mut end = track.borrow_mut();
-            end.gone = !end.lost;
+            end.gone |= !end.lost;
         }
     });
 }
@@ -131,8 +173,8 @@ impl Program {
     fn boot(&self, reactor: &mut Reactor, others: usize) -> twistor::Result<()> {
         let acts = |name| self.ledger.acts(name);
         acts("Reactor::listen_tcp");
-        let mut listen = ListenTcp::new(([0, 0, 0, 0], PORT));
         acts("ListenTcp::new");
+        let mut listen = ListenTcp::new(([0, 0, 0, 0], PORT));
         listen.backlog = 1 + self.ledger.below(20) as u32;
         let program = self.clone();
         acts("factory");
@@ -150,6 +192,8 @@ impl Program {
         };
         acts("Listener::address");
         assert_eq!(listener.address().port(), Some(PORT));
+        acts("Reactor::listeners");
+        assert_eq!(reactor.listeners(), [listener]);
         for _ in 0..1 + self.ledger.below(6) {
             self.connect(reactor, others);
         }
@@ -168,16 +212,17 @@ impl Program {
 
     fn connect(&self, reactor: &mut Reactor, others: usize) {
         self.ledger.acts("Reactor::connect_tcp");
-        let to = format!("host{}:{PORT}", self.ledger.below(others as u64));
+        self.ledger.acts("ConnectTcp::new");
+        let to = ConnectTcp::new(format!("host{}", self.ledger.below(others as u64)), PORT);
         let caller = Caller { program: self.clone(), reconnects: self.ledger.below(5) };
         let (id, first) = if self.ledger.below(2) == 0 {
             self.ledger.acts("shared");
             let caller = shared(caller);
             let kept = caller.clone();
             self.ledger.acts("Shared::with");
-            (reactor.connect_tcp(to.as_str(), caller), kept.with(|caller| caller.reconnects))
+            (reactor.connect_tcp(to, caller), kept.with(|caller| caller.reconnects))
         } else {
-            (reactor.connect_tcp(to.as_str(), caller), None)
+            (reactor.connect_tcp(to, caller), None)
         };
         assert!(first.is_none_or(|first| first < 5));
         if let Ok(id) = id
@@ -231,9 +276,9 @@ impl Program {
             }
             6 => {
                 acts("Reactor::call_when_running");
-                reactor.call_when_running(|reactor| {
-                    assert!(reactor.running());
-                });
+                // It may have stopped in between.
+                let running = reactor.running();
+                reactor.call_when_running(move |reactor| assert!(running || !reactor.running()));
                 acts("Reactor::running");
             }
             7 => {
@@ -271,18 +316,15 @@ impl Program {
             }
             11 if self.ledger.below(40) == 0 => {
                 acts("Reactor::stop");
-                // What waits to be sent is lost with it.
-                self.tracks.borrow().iter().for_each(|track| track.borrow_mut().gone = true);
+                // What waits to be sent is lost with it, and the peers see resets.
                 let _ = reactor.stop();
             }
             12 if self.ledger.below(40) == 0 => {
                 acts("Remote::stop");
-                self.tracks.borrow().iter().for_each(|track| track.borrow_mut().gone = true);
                 let _ = reactor.remote().stop();
             }
             13 if self.ledger.below(40) == 0 => {
                 acts("Reactor::stop_gracefully");
-                self.tracks.borrow().iter().for_each(|track| track.borrow_mut().gone = true);
                 let _ = reactor.stop_gracefully();
             }
             _ => {}
@@ -323,6 +365,8 @@ impl Caller {
         acts("Connector::connect_time");
         acts("Connector::now");
         acts("Connector::reactor");
+        acts("Connector::options");
+        assert_eq!(connector.options().map(|options| options.port), Some(PORT));
         assert!(connector.connection().is_none() && connector.destination().starts_with("host"));
         let id = connector.id();
         assert!(connector.reactor().connector(id).is_some());

@@ -69,6 +69,7 @@ impl Wanderer {
             }
             14 => {
                 acts("Transport::lose_connection");
+                acts("Transport::unsent");
                 self.track.borrow_mut().closing = true;
                 transport.lose_connection();
             }
@@ -90,6 +91,8 @@ impl Wanderer {
             18..=20 => {
                 acts("Transport::pause_reading");
                 transport.pause_reading();
+                acts("Transport::reading_paused");
+                assert!(transport.reading_paused());
                 let delay = Duration::from_millis(self.ledger.below(2000));
                 acts("Transport::call_later");
                 let later = transport.call_later(delay, |this: &mut Wanderer, transport| {
@@ -100,6 +103,8 @@ impl Wanderer {
                 assert!(later.time(transport.reactor()).is_some());
             }
             21 => {
+                acts("Transport::writing_paused");
+                assert!(!transport.writing_paused() || transport.unsent() > 0);
                 acts("Transport::set_water_marks");
                 let high = self.ledger.below(100_000) as usize;
                 transport.set_water_marks(high, high / 4);
@@ -109,6 +114,8 @@ impl Wanderer {
             24 => {
                 acts("Transport::unregister_producer");
                 transport.unregister_producer();
+                acts("Transport::producer");
+                assert!(transport.producer().is_none());
                 self.track.borrow_mut().has_producer = false;
             }
             25 => {

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::Signal as Raw;
 use socket2::{Domain, SockRef, Type};
+use twistor::sim::{Host, Link, Network, SocketOptions};
 use twistor::{Reactor, Settings, Signal};
 
 use super::child;
@@ -16,17 +17,30 @@ use super::child;
 pub enum BackEnd {
     /// The system's network, threads, signals and time.
     Os,
+    /// A host of a simulated network, whose loopback takes no time, as the system's.
+    Simulated(Network, Host),
 }
 
 impl BackEnd {
     /// One of each.
     pub fn all() -> Vec<BackEnd> {
-        vec![BackEnd::Os]
+        // The simulated one tells of readiness as Linux does, and as little as it may.
+        vec![BackEnd::Os, BackEnd::simulated(false), BackEnd::simulated(true)]
+    }
+
+    fn simulated(minimal_edges: bool) -> BackEnd {
+        let network = Network::new(1);
+        network.in_order();
+        network.minimal_edges(minimal_edges);
+        network.set_loopback(Link::instant());
+        let host = network.host("here");
+        BackEnd::Simulated(network, host)
     }
 
     pub fn reactor(&self, settings: Settings) -> Reactor {
         match self {
             BackEnd::Os => Reactor::with_settings(settings).unwrap(),
+            BackEnd::Simulated(network, host) => network.reactor(*host, settings),
         }
     }
 
@@ -50,6 +64,16 @@ impl BackEnd {
                 socket.set_tcp_nodelay(true)?;
                 Ok(Socket::Os(socket.into()))
             }
+            BackEnd::Simulated(network, host) => {
+                let options = SocketOptions { receive_buffer, ..SocketOptions::default() };
+                let socket = network.connect(*host, to, options)?;
+                // Without latency it is done by now, if it ever is.
+                match (socket.peer_address(), socket.take_error()?) {
+                    (Ok(_), _) => Ok(Socket::Simulated(socket)),
+                    (_, Some(error)) => Err(error),
+                    _ => Err(io::ErrorKind::TimedOut.into()),
+                }
+            }
         }
     }
 
@@ -62,6 +86,9 @@ impl BackEnd {
                 socket.listen(backlog)?;
                 Ok(ListeningSocket::Os(socket.into()))
             }
+            BackEnd::Simulated(network, host) => {
+                Ok(ListeningSocket::Simulated(network.listen(*host, at, backlog.unsigned_abs())?))
+            }
         }
     }
 
@@ -69,6 +96,7 @@ impl BackEnd {
     pub fn descriptors(&self) -> usize {
         match self {
             BackEnd::Os => fs::read_dir("/proc/self/fd").unwrap().count(),
+            BackEnd::Simulated(network, host) => network.sockets(*host),
         }
     }
 
@@ -80,6 +108,7 @@ impl BackEnd {
                 let names = tasks.filter_map(|task| fs::read_to_string(task.ok()?.path().join("comm")).ok());
                 names.filter(|name| name.starts_with("twistor-")).count()
             }
+            BackEnd::Simulated(..) => 0,
         }
     }
 
@@ -87,6 +116,7 @@ impl BackEnd {
     pub fn jobs_run_beside(&self) -> bool {
         match self {
             BackEnd::Os => true,
+            BackEnd::Simulated(..) => false,
         }
     }
 
@@ -99,6 +129,7 @@ impl BackEnd {
                     false
                 }
             }),
+            BackEnd::Simulated(..) => done(),
         }
     }
 
@@ -111,6 +142,7 @@ impl BackEnd {
                     std::hint::spin_loop();
                 }
             }
+            BackEnd::Simulated(network, host) => network.spend(*host, time),
         }
     }
 
@@ -127,6 +159,9 @@ impl BackEnd {
                 Signal::Child => Raw::CHILD,
                 _ => panic!("{signal} has no name here yet"),
             }),
+            BackEnd::Simulated(network, host) => {
+                assert!(network.signal(*host, signal), "nobody watches {signal}");
+            }
         }
     }
 }
@@ -134,18 +169,21 @@ impl BackEnd {
 /// A connected socket that belongs to no reactor and never blocks; its drop closes it.
 pub enum Socket {
     Os(TcpStream),
+    Simulated(twistor::sim::Socket),
 }
 
 impl Socket {
     pub fn send(&mut self, data: &[u8]) -> io::Result<usize> {
         match self {
             Socket::Os(socket) => socket.write(data),
+            Socket::Simulated(socket) => socket.send(data),
         }
     }
 
     pub fn recv(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         match self {
             Socket::Os(socket) => socket.read(buffer),
+            Socket::Simulated(socket) => socket.recv(buffer),
         }
     }
 
@@ -153,6 +191,7 @@ impl Socket {
     pub fn shutdown_write(&mut self) -> io::Result<()> {
         match self {
             Socket::Os(socket) => socket.shutdown(Shutdown::Write),
+            Socket::Simulated(socket) => socket.shutdown_write(),
         }
     }
 
@@ -160,18 +199,21 @@ impl Socket {
     pub fn reset(self) {
         match self {
             Socket::Os(socket) => SockRef::from(&socket).set_linger(Some(Duration::ZERO)).unwrap(),
+            Socket::Simulated(socket) => socket.reset(),
         }
     }
 
     pub fn local_address(&self) -> io::Result<SocketAddr> {
         match self {
             Socket::Os(socket) => socket.local_addr(),
+            Socket::Simulated(socket) => socket.local_address(),
         }
     }
 
     pub fn peer_address(&self) -> io::Result<SocketAddr> {
         match self {
             Socket::Os(socket) => socket.peer_addr(),
+            Socket::Simulated(socket) => socket.peer_address(),
         }
     }
 }
@@ -179,12 +221,14 @@ impl Socket {
 /// A listener that belongs to no reactor; its drop closes it.
 pub enum ListeningSocket {
     Os(TcpListener),
+    Simulated(twistor::sim::SocketListener),
 }
 
 impl ListeningSocket {
     pub fn local_address(&self) -> io::Result<SocketAddr> {
         match self {
             ListeningSocket::Os(socket) => socket.local_addr(),
+            ListeningSocket::Simulated(socket) => socket.local_address(),
         }
     }
 }

@@ -16,6 +16,8 @@ pub(super) struct Connection {
     pub(super) ends: [End; 2],
     /// A socket that connected to its own address is both of its ends.
     pub(super) with_itself: bool,
+    /// It waits until somebody decides about it: no handshake was sent.
+    pub(super) held: bool,
     /// Handshakes sent.
     pub(super) attempts: u8,
 }

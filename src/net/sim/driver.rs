@@ -120,6 +120,7 @@ impl Net for SimNet {
             return Err(errno.into());
         }
         let deadline = world.begin_to_wait(self.process, timeout);
+        let began = world.now;
         loop {
             world.catch_up();
             if !world.due.is_empty() {
@@ -138,6 +139,10 @@ impl Net for SimNet {
                 Some(next) => world.advance_to(next),
                 None => return Err(io::Error::other(world.who_waits())),
             }
+        }
+        if world.now == began && world.process(self.process).alone {
+            // However busy its loop is, time goes on: before its next poll, so that what it does now is done now.
+            world.process_mut(self.process).owes = BUSY_TURN;
         }
         world.take_all_news(self.process, events);
         Ok(())
@@ -257,9 +262,10 @@ impl World {
     /// Until when a poll may wait, in the world's time. What the process was ahead has passed first.
     fn begin_to_wait(&mut self, process: u32, timeout: Option<Duration>) -> Option<u64> {
         let found = self.process(process);
-        let (host, alone, ahead) = (found.host, found.alone, found.ahead);
+        let (host, alone, ahead) = (found.host, found.alone, found.ahead + found.owes);
         if alone && ahead > 0 {
             self.process_mut(process).ahead = 0;
+            self.process_mut(process).owes = 0;
             let until = self.now + ahead;
             while let Some(next) = self.events.next().filter(|next| *next <= until) {
                 self.advance_to(next);
@@ -287,3 +293,6 @@ impl World {
 
 /// Where calendars begin: 2026-01-01, midnight, UTC.
 const ORIGIN: Duration = Duration::from_secs(1_767_225_600);
+
+/// What a turn takes, at least, of a reactor that nobody else gives its turns to.
+const BUSY_TURN: u64 = 1_000;

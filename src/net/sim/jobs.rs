@@ -57,7 +57,7 @@ impl World {
             self.due.push(Box::new(move || answer(Err(errno.into()))));
             return true;
         }
-        let at = self.local_now(process) + self.random.jobs.exponential(LOOK_UP).as_nanos() as u64;
+        let at = self.local_now(process) + self.random.jobs.exponential(self.look_up).as_nanos() as u64;
         let asker = self.process(process).host;
         let index = self.answers.insert((answer, host.to_owned(), port, asker));
         self.schedule(at, Happening::Answer, 0, index as u32, 0);
@@ -74,7 +74,7 @@ impl World {
                 self.fault(FaultKind::NameFailure, asker);
                 None
             }
-            Err(_) => self.names.get(&asked).cloned(),
+            Err(_) => self.names.get(&asked).cloned().or_else(|| self.gateway_address()),
         };
         let addresses = match found {
             Some(found) => Ok(found.into_iter().map(|address| (address, port).into()).collect()),
@@ -84,6 +84,5 @@ impl World {
     }
 }
 
-/// What a job takes, and a look-up, on average.
+/// What a job takes, on average.
 const JOB: Duration = Duration::from_millis(2);
-const LOOK_UP: Duration = Duration::from_millis(1);

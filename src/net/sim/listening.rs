@@ -116,7 +116,11 @@ impl World {
     }
 
     pub(super) fn is_own(&self, host: u32, address: IpAddr) -> bool {
-        address.is_unspecified() || address.is_loopback() || self.host(host).addresses.contains(&address)
+        let machine = self.host(host);
+        address.is_unspecified()
+            || address.is_loopback()
+            || machine.binds_any_address
+            || machine.addresses.contains(&address)
     }
 
     fn is_listened_on(&self, host: u32, address: SocketAddr, ipv6_only: bool, reuse_port: bool) -> bool {
@@ -236,19 +240,27 @@ impl World {
         if with_itself {
             near.room += far.room;
         }
-        let connection = Connection { serial, ends: [near, far], with_itself, attempts: 0 };
+        let held = self.host(host).holds_connects && !with_itself;
+        let connection = Connection { serial, ends: [near, far], with_itself, held, attempts: 0 };
         let index = self.connections.insert(connection) as u32;
         self.ports.insert((host, local.port(), remote));
         self.process_mut(process).insert(token, Socket::Stream { connection: index, side: 0 });
         self.note_text(host, About::end(serial, 0), What::Opens, format!("{local} to {remote}"));
         if with_itself {
             self.establish(index, 0);
-        } else if to.is_none() {
-            self.schedule_for(self.local_now(process) + NO_NEIGHBOUR, Happening::Unreachable, index, 0);
-        } else {
-            self.send_syn(index);
+        } else if !held {
+            self.begin_handshake(index, to);
         }
         Ok(())
+    }
+
+    /// Asks a host for a connection, if there is one.
+    pub(super) fn begin_handshake(&mut self, index: u32, to: Option<u32>) {
+        if to.is_some() {
+            return self.send_syn(index);
+        }
+        let process = self.connections[index as usize].ends[0].process;
+        self.schedule_for(self.local_now(process) + NO_NEIGHBOUR, Happening::Unreachable, index, 0);
     }
 
     pub(super) fn next_port(&mut self, host: u32) -> u16 {
@@ -409,7 +421,8 @@ impl World {
         end.phase = Phase::Open;
         let host = end.host;
         self.note(host, About::end(serial, side), What::Arrives(PacketKind::SynAck), 0);
-        self.tell(index, side, Ready::ALL);
+        // Its own buffer is empty, whatever the other side takes: that it can be written to is how it is told.
+        self.tell_of_room(index, side, Ready::ALL, true);
     }
 
     pub(super) fn connect_fails(&mut self, index: u32, errno: Errno) {
@@ -536,9 +549,10 @@ const HANDSHAKES: u8 = 7;
 /// How long a host looks for a neighbour that does not exist, as on Linux.
 const NO_NEIGHBOUR: u64 = 3_000_000_000;
 
-/// Bytes that the sender's and the receiver's systems keep where nobody asked for another size.
-const SEND_BUFFER: usize = 64 * 1024;
-const RECEIVE_BUFFER: usize = 128 * 1024;
+/// Bytes that the sender's and the receiver's systems keep where nobody asked for another size: what Linux lets
+/// its buffers grow to on a loopback is about as much.
+const SEND_BUFFER: usize = 1024 * 1024;
+const RECEIVE_BUFFER: usize = 2 * 1024 * 1024;
 
 /// Standard streams, the poll, the waker, the spare one.
 const OWN_DESCRIPTORS: usize = 6;

@@ -25,6 +25,12 @@ pub struct Network {
     pub(super) world: Rc<RefCell<World>>,
 }
 
+impl std::fmt::Debug for Network {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Network(seed {}, at {:?})", self.seed(), self.now())
+    }
+}
+
 /// A rule that was added, by name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct RuleId(pub(super) u64);

@@ -28,6 +28,8 @@ pub(super) struct Process {
     pub(super) random: Random,
     /// How far it is ahead of the world: what its calls have cost since it was last looked at.
     pub(super) ahead: u64,
+    /// What its next poll begins with.
+    pub(super) owes: u64,
     /// Its polls wait themselves; there is no scheduler.
     pub(super) alone: bool,
     pub(super) jobs: Jobs,
@@ -75,6 +77,7 @@ impl Process {
             signals: Vec::new(),
             random,
             ahead: 0,
+            owes: 0,
             alone: false,
             timers: 0,
             jobs: Jobs { threads: threads.max(1), queue, ..Jobs::default() },

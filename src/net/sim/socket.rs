@@ -16,9 +16,9 @@ use crate::net::{Accepted, Buffers, Close, Open, Token};
 pub struct SocketOptions {
     /// The address to connect from.
     pub bind: Option<SocketAddr>,
-    /// Bytes that the system keeps to be sent; it doubles them, as Linux does. Default: 64 KiB.
+    /// Bytes that the system keeps to be sent; it doubles them, as Linux does. Default: 1 MiB.
     pub send_buffer: Option<usize>,
-    /// Bytes that the system keeps to be read; it doubles them, as Linux does. Default: 128 KiB.
+    /// Bytes that the system keeps to be read; it doubles them, as Linux does. Default: 2 MiB.
     pub receive_buffer: Option<usize>,
 }
 
@@ -163,6 +163,26 @@ impl Socket {
     /// Closes with a reset.
     pub fn reset(self) {
         self.descriptor.call(|world, process, token| world.close(process, token, Close::Reset));
+    }
+
+    /// From now on the two systems together hold at most so many bytes that were sent to this socket and not read; what
+    /// is held already stays. With 0 whoever sends would block at once.
+    pub fn set_receive_room(&self, bytes: usize) {
+        self.set_room(false, bytes);
+    }
+
+    /// The same for what this socket sends.
+    pub fn set_send_room(&self, bytes: usize) {
+        self.set_room(true, bytes);
+    }
+
+    fn set_room(&self, sending: bool, bytes: usize) {
+        self.descriptor.call(|world, process, token| {
+            if let Ok((index, side)) = world.process(process).stream(token) {
+                let end = if sending { world.connections[index as usize].other(side) } else { side };
+                world.set_room(index, end, bytes);
+            }
+        });
     }
 
     /// The address on this side.

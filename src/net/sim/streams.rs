@@ -227,8 +227,8 @@ impl World {
         let end = &mut connection.ends[side];
         // Closing with something unread tells the peer that it was not read.
         let reset = how == Close::Reset || end.visible > 0;
-        let connected = matches!(end.phase, Phase::Open | Phase::Queued);
-        let (open, finished) = (connected && !end.reset, end.finished);
+        let made = matches!(end.phase, Phase::Open | Phase::Queued);
+        let (open, finished) = (made && !end.reset, end.finished);
         let over = end.ended && finished;
         end.leave(Phase::Closed);
         self.note(host, About::end(serial, side), What::Closes, 0);
@@ -344,6 +344,8 @@ impl World {
                 self.transmit_plainly(index, other, now, Payload::Reset);
                 return;
             }
+            // The connection is over for this end, whatever comes.
+            _ if end.reset => {}
             (_, Payload::Data(count)) => {
                 end.visible += count as usize;
                 self.note(host, About::end(serial, side), What::Arrives(PacketKind::Data), i64::from(count));
@@ -491,7 +493,16 @@ impl World {
     pub(super) fn has_room(&self, index: u32, side: usize) -> bool {
         let connection = &self.connections[index as usize];
         let to = &connection.ends[connection.other(side)];
-        to.held <= to.room / 3 * 2
+        to.held < to.room && to.held <= to.room / 3 * 2
+    }
+
+    /// The other side of `side` may send so many bytes from now on that are not read.
+    pub(super) fn set_room(&mut self, index: u32, side: usize, room: usize) {
+        end_of(self, index, side).room = room;
+        let sender = self.connections[index as usize].other(side);
+        if end_of(self, index, sender).wants_room {
+            self.give_room(index, sender);
+        }
     }
 
     /// The other side has read: the news travels back.

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
+use std::time::Duration;
 
 use slab::Slab;
 
@@ -30,6 +31,10 @@ pub(super) struct World {
     /// By address, the loopback's apart.
     pub(super) addresses: BTreeMap<IpAddr, u32>,
     pub(super) names: BTreeMap<String, Vec<IpAddr>>,
+    /// Addresses and names that nobody has lead to this host.
+    pub(super) gateway: Option<u32>,
+    /// How long a look-up takes, on average.
+    pub(super) look_up: Duration,
     pub(super) processes: Vec<Process>,
     pub(super) connections: Slab<Connection>,
     pub(super) queues: Slab<Queue>,
@@ -79,6 +84,8 @@ pub(super) struct Machine {
     pub(super) silent: Ports,
     pub(super) full: Ports,
     pub(super) finds_no_names: bool,
+    pub(super) binds_any_address: bool,
+    pub(super) holds_connects: bool,
     /// Bytes a second that it reads, and when it may read again.
     pub(super) reads: Option<u64>,
     pub(super) reads_again: u64,
@@ -130,6 +137,8 @@ impl World {
             hosts: Vec::new(),
             addresses: BTreeMap::new(),
             names: BTreeMap::new(),
+            gateway: None,
+            look_up: LOOK_UP,
             processes: Vec::new(),
             connections: Slab::new(),
             queues: Slab::new(),
@@ -187,6 +196,8 @@ impl World {
             silent: Ports::default(),
             full: Ports::default(),
             finds_no_names: false,
+            binds_any_address: false,
+            holds_connects: false,
             reads: None,
             reads_again: 0,
             call_cost: 0,
@@ -212,7 +223,7 @@ impl World {
         if address.is_loopback() || address.is_unspecified() {
             return Some(from);
         }
-        self.addresses.get(&address).copied()
+        self.addresses.get(&address).copied().or(self.gateway)
     }
 
     /// The address that a host calls another one from.
@@ -474,6 +485,12 @@ impl World {
     #[inline]
     pub(super) fn tell(&mut self, index: u32, side: usize, what: Ready) {
         let free = self.has_room(index, side);
+        self.tell_of_room(index, side, what, free);
+    }
+
+    /// As [`tell`](World::tell), of an end that has room to write, or has none.
+    #[inline]
+    pub(super) fn tell_of_room(&mut self, index: u32, side: usize, what: Ready, free: bool) {
         let end = &mut self.connections[index as usize].ends[side];
         if end.process == NOBODY {
             return;
@@ -524,7 +541,10 @@ impl World {
 }
 
 /// Inside a host; not nothing, so that time goes on whatever a program does.
-const INSIDE: std::time::Duration = std::time::Duration::from_micros(50);
+const INSIDE: Duration = Duration::from_micros(50);
+
+/// What a look-up takes, on average.
+const LOOK_UP: Duration = Duration::from_millis(1);
 
 /// Ports that are given to sockets that ask for none in particular, as on Linux.
 pub(super) const FIRST_PORT: u16 = 32_768;

@@ -1,0 +1,180 @@
+//! Jobs beside the loop, and names to look up.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::{Arc, Mutex};
+
+use super::bench::Bench;
+use super::{JOB_QUEUE, programs};
+use crate::net::Job;
+
+programs![
+    a_job_runs,
+    one_thread_runs_jobs_in_their_order,
+    a_job_beyond_the_queue_is_given_back,
+    a_job_given_back_is_whole,
+    there_is_room_again_when_jobs_are_done,
+    processes_have_queues_of_their_own,
+    jobs_that_have_not_begun_end_with_their_process,
+    an_address_is_its_own_name,
+    an_address_of_ipv6_is_its_own_name,
+    localhost_is_this_machine,
+    an_unknown_name_is_an_error,
+    what_cannot_be_a_name_is_an_error,
+    several_names_can_be_looked_up_at_once,
+];
+
+fn a_job_runs(bench: &mut Bench) {
+    let log = Log::default();
+    assert!(bench.net().offload(log.writes("ran")).is_ok());
+    assert!(bench.wait_until(|_| log.lines() == ["ran"]));
+}
+
+fn one_thread_runs_jobs_in_their_order(bench: &mut Bench) {
+    let log = Log::default();
+    let release = bench.occupy();
+    assert!(bench.net().offload(log.writes("first")).is_ok());
+    assert!(bench.net().offload(log.writes("second")).is_ok());
+    assert!(log.lines().is_empty());
+    release();
+    assert!(bench.wait_until(|_| log.lines().len() == 2));
+    assert_eq!(log.lines(), ["first", "second"]);
+}
+
+fn a_job_beyond_the_queue_is_given_back(bench: &mut Bench) {
+    let log = Log::default();
+    let release = bench.occupy();
+    for _ in 0..JOB_QUEUE {
+        assert!(bench.net().offload(log.writes("waits")).is_ok(), "up to the limit");
+    }
+    assert!(bench.net().offload(log.writes("too many")).is_err(), "beyond the limit");
+    release();
+    assert!(bench.wait_until(|_| log.lines().len() == JOB_QUEUE));
+    bench.settle();
+    assert_eq!(log.lines(), ["waits"; JOB_QUEUE]);
+}
+
+fn a_job_given_back_is_whole(bench: &mut Bench) {
+    let log = Log::default();
+    let release = bench.occupy();
+    let back = (0..=JOB_QUEUE).filter_map(|_| bench.net().offload(log.writes("ran")).err());
+    back.for_each(|job| job());
+    assert_eq!(log.lines(), ["ran"]);
+    release();
+    assert!(bench.wait_until(|_| log.lines().len() == JOB_QUEUE + 1));
+}
+
+fn there_is_room_again_when_jobs_are_done(bench: &mut Bench) {
+    let log = Log::default();
+    let release = bench.occupy();
+    while bench.net().offload(log.writes("ran")).is_ok() {}
+    release();
+    assert!(bench.wait_until(|_| log.lines().len() == JOB_QUEUE));
+    assert!(bench.net().offload(log.writes("again")).is_ok());
+    assert!(bench.wait_until(|_| log.lines().last() == Some(&"again")));
+}
+
+fn processes_have_queues_of_their_own(bench: &mut Bench) {
+    let log = Log::default();
+    let release = bench.occupy();
+    while bench.net().offload(log.writes("first")).is_ok() {}
+    bench.enter(1);
+    assert!(bench.net().offload(log.writes("second")).is_ok());
+    assert!(bench.wait_until(|_| log.lines().contains(&"second")));
+    release();
+    assert!(bench.wait_until(|_| log.lines().len() == JOB_QUEUE + 1));
+}
+
+fn jobs_that_have_not_begun_end_with_their_process(bench: &mut Bench) {
+    let log = Log::default();
+    // The job that runs goes on when the one that waits is dropped: the process ends only after it.
+    let held = Held(Some(bench.occupy()));
+    let waits = log.writes("ran");
+    let job = move || {
+        drop(held);
+        waits();
+    };
+    assert!(bench.net().offload(Box::new(job)).is_ok());
+    bench.end(0);
+    bench.settle();
+    assert!(log.lines().is_empty());
+}
+
+fn an_address_is_its_own_name(bench: &mut Bench) {
+    assert_eq!(look_up(bench, "192.0.2.7").unwrap(), ["192.0.2.7:80".parse().unwrap()]);
+}
+
+fn an_address_of_ipv6_is_its_own_name(bench: &mut Bench) {
+    assert_eq!(look_up(bench, "2001:db8::7").unwrap(), ["[2001:db8::7]:80".parse().unwrap()]);
+}
+
+fn localhost_is_this_machine(bench: &mut Bench) {
+    let found = look_up(bench, "localhost").unwrap();
+    assert!(!found.is_empty());
+    for address in found {
+        assert!(address.ip().is_loopback() && address.port() == 80, "{address}");
+    }
+}
+
+fn an_unknown_name_is_an_error(bench: &mut Bench) {
+    assert!(look_up(bench, "no-such-host.invalid").is_err());
+}
+
+fn what_cannot_be_a_name_is_an_error(bench: &mut Bench) {
+    assert!(look_up(bench, "no name").is_err());
+    assert!(look_up(bench, "no\0name").is_err());
+}
+
+fn several_names_can_be_looked_up_at_once(bench: &mut Bench) {
+    let found = ["127.0.0.1", "127.0.0.2", "127.0.0.3"].map(|name| (name, ask(bench, name)));
+    for (name, answer) in found {
+        let address = SocketAddr::new(name.parse::<IpAddr>().unwrap(), 80);
+        assert!(bench.wait_until(|_| answer.lock().unwrap().is_some()));
+        assert_eq!(answer.lock().unwrap().take().unwrap().unwrap(), [address]);
+    }
+}
+
+/// What jobs have written.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<&'static str>>>);
+
+impl Log {
+    fn writes(&self, line: &'static str) -> Job {
+        let log = Arc::clone(&self.0);
+        Box::new(move || log.lock().unwrap().push(line))
+    }
+
+    fn lines(&self) -> Vec<&'static str> {
+        self.0.lock().unwrap().clone()
+    }
+}
+
+/// Lets a held job go when it is dropped.
+struct Held(Option<Box<dyn FnOnce() + Send>>);
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.0.take().into_iter().for_each(|release| release());
+    }
+}
+
+type Found = Arc<Mutex<Option<io::Result<Vec<SocketAddr>>>>>;
+
+fn ask(bench: &mut Bench, name: &str) -> Found {
+    let found = Found::default();
+    let told = Arc::clone(&found);
+    let asked = bench.net().resolve(name, 80, Box::new(move |answer| *told.lock().unwrap() = Some(answer)));
+    assert!(asked, "no look-up waits");
+    found
+}
+
+/// A resolver that waits for servers that do not answer takes longer than anything else here.
+fn look_up(bench: &mut Bench, name: &str) -> io::Result<Vec<SocketAddr>> {
+    let found = ask(bench, name);
+    for _ in 0..6 {
+        if bench.wait_until(|_| found.lock().unwrap().is_some()) {
+            break;
+        }
+    }
+    found.lock().unwrap().take().expect("an answer")
+}

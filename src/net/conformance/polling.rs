@@ -1,0 +1,177 @@
+//! What ends a poll, and what it brings.
+
+use std::thread;
+use std::time::Duration;
+
+use super::bench::Bench;
+use super::programs;
+use crate::net::{Event, Ready, Token};
+
+programs![
+    a_poll_without_time_returns,
+    a_poll_waits_for_its_time,
+    a_poll_appends_to_what_is_there,
+    a_report_ends_a_poll,
+    a_poll_without_a_limit_ends_with_a_report,
+    a_wake_before_the_poll_is_not_lost,
+    a_wake_ends_a_poll_without_a_limit,
+    a_wake_is_no_event,
+    many_wakes_are_one,
+    a_wake_from_another_thread_ends_a_poll,
+    a_wake_from_a_job_ends_a_poll,
+    each_process_has_its_own_waker,
+    all_wakers_of_a_process_wake_it,
+    a_waker_may_outlive_its_process,
+    hundreds_of_sockets_are_all_told,
+    what_a_poll_reports_leaves_the_others_to_be_told,
+];
+
+fn a_poll_without_time_returns(bench: &mut Bench) {
+    for _ in 0..100 {
+        assert!(polled(bench, Duration::ZERO).is_empty());
+    }
+}
+
+fn a_poll_waits_for_its_time(bench: &mut Bench) {
+    let before = bench.net().now();
+    assert!(polled(bench, SHORT).is_empty());
+    assert!(bench.net().now() - before >= SHORT);
+}
+
+fn a_poll_appends_to_what_is_there(bench: &mut Bench) {
+    bench.play("listen l 127.0.0.1:0 -> ok\n connect a l -> ok").unwrap();
+    let mut events = vec![Event::Ready(Token::NONE, Ready::ALL)];
+    bench.net().poll(&mut events, Some(LONG)).unwrap();
+    assert!(matches!(events[0], Event::Ready(Token::NONE, Ready::ALL)));
+    assert!(events.len() > 1);
+}
+
+fn a_report_ends_a_poll(bench: &mut Bench) {
+    bench.play("listen l 127.0.0.1:0 -> ok\n connect a l -> ok").unwrap();
+    let before = bench.net().now();
+    assert!(!polled(bench, LONG).is_empty());
+    assert!(bench.net().now() - before < LONG);
+}
+
+fn a_poll_without_a_limit_ends_with_a_report(bench: &mut Bench) {
+    bench.play("listen l 127.0.0.1:0 -> ok\n connect a l -> ok").unwrap();
+    let mut events = Vec::new();
+    bench.net().poll(&mut events, None).unwrap();
+    assert!(!events.is_empty());
+}
+
+fn a_wake_before_the_poll_is_not_lost(bench: &mut Bench) {
+    bench.net().waker().wake();
+    assert!(ends_early(bench));
+}
+
+fn a_wake_ends_a_poll_without_a_limit(bench: &mut Bench) {
+    bench.net().waker().wake();
+    bench.net().poll(&mut Vec::new(), None).unwrap();
+}
+
+fn a_wake_is_no_event(bench: &mut Bench) {
+    bench.net().waker().wake();
+    assert!(polled(bench, LONG).is_empty());
+}
+
+fn many_wakes_are_one(bench: &mut Bench) {
+    let waker = bench.net().waker();
+    for _ in 0..1000 {
+        waker.wake();
+    }
+    assert!(ends_early(bench));
+    assert!(takes_its_time(bench));
+    waker.wake();
+    assert!(ends_early(bench));
+    assert!(takes_its_time(bench));
+}
+
+fn a_wake_from_another_thread_ends_a_poll(bench: &mut Bench) {
+    let waker = bench.net().waker();
+    thread::spawn(move || waker.wake()).join().unwrap();
+    assert!(ends_early(bench));
+}
+
+fn a_wake_from_a_job_ends_a_poll(bench: &mut Bench) {
+    let waker = bench.net().waker();
+    assert!(bench.net().offload(Box::new(move || waker.wake())).is_ok());
+    assert!(ends_early(bench));
+}
+
+fn each_process_has_its_own_waker(bench: &mut Bench) {
+    let first = bench.net().waker();
+    bench.enter(1);
+    first.wake();
+    assert!(takes_its_time(bench));
+    bench.enter(0);
+    assert!(ends_early(bench));
+}
+
+fn all_wakers_of_a_process_wake_it(bench: &mut Bench) {
+    let wakers = [bench.net().waker(), bench.net().waker()];
+    for waker in wakers {
+        waker.wake();
+        assert!(ends_early(bench));
+    }
+}
+
+fn a_waker_may_outlive_its_process(bench: &mut Bench) {
+    let waker = bench.net().waker();
+    bench.end(0);
+    waker.wake();
+    assert!(takes_its_time(bench));
+}
+
+fn hundreds_of_sockets_are_all_told(bench: &mut Bench) {
+    for number in 0..100 {
+        bench.pair(&format!("a{number}"), &format!("b{number}"));
+    }
+    for number in 0..100 {
+        assert_eq!(bench.recv_now(&format!("b{number}"), 9), "WouldBlock");
+        assert_eq!(bench.send(&format!("a{number}"), b"hello"), "5");
+    }
+    for number in 0..100 {
+        assert_eq!(bench.recv(&format!("b{number}"), 9), "\"hello\"");
+    }
+}
+
+/// What is not used up by one poll's reader is told by the next polls, or was told already.
+fn what_a_poll_reports_leaves_the_others_to_be_told(bench: &mut Bench) {
+    bench
+        .play(
+            "pair a b
+            pair c d
+            send a hello -> 5
+            send c world -> 5
+            told d readable -> yes
+            recv_now d -> \"world\"
+            told b readable -> yes
+            recv_now b -> \"hello\"",
+        )
+        .unwrap();
+}
+
+fn polled(bench: &mut Bench, wait: Duration) -> Vec<Event> {
+    let mut events = Vec::new();
+    bench.net().poll(&mut events, Some(wait)).unwrap();
+    events
+}
+
+/// Whether something ended a poll that had time.
+fn ends_early(bench: &mut Bench) -> bool {
+    let before = bench.net().now();
+    polled(bench, LONG);
+    bench.net().now() - before < LONG
+}
+
+fn takes_its_time(bench: &mut Bench) -> bool {
+    let before = bench.net().now();
+    polled(bench, SHORT);
+    bench.net().now() - before >= SHORT
+}
+
+/// Only a poll that nothing ended waits that long.
+const LONG: Duration = Duration::from_secs(60);
+
+const SHORT: Duration = Duration::from_millis(5);

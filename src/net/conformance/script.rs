@@ -1,0 +1,181 @@
+//! The language of the transcripts.
+//!
+//! | line | means |
+//! |---|---|
+//! | `process 1` | what is opened next, is opened by the second process of the machine |
+//! | `ends 1` | that process ends, and another one takes its place |
+//! | `listen l 127.0.0.1:0 backlog=1` | opens; options: `backlog`, `reuse_address`, `reuse_port`, `v6only`, `dual` |
+//! | `connect a l`, `connect a 127.0.0.1:l from=127.0.0.1:0` | to a listener's address, or to any; a port can be a socket's name |
+//! | `free p` | from now on `p` is a port that nobody has at any address |
+//! | `pair a b` | a listener `l` unless there is one, a connection to it, accepted; `a` has connected |
+//! | `accept l b` | waits for a report first |
+//! | `recv b`, `recv b 5`, `send a hello` | waits for a report first; 5 is the room; `nothing` is empty |
+//! | `accept_now`, `recv_now`, `send_now` | the call, whatever was told |
+//! | `shed l 3` | the call |
+//! | `fill a`, `fill_short a`, `drain b a`, `drain_most b a`, `pump a b 100000` | many bytes: see `flow` |
+//! | `shutdown a`, `close a`, `reset a`, `set a nodelay=on` | |
+//! | `local a`, `peer a`, `error a` | |
+//! | `told a readable` | waits until it was told so: `readable`, `writable` or `closed` |
+//! | `forget a` | forgets what it was told |
+//! | `settle` | waits until nothing happens any more |
+//!
+//! What no socket has been called names nothing: its token has never been used.
+
+use std::fmt::Write;
+use std::time::Duration;
+
+use super::bench::{Bench, Socket};
+use crate::net::{Buffers, Close, Open, Ready, SocketOption};
+
+impl Bench {
+    /// Plays the lines, and compares what was observed with what they say.
+    pub(super) fn play(&mut self, text: &str) -> Result<(), String> {
+        let lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
+        let (mut transcript, mut differences) = (String::new(), 0);
+        for line in lines {
+            let (call, expected) = line.split_once(" -> ").unwrap_or((line, ""));
+            let observed = self.call(call);
+            let arrow = if observed.is_empty() { "" } else { " -> " };
+            writeln!(transcript, "    {call}{arrow}{observed}").unwrap();
+            if observed != expected {
+                differences += 1;
+                writeln!(transcript, "      expected: {expected}").unwrap();
+            }
+        }
+        if differences == 0 { Ok(()) } else { Err(transcript) }
+    }
+
+    /// Makes a call; what it answered.
+    fn call(&mut self, line: &str) -> String {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        let (verb, words) = words.split_first().expect("a line has words");
+        let name = *words.first().unwrap_or(&"");
+        let second = *words.get(1).unwrap_or(&"");
+        if !matches!(*verb, "listen" | "connect" | "free" | "process" | "ends")
+            && !self.sockets.contains_key(name)
+        {
+            // A name that nothing was opened with: a token that names nothing.
+            let (process, token) = (self.current, self.next_token(self.current));
+            self.sockets.insert(name.to_owned(), Socket::new(process, token));
+        }
+        match *verb {
+            "ends" => self.end(name.parse().expect("a number")),
+            "process" => self.enter(name.parse().expect("a number")),
+            "free" => self.learn_free_port(name),
+            "pair" => self.pair(name, second),
+            "settle" => self.settle(),
+            "forget" => self.socket(name).told = Ready::default(),
+            "close" => self.close(name, Close::Graceful),
+            "reset" => self.close(name, Close::Reset),
+            _ => return self.ask(verb, name, second, words),
+        }
+        String::new()
+    }
+
+    fn ask(&mut self, verb: &str, name: &str, second: &str, words: &[&str]) -> String {
+        let room = if second.is_empty() { ROOM } else { second.parse().unwrap_or(ROOM) };
+        let data = if second == "nothing" { "" } else { second }.as_bytes();
+        match verb {
+            "listen" => {
+                let what = self.listening(second, &words[2..]);
+                self.open(name, &what)
+            }
+            "connect" => {
+                let what = self.connecting(second, &words[2..]);
+                self.open(name, &what)
+            }
+            "accept" => self.accept(name, second),
+            "accept_now" => self.accept_now(name, second),
+            "shed" => self.shed(name, room),
+            "recv" => self.recv(name, room),
+            "recv_now" => self.recv_now(name, room),
+            "send" => self.send(name, data),
+            "send_now" => self.send_now(name, data),
+            "fill" => self.fill(name),
+            "fill_short" => self.fill_up_to_a_short_send(name),
+            "drain" => self.drain(name, second),
+            "drain_most" => self.drain_most(name, second),
+            "pump" => self.pump(name, second, words[2].parse().expect("how many")),
+            "shutdown" => self.shutdown(name),
+            "local" => self.local(name),
+            "peer" => self.peer(name),
+            "error" => self.error(name),
+            "set" => self.set(name, option(second)),
+            "told" => if self.wait_for(name, readiness(second)) { "yes" } else { "no" }.to_owned(),
+            _ => panic!("{verb} is no verb"),
+        }
+    }
+
+    /// A listener gets a port at all addresses of both families, and closes. Other cases need ports as well, but
+    /// the system does not soon give the same one again.
+    fn learn_free_port(&mut self, name: &str) {
+        let what = self.listening("[::]:0", &["dual"]);
+        assert_eq!(self.open(name, &what), "ok");
+        self.close(name, Close::Graceful);
+    }
+
+    pub(super) fn pair(&mut self, connects: &str, accepted: &str) {
+        let listens = self.sockets.get("l").is_some_and(|listener| listener.open);
+        let listening = if listens { "" } else { "listen l 127.0.0.1:0 -> ok" };
+        let made = self.play(&format!(
+            "{listening}
+            connect {connects} l -> ok
+            accept l {accepted} -> from 127.0.0.1:{connects}
+            told {connects} writable -> yes"
+        ));
+        made.expect("a pair");
+    }
+
+    fn listening(&mut self, address: &str, options: &[&str]) -> Open {
+        let has = |option: &str| options.contains(&option);
+        let ipv6_only = if has("v6only") { Some(true) } else { has("dual").then_some(false) };
+        let backlog = options.iter().find_map(|option| option.strip_prefix("backlog="));
+        Open::TcpListen {
+            address: self.ports.read(address),
+            reuse_address: has("reuse_address"),
+            reuse_port: has("reuse_port"),
+            ipv6_only,
+            backlog: backlog.map_or(128, |backlog| backlog.parse().expect("a number")),
+            buffers: Buffers::default(),
+        }
+    }
+
+    fn connecting(&mut self, to: &str, options: &[&str]) -> Open {
+        let address = if self.sockets.contains_key(to) {
+            let (net, token) = self.net_of(to);
+            net.local_address(token).expect("the listener's address")
+        } else {
+            self.ports.read(to)
+        };
+        let bind = options.iter().find_map(|option| option.strip_prefix("from="));
+        Open::TcpConnect {
+            address,
+            bind: bind.map(|bind| self.ports.read(bind)),
+            reuse_address: options.contains(&"reuse_address"),
+            buffers: Buffers::default(),
+        }
+    }
+}
+
+fn readiness(name: &str) -> Ready {
+    match name {
+        "readable" => Ready::READABLE,
+        "writable" => Ready::WRITABLE,
+        "closed" => Ready::READ_CLOSED,
+        _ => panic!("{name} is no readiness"),
+    }
+}
+
+fn option(text: &str) -> SocketOption {
+    match text {
+        "nodelay=on" => SocketOption::NoDelay(true),
+        "nodelay=off" => SocketOption::NoDelay(false),
+        "keepalive=off" => SocketOption::KeepAlive(None),
+        _ => {
+            let idle = text.strip_prefix("keepalive=").and_then(|idle| idle.parse().ok());
+            SocketOption::KeepAlive(Some(Duration::from_millis(idle.expect("an option"))))
+        }
+    }
+}
+
+const ROOM: usize = 64 * 1024;

@@ -1,0 +1,163 @@
+//! The calls on sockets, made as the reactor makes them, and the answers in words.
+
+use std::net::SocketAddr;
+
+use super::bench::Bench;
+use super::words;
+use crate::net::{Accepted, Close, Open, Ready, SocketOption};
+
+impl Bench {
+    pub(super) fn open(&mut self, name: &str, what: &Open) -> String {
+        let process = self.current;
+        let token = self.next_token(process);
+        match self.processes[process].open(token, what) {
+            Ok(()) => {
+                self.name(name, process, token);
+                if let Ok(address) = self.processes[process].local_address(token) {
+                    self.ports.learn(name, address.port());
+                }
+                "ok".to_owned()
+            }
+            Err(failed) => format!("{}: {}", failed.step.name(), words::error(&failed.error)),
+        }
+    }
+
+    pub(super) fn accept_now(&mut self, listener: &str, name: &str) -> String {
+        let process = self.socket(listener).process;
+        let token = self.next_token(process);
+        let (net, from) = self.net_of(listener);
+        match net.accept(from, token) {
+            Ok(Accepted::Connection(peer)) => {
+                self.name(name, process, token);
+                format!("from {}", self.ports.show(peer))
+            }
+            Ok(Accepted::Dropped(failed)) => format!("dropped: {}", words::error(&failed)),
+            Err(failed) => {
+                self.used_up(listener, Ready::READABLE, failed.kind() == std::io::ErrorKind::WouldBlock);
+                words::error(&failed)
+            }
+        }
+    }
+
+    /// Accepts only when told that there is somebody.
+    pub(super) fn accept(&mut self, listener: &str, name: &str) -> String {
+        self.when(listener, Ready::READABLE, |bench| bench.accept_now(listener, name))
+    }
+
+    pub(super) fn recv_now(&mut self, name: &str, room: usize) -> String {
+        match self.receive(name, room) {
+            Ok(data) if data.is_empty() && room > 0 => "end".to_owned(),
+            Ok(data) => words::bytes(&data),
+            Err(failed) => words::error(&failed),
+        }
+    }
+
+    /// Reads only when told that there is something.
+    pub(super) fn recv(&mut self, name: &str, room: usize) -> String {
+        self.when(name, Ready::READABLE, |bench| bench.recv_now(name, room))
+    }
+
+    pub(super) fn receive(&mut self, name: &str, room: usize) -> std::io::Result<Vec<u8>> {
+        let mut buffer = vec![0; room];
+        let (net, token) = self.net_of(name);
+        let result = net.recv(token, &mut buffer);
+        let closed = self.socket(name).told.has(Ready::READ_CLOSED);
+        match result {
+            Ok(count) => {
+                buffer.truncate(count);
+                self.used_up(name, Ready::READABLE, count < room && !closed);
+                Ok(buffer)
+            }
+            Err(failed) => {
+                self.used_up(name, Ready::READABLE, failed.kind() == std::io::ErrorKind::WouldBlock);
+                Err(failed)
+            }
+        }
+    }
+
+    pub(super) fn send_now(&mut self, name: &str, data: &[u8]) -> String {
+        match self.transmit(name, data) {
+            Ok(count) => count.to_string(),
+            Err(failed) => words::error(&failed),
+        }
+    }
+
+    /// Writes only when told that there is room.
+    pub(super) fn send(&mut self, name: &str, data: &[u8]) -> String {
+        self.when(name, Ready::WRITABLE, |bench| bench.send_now(name, data))
+    }
+
+    pub(super) fn transmit(&mut self, name: &str, data: &[u8]) -> std::io::Result<usize> {
+        let (net, token) = self.net_of(name);
+        let result = net.send(token, data);
+        let less = match &result {
+            Ok(count) => *count < data.len(),
+            Err(failed) => failed.kind() == std::io::ErrorKind::WouldBlock,
+        };
+        self.used_up(name, Ready::WRITABLE, less);
+        result
+    }
+
+    /// Tries after each report, until the answer is another than that it would block.
+    fn when(&mut self, name: &str, what: Ready, mut call: impl FnMut(&mut Bench) -> String) -> String {
+        while self.wait_for(name, what) {
+            let answer = call(self);
+            if answer != "WouldBlock" {
+                return answer;
+            }
+        }
+        "nothing was told".to_owned()
+    }
+
+    fn used_up(&mut self, name: &str, what: Ready, used_up: bool) {
+        if used_up {
+            self.socket(name).told.remove(what);
+        }
+    }
+
+    pub(super) fn shed(&mut self, listener: &str, most: usize) -> String {
+        let (net, token) = self.net_of(listener);
+        net.shed(token, most).to_string()
+    }
+
+    pub(super) fn shutdown(&mut self, name: &str) -> String {
+        let (net, token) = self.net_of(name);
+        words::done(net.shutdown_write(token))
+    }
+
+    pub(super) fn close(&mut self, name: &str, how: Close) {
+        let (net, token) = self.net_of(name);
+        net.close(token, how);
+        self.unname(name);
+    }
+
+    pub(super) fn local(&mut self, name: &str) -> String {
+        let (net, token) = self.net_of(name);
+        let address = net.local_address(token);
+        self.address(address)
+    }
+
+    pub(super) fn peer(&mut self, name: &str) -> String {
+        let (net, token) = self.net_of(name);
+        let address = net.peer_address(token);
+        self.address(address)
+    }
+
+    fn address(&self, address: std::io::Result<SocketAddr>) -> String {
+        address.map_or_else(|failed| words::error(&failed), |address| self.ports.show(address))
+    }
+
+    pub(super) fn error(&mut self, name: &str) -> String {
+        let (net, token) = self.net_of(name);
+        match net.take_error(token) {
+            Ok(None) => "none".to_owned(),
+            Ok(Some(pending)) => words::error(&pending),
+            Err(failed) => format!("failed: {}", words::error(&failed)),
+        }
+    }
+
+    pub(super) fn set(&mut self, name: &str, option: SocketOption) -> String {
+        let (net, token) = self.net_of(name);
+        words::done(net.set(token, option))
+    }
+}

@@ -1,0 +1,71 @@
+//! How observations are written down: the same words whatever driver and whatever numbers.
+
+use std::io;
+use std::net::SocketAddr;
+
+use rustix::io::Errno;
+
+/// The kind of an error. The contract says which errors have the system's number: what is otherwise, shows.
+pub(super) fn error(error: &io::Error) -> String {
+    let kind = format!("{:?}", error.kind());
+    match (error.raw_os_error(), error.kind()) {
+        // The seam's own answer to a token that names nothing.
+        (None, io::ErrorKind::NotFound) => kind,
+        (None, _) => format!("{kind} without a number"),
+        (Some(number), _) if number == Errno::AFNOSUPPORT.raw_os_error() => {
+            "AddressFamilyNotSupported".to_owned()
+        }
+        (Some(number), _) if kind == "Uncategorized" => format!("errno {number}"),
+        (Some(_), io::ErrorKind::NotFound) => format!("{kind} of the system"),
+        (Some(_), _) => kind,
+    }
+}
+
+/// What a call answered that moves bytes.
+pub(super) fn bytes(data: &[u8]) -> String {
+    match std::str::from_utf8(data) {
+        Ok(text) if text.len() <= 64 => format!("{text:?}"),
+        _ => format!("{} bytes", data.len()),
+    }
+}
+
+/// What a call answered that only works or not.
+pub(super) fn done(result: io::Result<()>) -> String {
+    result.map_or_else(|failed| error(&failed), |()| "ok".to_owned())
+}
+
+/// Ports by the names of the sockets that got them.
+#[derive(Default)]
+pub(super) struct Ports {
+    known: Vec<(String, u16)>,
+}
+
+impl Ports {
+    /// The first name stays: a socket that was bound to another's port shows that.
+    pub(super) fn learn(&mut self, name: &str, port: u16) {
+        if port == 0 || self.known.iter().any(|(_, known)| *known == port) {
+            return;
+        }
+        self.known.retain(|(known, _)| known != name);
+        self.known.push((name.to_owned(), port));
+    }
+
+    /// `address:port`, the port by its name.
+    pub(super) fn show(&self, address: SocketAddr) -> String {
+        let host = if address.is_ipv6() { format!("[{}]", address.ip()) } else { address.ip().to_string() };
+        match (address.port(), self.known.iter().find(|(_, port)| *port == address.port())) {
+            (0, _) => format!("{host}:0"),
+            (_, Some((name, _))) => format!("{host}:{name}"),
+            (_, None) => format!("{host}:unknown"),
+        }
+    }
+
+    /// Reads what [`show`](Ports::show) writes, and numbers of ports.
+    pub(super) fn read(&self, text: &str) -> SocketAddr {
+        let (host, port) = text.rsplit_once(':').expect("address:port");
+        let named = || self.known.iter().find(|(name, _)| name == port).map(|(_, port)| *port);
+        let port = port.parse().ok().or_else(named).unwrap_or_else(|| panic!("nobody has port {port}"));
+        let host = host.trim_start_matches('[').trim_end_matches(']');
+        SocketAddr::new(host.parse().expect("an IP address"), port)
+    }
+}
