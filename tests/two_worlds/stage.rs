@@ -2,7 +2,7 @@
 
 use std::cell::Cell;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{Ipv6Addr, SocketAddr};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -18,6 +18,7 @@ pub struct Stage {
     /// The server's and the client's.
     reactors: [Reactor; 2],
     held: [bool; 2],
+    finished: [bool; 2],
     listeners: Vec<Option<twistor::Listener>>,
     addresses: Vec<SocketAddr>,
     accepted: [Rc<Cell<usize>>; LISTENERS],
@@ -44,17 +45,22 @@ impl Stage {
             buffer_limit: usize::MAX,
             ..Settings::default()
         };
-        let reactor = || match &net {
-            Net::Real => Reactor::with_settings(settings.clone()).unwrap(),
-            Net::Sim(network, host) => network.reactor(*host, settings.clone()),
+        let reactor = |max_connections| {
+            let settings = Settings { max_connections, ..settings.clone() };
+            match &net {
+                Net::Real => Reactor::with_settings(settings).unwrap(),
+                Net::Sim(network, host) => network.reactor(*host, settings),
+            }
         };
         // Each scenario has an address of its own: thousands leave many ports behind for a minute.
         let [.., a, b] = scenario.seed.to_be_bytes();
-        let anywhere = SocketAddr::new([127, 77, a, b].into(), 0);
+        let ip = if scenario.ipv6 { Ipv6Addr::LOCALHOST.into() } else { [127, 77, a, b].into() };
+        let anywhere = SocketAddr::new(ip, 0);
         let (nobody, held_port) = net.closed_port(anywhere).unwrap();
         let plain_listener = net.listen(anywhere, scenario.backlog).unwrap();
         let mut stage = Stage {
-            reactors: [reactor(), reactor()],
+            reactors: [reactor(scenario.max_connections), reactor(1000)],
+            finished: [false; 2],
             held: [false; 2],
             book: Shared::default(),
             listeners: (0..LISTENERS).map(|_| None).collect(),
@@ -82,8 +88,11 @@ impl Stage {
         let scenario = scenario.clone();
         let build = move |_: &Address| {
             let accepted = count.replace(count.get() + 1);
+            let name = name(End::Server(number, accepted));
             let manner = scenario.server_manner(number, accepted);
-            Some(Actor::new(name(End::Server(number, accepted)), manner, &book))
+            let event = if manner.is_some() { "built" } else { "refused" };
+            book.borrow_mut().note(&name, event);
+            Some(Actor::new(name, manner?, &book))
         };
         let listener = self.reactors[0].listen_tcp(options, twistor::factory(build)).unwrap();
         let Address::Tcp(address) = listener.address() else { unreachable!("TCP was asked for") };
@@ -104,6 +113,7 @@ impl Stage {
                     name: name(End::Client(self.connectors.len())),
                     manner,
                     book: Rc::clone(&self.book),
+                    again: self.connectors.len() % 5 == 4,
                 };
                 let to = ConnectTcp { timeout: A_LONG_TIME, ..to.into() };
                 let connector = self.reactors[1].connect_tcp(to, starter).unwrap();
@@ -224,9 +234,9 @@ impl Stage {
 
     /// Gives each reactor that is not held a turn.
     pub fn turn(&mut self, wait: Duration) {
-        for (reactor, held) in self.reactors.iter_mut().zip(self.held) {
-            if !held {
-                assert!(reactor.turn(Some(wait)).unwrap());
+        for ((reactor, held), finished) in self.reactors.iter_mut().zip(self.held).zip(&mut self.finished) {
+            if !held && !*finished {
+                *finished = !reactor.turn(Some(wait)).unwrap();
             }
         }
     }
@@ -246,6 +256,20 @@ impl Stage {
 
     pub fn in_use(&self) -> usize {
         self.reactors.iter().map(|reactor| reactor.in_use() + reactor.delayed_calls()).sum()
+    }
+
+    /// The plain sockets are closed, and the reactors stop.
+    pub fn stop(&mut self, gracefully: bool) {
+        self.held = [false; 2];
+        self.plain.clear();
+        self.plain_listener = None;
+        for reactor in &mut self.reactors {
+            assert!(if gracefully { reactor.stop_gracefully() } else { reactor.stop() });
+        }
+    }
+
+    pub fn has_finished(&self) -> bool {
+        self.finished == [true; 2]
     }
 
     /// Everything is closed: connections, connectors, listeners, plain sockets.
