@@ -10,7 +10,7 @@ mod command;
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::thread;
 use std::time::Duration;
@@ -166,7 +166,7 @@ fn comes_to(done: impl Fn() -> bool) -> bool {
     })
 }
 
-fn start(trace: &PathBuf, call: &str, errno: &str, when: u32) -> Running {
+fn start(trace: &Path, call: &str, errno: &str, when: u32) -> Running {
     let inject = format!("inject={call}:error={errno}:when={when}");
     let tampering = ["-e", &format!("trace={call}"), "-e", &inject];
     Running::start_under_strace(&tampering, trace, &["echo", "--listen", "tcp:127.0.0.1:0"])
@@ -198,7 +198,7 @@ fn trace_of(name: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("errno-{name}-{}", std::process::id()))
 }
 
-fn take(trace: &PathBuf) -> String {
+fn take(trace: &Path) -> String {
     let traced = fs::read_to_string(trace).unwrap();
     fs::remove_file(trace).unwrap();
     traced

@@ -38,7 +38,7 @@ pub fn play(scenario: &Scenario) -> Result<(), Difference> {
     };
     for (number, step) in scenario.steps.iter().enumerate() {
         sim.perform(number, *step, scenario);
-        real.await_bytes(*step, sim.received);
+        real.plain.await_bytes(*step, sim.plain.received);
         real.perform(number, *step, scenario);
         compare(&mut real, &mut sim, format!("step {number}, {step:?}"))?;
     }

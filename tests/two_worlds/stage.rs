@@ -1,7 +1,6 @@
 //! One world: two reactors, plain sockets, and all that a step does to them.
 
 use std::cell::Cell;
-use std::io;
 use std::net::{Ipv6Addr, SocketAddr};
 use std::rc::Rc;
 use std::time::Duration;
@@ -9,7 +8,8 @@ use std::time::Duration;
 use twistor::{Address, ConnectTcp, ConnectorId, ListenTcp, Reactor, Settings};
 
 use super::actor::{Actor, Shared, Starter, act};
-use super::sockets::{Listener, Net, Socket};
+use super::plain::Plain;
+use super::sockets::Net;
 use super::step::{Deed, End, LISTENERS, Scenario, Side, Step, Target};
 
 pub struct Stage {
@@ -23,11 +23,7 @@ pub struct Stage {
     addresses: Vec<SocketAddr>,
     accepted: [Rc<Cell<usize>>; LISTENERS],
     connectors: Vec<ConnectorId>,
-    plain_listener: Option<Listener>,
-    plain_address: SocketAddr,
-    plain: Vec<Option<Socket>>,
-    /// What the last read of a plain socket found.
-    pub received: usize,
+    pub plain: Plain,
     nobody: SocketAddr,
     _held_port: Option<socket2::Socket>,
 }
@@ -57,20 +53,18 @@ impl Stage {
         let ip = if scenario.ipv6 { Ipv6Addr::LOCALHOST.into() } else { [127, 77, a, b].into() };
         let anywhere = SocketAddr::new(ip, 0);
         let (nobody, held_port) = net.closed_port(anywhere).unwrap();
+        let book = Shared::default();
         let plain_listener = net.listen(anywhere, scenario.backlog).unwrap();
         let mut stage = Stage {
             reactors: [reactor(scenario.max_connections), reactor(1000)],
             finished: [false; 2],
             held: [false; 2],
-            book: Shared::default(),
             listeners: (0..LISTENERS).map(|_| None).collect(),
             addresses: vec![anywhere; LISTENERS],
             accepted: Default::default(),
             connectors: Vec::new(),
-            plain_address: plain_listener.address(),
-            plain_listener: Some(plain_listener),
-            plain: Vec::new(),
-            received: 0,
+            plain: Plain::new(plain_listener, Rc::clone(&book)),
+            book,
             nobody,
             _held_port: held_port,
             net,
@@ -106,7 +100,7 @@ impl Stage {
             Step::Connect(target, manner) => {
                 let to = match target {
                     Target::Listener(listener) => self.addresses[listener],
-                    Target::Plain => self.plain_address,
+                    Target::Plain => self.plain.address,
                     Target::Nobody => self.nobody,
                 };
                 let starter = Starter {
@@ -137,78 +131,8 @@ impl Stage {
                 }
             }
             Step::ListenAgain(number) => self.listen(number, scenario),
-            Step::PlainConnect(listener) => {
-                let socket = self.net.connect(self.addresses[listener]);
-                self.note_plain(number, "connect", &socket.as_ref().map(|_| ()));
-                self.plain.push(socket.ok());
-            }
-            Step::PlainAccept => {
-                let Some(listener) = &self.plain_listener else { return };
-                let socket = listener.accept();
-                self.note_plain(number, "accept", &socket.as_ref().map(|_| ()));
-                self.plain.push(socket.ok());
-            }
-            Step::PlainSend(which, count) => {
-                let bytes = self.book.borrow_mut().next_bytes(&format!("plain {which}"), count);
-                self.with_plain(number, "send", which, |socket| socket.send(&bytes));
-            }
-            Step::PlainReceive(which, count) => {
-                let mut buffer = vec![0; count];
-                let mut received = 0;
-                self.with_plain(number, "receive", which, |socket| {
-                    received = socket.recv(&mut buffer)?;
-                    Ok(format!("{received} bytes {:08x}", sum(&buffer[..received])))
-                });
-                self.received = received;
-            }
-            Step::PlainFinish(which) => self.with_plain(number, "finish", which, |socket| {
-                // Before it is connected that gives up connecting, on Linux: no reactor does it.
-                if socket.is_connected() { socket.finish().map(|()| "sent") } else { Ok("not connected") }
-            }),
-            Step::PlainState(which) => {
-                self.with_plain(number, "state", which, |socket| Ok(socket.state()));
-            }
-            Step::PlainClose(which) => {
-                if let Some(socket) = self.plain.get_mut(which) {
-                    *socket = None;
-                }
-            }
-            Step::PlainReset(which) => {
-                if let Some(socket) = self.plain.get_mut(which).and_then(Option::take) {
-                    socket.reset();
-                }
-            }
+            plain => self.plain.perform(number, plain, &self.net, &self.addresses),
         }
-    }
-
-    /// Waits until a plain socket that is to be read has as much as the other world's had: a system may hold back the last
-    /// of many small packets for a moment.
-    pub fn await_bytes(&self, step: Step, count: usize) {
-        let Step::PlainReceive(which, _) = step else { return };
-        let socket = self.plain.get(which).and_then(Option::as_ref).filter(|_| count > 0);
-        // If there are fewer, the read that follows shows it.
-        let _ = socket.map(|socket| socket.await_bytes(count));
-    }
-
-    fn with_plain<T: std::fmt::Debug>(
-        &mut self,
-        number: usize,
-        what: &str,
-        which: usize,
-        call: impl FnOnce(&mut Socket) -> io::Result<T>,
-    ) {
-        if let Some(Some(socket)) = self.plain.get_mut(which) {
-            let result = call(socket);
-            self.note_plain(number, what, &result.as_ref());
-        }
-    }
-
-    fn note_plain<T: std::fmt::Debug>(&self, number: usize, what: &str, result: &Result<T, &io::Error>) {
-        let result = match result {
-            Ok(value) => format!("{value:?}"),
-            Err(error) => format!("{:?}", error.kind()),
-        };
-        self.book.borrow_mut().note(&format!("step {number}"), format!("{what}: {result}"));
     }
 
     fn act(&mut self, end: End, deed: Deed) {
@@ -261,8 +185,7 @@ impl Stage {
     /// The plain sockets are closed, and the reactors stop.
     pub fn stop(&mut self, gracefully: bool) {
         self.held = [false; 2];
-        self.plain.clear();
-        self.plain_listener = None;
+        self.plain.close();
         for reactor in &mut self.reactors {
             assert!(if gracefully { reactor.stop_gracefully() } else { reactor.stop() });
         }
@@ -275,8 +198,7 @@ impl Stage {
     /// Everything is closed: connections, connectors, listeners, plain sockets.
     pub fn close_everything(&mut self, how: Deed) {
         self.held = [false; 2];
-        self.plain.clear();
-        self.plain_listener = None;
+        self.plain.close();
         for reactor in &mut self.reactors {
             for id in reactor.connections() {
                 let Some(mut transport) = reactor.transport(id) else { continue };
@@ -327,10 +249,6 @@ fn name(end: End) -> String {
         End::Client(number) => format!("client {number}"),
         End::Server(listener, number) => format!("server {listener}.{number}"),
     }
-}
-
-fn sum(bytes: &[u8]) -> u32 {
-    bytes.iter().fold(0, |sum: u32, byte| sum.wrapping_mul(31).wrapping_add(u32::from(*byte)))
 }
 
 /// What is cancelled is cancelled by a step.
