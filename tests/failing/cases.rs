@@ -40,7 +40,11 @@ pub fn calls() -> impl Iterator<Item = (Side, CallKind)> {
 pub const NEVER: &[(Side, CallKind, &str)] = &[
     (Side::Server, CallKind::Connect, "it calls nobody"),
     (Side::Server, CallKind::PeerAddress, "an accept brings the peer's address with it"),
-    (Side::Server, CallKind::TakeError, "only who connects asks what became of it"),
+    (
+        Side::Server,
+        CallKind::TakeError,
+        "only who connects, or goes on after the peer's end, asks what became of it",
+    ),
     (Side::Client, CallKind::Listen, "it is no server"),
     (Side::Client, CallKind::Accept, "it is no server"),
 ];

@@ -2,6 +2,7 @@
 
 pub mod cases;
 pub mod judge;
+mod protocols;
 pub mod scenario;
 
 use std::cell::Cell;

@@ -6,7 +6,8 @@ use std::fmt;
 use std::rc::Rc;
 
 use twistor::{
-    Address, ClientFactory, ConnectionId, Connector, Factory, Protocol, Reactor, Reason, Transport,
+    Address, ClientFactory, ConnectionId, Connector, Factory, Producer, ProducerKind, Protocol, Reactor,
+    Reason, Transport,
 };
 
 use super::step::Deed;
@@ -34,6 +35,9 @@ pub enum Manner {
     AnswersTheEnd(usize),
     /// Sends its own end at once, and reads on.
     OnlyReads,
+    /// A producer sends so many pieces of so many bytes, whenever the last has left. (It does not send its end as well: that takes
+    /// a turn for each piece, and how many turns the peer has meanwhile is nobody's promise.)
+    Produces(usize, usize),
 }
 
 /// Something that was seen.
@@ -157,6 +161,11 @@ impl Protocol for Actor {
                 transport.lose_connection();
             }
             Manner::OnlyReads => transport.lose_write_connection(),
+            Manner::Produces(pieces, size) => {
+                let (name, book) = (self.name.clone(), Rc::clone(&self.book));
+                let producer = Pieces { name, book, pieces, size };
+                transport.register_producer(producer, ProducerKind::Pull).unwrap();
+            }
             _ => {}
         }
     }
@@ -209,11 +218,46 @@ impl Protocol for Actor {
     }
 }
 
+/// What a producer has still to send.
+struct Pieces {
+    name: String,
+    book: Shared,
+    pieces: usize,
+    size: usize,
+}
+
+impl Producer for Pieces {
+    fn resume_producing(&mut self, transport: &mut Transport<'_>) {
+        if self.pieces == 0 {
+            return transport.unregister_producer();
+        }
+        self.pieces -= 1;
+        let bytes = self.book.borrow_mut().next_bytes(&self.name, self.size);
+        transport.write(&bytes);
+    }
+
+    fn stop_producing(&mut self, _: &mut Reactor) {
+        self.book.borrow_mut().note(&self.name, "stop producing");
+    }
+}
+
 /// Makes a client's protocol, and hears what becomes of it.
 pub struct Starter {
     pub name: String,
     pub manner: Manner,
     pub book: Shared,
+    /// When it failed or is gone it connects once more.
+    pub again: bool,
+}
+
+impl Starter {
+    fn ended(&mut self, connector: &mut Connector<'_>, what: &str, reason: &Reason) {
+        self.book.borrow_mut().note(&self.name, format!("{what} {}", describe(reason)));
+        if std::mem::replace(&mut self.again, false) {
+            let again = connector.connect();
+            self.book.borrow_mut().note(&self.name, format!("again: {again}"));
+        }
+    }
 }
 
 impl Factory for Starter {
@@ -223,12 +267,12 @@ impl Factory for Starter {
 }
 
 impl ClientFactory for Starter {
-    fn client_connection_failed(&mut self, _: &mut Connector<'_>, reason: &Reason) {
-        self.book.borrow_mut().note(&self.name, format!("failed {}", describe(reason)));
+    fn client_connection_failed(&mut self, connector: &mut Connector<'_>, reason: &Reason) {
+        self.ended(connector, "failed", reason);
     }
 
-    fn client_connection_lost(&mut self, _: &mut Connector<'_>, reason: &Reason) {
-        self.book.borrow_mut().note(&self.name, format!("gone {}", describe(reason)));
+    fn client_connection_lost(&mut self, connector: &mut Connector<'_>, reason: &Reason) {
+        self.ended(connector, "gone", reason);
     }
 }
 

@@ -1,6 +1,7 @@
 //! Sockets of no reactor, of either world, that never block.
 
 use std::io::{self, Read, Write};
+use std::mem::MaybeUninit;
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::time::Duration;
 
@@ -83,15 +84,15 @@ impl Socket {
         }
     }
 
-    /// Whether so much is there to be read, or never will be.
-    pub fn has(&self, count: usize) -> bool {
-        match self {
-            Socket::Real(socket) => match socket.peek(&mut vec![0; count]) {
-                Ok(there) => there == count || there == 0,
-                Err(error) => error.kind() != io::ErrorKind::WouldBlock,
-            },
-            Socket::Sim(_) => true,
-        }
+    /// Waits for a moment until so much is there to be read.
+    pub fn await_bytes(&self, count: usize) -> io::Result<()> {
+        let Socket::Real(socket) = self else { return Ok(()) };
+        let socket = SockRef::from(socket);
+        socket.set_nonblocking(false)?;
+        socket.set_read_timeout(Some(MOMENT))?;
+        let looked = socket.recv_with_flags(&mut vec![MaybeUninit::uninit(); count], PEEK | WAIT_FOR_ALL);
+        socket.set_nonblocking(true)?;
+        looked.map(|_| ())
     }
 
     pub fn finish(&mut self) -> io::Result<()> {
@@ -148,6 +149,13 @@ impl Listener {
         .expect("it listens")
     }
 }
+
+/// Several times what a system holds a packet back for.
+const MOMENT: Duration = Duration::from_millis(200);
+
+/// MSG_PEEK and MSG_WAITALL of Linux.
+const PEEK: i32 = 0x2;
+const WAIT_FOR_ALL: i32 = 0x100;
 
 /// EINPROGRESS of Linux.
 const IN_PROGRESS: i32 = 115;

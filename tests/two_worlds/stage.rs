@@ -1,15 +1,15 @@
 //! One world: two reactors, plain sockets, and all that a step does to them.
 
 use std::cell::Cell;
-use std::io;
-use std::net::SocketAddr;
+use std::net::{Ipv6Addr, SocketAddr};
 use std::rc::Rc;
 use std::time::Duration;
 
 use twistor::{Address, ConnectTcp, ConnectorId, ListenTcp, Reactor, Settings};
 
 use super::actor::{Actor, Shared, Starter, act};
-use super::sockets::{Listener, Net, Socket};
+use super::plain::Plain;
+use super::sockets::Net;
 use super::step::{Deed, End, LISTENERS, Scenario, Side, Step, Target};
 
 pub struct Stage {
@@ -18,15 +18,12 @@ pub struct Stage {
     /// The server's and the client's.
     reactors: [Reactor; 2],
     held: [bool; 2],
+    finished: [bool; 2],
     listeners: Vec<Option<twistor::Listener>>,
     addresses: Vec<SocketAddr>,
     accepted: [Rc<Cell<usize>>; LISTENERS],
     connectors: Vec<ConnectorId>,
-    plain_listener: Option<Listener>,
-    plain_address: SocketAddr,
-    plain: Vec<Option<Socket>>,
-    /// What the last read of a plain socket found.
-    pub received: usize,
+    pub plain: Plain,
     nobody: SocketAddr,
     _held_port: Option<socket2::Socket>,
 }
@@ -44,27 +41,30 @@ impl Stage {
             buffer_limit: usize::MAX,
             ..Settings::default()
         };
-        let reactor = || match &net {
-            Net::Real => Reactor::with_settings(settings.clone()).unwrap(),
-            Net::Sim(network, host) => network.reactor(*host, settings.clone()),
+        let reactor = |max_connections| {
+            let settings = Settings { max_connections, ..settings.clone() };
+            match &net {
+                Net::Real => Reactor::with_settings(settings).unwrap(),
+                Net::Sim(network, host) => network.reactor(*host, settings),
+            }
         };
         // Each scenario has an address of its own: thousands leave many ports behind for a minute.
         let [.., a, b] = scenario.seed.to_be_bytes();
-        let anywhere = SocketAddr::new([127, 77, a, b].into(), 0);
+        let ip = if scenario.ipv6 { Ipv6Addr::LOCALHOST.into() } else { [127, 77, a, b].into() };
+        let anywhere = SocketAddr::new(ip, 0);
         let (nobody, held_port) = net.closed_port(anywhere).unwrap();
+        let book = Shared::default();
         let plain_listener = net.listen(anywhere, scenario.backlog).unwrap();
         let mut stage = Stage {
-            reactors: [reactor(), reactor()],
+            reactors: [reactor(scenario.max_connections), reactor(1000)],
+            finished: [false; 2],
             held: [false; 2],
-            book: Shared::default(),
             listeners: (0..LISTENERS).map(|_| None).collect(),
             addresses: vec![anywhere; LISTENERS],
             accepted: Default::default(),
             connectors: Vec::new(),
-            plain_address: plain_listener.address(),
-            plain_listener: Some(plain_listener),
-            plain: Vec::new(),
-            received: 0,
+            plain: Plain::new(plain_listener, Rc::clone(&book)),
+            book,
             nobody,
             _held_port: held_port,
             net,
@@ -82,8 +82,11 @@ impl Stage {
         let scenario = scenario.clone();
         let build = move |_: &Address| {
             let accepted = count.replace(count.get() + 1);
+            let name = name(End::Server(number, accepted));
             let manner = scenario.server_manner(number, accepted);
-            Some(Actor::new(name(End::Server(number, accepted)), manner, &book))
+            let event = if manner.is_some() { "built" } else { "refused" };
+            book.borrow_mut().note(&name, event);
+            Some(Actor::new(name, manner?, &book))
         };
         let listener = self.reactors[0].listen_tcp(options, twistor::factory(build)).unwrap();
         let Address::Tcp(address) = listener.address() else { unreachable!("TCP was asked for") };
@@ -97,13 +100,14 @@ impl Stage {
             Step::Connect(target, manner) => {
                 let to = match target {
                     Target::Listener(listener) => self.addresses[listener],
-                    Target::Plain => self.plain_address,
+                    Target::Plain => self.plain.address,
                     Target::Nobody => self.nobody,
                 };
                 let starter = Starter {
                     name: name(End::Client(self.connectors.len())),
                     manner,
                     book: Rc::clone(&self.book),
+                    again: self.connectors.len() % 5 == 4,
                 };
                 let to = ConnectTcp { timeout: A_LONG_TIME, ..to.into() };
                 let connector = self.reactors[1].connect_tcp(to, starter).unwrap();
@@ -127,83 +131,8 @@ impl Stage {
                 }
             }
             Step::ListenAgain(number) => self.listen(number, scenario),
-            Step::PlainConnect(listener) => {
-                let socket = self.net.connect(self.addresses[listener]);
-                self.note_plain(number, "connect", &socket.as_ref().map(|_| ()));
-                self.plain.push(socket.ok());
-            }
-            Step::PlainAccept => {
-                let Some(listener) = &self.plain_listener else { return };
-                let socket = listener.accept();
-                self.note_plain(number, "accept", &socket.as_ref().map(|_| ()));
-                self.plain.push(socket.ok());
-            }
-            Step::PlainSend(which, count) => {
-                let bytes = self.book.borrow_mut().next_bytes(&format!("plain {which}"), count);
-                self.with_plain(number, "send", which, |socket| socket.send(&bytes));
-            }
-            Step::PlainReceive(which, count) => {
-                let mut buffer = vec![0; count];
-                let mut received = 0;
-                self.with_plain(number, "receive", which, |socket| {
-                    received = socket.recv(&mut buffer)?;
-                    Ok(format!("{received} bytes {:08x}", sum(&buffer[..received])))
-                });
-                self.received = received;
-            }
-            Step::PlainFinish(which) => self.with_plain(number, "finish", which, |socket| {
-                // Before it is connected that gives up connecting, on Linux: no reactor does it.
-                if socket.is_connected() { socket.finish().map(|()| "sent") } else { Ok("not connected") }
-            }),
-            Step::PlainState(which) => {
-                self.with_plain(number, "state", which, |socket| Ok(socket.state()));
-            }
-            Step::PlainClose(which) => {
-                if let Some(socket) = self.plain.get_mut(which) {
-                    *socket = None;
-                }
-            }
-            Step::PlainReset(which) => {
-                if let Some(socket) = self.plain.get_mut(which).and_then(Option::take) {
-                    socket.reset();
-                }
-            }
+            plain => self.plain.perform(number, plain, &self.net, &self.addresses),
         }
-    }
-
-    /// Waits until a plain socket that is to be read has as much as the other world's had: a system may hold back the last
-    /// of many small packets for a moment.
-    pub fn await_bytes(&mut self, step: Step, count: usize) {
-        let Step::PlainReceive(which, _) = step else { return };
-        for _ in 0..PATIENCE {
-            let socket = self.plain.get(which).and_then(Option::as_ref);
-            // An error that a look would take away is waited for by nobody.
-            if count == 0 || socket.is_none_or(|socket| socket.has(count)) {
-                return;
-            }
-            self.turn(Duration::from_millis(1));
-        }
-    }
-
-    fn with_plain<T: std::fmt::Debug>(
-        &mut self,
-        number: usize,
-        what: &str,
-        which: usize,
-        call: impl FnOnce(&mut Socket) -> io::Result<T>,
-    ) {
-        if let Some(Some(socket)) = self.plain.get_mut(which) {
-            let result = call(socket);
-            self.note_plain(number, what, &result.as_ref());
-        }
-    }
-
-    fn note_plain<T: std::fmt::Debug>(&self, number: usize, what: &str, result: &Result<T, &io::Error>) {
-        let result = match result {
-            Ok(value) => format!("{value:?}"),
-            Err(error) => format!("{:?}", error.kind()),
-        };
-        self.book.borrow_mut().note(&format!("step {number}"), format!("{what}: {result}"));
     }
 
     fn act(&mut self, end: End, deed: Deed) {
@@ -229,9 +158,9 @@ impl Stage {
 
     /// Gives each reactor that is not held a turn.
     pub fn turn(&mut self, wait: Duration) {
-        for (reactor, held) in self.reactors.iter_mut().zip(self.held) {
-            if !held {
-                assert!(reactor.turn(Some(wait)).unwrap());
+        for ((reactor, held), finished) in self.reactors.iter_mut().zip(self.held).zip(&mut self.finished) {
+            if !held && !*finished {
+                *finished = !reactor.turn(Some(wait)).unwrap();
             }
         }
     }
@@ -253,11 +182,23 @@ impl Stage {
         self.reactors.iter().map(|reactor| reactor.in_use() + reactor.delayed_calls()).sum()
     }
 
+    /// The plain sockets are closed, and the reactors stop.
+    pub fn stop(&mut self, gracefully: bool) {
+        self.held = [false; 2];
+        self.plain.close();
+        for reactor in &mut self.reactors {
+            assert!(if gracefully { reactor.stop_gracefully() } else { reactor.stop() });
+        }
+    }
+
+    pub fn has_finished(&self) -> bool {
+        self.finished == [true; 2]
+    }
+
     /// Everything is closed: connections, connectors, listeners, plain sockets.
     pub fn close_everything(&mut self, how: Deed) {
         self.held = [false; 2];
-        self.plain.clear();
-        self.plain_listener = None;
+        self.plain.close();
         for reactor in &mut self.reactors {
             for id in reactor.connections() {
                 let Some(mut transport) = reactor.transport(id) else { continue };
@@ -308,10 +249,6 @@ fn name(end: End) -> String {
         End::Client(number) => format!("client {number}"),
         End::Server(listener, number) => format!("server {listener}.{number}"),
     }
-}
-
-fn sum(bytes: &[u8]) -> u32 {
-    bytes.iter().fold(0, |sum: u32, byte| sum.wrapping_mul(31).wrapping_add(u32::from(*byte)))
 }
 
 /// What is cancelled is cancelled by a step.

@@ -69,6 +69,17 @@ pub enum Step {
     PlainState(usize),
 }
 
+/// How it ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// Everything is closed.
+    Closed,
+    /// The reactors stop.
+    Stopped,
+    /// The reactors stop when everything was sent.
+    Drained,
+}
+
 /// A scenario.
 #[derive(Clone, Debug)]
 pub struct Scenario {
@@ -81,6 +92,10 @@ pub struct Scenario {
     pub accepts_per_turn: usize,
     pub linger: bool,
     pub backlog: u32,
+    /// Of the server.
+    pub max_connections: usize,
+    pub ipv6: bool,
+    pub ending: Ending,
     pub steps: Vec<Step>,
 }
 
@@ -89,7 +104,8 @@ impl Scenario {
         let random = &mut Random::new(seed);
         let bulk = random.below(4) == 0;
         let (read_buffer, read_per_turn, write_per_turn) = match (bulk, random.below(3)) {
-            (false, 0) => (7, 20, 64),
+            // Small, but not so small that what is sent back would be more packets than a system sends at once.
+            (false, 0) => (97, 150, 64),
             (_, 1) => (4096, 4096, 8192),
             _ => (32 * 1024, 64 * 1024, 128 * 1024),
         };
@@ -102,6 +118,9 @@ impl Scenario {
             accepts_per_turn: [1, 16][random.below(2)],
             linger: bulk || random.below(2) == 0,
             backlog: [1, 3, 1024][random.below(3)],
+            max_connections: if random.below(8) == 0 { FEW } else { 1000 },
+            ipv6: random.below(5) == 0,
+            ending: [Ending::Closed, Ending::Stopped, Ending::Drained][random.below(3)],
             steps: Vec::new(),
         };
         let count = 20 + random.below(21);
@@ -118,10 +137,10 @@ impl Scenario {
         scenario
     }
 
-    /// The manners of the server's protocol for the so manieth connection that a listener accepts.
-    pub fn server_manner(&self, listener: usize, number: usize) -> Manner {
+    /// The manners of the server's protocol for the so manieth connection that a listener accepts; `None`: it is refused.
+    pub fn server_manner(&self, listener: usize, number: usize) -> Option<Manner> {
         let random = &mut Random::new(self.seed ^ (listener as u64 + 1) << 20 ^ (number as u64 + 1) << 32);
-        manner(random, self.bulk, true)
+        (random.below(15) != 0).then(|| manner(random, self.bulk, true))
     }
 }
 
@@ -219,7 +238,7 @@ fn deed(random: &mut Random, bulk: bool) -> Deed {
 
 fn manner(random: &mut Random, bulk: bool, server: bool) -> Manner {
     let size = 1 + random.below(SMALL);
-    match random.below(if bulk { 4 } else { 12 }) {
+    match random.below(if bulk { 4 } else { 13 }) {
         0..=1 => Manner::Plain,
         2..=3 => Manner::Stays,
         // Two that echo would never end.
@@ -230,12 +249,16 @@ fn manner(random: &mut Random, bulk: bool, server: bool) -> Manner {
         8 => Manner::Aborts(size),
         9 => Manner::Pauses(size),
         10 => Manner::OnlyReads,
+        11 => Manner::Produces(random.below(6), 1 + size / 4),
         _ => Manner::AnswersTheEnd(size),
     }
 }
 
 /// Listeners of the server's reactor.
 pub const LISTENERS: usize = 2;
+
+/// Connections of a server that may not have many.
+pub const FEW: usize = 3;
 
 /// Bytes of a write at most: all of a scenario's fit the system's buffers, so that these are not seen.
 const SMALL: usize = 600;
