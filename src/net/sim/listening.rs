@@ -115,8 +115,11 @@ impl World {
     }
 
     pub(super) fn is_own(&self, host: u32, address: IpAddr) -> bool {
-        let address = address.to_canonical();
-        address.is_unspecified() || address.is_loopback() || self.host(host).addresses.contains(&address)
+        let (address, machine) = (address.to_canonical(), self.host(host));
+        address.is_unspecified()
+            || address.is_loopback()
+            || machine.binds_any_address
+            || machine.addresses.contains(&address)
     }
 
     /// Listeners that take connections which one at this address would take as well.
