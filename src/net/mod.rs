@@ -221,6 +221,15 @@ pub(crate) enum SocketOption {
     KeepAlive(Option<Duration>),
 }
 
+/// How often a peer that does not answer is asked, a quarter of the idle time apart: after twice the idle time it
+/// counts as gone.
+pub(crate) const KEEPALIVE_PROBES: u32 = 4;
+
+/// The system counts in whole seconds.
+pub(crate) fn keepalive_interval(idle: Duration) -> Duration {
+    Duration::from_secs((idle.as_secs() / u64::from(KEEPALIVE_PROBES)).max(1))
+}
+
 /// A signal to watch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Watch {

@@ -230,7 +230,8 @@ impl Transport<'_> {
         self.set(SocketOption::NoDelay(on))
     }
 
-    /// Sets the idle time before keepalive probes, or switches them off.
+    /// Sets the idle time before keepalive probes, or switches them off. A peer that answers none of four, a quarter of
+    /// that time apart (whole seconds, at least one), is gone: found after twice the idle time.
     ///
     /// # Errors
     /// [`Error::NotConnected`], [`Error::System`].

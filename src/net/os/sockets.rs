@@ -7,6 +7,7 @@ use mio::net::{TcpListener, TcpStream};
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 
 use crate::net::{Buffers, Close, Open, OpenError, SocketOption, Step, Token};
+use crate::net::{KEEPALIVE_PROBES, keepalive_interval};
 
 /// Open sockets by the index of their token.
 #[derive(Default)]
@@ -111,7 +112,12 @@ pub(super) fn set(stream: &TcpStream, option: SocketOption) -> io::Result<()> {
         SocketOption::NoDelay(on) => stream.set_nodelay(on),
         SocketOption::KeepAlive(None) => SockRef::from(stream).set_keepalive(false),
         SocketOption::KeepAlive(Some(idle)) => {
-            SockRef::from(stream).set_tcp_keepalive(&TcpKeepalive::new().with_time(idle))
+            // The system would ask nine times, 75 seconds apart: eleven minutes.
+            let probes = TcpKeepalive::new()
+                .with_time(idle)
+                .with_interval(keepalive_interval(idle))
+                .with_retries(KEEPALIVE_PROBES);
+            SockRef::from(stream).set_tcp_keepalive(&probes)
         }
     }
 }

@@ -10,7 +10,7 @@ use super::events::Happening;
 use super::rule::{CallKind, PacketKind, Verdict};
 use super::trace::{About, What};
 use super::world::{LONGEST_RETRANSMISSION, RETRANSMISSION, RETRANSMISSIONS, World};
-use crate::net::{Close, Ready, Token};
+use crate::net::{Close, KEEPALIVE_PROBES, Ready, Token, keepalive_interval};
 
 impl World {
     // -- what processes ask for --
@@ -486,10 +486,10 @@ impl World {
             now + keepalive.idle
         } else {
             keepalive.probes += 1;
-            if keepalive.probes > KEEPALIVE_PROBES {
+            if u32::from(keepalive.probes) > KEEPALIVE_PROBES {
                 return self.reset_end(index, side, Errno::ETIMEDOUT);
             }
-            now + KEEPALIVE_INTERVAL
+            now + keepalive_interval(Duration::from_nanos(keepalive.idle)).as_nanos() as u64
         };
         self.schedule_for(again, Happening::KeepAlive, index, side);
     }
@@ -588,7 +588,3 @@ const BUFFER_KEPT: usize = 4096;
 
 /// How long a call that would block for no reason waits to be tried again.
 const STORM: u64 = 1_000_000;
-
-/// As on Linux: nine probes, 75 seconds apart.
-const KEEPALIVE_PROBES: u8 = 9;
-const KEEPALIVE_INTERVAL: u64 = 75_000_000_000;
