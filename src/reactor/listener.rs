@@ -40,6 +40,12 @@ pub(crate) struct ListenerSlot {
     logged: Option<Instant>,
 }
 
+impl ListenerSlot {
+    pub(super) fn address(&self) -> &Address {
+        &self.address
+    }
+}
+
 impl Reactor {
     /// Listens on a TCP port and makes a protocol with `factory` for each connection. The port is bound at
     /// once; nothing is called before this returns. (Twisted: `listenTCP`.)

@@ -37,6 +37,7 @@ use signal_hook::low_level;
 
 use self::bench::Bench;
 use super::os::{Os, Sizes};
+use super::sim::{Host, Link, Network, SimNet};
 use super::{Net, Signal};
 
 /// A machine whose processes each have a [`Net`]. They reach each other through its loopback.
@@ -56,7 +57,7 @@ trait Driver {
 
 /// A fresh machine of each kind.
 fn drivers() -> Vec<Box<dyn Driver>> {
-    vec![Box::new(Real)]
+    vec![Box::new(Real), Box::new(Simulated::new(false)), Box::new(Simulated::new(true))]
 }
 
 struct Real;
@@ -94,6 +95,45 @@ impl Driver for Real {
         };
         // To this thread, so that no other case's poll is interrupted; the handlers are the whole process's.
         low_level::raise(signal).expect("a signal to this thread");
+    }
+}
+
+/// A host of a simulated network whose loopback takes no time, as the system's.
+struct Simulated {
+    network: Network,
+    host: Host,
+    name: &'static str,
+}
+
+impl Simulated {
+    /// One that tells of readiness as Linux does, or as little as the seam's contract allows.
+    fn new(minimal_edges: bool) -> Simulated {
+        let network = Network::new(1);
+        network.in_order();
+        network.minimal_edges(minimal_edges);
+        network.set_loopback(Link::instant());
+        let host = network.host("here");
+        let name = if minimal_edges { "sim, minimal edges" } else { "sim" };
+        Simulated { network, host, name }
+    }
+}
+
+impl Driver for Simulated {
+    fn name(&self) -> &'static str {
+        self.name
+    }
+
+    fn process(&mut self) -> Box<dyn Net> {
+        Box::new(SimNet::alone(&self.network, self.host, JOB_THREADS, JOB_QUEUE))
+    }
+
+    fn occupy(&mut self, net: &mut dyn Net) -> Box<dyn FnOnce() + Send> {
+        assert!(net.offload(Box::new(|| {})).is_ok(), "the thread was idle");
+        Box::new(|| {})
+    }
+
+    fn signal(&mut self, signal: Signal) {
+        self.network.signal(self.host, signal);
     }
 }
 

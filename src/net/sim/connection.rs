@@ -31,6 +31,8 @@ pub(super) struct End {
     /// The way that leads here.
     pub(super) path: u32,
     pub(super) address: SocketAddr,
+    /// Its port may be listened on by one that says so too.
+    pub(super) reuse_address: bool,
     /// What was sent here and not read yet; the first `visible` bytes have arrived.
     pub(super) incoming: VecDeque<u8>,
     pub(super) visible: usize,
@@ -121,6 +123,7 @@ impl End {
             host,
             path,
             address,
+            reuse_address: false,
             incoming: VecDeque::new(),
             visible: 0,
             held: 0,

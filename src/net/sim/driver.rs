@@ -254,7 +254,12 @@ impl World {
         let (connection, side) = self.process(process).stream(token)?;
         self.ask(process, CallKind::SetOption)?;
         if let SocketOption::KeepAlive(idle) = option {
-            self.set_keepalive(connection, side, idle);
+            // The system counts in whole seconds, and not for ever.
+            let seconds = idle.map(|idle| idle.as_secs());
+            if seconds.is_some_and(|seconds| !(1..=32_767).contains(&seconds)) {
+                return Err(Errno::EINVAL.into());
+            }
+            self.set_keepalive(connection, side, seconds.map(Duration::from_secs));
         }
         Ok(())
     }

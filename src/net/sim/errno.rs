@@ -41,6 +41,7 @@ errnos! {
     EACCES = ACCESS: "Permission denied.";
     EADDRINUSE = ADDRINUSE: "The address is in use.";
     EADDRNOTAVAIL = ADDRNOTAVAIL: "No such address here, or no port left.";
+    EAFNOSUPPORT = AFNOSUPPORT: "The address is of another family.";
     EAGAIN = AGAIN: "Would block.";
     EBADF = BADF: "No such descriptor.";
     ECONNABORTED = CONNABORTED: "The connection was aborted.";

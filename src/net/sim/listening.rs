@@ -23,6 +23,7 @@ pub(super) struct Queue {
     pub(super) address: SocketAddr,
     pub(super) backlog: usize,
     ipv6_only: bool,
+    reuse_address: bool,
     reuse_port: bool,
     buffers: Buffers,
     pub(super) waiting: VecDeque<u32>,
@@ -38,12 +39,24 @@ impl World {
             return failed(Step::Socket, Errno::EMFILE);
         }
         match what {
-            Open::TcpListen { address, reuse_port, ipv6_only, backlog, buffers, .. } => {
-                let queue = (*reuse_port, ipv6_only.unwrap_or(false), *backlog, *buffers);
-                self.listen(process, token, *address, queue)
-            }
-            Open::TcpConnect { address, bind, buffers, .. } => {
-                self.connect(process, token, *address, *bind, *buffers)
+            Open::TcpListen { address, reuse_address, reuse_port, ipv6_only, backlog, buffers } => self
+                .listen(Queue {
+                    serial: 0,
+                    process,
+                    token,
+                    host: self.process(process).host,
+                    address: *address,
+                    backlog: *backlog as usize,
+                    ipv6_only: ipv6_only.unwrap_or(false),
+                    reuse_address: *reuse_address,
+                    reuse_port: *reuse_port,
+                    buffers: *buffers,
+                    waiting: VecDeque::new(),
+                    news: Ready::default(),
+                    armed: true,
+                }),
+            Open::TcpConnect { address, bind, reuse_address, buffers } => {
+                self.connect(process, token, *address, (*bind, *reuse_address), *buffers)
             }
         }
     }
@@ -70,73 +83,69 @@ impl World {
 
     // -- listening --
 
-    fn listen(
-        &mut self,
-        process: u32,
-        token: Token,
-        asked: SocketAddr,
-        (reuse_port, ipv6_only, backlog, buffers): (bool, bool, u32, Buffers),
-    ) -> Result<(), OpenError> {
-        let host = self.process(process).host;
+    fn listen(&mut self, mut queue: Queue) -> Result<(), OpenError> {
+        let (host, process, token, asked) = (queue.host, queue.process, queue.token, queue.address);
         self.allow(process, CallKind::Bind, Step::Bind)?;
         if !self.is_own(host, asked.ip()) {
             return failed(Step::Bind, Errno::EADDRNOTAVAIL);
         }
-        let mut address = asked;
-        if address.port() == 0 {
+        if asked.port() == 0 {
             let free = (FIRST_PORT..=LAST_PORT).find_map(|_| {
                 let port = self.next_port(host);
                 self.host(host).listeners.get(&port).is_none_or(Vec::is_empty).then_some(port)
             });
-            address.set_port(free.ok_or(OpenError { step: Step::Bind, error: Errno::EADDRINUSE.into() })?);
-        } else if self.is_listened_on(host, address, ipv6_only, reuse_port) {
+            queue
+                .address
+                .set_port(free.ok_or(OpenError { step: Step::Bind, error: Errno::EADDRINUSE.into() })?);
+        } else if self.listeners_at(host, asked, queue.ipv6_only).any(|o| !(o.reuse_port && queue.reuse_port))
+            || self.is_connected_from(host, asked, queue.reuse_address)
+        {
             return failed(Step::Bind, Errno::EADDRINUSE);
         }
         self.allow(process, CallKind::Listen, Step::Listen)?;
         self.allow(process, CallKind::Watch, Step::Watch)?;
         let serial = self.next_serial();
-        let queue = self.queues.insert(Queue {
-            serial,
-            process,
-            token,
-            host,
-            address,
-            backlog: backlog as usize,
-            ipv6_only,
-            reuse_port,
-            buffers,
-            waiting: VecDeque::new(),
-            news: Ready::default(),
-            armed: true,
-        }) as u32;
-        self.host_mut(host).listeners.entry(address.port()).or_default().push(queue);
-        self.process_mut(process).insert(token, Socket::Listener(queue));
+        queue.serial = serial;
+        let address = queue.address;
+        let index = self.queues.insert(queue) as u32;
+        self.host_mut(host).listeners.entry(address.port()).or_default().push(index);
+        self.process_mut(process).insert(token, Socket::Listener(index));
         self.note_text(host, About::listener(serial), What::Opens, format!("listens on {address}"));
         Ok(())
     }
 
     pub(super) fn is_own(&self, host: u32, address: IpAddr) -> bool {
-        let machine = self.host(host);
+        let (address, machine) = (address.to_canonical(), self.host(host));
         address.is_unspecified()
             || address.is_loopback()
             || machine.binds_any_address
             || machine.addresses.contains(&address)
     }
 
-    fn is_listened_on(&self, host: u32, address: SocketAddr, ipv6_only: bool, reuse_port: bool) -> bool {
+    /// Listeners that take connections which one at this address would take as well.
+    fn listeners_at(&self, host: u32, address: SocketAddr, ipv6_only: bool) -> impl Iterator<Item = &Queue> {
         let there = self.host(host).listeners.get(&address.port()).into_iter().flatten();
-        let mut others = there.map(|queue| &self.queues[*queue as usize]);
-        others.any(|other| {
-            let (ours, theirs) = (address.ip(), other.address.ip());
-            let meet = match (ours.is_ipv4(), theirs.is_ipv4()) {
-                (true, true) | (false, false) => {
-                    ours == theirs || ours.is_unspecified() || theirs.is_unspecified()
-                }
+        let others = there.map(|queue| &self.queues[*queue as usize]);
+        others.filter(move |other| {
+            let (ours, theirs) = (address.ip().to_canonical(), other.address.ip().to_canonical());
+            match (ours.is_ipv4(), theirs.is_ipv4()) {
+                (true, true) | (false, false) => overlap(ours, theirs),
                 // An IPv6 wildcard takes IPv4 as well, if it may.
                 (true, false) => theirs.is_unspecified() && !other.ipv6_only,
                 (false, true) => ours.is_unspecified() && !ipv6_only,
-            };
-            meet && !(reuse_port && other.reuse_port)
+            }
+        })
+    }
+
+    /// Whether a connection has this port on its side, and does not share it.
+    fn is_connected_from(&self, host: u32, address: SocketAddr, reuse_address: bool) -> bool {
+        let ends = self.connections.iter().flat_map(|(_, connection)| &connection.ends);
+        let mut here = ends.filter(|end| end.host == host && end.address.port() == address.port());
+        here.any(|end| {
+            let shares = reuse_address && end.reuse_address;
+            !end.phase.is_gone()
+                && !shares
+                && overlap(end.address.ip().to_canonical(), address.ip().to_canonical())
         })
     }
 
@@ -187,7 +196,7 @@ impl World {
         process: u32,
         token: Token,
         asked: SocketAddr,
-        bind: Option<SocketAddr>,
+        (bind, reuse_address): (Option<SocketAddr>, bool),
         buffers: Buffers,
     ) -> Result<(), OpenError> {
         let host = self.process(process).host;
@@ -203,18 +212,24 @@ impl World {
             if !self.is_own(host, bind.ip()) {
                 return failed(Step::Bind, Errno::EADDRNOTAVAIL);
             }
-            let taken = bind.port() != 0 && self.is_listened_on(host, bind, false, false);
-            if taken || self.ports.contains(&(host, bind.port(), remote)) {
+            if bind.is_ipv4() != remote.is_ipv4() {
+                return failed(Step::Bind, Errno::EAFNOSUPPORT);
+            }
+            let taken = self.listeners_at(host, bind, false).next().is_some()
+                || self.is_connected_from(host, bind, reuse_address);
+            if bind.port() != 0 && taken {
                 return failed(Step::Bind, Errno::EADDRINUSE);
             }
         }
         self.allow(process, CallKind::Connect, Step::Connect)?;
         if bind.is_none_or(|bind| bind.ip().is_unspecified()) {
             match self.source_address(host, remote.ip()) {
+                Some(source) if remote.is_ipv6() && source.is_ipv4() => local.set_ip(mapped_address(source)),
                 Some(source) => local.set_ip(source),
                 None => return failed(Step::Connect, Errno::ENETUNREACH),
             }
         }
+        remote.set_ip(remote.ip().to_canonical());
         if local.port() == 0 {
             let free = (FIRST_PORT..=LAST_PORT).find_map(|_| {
                 let port = self.next_port(host);
@@ -224,6 +239,8 @@ impl World {
                 Some(port) => local.set_port(port),
                 None => return failed(Step::Connect, Errno::EADDRNOTAVAIL),
             }
+        } else if self.ports.contains(&(host, local.port(), remote)) {
+            return failed(Step::Connect, Errno::EADDRNOTAVAIL);
         }
         self.allow(process, CallKind::Watch, Step::Watch)?;
         let serial = self.next_serial();
@@ -233,10 +250,12 @@ impl World {
         near.phase = Phase::Connecting;
         near.process = process;
         near.token = token;
+        near.reuse_address = reuse_address;
         near.room = buffers.receive.map_or(RECEIVE_BUFFER, granted);
         let mut far = End::new(there, self.path(host, there), remote);
         far.room = buffers.send.map_or(SEND_BUFFER, granted);
-        let with_itself = there == host && local == remote;
+        let with_itself =
+            there == host && (local.ip().to_canonical(), local.port()) == (remote.ip(), remote.port());
         if with_itself {
             near.room += far.room;
         }
@@ -274,7 +293,7 @@ impl World {
     pub(super) fn send_syn(&mut self, index: u32) {
         let connection = &mut self.connections[index as usize];
         let [near, far] = &connection.ends;
-        if near.phase != Phase::Connecting {
+        if near.phase != Phase::Connecting || near.reset {
             return;
         }
         connection.attempts += 1;
@@ -318,7 +337,7 @@ impl World {
     pub(super) fn syn_arrives(&mut self, index: u32) {
         let connection = &self.connections[index as usize];
         let [near, far] = &connection.ends;
-        if near.phase != Phase::Connecting {
+        if near.phase != Phase::Connecting || near.reset {
             // Whoever asked has given up.
             return;
         }
@@ -362,9 +381,11 @@ impl World {
         queue.waiting.push_back(index);
         let mapped = queue.address.is_ipv6() && address.is_ipv4();
         let (send, receive) = (queue.buffers.send, queue.buffers.receive);
+        let reuse_address = queue.reuse_address;
         self.tell_queue(listener);
         let [near, far] = &mut self.connections[index as usize].ends;
         far.phase = Phase::Queued;
+        far.reuse_address = reuse_address;
         far.room += receive.map_or(RECEIVE_BUFFER, granted);
         near.room += send.map_or(SEND_BUFFER, granted);
         if mapped {
@@ -462,11 +483,9 @@ impl World {
         };
         let watched = self.allow(process, CallKind::Watch, Step::Watch);
         let [near, far] = &mut self.connections[connection as usize].ends;
-        let mapped = far.address.is_ipv6() && near.address.is_ipv4();
+        let mapped = far.address.is_ipv6() && near.address.ip().to_canonical().is_ipv4();
         let mut peer = near.address;
-        if mapped {
-            peer.set_ip(mapped_address(peer.ip()));
-        }
+        peer.set_ip(if mapped { mapped_address(peer.ip()) } else { peer.ip().to_canonical() });
         far.phase = Phase::Open;
         if let Err(failed) = watched {
             let host = far.host;
@@ -528,6 +547,11 @@ impl World {
 
 fn failed<T>(step: Step, errno: Errno) -> Result<T, OpenError> {
     Err(OpenError { step, error: errno.into() })
+}
+
+/// Whether some destination belongs to both addresses, of one family.
+fn overlap(one: IpAddr, other: IpAddr) -> bool {
+    one == other || (one.is_ipv4() == other.is_ipv4() && (one.is_unspecified() || other.is_unspecified()))
 }
 
 fn mapped_address(address: IpAddr) -> IpAddr {

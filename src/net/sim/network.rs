@@ -89,6 +89,11 @@ impl Network {
         self.world.borrow().host(host.0).addresses[0]
     }
 
+    /// All its addresses, beside the loopback.
+    pub fn addresses(&self, host: Host) -> Vec<IpAddr> {
+        self.world.borrow().host(host.0).addresses.clone()
+    }
+
     /// All hosts, in the order in which they were made.
     pub fn hosts(&self) -> Vec<Host> {
         (0..self.world.borrow().hosts.len() as u32).map(Host).collect()

@@ -78,14 +78,16 @@ impl World {
             }
             return Ok(count);
         }
-        if end.ended || buffer.is_empty() {
+        if end.ended {
             return Ok(0);
         }
         if let Some(error) = end.error.take() {
             return Err(error);
         }
         if end.reset {
-            return Ok(0);
+            // Its output was shut while it was under way.
+            let given_up = end.phase == Phase::Connecting && end.finished;
+            return if given_up { Err(Errno::ENOTCONN) } else { Ok(0) };
         }
         end.armed.insert(Ready::READABLE);
         Err(Errno::EAGAIN)
@@ -203,6 +205,12 @@ impl World {
         let connection = &mut self.connections[index as usize];
         let other = connection.other(side);
         let end = &mut connection.ends[side];
+        if end.phase == Phase::Connecting && !end.reset {
+            // There is no connection to end: it is given up.
+            self.reset_end(index, side, Errno::ECONNRESET);
+            self.connections[index as usize].ends[side].finished = true;
+            return Ok(());
+        }
         if end.phase != Phase::Open || end.reset || (end.ended && end.finished) {
             return Err(Errno::ENOTCONN);
         }
@@ -536,7 +544,8 @@ impl World {
             && connection.is_over()
         {
             let [near, far] = &connection.ends;
-            let port = (near.host, near.address.port(), far.address);
+            let to = std::net::SocketAddr::new(far.address.ip().to_canonical(), far.address.port());
+            let port = (near.host, near.address.port(), to);
             self.ports.remove(&port);
             self.connections.remove(index as usize);
         }

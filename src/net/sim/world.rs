@@ -228,6 +228,7 @@ impl World {
 
     /// The address that a host calls another one from.
     pub(super) fn source_address(&self, from: u32, to: IpAddr) -> Option<IpAddr> {
+        let to = to.to_canonical();
         let same_family = |address: &&IpAddr| address.is_ipv4() == to.is_ipv4();
         let own = &self.host(from).addresses;
         match to {
