@@ -55,6 +55,8 @@ pub struct Book {
     pub connections: BTreeMap<String, ConnectionId>,
     /// How many bytes each has sent: what comes next is decided by that.
     sent: BTreeMap<String, usize>,
+    /// There is a producer.
+    pub produces: bool,
     /// Who was told not to read, and is there.
     pub paused: BTreeSet<String>,
 }
@@ -162,6 +164,7 @@ impl Protocol for Actor {
             }
             Manner::OnlyReads => transport.lose_write_connection(),
             Manner::Produces(pieces, size) => {
+                self.book.borrow_mut().produces = true;
                 let (name, book) = (self.name.clone(), Rc::clone(&self.book));
                 let producer = Pieces { name, book, pieces, size };
                 transport.register_producer(producer, ProducerKind::Pull).unwrap();
