@@ -191,7 +191,7 @@ fn the_next_connection_succeeds_and_its_other_side_is_the_tests() {
 #[test]
 fn the_other_side_of_a_connection_takes_pieces_of_any_length() {
     let mut memory = MemoryReactor::new();
-    memory.reactor().connect_tcp("198.51.100.7:25", || Accumulating::default()).unwrap();
+    memory.reactor().connect_tcp("198.51.100.7:25", Accumulating::default).unwrap();
     let mut server = memory.succeed_next();
     server.feed(&vec![b'x'; 1_000_000]);
     let id = memory.reactor().connections()[0];
@@ -260,7 +260,7 @@ fn a_connection_can_go_its_own_way() {
     memory.fail_next(Errno::ECONNREFUSED);
     memory.let_next();
     assert_eq!(take(&log), ["failed Refused", "failed Refused"]);
-    memory.reactor().connect_tcp("192.0.2.1:80", || Accumulating::default()).unwrap();
+    memory.reactor().connect_tcp("192.0.2.1:80", Accumulating::default).unwrap();
     memory.let_next();
     let data: Vec<Vec<u8>> = {
         let mut reactor = memory.reactor();
