@@ -130,3 +130,27 @@ fn whoever_waited_for_room_is_told_of_it() {
     simulation.run_for(MOMENT).unwrap();
     assert_eq!(socket.recv(&mut buffer).unwrap(), 1000);
 }
+
+#[test]
+fn a_connect_that_was_held_goes_to_whoever_has_the_address_when_it_is_let_go() {
+    let (mut simulation, client, _) = simulation();
+    simulation.hold_connects(client, true);
+    let record = connect(&mut simulation, client, "203.0.113.7:80");
+    let server = simulation.host("server");
+    simulation.add_address(server, "203.0.113.7".parse().unwrap());
+    let listener = simulation.listen(server, "203.0.113.7:80".parse().unwrap(), 8).unwrap();
+    assert!(simulation.let_connect(simulation.held_connects(client)[0]));
+    simulation.run_for(MOMENT).unwrap();
+    assert!(listener.accept().is_ok() && record.has("made"), "{:?}", record.events());
+}
+
+#[test]
+fn plain_sockets_are_not_held() {
+    let (simulation, client, gateway) = simulation();
+    simulation.set_links(Link::instant());
+    simulation.hold_connects(client, true);
+    let listener = simulation.listen(gateway, "203.0.113.7:80".parse().unwrap(), 8).unwrap();
+    let _socket =
+        simulation.connect(client, "203.0.113.7:80".parse().unwrap(), SocketOptions::default()).unwrap();
+    assert!(listener.accept().is_ok());
+}

@@ -11,7 +11,7 @@ use crate::net::sim::{FaultKind, Host, Network, Random, SimNet};
 use crate::reactor::Agenda;
 use crate::{Error, Instant, Reactor, Settings, Signal};
 
-/// A simulated network whose hosts have reactors that get their turns. (See the [module](self) for what it is about.)
+/// A simulated network whose hosts have reactors that get their turns. (See the [module](crate::sim) for what it is about.)
 ///
 /// It is a [`Network`] as well: everything that can be done to one can be done to it.
 pub struct Simulation {

@@ -89,7 +89,12 @@ impl SharedStage {
 
     #[track_caller]
     pub(super) fn borrow(&self) -> RefMut<'_, Stage> {
-        self.0.borrow_mut()
+        match self.0.try_borrow_mut() {
+            Ok(stage) => stage,
+            Err(_) => {
+                panic!("what `reactor()` returned is still held: let it go before anything else is called")
+            }
+        }
     }
 
     #[track_caller]

@@ -3,6 +3,7 @@
 use std::cell::RefMut;
 use std::net::SocketAddr;
 use std::ops::{Deref, DerefMut};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -144,11 +145,14 @@ impl<P: Protocol> StringTransport<P> {
         let connection = self.connection;
         let result = match kept {
             Some(mut protocol) => {
-                let result = self.stage.borrow().with_any_reactor(self.host, |reactor| {
-                    call(&mut protocol, &mut Transport { reactor, token: connection.0 })
-                });
+                let result = catch_unwind(AssertUnwindSafe(|| {
+                    self.stage.borrow().with_any_reactor(self.host, |reactor| {
+                        call(&mut protocol, &mut Transport { reactor, token: connection.0 })
+                    })
+                }));
                 *self.seen.protocol.borrow_mut() = Some(protocol);
-                Some(result)
+                // The panic is the caller's; the protocol stays.
+                Some(result.unwrap_or_else(|panic| resume_unwind(panic)))
             }
             None => self.stage.reactor(self.host).with(connection, call),
         };

@@ -22,9 +22,9 @@ pub struct HeldConnect {
 }
 
 impl Network {
-    /// From now on connects of a host's processes wait, with no handshake sent, until
+    /// From now on connects of a host's reactors wait, with no handshake sent, until
     /// [`let_connect`](Network::let_connect) or [`fail_connect`](Network::fail_connect); or not any more. The system does not
-    /// give them up; whoever asked may.
+    /// give them up; whoever asked may. Those of plain sockets ([`Network::connect`]) do not wait.
     ///
     /// ```
     /// use std::time::Duration;
@@ -70,12 +70,11 @@ impl Network {
         held
     }
 
-    /// Sends its handshake, as if nobody had held it up; `false` when it waits no more.
+    /// Sends its handshake, to the host that has the address now; `false` when it waits no more.
     pub fn let_connect(&self, held: HeldConnect) -> bool {
         let mut world = self.world.borrow_mut();
         let Some(index) = world.release(held) else { return false };
-        let [near, far] = &world.connections[index as usize].ends;
-        let to = world.find_host(near.host, far.address.ip());
+        let to = world.route(index);
         world.begin_handshake(index, to);
         true
     }
@@ -108,6 +107,18 @@ impl World {
     /// What names that nobody has lead to.
     pub(super) fn gateway_address(&self) -> Option<Vec<IpAddr>> {
         Some(self.host(self.gateway?).addresses.iter().take(1).copied().collect())
+    }
+
+    /// Addresses may have changed hands while a connect waited: finds out whom it leads to.
+    fn route(&mut self, index: u32) -> Option<u32> {
+        let [near, far] = &self.connections[index as usize].ends;
+        let from = near.host;
+        let to = self.find_host(from, far.address.ip());
+        let there = to.unwrap_or(from);
+        let (back, forth) = (self.path(there, from), self.path(from, there));
+        let [near, far] = &mut self.connections[index as usize].ends;
+        (near.path, far.path, far.host) = (back, forth, there);
+        to
     }
 
     /// A connect waits no more.

@@ -259,7 +259,8 @@ impl World {
         if with_itself {
             near.room += far.room;
         }
-        let held = self.host(host).holds_connects && !with_itself;
+        let machine = self.host(host);
+        let held = machine.holds_connects && machine.bare != Some(process) && !with_itself;
         let connection = Connection { serial, ends: [near, far], with_itself, held, attempts: 0 };
         let index = self.connections.insert(connection) as u32;
         self.ports.insert((host, local.port(), remote));
