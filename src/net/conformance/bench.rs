@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::ErrorKind;
 use std::time::Duration;
 
-use super::Driver;
+use super::drivers::Driver;
 use super::words::Ports;
 use crate::net::{Close, Event, Net, Ready, Signal, Token};
 

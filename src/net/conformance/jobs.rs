@@ -5,7 +5,8 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex};
 
 use super::bench::Bench;
-use super::{JOB_QUEUE, programs};
+use super::drivers::JOB_QUEUE;
+use super::programs;
 use crate::net::Job;
 
 programs![
