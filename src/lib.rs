@@ -40,22 +40,29 @@
 //!  cli, main.rs       the `twistor` command                               feature `cli`
 //!  monitor, traffic   probes, states, reports; JSON feeds                 feature `monitor`
 //!  http               an HTTP/1.1 response reader, a keep-alive client    feature `http`
+//!  testing            protocols alone and in pairs, a clock, a reactor that only records       (always)
+//!  sim                reactors on a simulated network, in virtual time    (always)
 //!  reactor            the loop, and the vocabulary: Protocol, Factory, Transport, Reason   (always)
 //!  net                the seam: sockets, clock, randomness, signals, threads; `os` is mio  (always)
 //! ```
 //!
-//! A lower layer never names a higher one. `default-features = false` leaves the two lowest.
+//! A lower layer never names a higher one. `default-features = false` leaves the four lowest.
 //!
 //! # Where to begin
 //!
 //! [`Protocol`] and [`Transport`] are what a connection is written with, [`Factory`] and [`ClientFactory`] make
 //! protocols, [`Reactor`] does the rest: `listen_tcp`, `connect_tcp`, `call_later`, `call_in_thread`, `run`.
 //! [`Reason`] is how connections end, [`Error`] what calls can fail with, [`Settings`] all the limits.
+//!
+//! [`testing`] is for tests of what you wrote: of one protocol, of two that talk to each other, of code that listens
+//! and connects. [`sim`] has whole networks of them, with any fault.
 #![forbid(unsafe_code)]
 #![warn(missing_docs, clippy::disallowed_methods)]
 
 mod net;
 mod reactor;
+pub mod sim;
+pub mod testing;
 
 #[cfg(feature = "http")]
 pub mod http;

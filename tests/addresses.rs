@@ -2,11 +2,11 @@
 
 mod world;
 
-use std::net::{SocketAddr, TcpStream};
+use std::net::SocketAddr;
 
 use twistor::{Address, ConnectTcp, Reactor, Transport};
 use world::peer::{connection, turns};
-use world::{Record, Recorder, World, on_each_back_end, once};
+use world::{Record, Recorder, World, nobody, on_each_back_end, once};
 
 /// Records both addresses at each callback.
 fn noting(name: &'static str, record: &Record, addresses: &Record) -> Recorder {
@@ -29,9 +29,7 @@ fn both_sides_agree(world: &World, reactor: &mut Reactor, listen: SocketAddr) {
     let (server, client) = (Record::new(), Record::new());
     let listener = reactor.listen_tcp(listen, once(noting("server", &record, &server), &Record::new()));
     let listener = listener.unwrap();
-    reactor
-        .connect_tcp(listener.address(), once(noting("client", &record, &client), &Record::new()))
-        .unwrap();
+    world.ask(reactor, &listener, noting("client", &record, &client));
     world.run_until(reactor, "both lost", |_| {
         record.has("server: lost Done") && record.has("client: lost Done")
     });
@@ -64,7 +62,7 @@ fn so_it_is_with_ipv6() {
     on_each_back_end(|world| {
         let mut reactor = world.reactor();
         let here: SocketAddr = "[::1]:0".parse().unwrap();
-        if let Ok(listener) = reactor.listen_tcp(here, || Recorder::new(&Record::new())) {
+        if let Ok(listener) = reactor.listen_tcp(here, nobody) {
             reactor.stop_listening(&listener).unwrap();
             both_sides_agree(world, &mut reactor, here);
         } else {
@@ -80,39 +78,36 @@ fn they_are_known_after_a_reset_although_the_system_has_forgotten() {
         let addresses = Record::new();
         let note = addresses.clone();
         // Asked for here for the first time.
-        let protocol = Recorder::new(&Record::new()).acting(move |what, transport, _| {
+        let protocol = nobody().acting(move |what, transport, _| {
             if what == "lost" {
                 let host = transport.host();
                 note.add(format!("{} {host}", transport.peer()));
             }
         });
         let (_, peer) = connection(world, &mut reactor, protocol);
-        let (there, here) = (peer.socket.local_addr().unwrap(), peer.socket.peer_addr().unwrap());
+        let (there, here) = (peer.local_address(), peer.peer_address());
         peer.reset();
         world.run_until_idle(&mut reactor);
-        assert_eq!(addresses.events(), [format!("{} {}", Address::Tcp(there), Address::Tcp(here))]);
+        assert_eq!(addresses.events(), [format!("{there} {here}")]);
     });
 }
 
 #[test]
-#[expect(clippy::disallowed_methods, reason = "the peer is no reactor's")]
 fn the_peer_of_a_connection_that_was_reset_before_it_was_accepted_is_known() {
     on_each_back_end(|world| {
         let mut reactor = world.reactor();
         let addresses = Record::new();
         let note = addresses.clone();
-        let protocol = Recorder::new(&Record::new()).acting(move |what, transport, _| {
+        let protocol = nobody().acting(move |what, transport, _| {
             note.add(format!("{what} {}", transport.peer()));
         });
-        let listener = reactor.listen_tcp(world.anywhere(), once(protocol, &Record::new())).unwrap();
-        let Address::Tcp(address) = listener.address() else { panic!("it is TCP") };
-        let peer = world::peer::Peer { socket: TcpStream::connect(address).unwrap() };
-        let there = Address::Tcp(peer.socket.local_addr().unwrap());
+        let listener = world.serve(&mut reactor, protocol);
+        let peer = world.connect(listener.address());
+        let there = peer.local_address();
         peer.reset();
         turns(&mut reactor);
         assert_eq!(addresses.events(), [format!("made {there}"), format!("lost {there}")]);
-        reactor.stop_listening(&listener).unwrap();
-        world.run_until_idle(&mut reactor);
+        world.close(&mut reactor, &listener);
     });
 }
 
@@ -122,15 +117,13 @@ fn a_connection_comes_from_the_address_that_it_was_bound_to() {
         let mut reactor = world.reactor();
         let hosts = Record::new();
         let note = hosts.clone();
-        let listener = reactor
-            .listen_tcp(world.anywhere(), once(Recorder::new(&Record::new()), &Record::new()))
-            .unwrap();
+        let listener = world.serve(&mut reactor, nobody());
         let Address::Tcp(address) = listener.address() else { panic!("it is TCP") };
         let bound = ConnectTcp {
-            bind: Some("127.0.0.2:0".parse().unwrap()),
+            bind: Some(SocketAddr::new(world.second_address(), 0)),
             ..ConnectTcp::new(address.ip().to_string(), address.port())
         };
-        let protocol = Recorder::new(&Record::new()).acting(move |what, transport: &mut Transport<'_>, _| {
+        let protocol = nobody().acting(move |what, transport: &mut Transport<'_>, _| {
             if what == "made" {
                 note.add(transport.host().ip().unwrap().to_string());
                 transport.abort_connection();
@@ -138,8 +131,7 @@ fn a_connection_comes_from_the_address_that_it_was_bound_to() {
         });
         reactor.connect_tcp(bound, once(protocol, &Record::new())).unwrap();
         world.run_until(&mut reactor, "made", |_| !hosts.events().is_empty());
-        assert_eq!(hosts.events(), ["127.0.0.2"]);
-        reactor.stop_listening(&listener).unwrap();
-        world.run_until_idle(&mut reactor);
+        assert_eq!(hosts.events(), [world.second_address().to_string()]);
+        world.close(&mut reactor, &listener);
     });
 }

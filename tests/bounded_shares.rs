@@ -3,12 +3,12 @@
 mod world;
 
 use std::cell::Cell;
-use std::net::{SocketAddr, TcpStream};
 use std::rc::Rc;
 use std::time::Duration;
 
 use twistor::{Reactor, Settings};
-use world::{Record, Recorder, on_each_back_end, once};
+use world::peer::Peer;
+use world::{Record, Recorder, nobody, on_each_back_end};
 
 /// How much a counter grows in each turn, until it has grown by `all`. The loop is not woken for it.
 fn shares(reactor: &mut Reactor, all: u64, count: impl Fn(&Reactor) -> u64) -> Vec<u64> {
@@ -59,23 +59,14 @@ fn connections_that_wait_together_are_accepted_in_shares() {
         let mut reactor = world.reactor_with(Settings { accepts_per_turn: 4, ..Settings::default() });
         let record = Record::new();
         let served = record.clone();
-        let listener = reactor
-            .listen_tcp(world.anywhere(), move || {
-                Recorder::new(&served).acting(|what, transport, _| {
-                    if what == "read lost" {
-                        transport.lose_connection();
-                    }
-                })
-            })
-            .unwrap();
-        let address: SocketAddr = listener.address().to_string().parse().unwrap();
-        let flood: Vec<TcpStream> = (0..10).map(|_| TcpStream::connect(address).unwrap()).collect();
+        let listener =
+            reactor.listen_tcp(world.anywhere(), move || Recorder::new(&served).closing()).unwrap();
+        let flood: Vec<Peer> = (0..10).map(|_| world.connect(listener.address())).collect();
         let shares = shares(&mut reactor, 10, |reactor| reactor.statistics().accepts);
         assert!(shares.iter().all(|share| *share <= 4), "{shares:?}");
         drop(flood);
         world.run_until(&mut reactor, "all lost", |_| record.count("lost Done") == 10);
-        reactor.stop_listening(&listener).unwrap();
-        world.run_until_idle(&mut reactor);
+        world.close(&mut reactor, &listener);
     });
 }
 
@@ -84,12 +75,8 @@ fn connections_go_on_while_very_many_timed_calls_are_due() {
     on_each_back_end(|world| {
         let mut reactor = world.reactor_with(Settings { timers_per_turn: 100, ..Settings::default() });
         let record = Record::new();
-        let echo = Recorder::new(&Record::new()).acting(|what, transport, data| match what {
-            "data" => transport.write(data),
-            "read lost" => transport.lose_connection(),
-            _ => {}
-        });
-        let listener = reactor.listen_tcp(world.anywhere(), once(echo, &Record::new())).unwrap();
+        let echo = nobody().echoing();
+        let listener = world.serve(&mut reactor, echo);
         let came = Rc::new(Cell::new(0));
         for _ in 0..100_000 {
             let came = Rc::clone(&came);
@@ -100,11 +87,10 @@ fn connections_go_on_while_very_many_timed_calls_are_due() {
             "data" => transport.lose_connection(),
             _ => {}
         });
-        reactor.connect_tcp(listener.address(), once(client, &Record::new())).unwrap();
+        world.ask(&mut reactor, &listener, client);
         world.run_until(&mut reactor, "the echo", |_| record.has("data hello"));
         assert!(came.get() < 100_000, "the storm is not over");
-        reactor.stop_listening(&listener).unwrap();
-        world.run_until_idle(&mut reactor);
+        world.close(&mut reactor, &listener);
         assert_eq!(came.get(), 100_000);
     });
 }
@@ -123,12 +109,8 @@ fn a_share_of_nothing_counts_as_one() {
             ..Settings::default()
         });
         let record = Record::new();
-        let echo = Recorder::new(&Record::new()).acting(|what, transport, data| match what {
-            "data" => transport.write(data),
-            "read lost" => transport.lose_connection(),
-            _ => {}
-        });
-        let listener = reactor.listen_tcp(world.anywhere(), once(echo, &Record::new())).unwrap();
+        let echo = nobody().echoing();
+        let listener = world.serve(&mut reactor, echo);
         let client = Recorder::new(&record);
         let received = client.received.clone();
         let client = client.acting(|what, transport, data| match what {
@@ -136,13 +118,12 @@ fn a_share_of_nothing_counts_as_one() {
             "data" if data.ends_with(b"o") => transport.lose_connection(),
             _ => {}
         });
-        reactor.connect_tcp(listener.address(), once(client, &Record::new())).unwrap();
+        world.ask(&mut reactor, &listener, client);
         let called = record.clone();
         reactor.remote().call_from_thread(|_| {}).unwrap();
         reactor.call_in_thread(|| (), move |_, _| called.add("job")).unwrap();
         world.run_until(&mut reactor, "all", |_| record.has("lost Done") && record.has("job"));
         assert_eq!(*received.borrow(), b"hello");
-        reactor.stop_listening(&listener).unwrap();
-        world.run_until_idle(&mut reactor);
+        world.close(&mut reactor, &listener);
     });
 }

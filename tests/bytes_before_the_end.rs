@@ -2,31 +2,26 @@
 
 mod world;
 
-use world::{Record, Recorder, on_each_back_end, once};
+use world::{Record, Recorder, on_each_back_end};
 
 #[test]
 fn bytes_before_a_fin_are_delivered_before_it() {
     on_each_back_end(|world| {
         let mut reactor = world.reactor();
         let (server, client) = (Record::new(), Record::new());
-        let protocol = Recorder::new(&server).acting(|what, transport, _| {
-            if what == "read lost" {
-                transport.lose_connection();
-            }
-        });
-        let listener = reactor.listen_tcp(world.anywhere(), once(protocol, &Record::new())).unwrap();
+        let protocol = Recorder::new(&server).closing();
+        let listener = world.serve(&mut reactor, protocol);
         let greeting = Recorder::new(&client).acting(|what, transport, _| {
             if what == "made" {
                 transport.write(b"hello");
                 transport.lose_connection();
             }
         });
-        reactor.connect_tcp(listener.address(), once(greeting, &Record::new())).unwrap();
+        world.ask(&mut reactor, &listener, greeting);
         world.run_until(&mut reactor, "both lost", |_| server.has("lost Done") && client.has("lost Done"));
         assert_eq!(server.events(), ["made", "data hello", "read lost", "lost Done"]);
         assert_eq!(client.events(), ["made", "lost Done"]);
-        reactor.stop_listening(&listener).unwrap();
-        world.run_until_idle(&mut reactor);
+        world.close(&mut reactor, &listener);
     });
 }
 
@@ -35,8 +30,7 @@ fn bytes_before_a_reset_are_delivered_before_it() {
     on_each_back_end(|world| {
         let mut reactor = world.reactor();
         let (server, client) = (Record::new(), Record::new());
-        let listener =
-            reactor.listen_tcp(world.anywhere(), once(Recorder::new(&server), &Record::new())).unwrap();
+        let listener = world.serve(&mut reactor, Recorder::new(&server));
         let rude = Recorder::new(&client).acting(|what, transport, _| {
             if what == "made" {
                 // Large enough to go straight to the system; an abort throws away what waits.
@@ -44,10 +38,9 @@ fn bytes_before_a_reset_are_delivered_before_it() {
                 transport.abort_connection();
             }
         });
-        reactor.connect_tcp(listener.address(), once(rude, &Record::new())).unwrap();
+        world.ask(&mut reactor, &listener, rude);
         world.run_until(&mut reactor, "both lost", |_| server.has("lost Lost") && client.has("lost Aborted"));
         assert_eq!(server.events(), ["made", "data (20000 bytes)", "lost Lost"]);
-        reactor.stop_listening(&listener).unwrap();
-        world.run_until_idle(&mut reactor);
+        world.close(&mut reactor, &listener);
     });
 }

@@ -3,15 +3,13 @@
 mod world;
 
 use std::cell::Cell;
-use std::io::Write;
-use std::net::{SocketAddr, TcpStream};
 use std::rc::Rc;
 use std::time::Duration;
 
 use twistor::{
     Address, ClientFactory, Connector, Factory, Producer, ProducerKind, Protocol, Reactor, Reason, Transport,
 };
-use world::{Record, Recorder, on_each_back_end, once};
+use world::{Record, Recorder, abort_all, nobody, on_each_back_end, once};
 
 /// How deep in callbacks the loop is; nobody is called when it is not 0.
 #[derive(Clone, Default)]
@@ -172,8 +170,7 @@ fn no_callback_runs_inside_another_whatever_it_calls() {
         world.run_until(&mut reactor, "the end", |reactor| {
             reactor.connector(id).is_none() && record.count("lost") == 2
         });
-        reactor.stop_listening(&listener).unwrap();
-        world.run_until_idle(&mut reactor);
+        world.close(&mut reactor, &listener);
         for what in [
             "started",
             "connecting",
@@ -201,20 +198,14 @@ fn bytes_that_came_with_the_connection_wait_until_it_is_made() {
     on_each_back_end(|world| {
         let mut reactor = world.reactor();
         let record = Record::new();
-        let server = Recorder::new(&record).acting(|what, transport, _| {
-            if what == "read lost" {
-                transport.lose_connection();
-            }
-        });
+        let server = Recorder::new(&record).closing();
         let listener = reactor.listen_tcp(world.anywhere(), once(server, &record)).unwrap();
-        let address: SocketAddr = listener.address().to_string().parse().unwrap();
-        let mut peer = TcpStream::connect(address).unwrap();
-        peer.write_all(b"early").unwrap();
+        let mut peer = world.connect(listener.address());
+        peer.send(b"early");
         drop(peer);
         world.run_until(&mut reactor, "lost", |_| record.has("lost Done"));
         assert_eq!(record.events(), ["started", "made", "data early", "read lost", "lost Done"]);
-        reactor.stop_listening(&listener).unwrap();
-        world.run_until_idle(&mut reactor);
+        world.close(&mut reactor, &listener);
     });
 }
 
@@ -224,7 +215,7 @@ fn a_client_hears_of_its_protocols_loss_before_its_own() {
         let mut reactor = world.reactor();
         let record = Record::new();
         let closing = || {
-            Recorder::new(&Record::new()).acting(|what, transport, _| {
+            nobody().acting(|what, transport, _| {
                 if what == "made" {
                     transport.abort_connection();
                 }
@@ -234,8 +225,7 @@ fn a_client_hears_of_its_protocols_loss_before_its_own() {
         reactor.connect_tcp(listener.address(), once(Recorder::new(&record), &record)).unwrap();
         world.run_until(&mut reactor, "stopped", |_| record.has("stopped"));
         assert_eq!(record.events(), ["started", "connecting", "made", "lost Lost", "gone Lost", "stopped"]);
-        reactor.stop_listening(&listener).unwrap();
-        world.run_until_idle(&mut reactor);
+        world.close(&mut reactor, &listener);
     });
 }
 
@@ -245,13 +235,11 @@ fn a_connection_aborted_while_its_protocol_is_built_is_never_made_nor_lost() {
         let mut reactor = world.reactor();
         let record = Record::new();
         let listener = reactor.listen_tcp(world.anywhere(), Hasty(record.clone())).unwrap();
-        let address: SocketAddr = listener.address().to_string().parse().unwrap();
-        let _peer = TcpStream::connect(address).unwrap();
+        let _peer = world.connect(listener.address());
         world.run_until(&mut reactor, "the end", |reactor| reactor.statistics().losses == 1);
         let made = record.count("made");
         assert_eq!(record.count("lost Aborted"), made, "{:?}", record.events());
-        reactor.stop_listening(&listener).unwrap();
-        world.run_until_idle(&mut reactor);
+        world.close(&mut reactor, &listener);
     });
 }
 
@@ -260,9 +248,7 @@ struct Hasty(Record);
 
 impl Factory for Hasty {
     fn build_protocol(&mut self, reactor: &mut Reactor, _: &Address) -> Option<Box<dyn Protocol>> {
-        for id in reactor.connections() {
-            reactor.transport(id).unwrap().abort_connection();
-        }
+        abort_all(reactor);
         Some(Box::new(Recorder::new(&self.0)))
     }
 }

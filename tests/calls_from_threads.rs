@@ -9,7 +9,9 @@ use std::thread;
 use std::time::Duration;
 
 use twistor::{Error, Reactor, Settings};
-use world::{World, on_each_back_end};
+use world::{World, on_each_back_end, on_the_real_network};
+
+const THREADS: &str = "threads of the process call while the loop waits";
 
 thread_local! {
     /// What ran on this thread, which is the loop's.
@@ -34,7 +36,7 @@ fn finish(world: &World, reactor: &mut Reactor) {
 
 #[test]
 fn calls_of_each_thread_keep_their_order_and_none_is_lost() {
-    on_each_back_end(|world| {
+    on_the_real_network(THREADS, |world| {
         let mut reactor = world.reactor();
         const CALLS: usize = 2000;
         let done = Arc::new(AtomicUsize::new(0));
@@ -66,7 +68,7 @@ fn calls_of_each_thread_keep_their_order_and_none_is_lost() {
 
 #[test]
 fn a_call_wakes_a_loop_that_waits() {
-    on_each_back_end(|world| {
+    on_the_real_network(THREADS, |world| {
         let mut reactor = world.reactor();
         // The loop waits for nothing else: were a call not heard, this would come.
         let never = reactor.call_later(Duration::from_secs(20), |_| {});
@@ -125,7 +127,7 @@ fn what_a_call_asks_for_runs_in_the_next_turn() {
 
 #[test]
 fn a_thread_can_stop_the_reactor() {
-    on_each_back_end(|world| {
+    on_the_real_network(THREADS, |world| {
         let mut reactor = world.reactor();
         let remote = reactor.remote();
         let stopper = thread::spawn(move || remote.stop().unwrap());

@@ -2,11 +2,10 @@
 
 mod world;
 
-use std::net::{SocketAddr, TcpStream};
 use std::process::{Command, Stdio};
 
 use twistor::Signal;
-use world::{Record, Recorder, on_each_back_end, once};
+use world::{Record, Recorder, abort_all, nobody, on_the_real_network};
 
 /// The descriptors that a program finds open when it starts.
 fn inherited() -> Vec<String> {
@@ -17,11 +16,11 @@ fn inherited() -> Vec<String> {
 
 #[test]
 fn a_program_started_by_a_callback_inherits_no_socket() {
-    on_each_back_end(|world| {
+    on_the_real_network("a child inherits the descriptors of a process", |world| {
         let before = inherited();
         let mut reactor = world.reactor();
         let record = Record::new();
-        let listener = reactor.listen_tcp(world.anywhere(), || Recorder::new(&Record::new())).unwrap();
+        let listener = reactor.listen_tcp(world.anywhere(), nobody).unwrap();
         reactor.on_signal(Signal::WindowChange, |_| {}).unwrap();
         let seen = record.clone();
         let client = Recorder::new(&record).acting(move |what, _, _| {
@@ -29,15 +28,13 @@ fn a_program_started_by_a_callback_inherits_no_socket() {
                 seen.add(format!("{:?}", inherited()));
             }
         });
-        let address: SocketAddr = listener.address().to_string().parse().unwrap();
-        let accepted = TcpStream::connect(address).unwrap();
+        let accepted = world.connect(listener.address());
         world.run_until(&mut reactor, "accepted", |reactor| reactor.statistics().accepts == 1);
-        reactor.connect_tcp(address, once(client, &Record::new())).unwrap();
+        world.ask(&mut reactor, &listener, client);
         world.run_until(&mut reactor, "made", |_| record.has("made"));
         assert_eq!(record.events(), ["made".to_owned(), format!("{before:?}")]);
         drop(accepted);
-        let open = reactor.connections();
-        open.into_iter().for_each(|id| reactor.transport(id).unwrap().abort_connection());
+        abort_all(&mut reactor);
         reactor.stop_listening(&listener).unwrap();
         world.run_until(&mut reactor, "all lost", |reactor| reactor.statistics().connections == 0);
     });

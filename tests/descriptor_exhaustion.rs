@@ -3,13 +3,14 @@
 mod world;
 
 use std::fs::File;
-use std::io::Read;
-use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
 use twistor::{Error, Reactor, Settings};
 use world::child;
-use world::{Record, Recorder, on_each_back_end, once};
+use world::peer::Peer;
+use world::{Record, Recorder, nobody, on_the_real_network, once};
+
+const LIMITED: &str = "the process has few descriptors";
 
 /// Takes all descriptors that are left.
 fn exhaust() -> Vec<File> {
@@ -19,7 +20,7 @@ fn exhaust() -> Vec<File> {
 #[test]
 fn peers_are_closed_others_go_on_and_the_port_serves_again() {
     child::alone("peers_are_closed_others_go_on_and_the_port_serves_again", "ulimit -n 64;", || {
-        on_each_back_end(|world| {
+        on_the_real_network(LIMITED, |world| {
             let settings = Settings {
                 max_connections: 1000,
                 accept_pause: Duration::from_millis(5),
@@ -28,40 +29,28 @@ fn peers_are_closed_others_go_on_and_the_port_serves_again() {
             let mut reactor = world.reactor_with(settings);
             let served = Record::new();
             let record = served.clone();
-            let listener = reactor
-                .listen_tcp(world.anywhere(), move || {
-                    Recorder::new(&served).acting(|what, transport, data| match what {
-                        "data" => transport.write(data),
-                        "read lost" => transport.lose_connection(),
-                        _ => {}
-                    })
-                })
-                .unwrap();
-            let address: SocketAddr = listener.address().to_string().parse().unwrap();
-            let mut held = TcpStream::connect(address).unwrap();
+            let listener =
+                reactor.listen_tcp(world.anywhere(), move || Recorder::new(&served).echoing()).unwrap();
+            let mut held = world.connect(listener.address());
             world.run_until(&mut reactor, "made", |_| record.has("made"));
 
-            let waiting: Vec<TcpStream> = (0..10).map(|_| TcpStream::connect(address).unwrap()).collect();
+            let mut waiting: Vec<Peer> = (0..10).map(|_| world.connect(listener.address())).collect();
             let (began, before) = (Instant::now(), reactor.statistics());
             let all = exhaust();
-            assert!(all.len() > 10 && TcpStream::connect(address).is_err(), "there are none left");
+            assert!(all.len() > 10 && world.try_connect(listener.address()).is_err(), "there are none left");
             world.run_until(&mut reactor, "all are closed", |reactor| reactor.statistics().shed == 10);
-            for mut peer in waiting.iter() {
-                assert_eq!(peer.read(&mut [0; 10]).unwrap(), 0, "a FIN, not a hang");
-            }
+            assert!(waiting.iter_mut().all(Peer::at_end), "a FIN, not a hang");
 
             // A connection that is open does not notice,
-            std::io::Write::write_all(&mut held, b"still there?").unwrap();
+            held.send(b"still there?");
             world.run_until(&mut reactor, "the echo", |_| record.has("data still there?"));
-            let mut answer = [0; 12];
-            held.read_exact(&mut answer).unwrap();
-            assert_eq!(&answer, b"still there?");
+            assert_eq!(held.read_now(), b"still there?");
             // and what needs one fails alone.
             let failed = Record::new();
-            let id = reactor.connect_tcp(address, once(Recorder::new(&failed), &failed)).unwrap();
+            let id = reactor.connect_tcp(listener.address(), once(Recorder::new(&failed), &failed)).unwrap();
             world.run_until(&mut reactor, "the failure", |reactor| reactor.connector(id).is_none());
             assert_eq!(failed.events(), ["started", "connecting", "failed ConnectFailed", "stopped"]);
-            let listening = reactor.listen_tcp(world.anywhere(), || Recorder::new(&Record::new()));
+            let listening = reactor.listen_tcp(world.anywhere(), nobody);
             assert!(matches!(listening, Err(Error::CannotListen { call: "socket", .. })), "{listening:?}");
             assert!(matches!(Reactor::new(), Err(Error::System { .. })));
 
@@ -80,12 +69,11 @@ fn peers_are_closed_others_go_on_and_the_port_serves_again() {
             assert_eq!(reactor.statistics().accepts, before.accepts, "nobody was served meanwhile");
 
             drop((all, waiting));
-            let again = TcpStream::connect(address).unwrap();
+            let again = world.connect(listener.address());
             world.run_until(&mut reactor, "served again", |_| record.count("made") == 2);
             drop((again, held));
             world.run_until(&mut reactor, "lost", |_| record.count("lost Done") == 2);
-            reactor.stop_listening(&listener).unwrap();
-            world.run_until_idle(&mut reactor);
+            world.close(&mut reactor, &listener);
             world.logged();
         });
     });
@@ -95,7 +83,7 @@ fn peers_are_closed_others_go_on_and_the_port_serves_again() {
 fn a_name_that_cannot_be_looked_up_for_want_of_descriptors_fails_alone() {
     let test = "a_name_that_cannot_be_looked_up_for_want_of_descriptors_fails_alone";
     child::alone(test, "ulimit -n 64;", || {
-        on_each_back_end(|world| {
+        on_the_real_network(LIMITED, |world| {
             let mut reactor = world.reactor();
             let record = Record::new();
             let all = exhaust();
@@ -111,15 +99,18 @@ fn a_name_that_cannot_be_looked_up_for_want_of_descriptors_fails_alone() {
 
 #[test]
 fn the_default_limit_of_connections_leaves_descriptors_for_other_things() {
-    for (descriptors, connections) in [(64, 1), (300, 22), (1024, 384)] {
-        let test = "the_default_limit_of_connections_leaves_descriptors_for_other_things";
-        match child::begin(test, &format!("EXPECT={connections}; export EXPECT; ulimit -n {descriptors};")) {
-            Some(child) => child.succeeds(),
-            None => {
-                let expected: usize = std::env::var("EXPECT").unwrap().parse().unwrap();
-                assert_eq!(Reactor::new().unwrap().settings().max_connections, expected);
-                return;
+    on_the_real_network(LIMITED, |world| {
+        for (descriptors, connections) in [(64, 1), (300, 22), (1024, 384)] {
+            let test = "the_default_limit_of_connections_leaves_descriptors_for_other_things";
+            let first = format!("EXPECT={connections}; export EXPECT; ulimit -n {descriptors};");
+            match child::begin(test, &first) {
+                Some(child) => child.succeeds(),
+                None => {
+                    let expected: usize = std::env::var("EXPECT").unwrap().parse().unwrap();
+                    assert_eq!(world.reactor().settings().max_connections, expected);
+                    return;
+                }
             }
         }
-    }
+    });
 }

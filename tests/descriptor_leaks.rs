@@ -3,9 +3,9 @@
 mod world;
 
 use twistor::{Protocol, Transport};
+use world::on_each_back_end;
 use world::peer::Peer;
 use world::random::Random;
-use world::{descriptors, on_each_back_end};
 
 /// Answers; closes at `c`, aborts at `a`.
 struct Obedient;
@@ -26,11 +26,11 @@ fn twenty_thousand_connections_leave_nothing_behind() {
     on_each_back_end(|world| {
         let mut reactor = world.reactor();
         let listener = reactor.listen_tcp(world.anywhere(), || Obedient).unwrap();
-        let (idle, places) = (descriptors(), reactor.in_use());
+        let (idle, places) = (world.descriptors(), reactor.in_use());
         let mut random = Random::new(1);
         let mut total = 0;
         while total < 20_000 {
-            let mut peers: Vec<Peer> = (0..50).map(|_| Peer::connect(listener.address())).collect();
+            let mut peers: Vec<Peer> = (0..50).map(|_| world.connect(listener.address())).collect();
             total += peers.len();
             for peer in &mut peers {
                 peer.send([b"c", b"a", b"x"][random.below(3)]);
@@ -45,9 +45,8 @@ fn twenty_thousand_connections_leave_nothing_behind() {
             }
             world.run_until(&mut reactor, "all are gone", |reactor| reactor.in_use() == places);
         }
-        assert_eq!(descriptors(), idle);
+        assert_eq!(world.descriptors(), idle);
         assert_eq!(reactor.statistics().losses, reactor.statistics().accepts);
-        reactor.stop_listening(&listener).unwrap();
-        world.run_until_idle(&mut reactor);
+        world.close(&mut reactor, &listener);
     });
 }

@@ -9,12 +9,12 @@ use std::time::Duration;
 
 use rustix::process::Signal;
 use world::child::{self, raise};
-use world::{Record, Recorder, on_each_back_end, once};
+use world::{Record, abort_all, nobody, on_the_real_network};
 
 #[test]
 fn a_loop_that_is_interrupted_again_and_again_does_its_work() {
     child::alone("a_loop_that_is_interrupted_again_and_again_does_its_work", "", || {
-        on_each_back_end(|world| {
+        on_the_real_network("signals interrupt a poll of the system", |world| {
             // A handler that does nothing: the poll is interrupted, and nobody tells the reactor why.
             let handled = Arc::new(AtomicBool::new(false));
             signal_hook::flag::register(Signal::USR2.as_raw(), Arc::clone(&handled)).unwrap();
@@ -41,13 +41,9 @@ fn a_loop_that_is_interrupted_again_and_again_does_its_work() {
                 assert!(reactor.now() >= due);
                 timed.add("timed");
             });
-            let echo = Recorder::new(&Record::new()).acting(|what, transport, data| match what {
-                "data" => transport.write(data),
-                "read lost" => transport.lose_connection(),
-                _ => {}
-            });
-            let listener = reactor.listen_tcp(world.anywhere(), once(echo, &Record::new())).unwrap();
-            let client = Recorder::new(&Record::new());
+            let echo = nobody().echoing();
+            let listener = world.serve(&mut reactor, echo);
+            let client = nobody();
             let received = client.received.clone();
             let noted = record.clone();
             let much = 1 << 20;
@@ -56,14 +52,12 @@ fn a_loop_that_is_interrupted_again_and_again_does_its_work() {
                 "lost" => noted.add("lost"),
                 _ => {}
             });
-            reactor.connect_tcp(listener.address(), once(client, &Record::new())).unwrap();
+            world.ask(&mut reactor, &listener, client);
             world.run_until(&mut reactor, "all bytes", |_| {
                 received.borrow().len() == much && record.has("timed")
             });
-            let open = reactor.connections();
-            open.into_iter().for_each(|id| reactor.transport(id).unwrap().abort_connection());
-            reactor.stop_listening(&listener).unwrap();
-            world.run_until_idle(&mut reactor);
+            abort_all(&mut reactor);
+            world.close(&mut reactor, &listener);
             enough.store(true, Ordering::SeqCst);
             sender.join().unwrap();
         });

@@ -2,6 +2,8 @@
 
 mod world;
 
+use std::io::ErrorKind;
+
 use twistor::{Protocol, Reason, Transport};
 use world::peer::{Peer, connection, turns};
 use world::strace::under_strace;
@@ -55,7 +57,7 @@ fn a_connection_that_cannot_be_watched_is_closed_and_others_go_on() {
     let traced = under_strace(name, tampering, |world| {
         let mut reactor = world.reactor();
         let listener = reactor.listen_tcp(world.anywhere(), || Echo(Record::new())).unwrap();
-        let mut peers: Vec<Peer> = (0..3).map(|_| Peer::connect(listener.address())).collect();
+        let mut peers: Vec<Peer> = (0..3).map(|_| world.connect(listener.address())).collect();
         turns(&mut reactor);
         assert_eq!(reactor.statistics().connections, 2);
         assert_eq!(reactor.statistics().accept_errors, 1);
@@ -69,8 +71,27 @@ fn a_connection_that_cannot_be_watched_is_closed_and_others_go_on() {
         // The other one was told.
         assert_eq!(peers.remove(1).read_to_end(&mut reactor), (Vec::new(), None));
         drop(peers);
-        reactor.stop_listening(&listener).unwrap();
+        world.close(&mut reactor, &listener);
+    });
+    if let Some(traced) = traced {
+        assert_eq!(traced.matches("(INJECTED)").count(), 1, "{traced}");
+    }
+}
+
+#[test]
+fn a_fin_that_cannot_be_sent_loses_the_connection() {
+    let name = "a_fin_that_cannot_be_sent_loses_the_connection";
+    let tampering = "-e trace=shutdown -e inject=shutdown:error=ENOBUFS:when=1";
+    let traced = under_strace(name, tampering, |world| {
+        let mut reactor = world.reactor();
+        let record = Record::new();
+        let (id, mut peer) = connection(world, &mut reactor, Echo(record.clone()));
+        reactor.transport(id).unwrap().lose_write_connection();
+        // The peer's FIN would never come, for it waits for ours.
         world.run_until_idle(&mut reactor);
+        assert_eq!(record.events().len(), 1);
+        assert!(record.events()[0].starts_with("shutdown "), "{:?}", record.events());
+        assert_eq!(peer.read_to_end(&mut reactor), (Vec::new(), Some(ErrorKind::ConnectionReset)));
     });
     if let Some(traced) = traced {
         assert_eq!(traced.matches("(INJECTED)").count(), 1, "{traced}");

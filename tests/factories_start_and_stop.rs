@@ -5,11 +5,7 @@ mod world;
 use std::time::Duration;
 
 use twistor::shared;
-use world::{Record, Recorder, on_each_back_end, once};
-
-fn nobody() -> Recorder {
-    Recorder::new(&Record::new())
-}
+use world::{Record, nobody, on_each_back_end, once};
 
 #[test]
 fn a_listeners_factory_is_started_and_stopped_once_and_never_inside_the_call() {
@@ -32,8 +28,7 @@ fn a_factory_that_was_never_used_is_neither_started_nor_stopped() {
         let mut reactor = world.reactor();
         let record = Record::new();
         let listener = reactor.listen_tcp(world.anywhere(), once(nobody(), &record)).unwrap();
-        reactor.stop_listening(&listener).unwrap();
-        world.run_until_idle(&mut reactor);
+        world.close(&mut reactor, &listener);
         assert_eq!(record.events(), [] as [String; 0]);
     });
 }
@@ -54,15 +49,13 @@ fn a_shared_factory_is_started_at_the_first_use_and_stopped_after_the_last() {
         // A client of it, that fails.
         reactor.connect_tcp(first.address(), factory.clone()).unwrap();
         world.run_until(&mut reactor, "failed", |_| record.has("failed Refused"));
-        reactor.stop_listening(&second).unwrap();
-        world.run_until_idle(&mut reactor);
+        world.close(&mut reactor, &second);
         assert_eq!(record.events(), ["started", "connecting", "failed Refused", "stopped"]);
         assert_eq!(factory.with(|once| once.record.count("started")), Some(1));
         // And again.
         let third = reactor.listen_tcp(world.anywhere(), factory).unwrap();
         reactor.turn(Some(Duration::ZERO)).unwrap();
-        reactor.stop_listening(&third).unwrap();
-        world.run_until_idle(&mut reactor);
+        world.close(&mut reactor, &third);
         assert_eq!((record.count("started"), record.count("stopped")), (2, 2));
     });
 }

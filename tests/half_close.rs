@@ -3,6 +3,7 @@
 mod world;
 
 use std::io::ErrorKind;
+use std::time::Duration;
 
 use twistor::{Protocol, Reason, Transport};
 use world::peer::{connection, narrow_connection, turns};
@@ -48,6 +49,40 @@ fn after_our_fin_reading_goes_on_and_the_protocol_is_told_when_it_is_out() {
         let events: Vec<String> =
             record.events().into_iter().filter(|event| event != "pause" && event != "resume").collect();
         assert_eq!(events, ["made", "write lost", "data still here", "read lost", "lost Done"]);
+    });
+}
+
+#[test]
+fn our_fin_is_told_before_the_peers_that_answers_it_at_once() {
+    on_each_back_end(|world| {
+        let mut reactor = world.reactor();
+        let record = Record::new();
+        let (id, mut peer) = connection(world, &mut reactor, Recorder::new(&record));
+        reactor.transport(id).unwrap().lose_write_connection();
+        // The protocol is told in the next turn, which finds the peer's end as well.
+        reactor.turn(Some(Duration::ZERO)).unwrap();
+        assert!(peer.at_end());
+        drop(peer);
+        world.run_until_idle(&mut reactor);
+        assert_eq!(record.events(), ["made", "write lost", "read lost", "lost Done"]);
+    });
+}
+
+#[test]
+fn a_reset_after_the_peers_fin_is_told_to_who_goes_on() {
+    on_each_back_end(|world| {
+        for together in [false, true] {
+            let mut reactor = world.reactor();
+            let record = Record::new();
+            let (_, mut peer) = connection(world, &mut reactor, Recorder::new(&record));
+            peer.finish();
+            if !together {
+                world.run_until(&mut reactor, "the end of the input", |_| record.has("read lost"));
+            }
+            peer.reset();
+            world.run_until_idle(&mut reactor);
+            assert_eq!(record.events(), ["made", "read lost", "lost Lost"]);
+        }
     });
 }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use twistor::{ConnectTcp, ListenTcp, Reactor, Transport};
 use world::peer::{Peer, connection, turns};
-use world::{Record, Recorder, on_each_back_end, once};
+use world::{Record, Recorder, abort_all, on_the_real_network, once};
 
 /// Whether the system's keepalive timer runs for the connection between these two, seen from the first.
 fn kept_alive(transport: &mut Transport<'_>) -> bool {
@@ -23,7 +23,7 @@ fn kept_alive(transport: &mut Transport<'_>) -> bool {
 
 #[test]
 fn keepalive_is_switched_on_where_it_is_asked_for_and_nowhere_else() {
-    on_each_back_end(|world| {
+    on_the_real_network("the system's table of connections tells of its timers", |world| {
         let mut reactor = world.reactor();
         for (asked, switched) in [(None, None), (Some(60), None), (None, Some(true)), (Some(60), Some(false))]
         {
@@ -55,9 +55,7 @@ fn keepalive_is_switched_on_where_it_is_asked_for_and_nowhere_else() {
             events.sort();
             assert_eq!(events, [format!("client {expected}"), format!("server {expected}")]);
             reactor.stop_listening(&listener).unwrap();
-            for id in reactor.connections() {
-                reactor.transport(id).unwrap().abort_connection();
-            }
+            abort_all(&mut reactor);
             world.run_until_idle(&mut reactor);
         }
     });
@@ -72,7 +70,7 @@ fn destroy(port: u16) -> bool {
 
 #[test]
 fn a_connection_that_the_system_destroys_is_lost_and_no_other() {
-    on_each_back_end(|world| {
+    on_the_real_network("the system destroys a socket when it is asked to", |world| {
         let mut reactor: Reactor = world.reactor();
         let record = Record::new();
         let mut peers: Vec<Peer> = Vec::new();
@@ -81,7 +79,7 @@ fn a_connection_that_the_system_destroys_is_lost_and_no_other() {
         }
         record.take();
         // The peer's end: what this one sees is a reset.
-        let port = peers[2].socket.local_addr().unwrap().port();
+        let port = peers[2].local_address().port().unwrap();
         if destroy(port) {
             world.run_until(&mut reactor, "the loss", |_| !record.events().is_empty());
             turns(&mut reactor);
@@ -89,9 +87,7 @@ fn a_connection_that_the_system_destroys_is_lost_and_no_other() {
         } else {
             eprintln!("SKIPPED: no ss on this machine, or it may not destroy sockets");
         }
-        for id in reactor.connections() {
-            reactor.transport(id).unwrap().abort_connection();
-        }
+        abort_all(&mut reactor);
         world.run_until_idle(&mut reactor);
     });
 }

@@ -2,18 +2,10 @@
 
 mod world;
 
-use std::net::TcpListener;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use twistor::{ConnectTcp, Place, Settings};
-use world::{Record, Recorder, on_each_back_end, once};
-
-fn hold_up(time: Duration) {
-    let began = Instant::now();
-    while began.elapsed() < time {
-        std::hint::spin_loop();
-    }
-}
+use world::{Record, Recorder, on_each_back_end, once, spend};
 
 const TIMEOUT: Duration = Duration::from_millis(5);
 
@@ -22,8 +14,8 @@ fn a_connection_that_was_made_in_time_has_not_timed_out() {
     on_each_back_end(|world| {
         let mut reactor = world.reactor();
         let record = Record::new();
-        let peer = TcpListener::bind(world.anywhere()).unwrap();
-        let options = ConnectTcp { timeout: TIMEOUT, ..peer.local_addr().unwrap().into() };
+        let peer = world.listen();
+        let options = ConnectTcp { timeout: TIMEOUT, ..peer.address().into() };
         let client = Recorder::new(&record).acting(|what, transport, _| {
             if what == "made" {
                 transport.abort_connection();
@@ -33,7 +25,7 @@ fn a_connection_that_was_made_in_time_has_not_timed_out() {
         while !record.has("connecting") {
             reactor.turn(Some(Duration::ZERO)).unwrap();
         }
-        hold_up(TIMEOUT * 2);
+        spend(TIMEOUT * 2);
         world.run_until_idle(&mut reactor);
         assert_eq!(
             record.events(),
@@ -47,13 +39,12 @@ fn a_refusal_that_came_in_time_is_no_timeout() {
     on_each_back_end(|world| {
         let mut reactor = world.reactor();
         let record = Record::new();
-        let unused = TcpListener::bind(world.anywhere()).unwrap().local_addr().unwrap();
-        let options = ConnectTcp { timeout: TIMEOUT, ..unused.into() };
+        let options = ConnectTcp { timeout: TIMEOUT, ..world.unused().into() };
         reactor.connect_tcp(options, once(Recorder::new(&record), &record)).unwrap();
         while !record.has("connecting") {
             reactor.turn(Some(Duration::ZERO)).unwrap();
         }
-        hold_up(TIMEOUT * 2);
+        spend(TIMEOUT * 2);
         world.run_until_idle(&mut reactor);
         assert_eq!(record.events(), ["started", "connecting", "failed Refused", "stopped"]);
     });
@@ -69,7 +60,7 @@ fn a_slow_callback_is_noticed_and_the_next_slower_one_is_known_by_its_place() {
             let mut named = false;
             // More rounds than two only where the machine held up somebody else for longer still.
             for round in 1..=20 {
-                reactor.remote().call_from_thread(move |_| hold_up(time)).unwrap();
+                reactor.remote().call_from_thread(move |_| spend(time)).unwrap();
                 // One beside it, that is quick.
                 reactor.call_later(Duration::ZERO, |_| {});
                 world.run_until(&mut reactor, "both calls", |reactor| {

@@ -4,38 +4,32 @@ mod world;
 
 use std::cell::Cell;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{self, Receiver, Sender};
-use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
 use twistor::{Error, JobPanicked, Reactor, Settings};
-use world::{Record, on_each_back_end};
+use world::gate::Gate;
+use world::{Record, World, on_each_back_end, on_the_real_network};
 
-/// Begins jobs that tell that they run, and then wait until the sender that is returned is dropped.
-fn occupy(reactor: &mut Reactor, jobs: usize, record: &Record) -> (Sender<()>, Receiver<()>) {
-    let (release, held) = mpsc::channel::<()>();
-    let held = Arc::new(Mutex::new(held));
-    let (started, running) = mpsc::channel();
+const HELD_UP: &str = "a job is held up in a thread while the loop goes on";
+
+/// Begins jobs that are held up until what is returned is dropped.
+fn occupy(world: &World, reactor: &mut Reactor, jobs: usize, record: &Record) -> Gate {
+    let gate = Gate::new(world);
     for _ in 0..jobs {
-        let (held, started, record) = (Arc::clone(&held), started.clone(), record.clone());
-        let job = move || {
-            started.send(()).unwrap();
-            // Its turn at the lock, and then at the channel, comes when the sender is gone.
-            held.lock().unwrap().recv().unwrap_err();
-        };
-        reactor.call_in_thread(job, move |_, result| record.add(format!("released {result:?}"))).unwrap();
+        let (passage, record) = (gate.passage(), record.clone());
+        let released = move |_: &mut Reactor, result| record.add(format!("released {result:?}"));
+        reactor.call_in_thread(move || passage.pass(), released).unwrap();
     }
-    for _ in 0..jobs {
-        running.recv().unwrap();
-    }
-    (release, running)
+    gate.holds_up(jobs);
+    gate
 }
 
 #[test]
 fn a_job_runs_on_another_thread_and_its_result_comes_on_the_loops() {
-    on_each_back_end(|world| {
+    on_the_real_network("it is about threads of the process", |world| {
         let mut reactor = world.reactor();
         let record = Record::new();
         let (done, own) = (record.clone(), thread::current().id());
@@ -88,7 +82,7 @@ fn more_jobs_than_threads_all_have_their_turn() {
         }
         world.run_until_idle(&mut reactor);
         assert_eq!(sum.get(), 5050);
-        assert!(world::threads() <= 2, "{}", world::threads());
+        assert!(world.threads() <= 2, "{}", world.threads());
     });
 }
 
@@ -98,7 +92,7 @@ fn a_full_queue_says_so_and_neither_runs_the_job_nor_asks_for_its_result() {
         let settings = Settings { threads: 2, thread_queue: 2, ..Settings::default() };
         let mut reactor = world.reactor_with(settings);
         let record = Record::new();
-        let (release, _) = occupy(&mut reactor, 2, &record);
+        let gate = occupy(world, &mut reactor, 2, &record);
         for number in 1..=2 {
             let record = record.clone();
             reactor.call_in_thread(|| (), move |_, _| record.add(format!("queued {number}"))).unwrap();
@@ -113,7 +107,7 @@ fn a_full_queue_says_so_and_neither_runs_the_job_nor_asks_for_its_result() {
         assert!(matches!(refused, Err(Error::QueueFull(2))), "{refused:?}");
         assert_eq!(Arc::strong_count(&held), 1);
         assert_eq!(reactor.in_use(), 4);
-        drop(release);
+        drop(gate);
         world.run_until_idle(&mut reactor);
         let mut events = record.events();
         events.sort();
@@ -126,10 +120,10 @@ fn a_full_queue_says_so_and_neither_runs_the_job_nor_asks_for_its_result() {
 
 #[test]
 fn jobs_that_never_end_hold_up_no_look_up() {
-    on_each_back_end(|world| {
+    on_the_real_network(HELD_UP, |world| {
         let mut reactor = world.reactor_with(Settings { threads: 1, ..Settings::default() });
         let record = Record::new();
-        let (release, _) = occupy(&mut reactor, 1, &record);
+        let gate = occupy(world, &mut reactor, 1, &record);
         let found = record.clone();
         reactor
             .resolve("localhost", 80, move |_, addresses| {
@@ -138,7 +132,7 @@ fn jobs_that_never_end_hold_up_no_look_up() {
             })
             .unwrap();
         world.run_until(&mut reactor, "the address", |_| record.has("found"));
-        drop(release);
+        drop(gate);
         world.run_until_idle(&mut reactor);
         assert_eq!(record.events(), ["found", "released Ok(())"]);
     });
@@ -146,15 +140,14 @@ fn jobs_that_never_end_hold_up_no_look_up() {
 
 #[test]
 fn a_job_that_runs_at_the_end_is_waited_for_and_its_result_dropped() {
-    on_each_back_end(|world| {
+    on_the_real_network(HELD_UP, |world| {
         let mut reactor = world.reactor();
-        let (release, held_up) = mpsc::channel::<()>();
-        let (started, running) = mpsc::channel();
+        let gate = Gate::new(world);
+        let passage = gate.passage();
         let ended = Arc::new(AtomicBool::new(false));
         let ending = Arc::clone(&ended);
         let job = move || {
-            started.send(()).unwrap();
-            held_up.recv().unwrap_err();
+            passage.pass();
             ending.store(true, Ordering::SeqCst);
         };
         let held = Rc::new(());
@@ -164,27 +157,27 @@ fn a_job_that_runs_at_the_end_is_waited_for_and_its_result_dropped() {
             panic!("it came");
         };
         reactor.call_in_thread(job, result).unwrap();
-        running.recv().unwrap();
+        gate.holds_up(1);
         reactor.call_when_running(|reactor| {
             reactor.stop();
         });
         world.run(&mut reactor);
         assert_eq!(Rc::strong_count(&held), 1, "what waited for the result is dropped");
-        let releaser = thread::spawn(move || drop(release));
+        let opener = thread::spawn(move || drop(gate));
         drop(reactor);
         assert!(ended.load(Ordering::SeqCst), "the end of the reactor waits for the job");
-        releaser.join().unwrap();
+        opener.join().unwrap();
     });
 }
 
 #[test]
 fn a_job_that_does_not_end_holds_up_the_end_within_a_limit() {
-    on_each_back_end(|world| {
+    on_the_real_network(HELD_UP, |world| {
         let settings = Settings { thread_patience: Duration::ZERO, ..Settings::default() };
         let mut reactor = world.reactor_with(settings);
-        let (release, _) = occupy(&mut reactor, 1, &Record::new());
+        let gate = occupy(world, &mut reactor, 1, &Record::new());
         drop(reactor);
-        assert_eq!(world::threads(), 1, "it runs on, unattended");
-        drop(release);
+        assert_eq!(world.threads(), 1, "it runs on, unattended");
+        drop(gate);
     });
 }

@@ -7,7 +7,7 @@ use std::rc::Rc;
 use twistor::{Settings, Transport};
 use world::peer::{connection, narrow_connection, turns};
 use world::random::Random;
-use world::{Record, Recorder, on_each_back_end};
+use world::{nobody, on_each_back_end};
 
 /// The byte at each place of a stream: a wrong order shows.
 fn stream(from: usize, length: usize) -> Vec<u8> {
@@ -39,7 +39,7 @@ fn writes_of_all_sizes_arrive_in_order_at_a_slow_reader() {
                 write(transport);
             }));
             let from_callbacks = Rc::clone(&write);
-            let protocol = Recorder::new(&Record::new()).acting(move |what, transport, _| {
+            let protocol = nobody().acting(move |what, transport, _| {
                 match what {
                     "pause" => paused = true,
                     "resume" => paused = false,
@@ -75,7 +75,7 @@ fn writes_of_all_sizes_arrive_in_order_at_a_slow_reader() {
 fn megabytes_in_one_write_arrive_whole() {
     on_each_back_end(|world| {
         let mut reactor = world.reactor();
-        let (id, mut peer) = connection(world, &mut reactor, Recorder::new(&Record::new()));
+        let (id, mut peer) = connection(world, &mut reactor, nobody());
         let mut transport = reactor.transport(id).unwrap();
         transport.write(&stream(0, 8_000_000));
         transport.lose_connection();
@@ -91,7 +91,7 @@ fn megabytes_in_one_write_arrive_whole() {
 fn a_sequence_is_written_as_its_pieces_and_an_empty_write_is_none() {
     on_each_back_end(|world| {
         let mut reactor = world.reactor();
-        let protocol = Recorder::new(&Record::new()).acting(|what, transport, _| {
+        let protocol = nobody().acting(|what, transport, _| {
             if what == "made" {
                 transport.write(b"");
                 transport.write_sequence(&[]);

@@ -3,19 +3,11 @@
 mod world;
 
 use std::cell::RefCell;
-use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::rc::Rc;
 
 use twistor::{Address, Error, Factory, ListenTcp, Listener, Protocol, Reactor};
-use world::{Record, Recorder, on_each_back_end, once};
-
-fn nobody() -> Recorder {
-    Recorder::new(&Record::new())
-}
-
-fn address_of(listener: &Listener) -> SocketAddr {
-    listener.address().to_string().parse().unwrap()
-}
+use world::peer::Peer;
+use world::{Record, Recorder, abort_all, nobody, on_each_back_end, once, socket_address};
 
 #[test]
 fn port_zero_becomes_a_real_one_that_can_be_connected_to_at_once() {
@@ -25,7 +17,7 @@ fn port_zero_becomes_a_real_one_that_can_be_connected_to_at_once() {
         let second = reactor.listen_tcp("localhost:0", nobody).unwrap();
         assert!(first.address().port().unwrap() != 0 && first.address() != second.address());
         // The reactor has not had a turn yet.
-        TcpStream::connect(address_of(&first)).unwrap();
+        world.connect(first.address());
         for listener in [first, second] {
             reactor.stop_listening(&listener).unwrap();
         }
@@ -37,10 +29,10 @@ fn port_zero_becomes_a_real_one_that_can_be_connected_to_at_once() {
 fn a_port_that_cannot_be_had_is_an_error_at_once_and_leaves_nothing_behind() {
     on_each_back_end(|world| {
         let mut reactor = world.reactor();
-        let taken = TcpListener::bind(world.anywhere()).unwrap();
-        let address = taken.local_addr().unwrap();
+        let taken = world.listen();
+        let address = taken.address();
         let record = Record::new();
-        let descriptors = world::descriptors();
+        let descriptors = world.descriptors();
         let failed = reactor.listen_tcp(address, once(nobody(), &record));
         let Err(Error::CannotListen { address: asked, call, source }) = failed else { panic!("{failed:?}") };
         assert_eq!((asked, source.kind()), (address.to_string(), std::io::ErrorKind::AddrInUse));
@@ -52,7 +44,7 @@ fn a_port_that_cannot_be_had_is_an_error_at_once_and_leaves_nothing_behind() {
         for bad in ["", "127.0.0.1", "127.0.0.1:x", "127.0.0.1:65536", "example.org:80", "::1:80"] {
             assert!(matches!(reactor.listen_tcp(bad, nobody), Err(Error::BadAddress(_))), "{bad}");
         }
-        assert_eq!((reactor.in_use(), world::descriptors()), (0, descriptors));
+        assert_eq!((reactor.in_use(), world.descriptors()), (0, descriptors));
         world.run_until_idle(&mut reactor);
         assert_eq!(record.events(), [] as [String; 0], "the factory was never used");
     });
@@ -64,7 +56,7 @@ fn ports_are_shared_only_by_those_who_all_ask_for_it() {
         let mut reactor = world.reactor();
         let sharing = |address| ListenTcp { reuse_port: true, ..ListenTcp::new(address) };
         let first = reactor.listen_tcp(sharing(world.anywhere()), nobody).unwrap();
-        let address = address_of(&first);
+        let address = socket_address(first.address());
         let second = reactor.listen_tcp(sharing(address), nobody).unwrap();
         assert!(matches!(reactor.listen_tcp(address, nobody), Err(Error::CannotListen { .. })));
         for listener in [first, second] {
@@ -79,11 +71,7 @@ fn a_port_that_was_stopped_is_free_at_once_and_its_connections_go_on() {
     on_each_back_end(|world| {
         let mut reactor = world.reactor();
         let record = Record::new();
-        let echo = Recorder::named("server", &record).acting(|what, transport, data| match what {
-            "data" => transport.write(data),
-            "read lost" => transport.lose_connection(),
-            _ => {}
-        });
+        let echo = Recorder::named("server", &record).echoing();
         let listener = reactor.listen_tcp(world.anywhere(), once(echo, &record)).unwrap();
         let name = Rc::new(RefCell::new(None));
         let own = Rc::clone(&name);
@@ -92,13 +80,13 @@ fn a_port_that_was_stopped_is_free_at_once_and_its_connections_go_on() {
             "data" => transport.lose_connection(),
             _ => {}
         });
-        reactor.connect_tcp(listener.address(), once(client, &Record::new())).unwrap();
+        world.ask(&mut reactor, &listener, client);
         world.run_until(&mut reactor, "both made", |_| {
             record.has("client: made") && record.has("server: made")
         });
         reactor.stop_listening(&listener).unwrap();
         assert!(matches!(reactor.stop_listening(&listener), Err(Error::NotListening)), "a second time");
-        assert!(TcpStream::connect(address_of(&listener)).is_err());
+        assert!(world.try_connect(listener.address()).is_err());
         assert!(!record.has("stopped"), "its factory is told later");
         // Again, although a connection of the port is open.
         let again = reactor.listen_tcp(listener.address(), nobody).unwrap();
@@ -108,8 +96,7 @@ fn a_port_that_was_stopped_is_free_at_once_and_its_connections_go_on() {
         let connection = name.borrow().unwrap();
         reactor.transport(connection).unwrap().write(b"still there?");
         world.run_until(&mut reactor, "the echo", |_| record.has("client: data still there?"));
-        reactor.stop_listening(&again).unwrap();
-        world.run_until_idle(&mut reactor);
+        world.close(&mut reactor, &again);
     });
 }
 
@@ -146,10 +133,9 @@ fn a_listener_can_be_stopped_inside_build_protocol() {
         let (record, place) = (Record::new(), Rc::new(RefCell::new(None)));
         let factory = Last { listener: Rc::clone(&place), record: record.clone() };
         let listener = reactor.listen_tcp(world.anywhere(), factory).unwrap();
-        let address = address_of(&listener);
-        *place.borrow_mut() = Some(listener);
+        *place.borrow_mut() = Some(listener.clone());
         // Two wait: the one that is being accepted is served, the other one is not.
-        let (first, second) = (TcpStream::connect(address).unwrap(), TcpStream::connect(address).unwrap());
+        let (first, second) = (world.connect(listener.address()), world.connect(listener.address()));
         world.run_until(&mut reactor, "made", |_| record.has("made"));
         drop((first, second));
         world.run_until(&mut reactor, "the FIN", |_| record.has("read lost"));
@@ -158,8 +144,7 @@ fn a_listener_can_be_stopped_inside_build_protocol() {
         assert_eq!(events.iter().filter(|event| *event == "stopped").count(), 1);
         events.retain(|event| event != "stopped");
         assert_eq!(events, ["build", "made", "read lost"]);
-        let ids = reactor.connections();
-        ids.into_iter().for_each(|id| reactor.transport(id).unwrap().abort_connection());
+        abort_all(&mut reactor);
         world.run_until_idle(&mut reactor);
     });
 }
@@ -178,16 +163,14 @@ fn a_listener_can_be_stopped_inside_connection_made_with_others_waiting() {
             }
         });
         let made = reactor.listen_tcp(world.anywhere(), once(stopping, &record)).unwrap();
-        let address = address_of(&made);
+        let waiting: Vec<Peer> = (0..5).map(|_| world.connect(made.address())).collect();
         *place.borrow_mut() = Some(made);
-        let waiting: Vec<TcpStream> = (0..5).map(|_| TcpStream::connect(address).unwrap()).collect();
         world.run_until_idle(&mut reactor);
         assert_eq!(record.count("stopped"), 1);
         assert_eq!(record.count("lost Aborted"), 1);
-        for mut stream in waiting {
+        for mut peer in waiting {
             // Closed or reset, not left hanging.
-            let mut rest = Vec::new();
-            let _ = std::io::Read::read_to_end(&mut stream, &mut rest);
+            let (rest, _) = peer.read_to_end(&mut reactor);
             assert!(rest.is_empty(), "{rest:?}");
         }
     });
@@ -206,8 +189,8 @@ fn listening_again_after_many_rounds_leaks_nothing() {
                 }
             });
             let listener = reactor.listen_tcp(address, once(closing, &record)).unwrap();
-            address = address_of(&listener);
-            let stream = TcpStream::connect(address).unwrap();
+            address = socket_address(listener.address());
+            let stream = world.connect(listener.address());
             let losses = reactor.statistics().losses;
             world.run_until(&mut reactor, "served", |reactor| reactor.statistics().losses > losses);
             reactor.stop_listening(&listener).unwrap();

@@ -10,8 +10,8 @@ use twistor::{
     ClientFactory, ConnectionId, Connector, Factory, Producer, ProducerKind, Protocol, Reactor, Reason,
     Settings, Transport,
 };
-use world::on_each_back_end;
 use world::random::Random;
+use world::{abort_all, on_each_back_end};
 
 /// What all protocols of one scenario share.
 struct Scene {
@@ -230,9 +230,7 @@ fn wild_callbacks_do_no_harm() {
             let last = Rc::clone(&scene);
             reactor.call_later(Duration::from_millis(15), move |reactor| {
                 last.borrow_mut().energy = 0;
-                for id in reactor.connections() {
-                    reactor.transport(id).unwrap().abort_connection();
-                }
+                abort_all(reactor);
                 reactor.stop_listening(&listener).unwrap();
             });
             world.run_until_idle(&mut reactor);

@@ -4,16 +4,16 @@ mod world;
 
 use std::time::Duration;
 
+use world::nobody;
 use world::peer::{connection, turns};
 use world::strace::under_strace;
-use world::{Record, Recorder};
 
 #[test]
 fn what_one_callback_writes_is_one_call_of_the_system() {
     let name = "what_one_callback_writes_is_one_call_of_the_system";
     let traced = under_strace(name, "-e trace=sendto -s 4", |world| {
         let mut reactor = world.reactor();
-        let protocol = Recorder::new(&Record::new()).acting(|what, transport, _| {
+        let protocol = nobody().acting(|what, transport, _| {
             for _ in 0..100 {
                 match what {
                     "made" => transport.write(b"made!"),

@@ -7,7 +7,7 @@ use std::cell::Cell;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use twistor::{Protocol, Transport};
-use world::on_each_back_end;
+use world::on_the_real_network;
 use world::peer::{Peer, turns};
 
 /// The system's allocator, which counts the bytes in use.
@@ -48,7 +48,7 @@ impl Protocol for Echo {
 #[test]
 fn an_idle_connection_takes_at_most_256_bytes_before_and_after_its_busy_times() {
     const CONNECTIONS: usize = 1000;
-    on_each_back_end(|world| {
+    on_the_real_network("the memory of the process is counted", |world| {
         let mut reactor = world.reactor();
         let listener = reactor.listen_tcp(world.anywhere(), || Echo).unwrap();
         let mut peers: Vec<Peer> = Vec::with_capacity(CONNECTIONS);
@@ -56,7 +56,7 @@ fn an_idle_connection_takes_at_most_256_bytes_before_and_after_its_busy_times() 
         let empty = Cell::new(IN_USE.load(Ordering::Relaxed));
         let each = || IN_USE.load(Ordering::Relaxed).saturating_sub(empty.get()) / CONNECTIONS;
         while peers.len() < CONNECTIONS {
-            peers.push(Peer::connect(listener.address()));
+            peers.push(world.connect(listener.address()));
             let count = peers.len();
             world.run_until(&mut reactor, "accepted", |reactor| reactor.statistics().connections == count);
         }
@@ -83,7 +83,6 @@ fn an_idle_connection_takes_at_most_256_bytes_before_and_after_its_busy_times() 
         peers.clear();
         world.run_until(&mut reactor, "all are lost", |reactor| reactor.statistics().connections == 0);
         assert!(each() <= 256 + 1024, "{} bytes each when they are gone", each());
-        reactor.stop_listening(&listener).unwrap();
-        world.run_until_idle(&mut reactor);
+        world.close(&mut reactor, &listener);
     });
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use twistor::{ConnectionId, Producer, ProducerKind, Reactor, Transport};
 use world::peer::{connection, narrow_connection, turns};
-use world::{Record, Recorder, on_each_back_end};
+use world::{Record, Recorder, nobody, on_each_back_end};
 
 type Produce = Box<dyn FnMut(&mut Transport<'_>)>;
 
@@ -50,7 +50,7 @@ fn it_is_asked_until_it_unregisters_and_all_pieces_arrive_in_order() {
         for length in [100, 300_000] {
             let mut reactor = world.reactor();
             let record = Record::new();
-            let (id, mut peer) = narrow_connection(world, &mut reactor, Recorder::new(&Record::new()));
+            let (id, mut peer) = narrow_connection(world, &mut reactor, nobody());
             let mut piece = 0;
             let producer = Pull::new(&record, move |transport| {
                 assert_eq!(transport.unsent(), 0);
@@ -79,7 +79,7 @@ fn on_a_full_buffer_it_is_asked_when_that_is_sent() {
     on_each_back_end(|world| {
         let mut reactor = world.reactor();
         let record = Record::new();
-        let (id, mut peer) = narrow_connection(world, &mut reactor, Recorder::new(&Record::new()));
+        let (id, mut peer) = narrow_connection(world, &mut reactor, nobody());
         reactor.transport(id).unwrap().write(&[b'w'; 300_000]);
         turns(&mut reactor);
         register(&mut reactor, id, Pull::new(&record, |transport| transport.unregister_producer()));
@@ -102,7 +102,7 @@ fn it_is_asked_once_a_turn_whatever_else_is_written() {
     on_each_back_end(|world| {
         let mut reactor = world.reactor();
         let record = Record::new();
-        let (id, mut peer) = connection(world, &mut reactor, Recorder::new(&Record::new()));
+        let (id, mut peer) = connection(world, &mut reactor, nobody());
         register(&mut reactor, id, Pull::new(&record, |transport| transport.write(b"piece")));
         for _ in 0..100 {
             // Somebody else writes, and news of the connection comes in the same turn.
@@ -123,7 +123,7 @@ fn on_a_connection_that_is_lost_it_is_told_to_stop_and_never_asked() {
     on_each_back_end(|world| {
         let mut reactor = world.reactor();
         let record = Record::new();
-        let (id, _peer) = connection(world, &mut reactor, Recorder::new(&Record::new()));
+        let (id, _peer) = connection(world, &mut reactor, nobody());
         let mut transport = reactor.transport(id).unwrap();
         transport.abort_connection();
         let producer = Pull::new(&record, |_| {});

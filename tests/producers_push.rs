@@ -6,7 +6,7 @@ use std::rc::Rc;
 
 use twistor::{ConnectionId, Error, Producer, ProducerKind, Reactor, Transport};
 use world::peer::{Peer, connection, narrow_connection, turns};
-use world::{Record, Recorder, World, on_each_back_end};
+use world::{Record, Recorder, World, nobody, on_each_back_end};
 
 type Act = Box<dyn FnMut(&mut Transport<'_>)>;
 
@@ -176,7 +176,7 @@ fn a_second_one_is_refused_and_the_first_one_stays() {
     on_each_back_end(|world| {
         let mut reactor = world.reactor();
         let (first, second) = (Record::new(), Record::new());
-        let (id, _peer) = narrow_connection(world, &mut reactor, Recorder::new(&Record::new()));
+        let (id, _peer) = narrow_connection(world, &mut reactor, nobody());
         register(&mut reactor, id, Push::new(&first));
         for kind in [ProducerKind::Push, ProducerKind::Pull] {
             let refused = reactor.transport(id).unwrap().register_producer(Push::new(&second), kind);
@@ -194,7 +194,7 @@ fn one_that_was_unregistered_hears_nothing_more() {
     on_each_back_end(|world| {
         let mut reactor = world.reactor();
         let record = Record::new();
-        let (id, _peer) = narrow_connection(world, &mut reactor, Recorder::new(&Record::new()));
+        let (id, _peer) = narrow_connection(world, &mut reactor, nobody());
         let kept = Rc::new(());
         let held = Rc::clone(&kept);
         register(&mut reactor, id, Push::resuming(&record, move |_| drop(Rc::clone(&held))));
@@ -213,7 +213,7 @@ fn it_may_write_unregister_and_replace_itself_while_it_is_resumed() {
     on_each_back_end(|world| {
         let mut reactor = world.reactor();
         let (first, second) = (Record::new(), Record::new());
-        let (id, mut peer) = narrow_connection(world, &mut reactor, Recorder::new(&Record::new()));
+        let (id, mut peer) = narrow_connection(world, &mut reactor, nobody());
         let next = second.clone();
         let producer = Push::resuming(&first, move |transport| {
             // Enough to be paused again at once.
@@ -241,7 +241,7 @@ fn a_producer_that_fills_the_buffer_each_time_it_is_resumed_is_paused_each_time(
         const ROUNDS: usize = 5;
         let mut reactor = world.reactor();
         let record = Record::new();
-        let (id, mut peer) = narrow_connection(world, &mut reactor, Recorder::new(&Record::new()));
+        let (id, mut peer) = narrow_connection(world, &mut reactor, nobody());
         let mut left = ROUNDS;
         let producer = Push::resuming(&record, move |transport| {
             transport.write(&[b'w'; 400_000]);

@@ -5,7 +5,7 @@ mod world;
 use std::time::Duration;
 
 use twistor::{Error, Reactor};
-use world::{Record, Recorder, on_each_back_end, once};
+use world::{Record, Recorder, nobody, on_each_back_end, once};
 
 fn is_refused(reactor: &mut Reactor) -> bool {
     matches!(reactor.run(), Err(Error::AlreadyRunning))
@@ -22,18 +22,17 @@ fn run_and_turn_inside_a_callback_are_refused_and_change_nothing() {
             assert!(is_refused(reactor));
             noted.add("timed call");
         });
-        let listener = reactor.listen_tcp(world.anywhere(), || Recorder::new(&Record::new())).unwrap();
+        let listener = reactor.listen_tcp(world.anywhere(), nobody).unwrap();
         let client = Recorder::new(&record).acting(|what, transport, _| {
             assert!(is_refused(transport.reactor()));
             if what == "made" {
                 transport.abort_connection();
             }
         });
-        reactor.connect_tcp(listener.address(), once(client, &Record::new())).unwrap();
+        world.ask(&mut reactor, &listener, client);
         world.run_until(&mut reactor, "lost", |_| record.has("lost Aborted"));
         assert_eq!(record.events(), ["timed call", "made", "lost Aborted"]);
-        reactor.stop_listening(&listener).unwrap();
-        world.run_until_idle(&mut reactor);
+        world.close(&mut reactor, &listener);
     });
 }
 
@@ -48,10 +47,9 @@ fn a_reactor_that_has_run_does_not_run_again_and_a_new_one_does() {
             world.run(&mut reactor);
             assert!(matches!(reactor.run(), Err(Error::Finished)));
             assert!(matches!(reactor.turn(None), Err(Error::Finished)));
-            let listening = reactor.listen_tcp(world.anywhere(), || Recorder::new(&Record::new()));
+            let listening = reactor.listen_tcp(world.anywhere(), nobody);
             assert!(matches!(listening, Err(Error::Finished)));
-            let connecting =
-                reactor.connect_tcp("127.0.0.1:9", once(Recorder::new(&Record::new()), &Record::new()));
+            let connecting = reactor.connect_tcp("127.0.0.1:9", once(nobody(), &Record::new()));
             assert!(matches!(connecting, Err(Error::Finished)));
             assert!(!reactor.stop() && !reactor.stop_gracefully() && !reactor.running());
             assert_eq!(reactor.in_use(), 0);

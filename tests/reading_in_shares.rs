@@ -7,13 +7,13 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use twistor::{Settings, Transport};
-use world::peer::{Peer, connection};
-use world::{Record, Recorder, on_each_back_end};
+use world::peer::connection;
+use world::{Recorder, abort_all, nobody, on_each_back_end};
 
 /// A protocol that counts what it receives.
 fn counting(received: &Rc<Cell<usize>>) -> Recorder {
     let received = Rc::clone(received);
-    Recorder::new(&Record::new()).acting(move |_, _, data| received.set(received.get() + data.len()))
+    nobody().acting(move |_, _, data| received.set(received.get() + data.len()))
 }
 
 #[test]
@@ -68,7 +68,7 @@ fn one_hot_connection_does_not_hold_up_a_thousand_quiet_ones() {
         let listener = reactor
             .listen_tcp(world.anywhere(), move || {
                 let quiet = Rc::clone(&echo);
-                Recorder::new(&Record::new()).acting(move |what, transport: &mut Transport<'_>, data| {
+                nobody().acting(move |what, transport: &mut Transport<'_>, data| {
                     quiet.set(quiet.get() + data.len());
                     if what == "read lost" {
                         transport.lose_connection();
@@ -78,7 +78,7 @@ fn one_hot_connection_does_not_hold_up_a_thousand_quiet_ones() {
             .unwrap();
         let mut peers = Vec::new();
         for _ in 0..1000 {
-            peers.push(Peer::connect(listener.address()));
+            peers.push(world.connect(listener.address()));
             let expected = peers.len() + 1;
             world.run_until(&mut reactor, "accepted", |reactor| reactor.statistics().connections == expected);
         }
@@ -94,9 +94,7 @@ fn one_hot_connection_does_not_hold_up_a_thousand_quiet_ones() {
         assert_eq!(quiet.get(), 1000);
         assert!(hot.get() > 0);
         reactor.stop_listening(&listener).unwrap();
-        for id in reactor.connections() {
-            reactor.transport(id).unwrap().abort_connection();
-        }
+        abort_all(&mut reactor);
         world.run_until_idle(&mut reactor);
     });
 }
@@ -105,7 +103,7 @@ fn one_hot_connection_does_not_hold_up_a_thousand_quiet_ones() {
 fn bytes_that_come_one_by_one_are_all_delivered_in_order() {
     on_each_back_end(|world| {
         let mut reactor = world.reactor_with(Settings { read_buffer: 1, ..Settings::default() });
-        let protocol = Recorder::new(&Record::new());
+        let protocol = nobody();
         let received = Rc::clone(&protocol.received);
         let (id, mut peer) = connection(world, &mut reactor, protocol);
         let bytes: Vec<u8> = (0..2000u32).map(|number| (number % 251) as u8).collect();

@@ -2,9 +2,6 @@
 
 mod world;
 
-use std::net::{SocketAddr, TcpStream};
-use std::time::Duration;
-
 use twistor::{Address, factory};
 use world::{Record, Recorder, on_each_back_end};
 
@@ -26,11 +23,9 @@ fn a_peer_that_resets_before_it_is_accepted_still_has_its_address() {
                 }),
             )
             .unwrap();
-        let address: SocketAddr = listener.address().to_string().parse().unwrap();
-        let rude = TcpStream::connect(address).unwrap();
-        let peer = rude.local_addr().unwrap();
-        socket2::SockRef::from(&rude).set_linger(Some(Duration::ZERO)).unwrap();
-        drop(rude);
+        let rude = world.connect(listener.address());
+        let peer = rude.local_address();
+        rude.reset();
         world.run_until(&mut reactor, "lost", |reactor| reactor.statistics().losses == 1);
         assert_eq!(
             record.events(),
@@ -42,7 +37,6 @@ fn a_peer_that_resets_before_it_is_accepted_still_has_its_address() {
                 format!("lost by {peer}"),
             ]
         );
-        reactor.stop_listening(&listener).unwrap();
-        world.run_until_idle(&mut reactor);
+        world.close(&mut reactor, &listener);
     });
 }

@@ -6,14 +6,10 @@ use std::thread;
 use std::time::Duration;
 
 use twistor::{ListenTcp, Reactor, Settings};
-use world::{Record, Recorder, on_each_back_end, once};
+use world::{Record, Recorder, nobody, on_each_back_end, on_the_real_network, once};
 
 fn echo() -> Recorder {
-    Recorder::new(&Record::new()).acting(|what, transport, data| match what {
-        "data" => transport.write(data),
-        "read lost" => transport.lose_connection(),
-        _ => {}
-    })
+    nobody().echoing()
 }
 
 fn hello(record: &Record) -> Recorder {
@@ -30,7 +26,7 @@ fn two_reactors_take_turns_on_one_thread() {
         let (mut serving, mut asking) = (world.reactor(), world.reactor());
         let listener = serving.listen_tcp(world.anywhere(), echo).unwrap();
         let record = Record::new();
-        asking.connect_tcp(listener.address(), once(hello(&record), &Record::new())).unwrap();
+        world.ask(&mut asking, &listener, hello(&record));
         for _ in 0..10_000 {
             serving.turn(Some(Duration::from_millis(1))).unwrap();
             asking.turn(Some(Duration::from_millis(1))).unwrap();
@@ -68,7 +64,7 @@ fn a_reactor_can_run_inside_a_callback_of_another() {
 
 #[test]
 fn reactors_on_their_own_threads_share_a_port_and_stop_one_by_one() {
-    on_each_back_end(|world| {
+    on_the_real_network("each reactor has a thread of the process", |world| {
         let shared = |address| ListenTcp { reuse_port: true, ..ListenTcp::new(address) };
         // Reserves the port.
         let mut first = world.reactor();

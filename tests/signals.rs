@@ -7,8 +7,10 @@ use std::time::Duration;
 
 use rustix::process::Signal as Os;
 use twistor::{Phase, Reactor, Settings, Signal, SystemEvent};
-use world::child::{self, raise};
-use world::{Record, Recorder, on_each_back_end, once};
+use world::child;
+use world::{Record, Recorder, on_each_back_end, on_the_real_network, raise};
+
+const KILLED: &str = "another process sends the signals, and sees how this one ends";
 
 /// A reactor that says when it runs and when it ended, for the child.
 fn run(prepare: impl FnOnce(&mut Reactor)) {
@@ -21,131 +23,128 @@ fn run(prepare: impl FnOnce(&mut Reactor)) {
 
 #[test]
 fn the_first_signal_lets_what_waits_be_sent() {
-    for signal in [Os::TERM, Os::INT] {
-        let test = "the_first_signal_lets_what_waits_be_sent";
-        if let Some(mut child) = child::begin(test, "") {
-            child.says("runs");
-            child.kill(signal);
-            child.says("shutting down");
-            child.says("lost Done");
-            child.says("ended");
-            child.succeeds();
-            continue;
-        }
-        const MUCH: usize = 8 << 20;
-        let mut reactor =
-            Reactor::with_settings(Settings { buffer_limit: MUCH, ..Settings::default() }).unwrap();
-        let record = Record::new();
-        let server = Recorder::new(&record).acting(move |what, transport, _| {
-            if what == "made" {
-                transport.write(&vec![b'x'; MUCH]);
-                assert!(transport.unsent() > 0);
-                eprintln!("runs");
+    child::alone("the_first_signal_lets_what_waits_be_sent", "", || {
+        on_each_back_end(|world| {
+            for signal in [Signal::Terminate, Signal::Interrupt] {
+                const MUCH: usize = 8 << 20;
+                let settings = Settings { buffer_limit: MUCH, ..Settings::default() };
+                let mut reactor = world.reactor_that_signals_stop(settings);
+                let record = Record::new();
+                let server = Recorder::new(&record).acting(move |what, transport, _| {
+                    if what == "made" {
+                        transport.write(&vec![b'x'; MUCH]);
+                        assert!(transport.unsent() > 0);
+                        raise(signal);
+                    }
+                });
+                let listener = world.serve(&mut reactor, server);
+                let shutting = record.clone();
+                reactor.add_system_event_trigger(Phase::Before, SystemEvent::Shutdown, move |_, _| {
+                    shutting.add("shutting down");
+                });
+                let read = world.run_read_by(&mut reactor, world.connect(listener.address()));
+                assert_eq!(read, MUCH);
+                let mut events = record.events();
+                events.retain(|event| event != "pause" && event != "resume");
+                assert_eq!(events, ["made", "shutting down", "lost Done"]);
             }
         });
-        let listener = reactor.listen_tcp("127.0.0.1:0", once(server, &Record::new())).unwrap();
-        let address: std::net::SocketAddr = listener.address().to_string().parse().unwrap();
-        let mut peer = std::net::TcpStream::connect(address).unwrap();
-        let (begin, begun) = std::sync::mpsc::channel();
-        let reader = std::thread::spawn(move || {
-            begun.recv().unwrap();
-            std::io::copy(&mut peer, &mut std::io::sink()).unwrap()
-        });
-        reactor.add_system_event_trigger(Phase::Before, SystemEvent::Shutdown, move |_, _| {
-            eprintln!("shutting down");
-            begin.send(()).unwrap();
-        });
-        reactor.run().unwrap();
-        assert_eq!(reader.join().unwrap(), MUCH as u64);
-        eprintln!("{}", record.events().last().unwrap());
-        eprintln!("ended");
-        return;
-    }
+    });
 }
 
 #[test]
 fn the_second_signal_ends_the_process_at_once() {
-    for signal in [Os::TERM, Os::INT] {
-        let Some(mut child) = child::begin("the_second_signal_ends_the_process_at_once", "") else {
-            // A shutdown that never comes to its end.
-            return run(|reactor| {
-                reactor.add_system_event_trigger(Phase::Before, SystemEvent::Shutdown, |_, hold| {
-                    eprintln!("shutting down");
-                    std::mem::forget(hold);
+    on_the_real_network(KILLED, |_| {
+        for signal in [Os::TERM, Os::INT] {
+            let Some(mut child) = child::begin("the_second_signal_ends_the_process_at_once", "") else {
+                // A shutdown that never comes to its end.
+                return run(|reactor| {
+                    reactor.add_system_event_trigger(Phase::Before, SystemEvent::Shutdown, |_, hold| {
+                        eprintln!("shutting down");
+                        std::mem::forget(hold);
+                    });
                 });
-            });
-        };
-        child.says("runs");
-        child.kill(signal);
-        child.says("shutting down");
-        child.kill(signal);
-        child.dies_of(signal);
-    }
+            };
+            child.says("runs");
+            child.kill(signal);
+            child.says("shutting down");
+            child.kill(signal);
+            child.dies_of(signal);
+        }
+    });
 }
 
 #[test]
 fn after_the_run_a_signal_does_what_it_does_by_default() {
-    for signal in [Os::TERM, Os::INT, Os::HUP] {
-        let Some(mut child) = child::begin("after_the_run_a_signal_does_what_it_does_by_default", "") else {
-            run(|reactor| {
-                reactor.on_signal(Signal::Hangup, |_| {}).unwrap();
-                reactor.call_when_running(|reactor| {
-                    reactor.stop();
+    on_the_real_network(KILLED, |_| {
+        for signal in [Os::TERM, Os::INT, Os::HUP] {
+            let Some(mut child) = child::begin("after_the_run_a_signal_does_what_it_does_by_default", "")
+            else {
+                run(|reactor| {
+                    reactor.on_signal(Signal::Hangup, |_| {}).unwrap();
+                    reactor.call_when_running(|reactor| {
+                        reactor.stop();
+                    });
                 });
-            });
-            loop {
-                std::thread::park();
-            }
-        };
-        child.says("ended");
-        child.kill(signal);
-        child.dies_of(signal);
-    }
+                loop {
+                    std::thread::park();
+                }
+            };
+            child.says("ended");
+            child.kill(signal);
+            child.dies_of(signal);
+        }
+    });
 }
 
 #[test]
 fn a_second_run_handles_signals_as_the_first_did() {
-    let Some(mut child) = child::begin("a_second_run_handles_signals_as_the_first_did", "") else {
-        run(|_| {});
-        run(|_| {});
-        return;
-    };
-    for _ in 0..2 {
-        child.says("runs");
-        child.kill(Os::TERM);
-        child.says("ended");
-    }
-    child.succeeds();
+    child::alone("a_second_run_handles_signals_as_the_first_did", "", || {
+        on_each_back_end(|world| {
+            for _ in 0..2 {
+                let mut reactor = world.reactor_that_signals_stop(Settings::default());
+                reactor.call_when_running(|_| raise(Signal::Terminate));
+                world.run(&mut reactor);
+            }
+        });
+    });
 }
 
 #[test]
 fn a_signal_ends_a_reactor_whose_start_is_held_up() {
-    let Some(mut child) = child::begin("a_signal_ends_a_reactor_whose_start_is_held_up", "") else {
-        let mut reactor = Reactor::new().unwrap();
-        reactor.add_system_event_trigger(Phase::Before, SystemEvent::Startup, |reactor, hold| {
-            reactor.call_later(Duration::ZERO, |_| eprintln!("waits"));
-            reactor.call_later(Duration::from_secs(3600), move |_| drop(hold));
+    child::alone("a_signal_ends_a_reactor_whose_start_is_held_up", "", || {
+        on_each_back_end(|world| {
+            let mut reactor = world.reactor_that_signals_stop(Settings::default());
+            let record = Record::new();
+            let (starts, ends) = (record.clone(), record.clone());
+            reactor.add_system_event_trigger(Phase::Before, SystemEvent::Startup, move |reactor, hold| {
+                reactor.call_later(Duration::ZERO, move |_| {
+                    starts.add("waits");
+                    raise(Signal::Terminate);
+                });
+                reactor.call_later(Duration::from_secs(3600), move |_| drop(hold));
+            });
+            reactor
+                .add_system_event_trigger(Phase::After, SystemEvent::Shutdown, move |_, _| ends.add("ends"));
+            world.run(&mut reactor);
+            assert_eq!(record.events(), ["waits", "ends"]);
         });
-        reactor.add_system_event_trigger(Phase::After, SystemEvent::Shutdown, |_, _| eprintln!("ends"));
-        return reactor.run().unwrap();
-    };
-    child.says("waits");
-    child.kill(Os::TERM);
-    child.says("ends");
-    child.succeeds();
+    });
 }
 
 #[test]
 fn a_reactor_that_leaves_signals_alone_dies_of_them() {
-    let Some(mut child) = child::begin("a_reactor_that_leaves_signals_alone_dies_of_them", "") else {
-        let settings = Settings { handle_signals: false, ..Settings::default() };
-        let mut reactor = Reactor::with_settings(settings).unwrap();
-        reactor.call_when_running(|_| eprintln!("runs"));
-        return reactor.run().unwrap();
-    };
-    child.says("runs");
-    child.kill(Os::TERM);
-    child.dies_of(Os::TERM);
+    on_the_real_network(KILLED, |_| {
+        let Some(mut child) = child::begin("a_reactor_that_leaves_signals_alone_dies_of_them", "") else {
+            let settings = Settings { handle_signals: false, ..Settings::default() };
+            let mut reactor = Reactor::with_settings(settings).unwrap();
+            reactor.call_when_running(|_| eprintln!("runs"));
+            return reactor.run().unwrap();
+        };
+        child.says("runs");
+        child.kill(Os::TERM);
+        child.dies_of(Os::TERM);
+    });
 }
 
 #[test]
@@ -155,24 +154,24 @@ fn each_signal_comes_to_its_handlers_in_order_and_the_loop_goes_on() {
             let mut reactor = world.reactor();
             let record = Record::new();
             let signals = [
-                (Signal::Hangup, Os::HUP),
-                (Signal::User1, Os::USR1),
-                (Signal::User2, Os::USR2),
-                (Signal::WindowChange, Os::WINCH),
-                (Signal::Child, Os::CHILD),
-                (Signal::Interrupt, Os::INT),
-                (Signal::Terminate, Os::TERM),
+                Signal::Hangup,
+                Signal::User1,
+                Signal::User2,
+                Signal::WindowChange,
+                Signal::Child,
+                Signal::Interrupt,
+                Signal::Terminate,
             ];
-            for (signal, _) in signals {
+            for signal in signals {
                 for number in 1..=2 {
                     let record = record.clone();
                     reactor.on_signal(signal, move |_| record.add(format!("{signal} {number}"))).unwrap();
                 }
             }
-            for (signal, raw) in signals {
+            for signal in signals {
                 // Three in a row: a handler is no place where the second kills.
                 for _ in 0..3 {
-                    raise(raw);
+                    raise(signal);
                     world.run_until(&mut reactor, "the signal", |_| !record.events().is_empty());
                     assert_eq!(record.take(), [format!("{signal} 1"), format!("{signal} 2")]);
                 }
@@ -194,10 +193,10 @@ fn many_signals_between_two_turns_lose_none_of_their_kinds() {
                 reactor.on_signal(signal, move |_| record.add(signal.to_string())).unwrap();
             }
             for _ in 0..10_000 {
-                raise(Os::HUP);
-                raise(Os::USR1);
+                raise(Signal::Hangup);
+                raise(Signal::User1);
             }
-            raise(Os::USR2);
+            raise(Signal::User2);
             world.run_until(&mut reactor, "all kinds", |_| {
                 ["SIGHUP", "SIGUSR1", "SIGUSR2"].iter().all(|name| record.has(name))
             });
@@ -214,9 +213,9 @@ fn a_signal_that_waits_survives_that_another_one_is_asked_for() {
             let (first, second) = (record.clone(), record.clone());
             reactor.on_signal(Signal::Hangup, move |_| first.add("SIGHUP")).unwrap();
             reactor.call_later(Duration::ZERO, move |reactor| {
-                raise(Os::HUP);
+                raise(Signal::Hangup);
                 reactor.on_signal(Signal::User1, move |_| second.add("SIGUSR1")).unwrap();
-                raise(Os::USR1);
+                raise(Signal::User1);
             });
             world.run_until(&mut reactor, "both", |_| record.has("SIGHUP") && record.has("SIGUSR1"));
             assert_eq!(record.events().len(), 2);
@@ -228,8 +227,8 @@ fn a_signal_that_waits_survives_that_another_one_is_asked_for() {
 fn a_handler_for_a_signal_takes_the_place_of_the_stop_even_while_it_runs() {
     let test = "a_handler_for_a_signal_takes_the_place_of_the_stop_even_while_it_runs";
     child::alone(test, "", || {
-        on_each_back_end(|_| {
-            let mut reactor = Reactor::new().unwrap();
+        on_each_back_end(|world| {
+            let mut reactor = world.reactor_that_signals_stop(Settings::default());
             let record = Record::new();
             let noted = record.clone();
             reactor.call_when_running(move |reactor| {
@@ -241,11 +240,11 @@ fn a_handler_for_a_signal_takes_the_place_of_the_stop_even_while_it_runs() {
                             3 => {
                                 reactor.stop();
                             }
-                            _ => raise(Os::TERM),
+                            _ => raise(Signal::Terminate),
                         }
                     })
                     .unwrap();
-                raise(Os::TERM);
+                raise(Signal::Terminate);
             });
             reactor.run().unwrap();
             assert_eq!(record.count("came"), 3);
@@ -262,12 +261,12 @@ fn every_reactor_that_handles_a_signal_gets_it() {
             let (one, two) = (record.clone(), record.clone());
             first.on_signal(Signal::Hangup, move |_| one.add("first")).unwrap();
             second.on_signal(Signal::Hangup, move |_| two.add("second")).unwrap();
-            raise(Os::HUP);
+            raise(Signal::Hangup);
             world.run_until(&mut first, "the first", |_| record.has("first"));
             world.run_until(&mut second, "the second", |_| record.has("second"));
             // When one is gone, the signal still is the other's.
             drop(first);
-            raise(Os::HUP);
+            raise(Signal::Hangup);
             world.run_until(&mut second, "the second again", |_| record.count("second") == 2);
         });
     });
@@ -289,12 +288,10 @@ fn a_write_to_a_peer_that_is_gone_raises_no_signal() {
                 transport.write(b"x");
                 transport.call_later(Duration::ZERO, again);
             }
-            let listener = reactor.listen_tcp(world.anywhere(), once(server, &Record::new())).unwrap();
-            let address: std::net::SocketAddr = listener.address().to_string().parse().unwrap();
-            drop(std::net::TcpStream::connect(address).unwrap());
+            let listener = world.serve(&mut reactor, server);
+            drop(world.connect(listener.address()));
             world.run_until(&mut reactor, "lost", |_| record.has("lost Lost"));
-            reactor.stop_listening(&listener).unwrap();
-            world.run_until_idle(&mut reactor);
+            world.close(&mut reactor, &listener);
         });
     });
 }

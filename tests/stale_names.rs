@@ -4,17 +4,12 @@ mod world;
 
 use std::cell::RefCell;
 use std::collections::HashSet;
-use std::io::Write;
-use std::net::{SocketAddr, TcpStream};
 use std::rc::Rc;
 use std::time::Duration;
 
-use twistor::{ConnectionId, Error, Listener};
-use world::{Record, Recorder, on_each_back_end, once};
-
-fn address_of(listener: &Listener) -> SocketAddr {
-    listener.address().to_string().parse().unwrap()
-}
+use twistor::{ConnectionId, Error};
+use world::peer::Peer;
+use world::{Record, Recorder, abort_all, on_each_back_end, once};
 
 /// The first half of a name.
 fn place(id: ConnectionId) -> String {
@@ -41,30 +36,28 @@ fn an_event_of_a_listener_that_was_stopped_in_the_same_turn_does_not_reach_its_s
             "read lost" => transport.lose_connection(),
             _ => {}
         });
-        let listener = reactor.listen_tcp(world.anywhere(), once(server, &Record::new())).unwrap();
-        let mut peer = TcpStream::connect(address_of(&listener)).unwrap();
+        let listener = world.serve(&mut reactor, server);
+        let mut peer = world.connect(listener.address());
         world.run_until(&mut reactor, "made", |_| record.has("server: made"));
         record.take();
         // Both are ready when the loop polls next.
-        peer.write_all(b"now").unwrap();
-        let waiting = TcpStream::connect(address_of(&old)).unwrap();
+        peer.send(b"now");
+        let waiting = world.connect(old.address());
         let (events, accepts) = (reactor.statistics().events, reactor.statistics().accepts);
         reactor.turn(Some(Duration::from_secs(1))).unwrap();
         assert_eq!(reactor.statistics().events - events, 2, "in one turn");
         assert_eq!(reactor.statistics().accepts, accepts);
         let new = names.borrow_mut().1.take().unwrap();
-        let client = TcpStream::connect(address_of(&new)).unwrap();
+        let client = world.connect(new.address());
         world.run_until(&mut reactor, "made", |_| record.has("new: made"));
         assert!(!record.has("old: made"), "{:?}", record.events());
         drop((peer, waiting, client));
         world.run_until(&mut reactor, "the FINs", |_| {
             record.has("new: read lost") && record.has("server: lost Done")
         });
-        let left = reactor.connections();
-        left.into_iter().for_each(|id| reactor.transport(id).unwrap().abort_connection());
+        abort_all(&mut reactor);
         reactor.stop_listening(&listener).unwrap();
-        reactor.stop_listening(&new).unwrap();
-        world.run_until_idle(&mut reactor);
+        world.close(&mut reactor, &new);
     });
 }
 
@@ -92,10 +85,9 @@ fn a_connection_that_another_aborts_in_the_same_turn_gets_no_more_data() {
                 })
             })
             .unwrap();
-        let mut peers: Vec<TcpStream> =
-            (0..10).map(|_| TcpStream::connect(address_of(&listener)).unwrap()).collect();
+        let mut peers: Vec<Peer> = (0..10).map(|_| world.connect(listener.address())).collect();
         world.run_until(&mut reactor, "all made", |_| record.count("made") == 10);
-        peers.iter_mut().for_each(|peer| peer.write_all(b"x").unwrap());
+        peers.iter_mut().for_each(|peer| peer.send(b"x"));
         let before = reactor.statistics().events;
         reactor.turn(Some(Duration::from_secs(1))).unwrap();
         assert_eq!(reactor.statistics().events - before, 10, "in one turn");
@@ -103,8 +95,7 @@ fn a_connection_that_another_aborts_in_the_same_turn_gets_no_more_data() {
         assert_eq!(record.count("data x"), 1);
         drop(peers);
         world.run_until(&mut reactor, "the last", |_| record.has("lost Done"));
-        reactor.stop_listening(&listener).unwrap();
-        world.run_until_idle(&mut reactor);
+        world.close(&mut reactor, &listener);
     });
 }
 
@@ -126,7 +117,7 @@ fn a_name_is_never_given_twice_though_its_place_is() {
             })
             .unwrap();
         for round in 1..=20 {
-            let peer = TcpStream::connect(address_of(&listener)).unwrap();
+            let peer = world.connect(listener.address());
             world.run_until(&mut reactor, "made", |_| record.count("made") == round);
             let (old, last) = (ids.borrow()[0], *ids.borrow().last().unwrap());
             assert!(reactor.transport(last).is_some());

@@ -7,7 +7,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use twistor::{Error, Hold, Phase, Reactor, SystemEvent, TriggerId};
-use world::{Record, Recorder, on_each_back_end, once};
+use world::{Record, Recorder, nobody, on_each_back_end, once};
 
 /// Notes that it came, and whether the reactor ran.
 fn note(
@@ -128,15 +128,7 @@ fn the_loop_and_its_connections_are_alive_while_the_shutdown_is_held_up() {
     on_each_back_end(|world| {
         let mut reactor = world.reactor();
         let record = Record::new();
-        let listener = reactor
-            .listen_tcp(world.anywhere(), || {
-                Recorder::new(&Record::new()).acting(|what, transport, data| match what {
-                    "data" => transport.write(data),
-                    "read lost" => transport.lose_connection(),
-                    _ => {}
-                })
-            })
-            .unwrap();
+        let listener = reactor.listen_tcp(world.anywhere(), || nobody().echoing()).unwrap();
         let (address, shutting) = (listener.address().clone(), record.clone());
         reactor.add_system_event_trigger(Phase::Before, SystemEvent::Shutdown, move |reactor, hold| {
             shutting.add("shutting down");

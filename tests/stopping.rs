@@ -5,7 +5,7 @@ mod world;
 use std::time::Duration;
 
 use twistor::{Phase, Reactor, Settings, SystemEvent};
-use world::{Record, Recorder, on_each_back_end, once};
+use world::{Record, Recorder, World, nobody, on_each_back_end, once};
 
 fn later(reactor: &mut Reactor, call: impl FnOnce(&mut Reactor) + 'static) {
     reactor.call_later(Duration::ZERO, call);
@@ -63,11 +63,11 @@ fn everything_that_is_open_or_under_way_is_lost_and_hears_so() {
             "made" => {
                 let reactor = transport.reactor();
                 // Under way when the reactor stops: it is asked to connect in the next turn at the earliest.
-                let factory = once(Recorder::new(&Record::new()), &attempt);
+                let factory = once(nobody(), &attempt);
                 reactor.connect_tcp(&address, factory).unwrap();
                 let id = reactor.connect_tcp(
                     &address,
-                    once(Recorder::new(&Record::new()), &waits).acting(|what, connector| {
+                    once(nobody(), &waits).acting(|what, connector| {
                         if what == "gone" {
                             assert!(!connector.connect(), "nothing new can begin");
                         }
@@ -100,8 +100,7 @@ fn a_connector_that_only_waits_ends_with_the_reactor_and_its_factory_is_stopped(
     on_each_back_end(|world| {
         let mut reactor = world.reactor();
         let record = Record::new();
-        let unused = std::net::TcpListener::bind(world.anywhere()).unwrap().local_addr().unwrap();
-        let client = once(Recorder::new(&Record::new()), &record).acting(|what, connector| {
+        let client = once(nobody(), &record).acting(|what, connector| {
             if what == "failed" {
                 assert!(connector.connect_later(Duration::from_secs(60)));
                 later(connector.reactor(), |reactor| {
@@ -109,7 +108,7 @@ fn a_connector_that_only_waits_ends_with_the_reactor_and_its_factory_is_stopped(
                 });
             }
         });
-        reactor.connect_tcp(unused, client).unwrap();
+        reactor.connect_tcp(world.unused(), client).unwrap();
         world.run(&mut reactor);
         assert_eq!(record.events(), ["started", "connecting", "failed Refused", "stopped"]);
     });
@@ -117,33 +116,22 @@ fn a_connector_that_only_waits_ends_with_the_reactor_and_its_factory_is_stopped(
 
 /// A server that writes much and then has its reactor stopped, and how much of it a client that
 /// reads sees: all of it if `graceful`.
-fn stop_with_bytes_waiting(world: &world::World, graceful: bool) -> usize {
+fn stop_with_bytes_waiting(world: &World, graceful: bool) -> usize {
     const MUCH: usize = 8 << 20;
-    let (told, address) = std::sync::mpsc::channel();
-    let (written, begin) = std::sync::mpsc::channel();
     let settings = Settings { buffer_limit: 2 * MUCH, ..Settings::default() };
     let mut reactor = world.reactor_with(settings);
-    let server = Recorder::new(&Record::new()).acting(move |what, transport, _| {
+    let server = nobody().acting(move |what, transport, _| {
         if what == "made" {
             transport.write(&vec![b'x'; MUCH]);
             assert!(transport.unsent() > 0, "more than the system takes");
-            written.send(()).unwrap();
             match graceful {
                 true => transport.reactor().stop_gracefully(),
                 false => transport.reactor().stop(),
             };
         }
     });
-    let listener = reactor.listen_tcp(world.anywhere(), once(server, &Record::new())).unwrap();
-    let twistor::Address::Tcp(server) = *listener.address() else { panic!("not a TCP address") };
-    told.send(server).unwrap();
-    let reader = std::thread::spawn(move || {
-        let mut stream = std::net::TcpStream::connect(address.recv().unwrap()).unwrap();
-        begin.recv().unwrap();
-        std::io::copy(&mut stream, &mut std::io::sink()).unwrap() as usize
-    });
-    world.run(&mut reactor);
-    let read = reader.join().unwrap();
+    let listener = world.serve(&mut reactor, server);
+    let read = world.run_read_by(&mut reactor, world.connect(listener.address()));
     match graceful {
         true => assert_eq!(read, MUCH),
         false => assert!(read < MUCH),
@@ -175,8 +163,7 @@ fn a_graceful_stop_waits_for_a_peer_that_takes_nothing_no_longer_than_its_limit(
             }
         });
         let listener = reactor.listen_tcp(world.anywhere(), once(server, &record)).unwrap();
-        let twistor::Address::Tcp(address) = *listener.address() else { panic!("not a TCP address") };
-        let silent = std::net::TcpStream::connect(address).unwrap();
+        let silent = world.connect(listener.address());
         world.run(&mut reactor);
         assert!(record.has("lost Stopped"), "{:?}", record.events());
         drop(silent);
@@ -188,8 +175,7 @@ fn a_graceful_stop_begins_nothing_new() {
     on_each_back_end(|world| {
         let mut reactor = world.reactor();
         let record = Record::new();
-        let listener =
-            reactor.listen_tcp(world.anywhere(), once(Recorder::new(&Record::new()), &record)).unwrap();
+        let listener = reactor.listen_tcp(world.anywhere(), once(nobody(), &record)).unwrap();
         let address = listener.address().clone();
         let lost = record.clone();
         let client = Recorder::new(&record).acting(move |what, transport, _| match what {
@@ -197,16 +183,16 @@ fn a_graceful_stop_begins_nothing_new() {
                 transport.reactor().stop_gracefully();
             }
             "lost" => {
-                let again = once(Recorder::new(&Record::new()), &Record::new());
+                let again = once(nobody(), &Record::new());
                 let reactor = transport.reactor();
                 assert!(matches!(reactor.connect_tcp(&address, again), Err(twistor::Error::Finished)));
-                let port = reactor.listen_tcp(&address, || Recorder::new(&Record::new()));
+                let port = reactor.listen_tcp(&address, nobody);
                 assert!(matches!(port, Err(twistor::Error::Finished)));
                 lost.add("refused");
             }
             _ => {}
         });
-        reactor.connect_tcp(listener.address(), once(client, &Record::new())).unwrap();
+        world.ask(&mut reactor, &listener, client);
         world.run(&mut reactor);
         assert!(record.has("lost Done") && record.has("refused"), "{:?}", record.events());
     });

@@ -8,11 +8,11 @@ use std::thread;
 use std::time::Duration;
 
 use twistor::{Error, Settings};
-use world::{Record, Recorder, on_each_back_end, once};
+use world::{Record, Recorder, nobody, on_each_back_end, on_the_real_network};
 
 #[test]
 fn connections_go_on_while_threads_flood_the_loop_with_calls() {
-    on_each_back_end(|world| {
+    on_the_real_network("threads of the process call while the loop works", |world| {
         let settings = Settings { thread_calls: 1000, thread_calls_per_turn: 100, ..Settings::default() };
         let mut reactor = world.reactor_with(settings);
         let enough = Arc::new(AtomicBool::new(false));
@@ -48,27 +48,22 @@ fn connections_go_on_while_threads_flood_the_loop_with_calls() {
             .collect();
         world.run_until(&mut reactor, "the flood", |_| ran.load(Ordering::SeqCst) > 1000);
         let record = Record::new();
-        let server = Recorder::new(&Record::new()).acting(|what, transport, data| match what {
-            "data" => transport.write(data),
-            "read lost" => transport.lose_connection(),
-            _ => {}
-        });
-        let listener = reactor.listen_tcp(world.anywhere(), once(server, &Record::new())).unwrap();
+        let server = nobody().echoing();
+        let listener = world.serve(&mut reactor, server);
         let client = Recorder::new(&record).acting(|what, transport, data| match what {
             "made" => transport.write(&[0]),
             "data" if data[0] == 100 => transport.lose_connection(),
             "data" => transport.write(&[data[0] + 1]),
             _ => {}
         });
-        reactor.connect_tcp(listener.address(), once(client, &Record::new())).unwrap();
+        world.ask(&mut reactor, &listener, client);
         world.run_until(&mut reactor, "a hundred echoes", |_| record.has("lost Done"));
         enough.store(true, Ordering::SeqCst);
         threads.into_iter().for_each(|thread| thread.join().unwrap());
         let all = || ran.load(Ordering::SeqCst) == asked.load(Ordering::SeqCst);
         world.run_until(&mut reactor, "all calls", |_| all());
         assert_eq!(disorder.load(Ordering::SeqCst), 0);
-        reactor.stop_listening(&listener).unwrap();
-        world.run_until_idle(&mut reactor);
+        world.close(&mut reactor, &listener);
     });
 }
 

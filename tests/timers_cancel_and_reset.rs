@@ -7,7 +7,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use twistor::{DelayedCall, Error, Reactor, Result};
-use world::{Record, Recorder, on_each_back_end, once};
+use world::{Record, Recorder, nobody, on_each_back_end};
 
 const SOON: Duration = Duration::from_millis(1);
 const LATER: Duration = Duration::from_secs(60);
@@ -161,7 +161,7 @@ fn a_connections_call_is_dropped_with_the_connection() {
         let record = Record::new();
         let held = Rc::new(());
         let inside = Rc::clone(&held);
-        let listener = reactor.listen_tcp(world.anywhere(), || Recorder::new(&Record::new())).unwrap();
+        let listener = reactor.listen_tcp(world.anywhere(), nobody).unwrap();
         let client = Recorder::new(&record).acting(move |what, transport, _| {
             if what == "made" {
                 let inside = Rc::clone(&inside);
@@ -181,11 +181,10 @@ fn a_connections_call_is_dropped_with_the_connection() {
                 });
             }
         });
-        reactor.connect_tcp(listener.address(), once(client, &Record::new())).unwrap();
+        world.ask(&mut reactor, &listener, client);
         world.run_until(&mut reactor, "lost", |_| record.has("lost Aborted"));
         assert_eq!(record.events(), ["made", "called", "lost Aborted"]);
         assert_eq!(Rc::strong_count(&held), 1);
-        reactor.stop_listening(&listener).unwrap();
-        world.run_until_idle(&mut reactor);
+        world.close(&mut reactor, &listener);
     });
 }

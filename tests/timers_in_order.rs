@@ -4,9 +4,10 @@ mod world;
 
 use std::cell::Cell;
 use std::rc::Rc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use world::{Record, on_each_back_end};
+use twistor::Reactor;
+use world::{Record, on_each_back_end, spend};
 
 #[test]
 fn calls_come_in_the_order_of_their_times_however_they_were_set() {
@@ -71,10 +72,7 @@ fn calls_that_a_busy_loop_made_late_still_come_in_order_and_once() {
             let record = record.clone();
             reactor.call_later(Duration::from_millis(number), move |_| record.add(number.to_string()));
         }
-        let began = Instant::now();
-        while began.elapsed() < Duration::from_millis(4) {
-            std::hint::spin_loop();
-        }
+        spend(Duration::from_millis(4));
         reactor.turn(Some(Duration::ZERO)).unwrap();
         assert_eq!(record.events(), ["1", "2", "3"], "all that are due have their turn in one");
         reactor.turn(Some(Duration::ZERO)).unwrap();
@@ -88,14 +86,15 @@ fn a_call_years_away_disturbs_nobody() {
         let mut reactor = world.reactor();
         let far = [Duration::MAX, Duration::from_millis(1 << 32), Duration::from_secs(100 * 366 * 86_400)];
         let calls = far.map(|delay| reactor.call_later(delay, |_| panic!("it came")));
-        let remote = reactor.remote();
         let record = Record::new();
         let soon = record.clone();
         reactor.call_later(Duration::from_millis(1), move |reactor| {
             soon.add("soon");
-            // From here on the loop waits for years, if nobody wakes it.
-            let stopper = std::thread::spawn(move || remote.stop().unwrap());
-            reactor.call_when_running(|_| stopper.join().unwrap());
+            // From here on the loop waits for years, if the end of the job does not wake it.
+            let stop = |reactor: &mut Reactor, _| {
+                reactor.stop();
+            };
+            reactor.call_in_thread(|| (), stop).unwrap();
         });
         reactor.run().unwrap();
         assert_eq!(record.events(), ["soon"]);
@@ -118,5 +117,22 @@ fn a_call_is_never_made_inside_the_one_that_sets_it() {
         assert_eq!(record.events(), [] as [String; 0]);
         world.run_until_idle(&mut reactor);
         assert_eq!(record.events(), ["outer begins", "outer ends", "inner"]);
+    });
+}
+
+#[test]
+fn time_that_passes_after_a_turn_has_passed_for_the_reactor() {
+    on_each_back_end(|world| {
+        let mut reactor = world.reactor();
+        let asked = Rc::new(Cell::new(reactor.now()));
+        let last = Rc::clone(&asked);
+        // The last thing that the turn does is to ask for the time.
+        reactor.call_when_running(|reactor| {
+            reactor.call_when_running(move |reactor| last.set(reactor.now()));
+        });
+        reactor.turn(Some(Duration::ZERO)).unwrap();
+        let before = asked.get();
+        spend(Duration::from_millis(5));
+        assert!(reactor.now() - before >= Duration::from_millis(5), "{:?}", reactor.now() - before);
     });
 }

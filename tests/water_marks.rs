@@ -4,7 +4,7 @@ mod world;
 
 use twistor::{ConnectionId, Reactor, Settings};
 use world::peer::{Peer, narrow_connection, turns};
-use world::{Record, Recorder, World, on_each_back_end};
+use world::{Record, Recorder, World, nobody, on_each_back_end};
 
 /// A connection on which 100 bytes and more wait, above its mark or not.
 fn stuck(world: &World, reactor: &mut Reactor, record: &Record) -> (ConnectionId, Peer) {
@@ -149,7 +149,7 @@ fn a_writer_that_minds_the_marks_never_has_more_waiting_than_the_mark_and_one_wr
         let mut reactor = world.reactor();
         let mut left = PIECES;
         let mut paused = false;
-        let protocol = Recorder::new(&Record::new()).acting(move |what, transport, _| {
+        let protocol = nobody().acting(move |what, transport, _| {
             match what {
                 "pause" => paused = true,
                 "resume" => paused = false,

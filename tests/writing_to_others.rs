@@ -7,8 +7,8 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use twistor::{ConnectionId, Protocol, Transport};
-use world::peer::{Peer, connection, turns};
-use world::{Record, Recorder, on_each_back_end};
+use world::peer::{connection, turns};
+use world::{Record, Recorder, nobody, on_each_back_end};
 
 type Room = Rc<RefCell<Vec<ConnectionId>>>;
 
@@ -20,7 +20,7 @@ fn what_one_says_leaves_for_all_others_in_the_same_turn() {
         let mut peers = Vec::new();
         for _ in 0..4 {
             let others = Rc::clone(&room);
-            let protocol = Recorder::new(&Record::new()).acting(move |what, transport, data| {
+            let protocol = nobody().acting(move |what, transport, data| {
                 let me = transport.id();
                 for other in others.borrow().iter().filter(|other| what == "data" && **other != me) {
                     let mut other = transport.reactor().transport(*other).unwrap();
@@ -54,7 +54,7 @@ fn what_one_says_leaves_for_all_others_in_the_same_turn() {
 fn what_a_timed_call_or_another_thread_writes_leaves_in_the_same_turn() {
     on_each_back_end(|world| {
         let mut reactor = world.reactor();
-        let (id, mut peer) = connection(world, &mut reactor, Recorder::new(&Record::new()));
+        let (id, mut peer) = connection(world, &mut reactor, nobody());
         let write = move |reactor: &mut twistor::Reactor| reactor.transport(id).unwrap().write(b"tick");
         reactor.call_later(Duration::ZERO, write);
         reactor.turn(Some(Duration::ZERO)).unwrap();
@@ -114,12 +114,12 @@ fn the_name_of_one_that_is_gone_is_not_that_of_the_one_in_its_place() {
         let from = record.clone();
         let factory = move || Recorder::new(&from);
         let listener = reactor.listen_tcp(world.anywhere(), factory).unwrap();
-        let peer = Peer::connect(listener.address());
+        let peer = world.connect(listener.address());
         world.run_until(&mut reactor, "made", |_| record.has("made"));
         let old = reactor.connections()[0];
         peer.reset();
         world.run_until(&mut reactor, "lost", |_| record.has("lost Lost"));
-        let mut peer = Peer::connect(listener.address());
+        let mut peer = world.connect(listener.address());
         world.run_until(&mut reactor, "made", |_| record.count("made") == 2);
         let new = reactor.connections()[0];
         let index = |id: ConnectionId| id.to_string().split('.').next().unwrap().to_owned();

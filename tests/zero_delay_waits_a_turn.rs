@@ -7,7 +7,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use twistor::Reactor;
-use world::{Record, Recorder, on_each_back_end, once};
+use world::{Record, Recorder, on_each_back_end};
 
 #[test]
 fn a_call_with_no_delay_set_by_a_timed_call_comes_in_the_next_turn() {
@@ -84,24 +84,19 @@ fn a_call_that_sets_itself_again_at_once_keeps_no_connection_waiting() {
         let (wanted, rounds) = (Rc::new(Cell::new(true)), Rc::new(Cell::new(0)));
         spin(&mut reactor, Rc::clone(&wanted), Rc::clone(&rounds));
         let record = Record::new();
-        let server = Recorder::named("server", &record).acting(|what, transport, data| match what {
-            "data" => transport.write(data),
-            "read lost" => transport.lose_connection(),
-            _ => {}
-        });
-        let listener = reactor.listen_tcp(world.anywhere(), once(server, &Record::new())).unwrap();
+        let server = Recorder::named("server", &record).echoing();
+        let listener = world.serve(&mut reactor, server);
         let client = Recorder::named("client", &record).acting(|what, transport, _| match what {
             "made" => transport.write(b"hello"),
             "data" => transport.lose_connection(),
             _ => {}
         });
-        reactor.connect_tcp(listener.address(), once(client, &Record::new())).unwrap();
+        world.ask(&mut reactor, &listener, client);
         world.run_until(&mut reactor, "the echo", |_| record.has("server: lost Done"));
         assert!(record.has("client: data hello"));
         assert!(rounds.get() > 1, "meanwhile the chain went on");
         wanted.set(false);
-        reactor.stop_listening(&listener).unwrap();
-        world.run_until_idle(&mut reactor);
+        world.close(&mut reactor, &listener);
     });
 }
 

@@ -18,6 +18,11 @@ pub mod twistor_echo;
 /// Failures end a bench with a line on stderr; none is worth a type of its own.
 pub type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 
+/// Bytes of this process that are resident.
+pub fn resident() -> Result<u64> {
+    server::resident_of("self")
+}
+
 /// The body of a bench's `main`: serves when asked to, else runs the bench; an error is one line and exit code 1.
 pub fn main(bench: impl FnOnce(options::Options) -> Result<()>) -> std::process::ExitCode {
     let outcome = server::requested().unwrap_or_else(|| bench(options::Options::from_arguments()?));

@@ -142,10 +142,7 @@ impl Server {
 
     /// Bytes of memory that are resident, counted page by page (`VmRSS` lags behind by up to 64 pages per CPU).
     pub fn resident(&self) -> Result<u64> {
-        let rollup = fs::read_to_string(format!("/proc/{}/smaps_rollup", self.child.id()))?;
-        let line =
-            rollup.lines().find_map(|line| line.strip_prefix("Rss:")).ok_or("smaps_rollup has no Rss")?;
-        Ok(line.trim().trim_end_matches("kB").trim().parse::<u64>()? * 1024)
+        resident_of(&self.child.id().to_string())
     }
 
     pub fn open_descriptors(&self) -> Result<usize> {
@@ -210,4 +207,11 @@ fn epoll_program() -> Option<PathBuf> {
 fn raise_descriptor_limit() {
     let limit = rustix::process::getrlimit(Resource::Nofile);
     let _ = rustix::process::setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
+}
+
+/// Bytes of memory that are resident, of a process or of `self`.
+pub fn resident_of(process: &str) -> Result<u64> {
+    let rollup = fs::read_to_string(format!("/proc/{process}/smaps_rollup"))?;
+    let line = rollup.lines().find_map(|line| line.strip_prefix("Rss:")).ok_or("smaps_rollup has no Rss")?;
+    Ok(line.trim().trim_end_matches("kB").trim().parse::<u64>()? * 1024)
 }

@@ -23,6 +23,14 @@ impl Instant {
         Duration::from_nanos(self.0)
     }
 
+    pub(crate) fn from_nanoseconds(since_origin: u64) -> Instant {
+        Instant(since_origin)
+    }
+
+    pub(crate) fn nanoseconds(self) -> u64 {
+        self.0
+    }
+
     /// The time from `earlier` to this instant; zero when `earlier` is the later one.
     pub fn saturating_since(self, earlier: Instant) -> Duration {
         Duration::from_nanos(self.0.saturating_sub(earlier.0))

@@ -18,6 +18,7 @@ mod conformance;
 mod instant;
 pub(crate) mod os;
 mod signal;
+pub(crate) mod sim;
 
 use std::fmt;
 use std::io;
@@ -253,6 +254,10 @@ impl Ready {
 
     pub(crate) fn of(readable: bool, writable: bool) -> Ready {
         Ready(u8::from(readable) | u8::from(writable) << 1)
+    }
+
+    pub(crate) fn and(self, other: Ready) -> Ready {
+        Ready(self.0 & other.0)
     }
 
     pub(crate) fn insert(&mut self, other: Ready) {

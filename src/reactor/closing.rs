@@ -1,5 +1,6 @@
 //! Closing: what waits is sent first, within a limit; the loss is told once; what lingers is read and dropped.
 
+use std::io;
 use std::time::Duration;
 
 use super::connection::{Closing, Connection, Registered, State};
@@ -73,8 +74,14 @@ impl Reactor {
         let limited = connection.rare.as_ref().is_some_and(|rare| rare.closing.is_some());
         match connection.state {
             State::OutputClosing | State::InputClosedOutputClosing if !waits => {
-                // A peer that is gone has no use for it; the read side will tell.
-                let _ = self.net.shutdown_write(token);
+                match self.net.shutdown_write(token) {
+                    // A peer that is gone has no use for it; the read side will tell.
+                    Err(error) if error.kind() != io::ErrorKind::NotConnected => {
+                        return self.output_failed(token, "shutdown", &error);
+                    }
+                    _ => {}
+                }
+                connection.finish_untold = true;
                 let both = connection.state == State::InputClosedOutputClosing;
                 connection.state = match both {
                     true => State::Closing { eof: true },
@@ -98,6 +105,17 @@ impl Reactor {
                 self.limit_closing(token, limit, None);
             }
             _ => {}
+        }
+    }
+
+    /// Tells the protocol that our FIN is out, unless it knows.
+    pub(super) fn tell_finish(&mut self, token: Token) {
+        if let Some(connection) = self.sources.connection_mut(token)
+            && std::mem::replace(&mut connection.finish_untold, false)
+        {
+            self.call_protocol(token, Place::WriteConnectionLost, |protocol, transport| {
+                protocol.write_connection_lost(transport);
+            });
         }
     }
 
@@ -154,10 +172,15 @@ impl Reactor {
         }
     }
 
-    /// The connection is lost: `connection_lost` is queued, and nothing else will come.
+    /// The connection is lost: `connection_lost` is queued, and nothing else will come. Where something that was
+    /// written is thrown away with it, the peer sees a reset: an end would say that it has all of it.
     pub(crate) fn lose(&mut self, token: Token, reason: Reason) {
+        let complete = self
+            .sources
+            .connection(token)
+            .is_some_and(|connection| connection.unsent() == 0 && connection.state != State::Broken);
         let how = match reason {
-            Reason::Done | Reason::Lost(_) | Reason::Stopped => Close::Graceful,
+            Reason::Done | Reason::Lost(_) | Reason::Stopped if complete => Close::Graceful,
             _ => Close::Reset,
         };
         self.end(token, reason, Farewell::Close(how));

@@ -208,9 +208,10 @@ impl Reactor {
         };
         slot.timeout = None;
         if let Phase::Connecting(attempt) = slot.phase {
-            // An answer that came while the loop was held up waits for the poll, and counts.
+            // An answer that came while the loop was held up waits for the poll, and counts. Bytes may have come
+            // with it, and the poll may have told of them already.
             let now = self.net.now();
-            self.attempt_ready(attempt, token, Ready::default(), now);
+            self.attempt_ready(attempt, token, Ready::READABLE, now);
         }
         if let Some(slot) = self.sources.connector(token)
             && matches!(slot.phase, Phase::Resolving | Phase::Connecting(_))

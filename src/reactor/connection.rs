@@ -25,6 +25,8 @@ pub(crate) struct Connection {
     /// Latched, because no edge tells twice: a read may find something, a write may be taken, the end of what comes
     /// is known to the kernel.
     pub(crate) ready: Ready,
+    /// Our FIN is out, and the protocol has not been told.
+    pub(crate) finish_untold: bool,
     /// Something was written: a reset could destroy it.
     pub(crate) wrote: bool,
     /// It stands in the list of those to flush at the end of the turn.
@@ -140,6 +142,7 @@ impl Connection {
             reading_paused: false,
             writing_paused: false,
             ready: Ready::WRITABLE,
+            finish_untold: false,
             wrote: false,
             dirty: false,
             queued: false,

@@ -100,6 +100,11 @@ impl Connector<'_> {
         self.reactor.sources.connector(self.token).map_or("", |slot| &slot.destination)
     }
 
+    /// How it connects. `None` once it is gone.
+    pub fn options(&self) -> Option<&ConnectTcp> {
+        self.reactor.sources.connector(self.token).map(|slot| &slot.options)
+    }
+
     /// What it does now.
     pub fn state(&self) -> ConnectorState {
         match self.reactor.sources.connector(self.token).map(|slot| slot.phase) {
@@ -224,6 +229,14 @@ impl Reactor {
     pub fn connector(&mut self, id: ConnectorId) -> Option<Connector<'_>> {
         self.sources.connector(id.0)?;
         Some(Connector { reactor: self, token: id.0 })
+    }
+
+    /// The connector whose attempt this is.
+    pub(crate) fn connector_of(&self, attempt: Token) -> Option<ConnectorId> {
+        match self.sources.get(attempt)? {
+            Source::Attempt(connector) => Some(ConnectorId(*connector)),
+            _ => None,
+        }
     }
 
     /// Whether listeners and connections can still begin.

@@ -30,6 +30,7 @@ pub(crate) struct ListenerSlot {
     /// Out of its place while one of its callbacks runs.
     factory: Option<Box<dyn Factory>>,
     started: bool,
+    address: Address,
     options: ListenTcp,
     /// It stands in the list of those that had their share of the turn.
     queued: bool,
@@ -37,6 +38,12 @@ pub(crate) struct ListenerSlot {
     pausing: bool,
     /// When a failed accept was last logged.
     logged: Option<Instant>,
+}
+
+impl ListenerSlot {
+    pub(super) fn address(&self) -> &Address {
+        &self.address
+    }
 }
 
 impl Reactor {
@@ -78,6 +85,7 @@ impl Reactor {
         let state = ListenerSlot {
             factory: Some(Box::new(factory)),
             started: false,
+            address: address.clone(),
             options,
             queued: false,
             pausing: false,
@@ -88,6 +96,24 @@ impl Reactor {
         self.tasks.push(Task::StartFactory(token));
         log::debug!(address = address.to_string().as_str(); "listening on {address}");
         Ok(Listener { token, address })
+    }
+
+    /// The ports that are listened on.
+    pub fn listeners(&self) -> Vec<Listener> {
+        let tokens = self.sources.tokens(|source| matches!(source, Source::Listener(_)));
+        let named = |token| match self.sources.get(token)? {
+            Source::Listener(listener) => Some(Listener { token, address: listener.address.clone() }),
+            _ => None,
+        };
+        tokens.into_iter().filter_map(named).collect()
+    }
+
+    /// How a listener was asked for.
+    pub(crate) fn listen_options(&self, listener: &Listener) -> Option<&ListenTcp> {
+        match self.sources.get(listener.token)? {
+            Source::Listener(listener) => Some(&listener.options),
+            _ => None,
+        }
     }
 
     /// Stops accepting and closes the port at once; connections go on. Its factory is told in one of the

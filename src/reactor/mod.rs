@@ -44,6 +44,7 @@ pub use self::settings::Settings;
 pub use self::statistics::{Place, SlowCallback, Statistics};
 pub use self::timers::DelayedCall;
 pub use self::transport::{ConnectionId, Transport};
+pub(crate) use self::turn::Agenda;
 pub use crate::net::{Instant, Signal};
 
 use self::life::{Life, Triggers};
@@ -88,7 +89,8 @@ pub struct Reactor {
     life: Life,
     /// A turn is under way.
     turning: bool,
-    /// The clock, read when somebody first asks after a poll, and again after each group of callbacks.
+    /// The clock, read when somebody first asks after a poll, and again after each group of callbacks. Empty after a
+    /// turn.
     clock: Cell<Option<Instant>>,
     sources: Sources,
     timers: Timers<TimedCall>,
@@ -118,6 +120,8 @@ pub struct Reactor {
     jobs: Jobs,
     stopwatch: Stopwatch,
     statistics: Statistics,
+    /// Where the last panic was, and its text.
+    last_panic: Option<String>,
 }
 
 type SignalHandler = Box<dyn FnMut(&mut Reactor)>;
@@ -159,7 +163,8 @@ impl Reactor {
         Ok(Reactor::on(Box::new(net), settings))
     }
 
-    fn on(net: Box<dyn Net>, mut settings: Settings) -> Reactor {
+    /// A reactor on a network of whatever kind.
+    pub(crate) fn on(net: Box<dyn Net>, mut settings: Settings) -> Reactor {
         if settings.max_connections == usize::MAX {
             settings.max_connections = Settings::default_connections(net.descriptor_limit());
         }
@@ -202,11 +207,12 @@ impl Reactor {
             jobs: Jobs::new(),
             stopwatch,
             statistics: Statistics::default(),
+            last_panic: None,
         }
     }
 
     /// Monotonic time. The clock is read once a turn, when somebody first asks, and again after every few callbacks
-    /// while these are timed ([`Settings::time_callbacks`]). (Twisted: `seconds`.)
+    /// while these are timed ([`Settings::time_callbacks`]); between two turns it stands still again. (Twisted: `seconds`.)
     #[inline]
     pub fn now(&self) -> Instant {
         match self.clock.get() {
@@ -217,6 +223,11 @@ impl Reactor {
                 now
             }
         }
+    }
+
+    /// Whoever asks next reads the clock: time has passed without a turn.
+    pub(crate) fn forget_time(&self) {
+        self.clock.set(None);
     }
 
     /// Calendar time, which may jump: for people and records, not for measuring.
@@ -321,6 +332,16 @@ impl Reactor {
         &self.settings
     }
 
+    /// Where a callback panicked since it was last asked, and the text.
+    pub(crate) fn take_panic(&mut self) -> Option<String> {
+        self.last_panic.take()
+    }
+
+    /// Ends without a word, as a process that is killed: nothing is called, everything is dropped.
+    pub(crate) fn vanish(mut self) {
+        self.life = Life::Finished;
+    }
+
     /// Runs user code that is nobody's connection's.
     fn call(&mut self, place: Place, call: impl FnOnce(&mut Reactor)) {
         // A panic is counted and logged in there, and concerns nobody else.
@@ -356,6 +377,7 @@ impl Reactor {
             }
             None => log::error!("panic in {place}: {text}"),
         }
+        self.last_panic = Some(format!("{place}: {text}"));
         text
     }
 

@@ -28,7 +28,13 @@ impl Reactor {
             }
         }
         let mut share = self.settings.read_per_turn;
-        while connection.wants_read() {
+        loop {
+            if !connection.wants_read() {
+                if ready.has(Ready::READ_CLOSED) {
+                    self.look_for_reset(token);
+                }
+                break;
+            }
             if share == 0 {
                 self.queue(token);
                 break;
@@ -79,6 +85,8 @@ impl Reactor {
     }
 
     fn input_ended(&mut self, token: Token) {
+        // Our end went out before the peer's came, which may be all that it waited for.
+        self.tell_finish(token);
         let Some(connection) = self.sources.connection_mut(token) else {
             return;
         };
@@ -97,6 +105,27 @@ impl Reactor {
         self.call_protocol(token, Place::ReadConnectionLost, |protocol, transport| {
             protocol.read_connection_lost(transport);
         });
+        // The reset may have come with the end: no event will tell of it again.
+        self.look_for_reset(token);
+    }
+
+    /// What is not read any more does not say that the peer has reset it, and a write may never come.
+    #[cold]
+    #[inline(never)]
+    fn look_for_reset(&mut self, token: Token) {
+        let Some(connection) = self.sources.connection(token) else { return };
+        match connection.state {
+            State::InputClosed | State::InputClosedOutputClosing | State::Closing { .. } => {}
+            State::Open
+            | State::OutputClosing
+            | State::OutputClosed
+            | State::Broken
+            | State::Lost
+            | State::Lingering => return,
+        }
+        if let Ok(Some(error)) = self.net.take_error(token) {
+            self.lose(token, Reason::Lost(SystemError::new("poll", &error)));
+        }
     }
 
     /// A write had failed, and what came before it was delivered.
@@ -124,6 +153,14 @@ impl Reactor {
             }
         }
         false
+    }
+
+    /// Reads at least so many bytes in one piece, if they are there. For tests: the setting is for programs.
+    pub(crate) fn read_at_once(&mut self, bytes: usize) {
+        if self.read_buffer.len() <= bytes {
+            // One more, so that a read is seen to have found the end.
+            self.read_buffer.resize(bytes + 1, 0);
+        }
     }
 
     /// Gives a connection another share of the loop, in the next turn.

@@ -2,7 +2,8 @@
 
 use slab::Slab;
 
-use super::connection::Connection;
+use super::Reactor;
+use super::connection::{Connection, State};
 use super::connector::ConnectorSlot;
 use super::listener::ListenerSlot;
 use crate::net::Token;
@@ -129,6 +130,23 @@ impl Sources {
     pub(crate) fn tokens(&self, choose: impl Fn(&Source) -> bool) -> Vec<Token> {
         let chosen = self.slots.iter().filter(|(_, slot)| choose(&slot.source));
         chosen.map(|(index, slot)| Token::new(index as u32, slot.generation)).collect()
+    }
+}
+
+impl Reactor {
+    /// Everything that is [in use](Reactor::in_use), in words.
+    pub(crate) fn inventory(&self) -> Vec<String> {
+        let sources = self.sources.slots.iter().map(|(_, slot)| match &slot.source {
+            Source::Connection(connection) if connection.state == State::Lingering => {
+                format!("a connection with {}, which was lost and waits for the peer's end", connection.peer)
+            }
+            Source::Connection(connection) => format!("a connection with {}", connection.peer),
+            Source::Attempt(_) => "a connection under way".to_owned(),
+            Source::Listener(listener) => format!("a listener on {}", listener.address()),
+            Source::Connector(connector) => format!("a connector to {}", connector.destination),
+        });
+        let jobs = (self.jobs.len() > 0).then(|| format!("results of {} jobs to come", self.jobs.len()));
+        sources.chain(jobs).collect()
     }
 }
 

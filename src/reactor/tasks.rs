@@ -71,11 +71,7 @@ impl Reactor {
                 Task::PauseWriting(token) => self.tell_to_pause(token),
                 Task::ResumeWriting(token) => self.tell_to_resume(token),
                 Task::PauseProducer(token) => self.pause_producer(token),
-                Task::WriteConnectionLost(token) => {
-                    self.call_protocol(token, Place::WriteConnectionLost, |protocol, transport| {
-                        protocol.write_connection_lost(transport);
-                    });
-                }
+                Task::WriteConnectionLost(token) => self.tell_finish(token),
                 Task::Pull(token) => self.pull(token),
                 Task::StartFactory(token) => self.start_listener_factory(token),
                 Task::Connect(token) => self.begin_to_connect(token),

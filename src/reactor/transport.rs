@@ -112,6 +112,22 @@ impl Transport<'_> {
         self.reactor.sources.connection(self.token).is_none_or(|c| c.state.is_closing())
     }
 
+    /// Whether reading is paused, by [`pause_reading`](Transport::pause_reading).
+    pub fn reading_paused(&self) -> bool {
+        self.reactor.sources.connection(self.token).is_some_and(|connection| connection.reading_paused)
+    }
+
+    /// Whether more bytes wait than the high-water mark, and have not come down to the low one.
+    pub fn writing_paused(&self) -> bool {
+        self.reactor.sources.connection(self.token).is_some_and(|connection| connection.writing_paused)
+    }
+
+    /// The kind of the registered producer, if there is one. (Twisted's `StringTransport`: `producer`, `streaming`.)
+    pub fn producer(&self) -> Option<ProducerKind> {
+        let connection = self.reactor.sources.connection(self.token)?;
+        Some(connection.rare.as_ref()?.producer.as_ref()?.kind)
+    }
+
     /// Stops reading, sends what was written, waits for a registered producer to be unregistered, then closes.
     /// `connection_lost` comes later. A peer that takes nothing for
     /// [`Settings::closing_limit`](super::Settings::closing_limit) is aborted. (Twisted: `loseConnection`.)

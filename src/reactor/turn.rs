@@ -6,7 +6,17 @@ use std::time::Duration;
 use super::life::Life;
 use super::sources::Source;
 use super::{Error, Place, Reactor, Result, TimedCall};
-use crate::net::Event;
+use crate::net::{Event, Instant};
+
+/// When a reactor has something to do by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Agenda {
+    Now,
+    At(Instant),
+    /// Not before the network has news.
+    Idle,
+    Finished,
+}
 
 impl Reactor {
     /// Runs until [`stop`](Reactor::stop), SIGINT or SIGTERM. A second SIGINT or SIGTERM does at once what the system
@@ -20,7 +30,7 @@ impl Reactor {
             self.default_signals = true;
             self.watch_signals()?;
         }
-        while self.turn(None)? {}
+        while self.take_turn(None)? {}
         Ok(())
     }
 
@@ -32,6 +42,16 @@ impl Reactor {
     /// # Errors
     /// As [`run`](Reactor::run).
     pub fn turn(&mut self, wait: Option<Duration>) -> Result<bool> {
+        let goes_on = self.take_turn(wait);
+        if !self.turning {
+            // What the caller does until the next one is not the last callback's time.
+            self.stop_timing();
+            self.forget_time();
+        }
+        goes_on
+    }
+
+    fn take_turn(&mut self, wait: Option<Duration>) -> Result<bool> {
         if self.turning {
             return Err(Error::AlreadyRunning);
         }
@@ -67,12 +87,7 @@ impl Reactor {
 
     /// Waits for something to do, if there is nothing.
     fn poll(&mut self, wait: Option<Duration>) -> Result<()> {
-        let busy = !self.tasks.is_empty()
-            || !self.ready.is_empty()
-            || !self.dirty.is_empty()
-            || self.inbox.has_more()
-            || self.life_goes_on();
-        let timeout = if busy {
+        let timeout = if self.is_busy() {
             Some(Duration::ZERO)
         } else {
             let next = self.timers.next().map(|next| next - self.now());
@@ -85,6 +100,26 @@ impl Reactor {
             // The next turn waits again, for what is left of the time.
             Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(()),
             result => result.map_err(|source| Error::System { call: "poll", source }),
+        }
+    }
+
+    /// Whether the next turn has something to do, whatever the poll says.
+    fn is_busy(&self) -> bool {
+        !self.tasks.is_empty()
+            || !self.ready.is_empty()
+            || !self.dirty.is_empty()
+            || self.inbox.has_more()
+            || self.life_goes_on()
+    }
+
+    /// When the next turn has something to do, for somebody who gives turns to several reactors.
+    pub(crate) fn agenda(&self) -> Agenda {
+        if self.life == Life::Finished {
+            Agenda::Finished
+        } else if self.is_busy() {
+            Agenda::Now
+        } else {
+            self.timers.next().map_or(Agenda::Idle, Agenda::At)
         }
     }
 

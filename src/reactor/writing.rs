@@ -71,7 +71,7 @@ impl Reactor {
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => {
-                    self.output_failed(token, &error);
+                    self.output_failed(token, "send", &error);
                     return data.len();
                 }
             }
@@ -98,7 +98,7 @@ impl Reactor {
             }
             Err(error) => {
                 self.scratch.clear();
-                self.output_failed(token, &error);
+                self.output_failed(token, "send", &error);
             }
         }
     }
@@ -228,17 +228,18 @@ impl Reactor {
         }
     }
 
-    fn output_failed(&mut self, token: Token, error: &io::Error) {
-        let reason = Reason::Lost(SystemError::new("send", error));
+    pub(super) fn output_failed(&mut self, token: Token, call: &'static str, error: &io::Error) {
+        let reason = Reason::Lost(SystemError::new(call, error));
         let Some(connection) = self.sources.connection_mut(token) else {
             return;
         };
         connection.outgoing = Vec::new();
         connection.sent = 0;
         self.direct &= self.current != token;
-        if connection.state.reads() && !connection.reading_paused {
+        let reads = connection.state.reads() && !connection.reading_paused;
+        connection.state = State::Broken;
+        if reads {
             // What came before the failure is delivered first; the end of the input brings the loss.
-            connection.state = State::Broken;
             connection.rare().broken = Some(reason);
             connection.ready.insert(Ready::READABLE);
             connection.ready.insert(Ready::READ_CLOSED);

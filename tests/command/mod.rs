@@ -2,6 +2,7 @@
 #![allow(dead_code)] // each test uses its part
 
 use std::io::{BufRead, BufReader, Read};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::thread;
@@ -41,7 +42,19 @@ pub fn run(arguments: &[&str]) -> Ended {
 
 impl Running {
     pub fn start(arguments: &[&str]) -> Running {
-        let mut child = twistor(arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        Running::begin(twistor(arguments))
+    }
+
+    /// Under strace, which does with its calls what `tampering` says, and writes them to `trace`.
+    pub fn start_under_strace(tampering: &[&str], trace: &Path, arguments: &[&str]) -> Running {
+        let mut command = Command::new("strace");
+        command.args(["-f", "-qq", "-o"]).arg(trace).args(tampering).arg(env!("CARGO_BIN_EXE_twistor"));
+        command.args(arguments).env_remove("RUST_LOG").stdin(Stdio::null());
+        Running::begin(command)
+    }
+
+    fn begin(mut command: Command) -> Running {
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let out = BufReader::new(child.stdout.take().unwrap());
         let (sender, lines) = channel();
         thread::spawn(move || out.lines().map_while(Result::ok).try_for_each(|line| sender.send(line)));
@@ -64,6 +77,17 @@ impl Running {
                 return line;
             }
         }
+    }
+
+    pub fn id(&self) -> i32 {
+        i32::try_from(self.child.id()).unwrap()
+    }
+
+    /// The process under strace.
+    pub fn traced(&self) -> i32 {
+        let id = self.child.id();
+        let children = std::fs::read_to_string(format!("/proc/{id}/task/{id}/children")).unwrap();
+        children.trim().parse().unwrap_or_else(|_| panic!("not one process is traced: {children:?}"))
     }
 
     pub fn signal(&self, signal: Signal) {

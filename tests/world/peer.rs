@@ -1,90 +1,90 @@
 //! The other side of a connection as a plain socket, which does what no protocol would.
 
-use std::cell::Cell;
-use std::io::{ErrorKind, Read, Write};
-use std::net::{Shutdown, TcpStream};
+use std::cell::{Cell, RefCell};
+use std::io::{self, ErrorKind};
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
-use socket2::{Domain, SockRef, Socket, Type};
 use twistor::{Address, ConnectionId, Factory, ListenTcp, Protocol, Reactor};
 
 use super::World;
+use super::back_end::{ListeningSocket, Socket};
 
-/// A socket that belongs to no reactor and never blocks.
+/// A socket that belongs to no reactor and never blocks; a drop closes it. A world connects it.
 pub struct Peer {
-    pub socket: TcpStream,
+    socket: Socket,
 }
 
 impl Peer {
-    pub fn connect(address: &Address) -> Peer {
-        Peer::connect_with(address, None)
+    pub(super) fn new(socket: Socket) -> Peer {
+        Peer { socket }
     }
 
-    /// One that takes little when it does not read.
-    pub fn connect_narrow(address: &Address) -> Peer {
-        Peer::connect_with(address, Some(NARROW))
+    /// The address on its own side, which is the reactor's peer.
+    pub fn local_address(&self) -> Address {
+        self.socket.local_address().unwrap().into()
     }
 
-    fn connect_with(address: &Address, receive_buffer: Option<usize>) -> Peer {
-        let Address::Tcp(address) = address else { panic!("{address} is no address of TCP") };
-        let socket = Socket::new(Domain::for_address(*address), Type::STREAM, None).unwrap();
-        if let Some(size) = receive_buffer {
-            socket.set_recv_buffer_size(size).unwrap();
-        }
-        // On the loopback this is done by the kernel alone.
-        socket.connect(&(*address).into()).unwrap();
-        socket.set_nonblocking(true).unwrap();
-        socket.set_tcp_nodelay(true).unwrap();
-        Peer { socket: socket.into() }
+    /// The address on the reactor's side.
+    pub fn peer_address(&self) -> Address {
+        self.socket.peer_address().unwrap().into()
     }
 
     /// Sends what fits the system's buffers for sure.
     pub fn send(&mut self, data: &[u8]) {
-        self.socket.write_all(data).unwrap();
+        let mut sent = 0;
+        while sent < data.len() {
+            sent += again(|| self.socket.send(&data[sent..])).unwrap();
+        }
     }
 
     /// Sends as much as the system takes now.
     pub fn fill(&mut self) -> usize {
-        let piece = [b'f'; 64 * 1024];
+        let piece = [b'f'; PIECE];
         let mut sent = 0;
-        while let Ok(count) = self.socket.write(&piece) {
+        while let Ok(count) = again(|| self.socket.send(&piece)) {
             sent += count;
         }
         sent
     }
 
     /// Sends FIN.
-    pub fn finish(&self) {
-        self.socket.shutdown(Shutdown::Write).unwrap();
+    pub fn finish(&mut self) {
+        self.socket.shutdown_write().unwrap();
     }
 
     /// Sends RST.
     pub fn reset(self) {
-        SockRef::from(&self.socket).set_linger(Some(Duration::ZERO)).unwrap();
+        self.socket.reset();
     }
 
     /// What has come up to now.
     pub fn read_now(&mut self) -> Vec<u8> {
         let mut all = Vec::new();
-        let _ = self.socket.read_to_end(&mut all);
+        let _ = self.read_on(&mut all);
         all
     }
 
     /// Up to `most` of what has come up to now.
     pub fn read_some(&mut self, most: usize) -> Vec<u8> {
         let mut some = vec![0; most];
-        let count = self.socket.read(&mut some).unwrap_or(0);
+        let count = again(|| self.socket.recv(&mut some)).unwrap_or(0);
         some.truncate(count);
         some
+    }
+
+    /// Whether a FIN has come, and nothing before it that was not read.
+    pub fn at_end(&mut self) -> bool {
+        matches!(again(|| self.socket.recv(&mut [0])), Ok(0))
     }
 
     /// All that comes, while the reactor turns, and the error if it is not FIN that ends it.
     pub fn read_to_end(&mut self, reactor: &mut Reactor) -> (Vec<u8>, Option<ErrorKind>) {
         let mut all = Vec::new();
         for _ in 0..20_000 {
-            match self.socket.read_to_end(&mut all) {
-                Ok(_) => return (all, None),
+            match self.read_on(&mut all) {
+                Ok(()) => return (all, None),
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {
                     reactor.turn(Some(Duration::from_millis(1))).unwrap();
                 }
@@ -93,11 +93,93 @@ impl Peer {
         }
         panic!("no end came; {} bytes did", all.len());
     }
+
+    /// Reads until FIN or an error.
+    fn read_on(&mut self, all: &mut Vec<u8>) -> io::Result<()> {
+        let mut piece = [0; PIECE];
+        loop {
+            match again(|| self.socket.recv(&mut piece))? {
+                0 => return Ok(()),
+                count => all.extend_from_slice(&piece[..count]),
+            }
+        }
+    }
+}
+
+/// A peer that reads now and then, as a timed call, and closes at the end.
+pub(super) struct Reader {
+    peer: Option<Peer>,
+    read: Vec<u8>,
+}
+
+impl Reader {
+    pub(super) fn new(peer: Peer) -> Reader {
+        Reader { peer: Some(peer), read: Vec::new() }
+    }
+
+    pub(super) fn read(this: Rc<RefCell<Reader>>, reactor: &mut Reactor) {
+        let Reader { peer, read } = &mut *this.borrow_mut();
+        let ended = peer.as_mut().map(|peer| peer.read_on(read));
+        if matches!(ended, Some(Err(error)) if error.kind() == ErrorKind::WouldBlock) {
+            let this = Rc::clone(&this);
+            reactor.call_later(Duration::from_millis(1), |reactor| Reader::read(this, reactor));
+        } else {
+            *peer = None;
+        }
+    }
+
+    /// Reads to the end, and returns how much there was in all.
+    pub(super) fn read_the_rest(&mut self, reactor: &mut Reactor) -> usize {
+        let rest = self.peer.take().map_or(0, |mut peer| peer.read_to_end(reactor).0.len());
+        self.read.len() + rest
+    }
+}
+
+/// Calls until no signal interrupts it.
+fn again<T>(mut call: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+    loop {
+        match call() {
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            result => return result,
+        }
+    }
+}
+
+/// A listener that belongs to no reactor and accepts nobody: those who connect to it wait. A drop closes it.
+pub struct RawListener {
+    socket: ListeningSocket,
+}
+
+impl RawListener {
+    pub(super) fn new(socket: ListeningSocket) -> RawListener {
+        RawListener { socket }
+    }
+
+    pub fn address(&self) -> SocketAddr {
+        self.socket.local_address().unwrap()
+    }
+}
+
+/// A port whose backlog is full: no further attempt is answered, as for a host that is filtered.
+pub struct Filtered {
+    pub address: SocketAddr,
+    _listener: RawListener,
+    _full: Vec<Peer>,
+}
+
+impl Filtered {
+    pub(super) fn new(world: &World) -> Filtered {
+        let listener = world.listen_with_backlog(1);
+        let address = listener.address();
+        // Linux lets one more wait than it was asked to.
+        let full = (0..2).map(|_| world.connect(&address.into())).collect();
+        Filtered { address, _listener: listener, _full: full }
+    }
 }
 
 /// The reactor accepts one connection for `protocol`; the other side is a plain socket.
 pub fn connection(world: &World, reactor: &mut Reactor, protocol: impl Protocol) -> (ConnectionId, Peer) {
-    accepted(world, reactor, protocol, ListenTcp::new(world.anywhere()), Peer::connect)
+    accepted(world, reactor, protocol, ListenTcp::new(world.anywhere()), World::connect)
 }
 
 /// As `connection`, with little room for bytes on their way to the peer.
@@ -107,7 +189,7 @@ pub fn narrow_connection(
     protocol: impl Protocol,
 ) -> (ConnectionId, Peer) {
     let narrow = ListenTcp { send_buffer: Some(NARROW), ..ListenTcp::new(world.anywhere()) };
-    accepted(world, reactor, protocol, narrow, Peer::connect_narrow)
+    accepted(world, reactor, protocol, narrow, World::connect_narrow)
 }
 
 fn accepted(
@@ -115,12 +197,12 @@ fn accepted(
     reactor: &mut Reactor,
     protocol: impl Protocol,
     listen: ListenTcp,
-    connect: impl FnOnce(&Address) -> Peer,
+    connect: impl FnOnce(&World, &Address) -> Peer,
 ) -> (ConnectionId, Peer) {
     let id = Rc::new(Cell::new(None));
     let factory = Noting { protocol: Some(Box::new(protocol)), id: Rc::clone(&id) };
     let listener = reactor.listen_tcp(listen, factory).unwrap();
-    let peer = connect(listener.address());
+    let peer = connect(world, listener.address());
     world.run_until(reactor, "accepted", |_| id.get().is_some());
     reactor.stop_listening(&listener).unwrap();
     (id.get().unwrap(), peer)
@@ -150,4 +232,6 @@ pub fn turns(reactor: &mut Reactor) {
 }
 
 /// The smallest buffers that Linux grants are about this large.
-const NARROW: usize = 4096;
+pub(super) const NARROW: usize = 4096;
+
+const PIECE: usize = 64 * 1024;

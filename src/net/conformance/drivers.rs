@@ -7,6 +7,7 @@ use signal_hook::consts::signal as number;
 use signal_hook::low_level;
 
 use crate::net::os::{Os, Sizes};
+use crate::net::sim::{Host, Link, Network, SimNet};
 use crate::net::{Net, Signal};
 
 /// A machine whose processes each have a [`Net`]. They reach each other through its loopback.
@@ -27,9 +28,9 @@ pub(super) trait Driver {
 /// A fresh machine of each kind.
 pub(super) fn drivers() -> Vec<Box<dyn Driver>> {
     // What is expected is what Linux answers; other systems differ in many a case.
-    let real: Vec<Box<dyn Driver>> =
-        if cfg!(target_os = "linux") { vec![Box::new(Real)] } else { Vec::new() };
-    real
+    let real: Option<Box<dyn Driver>> = if cfg!(target_os = "linux") { Some(Box::new(Real)) } else { None };
+    let simulated: [Box<dyn Driver>; 2] = [Box::new(Simulated::new(false)), Box::new(Simulated::new(true))];
+    real.into_iter().chain(simulated).collect()
 }
 
 /// The network of the machine that runs the suite.
@@ -68,6 +69,45 @@ impl Driver for Real {
         };
         // To this thread, so that no other case's poll is interrupted; the handlers are the whole process's.
         low_level::raise(signal).expect("a signal to this thread");
+    }
+}
+
+/// A host of a simulated network whose loopback takes no time, as the system's.
+struct Simulated {
+    network: Network,
+    host: Host,
+    name: &'static str,
+}
+
+impl Simulated {
+    /// One that tells of readiness as Linux does, or as little as the seam's contract allows.
+    fn new(minimal_edges: bool) -> Simulated {
+        let network = Network::new(1);
+        network.in_order();
+        network.minimal_edges(minimal_edges);
+        network.set_loopback(Link::instant());
+        let host = network.host("here");
+        let name = if minimal_edges { "sim, minimal edges" } else { "sim" };
+        Simulated { network, host, name }
+    }
+}
+
+impl Driver for Simulated {
+    fn name(&self) -> &'static str {
+        self.name
+    }
+
+    fn process(&mut self) -> Box<dyn Net> {
+        Box::new(SimNet::alone(&self.network, self.host, JOB_THREADS, JOB_QUEUE))
+    }
+
+    fn occupy(&mut self, net: &mut dyn Net) -> Box<dyn FnOnce() + Send> {
+        assert!(net.offload(Box::new(|| {})).is_ok(), "the thread was idle");
+        Box::new(|| {})
+    }
+
+    fn signal(&mut self, signal: Signal) {
+        self.network.signal(self.host, signal);
     }
 }
 

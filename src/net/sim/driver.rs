@@ -1,0 +1,303 @@
+//! The simulated network as a [`Net`]: the calls of one process.
+
+use std::cell::RefCell;
+use std::io;
+use std::net::SocketAddr;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use super::process::{Alarm, Socket};
+use super::rule::{CallKind, Verdict};
+use super::trace::About;
+use super::world::World;
+use super::{Errno, Network};
+use crate::net::{
+    Accepted, Answer, Close, Event, Instant, Job, Net, Open, OpenError, SocketOption, Token, Wake, Watch,
+};
+
+/// One process of one host.
+pub(crate) struct SimNet {
+    world: Rc<RefCell<World>>,
+    process: u32,
+}
+
+impl SimNet {
+    /// A process whose polls wait: they let the world's time pass.
+    pub(crate) fn alone(network: &Network, host: super::Host, threads: usize, queue: usize) -> SimNet {
+        let net = SimNet::scheduled(network, host, threads, queue);
+        net.world.borrow_mut().process_mut(net.process).alone = true;
+        net
+    }
+
+    /// A process that somebody else gives its turns to.
+    pub(crate) fn scheduled(network: &Network, host: super::Host, threads: usize, queue: usize) -> SimNet {
+        let process = network.world.borrow_mut().add_process(host.0, threads, queue);
+        SimNet { world: Rc::clone(&network.world), process }
+    }
+
+    pub(crate) fn process(&self) -> u32 {
+        self.process
+    }
+}
+
+impl Net for SimNet {
+    #[inline]
+    fn now(&self) -> Instant {
+        Instant::from_nanoseconds(self.world.borrow().monotonic(self.process))
+    }
+
+    fn wall(&self) -> SystemTime {
+        let world = self.world.borrow();
+        let host = world.process(self.process).host;
+        let passed = world.monotonic(self.process) as i64;
+        let calendar = passed.saturating_add(world.host(host).clock.stepped);
+        let origin = SystemTime::UNIX_EPOCH + ORIGIN;
+        let by = Duration::from_nanos(calendar.unsigned_abs());
+        if calendar < 0 { origin - by } else { origin + by }
+    }
+
+    fn random(&mut self) -> u64 {
+        self.world.borrow_mut().process_mut(self.process).random.next()
+    }
+
+    fn descriptor_limit(&self) -> usize {
+        self.world.borrow().process(self.process).limit
+    }
+
+    fn open(&mut self, token: Token, what: &Open) -> Result<(), OpenError> {
+        self.world.borrow_mut().open(self.process, token, what)
+    }
+
+    fn accept(&mut self, listener: Token, token: Token) -> io::Result<Accepted> {
+        self.world.borrow_mut().accept(self.process, listener, token)
+    }
+
+    fn shed(&mut self, listener: Token, most: usize) -> usize {
+        self.world.borrow_mut().shed(self.process, listener, most)
+    }
+
+    #[inline]
+    fn recv(&mut self, socket: Token, buffer: &mut [u8]) -> io::Result<usize> {
+        self.world.borrow_mut().recv(self.process, socket, buffer)
+    }
+
+    #[inline]
+    fn send(&mut self, socket: Token, data: &[u8]) -> io::Result<usize> {
+        self.world.borrow_mut().send(self.process, socket, data)
+    }
+
+    fn shutdown_write(&mut self, socket: Token) -> io::Result<()> {
+        self.world.borrow_mut().shutdown_write(self.process, socket)
+    }
+
+    fn close(&mut self, socket: Token, how: Close) {
+        self.world.borrow_mut().close(self.process, socket, how);
+    }
+
+    fn local_address(&self, socket: Token) -> io::Result<SocketAddr> {
+        self.world.borrow_mut().local_address(self.process, socket)
+    }
+
+    fn peer_address(&self, socket: Token) -> io::Result<SocketAddr> {
+        self.world.borrow_mut().peer_address(self.process, socket)
+    }
+
+    fn take_error(&self, socket: Token) -> io::Result<Option<io::Error>> {
+        self.world.borrow_mut().take_error(self.process, socket)
+    }
+
+    fn set(&mut self, socket: Token, option: SocketOption) -> io::Result<()> {
+        self.world.borrow_mut().set(self.process, socket, option)
+    }
+
+    fn poll(&mut self, events: &mut Vec<Event>, timeout: Option<Duration>) -> io::Result<()> {
+        let mut world = self.world.borrow_mut();
+        let verdict = world.before(self.process, CallKind::Poll, 0);
+        if let Verdict::Fail(errno) = verdict {
+            world.note_call(self.process, About::NOTHING, CallKind::Poll, -i64::from(errno.raw()));
+            return Err(errno.into());
+        }
+        let deadline = world.begin_to_wait(self.process, timeout);
+        let began = world.now;
+        loop {
+            world.catch_up();
+            if !world.due.is_empty() {
+                let due = std::mem::take(&mut world.due);
+                drop(world);
+                due.into_iter().for_each(run);
+                world = self.world.borrow_mut();
+                continue;
+            }
+            let process = world.process(self.process);
+            if process.has_news() || !process.alone || deadline.is_some_and(|deadline| deadline <= world.now)
+            {
+                break;
+            }
+            match [deadline, world.events.next()].into_iter().flatten().min() {
+                Some(next) => world.advance_to(next),
+                None => return Err(io::Error::other(world.who_waits())),
+            }
+        }
+        if world.now == began && world.process(self.process).alone {
+            // However busy its loop is, time goes on: before its next poll, so that what it does now is done now.
+            world.process_mut(self.process).owes = BUSY_TURN;
+        }
+        world.take_all_news(self.process, events);
+        Ok(())
+    }
+
+    fn waker(&self) -> Arc<dyn Wake> {
+        let alarms = Arc::clone(&self.world.borrow().alarms);
+        Arc::new(Alarm { alarms, process: self.process })
+    }
+
+    fn watch(&mut self, signals: &[Watch]) -> io::Result<()> {
+        let mut world = self.world.borrow_mut();
+        let process = world.process_mut(self.process);
+        process.watched = signals.to_vec();
+        process.signals.retain(|signal| signals.iter().any(|watch| watch.signal == *signal));
+        Ok(())
+    }
+
+    fn offload(&mut self, job: Job) -> Result<(), Job> {
+        self.world.borrow_mut().offload(self.process, job)
+    }
+
+    fn resolve(&mut self, host: &str, port: u16, answer: Answer) -> bool {
+        self.world.borrow_mut().resolve(self.process, host, port, answer)
+    }
+}
+
+/// The process ends: what it had open is closed, as a system does it, and its jobs end.
+impl Drop for SimNet {
+    fn drop(&mut self) {
+        let mut world = self.world.borrow_mut();
+        world.end_process(self.process);
+        let jobs = std::mem::take(&mut world.process_mut(self.process).jobs);
+        drop(world);
+        drop(jobs.waiting);
+        jobs.running.into_iter().for_each(|(_, job)| run(job));
+    }
+}
+
+/// A job's panic is its owner's, who has caught it already.
+pub(super) fn run(job: Job) {
+    let _ = catch_unwind(AssertUnwindSafe(job));
+}
+
+impl World {
+    pub(super) fn close(&mut self, process: u32, token: Token, how: Close) {
+        match self.process_mut(process).remove(token) {
+            Socket::Closed => {}
+            Socket::Stream { connection, side } => self.close_stream(process, connection, side, how),
+            Socket::Listener(queue) => self.close_queue(queue, Close::Reset),
+            Socket::Datagram(mailbox) => self.close_mailbox(mailbox),
+        }
+    }
+
+    pub(super) fn end_process(&mut self, process: u32) {
+        for token in self.process(process).tokens() {
+            self.close(process, token, Close::Graceful);
+        }
+    }
+
+    fn ask(&mut self, process: u32, kind: CallKind) -> io::Result<()> {
+        match self.before(process, kind, 0) {
+            Verdict::Fail(errno) => {
+                self.note_call(process, About::NOTHING, kind, -i64::from(errno.raw()));
+                Err(errno.into())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    pub(super) fn local_address(&mut self, process: u32, token: Token) -> io::Result<SocketAddr> {
+        self.ask(process, CallKind::LocalAddress)?;
+        match self.process(process).get(token) {
+            Socket::Closed => Err(io::ErrorKind::NotFound.into()),
+            Socket::Stream { connection, side } => {
+                Ok(self.connections[connection as usize].ends[side].address)
+            }
+            Socket::Listener(queue) => Ok(self.queues[queue as usize].address),
+            Socket::Datagram(mailbox) => Ok(self.mailboxes[mailbox as usize].address),
+        }
+    }
+
+    pub(super) fn peer_address(&mut self, process: u32, token: Token) -> io::Result<SocketAddr> {
+        self.ask(process, CallKind::PeerAddress)?;
+        let (connection, side) = self.process(process).stream(token)?;
+        let connection = &self.connections[connection as usize];
+        let end = &connection.ends[side];
+        if end.phase != super::connection::Phase::Open || end.reset || (end.ended && end.finished) {
+            return Err(Errno::ENOTCONN.into());
+        }
+        let mut peer = connection.ends[connection.other(side)].address;
+        if end.address.is_ipv6()
+            && let SocketAddr::V4(address) = peer
+        {
+            peer.set_ip(address.ip().to_ipv6_mapped().into());
+        } else if end.address.is_ipv4() {
+            peer.set_ip(peer.ip().to_canonical());
+        }
+        Ok(peer)
+    }
+
+    pub(super) fn take_error(&mut self, process: u32, token: Token) -> io::Result<Option<io::Error>> {
+        let (connection, side) = self.process(process).stream(token)?;
+        self.ask(process, CallKind::TakeError)?;
+        Ok(self.connections[connection as usize].ends[side].error.take().map(io::Error::from))
+    }
+
+    fn set(&mut self, process: u32, token: Token, option: SocketOption) -> io::Result<()> {
+        let (connection, side) = self.process(process).stream(token)?;
+        self.ask(process, CallKind::SetOption)?;
+        if let SocketOption::KeepAlive(idle) = option {
+            // The system counts in whole seconds, and not for ever.
+            let seconds = idle.map(|idle| idle.as_secs());
+            if seconds.is_some_and(|seconds| !(1..=32_767).contains(&seconds)) {
+                return Err(Errno::EINVAL.into());
+            }
+            self.set_keepalive(connection, side, seconds.map(Duration::from_secs));
+        }
+        Ok(())
+    }
+
+    /// Until when a poll may wait, in the world's time. What the process was ahead has passed first.
+    fn begin_to_wait(&mut self, process: u32, timeout: Option<Duration>) -> Option<u64> {
+        let found = self.process(process);
+        let (host, alone, ahead) = (found.host, found.alone, found.ahead + found.owes);
+        if alone && ahead > 0 {
+            self.process_mut(process).ahead = 0;
+            self.process_mut(process).owes = 0;
+            let until = self.now + ahead;
+            while let Some(next) = self.events.next().filter(|next| *next <= until) {
+                self.advance_to(next);
+                self.catch_up();
+            }
+            self.advance_to(until);
+        }
+        timeout.map(|timeout| {
+            let clock = self.host(host).clock;
+            let until = clock
+                .monotonic(self.now)
+                .saturating_add(u64::try_from(timeout.as_nanos()).unwrap_or(u64::MAX));
+            clock.world(until)
+        })
+    }
+
+    fn take_all_news(&mut self, process: u32, events: &mut Vec<Event>) {
+        let found = self.process_mut(process);
+        found.woken = false;
+        let signals = std::mem::take(&mut found.signals);
+        events.extend(signals.into_iter().map(Event::Signal));
+        self.take_news(process, events);
+    }
+}
+
+/// Where calendars begin: 2026-01-01, midnight, UTC.
+const ORIGIN: Duration = Duration::from_secs(1_767_225_600);
+
+/// What a turn takes, at least, of a reactor that nobody else gives its turns to.
+const BUSY_TURN: u64 = 1_000;

@@ -1,0 +1,101 @@
+//! Error numbers by name, for faults and traces.
+
+use std::fmt;
+use std::io;
+
+use rustix::io::Errno as System;
+
+/// An error number of the system.
+///
+/// ```
+/// use twistor::sim::Errno;
+///
+/// assert_eq!(Errno::ECONNRESET.to_string(), "ECONNRESET");
+/// assert_eq!(std::io::Error::from(Errno::EPIPE).kind(), std::io::ErrorKind::BrokenPipe);
+/// ```
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Errno(i32);
+
+macro_rules! errnos {
+    ($($name:ident = $system:ident: $about:literal;)*) => {
+        impl Errno {
+            $(
+                #[doc = $about]
+                pub const $name: Errno = Errno(System::$system.raw_os_error());
+            )*
+
+            /// All that have a name here.
+            pub const ALL: &'static [Errno] = &[$(Errno::$name),*];
+
+            fn name(self) -> Option<&'static str> {
+                match self {
+                    $(Errno::$name => Some(stringify!($name)),)*
+                    _ => None,
+                }
+            }
+        }
+    };
+}
+
+errnos! {
+    EACCES = ACCESS: "Permission denied.";
+    EADDRINUSE = ADDRINUSE: "The address is in use.";
+    EADDRNOTAVAIL = ADDRNOTAVAIL: "No such address here, or no port left.";
+    EAFNOSUPPORT = AFNOSUPPORT: "The address is of another family.";
+    EAGAIN = AGAIN: "Would block.";
+    EBADF = BADF: "No such descriptor.";
+    ECONNABORTED = CONNABORTED: "The connection was aborted.";
+    ECONNREFUSED = CONNREFUSED: "The connection was refused.";
+    ECONNRESET = CONNRESET: "The connection was reset by the peer.";
+    EHOSTUNREACH = HOSTUNREACH: "No route to the host.";
+    EINTR = INTR: "Interrupted by a signal.";
+    EINVAL = INVAL: "An argument is invalid.";
+    EIO = IO: "Input or output failed.";
+    EMFILE = MFILE: "The process has no descriptors left.";
+    EMSGSIZE = MSGSIZE: "The message is too long.";
+    ENETDOWN = NETDOWN: "The network is down.";
+    ENETUNREACH = NETUNREACH: "No route to the network.";
+    ENFILE = NFILE: "The system has no descriptors left.";
+    ENOBUFS = NOBUFS: "No buffer space is left.";
+    ENOMEM = NOMEM: "No memory is left.";
+    ENOSPC = NOSPC: "No space is left.";
+    ENOTCONN = NOTCONN: "The socket is not connected.";
+    EPERM = PERM: "Not permitted.";
+    EPIPE = PIPE: "This direction is closed.";
+    EPROTO = PROTO: "A protocol failed.";
+    ETIMEDOUT = TIMEDOUT: "Nobody answered.";
+}
+
+impl Errno {
+    /// The number that the system uses.
+    pub fn raw(self) -> i32 {
+        self.0
+    }
+}
+
+impl fmt::Display for Errno {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.name() {
+            Some(name) => f.write_str(name),
+            None => write!(f, "errno {}", self.0),
+        }
+    }
+}
+
+impl fmt::Debug for Errno {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl From<Errno> for io::Error {
+    fn from(errno: Errno) -> io::Error {
+        io::Error::from_raw_os_error(errno.0)
+    }
+}
+
+impl From<i32> for Errno {
+    fn from(raw: i32) -> Errno {
+        Errno(raw)
+    }
+}

@@ -1,0 +1,126 @@
+//! What is to happen, by the time at which it does.
+
+use std::cmp::Ordering;
+use std::collections::BinaryHeap;
+
+use super::random::Random;
+
+/// What is to happen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Happening {
+    /// A handshake comes to the host that it asks.
+    Syn,
+    /// The answer comes back.
+    SynAck,
+    /// So does a refusal.
+    Refused,
+    /// The handshake is sent again.
+    SynAgain,
+    /// The host that was asked does not exist, as its neighbours find out.
+    Unreachable,
+    /// Something comes to this end.
+    Arrival,
+    /// What waits for a cut way to this end is tried again.
+    Retransmission,
+    /// The acknowledgement of what came to this end is tried again.
+    Acknowledgement,
+    /// This end asks whether the other one is there.
+    KeepAlive,
+    /// The other end has read: this one may write.
+    Room,
+    /// This end's process is told again what it can do.
+    Again,
+    /// A process looks at its timers.
+    Timer,
+    /// A job is done.
+    Job,
+    /// A name's addresses are found.
+    Answer,
+    /// A datagram comes.
+    Datagram,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Event {
+    pub(super) at: u64,
+    /// A draw, and below it the number of the event: those of the same time come in an order that the seed decides.
+    order: u64,
+    pub(super) what: Happening,
+    /// The end of the connection that it concerns.
+    pub(super) side: u8,
+    pub(super) index: u32,
+    pub(super) serial: u32,
+}
+
+/// All that is to happen.
+pub(super) struct Events {
+    heap: BinaryHeap<Event>,
+    count: u64,
+    /// What happens at the same time comes in the order in which it was caused.
+    pub(super) in_order: bool,
+}
+
+impl Events {
+    pub(super) fn new() -> Events {
+        Events { heap: BinaryHeap::new(), count: 0, in_order: false }
+    }
+
+    #[inline]
+    pub(super) fn add(
+        &mut self,
+        at: u64,
+        what: Happening,
+        side: usize,
+        index: u32,
+        serial: u32,
+        random: &mut Random,
+    ) {
+        self.count += 1;
+        let draw = if self.in_order { 0 } else { random.next() >> NUMBER_BITS << NUMBER_BITS };
+        let order = draw | self.count & ((1 << NUMBER_BITS) - 1);
+        self.heap.push(Event { at, order, what, side: side as u8, index, serial });
+    }
+
+    /// When the next one comes.
+    #[inline]
+    pub(super) fn next(&self) -> Option<u64> {
+        self.heap.peek().map(|event| event.at)
+    }
+
+    /// The next one, if it comes at this time or before.
+    #[inline]
+    pub(super) fn pop(&mut self, now: u64) -> Option<Event> {
+        if self.heap.peek()?.at > now {
+            return None;
+        }
+        self.heap.pop()
+    }
+
+    pub(super) fn count(&self) -> u64 {
+        self.count
+    }
+}
+
+// The heap's first is the earliest.
+impl Ord for Event {
+    fn cmp(&self, other: &Event) -> Ordering {
+        (other.at, other.order).cmp(&(self.at, self.order))
+    }
+}
+
+impl PartialOrd for Event {
+    fn partial_cmp(&self, other: &Event) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl PartialEq for Event {
+    fn eq(&self, other: &Event) -> bool {
+        (self.at, self.order) == (other.at, other.order)
+    }
+}
+
+impl Eq for Event {}
+
+/// Enough for a million million events; the draw has the rest.
+const NUMBER_BITS: u32 = 40;

@@ -1,0 +1,55 @@
+//! A simulated network: a seeded world of hosts, ways between them and virtual time, behind the same seam.
+//!
+//! A [`World`](world::World) holds everything; a process on one of its hosts reaches it through [`SimNet`], which answers
+//! the calls of the seam, or through plain [`Socket`]s. TCP is two ordered streams of bytes for each connection, whose loss is a
+//! stall; packets, windows of congestion and sequence numbers are not modelled, nor is TIME_WAIT. What a system
+//! answers (which errors, in which order, what a close with unread bytes does) follows Linux.
+//!
+//! Time is a number that jumps to the next thing that happens. Everything that could be otherwise (order of what
+//! happens at the same time, latencies, losses, ports, faults) is drawn from streams of random numbers that
+//! one seed decides; nothing depends on addresses in memory, hashes or the machine.
+
+mod clock;
+mod connection;
+mod coverage;
+mod datagram;
+mod driver;
+mod errno;
+mod events;
+mod fault;
+mod holding;
+mod jobs;
+mod link;
+mod listening;
+mod network;
+mod process;
+mod random;
+mod rule;
+mod socket;
+mod streams;
+mod trace;
+mod world;
+
+use super::Instant;
+
+pub use self::coverage::{Coverage, FaultKind};
+pub(crate) use self::driver::SimNet;
+pub use self::errno::Errno;
+pub use self::fault::Fault;
+pub use self::holding::HeldConnect;
+pub use self::link::{Latency, Link};
+pub use self::network::{Network, RuleId};
+pub use self::random::Random;
+pub use self::rule::{Call, CallKind, Packet, PacketKind, Rule, Verdict};
+pub use self::socket::{DatagramSocket, Socket, SocketListener, SocketOptions};
+
+/// A host of a simulated network, by name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Host(u32);
+
+impl Host {
+    /// Its number: hosts are numbered from 0 in the order in which they were made.
+    pub fn index(self) -> usize {
+        self.0 as usize
+    }
+}

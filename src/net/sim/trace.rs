@@ -1,0 +1,194 @@
+//! What happened, in short records: hashed all, kept in part, written out when somebody asks.
+
+use std::collections::VecDeque;
+use std::fmt::{self, Write};
+
+use super::coverage::FaultKind;
+use super::errno::Errno;
+use super::rule::{CallKind, PacketKind};
+
+/// The log of a world.
+pub(super) struct Trace {
+    hash: u64,
+    count: u64,
+    kept: VecDeque<Record>,
+    keep: usize,
+    /// What records say in words, by their values.
+    texts: VecDeque<String>,
+    texts_forgotten: i64,
+}
+
+/// Something that happened.
+#[derive(Clone, Copy)]
+pub(super) struct Record {
+    pub(super) at: u64,
+    pub(super) host: u32,
+    pub(super) about: About,
+    pub(super) what: What,
+    /// Bytes, or an error number where it is negative, or the index of a text.
+    pub(super) value: i64,
+}
+
+#[derive(Clone, Copy)]
+pub(super) enum What {
+    Call(CallKind),
+    Arrives(PacketKind),
+    Lost(PacketKind),
+    Fault(FaultKind),
+    /// A connection or listener and its addresses.
+    Opens,
+    Closes,
+    Note,
+}
+
+/// What a record is about: an end of a connection, a listener, or nothing in particular.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct About {
+    /// Its number in the world.
+    serial: u32,
+    part: u8,
+}
+
+impl About {
+    pub(super) const NOTHING: About = About { serial: 0, part: 0 };
+
+    pub(super) fn listener(serial: u32) -> About {
+        About { serial, part: 1 }
+    }
+
+    /// The side that connected is the first.
+    pub(super) fn end(serial: u32, side: usize) -> About {
+        About { serial, part: 2 + side as u8 }
+    }
+}
+
+/// `7` is a listener, `8a` the side of a connection that connected, `8b` the one that accepted.
+impl fmt::Display for About {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.part {
+            0 => f.write_str("-"),
+            1 => write!(f, "{}", self.serial),
+            2 => write!(f, "{}a", self.serial),
+            _ => write!(f, "{}b", self.serial),
+        }
+    }
+}
+
+impl Trace {
+    pub(super) fn new() -> Trace {
+        Trace {
+            hash: 0x2545_f491_4f6c_dd1d,
+            count: 0,
+            kept: VecDeque::new(),
+            keep: KEPT,
+            texts: VecDeque::new(),
+            texts_forgotten: 0,
+        }
+    }
+
+    pub(super) fn keep(&mut self, records: usize) {
+        self.keep = records;
+    }
+
+    pub(super) fn hash(&self) -> u64 {
+        self.hash
+    }
+
+    pub(super) fn count(&self) -> u64 {
+        self.count
+    }
+
+    #[inline]
+    pub(super) fn add(&mut self, record: Record) {
+        let (kind, detail) = record.what.code();
+        let first = record.at ^ u64::from(record.about.serial) << 32 ^ u64::from(record.host) << 16;
+        let second = record.value as u64
+            ^ u64::from(kind) << 56
+            ^ u64::from(detail) << 48
+            ^ u64::from(record.about.part) << 40;
+        self.hash = mix(mix(self.hash ^ first) ^ second);
+        self.count += 1;
+        if self.kept.len() >= self.keep {
+            self.kept.pop_front();
+        }
+        if self.keep > 0 {
+            self.kept.push_back(record);
+        }
+    }
+
+    /// Adds one that says more in words.
+    pub(super) fn add_text(&mut self, mut record: Record, text: String) {
+        for bytes in text.as_bytes().chunks(8) {
+            let word = bytes.iter().fold(0, |word: u64, byte| word << 8 | u64::from(*byte));
+            self.hash = mix(self.hash ^ word);
+        }
+        record.value = self.texts_forgotten + self.texts.len() as i64;
+        self.add(record);
+        self.texts.push_back(text);
+        // There is no record for more texts than there are records.
+        if self.texts.len() > self.keep {
+            self.texts.pop_front();
+            self.texts_forgotten += 1;
+        }
+    }
+
+    /// The last `most` records as lines.
+    pub(super) fn tail(&self, most: usize, host: impl Fn(u32) -> String) -> String {
+        let mut lines = String::new();
+        let skipped = self.kept.len().saturating_sub(most);
+        for record in self.kept.iter().skip(skipped) {
+            self.write(&mut lines, record, &host);
+        }
+        lines
+    }
+
+    fn write(&self, lines: &mut String, record: &Record, host: &impl Fn(u32) -> String) {
+        let (seconds, rest) = (record.at / 1_000_000_000, record.at % 1_000_000_000);
+        let what = match record.what {
+            What::Call(kind) => kind.to_string(),
+            What::Arrives(kind) => format!("> {kind:?}"),
+            What::Lost(kind) => format!("lost {kind:?}"),
+            What::Fault(kind) => format!("! {kind}"),
+            What::Opens => "opens".to_owned(),
+            What::Closes => "closes".to_owned(),
+            What::Note => "note".to_owned(),
+        };
+        let about = record.about.to_string();
+        let value = match record.what {
+            What::Opens | What::Note => {
+                let index = usize::try_from(record.value - self.texts_forgotten).ok();
+                index.and_then(|index| self.texts.get(index)).cloned()
+            }
+            _ if record.value < 0 => Some(Errno::from(-(record.value as i32)).to_string()),
+            What::Closes => None,
+            _ => Some(record.value.to_string()),
+        };
+        let value = value.unwrap_or_default();
+        let line = format!("{seconds:>6}.{rest:09} {:<12} {about:<7} {what:<12} {value}", host(record.host));
+        // Writing to a string does not fail.
+        let _ = writeln!(lines, "{}", line.trim_end());
+    }
+}
+
+impl What {
+    fn code(self) -> (u8, u8) {
+        match self {
+            What::Call(kind) => (1, kind as u8),
+            What::Arrives(kind) => (2, kind as u8),
+            What::Lost(kind) => (3, kind as u8),
+            What::Fault(kind) => (4, kind as u8),
+            What::Opens => (5, 0),
+            What::Closes => (6, 0),
+            What::Note => (7, 0),
+        }
+    }
+}
+
+/// Two multiplications spread each bit over all.
+fn mix(word: u64) -> u64 {
+    let product = u128::from(word) * 0x9e37_79b9_7f4a_7c15_u128;
+    (product as u64) ^ (product >> 64) as u64 ^ word.rotate_left(29)
+}
+
+/// Records kept: enough to see how it came to the end, little enough for a thousand worlds.
+const KEPT: usize = 4096;

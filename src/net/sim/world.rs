@@ -1,0 +1,560 @@
+//! The world: hosts, processes, ways, what is to happen, and the time.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use slab::Slab;
+
+use super::clock::Clock;
+use super::connection::{Connection, NOBODY};
+use super::coverage::{Coverage, FaultKind};
+use super::datagram::{Datagram, Mailbox};
+use super::errno::Errno;
+use super::events::{Event, Events, Happening};
+use super::link::{Link, Path};
+use super::listening::Queue;
+use super::process::{Alarms, Process, Socket};
+use super::random::Random;
+use super::rule::{Call, CallKind, Packet, PacketKind, Rule, Verdict};
+use super::trace::{About, Record, Trace, What};
+use super::{Host, RuleId};
+use crate::net::{Answer, Instant, Job, Ready};
+
+pub(super) struct World {
+    pub(super) seed: u64,
+    /// In nanoseconds.
+    pub(super) now: u64,
+    pub(super) events: Events,
+    pub(super) hosts: Vec<Machine>,
+    /// By address, the loopback's apart.
+    pub(super) addresses: BTreeMap<IpAddr, u32>,
+    pub(super) names: BTreeMap<String, Vec<IpAddr>>,
+    /// Addresses and names that nobody has lead to this host.
+    pub(super) gateway: Option<u32>,
+    /// How long a look-up takes, on average.
+    pub(super) look_up: Duration,
+    pub(super) processes: Vec<Process>,
+    pub(super) connections: Slab<Connection>,
+    pub(super) queues: Slab<Queue>,
+    pub(super) mailboxes: Slab<Mailbox>,
+    pub(super) datagrams: Slab<Datagram>,
+    pub(super) answers: Slab<(Answer, String, u16, u32)>,
+    /// Ports that connections were given: host, port, destination.
+    pub(super) ports: BTreeSet<(u32, u16, SocketAddr)>,
+    pub(super) paths: Vec<Path>,
+    pub(super) ways: BTreeMap<(u32, u32), u32>,
+    pub(super) between_hosts: Link,
+    pub(super) inside_a_host: Link,
+    pub(super) rules: Vec<(RuleId, Box<dyn Rule>)>,
+    pub(super) rules_added: u64,
+    pub(super) trace: Trace,
+    pub(super) coverage: Coverage,
+    pub(super) alarms: Arc<Alarms>,
+    /// Processes that have something to do since the scheduler last asked.
+    pub(super) awake: Vec<u32>,
+    /// To be run as soon as nothing holds the world.
+    pub(super) due: Vec<Job>,
+    /// Readiness is told once, and again only when a call has found the end of it.
+    pub(super) minimal_edges: bool,
+    pub(super) serials: u32,
+    pub(super) random: Streams,
+}
+
+/// The streams of random numbers: one more draw in one does not shift the others.
+pub(super) struct Streams {
+    pub(super) links: Random,
+    pub(super) order: Random,
+    pub(super) rules: Random,
+    pub(super) jobs: Random,
+}
+
+/// A host.
+pub(super) struct Machine {
+    pub(super) name: String,
+    pub(super) addresses: Vec<IpAddr>,
+    pub(super) up: bool,
+    pub(super) clock: Clock,
+    /// By port.
+    pub(super) listeners: BTreeMap<u16, Vec<u32>>,
+    pub(super) mailboxes: BTreeMap<u16, Vec<u32>>,
+    pub(super) next_port: u16,
+    pub(super) refuses: Ports,
+    pub(super) silent: Ports,
+    pub(super) full: Ports,
+    pub(super) finds_no_names: bool,
+    pub(super) binds_any_address: bool,
+    pub(super) holds_connects: bool,
+    /// Bytes a second that it reads, and when it may read again.
+    pub(super) reads: Option<u64>,
+    pub(super) reads_again: u64,
+    /// What each call costs, in nanoseconds.
+    pub(super) call_cost: u64,
+    pub(super) calls: [u64; CallKind::ALL.len()],
+    /// The process of sockets without a reactor.
+    pub(super) bare: Option<u32>,
+}
+
+/// Some ports, or all.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Ports {
+    pub(super) all: bool,
+    pub(super) some: BTreeSet<u16>,
+}
+
+impl Ports {
+    pub(super) fn has(&self, port: u16) -> bool {
+        self.all || self.some.contains(&port)
+    }
+
+    /// All of them, or this one.
+    pub(super) fn add(&mut self, port: Option<u16>) {
+        match port {
+            Some(port) => {
+                self.some.insert(port);
+            }
+            None => self.all = true,
+        }
+    }
+
+    pub(super) fn remove(&mut self, port: Option<u16>) {
+        match port {
+            Some(port) => {
+                self.some.remove(&port);
+            }
+            None => *self = Ports::default(),
+        }
+    }
+}
+
+impl World {
+    pub(super) fn new(seed: u64) -> World {
+        World {
+            seed,
+            now: 0,
+            events: Events::new(),
+            hosts: Vec::new(),
+            addresses: BTreeMap::new(),
+            names: BTreeMap::new(),
+            gateway: None,
+            look_up: LOOK_UP,
+            processes: Vec::new(),
+            connections: Slab::new(),
+            queues: Slab::new(),
+            mailboxes: Slab::new(),
+            datagrams: Slab::new(),
+            answers: Slab::new(),
+            ports: BTreeSet::new(),
+            paths: Vec::new(),
+            ways: BTreeMap::new(),
+            between_hosts: Link::default(),
+            inside_a_host: Link::fixed(INSIDE),
+            rules: Vec::new(),
+            rules_added: 0,
+            trace: Trace::new(),
+            coverage: Coverage::default(),
+            alarms: Arc::default(),
+            awake: Vec::new(),
+            due: Vec::new(),
+            minimal_edges: false,
+            serials: 0,
+            random: Streams {
+                links: Random::new(seed, "links"),
+                order: Random::new(seed, "order"),
+                rules: Random::new(seed, "rules"),
+                jobs: Random::new(seed, "jobs"),
+            },
+        }
+    }
+
+    // -- hosts --
+
+    pub(super) fn add_host(&mut self, name: &str) -> u32 {
+        let index = self.hosts.len() as u32;
+        // 10.0.0.1, 10.0.0.2 ..; fd00::1, fd00::2 ..
+        let number = index + 1;
+        let [_, b, c, d] = number.to_be_bytes();
+        let addresses = vec![
+            IpAddr::V4(Ipv4Addr::new(10, b, c, d)),
+            IpAddr::V6(Ipv6Addr::from(0xfd00_u128 << 112 | u128::from(number))),
+        ];
+        for address in &addresses {
+            self.addresses.insert(*address, index);
+        }
+        self.names.insert(name.to_owned(), addresses.clone());
+        let first_port = Random::new(self.seed, "ports").next() ^ u64::from(index).wrapping_mul(0x9e37_79b9);
+        self.hosts.push(Machine {
+            name: name.to_owned(),
+            addresses,
+            up: true,
+            clock: Clock::default(),
+            listeners: BTreeMap::new(),
+            mailboxes: BTreeMap::new(),
+            next_port: FIRST_PORT + (first_port % u64::from(LAST_PORT - FIRST_PORT)) as u16,
+            refuses: Ports::default(),
+            silent: Ports::default(),
+            full: Ports::default(),
+            finds_no_names: false,
+            binds_any_address: false,
+            holds_connects: false,
+            reads: None,
+            reads_again: 0,
+            call_cost: 0,
+            calls: [0; CallKind::ALL.len()],
+            bare: None,
+        });
+        index
+    }
+
+    #[inline]
+    pub(super) fn host(&self, host: u32) -> &Machine {
+        // Hosts are never removed.
+        &self.hosts[host as usize]
+    }
+
+    #[inline]
+    pub(super) fn host_mut(&mut self, host: u32) -> &mut Machine {
+        &mut self.hosts[host as usize]
+    }
+
+    pub(super) fn find_host(&self, from: u32, address: IpAddr) -> Option<u32> {
+        let address = address.to_canonical();
+        if address.is_loopback() || address.is_unspecified() {
+            return Some(from);
+        }
+        self.addresses.get(&address).copied().or(self.gateway)
+    }
+
+    /// The address that a host calls another one from.
+    pub(super) fn source_address(&self, from: u32, to: IpAddr) -> Option<IpAddr> {
+        let to = to.to_canonical();
+        let same_family = |address: &&IpAddr| address.is_ipv4() == to.is_ipv4();
+        let own = &self.host(from).addresses;
+        match to {
+            _ if own.contains(&to) => Some(to),
+            IpAddr::V4(to) if to.is_loopback() => Some(IpAddr::V4(Ipv4Addr::LOCALHOST)),
+            IpAddr::V6(to) if to.is_loopback() => Some(IpAddr::V6(Ipv6Addr::LOCALHOST)),
+            _ => own.iter().find(same_family).copied(),
+        }
+    }
+
+    // -- processes --
+
+    pub(super) fn add_process(&mut self, host: u32, threads: usize, queue: usize) -> u32 {
+        let index = self.processes.len() as u32;
+        let name = format!("process {index} of {}", self.host(host).name);
+        let random = Random::new(self.seed, &name);
+        self.processes.push(Process::new(host, DESCRIPTORS, random, threads, queue));
+        index
+    }
+
+    #[inline]
+    pub(super) fn process(&self, process: u32) -> &Process {
+        // Processes are never removed.
+        &self.processes[process as usize]
+    }
+
+    #[inline]
+    pub(super) fn process_mut(&mut self, process: u32) -> &mut Process {
+        &mut self.processes[process as usize]
+    }
+
+    /// It has something to do.
+    #[inline]
+    pub(super) fn wake(&mut self, process: u32) {
+        let found = &mut self.processes[process as usize];
+        if !found.awake {
+            found.awake = true;
+            self.awake.push(process);
+        }
+    }
+
+    /// When what a process does now happens.
+    #[inline]
+    pub(super) fn local_now(&self, process: u32) -> u64 {
+        self.now + self.process(process).ahead
+    }
+
+    /// The host's monotonic time for a process.
+    pub(super) fn monotonic(&self, process: u32) -> u64 {
+        let host = self.process(process).host;
+        self.host(host).clock.monotonic(self.local_now(process))
+    }
+
+    // -- the time --
+
+    /// Lets all happen that is due.
+    pub(super) fn catch_up(&mut self) {
+        while let Some(event) = self.events.pop(self.now) {
+            self.happen(event);
+        }
+        for process in self.alarms.take() {
+            self.process_mut(process).woken = true;
+            self.wake(process);
+        }
+    }
+
+    /// The next thing that is due, alone.
+    pub(super) fn advance_to(&mut self, at: u64) {
+        self.now = self.now.max(at);
+    }
+
+    fn happen(&mut self, event: Event) {
+        let Event { what, side, index, serial, .. } = event;
+        let side = usize::from(side);
+        match what {
+            Happening::Timer if self.process(index).timers == serial => return self.wake(index),
+            Happening::Timer => return,
+            Happening::Job => return self.job_done(index, serial),
+            Happening::Answer => return self.answer(index),
+            Happening::Datagram => return self.datagram_arrives(index),
+            _ => {}
+        }
+        match self.connections.get(index as usize) {
+            Some(connection) if connection.serial == serial => {}
+            _ => return,
+        }
+        match what {
+            Happening::Arrival => self.arrive(index, side),
+            Happening::Syn => self.syn_arrives(index),
+            Happening::SynAck => self.syn_ack_arrives(index),
+            Happening::Refused => self.connect_fails(index, Errno::ECONNREFUSED),
+            Happening::SynAgain => self.send_syn(index),
+            Happening::Unreachable => self.connect_fails(index, Errno::EHOSTUNREACH),
+            Happening::Retransmission => self.retransmit(index, side),
+            Happening::Acknowledgement => self.acknowledge(index, side),
+            Happening::KeepAlive => self.probe(index, side),
+            Happening::Room => self.room_again(index, side),
+            Happening::Again => self.again(index, side),
+            Happening::Timer | Happening::Job | Happening::Answer | Happening::Datagram => {}
+        }
+        self.forget_if_over(index);
+    }
+
+    #[inline]
+    pub(super) fn schedule(&mut self, at: u64, what: Happening, side: usize, index: u32, serial: u32) {
+        self.events.add(at, what, side, index, serial, &mut self.random.order);
+    }
+
+    /// Something about a connection.
+    #[inline]
+    pub(super) fn schedule_for(&mut self, at: u64, what: Happening, index: u32, side: usize) {
+        let serial = self.connections[index as usize].serial;
+        self.schedule(at, what, side, index, serial);
+    }
+
+    // -- ways --
+
+    /// The way from one host to another, which is made when it is first taken.
+    pub(super) fn path(&mut self, from: u32, to: u32) -> u32 {
+        if let Some(path) = self.ways.get(&(from, to)) {
+            return *path;
+        }
+        let link = if from == to { &self.inside_a_host } else { &self.between_hosts };
+        let path = self.paths.len() as u32;
+        self.paths.push(Path::new(from, to, link.clone()));
+        self.ways.insert((from, to), path);
+        path
+    }
+
+    #[inline]
+    pub(super) fn path_mut(&mut self, path: u32) -> &mut Path {
+        // Ways are never removed.
+        &mut self.paths[path as usize]
+    }
+
+    /// Whether a packet gets to its end on this way now.
+    #[inline]
+    pub(super) fn is_open(&self, path: u32) -> bool {
+        let path = &self.paths[path as usize];
+        !path.cut && self.host(path.to).up
+    }
+
+    /// When a packet of a stream, sent `at`, arrives. One that is lost is sent again, and arrives later.
+    pub(super) fn travel(&mut self, path: u32, at: u64, size: usize) -> u64 {
+        let way = &mut self.paths[path as usize];
+        if let Some(latency) = way.plain {
+            return at.saturating_add(latency);
+        }
+        let loss = way.link.loss;
+        let mut arrival = way.travel(at, size, &mut self.random.links);
+        let mut again = RETRANSMISSION;
+        for _ in 0..RETRANSMISSIONS {
+            if loss == 0.0 || !self.random.links.chance(loss) {
+                break;
+            }
+            self.fault(FaultKind::Loss, self.paths[path as usize].to);
+            arrival = arrival.saturating_add(again);
+            again = (again * 2).min(LONGEST_RETRANSMISSION);
+        }
+        arrival
+    }
+
+    // -- rules --
+
+    /// A process is about to make a call: what becomes of it.
+    #[inline]
+    pub(super) fn before(&mut self, process: u32, kind: CallKind, size: usize) -> Verdict {
+        self.coverage.note_call(kind);
+        let found = &mut self.processes[process as usize];
+        let host = &mut self.hosts[found.host as usize];
+        host.calls[kind as usize] += 1;
+        found.ahead += host.call_cost;
+        if self.rules.is_empty() { Verdict::Pass } else { self.judge_call(process, kind, size) }
+    }
+
+    #[cold]
+    fn judge_call(&mut self, process: u32, kind: CallKind, size: usize) -> Verdict {
+        let host = self.process(process).host;
+        let at = Instant::from_nanoseconds(self.now);
+        let count = self.host(host).calls[kind as usize];
+        let call = Call { at, host: Host(host), kind, count, size };
+        let verdict = self.ask_rules(|rule, random| rule.call(&call, random));
+        match verdict {
+            Verdict::Delay(by) => {
+                self.process_mut(process).ahead += by.as_nanos() as u64;
+                self.fault(FaultKind::SlowCall, host);
+                Verdict::Pass
+            }
+            Verdict::Fail(_) => {
+                self.fault(FaultKind::Failure, host);
+                verdict
+            }
+            other => other,
+        }
+    }
+
+    pub(super) fn judge_packet(
+        &mut self,
+        path: u32,
+        kind: PacketKind,
+        size: usize,
+        source: SocketAddr,
+        destination: SocketAddr,
+    ) -> Verdict {
+        if self.rules.is_empty() {
+            return Verdict::Pass;
+        }
+        let Path { from, to, .. } = self.paths[path as usize];
+        let at = Instant::from_nanoseconds(self.now);
+        let (from, to) = (Host(from), Host(to));
+        let packet = Packet { at, from, to, source, destination, kind, size };
+        let verdict = self.ask_rules(|rule, random| rule.packet(&packet, random));
+        match verdict {
+            Verdict::Delay(_) => self.fault(FaultKind::Delay, to.0),
+            Verdict::Drop => self.fault(FaultKind::Loss, to.0),
+            _ => {}
+        }
+        verdict
+    }
+
+    /// The first that has something to say decides.
+    fn ask_rules(&mut self, ask: impl Fn(&mut dyn Rule, &mut Random) -> Verdict) -> Verdict {
+        let random = &mut self.random.rules;
+        let verdicts = self.rules.iter_mut().map(|(_, rule)| ask(&mut **rule, random));
+        verdicts.into_iter().find(|verdict| *verdict != Verdict::Pass).unwrap_or(Verdict::Pass)
+    }
+
+    // -- what is written down --
+
+    #[inline]
+    pub(super) fn note(&mut self, host: u32, about: About, what: What, value: i64) {
+        self.trace.add(Record { at: self.now, host, about, what, value });
+    }
+
+    pub(super) fn note_text(&mut self, host: u32, about: About, what: What, text: String) {
+        self.trace.add_text(Record { at: self.now, host, about, what, value: 0 }, text);
+    }
+
+    /// A fault has happened.
+    pub(super) fn fault(&mut self, kind: FaultKind, host: u32) {
+        self.coverage.note_fault(kind);
+        self.note(host, About::NOTHING, What::Fault(kind), 0);
+    }
+
+    /// A call has ended: its bytes, or its error as a negative number.
+    #[inline]
+    pub(super) fn note_call(&mut self, process: u32, about: About, kind: CallKind, value: i64) {
+        let host = self.process(process).host;
+        self.note(host, about, What::Call(kind), value);
+    }
+
+    // -- news --
+
+    /// Tells a process what its socket can do, with its next poll.
+    #[inline]
+    pub(super) fn tell(&mut self, index: u32, side: usize, what: Ready) {
+        let free = self.has_room(index, side);
+        self.tell_of_room(index, side, what, free);
+    }
+
+    /// As [`tell`](World::tell), of an end that has room to write, or has none.
+    #[inline]
+    pub(super) fn tell_of_room(&mut self, index: u32, side: usize, what: Ready, free: bool) {
+        let end = &mut self.connections[index as usize].ends[side];
+        if end.process == NOBODY {
+            return;
+        }
+        let mut news = end.level(free);
+        if self.minimal_edges && !news.has(Ready::READ_CLOSED) {
+            news = news.and(what).and(end.armed);
+            end.armed.remove(news);
+        }
+        if news == Ready::default() {
+            return;
+        }
+        let first = end.news == Ready::default();
+        end.news.insert(news);
+        if first {
+            let (process, token) = (end.process, end.token);
+            self.process_mut(process).news.push(token);
+            self.wake(process);
+        }
+    }
+
+    /// What there is news of, of one process: of all, in an order that the seed decides.
+    pub(super) fn take_news(&mut self, process: u32, events: &mut Vec<crate::net::Event>) {
+        let mut tokens = std::mem::take(&mut self.process_mut(process).news);
+        if !self.events.in_order && tokens.len() > 1 {
+            self.random.order.shuffle(&mut tokens);
+        }
+        for token in tokens.drain(..) {
+            let ready = match self.process(process).get(token) {
+                Socket::Closed => continue,
+                Socket::Stream { connection, side } => {
+                    std::mem::take(&mut self.connections[connection as usize].ends[side].news)
+                }
+                Socket::Listener(queue) => std::mem::take(&mut self.queues[queue as usize].news),
+                Socket::Datagram(mailbox) => std::mem::take(&mut self.mailboxes[mailbox as usize].news),
+            };
+            if ready != Ready::default() {
+                events.push(crate::net::Event::Ready(token, ready));
+            }
+        }
+        self.process_mut(process).news = tokens;
+    }
+
+    pub(super) fn next_serial(&mut self) -> u32 {
+        self.serials = self.serials.wrapping_add(1);
+        self.serials
+    }
+}
+
+/// Inside a host; not nothing, so that time goes on whatever a program does.
+const INSIDE: Duration = Duration::from_micros(50);
+
+/// What a look-up takes, on average.
+const LOOK_UP: Duration = Duration::from_millis(1);
+
+/// Ports that are given to sockets that ask for none in particular, as on Linux.
+pub(super) const FIRST_PORT: u16 = 32_768;
+pub(super) const LAST_PORT: u16 = 60_999;
+
+/// What a process may open, as a common hard limit of Linux has it.
+const DESCRIPTORS: usize = 1_048_576;
+
+/// TCP's timers, as on Linux: 200 ms, doubled up to two minutes, given up after fifteen: 924.6 seconds in all.
+pub(super) const RETRANSMISSION: u64 = 200_000_000;
+pub(super) const LONGEST_RETRANSMISSION: u64 = 120_000_000_000;
+pub(super) const RETRANSMISSIONS: u8 = 15;

@@ -1,0 +1,285 @@
+//! Chaos: faults of every kind, drawn from the seed.
+
+use std::time::Duration;
+
+use super::Simulation;
+use crate::net::sim::{
+    Call, CallKind, Errno, FaultKind, Host, Packet, PacketKind, Random, Rule, RuleId, Verdict,
+};
+
+/// What may go wrong, how often and for how long. The seed decides what does.
+///
+/// ```
+/// use std::time::Duration;
+/// use twistor::sim::{Chaos, Simulation};
+///
+/// let mut simulation = Simulation::new(3);
+/// simulation.host("server");
+/// let mut random = simulation.random("which chaos");
+/// simulation.unleash(Chaos::draw(&mut random));
+/// simulation.run_for(Duration::from_secs(60))?;
+/// simulation.calm();
+/// # Ok::<(), twistor::sim::RunError>(())
+/// ```
+#[derive(Clone, Debug, PartialEq)]
+pub struct Chaos {
+    /// What strikes hosts and the ways between them; one of them each time.
+    pub strikes: Vec<FaultKind>,
+    /// The mean time between two strikes. Default: 2 s.
+    pub every: Duration,
+    /// How long what a strike did lasts, on average. Default: 1 s.
+    pub lasts: Duration,
+    /// Whom they hit. Default: all hosts.
+    pub hosts: Vec<Host>,
+    /// The probability that a read moves less than it could.
+    pub short_reads: f64,
+    /// The probability that a write moves less than it could.
+    pub short_writes: f64,
+    /// The probability that a read, write or accept would block for no reason.
+    pub would_block: f64,
+    /// The probability that a read, write or poll is interrupted.
+    pub interrupted: f64,
+    /// The probability that a call fails with one of its errors.
+    pub failures: f64,
+    /// The probability that a call takes up to 10 ms.
+    pub slow_calls: f64,
+    /// The probability that a packet is lost, beside the links' own.
+    pub loss: f64,
+    /// The probability that a packet is held back, for up to a second.
+    pub delays: f64,
+}
+
+impl Default for Chaos {
+    /// Nothing goes wrong.
+    fn default() -> Chaos {
+        Chaos {
+            strikes: Vec::new(),
+            every: Duration::from_secs(2),
+            lasts: Duration::from_secs(1),
+            hosts: Vec::new(),
+            short_reads: 0.0,
+            short_writes: 0.0,
+            would_block: 0.0,
+            interrupted: 0.0,
+            failures: 0.0,
+            slow_calls: 0.0,
+            loss: 0.0,
+            delays: 0.0,
+        }
+    }
+}
+
+impl Chaos {
+    /// What strikes can be.
+    pub const STRIKES: &'static [FaultKind] = &[
+        FaultKind::Partition,
+        FaultKind::OneWayPartition,
+        FaultKind::Reset,
+        FaultKind::Refusal,
+        FaultKind::Silence,
+        FaultKind::FullBacklog,
+        FaultKind::DescriptorLimit,
+        FaultKind::SlowReader,
+        FaultKind::NameFailure,
+        FaultKind::Pause,
+        FaultKind::Kill,
+        FaultKind::Crash,
+        FaultKind::ClockDrift,
+        FaultKind::ClockStep,
+    ];
+
+    /// Some of all faults, each as often as the draw says: every seed has weather of its own.
+    pub fn draw(random: &mut Random) -> Chaos {
+        let mut some = |most: f64| match random.chance(0.5) {
+            true => most * random.below(1000) as f64 / 1000.0,
+            false => 0.0,
+        };
+        let (short_reads, short_writes, would_block) = (some(0.3), some(0.3), some(0.2));
+        let (interrupted, failures, slow_calls) = (some(0.1), some(0.005), some(0.02));
+        let (loss, delays) = (some(0.1), some(0.1));
+        Chaos {
+            strikes: Chaos::STRIKES.iter().copied().filter(|_| random.chance(0.5)).collect(),
+            every: random.between(Duration::from_millis(200), Duration::from_secs(5)),
+            lasts: random.between(Duration::from_millis(10), Duration::from_secs(10)),
+            hosts: Vec::new(),
+            short_reads,
+            short_writes,
+            would_block,
+            interrupted,
+            failures,
+            slow_calls,
+            loss,
+            delays,
+        }
+    }
+}
+
+/// Chaos that rules.
+pub(super) struct Reign {
+    chaos: Chaos,
+    random: Random,
+    rule: RuleId,
+    /// Strikes of an earlier one find another number.
+    number: u64,
+}
+
+impl Simulation {
+    /// Lets chaos rule from now on, in the place of any before it.
+    pub fn unleash(&mut self, chaos: Chaos) {
+        self.calm();
+        self.note(&format!("{chaos:?}"));
+        let rule = self.add_rule(Everywhere(chaos.clone()));
+        let random = self.network().random("strikes");
+        self.reigns += 1;
+        let number = self.reigns;
+        self.reign = Some(Reign { chaos, random, rule, number });
+        self.await_strike(number);
+    }
+
+    /// Ends chaos and what it did: partitions heal, hosts go on or come back.
+    pub fn calm(&mut self) {
+        let Some(reign) = self.reign.take() else { return };
+        self.remove_rule(reign.rule);
+        self.heal_all();
+        for host in self.struck(&reign.chaos) {
+            for kind in Chaos::STRIKES {
+                self.mend(*kind, host);
+            }
+        }
+    }
+
+    fn struck(&self, chaos: &Chaos) -> Vec<Host> {
+        match chaos.hosts.as_slice() {
+            [] => self.hosts(),
+            hosts => hosts.to_vec(),
+        }
+    }
+
+    fn await_strike(&mut self, number: u64) {
+        let Some(reign) = self.reign.as_mut().filter(|reign| reign.number == number) else { return };
+        if reign.chaos.strikes.is_empty() {
+            return;
+        }
+        let wait = reign.random.exponential(reign.chaos.every);
+        self.after(wait, move |simulation| simulation.strike(number));
+    }
+
+    fn strike(&mut self, number: u64) {
+        let Some(mut reign) = self.reign.take_if(|reign| reign.number == number) else { return };
+        let hosts = self.struck(&reign.chaos);
+        if !hosts.is_empty() {
+            let kind = *reign.random.pick(&reign.chaos.strikes);
+            let (host, other) = (*reign.random.pick(&hosts), *reign.random.pick(&hosts));
+            let lasts = reign.random.exponential(reign.chaos.lasts);
+            self.hit(kind, host, other, &mut reign.random);
+            self.after(lasts, move |simulation| {
+                if simulation.reign.as_ref().is_some_and(|reign| reign.number == number) {
+                    if matches!(kind, FaultKind::Partition | FaultKind::OneWayPartition) {
+                        simulation.heal(host, other);
+                    }
+                    simulation.mend(kind, host);
+                }
+            });
+        }
+        self.reign = Some(reign);
+        self.await_strike(number);
+    }
+
+    fn hit(&mut self, kind: FaultKind, host: Host, other: Host, random: &mut Random) {
+        match kind {
+            FaultKind::Partition => self.partition(host, other),
+            FaultKind::OneWayPartition => self.partition_one_way(host, other),
+            FaultKind::Reset => {
+                self.reset_any_connection();
+            }
+            FaultKind::Refusal => self.refuse(host, None),
+            FaultKind::Silence => self.silence(host, None),
+            FaultKind::FullBacklog => self.fill_backlog(host, None),
+            // A few more than it has by now.
+            FaultKind::DescriptorLimit => {
+                let limit = self.sockets(host) + 6 + random.index(4);
+                self.set_descriptor_limit(host, limit);
+            }
+            FaultKind::SlowReader => self.set_read_rate(host, Some(100 + random.below(100_000))),
+            FaultKind::NameFailure => self.set_names_found(host, false),
+            FaultKind::Pause => self.pause(host),
+            FaultKind::Kill => self.kill(host),
+            FaultKind::Crash => self.crash(host),
+            FaultKind::ClockDrift => {
+                self.set_clock_drift(host, random.below(200_000) as i32 - 100_000);
+            }
+            FaultKind::ClockStep => self.step_clock(host, random.below(7200) as i64 - 3600),
+            _ => {}
+        }
+    }
+
+    /// What a strike of this kind did to a host, is over.
+    fn mend(&mut self, kind: FaultKind, host: Host) {
+        match kind {
+            FaultKind::Refusal | FaultKind::Silence | FaultKind::FullBacklog => self.admit(host, None),
+            FaultKind::DescriptorLimit => self.set_descriptor_limit(host, usize::MAX),
+            FaultKind::SlowReader => self.set_read_rate(host, None),
+            FaultKind::NameFailure => self.set_names_found(host, true),
+            FaultKind::Pause => self.resume(host),
+            FaultKind::Kill | FaultKind::Crash if self.look(host).is_none() => self.restart_or_fail(host),
+            FaultKind::ClockDrift => self.set_clock_drift(host, 0),
+            _ => {}
+        }
+    }
+}
+
+/// The rule of what may happen to every call and packet.
+struct Everywhere(Chaos);
+
+impl Everywhere {
+    fn concerns(&self, host: Host) -> bool {
+        self.0.hosts.is_empty() || self.0.hosts.contains(&host)
+    }
+}
+
+impl Rule for Everywhere {
+    fn packet(&mut self, packet: &Packet, random: &mut Random) -> Verdict {
+        let chaos = &self.0;
+        if !self.concerns(packet.to) || packet.kind == PacketKind::Reset {
+            Verdict::Pass
+        } else if chaos.loss > 0.0 && random.chance(chaos.loss) {
+            Verdict::Drop
+        } else if chaos.delays > 0.0 && random.chance(chaos.delays) {
+            Verdict::Delay(random.between(Duration::ZERO, Duration::from_secs(1)))
+        } else {
+            Verdict::Pass
+        }
+    }
+
+    fn call(&mut self, call: &Call, random: &mut Random) -> Verdict {
+        let chaos = &self.0;
+        if !self.concerns(call.host) {
+            return Verdict::Pass;
+        }
+        let mut happens = |probability: f64| probability > 0.0 && random.chance(probability);
+        if happens(chaos.slow_calls) {
+            return Verdict::Delay(random.between(Duration::ZERO, Duration::from_millis(10)));
+        }
+        if happens(chaos.failures) {
+            return match call.kind.errors() {
+                [] => Verdict::Pass,
+                errors => Verdict::Fail(*random.pick(errors)),
+            };
+        }
+        let short = match call.kind {
+            CallKind::Recv => chaos.short_reads,
+            CallKind::Send => chaos.short_writes,
+            _ => 0.0,
+        };
+        let moves = matches!(call.kind, CallKind::Recv | CallKind::Send | CallKind::Accept);
+        if happens(short) {
+            Verdict::Short(1 + random.index(call.size))
+        } else if moves && happens(chaos.would_block) {
+            Verdict::Drop
+        } else if (moves || call.kind == CallKind::Poll) && happens(chaos.interrupted) {
+            Verdict::Fail(Errno::EINTR)
+        } else {
+            Verdict::Pass
+        }
+    }
+}

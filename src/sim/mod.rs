@@ -1,0 +1,75 @@
+//! A simulated network: the same protocols in virtual time, with any fault, decided by one seed.
+//!
+//! A [`Simulation`] has hosts with names and addresses, and each has a [`Reactor`](crate::Reactor) that is an ordinary one in every
+//! respect, except that its network is a model. Protocols, factories, timers and whatever is built on them run unchanged:
+//! the simulation stands at the level of system calls, so all of the framework's own code runs, buffers, short writes,
+//! closing and limits included. Time jumps to the next thing that happens: a day takes seconds. The same seed gives the
+//! same run, on every machine.
+//!
+//! ```
+//! use std::time::Duration;
+//! use twistor::sim::Simulation;
+//! use twistor::{Protocol, Reason, Transport};
+//!
+//! struct Echo;
+//!
+//! impl Protocol for Echo {
+//!     fn data_received(&mut self, transport: &mut Transport<'_>, data: &[u8]) {
+//!         transport.write(data);
+//!     }
+//! }
+//!
+//! struct Client;
+//!
+//! impl Protocol for Client {
+//!     fn connection_made(&mut self, transport: &mut Transport<'_>) {
+//!         transport.write(b"hello");
+//!     }
+//!     fn data_received(&mut self, transport: &mut Transport<'_>, data: &[u8]) {
+//!         assert_eq!(data, b"hello");
+//!     }
+//! }
+//!
+//! let mut simulation = Simulation::new(7);
+//! let (server, client) = (simulation.host("server"), simulation.host("client"));
+//! simulation.reactor(server).listen_tcp("0.0.0.0:7", || Echo)?;
+//! simulation.reactor(client).connect_tcp("server:7", || Client)?;
+//! simulation.run_for(Duration::from_secs(1))?;
+//!
+//! // The way between the two is cut for an hour. Nobody hears of it; afterwards they go on.
+//! simulation.partition(server, client);
+//! simulation.run_for(Duration::from_secs(3600))?;
+//! simulation.heal(server, client);
+//! assert_eq!(simulation.reactor(client).statistics().losses, 0);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! # What can be decided
+//!
+//! - **Links** ([`Link`]): latency and its distribution, bandwidth, loss; for datagrams duplication, reordering and their
+//!   longest length. TCP is modelled as ordered streams of bytes: a loss is a stall, as it looks from above.
+//! - **The network** ([`Network`], which a simulation is): partitions, resets, refusal, silence, full queues, limits of
+//!   descriptors, names that are not found, slow readers, clocks that drift and jump.
+//! - **Hosts** ([`Simulation`]): [`pause`](Simulation::pause), [`kill`](Simulation::kill), [`crash`](Simulation::crash)
+//!   and what [`boots`](Simulation::boot) when they come back.
+//! - **Rules** ([`Rule`], [`Fault`]): what looks at each packet and each system call, and lets it pass, delays, drops, shortens or
+//!   fails it.
+//! - **Chaos** ([`Chaos`]): all of that, drawn from the seed.
+//!
+//! # What it shows, and what it does not
+//!
+//! Everything above the system calls is the code that runs in production. Below them is a model that follows
+//! what Linux answers; one suite of conformance checks runs on both. Not modelled: segments and congestion,
+//! TIME_WAIT, real threads (jobs and look-ups run at a virtual time, on the one thread there is).
+
+mod chaos;
+mod explore;
+mod simulation;
+
+pub use self::chaos::Chaos;
+pub use self::explore::Exploration;
+pub use self::simulation::{RunError, Simulation, Step};
+pub use crate::net::sim::{
+    Call, CallKind, Coverage, DatagramSocket, Errno, Fault, FaultKind, HeldConnect, Host, Latency, Link,
+    Network, Packet, PacketKind, Random, Rule, RuleId, Socket, SocketListener, SocketOptions, Verdict,
+};

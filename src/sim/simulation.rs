@@ -1,0 +1,559 @@
+//! Reactors on a simulated network, and who has the next turn.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BinaryHeap};
+use std::fmt;
+use std::ops::Deref;
+use std::time::Duration;
+
+use super::chaos::Reign;
+use crate::net::sim::{FaultKind, Host, Network, Random, SimNet};
+use crate::reactor::Agenda;
+use crate::{Error, Instant, Reactor, Settings, Signal};
+
+/// A simulated network whose hosts have reactors that get their turns. (See the [module](self) for what it is about.)
+///
+/// It is a [`Network`] as well: everything that can be done to one can be done to it.
+pub struct Simulation {
+    network: Network,
+    /// By the host's number.
+    machines: Vec<Machine>,
+    /// The host of each process.
+    owners: BTreeMap<u32, Host>,
+    /// Hosts that have something to do now.
+    runnable: Vec<Host>,
+    /// What was scripted, by time and number.
+    script: BinaryHeap<Reverse<(u64, u64)>>,
+    actions: BTreeMap<u64, Action>,
+    scripted: u64,
+    order: Random,
+    awake: Vec<u32>,
+    turns: u64,
+    /// Turns since the time last moved.
+    turns_at_once: u64,
+    panics: u64,
+    pub(super) panics_allowed: bool,
+    pub(super) reign: Option<Reign>,
+    pub(super) reigns: u64,
+    /// What an action of the script could not do.
+    failed: Option<RunError>,
+}
+
+type Action = Box<dyn FnOnce(&mut Simulation)>;
+type Boot = Box<dyn FnMut(&mut Reactor) -> crate::Result<()>>;
+
+#[derive(Default)]
+struct Machine {
+    reactor: Option<Reactor>,
+    process: u32,
+    settings: Option<Settings>,
+    boot: Option<Boot>,
+    /// Who hears that a process has ended.
+    told: Option<Box<dyn FnMut(Host)>>,
+    runnable: bool,
+    paused: bool,
+    /// The time of the event that will wake it for a timer.
+    timer: Option<u64>,
+    /// What it does takes until then.
+    busy_until: u64,
+}
+
+/// What [`Simulation::step`] did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// This host's reactor had a turn.
+    Turn(Host),
+    /// The time went on to the next thing that happens.
+    Time(Instant),
+    /// There was nothing to do, and nothing can ever happen again unless somebody outside does something.
+    Nothing,
+}
+
+/// A run that cannot come to its end.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum RunError {
+    /// Nothing can ever happen again. Who waits for what, a line each.
+    Forever {
+        /// When it came to this.
+        at: Instant,
+        /// Who waits for what.
+        waiting: String,
+    },
+    /// So much has happened without the time going on that it never will.
+    TimeStandsStill {
+        /// The time.
+        at: Instant,
+        /// Turns at this time.
+        turns: u64,
+    },
+    /// What was waited for had not come by then.
+    TooLate {
+        /// When it was given up.
+        at: Instant,
+    },
+    /// A callback panicked, and nobody had [allowed](Simulation::allow_panics) it.
+    Panicked {
+        /// The host's name.
+        host: String,
+        /// When.
+        at: Instant,
+        /// The panic's text, and whose callback it was.
+        text: String,
+    },
+    /// A reactor could not go on, or a host could not boot.
+    Failed {
+        /// The host's name.
+        host: String,
+        /// Why.
+        error: Error,
+    },
+}
+
+impl fmt::Display for RunError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            RunError::Forever { at, waiting } => write!(f, "at {at:?} {waiting}"),
+            RunError::TimeStandsStill { at, turns } => {
+                write!(f, "{turns} turns at {at:?}, and the time does not go on: give the links a latency")
+            }
+            RunError::TooLate { at } => write!(f, "it had not come by {at:?}"),
+            RunError::Panicked { host, at, text } => write!(f, "panic on {host} at {at:?}: {text}"),
+            RunError::Failed { host, error } => write!(f, "the reactor of {host} failed: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for RunError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            RunError::Failed { error, .. } => Some(error),
+            _ => None,
+        }
+    }
+}
+
+impl Deref for Simulation {
+    type Target = Network;
+
+    fn deref(&self) -> &Network {
+        &self.network
+    }
+}
+
+impl Simulation {
+    /// A simulation without hosts. The seed decides everything that chance would.
+    pub fn new(seed: u64) -> Simulation {
+        let network = Network::new(seed);
+        let mut order = network.random("turns");
+        // Half of the seeds tell as little as the contract allows, half as much as Linux does.
+        network.minimal_edges(order.chance(0.5));
+        Simulation {
+            network,
+            machines: Vec::new(),
+            owners: BTreeMap::new(),
+            runnable: Vec::new(),
+            script: BinaryHeap::new(),
+            actions: BTreeMap::new(),
+            scripted: 0,
+            order,
+            awake: Vec::new(),
+            turns: 0,
+            turns_at_once: 0,
+            panics: 0,
+            panics_allowed: false,
+            reign: None,
+            reigns: 0,
+            failed: None,
+        }
+    }
+
+    /// A handle on the network, for callbacks and conditions.
+    pub fn network(&self) -> Network {
+        self.network.clone()
+    }
+
+    // -- hosts and their reactors --
+
+    /// The host's reactor, which is made when it is first asked for, with the settings of
+    /// [`set_settings`](Simulation::set_settings). After a crash it is a new one.
+    ///
+    /// # Panics
+    /// When the host has no power.
+    pub fn reactor(&mut self, host: Host) -> &mut Reactor {
+        assert!(self.network.is_up(host), "{} has no power", self.network.name(host));
+        self.make_reactor(host);
+        // Whatever the caller does, it may want a turn for it.
+        self.make_runnable(host);
+        let machine = self.machine(host);
+        // It was made above.
+        let reactor = machine.reactor.as_mut().unwrap_or_else(|| unreachable!());
+        reactor.forget_time();
+        reactor
+    }
+
+    /// The host's reactor, to look at.
+    pub fn look(&self, host: Host) -> Option<&Reactor> {
+        let reactor = self.machines.get(host.index())?.reactor.as_ref()?;
+        reactor.forget_time();
+        Some(reactor)
+    }
+
+    /// The settings of the host's next reactor.
+    pub fn set_settings(&mut self, host: Host, settings: Settings) {
+        self.machine(host).settings = Some(settings);
+    }
+
+    /// What runs on a host: at once, and again whenever the host comes back.
+    ///
+    /// # Errors
+    /// What `boot` returns now; later it ends the run with [`RunError::Failed`].
+    pub fn boot(
+        &mut self,
+        host: Host,
+        mut boot: impl FnMut(&mut Reactor) -> crate::Result<()> + 'static,
+    ) -> crate::Result<()> {
+        boot(self.reactor(host))?;
+        self.machine(host).boot = Some(Box::new(boot));
+        Ok(())
+    }
+
+    /// Calls `told` whenever a process of the host has ended: killed, crashed, or stopped by itself.
+    pub fn on_end(&mut self, host: Host, told: impl FnMut(Host) + 'static) {
+        self.machine(host).told = Some(Box::new(told));
+    }
+
+    /// The host's process ends without warning (SIGKILL): nothing of it is called any more. Its system closes what it
+    /// had open: peers see the end, or a reset where something was unread.
+    pub fn kill(&mut self, host: Host) {
+        if let Some(reactor) = self.take_reactor(host) {
+            self.network.note_fault(FaultKind::Kill, host);
+            reactor.vanish();
+        }
+    }
+
+    /// The host loses its power: nothing of it is called any more, and its peers hear nothing. Their
+    /// connections are half open until they send something, or ask.
+    pub fn crash(&mut self, host: Host) {
+        self.network.power_off(host);
+        if let Some(reactor) = self.take_reactor(host) {
+            reactor.vanish();
+        }
+    }
+
+    /// A host that was killed or has crashed comes back, and boots. (One that runs is killed first.)
+    ///
+    /// # Errors
+    /// What its [`boot`](Simulation::boot) returns.
+    pub fn restart(&mut self, host: Host) -> crate::Result<()> {
+        self.kill(host);
+        self.network.power_on(host);
+        self.network.note_fault(FaultKind::Restart, host);
+        let Some(mut boot) = self.machine(host).boot.take() else { return Ok(()) };
+        let booted = boot(self.reactor(host));
+        self.machine(host).boot = Some(boot);
+        booted
+    }
+
+    /// As [`restart`](Simulation::restart); an error ends the run.
+    pub(super) fn restart_or_fail(&mut self, host: Host) {
+        if let Err(error) = self.restart(host) {
+            self.failed = Some(RunError::Failed { host: self.network.name(host), error });
+        }
+    }
+
+    /// The host's process stands still (SIGSTOP); its system goes on to take what comes.
+    pub fn pause(&mut self, host: Host) {
+        self.network.note_fault(FaultKind::Pause, host);
+        self.machine(host).paused = true;
+    }
+
+    /// It goes on (SIGCONT).
+    pub fn resume(&mut self, host: Host) {
+        self.machine(host).paused = false;
+        self.make_runnable(host);
+    }
+
+    /// Sends the host's process a signal. One that it does not watch does what the system does by default: it ends
+    /// the process, or, for SIGWINCH and SIGCHLD, nothing.
+    pub fn signal(&mut self, host: Host, signal: Signal) {
+        let ends = !matches!(signal, Signal::WindowChange | Signal::Child);
+        if !self.network.signal(host, signal) && ends {
+            self.kill(host);
+        }
+    }
+
+    // -- scripts --
+
+    /// Does something at a time of the world; at once, if it is over. Actions of the same time come in the order in which
+    /// they were scripted, before anything else.
+    pub fn at(&mut self, time: Duration, action: impl FnOnce(&mut Simulation) + 'static) {
+        self.scripted += 1;
+        let at = Instant::from_origin(time).nanoseconds();
+        self.script.push(Reverse((at, self.scripted)));
+        self.actions.insert(self.scripted, Box::new(action));
+    }
+
+    /// Does something after this much of the world's time.
+    pub fn after(&mut self, delay: Duration, action: impl FnOnce(&mut Simulation) + 'static) {
+        let at = self.network.now() + delay;
+        self.at(at.since_origin(), action);
+    }
+
+    // -- the run --
+
+    /// Gives one reactor a turn, or lets the time go on to the next thing that happens.
+    ///
+    /// # Errors
+    /// [`RunError::Failed`], [`RunError::TimeStandsStill`].
+    pub fn step(&mut self) -> Result<Step, RunError> {
+        self.step_until(None)
+    }
+
+    /// Runs for so long in virtual time. When nothing is left to do the time passes all the same.
+    ///
+    /// # Errors
+    /// [`RunError::Failed`], [`RunError::TimeStandsStill`].
+    pub fn run_for(&mut self, time: Duration) -> Result<(), RunError> {
+        // What the caller did in between is a new beginning.
+        self.turns_at_once = 0;
+        let end = self.network.now() + time;
+        while self.step_until(Some(end))? != Step::Nothing {}
+        self.network.advance_to(end.nanoseconds());
+        Ok(())
+    }
+
+    /// Runs until `done`, which is asked before each step.
+    ///
+    /// # Errors
+    /// [`RunError::Forever`] when nothing can ever happen again; [`RunError::TooLate`] after a year; those of
+    /// [`step`](Simulation::step).
+    pub fn run_until(&mut self, mut done: impl FnMut(&mut Simulation) -> bool) -> Result<(), RunError> {
+        let end = self.network.now() + A_YEAR;
+        while !done(self) {
+            match self.step_until(Some(end))? {
+                Step::Nothing if self.network.next().is_none() => {
+                    return Err(RunError::Forever {
+                        at: self.network.now(),
+                        waiting: self.network.who_waits(),
+                    });
+                }
+                Step::Nothing => return Err(RunError::TooLate { at: end }),
+                Step::Turn(_) | Step::Time(_) => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Runs until nothing is left to do: no packet travels, no timer is set, nothing is scripted.
+    ///
+    /// # Errors
+    /// [`RunError::TooLate`] when after this much virtual time there still is something; those of [`step`](Simulation::step).
+    pub fn run_until_idle(&mut self, limit: Duration) -> Result<(), RunError> {
+        let end = self.network.now() + limit;
+        while self.step_until(Some(end))? != Step::Nothing {}
+        match self.network.next() {
+            None => Ok(()),
+            Some(_) => Err(RunError::TooLate { at: end }),
+        }
+    }
+
+    /// Turns that reactors have had.
+    pub fn turns(&self) -> u64 {
+        self.turns
+    }
+
+    /// Callbacks that panicked, of all reactors that there were.
+    pub fn panics(&self) -> u64 {
+        let running = self.machines.iter().filter_map(|machine| machine.reactor.as_ref());
+        self.panics + running.map(|reactor| reactor.statistics().panics).sum::<u64>()
+    }
+
+    fn step_until(&mut self, end: Option<Instant>) -> Result<Step, RunError> {
+        loop {
+            self.act();
+            if let Some(failed) = self.failed.take() {
+                return Err(failed);
+            }
+            self.collect();
+            if let Some(host) = self.next_host() {
+                self.turns_at_once += 1;
+                if self.turns_at_once > MOST_TURNS_AT_ONCE {
+                    let (at, turns) = (self.network.now(), self.turns_at_once);
+                    return Err(RunError::TimeStandsStill { at, turns });
+                }
+                self.turn(host)?;
+                return Ok(Step::Turn(host));
+            }
+            let scripted = self.script.peek().map(|Reverse((at, _))| *at);
+            let Some(next) = [self.network.next(), scripted].into_iter().flatten().min() else {
+                return Ok(Step::Nothing);
+            };
+            if end.is_some_and(|end| next > end.nanoseconds()) {
+                return Ok(Step::Nothing);
+            }
+            if next > self.network.now().nanoseconds() {
+                self.turns_at_once = 0;
+                self.network.advance_to(next);
+                self.collect();
+                if self.runnable.is_empty() {
+                    return Ok(Step::Time(Instant::from_nanoseconds(next)));
+                }
+            }
+        }
+    }
+
+    /// Does what was scripted for now.
+    fn act(&mut self) {
+        let now = self.network.now().nanoseconds();
+        while let Some(Reverse((at, number))) = self.script.peek().copied() {
+            if at > now {
+                break;
+            }
+            self.script.pop();
+            if let Some(action) = self.actions.remove(&number) {
+                action(self);
+            }
+        }
+    }
+
+    /// Finds out who has something to do.
+    fn collect(&mut self) {
+        let mut awake = std::mem::take(&mut self.awake);
+        self.network.catch_up(&mut awake);
+        for process in awake.drain(..) {
+            if let Some(host) = self.owners.get(&process).copied() {
+                self.make_runnable(host);
+            }
+        }
+        self.awake = awake;
+    }
+
+    /// One of those that have something to do, which the seed chooses.
+    fn next_host(&mut self) -> Option<Host> {
+        while !self.runnable.is_empty() {
+            let chosen = self.order.index(self.runnable.len());
+            let host = self.runnable.swap_remove(chosen);
+            let now = self.network.now().nanoseconds();
+            let machine = self.machine(host);
+            machine.runnable = false;
+            if machine.reactor.is_none() || machine.paused {
+                continue;
+            }
+            let (process, busy_until) = (machine.process, machine.busy_until);
+            if busy_until > now {
+                machine.timer = Some(busy_until);
+                self.network.set_timer(process, busy_until);
+                continue;
+            }
+            return Some(host);
+        }
+        None
+    }
+
+    fn turn(&mut self, host: Host) -> Result<(), RunError> {
+        self.turns += 1;
+        let now = self.network.now().nanoseconds();
+        let machine = &mut self.machines[host.index()];
+        let process = machine.process;
+        // `next_host` chooses only those that have one.
+        let Some(reactor) = machine.reactor.as_mut() else { return Ok(()) };
+        if machine.timer.is_some_and(|timer| timer <= now) {
+            machine.timer = None;
+        }
+        let goes_on = match reactor.turn(Some(Duration::ZERO)) {
+            Ok(goes_on) => goes_on,
+            Err(error) => return Err(RunError::Failed { host: self.network.name(host), error }),
+        };
+        if let Some(text) = reactor.take_panic().filter(|_| !self.panics_allowed) {
+            let at = self.network.now();
+            return Err(RunError::Panicked { host: self.network.name(host), at, text });
+        }
+        let agenda = reactor.agenda();
+        if !goes_on || agenda == Agenda::Finished {
+            drop(self.take_reactor(host));
+            return Ok(());
+        }
+        let busy_until = now + self.network.take_spent(process);
+        let next = match agenda {
+            Agenda::At(at) if !self.network.has_news(process) => {
+                Some(self.network.world_time(process, at).max(busy_until))
+            }
+            Agenda::Idle if !self.network.has_news(process) => None,
+            _ => Some(busy_until),
+        };
+        machine.busy_until = busy_until;
+        match next {
+            Some(next) if next <= now => self.make_runnable(host),
+            Some(next) if machine.timer.is_none_or(|timer| timer > next) => {
+                machine.timer = Some(next);
+                self.network.set_timer(process, next);
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn make_runnable(&mut self, host: Host) {
+        let machine = self.machine(host);
+        if !machine.runnable {
+            machine.runnable = true;
+            self.runnable.push(host);
+        }
+    }
+
+    fn machine(&mut self, host: Host) -> &mut Machine {
+        let index = host.index();
+        if index >= self.machines.len() {
+            self.machines.resize_with(index + 1, Machine::default);
+        }
+        &mut self.machines[index]
+    }
+
+    fn make_reactor(&mut self, host: Host) {
+        if self.machine(host).reactor.is_some() {
+            return;
+        }
+        let settings = self.machine(host).settings.clone().unwrap_or_default();
+        let net = SimNet::scheduled(&self.network, host, settings.threads, settings.thread_queue);
+        let process = net.process();
+        self.owners.insert(process, host);
+        let machine = self.machine(host);
+        machine.process = process;
+        machine.timer = None;
+        machine.busy_until = 0;
+        machine.reactor = Some(Reactor::on(Box::new(net), settings));
+        self.make_runnable(host);
+    }
+
+    fn take_reactor(&mut self, host: Host) -> Option<Reactor> {
+        let machine = self.machine(host);
+        machine.paused = false;
+        let reactor = machine.reactor.take()?;
+        let process = machine.process;
+        self.panics += reactor.statistics().panics;
+        self.owners.remove(&process);
+        if let Some(mut told) = self.machine(host).told.take() {
+            told(host);
+            self.machine(host).told = Some(told);
+        }
+        Some(reactor)
+    }
+}
+
+/// The network goes on: a reactor alone, which its owner turns, on a simulated network.
+impl Network {
+    /// A reactor on a host that the caller turns himself, or lets run: a poll that waits lets the world's time
+    /// pass. With several of them, give turns to each. One that waits for something that can never happen fails with
+    /// [`Error::System`], whose source says who waits for what.
+    pub fn reactor(&self, host: Host, settings: Settings) -> Reactor {
+        let net = SimNet::alone(self, host, settings.threads, settings.thread_queue);
+        Reactor::on(Box::new(net), settings)
+    }
+}
+
+/// So many turns without any time between them are a circle.
+const MOST_TURNS_AT_ONCE: u64 = 1_000_000;
+
+/// Nobody waits longer.
+const A_YEAR: Duration = Duration::from_secs(365 * 24 * 3600);

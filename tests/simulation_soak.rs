@@ -1,0 +1,82 @@
+//! Random topologies, protocols that do anything, and any fault: the promises of a connection hold for every seed.
+
+mod soak {
+    pub mod ledger;
+    pub mod public;
+    pub mod scenario;
+    pub mod wanderer;
+}
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+
+use twistor::sim::{Exploration, Simulation};
+
+type Acts = BTreeMap<&'static str, u64>;
+
+/// Runs seeds, and counts what protocols did.
+fn explore(seeds: std::ops::Range<u64>) -> (Exploration, Acts) {
+    let acts = RefCell::new(Acts::new());
+    let seen = Simulation::explore(seeds, |simulation| {
+        let ledger = soak::scenario::wander(simulation);
+        for (name, count) in ledger.acted() {
+            *acts.borrow_mut().entry(name).or_default() += count;
+        }
+    });
+    (seen, acts.into_inner())
+}
+
+#[test]
+fn every_promise_holds_under_chaos() {
+    let (seen, acts) = explore(0..150);
+    if seen.seeds == 1 {
+        return;
+    }
+    let summary = || format!("{} seeds, {} turns\n{}", seen.seeds, seen.turns, seen.coverage);
+    assert_eq!(seen.coverage.missing_faults(), [], "no seed had these faults: {}", summary());
+    assert_eq!(seen.coverage.missing_calls(), [], "no seed made these calls: {}", summary());
+    let mut public = soak::public::calls();
+    public.retain(|call| !acts.contains_key(call.as_str()) && !APART.contains(&call.as_str()));
+    assert!(public.is_empty(), "no seed made these calls of the public interface: {public:#?}");
+    let gone: Vec<_> = acts.keys().filter(|call| !soak::public::calls().contains(**call)).collect();
+    assert!(gone.is_empty(), "the public interface has no such calls: {gone:#?}");
+}
+
+/// Calls that no protocol of a simulation makes: it has reactors of its own, and gives them their turns.
+const APART: &[&str] = &["Reactor::new", "Reactor::with_settings", "Reactor::run", "Reactor::turn"];
+
+#[test]
+fn the_same_seed_leaves_the_same_trace_in_one_process_and_in_two() {
+    let hash = |seed| {
+        let mut simulation = Simulation::new(seed);
+        soak::scenario::wander(&mut simulation);
+        (simulation.trace_hash(), simulation.trace_length())
+    };
+    let hashes: Vec<String> = (0..20).map(|seed| format!("{:?}", hash(seed))).collect();
+    let again: Vec<String> = (0..20).map(|seed| format!("{:?}", hash(seed))).collect();
+    assert_eq!(hashes, again);
+    assert!((1..20).all(|seed| hashes[seed] != hashes[0]), "another seed, another trace");
+    const ANOTHER: &str = "TWISTOR_ANOTHER_PROCESS";
+    if std::env::var_os(ANOTHER).is_some() {
+        return println!("{hashes:?}");
+    }
+    // Other addresses in memory, another environment, another working directory.
+    let name = "the_same_seed_leaves_the_same_trace_in_one_process_and_in_two";
+    let other = std::process::Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", name, "--nocapture"])
+        .env(ANOTHER, "with a value of some length that moves the stack")
+        .current_dir("/")
+        .output()
+        .unwrap();
+    let text = String::from_utf8_lossy(&other.stdout);
+    assert!(text.contains(&format!("{hashes:?}")), "{hashes:?} here, there: {text}");
+}
+
+#[test]
+#[ignore = "takes minutes: 10,000 seeds, or as many as TWISTOR_SEEDS says, from TWISTOR_FIRST on"]
+fn every_promise_holds_under_chaos_for_many_seeds() {
+    let number = |name| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
+    let (first, count) = (number("TWISTOR_FIRST").unwrap_or(0), number("TWISTOR_SEEDS").unwrap_or(10_000));
+    let (seen, _) = explore(first..first + count);
+    println!("{} seeds, {} turns\n{}", seen.seeds, seen.turns, seen.coverage);
+}

@@ -1,0 +1,35 @@
+//! The calls of the public interface, as its source has them: what is new there has to be tried here.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+
+/// `Type::function` for each public method of the reactor's folder, and `function` for those of no type.
+pub fn calls() -> BTreeSet<String> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/reactor");
+    let mut calls = BTreeSet::new();
+    for file in fs::read_dir(folder).unwrap() {
+        let text = fs::read_to_string(file.unwrap().path()).unwrap();
+        let mut owner = None;
+        for line in text.lines() {
+            if let Some(rest) = line.strip_prefix("impl") {
+                // A trait's methods are called by the reactor, not by users.
+                let of_a_trait = rest.contains(" for ");
+                let name = rest.trim_start_matches(|c: char| c != ' ').trim();
+                let name: String = name.chars().take_while(|c| c.is_alphanumeric()).collect();
+                owner = (!of_a_trait).then_some(name);
+            } else if let Some(rest) = line.strip_prefix("    pub fn ")
+                && let Some(owner) = &owner
+            {
+                calls.insert(format!("{owner}::{}", name_of(rest)));
+            } else if let Some(rest) = line.strip_prefix("pub fn ") {
+                calls.insert(name_of(rest));
+            }
+        }
+    }
+    calls
+}
+
+fn name_of(rest: &str) -> String {
+    rest.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect()
+}

@@ -1,0 +1,393 @@
+//! A world of hosts that listen to and call each other, under chaos, and how it has to end.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::time::Duration;
+
+use twistor::sim::{Chaos, DatagramSocket, Host, Latency, Link, Random, Simulation};
+use twistor::{
+    ClientFactory, ConnectTcp, Connector, ConnectorState, Factory, ListenTcp, Phase, Protocol, Reactor,
+    Reason, Signal, SystemEvent, factory, shared,
+};
+
+use super::ledger::{Ledger, Track};
+use super::wanderer::Wanderer;
+
+/// The protocols of one host's process.
+type Tracks = Rc<RefCell<Vec<Track>>>;
+
+/// One seed.
+pub fn wander(simulation: &mut Simulation) -> Ledger {
+    let mut random = simulation.random("scenario");
+    let ledger = Ledger::new(&simulation.network());
+    simulation.set_links(draw_link(&mut random));
+    let hosts: Vec<Host> = (0..2 + random.index(4)).map(|n| simulation.host(&format!("host{n}"))).collect();
+    let tracks: Vec<Tracks> = hosts.iter().map(|_| Tracks::default()).collect();
+    for (host, tracks) in hosts.iter().zip(&tracks) {
+        let (program, others) = (Program::new(&ledger, tracks), hosts.len());
+        simulation.boot(*host, move |reactor| program.boot(reactor, others)).unwrap();
+    }
+    watch_for_ends(simulation, &hosts, &tracks);
+    let mail = Mail::between(simulation, &hosts, &mut random);
+    simulation.unleash(Chaos::draw(&mut random));
+    let length = Duration::from_millis(500 + random.below(20_000));
+    simulation.run_for(length).unwrap();
+
+    // Faults end; what is open brings everything.
+    simulation.calm();
+    ledger.be_quiet();
+    simulation.set_links(Link::default());
+    simulation.run_for(Duration::from_secs(20)).unwrap();
+    for host in &hosts {
+        resume_all(simulation, *host);
+    }
+    simulation.run_for(Duration::from_secs(200)).unwrap();
+    ledger.check_all_arrived();
+
+    mail.check(simulation);
+
+    // Everything is closed, and nothing is left.
+    for host in &hosts {
+        close_all(simulation, *host);
+    }
+    simulation.run_for(Duration::from_secs(1200)).unwrap();
+    for host in &hosts {
+        if let Some(reactor) = simulation.look(*host) {
+            assert_eq!(reactor.in_use(), 0, "in use on {}: {}", simulation.name(*host), simulation.trace(5));
+            assert_eq!(reactor.delayed_calls(), 0, "timers on {}", simulation.name(*host));
+            let seen = reactor.statistics();
+            assert_eq!(seen.connections, 0);
+        }
+        assert_eq!(simulation.sockets(*host), 0, "sockets of {}", simulation.name(*host));
+    }
+    assert_eq!(simulation.connections(), 0, "connections of the world");
+    ledger.check_all_lost();
+    ledger
+}
+
+fn draw_link(random: &mut Random) -> Link {
+    let latency = match random.below(4) {
+        0 => Latency::Fixed(Duration::from_millis(1)),
+        1 => Latency::Uniform { least: Duration::from_micros(10), most: Duration::from_millis(50) },
+        2 => Latency::Exponential { least: Duration::from_millis(1), mean: Duration::from_millis(20) },
+        _ => Latency::LongTail {
+            least: Duration::from_millis(1),
+            usual: Duration::from_millis(5),
+            worst: Duration::from_secs(2),
+        },
+    };
+    let bandwidth = random.chance(0.3).then(|| 20_000 + random.below(10_000_000));
+    let loss = if random.chance(0.3) { 0.05 } else { 0.0 };
+    let (duplicate, reorder) = if random.chance(0.5) { (0.1, 0.1) } else { (0.0, 0.0) };
+    let mtu = if random.chance(0.5) { 1472 } else { 65_507 };
+    Link { latency, bandwidth, loss, duplicate, reorder, mtu }
+}
+
+/// Numbered datagrams from the first host to the second.
+struct Mail {
+    sender: DatagramSocket,
+    receiver: DatagramSocket,
+    sent: u64,
+}
+
+impl Mail {
+    fn between(simulation: &mut Simulation, hosts: &[Host], random: &mut Random) -> Mail {
+        let anywhere = ([0, 0, 0, 0], 9000).into();
+        let sender = simulation.bind_datagrams(hosts[0], anywhere).unwrap();
+        let receiver = simulation.bind_datagrams(hosts[1], anywhere).unwrap();
+        let to = (simulation.address(hosts[1]), 9000).into();
+        let sent = 20;
+        for number in 0..sent {
+            let data = vec![number as u8; 1 + random.index(3000)];
+            // A crash takes the socket with it.
+            let _ = sender.send_to(&data, to);
+        }
+        Mail { sender, receiver, sent }
+    }
+
+    /// What came was sent, and came twice at most.
+    fn check(self, simulation: &Simulation) {
+        let mut buffer = [0; 4096];
+        let mut came = vec![0; self.sent as usize];
+        while let Ok((count, whole, from)) = self.receiver.recv_from(&mut buffer) {
+            assert_eq!(count, whole);
+            assert_eq!(from.ip(), simulation.address(simulation.host("host0")));
+            assert!(buffer[..count].iter().all(|byte| *byte == buffer[0]));
+            came[usize::from(buffer[0])] += 1;
+        }
+        assert!(came.iter().all(|times| *times <= 2), "{came:?}");
+        drop(self.sender);
+    }
+}
+
+/// Notes whose process has ended without a word: nobody told its protocols.
+fn watch_for_ends(simulation: &mut Simulation, hosts: &[Host], tracks: &[Tracks]) {
+    for (host, tracks) in hosts.iter().zip(tracks) {
+        look_again(simulation, *host, Rc::clone(tracks));
+    }
+}
+
+fn look_again(simulation: &mut Simulation, host: Host, tracks: Tracks) {
+    simulation.on_end(host, move |_| {
+        for track in tracks.borrow_mut().drain(..) {
+            let mut end = track.borrow_mut();
+            end.gone |= !end.lost;
+        }
+    });
+}
+
+fn resume_all(simulation: &mut Simulation, host: Host) {
+    if simulation.look(host).is_none() {
+        return;
+    }
+    let reactor = simulation.reactor(host);
+    for id in reactor.connections() {
+        if let Some(mut transport) = reactor.transport(id) {
+            transport.resume_reading();
+        }
+    }
+}
+
+fn close_all(simulation: &mut Simulation, host: Host) {
+    if simulation.look(host).is_some() {
+        simulation.reactor(host).stop_gracefully();
+    }
+}
+
+/// What runs on a host.
+#[derive(Clone)]
+struct Program {
+    ledger: Ledger,
+    tracks: Tracks,
+}
+
+impl Program {
+    fn new(ledger: &Ledger, tracks: &Tracks) -> Program {
+        Program { ledger: ledger.clone(), tracks: Rc::clone(tracks) }
+    }
+
+    fn wanderer(&self, side: usize) -> Wanderer {
+        Wanderer::new(&self.ledger, side, &self.tracks)
+    }
+
+    fn boot(&self, reactor: &mut Reactor, others: usize) -> twistor::Result<()> {
+        let acts = |name| self.ledger.acts(name);
+        acts("Reactor::listen_tcp");
+        acts("ListenTcp::new");
+        let mut listen = ListenTcp::new(([0, 0, 0, 0], PORT));
+        listen.backlog = 1 + self.ledger.below(20) as u32;
+        let program = self.clone();
+        acts("factory");
+        // Some are refused.
+        let ledger = self.ledger.clone();
+        let listener =
+            reactor.listen_tcp(listen, factory(move |_| (ledger.below(20) > 0).then(|| program.wanderer(1))));
+        // A fault may let it fail: the host tries again.
+        let Ok(listener) = listener else {
+            let program = self.clone();
+            reactor.call_later(Duration::from_secs(1), move |reactor| {
+                let _ = program.boot(reactor, others);
+            });
+            return Ok(());
+        };
+        acts("Listener::address");
+        assert_eq!(listener.address().port(), Some(PORT));
+        acts("Reactor::listeners");
+        assert_eq!(reactor.listeners(), [listener]);
+        for _ in 0..1 + self.ledger.below(6) {
+            self.connect(reactor, others);
+        }
+        self.tick(reactor, others);
+        let mut holds = 0;
+        acts("Reactor::add_system_event_trigger");
+        reactor.add_system_event_trigger(Phase::Before, SystemEvent::Shutdown, move |reactor, hold| {
+            holds += 1;
+            assert_eq!(holds, 1);
+            reactor.call_later(Duration::from_millis(10), move |_| drop(hold));
+        });
+        acts("Reactor::on_signal");
+        reactor.on_signal(Signal::Hangup, |_| {})?;
+        Ok(())
+    }
+
+    fn connect(&self, reactor: &mut Reactor, others: usize) {
+        self.ledger.acts("Reactor::connect_tcp");
+        self.ledger.acts("ConnectTcp::new");
+        let to = ConnectTcp::new(format!("host{}", self.ledger.below(others as u64)), PORT);
+        let caller = Caller { program: self.clone(), reconnects: self.ledger.below(5) };
+        let (id, first) = if self.ledger.below(2) == 0 {
+            self.ledger.acts("shared");
+            let caller = shared(caller);
+            let kept = caller.clone();
+            self.ledger.acts("Shared::with");
+            (reactor.connect_tcp(to, caller), kept.with(|caller| caller.reconnects))
+        } else {
+            (reactor.connect_tcp(to, caller), None)
+        };
+        assert!(first.is_none_or(|first| first < 5));
+        if let Ok(id) = id
+            && self.ledger.below(10) == 0
+        {
+            self.ledger.acts("Reactor::connector");
+            self.ledger.acts("Connector::disconnect");
+            reactor.call_later(Duration::from_millis(self.ledger.below(500)), move |reactor| {
+                if let Some(mut connector) = reactor.connector(id) {
+                    connector.disconnect();
+                }
+            });
+        }
+    }
+
+    /// Something at the reactor's own, again and again.
+    fn tick(&self, reactor: &mut Reactor, others: usize) {
+        let program = self.clone();
+        let delay = Duration::from_millis(20 + self.ledger.below(300));
+        let due = reactor.now() + delay;
+        self.ledger.acts("Reactor::call_later");
+        reactor.call_later(delay, move |reactor| {
+            assert!(reactor.now() >= due, "early by {:?}", due - reactor.now());
+            if !program.ledger.is_quiet() {
+                program.act(reactor, others);
+                program.tick(reactor, others);
+            }
+        });
+    }
+
+    fn act(&self, reactor: &mut Reactor, others: usize) {
+        let acts = |name| self.ledger.acts(name);
+        let now = reactor.now();
+        match self.ledger.below(14) {
+            0..=3 => self.connect(reactor, others),
+            4 => {
+                acts("Reactor::call_in_thread");
+                acts("Reactor::remote");
+                acts("Remote::call_from_thread");
+                let remote = reactor.remote();
+                let job = move || remote.call_from_thread(|reactor| assert!(reactor.running())).is_ok();
+                let _ = reactor.call_in_thread(job, move |reactor, done| {
+                    assert!(done.is_ok() && reactor.now() >= now);
+                });
+            }
+            5 => {
+                acts("Reactor::resolve");
+                let _ = reactor.resolve("host0", PORT, |_, found| {
+                    assert!(found.is_err() || found.is_ok_and(|found| found.len() == 2));
+                });
+            }
+            6 => {
+                acts("Reactor::call_when_running");
+                // It may have stopped in between.
+                let running = reactor.running();
+                reactor.call_when_running(move |reactor| assert!(running || !reactor.running()));
+                acts("Reactor::running");
+            }
+            7 => {
+                acts("Reactor::remove_system_event_trigger");
+                let trigger =
+                    reactor.add_system_event_trigger(Phase::After, SystemEvent::Shutdown, |_, _| {
+                        panic!("removed")
+                    });
+                reactor.remove_system_event_trigger(trigger).unwrap();
+            }
+            8 => {
+                acts("Reactor::wall");
+                acts("Reactor::random");
+                acts("Reactor::settings");
+                acts("Reactor::now");
+                assert!(reactor.wall() > std::time::SystemTime::UNIX_EPOCH);
+                assert_ne!(reactor.random(), reactor.random());
+                assert!(reactor.settings().max_connections > 0);
+            }
+            9 => {
+                acts("Reactor::in_use");
+                acts("Reactor::statistics");
+                acts("Reactor::delayed_calls");
+                let seen = reactor.statistics();
+                assert!(reactor.in_use() >= reactor.connections().len());
+                assert!(seen.connections >= reactor.connections().len());
+            }
+            10 => {
+                acts("Reactor::stop_listening");
+                let nobody = factory(|_| None::<Wanderer>);
+                if let Ok(listener) = reactor.listen_tcp("0.0.0.0:0", nobody) {
+                    reactor.stop_listening(&listener).unwrap();
+                    assert!(reactor.stop_listening(&listener).is_err());
+                }
+            }
+            11 if self.ledger.below(40) == 0 => {
+                acts("Reactor::stop");
+                // What waits to be sent is lost with it, and the peers see resets.
+                let _ = reactor.stop();
+            }
+            12 if self.ledger.below(40) == 0 => {
+                acts("Remote::stop");
+                let _ = reactor.remote().stop();
+            }
+            13 if self.ledger.below(40) == 0 => {
+                acts("Reactor::stop_gracefully");
+                let _ = reactor.stop_gracefully();
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Connects again some times.
+struct Caller {
+    program: Program,
+    reconnects: u64,
+}
+
+impl Caller {
+    fn again(&mut self, connector: &mut Connector<'_>) {
+        let ledger = self.program.ledger.clone();
+        if self.reconnects == 0 || ledger.is_quiet() {
+            return;
+        }
+        self.reconnects -= 1;
+        let acts = |name| ledger.acts(name);
+        assert_eq!(connector.state(), ConnectorState::Disconnected);
+        if ledger.below(2) == 0 {
+            acts("Connector::connect");
+            connector.connect();
+        } else {
+            acts("Connector::connect_later");
+            connector.connect_later(Duration::from_millis(ledger.below(1000)));
+            if ledger.below(10) == 0 {
+                acts("Connector::stop_connecting");
+                let _ = connector.stop_connecting();
+            }
+        }
+        acts("Connector::id");
+        acts("Connector::destination");
+        acts("Connector::state");
+        acts("Connector::connection");
+        acts("Connector::connect_time");
+        acts("Connector::now");
+        acts("Connector::reactor");
+        acts("Connector::options");
+        assert_eq!(connector.options().map(|options| options.port), Some(PORT));
+        assert!(connector.connection().is_none() && connector.destination().starts_with("host"));
+        let id = connector.id();
+        assert!(connector.reactor().connector(id).is_some());
+        let _ = (connector.connect_time(), connector.now());
+    }
+}
+
+impl Factory for Caller {
+    fn build_protocol(&mut self, _: &mut Reactor, _: &twistor::Address) -> Option<Box<dyn Protocol>> {
+        (self.program.ledger.below(20) > 0).then(|| Box::new(self.program.wanderer(0)) as Box<dyn Protocol>)
+    }
+}
+
+impl ClientFactory for Caller {
+    fn client_connection_failed(&mut self, connector: &mut Connector<'_>, _: &Reason) {
+        self.again(connector);
+    }
+
+    fn client_connection_lost(&mut self, connector: &mut Connector<'_>, _: &Reason) {
+        self.again(connector);
+    }
+}
+
+const PORT: u16 = 7000;

@@ -1,0 +1,378 @@
+//! A protocol that does anything that a protocol may do, and checks what it is told.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::time::Duration;
+
+use twistor::{Producer, ProducerKind, Protocol, Reactor, Reason, Transport};
+
+use super::ledger::{Ledger, Track, byte_at};
+
+pub struct Wanderer {
+    ledger: Ledger,
+    track: Track,
+    /// 0 when it connected, 1 when it accepted.
+    side: usize,
+    number: Option<u32>,
+    /// The first bytes that came: whose connection it is.
+    header: Vec<u8>,
+}
+
+impl Wanderer {
+    pub fn new(ledger: &Ledger, side: usize, tracks: &Rc<RefCell<Vec<Track>>>) -> Wanderer {
+        let track = Track::default();
+        tracks.borrow_mut().push(Rc::clone(&track));
+        Wanderer { ledger: ledger.clone(), track, side, number: None, header: Vec::new() }
+    }
+
+    fn write(&mut self, transport: &mut Transport<'_>, count: usize) {
+        write(&self.track, self.side, transport, count);
+    }
+
+    /// What holds whenever something is told.
+    fn check(&self, transport: &Transport<'_>) {
+        let end = self.track.borrow();
+        assert!(end.made && !end.lost, "told outside of its life");
+        let limit = transport.unsent();
+        assert!(limit <= MOST_UNSENT, "{limit} bytes wait");
+    }
+
+    fn act(&mut self, transport: &mut Transport<'_>) {
+        if self.ledger.is_quiet() {
+            return;
+        }
+        for _ in 0..self.ledger.below(3) {
+            self.act_once(transport);
+        }
+    }
+
+    fn act_once(&mut self, transport: &mut Transport<'_>) {
+        let what = self.ledger.below(40);
+        self.ledger.network.note(&format!("act {what} on {:?}, {}", transport.peer(), self.side));
+        let acts = |name| self.ledger.acts(name);
+        match what {
+            0..=9 => {
+                acts("Transport::write");
+                let count = self.ledger.below(100) as usize;
+                self.write(transport, count);
+            }
+            10..=12 => {
+                acts("Transport::write");
+                let count = self.ledger.below(50_000) as usize;
+                self.write(transport, count);
+            }
+            13 => {
+                acts("Transport::write_sequence");
+                let pieces: Vec<Vec<u8>> = (0..3).map(|_| self.next_bytes(transport, 20)).collect();
+                let pieces: Vec<&[u8]> = pieces.iter().map(Vec::as_slice).collect();
+                transport.write_sequence(&pieces);
+            }
+            14 => {
+                acts("Transport::lose_connection");
+                acts("Transport::unsent");
+                self.track.borrow_mut().closing = true;
+                transport.lose_connection();
+            }
+            15 => {
+                acts("Transport::lose_connection_within");
+                self.track.borrow_mut().closing = true;
+                transport.lose_connection_within(Duration::from_millis(self.ledger.below(3000)));
+            }
+            16 => {
+                acts("Transport::abort_connection");
+                self.track.borrow_mut().closing = true;
+                transport.abort_connection();
+            }
+            17 => {
+                acts("Transport::lose_write_connection");
+                self.track.borrow_mut().closing = true;
+                transport.lose_write_connection();
+            }
+            18..=20 => {
+                acts("Transport::pause_reading");
+                transport.pause_reading();
+                acts("Transport::reading_paused");
+                assert!(transport.reading_paused());
+                let delay = Duration::from_millis(self.ledger.below(2000));
+                acts("Transport::call_later");
+                let later = transport.call_later(delay, |this: &mut Wanderer, transport| {
+                    this.ledger.acts("Transport::resume_reading");
+                    transport.resume_reading();
+                });
+                acts("DelayedCall::time");
+                assert!(later.time(transport.reactor()).is_some());
+            }
+            21 => {
+                acts("Transport::writing_paused");
+                assert!(!transport.writing_paused() || transport.unsent() > 0);
+                acts("Transport::set_water_marks");
+                let high = self.ledger.below(100_000) as usize;
+                transport.set_water_marks(high, high / 4);
+            }
+            22 => self.register(transport, ProducerKind::Push),
+            23 => self.register(transport, ProducerKind::Pull),
+            24 => {
+                acts("Transport::unregister_producer");
+                transport.unregister_producer();
+                acts("Transport::producer");
+                assert!(transport.producer().is_none());
+                self.track.borrow_mut().has_producer = false;
+            }
+            25 => {
+                acts("Transport::set_tcp_nodelay");
+                // A fault may let it fail.
+                let _ = transport.set_tcp_nodelay(true);
+            }
+            26 => {
+                acts("Transport::set_tcp_keepalive");
+                let _ = transport.set_tcp_keepalive(Some(Duration::from_secs(5)));
+            }
+            27 => {
+                acts("Transport::id");
+                acts("Transport::peer");
+                acts("Transport::host");
+                acts("Transport::connect_time");
+                acts("Transport::now");
+                acts("Address::ip");
+                acts("Address::port");
+                let id = transport.id();
+                assert!(transport.reactor().transport(id).is_some());
+                assert!(transport.peer().port().is_some() && transport.host().ip().is_some());
+                // Whoever accepted did not connect.
+                assert!(self.side == 0 || transport.connect_time().is_none());
+                assert!(transport.now() <= transport.reactor().now());
+            }
+            28 => {
+                acts("Transport::is_closing");
+                let closing = transport.is_closing();
+                transport.lose_connection();
+                assert!(transport.is_closing() || !closing);
+                self.track.borrow_mut().closing = true;
+            }
+            29 => {
+                acts("Transport::reactor");
+                acts("Reactor::transport");
+                acts("Reactor::connections");
+                let others = transport.reactor().connections();
+                let other = others[self.ledger.below(others.len() as u64) as usize];
+                // One more resumes another.
+                if let Some(mut other) = transport.reactor().transport(other) {
+                    other.resume_reading();
+                }
+            }
+            30 => {
+                acts("Reactor::with");
+                let others = transport.reactor().connections();
+                let other = others[self.ledger.below(others.len() as u64) as usize];
+                transport.reactor().with(other, |other: &mut Wanderer, transport| {
+                    if !other.ledger.is_quiet() {
+                        other.write(transport, 100);
+                    }
+                });
+            }
+            31 => {
+                acts("Transport::call_later");
+                let delay = Duration::from_millis(self.ledger.below(500));
+                let later = transport.call_later(delay, |this: &mut Wanderer, transport| this.act(transport));
+                acts("DelayedCall::reset");
+                later.reset(transport.reactor(), delay * 2).unwrap();
+                acts("DelayedCall::delay");
+                later.delay(transport.reactor(), delay).unwrap();
+                if self.ledger.below(2) == 0 {
+                    acts("DelayedCall::cancel");
+                    later.cancel(transport.reactor()).unwrap();
+                }
+                acts("DelayedCall::active");
+                assert_eq!(later.active(transport.reactor()), later.cancel(transport.reactor()).is_ok());
+            }
+            _ => {
+                acts("Transport::call_later");
+                let delay = Duration::from_millis(self.ledger.below(300));
+                transport.call_later(delay, |this: &mut Wanderer, transport| this.act(transport));
+            }
+        }
+    }
+
+    fn register(&mut self, transport: &mut Transport<'_>, kind: ProducerKind) {
+        self.ledger.acts("Transport::register_producer");
+        // On a connection that is closing it is told to stop, and that is all.
+        let taken = self.track.borrow().takes_writes() && !transport.is_closing();
+        let source = Source {
+            track: Rc::clone(&self.track),
+            side: self.side,
+            pieces: 1 + self.ledger.below(5),
+            kind,
+            stopped: false,
+        };
+        if transport.register_producer(source, kind).is_ok() && taken {
+            self.track.borrow_mut().has_producer = true;
+        }
+        if kind == ProducerKind::Push {
+            // It is over some time later.
+            let delay = Duration::from_millis(self.ledger.below(500));
+            transport.call_later(delay, |this: &mut Wanderer, transport| {
+                transport.unregister_producer();
+                this.track.borrow_mut().has_producer = false;
+            });
+        }
+    }
+
+    fn next_bytes(&mut self, transport: &Transport<'_>, count: usize) -> Vec<u8> {
+        let mut end = self.track.borrow_mut();
+        end.closing |= transport.is_closing();
+        let first = end.written;
+        if end.takes_writes() {
+            end.written += count as u64;
+        }
+        (first..first + count as u64).map(|place| byte_at(place, self.side)).collect()
+    }
+}
+
+fn write(track: &Track, side: usize, transport: &mut Transport<'_>, count: usize) {
+    // Its connector may have been told to disconnect.
+    track.borrow_mut().closing |= transport.is_closing();
+    let first = track.borrow().written;
+    let bytes: Vec<u8> = (first..first + count as u64).map(|place| byte_at(place, side)).collect();
+    transport.write(&bytes);
+    let mut end = track.borrow_mut();
+    if end.takes_writes() {
+        end.written += count as u64;
+    }
+}
+
+impl Protocol for Wanderer {
+    fn connection_made(&mut self, transport: &mut Transport<'_>) {
+        {
+            let mut end = self.track.borrow_mut();
+            assert!(!end.made, "made twice");
+            end.made = true;
+        }
+        if self.side == 0 {
+            let number = self.ledger.open_line(&self.track);
+            self.number = Some(number);
+            transport.write(&number.to_be_bytes());
+            self.track.borrow_mut().written = 4;
+        }
+        if self.ledger.is_quiet() {
+            self.track.borrow_mut().closing = true;
+            transport.lose_connection();
+        }
+        self.act(transport);
+    }
+
+    fn data_received(&mut self, transport: &mut Transport<'_>, data: &[u8]) {
+        self.check(transport);
+        assert!(!data.is_empty());
+        assert!(!self.track.borrow().read_ended, "bytes after the end");
+        let mut place = self.track.borrow().received;
+        for &byte in data {
+            if self.side == 1 && place < 4 {
+                self.header.push(byte);
+                if let Ok(number) = <[u8; 4]>::try_from(self.header.as_slice()) {
+                    let number = u32::from_be_bytes(number);
+                    self.ledger.join(number, &self.track);
+                    self.number = Some(number);
+                }
+            } else {
+                assert_eq!(byte, byte_at(place, 1 - self.side), "byte {place} of {:?}", self.number);
+            }
+            place += 1;
+        }
+        self.track.borrow_mut().received = place;
+        self.ledger.check_received(self.number, self.side);
+        self.act(transport);
+    }
+
+    fn read_connection_lost(&mut self, transport: &mut Transport<'_>) {
+        self.check(transport);
+        {
+            let mut end = self.track.borrow_mut();
+            assert!(!end.read_ended, "ended twice");
+            end.read_ended = true;
+        }
+        self.ledger.check_end_of_input(self.number, self.side);
+        self.act(transport);
+        if self.ledger.below(4) > 0 {
+            self.track.borrow_mut().closing = true;
+            transport.lose_connection();
+        }
+    }
+
+    fn write_connection_lost(&mut self, transport: &mut Transport<'_>) {
+        self.check(transport);
+        let mut end = self.track.borrow_mut();
+        assert!(end.closing && !end.write_ended, "our end was not asked for, or told twice");
+        end.write_ended = true;
+        drop(end);
+        self.act(transport);
+    }
+
+    fn pause_writing(&mut self, transport: &mut Transport<'_>) {
+        self.check(transport);
+        let mut end = self.track.borrow_mut();
+        assert!(!end.writing_paused, "paused twice");
+        end.writing_paused = true;
+        drop(end);
+        self.act(transport);
+    }
+
+    fn resume_writing(&mut self, transport: &mut Transport<'_>) {
+        self.check(transport);
+        let mut end = self.track.borrow_mut();
+        assert!(end.writing_paused, "resumed without a pause");
+        end.writing_paused = false;
+        drop(end);
+        self.act(transport);
+    }
+
+    fn connection_lost(&mut self, transport: &mut Transport<'_>, reason: &Reason) {
+        let mut end = self.track.borrow_mut();
+        assert!(end.made && !end.lost, "lost twice");
+        end.lost = true;
+        drop(end);
+        self.ledger.acts("Reason::is_clean");
+        self.ledger.acts("Reason::system_error");
+        assert_eq!(reason.is_clean(), *reason == Reason::Done);
+        assert!(!reason.is_clean() || reason.system_error().is_none());
+        // Does nothing any more, and breaks nothing.
+        transport.write(b"too late");
+        transport.lose_connection();
+        transport.pause_reading();
+    }
+}
+
+/// A producer of some pieces of a wanderer's stream.
+struct Source {
+    track: Track,
+    side: usize,
+    pieces: u64,
+    kind: ProducerKind,
+    stopped: bool,
+}
+
+impl Producer for Source {
+    fn resume_producing(&mut self, transport: &mut Transport<'_>) {
+        assert!(!self.stopped && !self.track.borrow().lost, "resumed after the end");
+        if self.pieces > 0 {
+            self.pieces -= 1;
+            write(&self.track, self.side, transport, 2000);
+        }
+        if self.pieces == 0 && self.kind == ProducerKind::Pull {
+            transport.unregister_producer();
+            self.track.borrow_mut().has_producer = false;
+        }
+    }
+
+    fn pause_producing(&mut self, _: &mut Transport<'_>) {
+        assert!(!self.stopped, "paused after the end");
+    }
+
+    fn stop_producing(&mut self, _: &mut Reactor) {
+        assert!(!self.stopped, "stopped twice");
+        self.stopped = true;
+        self.track.borrow_mut().has_producer = false;
+    }
+}
+
+/// The buffer's limit, and one write.
+const MOST_UNSENT: usize = 1024 * 1024 + 64 * 1024;

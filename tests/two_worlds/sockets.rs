@@ -1,0 +1,161 @@
+//! Sockets of no reactor, of either world, that never block.
+
+use std::io::{self, Read, Write};
+use std::mem::MaybeUninit;
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::time::Duration;
+
+use socket2::{Domain, SockRef, Type};
+use twistor::sim::{Host, Network, SocketOptions};
+
+/// Where a scenario plays.
+#[derive(Clone)]
+pub enum Net {
+    /// The loopback of this machine.
+    Real,
+    /// That of a simulated host.
+    Sim(Network, Host),
+}
+
+pub enum Socket {
+    Real(TcpStream),
+    Sim(twistor::sim::Socket),
+}
+
+pub enum Listener {
+    Real(TcpListener),
+    Sim(twistor::sim::SocketListener),
+}
+
+impl Net {
+    /// Begins to connect.
+    pub fn connect(&self, to: SocketAddr) -> io::Result<Socket> {
+        match self {
+            Net::Real => {
+                let socket = socket2::Socket::new(Domain::for_address(to), Type::STREAM.nonblocking(), None)?;
+                socket.set_tcp_nodelay(true)?;
+                match socket.connect(&to.into()) {
+                    Err(error) if error.raw_os_error() != Some(IN_PROGRESS) => Err(error),
+                    _ => Ok(Socket::Real(socket.into())),
+                }
+            }
+            Net::Sim(network, host) => network.connect(*host, to, SocketOptions::default()).map(Socket::Sim),
+        }
+    }
+
+    pub fn listen(&self, at: SocketAddr, backlog: u32) -> io::Result<Listener> {
+        match self {
+            Net::Real => {
+                let socket = socket2::Socket::new(Domain::for_address(at), Type::STREAM.nonblocking(), None)?;
+                socket.bind(&at.into())?;
+                socket.listen(backlog as i32)?;
+                Ok(Listener::Real(socket.into()))
+            }
+            Net::Sim(network, host) => network.listen(*host, at, backlog).map(Listener::Sim),
+        }
+    }
+
+    /// A port that nobody else gets, and nobody listens on.
+    pub fn closed_port(&self, at: SocketAddr) -> io::Result<(SocketAddr, Option<socket2::Socket>)> {
+        match self {
+            Net::Real => {
+                let socket = socket2::Socket::new(Domain::for_address(at), Type::STREAM, None)?;
+                socket.bind(&at.into())?;
+                let address = socket.local_addr()?.as_socket().expect("it was bound to one of TCP");
+                Ok((address, Some(socket)))
+            }
+            Net::Sim(..) => Ok((SocketAddr::new(at.ip(), 9), None)),
+        }
+    }
+}
+
+impl Socket {
+    pub fn send(&mut self, data: &[u8]) -> io::Result<usize> {
+        match self {
+            Socket::Real(socket) => socket.write(data),
+            Socket::Sim(socket) => socket.send(data),
+        }
+    }
+
+    pub fn recv(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Socket::Real(socket) => socket.read(buffer),
+            Socket::Sim(socket) => socket.recv(buffer),
+        }
+    }
+
+    /// Waits for a moment until so much is there to be read.
+    pub fn await_bytes(&self, count: usize) -> io::Result<()> {
+        let Socket::Real(socket) = self else { return Ok(()) };
+        let socket = SockRef::from(socket);
+        socket.set_nonblocking(false)?;
+        socket.set_read_timeout(Some(MOMENT))?;
+        let looked = socket.recv_with_flags(&mut vec![MaybeUninit::uninit(); count], PEEK | WAIT_FOR_ALL);
+        socket.set_nonblocking(true)?;
+        looked.map(|_| ())
+    }
+
+    pub fn finish(&mut self) -> io::Result<()> {
+        match self {
+            Socket::Real(socket) => socket.shutdown(Shutdown::Write),
+            Socket::Sim(socket) => socket.shutdown_write(),
+        }
+    }
+
+    pub fn reset(self) {
+        match self {
+            Socket::Real(socket) => {
+                let _ = SockRef::from(&socket).set_linger(Some(Duration::ZERO));
+            }
+            Socket::Sim(socket) => socket.reset(),
+        }
+    }
+
+    pub fn is_connected(&self) -> bool {
+        match self {
+            Socket::Real(socket) => socket.peer_addr().is_ok(),
+            Socket::Sim(socket) => socket.peer_address().is_ok(),
+        }
+    }
+
+    /// Whether it has a peer, and its pending error.
+    pub fn state(&self) -> String {
+        let (peer, error) = match self {
+            Socket::Real(socket) => (socket.peer_addr().map(|_| ()), socket.take_error()),
+            Socket::Sim(socket) => (socket.peer_address().map(|_| ()), socket.take_error()),
+        };
+        format!("{:?}, {:?}", peer.map_err(|error| error.kind()), error.map(|error| error.map(|e| e.kind())))
+    }
+}
+
+impl Listener {
+    pub fn accept(&self) -> io::Result<Socket> {
+        match self {
+            Listener::Real(listener) => {
+                let (socket, _) = listener.accept()?;
+                socket.set_nonblocking(true)?;
+                socket.set_nodelay(true)?;
+                Ok(Socket::Real(socket))
+            }
+            Listener::Sim(listener) => listener.accept().map(|(socket, _)| Socket::Sim(socket)),
+        }
+    }
+
+    pub fn address(&self) -> SocketAddr {
+        match self {
+            Listener::Real(listener) => listener.local_addr(),
+            Listener::Sim(listener) => listener.local_address(),
+        }
+        .expect("it listens")
+    }
+}
+
+/// Several times what a system holds a packet back for.
+const MOMENT: Duration = Duration::from_millis(200);
+
+/// MSG_PEEK and MSG_WAITALL of Linux.
+const PEEK: i32 = 0x2;
+const WAIT_FOR_ALL: i32 = 0x100;
+
+/// EINPROGRESS of Linux.
+const IN_PROGRESS: i32 = 115;
