@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::ErrorKind;
 use std::time::Duration;
 
-use super::Driver;
+use super::drivers::Driver;
 use super::words::Ports;
 use crate::net::{Close, Event, Net, Ready, Signal, Token};
 
@@ -17,6 +17,8 @@ pub(super) struct Bench {
     pub(super) ports: Ports,
     /// Signals that came, and to which process.
     pub(super) signals: Vec<(usize, Signal)>,
+    /// For how many rounds something is awaited.
+    pub(super) patience: usize,
     /// Indices that are free again, by process: the lowest is taken next.
     free: Vec<BTreeSet<u32>>,
     generations: u32,
@@ -50,6 +52,7 @@ impl Bench {
             sockets: BTreeMap::new(),
             ports: Ports::default(),
             signals: Vec::new(),
+            patience: MOST_ROUNDS,
             free: Vec::new(),
             generations: 0,
         };
@@ -168,12 +171,14 @@ impl Bench {
     }
 
     pub(super) fn wait_until(&mut self, mut done: impl FnMut(&mut Bench) -> bool) -> bool {
-        for _ in 0..MOST_ROUNDS {
+        for _ in 0..self.patience {
             if done(self) {
                 return true;
             }
             self.round();
         }
+        // The case has failed, and should not take minutes to say so.
+        self.patience = LITTLE_PATIENCE;
         done(self)
     }
 }
@@ -196,7 +201,9 @@ const ROUND: Duration = Duration::from_millis(1);
 /// Something is under way no longer when it was quiet for that long.
 const QUIET_ROUNDS: usize = 3;
 
-/// Who waits this long, ten seconds and more, waits in vain.
-const MOST_ROUNDS: usize = 10_000;
+/// Who waits this long, five seconds and more, waits in vain. A SYN that was dropped is sent again after one second.
+const MOST_ROUNDS: usize = 5_000;
+
+const LITTLE_PATIENCE: usize = 20;
 
 const INDICES: u32 = 1024;

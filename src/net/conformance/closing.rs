@@ -223,6 +223,7 @@ transcripts! {
     a_close_of_one_that_was_never_written_to_is_an_end: "
         listen l 127.0.0.1:0 -> ok
         connect a l -> ok
+        told a writable -> yes
         close a
         accept l b -> from 127.0.0.1:a
         recv b -> end

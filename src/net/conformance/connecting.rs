@@ -18,6 +18,14 @@ transcripts! {
         accept l b -> from 127.0.0.1:a
         recv b -> \"hello\"
     ";
+    // The last step of the handshake is this side's: nobody is accepted who does not know yet.
+    whoever_is_accepted_has_connected: "
+        listen l 127.0.0.1:0 -> ok
+        connect a l -> ok
+        accept l b -> from 127.0.0.1:a
+        error a -> none
+        peer a -> 127.0.0.1:l
+    ";
     what_was_sent_before_the_accept_outlives_a_close: "
         listen l 127.0.0.1:0 -> ok
         connect a l -> ok
@@ -74,6 +82,7 @@ transcripts! {
         listen l 127.0.0.1:0 -> ok
         connect a 0.0.0.0:l -> ok
         accept l b -> from 127.0.0.1:a
+        told a writable -> yes
         peer a -> 127.0.0.1:l
         local a -> 127.0.0.1:a
     ";
@@ -81,6 +90,7 @@ transcripts! {
         listen l [::1]:0 -> ok
         connect a [::]:l -> ok
         accept l b -> from [::1]:a
+        told a writable -> yes
         peer a -> [::1]:l
         local a -> [::1]:a
     ";
@@ -100,6 +110,7 @@ transcripts! {
         listen l 127.0.0.7:0 -> ok
         connect a l -> ok
         accept l b -> from 127.0.0.1:a
+        told a writable -> yes
         peer a -> 127.0.0.7:l
     ";
     a_listener_at_one_loopback_address_is_not_at_another: "
@@ -115,6 +126,7 @@ transcripts! {
         accept l b -> from 127.0.0.1:a
         local l -> 0.0.0.0:l
         local b -> 127.0.0.7:l
+        told a writable -> yes
         peer a -> 127.0.0.7:l
     ";
     the_port_that_was_asked_for_is_used: "

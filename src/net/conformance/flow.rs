@@ -62,7 +62,7 @@ impl Bench {
     pub(super) fn pump(&mut self, from: &str, to: &str, count: usize) -> String {
         let all = self.socket(from).sent + count;
         let mut idle = 0;
-        while self.socket(to).received < all && idle < IDLE_ROUNDS {
+        while self.socket(to).received < all && idle < self.patience {
             let (sent, received) = (self.socket(from).sent, self.socket(to).received);
             if sent < all && self.socket(from).told.has(Ready::WRITABLE) {
                 match self.transmit(from, &pattern(sent, PIECE.min(all - sent))) {
@@ -113,5 +113,3 @@ const PIECE: usize = 64 * 1024;
 
 /// 256 MiB: no buffers are that large.
 const PIECES: usize = 4096;
-
-const IDLE_ROUNDS: usize = 5_000;

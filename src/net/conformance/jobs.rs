@@ -5,7 +5,8 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex};
 
 use super::bench::Bench;
-use super::{JOB_QUEUE, programs};
+use super::drivers::JOB_QUEUE;
+use super::programs;
 use crate::net::Job;
 
 programs![
@@ -168,13 +169,12 @@ fn ask(bench: &mut Bench, name: &str) -> Found {
     found
 }
 
-/// A resolver that waits for servers that do not answer takes longer than anything else here.
 fn look_up(bench: &mut Bench, name: &str) -> io::Result<Vec<SocketAddr>> {
     let found = ask(bench, name);
-    for _ in 0..6 {
-        if bench.wait_until(|_| found.lock().unwrap().is_some()) {
-            break;
-        }
-    }
-    found.lock().unwrap().take().expect("an answer")
+    bench.patience = A_RESOLVERS_PATIENCE;
+    assert!(bench.wait_until(|_| found.lock().unwrap().is_some()), "an answer");
+    found.lock().unwrap().take().expect("the answer that has come")
 }
+
+/// One that waits for servers that do not answer takes longer than anything else here: a minute and more.
+const A_RESOLVERS_PATIENCE: usize = 60_000;

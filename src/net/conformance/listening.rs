@@ -140,6 +140,7 @@ transcripts! {
         local b -> [::ffff:127.0.0.1]:l
         peer b -> [::ffff:127.0.0.1]:a
         local a -> 127.0.0.1:a
+        told a writable -> yes
         peer a -> 127.0.0.1:l
         send a hello -> 5
         recv b -> \"hello\"
@@ -150,6 +151,7 @@ transcripts! {
         accept l b -> from [::1]:a
         local b -> [::1]:l
         peer b -> [::1]:a
+        told a writable -> yes
         peer a -> [::1]:l
     ";
     a_listener_for_ipv6_alone_refuses_ipv4: "
@@ -166,6 +168,7 @@ transcripts! {
         connect a [::ffff:127.0.0.1]:l -> ok
         accept l b -> from 127.0.0.1:a
         local a -> [::ffff:127.0.0.1]:a
+        told a writable -> yes
         peer a -> [::ffff:127.0.0.1]:l
         peer b -> 127.0.0.1:a
     ";

@@ -35,6 +35,7 @@ tables! {
         listen l 127.0.0.1:0 backlog=1 -> ok
         connect a l -> ok
         accept l b -> from 127.0.0.1:a
+        told a writable -> yes
         {made}
         settle
         set a nodelay=on -> {answer}

@@ -44,6 +44,16 @@ transcripts! {
         told b readable -> yes
         recv_now b -> \"world\"
     ";
+    bytes_are_told_after_a_read_of_all_and_one_that_would_block: "
+        pair a b
+        send a hello -> 5
+        recv b 5 -> \"hello\"
+        recv_now b 5 -> WouldBlock
+        forget b
+        send a world -> 5
+        told b readable -> yes
+        recv_now b 5 -> \"world\"
+    ";
     bytes_are_told_again_and_again: "
         pair a b
         send a one -> 3
@@ -146,6 +156,7 @@ transcripts! {
         pair a b
         fill a -> WouldBlock
         forget a
+        told b readable -> yes
         close b
         told a writable -> yes
         told a closed -> yes

@@ -80,6 +80,9 @@ impl Bench {
                 let what = self.listening(second, &words[2..]);
                 self.open(name, &what)
             }
+            "connect" if !second.contains(':') && !self.sockets.contains_key(second) => {
+                format!("nobody is called {second}")
+            }
             "connect" => {
                 let what = self.connecting(second, &words[2..]);
                 self.open(name, &what)
