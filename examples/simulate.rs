@@ -78,8 +78,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         }
     }
     simulation.run_for(24 * HOUR)?;
-    let mut alarms = alarms.0.borrow_mut();
-    let mut seen: BTreeMap<_, Vec<Option<Duration>>> = BTreeMap::new();
+    let (mut alarms, mut seen) = (alarms.0.borrow_mut(), BTreeMap::<_, Vec<Option<Duration>>>::new());
     for (number, kind, from, until) in outages {
         let alarm = alarms.iter().position(|(host, at)| *host == number && (from..until).contains(at));
         let late = alarm.map(|alarm| alarms.swap_remove(alarm).1.duration_since(from).unwrap_or_default());
