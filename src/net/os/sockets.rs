@@ -122,10 +122,10 @@ pub(super) fn set(stream: &TcpStream, option: SocketOption) -> io::Result<()> {
     }
 }
 
-/// A connect that goes on in the background; EINTR leaves it under way as well.
+/// A connect that goes on in the background; EINTR leaves it under way as well. EAGAIN does not: it is a failure.
 fn under_way(error: &io::Error) -> bool {
     error.raw_os_error() == Some(rustix::io::Errno::INPROGRESS.raw_os_error())
-        || matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted)
+        || error.kind() == io::ErrorKind::Interrupted
 }
 
 fn stream_socket(address: &SocketAddr, reuse_address: bool, buffers: Buffers) -> Result<Socket, OpenError> {
