@@ -64,11 +64,13 @@
 
 mod chaos;
 mod explore;
+mod outcome;
 mod simulation;
 
 pub use self::chaos::Chaos;
 pub use self::explore::Exploration;
-pub use self::simulation::{RunError, Simulation, Step};
+pub use self::outcome::{RunError, Step};
+pub use self::simulation::Simulation;
 pub use crate::net::sim::{
     Call, CallKind, Coverage, DatagramSocket, Errno, Fault, FaultKind, HeldConnect, Host, Latency, Link,
     Network, Packet, PacketKind, Random, Rule, RuleId, Socket, SocketListener, SocketOptions, Verdict,

@@ -10,6 +10,7 @@
 //! one seed decides; nothing depends on addresses in memory, hashes or the machine.
 
 mod clock;
+mod connecting;
 mod connection;
 mod coverage;
 mod datagram;
@@ -21,13 +22,16 @@ mod holding;
 mod jobs;
 mod link;
 mod listening;
+mod machine;
 mod network;
 mod process;
 mod random;
 mod rule;
+mod scheduling;
 mod socket;
 mod streams;
 mod trace;
+mod travelling;
 mod world;
 
 use super::Instant;

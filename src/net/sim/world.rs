@@ -1,13 +1,12 @@
 //! The world: hosts, processes, ways, what is to happen, and the time.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
 use slab::Slab;
 
-use super::clock::Clock;
 use super::connection::{Connection, NOBODY};
 use super::coverage::{Coverage, FaultKind};
 use super::datagram::{Datagram, Mailbox};
@@ -15,6 +14,7 @@ use super::errno::Errno;
 use super::events::{Event, Events, Happening};
 use super::link::{Link, Path};
 use super::listening::Queue;
+use super::machine::Machine;
 use super::process::{Alarms, Process, Socket};
 use super::random::Random;
 use super::rule::{Call, CallKind, Packet, PacketKind, Rule, Verdict};
@@ -70,64 +70,6 @@ pub(super) struct Streams {
     pub(super) jobs: Random,
 }
 
-/// A host.
-pub(super) struct Machine {
-    pub(super) name: String,
-    pub(super) addresses: Vec<IpAddr>,
-    pub(super) up: bool,
-    pub(super) clock: Clock,
-    /// By port.
-    pub(super) listeners: BTreeMap<u16, Vec<u32>>,
-    pub(super) mailboxes: BTreeMap<u16, Vec<u32>>,
-    pub(super) next_port: u16,
-    pub(super) refuses: Ports,
-    pub(super) silent: Ports,
-    pub(super) full: Ports,
-    pub(super) finds_no_names: bool,
-    pub(super) binds_any_address: bool,
-    pub(super) holds_connects: bool,
-    /// Bytes a second that it reads, and when it may read again.
-    pub(super) reads: Option<u64>,
-    pub(super) reads_again: u64,
-    /// What each call costs, in nanoseconds.
-    pub(super) call_cost: u64,
-    pub(super) calls: [u64; CallKind::ALL.len()],
-    /// The process of sockets without a reactor.
-    pub(super) bare: Option<u32>,
-}
-
-/// Some ports, or all.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Ports {
-    pub(super) all: bool,
-    pub(super) some: BTreeSet<u16>,
-}
-
-impl Ports {
-    pub(super) fn has(&self, port: u16) -> bool {
-        self.all || self.some.contains(&port)
-    }
-
-    /// All of them, or this one.
-    pub(super) fn add(&mut self, port: Option<u16>) {
-        match port {
-            Some(port) => {
-                self.some.insert(port);
-            }
-            None => self.all = true,
-        }
-    }
-
-    pub(super) fn remove(&mut self, port: Option<u16>) {
-        match port {
-            Some(port) => {
-                self.some.remove(&port);
-            }
-            None => *self = Ports::default(),
-        }
-    }
-}
-
 impl World {
     pub(super) fn new(seed: u64) -> World {
         World {
@@ -165,77 +107,6 @@ impl World {
                 rules: Random::new(seed, "rules"),
                 jobs: Random::new(seed, "jobs"),
             },
-        }
-    }
-
-    // -- hosts --
-
-    pub(super) fn add_host(&mut self, name: &str) -> u32 {
-        let index = self.hosts.len() as u32;
-        // 10.0.0.1, 10.0.0.2 ..; fd00::1, fd00::2 ..
-        let number = index + 1;
-        let [_, b, c, d] = number.to_be_bytes();
-        let addresses = vec![
-            IpAddr::V4(Ipv4Addr::new(10, b, c, d)),
-            IpAddr::V6(Ipv6Addr::from(0xfd00_u128 << 112 | u128::from(number))),
-        ];
-        for address in &addresses {
-            self.addresses.insert(*address, index);
-        }
-        self.names.insert(name.to_owned(), addresses.clone());
-        let first_port = Random::new(self.seed, "ports").next() ^ u64::from(index).wrapping_mul(0x9e37_79b9);
-        self.hosts.push(Machine {
-            name: name.to_owned(),
-            addresses,
-            up: true,
-            clock: Clock::default(),
-            listeners: BTreeMap::new(),
-            mailboxes: BTreeMap::new(),
-            next_port: FIRST_PORT + (first_port % u64::from(LAST_PORT - FIRST_PORT)) as u16,
-            refuses: Ports::default(),
-            silent: Ports::default(),
-            full: Ports::default(),
-            finds_no_names: false,
-            binds_any_address: false,
-            holds_connects: false,
-            reads: None,
-            reads_again: 0,
-            call_cost: 0,
-            calls: [0; CallKind::ALL.len()],
-            bare: None,
-        });
-        index
-    }
-
-    #[inline]
-    pub(super) fn host(&self, host: u32) -> &Machine {
-        // Hosts are never removed.
-        &self.hosts[host as usize]
-    }
-
-    #[inline]
-    pub(super) fn host_mut(&mut self, host: u32) -> &mut Machine {
-        &mut self.hosts[host as usize]
-    }
-
-    pub(super) fn find_host(&self, from: u32, address: IpAddr) -> Option<u32> {
-        let address = address.to_canonical();
-        if address.is_loopback() || address.is_unspecified() {
-            return Some(from);
-        }
-        self.addresses.get(&address).copied().or(self.gateway)
-    }
-
-    /// The address that a host calls another one from.
-    pub(super) fn source_address(&self, from: u32, to: IpAddr) -> Option<IpAddr> {
-        let to = to.to_canonical();
-        let same_family = |address: &&IpAddr| address.is_ipv4() == to.is_ipv4();
-        let own = &self.host(from).addresses;
-        match to {
-            _ if own.contains(&to) => Some(to),
-            IpAddr::V4(to) if to.is_loopback() => Some(IpAddr::V4(Ipv4Addr::LOCALHOST)),
-            IpAddr::V6(to) if to.is_loopback() => Some(IpAddr::V6(Ipv6Addr::LOCALHOST)),
-            _ => own.iter().find(same_family).copied(),
         }
     }
 

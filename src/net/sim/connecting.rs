@@ -1,0 +1,297 @@
+//! Connecting: handshakes, and what answers them.
+
+use std::net::SocketAddr;
+
+use super::connection::{Connection, End, Payload, Phase};
+use super::coverage::FaultKind;
+use super::errno::Errno;
+use super::events::Happening;
+use super::listening::{failed, mapped_address};
+use super::process::Socket;
+use super::rule::{CallKind, PacketKind, Verdict};
+use super::trace::{About, What};
+use super::world::{FIRST_PORT, LAST_PORT, World};
+use crate::net::{Buffers, OpenError, Ready, Step, Token};
+
+impl World {
+    pub(super) fn connect(
+        &mut self,
+        process: u32,
+        token: Token,
+        asked: SocketAddr,
+        (bind, reuse_address): (Option<SocketAddr>, bool),
+        buffers: Buffers,
+    ) -> Result<(), OpenError> {
+        let host = self.process(process).host;
+        let mut remote = asked;
+        if remote.ip().is_unspecified() {
+            let loopback = if remote.is_ipv4() { "127.0.0.1" } else { "::1" };
+            // Both are addresses.
+            remote.set_ip(loopback.parse().unwrap_or(remote.ip()));
+        }
+        let mut local = bind.unwrap_or(SocketAddr::new(remote.ip(), 0));
+        if let Some(bind) = bind {
+            self.allow(process, CallKind::Bind, Step::Bind)?;
+            if !self.is_own(host, bind.ip()) {
+                return failed(Step::Bind, Errno::EADDRNOTAVAIL);
+            }
+            if bind.is_ipv4() != remote.is_ipv4() {
+                return failed(Step::Bind, Errno::EAFNOSUPPORT);
+            }
+            let taken = self.listeners_at(host, bind, false).next().is_some()
+                || self.is_connected_from(host, bind, reuse_address);
+            if bind.port() != 0 && taken {
+                return failed(Step::Bind, Errno::EADDRINUSE);
+            }
+        }
+        self.allow(process, CallKind::Connect, Step::Connect)?;
+        if bind.is_none_or(|bind| bind.ip().is_unspecified()) {
+            match self.source_address(host, remote.ip()) {
+                Some(source) if remote.is_ipv6() && source.is_ipv4() => local.set_ip(mapped_address(source)),
+                Some(source) => local.set_ip(source),
+                None => return failed(Step::Connect, Errno::ENETUNREACH),
+            }
+        }
+        remote.set_ip(remote.ip().to_canonical());
+        if local.port() == 0 {
+            let free = (FIRST_PORT..=LAST_PORT).find_map(|_| {
+                let port = self.next_port(host);
+                (!self.ports.contains(&(host, port, remote))).then_some(port)
+            });
+            match free {
+                Some(port) => local.set_port(port),
+                None => return failed(Step::Connect, Errno::EADDRNOTAVAIL),
+            }
+        } else if self.ports.contains(&(host, local.port(), remote)) {
+            return failed(Step::Connect, Errno::EADDRNOTAVAIL);
+        }
+        self.allow(process, CallKind::Watch, Step::Watch)?;
+        let serial = self.next_serial();
+        let to = self.find_host(host, remote.ip());
+        let there = to.unwrap_or(host);
+        let mut near = End::new(host, self.path(there, host), local);
+        near.phase = Phase::Connecting;
+        near.process = process;
+        near.token = token;
+        near.reuse_address = reuse_address;
+        near.room = buffers.receive.map_or(RECEIVE_BUFFER, granted);
+        let mut far = End::new(there, self.path(host, there), remote);
+        far.room = buffers.send.map_or(SEND_BUFFER, granted);
+        let with_itself =
+            there == host && (local.ip().to_canonical(), local.port()) == (remote.ip(), remote.port());
+        if with_itself {
+            near.room += far.room;
+        }
+        let machine = self.host(host);
+        let held = machine.holds_connects && machine.bare != Some(process) && !with_itself;
+        let connection = Connection { serial, ends: [near, far], with_itself, held, attempts: 0 };
+        let index = self.connections.insert(connection) as u32;
+        self.ports.insert((host, local.port(), remote));
+        self.process_mut(process).insert(token, Socket::Stream { connection: index, side: 0 });
+        self.note_text(host, About::end(serial, 0), What::Opens, format!("{local} to {remote}"));
+        if with_itself {
+            self.establish(index, 0);
+        } else if !held {
+            self.begin_handshake(index, to);
+        }
+        Ok(())
+    }
+
+    /// Asks a host for a connection, if there is one.
+    pub(super) fn begin_handshake(&mut self, index: u32, to: Option<u32>) {
+        if to.is_some() {
+            return self.send_syn(index);
+        }
+        let process = self.connections[index as usize].ends[0].process;
+        self.schedule_for(self.local_now(process) + NO_NEIGHBOUR, Happening::Unreachable, index, 0);
+    }
+
+    pub(super) fn next_port(&mut self, host: u32) -> u16 {
+        let machine = self.host_mut(host);
+        let port = machine.next_port;
+        machine.next_port = if port >= LAST_PORT { FIRST_PORT } else { port + 1 };
+        port
+    }
+
+    /// Sends the handshake, for the first time or again.
+    pub(super) fn send_syn(&mut self, index: u32) {
+        let connection = &mut self.connections[index as usize];
+        let [near, far] = &connection.ends;
+        if near.phase != Phase::Connecting || near.reset {
+            return;
+        }
+        connection.attempts += 1;
+        if connection.attempts > HANDSHAKES {
+            return self.connect_fails(index, Errno::ETIMEDOUT);
+        }
+        let at = match near.process {
+            super::connection::NOBODY => self.now,
+            process => self.now + self.processes[process as usize].ahead,
+        };
+        let (source, destination, path) = (near.address, far.address, far.path);
+        let wait = FIRST_HANDSHAKE << (connection.attempts - 1);
+        let mut late = 0;
+        match self.judge_packet(path, PacketKind::Syn, 0, source, destination) {
+            Verdict::Drop => {
+                return self.schedule_for(at + wait, Happening::SynAgain, index, 0);
+            }
+            Verdict::Fail(errno) => return self.connect_fails(index, errno),
+            Verdict::Delay(by) => late = by.as_nanos() as u64,
+            Verdict::Pass | Verdict::Short(_) => {}
+        }
+        let way = &mut self.paths[path as usize];
+        let lost = way.link.loss > 0.0 && self.random.links.chance(way.link.loss);
+        if lost {
+            let to = way.to;
+            self.fault(FaultKind::Loss, to);
+            return self.schedule_for(at + wait, Happening::SynAgain, index, 0);
+        }
+        let arrival = match way.plain {
+            Some(latency) => at + latency,
+            None => way.travel(at, 0, &mut self.random.links),
+        };
+        if arrival + late <= self.now {
+            self.syn_arrives(index);
+        } else {
+            self.schedule_for(arrival + late, Happening::Syn, index, 0);
+        }
+    }
+
+    /// The handshake comes to the host that it asks.
+    pub(super) fn syn_arrives(&mut self, index: u32) {
+        let connection = &self.connections[index as usize];
+        let [near, far] = &connection.ends;
+        if near.phase != Phase::Connecting || near.reset {
+            // Whoever asked has given up.
+            return;
+        }
+        let (host, path, address, phase) = (far.host, far.path, far.address, far.phase);
+        let wait = FIRST_HANDSHAKE << connection.attempts.saturating_sub(1);
+        let again = self.now + wait;
+        if !self.is_open(path) {
+            return self.schedule_for(again, Happening::SynAgain, index, 0);
+        }
+        if phase != Phase::Nothing {
+            return self.send_syn_ack(index);
+        }
+        let machine = self.host(host);
+        if machine.silent.has(address.port()) {
+            self.fault(FaultKind::Silence, host);
+            return self.schedule_for(again, Happening::SynAgain, index, 0);
+        }
+        let refuses = machine.refuses.has(address.port());
+        if refuses {
+            self.fault(FaultKind::Refusal, host);
+        }
+        let listener = if refuses { None } else { self.listener_for(host, address) };
+        let Some(listener) = listener else {
+            self.note(host, self.about(index, 1), What::Lost(PacketKind::Syn), 0);
+            let back = self.connections[index as usize].ends[0].path;
+            let arrival = self.travel(back, self.now, 0);
+            if arrival <= self.now {
+                self.connect_fails(index, Errno::ECONNREFUSED);
+            } else {
+                self.schedule_for(arrival, Happening::Refused, index, 0);
+            }
+            return;
+        };
+        let full = self.host(host).full.has(address.port());
+        let queue = &mut self.queues[listener as usize];
+        // The system takes one more than it is asked for.
+        if full || queue.waiting.len() > queue.backlog {
+            self.fault(FaultKind::FullBacklog, host);
+            return self.schedule_for(again, Happening::SynAgain, index, 0);
+        }
+        queue.waiting.push_back(index);
+        let mapped = queue.address.is_ipv6() && address.is_ipv4();
+        let (send, receive) = (queue.buffers.send, queue.buffers.receive);
+        let reuse_address = queue.reuse_address;
+        self.tell_queue(listener);
+        let [near, far] = &mut self.connections[index as usize].ends;
+        far.phase = Phase::Queued;
+        far.reuse_address = reuse_address;
+        far.room += receive.map_or(RECEIVE_BUFFER, granted);
+        near.room += send.map_or(SEND_BUFFER, granted);
+        if mapped {
+            far.address.set_ip(mapped_address(far.address.ip()));
+        }
+        self.note(host, self.about(index, 1), What::Arrives(PacketKind::Syn), 0);
+        self.send_syn_ack(index);
+    }
+
+    fn send_syn_ack(&mut self, index: u32) {
+        let [near, far] = &self.connections[index as usize].ends;
+        let (path, source, destination) = (near.path, far.address, near.address);
+        let mut late = 0;
+        match self.judge_packet(path, PacketKind::SynAck, 0, source, destination) {
+            Verdict::Drop => {
+                let again = self.now + FIRST_HANDSHAKE;
+                return self.schedule_for(again, Happening::SynAgain, index, 0);
+            }
+            Verdict::Fail(errno) => {
+                self.connect_fails(index, errno);
+                return self.transmit_plainly(index, 1, self.now, Payload::Reset);
+            }
+            Verdict::Delay(by) => late = by.as_nanos() as u64,
+            Verdict::Pass | Verdict::Short(_) => {}
+        }
+        let arrival = self.travel(path, self.now, 0).saturating_add(late);
+        if arrival <= self.now {
+            self.syn_ack_arrives(index);
+        } else {
+            self.schedule_for(arrival, Happening::SynAck, index, 0);
+        }
+    }
+
+    pub(super) fn syn_ack_arrives(&mut self, index: u32) {
+        let near = &self.connections[index as usize].ends[0];
+        let (path, phase, host) = (near.path, near.phase, near.host);
+        if phase.is_gone() {
+            if self.host(host).up {
+                self.transmit_plainly(index, 1, self.now, Payload::Reset);
+            }
+        } else if !self.is_open(path) {
+            let attempts = self.connections[index as usize].attempts;
+            let again = self.now + (FIRST_HANDSHAKE << attempts.saturating_sub(1));
+            self.schedule_for(again, Happening::SynAgain, index, 0);
+        } else if phase == Phase::Connecting {
+            self.establish(index, 0);
+        }
+    }
+
+    fn establish(&mut self, index: u32, side: usize) {
+        let connection = &mut self.connections[index as usize];
+        let serial = connection.serial;
+        let end = &mut connection.ends[side];
+        end.phase = Phase::Open;
+        let host = end.host;
+        self.note(host, About::end(serial, side), What::Arrives(PacketKind::SynAck), 0);
+        // Its own buffer is empty, whatever the other side takes: that it can be written to is how it is told.
+        self.tell_of_room(index, side, Ready::ALL, true);
+    }
+
+    pub(super) fn connect_fails(&mut self, index: u32, errno: Errno) {
+        let [near, far] = &mut self.connections[index as usize].ends;
+        if near.phase == Phase::Connecting {
+            far.leave(Phase::Closed);
+            self.reset_end(index, 0, errno);
+        }
+    }
+}
+
+/// Linux doubles what it is asked for, and grants no less than this.
+fn granted(asked: usize) -> usize {
+    (asked * 2).max(4096)
+}
+
+/// The first wait for an answer, doubled each time, and how many there are: 127 seconds in all, as on Linux.
+const FIRST_HANDSHAKE: u64 = 1_000_000_000;
+const HANDSHAKES: u8 = 7;
+
+/// How long a host looks for a neighbour that does not exist, as on Linux.
+const NO_NEIGHBOUR: u64 = 3_000_000_000;
+
+/// Bytes that the sender's and the receiver's systems keep where nobody asked for another size: what Linux lets
+/// its buffers grow to on a loopback is about as much.
+const SEND_BUFFER: usize = 1024 * 1024;
+const RECEIVE_BUFFER: usize = 2 * 1024 * 1024;

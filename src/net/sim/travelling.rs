@@ -1,0 +1,345 @@
+//! What travels between the ends of a connection: arrivals, resets, what waits for a way, keepalive, room.
+
+use std::time::Duration;
+
+use super::connection::{Payload, Phase, Segment};
+use super::coverage::FaultKind;
+use super::errno::Errno;
+use super::events::Happening;
+use super::rule::{CallKind, PacketKind, Verdict};
+use super::trace::{About, What};
+use super::world::{LONGEST_RETRANSMISSION, RETRANSMISSION, RETRANSMISSIONS, World};
+use crate::net::{KEEPALIVE_PROBES, Ready, keepalive_interval};
+
+impl World {
+    /// Sends something to an end.
+    pub(super) fn transmit(&mut self, index: u32, to: usize, at: u64, what: Payload) {
+        let connection = &self.connections[index as usize];
+        let end = &connection.ends[to];
+        let path = end.path;
+        let (kind, size) = match what {
+            Payload::Data(count) => (PacketKind::Data, count as usize),
+            Payload::Fin => (PacketKind::Fin, 0),
+            Payload::Reset => (PacketKind::Reset, 0),
+        };
+        let mut late = 0;
+        if !self.rules.is_empty() {
+            let from = connection.other(to);
+            let (source, destination) = (connection.ends[from].address, end.address);
+            match self.judge_packet(path, kind, size, source, destination) {
+                Verdict::Delay(by) => late = by.as_nanos() as u64,
+                Verdict::Drop => late = RETRANSMISSION,
+                Verdict::Fail(errno) => {
+                    self.fault(FaultKind::Reset, self.connections[index as usize].ends[to].host);
+                    self.reset_end(index, from, errno);
+                    self.connections[index as usize].ends[to].flight.clear();
+                    return self.transmit_plainly(index, to, at, Payload::Reset);
+                }
+                Verdict::Pass | Verdict::Short(_) => {}
+            }
+        }
+        let arrival = self.travel(path, at, size).saturating_add(late);
+        self.depart(index, to, arrival, what);
+    }
+
+    /// Past the rules.
+    pub(super) fn transmit_plainly(&mut self, index: u32, to: usize, at: u64, what: Payload) {
+        let path = self.connections[index as usize].ends[to].path;
+        let arrival = self.travel(path, at, 0);
+        self.depart(index, to, arrival, what);
+    }
+
+    #[inline]
+    fn depart(&mut self, index: u32, to: usize, arrival: u64, what: Payload) {
+        let now = self.now;
+        let end = &mut self.connections[index as usize].ends[to];
+        let at = arrival.max(end.last_arrival);
+        end.last_arrival = at;
+        match (end.flight.back_mut(), what) {
+            (Some(Segment { at: last, what: Payload::Data(size) }), Payload::Data(more)) if *last == at => {
+                *size = size.saturating_add(more);
+            }
+            _ => end.flight.push_back(Segment { at, what }),
+        }
+        if end.frozen || end.scheduled {
+            return;
+        }
+        if at <= now {
+            // Nothing is before it, and it takes no time: it is there when the call returns.
+            self.arrive(index, to);
+        } else {
+            end.scheduled = true;
+            self.schedule_for(at, Happening::Arrival, index, to);
+        }
+    }
+
+    /// What is due at an end comes there.
+    pub(super) fn arrive(&mut self, index: u32, side: usize) {
+        self.connections[index as usize].ends[side].scheduled = false;
+        while let Some(connection) = self.connections.get_mut(index as usize) {
+            let end = &mut connection.ends[side];
+            let Some(&Segment { at, what }) = end.flight.front() else { break };
+            let path = end.path;
+            if at > self.now {
+                end.scheduled = true;
+                self.schedule_for(at, Happening::Arrival, index, side);
+                break;
+            }
+            if !self.is_open(path) {
+                self.freeze(index, side);
+                break;
+            }
+            end_of(self, index, side).flight.pop_front();
+            self.deliver(index, side, what);
+        }
+    }
+
+    fn deliver(&mut self, index: u32, side: usize, what: Payload) {
+        let now = self.now;
+        let connection = &mut self.connections[index as usize];
+        let (serial, other) = (connection.serial, connection.other(side));
+        let end = &mut connection.ends[side];
+        let host = end.host;
+        if let Some(keepalive) = &mut end.keepalive {
+            keepalive.heard = now;
+            keepalive.probes = 0;
+        }
+        match (end.phase, what) {
+            (Phase::Closed | Phase::Nothing, Payload::Fin | Payload::Reset)
+            | (Phase::Vanished, Payload::Reset) => {}
+            (Phase::Closed | Phase::Nothing | Phase::Vanished, _) => {
+                // There is nobody: the sender hears so.
+                end.flight.clear();
+                self.transmit_plainly(index, other, now, Payload::Reset);
+                return;
+            }
+            // The connection is over for this end, whatever comes.
+            _ if end.reset => {}
+            (_, Payload::Data(count)) => {
+                end.visible += count as usize;
+                self.note(host, About::end(serial, side), What::Arrives(PacketKind::Data), i64::from(count));
+                self.tell(index, side, Ready::READABLE);
+            }
+            (_, Payload::Fin) => {
+                end.ended = true;
+                self.note(host, About::end(serial, side), What::Arrives(PacketKind::Fin), 0);
+                self.tell(index, side, Ready::ALL);
+            }
+            (phase, Payload::Reset) => {
+                let errno = match phase {
+                    Phase::Connecting => Errno::ECONNREFUSED,
+                    _ if end.ended => Errno::EPIPE,
+                    _ => Errno::ECONNRESET,
+                };
+                self.note(host, About::end(serial, side), What::Arrives(PacketKind::Reset), 0);
+                self.reset_end(index, side, errno);
+                return;
+            }
+        }
+        let back = self.connections[index as usize].ends[other].path;
+        if !self.is_open(back) && end_of(self, index, side).unacknowledged.is_none() {
+            end_of(self, index, side).unacknowledged = Some(0);
+            self.schedule_for(now + RETRANSMISSION, Happening::Acknowledgement, index, side);
+        }
+    }
+
+    /// An end is over, with an error that it tells once.
+    pub(super) fn reset_end(&mut self, index: u32, side: usize, errno: Errno) {
+        let end = end_of(self, index, side);
+        if end.phase.is_gone() || end.reset || (end.ended && end.finished) {
+            return;
+        }
+        end.reset = true;
+        end.error = Some(errno);
+        self.tell(index, side, Ready::ALL);
+    }
+
+    // -- what does not get through --
+
+    /// What is on its way to an end waits until it is sent again.
+    fn freeze(&mut self, index: u32, side: usize) {
+        let now = self.now;
+        let end = end_of(self, index, side);
+        end.frozen = true;
+        let again = backoff(end.retries);
+        self.schedule_for(now + again, Happening::Retransmission, index, side);
+    }
+
+    pub(super) fn retransmit(&mut self, index: u32, side: usize) {
+        let now = self.now;
+        let path = end_of(self, index, side).path;
+        if self.is_open(path) {
+            let arrival = self.travel(path, now, 0);
+            let end = end_of(self, index, side);
+            end.frozen = false;
+            end.retries = 0;
+            for segment in &mut end.flight {
+                segment.at = segment.at.max(arrival);
+            }
+            end.last_arrival = end.last_arrival.max(arrival);
+            return self.arrive(index, side);
+        }
+        let end = end_of(self, index, side);
+        end.retries += 1;
+        if end.retries > RETRANSMISSIONS {
+            end.flight.clear();
+            end.frozen = false;
+            let other = self.connections[index as usize].other(side);
+            self.reset_end(index, other, Errno::ETIMEDOUT);
+        } else {
+            self.freeze(index, side);
+        }
+    }
+
+    /// What came to an end is acknowledged, if the way back is open again.
+    pub(super) fn acknowledge(&mut self, index: u32, side: usize) {
+        let now = self.now;
+        let connection = &self.connections[index as usize];
+        let other = connection.other(side);
+        let back = connection.ends[other].path;
+        let open = self.is_open(back);
+        let end = end_of(self, index, side);
+        let tries = end.unacknowledged.map_or(0, |tries| tries + 1);
+        end.unacknowledged = Some(tries);
+        if open {
+            end.unacknowledged = None;
+        } else if tries > RETRANSMISSIONS {
+            self.reset_end(index, other, Errno::ETIMEDOUT);
+        } else {
+            self.schedule_for(now + backoff(tries), Happening::Acknowledgement, index, side);
+        }
+    }
+
+    // -- keepalive --
+
+    pub(super) fn set_keepalive(&mut self, index: u32, side: usize, idle: Option<Duration>) {
+        let now = self.now;
+        let end = end_of(self, index, side);
+        let Some(idle) = idle else {
+            end.keepalive = None;
+            return;
+        };
+        let idle = idle.as_nanos() as u64;
+        let earlier =
+            end.keepalive.replace(Box::new(super::connection::KeepAlive { idle, heard: now, probes: 0 }));
+        if earlier.is_none() {
+            self.schedule_for(now + idle, Happening::KeepAlive, index, side);
+        }
+    }
+
+    pub(super) fn probe(&mut self, index: u32, side: usize) {
+        let now = self.now;
+        let connection = &self.connections[index as usize];
+        let other = connection.other(side);
+        let (there, back) = (connection.ends[other].path, connection.ends[side].path);
+        let answered = self.is_open(there) && self.is_open(back);
+        let gone = self.connections[index as usize].ends[other].phase == Phase::Vanished;
+        let end = end_of(self, index, side);
+        let Some(keepalive) = &mut end.keepalive else { return };
+        let due = keepalive.heard.saturating_add(keepalive.idle);
+        let again = if keepalive.probes == 0 && due > now {
+            due
+        } else if answered && gone {
+            return self.reset_end(index, side, Errno::ECONNRESET);
+        } else if answered {
+            keepalive.heard = now;
+            keepalive.probes = 0;
+            now + keepalive.idle
+        } else {
+            keepalive.probes += 1;
+            if u32::from(keepalive.probes) > KEEPALIVE_PROBES {
+                return self.reset_end(index, side, Errno::ETIMEDOUT);
+            }
+            now + keepalive_interval(Duration::from_nanos(keepalive.idle)).as_nanos() as u64
+        };
+        self.schedule_for(again, Happening::KeepAlive, index, side);
+    }
+
+    // -- room --
+
+    /// Whether an end that had none may be told that there is room: a third of it, as on Linux.
+    #[inline]
+    pub(super) fn has_room(&self, index: u32, side: usize) -> bool {
+        let connection = &self.connections[index as usize];
+        let to = &connection.ends[connection.other(side)];
+        to.held < to.room && to.held <= to.room / 3 * 2
+    }
+
+    /// The other side of `side` may send so many bytes from now on that are not read.
+    pub(super) fn set_room(&mut self, index: u32, side: usize, room: usize) {
+        end_of(self, index, side).room = room;
+        let sender = self.connections[index as usize].other(side);
+        if end_of(self, index, sender).wants_room {
+            self.give_room(index, sender);
+        }
+    }
+
+    /// The other side has read: the news travels back.
+    pub(super) fn give_room(&mut self, index: u32, side: usize) {
+        if !self.has_room(index, side) {
+            return;
+        }
+        let path = end_of(self, index, side).path;
+        end_of(self, index, side).wants_room = false;
+        let at = self.travel(path, self.now, 0);
+        if at <= self.now {
+            self.room_again(index, side);
+        } else {
+            self.schedule_for(at, Happening::Room, index, side);
+        }
+    }
+
+    pub(super) fn room_again(&mut self, index: u32, side: usize) {
+        let path = end_of(self, index, side).path;
+        if self.is_open(path) {
+            self.tell(index, side, Ready::WRITABLE);
+        } else {
+            self.schedule_for(self.now + RETRANSMISSION, Happening::Room, index, side);
+        }
+    }
+
+    // -- the end --
+
+    pub(super) fn forget_if_over(&mut self, index: u32) {
+        if let Some(connection) = self.connections.get(index as usize)
+            && connection.is_over()
+        {
+            let [near, far] = &connection.ends;
+            let to = std::net::SocketAddr::new(far.address.ip().to_canonical(), far.address.port());
+            let port = (near.host, near.address.port(), to);
+            self.ports.remove(&port);
+            self.connections.remove(index as usize);
+        }
+    }
+
+    pub(super) fn note_result(
+        &mut self,
+        process: u32,
+        index: u32,
+        side: usize,
+        kind: CallKind,
+        result: &Result<usize, Errno>,
+    ) {
+        let about = self.about(index, side);
+        let value = match result {
+            Ok(count) => *count as i64,
+            Err(errno) => -i64::from(errno.raw()),
+        };
+        self.note_call(process, about, kind, value);
+    }
+
+    /// For the trace.
+    pub(super) fn about(&self, index: u32, side: usize) -> About {
+        self.connections.get(index as usize).map_or(About::NOTHING, |c| About::end(c.serial, side))
+    }
+}
+
+/// The connection is there: who calls has looked.
+#[inline]
+fn end_of(world: &mut World, index: u32, side: usize) -> &mut super::connection::End {
+    &mut world.connections[index as usize].ends[side]
+}
+
+fn backoff(tries: u8) -> u64 {
+    (RETRANSMISSION << tries.min(20)).min(LONGEST_RETRANSMISSION)
+}

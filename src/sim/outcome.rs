@@ -1,0 +1,81 @@
+//! What a step of a run did, and why a run cannot go on.
+
+use std::fmt;
+
+use crate::net::sim::Host;
+use crate::{Error, Instant};
+
+/// What [`Simulation::step`](super::Simulation::step) did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// This host's reactor had a turn.
+    Turn(Host),
+    /// The time went on to the next thing that happens.
+    Time(Instant),
+    /// There was nothing to do, and nothing can ever happen again unless somebody outside does something.
+    Nothing,
+}
+
+/// A run that cannot come to its end.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum RunError {
+    /// Nothing can ever happen again. Who waits for what, a line each.
+    Forever {
+        /// When it came to this.
+        at: Instant,
+        /// Who waits for what.
+        waiting: String,
+    },
+    /// So much has happened without the time going on that it never will.
+    TimeStandsStill {
+        /// The time.
+        at: Instant,
+        /// Turns at this time.
+        turns: u64,
+    },
+    /// What was waited for had not come by then.
+    TooLate {
+        /// When it was given up.
+        at: Instant,
+    },
+    /// A callback panicked, and nobody had [allowed](super::Simulation::allow_panics) it.
+    Panicked {
+        /// The host's name.
+        host: String,
+        /// When.
+        at: Instant,
+        /// The panic's text, and whose callback it was.
+        text: String,
+    },
+    /// A reactor could not go on, or a host could not boot.
+    Failed {
+        /// The host's name.
+        host: String,
+        /// Why.
+        error: Error,
+    },
+}
+
+impl fmt::Display for RunError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            RunError::Forever { at, waiting } => write!(f, "at {at:?} {waiting}"),
+            RunError::TimeStandsStill { at, turns } => {
+                write!(f, "{turns} turns at {at:?}, and the time does not go on: give the links a latency")
+            }
+            RunError::TooLate { at } => write!(f, "it had not come by {at:?}"),
+            RunError::Panicked { host, at, text } => write!(f, "panic on {host} at {at:?}: {text}"),
+            RunError::Failed { host, error } => write!(f, "the reactor of {host} failed: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for RunError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            RunError::Failed { error, .. } => Some(error),
+            _ => None,
+        }
+    }
+}
