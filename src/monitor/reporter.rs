@@ -10,6 +10,21 @@ use std::time::SystemTime;
 
 /// Where a monitor's findings go. The monitor itself writes nowhere.
 ///
+/// A closure that takes an [`Event`] is a reporter that leaves summaries out:
+///
+/// ```
+/// use twistor::Reactor;
+/// use twistor::monitor::{Event, Monitor, Settings};
+///
+/// let mut reactor = Reactor::new()?;
+/// let targets = vec!["tcp://localhost:80".parse()?];
+/// Monitor::start(&mut reactor, targets, Settings::default(), |event: &Event<'_>| {
+///     println!("{} is {}", event.target, if event.change.is_up() { "up" } else { "down" });
+///     Ok(())
+/// });
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
 /// An error of a reporter ends the monitor (a reader that went away, say), and is kept for
 /// [`Monitor::error`](super::Monitor::error).
 pub trait Reporter: 'static {
@@ -69,6 +84,16 @@ impl Reporter for Box<dyn Reporter> {
 
     fn summary(&mut self, summary: &Summary<'_>) -> io::Result<()> {
         (**self).summary(summary)
+    }
+}
+
+impl<F: FnMut(&Event<'_>) -> io::Result<()> + 'static> Reporter for F {
+    fn event(&mut self, event: &Event<'_>) -> io::Result<()> {
+        self(event)
+    }
+
+    fn summary(&mut self, _: &Summary<'_>) -> io::Result<()> {
+        Ok(())
     }
 }
 

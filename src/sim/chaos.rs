@@ -143,7 +143,7 @@ impl Simulation {
         self.heal_all();
         for host in self.struck(&reign.chaos) {
             for kind in Chaos::STRIKES {
-                self.mend(*kind, host);
+                self.mend(*kind, host, host);
             }
         }
     }
@@ -161,70 +161,31 @@ impl Simulation {
             return;
         }
         let wait = reign.random.exponential(reign.chaos.every);
-        self.after(wait, move |simulation| simulation.strike(number));
+        self.after(wait, move |simulation| simulation.strike_next(number));
     }
 
-    fn strike(&mut self, number: u64) {
+    fn strike_next(&mut self, number: u64) {
         let Some(mut reign) = self.reign.take_if(|reign| reign.number == number) else { return };
         let hosts = self.struck(&reign.chaos);
         if !hosts.is_empty() {
             let kind = *reign.random.pick(&reign.chaos.strikes);
             let (host, other) = (*reign.random.pick(&hosts), *reign.random.pick(&hosts));
             let lasts = reign.random.exponential(reign.chaos.lasts);
-            self.hit(kind, host, other, &mut reign.random);
+            match kind {
+                // Two hosts that are picked from many seldom have a connection between them.
+                FaultKind::Reset => {
+                    self.reset_any_connection();
+                }
+                kind => self.hit(kind, host, other, &mut reign.random),
+            }
             self.after(lasts, move |simulation| {
                 if simulation.reign.as_ref().is_some_and(|reign| reign.number == number) {
-                    if matches!(kind, FaultKind::Partition | FaultKind::OneWayPartition) {
-                        simulation.heal(host, other);
-                    }
-                    simulation.mend(kind, host);
+                    simulation.mend(kind, host, other);
                 }
             });
         }
         self.reign = Some(reign);
         self.await_strike(number);
-    }
-
-    fn hit(&mut self, kind: FaultKind, host: Host, other: Host, random: &mut Random) {
-        match kind {
-            FaultKind::Partition => self.partition(host, other),
-            FaultKind::OneWayPartition => self.partition_one_way(host, other),
-            FaultKind::Reset => {
-                self.reset_any_connection();
-            }
-            FaultKind::Refusal => self.refuse(host, None),
-            FaultKind::Silence => self.silence(host, None),
-            FaultKind::FullBacklog => self.fill_backlog(host, None),
-            // A few more than it has by now.
-            FaultKind::DescriptorLimit => {
-                let limit = self.sockets(host) + 6 + random.index(4);
-                self.set_descriptor_limit(host, limit);
-            }
-            FaultKind::SlowReader => self.set_read_rate(host, Some(100 + random.below(100_000))),
-            FaultKind::NameFailure => self.set_names_found(host, false),
-            FaultKind::Pause => self.pause(host),
-            FaultKind::Kill => self.kill(host),
-            FaultKind::Crash => self.crash(host),
-            FaultKind::ClockDrift => {
-                self.set_clock_drift(host, random.below(200_000) as i32 - 100_000);
-            }
-            FaultKind::ClockStep => self.step_clock(host, random.below(7200) as i64 - 3600),
-            _ => {}
-        }
-    }
-
-    /// What a strike of this kind did to a host, is over.
-    fn mend(&mut self, kind: FaultKind, host: Host) {
-        match kind {
-            FaultKind::Refusal | FaultKind::Silence | FaultKind::FullBacklog => self.admit(host, None),
-            FaultKind::DescriptorLimit => self.set_descriptor_limit(host, usize::MAX),
-            FaultKind::SlowReader => self.set_read_rate(host, None),
-            FaultKind::NameFailure => self.set_names_found(host, true),
-            FaultKind::Pause => self.resume(host),
-            FaultKind::Kill | FaultKind::Crash if self.look(host).is_none() => self.restart_or_fail(host),
-            FaultKind::ClockDrift => self.set_clock_drift(host, 0),
-            _ => {}
-        }
     }
 }
 

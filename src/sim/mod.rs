@@ -52,6 +52,8 @@
 //!   descriptors, names that are not found, slow readers, clocks that drift and jump.
 //! - **Hosts** ([`Simulation`]): [`pause`](Simulation::pause), [`kill`](Simulation::kill), [`crash`](Simulation::crash)
 //!   and what [`boots`](Simulation::boot) when they come back.
+//! - **Strikes** ([`strike`](Simulation::strike), [`mend`](Simulation::mend)): any of these by its kind, for scripts that draw
+//!   outages from the seed.
 //! - **Rules** ([`Rule`], [`Fault`]): what looks at each packet and each system call, and lets it pass, delays, drops, shortens or
 //!   fails it.
 //! - **Chaos** ([`Chaos`]): all of that, drawn from the seed.
@@ -66,6 +68,7 @@ mod chaos;
 mod explore;
 mod outcome;
 mod simulation;
+mod strike;
 
 pub use self::chaos::Chaos;
 pub use self::explore::Exploration;

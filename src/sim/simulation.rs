@@ -35,6 +35,8 @@ pub struct Simulation {
     pub(super) panics_allowed: bool,
     pub(super) reign: Option<Reign>,
     pub(super) reigns: u64,
+    /// What scripted strikes draw from.
+    pub(super) strikes: Option<Random>,
     /// What an action of the script could not do.
     failed: Option<RunError>,
 }
@@ -89,6 +91,7 @@ impl Simulation {
             panics_allowed: false,
             reign: None,
             reigns: 0,
+            strikes: None,
             failed: None,
         }
     }

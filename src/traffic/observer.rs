@@ -9,10 +9,16 @@ use std::io;
 use std::time::{Duration, SystemTime};
 
 /// Where news of feeds goes. An error of it ends the reading, and is kept for
-/// [`Traffic::error`](super::Traffic::error).
+/// [`Traffic::error`](super::Traffic::error). A closure that takes a [`FeedEvent`] is one.
 pub trait Observer: 'static {
     /// A feed was read, or could not be.
     fn news(&mut self, event: &FeedEvent<'_>) -> io::Result<()>;
+}
+
+impl<F: FnMut(&FeedEvent<'_>) -> io::Result<()> + 'static> Observer for F {
+    fn news(&mut self, event: &FeedEvent<'_>) -> io::Result<()> {
+        self(event)
+    }
 }
 
 impl Observer for Box<dyn Observer> {
