@@ -46,12 +46,26 @@ pub fn wander(simulation: &mut Simulation) -> Ledger {
 
     mail.check(simulation);
 
-    // Everything is closed, and nothing is left.
+    // Everything is closed, and nothing is left: on those that run, and then on those that stopped.
     for host in &hosts {
         close_all(simulation, *host);
     }
     simulation.run_for(Duration::from_secs(1200)).unwrap();
+    check_nothing_left(simulation, &hosts);
     for host in &hosts {
+        if simulation.look(*host).is_some() {
+            simulation.reactor(*host).stop_gracefully();
+        }
+    }
+    simulation.run_for(Duration::from_secs(10)).unwrap();
+    assert!(hosts.iter().all(|host| simulation.look(*host).is_none()), "all have stopped");
+    check_nothing_left(simulation, &hosts);
+    ledger.check_all_lost();
+    ledger
+}
+
+fn check_nothing_left(simulation: &Simulation, hosts: &[Host]) {
+    for host in hosts {
         if let Some(reactor) = simulation.look(*host) {
             assert_eq!(reactor.in_use(), 0, "in use on {}: {}", simulation.name(*host), simulation.trace(5));
             assert_eq!(reactor.delayed_calls(), 0, "timers on {}", simulation.name(*host));
@@ -61,8 +75,6 @@ pub fn wander(simulation: &mut Simulation) -> Ledger {
         assert_eq!(simulation.sockets(*host), 0, "sockets of {}", simulation.name(*host));
     }
     assert_eq!(simulation.connections(), 0, "connections of the world");
-    ledger.check_all_lost();
-    ledger
 }
 
 fn draw_link(random: &mut Random) -> Link {
@@ -149,8 +161,18 @@ fn resume_all(simulation: &mut Simulation, host: Host) {
 }
 
 fn close_all(simulation: &mut Simulation, host: Host) {
-    if simulation.look(host).is_some() {
-        simulation.reactor(host).stop_gracefully();
+    if simulation.look(host).is_none() {
+        return;
+    }
+    let reactor = simulation.reactor(host);
+    for listener in reactor.listeners() {
+        reactor.stop_listening(&listener).unwrap();
+    }
+    for id in reactor.connections() {
+        if let Some(mut transport) = reactor.transport(id) {
+            transport.unregister_producer();
+            transport.lose_connection();
+        }
     }
 }
 
