@@ -473,7 +473,7 @@ impl Simulation {
 impl Network {
     /// A reactor on a host that the caller turns himself, or lets run: a poll that waits lets the world's time
     /// pass. With several of them, give turns to each. One that waits for something that can never happen fails with
-    /// [`Error::System`], whose source says who waits for what.
+    /// [`Error::System`](crate::Error::System), whose source says who waits for what.
     pub fn reactor(&self, host: Host, settings: Settings) -> Reactor {
         let net = SimNet::alone(self, host, settings.threads, settings.thread_queue);
         Reactor::on(Box::new(net), settings)
