@@ -1,4 +1,7 @@
 //! The world: hosts, processes, ways, what is to happen, and the time.
+//!
+//! Connections, queues and hosts are named by indices. One that is handed from function to function names something that is
+//! there: whoever takes it from a token, from an event or from a list has looked. Hosts, processes and ways are never removed.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
