@@ -4,6 +4,7 @@ mod world;
 
 use std::time::Duration;
 
+use twistor::sim::{CallKind, Simulation};
 use twistor::{ConnectTcp, Place, Settings};
 use world::{Record, Recorder, on_each_back_end, once, spend};
 
@@ -48,6 +49,38 @@ fn a_refusal_that_came_in_time_is_no_timeout() {
         world.run_until_idle(&mut reactor);
         assert_eq!(record.events(), ["started", "connecting", "failed Refused", "stopped"]);
     });
+}
+
+#[test]
+fn a_name_that_was_found_while_the_loop_was_held_up_is_still_connected_to() {
+    // Only a simulated look-up certainly ends while the loop is held up.
+    let (mut simulation, record) = (Simulation::new(1), Record::new());
+    let (server, client) = (simulation.host("server"), simulation.host("client"));
+    simulation.reactor(server).listen_tcp("0.0.0.0:7", || Recorder::new(&Record::new())).unwrap();
+    let options = ConnectTcp { timeout: Duration::from_secs(5), ..ConnectTcp::new("server", 7) };
+    let factory = once(Recorder::new(&record), &record);
+    simulation.reactor(client).connect_tcp(options, factory).unwrap();
+    simulation.run_until(|simulation| simulation.coverage().call(CallKind::Resolve) == 1).unwrap();
+    simulation.pause(client);
+    simulation.run_for(Duration::from_secs(60)).unwrap();
+    simulation.resume(client);
+    simulation.run_for(Duration::from_millis(10)).unwrap();
+    assert_eq!(record.events(), ["started", "connecting", "made"]);
+
+    // What is left of it is the whole time, and no more.
+    let (host, record) = (simulation.host("filtered"), Record::new());
+    simulation.silence(host, None);
+    let options = ConnectTcp { timeout: Duration::from_secs(5), ..ConnectTcp::new("filtered", 7) };
+    let factory = once(Recorder::new(&record), &record);
+    simulation.reactor(client).connect_tcp(options, factory).unwrap();
+    simulation.run_until(|simulation| simulation.coverage().call(CallKind::Resolve) == 2).unwrap();
+    simulation.pause(client);
+    simulation.run_for(Duration::from_secs(60)).unwrap();
+    simulation.resume(client);
+    simulation.run_for(Duration::from_millis(4_990)).unwrap();
+    assert_eq!(record.events(), ["started", "connecting"]);
+    simulation.run_for(Duration::from_millis(20)).unwrap();
+    assert_eq!(record.events(), ["started", "connecting", "failed TimedOut", "stopped"]);
 }
 
 #[test]

@@ -83,6 +83,14 @@ impl Reactor {
         match found {
             Ok(addresses) => {
                 slot.addresses = addresses.into();
+                let (timeout, limit) = (slot.timeout, slot.options.timeout);
+                let now = self.now();
+                // Only a loop that was held up finds an answer when the time is over: its own delay is not the peer's.
+                if let Some(timeout) = timeout
+                    && self.timers.due(timeout).is_some_and(|due| due <= now)
+                {
+                    self.timers.reset(timeout, now + limit);
+                }
                 self.try_next_address(token, None);
             }
             // Queued: this runs inside the callback that brought the answer.

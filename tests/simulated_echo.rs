@@ -1,0 +1,194 @@
+//! The echo runs unchanged in a simulated network: what comes back is what was sent, whatever the system does in between.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::time::Duration;
+
+use twistor::sim::{Chaos, Host, Latency, Link, Random, Simulation};
+use twistor::{ConnectTcp, Protocol, Reactor, Reason, Transport};
+
+/// As `examples/echo_server.rs` has it.
+struct Echo;
+
+impl Protocol for Echo {
+    fn data_received(&mut self, transport: &mut Transport<'_>, data: &[u8]) {
+        transport.write(data);
+    }
+
+    fn pause_writing(&mut self, transport: &mut Transport<'_>) {
+        transport.pause_reading();
+    }
+
+    fn resume_writing(&mut self, transport: &mut Transport<'_>) {
+        transport.resume_reading();
+    }
+}
+
+/// Sends `total` bytes of a pattern in pieces of all sizes, as fast as it may, compares what comes back, and says
+/// good-bye when all has.
+struct Caller {
+    total: usize,
+    sent: usize,
+    received: usize,
+    may_write: bool,
+    random: Random,
+    ends: Ends,
+}
+
+/// How each caller ended: bytes that came back, of how many, and why it was lost.
+type Ends = Rc<RefCell<Vec<(usize, usize, Reason)>>>;
+
+impl Caller {
+    fn speak(&mut self, transport: &mut Transport<'_>) {
+        while self.may_write && self.sent < self.total {
+            let most = *self.random.pick(&[1, 64, 5_000, 100_000]);
+            let size = (1 + self.random.index(most)).min(self.total - self.sent);
+            let piece: Vec<u8> = (self.sent..self.sent + size).map(pattern).collect();
+            self.sent += size;
+            transport.write(&piece);
+            // A breath now and then, so that messages are small and large.
+            if self.random.chance(0.3) {
+                transport.call_later(self.random.exponential(Duration::from_millis(5)), Caller::speak);
+                return;
+            }
+        }
+    }
+}
+
+impl Protocol for Caller {
+    fn connection_made(&mut self, transport: &mut Transport<'_>) {
+        self.speak(transport);
+    }
+
+    fn data_received(&mut self, transport: &mut Transport<'_>, data: &[u8]) {
+        for byte in data {
+            assert_eq!(*byte, pattern(self.received), "byte {} is another one", self.received);
+            self.received += 1;
+        }
+        if self.received == self.total {
+            transport.lose_connection();
+        }
+    }
+
+    fn pause_writing(&mut self, _: &mut Transport<'_>) {
+        self.may_write = false;
+    }
+
+    fn resume_writing(&mut self, transport: &mut Transport<'_>) {
+        self.may_write = true;
+        self.speak(transport);
+    }
+
+    fn connection_lost(&mut self, _: &mut Transport<'_>, reason: &Reason) {
+        self.ends.borrow_mut().push((self.received, self.total, reason.clone()));
+    }
+}
+
+fn pattern(place: usize) -> u8 {
+    (place * 31 % 251) as u8
+}
+
+/// The server's host, and one host for each caller, which calls at once.
+fn echo_and_callers(simulation: &mut Simulation, callers: usize, total: usize) -> (Host, Ends) {
+    let (server, ends) = (simulation.host("server"), Ends::default());
+    let boot = |reactor: &mut Reactor| {
+        open(reactor);
+        Ok(())
+    };
+    simulation.boot(server, boot).unwrap();
+    let mut random = simulation.random("callers");
+    for number in 0..callers {
+        call(simulation, &format!("caller{number}"), 1 + random.index(total), &ends);
+    }
+    (server, ends)
+}
+
+/// Listens; what fails for want of something is tried again, as whoever starts services does.
+fn open(reactor: &mut Reactor) {
+    if reactor.listen_tcp("0.0.0.0:7", || Echo).is_err() {
+        reactor.call_later(Duration::from_millis(100), open);
+    }
+}
+
+/// Connects to the server from a host of this name.
+fn call(simulation: &mut Simulation, name: &str, total: usize, ends: &Ends) {
+    let (host, random, ends) = (simulation.host(name), simulation.random(name), Rc::clone(ends));
+    let new = move || Caller {
+        total,
+        sent: 0,
+        received: 0,
+        may_write: true,
+        random: random.clone(),
+        ends: Rc::clone(&ends),
+    };
+    // Of seven handshakes one arrives, whatever is lost.
+    let options = ConnectTcp { timeout: Duration::from_secs(127), ..ConnectTcp::new("server", 7) };
+    simulation.reactor(host).connect_tcp(options, new).unwrap();
+}
+
+/// Everything that a call may do without being an error, and packets that are late or sent twice.
+fn nuisances(random: &mut Random) -> Chaos {
+    Chaos { strikes: Vec::new(), failures: 0.0, ..Chaos::draw(random) }
+}
+
+#[test]
+fn every_byte_comes_back_whatever_calls_are_cut_short_interrupted_or_would_block() {
+    let seen = Simulation::explore(0..60, |simulation| {
+        let mut random = simulation.random("chaos");
+        let chaos = nuisances(&mut random);
+        simulation.unleash(chaos);
+        let (server, ends) = echo_and_callers(simulation, 3, 200_000);
+        simulation.run_until(|_| ends.borrow().len() == 3).unwrap();
+        for (received, total, reason) in ends.borrow().iter() {
+            assert_eq!((received, reason), (total, &Reason::Done));
+        }
+        simulation.calm();
+        simulation.run_until_idle(Duration::from_secs(3600)).unwrap();
+        assert_eq!((simulation.connections(), simulation.reactor(server).in_use()), (0, 1));
+    });
+    use twistor::sim::FaultKind::{Delay, Failure, Loss, ShortRead, ShortWrite, SlowCall, WouldBlock};
+    for kind in [ShortRead, ShortWrite, WouldBlock, Failure, SlowCall, Loss, Delay] {
+        assert!(seen.coverage.fault(kind) > 20, "{kind} was tried {} times", seen.coverage.fault(kind));
+    }
+}
+
+#[test]
+fn what_came_back_before_a_disaster_is_what_was_sent_and_afterwards_the_echo_serves_again() {
+    Simulation::explore(0..60, |simulation| {
+        // Each compares what it gets.
+        let (_, ends) = echo_and_callers(simulation, 5, 700_000);
+        let mut random = simulation.random("chaos");
+        simulation.unleash(Chaos { lasts: Duration::from_millis(300), ..Chaos::draw(&mut random) });
+        simulation.run_for(Duration::from_secs(60)).unwrap();
+        simulation.calm();
+        assert!(ends.borrow().len() <= 5, "somebody was lost twice: {:?}", ends.borrow());
+        let before = ends.borrow().len();
+        call(simulation, "late", 100_000, &ends);
+        simulation.run_for(Duration::from_secs(60)).unwrap();
+        let ended = ends.borrow();
+        let late = ended[before..].iter().find(|end| (end.1, &end.2) == (100_000, &Reason::Done));
+        assert!(late.is_some_and(|end| end.0 == end.1), "{ended:?}");
+    });
+}
+
+#[test]
+fn fifty_callers_on_fifty_hosts_are_all_served_by_one() {
+    Simulation::explore(0..4, |simulation| {
+        let latency =
+            Latency::Exponential { least: Duration::from_millis(1), mean: Duration::from_millis(20) };
+        let bandwidth = Some(10_000_000);
+        simulation.set_links(Link { latency, bandwidth, loss: 0.01, ..Link::default() });
+        let (server, ends) = echo_and_callers(simulation, 50, 100_000);
+        simulation.run_until(|_| ends.borrow().len() == 50).unwrap();
+        simulation.run_until_idle(Duration::from_secs(3600)).unwrap();
+        assert!(
+            ends.borrow()
+                .iter()
+                .all(|(received, total, reason)| received == total && *reason == Reason::Done)
+        );
+        let statistics = simulation.reactor(server).statistics();
+        assert_eq!((statistics.accepts, statistics.connections), (50, 0));
+        assert_eq!(statistics.bytes_received, statistics.bytes_sent);
+        assert_eq!(simulation.connections(), 0);
+    });
+}

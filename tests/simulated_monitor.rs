@@ -1,0 +1,331 @@
+//! A monitor runs unchanged in a simulated network, and what it tells is the truth.
+#![cfg(feature = "monitor")]
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::rc::Rc;
+use std::time::{Duration, SystemTime};
+
+use twistor::monitor::{Cause, Change, Event, Monitor, Settings, Target};
+use twistor::sim::{FaultKind, Host, Latency, Link, Simulation};
+use twistor::{Protocol, Reason, Transport};
+
+const SECOND: Duration = Duration::from_secs(1);
+const MINUTE: Duration = Duration::from_secs(60);
+const HOUR: Duration = Duration::from_secs(3600);
+
+struct Silent;
+
+impl Protocol for Silent {
+    fn data_received(&mut self, _: &mut Transport<'_>, _: &[u8]) {}
+}
+
+/// What a monitor told about a target, in order.
+#[derive(Clone, Debug)]
+struct Told {
+    wall: SystemTime,
+    change: Change,
+    reason: Option<Reason>,
+}
+
+impl Told {
+    fn cause(&self) -> Option<Cause> {
+        match self.change {
+            Change::Down { cause, .. } | Change::StillDown { cause, .. } => Some(cause),
+            Change::Up { .. } | Change::StillUp { .. } => None,
+        }
+    }
+}
+
+/// All that was told, by the target's name.
+#[derive(Clone, Default)]
+struct Book(Rc<RefCell<BTreeMap<String, Vec<Told>>>>);
+
+impl Book {
+    fn watch(
+        &self,
+        simulation: &mut Simulation,
+        watcher: Host,
+        targets: &[&str],
+        settings: Settings,
+    ) -> Monitor {
+        let book = Rc::clone(&self.0);
+        let targets: Vec<Target> = targets.iter().map(|target| target.parse().unwrap()).collect();
+        Monitor::start(simulation.reactor(watcher), targets, settings, move |event: &Event<'_>| {
+            let told = Told { wall: event.wall, change: event.change, reason: event.reason.cloned() };
+            book.borrow_mut().entry(event.target.name().to_owned()).or_default().push(told);
+            Ok(())
+        })
+    }
+
+    fn of(&self, target: &str) -> Vec<Told> {
+        self.0.borrow().get(target).cloned().unwrap_or_default()
+    }
+
+    fn causes(&self, target: &str) -> Vec<Option<Cause>> {
+        self.of(target).iter().map(Told::cause).collect()
+    }
+}
+
+/// A host that takes connections on port 80, now and whenever it boots.
+fn server(simulation: &mut Simulation, name: &str) -> Host {
+    let host = simulation.host(name);
+    simulation.boot(host, |reactor| reactor.listen_tcp("0.0.0.0:80", || Silent).map(drop)).unwrap();
+    host
+}
+
+// -- a day of outages --
+
+use FaultKind::{Crash, FullBacklog, Kill, OneWayPartition, Partition, Refusal, Reset, Silence};
+
+const HELD: &[FaultKind] = &[Kill, Reset, Crash, Partition, OneWayPartition];
+const PROBED: &[FaultKind] = &[Kill, Refusal, Crash, Partition, OneWayPartition, Silence, FullBacklog];
+
+/// What the script knows: what was wrong with a target, and when.
+struct Outage {
+    target: String,
+    kind: FaultKind,
+    time: Range<SystemTime>,
+}
+
+/// Draws outages of two intervals to an hour for each of twelve hosts, and watches them for a day.
+fn a_day(simulation: &mut Simulation, settings: &Settings) -> (Book, Vec<Outage>) {
+    let mut random = simulation.random("outages");
+    let [least, usual, worst] = [1, 10, 100].map(|most| Duration::from_millis(1 + random.below(most)));
+    let latency = Latency::LongTail { least, usual: least + usual, worst: least + usual + worst };
+    simulation.set_links(Link { latency, loss: 0.001, ..Link::default() });
+    let watcher = simulation.host("watcher");
+    let midnight = simulation.reactor(watcher).wall();
+    let (mut targets, mut outages) = (Vec::new(), Vec::new());
+    for number in 0..12 {
+        let name = format!("host{number}");
+        let host = server(simulation, &name);
+        let (scheme, kinds) = if number % 2 == 0 { ("hold", HELD) } else { ("tcp", PROBED) };
+        let target = format!("{scheme}://{name}:80");
+        let mut from = MINUTE + random.exponential(HOUR);
+        while from < 23 * HOUR {
+            let (kind, until) = (*random.pick(kinds), from + random.between(2 * settings.interval, HOUR));
+            simulation.at(from, move |simulation| simulation.strike(kind, host, watcher));
+            simulation.at(until, move |simulation| simulation.mend(kind, host, watcher));
+            // A reset is over at once.
+            let over = if kind == Reset { from } else { until };
+            outages.push(Outage { target: target.clone(), kind, time: midnight + from..midnight + over });
+            from = until + 4 * settings.interval + random.exponential(2 * HOUR);
+        }
+        targets.push(target);
+    }
+    let targets: Vec<&str> = targets.iter().map(String::as_str).collect();
+    let book = Book::default();
+    let monitor = book.watch(simulation, watcher, &targets, settings.clone());
+    simulation.run_for(24 * HOUR).unwrap();
+    assert!(monitor.all_up(), "all outages are over");
+    (book, outages)
+}
+
+/// How late an outage may be told, and its end.
+fn limits(outage: &Outage, settings: &Settings) -> (Duration, Duration) {
+    let round = settings.interval + settings.timeout;
+    // Links delay by less than a second, but a packet in a thousand is sent again.
+    let travel = 2 * SECOND;
+    match (outage.target.starts_with("hold"), outage.kind) {
+        (false, _) => (round, round + travel),
+        (true, Kill | Reset) => (travel, settings.backoff.max + settings.timeout),
+        // Asked after one idle time of silence, and gone if there is no answer for another.
+        (true, _) => (2 * settings.keepalive.unwrap() + travel, settings.backoff.max + settings.timeout),
+    }
+}
+
+fn causes(outage: &Outage) -> &'static [Cause] {
+    match (outage.target.starts_with("hold"), outage.kind) {
+        (true, Kill) => &[Cause::Closed],
+        (true, Reset) => &[Cause::Reset],
+        (true, _) => &[Cause::Broken, Cause::TimedOut],
+        (false, Kill | Refusal) => &[Cause::Refused],
+        (false, _) => &[Cause::TimedOut],
+    }
+}
+
+#[test]
+fn every_outage_of_a_day_is_told_once_and_in_time_and_nothing_else_is() {
+    let settings = Settings { interval: MINUTE, ..Settings::default() };
+    let seen = Simulation::explore(0..8, |simulation| {
+        let (book, outages) = a_day(simulation, &settings);
+        assert!(outages.len() > 50, "a day has {} outages", outages.len());
+        let mut told: BTreeMap<String, Vec<Told>> = book.0.borrow().clone();
+        for events in told.values_mut() {
+            // Another cause of the same outage is no outage.
+            events.retain(|told| !matches!(told.change, Change::StillDown { .. }));
+            let first = events.remove(0);
+            assert!(matches!(first.change, Change::Up { down_for: None, .. }), "{first:?}");
+        }
+        for outage in &outages {
+            let (target, kind) = (&outage.target, outage.kind);
+            let (late, late_end) = limits(outage, &settings);
+            let events = told.get_mut(target).unwrap();
+            assert!(events.len() >= 2, "{target}: {kind} at {:?} was missed", outage.time);
+            let end = events.remove(1);
+            let begin = events.remove(0);
+            let since = |time: SystemTime, told: &Told| told.wall.duration_since(time);
+            let lateness =
+                since(outage.time.start, &begin).unwrap_or_else(|_| panic!("{begin:?} came early"));
+            assert!(lateness <= late, "{target}: {kind} was told after {lateness:?}");
+            assert!(matches!(begin.change, Change::Down { .. }), "{target}: {kind}: {begin:?}");
+            assert!(causes(outage).contains(&begin.cause().unwrap()), "{target}: {kind}: {begin:?}");
+            let lateness = since(outage.time.end, &end).unwrap_or_else(|_| panic!("{end:?} came early"));
+            assert!(lateness <= late_end, "{target}: the end of {kind} was told after {lateness:?}");
+            let Change::Up { down_for: Some(down_for), .. } = end.change else { panic!("{target}: {end:?}") };
+            assert_eq!(down_for, end.wall.duration_since(begin.wall).unwrap(), "{target}");
+        }
+        for (target, left) in told {
+            assert!(left.is_empty(), "false alarms of {target}: {left:?}");
+        }
+    });
+    for kind in HELD.iter().chain(PROBED) {
+        assert!(seen.coverage.fault(*kind) > 0, "{kind} was never tried");
+    }
+}
+
+#[test]
+fn the_same_seed_tells_the_same_story() {
+    let settings = Settings { interval: 5 * MINUTE, ..Settings::default() };
+    let story = |seed| {
+        let mut simulation = Simulation::new(seed);
+        let (book, _) = a_day(&mut simulation, &settings);
+        (format!("{:?}", book.0.borrow()), simulation.trace_hash())
+    };
+    assert_eq!(story(3), story(3));
+    assert_ne!(story(3).1, story(4).1);
+}
+
+// -- one thing at a time --
+
+/// A watcher, a server, and what the monitor tells of `held` and `probed`, after they have been up for a minute.
+fn one_server(seed: u64) -> (Simulation, Host, Host, Book) {
+    let mut simulation = Simulation::new(seed);
+    let (host, watcher) = (server(&mut simulation, "server"), simulation.host("watcher"));
+    let (book, settings) = (Book::default(), Settings { every_result: false, ..Settings::default() });
+    book.watch(&mut simulation, watcher, &["held=hold://server:80", "probed=tcp://server:80"], settings);
+    simulation.run_for(MINUTE).unwrap();
+    assert_eq!((book.causes("held"), book.causes("probed")), (vec![None], vec![None]));
+    book.0.borrow_mut().clear();
+    (simulation, watcher, host, book)
+}
+
+#[test]
+fn the_loss_of_a_held_connection_is_told_when_its_packet_comes() {
+    for (kind, cause) in [(Kill, Cause::Closed), (Reset, Cause::Reset)] {
+        let (mut simulation, watcher, host, book) = one_server(1);
+        let wall = simulation.reactor(watcher).wall();
+        simulation.strike(kind, host, watcher);
+        simulation.run_for(Duration::from_millis(2)).unwrap();
+        let told = book.of("held");
+        assert_eq!(book.causes("held"), [Some(cause)]);
+        // What travels takes a millisecond.
+        assert_eq!(told[0].wall.duration_since(wall).unwrap(), Duration::from_millis(1), "{kind}");
+    }
+}
+
+#[test]
+fn a_name_that_is_not_found_is_told_as_such_and_means_nothing_to_a_held_connection() {
+    let (mut simulation, watcher, host, book) = one_server(2);
+    simulation.strike(FaultKind::NameFailure, watcher, host);
+    simulation.run_for(MINUTE).unwrap();
+    assert_eq!(book.causes("probed"), [Some(Cause::Unresolved)]);
+    simulation.mend(FaultKind::NameFailure, watcher, host);
+    simulation.run_for(MINUTE).unwrap();
+    assert_eq!(book.causes("probed"), [Some(Cause::Unresolved), None]);
+    assert_eq!(book.causes("held"), []);
+}
+
+#[test]
+fn a_watcher_without_descriptors_says_that_it_is_its_own_fault() {
+    let (mut simulation, watcher, _, book) = one_server(3);
+    simulation.set_descriptor_limit(watcher, 0);
+    simulation.run_for(MINUTE).unwrap();
+    assert_eq!(book.causes("probed"), [Some(Cause::Local)]);
+    simulation.set_descriptor_limit(watcher, 1024);
+    simulation.run_for(MINUTE).unwrap();
+    assert_eq!(book.causes("probed"), [Some(Cause::Local), None]);
+    assert_eq!(book.causes("held"), []);
+}
+
+#[test]
+fn a_port_that_nobody_listens_on_is_never_up_even_if_a_probe_meets_itself() {
+    Simulation::explore(0..4, |simulation| {
+        let watcher = simulation.host("watcher");
+        // Ports are given out in order: one of the next is that of the target.
+        let near = ([127, 0, 0, 1], 9).into();
+        let given = simulation.connect(watcher, near, Default::default()).unwrap().local_address().unwrap();
+        let port = 32_768 + (given.port() - 32_768 + 20) % (61_000 - 32_768);
+        let (probed, held) =
+            (format!("probed=tcp://127.0.0.1:{port}"), format!("held=hold://127.0.0.1:{port}"));
+        let settings = Settings { interval: SECOND, every_result: true, ..Settings::default() };
+        let book = Book::default();
+        book.watch(simulation, watcher, &[&probed, &held], settings);
+        simulation.run_for(MINUTE).unwrap();
+        let told = [book.of("probed"), book.of("held")].concat();
+        assert!(told.len() > 60);
+        assert!(told.iter().all(|told| told.cause() == Some(Cause::Refused)), "{told:?}");
+        let met = told.iter().filter(|told| matches!(told.reason, Some(Reason::SelfConnected)));
+        assert_eq!(met.count(), 1, "port {port} was connected to from itself once");
+    });
+}
+
+#[test]
+fn a_calendar_that_jumps_and_a_clock_that_drifts_are_no_outage() {
+    Simulation::explore(0..4, |simulation| {
+        let (host, watcher) = (server(simulation, "server"), simulation.host("watcher"));
+        let book = Book::default();
+        let targets = ["held=hold://server:80", "probed=tcp://server:80"];
+        book.watch(simulation, watcher, &targets, Settings::default());
+        let mut random = simulation.random("clocks");
+        for minute in 1..60 {
+            let kind = *random.pick(&[FaultKind::ClockStep, FaultKind::ClockDrift]);
+            let (host, other) = if random.chance(0.5) { (host, watcher) } else { (watcher, host) };
+            simulation.at(minute * MINUTE, move |simulation| simulation.strike(kind, host, other));
+        }
+        simulation.run_for(HOUR).unwrap();
+        assert_eq!((book.causes("held"), book.causes("probed")), (vec![None], vec![None]));
+    });
+}
+
+#[test]
+fn a_watcher_that_was_stopped_and_goes_on_does_not_blame_its_targets() {
+    Simulation::explore(0..16, |simulation| {
+        // So far away that most stops meet a probe under way.
+        simulation.set_links(Link::fixed(Duration::from_millis(250)));
+        server(simulation, "server");
+        let watcher = simulation.host("watcher");
+        let book = Book::default();
+        let targets = ["held=hold://server:80", "probed=tcp://server:80"];
+        book.watch(simulation, watcher, &targets, Settings { interval: SECOND, ..Settings::default() });
+        let mut random = simulation.random("pauses");
+        let mut time = MINUTE;
+        while time < HOUR {
+            time += random.exponential(MINUTE);
+            simulation.at(time, move |simulation| simulation.pause(watcher));
+            time += random.exponential(20 * SECOND);
+            simulation.at(time, move |simulation| simulation.resume(watcher));
+        }
+        simulation.run_for(HOUR + MINUTE).unwrap();
+        assert_eq!((book.causes("held"), book.causes("probed")), (vec![None], vec![None]));
+    });
+}
+
+#[test]
+fn a_monitor_that_is_stopped_leaves_nothing_open() {
+    let mut simulation = Simulation::new(5);
+    server(&mut simulation, "server");
+    let watcher = simulation.host("watcher");
+    let book = Book::default();
+    let targets = ["hold://server:80", "tcp://server:80", "hold://server:81", "hold://nowhere:80"];
+    let monitor = book.watch(&mut simulation, watcher, &targets, Settings::default());
+    simulation.run_for(HOUR).unwrap();
+    monitor.stop(simulation.reactor(watcher));
+    let told = book.0.borrow().values().map(Vec::len).sum::<usize>();
+    simulation.run_for(HOUR).unwrap();
+    assert_eq!(simulation.connections(), 0);
+    assert_eq!((simulation.reactor(watcher).in_use(), simulation.reactor(watcher).delayed_calls()), (0, 0));
+    assert_eq!(book.0.borrow().values().map(Vec::len).sum::<usize>(), told, "nothing is told after the end");
+}
