@@ -76,7 +76,9 @@ impl Events {
         random: &mut Random,
     ) {
         self.count += 1;
-        let draw = if self.in_order { 0 } else { random.next() >> NUMBER_BITS << NUMBER_BITS };
+        // Datagrams of the same time overtake each other only where a link says so.
+        let in_order = self.in_order || what == Happening::Datagram;
+        let draw = if in_order { 0 } else { random.next() >> NUMBER_BITS << NUMBER_BITS };
         let order = draw | self.count & ((1 << NUMBER_BITS) - 1);
         self.heap.push(Event { at, order, what, side: side as u8, index, serial });
     }
