@@ -1,226 +1,461 @@
-//! A simulated run goes on as long as it can, says why it cannot, and is the same for the same seed.
+//! A simulation runs as its script says, ends with a reason that helps, and leaves the same trace for the same seed.
+
+mod world;
 
 use std::cell::{Cell, RefCell};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::process::Command;
 use std::rc::Rc;
 use std::time::Duration;
 
-use twistor::sim::{Host, Link, RunError, Simulation, Step};
-use twistor::{Instant, Protocol, Reason, Signal, Transport};
-
-/// Sends back what it is sent.
-struct Echo;
-
-impl Protocol for Echo {
-    fn data_received(&mut self, transport: &mut Transport<'_>, data: &[u8]) {
-        transport.write(data);
-    }
-}
-
-/// As the echo, but it begins, and tells how it ended.
-#[derive(Clone, Default)]
-struct Caller(Rc<RefCell<Vec<Reason>>>);
-
-impl Protocol for Caller {
-    fn connection_made(&mut self, transport: &mut Transport<'_>) {
-        transport.write(b"hello");
-    }
-
-    fn data_received(&mut self, transport: &mut Transport<'_>, data: &[u8]) {
-        transport.write(data);
-    }
-
-    fn connection_lost(&mut self, _: &mut Transport<'_>, reason: &Reason) {
-        self.0.borrow_mut().push(reason.clone());
-    }
-}
-
-fn connected(simulation: &mut Simulation) -> (Host, Host, Caller) {
-    let (server, client) = (simulation.host("server"), simulation.host("client"));
-    simulation.boot(server, |reactor| reactor.listen_tcp("0.0.0.0:7", || Echo).map(drop)).unwrap();
-    let caller = Caller::default();
-    let built = caller.clone();
-    simulation.reactor(client).connect_tcp("server:7", move || built.clone()).unwrap();
-    simulation.run_for(Duration::from_millis(20)).unwrap();
-    (server, client, caller)
-}
+use twistor::sim::{CallKind, Chaos, FaultKind, Host, Link, RunError, Simulation, SocketOptions, Step};
+use twistor::{Reactor, Signal};
+use world::{Record, Recorder, nobody, once};
 
 const SECOND: Duration = Duration::from_secs(1);
+const MOMENT: Duration = Duration::from_millis(10);
+
+/// A server that echoes, and a client that is connected to it and does nothing.
+fn connected(seed: u64) -> (Simulation, Host, Host, Record) {
+    let mut simulation = Simulation::new(seed);
+    let (server, client) = (simulation.host("server"), simulation.host("client"));
+    simulation.reactor(server).listen_tcp("0.0.0.0:80", || nobody().echoing()).unwrap();
+    let record = Record::new();
+    let factory = once(Recorder::new(&record), &Record::new());
+    simulation.reactor(client).connect_tcp("server:80", factory).unwrap();
+    simulation.run_for(SECOND).unwrap();
+    assert!(record.has("made"));
+    (simulation, server, client, record)
+}
+
+// -- how a run ends --
 
 #[test]
-fn who_waits_in_vain_is_told_with_what_it_waits_for() {
-    struct Silent;
-    impl Protocol for Silent {
-        fn data_received(&mut self, _: &mut Transport<'_>, _: &[u8]) {}
-    }
-    let mut simulation = Simulation::new(1);
-    let (server, client) = (simulation.host("server"), simulation.host("client"));
-    simulation.reactor(server).listen_tcp("0.0.0.0:7", || Silent).unwrap();
-    simulation.reactor(client).connect_tcp("server:7", || Silent).unwrap();
+fn a_run_that_waits_for_ever_says_who_waits_for_what() {
+    let (mut simulation, ..) = connected(1);
     let error = simulation.run_until(|_| false).unwrap_err();
-    let text = error.to_string();
-    assert!(matches!(error, RunError::Forever { .. }), "{text}");
-    for part in ["nothing can ever happen again", "server listens on 0.0.0.0:7", "client waits for bytes"] {
-        assert!(text.contains(part), "{text}");
+    let RunError::Forever { at, waiting } = error else { panic!("{error}") };
+    // The connector's limit was the last that happened.
+    assert!(at.since_origin() >= SECOND);
+    for line in [
+        "server listens on 0.0.0.0:80",
+        "client waits for bytes on",
+        "server waits for bytes on",
+        "to 10.0.0.1:80",
+    ] {
+        assert!(waiting.contains(line), "{line}: {waiting}");
     }
 }
 
 #[test]
-fn a_circle_that_takes_no_time_is_found() {
-    let mut simulation = Simulation::new(1);
-    simulation.set_links(Link::instant());
+fn a_run_that_waits_says_so_for_one_that_was_not_accepted_and_for_one_that_is_not_read() {
+    let simulation = Simulation::new(1);
     let (server, client) = (simulation.host("server"), simulation.host("client"));
-    simulation.reactor(server).listen_tcp("0.0.0.0:7", || Echo).unwrap();
-    simulation.reactor(client).connect_tcp("server:7", Caller::default).unwrap();
+    let at = (simulation.address(server), 80).into();
+    let listener = simulation.listen(server, at, 8).unwrap();
+    let mut socket = simulation.connect(client, at, SocketOptions::default()).unwrap();
+    let mut simulation = simulation;
+    let waiting = |simulation: &mut Simulation| simulation.run_until(|_| false).unwrap_err().to_string();
+    let text = waiting(&mut simulation);
+    assert!(text.contains("server waits to be accepted"), "{text}");
+    let (_accepted, _) = listener.accept().unwrap();
+    while socket.send(&[0; 65536]).is_ok() {}
+    let text = waiting(&mut simulation);
+    assert!(text.contains("server has not read what came"), "{text}");
+    assert!(text.contains("client waits for the peer to read"), "{text}");
+}
+
+#[test]
+fn a_circle_in_which_no_time_passes_is_found() {
+    let mut simulation = Simulation::new(1);
+    let host = simulation.host("busy");
+    fn again(reactor: &mut Reactor) {
+        reactor.call_later(Duration::ZERO, again);
+    }
+    again(simulation.reactor(host));
     let error = simulation.run_for(SECOND).unwrap_err();
     assert!(matches!(error, RunError::TimeStandsStill { .. }), "{error}");
+    assert!(error.to_string().contains("give the links a latency"), "{error}");
 }
 
 #[test]
-fn time_passes_although_nothing_happens_and_a_step_says_so() {
+fn a_panic_of_a_callback_ends_the_run_and_says_where() {
+    let mut simulation = Simulation::new(1);
+    let host = simulation.host("clumsy");
+    simulation.reactor(host).call_later(SECOND, |_| panic!("no"));
+    let error = simulation.run_for(2 * SECOND).unwrap_err();
+    let RunError::Panicked { host, at, text } = error else { panic!("{error}") };
+    assert_eq!((host.as_str(), at.since_origin()), ("clumsy", SECOND));
+    assert!(text.contains("no") && text.contains("a timed call"), "{text}");
+}
+
+#[test]
+fn a_panic_that_was_allowed_is_counted_and_the_run_goes_on() {
+    let mut simulation = Simulation::new(1);
+    simulation.allow_panics();
+    let host = simulation.host("clumsy");
+    simulation.reactor(host).call_later(SECOND, |_| panic!("no"));
+    simulation.run_for(2 * SECOND).unwrap();
+    assert_eq!(simulation.panics(), 1);
+    simulation.kill(host);
+    assert_eq!(simulation.panics(), 1, "of reactors that are gone too");
+}
+
+#[test]
+fn what_does_not_come_within_a_year_comes_too_late() {
+    let mut simulation = Simulation::new(1);
+    let host = simulation.host("patient");
+    simulation.reactor(host).call_later(Duration::from_secs(400 * 24 * 3600), |_| {});
+    let error = simulation.run_until(|_| false).unwrap_err();
+    assert!(matches!(error, RunError::TooLate { .. }), "{error}");
+}
+
+#[test]
+fn a_boot_that_fails_is_told_to_whoever_restarts_and_ends_a_run_in_which_chaos_does() {
+    let mut simulation = Simulation::new(1);
+    let host = simulation.host("server");
+    let first = Cell::new(true);
+    let boot = move |reactor: &mut Reactor| match first.replace(false) {
+        true => Ok(()),
+        false => reactor.listen_tcp("203.0.113.1:80", nobody).map(drop),
+    };
+    simulation.boot(host, boot).unwrap();
+    assert!(simulation.restart(host).is_err(), "the address is nobody's");
+    simulation.unleash(Chaos { strikes: vec![FaultKind::Kill], ..Chaos::default() });
+    let error = simulation.run_for(60 * SECOND).unwrap_err();
+    assert!(matches!(&error, RunError::Failed { host, .. } if host == "server"), "{error}");
+}
+
+// -- time --
+
+#[test]
+fn idle_time_passes_all_the_same() {
+    let mut simulation = Simulation::new(1);
+    simulation.run_for(SECOND).unwrap();
+    assert_eq!(simulation.now().since_origin(), SECOND);
+    simulation.run_for(SECOND / 2).unwrap();
+    assert_eq!(simulation.now().since_origin(), SECOND * 3 / 2);
+}
+
+#[test]
+fn a_step_is_a_turn_or_a_time_or_nothing() {
     let mut simulation = Simulation::new(1);
     assert_eq!(simulation.step().unwrap(), Step::Nothing);
-    simulation.run_for(SECOND).unwrap();
-    assert_eq!(simulation.now(), Instant::from_origin(SECOND));
-    let host = simulation.host("one");
+    let host = simulation.host("host");
+    let called = Rc::new(Cell::new(false));
+    let told = Rc::clone(&called);
+    simulation.reactor(host).call_later(SECOND, move |_| told.set(true));
+    let mut steps = Vec::new();
+    while !called.get() {
+        steps.push(simulation.step().unwrap());
+    }
+    assert!(steps.iter().all(|step| *step == Step::Turn(host)), "{steps:?}");
+    assert_eq!(simulation.turns(), steps.len() as u64);
+    assert_eq!(simulation.now().since_origin(), SECOND);
+    while simulation.step().unwrap() != Step::Nothing {}
+    // A datagram that nobody waits for is a time at which nobody has a turn.
+    let socket = simulation.bind_datagrams(host, (simulation.address(host), 0).into()).unwrap();
+    let other = simulation.host("other");
+    socket.send_to(b"hello", (simulation.address(other), 9).into()).unwrap();
+    let Step::Time(at) = simulation.step().unwrap() else { panic!("somebody had a turn") };
+    assert_eq!(at.since_origin(), SECOND + Duration::from_millis(1));
+}
+
+#[test]
+fn a_run_until_idle_ends_with_the_last_thing_that_happens() {
+    let mut simulation = Simulation::new(1);
+    let host = simulation.host("host");
     simulation.reactor(host).call_later(SECOND, |_| {});
-    assert_eq!(simulation.step().unwrap(), Step::Turn(host));
-    simulation.run_until(|simulation| simulation.now() >= Instant::from_origin(2 * SECOND)).unwrap();
+    simulation.run_until_idle(10 * SECOND).unwrap();
+    assert_eq!(simulation.now().since_origin(), SECOND);
+    simulation.reactor(host).call_later(11 * SECOND, |_| {});
+    assert!(matches!(simulation.run_until_idle(10 * SECOND), Err(RunError::TooLate { .. })));
 }
 
 #[test]
-fn a_panic_of_a_callback_ends_the_run_unless_it_is_allowed() {
-    for allowed in [false, true] {
-        let mut simulation = Simulation::new(1);
-        if allowed {
-            simulation.allow_panics();
-        }
-        let host = simulation.host("one");
-        simulation.reactor(host).call_later(SECOND, |_| panic!("on purpose"));
-        let result = simulation.run_for(2 * SECOND);
-        assert_eq!(simulation.panics(), 1);
-        match result {
-            Ok(()) => assert!(allowed),
-            Err(error) => {
-                assert!(!allowed);
-                assert_eq!(error.to_string(), "panic on one at 1s: a timed call: on purpose");
-            }
-        }
-    }
-}
-
-#[test]
-fn actions_of_a_script_come_in_their_order_and_may_script_more() {
+fn what_is_scripted_for_later_is_not_idle_and_not_for_ever() {
     let mut simulation = Simulation::new(1);
-    let seen = Rc::new(RefCell::new(Vec::new()));
-    for (at, name) in [(2, "c"), (1, "a"), (1, "b")] {
-        let seen = Rc::clone(&seen);
-        simulation.at(at * SECOND, move |simulation| {
-            seen.borrow_mut().push((simulation.now().since_origin(), name));
-            if name == "a" {
-                simulation.after(SECOND / 2, move |_| seen.borrow_mut().push((SECOND * 3 / 2, "later")));
-            }
-        });
-    }
+    simulation.after(20 * SECOND, |_| {});
+    assert!(matches!(simulation.run_until_idle(10 * SECOND), Err(RunError::TooLate { .. })));
+    simulation.after(Duration::from_secs(400 * 24 * 3600), |_| {});
+    assert!(matches!(simulation.run_until(|_| false), Err(RunError::TooLate { .. })));
+}
+
+#[test]
+fn time_that_a_callback_spends_makes_the_next_ones_late() {
+    let mut simulation = Simulation::new(1);
+    let host = simulation.host("busy");
+    let network = simulation.network();
+    let at = Rc::new(Cell::new(Duration::ZERO));
+    let told = Rc::clone(&at);
+    let reactor = simulation.reactor(host);
+    reactor.call_later(SECOND, move |_| network.spend(host, 5 * SECOND));
+    reactor.call_later(2 * SECOND, move |reactor| told.set(reactor.now().since_origin()));
+    simulation.run_for(10 * SECOND).unwrap();
+    assert_eq!(at.get(), 6 * SECOND);
+}
+
+#[test]
+fn what_a_callback_does_after_it_has_worked_happens_later() {
+    let (mut simulation, server, client, record) = connected(1);
+    simulation.set_links(Link::fixed(MOMENT));
+    let id = simulation.reactor(client).connections()[0];
+    let network = simulation.network();
+    simulation.reactor(client).call_later(Duration::ZERO, move |reactor| {
+        network.spend(client, 5 * SECOND);
+        reactor.transport(id).unwrap().write(b"late");
+    });
+    simulation.run_for(5 * SECOND + MOMENT / 2).unwrap();
+    assert_eq!(simulation.look(server).unwrap().statistics().bytes_received, 0);
+    simulation.run_for(MOMENT * 2).unwrap();
+    assert!(record.has("data late"), "{:?}", record.events());
+}
+
+#[test]
+fn calls_that_cost_time_make_timers_late() {
+    let mut simulation = Simulation::new(1);
+    let host = simulation.host("slow");
+    simulation.set_call_cost(host, SECOND);
+    let at = Rc::new(Cell::new(Duration::ZERO));
+    let told = Rc::clone(&at);
+    simulation.reactor(host).call_later(MOMENT, move |reactor| told.set(reactor.now().since_origin()));
+    simulation.run_for(10 * SECOND).unwrap();
+    // The poll of the turn before took as long.
+    assert_eq!(at.get(), SECOND);
+}
+
+// -- scripts --
+
+#[test]
+fn actions_come_in_the_order_of_their_times_and_then_of_the_script() {
+    let mut simulation = Simulation::new(1);
+    let host = simulation.host("host");
+    let record = Record::new();
+    let note = |name: &'static str| {
+        let record = record.clone();
+        move |simulation: &mut Simulation| record.add(format!("{name} {:?}", simulation.now().since_origin()))
+    };
+    let timed = record.clone();
+    simulation.reactor(host).call_later(SECOND, move |_| timed.add("timer"));
+    simulation.at(2 * SECOND, note("c"));
+    simulation.at(SECOND, note("a"));
+    simulation.after(SECOND, note("b"));
+    simulation.at(SECOND, {
+        let late = note("at once");
+        move |simulation| simulation.at(Duration::ZERO, late)
+    });
     simulation.run_for(3 * SECOND).unwrap();
-    let expected = [(SECOND, "a"), (SECOND, "b"), (SECOND * 3 / 2, "later"), (2 * SECOND, "c")];
-    assert_eq!(*seen.borrow(), expected);
+    assert_eq!(record.events(), ["a 1s", "b 1s", "at once 1s", "timer", "c 2s"]);
 }
 
 #[test]
-fn what_was_killed_boots_again_when_it_comes_back_and_its_end_is_told() {
+fn what_was_booted_runs_again_whenever_its_host_comes_back_and_every_end_is_told() {
     let mut simulation = Simulation::new(1);
-    let (server, client, caller) = connected(&mut simulation);
-    let ends = Rc::new(Cell::new(0));
-    let told = Rc::clone(&ends);
-    simulation.on_end(server, move |_| told.set(told.get() + 1));
-    simulation.kill(server);
+    let host = simulation.host("server");
+    let record = Record::new();
+    let (boots, ends) = (record.clone(), record.clone());
+    let boot = move |reactor: &mut Reactor| {
+        boots.add("boots");
+        reactor.listen_tcp("0.0.0.0:80", nobody).map(drop)
+    };
+    simulation.boot(host, boot).unwrap();
+    simulation.on_end(host, move |_| ends.add("ends"));
     simulation.run_for(SECOND).unwrap();
-    assert_eq!((ends.get(), caller.0.borrow().len()), (1, 1));
-    assert!(simulation.look(server).is_none());
-    simulation.restart(server).unwrap();
-    let built = caller.clone();
-    simulation.reactor(client).connect_tcp("server:7", move || built.clone()).unwrap();
-    simulation.run_for(SECOND).unwrap();
-    assert_eq!(simulation.reactor(server).statistics().connections, 1);
-    simulation.reactor(server).stop();
-    simulation.run_for(SECOND).unwrap();
-    assert_eq!((ends.get(), simulation.look(server).is_none()), (2, true));
+    simulation.kill(host);
+    assert!(simulation.look(host).is_none() && simulation.sockets(host) == 0);
+    simulation.kill(host);
+    simulation.restart(host).unwrap();
+    simulation.crash(host);
+    assert!(!simulation.is_up(host));
+    simulation.restart(host).unwrap();
+    assert_eq!(simulation.sockets(host), 1);
+    simulation.restart(host).unwrap();
+    simulation.reactor(host).call_later(SECOND, |reactor| {
+        reactor.stop();
+    });
+    simulation.run_for(2 * SECOND).unwrap();
+    assert!(simulation.look(host).is_none(), "it has stopped by itself");
+    let one = ["boots", "ends"];
+    assert_eq!(record.events(), [one, one, one, one].concat());
+    assert_eq!(simulation.coverage().fault(FaultKind::Restart), 3);
 }
 
 #[test]
-fn a_host_that_stands_still_takes_what_comes_and_answers_later() {
-    let mut simulation = Simulation::new(1);
-    let (server, client, _) = connected(&mut simulation);
+fn nothing_of_a_killed_process_is_called_any_more() {
+    let (mut simulation, _, client, record) = connected(1);
+    let timed = record.clone();
+    simulation.reactor(client).call_later(SECOND, move |_| timed.add("timer"));
+    record.take();
+    simulation.kill(client);
+    simulation.run_for(10 * SECOND).unwrap();
+    assert_eq!(record.events(), [""; 0]);
+}
+
+#[test]
+fn a_paused_process_stands_still_while_its_system_takes_what_comes() {
+    let (mut simulation, server, client, record) = connected(1);
     simulation.pause(server);
-    simulation.run_for(SECOND).unwrap();
-    let before = simulation.reactor(client).statistics().bytes_received;
-    simulation.run_for(SECOND).unwrap();
-    assert_eq!(simulation.reactor(client).statistics().bytes_received, before);
+    let id = simulation.reactor(client).connections()[0];
+    simulation.reactor(client).transport(id).unwrap().write(b"hello");
+    let second = Record::new();
+    let factory = once(Recorder::new(&second), &Record::new());
+    simulation.reactor(client).connect_tcp("server:80", factory).unwrap();
+    simulation.run_for(3600 * SECOND).unwrap();
+    assert!(second.has("made"), "its system accepts");
+    assert!(!record.has("data hello"));
+    assert_eq!(simulation.look(client).unwrap().statistics().bytes_sent, 5);
     simulation.resume(server);
-    simulation.run_for(SECOND).unwrap();
-    assert!(simulation.reactor(client).statistics().bytes_received > before);
+    simulation.run_for(MOMENT).unwrap();
+    assert!(record.has("data hello"), "{:?}", record.events());
 }
 
 #[test]
-fn a_signal_goes_to_those_who_watch_it_and_ends_the_others() {
+fn a_signal_that_is_watched_is_told_and_one_that_is_not_ends_the_process() {
     let mut simulation = Simulation::new(1);
-    let (server, client, caller) = connected(&mut simulation);
-    let came = Rc::new(Cell::new(0));
-    let counted = Rc::clone(&came);
-    simulation.reactor(client).on_signal(Signal::Hangup, move |_| counted.set(counted.get() + 1)).unwrap();
-    for host in [client, server] {
-        simulation.signal(host, Signal::WindowChange);
+    let host = simulation.host("host");
+    let count = Rc::new(Cell::new(0));
+    let told = Rc::clone(&count);
+    simulation.reactor(host).on_signal(Signal::Hangup, move |_| told.set(told.get() + 1)).unwrap();
+    simulation.run_for(SECOND).unwrap();
+    for expected in 1..=2 {
         simulation.signal(host, Signal::Hangup);
         simulation.run_for(SECOND).unwrap();
+        assert_eq!(count.get(), expected);
     }
-    assert_eq!(came.get(), 1);
-    assert!(simulation.look(client).is_some() && simulation.look(server).is_none());
-    assert_eq!(caller.0.borrow().len(), 1);
+    simulation.signal(host, Signal::WindowChange);
+    simulation.signal(host, Signal::Child);
+    assert!(simulation.look(host).is_some(), "by default these two do nothing");
+    simulation.signal(host, Signal::Terminate);
+    assert!(simulation.look(host).is_none());
 }
 
 #[test]
-fn what_a_callback_takes_makes_the_next_one_late() {
-    let mut simulation = Simulation::new(1);
-    let (host, network) = (simulation.host("one"), simulation.network());
-    let at = Rc::new(Cell::new(Instant::default()));
-    let noted = Rc::clone(&at);
-    simulation.reactor(host).call_later(SECOND, move |_| network.spend(host, 3 * SECOND));
-    simulation.reactor(host).call_later(2 * SECOND, move |reactor| noted.set(reactor.now()));
-    simulation.run_for(10 * SECOND).unwrap();
-    assert_eq!(at.get(), Instant::from_origin(4 * SECOND));
-    // It is nobody's callback that took the time between two turns.
-    let slowest = simulation.reactor(host).statistics().slowest.unwrap();
-    assert_eq!(slowest.took, 3 * SECOND);
+fn a_signal_that_a_running_program_stops_at_is_watched_once() {
+    let network = twistor::sim::Network::new(1);
+    let host = network.host("host");
+    let mut reactor = network.reactor(host, twistor::Settings::default());
+    let watched = Rc::new(RefCell::new(Vec::new()));
+    let (sender, told) = (network.clone(), Rc::clone(&watched));
+    reactor.call_later(SECOND, move |_| {
+        for _ in 0..2 {
+            told.borrow_mut().push(sender.signal(host, Signal::Terminate));
+        }
+    });
+    reactor.run().unwrap();
+    assert_eq!(
+        *watched.borrow(),
+        [true, false],
+        "the second ends the process, as without anybody who watches"
+    );
+}
+
+// -- traces and seeds --
+
+fn trace(seed: u64) -> (u64, u64, String) {
+    let (mut simulation, _, client, _) = connected(seed);
+    let id = simulation.reactor(client).connections()[0];
+    simulation.reactor(client).transport(id).unwrap().write(b"hello");
+    simulation.note("the end is near");
+    simulation.run_for(SECOND).unwrap();
+    (simulation.trace_hash(), simulation.trace_length(), simulation.trace(usize::MAX))
 }
 
 #[test]
-fn the_first_seed_that_fails_is_named_with_the_way_to_run_it_again() {
-    let failing = |simulation: &mut Simulation| {
-        simulation.note("here it comes");
-        assert_ne!(simulation.seed(), 3, "no threes");
-    };
-    let seen = Simulation::explore(0..3, failing);
-    assert_eq!(seen.seeds, 3);
-    let payload = std::panic::catch_unwind(|| Simulation::explore(0..10, failing)).unwrap_err();
-    let text = payload.downcast_ref::<String>().unwrap();
-    let name = "the_first_seed_that_fails_is_named_with_the_way_to_run_it_again";
-    for part in
-        ["seed 3 failed at 0ns", "no threes", "here it comes", &format!("TWISTOR_SEED=3 cargo test {name}")]
-    {
-        assert!(text.contains(part), "{text}");
-    }
-}
-
-#[test]
-fn the_same_seed_leaves_the_same_trace_and_another_one_another() {
-    let trace = |seed| {
-        let mut simulation = Simulation::new(seed);
-        connected(&mut simulation);
-        (simulation.trace_hash(), simulation.trace(usize::MAX))
-    };
+fn the_same_seed_leaves_the_same_trace_and_another_seed_another() {
     assert_eq!(trace(1), trace(1));
-    assert_ne!(trace(1).0, trace(2).0);
-    let text = trace(1).1;
-    assert!(text.contains("server       1       opens        listens on 0.0.0.0:7"), "{text}");
-    assert!(text.contains("send         5"), "{text}");
+    assert!((2..10).all(|seed| trace(seed).0 != trace(1).0 && trace(seed).2 != trace(1).2));
+}
+
+#[test]
+fn a_trace_says_when_who_and_what() {
+    let (_, length, text) = trace(1);
+    assert_eq!(text.lines().count() as u64, length);
+    let line = |parts: &[&str]| text.lines().any(|line| parts.iter().all(|part| line.contains(part)));
+    assert!(line(&["server", "opens", "from 10.0.0.2:"]), "{text}");
+    assert!(line(&["1.000000000", "client", "a ", "send", " 5"]), "{text}");
+    assert!(line(&["1.001000000", "server", "b ", "> Data", " 5"]), "{text}");
+    assert!(line(&["1.000000000", "note", "the end is near"]), "{text}");
+}
+
+#[test]
+fn a_trace_keeps_what_it_is_told_to_keep_and_its_hash_knows_all() {
+    let kept = |records| {
+        let simulation = Simulation::new(1);
+        simulation.keep_trace(records);
+        (0..10).for_each(|number| simulation.note(&format!("note {number}")));
+        (simulation.trace(usize::MAX).lines().count(), simulation.trace_hash(), simulation.trace(1))
+    };
+    let (all, hash, last) = kept(100);
+    assert_eq!(all, 10);
+    assert!(last.contains("note 9"));
+    assert_eq!(kept(3), (3, hash, last));
+    assert_eq!(kept(0), (0, hash, String::new()));
+}
+
+#[test]
+fn an_exploration_counts_what_its_seeds_saw() {
+    let seen = Simulation::explore(3..6, |simulation| {
+        let host = simulation.host("host");
+        simulation.reactor(host).call_later(SECOND, |_| {});
+        simulation.run_for(2 * SECOND).unwrap();
+    });
+    if std::env::var_os("TWISTOR_SEED").is_none() {
+        assert_eq!(seen.seeds, 3);
+    }
+    assert!(seen.turns >= seen.seeds && seen.coverage.call(CallKind::Poll) >= seen.turns);
+}
+
+#[test]
+fn the_first_seed_that_fails_is_told_with_its_end_and_how_to_run_it_again() {
+    if std::env::var_os("TWISTOR_SEED").is_some() {
+        return;
+    }
+    let why = |scenario: fn(&mut Simulation)| {
+        let failed = catch_unwind(AssertUnwindSafe(|| Simulation::explore(0..10, scenario)));
+        *failed.unwrap_err().downcast::<String>().unwrap()
+    };
+    let text = why(|simulation| {
+        simulation.run_for(SECOND).unwrap();
+        simulation.note("just before");
+        assert!(simulation.seed() != 7, "seven is not wanted");
+    });
+    let name = "the_first_seed_that_fails_is_told_with_its_end_and_how_to_run_it_again";
+    for part in ["seed 7 failed at", "seven is not wanted", "just before", "TWISTOR_SEED=7 cargo test", name]
+    {
+        assert!(text.contains(part), "{part}: {text}");
+    }
+    // A panic that the scenario does not look for.
+    let text = why(|simulation| {
+        let host = simulation.host("host");
+        simulation.reactor(host).call_later(Duration::ZERO, |_| panic!("no"));
+        let _ = simulation.run_for(SECOND);
+    });
+    assert!(text.contains("seed 0 failed") && text.contains("1 callbacks panicked"), "{text}");
+}
+
+#[test]
+fn one_seed_is_run_alone_where_the_environment_names_it_and_its_whole_trace_is_shown() {
+    let scenario = |simulation: &mut Simulation| {
+        (0..100).for_each(|number| simulation.note(&format!("line {number} of seed {}", simulation.seed())));
+    };
+    let name = "one_seed_is_run_alone_where_the_environment_names_it_and_its_whole_trace_is_shown";
+    if std::env::var_os("TWISTOR_SEED").is_some() {
+        assert_eq!(Simulation::explore(0..10, scenario).seeds, 1);
+        return;
+    }
+    let run = |seed: &str| {
+        let child = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", name, "--nocapture"])
+            .env("TWISTOR_SEED", seed)
+            .output()
+            .unwrap();
+        let text = [child.stdout, child.stderr].concat();
+        (child.status.success(), String::from_utf8(text).unwrap())
+    };
+    let (succeeded, text) = run("77");
+    assert!(succeeded, "{text}");
+    assert_eq!(text.matches("of seed 77").count(), 100, "{text}");
+    assert_eq!(text.matches("of seed").count(), 100, "{text}");
+    let (succeeded, text) = run("seventy");
+    assert!(!succeeded && text.contains("is no seed"), "{text}");
 }

@@ -260,7 +260,7 @@ impl Simulation {
         let end = self.network.now() + A_YEAR;
         while !done(self) {
             match self.step_until(Some(end))? {
-                Step::Nothing if self.network.next().is_none() => {
+                Step::Nothing if self.next().is_none() => {
                     return Err(RunError::Forever {
                         at: self.network.now(),
                         waiting: self.network.who_waits(),
@@ -280,7 +280,7 @@ impl Simulation {
     pub fn run_until_idle(&mut self, limit: Duration) -> Result<(), RunError> {
         let end = self.network.now() + limit;
         while self.step_until(Some(end))? != Step::Nothing {}
-        match self.network.next() {
+        match self.next() {
             None => Ok(()),
             Some(_) => Err(RunError::TooLate { at: end }),
         }
@@ -313,10 +313,7 @@ impl Simulation {
                 self.turn(host)?;
                 return Ok(Step::Turn(host));
             }
-            let scripted = self.script.peek().map(|Reverse((at, _))| *at);
-            let Some(next) = [self.network.next(), scripted].into_iter().flatten().min() else {
-                return Ok(Step::Nothing);
-            };
+            let Some(next) = self.next() else { return Ok(Step::Nothing) };
             if end.is_some_and(|end| next > end.nanoseconds()) {
                 return Ok(Step::Nothing);
             }
@@ -329,6 +326,12 @@ impl Simulation {
                 }
             }
         }
+    }
+
+    /// When the next thing happens, in nanoseconds: in the network, or by the script.
+    fn next(&self) -> Option<u64> {
+        let scripted = self.script.peek().map(|Reverse((at, _))| *at);
+        [self.network.next(), scripted].into_iter().flatten().min()
     }
 
     /// Does what was scripted for now.
