@@ -188,7 +188,7 @@ fn a_loss_is_a_stall_that_keeps_every_byte_and_their_order() {
     let (mut simulation, near, far) = two_hosts(Link::fixed(MOMENT));
     let (mut socket, mut other) = sockets(&mut simulation, near, far);
     simulation.set_links(Link { loss: 0.3, ..Link::fixed(MOMENT) });
-    let sent: Vec<u8> = (0..100_000_u32).map(|number| (number * 31 >> 3) as u8).collect();
+    let sent: Vec<u8> = (0..100_000_u32).map(|number| ((number * 31) >> 3) as u8).collect();
     for piece in sent.chunks(1000) {
         socket.send(piece).unwrap();
     }
