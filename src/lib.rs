@@ -40,8 +40,8 @@
 //!  cli, main.rs       the `twistor` command                               feature `cli`
 //!  monitor, traffic   probes, states, reports; JSON feeds                 feature `monitor`
 //!  http               an HTTP/1.1 response reader, a keep-alive client    feature `http`
-//!  testing            protocols alone and in pairs, a clock, a reactor that only records       (always)
-//!  sim                reactors on a simulated network, in virtual time    (always)
+//!  testing            protocols alone and in pairs, a clock, a reactor that records      (always)
+//!  sim                reactors on a simulated network, in virtual time                    (always)
 //!  reactor            the loop, and the vocabulary: Protocol, Factory, Transport, Reason   (always)
 //!  net                the seam: sockets, clock, randomness, signals, threads; `os` is mio  (always)
 //! ```
