@@ -405,10 +405,7 @@ impl World {
                 let again = self.now + FIRST_HANDSHAKE;
                 return self.schedule_for(again, Happening::SynAgain, index, 0);
             }
-            Verdict::Fail(errno) => {
-                self.connect_fails(index, errno);
-                return self.transmit_plainly(index, 1, self.now, Payload::Reset);
-            }
+            Verdict::Fail(errno) => return self.connect_fails(index, errno),
             Verdict::Delay(by) => late = by.as_nanos() as u64,
             Verdict::Pass | Verdict::Short(_) => {}
         }
@@ -447,11 +444,19 @@ impl World {
         self.tell_of_room(index, side, Ready::ALL, true);
     }
 
+    /// Whoever asked is told; a listener that had taken it, in vain, hears of a reset.
     pub(super) fn connect_fails(&mut self, index: u32, errno: Errno) {
         let [near, far] = &mut self.connections[index as usize].ends;
-        if near.phase == Phase::Connecting {
+        if near.phase != Phase::Connecting {
+            return;
+        }
+        let taken = !far.phase.is_gone();
+        if !taken {
             far.leave(Phase::Closed);
-            self.reset_end(index, 0, errno);
+        }
+        self.reset_end(index, 0, errno);
+        if taken {
+            self.transmit_plainly(index, 1, self.now, Payload::Reset);
         }
     }
 
