@@ -264,14 +264,19 @@ impl Network {
         true
     }
 
-    /// How many descriptors each process of a host may have open. Default: 1,048,576.
+    /// How many descriptors each process of a host may have open, those that begin later included.
+    /// Default: 1,048,576.
     pub fn set_descriptor_limit(&self, host: Host, limit: usize) {
+        self.world.borrow_mut().host_mut(host.0).descriptors = limit;
+        self.limit_processes(host, None);
+    }
+
+    /// A limit of a host's processes that run by now; `None`: the host's own again.
+    pub(crate) fn limit_processes(&self, host: Host, limit: Option<usize>) {
         let mut world = self.world.borrow_mut();
-        world
-            .processes
-            .iter_mut()
-            .filter(|process| process.host == host.0)
-            .for_each(|process| process.limit = limit);
+        let limit = limit.unwrap_or(world.host(host.0).descriptors);
+        let processes = world.processes.iter_mut().filter(|process| process.host == host.0);
+        processes.for_each(|process| process.limit = limit);
     }
 
     /// Whether a host finds names. Addresses and `localhost` are always found.

@@ -83,6 +83,8 @@ pub(super) struct Machine {
     pub(super) refuses: Ports,
     pub(super) silent: Ports,
     pub(super) full: Ports,
+    /// How many each of its processes may have open.
+    pub(super) descriptors: usize,
     pub(super) finds_no_names: bool,
     pub(super) binds_any_address: bool,
     pub(super) holds_connects: bool,
@@ -195,6 +197,7 @@ impl World {
             refuses: Ports::default(),
             silent: Ports::default(),
             full: Ports::default(),
+            descriptors: DESCRIPTORS,
             finds_no_names: false,
             binds_any_address: false,
             holds_connects: false,
@@ -245,7 +248,8 @@ impl World {
         let index = self.processes.len() as u32;
         let name = format!("process {index} of {}", self.host(host).name);
         let random = Random::new(self.seed, &name);
-        self.processes.push(Process::new(host, DESCRIPTORS, random, threads, queue));
+        let limit = self.host(host).descriptors;
+        self.processes.push(Process::new(host, limit, random, threads, queue));
         index
     }
 
