@@ -10,7 +10,7 @@ use super::errno::Errno;
 use super::events::Happening;
 use super::process::Socket;
 use super::rule::{CallKind, PacketKind, Verdict};
-use super::trace::{About, What};
+use super::trace::{About, Text, What};
 use super::world::{FIRST_PORT, LAST_PORT, World};
 use crate::net::{Accepted, Buffers, Close, Open, OpenError, Ready, Step, Token};
 
@@ -110,7 +110,7 @@ impl World {
         let index = self.queues.insert(queue) as u32;
         self.host_mut(host).listeners.entry(address.port()).or_default().push(index);
         self.process_mut(process).insert(token, Socket::Listener(index));
-        self.note_text(host, About::listener(serial), What::Opens, format!("listens on {address}"));
+        self.note_text(host, About::listener(serial), What::Opens, Text::ListensOn(address));
         Ok(())
     }
 
@@ -152,7 +152,7 @@ impl World {
     /// The listener that a connection to this address belongs to: the most particular one; of several of
     /// the same kind the one that the seed decides.
     fn listener_for(&mut self, host: u32, address: SocketAddr) -> Option<u32> {
-        let there = self.host(host).listeners.get(&address.port())?;
+        let there = self.hosts[host as usize].listeners.get(&address.port())?;
         let rank = |queue: &u32| {
             let queue = &self.queues[*queue as usize];
             let (ours, theirs) = (queue.address.ip(), address.ip().to_canonical());
@@ -167,10 +167,10 @@ impl World {
             }
         };
         let best = there.iter().filter_map(rank).min()?;
-        let equals: Vec<u32> = there.iter().copied().filter(|queue| rank(queue) == Some(best)).collect();
-        match equals.as_slice() {
-            [only] => Some(*only),
-            several => Some(*self.random.order.pick(several)),
+        let mut equals = there.iter().copied().filter(|queue| rank(queue) == Some(best));
+        match equals.clone().count() {
+            1 => equals.next(),
+            several => equals.nth(self.random.order.index(several)),
         }
     }
 
@@ -265,7 +265,7 @@ impl World {
         let index = self.connections.insert(connection) as u32;
         self.ports.insert((host, local.port(), remote));
         self.process_mut(process).insert(token, Socket::Stream { connection: index, side: 0 });
-        self.note_text(host, About::end(serial, 0), What::Opens, format!("{local} to {remote}"));
+        self.note_text(host, About::end(serial, 0), What::Opens, Text::Connects(local, remote));
         if with_itself {
             self.establish(index, 0);
         } else if !held {
@@ -498,7 +498,7 @@ impl World {
         self.process_mut(process).insert(token, Socket::Stream { connection, side: 1 });
         let host = self.process(process).host;
         let serial = self.connections[connection as usize].serial;
-        self.note_text(host, About::end(serial, 1), What::Opens, format!("from {peer}"));
+        self.note_text(host, About::end(serial, 1), What::Opens, Text::ConnectedFrom(peer));
         self.tell(connection, 1, Ready::ALL);
         Ok(Accepted::Connection(peer))
     }
