@@ -9,7 +9,7 @@ use super::events::Happening;
 use super::listening::{failed, mapped_address};
 use super::process::Socket;
 use super::rule::{CallKind, PacketKind, Verdict};
-use super::trace::{About, What};
+use super::trace::{About, Text, What};
 use super::world::{FIRST_PORT, LAST_PORT, World};
 use crate::net::{Buffers, OpenError, Ready, Step, Token};
 
@@ -88,7 +88,7 @@ impl World {
         let index = self.connections.insert(connection) as u32;
         self.ports.insert((host, local.port(), remote));
         self.process_mut(process).insert(token, Socket::Stream { connection: index, side: 0 });
-        self.note_text(host, About::end(serial, 0), What::Opens, format!("{local} to {remote}"));
+        self.note_text(host, About::end(serial, 0), What::Opens, Text::Connects(local, remote));
         if with_itself {
             self.establish(index, 0);
         } else if !held {

@@ -10,7 +10,7 @@ use super::coverage::{Coverage, FaultKind};
 use super::link::Link;
 use super::random::Random;
 use super::rule::Rule;
-use super::trace::{About, What};
+use super::trace::{About, Text, What};
 use super::world::World;
 use super::{Host, Instant};
 use crate::net::Signal;
@@ -351,7 +351,7 @@ impl Network {
 
     /// Writes a line into the trace.
     pub fn note(&self, text: &str) {
-        self.world.borrow_mut().note_text(u32::MAX, About::NOTHING, What::Note, text.to_owned());
+        self.world.borrow_mut().note_text(u32::MAX, About::NOTHING, What::Note, Text::Words(text.to_owned()));
     }
 
     /// How many of the last records the trace keeps. Default: 4,096.

@@ -21,7 +21,7 @@ use super::machine::Machine;
 use super::process::{Alarms, Process, Socket};
 use super::random::Random;
 use super::rule::{Call, CallKind, Packet, PacketKind, Rule, Verdict};
-use super::trace::{About, Record, Trace, What};
+use super::trace::{About, Record, Text, Trace, What};
 use super::{Host, RuleId};
 use crate::net::{Answer, Instant, Job, Ready};
 
@@ -338,7 +338,7 @@ impl World {
         self.trace.add(Record { at: self.now, host, about, what, value });
     }
 
-    pub(super) fn note_text(&mut self, host: u32, about: About, what: What, text: String) {
+    pub(super) fn note_text(&mut self, host: u32, about: About, what: What, text: Text) {
         self.trace.add_text(Record { at: self.now, host, about, what, value: 0 }, text);
     }
 
