@@ -18,8 +18,8 @@ pub struct Simulation {
     network: Network,
     /// By the host's number.
     machines: Vec<Machine>,
-    /// The host of each process.
-    owners: BTreeMap<u32, Host>,
+    /// The host of each process that runs.
+    owners: Vec<Option<Host>>,
     /// Hosts that have something to do now.
     runnable: Vec<Host>,
     /// What was scripted, by time and number.
@@ -78,7 +78,7 @@ impl Simulation {
         Simulation {
             network,
             machines: Vec::new(),
-            owners: BTreeMap::new(),
+            owners: Vec::new(),
             runnable: Vec::new(),
             script: BinaryHeap::new(),
             actions: BTreeMap::new(),
@@ -353,7 +353,7 @@ impl Simulation {
         let mut awake = std::mem::take(&mut self.awake);
         self.network.catch_up(&mut awake);
         for process in awake.drain(..) {
-            if let Some(host) = self.owners.get(&process).copied() {
+            if let Some(host) = self.owners.get(process as usize).copied().flatten() {
                 self.make_runnable(host);
             }
         }
@@ -448,7 +448,9 @@ impl Simulation {
         let settings = self.machine(host).settings.clone().unwrap_or_default();
         let net = SimNet::scheduled(&self.network, host, settings.threads, settings.thread_queue);
         let process = net.process();
-        self.owners.insert(process, host);
+        let place = process as usize;
+        self.owners.resize(self.owners.len().max(place + 1), None);
+        self.owners[place] = Some(host);
         let machine = self.machine(host);
         machine.process = process;
         machine.timer = None;
@@ -463,7 +465,9 @@ impl Simulation {
         let reactor = machine.reactor.take()?;
         let process = machine.process;
         self.panics += reactor.statistics().panics;
-        self.owners.remove(&process);
+        if let Some(owner) = self.owners.get_mut(process as usize) {
+            *owner = None;
+        }
         if let Some(mut told) = self.machine(host).told.take() {
             told(host);
             self.machine(host).told = Some(told);

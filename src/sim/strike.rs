@@ -37,7 +37,7 @@ impl Simulation {
         match kind {
             FaultKind::Partition | FaultKind::OneWayPartition => self.heal(host, other),
             FaultKind::Refusal | FaultKind::Silence | FaultKind::FullBacklog => self.admit(host, None),
-            FaultKind::DescriptorLimit => self.set_descriptor_limit(host, usize::MAX),
+            FaultKind::DescriptorLimit => self.limit_processes(host, None),
             FaultKind::SlowReader => self.set_read_rate(host, None),
             FaultKind::NameFailure => self.set_names_found(host, true),
             FaultKind::Pause => self.resume(host),
@@ -60,7 +60,7 @@ impl Simulation {
             // A few more than it has by now.
             FaultKind::DescriptorLimit => {
                 let limit = self.sockets(host) + 6 + random.index(4);
-                self.set_descriptor_limit(host, limit);
+                self.limit_processes(host, Some(limit));
             }
             FaultKind::SlowReader => self.set_read_rate(host, Some(100 + random.below(100_000))),
             FaultKind::NameFailure => self.set_names_found(host, false),

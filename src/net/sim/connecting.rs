@@ -9,7 +9,7 @@ use super::events::Happening;
 use super::listening::{failed, mapped_address};
 use super::process::Socket;
 use super::rule::{CallKind, PacketKind, Verdict};
-use super::trace::{About, What};
+use super::trace::{About, Text, What};
 use super::world::{FIRST_PORT, LAST_PORT, World};
 use crate::net::{Buffers, OpenError, Ready, Step, Token};
 
@@ -88,7 +88,7 @@ impl World {
         let index = self.connections.insert(connection) as u32;
         self.ports.insert((host, local.port(), remote));
         self.process_mut(process).insert(token, Socket::Stream { connection: index, side: 0 });
-        self.note_text(host, About::end(serial, 0), What::Opens, format!("{local} to {remote}"));
+        self.note_text(host, About::end(serial, 0), What::Opens, Text::Connects(local, remote));
         if with_itself {
             self.establish(index, 0);
         } else if !held {
@@ -228,10 +228,7 @@ impl World {
                 let again = self.now + FIRST_HANDSHAKE;
                 return self.schedule_for(again, Happening::SynAgain, index, 0);
             }
-            Verdict::Fail(errno) => {
-                self.connect_fails(index, errno);
-                return self.transmit_plainly(index, 1, self.now, Payload::Reset);
-            }
+            Verdict::Fail(errno) => return self.connect_fails(index, errno),
             Verdict::Delay(by) => late = by.as_nanos() as u64,
             Verdict::Pass | Verdict::Short(_) => {}
         }
@@ -270,11 +267,19 @@ impl World {
         self.tell_of_room(index, side, Ready::ALL, true);
     }
 
+    /// Whoever asked is told; a listener that had taken it, in vain, hears of a reset.
     pub(super) fn connect_fails(&mut self, index: u32, errno: Errno) {
         let [near, far] = &mut self.connections[index as usize].ends;
-        if near.phase == Phase::Connecting {
+        if near.phase != Phase::Connecting {
+            return;
+        }
+        let taken = !far.phase.is_gone();
+        if !taken {
             far.leave(Phase::Closed);
-            self.reset_end(index, 0, errno);
+        }
+        self.reset_end(index, 0, errno);
+        if taken {
+            self.transmit_plainly(index, 1, self.now, Payload::Reset);
         }
     }
 }

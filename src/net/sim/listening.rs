@@ -9,7 +9,7 @@ use super::coverage::FaultKind;
 use super::errno::Errno;
 use super::process::Socket;
 use super::rule::{CallKind, Verdict};
-use super::trace::{About, What};
+use super::trace::{About, Text, What};
 use super::world::{FIRST_PORT, LAST_PORT, World};
 use crate::net::{Accepted, Buffers, Close, Open, OpenError, Ready, Step, Token};
 
@@ -109,7 +109,7 @@ impl World {
         let index = self.queues.insert(queue) as u32;
         self.host_mut(host).listeners.entry(address.port()).or_default().push(index);
         self.process_mut(process).insert(token, Socket::Listener(index));
-        self.note_text(host, About::listener(serial), What::Opens, format!("listens on {address}"));
+        self.note_text(host, About::listener(serial), What::Opens, Text::ListensOn(address));
         Ok(())
     }
 
@@ -156,7 +156,7 @@ impl World {
     /// The listener that a connection to this address belongs to: the most particular one; of several of
     /// the same kind the one that the seed decides.
     pub(super) fn listener_for(&mut self, host: u32, address: SocketAddr) -> Option<u32> {
-        let there = self.host(host).listeners.get(&address.port())?;
+        let there = self.hosts[host as usize].listeners.get(&address.port())?;
         let rank = |queue: &u32| {
             let queue = &self.queues[*queue as usize];
             let (ours, theirs) = (queue.address.ip(), address.ip().to_canonical());
@@ -171,10 +171,10 @@ impl World {
             }
         };
         let best = there.iter().filter_map(rank).min()?;
-        let equals: Vec<u32> = there.iter().copied().filter(|queue| rank(queue) == Some(best)).collect();
-        match equals.as_slice() {
-            [only] => Some(*only),
-            several => Some(*self.random.order.pick(several)),
+        let mut equals = there.iter().copied().filter(|queue| rank(queue) == Some(best));
+        match equals.clone().count() {
+            1 => equals.next(),
+            several => equals.nth(self.random.order.index(several)),
         }
     }
 
@@ -236,7 +236,7 @@ impl World {
         self.process_mut(process).insert(token, Socket::Stream { connection, side: 1 });
         let host = self.process(process).host;
         let serial = self.connections[connection as usize].serial;
-        self.note_text(host, About::end(serial, 1), What::Opens, format!("from {peer}"));
+        self.note_text(host, About::end(serial, 1), What::Opens, Text::ConnectedFrom(peer));
         self.tell(connection, 1, Ready::ALL);
         Ok(Accepted::Connection(peer))
     }

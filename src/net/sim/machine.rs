@@ -21,6 +21,8 @@ pub(super) struct Machine {
     pub(super) refuses: Ports,
     pub(super) silent: Ports,
     pub(super) full: Ports,
+    /// How many each of its processes may have open.
+    pub(super) descriptors: usize,
     pub(super) finds_no_names: bool,
     pub(super) binds_any_address: bool,
     pub(super) holds_connects: bool,
@@ -92,6 +94,7 @@ impl World {
             refuses: Ports::default(),
             silent: Ports::default(),
             full: Ports::default(),
+            descriptors: DESCRIPTORS,
             finds_no_names: false,
             binds_any_address: false,
             holds_connects: false,
@@ -136,3 +139,6 @@ impl World {
         }
     }
 }
+
+/// What a process may open, as a common hard limit of Linux has it.
+const DESCRIPTORS: usize = 1_048_576;

@@ -10,7 +10,7 @@ use super::coverage::{Coverage, FaultKind};
 use super::link::Link;
 use super::random::Random;
 use super::rule::Rule;
-use super::trace::{About, What};
+use super::trace::{About, Text, What};
 use super::world::World;
 use super::{Host, Instant};
 use crate::net::Signal;
@@ -263,14 +263,19 @@ impl Network {
         true
     }
 
-    /// How many descriptors each process of a host may have open. Default: 1,048,576.
+    /// How many descriptors each process of a host may have open, those that begin later included.
+    /// Default: 1,048,576.
     pub fn set_descriptor_limit(&self, host: Host, limit: usize) {
+        self.world.borrow_mut().host_mut(host.0).descriptors = limit;
+        self.limit_processes(host, None);
+    }
+
+    /// A limit of a host's processes that run by now; `None`: the host's own again.
+    pub(crate) fn limit_processes(&self, host: Host, limit: Option<usize>) {
         let mut world = self.world.borrow_mut();
-        world
-            .processes
-            .iter_mut()
-            .filter(|process| process.host == host.0)
-            .for_each(|process| process.limit = limit);
+        let limit = limit.unwrap_or(world.host(host.0).descriptors);
+        let processes = world.processes.iter_mut().filter(|process| process.host == host.0);
+        processes.for_each(|process| process.limit = limit);
     }
 
     /// Whether a host finds names. Addresses and `localhost` are always found.
@@ -346,7 +351,7 @@ impl Network {
 
     /// Writes a line into the trace.
     pub fn note(&self, text: &str) {
-        self.world.borrow_mut().note_text(u32::MAX, About::NOTHING, What::Note, text.to_owned());
+        self.world.borrow_mut().note_text(u32::MAX, About::NOTHING, What::Note, Text::Words(text.to_owned()));
     }
 
     /// How many of the last records the trace keeps. Default: 4,096.

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::fmt::{self, Write};
+use std::net::{IpAddr, SocketAddr};
 
 use super::coverage::FaultKind;
 use super::errno::Errno;
@@ -14,7 +15,7 @@ pub(super) struct Trace {
     kept: VecDeque<Record>,
     keep: usize,
     /// What records say in words, by their values.
-    texts: VecDeque<String>,
+    texts: VecDeque<Text>,
     texts_forgotten: i64,
 }
 
@@ -39,6 +40,45 @@ pub(super) enum What {
     Opens,
     Closes,
     Note,
+}
+
+/// What a record says in words. Addresses are written out when somebody asks: most are never read.
+pub(super) enum Text {
+    ListensOn(SocketAddr),
+    Connects(SocketAddr, SocketAddr),
+    ConnectedFrom(SocketAddr),
+    Words(String),
+}
+
+impl Text {
+    fn add_to(&self, hash: u64) -> u64 {
+        match self {
+            Text::ListensOn(address) | Text::ConnectedFrom(address) => add_address(hash, address),
+            Text::Connects(from, to) => add_address(add_address(hash, from), to),
+            Text::Words(words) => words.as_bytes().chunks(8).fold(hash, |hash, bytes| {
+                mix(hash ^ bytes.iter().fold(0, |word: u64, byte| word << 8 | u64::from(*byte)))
+            }),
+        }
+    }
+}
+
+fn add_address(hash: u64, address: &SocketAddr) -> u64 {
+    let port = u64::from(address.port());
+    match address.ip() {
+        IpAddr::V4(ip) => mix(hash ^ u64::from(ip.to_bits()) << 16 ^ port),
+        IpAddr::V6(ip) => mix(mix(hash ^ (ip.to_bits() >> 64) as u64) ^ ip.to_bits() as u64) ^ port,
+    }
+}
+
+impl fmt::Display for Text {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Text::ListensOn(address) => write!(f, "listens on {address}"),
+            Text::Connects(from, to) => write!(f, "{from} to {to}"),
+            Text::ConnectedFrom(address) => write!(f, "from {address}"),
+            Text::Words(words) => f.write_str(words),
+        }
+    }
 }
 
 /// What a record is about: an end of a connection, a listener, or nothing in particular.
@@ -117,11 +157,8 @@ impl Trace {
     }
 
     /// Adds one that says more in words.
-    pub(super) fn add_text(&mut self, mut record: Record, text: String) {
-        for bytes in text.as_bytes().chunks(8) {
-            let word = bytes.iter().fold(0, |word: u64, byte| word << 8 | u64::from(*byte));
-            self.hash = mix(self.hash ^ word);
-        }
+    pub(super) fn add_text(&mut self, mut record: Record, text: Text) {
+        self.hash = text.add_to(self.hash);
         record.value = self.texts_forgotten + self.texts.len() as i64;
         self.add(record);
         self.texts.push_back(text);
@@ -157,7 +194,7 @@ impl Trace {
         let value = match record.what {
             What::Opens | What::Note => {
                 let index = usize::try_from(record.value - self.texts_forgotten).ok();
-                index.and_then(|index| self.texts.get(index)).cloned()
+                index.and_then(|index| self.texts.get(index)).map(Text::to_string)
             }
             _ if record.value < 0 => Some(Errno::from(-(record.value as i32)).to_string()),
             What::Closes => None,
@@ -192,3 +229,29 @@ fn mix(word: u64) -> u64 {
 
 /// Records kept: enough to see how it came to the end, little enough for a thousand worlds.
 const KEPT: usize = 4096;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_are_written_out_when_somebody_asks_and_tell_traces_apart() {
+        let trace = |from: &str, to: &str| {
+            let mut trace = Trace::new();
+            let (from, to) = (from.parse().unwrap(), to.parse().unwrap());
+            let record =
+                Record { at: 1_000_000_007, host: 0, about: About::end(3, 0), what: What::Opens, value: 0 };
+            trace.add_text(record, Text::Connects(from, to));
+            trace
+        };
+        let one = trace("10.0.0.1:5", "[fd00::1]:7");
+        let line = "     1.000000007 here         3a      opens        10.0.0.1:5 to [fd00::1]:7\n";
+        assert_eq!(one.tail(1, |_| "here".to_owned()), line);
+        assert_eq!(one.hash(), trace("10.0.0.1:5", "[fd00::1]:7").hash());
+        for (from, to) in
+            [("10.0.0.1:6", "[fd00::1]:7"), ("10.0.0.2:5", "[fd00::1]:7"), ("10.0.0.1:5", "[fd00::2]:7")]
+        {
+            assert_ne!(one.hash(), trace(from, to).hash(), "{from} {to}");
+        }
+    }
+}

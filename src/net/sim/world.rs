@@ -21,7 +21,7 @@ use super::machine::Machine;
 use super::process::{Alarms, Process, Socket};
 use super::random::Random;
 use super::rule::{Call, CallKind, Packet, PacketKind, Rule, Verdict};
-use super::trace::{About, Record, Trace, What};
+use super::trace::{About, Record, Text, Trace, What};
 use super::{Host, RuleId};
 use crate::net::{Answer, Instant, Job, Ready};
 
@@ -119,7 +119,8 @@ impl World {
         let index = self.processes.len() as u32;
         let name = format!("process {index} of {}", self.host(host).name);
         let random = Random::new(self.seed, &name);
-        self.processes.push(Process::new(host, DESCRIPTORS, random, threads, queue));
+        let limit = self.host(host).descriptors;
+        self.processes.push(Process::new(host, limit, random, threads, queue));
         index
     }
 
@@ -337,7 +338,7 @@ impl World {
         self.trace.add(Record { at: self.now, host, about, what, value });
     }
 
-    pub(super) fn note_text(&mut self, host: u32, about: About, what: What, text: String) {
+    pub(super) fn note_text(&mut self, host: u32, about: About, what: What, text: Text) {
         self.trace.add_text(Record { at: self.now, host, about, what, value: 0 }, text);
     }
 
@@ -424,9 +425,6 @@ const LOOK_UP: Duration = Duration::from_millis(1);
 /// Ports that are given to sockets that ask for none in particular, as on Linux.
 pub(super) const FIRST_PORT: u16 = 32_768;
 pub(super) const LAST_PORT: u16 = 60_999;
-
-/// What a process may open, as a common hard limit of Linux has it.
-const DESCRIPTORS: usize = 1_048_576;
 
 /// TCP's timers, as on Linux: 200 ms, doubled up to two minutes, given up after fifteen: 924.6 seconds in all.
 pub(super) const RETRANSMISSION: u64 = 200_000_000;

@@ -1,0 +1,122 @@
+//! Whatever strikes a host is felt while it lasts, and over when it is mended.
+
+use std::cell::Cell;
+use std::rc::Rc;
+use std::time::Duration;
+
+use twistor::sim::{Chaos, FaultKind, Link, Simulation};
+use twistor::{ClientFactory, ConnectTcp, Connector, Factory, Protocol, Reactor, Reason, Transport};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+struct Echo;
+
+impl Protocol for Echo {
+    fn data_received(&mut self, transport: &mut Transport<'_>, data: &[u8]) {
+        transport.write(data);
+    }
+}
+
+/// Connects every second, says 4 KiB, and counts the connections on which all of it came back.
+#[derive(Clone)]
+struct Caller {
+    answered: Rc<Cell<u32>>,
+    received: usize,
+}
+
+const SAID: usize = 4096;
+
+impl Protocol for Caller {
+    fn connection_made(&mut self, transport: &mut Transport<'_>) {
+        transport.write(&[7; SAID]);
+        transport.call_later(SECOND / 2, |_: &mut Caller, transport| transport.abort_connection());
+    }
+
+    fn data_received(&mut self, transport: &mut Transport<'_>, data: &[u8]) {
+        self.received += data.len();
+        if self.received == SAID {
+            self.answered.set(self.answered.get() + 1);
+            transport.lose_connection();
+        }
+    }
+}
+
+impl Factory for Caller {
+    fn build_protocol(&mut self, _: &mut Reactor, _: &twistor::Address) -> Option<Box<dyn Protocol>> {
+        Some(Box::new(self.clone()))
+    }
+}
+
+impl ClientFactory for Caller {
+    fn client_connection_failed(&mut self, connector: &mut Connector<'_>, _: &Reason) {
+        connector.connect_later(SECOND);
+    }
+
+    fn client_connection_lost(&mut self, connector: &mut Connector<'_>, _: &Reason) {
+        connector.connect_later(SECOND);
+    }
+}
+
+/// How many of sixty calls were answered before, during and after.
+fn calls(kind: FaultKind) -> [u32; 3] {
+    let mut simulation = Simulation::new(1);
+    simulation.set_links(Link::fixed(Duration::from_millis(5)));
+    let (server, client) = (simulation.host("server"), simulation.host("client"));
+    simulation.boot(server, |reactor| reactor.listen_tcp("0.0.0.0:7", || Echo).map(drop)).unwrap();
+    let caller = Caller { answered: Rc::default(), received: 0 };
+    let answered = Rc::clone(&caller.answered);
+    let options = ConnectTcp { timeout: SECOND, ..ConnectTcp::new("server", 7) };
+    simulation.reactor(client).connect_tcp(options, caller).unwrap();
+    // What concerns names or descriptors concerns the caller.
+    let host = match kind {
+        FaultKind::NameFailure => client,
+        _ => server,
+    };
+    let other = if host == server { client } else { server };
+    let mut counts = [0; 3];
+    for (place, count) in counts.iter_mut().enumerate() {
+        match place {
+            0 => {}
+            1 => simulation.strike(kind, host, other),
+            _ => simulation.mend(kind, host, other),
+        }
+        answered.set(0);
+        simulation.run_for(60 * SECOND).unwrap();
+        *count = answered.get();
+    }
+    counts
+}
+
+#[test]
+fn every_strike_is_felt_and_over_when_it_is_mended() {
+    use FaultKind::{ClockDrift, ClockStep, DescriptorLimit, Reset, SlowReader};
+    for kind in Chaos::STRIKES {
+        let [before, during, after] = calls(*kind);
+        assert!(before > 50, "{kind}: {before} before");
+        match kind {
+            // What one caller at a time does not feel much, or at all.
+            Reset | ClockStep | ClockDrift | DescriptorLimit | SlowReader => {}
+            _ => assert!(during < 5, "{kind}: {during} during"),
+        }
+        assert!(after > 45, "{kind}: {after} after");
+    }
+}
+
+#[test]
+fn a_strike_that_is_mended_twice_or_never_came_leaves_all_as_it_was() {
+    let mut simulation = Simulation::new(1);
+    let (server, client) = (simulation.host("server"), simulation.host("client"));
+    simulation.boot(server, |reactor| reactor.listen_tcp("0.0.0.0:7", || Echo).map(drop)).unwrap();
+    simulation.run_for(SECOND).unwrap();
+    for kind in Chaos::STRIKES {
+        simulation.mend(*kind, server, client);
+        simulation.mend(*kind, server, client);
+    }
+    let restarts = |simulation: &Simulation| simulation.coverage().fault(FaultKind::Restart);
+    assert_eq!((simulation.sockets(server), restarts(&simulation)), (1, 0));
+    simulation.strike(FaultKind::Kill, server, client);
+    assert_eq!(simulation.sockets(server), 0);
+    simulation.mend(FaultKind::Kill, server, client);
+    simulation.mend(FaultKind::Kill, server, client);
+    assert_eq!((simulation.sockets(server), restarts(&simulation)), (1, 1));
+}
