@@ -1,391 +1,839 @@
-//! Each fault of the simulated network does what its name says, ends when it is ended, and is counted.
+//! What goes wrong in a simulation goes wrong as it is said to, for as long as it is said to, and is counted.
+
+mod world;
 
 use std::cell::{Cell, RefCell};
+use std::io;
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
 use twistor::sim::{
-    CallKind, Chaos, Errno, Fault, FaultKind, Host, PacketKind, Simulation, Socket, SocketOptions, Verdict,
+    Call, CallKind, Chaos, Errno, Fault, FaultKind, Host, Link, Network, Packet, PacketKind, Random, Rule,
+    Simulation, Socket, SocketListener, SocketOptions, Verdict,
 };
-use twistor::{
-    Address, ClientFactory, Connector, Factory, Instant, Protocol, Reactor, Reason, Settings, Transport,
-};
+use twistor::{ClientFactory, ConnectTcp, Connector, Factory, Protocol, Reactor, Reason, Transport};
+use world::{Record, Recorder, nobody, once};
 
 const SECOND: Duration = Duration::from_secs(1);
+const MILLISECOND: Duration = Duration::from_millis(1);
+const MOMENT: Duration = Duration::from_millis(10);
 
-/// What a client's protocol and factory were told.
-#[derive(Clone, Default)]
-struct Told(Rc<RefCell<Vec<String>>>);
-
-impl Told {
-    fn add(&self, what: String) {
-        self.0.borrow_mut().push(what);
-    }
-
-    fn take(&self) -> Vec<String> {
-        std::mem::take(&mut self.0.borrow_mut())
-    }
-}
-
-impl Protocol for Told {
-    fn connection_made(&mut self, _: &mut Transport<'_>) {
-        self.add("made".to_owned());
-    }
-
-    fn data_received(&mut self, _: &mut Transport<'_>, data: &[u8]) {
-        self.add(format!("data {}", data.len()));
-    }
-
-    fn connection_lost(&mut self, _: &mut Transport<'_>, reason: &Reason) {
-        self.add(format!("lost {}", error_of(reason)));
-    }
-}
-
-impl Factory for Told {
-    fn build_protocol(&mut self, _: &mut Reactor, _: &Address) -> Option<Box<dyn Protocol>> {
-        Some(Box::new(self.clone()))
-    }
-}
-
-impl ClientFactory for Told {
-    fn client_connection_failed(&mut self, _: &mut Connector<'_>, reason: &Reason) {
-        self.add(format!("failed {}", error_of(reason)));
-    }
-}
-
-/// The system's error, or the kind of the reason.
-fn error_of(reason: &Reason) -> String {
-    match reason.system_error() {
-        Some(error) => format!("{:?}", error.kind),
-        None => format!("{reason:?}").split(['(', ' ', '{']).next().unwrap_or_default().to_owned(),
-    }
-}
-
-/// A server that echoes on port 7, and a client.
-struct Scene {
-    simulation: Simulation,
-    server: Host,
-    client: Host,
-    told: Told,
-}
-
-struct Echo;
-
-impl Protocol for Echo {
-    fn data_received(&mut self, transport: &mut Transport<'_>, data: &[u8]) {
-        transport.write(data);
-    }
-}
-
-fn scene() -> Scene {
-    let mut simulation = Simulation::new(1);
+fn two_hosts() -> (Simulation, Host, Host) {
+    let simulation = Simulation::new(1);
     let (server, client) = (simulation.host("server"), simulation.host("client"));
-    simulation.boot(server, |reactor| reactor.listen_tcp("0.0.0.0:7", || Echo).map(drop)).unwrap();
-    Scene { simulation, server, client, told: Told::default() }
+    (simulation, server, client)
 }
 
-impl Scene {
-    fn run(&mut self, time: Duration) {
-        self.simulation.run_for(time).unwrap();
-    }
-
-    fn connect(&mut self) -> Vec<String> {
-        self.simulation.reactor(self.client).connect_tcp("server:7", self.told.clone()).unwrap();
-        self.run(15 * SECOND);
-        self.told.take()
-    }
-
-    fn write(&mut self, data: &[u8]) -> Vec<String> {
-        let reactor = self.simulation.reactor(self.client);
-        for id in reactor.connections() {
-            reactor.transport(id).unwrap().write(data);
-        }
-        self.run(SECOND);
-        self.told.take()
-    }
-
-    /// A plain socket of the client's, connected to the server.
-    fn socket(&mut self) -> Socket {
-        let to = (self.simulation.address(self.server), 7).into();
-        let socket = self.simulation.connect(self.client, to, SocketOptions::default()).unwrap();
-        self.run(SECOND);
-        socket
-    }
-
-    fn count(&self, kind: FaultKind) -> u64 {
-        self.simulation.coverage().fault(kind)
-    }
+/// A server that runs again after each restart.
+fn serve(simulation: &mut Simulation, server: Host) -> Record {
+    let record = Record::new();
+    let own = record.clone();
+    let boot = move |reactor: &mut Reactor| {
+        let own = own.clone();
+        reactor.listen_tcp("0.0.0.0:80", move || Recorder::new(&own).echoing()).map(drop)
+    };
+    simulation.boot(server, boot).unwrap();
+    record
 }
 
-#[test]
-fn connections_are_reset_from_outside_on_both_sides() {
-    let mut scene = scene();
-    assert_eq!(scene.connect(), ["made"]);
-    assert_eq!(scene.simulation.reset_connections(scene.server, scene.client), 1);
-    scene.run(SECOND);
-    assert_eq!(scene.told.take(), ["lost ConnectionReset"]);
-    assert!(!scene.simulation.reset_any_connection());
-    assert_eq!(scene.connect(), ["made"]);
-    assert!(scene.simulation.reset_any_connection());
-    scene.run(SECOND);
-    assert_eq!(scene.simulation.reactor(scene.server).statistics().losses, 2);
-    assert_eq!(scene.count(FaultKind::Reset), 2);
+fn ask(simulation: &mut Simulation, client: Host, to: impl Into<ConnectTcp>) -> Record {
+    let record = Record::new();
+    let factory = once(Recorder::new(&record), &record);
+    let to: ConnectTcp = to.into();
+    simulation.reactor(client).connect_tcp(to, factory).unwrap();
+    simulation.run_for(MOMENT).unwrap();
+    record
 }
 
-#[test]
-fn a_host_that_refuses_is_filtered_or_full_admits_again_when_it_is_told_to() {
-    type Change = fn(&Simulation, Host, Option<u16>);
-    let kinds: [(Change, &str, FaultKind); 3] = [
-        (|s, host, port| s.refuse(host, port), "failed ConnectionRefused", FaultKind::Refusal),
-        (|s, host, port| s.silence(host, port), "failed TimedOut", FaultKind::Silence),
-        (|s, host, port| s.fill_backlog(host, port), "failed TimedOut", FaultKind::FullBacklog),
-    ];
-    for (change, expected, kind) in kinds {
-        for port in [None, Some(7)] {
-            let mut scene = scene();
-            change(&scene.simulation, scene.server, Some(8));
-            assert_eq!(scene.connect(), ["made"], "another port");
-            change(&scene.simulation, scene.server, port);
-            assert_eq!(scene.connect(), [expected]);
-            assert_eq!(scene.write(b"x"), ["data 1"], "what is open stays open");
-            scene.simulation.admit(scene.server, port);
-            assert_eq!(scene.connect(), ["made"]);
-            assert!(scene.count(kind) > 0);
-        }
-    }
+/// A server that echoes, and a client's record of its connection.
+fn connected() -> (Simulation, Host, Host, Record) {
+    let (mut simulation, server, client) = two_hosts();
+    serve(&mut simulation, server);
+    let record = ask(&mut simulation, client, ("server", 80));
+    assert!(record.has("made"));
+    (simulation, server, client, record)
 }
 
-#[test]
-fn a_process_without_descriptors_sheds_and_recovers_when_it_has_some() {
-    let mut scene = scene();
-    assert_eq!(scene.connect(), ["made"]);
-    scene.simulation.set_descriptor_limit(scene.server, 8);
-    assert_eq!(scene.connect(), ["made", "lost Done"]);
-    assert_eq!(scene.simulation.reactor(scene.server).statistics().shed, 1);
-    scene.simulation.set_descriptor_limit(scene.server, 100);
-    assert_eq!(scene.connect(), ["made"]);
-    // On the side that connects it is that connect's failure.
-    scene.simulation.set_descriptor_limit(scene.client, 1);
-    assert_eq!(scene.connect(), [format!("failed {:?}", std::io::Error::from(Errno::EMFILE).kind())]);
-    assert!(scene.count(FaultKind::DescriptorLimit) > 0);
-}
-
-#[test]
-fn names_are_not_found_while_they_are_not_to_be() {
-    let mut scene = scene();
-    scene.simulation.set_names_found(scene.client, false);
-    assert_eq!(scene.connect(), ["failed Unresolved"]);
-    scene.simulation.set_names_found(scene.client, true);
-    assert_eq!(scene.connect(), ["made"]);
-    assert_eq!(scene.count(FaultKind::NameFailure), 1);
-}
-
-#[test]
-fn a_slow_reader_reads_as_much_as_it_may() {
-    let mut scene = scene();
-    scene.connect();
-    scene.simulation.set_read_rate(scene.server, Some(10_000));
-    scene.write(&[b'x'; 50_000]);
-    let read = |scene: &mut Scene| scene.simulation.reactor(scene.server).statistics().bytes_received;
-    let first = read(&mut scene);
-    scene.run(2 * SECOND);
-    let more = read(&mut scene) - first;
-    assert!((15_000..=21_000).contains(&more), "{more}");
-    scene.simulation.set_read_rate(scene.server, None);
-    scene.run(SECOND);
-    assert_eq!(read(&mut scene), 50_000);
-}
-
-#[test]
-fn the_peer_of_a_host_that_lost_its_power_hears_of_it_when_it_writes_or_asks() {
-    let mut scene = scene();
-    scene.connect();
-    scene.simulation.crash(scene.server);
-    scene.run(3600 * SECOND);
-    assert!(scene.told.take().is_empty(), "nobody said anything");
-    scene.simulation.restart(scene.server).unwrap();
-    assert_eq!(scene.write(b"are you there?"), ["lost ConnectionReset"]);
-    // Keepalive asks by itself: within twice the idle time.
-    scene.connect();
-    let reactor = scene.simulation.reactor(scene.client);
+fn write(simulation: &mut Simulation, host: Host, data: &[u8]) {
+    let reactor = simulation.reactor(host);
     let id = reactor.connections()[0];
-    reactor.transport(id).unwrap().set_tcp_keepalive(Some(20 * SECOND)).unwrap();
-    scene.run(60 * SECOND);
-    scene.simulation.crash(scene.server);
-    scene.run(41 * SECOND);
-    assert_eq!(scene.told.take(), ["lost TimedOut"]);
+    reactor.transport(id).unwrap().write(data);
+}
+
+/// Plain sockets of the client and of the server.
+fn sockets() -> (Simulation, Host, Host, Socket, Socket) {
+    let (mut simulation, server, client) = two_hosts();
+    let (listener, at) = listen(&simulation, server);
+    let socket = simulation.connect(client, at, SocketOptions::default()).unwrap();
+    simulation.run_for(MOMENT).unwrap();
+    let (other, _) = listener.accept().unwrap();
+    (simulation, server, client, socket, other)
+}
+
+fn listen(simulation: &Simulation, host: Host) -> (SocketListener, SocketAddr) {
+    let at = SocketAddr::new(simulation.address(host), 80);
+    (simulation.listen(host, at, 8).unwrap(), at)
+}
+
+/// What a read answers: bytes, or an error's name.
+fn read(socket: &mut Socket) -> Result<Vec<u8>, Errno> {
+    let mut buffer = [0; 64];
+    let count = socket.recv(&mut buffer).map_err(errno)?;
+    Ok(buffer[..count].to_vec())
+}
+
+fn errno(error: io::Error) -> Errno {
+    error.raw_os_error().map_or(Errno::EAGAIN, Errno::from)
+}
+
+// -- connections --
+
+#[test]
+fn connections_between_two_hosts_are_reset_on_both_sides_and_no_others() {
+    let (mut simulation, server, client) = two_hosts();
+    let served = serve(&mut simulation, server);
+    let third = simulation.host("third");
+    let first = ask(&mut simulation, client, ("server", 80));
+    let other = ask(&mut simulation, third, ("server", 80));
+    assert_eq!(simulation.reset_connections(server, client), 1);
+    simulation.run_for(SECOND).unwrap();
+    assert!(first.has("lost Lost") && served.count("lost Lost") == 1);
+    assert!(!other.has("lost Lost"));
+    assert_eq!(simulation.reset_connections(client, server), 0);
 }
 
 #[test]
-fn what_a_killed_process_had_open_is_closed_by_its_system() {
-    let mut scene = scene();
-    scene.connect();
-    scene.simulation.kill(scene.server);
-    scene.run(SECOND);
-    assert_eq!(scene.told.take(), ["lost Done"]);
-    // With something unread it is a reset.
-    scene.simulation.restart(scene.server).unwrap();
-    scene.connect();
-    scene.simulation.pause(scene.server);
-    scene.write(b"unread");
-    scene.simulation.kill(scene.server);
-    scene.run(SECOND);
-    assert_eq!(scene.told.take(), ["lost ConnectionReset"]);
+fn any_connection_is_reset_while_there_is_one() {
+    let (mut simulation, .., record) = connected();
+    assert!(simulation.reset_any_connection());
+    simulation.run_for(SECOND).unwrap();
+    assert!(record.has("lost Lost"));
+    assert!(!simulation.reset_any_connection());
+    assert_eq!(simulation.coverage().fault(FaultKind::Reset), 1);
 }
 
-#[test]
-fn a_clock_that_drifts_moves_timers_and_one_that_jumps_moves_the_calendar_alone() {
-    let mut simulation = Simulation::new(1);
-    for (millionths, world) in [(100_000, 10_000_000_000_u64.div_ceil(11) * 10), (-500_000, 20_000_000_000)] {
-        let host = simulation.host(&format!("{millionths}"));
-        simulation.set_clock_drift(host, millionths);
-        let (network, at) = (simulation.network(), Rc::new(Cell::new(Duration::ZERO)));
-        let (begun, noted) = (simulation.now(), Rc::clone(&at));
-        let call = move |_: &mut Reactor| noted.set(network.now() - begun);
-        simulation.reactor(host).call_later(10 * SECOND, call);
-        simulation.run_for(60 * SECOND).unwrap();
-        let off = at.get().as_nanos().abs_diff(u128::from(world));
-        assert!(off <= 20, "{millionths}: {:?}", at.get());
+// -- ports --
+
+/// What comes of a connect to each of two ports while something is wrong, and after it was ended.
+fn at_two_ports(wrong: fn(&Network, Host, Option<u16>), port: Option<u16>) -> [[String; 2]; 2] {
+    let (mut simulation, server, client) = two_hosts();
+    for port in [80, 81] {
+        let at: SocketAddr = ([0, 0, 0, 0], port).into();
+        simulation.reactor(server).listen_tcp(at, nobody).unwrap();
     }
-    let host = simulation.host("jumper");
-    let called = Rc::new(Cell::new(false));
-    let noted = Rc::clone(&called);
-    simulation.reactor(host).call_later(10 * SECOND, move |_| noted.set(true));
-    let before = simulation.reactor(host).wall();
-    simulation.step_clock(host, -3600);
-    assert_eq!(before.duration_since(simulation.reactor(host).wall()).unwrap(), 3600 * SECOND);
-    simulation.run_for(9 * SECOND).unwrap();
-    assert!(!called.get());
-    simulation.run_for(2 * SECOND).unwrap();
-    assert!(called.get());
+    let try_both = |simulation: &mut Simulation| {
+        [80, 81].map(|port| {
+            let record = ask(simulation, client, ("10.0.0.1", port));
+            simulation.run_for(60 * SECOND).unwrap();
+            record.events().get(2).cloned().unwrap_or_default()
+        })
+    };
+    wrong(&simulation, server, port);
+    let during = try_both(&mut simulation);
+    simulation.admit(server, port);
+    [during, try_both(&mut simulation)]
 }
 
 #[test]
-fn a_rule_holds_where_when_and_as_often_as_it_says() {
-    let accepts = |fault: Fault| {
-        let mut scene = scene();
-        scene.simulation.add_rule(fault);
-        for _ in 0..6 {
-            drop(scene.socket());
-        }
-        (scene.simulation.reactor(scene.server).statistics().accept_errors, scene)
+fn a_port_or_all_refuse_until_they_are_admitted_again() {
+    assert_eq!(at_two_ports(Network::refuse, Some(80)), [["failed Refused", "made"], ["made", "made"]]);
+    assert_eq!(at_two_ports(Network::refuse, None), [["failed Refused"; 2], ["made"; 2]]);
+}
+
+#[test]
+fn a_port_or_all_are_silent_until_they_are_admitted_again() {
+    assert_eq!(at_two_ports(Network::silence, Some(80)), [["failed TimedOut", "made"], ["made", "made"]]);
+    assert_eq!(at_two_ports(Network::silence, None), [["failed TimedOut"; 2], ["made"; 2]]);
+}
+
+#[test]
+fn a_queue_or_all_are_full_until_they_are_admitted_again() {
+    assert_eq!(
+        at_two_ports(Network::fill_backlog, Some(81)),
+        [["made", "failed TimedOut"], ["made", "made"]]
+    );
+    assert_eq!(at_two_ports(Network::fill_backlog, None), [["failed TimedOut"; 2], ["made"; 2]]);
+}
+
+#[test]
+fn a_connect_that_waits_for_a_full_queue_is_made_when_there_is_room() {
+    let (mut simulation, server, client) = two_hosts();
+    serve(&mut simulation, server);
+    simulation.fill_backlog(server, None);
+    let record = ask(&mut simulation, client, ConnectTcp { timeout: 60 * SECOND, ..("server", 80).into() });
+    simulation.run_for(20 * SECOND).unwrap();
+    assert!(!record.has("made"));
+    simulation.admit(server, None);
+    simulation.run_for(20 * SECOND).unwrap();
+    assert!(record.has("made"));
+    assert!(simulation.coverage().fault(FaultKind::FullBacklog) > 1);
+}
+
+#[test]
+fn connections_that_are_made_do_not_mind_refusal_silence_and_full_queues() {
+    let (mut simulation, server, client, record) = connected();
+    for wrong in [Network::refuse, Network::silence, Network::fill_backlog] {
+        wrong(&simulation, server, None);
+    }
+    write(&mut simulation, client, b"hello");
+    simulation.run_for(SECOND).unwrap();
+    assert!(record.has("data hello"));
+}
+
+// -- descriptors, names, slow readers --
+
+#[test]
+fn a_process_without_descriptors_sheds_connections_until_the_limit_is_lifted() {
+    let (mut simulation, server, client, record) = connected();
+    // What a process needs for itself, the listener, and the connection that there is.
+    simulation.set_descriptor_limit(server, 8);
+    let late = ask(&mut simulation, client, ("server", 80));
+    simulation.run_for(SECOND).unwrap();
+    assert_eq!(late.events()[2..], ["made", "read lost"]);
+    assert!(simulation.coverage().fault(FaultKind::DescriptorLimit) > 0);
+    let statistics = simulation.look(server).unwrap().statistics();
+    assert!(statistics.accept_errors + statistics.shed > 0, "{statistics:?}");
+    simulation.set_descriptor_limit(server, 9);
+    simulation.run_for(SECOND).unwrap();
+    let later = ask(&mut simulation, client, ("server", 80));
+    simulation.run_for(SECOND).unwrap();
+    assert!(later.has("made") && !later.has("read lost"), "{:?}", later.events());
+    assert_eq!(record.events(), ["started", "connecting", "made"]);
+}
+
+#[test]
+fn a_connect_without_descriptors_fails_with_emfile() {
+    let (mut simulation, server, client) = two_hosts();
+    serve(&mut simulation, server);
+    simulation.reactor(client);
+    simulation.set_descriptor_limit(client, 6);
+    let record = ask(&mut simulation, client, ("10.0.0.1", 80));
+    assert!(record.has("failed ConnectFailed"), "{:?}", record.events());
+}
+
+#[test]
+fn a_descriptor_limit_holds_for_processes_that_begin_later() {
+    let (mut simulation, server, client) = two_hosts();
+    simulation.set_descriptor_limit(client, 6);
+    let refused = |simulation: &Simulation| {
+        let to = SocketAddr::new(simulation.address(server), 80);
+        simulation.connect(client, to, SocketOptions::default()).err().map(errno)
     };
-    let aborted = || Fault::fail(CallKind::Accept, Errno::ECONNABORTED);
-    assert!(accepts(aborted().at_most(4)).0 == 4);
-    assert_eq!(accepts(aborted().nth(3)).0, 1);
-    assert_eq!(accepts(aborted().on(scene().client)).0, 0, "another host");
-    assert_eq!(accepts(aborted().after(3600 * SECOND)).0, 0);
-    let early = accepts(aborted().between(2 * SECOND, 4 * SECOND).at_most(100)).0;
-    assert!((1..=100).contains(&early), "{early}");
-    let asked = Rc::new(Cell::new(0));
-    let counted = Rc::clone(&asked);
-    let never = aborted().when(move || {
-        counted.set(counted.get() + 1);
-        false
+    assert_eq!(refused(&simulation), Some(Errno::EMFILE));
+    let at_first = ask(&mut simulation, client, ("10.0.0.1", 80));
+    simulation.restart(client).unwrap();
+    let later = ask(&mut simulation, client, ("10.0.0.1", 80));
+    assert!(at_first.has("failed ConnectFailed") && later.has("failed ConnectFailed"));
+}
+
+#[test]
+fn a_host_finds_no_names_but_addresses_and_itself() {
+    let (mut simulation, server, client) = two_hosts();
+    serve(&mut simulation, server);
+    simulation.set_names_found(client, false);
+    let came = |simulation: &mut Simulation, name: &str| {
+        let record = ask(simulation, client, (name, 80));
+        simulation.run_for(SECOND).unwrap();
+        record.events().get(2).cloned()
+    };
+    assert_eq!(came(&mut simulation, "server").unwrap(), "failed Unresolved");
+    assert_eq!(came(&mut simulation, "10.0.0.1").unwrap(), "made");
+    assert_eq!(came(&mut simulation, "localhost").unwrap(), "failed Refused");
+    simulation.set_names_found(client, true);
+    assert_eq!(came(&mut simulation, "server").unwrap(), "made");
+    assert_eq!(simulation.coverage().fault(FaultKind::NameFailure), 1);
+}
+
+#[test]
+fn a_slow_reader_reads_at_its_rate_and_everything_when_it_is_slow_no_more() {
+    let (mut simulation, server, client, _) = connected();
+    simulation.set_read_rate(server, Some(1000));
+    write(&mut simulation, client, &[b'x'; 10_000]);
+    simulation.run_for(5 * SECOND).unwrap();
+    let read = |simulation: &Simulation| simulation.look(server).unwrap().statistics().bytes_received;
+    assert!((4900..=5100).contains(&read(&simulation)), "{}", read(&simulation));
+    simulation.set_read_rate(server, None);
+    simulation.run_for(SECOND).unwrap();
+    assert_eq!(read(&simulation), 10_000);
+}
+
+// -- hosts that end --
+
+#[test]
+fn a_killed_process_closes_what_it_had_and_the_peer_sees_the_end() {
+    let (mut simulation, server, client, record) = connected();
+    simulation.kill(server);
+    simulation.run_for(SECOND).unwrap();
+    assert_eq!(record.events().last().unwrap(), "read lost");
+    let refused = ask(&mut simulation, client, ("server", 80));
+    simulation.run_for(SECOND).unwrap();
+    assert!(refused.has("failed Refused"), "its system goes on: {:?}", refused.events());
+}
+
+#[test]
+fn a_killed_process_that_had_not_read_everything_resets() {
+    let (mut simulation, server, client, record) = connected();
+    simulation.pause(server);
+    write(&mut simulation, client, b"unread");
+    simulation.run_for(SECOND).unwrap();
+    simulation.kill(server);
+    simulation.run_for(SECOND).unwrap();
+    assert!(record.has("lost Lost"), "{:?}", record.events());
+}
+
+#[test]
+fn a_crash_is_not_heard_of_and_a_write_after_the_restart_finds_it() {
+    let (mut simulation, server, client, record) = connected();
+    simulation.crash(server);
+    simulation.run_for(3600 * SECOND).unwrap();
+    simulation.restart(server).unwrap();
+    simulation.run_for(3600 * SECOND).unwrap();
+    assert_eq!(record.events().last().unwrap(), "made", "half open");
+    write(&mut simulation, client, b"hello?");
+    simulation.run_for(SECOND).unwrap();
+    assert!(record.has("lost Lost"), "{:?}", record.events());
+}
+
+#[test]
+fn a_crashed_host_answers_nobody_until_it_is_restarted() {
+    let (mut simulation, server, client) = two_hosts();
+    serve(&mut simulation, server);
+    simulation.crash(server);
+    let before = ask(&mut simulation, client, ("10.0.0.1", 80));
+    simulation.run_for(60 * SECOND).unwrap();
+    assert!(before.has("failed TimedOut"));
+    simulation.restart(server).unwrap();
+    let after = ask(&mut simulation, client, ("10.0.0.1", 80));
+    assert!(after.has("made"));
+}
+
+#[test]
+fn keepalive_finds_a_peer_that_is_gone_within_twice_its_idle_time() {
+    for idle in [10, 60, 600].map(Duration::from_secs) {
+        let (mut simulation, server, client) = two_hosts();
+        serve(&mut simulation, server);
+        let to = ConnectTcp { keepalive: Some(idle), ..("server", 80).into() };
+        let record = ask(&mut simulation, client, to);
+        // One that answers is left alone.
+        simulation.run_for(10 * idle).unwrap();
+        assert_eq!(record.events().last().unwrap(), "made");
+        simulation.crash(server);
+        simulation.run_for(idle * 2).unwrap();
+        assert!(record.has("lost Lost"), "{idle:?}: {:?}", record.events());
+    }
+}
+
+#[test]
+fn keepalive_finds_a_host_that_was_restarted_with_its_next_question() {
+    let (mut simulation, server, client) = two_hosts();
+    serve(&mut simulation, server);
+    let to = ConnectTcp { keepalive: Some(60 * SECOND), ..("server", 80).into() };
+    let record = ask(&mut simulation, client, to);
+    simulation.crash(server);
+    simulation.restart(server).unwrap();
+    simulation.run_for(61 * SECOND).unwrap();
+    assert!(record.has("lost Lost"), "{:?}", record.events());
+}
+
+#[test]
+fn a_server_that_answered_in_vain_loses_what_it_had_accepted_when_the_client_gives_up() {
+    // Accepted at once, or only after the client has given up.
+    for late in [false, true] {
+        let (mut simulation, server, client) = two_hosts();
+        let (listener, at) = listen(&simulation, server);
+        simulation.add_rule(Fault::packet(PacketKind::SynAck, Verdict::Drop));
+        let socket = simulation.connect(client, at, SocketOptions::default()).unwrap();
+        simulation.run_for(MOMENT).unwrap();
+        let early = (!late).then(|| listener.accept().unwrap().0);
+        simulation.run_for(200 * SECOND).unwrap();
+        assert_eq!(socket.take_error().unwrap().map(errno), Some(Errno::ETIMEDOUT));
+        drop(socket);
+        simulation.run_for(SECOND).unwrap();
+        let mut other = early.unwrap_or_else(|| listener.accept().unwrap().0);
+        assert_eq!(read(&mut other), Err(Errno::ECONNRESET), "late: {late}");
+        drop(other);
+        assert_eq!(simulation.connections(), 0);
+    }
+}
+
+// -- clocks --
+
+/// When a timer of ten seconds comes, in the world, on a host with such a clock, and what the host says.
+fn ten_seconds(drift: i32) -> (Duration, Duration) {
+    let (mut simulation, host, _) = two_hosts();
+    simulation.set_clock_drift(host, drift);
+    let came = Rc::new(Cell::default());
+    let (told, network) = (Rc::clone(&came), simulation.network());
+    simulation.reactor(host).call_later(10 * SECOND, move |reactor| {
+        told.set((network.now().since_origin(), reactor.now().since_origin()));
     });
-    assert_eq!(accepts(never).0, 0);
-    assert!(asked.get() >= 6);
-    let some = accepts(aborted().chance(0.5)).0;
-    assert!((1..40).contains(&some), "{some}");
+    simulation.run_for(60 * SECOND).unwrap();
+    came.get()
 }
 
 #[test]
-fn every_verdict_on_a_packet_is_carried_out() {
-    let run = |verdict: Verdict| {
-        let mut scene = scene();
-        scene.connect();
-        let id = scene.simulation.add_rule(Fault::packet(PacketKind::Data, verdict).on(scene.server).nth(1));
-        let at_once = scene.write(b"hello");
-        assert!(scene.simulation.remove_rule(id) && !scene.simulation.remove_rule(id));
-        scene.run(5 * SECOND);
-        (at_once, scene.told.take(), scene)
-    };
-    assert_eq!(run(Verdict::Pass).0, ["data 5"]);
-    let (at_once, later, scene) = run(Verdict::Delay(2 * SECOND));
-    assert_eq!((at_once.len(), later), (0, vec!["data 5".to_owned()]));
-    assert_eq!(scene.count(FaultKind::Delay), 1);
-    let (_, _, scene) = run(Verdict::Drop);
-    assert_eq!(scene.count(FaultKind::Loss), 1);
-    assert_eq!(scene.simulation.look(scene.client).unwrap().statistics().bytes_received, 5);
-    assert_eq!(run(Verdict::Fail(Errno::EHOSTUNREACH)).0, ["lost HostUnreachable"]);
+fn timers_of_a_clock_that_drifts_come_early_or_late_by_exactly_that() {
+    assert_eq!(ten_seconds(0), (10 * SECOND, 10 * SECOND));
+    assert_eq!(ten_seconds(250_000), (8 * SECOND, 10 * SECOND));
+    assert_eq!(ten_seconds(-200_000), (10 * SECOND * 10 / 8, 10 * SECOND));
+    assert_eq!(ten_seconds(-500_000), (20 * SECOND, 10 * SECOND));
 }
 
 #[test]
-fn every_verdict_on_a_call_is_carried_out() {
-    let run = |kind: CallKind, verdict: Verdict| {
-        let mut scene = scene();
-        scene.connect();
-        scene.simulation.add_rule(Fault::call(kind, verdict).on(scene.client).nth(1));
-        (scene.write(b"hello"), scene)
-    };
-    let (told, scene) = run(CallKind::Recv, Verdict::Short(2));
-    assert_eq!(told, ["data 2", "data 3"]);
-    assert_eq!(scene.count(FaultKind::ShortRead), 1);
-    let (told, scene) = run(CallKind::Send, Verdict::Short(1));
-    assert_eq!(told.len(), 1 + usize::from(told[0] != "data 5"), "{told:?}");
-    assert_eq!(scene.count(FaultKind::ShortWrite), 1);
-    for kind in [CallKind::Recv, CallKind::Send] {
-        let (told, scene) = run(kind, Verdict::Drop);
-        assert_eq!(told, ["data 5"], "a call that would block is tried again");
-        assert_eq!(scene.count(FaultKind::WouldBlock), 1);
-        assert_eq!(run(kind, Verdict::Fail(Errno::EINTR)).0, ["data 5"]);
+fn a_timer_that_is_set_already_follows_a_drift_that_begins() {
+    let (mut simulation, host, other) = two_hosts();
+    let came = Rc::new(RefCell::new(Vec::new()));
+    for host in [host, other] {
+        let (told, network) = (Rc::clone(&came), simulation.network());
+        simulation.reactor(host).call_later(10 * SECOND, move |_| {
+            told.borrow_mut().push((host, network.now().since_origin()));
+        });
     }
-    assert_eq!(run(CallKind::Recv, Verdict::Fail(Errno::ETIMEDOUT)).0, ["lost TimedOut"]);
-    let (told, scene) = run(CallKind::Send, Verdict::Delay(SECOND / 2));
-    assert_eq!(told, ["data 5"]);
-    assert_eq!(scene.count(FaultKind::SlowCall), 1);
+    simulation.at(5 * SECOND, move |simulation| simulation.set_clock_drift(host, 250_000));
+    simulation.run_for(60 * SECOND).unwrap();
+    assert_eq!(*came.borrow(), [(host, 9 * SECOND), (other, 10 * SECOND)]);
 }
+
+#[test]
+fn a_clock_that_steps_moves_the_calendar_and_no_timer() {
+    for step in [3600_i64, -3600] {
+        let (mut simulation, host, other) = two_hosts();
+        let before = simulation.reactor(host).wall();
+        let came = Rc::new(Cell::new(Duration::ZERO));
+        let told = Rc::clone(&came);
+        simulation
+            .reactor(host)
+            .call_later(10 * SECOND, move |reactor| told.set(reactor.now().since_origin()));
+        simulation.step_clock(host, step);
+        simulation.run_for(20 * SECOND).unwrap();
+        assert_eq!(came.get(), 10 * SECOND);
+        let elsewhere = simulation.reactor(other).wall();
+        let here = simulation.reactor(host).wall();
+        let moved = here
+            .duration_since(elsewhere)
+            .map_or_else(|error| -(error.duration().as_secs() as i64), |d| d.as_secs() as i64);
+        assert_eq!(moved, step);
+        assert_eq!(elsewhere.duration_since(before).unwrap(), 20 * SECOND);
+    }
+}
+
+// -- rules: their conditions --
+
+/// Ten sends of the client, one at each second from 100 on: which of them failed (`x`).
+fn fates(fault: impl Fn(Fault, Host, Host) -> Fault) -> String {
+    let (mut simulation, server, client, mut socket, _other) = sockets();
+    let basis = Fault::fail(CallKind::Send, Errno::ENOBUFS);
+    simulation.add_rule(fault(basis, server, client));
+    let mut fates = String::new();
+    for second in 100..110 {
+        let wait = Duration::from_secs(second) - simulation.now().since_origin();
+        simulation.run_for(wait).unwrap();
+        fates.push(match socket.send(b"x") {
+            Ok(_) => '.',
+            Err(error) => {
+                assert_eq!(errno(error), Errno::ENOBUFS);
+                'x'
+            }
+        });
+    }
+    let failed = fates.matches('x').count() as u64;
+    assert_eq!(simulation.coverage().fault(FaultKind::Failure), failed);
+    fates
+}
+
+#[test]
+fn a_fault_without_conditions_is_always_one() {
+    assert_eq!(fates(|fault, _, _| fault), "xxxxxxxxxx");
+}
+
+#[test]
+fn a_fault_on_a_host_is_one_of_its_calls() {
+    assert_eq!(fates(|fault, _, client| fault.on(client)), "xxxxxxxxxx");
+    assert_eq!(fates(|fault, server, _| fault.on(server)), "..........");
+}
+
+#[test]
+fn a_fault_after_or_between_times_is_one_then() {
+    let at = Duration::from_secs;
+    assert_eq!(fates(|fault, _, _| fault.after(at(104))), "....xxxxxx");
+    assert_eq!(fates(|fault, _, _| fault.between(at(103), at(106))), "...xxx....");
+}
+
+#[test]
+fn the_nth_and_the_first_few_are_counted_among_those_that_meet_the_other_conditions() {
+    let late = Duration::from_secs(104);
+    assert_eq!(fates(|fault, _, _| fault.nth(3)), "..x.......");
+    assert_eq!(fates(|fault, _, _| fault.at_most(2)), "xx........");
+    assert_eq!(fates(|fault, _, _| fault.nth(3).after(late)), "......x...");
+    assert_eq!(fates(|fault, _, _| fault.after(late).at_most(2)), "....xx....");
+    assert_eq!(fates(|fault, _, _| fault.chance(0.5).at_most(2)).matches('x').count(), 2);
+}
+
+#[test]
+fn a_fault_with_a_chance_is_one_now_and_then() {
+    assert_eq!(fates(|fault, _, _| fault.chance(0.0)), "..........");
+    let failed = fates(|fault, _, _| fault.chance(0.5)).matches('x').count();
+    assert!((1..10).contains(&failed));
+    assert_eq!(
+        fates(|fault, _, _| fault.chance(0.5)),
+        fates(|fault, _, _| fault.chance(0.5)),
+        "the seed decides"
+    );
+}
+
+#[test]
+fn a_fault_is_one_while_its_condition_holds() {
+    let asked = |fault: Fault| {
+        let count = Cell::new(0);
+        fault.when(move || {
+            count.set(count.get() + 1);
+            count.get() % 2 == 0
+        })
+    };
+    assert_eq!(fates(|fault, _, _| asked(fault)), ".x.x.x.x.x");
+}
+
+/// How long a byte travels to the server, and back, with this rule.
+fn travels(rule: impl Fn(Host, Host) -> Fault) -> [Duration; 2] {
+    let (mut simulation, server, client, mut socket, mut other) = sockets();
+    simulation.add_rule(rule(server, client));
+    let mut took = |from: &mut Socket, to: &mut Socket| {
+        let began = simulation.now();
+        from.send(b"x").unwrap();
+        while read(to).is_err() {
+            simulation.step().unwrap();
+        }
+        simulation.now() - began
+    };
+    [took(&mut socket, &mut other), took(&mut other, &mut socket)]
+}
+
+#[test]
+fn a_packet_s_fault_may_be_for_one_receiver_or_for_one_sender() {
+    let late = || Fault::packet(PacketKind::Data, Verdict::Delay(SECOND));
+    let (slow, quick) = (SECOND + MILLISECOND, MILLISECOND);
+    assert_eq!(travels(|_, _| late()), [slow, slow]);
+    assert_eq!(travels(|server, _| late().on(server)), [slow, quick]);
+    assert_eq!(travels(|server, _| late().from(server)), [quick, slow]);
+    assert_eq!(travels(|_, client| late().from(client).on(client)), [quick, quick]);
+}
+
+// -- rules: their verdicts --
+
+#[test]
+fn a_packet_that_is_lost_is_sent_again_and_one_that_passes_is_not_touched() {
+    let of = |verdict| travels(move |server, _| Fault::any_packet(verdict).on(server).at_most(1))[0];
+    assert_eq!(of(Verdict::Pass), MILLISECOND);
+    assert_eq!(of(Verdict::Short(1)), MILLISECOND, "there is nothing to shorten");
+    assert_eq!(of(Verdict::Drop), 200 * MILLISECOND + MILLISECOND);
+}
+
+#[test]
+fn a_packet_that_fails_ends_its_connection_with_the_error_here_and_a_reset_there() {
+    let (mut simulation, _, _, mut socket, mut other) = sockets();
+    simulation.add_rule(Fault::packet(PacketKind::Data, Verdict::Fail(Errno::EHOSTUNREACH)));
+    socket.send(b"hello").unwrap();
+    simulation.run_for(SECOND).unwrap();
+    assert_eq!(read(&mut socket), Err(Errno::EHOSTUNREACH));
+    assert_eq!(read(&mut other), Err(Errno::ECONNRESET));
+}
+
+#[test]
+fn a_handshake_is_late_lost_or_fails() {
+    let took = |kind, verdict| {
+        let (mut simulation, server, client) = two_hosts();
+        serve(&mut simulation, server);
+        simulation.add_rule(Fault::packet(kind, verdict).at_most(1));
+        let record = ask(&mut simulation, client, ("10.0.0.1", 80));
+        simulation.run_until(|_| record.events().len() > 2).unwrap();
+        (record.events()[2].clone(), simulation.now().since_origin().as_secs())
+    };
+    for kind in [PacketKind::Syn, PacketKind::SynAck] {
+        assert_eq!(took(kind, Verdict::Pass), ("made".into(), 0));
+        assert_eq!(took(kind, Verdict::Delay(5 * SECOND)), ("made".into(), 5));
+        assert_eq!(took(kind, Verdict::Drop), ("made".into(), 1));
+        assert_eq!(took(kind, Verdict::Fail(Errno::ECONNREFUSED)), ("failed Refused".into(), 0));
+    }
+}
+
+#[test]
+fn a_call_moves_less_or_nothing_or_later() {
+    let (mut simulation, _, _, mut socket, mut other) = sockets();
+    let mut with = |kind, verdict, socket: &mut Socket, other: &mut Socket| {
+        let rule = simulation.add_rule(Fault::call(kind, verdict));
+        let sent = socket.send(b"hello").map_err(errno);
+        simulation.run_for(SECOND).unwrap();
+        let come = read(other);
+        simulation.remove_rule(rule);
+        let _ = read(other);
+        (sent, come)
+    };
+    let (send, recv) = (CallKind::Send, CallKind::Recv);
+    let hello = || Ok(b"hello".to_vec());
+    assert_eq!(with(send, Verdict::Pass, &mut socket, &mut other), (Ok(5), hello()));
+    assert_eq!(with(send, Verdict::Short(2), &mut socket, &mut other), (Ok(2), Ok(b"he".to_vec())));
+    assert_eq!(with(send, Verdict::Short(0), &mut socket, &mut other), (Ok(1), Ok(b"h".to_vec())));
+    assert_eq!(with(send, Verdict::Drop, &mut socket, &mut other), (Err(Errno::EAGAIN), Err(Errno::EAGAIN)));
+    assert_eq!(with(recv, Verdict::Short(2), &mut socket, &mut other), (Ok(5), Ok(b"he".to_vec())));
+    assert_eq!(with(recv, Verdict::Drop, &mut socket, &mut other), (Ok(5), Err(Errno::EAGAIN)));
+    assert_eq!(with(recv, Verdict::Fail(Errno::EINTR), &mut socket, &mut other), (Ok(5), Err(Errno::EINTR)));
+    let coverage = simulation.coverage();
+    assert_eq!(coverage.fault(FaultKind::ShortWrite), 2);
+    assert!(coverage.fault(FaultKind::ShortRead) > 0 && coverage.fault(FaultKind::WouldBlock) == 2);
+}
+
+#[test]
+fn a_call_that_takes_long_makes_what_comes_after_it_late() {
+    let (mut simulation, _, client, record) = connected();
+    write(&mut simulation, client, b"hello");
+    simulation.add_rule(Fault::call(CallKind::Send, Verdict::Delay(SECOND)).on(client));
+    simulation.run_for(SECOND).unwrap();
+    assert!(!record.has("data hello"));
+    simulation.run_for(MOMENT).unwrap();
+    assert!(record.has("data hello"));
+    assert_eq!(simulation.coverage().fault(FaultKind::SlowCall), 1);
+}
+
+#[test]
+fn reactors_do_not_mind_calls_that_do_nothing_at_first() {
+    for kind in [CallKind::Accept, CallKind::Recv, CallKind::Send, CallKind::Poll] {
+        for verdict in [Verdict::Drop, Verdict::Fail(Errno::EINTR), Verdict::Short(1), Verdict::Delay(MOMENT)]
+        {
+            let (mut simulation, server, client) = two_hosts();
+            serve(&mut simulation, server);
+            simulation.add_rule(Fault::call(kind, verdict).at_most(5));
+            let record = ask(&mut simulation, client, ("10.0.0.1", 80));
+            simulation.run_for(SECOND).unwrap();
+            write(&mut simulation, client, b"x");
+            simulation.run_for(SECOND).unwrap();
+            assert_eq!(record.events(), ["started", "connecting", "made", "data x"], "{kind} {verdict:?}");
+        }
+    }
+}
+
+#[test]
+fn every_call_or_every_packet_may_be_concerned() {
+    let (mut simulation, _, client, record) = connected();
+    simulation.add_rule(Fault::any_call(Verdict::Delay(MOMENT)).at_most(3));
+    simulation.add_rule(Fault::any_packet(Verdict::Delay(MOMENT)).at_most(2));
+    write(&mut simulation, client, b"hello");
+    simulation.run_for(SECOND).unwrap();
+    assert!(record.has("data hello"));
+    let coverage = simulation.coverage();
+    assert_eq!((coverage.fault(FaultKind::SlowCall), coverage.fault(FaultKind::Delay)), (3, 2));
+}
+
+// -- rules: their order, their sight, their end --
 
 #[test]
 fn the_first_rule_that_has_something_to_say_decides() {
-    let mut scene = scene();
-    scene.connect();
-    for errno in [Errno::ECONNRESET, Errno::ETIMEDOUT] {
-        scene.simulation.add_rule(Fault::fail(CallKind::Recv, errno).on(scene.client));
+    let (simulation, _, _, mut socket, _other) = sockets();
+    simulation.add_rule(Fault::call(CallKind::Send, Verdict::Pass));
+    let first = simulation.add_rule(Fault::fail(CallKind::Send, Errno::ENOBUFS));
+    let second = simulation.add_rule(Fault::fail(CallKind::Send, Errno::ENOMEM));
+    let mut send = || socket.send(b"x").map_err(errno);
+    assert_eq!(send(), Err(Errno::ENOBUFS));
+    assert!(simulation.remove_rule(first));
+    assert_eq!(send(), Err(Errno::ENOMEM));
+    assert!(!simulation.remove_rule(first));
+    assert!(simulation.remove_rule(second));
+    assert_eq!(send(), Ok(1));
+}
+
+/// Writes down what it sees.
+struct Watching(Rc<RefCell<Vec<Packet>>>, Rc<RefCell<Vec<Call>>>);
+
+impl Rule for Watching {
+    fn packet(&mut self, packet: &Packet, _: &mut Random) -> Verdict {
+        self.0.borrow_mut().push(packet.clone());
+        Verdict::Pass
     }
-    assert_eq!(scene.write(b"hello"), ["lost ConnectionReset"]);
+
+    fn call(&mut self, call: &Call, _: &mut Random) -> Verdict {
+        self.1.borrow_mut().push(call.clone());
+        Verdict::Pass
+    }
 }
 
 #[test]
-fn every_kind_of_strike_happens_and_calm_ends_it() {
-    for kind in Chaos::STRIKES {
-        let mut scene = scene();
-        scene.connect();
-        // It is the client that looks for a name.
-        let hosts = vec![if *kind == FaultKind::NameFailure { scene.client } else { scene.server }];
-        let chaos =
-            Chaos { strikes: vec![*kind], every: SECOND / 2, lasts: SECOND, hosts, ..Chaos::default() };
-        scene.simulation.unleash(chaos);
-        for _ in 0..20 {
-            let told = scene.told.clone();
-            scene.simulation.reactor(scene.client).connect_tcp("server:7", told).unwrap();
-            scene.write(&[b'x'; 1000]);
+fn a_rule_sees_every_packet_and_every_call_with_all_that_it_is() {
+    let (mut simulation, server, client) = two_hosts();
+    let (packets, calls) = (Rc::default(), Rc::default());
+    simulation.add_rule(Watching(Rc::clone(&packets), Rc::clone(&calls)));
+    let (listener, at) = listen(&simulation, server);
+    let mut socket = simulation.connect(client, at, SocketOptions::default()).unwrap();
+    simulation.run_for(MOMENT).unwrap();
+    let (_other, peer) = listener.accept().unwrap();
+    for _ in 0..2 {
+        socket.send(b"hello").unwrap();
+    }
+    socket.shutdown_write().unwrap();
+    simulation.run_for(MOMENT).unwrap();
+    socket.reset();
+    let kinds: Vec<PacketKind> = packets.borrow().iter().map(|packet: &Packet| packet.kind).collect();
+    let (data, fin) = (PacketKind::Data, PacketKind::Fin);
+    assert_eq!(kinds[..5], [PacketKind::Syn, PacketKind::SynAck, data, data, fin]);
+    let packet = packets.borrow()[2].clone();
+    let (source, destination) = (peer, at);
+    let kind = PacketKind::Data;
+    assert_eq!(
+        packet,
+        Packet { at: packet.at, from: client, to: server, source, destination, kind, size: 5 }
+    );
+    assert_eq!(packet.at.since_origin(), MOMENT);
+    let sends: Vec<Call> =
+        calls.borrow().iter().filter(|call: &&Call| call.kind == CallKind::Send).cloned().collect();
+    let expected = |count| Call { at: packet.at, host: client, kind: CallKind::Send, count, size: 5 };
+    assert_eq!(sends, [expected(1), expected(2)]);
+    let coverage = simulation.coverage();
+    for kind in [CallKind::Socket, CallKind::Bind, CallKind::Listen, CallKind::Connect, CallKind::Shutdown] {
+        assert!(calls.borrow().iter().any(|call| call.kind == kind) && coverage.call(kind) > 0, "{kind}");
+    }
+    assert_eq!(coverage.call(CallKind::Send), 2);
+}
+
+#[test]
+fn coverage_of_several_worlds_is_added_and_says_what_is_missing() {
+    let (mut simulation, .., mut socket, _other) = sockets();
+    socket.send(b"x").unwrap();
+    let mut sum = simulation.coverage();
+    sum.merge(&simulation.coverage());
+    assert_eq!(sum.call(CallKind::Send), 2);
+    assert!(
+        !sum.missing_calls().contains(&CallKind::Send) && sum.missing_calls().contains(&CallKind::Offload)
+    );
+    simulation.calm();
+    assert_eq!(simulation.coverage().missing_faults(), FaultKind::ALL, "that all is well is no fault");
+    assert!(sum.to_string().contains("2 send()") && sum.to_string().contains("0 partition"));
+}
+
+// -- chaos --
+
+/// Connects again whenever it is over, and sends a little now and then.
+struct Tireless;
+
+impl Factory for Tireless {
+    fn build_protocol(&mut self, _: &mut Reactor, _: &twistor::Address) -> Option<Box<dyn Protocol>> {
+        Some(Box::new(Chatty(0)))
+    }
+}
+
+impl ClientFactory for Tireless {
+    fn client_connection_failed(&mut self, connector: &mut Connector<'_>, _: &Reason) {
+        connector.connect_later(SECOND / 5);
+    }
+
+    fn client_connection_lost(&mut self, connector: &mut Connector<'_>, _: &Reason) {
+        connector.connect_later(SECOND / 5);
+    }
+}
+
+struct Chatty(u32);
+
+impl Protocol for Chatty {
+    fn connection_made(&mut self, transport: &mut Transport<'_>) {
+        transport.write(&[b'x'; 100]);
+    }
+
+    fn data_received(&mut self, transport: &mut Transport<'_>, _: &[u8]) {
+        self.0 += 1;
+        if self.0 > 5 {
+            return transport.lose_connection();
         }
-        assert!(scene.count(*kind) > 0, "{kind}: {}", scene.simulation.coverage());
-        scene.simulation.calm();
-        scene.run(30 * SECOND);
-        scene.told.take();
-        assert_eq!(scene.connect(), ["made"], "after {kind}");
+        transport.call_later(SECOND / 10, |_: &mut Chatty, transport| transport.write(&[b'x'; 100]));
+    }
+}
+
+/// Five hundred seconds of chaos between two hosts; then none, and it is as before.
+fn survives(chaos: Chaos) -> Simulation {
+    let (mut simulation, server, client) = two_hosts();
+    simulation.set_links(Link::fixed(MOMENT));
+    serve(&mut simulation, server);
+    let boot = move |reactor: &mut Reactor| reactor.connect_tcp(("server", 80), Tireless).map(drop);
+    simulation.boot(client, boot).unwrap();
+    simulation.unleash(chaos);
+    simulation.run_for(500 * SECOND).unwrap();
+    simulation.calm();
+    let calm = simulation.coverage();
+    // What was on its way may have to be given up first.
+    simulation.run_for(200 * SECOND).unwrap();
+    let before = simulation.coverage();
+    let received = simulation.look(client).unwrap().statistics().bytes_received;
+    simulation.run_for(100 * SECOND).unwrap();
+    let after = simulation.coverage();
+    for kind in FaultKind::ALL {
+        assert_eq!(before.fault(*kind), after.fault(*kind), "{kind} after the end of chaos");
+    }
+    assert!(calm.fault(FaultKind::Heal) > 0);
+    assert!(simulation.look(client).unwrap().statistics().bytes_received > received + 10_000);
+    simulation
+}
+
+#[test]
+fn each_kind_of_strike_hits_and_is_over_when_it_is_calm() {
+    for kind in Chaos::STRIKES {
+        let simulation = survives(Chaos { strikes: vec![*kind], ..Chaos::default() });
+        assert!(simulation.coverage().fault(*kind) > 5, "{kind}\n{}", simulation.coverage());
     }
 }
 
 #[test]
-fn what_a_call_costs_is_spent_by_its_host() {
-    let mut simulation = Simulation::new(1);
-    let host = simulation.host("slow");
-    simulation.set_call_cost(host, SECOND);
-    let at = Rc::new(RefCell::new(Vec::<Instant>::new()));
-    let settings = Settings { time_callbacks: false, ..Settings::default() };
-    simulation.set_settings(host, settings);
-    for _ in 0..3 {
-        let at = Rc::clone(&at);
-        // Each of them sets one for the next turn, and each turn polls once.
-        simulation.reactor(host).call_later(Duration::ZERO, move |reactor| {
-            reactor.call_later(Duration::ZERO, move |reactor| at.borrow_mut().push(reactor.now()));
-        });
+fn each_thing_that_may_happen_to_calls_and_packets_does() {
+    let nothing = Chaos::default;
+    for (chaos, kind) in [
+        (Chaos { short_reads: 0.3, ..nothing() }, FaultKind::ShortRead),
+        (Chaos { short_writes: 0.3, ..nothing() }, FaultKind::ShortWrite),
+        (Chaos { would_block: 0.2, ..nothing() }, FaultKind::WouldBlock),
+        (Chaos { interrupted: 0.1, ..nothing() }, FaultKind::Failure),
+        (Chaos { failures: 0.02, ..nothing() }, FaultKind::Failure),
+        (Chaos { slow_calls: 0.1, ..nothing() }, FaultKind::SlowCall),
+        (Chaos { loss: 0.1, ..nothing() }, FaultKind::Loss),
+        (Chaos { delays: 0.1, ..nothing() }, FaultKind::Delay),
+    ] {
+        let seen = survives(chaos).coverage();
+        assert!(seen.fault(kind) > 10, "{kind}\n{seen}");
     }
-    simulation.run_for(60 * SECOND).unwrap();
-    let at = at.borrow();
-    assert_eq!(at.len(), 3);
-    assert!(at[0] >= Instant::from_origin(SECOND), "{at:?}");
+}
+
+#[test]
+fn chaos_hits_only_the_hosts_that_it_is_for() {
+    let (mut simulation, server, client) = two_hosts();
+    let record = Record::new();
+    for host in [server, client] {
+        let ends = record.clone();
+        simulation.boot(host, |_| Ok(())).unwrap();
+        simulation.on_end(host, move |host| ends.add(format!("{}", host == client)));
+    }
+    simulation.unleash(Chaos { strikes: vec![FaultKind::Kill], hosts: vec![client], ..Chaos::default() });
+    simulation.run_for(100 * SECOND).unwrap();
+    assert!(record.count("true") > 5 && !record.has("false"));
+}
+
+#[test]
+fn a_new_chaos_takes_the_place_of_the_old_one() {
+    let (mut simulation, ..) = two_hosts();
+    simulation.unleash(Chaos { strikes: vec![FaultKind::ClockStep], ..Chaos::default() });
+    simulation.run_for(100 * SECOND).unwrap();
+    simulation.unleash(Chaos { strikes: vec![FaultKind::Pause], ..Chaos::default() });
+    let before = simulation.coverage();
+    simulation.run_for(100 * SECOND).unwrap();
+    let after = simulation.coverage();
+    assert!(before.fault(FaultKind::ClockStep) > 5 && before.fault(FaultKind::Pause) == 0);
+    assert!(after.fault(FaultKind::ClockStep) == before.fault(FaultKind::ClockStep));
+    assert!(after.fault(FaultKind::Pause) > 5);
+}
+
+#[test]
+fn the_seed_decides_what_chaos_does() {
+    let hash = |seed| {
+        let mut simulation = Simulation::new(seed);
+        simulation.host("server");
+        let mut random = simulation.random("which chaos");
+        simulation.unleash(Chaos::draw(&mut random));
+        simulation.run_for(60 * SECOND).unwrap();
+        simulation.trace_hash()
+    };
+    assert_eq!(hash(1), hash(1));
+    assert_ne!(hash(1), hash(2));
 }

@@ -234,7 +234,12 @@ impl Rule for Everywhere {
         };
         let moves = matches!(call.kind, CallKind::Recv | CallKind::Send | CallKind::Accept);
         if happens(short) {
-            Verdict::Short(1 + random.index(call.size))
+            // What a read could move is mostly far less than its buffer: small numbers are as likely as large ones.
+            let most = match call.kind {
+                CallKind::Recv => call.size >> random.index(call.size.max(1).ilog2() as usize),
+                _ => call.size,
+            };
+            Verdict::Short(1 + random.index(most))
         } else if moves && happens(chaos.would_block) {
             Verdict::Drop
         } else if (moves || call.kind == CallKind::Poll) && happens(chaos.interrupted) {

@@ -298,7 +298,9 @@ impl Network {
         let mut world = self.world.borrow_mut();
         let now = world.now;
         world.host_mut(host.0).clock.set_drift(now, millionths);
-        world.fault(FaultKind::ClockDrift, host.0);
+        if millionths != 0 {
+            world.fault(FaultKind::ClockDrift, host.0);
+        }
         // Who sleeps by the old rate looks again.
         let processes = world.processes.iter().enumerate();
         let own: Vec<u32> =
