@@ -73,6 +73,8 @@ impl Reactor {
         self.run_thread_calls();
         self.run_timers();
         if !self.advance_life() {
+            // No poll comes any more to end the last callback's time.
+            self.stop_timing();
             return Ok(false);
         }
         // Those that are queued by what follows have their share in the next turn.
