@@ -1,0 +1,227 @@
+//! Datagrams of a simulation travel each by itself: lost, doubled, overtaken or too long as their link has it.
+
+use std::io;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use twistor::sim::{DatagramSocket, Errno, Fault, FaultKind, Host, Link, PacketKind, Simulation, Verdict};
+
+const SECOND: Duration = Duration::from_secs(1);
+const MOMENT: Duration = Duration::from_millis(10);
+
+/// A socket of each of two hosts, with this link between them.
+fn two(link: Link) -> (Simulation, Host, Host, DatagramSocket, DatagramSocket) {
+    let simulation = Simulation::new(1);
+    simulation.set_links(link);
+    let (near, far) = (simulation.host("near"), simulation.host("far"));
+    let bind = |host| simulation.bind_datagrams(host, (simulation.address(host), 0).into()).unwrap();
+    let (one, other) = (bind(near), bind(far));
+    (simulation, near, far, one, other)
+}
+
+/// Numbered datagrams, as many.
+fn send(from: &DatagramSocket, to: &DatagramSocket, count: u32) {
+    for number in 0..count {
+        from.send_to(&number.to_be_bytes(), to.local_address()).unwrap();
+    }
+}
+
+/// The numbers that came.
+fn numbers(socket: &DatagramSocket) -> Vec<u32> {
+    let mut buffer = [0; 4];
+    std::iter::from_fn(|| socket.recv_from(&mut buffer).ok().map(|_| u32::from_be_bytes(buffer))).collect()
+}
+
+fn errno<T>(result: io::Result<T>) -> Option<Errno> {
+    result.err().and_then(|error| error.raw_os_error()).map(Errno::from)
+}
+
+#[test]
+fn a_datagram_comes_whole_when_its_latency_is_over_and_says_from_whom() {
+    let (mut simulation, _, _, one, other) = two(Link::fixed(MOMENT));
+    assert_eq!(one.send_to(b"hello", other.local_address()).unwrap(), 5);
+    simulation.run_for(MOMENT - Duration::from_nanos(1)).unwrap();
+    let mut buffer = [0; 16];
+    assert_eq!(errno(other.recv_from(&mut buffer)), Some(Errno::EAGAIN));
+    simulation.run_for(Duration::from_nanos(1)).unwrap();
+    assert_eq!(other.recv_from(&mut buffer).unwrap(), (5, 5, one.local_address()));
+    assert_eq!(&buffer[..5], b"hello");
+}
+
+#[test]
+fn on_a_plain_link_all_come_once_and_in_order() {
+    let (mut simulation, _, _, one, other) = two(Link::fixed(MOMENT));
+    simulation.in_order();
+    send(&one, &other, 100);
+    simulation.run_for(SECOND).unwrap();
+    assert_eq!(numbers(&other), (0..100).collect::<Vec<_>>());
+}
+
+#[test]
+fn some_are_lost_and_stay_so() {
+    let (mut simulation, _, _, one, other) = two(Link { loss: 0.3, ..Link::default() });
+    send(&one, &other, 1000);
+    simulation.run_for(60 * SECOND).unwrap();
+    let come = numbers(&other).len() as u64;
+    assert!((600..800).contains(&come), "{come}");
+    assert_eq!(simulation.coverage().fault(FaultKind::Loss), 1000 - come);
+}
+
+#[test]
+fn some_come_twice() {
+    let (mut simulation, _, _, one, other) = two(Link { duplicate: 0.3, ..Link::default() });
+    send(&one, &other, 1000);
+    simulation.run_for(SECOND).unwrap();
+    let mut come = numbers(&other);
+    let twice = come.len() as u64 - 1000;
+    come.sort_unstable();
+    come.dedup();
+    assert_eq!(come.len(), 1000);
+    assert!((200..400).contains(&twice), "{twice}");
+    assert_eq!(simulation.coverage().fault(FaultKind::Duplicate), twice);
+}
+
+#[test]
+fn some_are_overtaken_and_none_is_missing() {
+    let (mut simulation, _, _, one, other) = two(Link { reorder: 0.1, ..Link::fixed(MOMENT) });
+    simulation.in_order();
+    send(&one, &other, 1000);
+    simulation.run_for(SECOND).unwrap();
+    let come = numbers(&other);
+    let late = simulation.coverage().fault(FaultKind::Reorder);
+    assert!((50..200).contains(&late), "{late}");
+    assert!(!come.is_sorted());
+    let mut sorted = come;
+    sorted.sort_unstable();
+    assert_eq!(sorted, (0..1000).collect::<Vec<_>>());
+}
+
+#[test]
+fn one_that_is_longer_than_the_way_vanishes() {
+    let (mut simulation, _, _, one, other) = two(Link { mtu: 100, ..Link::default() });
+    for size in [100, 101] {
+        assert_eq!(one.send_to(&vec![b'x'; size], other.local_address()).unwrap(), size);
+    }
+    simulation.run_for(SECOND).unwrap();
+    let mut buffer = [0; 200];
+    assert_eq!(other.recv_from(&mut buffer).unwrap().0, 100);
+    assert_eq!(errno(other.recv_from(&mut buffer)), Some(Errno::EAGAIN));
+    assert_eq!(simulation.coverage().fault(FaultKind::TooLong), 1);
+}
+
+#[test]
+fn one_that_is_longer_than_any_is_refused() {
+    let (simulation, _, _, one, other) = two(Link::instant());
+    let longest = vec![b'x'; 65_508];
+    assert_eq!(errno(one.send_to(&longest, other.local_address())), Some(Errno::EMSGSIZE));
+    assert_eq!(one.send_to(&longest[1..], other.local_address()).unwrap(), 65_507);
+    assert_eq!(other.recv_from(&mut vec![0; 70_000]).unwrap().0, 65_507);
+    drop(simulation);
+}
+
+#[test]
+fn bandwidth_lets_one_leave_after_the_other() {
+    let (mut simulation, _, _, one, other) = two(Link { bandwidth: Some(1000), ..Link::fixed(MOMENT) });
+    for _ in 0..3 {
+        one.send_to(&[b'x'; 500], other.local_address()).unwrap();
+    }
+    let come = || std::iter::from_fn(|| other.recv_from(&mut [0; 500]).ok()).count();
+    simulation.run_for(SECOND / 2 + MOMENT).unwrap();
+    assert_eq!(come(), 1);
+    simulation.run_for(SECOND / 2 - Duration::from_nanos(1)).unwrap();
+    assert_eq!(come(), 0);
+    simulation.run_for(SECOND).unwrap();
+    assert_eq!(come(), 2);
+}
+
+#[test]
+fn what_does_not_fit_the_buffer_is_gone_and_the_whole_length_is_told() {
+    let (_simulation, _, _, one, other) = two(Link::instant());
+    one.send_to(b"hello", other.local_address()).unwrap();
+    one.send_to(b"next", other.local_address()).unwrap();
+    let mut buffer = [0; 3];
+    assert_eq!(other.recv_from(&mut buffer).unwrap(), (3, 5, one.local_address()));
+    assert_eq!(other.recv_from(&mut buffer).unwrap(), (3, 4, one.local_address()));
+    assert_eq!(&buffer, b"nex");
+}
+
+#[test]
+fn an_empty_one_is_one() {
+    let (_simulation, _, _, one, other) = two(Link::instant());
+    assert_eq!(one.send_to(b"", other.local_address()).unwrap(), 0);
+    assert_eq!(other.recv_from(&mut [0; 8]).unwrap(), (0, 0, one.local_address()));
+    assert_eq!(errno(other.recv_from(&mut [0; 8])), Some(Errno::EAGAIN));
+}
+
+#[test]
+fn one_to_nobody_vanishes() {
+    let (simulation, _, far, one, _other) = two(Link::instant());
+    let nobody: [SocketAddr; 2] = [(simulation.address(far), 9).into(), "203.0.113.7:9".parse().unwrap()];
+    for to in nobody {
+        assert_eq!(one.send_to(b"hello", to).unwrap(), 5);
+    }
+    assert_eq!(errno(one.recv_from(&mut [0; 8])), Some(Errno::EAGAIN));
+}
+
+#[test]
+fn more_than_the_system_holds_is_lost() {
+    let (_simulation, _, _, one, other) = two(Link::instant());
+    for _ in 0..10 {
+        one.send_to(&[b'x'; 60_000], other.local_address()).unwrap();
+    }
+    let come = std::iter::from_fn(|| other.recv_from(&mut [0; 8]).ok()).count();
+    assert_eq!(come, 3, "of 212,992 bytes");
+}
+
+#[test]
+fn a_partition_lets_none_through_and_none_of_them_comes_later() {
+    let (mut simulation, near, far, one, other) = two(Link::fixed(MOMENT));
+    // One is on its way.
+    send(&one, &other, 1);
+    simulation.partition_one_way(near, far);
+    send(&one, &other, 10);
+    send(&other, &one, 10);
+    simulation.run_for(SECOND).unwrap();
+    simulation.heal_all();
+    simulation.run_for(60 * SECOND).unwrap();
+    assert_eq!((numbers(&other).len(), numbers(&one).len()), (0, 10));
+    send(&one, &other, 10);
+    simulation.run_for(SECOND).unwrap();
+    assert_eq!(numbers(&other).len(), 10);
+}
+
+#[test]
+fn a_silent_port_takes_none_until_it_is_admitted_again() {
+    let (simulation, _, far, one, other) = two(Link::instant());
+    simulation.silence(far, Some(other.local_address().port()));
+    send(&one, &other, 10);
+    simulation.admit(far, None);
+    assert_eq!(numbers(&other), [0; 0]);
+    send(&one, &other, 2);
+    assert_eq!(numbers(&other), [0, 1]);
+}
+
+#[test]
+fn rules_delay_and_drop_datagrams() {
+    let (mut simulation, _, _, one, other) = two(Link::fixed(MOMENT));
+    simulation.add_rule(Fault::packet(PacketKind::Datagram, Verdict::Drop).nth(1));
+    simulation.add_rule(Fault::packet(PacketKind::Datagram, Verdict::Delay(SECOND)).nth(1));
+    send(&one, &other, 3);
+    simulation.run_for(MOMENT).unwrap();
+    assert_eq!(numbers(&other), [2]);
+    simulation.run_for(SECOND).unwrap();
+    assert_eq!(numbers(&other), [1]);
+}
+
+#[test]
+fn an_address_has_one_socket_and_a_closed_one_leaves_it_free() {
+    let (simulation, _, far, _one, other) = two(Link::instant());
+    let at = other.local_address();
+    assert_eq!(errno(simulation.bind_datagrams(far, at)), Some(Errno::EADDRINUSE));
+    let elsewhere = "203.0.113.7:9".parse().unwrap();
+    assert_eq!(errno(simulation.bind_datagrams(far, elsewhere)), Some(Errno::EADDRNOTAVAIL));
+    assert_eq!(simulation.sockets(far), 1);
+    drop(other);
+    assert_eq!(simulation.sockets(far), 0);
+    assert!(simulation.bind_datagrams(far, at).is_ok());
+}
