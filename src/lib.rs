@@ -42,6 +42,7 @@
 //!  http               an HTTP/1.1 response reader, a keep-alive client    feature `http`
 //!  testing            protocols alone and in pairs, a clock, a reactor that records      (always)
 //!  sim                reactors on a simulated network, in virtual time                    (always)
+//!  endpoint           where connections live: servers and clients as values and as text     (always)
 //!  reactor            the loop, and the vocabulary: Protocol, Factory, Transport, Reason   (always)
 //!  net                the seam: sockets, clock, randomness, signals, threads; `os` is mio  (always)
 //! ```
@@ -59,6 +60,7 @@
 #![forbid(unsafe_code)]
 #![warn(missing_docs, clippy::disallowed_methods)]
 
+pub mod endpoint;
 mod net;
 mod reactor;
 pub mod sim;
@@ -78,5 +80,5 @@ pub use reactor::{
     Address, BadAddress, ClientFactory, ConnectTcp, ConnectionId, Connector, ConnectorId, ConnectorState,
     DelayedCall, Error, Factory, Hold, Instant, JobPanicked, ListenTcp, Listener, Phase, Place, Producer,
     ProducerKind, Protocol, Reactor, Reason, Remote, Result, Settings, Shared, Signal, SlowCallback,
-    Statistics, SystemError, SystemEvent, Transport, TriggerId, factory, shared,
+    Statistics, SystemError, SystemEvent, Transport, TriggerId, UnixAddress, factory, shared,
 };

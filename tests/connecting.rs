@@ -107,7 +107,7 @@ fn the_local_address_is_the_one_that_was_asked_for() {
                 transport.lose_connection();
             }
         });
-        let options = ConnectTcp { bind: Some(local), ..listener.address().into() };
+        let options = ConnectTcp { bind: Some(local), ..ConnectTcp::try_from(listener.address()).unwrap() };
         reactor.connect_tcp(options, once(client, &Record::new())).unwrap();
         world.run_until(&mut reactor, "lost", |_| record.has("lost Done"));
         assert!(record.has(&format!("from {local} to {}", listener.address())), "{:?}", record.events());

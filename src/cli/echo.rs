@@ -58,7 +58,10 @@ impl Echo {
         let real: Vec<ListenTcp> = listeners
             .iter()
             .zip(&ports)
-            .map(|(listener, port)| ListenTcp { address: socket(listener), ..port.clone() })
+            .map(|(listener, port)| ListenTcp {
+                address: listener.address().socket_address().unwrap_or(port.address),
+                ..port.clone()
+            })
             .collect();
         let mut workers = Vec::new();
         let result = (1..self.workers).try_for_each(|_| {
@@ -137,11 +140,6 @@ impl Worker {
 fn listen(reactor: &mut Reactor, ports: &[ListenTcp]) -> Result<Vec<Listener>, Failure> {
     let listeners = ports.iter().map(|port| reactor.listen_tcp(port.clone(), || Bytes));
     listeners.collect::<Result<_, _>>().map_err(Failure::from)
-}
-
-fn socket(listener: &Listener) -> std::net::SocketAddr {
-    let crate::Address::Tcp(address) = listener.address();
-    *address
 }
 
 fn port(text: &str) -> Result<ListenTcp, Failure> {

@@ -13,6 +13,7 @@
 //!
 //! What is deliberately above this line: timers, fairness, buffers, timeouts, closing, naming.
 
+mod address;
 #[cfg(test)]
 mod conformance;
 mod instant;
@@ -26,6 +27,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+pub use address::{Address, BadAddress, UnixAddress};
 pub use instant::Instant;
 pub use signal::Signal;
 

@@ -1,50 +1,12 @@
-//! Addresses, and the options of listening and connecting.
+//! The options of listening and connecting over TCP, and how they are read from text.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::str::FromStr;
 use std::time::Duration;
 
-use super::error::{BadAddress, Error};
-use crate::net::Buffers;
-
-/// Where one end of a connection is. (Twisted: `IPv4Address`, `IPv6Address`.)
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-#[non_exhaustive]
-pub enum Address {
-    /// TCP over IPv4 or IPv6.
-    Tcp(SocketAddr),
-}
-
-impl Address {
-    /// The IP address.
-    pub fn ip(&self) -> Option<IpAddr> {
-        match self {
-            Address::Tcp(address) => Some(address.ip()),
-        }
-    }
-
-    /// The port.
-    pub fn port(&self) -> Option<u16> {
-        match self {
-            Address::Tcp(address) => Some(address.port()),
-        }
-    }
-}
-
-impl fmt::Display for Address {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Address::Tcp(address) => address.fmt(f),
-        }
-    }
-}
-
-impl From<SocketAddr> for Address {
-    fn from(address: SocketAddr) -> Address {
-        Address::Tcp(address)
-    }
-}
+use super::error::Error;
+use crate::net::{Address, BadAddress, Buffers};
 
 /// Where and how to listen. (Twisted: `listenTCP`, and `makeBinding` for the options.)
 ///
@@ -281,21 +243,24 @@ impl From<SocketAddr> for ConnectTcp {
     }
 }
 
-impl From<&Address> for ConnectTcp {
-    fn from(address: &Address) -> ConnectTcp {
-        match address {
-            Address::Tcp(address) => (*address).into(),
-        }
+/// An address of this program's own, to listen on or to connect to again.
+impl TryFrom<&Address> for ConnectTcp {
+    type Error = Error;
+
+    fn try_from(address: &Address) -> Result<ConnectTcp, Error> {
+        address.socket_address().map(ConnectTcp::from).ok_or_else(|| bad(&address.to_string(), NO_IP))
     }
 }
 
-impl From<&Address> for ListenTcp {
-    fn from(address: &Address) -> ListenTcp {
-        match address {
-            Address::Tcp(address) => (*address).into(),
-        }
+impl TryFrom<&Address> for ListenTcp {
+    type Error = Error;
+
+    fn try_from(address: &Address) -> Result<ListenTcp, Error> {
+        address.socket_address().map(ListenTcp::from).ok_or_else(|| bad(&address.to_string(), NO_IP))
     }
 }
+
+const NO_IP: &str = "a UNIX socket has no IP address";
 
 impl From<(&str, u16)> for ConnectTcp {
     fn from((host, port): (&str, u16)) -> ConnectTcp {

@@ -5,12 +5,12 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use super::error::{BadAddress, Error};
+use super::error::Error;
 use super::life::Life;
 use super::sources::Source;
 use super::tasks::Task;
 use super::{ClientFactory, ConnectTcp, ConnectionId, DelayedCall, Reactor, Reason, Result, TimedCall};
-use crate::net::{Instant, Token};
+use crate::net::{BadAddress, Instant, Token};
 
 /// A connector by name. (Twisted: the `IConnector` itself.)
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]

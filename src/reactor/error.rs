@@ -5,6 +5,8 @@ use std::convert::Infallible;
 use std::fmt;
 use std::io;
 
+use crate::net::BadAddress;
+
 /// What a call to the reactor can fail with.
 #[derive(Debug)]
 #[non_exhaustive]
@@ -54,15 +56,6 @@ pub enum Error {
 /// The result of a call to the reactor.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// An address that could not be read.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct BadAddress {
-    /// The address as it was given.
-    pub text: String,
-    /// What is wrong with it.
-    pub why: &'static str,
-}
-
 /// Why a job on the pool has no result.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct JobPanicked {
@@ -109,13 +102,11 @@ impl From<Infallible> for Error {
     }
 }
 
-impl fmt::Display for BadAddress {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "bad address \"{}\": {}", self.text.escape_debug(), self.why)
+impl From<BadAddress> for Error {
+    fn from(bad: BadAddress) -> Error {
+        Error::BadAddress(bad)
     }
 }
-
-impl std::error::Error for BadAddress {}
 
 impl fmt::Display for JobPanicked {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

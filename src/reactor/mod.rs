@@ -32,9 +32,9 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-pub use self::address::{Address, ConnectTcp, ListenTcp};
+pub use self::address::{ConnectTcp, ListenTcp};
 pub use self::connector::{Connector, ConnectorId, ConnectorState};
-pub use self::error::{BadAddress, Error, JobPanicked, Result};
+pub use self::error::{Error, JobPanicked, Result};
 pub use self::life::{Hold, Phase, SystemEvent, TriggerId};
 pub use self::listener::Listener;
 pub use self::protocol::{ClientFactory, Factory, Producer, ProducerKind, Protocol, Shared, factory, shared};
@@ -45,7 +45,7 @@ pub use self::statistics::{Place, SlowCallback, Statistics};
 pub use self::timers::DelayedCall;
 pub use self::transport::{ConnectionId, Transport};
 pub(crate) use self::turn::Agenda;
-pub use crate::net::{Instant, Signal};
+pub use crate::net::{Address, BadAddress, Instant, Signal, UnixAddress};
 
 use self::life::{Life, Triggers};
 use self::protocol::find;

@@ -136,6 +136,49 @@ where
 {
 }
 
+/// A factory whose type is not known: what endpoints and services hold.
+impl Factory for Box<dyn Factory> {
+    fn build_protocol(&mut self, reactor: &mut Reactor, peer: &Address) -> Option<Box<dyn Protocol>> {
+        (**self).build_protocol(reactor, peer)
+    }
+
+    fn start_factory(&mut self, reactor: &mut Reactor) {
+        (**self).start_factory(reactor);
+    }
+
+    fn stop_factory(&mut self, reactor: &mut Reactor) {
+        (**self).stop_factory(reactor);
+    }
+}
+
+impl Factory for Box<dyn ClientFactory> {
+    fn build_protocol(&mut self, reactor: &mut Reactor, peer: &Address) -> Option<Box<dyn Protocol>> {
+        (**self).build_protocol(reactor, peer)
+    }
+
+    fn start_factory(&mut self, reactor: &mut Reactor) {
+        (**self).start_factory(reactor);
+    }
+
+    fn stop_factory(&mut self, reactor: &mut Reactor) {
+        (**self).stop_factory(reactor);
+    }
+}
+
+impl ClientFactory for Box<dyn ClientFactory> {
+    fn started_connecting(&mut self, connector: &mut Connector<'_>) {
+        (**self).started_connecting(connector);
+    }
+
+    fn client_connection_failed(&mut self, connector: &mut Connector<'_>, reason: &Reason) {
+        (**self).client_connection_failed(connector, reason);
+    }
+
+    fn client_connection_lost(&mut self, connector: &mut Connector<'_>, reason: &Reason) {
+        (**self).client_connection_lost(connector, reason);
+    }
+}
+
 /// A factory of a closure that looks at the peer, or refuses it with `None`.
 ///
 /// ```

@@ -20,7 +20,7 @@ impl Peer {
         let listened = stage.reactor(faces).listen_tcp(ListenTcp::new(to), only(protocol));
         let listener = listened.unwrap_or_else(|error| panic!("{error}"));
         stage.settle();
-        let Address::Tcp(to) = *listener.address();
+        let to = listener.address().socket_address().unwrap_or(to);
         let peer = Peer::connect(stage, faces, to, Some(from));
         stage.settle();
         // It is listening until here, unless the protocol has stopped the reactor.

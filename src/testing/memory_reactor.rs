@@ -194,8 +194,9 @@ impl MemoryReactor {
     fn connect_peer(&mut self, to: SocketAddr, from: Option<SocketAddr>) -> Peer {
         self.stage.settle();
         let there = |listening: &Listening| {
-            let Address::Tcp(address) = *listening.listener.address();
-            address.port() == to.port() && (address.ip() == to.ip() || address.ip().is_unspecified())
+            listening.listener.address().socket_address().is_some_and(|address| {
+                address.port() == to.port() && (address.ip() == to.ip() || address.ip().is_unspecified())
+            })
         };
         assert!(self.listening().iter().any(there), "nobody listens on {to}");
         let mut peer = Peer::connect(&self.stage, self.host, to, from);

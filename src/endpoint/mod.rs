@@ -1,0 +1,27 @@
+//! Endpoints: where connections live, as values and as text, apart from what they do.
+
+use crate::{ClientFactory, ConnectorId, Factory, Listener, Reactor, Result};
+
+/// Where a server listens. (Twisted: `IStreamServerEndpoint`.)
+pub trait ServerEndpoint {
+    /// Listens, and makes a protocol with `factory` for each connection.
+    ///
+    /// # Errors
+    /// As [`Reactor::listen_tcp`].
+    fn listen(&self, reactor: &mut Reactor, factory: Box<dyn Factory>) -> Result<Listener>;
+
+    /// The endpoint as text.
+    fn describe(&self) -> String;
+}
+
+/// Where a client connects to. (Twisted: `IStreamClientEndpoint`.)
+pub trait ClientEndpoint {
+    /// Connects, and makes a protocol with `factory` once the connection is made.
+    ///
+    /// # Errors
+    /// As [`Reactor::connect_tcp`].
+    fn connect(&self, reactor: &mut Reactor, factory: Box<dyn ClientFactory>) -> Result<ConnectorId>;
+
+    /// The endpoint as text.
+    fn describe(&self) -> String;
+}
