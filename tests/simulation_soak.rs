@@ -60,6 +60,13 @@ const APART: &[&str] = &[
     "ListenUnix::new",
     "Reactor::connect_unix",
     "Reactor::listen_unix",
+    "Address::socket_address",
+    "Address::unix",
+    "UnixAddress::abstract_name",
+    "UnixAddress::is_unnamed",
+    "UnixAddress::of_abstract",
+    "UnixAddress::of_path",
+    "UnixAddress::path",
 ];
 
 #[test]
