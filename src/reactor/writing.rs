@@ -187,6 +187,8 @@ impl Reactor {
                 self.flush(token);
             }
         }
+        // Layers are called in a flush, and may have made others dirty: those have the next turn.
+        dirty.append(&mut self.dirty);
         self.dirty = dirty;
     }
 
