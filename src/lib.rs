@@ -77,9 +77,9 @@ pub mod traffic;
 pub mod cli;
 
 pub use reactor::{
-    Address, BadAddress, Below, ClientFactory, ConnectTcp, ConnectionId, Connector, ConnectorId,
-    ConnectorState, DelayedCall, Error, Factory, Hold, Instant, JobPanicked, Layer, LayerError, Layered,
-    ListenTcp, Listener, Phase, Place, Producer, ProducerKind, Protocol, Reactor, Reason, Remote, Result,
-    Settings, Shared, Signal, SlowCallback, Statistics, SystemError, SystemEvent, Transport, TriggerId,
-    UnixAddress, factory, layered, shared,
+    Address, BadAddress, Below, ClientFactory, ConnectTcp, ConnectUnix, ConnectionId, Connector, ConnectorId,
+    ConnectorState, Credentials, DelayedCall, Error, Factory, Hold, Instant, JobPanicked, Layer, LayerError,
+    Layered, ListenTcp, ListenUnix, Listener, Phase, Place, Producer, ProducerKind, Protocol, Reactor,
+    Reason, Remote, Result, Settings, Shared, Signal, SlowCallback, Statistics, SystemError, SystemEvent,
+    Transport, TriggerId, UnixAddress, factory, layered, shared,
 };
