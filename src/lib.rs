@@ -77,10 +77,10 @@ pub mod traffic;
 pub mod cli;
 
 pub use reactor::{
-    Address, BadAddress, ClientFactory, ConnectTcp, ConnectUnix, ConnectionId, Connector, ConnectorId,
+    Address, BadAddress, Below, ClientFactory, ConnectTcp, ConnectUnix, ConnectionId, Connector, ConnectorId,
     ConnectorState, Credentials, DatagramId, DatagramProtocol, DatagramTransport, DelayedCall, Error,
-    Factory, Hold, Instant, Interface, JobPanicked, ListenTcp, ListenUdp, ListenUnix, Listener, Phase, Place,
-    Producer, ProducerKind, Protocol, Reactor, Reason, Remote, Result, Settings, Shared, Signal,
-    SlowCallback, Statistics, SystemError, SystemEvent, Transport, TriggerId, UnixAddress, UnixDatagram,
-    factory, shared,
+    Factory, Hold, Instant, Interface, JobPanicked, Layer, LayerError, Layered, ListenTcp, ListenUdp,
+    ListenUnix, Listener, Phase, Place, Producer, ProducerKind, Protocol, Reactor, Reason, Remote, Result,
+    Settings, Shared, Signal, SlowCallback, Statistics, SystemError, SystemEvent, Transport, TriggerId,
+    UnixAddress, UnixDatagram, factory, layered, shared,
 };
