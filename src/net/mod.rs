@@ -24,6 +24,7 @@ pub(crate) mod sim;
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -48,6 +49,13 @@ pub(crate) trait Net {
     /// Opens a socket and watches it. A connection is under way afterwards, not made.
     fn open(&mut self, token: Token, what: &Open) -> Result<(), OpenError>;
 
+    /// Makes a socket of a descriptor that somebody else opened, and watches it. The descriptor is closed when that
+    /// cannot be done.
+    fn adopt(&mut self, token: Token, descriptor: OwnedFd, what: Adopt) -> Result<(), OpenError> {
+        let _ = (token, descriptor, what);
+        Err(OpenError { step: Step::Adopt, error: io::ErrorKind::Unsupported.into() })
+    }
+
     /// Takes one connection from a listener's queue and watches it as `token`.
     fn accept(&mut self, listener: Token, token: Token) -> io::Result<Accepted>;
 
@@ -66,13 +74,19 @@ pub(crate) trait Net {
     fn close(&mut self, socket: Token, how: Close);
 
     /// The address on this side.
-    fn local_address(&self, socket: Token) -> io::Result<SocketAddr>;
+    fn local_address(&self, socket: Token) -> io::Result<Address>;
 
     /// The address on the other side; `NotConnected` while a connection is under way.
-    fn peer_address(&self, socket: Token) -> io::Result<SocketAddr>;
+    fn peer_address(&self, socket: Token) -> io::Result<Address>;
 
     /// The socket's pending error, which is cleared.
     fn take_error(&self, socket: Token) -> io::Result<Option<io::Error>>;
+
+    /// Who is on the other side of a UNIX socket.
+    fn credentials(&self, socket: Token) -> io::Result<Credentials> {
+        let _ = socket;
+        Err(io::ErrorKind::Unsupported.into())
+    }
 
     fn set(&mut self, socket: Token, option: SocketOption) -> io::Result<()>;
 
@@ -160,6 +174,44 @@ pub(crate) enum Open {
         reuse_address: bool,
         buffers: Buffers,
     },
+    UnixListen {
+        address: UnixAddress,
+        /// Of the file, before anybody can connect.
+        mode: Option<u32>,
+        backlog: u32,
+        /// A file that nobody listens on any more makes room.
+        remove_stale: bool,
+        /// The file goes with the listener.
+        unlink: bool,
+        buffers: Buffers,
+    },
+    /// Made at once or not at all; `WouldBlock` says that the other side's queue is full, and nothing will tell when it
+    /// is not.
+    UnixConnect {
+        address: UnixAddress,
+        bind: Option<UnixAddress>,
+        buffers: Buffers,
+    },
+}
+
+/// What a descriptor is taken for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Adopt {
+    /// A socket of streams that listens.
+    Listener,
+    /// A socket of streams that is connected.
+    Connection,
+}
+
+/// Who is on the other side of a UNIX socket, as the system knows it. (SO_PEERCRED.)
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Credentials {
+    /// The process that connected, or listened; `None` when it is outside of our own process namespace.
+    pub process: Option<u32>,
+    /// Its effective user, by number.
+    pub user: u32,
+    /// Its effective group, by number.
+    pub group: u32,
 }
 
 /// Sizes of the kernel's buffers, in bytes; `None` leaves the system's.
@@ -183,6 +235,8 @@ pub(crate) enum Step {
     Bind,
     Listen,
     Connect,
+    Mode,
+    Adopt,
     Watch,
 }
 
@@ -194,6 +248,8 @@ impl Step {
             Step::Bind => "bind",
             Step::Listen => "listen",
             Step::Connect => "connect",
+            Step::Mode => "chmod",
+            Step::Adopt => "adopt",
             Step::Watch => "watch",
         }
     }
@@ -203,7 +259,7 @@ impl Step {
 pub(crate) enum Accepted {
     /// A connection from this peer. The address is from the accept itself: a peer that
     /// has reset since has none any more.
-    Connection(SocketAddr),
+    Connection(Address),
     /// A connection that could not be watched, and is closed.
     Dropped(io::Error),
 }

@@ -14,7 +14,8 @@ use super::trace::About;
 use super::world::World;
 use super::{Errno, Network};
 use crate::net::{
-    Accepted, Answer, Close, Event, Instant, Job, Net, Open, OpenError, SocketOption, Token, Wake, Watch,
+    Accepted, Address, Answer, Close, Event, Instant, Job, Net, Open, OpenError, SocketOption, Token, Wake,
+    Watch,
 };
 
 /// One process of one host.
@@ -96,12 +97,12 @@ impl Net for SimNet {
         self.world.borrow_mut().close(self.process, socket, how);
     }
 
-    fn local_address(&self, socket: Token) -> io::Result<SocketAddr> {
-        self.world.borrow_mut().local_address(self.process, socket)
+    fn local_address(&self, socket: Token) -> io::Result<Address> {
+        self.world.borrow_mut().local_address(self.process, socket).map(Address::Tcp)
     }
 
-    fn peer_address(&self, socket: Token) -> io::Result<SocketAddr> {
-        self.world.borrow_mut().peer_address(self.process, socket)
+    fn peer_address(&self, socket: Token) -> io::Result<Address> {
+        self.world.borrow_mut().peer_address(self.process, socket).map(Address::Tcp)
     }
 
     fn take_error(&self, socket: Token) -> io::Result<Option<io::Error>> {
