@@ -103,7 +103,7 @@ impl Arguments {
                 let why = format!("{} has no such argument; did you mean {name}?", self.prefix());
                 Err(self.wrong(key.position, Some(&key.text), why))
             }
-            None => Err(self.wrong(self.text.len(), Some(name), "it is missing".to_owned())),
+            None => Err(self.missing(name, "it is missing")),
         }
     }
 
@@ -182,6 +182,11 @@ impl Arguments {
     /// An error about the whole: two arguments that do not go together, say.
     pub fn bad(&self, why: impl Into<String>) -> ParseError {
         self.wrong(self.prefix.position, None, why.into())
+    }
+
+    /// An error about an argument that is not there, at the end of the text.
+    pub fn missing(&self, name: &str, why: impl Into<String>) -> ParseError {
+        self.wrong(self.text.len(), Some(name), why.into())
     }
 
     fn unknown(&self, key: &Piece) -> ParseError {

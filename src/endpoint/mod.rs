@@ -10,8 +10,12 @@
 //! | **servers** | | |
 //! | `tcp:8080` | a port of TCP, on all addresses of IPv4 | `interface` (an IP address of either family), `backlog` (1024), `reuse_address` (yes), `reuse_port` (no), `nodelay` (yes), `keepalive`, `send_buffer`, `receive_buffer`, `ipv6_only` |
 //! | `tcp6:8080` | the same on all addresses of IPv6; with `ipv6_only=no` of both families | the same |
+//! | `unix:/run/app.sock`, `unix:@name` | a UNIX socket, by path or by abstract name | `mode` (the umask decides), `backlog` (1024), `remove_stale` (yes), `unlink` (yes), `send_buffer`, `receive_buffer` |
+//! | `fd:3` | a descriptor that was inherited, and listens already | |
+//! | `systemd:name=web`, `systemd:index=0` | a socket that systemd passed (`LISTEN_FDS`); with both, the one of this name with this index | |
 //! | **clients** | | |
 //! | `tcp:example.org:80` | a port of TCP, the host by name or address | `timeout` (10), `bind` (`IP` or `IP:PORT`), `reuse_address` (no), `nodelay` (yes), `keepalive`, `send_buffer`, `receive_buffer` |
+//! | `unix:/run/app.sock`, `unix:@name` | a UNIX socket | `timeout` (10), `bind`, `send_buffer`, `receive_buffer` |
 //!
 //! Times are in seconds, or have a unit (`250ms`); permissions are octal; what is on or off is `yes` or `no`; sizes are
 //! in bytes. An argument that has no key can be given with its name as well (`tcp:host=example.org:port=80`).
@@ -39,8 +43,11 @@
 //! let port = listener.address().port().unwrap();
 //! let client = client_from_string(&format!("tcp:localhost:{port}:timeout=5"))?;
 //! client.connect(&mut reactor, Box::new(|| Echo))?;
-//! # for text in ["tcp:8080", "tcp6:8080"] {
+//! # for text in ["tcp:8080", "tcp6:8080", "unix:/run/app.sock", "unix:@name", "fd:3", "systemd:name=web", "systemd:index=0"] {
 //! #     server_from_string(text)?;
+//! # }
+//! # for text in ["tcp:example.org:80", "unix:/run/app.sock", "unix:@name"] {
+//! #     assert_eq!(client_from_string(text)?.describe(), text);
 //! # }
 //!
 //! let wrong = client_from_string("tcp:localhost:80:timeuot=5").err().unwrap();
@@ -48,6 +55,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod adopted;
 mod arguments;
 mod parse_error;
 mod plain;
@@ -55,10 +63,12 @@ mod ready;
 mod registry;
 mod tcp;
 mod text;
+mod unix;
 mod written;
 
 use std::any::Any;
 
+pub use self::adopted::Adopted;
 pub use self::arguments::{Argument, Arguments};
 pub use self::parse_error::ParseError;
 pub use self::ready::connect_protocol;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
-use super::{Arguments, ClientEndpoint, ParseError, ServerEndpoint, tcp};
+use super::{Arguments, ClientEndpoint, ParseError, ServerEndpoint, adopted, tcp, unix};
 
 /// The kinds of endpoints that text can name: the built-in ones, and those that were added. A plain value: a program
 /// makes one, adds what it has, and hands it around. (Twisted: the plugins of `IStreamServerEndpointStringParser` and
@@ -127,6 +127,10 @@ impl Default for Registry {
         let mut registry = Registry::empty();
         registry.register_server("tcp", |arguments, _| Ok(Box::new(tcp::server(arguments)?)));
         registry.register_server("tcp6", |arguments, _| Ok(Box::new(tcp::server_v6(arguments)?)));
+        registry.register_server("unix", |arguments, _| Ok(Box::new(unix::server(arguments)?)));
+        registry.register_server("fd", |arguments, _| Ok(Box::new(adopted::numbered(arguments)?)));
+        registry.register_server("systemd", |arguments, _| Ok(Box::new(adopted::systemd(arguments)?)));
+        registry.register_client("unix", |arguments, _| Ok(Box::new(unix::client(arguments)?)));
         registry.register_client("tcp", |arguments, _| Ok(Box::new(tcp::client(arguments)?)));
         registry
     }

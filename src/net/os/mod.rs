@@ -2,6 +2,7 @@
 
 #![allow(clippy::disallowed_methods, reason = "the one place that may")]
 
+mod inherited;
 mod pool;
 mod signals;
 mod sockets;
@@ -17,6 +18,7 @@ use mio::unix::SourceFd;
 use mio::{Interest, Poll};
 use rustix::net::{RecvFlags, SendFlags, SocketAddrAny, sockopt};
 
+pub(crate) use self::inherited::inherited;
 use self::pool::Pool;
 use self::signals::Watched;
 use self::sockets::{Kind, Opened, Sockets, address_of};
