@@ -16,6 +16,7 @@
 mod address;
 #[cfg(test)]
 mod conformance;
+mod datagrams;
 mod instant;
 pub(crate) mod os;
 mod signal;
@@ -23,12 +24,13 @@ pub(crate) mod sim;
 
 use std::fmt;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 pub use address::{Address, BadAddress, UnixAddress};
+pub(crate) use datagrams::{BATCH, Came, Going, Inbound, LONGEST_DATAGRAM};
 pub use instant::Instant;
 pub use signal::Signal;
 
@@ -66,6 +68,12 @@ pub(crate) trait Net {
     fn recv(&mut self, socket: Token, buffer: &mut [u8]) -> io::Result<usize>;
 
     fn send(&mut self, socket: Token, data: &[u8]) -> io::Result<usize>;
+
+    /// Takes as many datagrams as one call brings: at least one.
+    fn recv_datagrams(&mut self, socket: Token, into: &mut Inbound) -> io::Result<()>;
+
+    /// Sends the first of these datagrams, whose bytes lie one behind the other; says how many. An error is the first one's.
+    fn send_datagrams(&mut self, socket: Token, bytes: &[u8], going: &[Going]) -> io::Result<usize>;
 
     /// Sends FIN; the other direction stays open.
     fn shutdown_write(&mut self, socket: Token) -> io::Result<()>;
@@ -192,6 +200,25 @@ pub(crate) enum Open {
         bind: Option<UnixAddress>,
         buffers: Buffers,
     },
+    Udp {
+        bind: SocketAddr,
+        /// The only peer there is to be.
+        connect: Option<SocketAddr>,
+        reuse_address: bool,
+        reuse_port: bool,
+        ipv6_only: Option<bool>,
+        broadcast: bool,
+        buffers: Buffers,
+    },
+    UnixDatagram {
+        bind: Option<UnixAddress>,
+        /// The only peer there is to be.
+        connect: Option<UnixAddress>,
+        mode: Option<u32>,
+        remove_stale: bool,
+        unlink: bool,
+        buffers: Buffers,
+    },
 }
 
 /// What a descriptor is taken for.
@@ -201,6 +228,8 @@ pub(crate) enum Adopt {
     Listener,
     /// A socket of streams that is connected.
     Connection,
+    /// A socket of datagrams.
+    Datagram,
 }
 
 /// Who is on the other side of a UNIX socket, as the system knows it. (SO_PEERCRED.)
@@ -277,6 +306,30 @@ pub(crate) enum SocketOption {
     NoDelay(bool),
     /// Idle time before the first probe; `None` switches keepalive off.
     KeepAlive(Option<Duration>),
+    /// Datagrams may go to everybody.
+    Broadcast(bool),
+    /// Hops that a datagram to one host may take.
+    Ttl(u32),
+    /// Hops that a datagram to a group may take.
+    MulticastTtl(u32),
+    /// What is sent to a group comes back to this host's members.
+    MulticastLoop(bool),
+    /// Where datagrams to groups leave.
+    MulticastInterface(Interface),
+    Join(IpAddr, Interface),
+    Leave(IpAddr, Interface),
+}
+
+/// A network interface, for multicast.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Interface {
+    /// The system chooses, by its routes.
+    #[default]
+    Default,
+    /// The one with this address; IPv4 only.
+    Address(Ipv4Addr),
+    /// By its number, as `ip link` shows it.
+    Index(u32),
 }
 
 /// How often a peer that does not answer is asked, a quarter of the idle time apart: after twice the idle time it

@@ -2,7 +2,9 @@
 
 #![allow(clippy::disallowed_methods, reason = "the one place that may")]
 
+mod datagrams;
 mod inherited;
+mod options;
 mod pool;
 mod signals;
 mod sockets;
@@ -18,13 +20,14 @@ use mio::unix::SourceFd;
 use mio::{Interest, Poll};
 use rustix::net::{RecvFlags, SendFlags, SocketAddrAny, sockopt};
 
+use self::datagrams::Batches;
 pub(crate) use self::inherited::inherited;
 use self::pool::Pool;
 use self::signals::Watched;
 use self::sockets::{Kind, Opened, Sockets, address_of};
 use super::{
-    Accepted, Address, Adopt, Answer, Close, Credentials, Event, Instant, Job, Net, Open, OpenError, Ready,
-    Signal, SocketOption, Step, Token, UnixAddress, Wake, Watch,
+    Accepted, Address, Adopt, Answer, Close, Credentials, Event, Going, Inbound, Instant, Job, Net, Open,
+    OpenError, Ready, Signal, SocketOption, Step, Token, UnixAddress, Wake, Watch,
 };
 
 /// The sizes that a reactor's settings decide.
@@ -39,6 +42,8 @@ pub(crate) struct Os {
     poll: Poll,
     events: mio::Events,
     sockets: Sockets,
+    /// Made for the first datagram.
+    batches: Option<Box<Batches>>,
     waker: Arc<mio::Waker>,
     /// Held in reserve for [`Net::shed`].
     spare: Option<File>,
@@ -61,6 +66,7 @@ impl Os {
             poll,
             events: mio::Events::with_capacity(EVENTS),
             sockets: Sockets::default(),
+            batches: None,
             waker,
             spare: reserve(),
             signals: None,
@@ -161,6 +167,16 @@ impl Net for Os {
         Ok(count)
     }
 
+    fn recv_datagrams(&mut self, socket: Token, into: &mut Inbound) -> io::Result<()> {
+        let (descriptor, family) = self.sockets.datagram(socket)?;
+        self.batches.get_or_insert_default().receive(descriptor, family, into)
+    }
+
+    fn send_datagrams(&mut self, socket: Token, bytes: &[u8], going: &[Going]) -> io::Result<usize> {
+        let (descriptor, family) = self.sockets.datagram(socket)?;
+        self.batches.get_or_insert_default().send(descriptor, family, bytes, going)
+    }
+
     #[inline]
     fn send(&mut self, socket: Token, data: &[u8]) -> io::Result<usize> {
         Ok(rustix::net::send(self.sockets.stream(socket)?, data, SendFlags::NOSIGNAL)?)
@@ -175,19 +191,21 @@ impl Net for Os {
     }
 
     fn local_address(&self, socket: Token) -> io::Result<Address> {
-        let (descriptor, _) = self.sockets.get(socket)?;
-        address_of(rustix::net::getsockname(descriptor)?, true)
+        let (descriptor, kind) = self.sockets.get(socket)?;
+        address_of(rustix::net::getsockname(descriptor)?, kind.is_stream())
     }
 
     fn peer_address(&self, socket: Token) -> io::Result<Address> {
-        match rustix::net::getpeername(self.sockets.stream(socket)?)? {
-            Some(address) => address_of(address, true),
+        let (descriptor, kind) = self.sockets.get(socket)?;
+        match rustix::net::getpeername(descriptor)? {
+            Some(address) => address_of(address, kind.is_stream()),
             None => Ok(Address::Unix(UnixAddress::UNNAMED)),
         }
     }
 
     fn take_error(&self, socket: Token) -> io::Result<Option<io::Error>> {
-        let pending = sockopt::socket_error(self.sockets.stream(socket)?)?;
+        let (descriptor, _) = self.sockets.get(socket)?;
+        let pending = sockopt::socket_error(descriptor)?;
         Ok(pending.err().map(io::Error::from))
     }
 
@@ -196,7 +214,8 @@ impl Net for Os {
     }
 
     fn set(&mut self, socket: Token, option: SocketOption) -> io::Result<()> {
-        sockets::set(self.sockets.stream(socket)?, option)
+        let (descriptor, kind) = self.sockets.get(socket)?;
+        options::set(descriptor, kind, option)
     }
 
     fn poll(&mut self, events: &mut Vec<Event>, timeout: Option<Duration>) -> io::Result<()> {

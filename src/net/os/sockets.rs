@@ -9,10 +9,10 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::path::PathBuf;
 
 use rustix::net::{AddressFamily, SocketAddrAny, SocketAddrUnix, SocketType, sockopt};
-use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
-use crate::net::{Address, Adopt, Buffers, Close, Open, OpenError, SocketOption, Step, Token, UnixAddress};
-use crate::net::{KEEPALIVE_PROBES, keepalive_interval};
+use super::datagrams::Family;
+use crate::net::{Address, Adopt, Buffers, Close, Open, OpenError, Step, Token, UnixAddress};
 
 /// Open sockets by the index of their token.
 #[derive(Default)]
@@ -39,6 +39,8 @@ pub(super) enum Kind {
     /// A stream that came as a descriptor, and may be open elsewhere as well.
     AdoptedTcp,
     AdoptedUnix,
+    Datagram(Family),
+    AdoptedDatagram(Family),
 }
 
 impl Kind {
@@ -46,10 +48,22 @@ impl Kind {
         self == Kind::Listener
     }
 
+    pub(super) fn is_stream(self) -> bool {
+        self.family().is_none()
+    }
+
+    /// Of a socket of datagrams.
+    pub(super) fn family(self) -> Option<Family> {
+        match self {
+            Kind::Datagram(family) | Kind::AdoptedDatagram(family) => Some(family),
+            Kind::Listener | Kind::Tcp | Kind::Unix | Kind::AdoptedTcp | Kind::AdoptedUnix => None,
+        }
+    }
+
     fn may_be_shared(self) -> bool {
         match self {
-            Kind::Listener | Kind::AdoptedTcp | Kind::AdoptedUnix => true,
-            Kind::Tcp | Kind::Unix => false,
+            Kind::Listener | Kind::AdoptedTcp | Kind::AdoptedUnix | Kind::AdoptedDatagram(_) => true,
+            Kind::Tcp | Kind::Unix | Kind::Datagram(_) => false,
         }
     }
 }
@@ -112,9 +126,14 @@ impl Sockets {
     #[inline]
     pub(super) fn stream(&self, token: Token) -> io::Result<BorrowedFd<'_>> {
         match self.get(token)? {
-            (_, kind) if kind.listens() => Err(io::ErrorKind::NotFound.into()),
-            (descriptor, _) => Ok(descriptor),
+            (descriptor, Kind::Tcp | Kind::Unix | Kind::AdoptedTcp | Kind::AdoptedUnix) => Ok(descriptor),
+            _ => Err(io::ErrorKind::NotFound.into()),
         }
+    }
+
+    pub(super) fn datagram(&self, token: Token) -> io::Result<(BorrowedFd<'_>, Family)> {
+        let (descriptor, kind) = self.get(token)?;
+        Ok((descriptor, kind.family().ok_or(io::ErrorKind::NotFound)?))
     }
 
     pub(super) fn listener(&self, token: Token) -> io::Result<BorrowedFd<'_>> {
@@ -204,6 +223,51 @@ pub(super) fn open(what: &Open) -> Result<Opened, OpenError> {
             at(Step::Connect, rustix::net::connect(&socket, &address).map_err(io::Error::from))?;
             Ok(opened(Kind::Unix, socket))
         }
+        Open::Udp { bind, connect, reuse_address, reuse_port, ipv6_only, broadcast, buffers } => {
+            let socket = new_socket(Domain::for_address(*bind), Type::DGRAM, Some(Protocol::UDP));
+            let socket = at(Step::Socket, socket)?;
+            set_buffers(&socket, *buffers)?;
+            if *reuse_address {
+                at(Step::Option, socket.set_reuse_address(true))?;
+            }
+            if *reuse_port {
+                at(Step::Option, socket.set_reuse_port(true))?;
+            }
+            if *broadcast {
+                at(Step::Option, socket.set_broadcast(true))?;
+            }
+            let family = match bind {
+                SocketAddr::V4(_) => Family::V4,
+                SocketAddr::V6(_) => Family::V6,
+            };
+            if let (Some(only), Family::V6) = (ipv6_only, family) {
+                at(Step::Option, socket.set_only_v6(*only))?;
+            }
+            at(Step::Bind, socket.bind(&(*bind).into()))?;
+            if let Some(peer) = connect {
+                at(Step::Connect, socket.connect(&(*peer).into()))?;
+            }
+            Ok(opened(Kind::Datagram(family), socket))
+        }
+        Open::UnixDatagram { bind, connect, mode, remove_stale, unlink, buffers } => {
+            let socket = unix_socket(Type::DGRAM, *buffers)?;
+            let mut file = None;
+            if let Some(bind) = bind {
+                file = bind_unix(&socket, bind, *mode, *remove_stale)?;
+            }
+            if let Some(peer) = connect {
+                let connected =
+                    system_address(peer).and_then(|peer| Ok(rustix::net::connect(&socket, &peer)?));
+                if connected.is_err()
+                    && let Some(file) = file.take()
+                {
+                    file.remove();
+                }
+                at(Step::Connect, connected)?;
+            }
+            let file = file.filter(|_| *unlink);
+            Ok(Opened { file, ..opened(Kind::Datagram(Family::Unix), socket) })
+        }
     }
 }
 
@@ -211,10 +275,15 @@ pub(super) fn open(what: &Open) -> Result<Opened, OpenError> {
 pub(super) fn adopt(descriptor: OwnedFd, what: Adopt) -> Result<Opened, OpenError> {
     let wrong = |errno: rustix::io::Errno| OpenError { step: Step::Adopt, error: errno.into() };
     let family = sockopt::socket_domain(&descriptor).map_err(wrong)?;
-    let stream = sockopt::socket_type(&descriptor).map_err(wrong)? == SocketType::STREAM;
+    let wanted = match what {
+        Adopt::Listener | Adopt::Connection => SocketType::STREAM,
+        Adopt::Datagram => SocketType::DGRAM,
+    };
     let listens = sockopt::socket_acceptconn(&descriptor).map_err(wrong)?;
     let kind = match (what, family) {
-        _ if !stream => return Err(wrong(rustix::io::Errno::PROTOTYPE)),
+        _ if sockopt::socket_type(&descriptor).map_err(wrong)? != wanted => {
+            return Err(wrong(rustix::io::Errno::PROTOTYPE));
+        }
         (Adopt::Listener, AddressFamily::INET | AddressFamily::INET6 | AddressFamily::UNIX) if listens => {
             Kind::Listener
         }
@@ -222,7 +291,10 @@ pub(super) fn adopt(descriptor: OwnedFd, what: Adopt) -> Result<Opened, OpenErro
         (Adopt::Connection, _) if listens => return Err(wrong(rustix::io::Errno::INVAL)),
         (Adopt::Connection, AddressFamily::INET | AddressFamily::INET6) => Kind::AdoptedTcp,
         (Adopt::Connection, AddressFamily::UNIX) => Kind::AdoptedUnix,
-        (Adopt::Connection, _) => return Err(wrong(rustix::io::Errno::AFNOSUPPORT)),
+        (Adopt::Datagram, AddressFamily::INET) => Kind::AdoptedDatagram(Family::V4),
+        (Adopt::Datagram, AddressFamily::INET6) => Kind::AdoptedDatagram(Family::V6),
+        (Adopt::Datagram, AddressFamily::UNIX) => Kind::AdoptedDatagram(Family::Unix),
+        (Adopt::Connection | Adopt::Datagram, _) => return Err(wrong(rustix::io::Errno::AFNOSUPPORT)),
     };
     rustix::io::ioctl_fionbio(&descriptor, true).map_err(wrong)?;
     rustix::io::fcntl_setfd(&descriptor, rustix::io::FdFlags::CLOEXEC).map_err(wrong)?;
@@ -284,7 +356,7 @@ fn is_stale(path: &std::path::Path, address: &SocketAddrUnix) -> bool {
 }
 
 /// A UNIX address as the system takes it.
-fn system_address(address: &UnixAddress) -> io::Result<SocketAddrUnix> {
+pub(super) fn system_address(address: &UnixAddress) -> io::Result<SocketAddrUnix> {
     if let Some(path) = address.path() {
         return Ok(SocketAddrUnix::new(path)?);
     }
@@ -311,21 +383,6 @@ fn unix_address_of(system: &SocketAddrUnix) -> UnixAddress {
     }
     let path = system.path_bytes().map(std::ffi::OsStr::from_bytes);
     path.and_then(|path| UnixAddress::of_path(path).ok()).unwrap_or(UnixAddress::UNNAMED)
-}
-
-pub(super) fn set(stream: BorrowedFd<'_>, option: SocketOption) -> io::Result<()> {
-    match option {
-        SocketOption::NoDelay(on) => SockRef::from(&stream).set_tcp_nodelay(on),
-        SocketOption::KeepAlive(None) => SockRef::from(&stream).set_keepalive(false),
-        SocketOption::KeepAlive(Some(idle)) => {
-            // The system would ask nine times, 75 seconds apart: eleven minutes.
-            let probes = TcpKeepalive::new()
-                .with_time(idle)
-                .with_interval(keepalive_interval(idle))
-                .with_retries(KEEPALIVE_PROBES);
-            SockRef::from(&stream).set_tcp_keepalive(&probes)
-        }
-    }
 }
 
 /// A connect that goes on in the background; EINTR leaves it under way as well. EAGAIN does not: it is a failure.

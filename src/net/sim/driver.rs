@@ -14,8 +14,8 @@ use super::trace::About;
 use super::world::World;
 use super::{Errno, Network};
 use crate::net::{
-    Accepted, Address, Answer, Close, Event, Instant, Job, Net, Open, OpenError, SocketOption, Token, Wake,
-    Watch,
+    Accepted, Address, Answer, Close, Event, Going, Inbound, Instant, Job, Net, Open, OpenError,
+    SocketOption, Token, Wake, Watch,
 };
 
 /// One process of one host.
@@ -87,6 +87,14 @@ impl Net for SimNet {
     #[inline]
     fn send(&mut self, socket: Token, data: &[u8]) -> io::Result<usize> {
         self.world.borrow_mut().send(self.process, socket, data)
+    }
+
+    fn recv_datagrams(&mut self, _: Token, _: &mut Inbound) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    fn send_datagrams(&mut self, _: Token, _: &[u8], _: &[Going]) -> io::Result<usize> {
+        Err(io::ErrorKind::Unsupported.into())
     }
 
     fn shutdown_write(&mut self, socket: Token) -> io::Result<()> {

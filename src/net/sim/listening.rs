@@ -57,7 +57,7 @@ impl World {
             Open::TcpConnect { address, bind, reuse_address, buffers } => {
                 self.connect(process, token, *address, (*bind, *reuse_address), *buffers)
             }
-            Open::UnixListen { .. } | Open::UnixConnect { .. } => failed(Step::Socket, Errno::EAFNOSUPPORT),
+            _ => failed(Step::Socket, Errno::EAFNOSUPPORT),
         }
     }
 
