@@ -67,7 +67,7 @@ fn text_sets_what_the_options_are_called() {
         }
     );
     let client = client_from_string(
-        "tcp:[::1]:80:timeout=250ms:bind=127.0.0.1:5000:reuse_address=yes:nodelay=no:keepalive=2m:send_buffer=1:receive_buffer=2",
+        "tcp:[::1]:80:timeout=250ms:attempt_delay=0.1:bind=127.0.0.1:5000:reuse_address=yes:nodelay=no:keepalive=2m:send_buffer=1:receive_buffer=2",
     );
     let client = client.unwrap();
     let client: &dyn Any = &*client;
@@ -75,6 +75,7 @@ fn text_sets_what_the_options_are_called() {
         client.downcast_ref::<ConnectTcp>().unwrap(),
         &ConnectTcp {
             timeout: Duration::from_millis(250),
+            attempt_delay: Duration::from_millis(100),
             bind: Some("127.0.0.1:5000".parse().unwrap()),
             reuse_address: true,
             nodelay: false,

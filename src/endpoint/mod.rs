@@ -14,7 +14,7 @@
 //! | `fd:3` | a descriptor that was inherited, and listens already | |
 //! | `systemd:name=web`, `systemd:index=0` | a socket that systemd passed (`LISTEN_FDS`); with both, the one of this name with this index | |
 //! | **clients** | | |
-//! | `tcp:example.org:80` | a port of TCP, the host by name or address | `timeout` (10), `bind` (`IP` or `IP:PORT`), `reuse_address` (no), `nodelay` (yes), `keepalive`, `send_buffer`, `receive_buffer` |
+//! | `tcp:example.org:80` | a port of TCP, the host by name or address | `timeout` (10), `attempt_delay` (0.25), `bind` (`IP` or `IP:PORT`), `reuse_address` (no), `nodelay` (yes), `keepalive`, `send_buffer`, `receive_buffer` |
 //! | `unix:/run/app.sock`, `unix:@name` | a UNIX socket | `timeout` (10), `bind`, `send_buffer`, `receive_buffer` |
 //!
 //! Times are in seconds, or have a unit (`250ms`); permissions are octal; what is on or off is `yes` or `no`; sizes are

@@ -45,7 +45,11 @@ impl ClientEndpoint for ConnectTcp {
             Ok(_) => Written::new(&format!("tcp:[{}]", self.host)),
             Err(_) => Written::new("tcp").plain(&self.host),
         };
-        let written = written.plain(self.port).seconds("timeout", self.timeout, usual.timeout);
+        let written = written.plain(self.port).seconds("timeout", self.timeout, usual.timeout).seconds(
+            "attempt_delay",
+            self.attempt_delay,
+            usual.attempt_delay,
+        );
         let written = match self.bind {
             None => written,
             Some(address) if address.port() == 0 => written.ip("bind", address),
@@ -104,6 +108,7 @@ pub(super) fn client(arguments: &mut Arguments) -> Result<ConnectTcp, ParseError
     let usual = ConnectTcp::new(host, port);
     Ok(ConnectTcp {
         timeout: arguments.key("timeout", positive)?.unwrap_or(usual.timeout),
+        attempt_delay: arguments.key("attempt_delay", Argument::seconds)?.unwrap_or(usual.attempt_delay),
         bind: arguments.key("bind", local)?,
         reuse_address: arguments.key("reuse_address", Argument::flag)?.unwrap_or(usual.reuse_address),
         nodelay: arguments.key("nodelay", Argument::flag)?.unwrap_or(usual.nodelay),
@@ -172,7 +177,7 @@ mod tests {
         }
         for text in [
             "tcp:example.org:80",
-            "tcp:[::1]:80:timeout=0.25",
+            "tcp:[::1]:80:timeout=0.25:attempt_delay=0.1",
             "tcp:h:80:bind=127.0.0.1",
             r"tcp:h:80:bind=127.0.0.1\:5000:reuse_address=yes:nodelay=no:keepalive=1.5:send_buffer=1:receive_buffer=2",
             "tcp:h:80:bind=[::1]",

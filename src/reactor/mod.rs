@@ -12,6 +12,7 @@ mod life;
 mod listener;
 mod producers;
 mod protocol;
+mod race;
 mod reading;
 mod reason;
 mod remote;
@@ -134,8 +135,8 @@ pub(crate) enum TimedCall {
     Reactor(Box<dyn FnOnce(&mut Reactor)>),
     Protocol(Token, ProtocolCall),
     ConnectTimeout(Token),
-    /// A full queue of a UNIX socket is tried again.
-    ConnectAgain(Token),
+    /// A connector's next address is tried, or a full queue of a UNIX socket again.
+    NextAttempt(Token),
     Reconnect(Token),
     CloseLimit(Token),
     AcceptAgain(Token),
