@@ -78,8 +78,9 @@ pub mod cli;
 
 pub use reactor::{
     Address, BadAddress, ClientFactory, ConnectTcp, ConnectUnix, ConnectionId, Connector, ConnectorId,
-    ConnectorState, Credentials, DelayedCall, Error, Factory, Hold, Instant, JobPanicked, ListenTcp,
-    ListenUnix, Listener, Phase, Place, Producer, ProducerKind, Protocol, Reactor, Reason, Remote, Result,
-    Settings, Shared, Signal, SlowCallback, Statistics, SystemError, SystemEvent, Transport, TriggerId,
-    UnixAddress, factory, shared,
+    ConnectorState, Credentials, DatagramId, DatagramProtocol, DatagramTransport, DelayedCall, Error,
+    Factory, Hold, Instant, Interface, JobPanicked, ListenTcp, ListenUdp, ListenUnix, Listener, Phase, Place,
+    Producer, ProducerKind, Protocol, Reactor, Reason, Remote, Result, Settings, Shared, Signal,
+    SlowCallback, Statistics, SystemError, SystemEvent, Transport, TriggerId, UnixAddress, UnixDatagram,
+    factory, shared,
 };

@@ -160,6 +160,8 @@ impl Reactor {
             if let Some(connection) = self.sources.connection_mut(token) {
                 connection.dirty = false;
                 self.flush(token);
+            } else {
+                self.flush_dirty_datagrams(token);
             }
         }
         self.dirty = dirty;
