@@ -17,6 +17,7 @@ mod life;
 mod listener;
 mod producers;
 mod protocol;
+mod race;
 mod reading;
 mod reason;
 mod remote;
@@ -151,8 +152,8 @@ pub(crate) enum TimedCall {
     /// A full queue of a UNIX socket is tried again.
     SendAgain(Token),
     ConnectTimeout(Token),
-    /// A full queue of a UNIX socket is tried again.
-    ConnectAgain(Token),
+    /// A connector's next address is tried, or a full queue of a UNIX socket again.
+    NextAttempt(Token),
     Reconnect(Token),
     CloseLimit(Token),
     AcceptAgain(Token),

@@ -188,7 +188,7 @@ impl Reactor {
                 }
                 TimedCall::SendAgain(token) => self.send_datagrams_again(token),
                 TimedCall::ConnectTimeout(token) => self.connect_timed_out(token),
-                TimedCall::ConnectAgain(token) => self.connect_again(token),
+                TimedCall::NextAttempt(token) => self.next_attempt_due(token),
                 TimedCall::Reconnect(token) => self.begin_to_connect(token),
                 TimedCall::CloseLimit(token) => self.close_limit_reached(token),
                 TimedCall::AcceptAgain(token) => self.accept_again(token),
