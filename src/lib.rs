@@ -63,6 +63,7 @@
 pub mod endpoint;
 mod net;
 mod reactor;
+pub mod service;
 pub mod sim;
 pub mod testing;
 

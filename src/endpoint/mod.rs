@@ -1,6 +1,6 @@
 //! Endpoints: where connections live, as values and as text, apart from what they do.
 
-use crate::{ClientFactory, ConnectorId, Factory, Listener, Reactor, Result};
+use crate::{ClientFactory, ConnectTcp, ConnectorId, Factory, ListenTcp, Listener, Reactor, Result};
 
 /// Where a server listens. (Twisted: `IStreamServerEndpoint`.)
 pub trait ServerEndpoint {
@@ -24,4 +24,24 @@ pub trait ClientEndpoint {
 
     /// The endpoint as text.
     fn describe(&self) -> String;
+}
+
+impl ServerEndpoint for ListenTcp {
+    fn listen(&self, reactor: &mut Reactor, factory: Box<dyn Factory>) -> Result<Listener> {
+        reactor.listen_tcp(self.clone(), factory)
+    }
+
+    fn describe(&self) -> String {
+        self.address.to_string()
+    }
+}
+
+impl ClientEndpoint for ConnectTcp {
+    fn connect(&self, reactor: &mut Reactor, factory: Box<dyn ClientFactory>) -> Result<ConnectorId> {
+        reactor.connect_tcp(self.clone(), factory)
+    }
+
+    fn describe(&self) -> String {
+        self.to_string()
+    }
 }

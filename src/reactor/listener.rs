@@ -4,11 +4,11 @@ use std::io;
 
 use rustix::io::Errno;
 
-use super::connection::Connection;
+use super::connection::{Connection, State};
 use super::error::Error;
 use super::sources::Source;
 use super::tasks::Task;
-use super::{Address, Factory, ListenTcp, Place, Reactor, Result, TimedCall};
+use super::{Address, ConnectionId, Factory, ListenTcp, Place, Reactor, Result, TimedCall};
 use crate::net::{Accepted, Close, Instant, Open, SocketOption, Token};
 
 /// A port that is listened on, by name. (Twisted: `IListeningPort`.)
@@ -106,6 +106,17 @@ impl Reactor {
             _ => None,
         };
         tokens.into_iter().filter_map(named).collect()
+    }
+
+    /// The open connections that a listener has accepted.
+    pub(crate) fn connections_of(&self, listener: &Listener) -> Vec<ConnectionId> {
+        let accepted = |source: &Source| match source {
+            Source::Connection(connection) => {
+                connection.origin == listener.token && connection.state != State::Lingering
+            }
+            _ => false,
+        };
+        self.sources.tokens(accepted).into_iter().map(ConnectionId).collect()
     }
 
     /// How a listener was asked for.

@@ -3,6 +3,7 @@
 mod address;
 mod callbacks;
 mod closing;
+mod completion;
 mod connecting;
 mod connection;
 mod connector;
@@ -33,7 +34,9 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 pub use self::address::{ConnectTcp, ListenTcp};
+pub(crate) use self::completion::Completion;
 pub use self::connector::{Connector, ConnectorId, ConnectorState};
+pub(crate) use self::error::panic_message;
 pub use self::error::{Error, JobPanicked, Result};
 pub use self::life::{Hold, Phase, SystemEvent, TriggerId};
 pub use self::listener::Listener;
