@@ -1,5 +1,7 @@
 //! Services.
 mod backoff;
+mod client;
+mod client_state;
 mod error;
 mod multi;
 mod server;
@@ -7,6 +9,8 @@ mod stopped;
 mod timer;
 
 pub use self::backoff::{Backoff, RetryPolicy};
+pub use self::client::{ClientService, Preparation};
+pub use self::client_state::{AttemptFailed, ClientState, NoConnection};
 pub use self::error::{Failure, ServiceError};
 pub use self::multi::{MultiService, ServiceId};
 pub use self::server::StreamServerService;
