@@ -83,3 +83,4 @@ pub use reactor::{
     ProducerKind, Protocol, Reactor, Reason, Remote, Result, Settings, Shared, Signal, SlowCallback,
     Statistics, SystemError, SystemEvent, Transport, TriggerId, UnixAddress, factory, shared,
 };
+pub use service::run;

@@ -10,8 +10,8 @@ use super::{AttemptFailed, Backoff, ClientState, Failure, NoConnection, RetryPol
 use crate::endpoint::ClientEndpoint;
 use crate::reactor::{Completion, panic_message};
 use crate::{
-    Address, ClientFactory, ConnectionId, Connector, ConnectorId, DelayedCall, Error, Factory, Protocol,
-    Reactor, Reason,
+    Address, ClientFactory, ConnectionId, Connector, ConnectorId, DelayedCall, Factory, Protocol, Reactor,
+    Reason,
 };
 
 /// Keeps one connection to an endpoint alive while it runs: connects, and connects again after a failure or a loss, each time after a
@@ -351,11 +351,6 @@ impl ClientService {
                     // Stopped by the endpoint.
                     return self.effect(reactor, Effect::Disconnect);
                 }
-                None
-            }
-            // Nothing can begin any more, so nothing is tried any more.
-            Ok(Err(error @ Error::Finished)) => {
-                log::debug!("{}: {error}", self.label());
                 None
             }
             Ok(Err(error)) => Some(Event::Failed(AttemptFailed::Endpoint(error.to_string()))),

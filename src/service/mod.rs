@@ -1,18 +1,26 @@
 //! Services.
+mod attached;
 mod backoff;
 mod client;
 mod client_state;
 mod error;
+mod manager;
 mod multi;
+mod pid_file;
+mod privileges;
+mod run;
 mod server;
 mod stopped;
 mod timer;
 
+pub use self::attached::attach;
 pub use self::backoff::{Backoff, RetryPolicy};
 pub use self::client::{ClientService, Preparation};
 pub use self::client_state::{AttemptFailed, ClientState, NoConnection};
 pub use self::error::{Failure, ServiceError};
+pub use self::manager::tell_status;
 pub use self::multi::{MultiService, ServiceId};
+pub use self::run::{RunError, RunSettings, run, run_with};
 pub use self::server::StreamServerService;
 pub use self::stopped::Stopped;
 pub use self::timer::{Tick, TimerService};

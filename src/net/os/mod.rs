@@ -2,6 +2,7 @@
 
 #![allow(clippy::disallowed_methods, reason = "the one place that may")]
 
+pub(crate) mod notify;
 mod pool;
 mod signals;
 mod sockets;
