@@ -103,7 +103,7 @@ impl MultiService {
     /// # Errors
     /// [`ServiceError::NameTaken`]; [`ServiceError::Running`]: see [`add_running`](MultiService::add_running).
     pub fn add<S: Service>(&self, service: S) -> Result<ServiceId, ServiceError> {
-        if let State::Up = self.tree.borrow().state {
+        if self.running() {
             return Err(ServiceError::Running);
         }
         self.insert(service)
@@ -119,8 +119,7 @@ impl MultiService {
         service: S,
     ) -> Result<ServiceId, ServiceError> {
         let id = self.insert(service)?;
-        if let State::Up = self.tree.borrow().state {
-        } else {
+        if !self.running() {
             return Ok(id);
         }
         match self.raise(reactor, id, Stage::Up) {
@@ -254,7 +253,8 @@ impl MultiService {
             let next = self.tree.borrow().next_below(to);
             let Some(id) = next else { break };
             let raised = self.raise(reactor, id, to);
-            if let State::Stopping(_) = self.tree.borrow().state {
+            let stopping = matches!(self.tree.borrow().state, State::Stopping(_));
+            if stopping {
                 // By the service that was called.
                 self.stop_next(reactor);
                 return raised.and(Err(ServiceError::Stopping));
