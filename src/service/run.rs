@@ -1,9 +1,11 @@
 //! A program that is one service: its `main` in one line.
 
+use std::cell::RefCell;
 use std::fmt;
 use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::rc::Rc;
 use std::time::Duration;
 
 use super::attached::Attached;
@@ -11,7 +13,7 @@ use super::manager::Manager;
 use super::pid_file::PidFile;
 use super::privileges::Identity;
 use super::{Service, ServiceError};
-use crate::{Error, Reactor, Settings, Signal};
+use crate::{Error, Phase, Reactor, Settings, Signal, SystemEvent};
 
 /// Runs a service until it is told to stop, with the default [`RunSettings`]: a `main` in one line.
 /// (Twisted: `twist`, `twistd`.)
@@ -149,11 +151,12 @@ fn is_configuration(error: &ServiceError) -> bool {
 impl RunSettings {
     /// Runs a service until it is told to stop. What happens, in this order:
     ///
-    /// 1. The user and the group are looked up, the pid file is created, the reactor made.
+    /// 1. The user and the group are looked up, the pid file is created, the reactor made. It begins to run: a signal
+    ///    that comes from now on stops the program gracefully, once it has started.
     /// 2. [`Service::privileged_start`]; the process becomes the user; [`Service::start`].
     /// 3. The service manager, if `NOTIFY_SOCKET` names one, is told `READY=1`, and `WATCHDOG=1` from the loop, twice in each
     ///    `WATCHDOG_USEC`.
-    /// 4. The reactor runs. SIGHUP calls [`Service::reload`], and the manager is told so.
+    /// 4. SIGHUP calls [`Service::reload`], and the manager is told so.
     /// 5. After SIGTERM, SIGINT or [`Reactor::stop`]: `STOPPING=1`, [`Service::stop`]; then, after a signal, connections are closed when what
     ///    they wait to send is sent. Whatever takes longer than the limit is aborted.
     /// 6. The pid file is removed.
@@ -168,31 +171,23 @@ impl RunSettings {
         let attached = Attached::new(service);
         let told = manager.clone();
         attached.stop_with(&mut reactor, self.stop_limit, move |reactor| told.stopping(reactor));
-        let started = begin(&attached, identity.as_ref(), &mut reactor);
-        match started {
-            Ok(()) => {
-                let (attached, manager) = (attached.clone(), manager);
-                reactor.call_when_running(move |reactor| {
-                    manager.ready(reactor);
-                    manager.keep_telling(reactor);
-                    let reload = move |reactor: &mut Reactor| {
-                        log::info!("reading the configuration again");
-                        manager.reloading(reactor);
-                        attached.reload(reactor);
-                        manager.ready(reactor);
-                    };
-                    if let Err(error) = reactor.on_signal(Signal::Hangup, reload) {
-                        log::warn!("SIGHUP: {error}");
-                    }
-                });
+        let outcome = Rc::new(RefCell::new(None));
+        let (failed, program) = (Rc::clone(&outcome), attached.clone());
+        // Inside the run: a signal that comes meanwhile finds its handler.
+        reactor.add_system_event_trigger(Phase::During, SystemEvent::Startup, move |reactor, _| {
+            match begin(&program, identity.as_ref(), reactor) {
+                Ok(()) => running(program, manager, reactor),
+                Err(error) => {
+                    *failed.borrow_mut() = Some(error);
+                    // What was begun is stopped.
+                    reactor.stop_gracefully();
+                }
             }
-            // What was begun is stopped.
-            Err(_) => reactor.call_when_running(|reactor| {
-                reactor.stop_gracefully();
-            }),
-        }
+        });
         let ran = reactor.run().map_err(RunError::Reactor);
-        started?;
+        if let Some(error) = outcome.take() {
+            return Err(error);
+        }
         ran?;
         if attached.late.get() { Err(RunError::StopTimedOut(self.stop_limit)) } else { Ok(()) }
     }
@@ -204,6 +199,21 @@ fn begin(attached: &Attached, identity: Option<&Identity>, reactor: &mut Reactor
         identity.assume()?;
     }
     attached.start(reactor).map_err(RunError::Service)
+}
+
+/// The program has started.
+fn running(program: Attached, manager: Manager, reactor: &mut Reactor) {
+    manager.ready(reactor);
+    manager.keep_telling(reactor);
+    let reload = move |reactor: &mut Reactor| {
+        log::info!("reading the configuration again");
+        manager.reloading(reactor);
+        program.reload(reactor);
+        manager.ready(reactor);
+    };
+    if let Err(error) = reactor.on_signal(Signal::Hangup, reload) {
+        log::warn!("SIGHUP: {error}");
+    }
 }
 
 impl fmt::Display for RunError {
