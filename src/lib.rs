@@ -42,12 +42,13 @@
 //!  http               an HTTP/1.1 response reader, a keep-alive client    feature `http`
 //!  testing            protocols alone and in pairs, a clock, a reactor that records      (always)
 //!  sim                reactors on a simulated network, in virtual time                    (always)
+//!  service            what a program does from start to end, in trees; its main in one line  (always)
 //!  endpoint           where connections live: servers and clients as values and as text     (always)
 //!  reactor            the loop, and the vocabulary: Protocol, Factory, Transport, Reason   (always)
 //!  net                the seam: sockets, clock, randomness, signals, threads; `os` is mio  (always)
 //! ```
 //!
-//! A lower layer never names a higher one. `default-features = false` leaves the four lowest.
+//! A lower layer never names a higher one. `default-features = false` leaves those that are always there.
 //!
 //! # Where to begin
 //!
@@ -63,6 +64,7 @@
 pub mod endpoint;
 mod net;
 mod reactor;
+pub mod service;
 pub mod sim;
 pub mod testing;
 
@@ -84,3 +86,4 @@ pub use reactor::{
     Settings, Shared, Signal, SlowCallback, Statistics, SystemError, SystemEvent, Transport, TriggerId,
     UnixAddress, UnixDatagram, factory, layered, shared,
 };
+pub use service::run;

@@ -4,6 +4,7 @@
 
 mod datagrams;
 mod inherited;
+pub(crate) mod notify;
 mod options;
 mod pool;
 mod signals;
