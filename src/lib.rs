@@ -80,8 +80,9 @@ pub mod traffic;
 pub mod cli;
 
 pub use reactor::{
-    Address, BadAddress, ClientFactory, ConnectTcp, ConnectionId, Connector, ConnectorId, ConnectorState,
-    DelayedCall, Error, Factory, Hold, Instant, JobPanicked, ListenTcp, Listener, Phase, Place, Producer,
-    ProducerKind, Protocol, Reactor, Reason, Remote, Result, Settings, Shared, Signal, SlowCallback,
-    Statistics, SystemError, SystemEvent, Transport, TriggerId, UnixAddress, factory, shared,
+    Address, BadAddress, ClientFactory, ConnectTcp, ConnectUnix, ConnectionId, Connector, ConnectorId,
+    ConnectorState, Credentials, DelayedCall, Error, Factory, Hold, Instant, JobPanicked, ListenTcp,
+    ListenUnix, Listener, Phase, Place, Producer, ProducerKind, Protocol, Reactor, Reason, Remote, Result,
+    Settings, Shared, Signal, SlowCallback, Statistics, SystemError, SystemEvent, Transport, TriggerId,
+    UnixAddress, factory, shared,
 };

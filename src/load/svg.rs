@@ -199,7 +199,7 @@ const HEAD: &str = "\
 <svg xmlns=\"http://www.w3.org/2000/svg\" width=\"860\" height=\"480\" viewBox=\"0 0 860 480\" \
 font-family=\"system-ui, sans-serif\">
 <style>
-svg { background: #ffffff; }
+.paper { fill: #ffffff; }
 text { fill: #1f2328; font-size: 12px; }
 .title { font-size: 16px; font-weight: 600; }
 .faint, .label { fill: #59636e; }
@@ -213,7 +213,7 @@ text { fill: #1f2328; font-size: 12px; }
 .dot.due { fill: #0969da; }
 .dot.sent { fill: #bc4c00; }
 @media (prefers-color-scheme: dark) {
-svg { background: #0d1117; }
+.paper { fill: #0d1117; }
 text { fill: #e6edf3; }
 .faint, .label { fill: #9198a1; }
 .grid { stroke: #2b323b; }
@@ -223,4 +223,5 @@ text { fill: #e6edf3; }
 .dot.sent { fill: #f0883e; }
 }
 </style>
+<rect class=\"paper\" width=\"860\" height=\"480\"/>
 ";

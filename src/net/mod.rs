@@ -16,6 +16,7 @@
 mod address;
 #[cfg(test)]
 mod conformance;
+mod datagrams;
 mod instant;
 pub(crate) mod os;
 mod signal;
@@ -23,11 +24,13 @@ pub(crate) mod sim;
 
 use std::fmt;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 pub use address::{Address, BadAddress, UnixAddress};
+pub(crate) use datagrams::{BATCH, Came, Going, Inbound, LONGEST_DATAGRAM};
 pub use instant::Instant;
 pub use signal::Signal;
 
@@ -48,6 +51,13 @@ pub(crate) trait Net {
     /// Opens a socket and watches it. A connection is under way afterwards, not made.
     fn open(&mut self, token: Token, what: &Open) -> Result<(), OpenError>;
 
+    /// Makes a socket of a descriptor that somebody else opened, and watches it. The descriptor is closed when that
+    /// cannot be done.
+    fn adopt(&mut self, token: Token, descriptor: OwnedFd, what: Adopt) -> Result<(), OpenError> {
+        let _ = (token, descriptor, what);
+        Err(OpenError { step: Step::Adopt, error: io::ErrorKind::Unsupported.into() })
+    }
+
     /// Takes one connection from a listener's queue and watches it as `token`.
     fn accept(&mut self, listener: Token, token: Token) -> io::Result<Accepted>;
 
@@ -59,6 +69,12 @@ pub(crate) trait Net {
 
     fn send(&mut self, socket: Token, data: &[u8]) -> io::Result<usize>;
 
+    /// Takes as many datagrams as one call brings: at least one.
+    fn recv_datagrams(&mut self, socket: Token, into: &mut Inbound) -> io::Result<()>;
+
+    /// Sends the first of these datagrams, whose bytes lie one behind the other; says how many. An error is the first one's.
+    fn send_datagrams(&mut self, socket: Token, bytes: &[u8], going: &[Going]) -> io::Result<usize>;
+
     /// Sends FIN; the other direction stays open.
     fn shutdown_write(&mut self, socket: Token) -> io::Result<()>;
 
@@ -66,13 +82,19 @@ pub(crate) trait Net {
     fn close(&mut self, socket: Token, how: Close);
 
     /// The address on this side.
-    fn local_address(&self, socket: Token) -> io::Result<SocketAddr>;
+    fn local_address(&self, socket: Token) -> io::Result<Address>;
 
     /// The address on the other side; `NotConnected` while a connection is under way.
-    fn peer_address(&self, socket: Token) -> io::Result<SocketAddr>;
+    fn peer_address(&self, socket: Token) -> io::Result<Address>;
 
     /// The socket's pending error, which is cleared.
     fn take_error(&self, socket: Token) -> io::Result<Option<io::Error>>;
+
+    /// Who is on the other side of a UNIX socket.
+    fn credentials(&self, socket: Token) -> io::Result<Credentials> {
+        let _ = socket;
+        Err(io::ErrorKind::Unsupported.into())
+    }
 
     fn set(&mut self, socket: Token, option: SocketOption) -> io::Result<()>;
 
@@ -160,6 +182,65 @@ pub(crate) enum Open {
         reuse_address: bool,
         buffers: Buffers,
     },
+    UnixListen {
+        address: UnixAddress,
+        /// Of the file, before anybody can connect.
+        mode: Option<u32>,
+        backlog: u32,
+        /// A file that nobody listens on any more makes room.
+        remove_stale: bool,
+        /// The file goes with the listener.
+        unlink: bool,
+        buffers: Buffers,
+    },
+    /// Made at once or not at all; `WouldBlock` says that the other side's queue is full, and nothing will tell when it
+    /// is not.
+    UnixConnect {
+        address: UnixAddress,
+        bind: Option<UnixAddress>,
+        buffers: Buffers,
+    },
+    Udp {
+        bind: SocketAddr,
+        /// The only peer there is to be.
+        connect: Option<SocketAddr>,
+        reuse_address: bool,
+        reuse_port: bool,
+        ipv6_only: Option<bool>,
+        broadcast: bool,
+        buffers: Buffers,
+    },
+    UnixDatagram {
+        bind: Option<UnixAddress>,
+        /// The only peer there is to be.
+        connect: Option<UnixAddress>,
+        mode: Option<u32>,
+        remove_stale: bool,
+        unlink: bool,
+        buffers: Buffers,
+    },
+}
+
+/// What a descriptor is taken for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Adopt {
+    /// A socket of streams that listens.
+    Listener,
+    /// A socket of streams that is connected.
+    Connection,
+    /// A socket of datagrams.
+    Datagram,
+}
+
+/// Who is on the other side of a UNIX socket, as the system knows it. (SO_PEERCRED.)
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Credentials {
+    /// The process that connected, or listened; `None` when it is outside of our own process namespace.
+    pub process: Option<u32>,
+    /// Its effective user, by number.
+    pub user: u32,
+    /// Its effective group, by number.
+    pub group: u32,
 }
 
 /// Sizes of the kernel's buffers, in bytes; `None` leaves the system's.
@@ -183,6 +264,8 @@ pub(crate) enum Step {
     Bind,
     Listen,
     Connect,
+    Mode,
+    Adopt,
     Watch,
 }
 
@@ -194,6 +277,8 @@ impl Step {
             Step::Bind => "bind",
             Step::Listen => "listen",
             Step::Connect => "connect",
+            Step::Mode => "chmod",
+            Step::Adopt => "adopt",
             Step::Watch => "watch",
         }
     }
@@ -203,7 +288,7 @@ impl Step {
 pub(crate) enum Accepted {
     /// A connection from this peer. The address is from the accept itself: a peer that
     /// has reset since has none any more.
-    Connection(SocketAddr),
+    Connection(Address),
     /// A connection that could not be watched, and is closed.
     Dropped(io::Error),
 }
@@ -221,6 +306,30 @@ pub(crate) enum SocketOption {
     NoDelay(bool),
     /// Idle time before the first probe; `None` switches keepalive off.
     KeepAlive(Option<Duration>),
+    /// Datagrams may go to everybody.
+    Broadcast(bool),
+    /// Hops that a datagram to one host may take.
+    Ttl(u32),
+    /// Hops that a datagram to a group may take.
+    MulticastTtl(u32),
+    /// What is sent to a group comes back to this host's members.
+    MulticastLoop(bool),
+    /// Where datagrams to groups leave.
+    MulticastInterface(Interface),
+    Join(IpAddr, Interface),
+    Leave(IpAddr, Interface),
+}
+
+/// A network interface, for multicast.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Interface {
+    /// The system chooses, by its routes.
+    #[default]
+    Default,
+    /// The one with this address; IPv4 only.
+    Address(Ipv4Addr),
+    /// By its number, as `ip link` shows it.
+    Index(u32),
 }
 
 /// How often a peer that does not answer is asked, a quarter of the idle time apart: after twice the idle time it

@@ -3,14 +3,15 @@
 use std::collections::VecDeque;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
 
 use super::connection::Connection;
-use super::connector::Phase;
+use super::connector::{ConnectOptions, Phase};
 use super::error::Error;
 use super::sources::Source;
 use super::tasks::Task;
 use super::{Address, ClientFactory, Connector, Place, Reactor, Reason, Result, SystemError, TimedCall};
-use crate::net::{Close, Instant, Open, Ready, Step, Token};
+use crate::net::{Close, Instant, Ready, Step, Token};
 
 impl Reactor {
     /// Calls a connector's factory, which is out of its place meanwhile.
@@ -57,16 +58,21 @@ impl Reactor {
         if slot.phase != Phase::Starting {
             return;
         }
-        let deadline = now + slot.options.timeout;
+        let deadline = now + slot.options.timeout();
         slot.timeout = Some(self.timers.set(deadline, TimedCall::ConnectTimeout(token)));
-        let port = slot.options.port;
-        if let Ok(address) = slot.options.host.parse::<IpAddr>() {
-            slot.addresses = VecDeque::from([SocketAddr::new(address, port)]);
-            self.try_next_address(token, None);
-            return;
+        let (host, port) = match &slot.options {
+            ConnectOptions::Tcp(options) => (options.host.clone(), options.port),
+            ConnectOptions::Unix(options) => {
+                slot.addresses = VecDeque::from([Address::Unix(options.address.clone())]);
+                return self.try_next_address(token, None);
+            }
+        };
+        if let Ok(address) = host.parse::<IpAddr>() {
+            slot.addresses = VecDeque::from([Address::Tcp(SocketAddr::new(address, port))]);
+            return self.try_next_address(token, None);
         }
         slot.phase = Phase::Resolving;
-        let (attempt, host) = (slot.attempt, slot.options.host.clone());
+        let attempt = slot.attempt;
         let answered = move |reactor: &mut Reactor, found| reactor.resolved(token, attempt, found);
         if let Err(full) = self.resolve(&host, port, answered) {
             self.connector_failed(token, &Reason::Unresolved { host, why: full.to_string() });
@@ -82,8 +88,8 @@ impl Reactor {
         }
         match found {
             Ok(addresses) => {
-                slot.addresses = addresses.into();
-                let (timeout, limit) = (slot.timeout, slot.options.timeout);
+                slot.addresses = addresses.into_iter().map(Address::Tcp).collect();
+                let (timeout, limit) = (slot.timeout, slot.options.timeout());
                 let now = self.now();
                 // Only a loop that was held up finds an answer when the time is over: its own delay is not the peer's.
                 if let Some(timeout) = timeout
@@ -104,11 +110,8 @@ impl Reactor {
             let Some(address) = slot.addresses.pop_front() else {
                 break;
             };
-            let open = Open::TcpConnect {
-                address,
-                bind: slot.options.bind,
-                reuse_address: slot.options.reuse_address,
-                buffers: slot.options.buffers(),
+            let Some(open) = slot.options.open(&address) else {
+                continue;
             };
             slot.began = self.net.now();
             let attempt = self.sources.insert(Source::Attempt(token));
@@ -118,6 +121,14 @@ impl Reactor {
                         slot.phase = Phase::Connecting(attempt);
                     }
                     return;
+                }
+                Err(failed)
+                    if failed.step == Step::Connect
+                        && failed.error.kind() == io::ErrorKind::WouldBlock
+                        && matches!(address, Address::Unix(_)) =>
+                {
+                    self.sources.remove(attempt);
+                    return self.wait_for_room(token, address);
                 }
                 Err(failed) => {
                     self.sources.remove(attempt);
@@ -136,13 +147,30 @@ impl Reactor {
         self.fail_soon(token, last.unwrap_or_else(nothing_to_try));
     }
 
+    /// The queue of a UNIX socket is full, and no event will tell when it is not.
+    fn wait_for_room(&mut self, token: Token, address: Address) {
+        let at = self.now() + CROWDED_PAUSE;
+        if let Some(slot) = self.sources.connector_mut(token) {
+            slot.addresses.push_front(address);
+            slot.phase = Phase::Crowded(self.timers.set(at, TimedCall::ConnectAgain(token)));
+        }
+    }
+
+    pub(crate) fn connect_again(&mut self, token: Token) {
+        if let Some(slot) = self.sources.connector_mut(token)
+            && let Phase::Crowded(_) = slot.phase
+        {
+            self.try_next_address(token, None);
+        }
+    }
+
     /// The kernel has news of a connection under way.
     pub(crate) fn attempt_ready(&mut self, attempt: Token, connector: Token, ready: Ready, seen: Instant) {
         let failed = match self.net.peer_address(attempt) {
             // A port that nobody listens on can connect to itself, when it lies where the system takes local ports
             // from; those below 1024 it never takes.
             Ok(peer)
-                if peer.port() >= 1024
+                if peer.port().is_some_and(|port| port >= 1024)
                     && self.net.local_address(attempt).is_ok_and(|local| local == peer) =>
             {
                 Reason::SelfConnected
@@ -170,7 +198,7 @@ impl Reactor {
         self.try_next_address(connector, Some(failed));
     }
 
-    fn connected(&mut self, token: Token, connector: Token, peer: SocketAddr, ready: Ready) {
+    fn connected(&mut self, token: Token, connector: Token, peer: Address, ready: Ready) {
         self.statistics.connects += 1;
         let Some(slot) = self.sources.connector_mut(connector) else {
             return;
@@ -178,12 +206,14 @@ impl Reactor {
         slot.phase = Phase::Connected(token);
         // Gives the memory back: a connection may be held for long.
         slot.addresses = VecDeque::new();
-        let (nodelay, keepalive) = (slot.options.nodelay, slot.options.keepalive);
+        let (nodelay, keepalive) = match &slot.options {
+            ConnectOptions::Tcp(options) => (options.nodelay, options.keepalive),
+            ConnectOptions::Unix(_) => (false, None),
+        };
         if let Some(timeout) = slot.timeout.take() {
             self.timers.cancel(timeout);
         }
         self.set_options(token, nodelay, keepalive);
-        let peer = Address::Tcp(peer);
         self.sources.promote(token, Connection::new(peer.clone(), connector));
         let built = self.with_client_factory(connector, Place::BuildProtocol, |factory, reactor| {
             factory.build_protocol(reactor, &peer)
@@ -222,9 +252,9 @@ impl Reactor {
             self.attempt_ready(attempt, token, Ready::READABLE, now);
         }
         if let Some(slot) = self.sources.connector(token)
-            && matches!(slot.phase, Phase::Resolving | Phase::Connecting(_))
+            && matches!(slot.phase, Phase::Resolving | Phase::Connecting(_) | Phase::Crowded(_))
         {
-            let reason = Reason::TimedOut(slot.options.timeout);
+            let reason = Reason::TimedOut(slot.options.timeout());
             self.connector_failed(token, &reason);
         }
     }
@@ -251,7 +281,7 @@ impl Reactor {
                 self.net.close(attempt, Close::Graceful);
                 self.sources.remove(attempt);
             }
-            Phase::Waiting(timer) => {
+            Phase::Waiting(timer) | Phase::Crowded(timer) => {
                 self.timers.cancel(timer);
             }
             Phase::Disconnected
@@ -307,7 +337,7 @@ impl Reactor {
 
     pub(super) fn stop_connecting(&mut self, token: Token, reason: Reason) -> Result<()> {
         match self.sources.connector(token).map(|slot| slot.phase) {
-            Some(Phase::Starting | Phase::Resolving | Phase::Connecting(_)) => {
+            Some(Phase::Starting | Phase::Resolving | Phase::Connecting(_) | Phase::Crowded(_)) => {
                 self.fail_soon(token, reason);
             }
             Some(Phase::Waiting(_)) => {
@@ -325,3 +355,6 @@ impl Reactor {
         let _ = self.stop_connecting(token, reason.clone());
     }
 }
+
+/// How soon a full queue of a UNIX socket is tried again.
+const CROWDED_PAUSE: Duration = Duration::from_millis(10);

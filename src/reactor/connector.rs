@@ -2,15 +2,17 @@
 
 use std::collections::VecDeque;
 use std::fmt;
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::error::Error;
 use super::life::Life;
 use super::sources::Source;
 use super::tasks::Task;
-use super::{ClientFactory, ConnectTcp, ConnectionId, DelayedCall, Reactor, Reason, Result, TimedCall};
-use crate::net::{BadAddress, Instant, Token};
+use super::{
+    Address, ClientFactory, ConnectTcp, ConnectUnix, ConnectionId, DelayedCall, Reactor, Reason, Result,
+    TimedCall,
+};
+use crate::net::{BadAddress, Instant, Open, Token};
 
 /// A connector by name. (Twisted: the `IConnector` itself.)
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -56,18 +58,51 @@ pub(crate) struct ConnectorSlot {
     /// Out of its place while one of its callbacks runs.
     pub(super) factory: Option<Box<dyn ClientFactory>>,
     pub(super) started: bool,
-    pub(super) options: ConnectTcp,
+    pub(super) options: ConnectOptions,
     pub(super) destination: Box<str>,
     pub(super) phase: Phase,
     /// Counts the attempts: what comes late from an earlier one is ignored.
     pub(super) attempt: u32,
     pub(super) timeout: Option<DelayedCall>,
     /// Addresses not yet tried.
-    pub(super) addresses: VecDeque<SocketAddr>,
+    pub(super) addresses: VecDeque<Address>,
     /// When the system was asked to connect.
     pub(super) began: Instant,
     /// How long the last connection took to make.
     pub(super) took: Option<Duration>,
+}
+
+/// Where to, and how.
+pub(super) enum ConnectOptions {
+    Tcp(ConnectTcp),
+    Unix(ConnectUnix),
+}
+
+impl ConnectOptions {
+    pub(super) fn timeout(&self) -> Duration {
+        match self {
+            ConnectOptions::Tcp(options) => options.timeout,
+            ConnectOptions::Unix(options) => options.timeout,
+        }
+    }
+
+    /// What to ask the system for, to connect to an address of this kind.
+    pub(super) fn open(&self, address: &Address) -> Option<Open> {
+        match (self, address) {
+            (ConnectOptions::Tcp(options), Address::Tcp(address)) => Some(Open::TcpConnect {
+                address: *address,
+                bind: options.bind,
+                reuse_address: options.reuse_address,
+                buffers: options.buffers(),
+            }),
+            (ConnectOptions::Unix(options), Address::Unix(address)) => Some(Open::UnixConnect {
+                address: address.clone(),
+                bind: options.bind.clone(),
+                buffers: options.buffers(),
+            }),
+            _ => None,
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,6 +115,8 @@ pub(super) enum Phase {
     Starting,
     Resolving,
     Connecting(Token),
+    /// The other side's queue is full: until this time.
+    Crowded(DelayedCall),
     Connected(Token),
 }
 
@@ -95,14 +132,17 @@ impl Connector<'_> {
         ConnectorId(self.token)
     }
 
-    /// Where it connects to, as `host:port`.
+    /// Where it connects to, as `host:port`, or the path or name of a UNIX socket.
     pub fn destination(&self) -> &str {
         self.reactor.sources.connector(self.token).map_or("", |slot| &slot.destination)
     }
 
-    /// How it connects. `None` once it is gone.
+    /// How it connects, if over TCP. `None` once it is gone.
     pub fn options(&self) -> Option<&ConnectTcp> {
-        self.reactor.sources.connector(self.token).map(|slot| &slot.options)
+        match &self.reactor.sources.connector(self.token)?.options {
+            ConnectOptions::Tcp(options) => Some(options),
+            ConnectOptions::Unix(_) => None,
+        }
     }
 
     /// What it does now.
@@ -110,7 +150,7 @@ impl Connector<'_> {
         match self.reactor.sources.connector(self.token).map(|slot| slot.phase) {
             None | Some(Phase::Disconnected | Phase::Failing) => ConnectorState::Disconnected,
             Some(Phase::Waiting(_)) => ConnectorState::Waiting,
-            Some(Phase::Starting | Phase::Connecting(_)) => ConnectorState::Connecting,
+            Some(Phase::Starting | Phase::Connecting(_) | Phase::Crowded(_)) => ConnectorState::Connecting,
             Some(Phase::Resolving) => ConnectorState::Resolving,
             Some(Phase::Connected(_)) => ConnectorState::Connected,
         }
@@ -205,11 +245,20 @@ impl Reactor {
         let options = address.try_into().map_err(Into::into)?;
         let destination = options.to_string();
         options.check().map_err(|why| Error::BadAddress(BadAddress { text: destination.clone(), why }))?;
+        self.begin_connector(ConnectOptions::Tcp(options), destination, Box::new(factory))
+    }
+
+    pub(super) fn begin_connector(
+        &mut self,
+        options: ConnectOptions,
+        destination: String,
+        factory: Box<dyn ClientFactory>,
+    ) -> Result<ConnectorId> {
         if !self.begins_new_things() {
             return Err(Error::Finished);
         }
         let slot = ConnectorSlot {
-            factory: Some(Box::new(factory)),
+            factory: Some(factory),
             started: false,
             options,
             destination: destination.into(),

@@ -1,6 +1,7 @@
 //! Listening and accepting.
 
 use std::io;
+use std::time::Duration;
 
 use rustix::io::Errno;
 
@@ -9,7 +10,7 @@ use super::error::Error;
 use super::sources::Source;
 use super::tasks::Task;
 use super::{Address, Factory, ListenTcp, Place, Reactor, Result, TimedCall};
-use crate::net::{Accepted, Close, Instant, Open, SocketOption, Token};
+use crate::net::{Accepted, Close, Instant, Open, OpenError, SocketOption, Token};
 
 /// A port that is listened on, by name. (Twisted: `IListeningPort`.)
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -31,13 +32,31 @@ pub(crate) struct ListenerSlot {
     factory: Option<Box<dyn Factory>>,
     started: bool,
     address: Address,
-    options: ListenTcp,
+    options: ListenOptions,
     /// It stands in the list of those that had their share of the turn.
     queued: bool,
     /// Waits for descriptors or memory.
     pausing: bool,
     /// When a failed accept was last logged.
     logged: Option<Instant>,
+}
+
+/// How it was asked for.
+pub(super) enum ListenOptions {
+    Tcp(ListenTcp),
+    Unix,
+    Adopted,
+}
+
+impl ListenOptions {
+    /// Of each accepted connection.
+    fn of_connections(&self) -> (bool, Option<Duration>) {
+        match self {
+            ListenOptions::Tcp(options) => (options.nodelay, options.keepalive),
+            ListenOptions::Unix => (false, None),
+            ListenOptions::Adopted => (true, None),
+        }
+    }
 }
 
 impl ListenerSlot {
@@ -71,19 +90,26 @@ impl Reactor {
             backlog: options.backlog,
             buffers: options.buffers(),
         };
-        let asked = options.address;
-        let refused = |call, source| Error::CannotListen { address: asked.to_string(), call, source };
+        let asked = options.address.to_string();
         let token = self.sources.next_token();
-        self.net.open(token, &open).map_err(|failed| refused(failed.step.name(), failed.error))?;
-        let address = match self.net.local_address(token) {
-            Ok(address) => Address::Tcp(address),
-            Err(error) => {
-                self.net.close(token, Close::Graceful);
-                return Err(refused("getsockname", error));
-            }
-        };
+        self.net.open(token, &open).map_err(|failed| cannot_listen(&asked, failed))?;
+        self.begin_listening(token, ListenOptions::Tcp(options), Box::new(factory), &asked)
+    }
+
+    /// Gives an open listening socket its slot and its factory.
+    pub(super) fn begin_listening(
+        &mut self,
+        token: Token,
+        options: ListenOptions,
+        factory: Box<dyn Factory>,
+        asked: &str,
+    ) -> Result<Listener> {
+        let address = self.net.local_address(token).map_err(|source| {
+            self.net.close(token, Close::Graceful);
+            Error::CannotListen { address: asked.to_owned(), call: "getsockname", source }
+        })?;
         let state = ListenerSlot {
-            factory: Some(Box::new(factory)),
+            factory: Some(factory),
             started: false,
             address: address.clone(),
             options,
@@ -108,10 +134,13 @@ impl Reactor {
         tokens.into_iter().filter_map(named).collect()
     }
 
-    /// How a listener was asked for.
+    /// How a TCP listener was asked for.
     pub(crate) fn listen_options(&self, listener: &Listener) -> Option<&ListenTcp> {
         match self.sources.get(listener.token)? {
-            Source::Listener(listener) => Some(&listener.options),
+            Source::Listener(listener) => match &listener.options {
+                ListenOptions::Tcp(options) => Some(options),
+                ListenOptions::Unix | ListenOptions::Adopted => None,
+            },
             _ => None,
         }
     }
@@ -215,7 +244,7 @@ impl Reactor {
         let connection = self.sources.next_token();
         match self.net.accept(token, connection) {
             Ok(Accepted::Connection(peer)) => {
-                self.accepted(token, connection, Address::Tcp(peer));
+                self.accepted(token, connection, peer);
                 true
             }
             Ok(Accepted::Dropped(error)) => {
@@ -240,7 +269,10 @@ impl Reactor {
         let inserted = self.sources.insert(Source::Connection(Connection::new(peer.clone(), listener)));
         debug_assert_eq!(inserted, token);
         if let Some(state) = self.sources.listener_mut(listener) {
-            let (nodelay, keepalive) = (state.options.nodelay, state.options.keepalive);
+            let (nodelay, keepalive) = match peer {
+                Address::Unix(_) => (false, None),
+                Address::Tcp(_) | Address::Udp(_) => state.options.of_connections(),
+            };
             self.set_options(token, nodelay, keepalive);
         }
         let built = self.with_factory(listener, Place::BuildProtocol, |factory, reactor| {
@@ -257,12 +289,7 @@ impl Reactor {
     }
 
     /// A peer that is gone already has no options to set: the first read will tell.
-    pub(crate) fn set_options(
-        &mut self,
-        token: Token,
-        nodelay: bool,
-        keepalive: Option<std::time::Duration>,
-    ) {
+    pub(crate) fn set_options(&mut self, token: Token, nodelay: bool, keepalive: Option<Duration>) {
         if nodelay {
             let _ = self.net.set(token, SocketOption::NoDelay(true));
         }
@@ -333,11 +360,15 @@ impl Reactor {
         let Some(listener) = self.sources.listener_mut(token) else {
             return;
         };
-        if listener.logged.is_some_and(|last| now - last < std::time::Duration::from_secs(1)) {
+        if listener.logged.is_some_and(|last| now - last < Duration::from_secs(1)) {
             return;
         }
         listener.logged = Some(now);
-        let address = listener.options.address;
+        let address = &listener.address;
         log::warn!(listener = address.to_string().as_str(); "{address}: {what}: {error}");
     }
+}
+
+pub(super) fn cannot_listen(asked: &str, failed: OpenError) -> Error {
+    Error::CannotListen { address: asked.to_owned(), call: failed.step.name(), source: failed.error }
 }

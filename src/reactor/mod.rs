@@ -1,6 +1,7 @@
 //! The loop: reactor, connections, listeners, connectors, timers, and the vocabulary that protocols are written in.
 
 mod address;
+mod adopting;
 mod callbacks;
 mod closing;
 mod connecting;
@@ -22,6 +23,7 @@ mod tasks;
 mod timers;
 mod transport;
 mod turn;
+mod unix;
 mod writing;
 
 use std::any::Any;
@@ -45,7 +47,8 @@ pub use self::statistics::{Place, SlowCallback, Statistics};
 pub use self::timers::DelayedCall;
 pub use self::transport::{ConnectionId, Transport};
 pub(crate) use self::turn::Agenda;
-pub use crate::net::{Address, BadAddress, Instant, Signal, UnixAddress};
+pub use self::unix::{ConnectUnix, ListenUnix};
+pub use crate::net::{Address, BadAddress, Credentials, Instant, Signal, UnixAddress};
 
 use self::life::{Life, Triggers};
 use self::protocol::find;
@@ -131,6 +134,8 @@ pub(crate) enum TimedCall {
     Reactor(Box<dyn FnOnce(&mut Reactor)>),
     Protocol(Token, ProtocolCall),
     ConnectTimeout(Token),
+    /// A full queue of a UNIX socket is tried again.
+    ConnectAgain(Token),
     Reconnect(Token),
     CloseLimit(Token),
     AcceptAgain(Token),

@@ -21,6 +21,8 @@ pub struct Statistics {
     pub accepts: u64,
     /// Connections made to others.
     pub connects: u64,
+    /// Connections that came as descriptors.
+    pub adopted: u64,
     /// Attempts to connect that failed.
     pub connect_failures: u64,
     /// Connections lost, for whatever reason.

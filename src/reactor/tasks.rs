@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use super::{Place, Reactor, Reason};
+use super::{Place, Protocol, Reactor, Reason};
 use crate::net::{Close, Token};
 
 /// Something that calls user code, to be done from the loop.
@@ -17,6 +17,8 @@ pub(crate) enum Task {
     /// A pull producer is asked for its next piece.
     Pull(Token),
     StartFactory(Token),
+    /// An adopted connection begins.
+    Begin(Token, Box<dyn Protocol>),
     Connect(Token),
     ConnectFailed(Token, Reason),
     /// A connector was told to give up while it only waited.
@@ -74,6 +76,7 @@ impl Reactor {
                 Task::WriteConnectionLost(token) => self.tell_finish(token),
                 Task::Pull(token) => self.pull(token),
                 Task::StartFactory(token) => self.start_listener_factory(token),
+                Task::Begin(token, protocol) => self.begin_adopted(token, protocol),
                 Task::Connect(token) => self.begin_to_connect(token),
                 Task::ConnectFailed(token, reason) => self.connector_failed(token, &reason),
                 Task::Release(token) => self.release_connector(token),

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::connection::{Rare, Registered, State};
 use super::protocol::find;
 use super::tasks::Task;
-use super::{Address, DelayedCall, Error, Producer, ProducerKind, Reactor, Result, TimedCall};
+use super::{Address, Credentials, DelayedCall, Error, Producer, ProducerKind, Reactor, Result, TimedCall};
 use crate::net::{Instant, SocketOption, Token};
 
 /// A connection by name: it can be kept, sent to other places of the program, and used after the
@@ -59,12 +59,30 @@ impl Transport<'_> {
             return host;
         }
         match self.reactor.net.local_address(self.token) {
-            Ok(address) => {
-                let host = Address::Tcp(address);
+            Ok(host) => {
                 connection.rare().host = Some(host.clone());
                 host
             }
             Err(_) => NOWHERE,
+        }
+    }
+
+    /// Who is on the other side of a UNIX socket, as the system knows it: of the side that connected, who it was then;
+    /// of the side that listened, who it was when it began to. (Twisted has none.)
+    ///
+    /// # Errors
+    /// [`Error::NotConnected`]; [`Error::System`] where the system has no such thing, as for TCP.
+    pub fn peer_credentials(&mut self) -> Result<Credentials> {
+        match self.reactor.sources.connection(self.token).map(|connection| &connection.peer) {
+            None => Err(Error::NotConnected),
+            Some(Address::Unix(_)) => self
+                .reactor
+                .net
+                .credentials(self.token)
+                .map_err(|source| Error::System { call: "getsockopt", source }),
+            Some(_) => {
+                Err(Error::System { call: "getsockopt", source: std::io::ErrorKind::Unsupported.into() })
+            }
         }
     }
 

@@ -181,6 +181,7 @@ impl Reactor {
                 // The connection was lost by a call of the same instant.
                 TimedCall::Protocol(_, call) => self.call(Place::Drop, |_| drop(call)),
                 TimedCall::ConnectTimeout(token) => self.connect_timed_out(token),
+                TimedCall::ConnectAgain(token) => self.connect_again(token),
                 TimedCall::Reconnect(token) => self.begin_to_connect(token),
                 TimedCall::CloseLimit(token) => self.close_limit_reached(token),
                 TimedCall::AcceptAgain(token) => self.accept_again(token),

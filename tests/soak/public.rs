@@ -4,12 +4,15 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
-/// `Type::function` for each public method of the reactor's folder, and `function` for those of no type.
+/// `Type::function` for each public method of the reactor's folder, and of addresses, and `function` for those of no type.
 pub fn calls() -> BTreeSet<String> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/reactor");
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut files: Vec<_> =
+        fs::read_dir(source.join("reactor")).unwrap().map(|file| file.unwrap().path()).collect();
+    files.push(source.join("net/address.rs"));
     let mut calls = BTreeSet::new();
-    for file in fs::read_dir(folder).unwrap() {
-        let text = fs::read_to_string(file.unwrap().path()).unwrap();
+    for file in files {
+        let text = fs::read_to_string(file).unwrap();
         let mut owner = None;
         for line in text.lines() {
             if let Some(rest) = line.strip_prefix("impl") {

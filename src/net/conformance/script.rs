@@ -146,7 +146,8 @@ impl Bench {
     fn connecting(&mut self, to: &str, options: &[&str]) -> Open {
         let address = if self.sockets.contains_key(to) {
             let (net, token) = self.net_of(to);
-            net.local_address(token).expect("the listener's address")
+            let address = net.local_address(token).expect("the listener's address");
+            address.socket_address().expect("an IP address")
         } else {
             self.ports.read(to)
         };

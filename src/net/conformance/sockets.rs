@@ -1,10 +1,8 @@
 //! The calls on sockets, made as the reactor makes them, and the answers in words.
 
-use std::net::SocketAddr;
-
 use super::bench::Bench;
 use super::words;
-use crate::net::{Accepted, Close, Open, Ready, SocketOption};
+use crate::net::{Accepted, Address, Close, Open, Ready, SocketOption};
 
 impl Bench {
     pub(super) fn open(&mut self, name: &str, what: &Open) -> String {
@@ -14,7 +12,7 @@ impl Bench {
             Ok(()) => {
                 self.name(name, process, token);
                 if let Ok(address) = self.processes[process].local_address(token) {
-                    self.ports.learn(name, address.port());
+                    self.ports.learn(name, address.port().unwrap_or(0));
                 }
                 "ok".to_owned()
             }
@@ -29,7 +27,7 @@ impl Bench {
         match net.accept(from, token) {
             Ok(Accepted::Connection(peer)) => {
                 self.name(name, process, token);
-                format!("from {}", self.ports.show(peer))
+                format!("from {}", self.show(&peer))
             }
             Ok(Accepted::Dropped(failed)) => format!("dropped: {}", words::error(&failed)),
             Err(failed) => {
@@ -143,8 +141,15 @@ impl Bench {
         self.address(address)
     }
 
-    fn address(&self, address: std::io::Result<SocketAddr>) -> String {
-        address.map_or_else(|failed| words::error(&failed), |address| self.ports.show(address))
+    fn address(&self, address: std::io::Result<Address>) -> String {
+        address.map_or_else(|failed| words::error(&failed), |address| self.show(&address))
+    }
+
+    fn show(&self, address: &Address) -> String {
+        match address.socket_address() {
+            Some(address) => self.ports.show(address),
+            None => address.to_string(),
+        }
     }
 
     pub(super) fn error(&mut self, name: &str) -> String {

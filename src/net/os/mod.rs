@@ -1,25 +1,31 @@
-//! The real network: `mio` for readiness, `socket2` for options, `signal-hook` for signals.
+//! The real network: `mio` for readiness, `rustix` for calls, `socket2` for options, `signal-hook` for signals.
 
 #![allow(clippy::disallowed_methods, reason = "the one place that may")]
 
+mod datagrams;
+mod options;
 mod pool;
 mod signals;
 mod sockets;
 
 use std::fs::File;
-use std::io::{self, Read, Write};
-use std::net::{Shutdown, SocketAddr, ToSocketAddrs};
+use std::io;
+use std::net::ToSocketAddrs;
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime};
 
+use mio::unix::SourceFd;
 use mio::{Interest, Poll};
+use rustix::net::{RecvFlags, SendFlags, SocketAddrAny, sockopt};
 
+use self::datagrams::Batches;
 use self::pool::Pool;
 use self::signals::Watched;
-use self::sockets::{Kind, Sockets};
+use self::sockets::{Kind, Opened, Sockets, address_of};
 use super::{
-    Accepted, Answer, Close, Event, Instant, Job, Net, Open, OpenError, Ready, Signal, SocketOption, Step,
-    Token, Wake, Watch,
+    Accepted, Address, Adopt, Answer, Close, Credentials, Event, Going, Inbound, Instant, Job, Net, Open,
+    OpenError, Ready, Signal, SocketOption, Step, Token, UnixAddress, Wake, Watch,
 };
 
 /// The sizes that a reactor's settings decide.
@@ -34,6 +40,8 @@ pub(crate) struct Os {
     poll: Poll,
     events: mio::Events,
     sockets: Sockets,
+    /// Made for the first datagram.
+    batches: Option<Box<Batches>>,
     waker: Arc<mio::Waker>,
     /// Held in reserve for [`Net::shed`].
     spare: Option<File>,
@@ -56,6 +64,7 @@ impl Os {
             poll,
             events: mio::Events::with_capacity(EVENTS),
             sockets: Sockets::default(),
+            batches: None,
             waker,
             spare: reserve(),
             signals: None,
@@ -66,17 +75,14 @@ impl Os {
         })
     }
 
-    fn register(&mut self, token: Token, mut socket: Kind) -> io::Result<()> {
-        let name = mio_token(token);
-        let registry = self.poll.registry();
-        match &mut socket {
-            Kind::Closed => {}
-            Kind::Listener(listener) => registry.register(listener, name, Interest::READABLE)?,
-            Kind::Stream(stream) => {
-                registry.register(stream, name, Interest::READABLE | Interest::WRITABLE)?;
-            }
-        }
-        self.sockets.insert(token, socket);
+    fn register(&mut self, token: Token, opened: Opened) -> io::Result<()> {
+        let interest = match opened.kind.listens() {
+            true => Interest::READABLE,
+            false => Interest::READABLE | Interest::WRITABLE,
+        };
+        let descriptor = opened.descriptor.as_raw_fd();
+        self.poll.registry().register(&mut SourceFd(&descriptor), mio_token(token), interest)?;
+        self.sockets.insert(token, opened);
         Ok(())
     }
 }
@@ -122,9 +128,19 @@ impl Net for Os {
         self.register(token, socket).map_err(|error| OpenError { step: Step::Watch, error })
     }
 
+    fn adopt(&mut self, token: Token, descriptor: OwnedFd, what: Adopt) -> Result<(), OpenError> {
+        let adopted = sockets::adopt(descriptor, what)?;
+        self.register(token, adopted).map_err(|error| OpenError { step: Step::Watch, error })
+    }
+
     fn accept(&mut self, listener: Token, token: Token) -> io::Result<Accepted> {
-        let (stream, peer) = self.sockets.listener(listener)?.accept()?;
-        Ok(match self.register(token, Kind::Stream(stream)) {
+        let (descriptor, peer) = accept(self.sockets.listener(listener)?)?;
+        let peer = peer.map_or(Ok(Address::Unix(UnixAddress::UNNAMED)), |peer| address_of(peer, true))?;
+        let kind = match peer {
+            Address::Unix(_) => Kind::Unix,
+            Address::Tcp(_) | Address::Udp(_) => Kind::Tcp,
+        };
+        Ok(match self.register(token, Opened { kind, descriptor, file: None }) {
             Ok(()) => Accepted::Connection(peer),
             Err(error) => Accepted::Dropped(error),
         })
@@ -138,43 +154,66 @@ impl Net for Os {
         let Ok(listener) = self.sockets.listener(listener) else {
             return 0;
         };
-        let shed = (0..most).take_while(|_| listener.accept().is_ok()).count();
+        let shed = (0..most).take_while(|_| accept(listener).is_ok()).count();
         self.spare = reserve();
         shed
     }
 
+    #[inline]
     fn recv(&mut self, socket: Token, buffer: &mut [u8]) -> io::Result<usize> {
-        let mut stream = self.sockets.stream(socket)?;
-        stream.read(buffer)
+        let (_, count) = rustix::net::recv(self.sockets.stream(socket)?, buffer, RecvFlags::empty())?;
+        Ok(count)
     }
 
+    fn recv_datagrams(&mut self, socket: Token, into: &mut Inbound) -> io::Result<()> {
+        let (descriptor, family) = self.sockets.datagram(socket)?;
+        self.batches.get_or_insert_default().receive(descriptor, family, into)
+    }
+
+    fn send_datagrams(&mut self, socket: Token, bytes: &[u8], going: &[Going]) -> io::Result<usize> {
+        let (descriptor, family) = self.sockets.datagram(socket)?;
+        self.batches.get_or_insert_default().send(descriptor, family, bytes, going)
+    }
+
+    #[inline]
     fn send(&mut self, socket: Token, data: &[u8]) -> io::Result<usize> {
-        let mut stream = self.sockets.stream(socket)?;
-        stream.write(data)
+        Ok(rustix::net::send(self.sockets.stream(socket)?, data, SendFlags::NOSIGNAL)?)
     }
 
     fn shutdown_write(&mut self, socket: Token) -> io::Result<()> {
-        self.sockets.stream(socket)?.shutdown(Shutdown::Write)
+        Ok(rustix::net::shutdown(self.sockets.stream(socket)?, rustix::net::Shutdown::Write)?)
     }
 
     fn close(&mut self, socket: Token, how: Close) {
-        self.sockets.close(socket, how);
+        self.sockets.close(socket, how, self.poll.registry());
     }
 
-    fn local_address(&self, socket: Token) -> io::Result<SocketAddr> {
-        self.sockets.local_address(socket)
+    fn local_address(&self, socket: Token) -> io::Result<Address> {
+        let (descriptor, kind) = self.sockets.get(socket)?;
+        address_of(rustix::net::getsockname(descriptor)?, kind.is_stream())
     }
 
-    fn peer_address(&self, socket: Token) -> io::Result<SocketAddr> {
-        self.sockets.stream(socket)?.peer_addr()
+    fn peer_address(&self, socket: Token) -> io::Result<Address> {
+        let (descriptor, kind) = self.sockets.get(socket)?;
+        match rustix::net::getpeername(descriptor)? {
+            Some(address) => address_of(address, kind.is_stream()),
+            None => Ok(Address::Unix(UnixAddress::UNNAMED)),
+        }
     }
 
     fn take_error(&self, socket: Token) -> io::Result<Option<io::Error>> {
-        self.sockets.stream(socket)?.take_error()
+        let (descriptor, _) = self.sockets.get(socket)?;
+        let pending = sockopt::socket_error(descriptor)?;
+        Ok(pending.err().map(io::Error::from))
+    }
+
+    fn credentials(&self, socket: Token) -> io::Result<Credentials> {
+        credentials(self.sockets.stream(socket)?)
     }
 
     fn set(&mut self, socket: Token, option: SocketOption) -> io::Result<()> {
-        sockets::set(self.sockets.stream(socket)?, option)
+        let (descriptor, kind) = self.sockets.get(socket)?;
+        options::set(descriptor, kind, option)
     }
 
     fn poll(&mut self, events: &mut Vec<Event>, timeout: Option<Duration>) -> io::Result<()> {
@@ -240,6 +279,48 @@ impl Net for Os {
         };
         self.names.offer(Box::new(look_up)).is_ok()
     }
+}
+
+#[cfg(any(target_os = "android", target_os = "linux"))]
+fn credentials(stream: BorrowedFd<'_>) -> io::Result<Credentials> {
+    let peer = sockopt::socket_peercred(stream)?;
+    Ok(Credentials {
+        process: u32::try_from(peer.pid.as_raw_nonzero().get()).ok(),
+        user: peer.uid.as_raw(),
+        group: peer.gid.as_raw(),
+    })
+}
+
+#[cfg(not(any(target_os = "android", target_os = "linux")))]
+fn credentials(_: BorrowedFd<'_>) -> io::Result<Credentials> {
+    Err(io::ErrorKind::Unsupported.into())
+}
+
+/// Accepts a connection that is non-blocking and close-on-exec.
+#[cfg(any(
+    target_os = "android",
+    target_os = "freebsd",
+    target_os = "linux",
+    target_os = "netbsd",
+    target_os = "openbsd"
+))]
+fn accept(listener: BorrowedFd<'_>) -> io::Result<(OwnedFd, Option<SocketAddrAny>)> {
+    let flags = rustix::net::SocketFlags::NONBLOCK | rustix::net::SocketFlags::CLOEXEC;
+    Ok(rustix::net::acceptfrom_with(listener, flags)?)
+}
+
+#[cfg(not(any(
+    target_os = "android",
+    target_os = "freebsd",
+    target_os = "linux",
+    target_os = "netbsd",
+    target_os = "openbsd"
+)))]
+fn accept(listener: BorrowedFd<'_>) -> io::Result<(OwnedFd, Option<SocketAddrAny>)> {
+    let (descriptor, peer) = rustix::net::acceptfrom(listener)?;
+    rustix::io::ioctl_fionbio(&descriptor, true)?;
+    rustix::io::fcntl_setfd(&descriptor, rustix::io::FdFlags::CLOEXEC)?;
+    Ok((descriptor, peer))
 }
 
 impl Wake for mio::Waker {

@@ -14,7 +14,8 @@ use super::trace::About;
 use super::world::World;
 use super::{Errno, Network};
 use crate::net::{
-    Accepted, Answer, Close, Event, Instant, Job, Net, Open, OpenError, SocketOption, Token, Wake, Watch,
+    Accepted, Address, Answer, Close, Event, Going, Inbound, Instant, Job, Net, Open, OpenError,
+    SocketOption, Token, Wake, Watch,
 };
 
 /// One process of one host.
@@ -88,6 +89,14 @@ impl Net for SimNet {
         self.world.borrow_mut().send(self.process, socket, data)
     }
 
+    fn recv_datagrams(&mut self, _: Token, _: &mut Inbound) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    fn send_datagrams(&mut self, _: Token, _: &[u8], _: &[Going]) -> io::Result<usize> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
     fn shutdown_write(&mut self, socket: Token) -> io::Result<()> {
         self.world.borrow_mut().shutdown_write(self.process, socket)
     }
@@ -96,12 +105,12 @@ impl Net for SimNet {
         self.world.borrow_mut().close(self.process, socket, how);
     }
 
-    fn local_address(&self, socket: Token) -> io::Result<SocketAddr> {
-        self.world.borrow_mut().local_address(self.process, socket)
+    fn local_address(&self, socket: Token) -> io::Result<Address> {
+        self.world.borrow_mut().local_address(self.process, socket).map(Address::Tcp)
     }
 
-    fn peer_address(&self, socket: Token) -> io::Result<SocketAddr> {
-        self.world.borrow_mut().peer_address(self.process, socket)
+    fn peer_address(&self, socket: Token) -> io::Result<Address> {
+        self.world.borrow_mut().peer_address(self.process, socket).map(Address::Tcp)
     }
 
     fn take_error(&self, socket: Token) -> io::Result<Option<io::Error>> {

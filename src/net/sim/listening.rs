@@ -11,7 +11,7 @@ use super::process::Socket;
 use super::rule::{CallKind, Verdict};
 use super::trace::{About, Text, What};
 use super::world::{FIRST_PORT, LAST_PORT, World};
-use crate::net::{Accepted, Buffers, Close, Open, OpenError, Ready, Step, Token};
+use crate::net::{Accepted, Address, Buffers, Close, Open, OpenError, Ready, Step, Token};
 
 /// A listener and the connections that wait for it.
 pub(super) struct Queue {
@@ -57,6 +57,7 @@ impl World {
             Open::TcpConnect { address, bind, reuse_address, buffers } => {
                 self.connect(process, token, *address, (*bind, *reuse_address), *buffers)
             }
+            _ => failed(Step::Socket, Errno::EAFNOSUPPORT),
         }
     }
 
@@ -238,7 +239,7 @@ impl World {
         let serial = self.connections[connection as usize].serial;
         self.note_text(host, About::end(serial, 1), What::Opens, Text::ConnectedFrom(peer));
         self.tell(connection, 1, Ready::ALL);
-        Ok(Accepted::Connection(peer))
+        Ok(Accepted::Connection(Address::Tcp(peer)))
     }
 
     fn accept_again(&mut self, index: u32) {

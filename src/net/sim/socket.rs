@@ -215,7 +215,9 @@ impl SocketListener {
             .call(|found, process, listener| {
                 let token = found.process(process).free_token();
                 match found.accept(process, listener, token)? {
-                    Accepted::Connection(peer) => Ok((token, peer)),
+                    Accepted::Connection(peer) => {
+                        Ok((token, peer.socket_address().ok_or(io::ErrorKind::Unsupported)?))
+                    }
                     Accepted::Dropped(error) => Err(error),
                 }
             })

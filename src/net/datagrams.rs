@@ -1,0 +1,61 @@
+//! Datagrams on their way through the seam: several at a time, each with its other end.
+
+use super::Address;
+
+/// Datagrams that came with one call, in one buffer.
+#[derive(Default)]
+pub(crate) struct Inbound {
+    buffer: Vec<u8>,
+    longest: usize,
+    came: Vec<Came>,
+}
+
+/// Where a datagram lies in the buffer, and what is known of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Came {
+    pub(crate) start: usize,
+    pub(crate) length: usize,
+    pub(crate) from: Address,
+    /// It was longer: the rest is gone.
+    pub(crate) truncated: bool,
+}
+
+impl Inbound {
+    /// Makes room for a batch of datagrams of so many bytes each, and forgets what came before.
+    pub(crate) fn prepare(&mut self, longest: usize) {
+        let longest = longest.max(1);
+        self.came.clear();
+        self.longest = longest;
+        if self.buffer.len() < longest * BATCH {
+            // Zeroed by the system, page by page, as they are used: short datagrams touch few.
+            self.buffer = vec![0; longest * BATCH];
+        }
+    }
+
+    /// Places for the datagrams of a batch, each of the longest size, and where to note them.
+    pub(crate) fn places(&mut self) -> (impl Iterator<Item = &mut [u8]>, &mut Vec<Came>) {
+        (self.buffer.chunks_mut(self.longest).take(BATCH), &mut self.came)
+    }
+
+    pub(crate) fn came(&self) -> &[Came] {
+        &self.came
+    }
+
+    pub(crate) fn data(&self, came: &Came) -> &[u8] {
+        self.buffer.get(came.start..came.start + came.length).unwrap_or_default()
+    }
+}
+
+/// A datagram that waits to be sent; its bytes follow those of the one before.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Going {
+    pub(crate) length: usize,
+    /// `None` where the socket has one peer.
+    pub(crate) to: Option<Address>,
+}
+
+/// Datagrams of one call. Measured: 32 have most of what there is to gain.
+pub(crate) const BATCH: usize = 32;
+
+/// The longest datagram that UDP has room for; IPv6 has 20 bytes more, which nobody relies on.
+pub(crate) const LONGEST_DATAGRAM: usize = 65_507;

@@ -1,0 +1,277 @@
+//! Sending and receiving datagrams, many with one call where the system can.
+
+use std::io::{self, IoSlice, IoSliceMut};
+use std::mem::MaybeUninit;
+use std::net::SocketAddr;
+use std::os::fd::{AsRawFd, BorrowedFd};
+
+use nix::sys::socket::{ControlMessage, MsgFlags, MultiHeaders, SockaddrIn, SockaddrIn6, SockaddrLike};
+use rustix::net::{RecvAncillaryBuffer, RecvFlags, ReturnFlags, SendFlags};
+
+use super::sockets::{address_of, system_address};
+use crate::net::{Address, BATCH, Came, Going, Inbound, UnixAddress};
+
+/// What calls for many datagrams need, kept from one to the next. The system writes the length of the addresses into
+/// the headers, so each family has its own.
+pub(super) struct Batches {
+    received4: MultiHeaders<SockaddrIn>,
+    received6: MultiHeaders<SockaddrIn6>,
+    sent4: MultiHeaders<SockaddrIn>,
+    sent6: MultiHeaders<SockaddrIn6>,
+    /// The system cuts a large buffer into datagrams itself.
+    segments: bool,
+}
+
+impl Default for Batches {
+    fn default() -> Batches {
+        Batches {
+            received4: MultiHeaders::preallocate(BATCH, None),
+            received6: MultiHeaders::preallocate(BATCH, None),
+            sent4: MultiHeaders::preallocate(BATCH, None),
+            sent6: MultiHeaders::preallocate(BATCH, None),
+            segments: true,
+        }
+    }
+}
+
+/// What a socket of datagrams talks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Family {
+    V4,
+    V6,
+    Unix,
+}
+
+impl Batches {
+    pub(super) fn receive(
+        &mut self,
+        socket: BorrowedFd<'_>,
+        family: Family,
+        into: &mut Inbound,
+    ) -> io::Result<()> {
+        match family {
+            Family::V4 => {
+                receive_many(socket, &mut self.received4, into, |from| SocketAddr::V4((*from).into()))
+            }
+            Family::V6 => {
+                receive_many(socket, &mut self.received6, into, |from| SocketAddr::V6((*from).into()))
+            }
+            Family::Unix => receive_one(socket, into),
+        }
+    }
+
+    /// How many of them the system took: at least one.
+    pub(super) fn send(
+        &mut self,
+        socket: BorrowedFd<'_>,
+        family: Family,
+        bytes: &[u8],
+        going: &[Going],
+    ) -> io::Result<usize> {
+        let alike = alike(going);
+        if self.segments && family != Family::Unix && alike >= WORTH_SEGMENTING {
+            match send_segments(socket, family, bytes, going, alike) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Err(error),
+                // The device or the way has no room for such large ones, or the system does not know how.
+                Err(error) => {
+                    self.segments = matches!(
+                        error.raw_os_error().map(rustix::io::Errno::from_raw_os_error),
+                        Some(
+                            rustix::io::Errno::MSGSIZE
+                                | rustix::io::Errno::INVAL
+                                | rustix::io::Errno::CONNREFUSED
+                        )
+                    );
+                    if error.kind() == io::ErrorKind::ConnectionRefused {
+                        return Err(error);
+                    }
+                }
+                Ok(()) => return Ok(alike),
+            }
+        }
+        match family {
+            Family::V4 => send_many(socket, &mut self.sent4, bytes, going, v4),
+            Family::V6 => send_many(socket, &mut self.sent6, bytes, going, v6),
+            Family::Unix => send_one(socket, bytes, going),
+        }
+    }
+}
+
+fn receive_many<S: SockaddrLike + Copy>(
+    socket: BorrowedFd<'_>,
+    headers: &mut MultiHeaders<S>,
+    into: &mut Inbound,
+    address: impl Fn(&S) -> SocketAddr,
+) -> io::Result<()> {
+    let (mut places, came) = into.places();
+    let mut slices: [_; BATCH] =
+        std::array::from_fn(|_| [IoSliceMut::new(places.next().unwrap_or_default())]);
+    let longest = slices.first().map_or(0, |[first]| first.len());
+    let flags = MsgFlags::empty();
+    let received = nix::sys::socket::recvmmsg(socket.as_raw_fd(), headers, slices.iter_mut(), flags, None)?;
+    came.extend(received.enumerate().map(|(index, message)| Came {
+        start: index * longest,
+        length: message.bytes.min(longest),
+        from: Address::Udp(message.address.as_ref().map_or(NOBODY, &address)),
+        truncated: message.flags.contains(MsgFlags::MSG_TRUNC),
+    }));
+    Ok(())
+}
+
+fn receive_one(socket: BorrowedFd<'_>, into: &mut Inbound) -> io::Result<()> {
+    let (mut places, came) = into.places();
+    let place = places.next().unwrap_or_default();
+    let message = rustix::net::recvmsg(
+        socket,
+        &mut [IoSliceMut::new(place)],
+        &mut RecvAncillaryBuffer::new(&mut [MaybeUninit::uninit(); 0]),
+        RecvFlags::CMSG_CLOEXEC,
+    )?;
+    let from = match message.address {
+        Some(address) => address_of(address, false)?,
+        None => Address::Unix(UnixAddress::UNNAMED),
+    };
+    let truncated = message.flags.contains(ReturnFlags::TRUNC);
+    came.push(Came { start: 0, length: message.bytes.min(place.len()), from, truncated });
+    Ok(())
+}
+
+/// How many datagrams at the front go the same way and have the same length; the last one may be shorter.
+fn alike(going: &[Going]) -> usize {
+    let Some(first) = going.first() else { return 0 };
+    if first.length == 0 || first.length > LONGEST_SEGMENT {
+        return 1;
+    }
+    let most = SEGMENTS.min(MOST_BYTES / first.length);
+    let same = going
+        .iter()
+        .take(most)
+        .take_while(|other| other.length == first.length && other.to == first.to)
+        .count();
+    let shorter = |last: &&Going| (1..first.length).contains(&last.length) && last.to == first.to;
+    same + usize::from(same < most && going.get(same).as_ref().is_some_and(shorter))
+}
+
+fn send_segments(
+    socket: BorrowedFd<'_>,
+    family: Family,
+    bytes: &[u8],
+    going: &[Going],
+    count: usize,
+) -> io::Result<()> {
+    let total: usize = going.iter().take(count).map(|going| going.length).sum();
+    let Some(first) = going.first() else { return Ok(()) };
+    let slices = [IoSlice::new(bytes.get(..total).unwrap_or(bytes))];
+    let length = u16::try_from(first.length).unwrap_or(u16::MAX);
+    let control = [ControlMessage::UdpGsoSegments(&length)];
+    let (descriptor, flags) = (socket.as_raw_fd(), MsgFlags::MSG_NOSIGNAL);
+    match family {
+        Family::V4 => {
+            let to = first.to.as_ref().map(v4).transpose()?;
+            nix::sys::socket::sendmsg(descriptor, &slices, &control, flags, to.as_ref())?
+        }
+        Family::V6 | Family::Unix => {
+            let to = first.to.as_ref().map(v6).transpose()?;
+            nix::sys::socket::sendmsg(descriptor, &slices, &control, flags, to.as_ref())?
+        }
+    };
+    Ok(())
+}
+
+fn send_many<S: SockaddrLike + Copy>(
+    socket: BorrowedFd<'_>,
+    headers: &mut MultiHeaders<S>,
+    bytes: &[u8],
+    going: &[Going],
+    address: impl Fn(&Address) -> io::Result<S>,
+) -> io::Result<usize> {
+    let mut rest = bytes;
+    let mut slices = Vec::with_capacity(going.len().min(BATCH));
+    let mut addresses = Vec::with_capacity(going.len().min(BATCH));
+    for one in going.iter().take(BATCH) {
+        let (data, behind) = rest.split_at(one.length.min(rest.len()));
+        rest = behind;
+        slices.push([IoSlice::new(data)]);
+        addresses.push(one.to.as_ref().map(&address).transpose()?);
+    }
+    let flags = MsgFlags::MSG_NOSIGNAL;
+    let sent = nix::sys::socket::sendmmsg(socket.as_raw_fd(), headers, &slices, &addresses, [], flags)?;
+    Ok(sent.count())
+}
+
+fn send_one(socket: BorrowedFd<'_>, bytes: &[u8], going: &[Going]) -> io::Result<usize> {
+    let Some(first) = going.first() else { return Ok(0) };
+    let data = bytes.get(..first.length).unwrap_or(bytes);
+    match first.to.as_ref().map(Address::unix) {
+        None => rustix::net::send(socket, data, SendFlags::NOSIGNAL)?,
+        Some(Some(to)) => rustix::net::sendto(socket, data, SendFlags::NOSIGNAL, &system_address(to)?)?,
+        Some(None) => return Err(wrong_family()),
+    };
+    Ok(1)
+}
+
+fn v4(address: &Address) -> io::Result<SockaddrIn> {
+    match address.socket_address() {
+        Some(SocketAddr::V4(address)) => Ok(address.into()),
+        _ => Err(wrong_family()),
+    }
+}
+
+fn v6(address: &Address) -> io::Result<SockaddrIn6> {
+    match address.socket_address() {
+        Some(SocketAddr::V6(address)) => Ok(address.into()),
+        Some(SocketAddr::V4(address)) => {
+            let mapped = address.ip().to_ipv6_mapped();
+            Ok(std::net::SocketAddrV6::new(mapped, address.port(), 0, 0).into())
+        }
+        None => Err(wrong_family()),
+    }
+}
+
+fn wrong_family() -> io::Error {
+    rustix::io::Errno::AFNOSUPPORT.into()
+}
+
+/// The system says from whom a datagram came; should it not, there is nobody to answer.
+const NOBODY: SocketAddr = SocketAddr::V4(std::net::SocketAddrV4::new(std::net::Ipv4Addr::UNSPECIFIED, 0));
+
+/// Fewer datagrams to one place go with the others.
+const WORTH_SEGMENTING: usize = 3;
+
+/// What every system that can segment takes. (UDP_MAX_SEGMENTS of Linux 4.18.)
+const SEGMENTS: usize = 64;
+
+/// A segment has to fit into a packet of its own: that of Ethernet, less the headers of IPv6 and UDP.
+const LONGEST_SEGMENT: usize = 1452;
+
+/// All of them together have to fit into one datagram.
+const MOST_BYTES: usize = crate::net::LONGEST_DATAGRAM;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn going(length: usize, port: u16) -> Going {
+        Going { length, to: Some(Address::Udp(SocketAddr::from(([127, 0, 0, 1], port)))) }
+    }
+
+    #[test]
+    fn datagrams_of_one_size_and_way_are_alike_and_the_last_may_be_shorter() {
+        let cases: [(&[Going], usize); 8] = [
+            (&[], 0),
+            (&[going(0, 1), going(0, 1)], 1),
+            (&[going(9, 1)], 1),
+            (&[going(9, 1), going(9, 1), going(9, 2)], 2),
+            (&[going(9, 1), going(9, 1), going(5, 1), going(9, 1)], 3),
+            (&[going(9, 1), going(9, 1), going(5, 2)], 2),
+            (&[going(9, 1), going(9, 1), going(0, 1)], 2),
+            (&[going(9, 1), going(10, 1)], 1),
+        ];
+        for (queue, count) in cases {
+            assert_eq!(alike(queue), count, "{queue:?}");
+        }
+        assert_eq!(alike(&vec![going(9, 1); 100]), SEGMENTS);
+        assert_eq!(alike(&vec![going(1452, 1); 100]), 45);
+        assert_eq!(alike(&vec![going(1453, 1); 100]), 1);
+    }
+}

@@ -1,0 +1,81 @@
+//! Options of open sockets.
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr};
+use std::os::fd::BorrowedFd;
+
+use rustix::net::sockopt;
+use socket2::{InterfaceIndexOrAddress, SockRef, TcpKeepalive};
+
+use super::datagrams::Family;
+use super::sockets::Kind;
+use crate::net::{Interface, KEEPALIVE_PROBES, SocketOption, keepalive_interval};
+
+pub(super) fn set(descriptor: BorrowedFd<'_>, kind: Kind, option: SocketOption) -> io::Result<()> {
+    let socket = SockRef::from(&descriptor);
+    let v6 = kind.family() == Some(Family::V6);
+    match option {
+        SocketOption::NoDelay(on) => socket.set_tcp_nodelay(on),
+        SocketOption::KeepAlive(None) => socket.set_keepalive(false),
+        SocketOption::KeepAlive(Some(idle)) => {
+            // The system would ask nine times, 75 seconds apart: eleven minutes.
+            let probes = TcpKeepalive::new()
+                .with_time(idle)
+                .with_interval(keepalive_interval(idle))
+                .with_retries(KEEPALIVE_PROBES);
+            socket.set_tcp_keepalive(&probes)
+        }
+        SocketOption::Broadcast(on) => socket.set_broadcast(on),
+        SocketOption::Ttl(hops) if v6 => socket.set_unicast_hops_v6(hops),
+        SocketOption::Ttl(hops) => socket.set_ttl_v4(hops),
+        SocketOption::MulticastTtl(hops) if v6 => socket.set_multicast_hops_v6(hops),
+        SocketOption::MulticastTtl(hops) => socket.set_multicast_ttl_v4(hops),
+        SocketOption::MulticastLoop(on) if v6 => socket.set_multicast_loop_v6(on),
+        SocketOption::MulticastLoop(on) => socket.set_multicast_loop_v4(on),
+        SocketOption::MulticastInterface(interface) if v6 => socket.set_multicast_if_v6(index(interface)?),
+        SocketOption::MulticastInterface(interface) => outgoing_v4(descriptor, interface),
+        SocketOption::Join(IpAddr::V4(group), interface) => {
+            socket.join_multicast_v4_n(&group, &interface_v4(interface))
+        }
+        SocketOption::Join(IpAddr::V6(group), interface) => {
+            socket.join_multicast_v6(&group, index(interface)?)
+        }
+        SocketOption::Leave(IpAddr::V4(group), interface) => {
+            socket.leave_multicast_v4_n(&group, &interface_v4(interface))
+        }
+        SocketOption::Leave(IpAddr::V6(group), interface) => {
+            socket.leave_multicast_v6(&group, index(interface)?)
+        }
+    }
+}
+
+fn interface_v4(interface: Interface) -> InterfaceIndexOrAddress {
+    match interface {
+        Interface::Default => InterfaceIndexOrAddress::Address(Ipv4Addr::UNSPECIFIED),
+        Interface::Address(address) => InterfaceIndexOrAddress::Address(address),
+        Interface::Index(index) => InterfaceIndexOrAddress::Index(index),
+    }
+}
+
+fn outgoing_v4(descriptor: BorrowedFd<'_>, interface: Interface) -> io::Result<()> {
+    let nowhere = Ipv4Addr::UNSPECIFIED;
+    match interface {
+        Interface::Default => Ok(sockopt::set_ip_multicast_if(descriptor, &nowhere)?),
+        Interface::Address(address) => Ok(sockopt::set_ip_multicast_if(descriptor, &address)?),
+        #[cfg(any(target_os = "android", target_os = "linux"))]
+        Interface::Index(index) => {
+            Ok(sockopt::set_ip_multicast_if_with_ifindex(descriptor, &nowhere, &nowhere, index)?)
+        }
+        #[cfg(not(any(target_os = "android", target_os = "linux")))]
+        Interface::Index(_) => Err(io::ErrorKind::Unsupported.into()),
+    }
+}
+
+/// IPv6 knows interfaces by their number alone.
+fn index(interface: Interface) -> io::Result<u32> {
+    match interface {
+        Interface::Default => Ok(0),
+        Interface::Index(index) => Ok(index),
+        Interface::Address(_) => Err(io::ErrorKind::InvalidInput.into()),
+    }
+}

@@ -1,0 +1,66 @@
+//! Sockets that somebody else opened: inherited from the process before, handed over by systemd, passed by a peer.
+
+use std::os::fd::OwnedFd;
+
+use super::connection::Connection;
+use super::listener::{ListenOptions, cannot_listen};
+use super::sources::Source;
+use super::tasks::Task;
+use super::{ConnectionId, Error, Factory, Listener, Protocol, Reactor, Result};
+use crate::net::{Adopt, Close, Token};
+
+impl Reactor {
+    /// Listens on a socket that is listening already, TCP or UNIX, and makes a protocol with `factory` for each
+    /// connection. Whoever else has the descriptor open goes on listening when this listener stops: it is closed, never
+    /// shut down. A UNIX socket's file stays. The descriptor becomes non-blocking for all who share it. (Twisted:
+    /// `adoptStreamPort`.)
+    ///
+    /// # Errors
+    /// [`Error::CannotListen`] when it is no listening socket of streams, and the descriptor is closed;
+    /// [`Error::Finished`] when the reactor has stopped.
+    pub fn adopt_listener(&mut self, descriptor: OwnedFd, factory: impl Factory) -> Result<Listener> {
+        if !self.begins_new_things() {
+            return Err(Error::Finished);
+        }
+        let token = self.sources.next_token();
+        let asked = "an adopted descriptor";
+        let adopted = self.net.adopt(token, descriptor, Adopt::Listener);
+        adopted.map_err(|failed| cannot_listen(asked, failed))?;
+        self.begin_listening(token, ListenOptions::Adopted, Box::new(factory), asked)
+    }
+
+    /// Goes on with a connection that was made already, TCP or UNIX: `connection_made` of `protocol` is called from the
+    /// loop, in the next turn. The descriptor becomes non-blocking for all who share it. (Twisted: `adoptStreamConnection`.)
+    ///
+    /// # Errors
+    /// [`Error::System`] when it is no connected socket of streams, and the descriptor is closed;
+    /// [`Error::Finished`] when the reactor has stopped.
+    pub fn adopt_connection(&mut self, descriptor: OwnedFd, protocol: impl Protocol) -> Result<ConnectionId> {
+        if !self.begins_new_things() {
+            return Err(Error::Finished);
+        }
+        let token = self.sources.next_token();
+        let adopted = self.net.adopt(token, descriptor, Adopt::Connection);
+        adopted.map_err(|failed| Error::System { call: failed.step.name(), source: failed.error })?;
+        let peer = self.net.peer_address(token).map_err(|source| {
+            self.net.close(token, Close::Graceful);
+            Error::System { call: "getpeername", source }
+        })?;
+        let mut connection = Connection::new(peer, Token::NONE);
+        // What has come already waits for the protocol to begin.
+        connection.reading_paused = true;
+        let inserted = self.sources.insert(Source::Connection(connection));
+        debug_assert_eq!(inserted, token);
+        self.statistics.adopted += 1;
+        self.tasks.push(Task::Begin(token, Box::new(protocol)));
+        Ok(ConnectionId(token))
+    }
+
+    pub(super) fn begin_adopted(&mut self, token: Token, protocol: Box<dyn Protocol>) {
+        if let Some(connection) = self.sources.connection_mut(token) {
+            connection.reading_paused = false;
+        }
+        self.begin_connection(token, protocol);
+        self.queue(token);
+    }
+}
