@@ -94,6 +94,7 @@
 mod attached;
 mod backoff;
 mod client;
+mod client_effects;
 mod client_state;
 mod error;
 mod manager;
@@ -104,6 +105,7 @@ mod run;
 mod server;
 mod stopped;
 mod timer;
+mod tree;
 
 pub use self::attached::attach;
 pub use self::backoff::{Backoff, RetryPolicy};
