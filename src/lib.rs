@@ -39,6 +39,7 @@
 //! ```text
 //!  cli, main.rs       the `twistor` command                               feature `cli`
 //!  monitor, traffic   probes, states, reports; JSON feeds                 feature `monitor`
+//!  load               load on echo servers, every byte compared, latencies  feature `load`
 //!  http               an HTTP/1.1 response reader, a keep-alive client    feature `http`
 //!  testing            protocols alone and in pairs, a clock, a reactor that records      (always)
 //!  sim                reactors on a simulated network, in virtual time                    (always)
@@ -70,6 +71,8 @@ pub mod testing;
 
 #[cfg(feature = "http")]
 pub mod http;
+#[cfg(feature = "load")]
+pub mod load;
 #[cfg(feature = "monitor")]
 pub mod monitor;
 #[cfg(feature = "monitor")]
@@ -79,10 +82,11 @@ pub mod traffic;
 pub mod cli;
 
 pub use reactor::{
-    Address, BadAddress, ClientFactory, ConnectTcp, ConnectUnix, ConnectionId, Connector, ConnectorId,
-    ConnectorState, Credentials, DelayedCall, Error, Factory, Hold, Instant, JobPanicked, ListenTcp,
+    Address, BadAddress, Below, ClientFactory, ConnectTcp, ConnectUnix, ConnectionId, Connector, ConnectorId,
+    ConnectorState, Credentials, DatagramId, DatagramProtocol, DatagramTransport, DelayedCall, Error,
+    Factory, Hold, Instant, Interface, JobPanicked, Layer, LayerError, Layered, ListenTcp, ListenUdp,
     ListenUnix, Listener, Phase, Place, Producer, ProducerKind, Protocol, Reactor, Reason, Remote, Result,
     Settings, Shared, Signal, SlowCallback, Statistics, SystemError, SystemEvent, Transport, TriggerId,
-    UnixAddress, factory, shared,
+    UnixAddress, UnixDatagram, factory, layered, shared,
 };
 pub use service::run;
