@@ -163,13 +163,24 @@ fn what_its_user_can_put_right_has_exit_code_2() {
                 Ok(())
             }
         }
-        let service: Box<dyn Service> =
-            if case == "name" { Box::new(NamesTwice) } else { Box::new(BadAddress) };
+        struct BadEndpoint;
+        impl Service for BadEndpoint {
+            fn start(&mut self, _: &mut Reactor) -> Result<(), Failure> {
+                twistor::endpoint::server_from_string("pigeon:80")?;
+                Ok(())
+            }
+        }
+        let service: Box<dyn Service> = match case.as_str() {
+            "name" => Box::new(NamesTwice),
+            "endpoint" => Box::new(BadEndpoint),
+            _ => Box::new(BadAddress),
+        };
         for (case, complaint) in [
             ("user", "there is no user \"nobody of this name\""),
             ("group", "there is no group \"no group of this name\""),
             ("pid", "pid file /nowhere/at/all.pid: No such file or directory (os error 2)"),
             ("name", "two services are called \"web\""),
+            ("endpoint", "bad endpoint \"pigeon:80\""),
             ("address", "bad address \"somewhere\": the port is missing"),
         ] {
             // In the child this is the first and last round.

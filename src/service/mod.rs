@@ -34,6 +34,9 @@
 //! }
 //! ```
 //!
+//! Where they listen and connect to can be text as well: [`server_from_string`](crate::endpoint::server_from_string) gives an
+//! endpoint that these services take.
+//!
 //! # The life of a service
 //!
 //! ```text

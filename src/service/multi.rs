@@ -160,7 +160,11 @@ impl MultiService {
         let id = ServiceId(tree.count);
         let label = name.clone().unwrap_or_else(|| {
             let kind = type_name::<S>().split('<').next().unwrap_or_default();
-            format!("{} ({})", tree.count, kind.rsplit("::").next().unwrap_or(kind))
+            match kind.rsplit("::").next().unwrap_or(kind) {
+                // Says nothing of what is in it.
+                "Box" => tree.count.to_string(),
+                kind => format!("{} ({kind})", tree.count),
+            }
         });
         let service: Option<Box<dyn Service>> = Some(Box::new(service));
         tree.children.push(Child { id, name, label, service, stage: Stage::Down, leaving: false });

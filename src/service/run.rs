@@ -13,6 +13,7 @@ use super::manager::Manager;
 use super::pid_file::PidFile;
 use super::privileges::Identity;
 use super::{Service, ServiceError};
+use crate::endpoint::ParseError;
 use crate::{Error, Phase, Reactor, Settings, Signal, SystemEvent};
 
 /// Runs a service until it is told to stop, with the default [`RunSettings`]: a `main` in one line.
@@ -134,12 +135,13 @@ impl RunError {
     }
 }
 
-/// Whether a bad address or a name that is taken is at the bottom of it.
+/// Whether a bad address, a bad endpoint or a name that is taken is at the bottom of it.
 fn is_configuration(error: &ServiceError) -> bool {
     let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
     while let Some(error) = cause {
         if matches!(error.downcast_ref(), Some(Error::BadAddress(_)))
             || matches!(error.downcast_ref(), Some(ServiceError::NameTaken(_)))
+            || error.is::<ParseError>()
         {
             return true;
         }
