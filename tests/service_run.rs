@@ -125,17 +125,28 @@ fn one_that_does_not_stop_is_ended_after_the_limit_with_exit_code_1() {
 #[test]
 fn one_that_does_not_start_is_stopped_again_and_says_why_with_exit_code_1() {
     on_the_real_network(OWN_PROCESS, |_| {
+        let test = "one_that_does_not_start_is_stopped_again_and_says_why_with_exit_code_1";
+        let path = folder(test).join("manager");
+        let manager = (!child::inside()).then(|| UnixDatagram::bind(&path).unwrap());
         let services = MultiService::new();
         let slow = Duration::from_millis(5);
         services.add(Says { stopping: Some(slow), failing: None }).unwrap();
         services.add(Says { failing: Some("no more paper"), ..SAYS }).unwrap();
-        let test = "one_that_does_not_start_is_stopped_again_and_says_why_with_exit_code_1";
-        let mut child = program(test, "", RunSettings::default(), services);
+        let first = format!("export NOTIFY_SOCKET={};", path.display());
+        let mut child = program(test, &first, RunSettings::default(), services);
         for line in ["stops", "has stopped", "stops", "has stopped"] {
             child.says(line);
         }
         child.complains("service 2 (Says): no more paper");
         assert_eq!(child.code(), 1);
+        // It was never ready.
+        let mut said = [0; 200];
+        let mut next = || {
+            let length = manager.as_ref().unwrap().recv(&mut said).unwrap();
+            String::from_utf8_lossy(&said[..length]).into_owned()
+        };
+        assert_eq!(next(), "STOPPING=1\nSTATUS=stopping");
+        assert_eq!(next(), "STATUS=service 2 (Says): no more paper");
     });
 }
 

@@ -9,7 +9,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use super::attached::Attached;
-use super::manager::Manager;
+use super::manager::{Manager, tell_status};
 use super::pid_file::PidFile;
 use super::privileges::Identity;
 use super::{Service, ServiceError};
@@ -41,6 +41,8 @@ pub fn run_with(settings: RunSettings, service: impl Service) -> ExitCode {
     match settings.run(service) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
+            // For the manager's eyes; there may be none.
+            let _ = tell_status(&error.to_string());
             let program = std::env::args_os().next().map(PathBuf::from);
             let program = program.as_deref().and_then(|path| path.file_name()).unwrap_or_default();
             // Nobody may be there to read it.
