@@ -121,3 +121,25 @@ pub fn server_from_string(text: &str) -> Result<Box<dyn ServerEndpoint>, ParseEr
 pub fn client_from_string(text: &str) -> Result<Box<dyn ClientEndpoint>, ParseError> {
     Registry::default().client_from_string(text)
 }
+
+/// One whose kind is not known: what a text was read as.
+impl ServerEndpoint for Box<dyn ServerEndpoint> {
+    fn listen(&self, reactor: &mut Reactor, factory: Box<dyn Factory>) -> Result<Listener> {
+        (**self).listen(reactor, factory)
+    }
+
+    fn describe(&self) -> String {
+        (**self).describe()
+    }
+}
+
+/// One whose kind is not known: what a text was read as.
+impl ClientEndpoint for Box<dyn ClientEndpoint> {
+    fn connect(&self, reactor: &mut Reactor, factory: Box<dyn ClientFactory>) -> Result<ConnectorId> {
+        (**self).connect(reactor, factory)
+    }
+
+    fn describe(&self) -> String {
+        (**self).describe()
+    }
+}
