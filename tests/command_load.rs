@@ -172,15 +172,19 @@ fn a_server_that_never_answers_is_waited_for_and_no_longer() {
 #[test]
 fn a_signal_ends_it_early_with_a_report() {
     for signal in [Signal::INT, Signal::TERM] {
-        for arguments in [&["--rate", "1000"][..], &["--threads", "2", "-c", "2"], &["--churn"], &["--hold"]]
-        {
+        for arguments in [
+            &["--rate", "1000"][..],
+            &["--threads", "2", "-c", "2"],
+            &["--churn"],
+            &["--hold", "--every", "10ms"],
+        ] {
             // It runs when the server has heard of it.
             let (heard, hears) = std::sync::mpsc::channel();
             let new = move || Telling(heard.clone());
             let server = Service::start("127.0.0.1:0", new);
             let load = [&["load", &server.address, "--json", "--for", "1h"], arguments].concat();
             let load = Running::start(&load);
-            hears.recv_timeout(command::PATIENCE).unwrap();
+            hears.recv_timeout(command::PATIENCE).unwrap_or_else(|error| panic!("{arguments:?}: {error}"));
             let ended = load.end_by(signal);
             assert_eq!((ended.code, ended.err.as_str()), (Some(0), ""), "{arguments:?}: {}", ended.out);
             let report: Value = serde_json::from_str(&ended.out).unwrap();

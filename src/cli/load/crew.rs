@@ -40,10 +40,10 @@ impl Crew {
             first: reactor.remote(),
         };
         let mut others = Vec::new();
-        let started = (1..parts).try_for_each(|index| {
+        for index in 1..parts {
+            // Those that wait to begin end when nobody is left to tell them.
             others.push(Other::start(&crew, index)?);
-            Ok(())
-        });
+        }
         let remotes: Vec<Remote> = others.iter().map(|other| other.remote.clone()).collect();
         let stop = move || {
             for remote in &remotes {
@@ -51,12 +51,16 @@ impl Crew {
                 let _ = remote.stop();
             }
         };
-        if let Err(failure) = started {
-            stop();
-            return Err(failure);
-        }
         let load = crew.begin(&mut reactor, 0)?;
         reactor.add_system_event_trigger(Phase::Before, SystemEvent::Shutdown, move |_, _| stop());
+        // All begin together, and not before a signal ends them all.
+        let begins: Vec<_> = others.iter().map(|other| other.begins.clone()).collect();
+        reactor.call_when_running(move |_| {
+            for begin in begins {
+                // One that is gone will say why.
+                let _ = begin.send(());
+            }
+        });
         crew.live.show(&mut reactor, plan, Arc::clone(&crew.teller));
         reactor.run()?;
         let mut report = load.report();
@@ -112,24 +116,28 @@ impl Crew {
 struct Other {
     thread: thread::JoinHandle<Result<Report, Failure>>,
     remote: Remote,
+    /// It waits for a word here.
+    begins: mpsc::Sender<()>,
 }
 
 impl Other {
     fn start(crew: &Crew, index: usize) -> Result<Other, Failure> {
         let (ready, started) = mpsc::channel();
+        let (begins, begin) = mpsc::channel();
         let crew = crew.clone();
         let run = move || {
             let mut reactor = Reactor::with_settings(settings(false))?;
             let load = crew.begin(&mut reactor, index)?;
             // The other end waits for exactly this.
             let _ = ready.send(reactor.remote());
+            begin.recv().map_err(|_| Failure::Run("the load did not begin".into()))?;
             reactor.run()?;
             Ok(load.report())
         };
         let thread = thread::Builder::new().name("load".into()).spawn(run);
         let thread = thread.map_err(|error| Failure::Run(format!("cannot start a thread: {error}")))?;
         match started.recv() {
-            Ok(remote) => Ok(Other { thread, remote }),
+            Ok(remote) => Ok(Other { thread, remote, begins }),
             Err(_) => match thread.join() {
                 Ok(Err(failure)) => Err(failure),
                 _ => Err(Failure::Run("a thread ended before it was ready".into())),
