@@ -2,7 +2,8 @@
 
 use super::live::{Live, Teller};
 use crate::cli::Failure;
-use crate::load::{Load, Plan, Report, Work, endpoint};
+use crate::endpoint::Registry;
+use crate::load::{Load, Plan, Report, Work};
 use crate::{Hold, Phase, Reactor, Remote, Settings, SystemEvent};
 use std::cell::Cell;
 use std::rc::Rc;
@@ -75,8 +76,10 @@ impl Crew {
 
     /// Begins a share of the plan. The reactor's end waits for its last answers.
     fn begin(&self, reactor: &mut Reactor, index: usize) -> Result<Load, Failure> {
-        let load = Load::start(reactor, endpoint(&self.text)?, self.plan.part(index, self.parts))
-            .map_err(|error| Failure::Usage(error.to_string()))?;
+        let usage = |error: &dyn std::fmt::Display| Failure::Usage(error.to_string());
+        let endpoint = Registry::default().client_from_argument(&self.text).map_err(|error| usage(&error))?;
+        let load = Load::start(reactor, endpoint, self.plan.part(index, self.parts))
+            .map_err(|error| usage(&error))?;
         if matches!(self.plan.work, Work::Hold { .. }) {
             let teller = Arc::clone(&self.teller);
             load.on_trouble(move |trouble| {
