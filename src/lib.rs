@@ -62,6 +62,7 @@
 
 pub mod endpoint;
 mod net;
+pub mod policy;
 mod reactor;
 pub mod sim;
 pub mod testing;

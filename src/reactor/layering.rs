@@ -129,6 +129,7 @@ impl Reactor {
     pub(super) fn close_from_layer(&mut self, token: Token, error: Option<LayerError>) {
         if let Some(error) = error
             && let Some(connection) = self.sources.connection_mut(token)
+            && !connection.state.is_closing()
         {
             connection.rare().farewell.get_or_insert(Reason::Layer(error));
         }
@@ -193,7 +194,8 @@ impl Reactor {
     /// Bytes from the socket of a connection whose protocol is not in its first slot.
     #[cold]
     #[inline(never)]
-    pub(super) fn received_beneath(&mut self, token: Token, data: &[u8]) {
+    pub(super) fn received_beneath(&mut self, token: Token, buffer: &[u8], count: usize) {
+        let data = buffer.get(..count).unwrap_or_default();
         let Some(connection) = self.sources.connection_mut(token) else { return };
         let state = connection.state;
         let Some(stage) = connection.stage(0) else {
