@@ -5,12 +5,12 @@ use std::time::Duration;
 
 use rustix::io::Errno;
 
-use super::connection::Connection;
+use super::connection::{Connection, State};
 use super::error::Error;
 use super::layering::begin_with;
 use super::sources::Source;
 use super::tasks::Task;
-use super::{Address, Factory, ListenTcp, Place, Protocol, Reactor, Result, TimedCall};
+use super::{Address, ConnectionId, Factory, ListenTcp, Place, Protocol, Reactor, Result, TimedCall};
 use crate::net::{Accepted, Close, Instant, Open, OpenError, SocketOption, Token};
 
 /// A port that is listened on, by name. (Twisted: `IListeningPort`.)
@@ -133,6 +133,17 @@ impl Reactor {
             _ => None,
         };
         tokens.into_iter().filter_map(named).collect()
+    }
+
+    /// The open connections that a listener has accepted.
+    pub(crate) fn connections_of(&self, listener: &Listener) -> Vec<ConnectionId> {
+        let accepted = |source: &Source| match source {
+            Source::Connection(connection) => {
+                connection.origin == listener.token && connection.state != State::Lingering
+            }
+            _ => false,
+        };
+        self.sources.tokens(accepted).into_iter().map(ConnectionId).collect()
     }
 
     /// How a TCP listener was asked for.

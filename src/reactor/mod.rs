@@ -4,9 +4,12 @@ mod address;
 mod adopting;
 mod callbacks;
 mod closing;
+mod completion;
 mod connecting;
 mod connection;
 mod connector;
+mod datagram;
+mod datagram_transport;
 mod error;
 mod layer;
 mod layering;
@@ -15,6 +18,7 @@ mod life;
 mod listener;
 mod producers;
 mod protocol;
+mod race;
 mod reading;
 mod reason;
 mod remote;
@@ -26,6 +30,7 @@ mod tasks;
 mod timers;
 mod transport;
 mod turn;
+mod udp;
 mod unix;
 mod writing;
 
@@ -38,7 +43,11 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 pub use self::address::{ConnectTcp, ListenTcp};
+pub(crate) use self::completion::Completion;
 pub use self::connector::{Connector, ConnectorId, ConnectorState};
+pub use self::datagram::DatagramProtocol;
+pub use self::datagram_transport::{DatagramId, DatagramTransport};
+pub(crate) use self::error::panic_message;
 pub use self::error::{Error, JobPanicked, Result};
 pub use self::layer::{Below, Layer, LayerError, Layered, layered};
 pub use self::life::{Hold, Phase, SystemEvent, TriggerId};
@@ -51,8 +60,9 @@ pub use self::statistics::{Place, SlowCallback, Statistics};
 pub use self::timers::DelayedCall;
 pub use self::transport::{ConnectionId, Transport};
 pub(crate) use self::turn::Agenda;
+pub use self::udp::{ListenUdp, UnixDatagram};
 pub use self::unix::{ConnectUnix, ListenUnix};
-pub use crate::net::{Address, BadAddress, Credentials, Instant, Signal, UnixAddress};
+pub use crate::net::{Address, BadAddress, Credentials, Instant, Interface, Signal, UnixAddress};
 
 use self::life::{Life, Triggers};
 use self::protocol::find;
@@ -63,7 +73,7 @@ use self::tasks::Tasks;
 use self::timers::Timers;
 use self::writing::Scratch;
 use crate::net::os::{Os, Sizes};
-use crate::net::{Event, Net, Token};
+use crate::net::{Event, Inbound, Net, Token};
 
 /// An event loop with its connections, listeners and timers. (Twisted: `reactor`, but a value: make as many as you
 /// like, one after the other or one for each thread.)
@@ -109,8 +119,12 @@ pub struct Reactor {
     events: Vec<Event>,
     /// All connections are read into this one.
     read_buffer: Vec<u8>,
+    /// Datagrams of one call.
+    inbound: Inbound,
     /// The connection whose callback runs.
     current: Token,
+    /// The socket of datagrams whose callback runs.
+    current_datagram: Token,
     /// That callback's small writes go to `scratch`: the connection is open, and nothing waits to be sent before them.
     direct: bool,
     /// What that callback has written.
@@ -137,9 +151,12 @@ type SignalHandler = Box<dyn FnMut(&mut Reactor)>;
 pub(crate) enum TimedCall {
     Reactor(Box<dyn FnOnce(&mut Reactor)>),
     Protocol(Token, ProtocolCall),
-    ConnectTimeout(Token),
+    Datagram(Token, DatagramCall),
     /// A full queue of a UNIX socket is tried again.
-    ConnectAgain(Token),
+    SendAgain(Token),
+    ConnectTimeout(Token),
+    /// A connector's next address is tried, or a full queue of a UNIX socket again.
+    NextAttempt(Token),
     Reconnect(Token),
     CloseLimit(Token),
     AcceptAgain(Token),
@@ -149,6 +166,8 @@ pub(crate) enum TimedCall {
 }
 
 pub(crate) type ProtocolCall = Box<dyn FnOnce(&mut dyn Protocol, &mut Transport<'_>)>;
+
+pub(crate) type DatagramCall = Box<dyn FnOnce(&mut dyn DatagramProtocol, &mut DatagramTransport<'_>)>;
 
 impl Reactor {
     /// A reactor on the real network, with the default settings.
@@ -204,7 +223,9 @@ impl Reactor {
             ready: VecDeque::new(),
             dirty: Vec::new(),
             events: Vec::new(),
+            inbound: Inbound::default(),
             current: Token::NONE,
+            current_datagram: Token::NONE,
             direct: false,
             scratch: Scratch::new(),
             spare_buffers: Vec::new(),

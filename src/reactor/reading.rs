@@ -188,7 +188,7 @@ impl Reactor {
             if let Some(connection) = self.sources.connection_mut(token) {
                 connection.queued = false;
                 self.connection_ready(token, Ready::default(), &mut buffer);
-            } else {
+            } else if !self.datagram_queued(token) {
                 self.accept_queued(token);
             }
         }

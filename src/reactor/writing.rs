@@ -185,6 +185,8 @@ impl Reactor {
             if let Some(connection) = self.sources.connection_mut(token) {
                 connection.dirty = false;
                 self.flush(token);
+            } else {
+                self.flush_dirty_datagrams(token);
             }
         }
         // Layers are called in a flush, and may have made others dirty: those have the next turn.

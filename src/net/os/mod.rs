@@ -3,6 +3,8 @@
 #![allow(clippy::disallowed_methods, reason = "the one place that may")]
 
 mod datagrams;
+mod inherited;
+pub(crate) mod notify;
 mod options;
 mod pool;
 mod signals;
@@ -20,6 +22,7 @@ use mio::{Interest, Poll};
 use rustix::net::{RecvFlags, SendFlags, SocketAddrAny, sockopt};
 
 use self::datagrams::Batches;
+pub(crate) use self::inherited::inherited;
 use self::pool::Pool;
 use self::signals::Watched;
 use self::sockets::{Kind, Opened, Sockets, address_of};
