@@ -248,7 +248,7 @@ fn a_wrong_binary_header_is_refused_by_name() {
         (four(&[2]), HeaderError::ValueCut(None)),
         (four(&[2, 0]), HeaderError::ValueCut(None)),
         (four(&[2, 0, 1]), HeaderError::ValueCut(Some(2))),
-        (four(&[2, 0, 2, b'x', 5, 0, 9, 1]), HeaderError::ValueCut(Some(5))),
+        (four(&[2, 0, 1, b'x', 5, 0, 9, 1]), HeaderError::ValueCut(Some(5))),
     ] {
         assert_eq!(parse(&bytes), Err(error), "{}", bytes.escape_ascii());
     }
@@ -275,7 +275,7 @@ fn what_is_encoded_is_read_back() {
     assert_eq!(unix.encode(), b"PROXY UNKNOWN\r\n");
 }
 
-/// A million headers of any bytes, most of them almost right: no panic, and always the same however they are cut.
+/// Headers of any bytes, most of them almost right: no panic, and always the same however they are cut.
 #[test]
 fn any_bytes_are_read_or_refused() {
     let mut state = 88_172_645_463_325_252u64;

@@ -97,10 +97,10 @@ fn a_proxy_that_speaks_for_itself_or_does_not_know_leaves_the_addresses() {
             let factory = behind_proxy(once(knowing(&record), &Record::new()), trusting());
             let listener = reactor.listen_tcp(world.anywhere(), factory).unwrap();
             let mut peer = world.connect(listener.address());
+            let own = format!("{} at {}", peer.local_address(), peer.peer_address());
             peer.send(&header);
             peer.finish();
             peer.read_to_end(&mut reactor);
-            let own = format!("{} at {}", peer.local_address(), peer.peer_address());
             drop(peer);
             world.close(&mut reactor, &listener);
             assert_eq!(record.events(), ["made", &own, "read lost", &own, "lost Done", &own]);

@@ -68,7 +68,7 @@ impl Traffic {
 /// assert_eq!((traffic.total().sent, traffic.open().len()), (0, 0));
 /// # Ok::<(), twistor::Error>(())
 /// ```
-pub fn counted<F: Factory>(factory: F, traffic: &Traffic) -> Layered<F, impl FnMut() -> Counting> {
+pub fn counted<F: Factory>(factory: F, traffic: &Traffic) -> Layered<F, impl FnMut() -> Counting + use<F>> {
     let traffic = traffic.clone();
     layered(factory, move || Counting::new(&traffic))
 }
