@@ -175,13 +175,6 @@ impl ClientFactory for ToTarget {
         self.give_up(connector.reactor());
     }
 
-    fn client_connection_lost(&mut self, connector: &mut Connector<'_>, _: &Reason) {
-        let client = self.client;
-        // A connection that was lost before it was made has told nobody.
-        let waits =
-            connector.reactor().with(client, |side: &mut Side, _| matches!(side.other, Other::Coming(_)));
-        if waits == Some(true) {
-            self.give_up(connector.reactor());
-        }
-    }
+    // Its protocol has told the other side.
+    fn client_connection_lost(&mut self, _: &mut Connector<'_>, _: &Reason) {}
 }

@@ -385,14 +385,16 @@ impl Reactor {
     fn make_above_layers(&mut self, token: Token) {
         let Some(connection) = self.sources.connection_mut(token) else { return };
         let (origin, peer) = (connection.origin, connection.peer.clone());
-        if let Some(layers) = connection.layers_mut() {
-            layers.made = true;
-        }
         let is_client = matches!(self.sources.get(origin), Some(Source::Connector(_)));
         let built = match is_client {
             true => self.build_for_connector(origin, &peer),
             false => Ok(self.build_for_listener(origin, &peer)),
         };
+        if built.is_ok()
+            && let Some(layers) = self.sources.connection_mut(token).and_then(Connection::layers_mut)
+        {
+            layers.made = true;
+        }
         match built {
             Ok(Some(protocol)) => {
                 let connection = self.sources.connection_mut(token);
