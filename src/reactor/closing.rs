@@ -200,6 +200,8 @@ impl Reactor {
             return;
         }
         connection.state = State::Lost;
+        // Nothing waits any more.
+        connection.writing_paused = false;
         connection.clear_layers();
         self.direct &= self.current != token;
         connection.outgoing = Vec::new();
