@@ -5,6 +5,7 @@ mod soak {
     pub mod public;
     pub mod scenario;
     pub mod wanderer;
+    pub mod wayward;
 }
 
 use std::cell::RefCell;

@@ -6,10 +6,13 @@ use std::net::{IpAddr, SocketAddr};
 use super::connection::Connection;
 use super::connector::{ConnectOptions, Phase};
 use super::error::Error;
+use super::layering::begin_with;
 use super::race::{Attempt, Race, interleaved};
 use super::sources::Source;
 use super::tasks::Task;
-use super::{Address, ClientFactory, Connector, Place, Reactor, Reason, Result, SystemError, TimedCall};
+use super::{
+    Address, ClientFactory, Connector, Place, Protocol, Reactor, Reason, Result, SystemError, TimedCall,
+};
 use crate::net::{Close, Instant, Ready, Step, Token};
 
 impl Reactor {
@@ -278,11 +281,11 @@ impl Reactor {
         self.set_options(token, nodelay, keepalive);
         self.sources.promote(token, Connection::new(peer.clone(), connector));
         let built = self.with_client_factory(connector, Place::BuildProtocol, |factory, reactor| {
-            factory.build_protocol(reactor, &peer)
+            begin_with(factory, reactor, &peer)
         });
         match built {
-            Some(Ok(Some(protocol))) => {
-                self.begin_connection(token, protocol);
+            Some(Ok(Some(begun))) => {
+                self.begin_connection(token, begun);
                 // What the kernel said beside "connected" will not be said again.
                 if ready.has(Ready::READABLE)
                     && let Some(connection) = self.sources.connection_mut(token)
@@ -300,6 +303,17 @@ impl Reactor {
                 }
             }
         }
+    }
+
+    /// A protocol for a connection whose layers are ready, or what the factory's panic said.
+    pub(super) fn build_for_connector(
+        &mut self,
+        connector: Token,
+        peer: &Address,
+    ) -> Result<Option<Box<dyn Protocol>>, String> {
+        let build =
+            |factory: &mut dyn ClientFactory, reactor: &mut Reactor| factory.build_protocol(reactor, peer);
+        self.with_client_factory(connector, Place::BuildProtocol, build).unwrap_or(Ok(None))
     }
 
     pub(crate) fn connect_timed_out(&mut self, token: Token) {

@@ -4,12 +4,16 @@ mod address;
 mod adopting;
 mod callbacks;
 mod closing;
+mod completion;
 mod connecting;
 mod connection;
 mod connector;
 mod datagram;
 mod datagram_transport;
 mod error;
+mod layer;
+mod layering;
+mod layers;
 mod life;
 mod listener;
 mod producers;
@@ -39,10 +43,13 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 pub use self::address::{ConnectTcp, ListenTcp};
+pub(crate) use self::completion::Completion;
 pub use self::connector::{Connector, ConnectorId, ConnectorState};
 pub use self::datagram::DatagramProtocol;
 pub use self::datagram_transport::{DatagramId, DatagramTransport};
+pub(crate) use self::error::panic_message;
 pub use self::error::{Error, JobPanicked, Result};
+pub use self::layer::{Below, Layer, LayerError, Layered, layered};
 pub use self::life::{Hold, Phase, SystemEvent, TriggerId};
 pub use self::listener::Listener;
 pub use self::protocol::{ClientFactory, Factory, Producer, ProducerKind, Protocol, Shared, factory, shared};
@@ -153,6 +160,7 @@ pub(crate) enum TimedCall {
     Reconnect(Token),
     CloseLimit(Token),
     AcceptAgain(Token),
+    WakeLayer(Token, u32),
     /// Nothing: the loop looks at its own state after it.
     Look,
 }
@@ -318,13 +326,13 @@ impl Reactor {
         call: impl FnOnce(&mut P, &mut Transport<'_>) -> R,
     ) -> Option<R> {
         let token = id.0;
-        let mut protocol = self.sources.connection_mut(token)?.protocol.take()?;
+        let mut protocol = self.sources.connection_mut(token)?.take_protocol()?;
         let result = catch_unwind(AssertUnwindSafe(|| {
             let wanted = find::<P>(&mut *protocol)?;
             Some(call(wanted, &mut Transport { reactor: self, token }))
         }));
         if let Some(connection) = self.sources.connection_mut(token) {
-            connection.protocol = Some(protocol);
+            connection.put_protocol(protocol);
         }
         // The panic is the caller's, not the other connection's.
         result.unwrap_or_else(|panic| resume_unwind(panic))

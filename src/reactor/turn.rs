@@ -192,6 +192,7 @@ impl Reactor {
                 TimedCall::Reconnect(token) => self.begin_to_connect(token),
                 TimedCall::CloseLimit(token) => self.close_limit_reached(token),
                 TimedCall::AcceptAgain(token) => self.accept_again(token),
+                TimedCall::WakeLayer(token, index) => self.layer_woken(token, index),
                 TimedCall::Look => {}
             }
         }
