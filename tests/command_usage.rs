@@ -15,6 +15,12 @@ fn a_bad_argument_is_named_on_one_line() {
         (&["monitor", "garbage"], "garbage"),
         (&["monitor", "tcp://localhost:1", "tcp://1.2.3.256:9"], "1.2.3.256"),
         (&["monitor", "tcp://h:1\nx"], "tcp://h:1\\nx"),
+        (
+            &["monitor", "tcp:h:1:timeuot=5"],
+            "column 9: timeuot: tcp has no such argument; did you mean timeout?",
+        ),
+        (&["monitor", "web=hold:unix:"], "column 15: path"),
+        (&["monitor", "udp:h:1"], "hold://HOST:PORT"),
         (&["monitor"], "TARGET"),
         (&["monitor", "--interval", "0", "tcp://h:1"], "--interval"),
         (&["monitor", "--interval", "soon", "tcp://h:1"], "soon"),

@@ -150,3 +150,25 @@ pub fn client_from_string(text: &str) -> Result<Box<dyn ClientEndpoint>, ParseEr
 pub fn datagram_from_string(text: &str) -> Result<Box<dyn DatagramEndpoint>, ParseError> {
     Registry::default().datagram_from_string(text)
 }
+
+/// An endpoint whose type is not known is one as well.
+impl ServerEndpoint for Box<dyn ServerEndpoint> {
+    fn listen(&self, reactor: &mut Reactor, factory: Box<dyn Factory>) -> Result<Listener> {
+        (**self).listen(reactor, factory)
+    }
+
+    fn describe(&self) -> String {
+        (**self).describe()
+    }
+}
+
+/// An endpoint whose type is not known is one as well.
+impl ClientEndpoint for Box<dyn ClientEndpoint> {
+    fn connect(&self, reactor: &mut Reactor, factory: Box<dyn ClientFactory>) -> Result<ConnectorId> {
+        (**self).connect(reactor, factory)
+    }
+
+    fn describe(&self) -> String {
+        (**self).describe()
+    }
+}
