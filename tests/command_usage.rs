@@ -46,6 +46,7 @@ fn a_bad_argument_is_named_on_one_line() {
         (&["echo", "--listen", "tcp:127.0.0.1:0", "--workers", "0"], "--workers"),
         (&["traffic", "https://h/"], "TLS"),
         (&["traffic", "ftp://h/"], "ftp"),
+        (&["traffic", "http://h/", "--via", "tcp:h:80:timeuot=5"], "column 10: timeuot"),
         (&["traffic", "http://h:99999/"], "99999"),
         (&["traffic", "http://h/", "--field", "a.b"], "a.b"),
         (&["demo", "--for", "ever"], "ever"),
