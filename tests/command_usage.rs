@@ -30,6 +30,22 @@ fn a_bad_argument_is_named_on_one_line() {
         (&["traffic", "http://h:99999/"], "99999"),
         (&["traffic", "http://h/", "--field", "a.b"], "a.b"),
         (&["demo", "--for", "ever"], "ever"),
+        (&["load"], "ENDPOINT"),
+        (&["load", "tcp:h:0"], "tcp:h:0"),
+        (&["load", "h"], "the port is missing"),
+        (&["load", "h:1", "--connections", "0"], "--connections"),
+        (&["load", "h:1", "--size", "0"], "--size"),
+        (&["load", "h:1", "--depth", "x"], "--depth"),
+        (&["load", "h:1", "--rate", "0"], "--rate"),
+        (&["load", "h:1", "--rate", "NaN"], "--rate"),
+        (&["load", "h:1", "--for", "0"], "--for"),
+        (&["load", "h:1", "--churn", "--hold"], "--hold"),
+        (&["load", "h:1", "--churn", "--depth", "2"], "--depth"),
+        (&["load", "h:1", "--hold", "--rate", "5"], "--rate"),
+        (&["load", "h:1", "--every", "5s"], "--hold"),
+        (&["load", "h:1", "--spin"], "--rate"),
+        (&["load", "h:1", "--reset"], "--churn"),
+        (&["load", "h:1", "--threads", "0"], "--threads"),
         (&["nonsense"], "nonsense"),
     ] {
         let ended = run(arguments);
@@ -45,7 +61,13 @@ fn a_bad_argument_is_named_on_one_line() {
 
 #[test]
 fn help_and_version_are_no_errors() {
-    for arguments in [&["--help"][..], &["monitor", "--help"], &["traffic", "--help"], &["echo", "-h"]] {
+    for arguments in [
+        &["--help"][..],
+        &["monitor", "--help"],
+        &["traffic", "--help"],
+        &["echo", "-h"],
+        &["load", "--help"],
+    ] {
         let ended = run(arguments);
         assert_eq!((ended.code, ended.err.as_str()), (Some(0), ""));
         assert!(ended.out.contains("Examples:") && ended.out.contains("Exit codes:"), "{arguments:?}");

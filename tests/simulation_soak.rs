@@ -5,6 +5,7 @@ mod soak {
     pub mod public;
     pub mod scenario;
     pub mod wanderer;
+    pub mod wayward;
 }
 
 use std::cell::RefCell;
@@ -54,6 +55,7 @@ const APART: &[&str] = &[
     "Reactor::turn",
     // Descriptors and credentials are the system's.
     "Reactor::adopt_connection",
+    "Reactor::adopt_datagram",
     "Reactor::adopt_listener",
     "Transport::peer_credentials",
     // UNIX sockets: the hosts of a soak are far from each other.
@@ -63,6 +65,37 @@ const APART: &[&str] = &[
     "ListenUnix::new",
     "Reactor::connect_unix",
     "Reactor::listen_unix",
+    // Datagrams: the world has them in plain sockets alone.
+    "DatagramTransport::call_later",
+    "DatagramTransport::host",
+    "DatagramTransport::id",
+    "DatagramTransport::is_closing",
+    "DatagramTransport::join_group",
+    "DatagramTransport::leave_group",
+    "DatagramTransport::now",
+    "DatagramTransport::pause_reading",
+    "DatagramTransport::peer",
+    "DatagramTransport::reactor",
+    "DatagramTransport::reading_paused",
+    "DatagramTransport::resume_reading",
+    "DatagramTransport::set_broadcast",
+    "DatagramTransport::set_multicast_interface",
+    "DatagramTransport::set_multicast_loopback",
+    "DatagramTransport::set_multicast_ttl",
+    "DatagramTransport::set_ttl",
+    "DatagramTransport::stop_listening",
+    "DatagramTransport::unsent",
+    "DatagramTransport::write",
+    "DatagramTransport::write_to",
+    "ListenUdp::multicast",
+    "ListenUdp::new",
+    "Reactor::connect_udp",
+    "Reactor::connect_udp_with",
+    "Reactor::datagram",
+    "Reactor::datagrams",
+    "Reactor::listen_udp",
+    "Reactor::open_unix_datagram",
+    "Reactor::with_datagram",
     "Address::socket_address",
     "Address::unix",
     "UnixAddress::abstract_name",

@@ -49,7 +49,8 @@ pub fn run(server: &Server, cell: Cell, until: Until) -> Result<Outcome> {
     Ok(Outcome { count, elapsed, cpu })
 }
 
-struct Load {
+/// Connections under load.
+pub struct Load {
     poll: Poll,
     connections: Vec<Connection>,
     size: u64,
@@ -73,7 +74,7 @@ struct Connection {
 
 impl Load {
     /// Opens the connections, in small groups that a backlog can hold, and has one message echoed on each.
-    fn open(address: SocketAddr, count: usize, size: usize, window: usize) -> Result<Load> {
+    pub fn open(address: SocketAddr, count: usize, size: usize, window: usize) -> Result<Load> {
         let pattern = Pattern::new();
         let mut opened = Vec::with_capacity(count);
         let mut echo = vec![0; size];
@@ -121,7 +122,7 @@ impl Load {
         })
     }
 
-    fn run(&mut self, until: Until) -> Result<u64> {
+    pub fn run(&mut self, until: Until) -> Result<u64> {
         let start = Instant::now();
         let mut events = Events::with_capacity(1024);
         let mut ready: Vec<usize> = (0..self.connections.len()).collect();

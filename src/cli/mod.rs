@@ -1,10 +1,11 @@
-//! The `twistor` command: `echo`, `monitor`, `traffic` and `demo`.
+//! The `twistor` command: `echo`, `load`, `monitor`, `traffic` and `demo`.
 //!
 //! Exit codes: 0 for success (a reader of the output that went away is one), 1 for failure, 2 for bad
 //! usage. An error is one line on stderr. Log records go to stderr as `RUST_LOG` says (errors by default).
 
 mod demo;
 mod echo;
+mod load;
 mod monitor;
 mod output;
 mod span;
@@ -27,6 +28,7 @@ pub fn main() -> ExitCode {
         Command::Monitor(monitor) => monitor.run(),
         Command::Traffic(traffic) => traffic.run(),
         Command::Echo(echo) => echo.run(),
+        Command::Load(load) => load.run(),
     };
     match result {
         Ok(code) => code,
@@ -40,7 +42,7 @@ pub fn main() -> ExitCode {
     }
 }
 
-/// Watch networks by the connections they hold, read feeds, echo bytes.
+/// Watch networks by the connections they hold, read feeds, echo bytes, put load on servers.
 #[derive(Debug, Parser)]
 #[command(name = "twistor", version, after_help = AFTER_HELP)]
 struct Arguments {
@@ -54,6 +56,7 @@ enum Command {
     Monitor(monitor::Monitor),
     Traffic(traffic::Traffic),
     Echo(echo::Echo),
+    Load(load::Load),
 }
 
 /// Why the command failed.
@@ -115,6 +118,7 @@ Examples:
   twistor monitor hold://localhost:22 tcp://localhost:80 --watch
   twistor traffic http://localhost:8080/roads.json --field /congestion/level
   twistor echo --listen tcp:127.0.0.1:7007
+  twistor load tcp:127.0.0.1:7007 --connections 64 --for 5s
 
 Each command explains itself: twistor monitor --help.
 Exit codes: 0 success, 1 failure, 2 bad usage.";

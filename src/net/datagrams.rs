@@ -8,6 +8,8 @@ pub(crate) struct Inbound {
     buffer: Vec<u8>,
     longest: usize,
     came: Vec<Came>,
+    /// Whether more may wait; otherwise, as after `WouldBlock`, the next report tells.
+    more: bool,
 }
 
 /// Where a datagram lies in the buffer, and what is known of it.
@@ -25,6 +27,7 @@ impl Inbound {
     pub(crate) fn prepare(&mut self, longest: usize) {
         let longest = longest.max(1);
         self.came.clear();
+        self.more = true;
         self.longest = longest;
         if self.buffer.len() < longest * BATCH {
             // Zeroed by the system, page by page, as they are used: short datagrams touch few.
@@ -35,6 +38,15 @@ impl Inbound {
     /// Places for the datagrams of a batch, each of the longest size, and where to note them.
     pub(crate) fn places(&mut self) -> (impl Iterator<Item = &mut [u8]>, &mut Vec<Came>) {
         (self.buffer.chunks_mut(self.longest).take(BATCH), &mut self.came)
+    }
+
+    /// Nothing more waits.
+    pub(crate) fn drained(&mut self) {
+        self.more = false;
+    }
+
+    pub(crate) fn more(&self) -> bool {
+        self.more
     }
 
     pub(crate) fn came(&self) -> &[Came] {

@@ -69,7 +69,7 @@ pub(crate) trait Net {
 
     fn send(&mut self, socket: Token, data: &[u8]) -> io::Result<usize>;
 
-    /// Takes as many datagrams as one call brings: at least one.
+    /// Takes as many datagrams as one call brings, at least one; says with them whether more may wait.
     fn recv_datagrams(&mut self, socket: Token, into: &mut Inbound) -> io::Result<()>;
 
     /// Sends the first of these datagrams, whose bytes lie one behind the other; says how many. An error is the first one's.

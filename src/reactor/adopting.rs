@@ -2,7 +2,8 @@
 
 use std::os::fd::OwnedFd;
 
-use super::connection::Connection;
+use super::connection::{Connection, Pauses};
+use super::layering::Begun;
 use super::listener::{ListenOptions, cannot_listen};
 use super::sources::Source;
 use super::tasks::Task;
@@ -48,7 +49,7 @@ impl Reactor {
         })?;
         let mut connection = Connection::new(peer, Token::NONE);
         // What has come already waits for the protocol to begin.
-        connection.reading_paused = true;
+        connection.pauses.set(Pauses::PROTOCOL, true);
         let inserted = self.sources.insert(Source::Connection(connection));
         debug_assert_eq!(inserted, token);
         self.statistics.adopted += 1;
@@ -58,9 +59,9 @@ impl Reactor {
 
     pub(super) fn begin_adopted(&mut self, token: Token, protocol: Box<dyn Protocol>) {
         if let Some(connection) = self.sources.connection_mut(token) {
-            connection.reading_paused = false;
+            connection.pauses.set(Pauses::PROTOCOL, false);
         }
-        self.begin_connection(token, protocol);
+        self.begin_connection(token, Begun::Protocol(protocol));
         self.queue(token);
     }
 }

@@ -1,19 +1,24 @@
 //! Calling a connection's protocol: the one door through which its user code runs.
 
 use super::connection::State;
+use super::layering::Begun;
 use super::{Place, Protocol, Reactor, Reason, Transport};
 use crate::net::{Ready, Token};
 
 impl Reactor {
-    pub(crate) fn begin_connection(&mut self, token: Token, protocol: Box<dyn Protocol>) {
+    pub(crate) fn begin_connection(&mut self, token: Token, begun: Begun) {
         let Some(connection) = self.sources.connection_mut(token) else {
             return;
         };
         if connection.state == State::Lost {
             // Aborted while its protocol was built: never made, so never lost either.
-            self.call(Place::Drop, |_| drop(protocol));
+            self.call(Place::Drop, |_| drop(begun));
             return;
         }
+        let protocol = match begun {
+            Begun::Protocol(protocol) => protocol,
+            Begun::Layers(layers) => return self.begin_layers(token, layers),
+        };
         connection.protocol = Some(protocol);
         self.call_protocol(token, Place::ConnectionMade, |protocol, transport| {
             protocol.connection_made(transport);
@@ -37,6 +42,9 @@ impl Reactor {
         if let Some(protocol) = connection.protocol.take() {
             self.direct = connection.writes_directly();
             self.call_taken(token, place, protocol, call);
+        } else if connection.is_layered() {
+            self.call_above_layers(token, place, call);
+            self.flush(token);
         }
     }
 
@@ -81,7 +89,7 @@ impl Reactor {
     /// Whether there is a protocol that could be called.
     pub(super) fn has_protocol(&self, token: Token) -> bool {
         let connection = self.sources.connection(token);
-        connection.is_some_and(|connection| connection.state != State::Lost && connection.protocol.is_some())
+        connection.is_some_and(|connection| connection.state != State::Lost && connection.protocol_is_in())
     }
 
     /// Runs user code as this connection's.
@@ -112,10 +120,13 @@ impl Reactor {
         if !self.scratch.is_empty() {
             self.send_scratch(token);
         }
-        if let Some(connection) = self.sources.connection(token)
-            && connection.state != State::Open
-        {
-            self.advance(token);
+        match self.sources.connection(token) {
+            Some(connection) if connection.is_layered() => {
+                self.move_above_layers(token);
+                self.flush(token);
+            }
+            Some(connection) if connection.state != State::Open => self.advance(token),
+            _ => {}
         }
     }
 }

@@ -14,6 +14,10 @@ impl Reactor {
         let Some(connection) = self.sources.connection_mut(token) else {
             return;
         };
+        if !connection.is_made() {
+            let reason = connection.rare().farewell.take();
+            return self.lose(token, reason.unwrap_or(Reason::Done));
+        }
         let eof = match connection.state {
             State::Open | State::OutputClosing | State::OutputClosed => false,
             State::InputClosed | State::InputClosedOutputClosing => true,
@@ -70,7 +74,7 @@ impl Reactor {
         let Some(connection) = self.sources.connection_mut(token) else {
             return;
         };
-        let waits = connection.unsent() > 0 || connection.has_producer();
+        let waits = connection.unsent() > 0 || connection.has_producer() || connection.layers_send();
         let limited = connection.rare.as_ref().is_some_and(|rare| rare.closing.is_some());
         match connection.state {
             State::OutputClosing | State::InputClosedOutputClosing if !waits => {
@@ -98,7 +102,9 @@ impl Reactor {
                     true => Farewell::Linger,
                     false => Farewell::Close(Close::Graceful),
                 };
-                self.end(token, Reason::Done, farewell);
+                let told = self.sources.connection_mut(token).and_then(|c| c.rare.as_mut()?.farewell.take());
+                let reason = told.unwrap_or(Reason::Done);
+                self.end(token, reason, farewell);
             }
             State::Closing { .. } if !limited => {
                 let limit = self.settings.closing_limit;
@@ -153,7 +159,8 @@ impl Reactor {
         let Some(connection) = self.sources.connection_mut(token) else {
             return;
         };
-        let unsent = connection.unsent();
+        // It is the producer that has nothing, not the peer that takes nothing.
+        let idle = connection.unsent() == 0 && connection.has_producer();
         let Some(closing) = connection.rare().closing.take() else {
             return;
         };
@@ -161,8 +168,7 @@ impl Reactor {
         match connection.state {
             State::Lost => {}
             State::Lingering => self.end_lingering(token),
-            // It is the producer that has nothing, not the peer that takes nothing.
-            State::Closing { .. } if unsent == 0 && !over => {
+            State::Closing { .. } if idle && !over => {
                 self.limit_closing(token, closing.limit, closing.last);
             }
             _ => {
@@ -194,6 +200,7 @@ impl Reactor {
             return;
         }
         connection.state = State::Lost;
+        connection.clear_layers();
         self.direct &= self.current != token;
         connection.outgoing = Vec::new();
         connection.sent = 0;
@@ -207,12 +214,13 @@ impl Reactor {
             return;
         };
         let origin = connection.origin;
-        let protocol = connection.protocol.take();
-        let (mut timers, mut closing, mut producer) = (Vec::new(), None, None);
+        let protocol = connection.take_protocol();
+        let (mut timers, mut closing, mut producer, mut layers) = (Vec::new(), None, None, None);
         if let Some(rare) = connection.rare.as_mut() {
             timers = std::mem::take(&mut rare.timers);
             closing = rare.closing.take();
             producer = rare.producer.take();
+            layers = rare.layers.take();
         }
         for timer in timers.into_iter().chain(closing.map(|closing| closing.timer)) {
             self.drop_timer(timer);
@@ -229,6 +237,9 @@ impl Reactor {
             let _ = self.guarded(Place::ConnectionLost, Some(token), |reactor| {
                 protocol.connection_lost(&mut Transport { reactor, token }, reason);
             });
+        }
+        if let Some(layers) = layers {
+            self.lose_layers(*layers, reason);
         }
         match farewell {
             Farewell::Close(how) => self.net.close(token, how),

@@ -1,16 +1,18 @@
-//! Connecting: looking the name up, trying one address after the other, and what becomes of it.
+//! Connecting: looking the name up, letting its addresses race, and what becomes of it.
 
-use std::collections::VecDeque;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::time::Duration;
 
 use super::connection::Connection;
 use super::connector::{ConnectOptions, Phase};
 use super::error::Error;
+use super::layering::begin_with;
+use super::race::{Attempt, Race, interleaved};
 use super::sources::Source;
 use super::tasks::Task;
-use super::{Address, ClientFactory, Connector, Place, Reactor, Reason, Result, SystemError, TimedCall};
+use super::{
+    Address, ClientFactory, Connector, Place, Protocol, Reactor, Reason, Result, SystemError, TimedCall,
+};
 use crate::net::{Close, Instant, Ready, Step, Token};
 
 impl Reactor {
@@ -55,7 +57,7 @@ impl Reactor {
         let Some(slot) = self.sources.connector_mut(token) else {
             return;
         };
-        if slot.phase != Phase::Starting {
+        if !matches!(slot.phase, Phase::Starting) {
             return;
         }
         let deadline = now + slot.options.timeout();
@@ -63,13 +65,12 @@ impl Reactor {
         let (host, port) = match &slot.options {
             ConnectOptions::Tcp(options) => (options.host.clone(), options.port),
             ConnectOptions::Unix(options) => {
-                slot.addresses = VecDeque::from([Address::Unix(options.address.clone())]);
-                return self.try_next_address(token, None);
+                let address = Address::Unix(options.address.clone());
+                return self.begin_race(token, [address]);
             }
         };
         if let Ok(address) = host.parse::<IpAddr>() {
-            slot.addresses = VecDeque::from([Address::Tcp(SocketAddr::new(address, port))]);
-            return self.try_next_address(token, None);
+            return self.begin_race(token, [Address::Tcp(SocketAddr::new(address, port))]);
         }
         slot.phase = Phase::Resolving;
         let attempt = slot.attempt;
@@ -83,12 +84,15 @@ impl Reactor {
         let Some(slot) = self.sources.connector_mut(token) else {
             return;
         };
-        if slot.attempt != attempt || slot.phase != Phase::Resolving {
+        if slot.attempt != attempt || !matches!(slot.phase, Phase::Resolving) {
             return;
         }
         match found {
             Ok(addresses) => {
-                slot.addresses = addresses.into_iter().map(Address::Tcp).collect();
+                let bind = match &slot.options {
+                    ConnectOptions::Tcp(options) => options.bind,
+                    ConnectOptions::Unix(_) => None,
+                };
                 let (timeout, limit) = (slot.timeout, slot.options.timeout());
                 let now = self.now();
                 // Only a loop that was held up finds an answer when the time is over: its own delay is not the peer's.
@@ -97,70 +101,125 @@ impl Reactor {
                 {
                     self.timers.reset(timeout, now + limit);
                 }
-                self.try_next_address(token, None);
+                self.begin_race(token, interleaved(addresses, bind).into_iter().map(Address::Tcp));
             }
             // Queued: this runs inside the callback that brought the answer.
             Err(reason) => self.fail_soon(token, reason),
         }
     }
 
-    /// Begins with the next address; without one the attempt has failed, for `last`.
-    fn try_next_address(&mut self, token: Token, mut last: Option<Reason>) {
-        while let Some(slot) = self.sources.connector_mut(token) {
-            let Some(address) = slot.addresses.pop_front() else {
+    fn begin_race(&mut self, token: Token, addresses: impl IntoIterator<Item = Address>) {
+        if let Some(slot) = self.sources.connector_mut(token) {
+            slot.phase = Phase::Connecting(Box::new(Race::new(addresses)));
+            self.begin_next_attempt(token);
+        }
+    }
+
+    fn race(&mut self, token: Token) -> Option<&mut Race> {
+        match &mut self.sources.connector_mut(token)?.phase {
+            Phase::Connecting(race) => Some(race),
+            _ => None,
+        }
+    }
+
+    /// Begins with the next address, if there is one. When nothing is under way, all have failed.
+    fn begin_next_attempt(&mut self, token: Token) {
+        while let Some(slot) = self.sources.connector_mut(token)
+            && let Phase::Connecting(race) = &mut slot.phase
+        {
+            if let Some(timer) = race.next.take() {
+                self.timers.cancel(timer);
+            }
+            if !race.has_room() {
+                return;
+            }
+            let Some(address) = race.waiting.pop_front() else {
                 break;
             };
             let Some(open) = slot.options.open(&address) else {
                 continue;
             };
-            slot.began = self.net.now();
+            let delay = slot.options.attempt_delay();
+            let began = self.net.now();
             let attempt = self.sources.insert(Source::Attempt(token));
-            match self.net.open(attempt, &open) {
+            let opened = self.net.open(attempt, &open);
+            if opened.is_err() {
+                self.sources.remove(attempt);
+            }
+            match opened {
                 Ok(()) => {
-                    if let Some(slot) = self.sources.connector_mut(token) {
-                        slot.phase = Phase::Connecting(attempt);
+                    if let Some(race) = self.race(token) {
+                        race.attempts.push(Attempt { token: attempt, began });
+                        if !race.waiting.is_empty() {
+                            self.begin_next_after(token, began + delay);
+                        }
                     }
                     return;
                 }
+                // The queue of a UNIX socket is full, and no event will tell when it is not.
                 Err(failed)
                     if failed.step == Step::Connect
                         && failed.error.kind() == io::ErrorKind::WouldBlock
                         && matches!(address, Address::Unix(_)) =>
                 {
-                    self.sources.remove(attempt);
-                    return self.wait_for_room(token, address);
+                    if let Some(race) = self.race(token) {
+                        race.waiting.push_front(address);
+                        self.begin_next_after(token, began + delay);
+                    }
+                    return;
                 }
                 Err(failed) => {
-                    self.sources.remove(attempt);
                     let call = failed.step.name();
-                    last = Some(match failed.step {
+                    let reason = match failed.step {
                         Step::Bind => Reason::Bind(SystemError::new(call, &failed.error)),
                         _ => Reason::of_connect(&failed.error, call),
-                    });
+                    };
+                    if let Some(race) = self.race(token) {
+                        race.note(reason);
+                    }
                 }
             }
         }
-        let nothing_to_try = || {
-            let error = io::Error::from(io::ErrorKind::AddrNotAvailable);
-            Reason::ConnectFailed(SystemError::new("connect", &error))
-        };
-        self.fail_soon(token, last.unwrap_or_else(nothing_to_try));
-    }
-
-    /// The queue of a UNIX socket is full, and no event will tell when it is not.
-    fn wait_for_room(&mut self, token: Token, address: Address) {
-        let at = self.now() + CROWDED_PAUSE;
-        if let Some(slot) = self.sources.connector_mut(token) {
-            slot.addresses.push_front(address);
-            slot.phase = Phase::Crowded(self.timers.set(at, TimedCall::ConnectAgain(token)));
+        if let Some(race) = self.race(token)
+            && race.attempts.is_empty()
+        {
+            let nothing_to_try = || {
+                let error = io::Error::from(io::ErrorKind::AddrNotAvailable);
+                Reason::ConnectFailed(SystemError::new("connect", &error))
+            };
+            let reason = race.failure.take().unwrap_or_else(nothing_to_try);
+            self.fail_soon(token, reason);
         }
     }
 
-    pub(crate) fn connect_again(&mut self, token: Token) {
-        if let Some(slot) = self.sources.connector_mut(token)
-            && let Phase::Crowded(_) = slot.phase
-        {
-            self.try_next_address(token, None);
+    fn begin_next_after(&mut self, token: Token, at: Instant) {
+        let timer = self.timers.set(at, TimedCall::NextAttempt(token));
+        if let Some(race) = self.race(token) {
+            race.next = Some(timer);
+        }
+    }
+
+    /// The head start is over.
+    pub(crate) fn next_attempt_due(&mut self, token: Token) {
+        if let Some(race) = self.race(token) {
+            race.next = None;
+        }
+        self.look_at_attempts(token);
+        if self.race(token).is_some_and(|race| race.next.is_none()) {
+            self.begin_next_attempt(token);
+        }
+    }
+
+    /// An answer that came while the loop was held up waits for the poll, and counts.
+    fn look_at_attempts(&mut self, token: Token) {
+        let Some(race) = self.race(token) else { return };
+        let attempts: Vec<Token> = race.attempts.iter().map(|attempt| attempt.token).collect();
+        let now = self.net.now();
+        for attempt in attempts {
+            if self.race(token).is_some_and(|race| race.attempts.iter().any(|other| other.token == attempt)) {
+                // Bytes may have come with it, and the poll may have told of them already.
+                self.attempt_ready(attempt, token, Ready::READABLE, now);
+            }
         }
     }
 
@@ -176,8 +235,9 @@ impl Reactor {
                 Reason::SelfConnected
             }
             Ok(peer) => {
+                let began = self.race(connector).and_then(|race| race.remove(attempt));
                 if let Some(slot) = self.sources.connector_mut(connector) {
-                    slot.took = Some(seen - slot.began);
+                    slot.took = began.map(|began| seen - began);
                 }
                 return self.connected(attempt, connector, peer, ready);
             }
@@ -195,7 +255,11 @@ impl Reactor {
         };
         self.net.close(attempt, Close::Graceful);
         self.sources.remove(attempt);
-        self.try_next_address(connector, Some(failed));
+        if let Some(race) = self.race(connector) {
+            race.remove(attempt);
+            race.note(failed);
+        }
+        self.begin_next_attempt(connector);
     }
 
     fn connected(&mut self, token: Token, connector: Token, peer: Address, ready: Ready) {
@@ -203,9 +267,7 @@ impl Reactor {
         let Some(slot) = self.sources.connector_mut(connector) else {
             return;
         };
-        slot.phase = Phase::Connected(token);
-        // Gives the memory back: a connection may be held for long.
-        slot.addresses = VecDeque::new();
+        let raced = std::mem::replace(&mut slot.phase, Phase::Connected(token));
         let (nodelay, keepalive) = match &slot.options {
             ConnectOptions::Tcp(options) => (options.nodelay, options.keepalive),
             ConnectOptions::Unix(_) => (false, None),
@@ -213,14 +275,17 @@ impl Reactor {
         if let Some(timeout) = slot.timeout.take() {
             self.timers.cancel(timeout);
         }
+        if let Phase::Connecting(race) = raced {
+            self.end_race(&race);
+        }
         self.set_options(token, nodelay, keepalive);
         self.sources.promote(token, Connection::new(peer.clone(), connector));
         let built = self.with_client_factory(connector, Place::BuildProtocol, |factory, reactor| {
-            factory.build_protocol(reactor, &peer)
+            begin_with(factory, reactor, &peer)
         });
         match built {
-            Some(Ok(Some(protocol))) => {
-                self.begin_connection(token, protocol);
+            Some(Ok(Some(begun))) => {
+                self.begin_connection(token, begun);
                 // What the kernel said beside "connected" will not be said again.
                 if ready.has(Ready::READABLE)
                     && let Some(connection) = self.sources.connection_mut(token)
@@ -240,19 +305,29 @@ impl Reactor {
         }
     }
 
+    /// A protocol for a connection whose layers are ready, or what the factory's panic said.
+    pub(super) fn build_for_connector(
+        &mut self,
+        connector: Token,
+        peer: &Address,
+    ) -> Result<Option<Box<dyn Protocol>>, String> {
+        let build =
+            |factory: &mut dyn ClientFactory, reactor: &mut Reactor| factory.build_protocol(reactor, peer);
+        self.with_client_factory(connector, Place::BuildProtocol, build).unwrap_or(Ok(None))
+    }
+
     pub(crate) fn connect_timed_out(&mut self, token: Token) {
         let Some(slot) = self.sources.connector_mut(token) else {
             return;
         };
         slot.timeout = None;
-        if let Phase::Connecting(attempt) = slot.phase {
-            // An answer that came while the loop was held up waits for the poll, and counts. Bytes may have come
-            // with it, and the poll may have told of them already.
-            let now = self.net.now();
-            self.attempt_ready(attempt, token, Ready::READABLE, now);
+        if let Phase::Connecting(race) = &mut slot.phase {
+            // What could still be tried has no time left.
+            race.waiting.clear();
         }
+        self.look_at_attempts(token);
         if let Some(slot) = self.sources.connector(token)
-            && matches!(slot.phase, Phase::Resolving | Phase::Connecting(_) | Phase::Crowded(_))
+            && matches!(slot.phase, Phase::Resolving | Phase::Connecting(_))
         {
             let reason = Reason::TimedOut(slot.options.timeout());
             self.connector_failed(token, &reason);
@@ -272,16 +347,12 @@ impl Reactor {
         let Some(slot) = self.sources.connector_mut(token) else {
             return;
         };
-        slot.addresses.clear();
         if let Some(timeout) = slot.timeout.take() {
             self.timers.cancel(timeout);
         }
         match std::mem::replace(&mut slot.phase, Phase::Disconnected) {
-            Phase::Connecting(attempt) => {
-                self.net.close(attempt, Close::Graceful);
-                self.sources.remove(attempt);
-            }
-            Phase::Waiting(timer) | Phase::Crowded(timer) => {
+            Phase::Connecting(race) => self.end_race(&race),
+            Phase::Waiting(timer) => {
                 self.timers.cancel(timer);
             }
             Phase::Disconnected
@@ -289,6 +360,17 @@ impl Reactor {
             | Phase::Starting
             | Phase::Resolving
             | Phase::Connected(_) => {}
+        }
+    }
+
+    /// Whatever is under way is closed, and never heard of again.
+    fn end_race(&mut self, race: &Race) {
+        if let Some(timer) = race.next {
+            self.timers.cancel(timer);
+        }
+        for attempt in &race.attempts {
+            self.net.close(attempt.token, Close::Graceful);
+            self.sources.remove(attempt.token);
         }
     }
 
@@ -307,7 +389,7 @@ impl Reactor {
         let Some(slot) = self.sources.connector_mut(token) else {
             return;
         };
-        if slot.phase != Phase::Connected(connection) {
+        if !matches!(slot.phase, Phase::Connected(current) if current == connection) {
             return;
         }
         slot.phase = Phase::Disconnected;
@@ -322,7 +404,7 @@ impl Reactor {
         let Some(slot) = self.sources.connector(token) else {
             return;
         };
-        if slot.phase != Phase::Disconnected {
+        if !matches!(slot.phase, Phase::Disconnected) {
             return;
         }
         if slot.started {
@@ -336,8 +418,8 @@ impl Reactor {
     }
 
     pub(super) fn stop_connecting(&mut self, token: Token, reason: Reason) -> Result<()> {
-        match self.sources.connector(token).map(|slot| slot.phase) {
-            Some(Phase::Starting | Phase::Resolving | Phase::Connecting(_) | Phase::Crowded(_)) => {
+        match self.sources.connector(token).map(|slot| &slot.phase) {
+            Some(Phase::Starting | Phase::Resolving | Phase::Connecting(_)) => {
                 self.fail_soon(token, reason);
             }
             Some(Phase::Waiting(_)) => {
@@ -355,6 +437,3 @@ impl Reactor {
         let _ = self.stop_connecting(token, reason.clone());
     }
 }
-
-/// How soon a full queue of a UNIX socket is tried again.
-const CROWDED_PAUSE: Duration = Duration::from_millis(10);

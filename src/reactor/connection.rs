@@ -2,13 +2,14 @@
 
 use std::time::Duration;
 
+use super::layers::Layers;
 use super::{Address, DelayedCall, Producer, ProducerKind, Protocol, Reason};
 use crate::net::{Instant, Ready, Token};
 
 /// An open connection. Sized for many idle ones: what few need is in [`Rare`], and there is no buffer
 /// but while bytes wait.
 pub(crate) struct Connection {
-    /// Out of its slot while one of its callbacks runs.
+    /// Out of its slot while one of its callbacks runs. Never here when there are layers: it stands above them.
     pub(crate) protocol: Option<Box<dyn Protocol>>,
     pub(crate) peer: Address,
     /// The listener or connector that it came from.
@@ -18,8 +19,8 @@ pub(crate) struct Connection {
     pub(crate) sent: usize,
     pub(crate) rare: Option<Box<Rare>>,
     pub(crate) state: State,
-    /// By the user: the kernel keeps what comes.
-    pub(crate) reading_paused: bool,
+    /// Who wants nothing read: the kernel keeps what comes.
+    pub(crate) pauses: Pauses,
     /// Between `pause_writing` and `resume_writing`.
     pub(crate) writing_paused: bool,
     /// Latched, because no edge tells twice: a read may find something, a write may be taken, the end of what comes
@@ -96,6 +97,33 @@ impl State {
     }
 }
 
+/// Who has paused reading: nobody, or some.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Pauses(u8);
+
+impl Pauses {
+    /// `Transport::pause_reading`.
+    pub(crate) const PROTOCOL: Pauses = Pauses(1);
+    /// At least one of the layers.
+    pub(crate) const LAYERS: Pauses = Pauses(2);
+
+    #[inline]
+    pub(crate) fn any(self) -> bool {
+        self.0 != 0
+    }
+
+    pub(crate) fn has(self, who: Pauses) -> bool {
+        self.0 & who.0 != 0
+    }
+
+    pub(crate) fn set(&mut self, who: Pauses, paused: bool) {
+        match paused {
+            true => self.0 |= who.0,
+            false => self.0 &= !who.0,
+        }
+    }
+}
+
 /// What few connections need.
 #[derive(Default)]
 pub(crate) struct Rare {
@@ -108,6 +136,9 @@ pub(crate) struct Rare {
     pub(crate) water_marks: Option<(usize, usize)>,
     /// Why a write failed.
     pub(crate) broken: Option<Reason>,
+    /// What a clean close is told as, if not as `Reason::Done`.
+    pub(crate) farewell: Option<Reason>,
+    pub(crate) layers: Option<Box<Layers>>,
 }
 
 /// A registered producer.
@@ -139,7 +170,7 @@ impl Connection {
             sent: 0,
             rare: None,
             state: State::Open,
-            reading_paused: false,
+            pauses: Pauses::default(),
             writing_paused: false,
             ready: Ready::WRITABLE,
             finish_untold: false,
@@ -149,8 +180,13 @@ impl Connection {
         }
     }
 
-    /// Bytes that wait to be sent.
+    /// Bytes that wait to be sent, those included that layers hold back.
     pub(crate) fn unsent(&self) -> usize {
+        self.waiting() + self.held()
+    }
+
+    /// Bytes that wait for the system.
+    pub(crate) fn waiting(&self) -> usize {
         self.outgoing.len() - self.sent
     }
 
@@ -174,7 +210,7 @@ impl Connection {
     /// Whether a read should be tried now.
     #[inline]
     pub(crate) fn wants_read(&self) -> bool {
-        let held = self.reading_paused && self.state != State::Lingering;
+        let held = self.pauses.any() && self.state != State::Lingering;
         self.ready.has(Ready::READABLE) && !held && (self.state == State::Open || self.state.reads())
     }
 

@@ -1,11 +1,11 @@
 //! Connectors: one destination each, and what users do with it.
 
-use std::collections::VecDeque;
 use std::fmt;
 use std::time::Duration;
 
 use super::error::Error;
 use super::life::Life;
+use super::race::{LEAST_DELAY, Race};
 use super::sources::Source;
 use super::tasks::Task;
 use super::{
@@ -64,10 +64,6 @@ pub(crate) struct ConnectorSlot {
     /// Counts the attempts: what comes late from an earlier one is ignored.
     pub(super) attempt: u32,
     pub(super) timeout: Option<DelayedCall>,
-    /// Addresses not yet tried.
-    pub(super) addresses: VecDeque<Address>,
-    /// When the system was asked to connect.
-    pub(super) began: Instant,
     /// How long the last connection took to make.
     pub(super) took: Option<Duration>,
 }
@@ -83,6 +79,14 @@ impl ConnectOptions {
         match self {
             ConnectOptions::Tcp(options) => options.timeout,
             ConnectOptions::Unix(options) => options.timeout,
+        }
+    }
+
+    /// How long after one attempt the next begins, if none fails.
+    pub(super) fn attempt_delay(&self) -> Duration {
+        match self {
+            ConnectOptions::Tcp(options) => options.attempt_delay.max(LEAST_DELAY),
+            ConnectOptions::Unix(_) => LEAST_DELAY,
         }
     }
 
@@ -105,7 +109,6 @@ impl ConnectOptions {
     }
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Phase {
     Disconnected,
     /// The failure is queued.
@@ -114,9 +117,8 @@ pub(super) enum Phase {
     /// The start is queued.
     Starting,
     Resolving,
-    Connecting(Token),
-    /// The other side's queue is full: until this time.
-    Crowded(DelayedCall),
+    /// The addresses are tried. In a box: a connection may be held for long.
+    Connecting(Box<Race>),
     Connected(Token),
 }
 
@@ -147,10 +149,10 @@ impl Connector<'_> {
 
     /// What it does now.
     pub fn state(&self) -> ConnectorState {
-        match self.reactor.sources.connector(self.token).map(|slot| slot.phase) {
+        match self.reactor.sources.connector(self.token).map(|slot| &slot.phase) {
             None | Some(Phase::Disconnected | Phase::Failing) => ConnectorState::Disconnected,
             Some(Phase::Waiting(_)) => ConnectorState::Waiting,
-            Some(Phase::Starting | Phase::Connecting(_) | Phase::Crowded(_)) => ConnectorState::Connecting,
+            Some(Phase::Starting | Phase::Connecting(_)) => ConnectorState::Connecting,
             Some(Phase::Resolving) => ConnectorState::Resolving,
             Some(Phase::Connected(_)) => ConnectorState::Connected,
         }
@@ -164,8 +166,9 @@ impl Connector<'_> {
         }
     }
 
-    /// How long the last connection took to make: from the call that asked the system to connect (the host name was
-    /// looked up before) to the poll that found it done.
+    /// How long the last connection took to make: from the call that asked the system to connect to the address that
+    /// it was made to (the host name was looked up before, and other addresses may have been tried) to the poll that
+    /// found it done.
     pub fn connect_time(&self) -> Option<Duration> {
         self.reactor.sources.connector(self.token)?.took
     }
@@ -216,7 +219,7 @@ impl Connector<'_> {
 
     fn begin(&mut self, how: impl FnOnce(&mut Reactor, Token) -> Phase) -> bool {
         let slot = self.reactor.sources.connector(self.token);
-        let ready = slot.is_some_and(|slot| slot.phase == Phase::Disconnected);
+        let ready = slot.is_some_and(|slot| matches!(slot.phase, Phase::Disconnected));
         if !ready || !self.reactor.begins_new_things() {
             return false;
         }
@@ -233,7 +236,11 @@ impl Reactor {
     /// before this returns, whatever becomes of it. (Twisted: `connectTCP`.)
     ///
     /// `address` is text (`"localhost:80"`, `"[::1]:80"`), a `SocketAddr`, `(host, port)` or a [`ConnectTcp`]. A
-    /// host name is looked up by the system's resolver on a thread, and its addresses are tried one after the other.
+    /// host name is looked up by the system's resolver on a thread. Its addresses race (RFC 8305, happy eyeballs): the
+    /// families take turns, each address has a [head start](ConnectTcp::attempt_delay), one that fails makes room for the
+    /// next at once, the first connection wins, and the others are closed and never heard of. When all fail, the reason
+    /// is the one that tells most: a refusal before an answer that never came, that before an address that could not be
+    /// reached.
     ///
     /// # Errors
     /// [`Error::BadAddress`]; [`Error::Finished`] when the reactor has stopped.
@@ -265,8 +272,6 @@ impl Reactor {
             phase: Phase::Starting,
             attempt: 0,
             timeout: None,
-            addresses: VecDeque::new(),
-            began: Instant::default(),
             took: None,
         };
         let token = self.sources.insert(Source::Connector(Box::new(slot)));

@@ -40,7 +40,16 @@ pub enum Error {
     NoSuchTrigger,
     /// So many calls or jobs wait already that this one was not taken; the number is the limit.
     QueueFull(usize),
-    /// The connection is gone.
+    /// A datagram is longer than they get. (Twisted: `MessageLengthError`.)
+    DatagramTooLong {
+        /// Its length in bytes.
+        length: usize,
+        /// How long one may be.
+        longest: usize,
+    },
+    /// The socket of datagrams has no peer: say where to, with `write_to`.
+    NoPeer,
+    /// The connection or the socket is gone.
     NotConnected,
     /// The reactor is gone.
     ReactorGone,
@@ -79,6 +88,10 @@ impl fmt::Display for Error {
             Error::ProducerRegistered => f.write_str("the connection has a producer already"),
             Error::NoSuchTrigger => f.write_str("the trigger has run or was removed"),
             Error::QueueFull(limit) => write!(f, "the queue is full: {limit} wait already"),
+            Error::DatagramTooLong { length, longest } => {
+                write!(f, "a datagram of {length} bytes is too long: {longest} is the most")
+            }
+            Error::NoPeer => f.write_str("the socket of datagrams has no peer"),
             Error::NotConnected => f.write_str("the connection is gone"),
             Error::ReactorGone => f.write_str("the reactor is gone"),
             Error::System { call, source } => write!(f, "{call}: {source}"),

@@ -249,6 +249,9 @@ impl Reactor {
         for token in self.sources.tokens(|source| matches!(source, Source::Connector(_))) {
             self.disconnect_connector(token, &Reason::Stopped);
         }
+        for token in self.sources.tokens(|source| matches!(source, Source::Datagram(_))) {
+            self.stop_datagram(token, Reason::Stopped);
+        }
         for token in self.sources.tokens(|source| matches!(source, Source::Connection(_))) {
             self.lose_connection(token, None);
         }
@@ -262,6 +265,9 @@ impl Reactor {
         }
         for token in self.sources.tokens(|source| matches!(source, Source::Connector(_))) {
             self.disconnect_connector(token, &Reason::Stopped);
+        }
+        for token in self.sources.tokens(|source| matches!(source, Source::Datagram(_))) {
+            self.stop_datagram(token, Reason::Stopped);
         }
         for token in self.sources.tokens(|source| matches!(source, Source::Connection(_))) {
             self.end_lingering(token);

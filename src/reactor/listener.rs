@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use rustix::io::Errno;
 
-use super::connection::Connection;
+use super::connection::{Connection, State};
 use super::error::Error;
+use super::layering::begin_with;
 use super::sources::Source;
 use super::tasks::Task;
-use super::{Address, Factory, ListenTcp, Place, Reactor, Result, TimedCall};
+use super::{Address, ConnectionId, Factory, ListenTcp, Place, Protocol, Reactor, Result, TimedCall};
 use crate::net::{Accepted, Close, Instant, Open, OpenError, SocketOption, Token};
 
 /// A port that is listened on, by name. (Twisted: `IListeningPort`.)
@@ -132,6 +133,17 @@ impl Reactor {
             _ => None,
         };
         tokens.into_iter().filter_map(named).collect()
+    }
+
+    /// The open connections that a listener has accepted.
+    pub(crate) fn connections_of(&self, listener: &Listener) -> Vec<ConnectionId> {
+        let accepted = |source: &Source| match source {
+            Source::Connection(connection) => {
+                connection.origin == listener.token && connection.state != State::Lingering
+            }
+            _ => false,
+        };
+        self.sources.tokens(accepted).into_iter().map(ConnectionId).collect()
     }
 
     /// How a TCP listener was asked for.
@@ -276,16 +288,27 @@ impl Reactor {
             self.set_options(token, nodelay, keepalive);
         }
         let built = self.with_factory(listener, Place::BuildProtocol, |factory, reactor| {
-            factory.build_protocol(reactor, &peer)
+            begin_with(factory, reactor, &peer)
         });
         match built.flatten() {
-            Some(protocol) => self.begin_connection(token, protocol),
+            Some(begun) => self.begin_connection(token, begun),
             None => {
                 self.statistics.refusals += 1;
                 self.net.close(token, Close::Graceful);
                 self.sources.remove(token);
             }
         }
+    }
+
+    /// A protocol for a connection whose layers are ready. A listener that has stopped refuses it, as what waits in the
+    /// system's queue.
+    pub(super) fn build_for_listener(
+        &mut self,
+        listener: Token,
+        peer: &Address,
+    ) -> Option<Box<dyn Protocol>> {
+        let build = |factory: &mut dyn Factory, reactor: &mut Reactor| factory.build_protocol(reactor, peer);
+        self.with_factory(listener, Place::BuildProtocol, build).flatten()
     }
 
     /// A peer that is gone already has no options to set: the first read will tell.

@@ -4,14 +4,21 @@ mod address;
 mod adopting;
 mod callbacks;
 mod closing;
+mod completion;
 mod connecting;
 mod connection;
 mod connector;
+mod datagram;
+mod datagram_transport;
 mod error;
+mod layer;
+mod layering;
+mod layers;
 mod life;
 mod listener;
 mod producers;
 mod protocol;
+mod race;
 mod reading;
 mod reason;
 mod remote;
@@ -23,6 +30,7 @@ mod tasks;
 mod timers;
 mod transport;
 mod turn;
+mod udp;
 mod unix;
 mod writing;
 
@@ -35,8 +43,13 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 pub use self::address::{ConnectTcp, ListenTcp};
+pub(crate) use self::completion::Completion;
 pub use self::connector::{Connector, ConnectorId, ConnectorState};
+pub use self::datagram::DatagramProtocol;
+pub use self::datagram_transport::{DatagramId, DatagramTransport};
+pub(crate) use self::error::panic_message;
 pub use self::error::{Error, JobPanicked, Result};
+pub use self::layer::{Below, Layer, LayerError, Layered, layered};
 pub use self::life::{Hold, Phase, SystemEvent, TriggerId};
 pub use self::listener::Listener;
 pub use self::protocol::{ClientFactory, Factory, Producer, ProducerKind, Protocol, Shared, factory, shared};
@@ -47,8 +60,9 @@ pub use self::statistics::{Place, SlowCallback, Statistics};
 pub use self::timers::DelayedCall;
 pub use self::transport::{ConnectionId, Transport};
 pub(crate) use self::turn::Agenda;
+pub use self::udp::{ListenUdp, UnixDatagram};
 pub use self::unix::{ConnectUnix, ListenUnix};
-pub use crate::net::{Address, BadAddress, Credentials, Instant, Signal, UnixAddress};
+pub use crate::net::{Address, BadAddress, Credentials, Instant, Interface, Signal, UnixAddress};
 
 use self::life::{Life, Triggers};
 use self::protocol::find;
@@ -59,7 +73,7 @@ use self::tasks::Tasks;
 use self::timers::Timers;
 use self::writing::Scratch;
 use crate::net::os::{Os, Sizes};
-use crate::net::{Event, Net, Token};
+use crate::net::{Event, Inbound, Net, Token};
 
 /// An event loop with its connections, listeners and timers. (Twisted: `reactor`, but a value: make as many as you
 /// like, one after the other or one for each thread.)
@@ -105,8 +119,12 @@ pub struct Reactor {
     events: Vec<Event>,
     /// All connections are read into this one.
     read_buffer: Vec<u8>,
+    /// Datagrams of one call.
+    inbound: Inbound,
     /// The connection whose callback runs.
     current: Token,
+    /// The socket of datagrams whose callback runs.
+    current_datagram: Token,
     /// That callback's small writes go to `scratch`: the connection is open, and nothing waits to be sent before them.
     direct: bool,
     /// What that callback has written.
@@ -133,17 +151,23 @@ type SignalHandler = Box<dyn FnMut(&mut Reactor)>;
 pub(crate) enum TimedCall {
     Reactor(Box<dyn FnOnce(&mut Reactor)>),
     Protocol(Token, ProtocolCall),
-    ConnectTimeout(Token),
+    Datagram(Token, DatagramCall),
     /// A full queue of a UNIX socket is tried again.
-    ConnectAgain(Token),
+    SendAgain(Token),
+    ConnectTimeout(Token),
+    /// A connector's next address is tried, or a full queue of a UNIX socket again.
+    NextAttempt(Token),
     Reconnect(Token),
     CloseLimit(Token),
     AcceptAgain(Token),
+    WakeLayer(Token, u32),
     /// Nothing: the loop looks at its own state after it.
     Look,
 }
 
 pub(crate) type ProtocolCall = Box<dyn FnOnce(&mut dyn Protocol, &mut Transport<'_>)>;
+
+pub(crate) type DatagramCall = Box<dyn FnOnce(&mut dyn DatagramProtocol, &mut DatagramTransport<'_>)>;
 
 impl Reactor {
     /// A reactor on the real network, with the default settings.
@@ -199,7 +223,9 @@ impl Reactor {
             ready: VecDeque::new(),
             dirty: Vec::new(),
             events: Vec::new(),
+            inbound: Inbound::default(),
             current: Token::NONE,
+            current_datagram: Token::NONE,
             direct: false,
             scratch: Scratch::new(),
             spare_buffers: Vec::new(),
@@ -300,13 +326,13 @@ impl Reactor {
         call: impl FnOnce(&mut P, &mut Transport<'_>) -> R,
     ) -> Option<R> {
         let token = id.0;
-        let mut protocol = self.sources.connection_mut(token)?.protocol.take()?;
+        let mut protocol = self.sources.connection_mut(token)?.take_protocol()?;
         let result = catch_unwind(AssertUnwindSafe(|| {
             let wanted = find::<P>(&mut *protocol)?;
             Some(call(wanted, &mut Transport { reactor: self, token }))
         }));
         if let Some(connection) = self.sources.connection_mut(token) {
-            connection.protocol = Some(protocol);
+            connection.put_protocol(protocol);
         }
         // The panic is the caller's, not the other connection's.
         result.unwrap_or_else(|panic| resume_unwind(panic))

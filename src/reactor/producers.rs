@@ -84,7 +84,7 @@ impl Reactor {
             return false;
         };
         let lost = connection.state == State::Lost;
-        let direct = connection.writes_directly();
+        let direct = connection.writes_directly() && !connection.is_layered();
         let registered = connection.rare.as_mut().and_then(|rare| rare.producer.as_mut());
         let Some(registered) = registered.filter(|registered| registered.kind == kind && !lost) else {
             return false;

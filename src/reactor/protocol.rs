@@ -4,7 +4,7 @@ use std::any::{Any, TypeId};
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use super::{Address, Connector, Reactor, Reason, Transport};
+use super::{Address, Connector, Layer, Reactor, Reason, Transport};
 
 /// One connection's behaviour. (Twisted: `IProtocol`, `IHalfCloseableProtocol`.)
 ///
@@ -84,6 +84,14 @@ pub trait Factory: 'static {
     /// The protocol for a connection with `peer`; `None` closes it at once, and nothing else is called.
     fn build_protocol(&mut self, reactor: &mut Reactor, peer: &Address) -> Option<Box<dyn Protocol>>;
 
+    /// What stands between the socket and the protocol of a connection with `peer`, the lowest first; asked for before the
+    /// protocol, which is built when they are all ready. By default nothing. A factory that wraps another hands its layers on; see
+    /// [`layered`](crate::layered).
+    fn layers(&mut self, reactor: &mut Reactor, peer: &Address) -> Vec<Box<dyn Layer>> {
+        let _ = (reactor, peer);
+        Vec::new()
+    }
+
     /// Before its first use by a listener or connector. (Twisted: `doStart`, `startFactory`.)
     fn start_factory(&mut self, reactor: &mut Reactor) {
         let _ = reactor;
@@ -142,6 +150,10 @@ impl Factory for Box<dyn Factory> {
         (**self).build_protocol(reactor, peer)
     }
 
+    fn layers(&mut self, reactor: &mut Reactor, peer: &Address) -> Vec<Box<dyn Layer>> {
+        (**self).layers(reactor, peer)
+    }
+
     fn start_factory(&mut self, reactor: &mut Reactor) {
         (**self).start_factory(reactor);
     }
@@ -154,6 +166,10 @@ impl Factory for Box<dyn Factory> {
 impl Factory for Box<dyn ClientFactory> {
     fn build_protocol(&mut self, reactor: &mut Reactor, peer: &Address) -> Option<Box<dyn Protocol>> {
         (**self).build_protocol(reactor, peer)
+    }
+
+    fn layers(&mut self, reactor: &mut Reactor, peer: &Address) -> Vec<Box<dyn Layer>> {
+        (**self).layers(reactor, peer)
     }
 
     fn start_factory(&mut self, reactor: &mut Reactor) {
@@ -256,6 +272,14 @@ impl<F> Clone for Shared<F> {
 impl<F: Factory> Factory for Shared<F> {
     fn build_protocol(&mut self, reactor: &mut Reactor, peer: &Address) -> Option<Box<dyn Protocol>> {
         self.0.try_borrow_mut().ok()?.factory.build_protocol(reactor, peer)
+    }
+
+    fn layers(&mut self, reactor: &mut Reactor, peer: &Address) -> Vec<Box<dyn Layer>> {
+        match self.0.try_borrow_mut() {
+            Ok(mut counted) => counted.factory.layers(reactor, peer),
+            // Inside one of its own callbacks: `build_protocol` refuses as well.
+            Err(_) => Vec::new(),
+        }
     }
 
     fn start_factory(&mut self, reactor: &mut Reactor) {

@@ -61,8 +61,9 @@ impl Reactor {
                             break;
                         }
                     } else {
-                        // It lingers: what comes is dropped.
-                        self.note_progress(token);
+                        // It lingers, or its protocol stands above layers.
+                        let data = &buffer[..count];
+                        self.received_beneath(token, data);
                     }
                 }
                 Ok(_) => {
@@ -85,6 +86,13 @@ impl Reactor {
     }
 
     fn input_ended(&mut self, token: Token) {
+        if !self.end_beneath(token) {
+            self.input_ended_above(token);
+        }
+    }
+
+    /// The end of the input has come to the protocol.
+    pub(super) fn input_ended_above(&mut self, token: Token) {
         // Our end went out before the peer's came, which may be all that it waited for.
         self.tell_finish(token);
         let Some(connection) = self.sources.connection_mut(token) else {
@@ -181,7 +189,7 @@ impl Reactor {
             if let Some(connection) = self.sources.connection_mut(token) {
                 connection.queued = false;
                 self.connection_ready(token, Ready::default(), &mut buffer);
-            } else {
+            } else if !self.datagram_queued(token) {
                 self.accept_queued(token);
             }
         }

@@ -4,6 +4,8 @@ use std::fmt;
 use std::io;
 use std::time::Duration;
 
+use super::layer::LayerError;
+
 /// Why a connection was lost, or could not be made: the value that `connection_lost`,
 /// `client_connection_lost` and `client_connection_failed` are told.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,6 +24,8 @@ pub enum Reason {
     BufferLimit(usize),
     /// A callback of the protocol panicked with this text. (Twisted: the exception itself.)
     Panicked(String),
+    /// One of its layers ended it: a policy, or a header that is wrong.
+    Layer(LayerError),
     /// The reactor stopped. (Twisted: `ConnectionLost`.)
     Stopped,
 
@@ -99,6 +103,7 @@ impl fmt::Display for Reason {
             Reason::Panicked(text) => {
                 write!(f, "connection aborted: its protocol panicked: {text}")
             }
+            Reason::Layer(error) => write!(f, "connection ended by a layer: {error}"),
             Reason::Stopped => f.write_str("connection aborted: the reactor stopped"),
             Reason::Refused(_) => f.write_str("connection refused"),
             Reason::TimedOut(limit) => write!(f, "no connection within {limit:?}"),
@@ -115,7 +120,10 @@ impl fmt::Display for Reason {
 
 impl std::error::Error for Reason {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        self.system_error().map(|error| error as _)
+        match self {
+            Reason::Layer(error) => Some(error),
+            _ => self.system_error().map(|error| error as _),
+        }
     }
 }
 

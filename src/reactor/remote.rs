@@ -75,7 +75,7 @@ impl Inbox {
         Arc::new(Inbox { calls, woken, waker, limit })
     }
 
-    fn push(&self, call: ThreadCall, limit: usize) -> Result<()> {
+    pub(super) fn push(&self, call: ThreadCall, limit: usize) -> Result<()> {
         let mut calls = self.lock();
         if calls.closed {
             return Err(Error::ReactorGone);
@@ -130,7 +130,7 @@ pub(crate) struct Jobs {
     count: u64,
 }
 
-type OnResult<T> = Box<dyn FnOnce(&mut Reactor, T)>;
+pub(super) type OnResult<T> = Box<dyn FnOnce(&mut Reactor, T)>;
 
 impl Jobs {
     pub(crate) fn new() -> Jobs {
@@ -226,7 +226,12 @@ impl Reactor {
         }
     }
 
-    fn job_done<T: 'static>(&mut self, name: (usize, u64), result: T) {
+    /// Waits for a result that somebody else will push.
+    pub(super) fn expect_result<T: 'static>(&mut self, done: OnResult<T>) -> (Arc<Inbox>, (usize, u64)) {
+        (Arc::clone(&self.inbox), self.jobs.insert(done))
+    }
+
+    pub(super) fn job_done<T: 'static>(&mut self, name: (usize, u64), result: T) {
         if let Some(done) = self.jobs.remove::<T>(name) {
             self.call(Place::ThreadResult, |reactor| done(reactor, result));
         }

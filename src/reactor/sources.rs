@@ -5,6 +5,7 @@ use slab::Slab;
 use super::Reactor;
 use super::connection::{Connection, State};
 use super::connector::ConnectorSlot;
+use super::datagram::DatagramSlot;
 use super::listener::ListenerSlot;
 use crate::net::Token;
 
@@ -15,6 +16,7 @@ pub(crate) enum Source {
     Attempt(Token),
     Listener(Box<ListenerSlot>),
     Connector(Box<ConnectorSlot>),
+    Datagram(Box<DatagramSlot>),
 }
 
 /// All sources by index; an old generation finds nothing.
@@ -103,6 +105,20 @@ impl Sources {
         }
     }
 
+    pub(super) fn datagram(&self, token: Token) -> Option<&DatagramSlot> {
+        match self.get(token) {
+            Some(Source::Datagram(datagram)) => Some(datagram),
+            _ => None,
+        }
+    }
+
+    pub(super) fn datagram_mut(&mut self, token: Token) -> Option<&mut DatagramSlot> {
+        match self.get_mut(token) {
+            Some(Source::Datagram(datagram)) => Some(datagram),
+            _ => None,
+        }
+    }
+
     pub(crate) fn connector(&self, token: Token) -> Option<&ConnectorSlot> {
         match self.get(token) {
             Some(Source::Connector(connector)) => Some(connector),
@@ -144,6 +160,7 @@ impl Reactor {
             Source::Attempt(_) => "a connection under way".to_owned(),
             Source::Listener(listener) => format!("a listener on {}", listener.address()),
             Source::Connector(connector) => format!("a connector to {}", connector.destination),
+            Source::Datagram(datagram) => format!("a socket of datagrams at {}", datagram.host),
         });
         let jobs = (self.jobs.len() > 0).then(|| format!("results of {} jobs to come", self.jobs.len()));
         sources.chain(jobs).collect()

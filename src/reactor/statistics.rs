@@ -43,6 +43,16 @@ pub struct Statistics {
     pub buffer_limits: u64,
     /// Connections ended by the closing limit.
     pub close_timeouts: u64,
+    /// Datagrams received.
+    pub datagrams_received: u64,
+    /// Datagrams sent.
+    pub datagrams_sent: u64,
+    /// Datagrams that were longer than asked for.
+    pub datagrams_truncated: u64,
+    /// Datagrams that were not taken because too many waited.
+    pub datagrams_dropped: u64,
+    /// Answers that nobody listens there, and datagrams that the system refused.
+    pub datagram_errors: u64,
     /// Timed calls run.
     pub timed_calls: u64,
     /// Calls from threads run.
@@ -80,12 +90,18 @@ pub enum Place {
     ResumeWriting,
     ConnectionLost,
     Producer,
+    Layer,
     BuildProtocol,
     StartFactory,
     StopFactory,
     StartedConnecting,
     ClientConnectionFailed,
     ClientConnectionLost,
+    StartProtocol,
+    DatagramReceived,
+    ConnectionRefused,
+    SendFailed,
+    StopProtocol,
     TimedCall,
     ThreadCall,
     ThreadResult,
@@ -105,12 +121,18 @@ impl fmt::Display for Place {
             Place::ResumeWriting => "resume_writing",
             Place::ConnectionLost => "connection_lost",
             Place::Producer => "a producer",
+            Place::Layer => "a layer",
             Place::BuildProtocol => "build_protocol",
             Place::StartFactory => "start_factory",
             Place::StopFactory => "stop_factory",
             Place::StartedConnecting => "started_connecting",
             Place::ClientConnectionFailed => "client_connection_failed",
             Place::ClientConnectionLost => "client_connection_lost",
+            Place::StartProtocol => "start_protocol",
+            Place::DatagramReceived => "datagram_received",
+            Place::ConnectionRefused => "connection_refused",
+            Place::SendFailed => "send_failed",
+            Place::StopProtocol => "stop_protocol",
             Place::TimedCall => "a timed call",
             Place::ThreadCall => "a call from a thread",
             Place::ThreadResult => "a job's result",

@@ -19,6 +19,9 @@ pub(crate) enum Task {
     StartFactory(Token),
     /// An adopted connection begins.
     Begin(Token, Box<dyn Protocol>),
+    StartDatagram(Token),
+    /// A socket of datagrams is closed: tell, if it has started, then free its slot.
+    StopDatagram(Token, Reason, bool),
     Connect(Token),
     ConnectFailed(Token, Reason),
     /// A connector was told to give up while it only waited.
@@ -77,6 +80,8 @@ impl Reactor {
                 Task::Pull(token) => self.pull(token),
                 Task::StartFactory(token) => self.start_listener_factory(token),
                 Task::Begin(token, protocol) => self.begin_adopted(token, protocol),
+                Task::StartDatagram(token) => self.start_datagram(token),
+                Task::StopDatagram(token, reason, started) => self.datagram_stopped(token, &reason, started),
                 Task::Connect(token) => self.begin_to_connect(token),
                 Task::ConnectFailed(token, reason) => self.connector_failed(token, &reason),
                 Task::Release(token) => self.release_connector(token),

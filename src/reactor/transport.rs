@@ -3,10 +3,12 @@
 use std::fmt;
 use std::time::Duration;
 
-use super::connection::{Rare, Registered, State};
+use super::connection::{Pauses, Rare, Registered, State};
 use super::protocol::find;
 use super::tasks::Task;
-use super::{Address, Credentials, DelayedCall, Error, Producer, ProducerKind, Reactor, Result, TimedCall};
+use super::{
+    Address, Credentials, DelayedCall, Error, Layer, Producer, ProducerKind, Reactor, Result, TimedCall,
+};
 use crate::net::{Instant, SocketOption, Token};
 
 /// A connection by name: it can be kept, sent to other places of the program, and used after the
@@ -132,7 +134,7 @@ impl Transport<'_> {
 
     /// Whether reading is paused, by [`pause_reading`](Transport::pause_reading).
     pub fn reading_paused(&self) -> bool {
-        self.reactor.sources.connection(self.token).is_some_and(|connection| connection.reading_paused)
+        self.reactor.sources.connection(self.token).is_some_and(|c| c.pauses.has(Pauses::PROTOCOL))
     }
 
     /// Whether more bytes wait than the high-water mark, and have not come down to the low one.
@@ -173,7 +175,7 @@ impl Transport<'_> {
     /// Leaves what comes with the system, until `resume_reading`. (Twisted: `pauseProducing`.)
     pub fn pause_reading(&mut self) {
         if let Some(connection) = self.reactor.sources.connection_mut(self.token) {
-            connection.reading_paused = true;
+            connection.pauses.set(Pauses::PROTOCOL, true);
             if connection.state == State::Broken {
                 // Only what had come before was still to be read, and is not wanted.
                 self.reactor.lose_broken(self.token);
@@ -184,10 +186,15 @@ impl Transport<'_> {
     /// Reads again. (Twisted: `resumeProducing`.)
     pub fn resume_reading(&mut self) {
         if let Some(connection) = self.reactor.sources.connection_mut(self.token) {
-            connection.reading_paused = false;
+            connection.pauses.set(Pauses::PROTOCOL, false);
+            let layered = connection.is_layered();
             if connection.wants_read() {
                 // No edge will come for what is there already.
                 self.reactor.queue(self.token);
+            }
+            if layered {
+                // Something may wait above them.
+                self.reactor.mark_dirty(self.token);
             }
         }
     }
@@ -238,6 +245,13 @@ impl Transport<'_> {
                 drop(gone);
             }
         }
+    }
+
+    /// Puts a layer on top of the others that the connection has, just beneath its protocol: in mid-connection, for a
+    /// change of what is spoken (STARTTLS). What was written up to now, in this callback as well, goes out without it; bytes that
+    /// were received and not handed to the protocol yet are the layer's. On a connection that is closing or lost the layer is dropped.
+    pub fn add_layer(&mut self, layer: impl Layer) {
+        self.reactor.add_layer(self.token, Box::new(layer));
     }
 
     /// Switches TCP_NODELAY.

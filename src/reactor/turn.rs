@@ -143,6 +143,7 @@ impl Reactor {
                             let seen = *seen.get_or_insert_with(|| self.net.now());
                             self.attempt_ready(token, connector, ready, seen);
                         }
+                        Some(Source::Datagram(_)) => self.datagram_ready(token, ready),
                         // An event of something that was closed earlier in this batch.
                         _ => {}
                     }
@@ -180,11 +181,18 @@ impl Reactor {
                 }
                 // The connection was lost by a call of the same instant.
                 TimedCall::Protocol(_, call) => self.call(Place::Drop, |_| drop(call)),
+                TimedCall::Datagram(token, call) => {
+                    self.statistics.timed_calls += 1;
+                    self.call_datagram(token, Place::TimedCall, call);
+                    self.flush_datagrams(token);
+                }
+                TimedCall::SendAgain(token) => self.send_datagrams_again(token),
                 TimedCall::ConnectTimeout(token) => self.connect_timed_out(token),
-                TimedCall::ConnectAgain(token) => self.connect_again(token),
+                TimedCall::NextAttempt(token) => self.next_attempt_due(token),
                 TimedCall::Reconnect(token) => self.begin_to_connect(token),
                 TimedCall::CloseLimit(token) => self.close_limit_reached(token),
                 TimedCall::AcceptAgain(token) => self.accept_again(token),
+                TimedCall::WakeLayer(token, index) => self.layer_woken(token, index),
                 TimedCall::Look => {}
             }
         }

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use super::connection::State;
+use super::connection::{Connection, Pauses, State};
 use super::tasks::Task;
 use super::{Reactor, Reason, SystemError};
 use crate::net::{Ready, Token};
@@ -20,6 +20,9 @@ impl Reactor {
     /// A write from outside of the connection's callbacks, or one that has no room beside what the callback has written.
     #[inline(never)]
     fn write_through(&mut self, token: Token, data: &[u8]) {
+        if self.sources.connection(token).is_some_and(Connection::is_layered) {
+            return self.write_to_layers(token, data);
+        }
         if self.current == token {
             self.send_scratch(token);
         }
@@ -31,6 +34,24 @@ impl Reactor {
             self.send_or_keep(token, data);
         } else if self.current != token || !connection.outgoing.is_empty() || !self.scratch.push(data) {
             self.keep(token, data);
+        }
+    }
+
+    /// The lowest layer's bytes: they leave together when the layers rest.
+    pub(super) fn write_from_layers(&mut self, token: Token, data: &[u8]) {
+        let sends = |connection: &&Connection| connection.state.sends();
+        let Some(connection) = self.sources.connection(token).filter(sends) else { return };
+        if connection.outgoing.is_empty() {
+            if self.scratch.push(data) {
+                return;
+            }
+            self.send_scratch(token);
+        }
+        let Some(connection) = self.sources.connection(token).filter(sends) else { return };
+        if !connection.outgoing.is_empty() {
+            self.keep(token, data);
+        } else if data.len() >= WRITE_THROUGH || !self.scratch.push(data) {
+            self.send_or_keep(token, data);
         }
     }
 
@@ -121,7 +142,9 @@ impl Reactor {
         let Some(connection) = self.sources.connection_mut(token) else {
             return;
         };
-        if connection.unsent() > limit {
+        // What comes from layers was weighed when it was written.
+        let layered = connection.is_layered();
+        if !layered && connection.waiting() > limit {
             self.statistics.buffer_limits += 1;
             self.lose(token, Reason::BufferLimit(limit));
             return;
@@ -138,7 +161,9 @@ impl Reactor {
         }
         connection.outgoing.extend_from_slice(data);
         self.mark_dirty(token);
-        self.weigh(token);
+        if !layered {
+            self.weigh(token);
+        }
     }
 
     /// Looks after a connection at the end of the turn.
@@ -160,16 +185,24 @@ impl Reactor {
             if let Some(connection) = self.sources.connection_mut(token) {
                 connection.dirty = false;
                 self.flush(token);
+            } else {
+                self.flush_dirty_datagrams(token);
             }
         }
+        // Layers are called in a flush, and may have made others dirty: those have the next turn.
+        dirty.append(&mut self.dirty);
         self.dirty = dirty;
     }
 
     /// Sends what waits, up to the connection's share of the turn, and sees what follows from it.
     pub(super) fn flush(&mut self, token: Token) {
+        let layered = self.sources.connection(token).is_some_and(Connection::is_layered);
+        if layered {
+            self.run_layers(token);
+        }
         let mut share = self.settings.write_per_turn;
         while let Some(connection) = self.sources.connection_mut(token) {
-            let waiting = connection.unsent();
+            let waiting = connection.waiting();
             if waiting == 0 || !connection.ready.has(Ready::WRITABLE) || !connection.state.sends() {
                 break;
             }
@@ -195,16 +228,16 @@ impl Reactor {
             }
         }
         if let Some(connection) = self.sources.connection_mut(token)
-            && connection.unsent() == 0
-            && connection.outgoing.capacity() > 0
+            && connection.waiting() == 0
+            && (connection.outgoing.capacity() > 0 || layered)
         {
-            let mut empty = std::mem::take(&mut connection.outgoing);
+            let empty = std::mem::take(&mut connection.outgoing);
             connection.sent = 0;
-            if empty.capacity() <= BUFFER_KEPT && self.spare_buffers.len() < SPARE_BUFFERS {
-                empty.clear();
-                self.spare_buffers.push(empty);
+            let all_sent = connection.held() == 0;
+            keep_spare(empty, &mut self.spare_buffers);
+            if all_sent {
+                self.ask_producer(token);
             }
-            self.ask_producer(token);
         }
         self.weigh(token);
         self.advance(token);
@@ -236,7 +269,8 @@ impl Reactor {
         connection.outgoing = Vec::new();
         connection.sent = 0;
         self.direct &= self.current != token;
-        let reads = connection.state.reads() && !connection.reading_paused;
+        connection.clear_layers();
+        let reads = connection.state.reads() && !connection.pauses.has(Pauses::PROTOCOL);
         connection.state = State::Broken;
         if reads {
             // What came before the failure is delivered first; the end of the input brings the loss.
@@ -247,6 +281,14 @@ impl Reactor {
         } else {
             self.lose(token, reason);
         }
+    }
+}
+
+/// Keeps an emptied buffer for those that will need one.
+pub(super) fn keep_spare(mut empty: Vec<u8>, spare: &mut Vec<Vec<u8>>) {
+    if (1..=BUFFER_KEPT).contains(&empty.capacity()) && spare.len() < SPARE_BUFFERS {
+        empty.clear();
+        spare.push(empty);
     }
 }
 

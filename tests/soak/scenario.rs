@@ -7,11 +7,12 @@ use std::time::Duration;
 use twistor::sim::{Chaos, DatagramSocket, Host, Latency, Link, Random, Simulation};
 use twistor::{
     ClientFactory, ConnectTcp, Connector, ConnectorState, Factory, ListenTcp, Phase, Protocol, Reactor,
-    Reason, Signal, SystemEvent, factory, shared,
+    Reason, Signal, SystemEvent, factory, layered, shared,
 };
 
 use super::ledger::{Ledger, Track};
 use super::wanderer::Wanderer;
+use super::wayward::Wayward;
 
 /// The protocols of one host's process.
 type Tracks = Rc<RefCell<Vec<Track>>>;
@@ -209,8 +210,15 @@ impl Program {
         acts("factory");
         // Some are refused.
         let ledger = self.ledger.clone();
-        let listener =
-            reactor.listen_tcp(listen, factory(move |_| (ledger.below(20) > 0).then(|| program.wanderer(1))));
+        let wanderers = factory(move |_| (ledger.below(20) > 0).then(|| program.wanderer(1)));
+        let listener = match self.ledger.below(3) {
+            0 => {
+                acts("layered");
+                let ledger = self.ledger.clone();
+                reactor.listen_tcp(listen, layered(wanderers, move || Wayward::new(&ledger)))
+            }
+            _ => reactor.listen_tcp(listen, wanderers),
+        };
         // A fault may let it fail: the host tries again.
         let Ok(listener) = listener else {
             let program = self.clone();
@@ -250,6 +258,9 @@ impl Program {
             let kept = caller.clone();
             self.ledger.acts("Shared::with");
             (reactor.connect_tcp(to, caller), kept.with(|caller| caller.reconnects))
+        } else if self.ledger.below(3) == 0 {
+            let ledger = self.ledger.clone();
+            (reactor.connect_tcp(to, layered(caller, move || Wayward::new(&ledger))), None)
         } else {
             (reactor.connect_tcp(to, caller), None)
         };

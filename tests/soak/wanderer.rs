@@ -7,6 +7,7 @@ use std::time::Duration;
 use twistor::{Producer, ProducerKind, Protocol, Reactor, Reason, Transport};
 
 use super::ledger::{Ledger, Track, byte_at};
+use super::wayward::Wayward;
 
 pub struct Wanderer {
     ledger: Ledger,
@@ -47,7 +48,7 @@ impl Wanderer {
     }
 
     fn act_once(&mut self, transport: &mut Transport<'_>) {
-        let what = self.ledger.below(40);
+        let what = self.ledger.below(42);
         self.ledger.network.note(&format!("act {what} on {:?}, {}", transport.peer(), self.side));
         let acts = |name| self.ledger.acts(name);
         match what {
@@ -184,6 +185,10 @@ impl Wanderer {
                 }
                 acts("DelayedCall::active");
                 assert_eq!(later.active(transport.reactor()), later.cancel(transport.reactor()).is_ok());
+            }
+            32 => {
+                acts("Transport::add_layer");
+                transport.add_layer(Wayward::new(&self.ledger));
             }
             _ => {
                 acts("Transport::call_later");

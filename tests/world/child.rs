@@ -69,6 +69,30 @@ impl Child {
         }
     }
 
+    /// Waits for a line that ends like this, as a complaint of a program does behind its name.
+    pub fn complains(&mut self, text: &str) {
+        let mut seen = String::new();
+        while !seen.lines().any(|line| line.ends_with(&format!(": {text}"))) {
+            let mut line = String::new();
+            if self.said.read_line(&mut line).unwrap() == 0 {
+                panic!("the child did not complain {text:?}, but:\n{seen}");
+            }
+            seen += &line;
+        }
+    }
+
+    pub fn id(&self) -> u32 {
+        self.process.id()
+    }
+
+    /// Waits for its end, and returns its exit code.
+    pub fn code(mut self) -> i32 {
+        let mut rest = String::new();
+        self.said.read_to_string(&mut rest).unwrap();
+        let status = self.process.wait().unwrap();
+        status.code().unwrap_or_else(|| panic!("{status}:\n{rest}"))
+    }
+
     pub fn kill(&self, signal: Signal) {
         let pid = Pid::from_raw(i32::try_from(self.process.id()).unwrap()).unwrap();
         kill_process(pid, signal).unwrap();

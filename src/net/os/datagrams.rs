@@ -1,7 +1,6 @@
 //! Sending and receiving datagrams, many with one call where the system can.
 
 use std::io::{self, IoSlice, IoSliceMut};
-use std::mem::MaybeUninit;
 use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, BorrowedFd};
 
@@ -115,6 +114,11 @@ fn receive_many<S: SockaddrLike + Copy>(
         from: Address::Udp(message.address.as_ref().map_or(NOBODY, &address)),
         truncated: message.flags.contains(MsgFlags::MSG_TRUNC),
     }));
+    let full = came.len() == BATCH;
+    drop(places);
+    if !full {
+        into.drained();
+    }
     Ok(())
 }
 
@@ -124,7 +128,7 @@ fn receive_one(socket: BorrowedFd<'_>, into: &mut Inbound) -> io::Result<()> {
     let message = rustix::net::recvmsg(
         socket,
         &mut [IoSliceMut::new(place)],
-        &mut RecvAncillaryBuffer::new(&mut [MaybeUninit::uninit(); 0]),
+        &mut RecvAncillaryBuffer::default(),
         RecvFlags::CMSG_CLOEXEC,
     )?;
     let from = match message.address {

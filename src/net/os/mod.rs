@@ -3,6 +3,8 @@
 #![allow(clippy::disallowed_methods, reason = "the one place that may")]
 
 mod datagrams;
+mod inherited;
+pub(crate) mod notify;
 mod options;
 mod pool;
 mod signals;
@@ -20,6 +22,7 @@ use mio::{Interest, Poll};
 use rustix::net::{RecvFlags, SendFlags, SocketAddrAny, sockopt};
 
 use self::datagrams::Batches;
+pub(crate) use self::inherited::inherited;
 use self::pool::Pool;
 use self::signals::Watched;
 use self::sockets::{Kind, Opened, Sockets, address_of};
@@ -194,7 +197,7 @@ impl Net for Os {
     }
 
     fn peer_address(&self, socket: Token) -> io::Result<Address> {
-        let (descriptor, kind) = self.sockets.get(socket)?;
+        let (descriptor, kind) = self.sockets.carrier(socket)?;
         match rustix::net::getpeername(descriptor)? {
             Some(address) => address_of(address, kind.is_stream()),
             None => Ok(Address::Unix(UnixAddress::UNNAMED)),
@@ -202,7 +205,7 @@ impl Net for Os {
     }
 
     fn take_error(&self, socket: Token) -> io::Result<Option<io::Error>> {
-        let (descriptor, _) = self.sockets.get(socket)?;
+        let (descriptor, _) = self.sockets.carrier(socket)?;
         let pending = sockopt::socket_error(descriptor)?;
         Ok(pending.err().map(io::Error::from))
     }
@@ -212,7 +215,7 @@ impl Net for Os {
     }
 
     fn set(&mut self, socket: Token, option: SocketOption) -> io::Result<()> {
-        let (descriptor, kind) = self.sockets.get(socket)?;
+        let (descriptor, kind) = self.sockets.carrier(socket)?;
         options::set(descriptor, kind, option)
     }
 

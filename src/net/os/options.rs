@@ -35,9 +35,14 @@ pub(super) fn set(descriptor: BorrowedFd<'_>, kind: Kind, option: SocketOption) 
         SocketOption::MulticastInterface(interface) if v6 => socket.set_multicast_if_v6(index(interface)?),
         SocketOption::MulticastInterface(interface) => outgoing_v4(descriptor, interface),
         SocketOption::Join(IpAddr::V4(group), interface) => {
+            // Linux would hand over what is sent to groups that others on this host have joined.
+            #[cfg(any(target_os = "android", target_os = "linux"))]
+            socket.set_multicast_all_v4(false)?;
             socket.join_multicast_v4_n(&group, &interface_v4(interface))
         }
         SocketOption::Join(IpAddr::V6(group), interface) => {
+            #[cfg(any(target_os = "android", target_os = "linux"))]
+            socket.set_multicast_all_v6(false)?;
             socket.join_multicast_v6(&group, index(interface)?)
         }
         SocketOption::Leave(IpAddr::V4(group), interface) => {

@@ -123,6 +123,14 @@ impl Sockets {
         }
     }
 
+    /// Anything that carries bytes.
+    pub(super) fn carrier(&self, token: Token) -> io::Result<(BorrowedFd<'_>, Kind)> {
+        self.get(token).and_then(|(descriptor, kind)| match kind.listens() {
+            true => Err(io::ErrorKind::NotFound.into()),
+            false => Ok((descriptor, kind)),
+        })
+    }
+
     #[inline]
     pub(super) fn stream(&self, token: Token) -> io::Result<BorrowedFd<'_>> {
         match self.get(token)? {

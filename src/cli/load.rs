@@ -1,0 +1,187 @@
+//! `twistor load`: load on an echo server, on as many threads as it is given, and the report on stdout.
+
+mod crew;
+mod live;
+
+use self::crew::Crew;
+use super::output;
+use super::{Failure, Outcome, span};
+use crate::load::{Plan, Work, endpoint, json, svg};
+use clap::Args;
+use std::fs::File;
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+/// Put load on an echo server, compare every byte that comes back, and measure how long it took.
+///
+/// Without more, each of --connections keeps --depth messages of --size bytes under way: a message
+/// follows an answer. With --rate messages are due at even times, whatever becomes of those before,
+/// and a latency counts from when its message was due: a server that stands still is seen by every
+/// message that it kept waiting (free of coordinated omission). The report says how late this
+/// program itself was.
+///
+/// With --churn a connection is made, sends one message, is closed when it is back, and is followed
+/// by the next; --connections are open at most, --rate is in connections a second, and a latency is
+/// that of a whole exchange. With --hold connections are made and are idle; a loss is told at once,
+/// with its reason, and at the end each has to answer a message.
+///
+/// SIGINT or SIGTERM ends it early, with a report of what was measured.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  twistor load tcp:127.0.0.1:7007 --connections 64 --size 1024 --for 5s
+  twistor load 10.0.0.5:7 --connections 200 --rate 20000 --warm-up 2s --svg latency.svg
+  twistor load localhost:7007 --churn --connections 50 --json | jq .latency_ms.p99
+  twistor load localhost:7007 --hold --connections 10000 --ramp 10s --for 1h --every 30s
+
+--json prints one object: endpoint, right, work, plan, connections, messages, latency_ms,
+since_sent_ms and lateness_ms (with a rate), steps, errors, troubles. A latency has count, min,
+mean, p50, p75, p90, p95, p99, p99_9, p99_99, max.
+
+Exit codes: 0 every byte came back as it was sent, 1 something went wrong (bytes, losses, missing
+answers, nothing connected; an error of this machine), 2 bad usage.")]
+pub(super) struct Load {
+    /// Where the server is: tcp:HOST:PORT or HOST:PORT
+    #[arg(value_name = "ENDPOINT")]
+    endpoint: String,
+
+    /// Connections; with --churn how many are open at a time
+    #[arg(long, short, value_name = "N", default_value_t = 1, value_parser = count(1_000_000))]
+    connections: u64,
+
+    /// Bytes of a message
+    #[arg(long, short, value_name = "S", default_value_t = 64, value_parser = count(1 << 30))]
+    size: u64,
+
+    /// Messages under way on each connection; with --rate at most so many
+    #[arg(long, short, value_name = "D", default_value_t = 1, value_parser = count(1_000_000))]
+    depth: u64,
+
+    /// How long to measure
+    #[arg(long = "for", value_name = "TIME", default_value = "10s", value_parser = span::positive)]
+    duration: Duration,
+
+    /// Messages a second in all, due at even times [default: a message follows an answer]
+    #[arg(long, short, value_name = "R", value_parser = rate)]
+    rate: Option<f64>,
+
+    /// Make connections, use each for one message, close them
+    #[arg(long, conflicts_with_all = ["hold", "depth"])]
+    churn: bool,
+
+    /// Hold connections that are idle
+    #[arg(long, conflicts_with_all = ["rate", "depth", "warm_up"])]
+    hold: bool,
+
+    /// With --hold: let each connection send a message in every TIME, too
+    #[arg(long, value_name = "TIME", requires = "hold", value_parser = span::positive)]
+    every: Option<Duration>,
+
+    /// Open the connections evenly over TIME [default: as fast as they are made, 128 at a time]
+    #[arg(long, value_name = "TIME", default_value = "0", hide_default_value = true, value_parser = span::parse)]
+    ramp: Duration,
+
+    /// Let messages flow for TIME before they count
+    #[arg(long, value_name = "TIME", default_value = "0", hide_default_value = true, value_parser = span::parse)]
+    warm_up: Duration,
+
+    /// How long the last answers are waited for
+    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = span::parse)]
+    patience: Duration,
+
+    /// With --rate: never sleep. Messages leave within microseconds of their time instead of a
+    /// millisecond, and a processor for each thread is busy all the while
+    #[arg(long, requires = "rate")]
+    spin: bool,
+
+    /// With --churn: reset connections (RST) instead of closing them, so that none keeps its port
+    #[arg(long, requires = "churn")]
+    reset: bool,
+
+    /// Threads, each with a reactor and a share of the connections
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = count(1024))]
+    threads: u64,
+
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+
+    /// Draw the latency distribution by percentile to FILE
+    #[arg(long, value_name = "FILE")]
+    svg: Option<PathBuf>,
+}
+
+impl Load {
+    pub(super) fn run(&self) -> Outcome {
+        // Parsed here to be refused at once; each thread has one of its own.
+        endpoint(&self.endpoint).map_err(|error| Failure::Usage(error.to_string()))?;
+        let plan = self.plan();
+        plan.check().map_err(|error| Failure::Usage(error.to_string()))?;
+        // Found out before the measurement, not after it.
+        let picture =
+            self.svg.as_ref().map(|path| File::create(path).map_err(|error| cannot_write(path, &error)));
+        let picture = picture.transpose()?;
+        let threads = self.threads.min(self.connections);
+        let report = Crew::run(&self.endpoint, &plan, usize::try_from(threads).unwrap_or(1))?;
+        if let (Some(mut file), Some(path)) = (picture, &self.svg) {
+            file.write_all(svg::draw(&report).as_bytes()).map_err(|error| cannot_write(path, &error))?;
+        }
+        let nothing = report.tally.connected == 0;
+        let printed = match (self.json, nothing) {
+            (true, _) => print(&format_args!("{}\n", json::value(&report))),
+            (false, true) => Ok(()),
+            (false, false) => print(&report),
+        };
+        if nothing {
+            let why = report.tally.errors.keys().next().map_or("it was ended before", |(_, reason)| reason);
+            return Err(Failure::Run(format!("nothing connected to {}: {why}", report.endpoint)));
+        }
+        let code = if report.is_right() { ExitCode::SUCCESS } else { ExitCode::FAILURE };
+        output::outcome(printed.err(), code)
+    }
+
+    fn plan(&self) -> Plan {
+        let size = |number: u64| usize::try_from(number).unwrap_or(usize::MAX);
+        Plan {
+            work: match (self.churn, self.hold) {
+                (true, _) => Work::Churn,
+                (false, true) => Work::Hold { every: self.every },
+                (false, false) => Work::Echo,
+            },
+            connections: size(self.connections),
+            size: size(self.size),
+            depth: size(self.depth),
+            rate: self.rate,
+            ramp: self.ramp,
+            warm_up: self.warm_up,
+            duration: self.duration,
+            patience: self.patience,
+            spin: self.spin,
+            reset: self.reset,
+            ..Plan::default()
+        }
+    }
+}
+
+fn print(report: &impl std::fmt::Display) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    write!(out, "{report}")?;
+    out.flush()
+}
+
+fn cannot_write(path: &std::path::Path, error: &io::Error) -> Failure {
+    Failure::Run(format!("cannot write {}: {error}", path.display()))
+}
+
+fn count(most: u64) -> clap::builder::RangedU64ValueParser<u64> {
+    clap::value_parser!(u64).range(1..=most)
+}
+
+fn rate(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(rate) if (0.001..=1e9).contains(&rate) => Ok(rate),
+        _ => Err("it has to be a number from 0.001 to 1000000000".into()),
+    }
+}

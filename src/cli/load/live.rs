@@ -1,0 +1,141 @@
+//! What is told while the load runs: a progress line on a terminal, and losses when they happen.
+
+use crate::load::{Load, Plan, Trouble, Work};
+use crate::{Instant, Reactor};
+use std::io::{self, IsTerminal, Write};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+/// How far each thread is.
+pub(super) struct Live {
+    parts: Vec<Part>,
+    /// Somebody looks.
+    shown: bool,
+}
+
+#[derive(Default)]
+struct Part {
+    standing: AtomicU64,
+    messages: AtomicU64,
+    errors: AtomicU64,
+    /// Milliseconds, and one more, since it runs; 0 before.
+    running: AtomicU64,
+}
+
+impl Live {
+    pub(super) fn new(parts: usize) -> Live {
+        Live { parts: (0..parts).map(|_| Part::default()).collect(), shown: io::stderr().is_terminal() }
+    }
+
+    /// Publishes how far a thread's load is, a few times a second.
+    pub(super) fn watch(self: &Arc<Live>, reactor: &mut Reactor, load: &Load, index: usize) {
+        let Some(part) = self.parts.get(index).filter(|_| self.shown && !load.is_finished()) else { return };
+        let progress = load.progress(reactor.now());
+        part.standing.store(progress.standing, Ordering::Relaxed);
+        part.messages.store(progress.messages, Ordering::Relaxed);
+        part.errors.store(progress.errors, Ordering::Relaxed);
+        let running = progress.running.map_or(0, |running| running.as_millis() as u64 + 1);
+        part.running.store(running, Ordering::Relaxed);
+        let (live, load) = (Arc::clone(self), load.clone());
+        reactor.call_later(PUBLISHED, move |reactor| live.watch(reactor, &load, index));
+    }
+
+    /// Shows the progress of all once a second.
+    pub(super) fn show(self: &Arc<Live>, reactor: &mut Reactor, plan: &Plan, teller: Arc<Mutex<Teller>>) {
+        if self.shown {
+            let now = reactor.now();
+            self.show_next(reactor, plan.clone(), teller, (now, 0));
+        }
+    }
+
+    fn show_next(
+        self: &Arc<Live>,
+        reactor: &mut Reactor,
+        plan: Plan,
+        teller: Arc<Mutex<Teller>>,
+        before: (Instant, u64),
+    ) {
+        let live = Arc::clone(self);
+        reactor.call_later(SHOWN, move |reactor| {
+            let now = reactor.now();
+            let messages = live.sum(|part| &part.messages);
+            let passed = (now - before.0).as_secs_f64().max(0.001);
+            let rate = (messages - before.1) as f64 / passed;
+            if let Ok(mut teller) = teller.lock() {
+                teller.progress(&live.line(&plan, rate));
+            }
+            live.show_next(reactor, plan, teller, (now, messages));
+        });
+    }
+
+    fn line(&self, plan: &Plan, rate: f64) -> String {
+        let (standing, errors) = (self.sum(|part| &part.standing), self.sum(|part| &part.errors));
+        let running = self.parts.iter().map(|part| part.running.load(Ordering::Relaxed)).max().unwrap_or(0);
+        let all = plan.warm_up + plan.duration;
+        let stage = match running.checked_sub(1) {
+            None => "connecting".to_owned(),
+            Some(running) => {
+                let running = Duration::from_millis(running);
+                let warming = if running < plan.warm_up { " (warming up)" } else { "" };
+                format!("{} of {} s{warming}", running.as_secs().min(all.as_secs()), all.as_secs_f64())
+            }
+        };
+        let flow = match plan.work {
+            Work::Echo => format!("   {rate:.0} messages/s"),
+            Work::Churn => format!("   {rate:.0} connections/s"),
+            Work::Hold { .. } => String::new(),
+        };
+        format!("{stage}   {standing} connections{flow}   {errors} errors")
+    }
+
+    fn sum(&self, figure: impl Fn(&Part) -> &AtomicU64) -> u64 {
+        self.parts.iter().map(|part| figure(part).load(Ordering::Relaxed)).sum()
+    }
+}
+
+/// Writes to stderr, for people.
+#[derive(Default)]
+pub(super) struct Teller {
+    /// A progress line stands there.
+    line: bool,
+    told: u64,
+}
+
+impl Teller {
+    /// A trouble, at once. After many of them the rest is left to the report.
+    pub(super) fn tell(&mut self, trouble: &Trouble) {
+        self.told += 1;
+        match self.told {
+            ..=MOST_TOLD => self.write(&format!("{trouble}\n")),
+            n if n == MOST_TOLD + 1 => self.write("more is lost; the report will count it\n"),
+            _ => {}
+        }
+    }
+
+    fn progress(&mut self, line: &str) {
+        self.write(line);
+        self.line = true;
+    }
+
+    fn write(&mut self, text: &str) {
+        let clear = if std::mem::take(&mut self.line) { "\r\x1b[K" } else { "" };
+        // Whoever closed stderr does not want to know.
+        let _ = io::stderr().write_all(format!("{clear}{text}").as_bytes());
+    }
+}
+
+impl Drop for Teller {
+    fn drop(&mut self) {
+        if self.line {
+            self.write("");
+        }
+    }
+}
+
+/// How often a thread tells how far it is, and how often all are shown.
+const PUBLISHED: Duration = Duration::from_millis(200);
+const SHOWN: Duration = Duration::from_secs(1);
+
+/// Losses told one by one: a thousand lines would hide what they say.
+const MOST_TOLD: u64 = 100;

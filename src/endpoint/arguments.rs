@@ -1,0 +1,431 @@
+//! What stands behind the prefix, for those that make an endpoint of it.
+
+use std::collections::VecDeque;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
+use std::str::FromStr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::ParseError;
+use super::parse_error::{is_near, known};
+use super::text::{Part, Piece, split};
+
+/// The arguments of an endpoint's text. Whoever parses takes them by name, each once; what nobody took is an error
+/// in the end, and so is what was given twice.
+///
+/// ```
+/// use twistor::endpoint::{Argument, Arguments};
+///
+/// let mut arguments = Arguments::of("onion:example:80:circuit=7")?;
+/// assert_eq!(arguments.prefix(), "onion");
+/// assert_eq!(arguments.required("host", Argument::text)?, "example");
+/// assert_eq!(arguments.required("port", Argument::port)?, 80);
+/// assert_eq!(arguments.key("circuit", Argument::number::<u32>)?, Some(7));
+/// assert_eq!(arguments.key("timeout", Argument::seconds)?, None);
+/// arguments.finish()?;
+/// # Ok::<(), twistor::endpoint::ParseError>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Arguments {
+    /// All of it, for errors.
+    text: Arc<str>,
+    prefix: Piece,
+    /// Those without a key, in order.
+    plain: VecDeque<Piece>,
+    keyed: Vec<(Piece, Piece)>,
+    /// The names that were asked for.
+    known: Vec<String>,
+}
+
+/// One argument, with its name and its place: what a reader makes a value of.
+#[derive(Clone, Debug)]
+pub struct Argument {
+    text: Arc<str>,
+    name: String,
+    value: String,
+    position: usize,
+}
+
+impl Arguments {
+    /// Takes a text apart.
+    ///
+    /// # Errors
+    /// When it ends with a lonely backslash, or begins with a key.
+    pub fn of(text: &str) -> Result<Arguments, ParseError> {
+        Arguments::from_parts(text.into(), split(text)?, Vec::new())
+    }
+
+    fn from_parts(
+        text: Arc<str>,
+        parts: impl IntoIterator<Item = Part>,
+        known: Vec<String>,
+    ) -> Result<Arguments, ParseError> {
+        let mut plain = VecDeque::new();
+        let mut keyed = Vec::new();
+        for part in parts {
+            match part {
+                Part::Plain(piece) => plain.push_back(piece),
+                Part::Keyed { key, value } => keyed.push((key, value)),
+            }
+        }
+        let position = keyed.first().map_or(text.len(), |(key, _)| key.position);
+        match plain.pop_front() {
+            Some(prefix) => Ok(Arguments { text, prefix, plain, keyed, known }),
+            None => Err(ParseError {
+                text: text.to_string(),
+                position,
+                key: None,
+                why: "the kind of endpoint is missing".to_owned(),
+            }),
+        }
+    }
+
+    /// What the text begins with: the kind of endpoint.
+    pub fn prefix(&self) -> &str {
+        &self.prefix.text
+    }
+
+    /// The next argument without a key, or that with the key `name`.
+    ///
+    /// # Errors
+    /// When it is missing, given twice, or `read` does not like it.
+    pub fn required<T>(
+        &mut self,
+        name: &str,
+        read: impl Fn(&Argument) -> Result<T, ParseError>,
+    ) -> Result<T, ParseError> {
+        if let Some(value) = self.optional(name, read)? {
+            return Ok(value);
+        }
+        // Perhaps it is there, mistyped.
+        match self.keyed.iter().find(|(key, _)| is_near(&key.text, name)) {
+            Some((key, _)) => {
+                let why = format!("{} has no such argument; did you mean {name}?", self.prefix());
+                Err(self.wrong(key.position, Some(&key.text), why))
+            }
+            None => Err(self.missing(name, "it is missing")),
+        }
+    }
+
+    /// The same, if it is there.
+    ///
+    /// # Errors
+    /// When it is given twice, or `read` does not like it.
+    pub fn optional<T>(
+        &mut self,
+        name: &str,
+        read: impl Fn(&Argument) -> Result<T, ParseError>,
+    ) -> Result<Option<T>, ParseError> {
+        let plain = self.plain.pop_front();
+        self.take(name, plain, read)
+    }
+
+    /// The argument with the key `name`, if it is there.
+    ///
+    /// # Errors
+    /// When it is given twice, or `read` does not like it.
+    pub fn key<T>(
+        &mut self,
+        name: &str,
+        read: impl Fn(&Argument) -> Result<T, ParseError>,
+    ) -> Result<Option<T>, ParseError> {
+        self.take(name, None, read)
+    }
+
+    fn take<T>(
+        &mut self,
+        name: &str,
+        mut found: Option<Piece>,
+        read: impl Fn(&Argument) -> Result<T, ParseError>,
+    ) -> Result<Option<T>, ParseError> {
+        self.known.push(name.to_owned());
+        while let Some(at) = self.keyed.iter().position(|(key, _)| key.text == name) {
+            let (key, value) = self.keyed.remove(at);
+            if found.replace(value).is_some() {
+                return Err(self.wrong(key.position, Some(name), "it is given twice".to_owned()));
+            }
+        }
+        let Some(piece) = found else { return Ok(None) };
+        let argument = Argument {
+            text: Arc::clone(&self.text),
+            name: name.to_owned(),
+            value: piece.text,
+            position: piece.position,
+        };
+        read(&argument).map(Some)
+    }
+
+    /// What is left, as an endpoint of its own: for those that wrap another (`haproxy:tcp:80`). Take your own
+    /// arguments before.
+    ///
+    /// # Errors
+    /// When no kind of endpoint is left.
+    pub fn nested(&mut self) -> Result<Arguments, ParseError> {
+        let plain = std::mem::take(&mut self.plain).into_iter().map(Part::Plain);
+        let keyed =
+            std::mem::take(&mut self.keyed).into_iter().map(|(key, value)| Part::Keyed { key, value });
+        Arguments::from_parts(Arc::clone(&self.text), plain.chain(keyed), self.known.clone())
+    }
+
+    /// Looks whether everything was taken.
+    ///
+    /// # Errors
+    /// Names the first argument that nobody took, and those that could have stood there.
+    pub fn finish(&self) -> Result<(), ParseError> {
+        if let Some(surplus) = self.plain.front() {
+            let why = format!("\"{}\" is one argument too many", surplus.text.escape_debug());
+            return Err(self.wrong(surplus.position, None, why));
+        }
+        self.keyed.first().map_or(Ok(()), |(key, _)| Err(self.unknown(key)))
+    }
+
+    /// An error about the whole: two arguments that do not go together, say.
+    pub fn bad(&self, why: impl Into<String>) -> ParseError {
+        self.wrong(self.prefix.position, None, why.into())
+    }
+
+    /// An error about an argument that is not there, at the end of the text.
+    pub fn missing(&self, name: &str, why: impl Into<String>) -> ParseError {
+        self.wrong(self.text.len(), Some(name), why.into())
+    }
+
+    fn unknown(&self, key: &Piece) -> ParseError {
+        let why = format!("{} has no such argument; {}", self.prefix(), known(&key.text, self.names()));
+        self.wrong(key.position, Some(&key.text), why)
+    }
+
+    fn names(&self) -> impl Iterator<Item = &str> + Clone {
+        self.known.iter().map(String::as_str)
+    }
+
+    pub(super) fn unknown_prefix<'a>(&self, prefixes: impl Iterator<Item = &'a str> + Clone) -> ParseError {
+        let why = format!("there is no such kind of endpoint; {}", known(self.prefix(), prefixes));
+        self.wrong(self.prefix.position, Some(self.prefix()), why)
+    }
+
+    fn wrong(&self, position: usize, key: Option<&str>, why: String) -> ParseError {
+        ParseError { text: self.text.to_string(), position, key: key.map(str::to_owned), why }
+    }
+}
+
+/// Readers: what an argument can be.
+impl Argument {
+    /// What it is called.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// As it stands there, without the escapes.
+    pub fn value(&self) -> &str {
+        &self.value
+    }
+
+    /// An error that names this argument and its place.
+    pub fn bad(&self, why: impl Into<String>) -> ParseError {
+        ParseError {
+            text: self.text.to_string(),
+            position: self.position,
+            key: Some(self.name.clone()),
+            why: why.into(),
+        }
+    }
+
+    /// Any text but none.
+    ///
+    /// # Errors
+    /// When it is empty.
+    pub fn text(&self) -> Result<String, ParseError> {
+        if self.value.is_empty() { Err(self.bad("it is empty")) } else { Ok(self.value.clone()) }
+    }
+
+    /// A number in digits.
+    ///
+    /// # Errors
+    /// When it is none, or does not fit into the type.
+    pub fn number<N: FromStr>(&self) -> Result<N, ParseError> {
+        let digits = !self.value.is_empty() && self.value.bytes().all(|byte| byte.is_ascii_digit());
+        let shown = self.value.escape_debug();
+        if !digits {
+            return Err(self.bad(format!("\"{shown}\" is no number")));
+        }
+        self.value.parse().map_err(|_| self.bad(format!("{shown} is too large")))
+    }
+
+    /// A port, 0 to 65535.
+    ///
+    /// # Errors
+    /// When it is none.
+    pub fn port(&self) -> Result<u16, ParseError> {
+        self.number()
+    }
+
+    /// Octal permissions of a file, `660` or `0660`; 777 at most.
+    ///
+    /// # Errors
+    /// When they are none.
+    pub fn mode(&self) -> Result<u32, ParseError> {
+        let octal = (1..=4).contains(&self.value.len())
+            && self.value.bytes().all(|byte| (b'0'..=b'7').contains(&byte));
+        match u32::from_str_radix(&self.value, 8) {
+            Ok(mode @ 0..=0o777) if octal => Ok(mode),
+            _ => Err(self.bad("a mode is octal, 000 to 777")),
+        }
+    }
+
+    /// A time in seconds (`5`, `0.25`), or with its unit (`250ms`, `5s`, `2m`); a year at most.
+    ///
+    /// # Errors
+    /// When it is none.
+    pub fn seconds(&self) -> Result<Duration, ParseError> {
+        let at = self.value.find(|c: char| c.is_ascii_alphabetic()).unwrap_or(self.value.len());
+        let (number, unit) = self.value.split_at(at);
+        let factor = match unit {
+            "" | "s" => Some(1.0),
+            "ms" => Some(0.001),
+            "m" => Some(60.0),
+            _ => None,
+        };
+        // Digits first: the parser of floats would take a sign, and `inf`.
+        let seconds = Some(number).filter(|number| number.starts_with(|c: char| c.is_ascii_digit()));
+        let seconds = seconds.and_then(|number| number.parse::<f64>().ok());
+        match factor.zip(seconds).map(|(factor, seconds)| Duration::try_from_secs_f64(factor * seconds)) {
+            Some(Ok(time)) if time <= LONGEST => Ok(time),
+            Some(_) => Err(self.bad("it is longer than a year")),
+            None => Err(self.bad("write a time in seconds, or as 250ms, 5s or 2m")),
+        }
+    }
+
+    /// `yes` or `no`; `true`, `false`, `1`, `0`, `on` and `off` are understood as well.
+    ///
+    /// # Errors
+    /// When it is neither.
+    pub fn flag(&self) -> Result<bool, ParseError> {
+        match self.value.as_str() {
+            "yes" | "true" | "1" | "on" => Ok(true),
+            "no" | "false" | "0" | "off" => Ok(false),
+            _ => Err(self.bad("it is either yes or no")),
+        }
+    }
+
+    /// An IP address, IPv6 with brackets or without; `localhost` is 127.0.0.1.
+    ///
+    /// # Errors
+    /// When it is none.
+    pub fn ip(&self) -> Result<IpAddr, ParseError> {
+        self.socket_address(0).map(|address| address.ip())
+    }
+
+    /// An IP address, as [`Argument::ip`], to go with a port that was given apart. `fe80::1%2` has the number of an
+    /// interface.
+    ///
+    /// # Errors
+    /// When it is none.
+    pub fn socket_address(&self, port: u16) -> Result<SocketAddr, ParseError> {
+        if self.value == "localhost" {
+            return Ok(SocketAddr::new(Ipv4Addr::LOCALHOST.into(), port));
+        }
+        let inner = self.value.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
+        let inner = inner.unwrap_or(&self.value);
+        if let Ok(address) = inner.parse() {
+            return Ok(SocketAddr::new(address, port));
+        }
+        let scoped = inner.split_once('%').and_then(|(address, scope)| {
+            let address = address.parse::<Ipv6Addr>().ok()?;
+            Some(SocketAddrV6::new(address, port, 0, scope.parse().ok()?).into())
+        });
+        scoped.ok_or_else(|| self.bad(format!("\"{}\" is no IP address", self.value.escape_debug())))
+    }
+}
+
+const LONGEST: Duration = Duration::from_secs(366 * 24 * 60 * 60);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn value<T>(value: &str, read: impl Fn(&Argument) -> Result<T, ParseError>) -> Result<T, String> {
+        let mut arguments = Arguments::of(&format!("x:k={value}")).unwrap();
+        arguments.key("k", read).map(Option::unwrap).map_err(|error| {
+            assert_eq!((error.key.as_deref(), error.position), (Some("k"), 4));
+            error.why
+        })
+    }
+
+    #[test]
+    fn values_are_read() {
+        assert_eq!(value("65535", Argument::port), Ok(65535));
+        assert_eq!(value("660", Argument::mode), Ok(0o660));
+        assert_eq!(value("0777", Argument::mode), Ok(0o777));
+        for (text, millis) in
+            [("5", 5000), ("0.25", 250), ("250ms", 250), ("5s", 5000), ("2m", 120_000), ("0", 0)]
+        {
+            assert_eq!(value(text, Argument::seconds), Ok(Duration::from_millis(millis)));
+        }
+        assert_eq!((value("yes", Argument::flag), value("0", Argument::flag)), (Ok(true), Ok(false)));
+        for text in ["::1", "[::1]"] {
+            assert_eq!(value(text, Argument::ip), Ok("::1".parse().unwrap()));
+        }
+        let scoped = value("fe80::1%2", |argument| argument.socket_address(80));
+        assert_eq!(scoped, Ok("[fe80::1%2]:80".parse().unwrap()));
+        assert_eq!(value("a=b", Argument::text), Ok("a=b".to_owned()));
+    }
+
+    #[test]
+    fn bad_values_are_named() {
+        for (text, why) in
+            [("", "\"\" is no number"), ("+1", "\"+1\" is no number"), ("65536", "65536 is too large")]
+        {
+            assert_eq!(value(text, Argument::port), Err(why.to_owned()));
+        }
+        for text in ["", "8", "1000", "00660", "rw", "-1", "+66"] {
+            assert!(value(text, Argument::mode).is_err(), "{text}");
+        }
+        for text in ["", "s", "-1", "+1", "inf", "NaN", "1h", "5 s", "1e9", "1e300", "99999999999"] {
+            assert!(value(text, Argument::seconds).is_err(), "{text}");
+        }
+        for text in ["", "host", "1.2.3", "::1%eth", "[::1", "127.0.0.1:80"] {
+            assert!(value(text, Argument::ip).is_err(), "{text}");
+        }
+        assert!(value("", Argument::text).is_err() && value("maybe", Argument::flag).is_err());
+    }
+
+    #[test]
+    fn arguments_are_taken_once_each() {
+        let parsed = |text: &str| -> Result<(u16, Option<String>), ParseError> {
+            let mut arguments = Arguments::of(text)?;
+            let port = arguments.required("port", Argument::port)?;
+            let host = arguments.optional("host", Argument::text)?;
+            arguments.finish()?;
+            Ok((port, host))
+        };
+        for text in ["x:1:h", "x:1:host=h", "x:port=1:host=h", "x:host=h:port=1"] {
+            assert_eq!(parsed(text), Ok((1, Some("h".to_owned()))), "{text}");
+        }
+        for (text, position, key, why) in [
+            ("x", 1, Some("port"), "it is missing"),
+            ("x:1:port=2", 4, Some("port"), "it is given twice"),
+            ("x:port=1:port=2", 9, Some("port"), "it is given twice"),
+            ("x:1:h:more", 6, None, "\"more\" is one argument too many"),
+            ("x:1:zzz=2", 4, Some("zzz"), "x has no such argument; known are: port, host"),
+            ("x:prot=1", 2, Some("prot"), "x has no such argument; did you mean port?"),
+            ("k=v", 0, None, "the kind of endpoint is missing"),
+        ] {
+            let error =
+                ParseError { text: text.into(), position, key: key.map(str::to_owned), why: why.into() };
+            assert_eq!(parsed(text), Err(error));
+        }
+    }
+
+    #[test]
+    fn what_is_left_is_an_endpoint_of_its_own() {
+        let mut outer = Arguments::of("proxy:tcp:80:allow=x:backlog=5").unwrap();
+        assert_eq!(outer.key("allow", Argument::text).unwrap().as_deref(), Some("x"));
+        let mut inner = outer.nested().unwrap();
+        assert_eq!((inner.prefix(), outer.finish()), ("tcp", Ok(())));
+        assert_eq!(inner.required("port", Argument::port), Ok(80));
+        let error = inner.finish().unwrap_err();
+        assert_eq!((error.position, error.key.as_deref()), (21, Some("backlog")));
+        let error = Arguments::of("proxy:a=1").unwrap().nested().unwrap_err();
+        assert_eq!((error.position, error.text.as_str()), (6, "proxy:a=1"));
+    }
+}

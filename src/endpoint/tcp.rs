@@ -1,0 +1,189 @@
+//! `tcp:` and `tcp6:`, for servers and clients.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::time::Duration;
+
+use super::written::Written;
+use super::{Argument, Arguments, ClientEndpoint, ParseError, ServerEndpoint};
+use crate::{ClientFactory, ConnectTcp, ConnectorId, Factory, ListenTcp, Listener, Reactor, Result};
+
+/// (Twisted: `TCP4ServerEndpoint`, `TCP6ServerEndpoint`.)
+impl ServerEndpoint for ListenTcp {
+    fn listen(&self, reactor: &mut Reactor, factory: Box<dyn Factory>) -> Result<Listener> {
+        reactor.listen_tcp(self.clone(), factory)
+    }
+
+    fn describe(&self) -> String {
+        let usual = ListenTcp::new(self.address);
+        let written = Written::new("tcp").plain(self.address.port());
+        let written = match self.address.ip() {
+            IpAddr::V4(Ipv4Addr::UNSPECIFIED) => written,
+            _ => written.ip("interface", self.address),
+        };
+        written
+            .key("backlog", self.backlog, usual.backlog)
+            .flag("reuse_address", self.reuse_address, usual.reuse_address)
+            .flag("reuse_port", self.reuse_port, usual.reuse_port)
+            .flag("nodelay", self.nodelay, usual.nodelay)
+            .maybe("keepalive", self.keepalive.map(|time| time.as_secs_f64()))
+            .maybe("send_buffer", self.send_buffer)
+            .maybe("receive_buffer", self.receive_buffer)
+            .maybe("ipv6_only", self.ipv6_only.map(|only| if only { "yes" } else { "no" }))
+            .text()
+    }
+}
+
+/// (Twisted: `HostnameEndpoint`, `TCP4ClientEndpoint`, `TCP6ClientEndpoint`.)
+impl ClientEndpoint for ConnectTcp {
+    fn connect(&self, reactor: &mut Reactor, factory: Box<dyn ClientFactory>) -> Result<ConnectorId> {
+        reactor.connect_tcp(self.clone(), factory)
+    }
+
+    fn describe(&self) -> String {
+        let usual = ConnectTcp::new("", 0);
+        let written = match self.host.parse::<Ipv6Addr>() {
+            Ok(_) => Written::new(&format!("tcp:[{}]", self.host)),
+            Err(_) => Written::new("tcp").plain(&self.host),
+        };
+        let written = written.plain(self.port).seconds("timeout", self.timeout, usual.timeout).seconds(
+            "attempt_delay",
+            self.attempt_delay,
+            usual.attempt_delay,
+        );
+        let written = match self.bind {
+            None => written,
+            Some(address) if address.port() == 0 => written.ip("bind", address),
+            Some(address) => written.maybe("bind", Some(address)),
+        };
+        written
+            .flag("reuse_address", self.reuse_address, usual.reuse_address)
+            .flag("nodelay", self.nodelay, usual.nodelay)
+            .maybe("keepalive", self.keepalive.map(|time| time.as_secs_f64()))
+            .maybe("send_buffer", self.send_buffer)
+            .maybe("receive_buffer", self.receive_buffer)
+            .text()
+    }
+}
+
+/// `tcp:PORT`, which listens on all addresses of IPv4, and whatever `interface` says.
+pub(super) fn server(arguments: &mut Arguments) -> Result<ListenTcp, ParseError> {
+    listen(arguments, Ipv4Addr::UNSPECIFIED.into())
+}
+
+/// `tcp6:PORT`, which listens on all addresses of IPv6.
+pub(super) fn server_v6(arguments: &mut Arguments) -> Result<ListenTcp, ParseError> {
+    let listen = listen(arguments, Ipv6Addr::UNSPECIFIED.into())?;
+    match listen.address {
+        SocketAddr::V6(_) => Ok(listen),
+        SocketAddr::V4(address) => {
+            Err(arguments.bad(format!("{} is an address of IPv4, for which there is tcp", address.ip())))
+        }
+    }
+}
+
+fn listen(arguments: &mut Arguments, everywhere: IpAddr) -> Result<ListenTcp, ParseError> {
+    let port = arguments.required("port", Argument::port)?;
+    let interface = arguments.key("interface", |interface| interface.socket_address(port))?;
+    let usual = ListenTcp::new(interface.unwrap_or(SocketAddr::new(everywhere, port)));
+    Ok(ListenTcp {
+        backlog: arguments.key("backlog", Argument::number)?.unwrap_or(usual.backlog),
+        reuse_address: arguments.key("reuse_address", Argument::flag)?.unwrap_or(usual.reuse_address),
+        reuse_port: arguments.key("reuse_port", Argument::flag)?.unwrap_or(usual.reuse_port),
+        nodelay: arguments.key("nodelay", Argument::flag)?.unwrap_or(usual.nodelay),
+        keepalive: arguments.key("keepalive", positive)?,
+        send_buffer: arguments.key("send_buffer", Argument::number)?,
+        receive_buffer: arguments.key("receive_buffer", Argument::number)?,
+        ipv6_only: arguments.key("ipv6_only", Argument::flag)?,
+        ..usual
+    })
+}
+
+/// `tcp:HOST:PORT`.
+pub(super) fn client(arguments: &mut Arguments) -> Result<ConnectTcp, ParseError> {
+    let host = arguments.required("host", host)?;
+    let port = arguments.required("port", |port| match port.port()? {
+        0 => Err(port.bad("port 0 cannot be connected to")),
+        port => Ok(port),
+    })?;
+    let usual = ConnectTcp::new(host, port);
+    Ok(ConnectTcp {
+        timeout: arguments.key("timeout", positive)?.unwrap_or(usual.timeout),
+        attempt_delay: arguments.key("attempt_delay", Argument::seconds)?.unwrap_or(usual.attempt_delay),
+        bind: arguments.key("bind", local)?,
+        reuse_address: arguments.key("reuse_address", Argument::flag)?.unwrap_or(usual.reuse_address),
+        nodelay: arguments.key("nodelay", Argument::flag)?.unwrap_or(usual.nodelay),
+        keepalive: arguments.key("keepalive", positive)?,
+        send_buffer: arguments.key("send_buffer", Argument::number)?,
+        receive_buffer: arguments.key("receive_buffer", Argument::number)?,
+        ..usual
+    })
+}
+
+/// A host name or an IP address, whose brackets are taken off.
+fn host(argument: &Argument) -> Result<String, ParseError> {
+    let host = match argument.value().starts_with('[') {
+        true => argument.ip()?.to_string(),
+        false => argument.value().to_owned(),
+    };
+    ConnectTcp::new(host.as_str(), 1).check().map_err(|why| argument.bad(why))?;
+    Ok(host)
+}
+
+/// `IP` or `IP:PORT`.
+fn local(argument: &Argument) -> Result<SocketAddr, ParseError> {
+    match argument.value().parse() {
+        Ok(address) => Ok(address),
+        Err(_) => argument.socket_address(0),
+    }
+}
+
+/// A time that is none would be over before anything happens.
+pub(super) fn positive(argument: &Argument) -> Result<Duration, ParseError> {
+    match argument.seconds()? {
+        Duration::ZERO => Err(argument.bad("it has to be more than nothing")),
+        time => Ok(time),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn served(text: &str) -> ListenTcp {
+        server(&mut Arguments::of(text).unwrap()).unwrap()
+    }
+
+    fn asked(text: &str) -> ConnectTcp {
+        client(&mut Arguments::of(text).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn a_server_has_the_defaults_of_listening() {
+        assert_eq!(served("tcp:80"), ListenTcp::new(([0, 0, 0, 0], 80)));
+        let six = server_v6(&mut Arguments::of("tcp6:80").unwrap()).unwrap();
+        assert_eq!(six, ListenTcp::new((Ipv6Addr::UNSPECIFIED, 80)));
+    }
+
+    #[test]
+    fn what_is_described_is_read_back() {
+        for text in [
+            "tcp:8080",
+            "tcp:8080:interface=127.0.0.1",
+            "tcp:8080:interface=[::1]:backlog=50",
+            "tcp:8080:interface=[fe80::1%2]",
+            "tcp:0:interface=[::]:reuse_address=no:reuse_port=yes:nodelay=no:keepalive=30:send_buffer=1:receive_buffer=2:ipv6_only=yes",
+        ] {
+            assert_eq!(served(text).describe(), text);
+        }
+        for text in [
+            "tcp:example.org:80",
+            "tcp:[::1]:80:timeout=0.25:attempt_delay=0.1",
+            "tcp:h:80:bind=127.0.0.1",
+            r"tcp:h:80:bind=127.0.0.1\:5000:reuse_address=yes:nodelay=no:keepalive=1.5:send_buffer=1:receive_buffer=2",
+            "tcp:h:80:bind=[::1]",
+            r"tcp:h:80:bind=\[\:\:1]\:5000",
+        ] {
+            assert_eq!(asked(text).describe(), text);
+        }
+    }
+}

@@ -1,0 +1,106 @@
+//! `unix:`, for servers and clients.
+
+use std::time::Duration;
+
+use super::tcp::positive;
+use super::written::Written;
+use super::{Argument, Arguments, ClientEndpoint, ParseError, ServerEndpoint};
+use crate::{
+    ClientFactory, ConnectUnix, ConnectorId, Factory, ListenUnix, Listener, Reactor, Result, UnixAddress,
+};
+
+/// (Twisted: `UNIXServerEndpoint`.)
+impl ServerEndpoint for ListenUnix {
+    fn listen(&self, reactor: &mut Reactor, factory: Box<dyn Factory>) -> Result<Listener> {
+        reactor.listen_unix(self.clone(), factory)
+    }
+
+    fn describe(&self) -> String {
+        let usual = ListenUnix::new(UnixAddress::UNNAMED);
+        Written::new("unix")
+            .plain(name(&self.address))
+            .maybe("mode", self.mode.map(|mode| format!("{mode:o}")))
+            .key("backlog", self.backlog, usual.backlog)
+            .flag("remove_stale", self.remove_stale, usual.remove_stale)
+            .flag("unlink", self.unlink, usual.unlink)
+            .maybe("send_buffer", self.send_buffer)
+            .maybe("receive_buffer", self.receive_buffer)
+            .text()
+    }
+}
+
+/// (Twisted: `UNIXClientEndpoint`.)
+impl ClientEndpoint for ConnectUnix {
+    fn connect(&self, reactor: &mut Reactor, factory: Box<dyn ClientFactory>) -> Result<ConnectorId> {
+        reactor.connect_unix(self.clone(), factory)
+    }
+
+    fn describe(&self) -> String {
+        let usual: Duration = ConnectUnix::new(UnixAddress::UNNAMED).timeout;
+        Written::new("unix")
+            .plain(name(&self.address))
+            .seconds("timeout", self.timeout, usual)
+            .maybe("bind", self.bind.as_ref().map(name))
+            .maybe("send_buffer", self.send_buffer)
+            .maybe("receive_buffer", self.receive_buffer)
+            .text()
+    }
+}
+
+/// As [`address`] reads it: a path that begins like an abstract name is told from one.
+fn name(address: &UnixAddress) -> String {
+    match address.path() {
+        Some(path) if path.to_string_lossy().starts_with('@') => format!("./{address}"),
+        _ => address.to_string(),
+    }
+}
+
+/// `unix:PATH` or `unix:@NAME`.
+pub(super) fn server(arguments: &mut Arguments) -> Result<ListenUnix, ParseError> {
+    let usual = ListenUnix::new(arguments.required("path", address)?);
+    Ok(ListenUnix {
+        mode: arguments.key("mode", Argument::mode)?,
+        backlog: arguments.key("backlog", Argument::number)?.unwrap_or(usual.backlog),
+        remove_stale: arguments.key("remove_stale", Argument::flag)?.unwrap_or(usual.remove_stale),
+        unlink: arguments.key("unlink", Argument::flag)?.unwrap_or(usual.unlink),
+        send_buffer: arguments.key("send_buffer", Argument::number)?,
+        receive_buffer: arguments.key("receive_buffer", Argument::number)?,
+        ..usual
+    })
+}
+
+/// `unix:PATH` or `unix:@NAME`.
+pub(super) fn client(arguments: &mut Arguments) -> Result<ConnectUnix, ParseError> {
+    let usual = ConnectUnix::new(arguments.required("path", address)?);
+    Ok(ConnectUnix {
+        timeout: arguments.key("timeout", positive)?.unwrap_or(usual.timeout),
+        bind: arguments.key("bind", address)?,
+        send_buffer: arguments.key("send_buffer", Argument::number)?,
+        receive_buffer: arguments.key("receive_buffer", Argument::number)?,
+        ..usual
+    })
+}
+
+fn address(argument: &Argument) -> Result<UnixAddress, ParseError> {
+    argument.value().parse().map_err(|bad: crate::BadAddress| argument.bad(bad.why))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_described_is_read_back() {
+        for text in [
+            "unix:/run/x",
+            "unix:@name",
+            "unix:./@name",
+            r"unix:/a\:b\=c:mode=660:backlog=5:remove_stale=no:unlink=no:send_buffer=1:receive_buffer=2",
+        ] {
+            assert_eq!(server(&mut Arguments::of(text).unwrap()).unwrap().describe(), text);
+        }
+        for text in ["unix:/run/x", "unix:@name:timeout=0.5:bind=/run/y:send_buffer=1:receive_buffer=2"] {
+            assert_eq!(client(&mut Arguments::of(text).unwrap()).unwrap().describe(), text);
+        }
+    }
+}

@@ -1,0 +1,134 @@
+//! A report as one JSON object, for machines. Members keep their names from release to release.
+//!
+//! Times ending in `_ms` are milliseconds, in `_s` seconds; sizes are bytes. `null` is where there is none.
+//!
+//! - `endpoint` (text), `right` (whether everything was: [`Report::is_right`]), `work` (`echo`, `churn`, `hold`).
+//! - `plan`: `connections`, `size`, `depth`, `rate` (a second), `ramp_s`, `warm_up_s`, `for_s`, `patience_s`.
+//! - `connections`: `begun`, `made`, `lost` (before the end), `standing` (at the end), `opening_s` (from the first attempt to
+//!   the last connection), `connect_ms` (a distribution).
+//! - `messages`: `answered` (with `churn`: exchanges), `unanswered`, `unsent` (of the schedule), `bytes` (one way),
+//!   `elapsed_s`, `per_second`, `bytes_per_second`.
+//! - `latency_ms`; with a rate `since_sent_ms` (from the sending, not from when it was due) and `lateness_ms` (of the
+//!   generator itself); else `null`: distributions.
+//! - `steps`: the latencies in steps that grow; each has `from_ms` (exclusive), `to_ms` (inclusive) and `count`.
+//! - `errors`: each `kind` (`connect`, `lost`, `wrong`, `unanswered`), `reason` (text) and `count`.
+//! - `troubles`: the first few of them: `kind`, `connection` (from 1), `detail` (text); `wrong` has also `offset` (the place
+//!   of the first wrong byte in what the connection sent, from 0), `message` (from 1), `expected` and `found` (bytes as numbers).
+//!
+//! A distribution has `count`, `min`, `mean`, `p50`, `p75`, `p90`, `p95`, `p99`, `p99_9`, `p99_99`, `max`; without any
+//! times it is `null`.
+
+use super::bars;
+use super::distribution::Distribution;
+use super::plan::Work;
+use super::report::Report;
+use super::trouble::Trouble;
+use serde_json::{Value, json};
+use std::time::Duration;
+
+/// The report as JSON.
+///
+/// ```
+/// # use twistor::load::{json, Plan, Report, Tally};
+/// let report = Report { endpoint: "tcp:h:7".into(), plan: Plan::default(), tally: Tally::default() };
+/// assert_eq!(json::value(&report)["latency_ms"], serde_json::Value::Null);
+/// ```
+pub fn value(report: &Report) -> Value {
+    let Report { endpoint, plan, tally } = report;
+    let work = match plan.work {
+        Work::Echo => "echo",
+        Work::Churn => "churn",
+        Work::Hold { .. } => "hold",
+    };
+    json!({
+        "endpoint": endpoint,
+        "right": report.is_right(),
+        "work": work,
+        "plan": {
+            "connections": plan.connections,
+            "size": plan.size,
+            "depth": plan.depth,
+            "rate": plan.rate,
+            "ramp_s": plan.ramp.as_secs_f64(),
+            "warm_up_s": plan.warm_up.as_secs_f64(),
+            "for_s": plan.duration.as_secs_f64(),
+            "patience_s": plan.patience.as_secs_f64(),
+        },
+        "connections": {
+            "begun": tally.begun,
+            "made": tally.connected,
+            "lost": tally.lost,
+            "standing": tally.standing,
+            "opening_s": tally.opening.as_secs_f64(),
+            "connect_ms": distribution(&tally.connects),
+        },
+        "messages": {
+            "answered": tally.messages,
+            "unanswered": tally.unanswered,
+            "unsent": tally.unsent,
+            "bytes": tally.bytes,
+            "elapsed_s": tally.elapsed.as_secs_f64(),
+            "per_second": tally.rate(),
+            "bytes_per_second": tally.bytes_rate(),
+        },
+        "latency_ms": distribution(&tally.latencies),
+        "since_sent_ms": distribution(&tally.since_sent),
+        "lateness_ms": distribution(&tally.lateness),
+        "steps": bars::bars(&tally.latencies).iter().map(|bar| json!({
+            "from_ms": millis(bar.from),
+            "to_ms": millis(bar.to),
+            "count": bar.count,
+        })).collect::<Vec<_>>(),
+        "errors": tally.errors.iter().map(|((kind, reason), count)| json!({
+            "kind": kind,
+            "reason": reason,
+            "count": count,
+        })).collect::<Vec<_>>(),
+        "troubles": tally.troubles.iter().map(trouble).collect::<Vec<_>>(),
+    })
+}
+
+fn distribution(times: &Distribution) -> Value {
+    if times.is_empty() {
+        return Value::Null;
+    }
+    let percentile = |percent| times.percentile(percent).map(millis);
+    json!({
+        "count": times.count(),
+        "min": times.min().map(millis),
+        "mean": times.mean().map(millis),
+        "p50": percentile(50.0),
+        "p75": percentile(75.0),
+        "p90": percentile(90.0),
+        "p95": percentile(95.0),
+        "p99": percentile(99.0),
+        "p99_9": percentile(99.9),
+        "p99_99": percentile(99.99),
+        "max": times.max().map(millis),
+    })
+}
+
+fn trouble(trouble: &Trouble) -> Value {
+    let (kind, detail) = (trouble.kind(), trouble.to_string());
+    match trouble {
+        Trouble::Wrong(mismatch) => json!({
+            "kind": kind,
+            "detail": detail,
+            "connection": mismatch.connection,
+            "offset": mismatch.offset,
+            "message": mismatch.message,
+            "expected": mismatch.expected,
+            "found": mismatch.found,
+        }),
+        Trouble::NotConnected { connection, .. }
+        | Trouble::Lost { connection, .. }
+        | Trouble::Unanswered { connection, .. } => {
+            json!({ "kind": kind, "detail": detail, "connection": connection })
+        }
+    }
+}
+
+/// To the nanosecond: what is beyond is the conversion's.
+fn millis(time: Duration) -> f64 {
+    (time.as_secs_f64() * 1e9).round() / 1e6
+}

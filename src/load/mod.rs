@@ -1,0 +1,66 @@
+//! Load on an echo server: every byte that comes back is compared, every message's latency recorded.
+//!
+//! A [`Load`] runs on a [`Reactor`](crate::Reactor) as its [`Plan`] says, and ends with a [`Report`]. It holds many
+//! connections and keeps a number of messages under way on each; sends them at a steady rate; makes connections only to close them
+//! again; or holds idle ones. It reads no clock but the reactor's, so it runs on a simulated network as it is.
+//!
+//! ```
+//! use std::time::Duration;
+//! use twistor::load::{Load, Plan};
+//! use twistor::sim::Simulation;
+//! # use twistor::{Protocol, Transport};
+//! # struct Echo;
+//! # impl Protocol for Echo {
+//! #     fn data_received(&mut self, transport: &mut Transport<'_>, data: &[u8]) {
+//! #         transport.write(data);
+//! #     }
+//! # }
+//!
+//! let mut simulation = Simulation::new(1);
+//! let (server, client) = (simulation.host("server"), simulation.host("client"));
+//! simulation.reactor(server).listen_tcp("0.0.0.0:7", || Echo)?;
+//!
+//! let plan = Plan { connections: 10, rate: Some(1000.0), ..Plan::default() };
+//! let load = Load::start(simulation.reactor(client), twistor::load::endpoint("tcp:server:7")?, plan)?;
+//! simulation.run_until(|_| load.is_finished())?;
+//!
+//! let report = load.report();
+//! assert!(report.is_right());
+//! assert_eq!(report.tally.messages, 10_000);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! # What a latency is
+//!
+//! Without a rate it is the time from handing a message to the reactor to the callback that has its last byte. With a
+//! rate it begins when the message was *due*, whether it could be sent then or not: a server that stands still
+//! for a second is seen by all the messages that a second holds, and not by the few that were under way
+//! (the mistake of leaving them out is known as coordinated omission). How late the generator itself was is told apart.
+//!
+//! Reading order: [`Plan`]; [`Load`]; [`Report`] with its [`Tally`], [`Distribution`]s and [`Trouble`]s; the text, the
+//! JSON ([`json`]) and the picture ([`svg`]) of a report.
+
+mod bars;
+mod churning;
+mod distribution;
+mod echoing;
+mod figures;
+pub mod json;
+mod opening;
+mod pattern;
+mod plan;
+mod report;
+mod run;
+mod schedule;
+pub mod svg;
+mod tally;
+mod target;
+mod trouble;
+
+pub use self::distribution::Distribution;
+pub use self::plan::{Plan, PlanError, Work};
+pub use self::report::Report;
+pub use self::run::{Load, Progress};
+pub use self::tally::Tally;
+pub use self::target::endpoint;
+pub use self::trouble::{Mismatch, Trouble, Wrong};

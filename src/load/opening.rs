@@ -1,0 +1,36 @@
+//! Making the connections: the factory of each, and what becomes of the attempt.
+
+use super::churning::Churning;
+use super::echoing::Echoing;
+use super::plan::Work;
+use super::run::Run;
+use crate::{Address, ClientFactory, Connector, Factory, Instant, Protocol, Reactor, Reason};
+use std::rc::Rc;
+
+/// The factory of one connection.
+pub(super) struct Opening {
+    pub(super) run: Rc<Run>,
+    /// The connection's number, from 0.
+    pub(super) number: u64,
+    /// When it was due, or begun.
+    pub(super) due: Instant,
+}
+
+impl Factory for Opening {
+    fn build_protocol(&mut self, _: &mut Reactor, _: &Address) -> Option<Box<dyn Protocol>> {
+        let run = Rc::clone(&self.run);
+        Some(match run.plan.work {
+            Work::Echo | Work::Hold { .. } => Box::new(Echoing::new(run, self.number)),
+            Work::Churn => Box::new(Churning::new(run, self.number, self.due)),
+        })
+    }
+}
+
+impl ClientFactory for Opening {
+    fn client_connection_failed(&mut self, connector: &mut Connector<'_>, reason: &Reason) {
+        self.run.not_connected(connector.reactor(), self.number, reason.to_string());
+    }
+
+    // Its protocol has told.
+    fn client_connection_lost(&mut self, _: &mut Connector<'_>, _: &Reason) {}
+}

@@ -1,0 +1,155 @@
+//! What a load is to be.
+
+use std::fmt;
+use std::time::Duration;
+
+/// What a load is to be.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Plan {
+    /// What its connections do. Default: [`Work::Echo`].
+    pub work: Work,
+    /// How many connections; with [`Work::Churn`] at most so many at a time. Default: 1.
+    pub connections: usize,
+    /// The size of a message in bytes. Default: 64.
+    pub size: usize,
+    /// Messages under way on each connection: without a rate always so many, with one at most. Default: 1.
+    pub depth: usize,
+    /// Messages a second on all connections together ([`Work::Churn`]: connections a second), due evenly, whatever
+    /// becomes of those before. Default: none; a message follows an answer.
+    pub rate: Option<f64>,
+    /// The time over which connections are opened evenly. Default: none; as soon as may be.
+    pub ramp: Duration,
+    /// Attempts to connect that may be under way at a time. Default: 128, which every backlog holds.
+    pub attempts: usize,
+    /// Messages flow, and are compared, but do not count yet. Default: none.
+    pub warm_up: Duration,
+    /// How long messages that count are sent, or connections are held. Default: 10 s.
+    pub duration: Duration,
+    /// How long the last answers are waited for after that. Default: 5 s.
+    pub patience: Duration,
+    /// With a rate: the loop does not sleep between messages. They leave within microseconds of their time, and
+    /// a processor is busy all the while. Default: no; they are late by up to a millisecond.
+    pub spin: bool,
+    /// With [`Work::Churn`]: connections are reset (RST) instead of closed, so that none of them
+    /// lingers on this side and takes a port. Default: no.
+    pub reset: bool,
+}
+
+/// What the connections of a load do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Work {
+    /// They are made once, and send messages all the time.
+    Echo,
+    /// Each is made, sends one message, and is closed; then the next.
+    Churn,
+    /// They are made once and are idle. At the end each sends one message.
+    Hold {
+        /// Each sends one message in every such time as well; all of them are spread evenly over it.
+        every: Option<Duration>,
+    },
+}
+
+/// Why a plan cannot be followed.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum PlanError {
+    /// It asks for none of something that there has to be one of at least.
+    Nothing(&'static str),
+    /// The rate is no number above nothing.
+    Rate(f64),
+}
+
+impl Default for Plan {
+    fn default() -> Plan {
+        Plan {
+            work: Work::Echo,
+            connections: 1,
+            size: 64,
+            depth: 1,
+            rate: None,
+            ramp: Duration::ZERO,
+            attempts: 128,
+            warm_up: Duration::ZERO,
+            duration: Duration::from_secs(10),
+            patience: Duration::from_secs(5),
+            spin: false,
+            reset: false,
+        }
+    }
+}
+
+impl Plan {
+    /// Whether it can be followed.
+    ///
+    /// # Errors
+    /// What stands against it.
+    pub fn check(&self) -> Result<(), PlanError> {
+        let counts = [
+            (self.connections, "connections"),
+            (self.size, "size"),
+            (self.depth, "depth"),
+            (self.attempts, "attempts"),
+        ];
+        if let Some((_, name)) = counts.iter().find(|(count, _)| *count == 0) {
+            return Err(PlanError::Nothing(name));
+        }
+        if self.work == (Work::Hold { every: Some(Duration::ZERO) }) {
+            return Err(PlanError::Nothing("every"));
+        }
+        match self.rate {
+            Some(rate) if !(rate.is_finite() && rate > 0.0) => Err(PlanError::Rate(rate)),
+            _ => Ok(()),
+        }
+    }
+
+    /// The rate at which messages are due by a schedule, if they are.
+    pub(super) fn paced(&self) -> Option<f64> {
+        match self.work {
+            Work::Echo | Work::Churn => self.rate,
+            Work::Hold { every } => every.map(|every| self.connections as f64 / every.as_secs_f64()),
+        }
+    }
+
+    /// The share of it that the `index`-th of `parts` does, on a reactor of its own.
+    pub fn part(&self, index: usize, parts: usize) -> Plan {
+        let parts = parts.max(1);
+        let connections = self.connections / parts + usize::from(index < self.connections % parts);
+        let share = connections as f64 / self.connections.max(1) as f64;
+        let attempts = (self.attempts / parts).max(1);
+        Plan { connections, rate: self.rate.map(|rate| rate * share), attempts, ..self.clone() }
+    }
+}
+
+impl fmt::Display for PlanError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            PlanError::Nothing(what) => write!(f, "{what}: there has to be one at least"),
+            PlanError::Rate(rate) => write!(f, "rate: {rate} is no number above 0"),
+        }
+    }
+}
+
+impl std::error::Error for PlanError {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_are_the_whole() {
+        let plan = Plan { connections: 10, rate: Some(1000.0), ..Plan::default() };
+        let parts = [0, 1, 2].map(|index| plan.part(index, 3));
+        assert_eq!(parts.each_ref().map(|part| part.connections), [4, 3, 3]);
+        assert_eq!(parts.iter().filter_map(|part| part.rate).sum::<f64>(), 1000.0);
+    }
+
+    #[test]
+    fn a_plan_of_nothing_is_no_plan() {
+        let plan = Plan::default();
+        assert_eq!(plan.check(), Ok(()));
+        assert_eq!(Plan { depth: 0, ..plan.clone() }.check(), Err(PlanError::Nothing("depth")));
+        for rate in [0.0, -1.0, f64::INFINITY] {
+            assert_eq!(Plan { rate: Some(rate), ..plan.clone() }.check(), Err(PlanError::Rate(rate)));
+        }
+    }
+}

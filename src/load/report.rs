@@ -1,0 +1,227 @@
+//! What a load came to, for people.
+
+use super::bars;
+use super::distribution::Distribution;
+use super::figures::{bytes, count, counted, rate, time, time_or_none};
+use super::plan::{Plan, Work};
+use super::tally::Tally;
+use std::fmt;
+
+/// What a load came to. It displays as text of at most 80 columns.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Report {
+    /// Where the load went, as text.
+    pub endpoint: String,
+    /// What it was to be.
+    pub plan: Plan,
+    /// What it came to.
+    pub tally: Tally,
+}
+
+impl Report {
+    /// Whether everything came back as it was sent, and something did: no connection failed or was lost, no byte was
+    /// another, no message unanswered.
+    pub fn is_right(&self) -> bool {
+        self.tally.error_count() == 0 && self.tally.connected > 0
+    }
+
+    fn head(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Plan { work, connections, size, depth, rate: wanted, .. } = &self.plan;
+        let connections = counted(*connections as u64, "connection");
+        let size = counted(*size as u64, "byte");
+        match work {
+            Work::Echo => {
+                write!(f, "{}: {connections}, messages of {size}", self.endpoint)?;
+                match wanted {
+                    Some(wanted) => write!(f, ", {} a second", rate(*wanted))?,
+                    None => write!(f, ", {depth} under way on each")?,
+                }
+            }
+            Work::Churn => {
+                write!(f, "{}: connections with a message of {size}, ", self.endpoint)?;
+                match wanted {
+                    Some(wanted) => write!(f, "{} a second", rate(*wanted))?,
+                    None => write!(f, "{} at a time", count(self.plan.connections as u64))?,
+                }
+            }
+            Work::Hold { .. } => write!(f, "{}: {connections} held", self.endpoint)?,
+        }
+        writeln!(f, "\n")
+    }
+
+    fn connections(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let tally = &self.tally;
+        let made = match tally.connected == tally.begun {
+            true => count(tally.connected),
+            false => format!("{} of {}", count(tally.connected), count(tally.begun)),
+        };
+        write!(f, "connections  {made} made")?;
+        if !tally.opening.is_zero() {
+            write!(f, " in {}", time(tally.opening))?;
+        }
+        if tally.lost > 0 {
+            write!(f, ", {} lost", count(tally.lost))?;
+        }
+        if matches!(self.plan.work, Work::Hold { .. }) {
+            write!(f, ", {} stand after {}", count(tally.standing), time(tally.elapsed))?;
+        }
+        writeln!(f)?;
+        row(f, "connecting", &tally.connects)
+    }
+
+    fn messages(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let tally = &self.tally;
+        match self.plan.work {
+            Work::Churn => writeln!(
+                f,
+                "exchanges    {} in {}: {} connections a second",
+                count(tally.messages),
+                time(tally.elapsed),
+                rate(tally.rate())
+            )?,
+            Work::Hold { every: None } => writeln!(f, "messages     {}", count(tally.messages))?,
+            Work::Echo | Work::Hold { every: Some(_) } => writeln!(
+                f,
+                "messages     {} in {}: {} a second, {}/s each way",
+                count(tally.messages),
+                time(tally.elapsed),
+                rate(tally.rate()),
+                bytes(tally.bytes_rate())
+            )?,
+        }
+        if tally.unsent > 0 {
+            let unsent = counted(tally.unsent, "message");
+            writeln!(f, "not sent     {unsent} of the schedule: the server did not keep up")?;
+        }
+        row(f, "latency", &tally.latencies)?;
+        row(f, "since sent", &tally.since_sent)?;
+        row(f, "own delay", &tally.lateness)
+    }
+
+    fn distribution(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Tally { latencies, since_sent, .. } = &self.tally;
+        if latencies.is_empty() {
+            return Ok(());
+        }
+        writeln!(f, "\nlatency\n{}", bars::draw(latencies))?;
+        let columns: Vec<_> = [("latency", latencies), ("since sent", since_sent)]
+            .into_iter()
+            .filter(|(_, times)| !times.is_empty())
+            .collect();
+        write!(f, "percentile")?;
+        for (name, _) in &columns {
+            write!(f, "{name:>13}")?;
+        }
+        writeln!(f)?;
+        let shown = |(_, percent): &&(&str, f64)| {
+            // Beyond the last thousandth there has to be somebody to speak of.
+            latencies.count() as f64 * (100.0 - percent) / 100.0 >= 1.0
+        };
+        let spectrum = SPECTRUM.iter().filter(shown).map(|(name, percent)| (*name, *percent));
+        for (name, percent) in spectrum.chain([("max", 100.0)]) {
+            write!(f, "{name:>10}")?;
+            for (_, times) in &columns {
+                write!(f, "{:>13}", time_or_none(times.percentile(percent)))?;
+            }
+            writeln!(f)?;
+        }
+        Ok(())
+    }
+
+    fn errors(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let tally = &self.tally;
+        if tally.connected == 0 && tally.errors.is_empty() {
+            return writeln!(f, "\nerrors       nothing connected");
+        }
+        if tally.errors.is_empty() {
+            return writeln!(f, "\nerrors       none: every byte came back as it was sent");
+        }
+        writeln!(f, "\nerrors       {}", count(tally.error_count()))?;
+        for ((kind, reason), times) in &tally.errors {
+            writeln!(f, "  {:>9} x {kind}: {reason}", count(*times))?;
+        }
+        writeln!(f, "\nthe first of them")?;
+        tally.troubles.iter().try_for_each(|trouble| writeln!(f, "  {trouble}"))
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.head(f)?;
+        self.connections(f)?;
+        self.messages(f)?;
+        self.distribution(f)?;
+        self.errors(f)
+    }
+}
+
+/// A distribution on one line; nothing when it is empty.
+fn row(f: &mut fmt::Formatter<'_>, name: &str, times: &Distribution) -> fmt::Result {
+    if times.is_empty() {
+        return Ok(());
+    }
+    let figures = [("p50", 50.0), ("p90", 90.0), ("p99", 99.0), ("p99.9", 99.9), ("max", 100.0)];
+    let figures =
+        figures.map(|(name, percent)| format!("{name} {}", time_or_none(times.percentile(percent))));
+    writeln!(f, "{name:<12} {}", figures.join("  "))
+}
+
+/// The percentiles that are told, each as far from the end as the one before, and twice as near.
+const SPECTRUM: [(&str, f64); 11] = [
+    ("10 %", 10.0),
+    ("25 %", 25.0),
+    ("50 %", 50.0),
+    ("75 %", 75.0),
+    ("90 %", 90.0),
+    ("95 %", 95.0),
+    ("99 %", 99.0),
+    ("99.9 %", 99.9),
+    ("99.99 %", 99.99),
+    ("99.999 %", 99.999),
+    ("99.9999 %", 99.9999),
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    fn report() -> Report {
+        let mut tally = Tally {
+            begun: 2,
+            connected: 2,
+            messages: 1_000,
+            bytes: 64_000,
+            elapsed: Duration::from_secs(2),
+            ..Tally::default()
+        };
+        for number in 1..=1_000_u64 {
+            tally.latencies.record(Duration::from_micros(number * number), 1);
+        }
+        Report { endpoint: "tcp:h:7".into(), plan: Plan { connections: 2, ..Plan::default() }, tally }
+    }
+
+    #[test]
+    fn the_text_has_the_figures_and_fits_on_a_page() {
+        let text = report().to_string();
+        assert!(
+            text.starts_with("tcp:h:7: 2 connections, messages of 64 bytes, 1 under way on each\n"),
+            "{text}"
+        );
+        assert!(text.contains("1,000 in 2.00 s: 500 a second, 32.0 kB/s each way"), "{text}");
+        assert!(text.contains("latency      p50 250 ms  p90 810 ms  p99 980 ms"), "{text}");
+        assert!(text.ends_with("errors       none: every byte came back as it was sent\n"), "{text}");
+        assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
+        assert!(!text.contains("99.99 %"), "a thousand messages have no ten-thousandth: {text}");
+    }
+
+    #[test]
+    fn what_went_wrong_is_told_and_is_not_right() {
+        let mut report = report();
+        assert!(report.is_right());
+        report.tally.note(&super::super::Trouble::Unanswered { connection: 2, messages: 3 });
+        let text = report.to_string();
+        assert!(text.contains("3 x unanswered: no answer") && !report.is_right(), "{text}");
+        assert!(!Report { tally: Tally::default(), ..report }.is_right());
+    }
+}

@@ -1,0 +1,619 @@
+//! The run: connections are opened, messages flow, the last answers are awaited, and that was it.
+
+use super::churning::Churning;
+use super::echoing::Echoing;
+use super::opening::Opening;
+use super::pattern::Pattern;
+use super::plan::{Plan, PlanError, Work};
+use super::report::Report;
+use super::schedule::Schedule;
+use super::tally::Tally;
+use super::trouble::{Mismatch, Trouble};
+use crate::endpoint::ClientEndpoint;
+use crate::{ConnectionId, ConnectorId, DelayedCall, Instant, Reactor, Reason, Transport};
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use std::time::Duration;
+
+/// A load that runs. A clone is another handle to the same one.
+#[derive(Clone)]
+pub struct Load(Rc<Run>);
+
+/// How far a load is.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Progress {
+    /// Connections that stand.
+    pub standing: u64,
+    /// Messages answered so far, those of the warm-up included.
+    pub messages: u64,
+    /// What went wrong so far.
+    pub errors: u64,
+    /// The time since messages flow, or since connections are held; none before.
+    pub running: Option<Duration>,
+}
+
+impl Load {
+    /// Begins a load. Nothing happens before the reactor runs.
+    ///
+    /// # Errors
+    /// What stands against the plan.
+    pub fn start(
+        reactor: &mut Reactor,
+        endpoint: Box<dyn ClientEndpoint>,
+        plan: Plan,
+    ) -> Result<Load, PlanError> {
+        plan.check()?;
+        let now = reactor.now();
+        let state = State {
+            stage: Stage::Opening,
+            began: now,
+            since: now,
+            until: now,
+            last: now,
+            connecting: BTreeMap::new(),
+            standing: BTreeMap::new(),
+            lanes: Vec::new(),
+            schedule: None,
+            cursor: 0,
+            taken: 0,
+            busy: 0,
+            next: None,
+            end: None,
+            answers: 0,
+            paced: plan.paced().is_some(),
+            tally: Tally::default(),
+            finished: None,
+        };
+        let state = RefCell::new(state);
+        let run = Run { plan, endpoint, pattern: Pattern::new(), state, observer: RefCell::new(None) };
+        let load = Load(Rc::new(run));
+        let run = Rc::clone(&load.0);
+        let next = reactor.call_later(Duration::ZERO, move |reactor| run.start(reactor));
+        load.0.state.borrow_mut().next = Some(next);
+        Ok(load)
+    }
+
+    /// Calls `observer` at each trouble, when it happens. One that is set later takes its place.
+    pub fn on_trouble(&self, observer: impl FnMut(&Trouble) + 'static) {
+        *self.0.observer.borrow_mut() = Some(Box::new(observer));
+    }
+
+    /// Calls `call` once when the load has finished; if it has, never.
+    pub fn on_finished(&self, call: impl FnOnce(&mut Reactor) + 'static) {
+        self.0.state.borrow_mut().finished = Some(Box::new(call));
+    }
+
+    /// Ends the load before its time: the last answers are awaited as at the end. A second time does not wait.
+    pub fn stop(&self, reactor: &mut Reactor) {
+        let stage = self.0.state.borrow().stage;
+        match stage {
+            Stage::Opening | Stage::Draining => self.0.finish(reactor),
+            Stage::Running => self.0.drain(reactor),
+            Stage::Finished => {}
+        }
+    }
+
+    /// Whether it is over.
+    pub fn is_finished(&self) -> bool {
+        self.0.state.borrow().stage == Stage::Finished
+    }
+
+    /// How far it is.
+    pub fn progress(&self, now: Instant) -> Progress {
+        let state = self.0.state.borrow();
+        Progress {
+            standing: state.standing.len() as u64,
+            messages: state.answers,
+            errors: state.tally.error_count(),
+            running: (state.stage != Stage::Opening).then(|| now - state.begun_to_run(&self.0.plan)),
+        }
+    }
+
+    /// What it has come to: at the end of it; or so far.
+    pub fn report(&self) -> Report {
+        let tally = self.0.state.borrow().tally.clone();
+        Report { endpoint: self.0.endpoint.describe(), plan: self.0.plan.clone(), tally }
+    }
+}
+
+/// What all connections of a load share.
+pub(super) struct Run {
+    pub(super) plan: Plan,
+    endpoint: Box<dyn ClientEndpoint>,
+    pub(super) pattern: Pattern,
+    pub(super) state: RefCell<State>,
+    observer: RefCell<Option<Observer>>,
+}
+
+type Observer = Box<dyn FnMut(&Trouble)>;
+type Finished = Box<dyn FnOnce(&mut Reactor)>;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    /// Connections are made.
+    Opening,
+    /// Messages flow, or connections are held.
+    Running,
+    /// The last answers are awaited.
+    Draining,
+    Finished,
+}
+
+pub(super) struct State {
+    stage: Stage,
+    began: Instant,
+    /// Messages that were due, or sent, in this time count.
+    since: Instant,
+    until: Instant,
+    /// When the last message that counts was answered.
+    last: Instant,
+    /// Attempts to connect that are under way, by the connection's number.
+    connecting: BTreeMap<u64, ConnectorId>,
+    /// Connections that are open.
+    standing: BTreeMap<u64, ConnectionId>,
+    /// Connections that take turns in the schedule.
+    lanes: Vec<ConnectionId>,
+    schedule: Option<Schedule>,
+    /// The first message of the schedule that nobody was told of.
+    cursor: u64,
+    /// Messages of the schedule that were begun.
+    taken: u64,
+    /// Connections that still wait for something at the end.
+    busy: usize,
+    /// The next thing to be done: opening, or messages that are due.
+    next: Option<DelayedCall>,
+    /// The end of messages, or of patience.
+    end: Option<DelayedCall>,
+    /// Messages answered, those that do not count included.
+    answers: u64,
+    paced: bool,
+    tally: Tally,
+    finished: Option<Finished>,
+}
+
+impl State {
+    /// Messages that were begun together are back.
+    #[inline]
+    pub(super) fn answered(&mut self, due: Instant, sent: Instant, messages: u64, now: Instant) {
+        self.answers += messages;
+        if due >= self.since {
+            self.last = now;
+            self.tally.messages += messages;
+            self.tally.latencies.record(now - due, messages);
+            if self.paced {
+                self.tally.since_sent.record(now - sent, messages);
+            }
+        }
+    }
+
+    fn begun_to_run(&self, plan: &Plan) -> Instant {
+        Instant::from_origin(self.since.since_origin().saturating_sub(plan.warm_up))
+    }
+}
+
+/// The time at this very moment: the reactor's own may be that of some callbacks ago.
+#[inline]
+pub(super) fn fresh(reactor: &mut Reactor) -> Instant {
+    reactor.forget_time();
+    reactor.now()
+}
+
+impl Run {
+    fn start(self: &Rc<Run>, reactor: &mut Reactor) {
+        self.state.borrow_mut().began = reactor.now();
+        match self.plan.work {
+            Work::Echo | Work::Hold { .. } => self.open_more(reactor),
+            Work::Churn => self.begin(reactor),
+        }
+    }
+
+    // -- opening --
+
+    /// Opens as many of the connections as may be opened now.
+    fn open_more(self: &Rc<Run>, reactor: &mut Reactor) {
+        let now = reactor.now();
+        loop {
+            let mut state = self.state.borrow_mut();
+            let number = state.tally.begun;
+            if state.stage != Stage::Opening {
+                return;
+            }
+            if number == self.plan.connections as u64 {
+                // Those under way will come here when they are decided.
+                if state.connecting.is_empty() {
+                    state.tally.opening = now - state.began;
+                    drop(state);
+                    self.later(reactor, Duration::ZERO, Run::begin);
+                }
+                return;
+            }
+            let due = state.began + self.plan.ramp.mul_f64(number as f64 / self.plan.connections as f64);
+            if due > now {
+                drop(state);
+                return self.later(reactor, due - now, Run::open_more);
+            }
+            if state.connecting.len() >= self.plan.attempts {
+                return;
+            }
+            drop(state);
+            self.open(reactor, now);
+        }
+    }
+
+    /// Begins a connection.
+    fn open(self: &Rc<Run>, reactor: &mut Reactor, due: Instant) {
+        let number = self.state.borrow().tally.begun;
+        self.state.borrow_mut().tally.begun += 1;
+        let factory = Opening { run: Rc::clone(self), number, due };
+        match self.endpoint.connect(reactor, Box::new(factory)) {
+            Ok(connector) => {
+                self.state.borrow_mut().connecting.insert(number, connector);
+            }
+            Err(error) => {
+                self.note(&Trouble::NotConnected { connection: number + 1, reason: error.to_string() });
+            }
+        }
+    }
+
+    /// A connection was made.
+    pub(super) fn connected(self: &Rc<Run>, number: u64, transport: &mut Transport<'_>) {
+        let (id, took) = (transport.id(), transport.connect_time());
+        let mut state = self.state.borrow_mut();
+        state.connecting.remove(&number);
+        state.standing.insert(number, id);
+        state.tally.connected += 1;
+        if let Some(took) = took {
+            state.tally.connects.record(took, 1);
+        }
+        drop(state);
+        if self.plan.work != Work::Churn {
+            self.open_more(transport.reactor());
+        }
+    }
+
+    /// A connection could not be made.
+    pub(super) fn not_connected(self: &Rc<Run>, reactor: &mut Reactor, number: u64, reason: String) {
+        let known = self.state.borrow_mut().connecting.remove(&number).is_some();
+        let stage = self.state.borrow().stage;
+        if !known || stage == Stage::Finished {
+            return;
+        }
+        self.note(&Trouble::NotConnected { connection: number + 1, reason });
+        match self.plan.work {
+            Work::Echo | Work::Hold { .. } => self.open_more(reactor),
+            Work::Churn => self.slot_is_free(reactor, AFTER_FAILURE),
+        }
+    }
+
+    // -- running --
+
+    /// Connections stand, as many as could be made.
+    fn begin(self: &Rc<Run>, reactor: &mut Reactor) {
+        let now = fresh(reactor);
+        let mut state = self.state.borrow_mut();
+        state.stage = Stage::Running;
+        state.since = now + self.plan.warm_up;
+        state.until = state.since + self.plan.duration;
+        state.last = state.since;
+        state.lanes = state.standing.values().copied().collect();
+        let (wait, lanes) = (state.until - now, state.lanes.clone());
+        let until = state.until;
+        if lanes.is_empty() && self.plan.work != Work::Churn {
+            drop(state);
+            return self.finish(reactor);
+        }
+        if let Some(rate) = self.plan.paced() {
+            let schedule = Schedule::new(now, rate, lanes.len() as u64);
+            state.schedule = Some(schedule);
+            drop(state);
+            for (lane, id) in lanes.iter().enumerate() {
+                reactor.with(*id, |echo: &mut Echoing, _| echo.begin_pace(schedule, lane as u64, until));
+            }
+            self.tick(reactor);
+        } else {
+            drop(state);
+            match self.plan.work {
+                Work::Echo => {
+                    for id in lanes {
+                        reactor.with(id, Echoing::begin);
+                    }
+                }
+                Work::Churn => {
+                    for _ in 0..self.plan.connections {
+                        self.open(reactor, now);
+                    }
+                }
+                Work::Hold { .. } => {}
+            }
+        }
+        let run = Rc::clone(self);
+        let end = reactor.call_later(wait, move |reactor| run.drain(reactor));
+        self.state.borrow_mut().end = Some(end);
+    }
+
+    /// Sees to what is due by the schedule, and when it has to look again.
+    fn tick(self: &Rc<Run>, reactor: &mut Reactor) {
+        let now = fresh(reactor);
+        let state = self.state.borrow();
+        let Some(schedule) = state.schedule.filter(|_| state.stage == Stage::Running) else { return };
+        let (until, cursor) = (state.until, state.cursor);
+        drop(state);
+        let end = schedule.before((now + NANOSECOND).min(until));
+        match self.plan.work {
+            Work::Churn => self.open_due(reactor, now, true),
+            Work::Echo | Work::Hold { .. } => {
+                // One look is enough for a connection, however many are due.
+                for number in cursor..end.min(cursor + schedule.lanes()) {
+                    let lane = (number % schedule.lanes()) as usize;
+                    let id = self.state.borrow().lanes.get(lane).copied();
+                    if let Some(id) = id {
+                        reactor.with(id, |echo: &mut Echoing, transport| {
+                            echo.look(fresh(transport.reactor()), transport);
+                        });
+                    }
+                }
+                self.state.borrow_mut().cursor = end.max(cursor);
+            }
+        }
+        let next = schedule.due(self.state.borrow().cursor.max(end));
+        if next < until {
+            let wait = if self.plan.spin { Duration::ZERO } else { next - fresh(reactor) };
+            self.later(reactor, wait, Run::tick);
+        }
+    }
+
+    /// Opens the connections that are due and for which there is room.
+    fn open_due(self: &Rc<Run>, reactor: &mut Reactor, now: Instant, late: bool) {
+        loop {
+            let mut state = self.state.borrow_mut();
+            let Some(schedule) = state.schedule.filter(|_| state.stage == Stage::Running) else { return };
+            let due = schedule.due(state.cursor);
+            let room = state.connecting.len() + state.standing.len() < self.plan.connections;
+            if !room || due > now || due >= state.until {
+                return;
+            }
+            state.cursor += 1;
+            drop(state);
+            self.taken(now, due, late);
+            self.open(reactor, due);
+        }
+    }
+
+    /// A message of the schedule was begun; `late` when nothing but the generator held it up.
+    pub(super) fn taken(&self, now: Instant, due: Instant, late: bool) {
+        let mut state = self.state.borrow_mut();
+        state.taken += 1;
+        if late && due >= state.since {
+            state.tally.lateness.record(now - due, 1);
+        }
+    }
+
+    /// A connection was used and is closed, or is gone.
+    pub(super) fn churned(self: &Rc<Run>, reactor: &mut Reactor, number: u64) {
+        self.state.borrow_mut().standing.remove(&number);
+        self.slot_is_free(reactor, Duration::ZERO);
+    }
+
+    /// Another connection may take the place of one that is gone.
+    fn slot_is_free(self: &Rc<Run>, reactor: &mut Reactor, wait: Duration) {
+        let state = self.state.borrow();
+        let (stage, tally) = (state.stage, &state.tally);
+        let idle = state.connecting.is_empty() && state.standing.is_empty();
+        let hopeless = tally.connected == 0 && tally.error_count() >= self.plan.connections as u64;
+        let paced = state.schedule.is_some();
+        drop(state);
+        match stage {
+            Stage::Running if hopeless => self.finish(reactor),
+            Stage::Running if paced => {
+                let now = reactor.now();
+                self.open_due(reactor, now, false);
+            }
+            Stage::Running if wait.is_zero() => {
+                let now = fresh(reactor);
+                self.open(reactor, now);
+            }
+            Stage::Running => {
+                let run = Rc::clone(self);
+                reactor.call_later(wait, move |reactor| {
+                    if run.state.borrow().stage == Stage::Running {
+                        let now = reactor.now();
+                        run.open(reactor, now);
+                    }
+                });
+            }
+            Stage::Draining if idle => self.later(reactor, Duration::ZERO, Run::finish),
+            Stage::Opening | Stage::Draining | Stage::Finished => {}
+        }
+    }
+
+    // -- losses --
+
+    /// A connection was lost. `busy`: something was still awaited of it at the end.
+    pub(super) fn lost(
+        self: &Rc<Run>,
+        reactor: &mut Reactor,
+        number: u64,
+        after: Duration,
+        under_way: u64,
+        reason: &Reason,
+        busy: bool,
+    ) {
+        let reason = match reason {
+            Reason::Done => "the server closed it".to_owned(),
+            reason => reason.to_string(),
+        };
+        self.gone(reactor, number, under_way, busy);
+        self.note(&Trouble::Lost { connection: number + 1, after, under_way, reason });
+    }
+
+    /// Other bytes came back than were sent.
+    pub(super) fn wrong(
+        self: &Rc<Run>,
+        reactor: &mut Reactor,
+        mismatch: Mismatch,
+        under_way: u64,
+        busy: bool,
+    ) {
+        self.gone(reactor, mismatch.connection - 1, under_way, busy);
+        self.note(&Trouble::Wrong(mismatch));
+    }
+
+    fn gone(self: &Rc<Run>, reactor: &mut Reactor, number: u64, under_way: u64, busy: bool) {
+        let mut state = self.state.borrow_mut();
+        state.standing.remove(&number);
+        state.tally.lost += 1;
+        state.tally.unanswered += under_way;
+        let last = state.stage == Stage::Running && state.standing.is_empty();
+        drop(state);
+        if busy {
+            self.drained(reactor);
+        } else if last && self.plan.work != Work::Churn {
+            self.later(reactor, Duration::ZERO, Run::drain);
+        }
+    }
+
+    fn note(&self, trouble: &Trouble) {
+        self.state.borrow_mut().tally.note(trouble);
+        if let Some(observer) = &mut *self.observer.borrow_mut() {
+            observer(trouble);
+        }
+    }
+
+    // -- the end --
+
+    /// No new messages; those under way are awaited.
+    fn drain(self: &Rc<Run>, reactor: &mut Reactor) {
+        let now = fresh(reactor);
+        let mut state = self.state.borrow_mut();
+        if state.stage != Stage::Running {
+            return;
+        }
+        state.stage = Stage::Draining;
+        state.until = state.until.min(now);
+        let (until, standing) = (state.until, state.standing.values().copied().collect::<Vec<_>>());
+        let idle = state.connecting.is_empty() && standing.is_empty();
+        state.busy = match self.plan.work {
+            Work::Hold { .. } => standing.len(),
+            Work::Echo | Work::Churn => 0,
+        };
+        let timers = [state.next.take(), state.end.take()];
+        drop(state);
+        cancel(reactor, timers);
+        match self.plan.work {
+            Work::Echo => {
+                let drain = |id| reactor.with(id, |echo: &mut Echoing, _| echo.drain(until)).unwrap_or(false);
+                let busy = standing.into_iter().map(drain).filter(|busy| *busy).count();
+                self.state.borrow_mut().busy = busy;
+                if busy == 0 {
+                    return self.finish(reactor);
+                }
+            }
+            _ if idle => return self.finish(reactor),
+            Work::Churn => {}
+            Work::Hold { .. } => {
+                for id in &standing {
+                    reactor.with(*id, |echo: &mut Echoing, _| echo.expect(until));
+                }
+                self.ask(reactor, standing, 0);
+            }
+        }
+        let run = Rc::clone(self);
+        let end = reactor.call_later(self.plan.patience, move |reactor| run.finish(reactor));
+        self.state.borrow_mut().end = Some(end);
+    }
+
+    /// Lets held connections send a message, some in each turn.
+    fn ask(self: &Rc<Run>, reactor: &mut Reactor, standing: Vec<ConnectionId>, from: usize) {
+        for id in standing.iter().skip(from).take(ASKED_AT_ONCE) {
+            reactor.with(*id, Echoing::ask);
+        }
+        if from + ASKED_AT_ONCE < standing.len() {
+            self.later(reactor, Duration::ZERO, move |run, reactor| {
+                run.ask(reactor, standing, from + ASKED_AT_ONCE);
+            });
+        }
+    }
+
+    /// A connection has all that was awaited of it at the end.
+    pub(super) fn drained(self: &Rc<Run>, reactor: &mut Reactor) {
+        let mut state = self.state.borrow_mut();
+        state.busy = state.busy.saturating_sub(1);
+        let done = state.busy == 0;
+        drop(state);
+        if done {
+            self.later(reactor, Duration::ZERO, Run::finish);
+        }
+    }
+
+    /// It is over, whatever is under way.
+    fn finish(self: &Rc<Run>, reactor: &mut Reactor) {
+        let now = fresh(reactor);
+        let mut state = self.state.borrow_mut();
+        if state.stage == Stage::Finished {
+            return;
+        }
+        state.until = state.until.min(now);
+        state.stage = Stage::Finished;
+        state.tally.standing = state.standing.len() as u64;
+        let connecting = std::mem::take(&mut state.connecting);
+        let standing = std::mem::take(&mut state.standing);
+        let timers = [state.next.take(), state.end.take()];
+        drop(state);
+        cancel(reactor, timers);
+        for connector in connecting.into_values() {
+            if let Some(mut connector) = reactor.connector(connector) {
+                connector.disconnect();
+            }
+        }
+        for (number, id) in standing {
+            let unanswered = match self.plan.work {
+                Work::Echo | Work::Hold { .. } => reactor.with(id, Echoing::end),
+                Work::Churn => reactor.with(id, Churning::end),
+            };
+            if let Some(messages @ 1..) = unanswered {
+                self.state.borrow_mut().tally.unanswered += messages;
+                self.note(&Trouble::Unanswered { connection: number + 1, messages });
+            }
+        }
+        let mut state = self.state.borrow_mut();
+        state.tally.elapsed = state.last.max(state.until) - state.since;
+        state.tally.bytes = state.tally.messages * self.plan.size as u64;
+        if let Some(schedule) = state.schedule {
+            state.tally.unsent = schedule.before(state.until).saturating_sub(state.taken);
+        }
+        if let Some(finished) = state.finished.take() {
+            drop(state);
+            reactor.call_later(Duration::ZERO, finished);
+        }
+    }
+
+    /// Calls `call` later, in the place of what was to be called before.
+    fn later(
+        self: &Rc<Run>,
+        reactor: &mut Reactor,
+        wait: Duration,
+        call: impl FnOnce(&Rc<Run>, &mut Reactor) + 'static,
+    ) {
+        let run = Rc::clone(self);
+        let next = reactor.call_later(wait, move |reactor| call(&run, reactor));
+        let before = self.state.borrow_mut().next.replace(next);
+        cancel(reactor, [before]);
+    }
+}
+
+fn cancel(reactor: &mut Reactor, calls: impl IntoIterator<Item = Option<DelayedCall>>) {
+    for call in calls.into_iter().flatten() {
+        // One that has been called cannot be cancelled, and need not be.
+        let _ = call.cancel(reactor);
+    }
+}
+
+/// How long the place of a connection that could not be made is left empty, so that a refusal is not a storm.
+const AFTER_FAILURE: Duration = Duration::from_millis(10);
+
+/// Held connections that are asked in one turn.
+const ASKED_AT_ONCE: usize = 64;
+
+/// The smallest step of the clock.
+const NANOSECOND: Duration = Duration::from_nanos(1);

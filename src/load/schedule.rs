@@ -1,0 +1,79 @@
+//! When messages are due: evenly, at a rate, whatever becomes of those before them.
+
+use crate::Instant;
+use std::time::Duration;
+
+/// Even times, numbered from 0. Lanes (connections) take turns: number `n` is lane `n % lanes`'s.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Schedule {
+    start: Instant,
+    /// Nanoseconds between two.
+    interval: f64,
+    lanes: u64,
+}
+
+impl Schedule {
+    /// `rate` a second, which is finite and more than nothing.
+    pub(super) fn new(start: Instant, rate: f64, lanes: u64) -> Schedule {
+        Schedule { start, interval: 1e9 / rate, lanes: lanes.max(1) }
+    }
+
+    pub(super) fn lanes(&self) -> u64 {
+        self.lanes
+    }
+
+    /// When number `number` of all is due.
+    pub(super) fn due(&self, number: u64) -> Instant {
+        // A conversion that does not fit is the largest number: a time that never comes.
+        self.start + Duration::from_nanos((number as f64 * self.interval) as u64)
+    }
+
+    /// When a lane's own number `number` is due.
+    #[inline]
+    pub(super) fn due_in_lane(&self, lane: u64, number: u64) -> Instant {
+        self.due(number.saturating_mul(self.lanes).saturating_add(lane))
+    }
+
+    /// How many are due before `end`.
+    pub(super) fn before(&self, end: Instant) -> u64 {
+        let span = end - self.start;
+        let mut count = (span.as_nanos() as f64 / self.interval) as u64;
+        // The quotient is rounded, and the truth is what `due` says.
+        while count > 0 && self.due(count - 1) >= end {
+            count -= 1;
+        }
+        while self.due(count) < end {
+            count += 1;
+        }
+        count
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(nanoseconds: u64) -> Instant {
+        Instant::from_origin(Duration::from_nanos(nanoseconds))
+    }
+
+    #[test]
+    fn messages_are_due_evenly_and_lanes_take_turns() {
+        let schedule = Schedule::new(at(500), 1e6, 3);
+        assert_eq!([0, 1, 2].map(|number| schedule.due(number)), [at(500), at(1500), at(2500)]);
+        let second = [0, 1, 2].map(|number| schedule.due_in_lane(1, number));
+        assert_eq!(second, [at(1500), at(4500), at(7500)]);
+    }
+
+    #[test]
+    fn the_count_before_an_end_agrees_with_when_each_is_due() {
+        for rate in [0.5, 1.0, 3.0, 7.0, 1e3, 99_999.7, 1e6] {
+            let schedule = Schedule::new(at(12_345), rate, 1);
+            for end in [0, 12_345, 12_346, 1_000_000, 1_000_012_345, 10_000_000_000] {
+                let count = schedule.before(at(end));
+                assert!(schedule.due(count) >= at(end), "{rate} {end}");
+                assert!(count == 0 || schedule.due(count - 1) < at(end), "{rate} {end}");
+            }
+        }
+    }
+}

@@ -1,0 +1,132 @@
+//! What a load has come to, in figures.
+
+use super::distribution::Distribution;
+use super::trouble::Trouble;
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// What a load has come to. Several of them (of several threads) add up with [`merge`](Tally::merge).
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Tally {
+    /// Connections that were begun.
+    pub begun: u64,
+    /// Of these, those that were made.
+    pub connected: u64,
+    /// Connections that were made and lost before the end, wrong bytes included.
+    pub lost: u64,
+    /// Connections that stood at the end.
+    pub standing: u64,
+    /// Messages that were answered rightly; those of the warm-up are not among them. With
+    /// [`Work::Churn`](super::Work::Churn): connections that were made, used and closed.
+    pub messages: u64,
+    /// The bytes of these messages, in one direction.
+    pub bytes: u64,
+    /// Messages that were sent and not answered: lost with their connection, or awaited in vain at the end.
+    pub unanswered: u64,
+    /// Messages of the schedule that were never sent, because their connections were busy or gone.
+    pub unsent: u64,
+    /// The time from the end of the warm-up to the end of the load, or to the last answer if that was later.
+    pub elapsed: Duration,
+    /// The time from the first attempt to connect to the last connection; zero with [`Work::Churn`](super::Work::Churn).
+    pub opening: Duration,
+    /// How long connections took to make.
+    pub connects: Distribution,
+    /// How long messages took: from when they were due or, without a rate, sent, to their last byte. With
+    /// [`Work::Churn`](super::Work::Churn): from when the connection was due or begun.
+    pub latencies: Distribution,
+    /// With a rate: the same from when they were really sent.
+    pub since_sent: Distribution,
+    /// With a rate: how late the generator itself was, for messages that nothing else held up.
+    pub lateness: Distribution,
+    /// How often what went wrong, by sort and reason.
+    pub errors: BTreeMap<(&'static str, String), u64>,
+    /// The first few troubles, with all that is known of them.
+    pub troubles: Vec<Trouble>,
+}
+
+impl Tally {
+    /// Adds what another has counted in the same time.
+    pub fn merge(&mut self, other: &Tally) {
+        self.begun += other.begun;
+        self.connected += other.connected;
+        self.lost += other.lost;
+        self.standing += other.standing;
+        self.messages += other.messages;
+        self.bytes += other.bytes;
+        self.unanswered += other.unanswered;
+        self.unsent += other.unsent;
+        self.elapsed = self.elapsed.max(other.elapsed);
+        self.opening = self.opening.max(other.opening);
+        self.connects.merge(&other.connects);
+        self.latencies.merge(&other.latencies);
+        self.since_sent.merge(&other.since_sent);
+        self.lateness.merge(&other.lateness);
+        for (error, count) in &other.errors {
+            *self.errors.entry(error.clone()).or_default() += count;
+        }
+        self.troubles.extend(other.troubles.iter().cloned());
+        self.troubles.truncate(TROUBLES);
+    }
+
+    /// Messages a second; 0 when no time has passed.
+    pub fn rate(&self) -> f64 {
+        per_second(self.messages, self.elapsed)
+    }
+
+    /// Bytes a second in one direction; 0 when no time has passed.
+    pub fn bytes_rate(&self) -> f64 {
+        per_second(self.bytes, self.elapsed)
+    }
+
+    /// How many things went wrong.
+    pub fn error_count(&self) -> u64 {
+        self.errors.values().sum()
+    }
+
+    pub(super) fn note(&mut self, trouble: &Trouble) {
+        let count = match trouble {
+            Trouble::Unanswered { messages, .. } => *messages,
+            _ => 1,
+        };
+        *self.errors.entry((trouble.kind(), trouble.reason().to_owned())).or_default() += count;
+        if self.troubles.len() < TROUBLES {
+            self.troubles.push(trouble.clone());
+        }
+    }
+}
+
+fn per_second(count: u64, time: Duration) -> f64 {
+    match time.is_zero() {
+        true => 0.0,
+        false => count as f64 / time.as_secs_f64(),
+    }
+}
+
+/// So many are told one by one; the others are counted.
+const TROUBLES: usize = 10;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn troubles_are_counted_by_reason_and_the_first_few_are_kept() {
+        let mut tally = Tally::default();
+        for connection in 1..=30 {
+            let reason = if connection % 3 == 0 { "refused" } else { "no route" }.to_owned();
+            tally.note(&Trouble::NotConnected { connection, reason });
+        }
+        tally.note(&Trouble::Unanswered { connection: 31, messages: 5 });
+        assert_eq!((tally.error_count(), tally.troubles.len()), (35, TROUBLES));
+        assert_eq!(tally.errors[&("connect", "refused".to_owned())], 10);
+        let (once, mut twice) = (tally.clone(), tally);
+        twice.merge(&once);
+        assert_eq!((twice.error_count(), twice.troubles), (70, once.troubles));
+    }
+
+    #[test]
+    fn a_rate_is_of_the_time_that_has_passed() {
+        let tally = Tally { messages: 50, bytes: 100, elapsed: Duration::from_secs(2), ..Tally::default() };
+        assert_eq!((tally.rate(), tally.bytes_rate(), Tally::default().rate()), (25.0, 50.0, 0.0));
+    }
+}

@@ -1,0 +1,60 @@
+//! The socket on which a service manager listens for how its services are.
+
+use std::env;
+use std::ffi::OsStr;
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::net::{SocketAddr, UnixDatagram};
+use std::time::Duration;
+
+use rustix::time::{ClockId, clock_gettime};
+
+/// A way to the service manager that never blocks. (`sd_notify(3)`.)
+pub(crate) struct NotifySocket {
+    socket: UnixDatagram,
+    manager: SocketAddr,
+}
+
+impl NotifySocket {
+    /// The manager's socket, as the environment names it: a path, or `@` and an abstract name. `None`: there is none.
+    pub(crate) fn from_environment() -> io::Result<Option<NotifySocket>> {
+        let Some(name) = env::var_os("NOTIFY_SOCKET").filter(|name| !name.is_empty()) else {
+            return Ok(None);
+        };
+        let manager = address(&name)?;
+        let socket = UnixDatagram::unbound()?;
+        socket.set_nonblocking(true)?;
+        Ok(Some(NotifySocket { socket, manager }))
+    }
+
+    /// `WouldBlock` when the manager has not read what came before.
+    pub(crate) fn send(&self, text: &str) -> io::Result<()> {
+        self.socket.send_to_addr(text.as_bytes(), &self.manager).map(drop)
+    }
+}
+
+/// How often the manager wants to hear from this process, if it does.
+pub(crate) fn watchdog_period() -> Option<Duration> {
+    let number = |name| env::var(name).ok()?.parse::<u64>().ok();
+    let for_another = number("WATCHDOG_PID").is_some_and(|id| id != u64::from(std::process::id()));
+    let period = number("WATCHDOG_USEC").filter(|&microseconds| microseconds > 0 && !for_another);
+    period.map(Duration::from_micros)
+}
+
+/// The system's monotonic clock in microseconds, which the manager compares with its own.
+pub(crate) fn monotonic_microseconds() -> i64 {
+    let now = clock_gettime(ClockId::Monotonic);
+    now.tv_sec * 1_000_000 + now.tv_nsec / 1000
+}
+
+fn address(name: &OsStr) -> io::Result<SocketAddr> {
+    match name.as_bytes() {
+        [b'/', ..] => SocketAddr::from_pathname(name),
+        #[cfg(target_os = "linux")]
+        [b'@', name @ ..] => {
+            use std::os::linux::net::SocketAddrExt;
+            SocketAddr::from_abstract_name(name)
+        }
+        _ => Err(io::Error::new(io::ErrorKind::Unsupported, "neither a path nor an abstract name")),
+    }
+}

@@ -1,0 +1,487 @@
+//! Datagrams: their protocol, the socket in its slot, and how it receives and sends.
+
+use std::any::Any;
+use std::io;
+use std::time::Duration;
+
+use super::datagram_transport::{DatagramId, DatagramTransport};
+use super::sources::Source;
+use super::{Address, DelayedCall, Place, Reactor, Reason, SystemError, TimedCall};
+use crate::net::{Close, Going, Inbound, Instant, Ready, Token};
+
+/// What a socket of datagrams does. (Twisted: `DatagramProtocol`, `ConnectedDatagramProtocol`.)
+///
+/// For one socket the calls are: `start_protocol` once, then the others in any number, then `stop_protocol` once. No call
+/// comes from inside another callback. A panic ends that one call: it is logged, and the socket goes on, because
+/// anybody may send anything to it.
+///
+/// ```
+/// use twistor::{Address, DatagramProtocol, DatagramTransport};
+///
+/// struct Echo;
+///
+/// impl DatagramProtocol for Echo {
+///     fn datagram_received(&mut self, transport: &mut DatagramTransport<'_>, data: &[u8], from: &Address) {
+///         // Fails for one that is too long, or when too many wait: datagrams may be lost anyway.
+///         let _ = transport.write_to(data, from);
+///     }
+/// }
+///
+/// let mut reactor = twistor::Reactor::new()?;
+/// let id = reactor.listen_udp("127.0.0.1:0", Echo)?;
+/// println!("listening on {}", reactor.datagram(id).unwrap().host());
+/// # Ok::<(), twistor::Error>(())
+/// ```
+pub trait DatagramProtocol: Any {
+    /// The socket is bound, and its address known.
+    fn start_protocol(&mut self, transport: &mut DatagramTransport<'_>) {
+        let _ = transport;
+    }
+
+    /// A datagram came, whole; it may be empty. `from` is where an answer goes, if its socket has a name.
+    fn datagram_received(&mut self, transport: &mut DatagramTransport<'_>, data: &[u8], from: &Address);
+
+    /// A datagram came that was longer than [`ListenUdp::max_size`](super::ListenUdp::max_size): these are its first
+    /// bytes, the rest is gone. By default it is dropped; it is counted in
+    /// [`Statistics::datagrams_truncated`](super::Statistics::datagrams_truncated) in any case.
+    fn datagram_truncated(&mut self, transport: &mut DatagramTransport<'_>, data: &[u8], from: &Address) {
+        let _ = (transport, data, from);
+    }
+
+    /// The peer of a socket with one peer said that nobody listens there; the socket goes on. One such answer is told
+    /// once. (Twisted: `connectionRefused`, after which its epoll reactor ends the port.)
+    fn connection_refused(&mut self, transport: &mut DatagramTransport<'_>) {
+        let _ = transport;
+    }
+
+    /// A datagram was given up, because the system refused it: too long for the way, no route. By default that is
+    /// logged at debug level; it is counted in any case. `to` is `None` for the one peer of the socket.
+    fn send_failed(
+        &mut self,
+        transport: &mut DatagramTransport<'_>,
+        to: Option<&Address>,
+        error: &SystemError,
+    ) {
+        let (host, to) = (transport.host(), to.or(transport.peer()).map(Address::to_string));
+        log::debug!("{host}: a datagram to {} was given up: {error}", to.unwrap_or_default());
+    }
+
+    /// The socket is closed: what is written from now on goes nowhere. The reason is
+    /// [`Reason::Done`] after `stop_listening`, [`Reason::Stopped`] at the reactor's end.
+    fn stop_protocol(&mut self, transport: &mut DatagramTransport<'_>, reason: &Reason) {
+        let _ = (transport, reason);
+    }
+}
+
+/// A socket of datagrams in its slot.
+pub(super) struct DatagramSlot {
+    /// Out of its place while one of its callbacks runs.
+    pub(super) protocol: Option<Box<dyn DatagramProtocol>>,
+    pub(super) host: Address,
+    pub(super) peer: Option<Address>,
+    pub(super) max_size: usize,
+    pub(super) state: State,
+    pub(super) reading_paused: bool,
+    ready: Ready,
+    /// It stands in the list of those that had their share of the turn.
+    queued: bool,
+    /// It stands in the list of those to flush at the end of the turn.
+    dirty: bool,
+    outgoing: Outgoing,
+    pub(super) timers: Vec<DelayedCall>,
+    /// When a panic was last logged with this socket's address.
+    logged: Option<Instant>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum State {
+    /// `start_protocol` is queued.
+    Starting,
+    Open,
+    /// `stop_protocol` is queued, or runs; the descriptor is closed.
+    Stopped,
+}
+
+/// Datagrams that wait to be sent.
+#[derive(Default)]
+pub(super) struct Outgoing {
+    bytes: Vec<u8>,
+    queue: Vec<Going>,
+}
+
+impl Outgoing {
+    fn drop_first(&mut self, count: usize) {
+        let gone = self.queue.drain(..count.min(self.queue.len())).map(|going| going.length).sum();
+        self.bytes.drain(..self.bytes.len().min(gone));
+    }
+
+    /// Bytes that wait, each datagram with what keeping it takes.
+    fn weight(&self) -> usize {
+        self.bytes.len() + self.queue.len() * size_of::<Going>()
+    }
+}
+
+impl DatagramSlot {
+    pub(super) fn new(
+        protocol: Box<dyn DatagramProtocol>,
+        host: Address,
+        peer: Option<Address>,
+        max_size: usize,
+    ) -> DatagramSlot {
+        DatagramSlot {
+            protocol: Some(protocol),
+            host,
+            peer,
+            max_size,
+            state: State::Starting,
+            reading_paused: false,
+            ready: Ready::WRITABLE,
+            queued: false,
+            dirty: false,
+            outgoing: Outgoing::default(),
+            timers: Vec::new(),
+            logged: None,
+        }
+    }
+
+    fn wants_read(&self) -> bool {
+        self.state == State::Open && !self.reading_paused && self.ready.has(Ready::READABLE)
+    }
+
+    /// Bytes that wait to be sent.
+    pub(super) fn unsent(&self) -> usize {
+        self.outgoing.bytes.len()
+    }
+}
+
+impl Reactor {
+    /// The kernel has news of a socket of datagrams.
+    pub(super) fn datagram_ready(&mut self, token: Token, ready: Ready) {
+        let Some(slot) = self.sources.datagram_mut(token) else { return };
+        slot.ready.insert(ready);
+        if slot.queued || slot.state != State::Open {
+            return;
+        }
+        self.serve_datagrams(token);
+    }
+
+    /// The turn of a socket that was queued; `false` when the token names none.
+    pub(super) fn datagram_queued(&mut self, token: Token) -> bool {
+        let Some(slot) = self.sources.datagram_mut(token) else { return false };
+        slot.queued = false;
+        self.serve_datagrams(token);
+        true
+    }
+
+    fn serve_datagrams(&mut self, token: Token) {
+        self.flush_datagrams(token);
+        let mut inbound = std::mem::take(&mut self.inbound);
+        self.read_datagrams(token, &mut inbound);
+        self.inbound = inbound;
+        self.flush_datagrams(token);
+    }
+
+    fn read_datagrams(&mut self, token: Token, inbound: &mut Inbound) {
+        let mut share = self.settings.read_per_turn;
+        while let Some(slot) = self.sources.datagram_mut(token) {
+            if !slot.wants_read() {
+                return;
+            }
+            if share == 0 {
+                return self.queue_datagrams(token);
+            }
+            inbound.prepare(slot.max_size);
+            match self.net.recv_datagrams(token, inbound) {
+                Ok(()) if inbound.more() || slot.ready.has(Ready::READ_CLOSED) => {}
+                Ok(()) => slot.ready.remove(Ready::READABLE),
+                Err(error) => {
+                    if !self.datagram_input_failed(token, &error) {
+                        return;
+                    }
+                    share = share.saturating_sub(DATAGRAM_COST);
+                    continue;
+                }
+            }
+            for came in inbound.came() {
+                share = share.saturating_sub(came.length + DATAGRAM_COST);
+                self.statistics.datagrams_received += 1;
+                self.statistics.bytes_received += came.length as u64;
+                let data = inbound.data(came);
+                let place = Place::DatagramReceived;
+                self.call_datagram(token, place, |protocol, transport| match came.truncated {
+                    false => protocol.datagram_received(transport, data, &came.from),
+                    true => {
+                        transport.reactor.statistics.datagrams_truncated += 1;
+                        protocol.datagram_truncated(transport, data, &came.from);
+                    }
+                });
+            }
+        }
+    }
+
+    /// Whether reading should be tried again.
+    fn datagram_input_failed(&mut self, token: Token, error: &io::Error) -> bool {
+        match error.kind() {
+            io::ErrorKind::Interrupted => true,
+            io::ErrorKind::WouldBlock => {
+                if let Some(slot) = self.sources.datagram_mut(token) {
+                    slot.ready.remove(Ready::READABLE);
+                }
+                false
+            }
+            _ => {
+                self.datagram_error(token, "recv", error, None);
+                // The error was the news, not the end: what came behind it is still to be read.
+                true
+            }
+        }
+    }
+
+    /// What the system has to say of a datagram that was sent.
+    fn datagram_error(&mut self, token: Token, call: &'static str, error: &io::Error, lost: Option<&Going>) {
+        self.statistics.datagram_errors += 1;
+        if error.kind() == io::ErrorKind::ConnectionRefused {
+            return self.call_datagram(token, Place::ConnectionRefused, |protocol, transport| {
+                protocol.connection_refused(transport);
+            });
+        }
+        let to = lost.and_then(|going| going.to.clone());
+        let error = SystemError::new(call, error);
+        self.call_datagram(token, Place::SendFailed, |protocol, transport| {
+            protocol.send_failed(transport, to.as_ref(), &error);
+        });
+    }
+
+    pub(super) fn queue_datagrams(&mut self, token: Token) {
+        if let Some(slot) = self.sources.datagram_mut(token)
+            && !std::mem::replace(&mut slot.queued, true)
+        {
+            self.ready.push_back(token);
+        }
+    }
+
+    /// Takes a datagram to be sent; `false` when too much waits.
+    pub(super) fn keep_datagram(&mut self, token: Token, data: &[u8], to: Option<Address>) -> bool {
+        let (limit, outside) = (self.settings.buffer_limit, self.current_datagram != token);
+        let Some(slot) = self.sources.datagram_mut(token) else { return true };
+        if slot.outgoing.weight() > limit {
+            self.statistics.datagrams_dropped += 1;
+            return false;
+        }
+        slot.outgoing.bytes.extend_from_slice(data);
+        slot.outgoing.queue.push(Going { length: data.len(), to });
+        if outside && !std::mem::replace(&mut slot.dirty, true) {
+            self.dirty.push(token);
+        }
+        true
+    }
+
+    /// The end of a turn in which others than its own callbacks have written.
+    pub(super) fn flush_dirty_datagrams(&mut self, token: Token) {
+        if let Some(slot) = self.sources.datagram_mut(token) {
+            slot.dirty = false;
+            self.flush_datagrams(token);
+        }
+    }
+
+    /// Sends what waits, as far as the system takes it.
+    pub(super) fn flush_datagrams(&mut self, token: Token) {
+        while let Some(slot) = self.sources.datagram_mut(token) {
+            if slot.outgoing.queue.is_empty()
+                || !slot.ready.has(Ready::WRITABLE)
+                || slot.state == State::Stopped
+            {
+                return;
+            }
+            // Taken out, so that the queue and the table are not borrowed together.
+            let mut outgoing = std::mem::take(&mut slot.outgoing);
+            let mut failed = None;
+            let mut start = 0;
+            let mut sent = 0;
+            while let Some(rest) = outgoing.queue.get(sent..)
+                && !rest.is_empty()
+            {
+                let bytes = outgoing.bytes.get(start..).unwrap_or_default();
+                match self.net.send_datagrams(token, bytes, rest) {
+                    Ok(count) => {
+                        let count = count.clamp(1, rest.len());
+                        start += rest.iter().take(count).map(|going| going.length).sum::<usize>();
+                        sent += count;
+                    }
+                    Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                    Err(error) => {
+                        failed = Some(error);
+                        break;
+                    }
+                }
+            }
+            self.statistics.datagrams_sent += sent as u64;
+            self.statistics.bytes_sent += start as u64;
+            outgoing.drop_first(sent);
+            let full = failed.as_ref().is_some_and(|error| error.kind() == io::ErrorKind::WouldBlock);
+            // An answer to an earlier one: this one has not been sent yet.
+            let refused = failed.as_ref().is_some_and(|e| e.kind() == io::ErrorKind::ConnectionRefused);
+            let lost = match failed {
+                Some(_) if !full && !refused => {
+                    let lost = outgoing.queue.first().cloned();
+                    outgoing.drop_first(1);
+                    lost
+                }
+                _ => None,
+            };
+            if let Some(slot) = self.sources.datagram_mut(token) {
+                slot.outgoing = outgoing;
+                if full {
+                    slot.ready.remove(Ready::WRITABLE);
+                    // The queue that is full is another socket's, and nothing will tell when it is not.
+                    if slot.peer.is_none() && matches!(slot.host, Address::Unix(_)) {
+                        let at = self.now() + CROWDED_PAUSE;
+                        self.timers.set(at, TimedCall::SendAgain(token));
+                    }
+                }
+            }
+            match failed {
+                Some(error) if !full => self.datagram_error(token, "send", &error, lost.as_ref()),
+                _ => return,
+            }
+        }
+    }
+
+    pub(super) fn send_datagrams_again(&mut self, token: Token) {
+        if let Some(slot) = self.sources.datagram_mut(token) {
+            slot.ready.insert(Ready::WRITABLE);
+            self.flush_datagrams(token);
+        }
+    }
+
+    /// Calls a socket's protocol, which is out of its place meanwhile.
+    pub(super) fn call_datagram(
+        &mut self,
+        token: Token,
+        place: Place,
+        call: impl FnOnce(&mut dyn DatagramProtocol, &mut DatagramTransport<'_>),
+    ) {
+        let Some(slot) = self.sources.datagram_mut(token) else { return };
+        if slot.state == State::Stopped {
+            return;
+        }
+        let Some(mut protocol) = slot.protocol.take() else { return };
+        self.current_datagram = token;
+        let called = self.guarded(place, None, |reactor| {
+            call(&mut *protocol, &mut DatagramTransport { reactor, token });
+        });
+        self.current_datagram = Token::NONE;
+        if called.is_err() {
+            self.log_datagram_panic(token);
+        }
+        match self.sources.datagram_mut(token) {
+            Some(slot) => slot.protocol = Some(protocol),
+            None => self.call(Place::Drop, |_| drop(protocol)),
+        }
+    }
+
+    /// Which socket's it was, at most once a second: anybody may send what makes it panic.
+    fn log_datagram_panic(&mut self, token: Token) {
+        let now = self.now();
+        if let Some(slot) = self.sources.datagram_mut(token)
+            && slot.logged.is_none_or(|last| now - last >= Duration::from_secs(1))
+        {
+            slot.logged = Some(now);
+            log::error!(socket = slot.host.to_string().as_str(); "the panic was in the protocol of {}", slot.host);
+        }
+    }
+
+    pub(super) fn start_datagram(&mut self, token: Token) {
+        let Some(slot) = self.sources.datagram_mut(token) else { return };
+        if slot.state != State::Starting {
+            return;
+        }
+        slot.state = State::Open;
+        self.call_datagram(token, Place::StartProtocol, |protocol, transport| {
+            protocol.start_protocol(transport);
+        });
+        self.flush_datagrams(token);
+        // What came meanwhile.
+        self.queue_datagrams(token);
+    }
+
+    /// Closes a socket; its protocol is told from the loop. `false` when it is closed already.
+    pub(super) fn stop_datagram(&mut self, token: Token, reason: Reason) -> bool {
+        let Some(slot) = self.sources.datagram_mut(token) else { return false };
+        let started = match slot.state {
+            State::Starting => false,
+            State::Open => true,
+            State::Stopped => return false,
+        };
+        // What its callback has written before goes first.
+        self.flush_datagrams(token);
+        self.net.close(token, Close::Graceful);
+        let Some(slot) = self.sources.datagram_mut(token) else { return false };
+        slot.state = State::Stopped;
+        slot.outgoing = Outgoing::default();
+        for timer in std::mem::take(&mut slot.timers) {
+            self.drop_timer(timer);
+        }
+        self.tasks.push(super::tasks::Task::StopDatagram(token, reason, started));
+        true
+    }
+
+    pub(super) fn datagram_stopped(&mut self, token: Token, reason: &Reason, started: bool) {
+        let protocol = self.sources.datagram_mut(token).and_then(|slot| slot.protocol.take());
+        if let Some(mut protocol) = protocol {
+            if started {
+                self.call(Place::StopProtocol, |reactor| {
+                    protocol.stop_protocol(&mut DatagramTransport { reactor, token }, reason);
+                });
+            }
+            self.call(Place::Drop, |_| drop(protocol));
+        }
+        if let Some(Source::Datagram(slot)) = self.sources.remove(token) {
+            for timer in slot.timers {
+                self.drop_timer(timer);
+            }
+        }
+    }
+
+    /// A socket of datagrams by name, if it still is there.
+    pub fn datagram(&mut self, id: DatagramId) -> Option<DatagramTransport<'_>> {
+        self.sources.datagram_mut(id.0)?;
+        Some(DatagramTransport { reactor: self, token: id.0 })
+    }
+
+    /// Reaches another socket's protocol, by its type. `None` when the socket is gone, its protocol is of another
+    /// type, or is the very one whose callback runs.
+    pub fn with_datagram<P: DatagramProtocol, R>(
+        &mut self,
+        id: DatagramId,
+        call: impl FnOnce(&mut P, &mut DatagramTransport<'_>) -> R,
+    ) -> Option<R> {
+        let token = id.0;
+        let mut protocol = self.sources.datagram_mut(token)?.protocol.take()?;
+        let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            let wanted: &mut dyn Any = &mut *protocol;
+            let wanted = wanted.downcast_mut::<P>()?;
+            Some(call(wanted, &mut DatagramTransport { reactor: self, token }))
+        }));
+        if let Some(slot) = self.sources.datagram_mut(token) {
+            slot.protocol = Some(protocol);
+        }
+        // The panic is the caller's, not the other socket's.
+        result.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    }
+
+    /// The names of all open sockets of datagrams.
+    pub fn datagrams(&self) -> Vec<DatagramId> {
+        let open = |source: &Source| match source {
+            Source::Datagram(slot) => slot.state != State::Stopped,
+            _ => false,
+        };
+        self.sources.tokens(open).into_iter().map(DatagramId).collect()
+    }
+}
+
+/// How soon the full queue of another UNIX socket is tried again.
+const CROWDED_PAUSE: Duration = Duration::from_millis(10);
+
+/// What a datagram counts beside its bytes, in a socket's share of the turn: empty ones cost their callback, too.
+const DATAGRAM_COST: usize = 256;

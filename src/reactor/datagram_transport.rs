@@ -1,0 +1,275 @@
+//! What a protocol of datagrams may do with its socket.
+
+use std::any::Any;
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use super::datagram::State;
+use super::{Address, BadAddress, DelayedCall, Error, Instant, Reactor, Reason, Result, TimedCall};
+use crate::net::{Interface, LONGEST_DATAGRAM, SocketOption, Token};
+
+/// A socket of datagrams by name: it can be kept, and used after the socket is gone, when it names nothing.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct DatagramId(pub(crate) Token);
+
+impl fmt::Debug for DatagramId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "DatagramId({:?})", self.0)
+    }
+}
+
+/// The index, a dot, and the generation.
+impl fmt::Display for DatagramId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}", self.0)
+    }
+}
+
+/// A socket of datagrams, as its protocol sees it. (Twisted: `IUDPTransport`, `IMulticastTransport`.)
+///
+/// Nothing here calls back. After the socket is closed the calls do nothing, or fail with [`Error::NotConnected`].
+pub struct DatagramTransport<'a> {
+    pub(crate) reactor: &'a mut Reactor,
+    pub(crate) token: Token,
+}
+
+impl DatagramTransport<'_> {
+    /// The socket's name.
+    pub fn id(&self) -> DatagramId {
+        DatagramId(self.token)
+    }
+
+    /// The socket's own address, with the real port where 0 was asked for. (Twisted: `getHost`.)
+    pub fn host(&self) -> Address {
+        let slot = self.reactor.sources.datagram(self.token);
+        slot.map_or(Address::Udp(NOWHERE), |slot| slot.host.clone())
+    }
+
+    /// The one peer of a connected socket.
+    pub fn peer(&self) -> Option<&Address> {
+        self.reactor.sources.datagram(self.token)?.peer.as_ref()
+    }
+
+    /// The time, as [`Reactor::now`].
+    pub fn now(&mut self) -> Instant {
+        self.reactor.now()
+    }
+
+    /// The reactor: timers, connections, other sockets.
+    pub fn reactor(&mut self) -> &mut Reactor {
+        self.reactor
+    }
+
+    /// Sends a datagram, which may be empty, to the one peer of a connected socket. What is written in one callback
+    /// leaves together, in order; what the system has no room for waits. (Twisted: `write`.)
+    ///
+    /// # Errors
+    /// [`Error::DatagramTooLong`]; [`Error::QueueFull`] when more than
+    /// [`Settings::buffer_limit`](super::Settings::buffer_limit) bytes wait already; [`Error::NoPeer`] when the
+    /// socket is not connected; [`Error::NotConnected`] after its end. The datagram is not sent then.
+    pub fn write(&mut self, data: &[u8]) -> Result<()> {
+        match self.reactor.sources.datagram(self.token) {
+            Some(slot) if slot.peer.is_none() => Err(Error::NoPeer),
+            _ => self.keep(data, None),
+        }
+    }
+
+    /// Sends a datagram, which may be empty, to an address. (Twisted: `write` with an address.)
+    ///
+    /// # Errors
+    /// As [`write`](DatagramTransport::write); [`Error::BadAddress`] for an address of another family, port 0, or, on
+    /// a connected socket, any but its peer's.
+    pub fn write_to(&mut self, data: &[u8], to: &Address) -> Result<()> {
+        let Some(slot) = self.reactor.sources.datagram(self.token) else { return Err(Error::NotConnected) };
+        let why = match (&slot.peer, &slot.host, to) {
+            (Some(peer), _, to) => match peer == to || same_place(peer, to) {
+                true => return self.keep(data, None),
+                false => "the socket is connected to another one",
+            },
+            (None, Address::Unix(_), Address::Unix(name)) if name.is_unnamed() => {
+                "the socket there has no name"
+            }
+            (None, Address::Unix(_), Address::Unix(_)) => return self.keep(data, Some(to.clone())),
+            (None, Address::Udp(host), Address::Udp(there) | Address::Tcp(there)) => match there {
+                _ if there.port() == 0 => "port 0 cannot be sent to",
+                SocketAddr::V6(_) if host.is_ipv4() => "the socket is one of IPv4, the address is not",
+                _ => return self.keep(data, Some(Address::Udp(*there))),
+            },
+            _ => "the socket is of another family",
+        };
+        Err(Error::BadAddress(BadAddress { text: to.to_string(), why }))
+    }
+
+    fn keep(&mut self, data: &[u8], to: Option<Address>) -> Result<()> {
+        let slot = self.reactor.sources.datagram(self.token);
+        let Some(slot) = slot.filter(|slot| slot.state != State::Stopped) else {
+            return Err(Error::NotConnected);
+        };
+        let longest = match slot.host {
+            Address::Unix(_) => usize::MAX,
+            _ => LONGEST_DATAGRAM,
+        };
+        if data.len() > longest {
+            return Err(Error::DatagramTooLong { length: data.len(), longest });
+        }
+        match self.reactor.keep_datagram(self.token, data, to) {
+            true => Ok(()),
+            false => Err(Error::QueueFull(self.reactor.settings.buffer_limit)),
+        }
+    }
+
+    /// Bytes written that the system has not taken yet.
+    pub fn unsent(&self) -> usize {
+        self.reactor.sources.datagram(self.token).map_or(0, |slot| slot.unsent())
+    }
+
+    /// Leaves what comes with the system, which drops what it has no room for, until `resume_reading`.
+    pub fn pause_reading(&mut self) {
+        if let Some(slot) = self.reactor.sources.datagram_mut(self.token) {
+            slot.reading_paused = true;
+        }
+    }
+
+    /// Reads again.
+    pub fn resume_reading(&mut self) {
+        if let Some(slot) = self.reactor.sources.datagram_mut(self.token)
+            && std::mem::replace(&mut slot.reading_paused, false)
+        {
+            self.reactor.queue_datagrams(self.token);
+        }
+    }
+
+    /// Whether reading is paused.
+    pub fn reading_paused(&self) -> bool {
+        self.reactor.sources.datagram(self.token).is_some_and(|slot| slot.reading_paused)
+    }
+
+    /// Sends what the system still takes at once, and closes the socket; `stop_protocol` comes from the loop. (Twisted:
+    /// `stopListening`.)
+    pub fn stop_listening(&mut self) {
+        self.reactor.stop_datagram(self.token, Reason::Done);
+    }
+
+    /// Whether the socket is closed.
+    pub fn is_closing(&self) -> bool {
+        self.reactor.sources.datagram(self.token).is_none_or(|slot| slot.state == State::Stopped)
+    }
+
+    /// Lets datagrams go to broadcast addresses. Default: no. (Twisted: `setBroadcastAllowed`.)
+    ///
+    /// # Errors
+    /// [`Error::NotConnected`], [`Error::System`].
+    pub fn set_broadcast(&mut self, on: bool) -> Result<()> {
+        self.set(SocketOption::Broadcast(on))
+    }
+
+    /// How many hops a datagram to one host may take, 1 to 255. Default: the system's, mostly 64.
+    ///
+    /// # Errors
+    /// [`Error::NotConnected`], [`Error::System`].
+    pub fn set_ttl(&mut self, hops: u8) -> Result<()> {
+        self.set(SocketOption::Ttl(u32::from(hops)))
+    }
+
+    /// Receives what is sent to a multicast group, v4 or v6, on an interface. (Twisted: `joinGroup`.)
+    ///
+    /// # Errors
+    /// [`Error::BadAddress`] when it is no address of a group; [`Error::NotConnected`]; [`Error::System`].
+    pub fn join_group(&mut self, group: IpAddr, interface: Interface) -> Result<()> {
+        self.set(SocketOption::Join(check_group(group)?, interface))
+    }
+
+    /// Receives it no more. (Twisted: `leaveGroup`.)
+    ///
+    /// # Errors
+    /// As [`join_group`](DatagramTransport::join_group).
+    pub fn leave_group(&mut self, group: IpAddr, interface: Interface) -> Result<()> {
+        self.set(SocketOption::Leave(check_group(group)?, interface))
+    }
+
+    /// How many hops a datagram to a group may take: 0 stays on this host, 1, the default, in this network. (Twisted:
+    /// `setTTL`.)
+    ///
+    /// # Errors
+    /// [`Error::NotConnected`], [`Error::System`].
+    pub fn set_multicast_ttl(&mut self, hops: u8) -> Result<()> {
+        self.set(SocketOption::MulticastTtl(u32::from(hops)))
+    }
+
+    /// Whether members on this host receive what this socket sends to a group. Default: yes. (Twisted: `setLoopbackMode`.)
+    ///
+    /// # Errors
+    /// [`Error::NotConnected`], [`Error::System`].
+    pub fn set_multicast_loopback(&mut self, on: bool) -> Result<()> {
+        self.set(SocketOption::MulticastLoop(on))
+    }
+
+    /// Where datagrams to groups leave this host. (Twisted: `setOutgoingInterface`.)
+    ///
+    /// # Errors
+    /// [`Error::NotConnected`], [`Error::System`].
+    pub fn set_multicast_interface(&mut self, interface: Interface) -> Result<()> {
+        self.set(SocketOption::MulticastInterface(interface))
+    }
+
+    fn set(&mut self, option: SocketOption) -> Result<()> {
+        match self.is_closing() {
+            true => Err(Error::NotConnected),
+            false => self
+                .reactor
+                .net
+                .set(self.token, option)
+                .map_err(|source| Error::System { call: "setsockopt", source }),
+        }
+    }
+
+    /// Calls `call` with this socket's protocol after `delay`, unless the socket is closed before: then the call is
+    /// dropped. A protocol of another type than `P` is not called.
+    pub fn call_later<P: super::DatagramProtocol>(
+        &mut self,
+        delay: Duration,
+        call: impl FnOnce(&mut P, &mut DatagramTransport<'_>) + 'static,
+    ) -> DelayedCall {
+        let token = self.token;
+        let call = move |protocol: &mut dyn super::DatagramProtocol,
+                         transport: &mut DatagramTransport<'_>| {
+            let protocol: &mut dyn Any = protocol;
+            if let Some(protocol) = protocol.downcast_mut::<P>() {
+                call(protocol, transport);
+            }
+        };
+        let at = self.reactor.now() + delay;
+        let timer = self.reactor.timers.set(at, TimedCall::Datagram(token, Box::new(call)));
+        let reactor = &mut *self.reactor;
+        match reactor.sources.datagram_mut(token) {
+            Some(slot) => {
+                // Forgets those that were called or cancelled each time the list would grow.
+                if slot.timers.len() == slot.timers.capacity() {
+                    slot.timers.retain(|timer| reactor.timers.due(*timer).is_some());
+                }
+                slot.timers.push(timer);
+            }
+            None => reactor.drop_timer(timer),
+        }
+        timer
+    }
+}
+
+/// Whether two addresses are the same IP address and port, whatever they were written for.
+fn same_place(one: &Address, other: &Address) -> bool {
+    one.socket_address().is_some() && one.socket_address() == other.socket_address()
+}
+
+fn check_group(group: IpAddr) -> Result<IpAddr> {
+    match group.is_multicast() {
+        true => Ok(group),
+        false => Err(Error::BadAddress(BadAddress {
+            text: group.to_string(),
+            why: "it is not the address of a multicast group",
+        })),
+    }
+}
+
+/// What the address of a socket is that is gone.
+const NOWHERE: SocketAddr = SocketAddr::new(IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED), 0);

@@ -1,0 +1,454 @@
+//! The layers of a connection at work: they are called one after the other, until nothing waits for anybody.
+//!
+//! What a layer asks for only fills the buffers between it and its neighbours ([`Layers`]). [`Reactor::run_layers`] empties
+//! them from the loop, one call of user code after the other. A connection without layers has none of this: its
+//! protocol stands in its own slot, which is where the path of a message looks first.
+
+use super::connection::{Connection, Pauses, State};
+use super::layer::{Below, Layer, LayerError};
+use super::layers::{End, Layers, Stage, Step};
+use super::sources::Source;
+use super::{Address, Factory, Place, Protocol, Reactor, Reason, TimedCall, Transport};
+use crate::net::{Instant, Ready, Token};
+
+/// What a factory made for a connection.
+pub(crate) enum Begun {
+    Protocol(Box<dyn Protocol>),
+    /// The protocol is built when these are ready.
+    Layers(Vec<Box<dyn Layer>>),
+}
+
+/// Asks a factory, which is out of its place, for a new connection's layers, and for its protocol if it has none.
+pub(super) fn begin_with(factory: &mut dyn Factory, reactor: &mut Reactor, peer: &Address) -> Option<Begun> {
+    let layers = factory.layers(reactor, peer);
+    match layers.is_empty() {
+        true => factory.build_protocol(reactor, peer).map(Begun::Protocol),
+        false => Some(Begun::Layers(layers)),
+    }
+}
+
+// -- what layers ask for --
+
+impl Reactor {
+    pub(super) fn place_mut(&mut self, token: Token, index: usize) -> Option<&mut Stage> {
+        self.sources.connection_mut(token)?.stage(index)
+    }
+
+    pub(super) fn deliver_above(&mut self, token: Token, index: usize, data: &[u8]) {
+        let Some(layers) = self.sources.connection_mut(token).and_then(Connection::layers_mut) else {
+            return;
+        };
+        let waiting = match layers.stack.get_mut(index + 1) {
+            Some(stage) => &mut stage.received,
+            None => &mut layers.above,
+        };
+        waiting.push(data, &mut self.spare_buffers);
+    }
+
+    pub(super) fn deliver_end_above(&mut self, token: Token, index: usize) {
+        let Some(layers) = self.sources.connection_mut(token).and_then(Connection::layers_mut) else {
+            return;
+        };
+        match layers.stack.get_mut(index + 1) {
+            Some(stage) => stage.received.finish(),
+            None => layers.above.finish(),
+        }
+    }
+
+    pub(super) fn send_beneath(&mut self, token: Token, index: usize, data: &[u8]) {
+        let Some(layers) = self.sources.connection_mut(token).and_then(Connection::layers_mut) else {
+            return;
+        };
+        match index.checked_sub(1) {
+            Some(beneath) => {
+                if let Some(stage) = layers.stack.get_mut(beneath) {
+                    stage.written.push(data, &mut self.spare_buffers);
+                }
+            }
+            None if layers.output == End::Told => {}
+            None => self.write_from_layers(token, data),
+        }
+    }
+
+    pub(super) fn send_end_beneath(&mut self, token: Token, index: usize) {
+        let Some(layers) = self.sources.connection_mut(token).and_then(Connection::layers_mut) else {
+            return;
+        };
+        if layers.stack.get(index).is_none_or(|stage| stage.written.end != End::Told) {
+            return;
+        }
+        match index.checked_sub(1) {
+            Some(beneath) => {
+                if let Some(stage) = layers.stack.get_mut(beneath) {
+                    stage.written.finish();
+                }
+            }
+            None => layers.output = End::Told,
+        }
+    }
+
+    pub(super) fn wake_layer_at(&mut self, token: Token, index: usize, at: Instant) {
+        let Some(earlier) = self.place_mut(token, index).map(|stage| stage.wake) else { return };
+        if let Some(earlier) = earlier
+            && self.timers.reset(earlier, at)
+        {
+            return;
+        }
+        let timer = self.timers.set(at, TimedCall::WakeLayer(token, index as u32));
+        if let Some(stage) = self.place_mut(token, index) {
+            stage.wake = Some(timer);
+        }
+    }
+
+    pub(super) fn cancel_wake(&mut self, token: Token, index: usize) {
+        if let Some(timer) = self.place_mut(token, index).and_then(|stage| stage.wake.take()) {
+            self.timers.cancel(timer);
+        }
+    }
+
+    pub(super) fn layer_pauses(&mut self, token: Token, index: usize, paused: bool) {
+        let Some(connection) = self.sources.connection_mut(token) else { return };
+        let Some(layers) = connection.layers_mut() else { return };
+        if let Some(stage) = layers.stack.get_mut(index) {
+            stage.reading_paused = paused;
+        }
+        let any = layers.stack.iter().any(|stage| stage.reading_paused);
+        connection.pauses.set(Pauses::LAYERS, any);
+        if connection.wants_read() {
+            // No edge will come for what is there already.
+            self.queue(token);
+        }
+    }
+
+    pub(super) fn end_from_layer(&mut self, token: Token, error: LayerError) {
+        if let Some(layers) = self.sources.connection_mut(token).and_then(Connection::layers_mut) {
+            layers.ending.get_or_insert(Reason::Layer(error));
+        }
+    }
+
+    pub(super) fn close_from_layer(&mut self, token: Token, error: Option<LayerError>) {
+        if let Some(error) = error
+            && let Some(connection) = self.sources.connection_mut(token)
+        {
+            connection.rare().farewell.get_or_insert(Reason::Layer(error));
+        }
+        self.lose_connection(token, None);
+    }
+}
+
+// -- the way through --
+
+impl Reactor {
+    /// A new connection with layers, which are started now.
+    pub(super) fn begin_layers(&mut self, token: Token, layers: Vec<Box<dyn Layer>>) {
+        if let Some(connection) = self.sources.connection_mut(token) {
+            connection.rare().layers = Some(Box::new(Layers::new(layers)));
+            self.flush(token);
+        }
+    }
+
+    /// Puts a layer on top of a connection's others.
+    pub(crate) fn add_layer(&mut self, token: Token, layer: Box<dyn Layer>) {
+        // What the callback has written up to now goes out as it is.
+        if self.current == token {
+            self.send_scratch(token);
+        }
+        let Some(connection) = self.sources.connection_mut(token).filter(|c| !c.state.is_closing()) else {
+            return;
+        };
+        let mut stage = Stage::new(layer);
+        match connection.layers_mut() {
+            Some(layers) => {
+                // What the protocol has not been told of is the new layer's.
+                std::mem::swap(&mut layers.above, &mut stage.received);
+                layers.stack.push(stage);
+            }
+            None => {
+                let mut layers = Layers::new(Vec::new());
+                layers.made = true;
+                layers.stack.push(stage);
+                layers.protocol = connection.protocol.take();
+                if layers.protocol.is_none() && self.current == token {
+                    // It is the caller, and comes back to its old slot. This keeps it off the shortest way after that:
+                    // `settle` moves it above the layers, and sets this right.
+                    connection.ready.remove(Ready::WRITABLE);
+                }
+                connection.rare().layers = Some(Box::new(layers));
+            }
+        }
+        self.direct &= self.current != token;
+        self.mark_dirty(token);
+    }
+
+    /// After a callback in which a connection got its first layer.
+    pub(super) fn move_above_layers(&mut self, token: Token) {
+        if let Some(connection) = self.sources.connection_mut(token)
+            && let Some(protocol) = connection.protocol.take()
+        {
+            connection.put_protocol(protocol);
+            connection.ready.insert(Ready::WRITABLE);
+        }
+    }
+
+    /// Bytes from the socket of a connection whose protocol is not in its first slot.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn received_beneath(&mut self, token: Token, data: &[u8]) {
+        let Some(connection) = self.sources.connection_mut(token) else { return };
+        let state = connection.state;
+        let Some(stage) = connection.stage(0) else {
+            // It lingers: what comes is dropped.
+            return self.note_progress(token);
+        };
+        if state == State::Lost {
+            return;
+        }
+        if stage.started && stage.received.next().is_none() {
+            self.call_layer(token, 0, |layer, below| layer.received(below, data));
+        } else {
+            stage.received.push(data, &mut self.spare_buffers);
+        }
+        self.flush(token);
+    }
+
+    /// The end of a layered connection's input goes through its layers first; `false` when there are none to go through.
+    pub(super) fn end_beneath(&mut self, token: Token) -> bool {
+        let Some(connection) = self.sources.connection_mut(token) else { return false };
+        if matches!(connection.state, State::Broken | State::Lingering) {
+            return false;
+        }
+        let Some(stage) = connection.stage(0) else { return false };
+        stage.received.finish();
+        self.flush(token);
+        true
+    }
+
+    pub(crate) fn layer_woken(&mut self, token: Token, index: u32) {
+        let index = index as usize;
+        let Some(stage) = self.place_mut(token, index) else { return };
+        stage.wake = None;
+        self.call_layer(token, index, |layer, below| layer.woken(below));
+        self.flush(token);
+    }
+
+    /// What the protocol, or somebody else by its transport, has written.
+    pub(super) fn write_to_layers(&mut self, token: Token, data: &[u8]) {
+        let limit = self.settings.buffer_limit;
+        let Some(connection) = self.sources.connection_mut(token) else { return };
+        if !connection.takes_writes() || data.is_empty() {
+            return;
+        }
+        if connection.unsent() > limit {
+            self.statistics.buffer_limits += 1;
+            self.lose(token, Reason::BufferLimit(limit));
+            return;
+        }
+        if let Some(stage) = connection.layers_mut().and_then(|layers| layers.stack.last_mut()) {
+            stage.written.push(data, &mut self.spare_buffers);
+        }
+        if self.current != token {
+            self.mark_dirty(token);
+        }
+    }
+
+    /// Calls layers and protocol until nothing waits for them.
+    pub(super) fn run_layers(&mut self, token: Token) {
+        while let Some(step) = self.next_step(token) {
+            self.take_step(token, step);
+        }
+        self.send_scratch(token);
+        self.empty_layers(token);
+    }
+
+    fn next_step(&self, token: Token) -> Option<Step> {
+        let connection = self.sources.connection(token)?;
+        let closes = match connection.state {
+            State::OutputClosing | State::InputClosedOutputClosing | State::Closing { .. } => {
+                !connection.has_producer()
+            }
+            State::Lost | State::Lingering => return None,
+            State::Open | State::InputClosed | State::OutputClosed | State::Broken => false,
+        };
+        let paused = connection.pauses.has(Pauses::PROTOCOL);
+        connection.layers()?.next(connection.state, closes, paused)
+    }
+
+    fn take_step(&mut self, token: Token, step: Step) {
+        let Some(connection) = self.sources.connection_mut(token) else { return };
+        let Some(layers) = connection.layers_mut() else { return };
+        match step {
+            Step::Start(index) => {
+                if let Some(stage) = layers.stack.get_mut(index) {
+                    stage.started = true;
+                }
+                self.call_layer(token, index, |layer, below| layer.started(below));
+            }
+            Step::Written(index) => {
+                let Some(stage) = layers.stack.get_mut(index) else { return };
+                let bytes = std::mem::take(&mut stage.written.bytes);
+                self.call_layer(token, index, |layer, below| layer.written(below, &bytes));
+                if let Some(stage) = self.place_mut(token, index) {
+                    reuse(&mut stage.written.bytes, bytes);
+                }
+            }
+            Step::Received(index) => {
+                let Some(stage) = layers.stack.get_mut(index) else { return };
+                let bytes = std::mem::take(&mut stage.received.bytes);
+                self.call_layer(token, index, |layer, below| layer.received(below, &bytes));
+                if let Some(stage) = self.place_mut(token, index) {
+                    reuse(&mut stage.received.bytes, bytes);
+                }
+            }
+            Step::WriteEnding(index) => {
+                let Some(stage) = layers.stack.get_mut(index) else { return };
+                stage.written.end = End::Told;
+                self.call_layer(token, index, |layer, below| layer.write_ending(below));
+            }
+            Step::ReadEnded(index) => {
+                let Some(stage) = layers.stack.get_mut(index) else { return };
+                stage.received.end = End::Told;
+                self.call_layer(token, index, |layer, below| layer.read_ended(below));
+            }
+            Step::EndOutput => {
+                layers.output = End::Coming;
+                match layers.stack.last_mut() {
+                    Some(stage) => stage.written.finish(),
+                    None => layers.output = End::Told,
+                }
+            }
+            Step::End => {
+                if let Some(reason) = layers.ending.take() {
+                    self.lose(token, reason);
+                }
+            }
+            Step::Make => self.make_above_layers(token),
+            Step::Deliver => {
+                let mut bytes = std::mem::take(&mut layers.above.bytes);
+                // No more at once than a read brings.
+                if bytes.len() > self.settings.read_buffer {
+                    layers.above.bytes = bytes.split_off(self.settings.read_buffer);
+                }
+                self.call_above_layers(token, Place::DataReceived, |protocol, transport| {
+                    protocol.data_received(transport, &bytes);
+                });
+                if let Some(layers) = self.sources.connection_mut(token).and_then(Connection::layers_mut) {
+                    reuse(&mut layers.above.bytes, bytes);
+                }
+            }
+            Step::DeliverEnd => {
+                layers.above.end = End::Told;
+                self.input_ended_above(token);
+            }
+        }
+    }
+
+    /// Calls one layer, which is out of its place meanwhile.
+    fn call_layer(&mut self, token: Token, index: usize, call: impl FnOnce(&mut dyn Layer, &mut Below<'_>)) {
+        let Some(mut layer) = self.place_mut(token, index).and_then(|stage| stage.layer.take()) else {
+            return;
+        };
+        self.direct = false;
+        let mut held = 0;
+        self.enter(token, Place::Layer, |transport| {
+            call(&mut *layer, &mut Below { reactor: transport.reactor, token, index });
+            held = layer.held();
+        });
+        if let Some(connection) = self.sources.connection_mut(token) {
+            // Nothing is held any more on a connection that was lost.
+            let lost = connection.state == State::Lost;
+            if let Some(stage) = connection.stage(index) {
+                stage.held = if lost { 0 } else { held };
+                stage.layer = Some(layer);
+            }
+        }
+    }
+
+    /// Calls the protocol of a layered connection, which is out of its slot meanwhile; nothing that follows is done.
+    pub(super) fn call_above_layers(
+        &mut self,
+        token: Token,
+        place: Place,
+        call: impl FnOnce(&mut dyn Protocol, &mut Transport<'_>),
+    ) {
+        let layers = self.sources.connection_mut(token).and_then(Connection::layers_mut);
+        let Some(mut protocol) = layers.and_then(|layers| layers.protocol.take()) else { return };
+        self.direct = false;
+        self.enter(token, place, |transport| call(&mut *protocol, transport));
+        if let Some(connection) = self.sources.connection_mut(token) {
+            connection.put_protocol(protocol);
+        }
+    }
+
+    /// All layers are ready: the factory builds the protocol, which knows the final addresses.
+    fn make_above_layers(&mut self, token: Token) {
+        let Some(connection) = self.sources.connection_mut(token) else { return };
+        let (origin, peer) = (connection.origin, connection.peer.clone());
+        if let Some(layers) = connection.layers_mut() {
+            layers.made = true;
+        }
+        let is_client = matches!(self.sources.get(origin), Some(Source::Connector(_)));
+        let built = match is_client {
+            true => self.build_for_connector(origin, &peer),
+            false => Ok(self.build_for_listener(origin, &peer)),
+        };
+        match built {
+            Ok(Some(protocol)) => {
+                let connection = self.sources.connection_mut(token);
+                match connection.filter(|connection| connection.state != State::Lost) {
+                    Some(connection) => connection.put_protocol(protocol),
+                    // Aborted while it was built: never made, so never lost either.
+                    None => return self.call(Place::Drop, |_| drop(protocol)),
+                }
+                self.call_above_layers(token, Place::ConnectionMade, |protocol, transport| {
+                    protocol.connection_made(transport);
+                });
+            }
+            Ok(None) => {
+                if !is_client {
+                    self.statistics.refusals += 1;
+                }
+                self.lose(token, Reason::Done);
+            }
+            Err(panic) => self.lose(token, Reason::Panicked(panic)),
+        }
+    }
+
+    /// A resting connection owns no buffer.
+    fn empty_layers(&mut self, token: Token) {
+        let Some(layers) = self.sources.connection_mut(token).and_then(Connection::layers_mut) else {
+            return;
+        };
+        for stage in &mut layers.stack {
+            give_back(&mut stage.received.bytes, &mut self.spare_buffers);
+            give_back(&mut stage.written.bytes, &mut self.spare_buffers);
+        }
+        give_back(&mut layers.above.bytes, &mut self.spare_buffers);
+    }
+
+    /// Takes a lost connection's layers: their timers are cancelled, and each is told.
+    pub(super) fn lose_layers(&mut self, layers: Layers, reason: &Reason) {
+        for mut stage in layers.stack.into_iter().rev() {
+            if let Some(timer) = stage.wake.take() {
+                self.timers.cancel(timer);
+            }
+            if let Some(mut layer) = stage.layer.take() {
+                self.call(Place::Layer, |reactor| layer.lost(reactor, reason));
+                self.call(Place::Drop, |_| drop(layer));
+            }
+        }
+    }
+}
+
+/// Puts an emptied buffer back, if nothing came into its place.
+fn reuse(place: &mut Vec<u8>, mut buffer: Vec<u8>) {
+    if place.capacity() == 0 {
+        buffer.clear();
+        *place = buffer;
+    }
+}
+
+fn give_back(buffer: &mut Vec<u8>, spare: &mut Vec<Vec<u8>>) {
+    if buffer.is_empty() && buffer.capacity() > 0 {
+        super::writing::keep_spare(std::mem::take(buffer), spare);
+    }
+}

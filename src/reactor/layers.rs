@@ -1,0 +1,249 @@
+//! The layers of one connection: their places, what waits between two of them, and whose turn is next.
+
+use super::connection::{Connection, State};
+use super::layer::Layer;
+use super::{DelayedCall, Protocol, Reason};
+
+/// The layers of a connection, and its protocol, which stands above them.
+pub(crate) struct Layers {
+    /// The lowest first.
+    pub(super) stack: Vec<Stage>,
+    /// Out of its slot while one of its callbacks runs; and before it is made.
+    pub(super) protocol: Option<Box<dyn Protocol>>,
+    pub(super) made: bool,
+    /// Waits for the protocol.
+    pub(super) above: Waiting,
+    /// What becomes of our end.
+    pub(super) output: End,
+    /// A layer ends the connection, as soon as everybody was told what came before.
+    pub(super) ending: Option<Reason>,
+}
+
+/// One layer in its place.
+pub(crate) struct Stage {
+    /// Out of its place while it is called.
+    pub(super) layer: Option<Box<dyn Layer>>,
+    pub(super) started: bool,
+    /// The one above can begin.
+    pub(super) ready: bool,
+    pub(super) reading_paused: bool,
+    /// Bytes written that it holds back, as it said itself.
+    pub(super) held: usize,
+    pub(super) wake: Option<DelayedCall>,
+    /// From beneath.
+    pub(super) received: Waiting,
+    /// From above.
+    pub(super) written: Waiting,
+}
+
+/// Bytes, and perhaps the end, that have not been told yet.
+#[derive(Default)]
+pub(super) struct Waiting {
+    pub(super) bytes: Vec<u8>,
+    pub(super) end: End,
+}
+
+/// How far the end of a direction has come.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum End {
+    #[default]
+    Open,
+    /// It follows the bytes that wait.
+    Coming,
+    /// It was told.
+    Told,
+}
+
+/// What is to be done next.
+#[derive(Clone, Copy)]
+pub(super) enum Step {
+    Start(usize),
+    Written(usize),
+    WriteEnding(usize),
+    Received(usize),
+    ReadEnded(usize),
+    /// All layers are ready: the protocol is built.
+    Make,
+    Deliver,
+    DeliverEnd,
+    /// The protocol closes, and nothing follows what it has written.
+    EndOutput,
+    /// A layer ends the connection.
+    End,
+}
+
+impl Layers {
+    pub(super) fn new(layers: Vec<Box<dyn Layer>>) -> Layers {
+        let stack = layers.into_iter().map(Stage::new).collect();
+        Layers {
+            stack,
+            protocol: None,
+            made: false,
+            above: Waiting::default(),
+            output: End::Open,
+            ending: None,
+        }
+    }
+
+    /// Bytes written that have not come to the system's side.
+    fn held(&self) -> usize {
+        self.stack.iter().map(|stage| stage.held + stage.written.bytes.len()).sum()
+    }
+
+    /// What to do next for a connection in this state; `None` when everything rests.
+    pub(super) fn next(&self, state: State, closes: bool, paused: bool) -> Option<Step> {
+        self.next_call(state, closes, paused).or_else(|| self.ending.as_ref().map(|_| Step::End))
+    }
+
+    fn next_call(&self, state: State, closes: bool, paused: bool) -> Option<Step> {
+        let mut ready = true;
+        for (index, stage) in self.stack.iter().enumerate() {
+            if !stage.started {
+                if ready {
+                    return Some(Step::Start(index));
+                }
+                break;
+            }
+            ready = stage.ready;
+        }
+        let all_ready = self.stack.iter().all(|stage| stage.ready);
+        if closes && self.output == End::Open {
+            return Some(Step::EndOutput);
+        }
+        let started = |stage: &&Stage| stage.started;
+        for (index, stage) in self.stack.iter().enumerate().rev().filter(|(_, stage)| started(stage)) {
+            match stage.written.next() {
+                Some(Next::Bytes) => return Some(Step::Written(index)),
+                Some(Next::End) => return Some(Step::WriteEnding(index)),
+                None => {}
+            }
+        }
+        if matches!(state, State::Closing { .. }) {
+            // Nothing is read any more.
+            return None;
+        }
+        for (index, stage) in self.stack.iter().enumerate().filter(|(_, stage)| started(stage)) {
+            match stage.received.next() {
+                Some(Next::Bytes) => return Some(Step::Received(index)),
+                Some(Next::End) => return Some(Step::ReadEnded(index)),
+                None => {}
+            }
+        }
+        if !self.made {
+            return all_ready.then_some(Step::Make);
+        }
+        if paused || self.protocol.is_none() {
+            return None;
+        }
+        match self.above.next()? {
+            Next::Bytes => Some(Step::Deliver),
+            Next::End => Some(Step::DeliverEnd),
+        }
+    }
+}
+
+impl Stage {
+    pub(super) fn new(layer: Box<dyn Layer>) -> Stage {
+        Stage {
+            layer: Some(layer),
+            started: false,
+            ready: false,
+            reading_paused: false,
+            held: 0,
+            wake: None,
+            received: Waiting::default(),
+            written: Waiting::default(),
+        }
+    }
+}
+
+pub(super) enum Next {
+    Bytes,
+    End,
+}
+
+impl Waiting {
+    pub(super) fn next(&self) -> Option<Next> {
+        match (self.bytes.is_empty(), self.end) {
+            (false, _) => Some(Next::Bytes),
+            (true, End::Coming) => Some(Next::End),
+            (true, End::Open | End::Told) => None,
+        }
+    }
+
+    /// Takes bytes, unless the end came before them.
+    pub(super) fn push(&mut self, data: &[u8], spare: &mut Vec<Vec<u8>>) {
+        if self.end == End::Open && !data.is_empty() {
+            if self.bytes.capacity() == 0 {
+                self.bytes = spare.pop().unwrap_or_default();
+            }
+            self.bytes.extend_from_slice(data);
+        }
+    }
+
+    pub(super) fn finish(&mut self) {
+        if self.end == End::Open {
+            self.end = End::Coming;
+        }
+    }
+}
+
+impl Connection {
+    pub(crate) fn layers(&self) -> Option<&Layers> {
+        self.rare.as_ref()?.layers.as_deref()
+    }
+
+    pub(crate) fn layers_mut(&mut self) -> Option<&mut Layers> {
+        self.rare.as_mut()?.layers.as_deref_mut()
+    }
+
+    pub(crate) fn is_layered(&self) -> bool {
+        self.layers().is_some()
+    }
+
+    /// Bytes written that layers hold.
+    pub(crate) fn held(&self) -> usize {
+        self.layers().map_or(0, Layers::held)
+    }
+
+    /// Whether our end has not come through the layers.
+    pub(crate) fn layers_send(&self) -> bool {
+        self.layers().is_some_and(|layers| layers.output != End::Told)
+    }
+
+    pub(crate) fn is_made(&self) -> bool {
+        self.layers().is_none_or(|layers| layers.made)
+    }
+
+    /// Throws away what layers have between them.
+    pub(crate) fn clear_layers(&mut self) {
+        if let Some(layers) = self.layers_mut() {
+            for stage in &mut layers.stack {
+                stage.held = 0;
+                stage.written.bytes = Vec::new();
+            }
+        }
+    }
+
+    /// The protocol, wherever its slot is.
+    pub(crate) fn take_protocol(&mut self) -> Option<Box<dyn Protocol>> {
+        self.protocol.take().or_else(|| self.layers_mut()?.protocol.take())
+    }
+
+    /// Puts the protocol back, which may have got its first layer meanwhile.
+    pub(crate) fn put_protocol(&mut self, protocol: Box<dyn Protocol>) {
+        match self.layers_mut() {
+            Some(layers) => layers.protocol = Some(protocol),
+            None => self.protocol = Some(protocol),
+        }
+    }
+
+    /// Whether the protocol is in its slot.
+    pub(crate) fn protocol_is_in(&self) -> bool {
+        self.protocol.is_some() || self.layers().is_some_and(|layers| layers.protocol.is_some())
+    }
+
+    pub(super) fn stage(&mut self, index: usize) -> Option<&mut Stage> {
+        self.layers_mut()?.stack.get_mut(index)
+    }
+}

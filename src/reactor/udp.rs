@@ -1,0 +1,283 @@
+//! Opening sockets of datagrams: UDP, with or without a peer, and UNIX.
+
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::os::fd::OwnedFd;
+
+use super::datagram::DatagramSlot;
+use super::listener::cannot_listen;
+use super::sources::Source;
+use super::tasks::Task;
+use super::{Address, DatagramId, DatagramProtocol, Error, ListenTcp, Reactor, Result, UnixAddress};
+use crate::net::{Adopt, Buffers, Close, LONGEST_DATAGRAM, Open, Token};
+
+/// Where and how to receive datagrams. (Twisted: `listenUDP`, `listenMulticast`.)
+///
+/// ```
+/// let listen = twistor::ListenUdp { broadcast: true, ..twistor::ListenUdp::new(([0, 0, 0, 0], 67)) };
+/// assert_eq!("127.0.0.1:53".parse::<twistor::ListenUdp>()?.max_size, 65_507);
+/// # Ok::<(), twistor::Error>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListenUdp {
+    /// The address to bind; port 0 lets the system choose.
+    pub address: SocketAddr,
+    /// The longest datagram that is received whole, in bytes; of a longer one the protocol is told. Default: 65,507,
+    /// as long as they get. (Twisted: 8192.)
+    pub max_size: usize,
+    /// Let others bind the same address and port, if they allow it, too: each receives what is sent to a group that it
+    /// has joined. Default: no. (Twisted: `listenMultiple`.)
+    pub reuse_address: bool,
+    /// Let several sockets of this user share the port, datagrams to one host are spread over them. Default: no.
+    pub reuse_port: bool,
+    /// For an IPv6 address: no IPv4 datagrams. Default: the system's choice.
+    pub ipv6_only: Option<bool>,
+    /// Datagrams may go to broadcast addresses. Default: no.
+    pub broadcast: bool,
+    /// The kernel's send buffer in bytes. Default: the system's.
+    pub send_buffer: Option<usize>,
+    /// The kernel's receive buffer in bytes: what comes while it is full is lost. Default: the system's.
+    pub receive_buffer: Option<usize>,
+}
+
+impl ListenUdp {
+    /// Receives at `address` with the default options.
+    pub fn new(address: impl Into<SocketAddr>) -> ListenUdp {
+        ListenUdp {
+            address: address.into(),
+            max_size: LONGEST_DATAGRAM,
+            reuse_address: false,
+            reuse_port: false,
+            ipv6_only: None,
+            broadcast: false,
+            send_buffer: None,
+            receive_buffer: None,
+        }
+    }
+
+    /// For a multicast group: other programs may receive at the same port.
+    pub fn multicast(port: u16) -> ListenUdp {
+        ListenUdp { reuse_address: true, ..ListenUdp::new((Ipv4Addr::UNSPECIFIED, port)) }
+    }
+
+    fn open(&self, connect: Option<SocketAddr>) -> Open {
+        Open::Udp {
+            bind: self.address,
+            connect,
+            reuse_address: self.reuse_address,
+            reuse_port: self.reuse_port,
+            ipv6_only: self.ipv6_only,
+            broadcast: self.broadcast,
+            buffers: Buffers { send: self.send_buffer, receive: self.receive_buffer },
+        }
+    }
+}
+
+impl From<SocketAddr> for ListenUdp {
+    fn from(address: SocketAddr) -> ListenUdp {
+        ListenUdp::new(address)
+    }
+}
+
+impl std::str::FromStr for ListenUdp {
+    type Err = Error;
+
+    /// Reads `IP:PORT`; `localhost` is 127.0.0.1.
+    fn from_str(text: &str) -> Result<ListenUdp> {
+        Ok(ListenUdp::new(text.parse::<ListenTcp>()?.address))
+    }
+}
+
+impl TryFrom<&str> for ListenUdp {
+    type Error = Error;
+
+    fn try_from(text: &str) -> Result<ListenUdp> {
+        text.parse()
+    }
+}
+
+impl TryFrom<String> for ListenUdp {
+    type Error = Error;
+
+    fn try_from(text: String) -> Result<ListenUdp> {
+        text.parse()
+    }
+}
+
+/// Where and how to have UNIX datagrams. (Twisted: `listenUNIXDatagram`, `connectUNIXDatagram`.)
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UnixDatagram {
+    /// The path or the abstract name of this side; nobody can answer a socket that has none.
+    pub address: Option<UnixAddress>,
+    /// The only peer there is to be. Default: none, datagrams come from anybody and go anywhere.
+    pub peer: Option<UnixAddress>,
+    /// The longest datagram that is received whole, in bytes; of a longer one the protocol is told. Default: 65,507.
+    pub max_size: usize,
+    /// The mode of the file. Default: what the process's umask leaves of 0o777.
+    pub mode: Option<u32>,
+    /// Remove a socket file that stands in the way, if it is nobody's any more. Default: yes.
+    pub remove_stale: bool,
+    /// Remove the file with the socket, unless another one has taken its place. Default: yes.
+    pub unlink: bool,
+    /// The kernel's send buffer in bytes. Default: the system's.
+    pub send_buffer: Option<usize>,
+    /// The kernel's receive buffer in bytes. Default: the system's.
+    pub receive_buffer: Option<usize>,
+}
+
+impl Default for UnixDatagram {
+    fn default() -> UnixDatagram {
+        UnixDatagram {
+            address: None,
+            peer: None,
+            max_size: LONGEST_DATAGRAM,
+            mode: None,
+            remove_stale: true,
+            unlink: true,
+            send_buffer: None,
+            receive_buffer: None,
+        }
+    }
+}
+
+impl Reactor {
+    /// Receives datagrams at a UDP port, from anybody, and sends them anywhere. The port is bound at once; nothing is
+    /// called before this returns. (Twisted: `listenUDP`.)
+    ///
+    /// `address` is text (`"127.0.0.1:53"`, `"[::]:53"`), a `SocketAddr` or a [`ListenUdp`].
+    ///
+    /// # Errors
+    /// [`Error::BadAddress`], [`Error::CannotListen`]; [`Error::Finished`] when the reactor has stopped.
+    pub fn listen_udp<A>(&mut self, address: A, protocol: impl DatagramProtocol) -> Result<DatagramId>
+    where
+        A: TryInto<ListenUdp>,
+        A::Error: Into<Error>,
+    {
+        let options = address.try_into().map_err(Into::into)?;
+        self.open_datagram(&options.open(None), Box::new(protocol), options.max_size)
+    }
+
+    /// Exchanges datagrams with one peer: others are not heard, and its answer that nobody listens there comes as
+    /// [`DatagramProtocol::connection_refused`]. (Twisted: `IUDPTransport.connect`.)
+    ///
+    /// The peer is an IP address: a host name has to be looked up before ([`Reactor::resolve`]). `options` without an
+    /// address of their own ([`ListenUdp::new`] with port 0) take the peer's family.
+    ///
+    /// # Errors
+    /// [`Error::BadAddress`] when the peer's port is 0, or the addresses are of different families;
+    /// [`Error::CannotListen`]; [`Error::Finished`] when the reactor has stopped.
+    pub fn connect_udp_with(
+        &mut self,
+        peer: SocketAddr,
+        options: ListenUdp,
+        protocol: impl DatagramProtocol,
+    ) -> Result<DatagramId> {
+        let bad = |why| Error::BadAddress(super::BadAddress { text: peer.to_string(), why });
+        if peer.port() == 0 {
+            return Err(bad("port 0 cannot be connected to"));
+        }
+        if options.address.is_ipv4() && peer.is_ipv6() {
+            return Err(bad("the socket is one of IPv4, the address is not"));
+        }
+        self.open_datagram(&options.open(Some(peer)), Box::new(protocol), options.max_size)
+    }
+
+    /// As [`connect_udp_with`](Reactor::connect_udp_with), from a port that the system chooses.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn connect_udp(
+        &mut self,
+        peer: impl Into<SocketAddr>,
+        protocol: impl DatagramProtocol,
+    ) -> Result<DatagramId> {
+        let peer = peer.into();
+        let bind = match peer {
+            SocketAddr::V4(_) => SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)),
+            SocketAddr::V6(_) => SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0)),
+        };
+        self.connect_udp_with(peer, ListenUdp::new(bind), protocol)
+    }
+
+    /// Has UNIX datagrams: kept in order, none lost, but refused while the receiver's queue is full, when they wait
+    /// here. (Twisted: `listenUNIXDatagram`, `connectUNIXDatagram`.)
+    ///
+    /// # Errors
+    /// [`Error::CannotListen`]; [`Error::Finished`] when the reactor has stopped.
+    pub fn open_unix_datagram(
+        &mut self,
+        options: UnixDatagram,
+        protocol: impl DatagramProtocol,
+    ) -> Result<DatagramId> {
+        let open = Open::UnixDatagram {
+            bind: options.address,
+            connect: options.peer,
+            mode: options.mode,
+            remove_stale: options.remove_stale,
+            unlink: options.unlink,
+            buffers: Buffers { send: options.send_buffer, receive: options.receive_buffer },
+        };
+        self.open_datagram(&open, Box::new(protocol), options.max_size)
+    }
+
+    /// Goes on with a socket of datagrams that somebody else opened. (Twisted: `adoptDatagramPort`.)
+    ///
+    /// # Errors
+    /// [`Error::System`] when it is no socket of datagrams, and the descriptor is closed; [`Error::Finished`] when
+    /// the reactor has stopped.
+    pub fn adopt_datagram(
+        &mut self,
+        descriptor: OwnedFd,
+        protocol: impl DatagramProtocol,
+    ) -> Result<DatagramId> {
+        if !self.begins_new_things() {
+            return Err(Error::Finished);
+        }
+        let token = self.sources.next_token();
+        let adopted = self.net.adopt(token, descriptor, Adopt::Datagram);
+        adopted.map_err(|failed| Error::System { call: failed.step.name(), source: failed.error })?;
+        self.begin_datagram(token, Box::new(protocol), LONGEST_DATAGRAM, "an adopted descriptor")
+    }
+
+    fn open_datagram(
+        &mut self,
+        open: &Open,
+        protocol: Box<dyn DatagramProtocol>,
+        max_size: usize,
+    ) -> Result<DatagramId> {
+        if !self.begins_new_things() {
+            return Err(Error::Finished);
+        }
+        let asked = match open {
+            Open::Udp { connect: Some(peer), .. } => peer.to_string(),
+            Open::Udp { bind, .. } => bind.to_string(),
+            Open::UnixDatagram { bind: Some(name), .. } | Open::UnixDatagram { connect: Some(name), .. } => {
+                name.to_string()
+            }
+            _ => UnixAddress::UNNAMED.to_string(),
+        };
+        let token = self.sources.next_token();
+        self.net.open(token, open).map_err(|failed| cannot_listen(&asked, failed))?;
+        self.begin_datagram(token, protocol, max_size, &asked)
+    }
+
+    fn begin_datagram(
+        &mut self,
+        token: Token,
+        protocol: Box<dyn DatagramProtocol>,
+        max_size: usize,
+        asked: &str,
+    ) -> Result<DatagramId> {
+        let host = self.net.local_address(token).map_err(|source| {
+            self.net.close(token, Close::Graceful);
+            Error::CannotListen { address: asked.to_owned(), call: "getsockname", source }
+        })?;
+        let named = |address: &Address| address.unix().is_none_or(|name| !name.is_unnamed());
+        let peer = self.net.peer_address(token).ok().filter(named);
+        log::debug!(address = host.to_string().as_str(); "datagrams at {host}");
+        let slot = DatagramSlot::new(protocol, host, peer, max_size);
+        let inserted = self.sources.insert(Source::Datagram(Box::new(slot)));
+        debug_assert_eq!(inserted, token);
+        self.tasks.push(Task::StartDatagram(token));
+        Ok(DatagramId(token))
+    }
+}

@@ -1,0 +1,417 @@
+//! Several services as one: started in order, stopped in reverse.
+
+use std::any::type_name;
+use std::cell::{Cell, RefCell};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::rc::Rc;
+use std::time::Duration;
+
+use super::{Failure, Service, ServiceError, Stopped};
+use crate::Reactor;
+use crate::reactor::panic_message;
+
+/// A tree of services. (Twisted: `MultiService`.)
+///
+/// Its services start in the order in which they were added, and stop in reverse, **one after the other**: the next is told when the
+/// one before has stopped, or had [its limit](MultiService::stop_limit). (Twisted tells all at once.) So what was
+/// started later, and leans on what was started before, never stands without it.
+///
+/// When one does not start, those that were started before are stopped again, in reverse, and the error names it.
+///
+/// Clones are the same tree.
+///
+/// ```
+/// use std::time::Duration;
+/// use twistor::service::{MultiService, TimerService};
+///
+/// let services = MultiService::new();
+/// services.add(TimerService::new(Duration::from_secs(60), |_, _| println!("a minute")).named("minutes"))?;
+/// services.add(TimerService::new(Duration::from_secs(3600), |_, _| println!("an hour")).named("hours"))?;
+/// assert_eq!(services.names(), ["minutes", "hours"]);
+/// assert!(services.add(TimerService::new(Duration::from_secs(1), |_, _| {}).named("hours")).is_err());
+/// # Ok::<(), twistor::service::ServiceError>(())
+/// ```
+#[derive(Clone, Default)]
+pub struct MultiService {
+    name: Option<Rc<str>>,
+    tree: Rc<RefCell<Tree>>,
+}
+
+/// A service of a [`MultiService`] by name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ServiceId(u64);
+
+struct Tree {
+    state: State,
+    children: Vec<Child>,
+    /// Counts what was ever added.
+    count: u64,
+    stop_limit: Duration,
+}
+
+enum State {
+    Down,
+    /// Everything that needs privileges is done.
+    Privileged,
+    /// A step of the start is under way: a service is being called.
+    Starting,
+    Up,
+    /// Who waits for the end.
+    Stopping(Vec<Stopped>),
+}
+
+struct Child {
+    id: ServiceId,
+    name: Option<String>,
+    /// For errors.
+    label: String,
+    /// Out of its place while it is called.
+    service: Option<Box<dyn Service>>,
+    stage: Stage,
+    /// It was removed, and goes when it has stopped.
+    leaving: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    Down,
+    Privileged,
+    Up,
+    Stopping,
+}
+
+impl MultiService {
+    /// Without services.
+    pub fn new() -> MultiService {
+        MultiService::default()
+    }
+
+    /// With this name, for a parent of its own.
+    pub fn named(mut self, name: &str) -> MultiService {
+        self.name = Some(name.into());
+        self
+    }
+
+    /// How long each service may take to stop; then the next is told all the same, and a warning is logged. Default: 10 s.
+    pub fn stop_limit(self, limit: Duration) -> MultiService {
+        self.tree.borrow_mut().stop_limit = limit;
+        self
+    }
+
+    /// Adds a service, to be started with the others. (Twisted: `setServiceParent`.)
+    ///
+    /// # Errors
+    /// [`ServiceError::NameTaken`]; [`ServiceError::Running`]: see [`add_running`](MultiService::add_running).
+    pub fn add<S: Service>(&self, service: S) -> Result<ServiceId, ServiceError> {
+        if self.running() {
+            return Err(ServiceError::Running);
+        }
+        self.insert(service)
+    }
+
+    /// Adds a service, and starts it now if the others run.
+    ///
+    /// # Errors
+    /// [`ServiceError::NameTaken`]; [`ServiceError::Failed`] when it does not start: then it is stopped and removed again.
+    pub fn add_running<S: Service>(
+        &self,
+        reactor: &mut Reactor,
+        service: S,
+    ) -> Result<ServiceId, ServiceError> {
+        let id = self.insert(service)?;
+        if !self.running() {
+            return Ok(id);
+        }
+        match self.raise(reactor, id, Stage::Up) {
+            Ok(()) => Ok(id),
+            Err(error) => {
+                // It is there, and not inside a call.
+                let _ = self.remove(reactor, id, Stopped::ignored());
+                Err(error)
+            }
+        }
+    }
+
+    /// Removes a service; one that runs is stopped first, and keeps its name until then. (Twisted:
+    /// `disownServiceParent`.)
+    ///
+    /// # Errors
+    /// [`ServiceError::NoSuchService`]; [`ServiceError::Busy`] inside one of its own calls.
+    pub fn remove(&self, reactor: &mut Reactor, id: ServiceId, stopped: Stopped) -> Result<(), ServiceError> {
+        let mut tree = self.tree.borrow_mut();
+        let index = tree.children.iter().position(|child| child.id == id && !child.leaving);
+        let index = index.ok_or(ServiceError::NoSuchService)?;
+        let child = &mut tree.children[index];
+        if child.service.is_none() {
+            return Err(ServiceError::Busy(child.label.clone()));
+        }
+        child.leaving = true;
+        match child.stage {
+            Stage::Down => {
+                let gone = tree.children.remove(index);
+                drop(tree);
+                drop((gone, stopped));
+            }
+            Stage::Privileged | Stage::Up => {
+                drop(tree);
+                self.stop_child(reactor, id, stopped);
+            }
+            // Its parent's stop is told of it, and removes it.
+            Stage::Stopping => drop(stopped),
+        }
+        Ok(())
+    }
+
+    /// The names of those that have one, in order.
+    pub fn names(&self) -> Vec<String> {
+        self.tree.borrow().children.iter().filter_map(|child| child.name.clone()).collect()
+    }
+
+    /// The service of this name.
+    pub fn find(&self, name: &str) -> Option<ServiceId> {
+        let tree = self.tree.borrow();
+        tree.children.iter().find(|child| child.name.as_deref() == Some(name)).map(|child| child.id)
+    }
+
+    /// How many services it has, those included that are removed and still stop.
+    pub fn len(&self) -> usize {
+        self.tree.borrow().children.len()
+    }
+
+    /// Whether it has none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Whether its services run.
+    pub fn running(&self) -> bool {
+        matches!(self.tree.borrow().state, State::Up)
+    }
+
+    fn insert<S: Service>(&self, service: S) -> Result<ServiceId, ServiceError> {
+        let name = service.name().map(str::to_owned);
+        let mut tree = self.tree.borrow_mut();
+        if let Some(name) = &name
+            && tree.children.iter().any(|child| child.name.as_ref() == Some(name))
+        {
+            return Err(ServiceError::NameTaken(name.clone()));
+        }
+        tree.count += 1;
+        let id = ServiceId(tree.count);
+        let label = name.clone().unwrap_or_else(|| {
+            let kind = type_name::<S>().split('<').next().unwrap_or_default();
+            format!("{} ({})", tree.count, kind.rsplit("::").next().unwrap_or(kind))
+        });
+        let service: Option<Box<dyn Service>> = Some(Box::new(service));
+        tree.children.push(Child { id, name, label, service, stage: Stage::Down, leaving: false });
+        Ok(id)
+    }
+
+    /// Calls a service, which is out of its place meanwhile. A panic is its failure.
+    fn call(
+        &self,
+        reactor: &mut Reactor,
+        id: ServiceId,
+        call: impl FnOnce(&mut dyn Service, &mut Reactor) -> Result<(), Failure>,
+    ) -> Result<(), Failure> {
+        let taken = self.tree.borrow_mut().child(id).and_then(|child| child.service.take());
+        let Some(mut service) = taken else { return Err(Box::new(ServiceError::NoSuchService)) };
+        let result = catch_unwind(AssertUnwindSafe(|| call(&mut *service, reactor)));
+        if let Some(child) = self.tree.borrow_mut().child(id) {
+            child.service = Some(service);
+        }
+        result.unwrap_or_else(|panic| Err(Box::new(ServiceError::Panicked(panic_message(&*panic)))))
+    }
+
+    /// Brings one service up to a stage.
+    fn raise(&self, reactor: &mut Reactor, id: ServiceId, to: Stage) -> Result<(), ServiceError> {
+        for stage in [Stage::Privileged, Stage::Up] {
+            let mut tree = self.tree.borrow_mut();
+            let Some(child) = tree.child(id) else { return Ok(()) };
+            if matches!((child.stage, stage), (Stage::Down, _) | (Stage::Privileged, Stage::Up)) {
+                // Whatever becomes of the call: it has to be stopped.
+                child.stage = stage;
+                let service = child.label.clone();
+                drop(tree);
+                let called = self.call(reactor, id, |service, reactor| match stage {
+                    Stage::Privileged => service.privileged_start(reactor),
+                    _ => service.start(reactor),
+                });
+                called.map_err(|source| ServiceError::Failed { service, source })?;
+            }
+            if stage == to {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Brings all up to a stage, those included that are added meanwhile. When one fails, the others are stopped.
+    fn raise_all(&self, reactor: &mut Reactor, to: Stage) -> Result<(), ServiceError> {
+        self.tree.borrow_mut().state = State::Starting;
+        loop {
+            let next = self.tree.borrow().next_below(to);
+            let Some(id) = next else { break };
+            let raised = self.raise(reactor, id, to);
+            let stopping = matches!(self.tree.borrow().state, State::Stopping(_));
+            if stopping {
+                // By the service that was called.
+                self.stop_next(reactor);
+                return raised.and(Err(ServiceError::Stopping));
+            }
+            if raised.is_err() {
+                self.tree.borrow_mut().state = State::Stopping(Vec::new());
+                self.stop_next(reactor);
+                return raised;
+            }
+        }
+        self.tree.borrow_mut().state = if to == Stage::Up { State::Up } else { State::Privileged };
+        Ok(())
+    }
+
+    /// Stops the last one that is not down; after all of them tells who waits.
+    fn stop_next(&self, reactor: &mut Reactor) {
+        let mut tree = self.tree.borrow_mut();
+        let last = tree.children.iter().rev().find(|child| child.stage != Stage::Down);
+        match last.map(|child| (child.id, child.stage)) {
+            // It is being removed, and comes here when it has stopped.
+            Some((_, Stage::Stopping)) => {}
+            Some((id, _)) => {
+                drop(tree);
+                self.stop_child(reactor, id, Stopped::ignored());
+            }
+            None => {
+                let waiting = std::mem::replace(&mut tree.state, State::Down);
+                drop(tree);
+                drop(waiting);
+            }
+        }
+    }
+
+    fn stop_child(&self, reactor: &mut Reactor, id: ServiceId, also: Stopped) {
+        let mut tree = self.tree.borrow_mut();
+        let limit = tree.stop_limit;
+        let Some(child) = tree.child(id) else { return };
+        child.stage = Stage::Stopping;
+        let label = child.label.clone();
+        drop(tree);
+        // Whichever comes first: its word, or the limit.
+        let over = Rc::new(Cell::new(Some(also)));
+        let (tree, late, name) = (self.clone(), Rc::clone(&over), label.clone());
+        let timer = reactor.call_later(limit, move |reactor| {
+            if late.take().is_some() {
+                log::warn!(service = name.as_str(); "service {name} has not stopped within {limit:?}");
+                tree.child_stopped(reactor, id);
+            }
+        });
+        let tree = self.clone();
+        let stopped = Stopped::new(reactor, move |reactor| {
+            // It was called when the limit came first.
+            let _ = timer.cancel(reactor);
+            if over.take().is_some() {
+                tree.child_stopped(reactor, id);
+            }
+        });
+        let called = self.call(reactor, id, |service, reactor| {
+            service.stop(reactor, stopped);
+            Ok(())
+        });
+        if let Err(failure) = called {
+            log::error!(service = label.as_str(); "stopping service {label}: {failure}");
+        }
+    }
+
+    fn child_stopped(&self, reactor: &mut Reactor, id: ServiceId) {
+        let mut tree = self.tree.borrow_mut();
+        let index = tree.children.iter().position(|child| child.id == id);
+        let gone = index.and_then(|index| {
+            tree.children[index].stage = Stage::Down;
+            tree.children[index].leaving.then(|| tree.children.remove(index))
+        });
+        let stopping = matches!(tree.state, State::Stopping(_));
+        drop(tree);
+        drop(gone);
+        if stopping {
+            self.stop_next(reactor);
+        }
+    }
+}
+
+impl Service for MultiService {
+    fn name(&self) -> Option<&str> {
+        self.name.as_deref()
+    }
+
+    fn privileged_start(&mut self, reactor: &mut Reactor) -> Result<(), Failure> {
+        match self.tree.borrow().state {
+            State::Down => {}
+            State::Stopping(_) => return Err(Box::new(ServiceError::Stopping)),
+            State::Privileged | State::Starting | State::Up => return Ok(()),
+        }
+        Ok(self.raise_all(reactor, Stage::Privileged)?)
+    }
+
+    fn start(&mut self, reactor: &mut Reactor) -> Result<(), Failure> {
+        match self.tree.borrow().state {
+            State::Down | State::Privileged => {}
+            State::Stopping(_) => return Err(Box::new(ServiceError::Stopping)),
+            State::Starting | State::Up => return Ok(()),
+        }
+        Ok(self.raise_all(reactor, Stage::Up)?)
+    }
+
+    fn stop(&mut self, reactor: &mut Reactor, stopped: Stopped) {
+        let mut tree = self.tree.borrow_mut();
+        match &mut tree.state {
+            State::Down => {
+                drop(tree);
+                drop(stopped);
+            }
+            State::Stopping(waiting) => waiting.push(stopped),
+            // Inside a service's start: it goes on from there.
+            State::Starting => tree.state = State::Stopping(vec![stopped]),
+            State::Privileged | State::Up => {
+                tree.state = State::Stopping(vec![stopped]);
+                drop(tree);
+                self.stop_next(reactor);
+            }
+        }
+    }
+
+    fn reload(&mut self, reactor: &mut Reactor) {
+        let up: Vec<ServiceId> = {
+            let tree = self.tree.borrow();
+            tree.children.iter().filter(|child| child.stage == Stage::Up).map(|child| child.id).collect()
+        };
+        for id in up {
+            let called = self.call(reactor, id, |service, reactor| {
+                service.reload(reactor);
+                Ok(())
+            });
+            if let Err(failure) = called {
+                log::error!("reloading a service: {failure}");
+            }
+        }
+    }
+}
+
+impl Tree {
+    fn child(&mut self, id: ServiceId) -> Option<&mut Child> {
+        self.children.iter_mut().find(|child| child.id == id)
+    }
+
+    fn next_below(&self, to: Stage) -> Option<ServiceId> {
+        let below = |child: &&Child| match child.stage {
+            Stage::Down => !child.leaving,
+            Stage::Privileged => to == Stage::Up && !child.leaving,
+            Stage::Up | Stage::Stopping => false,
+        };
+        self.children.iter().find(below).map(|child| child.id)
+    }
+}
+
+impl Default for Tree {
+    fn default() -> Tree {
+        Tree { state: State::Down, children: Vec::new(), count: 0, stop_limit: Duration::from_secs(10) }
+    }
+}

@@ -1,0 +1,104 @@
+//! The file that says which process runs, and keeps a second one from starting.
+
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::process;
+
+use rustix::io::Errno;
+use rustix::process::{Pid, test_kill_process};
+
+use super::RunError;
+
+/// A file with the number of this process; it goes when this is dropped.
+pub(super) struct PidFile {
+    path: PathBuf,
+    file: File,
+}
+
+impl PidFile {
+    /// Creates the file, which must not be there, or must be that of a process that lives no more.
+    pub(super) fn create(path: &Path) -> Result<PidFile, RunError> {
+        let failed = |source| RunError::PidFile { path: path.to_owned(), source };
+        // It is written under another name, and linked to its own: nobody ever sees it empty.
+        let draft = beside(path, "new");
+        // Left over from a process of the same number, if it is there at all.
+        let _ = fs::remove_file(&draft);
+        let mut file = File::create_new(&draft).map_err(failed)?;
+        let linked = writeln!(file, "{}", process::id()).map_err(failed).and_then(|()| link(&draft, path));
+        let _ = fs::remove_file(&draft);
+        linked.map(|()| PidFile { path: path.to_owned(), file })
+    }
+}
+
+impl Drop for PidFile {
+    fn drop(&mut self) {
+        // Another's, when somebody took this one away.
+        if read(&self.path).ok().flatten() != Some(process::id()) {
+            return;
+        }
+        if let Err(error) = fs::remove_file(&self.path) {
+            // The user that this process became may not write to the folder; what is empty belongs to nobody.
+            let emptied = self.file.set_len(0);
+            log::debug!("{} stays, empty ({emptied:?}): {error}", self.path.display());
+        }
+    }
+}
+
+fn link(draft: &Path, path: &Path) -> Result<(), RunError> {
+    let failed = |source| RunError::PidFile { path: path.to_owned(), source };
+    for _ in 0..ATTEMPTS {
+        match fs::hard_link(draft, path) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            linked => return linked.map_err(failed),
+        }
+        match read(path) {
+            Ok(owner) => refuse_if_alive(path, owner)?,
+            // It went at this moment.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            Err(error) => return Err(failed(error)),
+        }
+        // Out of the way first, then looked at again: another process may have replaced it a moment ago.
+        let old = beside(path, "old");
+        match fs::rename(path, &old) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            renamed => renamed.map_err(failed)?,
+        }
+        let checked = read(&old).map_err(failed).and_then(|owner| refuse_if_alive(path, owner));
+        if checked.is_err() {
+            // Put back, unless yet another one is there.
+            let _ = fs::hard_link(&old, path);
+        }
+        let _ = fs::remove_file(&old);
+        checked?;
+    }
+    Err(failed(io::Error::other("others create and remove it all the time")))
+}
+
+/// The process that a file names; `None` when it is empty.
+fn read(path: &Path) -> io::Result<Option<u32>> {
+    let text = fs::read_to_string(path)?;
+    match text.trim() {
+        "" => Ok(None),
+        text => text.parse().map(Some).map_err(|_| {
+            io::Error::new(io::ErrorKind::InvalidData, "it is there, and holds no process number")
+        }),
+    }
+}
+
+fn refuse_if_alive(path: &Path, owner: Option<u32>) -> Result<(), RunError> {
+    let Some(owner) = owner.filter(|&owner| owner != process::id()) else { return Ok(()) };
+    let raw = i32::try_from(owner).ok().filter(|raw| *raw > 0);
+    let alive = raw.and_then(Pid::from_raw).is_some_and(|pid| test_kill_process(pid) != Err(Errno::SRCH));
+    if alive { Err(RunError::AlreadyRuns { path: path.to_owned(), process: owner }) } else { Ok(()) }
+}
+
+/// A name of this process's own in the same folder.
+fn beside(path: &Path, what: &str) -> PathBuf {
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(format!(".{what}.{}", process::id()));
+    path.with_file_name(name)
+}
+
+/// How often a stale file is taken away before it is a quarrel.
+const ATTEMPTS: usize = 10;

@@ -1,0 +1,505 @@
+//! UDP: datagrams come whole or are told of, in batches, from whom they came; a socket outlives what goes wrong with one.
+
+mod world;
+
+use std::cell::RefCell;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::rc::Rc;
+use std::time::Duration;
+
+use twistor::{
+    Address, DatagramId, DatagramProtocol, DatagramTransport, Error, Interface, ListenUdp, Reactor, Reason,
+    Settings, SystemError,
+};
+use world::{Record, World, kind, on_the_real_network};
+
+const SOCKETS: &str = "the other side is a socket of the system's";
+
+type Act = Box<dyn FnMut(&str, &mut DatagramTransport<'_>, &[u8], Option<&Address>)>;
+
+/// Records every callback under its name, then acts.
+struct Mailbox {
+    record: Record,
+    act: Act,
+}
+
+impl Mailbox {
+    fn new(record: &Record) -> Mailbox {
+        Mailbox { record: record.clone(), act: Box::new(|_, _, _, _| {}) }
+    }
+
+    fn acting(
+        mut self,
+        act: impl FnMut(&str, &mut DatagramTransport<'_>, &[u8], Option<&Address>) + 'static,
+    ) -> Mailbox {
+        self.act = Box::new(act);
+        self
+    }
+
+    fn echoing(self) -> Mailbox {
+        self.acting(|what, transport, data, from| {
+            if what == "datagram" {
+                transport.write_to(data, from.unwrap()).unwrap();
+            }
+        })
+    }
+}
+
+fn text(data: &[u8]) -> String {
+    match data.len() {
+        0..=32 => String::from_utf8_lossy(data).into_owned(),
+        length => format!("({length} bytes)"),
+    }
+}
+
+impl DatagramProtocol for Mailbox {
+    fn start_protocol(&mut self, transport: &mut DatagramTransport<'_>) {
+        self.record.add("start");
+        (self.act)("start", transport, b"", None);
+    }
+
+    fn datagram_received(&mut self, transport: &mut DatagramTransport<'_>, data: &[u8], from: &Address) {
+        self.record.add(format!("datagram {}", text(data)));
+        (self.act)("datagram", transport, data, Some(from));
+    }
+
+    fn datagram_truncated(&mut self, transport: &mut DatagramTransport<'_>, data: &[u8], from: &Address) {
+        self.record.add(format!("truncated {}", text(data)));
+        (self.act)("truncated", transport, data, Some(from));
+    }
+
+    fn connection_refused(&mut self, transport: &mut DatagramTransport<'_>) {
+        self.record.add("refused");
+        (self.act)("refused", transport, b"", None);
+    }
+
+    fn send_failed(
+        &mut self,
+        transport: &mut DatagramTransport<'_>,
+        to: Option<&Address>,
+        error: &SystemError,
+    ) {
+        self.record.add(format!("failed {} {:?}", error.call, error.kind));
+        (self.act)("failed", transport, b"", to);
+    }
+
+    fn stop_protocol(&mut self, transport: &mut DatagramTransport<'_>, reason: &Reason) {
+        self.record.add(format!("stop {}", kind(reason)));
+        (self.act)("stop", transport, b"", None);
+    }
+}
+
+fn host(reactor: &mut Reactor, id: DatagramId) -> SocketAddr {
+    reactor.datagram(id).unwrap().host().socket_address().unwrap()
+}
+
+fn stop(world: &World, reactor: &mut Reactor, sockets: &[DatagramId]) {
+    for id in sockets {
+        reactor.datagram(*id).unwrap().stop_listening();
+    }
+    world.run_until_idle(reactor);
+}
+
+fn plain(at: &str) -> UdpSocket {
+    let socket = UdpSocket::bind(at).unwrap();
+    socket.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    socket
+}
+
+#[test]
+fn a_datagram_comes_whole_with_the_address_that_answers_it() {
+    on_the_real_network(SOCKETS, |world| {
+        let mut reactor = world.reactor();
+        let (there, here) = (Record::new(), Record::new());
+        let server = reactor.listen_udp(world.anywhere(), Mailbox::new(&there).echoing()).unwrap();
+        let to = Address::Udp(host(&mut reactor, server));
+        let asks = Mailbox::new(&here).acting(move |what, transport, _, from| match what {
+            "start" => {
+                transport.write_to(b"hello", &to).unwrap();
+                transport.write_to(b"", &to).unwrap();
+            }
+            "datagram" => assert_eq!(from, Some(&to)),
+            _ => {}
+        });
+        let client = reactor.listen_udp(world.anywhere(), asks).unwrap();
+        assert_eq!(here.events(), [""; 0], "nothing inside the call");
+        world.run_until(&mut reactor, "both back", |_| here.events().len() == 3);
+        stop(world, &mut reactor, &[server, client]);
+        assert_eq!(here.events(), ["start", "datagram hello", "datagram ", "stop Done"]);
+        assert_eq!(there.events(), ["start", "datagram hello", "datagram ", "stop Done"]);
+    });
+}
+
+#[test]
+fn many_datagrams_of_one_callback_all_arrive_in_order() {
+    on_the_real_network(SOCKETS, |world| {
+        let mut reactor = world.reactor();
+        let record = Record::new();
+        let server = reactor.listen_udp(world.anywhere(), Mailbox::new(&record)).unwrap();
+        let to = Address::Udp(host(&mut reactor, server));
+        let sends = Mailbox::new(&Record::new()).acting(move |what, transport, _, _| {
+            // Runs of one length, which the system may take as one, and others between them.
+            for number in (0..200).filter(|_| what == "start") {
+                let padding = "x".repeat(if number % 50 < 40 { 4 } else { number % 7 });
+                transport.write_to(format!("{number} {padding}").as_bytes(), &to).unwrap();
+            }
+        });
+        let client = reactor.listen_udp(world.anywhere(), sends).unwrap();
+        world.run_until(&mut reactor, "all there", |_| record.events().len() == 201);
+        stop(world, &mut reactor, &[server, client]);
+        let numbers: Vec<usize> = record.events()[1..201]
+            .iter()
+            .map(|event| event.split(' ').nth(1).unwrap().parse().unwrap())
+            .collect();
+        assert!(numbers.is_sorted() && numbers.len() == 200, "{numbers:?}");
+    });
+}
+
+#[test]
+fn the_longest_datagram_comes_through_and_one_more_byte_is_refused_by_name() {
+    on_the_real_network(SOCKETS, |world| {
+        let mut reactor = world.reactor();
+        let (there, here) = (Record::new(), Record::new());
+        let server = reactor.listen_udp(world.anywhere(), Mailbox::new(&there)).unwrap();
+        let to = Address::Udp(host(&mut reactor, server));
+        let client = reactor.listen_udp(world.anywhere(), Mailbox::new(&here)).unwrap();
+        let mut transport = reactor.datagram(client).unwrap();
+        for length in [65_506, 65_507] {
+            transport.write_to(&vec![7; length], &to).unwrap();
+        }
+        let error = transport.write_to(&vec![7; 65_508], &to).unwrap_err();
+        assert_eq!(error.to_string(), "a datagram of 65508 bytes is too long: 65507 is the most");
+        world.run_until(&mut reactor, "both there", |_| there.events().len() == 3);
+        stop(world, &mut reactor, &[server, client]);
+        assert_eq!(there.events()[1..3], ["datagram (65506 bytes)", "datagram (65507 bytes)"]);
+    });
+}
+
+#[test]
+fn a_datagram_that_was_cut_is_told_as_such_and_never_taken_for_whole() {
+    on_the_real_network(SOCKETS, |world| {
+        let mut reactor = world.reactor();
+        let record = Record::new();
+        let short = ListenUdp { max_size: 10, ..ListenUdp::new(world.anywhere()) };
+        let server = reactor.listen_udp(short, Mailbox::new(&record)).unwrap();
+        let to = Address::Udp(host(&mut reactor, server));
+        let client = reactor.listen_udp(world.anywhere(), Mailbox::new(&Record::new())).unwrap();
+        let mut transport = reactor.datagram(client).unwrap();
+        for data in ["123456789", "1234567890", "1234567890+"] {
+            transport.write_to(data.as_bytes(), &to).unwrap();
+        }
+        world.run_until(&mut reactor, "all there", |_| record.events().len() == 4);
+        assert_eq!(reactor.statistics().datagrams_truncated, 1);
+        stop(world, &mut reactor, &[server, client]);
+        assert_eq!(
+            record.events()[1..4],
+            ["datagram 123456789", "datagram 1234567890", "truncated 1234567890"]
+        );
+    });
+}
+
+#[test]
+fn a_connected_socket_hears_its_peer_alone_and_of_a_refusal_once_and_lives_on() {
+    on_the_real_network(SOCKETS, |world| {
+        let mut reactor = world.reactor();
+        let (here, there) = (Record::new(), Record::new());
+        let peer = reactor.listen_udp(world.anywhere(), Mailbox::new(&Record::new())).unwrap();
+        let address = host(&mut reactor, peer);
+        stop(world, &mut reactor, &[peer]);
+        // Nobody listens there now.
+        let client = reactor.connect_udp(address, Mailbox::new(&here)).unwrap();
+        reactor.datagram(client).unwrap().write(b"anybody?").unwrap();
+        world.run_until(&mut reactor, "refused", |_| here.has("refused"));
+        // Now somebody does.
+        let peer = reactor.listen_udp(address, Mailbox::new(&there).echoing()).unwrap();
+        reactor.datagram(client).unwrap().write(b"now?").unwrap();
+        world.run_until(&mut reactor, "answered", |_| here.has("datagram now?"));
+        let stranger = reactor.listen_udp(world.anywhere(), Mailbox::new(&Record::new())).unwrap();
+        let me = Address::Udp(host(&mut reactor, client));
+        reactor.datagram(stranger).unwrap().write_to(b"psst", &me).unwrap();
+        reactor.datagram(client).unwrap().write(b"still?").unwrap();
+        world.run_until(&mut reactor, "answered again", |_| here.has("datagram still?"));
+        stop(world, &mut reactor, &[peer, client, stranger]);
+        assert_eq!(here.events(), ["start", "refused", "datagram now?", "datagram still?", "stop Done"]);
+    });
+}
+
+#[test]
+fn an_unconnected_socket_is_not_told_of_refusals() {
+    on_the_real_network(SOCKETS, |world| {
+        let mut reactor = world.reactor();
+        let record = Record::new();
+        let gone = reactor.listen_udp(world.anywhere(), Mailbox::new(&Record::new())).unwrap();
+        let nobody = Address::Udp(host(&mut reactor, gone));
+        stop(world, &mut reactor, &[gone]);
+        let server = reactor.listen_udp(world.anywhere(), Mailbox::new(&record)).unwrap();
+        let me = Address::Udp(host(&mut reactor, server));
+        reactor.datagram(server).unwrap().write_to(b"anybody?", &nobody).unwrap();
+        reactor.datagram(server).unwrap().write_to(b"me", &me).unwrap();
+        world.run_until(&mut reactor, "mine", |_| record.has("datagram me"));
+        stop(world, &mut reactor, &[server]);
+        assert_eq!(record.events(), ["start", "datagram me", "stop Done"]);
+    });
+}
+
+#[test]
+fn a_write_that_cannot_be_sent_is_refused_with_what_is_wrong() {
+    on_the_real_network(SOCKETS, |world| {
+        let mut reactor = world.reactor();
+        let server = reactor.listen_udp(world.anywhere(), Mailbox::new(&Record::new())).unwrap();
+        let address = host(&mut reactor, server);
+        let client = reactor.connect_udp(address, Mailbox::new(&Record::new())).unwrap();
+        let v6 = Address::Udp((Ipv6Addr::LOCALHOST, 9).into());
+        let nowhere = Address::Udp((Ipv4Addr::LOCALHOST, 0).into());
+        let unix = "@name".parse::<twistor::UnixAddress>().unwrap().into();
+        let other = Address::Udp((Ipv4Addr::LOCALHOST, 9).into());
+        let mut transport = reactor.datagram(server).unwrap();
+        let said = |result: Result<(), Error>| result.unwrap_err().to_string();
+        assert_eq!(said(transport.write(b"x")), "the socket of datagrams has no peer");
+        for (to, why) in [
+            (&v6, "bad address \"[::1]:9\": the socket is one of IPv4, the address is not"),
+            (&nowhere, "bad address \"127.0.0.1:0\": port 0 cannot be sent to"),
+            (&unix, "bad address \"@name\": the socket is of another family"),
+        ] {
+            assert_eq!(said(transport.write_to(b"x", to)), why);
+        }
+        let mut transport = reactor.datagram(client).unwrap();
+        assert_eq!(
+            said(transport.write_to(b"x", &other)),
+            "bad address \"127.0.0.1:9\": the socket is connected to another one"
+        );
+        transport.write_to(b"fine", &Address::Udp(address)).unwrap();
+        transport.stop_listening();
+        assert!(matches!(transport.write(b"x"), Err(Error::NotConnected)));
+        let port_0 = (Ipv4Addr::LOCALHOST, 0);
+        assert!(reactor.connect_udp(port_0, Mailbox::new(&Record::new())).is_err());
+        stop(world, &mut reactor, &[server]);
+    });
+}
+
+#[test]
+fn a_panic_over_one_datagram_leaves_the_socket_in_service() {
+    on_the_real_network(SOCKETS, |world| {
+        let mut reactor = world.reactor();
+        let record = Record::new();
+        let bad = Mailbox::new(&record).acting(|what, _, data, _| {
+            assert!(what != "datagram" || data != b"bad", "a bad one");
+        });
+        let server = reactor.listen_udp(world.anywhere(), bad).unwrap();
+        let to = Address::Udp(host(&mut reactor, server));
+        let mut transport = reactor.datagram(server).unwrap();
+        for data in ["good", "bad", "fine"] {
+            transport.write_to(data.as_bytes(), &to).unwrap();
+        }
+        world.run_until(&mut reactor, "all there", |_| record.events().len() == 4);
+        stop(world, &mut reactor, &[server]);
+        assert_eq!(record.events(), ["start", "datagram good", "datagram bad", "datagram fine", "stop Done"]);
+        let logged = world.logged();
+        assert_eq!(logged.len(), 2, "{logged:?}");
+        assert!(logged[0].contains("panic in datagram_received: a bad one"), "{logged:?}");
+        assert!(logged[1].contains(&to.to_string()), "{logged:?}");
+    });
+}
+
+#[test]
+fn a_flood_of_datagrams_has_its_share_of_a_turn_and_no_more() {
+    on_the_real_network(SOCKETS, |world| {
+        let share = 10 * (256 + 1);
+        let mut reactor = world.reactor_with(Settings { read_per_turn: share, ..Settings::default() });
+        let record = Record::new();
+        let server = reactor.listen_udp(world.anywhere(), Mailbox::new(&record)).unwrap();
+        let to = Address::Udp(host(&mut reactor, server));
+        let mut transport = reactor.datagram(server).unwrap();
+        for _ in 0..100 {
+            transport.write_to(b"x", &to).unwrap();
+        }
+        let (mut most, mut before) = (0, 0);
+        world.run_until(&mut reactor, "all there", |_| record.count("datagram x") == 100);
+        let turns = reactor.statistics().turns;
+        for _ in 0..100 {
+            reactor.datagram(server).unwrap().write_to(b"y", &to).unwrap();
+        }
+        while record.count("datagram y") < 100 {
+            reactor.turn(Some(Duration::ZERO)).unwrap();
+            let now = record.count("datagram y");
+            most = most.max(now - before);
+            before = now;
+        }
+        // A batch is never cut: the share is looked at between two.
+        assert!(most <= 32, "{most} in one turn, {turns} turns before");
+        stop(world, &mut reactor, &[server]);
+    });
+}
+
+#[test]
+fn what_a_socket_is_told_to_leave_comes_when_it_reads_again() {
+    on_the_real_network(SOCKETS, |world| {
+        let mut reactor = world.reactor();
+        let record = Record::new();
+        let server = reactor.listen_udp(world.anywhere(), Mailbox::new(&record)).unwrap();
+        let to = Address::Udp(host(&mut reactor, server));
+        let mut transport = reactor.datagram(server).unwrap();
+        transport.pause_reading();
+        transport.write_to(b"later", &to).unwrap();
+        let slow = Rc::new(RefCell::new(false));
+        let done = Rc::clone(&slow);
+        reactor.call_later(Duration::from_millis(1), move |_| *done.borrow_mut() = true);
+        world.run_until(&mut reactor, "some time", |_| *slow.borrow());
+        assert_eq!(record.events(), ["start"]);
+        reactor.datagram(server).unwrap().resume_reading();
+        world.run_until(&mut reactor, "there", |_| record.has("datagram later"));
+        stop(world, &mut reactor, &[server]);
+    });
+}
+
+#[test]
+fn timers_of_a_socket_reach_its_protocol_and_go_with_it() {
+    on_the_real_network(SOCKETS, |world| {
+        let mut reactor = world.reactor();
+        let record = Record::new();
+        let ticking = Mailbox::new(&record).acting(|what, transport, _, _| {
+            if what == "start" {
+                transport.call_later(Duration::from_millis(1), |this: &mut Mailbox, transport| {
+                    this.record.add("tick");
+                    transport.stop_listening();
+                });
+                transport
+                    .call_later(Duration::from_millis(2), |this: &mut Mailbox, _| this.record.add("late"));
+            }
+        });
+        let id = reactor.listen_udp(world.anywhere(), ticking).unwrap();
+        world.run_until_idle(&mut reactor);
+        assert_eq!(record.events(), ["start", "tick", "stop Done"]);
+        assert!(reactor.datagram(id).is_none());
+    });
+}
+
+#[test]
+fn a_reactor_that_stops_stops_its_sockets() {
+    on_the_real_network(SOCKETS, |world| {
+        let mut reactor = world.reactor();
+        let record = Record::new();
+        let stops = Mailbox::new(&record).acting(|what, transport, _, _| {
+            if what == "datagram" {
+                transport.reactor().stop();
+            }
+        });
+        let id = reactor.listen_udp(world.anywhere(), stops).unwrap();
+        let to = Address::Udp(host(&mut reactor, id));
+        reactor.datagram(id).unwrap().write_to(b"stop", &to).unwrap();
+        world.run(&mut reactor);
+        assert_eq!(record.events(), ["start", "datagram stop", "stop Stopped"]);
+    });
+}
+
+#[test]
+fn a_port_in_use_is_refused_by_name_and_free_after_its_socket() {
+    on_the_real_network(SOCKETS, |world| {
+        let mut reactor = world.reactor();
+        let first = reactor.listen_udp(world.anywhere(), Mailbox::new(&Record::new())).unwrap();
+        let address = host(&mut reactor, first);
+        let refused = reactor.listen_udp(address, Mailbox::new(&Record::new())).unwrap_err();
+        let Error::CannotListen { address: named, call, source } = refused else { panic!("{refused}") };
+        assert_eq!((named, call), (address.to_string(), "bind"));
+        assert_eq!(source.kind(), std::io::ErrorKind::AddrInUse);
+        stop(world, &mut reactor, &[first]);
+        let again = reactor.listen_udp(address, Mailbox::new(&Record::new())).unwrap();
+        stop(world, &mut reactor, &[again]);
+    });
+}
+
+#[test]
+fn datagrams_to_everybody_need_to_be_allowed() {
+    on_the_real_network(SOCKETS, |world| {
+        let mut reactor = world.reactor();
+        let record = Record::new();
+        let id = reactor.listen_udp(world.anywhere(), Mailbox::new(&record)).unwrap();
+        let everybody = Address::Udp((Ipv4Addr::BROADCAST, 9).into());
+        let mut transport = reactor.datagram(id).unwrap();
+        transport.write_to(b"hello", &everybody).unwrap();
+        world.run_until(&mut reactor, "refused", |_| record.has("failed send PermissionDenied"));
+        assert_eq!(reactor.statistics().datagram_errors, 1);
+        reactor.datagram(id).unwrap().set_broadcast(true).unwrap();
+        stop(world, &mut reactor, &[id]);
+    });
+}
+
+#[test]
+fn members_of_a_group_receive_what_is_sent_to_it_until_they_leave() {
+    on_the_real_network("groups of the loopback interface", |world| {
+        let mut reactor = world.reactor();
+        let group = Ipv4Addr::new(239, 255, 41, 7);
+        let local = Interface::Address(Ipv4Addr::LOCALHOST);
+        let records = [Record::new(), Record::new()];
+        let first = ListenUdp { reuse_address: true, ..ListenUdp::new((Ipv4Addr::UNSPECIFIED, 0)) };
+        let first = reactor.listen_udp(first, Mailbox::new(&records[0])).unwrap();
+        let port = host(&mut reactor, first).port();
+        let second = reactor.listen_udp(ListenUdp::multicast(port), Mailbox::new(&records[1])).unwrap();
+        for id in [first, second] {
+            reactor.datagram(id).unwrap().join_group(IpAddr::V4(group), local).unwrap();
+        }
+        let to = Address::Udp((group, port).into());
+        let mut transport = reactor.datagram(first).unwrap();
+        transport.set_multicast_interface(local).unwrap();
+        transport.set_multicast_ttl(0).unwrap();
+        transport.set_multicast_loopback(true).unwrap();
+        transport.write_to(b"all", &to).unwrap();
+        world.run_until(&mut reactor, "both", |_| records.iter().all(|r| r.has("datagram all")));
+        reactor.datagram(second).unwrap().leave_group(IpAddr::V4(group), local).unwrap();
+        reactor.datagram(first).unwrap().write_to(b"one", &to).unwrap();
+        world.run_until(&mut reactor, "one", |_| records[0].has("datagram one"));
+        assert!(!records[1].has("datagram one"));
+        let bad = reactor.datagram(first).unwrap().join_group(Ipv4Addr::LOCALHOST.into(), local);
+        assert!(matches!(bad, Err(Error::BadAddress(_))));
+        stop(world, &mut reactor, &[first, second]);
+    });
+}
+
+#[test]
+fn groups_of_ipv6_are_joined_by_the_number_of_the_interface() {
+    on_the_real_network(
+        "the loopback interface has no route for groups of IPv6: they are joined, and left",
+        |world| {
+            let mut reactor = world.reactor();
+            let group: Ipv6Addr = "ff01::4107".parse().unwrap();
+            let id = reactor.listen_udp("[::]:0", Mailbox::new(&Record::new())).unwrap();
+            let mut transport = reactor.datagram(id).unwrap();
+            let local = Interface::Index(1);
+            transport.join_group(group.into(), local).unwrap();
+            transport.set_multicast_interface(local).unwrap();
+            transport.set_multicast_ttl(3).unwrap();
+            transport.set_multicast_loopback(false).unwrap();
+            transport.leave_group(group.into(), local).unwrap();
+            assert!(matches!(transport.leave_group(group.into(), local), Err(Error::System { .. })));
+            let by_address = Interface::Address(Ipv4Addr::LOCALHOST);
+            assert!(matches!(transport.join_group(group.into(), by_address), Err(Error::System { .. })));
+            stop(world, &mut reactor, &[id]);
+        },
+    );
+}
+
+#[test]
+fn programs_of_others_send_and_receive() {
+    on_the_real_network(SOCKETS, |world| {
+        let mut reactor = world.reactor();
+        let record = Record::new();
+        let server = reactor.listen_udp("127.0.0.1:0", Mailbox::new(&record).echoing()).unwrap();
+        let to = host(&mut reactor, server);
+        let others: Vec<UdpSocket> = (0..3).map(|_| plain("127.0.0.1:0")).collect();
+        // Several with one call of the system's, and answers to several places with one.
+        for (number, other) in others.iter().enumerate() {
+            for length in [5, 5, 5, 5, 3, 0] {
+                other.send_to(&vec![b'0' + number as u8; length], to).unwrap();
+            }
+        }
+        world.run_until(&mut reactor, "all there", |_| record.events().len() == 19);
+        for (number, other) in others.iter().enumerate() {
+            for length in [5, 5, 5, 5, 3, 0] {
+                let mut buffer = [0; 16];
+                let (count, from) = other.recv_from(&mut buffer).unwrap();
+                assert_eq!((&buffer[..count], from), (&vec![b'0' + number as u8; length][..], to));
+            }
+        }
+        stop(world, &mut reactor, &[server]);
+    });
+}

@@ -1,0 +1,94 @@
+//! Layers that record what they are told, and do as a test wants.
+#![allow(dead_code, reason = "each promise uses its share")]
+
+use twistor::{Below, Layer, Reactor, Reason};
+
+use crate::world::{Record, kind};
+
+/// Records every call as `name: what`, and lets everything through unless it acts.
+pub struct Noted {
+    name: &'static str,
+    record: Record,
+    act: Act,
+    /// Bytes written above that it keeps.
+    pub held: Vec<u8>,
+}
+
+type Act = Box<dyn FnMut(&str, &mut Vec<u8>, &mut Below<'_>, &[u8]) -> Then>;
+
+/// Whether a call goes on as if the layer were not there.
+#[derive(PartialEq)]
+pub enum Then {
+    Through,
+    Nothing,
+}
+
+impl Noted {
+    pub fn new(name: &'static str, record: &Record) -> Noted {
+        let act = Box::new(|_: &str, _: &mut Vec<u8>, _: &mut Below<'_>, _: &[u8]| Then::Through);
+        Noted { name, record: record.clone(), act, held: Vec::new() }
+    }
+
+    /// Does something at each call, after it was recorded: what it is, the bytes held back, and the bytes if there are any.
+    pub fn acting(
+        mut self,
+        act: impl FnMut(&str, &mut Vec<u8>, &mut Below<'_>, &[u8]) -> Then + 'static,
+    ) -> Noted {
+        self.act = Box::new(act);
+        self
+    }
+
+    fn happened(&mut self, what: &str, below: &mut Below<'_>, data: &[u8]) -> bool {
+        let text = match data.len() {
+            0 => String::new(),
+            1..=64 => format!(" {}", String::from_utf8_lossy(data)),
+            length => format!(" ({length} bytes)"),
+        };
+        self.record.add(format!("{}: {what}{text}", self.name));
+        (self.act)(what, &mut self.held, below, data) == Then::Through
+    }
+}
+
+impl Layer for Noted {
+    fn started(&mut self, below: &mut Below<'_>) {
+        if self.happened("started", below, b"") {
+            below.ready();
+        }
+    }
+
+    fn received(&mut self, below: &mut Below<'_>, data: &[u8]) {
+        if self.happened("received", below, data) {
+            below.deliver(data);
+        }
+    }
+
+    fn written(&mut self, below: &mut Below<'_>, data: &[u8]) {
+        if self.happened("written", below, data) {
+            below.send(data);
+        }
+    }
+
+    fn read_ended(&mut self, below: &mut Below<'_>) {
+        if self.happened("read ended", below, b"") {
+            below.deliver_end();
+        }
+    }
+
+    fn write_ending(&mut self, below: &mut Below<'_>) {
+        if self.happened("write ending", below, b"") {
+            below.send_end();
+        }
+    }
+
+    fn woken(&mut self, below: &mut Below<'_>) {
+        self.happened("woken", below, b"");
+    }
+
+    fn held(&self) -> usize {
+        self.held.len()
+    }
+
+    fn lost(&mut self, _: &mut Reactor, reason: &Reason) {
+        self.record.add(format!("{}: lost {}", self.name, kind(reason)));
+    }
+}

@@ -1,0 +1,470 @@
+//! A load finds what a server does wrong, and measures what it does slowly; in a simulated network, where the truth is known.
+#![cfg(feature = "load")]
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::time::Duration;
+
+use twistor::load::{Load, Mismatch, Plan, Report, Trouble, Work, Wrong, endpoint};
+use twistor::sim::{Chaos, Fault, Host, Latency, Link, PacketKind, Simulation, Verdict};
+use twistor::{Protocol, Reactor, Transport};
+
+/// An echo server with a fault: what it does with the bytes that come, given how many came on this connection before.
+struct Server<F> {
+    seen: usize,
+    fault: F,
+}
+
+impl<F: FnMut(usize, &mut Vec<u8>, &mut Transport<'_>) + 'static> Protocol for Server<F> {
+    fn data_received(&mut self, transport: &mut Transport<'_>, data: &[u8]) {
+        let mut data = data.to_vec();
+        let before = self.seen;
+        self.seen += data.len();
+        (self.fault)(before, &mut data, transport);
+        transport.write(&data);
+    }
+}
+
+struct World {
+    simulation: Simulation,
+    server: Host,
+    client: Host,
+}
+
+/// A server with this fault on its first connection, a millisecond away; the others are right.
+fn world(seed: u64, fault: impl FnMut(usize, &mut Vec<u8>, &mut Transport<'_>) + Clone + 'static) -> World {
+    let mut simulation = Simulation::new(seed);
+    let (server, client) = (simulation.host("server"), simulation.host("client"));
+    simulation.set_links(Link::fixed(Duration::from_millis(1)));
+    let mut connections = 0;
+    let new = move || {
+        connections += 1;
+        let (wrong, mut fault) = (connections == 1, fault.clone());
+        let fault = move |seen: usize, data: &mut Vec<u8>, transport: &mut Transport<'_>| {
+            if wrong {
+                fault(seen, data, transport);
+            }
+        };
+        Server { seen: 0, fault }
+    };
+    simulation.reactor(server).listen_tcp("0.0.0.0:7", new).unwrap();
+    World { simulation, server, client }
+}
+
+fn right(_: usize, _: &mut Vec<u8>, _: &mut Transport<'_>) {}
+
+impl World {
+    fn begin(&mut self, plan: Plan) -> Load {
+        // By number: looking names up takes its time, and changes the order.
+        let server = format!("tcp:{}:7", self.simulation.address(self.server));
+        Load::start(self.simulation.reactor(self.client), endpoint(&server).unwrap(), plan).unwrap()
+    }
+
+    /// Runs a load to its end; nothing of it is left then.
+    fn run(&mut self, plan: Plan) -> Report {
+        let load = self.begin(plan);
+        self.end(&load)
+    }
+
+    fn end(&mut self, load: &Load) -> Report {
+        self.simulation.run_until(|_| load.is_finished()).unwrap();
+        let report = load.report();
+        self.simulation.run_until_idle(Duration::from_secs(3600)).unwrap();
+        assert_eq!(self.simulation.reactor(self.client).in_use(), 0, "{report}");
+        assert_eq!(self.simulation.panics(), 0);
+        report
+    }
+}
+
+/// One connection after the other: the server's first is the client's first.
+fn plan() -> Plan {
+    Plan { connections: 3, attempts: 1, duration: Duration::from_secs(1), ..Plan::default() }
+}
+
+fn mismatch(report: &Report) -> &Mismatch {
+    match &report.tally.troubles[..] {
+        [Trouble::Wrong(mismatch)] => mismatch,
+        troubles => panic!("not one mismatch: {troubles:?}"),
+    }
+}
+
+fn millis(time: Option<Duration>) -> f64 {
+    time.unwrap().as_secs_f64() * 1e3
+}
+
+#[test]
+fn without_a_rate_a_message_follows_each_answer() {
+    for depth in [1, 4] {
+        let report = world(1, right).run(Plan { depth, ..plan() });
+        assert!(report.is_right(), "{report}");
+        // There and back takes two milliseconds.
+        assert_eq!(report.tally.messages, 3 * 500 * depth as u64);
+        assert_eq!(report.tally.bytes, report.tally.messages * 64);
+        assert_eq!(millis(report.tally.latencies.min()).round(), 2.0);
+        assert_eq!(report.tally.latencies.max(), Some(Duration::from_millis(2)));
+        assert_eq!(report.tally.connects.max(), Some(Duration::from_millis(2)));
+        assert_eq!((report.tally.connected, report.tally.standing, report.tally.lost), (3, 3, 0));
+        assert!(report.tally.since_sent.is_empty() && report.tally.lateness.is_empty());
+    }
+}
+
+#[test]
+fn with_a_rate_exactly_what_was_due_is_sent() {
+    for work in [Work::Echo, Work::Churn] {
+        let plan = Plan { work, rate: Some(1000.0), connections: 10, ..plan() };
+        let report = world(1, right).run(plan);
+        assert!(report.is_right(), "{report}");
+        assert_eq!((report.tally.messages, report.tally.unsent), (1000, 0));
+        assert_eq!(report.tally.lateness.max(), Some(Duration::ZERO), "in virtual time nobody is late");
+    }
+}
+
+#[test]
+fn one_corrupted_byte_is_found_with_its_connection_and_place() {
+    let fault = |seen: usize, data: &mut Vec<u8>, _: &mut Transport<'_>| {
+        if let Some(byte) = 1_000_usize.checked_sub(seen).and_then(|place| data.get_mut(place)) {
+            *byte ^= 0x20;
+        }
+    };
+    for size in [1, 64, 1000, 100_000] {
+        let report = world(2, fault).run(Plan { size, depth: 8, ..plan() });
+        let found = mismatch(&report);
+        assert_eq!((found.connection, found.offset, found.what), (1, 1_000, Wrong::Changed), "{size}");
+        assert_eq!(found.message, 1_000 / size as u64 + 1);
+        assert_eq!(found.expected.map(|byte| byte ^ 0x20), Some(found.found));
+        assert!(!report.is_right() && report.tally.lost == 1 && report.tally.standing == 2);
+        assert!(report.tally.messages > 0, "the others went on");
+    }
+}
+
+#[test]
+fn two_swapped_messages_are_found_and_so_are_lost_and_doubled_ones() {
+    let swapped = |seen: usize, data: &mut Vec<u8>, _: &mut Transport<'_>| {
+        if (seen, data.len()) == (6400, 640) {
+            data[..128].rotate_left(64);
+        }
+    };
+    let report = world(3, swapped).run(Plan { depth: 10, ..plan() });
+    let found = mismatch(&report);
+    assert_eq!((found.connection, found.message, found.what), (1, 101, Wrong::LeftOut(64)));
+
+    let lost = |seen: usize, data: &mut Vec<u8>, _: &mut Transport<'_>| {
+        if seen == 6400 {
+            data.drain(..64);
+        }
+    };
+    let found = mismatch(&world(3, lost).run(Plan { depth: 10, ..plan() })).clone();
+    assert_eq!((found.offset, found.what), (6400, Wrong::LeftOut(64)));
+
+    let doubled = |seen: usize, data: &mut Vec<u8>, _: &mut Transport<'_>| {
+        if seen == 6400 {
+            data.splice(64..64, data[..64].to_vec());
+        }
+    };
+    let found = mismatch(&world(3, doubled).run(Plan { depth: 10, ..plan() })).clone();
+    assert_eq!((found.offset, found.what), (6464, Wrong::Repeated(64)));
+}
+
+#[test]
+fn bytes_of_another_connection_and_bytes_too_many_are_found() {
+    let last: Rc<RefCell<Vec<u8>>> = Rc::default();
+    let mut simulation = Simulation::new(4);
+    let (server, client) = (simulation.host("server"), simulation.host("client"));
+    simulation.set_links(Link::fixed(Duration::from_millis(1)));
+    // The second connection is once answered with what came on the first.
+    let mut connections = 0;
+    let new = move || {
+        connections += 1;
+        let (first, last) = (connections == 1, Rc::clone(&last));
+        let fault = move |seen: usize, data: &mut Vec<u8>, _: &mut Transport<'_>| match first {
+            true => last.replace(data.clone()).clear(),
+            false if seen == 6400 => data.clone_from(&last.borrow()),
+            false => {}
+        };
+        Server { seen: 0, fault }
+    };
+    simulation.reactor(server).listen_tcp("0.0.0.0:7", new).unwrap();
+    let report = World { simulation, server, client }.run(Plan { connections: 2, ..plan() });
+    let found = mismatch(&report);
+    assert_eq!((found.connection, found.offset, found.what), (2, 6400, Wrong::Elsewhere));
+
+    let more = |seen: usize, data: &mut Vec<u8>, _: &mut Transport<'_>| {
+        if seen == 640 {
+            data.push(0);
+        }
+    };
+    let found = mismatch(&world(4, more).run(plan())).clone();
+    assert_eq!((found.offset, found.expected, found.what), (704, None, Wrong::TooMany));
+}
+
+#[test]
+fn a_dropped_connection_is_a_loss_with_its_reason_and_the_others_go_on() {
+    let closes = |seen: usize, data: &mut Vec<u8>, transport: &mut Transport<'_>| {
+        if seen >= 6400 {
+            data.clear();
+            transport.lose_connection();
+        }
+    };
+    let resets = |seen: usize, _: &mut Vec<u8>, transport: &mut Transport<'_>| {
+        if seen >= 6400 {
+            transport.abort_connection();
+        }
+    };
+    for (report, why) in [
+        (world(5, closes).run(plan()), "the server closed it"),
+        (world(5, resets).run(plan()), "connection lost: "),
+    ] {
+        match &report.tally.troubles[..] {
+            [Trouble::Lost { connection: 1, under_way: 1, reason, after }] => {
+                assert!(reason.starts_with(why), "{reason}");
+                assert!((200..210).contains(&after.as_millis()), "{report}");
+            }
+            troubles => panic!("not one loss: {troubles:?}"),
+        }
+        assert_eq!((report.tally.messages, report.tally.unanswered), (500 * 2 + 100, 1), "{report}");
+    }
+}
+
+#[test]
+fn a_load_whose_connections_are_all_lost_ends_early() {
+    let resets = |seen: usize, _: &mut Vec<u8>, transport: &mut Transport<'_>| {
+        if seen >= 640 {
+            transport.abort_connection();
+        }
+    };
+    for rate in [None, Some(1000.0)] {
+        let report = world(6, resets).run(Plan { connections: 1, rate, ..plan() });
+        assert_eq!((report.tally.lost, report.tally.standing), (1, 0));
+        assert!(report.tally.elapsed < Duration::from_millis(100), "{report}");
+    }
+}
+
+#[test]
+fn a_refusal_is_told_and_a_load_without_any_connection_ends_at_once() {
+    for work in [Work::Echo, Work::Churn, Work::Hold { every: None }] {
+        let mut world = world(7, right);
+        world.simulation.refuse(world.server, None);
+        let load = world.begin(Plan { work, connections: 300, ..plan() });
+        world.simulation.run_until(|_| load.is_finished()).unwrap();
+        let took = world.simulation.now().since_origin();
+        assert!(took < Duration::from_secs(1), "{work:?}: {took:?}");
+        let report = world.end(&load);
+        assert!(!report.is_right() && report.tally.connected == 0);
+        let errors: Vec<_> = report.tally.errors.iter().collect();
+        assert_eq!(errors, [(&("connect", "connection refused".to_owned()), &300)], "{work:?}");
+    }
+}
+
+#[test]
+fn a_stall_is_seen_by_all_the_messages_that_were_due_in_it() {
+    for (work, connections, depth) in
+        [(Work::Echo, 10, 1), (Work::Echo, 10, 100), (Work::Churn, 200, 1), (Work::Churn, 2000, 1)]
+    {
+        let mut world = world(8, right);
+        let duration = Duration::from_secs(10);
+        let server = world.server;
+        // The server stands still for the sixth of ten seconds.
+        world.simulation.at(Duration::from_secs(5), move |simulation| simulation.pause(server));
+        world.simulation.at(Duration::from_secs(6), move |simulation| simulation.resume(server));
+        let plan = Plan { work, connections, depth, duration, rate: Some(1000.0), ..plan() };
+        let report = world.run(plan);
+        let latencies = &report.tally.latencies;
+        assert!(report.is_right() && report.tally.messages == 10_000, "{report}");
+        // A tenth of all was due while it stood still, and waited from no time to a second.
+        // With one message at a time it takes a while until those behind are made up for.
+        let (p85, p95, p99) = (85.0, 95.0, 99.0);
+        let [p85, p95, p99] = [p85, p95, p99].map(|percent| millis(latencies.percentile(percent)));
+        assert!(p85 < 10.0 && (490.0..700.0).contains(&p95) && (890.0..950.0).contains(&p99), "{report}");
+        assert!((millis(latencies.max()) - 1000.0).abs() < 10.0, "{report}");
+        // The generator was not to blame.
+        assert_eq!(report.tally.lateness.max(), Some(Duration::ZERO));
+        if work == Work::Echo && depth == 1 {
+            // Few messages were under way: from the sending, hardly any would have seen it.
+            assert!(millis(report.tally.since_sent.percentile(99.0)) < 10.0, "{report}");
+        }
+    }
+}
+
+#[test]
+fn a_stall_at_the_end_counts_too() {
+    let mut world = world(9, right);
+    let server = world.server;
+    world.simulation.at(Duration::from_millis(500), move |simulation| simulation.pause(server));
+    world.simulation.at(Duration::from_secs(3), move |simulation| simulation.resume(server));
+    let report = world.run(Plan { rate: Some(1000.0), ..plan() });
+    assert!(report.is_right(), "{report}");
+    assert_eq!((report.tally.messages, report.tally.unsent), (1000, 0));
+    assert!(millis(report.tally.latencies.percentile(60.0)) > 2000.0, "{report}");
+}
+
+#[test]
+fn a_server_that_never_answers_again_leaves_messages_unanswered_and_unsent() {
+    for work in [Work::Echo, Work::Churn] {
+        let mut world = world(10, right);
+        let server = world.server;
+        world.simulation.at(Duration::from_millis(500), move |simulation| simulation.pause(server));
+        let load = world.begin(Plan { work, rate: Some(1000.0), ..plan() });
+        world.simulation.run_until(|_| load.is_finished()).unwrap();
+        let report = load.report();
+        let tally = &report.tally;
+        assert_eq!(tally.unanswered, if work == Work::Echo { 3 } else { tally.unanswered }, "{report}");
+        assert_eq!(tally.messages + tally.unanswered + tally.unsent, 1000, "{work:?} {report}");
+        assert!(!report.is_right() && tally.unsent > 400, "{report}");
+        let end = world.simulation.now().since_origin().as_secs_f64();
+        assert!((6.0..6.1).contains(&end), "it waited for its patience, and no longer: {end}");
+    }
+}
+
+#[test]
+fn a_slow_server_is_measured_as_slow() {
+    let mut world = world(11, right);
+    let latency = Latency::Fixed(Duration::from_millis(40));
+    world.simulation.set_links(Link { latency, ..Link::default() });
+    let report = world.run(plan());
+    let tally = &report.tally;
+    assert_eq!(millis(tally.latencies.percentile(50.0)).round(), 80.0);
+    assert_eq!(millis(tally.connects.max()).round(), 80.0);
+    // Three connections, each with a message in eighty milliseconds; the last ones end after the end.
+    assert_eq!((tally.messages, tally.elapsed), (3 * 13, Duration::from_millis(1040)), "{report}");
+}
+
+#[test]
+fn what_is_warm_up_does_not_count() {
+    let mut world = world(12, right);
+    let server = world.server;
+    // The stall is over before the warm-up is.
+    world.simulation.at(Duration::from_millis(100), move |simulation| simulation.pause(server));
+    world.simulation.at(Duration::from_millis(900), move |simulation| simulation.resume(server));
+    let warm_up = Duration::from_secs(1);
+    let report = world.run(Plan { warm_up, connections: 30, rate: Some(1000.0), ..plan() });
+    assert!(report.is_right(), "{report}");
+    assert_eq!(
+        (report.tally.messages, report.tally.elapsed),
+        (1000, Duration::from_millis(1001)),
+        "{report}"
+    );
+    assert!(millis(report.tally.latencies.max()) < 5.0, "{report}");
+}
+
+#[test]
+fn connections_are_opened_evenly_over_the_ramp() {
+    let mut world = world(13, right);
+    let load = world.begin(Plan { connections: 100, ramp: Duration::from_secs(10), ..plan() });
+    for second in 1..10 {
+        world.simulation.run_for(Duration::from_secs(1)).unwrap();
+        let now = world.simulation.reactor(world.client).now();
+        assert_eq!(load.progress(now).standing, second * 10);
+        assert_eq!(load.progress(now).running, None);
+    }
+    assert!(world.end(&load).is_right());
+}
+
+#[test]
+fn held_connections_are_idle_and_answer_at_the_end() {
+    let mut world = world(14, right);
+    let work = Work::Hold { every: None };
+    let report = world.run(Plan { work, connections: 500, duration: Duration::from_secs(3600), ..plan() });
+    assert!(report.is_right(), "{report}");
+    assert_eq!((report.tally.standing, report.tally.messages), (500, 500));
+    assert!(report.tally.elapsed >= Duration::from_secs(3600));
+}
+
+#[test]
+fn a_held_connection_that_is_lost_is_told_at_once() {
+    let mut world = world(15, right);
+    let (server, client) = (world.server, world.client);
+    world.simulation.at(Duration::from_secs(60), move |simulation| {
+        simulation.reset_connections(server, client);
+    });
+    let work = Work::Hold { every: None };
+    let load = world.begin(Plan { work, connections: 4, duration: Duration::from_secs(3600), ..plan() });
+    let told: Rc<RefCell<Vec<Trouble>>> = Rc::default();
+    let observed = Rc::clone(&told);
+    load.on_trouble(move |trouble| observed.borrow_mut().push(trouble.clone()));
+    world.simulation.run_for(Duration::from_secs(61)).unwrap();
+    assert_eq!(told.borrow().len(), 4);
+    assert!(told.borrow().iter().all(|trouble| matches!(trouble, Trouble::Lost { under_way: 0, .. })));
+    let report = world.end(&load);
+    assert_eq!((report.tally.lost, report.tally.standing), (4, 0));
+}
+
+#[test]
+fn held_connections_send_a_message_in_every_interval_if_asked_to() {
+    let mut world = world(16, right);
+    let work = Work::Hold { every: Some(Duration::from_secs(30)) };
+    let report = world.run(Plan { work, connections: 100, duration: Duration::from_secs(300), ..plan() });
+    assert!(report.is_right(), "{report}");
+    // In ten intervals, and at the end.
+    assert_eq!(report.tally.messages, 100 * 11, "{report}");
+}
+
+#[test]
+fn churn_makes_uses_and_closes_one_connection_after_the_other() {
+    for reset in [false, true] {
+        let report = world(17, right).run(Plan { work: Work::Churn, reset, ..plan() });
+        assert!(report.is_right(), "{report}");
+        assert_eq!(report.tally.messages, report.tally.connected);
+        // Two milliseconds to connect, two for the message.
+        assert_eq!(report.tally.latencies.max(), Some(Duration::from_millis(4)));
+        assert!(report.tally.messages >= 3 * 160, "{report}");
+    }
+}
+
+#[test]
+fn a_load_that_is_stopped_tells_what_was_measured() {
+    for (work, rate) in [(Work::Echo, None), (Work::Echo, Some(1000.0)), (Work::Churn, None)] {
+        let mut world = world(18, right);
+        let load = world.begin(Plan { work, rate, duration: Duration::from_secs(3600), ..plan() });
+        world.simulation.run_for(Duration::from_millis(1002)).unwrap();
+        load.stop(world.simulation.reactor(world.client));
+        let report = world.end(&load);
+        assert!(report.is_right() && report.tally.messages > 400, "{report}");
+        assert!(report.tally.elapsed < Duration::from_millis(1100), "{report}");
+        assert_eq!((report.tally.unsent, report.tally.unanswered), (0, 0), "{report}");
+    }
+}
+
+#[test]
+fn no_weather_makes_a_right_server_look_wrong() {
+    Simulation::explore(0..40, |simulation| {
+        let mut random = simulation.random("chaos");
+        let (server, client) = (simulation.host("server"), simulation.host("client"));
+        let boot = |reactor: &mut Reactor| {
+            reactor.listen_tcp("0.0.0.0:7", || Server { seen: 0, fault: right })?;
+            Ok(())
+        };
+        simulation.boot(server, boot).unwrap();
+        let works = [Work::Echo, Work::Churn, Work::Hold { every: Some(Duration::from_secs(1)) }];
+        let work = *random.pick(&works);
+        let plan = Plan {
+            work,
+            connections: 1 + random.index(20),
+            size: *random.pick(&[1, 64, 5_000, 100_000]),
+            depth: *random.pick(&[1, 2, 16]),
+            rate: random.chance(0.5).then_some(500.0).filter(|_| !matches!(work, Work::Hold { .. })),
+            duration: Duration::from_secs(3),
+            ..Plan::default()
+        };
+        simulation.unleash(Chaos { strikes: Vec::new(), ..Chaos::draw(&mut random) });
+        let reactor = simulation.reactor(client);
+        let load = Load::start(reactor, endpoint("server:7").unwrap(), plan).unwrap();
+        simulation.run_until(|_| load.is_finished()).unwrap();
+        let report = load.report();
+        let wrong = |trouble: &Trouble| matches!(trouble, Trouble::Wrong(_));
+        assert!(!report.tally.troubles.iter().any(wrong), "{report}");
+        simulation.calm();
+        simulation.run_until_idle(Duration::from_secs(3600)).unwrap();
+        assert_eq!(simulation.reactor(client).in_use(), 0);
+    });
+}
+
+#[test]
+fn a_lost_packet_delays_the_messages_behind_it() {
+    let mut world = world(19, right);
+    let late = Verdict::Delay(Duration::from_millis(300));
+    let client = world.client;
+    world.simulation.add_rule(Fault::packet(PacketKind::Data, late).from(client).nth(100));
+    let report = world.run(Plan { connections: 1, rate: Some(100.0), depth: 100, ..plan() });
+    assert!(report.is_right() && report.tally.messages == 100, "{report}");
+    assert!((millis(report.tally.latencies.max()) - 302.0).abs() < 1.0, "{report}");
+}

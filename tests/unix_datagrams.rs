@@ -1,0 +1,112 @@
+//! UNIX datagrams: none is lost, none is out of order, and a full receiver is waited for.
+
+mod world;
+
+use std::os::unix::net::UnixDatagram as Plain;
+
+use twistor::{Address, DatagramProtocol, DatagramTransport, SystemError, UnixAddress, UnixDatagram};
+use world::{Record, on_the_real_network};
+
+const FILES: &str = "the names of a real system";
+
+struct Mailbox(Record);
+
+impl DatagramProtocol for Mailbox {
+    fn datagram_received(&mut self, transport: &mut DatagramTransport<'_>, data: &[u8], from: &Address) {
+        self.0.add(format!("{} from {from}", String::from_utf8_lossy(data)));
+        if !from.unix().unwrap().is_unnamed() {
+            transport.write_to(data, from).unwrap();
+        }
+    }
+
+    fn connection_refused(&mut self, _: &mut DatagramTransport<'_>) {
+        self.0.add("refused");
+    }
+
+    fn send_failed(&mut self, _: &mut DatagramTransport<'_>, to: Option<&Address>, error: &SystemError) {
+        self.0.add(format!("failed to {to:?}: {:?}", error.kind));
+    }
+}
+
+fn name(what: &str) -> UnixAddress {
+    format!("@twistor-{what}-{}", std::process::id()).parse().unwrap()
+}
+
+fn at(address: &UnixAddress) -> UnixDatagram {
+    UnixDatagram { address: Some(address.clone()), ..UnixDatagram::default() }
+}
+
+#[test]
+fn an_answer_goes_to_the_name_that_asked() {
+    on_the_real_network(FILES, |world| {
+        let mut reactor = world.reactor();
+        let (there, here) = (name("there"), name("here"));
+        let (server, client) = (Record::new(), Record::new());
+        let listening = reactor.open_unix_datagram(at(&there), Mailbox(server.clone())).unwrap();
+        let asking = UnixDatagram { peer: Some(there.clone()), ..at(&here) };
+        let asking = reactor.open_unix_datagram(asking, Mailbox(client.clone())).unwrap();
+        reactor.datagram(asking).unwrap().write(b"hello").unwrap();
+        let asked = format!("hello from {here}");
+        world.run_until(&mut reactor, "asked", |_| server.has(&asked));
+        // Two that answer each other would go on for ever.
+        reactor.datagram(asking).unwrap().stop_listening();
+        reactor.datagram(listening).unwrap().stop_listening();
+        world.run_until_idle(&mut reactor);
+    });
+}
+
+/// A thousand datagrams to a socket that is slower, from one that has it for its peer, or not.
+fn come_in_order(connected: bool) {
+    use std::os::linux::net::SocketAddrExt;
+    on_the_real_network(FILES, |world| {
+        let mut reactor = world.reactor();
+        let slow = name(if connected { "peer" } else { "slow" });
+        let plain = std::os::unix::net::SocketAddr::from_abstract_name(slow.abstract_name().unwrap());
+        let receiver = Plain::bind_addr(&plain.unwrap()).unwrap();
+        receiver.set_nonblocking(true).unwrap();
+        let record = Record::new();
+        let sender = UnixDatagram { peer: connected.then(|| slow.clone()), ..UnixDatagram::default() };
+        let sender = reactor.open_unix_datagram(sender, Mailbox(record.clone())).unwrap();
+        for number in 0..1000_u32 {
+            let to = Address::Unix(slow.clone());
+            reactor.datagram(sender).unwrap().write_to(&number.to_be_bytes(), &to).unwrap();
+        }
+        let received = std::cell::Cell::new(0_u32);
+        world.run_until(&mut reactor, "all there", |_| {
+            let mut buffer = [0; 8];
+            while let Ok(count) = receiver.recv(&mut buffer) {
+                assert_eq!(buffer[..count], received.get().to_be_bytes());
+                received.set(received.get() + 1);
+            }
+            received.get() == 1000
+        });
+        assert_eq!(record.events(), [""; 0]);
+        reactor.datagram(sender).unwrap().stop_listening();
+        world.run_until_idle(&mut reactor);
+    });
+}
+
+#[test]
+fn more_than_a_peer_has_room_for_waits_here_and_none_is_lost() {
+    come_in_order(true);
+}
+
+#[test]
+fn more_than_any_other_has_room_for_waits_here_and_none_is_lost() {
+    come_in_order(false);
+}
+
+#[test]
+fn a_name_that_nobody_has_is_told_with_it() {
+    on_the_real_network(FILES, |world| {
+        let mut reactor = world.reactor();
+        let record = Record::new();
+        let id = reactor.open_unix_datagram(UnixDatagram::default(), Mailbox(record.clone())).unwrap();
+        let nobody = Address::Unix(UnixAddress::of_path("/nowhere/at/all").unwrap());
+        reactor.datagram(id).unwrap().write_to(b"hello", &nobody).unwrap();
+        world.run_until(&mut reactor, "told", |_| !record.events().is_empty());
+        assert_eq!(record.events(), ["failed to Some(Unix(UnixAddress(/nowhere/at/all))): NotFound"]);
+        reactor.datagram(id).unwrap().stop_listening();
+        world.run_until_idle(&mut reactor);
+    });
+}
