@@ -110,10 +110,10 @@ tables! {
         "to read": "recv_now l", "NotFound";
         "to write": "send_now l x", "NotFound";
         "to shut down": "shutdown l", "NotFound";
-        "to have a peer": "peer l", "NotConnected";
+        "to have a peer": "peer l", "NotFound";
+        "to have an error": "error l", "failed: NotFound";
+        "to have options": "set l nodelay=on", "NotFound";
         "but has an address": "local l", "127.0.0.1:l";
-        "but may have an error": "error l", "none";
-        "but has options": "set l nodelay=on", "ok";
     }
     a_stream_is_no_listener(call, answer): "
         pair a b

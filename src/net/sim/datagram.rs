@@ -296,7 +296,10 @@ impl World {
         let there = self.host(host).mailboxes.get(&to.port()).into_iter().flatten().copied();
         let takes = |index: &u32| {
             let udp = self.mailboxes[*index as usize].udp();
-            udp.is_some_and(|udp| udp.rank(from, to).is_some())
+            let group = to.ip().is_multicast();
+            udp.is_some_and(|udp| {
+                udp.rank(from, to).is_some() && (!group || udp.multicast.takes(to.ip(), interface))
+            })
         };
         there.filter(takes).collect()
     }

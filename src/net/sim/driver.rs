@@ -258,9 +258,8 @@ impl World {
     pub(super) fn peer_address(&mut self, process: u32, token: Token) -> io::Result<Address> {
         self.ask(process, CallKind::PeerAddress)?;
         let (connection, side) = match self.process(process).get(token) {
-            Socket::Closed => return Err(io::ErrorKind::NotFound.into()),
+            Socket::Closed | Socket::Listener(_) => return Err(io::ErrorKind::NotFound.into()),
             Socket::Stream { connection, side } => (connection, side),
-            Socket::Listener(_) => return Err(Errno::ENOTCONN.into()),
             Socket::Datagram(mailbox) => return self.mail_peer(mailbox),
         };
         let connection = &self.connections[connection as usize];
@@ -292,34 +291,31 @@ impl World {
     }
 
     pub(super) fn take_error(&mut self, process: u32, token: Token) -> io::Result<Option<io::Error>> {
-        let found = self.process(process).get(token);
-        if found == Socket::Closed {
-            return Err(io::ErrorKind::NotFound.into());
-        }
-        self.ask(process, CallKind::TakeError)?;
-        let error = match found {
+        let error = match self.process(process).get(token) {
+            Socket::Closed | Socket::Listener(_) => return Err(io::ErrorKind::NotFound.into()),
             Socket::Stream { connection, side } => {
+                self.ask(process, CallKind::TakeError)?;
                 self.connections[connection as usize].ends[side].error.take()
             }
-            Socket::Datagram(mailbox) => self.mailboxes[mailbox as usize].error.take(),
-            Socket::Listener(_) | Socket::Closed => None,
+            Socket::Datagram(mailbox) => {
+                self.ask(process, CallKind::TakeError)?;
+                self.mailboxes[mailbox as usize].error.take()
+            }
         };
         Ok(error.map(io::Error::from))
     }
 
     fn set(&mut self, process: u32, token: Token, option: SocketOption) -> io::Result<()> {
-        let found = self.process(process).get(token);
-        if found == Socket::Closed {
-            return Err(io::ErrorKind::NotFound.into());
-        }
-        self.ask(process, CallKind::SetOption)?;
-        let unix = match found {
-            Socket::Stream { connection, .. } => self.connections[connection as usize].unix.is_some(),
-            Socket::Listener(queue) => self.queues[queue as usize].name.is_some(),
-            Socket::Datagram(mailbox) => return Ok(self.set_datagram(mailbox, option)?),
-            Socket::Closed => false,
+        let (connection, side) = match self.process(process).get(token) {
+            Socket::Closed | Socket::Listener(_) => return Err(io::ErrorKind::NotFound.into()),
+            Socket::Stream { connection, side } => (connection, side),
+            Socket::Datagram(mailbox) => {
+                self.ask(process, CallKind::SetOption)?;
+                return Ok(self.set_datagram(mailbox, option)?);
+            }
         };
-        if unix {
+        self.ask(process, CallKind::SetOption)?;
+        if self.connections[connection as usize].unix.is_some() {
             return Ok(set_unix(option)?);
         }
         if let SocketOption::KeepAlive(idle) = option {
@@ -328,9 +324,7 @@ impl World {
             if seconds.is_some_and(|seconds| !(1..=32_767).contains(&seconds)) {
                 return Err(Errno::EINVAL.into());
             }
-            if let Socket::Stream { connection, side } = found {
-                self.set_keepalive(connection, side, seconds.map(Duration::from_secs));
-            }
+            self.set_keepalive(connection, side, seconds.map(Duration::from_secs));
         }
         Ok(())
     }

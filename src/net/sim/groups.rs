@@ -18,13 +18,15 @@ pub(super) struct Multicast {
     hops: u32,
     comes_back: bool,
     interface: Option<u32>,
+    /// It takes what goes to groups that others have joined, as Linux has it until one asks for a group of its own.
+    all: bool,
     /// Groups, and the interfaces that they were joined on.
     groups: Vec<(IpAddr, u32)>,
 }
 
 impl Default for Multicast {
     fn default() -> Multicast {
-        Multicast { hops: 1, comes_back: true, interface: None, groups: Vec::new() }
+        Multicast { hops: 1, comes_back: true, interface: None, all: true, groups: Vec::new() }
     }
 }
 
@@ -59,8 +61,7 @@ impl World {
         reached.map(|there| (there, NETWORK)).collect()
     }
 
-    /// Whether any socket of the host has joined: then all of its sockets at the port get it, as on Linux.
-    /// (IP_MULTICAST_ALL)
+    /// Whether any socket of the host has joined.
     pub(super) fn has_member(&self, host: u32, group: IpAddr, interface: u32) -> bool {
         let sockets = self.host(host).mailboxes.values().flatten();
         let mut members = sockets.filter_map(|index| self.mailboxes[*index as usize].udp());
@@ -120,6 +121,7 @@ impl World {
 
 impl Multicast {
     fn join(&mut self, group: IpAddr, interface: Result<Option<u32>, Errno>) -> Result<(), Errno> {
+        self.all = false;
         if !group.is_multicast() || is_broadcast(group) {
             return Err(Errno::EINVAL);
         }
@@ -129,6 +131,11 @@ impl Multicast {
         }
         self.groups.push((group, interface));
         Ok(())
+    }
+
+    /// Whether what goes to a group and comes in by this interface is for it.
+    pub(super) fn takes(&self, group: IpAddr, interface: u32) -> bool {
+        self.all || self.groups.contains(&(group, interface))
     }
 
     fn leave(&mut self, group: IpAddr, interface: Result<Option<u32>, Errno>) -> Result<(), Errno> {

@@ -141,7 +141,10 @@ impl World {
             bytes += length;
         }
         let count = came.len();
-        self.taken(process, index, (count, most), bytes)
+        if count < BATCH && self.mailboxes[index as usize].unix().is_none() {
+            into.drained();
+        }
+        self.taken(process, index, count, bytes)
     }
 
     /// Bytes copied, the whole length, and the sender.
@@ -155,7 +158,7 @@ impl World {
         self.may_take(process, index)?;
         let letter = self.take_letter(index);
         let length = letter.as_ref().map_or(0, |letter| letter.data.len().min(buffer.len()));
-        self.taken(process, index, (usize::from(letter.is_some()), 1), length)?;
+        self.taken(process, index, usize::from(letter.is_some()), length)?;
         // Without one it was an error.
         let Some(Letter { from, data, .. }) = letter else { return Err(Errno::EAGAIN.into()) };
         buffer[..length].copy_from_slice(&data[..length]);
@@ -198,28 +201,23 @@ impl World {
     }
 
     /// So many of at most so many were taken.
-    fn taken(
-        &mut self,
-        process: u32,
-        index: u32,
-        (count, most): (usize, usize),
-        bytes: usize,
-    ) -> io::Result<()> {
+    fn taken(&mut self, process: u32, index: u32, count: usize, bytes: usize) -> io::Result<()> {
         let (now, about) = (self.now, self.about_mailbox(index));
         let mailbox = &mut self.mailboxes[index as usize];
         let more = mailbox.waiting.front().is_some_and(|letter| letter.at <= now);
-        if count == 0 || count < most {
+        // One of UNIX may always have another behind it.
+        let drained = count == 0 || (count < BATCH && mailbox.unix().is_none());
+        if drained {
             mailbox.armed.insert(Ready::READABLE);
         }
         if count == 0 {
             self.note_call(process, about, CallKind::RecvDatagrams, -i64::from(Errno::EAGAIN.raw()));
             return Err(Errno::EAGAIN.into());
         }
-        if count < BATCH && more && self.mailboxes[index as usize].unix().is_none() {
+        if drained && more {
             // By the contract a short batch is the end of what was there: the rest is news.
             let host = self.mailboxes[index as usize].host;
             self.fault(FaultKind::ShortRead, host);
-            self.mailboxes[index as usize].armed.insert(Ready::READABLE);
             self.tell_mailbox(index, Ready::READABLE);
         }
         self.note_call(process, about, CallKind::RecvDatagrams, bytes as i64);
