@@ -181,11 +181,15 @@ transcripts! {
     the_most_particular_address_takes_it: "
         datagrams a 127.0.0.1:0 -> ok
         datagrams b 127.0.0.1:0 to=a reuse_address -> ok
-        datagrams c 127.0.0.1:b reuse_address -> bind: AddrInUse
+        datagrams c 127.0.0.1:b reuse_address -> ok
+        post a b hello -> 1
+        take b -> \"hello\" from 127.0.0.1:a
         datagrams d 127.0.0.1:0 reuse_address -> ok
         datagrams e 0.0.0.0:d reuse_address -> ok
         post a d hello -> 1
         take d -> \"hello\" from 127.0.0.1:a
+        post d b hello -> 1
+        take c -> \"hello\" from 127.0.0.1:d
         post a 127.0.0.2:d hello -> 1
         take e -> \"hello\" from 127.0.0.1:a
     ";
@@ -193,7 +197,11 @@ transcripts! {
         datagrams a 127.0.0.1:0 -> ok
         close a
         datagrams b 127.0.0.1:a -> ok
-        listen l 127.0.0.1:a -> ok
+    ";
+    its_ports_and_those_of_streams_are_apart: "
+        free p
+        listen l 127.0.0.1:p -> ok
+        datagrams a 127.0.0.1:p -> ok
     ";
     one_to_everybody_needs_the_option: "
         datagrams a 127.0.0.1:0 -> ok
@@ -252,7 +260,6 @@ transcripts! {
         set a multicast_ttl=0 -> ok
         post a 239.1.2.5:b hello -> 1
         take b -> \"hello\" from 127.0.0.1:a
-        set a interface=1 -> ok
         # What leaves by the loopback comes back whether it is asked to or not.
         set a loop=off -> ok
         post a 239.1.2.5:b more -> 1
