@@ -139,6 +139,8 @@ pub(crate) struct Rare {
     /// What a clean close is told as, if not as `Reason::Done`.
     pub(crate) farewell: Option<Reason>,
     pub(crate) layers: Option<Box<Layers>>,
+    /// It belongs to a child process, and is nobody's connection.
+    pub(crate) child_pipe: bool,
 }
 
 /// A registered producer.
@@ -212,6 +214,11 @@ impl Connection {
     pub(crate) fn wants_read(&self) -> bool {
         let held = self.pauses.any() && self.state != State::Lingering;
         self.ready.has(Ready::READABLE) && !held && (self.state == State::Open || self.state.reads())
+    }
+
+    /// Whether it is a pipe to or from a child process.
+    pub(crate) fn is_child_pipe(&self) -> bool {
+        self.rare.as_ref().is_some_and(|rare| rare.child_pipe)
     }
 
     pub(crate) fn rare(&mut self) -> &mut Rare {

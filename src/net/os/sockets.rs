@@ -41,6 +41,10 @@ pub(super) enum Kind {
     AdoptedUnix,
     Datagram(Family),
     AdoptedDatagram(Family),
+    /// A pipe to a child process.
+    PipeTo,
+    /// A pipe from a child process.
+    PipeFrom,
 }
 
 impl Kind {
@@ -56,14 +60,20 @@ impl Kind {
     pub(super) fn family(self) -> Option<Family> {
         match self {
             Kind::Datagram(family) | Kind::AdoptedDatagram(family) => Some(family),
-            Kind::Listener | Kind::Tcp | Kind::Unix | Kind::AdoptedTcp | Kind::AdoptedUnix => None,
+            Kind::Listener
+            | Kind::Tcp
+            | Kind::Unix
+            | Kind::AdoptedTcp
+            | Kind::AdoptedUnix
+            | Kind::PipeTo
+            | Kind::PipeFrom => None,
         }
     }
 
     fn may_be_shared(self) -> bool {
         match self {
             Kind::Listener | Kind::AdoptedTcp | Kind::AdoptedUnix | Kind::AdoptedDatagram(_) => true,
-            Kind::Tcp | Kind::Unix | Kind::Datagram(_) => false,
+            Kind::Tcp | Kind::Unix | Kind::Datagram(_) | Kind::PipeTo | Kind::PipeFrom => false,
         }
     }
 }
