@@ -78,6 +78,7 @@ const APART: &[&str] = &[
     "ProcessTransport::write_sequence",
     "ProcessTransport::writing_paused",
     "Reactor::process",
+    "Reactor::process_output",
     "Reactor::processes",
     "Reactor::spawn_process",
     "Reactor::with_process",

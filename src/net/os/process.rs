@@ -7,6 +7,7 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::thread;
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal};
@@ -149,9 +150,16 @@ impl Children {
         running.signal(signal)
     }
 
-    /// Forgets a child. One that runs still is left alone.
+    /// Forgets a child. One that runs still is left alone; a thread waits for it, so that it is no zombie when it ends.
     pub(super) fn forget(&mut self, process: Token) -> bool {
-        self.running.remove(&process).is_some()
+        let found = self.running.remove(&process);
+        let is_one = found.is_some();
+        if let Some(Running { mut child, ended: false, .. }) = found {
+            let wait = move || drop(child.wait());
+            // Without a thread it is one until this process ends.
+            let _ = thread::Builder::new().name("twistor-child".to_owned()).spawn(wait);
+        }
+        is_one
     }
 }
 
@@ -209,11 +217,14 @@ fn reason(status: ExitStatus) -> ExitReason {
     }
 }
 
-/// A reactor that is dropped without its last turn takes its children with it.
+/// A reactor that is dropped without its last turn takes with it those of its children that are not to outlive it.
 impl Drop for Children {
     fn drop(&mut self) {
         for running in self.running.values_mut().filter(|running| running.kill && !running.ended) {
             running.finish(PATIENCE);
+        }
+        while let Some(process) = self.running.first_key_value().map(|(process, _)| *process) {
+            self.forget(process);
         }
     }
 }
