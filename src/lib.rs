@@ -86,11 +86,12 @@ pub mod traffic;
 pub mod cli;
 
 pub use reactor::{
-    Address, BadAddress, Below, ClientFactory, ConnectTcp, ConnectUnix, ConnectionId, Connector, ConnectorId,
-    ConnectorState, Credentials, DatagramId, DatagramProtocol, DatagramTransport, DelayedCall, Error,
-    Factory, Hold, Instant, Interface, JobPanicked, Layer, LayerError, Layered, ListenTcp, ListenUdp,
-    ListenUnix, Listener, Phase, Place, Producer, ProducerKind, Protocol, Reactor, Reason, Remote, Result,
-    Settings, Shared, Signal, SlowCallback, Statistics, SystemError, SystemEvent, Transport, TriggerId,
-    UnixAddress, UnixDatagram, factory, layered, shared,
+    Address, BadAddress, Below, ChildStream, ClientFactory, Collect, ConnectTcp, ConnectUnix, ConnectionId,
+    Connector, ConnectorId, ConnectorState, Credentials, DatagramId, DatagramProtocol, DatagramTransport,
+    DelayedCall, Error, ExitReason, Factory, Hold, Instant, Interface, JobPanicked, Layer, LayerError,
+    Layered, ListenTcp, ListenUdp, ListenUnix, Listener, OutputError, Phase, Place, ProcessId, ProcessOutput,
+    ProcessProtocol, ProcessSignal, ProcessTransport, Producer, ProducerKind, Protocol, Reactor, Reason,
+    Remote, Result, Settings, Shared, Signal, SlowCallback, SpawnProcess, Statistics, SystemError,
+    SystemEvent, Transport, TriggerId, Unfinished, UnixAddress, UnixDatagram, factory, layered, shared,
 };
 pub use service::run;

@@ -94,6 +94,8 @@ impl Echo {
                         Address::Tcp(address) => writeln!(out, "listening on tcp:{address}"),
                         Address::Udp(address) => writeln!(out, "listening on udp:{address}"),
                         Address::Unix(address) => writeln!(out, "listening on unix:{address}"),
+                        // Nobody listens on one.
+                        Address::Pipe => Ok(()),
                     };
                 }
                 let _ = out.flush();

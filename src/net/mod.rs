@@ -19,6 +19,7 @@ mod conformance;
 mod datagrams;
 mod instant;
 pub(crate) mod os;
+mod process;
 mod signal;
 pub(crate) mod sim;
 
@@ -32,6 +33,8 @@ use std::time::{Duration, SystemTime};
 pub use address::{Address, BadAddress, UnixAddress};
 pub(crate) use datagrams::{BATCH, Came, Going, Inbound, LONGEST_DATAGRAM};
 pub use instant::Instant;
+pub(crate) use process::Pipes;
+pub use process::{ChildStream, ExitReason, ProcessSignal, SpawnProcess};
 pub use signal::Signal;
 
 /// The calls that a network has to answer.
@@ -62,6 +65,26 @@ pub(crate) trait Net {
     fn duplicate(&mut self, socket: Token) -> io::Result<OwnedFd> {
         let _ = socket;
         Err(io::ErrorKind::Unsupported.into())
+    }
+
+    /// Begins a child process, whose end is told as readable, and watches its pipes; says its number. Pipes are streams: to
+    /// send to one that nobody reads fails, and so does to receive from one that is written to. After an error there
+    /// is no child.
+    fn spawn(&mut self, process: Token, pipes: Pipes, what: &SpawnProcess) -> io::Result<u32> {
+        let _ = (process, pipes, what);
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    /// How a child process ended; `None` while it runs. Waits so long for it.
+    fn exit_reason(&mut self, process: Token, patience: Duration) -> io::Result<Option<ExitReason>> {
+        let _ = (process, patience);
+        Err(io::ErrorKind::NotFound.into())
+    }
+
+    /// Sends a child process a signal, or the group that it leads. It fails once `exit_reason` has told of its end.
+    fn signal_process(&mut self, process: Token, signal: ProcessSignal) -> io::Result<()> {
+        let _ = (process, signal);
+        Err(io::ErrorKind::NotFound.into())
     }
 
     /// Takes one connection from a listener's queue and watches it as `token`.
@@ -102,7 +125,7 @@ pub(crate) trait Net {
     /// Sends FIN; the other direction stays open.
     fn shutdown_write(&mut self, socket: Token) -> io::Result<()>;
 
-    /// Closes and forgets a socket of any kind.
+    /// Closes and forgets a socket of any kind. A child process is forgotten, and left alone if it runs.
     fn close(&mut self, socket: Token, how: Close);
 
     /// The address on this side.

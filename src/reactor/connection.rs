@@ -144,6 +144,8 @@ pub(crate) struct Rare {
     pub(crate) layers: Option<Box<Layers>>,
     /// Descriptors that travel with its bytes.
     pub(crate) passing: Option<Box<Passing>>,
+    /// It belongs to a child process, and is nobody's connection.
+    pub(crate) child_pipe: bool,
 }
 
 /// A registered producer.
@@ -217,6 +219,11 @@ impl Connection {
     pub(crate) fn wants_read(&self) -> bool {
         let held = self.pauses.any() && self.state != State::Lingering;
         self.ready.has(Ready::READABLE) && !held && (self.state == State::Open || self.state.reads())
+    }
+
+    /// Whether it is a pipe to or from a child process.
+    pub(crate) fn is_child_pipe(&self) -> bool {
+        self.rare.as_ref().is_some_and(|rare| rare.child_pipe)
     }
 
     pub(crate) fn rare(&mut self) -> &mut Rare {
