@@ -106,7 +106,8 @@ impl Reactor {
                 let reason = told.unwrap_or(Reason::Done);
                 self.end(token, reason, farewell);
             }
-            State::Closing { .. } if !limited => {
+            // A child may take its time to read; when it is gone there is nothing to wait for.
+            State::Closing { .. } if !limited && !connection.is_child_pipe() => {
                 let limit = self.settings.closing_limit;
                 self.limit_closing(token, limit, None);
             }
@@ -192,7 +193,7 @@ impl Reactor {
         self.end(token, reason, Farewell::Close(how));
     }
 
-    fn end(&mut self, token: Token, reason: Reason, farewell: Farewell) {
+    pub(super) fn end(&mut self, token: Token, reason: Reason, farewell: Farewell) {
         let Some(connection) = self.sources.connection_mut(token) else {
             return;
         };
@@ -211,10 +212,10 @@ impl Reactor {
 
     /// Tells everyone whom it concerns that a connection is lost, and frees its slot.
     pub(crate) fn deliver_loss(&mut self, token: Token, reason: &Reason, farewell: Farewell) {
-        self.statistics.losses += 1;
         let Some(connection) = self.sources.connection_mut(token) else {
             return;
         };
+        self.statistics.losses += u64::from(!connection.is_child_pipe());
         let origin = connection.origin;
         let protocol = connection.take_protocol();
         let made = connection.is_made();
