@@ -126,7 +126,7 @@ impl Postman {
                 acts("Reactor::datagram");
                 acts("Reactor::with_datagram");
                 let (id, now) = (transport.id(), transport.now());
-                assert_eq!(transport.host().port(), Some(UDP_PORT));
+                assert!(transport.host().port().is_some());
                 assert!(transport.unsent() < 2_000_000);
                 let reactor = transport.reactor();
                 assert!(reactor.datagrams().contains(&id) && reactor.now() >= now);
