@@ -154,6 +154,7 @@ impl Bench {
         match address {
             Address::Tcp(address) | Address::Udp(address) => self.ports.show(*address),
             Address::Unix(address) => self.names.show(address),
+            Address::Pipe => address.to_string(),
         }
     }
 
