@@ -197,7 +197,7 @@ impl Reactor {
         self.end(token, reason, Farewell::Close(how));
     }
 
-    fn end(&mut self, token: Token, reason: Reason, farewell: Farewell) {
+    pub(super) fn end(&mut self, token: Token, reason: Reason, farewell: Farewell) {
         let Some(connection) = self.sources.connection_mut(token) else {
             return;
         };
@@ -205,6 +205,8 @@ impl Reactor {
             return;
         }
         connection.state = State::Lost;
+        // Nothing waits any more.
+        connection.writing_paused = false;
         connection.clear_layers();
         self.direct &= self.current != token;
         connection.outgoing = Vec::new();
@@ -220,6 +222,7 @@ impl Reactor {
         self.statistics.losses += u64::from(!connection.is_child_pipe());
         let origin = connection.origin;
         let protocol = connection.take_protocol();
+        let made = connection.is_made();
         let (mut timers, mut closing, mut producer, mut layers) = (Vec::new(), None, None, None);
         if let Some(rare) = connection.rare.as_mut() {
             timers = std::mem::take(&mut rare.timers);
@@ -250,7 +253,10 @@ impl Reactor {
             Farewell::Close(how) => self.net.close(token, how),
             Farewell::Linger => self.begin_lingering(token),
         }
-        self.connector_lost(origin, token, reason);
+        match made {
+            true => self.connector_lost(origin, token, reason),
+            false => self.connection_never_made(origin, token, reason),
+        }
         if let Farewell::Close(_) = farewell {
             self.forget(token);
         }

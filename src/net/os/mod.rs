@@ -6,6 +6,7 @@ mod datagrams;
 mod inherited;
 pub(crate) mod notify;
 mod options;
+mod passing;
 mod pool;
 mod process;
 mod signals;
@@ -190,6 +191,10 @@ impl Net for Os {
         self.register(token, adopted).map_err(|error| OpenError { step: Step::Watch, error })
     }
 
+    fn duplicate(&mut self, socket: Token) -> io::Result<OwnedFd> {
+        self.sockets.duplicate(socket)
+    }
+
     fn spawn(&mut self, process: Token, pipes: Pipes, what: &SpawnProcess) -> io::Result<u32> {
         let mut begun = process::begin(what)?;
         let ends = [
@@ -262,13 +267,27 @@ impl Net for Os {
 
     #[inline]
     fn recv(&mut self, socket: Token, buffer: &mut [u8]) -> io::Result<usize> {
-        match self.sockets.stream(socket) {
-            Ok(stream) => {
+        match self.sockets.stream_of(socket) {
+            Ok((stream, false)) => {
                 let (_, count) = rustix::net::recv(stream, buffer, RecvFlags::empty())?;
                 Ok(count)
             }
+            Ok((stream, true)) => passing::recv(stream, buffer),
             Err(_) => self.read(socket, buffer),
         }
+    }
+
+    fn recv_descriptors(
+        &mut self,
+        socket: Token,
+        buffer: &mut [u8],
+        into: &mut Vec<OwnedFd>,
+    ) -> io::Result<usize> {
+        passing::recv_with(self.sockets.stream(socket)?, buffer, into)
+    }
+
+    fn send_descriptors(&mut self, socket: Token, data: &[u8], descriptors: &[OwnedFd]) -> io::Result<usize> {
+        passing::send_with(self.sockets.stream(socket)?, data, descriptors)
     }
 
     fn recv_datagrams(&mut self, socket: Token, into: &mut Inbound) -> io::Result<()> {
@@ -313,7 +332,7 @@ impl Net for Os {
     }
 
     fn peer_address(&self, socket: Token) -> io::Result<Address> {
-        let (descriptor, kind) = self.sockets.get(socket)?;
+        let (descriptor, kind) = self.sockets.carrier(socket)?;
         match rustix::net::getpeername(descriptor)? {
             Some(address) => address_of(address, kind.is_stream()),
             None => Ok(Address::Unix(UnixAddress::UNNAMED)),
@@ -324,7 +343,7 @@ impl Net for Os {
         if let Some(streams) = self.streams(socket) {
             return Ok(streams.broken());
         }
-        let (descriptor, _) = self.sockets.get(socket)?;
+        let (descriptor, _) = self.sockets.carrier(socket)?;
         let pending = sockopt::socket_error(descriptor)?;
         Ok(pending.err().map(io::Error::from))
     }
@@ -334,7 +353,7 @@ impl Net for Os {
     }
 
     fn set(&mut self, socket: Token, option: SocketOption) -> io::Result<()> {
-        let (descriptor, kind) = self.sockets.get(socket)?;
+        let (descriptor, kind) = self.sockets.carrier(socket)?;
         options::set(descriptor, kind, option)
     }
 

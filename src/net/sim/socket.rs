@@ -9,7 +9,7 @@ use super::Host;
 use super::network::Network;
 use super::process::Socket as Named;
 use super::world::World;
-use crate::net::{Accepted, Buffers, Close, Open, Token};
+use crate::net::{Accepted, Address, Buffers, Close, Going, Open, Token};
 
 /// How a socket is opened.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -104,8 +104,17 @@ impl Network {
     /// # Errors
     /// Those of `bind`.
     pub fn bind_datagrams(&self, host: Host, at: SocketAddr) -> io::Result<DatagramSocket> {
-        let descriptor = self.descriptor(host);
-        let address = self.world.borrow_mut().bind_datagrams(descriptor.process, descriptor.token, at)?;
+        let open = Open::Udp {
+            bind: at,
+            connect: None,
+            reuse_address: false,
+            reuse_port: false,
+            ipv6_only: None,
+            broadcast: false,
+            buffers: Buffers::default(),
+        };
+        let descriptor = self.open(host, &open)?;
+        let address = descriptor.call(World::local_address)?.socket_address().unwrap_or(at);
         Ok(DatagramSocket { descriptor, address })
     }
 
@@ -187,7 +196,7 @@ impl Socket {
 
     /// The address on this side.
     pub fn local_address(&self) -> io::Result<SocketAddr> {
-        self.descriptor.call(World::local_address)
+        inet(self.descriptor.call(World::local_address)?)
     }
 
     /// The address on the other side.
@@ -195,7 +204,7 @@ impl Socket {
     /// # Errors
     /// `NotConnected` before the handshake is done and after the connection's end.
     pub fn peer_address(&self) -> io::Result<SocketAddr> {
-        self.descriptor.call(World::peer_address)
+        inet(self.descriptor.call(World::peer_address)?)
     }
 
     /// The pending error, which is cleared: why a connect failed.
@@ -232,7 +241,7 @@ impl SocketListener {
 
     /// The address that is listened on.
     pub fn local_address(&self) -> io::Result<SocketAddr> {
-        self.descriptor.call(World::local_address)
+        inet(self.descriptor.call(World::local_address)?)
     }
 }
 
@@ -242,7 +251,11 @@ impl DatagramSocket {
     /// # Errors
     /// `EMSGSIZE` for more than 65,507 bytes; a refusal of an earlier one.
     pub fn send_to(&self, data: &[u8], to: SocketAddr) -> io::Result<usize> {
-        self.descriptor.call(|world, process, token| world.send_to(process, token, data, to))
+        self.descriptor.call(|world, process, token| {
+            let going = Going { length: data.len(), to: Some(Address::Udp(to)) };
+            world.send_datagrams(process, token, data, &[going])
+        })?;
+        Ok(data.len())
     }
 
     /// Takes a datagram: bytes copied, its whole length, and its sender. What does not fit the buffer is lost.
@@ -250,13 +263,19 @@ impl DatagramSocket {
     /// # Errors
     /// `WouldBlock` when none is there.
     pub fn recv_from(&self, buffer: &mut [u8]) -> io::Result<(usize, usize, SocketAddr)> {
-        self.descriptor.call(|world, process, token| world.recv_from(process, token, buffer))
+        self.descriptor
+            .call(|world, process, token| world.recv_from(process, token, buffer))
+            .and_then(|(length, whole, from)| Ok((length, whole, inet(from)?)))
     }
 
     /// The address that it is bound to.
     pub fn local_address(&self) -> SocketAddr {
         self.address
     }
+}
+
+fn inet(address: Address) -> io::Result<SocketAddr> {
+    address.socket_address().ok_or(io::ErrorKind::Unsupported.into())
 }
 
 impl Descriptor {
