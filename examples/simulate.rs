@@ -52,7 +52,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let (told, settings) = (Rc::clone(&alarms), Settings { interval: HOUR / 60, ..Settings::default() });
     Monitor::start(simulation.reactor(watcher), targets, settings, move |event: &Event<'_>| {
         if let Change::Down { .. } = event.change {
-            told.borrow_mut().push((event.target.host().to_owned(), event.wall));
+            told.borrow_mut().push((event.target.host().unwrap_or_default(), event.wall));
         }
         Ok(())
     });

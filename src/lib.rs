@@ -44,6 +44,7 @@
 //!  testing            protocols alone and in pairs, a clock, a reactor that records      (always)
 //!  sim                reactors on a simulated network, in virtual time                    (always)
 //!  service            what a program does from start to end, in trees; its main in one line  (always)
+//!  policy             throttles, limits, timeouts, counts, PROXY headers, port forwarding          (always)
 //!  endpoint           where connections live: servers and clients as values and as text     (always)
 //!  reactor            the loop, and the vocabulary: Protocol, Factory, Transport, Reason   (always)
 //!  net                the seam: sockets, clock, randomness, signals, threads; `os` is mio  (always)
@@ -57,6 +58,8 @@
 //! protocols, [`Reactor`] does the rest: `listen_tcp`, `connect_tcp`, `call_later`, `call_in_thread`, `run`.
 //! [`Reason`] is how connections end, [`Error`] what calls can fail with, [`Settings`] all the limits.
 //!
+//! [`service`] puts what a program does together, from its start to its end, and [`run`] is its `main`.
+//!
 //! [`testing`] is for tests of what you wrote: of one protocol, of two that talk to each other, of code that listens
 //! and connects. [`sim`] has whole networks of them, with any fault.
 #![forbid(unsafe_code)]
@@ -64,6 +67,7 @@
 
 pub mod endpoint;
 mod net;
+pub mod policy;
 mod reactor;
 pub mod service;
 pub mod sim;
@@ -82,11 +86,12 @@ pub mod traffic;
 pub mod cli;
 
 pub use reactor::{
-    Address, BadAddress, Below, ClientFactory, ConnectTcp, ConnectUnix, ConnectionId, Connector, ConnectorId,
-    ConnectorState, Credentials, DatagramId, DatagramProtocol, DatagramTransport, DelayedCall, Error,
-    Factory, Hold, Instant, Interface, JobPanicked, Layer, LayerError, Layered, ListenTcp, ListenUdp,
-    ListenUnix, Listener, Phase, Place, Producer, ProducerKind, Protocol, Reactor, Reason, Remote, Result,
-    Settings, Shared, Signal, SlowCallback, Statistics, SystemError, SystemEvent, Transport, TriggerId,
-    UnixAddress, UnixDatagram, factory, layered, shared,
+    Address, BadAddress, Below, ChildStream, ClientFactory, Collect, ConnectTcp, ConnectUnix, ConnectionId,
+    Connector, ConnectorId, ConnectorState, Credentials, DatagramId, DatagramProtocol, DatagramTransport,
+    DelayedCall, Error, ExitReason, Factory, Hold, Instant, Interface, JobPanicked, Layer, LayerError,
+    Layered, ListenTcp, ListenUdp, ListenUnix, Listener, OutputError, Phase, Place, ProcessId, ProcessOutput,
+    ProcessProtocol, ProcessSignal, ProcessTransport, Producer, ProducerKind, Protocol, Reactor, Reason,
+    Remote, Result, Settings, Shared, Signal, SlowCallback, SpawnProcess, Statistics, SystemError,
+    SystemEvent, Transport, TriggerId, Unfinished, UnixAddress, UnixDatagram, factory, layered, shared,
 };
 pub use service::run;

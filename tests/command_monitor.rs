@@ -104,3 +104,28 @@ fn a_reader_that_goes_away_ends_it_quietly() {
     let ended = child.wait_with_output().unwrap();
     assert_eq!((ended.status.code(), ended.stderr.as_slice()), (Some(0), &b""[..]));
 }
+
+#[test]
+fn an_endpoint_is_a_target_too() {
+    let name = format!("unix:@twistor-monitor-{}", std::process::id());
+    let mut echo = Running::start(&["echo", "--listen", &name, "--listen", "tcp:0:interface=127.0.0.1"]);
+    let (_, line) = (echo.line(), echo.line());
+    let port = line.rsplit_once(':').unwrap().1.to_owned();
+    let (tcp, held) = (format!("tcp:localhost:{port}:timeout=2s"), format!("app=hold:{name}"));
+    assert_eq!(run(&["monitor", "--once", "-q", &tcp, &name, &held]).code, Some(0));
+
+    let mut monitor =
+        Running::start(&["monitor", &held, &tcp, "--interval", "30ms", "--json", "--backoff", "20ms"]);
+    let mut targets = [json(&monitor.line()), json(&monitor.line())].map(|line| {
+        assert_eq!(line["event"], "up");
+        line["target"].as_str().unwrap().to_owned()
+    });
+    targets.sort();
+    assert_eq!(targets, [format!("hold:{name}"), tcp.clone()]);
+    echo.end_by(Signal::TERM);
+    let lost = json(&monitor.line_with(&["\"down\"", "hold:"]));
+    assert_eq!((&lost["reason"], &lost["name"]), (&"closed".into(), &"app".into()));
+    assert_eq!(monitor.end_by(Signal::TERM).code, Some(0));
+    let ended = run(&["monitor", "--once", &held, &tcp, "unix:/nowhere/at/all"]);
+    assert_eq!((ended.code, ended.out.lines().count()), (Some(1), 3), "{}", ended.out);
+}

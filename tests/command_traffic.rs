@@ -5,6 +5,7 @@ mod command;
 
 use command::{Running, Service, Signal, nobody, run};
 use serde_json::Value;
+use std::io::{Read, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use twistor::{Protocol, Transport};
@@ -152,4 +153,27 @@ fn people_read_a_line_for_each_feed() {
     traffic.line_with(&["gone   error  connection refused"]);
     traffic.line_with(&["roads  ok ", "congestion/level 0.75 (+0.5)"]);
     assert_eq!(traffic.end_by(Signal::TERM).code, Some(0));
+}
+
+#[test]
+fn a_feed_is_read_via_an_endpoint_whatever_its_url_says() {
+    let path = std::env::temp_dir().join(format!("twistor-traffic-{}", std::process::id()));
+    let listener = std::os::unix::net::UnixListener::bind(&path).unwrap();
+    let server = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let mut request = [0; 1000];
+        let length = stream.read(&mut request).unwrap();
+        stream.write_all(FIRST.as_bytes()).unwrap();
+        String::from_utf8_lossy(&request[..length]).into_owned()
+    });
+    let via = format!("unix:{}", path.display());
+    let events = events(&["http://app.invalid/status", "--via", &via, "--count", "1"]);
+    assert_eq!(
+        (&events[0]["event"], &events[0]["values"]["/n"]),
+        (&"reading".into(), &5.into()),
+        "{events:?}"
+    );
+    let request = server.join().unwrap();
+    assert!(request.starts_with("GET /status ") && request.contains("Host: app.invalid\r\n"), "{request}");
+    std::fs::remove_file(path).unwrap();
 }

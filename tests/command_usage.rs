@@ -15,18 +15,38 @@ fn a_bad_argument_is_named_on_one_line() {
         (&["monitor", "garbage"], "garbage"),
         (&["monitor", "tcp://localhost:1", "tcp://1.2.3.256:9"], "1.2.3.256"),
         (&["monitor", "tcp://h:1\nx"], "tcp://h:1\\nx"),
+        (
+            &["monitor", "tcp:h:1:timeuot=5"],
+            "column 9: timeuot: tcp has no such argument; did you mean timeout?",
+        ),
+        (&["monitor", "web=hold:unix:"], "column 15: path"),
+        (&["monitor", "udp:h:1"], "hold://HOST:PORT"),
         (&["monitor"], "TARGET"),
         (&["monitor", "--interval", "0", "tcp://h:1"], "--interval"),
         (&["monitor", "--interval", "soon", "tcp://h:1"], "soon"),
         (&["monitor", "--count", "0", "tcp://h:1"], "--count"),
         (&["monitor", "--once", "--watch", "tcp://h:1"], "--watch"),
         (&["echo"], "--listen"),
-        (&["echo", "--listen", "127.0.0.1:0"], "tcp:HOST:PORT"),
+        (&["echo", "--listen", "127.0.0.1"], "the port is missing"),
+        (&["echo", "--listen", ":80"], "column 1"),
+        (&["echo", "--listen", "tcpp:80"], "did you mean tcp?"),
+        (
+            &["echo", "--listen", "tcp:0:backlgo=5"],
+            "column 7: backlgo: tcp has no such argument; did you mean backlog?",
+        ),
+        (&["echo", "--listen", "tcp:0:interface=here"], "column 17: interface: \"here\" is no IP address"),
+        (&["echo", "--listen", "unix:"], "column 6: path: the path of the socket is empty"),
+        (&["echo", "--listen", "unix:/run/x:mode=999"], "column 18: mode"),
+        (&["echo", "--listen", "unix:@x", "--workers", "2"], "workers cannot share a UNIX socket"),
+        (&["echo", "--listen", "udp:localhost"], "localhost"),
+        (&["echo", "--listen", "udp:10.0.0.1:80:bind=10.0.0.2"], "write udp:PORT"),
+        (&["echo", "--listen", "systemd"], "name=NAME or index=N"),
         (&["echo", "--listen", "tcp:127.0.0.1:70000"], "tcp:127.0.0.1:70000"),
         (&["echo", "--listen", "tcp:127.0.0.1:0", "--listen", "tcp:example.org:1"], "tcp:example.org:1"),
         (&["echo", "--listen", "tcp:127.0.0.1:0", "--workers", "0"], "--workers"),
         (&["traffic", "https://h/"], "TLS"),
         (&["traffic", "ftp://h/"], "ftp"),
+        (&["traffic", "http://h/", "--via", "tcp:h:80:timeuot=5"], "column 10: timeuot"),
         (&["traffic", "http://h:99999/"], "99999"),
         (&["traffic", "http://h/", "--field", "a.b"], "a.b"),
         (&["demo", "--for", "ever"], "ever"),
@@ -82,6 +102,11 @@ fn help_and_version_are_no_errors() {
 
 #[test]
 fn a_port_in_use_is_a_failure_and_not_bad_usage() {
+    for nothing in ["fd:1000000", "systemd:name=web", "unix:/nowhere/at/all", "tcp:0:interface=192.0.2.1"] {
+        let ended = run(&["echo", "--listen", nothing]);
+        assert_eq!((ended.code, ended.out.as_str()), (Some(1), ""), "{nothing}");
+        assert_eq!(ended.err.lines().count(), 1, "{}", ended.err);
+    }
     let taken = command::Service::silent("127.0.0.1:0");
     let ended = run(&["echo", "--listen", "tcp:127.0.0.1:0", "--listen", &format!("tcp:{}", taken.address)]);
     assert_eq!((ended.code, ended.out.as_str()), (Some(1), ""));

@@ -14,6 +14,7 @@ use failing::cases::{self, Case};
 use failing::judge::{self, Harm};
 use failing::scenario::{MUCH_LATER, is_late};
 use failing::{Outcome, Side, run, run_with};
+use failing::{local, mail};
 use twistor::sim::{Call, CallKind, Fault, Host, Random, Rule, Verdict};
 
 #[test]
@@ -128,6 +129,55 @@ fn without_a_fault_all_are_served_and_each_side_makes_the_calls_that_it_should()
     let mut found = Found::default();
     found.add("no fault".into(), wrong, outcome);
     found.all_is_well(1);
+}
+
+#[test]
+fn a_call_on_a_socket_of_datagrams_that_fails_costs_one_datagram_at_most_and_its_owner_is_told() {
+    let (mut cases, mut bad) = (0, String::new());
+    for (side, kind, times) in mail::CALLS {
+        for (errno, nth) in kind.errors().iter().flat_map(|errno| times.iter().map(move |nth| (*errno, *nth)))
+        {
+            let outcome = mail::run(*side, Fault::fail(*kind, errno).nth(nth));
+            let wrong = mail::judge(&outcome, *side, *kind, errno);
+            cases += 1;
+            if !wrong.is_empty() {
+                bad += &format!("{side:?} {kind} {errno} {nth}: {}\n{}\n", wrong.join("; "), outcome.trace);
+            }
+        }
+    }
+    for (side, kind, _) in mail::CALLS.iter().filter(|(_, _, times)| times.len() > 1) {
+        for verdict in mail::unusual() {
+            let outcome = mail::run(*side, Fault::call(*kind, verdict).at_most(30));
+            let wrong = mail::judge_harmless(&outcome);
+            cases += 1;
+            if !wrong.is_empty() {
+                bad += &format!("{side:?} {kind} {verdict:?}: {}\n{}\n", wrong.join("; "), outcome.trace);
+            }
+        }
+    }
+    assert!(bad.is_empty(), "of {cases}:\n{bad}");
+    assert!(cases >= 140, "{cases} cases");
+}
+
+#[test]
+fn a_call_on_a_unix_socket_that_fails_ends_what_it_concerns_and_nothing_else() {
+    let (mut cases, mut bad) = (0, String::new());
+    for (kind, times) in local::CALLS {
+        for (errno, nth) in kind.errors().iter().flat_map(|errno| times.iter().map(move |nth| (*errno, *nth)))
+        {
+            let outcome = local::run(Fault::fail(*kind, errno).nth(nth));
+            let wrong = local::judge(&outcome, *kind, errno);
+            cases += 1;
+            if !wrong.is_empty() {
+                bad += &format!("{kind} {errno} {nth}: {}\n", wrong.join("; "));
+                if bad.len() < 2000 {
+                    bad += &outcome.trace;
+                }
+            }
+        }
+    }
+    assert!(bad.is_empty(), "of {cases}:\n{bad}");
+    assert!(cases >= 150, "{cases} cases");
 }
 
 /// What a call can do beside failing, where it can.

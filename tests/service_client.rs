@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
+use twistor::policy::{Traffic, counted};
 use twistor::service::{
     AttemptFailed, Backoff, ClientService, ClientState, NoConnection, Service, Stopped, attach,
 };
@@ -191,13 +192,15 @@ fn who_waits_may_have_enough_after_some_failures_and_learns_the_last_reason() {
 
 #[test]
 fn a_connection_counts_only_once_it_is_prepared() {
+    const LIMIT: Duration = Duration::from_millis(300);
+
     on_each_back_end(|world| {
         let mut reactor = world.reactor();
         let (record, prepared) = (Record::new(), Rc::new(Cell::new(0)));
         let listener = reactor.listen_tcp(world.anywhere(), || nobody().closing()).unwrap();
         let count = Rc::clone(&prepared);
         let service = hurried(socket_address(listener.address()), recorders(&record))
-            .prepare_limit(Duration::from_millis(30))
+            .prepare_limit(LIMIT)
             .prepare_connection(move |reactor, id, preparation| {
                 assert!(reactor.transport(id).is_some());
                 count.set(count.get() + 1);
@@ -206,7 +209,7 @@ fn a_connection_counts_only_once_it_is_prepared() {
                     2 => drop(preparation),
                     3 => panic!("it panics"),
                     4 => {
-                        reactor.call_later(Duration::from_secs(1), |_| preparation.done());
+                        reactor.call_later(2 * LIMIT, |_| preparation.done());
                     }
                     5 => reactor.transport(id).unwrap().abort_connection(),
                     _ => {
@@ -233,7 +236,7 @@ fn a_connection_counts_only_once_it_is_prepared() {
                 failed("the wrong password"),
                 failed("it was let go without a word"),
                 failed("it was let go without a word"),
-                failed("not within 30ms"),
+                failed("not within 300ms"),
                 // The connection went, or the token did, whichever is heard of first.
                 failures.borrow()[4].clone(),
             ]
@@ -407,5 +410,30 @@ fn clients_of_a_server_that_was_away_come_back_one_by_one() {
         simulation.reactor(client).stop();
         simulation.run_for(Duration::from_secs(30)).unwrap();
         assert!(services.iter().all(|service| service.state() == ClientState::Stopped));
+    });
+}
+
+#[test]
+fn the_layers_of_its_factory_stand_in_its_connections() {
+    on_each_back_end(|world| {
+        let mut reactor = world.reactor();
+        let listener = world.serve(&mut reactor, nobody().echoing());
+        let total = Traffic::new();
+        let record = Record::new();
+        let asks = Recorders {
+            record: record.clone(),
+            act: |what, transport| {
+                if what == "made" {
+                    transport.write(b"hello");
+                }
+            },
+        };
+        let service = hurried(socket_address(listener.address()), counted(asks, &total));
+        start(&service, &mut reactor);
+        world.run_until(&mut reactor, "echoed", |_| record.has("data hello"));
+        let counts = total.total();
+        assert_eq!((counts.sent, counts.received), (5, 5));
+        stop(world, &service, &mut reactor);
+        world.close(&mut reactor, &listener);
     });
 }

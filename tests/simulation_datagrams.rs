@@ -26,6 +26,26 @@ fn send(from: &DatagramSocket, to: &DatagramSocket, count: u32) {
     }
 }
 
+/// Many numbered datagrams, read as they come: the system does not keep as many. The numbers that came.
+fn send_and_read(
+    simulation: &mut Simulation,
+    from: &DatagramSocket,
+    to: &DatagramSocket,
+    count: u32,
+) -> Vec<u32> {
+    let mut come = Vec::new();
+    for number in 0..count {
+        from.send_to(&number.to_be_bytes(), to.local_address()).unwrap();
+        if number % 50 == 49 {
+            simulation.run_for(Duration::from_millis(5)).unwrap();
+            come.extend(numbers(to));
+        }
+    }
+    simulation.run_for(SECOND).unwrap();
+    come.extend(numbers(to));
+    come
+}
+
 /// The numbers that came.
 fn numbers(socket: &DatagramSocket) -> Vec<u32> {
     let mut buffer = [0; 4];
@@ -60,9 +80,7 @@ fn on_a_plain_link_all_come_once_and_in_order() {
 #[test]
 fn some_are_lost_and_stay_so() {
     let (mut simulation, _, _, one, other) = two(Link { loss: 0.3, ..Link::default() });
-    send(&one, &other, 1000);
-    simulation.run_for(60 * SECOND).unwrap();
-    let come = numbers(&other).len() as u64;
+    let come = send_and_read(&mut simulation, &one, &other, 1000).len() as u64;
     assert!((600..800).contains(&come), "{come}");
     assert_eq!(simulation.coverage().fault(FaultKind::Loss), 1000 - come);
 }
@@ -70,9 +88,7 @@ fn some_are_lost_and_stay_so() {
 #[test]
 fn some_come_twice() {
     let (mut simulation, _, _, one, other) = two(Link { duplicate: 0.3, ..Link::default() });
-    send(&one, &other, 1000);
-    simulation.run_for(SECOND).unwrap();
-    let mut come = numbers(&other);
+    let mut come = send_and_read(&mut simulation, &one, &other, 1000);
     let twice = come.len() as u64 - 1000;
     come.sort_unstable();
     come.dedup();
@@ -85,9 +101,7 @@ fn some_come_twice() {
 fn some_are_overtaken_and_none_is_missing() {
     let (mut simulation, _, _, one, other) = two(Link { reorder: 0.1, ..Link::fixed(MOMENT) });
     simulation.in_order();
-    send(&one, &other, 1000);
-    simulation.run_for(SECOND).unwrap();
-    let come = numbers(&other);
+    let come = send_and_read(&mut simulation, &one, &other, 1000);
     let late = simulation.coverage().fault(FaultKind::Reorder);
     assert!((50..200).contains(&late), "{late}");
     assert!(!come.is_sorted());
@@ -165,12 +179,16 @@ fn one_to_nobody_vanishes() {
 
 #[test]
 fn more_than_the_system_holds_is_lost() {
-    let (_simulation, _, _, one, other) = two(Link::instant());
+    let (simulation, _, _, one, other) = two(Link::instant());
     for _ in 0..10 {
         one.send_to(&[b'x'; 60_000], other.local_address()).unwrap();
     }
     let come = std::iter::from_fn(|| other.recv_from(&mut [0; 8]).ok()).count();
     assert_eq!(come, 3, "of 212,992 bytes");
+    assert_eq!(simulation.coverage().fault(FaultKind::Overflow), 7);
+    // What is kept beside the bytes counts as well.
+    send(&one, &other, 1000);
+    assert_eq!(numbers(&other).len(), 255);
 }
 
 #[test]

@@ -1,8 +1,13 @@
 //! `twistor echo`: a server that sends back what it gets, on as many threads as it is given.
 
 use super::{Failure, Outcome};
-use crate::{ListenTcp, Listener, Phase, Protocol, Reactor, Remote, SystemEvent, Transport};
+use crate::endpoint::{ConnectUdp, ParseError, Registry};
+use crate::{
+    Address, DatagramProtocol, DatagramTransport, ListenTcp, ListenUdp, ListenUnix, Phase, Protocol, Reactor,
+    Remote, SystemEvent, Transport,
+};
 use clap::Args;
+use std::any::Any;
 use std::io::Write;
 use std::process::ExitCode;
 use std::sync::mpsc;
@@ -10,18 +15,23 @@ use std::thread;
 
 /// Send back whatever comes in.
 ///
-/// Prints "listening on tcp:HOST:PORT" for each port when all are ready, with the real port when 0
-/// was asked for, and is quiet afterwards. SIGINT or SIGTERM ends it with exit code 0.
+/// Prints "listening on ENDPOINT" for each endpoint when all are ready, with the real port when 0 was asked for, and is
+/// quiet afterwards. SIGINT or SIGTERM ends it with exit code 0.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
-  twistor echo --listen tcp:127.0.0.1:7007
-  twistor echo --listen tcp:0.0.0.0:7007 --listen tcp:[::1]:7007 --workers 4
+  twistor echo --listen tcp:7007
+  twistor echo --listen tcp:127.0.0.1:7007 --listen tcp:[::1]:7007 --workers 4
+  twistor echo --listen tcp:7007:interface=127.0.0.1:backlog=50 --listen udp:7007
+  twistor echo --listen unix:/run/echo.sock:mode=660
 
-Exit codes: 0 ended by a signal, 1 a port cannot be listened on, 2 bad usage.")]
+Endpoints: tcp:PORT, tcp6:PORT, udp:PORT (with interface=IP, or as tcp:IP:PORT), unix:PATH, unix:@NAME,
+fd:NUMBER, systemd:name=NAME, each with further key=value arguments after colons.
+
+Exit codes: 0 ended by a signal, 1 an endpoint cannot be listened on, 2 bad usage.")]
 pub(super) struct Echo {
-    /// Where to listen: tcp:HOST:PORT, with an IP address or localhost for HOST and 0 for any free port
-    #[arg(long, value_name = "tcp:HOST:PORT", required = true)]
+    /// Where to listen, as tcp:PORT, tcp:HOST:PORT, udp:PORT, unix:PATH or another endpoint; port 0 is any free one
+    #[arg(long, value_name = "ENDPOINT", required = true)]
     listen: Vec<String>,
 
     /// Threads, each with a reactor of its own; they share the ports (SO_REUSEPORT)
@@ -47,25 +57,25 @@ impl Protocol for Bytes {
     }
 }
 
+/// The protocol of a socket of datagrams. What cannot be sent back is lost, as datagrams are.
+struct Datagrams;
+
+impl DatagramProtocol for Datagrams {
+    fn datagram_received(&mut self, transport: &mut DatagramTransport<'_>, data: &[u8], from: &Address) {
+        let _ = transport.write_to(data, from);
+    }
+}
+
 impl Echo {
     pub(super) fn run(&self) -> Outcome {
-        let ports = self.listen.iter().map(|text| port(text)).collect::<Result<Vec<_>, _>>()?;
-        let ports: Vec<_> =
-            ports.into_iter().map(|port| ListenTcp { reuse_port: self.workers > 1, ..port }).collect();
+        let places = self.listen.iter().map(|text| Place::of(text, self.workers));
+        let places = places.collect::<Result<Vec<_>, _>>()?;
         let mut reactor = Reactor::new()?;
         // The first reactor binds; where the system chose a port, the others take the same.
-        let listeners = listen(&mut reactor, &ports)?;
-        let real: Vec<ListenTcp> = listeners
-            .iter()
-            .zip(&ports)
-            .map(|(listener, port)| ListenTcp {
-                address: listener.address().socket_address().unwrap_or(port.address),
-                ..port.clone()
-            })
-            .collect();
+        let real = places.iter().map(|place| place.listen(&mut reactor)).collect::<Result<Vec<_>, _>>()?;
         let mut workers = Vec::new();
         let result = (1..self.workers).try_for_each(|_| {
-            workers.push(Worker::start(real.clone())?);
+            workers.push(Worker::start(real.iter().map(|(place, _)| place.clone()).collect())?);
             Ok(())
         });
         let remotes: Vec<Remote> = workers.iter().map(|worker| worker.remote.clone()).collect();
@@ -78,9 +88,15 @@ impl Echo {
         let outcome = match result {
             Ok(()) => {
                 let mut out = std::io::stdout().lock();
-                for listener in &listeners {
+                for (_, address) in &real {
                     // Whoever closed stdout does not want to know.
-                    let _ = writeln!(out, "listening on tcp:{}", listener.address());
+                    let _ = match address {
+                        Address::Tcp(address) => writeln!(out, "listening on tcp:{address}"),
+                        Address::Udp(address) => writeln!(out, "listening on udp:{address}"),
+                        Address::Unix(address) => writeln!(out, "listening on unix:{address}"),
+                        // Nobody listens on one.
+                        Address::Pipe => Ok(()),
+                    };
                 }
                 let _ = out.flush();
                 drop(out);
@@ -108,12 +124,12 @@ struct Worker {
 
 impl Worker {
     /// Returns when it listens.
-    fn start(ports: Vec<ListenTcp>) -> Result<Worker, Failure> {
+    fn start(places: Vec<Place>) -> Result<Worker, Failure> {
         let (ready, started) = mpsc::channel();
         let run = move || {
             let set_up = || -> Result<Reactor, Failure> {
                 let mut reactor = Reactor::new()?;
-                listen(&mut reactor, &ports)?;
+                places.iter().try_for_each(|place| place.listen(&mut reactor).map(drop))?;
                 Ok(reactor)
             };
             match set_up() {
@@ -137,18 +153,73 @@ impl Worker {
     }
 }
 
-fn listen(reactor: &mut Reactor, ports: &[ListenTcp]) -> Result<Vec<Listener>, Failure> {
-    let listeners = ports.iter().map(|port| reactor.listen_tcp(port.clone(), || Bytes));
-    listeners.collect::<Result<_, _>>().map_err(Failure::from)
+/// Where to listen, for each worker.
+#[derive(Clone)]
+enum Place {
+    Tcp(ListenTcp),
+    Udp(ListenUdp),
+    /// A text that has been read: of a socket that cannot be bound twice, but perhaps taken twice.
+    Other(String),
 }
 
-fn port(text: &str) -> Result<ListenTcp, Failure> {
-    let bad = |why: &dyn std::fmt::Display| {
-        Failure::Usage(format!("bad address \"{}\": {why}", text.escape_debug()))
-    };
-    let rest = text.strip_prefix("tcp:").ok_or_else(|| bad(&"write it as tcp:HOST:PORT"))?;
-    rest.parse().map_err(|error| match error {
-        crate::Error::BadAddress(wrong) => bad(&wrong.why),
-        error => bad(&error),
-    })
+impl Place {
+    fn of(text: &str, workers: u16) -> Result<Place, Failure> {
+        let registry = Registry::default();
+        let shared = workers > 1;
+        let bad = |error: ParseError| Failure::Usage(error.to_string());
+        if let Some(rest) = text.strip_prefix("udp:") {
+            if let Ok(listen) = rest.parse::<ListenUdp>() {
+                return Ok(Place::Udp(ListenUdp { reuse_port: listen.reuse_port || shared, ..listen }));
+            }
+            let endpoint = registry.datagram_from_string(text).map_err(bad)?;
+            let endpoint: &dyn Any = &*endpoint;
+            return match (endpoint.downcast_ref::<ListenUdp>(), endpoint.downcast_ref::<ConnectUdp>()) {
+                (Some(listen), _) => {
+                    let reuse_port = listen.reuse_port || shared;
+                    Ok(Place::Udp(ListenUdp { reuse_port, ..listen.clone() }))
+                }
+                _ => Err(unfit(text, "to listen, write udp:PORT or udp:PORT:interface=IP")),
+            };
+        }
+        let endpoint = registry.server_from_argument(text).map_err(bad)?;
+        let endpoint: &dyn Any = &*endpoint;
+        match endpoint.downcast_ref::<ListenTcp>() {
+            Some(listen) => {
+                let reuse_port = listen.reuse_port || shared;
+                Ok(Place::Tcp(ListenTcp { reuse_port, ..listen.clone() }))
+            }
+            None if shared && endpoint.is::<ListenUnix>() => {
+                Err(unfit(text, "workers cannot share a UNIX socket: leave --workers out"))
+            }
+            None => Ok(Place::Other(text.to_owned())),
+        }
+    }
+
+    /// Listens, and returns the same place with the port that the system chose.
+    fn listen(&self, reactor: &mut Reactor) -> Result<(Place, Address), Failure> {
+        match self {
+            Place::Tcp(listen) => {
+                let address = reactor.listen_tcp(listen.clone(), || Bytes)?.address().clone();
+                let real = address.socket_address().unwrap_or(listen.address);
+                Ok((Place::Tcp(ListenTcp { address: real, ..listen.clone() }), address))
+            }
+            Place::Udp(listen) => {
+                let id = reactor.listen_udp(listen.clone(), Datagrams)?;
+                let address =
+                    reactor.datagram(id).map_or(Address::Udp(listen.address), |socket| socket.host());
+                let real = address.socket_address().unwrap_or(listen.address);
+                Ok((Place::Udp(ListenUdp { address: real, ..listen.clone() }), address))
+            }
+            Place::Other(text) => {
+                let endpoint = Registry::default().server_from_argument(text);
+                let endpoint = endpoint.map_err(|error| Failure::Usage(error.to_string()))?;
+                let listener = endpoint.listen(reactor, Box::new(|| Bytes))?;
+                Ok((self.clone(), listener.address().clone()))
+            }
+        }
+    }
+}
+
+fn unfit(text: &str, why: &str) -> Failure {
+    Failure::Usage(format!("bad endpoint \"{}\": {why}", text.escape_debug()))
 }

@@ -17,7 +17,8 @@ use std::time::Duration;
 ///
 /// A target is hold://HOST:PORT (one connection is held open; its loss is the event, known as soon as
 /// it happens; it is made again with growing waits) or tcp://HOST:PORT (a connection is made, timed
-/// and closed on an interval). NAME=tcp://HOST:PORT gives it a name.
+/// and closed on an interval), or an endpoint, such as tcp:HOST:PORT:timeout=2 or unix:PATH, which is
+/// probed, or held with hold: before it. NAME=tcp://HOST:PORT gives it a name.
 ///
 /// There is a line for each first result, each change of state and each new cause of being down;
 /// --every-probe shows the results between as well. A summary comes at the end (SIGINT, SIGTERM,
@@ -29,6 +30,7 @@ Examples:
   twistor monitor --watch db=hold://10.0.0.5:5432 web=tcp://10.0.0.6:443 --interval 2s
   twistor monitor --once tcp://localhost:22 && echo it is up
   twistor monitor --json hold://localhost:6379 | jq .
+  twistor monitor app=unix:/run/app.sock db=hold:tcp:db.example:5432:timeout=2:attempt_delay=100ms
 
 A line of --json has time, event (up, still_up, down, still_down, summary), target, name (if given);
 a result has first, took_ms, previous_s (how long the state before lasted) and, when down, reason
@@ -38,15 +40,15 @@ summary has state, lasted_s, uptime, losses, connects, failures, median_ms, max_
 Exit codes: 0 ended as asked (with --once: all targets are up), 1 with --once: something is down;
 or an error of this machine, 2 bad usage.")]
 pub(super) struct Monitor {
-    /// What to watch: [NAME=]hold://HOST:PORT or [NAME=]tcp://HOST:PORT
+    /// What to watch: [NAME=]hold://HOST:PORT, [NAME=]tcp://HOST:PORT, or [NAME=][hold:]ENDPOINT
     #[arg(required = true, value_name = "TARGET")]
     targets: Vec<String>,
 
-    /// Time between two probes of a tcp:// target; probes are spread evenly over it
+    /// Time between two probes of a target that is not held; probes are spread evenly over it
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = span::positive)]
     interval: Duration,
 
-    /// How long connecting may take, looking up the name included
+    /// How long connecting may take, looking up the name included; an endpoint's own timeout goes before it
     #[arg(long, value_name = "TIME", default_value = "5s", value_parser = span::positive)]
     timeout: Duration,
 
@@ -54,7 +56,7 @@ pub(super) struct Monitor {
     #[arg(long, conflicts_with_all = ["count", "watch"])]
     once: bool,
 
-    /// End after N rounds: probes of each tcp:// target, intervals for hold:// targets
+    /// End after N rounds: probes of each target, intervals for those that are held
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     count: Option<u32>,
 

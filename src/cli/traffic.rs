@@ -2,6 +2,8 @@
 
 use super::output;
 use super::{Failure, Outcome, span};
+use crate::endpoint::Registry;
+use crate::http::Client;
 use crate::traffic::{Feed, Json, Lines, Observer, Pointer, PointerError, Settings, Traffic as Reader};
 use crate::{Phase, Reactor, SystemEvent};
 use clap::Args;
@@ -20,6 +22,7 @@ Examples:
   twistor traffic http://localhost:8080/roads.json --field /congestion/level
   twistor traffic north=http://10.0.0.5/feed south=http://10.0.0.6/feed --every 2s --json
   twistor traffic http://localhost:8080/roads.json --timestamp /updated --count 3
+  twistor traffic http://app/status --via unix:/run/app.sock
 
 A line of --json has time, event (reading, error), feed, name (if given) and latency_ms; a reading has
 values, changes (added or was), missing, age_s and age_source; an error has reason (connect,
@@ -51,6 +54,10 @@ pub(super) struct Traffic {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     count: Option<u32>,
 
+    /// Connect to this endpoint, whatever the host of the URL is: unix:PATH, tcp:HOST:PORT, HOST:PORT
+    #[arg(long, value_name = "ENDPOINT")]
+    via: Option<String>,
+
     /// Print one JSON object a line
     #[arg(long)]
     json: bool,
@@ -60,13 +67,21 @@ impl Traffic {
     pub(super) fn run(&self) -> Outcome {
         let feeds = self.urls.iter().map(|text| feed(text)).collect::<Result<Vec<_>, _>>()?;
         let settings = self.settings().map_err(|error| Failure::Usage(error.to_string()))?;
+        let client = match &self.via {
+            None => Client::new(settings.limits.clone()),
+            Some(text) => {
+                let endpoint = Registry::default().client_from_argument(text);
+                let endpoint = endpoint.map_err(|error| Failure::Usage(error.to_string()))?;
+                Client::via(settings.limits.clone(), endpoint)
+            }
+        };
         let names = output::width_of(feeds.iter().map(|feed| feed.name.as_str()));
         let observer: Box<dyn Observer> = match self.json {
             true => Box::new(Json::new(io::stdout())),
             false => Box::new(Lines::new(io::stdout(), output::clock(true), output::palette(), names)),
         };
         let mut reactor = Reactor::new()?;
-        let traffic = Reader::start(&mut reactor, feeds, settings, observer);
+        let traffic = Reader::start_with(&mut reactor, client, feeds, settings, observer);
         traffic.on_finished(|reactor| {
             reactor.stop_gracefully();
         });

@@ -85,6 +85,16 @@ impl Arguments {
         &self.prefix.text
     }
 
+    /// Whether there is an argument with the key `name` which nobody took yet.
+    pub fn has(&self, name: &str) -> bool {
+        self.keyed.iter().any(|(key, _)| key.text == name)
+    }
+
+    /// Whether there are so many arguments without a key which nobody took yet, or more.
+    pub fn counts(&self, plain: usize) -> bool {
+        self.plain.len() >= plain
+    }
+
     /// The next argument without a key, or that with the key `name`.
     ///
     /// # Errors
@@ -259,6 +269,17 @@ impl Argument {
         self.number()
     }
 
+    /// The port of a peer, 1 to 65535.
+    ///
+    /// # Errors
+    /// When it is none.
+    pub fn port_of_peer(&self) -> Result<u16, ParseError> {
+        match self.port()? {
+            0 => Err(self.bad("port 0 cannot be connected to")),
+            port => Ok(port),
+        }
+    }
+
     /// Octal permissions of a file, `660` or `0660`; 777 at most.
     ///
     /// # Errors
@@ -292,6 +313,17 @@ impl Argument {
             Some(Ok(time)) if time <= LONGEST => Ok(time),
             Some(_) => Err(self.bad("it is longer than a year")),
             None => Err(self.bad("write a time in seconds, or as 250ms, 5s or 2m")),
+        }
+    }
+
+    /// The same, but not nothing: a limit that would be over before anything happens.
+    ///
+    /// # Errors
+    /// When it is none.
+    pub fn positive_seconds(&self) -> Result<Duration, ParseError> {
+        match self.seconds()? {
+            Duration::ZERO => Err(self.bad("it has to be more than nothing")),
+            time => Ok(time),
         }
     }
 
@@ -334,6 +366,17 @@ impl Argument {
             Some(SocketAddrV6::new(address, port, 0, scope.parse().ok()?).into())
         });
         scoped.ok_or_else(|| self.bad(format!("\"{}\" is no IP address", self.value.escape_debug())))
+    }
+
+    /// An address of this machine: an IP address with a port, or alone, when the system chooses the port.
+    ///
+    /// # Errors
+    /// When it is none.
+    pub fn local_address(&self) -> Result<SocketAddr, ParseError> {
+        match self.value.parse() {
+            Ok(address) => Ok(address),
+            Err(_) => self.socket_address(0),
+        }
     }
 }
 

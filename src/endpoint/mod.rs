@@ -3,7 +3,7 @@
 //! A [`ServerEndpoint`] listens, a [`ClientEndpoint`] connects. Whoever has one need not know whether it is TCP, a UNIX
 //! socket or something that wraps another. As values they are the options of listening and connecting,
 //! [`ListenTcp`](crate::ListenTcp) and its like. As text, from a configuration or a command line, they are what
-//! [`server_from_string`] and [`client_from_string`] read, in Twisted's syntax:
+//! [`server_from_string`], [`client_from_string`] and [`datagram_from_string`] read, in Twisted's syntax:
 //!
 //! | text | what it is | further keys, with their defaults |
 //! |---|---|---|
@@ -16,6 +16,9 @@
 //! | **clients** | | |
 //! | `tcp:example.org:80` | a port of TCP, the host by name or address | `timeout` (10), `attempt_delay` (0.25), `bind` (`IP` or `IP:PORT`), `reuse_address` (no), `nodelay` (yes), `keepalive`, `send_buffer`, `receive_buffer` |
 //! | `unix:/run/app.sock`, `unix:@name` | a UNIX socket | `timeout` (10), `bind`, `send_buffer`, `receive_buffer` |
+//! | **datagrams** | | |
+//! | `udp:53` | a port of UDP, on all addresses of IPv4 | `interface`, `max_size` (65507), `reuse_address` (no), `reuse_port` (no), `broadcast` (no), `ipv6_only`, `send_buffer`, `receive_buffer` |
+//! | `udp:127.0.0.1:53` | one peer, by its IP address | `bind`, and the same but `interface` |
 //!
 //! Times are in seconds, or have a unit (`250ms`); permissions are octal; what is on or off is `yes` or `no`; sizes are
 //! in bytes. An argument that has no key can be given with its name as well (`tcp:host=example.org:port=80`).
@@ -28,7 +31,7 @@
 //! [`Registry`] knows the kinds of endpoints, and takes more.
 //!
 //! ```
-//! use twistor::endpoint::{client_from_string, server_from_string};
+//! use twistor::endpoint::{client_from_string, datagram_from_string, server_from_string};
 //! # use twistor::{Protocol, Reactor, Transport};
 //! # struct Echo;
 //! # impl Protocol for Echo {
@@ -49,6 +52,9 @@
 //! # for text in ["tcp:example.org:80", "unix:/run/app.sock", "unix:@name"] {
 //! #     assert_eq!(client_from_string(text)?.describe(), text);
 //! # }
+//! # for text in ["udp:53", "udp:127.0.0.1:53"] {
+//! #     assert_eq!(datagram_from_string(text)?.describe(), text);
+//! # }
 //!
 //! let wrong = client_from_string("tcp:localhost:80:timeuot=5").err().unwrap();
 //! assert_eq!((wrong.key.as_deref(), wrong.position), (Some("timeuot"), 17));
@@ -63,6 +69,7 @@ mod ready;
 mod registry;
 mod tcp;
 mod text;
+mod udp;
 mod unix;
 mod written;
 
@@ -74,7 +81,8 @@ pub use self::parse_error::ParseError;
 pub use self::ready::connect_protocol;
 pub use self::registry::Registry;
 pub use self::text::quote_argument;
-use crate::{ClientFactory, ConnectorId, Factory, Listener, Reactor, Result};
+pub use self::udp::ConnectUdp;
+use crate::{ClientFactory, ConnectorId, DatagramId, DatagramProtocol, Factory, Listener, Reactor, Result};
 
 /// Where a server listens. (Twisted: `IStreamServerEndpoint`.)
 ///
@@ -104,6 +112,18 @@ pub trait ClientEndpoint: Any {
     fn describe(&self) -> String;
 }
 
+/// Where datagrams are received and sent: at a port of one's own, or with one peer.
+pub trait DatagramEndpoint: Any {
+    /// Opens the socket, with its protocol.
+    ///
+    /// # Errors
+    /// As [`Reactor::listen_udp`] and [`Reactor::connect_udp`].
+    fn open(&self, reactor: &mut Reactor, protocol: Box<dyn DatagramProtocol>) -> Result<DatagramId>;
+
+    /// The endpoint as text.
+    fn describe(&self) -> String;
+}
+
 /// The server that a text names, of the kinds that are built in; see [the table](self). Nothing is opened yet.
 /// (Twisted: `serverFromString`.)
 ///
@@ -120,4 +140,35 @@ pub fn server_from_string(text: &str) -> Result<Box<dyn ServerEndpoint>, ParseEr
 /// What is wrong with the text.
 pub fn client_from_string(text: &str) -> Result<Box<dyn ClientEndpoint>, ParseError> {
     Registry::default().client_from_string(text)
+}
+
+/// The endpoint of datagrams that a text names, of the kinds that are built in; see [the table](self). Nothing is opened
+/// yet. (Twisted has none.)
+///
+/// # Errors
+/// What is wrong with the text.
+pub fn datagram_from_string(text: &str) -> Result<Box<dyn DatagramEndpoint>, ParseError> {
+    Registry::default().datagram_from_string(text)
+}
+
+/// An endpoint whose type is not known is one as well.
+impl ServerEndpoint for Box<dyn ServerEndpoint> {
+    fn listen(&self, reactor: &mut Reactor, factory: Box<dyn Factory>) -> Result<Listener> {
+        (**self).listen(reactor, factory)
+    }
+
+    fn describe(&self) -> String {
+        (**self).describe()
+    }
+}
+
+/// An endpoint whose type is not known is one as well.
+impl ClientEndpoint for Box<dyn ClientEndpoint> {
+    fn connect(&self, reactor: &mut Reactor, factory: Box<dyn ClientFactory>) -> Result<ConnectorId> {
+        (**self).connect(reactor, factory)
+    }
+
+    fn describe(&self) -> String {
+        (**self).describe()
+    }
 }

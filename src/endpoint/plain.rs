@@ -1,5 +1,7 @@
 //! Endpoints of command lines, where a plain `host:port` is understood as well.
 
+use std::net::Ipv4Addr;
+
 use super::{ClientEndpoint, ParseError, Registry, ServerEndpoint};
 use crate::{BadAddress, ConnectTcp, Error, ListenTcp};
 
@@ -18,17 +20,17 @@ impl Registry {
     /// # Errors
     /// What is wrong with it.
     pub fn server_from_argument(&self, text: &str) -> Result<Box<dyn ServerEndpoint>, ParseError> {
-        let prefix = prefix(text);
-        let known = self.servers().any(|known| known == prefix);
-        if let Some(rest) = text.strip_prefix("tcp:")
-            && let Ok(listen) = rest.parse::<ListenTcp>()
-        {
-            return Ok(Box::new(listen));
+        let (before, address) = match text.strip_prefix("tcp:") {
+            Some(rest) => ("tcp:".len(), rest),
+            None => (0, text),
+        };
+        // A host to listen on is an address of this machine.
+        let host = prefix(address);
+        if host == "localhost" || host.starts_with('[') || host.parse::<Ipv4Addr>().is_ok() {
+            let listen = address.parse::<ListenTcp>();
+            return Ok(Box::new(listen.map_err(|error| wrong(text, before, &error))?));
         }
-        match is_address(text, known) {
-            true => Ok(Box::new(text.parse::<ListenTcp>().map_err(|error| wrong(text, &error))?)),
-            false => self.server_from_string(text),
-        }
+        self.server_from_string(text)
     }
 
     /// The client that an argument of a command line names: an endpoint's text, or `HOST:PORT` alone.
@@ -47,7 +49,7 @@ impl Registry {
         let prefix = prefix(text);
         let known = self.clients().any(|known| known == prefix);
         match is_address(text, known) {
-            true => Ok(Box::new(text.parse::<ConnectTcp>().map_err(|error| wrong(text, &error))?)),
+            true => Ok(Box::new(text.parse::<ConnectTcp>().map_err(|error| wrong(text, 0, &error))?)),
             false => self.client_from_string(text),
         }
     }
@@ -63,10 +65,10 @@ fn is_address(text: &str, known: bool) -> bool {
     !known && (text.starts_with('[') || text.split_once(':').is_some_and(|(_, rest)| port(rest)))
 }
 
-fn wrong(text: &str, error: &Error) -> ParseError {
+fn wrong(text: &str, position: usize, error: &Error) -> ParseError {
     let why = match error {
         Error::BadAddress(BadAddress { why, .. }) => (*why).to_owned(),
         other => other.to_string(),
     };
-    ParseError { text: text.to_owned(), position: 0, key: None, why }
+    ParseError { text: text.to_owned(), position, key: None, why }
 }

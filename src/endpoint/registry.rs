@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
-use super::{Arguments, ClientEndpoint, ParseError, ServerEndpoint, adopted, tcp, unix};
+use super::{
+    Arguments, ClientEndpoint, DatagramEndpoint, ParseError, ServerEndpoint, adopted, tcp, udp, unix,
+};
 
 /// The kinds of endpoints that text can name: the built-in ones, and those that were added. A plain value: a program
 /// makes one, adds what it has, and hands it around. (Twisted: the plugins of `IStreamServerEndpointStringParser` and
@@ -34,6 +36,7 @@ use super::{Arguments, ClientEndpoint, ParseError, ServerEndpoint, adopted, tcp,
 pub struct Registry {
     servers: BTreeMap<String, Parser<dyn ServerEndpoint>>,
     clients: BTreeMap<String, Parser<dyn ClientEndpoint>>,
+    datagrams: BTreeMap<String, Parser<dyn DatagramEndpoint>>,
 }
 
 type Parser<E> = Arc<dyn Fn(&mut Arguments, &Registry) -> Result<Box<E>, ParseError> + Send + Sync>;
@@ -41,7 +44,7 @@ type Parser<E> = Arc<dyn Fn(&mut Arguments, &Registry) -> Result<Box<E>, ParseEr
 impl Registry {
     /// Knows nothing.
     pub fn empty() -> Registry {
-        Registry { servers: BTreeMap::new(), clients: BTreeMap::new() }
+        Registry { servers: BTreeMap::new(), clients: BTreeMap::new(), datagrams: BTreeMap::new() }
     }
 
     /// Adds a kind of server: `parser` takes from the arguments what it knows, and what is left over is an error. It
@@ -69,6 +72,18 @@ impl Registry {
         self.clients.insert(prefix.into(), Arc::new(parser));
     }
 
+    /// Adds a kind of endpoint of datagrams, in the same way.
+    pub fn register_datagram(
+        &mut self,
+        prefix: impl Into<String>,
+        parser: impl Fn(&mut Arguments, &Registry) -> Result<Box<dyn DatagramEndpoint>, ParseError>
+        + Send
+        + Sync
+        + 'static,
+    ) {
+        self.datagrams.insert(prefix.into(), Arc::new(parser));
+    }
+
     /// The prefixes of servers, in alphabetical order.
     pub fn servers(&self) -> impl Iterator<Item = &str> + Clone {
         self.servers.keys().map(String::as_str)
@@ -77,6 +92,11 @@ impl Registry {
     /// The prefixes of clients, in alphabetical order.
     pub fn clients(&self) -> impl Iterator<Item = &str> + Clone {
         self.clients.keys().map(String::as_str)
+    }
+
+    /// The prefixes of endpoints of datagrams, in alphabetical order.
+    pub fn datagrams(&self) -> impl Iterator<Item = &str> + Clone {
+        self.datagrams.keys().map(String::as_str)
     }
 
     /// The server that a text names. Nothing is opened yet.
@@ -93,6 +113,14 @@ impl Registry {
     /// What is wrong with the text.
     pub fn client_from_string(&self, text: &str) -> Result<Box<dyn ClientEndpoint>, ParseError> {
         self.client(&mut Arguments::of(text)?)
+    }
+
+    /// The endpoint of datagrams that a text names. Nothing is opened yet.
+    ///
+    /// # Errors
+    /// What is wrong with the text.
+    pub fn datagram_from_string(&self, text: &str) -> Result<Box<dyn DatagramEndpoint>, ParseError> {
+        self.datagram(&mut Arguments::of(text)?)
     }
 
     /// The same for a text that was taken apart: for parsers of endpoints that wrap others, with
@@ -119,6 +147,18 @@ impl Registry {
         arguments.finish()?;
         Ok(endpoint)
     }
+
+    /// The same for datagrams.
+    ///
+    /// # Errors
+    /// What is wrong with the text.
+    pub fn datagram(&self, arguments: &mut Arguments) -> Result<Box<dyn DatagramEndpoint>, ParseError> {
+        let parser = self.datagrams.get(arguments.prefix());
+        let parser = parser.ok_or_else(|| arguments.unknown_prefix(self.datagrams()))?;
+        let endpoint = parser(arguments, self)?;
+        arguments.finish()?;
+        Ok(endpoint)
+    }
 }
 
 /// Knows what is built in: the table of [the module](super).
@@ -132,6 +172,7 @@ impl Default for Registry {
         registry.register_server("systemd", |arguments, _| Ok(Box::new(adopted::systemd(arguments)?)));
         registry.register_client("unix", |arguments, _| Ok(Box::new(unix::client(arguments)?)));
         registry.register_client("tcp", |arguments, _| Ok(Box::new(tcp::client(arguments)?)));
+        registry.register_datagram("udp", |arguments, _| udp::datagram(arguments));
         registry
     }
 }
@@ -139,6 +180,8 @@ impl Default for Registry {
 impl fmt::Debug for Registry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (servers, clients): (Vec<_>, Vec<_>) = (self.servers().collect(), self.clients().collect());
-        f.debug_struct("Registry").field("servers", &servers).field("clients", &clients).finish()
+        let datagrams: Vec<_> = self.datagrams().collect();
+        let mut shown = f.debug_struct("Registry");
+        shown.field("servers", &servers).field("clients", &clients).field("datagrams", &datagrams).finish()
     }
 }

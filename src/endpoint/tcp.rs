@@ -1,7 +1,6 @@
 //! `tcp:` and `tcp6:`, for servers and clients.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::time::Duration;
 
 use super::written::Written;
 use super::{Argument, Arguments, ClientEndpoint, ParseError, ServerEndpoint};
@@ -90,7 +89,7 @@ fn listen(arguments: &mut Arguments, everywhere: IpAddr) -> Result<ListenTcp, Pa
         reuse_address: arguments.key("reuse_address", Argument::flag)?.unwrap_or(usual.reuse_address),
         reuse_port: arguments.key("reuse_port", Argument::flag)?.unwrap_or(usual.reuse_port),
         nodelay: arguments.key("nodelay", Argument::flag)?.unwrap_or(usual.nodelay),
-        keepalive: arguments.key("keepalive", positive)?,
+        keepalive: arguments.key("keepalive", Argument::positive_seconds)?,
         send_buffer: arguments.key("send_buffer", Argument::number)?,
         receive_buffer: arguments.key("receive_buffer", Argument::number)?,
         ipv6_only: arguments.key("ipv6_only", Argument::flag)?,
@@ -101,18 +100,15 @@ fn listen(arguments: &mut Arguments, everywhere: IpAddr) -> Result<ListenTcp, Pa
 /// `tcp:HOST:PORT`.
 pub(super) fn client(arguments: &mut Arguments) -> Result<ConnectTcp, ParseError> {
     let host = arguments.required("host", host)?;
-    let port = arguments.required("port", |port| match port.port()? {
-        0 => Err(port.bad("port 0 cannot be connected to")),
-        port => Ok(port),
-    })?;
+    let port = arguments.required("port", Argument::port_of_peer)?;
     let usual = ConnectTcp::new(host, port);
     Ok(ConnectTcp {
-        timeout: arguments.key("timeout", positive)?.unwrap_or(usual.timeout),
+        timeout: arguments.key("timeout", Argument::positive_seconds)?.unwrap_or(usual.timeout),
         attempt_delay: arguments.key("attempt_delay", Argument::seconds)?.unwrap_or(usual.attempt_delay),
-        bind: arguments.key("bind", local)?,
+        bind: arguments.key("bind", Argument::local_address)?,
         reuse_address: arguments.key("reuse_address", Argument::flag)?.unwrap_or(usual.reuse_address),
         nodelay: arguments.key("nodelay", Argument::flag)?.unwrap_or(usual.nodelay),
-        keepalive: arguments.key("keepalive", positive)?,
+        keepalive: arguments.key("keepalive", Argument::positive_seconds)?,
         send_buffer: arguments.key("send_buffer", Argument::number)?,
         receive_buffer: arguments.key("receive_buffer", Argument::number)?,
         ..usual
@@ -127,22 +123,6 @@ fn host(argument: &Argument) -> Result<String, ParseError> {
     };
     ConnectTcp::new(host.as_str(), 1).check().map_err(|why| argument.bad(why))?;
     Ok(host)
-}
-
-/// `IP` or `IP:PORT`.
-fn local(argument: &Argument) -> Result<SocketAddr, ParseError> {
-    match argument.value().parse() {
-        Ok(address) => Ok(address),
-        Err(_) => argument.socket_address(0),
-    }
-}
-
-/// A time that is none would be over before anything happens.
-pub(super) fn positive(argument: &Argument) -> Result<Duration, ParseError> {
-    match argument.seconds()? {
-        Duration::ZERO => Err(argument.bad("it has to be more than nothing")),
-        time => Ok(time),
-    }
 }
 
 #[cfg(test)]

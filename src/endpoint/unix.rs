@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use super::tcp::positive;
 use super::written::Written;
 use super::{Argument, Arguments, ClientEndpoint, ParseError, ServerEndpoint};
 use crate::{
@@ -73,7 +72,7 @@ pub(super) fn server(arguments: &mut Arguments) -> Result<ListenUnix, ParseError
 pub(super) fn client(arguments: &mut Arguments) -> Result<ConnectUnix, ParseError> {
     let usual = ConnectUnix::new(arguments.required("path", address)?);
     Ok(ConnectUnix {
-        timeout: arguments.key("timeout", positive)?.unwrap_or(usual.timeout),
+        timeout: arguments.key("timeout", Argument::positive_seconds)?.unwrap_or(usual.timeout),
         bind: arguments.key("bind", address)?,
         send_buffer: arguments.key("send_buffer", Argument::number)?,
         receive_buffer: arguments.key("receive_buffer", Argument::number)?,

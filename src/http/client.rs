@@ -10,6 +10,7 @@ use super::limits::Limits;
 use super::request::Request;
 use super::response::Response;
 use super::url::Url;
+use crate::endpoint::ClientEndpoint;
 use crate::{ConnectTcp, ConnectionId, ConnectorId, DelayedCall, Instant, Reactor, Reason};
 use std::cell::RefCell;
 use std::fmt;
@@ -24,6 +25,8 @@ pub struct Client {
 
 struct Pool {
     limits: Limits,
+    /// Where all connections are made to, if not to the hosts of the URLs.
+    via: Option<Rc<dyn ClientEndpoint>>,
     idle: Vec<(Origin, ConnectionId)>,
 }
 
@@ -87,7 +90,14 @@ pub(super) type Pending = Rc<RefCell<Exchange>>;
 impl Client {
     /// A client with an empty pool, whose responses have these limits.
     pub fn new(limits: Limits) -> Client {
-        Client { pool: Rc::new(RefCell::new(Pool { limits, idle: Vec::new() })) }
+        Client { pool: Rc::new(RefCell::new(Pool { limits, via: None, idle: Vec::new() })) }
+    }
+
+    /// One that connects to this endpoint whatever the host of a URL is, which it still sends in its requests: for a
+    /// service on a UNIX socket, say. (Twisted: `Agent.usingEndpointFactory`.)
+    pub fn via(limits: Limits, endpoint: impl ClientEndpoint) -> Client {
+        let via: Option<Rc<dyn ClientEndpoint>> = Some(Rc::new(endpoint));
+        Client { pool: Rc::new(RefCell::new(Pool { limits, via, idle: Vec::new() })) }
     }
 
     /// Sends `request`, made from `url`, and calls `done` once with what came of it, at the latest
@@ -140,7 +150,12 @@ impl Client {
         let timeout = exchange.borrow().timeout;
         let options = ConnectTcp { timeout, ..ConnectTcp::new(origin.0.as_str(), origin.1) };
         let dial = Dial::new(self.clone(), Rc::clone(origin), Rc::clone(&exchange));
-        match reactor.connect_tcp(options, dial) {
+        let via = self.pool.borrow().via.clone();
+        let connector = match via {
+            Some(endpoint) => endpoint.connect(reactor, Box::new(dial)),
+            None => reactor.connect_tcp(options, dial),
+        };
+        match connector {
             Ok(connector) => exchange.borrow_mut().connector = Some(connector),
             // The address was checked with the URL: the reactor stops.
             Err(_) => complete(reactor, &exchange, Err(FetchError::Connect(Reason::Stopped))),

@@ -57,15 +57,15 @@ mod tests {
     #[test]
     fn heights_are_shares_of_the_longest_time() {
         let mut recent = Recent::default();
-        assert_eq!(sparkline(&recent, Kind::Tcp, 8, &Palette::plain()), "");
+        assert_eq!(sparkline(&recent, Kind::Probe, 8, &Palette::plain()), "");
         for millis in [80, 10, 40] {
             recent.push(Sample::Took(Duration::from_millis(millis)));
         }
         recent.push(Sample::Down);
         recent.push(Sample::Held);
         recent.push(Sample::Took(Duration::ZERO));
-        assert_eq!(sparkline(&recent, Kind::Tcp, 8, &Palette::plain()), "█▁▄×─▁");
-        assert_eq!(sparkline(&recent, Kind::Tcp, 5, &Palette::plain()), "▂█×─▁");
+        assert_eq!(sparkline(&recent, Kind::Probe, 8, &Palette::plain()), "█▁▄×─▁");
+        assert_eq!(sparkline(&recent, Kind::Probe, 5, &Palette::plain()), "▂█×─▁");
     }
 
     #[test]

@@ -1,6 +1,8 @@
-//! What is watched, and how: `hold://HOST:PORT` or `tcp://HOST:PORT`, with a name in front if it has one.
+//! What is watched, and how: `hold://HOST:PORT` or `tcp://HOST:PORT`, or an endpoint, with a name in front if it has one.
 
-use crate::{ConnectTcp, Error};
+use crate::endpoint::{Arguments, ParseError, Registry};
+use crate::{ConnectTcp, ConnectUnix, Error};
+use std::any::Any;
 use std::fmt;
 use std::str::FromStr;
 
@@ -10,18 +12,23 @@ use std::str::FromStr;
 /// use twistor::monitor::{Kind, Target};
 ///
 /// let target: Target = "door=hold://[::1]:22".parse()?;
-/// assert_eq!((target.kind(), target.host(), target.port()), (Kind::Hold, "::1", 22));
+/// assert_eq!((target.kind(), target.host().as_deref(), target.port()), (Kind::Hold, Some("::1"), Some(22)));
 /// assert_eq!((target.name(), target.url()), ("door", "hold://[::1]:22"));
+///
+/// // Or any endpoint of a client, to be probed or, after `hold:`, to be held.
+/// let target: Target = "web=tcp:example.org:80:timeout=2".parse()?;
+/// assert_eq!((target.kind(), target.name()), (Kind::Probe, "web"));
+/// assert_eq!("hold:unix:/run/app.sock".parse::<Target>()?.kind(), Kind::Hold);
 /// # Ok::<(), twistor::monitor::TargetError>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Target {
-    /// The name, `=`, and the URL; or the URL alone. One allocation, as there may be thousands.
+    /// The name, `=`, and the URL or endpoint; or that alone. One allocation, as there may be thousands.
     text: Box<str>,
     /// Where in `text` the URL starts.
     url: u16,
-    port: u16,
     kind: Kind,
+    form: Form,
 }
 
 /// How a target is watched.
@@ -30,7 +37,26 @@ pub enum Kind {
     /// One connection is held open, and its loss is the event.
     Hold,
     /// A connection is made and closed on an interval, and its making is timed.
-    Tcp,
+    Probe,
+}
+
+/// How a target is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Form {
+    Url,
+    Endpoint,
+}
+
+/// How to connect to a target, and which of the monitor's own settings its endpoint overrules.
+pub(super) struct Way {
+    pub(super) options: Options,
+    pub(super) has_timeout: bool,
+    pub(super) has_keepalive: bool,
+}
+
+pub(super) enum Options {
+    Tcp(ConnectTcp),
+    Unix(ConnectUnix),
 }
 
 /// Why a text is no [`Target`].
@@ -51,7 +77,7 @@ impl Target {
         }
     }
 
-    /// `hold://HOST:PORT` or `tcp://HOST:PORT`.
+    /// `hold://HOST:PORT` or `tcp://HOST:PORT`, or the endpoint, as it was given.
     pub fn url(&self) -> &str {
         &self.text[usize::from(self.url)..]
     }
@@ -61,18 +87,55 @@ impl Target {
         self.kind
     }
 
-    /// The host name or address, without brackets.
-    pub fn host(&self) -> &str {
-        let url = self.url();
-        // `parse` has seen both separators.
-        let from = url.find("://").map_or(0, |at| at + 3);
-        let until = url.rfind(':').unwrap_or(url.len());
-        url[from..until].trim_start_matches('[').trim_end_matches(']')
+    /// The host name or address, without brackets; `None` for a UNIX socket.
+    pub fn host(&self) -> Option<String> {
+        self.tcp().map(|options| options.host)
     }
 
-    /// The port, 1 to 65535.
-    pub fn port(&self) -> u16 {
-        self.port
+    /// The port, 1 to 65535; `None` for a UNIX socket.
+    pub fn port(&self) -> Option<u16> {
+        self.tcp().map(|options| options.port)
+    }
+
+    fn tcp(&self) -> Option<ConnectTcp> {
+        match self.way().ok()?.options {
+            Options::Tcp(options) => Some(options),
+            Options::Unix(_) => None,
+        }
+    }
+
+    /// How to connect to it: never an error for a target that was read, it was tried then.
+    pub(super) fn way(&self) -> Result<Way, TargetError> {
+        let error = |why: String| TargetError { target: self.text.to_string(), why };
+        let url = self.url();
+        if self.form == Form::Url {
+            let address = url.split_once("://").map_or("", |(_, address)| address);
+            let options: ConnectTcp = address.parse().map_err(|wrong| match wrong {
+                Error::BadAddress(bad) => error(bad.why.to_owned()),
+                other => error(other.to_string()),
+            })?;
+            return Ok(Way { options: Options::Tcp(options), has_timeout: false, has_keepalive: false });
+        }
+        let endpoint = url.strip_prefix("hold:").unwrap_or(url);
+        let before = self.text.len() - endpoint.len();
+        let bad = |wrong: ParseError| {
+            let key = wrong.key.map(|key| format!("{}: ", key.escape_debug())).unwrap_or_default();
+            error(format!("at column {}: {key}{}", before + wrong.position + 1, wrong.why))
+        };
+        let registry = Registry::default();
+        let mut arguments = Arguments::of(endpoint).map_err(bad)?;
+        if !registry.clients().any(|known| known == arguments.prefix()) {
+            return Err(error(FORMS.to_owned()));
+        }
+        let (has_timeout, has_keepalive) = (arguments.has("timeout"), arguments.has("keepalive"));
+        let endpoint = registry.client(&mut arguments).map_err(bad)?;
+        let endpoint: &dyn Any = &*endpoint;
+        let options = match (endpoint.downcast_ref::<ConnectTcp>(), endpoint.downcast_ref::<ConnectUnix>()) {
+            (Some(options), _) => Options::Tcp(options.clone()),
+            (_, Some(options)) => Options::Unix(options.clone()),
+            _ => return Err(error(FORMS.to_owned())),
+        };
+        Ok(Way { options, has_timeout, has_keepalive })
     }
 }
 
@@ -81,26 +144,33 @@ impl FromStr for Target {
 
     fn from_str(text: &str) -> Result<Target, TargetError> {
         let error = |why: String| TargetError { target: text.to_owned(), why };
-        let (before, rest) = text.split_once("://").ok_or_else(|| error(FORMS.to_owned()))?;
-        let (name, scheme) =
-            before.rsplit_once('=').map_or((None, before), |(name, scheme)| (Some(name), scheme));
-        let kind = match scheme {
-            "hold" => Kind::Hold,
-            "tcp" => Kind::Tcp,
-            _ => return Err(error(format!("unknown scheme {scheme:?}: {FORMS}"))),
+        // The name goes to the last `=` before `://`, or, of an endpoint, to the first before any colon.
+        let url = text.split_once("://").filter(|(before, _)| !before.contains(':'));
+        let (name, form) = match url {
+            Some((before, _)) => (before.rsplit_once('=').map(|(name, _)| name), Form::Url),
+            None => {
+                let before = text.split_once(':').map_or(text, |(before, _)| before);
+                (before.split_once('=').map(|(name, _)| name), Form::Endpoint)
+            }
         };
         if name.is_some_and(|name| {
             name.is_empty() || name.len() > LONGEST_NAME || name.contains(char::is_control)
         }) {
             return Err(error(format!("a name has 1 to {LONGEST_NAME} bytes and no control characters")));
         }
-        let connect: ConnectTcp = rest.parse().map_err(|wrong| match wrong {
-            Error::BadAddress(bad) => error(bad.why.to_owned()),
-            other => error(other.to_string()),
-        })?;
         // A name is at most LONGEST_NAME bytes.
         let url = name.map_or(0, |name| name.len() as u16 + 1);
-        Ok(Target { text: text.into(), url, port: connect.port, kind })
+        let rest = &text[usize::from(url)..];
+        let kind = match (form, rest.split_once(':').map(|(scheme, _)| scheme)) {
+            (_, Some("hold")) => Kind::Hold,
+            (Form::Url, Some("tcp")) | (Form::Endpoint, _) => Kind::Probe,
+            (Form::Url, scheme) => {
+                return Err(error(format!("unknown scheme {:?}: {FORMS}", scheme.unwrap_or_default())));
+            }
+        };
+        let target = Target { text: text.into(), url, kind, form };
+        target.way()?;
+        Ok(target)
     }
 }
 
@@ -119,7 +189,8 @@ impl fmt::Display for TargetError {
 
 impl std::error::Error for TargetError {}
 
-const FORMS: &str = "a target is hold://HOST:PORT or tcp://HOST:PORT";
+const FORMS: &str =
+    "a target is hold://HOST:PORT or tcp://HOST:PORT, or tcp:HOST:PORT or unix:PATH, to be held after hold:";
 /// Longer names would push everything else out of a table.
 const LONGEST_NAME: usize = 64;
 
@@ -130,13 +201,18 @@ mod tests {
     #[test]
     fn a_target_falls_into_its_parts() {
         for (text, kind, host, port, name) in [
-            ("tcp://localhost:80", Kind::Tcp, "localhost", 80, "tcp://localhost:80"),
-            ("hold://[::1]:22", Kind::Hold, "::1", 22, "hold://[::1]:22"),
-            ("a=b=tcp://10.0.0.1:1", Kind::Tcp, "10.0.0.1", 1, "a=b"),
+            ("tcp://localhost:80", Kind::Probe, Some("localhost"), Some(80), "tcp://localhost:80"),
+            ("hold://[::1]:22", Kind::Hold, Some("::1"), Some(22), "hold://[::1]:22"),
+            ("a=b=tcp://10.0.0.1:1", Kind::Probe, Some("10.0.0.1"), Some(1), "a=b"),
+            ("tcp:localhost:80", Kind::Probe, Some("localhost"), Some(80), "tcp:localhost:80"),
+            ("a=hold:tcp:[::1]:22:timeout=5", Kind::Hold, Some("::1"), Some(22), "a"),
+            ("tcp:host=h:port=1", Kind::Probe, Some("h"), Some(1), "tcp:host=h:port=1"),
+            ("unix:/run/x", Kind::Probe, None, None, "unix:/run/x"),
+            (r"a=hold:unix:@x\://y", Kind::Hold, None, None, "a"),
         ] {
             let target: Target = text.parse().unwrap();
             assert_eq!(
-                (target.kind(), target.host(), target.port(), target.name()),
+                (target.kind(), target.host().as_deref(), target.port(), target.name()),
                 (kind, host, port, name)
             );
             assert_eq!(target.to_string(), text);
@@ -148,7 +224,16 @@ mod tests {
         for (text, why) in [
             ("", FORMS),
             ("localhost:80", FORMS),
-            ("tcp:/localhost:80", FORMS),
+            ("hold:localhost:80", FORMS),
+            ("udp:h:80", FORMS),
+            ("tcp:h", "at column 6: port: it is missing"),
+            ("n=tcp:h:0", "at column 9: port: port 0 cannot be connected to"),
+            (
+                "n=hold:tcp:h:80:timeout=soon",
+                "at column 25: timeout: write a time in seconds, or as 250ms, 5s or 2m",
+            ),
+            ("hold:unix:", "at column 11: path: the path of the socket is empty"),
+            ("=tcp:h:80", "a name has 1 to 64 bytes and no control characters"),
             ("tcp://localhost", "the port is missing"),
             ("tcp://:80", "the host is missing"),
             ("tcp://", "the port is missing"),

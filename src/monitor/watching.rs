@@ -5,9 +5,9 @@ use super::probe::Watch;
 use super::reporter::{Event, Reporter, Row, Summary};
 use super::schedule::Schedule;
 use super::settings::Settings;
-use super::target::{Kind, Target};
+use super::target::{Kind, Options, Target};
 use super::track::{Change, State, Track};
-use crate::{ConnectTcp, ConnectorId, DelayedCall, Instant, Reactor, Reason};
+use crate::{ConnectTcp, ConnectUnix, ConnectorId, DelayedCall, Instant, Reactor, Reason};
 use std::cell::{RefCell, RefMut};
 use std::io;
 use std::rc::Rc;
@@ -213,15 +213,29 @@ impl Monitor {
         let Some(watched) = shared.watched.get(index as usize).filter(|_| !shared.stopped) else {
             return;
         };
-        let options = ConnectTcp {
-            timeout: shared.settings.timeout,
-            // Nothing is ever written.
-            nodelay: false,
-            keepalive: shared.settings.keepalive.filter(|_| watched.target.kind() == Kind::Hold),
-            ..ConnectTcp::new(watched.target.host(), watched.target.port())
+        let Ok(way) = watched.target.way() else {
+            return;
         };
+        let held = watched.target.kind() == Kind::Hold;
+        let (timeout, keepalive) = (shared.settings.timeout, shared.settings.keepalive.filter(|_| held));
         drop(shared);
-        let connector = reactor.connect_tcp(options, Watch { monitor: self.clone(), index });
+        let watch = Watch { monitor: self.clone(), index };
+        let connector = match way.options {
+            Options::Tcp(options) => {
+                let options = ConnectTcp {
+                    timeout: if way.has_timeout { options.timeout } else { timeout },
+                    // Nothing is ever written.
+                    nodelay: false,
+                    keepalive: if way.has_keepalive { options.keepalive } else { keepalive },
+                    ..options
+                };
+                reactor.connect_tcp(options, watch)
+            }
+            Options::Unix(options) => {
+                let timeout = if way.has_timeout { options.timeout } else { timeout };
+                reactor.connect_unix(ConnectUnix { timeout, ..options }, watch)
+            }
+        };
         if let Some(watched) = self.borrow().watched.get_mut(index as usize) {
             // The address was checked when it was parsed; what is left is a reactor that stops.
             watched.connector = connector.ok();
@@ -239,7 +253,7 @@ impl Monitor {
         let backoff = shared.settings.backoff.clone();
         let watched = shared.watched.get_mut(index as usize)?;
         match watched.target.kind() {
-            Kind::Tcp => {
+            Kind::Probe => {
                 let now = now - started;
                 Some(schedule.next(index, watched.attempt - started, now).saturating_sub(now))
             }
@@ -255,7 +269,7 @@ impl Monitor {
     /// the start, so that rounds do not drift.
     fn set_round(&self, reactor: &mut Reactor) {
         let mut shared = self.borrow();
-        if shared.watched.iter().all(|watched| watched.target.kind() == Kind::Tcp) {
+        if shared.watched.iter().all(|watched| watched.target.kind() == Kind::Probe) {
             return;
         }
         let (interval, elapsed) = (shared.schedule.interval(), reactor.now() - shared.started);
@@ -272,7 +286,7 @@ impl Monitor {
         for index in 0..self.targets() {
             let held = self.event(reactor, index, None, |watched| match watched.target.kind() {
                 Kind::Hold => watched.track.round(now),
-                Kind::Tcp => None,
+                Kind::Probe => None,
             });
             if held {
                 self.end_round(reactor, index);
@@ -299,7 +313,7 @@ impl Monitor {
         reason: Option<&Reason>,
         change: impl FnOnce(&mut Watched) -> Option<Change>,
     ) {
-        let counts = |watched: &Watched| watched.target.kind() == Kind::Tcp || watched.rounds == 0;
+        let counts = |watched: &Watched| watched.target.kind() == Kind::Probe || watched.rounds == 0;
         let counts = self.borrow().watched.get(index as usize).is_some_and(counts);
         if self.event(reactor, index, reason, change) && counts {
             self.end_round(reactor, index);

@@ -27,6 +27,8 @@ pub enum Address {
     Udp(SocketAddr),
     /// A UNIX socket, of streams or of datagrams.
     Unix(UnixAddress),
+    /// None: a pipe, a terminal or a file. (Twisted: `PipeAddress`.)
+    Pipe,
 }
 
 impl Address {
@@ -44,7 +46,7 @@ impl Address {
     pub fn socket_address(&self) -> Option<SocketAddr> {
         match self {
             Address::Tcp(address) | Address::Udp(address) => Some(*address),
-            Address::Unix(_) => None,
+            Address::Unix(_) | Address::Pipe => None,
         }
     }
 
@@ -52,7 +54,7 @@ impl Address {
     pub fn unix(&self) -> Option<&UnixAddress> {
         match self {
             Address::Unix(address) => Some(address),
-            Address::Tcp(_) | Address::Udp(_) => None,
+            Address::Tcp(_) | Address::Udp(_) | Address::Pipe => None,
         }
     }
 }
@@ -62,6 +64,7 @@ impl fmt::Display for Address {
         match self {
             Address::Tcp(address) | Address::Udp(address) => address.fmt(f),
             Address::Unix(address) => address.fmt(f),
+            Address::Pipe => f.write_str("a pipe"),
         }
     }
 }

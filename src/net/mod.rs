@@ -19,6 +19,7 @@ mod conformance;
 mod datagrams;
 mod instant;
 pub(crate) mod os;
+mod process;
 mod signal;
 pub(crate) mod sim;
 
@@ -32,6 +33,8 @@ use std::time::{Duration, SystemTime};
 pub use address::{Address, BadAddress, UnixAddress};
 pub(crate) use datagrams::{BATCH, Came, Going, Inbound, LONGEST_DATAGRAM};
 pub use instant::Instant;
+pub(crate) use process::Pipes;
+pub use process::{ChildStream, ExitReason, ProcessSignal, SpawnProcess};
 pub use signal::Signal;
 
 /// The calls that a network has to answer.
@@ -58,6 +61,32 @@ pub(crate) trait Net {
         Err(OpenError { step: Step::Adopt, error: io::ErrorKind::Unsupported.into() })
     }
 
+    /// Another descriptor of the same socket, for somebody else: from now on closing ours ends nothing.
+    fn duplicate(&mut self, socket: Token) -> io::Result<OwnedFd> {
+        let _ = socket;
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    /// Begins a child process, whose end is told as readable, and watches its pipes; says its number. Pipes are streams: to
+    /// send to one that nobody reads fails, and so does to receive from one that is written to. After an error there
+    /// is no child.
+    fn spawn(&mut self, process: Token, pipes: Pipes, what: &SpawnProcess) -> io::Result<u32> {
+        let _ = (process, pipes, what);
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    /// How a child process ended; `None` while it runs. Waits so long for it.
+    fn exit_reason(&mut self, process: Token, patience: Duration) -> io::Result<Option<ExitReason>> {
+        let _ = (process, patience);
+        Err(io::ErrorKind::NotFound.into())
+    }
+
+    /// Sends a child process a signal, or the group that it leads. It fails once `exit_reason` has told of its end.
+    fn signal_process(&mut self, process: Token, signal: ProcessSignal) -> io::Result<()> {
+        let _ = (process, signal);
+        Err(io::ErrorKind::NotFound.into())
+    }
+
     /// Takes one connection from a listener's queue and watches it as `token`.
     fn accept(&mut self, listener: Token, token: Token) -> io::Result<Accepted>;
 
@@ -69,6 +98,24 @@ pub(crate) trait Net {
 
     fn send(&mut self, socket: Token, data: &[u8]) -> io::Result<usize>;
 
+    /// As `recv` on a UNIX socket, with the descriptors that came; stops at each of them, so that less than there was
+    /// room for says nothing.
+    fn recv_descriptors(
+        &mut self,
+        socket: Token,
+        buffer: &mut [u8],
+        into: &mut Vec<OwnedFd>,
+    ) -> io::Result<usize> {
+        let _ = into;
+        self.recv(socket, buffer)
+    }
+
+    /// As `send` on a UNIX socket, the first byte with descriptors.
+    fn send_descriptors(&mut self, socket: Token, data: &[u8], descriptors: &[OwnedFd]) -> io::Result<usize> {
+        let _ = (socket, data, descriptors);
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
     /// Takes as many datagrams as one call brings, at least one; says with them whether more may wait.
     fn recv_datagrams(&mut self, socket: Token, into: &mut Inbound) -> io::Result<()>;
 
@@ -78,7 +125,7 @@ pub(crate) trait Net {
     /// Sends FIN; the other direction stays open.
     fn shutdown_write(&mut self, socket: Token) -> io::Result<()>;
 
-    /// Closes and forgets a socket of any kind.
+    /// Closes and forgets a socket of any kind. A child process is forgotten, and left alone if it runs.
     fn close(&mut self, socket: Token, how: Close);
 
     /// The address on this side.
@@ -331,6 +378,9 @@ pub enum Interface {
     /// By its number, as `ip link` shows it.
     Index(u32),
 }
+
+/// What the system lets travel at once. (SCM_MAX_FD.)
+pub(crate) const MOST_DESCRIPTORS: usize = 253;
 
 /// How often a peer that does not answer is asked, a quarter of the idle time apart: after twice the idle time it
 /// counts as gone.

@@ -106,7 +106,8 @@ impl Reactor {
                 let reason = told.unwrap_or(Reason::Done);
                 self.end(token, reason, farewell);
             }
-            State::Closing { .. } if !limited => {
+            // A child may take its time to read; when it is gone there is nothing to wait for.
+            State::Closing { .. } if !limited && !connection.is_child_pipe() => {
                 let limit = self.settings.closing_limit;
                 self.limit_closing(token, limit, None);
             }
@@ -192,7 +193,7 @@ impl Reactor {
         self.end(token, reason, Farewell::Close(how));
     }
 
-    fn end(&mut self, token: Token, reason: Reason, farewell: Farewell) {
+    pub(super) fn end(&mut self, token: Token, reason: Reason, farewell: Farewell) {
         let Some(connection) = self.sources.connection_mut(token) else {
             return;
         };
@@ -200,6 +201,8 @@ impl Reactor {
             return;
         }
         connection.state = State::Lost;
+        // Nothing waits any more.
+        connection.writing_paused = false;
         connection.clear_layers();
         self.direct &= self.current != token;
         connection.outgoing = Vec::new();
@@ -209,12 +212,13 @@ impl Reactor {
 
     /// Tells everyone whom it concerns that a connection is lost, and frees its slot.
     pub(crate) fn deliver_loss(&mut self, token: Token, reason: &Reason, farewell: Farewell) {
-        self.statistics.losses += 1;
         let Some(connection) = self.sources.connection_mut(token) else {
             return;
         };
+        self.statistics.losses += u64::from(!connection.is_child_pipe());
         let origin = connection.origin;
         let protocol = connection.take_protocol();
+        let made = connection.is_made();
         let (mut timers, mut closing, mut producer, mut layers) = (Vec::new(), None, None, None);
         if let Some(rare) = connection.rare.as_mut() {
             timers = std::mem::take(&mut rare.timers);
@@ -245,7 +249,10 @@ impl Reactor {
             Farewell::Close(how) => self.net.close(token, how),
             Farewell::Linger => self.begin_lingering(token),
         }
-        self.connector_lost(origin, token, reason);
+        match made {
+            true => self.connector_lost(origin, token, reason),
+            false => self.connection_never_made(origin, token, reason),
+        }
         if let Farewell::Close(_) = farewell {
             self.forget(token);
         }

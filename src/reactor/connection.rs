@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::layers::Layers;
+use super::passing::Passing;
 use super::{Address, DelayedCall, Producer, ProducerKind, Protocol, Reason};
 use crate::net::{Instant, Ready, Token};
 
@@ -106,6 +107,8 @@ impl Pauses {
     pub(crate) const PROTOCOL: Pauses = Pauses(1);
     /// At least one of the layers.
     pub(crate) const LAYERS: Pauses = Pauses(2);
+    /// Nobody: it is read in another way, which brings descriptors.
+    pub(crate) const DESCRIPTORS: Pauses = Pauses(4);
 
     #[inline]
     pub(crate) fn any(self) -> bool {
@@ -139,6 +142,10 @@ pub(crate) struct Rare {
     /// What a clean close is told as, if not as `Reason::Done`.
     pub(crate) farewell: Option<Reason>,
     pub(crate) layers: Option<Box<Layers>>,
+    /// Descriptors that travel with its bytes.
+    pub(crate) passing: Option<Box<Passing>>,
+    /// It belongs to a child process, and is nobody's connection.
+    pub(crate) child_pipe: bool,
 }
 
 /// A registered producer.
@@ -212,6 +219,11 @@ impl Connection {
     pub(crate) fn wants_read(&self) -> bool {
         let held = self.pauses.any() && self.state != State::Lingering;
         self.ready.has(Ready::READABLE) && !held && (self.state == State::Open || self.state.reads())
+    }
+
+    /// Whether it is a pipe to or from a child process.
+    pub(crate) fn is_child_pipe(&self) -> bool {
+        self.rare.as_ref().is_some_and(|rare| rare.child_pipe)
     }
 
     pub(crate) fn rare(&mut self) -> &mut Rare {

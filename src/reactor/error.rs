@@ -22,6 +22,15 @@ pub enum Error {
         /// What the system said.
         source: io::Error,
     },
+    /// The child process could not be begun.
+    CannotSpawn {
+        /// The program that was to run.
+        program: String,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The child process has exited. (Twisted: `ProcessExitedAlready`.)
+    ProcessExited,
     /// `run` or `turn` was called from inside a callback. (Twisted: `ReactorAlreadyRunning`.)
     AlreadyRunning,
     /// This reactor has run and stopped: make a new one. (Twisted: `ReactorNotRestartable`.)
@@ -47,6 +56,8 @@ pub enum Error {
         /// How long one may be.
         longest: usize,
     },
+    /// So many bytes wait to be sent, or layers stand between protocol and socket: nobody else could go on with it.
+    NotSent(usize),
     /// The socket of datagrams has no peer: say where to, with `write_to`.
     NoPeer,
     /// The connection or the socket is gone.
@@ -79,6 +90,8 @@ impl fmt::Display for Error {
             Error::CannotListen { address, call, source } => {
                 write!(f, "cannot listen on {address}: {call}: {source}")
             }
+            Error::CannotSpawn { program, source } => write!(f, "cannot run {program}: {source}"),
+            Error::ProcessExited => f.write_str("the process has exited"),
             Error::AlreadyRunning => f.write_str("the reactor runs already"),
             Error::Finished => f.write_str("the reactor has finished: make a new one"),
             Error::NotActive => f.write_str("the timed call was called or cancelled before"),
@@ -91,6 +104,8 @@ impl fmt::Display for Error {
             Error::DatagramTooLong { length, longest } => {
                 write!(f, "a datagram of {length} bytes is too long: {longest} is the most")
             }
+            Error::NotSent(0) => f.write_str("layers stand between the protocol and its socket"),
+            Error::NotSent(bytes) => write!(f, "{bytes} bytes wait to be sent"),
             Error::NoPeer => f.write_str("the socket of datagrams has no peer"),
             Error::NotConnected => f.write_str("the connection is gone"),
             Error::ReactorGone => f.write_str("the reactor is gone"),
@@ -102,7 +117,9 @@ impl fmt::Display for Error {
 impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
-            Error::CannotListen { source, .. } | Error::System { source, .. } => Some(source),
+            Error::CannotListen { source, .. }
+            | Error::CannotSpawn { source, .. }
+            | Error::System { source, .. } => Some(source),
             _ => None,
         }
     }

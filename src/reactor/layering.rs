@@ -129,6 +129,7 @@ impl Reactor {
     pub(super) fn close_from_layer(&mut self, token: Token, error: Option<LayerError>) {
         if let Some(error) = error
             && let Some(connection) = self.sources.connection_mut(token)
+            && !connection.state.is_closing()
         {
             connection.rare().farewell.get_or_insert(Reason::Layer(error));
         }
@@ -193,7 +194,8 @@ impl Reactor {
     /// Bytes from the socket of a connection whose protocol is not in its first slot.
     #[cold]
     #[inline(never)]
-    pub(super) fn received_beneath(&mut self, token: Token, data: &[u8]) {
+    pub(super) fn received_beneath(&mut self, token: Token, buffer: &[u8], count: usize) {
+        let data = buffer.get(..count).unwrap_or_default();
         let Some(connection) = self.sources.connection_mut(token) else { return };
         let state = connection.state;
         let Some(stage) = connection.stage(0) else {
@@ -322,23 +324,31 @@ impl Reactor {
                 }
             }
             Step::Make => self.make_above_layers(token),
-            Step::Deliver => {
-                let mut bytes = std::mem::take(&mut layers.above.bytes);
-                // No more at once than a read brings.
-                if bytes.len() > self.settings.read_buffer {
-                    layers.above.bytes = bytes.split_off(self.settings.read_buffer);
-                }
-                self.call_above_layers(token, Place::DataReceived, |protocol, transport| {
-                    protocol.data_received(transport, &bytes);
-                });
-                if let Some(layers) = self.sources.connection_mut(token).and_then(Connection::layers_mut) {
-                    reuse(&mut layers.above.bytes, bytes);
-                }
-            }
+            Step::Deliver => self.deliver_to_protocol(token),
             Step::DeliverEnd => {
                 layers.above.end = End::Told;
                 self.input_ended_above(token);
             }
+        }
+    }
+
+    fn deliver_to_protocol(&mut self, token: Token) {
+        if self.scratch.is_empty() {
+            // What layers have sent up to now may have brought the unsent bytes down: the protocol can see that.
+            self.weigh(token);
+        }
+        let layers = self.sources.connection_mut(token).and_then(Connection::layers_mut);
+        let Some(waiting) = layers.map(|layers| &mut layers.above.bytes) else { return };
+        let mut bytes = std::mem::take(waiting);
+        // No more at once than a read brings.
+        if bytes.len() > self.settings.read_buffer {
+            *waiting = bytes.split_off(self.settings.read_buffer);
+        }
+        self.call_above_layers(token, Place::DataReceived, |protocol, transport| {
+            protocol.data_received(transport, &bytes);
+        });
+        if let Some(layers) = self.sources.connection_mut(token).and_then(Connection::layers_mut) {
+            reuse(&mut layers.above.bytes, bytes);
         }
     }
 
@@ -383,14 +393,16 @@ impl Reactor {
     fn make_above_layers(&mut self, token: Token) {
         let Some(connection) = self.sources.connection_mut(token) else { return };
         let (origin, peer) = (connection.origin, connection.peer.clone());
-        if let Some(layers) = connection.layers_mut() {
-            layers.made = true;
-        }
         let is_client = matches!(self.sources.get(origin), Some(Source::Connector(_)));
         let built = match is_client {
             true => self.build_for_connector(origin, &peer),
             false => Ok(self.build_for_listener(origin, &peer)),
         };
+        if built.is_ok()
+            && let Some(layers) = self.sources.connection_mut(token).and_then(Connection::layers_mut)
+        {
+            layers.made = true;
+        }
         match built {
             Ok(Some(protocol)) => {
                 let connection = self.sources.connection_mut(token);

@@ -199,7 +199,7 @@ impl Reactor {
                     self.begin_to_drain(until);
                 }
                 Life::Draining { until } => {
-                    if self.sources.connections() > 0 && self.now() < until {
+                    if self.sources.drains() && self.now() < until {
                         return true;
                     }
                     self.life = Life::Ending;
@@ -221,7 +221,7 @@ impl Reactor {
         match self.life {
             Life::New | Life::StopAsked { .. } | Life::Ending => true,
             Life::Starting | Life::Stopping { .. } => self.holds.get() == 0,
-            Life::Draining { .. } => self.sources.connections() == 0,
+            Life::Draining { .. } => !self.sources.drains(),
             Life::Running | Life::Finished => false,
         }
     }
@@ -252,7 +252,14 @@ impl Reactor {
         for token in self.sources.tokens(|source| matches!(source, Source::Datagram(_))) {
             self.stop_datagram(token, Reason::Stopped);
         }
-        for token in self.sources.tokens(|source| matches!(source, Source::Connection(_))) {
+        for token in self.sources.tokens(|source| matches!(source, Source::Process(_))) {
+            self.ask_process_to_end(token);
+        }
+        let ours = |source: &Source| match source {
+            Source::Connection(connection) => !connection.is_child_pipe(),
+            _ => false,
+        };
+        for token in self.sources.tokens(ours) {
             self.lose_connection(token, None);
         }
         self.timers.set(until, TimedCall::Look);
@@ -268,6 +275,9 @@ impl Reactor {
         }
         for token in self.sources.tokens(|source| matches!(source, Source::Datagram(_))) {
             self.stop_datagram(token, Reason::Stopped);
+        }
+        for token in self.sources.tokens(|source| matches!(source, Source::Process(_))) {
+            self.stop_process(token);
         }
         for token in self.sources.tokens(|source| matches!(source, Source::Connection(_))) {
             self.end_lingering(token);

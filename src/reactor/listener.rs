@@ -21,6 +21,10 @@ pub struct Listener {
 }
 
 impl Listener {
+    pub(super) fn token(&self) -> Token {
+        self.token
+    }
+
     /// The address that is listened on, with the real port where 0 was asked for.
     pub fn address(&self) -> &Address {
         &self.address
@@ -282,7 +286,7 @@ impl Reactor {
         debug_assert_eq!(inserted, token);
         if let Some(state) = self.sources.listener_mut(listener) {
             let (nodelay, keepalive) = match peer {
-                Address::Unix(_) => (false, None),
+                Address::Unix(_) | Address::Pipe => (false, None),
                 Address::Tcp(_) | Address::Udp(_) => state.options.of_connections(),
             };
             self.set_options(token, nodelay, keepalive);

@@ -16,6 +16,10 @@ mod layering;
 mod layers;
 mod life;
 mod listener;
+mod passing;
+mod process;
+mod process_output;
+mod process_transport;
 mod producers;
 mod protocol;
 mod race;
@@ -24,6 +28,7 @@ mod reason;
 mod remote;
 mod settings;
 mod sources;
+mod spawning;
 mod statistics;
 mod stopwatch;
 mod tasks;
@@ -52,6 +57,9 @@ pub use self::error::{Error, JobPanicked, Result};
 pub use self::layer::{Below, Layer, LayerError, Layered, layered};
 pub use self::life::{Hold, Phase, SystemEvent, TriggerId};
 pub use self::listener::Listener;
+pub use self::process::ProcessProtocol;
+pub use self::process_output::{Collect, OutputError, ProcessOutput, Unfinished};
+pub use self::process_transport::{ProcessId, ProcessTransport};
 pub use self::protocol::{ClientFactory, Factory, Producer, ProducerKind, Protocol, Shared, factory, shared};
 pub use self::reason::{Reason, SystemError};
 pub use self::remote::Remote;
@@ -62,7 +70,10 @@ pub use self::transport::{ConnectionId, Transport};
 pub(crate) use self::turn::Agenda;
 pub use self::udp::{ListenUdp, UnixDatagram};
 pub use self::unix::{ConnectUnix, ListenUnix};
-pub use crate::net::{Address, BadAddress, Credentials, Instant, Interface, Signal, UnixAddress};
+pub use crate::net::{
+    Address, BadAddress, ChildStream, Credentials, ExitReason, Instant, Interface, ProcessSignal, Signal,
+    SpawnProcess, UnixAddress,
+};
 
 use self::life::{Life, Triggers};
 use self::protocol::find;
@@ -152,6 +163,7 @@ pub(crate) enum TimedCall {
     Reactor(Box<dyn FnOnce(&mut Reactor)>),
     Protocol(Token, ProtocolCall),
     Datagram(Token, DatagramCall),
+    Process(Token, ProcessCall),
     /// A full queue of a UNIX socket is tried again.
     SendAgain(Token),
     ConnectTimeout(Token),
@@ -166,6 +178,8 @@ pub(crate) enum TimedCall {
 }
 
 pub(crate) type ProtocolCall = Box<dyn FnOnce(&mut dyn Protocol, &mut Transport<'_>)>;
+
+pub(crate) type ProcessCall = Box<dyn FnOnce(&mut dyn ProcessProtocol, &mut ProcessTransport<'_>)>;
 
 pub(crate) type DatagramCall = Box<dyn FnOnce(&mut dyn DatagramProtocol, &mut DatagramTransport<'_>)>;
 
@@ -341,7 +355,9 @@ impl Reactor {
     /// The names of all open connections.
     pub fn connections(&self) -> Vec<ConnectionId> {
         let open = |source: &Source| match source {
-            Source::Connection(connection) => connection.state != connection::State::Lingering,
+            Source::Connection(connection) => {
+                connection.state != connection::State::Lingering && !connection.is_child_pipe()
+            }
             _ => false,
         };
         self.sources.tokens(open).into_iter().map(ConnectionId).collect()
@@ -355,7 +371,11 @@ impl Reactor {
 
     /// What it has done so far.
     pub fn statistics(&self) -> Statistics {
-        Statistics { connections: self.sources.connections(), ..self.statistics }
+        Statistics {
+            connections: self.sources.connections(),
+            processes: self.sources.processes(),
+            ..self.statistics
+        }
     }
 
     /// The settings that it was made with.

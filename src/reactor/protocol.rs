@@ -2,6 +2,7 @@
 
 use std::any::{Any, TypeId};
 use std::cell::RefCell;
+use std::os::fd::OwnedFd;
 use std::rc::Rc;
 
 use super::{Address, Connector, Layer, Reactor, Reason, Transport};
@@ -31,6 +32,12 @@ pub trait Protocol: Any {
 
     /// Some bytes came: one to as many as the read buffer holds, cut anywhere.
     fn data_received(&mut self, transport: &mut Transport<'_>, data: &[u8]);
+
+    /// A descriptor came over a UNIX socket, after [`Transport::receive_descriptors`], before the bytes that it travelled
+    /// with. By default it is closed. (Twisted: `fileDescriptorReceived`.)
+    fn descriptor_received(&mut self, transport: &mut Transport<'_>, descriptor: OwnedFd) {
+        let _ = (transport, descriptor);
+    }
 
     /// The peer sent FIN: no more bytes will come, writing is still possible. By default
     /// everything written so far is sent and the connection closed. (Twisted: without
@@ -113,7 +120,7 @@ pub trait ClientFactory: Factory {
         let _ = connector;
     }
 
-    /// No connection was made. By default that is logged as a warning.
+    /// No connection was made, or it was lost before its layers were ready. By default that is logged as a warning.
     fn client_connection_failed(&mut self, connector: &mut Connector<'_>, reason: &Reason) {
         log::warn!(destination = connector.destination(); "cannot connect to {}: {reason}", connector.destination());
     }

@@ -7,6 +7,7 @@ use super::connection::{Connection, State};
 use super::connector::ConnectorSlot;
 use super::datagram::DatagramSlot;
 use super::listener::ListenerSlot;
+use super::process::ProcessSlot;
 use crate::net::Token;
 
 /// What a token can name.
@@ -17,6 +18,7 @@ pub(crate) enum Source {
     Listener(Box<ListenerSlot>),
     Connector(Box<ConnectorSlot>),
     Datagram(Box<DatagramSlot>),
+    Process(Box<ProcessSlot>),
 }
 
 /// All sources by index; an old generation finds nothing.
@@ -25,6 +27,7 @@ pub(crate) struct Sources {
     /// Counts what was ever inserted, so that no two tokens are alike (until four billion later).
     generation: u32,
     connections: usize,
+    processes: usize,
 }
 
 struct Slot {
@@ -34,7 +37,7 @@ struct Slot {
 
 impl Sources {
     pub(crate) fn new() -> Sources {
-        Sources { slots: Slab::new(), generation: 0, connections: 0 }
+        Sources { slots: Slab::new(), generation: 0, connections: 0, processes: 0 }
     }
 
     /// The token that the next insertion will have.
@@ -44,8 +47,10 @@ impl Sources {
 
     pub(crate) fn insert(&mut self, source: Source) -> Token {
         let token = self.next_token();
-        if matches!(source, Source::Connection(_)) {
-            self.connections += 1;
+        match &source {
+            Source::Connection(connection) if !connection.is_child_pipe() => self.connections += 1,
+            Source::Process(_) => self.processes += 1,
+            _ => {}
         }
         self.slots.insert(Slot { generation: self.generation, source });
         self.generation = self.generation.wrapping_add(1);
@@ -63,11 +68,14 @@ impl Sources {
     pub(crate) fn remove(&mut self, token: Token) -> Option<Source> {
         self.get(token)?;
         let source = self.slots.try_remove(token.index())?.source;
-        if matches!(source, Source::Connection(_)) {
-            self.connections -= 1;
-            if self.connections == 0 && self.slots.capacity() > SHRINK_ABOVE {
-                self.slots.shrink_to_fit();
-            }
+        match &source {
+            Source::Connection(connection) if !connection.is_child_pipe() => self.connections -= 1,
+            Source::Process(_) => self.processes -= 1,
+            _ => {}
+        }
+        let shrinks = matches!(source, Source::Connection(_)) && self.connections == 0;
+        if shrinks && self.slots.capacity() > SHRINK_ABOVE {
+            self.slots.shrink_to_fit();
         }
         Some(source)
     }
@@ -119,6 +127,20 @@ impl Sources {
         }
     }
 
+    pub(super) fn process(&self, token: Token) -> Option<&ProcessSlot> {
+        match self.get(token) {
+            Some(Source::Process(process)) => Some(process),
+            _ => None,
+        }
+    }
+
+    pub(super) fn process_mut(&mut self, token: Token) -> Option<&mut ProcessSlot> {
+        match self.get_mut(token) {
+            Some(Source::Process(process)) => Some(process),
+            _ => None,
+        }
+    }
+
     pub(crate) fn connector(&self, token: Token) -> Option<&ConnectorSlot> {
         match self.get(token) {
             Some(Source::Connector(connector)) => Some(connector),
@@ -136,6 +158,16 @@ impl Sources {
     /// Open connections, those included that only linger.
     pub(crate) fn connections(&self) -> usize {
         self.connections
+    }
+
+    /// Whether a graceful stop has something to wait for.
+    pub(crate) fn drains(&self) -> bool {
+        self.connections > 0 || self.processes > 0
+    }
+
+    /// Child processes that have not ended.
+    pub(crate) fn processes(&self) -> usize {
+        self.processes
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -156,11 +188,15 @@ impl Reactor {
             Source::Connection(connection) if connection.state == State::Lingering => {
                 format!("a connection with {}, which was lost and waits for the peer's end", connection.peer)
             }
+            Source::Connection(connection) if connection.is_child_pipe() => {
+                "a pipe of a child process".to_owned()
+            }
             Source::Connection(connection) => format!("a connection with {}", connection.peer),
             Source::Attempt(_) => "a connection under way".to_owned(),
             Source::Listener(listener) => format!("a listener on {}", listener.address()),
             Source::Connector(connector) => format!("a connector to {}", connector.destination),
             Source::Datagram(datagram) => format!("a socket of datagrams at {}", datagram.host),
+            Source::Process(process) => format!("the child process {}: {}", process.number, process.program),
         });
         let jobs = (self.jobs.len() > 0).then(|| format!("results of {} jobs to come", self.jobs.len()));
         sources.chain(jobs).collect()

@@ -53,6 +53,12 @@ pub struct Statistics {
     pub datagrams_dropped: u64,
     /// Answers that nobody listens there, and datagrams that the system refused.
     pub datagram_errors: u64,
+    /// Child processes begun.
+    pub spawns: u64,
+    /// Child processes that could not be begun.
+    pub spawn_failures: u64,
+    /// Child processes that have not ended, now.
+    pub processes: usize,
     /// Timed calls run.
     pub timed_calls: u64,
     /// Calls from threads run.
@@ -84,6 +90,7 @@ pub struct SlowCallback {
 pub enum Place {
     ConnectionMade,
     DataReceived,
+    DescriptorReceived,
     ReadConnectionLost,
     WriteConnectionLost,
     PauseWriting,
@@ -102,6 +109,14 @@ pub enum Place {
     ConnectionRefused,
     SendFailed,
     StopProtocol,
+    ProcessStarted,
+    OutReceived,
+    ErrReceived,
+    InConnectionLost,
+    OutConnectionLost,
+    ErrConnectionLost,
+    ProcessExited,
+    ProcessEnded,
     TimedCall,
     ThreadCall,
     ThreadResult,
@@ -115,6 +130,7 @@ impl fmt::Display for Place {
         f.write_str(match self {
             Place::ConnectionMade => "connection_made",
             Place::DataReceived => "data_received",
+            Place::DescriptorReceived => "descriptor_received",
             Place::ReadConnectionLost => "read_connection_lost",
             Place::WriteConnectionLost => "write_connection_lost",
             Place::PauseWriting => "pause_writing",
@@ -133,6 +149,14 @@ impl fmt::Display for Place {
             Place::ConnectionRefused => "connection_refused",
             Place::SendFailed => "send_failed",
             Place::StopProtocol => "stop_protocol",
+            Place::ProcessStarted => "process_started",
+            Place::OutReceived => "out_received",
+            Place::ErrReceived => "err_received",
+            Place::InConnectionLost => "in_connection_lost",
+            Place::OutConnectionLost => "out_connection_lost",
+            Place::ErrConnectionLost => "err_connection_lost",
+            Place::ProcessExited => "process_exited",
+            Place::ProcessEnded => "process_ended",
             Place::TimedCall => "a timed call",
             Place::ThreadCall => "a call from a thread",
             Place::ThreadResult => "a job's result",

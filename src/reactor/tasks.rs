@@ -22,6 +22,8 @@ pub(crate) enum Task {
     StartDatagram(Token),
     /// A socket of datagrams is closed: tell, if it has started, then free its slot.
     StopDatagram(Token, Reason, bool),
+    StartProcess(Token),
+    ProcessEnded(Token),
     Connect(Token),
     ConnectFailed(Token, Reason),
     /// A connector was told to give up while it only waited.
@@ -82,6 +84,8 @@ impl Reactor {
                 Task::Begin(token, protocol) => self.begin_adopted(token, protocol),
                 Task::StartDatagram(token) => self.start_datagram(token),
                 Task::StopDatagram(token, reason, started) => self.datagram_stopped(token, &reason, started),
+                Task::StartProcess(token) => self.start_process(token),
+                Task::ProcessEnded(token) => self.process_ended(token),
                 Task::Connect(token) => self.begin_to_connect(token),
                 Task::ConnectFailed(token, reason) => self.connector_failed(token, &reason),
                 Task::Release(token) => self.release_connector(token),

@@ -144,6 +144,7 @@ impl Reactor {
                             self.attempt_ready(token, connector, ready, seen);
                         }
                         Some(Source::Datagram(_)) => self.datagram_ready(token, ready),
+                        Some(Source::Process(_)) => self.look_at_process(token),
                         // An event of something that was closed earlier in this batch.
                         _ => {}
                     }
@@ -186,6 +187,7 @@ impl Reactor {
                     self.call_datagram(token, Place::TimedCall, call);
                     self.flush_datagrams(token);
                 }
+                TimedCall::Process(token, call) => self.run_process_timer(token, call),
                 TimedCall::SendAgain(token) => self.send_datagrams_again(token),
                 TimedCall::ConnectTimeout(token) => self.connect_timed_out(token),
                 TimedCall::NextAttempt(token) => self.next_attempt_due(token),

@@ -152,8 +152,7 @@ impl Reactor {
         A: TryInto<ListenUdp>,
         A::Error: Into<Error>,
     {
-        let options = address.try_into().map_err(Into::into)?;
-        self.open_datagram(&options.open(None), Box::new(protocol), options.max_size)
+        self.open_udp(&address.try_into().map_err(Into::into)?, None, Box::new(protocol))
     }
 
     /// Exchanges datagrams with one peer: others are not heard, and its answer that nobody listens there comes as
@@ -171,14 +170,26 @@ impl Reactor {
         options: ListenUdp,
         protocol: impl DatagramProtocol,
     ) -> Result<DatagramId> {
-        let bad = |why| Error::BadAddress(super::BadAddress { text: peer.to_string(), why });
-        if peer.port() == 0 {
-            return Err(bad("port 0 cannot be connected to"));
+        self.open_udp(&options, Some(peer), Box::new(protocol))
+    }
+
+    /// The same for a protocol whose type is not known, with or without a peer.
+    pub(crate) fn open_udp(
+        &mut self,
+        options: &ListenUdp,
+        peer: Option<SocketAddr>,
+        protocol: Box<dyn DatagramProtocol>,
+    ) -> Result<DatagramId> {
+        if let Some(peer) = peer {
+            let bad = |why| Error::BadAddress(super::BadAddress { text: peer.to_string(), why });
+            if peer.port() == 0 {
+                return Err(bad("port 0 cannot be connected to"));
+            }
+            if options.address.is_ipv4() && peer.is_ipv6() {
+                return Err(bad("the socket is one of IPv4, the address is not"));
+            }
         }
-        if options.address.is_ipv4() && peer.is_ipv6() {
-            return Err(bad("the socket is one of IPv4, the address is not"));
-        }
-        self.open_datagram(&options.open(Some(peer)), Box::new(protocol), options.max_size)
+        self.open_datagram(&options.open(peer), protocol, options.max_size)
     }
 
     /// As [`connect_udp_with`](Reactor::connect_udp_with), from a port that the system chooses.

@@ -154,7 +154,9 @@ impl Simulation {
     /// The host's process ends without warning (SIGKILL): nothing of it is called any more. Its system closes what it
     /// had open: peers see the end, or a reset where something was unread.
     pub fn kill(&mut self, host: Host) {
+        let process = self.machine(host).process;
         if let Some(reactor) = self.take_reactor(host) {
+            self.network.kill_process(process);
             self.network.note_fault(FaultKind::Kill, host);
             reactor.vanish();
         }

@@ -80,6 +80,19 @@ impl Traffic {
         settings: Settings,
         observer: impl Observer,
     ) -> Traffic {
+        let client = Client::new(settings.limits.clone());
+        Traffic::start_with(reactor, client, feeds, settings, observer)
+    }
+
+    /// The same with a client of one's own, whose limits are its own as well: one that connects
+    /// [via](Client::via) an endpoint, say.
+    pub fn start_with(
+        reactor: &mut Reactor,
+        client: Client,
+        feeds: Vec<Feed>,
+        settings: Settings,
+        observer: impl Observer,
+    ) -> Traffic {
         let now = reactor.now();
         let schedule = Schedule::new(settings.every, feeds.len());
         let new = |feed: Feed| {
@@ -96,7 +109,7 @@ impl Traffic {
         let shared = Shared {
             schedule,
             started: now,
-            client: Client::new(settings.limits.clone()),
+            client,
             unfinished: feeds.len(),
             watched: feeds.into_iter().map(new).collect(),
             observer: Box::new(observer),

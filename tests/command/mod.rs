@@ -53,7 +53,8 @@ impl Running {
         Running::begin(command)
     }
 
-    fn begin(mut command: Command) -> Running {
+    /// Any command, which writes lines.
+    pub fn begin(mut command: Command) -> Running {
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let out = BufReader::new(child.stdout.take().unwrap());
         let (sender, lines) = channel();

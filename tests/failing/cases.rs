@@ -45,6 +45,14 @@ pub const NEVER: &[(Side, CallKind, &str)] = &[
         CallKind::TakeError,
         "only who connects, or goes on after the peer's end, asks what became of it",
     ),
+    (Side::Server, CallKind::RecvDatagrams, "datagrams have a matrix of their own"),
+    (Side::Server, CallKind::SendDatagrams, "datagrams have a matrix of their own"),
+    (Side::Client, CallKind::RecvDatagrams, "datagrams have a matrix of their own"),
+    (Side::Client, CallKind::SendDatagrams, "datagrams have a matrix of their own"),
+    (Side::Server, CallKind::SetMode, "UNIX sockets have a matrix of their own"),
+    (Side::Server, CallKind::Credentials, "UNIX sockets have a matrix of their own"),
+    (Side::Client, CallKind::SetMode, "UNIX sockets have a matrix of their own"),
+    (Side::Client, CallKind::Credentials, "UNIX sockets have a matrix of their own"),
     (Side::Client, CallKind::Listen, "it is no server"),
     (Side::Client, CallKind::Accept, "it is no server"),
 ];
@@ -98,7 +106,7 @@ impl Case {
             (Shutdown, _) => Harm::Connection,
             (Offload, _) => Harm::Job,
             (Resolve, _) => Harm::Name,
-            (Listen, _) => Harm::Nobody,
+            (Listen | RecvDatagrams | SendDatagrams | SetMode | Credentials, _) => Harm::Nobody,
         }
     }
 }

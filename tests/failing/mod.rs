@@ -2,6 +2,8 @@
 
 pub mod cases;
 pub mod judge;
+pub mod local;
+pub mod mail;
 mod protocols;
 pub mod scenario;
 

@@ -5,7 +5,7 @@ use std::io::ErrorKind;
 use std::time::Duration;
 
 use super::drivers::Driver;
-use super::words::Ports;
+use super::words::{Names, Ports};
 use crate::net::{Close, Event, Net, Ready, Signal, Token};
 
 pub(super) struct Bench {
@@ -15,6 +15,7 @@ pub(super) struct Bench {
     pub(super) current: usize,
     pub(super) sockets: BTreeMap<String, Socket>,
     pub(super) ports: Ports,
+    pub(super) names: Names,
     /// Signals that came, and to which process.
     pub(super) signals: Vec<(usize, Signal)>,
     /// For how many rounds something is awaited.
@@ -51,6 +52,7 @@ impl Bench {
             current: 0,
             sockets: BTreeMap::new(),
             ports: Ports::default(),
+            names: Names::default(),
             signals: Vec::new(),
             patience: MOST_ROUNDS,
             free: Vec::new(),
@@ -81,6 +83,17 @@ impl Bench {
     /// Occupies the thread of the current process.
     pub(super) fn occupy(&mut self) -> Box<dyn FnOnce() + Send> {
         self.driver.occupy(&mut *self.processes[self.current])
+    }
+
+    /// The mode of a socket's file.
+    pub(super) fn mode_of(&mut self, name: &str) -> Option<u32> {
+        let address = self.names.read(name);
+        self.driver.mode(address.path().expect("a path"))
+    }
+
+    pub(super) fn remove_file(&mut self, name: &str) -> &'static str {
+        let address = self.names.read(name);
+        if self.driver.remove(address.path().expect("a path")) { "ok" } else { "not there" }
     }
 
     pub(super) fn raise(&mut self, signal: Signal) {

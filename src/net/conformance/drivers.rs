@@ -1,5 +1,7 @@
 //! The networks that the suite runs on.
 
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 use std::sync::mpsc;
 use std::time::Duration;
 
@@ -20,6 +22,10 @@ pub(super) trait Driver {
     /// Gives a process a job that occupies its thread until what is returned is called; or, where jobs
     /// take virtual time, until the next poll that waits.
     fn occupy(&mut self, net: &mut dyn Net) -> Box<dyn FnOnce() + Send>;
+
+    /// The mode of the file of a UNIX socket, and removing it.
+    fn mode(&self, path: &Path) -> Option<u32>;
+    fn remove(&self, path: &Path) -> bool;
 
     /// Sends a signal to all processes of the machine.
     fn signal(&mut self, signal: Signal);
@@ -59,6 +65,14 @@ impl Driver for Real {
         // It ends when the job drops the other end.
         let _ = begun.recv();
         Box::new(move || drop(release))
+    }
+
+    fn mode(&self, path: &Path) -> Option<u32> {
+        std::fs::symlink_metadata(path).ok().map(|found| found.permissions().mode() & 0o7777)
+    }
+
+    fn remove(&self, path: &Path) -> bool {
+        std::fs::remove_file(path).is_ok()
     }
 
     fn signal(&mut self, signal: Signal) {
@@ -104,6 +118,14 @@ impl Driver for Simulated {
     fn occupy(&mut self, net: &mut dyn Net) -> Box<dyn FnOnce() + Send> {
         assert!(net.offload(Box::new(|| {})).is_ok(), "the thread was idle");
         Box::new(|| {})
+    }
+
+    fn mode(&self, path: &Path) -> Option<u32> {
+        self.network.socket_file(self.host, path)
+    }
+
+    fn remove(&self, path: &Path) -> bool {
+        self.network.remove_socket_file(self.host, path)
     }
 
     fn signal(&mut self, signal: Signal) {

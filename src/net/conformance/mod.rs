@@ -12,6 +12,7 @@
 mod bench;
 mod drivers;
 mod flow;
+mod mail;
 mod script;
 mod sockets;
 mod words;
@@ -28,6 +29,9 @@ mod readiness;
 mod resetting;
 mod signals;
 mod stream;
+mod udp;
+mod unix;
+mod unix_datagrams;
 
 use std::fmt::Write;
 
@@ -126,7 +130,7 @@ const fn sum(counts: &[usize]) -> usize {
 }
 
 #[test]
-fn there_are_three_hundred_cases_and_more() {
+fn there_are_three_hundred_and_eighty_cases_and_more() {
     let cases = sum(&[
         clock::PROGRAMS,
         jobs::PROGRAMS,
@@ -147,6 +151,12 @@ fn there_are_three_hundred_cases_and_more() {
         resetting::ROWS,
         stream::TRANSCRIPTS,
         stream::ROWS,
+        udp::TRANSCRIPTS,
+        udp::ROWS,
+        unix::TRANSCRIPTS,
+        unix::ROWS,
+        unix_datagrams::TRANSCRIPTS,
+        unix_datagrams::ROWS,
     ]);
-    assert!(cases >= 300, "only {cases}");
+    assert!(cases >= 380, "only {cases}");
 }

@@ -18,6 +18,14 @@
 //! | `told a readable` | waits until it was told so: `readable`, `writable` or `closed` |
 //! | `forget a` | forgets what it was told |
 //! | `settle` | waits until nothing happens any more |
+//! | `listen l /s`, `connect a /s from=/c`, `listen l @s` | UNIX streams: a path in a folder of the case's own, an abstract name; options: `mode=600`, `keep_stale`, `keep_file`, `backlog` |
+//! | `unix_pair a b` | as `pair`, the listener at `/l` |
+//! | `file /s`, `mode /s`, `remove /s` | the file of a socket |
+//! | `credentials a` | whether they are told |
+//! | `datagrams a 127.0.0.1:0 to=b`, `datagrams a /s`, `datagrams a unnamed to=/s` | opens; options: `reuse_port`, `reuse_address`, `v6only`, `dual`, `broadcast`, `receive=4096`, and those of UNIX listeners |
+//! | `post a b hello`, `post a - hello you`, `post_now a 127.0.0.1:b long=9000` | datagrams, each a word, with one call; to a socket's address, to the only peer, to any address |
+//! | `take b`, `take b 5`, `take_now b` | datagrams of one call |
+//! | `flood a b`, `gather b a` | numbered datagrams, until one is not taken; reads, each time only when told to, all that the other has sent |
 //!
 //! What no socket has been called names nothing: its token has never been used.
 
@@ -25,7 +33,7 @@ use std::fmt::Write;
 use std::time::Duration;
 
 use super::bench::{Bench, Socket};
-use crate::net::{Buffers, Close, Open, Ready, SocketOption};
+use crate::net::{Address, Buffers, Close, Interface, Open, Ready, SocketOption};
 
 impl Bench {
     /// Plays the lines, and compares what was observed with what they say.
@@ -51,8 +59,10 @@ impl Bench {
         let (verb, words) = words.split_first().expect("a line has words");
         let name = *words.first().unwrap_or(&"");
         let second = *words.get(1).unwrap_or(&"");
-        if !matches!(*verb, "listen" | "connect" | "free" | "process" | "ends")
-            && !self.sockets.contains_key(name)
+        if !matches!(
+            *verb,
+            "listen" | "connect" | "datagrams" | "free" | "process" | "ends" | "file" | "mode" | "remove"
+        ) && !self.sockets.contains_key(name)
         {
             // A name that nothing was opened with: a token that names nothing.
             let (process, token) = (self.current, self.next_token(self.current));
@@ -63,6 +73,7 @@ impl Bench {
             "process" => self.enter(name.parse().expect("a number")),
             "free" => self.learn_free_port(name),
             "pair" => self.pair(name, second),
+            "unix_pair" => self.unix_pair(name, second),
             "settle" => self.settle(),
             "forget" => self.socket(name).told = Ready::default(),
             "close" => self.close(name, Close::Graceful),
@@ -80,13 +91,26 @@ impl Bench {
                 let what = self.listening(second, &words[2..]);
                 self.open(name, &what)
             }
-            "connect" if !second.contains(':') && !self.sockets.contains_key(second) => {
+            "connect" if !second.contains([':', '/', '@']) && !self.sockets.contains_key(second) => {
                 format!("nobody is called {second}")
             }
             "connect" => {
                 let what = self.connecting(second, &words[2..]);
                 self.open(name, &what)
             }
+            "datagrams" => {
+                let what = self.datagrams(second, &words[2..]);
+                self.open(name, &what)
+            }
+            "post" | "post_now" => self.post(name, second, &words[2..], verb == "post_now"),
+            "take" => self.take(name, room),
+            "take_now" => self.take_now(name, room),
+            "flood" => self.flood(name, second),
+            "gather" => self.gather(name, second),
+            "file" => if self.mode_of(name).is_some() { "there" } else { "not there" }.to_owned(),
+            "mode" => self.mode_of(name).map_or("not there".to_owned(), |mode| format!("{mode:o}")),
+            "remove" => self.remove_file(name).to_owned(),
+            "credentials" => self.credentials(name),
             "accept" => self.accept(name, second),
             "accept_now" => self.accept_now(name, second),
             "shed" => self.shed(name, room),
@@ -129,10 +153,32 @@ impl Bench {
         made.expect("a pair");
     }
 
+    pub(super) fn unix_pair(&mut self, connects: &str, accepted: &str) {
+        let listens = self.sockets.get("l").is_some_and(|listener| listener.open);
+        let listening = if listens { "" } else { "listen l /l -> ok" };
+        let made = self.play(&format!(
+            "{listening}
+            connect {connects} l -> ok
+            accept l {accepted} -> from (unnamed)
+            told {connects} writable -> yes"
+        ));
+        made.expect("a pair");
+    }
+
     fn listening(&mut self, address: &str, options: &[&str]) -> Open {
         let has = |option: &str| options.contains(&option);
         let ipv6_only = if has("v6only") { Some(true) } else { has("dual").then_some(false) };
         let backlog = options.iter().find_map(|option| option.strip_prefix("backlog="));
+        if address.starts_with(['/', '@']) {
+            return Open::UnixListen {
+                address: self.names.read(address),
+                mode: mode(options),
+                backlog: backlog.map_or(128, |backlog| backlog.parse().expect("a number")),
+                remove_stale: !has("keep_stale"),
+                unlink: !has("keep_file"),
+                buffers: Buffers::default(),
+            };
+        }
         Open::TcpListen {
             address: self.ports.read(address),
             reuse_address: has("reuse_address"),
@@ -144,14 +190,14 @@ impl Bench {
     }
 
     fn connecting(&mut self, to: &str, options: &[&str]) -> Open {
-        let address = if self.sockets.contains_key(to) {
-            let (net, token) = self.net_of(to);
-            let address = net.local_address(token).expect("the listener's address");
-            address.socket_address().expect("an IP address")
-        } else {
-            self.ports.read(to)
-        };
         let bind = options.iter().find_map(|option| option.strip_prefix("from="));
+        let address = match self.address_of(to) {
+            Address::Unix(address) => {
+                let bind = bind.map(|bind| self.names.read(bind));
+                return Open::UnixConnect { address, bind, buffers: Buffers::default() };
+            }
+            address => address.socket_address().expect("an IP address"),
+        };
         Open::TcpConnect {
             address,
             bind: bind.map(|bind| self.ports.read(bind)),
@@ -159,6 +205,52 @@ impl Bench {
             buffers: Buffers::default(),
         }
     }
+}
+
+impl Bench {
+    /// Of a socket by its name, or written out.
+    pub(super) fn address_of(&mut self, text: &str) -> Address {
+        if text.starts_with(['/', '@']) {
+            Address::Unix(self.names.read(text))
+        } else if self.sockets.contains_key(text) {
+            let (net, token) = self.net_of(text);
+            net.local_address(token).expect("an address")
+        } else {
+            Address::Udp(self.ports.read(text))
+        }
+    }
+
+    fn datagrams(&mut self, at: &str, options: &[&str]) -> Open {
+        let has = |option: &str| options.contains(&option);
+        let value = |name: &str| options.iter().find_map(|option| option.strip_prefix(name));
+        let connect = value("to=").map(|to| self.address_of(to));
+        let receive = value("receive=").map(|size| size.parse().expect("a number"));
+        let buffers = Buffers { send: None, receive };
+        if at == "unnamed" || at.starts_with(['/', '@']) {
+            return Open::UnixDatagram {
+                bind: (at != "unnamed").then(|| self.names.read(at)),
+                connect: connect.map(|to| to.unix().expect("a UNIX address").clone()),
+                mode: mode(options),
+                remove_stale: !has("keep_stale"),
+                unlink: !has("keep_file"),
+                buffers,
+            };
+        }
+        Open::Udp {
+            bind: self.ports.read(at),
+            connect: connect.map(|to| to.socket_address().expect("an IP address")),
+            reuse_address: has("reuse_address"),
+            reuse_port: has("reuse_port"),
+            ipv6_only: if has("v6only") { Some(true) } else { has("dual").then_some(false) },
+            broadcast: has("broadcast"),
+            buffers,
+        }
+    }
+}
+
+fn mode(options: &[&str]) -> Option<u32> {
+    let mode = options.iter().find_map(|option| option.strip_prefix("mode="));
+    mode.map(|mode| u32::from_str_radix(mode, 8).expect("an octal number"))
 }
 
 fn readiness(name: &str) -> Ready {
@@ -175,10 +267,38 @@ fn option(text: &str) -> SocketOption {
         "nodelay=on" => SocketOption::NoDelay(true),
         "nodelay=off" => SocketOption::NoDelay(false),
         "keepalive=off" => SocketOption::KeepAlive(None),
+        "broadcast=on" => SocketOption::Broadcast(true),
+        "broadcast=off" => SocketOption::Broadcast(false),
+        "loop=on" => SocketOption::MulticastLoop(true),
+        "loop=off" => SocketOption::MulticastLoop(false),
+        _ if !text.starts_with("keepalive=") => other_option(text),
         _ => {
             let idle = text.strip_prefix("keepalive=").and_then(|idle| idle.parse().ok());
             SocketOption::KeepAlive(Some(Duration::from_millis(idle.expect("an option"))))
         }
+    }
+}
+
+fn other_option(text: &str) -> SocketOption {
+    let (name, value) = text.split_once('=').expect("an option");
+    let group = |value: &str| {
+        let (group, interface) = value.split_once('%').expect("a group and an interface");
+        (group.parse().expect("an address"), interface_of(interface))
+    };
+    match name {
+        "ttl" => SocketOption::Ttl(value.parse().expect("a number")),
+        "multicast_ttl" => SocketOption::MulticastTtl(value.parse().expect("a number")),
+        "interface" => SocketOption::MulticastInterface(interface_of(value)),
+        "join" => SocketOption::Join(group(value).0, group(value).1),
+        "leave" => SocketOption::Leave(group(value).0, group(value).1),
+        _ => panic!("{name} is no option"),
+    }
+}
+
+fn interface_of(text: &str) -> Interface {
+    match text.parse() {
+        Ok(index) => Interface::Index(index),
+        Err(_) => Interface::Address(text.parse().expect("an address")),
     }
 }
 

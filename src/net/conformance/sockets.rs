@@ -97,7 +97,12 @@ impl Bench {
     }
 
     /// Tries after each report, until the answer is another than that it would block.
-    fn when(&mut self, name: &str, what: Ready, mut call: impl FnMut(&mut Bench) -> String) -> String {
+    pub(super) fn when(
+        &mut self,
+        name: &str,
+        what: Ready,
+        mut call: impl FnMut(&mut Bench) -> String,
+    ) -> String {
         while self.wait_for(name, what) {
             let answer = call(self);
             if answer != "WouldBlock" {
@@ -107,7 +112,7 @@ impl Bench {
         "nothing was told".to_owned()
     }
 
-    fn used_up(&mut self, name: &str, what: Ready, used_up: bool) {
+    pub(super) fn used_up(&mut self, name: &str, what: Ready, used_up: bool) {
         if used_up {
             self.socket(name).told.remove(what);
         }
@@ -145,10 +150,20 @@ impl Bench {
         address.map_or_else(|failed| words::error(&failed), |address| self.show(&address))
     }
 
-    fn show(&self, address: &Address) -> String {
-        match address.socket_address() {
-            Some(address) => self.ports.show(address),
-            None => address.to_string(),
+    pub(super) fn show(&self, address: &Address) -> String {
+        match address {
+            Address::Tcp(address) | Address::Udp(address) => self.ports.show(*address),
+            Address::Unix(address) => self.names.show(address),
+            Address::Pipe => address.to_string(),
+        }
+    }
+
+    pub(super) fn credentials(&mut self, name: &str) -> String {
+        let (net, token) = self.net_of(name);
+        match net.credentials(token) {
+            Ok(found) if found.process.is_some() => "told".to_owned(),
+            Ok(_) => "of nobody".to_owned(),
+            Err(failed) => words::error(&failed),
         }
     }
 

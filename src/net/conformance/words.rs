@@ -2,8 +2,12 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use rustix::io::Errno;
+
+use crate::net::UnixAddress;
 
 /// The kind of an error. The contract says which errors have the system's number: what is otherwise, shows.
 pub(super) fn error(error: &io::Error) -> String {
@@ -32,6 +36,47 @@ pub(super) fn bytes(data: &[u8]) -> String {
 /// What a call answered that only works or not.
 pub(super) fn done(result: io::Result<()>) -> String {
     result.map_or_else(|failed| error(&failed), |()| "ok".to_owned())
+}
+
+/// Names of UNIX sockets, which no other case has: paths in a folder that is removed with it, and abstract names.
+#[derive(Default)]
+pub(super) struct Names {
+    folder: Option<PathBuf>,
+}
+
+impl Names {
+    /// `/name` or `@name`.
+    pub(super) fn read(&mut self, text: &str) -> UnixAddress {
+        static CASES: AtomicU32 = AtomicU32::new(0);
+        let folder = self.folder.get_or_insert_with(|| {
+            let number = CASES.fetch_add(1, Ordering::Relaxed);
+            let folder = std::env::temp_dir().join(format!("twistor-{}-{number}", std::process::id()));
+            std::fs::create_dir(&folder).expect("a folder");
+            folder
+        });
+        let name = match text.strip_prefix('/') {
+            Some(name) => UnixAddress::of_path(folder.join(name)),
+            None => UnixAddress::of_abstract(format!("{}{text}", folder.display())),
+        };
+        name.expect("a name")
+    }
+
+    /// As [`read`](Names::read) takes it.
+    pub(super) fn show(&self, address: &UnixAddress) -> String {
+        let text = address.to_string();
+        let folder = self.folder.as_ref().map_or(String::new(), |folder| folder.display().to_string());
+        let text = text.strip_prefix('@').unwrap_or(&text);
+        text.strip_prefix(&folder).unwrap_or(text).to_owned()
+    }
+}
+
+impl Drop for Names {
+    fn drop(&mut self) {
+        if let Some(folder) = &self.folder {
+            // What is left in it is left to the system.
+            let _ = std::fs::remove_dir_all(folder);
+        }
+    }
 }
 
 /// Ports by the names of the sockets that got them.

@@ -6,7 +6,9 @@ mod datagrams;
 mod inherited;
 pub(crate) mod notify;
 mod options;
+mod passing;
 mod pool;
+mod process;
 mod signals;
 mod sockets;
 
@@ -24,11 +26,13 @@ use rustix::net::{RecvFlags, SendFlags, SocketAddrAny, sockopt};
 use self::datagrams::Batches;
 pub(crate) use self::inherited::inherited;
 use self::pool::Pool;
+use self::process::Children;
 use self::signals::Watched;
 use self::sockets::{Kind, Opened, Sockets, address_of};
 use super::{
-    Accepted, Address, Adopt, Answer, Close, Credentials, Event, Going, Inbound, Instant, Job, Net, Open,
-    OpenError, Ready, Signal, SocketOption, Step, Token, UnixAddress, Wake, Watch,
+    Accepted, Address, Adopt, Answer, Close, Credentials, Event, ExitReason, Going, Inbound, Instant, Job,
+    Net, Open, OpenError, Pipes, ProcessSignal, Ready, Signal, SocketOption, SpawnProcess, Step, Token,
+    UnixAddress, Wake, Watch,
 };
 
 /// The sizes that a reactor's settings decide.
@@ -43,6 +47,7 @@ pub(crate) struct Os {
     poll: Poll,
     events: mio::Events,
     sockets: Sockets,
+    children: Children,
     /// Made for the first datagram.
     batches: Option<Box<Batches>>,
     waker: Arc<mio::Waker>,
@@ -67,6 +72,7 @@ impl Os {
             poll,
             events: mio::Events::with_capacity(EVENTS),
             sockets: Sockets::default(),
+            children: Children::default(),
             batches: None,
             waker,
             spare: reserve(),
@@ -79,14 +85,37 @@ impl Os {
     }
 
     fn register(&mut self, token: Token, opened: Opened) -> io::Result<()> {
-        let interest = match opened.kind.listens() {
-            true => Interest::READABLE,
-            false => Interest::READABLE | Interest::WRITABLE,
+        let interest = match opened.kind {
+            Kind::Listener | Kind::PipeFrom => Interest::READABLE,
+            Kind::PipeTo => Interest::WRITABLE,
+            _ => Interest::READABLE | Interest::WRITABLE,
         };
         let descriptor = opened.descriptor.as_raw_fd();
         self.poll.registry().register(&mut SourceFd(&descriptor), mio_token(token), interest)?;
         self.sockets.insert(token, opened);
         Ok(())
+    }
+
+    /// Receives from what is no socket.
+    #[cold]
+    #[inline(never)]
+    fn read(&mut self, pipe: Token, buffer: &mut [u8]) -> io::Result<usize> {
+        match self.sockets.get(pipe)? {
+            (descriptor, Kind::PipeFrom) => Ok(rustix::io::read(descriptor, buffer)?),
+            (descriptor, Kind::PipeTo) => process::look_for_reader(descriptor),
+            _ => Err(io::ErrorKind::NotFound.into()),
+        }
+    }
+
+    /// Sends to what is no socket.
+    #[cold]
+    #[inline(never)]
+    fn write(&mut self, pipe: Token, data: &[u8]) -> io::Result<usize> {
+        match self.sockets.get(pipe)? {
+            // The signal for it is ignored, as std sees to.
+            (descriptor, Kind::PipeTo) => Ok(rustix::io::write(descriptor, data)?),
+            _ => Err(io::ErrorKind::NotFound.into()),
+        }
     }
 }
 
@@ -136,12 +165,51 @@ impl Net for Os {
         self.register(token, adopted).map_err(|error| OpenError { step: Step::Watch, error })
     }
 
+    fn duplicate(&mut self, socket: Token) -> io::Result<OwnedFd> {
+        self.sockets.duplicate(socket)
+    }
+
+    fn spawn(&mut self, process: Token, pipes: Pipes, what: &SpawnProcess) -> io::Result<u32> {
+        let mut begun = process::begin(what)?;
+        let ends = [
+            (pipes.stdin, begun.stdin.take(), Kind::PipeTo),
+            (pipes.stdout, begun.stdout.take(), Kind::PipeFrom),
+            (pipes.stderr, begun.stderr.take(), Kind::PipeFrom),
+        ];
+        let watched = ends.into_iter().try_for_each(|(token, descriptor, kind)| match (token, descriptor) {
+            (Some(token), Some(descriptor)) => self.register(token, Opened { kind, descriptor, file: None }),
+            _ => Ok(()),
+        });
+        let end = begun.end().as_raw_fd();
+        let watched = watched.and_then(|()| {
+            self.poll.registry().register(&mut SourceFd(&end), mio_token(process), Interest::READABLE)
+        });
+        if let Err(error) = watched {
+            for pipe in [pipes.stdin, pipes.stdout, pipes.stderr].into_iter().flatten() {
+                self.close(pipe, Close::Graceful);
+            }
+            begun.undo();
+            return Err(error);
+        }
+        let number = begun.number();
+        self.children.insert(process, begun);
+        Ok(number)
+    }
+
+    fn exit_reason(&mut self, process: Token, patience: Duration) -> io::Result<Option<ExitReason>> {
+        self.children.wait(process, patience)
+    }
+
+    fn signal_process(&mut self, process: Token, signal: ProcessSignal) -> io::Result<()> {
+        self.children.signal(process, signal)
+    }
+
     fn accept(&mut self, listener: Token, token: Token) -> io::Result<Accepted> {
         let (descriptor, peer) = accept(self.sockets.listener(listener)?)?;
         let peer = peer.map_or(Ok(Address::Unix(UnixAddress::UNNAMED)), |peer| address_of(peer, true))?;
         let kind = match peer {
             Address::Unix(_) => Kind::Unix,
-            Address::Tcp(_) | Address::Udp(_) => Kind::Tcp,
+            Address::Tcp(_) | Address::Udp(_) | Address::Pipe => Kind::Tcp,
         };
         Ok(match self.register(token, Opened { kind, descriptor, file: None }) {
             Ok(()) => Accepted::Connection(peer),
@@ -164,8 +232,27 @@ impl Net for Os {
 
     #[inline]
     fn recv(&mut self, socket: Token, buffer: &mut [u8]) -> io::Result<usize> {
-        let (_, count) = rustix::net::recv(self.sockets.stream(socket)?, buffer, RecvFlags::empty())?;
-        Ok(count)
+        match self.sockets.stream_of(socket) {
+            Ok((stream, false)) => {
+                let (_, count) = rustix::net::recv(stream, buffer, RecvFlags::empty())?;
+                Ok(count)
+            }
+            Ok((stream, true)) => passing::recv(stream, buffer),
+            Err(_) => self.read(socket, buffer),
+        }
+    }
+
+    fn recv_descriptors(
+        &mut self,
+        socket: Token,
+        buffer: &mut [u8],
+        into: &mut Vec<OwnedFd>,
+    ) -> io::Result<usize> {
+        passing::recv_with(self.sockets.stream(socket)?, buffer, into)
+    }
+
+    fn send_descriptors(&mut self, socket: Token, data: &[u8], descriptors: &[OwnedFd]) -> io::Result<usize> {
+        passing::send_with(self.sockets.stream(socket)?, data, descriptors)
     }
 
     fn recv_datagrams(&mut self, socket: Token, into: &mut Inbound) -> io::Result<()> {
@@ -180,7 +267,10 @@ impl Net for Os {
 
     #[inline]
     fn send(&mut self, socket: Token, data: &[u8]) -> io::Result<usize> {
-        Ok(rustix::net::send(self.sockets.stream(socket)?, data, SendFlags::NOSIGNAL)?)
+        match self.sockets.stream(socket) {
+            Ok(stream) => Ok(rustix::net::send(stream, data, SendFlags::NOSIGNAL)?),
+            Err(_) => self.write(socket, data),
+        }
     }
 
     fn shutdown_write(&mut self, socket: Token) -> io::Result<()> {
@@ -188,7 +278,9 @@ impl Net for Os {
     }
 
     fn close(&mut self, socket: Token, how: Close) {
-        self.sockets.close(socket, how, self.poll.registry());
+        if !self.children.forget(socket) {
+            self.sockets.close(socket, how, self.poll.registry());
+        }
     }
 
     fn local_address(&self, socket: Token) -> io::Result<Address> {

@@ -41,6 +41,10 @@ pub(super) enum Kind {
     AdoptedUnix,
     Datagram(Family),
     AdoptedDatagram(Family),
+    /// A pipe to a child process.
+    PipeTo,
+    /// A pipe from a child process.
+    PipeFrom,
 }
 
 impl Kind {
@@ -56,14 +60,20 @@ impl Kind {
     pub(super) fn family(self) -> Option<Family> {
         match self {
             Kind::Datagram(family) | Kind::AdoptedDatagram(family) => Some(family),
-            Kind::Listener | Kind::Tcp | Kind::Unix | Kind::AdoptedTcp | Kind::AdoptedUnix => None,
+            Kind::Listener
+            | Kind::Tcp
+            | Kind::Unix
+            | Kind::AdoptedTcp
+            | Kind::AdoptedUnix
+            | Kind::PipeTo
+            | Kind::PipeFrom => None,
         }
     }
 
     fn may_be_shared(self) -> bool {
         match self {
             Kind::Listener | Kind::AdoptedTcp | Kind::AdoptedUnix | Kind::AdoptedDatagram(_) => true,
-            Kind::Tcp | Kind::Unix | Kind::Datagram(_) => false,
+            Kind::Tcp | Kind::Unix | Kind::Datagram(_) | Kind::PipeTo | Kind::PipeFrom => false,
         }
     }
 }
@@ -131,6 +141,16 @@ impl Sockets {
         })
     }
 
+    /// A stream, and whether it is one of a UNIX socket.
+    #[inline]
+    pub(super) fn stream_of(&self, token: Token) -> io::Result<(BorrowedFd<'_>, bool)> {
+        match self.get(token)? {
+            (descriptor, Kind::Tcp | Kind::AdoptedTcp) => Ok((descriptor, false)),
+            (descriptor, Kind::Unix | Kind::AdoptedUnix) => Ok((descriptor, true)),
+            _ => Err(io::ErrorKind::NotFound.into()),
+        }
+    }
+
     #[inline]
     pub(super) fn stream(&self, token: Token) -> io::Result<BorrowedFd<'_>> {
         match self.get(token)? {
@@ -149,6 +169,30 @@ impl Sockets {
             (descriptor, kind) if kind.listens() => Ok(descriptor),
             _ => Err(io::ErrorKind::NotFound.into()),
         }
+    }
+
+    /// Whoever gets it shares the socket, and its file if it has one.
+    pub(super) fn duplicate(&mut self, token: Token) -> io::Result<OwnedFd> {
+        let (descriptor, kind) = self.get(token)?;
+        if matches!(kind, Kind::PipeTo | Kind::PipeFrom) {
+            return Err(io::ErrorKind::Unsupported.into());
+        }
+        let duplicate = descriptor.try_clone_to_owned()?;
+        if let Some(entry) = self.entries.get_mut(token.index()) {
+            entry.kind = match entry.kind {
+                Kind::Tcp => Kind::AdoptedTcp,
+                Kind::Unix => Kind::AdoptedUnix,
+                Kind::Datagram(family) => Kind::AdoptedDatagram(family),
+                shared @ (Kind::Listener
+                | Kind::AdoptedTcp
+                | Kind::AdoptedUnix
+                | Kind::AdoptedDatagram(_)
+                | Kind::PipeTo
+                | Kind::PipeFrom) => shared,
+            };
+        }
+        self.files.retain(|(owner, _)| *owner != token);
+        Ok(duplicate)
     }
 
     /// Closing takes the descriptor out of the poll as well, unless it is open elsewhere, too.

@@ -84,7 +84,7 @@ impl World {
         }
         let machine = self.host(host);
         let held = machine.holds_connects && machine.bare != Some(process) && !with_itself;
-        let connection = Connection { serial, ends: [near, far], with_itself, held, attempts: 0 };
+        let connection = Connection { serial, ends: [near, far], with_itself, held, attempts: 0, unix: None };
         let index = self.connections.insert(connection) as u32;
         self.ports.insert((host, local.port(), remote));
         self.process_mut(process).insert(token, Socket::Stream { connection: index, side: 0 });
@@ -285,7 +285,7 @@ impl World {
 }
 
 /// Linux doubles what it is asked for, and grants no less than this.
-fn granted(asked: usize) -> usize {
+pub(super) fn granted(asked: usize) -> usize {
     (asked * 2).max(4096)
 }
 

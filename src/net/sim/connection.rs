@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::net::SocketAddr;
 
 use super::errno::Errno;
+use super::unix::Unix;
 use crate::net::{Ready, Token};
 
 /// Both ends of a connection; the one that asked for it is the first.
@@ -20,6 +21,8 @@ pub(super) struct Connection {
     pub(super) held: bool,
     /// Handshakes sent.
     pub(super) attempts: u8,
+    /// It is a UNIX stream.
+    pub(super) unix: Option<Box<Unix>>,
 }
 
 pub(super) struct End {
@@ -95,6 +98,10 @@ pub(super) enum Payload {
     Data(u32),
     Fin,
     Reset,
+    /// The other end of a UNIX stream was closed, with something unread or without.
+    Hangup {
+        unread: bool,
+    },
 }
 
 pub(super) struct KeepAlive {

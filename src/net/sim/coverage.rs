@@ -54,6 +54,7 @@ faults! {
     Duplicate "duplicate": "A datagram arrived twice.";
     Reorder "reorder": "A datagram was overtaken.";
     TooLong "too long": "A datagram did not fit the way.";
+    Overflow "overflow": "A datagram found no room where it was to wait.";
 }
 
 /// How often each kind of fault and each kind of call happened.

@@ -1,218 +1,417 @@
-//! Datagrams: each travels by itself; some are lost, doubled, overtaken or too long.
+//! UDP: binding and connecting, and datagrams on their way. Each travels by itself; some are lost, doubled, overtaken or
+//! too long.
 
-use std::collections::VecDeque;
-use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use super::coverage::FaultKind;
 use super::errno::Errno;
 use super::events::Happening;
+use super::groups::Multicast;
 use super::link::LONGEST_DATAGRAM;
+use super::listening::{failed, mapped_address, overlap};
+use super::mailbox::{Family, Letter, Mailbox, MailboxId, counted};
 use super::process::Socket;
 use super::rule::{CallKind, PacketKind, Verdict};
-use super::trace::{About, What};
+use super::trace::{About, Text, What};
 use super::world::{FIRST_PORT, LAST_PORT, World};
-use crate::net::{Ready, Token};
+use crate::net::{Address, Open, OpenError, Ready, Step, Token};
 
-/// A bound datagram socket and what has come to it.
-pub(super) struct Mailbox {
-    pub(super) host: u32,
-    process: u32,
-    token: Token,
+/// What is particular to a UDP socket.
+#[derive(Clone)]
+pub(super) struct Udp {
     pub(super) address: SocketAddr,
-    waiting: VecDeque<(SocketAddr, Vec<u8>)>,
-    held: usize,
-    /// Told once.
-    error: Option<Errno>,
-    pub(super) news: Ready,
+    /// The only one that it takes from.
+    pub(super) peer: Option<SocketAddr>,
+    pub(super) ipv6_only: bool,
+    reuse_address: bool,
+    reuse_port: bool,
+    pub(super) broadcast: bool,
+    pub(super) multicast: Multicast,
 }
 
 /// One on its way.
 pub(super) struct Datagram {
+    sender: MailboxId,
     from: SocketAddr,
     to: SocketAddr,
     path: u32,
+    /// Where one for many comes in.
+    interface: Option<u32>,
     data: Vec<u8>,
 }
 
 impl World {
-    pub(super) fn bind_datagrams(
-        &mut self,
-        process: u32,
-        token: Token,
-        asked: SocketAddr,
-    ) -> Result<SocketAddr, Errno> {
+    pub(super) fn open_udp(&mut self, process: u32, token: Token, what: &Open) -> Result<(), OpenError> {
+        let Open::Udp { bind, connect, reuse_address, reuse_port, ipv6_only, broadcast, buffers } = what
+        else {
+            return failed(Step::Socket, Errno::EAFNOSUPPORT);
+        };
         let host = self.process(process).host;
-        if !self.is_own(host, asked.ip()) {
+        let mut udp = Udp {
+            address: *bind,
+            peer: None,
+            ipv6_only: ipv6_only.unwrap_or(false),
+            reuse_address: *reuse_address,
+            reuse_port: *reuse_port,
+            broadcast: *broadcast,
+            multicast: Multicast::default(),
+        };
+        self.allow(process, CallKind::Bind, Step::Bind)?;
+        self.bind_udp(host, &mut udp).map_err(|errno| OpenError { step: Step::Bind, error: errno.into() })?;
+        if let Some(peer) = connect {
+            self.allow(process, CallKind::Connect, Step::Connect)?;
+            let connected = self.connect_udp(host, &mut udp, *peer);
+            connected.map_err(|errno| OpenError { step: Step::Connect, error: errno.into() })?;
+        }
+        self.allow(process, CallKind::Watch, Step::Watch)?;
+        let serial = self.next_serial();
+        let address = udp.address;
+        let mut mailbox = Mailbox::new(serial, host, process, token, Family::Udp(udp));
+        mailbox.room = buffers.receive.map_or(mailbox.room, super::connecting::granted);
+        let index = self.mailboxes.insert(mailbox) as u32;
+        self.host_mut(host).mailboxes.entry(address.port()).or_default().push(index);
+        self.process_mut(process).insert(token, Socket::Datagram(index));
+        self.note_text(host, About::listener(serial), What::Opens, Text::DatagramsAt(address));
+        self.tell_mailbox(index, Ready::ALL);
+        Ok(())
+    }
+
+    fn bind_udp(&mut self, host: u32, udp: &mut Udp) -> Result<(), Errno> {
+        let address = udp.address;
+        let group = address.ip().to_canonical().is_multicast();
+        if !group && !is_broadcast(address.ip()) && !self.is_own(host, address.ip()) {
             return Err(Errno::EADDRNOTAVAIL);
         }
-        let mut address = asked;
         if address.port() == 0 {
             let free = (FIRST_PORT..=LAST_PORT).find_map(|_| {
                 let port = self.next_port(host);
                 self.host(host).mailboxes.get(&port).is_none_or(Vec::is_empty).then_some(port)
             });
-            address.set_port(free.ok_or(Errno::EADDRINUSE)?);
-        } else if self.mailbox_for(host, address).is_some() {
-            return Err(Errno::EADDRINUSE);
+            udp.address.set_port(free.ok_or(Errno::EADDRINUSE)?);
+            return Ok(());
         }
-        let mailbox = Mailbox {
-            host,
-            process,
-            token,
-            address,
-            waiting: VecDeque::new(),
-            held: 0,
-            error: None,
-            news: Ready::default(),
+        let there = self.host(host).mailboxes.get(&address.port()).into_iter().flatten();
+        let mut others = there.filter_map(|index| self.mailboxes[*index as usize].udp());
+        match others.any(|other| udp.conflicts(other)) {
+            true => Err(Errno::EADDRINUSE),
+            false => Ok(()),
+        }
+    }
+
+    fn connect_udp(&mut self, host: u32, udp: &mut Udp, peer: SocketAddr) -> Result<(), Errno> {
+        let peer = udp.destination(peer)?;
+        if is_broadcast(peer.ip()) && !udp.broadcast {
+            return Err(Errno::EACCES);
+        }
+        let source = self.source_for(host, udp, peer)?;
+        udp.address.set_ip(source);
+        udp.peer = Some(peer);
+        Ok(())
+    }
+
+    /// The address that a datagram leaves from, in the family of the socket.
+    fn source_for(&self, host: u32, udp: &Udp, to: SocketAddr) -> Result<IpAddr, Errno> {
+        let (bound, to) = (udp.address.ip(), to.ip().to_canonical());
+        if !bound.is_unspecified() && !bound.to_canonical().is_multicast() && !is_broadcast(bound) {
+            let same_family = bound.to_canonical().is_ipv4() == to.is_ipv4();
+            if !same_family {
+                return Err(Errno::ENETUNREACH);
+            }
+            let stays = to.is_loopback() || to.is_multicast() || is_broadcast(to) || self.is_own(host, to);
+            if bound.to_canonical().is_loopback() && !stays {
+                return Err(Errno::EINVAL);
+            }
+            return Ok(bound);
+        }
+        let source = match udp.leaves_by(to) {
+            LOOPBACK => Some(loopback(to)),
+            _ => self.source_address(host, to),
         };
-        let index = self.mailboxes.insert(mailbox) as u32;
-        self.host_mut(host).mailboxes.entry(address.port()).or_default().push(index);
-        self.process_mut(process).insert(token, Socket::Datagram(index));
-        Ok(address)
+        let source = source.ok_or(Errno::ENETUNREACH)?;
+        Ok(if udp.address.is_ipv6() { mapped_address(source) } else { source })
     }
 
-    fn mailbox_for(&self, host: u32, address: SocketAddr) -> Option<u32> {
-        let mut there = self.host(host).mailboxes.get(&address.port())?.iter().copied();
-        there.find(|index| {
-            let bound = self.mailboxes[*index as usize].address.ip();
-            bound == address.ip() || bound.is_unspecified() || address.ip().is_unspecified()
-        })
-    }
+    // -- on the way --
 
-    fn mailbox(&self, process: u32, token: Token) -> io::Result<u32> {
-        match self.process(process).get(token) {
-            Socket::Datagram(index) => Ok(index),
-            _ => Err(io::ErrorKind::NotFound.into()),
-        }
-    }
-
-    pub(super) fn send_to(
+    pub(super) fn send_udp(
         &mut self,
         process: u32,
-        token: Token,
+        index: u32,
         data: &[u8],
-        to: SocketAddr,
-    ) -> io::Result<usize> {
-        let index = self.mailbox(process, token)?;
-        let verdict = self.before(process, CallKind::Send, data.len());
-        if let Some(error) = self.mailboxes[index as usize].error.take() {
-            return Err(error.into());
+        to: Option<SocketAddr>,
+    ) -> Result<(), Errno> {
+        let Some(udp) = self.mailboxes[index as usize].udp().cloned() else { return Err(Errno::EINVAL) };
+        if data.len() > usize::from(u16::MAX) {
+            return Err(Errno::EMSGSIZE);
         }
-        match verdict {
-            Verdict::Fail(errno) => return Err(errno.into()),
-            Verdict::Drop => return Err(Errno::EAGAIN.into()),
-            _ if data.len() > LONGEST_DATAGRAM => return Err(Errno::EMSGSIZE.into()),
-            _ => {}
-        }
-        let host = self.process(process).host;
-        let Some(source) = self.source_address(host, to.ip()) else {
-            return Err(Errno::ENETUNREACH.into());
+        let to = match (to, udp.peer) {
+            (Some(to), _) => udp.destination(to)?,
+            (None, Some(peer)) => peer,
+            (None, None) => return Err(Errno::EDESTADDRREQ),
         };
-        let bound = self.mailboxes[index as usize].address;
-        let from =
-            SocketAddr::new(if bound.ip().is_unspecified() { source } else { bound.ip() }, bound.port());
-        self.note_call(process, About::NOTHING, CallKind::Send, data.len() as i64);
-        // Where there is no such host, it goes nowhere.
-        let Some(there) = self.find_host(host, to.ip()) else { return Ok(data.len()) };
-        let path = self.path(host, there);
+        let host = self.mailboxes[index as usize].host;
+        let from = SocketAddr::new(self.source_for(host, &udp, to)?, udp.address.port());
+        if is_broadcast(to.ip()) && !udp.broadcast {
+            return Err(Errno::EACCES);
+        }
+        if data.len() > LONGEST_DATAGRAM {
+            return Err(Errno::EMSGSIZE);
+        }
+        if let Some(errno) = self.mailboxes[index as usize].error.take() {
+            return Err(errno);
+        }
+        let sender = self.id_of(index);
+        let (from, to) = (canonical(from), canonical(to));
+        let copy = |path, interface| Datagram { sender, from, to, path, interface, data: data.to_vec() };
+        if !to.ip().is_multicast() && !is_broadcast(to.ip()) {
+            // Where there is no such host, it goes nowhere.
+            let Some(there) = self.find_host(host, to.ip()) else { return Ok(()) };
+            let path = self.path(host, there);
+            self.launch(process, copy(path, None));
+            return Ok(());
+        }
+        for (there, interface) in self.reached_by(host, &udp, to.ip()) {
+            let path = self.path(host, there);
+            self.launch(process, copy(path, Some(interface)));
+        }
+        Ok(())
+    }
+
+    fn launch(&mut self, process: u32, datagram: Datagram) {
+        let Datagram { from, to, path, .. } = datagram;
+        let (there, size) = (self.paths[path as usize].to, datagram.data.len());
         let at = self.local_now(process);
         let mut late = 0;
-        match self.judge_packet(path, PacketKind::Datagram, data.len(), from, to) {
-            Verdict::Drop | Verdict::Fail(_) => return Ok(data.len()),
+        match self.judge_packet(path, PacketKind::Datagram, size, from, to) {
+            Verdict::Drop | Verdict::Fail(_) => return,
             Verdict::Delay(by) => late = by.as_nanos() as u64,
             Verdict::Pass | Verdict::Short(_) => {}
         }
-        let way = &mut self.paths[path as usize];
-        let link = way.link.clone();
-        if data.len() > link.mtu {
-            self.fault(FaultKind::TooLong, there);
-            return Ok(data.len());
+        let link = self.paths[path as usize].link.clone();
+        if size > link.mtu {
+            return self.fault(FaultKind::TooLong, there);
         }
         let random = &mut self.random.links;
         let (lost, twice) = (random.chance(link.loss), random.chance(link.duplicate));
         let overtaken = random.chance(link.reorder);
         if lost {
-            self.fault(FaultKind::Loss, there);
-            return Ok(data.len());
+            return self.fault(FaultKind::Loss, there);
         }
         if overtaken {
             self.fault(FaultKind::Reorder, there);
             late += 2 * link.latency.draw(&mut self.random.links).as_nanos() as u64 + OVERTAKEN;
         }
-        for _ in 0..1 + u8::from(twice) {
-            let arrival = self.paths[path as usize].travel(at, data.len(), &mut self.random.links) + late;
-            let datagram = Datagram { from, to, path, data: data.to_vec() };
-            let index = self.datagrams.insert(datagram) as u32;
-            if arrival <= self.now {
-                self.datagram_arrives(index);
-            } else {
-                self.schedule(arrival, Happening::Datagram, 0, index, 0);
-            }
-        }
         if twice {
             self.fault(FaultKind::Duplicate, there);
+            let Datagram { sender, interface, ref data, .. } = datagram;
+            let again = Datagram { sender, from, to, path, interface, data: data.clone() };
+            self.depart_datagram(at, late, again);
         }
-        Ok(data.len())
+        self.depart_datagram(at, late, datagram);
+    }
+
+    fn depart_datagram(&mut self, at: u64, late: u64, datagram: Datagram) {
+        let (path, size) = (datagram.path as usize, datagram.data.len());
+        let arrival = self.paths[path].travel(at, size, &mut self.random.links) + late;
+        let index = self.datagrams.insert(datagram) as u32;
+        if arrival <= self.now {
+            self.datagram_arrives(index);
+        } else {
+            self.schedule(arrival, Happening::Datagram, 0, index, 0);
+        }
     }
 
     pub(super) fn datagram_arrives(&mut self, index: u32) {
-        let Some(Datagram { from, to, path, data }) = self.datagrams.try_remove(index as usize) else {
-            return;
-        };
+        let Some(datagram) = self.datagrams.try_remove(index as usize) else { return };
+        let Datagram { sender, from, to, path, interface, data } = datagram;
         let host = self.paths[path as usize].to;
-        if !self.is_open(path) || self.host(host).silent.has(to.port()) {
-            return self.note(host, About::NOTHING, What::Lost(PacketKind::Datagram), data.len() as i64);
-        }
-        let Some(mailbox) = self.mailbox_for(host, to) else {
-            return self.note(host, About::NOTHING, What::Lost(PacketKind::Datagram), data.len() as i64);
-        };
-        let found = &mut self.mailboxes[mailbox as usize];
-        if found.held + data.len() > MAILBOX {
-            return self.note(host, About::NOTHING, What::Lost(PacketKind::Datagram), data.len() as i64);
-        }
-        found.held += data.len();
         let size = data.len() as i64;
-        found.waiting.push_back((from, data));
-        let (process, token, first) = (found.process, found.token, found.news == Ready::default());
-        found.news.insert(Ready::READABLE);
-        if first {
-            self.process_mut(process).news.push(token);
-            self.wake(process);
+        if !self.is_open(path) || self.host(host).silent.has(to.port()) {
+            return self.note(host, About::NOTHING, What::Lost(PacketKind::Datagram), size);
         }
-        self.note(host, About::NOTHING, What::Arrives(PacketKind::Datagram), size);
+        if let Some(interface) = interface {
+            let takers = self.takers(host, interface, from, to);
+            if takers.is_empty() {
+                self.note(host, About::NOTHING, What::Lost(PacketKind::Datagram), size);
+            }
+            return takers.into_iter().for_each(|taker| self.put(taker, from, data.clone()));
+        }
+        match self.mailbox_for(host, from, to) {
+            Some(mailbox) => self.put(mailbox, from, data),
+            None => {
+                self.note(host, About::NOTHING, What::Lost(PacketKind::Datagram), size);
+                self.refuse_datagram(sender, path, to);
+            }
+        }
     }
 
-    /// Bytes copied, the whole length, and the sender.
-    pub(super) fn recv_from(
-        &mut self,
-        process: u32,
-        token: Token,
-        buffer: &mut [u8],
-    ) -> io::Result<(usize, usize, SocketAddr)> {
-        let index = self.mailbox(process, token)?;
-        if let Verdict::Fail(errno) = self.before(process, CallKind::Recv, buffer.len()) {
-            return Err(errno.into());
+    /// The host says that nobody has the port; only a sender with this one peer hears of it.
+    fn refuse_datagram(&mut self, sender: MailboxId, path: u32, to: SocketAddr) {
+        let Some(udp) = self.mailbox_mut(sender).and_then(|mailbox| mailbox.udp()) else { return };
+        if udp.peer.map(canonical) != Some(to) {
+            return;
         }
+        let (from, there) = (self.paths[path as usize].from, self.paths[path as usize].to);
+        let back = self.path(there, from);
+        let loss = self.paths[back as usize].link.loss;
+        if !self.is_open(back) || (loss > 0.0 && self.random.links.chance(loss)) {
+            return;
+        }
+        let arrival = self.paths[back as usize].travel(self.now, 0, &mut self.random.links);
+        if arrival <= self.now {
+            self.datagram_refused(sender);
+        } else {
+            self.schedule(arrival, Happening::DatagramRefused, 0, sender.index, sender.serial);
+        }
+    }
+
+    pub(super) fn datagram_refused(&mut self, sender: MailboxId) {
+        if let Some(mailbox) = self.mailbox_mut(sender) {
+            mailbox.error = Some(Errno::ECONNREFUSED);
+            self.tell_mailbox(sender.index, Ready::ALL);
+        }
+    }
+
+    // -- who gets it --
+
+    /// The mailbox that a datagram is for: the most particular one. Those that share a port share by both addresses;
+    /// of those that only use it again the last has it.
+    fn mailbox_for(&self, host: u32, from: SocketAddr, to: SocketAddr) -> Option<u32> {
+        let there = self.host(host).mailboxes.get(&to.port())?;
+        let of = |index: &u32| self.mailboxes[*index as usize].udp().and_then(|udp| udp.rank(from, to));
+        let best = there.iter().filter_map(of).min()?;
+        let equals: Vec<u32> = there.iter().copied().filter(|index| of(index) == Some(best)).collect();
+        let shares = |index: &u32| self.mailboxes[*index as usize].udp().is_some_and(|udp| udp.reuse_port);
+        match equals.iter().all(shares) {
+            true => equals.get(spread(from, to) as usize % equals.len()).copied(),
+            false => equals.last().copied(),
+        }
+    }
+
+    /// All that take what goes to many.
+    fn takers(&self, host: u32, interface: u32, from: SocketAddr, to: SocketAddr) -> Vec<u32> {
+        if to.ip().is_multicast() && !self.has_member(host, to.ip(), interface) {
+            return Vec::new();
+        }
+        let there = self.host(host).mailboxes.get(&to.port()).into_iter().flatten().copied();
+        let takes = |index: &u32| {
+            let udp = self.mailboxes[*index as usize].udp();
+            let group = to.ip().is_multicast();
+            udp.is_some_and(|udp| {
+                udp.rank(from, to).is_some() && (!group || udp.multicast.takes(to.ip(), interface))
+            })
+        };
+        there.filter(takes).collect()
+    }
+
+    /// It comes into a mailbox, if there is room.
+    fn put(&mut self, index: u32, from: SocketAddr, data: Vec<u8>) {
+        let now = self.now;
         let mailbox = &mut self.mailboxes[index as usize];
-        let Some((from, data)) = mailbox.waiting.pop_front() else { return Err(Errno::EAGAIN.into()) };
-        mailbox.held -= data.len();
-        let count = data.len().min(buffer.len());
-        buffer[..count].copy_from_slice(&data[..count]);
-        self.note_call(process, About::NOTHING, CallKind::Recv, count as i64);
-        Ok((count, data.len(), from))
-    }
-
-    pub(super) fn close_mailbox(&mut self, index: u32) {
-        let Some(mailbox) = self.mailboxes.try_remove(index as usize) else { return };
-        if let Some(there) = self.host_mut(mailbox.host).mailboxes.get_mut(&mailbox.address.port()) {
-            there.retain(|other| *other != index);
+        let (host, size) = (mailbox.host, data.len() as i64);
+        // One that is larger than all the room comes into an empty one.
+        if mailbox.held > 0 && mailbox.held + counted(data.len()) > mailbox.room {
+            self.fault(FaultKind::Overflow, host);
+            return self.note(host, About::NOTHING, What::Lost(PacketKind::Datagram), size);
         }
+        let v6 = mailbox.udp().is_some_and(|udp| udp.address.is_ipv6());
+        let from = if v6 { SocketAddr::new(mapped_address(from.ip()), from.port()) } else { from };
+        mailbox.held += counted(data.len());
+        mailbox.waiting.push_back(Letter { from: Address::Udp(from), data, at: now, sender: None });
+        let serial = mailbox.serial;
+        self.note(host, About::listener(serial), What::Arrives(PacketKind::Datagram), size);
+        self.tell_mailbox(index, Ready::READABLE);
     }
 }
 
+impl Udp {
+    /// Where a datagram to this address goes, in the family of the socket.
+    fn destination(&self, to: SocketAddr) -> Result<SocketAddr, Errno> {
+        let mut ip = to.ip();
+        match (self.address, to.ip()) {
+            (SocketAddr::V4(_), IpAddr::V6(_)) => return Err(Errno::EAFNOSUPPORT),
+            (SocketAddr::V6(_), ip) if ip.to_canonical().is_ipv4() && self.ipv6_only => {
+                return Err(Errno::ENETUNREACH);
+            }
+            (SocketAddr::V6(_), IpAddr::V4(v4)) => ip = v4.to_ipv6_mapped().into(),
+            _ => {}
+        }
+        if to.port() == 0 {
+            return Err(Errno::EINVAL);
+        }
+        if ip.is_unspecified() {
+            ip = loopback(ip);
+        }
+        Ok(SocketAddr::new(ip, to.port()))
+    }
+
+    /// Whether two cannot have the same port.
+    fn conflicts(&self, other: &Udp) -> bool {
+        let (ours, theirs) = (self.address.ip().to_canonical(), other.address.ip().to_canonical());
+        let meet = match (ours.is_ipv4(), theirs.is_ipv4()) {
+            (true, true) | (false, false) => overlap(ours, theirs),
+            // An IPv6 wildcard takes IPv4 as well, if it may.
+            (true, false) => theirs.is_unspecified() && !other.ipv6_only,
+            (false, true) => ours.is_unspecified() && !self.ipv6_only,
+        };
+        let share = (self.reuse_address && other.reuse_address) || (self.reuse_port && other.reuse_port);
+        meet && !share
+    }
+
+    /// How particularly it takes such a datagram, less being more; `None`: not at all.
+    fn rank(&self, from: SocketAddr, to: SocketAddr) -> Option<u8> {
+        if self.peer.is_some_and(|peer| canonical(peer) != from) {
+            return None;
+        }
+        let (ours, theirs) = (self.address.ip(), to.ip());
+        let general = if ours.to_canonical() == theirs {
+            0
+        } else if ours.is_unspecified() && ours.is_ipv4() == theirs.is_ipv4() {
+            1
+        } else if ours.is_unspecified() && ours.is_ipv6() && !self.ipv6_only {
+            2
+        } else {
+            return None;
+        };
+        Some(general + if self.peer.is_some() { 0 } else { 3 })
+    }
+}
+
+/// As it is on the way.
+fn canonical(address: SocketAddr) -> SocketAddr {
+    SocketAddr::new(address.ip().to_canonical(), address.port())
+}
+
+/// To all hosts: of a network without a number, of the simulated one, of the loopback.
+pub(super) fn is_broadcast(address: IpAddr) -> bool {
+    let all = [Ipv4Addr::BROADCAST, Ipv4Addr::new(10, 255, 255, 255), LOOPBACK_BROADCAST];
+    matches!(address.to_canonical(), IpAddr::V4(address) if all.contains(&address))
+}
+
+pub(super) fn loopback(of: IpAddr) -> IpAddr {
+    match of {
+        IpAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
+    }
+}
+
+/// A number that both addresses decide.
+fn spread(from: SocketAddr, to: SocketAddr) -> u64 {
+    let words = [from, to].map(|address| match address.ip() {
+        IpAddr::V4(ip) => u64::from(ip.to_bits()) << 16 | u64::from(address.port()),
+        IpAddr::V6(ip) => ip.to_bits() as u64 ^ (ip.to_bits() >> 64) as u64 ^ u64::from(address.port()) << 48,
+    });
+    let mixed = words.iter().fold(0x9e37_79b9_7f4a_7c15_u64, |sum, word| {
+        (sum ^ word).wrapping_mul(0xbf58_476d_1ce4_e5b9).rotate_left(31)
+    });
+    mixed >> 32
+}
+
+pub(super) const LOOPBACK_BROADCAST: Ipv4Addr = Ipv4Addr::new(127, 255, 255, 255);
+
+/// The interfaces of a host, as Linux numbers them.
+pub(super) const LOOPBACK: u32 = 1;
+pub(super) const NETWORK: u32 = 2;
+
 /// How long one that is overtaken is held back at least.
 const OVERTAKEN: u64 = 1_000_000;
-
-/// Bytes that wait to be read; what comes beyond it is lost, as on Linux.
-const MAILBOX: usize = 212_992;

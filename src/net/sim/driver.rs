@@ -8,14 +8,16 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use super::mailbox::Family;
 use super::process::{Alarm, Socket};
 use super::rule::{CallKind, Verdict};
 use super::trace::About;
+use super::unix::set_unix;
 use super::world::World;
 use super::{Errno, Network};
 use crate::net::{
-    Accepted, Address, Answer, Close, Event, Going, Inbound, Instant, Job, Net, Open, OpenError,
-    SocketOption, Token, Wake, Watch,
+    Accepted, Address, Answer, Close, Credentials, Event, Going, Inbound, Instant, Job, Net, Open, OpenError,
+    SocketOption, Token, UnixAddress, Wake, Watch,
 };
 
 /// One process of one host.
@@ -89,12 +91,12 @@ impl Net for SimNet {
         self.world.borrow_mut().send(self.process, socket, data)
     }
 
-    fn recv_datagrams(&mut self, _: Token, _: &mut Inbound) -> io::Result<()> {
-        Err(io::ErrorKind::Unsupported.into())
+    fn recv_datagrams(&mut self, socket: Token, into: &mut Inbound) -> io::Result<()> {
+        self.world.borrow_mut().recv_datagrams(self.process, socket, into)
     }
 
-    fn send_datagrams(&mut self, _: Token, _: &[u8], _: &[Going]) -> io::Result<usize> {
-        Err(io::ErrorKind::Unsupported.into())
+    fn send_datagrams(&mut self, socket: Token, bytes: &[u8], going: &[Going]) -> io::Result<usize> {
+        self.world.borrow_mut().send_datagrams(self.process, socket, bytes, going)
     }
 
     fn shutdown_write(&mut self, socket: Token) -> io::Result<()> {
@@ -106,15 +108,19 @@ impl Net for SimNet {
     }
 
     fn local_address(&self, socket: Token) -> io::Result<Address> {
-        self.world.borrow_mut().local_address(self.process, socket).map(Address::Tcp)
+        self.world.borrow_mut().local_address(self.process, socket)
     }
 
     fn peer_address(&self, socket: Token) -> io::Result<Address> {
-        self.world.borrow_mut().peer_address(self.process, socket).map(Address::Tcp)
+        self.world.borrow_mut().peer_address(self.process, socket)
     }
 
     fn take_error(&self, socket: Token) -> io::Result<Option<io::Error>> {
         self.world.borrow_mut().take_error(self.process, socket)
+    }
+
+    fn credentials(&self, socket: Token) -> io::Result<Credentials> {
+        self.world.borrow_mut().credentials(self.process, socket)
     }
 
     fn set(&mut self, socket: Token, option: SocketOption) -> io::Result<()> {
@@ -212,7 +218,7 @@ impl World {
         }
     }
 
-    fn ask(&mut self, process: u32, kind: CallKind) -> io::Result<()> {
+    pub(super) fn ask(&mut self, process: u32, kind: CallKind) -> io::Result<()> {
         match self.before(process, kind, 0) {
             Verdict::Fail(errno) => {
                 self.note_call(process, About::NOTHING, kind, -i64::from(errno.raw()));
@@ -222,22 +228,45 @@ impl World {
         }
     }
 
-    pub(super) fn local_address(&mut self, process: u32, token: Token) -> io::Result<SocketAddr> {
+    pub(super) fn local_address(&mut self, process: u32, token: Token) -> io::Result<Address> {
         self.ask(process, CallKind::LocalAddress)?;
-        match self.process(process).get(token) {
-            Socket::Closed => Err(io::ErrorKind::NotFound.into()),
+        Ok(match self.process(process).get(token) {
+            Socket::Closed => return Err(io::ErrorKind::NotFound.into()),
             Socket::Stream { connection, side } => {
-                Ok(self.connections[connection as usize].ends[side].address)
+                let connection = &self.connections[connection as usize];
+                match &connection.unix {
+                    Some(unix) => Address::Unix(unix.names[side].clone()),
+                    None => Address::Tcp(connection.ends[side].address),
+                }
             }
-            Socket::Listener(queue) => Ok(self.queues[queue as usize].address),
-            Socket::Datagram(mailbox) => Ok(self.mailboxes[mailbox as usize].address),
-        }
+            Socket::Listener(queue) => {
+                let queue = &self.queues[queue as usize];
+                match &queue.name {
+                    Some(name) => Address::Unix(name.address.clone()),
+                    None => Address::Tcp(queue.address),
+                }
+            }
+            Socket::Datagram(mailbox) => match &self.mailboxes[mailbox as usize].family {
+                Family::Udp(udp) => Address::Udp(udp.address),
+                Family::Unix(unix) => Address::Unix(
+                    unix.name.as_ref().map_or(UnixAddress::UNNAMED, |name| name.address.clone()),
+                ),
+            },
+        })
     }
 
-    pub(super) fn peer_address(&mut self, process: u32, token: Token) -> io::Result<SocketAddr> {
+    pub(super) fn peer_address(&mut self, process: u32, token: Token) -> io::Result<Address> {
         self.ask(process, CallKind::PeerAddress)?;
-        let (connection, side) = self.process(process).stream(token)?;
+        let (connection, side) = match self.process(process).get(token) {
+            Socket::Closed | Socket::Listener(_) => return Err(io::ErrorKind::NotFound.into()),
+            Socket::Stream { connection, side } => (connection, side),
+            Socket::Datagram(mailbox) => return self.mail_peer(mailbox),
+        };
         let connection = &self.connections[connection as usize];
+        if let Some(unix) = &connection.unix {
+            // Whether it is still there or not.
+            return Ok(Address::Unix(unix.names[side ^ 1].clone()));
+        }
         let end = &connection.ends[side];
         if end.phase != super::connection::Phase::Open || end.reset || (end.ended && end.finished) {
             return Err(Errno::ENOTCONN.into());
@@ -250,18 +279,45 @@ impl World {
         } else if end.address.is_ipv4() {
             peer.set_ip(peer.ip().to_canonical());
         }
-        Ok(peer)
+        Ok(Address::Tcp(peer))
+    }
+
+    fn mail_peer(&self, mailbox: u32) -> io::Result<Address> {
+        let peer = match &self.mailboxes[mailbox as usize].family {
+            Family::Udp(udp) => udp.peer.map(Address::Udp),
+            Family::Unix(unix) => unix.peer.as_ref().map(|(_, address)| Address::Unix(address.clone())),
+        };
+        peer.ok_or(Errno::ENOTCONN.into())
     }
 
     pub(super) fn take_error(&mut self, process: u32, token: Token) -> io::Result<Option<io::Error>> {
-        let (connection, side) = self.process(process).stream(token)?;
-        self.ask(process, CallKind::TakeError)?;
-        Ok(self.connections[connection as usize].ends[side].error.take().map(io::Error::from))
+        let error = match self.process(process).get(token) {
+            Socket::Closed | Socket::Listener(_) => return Err(io::ErrorKind::NotFound.into()),
+            Socket::Stream { connection, side } => {
+                self.ask(process, CallKind::TakeError)?;
+                self.connections[connection as usize].ends[side].error.take()
+            }
+            Socket::Datagram(mailbox) => {
+                self.ask(process, CallKind::TakeError)?;
+                self.mailboxes[mailbox as usize].error.take()
+            }
+        };
+        Ok(error.map(io::Error::from))
     }
 
     fn set(&mut self, process: u32, token: Token, option: SocketOption) -> io::Result<()> {
-        let (connection, side) = self.process(process).stream(token)?;
+        let (connection, side) = match self.process(process).get(token) {
+            Socket::Closed | Socket::Listener(_) => return Err(io::ErrorKind::NotFound.into()),
+            Socket::Stream { connection, side } => (connection, side),
+            Socket::Datagram(mailbox) => {
+                self.ask(process, CallKind::SetOption)?;
+                return Ok(self.set_datagram(mailbox, option)?);
+            }
+        };
         self.ask(process, CallKind::SetOption)?;
+        if self.connections[connection as usize].unix.is_some() {
+            return Ok(set_unix(option)?);
+        }
         if let SocketOption::KeepAlive(idle) = option {
             // The system counts in whole seconds, and not for ever.
             let seconds = idle.map(|idle| idle.as_secs());

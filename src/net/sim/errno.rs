@@ -47,6 +47,7 @@ errnos! {
     ECONNABORTED = CONNABORTED: "The connection was aborted.";
     ECONNREFUSED = CONNREFUSED: "The connection was refused.";
     ECONNRESET = CONNRESET: "The connection was reset by the peer.";
+    EDESTADDRREQ = DESTADDRREQ: "The destination is missing.";
     EHOSTUNREACH = HOSTUNREACH: "No route to the host.";
     EINTR = INTR: "Interrupted by a signal.";
     EINVAL = INVAL: "An argument is invalid.";
@@ -57,12 +58,18 @@ errnos! {
     ENETUNREACH = NETUNREACH: "No route to the network.";
     ENFILE = NFILE: "The system has no descriptors left.";
     ENOBUFS = NOBUFS: "No buffer space is left.";
+    ENODEV = NODEV: "No such device.";
+    ENOENT = NOENT: "No such file.";
     ENOMEM = NOMEM: "No memory is left.";
+    ENOPROTOOPT = NOPROTOOPT: "No such option.";
     ENOSPC = NOSPC: "No space is left.";
     ENOTCONN = NOTCONN: "The socket is not connected.";
+    EOPNOTSUPP = OPNOTSUPP: "Not supported.";
     EPERM = PERM: "Not permitted.";
     EPIPE = PIPE: "This direction is closed.";
     EPROTO = PROTO: "A protocol failed.";
+    EPROTOTYPE = PROTOTYPE: "The socket is of another type.";
+    EROFS = ROFS: "The file system is for reading only.";
     ETIMEDOUT = TIMEDOUT: "Nobody answered.";
 }
 

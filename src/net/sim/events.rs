@@ -38,6 +38,12 @@ pub(super) enum Happening {
     Answer,
     /// A datagram comes.
     Datagram,
+    /// Its sender hears that nobody has the port.
+    DatagramRefused,
+    /// A UNIX datagram can be read.
+    Letter,
+    /// The process of a socket of datagrams is told again what it can do.
+    MailAgain,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -77,7 +83,7 @@ impl Events {
     ) {
         self.count += 1;
         // Datagrams of the same time overtake each other only where a link says so.
-        let in_order = self.in_order || what == Happening::Datagram;
+        let in_order = self.in_order || matches!(what, Happening::Datagram | Happening::Letter);
         let draw = if in_order { 0 } else { random.next() >> NUMBER_BITS << NUMBER_BITS };
         let order = draw | self.count & ((1 << NUMBER_BITS) - 1);
         self.heap.push(Event { at, order, what, side: side as u8, index, serial });

@@ -7,6 +7,7 @@ use std::net::{IpAddr, SocketAddr};
 use super::connection::Phase;
 use super::coverage::FaultKind;
 use super::errno::Errno;
+use super::names::{Name, Naming};
 use super::process::Socket;
 use super::rule::{CallKind, Verdict};
 use super::trace::{About, Text, What};
@@ -20,6 +21,8 @@ pub(super) struct Queue {
     pub(super) token: Token,
     pub(super) host: u32,
     pub(super) address: SocketAddr,
+    /// It takes UNIX streams.
+    pub(super) name: Option<Name>,
     pub(super) backlog: usize,
     ipv6_only: bool,
     pub(super) reuse_address: bool,
@@ -31,6 +34,34 @@ pub(super) struct Queue {
     armed: bool,
 }
 
+impl Queue {
+    pub(super) fn new(
+        process: u32,
+        token: Token,
+        host: u32,
+        address: SocketAddr,
+        backlog: u32,
+        buffers: Buffers,
+    ) -> Queue {
+        Queue {
+            serial: 0,
+            process,
+            token,
+            host,
+            address,
+            name: None,
+            backlog: backlog as usize,
+            ipv6_only: false,
+            reuse_address: false,
+            reuse_port: false,
+            buffers,
+            waiting: VecDeque::new(),
+            news: Ready::default(),
+            armed: true,
+        }
+    }
+}
+
 impl World {
     pub(super) fn open(&mut self, process: u32, token: Token, what: &Open) -> Result<(), OpenError> {
         self.allow(process, CallKind::Socket, Step::Socket)?;
@@ -38,26 +69,31 @@ impl World {
             return failed(Step::Socket, Errno::EMFILE);
         }
         match what {
-            Open::TcpListen { address, reuse_address, reuse_port, ipv6_only, backlog, buffers } => self
-                .listen(Queue {
-                    serial: 0,
-                    process,
-                    token,
-                    host: self.process(process).host,
-                    address: *address,
-                    backlog: *backlog as usize,
+            Open::TcpListen { address, reuse_address, reuse_port, ipv6_only, backlog, buffers } => {
+                let host = self.process(process).host;
+                self.listen(Queue {
                     ipv6_only: ipv6_only.unwrap_or(false),
                     reuse_address: *reuse_address,
                     reuse_port: *reuse_port,
-                    buffers: *buffers,
-                    waiting: VecDeque::new(),
-                    news: Ready::default(),
-                    armed: true,
-                }),
+                    ..Queue::new(process, token, host, *address, *backlog, *buffers)
+                })
+            }
             Open::TcpConnect { address, bind, reuse_address, buffers } => {
                 self.connect(process, token, *address, (*bind, *reuse_address), *buffers)
             }
-            _ => failed(Step::Socket, Errno::EAFNOSUPPORT),
+            Open::UnixListen { address, mode, backlog, remove_stale, unlink, buffers } => {
+                let naming = Naming { mode: *mode, remove_stale: *remove_stale, unlink: *unlink };
+                self.listen_unix(process, token, address, (naming, *backlog), *buffers)
+            }
+            Open::UnixConnect { address, bind, buffers } => {
+                self.connect_unix(process, token, address, bind.as_ref(), *buffers)
+            }
+            Open::Udp { .. } => self.open_udp(process, token, what),
+            Open::UnixDatagram { bind, connect, mode, remove_stale, unlink, buffers } => {
+                let naming = Naming { mode: *mode, remove_stale: *remove_stale, unlink: *unlink };
+                let bind = bind.as_ref().map(|bind| (bind, naming));
+                self.open_unix_mailbox(process, token, bind, connect.as_ref(), *buffers)
+            }
         }
     }
 
@@ -184,6 +220,9 @@ impl World {
         if let Some(there) = self.host_mut(queue.host).listeners.get_mut(&queue.address.port()) {
             there.retain(|other| *other != index);
         }
+        if let Some(name) = &queue.name {
+            self.release_name(queue.host, queue.process, name);
+        }
         self.note(queue.host, About::listener(queue.serial), What::Closes, 0);
         for connection in queue.waiting {
             match how {
@@ -222,7 +261,9 @@ impl World {
             return Err(Errno::EAGAIN.into());
         };
         let watched = self.allow(process, CallKind::Watch, Step::Watch);
-        let [near, far] = &mut self.connections[connection as usize].ends;
+        let found = &mut self.connections[connection as usize];
+        let unix = found.unix.as_ref().map(|unix| unix.names[0].clone());
+        let [near, far] = &mut found.ends;
         let mapped = far.address.is_ipv6() && near.address.ip().to_canonical().is_ipv4();
         let mut peer = near.address;
         peer.set_ip(if mapped { mapped_address(peer.ip()) } else { peer.ip().to_canonical() });
@@ -237,9 +278,13 @@ impl World {
         self.process_mut(process).insert(token, Socket::Stream { connection, side: 1 });
         let host = self.process(process).host;
         let serial = self.connections[connection as usize].serial;
-        self.note_text(host, About::end(serial, 1), What::Opens, Text::ConnectedFrom(peer));
+        let text = match &unix {
+            Some(peer) => Text::Words(format!("from {peer}")),
+            None => Text::ConnectedFrom(peer),
+        };
+        self.note_text(host, About::end(serial, 1), What::Opens, text);
         self.tell(connection, 1, Ready::ALL);
-        Ok(Accepted::Connection(Address::Tcp(peer)))
+        Ok(Accepted::Connection(unix.map_or(Address::Tcp(peer), Address::Unix)))
     }
 
     fn accept_again(&mut self, index: u32) {
@@ -290,7 +335,7 @@ pub(super) fn failed<T>(step: Step, errno: Errno) -> Result<T, OpenError> {
 }
 
 /// Whether some destination belongs to both addresses, of one family.
-fn overlap(one: IpAddr, other: IpAddr) -> bool {
+pub(super) fn overlap(one: IpAddr, other: IpAddr) -> bool {
     one == other || (one.is_ipv4() == other.is_ipv4() && (one.is_unspecified() || other.is_unspecified()))
 }
 

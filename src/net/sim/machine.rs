@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::clock::Clock;
+use super::names::Names;
 use super::random::Random;
 use super::rule::CallKind;
 use super::world::{FIRST_PORT, LAST_PORT, World};
@@ -17,6 +18,8 @@ pub(super) struct Machine {
     /// By port.
     pub(super) listeners: BTreeMap<u16, Vec<u32>>,
     pub(super) mailboxes: BTreeMap<u16, Vec<u32>>,
+    /// Of UNIX sockets.
+    pub(super) names: Names,
     pub(super) next_port: u16,
     pub(super) refuses: Ports,
     pub(super) silent: Ports,
@@ -90,6 +93,7 @@ impl World {
             clock: Clock::default(),
             listeners: BTreeMap::new(),
             mailboxes: BTreeMap::new(),
+            names: Names::default(),
             next_port: FIRST_PORT + (first_port % u64::from(LAST_PORT - FIRST_PORT)) as u16,
             refuses: Ports::default(),
             silent: Ports::default(),

@@ -239,7 +239,7 @@ impl Network {
         let found: Vec<u32> = world
             .connections
             .iter()
-            .filter(|(_, c)| concerns((c.ends[0].host, c.ends[1].host)))
+            .filter(|(_, c)| c.unix.is_none() && concerns((c.ends[0].host, c.ends[1].host)))
             .filter(|(_, c)| c.ends.iter().any(|end| end.phase == Phase::Open))
             .map(|(index, _)| index as u32)
             .collect();
@@ -252,8 +252,10 @@ impl Network {
     /// One connection, which the seed chooses, is reset on both sides; `false` when there is none.
     pub fn reset_any_connection(&self) -> bool {
         let mut world = self.world.borrow_mut();
-        let open =
-            world.connections.iter().filter(|(_, c)| c.ends.iter().any(|end| end.phase == Phase::Open));
+        let open = world
+            .connections
+            .iter()
+            .filter(|(_, c)| c.unix.is_none() && c.ends.iter().any(|end| end.phase == Phase::Open));
         let open: Vec<u32> = open.map(|(index, _)| index as u32).collect();
         if open.is_empty() {
             return false;

@@ -33,6 +33,8 @@ pub(super) struct Process {
     /// Its polls wait themselves; there is no scheduler.
     pub(super) alone: bool,
     pub(super) jobs: Jobs,
+    /// It ends without having cleared up.
+    pub(super) killed: bool,
     /// The number of the timer that counts.
     pub(super) timers: u32,
 }
@@ -79,6 +81,7 @@ impl Process {
             ahead: 0,
             owes: 0,
             alone: false,
+            killed: false,
             timers: 0,
             jobs: Jobs { threads: threads.max(1), queue, ..Jobs::default() },
         }

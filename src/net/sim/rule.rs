@@ -165,4 +165,10 @@ calls! {
     Poll "poll": "Waits for something to happen.", [EINTR];
     Offload "offload": "Gives a job to a thread.", [EAGAIN];
     Resolve "getaddrinfo": "Looks a name up.", [ETIMEDOUT EIO EAGAIN];
+    RecvDatagrams "recvmmsg": "Takes datagrams.",
+        [EAGAIN EINTR ECONNREFUSED EHOSTUNREACH ENETUNREACH ENOMEM ENOBUFS];
+    SendDatagrams "sendmmsg": "Sends datagrams.",
+        [EAGAIN EINTR ECONNREFUSED EMSGSIZE EHOSTUNREACH ENETUNREACH EPERM ENOBUFS ENOMEM];
+    SetMode "chmod": "Sets the mode of the file of a UNIX socket.", [EPERM EROFS EIO];
+    Credentials "getsockopt(SO_PEERCRED)": "Asks who is on the other side of a UNIX socket.", [ENOBUFS EBADF];
 }

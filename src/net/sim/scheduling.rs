@@ -80,6 +80,7 @@ impl Network {
                 match world.process_mut(process).remove(token) {
                     Socket::Closed => {}
                     Socket::Stream { connection, side } => {
+                        world.release_names_of(connection);
                         world.connections[connection as usize].ends[side].leave(Phase::Vanished);
                         world.forget_if_over(connection);
                     }
@@ -88,6 +89,11 @@ impl Network {
                 }
             }
         }
+    }
+
+    /// A process ends without having cleared up.
+    pub(crate) fn kill_process(&self, process: u32) {
+        self.world.borrow_mut().process_mut(process).killed = true;
     }
 
     pub(crate) fn power_on(&self, host: Host) {
@@ -122,7 +128,11 @@ impl World {
     pub(super) fn who_waits(&self) -> String {
         let mut lines = vec!["nothing can ever happen again".to_owned()];
         for (_, queue) in &self.queues {
-            lines.push(format!("{} listens on {}", self.host(queue.host).name, queue.address));
+            let at = match &queue.name {
+                Some(name) => name.address.to_string(),
+                None => queue.address.to_string(),
+            };
+            lines.push(format!("{} listens on {at}", self.host(queue.host).name));
         }
         for (index, connection) in &self.connections {
             for side in 0..2 {

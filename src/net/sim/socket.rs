@@ -9,7 +9,7 @@ use super::Host;
 use super::network::Network;
 use super::process::Socket as Named;
 use super::world::World;
-use crate::net::{Accepted, Buffers, Close, Open, Token};
+use crate::net::{Accepted, Address, Buffers, Close, Going, Open, Token, UnixAddress};
 
 /// How a socket is opened.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -99,13 +99,63 @@ impl Network {
         Ok(SocketListener { descriptor: self.open(host, &open)? })
     }
 
+    /// Connects to a UNIX socket of the same host.
+    ///
+    /// # Errors
+    /// Those of `socket` and `connect`: `NotFound` where there is no file, `ConnectionRefused` where nobody listens,
+    /// `WouldBlock` when too many wait to be accepted.
+    ///
+    /// ```
+    /// use twistor::sim::Simulation;
+    /// # struct Echo;
+    /// # impl twistor::Protocol for Echo {
+    /// #     fn data_received(&mut self, _: &mut twistor::Transport<'_>, _: &[u8]) {}
+    /// # }
+    /// let mut simulation = Simulation::new(1);
+    /// let host = simulation.host("here");
+    /// simulation.reactor(host).listen_unix("/run/echo", || Echo)?;
+    /// let mut socket = simulation.connect_unix(host, &"/run/echo".parse().unwrap()).unwrap();
+    /// assert_eq!(socket.peer().unwrap().to_string(), "/run/echo");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn connect_unix(&self, host: Host, to: &UnixAddress) -> io::Result<Socket> {
+        let open = Open::UnixConnect { address: to.clone(), bind: None, buffers: Buffers::default() };
+        Ok(Socket { descriptor: self.open(host, &open)? })
+    }
+
+    /// Listens on a UNIX socket; its file, if it has one, goes with it. Connections are taken with
+    /// [`accept_from`](SocketListener::accept_from).
+    ///
+    /// # Errors
+    /// Those of `socket`, `bind` and `listen`.
+    pub fn listen_unix(&self, host: Host, at: &UnixAddress, backlog: u32) -> io::Result<SocketListener> {
+        let open = Open::UnixListen {
+            address: at.clone(),
+            mode: None,
+            backlog,
+            remove_stale: true,
+            unlink: true,
+            buffers: Buffers::default(),
+        };
+        Ok(SocketListener { descriptor: self.open(host, &open)? })
+    }
+
     /// Binds a socket for datagrams; port 0 is any that is free.
     ///
     /// # Errors
     /// Those of `bind`.
     pub fn bind_datagrams(&self, host: Host, at: SocketAddr) -> io::Result<DatagramSocket> {
-        let descriptor = self.descriptor(host);
-        let address = self.world.borrow_mut().bind_datagrams(descriptor.process, descriptor.token, at)?;
+        let open = Open::Udp {
+            bind: at,
+            connect: None,
+            reuse_address: false,
+            reuse_port: false,
+            ipv6_only: None,
+            broadcast: false,
+            buffers: Buffers::default(),
+        };
+        let descriptor = self.open(host, &open)?;
+        let address = descriptor.call(World::local_address)?.socket_address().unwrap_or(at);
         Ok(DatagramSocket { descriptor, address })
     }
 
@@ -187,7 +237,7 @@ impl Socket {
 
     /// The address on this side.
     pub fn local_address(&self) -> io::Result<SocketAddr> {
-        self.descriptor.call(World::local_address)
+        inet(self.descriptor.call(World::local_address)?)
     }
 
     /// The address on the other side.
@@ -195,6 +245,14 @@ impl Socket {
     /// # Errors
     /// `NotConnected` before the handshake is done and after the connection's end.
     pub fn peer_address(&self) -> io::Result<SocketAddr> {
+        inet(self.descriptor.call(World::peer_address)?)
+    }
+
+    /// The address on the other side, of whatever kind.
+    ///
+    /// # Errors
+    /// As [`peer_address`](Socket::peer_address).
+    pub fn peer(&self) -> io::Result<Address> {
         self.descriptor.call(World::peer_address)
     }
 
@@ -205,19 +263,26 @@ impl Socket {
 }
 
 impl SocketListener {
-    /// Takes a connection that waits.
+    /// Takes a connection over TCP that waits.
     ///
     /// # Errors
     /// `WouldBlock` when none does.
     pub fn accept(&self) -> io::Result<(Socket, SocketAddr)> {
+        let (socket, peer) = self.accept_from()?;
+        Ok((socket, inet(peer)?))
+    }
+
+    /// As [`accept`](SocketListener::accept), for UNIX sockets as well.
+    ///
+    /// # Errors
+    /// `WouldBlock` when none does.
+    pub fn accept_from(&self) -> io::Result<(Socket, Address)> {
         let Descriptor { world, process, token: listener } = &self.descriptor;
         self.descriptor
             .call(|found, process, listener| {
                 let token = found.process(process).free_token();
                 match found.accept(process, listener, token)? {
-                    Accepted::Connection(peer) => {
-                        Ok((token, peer.socket_address().ok_or(io::ErrorKind::Unsupported)?))
-                    }
+                    Accepted::Connection(peer) => Ok((token, peer)),
                     Accepted::Dropped(error) => Err(error),
                 }
             })
@@ -232,7 +297,7 @@ impl SocketListener {
 
     /// The address that is listened on.
     pub fn local_address(&self) -> io::Result<SocketAddr> {
-        self.descriptor.call(World::local_address)
+        inet(self.descriptor.call(World::local_address)?)
     }
 }
 
@@ -242,7 +307,11 @@ impl DatagramSocket {
     /// # Errors
     /// `EMSGSIZE` for more than 65,507 bytes; a refusal of an earlier one.
     pub fn send_to(&self, data: &[u8], to: SocketAddr) -> io::Result<usize> {
-        self.descriptor.call(|world, process, token| world.send_to(process, token, data, to))
+        self.descriptor.call(|world, process, token| {
+            let going = Going { length: data.len(), to: Some(Address::Udp(to)) };
+            world.send_datagrams(process, token, data, &[going])
+        })?;
+        Ok(data.len())
     }
 
     /// Takes a datagram: bytes copied, its whole length, and its sender. What does not fit the buffer is lost.
@@ -250,13 +319,19 @@ impl DatagramSocket {
     /// # Errors
     /// `WouldBlock` when none is there.
     pub fn recv_from(&self, buffer: &mut [u8]) -> io::Result<(usize, usize, SocketAddr)> {
-        self.descriptor.call(|world, process, token| world.recv_from(process, token, buffer))
+        self.descriptor
+            .call(|world, process, token| world.recv_from(process, token, buffer))
+            .and_then(|(length, whole, from)| Ok((length, whole, inet(from)?)))
     }
 
     /// The address that it is bound to.
     pub fn local_address(&self) -> SocketAddr {
         self.address
     }
+}
+
+fn inet(address: Address) -> io::Result<SocketAddr> {
+    address.socket_address().ok_or(io::ErrorKind::Unsupported.into())
 }
 
 impl Descriptor {

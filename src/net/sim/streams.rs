@@ -77,7 +77,8 @@ impl World {
             }
             return Ok(count);
         }
-        if end.ended {
+        // A UNIX stream's error comes before its end.
+        if end.ended && (end.error.is_none() || connection.unix.is_none()) {
             return Ok(0);
         }
         if let Some(error) = end.error.take() {
@@ -108,7 +109,7 @@ impl World {
     }
 
     /// What a host that reads slowly reads now.
-    fn slow_share(&mut self, process: u32, rate: u64) -> usize {
+    pub(super) fn slow_share(&mut self, process: u32, rate: u64) -> usize {
         let at = self.local_now(process);
         let host = self.process(process).host;
         self.fault(FaultKind::SlowReader, host);
@@ -149,7 +150,7 @@ impl World {
         let connection = &mut self.connections[index as usize];
         let other = connection.other(side);
         let end = &mut connection.ends[side];
-        if let Some(error) = end.error.take() {
+        if let Some(error) = end.error.take_if(|_| connection.unix.is_none()) {
             return Err(error);
         }
         if end.finished || end.reset {
@@ -210,7 +211,13 @@ impl World {
             self.connections[index as usize].ends[side].finished = true;
             return Ok(());
         }
-        if end.phase != Phase::Open || end.reset || (end.ended && end.finished) {
+        if connection.unix.is_some() && (end.reset || end.phase != Phase::Open) {
+            // There is nobody to tell, and that is no error.
+            end.finished = true;
+            return Ok(());
+        }
+        if connection.unix.is_none() && (end.phase != Phase::Open || end.reset || (end.ended && end.finished))
+        {
             return Err(Errno::ENOTCONN);
         }
         if !std::mem::replace(&mut end.finished, true) {
@@ -229,6 +236,9 @@ impl World {
 
     pub(super) fn close_end(&mut self, host: u32, index: u32, side: usize, at: u64, how: Close) {
         let connection = &mut self.connections[index as usize];
+        if connection.unix.is_some() {
+            return self.close_unix(index, side, at);
+        }
         let serial = connection.serial;
         let other = connection.other(side);
         let end = &mut connection.ends[side];
@@ -253,4 +263,4 @@ impl World {
 const BUFFER_KEPT: usize = 4096;
 
 /// How long a call that would block for no reason waits to be tried again.
-const STORM: u64 = 1_000_000;
+pub(super) const STORM: u64 = 1_000_000;

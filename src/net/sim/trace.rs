@@ -38,6 +38,8 @@ pub(super) enum What {
     Fault(FaultKind),
     /// A connection or listener and its addresses.
     Opens,
+    /// The other end of a UNIX stream was closed.
+    Hangup,
     Closes,
     Note,
 }
@@ -47,13 +49,16 @@ pub(super) enum Text {
     ListensOn(SocketAddr),
     Connects(SocketAddr, SocketAddr),
     ConnectedFrom(SocketAddr),
+    DatagramsAt(SocketAddr),
     Words(String),
 }
 
 impl Text {
     fn add_to(&self, hash: u64) -> u64 {
         match self {
-            Text::ListensOn(address) | Text::ConnectedFrom(address) => add_address(hash, address),
+            Text::ListensOn(address) | Text::ConnectedFrom(address) | Text::DatagramsAt(address) => {
+                add_address(hash, address)
+            }
             Text::Connects(from, to) => add_address(add_address(hash, from), to),
             Text::Words(words) => words.as_bytes().chunks(8).fold(hash, |hash, bytes| {
                 mix(hash ^ bytes.iter().fold(0, |word: u64, byte| word << 8 | u64::from(*byte)))
@@ -76,6 +81,7 @@ impl fmt::Display for Text {
             Text::ListensOn(address) => write!(f, "listens on {address}"),
             Text::Connects(from, to) => write!(f, "{from} to {to}"),
             Text::ConnectedFrom(address) => write!(f, "from {address}"),
+            Text::DatagramsAt(address) => write!(f, "datagrams at {address}"),
             Text::Words(words) => f.write_str(words),
         }
     }
@@ -187,6 +193,7 @@ impl Trace {
             What::Lost(kind) => format!("lost {kind:?}"),
             What::Fault(kind) => format!("! {kind}"),
             What::Opens => "opens".to_owned(),
+            What::Hangup => "> Hangup".to_owned(),
             What::Closes => "closes".to_owned(),
             What::Note => "note".to_owned(),
         };
@@ -217,6 +224,7 @@ impl What {
             What::Opens => (5, 0),
             What::Closes => (6, 0),
             What::Note => (7, 0),
+            What::Hangup => (8, 0),
         }
     }
 }

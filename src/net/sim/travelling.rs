@@ -15,12 +15,16 @@ impl World {
     /// Sends something to an end.
     pub(super) fn transmit(&mut self, index: u32, to: usize, at: u64, what: Payload) {
         let connection = &self.connections[index as usize];
+        if connection.unix.is_some() {
+            let arrival = self.unix_arrival(index, to, at);
+            return self.depart(index, to, arrival, what);
+        }
         let end = &connection.ends[to];
         let path = end.path;
         let (kind, size) = match what {
             Payload::Data(count) => (PacketKind::Data, count as usize),
             Payload::Fin => (PacketKind::Fin, 0),
-            Payload::Reset => (PacketKind::Reset, 0),
+            Payload::Reset | Payload::Hangup { .. } => (PacketKind::Reset, 0),
         };
         let mut late = 0;
         if !self.rules.is_empty() {
@@ -79,13 +83,13 @@ impl World {
         while let Some(connection) = self.connections.get_mut(index as usize) {
             let end = &mut connection.ends[side];
             let Some(&Segment { at, what }) = end.flight.front() else { break };
-            let path = end.path;
+            let (path, unix) = (end.path, connection.unix.is_some());
             if at > self.now {
                 end.scheduled = true;
                 self.schedule_for(at, Happening::Arrival, index, side);
                 break;
             }
-            if !self.is_open(path) {
+            if !unix && !self.is_open(path) {
                 self.freeze(index, side);
                 break;
             }
@@ -98,6 +102,7 @@ impl World {
         let now = self.now;
         let connection = &mut self.connections[index as usize];
         let (serial, other) = (connection.serial, connection.other(side));
+        let unix = connection.unix.is_some();
         let end = &mut connection.ends[side];
         let host = end.host;
         if let Some(keepalive) = &mut end.keepalive {
@@ -107,6 +112,8 @@ impl World {
         match (end.phase, what) {
             (Phase::Closed | Phase::Nothing, Payload::Fin | Payload::Reset)
             | (Phase::Vanished, Payload::Reset) => {}
+            // Whoever sent it hears of the close itself.
+            (Phase::Closed | Phase::Nothing | Phase::Vanished, _) if unix => return,
             (Phase::Closed | Phase::Nothing | Phase::Vanished, _) => {
                 // There is nobody: the sender hears so.
                 end.flight.clear();
@@ -125,6 +132,7 @@ impl World {
                 self.note(host, About::end(serial, side), What::Arrives(PacketKind::Fin), 0);
                 self.tell(index, side, Ready::ALL);
             }
+            (_, Payload::Hangup { unread }) => return self.end_unix(index, side, unread),
             (phase, Payload::Reset) => {
                 let errno = match phase {
                     Phase::Connecting => Errno::ECONNREFUSED,
@@ -137,7 +145,7 @@ impl World {
             }
         }
         let back = self.connections[index as usize].ends[other].path;
-        if !self.is_open(back) && end_of(self, index, side).unacknowledged.is_none() {
+        if !unix && !self.is_open(back) && end_of(self, index, side).unacknowledged.is_none() {
             end_of(self, index, side).unacknowledged = Some(0);
             self.schedule_for(now + RETRANSMISSION, Happening::Acknowledgement, index, side);
         }
@@ -262,7 +270,9 @@ impl World {
     pub(super) fn has_room(&self, index: u32, side: usize) -> bool {
         let connection = &self.connections[index as usize];
         let to = &connection.ends[connection.other(side)];
-        to.held < to.room && to.held <= to.room / 3 * 2
+        // Of a UNIX socket three quarters.
+        let most = if connection.unix.is_some() { to.room / 4 } else { to.room / 3 * 2 };
+        to.held < to.room && to.held <= most
     }
 
     /// The other side of `side` may send so many bytes from now on that are not read.
@@ -281,7 +291,10 @@ impl World {
         }
         let path = end_of(self, index, side).path;
         end_of(self, index, side).wants_room = false;
-        let at = self.travel(path, self.now, 0);
+        let at = match self.connections[index as usize].unix {
+            Some(_) => self.unix_arrival(index, side, self.now),
+            None => self.travel(path, self.now, 0),
+        };
         if at <= self.now {
             self.room_again(index, side);
         } else {
@@ -291,7 +304,7 @@ impl World {
 
     pub(super) fn room_again(&mut self, index: u32, side: usize) {
         let path = end_of(self, index, side).path;
-        if self.is_open(path) {
+        if self.connections[index as usize].unix.is_some() || self.is_open(path) {
             self.tell(index, side, Ready::WRITABLE);
         } else {
             self.schedule_for(self.now + RETRANSMISSION, Happening::Room, index, side);
@@ -304,6 +317,10 @@ impl World {
         if let Some(connection) = self.connections.get(index as usize)
             && connection.is_over()
         {
+            if connection.unix.is_some() {
+                self.connections.remove(index as usize);
+                return;
+            }
             let [near, far] = &connection.ends;
             let to = std::net::SocketAddr::new(far.address.ip().to_canonical(), far.address.port());
             let port = (near.host, near.address.port(), to);

@@ -12,12 +12,13 @@ use slab::Slab;
 
 use super::connection::{Connection, NOBODY};
 use super::coverage::{Coverage, FaultKind};
-use super::datagram::{Datagram, Mailbox};
+use super::datagram::Datagram;
 use super::errno::Errno;
 use super::events::{Event, Events, Happening};
 use super::link::{Link, Path};
 use super::listening::Queue;
 use super::machine::Machine;
+use super::mailbox::{Mailbox, MailboxId};
 use super::process::{Alarms, Process, Socket};
 use super::random::Random;
 use super::rule::{Call, CallKind, Packet, PacketKind, Rule, Verdict};
@@ -184,6 +185,9 @@ impl World {
             Happening::Job => return self.job_done(index, serial),
             Happening::Answer => return self.answer(index),
             Happening::Datagram => return self.datagram_arrives(index),
+            Happening::DatagramRefused => return self.datagram_refused(MailboxId { index, serial }),
+            Happening::Letter => return self.letter_arrives(MailboxId { index, serial }),
+            Happening::MailAgain => return self.mail_again(MailboxId { index, serial }),
             _ => {}
         }
         match self.connections.get(index as usize) {
@@ -202,7 +206,7 @@ impl World {
             Happening::KeepAlive => self.probe(index, side),
             Happening::Room => self.room_again(index, side),
             Happening::Again => self.again(index, side),
-            Happening::Timer | Happening::Job | Happening::Answer | Happening::Datagram => {}
+            _ => {}
         }
         self.forget_if_over(index);
     }

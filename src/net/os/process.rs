@@ -1,0 +1,244 @@
+//! Child processes: std begins them, a descriptor of the process tells of their end, and every one is waited for.
+//!
+//! A child is signalled only while nobody has waited for it: until then its number is no other process's.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::thread;
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal};
+
+use crate::net::{ChildStream, ExitReason, ProcessSignal, SpawnProcess, Token};
+
+/// The children that nobody has waited for yet, and those that the reactor still has a name for.
+#[derive(Default)]
+pub(super) struct Children {
+    running: BTreeMap<Token, Running>,
+}
+
+struct Running {
+    child: Child,
+    /// Becomes readable when the child has ended.
+    end: OwnedFd,
+    own_group: bool,
+    kill: bool,
+    /// It was waited for: its number may be another process's.
+    ended: bool,
+}
+
+/// A child that was begun, with its pipes' ends on this side.
+pub(super) struct Begun {
+    running: Running,
+    pub(super) stdin: Option<OwnedFd>,
+    pub(super) stdout: Option<OwnedFd>,
+    pub(super) stderr: Option<OwnedFd>,
+}
+
+impl Begun {
+    /// What tells of its end.
+    pub(super) fn end(&self) -> &OwnedFd {
+        &self.running.end
+    }
+
+    pub(super) fn number(&self) -> u32 {
+        self.running.child.id()
+    }
+
+    /// It was begun in vain.
+    pub(super) fn undo(mut self) {
+        self.running.finish(Duration::MAX);
+    }
+}
+
+/// Begins a child. It has nothing of ours open but what it was given: all our descriptors are closed on exec.
+pub(super) fn begin(what: &SpawnProcess) -> io::Result<Begun> {
+    let mut command = Command::new(&what.program);
+    command.args(&what.arguments);
+    if let Some(name) = &what.name {
+        command.arg0(name);
+    }
+    if !what.inherit_environment {
+        command.env_clear();
+    }
+    for name in &what.without {
+        command.env_remove(name);
+    }
+    command.envs(what.environment.iter().map(|(name, value)| (name, value)));
+    if let Some(directory) = &what.directory {
+        command.current_dir(directory);
+    }
+    if let Some(group) = what.group {
+        command.gid(group);
+    }
+    if let Some(user) = what.user {
+        command.uid(user);
+    }
+    if what.own_group {
+        command.process_group(0);
+    }
+    command.stdin(stdio(&what.stdin)?).stdout(stdio(&what.stdout)?).stderr(stdio(&what.stderr)?);
+    let mut child = command.spawn()?;
+    let end = match open_end(&child) {
+        Ok(end) => end,
+        Err(error) => {
+            // Nobody would hear of its end.
+            let _ = child.kill();
+            let _ = child.wait();
+            return Err(error);
+        }
+    };
+    let stdin = child.stdin.take().map(OwnedFd::from);
+    let stdout = child.stdout.take().map(OwnedFd::from);
+    let stderr = child.stderr.take().map(OwnedFd::from);
+    let running = Running { child, end, own_group: what.own_group, kill: what.kill_on_stop, ended: false };
+    let begun = Begun { running, stdin, stdout, stderr };
+    // Ours alone: the child's end is another open file.
+    let pipes = [&begun.stdin, &begun.stdout, &begun.stderr];
+    let set = pipes.into_iter().flatten().try_for_each(|pipe| rustix::io::ioctl_fionbio(pipe, true));
+    match set {
+        Ok(()) => Ok(begun),
+        Err(error) => {
+            begun.undo();
+            Err(error.into())
+        }
+    }
+}
+
+fn stdio(stream: &ChildStream) -> io::Result<Stdio> {
+    Ok(match stream {
+        ChildStream::Pipe => Stdio::piped(),
+        ChildStream::Inherit => Stdio::inherit(),
+        ChildStream::Null => Stdio::null(),
+        ChildStream::Descriptor(descriptor) => Stdio::from(descriptor.try_clone()?),
+    })
+}
+
+/// A descriptor of the process. It cannot be another's by now: nobody has waited for the child.
+#[cfg(target_os = "linux")]
+fn open_end(child: &Child) -> io::Result<OwnedFd> {
+    let flags = rustix::process::PidfdFlags::empty();
+    Ok(rustix::process::pidfd_open(number(child)?, flags)?)
+}
+
+#[cfg(not(target_os = "linux"))]
+fn open_end(_: &Child) -> io::Result<OwnedFd> {
+    Err(io::ErrorKind::Unsupported.into())
+}
+
+fn number(child: &Child) -> io::Result<Pid> {
+    let raw = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
+    raw.ok_or_else(|| io::ErrorKind::NotFound.into())
+}
+
+impl Children {
+    pub(super) fn insert(&mut self, process: Token, begun: Begun) {
+        self.running.insert(process, begun.running);
+    }
+
+    /// Waits for a child that has ended, for so long at the most; `None` while it runs.
+    pub(super) fn wait(&mut self, process: Token, patience: Duration) -> io::Result<Option<ExitReason>> {
+        let running = self.running.get_mut(&process).ok_or(io::ErrorKind::NotFound)?;
+        running.wait(patience)
+    }
+
+    pub(super) fn signal(&mut self, process: Token, signal: ProcessSignal) -> io::Result<()> {
+        let running = self.running.get(&process).ok_or(io::ErrorKind::NotFound)?;
+        running.signal(signal)
+    }
+
+    /// Forgets a child. One that runs still is left alone; a thread waits for it, so that it is no zombie when it ends.
+    pub(super) fn forget(&mut self, process: Token) -> bool {
+        let found = self.running.remove(&process);
+        let is_one = found.is_some();
+        if let Some(Running { mut child, ended: false, .. }) = found {
+            let wait = move || drop(child.wait());
+            // Without a thread it is one until this process ends.
+            let _ = thread::Builder::new().name("twistor-child".to_owned()).spawn(wait);
+        }
+        is_one
+    }
+}
+
+impl Running {
+    fn wait(&mut self, patience: Duration) -> io::Result<Option<ExitReason>> {
+        if !patience.is_zero() && !self.ended {
+            // Whatever it says, the wait that follows knows better.
+            let mut end = [rustix::event::PollFd::new(&self.end, rustix::event::PollFlags::IN)];
+            let _ = rustix::event::poll(&mut end, timespec(patience).as_ref());
+        }
+        let waited = self.child.try_wait();
+        self.ended |= !matches!(waited, Ok(None));
+        match waited {
+            Ok(status) => Ok(status.map(reason)),
+            // Somebody else has waited for it, or the system has by itself, because SIGCHLD is ignored.
+            Err(error) if error.raw_os_error() == Some(rustix::io::Errno::CHILD.raw_os_error()) => {
+                Ok(Some(ExitReason::Unknown))
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    fn signal(&self, signal: ProcessSignal) -> io::Result<()> {
+        if self.ended {
+            return Err(rustix::io::Errno::SRCH.into());
+        }
+        let signal = Signal::from_named_raw(signal.number()).ok_or(rustix::io::Errno::INVAL)?;
+        let number = number(&self.child)?;
+        match self.own_group {
+            true => rustix::process::kill_process_group(number, signal)?,
+            false => rustix::process::kill_process(number, signal)?,
+        }
+        Ok(())
+    }
+
+    /// Kills it and waits for it.
+    fn finish(&mut self, patience: Duration) {
+        // It may have ended by itself.
+        let _ = self.signal(ProcessSignal::KILL);
+        let _ = self.wait(patience);
+    }
+}
+
+fn timespec(patience: Duration) -> Option<rustix::event::Timespec> {
+    rustix::event::Timespec::try_from(patience).ok()
+}
+
+fn reason(status: ExitStatus) -> ExitReason {
+    match (status.code(), status.signal()) {
+        (Some(code), _) => ExitReason::Code(code),
+        (None, Some(signal)) => {
+            ExitReason::Signal { signal: ProcessSignal::numbered(signal), core_dumped: status.core_dumped() }
+        }
+        (None, None) => ExitReason::Unknown,
+    }
+}
+
+/// A reactor that is dropped without its last turn takes with it those of its children that are not to outlive it.
+impl Drop for Children {
+    fn drop(&mut self) {
+        for running in self.running.values_mut().filter(|running| running.kill && !running.ended) {
+            running.finish(PATIENCE);
+        }
+        while let Some(process) = self.running.first_key_value().map(|(process, _)| *process) {
+            self.forget(process);
+        }
+    }
+}
+
+/// A killed process is gone at once, unless the system is stuck in it.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// What a pipe whose only use is to be written to says to a read: that its reader is gone, or nothing.
+pub(super) fn look_for_reader(pipe: impl AsFd) -> io::Result<usize> {
+    let pipe = pipe.as_fd();
+    let mut looked = [rustix::event::PollFd::from_borrowed_fd(pipe, rustix::event::PollFlags::empty())];
+    rustix::event::poll(&mut looked, Some(&rustix::event::Timespec::default()))?;
+    match looked[0].revents().intersects(rustix::event::PollFlags::ERR) {
+        true => Err(rustix::io::Errno::PIPE.into()),
+        false => Err(io::ErrorKind::WouldBlock.into()),
+    }
+}

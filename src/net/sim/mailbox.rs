@@ -1,0 +1,355 @@
+//! Sockets of datagrams: what waits in them, what their processes are told, and the calls on them.
+
+use std::collections::VecDeque;
+use std::io;
+
+use super::coverage::FaultKind;
+use super::datagram::Udp;
+use super::errno::Errno;
+use super::events::Happening;
+use super::process::Socket;
+use super::rule::{CallKind, Verdict};
+use super::streams::STORM;
+use super::trace::About;
+use super::unix_datagram::UnixMail;
+use super::world::World;
+use crate::net::{Address, BATCH, Came, Going, Inbound, Ready, Token};
+
+/// A socket of datagrams and what has come to it.
+pub(super) struct Mailbox {
+    /// Its number in this world: its index is used again.
+    pub(super) serial: u32,
+    pub(super) host: u32,
+    pub(super) process: u32,
+    pub(super) token: Token,
+    pub(super) family: Family,
+    pub(super) waiting: VecDeque<Letter>,
+    /// What the system counts for them, and how much it keeps.
+    pub(super) held: usize,
+    pub(super) room: usize,
+    /// Told once, to whoever asks first.
+    pub(super) error: Option<Errno>,
+    pub(super) news: Ready,
+    /// With minimal edges: what may be told.
+    pub(super) armed: Ready,
+}
+
+pub(super) enum Family {
+    Udp(Udp),
+    Unix(UnixMail),
+}
+
+/// A datagram that has come.
+pub(super) struct Letter {
+    pub(super) from: Address,
+    pub(super) data: Vec<u8>,
+    /// It is there from then on.
+    pub(super) at: u64,
+    /// The UNIX socket that it counts for.
+    pub(super) sender: Option<MailboxId>,
+}
+
+/// A mailbox by its index, and by its serial number so that nobody takes its successor for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct MailboxId {
+    pub(super) index: u32,
+    pub(super) serial: u32,
+}
+
+impl Mailbox {
+    pub(super) fn new(serial: u32, host: u32, process: u32, token: Token, family: Family) -> Mailbox {
+        Mailbox {
+            serial,
+            host,
+            process,
+            token,
+            family,
+            waiting: VecDeque::new(),
+            held: 0,
+            room: super::unix::BUFFER,
+            error: None,
+            news: Ready::default(),
+            armed: Ready::ALL,
+        }
+    }
+
+    pub(super) fn udp(&self) -> Option<&Udp> {
+        match &self.family {
+            Family::Udp(udp) => Some(udp),
+            Family::Unix(_) => None,
+        }
+    }
+
+    pub(super) fn unix(&self) -> Option<&UnixMail> {
+        match &self.family {
+            Family::Unix(unix) => Some(unix),
+            Family::Udp(_) => None,
+        }
+    }
+
+    pub(super) fn unix_mut(&mut self) -> Option<&mut UnixMail> {
+        match &mut self.family {
+            Family::Unix(unix) => Some(unix),
+            Family::Udp(_) => None,
+        }
+    }
+}
+
+impl World {
+    pub(super) fn mailbox(&self, process: u32, token: Token) -> io::Result<u32> {
+        match self.process(process).get(token) {
+            Socket::Datagram(index) => Ok(index),
+            _ => Err(io::ErrorKind::NotFound.into()),
+        }
+    }
+
+    /// The mailbox that was meant, if it is still there.
+    pub(super) fn mailbox_mut(&mut self, id: MailboxId) -> Option<&mut Mailbox> {
+        self.mailboxes.get_mut(id.index as usize).filter(|mailbox| mailbox.serial == id.serial)
+    }
+
+    pub(super) fn id_of(&self, index: u32) -> MailboxId {
+        MailboxId { index, serial: self.mailboxes[index as usize].serial }
+    }
+
+    fn about_mailbox(&self, index: u32) -> About {
+        About::listener(self.mailboxes[index as usize].serial)
+    }
+
+    // -- receiving --
+
+    pub(super) fn recv_datagrams(
+        &mut self,
+        process: u32,
+        token: Token,
+        into: &mut Inbound,
+    ) -> io::Result<()> {
+        let index = self.mailbox(process, token)?;
+        let most = match self.may_take(process, index)? {
+            // As many as its system gives with one call.
+            _ if self.mailboxes[index as usize].unix().is_some() => 1,
+            most => most,
+        };
+        let (places, came) = into.places();
+        let (mut start, mut bytes) = (0, 0);
+        for place in places.take(most) {
+            let Some(Letter { from, data, .. }) = self.take_letter(index) else { break };
+            let length = data.len().min(place.len());
+            place[..length].copy_from_slice(&data[..length]);
+            came.push(Came { start, length, from, truncated: length < data.len() });
+            start += place.len();
+            bytes += length;
+        }
+        let count = came.len();
+        if count < BATCH && self.mailboxes[index as usize].unix().is_none() {
+            into.drained();
+        }
+        self.taken(process, index, count, bytes)
+    }
+
+    /// Bytes copied, the whole length, and the sender.
+    pub(super) fn recv_from(
+        &mut self,
+        process: u32,
+        token: Token,
+        buffer: &mut [u8],
+    ) -> io::Result<(usize, usize, Address)> {
+        let index = self.mailbox(process, token)?;
+        self.may_take(process, index)?;
+        let letter = self.take_letter(index);
+        let length = letter.as_ref().map_or(0, |letter| letter.data.len().min(buffer.len()));
+        self.taken(process, index, usize::from(letter.is_some()), length)?;
+        // Without one it was an error.
+        let Some(Letter { from, data, .. }) = letter else { return Err(Errno::EAGAIN.into()) };
+        buffer[..length].copy_from_slice(&data[..length]);
+        Ok((length, data.len(), from))
+    }
+
+    /// How many datagrams may be taken now.
+    fn may_take(&mut self, process: u32, index: u32) -> io::Result<usize> {
+        let verdict = self.before(process, CallKind::RecvDatagrams, 0);
+        let result = match verdict {
+            Verdict::Drop | Verdict::Fail(Errno::EAGAIN) => Err(self.mail_would_block(index)),
+            Verdict::Fail(errno) => Err(errno),
+            _ if self.reads_too_fast(process, index) => Err(self.mail_would_block(index)),
+            _ => match (self.mailboxes[index as usize].error.take(), verdict) {
+                (Some(errno), _) => Err(errno),
+                (None, Verdict::Short(limit)) => Ok(limit.clamp(1, BATCH)),
+                (None, _) => Ok(BATCH),
+            },
+        };
+        if let Err(errno) = result {
+            let about = self.about_mailbox(index);
+            self.note_call(process, about, CallKind::RecvDatagrams, -i64::from(errno.raw()));
+        }
+        result.map_err(io::Error::from)
+    }
+
+    fn reads_too_fast(&mut self, process: u32, index: u32) -> bool {
+        let host = self.mailboxes[index as usize].host;
+        self.host(host).reads.is_some_and(|rate| self.slow_share(process, rate) == 0)
+    }
+
+    fn take_letter(&mut self, index: u32) -> Option<Letter> {
+        let now = self.now;
+        let mailbox = &mut self.mailboxes[index as usize];
+        mailbox.waiting.front().filter(|letter| letter.at <= now)?;
+        let letter = mailbox.waiting.pop_front()?;
+        mailbox.held = mailbox.held.saturating_sub(counted(letter.data.len()));
+        self.letter_read(index, &letter);
+        Some(letter)
+    }
+
+    /// So many of at most so many were taken.
+    fn taken(&mut self, process: u32, index: u32, count: usize, bytes: usize) -> io::Result<()> {
+        let (now, about) = (self.now, self.about_mailbox(index));
+        let mailbox = &mut self.mailboxes[index as usize];
+        let more = mailbox.waiting.front().is_some_and(|letter| letter.at <= now);
+        // One of UNIX may always have another behind it.
+        let drained = count == 0 || (count < BATCH && mailbox.unix().is_none());
+        if drained {
+            mailbox.armed.insert(Ready::READABLE);
+        }
+        if count == 0 {
+            self.note_call(process, about, CallKind::RecvDatagrams, -i64::from(Errno::EAGAIN.raw()));
+            return Err(Errno::EAGAIN.into());
+        }
+        if drained && more {
+            // By the contract a short batch is the end of what was there: the rest is news.
+            let host = self.mailboxes[index as usize].host;
+            self.fault(FaultKind::ShortRead, host);
+            self.tell_mailbox(index, Ready::READABLE);
+        }
+        self.note_call(process, about, CallKind::RecvDatagrams, bytes as i64);
+        Ok(())
+    }
+
+    // -- sending --
+
+    pub(super) fn send_datagrams(
+        &mut self,
+        process: u32,
+        token: Token,
+        bytes: &[u8],
+        going: &[Going],
+    ) -> io::Result<usize> {
+        let index = self.mailbox(process, token)?;
+        let about = self.about_mailbox(index);
+        let result = self.send_some(process, index, bytes, going);
+        let value = result.as_ref().map_or_else(|errno| -i64::from(errno.raw()), |count| *count as i64);
+        self.note_call(process, about, CallKind::SendDatagrams, value);
+        result.map_err(io::Error::from)
+    }
+
+    fn send_some(&mut self, process: u32, index: u32, bytes: &[u8], going: &[Going]) -> Result<usize, Errno> {
+        let mut most = match &self.mailboxes[index as usize].family {
+            Family::Udp(_) => BATCH,
+            Family::Unix(_) => 1,
+        };
+        let mut short = false;
+        match self.before(process, CallKind::SendDatagrams, bytes.len()) {
+            Verdict::Drop | Verdict::Fail(Errno::EAGAIN) => return Err(self.mail_would_block(index)),
+            Verdict::Fail(errno) => return Err(errno),
+            Verdict::Short(limit) if limit.max(1) < most.min(going.len()) => {
+                (most, short) = (limit.max(1), true);
+            }
+            _ => {}
+        }
+        let (mut rest, mut sent) = (bytes, 0);
+        for one in going.iter().take(most) {
+            let (data, behind) = rest.split_at(one.length.min(rest.len()));
+            rest = behind;
+            match self.send_one(process, index, data, one.to.as_ref()) {
+                Ok(()) => sent += 1,
+                Err(errno) if sent == 0 => return Err(errno),
+                // The system forgets it: who sends on hears of it again, or does not.
+                Err(_) => break,
+            }
+        }
+        if short {
+            let host = self.mailboxes[index as usize].host;
+            self.fault(FaultKind::ShortWrite, host);
+            self.mailboxes[index as usize].armed.insert(Ready::WRITABLE);
+            self.tell_mailbox(index, Ready::WRITABLE);
+        }
+        Ok(sent)
+    }
+
+    fn send_one(&mut self, process: u32, index: u32, data: &[u8], to: Option<&Address>) -> Result<(), Errno> {
+        let unix = self.mailboxes[index as usize].unix().is_some();
+        match (unix, to) {
+            (false, None) => self.send_udp(process, index, data, None),
+            (false, Some(Address::Udp(to) | Address::Tcp(to))) => {
+                self.send_udp(process, index, data, Some(*to))
+            }
+            (true, None) => self.send_unix(process, index, data, None),
+            (true, Some(Address::Unix(to))) => self.send_unix(process, index, data, Some(to)),
+            _ => Err(Errno::EAFNOSUPPORT),
+        }
+    }
+
+    // -- news --
+
+    /// Tells a process what its mailbox can do, with its next poll.
+    pub(super) fn tell_mailbox(&mut self, index: u32, what: Ready) {
+        let writable = self.mail_can_go(index);
+        let (now, minimal) = (self.now, self.minimal_edges);
+        let mailbox = &mut self.mailboxes[index as usize];
+        let mut news = match mailbox.error {
+            Some(_) => Ready::ALL,
+            None => Ready::of(mailbox.waiting.front().is_some_and(|letter| letter.at <= now), writable),
+        };
+        if minimal && mailbox.error.is_none() {
+            news = news.and(what).and(mailbox.armed);
+            mailbox.armed.remove(news);
+        }
+        if news == Ready::default() {
+            return;
+        }
+        let (process, token, first) = (mailbox.process, mailbox.token, mailbox.news == Ready::default());
+        mailbox.news.insert(news);
+        if first {
+            self.process_mut(process).news.push(token);
+            self.wake(process);
+        }
+    }
+
+    /// A call does nothing although it could: the process is told again, later.
+    fn mail_would_block(&mut self, index: u32) -> Errno {
+        let (host, serial) = (self.mailboxes[index as usize].host, self.mailboxes[index as usize].serial);
+        let again = self.host(host).reads_again.max(self.now + STORM);
+        self.fault(FaultKind::WouldBlock, host);
+        self.schedule(again, Happening::MailAgain, 0, index, serial);
+        Errno::EAGAIN
+    }
+
+    pub(super) fn mail_again(&mut self, id: MailboxId) {
+        if let Some(mailbox) = self.mailbox_mut(id) {
+            mailbox.armed = Ready::ALL;
+            self.tell_mailbox(id.index, Ready::ALL);
+        }
+    }
+
+    // -- the end --
+
+    pub(super) fn close_mailbox(&mut self, index: u32) {
+        let id = self.id_of(index);
+        let mailbox = self.mailboxes.remove(index as usize);
+        match &mailbox.family {
+            Family::Udp(udp) => {
+                if let Some(there) = self.host_mut(mailbox.host).mailboxes.get_mut(&udp.address.port()) {
+                    there.retain(|other| *other != id.index);
+                }
+            }
+            Family::Unix(_) => self.unix_mail_closed(mailbox),
+        }
+    }
+}
+
+/// What the system counts for a datagram, as Linux does: what it keeps beside the bytes is counted, too.
+pub(super) fn counted(length: usize) -> usize {
+    length + KEPT_BESIDE
+}
+
+/// Measured: of datagrams of one byte 256 fit into 212,992.
+const KEPT_BESIDE: usize = 831;

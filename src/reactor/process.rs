@@ -1,0 +1,410 @@
+//! A child process in its slot: what its protocol is told, and when.
+//!
+//! Its pipes are ordinary connections, whose protocols hand on to the process's: so shares of the turn, water marks
+//! and limits are the same. Its end is an event of the poll, and it is waited for as soon as that comes.
+
+use std::any::Any;
+use std::time::Duration;
+
+use super::process_transport::{ProcessId, ProcessTransport};
+use super::sources::Source;
+use super::tasks::Task;
+use super::{DelayedCall, Place, ProcessCall, Protocol, Reactor, Reason, Transport};
+use crate::net::{Close, ExitReason, Pipes, ProcessSignal, Token};
+
+/// What a child process does, seen from here. (Twisted: `ProcessProtocol`.)
+///
+/// For one process the calls are: `process_started` once, then the others in any number, `process_exited` once among them,
+/// and `process_ended` once, last: when the process has exited and all its pipes are closed. Each pipe is told lost
+/// once. Output may come after `process_exited`. No call comes from inside another callback. A panic ends this process
+/// alone: it is killed and its pipes are closed, and `process_exited` and `process_ended` come with
+/// [`ExitReason::Panicked`].
+///
+/// ```
+/// use twistor::{ExitReason, ProcessProtocol, ProcessTransport, Reactor, SpawnProcess};
+///
+/// struct Count(usize);
+///
+/// impl ProcessProtocol for Count {
+///     fn process_started(&mut self, process: &mut ProcessTransport<'_>) {
+///         process.write(b"one\ntwo\n");
+///         process.close_stdin();
+///     }
+///     fn out_received(&mut self, _: &mut ProcessTransport<'_>, data: &[u8]) {
+///         self.0 += data.iter().filter(|byte| **byte == b'\n').count();
+///     }
+///     fn process_ended(&mut self, process: &mut ProcessTransport<'_>, reason: &ExitReason) {
+///         assert!(reason.is_clean() && self.0 == 2);
+///         process.reactor().stop();
+///     }
+/// }
+///
+/// let mut reactor = Reactor::new()?;
+/// reactor.spawn_process(SpawnProcess::new("cat", [""; 0]), Count(0))?;
+/// reactor.run()?;
+/// # Ok::<(), twistor::Error>(())
+/// ```
+pub trait ProcessProtocol: Any {
+    /// The process runs. (Twisted: `connectionMade`.)
+    fn process_started(&mut self, process: &mut ProcessTransport<'_>) {
+        let _ = process;
+    }
+
+    /// It wrote to its standard output: some bytes, cut anywhere. By default they are dropped.
+    fn out_received(&mut self, process: &mut ProcessTransport<'_>, data: &[u8]) {
+        let _ = (process, data);
+    }
+
+    /// It wrote to its standard error. By default that is logged at info level.
+    fn err_received(&mut self, process: &mut ProcessTransport<'_>, data: &[u8]) {
+        let id = process.id();
+        log::info!(process:% = id; "process {id}: {}", String::from_utf8_lossy(data).trim_end());
+    }
+
+    /// The pipe to its standard input is closed: by `close_stdin`, when all was taken ([`Reason::Done`]), or because nobody
+    /// reads it any more ([`Reason::Lost`]), be it that the process has exited.
+    fn in_connection_lost(&mut self, process: &mut ProcessTransport<'_>, reason: &Reason) {
+        let _ = (process, reason);
+    }
+
+    /// The pipe from its standard output is closed: nobody has it open any more, or it was closed from here.
+    fn out_connection_lost(&mut self, process: &mut ProcessTransport<'_>, reason: &Reason) {
+        let _ = (process, reason);
+    }
+
+    /// The pipe from its standard error is closed.
+    fn err_connection_lost(&mut self, process: &mut ProcessTransport<'_>, reason: &Reason) {
+        let _ = (process, reason);
+    }
+
+    /// More than the high-water mark waits for its standard input: stop writing until `resume_writing`.
+    fn pause_writing(&mut self, process: &mut ProcessTransport<'_>) {
+        let _ = process;
+    }
+
+    /// What waits for its standard input came down to the low-water mark.
+    fn resume_writing(&mut self, process: &mut ProcessTransport<'_>) {
+        let _ = process;
+    }
+
+    /// It has exited, and there may be output of it to come. It can be signalled no more. Not called for one that is left running
+    /// when the reactor stops.
+    fn process_exited(&mut self, process: &mut ProcessTransport<'_>, reason: &ExitReason) {
+        let _ = (process, reason);
+    }
+
+    /// It has exited, and all its pipes are closed; a process that it has started and that has them open still delays that.
+    fn process_ended(&mut self, process: &mut ProcessTransport<'_>, reason: &ExitReason) {
+        let _ = (process, reason);
+    }
+}
+
+/// A child process in its slot.
+pub(super) struct ProcessSlot {
+    /// Out of its place while one of its callbacks runs.
+    pub(super) protocol: Option<Box<dyn ProcessProtocol>>,
+    pub(super) program: String,
+    pub(super) number: u32,
+    pub(super) state: State,
+    /// Those that are open.
+    pub(super) pipes: Pipes,
+    pub(super) kill_on_stop: bool,
+    panicked: Option<String>,
+    pub(super) timers: Vec<DelayedCall>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum State {
+    /// `process_started` is queued.
+    Starting,
+    Running,
+    /// It was waited for, or left; pipes may be open.
+    Exited(ExitReason),
+    /// `process_ended` is queued, or runs.
+    Ended(ExitReason),
+}
+
+/// One of a child's pipes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Pipe {
+    In,
+    Out,
+    Err,
+}
+
+impl ProcessSlot {
+    pub(super) fn new(
+        protocol: Box<dyn ProcessProtocol>,
+        program: String,
+        kill_on_stop: bool,
+    ) -> ProcessSlot {
+        ProcessSlot {
+            protocol: Some(protocol),
+            program,
+            number: 0,
+            state: State::Starting,
+            pipes: Pipes::default(),
+            kill_on_stop,
+            panicked: None,
+            timers: Vec::new(),
+        }
+    }
+
+    pub(super) fn pipe(&mut self, which: Pipe) -> &mut Option<Token> {
+        match which {
+            Pipe::In => &mut self.pipes.stdin,
+            Pipe::Out => &mut self.pipes.stdout,
+            Pipe::Err => &mut self.pipes.stderr,
+        }
+    }
+
+    fn open_pipes(&self) -> impl Iterator<Item = Token> + use<> {
+        [self.pipes.stdin, self.pipes.stdout, self.pipes.stderr].into_iter().flatten()
+    }
+
+    pub(super) fn runs(&self) -> bool {
+        matches!(self.state, State::Starting | State::Running)
+    }
+}
+
+/// The protocol of a pipe, which hands on to its process's.
+pub(super) struct PipeEnd {
+    pub(super) process: Token,
+    pub(super) pipe: Pipe,
+}
+
+impl Protocol for PipeEnd {
+    fn data_received(&mut self, transport: &mut Transport<'_>, data: &[u8]) {
+        let reactor = transport.reactor();
+        match self.pipe {
+            Pipe::Out => reactor.call_process(self.process, Place::OutReceived, |protocol, process| {
+                protocol.out_received(process, data);
+            }),
+            Pipe::Err => reactor.call_process(self.process, Place::ErrReceived, |protocol, process| {
+                protocol.err_received(process, data);
+            }),
+            Pipe::In => {}
+        }
+    }
+
+    fn pause_writing(&mut self, transport: &mut Transport<'_>) {
+        transport.reactor().call_process(self.process, Place::PauseWriting, |protocol, process| {
+            protocol.pause_writing(process);
+        });
+    }
+
+    fn resume_writing(&mut self, transport: &mut Transport<'_>) {
+        transport.reactor().call_process(self.process, Place::ResumeWriting, |protocol, process| {
+            protocol.resume_writing(process);
+        });
+    }
+
+    fn connection_lost(&mut self, transport: &mut Transport<'_>, reason: &Reason) {
+        transport.reactor().pipe_lost(self.process, self.pipe, reason);
+    }
+}
+
+impl Reactor {
+    pub(super) fn start_process(&mut self, token: Token) {
+        let Some(slot) = self.sources.process_mut(token) else { return };
+        if slot.state != State::Starting {
+            return;
+        }
+        slot.state = State::Running;
+        let pipes = slot.pipes;
+        self.statistics.spawns += 1;
+        for pipe in [pipes.stdin, pipes.stdout, pipes.stderr].into_iter().flatten() {
+            if let Some(mut transport) = self.transport(super::ConnectionId(pipe)) {
+                // They were held until there is somebody to tell; the queue is read after this call.
+                transport.resume_reading();
+                self.queue(pipe);
+            }
+        }
+        self.call_process(token, Place::ProcessStarted, |protocol, process| {
+            protocol.process_started(process);
+        });
+        // It may have been told before.
+        self.look_at_process(token);
+    }
+
+    /// The kernel has news of a child process: it has ended.
+    pub(super) fn look_at_process(&mut self, token: Token) {
+        match self.sources.process(token) {
+            Some(slot) if slot.state == State::Running => {}
+            _ => return,
+        }
+        match self.net.exit_reason(token, Duration::ZERO) {
+            Ok(None) => {}
+            Ok(Some(reason)) => self.process_exited(token, reason),
+            Err(error) => {
+                log::error!("cannot wait for process {}: {error}", ProcessId(token));
+                self.process_exited(token, ExitReason::Unknown);
+            }
+        }
+    }
+
+    fn process_exited(&mut self, token: Token, reason: ExitReason) {
+        let Some(slot) = self.sources.process_mut(token) else { return };
+        let reason = slot.panicked.clone().map_or(reason, ExitReason::Panicked);
+        slot.state = State::Exited(reason.clone());
+        self.call_process(token, Place::ProcessExited, |protocol, process| {
+            protocol.process_exited(process, &reason);
+        });
+        self.end_process(token);
+    }
+
+    fn pipe_lost(&mut self, token: Token, pipe: Pipe, reason: &Reason) {
+        let Some(slot) = self.sources.process_mut(token) else { return };
+        *slot.pipe(pipe) = None;
+        if matches!(reason, Reason::BufferLimit(_) | Reason::CloseTimedOut(_)) {
+            // What it has read so far would look like all there is.
+            self.kill_process(token);
+        }
+        let (place, tell): (_, fn(&mut dyn ProcessProtocol, &mut ProcessTransport<'_>, &Reason)) = match pipe
+        {
+            Pipe::In => (Place::InConnectionLost, |protocol, process, reason| {
+                protocol.in_connection_lost(process, reason);
+            }),
+            Pipe::Out => (Place::OutConnectionLost, |protocol, process, reason| {
+                protocol.out_connection_lost(process, reason);
+            }),
+            Pipe::Err => (Place::ErrConnectionLost, |protocol, process, reason| {
+                protocol.err_connection_lost(process, reason);
+            }),
+        };
+        self.call_process(token, place, |protocol, process| tell(protocol, process, reason));
+        self.end_process(token);
+    }
+
+    /// Queues the last call, if it is time for it.
+    fn end_process(&mut self, token: Token) {
+        let Some(slot) = self.sources.process_mut(token) else { return };
+        if slot.open_pipes().next().is_none()
+            && let State::Exited(reason) = &slot.state
+        {
+            slot.state = State::Ended(reason.clone());
+            self.tasks.push(Task::ProcessEnded(token));
+        }
+    }
+
+    pub(super) fn process_ended(&mut self, token: Token) {
+        let Some(slot) = self.sources.process_mut(token) else { return };
+        let State::Ended(reason) = slot.state.clone() else { return };
+        for timer in std::mem::take(&mut slot.timers) {
+            self.drop_timer(timer);
+        }
+        self.call_process(token, Place::ProcessEnded, |protocol, process| {
+            protocol.process_ended(process, &reason);
+        });
+        self.net.close(token, Close::Graceful);
+        if let Some(Source::Process(mut slot)) = self.sources.remove(token) {
+            for timer in std::mem::take(&mut slot.timers) {
+                self.drop_timer(timer);
+            }
+            self.call(Place::Drop, |_| drop(slot));
+        }
+    }
+
+    pub(super) fn run_process_timer(&mut self, token: Token, call: ProcessCall) {
+        if self.sources.process(token).is_some_and(|slot| slot.panicked.is_none()) {
+            self.statistics.timed_calls += 1;
+            self.call_process(token, Place::TimedCall, call);
+        } else {
+            self.call(Place::Drop, |_| drop(call));
+        }
+    }
+
+    /// Calls a process's protocol, which is out of its place meanwhile.
+    pub(super) fn call_process(
+        &mut self,
+        token: Token,
+        place: Place,
+        call: impl FnOnce(&mut dyn ProcessProtocol, &mut ProcessTransport<'_>),
+    ) {
+        let Some(slot) = self.sources.process_mut(token) else { return };
+        // After a panic only the end is told.
+        let last = matches!(place, Place::ProcessExited | Place::ProcessEnded);
+        if slot.panicked.is_some() && !last {
+            return;
+        }
+        let Some(mut protocol) = slot.protocol.take() else { return };
+        let called = self.guarded(place, None, |reactor| {
+            call(&mut *protocol, &mut ProcessTransport { reactor, token });
+        });
+        if let Some(slot) = self.sources.process_mut(token) {
+            slot.protocol = Some(protocol);
+        }
+        if let Err(text) = called {
+            self.end_panicked_process(token, text);
+        }
+    }
+
+    #[cold]
+    fn end_panicked_process(&mut self, token: Token, text: String) {
+        let Some(slot) = self.sources.process_mut(token) else { return };
+        log::error!("process {} ({}) is killed: its protocol panicked", ProcessId(token), slot.program);
+        slot.panicked.get_or_insert(text);
+        let pipes = slot.open_pipes();
+        self.kill_process(token);
+        for pipe in pipes {
+            self.abort_connection(pipe);
+        }
+    }
+
+    /// Whether there was anything to kill.
+    pub(super) fn kill_process(&mut self, token: Token) -> bool {
+        let runs = self.sources.process(token).is_some_and(ProcessSlot::runs);
+        runs && self.net.signal_process(token, ProcessSignal::KILL).is_ok()
+    }
+
+    /// The reactor stops gracefully: the child is asked to end, and can say its last words.
+    pub(super) fn ask_process_to_end(&mut self, token: Token) {
+        let Some(slot) = self.sources.process_mut(token) else { return };
+        if !slot.kill_on_stop {
+            return self.leave_process(token);
+        }
+        let (input, runs) = (slot.pipes.stdin, slot.runs());
+        if runs && let Err(error) = self.net.signal_process(token, ProcessSignal::TERMINATE) {
+            log::debug!("cannot ask process {} to end: {error}", ProcessId(token));
+        }
+        if let Some(input) = input {
+            self.lose_connection(input, None);
+        }
+    }
+
+    /// The reactor stops: the child is killed, and waited for, or left.
+    pub(super) fn stop_process(&mut self, token: Token) {
+        let Some(slot) = self.sources.process(token) else { return };
+        if !slot.kill_on_stop {
+            return self.leave_process(token);
+        }
+        if !self.kill_process(token) {
+            return;
+        }
+        // Nothing of it is left behind but in a process that the system is stuck in.
+        match self.net.exit_reason(token, KILL_PATIENCE) {
+            Ok(None) => {
+                log::error!("process {} was killed, and does not end", ProcessId(token));
+                self.leave_process(token);
+            }
+            // Its first call is still to come, and then the end is found.
+            _ if self.sources.process(token).is_some_and(|slot| slot.state == State::Starting) => {}
+            _ => self.look_at_process(token),
+        }
+    }
+
+    /// The child runs on, without us.
+    fn leave_process(&mut self, token: Token) {
+        let Some(slot) = self.sources.process_mut(token) else { return };
+        if slot.runs() {
+            slot.state = State::Exited(ExitReason::Left);
+        }
+        for pipe in slot.open_pipes() {
+            self.lose(pipe, Reason::Stopped);
+        }
+        self.end_process(token);
+    }
+}
+
+/// How long the reactor's end waits for a process that was killed.
+const KILL_PATIENCE: Duration = Duration::from_secs(1);

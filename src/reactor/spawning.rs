@@ -1,0 +1,107 @@
+//! Beginning child processes, and reaching those that run.
+
+use std::any::Any;
+
+use super::connection::{Connection, Pauses};
+use super::process::{Pipe, PipeEnd, ProcessProtocol, ProcessSlot, State};
+use super::process_transport::{ProcessId, ProcessTransport};
+use super::sources::Source;
+use super::tasks::Task;
+use super::{Address, Error, Reactor, Result};
+use crate::net::{ChildStream, Pipes, SpawnProcess, Token};
+
+impl Reactor {
+    /// Begins a child process, with pipes to and from it; `process_started` of `protocol` is called from the loop, in the next turn.
+    /// The child has nothing of this process's open but what it was given. The call waits until the program is loaded.
+    /// (Twisted: `spawnProcess`.)
+    ///
+    /// It is waited for as soon as it has ended, whether anybody asks or not. The system needs descriptors of
+    /// processes for that (Linux 5.3 and later).
+    ///
+    /// # Errors
+    /// [`Error::CannotSpawn`], which names the program, whatever fails: there is no such program, no right to run it, to be that
+    /// user or to enter that directory; too many processes or descriptors. [`Error::Finished`] when the reactor has stopped.
+    pub fn spawn_process(&mut self, what: SpawnProcess, protocol: impl ProcessProtocol) -> Result<ProcessId> {
+        if !self.begins_new_things() {
+            return Err(Error::Finished);
+        }
+        let slot =
+            ProcessSlot::new(Box::new(protocol), what.program.display().to_string(), what.kill_on_stop);
+        let process = self.sources.insert(Source::Process(Box::new(slot)));
+        let pipes = Pipes {
+            stdin: self.reserve_pipe(process, Pipe::In, &what.stdin),
+            stdout: self.reserve_pipe(process, Pipe::Out, &what.stdout),
+            stderr: self.reserve_pipe(process, Pipe::Err, &what.stderr),
+        };
+        match self.net.spawn(process, pipes, &what) {
+            Ok(number) => {
+                if let Some(slot) = self.sources.process_mut(process) {
+                    slot.number = number;
+                    slot.pipes = pipes;
+                }
+                let id = ProcessId(process);
+                log::debug!(process:% = id, pid = number; "process {id} runs {what}");
+                self.tasks.push(Task::StartProcess(process));
+                Ok(id)
+            }
+            Err(source) => {
+                for pipe in [pipes.stdin, pipes.stdout, pipes.stderr].into_iter().flatten() {
+                    self.sources.remove(pipe);
+                }
+                self.statistics.spawn_failures += 1;
+                let gone = self.sources.remove(process);
+                drop(gone);
+                Err(Error::CannotSpawn { program: what.program.display().to_string(), source })
+            }
+        }
+    }
+
+    /// A connection that nobody can name, and whose first callback has to wait.
+    fn reserve_pipe(&mut self, process: Token, pipe: Pipe, stream: &ChildStream) -> Option<Token> {
+        match stream {
+            ChildStream::Pipe => {}
+            ChildStream::Inherit | ChildStream::Null | ChildStream::Descriptor(_) => return None,
+        }
+        let mut connection = Connection::new(Address::Pipe, process);
+        connection.rare().child_pipe = true;
+        connection.protocol = Some(Box::new(PipeEnd { process, pipe }));
+        connection.pauses.set(Pauses::PROTOCOL, true);
+        Some(self.sources.insert(Source::Connection(connection)))
+    }
+
+    /// A child process by name, if it still is there.
+    pub fn process(&mut self, id: ProcessId) -> Option<ProcessTransport<'_>> {
+        self.sources.process(id.0)?;
+        Some(ProcessTransport { reactor: self, token: id.0 })
+    }
+
+    /// Reaches another process's protocol, by its type. `None` when the process is gone, its protocol is of another type, or is the
+    /// very one whose callback runs.
+    pub fn with_process<P: ProcessProtocol, R>(
+        &mut self,
+        id: ProcessId,
+        call: impl FnOnce(&mut P, &mut ProcessTransport<'_>) -> R,
+    ) -> Option<R> {
+        let token = id.0;
+        let mut protocol = self.sources.process_mut(token)?.protocol.take()?;
+        let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            let wanted: &mut dyn Any = &mut *protocol;
+            let wanted = wanted.downcast_mut::<P>()?;
+            Some(call(wanted, &mut ProcessTransport { reactor: self, token }))
+        }));
+        if let Some(slot) = self.sources.process_mut(token) {
+            slot.protocol = Some(protocol);
+        }
+        // The panic is the caller's, not the other process's.
+        result.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    }
+
+    /// The names of all child processes that have not ended.
+    pub fn processes(&self) -> Vec<ProcessId> {
+        let open = |source: &Source| match source {
+            Source::Process(slot) => !matches!(slot.state, State::Ended(_)),
+            _ => false,
+        };
+        self.sources.tokens(open).into_iter().map(ProcessId).collect()
+    }
+}

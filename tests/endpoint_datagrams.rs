@@ -1,0 +1,107 @@
+//! An endpoint of datagrams is a port to receive at, or one peer.
+
+mod world;
+
+use std::any::Any;
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use twistor::endpoint::{ConnectUdp, DatagramEndpoint, datagram_from_string};
+use twistor::{Address, DatagramProtocol, DatagramTransport, Error, ListenUdp};
+use world::{on_each_back_end, on_the_real_network};
+
+/// Sends a word when it begins, if it has one peer; keeps what comes, and sends it back if it is to.
+struct Words {
+    echoes: bool,
+    came: Rc<RefCell<Vec<String>>>,
+}
+
+impl DatagramProtocol for Words {
+    fn start_protocol(&mut self, transport: &mut DatagramTransport<'_>) {
+        if transport.peer().is_some() {
+            transport.write(b"hello").unwrap();
+        }
+    }
+
+    fn datagram_received(&mut self, transport: &mut DatagramTransport<'_>, data: &[u8], from: &Address) {
+        self.came.borrow_mut().push(String::from_utf8_lossy(data).into_owned());
+        if self.echoes {
+            transport.write_to(data, from).unwrap();
+        }
+    }
+}
+
+#[test]
+fn a_port_and_a_peer_from_text_meet() {
+    on_the_real_network("sockets of datagrams are the system's", |world| {
+        let mut reactor = world.reactor();
+        let came = Rc::<RefCell<Vec<String>>>::default();
+        let back = Rc::<RefCell<Vec<String>>>::default();
+        let server = datagram_from_string("udp:0:interface=127.0.0.1").unwrap();
+        let echo = Words { echoes: true, came: Rc::clone(&came) };
+        let server = server.open(&mut reactor, Box::new(echo)).unwrap();
+        let port = reactor.datagram(server).unwrap().host().port().unwrap();
+        let client = datagram_from_string(&format!("udp:127.0.0.1:{port}")).unwrap();
+        let words = Words { echoes: false, came: Rc::clone(&back) };
+        let client = client.open(&mut reactor, Box::new(words)).unwrap();
+        world.run_until(&mut reactor, "back", |_| !back.borrow().is_empty());
+        assert_eq!(
+            (came.borrow().as_slice(), back.borrow().as_slice()),
+            (&["hello".to_owned()][..], &["hello".to_owned()][..])
+        );
+        for id in [server, client] {
+            reactor.datagram(id).unwrap().stop_listening();
+        }
+        world.run_until_idle(&mut reactor);
+    });
+}
+
+#[test]
+fn text_sets_what_the_options_are_called() {
+    let listen = datagram_from_string(
+        "udp:53:interface=::1:max_size=512:reuse_address=yes:reuse_port=yes:broadcast=yes:ipv6_only=yes:send_buffer=1:receive_buffer=2",
+    );
+    let listen = listen.unwrap();
+    let listen: &dyn Any = &*listen;
+    let expected = ListenUdp {
+        max_size: 512,
+        reuse_address: true,
+        reuse_port: true,
+        broadcast: true,
+        ipv6_only: Some(true),
+        send_buffer: Some(1),
+        receive_buffer: Some(2),
+        ..ListenUdp::new((std::net::Ipv6Addr::LOCALHOST, 53))
+    };
+    assert_eq!(listen.downcast_ref::<ListenUdp>(), Some(&expected));
+    let peer = datagram_from_string("udp:[::1]:53").unwrap();
+    let peer: &dyn Any = &*peer;
+    assert_eq!(
+        peer.downcast_ref::<ConnectUdp>(),
+        Some(&ConnectUdp::new((std::net::Ipv6Addr::LOCALHOST, 53)))
+    );
+}
+
+#[test]
+fn what_is_wrong_is_named_before_anything_is_opened() {
+    for (text, key) in [
+        ("udp", Some("port")),
+        ("udp:example.org:53", Some("host")),
+        ("udp:127.0.0.1:0", Some("port")),
+        ("udp:53:bind=127.0.0.1", Some("bind")),
+        ("udp:127.0.0.1:53:interface=127.0.0.1", Some("interface")),
+        ("udp:1:2:3", Some("host")),
+        ("udq:53", Some("udq")),
+        ("tcp:53", Some("tcp")),
+    ] {
+        assert_eq!(datagram_from_string(text).err().unwrap().key.as_deref(), key, "{text}");
+    }
+    on_each_back_end(|world| {
+        // Put together by hand, it is looked at when it is opened.
+        let mut reactor = world.reactor();
+        let words = Words { echoes: false, came: Rc::default() };
+        let error = ConnectUdp::new(([127, 0, 0, 1], 0)).open(&mut reactor, Box::new(words));
+        assert!(matches!(error, Err(Error::BadAddress(_))));
+        world.run_until_idle(&mut reactor);
+    });
+}

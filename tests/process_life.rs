@@ -1,0 +1,186 @@
+//! A child process is told of from its start to its end: output, pipes, exit, each once and in order.
+
+mod process;
+mod world;
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use process::{REAL, Seen, Watcher, run, said, spawn, spawn_and, zombies};
+use twistor::{
+    ChildStream, Error, ExitReason, ProcessProtocol, ProcessSignal, ProcessTransport, SpawnProcess,
+};
+use world::on_the_real_network;
+
+#[test]
+fn a_process_that_says_something_and_exits_is_told_of_in_order() {
+    on_the_real_network(REAL, |world| {
+        let reactor = &mut world.reactor();
+        let seen = run(world, reactor, SpawnProcess::shell("echo out; echo err >&2"));
+        let at = |what: &str| {
+            seen.iter().position(|seen| seen == what).unwrap_or_else(|| panic!("no {what:?}: {seen:?}"))
+        };
+        assert_eq!(at("started"), 0, "{seen:?}");
+        assert!(at("out out\\n") < at("lost out"), "{seen:?}");
+        assert!(at("err err\\n") < at("lost err"), "{seen:?}");
+        assert_eq!(at("ended: exited"), 7, "each once, and this is the last: {seen:?}");
+        assert!(at("lost in badly") < 7 && at("exited: exited") < 7, "{seen:?}");
+        assert_eq!(reactor.statistics().spawns, 1);
+        assert_eq!((reactor.statistics().connections, reactor.statistics().processes), (0, 0));
+    });
+}
+
+#[test]
+fn what_is_written_is_its_input_and_closing_it_is_the_end_of_it() {
+    on_the_real_network(REAL, |world| {
+        let reactor = &mut world.reactor();
+        let seen = spawn_and(reactor, SpawnProcess::new("cat", [""; 0]), |process| {
+            assert!(process.pid().is_some());
+            process.write_sequence(&[b"one ", b"two"]);
+            process.close_stdin();
+            process.write(b"never");
+        });
+        world.run_until(reactor, "the end of cat", |_| seen.ended());
+        assert!(seen.place("lost in") < seen.place("lost out"));
+        assert!(seen.place("out one two") < seen.place("lost out"));
+        assert_eq!(seen.all().last().unwrap(), "ended: exited");
+    });
+}
+
+#[test]
+fn an_exit_code_and_a_signal_are_told_apart() {
+    on_the_real_network(REAL, |world| {
+        let reactor = &mut world.reactor();
+        let seen = run(world, reactor, SpawnProcess::shell("exit 3"));
+        assert_eq!(seen.last().unwrap(), "ended: exited with code 3");
+        let seen = run(world, reactor, SpawnProcess::shell("kill -TERM $$"));
+        assert_eq!(seen.last().unwrap(), "ended: killed by SIGTERM");
+        let seen = spawn_and(reactor, SpawnProcess::new("sleep", ["1000"]), |process| {
+            process.signal(ProcessSignal::HANGUP).unwrap();
+        });
+        world.run_until(reactor, "the end of sleep", |_| seen.ended());
+        assert_eq!(seen.all().last().unwrap(), "ended: killed by SIGHUP");
+    });
+}
+
+#[test]
+fn a_program_that_cannot_be_run_is_an_error_that_names_it() {
+    on_the_real_network(REAL, |world| {
+        let reactor = &mut world.reactor();
+        let nobody = || Watcher { seen: Seen::default(), started: Box::new(|_| unreachable!()) };
+        let missing = SpawnProcess::new("/no/such/program", [""; 0]);
+        let error = reactor.spawn_process(missing, nobody()).unwrap_err();
+        assert!(matches!(error, Error::CannotSpawn { .. }));
+        assert!(error.to_string().starts_with("cannot run /no/such/program: No such file"), "{error}");
+        let directory = SpawnProcess::new("/etc", [""; 0]);
+        let error = reactor.spawn_process(directory, nobody()).unwrap_err();
+        assert!(error.to_string().starts_with("cannot run /etc: Permission denied"), "{error}");
+        let place =
+            SpawnProcess { directory: Some("/no/where".into()), ..SpawnProcess::new("true", [""; 0]) };
+        assert!(reactor.spawn_process(place, nobody()).is_err());
+        assert_eq!((reactor.in_use(), zombies()), (0, 0));
+        assert_eq!(reactor.statistics().spawn_failures, 3);
+    });
+}
+
+#[test]
+fn a_signal_after_the_exit_is_an_error() {
+    on_the_real_network(REAL, |world| {
+        struct Late(Rc<RefCell<Option<String>>>);
+        impl ProcessProtocol for Late {
+            fn process_exited(&mut self, process: &mut ProcessTransport<'_>, _: &ExitReason) {
+                let error = process.signal(ProcessSignal::KILL).unwrap_err();
+                assert!(!process.kill());
+                *self.0.borrow_mut() = Some(error.to_string());
+            }
+        }
+        let reactor = &mut world.reactor();
+        let error = Rc::default();
+        let id = reactor.spawn_process(SpawnProcess::shell("exit"), Late(Rc::clone(&error))).unwrap();
+        world.run_until_idle(reactor);
+        assert_eq!(error.borrow().as_deref(), Some("the process has exited"));
+        assert!(reactor.process(id).is_none());
+    });
+}
+
+#[test]
+fn a_grandchild_that_holds_the_output_delays_the_end_and_not_the_exit() {
+    on_the_real_network(REAL, |world| {
+        let reactor = &mut world.reactor();
+        // The grandchild waits for a line on descriptor 3, which is the shell's standard input.
+        let line = "exec 3<&0; { read line <&3; echo late; } & exit 0";
+        let seen = Seen::default();
+        let protocol = Watcher { seen: seen.clone(), started: Box::new(|_| {}) };
+        let id = reactor.spawn_process(SpawnProcess::shell(line), protocol).unwrap();
+        world.run_until(reactor, "the exit", |_| seen.all().iter().any(|seen| seen == "exited: exited"));
+        assert!(!seen.ended());
+        reactor.process(id).unwrap().write(b"go\n");
+        world.run_until(reactor, "the end", |_| seen.ended());
+        assert!(seen.place("exited: exited") < seen.place("out late\\n"), "{:?}", seen.all());
+        world.run_until_idle(reactor);
+    });
+}
+
+#[test]
+fn streams_can_be_nothing_or_a_descriptor_and_then_are_no_pipes() {
+    on_the_real_network(REAL, |world| {
+        let reactor = &mut world.reactor();
+        let (read, write) = std::io::pipe().unwrap();
+        let what = SpawnProcess {
+            stdin: ChildStream::Null,
+            stdout: ChildStream::from(std::os::fd::OwnedFd::from(write)),
+            stderr: ChildStream::Null,
+            ..SpawnProcess::shell("cat; echo to the descriptor; echo lost >&2")
+        };
+        let seen = run(world, reactor, what);
+        assert_eq!(seen, ["started", "exited: exited", "ended: exited"]);
+        assert_eq!(std::io::read_to_string(read).unwrap(), "to the descriptor\n");
+    });
+}
+
+#[test]
+fn environment_directory_and_name_are_what_was_asked_for() {
+    on_the_real_network(REAL, |world| {
+        let reactor = &mut world.reactor();
+        let what = SpawnProcess {
+            inherit_environment: false,
+            environment: vec![("COLOUR".into(), "red".into())],
+            directory: Some("/usr".into()),
+            name: Some("another".into()),
+            ..SpawnProcess::shell("pwd; echo $0 $COLOUR ${HOME-none}")
+        };
+        let seen = run(world, reactor, what);
+        let said = said(&seen);
+        assert_eq!(said, "/usr\\nanother red none\\n");
+        let what =
+            SpawnProcess { without: vec!["PATH".into()], ..SpawnProcess::new("/usr/bin/env", [""; 0]) };
+        let seen = run(world, reactor, what);
+        assert!(
+            !seen.iter().any(|seen| seen.contains("\\nPATH=") || seen.starts_with("out PATH=")),
+            "{seen:?}"
+        );
+    });
+}
+
+#[test]
+fn a_child_has_nothing_open_but_its_standard_streams() {
+    on_the_real_network(REAL, |world| {
+        // What this program was begun with itself, without a flag that closes it, is nobody's doing here.
+        let list = "cd /proc/self/fd; echo *";
+        let plain = std::process::Command::new("/bin/sh").args(["-c", list]).output().unwrap();
+        let reactor = &mut world.reactor();
+        let held = spawn(reactor, SpawnProcess::new("sleep", ["1000"]));
+        let _listener = world.listen();
+        let listed = spawn(reactor, SpawnProcess::shell(list));
+        world.run_until(reactor, "the end of the shell", |_| listed.ended());
+        assert_eq!(
+            said(&listed.all()),
+            String::from_utf8(plain.stdout).unwrap().escape_default().to_string()
+        );
+        for id in reactor.processes() {
+            assert!(reactor.process(id).unwrap().kill());
+        }
+        world.run_until(reactor, "the end of sleep", |_| held.ended());
+        world.run_until_idle(reactor);
+    });
+}
