@@ -66,6 +66,10 @@ fn a_bad_argument_is_named_on_one_line() {
         (&["load", "h:1", "--spin"], "--rate"),
         (&["load", "h:1", "--reset"], "--churn"),
         (&["load", "h:1", "--threads", "0"], "--threads"),
+        (&["load", "udp:h:0"], "h:0"),
+        (&["load", "udp:h:1", "--size", "7"], "size"),
+        (&["load", "udp:h:1", "--churn"], "churn"),
+        (&["load", "udp:h:1", "--hold"], "hold"),
         (&["nonsense"], "nonsense"),
     ] {
         let ended = run(arguments);
