@@ -162,6 +162,34 @@ fn a_connection_that_never_was_ready_is_lost_without_a_word_to_its_protocol() {
 }
 
 #[test]
+fn a_client_whose_layers_never_were_ready_has_failed_to_connect() {
+    on_each_back_end(|world| {
+        for panics in [false, true] {
+            let mut reactor = world.reactor();
+            let record = Record::new();
+            let listener = world.serve(&mut reactor, Recorder::new(&Record::new()).closing());
+            let noted = record.clone();
+            let refusing = move || {
+                Noted::new("layer", &noted).acting(move |what, _, below, _| {
+                    assert!(what != "started" || !panics, "a bug");
+                    below.end(twistor::LayerError::new("layer", std::fmt::Error));
+                    Then::Nothing
+                })
+            };
+            let factory = layered(once(Recorder::new(&record), &record), refusing);
+            reactor.connect_tcp(listener.address(), factory).unwrap();
+            world.run_until(&mut reactor, "stopped", |_| record.has("stopped"));
+            let why = if panics { "Panicked" } else { "Layer" };
+            let lost = [format!("layer: lost {why}"), format!("failed {why}"), "stopped".to_owned()];
+            assert_eq!(record.take()[3..], lost);
+            assert_eq!(reactor.statistics().connect_failures, 1);
+            assert_eq!(world.logged().len(), usize::from(panics));
+            world.close(&mut reactor, &listener);
+        }
+    });
+}
+
+#[test]
 fn a_factory_refuses_when_the_layers_are_ready() {
     on_each_back_end(|world| {
         let mut reactor = world.reactor();

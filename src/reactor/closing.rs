@@ -215,6 +215,7 @@ impl Reactor {
         };
         let origin = connection.origin;
         let protocol = connection.take_protocol();
+        let made = connection.is_made();
         let (mut timers, mut closing, mut producer, mut layers) = (Vec::new(), None, None, None);
         if let Some(rare) = connection.rare.as_mut() {
             timers = std::mem::take(&mut rare.timers);
@@ -245,7 +246,10 @@ impl Reactor {
             Farewell::Close(how) => self.net.close(token, how),
             Farewell::Linger => self.begin_lingering(token),
         }
-        self.connector_lost(origin, token, reason);
+        match made {
+            true => self.connector_lost(origin, token, reason),
+            false => self.connection_never_made(origin, token, reason),
+        }
         if let Farewell::Close(_) = farewell {
             self.forget(token);
         }

@@ -384,6 +384,14 @@ impl Reactor {
         self.release_connector(token);
     }
 
+    /// A connection was lost before its layers were ready: for its connector, if it has one, it never was.
+    pub(crate) fn connection_never_made(&mut self, token: Token, connection: Token, reason: &Reason) {
+        let phase = self.sources.connector(token).map(|slot| &slot.phase);
+        if matches!(phase, Some(Phase::Connected(current)) if *current == connection) {
+            self.connector_failed(token, reason);
+        }
+    }
+
     /// The connection of a connector was lost; its protocol knows already.
     pub(crate) fn connector_lost(&mut self, token: Token, connection: Token, reason: &Reason) {
         let Some(slot) = self.sources.connector_mut(token) else {

@@ -129,6 +129,7 @@ impl Reactor {
     pub(super) fn close_from_layer(&mut self, token: Token, error: Option<LayerError>) {
         if let Some(error) = error
             && let Some(connection) = self.sources.connection_mut(token)
+            && !connection.state.is_closing()
         {
             connection.rare().farewell.get_or_insert(Reason::Layer(error));
         }
@@ -193,7 +194,8 @@ impl Reactor {
     /// Bytes from the socket of a connection whose protocol is not in its first slot.
     #[cold]
     #[inline(never)]
-    pub(super) fn received_beneath(&mut self, token: Token, data: &[u8]) {
+    pub(super) fn received_beneath(&mut self, token: Token, buffer: &[u8], count: usize) {
+        let data = buffer.get(..count).unwrap_or_default();
         let Some(connection) = self.sources.connection_mut(token) else { return };
         let state = connection.state;
         let Some(stage) = connection.stage(0) else {
@@ -383,14 +385,16 @@ impl Reactor {
     fn make_above_layers(&mut self, token: Token) {
         let Some(connection) = self.sources.connection_mut(token) else { return };
         let (origin, peer) = (connection.origin, connection.peer.clone());
-        if let Some(layers) = connection.layers_mut() {
-            layers.made = true;
-        }
         let is_client = matches!(self.sources.get(origin), Some(Source::Connector(_)));
         let built = match is_client {
             true => self.build_for_connector(origin, &peer),
             false => Ok(self.build_for_listener(origin, &peer)),
         };
+        if built.is_ok()
+            && let Some(layers) = self.sources.connection_mut(token).and_then(Connection::layers_mut)
+        {
+            layers.made = true;
+        }
         match built {
             Ok(Some(protocol)) => {
                 let connection = self.sources.connection_mut(token);

@@ -113,7 +113,7 @@ pub trait ClientFactory: Factory {
         let _ = connector;
     }
 
-    /// No connection was made. By default that is logged as a warning.
+    /// No connection was made, or it was lost before its layers were ready. By default that is logged as a warning.
     fn client_connection_failed(&mut self, connector: &mut Connector<'_>, reason: &Reason) {
         log::warn!(destination = connector.destination(); "cannot connect to {}: {reason}", connector.destination());
     }

@@ -62,8 +62,7 @@ impl Reactor {
                         }
                     } else {
                         // It lingers, or its protocol stands above layers.
-                        let data = &buffer[..count];
-                        self.received_beneath(token, data);
+                        self.received_beneath(token, buffer, count);
                     }
                 }
                 Ok(_) => {

@@ -1,0 +1,39 @@
+//! Leads connections to another place, within limits, and shows once a second what goes through.
+//!
+//! `cargo run --example port_forward [TARGET [RATE]]`, with `echo_server` running: port 7009 leads to port 7007. TARGET is an
+//! endpoint, as `tcp:example.org:80` or `unix:/run/app.sock`; RATE is in bytes a second for each connection, each way.
+
+use std::time::Duration;
+
+use twistor::Reactor;
+use twistor::endpoint::client_from_string;
+use twistor::policy::{PortForward, Rates, Traffic, counted, idle_timeout, limit_per_peer, throttled};
+
+fn show(reactor: &mut Reactor, traffic: Traffic, shown: u64) {
+    let total = traffic.total();
+    if total.received + total.sent != shown {
+        println!("{} connections, {} bytes there, {} back", traffic.open().len(), total.received, total.sent);
+    }
+    reactor.call_later(Duration::from_secs(1), move |reactor| {
+        show(reactor, traffic, total.received + total.sent);
+    });
+}
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let mut arguments = std::env::args().skip(1);
+    let target = client_from_string(&arguments.next().unwrap_or_else(|| "tcp:127.0.0.1:7007".to_owned()))?;
+    let rate = arguments.next().map(|text| text.parse()).transpose()?;
+    let place = target.describe();
+
+    let traffic = Traffic::new();
+    let forward = limit_per_peer(PortForward::new(target), 100);
+    let forward = idle_timeout(forward, Duration::from_secs(600));
+    let forward = throttled(forward, Rates { read: rate, write: rate, ..Rates::default() });
+    let forward = counted(forward, &traffic);
+
+    let mut reactor = Reactor::new()?;
+    let listener = reactor.listen_tcp("127.0.0.1:7009", forward)?;
+    println!("{} leads to {place}", listener.address());
+    show(&mut reactor, traffic, 0);
+    Ok(reactor.run()?)
+}

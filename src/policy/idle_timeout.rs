@@ -1,0 +1,136 @@
+//! Ending connections on which nothing happens.
+
+use std::fmt;
+use std::time::Duration;
+
+use crate::{Below, DelayedCall, Factory, Layer, LayerError, Layered, Transport, layered};
+
+/// Closes the connections of a factory on which nothing came and nothing was written for `limit`. What waits is sent first, within
+/// the closing limit, so that a peer that takes nothing is removed as well. They are lost with an [`Idle`] in
+/// [`Reason::Layer`](crate::Reason::Layer). (Twisted: `TimeoutFactory`, whose default is 30 minutes.)
+///
+/// ```
+/// use std::time::Duration;
+/// use twistor::policy::idle_timeout;
+/// # struct Echo;
+/// # impl twistor::Protocol for Echo {
+/// #     fn data_received(&mut self, _: &mut twistor::Transport<'_>, _: &[u8]) {}
+/// # }
+///
+/// let echo = idle_timeout(|| Echo, Duration::from_secs(30 * 60));
+/// twistor::Reactor::new()?.listen_tcp("127.0.0.1:0", echo)?;
+/// # Ok::<(), twistor::Error>(())
+/// ```
+pub fn idle_timeout<F: Factory>(factory: F, limit: Duration) -> Layered<F, impl FnMut() -> IdleTimeout> {
+    layered(factory, move || IdleTimeout::new(limit))
+}
+
+/// The error of a connection on which nothing happened for so long.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Idle(pub Duration);
+
+impl fmt::Display for Idle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "nothing happened for {:?}", self.0)
+    }
+}
+
+impl std::error::Error for Idle {}
+
+/// Closes one connection when it is idle. A byte either way puts that off, which costs a store.
+pub struct IdleTimeout {
+    limit: Duration,
+}
+
+impl IdleTimeout {
+    /// Closes after `limit` without a byte either way.
+    pub fn new(limit: Duration) -> IdleTimeout {
+        IdleTimeout { limit }
+    }
+}
+
+impl Layer for IdleTimeout {
+    fn started(&mut self, below: &mut Below<'_>) {
+        below.wake_after(self.limit);
+        below.ready();
+    }
+
+    fn received(&mut self, below: &mut Below<'_>, data: &[u8]) {
+        below.wake_after(self.limit);
+        below.deliver(data);
+    }
+
+    fn written(&mut self, below: &mut Below<'_>, data: &[u8]) {
+        below.wake_after(self.limit);
+        below.send(data);
+    }
+
+    fn woken(&mut self, below: &mut Below<'_>) {
+        below.close(Some(LayerError::new("idle timeout", Idle(self.limit))));
+    }
+}
+
+/// A time limit that a protocol sets, puts off and cancels by itself. (Twisted: `TimeoutMixin`.)
+///
+/// ```
+/// use std::time::Duration;
+/// use twistor::policy::Timeout;
+/// use twistor::{Protocol, Transport};
+///
+/// #[derive(Default)]
+/// struct Login {
+///     timeout: Timeout,
+/// }
+///
+/// impl Protocol for Login {
+///     fn connection_made(&mut self, transport: &mut Transport<'_>) {
+///         self.timeout.set(transport, Duration::from_secs(60), |_: &mut Self, transport| {
+///             transport.write(b"Too slow.\n");
+///             transport.lose_connection();
+///         });
+///     }
+///     fn data_received(&mut self, transport: &mut Transport<'_>, _: &[u8]) {
+///         self.timeout.reset(transport);
+///     }
+/// }
+/// # twistor::testing::StringTransport::new(Login::default()).feed(b"x");
+/// ```
+#[derive(Debug, Default)]
+pub struct Timeout {
+    pending: Option<(Duration, DelayedCall)>,
+}
+
+impl Timeout {
+    /// Calls `expired` after `limit`, in place of what was set before, whose limit it returns. (Twisted: `setTimeout`; what is called is
+    /// `timeoutConnection`.)
+    pub fn set<P: 'static>(
+        &mut self,
+        transport: &mut Transport<'_>,
+        limit: Duration,
+        expired: impl FnOnce(&mut P, &mut Transport<'_>) + 'static,
+    ) -> Option<Duration> {
+        let before = self.cancel(transport);
+        self.pending = Some((limit, transport.call_later(limit, expired)));
+        before
+    }
+
+    /// Cancels it, and returns the limit if there was one. (Twisted: `setTimeout(None)`.)
+    pub fn cancel(&mut self, transport: &mut Transport<'_>) -> Option<Duration> {
+        let (limit, timer) = self.pending.take()?;
+        timer.cancel(transport.reactor()).ok().map(|()| limit)
+    }
+
+    /// Lets the time begin anew; without a limit, or after it, this does nothing. (Twisted: `resetTimeout`.)
+    pub fn reset(&mut self, transport: &mut Transport<'_>) {
+        if let Some((limit, timer)) = self.pending {
+            // It may have come already.
+            let _ = timer.reset(transport.reactor(), limit);
+        }
+    }
+
+    /// The limit, while it is pending.
+    pub fn limit(&self, transport: &mut Transport<'_>) -> Option<Duration> {
+        let (limit, timer) = self.pending?;
+        timer.active(transport.reactor()).then_some(limit)
+    }
+}

@@ -1,0 +1,47 @@
+//! Policies: rules that connections live under, whatever their protocols do.
+//!
+//! Each wraps a factory, of a listener or of a connector, and knows nothing of the protocol above it. They stack:
+//!
+//! ```
+//! use std::time::Duration;
+//! use twistor::policy::{Rates, Traffic, counted, idle_timeout, limit_per_peer, limit_total, throttled};
+//! # use twistor::{Protocol, Transport};
+//! # struct Echo;
+//! # impl Protocol for Echo {
+//! #     fn data_received(&mut self, transport: &mut Transport<'_>, data: &[u8]) {
+//! #         transport.write(data);
+//! #     }
+//! # }
+//!
+//! let traffic = Traffic::new();
+//! let echo = limit_per_peer(limit_total(|| Echo, 1000), 10);
+//! let echo = idle_timeout(echo, Duration::from_secs(60));
+//! let echo = throttled(echo, Rates { write: Some(100_000), ..Rates::default() });
+//! let echo = counted(echo, &traffic);
+//!
+//! let mut reactor = twistor::Reactor::new()?;
+//! reactor.listen_tcp("127.0.0.1:0", echo)?;
+//! assert_eq!(traffic.total().received, 0);
+//! # Ok::<(), twistor::Error>(())
+//! ```
+//!
+//! Throttles, counts, dumps, idle timeouts and PROXY headers are [`Layer`](crate::Layer)s: they see what goes through the
+//! connection, and what other connections write to it as well. Limits decide when a protocol is built. A [`PortForward`] is a
+//! factory of its own, and a [`FileSender`] a producer.
+
+mod counting;
+mod dump;
+mod file_sender;
+mod idle_timeout;
+mod limits;
+mod port_forward;
+pub mod proxy_protocol;
+mod throttle;
+
+pub use self::counting::{Counting, Counts, Traffic, counted};
+pub use self::dump::{Dump, DumpStyle, dumped};
+pub use self::file_sender::{FileSender, SentFile};
+pub use self::idle_timeout::{Idle, IdleTimeout, Timeout, idle_timeout};
+pub use self::limits::{LimitPerPeer, LimitTotal, limit_per_peer, limit_total};
+pub use self::port_forward::PortForward;
+pub use self::throttle::{Bucket, Rates, Throttle, throttled};

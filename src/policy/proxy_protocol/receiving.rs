@@ -1,0 +1,143 @@
+//! Receiving headers: the protocol is built when the header is in, and knows the addresses that it tells of.
+
+use std::time::Duration;
+
+use super::{Header, HeaderError, Trusted};
+use crate::{Address, Below, Factory, Layer, LayerError, Protocol, Reactor, Reason};
+
+/// From whom headers are taken, and how long that may last.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Receiving {
+    /// Who may send headers; connections of others end.
+    pub trusted: Trusted,
+    /// How long the header may take, from the connection's begin. Default: 5 s.
+    pub timeout: Duration,
+}
+
+impl Receiving {
+    /// Takes headers from these peers.
+    pub fn from(trusted: Trusted) -> Receiving {
+        Receiving { trusted, timeout: Duration::from_secs(5) }
+    }
+}
+
+/// For a listener behind a proxy: every connection begins with a PROXY header, of version 1 or 2. Peer and host are those of the
+/// header from [`Factory::build_protocol`] and `connection_made` on; with LOCAL and UNKNOWN they are the connection's own. A wrong
+/// header, none in time, or a peer that is not trusted ends that connection with a [`HeaderError`]. (Twisted:
+/// `HAProxyWrappingFactory`, where `connectionMade` still sees the proxy.)
+///
+/// ```
+/// use twistor::policy::proxy_protocol::{Receiving, Trusted, behind_proxy};
+/// # struct Echo;
+/// # impl twistor::Protocol for Echo {
+/// #     fn data_received(&mut self, _: &mut twistor::Transport<'_>, _: &[u8]) {}
+/// # }
+///
+/// let trusted: Trusted = "127.0.0.1, 10.0.0.0/8".parse()?;
+/// let echo = behind_proxy(|| Echo, Receiving::from(trusted));
+/// twistor::Reactor::new().unwrap().listen_tcp("127.0.0.1:0", echo).unwrap();
+/// # Ok::<(), twistor::policy::proxy_protocol::NotTrusted>(())
+/// ```
+pub fn behind_proxy<F: Factory>(factory: F, receiving: Receiving) -> BehindProxy<F> {
+    BehindProxy { factory, receiving }
+}
+
+/// See [`behind_proxy`].
+pub struct BehindProxy<F> {
+    factory: F,
+    receiving: Receiving,
+}
+
+impl<F: Factory> Factory for BehindProxy<F> {
+    fn build_protocol(&mut self, reactor: &mut Reactor, peer: &Address) -> Option<Box<dyn Protocol>> {
+        self.factory.build_protocol(reactor, peer)
+    }
+
+    fn layers(&mut self, reactor: &mut Reactor, peer: &Address) -> Vec<Box<dyn Layer>> {
+        let mut layers = self.factory.layers(reactor, peer);
+        layers.insert(0, Box::new(ReceiveHeader::new(self.receiving.clone())));
+        layers
+    }
+
+    fn start_factory(&mut self, reactor: &mut Reactor) {
+        self.factory.start_factory(reactor);
+    }
+
+    fn stop_factory(&mut self, reactor: &mut Reactor) {
+        self.factory.stop_factory(reactor);
+    }
+}
+
+/// Takes the header from the begin of one connection.
+pub struct ReceiveHeader {
+    receiving: Receiving,
+    state: State,
+}
+
+enum State {
+    /// What came of the header.
+    Waiting(Vec<u8>),
+    Done,
+}
+
+impl ReceiveHeader {
+    /// Waits for a header.
+    pub fn new(receiving: Receiving) -> ReceiveHeader {
+        ReceiveHeader { receiving, state: State::Waiting(Vec::new()) }
+    }
+
+    fn refuse(&mut self, below: &mut Below<'_>, error: HeaderError) {
+        self.state = State::Done;
+        let (id, peer) = (below.id(), below.peer());
+        log::info!(connection:% = id, peer:% = peer; "PROXY header from {peer}: {error}");
+        below.end(LayerError::new(NAME, error));
+    }
+}
+
+impl Layer for ReceiveHeader {
+    fn started(&mut self, below: &mut Below<'_>) {
+        let peer = below.peer();
+        match self.receiving.trusted.has(&peer) {
+            true => below.wake_after(self.receiving.timeout),
+            false => self.refuse(below, HeaderError::NotTrusted(peer)),
+        }
+    }
+
+    fn received(&mut self, below: &mut Below<'_>, data: &[u8]) {
+        let State::Waiting(begun) = &mut self.state else { return below.deliver(data) };
+        begun.extend_from_slice(data);
+        match Header::parse(begun) {
+            Ok(None) => {}
+            Ok(Some((header, length))) => {
+                if let Some((client, server)) = header.addresses {
+                    below.set_addresses(client, server);
+                }
+                below.cancel_wake();
+                below.ready();
+                below.deliver(begun.get(length..).unwrap_or_default());
+                self.state = State::Done;
+            }
+            Err(error) => self.refuse(below, error),
+        }
+    }
+
+    fn read_ended(&mut self, below: &mut Below<'_>) {
+        match &self.state {
+            State::Done => below.deliver_end(),
+            // A proxy that looks whether somebody listens.
+            State::Waiting(begun) if begun.is_empty() => below.close(None),
+            State::Waiting(_) => self.refuse(below, HeaderError::Ended),
+        }
+    }
+
+    fn woken(&mut self, below: &mut Below<'_>) {
+        self.refuse(below, HeaderError::TimedOut(self.receiving.timeout));
+    }
+
+    fn lost(&mut self, _: &mut Reactor, _: &Reason) {
+        self.state = State::Done;
+    }
+}
+
+/// The layer's name in its errors.
+const NAME: &str = "PROXY header";

@@ -1,0 +1,163 @@
+//! Who may send headers.
+
+use std::fmt;
+use std::net::IpAddr;
+use std::str::FromStr;
+
+use crate::Address;
+
+/// The peers that may send PROXY headers: whoever else could claim any address. There is no default.
+///
+/// ```
+/// use twistor::policy::proxy_protocol::Trusted;
+///
+/// let trusted: Trusted = "127.0.0.1, 10.0.0.0/8, fd00::/8, unix".parse()?;
+/// assert!(trusted.has(&"10.1.2.3:4000".parse::<std::net::SocketAddr>().unwrap().into()));
+/// assert!("10.0.0.0/33".parse::<Trusted>().is_err());
+/// # Ok::<(), twistor::policy::proxy_protocol::NotTrusted>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Trusted {
+    networks: Vec<Network>,
+    unix: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Network {
+    address: IpAddr,
+    /// How many bits have to be the same.
+    prefix: u32,
+}
+
+/// A list of trusted peers that cannot be read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NotTrusted {
+    /// The part that is wrong.
+    pub text: String,
+    /// What is wrong with it.
+    pub why: &'static str,
+}
+
+impl Trusted {
+    /// Every peer: for a port that nobody but the proxy can reach.
+    pub fn everybody() -> Trusted {
+        let all = |address: [u8; 4]| Network { address: address.into(), prefix: 0 };
+        let six = Network { address: IpAddr::from([0u16; 8]), prefix: 0 };
+        Trusted { networks: vec![all([0; 4]), six], unix: true }
+    }
+
+    /// These addresses alone.
+    pub fn addresses(addresses: impl IntoIterator<Item = IpAddr>) -> Trusted {
+        let networks = addresses.into_iter().map(|address| Network::one(address.to_canonical()));
+        Trusted { networks: networks.collect(), unix: false }
+    }
+
+    /// Whether this peer is among them. An IPv4 address counts as such, however an IPv6 socket shows it.
+    pub fn has(&self, peer: &Address) -> bool {
+        match peer.ip() {
+            Some(ip) => self.networks.iter().any(|network| network.has(ip.to_canonical())),
+            None => self.unix,
+        }
+    }
+}
+
+impl Network {
+    fn one(address: IpAddr) -> Network {
+        Network { address, prefix: if address.is_ipv4() { 32 } else { 128 } }
+    }
+
+    fn has(self, ip: IpAddr) -> bool {
+        let alike = match (self.address, ip) {
+            (IpAddr::V4(one), IpAddr::V4(other)) => (one.to_bits() ^ other.to_bits()).leading_zeros(),
+            (IpAddr::V6(one), IpAddr::V6(other)) => (one.to_bits() ^ other.to_bits()).leading_zeros(),
+            _ => return false,
+        };
+        alike >= self.prefix
+    }
+}
+
+/// IP addresses, networks as `10.0.0.0/8`, and `unix` for peers of UNIX sockets, with commas between them; at least one.
+impl FromStr for Trusted {
+    type Err = NotTrusted;
+
+    fn from_str(text: &str) -> Result<Trusted, NotTrusted> {
+        let mut trusted = Trusted { networks: Vec::new(), unix: false };
+        for part in text.split(',').map(str::trim) {
+            if part == "unix" {
+                trusted.unix = true;
+            } else {
+                trusted.networks.push(read_network(part)?);
+            }
+        }
+        Ok(trusted)
+    }
+}
+
+fn read_network(text: &str) -> Result<Network, NotTrusted> {
+    let wrong = |why| NotTrusted { text: text.to_owned(), why };
+    let (address, prefix) = match text.split_once('/') {
+        Some((address, prefix)) => (address, Some(prefix)),
+        None => (text, None),
+    };
+    let address: IpAddr =
+        address.parse().map_err(|_| wrong("neither an IP address nor a network nor unix"))?;
+    let one = Network::one(address);
+    let Some(prefix) = prefix else { return Ok(Network::one(address.to_canonical())) };
+    let digits = !prefix.is_empty() && prefix.len() <= 3 && prefix.bytes().all(|byte| byte.is_ascii_digit());
+    match prefix.parse() {
+        Ok(prefix) if digits && prefix <= one.prefix => Ok(Network { address, prefix }),
+        _ => Err(wrong("the length of a network's prefix is 0 to 32, or 128 for IPv6")),
+    }
+}
+
+impl fmt::Display for NotTrusted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "bad trusted peer \"{}\": {}", self.text.escape_debug(), self.why)
+    }
+}
+
+impl std::error::Error for NotTrusted {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn has(trusted: &Trusted, ip: &str) -> bool {
+        trusted.has(&Address::Tcp((ip.parse::<IpAddr>().unwrap(), 1).into()))
+    }
+
+    #[test]
+    fn a_network_has_the_addresses_that_begin_as_it_does() {
+        let trusted: Trusted = "10.0.0.0/8,192.0.2.1, 2001:db8::/33".parse().unwrap();
+        for (ip, yes) in [
+            ("9.255.255.255", false),
+            ("10.0.0.0", true),
+            ("10.255.255.255", true),
+            ("11.0.0.0", false),
+            ("192.0.2.0", false),
+            ("192.0.2.1", true),
+            ("192.0.2.2", false),
+            ("2001:db8:7fff::1", true),
+            ("2001:db8:8000::1", false),
+            ("::ffff:10.0.0.1", true),
+        ] {
+            assert_eq!(has(&trusted, ip), yes, "{ip}");
+        }
+        assert!(has(&Trusted::everybody(), "1.2.3.4") && has(&Trusted::everybody(), "::1"));
+        assert!(!has(&Trusted::addresses(["::1".parse().unwrap()]), "::2"));
+        assert!(!trusted.has(&Address::Unix(crate::UnixAddress::UNNAMED)));
+    }
+
+    #[test]
+    fn a_bad_list_is_refused_and_the_part_named() {
+        for (list, part) in [
+            ("", ""),
+            ("10.0.0.0/33", "10.0.0.0/33"),
+            ("::1, x", "x"),
+            ("1.2.3.4/", "1.2.3.4/"),
+            ("::/+1", "::/+1"),
+        ] {
+            assert_eq!(list.parse::<Trusted>().unwrap_err().text, part);
+        }
+    }
+}
