@@ -12,7 +12,8 @@ use std::time::{Duration, Instant};
 
 use rustix::time::{ClockId, clock_gettime};
 use twistor::Reactor;
-use twistor::load::{Plan, Work, endpoint};
+use twistor::endpoint::client_from_string;
+use twistor::load::{Plan, Work};
 
 use support::cell::{CHURN_SIZE, Cell};
 use support::load::{Load, Until};
@@ -133,7 +134,7 @@ fn generate(
         Cell::Bulk { .. } => return Err("a bulk cell has no messages".into()),
     };
     let mut reactor = Reactor::new()?;
-    let endpoint = endpoint(&server.address.to_string())?;
+    let endpoint = client_from_string(&format!("tcp:{}", server.address))?;
     let load = twistor::load::Load::start(&mut reactor, endpoint, plan)?;
     let mut began = None;
     while !load.is_finished() {

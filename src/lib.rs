@@ -58,6 +58,8 @@
 //! protocols, [`Reactor`] does the rest: `listen_tcp`, `connect_tcp`, `call_later`, `call_in_thread`, `run`.
 //! [`Reason`] is how connections end, [`Error`] what calls can fail with, [`Settings`] all the limits.
 //!
+//! [`service`] puts what a program does together, from its start to its end, and [`run`] is its `main`.
+//!
 //! [`testing`] is for tests of what you wrote: of one protocol, of two that talk to each other, of code that listens
 //! and connects. [`sim`] has whole networks of them, with any fault.
 #![forbid(unsafe_code)]

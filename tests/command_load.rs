@@ -90,6 +90,29 @@ fn everything_that_comes_back_right_is_counted() {
 }
 
 #[test]
+#[cfg(target_os = "linux")]
+fn unix_sockets_are_endpoints_too() {
+    let name = format!("@twistor-load-{}", std::process::id());
+    let (sender, started) = std::sync::mpsc::channel();
+    let listen = name.clone();
+    let server = std::thread::spawn(move || {
+        let settings = twistor::Settings { handle_signals: false, ..twistor::Settings::default() };
+        let mut reactor = twistor::Reactor::with_settings(settings).unwrap();
+        reactor.listen_unix(listen.as_str(), || Corrupting(1001)).unwrap();
+        sender.send(reactor.remote()).unwrap();
+        reactor.run().unwrap();
+    });
+    let remote = started.recv_timeout(command::PATIENCE).unwrap();
+    for arguments in [&["--connections", "8"][..], &["--churn"], &["--hold"], &["--rate", "1000"]] {
+        let (ended, report) = json(&format!("unix:{name}"), arguments);
+        assert_eq!((ended.code, ended.err.as_str()), (Some(0), ""), "{arguments:?}: {report}");
+        assert!(report["latency_ms"]["count"].as_u64().unwrap() > 0, "{arguments:?}: {report}");
+    }
+    remote.stop().unwrap();
+    server.join().unwrap();
+}
+
+#[test]
 fn people_read_a_page() {
     let (_echo, address) = echo();
     let ended = load(&address, &["--connections", "4", "--rate", "1000"]);
@@ -172,15 +195,19 @@ fn a_server_that_never_answers_is_waited_for_and_no_longer() {
 #[test]
 fn a_signal_ends_it_early_with_a_report() {
     for signal in [Signal::INT, Signal::TERM] {
-        for arguments in [&["--rate", "1000"][..], &["--threads", "2", "-c", "2"], &["--churn"], &["--hold"]]
-        {
+        for arguments in [
+            &["--rate", "1000"][..],
+            &["--threads", "2", "-c", "2"],
+            &["--churn"],
+            &["--hold", "--every", "10ms"],
+        ] {
             // It runs when the server has heard of it.
             let (heard, hears) = std::sync::mpsc::channel();
             let new = move || Telling(heard.clone());
             let server = Service::start("127.0.0.1:0", new);
             let load = [&["load", &server.address, "--json", "--for", "1h"], arguments].concat();
             let load = Running::start(&load);
-            hears.recv_timeout(command::PATIENCE).unwrap();
+            hears.recv_timeout(command::PATIENCE).unwrap_or_else(|error| panic!("{arguments:?}: {error}"));
             let ended = load.end_by(signal);
             assert_eq!((ended.code, ended.err.as_str()), (Some(0), ""), "{arguments:?}: {}", ended.out);
             let report: Value = serde_json::from_str(&ended.out).unwrap();

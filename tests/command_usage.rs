@@ -52,7 +52,7 @@ fn a_bad_argument_is_named_on_one_line() {
         (&["demo", "--for", "ever"], "ever"),
         (&["load"], "ENDPOINT"),
         (&["load", "tcp:h:0"], "tcp:h:0"),
-        (&["load", "h"], "the port is missing"),
+        (&["load", "h"], "\"h\""),
         (&["load", "h:1", "--connections", "0"], "--connections"),
         (&["load", "h:1", "--size", "0"], "--size"),
         (&["load", "h:1", "--depth", "x"], "--depth"),

@@ -191,13 +191,15 @@ fn who_waits_may_have_enough_after_some_failures_and_learns_the_last_reason() {
 
 #[test]
 fn a_connection_counts_only_once_it_is_prepared() {
+    const LIMIT: Duration = Duration::from_millis(300);
+
     on_each_back_end(|world| {
         let mut reactor = world.reactor();
         let (record, prepared) = (Record::new(), Rc::new(Cell::new(0)));
         let listener = reactor.listen_tcp(world.anywhere(), || nobody().closing()).unwrap();
         let count = Rc::clone(&prepared);
         let service = hurried(socket_address(listener.address()), recorders(&record))
-            .prepare_limit(Duration::from_millis(30))
+            .prepare_limit(LIMIT)
             .prepare_connection(move |reactor, id, preparation| {
                 assert!(reactor.transport(id).is_some());
                 count.set(count.get() + 1);
@@ -206,7 +208,7 @@ fn a_connection_counts_only_once_it_is_prepared() {
                     2 => drop(preparation),
                     3 => panic!("it panics"),
                     4 => {
-                        reactor.call_later(Duration::from_secs(1), |_| preparation.done());
+                        reactor.call_later(2 * LIMIT, |_| preparation.done());
                     }
                     5 => reactor.transport(id).unwrap().abort_connection(),
                     _ => {
@@ -233,7 +235,7 @@ fn a_connection_counts_only_once_it_is_prepared() {
                 failed("the wrong password"),
                 failed("it was let go without a word"),
                 failed("it was let go without a word"),
-                failed("not within 30ms"),
+                failed("not within 300ms"),
                 // The connection went, or the token did, whichever is heard of first.
                 failures.borrow()[4].clone(),
             ]

@@ -125,17 +125,28 @@ fn one_that_does_not_stop_is_ended_after_the_limit_with_exit_code_1() {
 #[test]
 fn one_that_does_not_start_is_stopped_again_and_says_why_with_exit_code_1() {
     on_the_real_network(OWN_PROCESS, |_| {
+        let test = "one_that_does_not_start_is_stopped_again_and_says_why_with_exit_code_1";
+        let path = folder(test).join("manager");
+        let manager = (!child::inside()).then(|| UnixDatagram::bind(&path).unwrap());
         let services = MultiService::new();
         let slow = Duration::from_millis(5);
         services.add(Says { stopping: Some(slow), failing: None }).unwrap();
         services.add(Says { failing: Some("no more paper"), ..SAYS }).unwrap();
-        let test = "one_that_does_not_start_is_stopped_again_and_says_why_with_exit_code_1";
-        let mut child = program(test, "", RunSettings::default(), services);
+        let first = format!("export NOTIFY_SOCKET={};", path.display());
+        let mut child = program(test, &first, RunSettings::default(), services);
         for line in ["stops", "has stopped", "stops", "has stopped"] {
             child.says(line);
         }
         child.complains("service 2 (Says): no more paper");
         assert_eq!(child.code(), 1);
+        // It was never ready.
+        let mut said = [0; 200];
+        let mut next = || {
+            let length = manager.as_ref().unwrap().recv(&mut said).unwrap();
+            String::from_utf8_lossy(&said[..length]).into_owned()
+        };
+        assert_eq!(next(), "STOPPING=1\nSTATUS=stopping");
+        assert_eq!(next(), "STATUS=service 2 (Says): no more paper");
     });
 }
 
@@ -163,13 +174,24 @@ fn what_its_user_can_put_right_has_exit_code_2() {
                 Ok(())
             }
         }
-        let service: Box<dyn Service> =
-            if case == "name" { Box::new(NamesTwice) } else { Box::new(BadAddress) };
+        struct BadEndpoint;
+        impl Service for BadEndpoint {
+            fn start(&mut self, _: &mut Reactor) -> Result<(), Failure> {
+                twistor::endpoint::server_from_string("pigeon:80")?;
+                Ok(())
+            }
+        }
+        let service: Box<dyn Service> = match case.as_str() {
+            "name" => Box::new(NamesTwice),
+            "endpoint" => Box::new(BadEndpoint),
+            _ => Box::new(BadAddress),
+        };
         for (case, complaint) in [
             ("user", "there is no user \"nobody of this name\""),
             ("group", "there is no group \"no group of this name\""),
             ("pid", "pid file /nowhere/at/all.pid: No such file or directory (os error 2)"),
             ("name", "two services are called \"web\""),
+            ("endpoint", "bad endpoint \"pigeon:80\""),
             ("address", "bad address \"somewhere\": the port is missing"),
         ] {
             // In the child this is the first and last round.
@@ -270,14 +292,19 @@ fn a_manager_may_listen_on_an_abstract_name_be_slow_or_not_be_there() {
             socket.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
             manager = Some(socket);
         }
-        // A watchdog of a microsecond fills its queue at once; the program runs all the same.
-        let first = format!("export NOTIFY_SOCKET=@{name} WATCHDOG_USEC=4000;");
+        let first = format!("export NOTIFY_SOCKET=@{name} WATCHDOG_USEC=2;");
         let mut child = program(test, &first, RunSettings::default(), SAYS);
         child.says("runs");
         let manager = manager.unwrap();
         hear(&manager, "READY=1\nSTATUS=running");
-        for _ in 0..100 {
-            hear(&manager, "WATCHDOG=1");
+        // More than its queue takes; nothing of it is lost, but for the watchdog's and for what the service tells by itself.
+        for _ in 0..10 {
+            child.kill(Signal::HUP);
+            child.says("reloads");
+        }
+        for _ in 0..10 {
+            hear(&manager, "RELOADING=1\n");
+            hear(&manager, "READY=1\n");
         }
         child.kill(Signal::TERM);
         hear(&manager, "STOPPING=1");
@@ -293,7 +320,7 @@ fn a_manager_may_listen_on_an_abstract_name_be_slow_or_not_be_there() {
     });
 }
 
-/// Waits for a word; those of the watchdog may come in between.
+/// Waits for a word; those of the watchdog and of the service itself may come in between.
 fn hear(manager: &UnixDatagram, words: &str) {
     let mut buffer = [0; 4096];
     loop {
@@ -302,7 +329,7 @@ fn hear(manager: &UnixDatagram, words: &str) {
         if text.starts_with(words) {
             return;
         }
-        assert_eq!(text, "WATCHDOG=1", "instead of {words:?}");
+        assert!(text == "WATCHDOG=1" || text.starts_with("STATUS="), "{text:?} instead of {words:?}");
     }
 }
 
@@ -328,6 +355,7 @@ fn privileges_are_given_up_between_the_two_halves_of_the_start_for_good() {
             }
         }
 
+        let pid_file = folder(test).join("program.pid");
         let case = std::env::var("CASE").unwrap_or_default();
         let user = match case.as_str() {
             "name" => "nobody",
@@ -337,7 +365,7 @@ fn privileges_are_given_up_between_the_two_halves_of_the_start_for_good() {
         let settings = RunSettings {
             user: (case != "group").then(|| user.to_owned()),
             group: (case == "number" || case == "group").then(|| "54321".to_owned()),
-            pid_file: Some(folder(test).join("program.pid")),
+            pid_file: Some(pid_file.clone()),
             ..RunSettings::default()
         };
         if child::inside() {
@@ -372,6 +400,8 @@ fn privileges_are_given_up_between_the_two_halves_of_the_start_for_good() {
             child.says("looked");
             child.kill(Signal::TERM);
             assert_eq!(child.code(), 0, "{case}");
+            // The user cannot take it out of root's folder, but leaves it to the next one.
+            assert_eq!(fs::read_to_string(&pid_file).unwrap_or_default(), "");
         }
         let mut child = begin("name");
         child.says("privileged 0");

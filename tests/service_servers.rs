@@ -6,7 +6,8 @@ use std::cell::Cell;
 use std::rc::Rc;
 use std::time::Duration;
 
-use twistor::service::{MultiService, Service, Stopped, StreamServerService};
+use twistor::endpoint::{client_from_string, server_from_string};
+use twistor::service::{ClientService, MultiService, Service, Stopped, StreamServerService};
 use twistor::{Error, Factory, ListenTcp, Reactor};
 use world::{Record, Recorder, World, nobody, on_each_back_end};
 
@@ -140,5 +141,26 @@ fn a_port_that_cannot_be_listened_on_is_an_error_that_names_service_and_address(
         assert!(matches!(cause.unwrap().downcast_ref(), Some(Error::CannotListen { .. })));
         world.run_until(&mut reactor, "the other is stopped", |_| held.listener().is_none());
         world.close(&mut reactor, &taken);
+    });
+}
+
+#[test]
+fn endpoints_that_were_read_from_text_serve_and_are_connected_to() {
+    on_each_back_end(|world| {
+        let mut reactor = world.reactor();
+        let record = Record::new();
+        let notes = record.clone();
+        let endpoint = server_from_string("tcp:0:interface=127.0.0.1").unwrap();
+        let server = StreamServerService::new(endpoint, move || Recorder::new(&notes).closing());
+        start(&server, &mut reactor);
+        let port = world::socket_address(server.listener().unwrap().address()).port();
+        let endpoint = client_from_string(&format!("tcp:127.0.0.1:{port}")).unwrap();
+        let mut client = ClientService::new(endpoint, nobody);
+        client.start(&mut reactor).unwrap();
+        world.run_until(&mut reactor, "made", |_| record.has("made"));
+        client.stop(&mut reactor, Stopped::ignored());
+        let _ = stop(&server, &mut reactor);
+        world.run_until_idle(&mut reactor);
+        assert_eq!(record.events(), ["made", "read lost", "lost Done"]);
     });
 }

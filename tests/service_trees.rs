@@ -419,3 +419,37 @@ fn everybody_who_asks_a_tree_to_stop_is_told() {
         world.run_until_idle(&mut reactor);
     });
 }
+
+#[test]
+fn one_that_stops_its_tree_from_inside_a_call_is_stopped_after_that() {
+    struct Stops(MultiService, Record);
+
+    impl Service for Stops {
+        fn start(&mut self, _: &mut Reactor) -> Result<(), Failure> {
+            Ok(())
+        }
+
+        fn stop(&mut self, _: &mut Reactor, stopped: Stopped) {
+            self.1.add("stops");
+            drop(stopped);
+        }
+
+        fn reload(&mut self, reactor: &mut Reactor) {
+            stop(&self.0, reactor, &self.1);
+            self.1.add("has reloaded");
+        }
+    }
+
+    on_each_back_end(|world| {
+        let mut reactor = world.reactor();
+        let record = Record::new();
+        let services = MultiService::new();
+        let id = services.add(Stops(services.clone(), record.clone())).unwrap();
+        start(&services, &mut reactor).unwrap();
+        services.clone().reload(&mut reactor);
+        world.run_until(&mut reactor, "all stopped", |_| record.has("all stopped"));
+        assert_eq!(record.take(), ["has reloaded", "stops", "all stopped"]);
+        services.remove(&mut reactor, id, Stopped::ignored()).unwrap();
+        assert!(services.is_empty());
+    });
+}

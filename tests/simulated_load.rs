@@ -5,7 +5,8 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::Duration;
 
-use twistor::load::{Load, Mismatch, Plan, Report, Trouble, Work, Wrong, endpoint};
+use twistor::endpoint::client_from_string;
+use twistor::load::{Load, Mismatch, Plan, Report, Trouble, Work, Wrong};
 use twistor::sim::{Chaos, Fault, Host, Latency, Link, PacketKind, Simulation, Verdict};
 use twistor::{Protocol, Reactor, Transport};
 
@@ -57,7 +58,7 @@ impl World {
     fn begin(&mut self, plan: Plan) -> Load {
         // By number: looking names up takes its time, and changes the order.
         let server = format!("tcp:{}:7", self.simulation.address(self.server));
-        Load::start(self.simulation.reactor(self.client), endpoint(&server).unwrap(), plan).unwrap()
+        Load::start(self.simulation.reactor(self.client), client_from_string(&server).unwrap(), plan).unwrap()
     }
 
     /// Runs a load to its end; nothing of it is left then.
@@ -447,7 +448,7 @@ fn no_weather_makes_a_right_server_look_wrong() {
         };
         simulation.unleash(Chaos { strikes: Vec::new(), ..Chaos::draw(&mut random) });
         let reactor = simulation.reactor(client);
-        let load = Load::start(reactor, endpoint("server:7").unwrap(), plan).unwrap();
+        let load = Load::start(reactor, client_from_string("tcp:server:7").unwrap(), plan).unwrap();
         simulation.run_until(|_| load.is_finished()).unwrap();
         let report = load.report();
         let wrong = |trouble: &Trouble| matches!(trouble, Trouble::Wrong(_));
@@ -467,4 +468,16 @@ fn a_lost_packet_delays_the_messages_behind_it() {
     let report = world.run(Plan { connections: 1, rate: Some(100.0), depth: 100, ..plan() });
     assert!(report.is_right() && report.tally.messages == 100, "{report}");
     assert!((millis(report.tally.latencies.max()) - 302.0).abs() < 1.0, "{report}");
+}
+
+#[test]
+fn a_host_name_is_looked_up_once() {
+    let mut world = world(20, right);
+    let plan = Plan { work: Work::Churn, connections: 1, ..plan() };
+    let reactor = world.simulation.reactor(world.client);
+    let load = Load::start(reactor, client_from_string("tcp:server:7").unwrap(), plan.clone()).unwrap();
+    world.simulation.run_for(Duration::from_millis(500)).unwrap();
+    world.simulation.set_names_found(world.client, false);
+    let report = world.end(&load);
+    assert!(report.is_right() && report.endpoint == "tcp:server:7", "{report}");
 }

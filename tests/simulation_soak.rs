@@ -54,6 +54,11 @@ const APART: &[&str] = &[
     "Reactor::adopt_connection",
     "Reactor::adopt_datagram",
     "Reactor::adopt_listener",
+    "Reactor::duplicate_listener",
+    "DatagramTransport::duplicate",
+    "Transport::receive_descriptors",
+    "Transport::release",
+    "Transport::write_descriptors",
     "Transport::peer_credentials",
     // UNIX sockets: the hosts of a soak are far from each other.
     "ConnectUnix::at",

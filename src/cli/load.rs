@@ -6,7 +6,8 @@ mod live;
 use self::crew::Crew;
 use super::output;
 use super::{Failure, Outcome, span};
-use crate::load::{Plan, Work, endpoint, json, svg};
+use crate::endpoint::Registry;
+use crate::load::{Plan, Work, json, svg};
 use clap::Args;
 use std::fs::File;
 use std::io::{self, Write};
@@ -32,18 +33,20 @@ use std::time::Duration;
 #[command(after_help = "\
 Examples:
   twistor load tcp:127.0.0.1:7007 --connections 64 --size 1024 --for 5s
-  twistor load 10.0.0.5:7 --connections 200 --rate 20000 --warm-up 2s --svg latency.svg
-  twistor load localhost:7007 --churn --connections 50 --json | jq .latency_ms.p99
-  twistor load localhost:7007 --hold --connections 10000 --ramp 10s --for 1h --every 30s
+  twistor load 10.0.0.5:7 -c 200 --rate 20000 --warm-up 2s --svg latency.svg
+  twistor load 10.0.0.5:7 -c 50 --churn --json | jq .latency_ms.p99
+  twistor load 10.0.0.5:7 -c 10000 --hold --ramp 10s --for 1h --every 30s
 
---json prints one object: endpoint, right, work, plan, connections, messages, latency_ms,
-since_sent_ms and lateness_ms (with a rate), steps, errors, troubles. A latency has count, min,
-mean, p50, p75, p90, p95, p99, p99_9, p99_99, max.
+--json prints one object: endpoint, right, work, plan, connections, messages,
+latency_ms, since_sent_ms and lateness_ms (with a rate), steps, errors,
+troubles. A latency has count, min, mean, p50, p75, p90, p95, p99, p99_9,
+p99_99, max.
 
-Exit codes: 0 every byte came back as it was sent, 1 something went wrong (bytes, losses, missing
-answers, nothing connected; an error of this machine), 2 bad usage.")]
+Exit codes: 0 every byte came back as it was sent, 1 something went wrong
+(bytes, losses, missing answers, nothing connected; an error of this machine),
+2 bad usage.")]
 pub(super) struct Load {
-    /// Where the server is: tcp:HOST:PORT or HOST:PORT
+    /// Where the server is: tcp:HOST:PORT, HOST:PORT, unix:PATH or another endpoint
     #[arg(value_name = "ENDPOINT")]
     endpoint: String,
 
@@ -116,7 +119,8 @@ pub(super) struct Load {
 impl Load {
     pub(super) fn run(&self) -> Outcome {
         // Parsed here to be refused at once; each thread has one of its own.
-        endpoint(&self.endpoint).map_err(|error| Failure::Usage(error.to_string()))?;
+        let checked = Registry::default().client_from_argument(&self.endpoint);
+        checked.map_err(|error| Failure::Usage(error.to_string()))?;
         let plan = self.plan();
         plan.check().map_err(|error| Failure::Usage(error.to_string()))?;
         // Found out before the measurement, not after it.

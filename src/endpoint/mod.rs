@@ -153,7 +153,7 @@ pub fn datagram_from_string(text: &str) -> Result<Box<dyn DatagramEndpoint>, Par
     Registry::default().datagram_from_string(text)
 }
 
-/// An endpoint whose type is not known is one as well.
+/// One whose kind is not known: what a text was read as.
 impl ServerEndpoint for Box<dyn ServerEndpoint> {
     fn listen(&self, reactor: &mut Reactor, factory: Box<dyn Factory>) -> Result<Listener> {
         (**self).listen(reactor, factory)
@@ -164,7 +164,7 @@ impl ServerEndpoint for Box<dyn ServerEndpoint> {
     }
 }
 
-/// An endpoint whose type is not known is one as well.
+/// One whose kind is not known: what a text was read as.
 impl ClientEndpoint for Box<dyn ClientEndpoint> {
     fn connect(&self, reactor: &mut Reactor, factory: Box<dyn ClientFactory>) -> Result<ConnectorId> {
         (**self).connect(reactor, factory)

@@ -80,9 +80,11 @@ pub(super) struct Echoing {
     /// Messages begun, and messages that are back.
     begun: u64,
     answered: u64,
-    /// Those in between, in order.
-    under_way: VecDeque<Batch>,
-    pace: Option<Pace>,
+    /// Those in between, in order: the first of them, as a rule the only one, without an allocation of its own.
+    first: Batch,
+    others: VecDeque<Batch>,
+    /// Elsewhere, because without a rate there is none: what every message touches stays small.
+    pace: Option<Box<Pace>>,
     stage: Stage,
 }
 
@@ -100,7 +102,8 @@ enum Stage {
     Over,
 }
 
-/// Messages begun at the same time.
+/// Messages begun at the same time; none are no batch.
+#[derive(Default)]
 struct Batch {
     due: Instant,
     sent: Instant,
@@ -124,7 +127,8 @@ impl Echoing {
             stream: Stream::new(number),
             begun: 0,
             answered: 0,
-            under_way: VecDeque::new(),
+            first: Batch::default(),
+            others: VecDeque::new(),
             pace: None,
             stage: Stage::Idle,
         }
@@ -141,7 +145,7 @@ impl Echoing {
     /// From now on, messages by a schedule, which has to call [`look`](Echoing::look) when one of them is due.
     pub(super) fn begin_pace(&mut self, schedule: Schedule, lane: u64, end: Instant) {
         self.stage = Stage::Busy;
-        self.pace = Some(Pace { schedule, lane, next: 0, end });
+        self.pace = Some(Box::new(Pace { schedule, lane, next: 0, end }));
     }
 
     /// Sends what is due.
@@ -186,7 +190,7 @@ impl Echoing {
 
     fn has_work(&self) -> bool {
         let due = |pace: &Pace| pace.schedule.due_in_lane(pace.lane, pace.next) < pace.end;
-        self.stage == Stage::Expecting || self.begun > self.answered || self.pace.as_ref().is_some_and(due)
+        self.stage == Stage::Expecting || self.begun > self.answered || self.pace.as_deref().is_some_and(due)
     }
 
     /// Whether the end of the load waits for it.
@@ -196,25 +200,26 @@ impl Echoing {
 
     fn push(&mut self, due: Instant, sent: Instant, messages: u64) {
         self.begun += messages;
-        self.under_way.push_back(Batch { due, sent, messages });
+        let batch = Batch { due, sent, messages };
+        match self.first.messages {
+            0 => self.first = batch,
+            _ => self.others.push_back(batch),
+        }
     }
 
     /// Begins what is due and has room. `late`: there was room before, so it is the generator that is late.
     fn follow_pace(&mut self, now: Instant, late: bool) {
-        let Some(pace) = &mut self.pace else { return };
         let room = (self.run.plan.depth as u64).saturating_sub(self.begun - self.answered);
-        let mut taken = 0;
-        while taken < room {
+        for _ in 0..room {
+            let Some(pace) = &mut self.pace else { return };
             let due = pace.schedule.due_in_lane(pace.lane, pace.next);
             if due > now || due >= pace.end {
-                break;
+                return;
             }
             pace.next += 1;
-            taken += 1;
-            self.under_way.push_back(Batch { due, sent: now, messages: 1 });
+            self.push(due, now, 1);
             self.run.taken(now, due, late);
         }
-        self.begun += taken;
     }
 
     fn speak(&mut self, transport: &mut Transport<'_>) {
@@ -225,14 +230,14 @@ impl Echoing {
     /// `done` messages are back.
     fn settle(&mut self, mut done: u64, now: Instant) {
         let mut state = self.run.state.borrow_mut();
-        while done > 0 {
-            let Some(first) = self.under_way.front_mut() else { break };
+        while done > 0 && self.first.messages > 0 {
+            let first = &mut self.first;
             let messages = done.min(first.messages);
             state.answered(first.due, first.sent, messages, now);
             first.messages -= messages;
             done -= messages;
-            if first.messages == 0 {
-                self.under_way.pop_front();
+            if first.messages == 0 && !self.others.is_empty() {
+                self.first = self.others.pop_front().unwrap_or_default();
             }
         }
     }

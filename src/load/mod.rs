@@ -21,7 +21,8 @@
 //! simulation.reactor(server).listen_tcp("0.0.0.0:7", || Echo)?;
 //!
 //! let plan = Plan { connections: 10, rate: Some(1000.0), ..Plan::default() };
-//! let load = Load::start(simulation.reactor(client), twistor::load::endpoint("tcp:server:7")?, plan)?;
+//! let endpoint = twistor::endpoint::client_from_string("tcp:server:7")?;
+//! let load = Load::start(simulation.reactor(client), endpoint, plan)?;
 //! simulation.run_until(|_| load.is_finished())?;
 //!
 //! let report = load.report();
@@ -54,7 +55,6 @@ mod run;
 mod schedule;
 pub mod svg;
 mod tally;
-mod target;
 mod trouble;
 
 pub use self::distribution::Distribution;
@@ -62,5 +62,4 @@ pub use self::plan::{Plan, PlanError, Work};
 pub use self::report::Report;
 pub use self::run::{Load, Progress};
 pub use self::tally::Tally;
-pub use self::target::endpoint;
 pub use self::trouble::{Mismatch, Trouble, Wrong};

@@ -10,9 +10,13 @@ use super::schedule::Schedule;
 use super::tally::Tally;
 use super::trouble::{Mismatch, Trouble};
 use crate::endpoint::ClientEndpoint;
-use crate::{ConnectionId, ConnectorId, DelayedCall, Instant, Reactor, Reason, Transport};
+use crate::{
+    Address, ConnectTcp, ConnectionId, ConnectorId, DelayedCall, Instant, Reactor, Reason, Transport,
+};
+use std::any::Any;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -34,7 +38,8 @@ pub struct Progress {
 }
 
 impl Load {
-    /// Begins a load. Nothing happens before the reactor runs.
+    /// Begins a load. Nothing happens before the reactor runs. A host name is looked up until a connection is made;
+    /// the further ones go to where that one did.
     ///
     /// # Errors
     /// What stands against the plan.
@@ -66,7 +71,14 @@ impl Load {
             finished: None,
         };
         let state = RefCell::new(state);
-        let run = Run { plan, endpoint, pattern: Pattern::new(), state, observer: RefCell::new(None) };
+        let run = Run {
+            plan,
+            described: endpoint.describe(),
+            endpoint: RefCell::new(endpoint),
+            pattern: Pattern::new(),
+            state,
+            observer: RefCell::new(None),
+        };
         let load = Load(Rc::new(run));
         let run = Rc::clone(&load.0);
         let next = reactor.call_later(Duration::ZERO, move |reactor| run.start(reactor));
@@ -113,14 +125,17 @@ impl Load {
     /// What it has come to: at the end of it; or so far.
     pub fn report(&self) -> Report {
         let tally = self.0.state.borrow().tally.clone();
-        Report { endpoint: self.0.endpoint.describe(), plan: self.0.plan.clone(), tally }
+        Report { endpoint: self.0.described.clone(), plan: self.0.plan.clone(), tally }
     }
 }
 
 /// What all connections of a load share.
 pub(super) struct Run {
     pub(super) plan: Plan,
-    endpoint: Box<dyn ClientEndpoint>,
+    /// The endpoint as it was given.
+    described: String,
+    /// Where further connections go.
+    endpoint: RefCell<Box<dyn ClientEndpoint>>,
     pub(super) pattern: Pattern,
     pub(super) state: RefCell<State>,
     observer: RefCell<Option<Observer>>,
@@ -246,7 +261,8 @@ impl Run {
         let number = self.state.borrow().tally.begun;
         self.state.borrow_mut().tally.begun += 1;
         let factory = Opening { run: Rc::clone(self), number, due };
-        match self.endpoint.connect(reactor, Box::new(factory)) {
+        let begun = self.endpoint.borrow().connect(reactor, Box::new(factory));
+        match begun {
             Ok(connector) => {
                 self.state.borrow_mut().connecting.insert(number, connector);
             }
@@ -259,6 +275,7 @@ impl Run {
     /// A connection was made.
     pub(super) fn connected(self: &Rc<Run>, number: u64, transport: &mut Transport<'_>) {
         let (id, took) = (transport.id(), transport.connect_time());
+        self.remember(transport.peer());
         let mut state = self.state.borrow_mut();
         state.connecting.remove(&number);
         state.standing.insert(number, id);
@@ -269,6 +286,17 @@ impl Run {
         drop(state);
         if self.plan.work != Work::Churn {
             self.open_more(transport.reactor());
+        }
+    }
+
+    /// Looking a name up is not what is measured, and once is enough.
+    fn remember(&self, peer: &Address) {
+        let mut endpoint = self.endpoint.borrow_mut();
+        let options: Option<&ConnectTcp> = (&**endpoint as &dyn Any).downcast_ref();
+        if let (Some(options), Some(ip)) = (options, peer.ip())
+            && options.host.parse::<IpAddr>().is_err()
+        {
+            *endpoint = Box::new(ConnectTcp { host: ip.to_string(), ..options.clone() });
         }
     }
 

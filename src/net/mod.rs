@@ -58,6 +58,12 @@ pub(crate) trait Net {
         Err(OpenError { step: Step::Adopt, error: io::ErrorKind::Unsupported.into() })
     }
 
+    /// Another descriptor of the same socket, for somebody else: from now on closing ours ends nothing.
+    fn duplicate(&mut self, socket: Token) -> io::Result<OwnedFd> {
+        let _ = socket;
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
     /// Takes one connection from a listener's queue and watches it as `token`.
     fn accept(&mut self, listener: Token, token: Token) -> io::Result<Accepted>;
 
@@ -68,6 +74,24 @@ pub(crate) trait Net {
     fn recv(&mut self, socket: Token, buffer: &mut [u8]) -> io::Result<usize>;
 
     fn send(&mut self, socket: Token, data: &[u8]) -> io::Result<usize>;
+
+    /// As `recv` on a UNIX socket, with the descriptors that came; stops at each of them, so that less than there was
+    /// room for says nothing.
+    fn recv_descriptors(
+        &mut self,
+        socket: Token,
+        buffer: &mut [u8],
+        into: &mut Vec<OwnedFd>,
+    ) -> io::Result<usize> {
+        let _ = into;
+        self.recv(socket, buffer)
+    }
+
+    /// As `send` on a UNIX socket, the first byte with descriptors.
+    fn send_descriptors(&mut self, socket: Token, data: &[u8], descriptors: &[OwnedFd]) -> io::Result<usize> {
+        let _ = (socket, data, descriptors);
+        Err(io::ErrorKind::Unsupported.into())
+    }
 
     /// Takes as many datagrams as one call brings, at least one; says with them whether more may wait.
     fn recv_datagrams(&mut self, socket: Token, into: &mut Inbound) -> io::Result<()>;
@@ -331,6 +355,9 @@ pub enum Interface {
     /// By its number, as `ip link` shows it.
     Index(u32),
 }
+
+/// What the system lets travel at once. (SCM_MAX_FD.)
+pub(crate) const MOST_DESCRIPTORS: usize = 253;
 
 /// How often a peer that does not answer is asked, a quarter of the idle time apart: after twice the idle time it
 /// counts as gone.

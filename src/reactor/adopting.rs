@@ -2,12 +2,12 @@
 
 use std::os::fd::OwnedFd;
 
-use super::connection::{Connection, Pauses};
+use super::connection::{Connection, Pauses, State};
 use super::layering::Begun;
 use super::listener::{ListenOptions, cannot_listen};
 use super::sources::Source;
-use super::tasks::Task;
-use super::{ConnectionId, Error, Factory, Listener, Protocol, Reactor, Result};
+use super::tasks::{Farewell, Task};
+use super::{ConnectionId, Error, Factory, Listener, Protocol, Reactor, Reason, Result};
 use crate::net::{Adopt, Close, Token};
 
 impl Reactor {
@@ -55,6 +55,36 @@ impl Reactor {
         self.statistics.adopted += 1;
         self.tasks.push(Task::Begin(token, Box::new(protocol)));
         Ok(ConnectionId(token))
+    }
+
+    /// Another descriptor of a listening socket, for the process that is to go on with it: both accept until one stops.
+    /// The file of a UNIX socket stays from now on.
+    ///
+    /// # Errors
+    /// [`Error::NotListening`]; [`Error::System`] when there are no descriptors left.
+    pub fn duplicate_listener(&mut self, listener: &Listener) -> Result<OwnedFd> {
+        let token = listener.token();
+        if self.sources.listener_mut(token).is_none() {
+            return Err(Error::NotListening);
+        }
+        self.net.duplicate(token).map_err(|source| Error::System { call: "dup", source })
+    }
+
+    /// Hands a connection over: the descriptor goes on as it is, its peer notices nothing, and what it sends next is
+    /// whoever's who [adopts](Reactor::adopt_connection) it. Here the connection is lost, for [`Reason::Released`].
+    pub(super) fn release(&mut self, token: Token) -> Result<OwnedFd> {
+        if self.current == token {
+            self.send_scratch(token);
+        }
+        let Some(connection) = self.sources.connection(token) else { return Err(Error::NotConnected) };
+        match connection.state {
+            State::Open if connection.unsent() == 0 && !connection.is_layered() => {}
+            State::Open => return Err(Error::NotSent(connection.unsent())),
+            _ => return Err(Error::NotConnected),
+        }
+        let descriptor = self.net.duplicate(token).map_err(|source| Error::System { call: "dup", source })?;
+        self.end(token, Reason::Released, Farewell::Close(Close::Graceful));
+        Ok(descriptor)
     }
 
     pub(super) fn begin_adopted(&mut self, token: Token, protocol: Box<dyn Protocol>) {

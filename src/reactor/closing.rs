@@ -192,7 +192,7 @@ impl Reactor {
         self.end(token, reason, Farewell::Close(how));
     }
 
-    fn end(&mut self, token: Token, reason: Reason, farewell: Farewell) {
+    pub(super) fn end(&mut self, token: Token, reason: Reason, farewell: Farewell) {
         let Some(connection) = self.sources.connection_mut(token) else {
             return;
         };
@@ -200,6 +200,8 @@ impl Reactor {
             return;
         }
         connection.state = State::Lost;
+        // Nothing waits any more.
+        connection.writing_paused = false;
         connection.clear_layers();
         self.direct &= self.current != token;
         connection.outgoing = Vec::new();

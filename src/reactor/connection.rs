@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::layers::Layers;
+use super::passing::Passing;
 use super::{Address, DelayedCall, Producer, ProducerKind, Protocol, Reason};
 use crate::net::{Instant, Ready, Token};
 
@@ -106,6 +107,8 @@ impl Pauses {
     pub(crate) const PROTOCOL: Pauses = Pauses(1);
     /// At least one of the layers.
     pub(crate) const LAYERS: Pauses = Pauses(2);
+    /// Nobody: it is read in another way, which brings descriptors.
+    pub(crate) const DESCRIPTORS: Pauses = Pauses(4);
 
     #[inline]
     pub(crate) fn any(self) -> bool {
@@ -139,6 +142,8 @@ pub(crate) struct Rare {
     /// What a clean close is told as, if not as `Reason::Done`.
     pub(crate) farewell: Option<Reason>,
     pub(crate) layers: Option<Box<Layers>>,
+    /// Descriptors that travel with its bytes.
+    pub(crate) passing: Option<Box<Passing>>,
 }
 
 /// A registered producer.

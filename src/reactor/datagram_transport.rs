@@ -3,6 +3,7 @@
 use std::any::Any;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
+use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 use super::datagram::State;
@@ -149,6 +150,19 @@ impl DatagramTransport<'_> {
     /// `stopListening`.)
     pub fn stop_listening(&mut self) {
         self.reactor.stop_datagram(self.token, Reason::Done);
+    }
+
+    /// Another descriptor of the socket, for the process that is to go on with it: both receive until one stops.
+    ///
+    /// # Errors
+    /// [`Error::NotConnected`], [`Error::System`].
+    pub fn duplicate(&mut self) -> Result<OwnedFd> {
+        match self.is_closing() {
+            true => Err(Error::NotConnected),
+            false => {
+                self.reactor.net.duplicate(self.token).map_err(|source| Error::System { call: "dup", source })
+            }
+        }
     }
 
     /// Whether the socket is closed.

@@ -47,6 +47,8 @@ pub enum Error {
         /// How long one may be.
         longest: usize,
     },
+    /// So many bytes wait to be sent, or layers stand between protocol and socket: nobody else could go on with it.
+    NotSent(usize),
     /// The socket of datagrams has no peer: say where to, with `write_to`.
     NoPeer,
     /// The connection or the socket is gone.
@@ -91,6 +93,8 @@ impl fmt::Display for Error {
             Error::DatagramTooLong { length, longest } => {
                 write!(f, "a datagram of {length} bytes is too long: {longest} is the most")
             }
+            Error::NotSent(0) => f.write_str("layers stand between the protocol and its socket"),
+            Error::NotSent(bytes) => write!(f, "{bytes} bytes wait to be sent"),
             Error::NoPeer => f.write_str("the socket of datagrams has no peer"),
             Error::NotConnected => f.write_str("the connection is gone"),
             Error::ReactorGone => f.write_str("the reactor is gone"),

@@ -324,23 +324,31 @@ impl Reactor {
                 }
             }
             Step::Make => self.make_above_layers(token),
-            Step::Deliver => {
-                let mut bytes = std::mem::take(&mut layers.above.bytes);
-                // No more at once than a read brings.
-                if bytes.len() > self.settings.read_buffer {
-                    layers.above.bytes = bytes.split_off(self.settings.read_buffer);
-                }
-                self.call_above_layers(token, Place::DataReceived, |protocol, transport| {
-                    protocol.data_received(transport, &bytes);
-                });
-                if let Some(layers) = self.sources.connection_mut(token).and_then(Connection::layers_mut) {
-                    reuse(&mut layers.above.bytes, bytes);
-                }
-            }
+            Step::Deliver => self.deliver_to_protocol(token),
             Step::DeliverEnd => {
                 layers.above.end = End::Told;
                 self.input_ended_above(token);
             }
+        }
+    }
+
+    fn deliver_to_protocol(&mut self, token: Token) {
+        if self.scratch.is_empty() {
+            // What layers have sent up to now may have brought the unsent bytes down: the protocol can see that.
+            self.weigh(token);
+        }
+        let layers = self.sources.connection_mut(token).and_then(Connection::layers_mut);
+        let Some(waiting) = layers.map(|layers| &mut layers.above.bytes) else { return };
+        let mut bytes = std::mem::take(waiting);
+        // No more at once than a read brings.
+        if bytes.len() > self.settings.read_buffer {
+            *waiting = bytes.split_off(self.settings.read_buffer);
+        }
+        self.call_above_layers(token, Place::DataReceived, |protocol, transport| {
+            protocol.data_received(transport, &bytes);
+        });
+        if let Some(layers) = self.sources.connection_mut(token).and_then(Connection::layers_mut) {
+            reuse(&mut layers.above.bytes, bytes);
         }
     }
 

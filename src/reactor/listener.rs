@@ -21,6 +21,10 @@ pub struct Listener {
 }
 
 impl Listener {
+    pub(super) fn token(&self) -> Token {
+        self.token
+    }
+
     /// The address that is listened on, with the real port where 0 was asked for.
     pub fn address(&self) -> &Address {
         &self.address

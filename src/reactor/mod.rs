@@ -16,6 +16,7 @@ mod layering;
 mod layers;
 mod life;
 mod listener;
+mod passing;
 mod producers;
 mod protocol;
 mod race;

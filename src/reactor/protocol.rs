@@ -2,6 +2,7 @@
 
 use std::any::{Any, TypeId};
 use std::cell::RefCell;
+use std::os::fd::OwnedFd;
 use std::rc::Rc;
 
 use super::{Address, Connector, Layer, Reactor, Reason, Transport};
@@ -31,6 +32,12 @@ pub trait Protocol: Any {
 
     /// Some bytes came: one to as many as the read buffer holds, cut anywhere.
     fn data_received(&mut self, transport: &mut Transport<'_>, data: &[u8]);
+
+    /// A descriptor came over a UNIX socket, after [`Transport::receive_descriptors`], before the bytes that it travelled
+    /// with. By default it is closed. (Twisted: `fileDescriptorReceived`.)
+    fn descriptor_received(&mut self, transport: &mut Transport<'_>, descriptor: OwnedFd) {
+        let _ = (transport, descriptor);
+    }
 
     /// The peer sent FIN: no more bytes will come, writing is still possible. By default
     /// everything written so far is sent and the connection closed. (Twisted: without

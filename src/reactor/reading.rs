@@ -30,6 +30,9 @@ impl Reactor {
         let mut share = self.settings.read_per_turn;
         loop {
             if !connection.wants_read() {
+                if connection.reads_descriptors() {
+                    self.read_descriptors(token, buffer);
+                }
                 if ready.has(Ready::READ_CLOSED) {
                     self.look_for_reset(token);
                 }
@@ -84,7 +87,7 @@ impl Reactor {
         true
     }
 
-    fn input_ended(&mut self, token: Token) {
+    pub(super) fn input_ended(&mut self, token: Token) {
         if !self.end_beneath(token) {
             self.input_ended_above(token);
         }
@@ -145,7 +148,7 @@ impl Reactor {
     /// Whether reading should be tried again.
     #[cold]
     #[inline(never)]
-    fn input_failed(&mut self, token: Token, error: &io::Error) -> bool {
+    pub(super) fn input_failed(&mut self, token: Token, error: &io::Error) -> bool {
         if error.kind() == io::ErrorKind::Interrupted {
             return true;
         }

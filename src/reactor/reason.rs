@@ -26,6 +26,8 @@ pub enum Reason {
     Panicked(String),
     /// One of its layers ended it: a policy, or a header that is wrong.
     Layer(LayerError),
+    /// [`Transport::release`](crate::Transport::release) handed it over: it goes on elsewhere.
+    Released,
     /// The reactor stopped. (Twisted: `ConnectionLost`.)
     Stopped,
 
@@ -104,6 +106,7 @@ impl fmt::Display for Reason {
                 write!(f, "connection aborted: its protocol panicked: {text}")
             }
             Reason::Layer(error) => write!(f, "connection ended by a layer: {error}"),
+            Reason::Released => f.write_str("connection handed over"),
             Reason::Stopped => f.write_str("connection aborted: the reactor stopped"),
             Reason::Refused(_) => f.write_str("connection refused"),
             Reason::TimedOut(limit) => write!(f, "no connection within {limit:?}"),

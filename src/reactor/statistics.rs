@@ -84,6 +84,7 @@ pub struct SlowCallback {
 pub enum Place {
     ConnectionMade,
     DataReceived,
+    DescriptorReceived,
     ReadConnectionLost,
     WriteConnectionLost,
     PauseWriting,
@@ -115,6 +116,7 @@ impl fmt::Display for Place {
         f.write_str(match self {
             Place::ConnectionMade => "connection_made",
             Place::DataReceived => "data_received",
+            Place::DescriptorReceived => "descriptor_received",
             Place::ReadConnectionLost => "read_connection_lost",
             Place::WriteConnectionLost => "write_connection_lost",
             Place::PauseWriting => "pause_writing",

@@ -1,6 +1,7 @@
 //! What a protocol may do with its connection.
 
 use std::fmt;
+use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 use super::connection::{Pauses, Rare, Registered, State};
@@ -118,6 +119,53 @@ impl Transport<'_> {
         }
     }
 
+    /// Sends bytes over a UNIX socket, the first of them with descriptors, which the peer gets copies of; ours are closed
+    /// once the system has them. (Twisted: `sendFileDescriptor`, and a byte written for it.)
+    ///
+    /// # Errors
+    /// [`Error::System`] when the connection is not over a bare UNIX socket, there is no byte for them to travel with,
+    /// or they are more than 253; [`Error::QueueFull`] when 64 such writes wait already; [`Error::NotConnected`]. The
+    /// descriptors are closed then, and nothing is written.
+    pub fn write_descriptors(&mut self, data: &[u8], descriptors: Vec<OwnedFd>) -> Result<()> {
+        self.reactor.write_descriptors(self.token, data, descriptors)
+    }
+
+    /// Takes descriptors that the peer sends over a UNIX socket: each comes as
+    /// [`descriptor_received`](super::Protocol::descriptor_received), before the bytes that it travelled with. Until it
+    /// is called, and by default, the system closes what comes. (Twisted: `IFileDescriptorReceiver`.)
+    ///
+    /// # Errors
+    /// [`Error::System`] when the connection is not over a bare UNIX socket; [`Error::NotConnected`].
+    pub fn receive_descriptors(&mut self) -> Result<()> {
+        match self.reactor.sources.connection_mut(self.token) {
+            None => Err(Error::NotConnected),
+            Some(connection) if matches!(connection.peer, Address::Unix(_)) && !connection.is_layered() => {
+                connection.pauses.set(Pauses::DESCRIPTORS, true);
+                // Another way of reading may find something that no edge tells of.
+                self.reactor.queue(self.token);
+                Ok(())
+            }
+            Some(_) => Err(Error::System {
+                call: "recvmsg",
+                source: std::io::Error::new(
+                    std::io::ErrorKind::InvalidInput,
+                    "descriptors travel over bare UNIX sockets alone",
+                ),
+            }),
+        }
+    }
+
+    /// Hands the connection over, to another process perhaps: its descriptor goes on as it is, and the peer notices
+    /// nothing. `connection_lost` comes later, with [`Reason::Released`](super::Reason::Released). See
+    /// [`Reactor::adopt_connection`].
+    ///
+    /// # Errors
+    /// [`Error::NotSent`] while bytes wait to be sent, or layers stand in between; [`Error::NotConnected`] when it is
+    /// closing, half or whole; [`Error::System`]. The connection goes on then.
+    pub fn release(&mut self) -> Result<OwnedFd> {
+        self.reactor.release(self.token)
+    }
+
     /// Bytes written that the system has not taken yet.
     pub fn unsent(&self) -> usize {
         let scratch = match self.reactor.current == self.token {
@@ -188,7 +236,7 @@ impl Transport<'_> {
         if let Some(connection) = self.reactor.sources.connection_mut(self.token) {
             connection.pauses.set(Pauses::PROTOCOL, false);
             let layered = connection.is_layered();
-            if connection.wants_read() {
+            if connection.wants_read() || connection.reads_descriptors() {
                 // No edge will come for what is there already.
                 self.reactor.queue(self.token);
             }

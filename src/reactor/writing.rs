@@ -137,7 +137,7 @@ impl Reactor {
     }
 
     /// Keeps bytes until the system takes them.
-    fn keep(&mut self, token: Token, data: &[u8]) {
+    pub(super) fn keep(&mut self, token: Token, data: &[u8]) {
         let limit = self.settings.buffer_limit;
         let Some(connection) = self.sources.connection_mut(token) else {
             return;
@@ -213,15 +213,23 @@ impl Reactor {
             // Taken out, so that the buffer and the table are not borrowed together.
             let outgoing = std::mem::take(&mut connection.outgoing);
             let start = connection.sent;
-            let end = outgoing.len().min(start.saturating_add(share));
+            let ahead = connection.passing_ahead();
+            let most = ahead.filter(|ahead| *ahead > 0).unwrap_or(share).min(share);
+            let end = outgoing.len().min(start.saturating_add(most));
             let piece = outgoing.get(start..end).unwrap_or_default();
-            let count = self.send(token, piece);
+            let count = match ahead {
+                Some(0) => self.send_passing(token, piece),
+                _ => self.send(token, piece),
+            };
             share = share.saturating_sub(count.max(1));
             if let Some(connection) = self.sources.connection_mut(token)
                 && connection.state.sends()
             {
                 connection.outgoing = outgoing;
                 connection.sent = start + count;
+                if ahead.is_some() {
+                    connection.passing_sent(count);
+                }
             }
             if count > 0 {
                 self.note_progress(token);
@@ -268,6 +276,7 @@ impl Reactor {
         };
         connection.outgoing = Vec::new();
         connection.sent = 0;
+        connection.drop_passing();
         self.direct &= self.current != token;
         connection.clear_layers();
         let reads = connection.state.reads() && !connection.pauses.has(Pauses::PROTOCOL);

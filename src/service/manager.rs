@@ -50,7 +50,7 @@ impl Manager {
     /// From now on, twice in each period in which the manager wants to hear something.
     pub(super) fn keep_telling(&self, reactor: &mut Reactor) {
         if let (Some(_), Some(period)) = (&self.0, watchdog_period()) {
-            self.clone().still_alive(reactor, period / 2);
+            self.clone().still_alive(reactor, (period / 2).max(OFTEN));
         }
     }
 
@@ -65,6 +65,10 @@ impl Manager {
     fn tell(&self, reactor: &mut Reactor, text: &str) {
         let Some(told) = &self.0 else { return };
         let mut told = told.borrow_mut();
+        if told.waiting.len() >= MOST {
+            log::warn!("the service manager takes nothing: it is not told {text:?}");
+            return;
+        }
         told.waiting.push_back(text.to_owned());
         // Else somebody comes back for it.
         if told.waiting.len() == 1 {
@@ -106,3 +110,9 @@ pub fn tell_status(text: &str) -> io::Result<()> {
 
 /// When a manager that was too busy is told again.
 const AGAIN: Duration = Duration::from_millis(50);
+
+/// A shorter watchdog would be all that the program does.
+const OFTEN: Duration = Duration::from_millis(1);
+
+/// How many words wait for a manager that is too busy.
+const MOST: usize = 64;

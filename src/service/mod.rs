@@ -34,6 +34,9 @@
 //! }
 //! ```
 //!
+//! Where they listen and connect to can be text as well: [`server_from_string`](crate::endpoint::server_from_string) gives an
+//! endpoint that these services take.
+//!
 //! # The life of a service
 //!
 //! ```text
@@ -94,6 +97,7 @@
 mod attached;
 mod backoff;
 mod client;
+mod client_effects;
 mod client_state;
 mod error;
 mod manager;
@@ -104,6 +108,7 @@ mod run;
 mod server;
 mod stopped;
 mod timer;
+mod tree;
 
 pub use self::attached::attach;
 pub use self::backoff::{Backoff, RetryPolicy};

@@ -1,14 +1,13 @@
 //! Several services as one: started in order, stopped in reverse.
 
 use std::any::type_name;
-use std::cell::{Cell, RefCell};
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::Duration;
 
+use super::tree::{Child, Stage, State, Tree};
 use super::{Failure, Service, ServiceError, Stopped};
 use crate::Reactor;
-use crate::reactor::panic_message;
 
 /// A tree of services. (Twisted: `MultiService`.)
 ///
@@ -34,51 +33,12 @@ use crate::reactor::panic_message;
 #[derive(Clone, Default)]
 pub struct MultiService {
     name: Option<Rc<str>>,
-    tree: Rc<RefCell<Tree>>,
+    pub(super) tree: Rc<RefCell<Tree>>,
 }
 
 /// A service of a [`MultiService`] by name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ServiceId(u64);
-
-struct Tree {
-    state: State,
-    children: Vec<Child>,
-    /// Counts what was ever added.
-    count: u64,
-    stop_limit: Duration,
-}
-
-enum State {
-    Down,
-    /// Everything that needs privileges is done.
-    Privileged,
-    /// A step of the start is under way: a service is being called.
-    Starting,
-    Up,
-    /// Who waits for the end.
-    Stopping(Vec<Stopped>),
-}
-
-struct Child {
-    id: ServiceId,
-    name: Option<String>,
-    /// For errors.
-    label: String,
-    /// Out of its place while it is called.
-    service: Option<Box<dyn Service>>,
-    stage: Stage,
-    /// It was removed, and goes when it has stopped.
-    leaving: bool,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Stage {
-    Down,
-    Privileged,
-    Up,
-    Stopping,
-}
 
 impl MultiService {
     /// Without services.
@@ -200,140 +160,15 @@ impl MultiService {
         let id = ServiceId(tree.count);
         let label = name.clone().unwrap_or_else(|| {
             let kind = type_name::<S>().split('<').next().unwrap_or_default();
-            format!("{} ({})", tree.count, kind.rsplit("::").next().unwrap_or(kind))
+            match kind.rsplit("::").next().unwrap_or(kind) {
+                // Says nothing of what is in it.
+                "Box" => tree.count.to_string(),
+                kind => format!("{} ({kind})", tree.count),
+            }
         });
         let service: Option<Box<dyn Service>> = Some(Box::new(service));
         tree.children.push(Child { id, name, label, service, stage: Stage::Down, leaving: false });
         Ok(id)
-    }
-
-    /// Calls a service, which is out of its place meanwhile. A panic is its failure.
-    fn call(
-        &self,
-        reactor: &mut Reactor,
-        id: ServiceId,
-        call: impl FnOnce(&mut dyn Service, &mut Reactor) -> Result<(), Failure>,
-    ) -> Result<(), Failure> {
-        let taken = self.tree.borrow_mut().child(id).and_then(|child| child.service.take());
-        let Some(mut service) = taken else { return Err(Box::new(ServiceError::NoSuchService)) };
-        let result = catch_unwind(AssertUnwindSafe(|| call(&mut *service, reactor)));
-        if let Some(child) = self.tree.borrow_mut().child(id) {
-            child.service = Some(service);
-        }
-        result.unwrap_or_else(|panic| Err(Box::new(ServiceError::Panicked(panic_message(&*panic)))))
-    }
-
-    /// Brings one service up to a stage.
-    fn raise(&self, reactor: &mut Reactor, id: ServiceId, to: Stage) -> Result<(), ServiceError> {
-        for stage in [Stage::Privileged, Stage::Up] {
-            let mut tree = self.tree.borrow_mut();
-            let Some(child) = tree.child(id) else { return Ok(()) };
-            if matches!((child.stage, stage), (Stage::Down, _) | (Stage::Privileged, Stage::Up)) {
-                // Whatever becomes of the call: it has to be stopped.
-                child.stage = stage;
-                let service = child.label.clone();
-                drop(tree);
-                let called = self.call(reactor, id, |service, reactor| match stage {
-                    Stage::Privileged => service.privileged_start(reactor),
-                    _ => service.start(reactor),
-                });
-                called.map_err(|source| ServiceError::Failed { service, source })?;
-            }
-            if stage == to {
-                break;
-            }
-        }
-        Ok(())
-    }
-
-    /// Brings all up to a stage, those included that are added meanwhile. When one fails, the others are stopped.
-    fn raise_all(&self, reactor: &mut Reactor, to: Stage) -> Result<(), ServiceError> {
-        self.tree.borrow_mut().state = State::Starting;
-        loop {
-            let next = self.tree.borrow().next_below(to);
-            let Some(id) = next else { break };
-            let raised = self.raise(reactor, id, to);
-            let stopping = matches!(self.tree.borrow().state, State::Stopping(_));
-            if stopping {
-                // By the service that was called.
-                self.stop_next(reactor);
-                return raised.and(Err(ServiceError::Stopping));
-            }
-            if raised.is_err() {
-                self.tree.borrow_mut().state = State::Stopping(Vec::new());
-                self.stop_next(reactor);
-                return raised;
-            }
-        }
-        self.tree.borrow_mut().state = if to == Stage::Up { State::Up } else { State::Privileged };
-        Ok(())
-    }
-
-    /// Stops the last one that is not down; after all of them tells who waits.
-    fn stop_next(&self, reactor: &mut Reactor) {
-        let mut tree = self.tree.borrow_mut();
-        let last = tree.children.iter().rev().find(|child| child.stage != Stage::Down);
-        match last.map(|child| (child.id, child.stage)) {
-            // It is being removed, and comes here when it has stopped.
-            Some((_, Stage::Stopping)) => {}
-            Some((id, _)) => {
-                drop(tree);
-                self.stop_child(reactor, id, Stopped::ignored());
-            }
-            None => {
-                let waiting = std::mem::replace(&mut tree.state, State::Down);
-                drop(tree);
-                drop(waiting);
-            }
-        }
-    }
-
-    fn stop_child(&self, reactor: &mut Reactor, id: ServiceId, also: Stopped) {
-        let mut tree = self.tree.borrow_mut();
-        let limit = tree.stop_limit;
-        let Some(child) = tree.child(id) else { return };
-        child.stage = Stage::Stopping;
-        let label = child.label.clone();
-        drop(tree);
-        // Whichever comes first: its word, or the limit.
-        let over = Rc::new(Cell::new(Some(also)));
-        let (tree, late, name) = (self.clone(), Rc::clone(&over), label.clone());
-        let timer = reactor.call_later(limit, move |reactor| {
-            if late.take().is_some() {
-                log::warn!(service = name.as_str(); "service {name} has not stopped within {limit:?}");
-                tree.child_stopped(reactor, id);
-            }
-        });
-        let tree = self.clone();
-        let stopped = Stopped::new(reactor, move |reactor| {
-            // It was called when the limit came first.
-            let _ = timer.cancel(reactor);
-            if over.take().is_some() {
-                tree.child_stopped(reactor, id);
-            }
-        });
-        let called = self.call(reactor, id, |service, reactor| {
-            service.stop(reactor, stopped);
-            Ok(())
-        });
-        if let Err(failure) = called {
-            log::error!(service = label.as_str(); "stopping service {label}: {failure}");
-        }
-    }
-
-    fn child_stopped(&self, reactor: &mut Reactor, id: ServiceId) {
-        let mut tree = self.tree.borrow_mut();
-        let index = tree.children.iter().position(|child| child.id == id);
-        let gone = index.and_then(|index| {
-            tree.children[index].stage = Stage::Down;
-            tree.children[index].leaving.then(|| tree.children.remove(index))
-        });
-        let stopping = matches!(tree.state, State::Stopping(_));
-        drop(tree);
-        drop(gone);
-        if stopping {
-            self.stop_next(reactor);
-        }
     }
 }
 
@@ -392,26 +227,5 @@ impl Service for MultiService {
                 log::error!("reloading a service: {failure}");
             }
         }
-    }
-}
-
-impl Tree {
-    fn child(&mut self, id: ServiceId) -> Option<&mut Child> {
-        self.children.iter_mut().find(|child| child.id == id)
-    }
-
-    fn next_below(&self, to: Stage) -> Option<ServiceId> {
-        let below = |child: &&Child| match child.stage {
-            Stage::Down => !child.leaving,
-            Stage::Privileged => to == Stage::Up && !child.leaving,
-            Stage::Up | Stage::Stopping => false,
-        };
-        self.children.iter().find(below).map(|child| child.id)
-    }
-}
-
-impl Default for Tree {
-    fn default() -> Tree {
-        Tree { state: State::Down, children: Vec::new(), count: 0, stop_limit: Duration::from_secs(10) }
     }
 }

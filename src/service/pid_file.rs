@@ -33,12 +33,14 @@ impl PidFile {
 
 impl Drop for PidFile {
     fn drop(&mut self) {
-        // Another's, when somebody took this one away.
-        if read(&self.path).ok().flatten() != Some(process::id()) {
-            return;
-        }
-        if let Err(error) = fs::remove_file(&self.path) {
-            // The user that this process became may not write to the folder; what is empty belongs to nobody.
+        let gone = match read(&self.path) {
+            // Another's, when somebody took this one away.
+            Ok(owner) if owner != Some(process::id()) => return,
+            Ok(_) => fs::remove_file(&self.path),
+            Err(error) => Err(error),
+        };
+        if let Err(error) = gone {
+            // The user that this process became may not reach the folder; what is empty belongs to nobody.
             let emptied = self.file.set_len(0);
             log::debug!("{} stays, empty ({emptied:?}): {error}", self.path.display());
         }

@@ -9,10 +9,11 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use super::attached::Attached;
-use super::manager::Manager;
+use super::manager::{Manager, tell_status};
 use super::pid_file::PidFile;
 use super::privileges::Identity;
 use super::{Service, ServiceError};
+use crate::endpoint::ParseError;
 use crate::{Error, Phase, Reactor, Settings, Signal, SystemEvent};
 
 /// Runs a service until it is told to stop, with the default [`RunSettings`]: a `main` in one line.
@@ -40,6 +41,8 @@ pub fn run_with(settings: RunSettings, service: impl Service) -> ExitCode {
     match settings.run(service) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
+            // For the manager's eyes; there may be none.
+            let _ = tell_status(&error.to_string());
             let program = std::env::args_os().next().map(PathBuf::from);
             let program = program.as_deref().and_then(|path| path.file_name()).unwrap_or_default();
             // Nobody may be there to read it.
@@ -134,12 +137,13 @@ impl RunError {
     }
 }
 
-/// Whether a bad address or a name that is taken is at the bottom of it.
+/// Whether a bad address, a bad endpoint or a name that is taken is at the bottom of it.
 fn is_configuration(error: &ServiceError) -> bool {
     let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
     while let Some(error) = cause {
         if matches!(error.downcast_ref(), Some(Error::BadAddress(_)))
             || matches!(error.downcast_ref(), Some(ServiceError::NameTaken(_)))
+            || error.is::<ParseError>()
         {
             return true;
         }

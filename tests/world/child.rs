@@ -69,10 +69,10 @@ impl Child {
         }
     }
 
-    /// Waits for a line that ends like this, as a complaint of a program does behind its name.
+    /// Waits for a line that says this, as a complaint of a program does behind its name.
     pub fn complains(&mut self, text: &str) {
         let mut seen = String::new();
-        while !seen.lines().any(|line| line.ends_with(&format!(": {text}"))) {
+        while !seen.lines().any(|line| line.contains(&format!(": {text}"))) {
             let mut line = String::new();
             if self.said.read_line(&mut line).unwrap() == 0 {
                 panic!("the child did not complain {text:?}, but:\n{seen}");

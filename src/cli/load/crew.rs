@@ -2,7 +2,8 @@
 
 use super::live::{Live, Teller};
 use crate::cli::Failure;
-use crate::load::{Load, Plan, Report, Work, endpoint};
+use crate::endpoint::Registry;
+use crate::load::{Load, Plan, Report, Work};
 use crate::{Hold, Phase, Reactor, Remote, Settings, SystemEvent};
 use std::cell::Cell;
 use std::rc::Rc;
@@ -40,10 +41,10 @@ impl Crew {
             first: reactor.remote(),
         };
         let mut others = Vec::new();
-        let started = (1..parts).try_for_each(|index| {
+        for index in 1..parts {
+            // Those that wait to begin end when nobody is left to tell them.
             others.push(Other::start(&crew, index)?);
-            Ok(())
-        });
+        }
         let remotes: Vec<Remote> = others.iter().map(|other| other.remote.clone()).collect();
         let stop = move || {
             for remote in &remotes {
@@ -51,12 +52,16 @@ impl Crew {
                 let _ = remote.stop();
             }
         };
-        if let Err(failure) = started {
-            stop();
-            return Err(failure);
-        }
         let load = crew.begin(&mut reactor, 0)?;
         reactor.add_system_event_trigger(Phase::Before, SystemEvent::Shutdown, move |_, _| stop());
+        // All begin together, and not before a signal ends them all.
+        let begins: Vec<_> = others.iter().map(|other| other.begins.clone()).collect();
+        reactor.call_when_running(move |_| {
+            for begin in begins {
+                // One that is gone will say why.
+                let _ = begin.send(());
+            }
+        });
         crew.live.show(&mut reactor, plan, Arc::clone(&crew.teller));
         reactor.run()?;
         let mut report = load.report();
@@ -71,8 +76,10 @@ impl Crew {
 
     /// Begins a share of the plan. The reactor's end waits for its last answers.
     fn begin(&self, reactor: &mut Reactor, index: usize) -> Result<Load, Failure> {
-        let load = Load::start(reactor, endpoint(&self.text)?, self.plan.part(index, self.parts))
-            .map_err(|error| Failure::Usage(error.to_string()))?;
+        let usage = |error: &dyn std::fmt::Display| Failure::Usage(error.to_string());
+        let endpoint = Registry::default().client_from_argument(&self.text).map_err(|error| usage(&error))?;
+        let load = Load::start(reactor, endpoint, self.plan.part(index, self.parts))
+            .map_err(|error| usage(&error))?;
         if matches!(self.plan.work, Work::Hold { .. }) {
             let teller = Arc::clone(&self.teller);
             load.on_trouble(move |trouble| {
@@ -112,24 +119,28 @@ impl Crew {
 struct Other {
     thread: thread::JoinHandle<Result<Report, Failure>>,
     remote: Remote,
+    /// It waits for a word here.
+    begins: mpsc::Sender<()>,
 }
 
 impl Other {
     fn start(crew: &Crew, index: usize) -> Result<Other, Failure> {
         let (ready, started) = mpsc::channel();
+        let (begins, begin) = mpsc::channel();
         let crew = crew.clone();
         let run = move || {
             let mut reactor = Reactor::with_settings(settings(false))?;
             let load = crew.begin(&mut reactor, index)?;
             // The other end waits for exactly this.
             let _ = ready.send(reactor.remote());
+            begin.recv().map_err(|_| Failure::Run("the load did not begin".into()))?;
             reactor.run()?;
             Ok(load.report())
         };
         let thread = thread::Builder::new().name("load".into()).spawn(run);
         let thread = thread.map_err(|error| Failure::Run(format!("cannot start a thread: {error}")))?;
         match started.recv() {
-            Ok(remote) => Ok(Other { thread, remote }),
+            Ok(remote) => Ok(Other { thread, remote, begins }),
             Err(_) => match thread.join() {
                 Ok(Err(failure)) => Err(failure),
                 _ => Err(Failure::Run("a thread ended before it was ready".into())),

@@ -6,6 +6,7 @@ mod datagrams;
 mod inherited;
 pub(crate) mod notify;
 mod options;
+mod passing;
 mod pool;
 mod signals;
 mod sockets;
@@ -136,6 +137,10 @@ impl Net for Os {
         self.register(token, adopted).map_err(|error| OpenError { step: Step::Watch, error })
     }
 
+    fn duplicate(&mut self, socket: Token) -> io::Result<OwnedFd> {
+        self.sockets.duplicate(socket)
+    }
+
     fn accept(&mut self, listener: Token, token: Token) -> io::Result<Accepted> {
         let (descriptor, peer) = accept(self.sockets.listener(listener)?)?;
         let peer = peer.map_or(Ok(Address::Unix(UnixAddress::UNNAMED)), |peer| address_of(peer, true))?;
@@ -164,8 +169,25 @@ impl Net for Os {
 
     #[inline]
     fn recv(&mut self, socket: Token, buffer: &mut [u8]) -> io::Result<usize> {
-        let (_, count) = rustix::net::recv(self.sockets.stream(socket)?, buffer, RecvFlags::empty())?;
+        let (descriptor, unix) = self.sockets.stream_of(socket)?;
+        if unix {
+            return passing::recv(descriptor, buffer);
+        }
+        let (_, count) = rustix::net::recv(descriptor, buffer, RecvFlags::empty())?;
         Ok(count)
+    }
+
+    fn recv_descriptors(
+        &mut self,
+        socket: Token,
+        buffer: &mut [u8],
+        into: &mut Vec<OwnedFd>,
+    ) -> io::Result<usize> {
+        passing::recv_with(self.sockets.stream(socket)?, buffer, into)
+    }
+
+    fn send_descriptors(&mut self, socket: Token, data: &[u8], descriptors: &[OwnedFd]) -> io::Result<usize> {
+        passing::send_with(self.sockets.stream(socket)?, data, descriptors)
     }
 
     fn recv_datagrams(&mut self, socket: Token, into: &mut Inbound) -> io::Result<()> {

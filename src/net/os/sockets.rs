@@ -131,6 +131,16 @@ impl Sockets {
         })
     }
 
+    /// A stream, and whether it is one of a UNIX socket.
+    #[inline]
+    pub(super) fn stream_of(&self, token: Token) -> io::Result<(BorrowedFd<'_>, bool)> {
+        match self.get(token)? {
+            (descriptor, Kind::Tcp | Kind::AdoptedTcp) => Ok((descriptor, false)),
+            (descriptor, Kind::Unix | Kind::AdoptedUnix) => Ok((descriptor, true)),
+            _ => Err(io::ErrorKind::NotFound.into()),
+        }
+    }
+
     #[inline]
     pub(super) fn stream(&self, token: Token) -> io::Result<BorrowedFd<'_>> {
         match self.get(token)? {
@@ -149,6 +159,24 @@ impl Sockets {
             (descriptor, kind) if kind.listens() => Ok(descriptor),
             _ => Err(io::ErrorKind::NotFound.into()),
         }
+    }
+
+    /// Whoever gets it shares the socket, and its file if it has one.
+    pub(super) fn duplicate(&mut self, token: Token) -> io::Result<OwnedFd> {
+        let duplicate = self.get(token)?.0.try_clone_to_owned()?;
+        if let Some(entry) = self.entries.get_mut(token.index()) {
+            entry.kind = match entry.kind {
+                Kind::Tcp => Kind::AdoptedTcp,
+                Kind::Unix => Kind::AdoptedUnix,
+                Kind::Datagram(family) => Kind::AdoptedDatagram(family),
+                shared @ (Kind::Listener
+                | Kind::AdoptedTcp
+                | Kind::AdoptedUnix
+                | Kind::AdoptedDatagram(_)) => shared,
+            };
+        }
+        self.files.retain(|(owner, _)| *owner != token);
+        Ok(duplicate)
     }
 
     /// Closing takes the descriptor out of the poll as well, unless it is open elsewhere, too.

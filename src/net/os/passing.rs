@@ -1,0 +1,64 @@
+//! Bytes and descriptors of UNIX sockets.
+
+use std::io::{self, IoSlice, IoSliceMut};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use rustix::net::{
+    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendAncillaryBuffer,
+    SendAncillaryMessage, SendFlags,
+};
+
+use crate::net::MOST_DESCRIPTORS;
+
+/// Receives bytes; descriptors that come with them are closed by the system. It stops at each of them, although more may
+/// wait, so the rest is asked for: less than there was room for means that there is no more.
+pub(super) fn recv(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<usize> {
+    let mut count = 0;
+    while let Some(room) = buffer.get_mut(count..)
+        && !room.is_empty()
+    {
+        let mut slices = [IoSliceMut::new(room)];
+        let none = &mut RecvAncillaryBuffer::default();
+        match rustix::net::recvmsg(socket, &mut slices, none, RecvFlags::empty()) {
+            Ok(message) => {
+                count += message.bytes;
+                if message.bytes == 0 || !message.flags.contains(ReturnFlags::CTRUNC) {
+                    break;
+                }
+            }
+            Err(rustix::io::Errno::INTR) if count > 0 => {}
+            // An end or an error is told of by the next read, which an event leads to.
+            Err(_) if count > 0 => break,
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(count)
+}
+
+pub(super) fn recv_with(
+    socket: BorrowedFd<'_>,
+    buffer: &mut [u8],
+    into: &mut Vec<OwnedFd>,
+) -> io::Result<usize> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MOST_DESCRIPTORS))];
+    let mut control = RecvAncillaryBuffer::new(&mut space);
+    let mut slices = [IoSliceMut::new(buffer)];
+    let message = rustix::net::recvmsg(socket, &mut slices, &mut control, RecvFlags::CMSG_CLOEXEC)?;
+    for part in control.drain() {
+        if let RecvAncillaryMessage::ScmRights(descriptors) = part {
+            into.extend(descriptors);
+        }
+    }
+    Ok(message.bytes)
+}
+
+pub(super) fn send_with(socket: BorrowedFd<'_>, data: &[u8], descriptors: &[OwnedFd]) -> io::Result<usize> {
+    let borrowed: Vec<BorrowedFd<'_>> = descriptors.iter().map(OwnedFd::as_fd).collect();
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MOST_DESCRIPTORS))];
+    let mut control = SendAncillaryBuffer::new(&mut space);
+    if !control.push(SendAncillaryMessage::ScmRights(&borrowed)) {
+        return Err(io::ErrorKind::InvalidInput.into());
+    }
+    Ok(rustix::net::sendmsg(socket, &[IoSlice::new(data)], &mut control, SendFlags::NOSIGNAL)?)
+}

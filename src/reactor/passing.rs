@@ -1,0 +1,171 @@
+//! Descriptors that travel with the bytes of a UNIX socket.
+
+use std::collections::VecDeque;
+use std::io::{self, ErrorKind};
+use std::os::fd::OwnedFd;
+
+use super::connection::{Connection, Pauses};
+use super::{Address, Error, Place, Reactor, Result};
+use crate::net::{MOST_DESCRIPTORS, Ready, Token};
+
+/// Descriptors that wait to be sent, each with the first of its bytes.
+#[derive(Default)]
+pub(crate) struct Passing {
+    waiting: VecDeque<Attached>,
+}
+
+struct Attached {
+    /// Bytes that go before.
+    ahead: usize,
+    descriptors: Vec<OwnedFd>,
+}
+
+impl Passing {
+    /// How much of what waits may be sent without them; 0: it is the turn of the first.
+    pub(super) fn ahead(&self) -> Option<usize> {
+        self.waiting.front().map(|attached| attached.ahead)
+    }
+
+    pub(super) fn sent(&mut self, count: usize) {
+        for attached in &mut self.waiting {
+            attached.ahead = attached.ahead.saturating_sub(count);
+        }
+    }
+}
+
+impl Connection {
+    /// Whether it is read in the way that brings descriptors, and there may be something.
+    pub(super) fn reads_descriptors(&self) -> bool {
+        self.pauses == Pauses::DESCRIPTORS && self.ready.has(Ready::READABLE) && self.state.reads()
+    }
+
+    pub(super) fn passing_sent(&mut self, count: usize) {
+        if let Some(passing) = self.rare.as_mut().and_then(|rare| rare.passing.as_mut()) {
+            passing.sent(count);
+        }
+    }
+
+    /// What was to travel with bytes that are thrown away is closed.
+    pub(super) fn drop_passing(&mut self) {
+        if let Some(rare) = &mut self.rare {
+            rare.passing = None;
+        }
+    }
+
+    /// How much of what waits may be sent without descriptors.
+    pub(super) fn passing_ahead(&self) -> Option<usize> {
+        self.rare.as_ref()?.passing.as_ref()?.ahead()
+    }
+}
+
+impl Reactor {
+    pub(super) fn write_descriptors(
+        &mut self,
+        token: Token,
+        data: &[u8],
+        descriptors: Vec<OwnedFd>,
+    ) -> Result<()> {
+        let unsupported = |why: &str| Error::System {
+            call: "sendmsg",
+            source: io::Error::new(ErrorKind::InvalidInput, why),
+        };
+        if self.current == token {
+            self.send_scratch(token);
+        }
+        let Some(connection) = self.sources.connection_mut(token) else { return Err(Error::NotConnected) };
+        if !matches!(connection.peer, Address::Unix(_)) || connection.is_layered() {
+            return Err(unsupported("descriptors travel over bare UNIX sockets alone"));
+        }
+        if data.is_empty() || descriptors.is_empty() || descriptors.len() > MOST_DESCRIPTORS {
+            return Err(unsupported("1 to 253 descriptors travel with at least one byte"));
+        }
+        if !connection.takes_writes() {
+            return Err(Error::NotConnected);
+        }
+        let ahead = connection.waiting();
+        let passing = connection.rare().passing.get_or_insert_default();
+        if passing.waiting.len() >= MOST_WAITING {
+            return Err(Error::QueueFull(MOST_WAITING));
+        }
+        passing.waiting.push_back(Attached { ahead, descriptors });
+        self.keep(token, data);
+        Ok(())
+    }
+
+    /// Hands the first descriptors to the system, with bytes as far as theirs go.
+    pub(super) fn send_passing(&mut self, token: Token, piece: &[u8]) -> usize {
+        let Some(connection) = self.sources.connection_mut(token) else { return piece.len() };
+        let mut passing = connection.rare.as_mut().and_then(|rare| rare.passing.as_mut());
+        let Some(attached) = passing.as_mut().and_then(|passing| passing.waiting.pop_front()) else {
+            return 0;
+        };
+        // What is ahead of the next was counted from the same byte.
+        let reach = passing.and_then(|passing| passing.ahead()).unwrap_or(usize::MAX);
+        let piece = piece.get(..reach.max(1)).unwrap_or(piece);
+        match self.net.send_descriptors(token, piece, &attached.descriptors) {
+            Ok(count) => {
+                if count < piece.len() {
+                    connection.ready.remove(Ready::WRITABLE);
+                }
+                self.statistics.bytes_sent += count as u64;
+                count
+            }
+            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => {
+                if error.kind() == ErrorKind::WouldBlock {
+                    connection.ready.remove(Ready::WRITABLE);
+                }
+                if let Some(passing) = connection.rare.as_mut().and_then(|rare| rare.passing.as_mut()) {
+                    passing.waiting.push_front(attached);
+                }
+                0
+            }
+            Err(error) => {
+                self.output_failed(token, "sendmsg", &error);
+                piece.len()
+            }
+        }
+    }
+
+    /// Reads what comes with descriptors, which are told of before the bytes they came with. Nothing is concluded
+    /// from how much it is: the system stops at each of them.
+    #[cold]
+    pub(super) fn read_descriptors(&mut self, token: Token, buffer: &mut [u8]) {
+        let mut share = self.settings.read_per_turn;
+        let mut descriptors = Vec::new();
+        while let Some(connection) = self.sources.connection_mut(token) {
+            if !connection.reads_descriptors() {
+                return;
+            }
+            if share == 0 {
+                return self.queue(token);
+            }
+            match self.net.recv_descriptors(token, buffer, &mut descriptors) {
+                Ok(count @ 1..) => {
+                    share = share.saturating_sub(count);
+                    self.statistics.bytes_received += count as u64;
+                    for descriptor in descriptors.drain(..) {
+                        self.call_protocol(token, Place::DescriptorReceived, |protocol, transport| {
+                            protocol.descriptor_received(transport, descriptor);
+                        });
+                    }
+                    let data = buffer.get(..count).unwrap_or_default();
+                    self.call_protocol(token, Place::DataReceived, |protocol, transport| {
+                        protocol.data_received(transport, data);
+                    });
+                }
+                Ok(_) => {
+                    connection.ready.remove(Ready::READABLE);
+                    return self.input_ended(token);
+                }
+                Err(error) => {
+                    if !self.input_failed(token, &error) {
+                        return;
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Writes with descriptors that may wait on one connection: each holds some open.
+const MOST_WAITING: usize = 64;
