@@ -1,0 +1,54 @@
+//! Sends one datagram, prints the answer, and ends: asyncio's UDP client in twistor's words.
+//!
+//! ```console
+//! $ cargo run --example udp_client -- 127.0.0.1:9999 'Hello, World!'
+//! send: Hello, World!
+//! received: Hello, World!
+//! ```
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use twistor::{Address, DatagramProtocol, DatagramTransport, Reactor, Reason};
+
+struct Client {
+    message: String,
+}
+
+impl DatagramProtocol for Client {
+    fn start_protocol(&mut self, transport: &mut DatagramTransport<'_>) {
+        println!("send: {}", self.message);
+        if let Err(error) = transport.write(self.message.as_bytes()) {
+            eprintln!("{error}");
+            transport.stop_listening();
+        }
+        // A datagram may be lost, and nobody says so.
+        transport.call_later(Duration::from_secs(3), |_: &mut Client, transport| {
+            eprintln!("no answer");
+            transport.stop_listening();
+        });
+    }
+
+    fn datagram_received(&mut self, transport: &mut DatagramTransport<'_>, data: &[u8], _: &Address) {
+        println!("received: {}", String::from_utf8_lossy(data));
+        transport.stop_listening();
+    }
+
+    fn connection_refused(&mut self, transport: &mut DatagramTransport<'_>) {
+        eprintln!("nobody listens there");
+        transport.stop_listening();
+    }
+
+    fn stop_protocol(&mut self, transport: &mut DatagramTransport<'_>, _: &Reason) {
+        transport.reactor().stop();
+    }
+}
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let mut arguments = std::env::args().skip(1);
+    let peer: SocketAddr = arguments.next().unwrap_or("127.0.0.1:9999".into()).parse()?;
+    let message = arguments.next().unwrap_or("Hello, World!".into());
+    let mut reactor = Reactor::new()?;
+    reactor.connect_udp(peer, Client { message })?;
+    Ok(reactor.run()?)
+}
