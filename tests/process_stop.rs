@@ -119,7 +119,9 @@ fn a_panic_kills_its_process_and_no_other() {
         let reactor = &mut world.reactor();
         let other = spawn(reactor, SpawnProcess::new("cat", [""; 0]));
         let seen = Seen::default();
-        reactor.spawn_process(SpawnProcess::shell("echo hello; sleep 1000"), Panics(seen.clone())).unwrap();
+        reactor
+            .spawn_process(SpawnProcess::shell("echo hello; exec sleep 1000"), Panics(seen.clone()))
+            .unwrap();
         world.run_until(reactor, "the end of the first", |_| seen.ended());
         let why = "killed: its protocol panicked: out of order";
         assert_eq!(seen.all(), [format!("exited: {why}"), format!("ended: {why}")]);

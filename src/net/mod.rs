@@ -87,6 +87,12 @@ pub(crate) trait Net {
         Err(io::ErrorKind::NotFound.into())
     }
 
+    /// Makes one stream of the process's standard input and output, and watches it.
+    fn standard_streams(&mut self, token: Token) -> io::Result<()> {
+        let _ = token;
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
     /// Takes one connection from a listener's queue and watches it as `token`.
     fn accept(&mut self, listener: Token, token: Token) -> io::Result<Accepted>;
 

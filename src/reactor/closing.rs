@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::connection::{Closing, Connection, Registered, State};
 use super::sources::Source;
 use super::tasks::{Farewell, Task};
-use super::{Place, Reactor, Reason, TimedCall, Transport};
+use super::{Address, Place, Reactor, Reason, TimedCall, Transport};
 use crate::net::{Close, Instant, Ready, Token};
 
 impl Reactor {
@@ -97,7 +97,11 @@ impl Reactor {
                 }
             }
             State::Closing { eof } if !waits => {
-                let at_risk = connection.wrote && !eof && !self.settings.linger.is_zero();
+                // No pipe destroys what its reader has not read yet.
+                let at_risk = connection.wrote
+                    && !eof
+                    && connection.peer != Address::Pipe
+                    && !self.settings.linger.is_zero();
                 let farewell = match at_risk && self.net.shutdown_write(token).is_ok() {
                     true => Farewell::Linger,
                     false => Farewell::Close(Close::Graceful),

@@ -29,6 +29,7 @@ mod remote;
 mod settings;
 mod sources;
 mod spawning;
+mod standard_streams;
 mod statistics;
 mod stopwatch;
 mod tasks;

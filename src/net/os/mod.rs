@@ -11,6 +11,7 @@ mod pool;
 mod process;
 mod signals;
 mod sockets;
+mod streams;
 
 use std::fs::File;
 use std::io;
@@ -29,6 +30,7 @@ use self::pool::Pool;
 use self::process::Children;
 use self::signals::Watched;
 use self::sockets::{Kind, Opened, Sockets, address_of};
+use self::streams::Streams;
 use super::{
     Accepted, Address, Adopt, Answer, Close, Credentials, Event, ExitReason, Going, Inbound, Instant, Job,
     Net, Open, OpenError, Pipes, ProcessSignal, Ready, Signal, SocketOption, SpawnProcess, Step, Token,
@@ -54,6 +56,9 @@ pub(crate) struct Os {
     /// Held in reserve for [`Net::shed`].
     spare: Option<File>,
     signals: Option<Watched>,
+    standard: Option<Box<Streams>>,
+    /// Files are ready when they are asked again, and no poll tells so.
+    again: Vec<Token>,
     /// Signals that came while the watched ones changed.
     came: Vec<Signal>,
     jobs: Pool,
@@ -77,6 +82,8 @@ impl Os {
             waker,
             spare: reserve(),
             signals: None,
+            standard: None,
+            again: Vec::new(),
             came: Vec::new(),
             jobs: Pool::new("job", sizes.threads, sizes.thread_queue, sizes.thread_patience),
             names: Pool::new("name", NAME_THREADS, sizes.thread_queue, Duration::ZERO),
@@ -96,10 +103,22 @@ impl Os {
         Ok(())
     }
 
+    /// The standard streams, if that is their token.
+    fn streams(&self, token: Token) -> Option<&Streams> {
+        self.standard.as_deref().filter(|streams| streams.is(token))
+    }
+
     /// Receives from what is no socket.
     #[cold]
     #[inline(never)]
     fn read(&mut self, pipe: Token, buffer: &mut [u8]) -> io::Result<usize> {
+        if let Some(streams) = self.streams(pipe) {
+            let count = streams.receive(buffer)?;
+            if count > 0 && streams.reads_in_lines() {
+                self.again.push(pipe);
+            }
+            return Ok(count);
+        }
         match self.sockets.get(pipe)? {
             (descriptor, Kind::PipeFrom) => Ok(rustix::io::read(descriptor, buffer)?),
             (descriptor, Kind::PipeTo) => process::look_for_reader(descriptor),
@@ -111,6 +130,13 @@ impl Os {
     #[cold]
     #[inline(never)]
     fn write(&mut self, pipe: Token, data: &[u8]) -> io::Result<usize> {
+        if let Some(streams) = self.streams(pipe) {
+            let sent = streams.send(data)?;
+            if sent < data.len() && streams.writes_at_once() {
+                self.again.push(pipe);
+            }
+            return Ok(sent);
+        }
         match self.sockets.get(pipe)? {
             // The signal for it is ignored, as std sees to.
             (descriptor, Kind::PipeTo) => Ok(rustix::io::write(descriptor, data)?),
@@ -204,6 +230,15 @@ impl Net for Os {
         self.children.signal(process, signal)
     }
 
+    fn standard_streams(&mut self, token: Token) -> io::Result<()> {
+        let streams = Streams::open(token, mio_token(token), self.poll.registry())?;
+        if streams.reads_at_once() {
+            self.again.push(token);
+        }
+        self.standard = Some(Box::new(streams));
+        Ok(())
+    }
+
     fn accept(&mut self, listener: Token, token: Token) -> io::Result<Accepted> {
         let (descriptor, peer) = accept(self.sockets.listener(listener)?)?;
         let peer = peer.map_or(Ok(Address::Unix(UnixAddress::UNNAMED)), |peer| address_of(peer, true))?;
@@ -274,16 +309,24 @@ impl Net for Os {
     }
 
     fn shutdown_write(&mut self, socket: Token) -> io::Result<()> {
+        if let Some(streams) = self.standard.as_mut().filter(|streams| streams.is(socket)) {
+            return streams.close_output(self.poll.registry());
+        }
         Ok(rustix::net::shutdown(self.sockets.stream(socket)?, rustix::net::Shutdown::Write)?)
     }
 
     fn close(&mut self, socket: Token, how: Close) {
-        if !self.children.forget(socket) {
+        if let Some(mut streams) = self.standard.take_if(|streams| streams.is(socket)) {
+            streams.forget(self.poll.registry());
+        } else if !self.children.forget(socket) {
             self.sockets.close(socket, how, self.poll.registry());
         }
     }
 
     fn local_address(&self, socket: Token) -> io::Result<Address> {
+        if self.streams(socket).is_some() {
+            return Ok(Address::Pipe);
+        }
         let (descriptor, kind) = self.sockets.get(socket)?;
         address_of(rustix::net::getsockname(descriptor)?, kind.is_stream())
     }
@@ -297,6 +340,9 @@ impl Net for Os {
     }
 
     fn take_error(&self, socket: Token) -> io::Result<Option<io::Error>> {
+        if let Some(streams) = self.streams(socket) {
+            return Ok(streams.broken());
+        }
         let (descriptor, _) = self.sockets.carrier(socket)?;
         let pending = sockopt::socket_error(descriptor)?;
         Ok(pending.err().map(io::Error::from))
@@ -312,9 +358,11 @@ impl Net for Os {
     }
 
     fn poll(&mut self, events: &mut Vec<Event>, timeout: Option<Duration>) -> io::Result<()> {
-        let timeout = if self.came.is_empty() { timeout } else { Some(Duration::ZERO) };
+        let waits = self.came.is_empty() && self.again.is_empty();
+        let timeout = if waits { timeout } else { Some(Duration::ZERO) };
         self.poll.poll(&mut self.events, timeout)?;
         events.extend(self.came.drain(..).map(Event::Signal));
+        events.extend(self.again.drain(..).map(|token| Event::Ready(token, Ready::ALL)));
         for event in &self.events {
             match event.token() {
                 WAKER => {}

@@ -1,0 +1,99 @@
+//! Keeps a program running: whenever it ends it is begun again, at once less and less often.
+//!
+//! `cargo run --example supervisor -- sh -c 'echo hello; sleep 1; exit 3'`; Ctrl-C stops it, gently first.
+
+use std::cell::Cell;
+use std::rc::Rc;
+use std::time::Duration;
+
+use twistor::{
+    DelayedCall, ExitReason, Instant, ProcessProtocol, ProcessTransport, Reactor, Signal, SpawnProcess,
+};
+
+const SHORTEST: Duration = Duration::from_secs(1);
+const LONGEST: Duration = Duration::from_secs(60);
+/// One that ran for so long begins at the shortest pause again.
+const A_WHILE: Duration = Duration::from_secs(30);
+const GRACE: Duration = Duration::from_secs(5);
+
+/// What outlives each child.
+struct Plan {
+    what: SpawnProcess,
+    pause: Cell<Duration>,
+    restart: Cell<Option<DelayedCall>>,
+    stopping: Cell<bool>,
+}
+
+struct Child {
+    plan: Rc<Plan>,
+    began: Instant,
+    line: Vec<u8>,
+}
+
+impl ProcessProtocol for Child {
+    fn process_started(&mut self, process: &mut ProcessTransport<'_>) {
+        println!("supervisor: {} runs as {}", self.plan.what, process.pid().unwrap_or_default());
+    }
+
+    fn out_received(&mut self, _: &mut ProcessTransport<'_>, data: &[u8]) {
+        self.line.extend_from_slice(data);
+        while let Some(end) = self.line.iter().position(|byte| *byte == b'\n') {
+            let line: Vec<u8> = self.line.drain(..=end).collect();
+            print!("{}: {}", self.plan.what.program.display(), String::from_utf8_lossy(&line));
+        }
+    }
+
+    fn process_ended(&mut self, process: &mut ProcessTransport<'_>, reason: &ExitReason) {
+        let (ran, plan) = (process.now() - self.began, Rc::clone(&self.plan));
+        println!("supervisor: {reason}, after {ran:.1?}");
+        if plan.stopping.get() {
+            process.reactor().stop();
+            return;
+        }
+        let pause = if ran >= A_WHILE { SHORTEST } else { plan.pause.get() };
+        plan.pause.set(pause.mul_f64(1.5).min(LONGEST));
+        begin_after(process.reactor(), pause, plan);
+    }
+}
+
+fn begin_after(reactor: &mut Reactor, pause: Duration, plan: Rc<Plan>) {
+    let again = Rc::clone(&plan);
+    let call = reactor.call_later(pause, move |reactor| {
+        again.restart.set(None);
+        let child = Child { plan: Rc::clone(&again), began: reactor.now(), line: Vec::new() };
+        if let Err(error) = reactor.spawn_process(again.what.clone(), child) {
+            println!("supervisor: {error}");
+            reactor.stop();
+        }
+    });
+    plan.restart.set(Some(call));
+}
+
+/// Asks the child to end, and kills it when it takes too long.
+fn stop(reactor: &mut Reactor, plan: &Plan) {
+    plan.stopping.set(true);
+    if plan.restart.get().is_some() {
+        reactor.stop();
+    }
+    for id in reactor.processes() {
+        let asked = reactor.process(id).map(|mut process| process.signal(Signal::Terminate));
+        println!("supervisor: asked to end: {}", if let Some(Ok(())) = asked { "yes" } else { "no" });
+        reactor.call_later(GRACE, move |reactor| {
+            let _ = reactor.process(id).is_some_and(|mut process| process.kill());
+        });
+    }
+}
+
+fn main() -> twistor::Result<()> {
+    let mut arguments = std::env::args_os().skip(1);
+    let program = arguments.next().unwrap_or_else(|| "date".into());
+    let what = SpawnProcess { own_group: true, ..SpawnProcess::new(program, arguments) };
+    let plan = Plan { what, pause: SHORTEST.into(), restart: None.into(), stopping: false.into() };
+    let (plan, mut reactor) = (Rc::new(plan), Reactor::new()?);
+    for signal in [Signal::Interrupt, Signal::Terminate] {
+        let plan = Rc::clone(&plan);
+        reactor.on_signal(signal, move |reactor| stop(reactor, &plan))?;
+    }
+    begin_after(&mut reactor, Duration::ZERO, plan);
+    reactor.run()
+}
