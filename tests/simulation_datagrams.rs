@@ -1,10 +1,13 @@
 //! Datagrams of a simulation travel each by itself: lost, doubled, overtaken or too long as their link has it.
 
+use std::cell::RefCell;
 use std::io;
 use std::net::SocketAddr;
+use std::rc::Rc;
 use std::time::Duration;
 
 use twistor::sim::{DatagramSocket, Errno, Fault, FaultKind, Host, Link, PacketKind, Simulation, Verdict};
+use twistor::{Address, DatagramId, DatagramProtocol, DatagramTransport, Interface, ListenUdp};
 
 const SECOND: Duration = Duration::from_secs(1);
 const MOMENT: Duration = Duration::from_millis(10);
@@ -242,4 +245,134 @@ fn an_address_has_one_socket_and_a_closed_one_leaves_it_free() {
     drop(other);
     assert_eq!(simulation.sockets(far), 0);
     assert!(simulation.bind_datagrams(far, at).is_ok());
+}
+
+/// Writes down what comes.
+struct Listens(Rc<RefCell<Vec<String>>>);
+
+impl DatagramProtocol for Listens {
+    fn datagram_received(&mut self, _: &mut DatagramTransport<'_>, data: &[u8], from: &Address) {
+        self.0.borrow_mut().push(format!("{} from {}", String::from_utf8_lossy(data), from.ip().unwrap()));
+    }
+
+    fn connection_refused(&mut self, _: &mut DatagramTransport<'_>) {
+        self.0.borrow_mut().push("refused".to_owned());
+    }
+}
+
+/// Three hosts, each with a reactor that listens at the same port, and what came to each.
+#[allow(clippy::type_complexity, reason = "it is taken apart at once")]
+fn three() -> (Simulation, Vec<Host>, Vec<DatagramId>, Vec<Rc<RefCell<Vec<String>>>>) {
+    let mut simulation = Simulation::new(1);
+    let hosts: Vec<Host> = ["one", "two", "three"].map(|name| simulation.host(name)).into();
+    let came: Vec<Rc<RefCell<Vec<String>>>> = hosts.iter().map(|_| Rc::default()).collect();
+    let listen = |(host, came): (&Host, &Rc<RefCell<Vec<String>>>)| {
+        let reactor = simulation.reactor(*host);
+        reactor.listen_udp(ListenUdp::multicast(9), Listens(Rc::clone(came))).unwrap()
+    };
+    let ids = hosts.iter().zip(&came).map(listen).collect();
+    (simulation, hosts, ids, came)
+}
+
+fn write(simulation: &mut Simulation, host: Host, id: DatagramId, data: &str, to: &str) {
+    let to = Address::Udp(to.parse().unwrap());
+    simulation.reactor(host).datagram(id).unwrap().write_to(data.as_bytes(), &to).unwrap();
+}
+
+#[test]
+fn a_broadcast_comes_to_every_host_but_those_behind_a_partition() {
+    let (mut simulation, hosts, ids, came) = three();
+    simulation.reactor(hosts[0]).datagram(ids[0]).unwrap().set_broadcast(true).unwrap();
+    write(&mut simulation, hosts[0], ids[0], "hello", "255.255.255.255:9");
+    simulation.run_for(SECOND).unwrap();
+    assert!(came.iter().all(|came| came.take() == ["hello from 10.0.0.1"]));
+    simulation.partition(hosts[0], hosts[2]);
+    write(&mut simulation, hosts[0], ids[0], "again", "10.255.255.255:9");
+    simulation.run_for(SECOND).unwrap();
+    assert_eq!([&came[0], &came[1], &came[2]].map(|came| came.borrow().len()), [1, 1, 0]);
+}
+
+#[test]
+fn what_goes_to_a_group_comes_to_its_members() {
+    let (mut simulation, hosts, ids, came) = three();
+    let group = "239.1.2.3".parse().unwrap();
+    for place in [1, 2] {
+        let mut transport = simulation.reactor(hosts[place]).datagram(ids[place]).unwrap();
+        transport.join_group(group, Interface::Default).unwrap();
+    }
+    write(&mut simulation, hosts[0], ids[0], "one", "239.1.2.3:9");
+    write(&mut simulation, hosts[1], ids[1], "two", "239.1.2.3:9");
+    simulation.run_for(SECOND).unwrap();
+    let mut transport = simulation.reactor(hosts[1]).datagram(ids[1]).unwrap();
+    transport.leave_group(group, Interface::Default).unwrap();
+    let mut transport = simulation.reactor(hosts[2]).datagram(ids[2]).unwrap();
+    transport.set_multicast_loopback(false).unwrap();
+    write(&mut simulation, hosts[0], ids[0], "three", "239.1.2.3:9");
+    write(&mut simulation, hosts[2], ids[2], "four", "239.1.2.3:9");
+    simulation.run_for(SECOND).unwrap();
+    let sorted = |place: usize| {
+        let mut came: Vec<String> = came[place].take();
+        came.sort();
+        came.join(", ")
+    };
+    assert_eq!(sorted(0), "");
+    assert_eq!(sorted(1), "one from 10.0.0.1, two from 10.0.0.2");
+    assert_eq!(sorted(2), "one from 10.0.0.1, three from 10.0.0.1, two from 10.0.0.2");
+}
+
+#[test]
+fn what_may_take_no_hop_stays_on_its_host() {
+    let (mut simulation, hosts, ids, came) = three();
+    let group = "239.1.2.3".parse().unwrap();
+    for (host, id) in hosts.iter().zip(&ids) {
+        let mut transport = simulation.reactor(*host).datagram(*id).unwrap();
+        transport.join_group(group, Interface::Default).unwrap();
+        transport.set_multicast_ttl(0).unwrap();
+    }
+    write(&mut simulation, hosts[0], ids[0], "here", "239.1.2.3:9");
+    simulation.run_for(SECOND).unwrap();
+    assert_eq!([0, 1, 2].map(|place: usize| came[place].borrow().len()), [1, 0, 0]);
+}
+
+#[test]
+fn a_refusal_travels_back_and_may_be_lost_on_its_way() {
+    let (mut simulation, hosts, _, came) = three();
+    let nobody: SocketAddr = (simulation.address(hosts[1]), 10).into();
+    let ask = |simulation: &mut Simulation| {
+        let id = simulation.reactor(hosts[0]).connect_udp(nobody, Listens(Rc::clone(&came[0]))).unwrap();
+        simulation.reactor(hosts[0]).datagram(id).unwrap().write(b"hello").unwrap();
+    };
+    ask(&mut simulation);
+    simulation.run_for(Duration::from_micros(1999)).unwrap();
+    assert!(came[0].borrow().is_empty());
+    simulation.run_for(Duration::from_micros(1)).unwrap();
+    simulation.run_for(Duration::ZERO).unwrap();
+    assert_eq!(came[0].take(), ["refused"]);
+    simulation.partition_one_way(hosts[1], hosts[0]);
+    ask(&mut simulation);
+    simulation.run_for(SECOND).unwrap();
+    assert!(came[0].borrow().is_empty());
+}
+
+#[test]
+fn sockets_that_share_a_port_share_by_sender() {
+    let mut simulation = Simulation::new(1);
+    let (near, far) = (simulation.host("near"), simulation.host("far"));
+    let shared = ListenUdp { reuse_port: true, ..ListenUdp::new(([0, 0, 0, 0], 9)) };
+    let came: [Rc<RefCell<Vec<String>>>; 4] = Default::default();
+    for came in &came {
+        simulation.reactor(far).listen_udp(shared.clone(), Listens(Rc::clone(came))).unwrap();
+    }
+    let to = (simulation.address(far), 9).into();
+    for number in 0..40 {
+        let from = simulation.bind_datagrams(near, (simulation.address(near), 0).into()).unwrap();
+        for _ in 0..3 {
+            from.send_to(format!("{number}").as_bytes(), to).unwrap();
+        }
+    }
+    simulation.run_for(SECOND).unwrap();
+    let counts: Vec<usize> = came.iter().map(|came| came.borrow().len()).collect();
+    assert_eq!(counts.iter().sum::<usize>(), 120);
+    // Each sender's three went to the same one, and nobody got them all.
+    assert!(counts.iter().all(|count| count % 3 == 0 && (9..90).contains(count)), "{counts:?}");
 }

@@ -228,14 +228,17 @@ impl Rule for Everywhere {
             };
         }
         let short = match call.kind {
-            CallKind::Recv => chaos.short_reads,
-            CallKind::Send => chaos.short_writes,
+            CallKind::Recv | CallKind::RecvDatagrams => chaos.short_reads,
+            CallKind::Send | CallKind::SendDatagrams => chaos.short_writes,
             _ => 0.0,
         };
-        let moves = matches!(call.kind, CallKind::Recv | CallKind::Send | CallKind::Accept);
+        let datagrams = matches!(call.kind, CallKind::RecvDatagrams | CallKind::SendDatagrams);
+        let moves = datagrams || matches!(call.kind, CallKind::Recv | CallKind::Send | CallKind::Accept);
         if happens(short) {
             // What a read could move is mostly far less than its buffer: small numbers are as likely as large ones.
             let most = match call.kind {
+                // Of a batch.
+                _ if datagrams => 8,
                 CallKind::Recv => call.size >> random.index(call.size.max(1).ilog2() as usize),
                 _ => call.size,
             };

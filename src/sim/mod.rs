@@ -60,6 +60,13 @@
 //!
 //! # What it shows, and what it does not
 //!
+//! UNIX sockets are inside a host, and no link or partition concerns them. Their names are a space of each host's own, without
+//! folders; files outlive a process that is killed. A full queue, closes with something unread and credentials (a number
+//! for each process, one user and group for all) are as on Linux.
+//!
+//! UDP reaches every host: one by one, by broadcast (255.255.255.255, 10.255.255.255) and by groups, which are joined at a host's
+//! network (interface 2) or loopback (1). There are no routers, so one hop is as good as many.
+//!
 //! Everything above the system calls is the code that runs in production. Below them is a model that follows
 //! what Linux answers; one suite of conformance checks runs on both. Not modelled: segments and congestion,
 //! TIME_WAIT, real threads (jobs and look-ups run at a virtual time, on the one thread there is).

@@ -32,7 +32,7 @@ struct Line {
 /// One end of a connection.
 pub type Track = Rc<RefCell<End>>;
 
-#[derive(Default)]
+#[derive(Debug, Default)]
 pub struct End {
     pub written: u64,
     pub received: u64,
@@ -136,8 +136,8 @@ impl Ledger {
             let (client, server) = (client.borrow(), server.borrow());
             let open = |end: &End| end.made && !end.lost && !end.gone && !end.closing && !end.read_ended;
             if open(&client) && open(&server) {
-                assert_eq!(client.written, server.received, "connection {number}, to the server");
-                assert_eq!(server.written, client.received, "connection {number}, to the client");
+                assert_eq!(client.written, server.received, "{number}, to the server: {client:?} {server:?}");
+                assert_eq!(server.written, client.received, "{number}, to the client: {client:?} {server:?}");
             }
         }
     }

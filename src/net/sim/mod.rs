@@ -5,6 +5,9 @@
 //! stall; packets, windows of congestion and sequence numbers are not modelled, nor is TIME_WAIT. What a system
 //! answers (which errors, in which order, what a close with unread bytes does) follows Linux.
 //!
+//! UNIX sockets are inside a host: `names` has what they are bound to, `unix` their streams, which are connections without a way,
+//! `unix_datagram` their datagrams. `datagram` is UDP, `groups` what goes to many, `mailbox` what all datagrams have in common.
+//!
 //! Time is a number that jumps to the next thing that happens. Everything that could be otherwise (order of what
 //! happens at the same time, latencies, losses, ports, faults) is drawn from streams of random numbers that
 //! one seed decides; nothing depends on addresses in memory, hashes or the machine.

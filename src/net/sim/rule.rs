@@ -58,7 +58,7 @@ pub enum Verdict {
     /// A packet's connection ends with this error at the sender, and with a reset at the other side; a call fails
     /// with it.
     Fail(Errno),
-    /// A read or write moves this many bytes at most, and at least one.
+    /// A read or write moves this many bytes at most, one with datagrams this many of them, and at least one.
     Short(usize),
 }
 

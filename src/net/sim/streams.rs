@@ -183,6 +183,8 @@ impl World {
         if count < data.len() && count < room {
             let host = self.process(process).host;
             self.fault(FaultKind::ShortWrite, host);
+            // Without room enough to be told of at once, it is told when there is.
+            self.connections[index as usize].ends[side].wants_room |= !self.has_room(index, side);
             self.tell(index, side, Ready::WRITABLE);
         }
         self.transmit(index, other, at, Payload::Data(count as u32));
