@@ -92,6 +92,7 @@ pub use reactor::{
     Layered, ListenTcp, ListenUdp, ListenUnix, Listener, OutputError, Phase, Place, ProcessId, ProcessOutput,
     ProcessProtocol, ProcessSignal, ProcessTransport, Producer, ProducerKind, Protocol, Reactor, Reason,
     Remote, Result, Settings, Shared, Signal, SlowCallback, SpawnProcess, Statistics, SystemError,
-    SystemEvent, Transport, TriggerId, Unfinished, UnixAddress, UnixDatagram, factory, layered, shared,
+    SystemEvent, TerminalSize, Transport, TriggerId, Unfinished, UnixAddress, UnixDatagram, factory, layered,
+    shared,
 };
 pub use service::run;
