@@ -37,7 +37,7 @@ fn a_bad_argument_is_named_on_one_line() {
         (&["echo", "--listen", "tcp:0:interface=here"], "column 17: interface: \"here\" is no IP address"),
         (&["echo", "--listen", "unix:"], "column 6: path: the path of the socket is empty"),
         (&["echo", "--listen", "unix:/run/x:mode=999"], "column 18: mode"),
-        (&["echo", "--listen", "unix:@x", "--workers", "2"], "workers cannot share a UNIX socket"),
+        (&["echo", "--listen", "unix:@x", "--workers", "2"], "workers can share tcp, udp, fd and systemd"),
         (&["echo", "--listen", "udp:localhost"], "localhost"),
         (&["echo", "--listen", "udp:10.0.0.1:80:bind=10.0.0.2"], "write udp:PORT"),
         (&["echo", "--listen", "systemd"], "name=NAME or index=N"),
@@ -66,6 +66,10 @@ fn a_bad_argument_is_named_on_one_line() {
         (&["load", "h:1", "--spin"], "--rate"),
         (&["load", "h:1", "--reset"], "--churn"),
         (&["load", "h:1", "--threads", "0"], "--threads"),
+        (&["load", "udp:h:0"], "h:0"),
+        (&["load", "udp:h:1", "--size", "7"], "size"),
+        (&["load", "udp:h:1", "--churn"], "churn"),
+        (&["load", "udp:h:1", "--hold"], "hold"),
         (&["nonsense"], "nonsense"),
     ] {
         let ended = run(arguments);

@@ -11,7 +11,7 @@ use twistor::{
     Address, DatagramId, DatagramProtocol, DatagramTransport, Error, Interface, ListenUdp, Reactor, Reason,
     Settings, SystemError,
 };
-use world::{Record, World, kind, on_the_real_network};
+use world::{Record, World, kind, on_each_back_end, on_the_real_network};
 
 const SOCKETS: &str = "the other side is a socket of the system's";
 
@@ -108,7 +108,7 @@ fn plain(at: &str) -> UdpSocket {
 
 #[test]
 fn a_datagram_comes_whole_with_the_address_that_answers_it() {
-    on_the_real_network(SOCKETS, |world| {
+    on_each_back_end(|world| {
         let mut reactor = world.reactor();
         let (there, here) = (Record::new(), Record::new());
         let server = reactor.listen_udp(world.anywhere(), Mailbox::new(&there).echoing()).unwrap();
@@ -132,7 +132,7 @@ fn a_datagram_comes_whole_with_the_address_that_answers_it() {
 
 #[test]
 fn many_datagrams_of_one_callback_all_arrive_in_order() {
-    on_the_real_network(SOCKETS, |world| {
+    on_each_back_end(|world| {
         let mut reactor = world.reactor();
         let record = Record::new();
         let server = reactor.listen_udp(world.anywhere(), Mailbox::new(&record)).unwrap();
@@ -157,7 +157,7 @@ fn many_datagrams_of_one_callback_all_arrive_in_order() {
 
 #[test]
 fn the_longest_datagram_comes_through_and_one_more_byte_is_refused_by_name() {
-    on_the_real_network(SOCKETS, |world| {
+    on_each_back_end(|world| {
         let mut reactor = world.reactor();
         let (there, here) = (Record::new(), Record::new());
         let server = reactor.listen_udp(world.anywhere(), Mailbox::new(&there)).unwrap();
@@ -177,7 +177,7 @@ fn the_longest_datagram_comes_through_and_one_more_byte_is_refused_by_name() {
 
 #[test]
 fn a_datagram_that_was_cut_is_told_as_such_and_never_taken_for_whole() {
-    on_the_real_network(SOCKETS, |world| {
+    on_each_back_end(|world| {
         let mut reactor = world.reactor();
         let record = Record::new();
         let short = ListenUdp { max_size: 10, ..ListenUdp::new(world.anywhere()) };
@@ -200,7 +200,7 @@ fn a_datagram_that_was_cut_is_told_as_such_and_never_taken_for_whole() {
 
 #[test]
 fn a_connected_socket_hears_its_peer_alone_and_of_a_refusal_once_and_lives_on() {
-    on_the_real_network(SOCKETS, |world| {
+    on_each_back_end(|world| {
         let mut reactor = world.reactor();
         let (here, there) = (Record::new(), Record::new());
         let peer = reactor.listen_udp(world.anywhere(), Mailbox::new(&Record::new())).unwrap();
@@ -226,7 +226,7 @@ fn a_connected_socket_hears_its_peer_alone_and_of_a_refusal_once_and_lives_on() 
 
 #[test]
 fn an_unconnected_socket_is_not_told_of_refusals() {
-    on_the_real_network(SOCKETS, |world| {
+    on_each_back_end(|world| {
         let mut reactor = world.reactor();
         let record = Record::new();
         let gone = reactor.listen_udp(world.anywhere(), Mailbox::new(&Record::new())).unwrap();
@@ -244,7 +244,7 @@ fn an_unconnected_socket_is_not_told_of_refusals() {
 
 #[test]
 fn a_write_that_cannot_be_sent_is_refused_with_what_is_wrong() {
-    on_the_real_network(SOCKETS, |world| {
+    on_each_back_end(|world| {
         let mut reactor = world.reactor();
         let server = reactor.listen_udp(world.anywhere(), Mailbox::new(&Record::new())).unwrap();
         let address = host(&mut reactor, server);
@@ -279,7 +279,7 @@ fn a_write_that_cannot_be_sent_is_refused_with_what_is_wrong() {
 
 #[test]
 fn a_panic_over_one_datagram_leaves_the_socket_in_service() {
-    on_the_real_network(SOCKETS, |world| {
+    on_each_back_end(|world| {
         let mut reactor = world.reactor();
         let record = Record::new();
         let bad = Mailbox::new(&record).acting(|what, _, data, _| {
@@ -303,7 +303,7 @@ fn a_panic_over_one_datagram_leaves_the_socket_in_service() {
 
 #[test]
 fn a_flood_of_datagrams_has_its_share_of_a_turn_and_no_more() {
-    on_the_real_network(SOCKETS, |world| {
+    on_each_back_end(|world| {
         let share = 10 * (256 + 1);
         let mut reactor = world.reactor_with(Settings { read_per_turn: share, ..Settings::default() });
         let record = Record::new();
@@ -333,7 +333,7 @@ fn a_flood_of_datagrams_has_its_share_of_a_turn_and_no_more() {
 
 #[test]
 fn what_a_socket_is_told_to_leave_comes_when_it_reads_again() {
-    on_the_real_network(SOCKETS, |world| {
+    on_each_back_end(|world| {
         let mut reactor = world.reactor();
         let record = Record::new();
         let server = reactor.listen_udp(world.anywhere(), Mailbox::new(&record)).unwrap();
@@ -354,7 +354,7 @@ fn what_a_socket_is_told_to_leave_comes_when_it_reads_again() {
 
 #[test]
 fn timers_of_a_socket_reach_its_protocol_and_go_with_it() {
-    on_the_real_network(SOCKETS, |world| {
+    on_each_back_end(|world| {
         let mut reactor = world.reactor();
         let record = Record::new();
         let ticking = Mailbox::new(&record).acting(|what, transport, _, _| {
@@ -376,7 +376,7 @@ fn timers_of_a_socket_reach_its_protocol_and_go_with_it() {
 
 #[test]
 fn a_reactor_that_stops_stops_its_sockets() {
-    on_the_real_network(SOCKETS, |world| {
+    on_each_back_end(|world| {
         let mut reactor = world.reactor();
         let record = Record::new();
         let stops = Mailbox::new(&record).acting(|what, transport, _, _| {
@@ -394,7 +394,7 @@ fn a_reactor_that_stops_stops_its_sockets() {
 
 #[test]
 fn a_port_in_use_is_refused_by_name_and_free_after_its_socket() {
-    on_the_real_network(SOCKETS, |world| {
+    on_each_back_end(|world| {
         let mut reactor = world.reactor();
         let first = reactor.listen_udp(world.anywhere(), Mailbox::new(&Record::new())).unwrap();
         let address = host(&mut reactor, first);
@@ -410,7 +410,7 @@ fn a_port_in_use_is_refused_by_name_and_free_after_its_socket() {
 
 #[test]
 fn datagrams_to_everybody_need_to_be_allowed() {
-    on_the_real_network(SOCKETS, |world| {
+    on_each_back_end(|world| {
         let mut reactor = world.reactor();
         let record = Record::new();
         let id = reactor.listen_udp(world.anywhere(), Mailbox::new(&record)).unwrap();

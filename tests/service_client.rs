@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
+use twistor::policy::{Traffic, counted};
 use twistor::service::{
     AttemptFailed, Backoff, ClientService, ClientState, NoConnection, Service, Stopped, attach,
 };
@@ -409,5 +410,30 @@ fn clients_of_a_server_that_was_away_come_back_one_by_one() {
         simulation.reactor(client).stop();
         simulation.run_for(Duration::from_secs(30)).unwrap();
         assert!(services.iter().all(|service| service.state() == ClientState::Stopped));
+    });
+}
+
+#[test]
+fn the_layers_of_its_factory_stand_in_its_connections() {
+    on_each_back_end(|world| {
+        let mut reactor = world.reactor();
+        let listener = world.serve(&mut reactor, nobody().echoing());
+        let total = Traffic::new();
+        let record = Record::new();
+        let asks = Recorders {
+            record: record.clone(),
+            act: |what, transport| {
+                if what == "made" {
+                    transport.write(b"hello");
+                }
+            },
+        };
+        let service = hurried(socket_address(listener.address()), counted(asks, &total));
+        start(&service, &mut reactor);
+        world.run_until(&mut reactor, "echoed", |_| record.has("data hello"));
+        let counts = total.total();
+        assert_eq!((counts.sent, counts.received), (5, 5));
+        stop(world, &service, &mut reactor);
+        world.close(&mut reactor, &listener);
     });
 }

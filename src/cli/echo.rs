@@ -3,8 +3,8 @@
 use super::{Failure, Outcome};
 use crate::endpoint::{ConnectUdp, ParseError, Registry};
 use crate::{
-    Address, DatagramProtocol, DatagramTransport, ListenTcp, ListenUdp, ListenUnix, Phase, Protocol, Reactor,
-    Remote, SystemEvent, Transport,
+    Address, DatagramProtocol, DatagramTransport, ListenTcp, ListenUdp, Phase, Protocol, Reactor, Remote,
+    SystemEvent, Transport,
 };
 use clap::Args;
 use std::any::Any;
@@ -26,7 +26,7 @@ Examples:
   twistor echo --listen unix:/run/echo.sock:mode=660
 
 Endpoints: tcp:PORT, tcp6:PORT, udp:PORT (with interface=IP, or as tcp:IP:PORT), unix:PATH, unix:@NAME,
-fd:NUMBER, systemd:name=NAME, each with further key=value arguments after colons.
+fd:NUMBER, systemd:name=NAME, haproxy:ENDPOINT, each with further key=value arguments after colons.
 
 Exit codes: 0 ended by a signal, 1 an endpoint cannot be listened on, 2 bad usage.")]
 pub(super) struct Echo {
@@ -188,8 +188,9 @@ impl Place {
                 let reuse_port = listen.reuse_port || shared;
                 Ok(Place::Tcp(ListenTcp { reuse_port, ..listen.clone() }))
             }
-            None if shared && endpoint.is::<ListenUnix>() => {
-                Err(unfit(text, "workers cannot share a UNIX socket: leave --workers out"))
+            // An inherited socket is each worker's as it is; others would be bound twice.
+            None if shared && !["fd:", "systemd:"].iter().any(|kind| text.starts_with(kind)) => {
+                Err(unfit(text, "workers can share tcp, udp, fd and systemd: leave --workers out"))
             }
             None => Ok(Place::Other(text.to_owned())),
         }

@@ -6,8 +6,9 @@ mod live;
 use self::crew::Crew;
 use super::output;
 use super::{Failure, Outcome, span};
-use crate::endpoint::Registry;
-use crate::load::{Plan, Work, json, svg};
+use crate::endpoint::{ClientEndpoint, Registry};
+use crate::load::{Load as Running, Plan, PlanError, Work, json, svg};
+use crate::{ConnectTcp, Reactor};
 use clap::Args;
 use std::fs::File;
 use std::io::{self, Write};
@@ -46,7 +47,7 @@ Exit codes: 0 every byte came back as it was sent, 1 something went wrong
 (bytes, losses, missing answers, nothing connected; an error of this machine),
 2 bad usage.")]
 pub(super) struct Load {
-    /// Where the server is: tcp:HOST:PORT, HOST:PORT, unix:PATH or another endpoint
+    /// Where the server is: tcp:HOST:PORT, HOST:PORT, udp:HOST:PORT, unix:PATH or another endpoint
     #[arg(value_name = "ENDPOINT")]
     endpoint: String,
 
@@ -94,6 +95,10 @@ pub(super) struct Load {
     #[arg(long, value_name = "TIME", default_value = "5s", value_parser = span::parse)]
     patience: Duration,
 
+    /// With udp: a datagram that is not back within TIME is lost (counted, and no error)
+    #[arg(long, value_name = "TIME", default_value = "1s", value_parser = span::positive)]
+    lost_after: Duration,
+
     /// With --rate: never sleep. Messages leave within microseconds of their time instead of a
     /// millisecond, and a processor for each thread is busy all the while
     #[arg(long, requires = "rate")]
@@ -119,10 +124,8 @@ pub(super) struct Load {
 impl Load {
     pub(super) fn run(&self) -> Outcome {
         // Parsed here to be refused at once; each thread has one of its own.
-        let checked = Registry::default().client_from_argument(&self.endpoint);
-        checked.map_err(|error| Failure::Usage(error.to_string()))?;
         let plan = self.plan();
-        plan.check().map_err(|error| Failure::Usage(error.to_string()))?;
+        Goal::read(&self.endpoint, &plan)?;
         // Found out before the measurement, not after it.
         let picture =
             self.svg.as_ref().map(|path| File::create(path).map_err(|error| cannot_write(path, &error)));
@@ -162,9 +165,45 @@ impl Load {
             warm_up: self.warm_up,
             duration: self.duration,
             patience: self.patience,
+            lost_after: self.lost_after,
             spin: self.spin,
             reset: self.reset,
             ..Plan::default()
+        }
+    }
+}
+
+/// Where a load goes, as the command line says it.
+enum Goal {
+    Endpoint(Box<dyn ClientEndpoint>),
+    Datagrams(ConnectTcp),
+}
+
+impl Goal {
+    /// Reads it, and sees whether the plan can be followed there.
+    fn read(text: &str, plan: &Plan) -> Result<Goal, Failure> {
+        let usage = |error: &dyn std::fmt::Display| Failure::Usage(error.to_string());
+        match text.strip_prefix("udp:") {
+            Some(address) => {
+                let address = address.parse().map_err(|error: crate::Error| usage(&error))?;
+                plan.check_datagrams().map_err(|error| usage(&error))?;
+                Ok(Goal::Datagrams(address))
+            }
+            None => {
+                let endpoint = Registry::default().client_from_argument(text);
+                let endpoint = endpoint.map_err(|error| usage(&error))?;
+                plan.check().map_err(|error| usage(&error))?;
+                Ok(Goal::Endpoint(endpoint))
+            }
+        }
+    }
+
+    fn start(self, reactor: &mut Reactor, plan: Plan) -> Result<Running, PlanError> {
+        match self {
+            Goal::Endpoint(endpoint) => Running::start(reactor, endpoint, plan),
+            Goal::Datagrams(ConnectTcp { host, port, .. }) => {
+                Running::start_datagrams(reactor, &host, port, plan)
+            }
         }
     }
 }

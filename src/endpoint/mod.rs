@@ -13,6 +13,7 @@
 //! | `unix:/run/app.sock`, `unix:@name` | a UNIX socket, by path or by abstract name | `mode` (the umask decides), `backlog` (1024), `remove_stale` (yes), `unlink` (yes), `send_buffer`, `receive_buffer` |
 //! | `fd:3` | a descriptor that was inherited, and listens already | |
 //! | `systemd:name=web`, `systemd:index=0` | a socket that systemd passed (`LISTEN_FDS`); with both, the one of this name with this index | |
+//! | `haproxy:tcp:8080` | any other server, whose connections begin with a PROXY header: the peer is the one that it names | `allow` (`127.0.0.0/8,::1,unix`: who may send headers, or `everybody`), `header_timeout` (5), and those of the other |
 //! | **clients** | | |
 //! | `tcp:example.org:80` | a port of TCP, the host by name or address | `timeout` (10), `attempt_delay` (0.25), `bind` (`IP` or `IP:PORT`), `reuse_address` (no), `nodelay` (yes), `keepalive`, `send_buffer`, `receive_buffer` |
 //! | `unix:/run/app.sock`, `unix:@name` | a UNIX socket | `timeout` (10), `bind`, `send_buffer`, `receive_buffer` |
@@ -46,7 +47,7 @@
 //! let port = listener.address().port().unwrap();
 //! let client = client_from_string(&format!("tcp:localhost:{port}:timeout=5"))?;
 //! client.connect(&mut reactor, Box::new(|| Echo))?;
-//! # for text in ["tcp:8080", "tcp6:8080", "unix:/run/app.sock", "unix:@name", "fd:3", "systemd:name=web", "systemd:index=0"] {
+//! # for text in ["tcp:8080", "tcp6:8080", "unix:/run/app.sock", "unix:@name", "fd:3", "systemd:name=web", "systemd:index=0", "haproxy:tcp:8080"] {
 //! #     server_from_string(text)?;
 //! # }
 //! # for text in ["tcp:example.org:80", "unix:/run/app.sock", "unix:@name"] {
@@ -63,6 +64,7 @@
 
 mod adopted;
 mod arguments;
+mod haproxy;
 mod parse_error;
 mod plain;
 mod ready;

@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::{
-    Arguments, ClientEndpoint, DatagramEndpoint, ParseError, ServerEndpoint, adopted, tcp, udp, unix,
+    Arguments, ClientEndpoint, DatagramEndpoint, ParseError, ServerEndpoint, adopted, haproxy, tcp, udp, unix,
 };
 
 /// The kinds of endpoints that text can name: the built-in ones, and those that were added. A plain value: a program
@@ -170,6 +170,9 @@ impl Default for Registry {
         registry.register_server("unix", |arguments, _| Ok(Box::new(unix::server(arguments)?)));
         registry.register_server("fd", |arguments, _| Ok(Box::new(adopted::numbered(arguments)?)));
         registry.register_server("systemd", |arguments, _| Ok(Box::new(adopted::systemd(arguments)?)));
+        registry.register_server("haproxy", |arguments, registry| {
+            Ok(Box::new(haproxy::server(arguments, registry)?))
+        });
         registry.register_client("unix", |arguments, _| Ok(Box::new(unix::client(arguments)?)));
         registry.register_client("tcp", |arguments, _| Ok(Box::new(tcp::client(arguments)?)));
         registry.register_datagram("udp", |arguments, _| udp::datagram(arguments));

@@ -111,13 +111,20 @@ struct Batch {
 }
 
 /// A connection's part of the schedule.
-struct Pace {
-    schedule: Schedule,
-    lane: u64,
+pub(super) struct Pace {
+    pub(super) schedule: Schedule,
+    pub(super) lane: u64,
     /// How many of its messages it has begun.
-    next: u64,
+    pub(super) next: u64,
     /// What is due then or later is not sent.
-    end: Instant,
+    pub(super) end: Instant,
+}
+
+impl Pace {
+    /// When the next message is due; `None` when there are none any more.
+    pub(super) fn due(&self) -> Option<Instant> {
+        Some(self.schedule.due_in_lane(self.lane, self.next)).filter(|due| *due < self.end)
+    }
 }
 
 impl Echoing {
@@ -189,7 +196,7 @@ impl Echoing {
     }
 
     fn has_work(&self) -> bool {
-        let due = |pace: &Pace| pace.schedule.due_in_lane(pace.lane, pace.next) < pace.end;
+        let due = |pace: &Pace| pace.due().is_some();
         self.stage == Stage::Expecting || self.begun > self.answered || self.pace.as_deref().is_some_and(due)
     }
 
@@ -212,10 +219,7 @@ impl Echoing {
         let room = (self.run.plan.depth as u64).saturating_sub(self.begun - self.answered);
         for _ in 0..room {
             let Some(pace) = &mut self.pace else { return };
-            let due = pace.schedule.due_in_lane(pace.lane, pace.next);
-            if due > now || due >= pace.end {
-                return;
-            }
+            let Some(due) = pace.due().filter(|due| *due <= now) else { return };
             pace.next += 1;
             self.push(due, now, 1);
             self.run.taken(now, due, late);

@@ -6,8 +6,8 @@
 //! - `plan`: `connections`, `size`, `depth`, `rate` (a second), `ramp_s`, `warm_up_s`, `for_s`, `patience_s`.
 //! - `connections`: `begun`, `made`, `lost` (before the end), `standing` (at the end), `opening_s` (from the first attempt to
 //!   the last connection), `connect_ms` (a distribution).
-//! - `messages`: `answered` (with `churn`: exchanges), `unanswered`, `unsent` (of the schedule), `bytes` (one way),
-//!   `elapsed_s`, `per_second`, `bytes_per_second`.
+//! - `messages`: `answered` (with `churn`: exchanges), `unanswered`, `unsent` (of the schedule), `dropped` and
+//!   `repeated` (of datagrams: not answered in time; came again or too late), `bytes` (one way), `elapsed_s`, `per_second`, `bytes_per_second`.
 //! - `latency_ms`; with a rate `since_sent_ms` (from the sending, not from when it was due) and `lateness_ms` (of the
 //!   generator itself); else `null`: distributions.
 //! - `steps`: the latencies in steps that grow; each has `from_ms` (exclusive), `to_ms` (inclusive) and `count`.
@@ -66,6 +66,8 @@ pub fn value(report: &Report) -> Value {
             "answered": tally.messages,
             "unanswered": tally.unanswered,
             "unsent": tally.unsent,
+            "dropped": tally.dropped,
+            "repeated": tally.repeated,
             "bytes": tally.bytes,
             "elapsed_s": tally.elapsed.as_secs_f64(),
             "per_second": tally.rate(),

@@ -47,6 +47,7 @@ mod distribution;
 mod echoing;
 mod figures;
 pub mod json;
+mod member;
 mod opening;
 mod pattern;
 mod plan;
@@ -56,6 +57,7 @@ mod schedule;
 pub mod svg;
 mod tally;
 mod trouble;
+mod volley;
 
 pub use self::distribution::Distribution;
 pub use self::plan::{Plan, PlanError, Work};

@@ -27,6 +27,8 @@ pub struct Plan {
     pub duration: Duration,
     /// How long the last answers are waited for after that. Default: 5 s.
     pub patience: Duration,
+    /// For datagrams: how long an answer is waited for before its message counts as lost. Default: 1 s.
+    pub lost_after: Duration,
     /// With a rate: the loop does not sleep between messages. They leave within microseconds of their time, and
     /// a processor is busy all the while. Default: no; they are late by up to a millisecond.
     pub spin: bool,
@@ -57,6 +59,10 @@ pub enum PlanError {
     Nothing(&'static str),
     /// The rate is no number above nothing.
     Rate(f64),
+    /// Datagrams are neither churned nor held.
+    Work(Work),
+    /// A datagram of so many bytes has no place for its number, or is none.
+    DatagramSize(usize),
 }
 
 impl Default for Plan {
@@ -72,6 +78,7 @@ impl Default for Plan {
             warm_up: Duration::ZERO,
             duration: Duration::from_secs(10),
             patience: Duration::from_secs(5),
+            lost_after: Duration::from_secs(1),
             spin: false,
             reset: false,
         }
@@ -102,6 +109,19 @@ impl Plan {
         }
     }
 
+    /// Whether it can be followed with datagrams: [`Work::Echo`], and 8 to 65,507 bytes.
+    ///
+    /// # Errors
+    /// What stands against it.
+    pub fn check_datagrams(&self) -> Result<(), PlanError> {
+        self.check()?;
+        match (self.work, self.size) {
+            (Work::Churn | Work::Hold { .. }, _) => Err(PlanError::Work(self.work)),
+            (Work::Echo, size) if !(8..=65_507).contains(&size) => Err(PlanError::DatagramSize(size)),
+            (Work::Echo, _) => Ok(()),
+        }
+    }
+
     /// The rate at which messages are due by a schedule, if they are.
     pub(super) fn paced(&self) -> Option<f64> {
         match self.work {
@@ -124,6 +144,11 @@ impl fmt::Display for PlanError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             PlanError::Nothing(what) => write!(f, "{what}: there has to be one at least"),
+            PlanError::Work(Work::Churn) => f.write_str("churn: datagrams have no connections"),
+            PlanError::Work(_) => f.write_str("hold: datagrams have no connections"),
+            PlanError::DatagramSize(size) => {
+                write!(f, "size: a datagram has 8 to 65507 bytes, and not {size}")
+            }
             PlanError::Rate(rate) => write!(f, "rate: {rate} is no number above 0"),
         }
     }

@@ -21,9 +21,10 @@ pub struct Report {
 impl Report {
     /// Whether everything came back as it was sent, and something did: no connection failed or was lost, no byte was
     /// another, no message unanswered. Messages that were due and never sent, because the server did not keep up, are a
-    /// measurement and nothing wrong.
+    /// measurement and nothing wrong; so are lost datagrams, if any came back.
     pub fn is_right(&self) -> bool {
-        self.tally.error_count() == 0 && self.tally.connected > 0
+        let tally = &self.tally;
+        tally.error_count() == 0 && tally.connected > 0 && (tally.messages > 0 || tally.dropped == 0)
     }
 
     fn head(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -90,6 +91,12 @@ impl Report {
                 bytes(tally.bytes_rate())
             )?,
         }
+        if tally.dropped > 0 || tally.repeated > 0 {
+            let all = (tally.messages + tally.dropped).max(1);
+            let share = 100.0 * tally.dropped as f64 / all as f64;
+            let (dropped, repeated) = (count(tally.dropped), count(tally.repeated));
+            writeln!(f, "lost         {dropped} datagrams ({share:.2} %), {repeated} came again or late")?;
+        }
         if tally.unsent > 0 {
             let unsent = counted(tally.unsent, "message");
             writeln!(f, "not sent     {unsent} of the schedule: their connections were busy or gone")?;
@@ -135,7 +142,12 @@ impl Report {
             return writeln!(f, "\nerrors       nothing connected");
         }
         if tally.errors.is_empty() {
-            return writeln!(f, "\nerrors       none: every byte came back as it was sent");
+            let none = match tally.dropped {
+                0 => "none: every byte came back as it was sent",
+                _ if tally.messages == 0 => "nothing came back",
+                _ => "none: what came back is what was sent",
+            };
+            return writeln!(f, "\nerrors       {none}");
         }
         writeln!(f, "\nerrors       {}", count(tally.error_count()))?;
         for ((kind, reason), times) in &tally.errors {

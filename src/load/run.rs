@@ -1,7 +1,6 @@
 //! The run: connections are opened, messages flow, the last answers are awaited, and that was it.
 
-use super::churning::Churning;
-use super::echoing::Echoing;
+use super::member::Member;
 use super::opening::Opening;
 use super::pattern::Pattern;
 use super::plan::{Plan, PlanError, Work};
@@ -9,14 +8,13 @@ use super::report::Report;
 use super::schedule::Schedule;
 use super::tally::Tally;
 use super::trouble::{Mismatch, Trouble};
+use super::volley::Volley;
 use crate::endpoint::ClientEndpoint;
-use crate::{
-    Address, ConnectTcp, ConnectionId, ConnectorId, DelayedCall, Instant, Reactor, Reason, Transport,
-};
+use crate::{Address, ConnectTcp, ConnectorId, DelayedCall, Instant, Reactor, Reason, Transport};
 use std::any::Any;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -49,6 +47,30 @@ impl Load {
         plan: Plan,
     ) -> Result<Load, PlanError> {
         plan.check()?;
+        Ok(Load::start_to(reactor, endpoint.describe(), Target::Endpoint(endpoint), plan))
+    }
+
+    /// Begins a load of datagrams, on sockets that have the server as their one peer. Each datagram has its number in
+    /// its first 8 bytes. One that does not come back within [`Plan::lost_after`] is lost, which is counted and no error.
+    /// A host name is looked up once; [`Plan::ramp`] has no meaning.
+    ///
+    /// # Errors
+    /// What stands against the plan ([`Plan::check_datagrams`]).
+    pub fn start_datagrams(
+        reactor: &mut Reactor,
+        host: &str,
+        port: u16,
+        plan: Plan,
+    ) -> Result<Load, PlanError> {
+        plan.check_datagrams()?;
+        let described = match host.contains(':') {
+            true => format!("udp:[{host}]:{port}"),
+            false => format!("udp:{host}:{port}"),
+        };
+        Ok(Load::start_to(reactor, described, Target::Datagrams { host: host.to_owned(), port }, plan))
+    }
+
+    fn start_to(reactor: &mut Reactor, described: String, target: Target, plan: Plan) -> Load {
         let now = reactor.now();
         let state = State {
             stage: Stage::Opening,
@@ -65,6 +87,7 @@ impl Load {
             busy: 0,
             next: None,
             end: None,
+            sweep: None,
             answers: 0,
             paced: plan.paced().is_some(),
             tally: Tally::default(),
@@ -73,8 +96,8 @@ impl Load {
         let state = RefCell::new(state);
         let run = Run {
             plan,
-            described: endpoint.describe(),
-            endpoint: RefCell::new(endpoint),
+            described,
+            target: RefCell::new(target),
             pattern: Pattern::new(),
             state,
             observer: RefCell::new(None),
@@ -83,7 +106,7 @@ impl Load {
         let run = Rc::clone(&load.0);
         let next = reactor.call_later(Duration::ZERO, move |reactor| run.start(reactor));
         load.0.state.borrow_mut().next = Some(next);
-        Ok(load)
+        load
     }
 
     /// Calls `observer` at each trouble, when it happens. One that is set later takes its place.
@@ -135,10 +158,15 @@ pub(super) struct Run {
     /// The endpoint as it was given.
     described: String,
     /// Where further connections go.
-    endpoint: RefCell<Box<dyn ClientEndpoint>>,
+    target: RefCell<Target>,
     pub(super) pattern: Pattern,
     pub(super) state: RefCell<State>,
     observer: RefCell<Option<Observer>>,
+}
+
+enum Target {
+    Endpoint(Box<dyn ClientEndpoint>),
+    Datagrams { host: String, port: u16 },
 }
 
 type Observer = Box<dyn FnMut(&Trouble)>;
@@ -166,9 +194,9 @@ pub(super) struct State {
     /// Attempts to connect that are under way, by the connection's number.
     connecting: BTreeMap<u64, ConnectorId>,
     /// Connections that are open.
-    standing: BTreeMap<u64, ConnectionId>,
-    /// Connections that take turns in the schedule.
-    lanes: Vec<ConnectionId>,
+    standing: BTreeMap<u64, Member>,
+    /// Those that take turns in the schedule.
+    lanes: Vec<Member>,
     schedule: Option<Schedule>,
     /// The first message of the schedule that nobody was told of.
     cursor: u64,
@@ -180,6 +208,8 @@ pub(super) struct State {
     next: Option<DelayedCall>,
     /// The end of messages, or of patience.
     end: Option<DelayedCall>,
+    /// The next look for datagrams that are too late.
+    sweep: Option<DelayedCall>,
     /// Messages answered, those that do not count included.
     answers: u64,
     paced: bool,
@@ -217,9 +247,125 @@ pub(super) fn fresh(reactor: &mut Reactor) -> Instant {
 impl Run {
     fn start(self: &Rc<Run>, reactor: &mut Reactor) {
         self.state.borrow_mut().began = reactor.now();
+        let datagrams = match &*self.target.borrow() {
+            Target::Datagrams { host, port } => Some((host.clone(), *port)),
+            Target::Endpoint(_) => None,
+        };
+        if let Some((host, port)) = datagrams {
+            return self.look_up(reactor, &host, port);
+        }
         match self.plan.work {
             Work::Echo | Work::Hold { .. } => self.open_more(reactor),
             Work::Churn => self.begin(reactor),
+        }
+    }
+
+    // -- datagrams --
+
+    fn look_up(self: &Rc<Run>, reactor: &mut Reactor, host: &str, port: u16) {
+        if let Ok(address) = host.parse::<IpAddr>() {
+            return self.open_sockets(reactor, SocketAddr::new(address, port));
+        }
+        let run = Rc::clone(self);
+        let found = move |reactor: &mut Reactor, found: Result<Vec<SocketAddr>, Reason>| {
+            if run.state.borrow().stage == Stage::Finished {
+                return;
+            }
+            match found.map(|addresses| addresses.first().copied()) {
+                Ok(Some(address)) => run.open_sockets(reactor, address),
+                Ok(None) => run.give_up(reactor, "the host has no address".to_owned()),
+                Err(reason) => run.give_up(reactor, reason.to_string()),
+            }
+        };
+        if let Err(full) = reactor.resolve(host, port, found) {
+            self.give_up(reactor, full.to_string());
+        }
+    }
+
+    /// Opens all sockets at once: there is nothing to wait for.
+    fn open_sockets(self: &Rc<Run>, reactor: &mut Reactor, peer: SocketAddr) {
+        let now = reactor.now();
+        for number in 0..self.plan.connections as u64 {
+            self.state.borrow_mut().tally.begun += 1;
+            match reactor.connect_udp(peer, Volley::new(Rc::clone(self), number, now)) {
+                Ok(id) => {
+                    let mut state = self.state.borrow_mut();
+                    state.standing.insert(number, Member::Datagrams(id));
+                    state.tally.connected += 1;
+                }
+                Err(error) => {
+                    self.note(&Trouble::NotConnected { connection: number + 1, reason: error.to_string() });
+                }
+            }
+        }
+        self.begin(reactor);
+        self.sweep(reactor);
+    }
+
+    fn give_up(self: &Rc<Run>, reactor: &mut Reactor, reason: String) {
+        self.state.borrow_mut().tally.begun += 1;
+        self.note(&Trouble::NotConnected { connection: 1, reason });
+        self.finish(reactor);
+    }
+
+    /// Looks for datagrams that are too late, again and again.
+    fn sweep(self: &Rc<Run>, reactor: &mut Reactor) {
+        let state = self.state.borrow();
+        if state.stage == Stage::Finished {
+            return;
+        }
+        let members: Vec<Member> = state.standing.values().copied().collect();
+        drop(state);
+        for member in members {
+            member.sweep(reactor);
+        }
+        let run = Rc::clone(self);
+        let wait = (self.plan.lost_after / SWEEPS).max(Duration::from_millis(1));
+        let next = reactor.call_later(wait, move |reactor| run.sweep(reactor));
+        self.state.borrow_mut().sweep = Some(next);
+    }
+
+    /// A datagram did not come back in time.
+    pub(super) fn dropped(&self, due: Instant) {
+        let mut state = self.state.borrow_mut();
+        if due >= state.since {
+            state.tally.dropped += 1;
+        }
+    }
+
+    /// A datagram came again, or too late.
+    pub(super) fn repeated(&self) {
+        self.state.borrow_mut().tally.repeated += 1;
+    }
+
+    /// A datagram has other bytes than were sent. The socket goes on.
+    pub(super) fn wrong_datagram(&self, mismatch: Mismatch) {
+        self.note(&Trouble::Wrong(mismatch));
+    }
+
+    /// Nobody listens there; if somebody did before, for so long, and with so many messages under way.
+    pub(super) fn refused(
+        self: &Rc<Run>,
+        reactor: &mut Reactor,
+        number: u64,
+        heard: Option<(Duration, u64)>,
+        busy: bool,
+    ) {
+        let reason = "connection refused".to_owned();
+        let under_way = heard.map_or(0, |(_, under_way)| under_way);
+        self.gone(reactor, number, under_way, busy);
+        let connection = number + 1;
+        match heard {
+            Some((after, under_way)) => {
+                self.note(&Trouble::Lost { connection, after, under_way, reason });
+            }
+            None => {
+                let mut state = self.state.borrow_mut();
+                state.tally.connected -= 1;
+                state.tally.lost -= 1;
+                drop(state);
+                self.note(&Trouble::NotConnected { connection, reason });
+            }
         }
     }
 
@@ -261,7 +407,11 @@ impl Run {
         let number = self.state.borrow().tally.begun;
         self.state.borrow_mut().tally.begun += 1;
         let factory = Opening { run: Rc::clone(self), number, due };
-        let begun = self.endpoint.borrow().connect(reactor, Box::new(factory));
+        let begun = match &*self.target.borrow() {
+            Target::Endpoint(endpoint) => endpoint.connect(reactor, Box::new(factory)),
+            // Nobody connects there.
+            Target::Datagrams { .. } => return,
+        };
         match begun {
             Ok(connector) => {
                 self.state.borrow_mut().connecting.insert(number, connector);
@@ -278,7 +428,7 @@ impl Run {
         self.remember(transport.peer());
         let mut state = self.state.borrow_mut();
         state.connecting.remove(&number);
-        state.standing.insert(number, id);
+        state.standing.insert(number, Member::Stream(id));
         state.tally.connected += 1;
         if let Some(took) = took {
             state.tally.connects.record(took, 1);
@@ -291,7 +441,8 @@ impl Run {
 
     /// Looking a name up is not what is measured, and once is enough.
     fn remember(&self, peer: &Address) {
-        let mut endpoint = self.endpoint.borrow_mut();
+        let mut target = self.target.borrow_mut();
+        let Target::Endpoint(endpoint) = &mut *target else { return };
         let options: Option<&ConnectTcp> = (&**endpoint as &dyn Any).downcast_ref();
         if let (Some(options), Some(ip)) = (options, peer.ip())
             && options.host.parse::<IpAddr>().is_err()
@@ -335,16 +486,16 @@ impl Run {
             let schedule = Schedule::new(now, rate, lanes.len() as u64);
             state.schedule = Some(schedule);
             drop(state);
-            for (lane, id) in lanes.iter().enumerate() {
-                reactor.with(*id, |echo: &mut Echoing, _| echo.begin_pace(schedule, lane as u64, until));
+            for (lane, member) in lanes.iter().enumerate() {
+                member.begin_pace(reactor, schedule, lane as u64, until);
             }
             self.tick(reactor);
         } else {
             drop(state);
             match self.plan.work {
                 Work::Echo => {
-                    for id in lanes {
-                        reactor.with(id, Echoing::begin);
+                    for member in lanes {
+                        member.begin(reactor);
                     }
                 }
                 Work::Churn => {
@@ -374,11 +525,9 @@ impl Run {
                 // One look is enough for a connection, however many are due.
                 for number in cursor..end.min(cursor + schedule.lanes()) {
                     let lane = (number % schedule.lanes()) as usize;
-                    let id = self.state.borrow().lanes.get(lane).copied();
-                    if let Some(id) = id {
-                        reactor.with(id, |echo: &mut Echoing, transport| {
-                            echo.look(fresh(transport.reactor()), transport);
-                        });
+                    let member = self.state.borrow().lanes.get(lane).copied();
+                    if let Some(member) = member {
+                        member.look(reactor);
                     }
                 }
                 self.state.borrow_mut().cursor = end.max(cursor);
@@ -530,8 +679,7 @@ impl Run {
         cancel(reactor, timers);
         match self.plan.work {
             Work::Echo => {
-                let drain = |id| reactor.with(id, |echo: &mut Echoing, _| echo.drain(until)).unwrap_or(false);
-                let busy = standing.into_iter().map(drain).filter(|busy| *busy).count();
+                let busy = standing.into_iter().filter(|member| member.drain(reactor, until)).count();
                 self.state.borrow_mut().busy = busy;
                 if busy == 0 {
                     return self.finish(reactor);
@@ -540,8 +688,8 @@ impl Run {
             _ if idle => return self.finish(reactor),
             Work::Churn => {}
             Work::Hold { .. } => {
-                for id in &standing {
-                    reactor.with(*id, |echo: &mut Echoing, _| echo.expect(until));
+                for member in &standing {
+                    member.expect(reactor, until);
                 }
                 self.ask(reactor, standing, 0);
             }
@@ -552,9 +700,9 @@ impl Run {
     }
 
     /// Lets held connections send a message, some in each turn.
-    fn ask(self: &Rc<Run>, reactor: &mut Reactor, standing: Vec<ConnectionId>, from: usize) {
-        for id in standing.iter().skip(from).take(ASKED_AT_ONCE) {
-            reactor.with(*id, Echoing::ask);
+    fn ask(self: &Rc<Run>, reactor: &mut Reactor, standing: Vec<Member>, from: usize) {
+        for member in standing.iter().skip(from).take(ASKED_AT_ONCE) {
+            member.ask(reactor);
         }
         if from + ASKED_AT_ONCE < standing.len() {
             self.later(reactor, Duration::ZERO, move |run, reactor| {
@@ -586,7 +734,7 @@ impl Run {
         state.tally.standing = state.standing.len() as u64;
         let connecting = std::mem::take(&mut state.connecting);
         let standing = std::mem::take(&mut state.standing);
-        let timers = [state.next.take(), state.end.take()];
+        let timers = [state.next.take(), state.end.take(), state.sweep.take()];
         drop(state);
         cancel(reactor, timers);
         for connector in connecting.into_values() {
@@ -594,12 +742,9 @@ impl Run {
                 connector.disconnect();
             }
         }
-        for (number, id) in standing {
-            let unanswered = match self.plan.work {
-                Work::Echo | Work::Hold { .. } => reactor.with(id, Echoing::end),
-                Work::Churn => reactor.with(id, Churning::end),
-            };
-            if let Some(messages @ 1..) = unanswered {
+        for (number, member) in standing {
+            let messages = member.end(reactor, self.plan.work);
+            if messages > 0 {
                 self.state.borrow_mut().tally.unanswered += messages;
                 self.note(&Trouble::Unanswered { connection: number + 1, messages });
             }
@@ -610,10 +755,10 @@ impl Run {
         if let Some(schedule) = state.schedule {
             state.tally.unsent = schedule.before(state.until).saturating_sub(state.taken);
         }
-        if let Some(finished) = state.finished.take() {
-            drop(state);
-            reactor.call_later(Duration::ZERO, finished);
-        }
+        let finished = state.finished.take();
+        drop(state);
+        // If nobody waits for it, whoever turns the reactor himself does: a turn comes to its end.
+        reactor.call_later(Duration::ZERO, finished.unwrap_or_else(|| Box::new(|_| {})));
     }
 
     /// Calls `call` later, in the place of what was to be called before.
@@ -642,6 +787,9 @@ const AFTER_FAILURE: Duration = Duration::from_millis(10);
 
 /// Held connections that are asked in one turn.
 const ASKED_AT_ONCE: usize = 64;
+
+/// Looks for datagrams that are too late, in the time after which one is.
+const SWEEPS: u32 = 10;
 
 /// The smallest step of the clock.
 const NANOSECOND: Duration = Duration::from_nanos(1);

@@ -23,6 +23,10 @@ pub struct Tally {
     pub bytes: u64,
     /// Messages that were sent and not answered: lost with their connection, or awaited in vain at the end.
     pub unanswered: u64,
+    /// Datagrams that were not answered in time.
+    pub dropped: u64,
+    /// Datagrams that came again, or after they counted as lost.
+    pub repeated: u64,
     /// Messages of the schedule that were never sent, because their connections were busy or gone.
     pub unsent: u64,
     /// The time from the end of the warm-up to the end of the load, or to the last answer if that was later.
@@ -54,6 +58,8 @@ impl Tally {
         self.messages += other.messages;
         self.bytes += other.bytes;
         self.unanswered += other.unanswered;
+        self.dropped += other.dropped;
+        self.repeated += other.repeated;
         self.unsent += other.unsent;
         self.elapsed = self.elapsed.max(other.elapsed);
         self.opening = self.opening.max(other.opening);

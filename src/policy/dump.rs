@@ -165,7 +165,7 @@ mod tests {
         let line = "00000010  3a 3b 3c 3d 3e 3f 40 41  42 43 44 45 46 47 48 49  |:;<=>?@ABCDEFGHI|";
         assert_eq!(hex(16, &full), line);
         let short = hex(0, b"a\n\xff");
-        assert_eq!(short, format!("00000000  61 0a ff {}|a..|", " ".repeat(42)));
+        assert_eq!(short, format!("00000000  61 0a ff{}|a..|", " ".repeat(42)));
         assert_eq!(short.find('|'), line.find('|'));
     }
 }

@@ -8,7 +8,7 @@ use super::client::Waiter;
 use super::client_state::{Effect, Event};
 use super::{AttemptFailed, ClientService, ClientState, NoConnection, Preparation};
 use crate::reactor::panic_message;
-use crate::{Address, ClientFactory, ConnectionId, Connector, Factory, Protocol, Reactor, Reason};
+use crate::{Address, ClientFactory, ConnectionId, Connector, Factory, Layer, Protocol, Reactor, Reason};
 
 impl ClientService {
     /// Something that belongs to one attempt.
@@ -196,6 +196,11 @@ impl Factory for Attempt {
         let (service, attempt) = (self.service.clone(), self.attempt);
         reactor.call_later(Duration::ZERO, move |reactor| service.made(reactor, attempt));
         Some(protocol)
+    }
+
+    fn layers(&mut self, reactor: &mut Reactor, peer: &Address) -> Vec<Box<dyn Layer>> {
+        let factory = self.service.factory.try_borrow_mut();
+        factory.map_or_else(|_| Vec::new(), |mut factory| factory.layers(reactor, peer))
     }
 }
 

@@ -1,16 +1,20 @@
 //! A world of hosts that listen to and call each other, under chaos, and how it has to end.
 
 use std::cell::RefCell;
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
 use twistor::sim::{Chaos, DatagramSocket, Host, Latency, Link, Random, Simulation};
 use twistor::{
-    ClientFactory, ConnectTcp, Connector, ConnectorState, Factory, ListenTcp, Phase, Protocol, Reactor,
-    Reason, Signal, SystemEvent, factory, layered, shared,
+    ClientFactory, ConnectTcp, ConnectUnix, Connector, ConnectorState, Factory, ListenTcp, ListenUdp,
+    ListenUnix, Phase, Protocol, Reactor, Reason, Signal, SystemEvent, UnixAddress, UnixDatagram, factory,
+    layered, shared,
 };
 
 use super::ledger::{Ledger, Track};
+use super::post::Post;
+use super::postman::{Correspondent, Letterbox, Postman, UDP_PORT};
 use super::wanderer::Wanderer;
 use super::wayward::Wayward;
 
@@ -21,11 +25,14 @@ type Tracks = Rc<RefCell<Vec<Track>>>;
 pub fn wander(simulation: &mut Simulation) -> Ledger {
     let mut random = simulation.random("scenario");
     let ledger = Ledger::new(&simulation.network());
+    let post = Post::default();
     simulation.set_links(draw_link(&mut random));
     let hosts: Vec<Host> = (0..2 + random.index(4)).map(|n| simulation.host(&format!("host{n}"))).collect();
     let tracks: Vec<Tracks> = hosts.iter().map(|_| Tracks::default()).collect();
+    let doors: Vec<SocketAddr> =
+        hosts.iter().map(|host| (simulation.address(*host), UDP_PORT).into()).collect();
     for (host, tracks) in hosts.iter().zip(&tracks) {
-        let (program, others) = (Program::new(&ledger, tracks), hosts.len());
+        let (program, others) = (Program::new(&ledger, tracks, &post, &doors), hosts.len());
         simulation.boot(*host, move |reactor| program.boot(reactor, others)).unwrap();
     }
     watch_for_ends(simulation, &hosts, &tracks);
@@ -182,6 +189,9 @@ fn close_all(simulation: &mut Simulation, host: Host) {
             transport.lose_connection();
         }
     }
+    for id in reactor.datagrams() {
+        reactor.datagram(id).unwrap().stop_listening();
+    }
 }
 
 /// What runs on a host.
@@ -189,11 +199,14 @@ fn close_all(simulation: &mut Simulation, host: Host) {
 struct Program {
     ledger: Ledger,
     tracks: Tracks,
+    post: Post,
+    doors: Vec<SocketAddr>,
 }
 
 impl Program {
-    fn new(ledger: &Ledger, tracks: &Tracks) -> Program {
-        Program { ledger: ledger.clone(), tracks: Rc::clone(tracks) }
+    fn new(ledger: &Ledger, tracks: &Tracks, post: &Post, doors: &[SocketAddr]) -> Program {
+        let (ledger, tracks, doors) = (ledger.clone(), Rc::clone(tracks), doors.to_vec());
+        Program { ledger, tracks, post: post.clone(), doors }
     }
 
     fn wanderer(&self, side: usize) -> Wanderer {
@@ -231,6 +244,9 @@ impl Program {
         assert_eq!(listener.address().port(), Some(PORT));
         acts("Reactor::listeners");
         assert_eq!(reactor.listeners(), [listener]);
+        self.listen_unix(reactor);
+        self.open_udp(reactor);
+        self.open_letterbox(reactor);
         for _ in 0..1 + self.ledger.below(6) {
             self.connect(reactor, others);
         }
@@ -247,7 +263,102 @@ impl Program {
         Ok(())
     }
 
+    /// One of two names, so that some ask in vain.
+    fn unix_name(&self) -> UnixAddress {
+        match self.ledger.below(2) {
+            0 => {
+                self.ledger.acts("UnixAddress::of_path");
+                UnixAddress::of_path("/run/wander").unwrap()
+            }
+            _ => {
+                self.ledger.acts("UnixAddress::of_abstract");
+                UnixAddress::of_abstract("wander").unwrap()
+            }
+        }
+    }
+
+    /// A fault may let any of these fail: then there is none.
+    fn listen_unix(&self, reactor: &mut Reactor) {
+        self.ledger.acts("Reactor::listen_unix");
+        self.ledger.acts("ListenUnix::new");
+        self.ledger.acts("ListenUnix::at");
+        let mode = (self.ledger.below(2) == 0).then_some(0o600);
+        let backlog = 1 + self.ledger.below(4) as u32;
+        let listen = ListenUnix { mode, backlog, ..ListenUnix::new(self.unix_name()) };
+        let program = self.clone();
+        let _ = reactor.listen_unix(listen, move || program.wanderer(1));
+        let _ = reactor.listen_unix(ListenUnix::at("/run/other").unwrap(), factory(|_| None::<Wanderer>));
+    }
+
+    fn connect_unix(&self, reactor: &mut Reactor) {
+        self.ledger.acts("Reactor::connect_unix");
+        self.ledger.acts("ConnectUnix::new");
+        self.ledger.acts("ConnectUnix::at");
+        let to = match self.ledger.below(10) {
+            0 => ConnectUnix::at("/run/other").unwrap(),
+            _ => ConnectUnix::new(self.unix_name()),
+        };
+        let caller = Caller { program: self.clone(), reconnects: self.ledger.below(3) };
+        let _ = reactor.connect_unix(to, caller);
+    }
+
+    fn open_udp(&self, reactor: &mut Reactor) {
+        self.ledger.acts("Reactor::listen_udp");
+        self.ledger.acts("ListenUdp::new");
+        self.ledger.acts("ListenUdp::multicast");
+        let mut listen = match self.ledger.below(2) {
+            0 => ListenUdp::new(([0, 0, 0, 0], UDP_PORT)),
+            _ => ListenUdp::multicast(UDP_PORT),
+        };
+        listen.max_size = if self.ledger.below(4) == 0 { 500 } else { 65_507 };
+        listen.receive_buffer = (self.ledger.below(2) == 0).then_some(10_000);
+        let _ = reactor.listen_udp(listen, Postman::new(&self.ledger, &self.post, self.doors.clone()));
+    }
+
+    fn connect_udp(&self, reactor: &mut Reactor) {
+        self.ledger.acts("Reactor::connect_udp");
+        self.ledger.acts("Reactor::connect_udp_with");
+        let mut to = self.doors[self.ledger.below(self.doors.len() as u64) as usize];
+        if self.ledger.below(4) == 0 {
+            // Nobody is there.
+            to.set_port(UDP_PORT + 1);
+        }
+        let postman = Postman::new(&self.ledger, &self.post, vec![to]);
+        let opened = match self.ledger.below(2) {
+            0 => reactor.connect_udp(to, postman),
+            _ => reactor.connect_udp_with(to, ListenUdp::new(([0, 0, 0, 0], 0)), postman),
+        };
+        if let Ok(id) = opened {
+            let delay = Duration::from_millis(self.ledger.below(5000));
+            reactor.call_later(delay, move |reactor| {
+                if let Some(mut transport) = reactor.datagram(id) {
+                    transport.stop_listening();
+                }
+            });
+        }
+    }
+
+    fn open_letterbox(&self, reactor: &mut Reactor) {
+        self.ledger.acts("Reactor::open_unix_datagram");
+        let name = if self.ledger.below(2) == 0 { "/run/mail" } else { "@mail" };
+        let name: UnixAddress = name.parse().unwrap();
+        let mode = (self.ledger.below(2) == 0).then_some(0o620);
+        let letterbox = UnixDatagram { address: Some(name.clone()), mode, ..UnixDatagram::default() };
+        if reactor.open_unix_datagram(letterbox, Letterbox(self.post.clone())).is_err() {
+            return;
+        }
+        for _ in 0..1 + self.ledger.below(3) {
+            let peer = (self.ledger.below(2) == 0).then(|| name.clone());
+            let sender = UnixDatagram { peer, ..UnixDatagram::default() };
+            let protocol = Correspondent::new(&self.ledger, &self.post, name.clone());
+            let _ = reactor.open_unix_datagram(sender, protocol);
+        }
+    }
+
     fn connect(&self, reactor: &mut Reactor, others: usize) {
+        if self.ledger.below(5) == 0 {
+            return self.connect_unix(reactor);
+        }
         self.ledger.acts("Reactor::connect_tcp");
         self.ledger.acts("ConnectTcp::new");
         let to = ConnectTcp::new(format!("host{}", self.ledger.below(others as u64)), PORT);
@@ -296,7 +407,7 @@ impl Program {
     fn act(&self, reactor: &mut Reactor, others: usize) {
         let acts = |name| self.ledger.acts(name);
         let now = reactor.now();
-        match self.ledger.below(14) {
+        match self.ledger.below(16) {
             0..=3 => self.connect(reactor, others),
             4 => {
                 acts("Reactor::call_in_thread");
@@ -354,6 +465,7 @@ impl Program {
                     assert!(reactor.stop_listening(&listener).is_err());
                 }
             }
+            14 | 15 => self.connect_udp(reactor),
             11 if self.ledger.below(40) == 0 => {
                 acts("Reactor::stop");
                 // What waits to be sent is lost with it, and the peers see resets.
@@ -406,8 +518,10 @@ impl Caller {
         acts("Connector::now");
         acts("Connector::reactor");
         acts("Connector::options");
-        assert_eq!(connector.options().map(|options| options.port), Some(PORT));
-        assert!(connector.connection().is_none() && connector.destination().starts_with("host"));
+        assert!(connector.options().is_none_or(|options| options.port == PORT));
+        let expected = if connector.options().is_some() { "host" } else { "/run @wander" };
+        let destination = connector.destination().get(..4).unwrap_or_default();
+        assert!(connector.connection().is_none() && expected.contains(destination), "{destination}");
         let id = connector.id();
         assert!(connector.reactor().connector(id).is_some());
         let _ = (connector.connect_time(), connector.now());

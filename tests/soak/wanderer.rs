@@ -138,7 +138,23 @@ impl Wanderer {
                 acts("Address::port");
                 let id = transport.id();
                 assert!(transport.reactor().transport(id).is_some());
-                assert!(transport.peer().port().is_some() && transport.host().ip().is_some());
+                let (peer, host) = (transport.peer().clone(), transport.host());
+                if let (Some(peer), Some(host)) = (peer.unix(), host.unix()) {
+                    acts("Address::unix");
+                    acts("UnixAddress::is_unnamed");
+                    acts("UnixAddress::path");
+                    acts("UnixAddress::abstract_name");
+                    let server = if self.side == 0 { peer } else { host };
+                    assert!(server.path().is_some() || server.abstract_name().is_some());
+                    assert_eq!(host.is_unnamed(), self.side == 0);
+                    acts("Transport::peer_credentials");
+                    // A fault may let it fail.
+                    let _ = transport.peer_credentials();
+                } else {
+                    acts("Address::socket_address");
+                    assert!(peer.port().is_some() && host.socket_address().is_some());
+                    assert!(host.ip().is_some());
+                }
                 // Whoever accepted did not connect.
                 assert!(self.side == 0 || transport.connect_time().is_none());
                 assert!(transport.now() <= transport.reactor().now());
@@ -251,6 +267,7 @@ impl Protocol for Wanderer {
             let mut end = self.track.borrow_mut();
             assert!(!end.made, "made twice");
             end.made = true;
+            end.unix = transport.peer().unix().is_some();
         }
         if self.side == 0 {
             let number = self.ledger.open_line(&self.track);
@@ -334,6 +351,7 @@ impl Protocol for Wanderer {
         let mut end = self.track.borrow_mut();
         assert!(end.made && !end.lost, "lost twice");
         end.lost = true;
+        end.clean = reason.is_clean();
         drop(end);
         self.ledger.acts("Reason::is_clean");
         self.ledger.acts("Reason::system_error");

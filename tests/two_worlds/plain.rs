@@ -1,7 +1,8 @@
 //! Plain sockets: peers that do what no protocol would.
 
 use std::io;
-use std::net::SocketAddr;
+
+use twistor::Address;
 
 use super::actor::Shared;
 use super::sockets::{Listener, Net, Socket};
@@ -9,7 +10,7 @@ use super::step::Step;
 
 pub struct Plain {
     listener: Option<Listener>,
-    pub address: SocketAddr,
+    pub address: Address,
     sockets: Vec<Option<Socket>>,
     book: Shared,
     /// What the last read found.
@@ -17,16 +18,16 @@ pub struct Plain {
 }
 
 impl Plain {
-    pub fn new(listener: Listener, book: Shared) -> Plain {
-        let address = listener.address();
+    pub fn new(listener: Listener, asked: &Address, book: Shared) -> Plain {
+        let address = listener.address().map_or(asked.clone(), Address::Tcp);
         Plain { listener: Some(listener), address, sockets: Vec::new(), book, received: 0 }
     }
 
     /// Does a step, and writes down what the system answered.
-    pub fn perform(&mut self, number: usize, step: Step, net: &Net, addresses: &[SocketAddr]) {
+    pub fn perform(&mut self, number: usize, step: Step, net: &Net, addresses: &[Address]) {
         match step {
             Step::PlainConnect(listener) => {
-                let socket = net.connect(addresses[listener]);
+                let socket = net.connect(&addresses[listener]);
                 self.note(number, "connect", &socket.as_ref().map(|_| ()));
                 self.sockets.push(socket.ok());
             }

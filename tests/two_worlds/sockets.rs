@@ -3,10 +3,12 @@
 use std::io::{self, Read, Write};
 use std::mem::MaybeUninit;
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::time::Duration;
 
-use socket2::{Domain, SockRef, Type};
+use socket2::{Domain, SockAddr, SockRef, Type};
 use twistor::sim::{Host, Network, SocketOptions};
+use twistor::{Address, UnixAddress};
 
 /// Where a scenario plays.
 #[derive(Clone)]
@@ -19,17 +21,37 @@ pub enum Net {
 
 pub enum Socket {
     Real(TcpStream),
+    RealUnix(UnixStream),
     Sim(twistor::sim::Socket),
 }
 
 pub enum Listener {
     Real(TcpListener),
+    RealUnix(UnixListener),
     Sim(twistor::sim::SocketListener),
 }
 
 impl Net {
     /// Begins to connect.
-    pub fn connect(&self, to: SocketAddr) -> io::Result<Socket> {
+    pub fn connect(&self, to: &Address) -> io::Result<Socket> {
+        match to {
+            Address::Unix(to) => self.connect_unix(to),
+            to => self.connect_tcp(to.socket_address().expect("TCP")),
+        }
+    }
+
+    fn connect_unix(&self, to: &UnixAddress) -> io::Result<Socket> {
+        match self {
+            Net::Real => {
+                let socket = socket2::Socket::new(Domain::UNIX, Type::STREAM.nonblocking(), None)?;
+                socket.connect(&SockAddr::unix(to.path().expect("a path"))?)?;
+                Ok(Socket::RealUnix(socket.into()))
+            }
+            Net::Sim(network, host) => network.connect_unix(*host, to).map(Socket::Sim),
+        }
+    }
+
+    fn connect_tcp(&self, to: SocketAddr) -> io::Result<Socket> {
         match self {
             Net::Real => {
                 let socket = socket2::Socket::new(Domain::for_address(to), Type::STREAM.nonblocking(), None)?;
@@ -43,7 +65,21 @@ impl Net {
         }
     }
 
-    pub fn listen(&self, at: SocketAddr, backlog: u32) -> io::Result<Listener> {
+    pub fn listen(&self, at: &Address, backlog: u32) -> io::Result<Listener> {
+        match (at, self) {
+            (Address::Unix(at), Net::Real) => {
+                let listener = UnixListener::bind(at.path().expect("a path"))?;
+                listener.set_nonblocking(true)?;
+                Ok(Listener::RealUnix(listener))
+            }
+            (Address::Unix(at), Net::Sim(network, host)) => {
+                network.listen_unix(*host, at, backlog).map(Listener::Sim)
+            }
+            (at, _) => self.listen_tcp(at.socket_address().expect("TCP"), backlog),
+        }
+    }
+
+    fn listen_tcp(&self, at: SocketAddr, backlog: u32) -> io::Result<Listener> {
         match self {
             Net::Real => {
                 let socket = socket2::Socket::new(Domain::for_address(at), Type::STREAM.nonblocking(), None)?;
@@ -73,6 +109,7 @@ impl Socket {
     pub fn send(&mut self, data: &[u8]) -> io::Result<usize> {
         match self {
             Socket::Real(socket) => socket.write(data),
+            Socket::RealUnix(socket) => socket.write(data),
             Socket::Sim(socket) => socket.send(data),
         }
     }
@@ -80,6 +117,7 @@ impl Socket {
     pub fn recv(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         match self {
             Socket::Real(socket) => socket.read(buffer),
+            Socket::RealUnix(socket) => socket.read(buffer),
             Socket::Sim(socket) => socket.recv(buffer),
         }
     }
@@ -98,6 +136,7 @@ impl Socket {
     pub fn finish(&mut self) -> io::Result<()> {
         match self {
             Socket::Real(socket) => socket.shutdown(Shutdown::Write),
+            Socket::RealUnix(socket) => socket.shutdown(Shutdown::Write),
             Socket::Sim(socket) => socket.shutdown_write(),
         }
     }
@@ -107,6 +146,7 @@ impl Socket {
             Socket::Real(socket) => {
                 let _ = SockRef::from(&socket).set_linger(Some(Duration::ZERO));
             }
+            Socket::RealUnix(socket) => drop(socket),
             Socket::Sim(socket) => socket.reset(),
         }
     }
@@ -114,7 +154,8 @@ impl Socket {
     pub fn is_connected(&self) -> bool {
         match self {
             Socket::Real(socket) => socket.peer_addr().is_ok(),
-            Socket::Sim(socket) => socket.peer_address().is_ok(),
+            Socket::RealUnix(socket) => socket.peer_addr().is_ok(),
+            Socket::Sim(socket) => socket.peer().is_ok(),
         }
     }
 
@@ -122,9 +163,22 @@ impl Socket {
     pub fn state(&self) -> String {
         let (peer, error) = match self {
             Socket::Real(socket) => (socket.peer_addr().map(|_| ()), socket.take_error()),
-            Socket::Sim(socket) => (socket.peer_address().map(|_| ()), socket.take_error()),
+            Socket::RealUnix(socket) => (socket.peer_addr().map(|_| ()), socket.take_error()),
+            Socket::Sim(socket) => (socket.peer().map(|_| ()), socket.take_error()),
         };
         format!("{:?}, {:?}", peer.map_err(|error| error.kind()), error.map(|error| error.map(|e| e.kind())))
+    }
+}
+
+/// A file goes with its listener, as in the simulation.
+impl Drop for Listener {
+    fn drop(&mut self) {
+        if let Listener::RealUnix(listener) = self
+            && let Ok(address) = listener.local_addr()
+            && let Some(path) = address.as_pathname()
+        {
+            let _ = std::fs::remove_file(path);
+        }
     }
 }
 
@@ -137,16 +191,22 @@ impl Listener {
                 socket.set_nodelay(true)?;
                 Ok(Socket::Real(socket))
             }
-            Listener::Sim(listener) => listener.accept().map(|(socket, _)| Socket::Sim(socket)),
+            Listener::RealUnix(listener) => {
+                let (socket, _) = listener.accept()?;
+                socket.set_nonblocking(true)?;
+                Ok(Socket::RealUnix(socket))
+            }
+            Listener::Sim(listener) => listener.accept_from().map(|(socket, _)| Socket::Sim(socket)),
         }
     }
 
-    pub fn address(&self) -> SocketAddr {
+    /// `None`: of UNIX sockets, whose address is what was asked for.
+    pub fn address(&self) -> Option<SocketAddr> {
         match self {
-            Listener::Real(listener) => listener.local_addr(),
-            Listener::Sim(listener) => listener.local_address(),
+            Listener::Real(listener) => listener.local_addr().ok(),
+            Listener::RealUnix(_) => None,
+            Listener::Sim(listener) => listener.local_address().ok(),
         }
-        .expect("it listens")
     }
 }
 

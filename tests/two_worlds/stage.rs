@@ -2,10 +2,11 @@
 
 use std::cell::Cell;
 use std::net::{Ipv6Addr, SocketAddr};
+use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::Duration;
 
-use twistor::{Address, ConnectTcp, ConnectorId, ListenTcp, Reactor, Settings};
+use twistor::{Address, ConnectTcp, ConnectorId, ListenTcp, ListenUnix, Reactor, Settings, UnixAddress};
 
 use super::actor::{Actor, Shared, Starter, act};
 use super::plain::Plain;
@@ -20,11 +21,13 @@ pub struct Stage {
     held: [bool; 2],
     finished: [bool; 2],
     listeners: Vec<Option<twistor::Listener>>,
-    addresses: Vec<SocketAddr>,
+    addresses: Vec<Address>,
     accepted: [Rc<Cell<usize>>; LISTENERS],
     connectors: Vec<ConnectorId>,
     pub plain: Plain,
-    nobody: SocketAddr,
+    nobody: Address,
+    /// Of UNIX sockets.
+    _folder: Folder,
     _held_port: Option<socket2::Socket>,
 }
 
@@ -54,18 +57,25 @@ impl Stage {
         let anywhere = SocketAddr::new(ip, 0);
         let (nobody, held_port) = net.closed_port(anywhere).unwrap();
         let book = Shared::default();
-        let plain_listener = net.listen(anywhere, scenario.backlog).unwrap();
+        let folder = Folder::new(matches!(net, Net::Real) && scenario.unix);
+        let place = |name: String, tcp: SocketAddr| match scenario.unix {
+            true => Address::Unix(UnixAddress::of_path(folder.0.join(name)).unwrap()),
+            false => Address::Tcp(tcp),
+        };
+        let plain_at = place("plain".to_owned(), anywhere);
+        let plain_listener = net.listen(&plain_at, scenario.backlog).unwrap();
         let mut stage = Stage {
             reactors: [reactor(scenario.max_connections), reactor(1000)],
             finished: [false; 2],
             held: [false; 2],
             listeners: (0..LISTENERS).map(|_| None).collect(),
-            addresses: vec![anywhere; LISTENERS],
+            addresses: (0..LISTENERS).map(|number| place(number.to_string(), anywhere)).collect(),
             accepted: Default::default(),
             connectors: Vec::new(),
-            plain: Plain::new(plain_listener, Rc::clone(&book)),
+            plain: Plain::new(plain_listener, &plain_at, Rc::clone(&book)),
             book,
-            nobody,
+            nobody: place("nobody".to_owned(), nobody),
+            _folder: folder,
             _held_port: held_port,
             net,
         };
@@ -78,8 +88,7 @@ impl Stage {
             return;
         }
         let (book, count) = (Rc::clone(&self.book), Rc::clone(&self.accepted[number]));
-        let options = ListenTcp { backlog: scenario.backlog, ..ListenTcp::new(self.addresses[number]) };
-        let scenario = scenario.clone();
+        let (scenario, scenario_backlog) = (scenario.clone(), scenario.backlog);
         let build = move |_: &Address| {
             let accepted = count.replace(count.get() + 1);
             let name = name(End::Server(number, accepted));
@@ -88,9 +97,19 @@ impl Stage {
             book.borrow_mut().note(&name, event);
             Some(Actor::new(name, manner?, &book))
         };
-        let listener = self.reactors[0].listen_tcp(options, twistor::factory(build)).unwrap();
-        let Address::Tcp(address) = listener.address() else { unreachable!("TCP was asked for") };
-        self.addresses[number] = *address;
+        let (factory, backlog) = (twistor::factory(build), scenario_backlog);
+        let listener = match &self.addresses[number] {
+            Address::Unix(name) => {
+                let options = ListenUnix { backlog, ..ListenUnix::new(name.clone()) };
+                self.reactors[0].listen_unix(options, factory)
+            }
+            at => {
+                let options = ListenTcp { backlog, ..ListenTcp::new(at.socket_address().unwrap()) };
+                self.reactors[0].listen_tcp(options, factory)
+            }
+        };
+        let listener = listener.unwrap();
+        self.addresses[number] = listener.address().clone();
         self.listeners[number] = Some(listener);
     }
 
@@ -99,9 +118,9 @@ impl Stage {
         match step {
             Step::Connect(target, manner) => {
                 let to = match target {
-                    Target::Listener(listener) => self.addresses[listener],
-                    Target::Plain => self.plain.address,
-                    Target::Nobody => self.nobody,
+                    Target::Listener(listener) => self.addresses[listener].clone(),
+                    Target::Plain => self.plain.address.clone(),
+                    Target::Nobody => self.nobody.clone(),
                 };
                 let starter = Starter {
                     name: name(End::Client(self.connectors.len())),
@@ -109,9 +128,15 @@ impl Stage {
                     book: Rc::clone(&self.book),
                     again: self.connectors.len() % 5 == 4,
                 };
-                let to = ConnectTcp { timeout: A_LONG_TIME, ..to.into() };
-                let connector = self.reactors[1].connect_tcp(to, starter).unwrap();
-                self.connectors.push(connector);
+                let reactor = &mut self.reactors[1];
+                let connector = match to {
+                    Address::Unix(to) => reactor.connect_unix(to, starter),
+                    to => {
+                        let to = to.socket_address().unwrap();
+                        reactor.connect_tcp(ConnectTcp { timeout: A_LONG_TIME, ..to.into() }, starter)
+                    }
+                };
+                self.connectors.push(connector.unwrap());
             }
             Step::Do(end, deed) => self.act(end, deed),
             Step::DoLater(end, deed, delay) => self.act_later(end, deed, Duration::from_micros(delay)),
@@ -233,6 +258,27 @@ impl Stage {
                     transport.resume_reading();
                 }
             }
+        }
+    }
+}
+
+/// Where the files of UNIX sockets are, which goes with them.
+struct Folder(PathBuf, bool);
+
+impl Folder {
+    fn new(real: bool) -> Folder {
+        let folder = std::env::temp_dir().join(format!("twistor-parity-{}", std::process::id()));
+        if real {
+            std::fs::create_dir_all(&folder).unwrap();
+        }
+        Folder(folder, real)
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        if self.1 {
+            let _ = std::fs::remove_dir_all(&self.0);
         }
     }
 }

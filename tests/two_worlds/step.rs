@@ -95,6 +95,8 @@ pub struct Scenario {
     /// Of the server.
     pub max_connections: usize,
     pub ipv6: bool,
+    /// Over UNIX sockets.
+    pub unix: bool,
     pub ending: Ending,
     pub steps: Vec<Step>,
 }
@@ -120,6 +122,7 @@ impl Scenario {
             backlog: [1, 3, 1024][random.below(3)],
             max_connections: if random.below(8) == 0 { FEW } else { 1000 },
             ipv6: random.below(5) == 0,
+            unix: false,
             ending: [Ending::Closed, Ending::Stopped, Ending::Drained][random.below(3)],
             steps: Vec::new(),
         };
@@ -135,6 +138,11 @@ impl Scenario {
             scenario.steps.push(step);
         }
         scenario
+    }
+
+    /// The same steps over UNIX sockets. A full queue is asked again after a while, in each world's own time: none is.
+    pub fn over_unix(seed: u64) -> Scenario {
+        Scenario { unix: true, backlog: 1024, ..Scenario::new(seed) }
     }
 
     /// The manners of the server's protocol for the so manieth connection that a listener accepts; `None`: it is refused.

@@ -1,8 +1,8 @@
 //! The threads of a load: each has a reactor and a share of the plan, and the first one has the signals.
 
+use super::Goal;
 use super::live::{Live, Teller};
 use crate::cli::Failure;
-use crate::endpoint::Registry;
 use crate::load::{Load, Plan, Report, Work};
 use crate::{Hold, Phase, Reactor, Remote, Settings, SystemEvent};
 use std::cell::Cell;
@@ -76,10 +76,9 @@ impl Crew {
 
     /// Begins a share of the plan. The reactor's end waits for its last answers.
     fn begin(&self, reactor: &mut Reactor, index: usize) -> Result<Load, Failure> {
-        let usage = |error: &dyn std::fmt::Display| Failure::Usage(error.to_string());
-        let endpoint = Registry::default().client_from_argument(&self.text).map_err(|error| usage(&error))?;
-        let load = Load::start(reactor, endpoint, self.plan.part(index, self.parts))
-            .map_err(|error| usage(&error))?;
+        let plan = self.plan.part(index, self.parts);
+        let load = Goal::read(&self.text, &plan)?.start(reactor, plan);
+        let load = load.map_err(|error| Failure::Usage(error.to_string()))?;
         if matches!(self.plan.work, Work::Hold { .. }) {
             let teller = Arc::clone(&self.teller);
             load.on_trouble(move |trouble| {

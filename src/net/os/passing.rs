@@ -15,25 +15,24 @@ use crate::net::MOST_DESCRIPTORS;
 /// wait, so the rest is asked for: less than there was room for means that there is no more.
 pub(super) fn recv(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<usize> {
     let mut count = 0;
-    while let Some(room) = buffer.get_mut(count..)
-        && !room.is_empty()
-    {
+    loop {
+        let room = buffer.get_mut(count..).unwrap_or_default();
         let mut slices = [IoSliceMut::new(room)];
         let none = &mut RecvAncillaryBuffer::default();
         match rustix::net::recvmsg(socket, &mut slices, none, RecvFlags::empty()) {
             Ok(message) => {
                 count += message.bytes;
-                if message.bytes == 0 || !message.flags.contains(ReturnFlags::CTRUNC) {
-                    break;
+                let more = message.bytes > 0 && message.flags.contains(ReturnFlags::CTRUNC);
+                if !more || count == buffer.len() {
+                    return Ok(count);
                 }
             }
             Err(rustix::io::Errno::INTR) if count > 0 => {}
             // An end or an error is told of by the next read, which an event leads to.
-            Err(_) if count > 0 => break,
+            Err(_) if count > 0 => return Ok(count),
             Err(error) => return Err(error.into()),
         }
     }
-    Ok(count)
 }
 
 pub(super) fn recv_with(

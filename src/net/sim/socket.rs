@@ -9,7 +9,7 @@ use super::Host;
 use super::network::Network;
 use super::process::Socket as Named;
 use super::world::World;
-use crate::net::{Accepted, Address, Buffers, Close, Going, Open, Token};
+use crate::net::{Accepted, Address, Buffers, Close, Going, Open, Token, UnixAddress};
 
 /// How a socket is opened.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -94,6 +94,47 @@ impl Network {
             reuse_port: false,
             ipv6_only: None,
             backlog,
+            buffers: Buffers::default(),
+        };
+        Ok(SocketListener { descriptor: self.open(host, &open)? })
+    }
+
+    /// Connects to a UNIX socket of the same host.
+    ///
+    /// # Errors
+    /// Those of `socket` and `connect`: `NotFound` where there is no file, `ConnectionRefused` where nobody listens,
+    /// `WouldBlock` when too many wait to be accepted.
+    ///
+    /// ```
+    /// use twistor::sim::Simulation;
+    /// # struct Echo;
+    /// # impl twistor::Protocol for Echo {
+    /// #     fn data_received(&mut self, _: &mut twistor::Transport<'_>, _: &[u8]) {}
+    /// # }
+    /// let mut simulation = Simulation::new(1);
+    /// let host = simulation.host("here");
+    /// simulation.reactor(host).listen_unix("/run/echo", || Echo)?;
+    /// let mut socket = simulation.connect_unix(host, &"/run/echo".parse().unwrap()).unwrap();
+    /// assert_eq!(socket.peer().unwrap().to_string(), "/run/echo");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn connect_unix(&self, host: Host, to: &UnixAddress) -> io::Result<Socket> {
+        let open = Open::UnixConnect { address: to.clone(), bind: None, buffers: Buffers::default() };
+        Ok(Socket { descriptor: self.open(host, &open)? })
+    }
+
+    /// Listens on a UNIX socket; its file, if it has one, goes with it. Connections are taken with
+    /// [`accept_from`](SocketListener::accept_from).
+    ///
+    /// # Errors
+    /// Those of `socket`, `bind` and `listen`.
+    pub fn listen_unix(&self, host: Host, at: &UnixAddress, backlog: u32) -> io::Result<SocketListener> {
+        let open = Open::UnixListen {
+            address: at.clone(),
+            mode: None,
+            backlog,
+            remove_stale: true,
+            unlink: true,
             buffers: Buffers::default(),
         };
         Ok(SocketListener { descriptor: self.open(host, &open)? })
@@ -207,6 +248,14 @@ impl Socket {
         inet(self.descriptor.call(World::peer_address)?)
     }
 
+    /// The address on the other side, of whatever kind.
+    ///
+    /// # Errors
+    /// As [`peer_address`](Socket::peer_address).
+    pub fn peer(&self) -> io::Result<Address> {
+        self.descriptor.call(World::peer_address)
+    }
+
     /// The pending error, which is cleared: why a connect failed.
     pub fn take_error(&self) -> io::Result<Option<io::Error>> {
         self.descriptor.call(World::take_error)
@@ -214,19 +263,26 @@ impl Socket {
 }
 
 impl SocketListener {
-    /// Takes a connection that waits.
+    /// Takes a connection over TCP that waits.
     ///
     /// # Errors
     /// `WouldBlock` when none does.
     pub fn accept(&self) -> io::Result<(Socket, SocketAddr)> {
+        let (socket, peer) = self.accept_from()?;
+        Ok((socket, inet(peer)?))
+    }
+
+    /// As [`accept`](SocketListener::accept), for UNIX sockets as well.
+    ///
+    /// # Errors
+    /// `WouldBlock` when none does.
+    pub fn accept_from(&self) -> io::Result<(Socket, Address)> {
         let Descriptor { world, process, token: listener } = &self.descriptor;
         self.descriptor
             .call(|found, process, listener| {
                 let token = found.process(process).free_token();
                 match found.accept(process, listener, token)? {
-                    Accepted::Connection(peer) => {
-                        Ok((token, peer.socket_address().ok_or(io::ErrorKind::Unsupported)?))
-                    }
+                    Accepted::Connection(peer) => Ok((token, peer)),
                     Accepted::Dropped(error) => Err(error),
                 }
             })

@@ -1,0 +1,101 @@
+//! `haproxy:`, which wraps a server whose connections come through a proxy.
+
+use std::time::Duration;
+
+use super::written::Written;
+use super::{Argument, Arguments, ParseError, Registry, ServerEndpoint};
+use crate::policy::proxy_protocol::{NotTrusted, Receiving, Trusted, behind_proxy};
+use crate::{Factory, Listener, Reactor, Result};
+
+/// Another endpoint, whose connections begin with a PROXY header. (Twisted: `haproxy.proxyEndpoint`.)
+pub(super) struct BehindProxy {
+    endpoint: Box<dyn ServerEndpoint>,
+    allow: String,
+    receiving: Receiving,
+}
+
+impl ServerEndpoint for BehindProxy {
+    fn listen(&self, reactor: &mut Reactor, factory: Box<dyn Factory>) -> Result<Listener> {
+        self.endpoint.listen(reactor, Box::new(behind_proxy(factory, self.receiving.clone())))
+    }
+
+    fn describe(&self) -> String {
+        Written::new(&format!("haproxy:{}", self.endpoint.describe()))
+            .key("allow", self.allow.as_str(), NEIGHBOURS)
+            .seconds("header_timeout", self.receiving.timeout, usual_timeout())
+            .text()
+    }
+}
+
+/// `haproxy:tcp:80:allow=10.0.0.0/8`.
+pub(super) fn server(arguments: &mut Arguments, registry: &Registry) -> Result<BehindProxy, ParseError> {
+    let given = arguments.key("allow", |allow| {
+        let bad = |wrong: NotTrusted| allow.bad(wrong.to_string());
+        Ok((allow.text()?, trusted(allow.value()).map_err(bad)?))
+    })?;
+    let (allow, trusted) = match given {
+        Some(given) => given,
+        None => {
+            let bad = |wrong: NotTrusted| arguments.bad(wrong.to_string());
+            (NEIGHBOURS.to_owned(), trusted(NEIGHBOURS).map_err(bad)?)
+        }
+    };
+    let timeout = arguments.key("header_timeout", Argument::positive_seconds)?;
+    let endpoint = registry.server(&mut arguments.nested()?)?;
+    let receiving = Receiving { timeout: timeout.unwrap_or(usual_timeout()), ..Receiving::from(trusted) };
+    Ok(BehindProxy { endpoint, allow, receiving })
+}
+
+fn trusted(text: &str) -> Result<Trusted, NotTrusted> {
+    match text {
+        "everybody" => Ok(Trusted::everybody()),
+        text => text.parse(),
+    }
+}
+
+fn usual_timeout() -> Duration {
+    Receiving::from(Trusted::everybody()).timeout
+}
+
+/// Whoever sends a header can claim any address: without a word, only a proxy on this machine may.
+const NEIGHBOURS: &str = "127.0.0.0/8,::1,unix";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn described(text: &str) -> Result<String, ParseError> {
+        Registry::default().server_from_string(text).map(|endpoint| endpoint.describe())
+    }
+
+    #[test]
+    fn what_is_described_is_read_back() {
+        for text in [
+            "haproxy:tcp:80",
+            "haproxy:unix:/run/x:mode=660",
+            "haproxy:tcp:80:interface=[::1]:allow=10.0.0.0/8,192.0.2.1:header_timeout=2.5",
+            r"haproxy:tcp:80:allow=\:\:1",
+            "haproxy:fd:3:allow=everybody",
+        ] {
+            assert_eq!(described(text).unwrap(), text);
+        }
+        assert!(described("haproxy:allow=::1:tcp:80").is_err(), "what follows belongs to the key");
+        assert_eq!(described("haproxy:tcp:80:allow=::1").unwrap(), r"haproxy:tcp:80:allow=\:\:1");
+    }
+
+    #[test]
+    fn what_is_wrong_is_named_in_the_whole_text() {
+        for (text, position, key) in [
+            ("haproxy", 7, None),
+            ("haproxy:80", 8, Some("80")),
+            ("haproxy:tcp", 11, Some("port")),
+            ("haproxy:tcp:80:zz=1", 15, Some("zz")),
+            ("haproxy:tcp:80:allow=10.0.0.0/33", 21, Some("allow")),
+            ("haproxy:tcp:80:allow=", 21, Some("allow")),
+            ("haproxy:tcp:80:header_timeout=0", 30, Some("header_timeout")),
+        ] {
+            let error = described(text).unwrap_err();
+            assert_eq!((error.position, error.key.as_deref()), (position, key), "{error}");
+        }
+    }
+}

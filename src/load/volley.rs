@@ -1,0 +1,233 @@
+//! A socket of datagrams: each message has its number, and one that does not come back in time is lost.
+
+use super::echoing::Pace;
+use super::pattern::Pattern;
+use super::run::Run;
+use super::schedule::Schedule;
+use super::trouble::{Mismatch, Wrong};
+use crate::{Address, DatagramProtocol, DatagramTransport, Instant};
+use std::collections::VecDeque;
+use std::rc::Rc;
+
+/// The protocol of a socket.
+pub(super) struct Volley {
+    run: Rc<Run>,
+    /// The socket's number, from 0.
+    number: u64,
+    /// Where in the pattern it begins.
+    start: u64,
+    /// Messages begun; their numbers are below.
+    begun: u64,
+    /// Those that may still come, by number.
+    under_way: VecDeque<Shot>,
+    pace: Option<Pace>,
+    stage: Stage,
+    made: Instant,
+    /// Something came back.
+    heard: bool,
+    /// Room for one datagram.
+    message: Vec<u8>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    Idle,
+    Busy,
+    Draining,
+    Over,
+}
+
+/// A datagram under way.
+struct Shot {
+    number: u64,
+    due: Instant,
+    sent: Instant,
+}
+
+impl Volley {
+    pub(super) fn new(run: Rc<Run>, number: u64, made: Instant) -> Volley {
+        Volley {
+            run,
+            number,
+            start: Pattern::start(number),
+            begun: 0,
+            under_way: VecDeque::new(),
+            pace: None,
+            stage: Stage::Idle,
+            made,
+            heard: false,
+            message: Vec::new(),
+        }
+    }
+
+    /// As many messages as may be under way, and then one for each that came back or is lost.
+    pub(super) fn begin(&mut self, transport: &mut DatagramTransport<'_>) {
+        self.stage = Stage::Busy;
+        self.refill(transport);
+    }
+
+    pub(super) fn begin_pace(&mut self, schedule: Schedule, lane: u64, end: Instant) {
+        self.stage = Stage::Busy;
+        self.pace = Some(Pace { schedule, lane, next: 0, end });
+    }
+
+    /// Sends what is due and has room. `late`: there was room before, so it is the generator that is late.
+    pub(super) fn follow_pace(&mut self, now: Instant, late: bool, transport: &mut DatagramTransport<'_>) {
+        while self.under_way.len() < self.run.plan.depth {
+            let Some(pace) = &mut self.pace else { return };
+            let Some(due) = pace.due().filter(|due| *due <= now) else { return };
+            pace.next += 1;
+            self.run.taken(now, due, late);
+            self.shoot(due, now, transport);
+        }
+    }
+
+    /// No new messages, but for those that are due before `end`. Whether there still is something to wait for.
+    pub(super) fn drain(&mut self, end: Instant) -> bool {
+        self.stage = Stage::Draining;
+        if let Some(pace) = &mut self.pace {
+            pace.end = pace.end.min(end);
+        }
+        if !self.has_work() {
+            self.stage = Stage::Idle;
+        }
+        self.stage == Stage::Draining
+    }
+
+    /// Gives up what is too late.
+    pub(super) fn sweep(&mut self, now: Instant, transport: &mut DatagramTransport<'_>) {
+        let before = self.under_way.len();
+        while let Some(shot) = self.under_way.front()
+            && shot.sent + self.run.plan.lost_after <= now
+        {
+            self.run.dropped(shot.due);
+            self.under_way.pop_front();
+        }
+        if self.under_way.len() < before {
+            self.go_on(now, false, transport);
+        }
+    }
+
+    /// It is over: what did not come back is lost.
+    pub(super) fn end(&mut self, transport: &mut DatagramTransport<'_>) {
+        self.stage = Stage::Over;
+        for shot in self.under_way.drain(..) {
+            self.run.dropped(shot.due);
+        }
+        transport.stop_listening();
+    }
+
+    fn has_work(&self) -> bool {
+        !self.under_way.is_empty() || self.pace.as_ref().is_some_and(|pace| pace.due().is_some())
+    }
+
+    /// There is room again.
+    fn go_on(&mut self, now: Instant, late: bool, transport: &mut DatagramTransport<'_>) {
+        match (&self.pace, self.stage) {
+            (Some(_), _) => self.follow_pace(now, late, transport),
+            (None, Stage::Busy) => self.refill(transport),
+            (None, Stage::Idle | Stage::Draining | Stage::Over) => {}
+        }
+        if self.stage == Stage::Draining && !self.has_work() {
+            self.stage = Stage::Idle;
+            self.run.drained(transport.reactor());
+        }
+    }
+
+    fn refill(&mut self, transport: &mut DatagramTransport<'_>) {
+        let now = super::run::fresh(transport.reactor());
+        while self.under_way.len() < self.run.plan.depth {
+            self.shoot(now, now, transport);
+        }
+    }
+
+    fn shoot(&mut self, due: Instant, sent: Instant, transport: &mut DatagramTransport<'_>) {
+        let number = self.begun;
+        self.begun += 1;
+        self.write_message(number);
+        self.under_way.push_back(Shot { number, due, sent });
+        // What is not taken is lost, as it would be on its way.
+        let _ = transport.write(&self.message);
+    }
+
+    /// The number, and bytes of the pattern that are nobody else's.
+    fn write_message(&mut self, number: u64) {
+        let size = self.run.plan.size;
+        self.message.clear();
+        self.message.extend_from_slice(&number.to_be_bytes());
+        while self.message.len() < size {
+            let position = self.start + number * size as u64 + self.message.len() as u64;
+            self.message.extend_from_slice(self.run.pattern.at(position, (size - self.message.len()) as u64));
+        }
+    }
+
+    /// The number of the message that this is, and its first wrong byte, if it has one.
+    fn compare(&self, data: &[u8]) -> Option<(u64, Result<(), usize>)> {
+        let (head, rest) = data.split_first_chunk()?;
+        let number = u64::from_be_bytes(*head);
+        if number >= self.begun {
+            return None;
+        }
+        let size = self.run.plan.size;
+        let position = self.start + number * size as u64 + head.len() as u64;
+        let compared = self.run.pattern.compare(position, rest).map_err(|wrong| wrong + head.len());
+        Some((number, if data.len() == size { compared } else { compared.and(Err(data.len().min(size))) }))
+    }
+
+    fn wrong(&self, number: u64, place: usize, data: &[u8]) -> Mismatch {
+        let size = self.run.plan.size;
+        let position = self.start + number * size as u64 + place as u64;
+        Mismatch {
+            connection: self.number + 1,
+            offset: number * size as u64 + place as u64,
+            message: number + 1,
+            expected: self.run.pattern.at(position, 1).first().copied().filter(|_| place < size),
+            found: data.get(place).copied().unwrap_or_default(),
+            what: match data.len() > size {
+                true => Wrong::TooMany,
+                false if data.len() < size => Wrong::LeftOut((size - data.len()) as u64),
+                false => Wrong::Changed,
+            },
+        }
+    }
+}
+
+impl DatagramProtocol for Volley {
+    fn datagram_received(&mut self, transport: &mut DatagramTransport<'_>, data: &[u8], _: &Address) {
+        let now = super::run::fresh(transport.reactor());
+        if self.stage == Stage::Over {
+            return;
+        }
+        self.heard = true;
+        let Some((number, compared)) = self.compare(data) else {
+            // It has no number, or one that was never sent: the message that it was will be missed.
+            let mismatch = Mismatch { expected: None, what: Wrong::Elsewhere, ..self.wrong(0, 0, data) };
+            return self.run.wrong_datagram(mismatch);
+        };
+        if let Err(place) = compared {
+            self.run.wrong_datagram(self.wrong(number, place, data));
+        }
+        let Ok(index) = self.under_way.binary_search_by_key(&number, |shot| shot.number) else {
+            return self.run.repeated();
+        };
+        let had_room = self.under_way.len() < self.run.plan.depth;
+        if let Some(shot) = self.under_way.remove(index)
+            && compared.is_ok()
+        {
+            self.run.state.borrow_mut().answered(shot.due, shot.sent, 1, now);
+        }
+        self.go_on(now, had_room, transport);
+    }
+
+    fn connection_refused(&mut self, transport: &mut DatagramTransport<'_>) {
+        if self.stage == Stage::Over {
+            return;
+        }
+        let busy = self.stage == Stage::Draining;
+        self.stage = Stage::Over;
+        transport.stop_listening();
+        let after = transport.now() - self.made;
+        let under_way = self.under_way.len() as u64;
+        self.run.refused(transport.reactor(), self.number, self.heard.then_some((after, under_way)), busy);
+    }
+}
