@@ -56,6 +56,7 @@
 //!
 //! [`Protocol`] and [`Transport`] are what a connection is written with, [`Factory`] and [`ClientFactory`] make
 //! protocols, [`Reactor`] does the rest: `listen_tcp`, `connect_tcp`, `call_later`, `call_in_thread`, `run`.
+//! [`ProcessProtocol`] is what a child process is written with (`spawn_process`, `process_output`).
 //! [`Reason`] is how connections end, [`Error`] what calls can fail with, [`Settings`] all the limits.
 //!
 //! [`service`] puts what a program does together, from its start to its end, and [`run`] is its `main`.

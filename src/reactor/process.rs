@@ -379,6 +379,7 @@ impl Reactor {
 
     /// The reactor stops gracefully: the child is asked to end, and can say its last words.
     pub(super) fn ask_process_to_end(&mut self, token: Token) {
+        self.start_process(token);
         let Some(slot) = self.sources.process(token) else { return };
         if !slot.kill_on_stop {
             return self.leave_process(token);
@@ -396,21 +397,22 @@ impl Reactor {
 
     /// The reactor stops: the child is killed, and waited for, or left.
     pub(super) fn stop_process(&mut self, token: Token) {
+        // Its first call comes before its last.
+        self.start_process(token);
         let Some(slot) = self.sources.process(token) else { return };
         if !slot.kill_on_stop {
             return self.leave_process(token);
         }
-        if !self.kill_process(token) {
+        if !slot.runs() {
             return;
         }
-        // Nothing of it is left behind but in a process that the system is stuck in.
-        match self.net.exit_reason(token, KILL_PATIENCE) {
+        let patience = if self.kill_process(token) { KILL_PATIENCE } else { Duration::ZERO };
+        // Nothing is left behind but what we may not kill, or the system is stuck in.
+        match self.net.exit_reason(token, patience) {
             Ok(None) => {
-                log::error!("process {} was killed, and does not end", ProcessId(token));
+                log::error!("process {} cannot be killed, or does not end", ProcessId(token));
                 self.leave_process(token);
             }
-            // Its first call is still to come, and then the end is found.
-            _ if self.sources.process(token).is_some_and(|slot| slot.state == State::Starting) => {}
             _ => self.look_at_process(token),
         }
     }
