@@ -1,4 +1,4 @@
-//! The arguments of the benches: one set for all five, so that `cargo bench -- --smoke` reaches every one of them.
+//! The arguments of the benches: one set for all of them, so that `cargo bench -- --smoke` reaches every one of them.
 
 use std::time::Duration;
 

@@ -1,0 +1,116 @@
+//! The end of a run: the last answers are awaited, then everything is closed and counted.
+
+use super::member::Member;
+use super::plan::Work;
+use super::run::{Run, Stage, cancel, fresh};
+use super::trouble::Trouble;
+use crate::Reactor;
+use std::rc::Rc;
+use std::time::Duration;
+
+impl Run {
+    /// No new messages; those under way are awaited.
+    pub(super) fn drain(self: &Rc<Run>, reactor: &mut Reactor) {
+        let now = fresh(reactor);
+        let mut state = self.state.borrow_mut();
+        if state.stage != Stage::Running {
+            return;
+        }
+        state.stage = Stage::Draining;
+        state.until = state.until.min(now);
+        let (until, standing) = (state.until, state.standing.values().copied().collect::<Vec<_>>());
+        let idle = state.connecting.is_empty() && standing.is_empty();
+        state.busy = match self.plan.work {
+            Work::Hold { .. } => standing.len(),
+            Work::Echo | Work::Churn => 0,
+        };
+        let timers = [state.next.take(), state.end.take()];
+        drop(state);
+        cancel(reactor, timers);
+        match self.plan.work {
+            Work::Echo => {
+                let busy = standing.into_iter().filter(|member| member.drain(reactor, until)).count();
+                self.state.borrow_mut().busy = busy;
+                if busy == 0 {
+                    return self.finish(reactor);
+                }
+            }
+            _ if idle => return self.finish(reactor),
+            Work::Churn => {}
+            Work::Hold { .. } => {
+                for member in &standing {
+                    member.expect(reactor, until);
+                }
+                self.ask(reactor, standing, 0);
+            }
+        }
+        let run = Rc::clone(self);
+        let end = reactor.call_later(self.plan.patience, move |reactor| run.finish(reactor));
+        self.state.borrow_mut().end = Some(end);
+    }
+
+    /// Lets held connections send a message, some in each turn.
+    pub(super) fn ask(self: &Rc<Run>, reactor: &mut Reactor, standing: Vec<Member>, from: usize) {
+        for member in standing.iter().skip(from).take(ASKED_AT_ONCE) {
+            member.ask(reactor);
+        }
+        if from + ASKED_AT_ONCE < standing.len() {
+            self.later(reactor, Duration::ZERO, move |run, reactor| {
+                run.ask(reactor, standing, from + ASKED_AT_ONCE);
+            });
+        }
+    }
+
+    /// A connection has all that was awaited of it at the end.
+    pub(super) fn drained(self: &Rc<Run>, reactor: &mut Reactor) {
+        let mut state = self.state.borrow_mut();
+        state.busy = state.busy.saturating_sub(1);
+        let done = state.busy == 0;
+        drop(state);
+        if done {
+            self.later(reactor, Duration::ZERO, Run::finish);
+        }
+    }
+
+    /// It is over, whatever is under way.
+    pub(super) fn finish(self: &Rc<Run>, reactor: &mut Reactor) {
+        let now = fresh(reactor);
+        let mut state = self.state.borrow_mut();
+        if state.stage == Stage::Finished {
+            return;
+        }
+        state.until = state.until.min(now);
+        state.stage = Stage::Finished;
+        state.tally.standing = state.standing.len() as u64;
+        let connecting = std::mem::take(&mut state.connecting);
+        let standing = std::mem::take(&mut state.standing);
+        let timers = [state.next.take(), state.end.take(), state.sweep.take()];
+        drop(state);
+        cancel(reactor, timers);
+        for connector in connecting.into_values() {
+            if let Some(mut connector) = reactor.connector(connector) {
+                connector.disconnect();
+            }
+        }
+        for (number, member) in standing {
+            let messages = member.end(reactor, self.plan.work);
+            if messages > 0 {
+                self.state.borrow_mut().tally.unanswered += messages;
+                self.note(&Trouble::Unanswered { connection: number + 1, messages });
+            }
+        }
+        let mut state = self.state.borrow_mut();
+        state.tally.elapsed = state.last.max(state.until) - state.since;
+        state.tally.bytes = state.tally.messages * self.plan.size as u64;
+        if let Some(schedule) = state.schedule {
+            state.tally.unsent = schedule.before(state.until).saturating_sub(state.taken);
+        }
+        let finished = state.finished.take();
+        drop(state);
+        // If nobody waits for it, whoever turns the reactor himself does: a turn comes to its end.
+        reactor.call_later(Duration::ZERO, finished.unwrap_or_else(|| Box::new(|_| {})));
+    }
+}
+
+/// Held connections that are asked in one turn.
+const ASKED_AT_ONCE: usize = 64;
