@@ -56,6 +56,7 @@
 //!
 //! [`Protocol`] and [`Transport`] are what a connection is written with, [`Factory`] and [`ClientFactory`] make
 //! protocols, [`Reactor`] does the rest: `listen_tcp`, `connect_tcp`, `call_later`, `call_in_thread`, `run`.
+//! [`ProcessProtocol`] is what a child process is written with (`spawn_process`, `process_output`).
 //! [`Reason`] is how connections end, [`Error`] what calls can fail with, [`Settings`] all the limits.
 //!
 //! [`service`] puts what a program does together, from its start to its end, and [`run`] is its `main`.
@@ -92,6 +93,7 @@ pub use reactor::{
     Layered, ListenTcp, ListenUdp, ListenUnix, Listener, OutputError, Phase, Place, ProcessId, ProcessOutput,
     ProcessProtocol, ProcessSignal, ProcessTransport, Producer, ProducerKind, Protocol, Reactor, Reason,
     Remote, Result, Settings, Shared, Signal, SlowCallback, SpawnProcess, Statistics, SystemError,
-    SystemEvent, Transport, TriggerId, Unfinished, UnixAddress, UnixDatagram, factory, layered, shared,
+    SystemEvent, TerminalSize, Transport, TriggerId, Unfinished, UnixAddress, UnixDatagram, factory, layered,
+    shared,
 };
 pub use service::run;

@@ -184,3 +184,22 @@ fn a_child_has_nothing_open_but_its_standard_streams() {
         world.run_until_idle(reactor);
     });
 }
+
+#[test]
+fn user_and_group_are_what_was_asked_for_if_we_may() {
+    on_the_real_network(REAL, |world| {
+        let reactor = &mut world.reactor();
+        let what = SpawnProcess {
+            user: Some(65_534),
+            group: Some(65_533),
+            ..SpawnProcess::shell("id -u; id -g; id -G")
+        };
+        if rustix::process::geteuid().is_root() {
+            assert_eq!(said(&run(world, reactor, what)), "65534\\n65533\\n65533\\n");
+        } else {
+            let protocol = Watcher { seen: Seen::default(), started: Box::new(|_| unreachable!()) };
+            let error = reactor.spawn_process(what, protocol).unwrap_err();
+            assert!(error.to_string().starts_with("cannot run /bin/sh: "), "{error}");
+        }
+    });
+}

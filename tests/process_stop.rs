@@ -75,8 +75,18 @@ fn a_child_that_is_to_outlive_the_reactor_is_left_and_sees_its_input_end() {
         let seen = spawn_and(reactor, what, |process| {
             process.reactor().stop();
         });
+        let late = Seen::default();
+        let place = late.clone();
+        reactor.call_later(Duration::ZERO, move |reactor| {
+            let what = SpawnProcess { kill_on_stop: false, ..SpawnProcess::new("true", [""; 0]) };
+            let protocol = Watcher { seen: place, started: Box::new(|_| {}) };
+            reactor.spawn_process(what, protocol).unwrap();
+            reactor.stop();
+        });
         world.run(reactor);
         assert_eq!(seen.all().last().unwrap(), "ended: left running: the reactor stopped");
+        assert_eq!(late.all().first().unwrap(), "started", "begun in the last turn");
+        assert!(late.ended(), "{:?}", late.all());
         assert!(!seen.all().iter().any(|seen| seen.starts_with("exited")));
         assert_eq!(std::io::read_to_string(read).unwrap(), "it goes on\n");
     });

@@ -75,6 +75,7 @@ const APART: &[&str] = &[
     "ProcessTransport::pause_stdout",
     "ProcessTransport::pid",
     "ProcessTransport::reactor",
+    "ProcessTransport::resize_terminal",
     "ProcessTransport::resume_stderr",
     "ProcessTransport::resume_stdout",
     "ProcessTransport::set_water_marks",

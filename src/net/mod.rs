@@ -34,7 +34,7 @@ pub use address::{Address, BadAddress, UnixAddress};
 pub(crate) use datagrams::{BATCH, Came, Going, Inbound, LONGEST_DATAGRAM};
 pub use instant::Instant;
 pub(crate) use process::Pipes;
-pub use process::{ChildStream, ExitReason, ProcessSignal, SpawnProcess};
+pub use process::{ChildStream, ExitReason, ProcessSignal, SpawnProcess, TerminalSize};
 pub use signal::Signal;
 
 /// The calls that a network has to answer.
@@ -84,6 +84,12 @@ pub(crate) trait Net {
     /// Sends a child process a signal, or the group that it leads. It fails once `exit_reason` has told of its end.
     fn signal_process(&mut self, process: Token, signal: ProcessSignal) -> io::Result<()> {
         let _ = (process, signal);
+        Err(io::ErrorKind::NotFound.into())
+    }
+
+    /// Tells a child's terminal its size.
+    fn resize_terminal(&mut self, terminal: Token, size: TerminalSize) -> io::Result<()> {
+        let _ = (terminal, size);
         Err(io::ErrorKind::NotFound.into())
     }
 

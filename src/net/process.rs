@@ -50,6 +50,11 @@ pub struct SpawnProcess {
     pub stdout: ChildStream,
     /// Where its standard error goes. Default: a pipe.
     pub stderr: ChildStream,
+    /// It gets a terminal of its own, of this size, and leads a session on it: those of its three streams that would be pipes are the
+    /// terminal, and all that it writes there comes as its standard output, with `\r\n` for the end of a line. What is
+    /// written comes back as well, unless the child switches that off. `own_group` is of no account then: signals go
+    /// to its group. Default: none. (Twisted: `usePTY`.)
+    pub terminal: Option<TerminalSize>,
     /// It does not outlive the reactor: killed when that stops, or is dropped. A graceful stop sends SIGTERM first, closes its
     /// standard input, and goes on reading its output until it has exited or
     /// [`Settings::drain_limit`](crate::Settings::drain_limit) is over. Otherwise its pipes are closed, and it runs on. Default:
@@ -77,6 +82,7 @@ impl SpawnProcess {
             stdin: ChildStream::Pipe,
             stdout: ChildStream::Pipe,
             stderr: ChildStream::Pipe,
+            terminal: None,
             kill_on_stop: true,
         }
     }
@@ -92,6 +98,22 @@ impl fmt::Display for SpawnProcess {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.program.display())?;
         self.arguments.iter().try_for_each(|argument| write!(f, " {}", argument.display()))
+    }
+}
+
+/// How many characters a terminal shows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct TerminalSize {
+    /// Lines.
+    pub rows: u16,
+    /// Characters in a line.
+    pub columns: u16,
+}
+
+/// 24 lines of 80.
+impl Default for TerminalSize {
+    fn default() -> TerminalSize {
+        TerminalSize { rows: 24, columns: 80 }
     }
 }
 
@@ -274,7 +296,8 @@ impl fmt::Display for ProcessSignal {
     }
 }
 
-/// Where a child's pipes stand in the caller's table; `None` where it has no pipe.
+/// Where a child's pipes stand in the caller's table; `None` where it has no pipe. A terminal is standard input and output at
+/// once.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Pipes {
     pub(crate) stdin: Option<Token>,

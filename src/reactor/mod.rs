@@ -73,7 +73,7 @@ pub use self::udp::{ListenUdp, UnixDatagram};
 pub use self::unix::{ConnectUnix, ListenUnix};
 pub use crate::net::{
     Address, BadAddress, ChildStream, Credentials, ExitReason, Instant, Interface, ProcessSignal, Signal,
-    SpawnProcess, UnixAddress,
+    SpawnProcess, TerminalSize, UnixAddress,
 };
 
 use self::life::{Life, Triggers};

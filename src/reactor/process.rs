@@ -130,6 +130,8 @@ pub(super) enum Pipe {
     In,
     Out,
     Err,
+    /// Standard input and output at once.
+    Terminal,
 }
 
 impl ProcessSlot {
@@ -150,11 +152,25 @@ impl ProcessSlot {
         }
     }
 
-    pub(super) fn pipe(&mut self, which: Pipe) -> &mut Option<Token> {
+    pub(super) fn pipe(&self, which: Pipe) -> Option<Token> {
         match which {
-            Pipe::In => &mut self.pipes.stdin,
-            Pipe::Out => &mut self.pipes.stdout,
-            Pipe::Err => &mut self.pipes.stderr,
+            Pipe::In => self.pipes.stdin,
+            Pipe::Out | Pipe::Terminal => self.pipes.stdout,
+            Pipe::Err => self.pipes.stderr,
+        }
+    }
+
+    /// Whether its standard input and output are a terminal.
+    pub(super) fn is_on_terminal(&self) -> bool {
+        self.pipes.stdin.is_some() && self.pipes.stdin == self.pipes.stdout
+    }
+
+    fn forget_pipe(&mut self, which: Pipe) {
+        match which {
+            Pipe::In => self.pipes.stdin = None,
+            Pipe::Out => self.pipes.stdout = None,
+            Pipe::Err => self.pipes.stderr = None,
+            Pipe::Terminal => (self.pipes.stdin, self.pipes.stdout) = (None, None),
         }
     }
 
@@ -177,9 +193,11 @@ impl Protocol for PipeEnd {
     fn data_received(&mut self, transport: &mut Transport<'_>, data: &[u8]) {
         let reactor = transport.reactor();
         match self.pipe {
-            Pipe::Out => reactor.call_process(self.process, Place::OutReceived, |protocol, process| {
-                protocol.out_received(process, data);
-            }),
+            Pipe::Out | Pipe::Terminal => {
+                reactor.call_process(self.process, Place::OutReceived, |protocol, process| {
+                    protocol.out_received(process, data);
+                })
+            }
             Pipe::Err => reactor.call_process(self.process, Place::ErrReceived, |protocol, process| {
                 protocol.err_received(process, data);
             }),
@@ -255,24 +273,26 @@ impl Reactor {
 
     fn pipe_lost(&mut self, token: Token, pipe: Pipe, reason: &Reason) {
         let Some(slot) = self.sources.process_mut(token) else { return };
-        *slot.pipe(pipe) = None;
+        slot.forget_pipe(pipe);
         if matches!(reason, Reason::BufferLimit(_) | Reason::CloseTimedOut(_)) {
             // What it has read so far would look like all there is.
             self.kill_process(token);
         }
-        let (place, tell): (_, fn(&mut dyn ProcessProtocol, &mut ProcessTransport<'_>, &Reason)) = match pipe
-        {
-            Pipe::In => (Place::InConnectionLost, |protocol, process, reason| {
+        if let Pipe::In | Pipe::Terminal = pipe {
+            self.call_process(token, Place::InConnectionLost, |protocol, process| {
                 protocol.in_connection_lost(process, reason);
-            }),
-            Pipe::Out => (Place::OutConnectionLost, |protocol, process, reason| {
+            });
+        }
+        if let Pipe::Out | Pipe::Terminal = pipe {
+            self.call_process(token, Place::OutConnectionLost, |protocol, process| {
                 protocol.out_connection_lost(process, reason);
-            }),
-            Pipe::Err => (Place::ErrConnectionLost, |protocol, process, reason| {
+            });
+        }
+        if let Pipe::Err = pipe {
+            self.call_process(token, Place::ErrConnectionLost, |protocol, process| {
                 protocol.err_connection_lost(process, reason);
-            }),
-        };
-        self.call_process(token, place, |protocol, process| tell(protocol, process, reason));
+            });
+        }
         self.end_process(token);
     }
 
@@ -359,11 +379,14 @@ impl Reactor {
 
     /// The reactor stops gracefully: the child is asked to end, and can say its last words.
     pub(super) fn ask_process_to_end(&mut self, token: Token) {
-        let Some(slot) = self.sources.process_mut(token) else { return };
+        self.start_process(token);
+        let Some(slot) = self.sources.process(token) else { return };
         if !slot.kill_on_stop {
             return self.leave_process(token);
         }
-        let (input, runs) = (slot.pipes.stdin, slot.runs());
+        let (terminal, runs) = (slot.is_on_terminal(), slot.runs());
+        // To close a terminal is to hang up.
+        let input = slot.pipes.stdin.filter(|_| !terminal);
         if runs && let Err(error) = self.net.signal_process(token, ProcessSignal::TERMINATE) {
             log::debug!("cannot ask process {} to end: {error}", ProcessId(token));
         }
@@ -374,21 +397,22 @@ impl Reactor {
 
     /// The reactor stops: the child is killed, and waited for, or left.
     pub(super) fn stop_process(&mut self, token: Token) {
+        // Its first call comes before its last.
+        self.start_process(token);
         let Some(slot) = self.sources.process(token) else { return };
         if !slot.kill_on_stop {
             return self.leave_process(token);
         }
-        if !self.kill_process(token) {
+        if !slot.runs() {
             return;
         }
-        // Nothing of it is left behind but in a process that the system is stuck in.
-        match self.net.exit_reason(token, KILL_PATIENCE) {
+        let patience = if self.kill_process(token) { KILL_PATIENCE } else { Duration::ZERO };
+        // Nothing is left behind but what we may not kill, or the system is stuck in.
+        match self.net.exit_reason(token, patience) {
             Ok(None) => {
-                log::error!("process {} was killed, and does not end", ProcessId(token));
+                log::error!("process {} cannot be killed, or does not end", ProcessId(token));
                 self.leave_process(token);
             }
-            // Its first call is still to come, and then the end is found.
-            _ if self.sources.process(token).is_some_and(|slot| slot.state == State::Starting) => {}
             _ => self.look_at_process(token),
         }
     }

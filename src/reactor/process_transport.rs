@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::process::{Pipe, ProcessProtocol, State};
 use super::{ConnectionId, DelayedCall, Error, Instant, Reactor, Result, TimedCall, Transport};
-use crate::net::{ExitReason, ProcessSignal, Token};
+use crate::net::{ExitReason, ProcessSignal, TerminalSize, Token};
 
 /// A child process by name: it can be kept, and used after the process is gone, when it names nothing.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -95,13 +95,17 @@ impl ProcessTransport<'_> {
         }
     }
 
-    /// Writes what waits, however long the process takes to read it, then closes its standard input. (Twisted: `closeStdin`.)
+    /// Writes what waits, however long the process takes to read it, then closes its standard input. A terminal is not closed: the
+    /// character that means the end of its input, Ctrl-D, is written to it. (Twisted: `closeStdin`.)
     pub fn close_stdin(&mut self) {
-        self.close(Pipe::In);
+        match self.reactor.sources.process(self.token).is_some_and(|slot| slot.is_on_terminal()) {
+            true => self.write(&[END_OF_INPUT]),
+            false => self.close(Pipe::In),
+        }
     }
 
-    /// Closes its standard output: what it has written there and was not read is lost, and SIGPIPE may end it when it writes more.
-    /// (Twisted: `closeStdout`.)
+    /// Closes its standard output: what it has written there and was not read is lost, and SIGPIPE may end it when it writes more. For a
+    /// terminal that is to hang up: SIGHUP. (Twisted: `closeStdout`.)
     pub fn close_stdout(&mut self) {
         self.close(Pipe::Out);
     }
@@ -144,6 +148,16 @@ impl ProcessTransport<'_> {
         if let Some(mut pipe) = self.pipe(Pipe::Err) {
             pipe.resume_reading();
         }
+    }
+
+    /// Tells it that its terminal has another size: SIGWINCH.
+    ///
+    /// # Errors
+    /// [`Error::System`] when it has no terminal, or that is closed.
+    pub fn resize_terminal(&mut self, size: TerminalSize) -> Result<()> {
+        let terminal = self.reactor.sources.process(self.token).and_then(|slot| slot.pipes.stdout);
+        let resized = self.reactor.net.resize_terminal(terminal.unwrap_or(Token::NONE), size);
+        resized.map_err(|source| Error::System { call: "ioctl", source })
     }
 
     /// Sends it a signal; to its whole group, if it has one of its own
@@ -200,7 +214,7 @@ impl ProcessTransport<'_> {
     }
 
     fn pipe(&mut self, which: Pipe) -> Option<Transport<'_>> {
-        let token = (*self.reactor.sources.process_mut(self.token)?.pipe(which))?;
+        let token = self.reactor.sources.process(self.token)?.pipe(which)?;
         self.reactor.transport(ConnectionId(token))
     }
 
@@ -210,3 +224,6 @@ impl ProcessTransport<'_> {
         }
     }
 }
+
+/// Ctrl-D.
+const END_OF_INPUT: u8 = 4;

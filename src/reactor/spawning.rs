@@ -28,10 +28,16 @@ impl Reactor {
         let slot =
             ProcessSlot::new(Box::new(protocol), what.program.display().to_string(), what.kill_on_stop);
         let process = self.sources.insert(Source::Process(Box::new(slot)));
-        let pipes = Pipes {
-            stdin: self.reserve_pipe(process, Pipe::In, &what.stdin),
-            stdout: self.reserve_pipe(process, Pipe::Out, &what.stdout),
-            stderr: self.reserve_pipe(process, Pipe::Err, &what.stderr),
+        let pipes = match what.terminal {
+            Some(_) => {
+                let terminal = self.reserve_pipe(process, Pipe::Terminal, &ChildStream::Pipe);
+                Pipes { stdin: terminal, stdout: terminal, stderr: None }
+            }
+            None => Pipes {
+                stdin: self.reserve_pipe(process, Pipe::In, &what.stdin),
+                stdout: self.reserve_pipe(process, Pipe::Out, &what.stdout),
+                stderr: self.reserve_pipe(process, Pipe::Err, &what.stderr),
+            },
         };
         match self.net.spawn(process, pipes, &what) {
             Ok(number) => {

@@ -83,5 +83,6 @@ pub use self::outcome::{RunError, Step};
 pub use self::simulation::Simulation;
 pub use crate::net::sim::{
     Call, CallKind, Coverage, DatagramSocket, Errno, Fault, FaultKind, HeldConnect, Host, Latency, Link,
-    Network, Packet, PacketKind, Random, Rule, RuleId, Socket, SocketListener, SocketOptions, Verdict,
+    Network, Packet, PacketKind, Random, Rule, RuleId, Script, Socket, SocketListener, SocketOptions,
+    Verdict,
 };

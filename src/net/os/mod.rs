@@ -33,8 +33,8 @@ use self::sockets::{Kind, Opened, Sockets, address_of};
 use self::streams::Streams;
 use super::{
     Accepted, Address, Adopt, Answer, Close, Credentials, Event, ExitReason, Going, Inbound, Instant, Job,
-    Net, Open, OpenError, Pipes, ProcessSignal, Ready, Signal, SocketOption, SpawnProcess, Step, Token,
-    UnixAddress, Wake, Watch,
+    Net, Open, OpenError, Pipes, ProcessSignal, Ready, Signal, SocketOption, SpawnProcess, Step,
+    TerminalSize, Token, UnixAddress, Wake, Watch,
 };
 
 /// The sizes that a reactor's settings decide.
@@ -121,6 +121,16 @@ impl Os {
         }
         match self.sockets.get(pipe)? {
             (descriptor, Kind::PipeFrom) => Ok(rustix::io::read(descriptor, buffer)?),
+            (descriptor, Kind::Terminal) => match rustix::io::read(descriptor, buffer) {
+                // Nobody has the other side open any more.
+                Err(rustix::io::Errno::IO) => Ok(0),
+                read => {
+                    // A terminal gives what it has in pieces: it is asked again.
+                    let count = read?;
+                    self.again.push(pipe);
+                    Ok(count)
+                }
+            },
             (descriptor, Kind::PipeTo) => process::look_for_reader(descriptor),
             _ => Err(io::ErrorKind::NotFound.into()),
         }
@@ -139,7 +149,7 @@ impl Os {
         }
         match self.sockets.get(pipe)? {
             // The signal for it is ignored, as std sees to.
-            (descriptor, Kind::PipeTo) => Ok(rustix::io::write(descriptor, data)?),
+            (descriptor, Kind::PipeTo | Kind::Terminal) => Ok(rustix::io::write(descriptor, data)?),
             _ => Err(io::ErrorKind::NotFound.into()),
         }
     }
@@ -198,6 +208,7 @@ impl Net for Os {
     fn spawn(&mut self, process: Token, pipes: Pipes, what: &SpawnProcess) -> io::Result<u32> {
         let mut begun = process::begin(what)?;
         let ends = [
+            (pipes.stdout, begun.terminal.take(), Kind::Terminal),
             (pipes.stdin, begun.stdin.take(), Kind::PipeTo),
             (pipes.stdout, begun.stdout.take(), Kind::PipeFrom),
             (pipes.stderr, begun.stderr.take(), Kind::PipeFrom),
@@ -228,6 +239,16 @@ impl Net for Os {
 
     fn signal_process(&mut self, process: Token, signal: ProcessSignal) -> io::Result<()> {
         self.children.signal(process, signal)
+    }
+
+    fn resize_terminal(&mut self, terminal: Token, size: TerminalSize) -> io::Result<()> {
+        let (Ok((descriptor, Kind::Terminal)), TerminalSize { rows, columns }) =
+            (self.sockets.get(terminal), size)
+        else {
+            return Err(io::ErrorKind::NotFound.into());
+        };
+        let size = rustix::termios::Winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
+        Ok(rustix::termios::tcsetwinsize(descriptor, size)?)
     }
 
     fn standard_streams(&mut self, token: Token) -> io::Result<()> {

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use rustix::process::{Pid, Signal};
 
-use crate::net::{ChildStream, ExitReason, ProcessSignal, SpawnProcess, Token};
+use crate::net::{ChildStream, ExitReason, ProcessSignal, SpawnProcess, TerminalSize, Token};
 
 /// The children that nobody has waited for yet, and those that the reactor still has a name for.
 #[derive(Default)]
@@ -36,6 +36,7 @@ pub(super) struct Begun {
     pub(super) stdin: Option<OwnedFd>,
     pub(super) stdout: Option<OwnedFd>,
     pub(super) stderr: Option<OwnedFd>,
+    pub(super) terminal: Option<OwnedFd>,
 }
 
 impl Begun {
@@ -77,11 +78,19 @@ pub(super) fn begin(what: &SpawnProcess) -> io::Result<Begun> {
     if let Some(user) = what.user {
         command.uid(user);
     }
-    if what.own_group {
-        command.process_group(0);
-    }
-    command.stdin(stdio(&what.stdin)?).stdout(stdio(&what.stdout)?).stderr(stdio(&what.stderr)?);
-    let mut child = command.spawn()?;
+    let (mut child, terminal) = match what.terminal {
+        None => {
+            if what.own_group {
+                command.process_group(0);
+            }
+            command.stdin(stdio(&what.stdin)?).stdout(stdio(&what.stdout)?).stderr(stdio(&what.stderr)?);
+            (command.spawn()?, None)
+        }
+        Some(size) => {
+            let (child, terminal) = spawn_on_terminal(command, what, size)?;
+            (child, Some(terminal))
+        }
+    };
     let end = match open_end(&child) {
         Ok(end) => end,
         Err(error) => {
@@ -94,10 +103,12 @@ pub(super) fn begin(what: &SpawnProcess) -> io::Result<Begun> {
     let stdin = child.stdin.take().map(OwnedFd::from);
     let stdout = child.stdout.take().map(OwnedFd::from);
     let stderr = child.stderr.take().map(OwnedFd::from);
-    let running = Running { child, end, own_group: what.own_group, kill: what.kill_on_stop, ended: false };
-    let begun = Begun { running, stdin, stdout, stderr };
+    // Who leads a session leads its group.
+    let own_group = what.own_group || terminal.is_some();
+    let running = Running { child, end, own_group, kill: what.kill_on_stop, ended: false };
+    let begun = Begun { running, stdin, stdout, stderr, terminal };
     // Ours alone: the child's end is another open file.
-    let pipes = [&begun.stdin, &begun.stdout, &begun.stderr];
+    let pipes = [&begun.stdin, &begun.stdout, &begun.stderr, &begun.terminal];
     let set = pipes.into_iter().flatten().try_for_each(|pipe| rustix::io::ioctl_fionbio(pipe, true));
     match set {
         Ok(()) => Ok(begun),
@@ -105,6 +116,38 @@ pub(super) fn begin(what: &SpawnProcess) -> io::Result<Begun> {
             begun.undo();
             Err(error.into())
         }
+    }
+}
+
+/// The terminal is the child's, and leads its session, before the program runs.
+fn spawn_on_terminal(
+    command: Command,
+    what: &SpawnProcess,
+    size: TerminalSize,
+) -> io::Result<(Child, OwnedFd)> {
+    let (ours, theirs) = pty_process::blocking::open().map_err(of_terminal)?;
+    ours.resize(pty_process::Size::new(size.rows, size.columns)).map_err(of_terminal)?;
+    let mut command = pty_process::blocking::Command::from(command);
+    // What is to be a pipe is the terminal.
+    for (stream, set) in [
+        (&what.stdin, pty_process::blocking::Command::stdin as fn(_, Stdio) -> _),
+        (&what.stdout, pty_process::blocking::Command::stdout),
+        (&what.stderr, pty_process::blocking::Command::stderr),
+    ] {
+        if !matches!(stream, ChildStream::Pipe) {
+            command = set(command, stdio(stream)?);
+        }
+    }
+    let child = command.spawn(theirs).map_err(of_terminal)?;
+    Ok((child, ours.into()))
+}
+
+fn of_terminal(error: pty_process::Error) -> io::Error {
+    match error {
+        pty_process::Error::Io(error) => error,
+        pty_process::Error::Rustix(error) => error.into(),
+        #[allow(unreachable_patterns, reason = "there are more with other features of the crate")]
+        other => io::Error::other(other),
     }
 }
 

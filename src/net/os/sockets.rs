@@ -45,6 +45,8 @@ pub(super) enum Kind {
     PipeTo,
     /// A pipe from a child process.
     PipeFrom,
+    /// This side of a child's terminal.
+    Terminal,
 }
 
 impl Kind {
@@ -66,14 +68,17 @@ impl Kind {
             | Kind::AdoptedTcp
             | Kind::AdoptedUnix
             | Kind::PipeTo
-            | Kind::PipeFrom => None,
+            | Kind::PipeFrom
+            | Kind::Terminal => None,
         }
     }
 
     fn may_be_shared(self) -> bool {
         match self {
             Kind::Listener | Kind::AdoptedTcp | Kind::AdoptedUnix | Kind::AdoptedDatagram(_) => true,
-            Kind::Tcp | Kind::Unix | Kind::Datagram(_) | Kind::PipeTo | Kind::PipeFrom => false,
+            Kind::Tcp | Kind::Unix | Kind::Datagram(_) | Kind::PipeTo | Kind::PipeFrom | Kind::Terminal => {
+                false
+            }
         }
     }
 }
@@ -174,7 +179,7 @@ impl Sockets {
     /// Whoever gets it shares the socket, and its file if it has one.
     pub(super) fn duplicate(&mut self, token: Token) -> io::Result<OwnedFd> {
         let (descriptor, kind) = self.get(token)?;
-        if matches!(kind, Kind::PipeTo | Kind::PipeFrom) {
+        if matches!(kind, Kind::PipeTo | Kind::PipeFrom | Kind::Terminal) {
             return Err(io::ErrorKind::Unsupported.into());
         }
         let duplicate = descriptor.try_clone_to_owned()?;
@@ -188,7 +193,8 @@ impl Sockets {
                 | Kind::AdoptedUnix
                 | Kind::AdoptedDatagram(_)
                 | Kind::PipeTo
-                | Kind::PipeFrom) => shared,
+                | Kind::PipeFrom
+                | Kind::Terminal) => shared,
             };
         }
         self.files.retain(|(owner, _)| *owner != token);

@@ -10,20 +10,22 @@ use std::time::{Duration, SystemTime};
 
 use super::mailbox::Family;
 use super::process::{Alarm, Socket};
+use super::program::Children;
 use super::rule::{CallKind, Verdict};
 use super::trace::About;
 use super::unix::set_unix;
 use super::world::World;
 use super::{Errno, Network};
 use crate::net::{
-    Accepted, Address, Answer, Close, Credentials, Event, Going, Inbound, Instant, Job, Net, Open, OpenError,
-    SocketOption, Token, UnixAddress, Wake, Watch,
+    Accepted, Address, Answer, Close, Credentials, Event, ExitReason, Going, Inbound, Instant, Job, Net,
+    Open, OpenError, Pipes, ProcessSignal, SocketOption, SpawnProcess, Token, UnixAddress, Wake, Watch,
 };
 
 /// One process of one host.
 pub(crate) struct SimNet {
     world: Rc<RefCell<World>>,
     process: u32,
+    children: Children,
 }
 
 impl SimNet {
@@ -37,7 +39,7 @@ impl SimNet {
     /// A process that somebody else gives its turns to.
     pub(crate) fn scheduled(network: &Network, host: super::Host, threads: usize, queue: usize) -> SimNet {
         let process = network.world.borrow_mut().add_process(host.0, threads, queue);
-        SimNet { world: Rc::clone(&network.world), process }
+        SimNet { world: Rc::clone(&network.world), process, children: Children::default() }
     }
 
     pub(crate) fn process(&self) -> u32 {
@@ -81,13 +83,35 @@ impl Net for SimNet {
         self.world.borrow_mut().shed(self.process, listener, most)
     }
 
+    fn spawn(&mut self, process: Token, pipes: Pipes, what: &SpawnProcess) -> io::Result<u32> {
+        self.children.spawn(&self.world, self.process, (process, pipes), what)
+    }
+
+    fn exit_reason(&mut self, process: Token, _: Duration) -> io::Result<Option<ExitReason>> {
+        self.children.exit_reason(process)
+    }
+
+    fn signal_process(&mut self, process: Token, signal: ProcessSignal) -> io::Result<()> {
+        self.children.signal(&self.world, self.process, process, signal)
+    }
+
     #[inline]
     fn recv(&mut self, socket: Token, buffer: &mut [u8]) -> io::Result<usize> {
+        if !self.children.is_empty()
+            && let Some(received) = self.children.recv(&self.world, self.process, socket, buffer)
+        {
+            return received;
+        }
         self.world.borrow_mut().recv(self.process, socket, buffer)
     }
 
     #[inline]
     fn send(&mut self, socket: Token, data: &[u8]) -> io::Result<usize> {
+        if !self.children.is_empty()
+            && let Some(sent) = self.children.send(&self.world, self.process, socket, data)
+        {
+            return sent;
+        }
         self.world.borrow_mut().send(self.process, socket, data)
     }
 
@@ -104,7 +128,9 @@ impl Net for SimNet {
     }
 
     fn close(&mut self, socket: Token, how: Close) {
-        self.world.borrow_mut().close(self.process, socket, how);
+        if self.children.is_empty() || !self.children.close(&self.world, self.process, socket) {
+            self.world.borrow_mut().close(self.process, socket, how);
+        }
     }
 
     fn local_address(&self, socket: Token) -> io::Result<Address> {
@@ -160,6 +186,10 @@ impl Net for SimNet {
             world.process_mut(self.process).owes = BUSY_TURN;
         }
         world.take_all_news(self.process, events);
+        drop(world);
+        if !self.children.is_empty() {
+            self.children.poll(&self.world, self.process, events);
+        }
         Ok(())
     }
 

@@ -32,6 +32,8 @@ pub(super) enum Happening {
     Again,
     /// A process looks at its timers.
     Timer,
+    /// A child of this process goes on.
+    Program,
     /// A job is done.
     Job,
     /// A name's addresses are found.

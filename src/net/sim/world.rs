@@ -20,6 +20,7 @@ use super::listening::Queue;
 use super::machine::Machine;
 use super::mailbox::{Mailbox, MailboxId};
 use super::process::{Alarms, Process, Socket};
+use super::program::Program;
 use super::random::Random;
 use super::rule::{Call, CallKind, Packet, PacketKind, Rule, Verdict};
 use super::trace::{About, Record, Text, Trace, What};
@@ -40,6 +41,8 @@ pub(super) struct World {
     /// How long a look-up takes, on average.
     pub(super) look_up: Duration,
     pub(super) processes: Vec<Process>,
+    /// By host and name.
+    pub(super) programs: BTreeMap<(u32, String), Program>,
     pub(super) connections: Slab<Connection>,
     pub(super) queues: Slab<Queue>,
     pub(super) mailboxes: Slab<Mailbox>,
@@ -86,6 +89,7 @@ impl World {
             gateway: None,
             look_up: LOOK_UP,
             processes: Vec::new(),
+            programs: BTreeMap::new(),
             connections: Slab::new(),
             queues: Slab::new(),
             mailboxes: Slab::new(),
@@ -182,6 +186,10 @@ impl World {
         match what {
             Happening::Timer if self.process(index).timers == serial => return self.wake(index),
             Happening::Timer => return,
+            Happening::Program => {
+                self.process_mut(index).woken = true;
+                return self.wake(index);
+            }
             Happening::Job => return self.job_done(index, serial),
             Happening::Answer => return self.answer(index),
             Happening::Datagram => return self.datagram_arrives(index),

@@ -1,0 +1,374 @@
+//! Programs of simulated hosts: scripts that say what a child process does, in virtual time.
+//!
+//! A child is no process of the world: it has no sockets. It belongs to the process that began it, which looks after it
+//! in its polls. Rules and faults do not see its pipes.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, VecDeque};
+use std::io;
+use std::rc::Rc;
+use std::time::Duration;
+
+use super::events::Happening;
+use super::world::World;
+use super::{Errno, Host, Network};
+use crate::net::{ChildStream, Event, ExitReason, Pipes, ProcessSignal, Ready, SpawnProcess, Token};
+
+/// What a simulated child process does, step by step; behind the last step it exits with code 0.
+///
+/// SIGKILL ends it at any time. So do other signals that it does not [catch](Script::at_signal) or
+/// [ignore](Script::ignore_signal); to be held and continued it does not know.
+#[derive(Debug, Default)]
+pub struct Script {
+    steps: VecDeque<Step>,
+    traps: BTreeMap<ProcessSignal, VecDeque<Step>>,
+}
+
+#[derive(Clone, Debug)]
+enum Step {
+    Say(Output, Vec<u8>),
+    Wait(Duration),
+    /// Set when it begins to wait.
+    WaitUntil(u64),
+    ReadLine,
+    Echo,
+    Exit(i32),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Output {
+    Stdout,
+    Stderr,
+}
+
+impl Script {
+    /// Writes to its standard output, and waits while the pipe is full.
+    pub fn say(&mut self, text: impl AsRef<[u8]>) -> &mut Script {
+        self.step(Step::Say(Output::Stdout, text.as_ref().to_vec()))
+    }
+
+    /// Writes to its standard error.
+    pub fn complain(&mut self, text: impl AsRef<[u8]>) -> &mut Script {
+        self.step(Step::Say(Output::Stderr, text.as_ref().to_vec()))
+    }
+
+    /// Waits.
+    pub fn wait(&mut self, time: Duration) -> &mut Script {
+        self.step(Step::Wait(time))
+    }
+
+    /// Waits for a line of its standard input, or its end.
+    pub fn read_line(&mut self) -> &mut Script {
+        self.step(Step::ReadLine)
+    }
+
+    /// Writes all of its standard input to its standard output, up to the end.
+    pub fn echo(&mut self) -> &mut Script {
+        self.step(Step::Echo)
+    }
+
+    /// Exits.
+    pub fn exit(&mut self, code: i32) -> &mut Script {
+        self.step(Step::Exit(code))
+    }
+
+    /// Does something else at this signal, instead of what it was about to do.
+    pub fn at_signal(
+        &mut self,
+        signal: impl Into<ProcessSignal>,
+        act: impl FnOnce(&mut Script),
+    ) -> &mut Script {
+        let mut then = Script::default();
+        act(&mut then);
+        self.traps.insert(signal.into(), then.steps);
+        self
+    }
+
+    /// Does not mind this signal.
+    pub fn ignore_signal(&mut self, signal: impl Into<ProcessSignal>) -> &mut Script {
+        self.traps.insert(signal.into(), VecDeque::new());
+        self
+    }
+
+    fn step(&mut self, step: Step) -> &mut Script {
+        self.steps.push_back(step);
+        self
+    }
+}
+
+impl Network {
+    /// Gives a host a program of this name, for [`Reactor::spawn_process`](crate::Reactor::spawn_process) there: `write` is called for
+    /// each child, with what was asked for, and writes down what it does.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use twistor::sim::Simulation;
+    /// use twistor::{Collect, SpawnProcess};
+    ///
+    /// let mut simulation = Simulation::new(1);
+    /// let host = simulation.host("server");
+    /// simulation.program(host, "backup", |script, _| {
+    ///     script.say("begun\n").wait(Duration::from_secs(3600)).say("done\n").exit(3);
+    /// });
+    /// let backup = SpawnProcess::new("backup", ["--all"]);
+    /// simulation.reactor(host).process_output(backup, Collect::default(), |reactor, result| {
+    ///     let output = result.unwrap();
+    ///     assert_eq!((output.stdout.as_slice(), output.reason.code()), (&b"begun\ndone\n"[..], Some(3)));
+    ///     reactor.stop();
+    /// })?;
+    /// simulation.run_for(Duration::from_secs(3601))?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn program(&self, host: Host, name: &str, write: impl FnMut(&mut Script, &SpawnProcess) + 'static) {
+        let program: Program = Rc::new(RefCell::new(write));
+        self.world.borrow_mut().programs.insert((host.0, name.to_owned()), program);
+    }
+}
+
+/// Writes the script of a child.
+pub(super) type Program = Rc<RefCell<dyn FnMut(&mut Script, &SpawnProcess)>>;
+
+/// The children of one process.
+#[derive(Default)]
+pub(super) struct Children {
+    running: BTreeMap<Token, Child>,
+    /// Whose each pipe is.
+    pipes: BTreeMap<Token, Token>,
+    news: Vec<(Token, Ready)>,
+    count: u32,
+}
+
+struct Child {
+    script: Script,
+    pipes: Pipes,
+    stdin: VecDeque<u8>,
+    stdin_open: bool,
+    stdout: VecDeque<u8>,
+    stderr: VecDeque<u8>,
+    exit: Option<ExitReason>,
+}
+
+impl Children {
+    pub(super) fn is_empty(&self) -> bool {
+        self.running.is_empty() && self.pipes.is_empty()
+    }
+
+    pub(super) fn spawn(
+        &mut self,
+        world: &RefCell<World>,
+        process: u32,
+        (token, pipes): (Token, Pipes),
+        what: &SpawnProcess,
+    ) -> io::Result<u32> {
+        let host = world.borrow().process(process).host;
+        let name = (host, what.program.display().to_string());
+        let program = world.borrow().programs.get(&name).cloned();
+        let mut script = Script::default();
+        match program.as_ref().map(|program| program.try_borrow_mut()) {
+            Some(Ok(mut write)) => write(&mut script, what),
+            Some(Err(_)) => return Err(Errno::EAGAIN.into()),
+            None => return Err(io::ErrorKind::NotFound.into()),
+        }
+        let stdin_open = matches!(what.stdin, ChildStream::Pipe);
+        let (stdin, stdout, stderr) = Default::default();
+        self.running.insert(token, Child { script, pipes, stdin, stdin_open, stdout, stderr, exit: None });
+        for pipe in [pipes.stdin, pipes.stdout, pipes.stderr].into_iter().flatten() {
+            self.pipes.insert(pipe, token);
+        }
+        self.count += 1;
+        self.go_on(world, process, token);
+        Ok(self.count)
+    }
+
+    /// What there is news of, after all that was to happen until now.
+    pub(super) fn poll(&mut self, world: &RefCell<World>, process: u32, events: &mut Vec<Event>) {
+        let all: Vec<Token> = self.running.keys().copied().collect();
+        for token in all {
+            self.go_on(world, process, token);
+        }
+        events.extend(self.news.drain(..).map(|(token, ready)| Event::Ready(token, ready)));
+    }
+
+    pub(super) fn exit_reason(&self, token: Token) -> io::Result<Option<ExitReason>> {
+        let child = self.running.get(&token).ok_or(io::ErrorKind::NotFound)?;
+        Ok(child.exit.clone())
+    }
+
+    pub(super) fn signal(
+        &mut self,
+        world: &RefCell<World>,
+        process: u32,
+        token: Token,
+        signal: ProcessSignal,
+    ) -> io::Result<()> {
+        let child = self.running.get_mut(&token).ok_or(io::ErrorKind::NotFound)?;
+        if child.exit.is_some() {
+            return Err(io::ErrorKind::NotFound.into());
+        }
+        match child.script.traps.get(&signal) {
+            Some(steps) if signal != ProcessSignal::KILL => {
+                if !steps.is_empty() {
+                    child.script.steps = steps.clone();
+                }
+            }
+            None if IGNORED.contains(&signal) => {}
+            _ => self.end(token, ExitReason::Signal { signal, core_dumped: false }),
+        }
+        self.go_on(world, process, token);
+        Ok(())
+    }
+
+    /// `None`: the token is none of theirs.
+    pub(super) fn recv(
+        &mut self,
+        world: &RefCell<World>,
+        process: u32,
+        pipe: Token,
+        buffer: &mut [u8],
+    ) -> Option<io::Result<usize>> {
+        let token = *self.pipes.get(&pipe)?;
+        let child = self.running.get_mut(&token)?;
+        let ended = child.exit.is_some();
+        if child.pipes.stdin == Some(pipe) {
+            return Some(Err(if ended { Errno::EPIPE.into() } else { io::ErrorKind::WouldBlock.into() }));
+        }
+        let out = if child.pipes.stdout == Some(pipe) { &mut child.stdout } else { &mut child.stderr };
+        if out.is_empty() {
+            return Some(if ended { Ok(0) } else { Err(io::ErrorKind::WouldBlock.into()) });
+        }
+        let count = out.len().min(buffer.len());
+        for (place, byte) in buffer.iter_mut().zip(out.drain(..count)) {
+            *place = byte;
+        }
+        // It may have waited for room.
+        self.go_on(world, process, token);
+        Some(Ok(count))
+    }
+
+    /// `None`: the token is none of theirs.
+    pub(super) fn send(
+        &mut self,
+        world: &RefCell<World>,
+        process: u32,
+        pipe: Token,
+        data: &[u8],
+    ) -> Option<io::Result<usize>> {
+        let token = *self.pipes.get(&pipe)?;
+        let child = self.running.get_mut(&token)?;
+        if child.exit.is_some() {
+            return Some(Err(Errno::EPIPE.into()));
+        }
+        let count = data.len().min(ROOM - child.stdin.len().min(ROOM));
+        if count == 0 {
+            return Some(Err(io::ErrorKind::WouldBlock.into()));
+        }
+        child.stdin.extend(data.get(..count).unwrap_or_default());
+        self.go_on(world, process, token);
+        Some(Ok(count))
+    }
+
+    /// Whether the token was one of theirs. A child that is forgotten while it runs goes on unseen.
+    pub(super) fn close(&mut self, world: &RefCell<World>, process: u32, closed: Token) -> bool {
+        if self.running.remove(&closed).is_some() {
+            self.pipes.retain(|_, owner| *owner != closed);
+            return true;
+        }
+        let Some(token) = self.pipes.remove(&closed) else { return false };
+        if let Some(child) = self.running.get_mut(&token) {
+            let Pipes { stdin, stdout, stderr } = &mut child.pipes;
+            if *stdin == Some(closed) {
+                child.stdin_open = false;
+            }
+            for pipe in [stdin, stdout, stderr] {
+                *pipe = pipe.filter(|pipe| *pipe != closed);
+            }
+            self.go_on(world, process, token);
+        }
+        true
+    }
+
+    /// Lets a child do what it can do now.
+    fn go_on(&mut self, world: &RefCell<World>, process: u32, token: Token) {
+        let now = world.borrow().local_now(process);
+        while let Some(child) = self.running.get_mut(&token)
+            && child.exit.is_none()
+        {
+            let Some(step) = child.script.steps.pop_front() else {
+                self.end(token, ExitReason::Code(0));
+                break;
+            };
+            match step {
+                Step::Exit(code) => self.end(token, ExitReason::Code(code)),
+                Step::Wait(time) => {
+                    let at = now.saturating_add(time.as_nanos() as u64);
+                    child.script.steps.push_front(Step::WaitUntil(at));
+                    world.borrow_mut().schedule(at, Happening::Program, 0, process, 0);
+                }
+                Step::WaitUntil(at) if at <= now => {}
+                Step::Say(output, mut bytes) => {
+                    let (pipe, out) = match output {
+                        Output::Stdout => (child.pipes.stdout, &mut child.stdout),
+                        Output::Stderr => (child.pipes.stderr, &mut child.stderr),
+                    };
+                    // Into a pipe that is closed, or into nothing.
+                    let Some(pipe) = pipe else { continue };
+                    let rest = bytes.split_off(bytes.len().min(ROOM - out.len().min(ROOM)));
+                    if !bytes.is_empty() {
+                        out.extend(bytes);
+                        self.news.push((pipe, Ready::READABLE));
+                    }
+                    if !rest.is_empty() {
+                        child.script.steps.push_front(Step::Say(output, rest));
+                        break;
+                    }
+                }
+                Step::ReadLine => {
+                    let line = child.stdin.iter().position(|byte| *byte == b'\n');
+                    if line.is_none() && child.stdin_open {
+                        child.script.steps.push_front(Step::ReadLine);
+                        break;
+                    }
+                    child.stdin.drain(..line.map_or(child.stdin.len(), |end| end + 1));
+                    self.news.extend(child.pipes.stdin.map(|pipe| (pipe, Ready::WRITABLE)));
+                }
+                Step::Echo => {
+                    let read = Vec::from(std::mem::take(&mut child.stdin));
+                    self.news.extend(child.pipes.stdin.map(|pipe| (pipe, Ready::WRITABLE)));
+                    let more = child.stdin_open;
+                    if more {
+                        child.script.steps.push_front(Step::Echo);
+                    }
+                    if !read.is_empty() {
+                        child.script.steps.push_front(Step::Say(Output::Stdout, read));
+                    } else if more {
+                        break;
+                    }
+                }
+                waits @ Step::WaitUntil(_) => {
+                    child.script.steps.push_front(waits);
+                    break;
+                }
+            }
+        }
+        if !self.news.is_empty() {
+            let mut world = world.borrow_mut();
+            world.process_mut(process).woken = true;
+            world.wake(process);
+        }
+    }
+
+    fn end(&mut self, token: Token, reason: ExitReason) {
+        let Some(child) = self.running.get_mut(&token) else { return };
+        child.exit = Some(reason);
+        let Pipes { stdin, stdout, stderr } = child.pipes;
+        let all = [stdin, stdout, stderr, Some(token)].into_iter().flatten();
+        self.news.extend(all.map(|token| (token, Ready::ALL)));
+    }
+}
+
+/// What a pipe holds, as Linux has it.
+const ROOM: usize = 64 * 1024;
+
+/// Signals that end nobody who does not care for them.
+const IGNORED: &[ProcessSignal] =
+    &[ProcessSignal::CHILD, ProcessSignal::WINDOW_CHANGE, ProcessSignal::STOP, ProcessSignal::CONTINUE];
