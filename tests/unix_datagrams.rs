@@ -5,7 +5,7 @@ mod world;
 use std::os::unix::net::UnixDatagram as Plain;
 
 use twistor::{Address, DatagramProtocol, DatagramTransport, SystemError, UnixAddress, UnixDatagram};
-use world::{Record, on_the_real_network};
+use world::{Record, on_each_back_end, on_the_real_network};
 
 const FILES: &str = "the names of a real system";
 
@@ -38,7 +38,7 @@ fn at(address: &UnixAddress) -> UnixDatagram {
 
 #[test]
 fn an_answer_goes_to_the_name_that_asked() {
-    on_the_real_network(FILES, |world| {
+    on_each_back_end(|world| {
         let mut reactor = world.reactor();
         let (there, here) = (name("there"), name("here"));
         let (server, client) = (Record::new(), Record::new());
@@ -109,4 +109,34 @@ fn a_name_that_nobody_has_is_told_with_it() {
         reactor.datagram(id).unwrap().stop_listening();
         world.run_until_idle(&mut reactor);
     });
+}
+
+#[test]
+fn a_name_that_nobody_answers_to_any_more_costs_its_datagram_and_nothing_else() {
+    on_each_back_end(|world| {
+        let mut reactor = world.reactor();
+        let record = Record::new();
+        let (gone, here) = (path(world, "gone"), path(world, "here"));
+        // Its file stays, and nobody is behind it.
+        let stale = UnixDatagram { unlink: false, ..at(&gone) };
+        let stale = reactor.open_unix_datagram(stale, Mailbox(Record::new())).unwrap();
+        let sender = reactor.open_unix_datagram(at(&here), Mailbox(record.clone())).unwrap();
+        reactor.datagram(stale).unwrap().stop_listening();
+        world.run_until(&mut reactor, "closed", |reactor| reactor.datagram(stale).is_none());
+        let mut transport = reactor.datagram(sender).unwrap();
+        transport.write_to(b"lost", &Address::Unix(gone.clone())).unwrap();
+        transport.write_to(b"mine", &Address::Unix(here.clone())).unwrap();
+        world.run_until(&mut reactor, "mine", |_| record.events().len() >= 2);
+        reactor.datagram(sender).unwrap().stop_listening();
+        world.run_until_idle(&mut reactor);
+        let first = format!("failed to Some(Unix(UnixAddress({gone}))): ConnectionRefused");
+        assert_eq!(record.events()[..2], [first, format!("mine from {here}")]);
+        let _ = std::fs::remove_file(gone.path().unwrap());
+    });
+}
+
+/// A path of this world's, which nobody else uses.
+fn path(world: &world::World, what: &str) -> UnixAddress {
+    let name = format!("twistor-{what}-{}-{:p}", std::process::id(), world);
+    UnixAddress::of_path(std::env::temp_dir().join(name)).unwrap()
 }

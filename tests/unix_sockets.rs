@@ -11,7 +11,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use twistor::{Address, ConnectUnix, Error, ListenUnix, Protocol, Reactor, Reason, UnixAddress};
-use world::{Record, Recorder, World, nobody, on_the_real_network, once};
+use world::{Record, Recorder, World, nobody, on_each_back_end, on_the_real_network, once};
 
 const FILES: &str = "the files of a real file system";
 
@@ -101,7 +101,7 @@ fn echoes(world: &World, address: ListenUnix) {
 
 #[test]
 fn bytes_go_both_ways_over_a_path() {
-    on_the_real_network(FILES, |world| {
+    on_each_back_end(|world| {
         let folder = Folder::new();
         echoes(world, ListenUnix::at(folder.path("socket")).unwrap());
     });
@@ -109,7 +109,7 @@ fn bytes_go_both_ways_over_a_path() {
 
 #[test]
 fn bytes_go_both_ways_over_an_abstract_name() {
-    on_the_real_network("the abstract names of Linux", |world| {
+    on_each_back_end(|world| {
         let name = format!("@twistor-test-{}", std::process::id());
         echoes(world, name.parse().unwrap());
     });
@@ -197,7 +197,7 @@ fn a_listener_whose_path_was_taken_over_leaves_the_new_file() {
 
 #[test]
 fn a_path_that_is_too_long_is_refused_by_name_before_anything_is_opened() {
-    on_the_real_network(FILES, |world| {
+    on_each_back_end(|world| {
         let mut reactor = world.reactor();
         for (length, good) in [(107, true), (108, false)] {
             let path = format!("/{}", "p".repeat(length - 1));
@@ -279,5 +279,41 @@ fn the_peer_is_known_by_its_credentials() {
         assert_eq!(seen.process, Some(std::process::id()));
         assert_eq!(seen.user, rustix::process::geteuid().as_raw());
         assert_eq!(seen.group, rustix::process::getegid().as_raw());
+    });
+}
+
+#[test]
+fn the_file_of_a_client_goes_with_its_connection_and_with_an_attempt_that_fails() {
+    on_the_real_network(FILES, |world| {
+        let folder = Folder::new();
+        let (there, here) = (folder.path("there"), folder.path("here"));
+        let named = || ConnectUnix {
+            bind: Some(UnixAddress::of_path(&here).unwrap()),
+            ..ConnectUnix::at(&there).unwrap()
+        };
+        let mut reactor = world.reactor();
+        assert!(matches!(failure(world, &mut reactor, named()), Reason::ConnectFailed(_)));
+        assert!(!here.exists());
+        let record = Record::new();
+        let peers = Rc::new(RefCell::new(Vec::new()));
+        let seen = Rc::clone(&peers);
+        let server = nobody().acting(move |what, transport, _| match what {
+            "made" => seen.borrow_mut().push(transport.peer().to_string()),
+            "read lost" => transport.lose_connection(),
+            _ => {}
+        });
+        let listener = reactor.listen_unix(there.as_path(), once(server, &Record::new())).unwrap();
+        let file = here.clone();
+        let client = Recorder::new(&record).acting(move |what, transport, _| {
+            if what == "made" {
+                assert!(file.exists());
+                transport.lose_connection();
+            }
+        });
+        reactor.connect_unix(named(), once(client, &Record::new())).unwrap();
+        world.run_until(&mut reactor, "lost", |_| record.has("lost Done"));
+        world.close(&mut reactor, &listener);
+        assert!(!here.exists());
+        assert_eq!(*peers.borrow(), [here.display().to_string()]);
     });
 }

@@ -240,7 +240,7 @@ impl Reactor {
     /// What the system has to say of a datagram that was sent.
     fn datagram_error(&mut self, token: Token, call: &'static str, error: &io::Error, lost: Option<&Going>) {
         self.statistics.datagram_errors += 1;
-        if error.kind() == io::ErrorKind::ConnectionRefused {
+        if error.kind() == io::ErrorKind::ConnectionRefused && lost.is_none() {
             return self.call_datagram(token, Place::ConnectionRefused, |protocol, transport| {
                 protocol.connection_refused(transport);
             });
@@ -319,8 +319,9 @@ impl Reactor {
             self.statistics.bytes_sent += start as u64;
             outgoing.drop_first(sent);
             let full = failed.as_ref().is_some_and(|error| error.kind() == io::ErrorKind::WouldBlock);
-            // An answer to an earlier one: this one has not been sent yet.
-            let refused = failed.as_ref().is_some_and(|e| e.kind() == io::ErrorKind::ConnectionRefused);
+            // Of UDP an answer to an earlier one: this one has not been sent yet. Of UNIX sockets it is about this one.
+            let refused = failed.as_ref().is_some_and(|e| e.kind() == io::ErrorKind::ConnectionRefused)
+                && self.sources.datagram(token).is_some_and(|slot| matches!(slot.host, Address::Udp(_)));
             let lost = match failed {
                 Some(_) if !full && !refused => {
                     let lost = outgoing.queue.first().cloned();

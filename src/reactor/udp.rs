@@ -246,7 +246,7 @@ impl Reactor {
         let token = self.sources.next_token();
         let adopted = self.net.adopt(token, descriptor, Adopt::Datagram);
         adopted.map_err(|failed| Error::System { call: failed.step.name(), source: failed.error })?;
-        self.begin_datagram(token, Box::new(protocol), LONGEST_DATAGRAM, "an adopted descriptor")
+        self.begin_datagram(token, Box::new(protocol), LONGEST_DATAGRAM, None, "an adopted descriptor")
     }
 
     fn open_datagram(
@@ -268,7 +268,12 @@ impl Reactor {
         };
         let token = self.sources.next_token();
         self.net.open(token, open).map_err(|failed| cannot_listen(&asked, failed))?;
-        self.begin_datagram(token, protocol, max_size, &asked)
+        let peer = match open {
+            Open::Udp { connect, .. } => connect.map(Address::Udp),
+            Open::UnixDatagram { connect, .. } => connect.clone().map(Address::Unix),
+            _ => None,
+        };
+        self.begin_datagram(token, protocol, max_size, peer, &asked)
     }
 
     fn begin_datagram(
@@ -276,6 +281,7 @@ impl Reactor {
         token: Token,
         protocol: Box<dyn DatagramProtocol>,
         max_size: usize,
+        peer: Option<Address>,
         asked: &str,
     ) -> Result<DatagramId> {
         let host = self.net.local_address(token).map_err(|source| {
@@ -283,7 +289,8 @@ impl Reactor {
             Error::CannotListen { address: asked.to_owned(), call: "getsockname", source }
         })?;
         let named = |address: &Address| address.unix().is_none_or(|name| !name.is_unnamed());
-        let peer = self.net.peer_address(token).ok().filter(named);
+        // An adopted one may have a peer that nobody told us of.
+        let peer = peer.or_else(|| self.net.peer_address(token).ok().filter(named));
         log::debug!(address = host.to_string().as_str(); "datagrams at {host}");
         let slot = DatagramSlot::new(protocol, host, peer, max_size);
         let inserted = self.sources.insert(Source::Datagram(Box::new(slot)));

@@ -98,9 +98,16 @@ impl Os {
             _ => Interest::READABLE | Interest::WRITABLE,
         };
         let descriptor = opened.descriptor.as_raw_fd();
-        self.poll.registry().register(&mut SourceFd(&descriptor), mio_token(token), interest)?;
-        self.sockets.insert(token, opened);
-        Ok(())
+        match self.poll.registry().register(&mut SourceFd(&descriptor), mio_token(token), interest) {
+            Ok(()) => {
+                self.sockets.insert(token, opened);
+                Ok(())
+            }
+            Err(error) => {
+                opened.undo();
+                Err(error)
+            }
+        }
     }
 
     /// The standard streams, if that is their token.
@@ -447,12 +454,10 @@ impl Net for Os {
 
 #[cfg(any(target_os = "android", target_os = "linux"))]
 fn credentials(stream: BorrowedFd<'_>) -> io::Result<Credentials> {
-    let peer = sockopt::socket_peercred(stream)?;
-    Ok(Credentials {
-        process: u32::try_from(peer.pid.as_raw_nonzero().get()).ok(),
-        user: peer.uid.as_raw(),
-        group: peer.gid.as_raw(),
-    })
+    let peer = nix::sys::socket::getsockopt(&stream, nix::sys::socket::sockopt::PeerCredentials)?;
+    // 0 is a process outside of our own namespace.
+    let process = u32::try_from(peer.pid()).ok().filter(|process| *process != 0);
+    Ok(Credentials { process, user: peer.uid(), group: peer.gid() })
 }
 
 #[cfg(not(any(target_os = "android", target_os = "linux")))]

@@ -90,6 +90,15 @@ pub(super) struct Opened {
     pub(super) file: Option<SocketFile>,
 }
 
+impl Opened {
+    /// It comes to nothing: what was made for it goes.
+    pub(super) fn undo(self) {
+        if let Some(file) = self.file {
+            file.remove();
+        }
+    }
+}
+
 /// The file of a UNIX listener: it is removed with the listener, if it still is the same one.
 #[derive(Debug)]
 pub(super) struct SocketFile {
@@ -269,17 +278,19 @@ pub(super) fn open(what: &Open) -> Result<Opened, OpenError> {
         Open::UnixListen { address, mode, backlog, remove_stale, unlink, buffers } => {
             let socket = unix_socket(Type::STREAM, *buffers)?;
             let file = bind_unix(&socket, address, *mode, *remove_stale)?;
-            at(Step::Listen, socket.listen(backlog_of(*backlog)))?;
-            Ok(Opened { file: file.filter(|_| *unlink), ..opened(Kind::Listener, socket) })
+            keep_file(file, *unlink, at(Step::Listen, socket.listen(backlog_of(*backlog))))
+                .map(|file| Opened { file, ..opened(Kind::Listener, socket) })
         }
         Open::UnixConnect { address, bind, buffers } => {
             let socket = unix_socket(Type::STREAM, *buffers)?;
-            if let Some(bind) = bind {
-                bind_unix(&socket, bind, None, false)?;
-            }
-            let address = at(Step::Connect, system_address(address))?;
-            at(Step::Connect, rustix::net::connect(&socket, &address).map_err(io::Error::from))?;
-            Ok(opened(Kind::Unix, socket))
+            let file = match bind {
+                Some(bind) => bind_unix(&socket, bind, None, false)?,
+                None => None,
+            };
+            let connected =
+                system_address(address).and_then(|address| Ok(rustix::net::connect(&socket, &address)?));
+            keep_file(file, true, at(Step::Connect, connected))
+                .map(|file| Opened { file, ..opened(Kind::Unix, socket) })
         }
         Open::Udp { bind, connect, reuse_address, reuse_port, ipv6_only, broadcast, buffers } => {
             let socket = new_socket(Domain::for_address(*bind), Type::DGRAM, Some(Protocol::UDP));
@@ -309,22 +320,33 @@ pub(super) fn open(what: &Open) -> Result<Opened, OpenError> {
         }
         Open::UnixDatagram { bind, connect, mode, remove_stale, unlink, buffers } => {
             let socket = unix_socket(Type::DGRAM, *buffers)?;
-            let mut file = None;
-            if let Some(bind) = bind {
-                file = bind_unix(&socket, bind, *mode, *remove_stale)?;
+            let file = match bind {
+                Some(bind) => bind_unix(&socket, bind, *mode, *remove_stale)?,
+                None => None,
+            };
+            let connected = match connect {
+                Some(peer) => system_address(peer).and_then(|peer| Ok(rustix::net::connect(&socket, &peer)?)),
+                None => Ok(()),
+            };
+            keep_file(file, *unlink, at(Step::Connect, connected))
+                .map(|file| Opened { file, ..opened(Kind::Datagram(Family::Unix), socket) })
+        }
+    }
+}
+
+/// The file that goes with a socket, if it is to; it goes at once when the next step has failed.
+fn keep_file(
+    file: Option<SocketFile>,
+    unlink: bool,
+    next: Result<(), OpenError>,
+) -> Result<Option<SocketFile>, OpenError> {
+    match next {
+        Ok(()) => Ok(file.filter(|_| unlink)),
+        Err(failed) => {
+            if let Some(file) = file {
+                file.remove();
             }
-            if let Some(peer) = connect {
-                let connected =
-                    system_address(peer).and_then(|peer| Ok(rustix::net::connect(&socket, &peer)?));
-                if connected.is_err()
-                    && let Some(file) = file.take()
-                {
-                    file.remove();
-                }
-                at(Step::Connect, connected)?;
-            }
-            let file = file.filter(|_| *unlink);
-            Ok(Opened { file, ..opened(Kind::Datagram(Family::Unix), socket) })
+            Err(failed)
         }
     }
 }
