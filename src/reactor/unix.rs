@@ -73,7 +73,7 @@ pub struct ConnectUnix {
     pub address: UnixAddress,
     /// How long an attempt may take: it waits only where the other side's queue is full. Default: 10 s.
     pub timeout: Duration,
-    /// The address of this side. Default: none.
+    /// The address of this side; the file of a path goes with the connection. Default: none.
     pub bind: Option<UnixAddress>,
     /// The kernel's send buffer in bytes. Default: the system's.
     pub send_buffer: Option<usize>,

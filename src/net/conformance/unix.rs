@@ -42,9 +42,11 @@ transcripts! {
         accept l b -> from /a
         peer b -> /a
         connect c /a -> connect: ConnectionRefused
-        close a
         file /a -> there
         connect d /l from=/a -> bind: AddrInUse
+        close a
+        file /a -> not there
+        connect d /l from=/a -> ok
     ";
     a_client_s_abstract_name_goes_with_it: "
         listen l /l -> ok

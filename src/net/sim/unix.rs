@@ -63,7 +63,7 @@ impl World {
         buffers: Buffers,
     ) -> Result<(), OpenError> {
         let host = self.process(process).host;
-        let naming = Naming { mode: None, remove_stale: false, unlink: false };
+        let naming = Naming { mode: None, remove_stale: false, unlink: true };
         let bound = bind.map(|bind| self.bind_name(process, bind, naming, Bound::Stream)).transpose()?;
         let queue = match self.find_queue(process, address) {
             Ok(queue) => queue,
