@@ -295,13 +295,13 @@ impl Net for Os {
 
     #[inline]
     fn recv(&mut self, socket: Token, buffer: &mut [u8]) -> io::Result<usize> {
-        match self.sockets.stream_of(socket) {
-            Ok((stream, false)) => {
+        match self.sockets.find(socket) {
+            Some((stream, Kind::Tcp | Kind::AdoptedTcp)) => {
                 let (_, count) = rustix::net::recv(stream, buffer, RecvFlags::empty())?;
                 Ok(count)
             }
-            Ok((stream, true)) => passing::recv(stream, buffer),
-            Err(_) => self.read(socket, buffer),
+            Some((stream, Kind::Unix | Kind::AdoptedUnix)) => passing::recv(stream, buffer),
+            _ => self.read(socket, buffer),
         }
     }
 
@@ -330,9 +330,11 @@ impl Net for Os {
 
     #[inline]
     fn send(&mut self, socket: Token, data: &[u8]) -> io::Result<usize> {
-        match self.sockets.stream(socket) {
-            Ok(stream) => Ok(rustix::net::send(stream, data, SendFlags::NOSIGNAL)?),
-            Err(_) => self.write(socket, data),
+        match self.sockets.find(socket) {
+            Some((stream, Kind::Tcp | Kind::Unix | Kind::AdoptedTcp | Kind::AdoptedUnix)) => {
+                Ok(rustix::net::send(stream, data, SendFlags::NOSIGNAL)?)
+            }
+            _ => self.write(socket, data),
         }
     }
 

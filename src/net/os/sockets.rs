@@ -135,16 +135,8 @@ impl Sockets {
         self.files.extend(file.map(|file| (token, file)));
     }
 
-    #[inline]
     pub(super) fn get(&self, token: Token) -> io::Result<(BorrowedFd<'_>, Kind)> {
-        match self.entries.get(token.index()) {
-            Some(Entry { generation, kind, descriptor: Some(descriptor) })
-                if *generation == token.generation() =>
-            {
-                Ok((descriptor.as_fd(), *kind))
-            }
-            _ => Err(io::ErrorKind::NotFound.into()),
-        }
+        self.find(token).ok_or(io::ErrorKind::NotFound.into())
     }
 
     /// Anything that carries bytes.
@@ -155,13 +147,16 @@ impl Sockets {
         })
     }
 
-    /// A stream, and whether it is one of a UNIX socket.
+    /// What is open under a token. On the path of every message: no error is made.
     #[inline]
-    pub(super) fn stream_of(&self, token: Token) -> io::Result<(BorrowedFd<'_>, bool)> {
-        match self.get(token)? {
-            (descriptor, Kind::Tcp | Kind::AdoptedTcp) => Ok((descriptor, false)),
-            (descriptor, Kind::Unix | Kind::AdoptedUnix) => Ok((descriptor, true)),
-            _ => Err(io::ErrorKind::NotFound.into()),
+    pub(super) fn find(&self, token: Token) -> Option<(BorrowedFd<'_>, Kind)> {
+        match self.entries.get(token.index()) {
+            Some(Entry { generation, kind, descriptor: Some(descriptor) })
+                if *generation == token.generation() =>
+            {
+                Some((descriptor.as_fd(), *kind))
+            }
+            _ => None,
         }
     }
 
