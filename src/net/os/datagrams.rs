@@ -7,7 +7,7 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 use nix::sys::socket::{ControlMessage, MsgFlags, MultiHeaders, SockaddrIn, SockaddrIn6, SockaddrLike};
 use rustix::net::{RecvAncillaryBuffer, RecvFlags, ReturnFlags, SendFlags};
 
-use super::sockets::{address_of, system_address};
+use super::names::{address_of, system_address};
 use crate::net::{Address, BATCH, Came, Going, Inbound, UnixAddress};
 
 /// What calls for many datagrams need, kept from one to the next. The system writes the length of the addresses into

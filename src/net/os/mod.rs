@@ -4,7 +4,9 @@
 
 mod datagrams;
 mod inherited;
+mod names;
 pub(crate) mod notify;
+mod opening;
 mod options;
 mod passing;
 mod pool;
@@ -16,20 +18,22 @@ mod streams;
 use std::fs::File;
 use std::io;
 use std::net::ToSocketAddrs;
-use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime};
 
 use mio::unix::SourceFd;
 use mio::{Interest, Poll};
-use rustix::net::{RecvFlags, SendFlags, SocketAddrAny, sockopt};
+use rustix::net::{RecvFlags, SendFlags, sockopt};
 
 use self::datagrams::Batches;
 pub(crate) use self::inherited::inherited;
+use self::names::address_of;
+use self::opening::{accept, credentials};
 use self::pool::Pool;
 use self::process::Children;
 use self::signals::Watched;
-use self::sockets::{Kind, Opened, Sockets, address_of};
+use self::sockets::{Kind, Opened, Sockets};
 use self::streams::Streams;
 use super::{
     Accepted, Address, Adopt, Answer, Close, Credentials, Event, ExitReason, Going, Inbound, Instant, Job,
@@ -199,12 +203,12 @@ impl Net for Os {
     }
 
     fn open(&mut self, token: Token, what: &Open) -> Result<(), OpenError> {
-        let socket = sockets::open(what)?;
+        let socket = opening::open(what)?;
         self.register(token, socket).map_err(|error| OpenError { step: Step::Watch, error })
     }
 
     fn adopt(&mut self, token: Token, descriptor: OwnedFd, what: Adopt) -> Result<(), OpenError> {
-        let adopted = sockets::adopt(descriptor, what)?;
+        let adopted = opening::adopt(descriptor, what)?;
         self.register(token, adopted).map_err(|error| OpenError { step: Step::Watch, error })
     }
 
@@ -452,46 +456,6 @@ impl Net for Os {
         };
         self.names.offer(Box::new(look_up)).is_ok()
     }
-}
-
-#[cfg(any(target_os = "android", target_os = "linux"))]
-fn credentials(stream: BorrowedFd<'_>) -> io::Result<Credentials> {
-    let peer = nix::sys::socket::getsockopt(&stream, nix::sys::socket::sockopt::PeerCredentials)?;
-    // 0 is a process outside of our own namespace.
-    let process = u32::try_from(peer.pid()).ok().filter(|process| *process != 0);
-    Ok(Credentials { process, user: peer.uid(), group: peer.gid() })
-}
-
-#[cfg(not(any(target_os = "android", target_os = "linux")))]
-fn credentials(_: BorrowedFd<'_>) -> io::Result<Credentials> {
-    Err(io::ErrorKind::Unsupported.into())
-}
-
-/// Accepts a connection that is non-blocking and close-on-exec.
-#[cfg(any(
-    target_os = "android",
-    target_os = "freebsd",
-    target_os = "linux",
-    target_os = "netbsd",
-    target_os = "openbsd"
-))]
-fn accept(listener: BorrowedFd<'_>) -> io::Result<(OwnedFd, Option<SocketAddrAny>)> {
-    let flags = rustix::net::SocketFlags::NONBLOCK | rustix::net::SocketFlags::CLOEXEC;
-    Ok(rustix::net::acceptfrom_with(listener, flags)?)
-}
-
-#[cfg(not(any(
-    target_os = "android",
-    target_os = "freebsd",
-    target_os = "linux",
-    target_os = "netbsd",
-    target_os = "openbsd"
-)))]
-fn accept(listener: BorrowedFd<'_>) -> io::Result<(OwnedFd, Option<SocketAddrAny>)> {
-    let (descriptor, peer) = rustix::net::acceptfrom(listener)?;
-    rustix::io::ioctl_fionbio(&descriptor, true)?;
-    rustix::io::fcntl_setfd(&descriptor, rustix::io::FdFlags::CLOEXEC)?;
-    Ok((descriptor, peer))
 }
 
 impl Wake for mio::Waker {

@@ -1,0 +1,236 @@
+//! Opening sockets with their options, adopting and accepting them.
+
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::{BorrowedFd, OwnedFd};
+
+use rustix::net::{AddressFamily, SocketAddrAny, SocketType, sockopt};
+use socket2::{Domain, Protocol, Socket, Type};
+
+use super::datagrams::Family;
+use super::names::{bind_unix, keep_file, system_address};
+use super::sockets::{Kind, Opened};
+use crate::net::{Adopt, Buffers, Credentials, Open, OpenError, Step};
+
+pub(super) fn open(what: &Open) -> Result<Opened, OpenError> {
+    let opened = |kind, socket: Socket| Opened { kind, descriptor: socket.into(), file: None };
+    match what {
+        Open::TcpListen { address, reuse_address, reuse_port, ipv6_only, backlog, buffers } => {
+            let socket = tcp_socket(address, *reuse_address, *buffers)?;
+            if let (Some(only), SocketAddr::V6(_)) = (ipv6_only, address) {
+                at(Step::Option, socket.set_only_v6(*only))?;
+            }
+            if *reuse_port {
+                at(Step::Option, socket.set_reuse_port(true))?;
+            }
+            at(Step::Bind, socket.bind(&(*address).into()))?;
+            at(Step::Listen, socket.listen(backlog_of(*backlog)))?;
+            Ok(opened(Kind::Listener, socket))
+        }
+        Open::TcpConnect { address, bind, reuse_address, buffers } => {
+            let socket = tcp_socket(address, *reuse_address, *buffers)?;
+            if let Some(bind) = bind {
+                at(Step::Bind, socket.bind(&(*bind).into()))?;
+            }
+            match socket.connect(&(*address).into()) {
+                Ok(()) => {}
+                Err(error) if under_way(&error) => {}
+                Err(error) => {
+                    return Err(OpenError { step: Step::Connect, error });
+                }
+            }
+            Ok(opened(Kind::Tcp, socket))
+        }
+        Open::UnixListen { address, mode, backlog, remove_stale, unlink, buffers } => {
+            let socket = unix_socket(Type::STREAM, *buffers)?;
+            let file = bind_unix(&socket, address, *mode, *remove_stale)?;
+            keep_file(file, *unlink, at(Step::Listen, socket.listen(backlog_of(*backlog))))
+                .map(|file| Opened { file, ..opened(Kind::Listener, socket) })
+        }
+        Open::UnixConnect { address, bind, buffers } => {
+            let socket = unix_socket(Type::STREAM, *buffers)?;
+            let file = match bind {
+                Some(bind) => bind_unix(&socket, bind, None, false)?,
+                None => None,
+            };
+            let connected =
+                system_address(address).and_then(|address| Ok(rustix::net::connect(&socket, &address)?));
+            keep_file(file, true, at(Step::Connect, connected))
+                .map(|file| Opened { file, ..opened(Kind::Unix, socket) })
+        }
+        Open::Udp { bind, connect, reuse_address, reuse_port, ipv6_only, broadcast, buffers } => {
+            let socket = new_socket(Domain::for_address(*bind), Type::DGRAM, Some(Protocol::UDP));
+            let socket = at(Step::Socket, socket)?;
+            set_buffers(&socket, *buffers)?;
+            if *reuse_address {
+                at(Step::Option, socket.set_reuse_address(true))?;
+            }
+            if *reuse_port {
+                at(Step::Option, socket.set_reuse_port(true))?;
+            }
+            if *broadcast {
+                at(Step::Option, socket.set_broadcast(true))?;
+            }
+            let family = match bind {
+                SocketAddr::V4(_) => Family::V4,
+                SocketAddr::V6(_) => Family::V6,
+            };
+            if let (Some(only), Family::V6) = (ipv6_only, family) {
+                at(Step::Option, socket.set_only_v6(*only))?;
+            }
+            at(Step::Bind, socket.bind(&(*bind).into()))?;
+            if let Some(peer) = connect {
+                at(Step::Connect, socket.connect(&(*peer).into()))?;
+            }
+            Ok(opened(Kind::Datagram(family), socket))
+        }
+        Open::UnixDatagram { bind, connect, mode, remove_stale, unlink, buffers } => {
+            let socket = unix_socket(Type::DGRAM, *buffers)?;
+            let file = match bind {
+                Some(bind) => bind_unix(&socket, bind, *mode, *remove_stale)?,
+                None => None,
+            };
+            let connected = match connect {
+                Some(peer) => system_address(peer).and_then(|peer| Ok(rustix::net::connect(&socket, &peer)?)),
+                None => Ok(()),
+            };
+            keep_file(file, *unlink, at(Step::Connect, connected))
+                .map(|file| Opened { file, ..opened(Kind::Datagram(Family::Unix), socket) })
+        }
+    }
+}
+
+/// Looks whether a descriptor is what it is taken for, and makes it ours.
+pub(super) fn adopt(descriptor: OwnedFd, what: Adopt) -> Result<Opened, OpenError> {
+    let wrong = |errno: rustix::io::Errno| OpenError { step: Step::Adopt, error: errno.into() };
+    let family = sockopt::socket_domain(&descriptor).map_err(wrong)?;
+    let wanted = match what {
+        Adopt::Listener | Adopt::Connection => SocketType::STREAM,
+        Adopt::Datagram => SocketType::DGRAM,
+    };
+    let listens = sockopt::socket_acceptconn(&descriptor).map_err(wrong)?;
+    let kind = match (what, family) {
+        _ if sockopt::socket_type(&descriptor).map_err(wrong)? != wanted => {
+            return Err(wrong(rustix::io::Errno::PROTOTYPE));
+        }
+        (Adopt::Listener, AddressFamily::INET | AddressFamily::INET6 | AddressFamily::UNIX) if listens => {
+            Kind::Listener
+        }
+        (Adopt::Listener, _) => return Err(wrong(rustix::io::Errno::INVAL)),
+        (Adopt::Connection, _) if listens => return Err(wrong(rustix::io::Errno::INVAL)),
+        (Adopt::Connection, AddressFamily::INET | AddressFamily::INET6) => Kind::AdoptedTcp,
+        (Adopt::Connection, AddressFamily::UNIX) => Kind::AdoptedUnix,
+        (Adopt::Datagram, AddressFamily::INET) => Kind::AdoptedDatagram(Family::V4),
+        (Adopt::Datagram, AddressFamily::INET6) => Kind::AdoptedDatagram(Family::V6),
+        (Adopt::Datagram, AddressFamily::UNIX) => Kind::AdoptedDatagram(Family::Unix),
+        (Adopt::Connection | Adopt::Datagram, _) => return Err(wrong(rustix::io::Errno::AFNOSUPPORT)),
+    };
+    rustix::io::ioctl_fionbio(&descriptor, true).map_err(wrong)?;
+    rustix::io::fcntl_setfd(&descriptor, rustix::io::FdFlags::CLOEXEC).map_err(wrong)?;
+    Ok(Opened { kind, descriptor, file: None })
+}
+
+#[cfg(any(target_os = "android", target_os = "linux"))]
+pub(super) fn credentials(stream: BorrowedFd<'_>) -> io::Result<Credentials> {
+    let peer = nix::sys::socket::getsockopt(&stream, nix::sys::socket::sockopt::PeerCredentials)?;
+    // 0 is a process outside of our own namespace.
+    let process = u32::try_from(peer.pid()).ok().filter(|process| *process != 0);
+    Ok(Credentials { process, user: peer.uid(), group: peer.gid() })
+}
+
+#[cfg(not(any(target_os = "android", target_os = "linux")))]
+pub(super) fn credentials(_: BorrowedFd<'_>) -> io::Result<Credentials> {
+    Err(io::ErrorKind::Unsupported.into())
+}
+
+/// Accepts a connection that is non-blocking and close-on-exec.
+#[cfg(any(
+    target_os = "android",
+    target_os = "freebsd",
+    target_os = "linux",
+    target_os = "netbsd",
+    target_os = "openbsd"
+))]
+pub(super) fn accept(listener: BorrowedFd<'_>) -> io::Result<(OwnedFd, Option<SocketAddrAny>)> {
+    let flags = rustix::net::SocketFlags::NONBLOCK | rustix::net::SocketFlags::CLOEXEC;
+    Ok(rustix::net::acceptfrom_with(listener, flags)?)
+}
+
+#[cfg(not(any(
+    target_os = "android",
+    target_os = "freebsd",
+    target_os = "linux",
+    target_os = "netbsd",
+    target_os = "openbsd"
+)))]
+pub(super) fn accept(listener: BorrowedFd<'_>) -> io::Result<(OwnedFd, Option<SocketAddrAny>)> {
+    let (descriptor, peer) = rustix::net::acceptfrom(listener)?;
+    rustix::io::ioctl_fionbio(&descriptor, true)?;
+    rustix::io::fcntl_setfd(&descriptor, rustix::io::FdFlags::CLOEXEC)?;
+    Ok((descriptor, peer))
+}
+
+/// A connect that goes on in the background; EINTR leaves it under way as well. EAGAIN does not: it is a failure.
+fn under_way(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(rustix::io::Errno::INPROGRESS.raw_os_error())
+        || error.kind() == io::ErrorKind::Interrupted
+}
+
+fn tcp_socket(address: &SocketAddr, reuse_address: bool, buffers: Buffers) -> Result<Socket, OpenError> {
+    let domain = Domain::for_address(*address);
+    let socket = at(Step::Socket, new_socket(domain, Type::STREAM, Some(Protocol::TCP)))?;
+    if reuse_address {
+        at(Step::Option, socket.set_reuse_address(true))?;
+    }
+    set_buffers(&socket, buffers)?;
+    Ok(socket)
+}
+
+fn unix_socket(kind: Type, buffers: Buffers) -> Result<Socket, OpenError> {
+    let socket = at(Step::Socket, new_socket(Domain::UNIX, kind, None))?;
+    set_buffers(&socket, buffers)?;
+    Ok(socket)
+}
+
+fn set_buffers(socket: &Socket, buffers: Buffers) -> Result<(), OpenError> {
+    if let Some(size) = buffers.send {
+        at(Step::Option, socket.set_send_buffer_size(size))?;
+    }
+    if let Some(size) = buffers.receive {
+        at(Step::Option, socket.set_recv_buffer_size(size))?;
+    }
+    Ok(())
+}
+
+fn backlog_of(asked: u32) -> i32 {
+    i32::try_from(asked).unwrap_or(i32::MAX)
+}
+
+pub(super) fn at<T>(step: Step, result: io::Result<T>) -> Result<T, OpenError> {
+    result.map_err(|error| OpenError { step, error })
+}
+
+/// Close-on-exec, and non-blocking from the start where the system can, which saves two calls.
+#[cfg(any(
+    target_os = "android",
+    target_os = "freebsd",
+    target_os = "linux",
+    target_os = "netbsd",
+    target_os = "openbsd"
+))]
+pub(super) fn new_socket(domain: Domain, kind: Type, protocol: Option<Protocol>) -> io::Result<Socket> {
+    Socket::new(domain, kind.nonblocking(), protocol)
+}
+
+#[cfg(not(any(
+    target_os = "android",
+    target_os = "freebsd",
+    target_os = "linux",
+    target_os = "netbsd",
+    target_os = "openbsd"
+)))]
+pub(super) fn new_socket(domain: Domain, kind: Type, protocol: Option<Protocol>) -> io::Result<Socket> {
+    let socket = Socket::new(domain, kind, protocol)?;
+    socket.set_nonblocking(true)?;
+    Ok(socket)
+}
