@@ -503,3 +503,45 @@ fn programs_of_others_send_and_receive() {
         stop(world, &mut reactor, &[server]);
     });
 }
+
+#[test]
+fn who_tries_again_what_has_failed_does_not_hold_up_the_loop() {
+    on_each_back_end(|world| {
+        let mut reactor = world.reactor();
+        let record = Record::new();
+        let everybody = Address::Udp((Ipv4Addr::BROADCAST, 9).into());
+        let to = everybody.clone();
+        let stubborn = Mailbox::new(&record).acting(move |what, transport, _, _| {
+            if what == "failed" {
+                transport.write_to(b"again", &to).unwrap();
+            }
+        });
+        let id = reactor.listen_udp(world.anywhere(), stubborn).unwrap();
+        reactor.datagram(id).unwrap().write_to(b"once", &everybody).unwrap();
+        let failed = "failed send PermissionDenied";
+        for turns in 1..=20 {
+            reactor.turn(Some(Duration::ZERO)).unwrap();
+            assert!(record.count(failed) <= 2 * turns, "{} in {turns} turns", record.count(failed));
+        }
+        assert!(record.count(failed) > 5);
+        stop(world, &mut reactor, &[id]);
+    });
+}
+
+#[test]
+fn what_fails_when_a_socket_is_closed_calls_nobody_inside_the_call() {
+    on_each_back_end(|world| {
+        let mut reactor = world.reactor();
+        let record = Record::new();
+        let id = reactor.listen_udp(world.anywhere(), Mailbox::new(&record)).unwrap();
+        world.run_until(&mut reactor, "started", |_| record.has("start"));
+        let everybody = Address::Udp((Ipv4Addr::BROADCAST, 9).into());
+        let mut transport = reactor.datagram(id).unwrap();
+        transport.write_to(b"last", &everybody).unwrap();
+        transport.stop_listening();
+        assert_eq!(record.events(), ["start"]);
+        world.run_until_idle(&mut reactor);
+        assert_eq!(record.events(), ["start", "stop Done"]);
+        assert_eq!(reactor.statistics().datagram_errors, 1);
+    });
+}

@@ -140,3 +140,27 @@ fn path(world: &world::World, what: &str) -> UnixAddress {
     let name = format!("twistor-{what}-{}-{:p}", std::process::id(), world);
     UnixAddress::of_path(std::env::temp_dir().join(name)).unwrap()
 }
+
+#[test]
+fn a_receiver_that_never_reads_costs_a_look_now_and_then() {
+    on_each_back_end(|world| {
+        let mut reactor = world.reactor();
+        let (deaf, here) = (path(world, "deaf"), path(world, "asks"));
+        let receiver = reactor.open_unix_datagram(at(&deaf), Mailbox(Record::new())).unwrap();
+        reactor.datagram(receiver).unwrap().pause_reading();
+        let sender = reactor.open_unix_datagram(at(&here), Mailbox(Record::new())).unwrap();
+        for _ in 0..1000 {
+            reactor.datagram(sender).unwrap().write_to(b"hello?", &Address::Unix(deaf.clone())).unwrap();
+        }
+        for _ in 0..50 {
+            reactor.turn(Some(std::time::Duration::ZERO)).unwrap();
+            assert!(reactor.delayed_calls() <= 1, "{} timers", reactor.delayed_calls());
+        }
+        assert!(reactor.datagram(sender).unwrap().unsent() > 0);
+        for id in [sender, receiver] {
+            reactor.datagram(id).unwrap().stop_listening();
+        }
+        world.run_until_idle(&mut reactor);
+        assert_eq!(reactor.delayed_calls(), 0);
+    });
+}

@@ -88,6 +88,8 @@ pub(super) struct DatagramSlot {
     /// It stands in the list of those to flush at the end of the turn.
     dirty: bool,
     outgoing: Outgoing,
+    /// Another UNIX socket's queue is full: until then nothing is tried, whatever the kernel says of ours.
+    crowded: Option<DelayedCall>,
     pub(super) timers: Vec<DelayedCall>,
     /// When a panic was last logged with this socket's address.
     logged: Option<Instant>,
@@ -102,22 +104,44 @@ pub(super) enum State {
     Stopped,
 }
 
-/// Datagrams that wait to be sent.
+/// Datagrams that wait to be sent: those before `first` are gone, and their bytes lie before `start`.
 #[derive(Default)]
 pub(super) struct Outgoing {
     bytes: Vec<u8>,
+    start: usize,
     queue: Vec<Going>,
+    first: usize,
 }
 
 impl Outgoing {
-    fn drop_first(&mut self, count: usize) {
-        let gone = self.queue.drain(..count.min(self.queue.len())).map(|going| going.length).sum();
-        self.bytes.drain(..self.bytes.len().min(gone));
+    fn rest(&self) -> (&[u8], &[Going]) {
+        let bytes = self.bytes.get(self.start..).unwrap_or_default();
+        (bytes, self.queue.get(self.first..).unwrap_or_default())
+    }
+
+    fn is_empty(&self) -> bool {
+        self.first == self.queue.len()
+    }
+
+    /// Says how many bytes they had.
+    fn drop_first(&mut self, count: usize) -> usize {
+        let gone = self.rest().1.iter().take(count);
+        let (count, bytes) = gone.fold((0, 0), |(count, bytes), going| (count + 1, bytes + going.length));
+        self.first += count;
+        self.start += bytes;
+        // What is gone makes room when it is the larger part.
+        if self.first > self.queue.len() / 2 {
+            self.queue.drain(..self.first);
+            self.bytes.drain(..self.start);
+            (self.first, self.start) = (0, 0);
+        }
+        bytes
     }
 
     /// Bytes that wait, each datagram with what keeping it takes.
     fn weight(&self) -> usize {
-        self.bytes.len() + self.queue.len() * size_of::<Going>()
+        let (bytes, queue) = self.rest();
+        bytes.len() + std::mem::size_of_val(queue)
     }
 }
 
@@ -139,6 +163,7 @@ impl DatagramSlot {
             queued: false,
             dirty: false,
             outgoing: Outgoing::default(),
+            crowded: None,
             timers: Vec::new(),
             logged: None,
         }
@@ -148,9 +173,13 @@ impl DatagramSlot {
         self.state == State::Open && !self.reading_paused && self.ready.has(Ready::READABLE)
     }
 
+    pub(super) fn has_stopped(&self) -> bool {
+        self.state == State::Stopped
+    }
+
     /// Bytes that wait to be sent.
     pub(super) fn unsent(&self) -> usize {
-        self.outgoing.bytes.len()
+        self.outgoing.rest().0.len()
     }
 }
 
@@ -159,6 +188,10 @@ impl Reactor {
     pub(super) fn datagram_ready(&mut self, token: Token, ready: Ready) {
         let Some(slot) = self.sources.datagram_mut(token) else { return };
         slot.ready.insert(ready);
+        if slot.crowded.is_some() {
+            // That our own queue has room again, as after each datagram that was refused, is no news.
+            slot.ready.remove(Ready::WRITABLE);
+        }
         if slot.queued || slot.state != State::Open {
             return;
         }
@@ -284,72 +317,71 @@ impl Reactor {
         }
     }
 
-    /// Sends what waits, as far as the system takes it.
+    /// Sends what waits, as far as the system takes it. After something went wrong with one the rest has the next turn,
+    /// because its protocol may have written more.
     pub(super) fn flush_datagrams(&mut self, token: Token) {
-        while let Some(slot) = self.sources.datagram_mut(token) {
-            if slot.outgoing.queue.is_empty()
-                || !slot.ready.has(Ready::WRITABLE)
-                || slot.state == State::Stopped
-            {
-                return;
-            }
-            // Taken out, so that the queue and the table are not borrowed together.
-            let mut outgoing = std::mem::take(&mut slot.outgoing);
-            let mut failed = None;
-            let mut start = 0;
-            let mut sent = 0;
-            while let Some(rest) = outgoing.queue.get(sent..)
-                && !rest.is_empty()
-            {
-                let bytes = outgoing.bytes.get(start..).unwrap_or_default();
-                match self.net.send_datagrams(token, bytes, rest) {
-                    Ok(count) => {
-                        let count = count.clamp(1, rest.len());
-                        start += rest.iter().take(count).map(|going| going.length).sum::<usize>();
-                        sent += count;
-                    }
-                    Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                    Err(error) => {
-                        failed = Some(error);
-                        break;
-                    }
+        if let Some((error, lost)) = self.send_datagrams(token) {
+            self.datagram_error(token, "send", &error, lost.as_ref());
+            self.queue_datagrams(token);
+        }
+    }
+
+    /// Sends until the system takes no more, or has an error, which is answered with the datagram that it cost.
+    fn send_datagrams(&mut self, token: Token) -> Option<(io::Error, Option<Going>)> {
+        let slot = self.sources.datagram_mut(token)?;
+        if slot.outgoing.is_empty() || !slot.ready.has(Ready::WRITABLE) || slot.state == State::Stopped {
+            return None;
+        }
+        let of_udp = matches!(slot.host, Address::Udp(_));
+        // Taken out, so that the queue and the table are not borrowed together.
+        let mut outgoing = std::mem::take(&mut slot.outgoing);
+        let mut failed = None;
+        while !outgoing.is_empty() {
+            let (bytes, rest) = outgoing.rest();
+            match self.net.send_datagrams(token, bytes, rest) {
+                Ok(count) => {
+                    let count = count.clamp(1, rest.len());
+                    self.statistics.datagrams_sent += count as u64;
+                    self.statistics.bytes_sent += outgoing.drop_first(count) as u64;
                 }
-            }
-            self.statistics.datagrams_sent += sent as u64;
-            self.statistics.bytes_sent += start as u64;
-            outgoing.drop_first(sent);
-            let full = failed.as_ref().is_some_and(|error| error.kind() == io::ErrorKind::WouldBlock);
-            // Of UDP an answer to an earlier one: this one has not been sent yet. Of UNIX sockets it is about this one.
-            let refused = failed.as_ref().is_some_and(|e| e.kind() == io::ErrorKind::ConnectionRefused)
-                && self.sources.datagram(token).is_some_and(|slot| matches!(slot.host, Address::Udp(_)));
-            let lost = match failed {
-                Some(_) if !full && !refused => {
-                    let lost = outgoing.queue.first().cloned();
-                    outgoing.drop_first(1);
-                    lost
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => {
+                    failed = Some(error);
+                    break;
                 }
-                _ => None,
-            };
-            if let Some(slot) = self.sources.datagram_mut(token) {
-                slot.outgoing = outgoing;
-                if full {
-                    slot.ready.remove(Ready::WRITABLE);
-                    // The queue that is full is another socket's, and nothing will tell when it is not.
-                    if slot.peer.is_none() && matches!(slot.host, Address::Unix(_)) {
-                        let at = self.now() + CROWDED_PAUSE;
-                        self.timers.set(at, TimedCall::SendAgain(token));
-                    }
-                }
-            }
-            match failed {
-                Some(error) if !full => self.datagram_error(token, "send", &error, lost.as_ref()),
-                _ => return,
             }
         }
+        let failed = failed.map(|error| {
+            let full = error.kind() == io::ErrorKind::WouldBlock;
+            // Of UDP an answer to an earlier one: this one has not been sent yet. Of UNIX sockets it is about this one.
+            let answer = of_udp && error.kind() == io::ErrorKind::ConnectionRefused;
+            let lost = (!full && !answer).then(|| outgoing.rest().1.first().cloned()).flatten();
+            if lost.is_some() {
+                outgoing.drop_first(1);
+            }
+            (error, full, lost)
+        });
+        let slot = self.sources.datagram_mut(token)?;
+        slot.outgoing = outgoing;
+        let (error, full, lost) = failed?;
+        if !full {
+            return Some((error, lost));
+        }
+        slot.ready.remove(Ready::WRITABLE);
+        // The queue that is full is another socket's, and nothing will tell when it is not.
+        if slot.peer.is_none() && !of_udp && slot.crowded.is_none() {
+            let at = self.now() + CROWDED_PAUSE;
+            let timer = self.timers.set(at, TimedCall::SendAgain(token));
+            if let Some(slot) = self.sources.datagram_mut(token) {
+                slot.crowded = Some(timer);
+            }
+        }
+        None
     }
 
     pub(super) fn send_datagrams_again(&mut self, token: Token) {
         if let Some(slot) = self.sources.datagram_mut(token) {
+            slot.crowded = None;
             slot.ready.insert(Ready::WRITABLE);
             self.flush_datagrams(token);
         }
@@ -414,13 +446,17 @@ impl Reactor {
             State::Open => true,
             State::Stopped => return false,
         };
-        // What its callback has written before goes first.
-        self.flush_datagrams(token);
+        // What its callback has written before goes first. Nobody is called from here: what fails is counted.
+        while let Some((error, _)) = self.send_datagrams(token) {
+            self.statistics.datagram_errors += 1;
+            log::debug!("a datagram of a socket that closes was given up: {error}");
+        }
         self.net.close(token, Close::Graceful);
         let Some(slot) = self.sources.datagram_mut(token) else { return false };
         slot.state = State::Stopped;
         slot.outgoing = Outgoing::default();
-        for timer in std::mem::take(&mut slot.timers) {
+        let crowded = slot.crowded.take();
+        for timer in std::mem::take(&mut slot.timers).into_iter().chain(crowded) {
             self.drop_timer(timer);
         }
         self.tasks.push(super::tasks::Task::StopDatagram(token, reason, started));

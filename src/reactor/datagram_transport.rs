@@ -272,7 +272,11 @@ impl DatagramTransport<'_> {
 
 /// Whether two addresses are the same IP address and port, whatever they were written for.
 fn same_place(one: &Address, other: &Address) -> bool {
-    one.socket_address().is_some() && one.socket_address() == other.socket_address()
+    let place = |address: &Address| {
+        let address = address.socket_address()?;
+        Some((address.ip().to_canonical(), address.port()))
+    };
+    place(one).is_some() && place(one) == place(other)
 }
 
 fn check_group(group: IpAddr) -> Result<IpAddr> {

@@ -157,6 +157,8 @@ impl Reactor {
         let Some(connection) = self.sources.connection_mut(token).filter(|c| !c.state.is_closing()) else {
             return;
         };
+        // Its bytes are the layer's from now on, and descriptors would come past it.
+        connection.pauses.set(Pauses::DESCRIPTORS, false);
         let mut stage = Stage::new(layer);
         match connection.layers_mut() {
             Some(layers) => {

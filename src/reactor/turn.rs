@@ -182,6 +182,11 @@ impl Reactor {
                 }
                 // The connection was lost by a call of the same instant.
                 TimedCall::Protocol(_, call) => self.call(Place::Drop, |_| drop(call)),
+                TimedCall::Datagram(token, call)
+                    if self.sources.datagram(token).is_none_or(|s| s.has_stopped()) =>
+                {
+                    self.call(Place::Drop, |_| drop(call));
+                }
                 TimedCall::Datagram(token, call) => {
                     self.statistics.timed_calls += 1;
                     self.call_datagram(token, Place::TimedCall, call);

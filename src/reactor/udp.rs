@@ -288,14 +288,16 @@ impl Reactor {
             self.net.close(token, Close::Graceful);
             Error::CannotListen { address: asked.to_owned(), call: "getsockname", source }
         })?;
-        let named = |address: &Address| address.unix().is_none_or(|name| !name.is_unnamed());
         // An adopted one may have a peer that nobody told us of.
-        let peer = peer.or_else(|| self.net.peer_address(token).ok().filter(named));
+        let peer = peer.or_else(|| self.net.peer_address(token).ok());
         log::debug!(address = host.to_string().as_str(); "datagrams at {host}");
-        let slot = DatagramSlot::new(protocol, host, peer, max_size);
+        let slot = DatagramSlot::new(protocol, host, peer, max_size.min(MOST_SIZE));
         let inserted = self.sources.insert(Source::Datagram(Box::new(slot)));
         debug_assert_eq!(inserted, token);
         self.tasks.push(Task::StartDatagram(token));
         Ok(DatagramId(token))
     }
 }
+
+/// What a `max_size` can be at the most: no datagram of UNIX sockets gets as long, by the system's default sizes.
+const MOST_SIZE: usize = 256 * 1024;

@@ -70,20 +70,27 @@ impl Batches {
         let alike = alike(going);
         if self.segments && family != Family::Unix && alike >= WORTH_SEGMENTING {
             match send_segments(socket, family, bytes, going, alike) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Err(error),
-                // The device or the way has no room for such large ones, or the system does not know how.
+                Err(error)
+                    if matches!(
+                        error.kind(),
+                        io::ErrorKind::WouldBlock
+                            | io::ErrorKind::Interrupted
+                            | io::ErrorKind::ConnectionRefused
+                    ) =>
+                {
+                    return Err(error);
+                }
+                // Too large for the device or the way, or what goes wrong one by one as well. Where the system does not
+                // know how, it is not asked again.
                 Err(error) => {
-                    self.segments = matches!(
+                    self.segments = !matches!(
                         error.raw_os_error().map(rustix::io::Errno::from_raw_os_error),
                         Some(
-                            rustix::io::Errno::MSGSIZE
-                                | rustix::io::Errno::INVAL
-                                | rustix::io::Errno::CONNREFUSED
+                            rustix::io::Errno::IO
+                                | rustix::io::Errno::NOPROTOOPT
+                                | rustix::io::Errno::OPNOTSUPP
                         )
                     );
-                    if error.kind() == io::ErrorKind::ConnectionRefused {
-                        return Err(error);
-                    }
                 }
                 Ok(()) => return Ok(alike),
             }
