@@ -145,3 +145,31 @@ fn the_file_of_an_adopted_unix_socket_stays() {
         std::fs::remove_file(path).unwrap();
     });
 }
+
+#[test]
+fn what_is_asked_of_a_connection_before_it_begins_holds() {
+    on_the_real_network(KERNEL, |world| {
+        for paused in [false, true] {
+            let mut reactor = world.reactor();
+            let (one, mut other) = UnixStream::pair().unwrap();
+            other.write_all(b"early").unwrap();
+            let record = Record::new();
+            let id = reactor.adopt_connection(one.into(), Recorder::new(&record).closing()).unwrap();
+            let mut transport = reactor.transport(id).unwrap();
+            match paused {
+                true => transport.pause_reading(),
+                false => transport.resume_reading(),
+            }
+            assert_eq!(transport.reading_paused(), paused);
+            world.run_until(&mut reactor, "made", |_| record.has("made"));
+            for _ in 0..3 {
+                reactor.turn(Some(std::time::Duration::ZERO)).unwrap();
+            }
+            assert_eq!(record.has("data early"), !paused);
+            reactor.transport(id).unwrap().resume_reading();
+            drop(other);
+            world.run_until_idle(&mut reactor);
+            assert_eq!(record.events(), ["made", "data early", "read lost", "lost Done"]);
+        }
+    });
+}

@@ -49,7 +49,7 @@ impl Reactor {
         })?;
         let mut connection = Connection::new(peer, Token::NONE);
         // What has come already waits for the protocol to begin.
-        connection.pauses.set(Pauses::PROTOCOL, true);
+        connection.pauses.set(Pauses::UNBEGUN, true);
         let inserted = self.sources.insert(Source::Connection(connection));
         debug_assert_eq!(inserted, token);
         self.statistics.adopted += 1;
@@ -89,7 +89,7 @@ impl Reactor {
 
     pub(super) fn begin_adopted(&mut self, token: Token, protocol: Box<dyn Protocol>) {
         if let Some(connection) = self.sources.connection_mut(token) {
-            connection.pauses.set(Pauses::PROTOCOL, false);
+            connection.pauses.set(Pauses::UNBEGUN, false);
         }
         self.begin_connection(token, Begun::Protocol(protocol));
         self.queue(token);

@@ -107,6 +107,8 @@ impl Pauses {
     pub(crate) const PROTOCOL: Pauses = Pauses(1);
     /// At least one of the layers.
     pub(crate) const LAYERS: Pauses = Pauses(2);
+    /// It was adopted, and its protocol has not begun.
+    pub(crate) const UNBEGUN: Pauses = Pauses(8);
     /// Nobody: it is read in another way, which brings descriptors.
     pub(crate) const DESCRIPTORS: Pauses = Pauses(4);
 

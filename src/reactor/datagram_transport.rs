@@ -125,7 +125,8 @@ impl DatagramTransport<'_> {
         self.reactor.sources.datagram(self.token).map_or(0, |slot| slot.unsent())
     }
 
-    /// Leaves what comes with the system, which drops what it has no room for, until `resume_reading`.
+    /// Leaves what comes with the system, which drops what it has no room for, until `resume_reading`. Up to 31 datagrams
+    /// that came with the one in hand still follow.
     pub fn pause_reading(&mut self) {
         if let Some(slot) = self.reactor.sources.datagram_mut(self.token) {
             slot.reading_paused = true;

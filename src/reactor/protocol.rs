@@ -33,8 +33,8 @@ pub trait Protocol: Any {
     /// Some bytes came: one to as many as the read buffer holds, cut anywhere.
     fn data_received(&mut self, transport: &mut Transport<'_>, data: &[u8]);
 
-    /// A descriptor came over a UNIX socket, after [`Transport::receive_descriptors`], before the bytes that it travelled
-    /// with. By default it is closed. (Twisted: `fileDescriptorReceived`.)
+    /// A descriptor came over a UNIX socket, after [`Transport::receive_descriptors`]. The byte that it travelled with is in
+    /// the next `data_received`, where the system may have put bytes sent before it as well. By default it is closed. (Twisted: `fileDescriptorReceived`.)
     fn descriptor_received(&mut self, transport: &mut Transport<'_>, descriptor: OwnedFd) {
         let _ = (transport, descriptor);
     }

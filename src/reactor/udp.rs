@@ -210,7 +210,8 @@ impl Reactor {
     }
 
     /// Has UNIX datagrams: kept in order, none lost, but refused while the receiver's queue is full, when they wait
-    /// here. (Twisted: `listenUNIXDatagram`, `connectUNIXDatagram`.)
+    /// here; without a peer of its own a socket has one queue for all, so that one receiver that does not read holds up
+    /// what goes to others, until [`Error::QueueFull`]. (Twisted: `listenUNIXDatagram`, `connectUNIXDatagram`.)
     ///
     /// # Errors
     /// [`Error::CannotListen`]; [`Error::Finished`] when the reactor has stopped.
