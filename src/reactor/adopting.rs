@@ -7,7 +7,7 @@ use super::layering::Begun;
 use super::listener::{ListenOptions, cannot_listen};
 use super::sources::Source;
 use super::tasks::{Farewell, Task};
-use super::{ConnectionId, Error, Factory, Listener, Protocol, Reactor, Reason, Result};
+use super::{Address, ConnectionId, Error, Factory, Listener, Protocol, Reactor, Reason, Result};
 use crate::net::{Adopt, Close, Token};
 
 impl Reactor {
@@ -47,14 +47,24 @@ impl Reactor {
             self.net.close(token, Close::Graceful);
             Error::System { call: "getpeername", source }
         })?;
+        Ok(self.adopted(token, peer, Box::new(protocol)))
+    }
+
+    /// A place for what the network has adopted, whose protocol begins in the next turn.
+    pub(super) fn adopted(
+        &mut self,
+        token: Token,
+        peer: Address,
+        protocol: Box<dyn Protocol>,
+    ) -> ConnectionId {
         let mut connection = Connection::new(peer, Token::NONE);
         // What has come already waits for the protocol to begin.
         connection.pauses.set(Pauses::UNBEGUN, true);
         let inserted = self.sources.insert(Source::Connection(connection));
         debug_assert_eq!(inserted, token);
         self.statistics.adopted += 1;
-        self.tasks.push(Task::Begin(token, Box::new(protocol)));
-        Ok(ConnectionId(token))
+        self.tasks.push(Task::Begin(token, protocol));
+        ConnectionId(token)
     }
 
     /// Another descriptor of a listening socket, for the process that is to go on with it: both accept until one stops.

@@ -1,8 +1,5 @@
 //! This process's own standard input and output as a connection.
 
-use super::connection::{Connection, Pauses};
-use super::sources::Source;
-use super::tasks::Task;
 use super::{Address, ConnectionId, Error, Protocol, Reactor, Result};
 
 impl Reactor {
@@ -48,13 +45,6 @@ impl Reactor {
         let token = self.sources.next_token();
         let opened = self.net.standard_streams(token);
         opened.map_err(|source| Error::System { call: "standard streams", source })?;
-        let mut connection = Connection::new(Address::Pipe, crate::net::Token::NONE);
-        // What has come already waits for the protocol to begin.
-        connection.pauses.set(Pauses::PROTOCOL, true);
-        let inserted = self.sources.insert(Source::Connection(connection));
-        debug_assert_eq!(inserted, token);
-        self.statistics.adopted += 1;
-        self.tasks.push(Task::Begin(token, Box::new(protocol)));
-        Ok(ConnectionId(token))
+        Ok(self.adopted(token, Address::Pipe, Box::new(protocol)))
     }
 }
