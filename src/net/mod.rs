@@ -49,6 +49,12 @@ pub(crate) trait Net {
     /// 64 unpredictable bits.
     fn random(&mut self) -> u64;
 
+    /// Which of so many goes first, where a program should not notice: always the first, but where chance decides.
+    fn choose(&mut self, among: usize) -> usize {
+        let _ = among;
+        0
+    }
+
     /// How many descriptors the process may have open.
     fn descriptor_limit(&self) -> usize;
 

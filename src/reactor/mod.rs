@@ -374,9 +374,9 @@ impl Reactor {
     }
 
     /// How much is in use: everything that has a name (connections, listeners, connectors and their attempts),
-    /// and jobs whose result is awaited. For leak checks.
+    /// jobs whose result is awaited, and tasks. For leak checks.
     pub fn in_use(&self) -> usize {
-        self.sources.len() + self.jobs.len()
+        self.sources.len() + self.jobs.len() + self.handle.get().map_or(0, Handle::in_use)
     }
 
     /// What it has done so far.

@@ -199,7 +199,8 @@ impl Reactor {
             Source::Process(process) => format!("the child process {}: {}", process.number, process.program),
         });
         let jobs = (self.jobs.len() > 0).then(|| format!("results of {} jobs to come", self.jobs.len()));
-        sources.chain(jobs).collect()
+        let residents = self.handle.get().map(Handle::inventory).unwrap_or_default();
+        sources.chain(jobs).chain(residents).collect()
     }
 }
 
