@@ -153,6 +153,8 @@ pub struct Reactor {
     jobs: Jobs,
     stopwatch: Stopwatch,
     statistics: Statistics,
+    /// When lost descriptors were last logged.
+    loss_logged: Option<Instant>,
     /// Where the last panic was, and its text.
     last_panic: Option<String>,
 }
@@ -253,6 +255,7 @@ impl Reactor {
             jobs: Jobs::new(),
             stopwatch,
             statistics: Statistics::default(),
+            loss_logged: None,
             last_panic: None,
         }
     }
