@@ -209,7 +209,7 @@ fn seen_in_want(
     let mut reactor = world.reactor();
     let (one, other) = UnixStream::pair().unwrap();
     for word in ["one ", "two "] {
-        let letters = vec![letter("1"), letter("2"), letter("3")];
+        let letters = [letter("1"), letter("2"), letter("3")];
         let borrowed: Vec<_> = letters.iter().map(OwnedFd::as_fd).collect();
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(3))];
         let mut control = SendAncillaryBuffer::new(&mut space);

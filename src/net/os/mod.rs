@@ -13,6 +13,7 @@ mod pool;
 mod process;
 mod signals;
 mod sockets;
+mod stale;
 mod streams;
 
 use std::fs::File;
