@@ -345,10 +345,10 @@ impl Reactor {
     ) -> Option<R> {
         let token = id.0;
         let mut protocol = self.sources.connection_mut(token)?.take_protocol()?;
-        let result = catch_unwind(AssertUnwindSafe(|| {
+        let result = self.between_turns(|reactor| {
             let wanted = find::<P>(&mut *protocol)?;
-            Some(call(wanted, &mut Transport { reactor: self, token }))
-        }));
+            Some(call(wanted, &mut Transport { reactor, token }))
+        });
         if let Some(connection) = self.sources.connection_mut(token) {
             connection.put_protocol(protocol);
         }
