@@ -13,6 +13,7 @@
 //!
 //! What is deliberately above this line: timers, fairness, buffers, timeouts, closing, naming.
 
+pub(crate) mod absent;
 mod address;
 #[cfg(test)]
 mod conformance;

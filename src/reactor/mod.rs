@@ -11,6 +11,7 @@ mod connector;
 mod datagram;
 mod datagram_transport;
 mod error;
+mod handle;
 mod layer;
 mod layering;
 mod layers;
@@ -41,11 +42,12 @@ mod unix;
 mod writing;
 
 use std::any::Any;
-use std::cell::Cell;
+use std::cell::{Cell, OnceCell};
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::rc::Rc;
 use std::sync::Arc;
+use std::task::Waker;
 use std::time::{Duration, SystemTime};
 
 pub use self::address::{ConnectTcp, ListenTcp};
@@ -55,6 +57,8 @@ pub use self::datagram::DatagramProtocol;
 pub use self::datagram_transport::{DatagramId, DatagramTransport};
 pub(crate) use self::error::panic_message;
 pub use self::error::{Error, JobPanicked, Result};
+pub use self::handle::Handle;
+pub(crate) use self::handle::{Resident, Run};
 pub use self::layer::{Below, Layer, LayerError, Layered, layered};
 pub use self::life::{Hold, Phase, SystemEvent, TriggerId};
 pub use self::listener::Listener;
@@ -157,6 +161,8 @@ pub struct Reactor {
     loss_logged: Option<Instant>,
     /// Where the last panic was, and its text.
     last_panic: Option<String>,
+    /// Made when somebody asks for it.
+    handle: OnceCell<Handle>,
 }
 
 type SignalHandler = Box<dyn FnMut(&mut Reactor)>;
@@ -167,6 +173,8 @@ pub(crate) enum TimedCall {
     Protocol(Token, ProtocolCall),
     Datagram(Token, DatagramCall),
     Process(Token, ProcessCall),
+    /// A task that sleeps goes on.
+    Wake(Waker),
     /// A full queue of a UNIX socket is tried again.
     SendAgain(Token),
     ConnectTimeout(Token),
@@ -257,6 +265,7 @@ impl Reactor {
             statistics: Statistics::default(),
             loss_logged: None,
             last_panic: None,
+            handle: OnceCell::new(),
         }
     }
 
@@ -489,6 +498,9 @@ impl Drop for Reactor {
         if begun && !std::thread::panicking() {
             self.life = Life::Ending;
             self.advance_life();
+        }
+        if !std::thread::panicking() {
+            self.finish_handled();
         }
         self.inbox.close();
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::life::Life;
 use super::sources::Source;
-use super::{Error, Place, Reactor, Result, TimedCall};
+use super::{Error, Handle, Place, Reactor, Result, TimedCall};
 use crate::net::{Event, Instant};
 
 /// When a reactor has something to do by itself.
@@ -48,6 +48,7 @@ impl Reactor {
             // What the caller does until the next one is not the last callback's time.
             self.stop_timing();
             self.forget_time();
+            self.attend(false);
         }
         goes_on
     }
@@ -60,6 +61,7 @@ impl Reactor {
             return Err(Error::Finished);
         }
         self.turning = true;
+        self.attend(true);
         let result = self.turn_once(wait);
         self.turning = false;
         result
@@ -96,12 +98,15 @@ impl Reactor {
         self.dispatch();
         self.run_ready(queued);
         self.run_tasks();
+        self.run_handled();
         self.flush_dirty();
         Ok(true)
     }
 
     /// Waits for something to do, if there is nothing.
     fn poll(&mut self, wait: Option<Duration>) -> Result<()> {
+        // Before the look at what there is to do: who brings more from now on wakes the poll.
+        self.attend(false);
         let timeout = if self.is_busy() {
             Some(Duration::ZERO)
         } else {
@@ -111,6 +116,7 @@ impl Reactor {
         self.stop_timing();
         let polled = self.net.poll(&mut self.events, timeout);
         self.clock.set(None);
+        self.attend(true);
         match polled {
             // The next turn waits again, for what is left of the time.
             Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(()),
@@ -124,6 +130,7 @@ impl Reactor {
             || !self.ready.is_empty()
             || !self.dirty.is_empty()
             || self.inbox.has_more()
+            || self.handle.get().is_some_and(Handle::has_work)
             || self.life_goes_on()
     }
 
@@ -135,6 +142,13 @@ impl Reactor {
             Agenda::Now
         } else {
             self.timers.next().map_or(Agenda::Idle, Agenda::At)
+        }
+    }
+
+    /// Says to those who bring work from outside whether the loop looks for it by itself.
+    fn attend(&self, attended: bool) {
+        if let Some(handle) = self.handle.get() {
+            handle.attend(attended);
         }
     }
 
@@ -206,6 +220,7 @@ impl Reactor {
                     self.flush_datagrams(token);
                 }
                 TimedCall::Process(token, call) => self.run_process_timer(token, call),
+                TimedCall::Wake(waker) => self.call(Place::TimedCall, |_| waker.wake()),
                 TimedCall::SendAgain(token) => self.send_datagrams_again(token),
                 TimedCall::ConnectTimeout(token) => self.connect_timed_out(token),
                 TimedCall::NextAttempt(token) => self.next_attempt_due(token),
