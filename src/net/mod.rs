@@ -123,7 +123,7 @@ pub(crate) trait Net {
         &mut self,
         socket: Token,
         buffer: &mut [u8],
-        into: &mut Vec<OwnedFd>,
+        into: &mut Arrived,
     ) -> io::Result<usize> {
         let _ = into;
         self.recv(socket, buffer)
@@ -396,6 +396,14 @@ pub enum Interface {
     Address(Ipv4Addr),
     /// By its number, as `ip link` shows it.
     Index(u32),
+}
+
+/// Descriptors that came with bytes.
+#[derive(Default)]
+pub(crate) struct Arrived {
+    pub(crate) descriptors: Vec<OwnedFd>,
+    /// More came than the system had room for, and it has closed them: nobody knows how many.
+    pub(crate) lost: bool,
 }
 
 /// What the system lets travel at once. (SCM_MAX_FD.)

@@ -157,6 +157,8 @@ pub struct Reactor {
     jobs: Jobs,
     stopwatch: Stopwatch,
     statistics: Statistics,
+    /// When lost descriptors were last logged.
+    loss_logged: Option<Instant>,
     /// Where the last panic was, and its text.
     last_panic: Option<String>,
     /// Made when somebody asks for it.
@@ -261,6 +263,7 @@ impl Reactor {
             jobs: Jobs::new(),
             stopwatch,
             statistics: Statistics::default(),
+            loss_logged: None,
             last_panic: None,
             handle: OnceCell::new(),
         }
@@ -351,10 +354,10 @@ impl Reactor {
     ) -> Option<R> {
         let token = id.0;
         let mut protocol = self.sources.connection_mut(token)?.take_protocol()?;
-        let result = catch_unwind(AssertUnwindSafe(|| {
+        let result = self.between_turns(|reactor| {
             let wanted = find::<P>(&mut *protocol)?;
-            Some(call(wanted, &mut Transport { reactor: self, token }))
-        }));
+            Some(call(wanted, &mut Transport { reactor, token }))
+        });
         if let Some(connection) = self.sources.connection_mut(token) {
             connection.put_protocol(protocol);
         }

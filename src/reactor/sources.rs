@@ -2,12 +2,12 @@
 
 use slab::Slab;
 
-use super::Reactor;
 use super::connection::{Connection, State};
 use super::connector::ConnectorSlot;
 use super::datagram::DatagramSlot;
 use super::listener::ListenerSlot;
 use super::process::ProcessSlot;
+use super::{Handle, Reactor};
 use crate::net::Token;
 
 /// What a token can name.

@@ -23,6 +23,9 @@ pub struct Statistics {
     pub connects: u64,
     /// Connections that came as descriptors.
     pub adopted: u64,
+    /// Times that descriptors came over a UNIX socket and the process could have no more; how many each time, the system
+    /// does not tell.
+    pub descriptors_lost: u64,
     /// Attempts to connect that failed.
     pub connect_failures: u64,
     /// Connections lost, for whatever reason.

@@ -1,6 +1,7 @@
 //! One turn of the loop.
 
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
 use super::life::Life;
@@ -23,7 +24,7 @@ impl Reactor {
     /// does by default. (Twisted: `run`.)
     ///
     /// # Errors
-    /// [`Error::AlreadyRunning`] inside a callback, [`Error::Finished`] after it has run, [`Error::System`]
+    /// [`Error::AlreadyRunning`] inside a callback and inside [`with`](Reactor::with) and its like, [`Error::Finished`] after it has run, [`Error::System`]
     /// when the system's poll fails.
     pub fn run(&mut self) -> Result<()> {
         self.begin_to_run()?;
@@ -81,6 +82,18 @@ impl Reactor {
         self.attend(true);
         let result = self.turn_once(wait, also);
         self.turning = false;
+        result
+    }
+
+    /// Runs a call that has a protocol out of its slot: no turn begins in it, though none is under way. A panic is the
+    /// caller's to see to.
+    pub(super) fn between_turns<R>(
+        &mut self,
+        call: impl FnOnce(&mut Reactor) -> R,
+    ) -> std::thread::Result<R> {
+        let turning = std::mem::replace(&mut self.turning, true);
+        let result = catch_unwind(AssertUnwindSafe(|| call(self)));
+        self.turning = turning;
         result
     }
 
