@@ -158,7 +158,11 @@ fn a_timeout_gives_the_result_or_drops_the_future_at_its_limit() {
         reactor
             .block_on(async {
                 assert_eq!(timeout(MOMENT, ready(1)).await, Ok(1));
-                assert_eq!(timeout(Duration::ZERO, ready(1)).await, Ok(1), "what is there at the limit counts");
+                assert_eq!(
+                    timeout(Duration::ZERO, ready(1)).await,
+                    Ok(1),
+                    "what is there at the limit counts"
+                );
                 let began = now();
                 let late = timeout(MOMENT, pending::<()>()).await;
                 assert_eq!(late, Err(TimedOut { limit: MOMENT }));
@@ -193,7 +197,10 @@ fn ticks_keep_their_phase_and_count_what_was_missed() {
                 // Two and a half periods after the last.
                 sleep_until(began + (first.number as u32) * period + 5 * period / 2).await;
                 let second = interval.tick().await;
-                assert!(second.skipped >= 1 && second.number == first.number + 1 + second.skipped, "{second:?}");
+                assert!(
+                    second.skipped >= 1 && second.number == first.number + 1 + second.skipped,
+                    "{second:?}"
+                );
                 // One that is missed comes at once; the next is in phase again.
                 let third = interval.tick().await;
                 assert!(now() - began >= (third.number as u32) * period, "{third:?}");

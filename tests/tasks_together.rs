@@ -8,8 +8,8 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use twistor::task::{
-    self, Closed, Either, SendError, TrySendError, channel, join, join_all, select, select_all, sleep, timeout,
-    yield_now,
+    self, Closed, Either, SendError, TrySendError, channel, join, join_all, select, select_all, sleep,
+    timeout, yield_now,
 };
 use world::{on_each_back_end, on_the_real_network};
 
@@ -241,7 +241,12 @@ fn cancelled_at_any_await_a_program_leaves_nothing_behind() {
             .detach();
         simulation.run_for(Duration::from_secs(2)).unwrap();
         let reactor = simulation.reactor(host);
-        assert_eq!((reactor.in_use(), reactor.delayed_calls()), (0, 0), "after {polls} polls: {:?}", reactor.tasks());
+        assert_eq!(
+            (reactor.in_use(), reactor.delayed_calls()),
+            (0, 0),
+            "after {polls} polls: {:?}",
+            reactor.tasks()
+        );
         if ended.get() {
             assert!(polls > 10, "it waits often: {polls}");
             break;
