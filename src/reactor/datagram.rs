@@ -5,6 +5,7 @@ use std::io;
 use std::time::Duration;
 
 use super::datagram_transport::{DatagramId, DatagramTransport};
+use super::outgoing::{Next, Outgoing};
 use super::sources::Source;
 use super::{Address, DelayedCall, Place, Reactor, Reason, SystemError, TimedCall};
 use crate::net::{Close, Going, Inbound, Instant, Ready, Token};
@@ -88,7 +89,7 @@ pub(super) struct DatagramSlot {
     /// It stands in the list of those to flush at the end of the turn.
     dirty: bool,
     outgoing: Outgoing,
-    /// Another UNIX socket's queue is full: until then nothing is tried, whatever the kernel says of ours.
+    /// When the receivers are tried again that were full.
     crowded: Option<DelayedCall>,
     pub(super) timers: Vec<DelayedCall>,
     /// When a panic was last logged with this socket's address.
@@ -102,47 +103,6 @@ pub(super) enum State {
     Open,
     /// `stop_protocol` is queued, or runs; the descriptor is closed.
     Stopped,
-}
-
-/// Datagrams that wait to be sent: those before `first` are gone, and their bytes lie before `start`.
-#[derive(Default)]
-pub(super) struct Outgoing {
-    bytes: Vec<u8>,
-    start: usize,
-    queue: Vec<Going>,
-    first: usize,
-}
-
-impl Outgoing {
-    fn rest(&self) -> (&[u8], &[Going]) {
-        let bytes = self.bytes.get(self.start..).unwrap_or_default();
-        (bytes, self.queue.get(self.first..).unwrap_or_default())
-    }
-
-    fn is_empty(&self) -> bool {
-        self.first == self.queue.len()
-    }
-
-    /// Says how many bytes they had.
-    fn drop_first(&mut self, count: usize) -> usize {
-        let gone = self.rest().1.iter().take(count);
-        let (count, bytes) = gone.fold((0, 0), |(count, bytes), going| (count + 1, bytes + going.length));
-        self.first += count;
-        self.start += bytes;
-        // What is gone makes room when it is the larger part.
-        if self.first > self.queue.len() / 2 {
-            self.queue.drain(..self.first);
-            self.bytes.drain(..self.start);
-            (self.first, self.start) = (0, 0);
-        }
-        bytes
-    }
-
-    /// Bytes that wait, each datagram with what keeping it takes.
-    fn weight(&self) -> usize {
-        let (bytes, queue) = self.rest();
-        bytes.len() + std::mem::size_of_val(queue)
-    }
 }
 
 impl DatagramSlot {
@@ -179,7 +139,14 @@ impl DatagramSlot {
 
     /// Bytes that wait to be sent.
     pub(super) fn unsent(&self) -> usize {
-        self.outgoing.rest().0.len()
+        self.outgoing.bytes()
+    }
+
+    /// Whether a queue that is full is the receiver's: of UNIX sockets, but of those with one peer the system tells when
+    /// there is room. Of the others nothing tells, and what it says of our own queue is no news: it has room
+    /// again after each datagram that was refused.
+    fn has_many_receivers(&self) -> bool {
+        self.peer.is_none() && matches!(self.host, Address::Unix(_))
     }
 }
 
@@ -188,10 +155,6 @@ impl Reactor {
     pub(super) fn datagram_ready(&mut self, token: Token, ready: Ready) {
         let Some(slot) = self.sources.datagram_mut(token) else { return };
         slot.ready.insert(ready);
-        if slot.crowded.is_some() {
-            // That our own queue has room again, as after each datagram that was refused, is no news.
-            slot.ready.remove(Ready::WRITABLE);
-        }
         if slot.queued || slot.state != State::Open {
             return;
         }
@@ -297,12 +260,10 @@ impl Reactor {
     pub(super) fn keep_datagram(&mut self, token: Token, data: &[u8], to: Option<Address>) -> bool {
         let (limit, outside) = (self.settings.buffer_limit, self.current_datagram != token);
         let Some(slot) = self.sources.datagram_mut(token) else { return true };
-        if slot.outgoing.weight() > limit {
+        if !slot.outgoing.keep(data, to, limit) {
             self.statistics.datagrams_dropped += 1;
             return false;
         }
-        slot.outgoing.bytes.extend_from_slice(data);
-        slot.outgoing.queue.push(Going { length: data.len(), to });
         if outside && !std::mem::replace(&mut slot.dirty, true) {
             self.dirty.push(token);
         }
@@ -329,60 +290,62 @@ impl Reactor {
     /// Sends until the system takes no more, or has an error, which is answered with the datagram that it cost.
     fn send_datagrams(&mut self, token: Token) -> Option<(io::Error, Option<Going>)> {
         let slot = self.sources.datagram_mut(token)?;
-        if slot.outgoing.is_empty() || !slot.ready.has(Ready::WRITABLE) || slot.state == State::Stopped {
+        if !slot.ready.has(Ready::WRITABLE) || slot.state == State::Stopped {
             return None;
         }
-        let of_udp = matches!(slot.host, Address::Udp(_));
+        let (of_udp, many) = (matches!(slot.host, Address::Udp(_)), slot.has_many_receivers());
         // Taken out, so that the queue and the table are not borrowed together.
         let mut outgoing = std::mem::take(&mut slot.outgoing);
         let mut failed = None;
-        while !outgoing.is_empty() {
-            let (bytes, rest) = outgoing.rest();
+        let mut blocked = false;
+        while failed.is_none() && !blocked {
+            let next = outgoing.next();
+            if next == Next::Nothing {
+                break;
+            }
+            let (bytes, rest) = outgoing.front(next);
             match self.net.send_datagrams(token, bytes, rest) {
                 Ok(count) => {
                     let count = count.clamp(1, rest.len());
                     self.statistics.datagrams_sent += count as u64;
-                    self.statistics.bytes_sent += outgoing.drop_first(count) as u64;
+                    self.statistics.bytes_sent += outgoing.drop_first(next, count) as u64;
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => match many {
+                    true => outgoing.is_full(next),
+                    false => blocked = true,
+                },
+                // Of UDP an answer to an earlier one: this one has not been sent yet. Of UNIX sockets it is about this one.
+                Err(error) if of_udp && error.kind() == io::ErrorKind::ConnectionRefused => {
+                    failed = Some((error, None));
+                }
                 Err(error) => {
-                    failed = Some(error);
-                    break;
+                    let lost = rest.first().cloned();
+                    outgoing.drop_first(next, 1);
+                    failed = Some((error, lost));
                 }
             }
         }
-        let failed = failed.map(|error| {
-            let full = error.kind() == io::ErrorKind::WouldBlock;
-            // Of UDP an answer to an earlier one: this one has not been sent yet. Of UNIX sockets it is about this one.
-            let answer = of_udp && error.kind() == io::ErrorKind::ConnectionRefused;
-            let lost = (!full && !answer).then(|| outgoing.rest().1.first().cloned()).flatten();
-            if lost.is_some() {
-                outgoing.drop_first(1);
-            }
-            (error, full, lost)
-        });
+        let some_are_full = outgoing.some_are_full();
         let slot = self.sources.datagram_mut(token)?;
         slot.outgoing = outgoing;
-        let (error, full, lost) = failed?;
-        if !full {
-            return Some((error, lost));
+        if blocked {
+            slot.ready.remove(Ready::WRITABLE);
         }
-        slot.ready.remove(Ready::WRITABLE);
-        // The queue that is full is another socket's, and nothing will tell when it is not.
-        if slot.peer.is_none() && !of_udp && slot.crowded.is_none() {
+        if some_are_full && slot.crowded.is_none() {
             let at = self.now() + CROWDED_PAUSE;
             let timer = self.timers.set(at, TimedCall::SendAgain(token));
             if let Some(slot) = self.sources.datagram_mut(token) {
                 slot.crowded = Some(timer);
             }
         }
-        None
+        failed
     }
 
     pub(super) fn send_datagrams_again(&mut self, token: Token) {
         if let Some(slot) = self.sources.datagram_mut(token) {
             slot.crowded = None;
-            slot.ready.insert(Ready::WRITABLE);
+            slot.outgoing.try_again(MOST_CROWDED);
             self.flush_datagrams(token);
         }
     }
@@ -447,6 +410,7 @@ impl Reactor {
             State::Stopped => return false,
         };
         // What its callback has written before goes first. Nobody is called from here: what fails is counted.
+        slot.outgoing.try_again(usize::MAX);
         while let Some((error, _)) = self.send_datagrams(token) {
             self.statistics.datagram_errors += 1;
             log::debug!("a datagram of a socket that closes was given up: {error}");
@@ -517,8 +481,11 @@ impl Reactor {
     }
 }
 
-/// How soon the full queue of another UNIX socket is tried again.
+/// How soon the full queues of other UNIX sockets are tried again.
 const CROWDED_PAUSE: Duration = Duration::from_millis(10);
+
+/// How many of them may turn out to be full still before the others wait for the next time.
+const MOST_CROWDED: usize = 32;
 
 /// What a datagram counts beside its bytes, in a socket's share of the turn: empty ones cost their callback, too.
 const DATAGRAM_COST: usize = 256;

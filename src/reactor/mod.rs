@@ -16,6 +16,7 @@ mod layering;
 mod layers;
 mod life;
 mod listener;
+mod outgoing;
 mod passing;
 mod process;
 mod process_output;
