@@ -8,7 +8,7 @@ use super::datagram_transport::{DatagramId, DatagramTransport};
 use super::outgoing::{Next, Outgoing};
 use super::sources::Source;
 use super::{Address, DelayedCall, Place, Reactor, Reason, SystemError, TimedCall};
-use crate::net::{Close, Going, Inbound, Instant, Ready, Token};
+use crate::net::{Close, Inbound, Instant, Ready, Token, may_be_an_answer};
 
 /// What a socket of datagrams does. (Twisted: `DatagramProtocol`, `ConnectedDatagramProtocol`.)
 ///
@@ -55,6 +55,15 @@ pub trait DatagramProtocol: Any {
         let _ = transport;
     }
 
+    /// An error that cost no datagram in hand; the socket goes on. Either the network's answer to an earlier datagram, but for
+    /// the refusal, which has its own call: that the host cannot be reached, say; one answer is told once, where
+    /// the socket has one peer. Or the datagrams that have come cannot be read, for want of memory, say: then it is
+    /// tried again ten times a second, and each failure told. By default that is logged at debug level; it is
+    /// counted in [`Statistics::datagram_errors`](super::Statistics::datagram_errors) in any case.
+    fn error_received(&mut self, transport: &mut DatagramTransport<'_>, error: &SystemError) {
+        log::debug!("{}: {error}", transport.host());
+    }
+
     /// A datagram was given up, because the system refused it: too long for the way, no route. By default that is
     /// logged at debug level; it is counted in any case. `to` is `None` for the one peer of the socket.
     fn send_failed(
@@ -91,6 +100,8 @@ pub(super) struct DatagramSlot {
     outgoing: Outgoing,
     /// When the receivers are tried again that were full.
     crowded: Option<DelayedCall>,
+    /// When it is read again, after it could not be.
+    resting: Option<DelayedCall>,
     pub(super) timers: Vec<DelayedCall>,
     /// When a panic was last logged with this socket's address.
     logged: Option<Instant>,
@@ -124,13 +135,15 @@ impl DatagramSlot {
             dirty: false,
             outgoing: Outgoing::default(),
             crowded: None,
+            resting: None,
             timers: Vec::new(),
             logged: None,
         }
     }
 
     fn wants_read(&self) -> bool {
-        self.state == State::Open && !self.reading_paused && self.ready.has(Ready::READABLE)
+        let may_read = self.state == State::Open && !self.reading_paused && self.resting.is_none();
+        may_read && self.ready.has(Ready::READABLE)
     }
 
     pub(super) fn has_stopped(&self) -> bool {
@@ -148,6 +161,14 @@ impl DatagramSlot {
     fn has_many_receivers(&self) -> bool {
         self.peer.is_none() && matches!(self.host, Address::Unix(_))
     }
+}
+
+/// What an error is about.
+enum Trouble {
+    /// No datagram in hand.
+    Answer,
+    /// The one to this address, which was given up; `None` is the one peer.
+    Lost(Option<Address>),
 }
 
 impl Reactor {
@@ -222,30 +243,55 @@ impl Reactor {
             io::ErrorKind::WouldBlock => {
                 if let Some(slot) = self.sources.datagram_mut(token) {
                     slot.ready.remove(Ready::READABLE);
+                    slot.ready.remove(Ready::READ_CLOSED);
                 }
                 false
             }
-            _ => {
-                self.datagram_error(token, "recv", error, None);
-                // The error was the news, not the end: what came behind it is still to be read.
+            _ if may_be_an_answer(error) => {
+                if let Some(slot) = self.sources.datagram_mut(token) {
+                    // The error was the news, not the end: what came behind it is still to be read.
+                    slot.ready.remove(Ready::READ_CLOSED);
+                }
+                self.datagram_trouble(token, "recv", Trouble::Answer, error);
                 true
+            }
+            _ => {
+                let at = self.now() + READ_PAUSE;
+                let timer = self.timers.set(at, TimedCall::ReadAgain(token));
+                if let Some(slot) = self.sources.datagram_mut(token) {
+                    slot.resting = Some(timer);
+                }
+                self.datagram_trouble(token, "recv", Trouble::Answer, error);
+                false
             }
         }
     }
 
-    /// What the system has to say of a datagram that was sent.
-    fn datagram_error(&mut self, token: Token, call: &'static str, error: &io::Error, lost: Option<&Going>) {
-        self.statistics.datagram_errors += 1;
-        if error.kind() == io::ErrorKind::ConnectionRefused && lost.is_none() {
-            return self.call_datagram(token, Place::ConnectionRefused, |protocol, transport| {
-                protocol.connection_refused(transport);
-            });
+    pub(super) fn read_datagrams_again(&mut self, token: Token) {
+        if let Some(slot) = self.sources.datagram_mut(token) {
+            slot.resting = None;
+            self.queue_datagrams(token);
         }
-        let to = lost.and_then(|going| going.to.clone());
+    }
+
+    /// Tells what went wrong.
+    fn datagram_trouble(&mut self, token: Token, call: &'static str, what: Trouble, error: &io::Error) {
+        self.statistics.datagram_errors += 1;
+        let refused = error.kind() == io::ErrorKind::ConnectionRefused;
         let error = SystemError::new(call, error);
-        self.call_datagram(token, Place::SendFailed, |protocol, transport| {
-            protocol.send_failed(transport, to.as_ref(), &error);
-        });
+        match what {
+            Trouble::Answer if refused => {
+                self.call_datagram(token, Place::ConnectionRefused, |protocol, transport| {
+                    protocol.connection_refused(transport);
+                });
+            }
+            Trouble::Answer => self.call_datagram(token, Place::ErrorReceived, |protocol, transport| {
+                protocol.error_received(transport, &error);
+            }),
+            Trouble::Lost(to) => self.call_datagram(token, Place::SendFailed, |protocol, transport| {
+                protocol.send_failed(transport, to.as_ref(), &error);
+            }),
+        }
     }
 
     pub(super) fn queue_datagrams(&mut self, token: Token) {
@@ -281,53 +327,67 @@ impl Reactor {
     /// Sends what waits, as far as the system takes it. After something went wrong with one the rest has the next turn,
     /// because its protocol may have written more.
     pub(super) fn flush_datagrams(&mut self, token: Token) {
-        if let Some((error, lost)) = self.send_datagrams(token) {
-            self.datagram_error(token, "send", &error, lost.as_ref());
-            self.queue_datagrams(token);
+        let troubles = self.send_datagrams(token);
+        if troubles.is_empty() {
+            return;
         }
+        for (what, error) in troubles {
+            self.datagram_trouble(token, "send", what, &error);
+        }
+        self.queue_datagrams(token);
     }
 
-    /// Sends until the system takes no more, or has an error, which is answered with the datagram that it cost.
-    fn send_datagrams(&mut self, token: Token) -> Option<(io::Error, Option<Going>)> {
-        let slot = self.sources.datagram_mut(token)?;
+    /// Sends until the system takes no more, or has an error.
+    fn send_datagrams(&mut self, token: Token) -> Vec<(Trouble, io::Error)> {
+        let mut troubles = Vec::new();
+        let Some(slot) = self.sources.datagram_mut(token) else { return troubles };
         if !slot.ready.has(Ready::WRITABLE) || slot.state == State::Stopped {
-            return None;
+            return troubles;
         }
         let (of_udp, many) = (matches!(slot.host, Address::Udp(_)), slot.has_many_receivers());
         // Taken out, so that the queue and the table are not borrowed together.
         let mut outgoing = std::mem::take(&mut slot.outgoing);
-        let mut failed = None;
         let mut blocked = false;
-        while failed.is_none() && !blocked {
+        // May have been about an earlier one: then the same one goes at the second attempt.
+        let mut doubtful: Option<io::Error> = None;
+        while troubles.is_empty() && !blocked {
             let next = outgoing.next();
             if next == Next::Nothing {
                 break;
             }
             let (bytes, rest) = outgoing.front(next);
-            match self.net.send_datagrams(token, bytes, rest) {
+            let error = match self.net.send_datagrams(token, bytes, rest) {
                 Ok(count) => {
                     let count = count.clamp(1, rest.len());
                     self.statistics.datagrams_sent += count as u64;
                     self.statistics.bytes_sent += outgoing.drop_first(next, count) as u64;
+                    troubles.extend(doubtful.take().map(|error| (Trouble::Answer, error)));
+                    continue;
                 }
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => match many {
-                    true => outgoing.is_full(next),
-                    false => blocked = true,
-                },
-                // Of UDP an answer to an earlier one: this one has not been sent yet. Of UNIX sockets it is about this one.
-                Err(error) if of_udp && error.kind() == io::ErrorKind::ConnectionRefused => {
-                    failed = Some((error, None));
+                Err(error) => error,
+            };
+            match error.kind() {
+                io::ErrorKind::Interrupted => {}
+                io::ErrorKind::WouldBlock if many => outgoing.is_full(next),
+                io::ErrorKind::WouldBlock => blocked = true,
+                // This is about an earlier one in any case; of UNIX sockets it is about this one.
+                io::ErrorKind::ConnectionRefused if of_udp => troubles.push((Trouble::Answer, error)),
+                _ if of_udp && may_be_an_answer(&error) && !is_same(&doubtful, &error) => {
+                    troubles.extend(doubtful.replace(error).map(|error| (Trouble::Answer, error)));
                 }
-                Err(error) => {
-                    let lost = rest.first().cloned();
+                _ => {
+                    let earlier =
+                        doubtful.take().filter(|other| other.raw_os_error() != error.raw_os_error());
+                    troubles.extend(earlier.map(|error| (Trouble::Answer, error)));
+                    let to = rest.first().and_then(|going| going.to.clone());
                     outgoing.drop_first(next, 1);
-                    failed = Some((error, lost));
+                    troubles.push((Trouble::Lost(to), error));
                 }
             }
         }
+        troubles.extend(doubtful.map(|error| (Trouble::Answer, error)));
         let some_are_full = outgoing.some_are_full();
-        let slot = self.sources.datagram_mut(token)?;
+        let Some(slot) = self.sources.datagram_mut(token) else { return troubles };
         slot.outgoing = outgoing;
         if blocked {
             slot.ready.remove(Ready::WRITABLE);
@@ -339,7 +399,7 @@ impl Reactor {
                 slot.crowded = Some(timer);
             }
         }
-        failed
+        troubles
     }
 
     pub(super) fn send_datagrams_again(&mut self, token: Token) {
@@ -411,16 +471,22 @@ impl Reactor {
         };
         // What its callback has written before goes first. Nobody is called from here: what fails is counted.
         slot.outgoing.try_again(usize::MAX);
-        while let Some((error, _)) = self.send_datagrams(token) {
-            self.statistics.datagram_errors += 1;
-            log::debug!("a datagram of a socket that closes was given up: {error}");
+        loop {
+            let troubles = self.send_datagrams(token);
+            if troubles.is_empty() {
+                break;
+            }
+            for (_, error) in troubles {
+                self.statistics.datagram_errors += 1;
+                log::debug!("a socket of datagrams that closes: {error}");
+            }
         }
         self.net.close(token, Close::Graceful);
         let Some(slot) = self.sources.datagram_mut(token) else { return false };
         slot.state = State::Stopped;
         slot.outgoing = Outgoing::default();
-        let crowded = slot.crowded.take();
-        for timer in std::mem::take(&mut slot.timers).into_iter().chain(crowded) {
+        let own = [slot.crowded.take(), slot.resting.take()];
+        for timer in std::mem::take(&mut slot.timers).into_iter().chain(own.into_iter().flatten()) {
             self.drop_timer(timer);
         }
         self.tasks.push(super::tasks::Task::StopDatagram(token, reason, started));
@@ -480,6 +546,14 @@ impl Reactor {
         self.sources.tokens(open).into_iter().map(DatagramId).collect()
     }
 }
+
+/// Whether an error was told twice in succession: then it is about the datagram in hand.
+fn is_same(earlier: &Option<io::Error>, error: &io::Error) -> bool {
+    earlier.as_ref().is_some_and(|earlier| earlier.raw_os_error() == error.raw_os_error())
+}
+
+/// How soon a socket is read again that could not be.
+const READ_PAUSE: Duration = Duration::from_millis(100);
 
 /// How soon the full queues of other UNIX sockets are tried again.
 const CROWDED_PAUSE: Duration = Duration::from_millis(10);

@@ -168,6 +168,8 @@ pub(crate) enum TimedCall {
     Process(Token, ProcessCall),
     /// A full queue of a UNIX socket is tried again.
     SendAgain(Token),
+    /// A socket of datagrams that could not be read is read again.
+    ReadAgain(Token),
     ConnectTimeout(Token),
     /// A connector's next address is tried, or a full queue of a UNIX socket again.
     NextAttempt(Token),
