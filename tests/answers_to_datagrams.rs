@@ -124,9 +124,10 @@ fn on_each_that_can(promise: impl Fn(&World)) {
     });
 }
 
-/// What routers say, by the code of their message, and what the system makes of it.
-const ANSWERS: [(u8, Errno); 4] =
-    [(13, Errno::EHOSTUNREACH), (6, Errno::ENETUNREACH), (2, Errno::ENOPROTOOPT), (4, Errno::EMSGSIZE)];
+/// What routers say, by the code of their message, and what the system makes of it. Not among them is the one that a datagram
+/// is too long for the way: the system would remember that of the loopback.
+const ANSWERS: [(u8, Errno); 3] =
+    [(13, Errno::EHOSTUNREACH), (6, Errno::ENETUNREACH), (2, Errno::ENOPROTOOPT)];
 
 #[test]
 fn an_answer_that_a_send_is_told_costs_it_nothing() {
@@ -151,7 +152,7 @@ fn an_answer_that_a_send_is_told_costs_it_nothing() {
 #[test]
 fn an_answer_is_told_where_many_alike_leave_with_one_call_and_all_arrive() {
     on_each_that_can(|world| {
-        for (code, errno) in ANSWERS.into_iter().take(3) {
+        for (code, errno) in ANSWERS {
             let mut two = Two::new(world);
             two.reactor.datagram(two.client).unwrap().pause_reading();
             two.send_in_vain(code, errno);
