@@ -72,6 +72,7 @@ pub mod policy;
 mod reactor;
 pub mod service;
 pub mod sim;
+pub mod task;
 pub mod testing;
 
 #[cfg(feature = "http")]
@@ -89,11 +90,12 @@ pub mod cli;
 pub use reactor::{
     Address, BadAddress, Below, ChildStream, ClientFactory, Collect, ConnectTcp, ConnectUnix, ConnectionId,
     Connector, ConnectorId, ConnectorState, Credentials, DatagramId, DatagramProtocol, DatagramTransport,
-    DelayedCall, Error, ExitReason, Factory, Hold, Instant, Interface, JobPanicked, Layer, LayerError,
-    Layered, ListenTcp, ListenUdp, ListenUnix, Listener, OutputError, Phase, Place, ProcessId, ProcessOutput,
-    ProcessProtocol, ProcessSignal, ProcessTransport, Producer, ProducerKind, Protocol, Reactor, Reason,
-    Remote, Result, Settings, Shared, Signal, SlowCallback, SpawnProcess, Statistics, SystemError,
-    SystemEvent, TerminalSize, Transport, TriggerId, Unfinished, UnixAddress, UnixDatagram, factory, layered,
-    shared,
+    DelayedCall, Error, ExitReason, Factory, Handle, Hold, Instant, Interface, JobPanicked, Layer,
+    LayerError, Layered, ListenTcp, ListenUdp, ListenUnix, Listener, OutputError, Phase, Place, ProcessId,
+    ProcessOutput, ProcessProtocol, ProcessSignal, ProcessTransport, Producer, ProducerKind, Protocol,
+    Reactor, Reason, Remote, Result, Settings, Shared, Signal, SlowCallback, SpawnProcess, Statistics,
+    SystemError, SystemEvent, TerminalSize, Transport, TriggerId, Unfinished, UnixAddress, UnixDatagram,
+    factory, layered, shared,
 };
 pub use service::run;
+pub use task::block_on;

@@ -13,6 +13,7 @@
 //!
 //! What is deliberately above this line: timers, fairness, buffers, timeouts, closing, naming.
 
+pub(crate) mod absent;
 mod address;
 #[cfg(test)]
 mod conformance;
@@ -47,6 +48,12 @@ pub(crate) trait Net {
 
     /// 64 unpredictable bits.
     fn random(&mut self) -> u64;
+
+    /// Which of so many goes first, where a program should not notice: always the first, but where chance decides.
+    fn choose(&mut self, among: usize) -> usize {
+        let _ = among;
+        0
+    }
 
     /// How many descriptors the process may have open.
     fn descriptor_limit(&self) -> usize;
@@ -116,7 +123,7 @@ pub(crate) trait Net {
         &mut self,
         socket: Token,
         buffer: &mut [u8],
-        into: &mut Vec<OwnedFd>,
+        into: &mut Arrived,
     ) -> io::Result<usize> {
         let _ = into;
         self.recv(socket, buffer)
@@ -389,6 +396,14 @@ pub enum Interface {
     Address(Ipv4Addr),
     /// By its number, as `ip link` shows it.
     Index(u32),
+}
+
+/// Descriptors that came with bytes.
+#[derive(Default)]
+pub(crate) struct Arrived {
+    pub(crate) descriptors: Vec<OwnedFd>,
+    /// More came than the system had room for, and it has closed them: nobody knows how many.
+    pub(crate) lost: bool,
 }
 
 /// What the system lets travel at once. (SCM_MAX_FD.)

@@ -525,11 +525,11 @@ impl Reactor {
     ) -> Option<R> {
         let token = id.0;
         let mut protocol = self.sources.datagram_mut(token)?.protocol.take()?;
-        let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+        let result = self.between_turns(|reactor| {
             let wanted: &mut dyn Any = &mut *protocol;
             let wanted = wanted.downcast_mut::<P>()?;
-            Some(call(wanted, &mut DatagramTransport { reactor: self, token }))
-        }));
+            Some(call(wanted, &mut DatagramTransport { reactor, token }))
+        });
         if let Some(slot) = self.sources.datagram_mut(token) {
             slot.protocol = Some(protocol);
         }

@@ -31,7 +31,7 @@ pub enum Error {
     },
     /// The child process has exited. (Twisted: `ProcessExitedAlready`.)
     ProcessExited,
-    /// `run` or `turn` was called from inside a callback. (Twisted: `ReactorAlreadyRunning`.)
+    /// `run` or `turn` was called from inside a callback, or inside `with` and its like. (Twisted: `ReactorAlreadyRunning`.)
     AlreadyRunning,
     /// This reactor has run and stopped: make a new one. (Twisted: `ReactorNotRestartable`.)
     Finished,
@@ -64,6 +64,10 @@ pub enum Error {
     NotConnected,
     /// The reactor is gone.
     ReactorGone,
+    /// The reactor itself can be reached from inside a task alone, and not where somebody has it already.
+    NotInTask,
+    /// The reactor was stopped before the task had ended.
+    Stopped,
     /// The system refused.
     System {
         /// The system call that failed.
@@ -109,6 +113,8 @@ impl fmt::Display for Error {
             Error::NoPeer => f.write_str("the socket of datagrams has no peer"),
             Error::NotConnected => f.write_str("the connection is gone"),
             Error::ReactorGone => f.write_str("the reactor is gone"),
+            Error::NotInTask => f.write_str("the reactor can be reached from inside a task alone"),
+            Error::Stopped => f.write_str("the reactor was stopped before the task had ended"),
             Error::System { call, source } => write!(f, "{call}: {source}"),
         }
     }

@@ -295,6 +295,7 @@ impl Reactor {
 
     fn finish(&mut self) {
         self.life = Life::Finished;
+        self.finish_handled();
         let late = self.inbox.close();
         self.drop_each(late);
         let timers = std::mem::replace(&mut self.timers, Timers::new());

@@ -11,6 +11,7 @@ mod connector;
 mod datagram;
 mod datagram_transport;
 mod error;
+mod handle;
 mod layer;
 mod layering;
 mod layers;
@@ -42,11 +43,12 @@ mod unix;
 mod writing;
 
 use std::any::Any;
-use std::cell::Cell;
+use std::cell::{Cell, OnceCell};
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::rc::Rc;
 use std::sync::Arc;
+use std::task::Waker;
 use std::time::{Duration, SystemTime};
 
 pub use self::address::{ConnectTcp, ListenTcp};
@@ -56,6 +58,8 @@ pub use self::datagram::DatagramProtocol;
 pub use self::datagram_transport::{DatagramId, DatagramTransport};
 pub(crate) use self::error::panic_message;
 pub use self::error::{Error, JobPanicked, Result};
+pub use self::handle::Handle;
+pub(crate) use self::handle::{Resident, Run};
 pub use self::layer::{Below, Layer, LayerError, Layered, layered};
 pub use self::life::{Hold, Phase, SystemEvent, TriggerId};
 pub use self::listener::Listener;
@@ -154,8 +158,12 @@ pub struct Reactor {
     jobs: Jobs,
     stopwatch: Stopwatch,
     statistics: Statistics,
+    /// When lost descriptors were last logged.
+    loss_logged: Option<Instant>,
     /// Where the last panic was, and its text.
     last_panic: Option<String>,
+    /// Made when somebody asks for it.
+    handle: OnceCell<Handle>,
 }
 
 type SignalHandler = Box<dyn FnMut(&mut Reactor)>;
@@ -166,6 +174,8 @@ pub(crate) enum TimedCall {
     Protocol(Token, ProtocolCall),
     Datagram(Token, DatagramCall),
     Process(Token, ProcessCall),
+    /// A task that sleeps goes on.
+    Wake(Waker),
     /// A full queue of a UNIX socket is tried again.
     SendAgain(Token),
     /// A socket of datagrams that could not be read is read again.
@@ -256,7 +266,9 @@ impl Reactor {
             jobs: Jobs::new(),
             stopwatch,
             statistics: Statistics::default(),
+            loss_logged: None,
             last_panic: None,
+            handle: OnceCell::new(),
         }
     }
 
@@ -345,10 +357,10 @@ impl Reactor {
     ) -> Option<R> {
         let token = id.0;
         let mut protocol = self.sources.connection_mut(token)?.take_protocol()?;
-        let result = catch_unwind(AssertUnwindSafe(|| {
+        let result = self.between_turns(|reactor| {
             let wanted = find::<P>(&mut *protocol)?;
-            Some(call(wanted, &mut Transport { reactor: self, token }))
-        }));
+            Some(call(wanted, &mut Transport { reactor, token }))
+        });
         if let Some(connection) = self.sources.connection_mut(token) {
             connection.put_protocol(protocol);
         }
@@ -368,9 +380,9 @@ impl Reactor {
     }
 
     /// How much is in use: everything that has a name (connections, listeners, connectors and their attempts),
-    /// and jobs whose result is awaited. For leak checks.
+    /// jobs whose result is awaited, and tasks. For leak checks.
     pub fn in_use(&self) -> usize {
-        self.sources.len() + self.jobs.len()
+        self.sources.len() + self.jobs.len() + self.handle.get().map_or(0, Handle::in_use)
     }
 
     /// What it has done so far.
@@ -489,6 +501,9 @@ impl Drop for Reactor {
         if begun && !std::thread::panicking() {
             self.life = Life::Ending;
             self.advance_life();
+        }
+        if !std::thread::panicking() {
+            self.finish_handled();
         }
         self.inbox.close();
     }

@@ -23,6 +23,9 @@ pub struct Statistics {
     pub connects: u64,
     /// Connections that came as descriptors.
     pub adopted: u64,
+    /// Times that descriptors came over a UNIX socket and the process could have no more; how many each time, the system
+    /// does not tell.
+    pub descriptors_lost: u64,
     /// Attempts to connect that failed.
     pub connect_failures: u64,
     /// Connections lost, for whatever reason.
@@ -119,6 +122,8 @@ pub enum Place {
     ProcessExited,
     ProcessEnded,
     TimedCall,
+    Call,
+    Task,
     ThreadCall,
     ThreadResult,
     Trigger,
@@ -160,6 +165,8 @@ impl fmt::Display for Place {
             Place::ProcessExited => "process_exited",
             Place::ProcessEnded => "process_ended",
             Place::TimedCall => "a timed call",
+            Place::Call => "a queued call",
+            Place::Task => "a task",
             Place::ThreadCall => "a call from a thread",
             Place::ThreadResult => "a job's result",
             Place::Trigger => "a system event trigger",

@@ -1,11 +1,12 @@
 //! One turn of the loop.
 
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
 use super::life::Life;
 use super::sources::Source;
-use super::{Error, Place, Reactor, Result, TimedCall};
+use super::{Error, Handle, Place, Reactor, Result, TimedCall};
 use crate::net::{Event, Instant};
 
 /// When a reactor has something to do by itself.
@@ -23,14 +24,32 @@ impl Reactor {
     /// does by default. (Twisted: `run`.)
     ///
     /// # Errors
-    /// [`Error::AlreadyRunning`] inside a callback, [`Error::Finished`] after it has run, [`Error::System`]
+    /// [`Error::AlreadyRunning`] inside a callback and inside [`with`](Reactor::with) and its like, [`Error::Finished`] after it has run, [`Error::System`]
     /// when the system's poll fails.
     pub fn run(&mut self) -> Result<()> {
+        self.begin_to_run()?;
+        while self.take_turn(None, &mut |_| {})? {}
+        Ok(())
+    }
+
+    /// As `run`, until `goes_on` says no, which is asked once in every turn, before what was written leaves.
+    pub(crate) fn run_until(&mut self, mut goes_on: impl FnMut(&mut Reactor) -> bool) -> Result<()> {
+        self.begin_to_run()?;
+        let mut enough = false;
+        while !enough && self.take_turn(None, &mut |reactor| enough = !goes_on(reactor))? {}
+        self.forget_time();
+        self.attend(false);
+        if std::mem::take(&mut self.default_signals) && self.life != Life::Finished {
+            self.watch_signals()?;
+        }
+        Ok(())
+    }
+
+    fn begin_to_run(&mut self) -> Result<()> {
         if !self.turning && self.life != Life::Finished && self.settings.handle_signals {
             self.default_signals = true;
             self.watch_signals()?;
         }
-        while self.take_turn(None)? {}
         Ok(())
     }
 
@@ -42,16 +61,17 @@ impl Reactor {
     /// # Errors
     /// As [`run`](Reactor::run).
     pub fn turn(&mut self, wait: Option<Duration>) -> Result<bool> {
-        let goes_on = self.take_turn(wait);
+        let goes_on = self.take_turn(wait, &mut |_| {});
         if !self.turning {
             // What the caller does until the next one is not the last callback's time.
             self.stop_timing();
             self.forget_time();
+            self.attend(false);
         }
         goes_on
     }
 
-    fn take_turn(&mut self, wait: Option<Duration>) -> Result<bool> {
+    fn take_turn(&mut self, wait: Option<Duration>, also: &mut dyn FnMut(&mut Reactor)) -> Result<bool> {
         if self.turning {
             return Err(Error::AlreadyRunning);
         }
@@ -59,12 +79,25 @@ impl Reactor {
             return Err(Error::Finished);
         }
         self.turning = true;
-        let result = self.turn_once(wait);
+        self.attend(true);
+        let result = self.turn_once(wait, also);
         self.turning = false;
         result
     }
 
-    fn turn_once(&mut self, wait: Option<Duration>) -> Result<bool> {
+    /// Runs a call that has a protocol out of its slot: no turn begins in it, though none is under way. A panic is the
+    /// caller's to see to.
+    pub(super) fn between_turns<R>(
+        &mut self,
+        call: impl FnOnce(&mut Reactor) -> R,
+    ) -> std::thread::Result<R> {
+        let turning = std::mem::replace(&mut self.turning, true);
+        let result = catch_unwind(AssertUnwindSafe(|| call(self)));
+        self.turning = turning;
+        result
+    }
+
+    fn turn_once(&mut self, wait: Option<Duration>, also: &mut dyn FnMut(&mut Reactor)) -> Result<bool> {
         self.statistics.turns += 1;
         self.clock.set(None);
         if matches!(self.life, Life::New | Life::Starting) {
@@ -83,12 +116,16 @@ impl Reactor {
         self.dispatch();
         self.run_ready(queued);
         self.run_tasks();
+        self.run_handled();
+        also(self);
         self.flush_dirty();
         Ok(true)
     }
 
     /// Waits for something to do, if there is nothing.
     fn poll(&mut self, wait: Option<Duration>) -> Result<()> {
+        // Before the look at what there is to do: who brings more from now on wakes the poll.
+        self.attend(false);
         let timeout = if self.is_busy() {
             Some(Duration::ZERO)
         } else {
@@ -98,6 +135,7 @@ impl Reactor {
         self.stop_timing();
         let polled = self.net.poll(&mut self.events, timeout);
         self.clock.set(None);
+        self.attend(true);
         match polled {
             // The next turn waits again, for what is left of the time.
             Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(()),
@@ -111,6 +149,7 @@ impl Reactor {
             || !self.ready.is_empty()
             || !self.dirty.is_empty()
             || self.inbox.has_more()
+            || self.handle.get().is_some_and(Handle::has_work)
             || self.life_goes_on()
     }
 
@@ -122,6 +161,13 @@ impl Reactor {
             Agenda::Now
         } else {
             self.timers.next().map_or(Agenda::Idle, Agenda::At)
+        }
+    }
+
+    /// Says to those who bring work from outside whether the loop looks for it by itself.
+    fn attend(&self, attended: bool) {
+        if let Some(handle) = self.handle.get() {
+            handle.attend(attended);
         }
     }
 
@@ -193,6 +239,7 @@ impl Reactor {
                     self.flush_datagrams(token);
                 }
                 TimedCall::Process(token, call) => self.run_process_timer(token, call),
+                TimedCall::Wake(waker) => self.call(Place::TimedCall, |_| waker.wake()),
                 TimedCall::SendAgain(token) => self.send_datagrams_again(token),
                 TimedCall::ReadAgain(token) => self.read_datagrams_again(token),
                 TimedCall::ConnectTimeout(token) => self.connect_timed_out(token),

@@ -8,6 +8,7 @@
 
 pub mod back_end;
 pub mod child;
+pub mod folder;
 pub mod gate;
 mod log;
 pub mod peer;

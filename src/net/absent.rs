@@ -1,0 +1,105 @@
+//! No network at all: what a reactor's place is filled with while the reactor itself is lent out.
+
+use std::io::{self, ErrorKind};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use super::{
+    Accepted, Address, Answer, Close, Event, Going, Inbound, Instant, Job, Net, Open, OpenError,
+    SocketOption, Step, Token, Wake, Watch,
+};
+
+/// Every call fails, time stands at its beginning, and nobody can be woken.
+pub(crate) struct Absent;
+
+impl Net for Absent {
+    fn now(&self) -> Instant {
+        Instant::from_nanoseconds(0)
+    }
+
+    fn wall(&self) -> SystemTime {
+        SystemTime::UNIX_EPOCH
+    }
+
+    fn random(&mut self) -> u64 {
+        0
+    }
+
+    fn descriptor_limit(&self) -> usize {
+        0
+    }
+
+    fn open(&mut self, _: Token, _: &Open) -> Result<(), OpenError> {
+        Err(OpenError { step: Step::Adopt, error: ErrorKind::Unsupported.into() })
+    }
+
+    fn accept(&mut self, _: Token, _: Token) -> io::Result<Accepted> {
+        Err(ErrorKind::NotFound.into())
+    }
+
+    fn shed(&mut self, _: Token, _: usize) -> usize {
+        0
+    }
+
+    fn recv(&mut self, _: Token, _: &mut [u8]) -> io::Result<usize> {
+        Err(ErrorKind::NotFound.into())
+    }
+
+    fn send(&mut self, _: Token, _: &[u8]) -> io::Result<usize> {
+        Err(ErrorKind::NotFound.into())
+    }
+
+    fn recv_datagrams(&mut self, _: Token, _: &mut Inbound) -> io::Result<()> {
+        Err(ErrorKind::NotFound.into())
+    }
+
+    fn send_datagrams(&mut self, _: Token, _: &[u8], _: &[Going]) -> io::Result<usize> {
+        Err(ErrorKind::NotFound.into())
+    }
+
+    fn shutdown_write(&mut self, _: Token) -> io::Result<()> {
+        Err(ErrorKind::NotFound.into())
+    }
+
+    fn close(&mut self, _: Token, _: Close) {}
+
+    fn local_address(&self, _: Token) -> io::Result<Address> {
+        Err(ErrorKind::NotFound.into())
+    }
+
+    fn peer_address(&self, _: Token) -> io::Result<Address> {
+        Err(ErrorKind::NotFound.into())
+    }
+
+    fn take_error(&self, _: Token) -> io::Result<Option<io::Error>> {
+        Err(ErrorKind::NotFound.into())
+    }
+
+    fn set(&mut self, _: Token, _: SocketOption) -> io::Result<()> {
+        Err(ErrorKind::NotFound.into())
+    }
+
+    fn poll(&mut self, _: &mut Vec<Event>, _: Option<Duration>) -> io::Result<()> {
+        Err(ErrorKind::Unsupported.into())
+    }
+
+    fn waker(&self) -> Arc<dyn Wake> {
+        Arc::new(Absent)
+    }
+
+    fn watch(&mut self, _: &[Watch]) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn offload(&mut self, job: Job) -> Result<(), Job> {
+        Err(job)
+    }
+
+    fn resolve(&mut self, _: &str, _: u16, _: Answer) -> bool {
+        false
+    }
+}
+
+impl Wake for Absent {
+    fn wake(&self) {}
+}

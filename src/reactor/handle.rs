@@ -1,0 +1,279 @@
+//! A reactor as code on its own thread can keep it: over an `await`, in a `Drop`, in a value that waits.
+//!
+//! A callback has the reactor by `&mut`, and gives it back when it returns. What runs in between, tasks above all,
+//! keeps a [`Handle`]. It queues calls at any time. And while tasks are polled, the reactor itself stands in the place
+//! that all handles share: it is *lent*, by a swap with an empty one, which costs two moves of about a kilobyte for all the
+//! tasks of a turn. So nothing is borrowed twice, and nothing needs `unsafe`.
+
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::fmt;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use super::life::Life;
+use super::{DelayedCall, Error, Instant, Place, Reactor, Result, Settings, TimedCall};
+use crate::net::absent::Absent;
+use crate::net::{Token, Wake};
+
+/// A reactor, for code on its own thread that has to keep it. Clone it, hold it over an `await`.
+///
+/// ```
+/// let mut reactor = twistor::Reactor::new()?;
+/// let handle = reactor.handle();
+/// handle.call(|reactor| {
+///     println!("from the loop, at {:?}", reactor.now());
+///     reactor.stop();
+/// });
+/// reactor.run()?;
+/// # Ok::<(), twistor::Error>(())
+/// ```
+#[derive(Clone)]
+pub struct Handle {
+    shared: Rc<Lobby>,
+}
+
+/// What all handles of a reactor share with it.
+struct Lobby {
+    queue: RefCell<VecDeque<Queued>>,
+    /// The reactor while it is lent, and an empty one else. It is made when a reactor is first lent.
+    place: RefCell<Option<Box<Reactor>>>,
+    lent: Cell<bool>,
+    /// The loop looks at the queue before it waits again.
+    attended: Cell<bool>,
+    finished: Cell<bool>,
+    waker: Arc<dyn Wake>,
+    residents: RefCell<Option<Rc<dyn Resident>>>,
+}
+
+thread_local! {
+    static CURRENT: Cell<Option<Handle>> = const { Cell::new(None) };
+}
+
+enum Queued {
+    Call(Box<dyn FnOnce(&mut Reactor)>),
+    Run(Rc<dyn Run>),
+}
+
+/// Something that waits to run from the loop, in an `Rc` of its own.
+pub(crate) trait Run {
+    fn run(self: Rc<Self>, reactor: &mut Reactor);
+}
+
+/// What a higher layer has living in a reactor: it is asked in every turn.
+pub(crate) trait Resident: std::any::Any {
+    /// Whether it has something to do in the next turn, whatever the network says.
+    fn has_work(&self) -> bool;
+
+    /// Does what is there to do, in its share of a turn.
+    fn run(&self, reactor: &mut Reactor);
+
+    /// How many things of its are there, for leak checks.
+    fn in_use(&self) -> usize;
+
+    /// The same in words.
+    fn inventory(&self) -> Vec<String>;
+
+    /// The loop is about to wait, or begins another turn: who brings work has to wake it, or need not.
+    fn attend(&self, attended: bool);
+
+    /// The reactor ends. What is left is dropped, piece by piece.
+    fn finish(&self, reactor: &mut Reactor);
+}
+
+impl Handle {
+    /// Queues a call: it comes from the loop, on a fresh stack, in this turn or the next. When the reactor has finished
+    /// it is dropped.
+    pub fn call(&self, call: impl FnOnce(&mut Reactor) + 'static) {
+        self.push(Queued::Call(Box::new(call)));
+    }
+
+    /// As [`call`](Handle::call), without an allocation.
+    pub(crate) fn queue(&self, run: Rc<dyn Run>) {
+        self.push(Queued::Run(run));
+    }
+
+    fn push(&self, queued: Queued) {
+        if self.shared.finished.get() {
+            return;
+        }
+        self.shared.queue.borrow_mut().push_back(queued);
+        if !self.shared.attended.get() {
+            self.shared.attended.set(true);
+            self.shared.waker.wake();
+        }
+    }
+
+    /// Reaches the reactor itself, from inside a task.
+    ///
+    /// # Errors
+    /// [`Error::NotInTask`] elsewhere, and inside another `with`: whoever is called has the reactor then.
+    pub fn with<R>(&self, call: impl FnOnce(&mut Reactor) -> R) -> Result<R> {
+        if !self.shared.lent.get() {
+            return Err(Error::NotInTask);
+        }
+        let mut place = self.shared.place.try_borrow_mut().map_err(|_| Error::NotInTask)?;
+        place.as_mut().map(|reactor| call(reactor)).ok_or(Error::NotInTask)
+    }
+
+    /// That of the task which is polled on this thread.
+    pub fn current() -> Option<Handle> {
+        let current = CURRENT.take()?;
+        CURRENT.set(Some(current.clone()));
+        Some(current)
+    }
+
+    /// Cancels a timed call now, or as soon as the reactor can be reached.
+    pub(crate) fn cancel(&self, timer: DelayedCall) {
+        let cancel = move |reactor: &mut Reactor| drop(timer.cancel(reactor));
+        if self.with(cancel).is_err() {
+            self.call(cancel);
+        }
+    }
+
+    /// Whether it is the same reactor's.
+    pub fn is_same(&self, other: &Handle) -> bool {
+        Rc::ptr_eq(&self.shared, &other.shared)
+    }
+
+    /// Whether the reactor has finished or is gone.
+    pub fn finished(&self) -> bool {
+        self.shared.finished.get()
+    }
+
+    /// What lives in the reactor, made by `make` if nothing does yet.
+    pub(crate) fn resident(&self, make: impl FnOnce(Arc<dyn Wake>) -> Rc<dyn Resident>) -> Rc<dyn Resident> {
+        let mut residents = self.shared.residents.borrow_mut();
+        Rc::clone(residents.get_or_insert_with(|| {
+            let resident = make(Arc::clone(&self.shared.waker));
+            resident.attend(self.shared.attended.get());
+            resident
+        }))
+    }
+
+    /// Lends the reactor to all handles while `inside` runs, which must not panic.
+    pub(crate) fn lend<R>(&self, reactor: &mut Reactor, inside: impl FnOnce() -> R) -> R {
+        self.exchange(reactor);
+        let before = CURRENT.replace(Some(self.clone()));
+        self.shared.lent.set(true);
+        let result = inside();
+        self.shared.lent.set(false);
+        CURRENT.set(before);
+        self.exchange(reactor);
+        result
+    }
+
+    fn exchange(&self, reactor: &mut Reactor) {
+        let mut place = self.shared.place.borrow_mut();
+        std::mem::swap(reactor, place.get_or_insert_with(|| Box::new(Reactor::empty())));
+    }
+
+    /// Has work for the next turn.
+    pub(super) fn has_work(&self) -> bool {
+        !self.shared.queue.borrow().is_empty()
+            || self.shared.residents.borrow().as_ref().is_some_and(|resident| resident.has_work())
+    }
+
+    pub(super) fn in_use(&self) -> usize {
+        self.shared.residents.borrow().as_ref().map_or(0, |resident| resident.in_use())
+    }
+
+    pub(super) fn inventory(&self) -> Vec<String> {
+        self.shared.residents.borrow().as_ref().map(|resident| resident.inventory()).unwrap_or_default()
+    }
+
+    pub(super) fn attend(&self, attended: bool) {
+        self.shared.attended.set(attended);
+        if let Some(resident) = &*self.shared.residents.borrow() {
+            resident.attend(attended);
+        }
+    }
+}
+
+impl fmt::Debug for Handle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Handle").field("finished", &self.finished()).finish_non_exhaustive()
+    }
+}
+
+impl Reactor {
+    /// A handle for code on this thread that has to keep the reactor. For other threads, see [`remote`](Reactor::remote).
+    pub fn handle(&self) -> Handle {
+        let make = || Handle {
+            shared: Rc::new(Lobby {
+                queue: RefCell::default(),
+                place: RefCell::default(),
+                lent: Cell::new(false),
+                attended: Cell::new(self.turning),
+                finished: Cell::new(self.life == Life::Finished),
+                waker: self.net.waker(),
+                residents: RefCell::default(),
+            }),
+        };
+        self.handle.get_or_init(make).clone()
+    }
+
+    /// What stands in a reactor's place while it is lent: it does nothing, and has finished.
+    fn empty() -> Reactor {
+        let settings =
+            Settings { max_connections: 0, read_buffer: 1, time_callbacks: false, ..Settings::default() };
+        let mut empty = Reactor::on(Box::new(Absent), settings);
+        empty.life = Life::Finished;
+        empty
+    }
+
+    /// Code of the user's begins that is no callback.
+    pub(crate) fn begin_call(&mut self, place: Place) {
+        self.begin_timing(place, Token::NONE);
+    }
+
+    /// It has ended, perhaps with a panic, whose text this is.
+    pub(crate) fn end_call<R>(&mut self, place: Place, result: std::thread::Result<R>) -> Result<R, String> {
+        self.end_timing();
+        result.map_err(|payload| self.note_panic(place, None, &*payload))
+    }
+
+    /// Which of so many goes first, where it should not matter.
+    pub(crate) fn choose(&mut self, among: usize) -> usize {
+        self.net.choose(among).min(among.saturating_sub(1))
+    }
+
+    pub(crate) fn set_timer(&mut self, time: Instant, call: TimedCall) -> DelayedCall {
+        self.timers.set(time, call)
+    }
+
+    /// Runs what handles have queued so far, and what lives here.
+    pub(super) fn run_handled(&mut self) {
+        let Some(handle) = self.handle.get().cloned() else { return };
+        let queued = handle.shared.queue.borrow().len();
+        for _ in 0..queued {
+            let next = handle.shared.queue.borrow_mut().pop_front();
+            match next {
+                Some(Queued::Call(call)) => self.call(Place::Call, call),
+                Some(Queued::Run(run)) => self.call(Place::Call, |reactor| run.run(reactor)),
+                None => break,
+            }
+        }
+        let resident = handle.shared.residents.borrow().clone();
+        if let Some(resident) = resident
+            && resident.has_work()
+        {
+            resident.run(self);
+        }
+    }
+
+    /// Tells handles that nothing will be called any more, and drops what waits.
+    pub(super) fn finish_handled(&mut self) {
+        let Some(handle) = self.handle.get().cloned() else { return };
+        handle.shared.finished.set(true);
+        let residents = handle.shared.residents.borrow_mut().take();
+        if let Some(resident) = residents {
+            resident.finish(self);
+        }
+        // Dropping one may drop others: the queue is not borrowed meanwhile.
+        loop {
+            let Some(queued) = handle.shared.queue.borrow_mut().pop_front() else { break };
+            self.call(Place::Drop, |_| drop(queued));
+        }
+    }
+}
