@@ -32,7 +32,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 pub use address::{Address, BadAddress, UnixAddress};
-pub(crate) use datagrams::{BATCH, Came, Going, Inbound, LONGEST_DATAGRAM};
+pub(crate) use datagrams::{BATCH, Came, Going, Inbound, LONGEST_DATAGRAM, may_be_an_answer};
 pub use instant::Instant;
 pub(crate) use process::Pipes;
 pub use process::{ChildStream, ExitReason, ProcessSignal, SpawnProcess, TerminalSize};

@@ -17,6 +17,7 @@ mod layering;
 mod layers;
 mod life;
 mod listener;
+mod outgoing;
 mod passing;
 mod process;
 mod process_output;
@@ -177,6 +178,8 @@ pub(crate) enum TimedCall {
     Wake(Waker),
     /// A full queue of a UNIX socket is tried again.
     SendAgain(Token),
+    /// A socket of datagrams that could not be read is read again.
+    ReadAgain(Token),
     ConnectTimeout(Token),
     /// A connector's next address is tried, or a full queue of a UNIX socket again.
     NextAttempt(Token),
