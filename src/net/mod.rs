@@ -135,7 +135,8 @@ pub(crate) trait Net {
         Err(io::ErrorKind::Unsupported.into())
     }
 
-    /// Takes as many datagrams as one call brings, at least one; says with them whether more may wait.
+    /// Takes as many datagrams as one call brings, at least one, and no more than are wanted; says with them whether more
+    /// may wait.
     fn recv_datagrams(&mut self, socket: Token, into: &mut Inbound) -> io::Result<()>;
 
     /// Sends the first of these datagrams, whose bytes lie one behind the other; says how many. An error is the first one's.
