@@ -72,6 +72,7 @@ pub mod policy;
 mod reactor;
 pub mod service;
 pub mod sim;
+pub mod task;
 pub mod testing;
 
 #[cfg(feature = "http")]
@@ -97,3 +98,4 @@ pub use reactor::{
     factory, layered, shared,
 };
 pub use service::run;
+pub use task::block_on;

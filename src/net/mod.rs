@@ -32,7 +32,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 pub use address::{Address, BadAddress, UnixAddress};
-pub(crate) use datagrams::{BATCH, Came, Going, Inbound, LONGEST_DATAGRAM};
+pub(crate) use datagrams::{BATCH, Came, Going, Inbound, LONGEST_DATAGRAM, may_be_an_answer};
 pub use instant::Instant;
 pub(crate) use process::Pipes;
 pub use process::{ChildStream, ExitReason, ProcessSignal, SpawnProcess, TerminalSize};
@@ -48,6 +48,12 @@ pub(crate) trait Net {
 
     /// 64 unpredictable bits.
     fn random(&mut self) -> u64;
+
+    /// Which of so many goes first, where a program should not notice: always the first, but where chance decides.
+    fn choose(&mut self, among: usize) -> usize {
+        let _ = among;
+        0
+    }
 
     /// How many descriptors the process may have open.
     fn descriptor_limit(&self) -> usize;

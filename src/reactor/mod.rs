@@ -17,6 +17,7 @@ mod layering;
 mod layers;
 mod life;
 mod listener;
+mod outgoing;
 mod passing;
 mod process;
 mod process_output;
@@ -177,6 +178,8 @@ pub(crate) enum TimedCall {
     Wake(Waker),
     /// A full queue of a UNIX socket is tried again.
     SendAgain(Token),
+    /// A socket of datagrams that could not be read is read again.
+    ReadAgain(Token),
     ConnectTimeout(Token),
     /// A connector's next address is tried, or a full queue of a UNIX socket again.
     NextAttempt(Token),
@@ -377,9 +380,9 @@ impl Reactor {
     }
 
     /// How much is in use: everything that has a name (connections, listeners, connectors and their attempts),
-    /// and jobs whose result is awaited. For leak checks.
+    /// jobs whose result is awaited, and tasks. For leak checks.
     pub fn in_use(&self) -> usize {
-        self.sources.len() + self.jobs.len()
+        self.sources.len() + self.jobs.len() + self.handle.get().map_or(0, Handle::in_use)
     }
 
     /// What it has done so far.
