@@ -219,8 +219,16 @@ impl Connection {
     /// Whether a read should be tried now.
     #[inline]
     pub(crate) fn wants_read(&self) -> bool {
+        let quickly = self.state == State::Open && !self.pauses.any();
+        self.ready.has(Ready::READABLE) && (quickly || self.wants_read_still())
+    }
+
+    /// One that is paused, or on its way out.
+    #[cold]
+    #[inline(never)]
+    fn wants_read_still(&self) -> bool {
         let held = self.pauses.any() && self.state != State::Lingering;
-        self.ready.has(Ready::READABLE) && !held && (self.state == State::Open || self.state.reads())
+        !held && self.state.reads()
     }
 
     /// Whether it is a pipe to or from a child process.

@@ -416,7 +416,7 @@ impl Reactor {
     }
 
     /// Runs user code: a panic ends here, with its text, and how long it took is noted.
-    #[inline]
+    #[inline(always)]
     fn guarded<R>(
         &mut self,
         place: Place,
