@@ -28,7 +28,7 @@ impl<T: 'static> Deferred<T> {
     /// One that a [`Resolver`] fires. When it is cancelled nobody is told, and the first firing after that is ignored.
     #[track_caller]
     pub fn new(handle: &Handle) -> (Resolver<T>, Deferred<T>) {
-        let end = Chain::new(handle, Location::caller(), None);
+        let end = Chain::unfired(handle, Location::caller(), None);
         (Resolver::new(end.chain()), Deferred::from_end(end))
     }
 
@@ -74,7 +74,7 @@ impl<T: 'static> Deferred<T> {
     ) -> (Resolver<T>, Deferred<T>) {
         let cancel =
             move |reactor: &mut Reactor, chain: &Rc<Chain>| canceller(reactor, &Resolver::new(chain));
-        let end = Chain::new(handle, Location::caller(), Some(Box::new(cancel)));
+        let end = Chain::unfired(handle, Location::caller(), Some(Box::new(cancel)));
         (Resolver::new(end.chain()), Deferred::from_end(end))
     }
 
