@@ -73,6 +73,7 @@ pub mod policy;
 mod reactor;
 pub mod service;
 pub mod sim;
+pub mod task;
 pub mod testing;
 
 #[cfg(feature = "http")]
@@ -99,3 +100,4 @@ pub use reactor::{
     factory, layered, shared,
 };
 pub use service::run;
+pub use task::block_on;

@@ -73,6 +73,11 @@ impl DatagramProtocol for Mailbox {
         (self.act)("refused", transport, b"", None);
     }
 
+    fn error_received(&mut self, transport: &mut DatagramTransport<'_>, error: &SystemError) {
+        self.record.add(format!("error {} {:?}", error.call, error.kind));
+        (self.act)("error", transport, b"", None);
+    }
+
     fn send_failed(
         &mut self,
         transport: &mut DatagramTransport<'_>,

@@ -4,12 +4,15 @@ mod world;
 
 use std::cell::RefCell;
 use std::fs::File;
-use std::io::{Read, Write};
+use std::io::{IoSlice, Read, Write};
+use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::rc::Rc;
 
+use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
 use twistor::{Error, Protocol, Reason, Transport};
+use world::child;
 use world::{Record, on_the_real_network, once};
 
 const KERNEL: &str = "descriptors are the system's";
@@ -31,6 +34,14 @@ fn read(descriptor: OwnedFd) -> String {
 struct Receiver {
     record: Record,
     wants: bool,
+    /// What it does when some are lost.
+    at_a_loss: fn(&mut Transport<'_>),
+}
+
+impl Receiver {
+    fn new(record: &Record, wants: bool, at_a_loss: fn(&mut Transport<'_>)) -> Receiver {
+        Receiver { record: record.clone(), wants, at_a_loss }
+    }
 }
 
 impl Protocol for Receiver {
@@ -47,6 +58,11 @@ impl Protocol for Receiver {
     fn descriptor_received(&mut self, _: &mut Transport<'_>, descriptor: OwnedFd) {
         assert!(rustix::io::fcntl_getfd(&descriptor).unwrap().contains(rustix::io::FdFlags::CLOEXEC));
         self.record.add(format!("descriptor {}", read(descriptor)));
+    }
+
+    fn descriptors_lost(&mut self, transport: &mut Transport<'_>) {
+        self.record.add("some are lost");
+        (self.at_a_loss)(transport);
     }
 
     fn connection_lost(&mut self, _: &mut Transport<'_>, reason: &Reason) {
@@ -72,7 +88,7 @@ fn seen(world: &world::World, wants: bool, send: impl FnMut(&mut Transport<'_>) 
     let mut reactor = world.reactor();
     let record = Record::new();
     let (one, other) = UnixStream::pair().unwrap();
-    reactor.adopt_connection(one.into(), Receiver { record: record.clone(), wants }).unwrap();
+    reactor.adopt_connection(one.into(), Receiver::new(&record, wants, |_| {})).unwrap();
     reactor.adopt_connection(other.into(), Sender(Box::new(send))).unwrap();
     world.run_until_idle(&mut reactor);
     record.events()
@@ -173,5 +189,94 @@ fn what_cannot_travel_is_refused_and_closed() {
         reactor.connect_tcp(listener.address(), once(asks, &record)).unwrap();
         world.run_until(&mut reactor, "gone", |_| record.has("gone Done"));
         world.close(&mut reactor, &listener);
+    });
+}
+
+/// Takes all descriptors that are left, but for so many.
+fn exhaust(left: usize) -> Vec<File> {
+    let mut all: Vec<File> = std::iter::from_fn(|| File::open("/dev/null").ok()).collect();
+    all.truncate(all.len().saturating_sub(left));
+    all
+}
+
+/// What a receiver saw of two messages, each with three descriptors, when it had room for one more; and how often it was
+/// counted and logged.
+fn seen_in_want(
+    world: &world::World,
+    receiver: impl Protocol,
+    record: &Record,
+) -> (Vec<String>, u64, Vec<String>) {
+    let mut reactor = world.reactor();
+    let (one, other) = UnixStream::pair().unwrap();
+    for word in ["one ", "two "] {
+        let letters = [letter("1"), letter("2"), letter("3")];
+        let borrowed: Vec<_> = letters.iter().map(OwnedFd::as_fd).collect();
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(3))];
+        let mut control = SendAncillaryBuffer::new(&mut space);
+        assert!(control.push(SendAncillaryMessage::ScmRights(&borrowed)));
+        let bytes = [IoSlice::new(word.as_bytes())];
+        assert_eq!(sendmsg(&other, &bytes, &mut control, SendFlags::empty()), Ok(4));
+    }
+    drop(other);
+    let id = reactor.adopt_connection(one.into(), receiver).unwrap();
+    let all = exhaust(1);
+    world.run_until(&mut reactor, "lost", |reactor| reactor.transport(id).is_none());
+    drop(all);
+    world.run_until_idle(&mut reactor);
+    (record.take(), reactor.statistics().descriptors_lost, world.logged())
+}
+
+#[test]
+fn out_of_descriptors_the_bytes_come_and_the_loss_of_the_others_is_told() {
+    let test = "out_of_descriptors_the_bytes_come_and_the_loss_of_the_others_is_told";
+    child::alone(test, "ulimit -n 64;", || {
+        on_the_real_network(KERNEL, |world| {
+            let record = Record::new();
+            let goes_on = Receiver::new(&record, true, |_| {});
+            let (events, counted, logged) = seen_in_want(world, goes_on, &record);
+            let first = ["descriptor 1", "some are lost", "data one "];
+            assert_eq!(events[..3], first);
+            assert_eq!(events[3..6], ["descriptor 1", "some are lost", "data two "]);
+            assert_eq!(events[6..], ["lost Done"]);
+            assert_eq!((counted, logged.len()), (2, 1), "{logged:?}");
+            assert!(logged[0].contains("out of descriptors"), "{logged:?}");
+        });
+    });
+}
+
+#[test]
+fn a_close_for_the_loss_comes_after_the_bytes_and_an_abort_at_once() {
+    let test = "a_close_for_the_loss_comes_after_the_bytes_and_an_abort_at_once";
+    child::alone(test, "ulimit -n 64;", || {
+        on_the_real_network(KERNEL, |world| {
+            let record = Record::new();
+            let closes = Receiver::new(&record, true, |transport| transport.lose_connection());
+            let (events, ..) = seen_in_want(world, closes, &record);
+            assert_eq!(events, ["descriptor 1", "some are lost", "data one ", "lost Done"]);
+            let aborts = Receiver::new(&record, true, |transport| transport.abort_connection());
+            let (events, ..) = seen_in_want(world, aborts, &record);
+            assert_eq!(events, ["descriptor 1", "some are lost", "lost Aborted"]);
+        });
+    });
+}
+
+#[test]
+fn a_protocol_that_says_nothing_of_a_loss_has_the_bytes_and_is_closed() {
+    struct Unaware(Record);
+    impl Protocol for Unaware {
+        fn connection_made(&mut self, transport: &mut Transport<'_>) {
+            transport.receive_descriptors().unwrap();
+        }
+        fn data_received(&mut self, _: &mut Transport<'_>, data: &[u8]) {
+            self.0.add(format!("data {}", String::from_utf8_lossy(data)));
+        }
+    }
+    let test = "a_protocol_that_says_nothing_of_a_loss_has_the_bytes_and_is_closed";
+    child::alone(test, "ulimit -n 64;", || {
+        on_the_real_network(KERNEL, |world| {
+            let record = Record::new();
+            let (events, counted, _) = seen_in_want(world, Unaware(record.clone()), &record);
+            assert_eq!((events, counted), (vec!["data one ".to_owned()], 1));
+        });
     });
 }

@@ -4,7 +4,9 @@ mod world;
 
 use std::os::unix::net::UnixDatagram as Plain;
 
-use twistor::{Address, DatagramProtocol, DatagramTransport, SystemError, UnixAddress, UnixDatagram};
+use twistor::{
+    Address, DatagramProtocol, DatagramTransport, Error, Settings, SystemError, UnixAddress, UnixDatagram,
+};
 use world::{Record, on_each_back_end, on_the_real_network};
 
 const FILES: &str = "the names of a real system";
@@ -162,5 +164,67 @@ fn a_receiver_that_never_reads_costs_a_look_now_and_then() {
         }
         world.run_until_idle(&mut reactor);
         assert_eq!(reactor.delayed_calls(), 0);
+    });
+}
+
+#[test]
+fn a_receiver_that_does_not_read_holds_up_nobody_else_and_misses_nothing() {
+    on_each_back_end(|world| {
+        let mut reactor = world.reactor();
+        let (deaf, other) = (path(world, "deaf"), path(world, "other"));
+        let (later, now) = (Record::new(), Record::new());
+        let receiver = reactor.open_unix_datagram(at(&deaf), Mailbox(later.clone())).unwrap();
+        reactor.datagram(receiver).unwrap().pause_reading();
+        let listener = reactor.open_unix_datagram(at(&other), Mailbox(now.clone())).unwrap();
+        let sender = reactor.open_unix_datagram(UnixDatagram::default(), Mailbox(Record::new())).unwrap();
+        for number in 0..100 {
+            for to in [&deaf, &other] {
+                let data = format!("{number:02}");
+                let to = Address::Unix(to.clone());
+                reactor.datagram(sender).unwrap().write_to(data.as_bytes(), &to).unwrap();
+            }
+        }
+        world.run_until(&mut reactor, "the other's", |_| now.events().len() == 100);
+        assert!(reactor.datagram(sender).unwrap().unsent() > 0);
+        assert_eq!(later.events(), [""; 0]);
+        reactor.datagram(receiver).unwrap().resume_reading();
+        world.run_until(&mut reactor, "the deaf one's", |_| later.events().len() == 100);
+        let all: Vec<String> = (0..100).map(|number| format!("{number:02} from (unnamed)")).collect();
+        assert_eq!((now.events(), later.events()), (all.clone(), all));
+        for id in [sender, listener, receiver] {
+            reactor.datagram(id).unwrap().stop_listening();
+        }
+        world.run_until_idle(&mut reactor);
+    });
+}
+
+#[test]
+fn what_waits_for_one_that_does_not_read_leaves_room_for_others() {
+    on_each_back_end(|world| {
+        let settings = Settings { buffer_limit: 20_000, ..Settings::default() };
+        let mut reactor = world.reactor_with(settings);
+        let (deaf, other) = (path(world, "deaf"), path(world, "other"));
+        let record = Record::new();
+        let receiver = reactor.open_unix_datagram(at(&deaf), Mailbox(Record::new())).unwrap();
+        reactor.datagram(receiver).unwrap().pause_reading();
+        let listener = reactor.open_unix_datagram(at(&other), Mailbox(record.clone())).unwrap();
+        let sender = reactor.open_unix_datagram(UnixDatagram::default(), Mailbox(Record::new())).unwrap();
+        let write = |reactor: &mut twistor::Reactor, to: &UnixAddress| {
+            let written = reactor.datagram(sender).unwrap().write_to(&[b'x'; 50], &Address::Unix(to.clone()));
+            reactor.turn(Some(std::time::Duration::ZERO)).unwrap();
+            written
+        };
+        let taken = (0..1000).take_while(|_| write(&mut reactor, &deaf).is_ok()).count();
+        assert!((100..200).contains(&taken), "{taken}");
+        assert!(matches!(write(&mut reactor, &deaf), Err(Error::QueueFull(20_000))));
+        assert_eq!(reactor.statistics().datagrams_dropped, 2);
+        for _ in 0..1000 {
+            write(&mut reactor, &other).unwrap();
+        }
+        world.run_until(&mut reactor, "the other's", |_| record.events().len() == 1000);
+        for id in [sender, listener, receiver] {
+            reactor.datagram(id).unwrap().stop_listening();
+        }
+        world.run_until_idle(&mut reactor);
     });
 }

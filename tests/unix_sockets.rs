@@ -6,37 +6,14 @@ use std::cell::RefCell;
 use std::fs;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
-use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::Duration;
 
 use twistor::{Address, ConnectUnix, Error, ListenUnix, Protocol, Reactor, Reason, UnixAddress};
+use world::folder::Folder;
 use world::{Record, Recorder, World, nobody, on_each_back_end, on_the_real_network, once};
 
 const FILES: &str = "the files of a real file system";
-
-/// A folder that goes with the test.
-struct Folder(PathBuf);
-
-impl Folder {
-    fn new() -> Folder {
-        static COUNT: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
-        let count = COUNT.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-        let path = std::env::temp_dir().join(format!("twistor-{}-{count}", std::process::id()));
-        fs::create_dir(&path).unwrap();
-        Folder(path)
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.0.join(name)
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        fs::remove_dir_all(&self.0).unwrap();
-    }
-}
 
 /// Sends a word, and closes when it has come back.
 fn asking(record: &Record) -> Recorder {

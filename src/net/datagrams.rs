@@ -1,5 +1,9 @@
 //! Datagrams on their way through the seam: several at a time, each with its other end.
 
+use std::io;
+
+use rustix::io::Errno;
+
 use super::Address;
 
 /// Datagrams that came with one call, in one buffer.
@@ -65,6 +69,33 @@ pub(crate) struct Going {
     /// `None` where the socket has one peer.
     pub(crate) to: Option<Address>,
 }
+
+/// Whether an error of UDP can be the network's answer to an earlier datagram, which a later call on the socket tells
+/// once, before it does what it was asked to. The same numbers can be about that call, which will then fail again.
+///
+/// They are what Linux makes of ICMP, and of ICMPv6; and what it answered to each of them on a socket with a peer.
+pub(crate) fn may_be_an_answer(error: &io::Error) -> bool {
+    matches!(
+        error.raw_os_error().map(Errno::from_raw_os_error),
+        Some(
+            Errno::CONNREFUSED
+                | Errno::HOSTUNREACH
+                | Errno::NETUNREACH
+                | Errno::HOSTDOWN
+                | NONET
+                | Errno::NOPROTOOPT
+                | Errno::PROTO
+                | Errno::MSGSIZE
+                | Errno::ACCESS
+        )
+    )
+}
+
+/// The network is not there: only Linux has the number.
+#[cfg(any(target_os = "android", target_os = "linux"))]
+const NONET: Errno = Errno::NONET;
+#[cfg(not(any(target_os = "android", target_os = "linux")))]
+const NONET: Errno = Errno::HOSTDOWN;
 
 /// Datagrams of one call. Measured: 32 have most of what there is to gain.
 pub(crate) const BATCH: usize = 32;

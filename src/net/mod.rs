@@ -32,7 +32,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 pub use address::{Address, BadAddress, UnixAddress};
-pub(crate) use datagrams::{BATCH, Came, Going, Inbound, LONGEST_DATAGRAM};
+pub(crate) use datagrams::{BATCH, Came, Going, Inbound, LONGEST_DATAGRAM, may_be_an_answer};
 pub use instant::Instant;
 pub(crate) use process::Pipes;
 pub use process::{ChildStream, ExitReason, ProcessSignal, SpawnProcess, TerminalSize};
@@ -48,6 +48,12 @@ pub(crate) trait Net {
 
     /// 64 unpredictable bits.
     fn random(&mut self) -> u64;
+
+    /// Which of so many goes first, where a program should not notice: always the first, but where chance decides.
+    fn choose(&mut self, among: usize) -> usize {
+        let _ = among;
+        0
+    }
 
     /// How many descriptors the process may have open.
     fn descriptor_limit(&self) -> usize;
@@ -117,7 +123,7 @@ pub(crate) trait Net {
         &mut self,
         socket: Token,
         buffer: &mut [u8],
-        into: &mut Vec<OwnedFd>,
+        into: &mut Arrived,
     ) -> io::Result<usize> {
         let _ = into;
         self.recv(socket, buffer)
@@ -390,6 +396,14 @@ pub enum Interface {
     Address(Ipv4Addr),
     /// By its number, as `ip link` shows it.
     Index(u32),
+}
+
+/// Descriptors that came with bytes.
+#[derive(Default)]
+pub(crate) struct Arrived {
+    pub(crate) descriptors: Vec<OwnedFd>,
+    /// More came than the system had room for, and it has closed them: nobody knows how many.
+    pub(crate) lost: bool,
 }
 
 /// What the system lets travel at once. (SCM_MAX_FD.)

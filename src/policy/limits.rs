@@ -4,6 +4,7 @@ use std::any::{Any, TypeId};
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::net::IpAddr;
+use std::os::fd::OwnedFd;
 use std::rc::Rc;
 
 use crate::{Address, ClientFactory, Connector, Factory, Layer, Protocol, Reactor, Reason, Transport};
@@ -216,6 +217,14 @@ impl Protocol for Placed {
 
     fn data_received(&mut self, transport: &mut Transport<'_>, data: &[u8]) {
         self.protocol.data_received(transport, data);
+    }
+
+    fn descriptor_received(&mut self, transport: &mut Transport<'_>, descriptor: OwnedFd) {
+        self.protocol.descriptor_received(transport, descriptor);
+    }
+
+    fn descriptors_lost(&mut self, transport: &mut Transport<'_>) {
+        self.protocol.descriptors_lost(transport);
     }
 
     fn read_connection_lost(&mut self, transport: &mut Transport<'_>) {

@@ -31,7 +31,7 @@ pub enum Error {
     },
     /// The child process has exited. (Twisted: `ProcessExitedAlready`.)
     ProcessExited,
-    /// `run` or `turn` was called from inside a callback. (Twisted: `ReactorAlreadyRunning`.)
+    /// `run` or `turn` was called from inside a callback, or inside `with` and its like. (Twisted: `ReactorAlreadyRunning`.)
     AlreadyRunning,
     /// This reactor has run and stopped: make a new one. (Twisted: `ReactorNotRestartable`.)
     Finished,

@@ -12,9 +12,9 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use super::life::Life;
-use super::{DelayedCall, Error, Place, Reactor, Result, Settings};
-use crate::net::Wake;
+use super::{DelayedCall, Error, Instant, Place, Reactor, Result, Settings, TimedCall};
 use crate::net::absent::Absent;
+use crate::net::{Token, Wake};
 
 /// A reactor, for code on its own thread that has to keep it. Clone it, hold it over an `await`.
 ///
@@ -46,6 +46,10 @@ struct Lobby {
     residents: RefCell<Option<Rc<dyn Resident>>>,
 }
 
+thread_local! {
+    static CURRENT: Cell<Option<Handle>> = const { Cell::new(None) };
+}
+
 enum Queued {
     Call(Box<dyn FnOnce(&mut Reactor)>),
     Run(Rc<dyn Run>),
@@ -63,6 +67,12 @@ pub(crate) trait Resident: std::any::Any {
 
     /// Does what is there to do, in its share of a turn.
     fn run(&self, reactor: &mut Reactor);
+
+    /// How many things of its are there, for leak checks.
+    fn in_use(&self) -> usize;
+
+    /// The same in words.
+    fn inventory(&self) -> Vec<String>;
 
     /// The loop is about to wait, or begins another turn: who brings work has to wake it, or need not.
     fn attend(&self, attended: bool);
@@ -106,6 +116,13 @@ impl Handle {
         place.as_mut().map(|reactor| call(reactor)).ok_or(Error::NotInTask)
     }
 
+    /// That of the task which is polled on this thread.
+    pub fn current() -> Option<Handle> {
+        let current = CURRENT.take()?;
+        CURRENT.set(Some(current.clone()));
+        Some(current)
+    }
+
     /// Cancels a timed call now, or as soon as the reactor can be reached.
     pub(crate) fn cancel(&self, timer: DelayedCall) {
         let cancel = move |reactor: &mut Reactor| drop(timer.cancel(reactor));
@@ -137,9 +154,11 @@ impl Handle {
     /// Lends the reactor to all handles while `inside` runs, which must not panic.
     pub(crate) fn lend<R>(&self, reactor: &mut Reactor, inside: impl FnOnce() -> R) -> R {
         self.exchange(reactor);
-        let outer = self.shared.lent.replace(true);
+        let before = CURRENT.replace(Some(self.clone()));
+        self.shared.lent.set(true);
         let result = inside();
-        self.shared.lent.set(outer);
+        self.shared.lent.set(false);
+        CURRENT.set(before);
         self.exchange(reactor);
         result
     }
@@ -153,6 +172,14 @@ impl Handle {
     pub(super) fn has_work(&self) -> bool {
         !self.shared.queue.borrow().is_empty()
             || self.shared.residents.borrow().as_ref().is_some_and(|resident| resident.has_work())
+    }
+
+    pub(super) fn in_use(&self) -> usize {
+        self.shared.residents.borrow().as_ref().map_or(0, |resident| resident.in_use())
+    }
+
+    pub(super) fn inventory(&self) -> Vec<String> {
+        self.shared.residents.borrow().as_ref().map(|resident| resident.inventory()).unwrap_or_default()
     }
 
     pub(super) fn attend(&self, attended: bool) {
@@ -193,6 +220,26 @@ impl Reactor {
         let mut empty = Reactor::on(Box::new(Absent), settings);
         empty.life = Life::Finished;
         empty
+    }
+
+    /// Code of the user's begins that is no callback.
+    pub(crate) fn begin_call(&mut self, place: Place) {
+        self.begin_timing(place, Token::NONE);
+    }
+
+    /// It has ended, perhaps with a panic, whose text this is.
+    pub(crate) fn end_call<R>(&mut self, place: Place, result: std::thread::Result<R>) -> Result<R, String> {
+        self.end_timing();
+        result.map_err(|payload| self.note_panic(place, None, &*payload))
+    }
+
+    /// Which of so many goes first, where it should not matter.
+    pub(crate) fn choose(&mut self, among: usize) -> usize {
+        self.net.choose(among).min(among.saturating_sub(1))
+    }
+
+    pub(crate) fn set_timer(&mut self, time: Instant, call: TimedCall) -> DelayedCall {
+        self.timers.set(time, call)
     }
 
     /// Runs what handles have queued so far, and what lives here.

@@ -17,6 +17,7 @@ mod layering;
 mod layers;
 mod life;
 mod listener;
+mod outgoing;
 mod passing;
 mod process;
 mod process_output;
@@ -157,6 +158,8 @@ pub struct Reactor {
     jobs: Jobs,
     stopwatch: Stopwatch,
     statistics: Statistics,
+    /// When lost descriptors were last logged.
+    loss_logged: Option<Instant>,
     /// Where the last panic was, and its text.
     last_panic: Option<String>,
     /// Made when somebody asks for it.
@@ -175,6 +178,8 @@ pub(crate) enum TimedCall {
     Wake(Waker),
     /// A full queue of a UNIX socket is tried again.
     SendAgain(Token),
+    /// A socket of datagrams that could not be read is read again.
+    ReadAgain(Token),
     ConnectTimeout(Token),
     /// A connector's next address is tried, or a full queue of a UNIX socket again.
     NextAttempt(Token),
@@ -261,6 +266,7 @@ impl Reactor {
             jobs: Jobs::new(),
             stopwatch,
             statistics: Statistics::default(),
+            loss_logged: None,
             last_panic: None,
             handle: OnceCell::new(),
         }
@@ -351,10 +357,10 @@ impl Reactor {
     ) -> Option<R> {
         let token = id.0;
         let mut protocol = self.sources.connection_mut(token)?.take_protocol()?;
-        let result = catch_unwind(AssertUnwindSafe(|| {
+        let result = self.between_turns(|reactor| {
             let wanted = find::<P>(&mut *protocol)?;
-            Some(call(wanted, &mut Transport { reactor: self, token }))
-        }));
+            Some(call(wanted, &mut Transport { reactor, token }))
+        });
         if let Some(connection) = self.sources.connection_mut(token) {
             connection.put_protocol(protocol);
         }
@@ -374,9 +380,9 @@ impl Reactor {
     }
 
     /// How much is in use: everything that has a name (connections, listeners, connectors and their attempts),
-    /// and jobs whose result is awaited. For leak checks.
+    /// jobs whose result is awaited, and tasks. For leak checks.
     pub fn in_use(&self) -> usize {
-        self.sources.len() + self.jobs.len()
+        self.sources.len() + self.jobs.len() + self.handle.get().map_or(0, Handle::in_use)
     }
 
     /// What it has done so far.

@@ -3,10 +3,11 @@
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind};
 use std::os::fd::OwnedFd;
+use std::time::Duration;
 
-use super::connection::{Connection, Pauses};
-use super::{Address, Error, Place, Reactor, Result};
-use crate::net::{MOST_DESCRIPTORS, Ready, Token};
+use super::connection::{Connection, Pauses, State};
+use super::{Address, ConnectionId, Error, Place, Reactor, Result};
+use crate::net::{Arrived, MOST_DESCRIPTORS, Ready, Token};
 
 /// Descriptors that wait to be sent, each with the first of its bytes.
 #[derive(Default)]
@@ -131,7 +132,7 @@ impl Reactor {
     #[cold]
     pub(super) fn read_descriptors(&mut self, token: Token, buffer: &mut [u8]) {
         let mut share = self.settings.read_per_turn;
-        let mut descriptors = Vec::new();
+        let mut arrived = Arrived::default();
         while let Some(connection) = self.sources.connection_mut(token) {
             if !connection.reads_descriptors() {
                 return;
@@ -139,18 +140,29 @@ impl Reactor {
             if share == 0 {
                 return self.queue(token);
             }
-            match self.net.recv_descriptors(token, buffer, &mut descriptors) {
+            match self.net.recv_descriptors(token, buffer, &mut arrived) {
                 Ok(count @ 1..) => {
                     share = share.saturating_sub(count);
                     self.statistics.bytes_received += count as u64;
-                    for descriptor in descriptors.drain(..) {
+                    for descriptor in arrived.descriptors.drain(..) {
                         self.call_protocol(token, Place::DescriptorReceived, |protocol, transport| {
                             protocol.descriptor_received(transport, descriptor);
                         });
                     }
+                    let lost = std::mem::take(&mut arrived.lost);
+                    if lost {
+                        self.note_lost_descriptors(token);
+                    }
                     let data = buffer.get(..count).unwrap_or_default();
+                    // One call for both: a close that the loss leads to begins after the bytes.
                     self.call_protocol(token, Place::DataReceived, |protocol, transport| {
-                        protocol.data_received(transport, data);
+                        if lost {
+                            protocol.descriptors_lost(transport);
+                        }
+                        let connection = transport.reactor.sources.connection(token);
+                        if connection.is_some_and(|connection| connection.state != State::Lost) {
+                            protocol.data_received(transport, data);
+                        }
                     });
                 }
                 Ok(_) => {
@@ -163,6 +175,21 @@ impl Reactor {
                     }
                 }
             }
+        }
+    }
+}
+
+impl Reactor {
+    /// The system had no room for what came.
+    #[cold]
+    fn note_lost_descriptors(&mut self, token: Token) {
+        self.statistics.descriptors_lost += 1;
+        let now = self.now();
+        // At most once a second: it is the process that has no room, whichever connection finds out.
+        if self.loss_logged.is_none_or(|last| now - last >= Duration::from_secs(1)) {
+            self.loss_logged = Some(now);
+            let id = ConnectionId(token);
+            log::warn!(connection:% = id; "out of descriptors: some that came over connection {id} are lost");
         }
     }
 }

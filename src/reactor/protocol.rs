@@ -39,6 +39,15 @@ pub trait Protocol: Any {
         let _ = (transport, descriptor);
     }
 
+    /// Descriptors came when the process could have no more, and the system has closed them: one or more, the last of
+    /// those that travelled with the bytes of the `data_received` that follows. By default everything written so far is sent and the
+    /// connection closed, because the next descriptor could be taken for the one that is missing. All bytes come, even
+    /// after a `lose_connection` in here. It is counted ([`Statistics::descriptors_lost`](super::Statistics::descriptors_lost)) and logged
+    /// in any case.
+    fn descriptors_lost(&mut self, transport: &mut Transport<'_>) {
+        transport.lose_connection();
+    }
+
     /// The peer sent FIN: no more bytes will come, writing is still possible. By default
     /// everything written so far is sent and the connection closed. (Twisted: without
     /// `IHalfCloseableProtocol` what waits to be sent is discarded.)

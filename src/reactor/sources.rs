@@ -2,12 +2,12 @@
 
 use slab::Slab;
 
-use super::Reactor;
 use super::connection::{Connection, State};
 use super::connector::ConnectorSlot;
 use super::datagram::DatagramSlot;
 use super::listener::ListenerSlot;
 use super::process::ProcessSlot;
+use super::{Handle, Reactor};
 use crate::net::Token;
 
 /// What a token can name.
@@ -199,7 +199,8 @@ impl Reactor {
             Source::Process(process) => format!("the child process {}: {}", process.number, process.program),
         });
         let jobs = (self.jobs.len() > 0).then(|| format!("results of {} jobs to come", self.jobs.len()));
-        sources.chain(jobs).collect()
+        let residents = self.handle.get().map(Handle::inventory).unwrap_or_default();
+        sources.chain(jobs).chain(residents).collect()
     }
 }
 

@@ -90,11 +90,11 @@ impl Reactor {
     ) -> Option<R> {
         let token = id.0;
         let mut protocol = self.sources.process_mut(token)?.protocol.take()?;
-        let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+        let result = self.between_turns(|reactor| {
             let wanted: &mut dyn Any = &mut *protocol;
             let wanted = wanted.downcast_mut::<P>()?;
-            Some(call(wanted, &mut ProcessTransport { reactor: self, token }))
-        }));
+            Some(call(wanted, &mut ProcessTransport { reactor, token }))
+        });
         if let Some(slot) = self.sources.process_mut(token) {
             slot.protocol = Some(protocol);
         }

@@ -23,6 +23,9 @@ pub struct Statistics {
     pub connects: u64,
     /// Connections that came as descriptors.
     pub adopted: u64,
+    /// Times that descriptors came over a UNIX socket and the process could have no more; how many each time, the system
+    /// does not tell.
+    pub descriptors_lost: u64,
     /// Attempts to connect that failed.
     pub connect_failures: u64,
     /// Connections lost, for whatever reason.
@@ -51,7 +54,7 @@ pub struct Statistics {
     pub datagrams_truncated: u64,
     /// Datagrams that were not taken because too many waited.
     pub datagrams_dropped: u64,
-    /// Answers that nobody listens there, and datagrams that the system refused.
+    /// Errors of sockets of datagrams: answers of the network, datagrams that the system refused, reading that failed.
     pub datagram_errors: u64,
     /// Child processes begun.
     pub spawns: u64,
@@ -108,6 +111,7 @@ pub enum Place {
     DatagramReceived,
     ConnectionRefused,
     SendFailed,
+    ErrorReceived,
     StopProtocol,
     ProcessStarted,
     OutReceived,
@@ -150,6 +154,7 @@ impl fmt::Display for Place {
             Place::DatagramReceived => "datagram_received",
             Place::ConnectionRefused => "connection_refused",
             Place::SendFailed => "send_failed",
+            Place::ErrorReceived => "error_received",
             Place::StopProtocol => "stop_protocol",
             Place::ProcessStarted => "process_started",
             Place::OutReceived => "out_received",

@@ -131,8 +131,8 @@ impl Transport<'_> {
     }
 
     /// Takes descriptors that the peer sends over a UNIX socket: each comes as
-    /// [`descriptor_received`](super::Protocol::descriptor_received), before the bytes that it travelled with. Until it
-    /// is called, and by default, the system closes what comes. (Twisted: `IFileDescriptorReceiver`.)
+    /// [`descriptor_received`](super::Protocol::descriptor_received), before the bytes that it travelled with, or, out of
+    /// descriptors, as [`descriptors_lost`](super::Protocol::descriptors_lost). Until it is called, and by default, the system closes what comes. (Twisted: `IFileDescriptorReceiver`.)
     ///
     /// # Errors
     /// [`Error::System`] when the connection is not over a bare UNIX socket; [`Error::NotConnected`].

@@ -1,6 +1,7 @@
 //! One turn of the loop.
 
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
 use super::life::Life;
@@ -23,14 +24,32 @@ impl Reactor {
     /// does by default. (Twisted: `run`.)
     ///
     /// # Errors
-    /// [`Error::AlreadyRunning`] inside a callback, [`Error::Finished`] after it has run, [`Error::System`]
+    /// [`Error::AlreadyRunning`] inside a callback and inside [`with`](Reactor::with) and its like, [`Error::Finished`] after it has run, [`Error::System`]
     /// when the system's poll fails.
     pub fn run(&mut self) -> Result<()> {
+        self.begin_to_run()?;
+        while self.take_turn(None, &mut |_| {})? {}
+        Ok(())
+    }
+
+    /// As `run`, until `goes_on` says no, which is asked once in every turn, before what was written leaves.
+    pub(crate) fn run_until(&mut self, mut goes_on: impl FnMut(&mut Reactor) -> bool) -> Result<()> {
+        self.begin_to_run()?;
+        let mut enough = false;
+        while !enough && self.take_turn(None, &mut |reactor| enough = !goes_on(reactor))? {}
+        self.forget_time();
+        self.attend(false);
+        if std::mem::take(&mut self.default_signals) && self.life != Life::Finished {
+            self.watch_signals()?;
+        }
+        Ok(())
+    }
+
+    fn begin_to_run(&mut self) -> Result<()> {
         if !self.turning && self.life != Life::Finished && self.settings.handle_signals {
             self.default_signals = true;
             self.watch_signals()?;
         }
-        while self.take_turn(None)? {}
         Ok(())
     }
 
@@ -42,7 +61,7 @@ impl Reactor {
     /// # Errors
     /// As [`run`](Reactor::run).
     pub fn turn(&mut self, wait: Option<Duration>) -> Result<bool> {
-        let goes_on = self.take_turn(wait);
+        let goes_on = self.take_turn(wait, &mut |_| {});
         if !self.turning {
             // What the caller does until the next one is not the last callback's time.
             self.stop_timing();
@@ -52,7 +71,7 @@ impl Reactor {
         goes_on
     }
 
-    fn take_turn(&mut self, wait: Option<Duration>) -> Result<bool> {
+    fn take_turn(&mut self, wait: Option<Duration>, also: &mut dyn FnMut(&mut Reactor)) -> Result<bool> {
         if self.turning {
             return Err(Error::AlreadyRunning);
         }
@@ -61,12 +80,24 @@ impl Reactor {
         }
         self.turning = true;
         self.attend(true);
-        let result = self.turn_once(wait);
+        let result = self.turn_once(wait, also);
         self.turning = false;
         result
     }
 
-    fn turn_once(&mut self, wait: Option<Duration>) -> Result<bool> {
+    /// Runs a call that has a protocol out of its slot: no turn begins in it, though none is under way. A panic is the
+    /// caller's to see to.
+    pub(super) fn between_turns<R>(
+        &mut self,
+        call: impl FnOnce(&mut Reactor) -> R,
+    ) -> std::thread::Result<R> {
+        let turning = std::mem::replace(&mut self.turning, true);
+        let result = catch_unwind(AssertUnwindSafe(|| call(self)));
+        self.turning = turning;
+        result
+    }
+
+    fn turn_once(&mut self, wait: Option<Duration>, also: &mut dyn FnMut(&mut Reactor)) -> Result<bool> {
         self.statistics.turns += 1;
         self.clock.set(None);
         if matches!(self.life, Life::New | Life::Starting) {
@@ -86,6 +117,7 @@ impl Reactor {
         self.run_ready(queued);
         self.run_tasks();
         self.run_handled();
+        also(self);
         self.flush_dirty();
         Ok(true)
     }
@@ -209,6 +241,7 @@ impl Reactor {
                 TimedCall::Process(token, call) => self.run_process_timer(token, call),
                 TimedCall::Wake(waker) => self.call(Place::TimedCall, |_| waker.wake()),
                 TimedCall::SendAgain(token) => self.send_datagrams_again(token),
+                TimedCall::ReadAgain(token) => self.read_datagrams_again(token),
                 TimedCall::ConnectTimeout(token) => self.connect_timed_out(token),
                 TimedCall::NextAttempt(token) => self.next_attempt_due(token),
                 TimedCall::Reconnect(token) => self.begin_to_connect(token),

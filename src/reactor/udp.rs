@@ -209,9 +209,12 @@ impl Reactor {
         self.connect_udp_with(peer, ListenUdp::new(bind), protocol)
     }
 
-    /// Has UNIX datagrams: kept in order, none lost, but refused while the receiver's queue is full, when they wait
-    /// here; without a peer of its own a socket has one queue for all, so that one receiver that does not read holds up
-    /// what goes to others, until [`Error::QueueFull`]. (Twisted: `listenUNIXDatagram`, `connectUNIXDatagram`.)
+    /// Has UNIX datagrams: kept in order, none lost. While the queue of a receiver is full, what goes to it waits here, and
+    /// what goes to others does not; a receiver that is full can have about half of what may wait on the socket
+    /// ([`Settings::buffer_limit`](super::Settings::buffer_limit)), two of them a third each, until
+    /// [`Error::QueueFull`]. What its receivers have not read counts for the socket's
+    /// [`send_buffer`](UnixDatagram::send_buffer) with the system, so that a few long datagrams to one that does not read
+    /// can use that up for all. (Twisted: `listenUNIXDatagram`, `connectUNIXDatagram`.)
     ///
     /// # Errors
     /// [`Error::CannotListen`]; [`Error::Finished`] when the reactor has stopped.

@@ -25,8 +25,9 @@ pub struct ListenUnix {
     pub mode: Option<u32>,
     /// How many connections may wait to be accepted. Default: 1024 (the system has its own maximum).
     pub backlog: u32,
-    /// Remove a socket file that stands in the way, if a connect to it is refused: nobody listens there any more.
-    /// Default: yes. (Twisted: `wantPID`.)
+    /// Remove a socket file that stands in the way, if it is nobody's any more: a connect to it is refused, nobody is
+    /// bound there who does not listen yet, and no other reactor starts there at the same time (the folder is locked
+    /// meanwhile). Default: yes. (Twisted: `wantPID`.)
     pub remove_stale: bool,
     /// Remove the file when listening stops, unless another one has taken its place. Default: yes; no for a socket that
     /// another process is to go on with.

@@ -75,6 +75,8 @@ impl Simulation {
         let mut order = network.random("turns");
         // Half of the seeds tell as little as the contract allows, half as much as Linux does.
         network.minimal_edges(order.chance(0.5));
+        // A stream of its own.
+        network.shuffle_tasks(network.random("tasks or not").chance(0.5));
         Simulation {
             network,
             machines: Vec::new(),

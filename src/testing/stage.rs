@@ -19,6 +19,7 @@ impl Stage {
         let mut simulation = Simulation::new(SEED);
         simulation.in_order();
         simulation.minimal_edges(false);
+        simulation.shuffle_tasks(false);
         simulation.set_links(Link::instant());
         simulation.set_loopback(Link::instant());
         simulation.set_look_up_time(Duration::ZERO);

@@ -8,6 +8,7 @@
 
 pub mod back_end;
 pub mod child;
+pub mod folder;
 pub mod gate;
 mod log;
 pub mod peer;
@@ -24,6 +25,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
+use twistor::sim::{Host, Network};
 use twistor::{Address, DelayedCall, Listener, Protocol, Reactor, Settings, Signal};
 
 use back_end::BackEnd;
@@ -208,6 +210,16 @@ impl World {
             let _ = writeln!(io::stderr(), "{test:?} on {back_end:?}: the reactor hangs: {statistics:#?}");
             std::process::abort();
         })
+    }
+
+    // -- faults --
+
+    /// The simulated network and the host in it, for promises about what only a script can bring about there.
+    pub fn simulated(&self) -> Option<(&Network, Host)> {
+        match &self.back_end {
+            BackEnd::Os => None,
+            BackEnd::Simulated(network, host) => Some((network, *host)),
+        }
     }
 
     // -- what is left --

@@ -13,6 +13,7 @@ mod pool;
 mod process;
 mod signals;
 mod sockets;
+mod stale;
 mod streams;
 
 use std::fs::File;
@@ -36,9 +37,9 @@ use self::signals::Watched;
 use self::sockets::{Kind, Opened, Sockets};
 use self::streams::Streams;
 use super::{
-    Accepted, Address, Adopt, Answer, Close, Credentials, Event, ExitReason, Going, Inbound, Instant, Job,
-    Net, Open, OpenError, Pipes, ProcessSignal, Ready, Signal, SocketOption, SpawnProcess, Step,
-    TerminalSize, Token, UnixAddress, Wake, Watch,
+    Accepted, Address, Adopt, Answer, Arrived, Close, Credentials, Event, ExitReason, Going, Inbound,
+    Instant, Job, Net, Open, OpenError, Pipes, ProcessSignal, Ready, Signal, SocketOption, SpawnProcess,
+    Step, TerminalSize, Token, UnixAddress, Wake, Watch,
 };
 
 /// The sizes that a reactor's settings decide.
@@ -313,7 +314,7 @@ impl Net for Os {
         &mut self,
         socket: Token,
         buffer: &mut [u8],
-        into: &mut Vec<OwnedFd>,
+        into: &mut Arrived,
     ) -> io::Result<usize> {
         passing::recv_with(self.sockets.stream(socket)?, buffer, into)
     }

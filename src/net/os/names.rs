@@ -4,13 +4,14 @@ use std::fs;
 use std::io;
 use std::net::SocketAddr;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::PathBuf;
 
 use rustix::net::{AddressFamily, SocketAddrAny, SocketAddrUnix};
-use socket2::{Domain, Socket, Type};
+use socket2::Socket;
 
-use super::opening::{at, new_socket};
+use super::opening::at;
+use super::stale::Turn;
 use crate::net::{Address, OpenError, Step, UnixAddress};
 
 /// The file of a UNIX listener: it is removed with the listener, if it still is the same one.
@@ -37,19 +38,28 @@ impl SocketFile {
     }
 }
 
-/// The file that goes with a socket, if it is to; it goes at once when the next step has failed.
-pub(super) fn keep_file(
+/// What a socket was bound with. Until it listens, which is when this is gone, nobody else takes its file for a stale one.
+#[derive(Default)]
+pub(super) struct Bound {
     file: Option<SocketFile>,
-    unlink: bool,
-    next: Result<(), OpenError>,
-) -> Result<Option<SocketFile>, OpenError> {
-    match next {
-        Ok(()) => Ok(file.filter(|_| unlink)),
-        Err(failed) => {
-            if let Some(file) = file {
-                file.remove();
+    _turn: Option<Turn>,
+}
+
+impl Bound {
+    /// The file that goes with the socket, if it is to; it goes at once when the next step has failed.
+    pub(super) fn keep_file(
+        self,
+        unlink: bool,
+        next: Result<(), OpenError>,
+    ) -> Result<Option<SocketFile>, OpenError> {
+        match next {
+            Ok(()) => Ok(self.file.filter(|_| unlink)),
+            Err(failed) => {
+                if let Some(file) = self.file {
+                    file.remove();
+                }
+                Err(failed)
             }
-            Err(failed)
         }
     }
 }
@@ -61,20 +71,20 @@ pub(super) fn bind_unix(
     address: &UnixAddress,
     mode: Option<u32>,
     remove_stale: bool,
-) -> Result<Option<SocketFile>, OpenError> {
+) -> Result<Bound, OpenError> {
     let system = at(Step::Bind, system_address(address))?;
+    let turn = address.path().map(Turn::take);
     let mut bound = rustix::net::bind(socket, &system).map_err(io::Error::from);
-    if let (Err(error), Some(path)) = (&bound, address.path())
+    if let (Err(error), Some(path), Some(turn)) = (&bound, address.path(), &turn)
         && error.kind() == io::ErrorKind::AddrInUse
         && remove_stale
-        && is_stale(path, &system)
+        && at(Step::Bind, turn.remove_stale(path, &system))?
     {
-        at(Step::Bind, fs::remove_file(path))?;
         bound = rustix::net::bind(socket, &system).map_err(io::Error::from);
     }
     at(Step::Bind, bound)?;
     let Some(path) = address.path() else {
-        return Ok(None);
+        return Ok(Bound::default());
     };
     // The path may be relative, and the working directory change.
     let file = SocketFile::of(std::path::absolute(path).unwrap_or_else(|_| path.to_owned()));
@@ -87,25 +97,7 @@ pub(super) fn bind_unix(
             return Err(OpenError { step: Step::Mode, error });
         }
     }
-    Ok(file)
-}
-
-/// Whether a file is a socket that nobody listens on any more. A full backlog, or anything else that is not a refusal,
-/// is somebody's.
-fn is_stale(path: &std::path::Path, address: &SocketAddrUnix) -> bool {
-    if !fs::symlink_metadata(path).is_ok_and(|found| found.file_type().is_socket()) {
-        return false;
-    }
-    let Ok(probe) = new_socket(Domain::UNIX, Type::STREAM, None) else {
-        return false;
-    };
-    match rustix::net::connect(&probe, address) {
-        Err(rustix::io::Errno::CONNREFUSED) => true,
-        // A socket of datagrams has its file there: it takes no streams, and says whether it lives.
-        Err(rustix::io::Errno::PROTOTYPE) => new_socket(Domain::UNIX, Type::DGRAM, None)
-            .is_ok_and(|probe| rustix::net::connect(&probe, address) == Err(rustix::io::Errno::CONNREFUSED)),
-        _ => false,
-    }
+    Ok(Bound { file, _turn: turn })
 }
 
 /// A UNIX address as the system takes it.

@@ -8,7 +8,7 @@ use rustix::net::{AddressFamily, SocketAddrAny, SocketType, sockopt};
 use socket2::{Domain, Protocol, Socket, Type};
 
 use super::datagrams::Family;
-use super::names::{bind_unix, keep_file, system_address};
+use super::names::{Bound, bind_unix, system_address};
 use super::sockets::{Kind, Opened};
 use crate::net::{Adopt, Buffers, Credentials, Open, OpenError, Step};
 
@@ -43,19 +43,21 @@ pub(super) fn open(what: &Open) -> Result<Opened, OpenError> {
         }
         Open::UnixListen { address, mode, backlog, remove_stale, unlink, buffers } => {
             let socket = unix_socket(Type::STREAM, *buffers)?;
-            let file = bind_unix(&socket, address, *mode, *remove_stale)?;
-            keep_file(file, *unlink, at(Step::Listen, socket.listen(backlog_of(*backlog))))
+            let bound = bind_unix(&socket, address, *mode, *remove_stale)?;
+            bound
+                .keep_file(*unlink, at(Step::Listen, socket.listen(backlog_of(*backlog))))
                 .map(|file| Opened { file, ..opened(Kind::Listener, socket) })
         }
         Open::UnixConnect { address, bind, buffers } => {
             let socket = unix_socket(Type::STREAM, *buffers)?;
-            let file = match bind {
+            let bound = match bind {
                 Some(bind) => bind_unix(&socket, bind, None, false)?,
-                None => None,
+                None => Bound::default(),
             };
             let connected =
                 system_address(address).and_then(|address| Ok(rustix::net::connect(&socket, &address)?));
-            keep_file(file, true, at(Step::Connect, connected))
+            bound
+                .keep_file(true, at(Step::Connect, connected))
                 .map(|file| Opened { file, ..opened(Kind::Unix, socket) })
         }
         Open::Udp { bind, connect, reuse_address, reuse_port, ipv6_only, broadcast, buffers } => {
@@ -86,15 +88,16 @@ pub(super) fn open(what: &Open) -> Result<Opened, OpenError> {
         }
         Open::UnixDatagram { bind, connect, mode, remove_stale, unlink, buffers } => {
             let socket = unix_socket(Type::DGRAM, *buffers)?;
-            let file = match bind {
+            let bound = match bind {
                 Some(bind) => bind_unix(&socket, bind, *mode, *remove_stale)?,
-                None => None,
+                None => Bound::default(),
             };
             let connected = match connect {
                 Some(peer) => system_address(peer).and_then(|peer| Ok(rustix::net::connect(&socket, &peer)?)),
                 None => Ok(()),
             };
-            keep_file(file, *unlink, at(Step::Connect, connected))
+            bound
+                .keep_file(*unlink, at(Step::Connect, connected))
                 .map(|file| Opened { file, ..opened(Kind::Datagram(Family::Unix), socket) })
         }
     }

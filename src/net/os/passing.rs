@@ -5,11 +5,11 @@ use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::net::{
-    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage,
-    SendFlags,
+    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendAncillaryBuffer,
+    SendAncillaryMessage, SendFlags,
 };
 
-use crate::net::MOST_DESCRIPTORS;
+use crate::net::{Arrived, MOST_DESCRIPTORS};
 
 /// Receives bytes; descriptors that come with them are closed by the system. It stops at each of them, although more may
 /// wait, so the rest is asked for: less than there was room for means that there is no more. To ask how much waits is
@@ -34,20 +34,20 @@ pub(super) fn recv(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<usiz
     }
 }
 
-pub(super) fn recv_with(
-    socket: BorrowedFd<'_>,
-    buffer: &mut [u8],
-    into: &mut Vec<OwnedFd>,
-) -> io::Result<usize> {
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MOST_DESCRIPTORS))];
+/// Receives bytes and what came with the last of them. Out of descriptors, the system closes those that find no room, and
+/// hands over the others, and the bytes all the same.
+pub(super) fn recv_with(socket: BorrowedFd<'_>, buffer: &mut [u8], into: &mut Arrived) -> io::Result<usize> {
+    let mut space = [MaybeUninit::uninit(); ROOM];
     let mut control = RecvAncillaryBuffer::new(&mut space);
     let mut slices = [IoSliceMut::new(buffer)];
     let message = rustix::net::recvmsg(socket, &mut slices, &mut control, RecvFlags::CMSG_CLOEXEC)?;
     for part in control.drain() {
         if let RecvAncillaryMessage::ScmRights(descriptors) = part {
-            into.extend(descriptors);
+            into.descriptors.extend(descriptors);
         }
     }
+    // There is room for all that can come at once: what is missing, the process had no descriptors left for.
+    into.lost |= message.flags.contains(ReturnFlags::CTRUNC);
     Ok(message.bytes)
 }
 
@@ -60,3 +60,8 @@ pub(super) fn send_with(socket: BorrowedFd<'_>, data: &[u8], descriptors: &[Owne
     }
     Ok(rustix::net::sendmsg(socket, &[IoSlice::new(data)], &mut control, SendFlags::NOSIGNAL)?)
 }
+
+/// Beside descriptors: who sent them, if whoever opened the socket has asked for it. (SO_PASSCRED.)
+const BESIDE: usize = 64;
+
+const ROOM: usize = rustix::cmsg_space!(ScmRights(MOST_DESCRIPTORS)) + BESIDE;

@@ -67,6 +67,13 @@ impl Net for SimNet {
         self.world.borrow_mut().process_mut(self.process).random.next()
     }
 
+    fn choose(&mut self, among: usize) -> usize {
+        match &mut self.world.borrow_mut().task_order {
+            Some(order) => order.index(among),
+            None => 0,
+        }
+    }
+
     fn descriptor_limit(&self) -> usize {
         self.world.borrow().process(self.process).limit
     }

@@ -67,6 +67,13 @@ impl Network {
         self.world.borrow_mut().minimal_edges = on;
     }
 
+    /// Lets the seed decide which of several [tasks](crate::task) that are ready is polled first. Otherwise it is the one that
+    /// was woken first, as on the real network.
+    pub fn shuffle_tasks(&self, on: bool) {
+        let order = on.then(|| self.random("tasks"));
+        self.world.borrow_mut().task_order = order;
+    }
+
     // -- hosts --
 
     /// The host of this name; it is made when it is first asked for. Its addresses are the next free ones of

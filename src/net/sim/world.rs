@@ -65,6 +65,8 @@ pub(super) struct World {
     pub(super) due: Vec<Job>,
     /// Readiness is told once, and again only when a call has found the end of it.
     pub(super) minimal_edges: bool,
+    /// Decides which of several tasks goes first.
+    pub(super) task_order: Option<Random>,
     pub(super) serials: u32,
     pub(super) random: Streams,
 }
@@ -108,6 +110,7 @@ impl World {
             awake: Vec::new(),
             due: Vec::new(),
             minimal_edges: false,
+            task_order: None,
             serials: 0,
             random: Streams {
                 links: Random::new(seed, "links"),
@@ -193,7 +196,9 @@ impl World {
             Happening::Job => return self.job_done(index, serial),
             Happening::Answer => return self.answer(index),
             Happening::Datagram => return self.datagram_arrives(index),
-            Happening::DatagramRefused => return self.datagram_refused(MailboxId { index, serial }),
+            Happening::DatagramAnswered => {
+                return self.datagram_answered(MailboxId { index, serial }, Errno::from(side as i32));
+            }
             Happening::Letter => return self.letter_arrives(MailboxId { index, serial }),
             Happening::MailAgain => return self.mail_again(MailboxId { index, serial }),
             _ => {}

@@ -1,0 +1,368 @@
+//! A way from tasks and threads to a task.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::future::poll_fn;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+
+/// A queue of at most `capacity` values (at least one): any number of senders, in tasks and other threads, and one receiver.
+/// Values come in the order in which they were sent. (asyncio: `Queue`.)
+///
+/// ```
+/// use twistor::task;
+///
+/// let sum = twistor::block_on(async {
+///     let (sender, receiver) = task::channel(2);
+///     let there = sender.clone();
+///     std::thread::spawn(move || there.send_blocking(40));
+///     task::spawn(async move { sender.send(2).await }).detach();
+///     let mut sum = 0;
+///     while let Some(number) = receiver.recv().await {
+///         sum += number;
+///     }
+///     sum
+/// })?;
+/// assert_eq!(sum, 42);
+/// # Ok::<(), twistor::Error>(())
+/// ```
+pub fn channel<T>(capacity: usize) -> (Sender<T>, Receiver<T>) {
+    let state = State {
+        values: VecDeque::new(),
+        capacity: capacity.max(1),
+        receives: true,
+        receiver: None,
+        senders: 1,
+        waiting: VecDeque::new(),
+        tickets: 0,
+    };
+    let shared = Arc::new(Shared { state: Mutex::new(state), room: Condvar::new() });
+    (Sender { shared: Arc::clone(&shared) }, Receiver { shared })
+}
+
+/// The end where values go in. Clone it, send it to other threads.
+pub struct Sender<T> {
+    shared: Arc<Shared<T>>,
+}
+
+/// The end where values come out.
+pub struct Receiver<T> {
+    shared: Arc<Shared<T>>,
+}
+
+/// Nobody receives any more: the value comes back.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct SendError<T>(pub T);
+
+/// The value was not taken, and comes back.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum TrySendError<T> {
+    /// There is no room now.
+    Full(T),
+    /// Nobody receives any more.
+    Closed(T),
+}
+
+/// Nothing is there, and nothing will come: all senders are gone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Closed;
+
+struct Shared<T> {
+    state: Mutex<State<T>>,
+    /// For threads that wait for room.
+    room: Condvar,
+}
+
+struct State<T> {
+    values: VecDeque<T>,
+    capacity: usize,
+    receives: bool,
+    receiver: Option<Waker>,
+    senders: usize,
+    /// Tasks that wait for room, the longest first.
+    waiting: VecDeque<(u64, Waker)>,
+    tickets: u64,
+}
+
+impl<T> Shared<T> {
+    /// A poisoned lock means that dropping a value panicked; the queue is whole.
+    fn lock(&self) -> MutexGuard<'_, State<T>> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Puts a value in, if it is taken. `before`: those who wait before it; nobody overtakes them.
+    fn put(&self, value: T, overtakes: bool) -> Result<(), TrySendError<T>> {
+        let mut state = self.lock();
+        if !state.receives {
+            return Err(TrySendError::Closed(value));
+        }
+        if state.values.len() >= state.capacity || (!overtakes && !state.waiting.is_empty()) {
+            return Err(TrySendError::Full(value));
+        }
+        state.values.push_back(value);
+        let receiver = state.receiver.take();
+        drop(state);
+        wake(receiver);
+        Ok(())
+    }
+}
+
+impl<T> Sender<T> {
+    /// Sends a value, as soon as there is room; those who wait have it in the order in which they came. Dropped before it is
+    /// sent, the value is dropped.
+    ///
+    /// # Errors
+    /// [`SendError`] with the value when the receiver is gone.
+    pub async fn send(&self, value: T) -> Result<(), SendError<T>> {
+        let mut place = Place { shared: &self.shared, ticket: None };
+        let mut value = Some(value);
+        poll_fn(|context| {
+            // Polled again after the end: there is nothing to send.
+            let Some(unsent) = value.take() else { return Poll::Pending };
+            let sent = self.shared.put(unsent, place.is_first());
+            match sent {
+                Ok(()) => Poll::Ready(Ok(())),
+                Err(TrySendError::Closed(back)) => Poll::Ready(Err(SendError(back))),
+                Err(TrySendError::Full(back)) => {
+                    value = Some(back);
+                    match place.wait(context) {
+                        true => Poll::Pending,
+                        // Room came in between.
+                        false => {
+                            context.waker().wake_by_ref();
+                            Poll::Pending
+                        }
+                    }
+                }
+            }
+        })
+        .await
+    }
+
+    /// Sends a value now.
+    ///
+    /// # Errors
+    /// [`TrySendError`] with the value.
+    pub fn try_send(&self, value: T) -> Result<(), TrySendError<T>> {
+        self.shared.put(value, false)
+    }
+
+    /// Sends a value from a thread that may wait: never the reactor's own, which would stand still.
+    ///
+    /// # Errors
+    /// [`SendError`] with the value when the receiver is gone.
+    pub fn send_blocking(&self, value: T) -> Result<(), SendError<T>> {
+        let mut state = self.shared.lock();
+        loop {
+            if !state.receives {
+                return Err(SendError(value));
+            }
+            if state.values.len() < state.capacity {
+                break;
+            }
+            state = self.shared.room.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+        state.values.push_back(value);
+        let receiver = state.receiver.take();
+        drop(state);
+        wake(receiver);
+        Ok(())
+    }
+
+    /// Whether the receiver is gone.
+    pub fn is_closed(&self) -> bool {
+        !self.shared.lock().receives
+    }
+}
+
+/// A place in the line of those who wait for room.
+struct Place<'a, T> {
+    shared: &'a Shared<T>,
+    ticket: Option<u64>,
+}
+
+impl<T> Place<'_, T> {
+    fn is_first(&self) -> bool {
+        let state = self.shared.lock();
+        self.ticket.is_some() && state.waiting.front().map(|(ticket, _)| *ticket) == self.ticket
+    }
+
+    /// `false` when there is room by now for the first in line.
+    fn wait(&mut self, context: &mut Context<'_>) -> bool {
+        let mut state = self.shared.lock();
+        match self.ticket.and_then(|own| state.waiting.iter().position(|(ticket, _)| *ticket == own)) {
+            Some(position) => {
+                if let Some((_, waker)) = state.waiting.get_mut(position) {
+                    waker.clone_from(context.waker());
+                }
+            }
+            None => {
+                state.tickets += 1;
+                let ticket = state.tickets;
+                self.ticket = Some(ticket);
+                state.waiting.push_back((ticket, context.waker().clone()));
+            }
+        }
+        let first = state.waiting.front().map(|(ticket, _)| *ticket) == self.ticket;
+        !(first && state.values.len() < state.capacity)
+    }
+}
+
+/// Leaves the line, and lets the next one look.
+impl<T> Drop for Place<'_, T> {
+    fn drop(&mut self) {
+        let Some(own) = self.ticket else { return };
+        let mut state = self.shared.lock();
+        state.waiting.retain(|(ticket, _)| *ticket != own);
+        let next = match state.values.len() < state.capacity {
+            true => state.waiting.front().map(|(_, waker)| waker.clone()),
+            false => None,
+        };
+        drop(state);
+        wake(next);
+    }
+}
+
+impl<T> Receiver<T> {
+    /// The next value; `None` when all senders are gone. Dropped before it comes, nothing is lost.
+    pub async fn recv(&self) -> Option<T> {
+        poll_fn(|context| match self.try_recv() {
+            Ok(Some(value)) => Poll::Ready(Some(value)),
+            Err(Closed) => Poll::Ready(None),
+            Ok(None) => {
+                let mut state = self.shared.lock();
+                // Looked at again under the lock: one may have come in between.
+                if state.values.is_empty() && state.senders > 0 {
+                    state.receiver = Some(context.waker().clone());
+                } else {
+                    context.waker().wake_by_ref();
+                }
+                Poll::Pending
+            }
+        })
+        .await
+    }
+
+    /// The next value, if it is there.
+    ///
+    /// # Errors
+    /// [`Closed`] when none will come.
+    pub fn try_recv(&self) -> Result<Option<T>, Closed> {
+        let mut state = self.shared.lock();
+        match state.values.pop_front() {
+            Some(value) => {
+                let waiter = state.waiting.front().map(|(_, waker)| waker.clone());
+                drop(state);
+                self.shared.room.notify_one();
+                wake(waiter);
+                Ok(Some(value))
+            }
+            None if state.senders == 0 => Err(Closed),
+            None => Ok(None),
+        }
+    }
+
+    /// How many values wait.
+    pub fn len(&self) -> usize {
+        self.shared.lock().values.len()
+    }
+
+    /// Whether none waits.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+impl<T> Clone for Sender<T> {
+    fn clone(&self) -> Sender<T> {
+        self.shared.lock().senders += 1;
+        Sender { shared: Arc::clone(&self.shared) }
+    }
+}
+
+impl<T> Drop for Sender<T> {
+    fn drop(&mut self) {
+        let mut state = self.shared.lock();
+        state.senders -= 1;
+        if state.senders == 0 {
+            let receiver = state.receiver.take();
+            drop(state);
+            wake(receiver);
+        }
+    }
+}
+
+impl<T> Drop for Receiver<T> {
+    fn drop(&mut self) {
+        let mut state = self.shared.lock();
+        state.receives = false;
+        let values = std::mem::take(&mut state.values);
+        let waiting = std::mem::take(&mut state.waiting);
+        drop(state);
+        self.shared.room.notify_all();
+        for (_, waker) in waiting {
+            waker.wake();
+        }
+        drop(values);
+    }
+}
+
+fn wake(waker: Option<Waker>) {
+    if let Some(waker) = waker {
+        waker.wake();
+    }
+}
+
+impl<T> fmt::Debug for SendError<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SendError")
+    }
+}
+
+impl<T> fmt::Display for SendError<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("nobody receives any more")
+    }
+}
+
+impl<T> std::error::Error for SendError<T> {}
+
+impl<T> fmt::Debug for TrySendError<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            TrySendError::Full(_) => "Full",
+            TrySendError::Closed(_) => "Closed",
+        })
+    }
+}
+
+impl<T> fmt::Display for TrySendError<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            TrySendError::Full(_) => "there is no room now",
+            TrySendError::Closed(_) => "nobody receives any more",
+        })
+    }
+}
+
+impl<T> std::error::Error for TrySendError<T> {}
+
+impl fmt::Display for Closed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("nobody sends any more")
+    }
+}
+
+impl std::error::Error for Closed {}
+
+impl<T> fmt::Debug for Sender<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sender").finish_non_exhaustive()
+    }
+}
+
+impl<T> fmt::Debug for Receiver<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Receiver").finish_non_exhaustive()
+    }
+}

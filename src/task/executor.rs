@@ -1,0 +1,172 @@
+//! The tasks of one reactor, and who is polled next.
+
+use std::any::Any;
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, Location, catch_unwind};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+
+use slab::Slab;
+
+use super::ready::{Ready, Ticket};
+use super::task::{Job, Outcome};
+use super::{TaskId, TaskInfo};
+use crate::reactor::{Handle, Place, Reactor, Resident};
+
+/// Lives in its reactor, as long as that does.
+pub(super) struct Executor {
+    slots: RefCell<Slab<Slot>>,
+    pub(super) ready: Arc<Ready>,
+    /// Those whose turn it is.
+    batch: RefCell<VecDeque<Arc<Ticket>>>,
+    spawned: Cell<u64>,
+    finished: Cell<bool>,
+    /// A `block_on` is under way.
+    pub(super) rooted: Cell<bool>,
+}
+
+struct Slot {
+    id: TaskId,
+    job: Rc<dyn Job>,
+    ticket: Arc<Ticket>,
+    place: &'static Location<'static>,
+}
+
+impl Executor {
+    /// That of a reactor.
+    pub(super) fn of(handle: &Handle) -> Rc<Executor> {
+        let resident: Rc<dyn Any> = handle.resident(|waker| {
+            Rc::new(Executor {
+                slots: RefCell::default(),
+                ready: Ready::new(waker),
+                batch: RefCell::default(),
+                spawned: Cell::new(0),
+                finished: Cell::new(handle.finished()),
+                rooted: Cell::new(false),
+            })
+        });
+        // Nothing else is ever put there.
+        resident.downcast().unwrap_or_else(|_| unreachable!())
+    }
+
+    /// Takes a task in. `None` when the reactor has finished: it is nobody's then.
+    pub(super) fn admit(&self, job: Rc<dyn Job>, place: &'static Location<'static>) -> Option<Arc<Ticket>> {
+        if self.finished.get() {
+            return None;
+        }
+        self.spawned.set(self.spawned.get() + 1);
+        let id = TaskId(self.spawned.get());
+        let mut slots = self.slots.borrow_mut();
+        let entry = slots.vacant_entry();
+        let ticket = self.ready.enter(entry.key());
+        entry.insert(Slot { id, job, ticket: Arc::clone(&ticket), place });
+        Some(ticket)
+    }
+
+    pub(super) fn list(&self) -> Vec<TaskInfo> {
+        let info = |slot: &Slot| TaskInfo { id: slot.id, name: slot.job.name(), place: slot.place };
+        self.slots.borrow().iter().map(|(_, slot)| info(slot)).collect()
+    }
+
+    fn tickets(&self) -> Vec<Arc<Ticket>> {
+        self.slots.borrow().iter().map(|(_, slot)| Arc::clone(&slot.ticket)).collect()
+    }
+
+    /// Polls the task of a ticket, if it is still there.
+    fn poll(&self, handle: &Handle, ticket: Arc<Ticket>) {
+        let job = match self.slots.borrow().get(ticket.index) {
+            Some(slot) if Arc::ptr_eq(&slot.ticket, &ticket) => Rc::clone(&slot.job),
+            _ => return,
+        };
+        ticket.accept();
+        if job.cancelled() {
+            return self.end(handle, &ticket, Outcome::Cancelled);
+        }
+        let waker = Waker::from(Arc::clone(&ticket));
+        let polled = guarded(handle, Place::Task, || job.poll(&mut Context::from_waker(&waker)));
+        match polled {
+            Ok(Poll::Pending) => {}
+            Ok(Poll::Ready(())) => self.end(handle, &ticket, Outcome::Done),
+            Err(message) => self.end(handle, &ticket, Outcome::Panicked(message)),
+        }
+    }
+
+    /// Frees the task's place, and tells whoever waits for it.
+    fn end(&self, handle: &Handle, ticket: &Ticket, outcome: Outcome) {
+        let Some(slot) = self.slots.borrow_mut().try_remove(ticket.index) else { return };
+        // What its end drops, and wakes, is the user's.
+        let _ = guarded(handle, Place::Drop, || slot.job.end(outcome));
+    }
+}
+
+impl Resident for Executor {
+    fn has_work(&self) -> bool {
+        self.ready.has_work()
+    }
+
+    fn attend(&self, attended: bool) {
+        self.ready.attend(attended);
+    }
+
+    fn inventory(&self) -> Vec<String> {
+        self.list().iter().map(|info| format!("the task {info}")).collect()
+    }
+
+    fn in_use(&self) -> usize {
+        self.slots.borrow().len()
+    }
+
+    /// Polls those that were woken so far; who is woken by that waits for the next turn.
+    fn run(&self, reactor: &mut Reactor) {
+        if !self.rooted.get() {
+            // Woken too late.
+            self.ready.take_root();
+        }
+        let mut batch = self.batch.take();
+        self.ready.take(&mut batch);
+        let handle = reactor.handle();
+        handle.lend(reactor, || {
+            while let Some(ticket) = next(&handle, &mut batch) {
+                self.poll(&handle, ticket);
+            }
+        });
+        *self.batch.borrow_mut() = batch;
+    }
+
+    fn finish(&self, reactor: &mut Reactor) {
+        self.finished.set(true);
+        let handle = reactor.handle();
+        handle.lend(reactor, || {
+            // The last first: whoever was spawned by another goes before it.
+            loop {
+                let left: Vec<Arc<Ticket>> = self.tickets();
+                if left.is_empty() {
+                    break;
+                }
+                for ticket in left.into_iter().rev() {
+                    self.end(&handle, &ticket, Outcome::Cancelled);
+                }
+            }
+        });
+    }
+}
+
+/// First in, first out, unless chance is to decide.
+fn next(handle: &Handle, batch: &mut VecDeque<Arc<Ticket>>) -> Option<Arc<Ticket>> {
+    if batch.len() > 1 {
+        let chosen = handle.with(|reactor| reactor.choose(batch.len())).unwrap_or(0);
+        batch.swap(0, chosen);
+    }
+    batch.pop_front()
+}
+
+/// Runs a part of a task: a panic ends here, and how long it took is noted.
+fn guarded<R>(handle: &Handle, place: Place, run: impl FnOnce() -> R) -> Result<R, String> {
+    // Between the two the reactor is the task's.
+    let _ = handle.with(|reactor| reactor.begin_call(place));
+    let result = catch_unwind(AssertUnwindSafe(run));
+    let ended = handle.with(|reactor| reactor.end_call(place, result));
+    ended.unwrap_or_else(|_| Err(String::new()))
+}

@@ -1,0 +1,129 @@
+//! Which tasks want to be polled: the one thing of theirs that other threads may touch.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crate::net::Wake;
+
+/// The tasks of one reactor that were woken, first in, first out.
+pub(super) struct Ready {
+    queue: Mutex<VecDeque<Arc<Ticket>>>,
+    /// How many wait: asked for in every turn, without the lock.
+    waiting: AtomicUsize,
+    /// The future of `block_on` was woken.
+    root: AtomicBool,
+    /// The loop looks here before it waits again; else it has to be woken.
+    attended: AtomicBool,
+    waker: Arc<dyn Wake>,
+}
+
+/// What a task is woken by. It is in the queue once, however often it is woken.
+pub(super) struct Ticket {
+    ready: Arc<Ready>,
+    /// Where the task stands.
+    pub(super) index: usize,
+    woken: AtomicBool,
+}
+
+impl Ready {
+    pub(super) fn new(waker: Arc<dyn Wake>) -> Arc<Ready> {
+        Arc::new(Ready {
+            queue: Mutex::default(),
+            waiting: AtomicUsize::new(0),
+            root: AtomicBool::new(false),
+            attended: AtomicBool::new(false),
+            waker,
+        })
+    }
+
+    /// A ticket that stands in the queue already: a new task is polled.
+    pub(super) fn enter(self: &Arc<Ready>, index: usize) -> Arc<Ticket> {
+        let ticket = Arc::new(Ticket { ready: Arc::clone(self), index, woken: AtomicBool::new(true) });
+        self.push(Arc::clone(&ticket));
+        ticket
+    }
+
+    fn push(&self, ticket: Arc<Ticket>) {
+        let mut queue = self.lock();
+        queue.push_back(ticket);
+        self.waiting.store(queue.len(), Ordering::SeqCst);
+        drop(queue);
+        self.call_attention();
+    }
+
+    /// After the work was left: the loop says that it does not look, and then looks once more.
+    fn call_attention(&self) {
+        if !self.attended.load(Ordering::SeqCst) && !self.attended.swap(true, Ordering::SeqCst) {
+            self.waker.wake();
+        }
+    }
+
+    pub(super) fn attend(&self, attended: bool) {
+        self.attended.store(attended, Ordering::SeqCst);
+    }
+
+    pub(super) fn has_work(&self) -> bool {
+        self.waiting.load(Ordering::SeqCst) > 0 || self.root.load(Ordering::SeqCst)
+    }
+
+    /// Moves all that wait to `batch`, which is empty.
+    pub(super) fn take(&self, batch: &mut VecDeque<Arc<Ticket>>) {
+        if self.waiting.load(Ordering::SeqCst) > 0 {
+            let mut queue = self.lock();
+            std::mem::swap(&mut *queue, batch);
+            self.waiting.store(queue.len(), Ordering::SeqCst);
+        }
+    }
+
+    pub(super) fn wake_root(&self) {
+        if !self.root.swap(true, Ordering::SeqCst) {
+            self.call_attention();
+        }
+    }
+
+    /// Whether the root was woken since it was last asked.
+    pub(super) fn take_root(&self) -> bool {
+        self.root.load(Ordering::SeqCst) && self.root.swap(false, Ordering::SeqCst)
+    }
+
+    /// A poisoned lock means that a push panicked for want of memory; the queue is whole.
+    fn lock(&self) -> MutexGuard<'_, VecDeque<Arc<Ticket>>> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Ticket {
+    /// From now on it can be woken again.
+    pub(super) fn accept(&self) {
+        self.woken.store(false, Ordering::SeqCst);
+    }
+}
+
+impl std::task::Wake for Ticket {
+    fn wake(self: Arc<Ticket>) {
+        if !self.woken.swap(true, Ordering::SeqCst) {
+            let ready = Arc::clone(&self.ready);
+            ready.push(self);
+        }
+    }
+
+    fn wake_by_ref(self: &Arc<Ticket>) {
+        if !self.woken.swap(true, Ordering::SeqCst) {
+            self.ready.push(Arc::clone(self));
+        }
+    }
+}
+
+/// Wakes the future of `block_on`.
+pub(super) struct Root(pub(super) Arc<Ready>);
+
+impl std::task::Wake for Root {
+    fn wake(self: Arc<Root>) {
+        self.0.wake_root();
+    }
+
+    fn wake_by_ref(self: &Arc<Root>) {
+        self.0.wake_root();
+    }
+}
