@@ -57,7 +57,7 @@ fn a_panic_that_nobody_looked_at_is_logged_as_any_failure() {
         Deferred::succeed(&reactor.handle(), 1).done(|_, _| panic!("in the last one"));
         turn(&mut reactor);
         let logged = world.logged();
-        assert!(logged[0].starts_with("unhandled failure: a callback panicked: in the last one (from "));
+        assert!(logged[0].starts_with("unhandled failure: it panicked: in the last one (from "));
         assert_eq!(logged.len(), 1);
     });
 }

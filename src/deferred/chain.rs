@@ -146,6 +146,10 @@ impl Chain {
         !self.is_open(&self.links.borrow())
     }
 
+    pub(super) fn is_wanted(&self) -> bool {
+        matches!(self.links.borrow().state, State::Unfired(_))
+    }
+
     fn is_open(&self, links: &Links) -> bool {
         matches!(links.state, State::Unfired(_) | State::Cancelling(..))
     }

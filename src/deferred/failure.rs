@@ -5,6 +5,8 @@ use std::fmt;
 use std::panic::Location;
 use std::time::Duration;
 
+use crate::task::{TaskError, TimedOut};
+
 /// Why there is no result: any error, and the place in the code that made it. (Twisted: `Failure`.)
 ///
 /// `?` makes one of every error, and gives it to functions that return a `Box<dyn Error>`.
@@ -45,21 +47,17 @@ pub enum FailureKind {
     TimedOut(Duration),
     /// Every [`Resolver`](super::Resolver) was dropped: nobody was left who could have fired it.
     NeverFired,
-    /// A callback panicked, with this text.
+    /// A callback panicked, or a task, with this text.
     Panicked(String),
     /// Any other error.
     Error(Box<dyn Error>),
 }
 
 impl Failure {
-    /// One of an error, or of a text.
+    /// One of an error, or of a text. What a [task](crate::task) fails with, and a timeout there, becomes what it is here.
     #[track_caller]
     pub fn new(error: impl Into<Box<dyn Error>>) -> Failure {
-        let kind = match error.into().downcast::<FailureKind>() {
-            Ok(kind) => *kind,
-            Err(error) => FailureKind::Error(error),
-        };
-        Failure::at(Location::caller(), kind)
+        Failure::at(Location::caller(), FailureKind::of(error.into()))
     }
 
     /// As if it had been cancelled.
@@ -142,6 +140,23 @@ impl Failure {
     }
 }
 
+impl FailureKind {
+    fn of(error: Box<dyn Error>) -> FailureKind {
+        let error = match error.downcast::<FailureKind>() {
+            Ok(kind) => return *kind,
+            Err(error) => error,
+        };
+        if let Some(late) = error.downcast_ref::<TimedOut>() {
+            return FailureKind::TimedOut(late.limit);
+        }
+        match error.downcast::<TaskError>().map(|task| *task) {
+            Ok(TaskError::Cancelled) => FailureKind::Cancelled,
+            Ok(TaskError::Panicked(text)) => FailureKind::Panicked(text),
+            Err(error) => FailureKind::Error(error),
+        }
+    }
+}
+
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.kind.fmt(f)
@@ -161,7 +176,7 @@ impl fmt::Display for FailureKind {
             FailureKind::Cancelled => f.write_str("cancelled"),
             FailureKind::TimedOut(limit) => write!(f, "timed out after {limit:?}"),
             FailureKind::NeverFired => f.write_str("nobody was left to fire it"),
-            FailureKind::Panicked(text) => write!(f, "a callback panicked: {text}"),
+            FailureKind::Panicked(text) => write!(f, "it panicked: {text}"),
             FailureKind::Error(error) => error.fmt(f),
         }
     }

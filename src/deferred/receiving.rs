@@ -3,9 +3,7 @@
 use std::fmt;
 use std::marker::PhantomData;
 use std::panic::Location;
-use std::pin::Pin;
 use std::rc::{Rc, Weak};
-use std::task::{Context, Poll};
 
 use super::chain::{Chain, End};
 use super::outcome::{IntoOutcome, Next, Outcome};
@@ -203,6 +201,15 @@ impl<T: 'static> Deferred<T> {
 
     // -- how it is made --
 
+    /// What a callback has returned.
+    #[track_caller]
+    pub(super) fn of<R: IntoOutcome<Value = T>>(handle: &Handle, returned: R) -> Deferred<T> {
+        Deferred::from_end(match returned.next(None) {
+            Next::Done(outcome) => Chain::fired(handle, Location::caller(), outcome),
+            Next::Wait(end) => end,
+        })
+    }
+
     pub(super) fn from_end(end: End) -> Deferred<T> {
         Deferred { end, value: PhantomData }
     }
@@ -213,15 +220,6 @@ impl<T: 'static> Deferred<T> {
     ) -> Deferred<U> {
         self.end.push(Box::new(step));
         Deferred::from_end(self.end)
-    }
-}
-
-/// What a task awaits. A task that is dropped while it does cancels it.
-impl<T: 'static> Future for Deferred<T> {
-    type Output = Result<T, Failure>;
-
-    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Result<T, Failure>> {
-        self.end.poll(context).map(Outcome::into_result)
     }
 }
 
@@ -243,8 +241,12 @@ impl AbortHandle {
     /// As [`Deferred::cancel`]; nothing when it is gone.
     #[track_caller]
     pub fn cancel(&self) {
+        self.cancel_at(Location::caller());
+    }
+
+    pub(super) fn cancel_at(&self, place: &'static Location<'static>) {
         if let Some(chain) = self.chain.upgrade() {
-            chain.cancel(Location::caller());
+            chain.cancel(place);
         }
     }
 }

@@ -67,6 +67,11 @@ impl<T> Resolver<T> {
         Resolver { chain: Rc::clone(chain), value: PhantomData }
     }
 
+    /// Whether it has a result to wait for, and nobody has begun to give it up.
+    pub(super) fn is_wanted(&self) -> bool {
+        self.chain.is_wanted()
+    }
+
     /// Whether it was fired, or cancelled: nobody waits for this result any more. (Twisted: `called`.)
     pub fn called(&self) -> bool {
         self.chain.called()
