@@ -2,6 +2,7 @@
 
 mod address;
 mod adopting;
+mod building;
 mod callbacks;
 mod closing;
 mod completion;
@@ -81,6 +82,7 @@ pub use crate::net::{
     SpawnProcess, TerminalSize, UnixAddress,
 };
 
+use self::building::Building;
 use self::life::{Life, Triggers};
 use self::protocol::find;
 use self::remote::{Inbox, Jobs, ThreadCall};
@@ -158,6 +160,8 @@ pub struct Reactor {
     jobs: Jobs,
     stopwatch: Stopwatch,
     statistics: Statistics,
+    /// The connection that a factory is asked about.
+    building: Option<Building>,
     /// When lost descriptors were last logged.
     loss_logged: Option<Instant>,
     /// Where the last panic was, and its text.
@@ -268,6 +272,7 @@ impl Reactor {
             jobs: Jobs::new(),
             stopwatch,
             statistics: Statistics::default(),
+            building: None,
             loss_logged: None,
             last_panic: None,
             handle: OnceCell::new(),
