@@ -4,7 +4,7 @@ use std::any::Any;
 use std::io;
 use std::time::Duration;
 
-use super::datagram_transport::{DatagramId, DatagramTransport};
+use super::datagram_transport::{DatagramId, DatagramTransport, same_place};
 use super::outgoing::{Next, Outgoing};
 use super::sources::Source;
 use super::{Address, DelayedCall, Place, Reactor, Reason, SystemError, TimedCall};
@@ -89,10 +89,14 @@ pub(super) struct DatagramSlot {
     pub(super) protocol: Option<Box<dyn DatagramProtocol>>,
     pub(super) host: Address,
     pub(super) peer: Option<Address>,
+    /// The one peer as the system names it: nobody else is heard, whatever the system lets through.
+    pub(super) hears: Option<Address>,
     pub(super) max_size: usize,
     pub(super) state: State,
     pub(super) reading_paused: bool,
     ready: Ready,
+    /// What has come and is not told of yet: it goes before what is still with the system.
+    held: Option<Box<Inbound>>,
     /// It stands in the list of those that had their share of the turn.
     queued: bool,
     /// It stands in the list of those to flush at the end of the turn.
@@ -130,7 +134,9 @@ impl DatagramSlot {
             max_size,
             state: State::Starting,
             reading_paused: false,
+            hears: None,
             ready: Ready::WRITABLE,
+            held: None,
             queued: false,
             dirty: false,
             outgoing: Outgoing::default(),
@@ -141,9 +147,18 @@ impl DatagramSlot {
         }
     }
 
+    fn may_be_told(&self) -> bool {
+        self.state == State::Open && !self.reading_paused
+    }
+
     fn wants_read(&self) -> bool {
-        let may_read = self.state == State::Open && !self.reading_paused && self.resting.is_none();
-        may_read && self.ready.has(Ready::READABLE)
+        self.may_be_told() && self.resting.is_none() && self.ready.has(Ready::READABLE)
+    }
+
+    /// Whether a datagram is not of the one peer. One of UNIX that is left by its peer takes from anybody, and one of UDP has what
+    /// came before it had a peer.
+    fn is_stranger(&self, from: &Address) -> bool {
+        self.hears.as_ref().is_some_and(|peer| peer != from && !same_place(peer, from))
     }
 
     pub(super) fn has_stopped(&self) -> bool {
@@ -200,6 +215,12 @@ impl Reactor {
 
     fn read_datagrams(&mut self, token: Token, inbound: &mut Inbound) {
         let mut share = self.settings.read_per_turn;
+        let held = self.sources.datagram_mut(token).and_then(|slot| slot.held.take());
+        if let Some(mut held) = held
+            && !self.tell_datagrams(token, &mut held, &mut share)
+        {
+            return self.hold_datagrams(token, held, share);
+        }
         while let Some(slot) = self.sources.datagram_mut(token) {
             if !slot.wants_read() {
                 return;
@@ -207,7 +228,7 @@ impl Reactor {
             if share == 0 {
                 return self.queue_datagrams(token);
             }
-            inbound.prepare(slot.max_size);
+            inbound.prepare(slot.max_size, share.div_ceil(DATAGRAM_COST));
             match self.net.recv_datagrams(token, inbound) {
                 Ok(()) if inbound.more() || slot.ready.has(Ready::READ_CLOSED) => {}
                 Ok(()) => slot.ready.remove(Ready::READABLE),
@@ -219,20 +240,48 @@ impl Reactor {
                     continue;
                 }
             }
-            for came in inbound.came() {
-                share = share.saturating_sub(came.length + DATAGRAM_COST);
-                self.statistics.datagrams_received += 1;
-                self.statistics.bytes_received += came.length as u64;
-                let data = inbound.data(came);
-                let place = Place::DatagramReceived;
-                self.call_datagram(token, place, |protocol, transport| match came.truncated {
-                    false => protocol.datagram_received(transport, data, &came.from),
-                    true => {
-                        transport.reactor.statistics.datagrams_truncated += 1;
-                        protocol.datagram_truncated(transport, data, &came.from);
-                    }
-                });
+            if !self.tell_datagrams(token, inbound, &mut share) {
+                let rest = Box::new(inbound.rest());
+                return self.hold_datagrams(token, rest, share);
             }
+        }
+    }
+
+    /// Tells a protocol what has come, until it wants no more or its share is used up; whether that was all.
+    fn tell_datagrams(&mut self, token: Token, inbound: &mut Inbound, share: &mut usize) -> bool {
+        while let Some((came, data)) = inbound.first() {
+            let slot = self.sources.datagram(token).filter(|slot| slot.may_be_told());
+            let Some(slot) = slot.filter(|_| *share > 0) else { return false };
+            *share = share.saturating_sub(came.length + DATAGRAM_COST);
+            if slot.is_stranger(&came.from) {
+                self.statistics.datagrams_of_strangers += 1;
+                inbound.hand_over();
+                continue;
+            }
+            self.statistics.datagrams_received += 1;
+            self.statistics.bytes_received += came.length as u64;
+            let place = Place::DatagramReceived;
+            self.call_datagram(token, place, |protocol, transport| match came.truncated {
+                false => protocol.datagram_received(transport, data, &came.from),
+                true => {
+                    transport.reactor.statistics.datagrams_truncated += 1;
+                    protocol.datagram_truncated(transport, data, &came.from);
+                }
+            });
+            inbound.hand_over();
+        }
+        true
+    }
+
+    /// Keeps what was not told of, for the next turn or until the protocol reads again.
+    fn hold_datagrams(&mut self, token: Token, rest: Box<Inbound>, share: usize) {
+        let Some(slot) = self.sources.datagram_mut(token) else { return };
+        if slot.state == State::Stopped {
+            return;
+        }
+        slot.held = Some(rest);
+        if share == 0 {
+            self.queue_datagrams(token);
         }
     }
 
@@ -485,6 +534,7 @@ impl Reactor {
         let Some(slot) = self.sources.datagram_mut(token) else { return false };
         slot.state = State::Stopped;
         slot.outgoing = Outgoing::default();
+        slot.held = None;
         let own = [slot.crowded.take(), slot.resting.take()];
         for timer in std::mem::take(&mut slot.timers).into_iter().chain(own.into_iter().flatten()) {
             self.drop_timer(timer);

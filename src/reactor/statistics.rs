@@ -52,6 +52,8 @@ pub struct Statistics {
     pub datagrams_sent: u64,
     /// Datagrams that were longer than asked for.
     pub datagrams_truncated: u64,
+    /// Datagrams that came to a socket with one peer, and not from it: nobody is told of them.
+    pub datagrams_of_strangers: u64,
     /// Datagrams that were not taken because too many waited.
     pub datagrams_dropped: u64,
     /// Errors of sockets of datagrams: answers of the network, datagrams that the system refused, reading that failed.

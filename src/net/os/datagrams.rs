@@ -128,19 +128,21 @@ fn receive_many<S: SockaddrLike + Copy>(
     into: &mut Inbound,
     address: impl Fn(&S) -> SocketAddr,
 ) -> io::Result<()> {
+    let most = into.most();
     let (mut places, came) = into.places();
     let mut slices: [_; BATCH] =
         std::array::from_fn(|_| [IoSliceMut::new(places.next().unwrap_or_default())]);
     let longest = slices.first().map_or(0, |[first]| first.len());
     let flags = MsgFlags::empty();
-    let received = nix::sys::socket::recvmmsg(socket.as_raw_fd(), headers, slices.iter_mut(), flags, None)?;
+    let slices = slices.iter_mut().take(most);
+    let received = nix::sys::socket::recvmmsg(socket.as_raw_fd(), headers, slices, flags, None)?;
     came.extend(received.enumerate().map(|(index, message)| Came {
         start: index * longest,
         length: message.bytes.min(longest),
         from: Address::Udp(message.address.as_ref().map_or(NOBODY, &address)),
         truncated: message.flags.contains(MsgFlags::MSG_TRUNC),
     }));
-    let full = came.len() == BATCH;
+    let full = came.len() == most;
     drop(places);
     if !full {
         into.drained();
