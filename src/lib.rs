@@ -67,6 +67,7 @@
 #![forbid(unsafe_code)]
 #![warn(missing_docs, clippy::disallowed_methods)]
 
+pub mod deferred;
 pub mod endpoint;
 mod net;
 pub mod policy;
@@ -89,6 +90,7 @@ pub mod traffic;
 #[cfg(feature = "cli")]
 pub mod cli;
 
+pub use deferred::{Deferred, Failure, Resolver};
 pub use reactor::{
     Address, BadAddress, Below, ChildStream, ClientFactory, Collect, ConnectTcp, ConnectUnix, ConnectionId,
     Connector, ConnectorId, ConnectorState, Credentials, DatagramId, DatagramProtocol, DatagramTransport,

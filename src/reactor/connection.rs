@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::building::Attached;
 use super::layers::Layers;
 use super::passing::Passing;
 use super::{Address, DelayedCall, Producer, ProducerKind, Protocol, Reason};
@@ -144,6 +145,8 @@ pub(crate) struct Rare {
     /// What a clean close is told as, if not as `Reason::Done`.
     pub(crate) farewell: Option<Reason>,
     pub(crate) layers: Option<Box<Layers>>,
+    /// What layers and factories left with it.
+    pub(crate) attached: Attached,
     /// Descriptors that travel with its bytes.
     pub(crate) passing: Option<Box<Passing>>,
     /// It belongs to a child process, and is nobody's connection.

@@ -2,6 +2,7 @@
 
 mod address;
 mod adopting;
+mod building;
 mod callbacks;
 mod closing;
 mod completion;
@@ -81,6 +82,7 @@ pub use crate::net::{
     SpawnProcess, TerminalSize, UnixAddress,
 };
 
+use self::building::Building;
 use self::life::{Life, Triggers};
 use self::protocol::find;
 use self::remote::{Inbox, Jobs, ThreadCall};
@@ -158,6 +160,8 @@ pub struct Reactor {
     jobs: Jobs,
     stopwatch: Stopwatch,
     statistics: Statistics,
+    /// The connection that a factory is asked about.
+    building: Option<Building>,
     /// When lost descriptors were last logged.
     loss_logged: Option<Instant>,
     /// Where the last panic was, and its text.
@@ -178,6 +182,8 @@ pub(crate) enum TimedCall {
     Wake(Waker),
     /// A full queue of a UNIX socket is tried again.
     SendAgain(Token),
+    /// Descriptors that could not travel are sent again.
+    WriteAgain(Token),
     /// A socket of datagrams that could not be read is read again.
     ReadAgain(Token),
     ConnectTimeout(Token),
@@ -266,6 +272,7 @@ impl Reactor {
             jobs: Jobs::new(),
             stopwatch,
             statistics: Statistics::default(),
+            building: None,
             loss_logged: None,
             last_panic: None,
             handle: OnceCell::new(),

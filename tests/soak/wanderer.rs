@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::Duration;
 
-use twistor::{Producer, ProducerKind, Protocol, Reactor, Reason, Transport};
+use twistor::{Instant, Producer, ProducerKind, Protocol, Reactor, Reason, Transport};
 
 use super::ledger::{Ledger, Track, byte_at};
 use super::wayward::Wayward;
@@ -151,6 +151,11 @@ impl Wanderer {
                     acts("Transport::peer_credentials");
                     // A fault may let it fail.
                     let _ = transport.peer_credentials();
+                    acts("Transport::attached");
+                    acts("Reactor::building");
+                    let now = transport.now();
+                    assert!(transport.attached::<Instant>().is_none_or(|then| *then <= now));
+                    assert!(transport.reactor().building().is_none(), "no factory is asked");
                 } else if peer.unix().is_none() {
                     acts("Address::socket_address");
                     assert!(peer.port().is_some() && host.socket_address().is_some());
