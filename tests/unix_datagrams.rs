@@ -271,3 +271,39 @@ fn the_file_of_a_socket_never_has_a_wider_mode_than_was_asked_for() {
     let bound = calls.iter().position(|line| line.contains("bind(") && line.contains("private")).unwrap();
     assert!(narrowed < bound, "{traced}");
 }
+
+/// Records how long datagrams are.
+struct Measuring(Record);
+
+impl DatagramProtocol for Measuring {
+    fn datagram_received(&mut self, _: &mut DatagramTransport<'_>, data: &[u8], _: &Address) {
+        self.0.add(format!("{} bytes", data.len()));
+    }
+
+    fn datagram_truncated(&mut self, _: &mut DatagramTransport<'_>, data: &[u8], _: &Address) {
+        self.0.add(format!("cut to {}", data.len()));
+    }
+}
+
+#[test]
+fn however_much_is_asked_for_no_more_than_256_kib_come_whole() {
+    on_each_back_end(|world| {
+        let mut reactor = world.reactor();
+        let record = Record::new();
+        let there = path(world, "there");
+        let greedy = UnixDatagram { max_size: usize::MAX, ..at(&there) };
+        let receiver = reactor.open_unix_datagram(greedy, Measuring(record.clone())).unwrap();
+        let long = UnixDatagram { send_buffer: Some(1 << 20), ..UnixDatagram::default() };
+        let sender = reactor.open_unix_datagram(long, Mailbox(Record::new())).unwrap();
+        for length in [256 * 1024, 256 * 1024 + 1] {
+            let to = Address::Unix(there.clone());
+            reactor.datagram(sender).unwrap().write_to(&vec![b'x'; length], &to).unwrap();
+        }
+        world.run_until(&mut reactor, "both", |_| record.events().len() == 2);
+        for id in [sender, receiver] {
+            reactor.datagram(id).unwrap().stop_listening();
+        }
+        world.run_until_idle(&mut reactor);
+        assert_eq!(record.events(), ["262144 bytes", "cut to 262144"]);
+    });
+}

@@ -410,6 +410,12 @@ pub(crate) struct Arrived {
 /// What the system lets travel at once. (SCM_MAX_FD.)
 pub(crate) const MOST_DESCRIPTORS: usize = 253;
 
+/// Whether descriptors cannot travel because too many of the same user do: some may have arrived soon. The system allows a user
+/// as many on the way, in all its processes, as a process may have open; those with privileges any number.
+pub(crate) fn too_many_travel(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(rustix::io::Errno::TOOMANYREFS.raw_os_error())
+}
+
 /// How often a peer that does not answer is asked, a quarter of the idle time apart: after twice the idle time it
 /// counts as gone.
 pub(crate) const KEEPALIVE_PROBES: u32 = 4;

@@ -182,6 +182,8 @@ pub(crate) enum TimedCall {
     Wake(Waker),
     /// A full queue of a UNIX socket is tried again.
     SendAgain(Token),
+    /// Descriptors that could not travel are sent again.
+    WriteAgain(Token),
     /// A socket of datagrams that could not be read is read again.
     ReadAgain(Token),
     ConnectTimeout(Token),

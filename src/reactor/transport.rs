@@ -138,7 +138,8 @@ impl Transport<'_> {
     }
 
     /// Sends bytes over a UNIX socket, the first of them with descriptors, which the peer gets copies of; ours are closed
-    /// once the system has them. (Twisted: `sendFileDescriptor`, and a byte written for it.)
+    /// once the system has them. While more of this user's travel, in all processes, than a process may have open, they
+    /// wait, with what is written behind them. (Twisted: `sendFileDescriptor`, and a byte written for it.)
     ///
     /// # Errors
     /// [`Error::System`] when the connection is not over a bare UNIX socket, there is no byte for them to travel with,

@@ -22,7 +22,8 @@ use crate::net::{Adopt, Buffers, Close, LONGEST_DATAGRAM, Open, Token};
 pub struct ListenUdp {
     /// The address to bind; port 0 lets the system choose.
     pub address: SocketAddr,
-    /// The longest datagram that is received whole, in bytes; of a longer one the protocol is told. Default: 65,507,
+    /// The longest datagram that is received whole, in bytes, at most 262,144; of a longer one the protocol is told.
+    /// Default: 65,507.
     /// as long as they get. (Twisted: 8192.)
     pub max_size: usize,
     /// Let others bind the same address and port, if they allow it, too: each receives what is sent to a group that it
@@ -111,7 +112,8 @@ pub struct UnixDatagram {
     pub address: Option<UnixAddress>,
     /// The only peer there is to be. Default: none, datagrams come from anybody and go anywhere.
     pub peer: Option<UnixAddress>,
-    /// The longest datagram that is received whole, in bytes; of a longer one the protocol is told. Default: 65,507.
+    /// The longest datagram that is received whole, in bytes, at most 262,144; of a longer one the protocol is told.
+    /// Default: 65,507.
     pub max_size: usize,
     /// The mode of the file. Default: what the process's umask leaves of 0o777.
     pub mode: Option<u32>,
