@@ -31,8 +31,6 @@ mod limits {
 
 const MESSAGES: Cell = Cell::PingPong { connections: 64, size: 64, depth: 1 };
 const CONNECTIONS: Cell = Cell::Churn { parallel: 64 };
-/// Counts of which the lowest holds.
-const ATTEMPTS: u32 = 3;
 const READS: [&str; 5] = ["read", "readv", "recv", "recvfrom", "recvmsg"];
 
 fn main() -> ExitCode {
@@ -71,25 +69,13 @@ fn count_instructions(kinds: &[Kind], counts: [u64; 2]) -> support::Result<Vec<S
     let mut table = Table::new(["server", "per message", "per connection"]);
     let mut exceeded = Vec::new();
     for &kind in kinds {
-        let per_message = fewest_instructions(kind, counts)?;
+        let per_message = tool::instructions(kind, MESSAGES, counts)?;
         let per_connection = tool::instructions(kind, CONNECTIONS, counts)?;
         table.row([kind.name().to_string(), format!("{per_message:.0}"), format!("{per_connection:.0}")]);
         compare(&mut exceeded, kind, "user instructions per message", per_message, limits::INSTRUCTIONS);
     }
     table.print(&format!("User instructions of the server ({MESSAGES}; {CONNECTIONS})"));
     Ok(exceeded)
-}
-
-/// Under valgrind on a busy machine callbacks can look slow; they are timed one by one then, which costs 15 to 40 more.
-fn fewest_instructions(kind: Kind, counts: [u64; 2]) -> support::Result<f64> {
-    let mut fewest = f64::INFINITY;
-    for _ in 0..ATTEMPTS {
-        fewest = tool::instructions(kind, MESSAGES, counts)?.min(fewest);
-        if fewest <= limits::INSTRUCTIONS {
-            break;
-        }
-    }
-    Ok(fewest)
 }
 
 fn count_system_calls(kinds: &[Kind], counts: [u64; 2]) -> support::Result<Vec<String>> {
