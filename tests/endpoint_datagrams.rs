@@ -7,7 +7,7 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 use twistor::endpoint::{ConnectUdp, DatagramEndpoint, datagram_from_string};
-use twistor::{Address, DatagramProtocol, DatagramTransport, Error, ListenUdp};
+use twistor::{Address, DatagramProtocol, DatagramTransport, Error, ListenUdp, UnixDatagram};
 use world::{on_each_back_end, on_the_real_network};
 
 /// Sends a word when it begins, if it has one peer; keeps what comes, and sends it back if it is to.
@@ -57,6 +57,29 @@ fn a_port_and_a_peer_from_text_meet() {
 }
 
 #[test]
+fn a_path_and_its_peer_from_text_meet() {
+    on_each_back_end(|world| {
+        let mut reactor = world.reactor();
+        let came = Rc::<RefCell<Vec<String>>>::default();
+        let back = Rc::<RefCell<Vec<String>>>::default();
+        let path = std::env::temp_dir().join(format!("twistor-text-{}-{world:p}", std::process::id()));
+        let (there, here) = (format!("{}-there", path.display()), format!("{}-here", path.display()));
+        let server = datagram_from_string(&format!("unix:{there}:mode=600")).unwrap();
+        let echo = Words { echoes: true, came: Rc::clone(&came) };
+        let server = server.open(&mut reactor, Box::new(echo)).unwrap();
+        let client = datagram_from_string(&format!("unix:{here}:peer={there}")).unwrap();
+        let words = Words { echoes: false, came: Rc::clone(&back) };
+        let client = client.open(&mut reactor, Box::new(words)).unwrap();
+        world.run_until(&mut reactor, "back", |_| !back.borrow().is_empty());
+        assert_eq!((came.take(), back.take()), (vec!["hello".to_owned()], vec!["hello".to_owned()]));
+        for id in [server, client] {
+            reactor.datagram(id).unwrap().stop_listening();
+        }
+        world.run_until_idle(&mut reactor);
+    });
+}
+
+#[test]
 fn text_sets_what_the_options_are_called() {
     let listen = datagram_from_string(
         "udp:53:interface=::1:max_size=512:reuse_address=yes:reuse_port=yes:broadcast=yes:ipv6_only=yes:send_buffer=1:receive_buffer=2",
@@ -74,6 +97,22 @@ fn text_sets_what_the_options_are_called() {
         ..ListenUdp::new((std::net::Ipv6Addr::LOCALHOST, 53))
     };
     assert_eq!(listen.downcast_ref::<ListenUdp>(), Some(&expected));
+    let unix = datagram_from_string(
+        "unix:/run/x:peer=@y:max_size=512:mode=660:remove_stale=no:unlink=no:send_buffer=1:receive_buffer=2",
+    );
+    let unix = unix.unwrap();
+    let unix: &dyn Any = &*unix;
+    let expected = UnixDatagram {
+        address: Some("/run/x".parse().unwrap()),
+        peer: Some("@y".parse().unwrap()),
+        max_size: 512,
+        mode: Some(0o660),
+        remove_stale: false,
+        unlink: false,
+        send_buffer: Some(1),
+        receive_buffer: Some(2),
+    };
+    assert_eq!(unix.downcast_ref::<UnixDatagram>(), Some(&expected));
     let peer = datagram_from_string("udp:[::1]:53").unwrap();
     let peer: &dyn Any = &*peer;
     assert_eq!(
@@ -91,6 +130,9 @@ fn what_is_wrong_is_named_before_anything_is_opened() {
         ("udp:53:bind=127.0.0.1", Some("bind")),
         ("udp:127.0.0.1:53:interface=127.0.0.1", Some("interface")),
         ("udp:1:2:3", Some("host")),
+        ("unix:", Some("path")),
+        ("unix:/run/x:timeout=5", Some("timeout")),
+        ("unix:/run/x:peer=", Some("peer")),
         ("udq:53", Some("udq")),
         ("tcp:53", Some("tcp")),
     ] {

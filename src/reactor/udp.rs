@@ -227,15 +227,24 @@ impl Reactor {
         options: UnixDatagram,
         protocol: impl DatagramProtocol,
     ) -> Result<DatagramId> {
+        self.open_unix(&options, Box::new(protocol))
+    }
+
+    /// The same for a protocol whose type is not known.
+    pub(crate) fn open_unix(
+        &mut self,
+        options: &UnixDatagram,
+        protocol: Box<dyn DatagramProtocol>,
+    ) -> Result<DatagramId> {
         let open = Open::UnixDatagram {
-            bind: options.address,
-            connect: options.peer,
+            bind: options.address.clone(),
+            connect: options.peer.clone(),
             mode: options.mode,
             remove_stale: options.remove_stale,
             unlink: options.unlink,
             buffers: Buffers { send: options.send_buffer, receive: options.receive_buffer },
         };
-        self.open_datagram(&open, Box::new(protocol), options.max_size)
+        self.open_datagram(&open, protocol, options.max_size)
     }
 
     /// Goes on with a socket of datagrams that somebody else opened. (Twisted: `adoptDatagramPort`.)
