@@ -56,12 +56,12 @@ pub trait DatagramProtocol: Any {
         let _ = transport;
     }
 
-    /// An error that cost no datagram in hand; the socket goes on. Either the network's answer to an earlier datagram, but for
-    /// the refusal, which has its own call: that the host cannot be reached, say; one answer is told once, where
-    /// the socket has one peer. Or the peer of a UNIX socket has taken another one for
-    /// its own, and what it had not read is lost. Or the datagrams that have come cannot be read, for want of memory, say: then it is
-    /// tried again ten times a second, and each failure told. By default that is logged at debug level; it is
-    /// counted in [`Statistics::datagram_errors`](super::Statistics::datagram_errors) in any case.
+    /// An error that cost no datagram in hand; the socket goes on. Either the network's answer to an earlier datagram, but
+    /// for the refusal, which has its own call: that the host cannot be reached, say; one answer is told once, where the
+    /// socket has one peer. Or the peer of a UNIX socket has taken another one for its own, and what it had not read is
+    /// lost. Or the datagrams that have come cannot be read, for want of memory, say: then it is tried again ten times a
+    /// second, and each failure told. By default that is logged at debug level; it is counted in
+    /// [`Statistics::datagram_errors`](super::Statistics::datagram_errors) in any case.
     fn error_received(&mut self, transport: &mut DatagramTransport<'_>, error: &SystemError) {
         log::debug!("{}: {error}", transport.host());
     }
