@@ -10,6 +10,8 @@ mod connecting;
 mod connection;
 mod connector;
 mod datagram;
+mod datagram_reading;
+mod datagram_sending;
 mod datagram_transport;
 mod error;
 mod handle;
