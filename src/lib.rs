@@ -67,6 +67,7 @@
 #![warn(missing_docs, clippy::disallowed_methods)]
 
 pub mod endpoint;
+pub mod framing;
 mod net;
 pub mod policy;
 mod reactor;
