@@ -73,6 +73,7 @@ pub use self::remote::Remote;
 pub use self::settings::Settings;
 pub use self::statistics::{Place, SlowCallback, Statistics};
 pub use self::timers::DelayedCall;
+pub(crate) use self::transport::Delivery;
 pub use self::transport::{ConnectionId, Transport};
 pub(crate) use self::turn::Agenda;
 pub use self::udp::{ListenUdp, UnixDatagram};

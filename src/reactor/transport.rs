@@ -329,6 +329,12 @@ impl Transport<'_> {
         }
     }
 
+    /// The same connection, for whoever needs one of its own.
+    #[inline]
+    pub(crate) fn reborrow(&mut self) -> Transport<'_> {
+        Transport { reactor: self.reactor, token: self.token }
+    }
+
     /// Whether the rest of what came is to be delivered.
     #[inline]
     pub(crate) fn delivery(&self) -> Delivery {

@@ -148,7 +148,7 @@ impl LineFormat {
 
     /// Where the first delimiter ends in `input`, which comes after `before`.
     #[inline]
-    fn find(&self, before: &[u8], input: &[u8]) -> Option<usize> {
+    pub(in crate::framing) fn find(&self, before: &[u8], input: &[u8]) -> Option<usize> {
         let (&last, head) = self.delimiter.split_last()?;
         let mut from = 0;
         // `from` is at most the length: it is behind a byte that was found.
@@ -214,9 +214,7 @@ impl UnfinishedLine {
                     return self.next_after(format, input);
                 }
                 None => {
-                    self.bytes.extend_from_slice(input);
-                    let beginning = format.delimiter.len().saturating_sub(1);
-                    self.bytes.drain(..self.bytes.len().saturating_sub(beginning));
+                    self.skip_over(format, input);
                     *input = &[];
                     return Ok(None);
                 }
@@ -274,6 +272,14 @@ impl UnfinishedLine {
             self.bytes.clear();
         }
         self.state = State::Skipping;
+    }
+
+    /// These bytes are skipped, and their end may be the beginning of a delimiter.
+    pub(in crate::framing) fn skip_over(&mut self, format: &LineFormat, bytes: &[u8]) {
+        let beginning = format.delimiter.len().saturating_sub(1);
+        let last = bytes.len().saturating_sub(beginning);
+        self.bytes.extend_from_slice(bytes.get(last..).unwrap_or_default());
+        self.bytes.drain(..self.bytes.len().saturating_sub(beginning));
     }
 }
 

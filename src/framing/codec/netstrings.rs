@@ -64,6 +64,17 @@ impl NetstringDecoder {
         self.max_length = max_length;
     }
 
+    /// Forgets the netstring that is not complete and returns what came of it, its length included. After an error there is nothing
+    /// to return, and the next netstring begins where the input stands.
+    pub fn clear(&mut self) -> Vec<u8> {
+        let string = self.string.clear();
+        match std::mem::replace(&mut self.state, State::Length) {
+            State::Digits(number) => number.to_string().into_bytes(),
+            State::String(length) => [format!("{length}:").as_bytes(), &string].concat(),
+            State::Length | State::Broken(_) => Vec::new(),
+        }
+    }
+
     /// The error that ended it.
     pub fn error(&self) -> Option<&StringError> {
         match &self.state {

@@ -95,6 +95,17 @@ impl PrefixDecoder {
         Ok(string)
     }
 
+    /// Forgets the string that is not complete, and returns what came of it, its prefix included.
+    pub fn clear(&mut self) -> Vec<u8> {
+        let mut all = Vec::new();
+        if let Some(Ok(number)) = self.length.take().map(|length| self.prefix.encode(length)) {
+            // No prefix is longer than four bytes.
+            all.extend_from_slice(&number[4 - self.prefix.size()..]);
+        }
+        all.append(&mut self.bytes.clear());
+        all
+    }
+
     /// How the length stands in front.
     pub fn prefix(&self) -> Prefix {
         self.prefix
