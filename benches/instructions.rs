@@ -18,8 +18,12 @@ use support::tool::{self, SystemCalls};
 /// What twistor may need. Two system calls are the floor of an echoed message, one read and one write, and seven that
 /// of a connection (accept, option, registration, read, write, read of the end, close); the rest is the share in
 /// waiting for events. Nothing may be registered anew or read in vain for a message.
+///
+/// Of 305 instructions, measured, 155 are the loop's with reading, calling and writing, 40 the poll's, 33 each the system
+/// calls', 38 the echo's own with its copy. A twentieth is left for another compiler's choices. More than that was always one of
+/// the hot functions that was not inlined any more, for which `#[inline(always)]` is there, or a seldom one that was.
 mod limits {
-    pub const INSTRUCTIONS: f64 = 400.0;
+    pub const INSTRUCTIONS: f64 = 320.0;
     pub const CALLS_PER_MESSAGE: f64 = 2.05;
     pub const CALLS_PER_CONNECTION: f64 = 7.1;
     pub const NEEDLESS_CALLS: f64 = 0.01;

@@ -44,6 +44,7 @@
 //!  testing            protocols alone and in pairs, a clock, a reactor that records      (always)
 //!  sim                reactors on a simulated network, in virtual time                    (always)
 //!  service            what a program does from start to end, in trees; its main in one line  (always)
+//!  stream             readers and writers to await: open_connection, start_server               (always)
 //!  policy             throttles, limits, timeouts, counts, PROXY headers, port forwarding          (always)
 //!  endpoint           where connections live: servers and clients as values and as text     (always)
 //!  reactor            the loop, and the vocabulary: Protocol, Factory, Transport, Reason   (always)
@@ -66,6 +67,7 @@
 #![forbid(unsafe_code)]
 #![warn(missing_docs, clippy::disallowed_methods)]
 
+pub mod deferred;
 pub mod endpoint;
 pub mod framing;
 mod net;
@@ -73,6 +75,7 @@ pub mod policy;
 mod reactor;
 pub mod service;
 pub mod sim;
+pub mod stream;
 pub mod task;
 pub mod testing;
 
@@ -88,6 +91,7 @@ pub mod traffic;
 #[cfg(feature = "cli")]
 pub mod cli;
 
+pub use deferred::{Deferred, Failure, Resolver};
 pub use reactor::{
     Address, BadAddress, Below, ChildStream, ClientFactory, Collect, ConnectTcp, ConnectUnix, ConnectionId,
     Connector, ConnectorId, ConnectorState, Credentials, DatagramId, DatagramProtocol, DatagramTransport,

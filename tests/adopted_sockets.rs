@@ -173,3 +173,24 @@ fn what_is_asked_of_a_connection_before_it_begins_holds() {
         }
     });
 }
+
+#[test]
+fn a_socket_of_another_protocol_with_datagrams_is_none_of_udp() {
+    use socket2::{Domain, Protocol, Socket, Type};
+    on_the_real_network(KERNEL, |world| {
+        // Not everybody may have the first, and not every system has the second.
+        let others = [Protocol::ICMPV4, Protocol::from(136)];
+        let opened = others.map(|protocol| Socket::new(Domain::IPV4, Type::DGRAM, Some(protocol)));
+        let Some(other) = opened.into_iter().find_map(Result::ok) else {
+            return eprintln!("SKIPPED: this system has no datagrams but those of UDP");
+        };
+        let mut reactor = world.reactor();
+        let Err(Error::System { call, source }) = reactor.adopt_datagram(other.into(), Echo(Record::new()))
+        else {
+            panic!("adopted");
+        };
+        assert_eq!(call, "adopt");
+        assert_eq!(source.raw_os_error(), Some(rustix::io::Errno::PROTONOSUPPORT.raw_os_error()));
+        assert_eq!(reactor.in_use(), 0);
+    });
+}

@@ -13,6 +13,7 @@ use std::rc::Rc;
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
 use twistor::{Error, Protocol, Reason, Transport};
 use world::child;
+use world::strace::under_strace;
 use world::{Record, on_the_real_network, once};
 
 const KERNEL: &str = "descriptors are the system's";
@@ -279,4 +280,25 @@ fn a_protocol_that_says_nothing_of_a_loss_has_the_bytes_and_is_closed() {
             assert_eq!((events, counted), (vec!["data one ".to_owned()], 1));
         });
     });
+}
+
+#[test]
+fn while_too_many_travel_they_wait_and_the_connection_goes_on() {
+    let test = "while_too_many_travel_they_wait_and_the_connection_goes_on";
+    let tampering = "-e trace=sendmsg -e inject=sendmsg:error=ETOOMANYREFS:when=1..3";
+    let traced = under_strace(test, tampering, |world| {
+        let events = seen(world, true, |transport| {
+            transport.write(b"before ");
+            transport.write_descriptors(b"one ", vec![letter("1")]).unwrap();
+            transport.write_descriptors(b"two", vec![letter("2")]).unwrap();
+            transport.write(b" after");
+        });
+        let bytes: String = events.iter().filter_map(|event| event.strip_prefix("data ")).collect();
+        assert_eq!(bytes, "before one two after");
+        let descriptors = events.iter().filter(|event| event.starts_with("descriptor"));
+        assert_eq!(descriptors.collect::<Vec<_>>(), ["descriptor 1", "descriptor 2"]);
+        assert_eq!(events.last().unwrap(), "lost Done");
+    });
+    let Some(traced) = traced else { return };
+    assert_eq!(traced.matches("ETOOMANYREFS").count(), 3, "{traced}");
 }

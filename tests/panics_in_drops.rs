@@ -6,7 +6,10 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::Duration;
 
-use twistor::{Address, Factory, Listener, Phase, Protocol, Reactor, Signal, SystemEvent, Transport};
+use twistor::{
+    Address, DatagramProtocol, DatagramTransport, Factory, Listener, Phase, Protocol, Reactor, Signal,
+    SystemEvent, Transport,
+};
 use world::witness::{beside_a_witness, panicked_once};
 use world::{Record, Recorder, nobody, on_each_back_end, once};
 
@@ -100,6 +103,39 @@ fn a_panic_in_the_drop_of_a_call_concerns_nobody() {
         assert_eq!(reactor.statistics().panics, 2);
         assert_eq!(world.logged(), ["panic in the drop of user code: no"; 2]);
         reactor.stop_listening(&listener).unwrap();
+    });
+}
+
+struct Deaf;
+
+impl DatagramProtocol for Deaf {
+    fn datagram_received(&mut self, _: &mut DatagramTransport<'_>, _: &[u8], _: &Address) {}
+}
+
+#[test]
+fn a_panic_in_the_drop_of_a_call_of_a_socket_that_is_closed_concerns_nobody() {
+    beside_a_witness(|world, reactor, _| {
+        let id = reactor.listen_udp(world.anywhere(), Deaf).unwrap();
+        let rude = RudeToDrop;
+        let mut transport = reactor.datagram(id).unwrap();
+        transport.stop_listening();
+        // It is due before the socket is gone.
+        transport.call_later(Duration::ZERO, move |_: &mut Deaf, _| drop(rude));
+        world.run_until(reactor, "gone", |reactor| reactor.datagram(id).is_none());
+        panicked_once(world, reactor, "the drop of user code");
+    });
+}
+
+#[test]
+fn a_panic_in_the_drop_of_a_call_that_goes_with_its_socket_concerns_nobody() {
+    beside_a_witness(|world, reactor, _| {
+        let id = reactor.listen_udp(world.anywhere(), Deaf).unwrap();
+        let rude = RudeToDrop;
+        let mut transport = reactor.datagram(id).unwrap();
+        transport.call_later(Duration::from_secs(60), move |_: &mut Deaf, _| drop(rude));
+        transport.stop_listening();
+        world.run_until(reactor, "gone", |reactor| reactor.datagram(id).is_none());
+        panicked_once(world, reactor, "the drop of user code");
     });
 }
 

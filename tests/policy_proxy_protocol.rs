@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use twistor::policy::limit_per_peer;
 use twistor::policy::proxy_protocol::{
-    Header, HeaderError, Receiving, Trusted, Version, announced, behind_proxy,
+    Header, HeaderError, Receiving, Trusted, Value, Version, announced, behind_proxy,
 };
 use twistor::{Address, ClientFactory, Factory, Layer, LayerError, Protocol, Reactor, Reason, factory};
 use world::peer::turns;
@@ -232,6 +232,52 @@ fn limits_inside_count_clients_and_not_the_proxy() {
         assert_eq!(reactor.statistics().refusals, 1);
         world::abort_all(&mut reactor);
         world.close(&mut reactor, &listener);
+    });
+}
+
+#[test]
+fn the_header_and_its_values_are_there_for_the_factory_and_the_protocol() {
+    /// Asks for the host name of the connection that it builds for.
+    struct Hosts(Record);
+
+    impl Factory for Hosts {
+        fn build_protocol(&mut self, reactor: &mut Reactor, _: &Address) -> Option<Box<dyn Protocol>> {
+            let id = reactor.building()?;
+            let transport = reactor.transport(id)?;
+            let host = transport.attached::<Header>()?.value(AUTHORITY)?;
+            self.0.add(format!("built for {}", String::from_utf8_lossy(host)));
+            let noted = self.0.clone();
+            Some(Box::new(world::nobody().acting(move |what, transport, _| {
+                if matches!(what, "made" | "lost") {
+                    let header = transport.attached::<Header>().unwrap();
+                    noted.add(format!("{what}: {}", header.values.len()));
+                    assert!(transport.attached::<String>().is_none());
+                }
+                if what == "read lost" {
+                    transport.lose_connection();
+                }
+            })))
+        }
+    }
+
+    const AUTHORITY: u8 = 2;
+    on_each_back_end(|world| {
+        let mut reactor = world.reactor();
+        let record = Record::new();
+        let factory = behind_proxy(Hosts(record.clone()), trusting());
+        let listener = reactor.listen_tcp(world.anywhere(), factory).unwrap();
+        let address = |text: &str| Address::Tcp(text.parse().unwrap());
+        let mut header = Header::new(Version::Two, address("192.0.2.7:40000"), address("198.51.100.1:443"));
+        header.values.push(Value { kind: AUTHORITY, bytes: b"example.org".to_vec() });
+        header.values.push(Value { kind: 0xe0, bytes: Vec::new() });
+        let mut peer = world.connect(listener.address());
+        peer.send(&header.encode());
+        peer.finish();
+        peer.read_to_end(&mut reactor);
+        drop(peer);
+        world.close(&mut reactor, &listener);
+        assert_eq!(record.events(), ["built for example.org", "made: 2", "lost: 2"]);
+        assert_eq!(reactor.building(), None);
     });
 }
 

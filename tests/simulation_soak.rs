@@ -1,6 +1,7 @@
 //! Random topologies, protocols that do anything, and any fault: the promises of a connection hold for every seed.
 
 mod soak {
+    pub mod errand;
     pub mod ledger;
     pub mod post;
     pub mod postman;

@@ -4,7 +4,10 @@ mod world;
 
 use std::os::unix::net::UnixDatagram as Plain;
 
-use twistor::{Address, DatagramProtocol, DatagramTransport, SystemError, UnixAddress, UnixDatagram};
+use twistor::{
+    Address, DatagramProtocol, DatagramTransport, Error, Settings, SystemError, UnixAddress, UnixDatagram,
+};
+use world::strace::under_strace;
 use world::{Record, on_each_back_end, on_the_real_network};
 
 const FILES: &str = "the names of a real system";
@@ -162,5 +165,145 @@ fn a_receiver_that_never_reads_costs_a_look_now_and_then() {
         }
         world.run_until_idle(&mut reactor);
         assert_eq!(reactor.delayed_calls(), 0);
+    });
+}
+
+#[test]
+fn a_receiver_that_does_not_read_holds_up_nobody_else_and_misses_nothing() {
+    on_each_back_end(|world| {
+        let mut reactor = world.reactor();
+        let (deaf, other) = (path(world, "deaf"), path(world, "other"));
+        let (later, now) = (Record::new(), Record::new());
+        let receiver = reactor.open_unix_datagram(at(&deaf), Mailbox(later.clone())).unwrap();
+        reactor.datagram(receiver).unwrap().pause_reading();
+        let listener = reactor.open_unix_datagram(at(&other), Mailbox(now.clone())).unwrap();
+        let sender = reactor.open_unix_datagram(UnixDatagram::default(), Mailbox(Record::new())).unwrap();
+        for number in 0..100 {
+            for to in [&deaf, &other] {
+                let data = format!("{number:02}");
+                let to = Address::Unix(to.clone());
+                reactor.datagram(sender).unwrap().write_to(data.as_bytes(), &to).unwrap();
+            }
+        }
+        world.run_until(&mut reactor, "the other's", |_| now.events().len() == 100);
+        assert!(reactor.datagram(sender).unwrap().unsent() > 0);
+        assert_eq!(later.events(), [""; 0]);
+        reactor.datagram(receiver).unwrap().resume_reading();
+        world.run_until(&mut reactor, "the deaf one's", |_| later.events().len() == 100);
+        let all: Vec<String> = (0..100).map(|number| format!("{number:02} from (unnamed)")).collect();
+        assert_eq!((now.events(), later.events()), (all.clone(), all));
+        for id in [sender, listener, receiver] {
+            reactor.datagram(id).unwrap().stop_listening();
+        }
+        world.run_until_idle(&mut reactor);
+    });
+}
+
+#[test]
+fn what_waits_for_one_that_does_not_read_leaves_room_for_others() {
+    on_each_back_end(|world| {
+        let settings = Settings { buffer_limit: 20_000, ..Settings::default() };
+        let mut reactor = world.reactor_with(settings);
+        let (deaf, other) = (path(world, "deaf"), path(world, "other"));
+        let record = Record::new();
+        let receiver = reactor.open_unix_datagram(at(&deaf), Mailbox(Record::new())).unwrap();
+        reactor.datagram(receiver).unwrap().pause_reading();
+        let listener = reactor.open_unix_datagram(at(&other), Mailbox(record.clone())).unwrap();
+        let sender = reactor.open_unix_datagram(UnixDatagram::default(), Mailbox(Record::new())).unwrap();
+        let write = |reactor: &mut twistor::Reactor, to: &UnixAddress| {
+            let written = reactor.datagram(sender).unwrap().write_to(&[b'x'; 50], &Address::Unix(to.clone()));
+            reactor.turn(Some(std::time::Duration::ZERO)).unwrap();
+            written
+        };
+        let taken = (0..1000).take_while(|_| write(&mut reactor, &deaf).is_ok()).count();
+        assert!((100..200).contains(&taken), "{taken}");
+        assert!(matches!(write(&mut reactor, &deaf), Err(Error::QueueFull(20_000))));
+        assert_eq!(reactor.statistics().datagrams_dropped, 2);
+        for _ in 0..1000 {
+            write(&mut reactor, &other).unwrap();
+        }
+        world.run_until(&mut reactor, "the other's", |_| record.events().len() == 1000);
+        for id in [sender, listener, receiver] {
+            reactor.datagram(id).unwrap().stop_listening();
+        }
+        world.run_until_idle(&mut reactor);
+    });
+}
+
+#[test]
+fn a_socket_whose_peer_is_gone_hears_nobody_else() {
+    on_each_back_end(|world| {
+        let mut reactor = world.reactor();
+        let (gone, here, stranger) = (path(world, "gone"), path(world, "here"), path(world, "stranger"));
+        let record = Record::new();
+        let peer = reactor.open_unix_datagram(at(&gone), Mailbox(Record::new())).unwrap();
+        let left = UnixDatagram { peer: Some(gone.clone()), ..at(&here) };
+        let left = reactor.open_unix_datagram(left, Mailbox(record.clone())).unwrap();
+        let other = reactor.open_unix_datagram(at(&stranger), Mailbox(Record::new())).unwrap();
+        reactor.datagram(peer).unwrap().stop_listening();
+        world.run_until(&mut reactor, "closed", |reactor| reactor.datagram(peer).is_none());
+        reactor.datagram(left).unwrap().write(b"hello?").unwrap();
+        world.run_until(&mut reactor, "told", |_| !record.events().is_empty());
+        // Now the system lets anybody in.
+        reactor.datagram(other).unwrap().write_to(b"psst", &Address::Unix(here.clone())).unwrap();
+        world.run_until(&mut reactor, "there", |reactor| reactor.statistics().datagrams_of_strangers == 1);
+        for id in [left, other] {
+            reactor.datagram(id).unwrap().stop_listening();
+        }
+        world.run_until_idle(&mut reactor);
+        assert_eq!(record.events(), ["failed to None: ConnectionRefused"]);
+    });
+}
+
+#[test]
+fn the_file_of_a_socket_never_has_a_wider_mode_than_was_asked_for() {
+    let test = "the_file_of_a_socket_never_has_a_wider_mode_than_was_asked_for";
+    let traced = under_strace(test, "-e trace=fchmod,bind,chmod,fchmodat", |world| {
+        let mut reactor = world.reactor();
+        let private = UnixDatagram { mode: Some(0o600), ..at(&path(world, "private")) };
+        let id = reactor.open_unix_datagram(private, Mailbox(Record::new())).unwrap();
+        reactor.datagram(id).unwrap().stop_listening();
+        world.run_until_idle(&mut reactor);
+    });
+    let Some(traced) = traced else { return };
+    let calls: Vec<&str> = traced.lines().filter(|line| !line.contains("+++")).collect();
+    let narrowed = calls.iter().position(|line| line.contains("fchmod(") && line.contains("0600")).unwrap();
+    let bound = calls.iter().position(|line| line.contains("bind(") && line.contains("private")).unwrap();
+    assert!(narrowed < bound, "{traced}");
+}
+
+/// Records how long datagrams are.
+struct Measuring(Record);
+
+impl DatagramProtocol for Measuring {
+    fn datagram_received(&mut self, _: &mut DatagramTransport<'_>, data: &[u8], _: &Address) {
+        self.0.add(format!("{} bytes", data.len()));
+    }
+
+    fn datagram_truncated(&mut self, _: &mut DatagramTransport<'_>, data: &[u8], _: &Address) {
+        self.0.add(format!("cut to {}", data.len()));
+    }
+}
+
+#[test]
+fn however_much_is_asked_for_no_more_than_256_kib_come_whole() {
+    on_each_back_end(|world| {
+        let mut reactor = world.reactor();
+        let record = Record::new();
+        let there = path(world, "there");
+        let greedy = UnixDatagram { max_size: usize::MAX, ..at(&there) };
+        let receiver = reactor.open_unix_datagram(greedy, Measuring(record.clone())).unwrap();
+        let long = UnixDatagram { send_buffer: Some(1 << 20), ..UnixDatagram::default() };
+        let sender = reactor.open_unix_datagram(long, Mailbox(Record::new())).unwrap();
+        for length in [256 * 1024, 256 * 1024 + 1] {
+            let to = Address::Unix(there.clone());
+            reactor.datagram(sender).unwrap().write_to(&vec![b'x'; length], &to).unwrap();
+        }
+        world.run_until(&mut reactor, "both", |_| record.events().len() == 2);
+        for id in [sender, receiver] {
+            reactor.datagram(id).unwrap().stop_listening();
+        }
+        world.run_until_idle(&mut reactor);
+        assert_eq!(record.events(), ["262144 bytes", "cut to 262144"]);
     });
 }

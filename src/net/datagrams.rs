@@ -1,5 +1,9 @@
 //! Datagrams on their way through the seam: several at a time, each with its other end.
 
+use std::io;
+
+use rustix::io::Errno;
+
 use super::Address;
 
 /// Datagrams that came with one call, in one buffer.
@@ -7,7 +11,10 @@ use super::Address;
 pub(crate) struct Inbound {
     buffer: Vec<u8>,
     longest: usize,
+    most: usize,
     came: Vec<Came>,
+    /// Those before it were handed over.
+    next: usize,
     /// Whether more may wait; otherwise, as after `WouldBlock`, the next report tells.
     more: bool,
 }
@@ -23,21 +30,28 @@ pub(crate) struct Came {
 }
 
 impl Inbound {
-    /// Makes room for a batch of datagrams of so many bytes each, and forgets what came before.
-    pub(crate) fn prepare(&mut self, longest: usize) {
+    /// Makes room for so many datagrams, at most a batch, of so many bytes each, and forgets what came before.
+    pub(crate) fn prepare(&mut self, longest: usize, most: usize) {
         let longest = longest.max(1);
         self.came.clear();
+        self.next = 0;
         self.more = true;
         self.longest = longest;
+        self.most = most.clamp(1, BATCH);
         if self.buffer.len() < longest * BATCH {
             // Zeroed by the system, page by page, as they are used: short datagrams touch few.
             self.buffer = vec![0; longest * BATCH];
         }
     }
 
-    /// Places for the datagrams of a batch, each of the longest size, and where to note them.
+    /// Places for the datagrams that are wanted, each of the longest size, and where to note them.
     pub(crate) fn places(&mut self) -> (impl Iterator<Item = &mut [u8]>, &mut Vec<Came>) {
-        (self.buffer.chunks_mut(self.longest).take(BATCH), &mut self.came)
+        (self.buffer.chunks_mut(self.longest).take(self.most), &mut self.came)
+    }
+
+    /// How many are wanted.
+    pub(crate) fn most(&self) -> usize {
+        self.most
     }
 
     /// Nothing more waits.
@@ -49,8 +63,30 @@ impl Inbound {
         self.more
     }
 
+    #[cfg(test)]
     pub(crate) fn came(&self) -> &[Came] {
         &self.came
+    }
+
+    /// The first that was not handed over, and its bytes.
+    pub(crate) fn first(&self) -> Option<(&Came, &[u8])> {
+        self.came.get(self.next).map(|came| (came, self.data(came)))
+    }
+
+    pub(crate) fn hand_over(&mut self) {
+        self.next += 1;
+    }
+
+    /// What was not handed over, for itself, and no larger than it has to be.
+    pub(crate) fn rest(&mut self) -> Inbound {
+        let mut rest = Inbound::default();
+        for came in self.came.get(self.next..).unwrap_or_default() {
+            let start = rest.buffer.len();
+            rest.buffer.extend_from_slice(self.data(came));
+            rest.came.push(Came { start, ..came.clone() });
+        }
+        self.next = self.came.len();
+        rest
     }
 
     pub(crate) fn data(&self, came: &Came) -> &[u8] {
@@ -65,6 +101,33 @@ pub(crate) struct Going {
     /// `None` where the socket has one peer.
     pub(crate) to: Option<Address>,
 }
+
+/// Whether an error of UDP can be the network's answer to an earlier datagram, which a later call on the socket tells
+/// once, before it does what it was asked to. The same numbers can be about that call, which will then fail again.
+///
+/// They are what Linux makes of ICMP, and of ICMPv6; and what it answered to each of them on a socket with a peer.
+pub(crate) fn may_be_an_answer(error: &io::Error) -> bool {
+    matches!(
+        error.raw_os_error().map(Errno::from_raw_os_error),
+        Some(
+            Errno::CONNREFUSED
+                | Errno::HOSTUNREACH
+                | Errno::NETUNREACH
+                | Errno::HOSTDOWN
+                | NONET
+                | Errno::NOPROTOOPT
+                | Errno::PROTO
+                | Errno::MSGSIZE
+                | Errno::ACCESS
+        )
+    )
+}
+
+/// The network is not there: only Linux has the number.
+#[cfg(any(target_os = "android", target_os = "linux"))]
+const NONET: Errno = Errno::NONET;
+#[cfg(not(any(target_os = "android", target_os = "linux")))]
+const NONET: Errno = Errno::HOSTDOWN;
 
 /// Datagrams of one call. Measured: 32 have most of what there is to gain.
 pub(crate) const BATCH: usize = 32;

@@ -32,7 +32,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 pub use address::{Address, BadAddress, UnixAddress};
-pub(crate) use datagrams::{BATCH, Came, Going, Inbound, LONGEST_DATAGRAM};
+pub(crate) use datagrams::{BATCH, Came, Going, Inbound, LONGEST_DATAGRAM, may_be_an_answer};
 pub use instant::Instant;
 pub(crate) use process::Pipes;
 pub use process::{ChildStream, ExitReason, ProcessSignal, SpawnProcess, TerminalSize};
@@ -135,7 +135,8 @@ pub(crate) trait Net {
         Err(io::ErrorKind::Unsupported.into())
     }
 
-    /// Takes as many datagrams as one call brings, at least one; says with them whether more may wait.
+    /// Takes as many datagrams as one call brings, at least one, and no more than are wanted; says with them whether more
+    /// may wait.
     fn recv_datagrams(&mut self, socket: Token, into: &mut Inbound) -> io::Result<()>;
 
     /// Sends the first of these datagrams, whose bytes lie one behind the other; says how many. An error is the first one's.
@@ -408,6 +409,12 @@ pub(crate) struct Arrived {
 
 /// What the system lets travel at once. (SCM_MAX_FD.)
 pub(crate) const MOST_DESCRIPTORS: usize = 253;
+
+/// Whether descriptors cannot travel because too many of the same user do: some may have arrived soon. The system allows a user
+/// as many on the way, in all its processes, as a process may have open; those with privileges any number.
+pub(crate) fn too_many_travel(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(rustix::io::Errno::TOOMANYREFS.raw_os_error())
+}
 
 /// How often a peer that does not answer is asked, a quarter of the idle time apart: after twice the idle time it
 /// counts as gone.

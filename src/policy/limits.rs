@@ -1,15 +1,22 @@
 //! Limits of how many connections there may be: in all, and from one peer.
+//!
+//! A connection counts from its accept on, so that those count, too, that never come further than their layers.
 
-use std::any::{Any, TypeId};
+use std::any::Any;
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
+use std::error::Error;
+use std::fmt;
 use std::net::IpAddr;
-use std::os::fd::OwnedFd;
 use std::rc::Rc;
 
-use crate::{Address, ClientFactory, Connector, Factory, Layer, Protocol, Reactor, Reason, Transport};
+use crate::{
+    Address, Below, ClientFactory, ConnectionId, Connector, Factory, Layer, LayerError, Protocol, Reactor,
+    Reason,
+};
 
-/// Lets a factory have at most `limit` connections at a time; others are closed at once, or have the overflow protocol. (Twisted:
+/// Lets a factory have at most `limit` connections at a time; others are closed at once, or have the overflow protocol. They count
+/// from their accept on, whatever layers they are still in, above this limit and beneath. (Twisted:
 /// `LimitTotalConnectionsFactory`.)
 ///
 /// ```
@@ -35,7 +42,7 @@ use crate::{Address, ClientFactory, Connector, Factory, Layer, Protocol, Reactor
 /// # Ok::<(), twistor::Error>(())
 /// ```
 pub fn limit_total<F: Factory>(factory: F, limit: usize) -> LimitTotal<F> {
-    LimitTotal { factory, limit, open: Rc::default(), overflow: None }
+    LimitTotal { factory, limit, open: Rc::default(), waiting: Rc::default(), overflow: None }
 }
 
 /// See [`limit_total`].
@@ -43,11 +50,14 @@ pub struct LimitTotal<F> {
     factory: F,
     limit: usize,
     open: Rc<Cell<usize>>,
+    /// Those above it that wait within their layers for the overflow protocol.
+    waiting: Rc<Cell<usize>>,
     overflow: Option<Box<dyn FnMut() -> Box<dyn Protocol>>>,
 }
 
 impl<F> LimitTotal<F> {
-    /// What connections over the limit have for a protocol; they are not counted. Default: they are closed at once.
+    /// What connections over the limit have for a protocol; they are not counted, but no more of them than the limit may wait
+    /// within their layers for it. Default: they are closed at once.
     pub fn overflow<P: Protocol>(mut self, mut build: impl FnMut() -> P + 'static) -> LimitTotal<F> {
         self.overflow = Some(Box::new(move || Box::new(build())));
         self
@@ -58,16 +68,16 @@ impl<F> LimitTotal<F> {
         self.limit = limit;
     }
 
-    /// How many connections are open within the limit.
+    /// How many connections are open within the limit, those included that have no protocol yet.
     pub fn open(&self) -> usize {
         self.open.get()
     }
 }
 
 /// Lets a factory have at most `limit` connections at a time with one IP address; others are closed at once. 256 is a sensible
-/// limit: a household or an office may come from one address. UNIX sockets are not limited. Behind a proxy, wrap this one inside of
-/// [`behind_proxy`](super::proxy_protocol::behind_proxy), so that it counts clients and not the proxy. (Twisted:
-/// `LimitConnectionsByPeer`.)
+/// limit: a household or an office may come from one address. UNIX sockets are not limited. They count from their accept on, whatever
+/// layers they are still in. Behind a proxy, wrap this one inside of [`behind_proxy`](super::proxy_protocol::behind_proxy): it counts
+/// clients and not the proxy, each from the moment that its header is in. (Twisted: `LimitConnectionsByPeer`.)
 ///
 /// ```
 /// # struct Echo;
@@ -86,10 +96,14 @@ pub fn limit_per_peer<F: Factory>(factory: F, limit: usize) -> LimitPerPeer<F> {
 pub struct LimitPerPeer<F> {
     factory: F,
     limit: usize,
-    open: Rc<RefCell<HashMap<IpAddr, usize>>>,
+    open: OfPeers,
 }
 
 impl<F> LimitPerPeer<F> {
+    fn peers(&self) -> Peers {
+        Peers { open: Rc::clone(&self.open), limit: self.limit }
+    }
+
     /// Changes the limit; connections that are open stay.
     pub fn set_limit(&mut self, limit: usize) {
         self.limit = limit;
@@ -101,18 +115,33 @@ impl<F> LimitPerPeer<F> {
     }
 }
 
+impl<F> LimitTotal<F> {
+    /// Whether the connection that is being built has a place among those that are open.
+    fn has_place(&self, reactor: &mut Reactor) -> bool {
+        let id = reactor.building();
+        Count::InAll(Rc::clone(&self.open)).has_place(reactor, id, self.limit)
+    }
+}
+
 impl<F: Factory> Factory for LimitTotal<F> {
     fn build_protocol(&mut self, reactor: &mut Reactor, peer: &Address) -> Option<Box<dyn Protocol>> {
-        if self.open.get() >= self.limit {
-            return self.overflow.as_mut().map(|build| build());
+        // It has one from its accept on, but for one above the limit: meanwhile there may be room.
+        Count::InAll(Rc::clone(&self.waiting)).give_place_back(reactor);
+        match self.has_place(reactor) {
+            true => self.factory.build_protocol(reactor, peer),
+            false => self.overflow.as_mut().map(|build| build()),
         }
-        // Taken before the factory is asked: it may panic, and gives it back then.
-        let place = Place::in_all(&self.open);
-        let protocol = self.factory.build_protocol(reactor, peer)?;
-        Some(Box::new(Placed { protocol, place: Some(place) }))
     }
 
     fn layers(&mut self, reactor: &mut Reactor, peer: &Address) -> Vec<Box<dyn Layer>> {
+        if !self.has_place(reactor) {
+            // The overflow protocol stands above the layers, too. Those that wait for it there are as many at the most.
+            let (id, waiting) = (reactor.building(), Count::InAll(Rc::clone(&self.waiting)));
+            if self.overflow.is_none() || !waiting.has_place(reactor, id, self.limit) {
+                reactor.refuse();
+                return Vec::new();
+            }
+        }
         self.factory.layers(reactor, peer)
     }
 
@@ -127,17 +156,25 @@ impl<F: Factory> Factory for LimitTotal<F> {
 
 impl<F: Factory> Factory for LimitPerPeer<F> {
     fn build_protocol(&mut self, reactor: &mut Reactor, peer: &Address) -> Option<Box<dyn Protocol>> {
-        let Some(ip) = peer.ip() else { return self.factory.build_protocol(reactor, peer) };
-        if self.open(ip) >= self.limit {
-            return None;
+        let id = reactor.building();
+        match self.peers().has_place(reactor, id, peer) {
+            true => self.factory.build_protocol(reactor, peer),
+            false => None,
         }
-        let place = Place::of_peer(&self.open, ip.to_canonical());
-        let protocol = self.factory.build_protocol(reactor, peer)?;
-        Some(Box::new(Placed { protocol, place: Some(place) }))
     }
 
     fn layers(&mut self, reactor: &mut Reactor, peer: &Address) -> Vec<Box<dyn Layer>> {
-        self.factory.layers(reactor, peer)
+        let known_later = reactor.awaits_addresses();
+        let mut layers = self.factory.layers(reactor, peer);
+        if known_later && !layers.is_empty() {
+            layers.insert(0, Box::new(self.peers()));
+        } else if !reactor.awaits_addresses() {
+            let id = reactor.building();
+            if !self.peers().has_place(reactor, id, peer) {
+                reactor.refuse();
+            }
+        }
+        layers
     }
 
     fn start_factory(&mut self, reactor: &mut Reactor) {
@@ -170,29 +207,120 @@ macro_rules! client_factory {
 client_factory!(LimitTotal);
 client_factory!(LimitPerPeer);
 
-/// One of the connections that are counted: it counts until it is dropped, whichever way the connection goes.
-enum Place {
-    InAll(Rc<Cell<usize>>),
-    OfPeer(Rc<RefCell<HashMap<IpAddr, usize>>>, IpAddr),
+type OfPeers = Rc<RefCell<HashMap<IpAddr, usize>>>;
+
+/// Counts by the peer. As a layer it stands above the one that tells who that is, and beneath those that take their time.
+struct Peers {
+    open: OfPeers,
+    limit: usize,
 }
 
-impl Place {
-    fn in_all(open: &Rc<Cell<usize>>) -> Place {
-        open.set(open.get() + 1);
-        Place::InAll(Rc::clone(open))
+impl Peers {
+    /// Whether a connection has a place among those of its peer.
+    fn has_place(&self, reactor: &mut Reactor, id: Option<ConnectionId>, peer: &Address) -> bool {
+        let Some(ip) = peer.ip() else { return true };
+        Count::OfPeer(Rc::clone(&self.open), ip.to_canonical()).has_place(reactor, id, self.limit)
+    }
+}
+
+impl Layer for Peers {
+    fn started(&mut self, below: &mut Below<'_>) {
+        let (id, peer) = (below.id(), below.peer());
+        match self.has_place(below.reactor(), Some(id), &peer) {
+            true => below.ready(),
+            false => below.end(LayerError::new("limit per peer", TooMany(self.limit))),
+        }
+    }
+}
+
+/// A peer has as many connections as it may have.
+#[derive(Debug)]
+struct TooMany(usize);
+
+impl fmt::Display for TooMany {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} connections are open with this address", self.0)
+    }
+}
+
+impl Error for TooMany {}
+
+/// What is counted.
+#[derive(Clone)]
+enum Count {
+    InAll(Rc<Cell<usize>>),
+    OfPeer(OfPeers, IpAddr),
+}
+
+impl Count {
+    /// Whether a connection has its place here; it takes one if there is room. What is nobody's connection is not counted.
+    fn has_place(self, reactor: &mut Reactor, id: Option<ConnectionId>, limit: usize) -> bool {
+        let open = self.open();
+        let Some(guards) = id.and_then(|id| reactor.guards(id)) else { return open < limit };
+        if let Some(place) = self.place_among(guards) {
+            let had = guards.get(place).and_then(|guard| guard.downcast_ref());
+            if had.is_some_and(|Place(count)| count.ip() == self.ip()) {
+                return true;
+            }
+            // A layer has told of another peer since.
+            guards.swap_remove(place);
+        }
+        if open < limit {
+            guards.push(Box::new(Place::of(self)));
+        }
+        open < limit
     }
 
-    fn of_peer(open: &Rc<RefCell<HashMap<IpAddr, usize>>>, ip: IpAddr) -> Place {
-        *open.borrow_mut().entry(ip).or_default() += 1;
-        Place::OfPeer(Rc::clone(open), ip)
+    fn give_place_back(&self, reactor: &mut Reactor) {
+        if let Some(guards) = reactor.building().and_then(|id| reactor.guards(id))
+            && let Some(place) = self.place_among(guards)
+        {
+            guards.swap_remove(place);
+        }
+    }
+
+    /// The place that was given by the same limit, for whichever peer.
+    fn place_among(&self, guards: &[Box<dyn Any>]) -> Option<usize> {
+        guards.iter().position(|guard| match (guard.downcast_ref(), self) {
+            (Some(Place(Count::InAll(other))), Count::InAll(own)) => Rc::ptr_eq(other, own),
+            (Some(Place(Count::OfPeer(other, _))), Count::OfPeer(own, _)) => Rc::ptr_eq(other, own),
+            _ => false,
+        })
+    }
+
+    fn open(&self) -> usize {
+        match self {
+            Count::InAll(open) => open.get(),
+            Count::OfPeer(open, ip) => open.borrow().get(ip).copied().unwrap_or(0),
+        }
+    }
+
+    fn ip(&self) -> Option<IpAddr> {
+        match self {
+            Count::InAll(_) => None,
+            Count::OfPeer(_, ip) => Some(*ip),
+        }
+    }
+}
+
+/// One of the connections that are counted. It is left with the connection, and counts until it is dropped.
+struct Place(Count);
+
+impl Place {
+    fn of(count: Count) -> Place {
+        match &count {
+            Count::InAll(open) => open.set(open.get() + 1),
+            Count::OfPeer(open, ip) => *open.borrow_mut().entry(*ip).or_default() += 1,
+        }
+        Place(count)
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        match self {
-            Place::InAll(open) => open.set(open.get().saturating_sub(1)),
-            Place::OfPeer(open, ip) => {
+        match &self.0 {
+            Count::InAll(open) => open.set(open.get().saturating_sub(1)),
+            Count::OfPeer(open, ip) => {
                 let mut open = open.borrow_mut();
                 match open.get_mut(ip) {
                     Some(count) if *count > 1 => *count -= 1,
@@ -201,59 +329,5 @@ impl Drop for Place {
                 }
             }
         }
-    }
-}
-
-/// A protocol that has its place.
-struct Placed {
-    protocol: Box<dyn Protocol>,
-    place: Option<Place>,
-}
-
-impl Protocol for Placed {
-    fn connection_made(&mut self, transport: &mut Transport<'_>) {
-        self.protocol.connection_made(transport);
-    }
-
-    fn data_received(&mut self, transport: &mut Transport<'_>, data: &[u8]) {
-        self.protocol.data_received(transport, data);
-    }
-
-    fn descriptor_received(&mut self, transport: &mut Transport<'_>, descriptor: OwnedFd) {
-        self.protocol.descriptor_received(transport, descriptor);
-    }
-
-    fn descriptors_lost(&mut self, transport: &mut Transport<'_>) {
-        self.protocol.descriptors_lost(transport);
-    }
-
-    fn read_connection_lost(&mut self, transport: &mut Transport<'_>) {
-        self.protocol.read_connection_lost(transport);
-    }
-
-    fn write_connection_lost(&mut self, transport: &mut Transport<'_>) {
-        self.protocol.write_connection_lost(transport);
-    }
-
-    fn pause_writing(&mut self, transport: &mut Transport<'_>) {
-        self.protocol.pause_writing(transport);
-    }
-
-    fn resume_writing(&mut self, transport: &mut Transport<'_>) {
-        self.protocol.resume_writing(transport);
-    }
-
-    fn connection_lost(&mut self, transport: &mut Transport<'_>, reason: &Reason) {
-        // Whoever hears of the loss may connect anew.
-        self.place = None;
-        self.protocol.connection_lost(transport, reason);
-    }
-
-    fn inner(&mut self, want: TypeId) -> Option<&mut dyn Any> {
-        let protocol: &mut dyn Any = &mut *self.protocol;
-        if (*protocol).type_id() == want {
-            return Some(&mut *self.protocol);
-        }
-        self.protocol.inner(want)
     }
 }

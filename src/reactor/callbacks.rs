@@ -50,7 +50,7 @@ impl Reactor {
 
     /// Calls a protocol that was taken out of its slot, puts it back, and sees what follows from it. `true` when it is
     /// certain that there is nothing more to read.
-    #[inline]
+    #[inline(always)] // into the path of every message
     pub(super) fn call_taken(
         &mut self,
         token: Token,
@@ -93,7 +93,7 @@ impl Reactor {
     }
 
     /// Runs user code as this connection's.
-    #[inline]
+    #[inline(always)]
     pub(super) fn enter(&mut self, token: Token, place: Place, call: impl FnOnce(&mut Transport<'_>)) {
         self.current = token;
         let result = self.guarded(place, Some(token), |reactor| call(&mut Transport { reactor, token }));

@@ -224,12 +224,16 @@ impl Reactor {
         let protocol = connection.take_protocol();
         let made = connection.is_made();
         let (mut timers, mut closing, mut producer, mut layers) = (Vec::new(), None, None, None);
+        let mut guards = Vec::new();
         if let Some(rare) = connection.rare.as_mut() {
             timers = std::mem::take(&mut rare.timers);
             closing = rare.closing.take();
             producer = rare.producer.take();
             layers = rare.layers.take();
+            guards = rare.attached.take_guards();
         }
+        // Whoever hears of the loss may connect anew.
+        drop(guards);
         for timer in timers.into_iter().chain(closing.map(|closing| closing.timer)) {
             self.drop_timer(timer);
         }
@@ -268,6 +272,9 @@ impl Reactor {
         if let Some(Source::Connection(Connection { rare: Some(rare), .. })) = self.sources.remove(token) {
             for timer in rare.timers {
                 self.drop_timer(timer);
+            }
+            for value in rare.attached.into_values() {
+                self.call(Place::Drop, |_| drop(value));
             }
         }
     }

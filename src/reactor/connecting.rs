@@ -280,8 +280,10 @@ impl Reactor {
         }
         self.set_options(token, nodelay, keepalive);
         self.sources.promote(token, Connection::new(peer.clone(), connector));
-        let built = self.with_client_factory(connector, Place::BuildProtocol, |factory, reactor| {
-            begin_with(factory, reactor, &peer)
+        let built = self.while_building(token, |reactor| {
+            reactor.with_client_factory(connector, Place::BuildProtocol, |factory, reactor| {
+                begin_with(factory, reactor, &peer)
+            })
         });
         match built {
             Some(Ok(Some(begun))) => {

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::building::Attached;
 use super::layers::Layers;
 use super::passing::Passing;
 use super::{Address, DelayedCall, Producer, ProducerKind, Protocol, Reason};
@@ -146,6 +147,8 @@ pub(crate) struct Rare {
     /// What a clean close is told as, if not as `Reason::Done`.
     pub(crate) farewell: Option<Reason>,
     pub(crate) layers: Option<Box<Layers>>,
+    /// What layers and factories left with it.
+    pub(crate) attached: Attached,
     /// Descriptors that travel with its bytes.
     pub(crate) passing: Option<Box<Passing>>,
     /// It belongs to a child process, and is nobody's connection.
@@ -221,8 +224,16 @@ impl Connection {
     /// Whether a read should be tried now.
     #[inline]
     pub(crate) fn wants_read(&self) -> bool {
+        let quickly = self.state == State::Open && !self.pauses.any();
+        self.ready.has(Ready::READABLE) && (quickly || self.wants_read_still())
+    }
+
+    /// One that is paused, or on its way out.
+    #[cold]
+    #[inline(never)]
+    fn wants_read_still(&self) -> bool {
         let held = self.pauses.any() && self.state != State::Lingering;
-        self.ready.has(Ready::READABLE) && !held && (self.state == State::Open || self.state.reads())
+        !held && self.state.reads()
     }
 
     /// Whether it is a pipe to or from a child process.

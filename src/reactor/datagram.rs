@@ -4,10 +4,11 @@ use std::any::Any;
 use std::io;
 use std::time::Duration;
 
-use super::datagram_transport::{DatagramId, DatagramTransport};
+use super::datagram_transport::{DatagramId, DatagramTransport, same_place};
+use super::outgoing::{Next, Outgoing};
 use super::sources::Source;
 use super::{Address, DelayedCall, Place, Reactor, Reason, SystemError, TimedCall};
-use crate::net::{Close, Going, Inbound, Instant, Ready, Token};
+use crate::net::{Close, Inbound, Instant, Ready, Token, may_be_an_answer};
 
 /// What a socket of datagrams does. (Twisted: `DatagramProtocol`, `ConnectedDatagramProtocol`.)
 ///
@@ -54,6 +55,15 @@ pub trait DatagramProtocol: Any {
         let _ = transport;
     }
 
+    /// An error that cost no datagram in hand; the socket goes on. Either the network's answer to an earlier datagram, but for
+    /// the refusal, which has its own call: that the host cannot be reached, say; one answer is told once, where
+    /// the socket has one peer. Or the datagrams that have come cannot be read, for want of memory, say: then it is
+    /// tried again ten times a second, and each failure told. By default that is logged at debug level; it is
+    /// counted in [`Statistics::datagram_errors`](super::Statistics::datagram_errors) in any case.
+    fn error_received(&mut self, transport: &mut DatagramTransport<'_>, error: &SystemError) {
+        log::debug!("{}: {error}", transport.host());
+    }
+
     /// A datagram was given up, because the system refused it: too long for the way, no route. By default that is
     /// logged at debug level; it is counted in any case. `to` is `None` for the one peer of the socket.
     fn send_failed(
@@ -79,17 +89,23 @@ pub(super) struct DatagramSlot {
     pub(super) protocol: Option<Box<dyn DatagramProtocol>>,
     pub(super) host: Address,
     pub(super) peer: Option<Address>,
+    /// The one peer as the system names it: nobody else is heard, whatever the system lets through.
+    pub(super) hears: Option<Address>,
     pub(super) max_size: usize,
     pub(super) state: State,
     pub(super) reading_paused: bool,
     ready: Ready,
+    /// What has come and is not told of yet: it goes before what is still with the system.
+    held: Option<Box<Inbound>>,
     /// It stands in the list of those that had their share of the turn.
     queued: bool,
     /// It stands in the list of those to flush at the end of the turn.
     dirty: bool,
     outgoing: Outgoing,
-    /// Another UNIX socket's queue is full: until then nothing is tried, whatever the kernel says of ours.
+    /// When the receivers are tried again that were full.
     crowded: Option<DelayedCall>,
+    /// When it is read again, after it could not be.
+    resting: Option<DelayedCall>,
     pub(super) timers: Vec<DelayedCall>,
     /// When a panic was last logged with this socket's address.
     logged: Option<Instant>,
@@ -102,47 +118,6 @@ pub(super) enum State {
     Open,
     /// `stop_protocol` is queued, or runs; the descriptor is closed.
     Stopped,
-}
-
-/// Datagrams that wait to be sent: those before `first` are gone, and their bytes lie before `start`.
-#[derive(Default)]
-pub(super) struct Outgoing {
-    bytes: Vec<u8>,
-    start: usize,
-    queue: Vec<Going>,
-    first: usize,
-}
-
-impl Outgoing {
-    fn rest(&self) -> (&[u8], &[Going]) {
-        let bytes = self.bytes.get(self.start..).unwrap_or_default();
-        (bytes, self.queue.get(self.first..).unwrap_or_default())
-    }
-
-    fn is_empty(&self) -> bool {
-        self.first == self.queue.len()
-    }
-
-    /// Says how many bytes they had.
-    fn drop_first(&mut self, count: usize) -> usize {
-        let gone = self.rest().1.iter().take(count);
-        let (count, bytes) = gone.fold((0, 0), |(count, bytes), going| (count + 1, bytes + going.length));
-        self.first += count;
-        self.start += bytes;
-        // What is gone makes room when it is the larger part.
-        if self.first > self.queue.len() / 2 {
-            self.queue.drain(..self.first);
-            self.bytes.drain(..self.start);
-            (self.first, self.start) = (0, 0);
-        }
-        bytes
-    }
-
-    /// Bytes that wait, each datagram with what keeping it takes.
-    fn weight(&self) -> usize {
-        let (bytes, queue) = self.rest();
-        bytes.len() + std::mem::size_of_val(queue)
-    }
 }
 
 impl DatagramSlot {
@@ -159,18 +134,31 @@ impl DatagramSlot {
             max_size,
             state: State::Starting,
             reading_paused: false,
+            hears: None,
             ready: Ready::WRITABLE,
+            held: None,
             queued: false,
             dirty: false,
             outgoing: Outgoing::default(),
             crowded: None,
+            resting: None,
             timers: Vec::new(),
             logged: None,
         }
     }
 
+    fn may_be_told(&self) -> bool {
+        self.state == State::Open && !self.reading_paused
+    }
+
     fn wants_read(&self) -> bool {
-        self.state == State::Open && !self.reading_paused && self.ready.has(Ready::READABLE)
+        self.may_be_told() && self.resting.is_none() && self.ready.has(Ready::READABLE)
+    }
+
+    /// Whether a datagram is not of the one peer. One of UNIX that is left by its peer takes from anybody, and one of UDP has what
+    /// came before it had a peer.
+    fn is_stranger(&self, from: &Address) -> bool {
+        self.hears.as_ref().is_some_and(|peer| peer != from && !same_place(peer, from))
     }
 
     pub(super) fn has_stopped(&self) -> bool {
@@ -179,8 +167,23 @@ impl DatagramSlot {
 
     /// Bytes that wait to be sent.
     pub(super) fn unsent(&self) -> usize {
-        self.outgoing.rest().0.len()
+        self.outgoing.bytes()
     }
+
+    /// Whether a queue that is full is the receiver's: of UNIX sockets, but of those with one peer the system tells when
+    /// there is room. Of the others nothing tells, and what it says of our own queue is no news: it has room
+    /// again after each datagram that was refused.
+    fn has_many_receivers(&self) -> bool {
+        self.peer.is_none() && matches!(self.host, Address::Unix(_))
+    }
+}
+
+/// What an error is about.
+enum Trouble {
+    /// No datagram in hand.
+    Answer,
+    /// The one to this address, which was given up; `None` is the one peer.
+    Lost(Option<Address>),
 }
 
 impl Reactor {
@@ -188,10 +191,6 @@ impl Reactor {
     pub(super) fn datagram_ready(&mut self, token: Token, ready: Ready) {
         let Some(slot) = self.sources.datagram_mut(token) else { return };
         slot.ready.insert(ready);
-        if slot.crowded.is_some() {
-            // That our own queue has room again, as after each datagram that was refused, is no news.
-            slot.ready.remove(Ready::WRITABLE);
-        }
         if slot.queued || slot.state != State::Open {
             return;
         }
@@ -216,6 +215,12 @@ impl Reactor {
 
     fn read_datagrams(&mut self, token: Token, inbound: &mut Inbound) {
         let mut share = self.settings.read_per_turn;
+        let held = self.sources.datagram_mut(token).and_then(|slot| slot.held.take());
+        if let Some(mut held) = held
+            && !self.tell_datagrams(token, &mut held, &mut share)
+        {
+            return self.hold_datagrams(token, held, share);
+        }
         while let Some(slot) = self.sources.datagram_mut(token) {
             if !slot.wants_read() {
                 return;
@@ -223,7 +228,7 @@ impl Reactor {
             if share == 0 {
                 return self.queue_datagrams(token);
             }
-            inbound.prepare(slot.max_size);
+            inbound.prepare(slot.max_size, share.div_ceil(DATAGRAM_COST));
             match self.net.recv_datagrams(token, inbound) {
                 Ok(()) if inbound.more() || slot.ready.has(Ready::READ_CLOSED) => {}
                 Ok(()) => slot.ready.remove(Ready::READABLE),
@@ -235,20 +240,48 @@ impl Reactor {
                     continue;
                 }
             }
-            for came in inbound.came() {
-                share = share.saturating_sub(came.length + DATAGRAM_COST);
-                self.statistics.datagrams_received += 1;
-                self.statistics.bytes_received += came.length as u64;
-                let data = inbound.data(came);
-                let place = Place::DatagramReceived;
-                self.call_datagram(token, place, |protocol, transport| match came.truncated {
-                    false => protocol.datagram_received(transport, data, &came.from),
-                    true => {
-                        transport.reactor.statistics.datagrams_truncated += 1;
-                        protocol.datagram_truncated(transport, data, &came.from);
-                    }
-                });
+            if !self.tell_datagrams(token, inbound, &mut share) {
+                let rest = Box::new(inbound.rest());
+                return self.hold_datagrams(token, rest, share);
             }
+        }
+    }
+
+    /// Tells a protocol what has come, until it wants no more or its share is used up; whether that was all.
+    fn tell_datagrams(&mut self, token: Token, inbound: &mut Inbound, share: &mut usize) -> bool {
+        while let Some((came, data)) = inbound.first() {
+            let slot = self.sources.datagram(token).filter(|slot| slot.may_be_told());
+            let Some(slot) = slot.filter(|_| *share > 0) else { return false };
+            *share = share.saturating_sub(came.length + DATAGRAM_COST);
+            if slot.is_stranger(&came.from) {
+                self.statistics.datagrams_of_strangers += 1;
+                inbound.hand_over();
+                continue;
+            }
+            self.statistics.datagrams_received += 1;
+            self.statistics.bytes_received += came.length as u64;
+            let place = Place::DatagramReceived;
+            self.call_datagram(token, place, |protocol, transport| match came.truncated {
+                false => protocol.datagram_received(transport, data, &came.from),
+                true => {
+                    transport.reactor.statistics.datagrams_truncated += 1;
+                    protocol.datagram_truncated(transport, data, &came.from);
+                }
+            });
+            inbound.hand_over();
+        }
+        true
+    }
+
+    /// Keeps what was not told of, for the next turn or until the protocol reads again.
+    fn hold_datagrams(&mut self, token: Token, rest: Box<Inbound>, share: usize) {
+        let Some(slot) = self.sources.datagram_mut(token) else { return };
+        if slot.state == State::Stopped {
+            return;
+        }
+        slot.held = Some(rest);
+        if share == 0 {
+            self.queue_datagrams(token);
         }
     }
 
@@ -259,30 +292,55 @@ impl Reactor {
             io::ErrorKind::WouldBlock => {
                 if let Some(slot) = self.sources.datagram_mut(token) {
                     slot.ready.remove(Ready::READABLE);
+                    slot.ready.remove(Ready::READ_CLOSED);
                 }
                 false
             }
-            _ => {
-                self.datagram_error(token, "recv", error, None);
-                // The error was the news, not the end: what came behind it is still to be read.
+            _ if may_be_an_answer(error) => {
+                if let Some(slot) = self.sources.datagram_mut(token) {
+                    // The error was the news, not the end: what came behind it is still to be read.
+                    slot.ready.remove(Ready::READ_CLOSED);
+                }
+                self.datagram_trouble(token, "recv", Trouble::Answer, error);
                 true
+            }
+            _ => {
+                let at = self.now() + READ_PAUSE;
+                let timer = self.timers.set(at, TimedCall::ReadAgain(token));
+                if let Some(slot) = self.sources.datagram_mut(token) {
+                    slot.resting = Some(timer);
+                }
+                self.datagram_trouble(token, "recv", Trouble::Answer, error);
+                false
             }
         }
     }
 
-    /// What the system has to say of a datagram that was sent.
-    fn datagram_error(&mut self, token: Token, call: &'static str, error: &io::Error, lost: Option<&Going>) {
-        self.statistics.datagram_errors += 1;
-        if error.kind() == io::ErrorKind::ConnectionRefused && lost.is_none() {
-            return self.call_datagram(token, Place::ConnectionRefused, |protocol, transport| {
-                protocol.connection_refused(transport);
-            });
+    pub(super) fn read_datagrams_again(&mut self, token: Token) {
+        if let Some(slot) = self.sources.datagram_mut(token) {
+            slot.resting = None;
+            self.queue_datagrams(token);
         }
-        let to = lost.and_then(|going| going.to.clone());
+    }
+
+    /// Tells what went wrong.
+    fn datagram_trouble(&mut self, token: Token, call: &'static str, what: Trouble, error: &io::Error) {
+        self.statistics.datagram_errors += 1;
+        let refused = error.kind() == io::ErrorKind::ConnectionRefused;
         let error = SystemError::new(call, error);
-        self.call_datagram(token, Place::SendFailed, |protocol, transport| {
-            protocol.send_failed(transport, to.as_ref(), &error);
-        });
+        match what {
+            Trouble::Answer if refused => {
+                self.call_datagram(token, Place::ConnectionRefused, |protocol, transport| {
+                    protocol.connection_refused(transport);
+                });
+            }
+            Trouble::Answer => self.call_datagram(token, Place::ErrorReceived, |protocol, transport| {
+                protocol.error_received(transport, &error);
+            }),
+            Trouble::Lost(to) => self.call_datagram(token, Place::SendFailed, |protocol, transport| {
+                protocol.send_failed(transport, to.as_ref(), &error);
+            }),
+        }
     }
 
     pub(super) fn queue_datagrams(&mut self, token: Token) {
@@ -297,12 +355,10 @@ impl Reactor {
     pub(super) fn keep_datagram(&mut self, token: Token, data: &[u8], to: Option<Address>) -> bool {
         let (limit, outside) = (self.settings.buffer_limit, self.current_datagram != token);
         let Some(slot) = self.sources.datagram_mut(token) else { return true };
-        if slot.outgoing.weight() > limit {
+        if !slot.outgoing.keep(data, to, limit) {
             self.statistics.datagrams_dropped += 1;
             return false;
         }
-        slot.outgoing.bytes.extend_from_slice(data);
-        slot.outgoing.queue.push(Going { length: data.len(), to });
         if outside && !std::mem::replace(&mut slot.dirty, true) {
             self.dirty.push(token);
         }
@@ -320,69 +376,85 @@ impl Reactor {
     /// Sends what waits, as far as the system takes it. After something went wrong with one the rest has the next turn,
     /// because its protocol may have written more.
     pub(super) fn flush_datagrams(&mut self, token: Token) {
-        if let Some((error, lost)) = self.send_datagrams(token) {
-            self.datagram_error(token, "send", &error, lost.as_ref());
-            self.queue_datagrams(token);
+        let troubles = self.send_datagrams(token);
+        if troubles.is_empty() {
+            return;
         }
+        for (what, error) in troubles {
+            self.datagram_trouble(token, "send", what, &error);
+        }
+        self.queue_datagrams(token);
     }
 
-    /// Sends until the system takes no more, or has an error, which is answered with the datagram that it cost.
-    fn send_datagrams(&mut self, token: Token) -> Option<(io::Error, Option<Going>)> {
-        let slot = self.sources.datagram_mut(token)?;
-        if slot.outgoing.is_empty() || !slot.ready.has(Ready::WRITABLE) || slot.state == State::Stopped {
-            return None;
+    /// Sends until the system takes no more, or has an error.
+    fn send_datagrams(&mut self, token: Token) -> Vec<(Trouble, io::Error)> {
+        let mut troubles = Vec::new();
+        let Some(slot) = self.sources.datagram_mut(token) else { return troubles };
+        if !slot.ready.has(Ready::WRITABLE) || slot.state == State::Stopped {
+            return troubles;
         }
-        let of_udp = matches!(slot.host, Address::Udp(_));
+        let (of_udp, many) = (matches!(slot.host, Address::Udp(_)), slot.has_many_receivers());
         // Taken out, so that the queue and the table are not borrowed together.
         let mut outgoing = std::mem::take(&mut slot.outgoing);
-        let mut failed = None;
-        while !outgoing.is_empty() {
-            let (bytes, rest) = outgoing.rest();
-            match self.net.send_datagrams(token, bytes, rest) {
+        let mut blocked = false;
+        // May have been about an earlier one: then the same one goes at the second attempt.
+        let mut doubtful: Option<io::Error> = None;
+        while troubles.is_empty() && !blocked {
+            let next = outgoing.next();
+            if next == Next::Nothing {
+                break;
+            }
+            let (bytes, rest) = outgoing.front(next);
+            let error = match self.net.send_datagrams(token, bytes, rest) {
                 Ok(count) => {
                     let count = count.clamp(1, rest.len());
                     self.statistics.datagrams_sent += count as u64;
-                    self.statistics.bytes_sent += outgoing.drop_first(count) as u64;
+                    self.statistics.bytes_sent += outgoing.drop_first(next, count) as u64;
+                    troubles.extend(doubtful.take().map(|error| (Trouble::Answer, error)));
+                    continue;
                 }
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => {
-                    failed = Some(error);
-                    break;
+                Err(error) => error,
+            };
+            match error.kind() {
+                io::ErrorKind::Interrupted => {}
+                io::ErrorKind::WouldBlock if many => outgoing.is_full(next),
+                io::ErrorKind::WouldBlock => blocked = true,
+                // This is about an earlier one in any case; of UNIX sockets it is about this one.
+                io::ErrorKind::ConnectionRefused if of_udp => troubles.push((Trouble::Answer, error)),
+                _ if of_udp && may_be_an_answer(&error) && !is_same(&doubtful, &error) => {
+                    troubles.extend(doubtful.replace(error).map(|error| (Trouble::Answer, error)));
+                }
+                _ => {
+                    let earlier =
+                        doubtful.take().filter(|other| other.raw_os_error() != error.raw_os_error());
+                    troubles.extend(earlier.map(|error| (Trouble::Answer, error)));
+                    let to = rest.first().and_then(|going| going.to.clone());
+                    outgoing.drop_first(next, 1);
+                    troubles.push((Trouble::Lost(to), error));
                 }
             }
         }
-        let failed = failed.map(|error| {
-            let full = error.kind() == io::ErrorKind::WouldBlock;
-            // Of UDP an answer to an earlier one: this one has not been sent yet. Of UNIX sockets it is about this one.
-            let answer = of_udp && error.kind() == io::ErrorKind::ConnectionRefused;
-            let lost = (!full && !answer).then(|| outgoing.rest().1.first().cloned()).flatten();
-            if lost.is_some() {
-                outgoing.drop_first(1);
-            }
-            (error, full, lost)
-        });
-        let slot = self.sources.datagram_mut(token)?;
+        troubles.extend(doubtful.map(|error| (Trouble::Answer, error)));
+        let some_are_full = outgoing.some_are_full();
+        let Some(slot) = self.sources.datagram_mut(token) else { return troubles };
         slot.outgoing = outgoing;
-        let (error, full, lost) = failed?;
-        if !full {
-            return Some((error, lost));
+        if blocked {
+            slot.ready.remove(Ready::WRITABLE);
         }
-        slot.ready.remove(Ready::WRITABLE);
-        // The queue that is full is another socket's, and nothing will tell when it is not.
-        if slot.peer.is_none() && !of_udp && slot.crowded.is_none() {
+        if some_are_full && slot.crowded.is_none() {
             let at = self.now() + CROWDED_PAUSE;
             let timer = self.timers.set(at, TimedCall::SendAgain(token));
             if let Some(slot) = self.sources.datagram_mut(token) {
                 slot.crowded = Some(timer);
             }
         }
-        None
+        troubles
     }
 
     pub(super) fn send_datagrams_again(&mut self, token: Token) {
         if let Some(slot) = self.sources.datagram_mut(token) {
             slot.crowded = None;
-            slot.ready.insert(Ready::WRITABLE);
+            slot.outgoing.try_again(MOST_CROWDED);
             self.flush_datagrams(token);
         }
     }
@@ -447,16 +519,24 @@ impl Reactor {
             State::Stopped => return false,
         };
         // What its callback has written before goes first. Nobody is called from here: what fails is counted.
-        while let Some((error, _)) = self.send_datagrams(token) {
-            self.statistics.datagram_errors += 1;
-            log::debug!("a datagram of a socket that closes was given up: {error}");
+        slot.outgoing.try_again(usize::MAX);
+        loop {
+            let troubles = self.send_datagrams(token);
+            if troubles.is_empty() {
+                break;
+            }
+            for (_, error) in troubles {
+                self.statistics.datagram_errors += 1;
+                log::debug!("a socket of datagrams that closes: {error}");
+            }
         }
         self.net.close(token, Close::Graceful);
         let Some(slot) = self.sources.datagram_mut(token) else { return false };
         slot.state = State::Stopped;
         slot.outgoing = Outgoing::default();
-        let crowded = slot.crowded.take();
-        for timer in std::mem::take(&mut slot.timers).into_iter().chain(crowded) {
+        slot.held = None;
+        let own = [slot.crowded.take(), slot.resting.take()];
+        for timer in std::mem::take(&mut slot.timers).into_iter().chain(own.into_iter().flatten()) {
             self.drop_timer(timer);
         }
         self.tasks.push(super::tasks::Task::StopDatagram(token, reason, started));
@@ -517,8 +597,19 @@ impl Reactor {
     }
 }
 
-/// How soon the full queue of another UNIX socket is tried again.
+/// Whether an error was told twice in succession: then it is about the datagram in hand.
+fn is_same(earlier: &Option<io::Error>, error: &io::Error) -> bool {
+    earlier.as_ref().is_some_and(|earlier| earlier.raw_os_error() == error.raw_os_error())
+}
+
+/// How soon a socket is read again that could not be.
+const READ_PAUSE: Duration = Duration::from_millis(100);
+
+/// How soon the full queues of other UNIX sockets are tried again.
 const CROWDED_PAUSE: Duration = Duration::from_millis(10);
+
+/// How many of them may turn out to be full still before the others wait for the next time.
+const MOST_CROWDED: usize = 32;
 
 /// What a datagram counts beside its bytes, in a socket's share of the turn: empty ones cost their callback, too.
 const DATAGRAM_COST: usize = 256;

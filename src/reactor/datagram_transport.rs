@@ -83,19 +83,25 @@ impl DatagramTransport<'_> {
     /// a connected socket, any but its peer's.
     pub fn write_to(&mut self, data: &[u8], to: &Address) -> Result<()> {
         let Some(slot) = self.reactor.sources.datagram(self.token) else { return Err(Error::NotConnected) };
-        let why = match (&slot.peer, &slot.host, to) {
-            (Some(peer), _, to) => match peer == to || same_place(peer, to) {
+        let there = match (&slot.host, to) {
+            (Address::Udp(host), Address::Udp(there) | Address::Tcp(there)) => {
+                Address::Udp(in_family_of(*host, *there))
+            }
+            _ => to.clone(),
+        };
+        let why = match (&slot.peer, &slot.host, &there) {
+            (Some(peer), _, there) => match peer == there || same_place(peer, there) {
                 true => return self.keep(data, None),
                 false => "the socket is connected to another one",
             },
             (None, Address::Unix(_), Address::Unix(name)) if name.is_unnamed() => {
                 "the socket there has no name"
             }
-            (None, Address::Unix(_), Address::Unix(_)) => return self.keep(data, Some(to.clone())),
-            (None, Address::Udp(host), Address::Udp(there) | Address::Tcp(there)) => match there {
-                _ if there.port() == 0 => "port 0 cannot be sent to",
+            (None, Address::Unix(_), Address::Unix(_)) => return self.keep(data, Some(there)),
+            (None, Address::Udp(host), Address::Udp(address)) => match address {
+                _ if address.port() == 0 => "port 0 cannot be sent to",
                 SocketAddr::V6(_) if host.is_ipv4() => "the socket is one of IPv4, the address is not",
-                _ => return self.keep(data, Some(Address::Udp(*there))),
+                _ => return self.keep(data, Some(there)),
             },
             _ => "the socket is of another family",
         };
@@ -125,8 +131,8 @@ impl DatagramTransport<'_> {
         self.reactor.sources.datagram(self.token).map_or(0, |slot| slot.unsent())
     }
 
-    /// Leaves what comes with the system, which drops what it has no room for, until `resume_reading`. Up to 31 datagrams
-    /// that came with the one in hand still follow.
+    /// No datagram is told of from now on, until `resume_reading`: then those come first that were received already, in
+    /// order. What comes meanwhile stays with the system, which drops what it has no room for.
     pub fn pause_reading(&mut self) {
         if let Some(slot) = self.reactor.sources.datagram_mut(self.token) {
             slot.reading_paused = true;
@@ -147,8 +153,8 @@ impl DatagramTransport<'_> {
         self.reactor.sources.datagram(self.token).is_some_and(|slot| slot.reading_paused)
     }
 
-    /// Sends what the system still takes at once, and closes the socket; `stop_protocol` comes from the loop. (Twisted:
-    /// `stopListening`.)
+    /// Sends what the system still takes at once, and closes the socket; `stop_protocol` comes from the loop, and no
+    /// datagram any more. (Twisted: `stopListening`.)
     pub fn stop_listening(&mut self) {
         self.reactor.stop_datagram(self.token, Reason::Done);
     }
@@ -271,11 +277,23 @@ impl DatagramTransport<'_> {
     }
 }
 
-/// Whether two addresses are the same IP address and port, whatever they were written for.
-fn same_place(one: &Address, other: &Address) -> bool {
+/// An address in the family of the socket that is to use it, as the system names it there: one of IPv6 sees those of IPv4 as
+/// mapped. Every address goes through here when it comes in from outside.
+pub(super) fn in_family_of(host: SocketAddr, there: SocketAddr) -> SocketAddr {
+    match (host, there.ip()) {
+        (SocketAddr::V6(_), IpAddr::V4(ip)) => SocketAddr::new(ip.to_ipv6_mapped().into(), there.port()),
+        (SocketAddr::V4(_), ip) if there.is_ipv6() && ip.to_canonical().is_ipv4() => {
+            SocketAddr::new(ip.to_canonical(), there.port())
+        }
+        _ => there,
+    }
+}
+
+/// Whether two addresses are the same IP address and port. Scopes and flows are the system's matter.
+pub(super) fn same_place(one: &Address, other: &Address) -> bool {
     let place = |address: &Address| {
         let address = address.socket_address()?;
-        Some((address.ip().to_canonical(), address.port()))
+        Some((address.ip(), address.port()))
     };
     place(one).is_some() && place(one) == place(other)
 }

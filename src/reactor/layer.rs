@@ -169,6 +169,13 @@ impl Below<'_> {
         }
     }
 
+    /// Leaves something with the connection, for its protocol and its factory: what a header said, or a handshake came to. One
+    /// of each type: a later one takes the place of an earlier. It stays as long as the connection has its name. See
+    /// [`Transport::attached`](crate::Transport::attached).
+    pub fn attach<T: 'static>(&mut self, value: T) {
+        self.reactor.attach(self.token, value);
+    }
+
     /// The layer above can begin, or, above the last, the protocol: it is built then, and its connection made. Once, in
     /// [`started`](Layer::started) or any time later.
     pub fn ready(&mut self) {

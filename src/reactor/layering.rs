@@ -21,6 +21,9 @@ pub(crate) enum Begun {
 /// Asks a factory, which is out of its place, for a new connection's layers, and for its protocol if it has none.
 pub(super) fn begin_with(factory: &mut dyn Factory, reactor: &mut Reactor, peer: &Address) -> Option<Begun> {
     let layers = factory.layers(reactor, peer);
+    if reactor.is_refused() {
+        return None;
+    }
     match layers.is_empty() {
         true => factory.build_protocol(reactor, peer).map(Begun::Protocol),
         false => Some(Begun::Layers(layers)),
@@ -404,8 +407,8 @@ impl Reactor {
         let (origin, peer) = (connection.origin, connection.peer.clone());
         let is_client = matches!(self.sources.get(origin), Some(Source::Connector(_)));
         let built = match is_client {
-            true => self.build_for_connector(origin, &peer),
-            false => Ok(self.build_for_listener(origin, &peer)),
+            true => self.while_building(token, |reactor| reactor.build_for_connector(origin, &peer)),
+            false => Ok(self.while_building(token, |reactor| reactor.build_for_listener(origin, &peer))),
         };
         if built.is_ok()
             && let Some(layers) = self.sources.connection_mut(token).and_then(Connection::layers_mut)

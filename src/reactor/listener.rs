@@ -291,8 +291,10 @@ impl Reactor {
             };
             self.set_options(token, nodelay, keepalive);
         }
-        let built = self.with_factory(listener, Place::BuildProtocol, |factory, reactor| {
-            begin_with(factory, reactor, &peer)
+        let built = self.while_building(token, |reactor| {
+            reactor.with_factory(listener, Place::BuildProtocol, |factory, reactor| {
+                begin_with(factory, reactor, &peer)
+            })
         });
         match built.flatten() {
             Some(begun) => self.begin_connection(token, begun),

@@ -2,6 +2,7 @@
 
 mod address;
 mod adopting;
+mod building;
 mod callbacks;
 mod closing;
 mod completion;
@@ -17,6 +18,7 @@ mod layering;
 mod layers;
 mod life;
 mod listener;
+mod outgoing;
 mod passing;
 mod process;
 mod process_output;
@@ -83,6 +85,7 @@ pub use crate::net::{
     SpawnProcess, TerminalSize, UnixAddress,
 };
 
+use self::building::Building;
 use self::life::{Life, Triggers};
 use self::protocol::find;
 use self::remote::{Inbox, Jobs, ThreadCall};
@@ -160,6 +163,8 @@ pub struct Reactor {
     jobs: Jobs,
     stopwatch: Stopwatch,
     statistics: Statistics,
+    /// The connection that a factory is asked about.
+    building: Option<Building>,
     /// When lost descriptors were last logged.
     loss_logged: Option<Instant>,
     /// Where the last panic was, and its text.
@@ -180,6 +185,10 @@ pub(crate) enum TimedCall {
     Wake(Waker),
     /// A full queue of a UNIX socket is tried again.
     SendAgain(Token),
+    /// Descriptors that could not travel are sent again.
+    WriteAgain(Token),
+    /// A socket of datagrams that could not be read is read again.
+    ReadAgain(Token),
     ConnectTimeout(Token),
     /// A connector's next address is tried, or a full queue of a UNIX socket again.
     NextAttempt(Token),
@@ -266,6 +275,7 @@ impl Reactor {
             jobs: Jobs::new(),
             stopwatch,
             statistics: Statistics::default(),
+            building: None,
             loss_logged: None,
             last_panic: None,
             handle: OnceCell::new(),
@@ -416,7 +426,7 @@ impl Reactor {
     }
 
     /// Runs user code: a panic ends here, with its text, and how long it took is noted.
-    #[inline]
+    #[inline(always)]
     fn guarded<R>(
         &mut self,
         place: Place,

@@ -6,13 +6,15 @@ use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 use super::connection::{Connection, Pauses, State};
-use super::{Address, ConnectionId, Error, Place, Reactor, Result};
-use crate::net::{Arrived, MOST_DESCRIPTORS, Ready, Token};
+use super::{Address, ConnectionId, Error, Place, Reactor, Result, TimedCall};
+use crate::net::{Arrived, MOST_DESCRIPTORS, Ready, Token, too_many_travel};
 
 /// Descriptors that wait to be sent, each with the first of its bytes.
 #[derive(Default)]
 pub(crate) struct Passing {
     waiting: VecDeque<Attached>,
+    /// Too many travel: a timer is set after which these are tried again.
+    rests: bool,
 }
 
 struct Attached {
@@ -97,6 +99,11 @@ impl Reactor {
     pub(super) fn send_passing(&mut self, token: Token, piece: &[u8]) -> usize {
         let Some(connection) = self.sources.connection_mut(token) else { return piece.len() };
         let mut passing = connection.rare.as_mut().and_then(|rare| rare.passing.as_mut());
+        if passing.as_ref().is_some_and(|passing| passing.rests) {
+            // That there is room, as after each attempt that failed, is no news.
+            connection.ready.remove(Ready::WRITABLE);
+            return 0;
+        }
         let Some(attached) = passing.as_mut().and_then(|passing| passing.waiting.pop_front()) else {
             return 0;
         };
@@ -120,11 +127,38 @@ impl Reactor {
                 }
                 0
             }
+            Err(error) if too_many_travel(&error) => {
+                connection.ready.remove(Ready::WRITABLE);
+                let passing = connection.rare().passing.get_or_insert_default();
+                passing.waiting.push_front(attached);
+                self.write_again_later(token);
+                0
+            }
             Err(error) => {
                 self.output_failed(token, "sendmsg", &error);
                 piece.len()
             }
         }
+    }
+
+    /// Nobody tells when what travels has arrived, whose ever it is: a look now and then finds it out.
+    fn write_again_later(&mut self, token: Token) {
+        let at = self.now() + TRAVEL_PAUSE;
+        let Some(connection) = self.sources.connection_mut(token) else { return };
+        let passing = connection.rare().passing.get_or_insert_default();
+        if !std::mem::replace(&mut passing.rests, true) {
+            let timer = self.timers.set(at, TimedCall::WriteAgain(token));
+            connection.rare().timers.push(timer);
+        }
+    }
+
+    pub(super) fn write_again(&mut self, token: Token) {
+        let Some(connection) = self.sources.connection_mut(token) else { return };
+        if let Some(passing) = connection.rare.as_mut().and_then(|rare| rare.passing.as_mut()) {
+            passing.rests = false;
+        }
+        connection.ready.insert(Ready::WRITABLE);
+        self.flush(token);
     }
 
     /// Reads what comes with descriptors, which are told of before the bytes they came with. Nothing is concluded
@@ -193,6 +227,9 @@ impl Reactor {
         }
     }
 }
+
+/// How soon descriptors are sent again while too many of this user's travel.
+const TRAVEL_PAUSE: Duration = Duration::from_millis(10);
 
 /// Writes with descriptors that may wait on one connection: each holds some open.
 const MOST_WAITING: usize = 64;

@@ -11,7 +11,7 @@ impl Reactor {
     ///
     /// This is the path of every message: it looks the connection up twice for each, once before its callback
     /// and once after.
-    #[inline]
+    #[inline(always)] // into the loop of the events
     pub(super) fn connection_ready(&mut self, token: Token, ready: Ready, buffer: &mut [u8]) -> bool {
         let Some(mut connection) = self.sources.connection_mut(token) else { return false };
         connection.ready.insert(ready);
@@ -27,7 +27,7 @@ impl Reactor {
                 None => return true,
             }
         }
-        let mut share = self.settings.read_per_turn;
+        let mut read = 0;
         loop {
             if !connection.wants_read() {
                 if connection.reads_descriptors() {
@@ -38,16 +38,12 @@ impl Reactor {
                 }
                 break;
             }
-            if share == 0 {
-                self.queue(token);
-                break;
-            }
             match self.net.recv(token, buffer) {
                 Ok(count @ 1..) => {
                     // Less than there was room for: the kernel has no more, and will tell when it has;
                     // unless the end has come already.
                     if count == buffer.len() || connection.ready.has(Ready::READ_CLOSED) {
-                        share = share.saturating_sub(count);
+                        read += count;
                     } else {
                         connection.ready.remove(Ready::READABLE);
                     }
@@ -83,8 +79,18 @@ impl Reactor {
                 Some(again) => connection = again,
                 None => break,
             }
+            if read >= self.settings.read_per_turn && connection.wants_read() {
+                self.queue(token);
+                break;
+            }
         }
         true
+    }
+
+    /// Another share.
+    #[inline(never)]
+    fn connection_again(&mut self, token: Token, buffer: &mut [u8]) {
+        self.connection_ready(token, Ready::default(), buffer);
     }
 
     pub(super) fn input_ended(&mut self, token: Token) {
@@ -209,7 +215,7 @@ impl Reactor {
                 if connection.pauses.has(Pauses::AGAIN) {
                     self.deliver_again(token);
                 }
-                self.connection_ready(token, Ready::default(), &mut buffer);
+                self.connection_again(token, &mut buffer);
             } else if !self.datagram_queued(token) {
                 self.accept_queued(token);
             }

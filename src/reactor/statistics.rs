@@ -52,9 +52,11 @@ pub struct Statistics {
     pub datagrams_sent: u64,
     /// Datagrams that were longer than asked for.
     pub datagrams_truncated: u64,
+    /// Datagrams that came to a socket with one peer, and not from it: nobody is told of them.
+    pub datagrams_of_strangers: u64,
     /// Datagrams that were not taken because too many waited.
     pub datagrams_dropped: u64,
-    /// Answers that nobody listens there, and datagrams that the system refused.
+    /// Errors of sockets of datagrams: answers of the network, datagrams that the system refused, reading that failed.
     pub datagram_errors: u64,
     /// Child processes begun.
     pub spawns: u64,
@@ -111,6 +113,7 @@ pub enum Place {
     DatagramReceived,
     ConnectionRefused,
     SendFailed,
+    ErrorReceived,
     StopProtocol,
     ProcessStarted,
     OutReceived,
@@ -153,6 +156,7 @@ impl fmt::Display for Place {
             Place::DatagramReceived => "datagram_received",
             Place::ConnectionRefused => "connection_refused",
             Place::SendFailed => "send_failed",
+            Place::ErrorReceived => "error_received",
             Place::StopProtocol => "stop_protocol",
             Place::ProcessStarted => "process_started",
             Place::OutReceived => "out_received",

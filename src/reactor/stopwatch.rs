@@ -13,10 +13,10 @@ use crate::net::{Instant, Token};
 pub(crate) struct Stopwatch {
     /// When it began; `None` after a poll, until the next callback.
     began: Option<Instant>,
-    /// Callbacks in it so far.
-    count: u32,
     /// Callbacks that make it full; nothing fills it when callbacks are not timed.
     size: u32,
+    /// Those of them that are still to come: it counts down, which costs least.
+    left: u32,
     /// Callbacks that are still to be timed one by one.
     exact: u32,
     /// The last callback of the group.
@@ -27,7 +27,7 @@ pub(crate) struct Stopwatch {
 impl Stopwatch {
     pub(crate) fn new(on: bool) -> Stopwatch {
         let size = if on { GROUP } else { u32::MAX };
-        Stopwatch { began: None, count: 0, size, exact: 0, place: Place::Drop, connection: Token::NONE }
+        Stopwatch { began: None, size, left: size, exact: 0, place: Place::Drop, connection: Token::NONE }
     }
 }
 
@@ -54,15 +54,15 @@ impl Reactor {
     /// A callback has ended.
     #[inline]
     pub(super) fn end_timing(&mut self) {
-        self.stopwatch.count = self.stopwatch.count.wrapping_add(1);
-        if self.stopwatch.count >= self.stopwatch.size {
+        self.stopwatch.left = self.stopwatch.left.wrapping_sub(1);
+        if self.stopwatch.left == 0 {
             self.end_group();
         }
     }
 
     /// The loop is about to wait: that is nobody's time.
     pub(super) fn stop_timing(&mut self) {
-        if self.stopwatch.count > 0 && self.stopwatch.began.is_some() {
+        if self.stopwatch.left != self.stopwatch.size && self.stopwatch.began.is_some() {
             self.end_group();
         }
         self.stopwatch.began = None;
@@ -74,7 +74,8 @@ impl Reactor {
         let now = self.net.now();
         self.clock.set(Some(now));
         let stopwatch = &mut self.stopwatch;
-        let among = std::mem::take(&mut stopwatch.count);
+        let among = stopwatch.size.wrapping_sub(stopwatch.left);
+        stopwatch.left = stopwatch.size;
         let Some(began) = stopwatch.began.replace(now) else { return };
         let took = now - began;
         if among > 1 && took >= WORTH_A_LOOK {
@@ -82,6 +83,7 @@ impl Reactor {
         }
         stopwatch.exact = stopwatch.exact.saturating_sub(among);
         stopwatch.size = if stopwatch.exact > 0 { 1 } else { GROUP };
+        stopwatch.left = stopwatch.size;
         let known = self.statistics.slowest.map_or(Duration::ZERO, |slowest| slowest.took);
         if took <= known || (among > 1 && took < WORTH_A_LOOK) {
             return;

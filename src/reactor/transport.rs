@@ -130,8 +130,27 @@ impl Transport<'_> {
         }
     }
 
+    /// What a layer has [attached](super::Below::attach) to this connection, by its type: a PROXY header, for one. A factory
+    /// reaches it as well:
+    ///
+    /// ```
+    /// use twistor::policy::proxy_protocol::Header;
+    /// use twistor::{ConnectionId, Reactor};
+    ///
+    /// /// How many values came with the header of the connection that a protocol is about to be built for.
+    /// fn values(reactor: &mut Reactor) -> Option<usize> {
+    ///     let id = reactor.building()?;
+    ///     let header: Header = reactor.transport(id)?.attached().cloned()?;
+    ///     Some(header.values.len())
+    /// }
+    /// ```
+    pub fn attached<T: 'static>(&self) -> Option<&T> {
+        self.reactor.attached(self.token)
+    }
+
     /// Sends bytes over a UNIX socket, the first of them with descriptors, which the peer gets copies of; ours are closed
-    /// once the system has them. (Twisted: `sendFileDescriptor`, and a byte written for it.)
+    /// once the system has them. While more of this user's travel, in all processes, than a process may have open, they
+    /// wait, with what is written behind them. (Twisted: `sendFileDescriptor`, and a byte written for it.)
     ///
     /// # Errors
     /// [`Error::System`] when the connection is not over a bare UNIX socket, there is no byte for them to travel with,
@@ -143,7 +162,8 @@ impl Transport<'_> {
 
     /// Takes descriptors that the peer sends over a UNIX socket: each comes as
     /// [`descriptor_received`](super::Protocol::descriptor_received), before the bytes that it travelled with, or, out of
-    /// descriptors, as [`descriptors_lost`](super::Protocol::descriptors_lost). Until it is called, and by default, the system closes what comes. (Twisted: `IFileDescriptorReceiver`.)
+    /// descriptors, as [`descriptors_lost`](super::Protocol::descriptors_lost). Until it is called, and by default, the system
+    /// closes what comes. (Twisted: `IFileDescriptorReceiver`.)
     ///
     /// # Errors
     /// [`Error::System`] when the connection is not over a bare UNIX socket; [`Error::NotConnected`].

@@ -241,6 +241,8 @@ impl Reactor {
                 TimedCall::Process(token, call) => self.run_process_timer(token, call),
                 TimedCall::Wake(waker) => self.call(Place::TimedCall, |_| waker.wake()),
                 TimedCall::SendAgain(token) => self.send_datagrams_again(token),
+                TimedCall::WriteAgain(token) => self.write_again(token),
+                TimedCall::ReadAgain(token) => self.read_datagrams_again(token),
                 TimedCall::ConnectTimeout(token) => self.connect_timed_out(token),
                 TimedCall::NextAttempt(token) => self.next_attempt_due(token),
                 TimedCall::Reconnect(token) => self.begin_to_connect(token),

@@ -4,6 +4,7 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::OwnedFd;
 
 use super::datagram::DatagramSlot;
+use super::datagram_transport::in_family_of;
 use super::listener::cannot_listen;
 use super::sources::Source;
 use super::tasks::Task;
@@ -21,7 +22,8 @@ use crate::net::{Adopt, Buffers, Close, LONGEST_DATAGRAM, Open, Token};
 pub struct ListenUdp {
     /// The address to bind; port 0 lets the system choose.
     pub address: SocketAddr,
-    /// The longest datagram that is received whole, in bytes; of a longer one the protocol is told. Default: 65,507,
+    /// The longest datagram that is received whole, in bytes, at most 262,144; of a longer one the protocol is told.
+    /// Default: 65,507.
     /// as long as they get. (Twisted: 8192.)
     pub max_size: usize,
     /// Let others bind the same address and port, if they allow it, too: each receives what is sent to a group that it
@@ -110,7 +112,8 @@ pub struct UnixDatagram {
     pub address: Option<UnixAddress>,
     /// The only peer there is to be. Default: none, datagrams come from anybody and go anywhere.
     pub peer: Option<UnixAddress>,
-    /// The longest datagram that is received whole, in bytes; of a longer one the protocol is told. Default: 65,507.
+    /// The longest datagram that is received whole, in bytes, at most 262,144; of a longer one the protocol is told.
+    /// Default: 65,507.
     pub max_size: usize,
     /// The mode of the file. Default: what the process's umask leaves of 0o777.
     pub mode: Option<u32>,
@@ -180,6 +183,7 @@ impl Reactor {
         peer: Option<SocketAddr>,
         protocol: Box<dyn DatagramProtocol>,
     ) -> Result<DatagramId> {
+        let peer = peer.map(|peer| in_family_of(options.address, peer));
         if let Some(peer) = peer {
             let bad = |why| Error::BadAddress(super::BadAddress { text: peer.to_string(), why });
             if peer.port() == 0 {
@@ -209,9 +213,12 @@ impl Reactor {
         self.connect_udp_with(peer, ListenUdp::new(bind), protocol)
     }
 
-    /// Has UNIX datagrams: kept in order, none lost, but refused while the receiver's queue is full, when they wait
-    /// here; without a peer of its own a socket has one queue for all, so that one receiver that does not read holds up
-    /// what goes to others, until [`Error::QueueFull`]. (Twisted: `listenUNIXDatagram`, `connectUNIXDatagram`.)
+    /// Has UNIX datagrams: kept in order, none lost. While the queue of a receiver is full, what goes to it waits here, and
+    /// what goes to others does not; a receiver that is full can have about half of what may wait on the socket
+    /// ([`Settings::buffer_limit`](super::Settings::buffer_limit)), two of them a third each, until
+    /// [`Error::QueueFull`]. What its receivers have not read counts for the socket's
+    /// [`send_buffer`](UnixDatagram::send_buffer) with the system, so that a few long datagrams to one that does not read
+    /// can use that up for all. (Twisted: `listenUNIXDatagram`, `connectUNIXDatagram`.)
     ///
     /// # Errors
     /// [`Error::CannotListen`]; [`Error::Finished`] when the reactor has stopped.
@@ -289,10 +296,15 @@ impl Reactor {
             self.net.close(token, Close::Graceful);
             Error::CannotListen { address: asked.to_owned(), call: "getsockname", source }
         })?;
-        // An adopted one may have a peer that nobody told us of.
-        let peer = peer.or_else(|| self.net.peer_address(token).ok());
+        // An adopted one may have a peer that nobody told us of. The name of a UNIX socket can be written in several ways.
+        let hears = self.net.peer_address(token).ok().or_else(|| peer.clone());
+        let peer = match &peer {
+            Some(Address::Unix(_)) => peer,
+            _ => hears.clone(),
+        };
         log::debug!(address = host.to_string().as_str(); "datagrams at {host}");
-        let slot = DatagramSlot::new(protocol, host, peer, max_size.min(MOST_SIZE));
+        let mut slot = DatagramSlot::new(protocol, host, peer, max_size.min(MOST_SIZE));
+        slot.hears = hears;
         let inserted = self.sources.insert(Source::Datagram(Box::new(slot)));
         debug_assert_eq!(inserted, token);
         self.tasks.push(Task::StartDatagram(token));

@@ -54,9 +54,9 @@ pub fn judge(outcome: &Outcome, side: Side, kind: CallKind, errno: Errno) -> Vec
     let harmless = matches!(errno, Errno::EAGAIN | Errno::EINTR);
     let expected = match kind {
         RecvDatagrams | SendDatagrams if harmless => (0, vec![], 0),
-        // What the system could not do is told; a refusal is of an earlier one, and nothing is lost with it.
+        // What the system could not do is told; what may be an answer to an earlier one costs nothing.
         RecvDatagrams => (0, vec![(side, errno.raw())], 0),
-        SendDatagrams if errno == Errno::ECONNREFUSED => (0, vec![(side, errno.raw())], 0),
+        SendDatagrams if ANSWERS.contains(&errno) => (0, vec![(side, errno.raw())], 0),
         SendDatagrams => (1, vec![(side, errno.raw())], 0),
         _ => (0, vec![], 1),
     };
@@ -175,11 +175,20 @@ impl DatagramProtocol for Mailbox {
         self.book.borrow_mut().told.push((side, Errno::ECONNREFUSED.raw()));
     }
 
+    fn error_received(&mut self, _: &mut DatagramTransport<'_>, error: &SystemError) {
+        let side = self.side();
+        self.book.borrow_mut().told.push((side, error.code.unwrap_or(0)));
+    }
+
     fn send_failed(&mut self, _: &mut DatagramTransport<'_>, _: Option<&Address>, error: &SystemError) {
         let side = self.side();
         self.book.borrow_mut().told.push((side, error.code.unwrap_or(0)));
     }
 }
+
+/// What the network can say of an earlier datagram.
+const ANSWERS: [Errno; 5] =
+    [Errno::ECONNREFUSED, Errno::EHOSTUNREACH, Errno::ENETUNREACH, Errno::EPROTO, Errno::EMSGSIZE];
 
 const PORT: u16 = 3000;
 

@@ -170,6 +170,10 @@ impl DatagramProtocol for Postman {
         assert_eq!(self.life, Life::Started);
     }
 
+    fn error_received(&mut self, _: &mut DatagramTransport<'_>, _: &SystemError) {
+        assert_eq!(self.life, Life::Started);
+    }
+
     fn send_failed(&mut self, _: &mut DatagramTransport<'_>, _: Option<&Address>, _: &SystemError) {
         assert_eq!(self.life, Life::Started);
     }

@@ -12,6 +12,7 @@ use twistor::{
     layered, shared,
 };
 
+use super::errand;
 use super::ledger::{Ledger, Track};
 use super::post::Post;
 use super::postman::{Correspondent, Letterbox, Postman, UDP_PORT};
@@ -407,7 +408,7 @@ impl Program {
     fn act(&self, reactor: &mut Reactor, others: usize) {
         let acts = |name| self.ledger.acts(name);
         let now = reactor.now();
-        match self.ledger.below(16) {
+        match self.ledger.below(18) {
             0..=3 => self.connect(reactor, others),
             4 => {
                 acts("Reactor::call_in_thread");
@@ -466,6 +467,7 @@ impl Program {
                 }
             }
             14 | 15 => self.connect_udp(reactor),
+            16 | 17 => errand::begin(&self.ledger, reactor),
             11 if self.ledger.below(40) == 0 => {
                 acts("Reactor::stop");
                 // What waits to be sent is lost with it, and the peers see resets.

@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::Duration;
 
-use twistor::{Producer, ProducerKind, Protocol, Reactor, Reason, Transport};
+use twistor::{Instant, Producer, ProducerKind, Protocol, ProtocolError, Reactor, Reason, Transport};
 
 use super::ledger::{Ledger, Track, byte_at};
 use super::wayward::Wayward;
@@ -153,6 +153,11 @@ impl Wanderer {
                     acts("Transport::peer_credentials");
                     // A fault may let it fail.
                     let _ = transport.peer_credentials();
+                    acts("Transport::attached");
+                    acts("Reactor::building");
+                    let now = transport.now();
+                    assert!(transport.attached::<Instant>().is_none_or(|then| *then <= now));
+                    assert!(transport.reactor().building().is_none(), "no factory is asked");
                 } else if peer.unix().is_none() {
                     acts("Address::socket_address");
                     assert!(peer.port().is_some() && host.socket_address().is_some());
@@ -375,6 +380,13 @@ impl Protocol for Wanderer {
         self.ledger.acts("Reason::system_error");
         assert_eq!(reason.is_clean(), *reason == Reason::Done);
         assert!(!reason.is_clean() || reason.system_error().is_none());
+        if let Reason::Protocol(error) = reason {
+            self.ledger.acts("ProtocolError::is");
+            self.ledger.acts("ProtocolError::error");
+            self.ledger.acts("ProtocolError::new");
+            assert!(error.is::<std::fmt::Error>() && error.error::<std::fmt::Error>().is_some());
+            assert_eq!(*error, ProtocolError::new(std::fmt::Error));
+        }
         // Does nothing any more, and breaks nothing.
         transport.write(b"too late");
         transport.lose_connection();

@@ -62,6 +62,8 @@ impl Wayward {
                 acts("Below::set_addresses");
                 let (peer, host) = (below.peer(), below.host());
                 below.set_addresses(peer, host);
+                acts("Below::attach");
+                below.attach(below.now());
             }
             20 => {
                 acts("Below::close");

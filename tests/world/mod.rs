@@ -25,6 +25,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
+use twistor::sim::{Host, Network};
 use twistor::{Address, DelayedCall, Listener, Protocol, Reactor, Settings, Signal};
 
 use back_end::BackEnd;
@@ -182,6 +183,16 @@ impl World {
         reader.borrow_mut().read_the_rest(&mut self.reactor())
     }
 
+    /// Runs a future on a reactor of its own, and then until nothing of it is in use; one that hangs fails the promise.
+    pub fn run_future<F: Future>(&self, future: F) -> F::Output {
+        let mut reactor = self.reactor();
+        let watchdog = self.watchdog(&mut reactor);
+        let result = reactor.block_on(future).unwrap();
+        watchdog.cancel(&mut reactor).unwrap();
+        self.run_until_idle(&mut reactor);
+        result
+    }
+
     /// Turns until `done`, and fails when it takes too long.
     pub fn run_until(&self, reactor: &mut Reactor, what: &str, done: impl Fn(&mut Reactor) -> bool) {
         let watchdog = self.watchdog(reactor);
@@ -209,6 +220,16 @@ impl World {
             let _ = writeln!(io::stderr(), "{test:?} on {back_end:?}: the reactor hangs: {statistics:#?}");
             std::process::abort();
         })
+    }
+
+    // -- faults --
+
+    /// The simulated network and the host in it, for promises about what only a script can bring about there.
+    pub fn simulated(&self) -> Option<(&Network, Host)> {
+        match &self.back_end {
+            BackEnd::Os => None,
+            BackEnd::Simulated(network, host) => Some((network, *host)),
+        }
     }
 
     // -- what is left --

@@ -4,7 +4,7 @@ use super::counts::CountDecoder;
 use super::string_error::{StringError, StringTooLong};
 
 /// Takes strings from netstrings: `b"3:abc,"` is `abc`. The one implementation beneath
-/// [`Netstrings`](crate::framing::Netstrings).
+/// [`Strings`](crate::framing::Strings).
 ///
 /// ```
 /// use twistor::framing::{NetstringDecoder, StringError};

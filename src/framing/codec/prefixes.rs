@@ -43,7 +43,7 @@ impl Prefix {
 }
 
 /// Takes strings from bytes in which each has its length in front. The one implementation beneath
-/// [`LengthPrefixed`](crate::framing::LengthPrefixed).
+/// [`Strings`](crate::framing::Strings).
 ///
 /// ```
 /// use twistor::framing::{Prefix, PrefixDecoder, StringTooLong};

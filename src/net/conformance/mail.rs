@@ -4,7 +4,7 @@ use std::io::ErrorKind;
 
 use super::bench::Bench;
 use super::words;
-use crate::net::{Address, Going, Inbound, Ready};
+use crate::net::{Address, BATCH, Going, Inbound, Ready};
 
 impl Bench {
     /// Sends datagrams with one call; without `now` only when told that there is room.
@@ -48,7 +48,7 @@ impl Bench {
     }
 
     fn receive_mail(&mut self, name: &str, inbound: &mut Inbound, room: usize) -> std::io::Result<()> {
-        inbound.prepare(room);
+        inbound.prepare(room, BATCH);
         let (net, token) = self.net_of(name);
         let result = net.recv_datagrams(token, inbound);
         let drained = match &result {

@@ -97,6 +97,16 @@ transcripts! {
         post_now a - hello -> NotConnected
         peer a -> NotConnected
     ";
+    one_that_its_peer_has_left_takes_from_anybody_once_it_knows: "
+        datagrams b /b -> ok
+        datagrams a /a to=/b -> ok
+        datagrams c /c -> ok
+        close b
+        post_now c a psst -> PermissionDenied
+        post_now a - hello -> ConnectionRefused
+        post c a psst -> 1
+        take a -> \"psst\" from /c
+    ";
     who_waited_for_a_peer_that_is_gone_is_told: "
         datagrams b /b -> ok
         datagrams a unnamed to=b -> ok

@@ -17,8 +17,17 @@ pub(super) struct Batches {
     received6: MultiHeaders<SockaddrIn6>,
     sent4: MultiHeaders<SockaddrIn>,
     sent6: MultiHeaders<SockaddrIn6>,
-    /// The system cuts a large buffer into datagrams itself.
-    segments: bool,
+    segments: Segments,
+}
+
+/// Whether the system cuts a large buffer into datagrams itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Segments {
+    /// As far as we know.
+    Can,
+    /// It said that it knows of no such thing, which may have been the answer to an earlier datagram.
+    Doubted,
+    Cannot,
 }
 
 impl Default for Batches {
@@ -28,7 +37,7 @@ impl Default for Batches {
             received6: MultiHeaders::preallocate(BATCH, None),
             sent4: MultiHeaders::preallocate(BATCH, None),
             sent6: MultiHeaders::preallocate(BATCH, None),
-            segments: true,
+            segments: Segments::Can,
         }
     }
 }
@@ -68,31 +77,18 @@ impl Batches {
         going: &[Going],
     ) -> io::Result<usize> {
         let alike = alike(going);
-        if self.segments && family != Family::Unix && alike >= WORTH_SEGMENTING {
+        if self.segments != Segments::Cannot && family != Family::Unix && alike >= WORTH_SEGMENTING {
             match send_segments(socket, family, bytes, going, alike) {
-                Err(error)
-                    if matches!(
-                        error.kind(),
-                        io::ErrorKind::WouldBlock
-                            | io::ErrorKind::Interrupted
-                            | io::ErrorKind::ConnectionRefused
-                    ) =>
-                {
-                    return Err(error);
+                Ok(()) => {
+                    self.segments = Segments::Can;
+                    return Ok(alike);
                 }
-                // Too large for the device or the way, or what goes wrong one by one as well. Where the system does not
-                // know how, it is not asked again.
                 Err(error) => {
-                    self.segments = !matches!(
-                        error.raw_os_error().map(rustix::io::Errno::from_raw_os_error),
-                        Some(
-                            rustix::io::Errno::IO
-                                | rustix::io::Errno::NOPROTOOPT
-                                | rustix::io::Errno::OPNOTSUPP
-                        )
-                    );
+                    let has_peer = going.first().is_some_and(|first| first.to.is_none());
+                    if !self.segments.go_one_by_one(&error, has_peer) {
+                        return Err(error);
+                    }
                 }
-                Ok(()) => return Ok(alike),
             }
         }
         match family {
@@ -103,25 +99,50 @@ impl Batches {
     }
 }
 
+impl Segments {
+    /// After an error: whether the same datagrams are to be sent one by one, because it is about segments. Anything
+    /// else has to be told.
+    fn go_one_by_one(&mut self, error: &io::Error, has_peer: bool) -> bool {
+        use rustix::io::Errno;
+        match error.raw_os_error().map(Errno::from_raw_os_error) {
+            // The network says the same of an earlier one, once.
+            Some(Errno::NOPROTOOPT) if has_peer && *self == Segments::Can => {
+                *self = Segments::Doubted;
+                false
+            }
+            // The system or the device does not know how: it is not asked again.
+            Some(Errno::IO | Errno::NOPROTOOPT | Errno::OPNOTSUPP) => {
+                *self = Segments::Cannot;
+                true
+            }
+            // Too much for the device, the way or the memory. That an earlier one was too long for the way is not told then.
+            Some(Errno::INVAL | Errno::MSGSIZE | Errno::NOBUFS | Errno::NOMEM) => true,
+            _ => false,
+        }
+    }
+}
+
 fn receive_many<S: SockaddrLike + Copy>(
     socket: BorrowedFd<'_>,
     headers: &mut MultiHeaders<S>,
     into: &mut Inbound,
     address: impl Fn(&S) -> SocketAddr,
 ) -> io::Result<()> {
+    let most = into.most();
     let (mut places, came) = into.places();
     let mut slices: [_; BATCH] =
         std::array::from_fn(|_| [IoSliceMut::new(places.next().unwrap_or_default())]);
     let longest = slices.first().map_or(0, |[first]| first.len());
     let flags = MsgFlags::empty();
-    let received = nix::sys::socket::recvmmsg(socket.as_raw_fd(), headers, slices.iter_mut(), flags, None)?;
+    let slices = slices.iter_mut().take(most);
+    let received = nix::sys::socket::recvmmsg(socket.as_raw_fd(), headers, slices, flags, None)?;
     came.extend(received.enumerate().map(|(index, message)| Came {
         start: index * longest,
         length: message.bytes.min(longest),
         from: Address::Udp(message.address.as_ref().map_or(NOBODY, &address)),
         truncated: message.flags.contains(MsgFlags::MSG_TRUNC),
     }));
-    let full = came.len() == BATCH;
+    let full = came.len() == most;
     drop(places);
     if !full {
         into.drained();
@@ -264,6 +285,42 @@ mod tests {
 
     fn going(length: usize, port: u16) -> Going {
         Going { length, to: Some(Address::Udp(SocketAddr::from(([127, 0, 0, 1], port)))) }
+    }
+
+    #[test]
+    fn segments_are_given_up_where_the_system_does_not_know_how_and_only_there() {
+        use rustix::io::Errno;
+        let after = |errno: Errno, has_peer| {
+            let mut segments = Segments::Can;
+            let one_by_one = segments.go_one_by_one(&errno.into(), has_peer);
+            (one_by_one, segments)
+        };
+        for has_peer in [false, true] {
+            for errno in [Errno::IO, Errno::OPNOTSUPP] {
+                assert_eq!(after(errno, has_peer), (true, Segments::Cannot), "{errno}");
+            }
+            for errno in [Errno::INVAL, Errno::MSGSIZE, Errno::NOBUFS, Errno::NOMEM] {
+                assert_eq!(after(errno, has_peer), (true, Segments::Can), "{errno}");
+            }
+            for errno in [
+                Errno::AGAIN,
+                Errno::INTR,
+                Errno::CONNREFUSED,
+                Errno::HOSTUNREACH,
+                Errno::NETUNREACH,
+                Errno::PROTO,
+                Errno::PERM,
+                Errno::ACCESS,
+            ] {
+                assert_eq!(after(errno, has_peer), (false, Segments::Can), "{errno}");
+            }
+        }
+        assert_eq!(after(Errno::NOPROTOOPT, false), (true, Segments::Cannot));
+        // Of one with a peer it may have been an answer; said twice in succession it was not.
+        let mut segments = Segments::Can;
+        assert!(!segments.go_one_by_one(&Errno::NOPROTOOPT.into(), true));
+        assert!(segments.go_one_by_one(&Errno::NOPROTOOPT.into(), true));
+        assert_eq!(segments, Segments::Cannot);
     }
 
     #[test]

@@ -120,8 +120,7 @@ impl Os {
         self.standard.as_deref().filter(|streams| streams.is(token))
     }
 
-    /// Receives from what is no socket.
-    #[cold]
+    /// Receives from what is no stream of TCP that was made here.
     #[inline(never)]
     fn read(&mut self, pipe: Token, buffer: &mut [u8]) -> io::Result<usize> {
         if let Some(streams) = self.streams(pipe) {
@@ -132,6 +131,8 @@ impl Os {
             return Ok(count);
         }
         match self.sockets.get(pipe)? {
+            (stream, Kind::Unix | Kind::AdoptedUnix) => passing::recv(stream, buffer),
+            (stream, Kind::AdoptedTcp) => Ok(rustix::net::recv(stream, buffer, RecvFlags::empty())?.1),
             (descriptor, Kind::PipeFrom) => Ok(rustix::io::read(descriptor, buffer)?),
             (descriptor, Kind::Terminal) => match rustix::io::read(descriptor, buffer) {
                 // Nobody has the other side open any more.
@@ -148,8 +149,7 @@ impl Os {
         }
     }
 
-    /// Sends to what is no socket.
-    #[cold]
+    /// Sends to what is no stream of TCP that was made here.
     #[inline(never)]
     fn write(&mut self, pipe: Token, data: &[u8]) -> io::Result<usize> {
         if let Some(streams) = self.streams(pipe) {
@@ -160,6 +160,9 @@ impl Os {
             return Ok(sent);
         }
         match self.sockets.get(pipe)? {
+            (stream, Kind::Unix | Kind::AdoptedTcp | Kind::AdoptedUnix) => {
+                Ok(rustix::net::send(stream, data, SendFlags::NOSIGNAL)?)
+            }
             // The signal for it is ignored, as std sees to.
             (descriptor, Kind::PipeTo | Kind::Terminal) => Ok(rustix::io::write(descriptor, data)?),
             _ => Err(io::ErrorKind::NotFound.into()),
@@ -301,11 +304,10 @@ impl Net for Os {
     #[inline]
     fn recv(&mut self, socket: Token, buffer: &mut [u8]) -> io::Result<usize> {
         match self.sockets.find(socket) {
-            Some((stream, Kind::Tcp | Kind::AdoptedTcp)) => {
+            Some((stream, Kind::Tcp)) => {
                 let (_, count) = rustix::net::recv(stream, buffer, RecvFlags::empty())?;
                 Ok(count)
             }
-            Some((stream, Kind::Unix | Kind::AdoptedUnix)) => passing::recv(stream, buffer),
             _ => self.read(socket, buffer),
         }
     }
@@ -336,9 +338,7 @@ impl Net for Os {
     #[inline]
     fn send(&mut self, socket: Token, data: &[u8]) -> io::Result<usize> {
         match self.sockets.find(socket) {
-            Some((stream, Kind::Tcp | Kind::Unix | Kind::AdoptedTcp | Kind::AdoptedUnix)) => {
-                Ok(rustix::net::send(stream, data, SendFlags::NOSIGNAL)?)
-            }
+            Some((stream, Kind::Tcp)) => Ok(rustix::net::send(stream, data, SendFlags::NOSIGNAL)?),
             _ => self.write(socket, data),
         }
     }
@@ -398,24 +398,23 @@ impl Net for Os {
         self.poll.poll(&mut self.events, timeout)?;
         events.extend(self.came.drain(..).map(Event::Signal));
         events.extend(self.again.drain(..).map(|token| Event::Ready(token, Ready::ALL)));
+        let mut signalled = false;
         for event in &self.events {
-            match event.token() {
-                WAKER => {}
-                SIGNALS => {
-                    if let Some(watched) = &mut self.signals {
-                        events.extend(watched.pending().map(Event::Signal));
-                    }
-                }
-                token => {
-                    // A hang-up of both sides says that it is writable, too: the write will tell.
-                    let ready = if event.is_error() || event.is_read_closed() {
-                        Ready::ALL
-                    } else {
-                        Ready::of(event.is_readable(), event.is_writable())
-                    };
-                    events.push(Event::Ready(Token::from_bits(token.0 as u64), ready));
-                }
+            let token = event.token();
+            if token.0 >= SIGNALS.0 {
+                signalled |= token == SIGNALS;
+                continue;
             }
+            // A hang-up of both sides says that it is writable, too: the write will tell.
+            let ready = if event.is_error() || event.is_read_closed() {
+                Ready::ALL
+            } else {
+                Ready::of(event.is_readable(), event.is_writable())
+            };
+            events.push(Event::Ready(Token::from_bits(token.0 as u64), ready));
+        }
+        if signalled && let Some(watched) = &mut self.signals {
+            events.extend(watched.pending().map(Event::Signal));
         }
         Ok(())
     }

@@ -88,6 +88,11 @@ pub(super) fn open(what: &Open) -> Result<Opened, OpenError> {
         }
         Open::UnixDatagram { bind, connect, mode, remove_stale, unlink, buffers } => {
             let socket = unix_socket(Type::DGRAM, *buffers)?;
+            if let Some(mode) = mode {
+                // Datagrams come from the moment on in which it is bound: Linux makes the file with the socket's mode, less
+                // the umask. Elsewhere that fails, and the file has its mode a moment later.
+                let _ = rustix::fs::fchmod(&socket, rustix::fs::Mode::from_raw_mode(*mode));
+            }
             let bound = match bind {
                 Some(bind) => bind_unix(&socket, bind, *mode, *remove_stale)?,
                 None => Bound::default(),
@@ -123,6 +128,9 @@ pub(super) fn adopt(descriptor: OwnedFd, what: Adopt) -> Result<Opened, OpenErro
         (Adopt::Connection, _) if listens => return Err(wrong(rustix::io::Errno::INVAL)),
         (Adopt::Connection, AddressFamily::INET | AddressFamily::INET6) => Kind::AdoptedTcp,
         (Adopt::Connection, AddressFamily::UNIX) => Kind::AdoptedUnix,
+        (Adopt::Datagram, AddressFamily::INET | AddressFamily::INET6) if !is_udp(&descriptor) => {
+            return Err(wrong(rustix::io::Errno::PROTONOSUPPORT));
+        }
         (Adopt::Datagram, AddressFamily::INET) => Kind::AdoptedDatagram(Family::V4),
         (Adopt::Datagram, AddressFamily::INET6) => Kind::AdoptedDatagram(Family::V6),
         (Adopt::Datagram, AddressFamily::UNIX) => Kind::AdoptedDatagram(Family::Unix),
@@ -131,6 +139,17 @@ pub(super) fn adopt(descriptor: OwnedFd, what: Adopt) -> Result<Opened, OpenErro
     rustix::io::ioctl_fionbio(&descriptor, true).map_err(wrong)?;
     rustix::io::fcntl_setfd(&descriptor, rustix::io::FdFlags::CLOEXEC).map_err(wrong)?;
     Ok(Opened { kind, descriptor, file: None })
+}
+
+/// There are others with datagrams: ICMP's, say, whose addresses have no ports.
+#[cfg(any(target_os = "android", target_os = "linux"))]
+fn is_udp(descriptor: &OwnedFd) -> bool {
+    sockopt::socket_protocol(descriptor) == Ok(Some(rustix::net::ipproto::UDP))
+}
+
+#[cfg(not(any(target_os = "android", target_os = "linux")))]
+fn is_udp(_: &OwnedFd) -> bool {
+    true
 }
 
 #[cfg(any(target_os = "android", target_os = "linux"))]

@@ -183,7 +183,8 @@ impl World {
         let at = self.local_now(process);
         let mut late = 0;
         match self.judge_packet(path, PacketKind::Datagram, size, from, to) {
-            Verdict::Drop | Verdict::Fail(_) => return,
+            Verdict::Drop => return,
+            Verdict::Fail(errno) => return self.answer_datagram(datagram.sender, path, to, errno),
             Verdict::Delay(by) => late = by.as_nanos() as u64,
             Verdict::Pass | Verdict::Short(_) => {}
         }
@@ -240,13 +241,13 @@ impl World {
             Some(mailbox) => self.put(mailbox, from, data),
             None => {
                 self.note(host, About::NOTHING, What::Lost(PacketKind::Datagram), size);
-                self.refuse_datagram(sender, path, to);
+                self.answer_datagram(sender, path, to, Errno::ECONNREFUSED);
             }
         }
     }
 
-    /// The host says that nobody has the port; only a sender with this one peer hears of it.
-    fn refuse_datagram(&mut self, sender: MailboxId, path: u32, to: SocketAddr) {
+    /// The network says why it does not get there; only a sender with this one peer hears of it.
+    fn answer_datagram(&mut self, sender: MailboxId, path: u32, to: SocketAddr, errno: Errno) {
         let Some(udp) = self.mailbox_mut(sender).and_then(|mailbox| mailbox.udp()) else { return };
         if udp.peer.map(canonical) != Some(to) {
             return;
@@ -259,15 +260,17 @@ impl World {
         }
         let arrival = self.paths[back as usize].travel(self.now, 0, &mut self.random.links);
         if arrival <= self.now {
-            self.datagram_refused(sender);
+            self.datagram_answered(sender, errno);
         } else {
-            self.schedule(arrival, Happening::DatagramRefused, 0, sender.index, sender.serial);
+            // Those of the network are small.
+            let number = errno.raw() as usize;
+            self.schedule(arrival, Happening::DatagramAnswered, number, sender.index, sender.serial);
         }
     }
 
-    pub(super) fn datagram_refused(&mut self, sender: MailboxId) {
+    pub(super) fn datagram_answered(&mut self, sender: MailboxId, errno: Errno) {
         if let Some(mailbox) = self.mailbox_mut(sender) {
-            mailbox.error = Some(Errno::ECONNREFUSED);
+            mailbox.error = Some(errno);
             self.tell_mailbox(sender.index, Ready::ALL);
         }
     }

@@ -40,8 +40,8 @@ pub(super) enum Happening {
     Answer,
     /// A datagram comes.
     Datagram,
-    /// Its sender hears that nobody has the port.
-    DatagramRefused,
+    /// Its sender hears why one did not get there, the number of the error in the place of the side.
+    DatagramAnswered,
     /// A UNIX datagram can be read.
     Letter,
     /// The process of a socket of datagrams is told again what it can do.

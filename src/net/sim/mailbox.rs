@@ -130,6 +130,7 @@ impl World {
             _ if self.mailboxes[index as usize].unix().is_some() => 1,
             most => most,
         };
+        let wanted = into.most();
         let (places, came) = into.places();
         let (mut start, mut bytes) = (0, 0);
         for place in places.take(most) {
@@ -141,10 +142,10 @@ impl World {
             bytes += length;
         }
         let count = came.len();
-        if count < BATCH && self.mailboxes[index as usize].unix().is_none() {
+        if count < wanted && self.mailboxes[index as usize].unix().is_none() {
             into.drained();
         }
-        self.taken(process, index, count, bytes)
+        self.taken(process, index, [count, wanted], bytes)
     }
 
     /// Bytes copied, the whole length, and the sender.
@@ -158,7 +159,7 @@ impl World {
         self.may_take(process, index)?;
         let letter = self.take_letter(index);
         let length = letter.as_ref().map_or(0, |letter| letter.data.len().min(buffer.len()));
-        self.taken(process, index, usize::from(letter.is_some()), length)?;
+        self.taken(process, index, [usize::from(letter.is_some()), BATCH], length)?;
         // Without one it was an error.
         let Some(Letter { from, data, .. }) = letter else { return Err(Errno::EAGAIN.into()) };
         buffer[..length].copy_from_slice(&data[..length]);
@@ -200,13 +201,19 @@ impl World {
         Some(letter)
     }
 
-    /// So many of at most so many were taken.
-    fn taken(&mut self, process: u32, index: u32, count: usize, bytes: usize) -> io::Result<()> {
+    /// So many of so many that were wanted were taken.
+    fn taken(
+        &mut self,
+        process: u32,
+        index: u32,
+        [count, wanted]: [usize; 2],
+        bytes: usize,
+    ) -> io::Result<()> {
         let (now, about) = (self.now, self.about_mailbox(index));
         let mailbox = &mut self.mailboxes[index as usize];
         let more = mailbox.waiting.front().is_some_and(|letter| letter.at <= now);
         // One of UNIX may always have another behind it.
-        let drained = count == 0 || (count < BATCH && mailbox.unix().is_none());
+        let drained = count == 0 || (count < wanted && mailbox.unix().is_none());
         if drained {
             mailbox.armed.insert(Ready::READABLE);
         }

@@ -55,8 +55,8 @@ pub enum Verdict {
     Delay(Duration),
     /// A packet is lost (of a stream it is sent again, later); a call would block, or is answered too late.
     Drop,
-    /// A packet's connection ends with this error at the sender, and with a reset at the other side; a call fails
-    /// with it.
+    /// A packet's connection ends with this error at the sender, and with a reset at the other side; a datagram is lost,
+    /// and its sender, if it has the one peer, is told so by one of its next calls; a call fails with it.
     Fail(Errno),
     /// A read or write moves this many bytes at most, one with datagrams this many of them, and at least one.
     Short(usize),
@@ -166,9 +166,9 @@ calls! {
     Offload "offload": "Gives a job to a thread.", [EAGAIN];
     Resolve "getaddrinfo": "Looks a name up.", [ETIMEDOUT EIO EAGAIN];
     RecvDatagrams "recvmmsg": "Takes datagrams.",
-        [EAGAIN EINTR ECONNREFUSED EHOSTUNREACH ENETUNREACH ENOMEM ENOBUFS];
+        [EAGAIN EINTR ECONNREFUSED EHOSTUNREACH ENETUNREACH EPROTO ENOMEM ENOBUFS];
     SendDatagrams "sendmmsg": "Sends datagrams.",
-        [EAGAIN EINTR ECONNREFUSED EMSGSIZE EHOSTUNREACH ENETUNREACH EPERM ENOBUFS ENOMEM];
+        [EAGAIN EINTR ECONNREFUSED EMSGSIZE EHOSTUNREACH ENETUNREACH EPROTO EPERM ENOBUFS ENOMEM];
     SetMode "chmod": "Sets the mode of the file of a UNIX socket.", [EPERM EROFS EIO];
     Credentials "getsockopt(SO_PEERCRED)": "Asks who is on the other side of a UNIX socket.", [ENOBUFS EBADF];
 }

@@ -78,8 +78,11 @@ impl World {
         }
         match self.find_unix_mailbox(index, to) {
             Ok(peer) => {
+                // As it was bound, however it was written here.
+                let there = self.mailboxes[peer.index as usize].unix().and_then(|unix| unix.name.as_ref());
+                let name = there.map_or(to, |name| &name.address).clone();
                 if let Some(unix) = self.mailboxes[index as usize].unix_mut() {
-                    unix.peer = Some((peer, to.clone()));
+                    unix.peer = Some((peer, name));
                 }
                 Ok(())
             }

@@ -196,7 +196,9 @@ impl World {
             Happening::Job => return self.job_done(index, serial),
             Happening::Answer => return self.answer(index),
             Happening::Datagram => return self.datagram_arrives(index),
-            Happening::DatagramRefused => return self.datagram_refused(MailboxId { index, serial }),
+            Happening::DatagramAnswered => {
+                return self.datagram_answered(MailboxId { index, serial }, Errno::from(side as i32));
+            }
             Happening::Letter => return self.letter_arrives(MailboxId { index, serial }),
             Happening::MailAgain => return self.mail_again(MailboxId { index, serial }),
             _ => {}

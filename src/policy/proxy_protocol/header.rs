@@ -25,7 +25,8 @@ pub struct Header {
     /// The client's address, and the one that it connected to. `None`: the proxy speaks for itself (LOCAL) or does not
     /// know (UNKNOWN, UNSPEC), and the connection's own addresses hold.
     pub addresses: Option<(Address, Address)>,
-    /// What version 2 says beside: the name that the client asked for, its certificate. Without checksum and padding.
+    /// What version 2 says beside: the name that the client asked for, its certificate. Without checksum and padding; a proxy
+    /// that speaks for itself says nothing beside.
     pub values: Vec<Value>,
 }
 
@@ -56,6 +57,11 @@ impl Header {
     /// A header that leaves the connection's own addresses: for checks that a proxy makes by itself.
     pub fn local(version: Version) -> Header {
         Header { version, addresses: None, values: Vec::new() }
+    }
+
+    /// The bytes of the first value of this type.
+    pub fn value(&self, kind: u8) -> Option<&[u8]> {
+        self.values.iter().find(|value| value.kind == kind).map(|value| &value.bytes[..])
     }
 
     /// Reads a header from the first bytes of a connection: the header and its length, or `None` when more bytes are needed. However

@@ -26,6 +26,25 @@ impl Receiving {
 /// header, none in time, or a peer that is not trusted ends that connection with a [`HeaderError`]. (Twisted:
 /// `HAProxyWrappingFactory`, where `connectionMade` still sees the proxy.)
 ///
+/// The [`Header`] itself, with its values, is [attached](crate::Transport::attached) to the connection:
+///
+/// ```
+/// use twistor::policy::proxy_protocol::Header;
+/// use twistor::{Protocol, Transport};
+///
+/// struct Greeter;
+///
+/// impl Protocol for Greeter {
+///     fn connection_made(&mut self, transport: &mut Transport<'_>) {
+///         // PP2_TYPE_AUTHORITY: the host name that the client asked for.
+///         let header = transport.attached::<Header>();
+///         let host = header.and_then(|header| header.value(2)).unwrap_or_default().to_vec();
+///         transport.write(&[b"hello from ", &host[..]].concat());
+///     }
+///     fn data_received(&mut self, _: &mut Transport<'_>, _: &[u8]) {}
+/// }
+/// ```
+///
 /// ```
 /// use twistor::policy::proxy_protocol::{Receiving, Trusted, behind_proxy};
 /// # struct Echo;
@@ -54,6 +73,7 @@ impl<F: Factory> Factory for BehindProxy<F> {
     }
 
     fn layers(&mut self, reactor: &mut Reactor, peer: &Address) -> Vec<Box<dyn Layer>> {
+        reactor.await_addresses();
         let mut layers = self.factory.layers(reactor, peer);
         layers.insert(0, Box::new(ReceiveHeader::new(self.receiving.clone())));
         layers
@@ -109,9 +129,10 @@ impl Layer for ReceiveHeader {
         match Header::parse(begun) {
             Ok(None) => {}
             Ok(Some((header, length))) => {
-                if let Some((client, server)) = header.addresses {
+                if let Some((client, server)) = header.addresses.clone() {
                     below.set_addresses(client, server);
                 }
+                below.attach(header);
                 below.cancel_wake();
                 below.ready();
                 below.deliver(begun.get(length..).unwrap_or_default());

@@ -1,0 +1,557 @@
+//! What a Deferred and its Resolvers share: an outcome on its way through callbacks.
+//!
+//! Callbacks stand in one flat list, whatever their types, and run one after the other in one frame of the stack. When
+//! one returns another Deferred, that one's chain comes to know who waits for it, and the same frame goes on with it.
+//! So nothing here goes deeper with the number of callbacks, or of Deferreds that wait for each other: not to run, not to
+//! cancel, not to drop. And nothing is borrowed while user code runs, is dropped, or is woken.
+
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::mem;
+use std::panic::{AssertUnwindSafe, Location, catch_unwind};
+use std::rc::{Rc, Weak};
+use std::task::{Context, Poll, Waker};
+
+use super::outcome::{Next, Outcome};
+use super::{AlreadyCalled, Failure, FailureKind};
+use crate::Reactor;
+use crate::reactor::{Handle, Run, panic_message};
+
+/// An outcome on its way through callbacks.
+pub struct Chain {
+    handle: Handle,
+    made_at: &'static Location<'static>,
+    links: RefCell<Links>,
+}
+
+/// The end where the outcome comes out: there is one, and what it is dropped for is cancelled.
+pub struct End {
+    chain: Rc<Chain>,
+}
+
+#[derive(Default)]
+struct Links {
+    state: State,
+    steps: VecDeque<Step>,
+    consumer: Consumer,
+    /// It goes on when all that pause it have gone.
+    pauses: u32,
+    /// When the last one goes, nobody is left to fire it.
+    resolvers: u32,
+    /// It waits in the reactor's queue.
+    queued: bool,
+    /// It was cancelled, and whoever would have fired it does not know: that is no mistake, once.
+    expects_late_firing: bool,
+}
+
+#[derive(Default)]
+enum State {
+    /// Not fired.
+    Unfired(Option<Canceller>),
+    /// Somebody does not want it any more: the canceller is to be called, or runs. Who fires it before that has ended decides.
+    Cancelling(Option<Canceller>, &'static Location<'static>),
+    /// The next callback's argument, or the result.
+    Fired(Outcome),
+    /// A callback runs.
+    Running,
+    /// A callback has returned another Deferred. It knows us, and its resolvers keep it.
+    Waiting(Weak<Chain>),
+    /// The outcome has gone to whoever wanted it.
+    #[default]
+    Spent,
+}
+
+/// Who gets the outcome.
+#[derive(Default)]
+enum Consumer {
+    /// The end, when it asks.
+    Held,
+    /// A task, by the end.
+    Awaited(Waker),
+    /// The chain of which a callback returned this one.
+    Chain(Rc<Chain>),
+    /// Nobody.
+    #[default]
+    Gone,
+}
+
+pub(super) type Step = Box<dyn FnOnce(&mut Reactor, Outcome) -> Next>;
+
+pub(super) type Canceller = Box<dyn FnOnce(&mut Reactor, &Rc<Chain>)>;
+
+/// What is to be done next, with nothing borrowed.
+enum Action {
+    Step(Step, Outcome),
+    Deliver(Rc<Chain>, Outcome),
+    Cancel(Canceller, &'static Location<'static>),
+    Wake(Waker),
+    Drop(Outcome),
+    Nothing,
+}
+
+impl Chain {
+    /// One that has not been fired.
+    pub(super) fn unfired(
+        handle: &Handle,
+        made_at: &'static Location<'static>,
+        canceller: Option<Canceller>,
+    ) -> End {
+        Chain::begin(handle, made_at, State::Unfired(canceller))
+    }
+
+    pub(super) fn fired(handle: &Handle, made_at: &'static Location<'static>, outcome: Outcome) -> End {
+        Chain::begin(handle, made_at, State::Fired(outcome))
+    }
+
+    fn begin(handle: &Handle, made_at: &'static Location<'static>, state: State) -> End {
+        let links = Links { state, consumer: Consumer::Held, ..Links::default() };
+        End { chain: Rc::new(Chain { handle: handle.clone(), made_at, links: RefCell::new(links) }) }
+    }
+
+    pub(super) fn made_at(&self) -> &'static Location<'static> {
+        self.made_at
+    }
+
+    pub(super) fn handle(&self) -> &Handle {
+        &self.handle
+    }
+
+    pub(super) fn describe(&self) -> &'static str {
+        match self.links.borrow().state {
+            State::Unfired(_) => "not fired",
+            State::Cancelling(..) => "being cancelled",
+            State::Fired(Outcome::Value(_)) => "fired",
+            State::Fired(Outcome::Failed(_)) => "failed",
+            State::Running => "running",
+            State::Waiting(_) => "waiting for another",
+            State::Spent => "spent",
+        }
+    }
+
+    // -- firing it --
+
+    pub(super) fn fire(self: &Rc<Self>, outcome: Outcome) -> Result<(), AlreadyCalled> {
+        let mut links = self.links.borrow_mut();
+        if self.is_open(&links) {
+            let canceller = mem::replace(&mut links.state, State::Fired(outcome));
+            drop(links);
+            drop(canceller);
+            self.proceed();
+            return Ok(());
+        }
+        if mem::take(&mut links.expects_late_firing) { Ok(()) } else { Err(AlreadyCalled) }
+    }
+
+    pub(super) fn called(&self) -> bool {
+        !self.is_open(&self.links.borrow())
+    }
+
+    pub(super) fn is_wanted(&self) -> bool {
+        matches!(self.links.borrow().state, State::Unfired(_))
+    }
+
+    fn is_open(&self, links: &Links) -> bool {
+        matches!(links.state, State::Unfired(_) | State::Cancelling(..))
+    }
+
+    pub(super) fn add_resolver(&self) {
+        self.links.borrow_mut().resolvers += 1;
+    }
+
+    pub(super) fn drop_resolver(self: &Rc<Self>) {
+        let mut links = self.links.borrow_mut();
+        links.resolvers -= 1;
+        // While it is being cancelled, that is why there is nobody.
+        let orphaned = links.resolvers == 0 && matches!(links.state, State::Unfired(_));
+        drop(links);
+        if orphaned {
+            // It has not been fired.
+            let _ = self.fire(Outcome::Failed(Failure::at(self.made_at, FailureKind::NeverFired)));
+        }
+    }
+
+    // -- giving it up --
+
+    /// Asks whoever would fire it, or the one that it waits for, to give up.
+    pub(super) fn cancel(self: &Rc<Self>, place: &'static Location<'static>) {
+        let mut chain = Rc::clone(self);
+        loop {
+            let mut links = chain.links.borrow_mut();
+            match &mut links.state {
+                State::Waiting(other) => {
+                    let Some(other) = other.upgrade() else { return };
+                    drop(links);
+                    chain = other;
+                }
+                State::Unfired(canceller) => {
+                    match canceller.take() {
+                        None => {
+                            let failure = Failure::at(place, FailureKind::Cancelled);
+                            links.state = State::Fired(Outcome::Failed(failure));
+                            links.expects_late_firing = true;
+                        }
+                        canceller => links.state = State::Cancelling(canceller, place),
+                    }
+                    drop(links);
+                    return chain.proceed();
+                }
+                _ => return,
+            }
+        }
+    }
+
+    // -- holding it up --
+
+    pub(super) fn pause(&self) {
+        self.links.borrow_mut().pauses += 1;
+    }
+
+    pub(super) fn unpause(self: &Rc<Self>) {
+        let mut links = self.links.borrow_mut();
+        links.pauses -= 1;
+        if links.pauses == 0 {
+            drop(links);
+            self.proceed();
+        }
+    }
+
+    // -- going on --
+
+    /// Goes on from outside of the loop: callbacks come from there, the rest is done now.
+    fn proceed(self: &Rc<Self>) {
+        let mut links = self.links.borrow_mut();
+        let for_the_loop = match links.state {
+            State::Fired(_) if links.pauses > 0 => return,
+            State::Fired(_) => !links.steps.is_empty() || matches!(links.consumer, Consumer::Chain(_)),
+            State::Cancelling(..) => true,
+            _ => return,
+        };
+        if !for_the_loop {
+            drop(links);
+            return self.hand_over(self.next_action());
+        }
+        if !mem::replace(&mut links.queued, true) {
+            drop(links);
+            self.handle.queue(Rc::clone(self) as Rc<dyn Run>);
+        }
+    }
+
+    fn hand_over(&self, action: Action) {
+        match action {
+            Action::Wake(waker) => waker.wake(),
+            Action::Drop(Outcome::Failed(failure)) => self.unhandled(&failure),
+            _ => {}
+        }
+    }
+
+    fn next_action(&self) -> Action {
+        let mut links = self.links.borrow_mut();
+        let links = &mut *links;
+        match &mut links.state {
+            State::Cancelling(canceller, place) => match canceller.take() {
+                Some(canceller) => Action::Cancel(canceller, place),
+                None => Action::Nothing,
+            },
+            State::Fired(_) if links.pauses > 0 => Action::Nothing,
+            State::Fired(_) => {
+                if let Some(step) = links.steps.pop_front() {
+                    return match mem::replace(&mut links.state, State::Running) {
+                        State::Fired(outcome) => Action::Step(step, outcome),
+                        _ => Action::Nothing,
+                    };
+                }
+                match mem::take(&mut links.consumer) {
+                    Consumer::Held => {
+                        links.consumer = Consumer::Held;
+                        Action::Nothing
+                    }
+                    Consumer::Awaited(waker) => {
+                        links.consumer = Consumer::Held;
+                        Action::Wake(waker)
+                    }
+                    consumer => match (mem::take(&mut links.state), consumer) {
+                        (State::Fired(outcome), Consumer::Chain(waiting)) => {
+                            Action::Deliver(waiting, outcome)
+                        }
+                        (State::Fired(outcome), _) => Action::Drop(outcome),
+                        _ => Action::Nothing,
+                    },
+                }
+            }
+            _ => Action::Nothing,
+        }
+    }
+
+    /// Goes on after a callback; returns the chain to go on with.
+    fn stepped(self: Rc<Self>, next: Next) -> Rc<Chain> {
+        match next {
+            Next::Done(outcome) => {
+                self.links.borrow_mut().state = State::Fired(outcome);
+                self
+            }
+            Next::Wait(end) => self.wait_for(end),
+        }
+    }
+
+    fn wait_for(self: Rc<Self>, end: End) -> Rc<Chain> {
+        let other = Rc::clone(&end.chain);
+        if Rc::ptr_eq(&self, &other) {
+            let failure =
+                Failure::at(self.made_at, FailureKind::Error("a callback returned its own Deferred".into()));
+            self.links.borrow_mut().state = State::Fired(Outcome::Failed(failure));
+            return self;
+        }
+        let waiting = self.who_waits(&other);
+        let consumer = mem::replace(&mut other.links.borrow_mut().consumer, Consumer::Chain(waiting));
+        // A waker of a task that has handed its Deferred on.
+        drop(consumer);
+        if self.handle.is_same(&other.handle) {
+            return other;
+        }
+        // Another reactor's: it goes on there, and comes back by our queue.
+        other.proceed();
+        self
+    }
+
+    /// Who is to wait for another one that a callback has returned: this chain, or, when there is nothing left to do here, the one
+    /// that waits for this. So a loop of Deferreds that each return the next one takes no more memory as it goes.
+    fn who_waits(self: &Rc<Self>, other: &Rc<Chain>) -> Rc<Chain> {
+        let mut links = self.links.borrow_mut();
+        let nothing_left = links.steps.is_empty() && links.pauses == 0;
+        match &mut links.consumer {
+            consumer @ Consumer::Chain(_) if nothing_left => {
+                if let Consumer::Chain(waiting) = mem::take(consumer) {
+                    links.state = State::Spent;
+                    waiting.links.borrow_mut().state = State::Waiting(Rc::downgrade(other));
+                    return waiting;
+                }
+            }
+            _ => {}
+        }
+        links.state = State::Waiting(Rc::downgrade(other));
+        Rc::clone(self)
+    }
+
+    fn panicked(&self, payload: &(dyn std::any::Any + Send)) -> Failure {
+        Failure::at(self.made_at, FailureKind::Panicked(panic_message(payload)))
+    }
+
+    /// Nobody looks at this failure any more.
+    #[cold]
+    fn unhandled(&self, failure: &Failure) {
+        // Who cancels knows; and when a reactor ends, those that would have fired are dropped with it.
+        if failure.is_cancelled() || (failure.is_never_fired() && self.handle.finished()) {
+            return;
+        }
+        let (place, made_at) = (failure.place(), self.made_at);
+        log::error!(
+            place:%, deferred:% = made_at;
+            "unhandled failure: {failure} (from {place}, in the Deferred of {made_at})"
+        );
+    }
+}
+
+impl Run for Chain {
+    fn run(self: Rc<Self>, reactor: &mut Reactor) {
+        self.links.borrow_mut().queued = false;
+        let mut chain = self;
+        for _ in 0..SHARE {
+            match chain.next_action() {
+                Action::Step(step, outcome) => {
+                    let next = catch_unwind(AssertUnwindSafe(|| step(reactor, outcome)));
+                    let next =
+                        next.unwrap_or_else(|payload| Next::Done(Outcome::Failed(chain.panicked(&*payload))));
+                    chain = chain.stepped(next);
+                }
+                Action::Deliver(waiting, outcome) => {
+                    waiting.links.borrow_mut().state = State::Fired(outcome);
+                    if !waiting.handle.is_same(&chain.handle) {
+                        return waiting.proceed();
+                    }
+                    chain = waiting;
+                }
+                Action::Cancel(canceller, place) => {
+                    let called = catch_unwind(AssertUnwindSafe(|| canceller(reactor, &chain)));
+                    let failure = match called {
+                        Ok(()) => Failure::at(place, FailureKind::Cancelled),
+                        Err(payload) => chain.panicked(&*payload),
+                    };
+                    let mut links = chain.links.borrow_mut();
+                    if let State::Cancelling(..) = links.state {
+                        links.state = State::Fired(Outcome::Failed(failure));
+                    }
+                }
+                Action::Nothing => return,
+                last => return chain.hand_over(last),
+            }
+        }
+        chain.proceed();
+    }
+}
+
+impl End {
+    pub(super) fn chain(&self) -> &Rc<Chain> {
+        &self.chain
+    }
+
+    #[inline]
+    pub(super) fn push(&self, step: Step) {
+        let mut links = self.chain.links.borrow_mut();
+        links.steps.push_back(step);
+        if let State::Fired(_) = links.state {
+            drop(links);
+            self.chain.proceed();
+        }
+    }
+
+    /// The outcome, if no callback is left to change it.
+    pub(super) fn take(&self) -> Option<Outcome> {
+        let mut links = self.chain.links.borrow_mut();
+        match mem::take(&mut links.state) {
+            State::Fired(outcome) if links.steps.is_empty() && links.pauses == 0 => Some(outcome),
+            state => {
+                links.state = state;
+                None
+            }
+        }
+    }
+
+    pub(super) fn poll(&self, context: &Context<'_>) -> Poll<Outcome> {
+        if let Some(outcome) = self.take() {
+            return Poll::Ready(outcome);
+        }
+        let waker = context.waker().clone();
+        let before = mem::replace(&mut self.chain.links.borrow_mut().consumer, Consumer::Awaited(waker));
+        drop(before);
+        Poll::Pending
+    }
+
+    /// Lets it go on without anybody who wants its result.
+    pub(super) fn detach(self) {
+        let before = mem::take(&mut self.chain.links.borrow_mut().consumer);
+        drop(before);
+        self.chain.proceed();
+    }
+}
+
+impl Drop for End {
+    fn drop(&mut self) {
+        let mut links = self.chain.links.borrow_mut();
+        if let Consumer::Held | Consumer::Awaited(_) = links.consumer {
+            let before = mem::take(&mut links.consumer);
+            drop(links);
+            drop(before);
+            self.chain.cancel(self.chain.made_at);
+            // What was there already is nobody's now.
+            self.chain.proceed();
+        }
+    }
+}
+
+// -- the end of chains that hold each other --
+
+thread_local! {
+    /// What is still to be dropped, while somebody is at it.
+    static REMAINS: RefCell<Option<Vec<Links>>> = const { RefCell::new(None) };
+}
+
+impl Drop for Chain {
+    /// Callbacks may hold the last resolver of another chain, and so on: they are dropped one after the other, not one inside
+    /// the other.
+    fn drop(&mut self) {
+        let links = self.links.get_mut();
+        let holds_nothing = links.steps.is_empty()
+            && matches!(links.state, State::Spent | State::Unfired(None))
+            && !matches!(links.consumer, Consumer::Chain(_));
+        if !holds_nothing {
+            drop_in_turn(mem::take(links));
+        }
+    }
+}
+
+fn drop_in_turn(links: Links) {
+    let mut links = Some(links);
+    let begun = REMAINS.try_with(|remains| {
+        let mut remains = remains.borrow_mut();
+        let first = remains.is_none();
+        remains.get_or_insert_default().extend(links.take());
+        first
+    });
+    // Otherwise somebody further down the stack goes on with it; or the thread ends, and it is dropped here.
+    if let Ok(true) = begun {
+        drop_remains();
+    }
+}
+
+fn drop_remains() {
+    while let Some(links) = next_remains() {
+        let others = OthersToo;
+        drop(links);
+        mem::forget(others);
+    }
+}
+
+fn next_remains() -> Option<Links> {
+    let next = REMAINS.try_with(|remains| {
+        let mut remains = remains.borrow_mut();
+        let next = remains.as_mut().and_then(Vec::pop);
+        if next.is_none() {
+            *remains = None;
+        }
+        next
+    });
+    next.ok().flatten()
+}
+
+/// When the drop of one panics, the others have their turn all the same.
+struct OthersToo;
+
+impl Drop for OthersToo {
+    fn drop(&mut self) {
+        drop_remains();
+    }
+}
+
+/// How many callbacks run before others have their turn: a chain without end starves nobody.
+const SHARE: usize = 1000;
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use super::*;
+    use crate::Deferred;
+    use crate::testing::MemoryReactor;
+
+    type Chains = Rc<RefCell<Vec<Weak<Chain>>>>;
+
+    /// Each returns the next one, which is fired in the next turn.
+    fn again(reactor: &mut Reactor, left: usize, chains: Chains, most: Rc<Cell<usize>>) -> Deferred<()> {
+        chains.borrow_mut().retain(|chain| chain.strong_count() > 0);
+        most.set(most.get().max(chains.borrow().len()));
+        let (resolver, deferred) = Deferred::new(&reactor.handle());
+        chains.borrow_mut().push(Rc::downgrade(deferred.end.chain()));
+        reactor.call_later(std::time::Duration::ZERO, move |_| {
+            let _ = resolver.callback(());
+        });
+        if left == 0 {
+            return deferred;
+        }
+        deferred.then(move |reactor, ()| again(reactor, left - 1, chains, most))
+    }
+
+    #[test]
+    fn a_loop_of_deferreds_that_return_the_next_one_takes_no_more_memory_as_it_goes() {
+        let mut memory = MemoryReactor::new();
+        let (chains, most) = (Chains::default(), Rc::new(Cell::new(0)));
+        let mut last = again(&mut memory.reactor(), 1000, Rc::clone(&chains), Rc::clone(&most));
+        memory.advance(std::time::Duration::from_secs(1));
+        assert!(last.take_outcome().unwrap().is_ok());
+        assert!((2..=3).contains(&most.get()), "{}", most.get());
+    }
+
+    #[test]
+    fn one_that_waits_costs_less_than_two_cache_lines_and_a_half() {
+        assert!(size_of::<Chain>() <= 160, "{}", size_of::<Chain>());
+    }
+}

@@ -1,0 +1,148 @@
+//! A queue gives each value to one who asked, in order, and has bounds for both.
+
+mod world;
+
+use std::time::Duration;
+
+use twistor::deferred::{DeferredQueue, QueueUnderflow};
+use twistor::{Deferred, Reactor};
+use world::{Record, on_each_back_end};
+
+fn turn(reactor: &mut Reactor) {
+    assert!(reactor.turn(Some(Duration::ZERO)).unwrap());
+}
+
+fn value<T: 'static>(mut deferred: Deferred<T>) -> T {
+    deferred.take_outcome().expect("it is there").unwrap()
+}
+
+#[test]
+fn values_wait_for_whoever_asks_in_order() {
+    on_each_back_end(|world| {
+        let reactor = world.reactor();
+        let queue = DeferredQueue::new(&reactor.handle(), 10, 10);
+        for number in 0..5 {
+            queue.put(number).unwrap();
+        }
+        assert_eq!((queue.len(), queue.waiting()), (5, 0));
+        for number in 0..5 {
+            assert_eq!(value(queue.get().unwrap()), number);
+        }
+        assert!(queue.is_empty());
+    });
+}
+
+#[test]
+fn who_asks_first_has_the_first_value() {
+    on_each_back_end(|world| {
+        let reactor = world.reactor();
+        let queue = DeferredQueue::new(&reactor.handle(), 10, 10);
+        let gets: Vec<Deferred<u32>> = (0..5).map(|_| queue.get().unwrap()).collect();
+        assert_eq!((queue.len(), queue.waiting()), (0, 5));
+        for number in 0..5 {
+            queue.put(number).unwrap();
+        }
+        assert!(gets.into_iter().map(value).eq(0..5));
+        assert_eq!((queue.len(), queue.waiting()), (0, 0));
+    });
+}
+
+#[test]
+fn as_many_values_wait_as_may_and_the_next_one_comes_back() {
+    on_each_back_end(|world| {
+        let reactor = world.reactor();
+        for size in [0, 1, 3] {
+            let queue = DeferredQueue::new(&reactor.handle(), size, 1);
+            for number in 0..size {
+                queue.put(number).unwrap();
+            }
+            let overflow = queue.put(99).unwrap_err();
+            assert_eq!((overflow.value, overflow.to_string().as_str()), (99, "the queue is full"));
+            assert_eq!(queue.len(), size);
+            if size > 0 {
+                drop(queue.get().unwrap());
+                queue.put(99).unwrap();
+            } else {
+                let waits = queue.get().unwrap();
+                queue.put(99).unwrap();
+                assert_eq!(value(waits), 99);
+            }
+        }
+    });
+}
+
+#[test]
+fn as_many_wait_for_a_value_as_may() {
+    on_each_back_end(|world| {
+        let reactor = world.reactor();
+        for backlog in [0, 1, 3] {
+            let queue = DeferredQueue::<u32>::new(&reactor.handle(), 1, backlog);
+            let waits: Vec<_> = (0..backlog).map(|_| queue.get().unwrap()).collect();
+            assert_eq!(queue.get().unwrap_err(), QueueUnderflow);
+            assert_eq!(queue.waiting(), backlog);
+            for wait in waits {
+                queue.put(1).unwrap();
+                assert_eq!(value(wait), 1);
+            }
+            queue.put(2).unwrap();
+            assert_eq!(value(queue.get().unwrap()), 2, "one that is there can be had");
+        }
+    });
+}
+
+#[test]
+fn who_is_cancelled_waits_no_longer_and_takes_no_value_away() {
+    on_each_back_end(|world| {
+        let mut reactor = world.reactor();
+        let queue = DeferredQueue::new(&reactor.handle(), 10, 10);
+        let cancelled = queue.get().unwrap();
+        let dropped = queue.get().unwrap();
+        let patient = queue.get().unwrap();
+        cancelled.cancel();
+        drop(dropped);
+        // In the same turn, before the cancellers have run.
+        queue.put(1).unwrap();
+        assert_eq!(value(patient), 1);
+        turn(&mut reactor);
+        // And after they have.
+        let later = queue.get().unwrap();
+        later.cancel();
+        turn(&mut reactor);
+        assert_eq!(queue.waiting(), 0);
+        queue.put(2).unwrap();
+        assert_eq!(queue.len(), 1);
+        for mut deferred in [cancelled, later] {
+            assert!(deferred.take_outcome().unwrap().unwrap_err().is_cancelled());
+        }
+    });
+}
+
+#[test]
+fn several_workers_share_what_is_put() {
+    /// Works on numbers until there is none.
+    fn work(queue: DeferredQueue<Option<u32>>, name: &'static str, record: Record) {
+        queue.get().unwrap().done(move |_, number| match number.unwrap() {
+            Some(number) => {
+                record.add(format!("{name}: {number}"));
+                work(queue, name, record);
+            }
+            None => record.add(format!("{name} ends")),
+        });
+    }
+    on_each_back_end(|world| {
+        let mut reactor = world.reactor();
+        let record = Record::new();
+        let queue = DeferredQueue::new(&reactor.handle(), 10, 10);
+        for name in ["one", "two"] {
+            work(queue.clone(), name, record.clone());
+        }
+        for number in (0..4).map(Some).chain([None, None]) {
+            queue.put(number).unwrap();
+        }
+        for _ in 0..4 {
+            turn(&mut reactor);
+        }
+        assert_eq!(record.events(), ["one: 0", "two: 1", "one: 2", "two: 3", "one ends", "two ends"]);
+        assert_eq!(queue.waiting(), 0);
+    });
+}
