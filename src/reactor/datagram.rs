@@ -2,6 +2,7 @@
 
 use std::any::Any;
 use std::io;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::datagram_transport::{DatagramId, DatagramTransport, same_place};
@@ -77,7 +78,8 @@ pub trait DatagramProtocol: Any {
     }
 
     /// The socket is closed: what is written from now on goes nowhere. The reason is
-    /// [`Reason::Done`] after `stop_listening`, [`Reason::Stopped`] at the reactor's end.
+    /// [`Reason::Done`] after `stop_listening`, [`Reason::Stopped`] at the reactor's end. One that was to have a peer by its host
+    /// name, which has no address or none that can be reached, has not been started, and is told why here alone.
     fn stop_protocol(&mut self, transport: &mut DatagramTransport<'_>, reason: &Reason) {
         let _ = (transport, reason);
     }
@@ -113,6 +115,8 @@ pub(super) struct DatagramSlot {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum State {
+    /// The name of the peer's host is looked up: there is no socket yet.
+    Resolving,
     /// `start_protocol` is queued.
     Starting,
     Open,
@@ -125,6 +129,7 @@ impl DatagramSlot {
         protocol: Box<dyn DatagramProtocol>,
         host: Address,
         peer: Option<Address>,
+        hears: Option<Address>,
         max_size: usize,
     ) -> DatagramSlot {
         DatagramSlot {
@@ -134,7 +139,7 @@ impl DatagramSlot {
             max_size,
             state: State::Starting,
             reading_paused: false,
-            hears: None,
+            hears,
             ready: Ready::WRITABLE,
             held: None,
             queued: false,
@@ -145,6 +150,22 @@ impl DatagramSlot {
             timers: Vec::new(),
             logged: None,
         }
+    }
+
+    /// One without a socket yet, that is to have this address.
+    pub(super) fn resolving(
+        protocol: Box<dyn DatagramProtocol>,
+        host: SocketAddr,
+        max_size: usize,
+    ) -> DatagramSlot {
+        let slot = DatagramSlot::new(protocol, Address::Udp(host), None, None, max_size);
+        DatagramSlot { state: State::Resolving, ready: Ready::default(), ..slot }
+    }
+
+    /// Now it has one.
+    pub(super) fn opened(&mut self, host: Address, peer: Option<Address>, hears: Option<Address>) {
+        (self.host, self.peer, self.hears) = (host, peer, hears);
+        (self.state, self.ready) = (State::Starting, Ready::WRITABLE);
     }
 
     fn may_be_told(&self) -> bool {
@@ -514,6 +535,8 @@ impl Reactor {
     pub(super) fn stop_datagram(&mut self, token: Token, reason: Reason) -> bool {
         let Some(slot) = self.sources.datagram_mut(token) else { return false };
         let started = match slot.state {
+            // Nobody else says that nothing comes of it.
+            State::Resolving => !matches!(reason, Reason::Done | Reason::Stopped),
             State::Starting => false,
             State::Open => true,
             State::Stopped => return false,

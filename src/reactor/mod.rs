@@ -41,6 +41,7 @@ mod timers;
 mod transport;
 mod turn;
 mod udp;
+mod udp_resolving;
 mod unix;
 mod writing;
 
