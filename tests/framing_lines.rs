@@ -16,10 +16,12 @@ use world::{Record, kind, on_each_back_end};
 /// Records what it is told, and then does something.
 struct Talker {
     record: Record,
-    act: Box<dyn FnMut(&str, &mut LineTransport<'_>, &[u8])>,
+    act: Act,
     closing: bool,
     reason: Option<Reason>,
 }
+
+type Act = Box<dyn FnMut(&str, &mut LineTransport<'_>, &[u8])>;
 
 impl Talker {
     fn new(record: &Record) -> Talker {
@@ -159,7 +161,10 @@ fn an_unfinished_line_is_too_long_when_no_part_of_a_delimiter_can_be_its_end() {
 }
 
 /// Leaves to the defaults what can be left to them.
-struct Plain(Rc<RefCell<(Vec<Vec<u8>>, Option<Reason>)>>);
+struct Plain(Rc<RefCell<Seen>>);
+
+/// The lines, and how it ended.
+type Seen = (Vec<Vec<u8>>, Option<Reason>);
 
 impl LineReceiver for Plain {
     fn line_received(&mut self, _: &mut LineTransport<'_>, line: &[u8]) {

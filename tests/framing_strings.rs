@@ -17,8 +17,10 @@ use world::{Record, World, on_each_back_end};
 /// Records what it is told, and then does something.
 struct Talker {
     record: Record,
-    act: Box<dyn FnMut(&str, &mut FrameTransport<'_>, &[u8])>,
+    act: Act,
 }
+
+type Act = Box<dyn FnMut(&str, &mut FrameTransport<'_>, &[u8])>;
 
 impl Talker {
     fn acting(record: &Record, act: impl FnMut(&str, &mut FrameTransport<'_>, &[u8]) + 'static) -> Talker {
