@@ -88,7 +88,10 @@ pub mod traffic;
 #[cfg(feature = "cli")]
 pub mod cli;
 
-pub use deferred::{Deferred, Failure, Resolver};
+pub use deferred::{
+    Deferred, DeferredLock, DeferredQueue, DeferredSemaphore, Failure, LoopingCall, Resolver, defer_later,
+    defer_to_thread, gather,
+};
 pub use reactor::{
     Address, BadAddress, Below, ChildStream, ClientFactory, Collect, ConnectTcp, ConnectUnix, ConnectionId,
     Connector, ConnectorId, ConnectorState, Credentials, DatagramId, DatagramProtocol, DatagramTransport,

@@ -417,7 +417,7 @@ impl Reactor {
     }
 
     /// Runs user code that is nobody's connection's.
-    fn call(&mut self, place: Place, call: impl FnOnce(&mut Reactor)) {
+    pub(crate) fn call(&mut self, place: Place, call: impl FnOnce(&mut Reactor)) {
         // A panic is counted and logged in there, and concerns nobody else.
         let _ = self.guarded(place, None, call);
     }

@@ -120,7 +120,8 @@ pub use self::multi::{MultiService, ServiceId};
 pub use self::run::{RunError, RunSettings, run, run_with};
 pub use self::server::StreamServerService;
 pub use self::stopped::Stopped;
-pub use self::timer::{Tick, TimerService};
+pub use self::timer::TimerService;
+pub use crate::task::Tick;
 
 use crate::Reactor;
 
