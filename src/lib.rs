@@ -44,6 +44,7 @@
 //!  testing            protocols alone and in pairs, a clock, a reactor that records      (always)
 //!  sim                reactors on a simulated network, in virtual time                    (always)
 //!  service            what a program does from start to end, in trees; its main in one line  (always)
+//!  stream             readers and writers to await: open_connection, start_server               (always)
 //!  policy             throttles, limits, timeouts, counts, PROXY headers, port forwarding          (always)
 //!  endpoint           where connections live: servers and clients as values and as text     (always)
 //!  reactor            the loop, and the vocabulary: Protocol, Factory, Transport, Reason   (always)
@@ -73,6 +74,7 @@ pub mod policy;
 mod reactor;
 pub mod service;
 pub mod sim;
+pub mod stream;
 pub mod task;
 pub mod testing;
 

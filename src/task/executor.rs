@@ -150,6 +150,7 @@ impl Resident for Executor {
                 }
             }
         });
+        self.ready.close();
     }
 }
 

@@ -55,7 +55,7 @@
 //! # Order
 //!
 //! Tasks are polled in the order in which they were woken; who is woken while tasks are polled comes in the next turn, so that
-//! the network has its share whatever they do. In a simulation that [shuffles tasks](crate::sim::Simulation::shuffle_tasks), the seed decides who of
+//! the network has its share whatever they do. In a simulation that [shuffles tasks](crate::sim::Network::shuffle_tasks), the seed decides who of
 //! those that are ready comes first: a program that depends on the order shows it.
 //!
 //! Futures of other crates run here if they need no other runtime: those of `futures`, channels, locks.

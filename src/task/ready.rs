@@ -8,7 +8,8 @@ use crate::net::Wake;
 
 /// The tasks of one reactor that were woken, first in, first out.
 pub(super) struct Ready {
-    queue: Mutex<VecDeque<Arc<Ticket>>>,
+    /// Gone with the reactor: a ticket in it holds this one, and so both would stay for ever.
+    queue: Mutex<Option<VecDeque<Arc<Ticket>>>>,
     /// How many wait: asked for in every turn, without the lock.
     waiting: AtomicUsize,
     /// The future of `block_on` was woken.
@@ -29,7 +30,7 @@ pub(super) struct Ticket {
 impl Ready {
     pub(super) fn new(waker: Arc<dyn Wake>) -> Arc<Ready> {
         Arc::new(Ready {
-            queue: Mutex::default(),
+            queue: Mutex::new(Some(VecDeque::new())),
             waiting: AtomicUsize::new(0),
             root: AtomicBool::new(false),
             attended: AtomicBool::new(false),
@@ -45,10 +46,11 @@ impl Ready {
     }
 
     fn push(&self, ticket: Arc<Ticket>) {
-        let mut queue = self.lock();
+        let mut lock = self.lock();
+        let Some(queue) = lock.as_mut() else { return };
         queue.push_back(ticket);
         self.waiting.store(queue.len(), Ordering::SeqCst);
-        drop(queue);
+        drop(lock);
         self.call_attention();
     }
 
@@ -70,10 +72,18 @@ impl Ready {
     /// Moves all that wait to `batch`, which is empty.
     pub(super) fn take(&self, batch: &mut VecDeque<Arc<Ticket>>) {
         if self.waiting.load(Ordering::SeqCst) > 0 {
-            let mut queue = self.lock();
-            std::mem::swap(&mut *queue, batch);
+            let mut lock = self.lock();
+            let Some(queue) = lock.as_mut() else { return };
+            std::mem::swap(queue, batch);
             self.waiting.store(queue.len(), Ordering::SeqCst);
         }
+    }
+
+    /// Nobody is polled any more.
+    pub(super) fn close(&self) {
+        let left = self.lock().take();
+        self.waiting.store(0, Ordering::SeqCst);
+        drop(left);
     }
 
     pub(super) fn wake_root(&self) {
@@ -88,7 +98,7 @@ impl Ready {
     }
 
     /// A poisoned lock means that a push panicked for want of memory; the queue is whole.
-    fn lock(&self) -> MutexGuard<'_, VecDeque<Arc<Ticket>>> {
+    fn lock(&self) -> MutexGuard<'_, Option<VecDeque<Arc<Ticket>>>> {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

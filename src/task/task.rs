@@ -189,7 +189,7 @@ impl<F: Future> Body<F::Output> for Running<F> {
 }
 
 impl<T> Task<T> {
-    pub(super) fn begin<F>(handle: &Handle, future: F, place: &'static Location<'static>) -> Task<T>
+    pub(crate) fn begin<F>(handle: &Handle, future: F, place: &'static Location<'static>) -> Task<T>
     where
         F: Future<Output = T> + 'static,
         T: 'static,

@@ -183,6 +183,16 @@ impl World {
         reader.borrow_mut().read_the_rest(&mut self.reactor())
     }
 
+    /// Runs a future on a reactor of its own, and then until nothing of it is in use; one that hangs fails the promise.
+    pub fn run_future<F: Future>(&self, future: F) -> F::Output {
+        let mut reactor = self.reactor();
+        let watchdog = self.watchdog(&mut reactor);
+        let result = reactor.block_on(future).unwrap();
+        watchdog.cancel(&mut reactor).unwrap();
+        self.run_until_idle(&mut reactor);
+        result
+    }
+
     /// Turns until `done`, and fails when it takes too long.
     pub fn run_until(&self, reactor: &mut Reactor, what: &str, done: impl Fn(&mut Reactor) -> bool) {
         let watchdog = self.watchdog(reactor);

@@ -1,0 +1,256 @@
+//! Datagrams, awaited.
+
+use std::cell::{Cell, OnceCell, RefCell};
+use std::collections::VecDeque;
+use std::fmt;
+use std::future::poll_fn;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+
+use super::waiting::Seat;
+use super::{IntoEndpoint, OpenError, StreamError};
+use crate::endpoint::DatagramEndpoint;
+use crate::reactor::Handle;
+use crate::{Address, DatagramId, DatagramProtocol, DatagramTransport, Error, Reactor, Reason, Result};
+
+/// Opens a socket of datagrams, on the reactor of the task that awaits it: at a port of one's own, or with one peer. (asyncio:
+/// `create_datagram_endpoint`.)
+///
+/// ```
+/// use twistor::stream::open_datagram;
+///
+/// twistor::block_on(async {
+///     let mut server = open_datagram("udp:0:interface=127.0.0.1").await?;
+///     let client = open_datagram(format!("udp:{}", server.host())).await?;
+///     client.send(b"hello")?;
+///     let (hello, from) = server.recv_from().await?;
+///     assert_eq!((hello.as_slice(), from), (&b"hello"[..], client.host().clone()));
+///     Ok::<_, Box<dyn std::error::Error>>(())
+/// })??;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// # Errors
+/// [`OpenError::BadEndpoint`] for a text that is none; [`OpenError::Reactor`] when the socket cannot be opened, and outside of a
+/// task.
+pub async fn open_datagram(
+    endpoint: impl IntoEndpoint<dyn DatagramEndpoint>,
+) -> Result<DatagramStream, OpenError> {
+    let endpoint = endpoint.into_endpoint()?;
+    let handle = Handle::current().ok_or(Error::NotInTask)?;
+    let queue = Rc::new(Queue::default());
+    let protocol = Datagrams { queue: Rc::clone(&queue) };
+    let (id, host, peer) = handle.with(|reactor| {
+        let id = endpoint.open(reactor, Box::new(protocol))?;
+        let socket = reactor.datagram(id).ok_or(Error::NotConnected)?;
+        Ok::<_, Error>((id, socket.host(), socket.peer().cloned()))
+    })??;
+    Ok(DatagramStream { handle, id, host, peer, queue })
+}
+
+/// A socket of datagrams. Dropped, it is closed.
+///
+/// What comes waits here until it is received: at most 1,024 datagrams and 1 MiB of them. What comes when there is no room is dropped,
+/// and [counted](DatagramStream::dropped).
+pub struct DatagramStream {
+    handle: Handle,
+    id: DatagramId,
+    host: Address,
+    peer: Option<Address>,
+    queue: Rc<Queue>,
+}
+
+impl DatagramStream {
+    /// The next datagram, and where it came from. Given up while it waits, nothing is lost.
+    ///
+    /// # Errors
+    /// [`StreamError::Refused`] when the one peer said that nobody listens there, once; [`StreamError::Lost`] when the socket is
+    /// closed, after all that had come.
+    pub async fn recv_from(&mut self) -> Result<(Vec<u8>, Address), StreamError> {
+        poll_fn(|context| self.poll_recv_from(context)).await
+    }
+
+    /// The next datagram.
+    ///
+    /// # Errors
+    /// As [`recv_from`](DatagramStream::recv_from).
+    pub async fn recv(&mut self) -> Result<Vec<u8>, StreamError> {
+        Ok(self.recv_from().await?.0)
+    }
+
+    fn poll_recv_from(&self, context: &mut Context<'_>) -> Poll<Result<(Vec<u8>, Address), StreamError>> {
+        if self.queue.refused.take() {
+            return Poll::Ready(Err(StreamError::Refused));
+        }
+        let next = self.queue.waiting.borrow_mut().pop_front();
+        if let Some((data, from)) = next {
+            self.queue.bytes.set(self.queue.bytes.get().saturating_sub(data.len()));
+            return Poll::Ready(Ok((data, from)));
+        }
+        match self.queue.end.get() {
+            Some(reason) => return Poll::Ready(Err(StreamError::Lost(reason.clone()))),
+            None if self.handle.finished() => return Poll::Ready(Err(StreamError::Lost(Reason::Stopped))),
+            None => {}
+        }
+        self.queue.receiver.wait(context);
+        Poll::Pending
+    }
+
+    /// Sends a datagram to the one peer.
+    ///
+    /// # Errors
+    /// [`Error::NoPeer`]; [`Error::DatagramTooLong`]; [`Error::QueueFull`] when too many wait; [`Error::NotConnected`] when the
+    /// socket is closed; [`Error::NotInTask`].
+    pub fn send(&self, data: &[u8]) -> Result<()> {
+        self.reach(|socket| socket.write(data))
+    }
+
+    /// Sends a datagram.
+    ///
+    /// # Errors
+    /// As [`send`](DatagramStream::send).
+    pub fn send_to(&self, data: &[u8], to: &Address) -> Result<()> {
+        self.reach(|socket| socket.write_to(data, to))
+    }
+
+    fn reach<R>(&self, call: impl FnOnce(&mut DatagramTransport<'_>) -> Result<R>) -> Result<R> {
+        self.handle.with(|reactor| call(&mut reactor.datagram(self.id).ok_or(Error::NotConnected)?))?
+    }
+
+    /// How many datagrams came for which there was no room.
+    pub fn dropped(&self) -> u64 {
+        self.queue.dropped.get()
+    }
+
+    /// How many datagrams wait to be received.
+    pub fn len(&self) -> usize {
+        self.queue.waiting.borrow().len()
+    }
+
+    /// Whether none waits.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Changes how much may wait: how many datagrams, and how many bytes of them.
+    pub fn set_room(&self, datagrams: usize, bytes: usize) {
+        self.queue.room.set((datagrams, bytes));
+    }
+
+    /// This side's address.
+    pub fn host(&self) -> &Address {
+        &self.host
+    }
+
+    /// The one peer, if there is one.
+    pub fn peer(&self) -> Option<&Address> {
+        self.peer.as_ref()
+    }
+
+    /// The socket's name, for [`Reactor::datagram`](crate::Reactor::datagram): options, groups.
+    pub fn id(&self) -> DatagramId {
+        self.id
+    }
+
+    /// Closes the socket. What has come can still be received.
+    pub fn close(&self) {
+        let id = self.id;
+        let stop = move |reactor: &mut Reactor| {
+            if let Some(mut socket) = reactor.datagram(id) {
+                socket.stop_listening();
+            }
+        };
+        if self.handle.with(stop).is_err() {
+            self.handle.call(stop);
+        }
+    }
+}
+
+impl Drop for DatagramStream {
+    fn drop(&mut self) {
+        if self.queue.end.get().is_none() {
+            self.close();
+        }
+    }
+}
+
+impl fmt::Debug for DatagramStream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut shown = f.debug_struct("DatagramStream");
+        shown.field("host", &self.host).field("peer", &self.peer).finish_non_exhaustive()
+    }
+}
+
+/// What came, between the protocol and the one who receives it.
+struct Queue {
+    waiting: RefCell<VecDeque<(Vec<u8>, Address)>>,
+    bytes: Cell<usize>,
+    room: Cell<(usize, usize)>,
+    dropped: Cell<u64>,
+    refused: Cell<bool>,
+    receiver: Seat,
+    end: OnceCell<Reason>,
+}
+
+impl Default for Queue {
+    fn default() -> Queue {
+        Queue {
+            waiting: RefCell::default(),
+            bytes: Cell::new(0),
+            room: Cell::new((DATAGRAMS, BYTES)),
+            dropped: Cell::new(0),
+            refused: Cell::new(false),
+            receiver: Seat::default(),
+            end: OnceCell::new(),
+        }
+    }
+}
+
+impl Queue {
+    fn ended(&self, reason: &Reason) {
+        if self.end.set(reason.clone()).is_ok() {
+            self.receiver.wake();
+        }
+    }
+}
+
+struct Datagrams {
+    queue: Rc<Queue>,
+}
+
+impl DatagramProtocol for Datagrams {
+    fn datagram_received(&mut self, _: &mut DatagramTransport<'_>, data: &[u8], from: &Address) {
+        let queue = &self.queue;
+        let bytes = queue.bytes.get() + data.len();
+        let (most, most_bytes) = queue.room.get();
+        if queue.waiting.borrow().len() >= most || bytes > most_bytes {
+            queue.dropped.set(queue.dropped.get() + 1);
+            return;
+        }
+        queue.bytes.set(bytes);
+        queue.waiting.borrow_mut().push_back((data.to_vec(), from.clone()));
+        queue.receiver.wake();
+    }
+
+    fn connection_refused(&mut self, _: &mut DatagramTransport<'_>) {
+        self.queue.refused.set(true);
+        self.queue.receiver.wake();
+    }
+
+    fn stop_protocol(&mut self, _: &mut DatagramTransport<'_>, reason: &Reason) {
+        self.queue.ended(reason);
+    }
+}
+
+/// Nobody will tell any more: the reactor went without a word.
+impl Drop for Datagrams {
+    fn drop(&mut self) {
+        self.queue.ended(&Reason::Stopped);
+    }
+}
+
+/// Datagrams that may wait to be received.
+const DATAGRAMS: usize = 1024;
+
+/// Bytes of them.
+const BYTES: usize = 1024 * 1024;

@@ -1,0 +1,138 @@
+//! What streams fail with.
+
+use std::fmt;
+use std::io;
+
+use crate::endpoint::ParseError;
+use crate::{Error, Reason};
+
+/// Why nothing was read, or no more can be written. What came before stays in the reader, and can be read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum StreamError {
+    /// The connection ended otherwise than by both sides closing it; or it has ended, and more was to be written.
+    Lost(Reason),
+    /// The peer ended before all of what was asked for had come; so many bytes of it are there, and stay. (asyncio:
+    /// `IncompleteReadError`.)
+    Incomplete {
+        /// How many.
+        there: usize,
+    },
+    /// What was asked for is longer than this many bytes. All of it stays. (asyncio: `LimitOverrunError`.)
+    TooLong {
+        /// The limit.
+        limit: usize,
+    },
+    /// Something was written after `write_eof`, `close` or `abort`, and went nowhere. Said once.
+    WriteEnded,
+    /// Nobody listens where a datagram went. Said once.
+    Refused,
+}
+
+impl fmt::Display for StreamError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            StreamError::Lost(reason) => reason.fmt(f),
+            StreamError::Incomplete { there: 0 } => f.write_str("the stream ended before anything came"),
+            StreamError::Incomplete { there } => {
+                write!(f, "the stream ended after {there} bytes of what was to come")
+            }
+            StreamError::TooLong { limit } => write!(f, "what is to be read is longer than {limit} bytes"),
+            StreamError::WriteEnded => f.write_str("written after the end: it went nowhere"),
+            StreamError::Refused => f.write_str("nobody listens where the datagram went"),
+        }
+    }
+}
+
+impl std::error::Error for StreamError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            StreamError::Lost(reason) => Some(reason),
+            _ => None,
+        }
+    }
+}
+
+/// With the same text, and this one inside.
+impl From<StreamError> for io::Error {
+    fn from(error: StreamError) -> io::Error {
+        let kind = match &error {
+            StreamError::Lost(reason) => kind_of(reason),
+            StreamError::Incomplete { .. } => io::ErrorKind::UnexpectedEof,
+            StreamError::TooLong { .. } => io::ErrorKind::InvalidData,
+            StreamError::WriteEnded => io::ErrorKind::BrokenPipe,
+            StreamError::Refused => io::ErrorKind::ConnectionRefused,
+        };
+        io::Error::new(kind, error)
+    }
+}
+
+/// Why there is no stream.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum OpenError {
+    /// The text is no endpoint.
+    BadEndpoint(ParseError),
+    /// No connection was made.
+    Failed(Reason),
+    /// The reactor refused: the port is taken, or this is not inside a task, or it has finished.
+    Reactor(Error),
+}
+
+impl fmt::Display for OpenError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            OpenError::BadEndpoint(error) => error.fmt(f),
+            OpenError::Failed(reason) => reason.fmt(f),
+            OpenError::Reactor(error) => error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for OpenError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            OpenError::BadEndpoint(error) => Some(error),
+            OpenError::Failed(reason) => Some(reason),
+            OpenError::Reactor(error) => Some(error),
+        }
+    }
+}
+
+impl From<ParseError> for OpenError {
+    fn from(error: ParseError) -> OpenError {
+        OpenError::BadEndpoint(error)
+    }
+}
+
+impl From<Error> for OpenError {
+    fn from(error: Error) -> OpenError {
+        OpenError::Reactor(error)
+    }
+}
+
+/// With the same text, and this one inside.
+impl From<OpenError> for io::Error {
+    fn from(error: OpenError) -> io::Error {
+        let kind = match &error {
+            OpenError::BadEndpoint(_) => io::ErrorKind::InvalidInput,
+            OpenError::Failed(reason) => kind_of(reason),
+            OpenError::Reactor(Error::CannotListen { source, .. } | Error::System { source, .. }) => {
+                source.kind()
+            }
+            OpenError::Reactor(_) => io::ErrorKind::Other,
+        };
+        io::Error::new(kind, error)
+    }
+}
+
+fn kind_of(reason: &Reason) -> io::ErrorKind {
+    match reason {
+        Reason::Done => io::ErrorKind::BrokenPipe,
+        Reason::TimedOut(_) | Reason::CloseTimedOut(_) => io::ErrorKind::TimedOut,
+        Reason::Cancelled => io::ErrorKind::Interrupted,
+        Reason::Unresolved { .. } => io::ErrorKind::NotFound,
+        Reason::SelfConnected => io::ErrorKind::ConnectionRefused,
+        other => other.system_error().map_or(io::ErrorKind::ConnectionAborted, |error| error.kind),
+    }
+}

@@ -1,0 +1,150 @@
+//! What can be given where an endpoint is wanted.
+
+use std::net::SocketAddr;
+
+use crate::endpoint::{ClientEndpoint, DatagramEndpoint, ParseError, Registry, ServerEndpoint};
+use crate::{Address, ConnectTcp, ConnectUnix, ListenTcp, ListenUdp};
+
+/// What can be given where an endpoint of kind `E` is wanted: its text, or a value.
+///
+/// | kind | text | values |
+/// |---|---|---|
+/// | a client, `dyn ClientEndpoint` | `"tcp:example.org:80:timeout=5"`, `"unix:/run/app.sock"`, or `"example.org:80"` alone | every [`ClientEndpoint`], `SocketAddr`, `(host, port)`, [`Address`] |
+/// | a server, `dyn ServerEndpoint` | `"tcp:80:interface=127.0.0.1"`, or `"127.0.0.1:80"` alone | every [`ServerEndpoint`], `SocketAddr` |
+/// | datagrams, `dyn DatagramEndpoint` | `"udp:53"`, `"udp:127.0.0.1:53"` | [`ListenUdp`], [`ConnectUdp`](crate::endpoint::ConnectUdp), `SocketAddr` to receive at |
+pub trait IntoEndpoint<E: ?Sized> {
+    /// The endpoint.
+    ///
+    /// # Errors
+    /// What is wrong with the text.
+    fn into_endpoint(self) -> Result<Box<E>, ParseError>;
+}
+
+// -- clients --
+
+impl<E: ClientEndpoint> IntoEndpoint<dyn ClientEndpoint> for E {
+    fn into_endpoint(self) -> Result<Box<dyn ClientEndpoint>, ParseError> {
+        Ok(Box::new(self))
+    }
+}
+
+impl IntoEndpoint<dyn ClientEndpoint> for &str {
+    fn into_endpoint(self) -> Result<Box<dyn ClientEndpoint>, ParseError> {
+        Registry::default().client_from_argument(self)
+    }
+}
+
+impl IntoEndpoint<dyn ClientEndpoint> for &String {
+    fn into_endpoint(self) -> Result<Box<dyn ClientEndpoint>, ParseError> {
+        self.as_str().into_endpoint()
+    }
+}
+
+impl IntoEndpoint<dyn ClientEndpoint> for String {
+    fn into_endpoint(self) -> Result<Box<dyn ClientEndpoint>, ParseError> {
+        self.as_str().into_endpoint()
+    }
+}
+
+impl IntoEndpoint<dyn ClientEndpoint> for SocketAddr {
+    fn into_endpoint(self) -> Result<Box<dyn ClientEndpoint>, ParseError> {
+        Ok(Box::new(ConnectTcp::from(self)))
+    }
+}
+
+impl IntoEndpoint<dyn ClientEndpoint> for (&str, u16) {
+    fn into_endpoint(self) -> Result<Box<dyn ClientEndpoint>, ParseError> {
+        Ok(Box::new(ConnectTcp::from(self)))
+    }
+}
+
+impl IntoEndpoint<dyn ClientEndpoint> for (String, u16) {
+    fn into_endpoint(self) -> Result<Box<dyn ClientEndpoint>, ParseError> {
+        (self.0.as_str(), self.1).into_endpoint()
+    }
+}
+
+impl IntoEndpoint<dyn ClientEndpoint> for &Address {
+    fn into_endpoint(self) -> Result<Box<dyn ClientEndpoint>, ParseError> {
+        match self {
+            Address::Tcp(address) => (*address).into_endpoint(),
+            Address::Unix(address) => Ok(Box::new(ConnectUnix::new(address.clone()))),
+            Address::Udp(_) | Address::Pipe => Err(ParseError {
+                text: self.to_string(),
+                position: 0,
+                key: None,
+                why: "nothing connects to it as a stream".to_owned(),
+            }),
+        }
+    }
+}
+
+impl IntoEndpoint<dyn ClientEndpoint> for Address {
+    fn into_endpoint(self) -> Result<Box<dyn ClientEndpoint>, ParseError> {
+        (&self).into_endpoint()
+    }
+}
+
+// -- servers --
+
+impl<E: ServerEndpoint> IntoEndpoint<dyn ServerEndpoint> for E {
+    fn into_endpoint(self) -> Result<Box<dyn ServerEndpoint>, ParseError> {
+        Ok(Box::new(self))
+    }
+}
+
+impl IntoEndpoint<dyn ServerEndpoint> for &str {
+    fn into_endpoint(self) -> Result<Box<dyn ServerEndpoint>, ParseError> {
+        Registry::default().server_from_argument(self)
+    }
+}
+
+impl IntoEndpoint<dyn ServerEndpoint> for &String {
+    fn into_endpoint(self) -> Result<Box<dyn ServerEndpoint>, ParseError> {
+        self.as_str().into_endpoint()
+    }
+}
+
+impl IntoEndpoint<dyn ServerEndpoint> for String {
+    fn into_endpoint(self) -> Result<Box<dyn ServerEndpoint>, ParseError> {
+        self.as_str().into_endpoint()
+    }
+}
+
+impl IntoEndpoint<dyn ServerEndpoint> for SocketAddr {
+    fn into_endpoint(self) -> Result<Box<dyn ServerEndpoint>, ParseError> {
+        Ok(Box::new(ListenTcp::from(self)))
+    }
+}
+
+// -- datagrams --
+
+impl<E: DatagramEndpoint> IntoEndpoint<dyn DatagramEndpoint> for E {
+    fn into_endpoint(self) -> Result<Box<dyn DatagramEndpoint>, ParseError> {
+        Ok(Box::new(self))
+    }
+}
+
+impl IntoEndpoint<dyn DatagramEndpoint> for &str {
+    fn into_endpoint(self) -> Result<Box<dyn DatagramEndpoint>, ParseError> {
+        Registry::default().datagram_from_string(self)
+    }
+}
+
+impl IntoEndpoint<dyn DatagramEndpoint> for &String {
+    fn into_endpoint(self) -> Result<Box<dyn DatagramEndpoint>, ParseError> {
+        self.as_str().into_endpoint()
+    }
+}
+
+impl IntoEndpoint<dyn DatagramEndpoint> for String {
+    fn into_endpoint(self) -> Result<Box<dyn DatagramEndpoint>, ParseError> {
+        self.as_str().into_endpoint()
+    }
+}
+
+impl IntoEndpoint<dyn DatagramEndpoint> for SocketAddr {
+    fn into_endpoint(self) -> Result<Box<dyn DatagramEndpoint>, ParseError> {
+        Ok(Box::new(ListenUdp::from(self)))
+    }
+}

@@ -1,0 +1,528 @@
+//! What the two halves of a stream share with the connection's protocol.
+
+use std::cell::{Cell, OnceCell, RefCell};
+use std::rc::Rc;
+use std::task::{Context, Poll};
+
+use super::buffer::{self, Buffer};
+use super::waiting::{Crowd, Seat};
+use super::{StreamError, StreamReader, StreamWriter};
+use crate::reactor::{Handle, Run};
+use crate::{Address, ConnectionId, Error, Protocol, Reactor, Reason, Transport};
+
+/// One connection, between its protocol and its halves. Whatever is borrowed in here is given back before anybody
+/// else's code runs.
+pub(super) struct Link {
+    handle: Handle,
+    id: Cell<Option<ConnectionId>>,
+    peer: OnceCell<Address>,
+    host: OnceCell<Address>,
+    incoming: Cell<Incoming>,
+    /// What came since the reader last looked.
+    input: RefCell<Vec<u8>>,
+    /// Bytes that came and were not read: those in `input`, and those that the reader has with it.
+    unread: Cell<usize>,
+    limit: Cell<usize>,
+    /// The one who reads.
+    pub(super) reading: Seat,
+    outgoing: Cell<Outgoing>,
+    /// Between `pause_writing` and `resume_writing`.
+    crowded: Cell<bool>,
+    /// Our FIN is out.
+    pub(super) finished: Cell<bool>,
+    /// Bytes written since somebody last waited.
+    written: Cell<usize>,
+    /// What was asked for where the reactor could not be reached, in order.
+    late: RefCell<Vec<Act>>,
+    /// Those who wait for the connection to be made, to take more, or to end.
+    waiting: Crowd,
+    /// How the connection ended, or that there was none.
+    end: OnceCell<Reason>,
+    halves: Cell<u8>,
+}
+
+/// What becomes of the bytes that come.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Incoming {
+    Flows,
+    /// So much is unread that the rest stays with the system.
+    Paused,
+    /// Nobody reads any more: they are dropped.
+    Unwanted,
+    /// There are no more.
+    Ended,
+    /// There are no more, and that is not for the peer to have said so.
+    Broken,
+}
+
+/// What becomes of the bytes that are written.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Outgoing {
+    Flows,
+    /// `write_eof`, `close` or `abort` was called.
+    Ended,
+    /// And then more was written.
+    Overrun,
+}
+
+/// Something to do with the connection.
+pub(super) enum Act {
+    Write(Vec<u8>),
+    WriteEof,
+    Close,
+    Abort,
+    Resume,
+}
+
+impl Act {
+    fn apply(self, transport: &mut Transport<'_>) {
+        match self {
+            Act::Write(data) => transport.write(&data),
+            Act::WriteEof => transport.lose_write_connection(),
+            Act::Close => transport.lose_connection(),
+            Act::Abort => transport.abort_connection(),
+            Act::Resume => transport.resume_reading(),
+        }
+    }
+}
+
+impl Link {
+    pub(super) fn new(handle: Handle) -> Rc<Link> {
+        Rc::new(Link {
+            handle,
+            id: Cell::new(None),
+            peer: OnceCell::new(),
+            host: OnceCell::new(),
+            incoming: Cell::new(Incoming::Flows),
+            input: RefCell::default(),
+            unread: Cell::new(0),
+            limit: Cell::new(LIMIT),
+            reading: Seat::default(),
+            outgoing: Cell::new(Outgoing::Flows),
+            crowded: Cell::new(false),
+            finished: Cell::new(false),
+            written: Cell::new(0),
+            late: RefCell::default(),
+            waiting: Crowd::default(),
+            end: OnceCell::new(),
+            halves: Cell::new(0),
+        })
+    }
+
+    /// Reader and writer of a connection that is made.
+    pub(super) fn halves(self: &Rc<Link>) -> (StreamReader, StreamWriter) {
+        self.halves.set(2);
+        (StreamReader::new(Rc::clone(self)), StreamWriter::new(Rc::clone(self)))
+    }
+
+    /// One of them is dropped; with the last one the connection is closed.
+    pub(super) fn half_dropped(self: &Rc<Link>) {
+        self.halves.set(self.halves.get().saturating_sub(1));
+        if self.halves.get() == 0 {
+            self.close();
+        }
+    }
+
+    // -- what is known --
+
+    pub(super) fn handle(&self) -> &Handle {
+        &self.handle
+    }
+
+    pub(super) fn id(&self) -> Option<ConnectionId> {
+        self.id.get()
+    }
+
+    pub(super) fn peer(&self) -> Address {
+        self.peer.get().cloned().unwrap_or(Address::Pipe)
+    }
+
+    pub(super) fn host(&self) -> Option<Address> {
+        if self.host.get().is_none() {
+            let host = self.reach(|transport| transport.host()).ok()?;
+            let _ = self.host.set(host);
+        }
+        self.host.get().cloned()
+    }
+
+    /// How it ended; the end of its reactor is one.
+    pub(super) fn end(&self) -> Option<&Reason> {
+        match self.end.get() {
+            None if self.handle.finished() => Some(self.end.get_or_init(|| Reason::Stopped)),
+            end => end,
+        }
+    }
+
+    pub(super) fn is_closing(&self) -> bool {
+        self.end().is_some() || self.reach(|transport| transport.is_closing()).unwrap_or(false)
+    }
+
+    // -- reading --
+
+    pub(super) fn set_limit(&self, bytes: usize) {
+        self.limit.set(bytes.max(1));
+    }
+
+    pub(super) fn limit(&self) -> usize {
+        self.limit.get()
+    }
+
+    /// Whether nothing more will come than is with the reader.
+    pub(super) fn has_ended(&self) -> bool {
+        matches!(self.incoming.get(), Incoming::Ended | Incoming::Broken) && self.input.borrow().is_empty()
+    }
+
+    /// Moves what came to the reader's buffer: `true` when there was something, `false` at the end.
+    #[inline]
+    pub(super) fn poll_more(
+        self: &Rc<Link>,
+        context: &mut Context<'_>,
+        buffer: &mut Buffer,
+    ) -> Poll<Result<bool, StreamError>> {
+        {
+            let mut input = self.input.borrow_mut();
+            if !input.is_empty() {
+                buffer.take(&mut input);
+                return Poll::Ready(Ok(true));
+            }
+        }
+        match self.incoming.get() {
+            Incoming::Flows | Incoming::Unwanted => {}
+            Incoming::Paused => self.resume(),
+            Incoming::Ended => return Poll::Ready(Ok(false)),
+            Incoming::Broken => return Poll::Ready(Err(self.lost())),
+        }
+        if self.handle.finished() {
+            return Poll::Ready(Err(self.lost()));
+        }
+        buffer.give_back();
+        self.reading.wait(context);
+        Poll::Pending
+    }
+
+    /// The reader's user has read so many bytes.
+    #[inline]
+    pub(super) fn consumed(self: &Rc<Link>, count: usize) {
+        let unread = self.unread.get().saturating_sub(count);
+        self.unread.set(unread);
+        if self.incoming.get() == Incoming::Paused && unread <= self.limit.get() {
+            self.resume();
+        }
+    }
+
+    fn resume(self: &Rc<Link>) {
+        self.incoming.set(Incoming::Flows);
+        self.act(Act::Resume);
+    }
+
+    /// Nobody reads any more.
+    pub(super) fn reader_dropped(self: &Rc<Link>) {
+        let before = self.incoming.get();
+        if matches!(before, Incoming::Flows | Incoming::Paused) {
+            self.incoming.set(Incoming::Unwanted);
+        }
+        buffer::give_back(self.input.take());
+        self.unread.set(0);
+        if before == Incoming::Paused {
+            self.act(Act::Resume);
+        }
+    }
+
+    fn lost(&self) -> StreamError {
+        StreamError::Lost(self.end().cloned().unwrap_or(Reason::Stopped))
+    }
+
+    // -- writing --
+
+    #[inline]
+    pub(super) fn write(self: &Rc<Link>, data: &[u8]) {
+        if !self.may_write() {
+            return;
+        }
+        self.written.set(self.written.get() + data.len());
+        if let Err(Error::NotInTask) = self.reach(|transport| transport.write(data)) {
+            self.put_off(Act::Write(data.to_vec()));
+        }
+    }
+
+    pub(super) fn write_sequence(self: &Rc<Link>, pieces: &[&[u8]]) {
+        if !self.may_write() {
+            return;
+        }
+        self.written.set(self.written.get() + pieces.iter().map(|piece| piece.len()).sum::<usize>());
+        if let Err(Error::NotInTask) = self.reach(|transport| transport.write_sequence(pieces)) {
+            self.put_off(Act::Write(pieces.concat()));
+        }
+    }
+
+    #[inline]
+    fn may_write(&self) -> bool {
+        match self.outgoing.get() {
+            Outgoing::Flows => true,
+            Outgoing::Ended | Outgoing::Overrun => {
+                self.outgoing.set(Outgoing::Overrun);
+                false
+            }
+        }
+    }
+
+    pub(super) fn write_eof(self: &Rc<Link>) {
+        if self.outgoing.get() == Outgoing::Flows {
+            self.outgoing.set(Outgoing::Ended);
+            self.act(Act::WriteEof);
+        }
+    }
+
+    pub(super) fn close(self: &Rc<Link>) {
+        self.end_writing(Act::Close);
+    }
+
+    pub(super) fn abort(self: &Rc<Link>) {
+        self.end_writing(Act::Abort);
+    }
+
+    fn end_writing(self: &Rc<Link>, how: Act) {
+        if self.outgoing.get() == Outgoing::Flows {
+            self.outgoing.set(Outgoing::Ended);
+        }
+        if self.end.get().is_none() {
+            self.act(how);
+        }
+    }
+
+    /// Ready when more may be written. `waited`: it was asked before, by the same one.
+    pub(super) fn poll_drain(
+        &self,
+        context: &mut Context<'_>,
+        waited: bool,
+    ) -> Poll<Result<(), StreamError>> {
+        match self.end() {
+            // Everything was sent, or else it would not have ended so.
+            Some(reason) if waited && reason.is_clean() => return Poll::Ready(Ok(())),
+            Some(reason) => return Poll::Ready(Err(StreamError::Lost(reason.clone()))),
+            None => {}
+        }
+        if self.outgoing.get() == Outgoing::Overrun {
+            self.outgoing.set(Outgoing::Ended);
+            return Poll::Ready(Err(StreamError::WriteEnded));
+        }
+        let crowded = self.reach(|transport| transport.writing_paused() || transport.is_closing());
+        if crowded.unwrap_or(self.crowded.get()) {
+            self.written.set(0);
+            self.waiting.wait(context);
+            return Poll::Pending;
+        }
+        if self.written.get() > SHARE {
+            // However much the system takes, others have their turn.
+            self.written.set(0);
+            context.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Ready when our FIN is out.
+    #[cfg(feature = "futures-io")]
+    pub(super) fn poll_finished(&self, context: &mut Context<'_>) -> Poll<Result<(), StreamError>> {
+        match self.end() {
+            _ if self.finished.get() => Poll::Ready(Ok(())),
+            Some(reason) if reason.is_clean() => Poll::Ready(Ok(())),
+            Some(reason) => Poll::Ready(Err(StreamError::Lost(reason.clone()))),
+            None => {
+                self.waiting.wait(context);
+                Poll::Pending
+            }
+        }
+    }
+
+    pub(super) fn poll_end(&self, context: &mut Context<'_>) -> Poll<Reason> {
+        match self.end() {
+            Some(reason) => Poll::Ready(reason.clone()),
+            None => {
+                self.waiting.wait(context);
+                Poll::Pending
+            }
+        }
+    }
+
+    /// Ready when the connection was made, or when there will be none.
+    pub(super) fn poll_made(&self, context: &mut Context<'_>) -> Poll<Result<(), Reason>> {
+        if self.id.get().is_some() {
+            return Poll::Ready(Ok(()));
+        }
+        self.poll_end(context).map(Err)
+    }
+
+    // -- reaching the connection --
+
+    /// Does something with the connection now, if the reactor can be reached; what was put off goes before it.
+    #[inline]
+    pub(super) fn reach<R>(&self, call: impl FnOnce(&mut Transport<'_>) -> R) -> Result<R, Error> {
+        let Some(id) = self.id.get() else { return Err(Error::NotConnected) };
+        self.handle.with(|reactor| {
+            let mut transport = reactor.transport(id).ok_or(Error::NotConnected)?;
+            if !self.late.borrow().is_empty() {
+                self.catch_up(&mut transport);
+            }
+            Ok(call(&mut transport))
+        })?
+    }
+
+    fn act(self: &Rc<Link>, act: Act) {
+        let mut act = Some(act);
+        let done = self.reach(|transport| {
+            if let Some(act) = act.take() {
+                act.apply(transport);
+            }
+        });
+        if let (Err(Error::NotInTask), Some(act)) = (done, act) {
+            self.put_off(act);
+        }
+    }
+
+    #[cold]
+    fn put_off(self: &Rc<Link>, act: Act) {
+        if self.end().is_some() {
+            return;
+        }
+        self.late.borrow_mut().push(act);
+        if self.late.borrow().len() == 1 {
+            self.handle.queue(Rc::<Link>::clone(self));
+        }
+    }
+
+    #[cold]
+    fn catch_up(&self, transport: &mut Transport<'_>) {
+        for act in self.late.take() {
+            act.apply(transport);
+        }
+    }
+
+    // -- what the protocol says --
+
+    fn made(&self, transport: &mut Transport<'_>) {
+        self.id.set(Some(transport.id()));
+        let _ = self.peer.set(transport.peer().clone());
+        self.waiting.wake();
+    }
+
+    #[inline]
+    fn received(&self, transport: &mut Transport<'_>, data: &[u8]) {
+        match self.incoming.get() {
+            Incoming::Flows | Incoming::Paused => {}
+            Incoming::Unwanted | Incoming::Ended | Incoming::Broken => return,
+        }
+        buffer::append(&mut self.input.borrow_mut(), data);
+        let unread = self.unread.get() + data.len();
+        self.unread.set(unread);
+        if unread > self.limit.get().saturating_mul(2) {
+            self.incoming.set(Incoming::Paused);
+            transport.pause_reading();
+        }
+        self.reading.wake();
+    }
+
+    fn input_ended(&self) {
+        if matches!(self.incoming.get(), Incoming::Flows | Incoming::Paused) {
+            self.incoming.set(Incoming::Ended);
+            self.reading.wake();
+        }
+    }
+
+    /// It is over, or never was.
+    pub(super) fn ended(&self, reason: &Reason) {
+        if self.end.set(reason.clone()).is_err() {
+            return;
+        }
+        if matches!(self.incoming.get(), Incoming::Flows | Incoming::Paused) {
+            let clean = reason.is_clean();
+            self.incoming.set(if clean { Incoming::Ended } else { Incoming::Broken });
+        }
+        self.late.take();
+        self.reading.wake();
+        self.waiting.wake();
+    }
+}
+
+/// Does what was put off.
+impl Run for Link {
+    fn run(self: Rc<Link>, reactor: &mut Reactor) {
+        if let Some(id) = self.id.get()
+            && let Some(mut transport) = reactor.transport(id)
+        {
+            self.catch_up(&mut transport);
+        }
+    }
+}
+
+/// The connection's protocol.
+pub(super) struct Stream {
+    link: Rc<Link>,
+    /// Who takes it when it is made, on a server.
+    begins: Option<Rc<dyn Begins>>,
+}
+
+/// Takes a connection that was made.
+pub(super) trait Begins {
+    fn begin(self: Rc<Self>, link: &Rc<Link>);
+}
+
+impl Stream {
+    pub(super) fn new(link: Rc<Link>) -> Stream {
+        Stream { link, begins: None }
+    }
+
+    pub(super) fn begun_by(link: Rc<Link>, begins: Rc<dyn Begins>) -> Stream {
+        Stream { link, begins: Some(begins) }
+    }
+}
+
+impl Protocol for Stream {
+    fn connection_made(&mut self, transport: &mut Transport<'_>) {
+        self.link.made(transport);
+        if let Some(begins) = self.begins.take() {
+            begins.begin(&self.link);
+        }
+    }
+
+    #[inline]
+    fn data_received(&mut self, transport: &mut Transport<'_>, data: &[u8]) {
+        self.link.received(transport, data);
+    }
+
+    /// Writing goes on, until a half says otherwise.
+    fn read_connection_lost(&mut self, _: &mut Transport<'_>) {
+        self.link.input_ended();
+    }
+
+    fn write_connection_lost(&mut self, _: &mut Transport<'_>) {
+        self.link.finished.set(true);
+        self.link.waiting.wake();
+    }
+
+    fn pause_writing(&mut self, _: &mut Transport<'_>) {
+        self.link.crowded.set(true);
+    }
+
+    fn resume_writing(&mut self, _: &mut Transport<'_>) {
+        self.link.crowded.set(false);
+        self.link.waiting.wake();
+    }
+
+    fn connection_lost(&mut self, _: &mut Transport<'_>, reason: &Reason) {
+        self.link.ended(reason);
+    }
+}
+
+/// Nobody will tell any more: the reactor went without a word.
+impl Drop for Stream {
+    fn drop(&mut self) {
+        self.link.ended(&Reason::Stopped);
+    }
+}
+
+/// Unread bytes at which reading goes on; at twice as many it stops. asyncio's figures.
+const LIMIT: usize = 64 * 1024;
+
+/// What a task writes in one go while the system takes it all: the write share of a connection's turn.
+const SHARE: usize = 128 * 1024;
