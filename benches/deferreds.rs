@@ -171,12 +171,14 @@ fn one_that_waits(reactor: &mut Reactor, count: usize) -> twistor::Result<u64> {
     })
 }
 
+type Boxed = Box<dyn FnOnce(u64) -> u64>;
+
 fn boxed_closures(_: &mut Reactor, count: usize) -> twistor::Result<u64> {
     let sum = Rc::new(Cell::new(0));
     for _ in 0..count / BATCH {
-        let chains: Vec<(u64, Vec<Box<dyn FnOnce(u64) -> u64>>)> = (0..BATCH as u64)
+        let chains: Vec<(u64, Vec<Boxed>)> = (0..BATCH as u64)
             .map(|number| {
-                let mut chain: Vec<Box<dyn FnOnce(u64) -> u64>> = Vec::new();
+                let mut chain: Vec<Boxed> = Vec::new();
                 for _ in 0..CALLBACKS {
                     let sum = Rc::clone(&sum);
                     chain.push(Box::new(move |number| {

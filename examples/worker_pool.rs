@@ -41,15 +41,15 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut reactor = Reactor::new()?;
     let queue = DeferredQueue::new(&reactor.handle(), 1000, WORKERS);
     for number in 0..jobs {
-        queue.put(Some(100_000 + number * 7919 % 12 * 40_000))?;
+        queue.put(Some(100_000 + number * 7919 % 12 * 20_000))?;
     }
     for _ in 0..WORKERS {
         queue.put(None)?;
     }
     // The loop has time for other things meanwhile.
     let ticks =
-        LoopingCall::new(|_, tick| println!("           second {}, {} skipped", tick.number, tick.skipped));
-    ticks.start(&mut reactor, Duration::from_secs(1))?.detach();
+        LoopingCall::new(|_, tick| println!("            second {}, {} skipped", tick.number, tick.skipped));
+    ticks.start_later(&mut reactor, Duration::from_secs(1))?.detach();
     let began = reactor.now();
     let workers: Vec<_> = (1..=WORKERS).map(|worker| work(&mut reactor, worker, queue.clone(), 0)).collect();
     gather(&reactor.handle(), workers).done(move |reactor, done| {
