@@ -19,7 +19,8 @@
 //! | `unix:/run/app.sock`, `unix:@name` | a UNIX socket | `timeout` (10), `bind`, `send_buffer`, `receive_buffer` |
 //! | **datagrams** | | |
 //! | `udp:53` | a port of UDP, on all addresses of IPv4 | `interface`, `max_size` (65507), `reuse_address` (no), `reuse_port` (no), `broadcast` (no), `ipv6_only`, `send_buffer`, `receive_buffer` |
-//! | `udp:127.0.0.1:53` | one peer, by its IP address | `bind`, and the same but `interface` |
+//! | `udp:example.org:53` | one peer, the host by name or address | `bind`, and the same but `interface` |
+//! | `unix:/run/log.sock`, `unix:@name` | a UNIX socket of datagrams at this path or name, of one's own; `unix:peer=/run/log.sock` has none and sends | `peer` (the only one), `max_size` (65507), `mode` (the umask decides), `remove_stale` (yes), `unlink` (yes), `send_buffer`, `receive_buffer` |
 //!
 //! Times are in seconds, or have a unit (`250ms`); permissions are octal; what is on or off is `yes` or `no`; sizes are
 //! in bytes. An argument that has no key can be given with its name as well (`tcp:host=example.org:port=80`).
@@ -53,7 +54,7 @@
 //! # for text in ["tcp:example.org:80", "unix:/run/app.sock", "unix:@name"] {
 //! #     assert_eq!(client_from_string(text)?.describe(), text);
 //! # }
-//! # for text in ["udp:53", "udp:127.0.0.1:53"] {
+//! # for text in ["udp:53", "udp:example.org:53", "unix:/run/log.sock", "unix:@name", "unix:peer=/run/log.sock"] {
 //! #     assert_eq!(datagram_from_string(text)?.describe(), text);
 //! # }
 //!
@@ -119,7 +120,7 @@ pub trait DatagramEndpoint: Any {
     /// Opens the socket, with its protocol.
     ///
     /// # Errors
-    /// As [`Reactor::listen_udp`] and [`Reactor::connect_udp`].
+    /// As [`Reactor::listen_udp`], [`Reactor::connect_udp`] and [`Reactor::open_unix_datagram`].
     fn open(&self, reactor: &mut Reactor, protocol: Box<dyn DatagramProtocol>) -> Result<DatagramId>;
 
     /// The endpoint as text.
@@ -145,7 +146,7 @@ pub fn client_from_string(text: &str) -> Result<Box<dyn ClientEndpoint>, ParseEr
 }
 
 /// The endpoint of datagrams that a text names, of the kinds that are built in; see [the table](self). Nothing is opened
-/// yet. (Twisted has none.)
+/// or looked up yet. (Twisted has none.)
 ///
 /// # Errors
 /// What is wrong with the text.

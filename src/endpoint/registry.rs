@@ -175,6 +175,7 @@ impl Default for Registry {
         });
         registry.register_client("unix", |arguments, _| Ok(Box::new(unix::client(arguments)?)));
         registry.register_client("tcp", |arguments, _| Ok(Box::new(tcp::client(arguments)?)));
+        registry.register_datagram("unix", |arguments, _| Ok(Box::new(unix::datagram(arguments)?)));
         registry.register_datagram("udp", |arguments, _| udp::datagram(arguments));
         registry
     }

@@ -1,10 +1,10 @@
 //! `udp:`, with a port of one's own or with one peer.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV6};
 
 use super::written::Written;
 use super::{Argument, Arguments, DatagramEndpoint, ParseError};
-use crate::{DatagramId, DatagramProtocol, ListenUdp, Reactor, Result};
+use crate::{ConnectTcp, DatagramId, DatagramProtocol, ListenUdp, Reactor, Result};
 
 impl DatagramEndpoint for ListenUdp {
     fn open(&self, reactor: &mut Reactor, protocol: Box<dyn DatagramProtocol>) -> Result<DatagramId> {
@@ -21,44 +21,60 @@ impl DatagramEndpoint for ListenUdp {
     }
 }
 
-/// One peer to exchange datagrams with, as `udp:HOST:PORT` has it.
+/// One peer to exchange datagrams with, as `udp:HOST:PORT` has it. A host name is looked up when it is opened: the socket has its
+/// [`DatagramId`] at once, what is written waits, and its protocol starts when it has an address. Of those of the host
+/// the first is taken that a socket can be connected to: UDP has no answer to wait for. When there is none, the protocol is told by
+/// [`stop_protocol`](DatagramProtocol::stop_protocol), with the reason.
 ///
 /// ```
 /// use twistor::endpoint::{ConnectUdp, datagram_from_string, DatagramEndpoint};
 ///
-/// let endpoint = ConnectUdp::new(([127, 0, 0, 1], 53));
-/// assert_eq!(endpoint.describe(), datagram_from_string("udp:127.0.0.1:53")?.describe());
+/// let endpoint = ConnectUdp::new("ns.example.org", 53);
+/// assert_eq!(endpoint.describe(), datagram_from_string("udp:ns.example.org:53")?.describe());
 /// # Ok::<(), twistor::endpoint::ParseError>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConnectUdp {
-    /// The peer.
-    pub peer: SocketAddr,
+    /// The peer's host name or IP address; `fe80::1%2` has the number of an interface.
+    pub host: String,
+    /// The peer's port.
+    pub port: u16,
     /// This side: by default any port of the peer's family.
     pub local: ListenUdp,
 }
 
 impl ConnectUdp {
     /// A peer, from a port that the system chooses.
-    pub fn new(peer: impl Into<SocketAddr>) -> ConnectUdp {
-        let peer = peer.into();
-        ConnectUdp { peer, local: ListenUdp::new((everywhere(peer.is_ipv6()), 0)) }
+    pub fn new(host: impl Into<String>, port: u16) -> ConnectUdp {
+        ConnectUdp { host: host.into(), port, local: ListenUdp::new((Ipv4Addr::UNSPECIFIED, 0)) }
+    }
+
+    /// The peer, if its host is an IP address.
+    fn peer(&self) -> Option<SocketAddr> {
+        let scoped = || {
+            let (address, scope) = self.host.split_once('%')?;
+            Some(SocketAddrV6::new(address.parse().ok()?, self.port, 0, scope.parse().ok()?).into())
+        };
+        self.host.parse().ok().map(|ip| SocketAddr::new(ip, self.port)).or_else(scoped)
     }
 }
 
 impl DatagramEndpoint for ConnectUdp {
     fn open(&self, reactor: &mut Reactor, protocol: Box<dyn DatagramProtocol>) -> Result<DatagramId> {
-        reactor.open_udp(&self.local, Some(self.peer), protocol)
+        match self.peer() {
+            Some(peer) => reactor.open_udp(&self.local, Some(peer), protocol),
+            None => reactor.open_udp_to(&self.host, self.port, &self.local, protocol),
+        }
     }
 
     fn describe(&self) -> String {
-        let written = match self.peer.is_ipv6() {
-            // A scope is a part of the address.
-            true => Written::new(&format!("udp:{}", self.peer)),
-            false => Written::new("udp").plain(self.peer.ip()).plain(self.peer.port()),
+        let written = match self.peer() {
+            Some(SocketAddr::V6(_)) => Written::new(&format!("udp:[{}]", self.host)),
+            _ => Written::new("udp").plain(&self.host),
         };
+        let written = written.plain(self.port);
         let written = match self.local.address {
-            local if local == ConnectUdp::new(self.peer).local.address => written,
+            local if local == ConnectUdp::new("", 0).local.address => written,
             local if local.port() == 0 => written.ip("bind", local),
             local => written.maybe("bind", Some(local)),
         };
@@ -81,22 +97,37 @@ fn options(written: Written, listen: &ListenUdp) -> Written {
 /// `udp:PORT`, which receives at all addresses of IPv4 or at `interface`, or `udp:HOST:PORT`, which has one peer.
 pub(super) fn datagram(arguments: &mut Arguments) -> Result<Box<dyn DatagramEndpoint>, ParseError> {
     if arguments.counts(2) || arguments.has("host") {
-        let host = arguments.required("host", |host| host.socket_address(0))?;
+        let host = arguments.required("host", host)?;
         let port = arguments.required("port", Argument::port_of_peer)?;
         let bind = arguments.key("bind", Argument::local_address)?;
-        let mut peer = host;
-        peer.set_port(port);
-        if bind.is_some_and(|bind| bind.is_ipv4() != peer.is_ipv4()) {
+        let usual = ConnectUdp::new(host, port);
+        let peer = usual.peer();
+        if let (Some(bind), Some(peer)) = (bind, peer)
+            && bind.is_ipv4() != peer.is_ipv4()
+        {
             return Err(arguments.bad("the two addresses are of different families"));
         }
-        let usual = ConnectUdp::new(peer).local;
-        let local = options_of(arguments, bind.map_or(usual, ListenUdp::new))?;
-        return Ok(Box::new(ConnectUdp { peer, local }));
+        let local = options_of(arguments, bind.map_or(usual.local.clone(), ListenUdp::new))?;
+        return Ok(Box::new(ConnectUdp { local, ..usual }));
     }
     let port = arguments.required("port", Argument::port)?;
     let interface = arguments.key("interface", |interface| interface.socket_address(port))?;
-    let address = interface.unwrap_or(SocketAddr::new(everywhere(false), port));
+    let address = interface.unwrap_or(SocketAddr::from((Ipv4Addr::UNSPECIFIED, port)));
     Ok(Box::new(options_of(arguments, ListenUdp::new(address))?))
+}
+
+/// A host name, or an IP address, whose brackets are taken off.
+fn host(argument: &Argument) -> Result<String, ParseError> {
+    if let Ok(address) = argument.socket_address(0) {
+        return Ok(match address {
+            SocketAddr::V6(address) if address.scope_id() != 0 => {
+                format!("{}%{}", address.ip(), address.scope_id())
+            }
+            address => address.ip().to_string(),
+        });
+    }
+    ConnectTcp::new(argument.value(), 1).check().map_err(|why| argument.bad(why))?;
+    Ok(argument.value().to_owned())
 }
 
 fn options_of(arguments: &mut Arguments, usual: ListenUdp) -> Result<ListenUdp, ParseError> {
@@ -110,10 +141,6 @@ fn options_of(arguments: &mut Arguments, usual: ListenUdp) -> Result<ListenUdp, 
         receive_buffer: arguments.key("receive_buffer", Argument::number)?,
         ..usual
     })
-}
-
-fn everywhere(ipv6: bool) -> IpAddr {
-    if ipv6 { Ipv6Addr::UNSPECIFIED.into() } else { Ipv4Addr::UNSPECIFIED.into() }
 }
 
 #[cfg(test)]
@@ -134,6 +161,8 @@ mod tests {
             "udp:127.0.0.1:53",
             "udp:[::1]:53:bind=[::1]",
             "udp:[fe80::1%2]:53",
+            "udp:ns.example.org:53",
+            "udp:ns.example.org:53:bind=[::1]:max_size=512",
             r"udp:127.0.0.1:53:bind=127.0.0.1\:5353:max_size=512",
         ] {
             assert_eq!(described(text).unwrap(), text);
@@ -145,7 +174,8 @@ mod tests {
     fn a_peer_has_an_address_and_a_port() {
         for (text, key) in [
             ("udp", Some("port")),
-            ("udp:example.org:53", Some("host")),
+            ("udp:example..org:53", Some("host")),
+            ("udp:1.2.3:53", Some("host")),
             ("udp:127.0.0.1:0", Some("port")),
             ("udp:127.0.0.1:53:bind=::1", None),
         ] {

@@ -1,11 +1,12 @@
-//! `unix:`, for servers and clients.
+//! `unix:`, for servers, clients and datagrams.
 
 use std::time::Duration;
 
 use super::written::Written;
-use super::{Argument, Arguments, ClientEndpoint, ParseError, ServerEndpoint};
+use super::{Argument, Arguments, ClientEndpoint, DatagramEndpoint, ParseError, ServerEndpoint};
 use crate::{
-    ClientFactory, ConnectUnix, ConnectorId, Factory, ListenUnix, Listener, Reactor, Result, UnixAddress,
+    ClientFactory, ConnectUnix, ConnectorId, DatagramId, DatagramProtocol, Factory, ListenUnix, Listener,
+    Reactor, Result, UnixAddress, UnixDatagram,
 };
 
 /// (Twisted: `UNIXServerEndpoint`.)
@@ -46,6 +47,31 @@ impl ClientEndpoint for ConnectUnix {
     }
 }
 
+/// (Twisted has none.)
+impl DatagramEndpoint for UnixDatagram {
+    fn open(&self, reactor: &mut Reactor, protocol: Box<dyn DatagramProtocol>) -> Result<DatagramId> {
+        reactor.open_unix(self, protocol)
+    }
+
+    fn describe(&self) -> String {
+        let usual = UnixDatagram::default();
+        let written = Written::new("unix");
+        let written = match &self.address {
+            Some(address) => written.plain(name(address)),
+            None => written,
+        };
+        written
+            .maybe("peer", self.peer.as_ref().map(name))
+            .key("max_size", self.max_size, usual.max_size)
+            .maybe("mode", self.mode.map(|mode| format!("{mode:o}")))
+            .flag("remove_stale", self.remove_stale, usual.remove_stale)
+            .flag("unlink", self.unlink, usual.unlink)
+            .maybe("send_buffer", self.send_buffer)
+            .maybe("receive_buffer", self.receive_buffer)
+            .text()
+    }
+}
+
 /// As [`address`] reads it: a path that begins like an abstract name is told from one.
 fn name(address: &UnixAddress) -> String {
     match address.path() {
@@ -80,6 +106,21 @@ pub(super) fn client(arguments: &mut Arguments) -> Result<ConnectUnix, ParseErro
     })
 }
 
+/// `unix:PATH` or `unix:@NAME`, which receive there, with one peer or from anybody; without either it can send alone.
+pub(super) fn datagram(arguments: &mut Arguments) -> Result<UnixDatagram, ParseError> {
+    let usual = UnixDatagram::default();
+    Ok(UnixDatagram {
+        address: arguments.optional("path", address)?,
+        peer: arguments.key("peer", address)?,
+        max_size: arguments.key("max_size", Argument::number)?.unwrap_or(usual.max_size),
+        mode: arguments.key("mode", Argument::mode)?,
+        remove_stale: arguments.key("remove_stale", Argument::flag)?.unwrap_or(usual.remove_stale),
+        unlink: arguments.key("unlink", Argument::flag)?.unwrap_or(usual.unlink),
+        send_buffer: arguments.key("send_buffer", Argument::number)?,
+        receive_buffer: arguments.key("receive_buffer", Argument::number)?,
+    })
+}
+
 fn address(argument: &Argument) -> Result<UnixAddress, ParseError> {
     argument.value().parse().map_err(|bad: crate::BadAddress| argument.bad(bad.why))
 }
@@ -97,6 +138,15 @@ mod tests {
             r"unix:/a\:b\=c:mode=660:backlog=5:remove_stale=no:unlink=no:send_buffer=1:receive_buffer=2",
         ] {
             assert_eq!(server(&mut Arguments::of(text).unwrap()).unwrap().describe(), text);
+        }
+        for text in [
+            "unix:/run/x",
+            "unix:@name",
+            "unix:peer=/run/log",
+            "unix",
+            "unix:./@name:peer=@other:max_size=512:mode=660:remove_stale=no:unlink=no:send_buffer=1:receive_buffer=2",
+        ] {
+            assert_eq!(datagram(&mut Arguments::of(text).unwrap()).unwrap().describe(), text);
         }
         for text in ["unix:/run/x", "unix:@name:timeout=0.5:bind=/run/y:send_buffer=1:receive_buffer=2"] {
             assert_eq!(client(&mut Arguments::of(text).unwrap()).unwrap().describe(), text);

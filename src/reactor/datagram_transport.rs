@@ -71,7 +71,7 @@ impl DatagramTransport<'_> {
     /// socket is not connected; [`Error::NotConnected`] after its end. The datagram is not sent then.
     pub fn write(&mut self, data: &[u8]) -> Result<()> {
         match self.reactor.sources.datagram(self.token) {
-            Some(slot) if slot.peer.is_none() => Err(Error::NoPeer),
+            Some(slot) if slot.peer.is_none() && slot.state != State::Resolving => Err(Error::NoPeer),
             _ => self.keep(data, None),
         }
     }
@@ -94,6 +94,7 @@ impl DatagramTransport<'_> {
                 true => return self.keep(data, None),
                 false => "the socket is connected to another one",
             },
+            _ if slot.state == State::Resolving => "the peer's name is looked up: write to the peer",
             (None, Address::Unix(_), Address::Unix(name)) if name.is_unnamed() => {
                 "the socket there has no name"
             }

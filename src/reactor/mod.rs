@@ -10,6 +10,8 @@ mod connecting;
 mod connection;
 mod connector;
 mod datagram;
+mod datagram_reading;
+mod datagram_sending;
 mod datagram_transport;
 mod error;
 mod handle;
@@ -40,6 +42,7 @@ mod timers;
 mod transport;
 mod turn;
 mod udp;
+mod udp_resolving;
 mod unix;
 mod writing;
 

@@ -1,5 +1,6 @@
 //! Opening sockets of datagrams: UDP, with or without a peer, and UNIX.
 
+use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::OwnedFd;
 
@@ -61,7 +62,18 @@ impl ListenUdp {
         ListenUdp { reuse_address: true, ..ListenUdp::new((Ipv4Addr::UNSPECIFIED, port)) }
     }
 
-    fn open(&self, connect: Option<SocketAddr>) -> Open {
+    /// These options for this peer, and the peer in the family of the socket. An address that says nothing takes the peer's
+    /// family.
+    pub(super) fn towards(&self, peer: SocketAddr) -> (ListenUdp, SocketAddr) {
+        let mut options = self.clone();
+        if peer.is_ipv6() && self.address == SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)) {
+            options.address = SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0));
+        }
+        let peer = in_family_of(options.address, peer);
+        (options, peer)
+    }
+
+    pub(super) fn open(&self, connect: Option<SocketAddr>) -> Open {
         Open::Udp {
             bind: self.address,
             connect,
@@ -162,7 +174,7 @@ impl Reactor {
     /// [`DatagramProtocol::connection_refused`]. (Twisted: `IUDPTransport.connect`.)
     ///
     /// The peer is an IP address: a host name has to be looked up before ([`Reactor::resolve`]). `options` without an
-    /// address of their own ([`ListenUdp::new`] with port 0) take the peer's family.
+    /// address of their own (`0.0.0.0:0`) take the peer's family.
     ///
     /// # Errors
     /// [`Error::BadAddress`] when the peer's port is 0, or the addresses are of different families;
@@ -183,17 +195,18 @@ impl Reactor {
         peer: Option<SocketAddr>,
         protocol: Box<dyn DatagramProtocol>,
     ) -> Result<DatagramId> {
-        let peer = peer.map(|peer| in_family_of(options.address, peer));
-        if let Some(peer) = peer {
-            let bad = |why| Error::BadAddress(super::BadAddress { text: peer.to_string(), why });
-            if peer.port() == 0 {
-                return Err(bad("port 0 cannot be connected to"));
-            }
-            if options.address.is_ipv4() && peer.is_ipv6() {
-                return Err(bad("the socket is one of IPv4, the address is not"));
-            }
+        let Some(peer) = peer else {
+            return self.open_datagram(&options.open(None), protocol, options.max_size);
+        };
+        let (options, peer) = options.towards(peer);
+        let bad = |why| Error::BadAddress(super::BadAddress { text: peer.to_string(), why });
+        if peer.port() == 0 {
+            return Err(bad("port 0 cannot be connected to"));
         }
-        self.open_datagram(&options.open(peer), protocol, options.max_size)
+        if options.address.is_ipv4() && peer.is_ipv6() {
+            return Err(bad("the socket is one of IPv4, the address is not"));
+        }
+        self.open_datagram(&options.open(Some(peer)), protocol, options.max_size)
     }
 
     /// As [`connect_udp_with`](Reactor::connect_udp_with), from a port that the system chooses.
@@ -227,15 +240,24 @@ impl Reactor {
         options: UnixDatagram,
         protocol: impl DatagramProtocol,
     ) -> Result<DatagramId> {
+        self.open_unix(&options, Box::new(protocol))
+    }
+
+    /// The same for a protocol whose type is not known.
+    pub(crate) fn open_unix(
+        &mut self,
+        options: &UnixDatagram,
+        protocol: Box<dyn DatagramProtocol>,
+    ) -> Result<DatagramId> {
         let open = Open::UnixDatagram {
-            bind: options.address,
-            connect: options.peer,
+            bind: options.address.clone(),
+            connect: options.peer.clone(),
             mode: options.mode,
             remove_stale: options.remove_stale,
             unlink: options.unlink,
             buffers: Buffers { send: options.send_buffer, receive: options.receive_buffer },
         };
-        self.open_datagram(&open, Box::new(protocol), options.max_size)
+        self.open_datagram(&open, protocol, options.max_size)
     }
 
     /// Goes on with a socket of datagrams that somebody else opened. (Twisted: `adoptDatagramPort`.)
@@ -292,25 +314,35 @@ impl Reactor {
         peer: Option<Address>,
         asked: &str,
     ) -> Result<DatagramId> {
-        let host = self.net.local_address(token).map_err(|source| {
-            self.net.close(token, Close::Graceful);
-            Error::CannotListen { address: asked.to_owned(), call: "getsockname", source }
+        let (host, peer, hears) = self.name_datagram(token, peer).map_err(|source| Error::CannotListen {
+            address: asked.to_owned(),
+            call: "getsockname",
+            source,
         })?;
-        // An adopted one may have a peer that nobody told us of. The name of a UNIX socket can be written in several ways.
-        let hears = self.net.peer_address(token).ok().or_else(|| peer.clone());
-        let peer = match &peer {
-            Some(Address::Unix(_)) => peer,
-            _ => hears.clone(),
-        };
         log::debug!(address = host.to_string().as_str(); "datagrams at {host}");
-        let mut slot = DatagramSlot::new(protocol, host, peer, max_size.min(MOST_SIZE));
-        slot.hears = hears;
+        let slot = DatagramSlot::new(protocol, host, peer, hears, max_size.min(MOST_SIZE));
         let inserted = self.sources.insert(Source::Datagram(Box::new(slot)));
         debug_assert_eq!(inserted, token);
         self.tasks.push(Task::StartDatagram(token));
         Ok(DatagramId(token))
     }
+
+    /// The address of a socket that was opened; its peer, as it is shown, and as the system names it. It is closed if it
+    /// has none.
+    pub(super) fn name_datagram(&mut self, token: Token, asked: Option<Address>) -> io::Result<Named> {
+        let host = self.net.local_address(token).inspect_err(|_| self.net.close(token, Close::Graceful))?;
+        // An adopted one may have a peer that nobody told us of. The name of a UNIX socket can be written in several ways.
+        let hears = self.net.peer_address(token).ok().or_else(|| asked.clone());
+        let peer = match asked {
+            Some(Address::Unix(_)) => asked,
+            _ => hears.clone(),
+        };
+        Ok((host, peer, hears))
+    }
 }
 
 /// What a `max_size` can be at the most: no datagram of UNIX sockets gets as long, by the system's default sizes.
-const MOST_SIZE: usize = 256 * 1024;
+pub(super) const MOST_SIZE: usize = 256 * 1024;
+
+/// The address of a socket, its peer as it is shown, and as the system names it.
+pub(super) type Named = (Address, Option<Address>, Option<Address>);

@@ -1,0 +1,97 @@
+//! UDP with a peer by its host name: the socket has its name at once, and is opened when the host's addresses are known.
+
+use std::net::SocketAddr;
+
+use super::datagram::{DatagramSlot, State};
+use super::sources::Source;
+use super::tasks::Task;
+use super::udp::MOST_SIZE;
+use super::{
+    Address, ConnectTcp, DatagramId, DatagramProtocol, Error, ListenUdp, Reactor, Reason, Result, SystemError,
+};
+use crate::net::{OpenError, Step, Token};
+
+impl Reactor {
+    /// As [`open_udp`](Reactor::open_udp) with a peer, whose host is looked up; of its addresses the first is taken that a
+    /// socket can be connected to. Until then what is written waits. When there is none, the protocol is stopped.
+    pub(crate) fn open_udp_to(
+        &mut self,
+        host: &str,
+        port: u16,
+        options: &ListenUdp,
+        protocol: Box<dyn DatagramProtocol>,
+    ) -> Result<DatagramId> {
+        let asked = ConnectTcp::new(host, port);
+        asked.check().map_err(|why| super::BadAddress { text: format!("{host}:{port}"), why })?;
+        if !self.begins_new_things() {
+            return Err(Error::Finished);
+        }
+        let slot = DatagramSlot::resolving(protocol, options.address, options.max_size.min(MOST_SIZE));
+        let token = self.sources.insert(Source::Datagram(Box::new(slot)));
+        let (name, options) = (host.to_owned(), options.clone());
+        let asked = self.resolve(host, port, move |reactor, found| {
+            reactor.peer_resolved(token, &name, &options, found);
+        });
+        if let Err(error) = asked {
+            self.sources.remove(token);
+            return Err(error);
+        }
+        Ok(DatagramId(token))
+    }
+
+    fn peer_resolved(
+        &mut self,
+        token: Token,
+        name: &str,
+        options: &ListenUdp,
+        found: Result<Vec<SocketAddr>, Reason>,
+    ) {
+        // It may have been closed meanwhile.
+        if self.sources.datagram(token).is_none_or(|slot| slot.state != State::Resolving) {
+            return;
+        }
+        match found.and_then(|addresses| self.open_to_one_of(token, name, options, &addresses)) {
+            Ok(()) => self.tasks.push(Task::StartDatagram(token)),
+            Err(reason) => {
+                self.stop_datagram(token, reason);
+            }
+        }
+    }
+
+    fn open_to_one_of(
+        &mut self,
+        token: Token,
+        name: &str,
+        options: &ListenUdp,
+        addresses: &[SocketAddr],
+    ) -> Result<(), Reason> {
+        let why = "it has no address of the socket's family".to_owned();
+        let mut reason = Reason::Unresolved { host: name.to_owned(), why };
+        for address in addresses {
+            let (options, peer) = options.towards(*address);
+            if options.address.is_ipv4() && peer.is_ipv6() {
+                continue;
+            }
+            match self.net.open(token, &options.open(Some(peer))) {
+                Err(failed) => reason = why_not(&failed),
+                Ok(()) => match self.name_datagram(token, Some(Address::Udp(peer))) {
+                    Ok((host, peer, hears)) => {
+                        if let Some(slot) = self.sources.datagram_mut(token) {
+                            slot.opened(host, peer, hears);
+                        }
+                        return Ok(());
+                    }
+                    Err(error) => reason = Reason::of_connect(&error, "getsockname"),
+                },
+            }
+        }
+        Err(reason)
+    }
+}
+
+fn why_not(failed: &OpenError) -> Reason {
+    match failed.step {
+        Step::Bind => Reason::Bind(SystemError::new("bind", &failed.error)),
+        step => Reason::of_connect(&failed.error, step.name()),
+    }
+}
