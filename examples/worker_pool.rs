@@ -13,7 +13,7 @@ const WORKERS: usize = 3;
 type Job = Option<u32>;
 
 fn primes(below: u32) -> usize {
-    let is_prime = |number: &u32| (2..).take_while(|n| n * n <= *number).all(|n| number % n != 0);
+    let is_prime = |number: &u32| (2..).take_while(|n| n * n <= *number).all(|n| !number.is_multiple_of(n));
     (2..below).filter(is_prime).count()
 }
 
