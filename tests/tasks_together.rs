@@ -3,7 +3,8 @@
 mod world;
 
 use std::cell::{Cell, RefCell};
-use std::future::{pending, ready};
+use std::future::{Future, pending, ready};
+use std::pin::Pin;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -11,7 +12,7 @@ use twistor::task::{
     self, Closed, Either, SendError, TrySendError, channel, join, join_all, select, select_all, sleep,
     timeout, yield_now,
 };
-use world::{on_each_back_end, on_the_real_network};
+use world::{on_each_back_end, on_the_real_network, spend};
 
 const MOMENT: Duration = Duration::from_millis(1);
 
@@ -67,6 +68,34 @@ fn select_all_gives_the_first_and_its_place() {
             first
         });
         assert_eq!(first.unwrap(), (1, 1));
+        assert_eq!((reactor.in_use(), reactor.delayed_calls()), (0, 0));
+    });
+}
+
+#[test]
+fn one_of_many_that_never_waits_leaves_the_others_and_the_loop_their_share() {
+    on_each_back_end(|world| {
+        let mut reactor = world.reactor();
+        reactor
+            .block_on(async {
+                let busy = || -> Pin<Box<dyn Future<Output = u32>>> {
+                    Box::pin(async {
+                        loop {
+                            spend(MOMENT);
+                            yield_now().await;
+                        }
+                    })
+                };
+                let patient = || -> Pin<Box<dyn Future<Output = u32>>> {
+                    Box::pin(async {
+                        sleep(MOMENT).await;
+                        1
+                    })
+                };
+                assert_eq!(select_all([busy(), patient(), busy()]).await, (1, 1));
+                assert_eq!(timeout(5 * MOMENT, select_all([busy()])).await.ok(), None);
+            })
+            .unwrap();
         assert_eq!((reactor.in_use(), reactor.delayed_calls()), (0, 0));
     });
 }
