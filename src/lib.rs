@@ -5,7 +5,7 @@
 //! value: make several, one for each thread. Nothing here needs `unsafe`, a `RefCell` inside the framework, or a lock.
 //!
 //! ```
-//! use twistor::{Protocol, Reactor, Transport};
+//! use twistor::{Protocol, ProtocolError, Reactor, Transport};
 //!
 //! struct Echo;
 //!
@@ -78,6 +78,7 @@ pub mod deferred;
 #[doc = include_str!("coming_from.md")]
 pub mod coming_from {}
 pub mod endpoint;
+pub mod framing;
 mod net;
 pub mod policy;
 mod reactor;
@@ -106,9 +107,9 @@ pub use reactor::{
     DelayedCall, Error, ExitReason, Factory, Handle, Hold, Instant, Interface, JobPanicked, Layer,
     LayerError, Layered, ListenTcp, ListenUdp, ListenUnix, Listener, OutputError, Phase, Place, ProcessId,
     ProcessOutput, ProcessProtocol, ProcessSignal, ProcessTransport, Producer, ProducerKind, Protocol,
-    Reactor, Reason, Remote, Result, Settings, Shared, Signal, SlowCallback, SpawnProcess, Statistics,
-    SystemError, SystemEvent, TerminalSize, Transport, TriggerId, Unfinished, UnixAddress, UnixDatagram,
-    factory, layered, shared,
+    ProtocolError, Reactor, Reason, Remote, Result, Settings, Shared, Signal, SlowCallback, SpawnProcess,
+    Statistics, SystemError, SystemEvent, TerminalSize, Transport, TriggerId, Unfinished, UnixAddress,
+    UnixDatagram, factory, layered, shared,
 };
 pub use service::run;
 pub use task::block_on;
