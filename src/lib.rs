@@ -5,7 +5,7 @@
 //! value: make several, one for each thread. Nothing here needs `unsafe`, a `RefCell` inside the framework, or a lock.
 //!
 //! ```
-//! use twistor::{Protocol, Reactor, Transport};
+//! use twistor::{Protocol, ProtocolError, Reactor, Transport};
 //!
 //! struct Echo;
 //!
@@ -69,6 +69,7 @@
 
 pub mod deferred;
 pub mod endpoint;
+pub mod framing;
 mod net;
 pub mod policy;
 mod reactor;
@@ -97,9 +98,9 @@ pub use reactor::{
     DelayedCall, Error, ExitReason, Factory, Handle, Hold, Instant, Interface, JobPanicked, Layer,
     LayerError, Layered, ListenTcp, ListenUdp, ListenUnix, Listener, OutputError, Phase, Place, ProcessId,
     ProcessOutput, ProcessProtocol, ProcessSignal, ProcessTransport, Producer, ProducerKind, Protocol,
-    Reactor, Reason, Remote, Result, Settings, Shared, Signal, SlowCallback, SpawnProcess, Statistics,
-    SystemError, SystemEvent, TerminalSize, Transport, TriggerId, Unfinished, UnixAddress, UnixDatagram,
-    factory, layered, shared,
+    ProtocolError, Reactor, Reason, Remote, Result, Settings, Shared, Signal, SlowCallback, SpawnProcess,
+    Statistics, SystemError, SystemEvent, TerminalSize, Transport, TriggerId, Unfinished, UnixAddress,
+    UnixDatagram, factory, layered, shared,
 };
 pub use service::run;
 pub use task::block_on;
