@@ -51,7 +51,7 @@ thread_local! {
 }
 
 /// Says who is current from now on, and who was. Nobody is once the thread gives its locals back, as a reactor may be one of them.
-fn become_current(next: Option<Handle>) -> Option<Handle> {
+pub(super) fn become_current(next: Option<Handle>) -> Option<Handle> {
     CURRENT.try_with(|current| current.replace(next)).ok().flatten()
 }
 
@@ -159,16 +159,13 @@ impl Handle {
         }))
     }
 
-    /// Lends the reactor to all handles while `inside` runs, which must not panic.
+    /// Lends the reactor to all handles while `inside` runs.
     pub(crate) fn lend<R>(&self, reactor: &mut Reactor, inside: impl FnOnce() -> R) -> R {
         self.exchange(reactor);
-        let before = become_current(Some(self.clone()));
+        let outer = become_current(Some(self.clone()));
         self.shared.lent.set(true);
-        let result = inside();
-        self.shared.lent.set(false);
-        become_current(before);
-        self.exchange(reactor);
-        result
+        let _lent = Lent { handle: self, reactor, outer };
+        inside()
     }
 
     fn exchange(&self, reactor: &mut Reactor) {
@@ -195,6 +192,21 @@ impl Handle {
         if let Some(resident) = &*self.shared.residents.borrow() {
             resident.attend(attended);
         }
+    }
+}
+
+/// Ends with the reactor in its place, whatever happens.
+struct Lent<'a> {
+    handle: &'a Handle,
+    reactor: &'a mut Reactor,
+    outer: Option<Handle>,
+}
+
+impl Drop for Lent<'_> {
+    fn drop(&mut self) {
+        self.handle.shared.lent.set(false);
+        self.handle.exchange(self.reactor);
+        become_current(self.outer.take());
     }
 }
 
@@ -238,7 +250,7 @@ impl Reactor {
     /// It has ended, perhaps with a panic, whose text this is.
     pub(crate) fn end_call<R>(&mut self, place: Place, result: std::thread::Result<R>) -> Result<R, String> {
         self.end_timing();
-        result.map_err(|payload| self.note_panic(place, None, &*payload))
+        result.map_err(|payload| self.note_panic(place, None, payload))
     }
 
     /// Which of so many goes first, where it should not matter.
