@@ -109,11 +109,24 @@ impl Handle {
     /// # Errors
     /// [`Error::NotInTask`] elsewhere, and inside another `with`: whoever is called has the reactor then.
     pub fn with<R>(&self, call: impl FnOnce(&mut Reactor) -> R) -> Result<R> {
-        if !self.shared.lent.get() {
-            return Err(Error::NotInTask);
+        let done = self.reach(|reactor| {
+            reactor.end_task_writes();
+            call(reactor)
+        });
+        match done {
+            Some(result) => Ok(result),
+            None => Err(Error::NotInTask),
         }
-        let mut place = self.shared.place.try_borrow_mut().map_err(|_| Error::NotInTask)?;
-        place.as_mut().map(|reactor| call(reactor)).ok_or(Error::NotInTask)
+    }
+
+    /// As `with`, for code of ours that leaves what the task has just written where it is.
+    #[inline]
+    pub(crate) fn reach<R>(&self, call: impl FnOnce(&mut Reactor) -> R) -> Option<R> {
+        if !self.shared.lent.get() {
+            return None;
+        }
+        let mut place = self.shared.place.try_borrow_mut().ok()?;
+        place.as_mut().map(|reactor| call(reactor))
     }
 
     /// That of the task which is polled on this thread.
@@ -160,6 +173,7 @@ impl Handle {
         self.shared.lent.set(false);
         CURRENT.set(before);
         self.exchange(reactor);
+        reactor.end_task_writes();
         result
     }
 

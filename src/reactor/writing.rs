@@ -17,6 +17,45 @@ impl Reactor {
         }
     }
 
+    /// A task writes. What it writes to one connection leaves together, as if it were that connection's callback that runs:
+    /// until it writes to another, or does something else with the reactor, or waits.
+    #[inline]
+    pub(crate) fn write_from_task(&mut self, token: Token, data: &[u8]) {
+        if self.current != token {
+            self.end_task_writes();
+            let connection = self.sources.connection(token);
+            if connection.is_some_and(|connection| connection.writes_directly() && !connection.is_layered()) {
+                self.current = token;
+                self.direct = true;
+            }
+        }
+        self.write(token, data);
+    }
+
+    /// What a task has written leaves.
+    #[inline]
+    pub(crate) fn end_task_writes(&mut self) {
+        if self.current != Token::NONE {
+            let token = std::mem::replace(&mut self.current, Token::NONE);
+            self.settle(token);
+        }
+    }
+
+    /// Whether a task that writes to a connection has to wait, because much waits to be sent or the connection closes.
+    pub(crate) fn is_crowded(&mut self, token: Token) -> bool {
+        let (high, _) = self.water_marks(token);
+        if self.current == token && self.scratch.len() > high {
+            self.end_task_writes();
+        }
+        let connection = self.sources.connection(token);
+        connection.is_none_or(|connection| connection.writing_paused || connection.state.is_closing())
+    }
+
+    fn water_marks(&self, token: Token) -> (usize, usize) {
+        let own = self.sources.connection(token).and_then(Connection::water_marks);
+        own.unwrap_or((self.settings.high_water, self.settings.low_water))
+    }
+
     /// A write from outside of the connection's callbacks, or one that has no room beside what the callback has written.
     #[inline(never)]
     fn write_through(&mut self, token: Token, data: &[u8]) {

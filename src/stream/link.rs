@@ -74,6 +74,24 @@ pub(super) enum Act {
     Resume,
 }
 
+/// Why nothing was done with the connection.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Unreached {
+    /// There is none, or none any more.
+    Gone,
+    /// No task is polled here, or somebody has the reactor already.
+    Elsewhere,
+}
+
+impl From<Unreached> for Error {
+    fn from(unreached: Unreached) -> Error {
+        match unreached {
+            Unreached::Gone => Error::NotConnected,
+            Unreached::Elsewhere => Error::NotInTask,
+        }
+    }
+}
+
 impl Act {
     fn apply(self, transport: &mut Transport<'_>) {
         match self {
@@ -240,7 +258,7 @@ impl Link {
             return;
         }
         self.written.set(self.written.get() + data.len());
-        if let Err(Error::NotInTask) = self.reach(|transport| transport.write(data)) {
+        if let Err(Unreached::Elsewhere) = self.reach(|transport| transport.write_from_task(data)) {
             self.put_off(Act::Write(data.to_vec()));
         }
     }
@@ -250,7 +268,12 @@ impl Link {
             return;
         }
         self.written.set(self.written.get() + pieces.iter().map(|piece| piece.len()).sum::<usize>());
-        if let Err(Error::NotInTask) = self.reach(|transport| transport.write_sequence(pieces)) {
+        let write = |transport: &mut Transport<'_>| {
+            for piece in pieces {
+                transport.write_from_task(piece);
+            }
+        };
+        if let Err(Unreached::Elsewhere) = self.reach(write) {
             self.put_off(Act::Write(pieces.concat()));
         }
     }
@@ -306,7 +329,7 @@ impl Link {
             self.outgoing.set(Outgoing::Ended);
             return Poll::Ready(Err(StreamError::WriteEnded));
         }
-        let crowded = self.reach(|transport| transport.writing_paused() || transport.is_closing());
+        let crowded = self.reach(|transport| transport.is_crowded());
         if crowded.unwrap_or(self.crowded.get()) {
             self.written.set(0);
             self.waiting.wait(context);
@@ -357,15 +380,16 @@ impl Link {
 
     /// Does something with the connection now, if the reactor can be reached; what was put off goes before it.
     #[inline]
-    pub(super) fn reach<R>(&self, call: impl FnOnce(&mut Transport<'_>) -> R) -> Result<R, Error> {
-        let Some(id) = self.id.get() else { return Err(Error::NotConnected) };
-        self.handle.with(|reactor| {
-            let mut transport = reactor.transport(id).ok_or(Error::NotConnected)?;
+    pub(super) fn reach<R>(&self, call: impl FnOnce(&mut Transport<'_>) -> R) -> Result<R, Unreached> {
+        let Some(id) = self.id.get() else { return Err(Unreached::Gone) };
+        let reached = self.handle.reach(|reactor| {
+            let Some(mut transport) = reactor.transport(id) else { return Err(Unreached::Gone) };
             if !self.late.borrow().is_empty() {
                 self.catch_up(&mut transport);
             }
             Ok(call(&mut transport))
-        })?
+        });
+        reached.unwrap_or(Err(Unreached::Elsewhere))
     }
 
     fn act(self: &Rc<Link>, act: Act) {
@@ -375,7 +399,7 @@ impl Link {
                 act.apply(transport);
             }
         });
-        if let (Err(Error::NotInTask), Some(act)) = (done, act) {
+        if let (Err(Unreached::Elsewhere), Some(act)) = (done, act) {
             self.put_off(act);
         }
     }
