@@ -70,7 +70,8 @@ fn report(cells: &[Cell], costs: &[Vec<Vec<f64>>]) {
     }
     let means = medians.iter().map(|medians| format!("{:.3}", table::geometric_mean(medians)));
     ratios.row(["geometric mean".to_string()].into_iter().chain(means));
-    ratios.print("Messages per CPU second as a ratio to callbacks in the same round: median [lowest..highest]");
+    ratios
+        .print("Messages per CPU second as a ratio to callbacks in the same round: median [lowest..highest]");
     table.print("Server CPU per message (median)");
 }
 
