@@ -112,18 +112,6 @@ impl Transport<'_> {
         self.reactor.write(self.token, data);
     }
 
-    /// As `write`, from a task: see [`Reactor::write_from_task`].
-    #[inline]
-    pub(crate) fn write_from_task(&mut self, data: &[u8]) {
-        self.reactor.write_from_task(self.token, data);
-    }
-
-    /// See [`Reactor::is_crowded`].
-    #[inline]
-    pub(crate) fn is_crowded(&mut self) -> bool {
-        self.reactor.is_crowded(self.token)
-    }
-
     /// Sends several pieces, as one `write` of each in turn.
     pub fn write_sequence(&mut self, pieces: &[&[u8]]) {
         for piece in pieces {

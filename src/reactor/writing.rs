@@ -36,24 +36,40 @@ impl Reactor {
     #[inline]
     pub(crate) fn end_task_writes(&mut self) {
         if self.current != Token::NONE {
-            let token = std::mem::replace(&mut self.current, Token::NONE);
-            self.settle(token);
+            self.send_task_writes();
         }
     }
 
-    /// Whether a task that writes to a connection has to wait, because much waits to be sent or the connection closes.
+    /// As the end of a callback.
+    #[inline(never)]
+    fn send_task_writes(&mut self) {
+        let token = std::mem::replace(&mut self.current, Token::NONE);
+        let Some(connection) = self.sources.connection_mut(token) else { return self.scratch.clear() };
+        let directly = connection.writes_directly() && connection.ready.has(Ready::WRITABLE);
+        if !directly || self.scratch.is_empty() {
+            return self.settle(token);
+        }
+        connection.wrote = true;
+        match self.net.send(token, self.scratch.bytes()) {
+            Ok(count) if count == self.scratch.len() => {
+                self.statistics.bytes_sent += count as u64;
+                self.scratch.clear();
+            }
+            result => self.sent_in_part(token, result),
+        }
+    }
+
+    /// Whether a task that writes to a connection has to wait, because much waits to be sent or the connection closes or is
+    /// gone.
+    #[inline]
     pub(crate) fn is_crowded(&mut self, token: Token) -> bool {
-        let (high, _) = self.water_marks(token);
+        let Some(connection) = self.sources.connection(token) else { return true };
+        let high = connection.water_marks().map_or(self.settings.high_water, |(high, _)| high);
         if self.current == token && self.scratch.len() > high {
             self.end_task_writes();
         }
         let connection = self.sources.connection(token);
         connection.is_none_or(|connection| connection.writing_paused || connection.state.is_closing())
-    }
-
-    fn water_marks(&self, token: Token) -> (usize, usize) {
-        let own = self.sources.connection(token).and_then(Connection::water_marks);
-        own.unwrap_or((self.settings.high_water, self.settings.low_water))
     }
 
     /// A write from outside of the connection's callbacks, or one that has no room beside what the callback has written.

@@ -258,7 +258,8 @@ impl Link {
             return;
         }
         self.written.set(self.written.get() + data.len());
-        if let Err(Unreached::Elsewhere) = self.reach(|transport| transport.write_from_task(data)) {
+        let written = self.reach_reactor(|reactor, id| reactor.write_from_task(id.0, data));
+        if let Err(Unreached::Elsewhere) = written {
             self.put_off(Act::Write(data.to_vec()));
         }
     }
@@ -268,12 +269,12 @@ impl Link {
             return;
         }
         self.written.set(self.written.get() + pieces.iter().map(|piece| piece.len()).sum::<usize>());
-        let write = |transport: &mut Transport<'_>| {
+        let write = |reactor: &mut Reactor, id: ConnectionId| {
             for piece in pieces {
-                transport.write_from_task(piece);
+                reactor.write_from_task(id.0, piece);
             }
         };
-        if let Err(Unreached::Elsewhere) = self.reach(write) {
+        if let Err(Unreached::Elsewhere) = self.reach_reactor(write) {
             self.put_off(Act::Write(pieces.concat()));
         }
     }
@@ -329,7 +330,7 @@ impl Link {
             self.outgoing.set(Outgoing::Ended);
             return Poll::Ready(Err(StreamError::WriteEnded));
         }
-        let crowded = self.reach(|transport| transport.is_crowded());
+        let crowded = self.reach_reactor(|reactor, id| reactor.is_crowded(id.0));
         if crowded.unwrap_or(self.crowded.get()) {
             self.written.set(0);
             self.waiting.wait(context);
@@ -379,17 +380,23 @@ impl Link {
     // -- reaching the connection --
 
     /// Does something with the connection now, if the reactor can be reached; what was put off goes before it.
-    #[inline]
     pub(super) fn reach<R>(&self, call: impl FnOnce(&mut Transport<'_>) -> R) -> Result<R, Unreached> {
+        let call =
+            |reactor: &mut Reactor, id| reactor.transport(id).map(|mut transport| call(&mut transport));
+        self.reach_reactor(call)?.ok_or(Unreached::Gone)
+    }
+
+    /// The same for calls that do not mind whether the connection is there.
+    #[inline]
+    fn reach_reactor<R>(&self, call: impl FnOnce(&mut Reactor, ConnectionId) -> R) -> Result<R, Unreached> {
         let Some(id) = self.id.get() else { return Err(Unreached::Gone) };
         let reached = self.handle.reach(|reactor| {
-            let Some(mut transport) = reactor.transport(id) else { return Err(Unreached::Gone) };
             if !self.late.borrow().is_empty() {
-                self.catch_up(&mut transport);
+                self.catch_up(reactor);
             }
-            Ok(call(&mut transport))
+            call(reactor, id)
         });
-        reached.unwrap_or(Err(Unreached::Elsewhere))
+        reached.ok_or(Unreached::Elsewhere)
     }
 
     fn act(self: &Rc<Link>, act: Act) {
@@ -416,9 +423,14 @@ impl Link {
     }
 
     #[cold]
-    fn catch_up(&self, transport: &mut Transport<'_>) {
-        for act in self.late.take() {
-            act.apply(transport);
+    fn catch_up(&self, reactor: &mut Reactor) {
+        let late = self.late.take();
+        if let Some(id) = self.id.get()
+            && let Some(mut transport) = reactor.transport(id)
+        {
+            for act in late {
+                act.apply(&mut transport);
+            }
         }
     }
 
@@ -471,11 +483,7 @@ impl Link {
 /// Does what was put off.
 impl Run for Link {
     fn run(self: Rc<Link>, reactor: &mut Reactor) {
-        if let Some(id) = self.id.get()
-            && let Some(mut transport) = reactor.transport(id)
-        {
-            self.catch_up(&mut transport);
-        }
+        self.catch_up(reactor);
     }
 }
 
