@@ -194,3 +194,27 @@ fn a_socket_of_another_protocol_with_datagrams_is_none_of_udp() {
         assert_eq!(reactor.in_use(), 0);
     });
 }
+
+#[test]
+fn both_ends_of_an_adopted_pair_are_unnamed() {
+    on_the_real_network(KERNEL, |world| {
+        let mut reactor = world.reactor();
+        let (one, other) = UnixStream::pair().unwrap();
+        let record = Record::new();
+        let noted = record.clone();
+        let protocol = nobody().acting(move |what, transport, _| match what {
+            "made" => {
+                let unnamed = Address::Unix(twistor::UnixAddress::UNNAMED);
+                assert_eq!(transport.peer(), &unnamed);
+                assert_eq!(transport.host(), unnamed);
+                noted.add(format!("process {:?}", transport.peer_credentials().unwrap().process));
+            }
+            "read lost" => transport.lose_connection(),
+            _ => {}
+        });
+        reactor.adopt_connection(one.into(), protocol).unwrap();
+        drop(other);
+        world.run_until_idle(&mut reactor);
+        assert_eq!(record.events(), [format!("process {:?}", Some(std::process::id()))]);
+    });
+}

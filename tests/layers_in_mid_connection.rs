@@ -153,3 +153,37 @@ fn bytes_that_the_protocol_was_not_told_of_are_the_new_layers() {
         assert_eq!(record.events(), ["made", "data start", "data HELLO", "read lost", "lost Done"]);
     });
 }
+
+#[test]
+fn what_comes_after_a_layer_was_added_does_not_pass_it_by_though_descriptors_were_asked_for() {
+    on_each_back_end(|world| {
+        let mut reactor = world.reactor();
+        let record = Record::new();
+        let serves = Recorder::new(&record).acting(|what, transport, data| match (what, data) {
+            ("made", _) => transport.receive_descriptors().unwrap(),
+            ("data", b"start") => {
+                transport.add_layer(Swapping);
+                assert!(transport.receive_descriptors().is_err(), "they would come past it");
+                transport.write(b"ready");
+            }
+            ("read lost", _) => transport.lose_connection(),
+            _ => {}
+        });
+        let answered = Record::new();
+        let asks = Recorder::new(&answered).acting(|what, transport, data| match (what, data) {
+            ("made", _) => transport.write(b"start"),
+            ("data", _) => {
+                transport.write(b"swapped");
+                transport.lose_connection();
+            }
+            _ => {}
+        });
+        let name = format!("@twistor-layers-{}", std::process::id());
+        let listener = reactor.listen_unix(name.as_str(), once(serves, &Record::new())).unwrap();
+        reactor.connect_unix(name.as_str(), once(asks, &Record::new())).unwrap();
+        world.run_until(&mut reactor, "lost", |_| record.has("lost Done") && answered.has("lost Done"));
+        world.close(&mut reactor, &listener);
+        assert_eq!(answered.events(), ["made", "data READY", "lost Done"]);
+        assert_eq!(record.events(), ["made", "data start", "data SWAPPED", "read lost", "lost Done"]);
+    });
+}

@@ -26,6 +26,10 @@ impl DatagramProtocol for Mailbox {
         self.0.add("refused");
     }
 
+    fn error_received(&mut self, _: &mut DatagramTransport<'_>, error: &SystemError) {
+        self.0.add(format!("error {}: {:?}", error.call, error.kind));
+    }
+
     fn send_failed(&mut self, _: &mut DatagramTransport<'_>, to: Option<&Address>, error: &SystemError) {
         self.0.add(format!("failed to {to:?}: {:?}", error.kind));
     }
@@ -305,5 +309,37 @@ fn however_much_is_asked_for_no_more_than_256_kib_come_whole() {
         }
         world.run_until_idle(&mut reactor);
         assert_eq!(record.events(), ["262144 bytes", "cut to 262144"]);
+    });
+}
+
+#[test]
+fn that_a_peer_has_taken_another_is_told_once_and_what_it_had_sent_is_not_held_up() {
+    on_the_real_network("sockets of somebody else's, whose peer changes", |world| {
+        let mut reactor = world.reactor();
+        let [one, two, three] = ["one", "two", "three"].map(|what| path(world, what));
+        let bind = |name: &UnixAddress| Plain::bind(name.path().unwrap()).unwrap();
+        let (ours, peer, other) = (bind(&one), bind(&two), bind(&three));
+        ours.connect(two.path().unwrap()).unwrap();
+        peer.connect(one.path().unwrap()).unwrap();
+        let record = Record::new();
+        let id = reactor.adopt_datagram(ours.into(), Mailbox(record.clone())).unwrap();
+        world.run_until(&mut reactor, "begun", |reactor| reactor.statistics().turns > 2);
+        // What is not read is lost then, which is why it is told at all.
+        reactor.datagram(id).unwrap().write(b"unread").unwrap();
+        reactor.turn(Some(std::time::Duration::ZERO)).unwrap();
+        peer.send(b"last").unwrap();
+        peer.connect(three.path().unwrap()).unwrap();
+        // Both with the next turn.
+        reactor.turn(Some(std::time::Duration::ZERO)).unwrap();
+        assert_eq!(
+            record.events()[..2],
+            ["error recv: ConnectionReset".to_owned(), format!("last from {two}")]
+        );
+        reactor.datagram(id).unwrap().stop_listening();
+        world.run_until_idle(&mut reactor);
+        drop((peer, other));
+        for name in [one, two, three] {
+            std::fs::remove_file(name.path().unwrap()).unwrap();
+        }
     });
 }

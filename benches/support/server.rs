@@ -97,6 +97,7 @@ impl Server {
         let line: Vec<OsString> = program.iter().cloned().chain(kind.command_line()?).collect();
         let mut child = Command::new(&line[0]) // a command line has at least the program
             .args(&line[1..])
+            .envs((!program.is_empty()).then_some((UNDER_A_TOOL, "yes")))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
@@ -226,3 +227,6 @@ pub fn resident_of(process: &str) -> Result<u64> {
     let line = rollup.lines().find_map(|line| line.strip_prefix("Rss:")).ok_or("smaps_rollup has no Rss")?;
     Ok(line.trim().trim_end_matches("kB").trim().parse::<u64>()? * 1024)
 }
+
+/// Tells a server that another program slows it down.
+pub const UNDER_A_TOOL: &str = "ECHO_UNDER_A_TOOL";

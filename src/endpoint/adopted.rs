@@ -2,7 +2,7 @@
 //!
 //! By number or by name a descriptor is duplicated whenever it is listened on. The inherited one stays open until the
 //! process ends, as it is whoever's who opened it: its port stays bound when listening stops, and what connects then
-//! waits in its queue.
+//! waits in its queue. Programs that this one starts do not inherit it any more; of systemd's none, once one of them is used.
 
 use std::cell::RefCell;
 use std::io;
@@ -81,8 +81,10 @@ impl ServerEndpoint for Passed {
     fn listen(&self, reactor: &mut Reactor, factory: Box<dyn Factory>) -> Result<Listener> {
         let text = self.describe();
         let names = passed(std::process::id(), |variable| std::env::var(variable).ok());
-        let number = names.and_then(|names| self.find(&names));
-        let number = number.map_err(|why| cannot(&text, "LISTEN_FDS", io::Error::other(why)))?;
+        let found = names.and_then(|names| Ok((self.find(&names)?, names.len())));
+        let (number, count) = found.map_err(|why| cannot(&text, "LISTEN_FDS", io::Error::other(why)))?;
+        // To take a duplicate keeps the inherited one from other programs.
+        (FIRST..).take(count).for_each(|number| drop(inherited(number)));
         adopt(reactor, number, &text, factory)
     }
 

@@ -102,15 +102,17 @@ pub(crate) struct Going {
     pub(crate) to: Option<Address>,
 }
 
-/// Whether an error of UDP can be the network's answer to an earlier datagram, which a later call on the socket tells
-/// once, before it does what it was asked to. The same numbers can be about that call, which will then fail again.
+/// Whether an error can be news of the other side, which some call on the socket tells once, before it does what it was
+/// asked to. The same numbers can be about that call, which will then fail again.
 ///
-/// They are what Linux makes of ICMP, and of ICMPv6; and what it answered to each of them on a socket with a peer.
+/// Of UDP they are what Linux makes of ICMP, and of ICMPv6: the network's answers to earlier datagrams. Of a UNIX socket it is
+/// that its peer has taken another one, and not read all.
 pub(crate) fn may_be_an_answer(error: &io::Error) -> bool {
     matches!(
         error.raw_os_error().map(Errno::from_raw_os_error),
         Some(
             Errno::CONNREFUSED
+                | Errno::CONNRESET
                 | Errno::HOSTUNREACH
                 | Errno::NETUNREACH
                 | Errno::HOSTDOWN

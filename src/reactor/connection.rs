@@ -110,6 +110,8 @@ impl Pauses {
     pub(crate) const LAYERS: Pauses = Pauses(2);
     /// It was adopted, and its protocol has not begun.
     pub(crate) const UNBEGUN: Pauses = Pauses(8);
+    /// The protocol keeps something that came, and is called for it before anything else is read.
+    pub(crate) const AGAIN: Pauses = Pauses(16);
     /// Nobody: it is read in another way, which brings descriptors.
     pub(crate) const DESCRIPTORS: Pauses = Pauses(4);
 

@@ -1,4 +1,4 @@
-//! Datagrams: their protocol, the socket in its slot, and how it receives and sends.
+//! Datagrams: their protocol, the socket in its slot, its beginning and its end.
 
 use std::any::Any;
 use std::io;
@@ -6,10 +6,10 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::datagram_transport::{DatagramId, DatagramTransport, same_place};
-use super::outgoing::{Next, Outgoing};
+use super::outgoing::Outgoing;
 use super::sources::Source;
-use super::{Address, DelayedCall, Place, Reactor, Reason, SystemError, TimedCall};
-use crate::net::{Close, Inbound, Instant, Ready, Token, may_be_an_answer};
+use super::{Address, DelayedCall, Place, Reactor, Reason, SystemError};
+use crate::net::{Close, Inbound, Instant, Ready, Token};
 
 /// What a socket of datagrams does. (Twisted: `DatagramProtocol`, `ConnectedDatagramProtocol`.)
 ///
@@ -56,11 +56,12 @@ pub trait DatagramProtocol: Any {
         let _ = transport;
     }
 
-    /// An error that cost no datagram in hand; the socket goes on. Either the network's answer to an earlier datagram, but for
-    /// the refusal, which has its own call: that the host cannot be reached, say; one answer is told once, where
-    /// the socket has one peer. Or the datagrams that have come cannot be read, for want of memory, say: then it is
-    /// tried again ten times a second, and each failure told. By default that is logged at debug level; it is
-    /// counted in [`Statistics::datagram_errors`](super::Statistics::datagram_errors) in any case.
+    /// An error that cost no datagram in hand; the socket goes on. Either the network's answer to an earlier datagram, but
+    /// for the refusal, which has its own call: that the host cannot be reached, say; one answer is told once, where the
+    /// socket has one peer. Or the peer of a UNIX socket has taken another one for its own, and what it had not read is
+    /// lost. Or the datagrams that have come cannot be read, for want of memory, say: then it is tried again ten times a
+    /// second, and each failure told. By default that is logged at debug level; it is counted in
+    /// [`Statistics::datagram_errors`](super::Statistics::datagram_errors) in any case.
     fn error_received(&mut self, transport: &mut DatagramTransport<'_>, error: &SystemError) {
         log::debug!("{}: {error}", transport.host());
     }
@@ -96,18 +97,18 @@ pub(super) struct DatagramSlot {
     pub(super) max_size: usize,
     pub(super) state: State,
     pub(super) reading_paused: bool,
-    ready: Ready,
+    pub(super) ready: Ready,
     /// What has come and is not told of yet: it goes before what is still with the system.
-    held: Option<Box<Inbound>>,
+    pub(super) held: Option<Box<Inbound>>,
     /// It stands in the list of those that had their share of the turn.
     queued: bool,
     /// It stands in the list of those to flush at the end of the turn.
-    dirty: bool,
-    outgoing: Outgoing,
+    pub(super) dirty: bool,
+    pub(super) outgoing: Outgoing,
     /// When the receivers are tried again that were full.
-    crowded: Option<DelayedCall>,
+    pub(super) crowded: Option<DelayedCall>,
     /// When it is read again, after it could not be.
-    resting: Option<DelayedCall>,
+    pub(super) resting: Option<DelayedCall>,
     pub(super) timers: Vec<DelayedCall>,
     /// When a panic was last logged with this socket's address.
     logged: Option<Instant>,
@@ -168,17 +169,17 @@ impl DatagramSlot {
         (self.state, self.ready) = (State::Starting, Ready::WRITABLE);
     }
 
-    fn may_be_told(&self) -> bool {
+    pub(super) fn may_be_told(&self) -> bool {
         self.state == State::Open && !self.reading_paused
     }
 
-    fn wants_read(&self) -> bool {
+    pub(super) fn wants_read(&self) -> bool {
         self.may_be_told() && self.resting.is_none() && self.ready.has(Ready::READABLE)
     }
 
     /// Whether a datagram is not of the one peer. One of UNIX that is left by its peer takes from anybody, and one of UDP has what
     /// came before it had a peer.
-    fn is_stranger(&self, from: &Address) -> bool {
+    pub(super) fn is_stranger(&self, from: &Address) -> bool {
         self.hears.as_ref().is_some_and(|peer| peer != from && !same_place(peer, from))
     }
 
@@ -194,13 +195,13 @@ impl DatagramSlot {
     /// Whether a queue that is full is the receiver's: of UNIX sockets, but of those with one peer the system tells when
     /// there is room. Of the others nothing tells, and what it says of our own queue is no news: it has room
     /// again after each datagram that was refused.
-    fn has_many_receivers(&self) -> bool {
+    pub(super) fn has_many_receivers(&self) -> bool {
         self.peer.is_none() && matches!(self.host, Address::Unix(_))
     }
 }
 
 /// What an error is about.
-enum Trouble {
+pub(super) enum Trouble {
     /// No datagram in hand.
     Answer,
     /// The one to this address, which was given up; `None` is the one peer.
@@ -234,118 +235,14 @@ impl Reactor {
         self.flush_datagrams(token);
     }
 
-    fn read_datagrams(&mut self, token: Token, inbound: &mut Inbound) {
-        let mut share = self.settings.read_per_turn;
-        let held = self.sources.datagram_mut(token).and_then(|slot| slot.held.take());
-        if let Some(mut held) = held
-            && !self.tell_datagrams(token, &mut held, &mut share)
-        {
-            return self.hold_datagrams(token, held, share);
-        }
-        while let Some(slot) = self.sources.datagram_mut(token) {
-            if !slot.wants_read() {
-                return;
-            }
-            if share == 0 {
-                return self.queue_datagrams(token);
-            }
-            inbound.prepare(slot.max_size, share.div_ceil(DATAGRAM_COST));
-            match self.net.recv_datagrams(token, inbound) {
-                Ok(()) if inbound.more() || slot.ready.has(Ready::READ_CLOSED) => {}
-                Ok(()) => slot.ready.remove(Ready::READABLE),
-                Err(error) => {
-                    if !self.datagram_input_failed(token, &error) {
-                        return;
-                    }
-                    share = share.saturating_sub(DATAGRAM_COST);
-                    continue;
-                }
-            }
-            if !self.tell_datagrams(token, inbound, &mut share) {
-                let rest = Box::new(inbound.rest());
-                return self.hold_datagrams(token, rest, share);
-            }
-        }
-    }
-
-    /// Tells a protocol what has come, until it wants no more or its share is used up; whether that was all.
-    fn tell_datagrams(&mut self, token: Token, inbound: &mut Inbound, share: &mut usize) -> bool {
-        while let Some((came, data)) = inbound.first() {
-            let slot = self.sources.datagram(token).filter(|slot| slot.may_be_told());
-            let Some(slot) = slot.filter(|_| *share > 0) else { return false };
-            *share = share.saturating_sub(came.length + DATAGRAM_COST);
-            if slot.is_stranger(&came.from) {
-                self.statistics.datagrams_of_strangers += 1;
-                inbound.hand_over();
-                continue;
-            }
-            self.statistics.datagrams_received += 1;
-            self.statistics.bytes_received += came.length as u64;
-            let place = Place::DatagramReceived;
-            self.call_datagram(token, place, |protocol, transport| match came.truncated {
-                false => protocol.datagram_received(transport, data, &came.from),
-                true => {
-                    transport.reactor.statistics.datagrams_truncated += 1;
-                    protocol.datagram_truncated(transport, data, &came.from);
-                }
-            });
-            inbound.hand_over();
-        }
-        true
-    }
-
-    /// Keeps what was not told of, for the next turn or until the protocol reads again.
-    fn hold_datagrams(&mut self, token: Token, rest: Box<Inbound>, share: usize) {
-        let Some(slot) = self.sources.datagram_mut(token) else { return };
-        if slot.state == State::Stopped {
-            return;
-        }
-        slot.held = Some(rest);
-        if share == 0 {
-            self.queue_datagrams(token);
-        }
-    }
-
-    /// Whether reading should be tried again.
-    fn datagram_input_failed(&mut self, token: Token, error: &io::Error) -> bool {
-        match error.kind() {
-            io::ErrorKind::Interrupted => true,
-            io::ErrorKind::WouldBlock => {
-                if let Some(slot) = self.sources.datagram_mut(token) {
-                    slot.ready.remove(Ready::READABLE);
-                    slot.ready.remove(Ready::READ_CLOSED);
-                }
-                false
-            }
-            _ if may_be_an_answer(error) => {
-                if let Some(slot) = self.sources.datagram_mut(token) {
-                    // The error was the news, not the end: what came behind it is still to be read.
-                    slot.ready.remove(Ready::READ_CLOSED);
-                }
-                self.datagram_trouble(token, "recv", Trouble::Answer, error);
-                true
-            }
-            _ => {
-                let at = self.now() + READ_PAUSE;
-                let timer = self.timers.set(at, TimedCall::ReadAgain(token));
-                if let Some(slot) = self.sources.datagram_mut(token) {
-                    slot.resting = Some(timer);
-                }
-                self.datagram_trouble(token, "recv", Trouble::Answer, error);
-                false
-            }
-        }
-    }
-
-    pub(super) fn read_datagrams_again(&mut self, token: Token) {
-        if let Some(slot) = self.sources.datagram_mut(token) {
-            slot.resting = None;
-            self.queue_datagrams(token);
-        }
-    }
-
     /// Tells what went wrong.
-    fn datagram_trouble(&mut self, token: Token, call: &'static str, what: Trouble, error: &io::Error) {
+    pub(super) fn datagram_trouble(
+        &mut self,
+        token: Token,
+        call: &'static str,
+        what: Trouble,
+        error: &io::Error,
+    ) {
         self.statistics.datagram_errors += 1;
         let refused = error.kind() == io::ErrorKind::ConnectionRefused;
         let error = SystemError::new(call, error);
@@ -369,114 +266,6 @@ impl Reactor {
             && !std::mem::replace(&mut slot.queued, true)
         {
             self.ready.push_back(token);
-        }
-    }
-
-    /// Takes a datagram to be sent; `false` when too much waits.
-    pub(super) fn keep_datagram(&mut self, token: Token, data: &[u8], to: Option<Address>) -> bool {
-        let (limit, outside) = (self.settings.buffer_limit, self.current_datagram != token);
-        let Some(slot) = self.sources.datagram_mut(token) else { return true };
-        if !slot.outgoing.keep(data, to, limit) {
-            self.statistics.datagrams_dropped += 1;
-            return false;
-        }
-        if outside && !std::mem::replace(&mut slot.dirty, true) {
-            self.dirty.push(token);
-        }
-        true
-    }
-
-    /// The end of a turn in which others than its own callbacks have written.
-    pub(super) fn flush_dirty_datagrams(&mut self, token: Token) {
-        if let Some(slot) = self.sources.datagram_mut(token) {
-            slot.dirty = false;
-            self.flush_datagrams(token);
-        }
-    }
-
-    /// Sends what waits, as far as the system takes it. After something went wrong with one the rest has the next turn,
-    /// because its protocol may have written more.
-    pub(super) fn flush_datagrams(&mut self, token: Token) {
-        let troubles = self.send_datagrams(token);
-        if troubles.is_empty() {
-            return;
-        }
-        for (what, error) in troubles {
-            self.datagram_trouble(token, "send", what, &error);
-        }
-        self.queue_datagrams(token);
-    }
-
-    /// Sends until the system takes no more, or has an error.
-    fn send_datagrams(&mut self, token: Token) -> Vec<(Trouble, io::Error)> {
-        let mut troubles = Vec::new();
-        let Some(slot) = self.sources.datagram_mut(token) else { return troubles };
-        if !slot.ready.has(Ready::WRITABLE) || slot.state == State::Stopped {
-            return troubles;
-        }
-        let (of_udp, many) = (matches!(slot.host, Address::Udp(_)), slot.has_many_receivers());
-        // Taken out, so that the queue and the table are not borrowed together.
-        let mut outgoing = std::mem::take(&mut slot.outgoing);
-        let mut blocked = false;
-        // May have been about an earlier one: then the same one goes at the second attempt.
-        let mut doubtful: Option<io::Error> = None;
-        while troubles.is_empty() && !blocked {
-            let next = outgoing.next();
-            if next == Next::Nothing {
-                break;
-            }
-            let (bytes, rest) = outgoing.front(next);
-            let error = match self.net.send_datagrams(token, bytes, rest) {
-                Ok(count) => {
-                    let count = count.clamp(1, rest.len());
-                    self.statistics.datagrams_sent += count as u64;
-                    self.statistics.bytes_sent += outgoing.drop_first(next, count) as u64;
-                    troubles.extend(doubtful.take().map(|error| (Trouble::Answer, error)));
-                    continue;
-                }
-                Err(error) => error,
-            };
-            match error.kind() {
-                io::ErrorKind::Interrupted => {}
-                io::ErrorKind::WouldBlock if many => outgoing.is_full(next),
-                io::ErrorKind::WouldBlock => blocked = true,
-                // This is about an earlier one in any case; of UNIX sockets it is about this one.
-                io::ErrorKind::ConnectionRefused if of_udp => troubles.push((Trouble::Answer, error)),
-                _ if of_udp && may_be_an_answer(&error) && !is_same(&doubtful, &error) => {
-                    troubles.extend(doubtful.replace(error).map(|error| (Trouble::Answer, error)));
-                }
-                _ => {
-                    let earlier =
-                        doubtful.take().filter(|other| other.raw_os_error() != error.raw_os_error());
-                    troubles.extend(earlier.map(|error| (Trouble::Answer, error)));
-                    let to = rest.first().and_then(|going| going.to.clone());
-                    outgoing.drop_first(next, 1);
-                    troubles.push((Trouble::Lost(to), error));
-                }
-            }
-        }
-        troubles.extend(doubtful.map(|error| (Trouble::Answer, error)));
-        let some_are_full = outgoing.some_are_full();
-        let Some(slot) = self.sources.datagram_mut(token) else { return troubles };
-        slot.outgoing = outgoing;
-        if blocked {
-            slot.ready.remove(Ready::WRITABLE);
-        }
-        if some_are_full && slot.crowded.is_none() {
-            let at = self.now() + CROWDED_PAUSE;
-            let timer = self.timers.set(at, TimedCall::SendAgain(token));
-            if let Some(slot) = self.sources.datagram_mut(token) {
-                slot.crowded = Some(timer);
-            }
-        }
-        troubles
-    }
-
-    pub(super) fn send_datagrams_again(&mut self, token: Token) {
-        if let Some(slot) = self.sources.datagram_mut(token) {
-            slot.crowded = None;
-            slot.outgoing.try_again(MOST_CROWDED);
-            self.flush_datagrams(token);
         }
     }
 
@@ -619,20 +408,3 @@ impl Reactor {
         self.sources.tokens(open).into_iter().map(DatagramId).collect()
     }
 }
-
-/// Whether an error was told twice in succession: then it is about the datagram in hand.
-fn is_same(earlier: &Option<io::Error>, error: &io::Error) -> bool {
-    earlier.as_ref().is_some_and(|earlier| earlier.raw_os_error() == error.raw_os_error())
-}
-
-/// How soon a socket is read again that could not be.
-const READ_PAUSE: Duration = Duration::from_millis(100);
-
-/// How soon the full queues of other UNIX sockets are tried again.
-const CROWDED_PAUSE: Duration = Duration::from_millis(10);
-
-/// How many of them may turn out to be full still before the others wait for the next time.
-const MOST_CROWDED: usize = 32;
-
-/// What a datagram counts beside its bytes, in a socket's share of the turn: empty ones cost their callback, too.
-const DATAGRAM_COST: usize = 256;

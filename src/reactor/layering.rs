@@ -282,6 +282,7 @@ impl Reactor {
 
     fn take_step(&mut self, token: Token, step: Step) {
         let Some(connection) = self.sources.connection_mut(token) else { return };
+        let again = connection.pauses.has(Pauses::AGAIN);
         let Some(layers) = connection.layers_mut() else { return };
         match step {
             Step::Start(index) => {
@@ -329,6 +330,12 @@ impl Reactor {
                 }
             }
             Step::Make => self.make_above_layers(token),
+            Step::Deliver | Step::DeliverEnd if again => {
+                connection.pauses.set(Pauses::AGAIN, false);
+                self.call_above_layers(token, Place::DataReceived, |protocol, transport| {
+                    protocol.data_received(transport, &[]);
+                });
+            }
             Step::Deliver => self.deliver_to_protocol(token),
             Step::DeliverEnd => {
                 layers.above.end = End::Told;

@@ -10,6 +10,8 @@ mod connecting;
 mod connection;
 mod connector;
 mod datagram;
+mod datagram_reading;
+mod datagram_sending;
 mod datagram_transport;
 mod error;
 mod handle;
@@ -25,6 +27,7 @@ mod process_output;
 mod process_transport;
 mod producers;
 mod protocol;
+mod protocol_error;
 mod race;
 mod reading;
 mod reason;
@@ -69,11 +72,13 @@ pub use self::process::ProcessProtocol;
 pub use self::process_output::{Collect, OutputError, ProcessOutput, Unfinished};
 pub use self::process_transport::{ProcessId, ProcessTransport};
 pub use self::protocol::{ClientFactory, Factory, Producer, ProducerKind, Protocol, Shared, factory, shared};
+pub use self::protocol_error::ProtocolError;
 pub use self::reason::{Reason, SystemError};
 pub use self::remote::Remote;
 pub use self::settings::Settings;
 pub use self::statistics::{Place, SlowCallback, Statistics};
 pub use self::timers::DelayedCall;
+pub(crate) use self::transport::Delivery;
 pub use self::transport::{ConnectionId, Transport};
 pub(crate) use self::turn::Agenda;
 pub use self::udp::{ListenUdp, UnixDatagram};
@@ -169,6 +174,8 @@ pub struct Reactor {
     last_panic: Option<String>,
     /// Made when somebody asks for it.
     handle: OnceCell<Handle>,
+    /// It ends without a word.
+    vanished: bool,
 }
 
 type SignalHandler = Box<dyn FnMut(&mut Reactor)>;
@@ -277,6 +284,7 @@ impl Reactor {
             loss_logged: None,
             last_panic: None,
             handle: OnceCell::new(),
+            vanished: false,
         }
     }
 
@@ -414,11 +422,12 @@ impl Reactor {
 
     /// Ends without a word, as a process that is killed: nothing is called, everything is dropped.
     pub(crate) fn vanish(mut self) {
+        self.vanished = true;
         self.life = Life::Finished;
     }
 
     /// Runs user code that is nobody's connection's.
-    fn call(&mut self, place: Place, call: impl FnOnce(&mut Reactor)) {
+    pub(crate) fn call(&mut self, place: Place, call: impl FnOnce(&mut Reactor)) {
         // A panic is counted and logged in there, and concerns nobody else.
         let _ = self.guarded(place, None, call);
     }
@@ -505,12 +514,14 @@ impl DelayedCall {
 impl Drop for Reactor {
     /// A reactor that has run and was not stopped ends here: its connections hear of it.
     fn drop(&mut self) {
+        // Whoever is called now begins no turn.
+        self.turning = true;
         let begun = !matches!(self.life, Life::New | Life::Finished);
-        if begun && !std::thread::panicking() {
-            self.life = Life::Ending;
-            self.advance_life();
-        }
         if !std::thread::panicking() {
+            if begun {
+                self.life = Life::Ending;
+                self.advance_life();
+            }
             self.finish_handled();
         }
         self.inbox.close();

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use super::connection::State;
+use super::connection::{Pauses, State};
 use super::{Place, Reactor, Reason, SystemError};
 use crate::net::{Ready, Token};
 
@@ -189,6 +189,22 @@ impl Reactor {
         }
     }
 
+    /// Calls a protocol that keeps something which came, before anything else that has come since.
+    #[cold]
+    #[inline(never)]
+    fn deliver_again(&mut self, token: Token) {
+        if let Some(connection) = self.sources.connection_mut(token)
+            && !connection.pauses.has(Pauses::PROTOCOL)
+        {
+            connection.pauses.set(Pauses::AGAIN, false);
+            if !matches!(connection.state, State::Closing { .. } | State::Lost | State::Lingering) {
+                self.call_protocol(token, Place::DataReceived, |protocol, transport| {
+                    protocol.data_received(transport, &[]);
+                });
+            }
+        }
+    }
+
     /// The turn of those that were queued.
     pub(crate) fn run_ready(&mut self, count: usize) {
         let mut buffer = std::mem::take(&mut self.read_buffer);
@@ -196,6 +212,9 @@ impl Reactor {
             let Some(token) = self.ready.pop_front() else { break };
             if let Some(connection) = self.sources.connection_mut(token) {
                 connection.queued = false;
+                if connection.pauses.has(Pauses::AGAIN) {
+                    self.deliver_again(token);
+                }
                 self.connection_again(token, &mut buffer);
             } else if !self.datagram_queued(token) {
                 self.accept_queued(token);

@@ -5,6 +5,7 @@ use std::io;
 use std::time::Duration;
 
 use super::layer::LayerError;
+use super::protocol_error::ProtocolError;
 
 /// Why a connection was lost, or could not be made: the value that `connection_lost`,
 /// `client_connection_lost` and `client_connection_failed` are told.
@@ -26,6 +27,9 @@ pub enum Reason {
     Panicked(String),
     /// One of its layers ended it: a policy, or a header that is wrong.
     Layer(LayerError),
+    /// Its protocol ended it with this error: what came made no sense, or the like. (Twisted: `loseConnection`, and the error in
+    /// the log.)
+    Protocol(ProtocolError),
     /// [`Transport::release`](crate::Transport::release) handed it over: it goes on elsewhere.
     Released,
     /// The reactor stopped. (Twisted: `ConnectionLost`.)
@@ -106,6 +110,7 @@ impl fmt::Display for Reason {
                 write!(f, "connection aborted: its protocol panicked: {text}")
             }
             Reason::Layer(error) => write!(f, "connection ended by a layer: {error}"),
+            Reason::Protocol(error) => write!(f, "connection ended by its protocol: {error}"),
             Reason::Released => f.write_str("connection handed over"),
             Reason::Stopped => f.write_str("connection aborted: the reactor stopped"),
             Reason::Refused(_) => f.write_str("connection refused"),
@@ -125,6 +130,7 @@ impl std::error::Error for Reason {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Reason::Layer(error) => Some(error),
+            Reason::Protocol(error) => Some(error),
             _ => self.system_error().map(|error| error as _),
         }
     }

@@ -11,7 +11,7 @@ use crate::net::{Instant, Token};
 
 /// The group of callbacks that is being timed.
 pub(crate) struct Stopwatch {
-    /// When it began; `None` after a poll, until the next callback.
+    /// When it began; `None` after a poll, until the next callback. Long ago, always, when callbacks are not timed.
     began: Option<Instant>,
     /// Callbacks that make it full; nothing fills it when callbacks are not timed.
     size: u32,
@@ -27,7 +27,8 @@ pub(crate) struct Stopwatch {
 impl Stopwatch {
     pub(crate) fn new(on: bool) -> Stopwatch {
         let size = if on { GROUP } else { u32::MAX };
-        Stopwatch { began: None, size, left: size, exact: 0, place: Place::Drop, connection: Token::NONE }
+        let began = (!on).then_some(Instant::from_origin(Duration::ZERO));
+        Stopwatch { began, size, left: size, exact: 0, place: Place::Drop, connection: Token::NONE }
     }
 }
 
@@ -46,9 +47,7 @@ impl Reactor {
     #[cold]
     #[inline(never)]
     fn start_group(&mut self) {
-        if self.stopwatch.size != u32::MAX {
-            self.stopwatch.began = Some(self.now());
-        }
+        self.stopwatch.began = Some(self.now());
     }
 
     /// A callback has ended.
@@ -62,6 +61,9 @@ impl Reactor {
 
     /// The loop is about to wait: that is nobody's time.
     pub(super) fn stop_timing(&mut self) {
+        if self.stopwatch.size == u32::MAX {
+            return;
+        }
         if self.stopwatch.left != self.stopwatch.size && self.stopwatch.began.is_some() {
             self.end_group();
         }
@@ -71,6 +73,10 @@ impl Reactor {
     #[cold]
     #[inline(never)]
     fn end_group(&mut self) {
+        if self.stopwatch.size == u32::MAX {
+            self.stopwatch.left = u32::MAX;
+            return;
+        }
         let now = self.net.now();
         self.clock.set(Some(now));
         let stopwatch = &mut self.stopwatch;

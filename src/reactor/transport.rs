@@ -8,7 +8,8 @@ use super::connection::{Pauses, Rare, Registered, State};
 use super::protocol::find;
 use super::tasks::Task;
 use super::{
-    Address, Credentials, DelayedCall, Error, Layer, Producer, ProducerKind, Reactor, Result, TimedCall,
+    Address, Credentials, DelayedCall, Error, Layer, Producer, ProducerKind, ProtocolError, Reactor, Reason,
+    Result, TimedCall,
 };
 use crate::net::{Instant, SocketOption, Token};
 
@@ -37,6 +38,16 @@ impl fmt::Display for ConnectionId {
 pub struct Transport<'a> {
     pub(crate) reactor: &'a mut Reactor,
     pub(crate) token: Token,
+}
+
+/// What becomes of bytes that came, and of which some are with the protocol.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Delivery {
+    GoesOn,
+    /// Reading is paused.
+    Held,
+    /// The connection closes by the wish of its protocol, or is lost: nothing more is told.
+    Over,
 }
 
 impl Transport<'_> {
@@ -228,6 +239,33 @@ impl Transport<'_> {
         self.reactor.lose_connection(self.token, Some(limit));
     }
 
+    /// As `lose_connection`, with the reason: the connection is lost with this error, in
+    /// [`Reason::Protocol`](super::Reason::Protocol), in place of [`Reason::Done`](super::Reason::Done). One that is closing
+    /// already keeps the reason that it has.
+    ///
+    /// ```
+    /// use twistor::{Protocol, Transport};
+    ///
+    /// struct Latin;
+    ///
+    /// impl Protocol for Latin {
+    ///     fn data_received(&mut self, transport: &mut Transport<'_>, data: &[u8]) {
+    ///         match std::str::from_utf8(data) {
+    ///             Ok(text) => println!("{text}"),
+    ///             Err(error) => transport.lose_connection_with(error),
+    ///         }
+    ///     }
+    /// }
+    /// ```
+    pub fn lose_connection_with(&mut self, error: impl std::error::Error + Send + Sync + 'static) {
+        if let Some(connection) = self.reactor.sources.connection_mut(self.token)
+            && !connection.state.is_closing()
+        {
+            connection.rare().farewell.get_or_insert_with(|| Reason::Protocol(ProtocolError::new(error)));
+        }
+        self.lose_connection();
+    }
+
     /// Throws away what was not sent and resets the connection (RST). `connection_lost` comes later, with
     /// [`Reason::Aborted`](super::Reason::Aborted). (Twisted: `abortConnection`.)
     pub fn abort_connection(&mut self) {
@@ -256,7 +294,10 @@ impl Transport<'_> {
         if let Some(connection) = self.reactor.sources.connection_mut(self.token) {
             connection.pauses.set(Pauses::PROTOCOL, false);
             let layered = connection.is_layered();
-            if connection.wants_read() || connection.reads_descriptors() {
+            if connection.wants_read()
+                || connection.reads_descriptors()
+                || connection.pauses.has(Pauses::AGAIN)
+            {
                 // No edge will come for what is there already.
                 self.reactor.queue(self.token);
             }
@@ -264,6 +305,66 @@ impl Transport<'_> {
                 // Something may wait above them.
                 self.reactor.mark_dirty(self.token);
             }
+        }
+    }
+
+    /// `data_received` is called again from the loop, once and with no bytes, as soon as reading is not paused: for a protocol
+    /// that was paused in the middle of what came, and keeps the rest. What has come since is told after it.
+    ///
+    /// ```
+    /// use twistor::{Protocol, Transport};
+    ///
+    /// /// Takes one byte after the other, and stops where it is told to.
+    /// #[derive(Default)]
+    /// struct Bytes {
+    ///     rest: Vec<u8>,
+    /// }
+    ///
+    /// impl Protocol for Bytes {
+    ///     fn data_received(&mut self, transport: &mut Transport<'_>, data: &[u8]) {
+    ///         self.rest.extend_from_slice(data);
+    ///         while !self.rest.is_empty() {
+    ///             if transport.reading_paused() {
+    ///                 return transport.receive_again();
+    ///             }
+    ///             let byte = self.rest.remove(0);
+    ///             if byte == b'.' {
+    ///                 transport.pause_reading();
+    ///             }
+    ///         }
+    ///     }
+    /// }
+    /// # let mut transport = twistor::testing::StringTransport::new(Bytes::default());
+    /// # transport.feed(b"a.b");
+    /// # transport.with(|bytes, _| assert_eq!(bytes.rest, b"b"));
+    /// # transport.with(|_, transport| transport.resume_reading());
+    /// # transport.with(|bytes, _| assert_eq!(bytes.rest, b""));
+    /// ```
+    pub fn receive_again(&mut self) {
+        if let Some(connection) = self.reactor.sources.connection_mut(self.token) {
+            connection.pauses.set(Pauses::AGAIN, true);
+            if !connection.pauses.has(Pauses::PROTOCOL) {
+                self.reactor.queue(self.token);
+            }
+        }
+    }
+
+    /// The same connection, for whoever needs one of its own.
+    #[inline]
+    pub(crate) fn reborrow(&mut self) -> Transport<'_> {
+        Transport { reactor: self.reactor, token: self.token }
+    }
+
+    /// Whether the rest of what came is to be delivered.
+    #[inline]
+    pub(crate) fn delivery(&self) -> Delivery {
+        match self.reactor.sources.connection(self.token) {
+            Some(connection) => match connection.state {
+                State::Closing { .. } | State::Lost | State::Lingering => Delivery::Over,
+                _ if connection.pauses.has(Pauses::PROTOCOL) => Delivery::Held,
+                _ => Delivery::GoesOn,
+            },
+            None => Delivery::Over,
         }
     }
 

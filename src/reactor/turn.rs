@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::life::Life;
 use super::sources::Source;
 use super::{Error, Handle, Place, Reactor, Result, TimedCall};
-use crate::net::{Event, Instant};
+use crate::net::{Event, Instant, Ready, Token};
 
 /// When a reactor has something to do by itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -171,6 +171,7 @@ impl Reactor {
         }
     }
 
+    #[inline(never)] // what surrounds it would need its registers
     fn dispatch(&mut self) {
         let mut events = std::mem::take(&mut self.events);
         self.statistics.events += events.len() as u64;
@@ -180,19 +181,8 @@ impl Reactor {
         for &event in &events {
             match event {
                 Event::Ready(token, ready) => {
-                    if self.connection_ready(token, ready, &mut buffer) {
-                        continue;
-                    }
-                    match self.sources.get(token) {
-                        Some(Source::Listener(_)) => self.accept_ready(token),
-                        Some(&Source::Attempt(connector)) => {
-                            let seen = *seen.get_or_insert_with(|| self.net.now());
-                            self.attempt_ready(token, connector, ready, seen);
-                        }
-                        Some(Source::Datagram(_)) => self.datagram_ready(token, ready),
-                        Some(Source::Process(_)) => self.look_at_process(token),
-                        // An event of something that was closed earlier in this batch.
-                        _ => {}
+                    if !self.connection_ready(token, ready, &mut buffer) {
+                        self.other_ready(token, ready, &mut seen);
                     }
                 }
                 Event::Signal(signal) => self.signal_came(signal),
@@ -201,6 +191,22 @@ impl Reactor {
         events.clear();
         self.read_buffer = buffer;
         self.events = events;
+    }
+
+    /// The kernel has news of what is no connection.
+    #[inline(never)]
+    fn other_ready(&mut self, token: Token, ready: Ready, seen: &mut Option<Instant>) {
+        match self.sources.get(token) {
+            Some(Source::Listener(_)) => self.accept_ready(token),
+            Some(&Source::Attempt(connector)) => {
+                let seen = *seen.get_or_insert_with(|| self.net.now());
+                self.attempt_ready(token, connector, ready, seen);
+            }
+            Some(Source::Datagram(_)) => self.datagram_ready(token, ready),
+            Some(Source::Process(_)) => self.look_at_process(token),
+            // An event of something that was closed earlier in this batch.
+            _ => {}
+        }
     }
 
     /// Runs the calls that are due. Those that they set, however soon, wait for the next turn.

@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::Duration;
 
-use twistor::{Instant, Producer, ProducerKind, Protocol, Reactor, Reason, Transport};
+use twistor::{Instant, Producer, ProducerKind, Protocol, ProtocolError, Reactor, Reason, Transport};
 
 use super::ledger::{Ledger, Track, byte_at};
 use super::wayward::Wayward;
@@ -17,13 +17,15 @@ pub struct Wanderer {
     number: Option<u32>,
     /// The first bytes that came: whose connection it is.
     header: Vec<u8>,
+    /// It asked to be called once more.
+    again: bool,
 }
 
 impl Wanderer {
     pub fn new(ledger: &Ledger, side: usize, tracks: &Rc<RefCell<Vec<Track>>>) -> Wanderer {
         let track = Track::default();
         tracks.borrow_mut().push(Rc::clone(&track));
-        Wanderer { ledger: ledger.clone(), track, side, number: None, header: Vec::new() }
+        Wanderer { ledger: ledger.clone(), track, side, number: None, header: Vec::new(), again: false }
     }
 
     fn write(&mut self, transport: &mut Transport<'_>, count: usize) {
@@ -48,7 +50,7 @@ impl Wanderer {
     }
 
     fn act_once(&mut self, transport: &mut Transport<'_>) {
-        let what = self.ledger.below(42);
+        let what = self.ledger.below(44);
         self.ledger.network.note(&format!("act {what} on {:?}, {}", transport.peer(), self.side));
         let acts = |name| self.ledger.acts(name);
         match what {
@@ -212,6 +214,16 @@ impl Wanderer {
                 acts("Transport::add_layer");
                 transport.add_layer(Wayward::new(&self.ledger));
             }
+            33 => {
+                acts("Transport::receive_again");
+                self.again = true;
+                transport.receive_again();
+            }
+            34 => {
+                acts("Transport::lose_connection_with");
+                self.track.borrow_mut().closing = true;
+                transport.lose_connection_with(std::fmt::Error);
+            }
             _ => {
                 acts("Transport::call_later");
                 let delay = Duration::from_millis(self.ledger.below(300));
@@ -290,7 +302,12 @@ impl Protocol for Wanderer {
 
     fn data_received(&mut self, transport: &mut Transport<'_>, data: &[u8]) {
         self.check(transport);
-        assert!(!data.is_empty());
+        assert!(!data.is_empty() || self.again, "nothing came, and nobody asked");
+        if self.again {
+            assert!(data.is_empty(), "what is told again comes first");
+            self.again = false;
+            return self.act(transport);
+        }
         assert!(!self.track.borrow().read_ended, "bytes after the end");
         let mut place = self.track.borrow().received;
         for &byte in data {
@@ -363,6 +380,13 @@ impl Protocol for Wanderer {
         self.ledger.acts("Reason::system_error");
         assert_eq!(reason.is_clean(), *reason == Reason::Done);
         assert!(!reason.is_clean() || reason.system_error().is_none());
+        if let Reason::Protocol(error) = reason {
+            self.ledger.acts("ProtocolError::is");
+            self.ledger.acts("ProtocolError::error");
+            self.ledger.acts("ProtocolError::new");
+            assert!(error.is::<std::fmt::Error>() && error.error::<std::fmt::Error>().is_some());
+            assert_eq!(*error, ProtocolError::new(std::fmt::Error));
+        }
         // Does nothing any more, and breaks nothing.
         transport.write(b"too late");
         transport.lose_connection();

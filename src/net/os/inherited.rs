@@ -2,17 +2,52 @@
 //!
 //! Nothing says that a number is a descriptor, or whose. It is therefore sent to ourselves over a pair of sockets: the
 //! system looks at it, and what arrives is a duplicate that is ours, and is closed on exec.
+//!
+//! The inherited one was left open for this program, and not for those that it starts. To mark a number as closed on exec
+//! takes the word that it is ours, which is unsafe code; but a duplicate can take its place, and has the mark. That is done
+//! only to what has no mark: whatever this process opened by itself has it from the start. Where the system does not
+//! show the marks, which Linux does in `/proc/self/fdinfo`, it stays as it was.
 
 use std::io::{self, IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
-use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, IntoRawFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixStream;
 
 use nix::sys::socket::{ControlMessage, MsgFlags, sendmsg};
+use rustix::fs::OFlags;
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
 
-/// A duplicate of the descriptor with this number; the one that was inherited stays open as it is.
+/// A duplicate of the descriptor with this number. The one that was inherited stays open, and is closed on exec from now on.
 pub(crate) fn inherited(number: RawFd) -> io::Result<OwnedFd> {
+    let duplicate = duplicate(number)?;
+    if number > STANDARD && is_left_open(number) {
+        close_on_exec(number, &duplicate);
+    }
+    Ok(duplicate)
+}
+
+/// Whether programs that are started from here inherit this number.
+fn is_left_open(number: RawFd) -> bool {
+    let facts = std::fs::read_to_string(format!("/proc/self/fdinfo/{number}")).unwrap_or_default();
+    let flags = facts.lines().find_map(|line| line.strip_prefix("flags:"));
+    let flags = flags.and_then(|flags| u32::from_str_radix(flags.trim(), 8).ok());
+    flags.is_some_and(|flags| flags & OFlags::CLOEXEC.bits() == 0)
+}
+
+/// Puts another of its duplicates in its place.
+fn close_on_exec(number: RawFd, duplicate: &OwnedFd) {
+    if nix::unistd::close(number).is_err() {
+        return;
+    }
+    match rustix::io::fcntl_dupfd_cloexec(duplicate, number) {
+        // It stays open until the process ends, as it would have.
+        Ok(placed) if placed.as_raw_fd() == number => drop(placed.into_raw_fd()),
+        // Another thread has opened something in between, which has the number now.
+        Ok(_) | Err(_) => log::warn!("the inherited descriptor {number} cannot be used a second time"),
+    }
+}
+
+fn duplicate(number: RawFd) -> io::Result<OwnedFd> {
     let (to, from) = UnixStream::pair()?;
     let (byte, rights) = ([0], [number]);
     sendmsg::<()>(
@@ -33,6 +68,9 @@ pub(crate) fn inherited(number: RawFd) -> io::Result<OwnedFd> {
     // The limit of descriptors is what it can be: there was no room for the duplicate.
     descriptors.next().ok_or_else(|| rustix::io::Errno::MFILE.into())
 }
+
+/// The last of the standard streams, which children have of their own.
+const STANDARD: RawFd = 2;
 
 #[cfg(test)]
 mod tests {

@@ -1,0 +1,94 @@
+//! A chat room on lines, with names and commands. Try it with `nc 127.0.0.1 7009` or `telnet 127.0.0.1 7009`, twice.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use std::time::Duration;
+use twistor::framing::{LineDecoder, LineReceiver, LineTransport, Lines};
+use twistor::{ConnectionId, Reactor, Reason};
+
+/// Who is in the room. Callbacks never run inside each other, so it is never borrowed twice.
+type Room = Rc<RefCell<BTreeMap<ConnectionId, String>>>;
+
+struct Guest {
+    room: Room,
+    name: Option<String>,
+}
+
+impl LineReceiver for Guest {
+    fn connection_made(&mut self, transport: &mut LineTransport<'_>) {
+        transport.send_line(b"Welcome! What is your name?");
+        transport.call_later(Duration::from_secs(60), Guest::hurry);
+    }
+
+    fn line_received(&mut self, transport: &mut LineTransport<'_>, line: &[u8]) {
+        // nc ends its lines in a line feed, telnet in a carriage return as well.
+        let line = String::from_utf8_lossy(line);
+        match (self.name.clone(), line.trim()) {
+            (_, "") => {}
+            (_, "/quit") => transport.lose_connection(),
+            (_, "/who") => self.list(transport),
+            (None, name) => self.enter(transport, name),
+            (Some(name), text) => self.say(transport, &format!("<{name}> {text}")),
+        }
+    }
+
+    fn line_length_exceeded(&mut self, transport: &mut LineTransport<'_>, _: &[u8]) {
+        transport.send_line(b"That is too long.");
+    }
+
+    fn connection_lost(&mut self, transport: &mut LineTransport<'_>, reason: &Reason) {
+        self.room.borrow_mut().remove(&transport.id());
+        if let Some(name) = &self.name {
+            self.say(transport, &format!("* {name} has gone ({reason})"));
+        }
+    }
+}
+
+impl Guest {
+    fn enter(&mut self, transport: &mut LineTransport<'_>, name: &str) {
+        if self.room.borrow().values().any(|other| other == name) {
+            return transport.send_line(b"Somebody has this name already. Another one?");
+        }
+        transport.send_line(format!("Hello, {name}! /who lists who is here, /quit leaves.").as_bytes());
+        self.list(transport);
+        self.say(transport, &format!("* {name} has come"));
+        self.room.borrow_mut().insert(transport.id(), name.to_owned());
+        self.name = Some(name.to_owned());
+    }
+
+    fn list(&self, transport: &mut LineTransport<'_>) {
+        let names = self.room.borrow().values().cloned().collect::<Vec<_>>().join(", ");
+        transport.send_line(format!("Here: {}", if names.is_empty() { "nobody" } else { &names }).as_bytes());
+    }
+
+    /// To everybody else in the room.
+    fn say(&self, transport: &mut LineTransport<'_>, text: &str) {
+        let line = format!("{text}\n");
+        let others: Vec<_> = self.room.borrow().keys().copied().filter(|id| *id != transport.id()).collect();
+        for other in others {
+            if let Some(mut other) = transport.reactor().transport(other) {
+                other.write(line.as_bytes());
+            }
+        }
+    }
+
+    fn hurry(&mut self, transport: &mut LineTransport<'_>) {
+        if self.name.is_none() {
+            transport.send_line(b"You have none? Goodbye.");
+            transport.lose_connection();
+        }
+    }
+}
+
+fn main() -> twistor::Result<()> {
+    let room = Room::default();
+    let mut reactor = Reactor::new()?;
+    let guest = move || {
+        let guest = Guest { room: room.clone(), name: None };
+        Lines::with_decoder(guest, LineDecoder::new(b"\n", 1000))
+    };
+    let listener = reactor.listen_tcp("127.0.0.1:7009", guest)?;
+    println!("the room is open at {}", listener.address());
+    reactor.run()
+}

@@ -1,0 +1,17 @@
+//! The framings without a reactor: bytes in, frames out; and the way back.
+
+mod counts;
+mod lines;
+mod netstrings;
+mod prefixes;
+mod string_error;
+
+pub use self::counts::CountDecoder;
+pub use self::lines::{LineDecoder, LineTooLong, encode_line};
+pub(super) use self::lines::{LineFormat, UnfinishedLine};
+pub use self::netstrings::{NetstringDecoder, encode_netstring};
+pub use self::prefixes::{Prefix, PrefixDecoder, encode_string};
+pub use self::string_error::{StringError, StringTooLong};
+
+/// How long strings may be by default, in bytes; Twisted's.
+pub(super) const MAX_STRING: usize = 99_999;

@@ -1,0 +1,118 @@
+//! Handlers of strings as states: which function the next string goes to.
+
+use super::adapter::callbacks;
+use super::codec::StringError;
+use super::strings::{FrameTransport, StringReceiver};
+use crate::Reason;
+
+/// A handler of strings that keeps the function for the next one. [`Strings`](super::Strings) is the protocol of such a
+/// handler as well. (Twisted: `StatefulStringProtocol`.)
+///
+/// ```
+/// use twistor::framing::{FrameTransport, StatefulStringReceiver, StringState, Strings};
+///
+/// struct Login {
+///     state: StringState<Login>,
+///     user: Vec<u8>,
+/// }
+///
+/// impl Login {
+///     fn user(&mut self, _: &mut FrameTransport<'_>, user: &[u8]) -> StringState<Login> {
+///         self.user = user.to_vec();
+///         StringState::Next(Login::password)
+///     }
+///
+///     fn password(&mut self, transport: &mut FrameTransport<'_>, _: &[u8]) -> StringState<Login> {
+///         let _ = transport.send_string(b"come in");
+///         StringState::Done
+///     }
+/// }
+///
+/// impl StatefulStringReceiver for Login {
+///     fn state(&mut self) -> &mut StringState<Login> {
+///         &mut self.state
+///     }
+/// }
+///
+/// let login = || Strings::int8(Login { state: StringState::Next(Login::user), user: Vec::new() });
+/// twistor::Reactor::new()?.listen_tcp("127.0.0.1:0", login)?;
+/// # let mut transport = twistor::testing::StringTransport::new(login());
+/// # transport.feed(b"\x04John\x04oops\x03no!");
+/// # assert_eq!(transport.value(), b"\x07come in");
+/// # assert!(transport.disconnecting());
+/// # Ok::<(), twistor::Error>(())
+/// ```
+pub trait StatefulStringReceiver: Sized + 'static {
+    /// Where the state is kept. (Twisted: `state`.)
+    fn state(&mut self) -> &mut StringState<Self>;
+
+    /// As [`StringReceiver::string_refused`].
+    fn string_refused(&mut self, transport: &mut FrameTransport<'_>, error: &StringError) {
+        transport.lose_connection_with(error.clone());
+    }
+
+    callbacks!(FrameTransport);
+}
+
+/// What becomes of the next string.
+pub enum StringState<H> {
+    /// This is called, and says what becomes of the one after it. (Twisted: `proto_STATE`.)
+    Next(fn(&mut H, &mut FrameTransport<'_>, &[u8]) -> StringState<H>),
+    /// The connection is closed, and nothing more is delivered. (Twisted: `'done'`.)
+    Done,
+}
+
+impl<H> Clone for StringState<H> {
+    fn clone(&self) -> StringState<H> {
+        *self
+    }
+}
+
+impl<H> Copy for StringState<H> {}
+
+impl<H: StatefulStringReceiver> StringReceiver for H {
+    fn string_received(&mut self, transport: &mut FrameTransport<'_>, string: &[u8]) {
+        if let StringState::Next(call) = *self.state() {
+            *self.state() = call(self, transport, string);
+        }
+        if let StringState::Done = self.state() {
+            transport.lose_connection();
+        }
+    }
+
+    fn string_refused(&mut self, transport: &mut FrameTransport<'_>, error: &StringError) {
+        StatefulStringReceiver::string_refused(self, transport, error);
+    }
+
+    fn connection_made(&mut self, transport: &mut FrameTransport<'_>) {
+        StatefulStringReceiver::connection_made(self, transport);
+    }
+
+    fn descriptor_received(&mut self, transport: &mut FrameTransport<'_>, descriptor: std::os::fd::OwnedFd) {
+        StatefulStringReceiver::descriptor_received(self, transport, descriptor);
+    }
+
+    fn read_connection_lost(&mut self, transport: &mut FrameTransport<'_>) {
+        StatefulStringReceiver::read_connection_lost(self, transport);
+    }
+
+    fn write_connection_lost(&mut self, transport: &mut FrameTransport<'_>) {
+        StatefulStringReceiver::write_connection_lost(self, transport);
+    }
+
+    fn pause_writing(&mut self, transport: &mut FrameTransport<'_>) {
+        StatefulStringReceiver::pause_writing(self, transport);
+    }
+
+    fn resume_writing(&mut self, transport: &mut FrameTransport<'_>) {
+        StatefulStringReceiver::resume_writing(self, transport);
+    }
+
+    fn connection_lost(&mut self, transport: &mut FrameTransport<'_>, reason: &Reason) {
+        StatefulStringReceiver::connection_lost(self, transport, reason);
+    }
+
+    fn inner(&mut self, want: std::any::TypeId) -> Option<&mut dyn std::any::Any> {
+        StatefulStringReceiver::inner(self, want)
+    }
+}

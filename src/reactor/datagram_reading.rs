@@ -1,0 +1,126 @@
+//! How a socket of datagrams is read: in batches, within its share of the turn, and not while it pauses.
+
+use std::io;
+use std::time::Duration;
+
+use super::datagram::{State, Trouble};
+use super::{Place, Reactor, TimedCall};
+use crate::net::{Inbound, Ready, Token, may_be_an_answer};
+
+impl Reactor {
+    pub(super) fn read_datagrams(&mut self, token: Token, inbound: &mut Inbound) {
+        let mut share = self.settings.read_per_turn;
+        let held = self.sources.datagram_mut(token).and_then(|slot| slot.held.take());
+        if let Some(mut held) = held
+            && !self.tell_datagrams(token, &mut held, &mut share)
+        {
+            return self.hold_datagrams(token, held, share);
+        }
+        while let Some(slot) = self.sources.datagram_mut(token) {
+            if !slot.wants_read() {
+                return;
+            }
+            if share == 0 {
+                return self.queue_datagrams(token);
+            }
+            inbound.prepare(slot.max_size, share.div_ceil(DATAGRAM_COST));
+            match self.net.recv_datagrams(token, inbound) {
+                Ok(()) if inbound.more() || slot.ready.has(Ready::READ_CLOSED) => {}
+                Ok(()) => slot.ready.remove(Ready::READABLE),
+                Err(error) => {
+                    if !self.datagram_input_failed(token, &error) {
+                        return;
+                    }
+                    share = share.saturating_sub(DATAGRAM_COST);
+                    continue;
+                }
+            }
+            if !self.tell_datagrams(token, inbound, &mut share) {
+                let rest = Box::new(inbound.rest());
+                return self.hold_datagrams(token, rest, share);
+            }
+        }
+    }
+
+    /// Tells a protocol what has come, until it wants no more or its share is used up; whether that was all.
+    fn tell_datagrams(&mut self, token: Token, inbound: &mut Inbound, share: &mut usize) -> bool {
+        while let Some((came, data)) = inbound.first() {
+            let slot = self.sources.datagram(token).filter(|slot| slot.may_be_told());
+            let Some(slot) = slot.filter(|_| *share > 0) else { return false };
+            *share = share.saturating_sub(came.length + DATAGRAM_COST);
+            if slot.is_stranger(&came.from) {
+                self.statistics.datagrams_of_strangers += 1;
+                inbound.hand_over();
+                continue;
+            }
+            self.statistics.datagrams_received += 1;
+            self.statistics.bytes_received += came.length as u64;
+            let place = Place::DatagramReceived;
+            self.call_datagram(token, place, |protocol, transport| match came.truncated {
+                false => protocol.datagram_received(transport, data, &came.from),
+                true => {
+                    transport.reactor.statistics.datagrams_truncated += 1;
+                    protocol.datagram_truncated(transport, data, &came.from);
+                }
+            });
+            inbound.hand_over();
+        }
+        true
+    }
+
+    /// Keeps what was not told of, for the next turn or until the protocol reads again.
+    fn hold_datagrams(&mut self, token: Token, rest: Box<Inbound>, share: usize) {
+        let Some(slot) = self.sources.datagram_mut(token) else { return };
+        if slot.state == State::Stopped {
+            return;
+        }
+        slot.held = Some(rest);
+        if share == 0 {
+            self.queue_datagrams(token);
+        }
+    }
+
+    /// Whether reading should be tried again.
+    fn datagram_input_failed(&mut self, token: Token, error: &io::Error) -> bool {
+        match error.kind() {
+            io::ErrorKind::Interrupted => true,
+            io::ErrorKind::WouldBlock => {
+                if let Some(slot) = self.sources.datagram_mut(token) {
+                    slot.ready.remove(Ready::READABLE);
+                    slot.ready.remove(Ready::READ_CLOSED);
+                }
+                false
+            }
+            _ if may_be_an_answer(error) => {
+                if let Some(slot) = self.sources.datagram_mut(token) {
+                    // The error was the news, not the end: what came behind it is still to be read.
+                    slot.ready.remove(Ready::READ_CLOSED);
+                }
+                self.datagram_trouble(token, "recv", Trouble::Answer, error);
+                true
+            }
+            _ => {
+                let at = self.now() + READ_PAUSE;
+                let timer = self.timers.set(at, TimedCall::ReadAgain(token));
+                if let Some(slot) = self.sources.datagram_mut(token) {
+                    slot.resting = Some(timer);
+                }
+                self.datagram_trouble(token, "recv", Trouble::Answer, error);
+                false
+            }
+        }
+    }
+
+    pub(super) fn read_datagrams_again(&mut self, token: Token) {
+        if let Some(slot) = self.sources.datagram_mut(token) {
+            slot.resting = None;
+            self.queue_datagrams(token);
+        }
+    }
+}
+
+/// How soon a socket is read again that could not be.
+const READ_PAUSE: Duration = Duration::from_millis(100);
+
+/// What a datagram counts beside its bytes, in a socket's share of the turn: empty ones cost their callback, too.
+const DATAGRAM_COST: usize = 256;
