@@ -79,7 +79,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let names: Vec<String> = std::env::args().skip(1).collect();
     twistor::block_on(async {
         if !names.is_empty() {
-            return Ok(watch(names).await);
+            watch(names).await;
+            return Ok(());
         }
         let lines: [&[&str]; 3] = [&["SSH-2.0-router\r\n", "up"], &["21.5 C\n", "21.7 C\n", "21.6 C\n"], &[]];
         let devices = lines.map(|says| device(says).expect("a port is free"));

@@ -20,7 +20,7 @@ pub fn serve() -> Result<()> {
     let mut reactor =
         Reactor::with_settings(Settings { max_connections: MOST_CONNECTIONS, ..Settings::default() })?;
     reactor.block_on(async {
-        let (closes, closed) = channel(1);
+        let (closes, mut closed) = channel(1);
         let echo = start_server("127.0.0.1:0", echo)?;
         let lifeline =
             start_server("127.0.0.1:0", async move |mut reader: StreamReader, _writer: StreamWriter| {
