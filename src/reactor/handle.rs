@@ -42,7 +42,8 @@ struct Lobby {
     /// The loop looks at the queue before it waits again.
     attended: Cell<bool>,
     finished: Cell<bool>,
-    waker: Arc<dyn Wake>,
+    /// Gone at the end: handles may be kept for ever, and this is a descriptor.
+    waker: RefCell<Option<Arc<dyn Wake>>>,
     residents: RefCell<Option<Rc<dyn Resident>>>,
 }
 
@@ -108,7 +109,9 @@ impl Handle {
         self.shared.queue.borrow_mut().push_back(queued);
         if !self.shared.attended.get() {
             self.shared.attended.set(true);
-            self.shared.waker.wake();
+            if let Some(waker) = &*self.shared.waker.borrow() {
+                waker.wake();
+            }
         }
     }
 
@@ -117,11 +120,24 @@ impl Handle {
     /// # Errors
     /// [`Error::NotInTask`] elsewhere, and inside another `with`: whoever is called has the reactor then.
     pub fn with<R>(&self, call: impl FnOnce(&mut Reactor) -> R) -> Result<R> {
-        if !self.shared.lent.get() {
-            return Err(Error::NotInTask);
+        let done = self.reach(|reactor| {
+            reactor.end_task_writes();
+            call(reactor)
+        });
+        match done {
+            Some(result) => Ok(result),
+            None => Err(Error::NotInTask),
         }
-        let mut place = self.shared.place.try_borrow_mut().map_err(|_| Error::NotInTask)?;
-        place.as_mut().map(|reactor| call(reactor)).ok_or(Error::NotInTask)
+    }
+
+    /// As `with`, for code of ours that leaves what the task has just written where it is.
+    #[inline]
+    pub(crate) fn reach<R>(&self, call: impl FnOnce(&mut Reactor) -> R) -> Option<R> {
+        if !self.shared.lent.get() {
+            return None;
+        }
+        let mut place = self.shared.place.try_borrow_mut().ok()?;
+        place.as_mut().map(|reactor| call(reactor))
     }
 
     /// That of the task which is polled on this thread.
@@ -150,10 +166,13 @@ impl Handle {
     }
 
     /// What lives in the reactor, made by `make` if nothing does yet.
-    pub(crate) fn resident(&self, make: impl FnOnce(Arc<dyn Wake>) -> Rc<dyn Resident>) -> Rc<dyn Resident> {
+    pub(crate) fn resident(
+        &self,
+        make: impl FnOnce(Option<Arc<dyn Wake>>) -> Rc<dyn Resident>,
+    ) -> Rc<dyn Resident> {
         let mut residents = self.shared.residents.borrow_mut();
         Rc::clone(residents.get_or_insert_with(|| {
-            let resident = make(Arc::clone(&self.shared.waker));
+            let resident = make(self.shared.waker.borrow().clone());
             resident.attend(self.shared.attended.get());
             resident
         }))
@@ -207,6 +226,7 @@ impl Drop for Lent<'_> {
         self.handle.shared.lent.set(false);
         self.handle.exchange(self.reactor);
         become_current(self.outer.take());
+        self.reactor.end_task_writes();
     }
 }
 
@@ -226,7 +246,7 @@ impl Reactor {
                 lent: Cell::new(false),
                 attended: Cell::new(self.turning),
                 finished: Cell::new(self.life == Life::Finished),
-                waker: self.net.waker(),
+                waker: RefCell::new(Some(self.net.waker())),
                 residents: RefCell::default(),
             }),
         };
@@ -286,6 +306,7 @@ impl Reactor {
     pub(super) fn finish_handled(&mut self) {
         let Some(handle) = self.handle.get().cloned() else { return };
         handle.shared.finished.set(true);
+        drop(handle.shared.waker.take());
         let residents = handle.shared.residents.borrow_mut().take();
         if let Some(resident) = residents {
             match self.vanished {
