@@ -45,6 +45,7 @@
 //!  sim                reactors on a simulated network, in virtual time                    (always)
 //!  service            what a program does from start to end, in trees; its main in one line  (always)
 //!  stream             readers and writers to await: open_connection, start_server               (always)
+//!  deferred           results to be, and their callbacks; locks, queues, looping calls          (always)
 //!  policy             throttles, limits, timeouts, counts, PROXY headers, port forwarding          (always)
 //!  endpoint           where connections live: servers and clients as values and as text     (always)
 //!  reactor            the loop, and the vocabulary: Protocol, Factory, Transport, Reason   (always)
@@ -59,6 +60,8 @@
 //! protocols, [`Reactor`] does the rest: `listen_tcp`, `connect_tcp`, `call_later`, `call_in_thread`, `run`.
 //! [`ProcessProtocol`] is what a child process is written with (`spawn_process`, `process_output`).
 //! [`Reason`] is how connections end, [`Error`] what calls can fail with, [`Settings`] all the limits.
+//!
+//! [`Deferred`] is a result that is not there yet, with callbacks; [`deferred`] has the story.
 //!
 //! [`service`] puts what a program does together, from its start to its end, and [`run`] is its `main`.
 //!
