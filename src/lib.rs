@@ -45,7 +45,9 @@
 //!  sim                reactors on a simulated network, in virtual time                    (always)
 //!  service            what a program does from start to end, in trees; its main in one line  (always)
 //!  stream             readers and writers to await: open_connection, start_server               (always)
-//!  deferred           results to be, and their callbacks; locks, queues, looping calls          (always)
+//!  task               async code on the reactor's own thread: sleep, timeout, channels          (always)
+//!  deferred           results to come, and what is called with them; looping calls             (always)
+//!  framing            lines, netstrings, length prefixes: as handlers and as codecs              (always)
 //!  policy             throttles, limits, timeouts, counts, PROXY headers, port forwarding          (always)
 //!  endpoint           where connections live: servers and clients as values and as text     (always)
 //!  reactor            the loop, and the vocabulary: Protocol, Factory, Transport, Reason   (always)
@@ -61,7 +63,9 @@
 //! [`ProcessProtocol`] is what a child process is written with (`spawn_process`, `process_output`).
 //! [`Reason`] is how connections end, [`Error`] what calls can fail with, [`Settings`] all the limits.
 //!
-//! [`Deferred`] is a result that is not there yet, with callbacks; [`deferred`] has the story.
+//! Code that waits is written with [`Deferred`]s, or as tasks: [`task`] has what they are made with, [`stream`] connections to
+//! await, [`block_on`] is their `main`. [`framing`] cuts bytes into messages. [`coming_from`] has a table from the names of Twisted,
+//! asyncio and tokio to the ones here.
 //!
 //! [`service`] puts what a program does together, from its start to its end, and [`run`] is its `main`.
 //!
@@ -71,6 +75,8 @@
 #![warn(missing_docs, clippy::disallowed_methods)]
 
 pub mod deferred;
+#[doc = include_str!("coming_from.md")]
+pub mod coming_from {}
 pub mod endpoint;
 pub mod framing;
 mod net;

@@ -50,6 +50,11 @@ thread_local! {
     static CURRENT: Cell<Option<Handle>> = const { Cell::new(None) };
 }
 
+/// Says who is current from now on, and who was. Nobody is once the thread gives its locals back, as a reactor may be one of them.
+fn become_current(next: Option<Handle>) -> Option<Handle> {
+    CURRENT.try_with(|current| current.replace(next)).ok().flatten()
+}
+
 enum Queued {
     Call(Box<dyn FnOnce(&mut Reactor)>),
     Run(Rc<dyn Run>),
@@ -79,6 +84,9 @@ pub(crate) trait Resident: std::any::Any {
 
     /// The reactor ends. What is left is dropped, piece by piece.
     fn finish(&self, reactor: &mut Reactor);
+
+    /// The reactor is gone without a word.
+    fn vanish(&self);
 }
 
 impl Handle {
@@ -109,17 +117,30 @@ impl Handle {
     /// # Errors
     /// [`Error::NotInTask`] elsewhere, and inside another `with`: whoever is called has the reactor then.
     pub fn with<R>(&self, call: impl FnOnce(&mut Reactor) -> R) -> Result<R> {
-        if !self.shared.lent.get() {
-            return Err(Error::NotInTask);
+        let done = self.reach(|reactor| {
+            reactor.end_task_writes();
+            call(reactor)
+        });
+        match done {
+            Some(result) => Ok(result),
+            None => Err(Error::NotInTask),
         }
-        let mut place = self.shared.place.try_borrow_mut().map_err(|_| Error::NotInTask)?;
-        place.as_mut().map(|reactor| call(reactor)).ok_or(Error::NotInTask)
+    }
+
+    /// As `with`, for code of ours that leaves what the task has just written where it is.
+    #[inline]
+    pub(crate) fn reach<R>(&self, call: impl FnOnce(&mut Reactor) -> R) -> Option<R> {
+        if !self.shared.lent.get() {
+            return None;
+        }
+        let mut place = self.shared.place.try_borrow_mut().ok()?;
+        place.as_mut().map(|reactor| call(reactor))
     }
 
     /// That of the task which is polled on this thread.
     pub fn current() -> Option<Handle> {
-        let current = CURRENT.take()?;
-        CURRENT.set(Some(current.clone()));
+        let current = become_current(None)?;
+        become_current(Some(current.clone()));
         Some(current)
     }
 
@@ -154,12 +175,13 @@ impl Handle {
     /// Lends the reactor to all handles while `inside` runs, which must not panic.
     pub(crate) fn lend<R>(&self, reactor: &mut Reactor, inside: impl FnOnce() -> R) -> R {
         self.exchange(reactor);
-        let before = CURRENT.replace(Some(self.clone()));
+        let before = become_current(Some(self.clone()));
         self.shared.lent.set(true);
         let result = inside();
         self.shared.lent.set(false);
-        CURRENT.set(before);
+        become_current(before);
         self.exchange(reactor);
+        reactor.end_task_writes();
         result
     }
 
@@ -268,7 +290,10 @@ impl Reactor {
         handle.shared.finished.set(true);
         let residents = handle.shared.residents.borrow_mut().take();
         if let Some(resident) = residents {
-            resident.finish(self);
+            match self.vanished {
+                true => resident.vanish(),
+                false => resident.finish(self),
+            }
         }
         // Dropping one may drop others: the queue is not borrowed meanwhile.
         loop {

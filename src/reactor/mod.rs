@@ -174,6 +174,8 @@ pub struct Reactor {
     last_panic: Option<String>,
     /// Made when somebody asks for it.
     handle: OnceCell<Handle>,
+    /// It ends without a word.
+    vanished: bool,
 }
 
 type SignalHandler = Box<dyn FnMut(&mut Reactor)>;
@@ -282,6 +284,7 @@ impl Reactor {
             loss_logged: None,
             last_panic: None,
             handle: OnceCell::new(),
+            vanished: false,
         }
     }
 
@@ -419,6 +422,7 @@ impl Reactor {
 
     /// Ends without a word, as a process that is killed: nothing is called, everything is dropped.
     pub(crate) fn vanish(mut self) {
+        self.vanished = true;
         self.life = Life::Finished;
     }
 
@@ -510,12 +514,14 @@ impl DelayedCall {
 impl Drop for Reactor {
     /// A reactor that has run and was not stopped ends here: its connections hear of it.
     fn drop(&mut self) {
+        // Whoever is called now begins no turn.
+        self.turning = true;
         let begun = !matches!(self.life, Life::New | Life::Finished);
-        if begun && !std::thread::panicking() {
-            self.life = Life::Ending;
-            self.advance_life();
-        }
         if !std::thread::panicking() {
+            if begun {
+                self.life = Life::Ending;
+                self.advance_life();
+            }
             self.finish_handled();
         }
         self.inbox.close();

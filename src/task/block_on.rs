@@ -25,7 +25,14 @@ use crate::reactor::{Error, Reactor, Result};
 /// [`Reactor::new`] and [`Reactor::run`].
 pub fn block_on<F: Future>(future: F) -> Result<F::Output> {
     let mut reactor = Reactor::new()?;
-    let result = reactor.block_on(future)?;
+    let result = match catch_unwind(AssertUnwindSafe(|| reactor.block_on(future))) {
+        Ok(result) => result?,
+        Err(panic) => {
+            // While a panic unwinds, nothing of the reactor's could be told of its end.
+            drop(reactor);
+            resume_unwind(panic)
+        }
+    };
     reactor.stop_gracefully();
     reactor.run()?;
     Ok(result)

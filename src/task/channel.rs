@@ -2,9 +2,11 @@
 
 use std::collections::VecDeque;
 use std::fmt;
-use std::future::poll_fn;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll, Waker};
+use std::future::{Future, poll_fn};
+use std::pin::pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Wake, Waker};
+use std::thread::{self, Thread};
 
 /// A queue of at most `capacity` values (at least one): any number of senders, in tasks and other threads, and one receiver.
 /// Values come in the order in which they were sent. (asyncio: `Queue`.)
@@ -13,7 +15,7 @@ use std::task::{Context, Poll, Waker};
 /// use twistor::task;
 ///
 /// let sum = twistor::block_on(async {
-///     let (sender, receiver) = task::channel(2);
+///     let (sender, mut receiver) = task::channel(2);
 ///     let there = sender.clone();
 ///     std::thread::spawn(move || there.send_blocking(40));
 ///     task::spawn(async move { sender.send(2).await }).detach();
@@ -36,7 +38,7 @@ pub fn channel<T>(capacity: usize) -> (Sender<T>, Receiver<T>) {
         waiting: VecDeque::new(),
         tickets: 0,
     };
-    let shared = Arc::new(Shared { state: Mutex::new(state), room: Condvar::new() });
+    let shared = Arc::new(Shared { state: Mutex::new(state) });
     (Sender { shared: Arc::clone(&shared) }, Receiver { shared })
 }
 
@@ -69,8 +71,6 @@ pub struct Closed;
 
 struct Shared<T> {
     state: Mutex<State<T>>,
-    /// For threads that wait for room.
-    room: Condvar,
 }
 
 struct State<T> {
@@ -79,7 +79,7 @@ struct State<T> {
     receives: bool,
     receiver: Option<Waker>,
     senders: usize,
-    /// Tasks that wait for room, the longest first.
+    /// Tasks and threads that wait for room, the longest first.
     waiting: VecDeque<(u64, Waker)>,
     tickets: u64,
 }
@@ -152,26 +152,27 @@ impl<T> Sender<T> {
     /// # Errors
     /// [`SendError`] with the value when the receiver is gone.
     pub fn send_blocking(&self, value: T) -> Result<(), SendError<T>> {
-        let mut state = self.shared.lock();
+        let (mut sent, waker) = (pin!(self.send(value)), Waker::from(Arc::new(Parked(thread::current()))));
         loop {
-            if !state.receives {
-                return Err(SendError(value));
+            if let Poll::Ready(sent) = sent.as_mut().poll(&mut Context::from_waker(&waker)) {
+                return sent;
             }
-            if state.values.len() < state.capacity {
-                break;
-            }
-            state = self.shared.room.wait(state).unwrap_or_else(PoisonError::into_inner);
+            thread::park();
         }
-        state.values.push_back(value);
-        let receiver = state.receiver.take();
-        drop(state);
-        wake(receiver);
-        Ok(())
     }
 
     /// Whether the receiver is gone.
     pub fn is_closed(&self) -> bool {
         !self.shared.lock().receives
+    }
+}
+
+/// A thread that waits.
+struct Parked(Thread);
+
+impl Wake for Parked {
+    fn wake(self: Arc<Parked>) {
+        self.0.unpark();
     }
 }
 
@@ -225,7 +226,7 @@ impl<T> Drop for Place<'_, T> {
 
 impl<T> Receiver<T> {
     /// The next value; `None` when all senders are gone. Dropped before it comes, nothing is lost.
-    pub async fn recv(&self) -> Option<T> {
+    pub async fn recv(&mut self) -> Option<T> {
         poll_fn(|context| match self.try_recv() {
             Ok(Some(value)) => Poll::Ready(Some(value)),
             Err(Closed) => Poll::Ready(None),
@@ -253,7 +254,6 @@ impl<T> Receiver<T> {
             Some(value) => {
                 let waiter = state.waiting.front().map(|(_, waker)| waker.clone());
                 drop(state);
-                self.shared.room.notify_one();
                 wake(waiter);
                 Ok(Some(value))
             }
@@ -299,7 +299,6 @@ impl<T> Drop for Receiver<T> {
         let values = std::mem::take(&mut state.values);
         let waiting = std::mem::take(&mut state.waiting);
         drop(state);
-        self.shared.room.notify_all();
         for (_, waker) in waiting {
             waker.wake();
         }

@@ -36,7 +36,7 @@ pub struct Sleep {
 enum State {
     Unstarted(Duration),
     Until(Instant),
-    Asleep { handle: Handle, timer: DelayedCall, waker: Waker },
+    Asleep { handle: Handle, timer: DelayedCall, waker: Waker, until: Instant },
     Over,
 }
 
@@ -49,7 +49,13 @@ impl Future for Sleep {
         let waker = context.waker();
         match &mut self.state {
             State::Over => return Poll::Ready(()),
-            State::Asleep { handle, timer, waker: known } => {
+            // It was taken to another reactor.
+            State::Asleep { handle, timer, until, .. } if !handle.finished() && !is_here(handle) => {
+                let (timer, until) = (*timer, *until);
+                handle.cancel(timer);
+                self.state = State::Until(until);
+            }
+            State::Asleep { handle, timer, waker: known, .. } => {
                 let (timer, same) = (*timer, known.will_wake(waker));
                 let time = handle.with(|reactor| match timer.time(reactor) {
                     // Somebody else polls it now.
@@ -79,17 +85,21 @@ impl Future for Sleep {
                 State::Until(time) => *time,
                 State::Asleep { .. } | State::Over => return None,
             };
-            Some(reactor.set_timer(time, TimedCall::Wake(waker.clone())))
+            Some((time, reactor.set_timer(time, TimedCall::Wake(waker.clone()))))
         });
         match timer {
-            Ok(Some(timer)) => {
-                self.state = State::Asleep { handle, timer, waker: waker.clone() };
+            Ok(Some((until, timer))) => {
+                self.state = State::Asleep { handle, timer, waker: waker.clone(), until };
                 Poll::Pending
             }
             // Inside a call that has the reactor already nothing can wait.
             Ok(None) | Err(_) => Poll::Pending,
         }
     }
+}
+
+fn is_here(handle: &Handle) -> bool {
+    Handle::current().is_some_and(|current| current.is_same(handle))
 }
 
 impl Drop for Sleep {
