@@ -45,6 +45,9 @@
 //!  sim                reactors on a simulated network, in virtual time                    (always)
 //!  service            what a program does from start to end, in trees; its main in one line  (always)
 //!  stream             readers and writers to await: open_connection, start_server               (always)
+//!  task               async code on the reactor's own thread: sleep, timeout, channels          (always)
+//!  deferred           results to come, and what is called with them; looping calls             (always)
+//!  framing            lines, netstrings, length prefixes: as handlers and as codecs              (always)
 //!  policy             throttles, limits, timeouts, counts, PROXY headers, port forwarding          (always)
 //!  endpoint           where connections live: servers and clients as values and as text     (always)
 //!  reactor            the loop, and the vocabulary: Protocol, Factory, Transport, Reason   (always)
@@ -60,6 +63,10 @@
 //! [`ProcessProtocol`] is what a child process is written with (`spawn_process`, `process_output`).
 //! [`Reason`] is how connections end, [`Error`] what calls can fail with, [`Settings`] all the limits.
 //!
+//! Code that waits is written with [`Deferred`]s, or as tasks: [`task`] has what they are made with, [`stream`] connections to
+//! await, [`block_on`] is their `main`. [`framing`] cuts bytes into messages. [`coming_from`] has a table from the names of Twisted,
+//! asyncio and tokio to the ones here.
+//!
 //! [`service`] puts what a program does together, from its start to its end, and [`run`] is its `main`.
 //!
 //! [`testing`] is for tests of what you wrote: of one protocol, of two that talk to each other, of code that listens
@@ -68,6 +75,8 @@
 #![warn(missing_docs, clippy::disallowed_methods)]
 
 pub mod deferred;
+#[doc = include_str!("coming_from.md")]
+pub mod coming_from {}
 pub mod endpoint;
 pub mod framing;
 mod net;
@@ -91,7 +100,10 @@ pub mod traffic;
 #[cfg(feature = "cli")]
 pub mod cli;
 
-pub use deferred::{Deferred, Failure, Resolver};
+pub use deferred::{
+    Deferred, DeferredLock, DeferredQueue, DeferredSemaphore, Failure, LoopingCall, Resolver, defer_later,
+    defer_to_thread, gather,
+};
 pub use reactor::{
     Address, BadAddress, Below, ChildStream, ClientFactory, Collect, ConnectTcp, ConnectUnix, ConnectionId,
     Connector, ConnectorId, ConnectorState, Credentials, DatagramId, DatagramProtocol, DatagramTransport,

@@ -104,3 +104,16 @@ fn the_failure_of_one_that_another_waited_for_is_logged_once_as_the_others() {
         assert_eq!(world.logged().len(), 1);
     });
 }
+
+#[test]
+fn the_place_of_an_error_is_where_it_was_passed_on() {
+    on_each_back_end(|world| {
+        let mut reactor = world.reactor();
+        let deferred = Deferred::succeed(&reactor.handle(), "x");
+        let line = line!() + 1;
+        let mut deferred = deferred.then(|_, text| Ok(text.parse::<u32>()?));
+        turn(&mut reactor);
+        let failure = deferred.take_outcome().unwrap().unwrap_err();
+        assert_eq!((failure.place().file(), failure.place().line()), (file!(), line));
+    });
+}

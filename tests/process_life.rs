@@ -11,6 +11,7 @@ use twistor::{
     ChildStream, Error, ExitReason, ProcessProtocol, ProcessSignal, ProcessTransport, SpawnProcess,
 };
 use world::on_the_real_network;
+use world::strace::under_strace;
 
 #[test]
 fn a_process_that_says_something_and_exits_is_told_of_in_order() {
@@ -202,4 +203,30 @@ fn user_and_group_are_what_was_asked_for_if_we_may() {
             assert!(error.to_string().starts_with("cannot run /bin/sh: "), "{error}");
         }
     });
+}
+
+#[test]
+fn without_descriptors_of_processes_it_is_all_the_same() {
+    let test = "without_descriptors_of_processes_it_is_all_the_same";
+    let tampering = "-e trace=pidfd_open -e inject=pidfd_open:error=ENOSYS";
+    let traced = under_strace(test, tampering, |world| {
+        let reactor = &mut world.reactor();
+        let seen = run(world, reactor, SpawnProcess::shell("echo out; exit 3"));
+        assert_eq!(
+            (said(&seen), seen.last().unwrap().as_str()),
+            ("out\\n".to_owned(), "ended: exited with code 3")
+        );
+        let killed = spawn_and(reactor, SpawnProcess::new("sleep", ["1000"]), |process| {
+            assert!(process.kill());
+        });
+        world.run_until(reactor, "its end", |_| killed.ended());
+        assert_eq!(killed.all().last().unwrap(), "ended: killed by SIGKILL");
+        // One that is left alone is waited for as well.
+        let stays = SpawnProcess { kill_on_stop: true, ..SpawnProcess::new("sleep", ["1000"]) };
+        spawn(reactor, stays);
+        reactor.turn(Some(std::time::Duration::ZERO)).unwrap();
+        *reactor = world.reactor();
+        assert_eq!(zombies(), 0);
+    });
+    assert!(traced.is_none_or(|traced| traced.matches("INJECTED").count() == 3));
 }

@@ -20,7 +20,7 @@ struct Slow {
 impl Service for Slow {
     fn start(&mut self, _: &mut Reactor) -> Result<(), Failure> {
         self.record.add("starts");
-        if self.failing { Err("not today".into()) } else { Ok(()) }
+        if self.failing { Err(Failure::new("not today")) } else { Ok(()) }
     }
 
     fn stop(&mut self, reactor: &mut Reactor, stopped: Stopped) {

@@ -35,7 +35,7 @@ impl Service for Says {
     fn start(&mut self, reactor: &mut Reactor) -> Result<(), Failure> {
         eprintln!("starts {}", rustix::process::geteuid().as_raw());
         reactor.call_when_running(|_| eprintln!("runs"));
-        self.failing.map_or(Ok(()), |why| Err(why.into()))
+        self.failing.map_or(Ok(()), |why| Err(Failure::new(why)))
     }
 
     fn stop(&mut self, reactor: &mut Reactor, stopped: Stopped) {
@@ -164,7 +164,7 @@ fn what_its_user_can_put_right_has_exit_code_2() {
         struct NamesTwice;
         impl Service for NamesTwice {
             fn start(&mut self, _: &mut Reactor) -> Result<(), Failure> {
-                Err(Box::new(ServiceError::NameTaken("web".to_owned())))
+                Err(ServiceError::NameTaken("web".to_owned()).into())
             }
         }
         struct BadAddress;

@@ -166,7 +166,7 @@ fn when_one_does_not_start_those_before_it_are_stopped_in_reverse_and_the_error_
         let (inner, outer) = (MultiService::new().named("inner"), MultiService::new());
         outer.add(noting("one", &record).stopping(Stopping::After(SOON))).unwrap();
         inner.add(noting("two", &record).stopping(Stopping::After(SOON))).unwrap();
-        inner.add(noting("bad", &record).acting(|_| Err("no more paper".into()))).unwrap();
+        inner.add(noting("bad", &record).acting(|_| Err(Failure::new("no more paper")))).unwrap();
         inner.add(noting("never", &record)).unwrap();
         outer.add(inner).unwrap();
         let error = start(&outer, &mut reactor).unwrap_err();
@@ -315,7 +315,7 @@ fn one_that_is_added_to_a_running_tree_starts_now_and_one_that_is_removed_stops(
         assert_eq!(record.take(), ["two stops", "two has stopped", "gone"]);
         assert_eq!(services.len(), 1);
 
-        let bad = noting("bad", &record).acting(|_| Err("no".into()));
+        let bad = noting("bad", &record).acting(|_| Err(Failure::new("no")));
         let error = services.add_running(&mut reactor, bad).unwrap_err();
         assert_eq!(error.to_string(), "service bad: no");
         world.run_until(&mut reactor, "removed", |_| services.len() == 1);
@@ -356,7 +356,7 @@ fn services_may_add_stop_and_remove_while_they_start() {
         let (tree, notes) = (services.clone(), record.clone());
         let adds = noting("one", &record).acting(move |_| {
             tree.add(noting("added", &notes))?;
-            let own = tree.find("one").ok_or("it has no place")?;
+            let own = tree.find("one").ok_or_else(|| Failure::new("it has no place"))?;
             let busy = tree.remove(&mut Reactor::new()?, own, Stopped::ignored());
             assert!(matches!(busy, Err(ServiceError::Busy(_))));
             Ok(())

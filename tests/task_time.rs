@@ -136,6 +136,50 @@ fn a_sleep_that_goes_to_another_task_wakes_that_one_at_the_same_time() {
 }
 
 #[test]
+fn a_sleep_that_is_taken_to_another_reactor_takes_as_long() {
+    on_each_back_end(|world| {
+        let (mut one, mut other) = (world.reactor(), world.reactor());
+        let mut asleep = Box::pin(sleep(5 * MOMENT));
+        let began = one.now();
+        let begun = one.block_on(poll_fn(|context| Poll::Ready(asleep.as_mut().poll(context))));
+        assert!(begun.unwrap().is_pending());
+        other.block_on(asleep).unwrap();
+        one.turn(Some(Duration::ZERO)).unwrap();
+        assert!(one.now() - began >= 5 * MOMENT);
+        assert_nothing_left(&one);
+        assert_nothing_left(&other);
+    });
+}
+
+#[test]
+fn a_sleep_that_is_polled_where_somebody_has_the_reactor_is_neither_over_nor_lost() {
+    on_each_back_end(|world| {
+        let mut reactor = world.reactor();
+        reactor
+            .block_on(async {
+                let began = now();
+                let mut asleep = Box::pin(sleep(MOMENT));
+                let mut polled = 0;
+                poll_fn(|context| {
+                    polled += 1;
+                    if polled <= 2 {
+                        // First where it cannot begin, then where it cannot look.
+                        let poll = here().with(|_| asleep.as_mut().poll(context)).unwrap();
+                        assert!(poll.is_pending());
+                        let _ = (polled == 2).then(|| context.waker().wake_by_ref());
+                        return Poll::Pending;
+                    }
+                    asleep.as_mut().poll(context)
+                })
+                .await;
+                assert!(now() - began >= MOMENT);
+            })
+            .unwrap();
+        assert_nothing_left(&reactor);
+    });
+}
+
+#[test]
 fn a_sleep_whose_reactor_is_gone_is_over() {
     on_each_back_end(|world| {
         let mut reactor = world.reactor();

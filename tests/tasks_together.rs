@@ -3,15 +3,18 @@
 mod world;
 
 use std::cell::{Cell, RefCell};
-use std::future::{pending, ready};
+use std::future::{Future, pending, ready};
+use std::pin::{Pin, pin};
 use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
 use twistor::task::{
     self, Closed, Either, SendError, TrySendError, channel, join, join_all, select, select_all, sleep,
     timeout, yield_now,
 };
-use world::{on_each_back_end, on_the_real_network};
+use world::{on_each_back_end, on_the_real_network, spend};
 
 const MOMENT: Duration = Duration::from_millis(1);
 
@@ -72,12 +75,40 @@ fn select_all_gives_the_first_and_its_place() {
 }
 
 #[test]
+fn one_of_many_that_never_waits_leaves_the_others_and_the_loop_their_share() {
+    on_each_back_end(|world| {
+        let mut reactor = world.reactor();
+        reactor
+            .block_on(async {
+                let busy = || -> Pin<Box<dyn Future<Output = u32>>> {
+                    Box::pin(async {
+                        loop {
+                            spend(MOMENT);
+                            yield_now().await;
+                        }
+                    })
+                };
+                let patient = || -> Pin<Box<dyn Future<Output = u32>>> {
+                    Box::pin(async {
+                        sleep(MOMENT).await;
+                        1
+                    })
+                };
+                assert_eq!(select_all([busy(), patient(), busy()]).await, (1, 1));
+                assert_eq!(timeout(5 * MOMENT, select_all([busy()])).await.ok(), None);
+            })
+            .unwrap();
+        assert_eq!((reactor.in_use(), reactor.delayed_calls()), (0, 0));
+    });
+}
+
+#[test]
 fn a_channel_keeps_the_order_and_holds_senders_up_when_it_is_full() {
     on_each_back_end(|world| {
         let mut reactor = world.reactor();
         reactor
             .block_on(async {
-                let (sender, receiver) = channel(2);
+                let (sender, mut receiver) = channel(2);
                 let sent = Rc::new(Cell::new(0));
                 let tasks: Vec<_> = (0..5)
                     .map(|number| {
@@ -112,7 +143,7 @@ fn nobody_overtakes_a_sender_that_waits_and_one_that_gives_up_lets_the_next_on()
         let mut reactor = world.reactor();
         reactor
             .block_on(async {
-                let (sender, receiver) = channel(1);
+                let (sender, mut receiver) = channel(1);
                 sender.try_send("first").unwrap();
                 let waits = |text| {
                     let sender = sender.clone();
@@ -130,6 +161,70 @@ fn nobody_overtakes_a_sender_that_waits_and_one_that_gives_up_lets_the_next_on()
             })
             .unwrap();
     });
+}
+
+#[test]
+fn a_thread_that_waits_for_room_stands_in_the_same_line() {
+    on_the_real_network("threads are the system's", |world| {
+        let mut reactor = world.reactor();
+        let (sender, mut receiver) = channel(1);
+        let order = reactor.block_on(async move {
+            sender.send(0).await.unwrap();
+            let own = sender.clone();
+            let first = task::spawn(async move { own.send(1).await });
+            yield_now().await;
+            yield_now().await;
+            let mut order = vec![receiver.recv().await.unwrap()];
+            // There is room, and somebody waits for it.
+            let thread = std::thread::spawn(move || sender.send_blocking(2));
+            while let Some(number) = receiver.recv().await {
+                order.push(number);
+            }
+            thread.join().unwrap().unwrap();
+            first.await.unwrap().unwrap();
+            order
+        });
+        assert_eq!(order.unwrap(), [0, 1, 2]);
+    });
+}
+
+#[test]
+fn a_thread_receives_what_tasks_send() {
+    on_the_real_network("threads are the system's", |world| {
+        let mut reactor = world.reactor();
+        let (sender, mut receiver) = channel(2);
+        let thread = std::thread::spawn(move || {
+            let mut sum = 0;
+            while let Some(number) = receiver.recv_blocking() {
+                sum += number;
+            }
+            sum
+        });
+        reactor
+            .block_on(async move {
+                for number in 1..=100 {
+                    sender.send(number).await.unwrap();
+                }
+            })
+            .unwrap();
+        assert_eq!(thread.join().unwrap(), 5050);
+    });
+}
+
+#[test]
+fn a_waker_may_own_the_channel_that_it_waits_for() {
+    struct Owns(#[expect(dead_code, reason = "it is dropped")] task::Sender<()>);
+    impl Wake for Owns {
+        fn wake(self: Arc<Owns>) {}
+    }
+    let (sender, mut receiver) = channel(1);
+    let mut waits = pin!(receiver.recv());
+    let owns = Waker::from(Arc::new(Owns(sender)));
+    assert!(waits.as_mut().poll(&mut Context::from_waker(&owns)).is_pending());
+    drop(owns);
+    // The other goes, and the last sender with it.
+    assert!(waits.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+    assert_eq!(waits.as_mut().poll(&mut Context::from_waker(Waker::noop())), Poll::Ready(None));
 }
 
 #[test]
@@ -160,7 +255,7 @@ fn what_is_sent_to_nobody_comes_back() {
 fn threads_send_to_a_task_and_wait_for_room() {
     on_the_real_network("threads are the system's", |world| {
         let mut reactor = world.reactor();
-        let (sender, receiver) = channel(3);
+        let (sender, mut receiver) = channel(3);
         let threads: Vec<_> = (0..4)
             .map(|thread| {
                 let sender = sender.clone();
@@ -256,7 +351,7 @@ fn cancelled_at_any_await_a_program_leaves_nothing_behind() {
 
 /// Waits in every way there is.
 async fn program() {
-    let (sender, receiver) = channel(1);
+    let (sender, mut receiver) = channel(1);
     let feeder = task::spawn(async move {
         let mut interval = task::interval(MOMENT);
         for _ in 0..3 {

@@ -36,13 +36,23 @@ pub fn instructions(kind: Kind, cell: Cell, counts: [u64; 2]) -> Result<f64> {
     let mut measured = Vec::new();
     for count in counts {
         let messages = run_under(&line, kind, cell, count)?;
-        let report = fs::read_to_string(&path)?;
-        let total =
-            report.lines().find_map(|line| line.strip_prefix("summary:").or(line.strip_prefix("totals:")));
-        measured.push((messages, total.ok_or("callgrind wrote no total")?.trim().parse::<u64>()? as f64));
+        measured.push((messages, total(&path)?));
     }
     let (messages, total) = (measured[1].0 - measured[0].0, measured[1].1 - measured[0].1);
     Ok(total / messages)
+}
+
+/// User instructions of this bench's own program, started again with a variable that says what it is to do.
+pub fn instructions_of_self(name: &str, variable: &str, value: &str) -> Result<f64> {
+    let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("callgrind.{name}"));
+    let mut valgrind = Command::new("valgrind");
+    valgrind.args(["--quiet", "--tool=callgrind"]).arg(option("--callgrind-out-file=", &path));
+    let status =
+        valgrind.arg(std::env::current_exe()?).env(variable, value).stdout(Stdio::null()).status()?;
+    if !status.success() {
+        return Err(format!("under valgrind, {variable}={value}: {status}").into());
+    }
+    total(&path)
 }
 
 /// System calls of all the server's threads per message, or per connection in a churn cell.
@@ -93,6 +103,14 @@ fn run_under(line: &[OsString], kind: Kind, cell: Cell, count: u64) -> Result<f6
     let outcome = load::run(&server, cell, Until::Count(count))?;
     server.stop()?;
     Ok(outcome.count as f64)
+}
+
+/// All instructions of a report of callgrind's.
+fn total(path: &std::path::Path) -> Result<f64> {
+    let report = fs::read_to_string(path)?;
+    let total =
+        report.lines().find_map(|line| line.strip_prefix("summary:").or(line.strip_prefix("totals:")));
+    Ok(total.ok_or("callgrind wrote no total")?.trim().parse::<u64>()? as f64)
 }
 
 /// The rows of `strace -c`: share, seconds, microseconds per call, calls, failing calls if there are any, name.

@@ -70,10 +70,7 @@ impl<T: 'static> Deferred<T> {
         handle: &Handle,
         canceller: impl FnOnce(&mut Reactor, &Resolver<T>) + 'static,
     ) -> (Resolver<T>, Deferred<T>) {
-        let cancel =
-            move |reactor: &mut Reactor, chain: &Rc<Chain>| canceller(reactor, &Resolver::new(chain));
-        let end = Chain::unfired(handle, Location::caller(), Some(Box::new(cancel)));
-        (Resolver::new(end.chain()), Deferred::from_end(end))
+        Deferred::with_canceller_at(handle, Location::caller(), canceller)
     }
 
     /// One that has its result. (Twisted: `succeed`.)
@@ -208,6 +205,17 @@ impl<T: 'static> Deferred<T> {
             Next::Done(outcome) => Chain::fired(handle, Location::caller(), outcome),
             Next::Wait(end) => end,
         })
+    }
+
+    pub(super) fn with_canceller_at(
+        handle: &Handle,
+        place: &'static Location<'static>,
+        canceller: impl FnOnce(&mut Reactor, &Resolver<T>) + 'static,
+    ) -> (Resolver<T>, Deferred<T>) {
+        let cancel =
+            move |reactor: &mut Reactor, chain: &Rc<Chain>| canceller(reactor, &Resolver::new(chain));
+        let end = Chain::unfired(handle, place, Some(Box::new(cancel)));
+        (Resolver::new(end.chain()), Deferred::from_end(end))
     }
 
     pub(super) fn from_end(end: End) -> Deferred<T> {

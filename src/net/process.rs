@@ -8,7 +8,8 @@ use std::sync::Arc;
 
 use super::{Signal, Token};
 
-/// What to run, and how. (Twisted: the arguments of `spawnProcess`.)
+/// What to run, and how. (Twisted: the arguments of `spawnProcess`; without descriptors beyond the three streams, its
+/// `childFDs`.)
 ///
 /// ```
 /// use twistor::{ChildStream, SpawnProcess};

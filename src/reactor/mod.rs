@@ -174,6 +174,8 @@ pub struct Reactor {
     last_panic: Option<String>,
     /// Made when somebody asks for it.
     handle: OnceCell<Handle>,
+    /// It ends without a word.
+    vanished: bool,
 }
 
 type SignalHandler = Box<dyn FnMut(&mut Reactor)>;
@@ -282,6 +284,7 @@ impl Reactor {
             loss_logged: None,
             last_panic: None,
             handle: OnceCell::new(),
+            vanished: false,
         }
     }
 
@@ -419,11 +422,12 @@ impl Reactor {
 
     /// Ends without a word, as a process that is killed: nothing is called, everything is dropped.
     pub(crate) fn vanish(mut self) {
+        self.vanished = true;
         self.life = Life::Finished;
     }
 
     /// Runs user code that is nobody's connection's.
-    fn call(&mut self, place: Place, call: impl FnOnce(&mut Reactor)) {
+    pub(crate) fn call(&mut self, place: Place, call: impl FnOnce(&mut Reactor)) {
         // A panic is counted and logged in there, and concerns nobody else.
         let _ = self.guarded(place, None, call);
     }
@@ -441,14 +445,23 @@ impl Reactor {
         self.end_timing();
         match result {
             Ok(returned) => Ok(returned),
-            Err(payload) => Err(self.note_panic(place, connection, &*payload)),
+            Err(payload) => Err(self.note_panic(place, connection, payload)),
         }
     }
 
     #[cold]
     #[inline(never)]
-    fn note_panic(&mut self, place: Place, connection: Option<Token>, payload: &(dyn Any + Send)) -> String {
-        let text = error::panic_message(payload);
+    fn note_panic(
+        &mut self,
+        place: Place,
+        connection: Option<Token>,
+        payload: Box<dyn Any + Send>,
+    ) -> String {
+        let text = error::panic_message(&*payload);
+        // What was thrown is the user's, and may panic as it goes; what is thrown then stays.
+        if let Err(again) = catch_unwind(AssertUnwindSafe(move || drop(payload))) {
+            std::mem::forget(again);
+        }
         self.statistics.panics += 1;
         match connection {
             Some(token) => {
@@ -510,12 +523,14 @@ impl DelayedCall {
 impl Drop for Reactor {
     /// A reactor that has run and was not stopped ends here: its connections hear of it.
     fn drop(&mut self) {
+        // Whoever is called now begins no turn.
+        self.turning = true;
         let begun = !matches!(self.life, Life::New | Life::Finished);
-        if begun && !std::thread::panicking() {
-            self.life = Life::Ending;
-            self.advance_life();
-        }
         if !std::thread::panicking() {
+            if begun {
+                self.life = Life::Ending;
+                self.advance_life();
+            }
             self.finish_handled();
         }
         self.inbox.close();

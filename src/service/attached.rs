@@ -96,7 +96,7 @@ impl Attached {
 
     /// A tree without a name adds nothing to what its service said.
     fn reason(&self, failure: Failure) -> ServiceError {
-        let (service, source) = match failure.downcast::<ServiceError>().map(|error| *error) {
+        let (service, source) = match failure.downcast::<ServiceError>() {
             Ok(ServiceError::Failed { service, source }) => (service, source),
             Ok(error) => return error,
             Err(source) => return ServiceError::Failed { service: String::new(), source },
@@ -105,7 +105,7 @@ impl Attached {
             return ServiceError::Failed { service, source };
         }
         match source.downcast::<ServiceError>() {
-            Ok(inner) => *inner,
+            Ok(inner) => inner,
             Err(source) => ServiceError::Failed { service, source },
         }
     }

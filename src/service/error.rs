@@ -3,8 +3,7 @@
 use std::error::Error;
 use std::fmt;
 
-/// Why a service did not start: any error, so that `?` takes all of them.
-pub type Failure = Box<dyn Error>;
+use crate::deferred::Failure;
 
 /// What can go wrong with a service in its tree.
 #[derive(Debug)]
@@ -50,7 +49,7 @@ impl fmt::Display for ServiceError {
 impl Error for ServiceError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
-            ServiceError::Failed { source, .. } => Some(&**source),
+            ServiceError::Failed { source, .. } => Some(source.as_error()),
             _ => None,
         }
     }

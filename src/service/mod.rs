@@ -114,13 +114,15 @@ pub use self::attached::attach;
 pub use self::backoff::{Backoff, RetryPolicy};
 pub use self::client::{ClientService, Preparation};
 pub use self::client_state::{AttemptFailed, ClientState, NoConnection};
-pub use self::error::{Failure, ServiceError};
+pub use self::error::ServiceError;
 pub use self::manager::tell_status;
 pub use self::multi::{MultiService, ServiceId};
 pub use self::run::{RunError, RunSettings, run, run_with};
 pub use self::server::StreamServerService;
 pub use self::stopped::Stopped;
-pub use self::timer::{Tick, TimerService};
+pub use self::timer::TimerService;
+pub use crate::deferred::Failure;
+pub use crate::task::Tick;
 
 use crate::Reactor;
 

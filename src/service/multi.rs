@@ -180,7 +180,7 @@ impl Service for MultiService {
     fn privileged_start(&mut self, reactor: &mut Reactor) -> Result<(), Failure> {
         match self.tree.borrow().state {
             State::Down => {}
-            State::Stopping(_) => return Err(Box::new(ServiceError::Stopping)),
+            State::Stopping(_) => return Err(ServiceError::Stopping.into()),
             State::Privileged | State::Starting | State::Up => return Ok(()),
         }
         Ok(self.raise_all(reactor, Stage::Privileged)?)
@@ -189,7 +189,7 @@ impl Service for MultiService {
     fn start(&mut self, reactor: &mut Reactor) -> Result<(), Failure> {
         match self.tree.borrow().state {
             State::Down | State::Privileged => {}
-            State::Stopping(_) => return Err(Box::new(ServiceError::Stopping)),
+            State::Stopping(_) => return Err(ServiceError::Stopping.into()),
             State::Starting | State::Up => return Ok(()),
         }
         Ok(self.raise_all(reactor, Stage::Up)?)

@@ -58,12 +58,12 @@ impl MultiService {
         call: impl FnOnce(&mut dyn Service, &mut Reactor) -> Result<(), Failure>,
     ) -> Result<(), Failure> {
         let taken = self.tree.borrow_mut().child(id).and_then(|child| child.service.take());
-        let Some(mut service) = taken else { return Err(Box::new(ServiceError::NoSuchService)) };
+        let Some(mut service) = taken else { return Err(ServiceError::NoSuchService.into()) };
         let result = catch_unwind(AssertUnwindSafe(|| call(&mut *service, reactor)));
         if let Some(child) = self.tree.borrow_mut().child(id) {
             child.service = Some(service);
         }
-        result.unwrap_or_else(|panic| Err(Box::new(ServiceError::Panicked(panic_message(&*panic)))))
+        result.unwrap_or_else(|panic| Err(ServiceError::Panicked(panic_message(&*panic)).into()))
     }
 
     /// Brings one service up to a stage.

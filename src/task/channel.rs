@@ -2,9 +2,11 @@
 
 use std::collections::VecDeque;
 use std::fmt;
-use std::future::poll_fn;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll, Waker};
+use std::future::{Future, poll_fn};
+use std::pin::pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Wake, Waker};
+use std::thread::{self, Thread};
 
 /// A queue of at most `capacity` values (at least one): any number of senders, in tasks and other threads, and one receiver.
 /// Values come in the order in which they were sent. (asyncio: `Queue`.)
@@ -13,7 +15,7 @@ use std::task::{Context, Poll, Waker};
 /// use twistor::task;
 ///
 /// let sum = twistor::block_on(async {
-///     let (sender, receiver) = task::channel(2);
+///     let (sender, mut receiver) = task::channel(2);
 ///     let there = sender.clone();
 ///     std::thread::spawn(move || there.send_blocking(40));
 ///     task::spawn(async move { sender.send(2).await }).detach();
@@ -36,7 +38,7 @@ pub fn channel<T>(capacity: usize) -> (Sender<T>, Receiver<T>) {
         waiting: VecDeque::new(),
         tickets: 0,
     };
-    let shared = Arc::new(Shared { state: Mutex::new(state), room: Condvar::new() });
+    let shared = Arc::new(Shared { state: Mutex::new(state) });
     (Sender { shared: Arc::clone(&shared) }, Receiver { shared })
 }
 
@@ -45,7 +47,7 @@ pub struct Sender<T> {
     shared: Arc<Shared<T>>,
 }
 
-/// The end where values come out.
+/// The end where values come out, in a task or another thread.
 pub struct Receiver<T> {
     shared: Arc<Shared<T>>,
 }
@@ -69,8 +71,6 @@ pub struct Closed;
 
 struct Shared<T> {
     state: Mutex<State<T>>,
-    /// For threads that wait for room.
-    room: Condvar,
 }
 
 struct State<T> {
@@ -79,9 +79,16 @@ struct State<T> {
     receives: bool,
     receiver: Option<Waker>,
     senders: usize,
-    /// Tasks that wait for room, the longest first.
+    /// Tasks and threads that wait for room, the longest first.
     waiting: VecDeque<(u64, Waker)>,
     tickets: u64,
+}
+
+impl<T> State<T> {
+    /// Where in line a ticket stands: they ascend.
+    fn position(&self, ticket: u64) -> Option<usize> {
+        self.waiting.binary_search_by_key(&ticket, |(other, _)| *other).ok()
+    }
 }
 
 impl<T> Shared<T> {
@@ -152,26 +159,32 @@ impl<T> Sender<T> {
     /// # Errors
     /// [`SendError`] with the value when the receiver is gone.
     pub fn send_blocking(&self, value: T) -> Result<(), SendError<T>> {
-        let mut state = self.shared.lock();
-        loop {
-            if !state.receives {
-                return Err(SendError(value));
-            }
-            if state.values.len() < state.capacity {
-                break;
-            }
-            state = self.shared.room.wait(state).unwrap_or_else(PoisonError::into_inner);
-        }
-        state.values.push_back(value);
-        let receiver = state.receiver.take();
-        drop(state);
-        wake(receiver);
-        Ok(())
+        park_on(self.send(value))
     }
 
     /// Whether the receiver is gone.
     pub fn is_closed(&self) -> bool {
         !self.shared.lock().receives
+    }
+}
+
+/// Waits on a thread of its own.
+fn park_on<F: Future>(future: F) -> F::Output {
+    let (mut future, waker) = (pin!(future), Waker::from(Arc::new(Parked(thread::current()))));
+    loop {
+        if let Poll::Ready(output) = future.as_mut().poll(&mut Context::from_waker(&waker)) {
+            return output;
+        }
+        thread::park();
+    }
+}
+
+/// A thread that waits.
+struct Parked(Thread);
+
+impl Wake for Parked {
+    fn wake(self: Arc<Parked>) {
+        self.0.unpark();
     }
 }
 
@@ -189,22 +202,24 @@ impl<T> Place<'_, T> {
 
     /// `false` when there is room by now for the first in line.
     fn wait(&mut self, context: &mut Context<'_>) -> bool {
+        let mut waker = context.waker().clone();
         let mut state = self.shared.lock();
-        match self.ticket.and_then(|own| state.waiting.iter().position(|(ticket, _)| *ticket == own)) {
-            Some(position) => {
-                if let Some((_, waker)) = state.waiting.get_mut(position) {
-                    waker.clone_from(context.waker());
-                }
-            }
+        let known = self.ticket.and_then(|own| state.position(own));
+        match known.and_then(|position| state.waiting.get_mut(position)) {
+            Some((_, before)) => std::mem::swap(before, &mut waker),
             None => {
                 state.tickets += 1;
                 let ticket = state.tickets;
                 self.ticket = Some(ticket);
-                state.waiting.push_back((ticket, context.waker().clone()));
+                state.waiting.push_back((ticket, waker.clone()));
             }
         }
         let first = state.waiting.front().map(|(ticket, _)| *ticket) == self.ticket;
-        !(first && state.values.len() < state.capacity)
+        let waits = !(first && state.values.len() < state.capacity);
+        drop(state);
+        // The one before goes now, and what it owns may come back here.
+        drop(waker);
+        waits
     }
 }
 
@@ -213,34 +228,46 @@ impl<T> Drop for Place<'_, T> {
     fn drop(&mut self) {
         let Some(own) = self.ticket else { return };
         let mut state = self.shared.lock();
-        state.waiting.retain(|(ticket, _)| *ticket != own);
+        let left = state.position(own).and_then(|position| state.waiting.remove(position));
         let next = match state.values.len() < state.capacity {
             true => state.waiting.front().map(|(_, waker)| waker.clone()),
             false => None,
         };
         drop(state);
+        drop(left);
         wake(next);
     }
 }
 
 impl<T> Receiver<T> {
     /// The next value; `None` when all senders are gone. Dropped before it comes, nothing is lost.
-    pub async fn recv(&self) -> Option<T> {
+    pub async fn recv(&mut self) -> Option<T> {
         poll_fn(|context| match self.try_recv() {
             Ok(Some(value)) => Poll::Ready(Some(value)),
             Err(Closed) => Poll::Ready(None),
             Ok(None) => {
+                let mut waker = Some(context.waker().clone());
                 let mut state = self.shared.lock();
                 // Looked at again under the lock: one may have come in between.
-                if state.values.is_empty() && state.senders > 0 {
-                    state.receiver = Some(context.waker().clone());
-                } else {
+                let waits = state.values.is_empty() && state.senders > 0;
+                if waits {
+                    std::mem::swap(&mut state.receiver, &mut waker);
+                }
+                drop(state);
+                // The one before goes now, and what it owns may come back here.
+                drop(waker);
+                if !waits {
                     context.waker().wake_by_ref();
                 }
                 Poll::Pending
             }
         })
         .await
+    }
+
+    /// The next value, for a thread that may wait: never the reactor's own, which would stand still.
+    pub fn recv_blocking(&mut self) -> Option<T> {
+        park_on(self.recv())
     }
 
     /// The next value, if it is there.
@@ -253,7 +280,6 @@ impl<T> Receiver<T> {
             Some(value) => {
                 let waiter = state.waiting.front().map(|(_, waker)| waker.clone());
                 drop(state);
-                self.shared.room.notify_one();
                 wake(waiter);
                 Ok(Some(value))
             }
@@ -299,7 +325,6 @@ impl<T> Drop for Receiver<T> {
         let values = std::mem::take(&mut state.values);
         let waiting = std::mem::take(&mut state.waiting);
         drop(state);
-        self.shared.room.notify_all();
         for (_, waker) in waiting {
             waker.wake();
         }

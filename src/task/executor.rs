@@ -2,6 +2,7 @@
 
 use std::any::Any;
 use std::cell::{Cell, RefCell};
+use std::cmp::Reverse;
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, Location, catch_unwind};
 use std::rc::Rc;
@@ -70,8 +71,12 @@ impl Executor {
         self.slots.borrow().iter().map(|(_, slot)| info(slot)).collect()
     }
 
+    /// Of all tasks, the youngest first.
     fn tickets(&self) -> Vec<Arc<Ticket>> {
-        self.slots.borrow().iter().map(|(_, slot)| Arc::clone(&slot.ticket)).collect()
+        let slots = self.slots.borrow();
+        let mut slots: Vec<&Slot> = slots.iter().map(|(_, slot)| slot).collect();
+        slots.sort_by_key(|slot| Reverse(slot.id));
+        slots.into_iter().map(|slot| Arc::clone(&slot.ticket)).collect()
     }
 
     /// Polls the task of a ticket, if it is still there.
@@ -82,10 +87,13 @@ impl Executor {
         };
         ticket.accept();
         if job.cancelled() {
+            drop(job);
             return self.end(handle, &ticket, Outcome::Cancelled);
         }
         let waker = Waker::from(Arc::clone(&ticket));
         let polled = guarded(handle, Place::Task, || job.poll(&mut Context::from_waker(&waker)));
+        // What is left of it goes in `end`, where a panic is caught.
+        drop(job);
         match polled {
             Ok(Poll::Pending) => {}
             Ok(Poll::Ready(())) => self.end(handle, &ticket, Outcome::Done),
@@ -97,7 +105,7 @@ impl Executor {
     fn end(&self, handle: &Handle, ticket: &Ticket, outcome: Outcome) {
         let Some(slot) = self.slots.borrow_mut().try_remove(ticket.index) else { return };
         // What its end drops, and wakes, is the user's.
-        let _ = guarded(handle, Place::Drop, || slot.job.end(outcome));
+        let _ = guarded(handle, Place::Drop, move || slot.job.end(outcome));
     }
 }
 
@@ -139,17 +147,21 @@ impl Resident for Executor {
         self.finished.set(true);
         let handle = reactor.handle();
         handle.lend(reactor, || {
-            // The last first: whoever was spawned by another goes before it.
-            loop {
-                let left: Vec<Arc<Ticket>> = self.tickets();
-                if left.is_empty() {
-                    break;
-                }
-                for ticket in left.into_iter().rev() {
-                    self.end(&handle, &ticket, Outcome::Cancelled);
-                }
+            // Whoever was spawned by another goes before it.
+            for ticket in self.tickets() {
+                self.end(&handle, &ticket, Outcome::Cancelled);
             }
         });
+        self.ready.close();
+    }
+
+    fn vanish(&self) {
+        self.finished.set(true);
+        let slots = self.slots.take();
+        // Destructors are called, but reach no reactor.
+        for (_, slot) in slots {
+            let _ = catch_unwind(AssertUnwindSafe(move || slot.job.end(Outcome::Cancelled)));
+        }
         self.ready.close();
     }
 }

@@ -9,7 +9,7 @@
 //! use twistor::task;
 //!
 //! twistor::block_on(async {
-//!     let (sender, receiver) = task::channel(8);
+//!     let (sender, mut receiver) = task::channel(8);
 //!     let ticker = task::spawn(async move {
 //!         let mut interval = task::interval(Duration::from_millis(1));
 //!         for _ in 0..3 {

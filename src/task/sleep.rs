@@ -36,7 +36,7 @@ pub struct Sleep {
 enum State {
     Unstarted(Duration),
     Until(Instant),
-    Asleep { handle: Handle, timer: DelayedCall, waker: Waker },
+    Asleep { handle: Handle, timer: DelayedCall, waker: Waker, until: Instant },
     Over,
 }
 
@@ -49,7 +49,13 @@ impl Future for Sleep {
         let waker = context.waker();
         match &mut self.state {
             State::Over => return Poll::Ready(()),
-            State::Asleep { handle, timer, waker: known } => {
+            // It was taken to another reactor.
+            State::Asleep { handle, timer, until, .. } if !handle.finished() && !is_here(handle) => {
+                let (timer, until) = (*timer, *until);
+                handle.cancel(timer);
+                self.state = State::Until(until);
+            }
+            State::Asleep { handle, timer, waker: known, .. } => {
                 let (timer, same) = (*timer, known.will_wake(waker));
                 let time = handle.with(|reactor| match timer.time(reactor) {
                     // Somebody else polls it now.
@@ -62,10 +68,21 @@ impl Future for Sleep {
                 match time {
                     Ok(Some(_)) if same => return Poll::Pending,
                     Ok(Some(time)) => self.state = State::Until(time),
-                    // It was called, or there is no reactor for it any more.
-                    Ok(None) | Err(_) => {
+                    // It was called.
+                    Ok(None) => {
                         self.state = State::Over;
                         return Poll::Ready(());
+                    }
+                    // There is no reactor for it any more.
+                    Err(_) if handle.finished() => {
+                        self.state = State::Over;
+                        return Poll::Ready(());
+                    }
+                    Err(_) => {
+                        if !same {
+                            ask_again(handle, waker);
+                        }
+                        return Poll::Pending;
                     }
                 }
             }
@@ -79,17 +96,29 @@ impl Future for Sleep {
                 State::Until(time) => *time,
                 State::Asleep { .. } | State::Over => return None,
             };
-            Some(reactor.set_timer(time, TimedCall::Wake(waker.clone())))
+            Some((time, reactor.set_timer(time, TimedCall::Wake(waker.clone()))))
         });
         match timer {
-            Ok(Some(timer)) => {
-                self.state = State::Asleep { handle, timer, waker: waker.clone() };
+            Ok(Some((until, timer))) => {
+                self.state = State::Asleep { handle, timer, waker: waker.clone(), until };
                 Poll::Pending
             }
-            // Inside a call that has the reactor already nothing can wait.
-            Ok(None) | Err(_) => Poll::Pending,
+            Ok(None) | Err(_) => {
+                ask_again(&handle, waker);
+                Poll::Pending
+            }
         }
     }
+}
+
+/// Inside a call that has the reactor already no timer can be set: in the next turn it can.
+fn ask_again(handle: &Handle, waker: &Waker) {
+    let waker = waker.clone();
+    handle.call(move |_| waker.wake());
+}
+
+fn is_here(handle: &Handle) -> bool {
+    Handle::current().is_some_and(|current| current.is_same(handle))
 }
 
 impl Drop for Sleep {

@@ -3,7 +3,8 @@
 use std::collections::VecDeque;
 use std::future::Future;
 use std::pin::{Pin, pin};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
 
 /// Both results. (asyncio: `gather`.)
@@ -110,17 +111,26 @@ pub async fn select_all<F: Future>(futures: impl IntoIterator<Item = F>) -> (usi
 
 /// Many futures, and which of them were woken.
 struct Crowd<F> {
-    members: Vec<Option<(Pin<Box<F>>, Waker)>>,
+    members: Vec<Option<Member<F>>>,
     woken: Arc<Woken>,
 }
 
+struct Member<F> {
+    future: Pin<Box<F>>,
+    bell: Arc<Bell>,
+    waker: Waker,
+}
+
+/// Those that were woken, in order, and who waits for that.
 #[derive(Default)]
 struct Woken {
     state: Mutex<(VecDeque<usize>, Option<Waker>)>,
 }
 
-struct Member {
+/// Puts its member among the woken, once.
+struct Bell {
     index: usize,
+    rung: AtomicBool,
     woken: Arc<Woken>,
 }
 
@@ -128,55 +138,66 @@ impl<F: Future> Crowd<F> {
     fn new(futures: impl IntoIterator<Item = F>) -> Crowd<F> {
         let woken = Arc::new(Woken::default());
         let member = |(index, future)| {
-            let waker = Waker::from(Arc::new(Member { index, woken: Arc::clone(&woken) }));
-            Some((Box::pin(future), waker))
+            // Each is polled at first.
+            let bell = Arc::new(Bell { index, rung: AtomicBool::new(true), woken: Arc::clone(&woken) });
+            Some(Member { future: Box::pin(future), waker: Waker::from(Arc::clone(&bell)), bell })
         };
         let members: Vec<_> = futures.into_iter().enumerate().map(member).collect();
         woken.lock().0.extend(0..members.len());
         Crowd { members, woken }
     }
 
+    /// Polls those that were woken so far. Who is woken by that waits until this is polled again: the loop has its turn first.
     fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<(usize, F::Output)> {
-        loop {
-            let index = {
-                let mut state = self.woken.lock();
-                let Some(index) = state.0.pop_front() else {
-                    state.1 = Some(context.waker().clone());
-                    return Poll::Pending;
-                };
-                index
-            };
+        let share = self.woken.lock().0.len();
+        for _ in 0..share {
+            let Some(index) = self.woken.lock().0.pop_front() else { break };
             let Some(place) = self.members.get_mut(index) else { continue };
-            let Some((future, waker)) = place else { continue };
-            if let Poll::Ready(result) = future.as_mut().poll(&mut Context::from_waker(waker)) {
+            let Some(member) = place else { continue };
+            member.bell.rung.store(false, Ordering::SeqCst);
+            if let Poll::Ready(result) = member.future.as_mut().poll(&mut Context::from_waker(&member.waker))
+            {
                 *place = None;
                 return Poll::Ready((index, result));
             }
         }
+        let mut waker = Some(context.waker().clone());
+        let mut state = self.woken.lock();
+        let waits = state.0.is_empty();
+        if waits {
+            std::mem::swap(&mut state.1, &mut waker);
+        }
+        drop(state);
+        drop(waker);
+        if !waits {
+            context.waker().wake_by_ref();
+        }
+        Poll::Pending
     }
 }
 
 impl Woken {
-    fn lock(&self) -> std::sync::MutexGuard<'_, (VecDeque<usize>, Option<Waker>)> {
+    /// A poisoned lock means that a push panicked for want of memory; the queue is whole.
+    fn lock(&self) -> MutexGuard<'_, (VecDeque<usize>, Option<Waker>)> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Wake for Member {
-    fn wake(self: Arc<Member>) {
+impl Wake for Bell {
+    fn wake(self: Arc<Bell>) {
         self.wake_by_ref();
     }
 
-    fn wake_by_ref(self: &Arc<Member>) {
-        let waker = {
+    fn wake_by_ref(self: &Arc<Bell>) {
+        if self.rung.swap(true, Ordering::SeqCst) {
+            return;
+        }
+        let waiting = {
             let mut state = self.woken.lock();
-            // A place in the queue for each wake-up would let it grow without end.
-            if !state.0.contains(&self.index) {
-                state.0.push_back(self.index);
-            }
+            state.0.push_back(self.index);
             state.1.take()
         };
-        if let Some(waker) = waker {
+        if let Some(waker) = waiting {
             waker.wake();
         }
     }

@@ -68,7 +68,7 @@ async fn nap(ledger: &Ledger) {
 }
 
 async fn with_another(ledger: &Ledger, depth: u64) -> u64 {
-    let (sender, receiver) = channel(1);
+    let (sender, mut receiver) = channel(1);
     let own = ledger.clone();
     let helper: Task<u64> = task::spawn(async move {
         for number in 0..4 {

@@ -1,6 +1,10 @@
 //! Child processes: std begins them, a descriptor of the process tells of their end, and every one is waited for.
 //!
 //! A child is signalled only while nobody has waited for it: until then its number is no other process's.
+//!
+//! Systems without descriptors of processes (Linux before 5.3, some containers, all others) have a thread for each child instead,
+//! which waits for its end and leaves the waiting to be done. SIGCHLD would be the program's, and say less. A child has
+//! its three streams and nothing more: to put a descriptor in a place of its choice is unsafe code.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -10,7 +14,8 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread;
 use std::time::Duration;
 
-use rustix::process::{Pid, Signal};
+use rustix::io::Errno;
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions};
 
 use crate::net::{ChildStream, ExitReason, ProcessSignal, SpawnProcess, TerminalSize, Token};
 
@@ -163,13 +168,30 @@ fn stdio(stream: &ChildStream) -> io::Result<Stdio> {
 /// A descriptor of the process. It cannot be another's by now: nobody has waited for the child.
 #[cfg(target_os = "linux")]
 fn open_end(child: &Child) -> io::Result<OwnedFd> {
-    let flags = rustix::process::PidfdFlags::empty();
-    Ok(rustix::process::pidfd_open(number(child)?, flags)?)
+    let number = number(child)?;
+    match rustix::process::pidfd_open(number, rustix::process::PidfdFlags::empty()) {
+        // It has no such call, or its sandbox does not let it through.
+        Err(Errno::NOSYS | Errno::PERM) => wait_beside(number),
+        opened => Ok(opened?),
+    }
 }
 
 #[cfg(not(target_os = "linux"))]
-fn open_end(_: &Child) -> io::Result<OwnedFd> {
-    Err(io::ErrorKind::Unsupported.into())
+fn open_end(child: &Child) -> io::Result<OwnedFd> {
+    wait_beside(number(child)?)
+}
+
+/// A pipe that ends when the child has, which a thread sees to.
+fn wait_beside(number: Pid) -> io::Result<OwnedFd> {
+    let (end, ours) = io::pipe()?;
+    let wait = move || {
+        let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
+        // Whatever else it says, there is nothing to wait for any more.
+        while matches!(rustix::process::waitid(WaitId::Pid(number), options), Err(Errno::INTR)) {}
+        drop(ours);
+    };
+    thread::Builder::new().name("twistor-child".to_owned()).spawn(wait)?;
+    Ok(end.into())
 }
 
 fn number(child: &Child) -> io::Result<Pid> {
@@ -218,7 +240,7 @@ impl Running {
         match waited {
             Ok(status) => Ok(status.map(reason)),
             // Somebody else has waited for it, or the system has by itself, because SIGCHLD is ignored.
-            Err(error) if error.raw_os_error() == Some(rustix::io::Errno::CHILD.raw_os_error()) => {
+            Err(error) if error.raw_os_error() == Some(Errno::CHILD.raw_os_error()) => {
                 Ok(Some(ExitReason::Unknown))
             }
             Err(error) => Err(error),
@@ -227,9 +249,9 @@ impl Running {
 
     fn signal(&self, signal: ProcessSignal) -> io::Result<()> {
         if self.ended {
-            return Err(rustix::io::Errno::SRCH.into());
+            return Err(Errno::SRCH.into());
         }
-        let signal = Signal::from_named_raw(signal.number()).ok_or(rustix::io::Errno::INVAL)?;
+        let signal = Signal::from_named_raw(signal.number()).ok_or(Errno::INVAL)?;
         let number = number(&self.child)?;
         match self.own_group {
             true => rustix::process::kill_process_group(number, signal)?,
@@ -281,7 +303,24 @@ pub(super) fn look_for_reader(pipe: impl AsFd) -> io::Result<usize> {
     let mut looked = [rustix::event::PollFd::from_borrowed_fd(pipe, rustix::event::PollFlags::empty())];
     rustix::event::poll(&mut looked, Some(&rustix::event::Timespec::default()))?;
     match looked[0].revents().intersects(rustix::event::PollFlags::ERR) {
-        true => Err(rustix::io::Errno::PIPE.into()),
+        true => Err(Errno::PIPE.into()),
         false => Err(io::ErrorKind::WouldBlock.into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
+    #[test]
+    fn a_thread_tells_of_the_end_and_leaves_the_waiting_to_be_done() {
+        let mut child = Command::new("cat").stdin(Stdio::piped()).spawn().unwrap();
+        let end = wait_beside(number(&child).unwrap()).unwrap();
+        let ended = |wait: &Timespec| poll(&mut [PollFd::new(&end, PollFlags::IN)], Some(wait)) == Ok(1);
+        assert!(!ended(&Timespec::default()), "it runs");
+        drop(child.stdin.take());
+        assert!(ended(&Timespec { tv_sec: 20, tv_nsec: 0 }));
+        assert_eq!(reason(child.try_wait().unwrap().unwrap()), ExitReason::Code(0));
     }
 }
