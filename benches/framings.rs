@@ -57,10 +57,11 @@ fn bench(options: Options) -> support::Result<()> {
         println!("\n{what}");
     }
     if options.check {
-        return match exceeded.is_empty() {
-            true => Ok(()),
-            false => Err("a framing is over its limits".into()),
-        };
+        if !exceeded.is_empty() {
+            return Err("a framing is over its limits".into());
+        }
+        println!("\nthe framings are within their limits");
+        return Ok(());
     }
     compare_servers(&options)
 }
@@ -330,7 +331,7 @@ impl Server {
 
     /// So many lines, or strings of the same size, as they are sent.
     fn message(self, lines: usize) -> Vec<u8> {
-        let mut line = vec![b'x'; LINE];
+        let mut line = [b'x'; LINE];
         match self {
             Server::Strings => line[..4].copy_from_slice(&(LINE as u32 - 4).to_be_bytes()),
             Server::Bare | Server::Lines | Server::LinesOnly => line[LINE - 2..].copy_from_slice(b"\r\n"),
