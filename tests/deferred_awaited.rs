@@ -3,12 +3,17 @@
 mod world;
 
 use std::cell::Cell;
+use std::future::Future;
+use std::pin::Pin;
 use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
 use twistor::deferred::{DeferredLock, FailureKind, defer_later};
 use twistor::task::{self, TaskError, sleep};
-use twistor::{Deferred, Failure, Reactor};
+use twistor::{Deferred, Failure, Handle, Phase, Reactor, Resolver, SystemEvent};
 use world::{Record, World, on_each_back_end};
 
 const SHORT: Duration = Duration::from_millis(1);
@@ -115,7 +120,10 @@ fn a_future_that_panics_is_a_failure() {
         let deferred = Deferred::<u32>::from_future(&reactor.handle(), async { panic!("in there") });
         let failure = outcome(world, &mut reactor, deferred).unwrap_err();
         assert!(matches!(failure.kind(), FailureKind::Panicked(text) if text == "in there"));
-        assert_eq!(reactor.statistics().panics, 0);
+        assert_eq!(
+            (reactor.statistics().panics, world.logged()),
+            (1, vec!["panic in a task: in there".into()])
+        );
     });
 }
 
@@ -160,5 +168,101 @@ fn what_tasks_fail_with_is_of_the_same_kinds() {
             Ok(())
         };
         outcome(world, &mut reactor, Deferred::from_future(&handle, kinds)).unwrap();
+    });
+}
+
+/// Counts how often it is woken.
+#[derive(Default)]
+struct Woken(AtomicUsize);
+
+impl Wake for Woken {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// Makes what is awaited: with a handle of another reactor, and one of that which is about to end.
+type Make = fn(&Handle, &mut Reactor) -> (Option<Resolver<u32>>, Deferred<u32>);
+
+#[test]
+fn whoever_awaits_one_of_a_reactor_that_has_ended_hears_of_it() {
+    let cases: [(&str, Make); 6] = [
+        ("in the queue", |_, ending| {
+            let (resolver, deferred) = Deferred::new(&ending.handle());
+            ending.add_system_event_trigger(Phase::After, SystemEvent::Shutdown, {
+                let resolver = resolver.clone();
+                move |_, _| resolver.callback(1).unwrap()
+            });
+            (Some(resolver), deferred.map(|_, number: u32| number + 1))
+        }),
+        ("with its resolver", |_, ending| {
+            let (resolver, deferred) = Deferred::new(&ending.handle());
+            ending.call_later(LONG, move |_| resolver.callback(1).unwrap());
+            (None, deferred.map(|_, number: u32| number + 1))
+        }),
+        ("fired afterwards", |_, ending| {
+            let (resolver, deferred) = Deferred::new(&ending.handle());
+            (Some(resolver), deferred.map(|_, number| number + 1))
+        }),
+        ("waiting for another", |_, ending| {
+            let (resolver, inner) = Deferred::new(&ending.handle());
+            let inner = inner.map(|_, number: u32| number + 1);
+            let outer = Deferred::succeed(&ending.handle(), ()).then(|_, ()| inner);
+            ending.add_system_event_trigger(Phase::After, SystemEvent::Shutdown, move |_, _| {
+                resolver.callback(1).unwrap();
+            });
+            (None, outer.map(|_, number| number + 1))
+        }),
+        ("waited for by another reactor's", |other, ending| {
+            let (resolver, inner) = Deferred::new(&ending.handle());
+            let inner = inner.map(|_, number: u32| number + 1);
+            ending.add_system_event_trigger(Phase::After, SystemEvent::Shutdown, {
+                let resolver = resolver.clone();
+                move |_, _| resolver.callback(1).unwrap()
+            });
+            let outer = Deferred::succeed(other, ()).then(|_, ()| inner);
+            (Some(resolver), outer.map(|_, number| number + 1))
+        }),
+        ("to be cancelled", |_, ending| {
+            let (resolver, deferred) = Deferred::with_canceller(&ending.handle(), |_, _| {});
+            let abort = deferred.abort_handle();
+            ending.add_system_event_trigger(Phase::After, SystemEvent::Shutdown, move |_, _| abort.cancel());
+            (Some(resolver), deferred.map(|_, number: u32| number + 1))
+        }),
+    ];
+    on_each_back_end(|world| {
+        for (name, make) in cases {
+            let (mut other, mut ending) = (world.reactor(), world.reactor());
+            let (resolver, mut deferred) = make(&other.handle(), &mut ending);
+            for _ in 0..2 {
+                ending.turn(Some(Duration::ZERO)).unwrap();
+                other.turn(Some(Duration::ZERO)).unwrap();
+            }
+            let woken = Arc::new(Woken::default());
+            let waker = Waker::from(Arc::clone(&woken));
+            let mut poll = || Pin::new(&mut deferred).poll(&mut Context::from_waker(&waker));
+            assert!(poll().is_pending(), "{name}");
+            drop(ending);
+            let _ = resolver.as_ref().map(|resolver| resolver.callback(1));
+            other.turn(Some(Duration::ZERO)).unwrap();
+            other.turn(Some(Duration::ZERO)).unwrap();
+            assert_eq!(woken.0.load(Ordering::Relaxed), 1, "{name}");
+            let Poll::Ready(Err(failure)) = poll() else { panic!("{name}: it has no callbacks left") };
+            assert_eq!(failure.is_cancelled(), name == "to be cancelled", "{name}: {failure}");
+            assert!(failure.is_never_fired() || failure.is_cancelled(), "{name}: {failure}");
+        }
+    });
+}
+
+#[test]
+fn one_without_callbacks_has_its_result_though_its_reactor_has_ended() {
+    on_each_back_end(|world| {
+        let (mut other, ending) = (world.reactor(), world.reactor());
+        let (resolver, deferred) = Deferred::<u32>::new(&ending.handle());
+        let waits = Deferred::succeed(&other.handle(), ()).then(|_, ()| deferred).map(|_, number| number + 1);
+        other.turn(Some(Duration::ZERO)).unwrap();
+        drop(ending);
+        resolver.callback(1).unwrap();
+        assert_eq!(outcome(world, &mut other, waits).unwrap(), 2);
     });
 }
