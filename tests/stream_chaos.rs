@@ -123,8 +123,13 @@ async fn ask(number: u8, mut random: Random, tally: Rc<Tally>) -> Outcome {
 
 fn serve(reactor: &mut Reactor) {
     let serving = async {
-        let _server = start_server("tcp:7", echo).unwrap();
-        pending::<()>().await;
+        loop {
+            match start_server("tcp:7", echo) {
+                Ok(_server) => pending::<()>().await,
+                // No descriptors, perhaps.
+                Err(_) => sleep(Duration::from_millis(100)).await,
+            }
+        }
     };
     reactor.spawn(serving).detach();
 }
@@ -147,8 +152,9 @@ fn run(seed: u64, chaos: impl FnOnce(&mut Random, &[Host]) -> Chaos) -> Rc<Tally
             simulation.restart(hosts[1]).unwrap();
         }
         add(&tally.begun, 1);
+        // Counted even if its host is gone before it begins.
+        let counted = Counted(Rc::clone(&tally));
         let asking = async move {
-            let counted = Counted(Rc::clone(&tally));
             let _ = ask(number, random, tally).await;
             drop(counted);
         };

@@ -152,6 +152,34 @@ fn a_sleep_that_is_taken_to_another_reactor_takes_as_long() {
 }
 
 #[test]
+fn a_sleep_that_is_polled_where_somebody_has_the_reactor_is_neither_over_nor_lost() {
+    on_each_back_end(|world| {
+        let mut reactor = world.reactor();
+        reactor
+            .block_on(async {
+                let began = now();
+                let mut asleep = Box::pin(sleep(MOMENT));
+                let mut polled = 0;
+                poll_fn(|context| {
+                    polled += 1;
+                    if polled <= 2 {
+                        // First where it cannot begin, then where it cannot look.
+                        let poll = here().with(|_| asleep.as_mut().poll(context)).unwrap();
+                        assert!(poll.is_pending());
+                        let _ = (polled == 2).then(|| context.waker().wake_by_ref());
+                        return Poll::Pending;
+                    }
+                    asleep.as_mut().poll(context)
+                })
+                .await;
+                assert!(now() - began >= MOMENT);
+            })
+            .unwrap();
+        assert_nothing_left(&reactor);
+    });
+}
+
+#[test]
 fn a_sleep_whose_reactor_is_gone_is_over() {
     on_each_back_end(|world| {
         let mut reactor = world.reactor();

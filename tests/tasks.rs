@@ -239,6 +239,25 @@ fn a_panic_in_dropping_a_result_that_nobody_wants_is_nobody_elses() {
 }
 
 #[test]
+fn what_is_thrown_may_panic_as_it_goes() {
+    struct Bad;
+    impl Drop for Bad {
+        fn drop(&mut self) {
+            panic!("again");
+        }
+    }
+    on_each_back_end(|world| {
+        let mut reactor = world.reactor();
+        reactor.spawn(async { std::panic::panic_any(Bad) }).detach();
+        reactor.call_later(Duration::ZERO, |_| std::panic::panic_any(Bad));
+        turns(&mut reactor, 3);
+        assert_eq!((world.logged().len(), reactor.statistics().panics), (2, 2));
+        assert!(Handle::current().is_none());
+        assert_nothing_left(&reactor);
+    });
+}
+
+#[test]
 fn tasks_that_never_wait_leave_the_network_and_timers_their_share() {
     on_each_back_end(|world| {
         let mut reactor = world.reactor();
@@ -361,6 +380,104 @@ fn no_turn_begins_in_what_the_drop_of_a_reactor_calls() {
         turns(&mut reactor, 1);
         drop(reactor);
         assert_eq!(log.take(), ["the reactor runs already"]);
+    });
+}
+
+#[test]
+fn what_losses_at_the_end_lead_to_is_still_done() {
+    struct Told(Option<task::Sender<&'static str>>, Log);
+    impl twistor::Protocol for Told {
+        fn data_received(&mut self, _: &mut twistor::Transport<'_>, _: &[u8]) {}
+
+        fn connection_lost(&mut self, transport: &mut twistor::Transport<'_>, _: &twistor::Reason) {
+            let log = self.1.clone();
+            transport.reactor().handle().call(move |_| log.note("called"));
+            if let Some(sender) = self.0.take() {
+                sender.try_send("lost").unwrap();
+            }
+        }
+    }
+    on_each_back_end(|world| {
+        let (mut reactor, log) = (world.reactor(), Log::default());
+        let (sender, mut receiver) = task::channel(1);
+        let inner = log.clone();
+        let listening = reactor.spawn(async move {
+            inner.note(receiver.recv().await.unwrap());
+            yield_now().await;
+            inner.note("cleaned up");
+            loop {
+                yield_now().await;
+            }
+        });
+        let listener = world.serve(&mut reactor, Told(Some(sender), log.clone()));
+        let _peer = world.connect(listener.address());
+        world.run_until(&mut reactor, "accepted", |reactor| !reactor.connections().is_empty());
+        reactor.stop();
+        world.run(&mut reactor);
+        assert_eq!(log.take(), ["called", "lost", "cleaned up"]);
+        assert!(listening.ended(), "one that never rests is dropped");
+    });
+}
+
+#[test]
+fn a_blocking_future_that_is_cut_short_reaches_the_reactor_as_it_goes() {
+    struct Reaches(Log);
+    impl Drop for Reaches {
+        fn drop(&mut self) {
+            let reached = Handle::current().is_some_and(|handle| handle.with(|_| ()).is_ok());
+            self.0.note(format!("reached: {reached}"));
+        }
+    }
+    on_each_back_end(|world| {
+        let (mut reactor, log) = (world.reactor(), Log::default());
+        let reaches = Reaches(log.clone());
+        let stopped = reactor.block_on(async move {
+            let _reaches = reaches;
+            here().with(|reactor| reactor.stop()).unwrap();
+            pending::<()>().await;
+        });
+        assert!(matches!(stopped, Err(Error::Stopped)));
+        assert_eq!(log.take(), ["reached: true"]);
+    });
+}
+
+#[test]
+fn a_killed_process_reaches_nothing_as_its_tasks_go() {
+    let mut simulation = twistor::sim::Simulation::new(1);
+    let (host, log) = (simulation.host("killed"), Log::default());
+    struct Reaches(Log, Handle);
+    impl Drop for Reaches {
+        fn drop(&mut self) {
+            let reached = Handle::current().is_some() || self.1.with(|_| ()).is_ok();
+            self.0.note(format!("reached: {reached}"));
+        }
+    }
+    let reactor = simulation.reactor(host);
+    let reaches = Reaches(log.clone(), reactor.handle());
+    reactor
+        .spawn(async move {
+            let _reaches = reaches;
+            pending::<()>().await;
+        })
+        .detach();
+    simulation.run_for(Duration::from_millis(1)).unwrap();
+    simulation.kill(host);
+    assert_eq!(log.take(), ["reached: false"]);
+}
+
+#[test]
+fn callbacks_of_a_reactor_inside_a_task_of_another_are_in_no_task() {
+    on_each_back_end(|world| {
+        let (mut outer, mut inner) = (world.reactor(), world.reactor());
+        let seen = outer.block_on(async move {
+            let (seen, own) = (Rc::new(Cell::new(None)), here());
+            let note = Rc::clone(&seen);
+            inner.call_later(Duration::ZERO, move |_| note.set(Some(Handle::current().is_none())));
+            turns(&mut inner, 2);
+            assert!(here().is_same(&own));
+            seen.get()
+        });
+        assert_eq!(seen.unwrap(), Some(true));
     });
 }
 

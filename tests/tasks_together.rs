@@ -4,8 +4,10 @@ mod world;
 
 use std::cell::{Cell, RefCell};
 use std::future::{Future, pending, ready};
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
 use twistor::task::{
@@ -184,6 +186,45 @@ fn a_thread_that_waits_for_room_stands_in_the_same_line() {
         });
         assert_eq!(order.unwrap(), [0, 1, 2]);
     });
+}
+
+#[test]
+fn a_thread_receives_what_tasks_send() {
+    on_the_real_network("threads are the system's", |world| {
+        let mut reactor = world.reactor();
+        let (sender, mut receiver) = channel(2);
+        let thread = std::thread::spawn(move || {
+            let mut sum = 0;
+            while let Some(number) = receiver.recv_blocking() {
+                sum += number;
+            }
+            sum
+        });
+        reactor
+            .block_on(async move {
+                for number in 1..=100 {
+                    sender.send(number).await.unwrap();
+                }
+            })
+            .unwrap();
+        assert_eq!(thread.join().unwrap(), 5050);
+    });
+}
+
+#[test]
+fn a_waker_may_own_the_channel_that_it_waits_for() {
+    struct Owns(#[expect(dead_code, reason = "it is dropped")] task::Sender<()>);
+    impl Wake for Owns {
+        fn wake(self: Arc<Owns>) {}
+    }
+    let (sender, mut receiver) = channel(1);
+    let mut waits = pin!(receiver.recv());
+    let owns = Waker::from(Arc::new(Owns(sender)));
+    assert!(waits.as_mut().poll(&mut Context::from_waker(&owns)).is_pending());
+    drop(owns);
+    // The other goes, and the last sender with it.
+    assert!(waits.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+    assert_eq!(waits.as_mut().poll(&mut Context::from_waker(Waker::noop())), Poll::Ready(None));
 }
 
 #[test]

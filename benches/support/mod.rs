@@ -11,7 +11,9 @@ pub mod load;
 pub mod mio_echo;
 pub mod options;
 pub mod server;
+pub mod streams_echo;
 pub mod table;
+pub mod tokio_echo;
 pub mod tool;
 pub mod twistor_echo;
 

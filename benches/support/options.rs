@@ -23,7 +23,7 @@ const HELP: &str = "\
   --rounds N         repetitions (default 5, timers 3)
   --seconds S        length of one sample (default 0.6)
   --cells A,B        workloads such as `pp c64 s64 d16`, `bulk c1`, `churn p64` (default: the ten)
-  --servers A,B      of twistor, mio, c (default: all there are; the baseline is always measured)
+  --servers A,B      of twistor, mio, c, streams, tokio (default: the first three; the baseline is always measured)
   --smoke            one short round of the small workloads: does the bench work?
   --check            exit with 1 when a count exceeds its limit (benches that have limits)
 Each bench uses the options that concern it.";
@@ -35,7 +35,7 @@ impl Options {
             rounds: None,
             sample: Duration::from_millis(600),
             cells: Cell::standard(),
-            servers: Kind::ALL.to_vec(),
+            servers: Kind::LOOPS.to_vec(),
             smoke: true,
             check: false,
         };

@@ -16,13 +16,17 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Resource, Rlimit};
 
-use super::{Result, mio_echo, twistor_echo};
+use super::{Result, mio_echo, streams_echo, tokio_echo, twistor_echo};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     Twistor,
     Mio,
     C,
+    /// twistor's, on tasks and streams.
+    Streams,
+    /// tokio's current-thread runtime.
+    Tokio,
 }
 
 /// A server in a child process. Dropping it ends the process.
@@ -35,19 +39,24 @@ pub struct Server {
 }
 
 impl Kind {
-    pub const ALL: [Kind; 3] = [Kind::Twistor, Kind::Mio, Kind::C];
+    /// What benches of the loop measure.
+    pub const LOOPS: [Kind; 3] = [Kind::Twistor, Kind::Mio, Kind::C];
+
+    const ALL: [Kind; 5] = [Kind::Twistor, Kind::Mio, Kind::C, Kind::Streams, Kind::Tokio];
 
     pub fn name(self) -> &'static str {
         match self {
             Kind::Twistor => "twistor",
             Kind::Mio => "mio",
             Kind::C => "c",
+            Kind::Streams => "streams",
+            Kind::Tokio => "tokio",
         }
     }
 
     pub fn named(name: &str) -> Result<Kind> {
         let found = Kind::ALL.into_iter().find(|kind| kind.name() == name);
-        found.ok_or_else(|| format!("there is no server `{name}`: twistor, mio, c").into())
+        found.ok_or_else(|| format!("there is no server `{name}`: twistor, mio, c, streams, tokio").into())
     }
 
     /// Of the servers asked for those that can run here, after the baseline: C, or mio where there is no C compiler.
@@ -60,7 +69,7 @@ impl Kind {
     fn command_line(self) -> Result<Vec<OsString>> {
         match self {
             Kind::C => Ok(vec![epoll_program().ok_or("epoll.c could not be compiled")?.into()]),
-            Kind::Twistor | Kind::Mio => {
+            Kind::Twistor | Kind::Mio | Kind::Streams | Kind::Tokio => {
                 Ok(vec![std::env::current_exe()?.into(), "--serve".into(), self.name().into()])
             }
         }
@@ -70,6 +79,8 @@ impl Kind {
         match self {
             Kind::Twistor => twistor_echo::serve(),
             Kind::Mio => Ok(mio_echo::serve()?),
+            Kind::Streams => streams_echo::serve(),
+            Kind::Tokio => tokio_echo::serve(),
             Kind::C => Err("the C server is a program of its own".into()),
         }
     }

@@ -56,4 +56,4 @@ fn port(listener: &Listener) -> Result<u16> {
 }
 
 /// More than a process may open descriptors.
-const MOST_CONNECTIONS: usize = 1_000_000;
+pub const MOST_CONNECTIONS: usize = 1_000_000;

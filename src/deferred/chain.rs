@@ -414,7 +414,8 @@ impl Chain {
     /// that waits for this. So a loop of Deferreds that each return the next one takes no more memory as it goes.
     fn who_waits(self: &Rc<Self>, other: &Rc<Chain>) -> Rc<Chain> {
         let mut links = self.links.borrow_mut();
-        let nothing_left = links.steps.is_empty() && links.pauses == 0;
+        // Nobody can pause it any more: its end went to the one that waits, and no callback runs while it is paused.
+        let nothing_left = links.steps.is_empty();
         match &mut links.consumer {
             consumer @ Consumer::Chain(_) if nothing_left => {
                 if let Consumer::Chain(waiting) = mem::take(consumer) {

@@ -42,7 +42,8 @@ struct Lobby {
     /// The loop looks at the queue before it waits again.
     attended: Cell<bool>,
     finished: Cell<bool>,
-    waker: Arc<dyn Wake>,
+    /// Gone at the end: handles may be kept for ever, and this is a descriptor.
+    waker: RefCell<Option<Arc<dyn Wake>>>,
     residents: RefCell<Option<Rc<dyn Resident>>>,
 }
 
@@ -51,7 +52,7 @@ thread_local! {
 }
 
 /// Says who is current from now on, and who was. Nobody is once the thread gives its locals back, as a reactor may be one of them.
-fn become_current(next: Option<Handle>) -> Option<Handle> {
+pub(super) fn become_current(next: Option<Handle>) -> Option<Handle> {
     CURRENT.try_with(|current| current.replace(next)).ok().flatten()
 }
 
@@ -108,7 +109,9 @@ impl Handle {
         self.shared.queue.borrow_mut().push_back(queued);
         if !self.shared.attended.get() {
             self.shared.attended.set(true);
-            self.shared.waker.wake();
+            if let Some(waker) = &*self.shared.waker.borrow() {
+                waker.wake();
+            }
         }
     }
 
@@ -117,11 +120,24 @@ impl Handle {
     /// # Errors
     /// [`Error::NotInTask`] elsewhere, and inside another `with`: whoever is called has the reactor then.
     pub fn with<R>(&self, call: impl FnOnce(&mut Reactor) -> R) -> Result<R> {
-        if !self.shared.lent.get() {
-            return Err(Error::NotInTask);
+        let done = self.reach(|reactor| {
+            reactor.end_task_writes();
+            call(reactor)
+        });
+        match done {
+            Some(result) => Ok(result),
+            None => Err(Error::NotInTask),
         }
-        let mut place = self.shared.place.try_borrow_mut().map_err(|_| Error::NotInTask)?;
-        place.as_mut().map(|reactor| call(reactor)).ok_or(Error::NotInTask)
+    }
+
+    /// As `with`, for code of ours that leaves what the task has just written where it is.
+    #[inline]
+    pub(crate) fn reach<R>(&self, call: impl FnOnce(&mut Reactor) -> R) -> Option<R> {
+        if !self.shared.lent.get() {
+            return None;
+        }
+        let mut place = self.shared.place.try_borrow_mut().ok()?;
+        place.as_mut().map(|reactor| call(reactor))
     }
 
     /// That of the task which is polled on this thread.
@@ -150,25 +166,25 @@ impl Handle {
     }
 
     /// What lives in the reactor, made by `make` if nothing does yet.
-    pub(crate) fn resident(&self, make: impl FnOnce(Arc<dyn Wake>) -> Rc<dyn Resident>) -> Rc<dyn Resident> {
+    pub(crate) fn resident(
+        &self,
+        make: impl FnOnce(Option<Arc<dyn Wake>>) -> Rc<dyn Resident>,
+    ) -> Rc<dyn Resident> {
         let mut residents = self.shared.residents.borrow_mut();
         Rc::clone(residents.get_or_insert_with(|| {
-            let resident = make(Arc::clone(&self.shared.waker));
+            let resident = make(self.shared.waker.borrow().clone());
             resident.attend(self.shared.attended.get());
             resident
         }))
     }
 
-    /// Lends the reactor to all handles while `inside` runs, which must not panic.
+    /// Lends the reactor to all handles while `inside` runs.
     pub(crate) fn lend<R>(&self, reactor: &mut Reactor, inside: impl FnOnce() -> R) -> R {
         self.exchange(reactor);
-        let before = become_current(Some(self.clone()));
+        let outer = become_current(Some(self.clone()));
         self.shared.lent.set(true);
-        let result = inside();
-        self.shared.lent.set(false);
-        become_current(before);
-        self.exchange(reactor);
-        result
+        let _lent = Lent { handle: self, reactor, outer };
+        inside()
     }
 
     fn exchange(&self, reactor: &mut Reactor) {
@@ -198,6 +214,22 @@ impl Handle {
     }
 }
 
+/// Ends with the reactor in its place, whatever happens.
+struct Lent<'a> {
+    handle: &'a Handle,
+    reactor: &'a mut Reactor,
+    outer: Option<Handle>,
+}
+
+impl Drop for Lent<'_> {
+    fn drop(&mut self) {
+        self.handle.shared.lent.set(false);
+        self.handle.exchange(self.reactor);
+        become_current(self.outer.take());
+        self.reactor.end_task_writes();
+    }
+}
+
 impl fmt::Debug for Handle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Handle").field("finished", &self.finished()).finish_non_exhaustive()
@@ -214,7 +246,7 @@ impl Reactor {
                 lent: Cell::new(false),
                 attended: Cell::new(self.turning),
                 finished: Cell::new(self.life == Life::Finished),
-                waker: self.net.waker(),
+                waker: RefCell::new(Some(self.net.waker())),
                 residents: RefCell::default(),
             }),
         };
@@ -238,7 +270,7 @@ impl Reactor {
     /// It has ended, perhaps with a panic, whose text this is.
     pub(crate) fn end_call<R>(&mut self, place: Place, result: std::thread::Result<R>) -> Result<R, String> {
         self.end_timing();
-        result.map_err(|payload| self.note_panic(place, None, &*payload))
+        result.map_err(|payload| self.note_panic(place, None, payload))
     }
 
     /// Which of so many goes first, where it should not matter.
@@ -274,6 +306,7 @@ impl Reactor {
     pub(super) fn finish_handled(&mut self) {
         let Some(handle) = self.handle.get().cloned() else { return };
         handle.shared.finished.set(true);
+        drop(handle.shared.waker.take());
         let residents = handle.shared.residents.borrow_mut().take();
         if let Some(resident) = residents {
             match self.vanished {

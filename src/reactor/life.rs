@@ -10,7 +10,7 @@ use super::remote::Jobs;
 use super::sources::Source;
 use super::tasks::Task;
 use super::timers::Timers;
-use super::{Error, Place, Reactor, Reason, Result, Signal, TimedCall};
+use super::{Error, Handle, Place, Reactor, Reason, Result, Signal, TimedCall};
 use crate::net::{Instant, Watch};
 
 /// When a trigger runs, in relation to its event. (Twisted: `'before'`, `'during'`, `'after'`.)
@@ -98,6 +98,9 @@ pub(crate) enum Life {
     Finished,
 }
 
+/// How often tasks are polled and calls are made at the end, at the most: as many steps as a clean-up may take one after the other.
+const LAST_ROUNDS: usize = 100;
+
 impl Reactor {
     /// Calls `trigger` once, in that phase of that event. (Twisted: `addSystemEventTrigger`.)
     pub fn add_system_event_trigger(
@@ -151,7 +154,8 @@ impl Reactor {
     }
 
     /// Asks the reactor to stop, and returns at once: the shutdown begins with the next turn, and
-    /// what then waits to be sent is lost (see [`stop_gracefully`](Reactor::stop_gracefully)). `false` when it does not
+    /// what then waits to be sent is lost (see [`stop_gracefully`](Reactor::stop_gracefully)). Every connection hears of it, what that
+    /// leads to (Deferreds, tasks) is still done, and then tasks that wait are dropped. `false` when it does not
     /// run or stops already. (Twisted raises `ReactorNotRunning` then.)
     pub fn stop(&mut self) -> bool {
         match self.life {
@@ -207,8 +211,10 @@ impl Reactor {
                 Life::Stopping { graceful: false } => self.life = Life::Ending,
                 Life::Ending => {
                     self.disconnect_all();
+                    self.do_what_follows();
                     self.fire(Phase::During, SystemEvent::Shutdown);
                     self.fire(Phase::After, SystemEvent::Shutdown);
+                    self.do_what_follows();
                     self.finish();
                 }
                 Life::Finished => return false,
@@ -290,6 +296,17 @@ impl Reactor {
         // Those whose loss was told just now.
         for token in self.sources.tokens(|source| matches!(source, Source::Connection(_))) {
             self.end_lingering(token);
+        }
+    }
+
+    /// What losses and triggers have led to is done as well: Deferreds, tasks, queued calls. Not for ever: a task may never rest.
+    fn do_what_follows(&mut self) {
+        for _ in 0..LAST_ROUNDS {
+            if !self.handle.get().is_some_and(Handle::has_work) && self.tasks.is_empty() {
+                break;
+            }
+            self.run_handled();
+            self.run_tasks();
         }
     }
 

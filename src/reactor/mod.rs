@@ -445,14 +445,23 @@ impl Reactor {
         self.end_timing();
         match result {
             Ok(returned) => Ok(returned),
-            Err(payload) => Err(self.note_panic(place, connection, &*payload)),
+            Err(payload) => Err(self.note_panic(place, connection, payload)),
         }
     }
 
     #[cold]
     #[inline(never)]
-    fn note_panic(&mut self, place: Place, connection: Option<Token>, payload: &(dyn Any + Send)) -> String {
-        let text = error::panic_message(payload);
+    fn note_panic(
+        &mut self,
+        place: Place,
+        connection: Option<Token>,
+        payload: Box<dyn Any + Send>,
+    ) -> String {
+        let text = error::panic_message(&*payload);
+        // What was thrown is the user's, and may panic as it goes; what is thrown then stays.
+        if let Err(again) = catch_unwind(AssertUnwindSafe(move || drop(payload))) {
+            std::mem::forget(again);
+        }
         self.statistics.panics += 1;
         match connection {
             Some(token) => {

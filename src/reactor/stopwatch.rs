@@ -52,7 +52,7 @@ impl Reactor {
 
     /// A callback has ended.
     #[inline]
-    pub(super) fn end_timing(&mut self) {
+    pub(crate) fn end_timing(&mut self) {
         self.stopwatch.left = self.stopwatch.left.wrapping_sub(1);
         if self.stopwatch.left == 0 {
             self.end_group();

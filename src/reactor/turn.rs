@@ -4,6 +4,7 @@ use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
+use super::handle::become_current;
 use super::life::Life;
 use super::sources::Source;
 use super::{Error, Handle, Place, Reactor, Result, TimedCall};
@@ -28,21 +29,26 @@ impl Reactor {
     /// when the system's poll fails.
     pub fn run(&mut self) -> Result<()> {
         self.begin_to_run()?;
-        while self.take_turn(None, &mut |_| {})? {}
-        Ok(())
+        as_nobodys(|| {
+            while self.take_turn(None, &mut |_| {})? {}
+            Ok(())
+        })
     }
 
     /// As `run`, until `goes_on` says no, which is asked once in every turn, before what was written leaves.
     pub(crate) fn run_until(&mut self, mut goes_on: impl FnMut(&mut Reactor) -> bool) -> Result<()> {
         self.begin_to_run()?;
         let mut enough = false;
-        while !enough && self.take_turn(None, &mut |reactor| enough = !goes_on(reactor))? {}
+        let ran = as_nobodys(|| {
+            while !enough && self.take_turn(None, &mut |reactor| enough = !goes_on(reactor))? {}
+            Ok(())
+        });
         self.forget_time();
         self.attend(false);
         if std::mem::take(&mut self.default_signals) && self.life != Life::Finished {
             self.watch_signals()?;
         }
-        Ok(())
+        ran
     }
 
     fn begin_to_run(&mut self) -> Result<()> {
@@ -61,7 +67,7 @@ impl Reactor {
     /// # Errors
     /// As [`run`](Reactor::run).
     pub fn turn(&mut self, wait: Option<Duration>) -> Result<bool> {
-        let goes_on = self.take_turn(wait, &mut |_| {});
+        let goes_on = as_nobodys(|| self.take_turn(wait, &mut |_| {}));
         if !self.turning {
             // What the caller does until the next one is not the last callback's time.
             self.stop_timing();
@@ -259,4 +265,12 @@ impl Reactor {
             }
         }
     }
+}
+
+/// Runs turns as no task's: one of another reactor may be what asks for them, and its reactor is not the callbacks'.
+fn as_nobodys<R>(run: impl FnOnce() -> R) -> R {
+    let outer = become_current(None);
+    let result = run();
+    become_current(outer);
+    result
 }

@@ -17,6 +17,61 @@ impl Reactor {
         }
     }
 
+    /// A task writes. What it writes to one connection leaves together, as if it were that connection's callback that runs:
+    /// until it writes to another, or does something else with the reactor, or waits.
+    #[inline]
+    pub(crate) fn write_from_task(&mut self, token: Token, data: &[u8]) {
+        if self.current != token {
+            self.end_task_writes();
+            let connection = self.sources.connection(token);
+            if connection.is_some_and(|connection| connection.writes_directly() && !connection.is_layered()) {
+                self.current = token;
+                self.direct = true;
+            }
+        }
+        self.write(token, data);
+    }
+
+    /// What a task has written leaves.
+    #[inline]
+    pub(crate) fn end_task_writes(&mut self) {
+        if self.current != Token::NONE {
+            self.send_task_writes();
+        }
+    }
+
+    /// As the end of a callback.
+    #[inline(never)]
+    fn send_task_writes(&mut self) {
+        let token = std::mem::replace(&mut self.current, Token::NONE);
+        let Some(connection) = self.sources.connection_mut(token) else { return self.scratch.clear() };
+        let directly = connection.writes_directly() && connection.ready.has(Ready::WRITABLE);
+        if !directly || self.scratch.is_empty() {
+            return self.settle(token);
+        }
+        connection.wrote = true;
+        match self.net.send(token, self.scratch.bytes()) {
+            Ok(count) if count == self.scratch.len() => {
+                self.statistics.bytes_sent += count as u64;
+                self.scratch.clear();
+            }
+            result => self.sent_in_part(token, result),
+        }
+    }
+
+    /// Whether a task that writes to a connection has to wait, because much waits to be sent or the connection closes or is
+    /// gone.
+    #[inline]
+    pub(crate) fn is_crowded(&mut self, token: Token) -> bool {
+        let Some(connection) = self.sources.connection(token) else { return true };
+        let high = connection.water_marks().map_or(self.settings.high_water, |(high, _)| high);
+        if self.current == token && self.scratch.len() > high {
+            self.end_task_writes();
+        }
+        let connection = self.sources.connection(token);
+        connection.is_none_or(|connection| connection.writing_paused || connection.state.is_closing())
+    }
+
     /// A write from outside of the connection's callbacks, or one that has no room beside what the callback has written.
     #[inline(never)]
     fn write_through(&mut self, token: Token, data: &[u8]) {

@@ -73,39 +73,53 @@ impl Buffer {
 
 thread_local! {
     /// Empty buffers of this thread's streams: memory, and nothing else.
-    static SPARE: RefCell<Vec<Vec<u8>>> = const { RefCell::new(Vec::new()) };
+    static SPARE: RefCell<Spare> = const { RefCell::new(Spare { buffers: Vec::new(), bytes: 0 }) };
+}
+
+struct Spare {
+    buffers: Vec<Vec<u8>>,
+    bytes: usize,
 }
 
 #[inline]
 pub(super) fn append(input: &mut Vec<u8>, data: &[u8]) {
     if input.capacity() == 0 {
-        // At the end of the thread there are none.
-        let spare = SPARE.try_with(|spare| spare.try_borrow_mut().ok()?.pop());
-        *input = spare.ok().flatten().unwrap_or_default();
+        *input = spare();
     }
     input.extend_from_slice(data);
 }
 
+/// One that was given back, or a new one.
+#[inline]
+fn spare() -> Vec<u8> {
+    let found = SPARE.try_with(|spare| {
+        let mut spare = spare.try_borrow_mut().ok()?;
+        let found = spare.buffers.pop()?;
+        spare.bytes -= found.capacity();
+        Some(found)
+    });
+    // At the end of the thread there are none.
+    found.ok().flatten().unwrap_or_default()
+}
+
 #[inline]
 pub(super) fn give_back(mut empty: Vec<u8>) {
-    if !(1..=KEPT).contains(&empty.capacity()) {
+    if empty.capacity() == 0 {
         return;
     }
     empty.clear();
     let _ = SPARE.try_with(|spare| {
         if let Ok(mut spare) = spare.try_borrow_mut()
-            && spare.len() < SPARES
+            && spare.bytes + empty.capacity() <= KEPT
         {
-            spare.push(empty);
+            spare.bytes += empty.capacity();
+            spare.buffers.push(empty);
         }
     });
 }
 
-/// A buffer larger than this is not kept.
-const KEPT: usize = 64 * 1024;
-
-/// Empty buffers kept for those that will need one.
-const SPARES: usize = 16;
+/// Bytes of empty buffers that are kept for those who will need one: those of a turn in which many have something to read.
+const KEPT: usize = 1024 * 1024;
 
 #[cfg(test)]
 mod tests {

@@ -74,6 +74,24 @@ pub(super) enum Act {
     Resume,
 }
 
+/// Why nothing was done with the connection.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Unreached {
+    /// There is none, or none any more.
+    Gone,
+    /// No task is polled here, or somebody has the reactor already.
+    Elsewhere,
+}
+
+impl From<Unreached> for Error {
+    fn from(unreached: Unreached) -> Error {
+        match unreached {
+            Unreached::Gone => Error::NotConnected,
+            Unreached::Elsewhere => Error::NotInTask,
+        }
+    }
+}
+
 impl Act {
     fn apply(self, transport: &mut Transport<'_>) {
         match self {
@@ -240,7 +258,8 @@ impl Link {
             return;
         }
         self.written.set(self.written.get() + data.len());
-        if let Err(Error::NotInTask) = self.reach(|transport| transport.write(data)) {
+        let written = self.reach_reactor(|reactor, id| reactor.write_from_task(id.0, data));
+        if let Err(Unreached::Elsewhere) = written {
             self.put_off(Act::Write(data.to_vec()));
         }
     }
@@ -250,7 +269,12 @@ impl Link {
             return;
         }
         self.written.set(self.written.get() + pieces.iter().map(|piece| piece.len()).sum::<usize>());
-        if let Err(Error::NotInTask) = self.reach(|transport| transport.write_sequence(pieces)) {
+        let write = |reactor: &mut Reactor, id: ConnectionId| {
+            for piece in pieces {
+                reactor.write_from_task(id.0, piece);
+            }
+        };
+        if let Err(Unreached::Elsewhere) = self.reach_reactor(write) {
             self.put_off(Act::Write(pieces.concat()));
         }
     }
@@ -306,7 +330,7 @@ impl Link {
             self.outgoing.set(Outgoing::Ended);
             return Poll::Ready(Err(StreamError::WriteEnded));
         }
-        let crowded = self.reach(|transport| transport.writing_paused() || transport.is_closing());
+        let crowded = self.reach_reactor(|reactor, id| reactor.is_crowded(id.0));
         if crowded.unwrap_or(self.crowded.get()) {
             self.written.set(0);
             self.waiting.wait(context);
@@ -356,16 +380,23 @@ impl Link {
     // -- reaching the connection --
 
     /// Does something with the connection now, if the reactor can be reached; what was put off goes before it.
+    pub(super) fn reach<R>(&self, call: impl FnOnce(&mut Transport<'_>) -> R) -> Result<R, Unreached> {
+        let call =
+            |reactor: &mut Reactor, id| reactor.transport(id).map(|mut transport| call(&mut transport));
+        self.reach_reactor(call)?.ok_or(Unreached::Gone)
+    }
+
+    /// The same for calls that do not mind whether the connection is there.
     #[inline]
-    pub(super) fn reach<R>(&self, call: impl FnOnce(&mut Transport<'_>) -> R) -> Result<R, Error> {
-        let Some(id) = self.id.get() else { return Err(Error::NotConnected) };
-        self.handle.with(|reactor| {
-            let mut transport = reactor.transport(id).ok_or(Error::NotConnected)?;
+    fn reach_reactor<R>(&self, call: impl FnOnce(&mut Reactor, ConnectionId) -> R) -> Result<R, Unreached> {
+        let Some(id) = self.id.get() else { return Err(Unreached::Gone) };
+        let reached = self.handle.reach(|reactor| {
             if !self.late.borrow().is_empty() {
-                self.catch_up(&mut transport);
+                self.catch_up(reactor);
             }
-            Ok(call(&mut transport))
-        })?
+            call(reactor, id)
+        });
+        reached.ok_or(Unreached::Elsewhere)
     }
 
     fn act(self: &Rc<Link>, act: Act) {
@@ -375,7 +406,7 @@ impl Link {
                 act.apply(transport);
             }
         });
-        if let (Err(Error::NotInTask), Some(act)) = (done, act) {
+        if let (Err(Unreached::Elsewhere), Some(act)) = (done, act) {
             self.put_off(act);
         }
     }
@@ -392,9 +423,14 @@ impl Link {
     }
 
     #[cold]
-    fn catch_up(&self, transport: &mut Transport<'_>) {
-        for act in self.late.take() {
-            act.apply(transport);
+    fn catch_up(&self, reactor: &mut Reactor) {
+        let late = self.late.take();
+        if let Some(id) = self.id.get()
+            && let Some(mut transport) = reactor.transport(id)
+        {
+            for act in late {
+                act.apply(&mut transport);
+            }
         }
     }
 
@@ -447,11 +483,7 @@ impl Link {
 /// Does what was put off.
 impl Run for Link {
     fn run(self: Rc<Link>, reactor: &mut Reactor) {
-        if let Some(id) = self.id.get()
-            && let Some(mut transport) = reactor.transport(id)
-        {
-            self.catch_up(&mut transport);
-        }
+        self.catch_up(reactor);
     }
 }
 

@@ -90,7 +90,7 @@ impl StreamWriter {
     /// # Errors
     /// [`Error::NotConnected`]; [`Error::NotInTask`].
     pub fn set_water_marks(&self, high: usize, low: usize) -> Result<()> {
-        self.link.reach(|transport| transport.set_water_marks(high, low))
+        Ok(self.link.reach(|transport| transport.set_water_marks(high, low))?)
     }
 
     /// Switches TCP_NODELAY.

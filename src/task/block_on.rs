@@ -2,13 +2,12 @@
 
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use super::executor::Executor;
 use super::ready::Root;
-use crate::reactor::{Error, Reactor, Result};
+use crate::reactor::{Error, Place, Reactor, Result};
 
 /// Runs a future on a reactor of its own, with everything that it spawns, opens and sets; then the reactor stops
 /// gracefully: connections are closed once what waits is sent, and tasks that still run are cancelled. It is the `main` of a program
@@ -50,7 +49,7 @@ impl Reactor {
         let executor = Executor::of(&handle);
         let ready = Arc::clone(&executor.ready);
         let waker = Waker::from(Arc::new(Root(Arc::clone(&ready))));
-        let mut future = pin!(future);
+        let mut future = Some(Box::pin(future));
         let mut ended = None;
         if executor.rooted.replace(true) {
             return Err(Error::AlreadyRunning);
@@ -61,8 +60,12 @@ impl Reactor {
                 return true;
             }
             let mut context = Context::from_waker(&waker);
-            let poll = || catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(&mut context)));
-            match handle.lend(reactor, poll) {
+            let Some(running) = &mut future else { return false };
+            reactor.begin_call(Place::Task);
+            let poll = || catch_unwind(AssertUnwindSafe(|| running.as_mut().poll(&mut context)));
+            let polled = handle.lend(reactor, poll);
+            reactor.end_timing();
+            match polled {
                 Ok(Poll::Pending) => true,
                 Ok(Poll::Ready(result)) => {
                     ended = Some(Ok(result));
@@ -75,6 +78,11 @@ impl Reactor {
             }
         });
         executor.rooted.set(false);
+        // Its end can reach the reactor, as its life could; a panic is the caller's.
+        let gone = handle.lend(self, || catch_unwind(AssertUnwindSafe(|| drop(future.take()))));
+        if let (None | Some(Ok(_)), Err(panic)) = (&ended, gone) {
+            resume_unwind(panic);
+        }
         match ended {
             Some(Ok(result)) => ran.map(|()| result),
             Some(Err(panic)) => resume_unwind(panic),

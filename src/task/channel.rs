@@ -47,7 +47,7 @@ pub struct Sender<T> {
     shared: Arc<Shared<T>>,
 }
 
-/// The end where values come out.
+/// The end where values come out, in a task or another thread.
 pub struct Receiver<T> {
     shared: Arc<Shared<T>>,
 }
@@ -82,6 +82,13 @@ struct State<T> {
     /// Tasks and threads that wait for room, the longest first.
     waiting: VecDeque<(u64, Waker)>,
     tickets: u64,
+}
+
+impl<T> State<T> {
+    /// Where in line a ticket stands: they ascend.
+    fn position(&self, ticket: u64) -> Option<usize> {
+        self.waiting.binary_search_by_key(&ticket, |(other, _)| *other).ok()
+    }
 }
 
 impl<T> Shared<T> {
@@ -152,18 +159,23 @@ impl<T> Sender<T> {
     /// # Errors
     /// [`SendError`] with the value when the receiver is gone.
     pub fn send_blocking(&self, value: T) -> Result<(), SendError<T>> {
-        let (mut sent, waker) = (pin!(self.send(value)), Waker::from(Arc::new(Parked(thread::current()))));
-        loop {
-            if let Poll::Ready(sent) = sent.as_mut().poll(&mut Context::from_waker(&waker)) {
-                return sent;
-            }
-            thread::park();
-        }
+        park_on(self.send(value))
     }
 
     /// Whether the receiver is gone.
     pub fn is_closed(&self) -> bool {
         !self.shared.lock().receives
+    }
+}
+
+/// Waits on a thread of its own.
+fn park_on<F: Future>(future: F) -> F::Output {
+    let (mut future, waker) = (pin!(future), Waker::from(Arc::new(Parked(thread::current()))));
+    loop {
+        if let Poll::Ready(output) = future.as_mut().poll(&mut Context::from_waker(&waker)) {
+            return output;
+        }
+        thread::park();
     }
 }
 
@@ -190,22 +202,24 @@ impl<T> Place<'_, T> {
 
     /// `false` when there is room by now for the first in line.
     fn wait(&mut self, context: &mut Context<'_>) -> bool {
+        let mut waker = context.waker().clone();
         let mut state = self.shared.lock();
-        match self.ticket.and_then(|own| state.waiting.iter().position(|(ticket, _)| *ticket == own)) {
-            Some(position) => {
-                if let Some((_, waker)) = state.waiting.get_mut(position) {
-                    waker.clone_from(context.waker());
-                }
-            }
+        let known = self.ticket.and_then(|own| state.position(own));
+        match known.and_then(|position| state.waiting.get_mut(position)) {
+            Some((_, before)) => std::mem::swap(before, &mut waker),
             None => {
                 state.tickets += 1;
                 let ticket = state.tickets;
                 self.ticket = Some(ticket);
-                state.waiting.push_back((ticket, context.waker().clone()));
+                state.waiting.push_back((ticket, waker.clone()));
             }
         }
         let first = state.waiting.front().map(|(ticket, _)| *ticket) == self.ticket;
-        !(first && state.values.len() < state.capacity)
+        let waits = !(first && state.values.len() < state.capacity);
+        drop(state);
+        // The one before goes now, and what it owns may come back here.
+        drop(waker);
+        waits
     }
 }
 
@@ -214,12 +228,13 @@ impl<T> Drop for Place<'_, T> {
     fn drop(&mut self) {
         let Some(own) = self.ticket else { return };
         let mut state = self.shared.lock();
-        state.waiting.retain(|(ticket, _)| *ticket != own);
+        let left = state.position(own).and_then(|position| state.waiting.remove(position));
         let next = match state.values.len() < state.capacity {
             true => state.waiting.front().map(|(_, waker)| waker.clone()),
             false => None,
         };
         drop(state);
+        drop(left);
         wake(next);
     }
 }
@@ -231,17 +246,28 @@ impl<T> Receiver<T> {
             Ok(Some(value)) => Poll::Ready(Some(value)),
             Err(Closed) => Poll::Ready(None),
             Ok(None) => {
+                let mut waker = Some(context.waker().clone());
                 let mut state = self.shared.lock();
                 // Looked at again under the lock: one may have come in between.
-                if state.values.is_empty() && state.senders > 0 {
-                    state.receiver = Some(context.waker().clone());
-                } else {
+                let waits = state.values.is_empty() && state.senders > 0;
+                if waits {
+                    std::mem::swap(&mut state.receiver, &mut waker);
+                }
+                drop(state);
+                // The one before goes now, and what it owns may come back here.
+                drop(waker);
+                if !waits {
                     context.waker().wake_by_ref();
                 }
                 Poll::Pending
             }
         })
         .await
+    }
+
+    /// The next value, for a thread that may wait: never the reactor's own, which would stand still.
+    pub fn recv_blocking(&mut self) -> Option<T> {
+        park_on(self.recv())
     }
 
     /// The next value, if it is there.

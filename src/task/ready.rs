@@ -16,7 +16,8 @@ pub(super) struct Ready {
     root: AtomicBool,
     /// The loop looks here before it waits again; else it has to be woken.
     attended: AtomicBool,
-    waker: Arc<dyn Wake>,
+    /// None for tasks of a reactor that has finished.
+    waker: Option<Arc<dyn Wake>>,
 }
 
 /// What a task is woken by. It is in the queue once, however often it is woken.
@@ -28,7 +29,7 @@ pub(super) struct Ticket {
 }
 
 impl Ready {
-    pub(super) fn new(waker: Arc<dyn Wake>) -> Arc<Ready> {
+    pub(super) fn new(waker: Option<Arc<dyn Wake>>) -> Arc<Ready> {
         Arc::new(Ready {
             queue: Mutex::new(Some(VecDeque::new())),
             waiting: AtomicUsize::new(0),
@@ -57,7 +58,9 @@ impl Ready {
     /// After the work was left: the loop says that it does not look, and then looks once more.
     fn call_attention(&self) {
         if !self.attended.load(Ordering::SeqCst) && !self.attended.swap(true, Ordering::SeqCst) {
-            self.waker.wake();
+            if let Some(waker) = &self.waker {
+                waker.wake();
+            }
         }
     }
 

@@ -68,10 +68,21 @@ impl Future for Sleep {
                 match time {
                     Ok(Some(_)) if same => return Poll::Pending,
                     Ok(Some(time)) => self.state = State::Until(time),
-                    // It was called, or there is no reactor for it any more.
-                    Ok(None) | Err(_) => {
+                    // It was called.
+                    Ok(None) => {
                         self.state = State::Over;
                         return Poll::Ready(());
+                    }
+                    // There is no reactor for it any more.
+                    Err(_) if handle.finished() => {
+                        self.state = State::Over;
+                        return Poll::Ready(());
+                    }
+                    Err(_) => {
+                        if !same {
+                            ask_again(handle, waker);
+                        }
+                        return Poll::Pending;
                     }
                 }
             }
@@ -92,10 +103,18 @@ impl Future for Sleep {
                 self.state = State::Asleep { handle, timer, waker: waker.clone(), until };
                 Poll::Pending
             }
-            // Inside a call that has the reactor already nothing can wait.
-            Ok(None) | Err(_) => Poll::Pending,
+            Ok(None) | Err(_) => {
+                ask_again(&handle, waker);
+                Poll::Pending
+            }
         }
     }
+}
+
+/// Inside a call that has the reactor already no timer can be set: in the next turn it can.
+fn ask_again(handle: &Handle, waker: &Waker) {
+    let waker = waker.clone();
+    handle.call(move |_| waker.wake());
 }
 
 fn is_here(handle: &Handle) -> bool {

@@ -3,7 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::future::Future;
-use std::panic::Location;
+use std::panic::{AssertUnwindSafe, Location, catch_unwind};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use std::task::{Context, Poll, Waker};
 
 use super::executor::Executor;
 use super::ready::Ticket;
-use crate::reactor::Handle;
+use crate::reactor::{Handle, Place, panic_message};
 
 /// A task that runs, and its result to be. (asyncio: `Task`; tokio: `JoinHandle`.)
 ///
@@ -163,13 +163,18 @@ impl<F: Future> Body<F::Output> for Running<F> {
             },
             // Asked again after it was given: what was, is gone.
             End::Taken => Poll::Ready(Err(TaskError::Cancelled)),
+            End::Awaited(waker) if waker.will_wake(context.waker()) => Poll::Pending,
             End::Here(_, waiter) => {
-                *waiter = Some(context.waker().clone());
+                let before = waiter.replace(context.waker().clone());
+                drop(end);
+                drop(before);
                 Poll::Pending
             }
-            End::Awaited(waker) if waker.will_wake(context.waker()) => Poll::Pending,
             End::NotYet | End::Awaited(_) => {
-                *end = End::Awaited(context.waker().clone());
+                let before = std::mem::replace(&mut *end, End::Awaited(context.waker().clone()));
+                drop(end);
+                // It may own what comes back here.
+                drop(before);
                 Poll::Pending
             }
         }
@@ -205,8 +210,10 @@ impl<T> Task<T> {
             true => None,
             false => Executor::of(handle).admit(job, place),
         };
-        if ticket.is_none() {
-            running.end(Outcome::Cancelled);
+        if ticket.is_none()
+            && let Err(panic) = catch_unwind(AssertUnwindSafe(|| running.end(Outcome::Cancelled)))
+        {
+            log::error!("panic in {}: {}", Place::Drop, panic_message(&*panic));
         }
         Task { body: running, ticket }
     }

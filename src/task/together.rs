@@ -161,10 +161,15 @@ impl<F: Future> Crowd<F> {
                 return Poll::Ready((index, result));
             }
         }
+        let mut waker = Some(context.waker().clone());
         let mut state = self.woken.lock();
-        if state.0.is_empty() {
-            state.1 = Some(context.waker().clone());
-        } else {
+        let waits = state.0.is_empty();
+        if waits {
+            std::mem::swap(&mut state.1, &mut waker);
+        }
+        drop(state);
+        drop(waker);
+        if !waits {
             context.waker().wake_by_ref();
         }
         Poll::Pending
