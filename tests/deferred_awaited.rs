@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use twistor::deferred::{DeferredLock, FailureKind, defer_later};
 use twistor::task::{self, TaskError, sleep};
-use twistor::{Deferred, Failure, Handle, Phase, Reactor, Resolver, SystemEvent};
+use twistor::{Deferred, Failure, Handle, Reactor, Resolver};
 use world::{Record, World, on_each_back_end};
 
 const SHORT: Duration = Duration::from_millis(1);
@@ -181,75 +181,77 @@ impl Wake for Woken {
     }
 }
 
-/// Makes what is awaited: with a handle of another reactor, and one of that which is about to end.
+/// Makes what is awaited: with a handle of another reactor, and the one that is about to end.
 type Make = fn(&Handle, &mut Reactor) -> (Option<Resolver<u32>>, Deferred<u32>);
+
+/// What is done, and whether the reactor has begun before it ends: one that has not leaves in its queue what is there.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Case {
+    FiredBefore,
+    FiredAfter,
+    CancelledBefore,
+    /// Its resolver is dropped with the reactor.
+    Begun,
+}
 
 #[test]
 fn whoever_awaits_one_of_a_reactor_that_has_ended_hears_of_it() {
-    let cases: [(&str, Make); 6] = [
-        ("in the queue", |_, ending| {
-            let (resolver, deferred) = Deferred::new(&ending.handle());
-            ending.add_system_event_trigger(Phase::After, SystemEvent::Shutdown, {
-                let resolver = resolver.clone();
-                move |_, _| resolver.callback(1).unwrap()
-            });
-            (Some(resolver), deferred.map(|_, number: u32| number + 1))
-        }),
-        ("with its resolver", |_, ending| {
-            let (resolver, deferred) = Deferred::new(&ending.handle());
-            ending.call_later(LONG, move |_| resolver.callback(1).unwrap());
-            (None, deferred.map(|_, number: u32| number + 1))
-        }),
-        ("fired afterwards", |_, ending| {
-            let (resolver, deferred) = Deferred::new(&ending.handle());
-            (Some(resolver), deferred.map(|_, number| number + 1))
-        }),
-        ("waiting for another", |_, ending| {
-            let (resolver, inner) = Deferred::new(&ending.handle());
-            let inner = inner.map(|_, number: u32| number + 1);
-            let outer = Deferred::succeed(&ending.handle(), ()).then(|_, ()| inner);
-            ending.add_system_event_trigger(Phase::After, SystemEvent::Shutdown, move |_, _| {
-                resolver.callback(1).unwrap();
-            });
-            (None, outer.map(|_, number| number + 1))
-        }),
-        ("waited for by another reactor's", |other, ending| {
-            let (resolver, inner) = Deferred::new(&ending.handle());
-            let inner = inner.map(|_, number: u32| number + 1);
-            ending.add_system_event_trigger(Phase::After, SystemEvent::Shutdown, {
-                let resolver = resolver.clone();
-                move |_, _| resolver.callback(1).unwrap()
-            });
-            let outer = Deferred::succeed(other, ()).then(|_, ()| inner);
-            (Some(resolver), outer.map(|_, number| number + 1))
-        }),
-        ("to be cancelled", |_, ending| {
-            let (resolver, deferred) = Deferred::with_canceller(&ending.handle(), |_, _| {});
-            let abort = deferred.abort_handle();
-            ending.add_system_event_trigger(Phase::After, SystemEvent::Shutdown, move |_, _| abort.cancel());
-            (Some(resolver), deferred.map(|_, number: u32| number + 1))
-        }),
+    let alone: Make = |_, ending| {
+        let (resolver, deferred) = Deferred::with_canceller(&ending.handle(), |_, _| {});
+        (Some(resolver), deferred.map(|_, number: u32| number + 1))
+    };
+    let waited_for_elsewhere: Make = |other, ending| {
+        let (resolver, inner) = Deferred::new(&ending.handle());
+        let inner = inner.map(|_, number: u32| number + 1);
+        (Some(resolver), Deferred::succeed(other, ()).then(|_, ()| inner).map(|_, number| number + 1))
+    };
+    let waiting: Make = |_, ending| {
+        let (resolver, inner) = Deferred::new(&ending.handle());
+        ending.call_later(LONG, move |_| resolver.callback(1).unwrap());
+        let inner = inner.map(|_, number: u32| number + 1);
+        (None, Deferred::succeed(&ending.handle(), ()).then(|_, ()| inner).map(|_, number| number + 1))
+    };
+    let cases = [
+        (Case::FiredBefore, alone),
+        (Case::FiredAfter, alone),
+        (Case::CancelledBefore, alone),
+        (Case::FiredBefore, waited_for_elsewhere),
+        (Case::FiredAfter, waited_for_elsewhere),
+        (Case::Begun, waiting),
     ];
     on_each_back_end(|world| {
-        for (name, make) in cases {
+        for (number, (case, make)) in cases.into_iter().enumerate() {
             let (mut other, mut ending) = (world.reactor(), world.reactor());
             let (resolver, mut deferred) = make(&other.handle(), &mut ending);
-            for _ in 0..2 {
+            let fire = || resolver.iter().for_each(|resolver| resolver.callback(1).unwrap());
+            if case == Case::Begun {
                 ending.turn(Some(Duration::ZERO)).unwrap();
-                other.turn(Some(Duration::ZERO)).unwrap();
             }
+            other.turn(Some(Duration::ZERO)).unwrap();
             let woken = Arc::new(Woken::default());
             let waker = Waker::from(Arc::clone(&woken));
-            let mut poll = || Pin::new(&mut deferred).poll(&mut Context::from_waker(&waker));
-            assert!(poll().is_pending(), "{name}");
+            let mut context = Context::from_waker(&waker);
+            assert!(Pin::new(&mut deferred).poll(&mut context).is_pending(), "{number}");
+            match case {
+                Case::FiredBefore => fire(),
+                Case::CancelledBefore => deferred.cancel(),
+                Case::FiredAfter | Case::Begun => {}
+            }
             drop(ending);
-            let _ = resolver.as_ref().map(|resolver| resolver.callback(1));
+            if case == Case::FiredAfter {
+                fire();
+            }
             other.turn(Some(Duration::ZERO)).unwrap();
-            other.turn(Some(Duration::ZERO)).unwrap();
-            assert_eq!(woken.0.load(Ordering::Relaxed), 1, "{name}");
-            let Poll::Ready(Err(failure)) = poll() else { panic!("{name}: it has no callbacks left") };
-            assert_eq!(failure.is_cancelled(), name == "to be cancelled", "{name}: {failure}");
-            assert!(failure.is_never_fired() || failure.is_cancelled(), "{name}: {failure}");
+            assert_eq!(woken.0.load(Ordering::Relaxed), 1, "{number}");
+            let Poll::Ready(Err(failure)) = Pin::new(&mut deferred).poll(&mut context) else {
+                panic!("{number}: it has no callbacks left")
+            };
+            let cancelled = case == Case::CancelledBefore;
+            assert_eq!(
+                (failure.is_cancelled(), failure.is_never_fired()),
+                (cancelled, !cancelled),
+                "{number}"
+            );
         }
     });
 }
