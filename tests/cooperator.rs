@@ -306,3 +306,54 @@ fn everybody_who_asks_hears_when_it_is_done() {
         task.when_done().take_outcome().unwrap().unwrap();
     });
 }
+
+/// Panics when it is dropped.
+struct Bomb;
+
+impl Drop for Bomb {
+    fn drop(&mut self) {
+        assert!(std::thread::panicking(), "dropped");
+    }
+}
+
+#[test]
+fn one_whose_drop_panics_does_not_stop_the_others() {
+    on_each_back_end(|world| {
+        let mut reactor = world.reactor();
+        let record = Record::new();
+        let cooperator = Cooperator::new(&reactor.handle());
+        let bomb = Bomb;
+        let bad = cooperator.cooperate(move |_| {
+            let _bomb = &bomb;
+            Ok(Step::Done)
+        });
+        let good = counting(&cooperator, &record, "good", 2);
+        turns(&mut reactor, 3);
+        assert_eq!(record.events(), ["good 1", "good 2"]);
+        assert!(matches!((bad.ended(), good.ended()), (Some(Ended::Done), Some(Ended::Done))));
+        assert_eq!((reactor.statistics().panics, world.logged().len()), (1, 1));
+    });
+}
+
+#[test]
+fn one_that_holds_its_own_cooperator_is_stopped_and_dropped_when_the_reactor_ends() {
+    on_each_back_end(|world| {
+        let mut reactor = world.reactor();
+        let cooperator = Cooperator::new(&reactor.handle());
+        let (held, own) = (Rc::new(()), cooperator.clone());
+        let inside = Rc::clone(&held);
+        let task = cooperator.cooperate(move |_| {
+            let _inside = (&inside, &own);
+            Ok(Step::Again)
+        });
+        let mut done = task.when_done();
+        task.detach();
+        drop(cooperator);
+        turn(&mut reactor);
+        drop(reactor);
+        assert_eq!(Rc::strong_count(&held), 1);
+        let failure = done.take_outcome().unwrap().unwrap_err();
+        assert!(matches!(failure.downcast_ref(), Some(Ended::Stopped)));
+        world.logged();
+    });
+}

@@ -5,6 +5,7 @@ mod world;
 use std::cell::{Cell, RefCell};
 use std::fmt::Display;
 use std::num::ParseIntError;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -295,5 +296,30 @@ fn what_waits_when_the_reactor_ends_is_dropped_and_not_called() {
         assert_eq!(Rc::strong_count(&held), 2);
         drop(other);
         assert_eq!(Rc::strong_count(&held), 1);
+    });
+}
+
+/// Panics when it is dropped.
+struct Bomb;
+
+impl Drop for Bomb {
+    fn drop(&mut self) {
+        assert!(std::thread::panicking(), "dropped");
+    }
+}
+
+#[test]
+fn a_canceller_whose_drop_panics_keeps_no_callback_from_running() {
+    on_each_back_end(|world| {
+        let mut reactor = world.reactor();
+        let (bomb, record) = (Bomb, Record::new());
+        let (resolver, deferred) = Deferred::with_canceller(&reactor.handle(), move |_, _| {
+            let _bomb = &bomb;
+        });
+        let noted = record.clone();
+        deferred.done(move |_, outcome| noted.add(format!("{:?}", outcome.ok())));
+        assert!(catch_unwind(AssertUnwindSafe(|| resolver.callback(7))).is_err());
+        turn(&mut reactor);
+        assert_eq!(record.events(), ["Some(7)"]);
     });
 }

@@ -3,7 +3,12 @@
 mod world;
 
 use std::cell::{Cell, RefCell};
+use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
 use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Wake, Waker};
 use std::time::Duration;
 
 use twistor::deferred::{Acquired, DeferredLock, DeferredSemaphore, defer_later, gather};
@@ -172,4 +177,29 @@ fn tokens_that_nobody_keeps_go_from_hand_to_hand_on_a_small_stack() {
         });
     };
     thread.spawn(handed_on).unwrap().join().unwrap();
+}
+
+/// Panics when it is woken.
+struct Bomb;
+
+impl Wake for Bomb {
+    fn wake(self: Arc<Self>) {
+        panic!("woken");
+    }
+}
+
+#[test]
+fn when_whoever_is_woken_by_a_release_panics_the_others_have_their_turn_all_the_same() {
+    on_each_back_end(|world| {
+        let reactor = world.reactor();
+        let lock = DeferredLock::new(&reactor.handle());
+        let held = lock.acquire().take_outcome().unwrap().unwrap();
+        let (mut first, mut second) = (lock.acquire(), lock.acquire());
+        let waker = Waker::from(Arc::new(Bomb));
+        assert!(Pin::new(&mut first).poll(&mut Context::from_waker(&waker)).is_pending());
+        assert!(catch_unwind(AssertUnwindSafe(|| drop(held))).is_err());
+        drop(first.take_outcome().unwrap().unwrap());
+        drop(second.take_outcome().unwrap().unwrap());
+        assert!(!lock.locked());
+    });
 }

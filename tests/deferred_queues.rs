@@ -146,3 +146,29 @@ fn several_workers_share_what_is_put() {
         assert_eq!(queue.waiting(), 0);
     });
 }
+
+#[test]
+fn the_drop_of_one_that_has_given_up_may_look_at_the_queue() {
+    on_each_back_end(|world| {
+        let reactor = world.reactor();
+        let queue = DeferredQueue::<u32>::new(&reactor.handle(), 1, 1);
+        let looks = Looks(queue.clone());
+        let deferred = queue.get().unwrap().map(move |_, number| {
+            let _looks = &looks;
+            number
+        });
+        drop(reactor);
+        drop(deferred);
+        queue.put(1).unwrap();
+        assert_eq!((queue.len(), queue.waiting()), (1, 0));
+    });
+}
+
+/// Looks at a queue when it is dropped.
+struct Looks(DeferredQueue<u32>);
+
+impl Drop for Looks {
+    fn drop(&mut self) {
+        assert!(self.0.is_empty());
+    }
+}

@@ -263,7 +263,8 @@ fn what_does_not_fit_its_state_is_a_typed_error() {
 fn to_drop_or_cancel_what_its_start_returned_ends_it_and_what_it_waits_for() {
     on_each_back_end(|world| {
         let mut reactor = world.reactor();
-        for (waits, drops) in [(false, false), (false, true), (true, false), (true, true)] {
+        for case in 0..8 {
+            let [waits, drops, stops] = [1, 2, 4].map(|bit| case & bit != 0);
             let looping = LoopingCall::new(move |reactor, _| {
                 if waits {
                     defer_later(reactor, SECOND * 3600)
@@ -275,6 +276,9 @@ fn to_drop_or_cancel_what_its_start_returned_ends_it_and_what_it_waits_for() {
             reactor.turn(Some(Duration::ZERO)).unwrap();
             reactor.turn(Some(Duration::ZERO)).unwrap();
             assert_eq!(reactor.delayed_calls(), 1);
+            if stops && waits {
+                looping.stop(&mut reactor).unwrap();
+            }
             if drops {
                 drop(ended);
             } else {
@@ -302,5 +306,37 @@ fn one_that_runs_when_its_reactor_ends_is_dropped_with_it() {
         reactor.turn(Some(Duration::ZERO)).unwrap();
         drop(reactor);
         assert_eq!(Rc::strong_count(&held), 1);
+    });
+}
+
+#[test]
+fn one_that_holds_itself_is_dropped_when_it_stops_itself_or_its_reactor_ends() {
+    on_each_back_end(|world| {
+        for (stops, waits) in [(true, false), (true, true), (false, false), (false, true)] {
+            let mut reactor = world.reactor();
+            let slot: Rc<RefCell<Option<LoopingCall>>> = Rc::default();
+            let (own, held) = (Rc::clone(&slot), Rc::new(()));
+            let inside = Rc::clone(&held);
+            let looping = LoopingCall::new(move |reactor, _| {
+                let _inside = &inside;
+                if stops {
+                    own.borrow().as_ref().unwrap().stop(reactor).unwrap();
+                }
+                defer_later(reactor, if waits { SECOND * 3600 } else { Duration::ZERO })
+            });
+            *slot.borrow_mut() = Some(looping.clone());
+            drop(slot);
+            looping.start(&mut reactor, SHORT).unwrap().detach();
+            for _ in 0..4 {
+                reactor.turn(Some(SHORT)).unwrap();
+            }
+            if stops {
+                assert_eq!(Rc::strong_count(&held), 1);
+                let again = if waits { LoopingError::Running } else { LoopingError::Over };
+                assert_eq!(looping.start(&mut reactor, SHORT).err(), Some(again));
+            }
+            drop((reactor, looping));
+            assert_eq!(Rc::strong_count(&held), 1);
+        }
     });
 }

@@ -135,8 +135,9 @@ impl Chain {
         if self.is_open(&links) {
             let canceller = mem::replace(&mut links.state, State::Fired(outcome));
             drop(links);
-            drop(canceller);
             self.proceed();
+            // Last: it is the user's, and may panic.
+            drop(canceller);
             return Ok(());
         }
         if mem::take(&mut links.expects_late_firing) { Ok(()) } else { Err(AlreadyCalled) }

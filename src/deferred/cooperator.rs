@@ -94,6 +94,11 @@ struct Crew {
     queued: Cell<bool>,
 }
 
+/// The next slice, in the reactor's queue or under way.
+struct Slice {
+    crew: Rc<Crew>,
+}
+
 struct Work {
     /// Out of its place while it is called.
     step: RefCell<Option<NextStep>>,
@@ -187,7 +192,7 @@ impl CooperativeTask {
         let (resolver, deferred) = Deferred::new(&self.crew.handle);
         match &*self.work.state.borrow() {
             State::Ended(ended) => ended.tell(&resolver, self.work.place),
-            _ => self.work.waiting.borrow_mut().push(resolver),
+            _ => self.work.tell_later(resolver),
         }
         deferred
     }
@@ -225,24 +230,8 @@ impl Crew {
 
     fn queue(self: &Rc<Self>) {
         if !self.queued.replace(true) {
-            let this = Rc::clone(self);
-            self.handle.call(move |reactor| this.slice(reactor));
-        }
-    }
-
-    /// Steps, each of another task, until the time is up.
-    fn slice(self: &Rc<Self>, reactor: &mut Reactor) {
-        self.queued.set(false);
-        let began = fresh(reactor);
-        for _ in 0..STEPS {
-            let Some(work) = self.next() else { return };
-            self.step(reactor, &work);
-            if fresh(reactor) - began >= self.slice {
-                break;
-            }
-        }
-        if !self.ready.borrow().is_empty() {
-            self.queue();
+            let slice = Slice { crew: Rc::clone(self) };
+            self.handle.call(move |reactor| slice.run(reactor));
         }
     }
 
@@ -301,6 +290,40 @@ impl Crew {
     }
 }
 
+impl Slice {
+    /// Steps, each of another task, until the time is up.
+    fn run(self, reactor: &mut Reactor) {
+        let began = fresh(reactor);
+        for _ in 0..STEPS {
+            let Some(work) = self.crew.next() else { return };
+            self.crew.step(reactor, &work);
+            if fresh(reactor) - began >= self.crew.slice {
+                return;
+            }
+        }
+    }
+}
+
+impl Drop for Slice {
+    /// The next one is queued, also when the drop of a task has panicked. When the reactor has finished there is none: what is
+    /// ready is stopped, as it may hold its own cooperator.
+    fn drop(&mut self) {
+        self.crew.queued.set(false);
+        if self.crew.ready.borrow().is_empty() {
+            return;
+        }
+        if !self.crew.handle.finished() {
+            return self.crew.queue();
+        }
+        let next = || self.crew.ready.borrow_mut().pop_front();
+        while let Some(work) = next() {
+            if work.not_ended().is_ok() {
+                work.end(Ended::Stopped, work.place);
+            }
+        }
+    }
+}
+
 impl Work {
     fn not_ended(&self) -> Result<(), CooperationError> {
         match &*self.state.borrow() {
@@ -309,16 +332,31 @@ impl Work {
         }
     }
 
+    /// Whoever has given up meanwhile goes, before there is to be more room.
+    fn tell_later(&self, resolver: Resolver<()>) {
+        let mut waiting = self.waiting.borrow_mut();
+        let mut gone = Vec::new();
+        if waiting.len() == waiting.capacity() {
+            let wanted;
+            (wanted, gone) = waiting.drain(..).partition(Resolver::is_wanted);
+            *waiting = wanted;
+        }
+        waiting.push(resolver);
+        drop(waiting);
+        drop(gone);
+    }
+
     fn end(&self, ended: Ended, place: &'static Location<'static>) {
         let before = self.state.replace(State::Ended(ended.clone()));
         let step = self.step.take();
         for resolver in self.waiting.take() {
             ended.tell(&resolver, self.place);
         }
-        drop(step);
         if let State::Parked(waited_for) = before {
             waited_for.cancel_at(place);
         }
+        // Last: it is the user's, and may panic.
+        drop(step);
     }
 }
 
@@ -388,3 +426,22 @@ const SLICE: Duration = Duration::from_millis(10);
 
 /// Steps of no length end a slice as well, where time stands still: in simulations and tests.
 const STEPS: usize = 10_000;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::MemoryReactor;
+
+    #[test]
+    fn those_who_ask_and_give_up_again_leave_nothing_behind() {
+        let mut memory = MemoryReactor::new();
+        let task = Cooperator::new(&memory.reactor().handle()).cooperate(|_| Ok(Step::Again));
+        for _ in 0..1000 {
+            drop(task.when_done());
+        }
+        assert!(task.work.waiting.borrow().len() <= 4);
+        let all: Vec<_> = (0..1000).map(|_| task.when_done()).collect();
+        assert!(task.stop().is_ok());
+        assert!(all.into_iter().all(|mut done| done.take_outcome().is_some()));
+    }
+}

@@ -17,7 +17,7 @@ use crate::{DelayedCall, Instant, Reactor};
 ///
 /// The calls come at whole intervals after the start, however long each takes. What could not be called in time is skipped, and
 /// counted. While a call has returned a Deferred which has not fired, no other comes. A failure or a panic ends the loop.
-/// Clones are the same loop.
+/// Clones are the same loop. One that a call of its own stops is over, and its function is dropped, which may so hold a clone to do that.
 ///
 /// ```
 /// use std::time::Duration;
@@ -59,7 +59,12 @@ enum State {
     /// It is called, or waited for.
     Calling(Course, Option<AbortHandle>),
     /// The same, and it is the last one.
-    Stopping(Course),
+    Stopping(Course, Option<AbortHandle>),
+}
+
+/// What the loop goes on with. When it is dropped unused, the reactor has ended, and the loop with it.
+struct GoesOn {
+    own: Option<Rc<Loop>>,
 }
 
 struct Course {
@@ -79,6 +84,8 @@ pub enum LoopingError {
     Running,
     /// It does not run. (Twisted: an `AssertionError`.)
     NotRunning,
+    /// A call of its own has stopped it, or its reactor has ended while it ran: its function is dropped. (Twisted has no such error.)
+    Over,
 }
 
 impl LoopingCall {
@@ -101,7 +108,8 @@ impl LoopingCall {
     /// loop, and cancels what a call waits for.
     ///
     /// # Errors
-    /// [`LoopingError::Running`]; also while the last call of a loop that was stopped has not ended.
+    /// [`LoopingError::Running`]; also while the last call of a loop that was stopped has not ended. [`LoopingError::Over`] after a loop that
+    /// has stopped itself.
     #[track_caller]
     pub fn start(&self, reactor: &mut Reactor, interval: Duration) -> Result<Deferred<()>, LoopingError> {
         self.begin(reactor, interval, 0, Location::caller())
@@ -123,6 +131,8 @@ impl LoopingCall {
     /// Calls it no more. What [`start`](LoopingCall::start) returned fires, when the call that runs or is waited for has
     /// ended. (Twisted: `stop`.)
     ///
+    /// It may be started again then, but for a loop that is stopped inside its own call: that one drops its function.
+    ///
     /// # Errors
     /// [`LoopingError::NotRunning`].
     pub fn stop(&self, reactor: &mut Reactor) -> Result<(), LoopingError> {
@@ -135,8 +145,8 @@ impl LoopingCall {
                 course.end(Ok(()));
                 Ok(())
             }
-            State::Calling(course, _) => {
-                *state = State::Stopping(course);
+            State::Calling(course, awaited) => {
+                *state = State::Stopping(course, awaited);
                 Ok(())
             }
             other => {
@@ -162,7 +172,7 @@ impl LoopingCall {
                 course.anew(now);
                 Ok(())
             }
-            State::Stopped | State::Stopping(_) => Err(LoopingError::NotRunning),
+            State::Stopped | State::Stopping(..) => Err(LoopingError::NotRunning),
         }
     }
 
@@ -179,6 +189,9 @@ impl LoopingCall {
         place: &'static Location<'static>,
     ) -> Result<Deferred<()>, LoopingError> {
         let State::Stopped = *self.shared.state.borrow() else { return Err(LoopingError::Running) };
+        if self.shared.call.borrow().is_none() {
+            return Err(LoopingError::Over);
+        }
         let own = Rc::downgrade(&self.shared);
         let give_up = move |reactor: &mut Reactor, _: &Resolver<()>| Loop::give_up(&own, reactor, place);
         let (resolver, deferred) = Deferred::with_canceller_at(&reactor.handle(), place, give_up);
@@ -190,8 +203,8 @@ impl LoopingCall {
     /// Waits for the next call.
     fn wait(&self, reactor: &mut Reactor, course: Course) {
         let wait = course.until_next(reactor.now());
-        let this = self.clone();
-        let timer = reactor.call_later(wait, move |reactor| this.due(reactor));
+        let goes_on = GoesOn::with(self);
+        let timer = reactor.call_later(wait, move |reactor| goes_on.go(|this| this.due(reactor)));
         *self.shared.state.borrow_mut() = State::Waiting(course, timer);
     }
 
@@ -203,15 +216,22 @@ impl LoopingCall {
         drop(state);
         let Some(mut call) = self.shared.call.borrow_mut().take() else { return };
         let called = catch_unwind(AssertUnwindSafe(|| call(reactor, tick)));
-        *self.shared.call.borrow_mut() = Some(call);
+        // It has stopped itself: it may hold this loop, and is dropped when all is in its place.
+        let stopped = matches!(*self.shared.state.borrow(), State::Stopping(..));
+        let _last = match stopped {
+            true => Some(call),
+            false => self.shared.call.replace(Some(call)),
+        };
         match called {
             Ok(Called::Ended(outcome)) => self.ended(reactor, outcome),
             Ok(Called::Waits(deferred)) => {
-                if let State::Calling(_, awaited) = &mut *self.shared.state.borrow_mut() {
+                if let State::Calling(_, awaited) | State::Stopping(_, awaited) =
+                    &mut *self.shared.state.borrow_mut()
+                {
                     *awaited = Some(deferred.abort_handle());
                 }
-                let this = self.clone();
-                deferred.done(move |reactor, outcome| this.ended(reactor, outcome));
+                let goes_on = GoesOn::with(self);
+                deferred.done(move |reactor, outcome| goes_on.go(|this| this.ended(reactor, outcome)));
             }
             Err(payload) => self.panicked(reactor, panic_message(&*payload)),
         }
@@ -219,7 +239,7 @@ impl LoopingCall {
 
     fn panicked(&self, reactor: &mut Reactor, text: String) {
         let place = match &*self.shared.state.borrow() {
-            State::Calling(course, _) | State::Stopping(course) => course.place,
+            State::Calling(course, _) | State::Stopping(course, _) => course.place,
             State::Stopped | State::Waiting(..) => return,
         };
         self.ended(reactor, Err(Failure::at(place, FailureKind::Panicked(text))));
@@ -230,7 +250,7 @@ impl LoopingCall {
         let state = self.shared.state.replace(State::Stopped);
         match (state, outcome) {
             (State::Calling(course, _), Ok(())) => self.wait(reactor, course),
-            (State::Calling(course, _) | State::Stopping(course), outcome) => course.end(outcome),
+            (State::Calling(course, _) | State::Stopping(course, _), outcome) => course.end(outcome),
             (State::Stopped | State::Waiting(..), _) => {}
         }
     }
@@ -248,15 +268,41 @@ impl Loop {
                 let _ = timer.cancel(reactor);
                 drop(course);
             }
-            State::Calling(course, awaited) => {
-                *state = State::Stopping(course);
+            State::Calling(course, awaited) | State::Stopping(course, awaited) => {
+                *state = State::Stopping(course, None);
                 drop(state);
                 if let Some(awaited) = awaited {
                     awaited.cancel_at(place);
                 }
             }
-            other => *state = other,
+            State::Stopped => {}
         }
+    }
+}
+
+impl GoesOn {
+    fn with(looping: &LoopingCall) -> GoesOn {
+        GoesOn { own: Some(Rc::clone(&looping.shared)) }
+    }
+
+    fn go(mut self, how: impl FnOnce(LoopingCall)) {
+        if let Some(shared) = self.own.take() {
+            how(LoopingCall { shared });
+        }
+    }
+}
+
+impl Drop for GoesOn {
+    fn drop(&mut self) {
+        let Some(own) = self.own.take() else { return };
+        let state = own.state.replace(State::Stopped);
+        // Stopped before, it may be started again.
+        let call = match state {
+            State::Stopped => None,
+            _ => own.call.take(),
+        };
+        // They are the user's: nothing is borrowed.
+        drop((state, call));
     }
 }
 
@@ -310,6 +356,7 @@ impl fmt::Display for LoopingError {
         f.write_str(match self {
             LoopingError::Running => "the loop runs already",
             LoopingError::NotRunning => "the loop does not run",
+            LoopingError::Over => "the loop has stopped itself, and is over",
         })
     }
 }

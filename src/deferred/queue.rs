@@ -58,16 +58,15 @@ impl<T: 'static> DeferredQueue<T> {
     /// # Errors
     /// [`QueueOverflow`], with the value, when as many wait as may.
     pub fn put(&self, value: T) -> Result<(), QueueOverflow<T>> {
-        let mut sides = self.waiting.sides.borrow_mut();
-        while let Some((_, resolver)) = sides.gets.pop_front() {
+        while let Some(resolver) = self.waiting.next() {
             if resolver.is_wanted() {
-                drop(sides);
                 // It waits: it was not fired.
                 let _ = resolver.callback(value);
                 return Ok(());
             }
-            // One that is being given up: its canceller says the rest.
+            // One that is being given up: its canceller says the rest. What it holds is dropped here.
         }
+        let mut sides = self.waiting.sides.borrow_mut();
         if sides.values.len() >= self.waiting.size {
             return Err(QueueOverflow { value });
         }
@@ -114,6 +113,12 @@ impl<T> DeferredQueue<T> {
     /// How many wait for a value. (Twisted: `waiting`.)
     pub fn waiting(&self) -> usize {
         self.waiting.sides.borrow().gets.len()
+    }
+}
+
+impl<T> Waiting<T> {
+    fn next(&self) -> Option<Resolver<T>> {
+        self.sides.borrow_mut().gets.pop_front().map(|(_, resolver)| resolver)
     }
 }
 

@@ -3,6 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::fmt;
+use std::mem;
 use std::rc::Rc;
 
 use super::{Deferred, IntoOutcome, Resolver};
@@ -165,6 +166,26 @@ impl Tokens {
         waiting.remove(place).map(|(_, resolver)| resolver)
     }
 
+    /// Gives free tokens to those who wait.
+    fn hand_on(self: &Rc<Self>) {
+        // Who gets one may drop it at once, which leads back here.
+        if self.handing_on.replace(true) {
+            return;
+        }
+        let others = OthersToo { tokens: self };
+        while self.free.get() > 0 {
+            let Some(resolver) = self.next() else { break };
+            // To one that is being given up a token is of no use.
+            if resolver.is_wanted() {
+                self.free.set(self.free.get() - 1);
+                // It waits: it was not fired.
+                let _ = resolver.callback(Acquired { tokens: Rc::clone(self) });
+            }
+        }
+        mem::forget(others);
+        self.handing_on.set(false);
+    }
+
     fn next(&self) -> Option<Resolver<Acquired>> {
         self.waiting.borrow_mut().pop_front().map(|(_, resolver)| resolver)
     }
@@ -174,20 +195,19 @@ impl Drop for Acquired {
     fn drop(&mut self) {
         let tokens = &self.tokens;
         tokens.free.set(tokens.free.get() + 1);
-        // Who gets one may drop it at once, which leads back here.
-        if tokens.handing_on.replace(true) {
-            return;
-        }
-        while tokens.free.get() > 0 {
-            let Some(resolver) = tokens.next() else { break };
-            // To one that is being given up a token is of no use.
-            if resolver.is_wanted() {
-                tokens.free.set(tokens.free.get() - 1);
-                // It waits: it was not fired.
-                let _ = resolver.callback(Acquired { tokens: Rc::clone(tokens) });
-            }
-        }
-        tokens.handing_on.set(false);
+        tokens.hand_on();
+    }
+}
+
+/// When one who is given a token panics, the others have theirs all the same.
+struct OthersToo<'a> {
+    tokens: &'a Rc<Tokens>,
+}
+
+impl Drop for OthersToo<'_> {
+    fn drop(&mut self) {
+        self.tokens.handing_on.set(false);
+        self.tokens.hand_on();
     }
 }
 
