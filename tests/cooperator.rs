@@ -274,6 +274,7 @@ fn an_error_a_panic_and_a_failure_that_was_waited_for_each_end_their_task_alone(
             assert!(matches!(task.ended(), Some(Ended::Failed(_))));
         }
         assert_eq!(record.events().len(), 3);
+        assert_eq!(world.logged(), ["panic in a queued call: no"]);
         drop(other);
     });
 }

@@ -3,12 +3,17 @@
 mod world;
 
 use std::cell::Cell;
+use std::future::Future;
+use std::pin::Pin;
 use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
 use twistor::deferred::{DeferredLock, FailureKind, defer_later};
 use twistor::task::{self, TaskError, sleep};
-use twistor::{Deferred, Failure, Reactor};
+use twistor::{Deferred, Failure, Handle, Reactor, Resolver};
 use world::{Record, World, on_each_back_end};
 
 const SHORT: Duration = Duration::from_millis(1);
@@ -115,7 +120,10 @@ fn a_future_that_panics_is_a_failure() {
         let deferred = Deferred::<u32>::from_future(&reactor.handle(), async { panic!("in there") });
         let failure = outcome(world, &mut reactor, deferred).unwrap_err();
         assert!(matches!(failure.kind(), FailureKind::Panicked(text) if text == "in there"));
-        assert_eq!(reactor.statistics().panics, 0);
+        assert_eq!(
+            (reactor.statistics().panics, world.logged()),
+            (1, vec!["panic in a task: in there".into()])
+        );
     });
 }
 
@@ -160,5 +168,103 @@ fn what_tasks_fail_with_is_of_the_same_kinds() {
             Ok(())
         };
         outcome(world, &mut reactor, Deferred::from_future(&handle, kinds)).unwrap();
+    });
+}
+
+/// Counts how often it is woken.
+#[derive(Default)]
+struct Woken(AtomicUsize);
+
+impl Wake for Woken {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// Makes what is awaited: with a handle of another reactor, and the one that is about to end.
+type Make = fn(&Handle, &mut Reactor) -> (Option<Resolver<u32>>, Deferred<u32>);
+
+/// What is done, and whether the reactor has begun before it ends: one that has not leaves in its queue what is there.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Case {
+    FiredBefore,
+    FiredAfter,
+    CancelledBefore,
+    /// Its resolver is dropped with the reactor.
+    Begun,
+}
+
+#[test]
+fn whoever_awaits_one_of_a_reactor_that_has_ended_hears_of_it() {
+    let alone: Make = |_, ending| {
+        let (resolver, deferred) = Deferred::with_canceller(&ending.handle(), |_, _| {});
+        (Some(resolver), deferred.map(|_, number: u32| number + 1))
+    };
+    let waited_for_elsewhere: Make = |other, ending| {
+        let (resolver, inner) = Deferred::new(&ending.handle());
+        let inner = inner.map(|_, number: u32| number + 1);
+        (Some(resolver), Deferred::succeed(other, ()).then(|_, ()| inner).map(|_, number| number + 1))
+    };
+    let waiting: Make = |_, ending| {
+        let (resolver, inner) = Deferred::new(&ending.handle());
+        ending.call_later(LONG, move |_| resolver.callback(1).unwrap());
+        let inner = inner.map(|_, number: u32| number + 1);
+        (None, Deferred::succeed(&ending.handle(), ()).then(|_, ()| inner).map(|_, number| number + 1))
+    };
+    let cases = [
+        (Case::FiredBefore, alone),
+        (Case::FiredAfter, alone),
+        (Case::CancelledBefore, alone),
+        (Case::FiredBefore, waited_for_elsewhere),
+        (Case::FiredAfter, waited_for_elsewhere),
+        (Case::Begun, waiting),
+    ];
+    on_each_back_end(|world| {
+        for (number, (case, make)) in cases.into_iter().enumerate() {
+            let (mut other, mut ending) = (world.reactor(), world.reactor());
+            let (resolver, mut deferred) = make(&other.handle(), &mut ending);
+            let fire = || resolver.iter().for_each(|resolver| resolver.callback(1).unwrap());
+            if case == Case::Begun {
+                ending.turn(Some(Duration::ZERO)).unwrap();
+            }
+            other.turn(Some(Duration::ZERO)).unwrap();
+            let woken = Arc::new(Woken::default());
+            let waker = Waker::from(Arc::clone(&woken));
+            let mut context = Context::from_waker(&waker);
+            assert!(Pin::new(&mut deferred).poll(&mut context).is_pending(), "{number}");
+            match case {
+                Case::FiredBefore => fire(),
+                Case::CancelledBefore => deferred.cancel(),
+                Case::FiredAfter | Case::Begun => {}
+            }
+            drop(ending);
+            if case == Case::FiredAfter {
+                fire();
+            }
+            other.turn(Some(Duration::ZERO)).unwrap();
+            assert_eq!(woken.0.load(Ordering::Relaxed), 1, "{number}");
+            let Poll::Ready(Err(failure)) = Pin::new(&mut deferred).poll(&mut context) else {
+                panic!("{number}: it has no callbacks left")
+            };
+            let cancelled = case == Case::CancelledBefore;
+            assert_eq!(
+                (failure.is_cancelled(), failure.is_never_fired()),
+                (cancelled, !cancelled),
+                "{number}"
+            );
+        }
+    });
+}
+
+#[test]
+fn one_without_callbacks_has_its_result_though_its_reactor_has_ended() {
+    on_each_back_end(|world| {
+        let (mut other, ending) = (world.reactor(), world.reactor());
+        let (resolver, deferred) = Deferred::<u32>::new(&ending.handle());
+        let waits = Deferred::succeed(&other.handle(), ()).then(|_, ()| deferred).map(|_, number| number + 1);
+        other.turn(Some(Duration::ZERO)).unwrap();
+        drop(ending);
+        resolver.callback(1).unwrap();
+        assert_eq!(outcome(world, &mut other, waits).unwrap(), 2);
     });
 }

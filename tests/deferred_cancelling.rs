@@ -108,6 +108,7 @@ fn a_canceller_that_panics_is_the_failure() {
         turn(&mut reactor);
         let failure = deferred.take_outcome().unwrap().unwrap_err();
         assert!(matches!(failure.kind(), FailureKind::Panicked(text) if text == "not so fast"));
+        assert_eq!(world.logged(), ["panic in a queued call: not so fast"]);
     });
 }
 

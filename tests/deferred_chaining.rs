@@ -7,6 +7,7 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::Duration;
 
+use twistor::deferred::FailureKind;
 use twistor::{Deferred, Failure, Reactor, Resolver};
 use world::{Record, World, on_each_back_end};
 
@@ -127,7 +128,7 @@ fn a_callback_that_returns_its_own_deferred_fails() {
         assert_eq!(Rc::strong_count(&held), 1);
         let logged = world.logged();
         assert_eq!(logged.len(), 1);
-        assert!(logged[0].contains("a callback returned its own Deferred"), "{logged:?}");
+        assert!(logged[0].contains("the Deferred waits for itself"), "{logged:?}");
     });
 }
 
@@ -297,5 +298,46 @@ fn callbacks_that_hold_the_resolver_of_the_next_deferred_can_be_dropped() {
         drop(first);
         drop(last);
         assert_eq!(Rc::strong_count(&held), 1);
+    });
+}
+
+#[test]
+fn those_that_would_wait_for_each_other_in_a_circle_fail_and_are_dropped() {
+    on_each_back_end(|world| {
+        for (size, callbacks) in [(2, 0), (2, 1), (5, 0), (5, 1)] {
+            let mut reactor = world.reactor();
+            let (held, record) = (Rc::new(()), Record::new());
+            let slot = Rc::new(RefCell::new(None::<Deferred<()>>));
+            let (last, deferred) = Deferred::<()>::new(&reactor.handle());
+            let own = Rc::clone(&slot);
+            let mut line = deferred.then(move |_, ()| own.take().unwrap());
+            for _ in 1..size {
+                for _ in 0..callbacks {
+                    let (inside, noted) = (Rc::clone(&held), record.clone());
+                    line = line.or_else(move |_, failure| {
+                        let _inside = inside;
+                        assert!(matches!(failure.kind(), FailureKind::WaitsForItself), "{failure}");
+                        noted.add("failed");
+                        Err::<(), _>(failure)
+                    });
+                }
+                let inside = Rc::clone(&held);
+                line = Deferred::succeed(&reactor.handle(), ()).then(move |_, ()| {
+                    let _inside = inside;
+                    line
+                });
+            }
+            let abort = line.abort_handle();
+            *slot.borrow_mut() = Some(line);
+            turn(&mut reactor);
+            last.callback(()).unwrap();
+            turn(&mut reactor);
+            abort.cancel();
+            turn(&mut reactor);
+            assert_eq!(record.events().len(), (size - 1) * callbacks);
+            assert_eq!(Rc::strong_count(&held), 1);
+            let logged = world.logged();
+            assert!(logged.len() == 1 && logged[0].contains("the Deferred waits for itself"), "{logged:?}");
+        }
     });
 }

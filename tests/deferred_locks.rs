@@ -144,6 +144,7 @@ fn what_runs_under_a_lock_releases_it_however_it_ends() {
         let expected = ["ended", "no", "it panicked: in there", "ended", "timed out after 1ms"];
         assert_eq!(texts, expected);
         assert!(!lock.locked());
+        assert_eq!(world.logged(), ["panic in a queued call: in there"]);
     });
 }
 

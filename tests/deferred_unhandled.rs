@@ -4,7 +4,8 @@ mod world;
 
 use std::time::Duration;
 
-use twistor::{Deferred, Failure, Reactor};
+use twistor::deferred::{Cooperator, gather};
+use twistor::{Deferred, Failure, LoopingCall, Reactor};
 use world::on_each_back_end;
 
 fn turn(reactor: &mut Reactor) {
@@ -51,14 +52,40 @@ fn one_that_comes_after_its_deferred_was_let_go_is_logged_when_it_comes() {
 }
 
 #[test]
-fn a_panic_that_nobody_looked_at_is_logged_as_any_failure() {
+fn a_panic_is_counted_and_logged_once_whoever_looks_at_the_failure() {
     on_each_back_end(|world| {
         let mut reactor = world.reactor();
-        Deferred::succeed(&reactor.handle(), 1).done(|_, _| panic!("in the last one"));
+        let handle = reactor.handle();
+        Deferred::succeed(&handle, 1).done(|_, _| panic!("unhandled"));
+        let handled = Deferred::succeed(&handle, 1).map(|_, _| panic!("handled"));
+        handled.or_else(|_, _| Ok(())).detach();
+        let (resolver, deferred) = Deferred::<()>::with_canceller(&handle, |_, _| panic!("canceller"));
+        drop(deferred);
         turn(&mut reactor);
-        let logged = world.logged();
-        assert!(logged[0].starts_with("unhandled failure: it panicked: in the last one (from "));
-        assert_eq!(logged.len(), 1);
+        Deferred::<()>::from_future(&handle, async { panic!("future") }).detach();
+        turn(&mut reactor);
+        Cooperator::new(&handle).cooperate(|_| panic!("step")).detach();
+        turn(&mut reactor);
+        let looping = LoopingCall::new(|_, _| -> Result<(), Failure> { panic!("loop") });
+        looping.start(&mut reactor, Duration::ZERO).unwrap().detach();
+        turn(&mut reactor);
+        gather(&handle, [Deferred::succeed(&handle, 1).map(|_, _| panic!("gathered"))])
+            .map(|_, _: Vec<()>| ())
+            .detach();
+        turn(&mut reactor);
+        turn(&mut reactor);
+        drop(resolver);
+        let expected = [
+            "panic in a queued call: unhandled",
+            "panic in a queued call: handled",
+            "panic in a queued call: canceller",
+            "panic in a task: future",
+            "panic in a queued call: step",
+            "panic in a timed call: loop",
+            "panic in a queued call: gathered",
+        ];
+        assert_eq!(world.logged(), expected);
+        assert_eq!(reactor.statistics().panics, expected.len() as u64);
     });
 }
 

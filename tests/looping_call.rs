@@ -176,6 +176,7 @@ fn a_failure_a_failing_deferred_and_a_panic_each_end_it() {
             assert_eq!(panicked, failure.to_string() != "enough");
             assert!(!looping.running());
         }
+        assert_eq!(world.logged(), ["panic in a timed call: enough"]);
     });
 }
 

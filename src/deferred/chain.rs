@@ -5,6 +5,7 @@
 //! So nothing here goes deeper with the number of callbacks, or of Deferreds that wait for each other: not to run, not to
 //! cancel, not to drop. And nothing is borrowed while user code runs, is dropped, or is woken.
 
+use std::any::Any;
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::mem;
@@ -15,7 +16,7 @@ use std::task::{Context, Poll, Waker};
 use super::outcome::{Next, Outcome};
 use super::{AlreadyCalled, Failure, FailureKind};
 use crate::Reactor;
-use crate::reactor::{Handle, Run, panic_message};
+use crate::reactor::{Handle, Place, Run};
 
 /// An outcome on its way through callbacks.
 pub struct Chain {
@@ -219,7 +220,10 @@ impl Chain {
     // -- going on --
 
     /// Goes on from outside of the loop: callbacks come from there, the rest is done now.
-    fn proceed(self: &Rc<Self>) {
+    pub(super) fn proceed(self: &Rc<Self>) {
+        if self.handle.finished() {
+            return self.proceed_without_reactor();
+        }
         let mut links = self.links.borrow_mut();
         let for_the_loop = match links.state {
             State::Fired(_) if links.pauses > 0 => return,
@@ -232,9 +236,65 @@ impl Chain {
             return self.hand_over(self.next_action());
         }
         if !mem::replace(&mut links.queued, true) {
+            let waited_for_elsewhere = match &links.consumer {
+                Consumer::Awaited(_) => true,
+                Consumer::Chain(waiting) => !waiting.handle.is_same(&self.handle),
+                Consumer::Held | Consumer::Gone => false,
+            };
             drop(links);
             self.handle.queue(Rc::clone(self) as Rc<dyn Run>);
+            if waited_for_elsewhere {
+                self.watch_the_end();
+            }
         }
+    }
+
+    /// Sees to it that whoever waits for this one hears of it when the reactor ends before it runs: not all of those are
+    /// this reactor's.
+    fn watch_the_end(self: &Rc<Self>) {
+        if self.links.borrow().queued && !self.handle.finished() {
+            self.handle.queue(Rc::new(Watch { chain: Rc::clone(self) }));
+        }
+    }
+
+    /// The reactor has finished: no callback runs any more, and whoever waits hears of it.
+    #[cold]
+    fn proceed_without_reactor(self: &Rc<Self>) {
+        let mut chain = Rc::clone(self);
+        loop {
+            let given_up = chain.give_up();
+            match chain.next_action() {
+                Action::Deliver(waiting, outcome) => {
+                    waiting.links.borrow_mut().state = State::Fired(outcome);
+                    drop_in_turn(given_up);
+                    if !waiting.handle.finished() {
+                        return waiting.proceed();
+                    }
+                    chain = waiting;
+                }
+                last => {
+                    let others = Remains { links: Some(given_up) };
+                    chain.hand_over(last);
+                    return drop(others);
+                }
+            }
+        }
+    }
+
+    /// Fails, if there was anything left to do.
+    fn give_up(&self) -> Links {
+        let mut links = self.links.borrow_mut();
+        let kind = match &links.state {
+            State::Fired(_) if links.pauses == 0 && !links.steps.is_empty() => {
+                Some((self.made_at, FailureKind::NeverFired))
+            }
+            State::Cancelling(_, place) => Some((*place, FailureKind::Cancelled)),
+            _ => None,
+        };
+        let Some((place, kind)) = kind else { return Links::default() };
+        let failed = State::Fired(Outcome::Failed(Failure::at(place, kind)));
+        let state = mem::replace(&mut links.state, failed);
+        Links { state, steps: mem::take(&mut links.steps), ..Links::default() }
     }
 
     fn hand_over(&self, action: Action) {
@@ -296,10 +356,11 @@ impl Chain {
 
     fn wait_for(self: Rc<Self>, end: End) -> Rc<Chain> {
         let other = Rc::clone(&end.chain);
-        if Rc::ptr_eq(&self, &other) {
-            let failure =
-                Failure::at(self.made_at, FailureKind::Error("a callback returned its own Deferred".into()));
+        if self.is_waited_for_by(&other) {
+            let failure = Failure::at(self.made_at, FailureKind::WaitsForItself);
             self.links.borrow_mut().state = State::Fired(Outcome::Failed(failure));
+            // With this the other is cancelled, which comes to nothing here: it has failed.
+            drop(end);
             return self;
         }
         let waiting = self.who_waits(&other);
@@ -310,8 +371,43 @@ impl Chain {
             return other;
         }
         // Another reactor's: it goes on there, and comes back by our queue.
+        other.watch_the_end();
         other.proceed();
         self
+    }
+
+    /// Whether the other one is this one, or waits for it, or for one that waits for it, and so on.
+    fn is_waited_for_by(self: &Rc<Self>, other: &Rc<Chain>) -> bool {
+        if Rc::ptr_eq(self, other) {
+            return true;
+        }
+        // From both ends at once, so that the shorter way counts: a line that grows at one end is not walked each time.
+        let (mut waits, mut waited_for) = (Rc::clone(self), Rc::clone(other));
+        loop {
+            let (Some(next_waits), Some(next_waited_for)) = (waits.waiter(), waited_for.waits_for()) else {
+                return false;
+            };
+            (waits, waited_for) = (next_waits, next_waited_for);
+            if Rc::ptr_eq(&waits, other) || Rc::ptr_eq(&waited_for, self) {
+                return true;
+            }
+        }
+    }
+
+    /// The one that waits for this one.
+    fn waiter(&self) -> Option<Rc<Chain>> {
+        match &self.links.borrow().consumer {
+            Consumer::Chain(waiting) => Some(Rc::clone(waiting)),
+            _ => None,
+        }
+    }
+
+    /// The one that this one waits for.
+    fn waits_for(&self) -> Option<Rc<Chain>> {
+        match &self.links.borrow().state {
+            State::Waiting(other) => other.upgrade(),
+            _ => None,
+        }
     }
 
     /// Who is to wait for another one that a callback has returned: this chain, or, when there is nothing left to do here, the one
@@ -334,8 +430,23 @@ impl Chain {
         Rc::clone(self)
     }
 
-    fn panicked(&self, payload: &(dyn std::any::Any + Send)) -> Failure {
-        Failure::at(self.made_at, FailureKind::Panicked(panic_message(payload)))
+    /// Counts a panic of the user's, and logs it: whatever becomes of the failure, it is not lost.
+    #[cold]
+    fn panicked(&self, reactor: &mut Reactor, payload: Box<dyn Any + Send>) -> Failure {
+        Failure::panicked(self.made_at, reactor, Place::Call, payload)
+    }
+
+    /// The one that it waits for is gone without a word, which only the end of a reactor brings about.
+    fn abandoned(self: Rc<Self>) {
+        let mut links = self.links.borrow_mut();
+        match &links.state {
+            State::Waiting(other) if other.strong_count() == 0 => {}
+            _ => return,
+        }
+        let failure = Failure::at(self.made_at, FailureKind::NeverFired);
+        links.state = State::Fired(Outcome::Failed(failure));
+        drop(links);
+        self.proceed();
     }
 
     /// Nobody looks at this failure any more.
@@ -343,6 +454,10 @@ impl Chain {
     fn unhandled(&self, failure: &Failure) {
         // Who cancels knows; and when a reactor ends, those that would have fired are dropped with it.
         if failure.is_cancelled() || (failure.is_never_fired() && self.handle.finished()) {
+            return;
+        }
+        // Panics were logged when they came.
+        if failure.is_panic() {
             return;
         }
         let (place, made_at) = (failure.place(), self.made_at);
@@ -361,8 +476,9 @@ impl Run for Chain {
             match chain.next_action() {
                 Action::Step(step, outcome) => {
                     let next = catch_unwind(AssertUnwindSafe(|| step(reactor, outcome)));
-                    let next =
-                        next.unwrap_or_else(|payload| Next::Done(Outcome::Failed(chain.panicked(&*payload))));
+                    let next = next.unwrap_or_else(|payload| {
+                        Next::Done(Outcome::Failed(chain.panicked(reactor, payload)))
+                    });
                     chain = chain.stepped(next);
                 }
                 Action::Deliver(waiting, outcome) => {
@@ -376,7 +492,7 @@ impl Run for Chain {
                     let called = catch_unwind(AssertUnwindSafe(|| canceller(reactor, &chain)));
                     let failure = match called {
                         Ok(()) => Failure::at(place, FailureKind::Cancelled),
-                        Err(payload) => chain.panicked(&*payload),
+                        Err(payload) => chain.panicked(reactor, payload),
                     };
                     let mut links = chain.links.borrow_mut();
                     if let State::Cancelling(..) = links.state {
@@ -388,6 +504,23 @@ impl Run for Chain {
             }
         }
         chain.proceed();
+    }
+}
+
+/// Stands in a reactor's queue behind a chain for which somebody elsewhere waits. All it does is to be dropped.
+struct Watch {
+    chain: Rc<Chain>,
+}
+
+impl Run for Watch {
+    fn run(self: Rc<Self>, _: &mut Reactor) {}
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        if self.chain.handle.finished() {
+            self.chain.proceed();
+        }
     }
 }
 
@@ -422,9 +555,17 @@ impl End {
         if let Some(outcome) = self.take() {
             return Poll::Ready(outcome);
         }
+        if self.chain.handle.finished() {
+            // It may have been in the queue then.
+            self.chain.proceed();
+            if let Some(outcome) = self.take() {
+                return Poll::Ready(outcome);
+            }
+        }
         let waker = context.waker().clone();
         let before = mem::replace(&mut self.chain.links.borrow_mut().consumer, Consumer::Awaited(waker));
         drop(before);
+        self.chain.watch_the_end();
         Poll::Pending
     }
 
@@ -486,10 +627,27 @@ fn drop_in_turn(links: Links) {
 }
 
 fn drop_remains() {
-    while let Some(links) = next_remains() {
+    while let Some(mut links) = next_remains() {
         let others = OthersToo;
+        let consumer = mem::take(&mut links.consumer);
         drop(links);
+        if let Consumer::Chain(waiting) = consumer {
+            waiting.abandoned();
+        }
         mem::forget(others);
+    }
+}
+
+/// What is to be dropped, after something else.
+struct Remains {
+    links: Option<Links>,
+}
+
+impl Drop for Remains {
+    fn drop(&mut self) {
+        if let Some(links) = self.links.take() {
+            drop_in_turn(links);
+        }
     }
 }
 

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use super::{AbortHandle, Deferred, Failure, FailureKind, Resolver};
 use crate::Reactor;
-use crate::reactor::{Handle, panic_message};
+use crate::reactor::{Handle, Place};
 
 /// Does long work step by step, a slice of 10 ms in each turn, so that connections and timers have theirs. (Twisted: `Cooperator`.)
 /// Clones are the same one.
@@ -254,9 +254,8 @@ impl Crew {
     fn step(self: &Rc<Self>, reactor: &mut Reactor, work: &Rc<Work>) {
         let Some(mut step) = work.step.borrow_mut().take() else { return };
         let stepped = catch_unwind(AssertUnwindSafe(|| step(reactor)));
-        let stepped = stepped.unwrap_or_else(|payload| {
-            Err(Failure::at(work.place, FailureKind::Panicked(panic_message(&*payload))))
-        });
+        let stepped = stepped
+            .unwrap_or_else(|payload| Err(Failure::panicked(work.place, reactor, Place::Call, payload)));
         if work.not_ended().is_err() {
             // It was stopped by itself: what it owns, and what it would wait for, goes with it.
             return;

@@ -1,10 +1,13 @@
 //! What a Deferred fails with: any error, and the place that made it.
 
+use std::any::Any;
 use std::error::Error;
 use std::fmt;
 use std::panic::Location;
 use std::time::Duration;
 
+use super::{Ended, FirstError};
+use crate::reactor::{Place, Reactor};
 use crate::task::{TaskError, TimedOut};
 
 /// Why there is no result: any error, and the place in the code that made it. (Twisted: `Failure`.)
@@ -45,9 +48,12 @@ pub enum FailureKind {
     Cancelled,
     /// It took longer than this. (Twisted: three different `TimeoutError`s.)
     TimedOut(Duration),
-    /// Every [`Resolver`](super::Resolver) was dropped: nobody was left who could have fired it.
+    /// Every [`Resolver`](super::Resolver) was dropped: nobody was left who could have fired it. Or the reactor has finished before the
+    /// callbacks ran.
     NeverFired,
-    /// A callback panicked, or a task, with this text.
+    /// A callback returned its own Deferred, or one that waits for it.
+    WaitsForItself,
+    /// A callback panicked, or a task, with this text. It was counted and logged when it did.
     Panicked(String),
     /// Any other error.
     Error(Box<dyn Error>),
@@ -76,6 +82,18 @@ impl Failure {
         Failure(Box::new(Facts { kind, place }))
     }
 
+    /// That of a panic, which is counted and logged here.
+    #[cold]
+    pub(super) fn panicked(
+        made_at: &'static Location<'static>,
+        reactor: &mut Reactor,
+        place: Place,
+        payload: Box<dyn Any + Send>,
+    ) -> Failure {
+        let noted: Result<(), String> = reactor.end_call(place, Err(payload));
+        Failure::at(made_at, FailureKind::Panicked(noted.err().unwrap_or_default()))
+    }
+
     /// What it is.
     pub fn kind(&self) -> &FailureKind {
         &self.0.kind
@@ -99,6 +117,22 @@ impl Failure {
     /// Whether nobody was left who could have fired it.
     pub fn is_never_fired(&self) -> bool {
         matches!(self.0.kind, FailureKind::NeverFired)
+    }
+
+    /// Whether it comes from a panic, which was logged.
+    pub(super) fn is_panic(&self) -> bool {
+        match self.kind() {
+            FailureKind::Panicked(_) => true,
+            FailureKind::Error(error) => {
+                let first = error.downcast_ref().map(|FirstError { failure, .. }| failure);
+                let ended = error.downcast_ref().and_then(|ended| match ended {
+                    Ended::Failed(failure) => Some(&**failure),
+                    _ => None,
+                });
+                first.or(ended).is_some_and(Failure::is_panic)
+            }
+            _ => false,
+        }
     }
 
     /// The error, if it is of this type. (Twisted: `check`.)
@@ -175,6 +209,7 @@ impl fmt::Display for FailureKind {
         match self {
             FailureKind::Cancelled => f.write_str("cancelled"),
             FailureKind::TimedOut(limit) => write!(f, "timed out after {limit:?}"),
+            FailureKind::WaitsForItself => f.write_str("the Deferred waits for itself"),
             FailureKind::NeverFired => f.write_str("nobody was left to fire it"),
             FailureKind::Panicked(text) => write!(f, "it panicked: {text}"),
             FailureKind::Error(error) => error.fmt(f),

@@ -9,7 +9,7 @@ use std::task::{Context, Poll};
 
 use super::outcome::Outcome;
 use super::{Deferred, Failure, FailureKind};
-use crate::reactor::{Handle, panic_message};
+use crate::reactor::{Handle, Place, panic_message};
 
 impl<T: 'static> Deferred<T> {
     /// What a future comes to: it runs as a [task](crate::task). To cancel the Deferred, or to drop it, drops the future; a panic in it is a
@@ -42,12 +42,17 @@ impl<T: 'static> Deferred<T> {
         // Dropped, the task is cancelled; when it has fired this there is nothing left to cancel.
         let (resolver, deferred) = Deferred::with_canceller(handle, move |_, _| drop(held.take()));
         let mut future = Box::pin(future);
+        let own = handle.clone();
         let spawned = handle.spawn(async move {
             let polled = |context: &mut Context<'_>| {
                 let polled = catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(context)));
                 polled.unwrap_or_else(|payload| {
                     let text = panic_message(&*payload);
-                    Poll::Ready(Err(Failure::at(place, FailureKind::Panicked(text))))
+                    // The reactor is at hand wherever its tasks are polled.
+                    let noted = own.with(|reactor| Failure::panicked(place, reactor, Place::Task, payload));
+                    Poll::Ready(
+                        Err(noted.unwrap_or_else(|_| Failure::at(place, FailureKind::Panicked(text)))),
+                    )
                 })
             };
             let outcome = poll_fn(polled).await;

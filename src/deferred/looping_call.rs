@@ -1,5 +1,6 @@
 //! What is called again and again.
 
+use std::any::Any;
 use std::cell::RefCell;
 use std::error::Error;
 use std::fmt;
@@ -8,8 +9,8 @@ use std::rc::{Rc, Weak};
 use std::time::Duration;
 
 use super::outcome::{Next, Outcome};
-use super::{AbortHandle, Deferred, Failure, FailureKind, IntoOutcome, Resolver};
-use crate::reactor::panic_message;
+use super::{AbortHandle, Deferred, Failure, IntoOutcome, Resolver};
+use crate::reactor::Place;
 use crate::task::Tick;
 use crate::{DelayedCall, Instant, Reactor};
 
@@ -233,16 +234,17 @@ impl LoopingCall {
                 let goes_on = GoesOn::with(self);
                 deferred.done(move |reactor, outcome| goes_on.go(|this| this.ended(reactor, outcome)));
             }
-            Err(payload) => self.panicked(reactor, panic_message(&*payload)),
+            Err(payload) => self.panicked(reactor, payload),
         }
     }
 
-    fn panicked(&self, reactor: &mut Reactor, text: String) {
+    fn panicked(&self, reactor: &mut Reactor, payload: Box<dyn Any + Send>) {
         let place = match &*self.shared.state.borrow() {
             State::Calling(course, _) | State::Stopping(course, _) => course.place,
             State::Stopped | State::Waiting(..) => return,
         };
-        self.ended(reactor, Err(Failure::at(place, FailureKind::Panicked(text))));
+        let failure = Failure::panicked(place, reactor, Place::TimedCall, payload);
+        self.ended(reactor, Err(failure));
     }
 
     /// A call has come to its end.

@@ -77,7 +77,7 @@
 //!
 //! A [`Failure`] is any error with the place that made it. `?` makes one. A panic in a callback is one too, and the loop lives on. It goes to the next
 //! callback that takes failures. When there is none, and the Deferred is dropped or goes on by itself, **the failure is logged as an error, at once, with
-//! its place**. Cancellations are not: who cancels knows.
+//! its place**. Cancellations are not: who cancels knows. Panics are not either: each was counted and logged when it came, whoever looks at it later.
 //!
 //! # Who wants the result
 //!

@@ -317,7 +317,9 @@ mod tests {
     fn a_thread_tells_of_the_end_and_leaves_the_waiting_to_be_done() {
         let mut child = Command::new("cat").stdin(Stdio::piped()).spawn().unwrap();
         let end = wait_beside(number(&child).unwrap()).unwrap();
-        let ended = |wait: &Timespec| poll(&mut [PollFd::new(&end, PollFlags::IN)], Some(wait)) == Ok(1);
+        // Signals of other tests may interrupt.
+        let look = |wait: &Timespec| poll(&mut [PollFd::new(&end, PollFlags::IN)], Some(wait));
+        let ended = |wait: &Timespec| rustix::io::retry_on_intr(|| look(wait)) == Ok(1);
         assert!(!ended(&Timespec::default()), "it runs");
         drop(child.stdin.take());
         assert!(ended(&Timespec { tv_sec: 20, tv_nsec: 0 }));
