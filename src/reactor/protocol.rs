@@ -30,7 +30,8 @@ pub trait Protocol: Any {
         let _ = transport;
     }
 
-    /// Some bytes came: one to as many as the read buffer holds, cut anywhere.
+    /// Some bytes came: one to as many as the read buffer holds, cut anywhere. None, if the protocol asked for that with
+    /// [`Transport::receive_again`].
     fn data_received(&mut self, transport: &mut Transport<'_>, data: &[u8]);
 
     /// A descriptor came over a UNIX socket, after [`Transport::receive_descriptors`]. The byte that it travelled with is in
