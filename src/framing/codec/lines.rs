@@ -168,7 +168,8 @@ impl LineFormat {
 #[inline]
 fn ends_with(before: &[u8], bytes: &[u8], end: &[u8]) -> bool {
     match end.len().checked_sub(bytes.len()) {
-        None | Some(0) => bytes.ends_with(end),
+        // Byte by byte: there is one, mostly, and it is not worth a call.
+        None | Some(0) => bytes.iter().rev().zip(end.iter().rev()).all(|(byte, wanted)| byte == wanted),
         // No more than the end is long.
         Some(missing) => bytes == &end[missing..] && before.ends_with(&end[..missing]),
     }
