@@ -57,10 +57,11 @@ impl Ready {
 
     /// After the work was left: the loop says that it does not look, and then looks once more.
     fn call_attention(&self) {
-        if !self.attended.load(Ordering::SeqCst) && !self.attended.swap(true, Ordering::SeqCst) {
-            if let Some(waker) = &self.waker {
-                waker.wake();
-            }
+        if !self.attended.load(Ordering::SeqCst)
+            && !self.attended.swap(true, Ordering::SeqCst)
+            && let Some(waker) = &self.waker
+        {
+            waker.wake();
         }
     }
 
