@@ -6,7 +6,7 @@ mod world;
 use std::time::Duration;
 
 use layers::{Noted, Then};
-use twistor::{Reason, Settings, layered};
+use twistor::{Protocol, Reason, Settings, Transport, layered};
 use world::peer::{Peer, turns};
 use world::{Record, Recorder, World, on_each_back_end, once};
 
@@ -81,6 +81,57 @@ fn what_a_layer_holds_back_counts_for_the_water_marks() {
         assert_eq!(reactor.transport(id).unwrap().unsent(), 0);
         assert_eq!(peer.read_now().len(), 1001);
         reactor.transport(id).unwrap().lose_connection();
+        drop(peer);
+        world.run_until_idle(&mut reactor);
+    });
+}
+
+/// Says at the end of the input what it sees of its own writes.
+struct Looks(Record);
+
+impl Protocol for Looks {
+    fn data_received(&mut self, _: &mut Transport<'_>, _: &[u8]) {}
+
+    fn read_connection_lost(&mut self, transport: &mut Transport<'_>) {
+        self.0.add(format!("paused {} with {}", transport.writing_paused(), transport.unsent()));
+        transport.lose_connection();
+    }
+}
+
+#[test]
+fn what_a_layer_lets_go_at_the_end_of_the_input_weighs_no_more_when_that_is_told() {
+    on_each_back_end(|world| {
+        let record = Record::new();
+        let mut reactor =
+            world.reactor_with(Settings { high_water: 1000, low_water: 100, ..Settings::default() });
+        let noted = record.clone();
+        let keeps = move || {
+            Noted::new("layer", &noted).acting(|what, held, below, data| match what {
+                "written" => {
+                    held.extend_from_slice(data);
+                    Then::Nothing
+                }
+                "read ended" => {
+                    below.send(held);
+                    held.clear();
+                    Then::Through
+                }
+                _ => Then::Through,
+            })
+        };
+        let factory = layered(once(Looks(record.clone()), &Record::new()), keeps);
+        let listener = reactor.listen_tcp(world.anywhere(), factory).unwrap();
+        let mut peer = world.connect(listener.address());
+        world.run_until(&mut reactor, "started", |_| record.has("layer: started"));
+        reactor.stop_listening(&listener).unwrap();
+        let id = reactor.connections()[0];
+        // Too much to be collected with other writes.
+        reactor.transport(id).unwrap().write(&[b'w'; 20_000]);
+        turns(&mut reactor);
+        assert!(reactor.transport(id).unwrap().writing_paused());
+        peer.finish();
+        peer.read_to_end(&mut reactor);
+        assert!(record.has("paused false with 0"), "{:?}", record.events());
         drop(peer);
         world.run_until_idle(&mut reactor);
     });

@@ -281,6 +281,10 @@ impl Reactor {
     }
 
     fn take_step(&mut self, token: Token, step: Step) {
+        if matches!(step, Step::Deliver | Step::DeliverEnd) && self.scratch.is_empty() {
+            // What layers have sent up to now may have brought the unsent bytes down: the protocol can see that.
+            self.weigh(token);
+        }
         let Some(connection) = self.sources.connection_mut(token) else { return };
         let again = connection.pauses.has(Pauses::AGAIN);
         let Some(layers) = connection.layers_mut() else { return };
@@ -345,10 +349,6 @@ impl Reactor {
     }
 
     fn deliver_to_protocol(&mut self, token: Token) {
-        if self.scratch.is_empty() {
-            // What layers have sent up to now may have brought the unsent bytes down: the protocol can see that.
-            self.weigh(token);
-        }
         let layers = self.sources.connection_mut(token).and_then(Connection::layers_mut);
         let Some(waiting) = layers.map(|layers| &mut layers.above.bytes) else { return };
         let mut bytes = std::mem::take(waiting);
