@@ -59,12 +59,11 @@ fn served_while(test: &str, call: &str, error: &str, when: &str) -> usize {
     let mut child = child::begin(test, &strace).unwrap();
     child.says("serves");
     let served = (0..20).filter_map(|_| talk(port)).count();
-    // One of these may be the one that fails.
-    for _ in 0..5 {
-        if let Ok(mut stream) = TcpStream::connect(("127.0.0.1", port)) {
-            let _ = stream.write_all(b"stop");
-            let _ = stream.read(&mut [0; 4]);
-        }
+    // Any of these may be the one that fails, until nobody listens any more.
+    for _ in 0..200 {
+        let Ok(mut stream) = TcpStream::connect(("127.0.0.1", port)) else { break };
+        let _ = stream.write_all(b"stop");
+        let _ = stream.read(&mut [0; 4]);
     }
     child.succeeds();
     served
@@ -108,7 +107,8 @@ fn an_accept_that_fails_for_its_own_connection_or_for_want_of_something_is_follo
             // The connection is still in the queue: strace only says that it is not. When the table of open files is full
             // it is closed with the help of the spare descriptor.
             let served = served_while(test, "accept4", error, "3+4");
-            let expected = if error == "ENFILE" { 5..20 } else { 20..21 };
+            // How many go with it depends on how many wait at that time.
+            let expected = if error == "ENFILE" { 1..20 } else { 20..21 };
             assert!(expected.contains(&served), "{error}: {served} of 20");
         }
     });
