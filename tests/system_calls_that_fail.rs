@@ -11,7 +11,7 @@ use std::net::{TcpListener, TcpStream};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use twistor::{Protocol, Reactor, Transport};
+use twistor::{Protocol, Reactor, Settings, Transport};
 use world::{child, on_the_real_network};
 
 /// Sends back what it is sent, and stops the reactor when asked to.
@@ -30,7 +30,9 @@ impl Protocol for Echo {
 fn is_the_child(test: &str) -> bool {
     let Ok(port) = env::var("PORT_OF_THE_CHILD") else { return false };
     assert!(child::begin(test, "").is_none());
-    let mut reactor = Reactor::new().unwrap();
+    // One at a time: whoever comes again while connections are closed for want of descriptors is not among them.
+    let settings = Settings { accepts_per_turn: 1, ..Settings::default() };
+    let mut reactor = Reactor::with_settings(settings).unwrap();
     reactor.listen_tcp(format!("127.0.0.1:{port}"), || Echo).unwrap();
     reactor.call_when_running(|_| eprintln!("serves"));
     reactor.run().unwrap();
@@ -107,8 +109,7 @@ fn an_accept_that_fails_for_its_own_connection_or_for_want_of_something_is_follo
             // The connection is still in the queue: strace only says that it is not. When the table of open files is full
             // it is closed with the help of the spare descriptor.
             let served = served_while(test, "accept4", error, "3+4");
-            // How many go with it depends on how many wait at that time.
-            let expected = if error == "ENFILE" { 1..20 } else { 20..21 };
+            let expected = if error == "ENFILE" { 5..20 } else { 20..21 };
             assert!(expected.contains(&served), "{error}: {served} of 20");
         }
     });
