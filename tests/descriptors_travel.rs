@@ -20,7 +20,8 @@ const KERNEL: &str = "descriptors are the system's";
 
 /// What a pipe that is handed over still holds.
 fn letter(text: &str) -> OwnedFd {
-    let (read, write) = rustix::pipe::pipe().unwrap();
+    // No other test's child may inherit them.
+    let (read, write) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).unwrap();
     File::from(write).write_all(text.as_bytes()).unwrap();
     read
 }
