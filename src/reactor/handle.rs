@@ -66,13 +66,22 @@ pub(crate) trait Run {
     fn run(self: Rc<Self>, reactor: &mut Reactor);
 }
 
+/// When in a turn a resident runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Share {
+    /// Between callbacks, for what they have brought so far. What that brings about waits for the next turn.
+    Early,
+    /// After all of them.
+    Last,
+}
+
 /// What a higher layer has living in a reactor: it is asked in every turn.
 pub(crate) trait Resident: std::any::Any {
     /// Whether it has something to do in the next turn, whatever the network says.
     fn has_work(&self) -> bool;
 
-    /// Does what is there to do, in its share of a turn.
-    fn run(&self, reactor: &mut Reactor);
+    /// Does what is there to do.
+    fn run(&self, reactor: &mut Reactor, share: Share);
 
     /// How many things of its are there, for leak checks.
     fn in_use(&self) -> usize;
@@ -294,11 +303,17 @@ impl Reactor {
                 None => break,
             }
         }
-        let resident = handle.shared.residents.borrow().clone();
+        self.run_residents(Share::Last);
+    }
+
+    /// Runs what lives here.
+    pub(super) fn run_residents(&mut self, share: Share) {
+        let handle = self.handle.get();
+        let resident = handle.and_then(|handle| handle.shared.residents.borrow().clone());
         if let Some(resident) = resident
             && resident.has_work()
         {
-            resident.run(self);
+            resident.run(self, share);
         }
     }
 

@@ -15,6 +15,7 @@ mod datagram_sending;
 mod datagram_transport;
 mod error;
 mod handle;
+mod keeping;
 mod layer;
 mod layering;
 mod layers;
@@ -64,7 +65,8 @@ pub use self::datagram_transport::{DatagramId, DatagramTransport};
 pub(crate) use self::error::panic_message;
 pub use self::error::{Error, JobPanicked, Result};
 pub use self::handle::Handle;
-pub(crate) use self::handle::{Resident, Run};
+pub(crate) use self::handle::{Resident, Run, Share};
+pub(crate) use self::keeping::Keeper;
 pub use self::layer::{Below, Layer, LayerError, Layered, layered};
 pub use self::life::{Hold, Phase, SystemEvent, TriggerId};
 pub use self::listener::Listener;
@@ -89,6 +91,7 @@ pub use crate::net::{
 };
 
 use self::building::Building;
+use self::keeping::Keeping;
 use self::life::{Life, Triggers};
 use self::protocol::find;
 use self::remote::{Inbox, Jobs, ThreadCall};
@@ -144,6 +147,7 @@ pub struct Reactor {
     events: Vec<Event>,
     /// All connections are read into this one.
     read_buffer: Vec<u8>,
+    keeping: Keeping,
     /// Datagrams of one call.
     inbound: Inbound,
     /// The connection whose callback runs.
@@ -254,6 +258,7 @@ impl Reactor {
         let stopwatch = Stopwatch::new(settings.time_callbacks);
         Reactor {
             read_buffer: vec![0; settings.read_buffer],
+            keeping: Keeping::default(),
             net,
             settings,
             life: Life::New,

@@ -3,6 +3,8 @@
 use std::io;
 
 use super::connection::{Pauses, State};
+use super::keeping::WORTH_KEEPING;
+use super::turn::WARM;
 use super::{Place, Reactor, Reason, SystemError};
 use crate::net::{Ready, Token};
 
@@ -12,7 +14,7 @@ impl Reactor {
     /// This is the path of every message: it looks the connection up twice for each, once before its callback
     /// and once after.
     #[inline(always)] // into the loop of the events
-    pub(super) fn connection_ready(&mut self, token: Token, ready: Ready, buffer: &mut [u8]) -> bool {
+    pub(super) fn connection_ready(&mut self, token: Token, ready: Ready, buffer: &mut Vec<u8>) -> bool {
         let Some(mut connection) = self.sources.connection_mut(token) else { return false };
         connection.ready.insert(ready);
         if connection.queued {
@@ -50,12 +52,19 @@ impl Reactor {
                     self.statistics.bytes_received += count as u64;
                     if let Some(protocol) = connection.protocol.take() {
                         self.direct = connection.writes_directly();
+                        let much = count >= WORTH_KEEPING;
+                        if much {
+                            self.offer_to_keep(buffer, count);
+                        }
                         // No more was received than there is room for.
                         let data = &buffer[..count];
                         let done =
                             self.call_taken(token, Place::DataReceived, protocol, |protocol, transport| {
                                 protocol.data_received(transport, data);
                             });
+                        if much {
+                            self.keep_if_asked(buffer, count);
+                        }
                         if done {
                             break;
                         }
@@ -89,7 +98,7 @@ impl Reactor {
 
     /// Another share.
     #[inline(never)]
-    fn connection_again(&mut self, token: Token, buffer: &mut [u8]) {
+    fn connection_again(&mut self, token: Token, buffer: &mut Vec<u8>) {
         self.connection_ready(token, Ready::default(), buffer);
     }
 
@@ -208,6 +217,7 @@ impl Reactor {
     /// The turn of those that were queued.
     pub(crate) fn run_ready(&mut self, count: usize) {
         let mut buffer = std::mem::take(&mut self.read_buffer);
+        let mut warm = self.statistics.bytes_received + WARM;
         for _ in 0..count {
             let Some(token) = self.ready.pop_front() else { break };
             if let Some(connection) = self.sources.connection_mut(token) {
@@ -216,6 +226,9 @@ impl Reactor {
                     self.deliver_again(token);
                 }
                 self.connection_again(token, &mut buffer);
+                if self.statistics.bytes_received >= warm {
+                    warm = self.run_early();
+                }
             } else if !self.datagram_queued(token) {
                 self.accept_queued(token);
             }

@@ -365,12 +365,15 @@ pub(super) struct Scratch {
 
 impl Scratch {
     pub(super) fn new() -> Scratch {
-        Scratch { bytes: vec![0; WRITE_THROUGH].into(), used: 0 }
+        Scratch { bytes: vec![0; SCRATCH].into(), used: 0 }
     }
 
-    /// Appends `data`, if there is room.
+    /// Appends `data`, if there is room, and it is not so much by itself that the copy costs more than it saves.
     #[inline]
     fn push(&mut self, data: &[u8]) -> bool {
+        if data.len() >= WRITE_THROUGH && self.is_empty() {
+            return false;
+        }
         let end = self.used + data.len();
         match self.bytes.get_mut(self.used..end) {
             Some(room) => {
@@ -408,8 +411,11 @@ impl Scratch {
     }
 }
 
-/// A write of this many bytes to an empty buffer goes straight to the system, uncopied.
-const WRITE_THROUGH: usize = 16 * 1024;
+/// What one callback writes leaves together up to so many bytes.
+const SCRATCH: usize = 16 * 1024;
+
+/// A write of this many bytes goes straight to the system, uncopied, if nothing was written before it.
+const WRITE_THROUGH: usize = 8 * 1024;
 
 /// An emptied buffer larger than this is given back.
 const BUFFER_KEPT: usize = 64 * 1024;

@@ -4,10 +4,10 @@ use std::cell::{Cell, OnceCell, RefCell};
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
-use super::buffer::{self, Buffer};
+use super::buffer::{Buffer, Input};
 use super::waiting::{Crowd, Seat};
 use super::{StreamError, StreamReader, StreamWriter};
-use crate::reactor::{Handle, Run};
+use crate::reactor::{Handle, Keeper, Run};
 use crate::{Address, ConnectionId, Error, Protocol, Reactor, Reason, Transport};
 
 /// One connection, between its protocol and its halves. Whatever is borrowed in here is given back before anybody
@@ -19,7 +19,7 @@ pub(super) struct Link {
     host: OnceCell<Address>,
     incoming: Cell<Incoming>,
     /// What came since the reader last looked.
-    input: RefCell<Vec<u8>>,
+    input: RefCell<Input>,
     /// Bytes that came and were not read: those in `input`, and those that the reader has with it.
     unread: Cell<usize>,
     limit: Cell<usize>,
@@ -239,7 +239,7 @@ impl Link {
         if matches!(before, Incoming::Flows | Incoming::Paused) {
             self.incoming.set(Incoming::Unwanted);
         }
-        buffer::give_back(self.input.take());
+        self.input.borrow_mut().give_back();
         self.unread.set(0);
         if before == Incoming::Paused {
             self.act(Act::Resume);
@@ -443,19 +443,24 @@ impl Link {
     }
 
     #[inline]
-    fn received(&self, transport: &mut Transport<'_>, data: &[u8]) {
+    fn received(self: &Rc<Link>, transport: &mut Transport<'_>, data: &[u8]) {
         match self.incoming.get() {
             Incoming::Flows | Incoming::Paused => {}
             Incoming::Unwanted | Incoming::Ended | Incoming::Broken => return,
         }
-        buffer::append(&mut self.input.borrow_mut(), data);
+        let kept = self.input.borrow().is_empty() && transport.keep(data, || Rc::<Link>::clone(self));
+        if !kept {
+            self.input.borrow_mut().append(data);
+        }
         let unread = self.unread.get() + data.len();
         self.unread.set(unread);
         if unread > self.limit.get().saturating_mul(2) {
             self.incoming.set(Incoming::Paused);
             transport.pause_reading();
         }
-        self.reading.wake();
+        if !kept {
+            self.reading.wake();
+        }
     }
 
     fn input_ended(&self) {
@@ -477,6 +482,15 @@ impl Link {
         self.late.take();
         self.reading.wake();
         self.waiting.wake();
+    }
+}
+
+impl Keeper for Link {
+    fn keep(&self, buffer: &mut Vec<u8>, count: usize) {
+        if self.incoming.get() != Incoming::Unwanted {
+            self.input.borrow_mut().keep(buffer, count);
+            self.reading.wake();
+        }
     }
 }
 

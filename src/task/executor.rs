@@ -14,7 +14,7 @@ use slab::Slab;
 use super::ready::{Ready, Ticket};
 use super::task::{Job, Outcome};
 use super::{TaskId, TaskInfo};
-use crate::reactor::{Handle, Place, Reactor, Resident};
+use crate::reactor::{Handle, Place, Reactor, Resident, Share};
 
 /// Lives in its reactor, as long as that does.
 pub(super) struct Executor {
@@ -22,6 +22,8 @@ pub(super) struct Executor {
     pub(super) ready: Arc<Ready>,
     /// Those whose turn it is.
     batch: RefCell<VecDeque<Arc<Ticket>>>,
+    /// Those who were woken while tasks were polled early in a turn: they come in the next one.
+    later: RefCell<VecDeque<Arc<Ticket>>>,
     spawned: Cell<u64>,
     finished: Cell<bool>,
     /// A `block_on` is under way.
@@ -43,6 +45,7 @@ impl Executor {
                 slots: RefCell::default(),
                 ready: Ready::new(waker),
                 batch: RefCell::default(),
+                later: RefCell::default(),
                 spawned: Cell::new(0),
                 finished: Cell::new(handle.finished()),
                 rooted: Cell::new(false),
@@ -111,7 +114,7 @@ impl Executor {
 
 impl Resident for Executor {
     fn has_work(&self) -> bool {
-        self.ready.has_work()
+        self.ready.has_work() || !self.later.borrow().is_empty()
     }
 
     fn attend(&self, attended: bool) {
@@ -127,7 +130,7 @@ impl Resident for Executor {
     }
 
     /// Polls those that were woken so far; who is woken by that waits for the next turn.
-    fn run(&self, reactor: &mut Reactor) {
+    fn run(&self, reactor: &mut Reactor, share: Share) {
         if !self.rooted.get() {
             // Woken too late.
             self.ready.take_root();
@@ -140,6 +143,13 @@ impl Resident for Executor {
                 self.poll(&handle, ticket);
             }
         });
+        match share {
+            Share::Early => {
+                self.ready.take(&mut batch);
+                self.later.borrow_mut().append(&mut batch);
+            }
+            Share::Last => self.ready.put_first(&mut self.later.borrow_mut()),
+        }
         *self.batch.borrow_mut() = batch;
     }
 
@@ -152,6 +162,7 @@ impl Resident for Executor {
                 self.end(&handle, &ticket, Outcome::Cancelled);
             }
         });
+        self.later.take();
         self.ready.close();
     }
 
@@ -162,6 +173,7 @@ impl Resident for Executor {
         for (_, slot) in slots {
             let _ = catch_unwind(AssertUnwindSafe(move || slot.job.end(Outcome::Cancelled)));
         }
+        self.later.take();
         self.ready.close();
     }
 }

@@ -73,6 +73,17 @@ impl Ready {
         self.waiting.load(Ordering::SeqCst) > 0 || self.root.load(Ordering::SeqCst)
     }
 
+    /// Has these before all that wait.
+    pub(super) fn put_first(&self, tickets: &mut VecDeque<Arc<Ticket>>) {
+        if !tickets.is_empty()
+            && let Some(queue) = self.lock().as_mut()
+        {
+            tickets.append(queue);
+            std::mem::swap(queue, tickets);
+            self.waiting.store(queue.len(), Ordering::SeqCst);
+        }
+    }
+
     /// Moves all that wait to `batch`, which is empty.
     pub(super) fn take(&self, batch: &mut VecDeque<Arc<Ticket>>) {
         if self.waiting.load(Ordering::SeqCst) > 0 {

@@ -1,0 +1,61 @@
+//! Received bytes that a protocol keeps, together with the buffer they lie in: much at once is not copied then.
+//!
+//! All connections are read into one buffer. A protocol of ours that would copy most of it into memory of its own says so
+//! instead, while it is called, and is given the buffer itself for an empty one.
+
+use std::mem;
+use std::rc::Rc;
+
+use super::{Reactor, Transport};
+
+/// Keeps what was received.
+pub(crate) trait Keeper {
+    /// The first `count` bytes of `buffer` are what was received; another one of the same length has to be left for it.
+    fn keep(&self, buffer: &mut Vec<u8>, count: usize);
+}
+
+/// What becomes of the bytes that a protocol is called with.
+#[derive(Default)]
+pub(super) enum Keeping {
+    /// They are gone after the call.
+    #[default]
+    No,
+    /// They may be kept: those at this place, so many.
+    Open(usize, usize),
+    By(Rc<dyn Keeper>),
+}
+
+impl Transport<'_> {
+    /// Has the bytes that `data_received` is called with kept when it has returned. `false` when that cannot be: they are too
+    /// few, or lie elsewhere than in the buffer that they were read into.
+    #[inline]
+    pub(crate) fn keep(&mut self, data: &[u8], keeper: impl FnOnce() -> Rc<dyn Keeper>) -> bool {
+        let open = matches!(self.reactor.keeping, Keeping::Open(place, count)
+            if place == data.as_ptr().addr() && count == data.len());
+        if open {
+            self.reactor.keeping = Keeping::By(keeper());
+        }
+        open
+    }
+}
+
+impl Reactor {
+    /// A protocol is about to be called with the first bytes of a buffer.
+    #[inline]
+    pub(super) fn offer_to_keep(&mut self, buffer: &[u8], count: usize) {
+        self.keeping = Keeping::Open(buffer.as_ptr().addr(), count);
+    }
+
+    /// It was called.
+    #[inline(never)]
+    pub(super) fn keep_if_asked(&mut self, buffer: &mut Vec<u8>, count: usize) {
+        if let Keeping::By(keeper) = mem::take(&mut self.keeping) {
+            let length = buffer.len();
+            keeper.keep(buffer, count);
+            buffer.resize(length, 0);
+        }
+    }
+}
+
+/// Bytes from which on another buffer costs less than a copy.
+pub(super) const WORTH_KEEPING: usize = 4 * 1024;
