@@ -25,6 +25,10 @@ impl Net for Absent {
         0
     }
 
+    fn hands_nodelay_on(&self) -> bool {
+        true
+    }
+
     fn descriptor_limit(&self) -> usize {
         0
     }

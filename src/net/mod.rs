@@ -49,11 +49,19 @@ pub(crate) trait Net {
     /// 64 unpredictable bits.
     fn random(&mut self) -> u64;
 
+    /// Whether `choose` is left to chance.
+    fn chooses(&self) -> bool {
+        false
+    }
+
     /// Which of so many goes first, where a program should not notice: always the first, but where chance decides.
     fn choose(&mut self, among: usize) -> usize {
         let _ = among;
         0
     }
+
+    /// Whether accepted sockets have TCP_NODELAY as their listener was opened with it.
+    fn hands_nodelay_on(&self) -> bool;
 
     /// How many descriptors the process may have open.
     fn descriptor_limit(&self) -> usize;
@@ -242,6 +250,8 @@ pub(crate) enum Open {
         ipv6_only: Option<bool>,
         backlog: u32,
         buffers: Buffers,
+        /// Of what is accepted, where [`Net::hands_nodelay_on`].
+        nodelay: bool,
     },
     TcpConnect {
         address: SocketAddr,

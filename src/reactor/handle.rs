@@ -282,6 +282,11 @@ impl Reactor {
         result.map_err(|payload| self.note_panic(place, None, payload))
     }
 
+    /// Whether chance decides which of several tasks goes first.
+    pub(crate) fn shuffles_tasks(&self) -> bool {
+        self.net.chooses()
+    }
+
     /// Which of so many goes first, where it should not matter.
     pub(crate) fn choose(&mut self, among: usize) -> usize {
         self.net.choose(among).min(among.saturating_sub(1))

@@ -46,14 +46,14 @@ impl Reactor {
         self.keeping = Keeping::Open(buffer.as_ptr().addr(), count);
     }
 
-    /// It was called.
-    #[inline(never)]
-    pub(super) fn keep_if_asked(&mut self, buffer: &mut Vec<u8>, count: usize) {
-        if let Keeping::By(keeper) = mem::take(&mut self.keeping) {
-            let length = buffer.len();
-            keeper.keep(buffer, count);
-            buffer.resize(length, 0);
-        }
+    /// It was called. Whether it keeps the bytes.
+    #[inline]
+    pub(super) fn keep_if_asked(&mut self, buffer: &mut Vec<u8>, count: usize) -> bool {
+        let Keeping::By(keeper) = mem::take(&mut self.keeping) else { return false };
+        let length = buffer.len();
+        keeper.keep(buffer, count);
+        buffer.resize(length, 0);
+        true
     }
 }
 

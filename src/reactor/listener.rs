@@ -54,10 +54,10 @@ pub(super) enum ListenOptions {
 }
 
 impl ListenOptions {
-    /// Of each accepted connection.
-    fn of_connections(&self) -> (bool, Option<Duration>) {
+    /// What is still to be set of each accepted connection.
+    fn of_connections(&self, has_nodelay: bool) -> (bool, Option<Duration>) {
         match self {
-            ListenOptions::Tcp(options) => (options.nodelay, options.keepalive),
+            ListenOptions::Tcp(options) => (options.nodelay && !has_nodelay, options.keepalive),
             ListenOptions::Unix => (false, None),
             ListenOptions::Adopted => (true, None),
         }
@@ -94,6 +94,7 @@ impl Reactor {
             ipv6_only: options.ipv6_only,
             backlog: options.backlog,
             buffers: options.buffers(),
+            nodelay: options.nodelay,
         };
         let asked = options.address.to_string();
         let token = self.sources.next_token();
@@ -287,7 +288,9 @@ impl Reactor {
         if let Some(state) = self.sources.listener_mut(listener) {
             let (nodelay, keepalive) = match peer {
                 Address::Unix(_) | Address::Pipe => (false, None),
-                Address::Tcp(_) | Address::Udp(_) => state.options.of_connections(),
+                Address::Tcp(_) | Address::Udp(_) => {
+                    state.options.of_connections(self.net.hands_nodelay_on())
+                }
             };
             self.set_options(token, nodelay, keepalive);
         }

@@ -148,6 +148,8 @@ pub struct Reactor {
     /// All connections are read into this one.
     read_buffer: Vec<u8>,
     keeping: Keeping,
+    /// Bytes that came, in large pieces, since tasks last looked.
+    much: usize,
     /// Datagrams of one call.
     inbound: Inbound,
     /// The connection whose callback runs.
@@ -259,6 +261,7 @@ impl Reactor {
         Reactor {
             read_buffer: vec![0; settings.read_buffer],
             keeping: Keeping::default(),
+            much: 0,
             net,
             settings,
             life: Life::New,

@@ -3,9 +3,9 @@
 use std::io;
 
 use super::connection::{Pauses, State};
+use super::handle::Share;
 use super::keeping::WORTH_KEEPING;
-use super::turn::WARM;
-use super::{Place, Reactor, Reason, SystemError};
+use super::{Place, Protocol, Reactor, Reason, SystemError};
 use crate::net::{Ready, Token};
 
 impl Reactor {
@@ -52,19 +52,11 @@ impl Reactor {
                     self.statistics.bytes_received += count as u64;
                     if let Some(protocol) = connection.protocol.take() {
                         self.direct = connection.writes_directly();
-                        let much = count >= WORTH_KEEPING;
-                        if much {
-                            self.offer_to_keep(buffer, count);
-                        }
-                        // No more was received than there is room for.
-                        let data = &buffer[..count];
-                        let done =
-                            self.call_taken(token, Place::DataReceived, protocol, |protocol, transport| {
-                                protocol.data_received(transport, data);
-                            });
-                        if much {
-                            self.keep_if_asked(buffer, count);
-                        }
+                        let done = match count {
+                            MUCH.. => self.received_much(token, protocol, buffer, count),
+                            // No more was received than there is room for.
+                            _ => self.received(token, protocol, &buffer[..count]),
+                        };
                         if done {
                             break;
                         }
@@ -94,6 +86,40 @@ impl Reactor {
             }
         }
         true
+    }
+
+    /// Calls the protocol with what came. `true` when it is certain that there is nothing more to read.
+    #[inline(always)] // into the path of every message
+    fn received(&mut self, token: Token, protocol: Box<dyn Protocol>, data: &[u8]) -> bool {
+        self.call_taken(token, Place::DataReceived, protocol, |protocol, transport| {
+            protocol.data_received(transport, data);
+        })
+    }
+
+    /// The same for so much that it is worth not to copy it, and to have tasks look at it while it is in the processor's
+    /// cache.
+    #[inline(never)]
+    fn received_much(
+        &mut self,
+        token: Token,
+        protocol: Box<dyn Protocol>,
+        buffer: &mut Vec<u8>,
+        count: usize,
+    ) -> bool {
+        if count >= WORTH_KEEPING {
+            self.offer_to_keep(buffer, count);
+        }
+        let data = &buffer[..count]; // no more was received than there is room for
+        let full = count == buffer.len();
+        let done = self.received(token, protocol, data);
+        let kept = self.keep_if_asked(buffer, count);
+        self.much += count;
+        // What is answered before the next read finds more there.
+        if self.much >= WARM || (kept && full) {
+            self.much = 0;
+            self.run_residents(Share::Early);
+        }
+        done
     }
 
     /// Another share.
@@ -217,7 +243,6 @@ impl Reactor {
     /// The turn of those that were queued.
     pub(crate) fn run_ready(&mut self, count: usize) {
         let mut buffer = std::mem::take(&mut self.read_buffer);
-        let mut warm = self.statistics.bytes_received + WARM;
         for _ in 0..count {
             let Some(token) = self.ready.pop_front() else { break };
             if let Some(connection) = self.sources.connection_mut(token) {
@@ -226,9 +251,6 @@ impl Reactor {
                     self.deliver_again(token);
                 }
                 self.connection_again(token, &mut buffer);
-                if self.statistics.bytes_received >= warm {
-                    warm = self.run_early();
-                }
             } else if !self.datagram_queued(token) {
                 self.accept_queued(token);
             }
@@ -236,3 +258,9 @@ impl Reactor {
         self.read_buffer = buffer;
     }
 }
+
+/// From so many bytes on, a read counts towards `WARM`.
+const MUCH: usize = 1024;
+
+/// Bytes that are received before tasks look at them: more of them would push each other out of the cache.
+const WARM: usize = 64 * 1024;

@@ -4,7 +4,7 @@ use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
-use super::handle::{Share, become_current};
+use super::handle::become_current;
 use super::life::Life;
 use super::sources::Source;
 use super::{Error, Handle, Place, Reactor, Result, TimedCall};
@@ -119,6 +119,7 @@ impl Reactor {
         // Those that are queued by what follows have their share in the next turn.
         let queued = self.ready.len();
         self.poll(wait)?;
+        self.much = 0;
         self.dispatch();
         self.run_ready(queued);
         self.run_tasks();
@@ -184,15 +185,11 @@ impl Reactor {
         // Connections that the same poll found complete were so at the same time, however long the callbacks take.
         let mut seen = None;
         let mut buffer = std::mem::take(&mut self.read_buffer);
-        let mut warm = self.statistics.bytes_received + WARM;
         for &event in &events {
             match event {
                 Event::Ready(token, ready) => {
                     if !self.connection_ready(token, ready, &mut buffer) {
                         self.other_ready(token, ready, &mut seen);
-                    }
-                    if self.statistics.bytes_received >= warm {
-                        warm = self.run_early();
                     }
                 }
                 Event::Signal(signal) => self.signal_came(signal),
@@ -201,15 +198,6 @@ impl Reactor {
         events.clear();
         self.read_buffer = buffer;
         self.events = events;
-    }
-
-    /// Has tasks look at what they were brought while it is in the processor's cache. Returns the count of bytes at which that
-    /// is worth it again.
-    #[cold]
-    #[inline(never)]
-    pub(super) fn run_early(&mut self) -> u64 {
-        self.run_residents(Share::Early);
-        self.statistics.bytes_received + WARM
     }
 
     /// The kernel has news of what is no connection.
@@ -279,9 +267,6 @@ impl Reactor {
         }
     }
 }
-
-/// Bytes that are received before tasks look at them: more of them would push each other out of the cache.
-pub(super) const WARM: u64 = 64 * 1024;
 
 /// Runs turns as no task's: one of another reactor may be what asks for them, and its reactor is not the callbacks'.
 fn as_nobodys<R>(run: impl FnOnce() -> R) -> R {

@@ -12,7 +12,7 @@ impl Reactor {
     pub(crate) fn write(&mut self, token: Token, data: &[u8]) {
         // What one callback writes leaves together, when it returns.
         let direct = self.direct && self.current == token;
-        if !direct || !self.scratch.push(data) {
+        if !direct || data.len() >= WRITE_THROUGH || !self.scratch.push(data) {
             self.write_through(token, data);
         }
     }
@@ -64,10 +64,18 @@ impl Reactor {
     #[inline]
     pub(crate) fn is_crowded(&mut self, token: Token) -> bool {
         let Some(connection) = self.sources.connection(token) else { return true };
-        let high = connection.water_marks().map_or(self.settings.high_water, |(high, _)| high);
-        if self.current == token && self.scratch.len() > high {
-            self.end_task_writes();
+        let waits = connection.writing_paused || connection.state.is_closing();
+        if self.current != token || waits {
+            return waits;
         }
+        let high = connection.water_marks().map_or(self.settings.high_water, |(high, _)| high);
+        self.scratch.len() > high && self.is_crowded_once_sent(token)
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn is_crowded_once_sent(&mut self, token: Token) -> bool {
+        self.end_task_writes();
         let connection = self.sources.connection(token);
         connection.is_none_or(|connection| connection.writing_paused || connection.state.is_closing())
     }
@@ -79,6 +87,10 @@ impl Reactor {
             return self.write_to_layers(token, data);
         }
         if self.current == token {
+            // Much by itself is not worth a copy, but goes with what stands before it.
+            if self.direct && !self.scratch.is_empty() && self.scratch.push(data) {
+                return;
+            }
             self.send_scratch(token);
         }
         let Some(connection) = self.sources.connection(token) else { return };
@@ -368,12 +380,9 @@ impl Scratch {
         Scratch { bytes: vec![0; SCRATCH].into(), used: 0 }
     }
 
-    /// Appends `data`, if there is room, and it is not so much by itself that the copy costs more than it saves.
+    /// Appends `data`, if there is room.
     #[inline]
     fn push(&mut self, data: &[u8]) -> bool {
-        if data.len() >= WRITE_THROUGH && self.is_empty() {
-            return false;
-        }
         let end = self.used + data.len();
         match self.bytes.get_mut(self.used..end) {
             Some(room) => {

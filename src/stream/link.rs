@@ -448,10 +448,12 @@ impl Link {
             Incoming::Flows | Incoming::Paused => {}
             Incoming::Unwanted | Incoming::Ended | Incoming::Broken => return,
         }
-        let kept = self.input.borrow().is_empty() && transport.keep(data, || Rc::<Link>::clone(self));
+        let mut input = self.input.borrow_mut();
+        let kept = input.is_empty() && transport.keep(data, || Rc::<Link>::clone(self));
         if !kept {
-            self.input.borrow_mut().append(data);
+            input.append(data);
         }
+        drop(input);
         let unread = self.unread.get() + data.len();
         self.unread.set(unread);
         if unread > self.limit.get().saturating_mul(2) {

@@ -7,12 +7,12 @@ use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, Location, catch_unwind};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
+use std::task::Waker;
 
 use slab::Slab;
 
 use super::ready::{Ready, Ticket};
-use super::task::{Job, Outcome};
+use super::task::{Job, Outcome, Polled};
 use super::{TaskId, TaskInfo};
 use crate::reactor::{Handle, Place, Reactor, Resident, Share};
 
@@ -65,6 +65,7 @@ impl Executor {
         let mut slots = self.slots.borrow_mut();
         let entry = slots.vacant_entry();
         let ticket = self.ready.enter(entry.key());
+        job.admitted(Waker::from(Arc::clone(&ticket)));
         entry.insert(Slot { id, job, ticket: Arc::clone(&ticket), place });
         Some(ticket)
     }
@@ -89,19 +90,16 @@ impl Executor {
             _ => return,
         };
         ticket.accept();
-        if job.cancelled() {
-            drop(job);
-            return self.end(handle, &ticket, Outcome::Cancelled);
-        }
-        let waker = Waker::from(Arc::clone(&ticket));
-        let polled = guarded(handle, Place::Task, || job.poll(&mut Context::from_waker(&waker)));
+        let polled = guarded(handle, Place::Task, || job.poll());
         // What is left of it goes in `end`, where a panic is caught.
         drop(job);
-        match polled {
-            Ok(Poll::Pending) => {}
-            Ok(Poll::Ready(())) => self.end(handle, &ticket, Outcome::Done),
-            Err(message) => self.end(handle, &ticket, Outcome::Panicked(message)),
-        }
+        let outcome = match polled {
+            Ok(Polled::Waits) => return,
+            Ok(Polled::Ended) => Outcome::Done,
+            Ok(Polled::Cancelled) => Outcome::Cancelled,
+            Err(message) => Outcome::Panicked(message),
+        };
+        self.end(handle, &ticket, outcome);
     }
 
     /// Frees the task's place, and tells whoever waits for it.
@@ -139,7 +137,8 @@ impl Resident for Executor {
         self.ready.take(&mut batch);
         let handle = reactor.handle();
         handle.lend(reactor, || {
-            while let Some(ticket) = next(&handle, &mut batch) {
+            let shuffled = handle.reach(|reactor| reactor.shuffles_tasks()).unwrap_or(false);
+            while let Some(ticket) = next(&handle, shuffled, &mut batch) {
                 self.poll(&handle, ticket);
             }
         });
@@ -179,8 +178,8 @@ impl Resident for Executor {
 }
 
 /// First in, first out, unless chance is to decide.
-fn next(handle: &Handle, batch: &mut VecDeque<Arc<Ticket>>) -> Option<Arc<Ticket>> {
-    if batch.len() > 1 {
+fn next(handle: &Handle, shuffled: bool, batch: &mut VecDeque<Arc<Ticket>>) -> Option<Arc<Ticket>> {
+    if shuffled && batch.len() > 1 {
         let chosen = handle.with(|reactor| reactor.choose(batch.len())).unwrap_or(0);
         batch.swap(0, chosen);
     }
@@ -190,7 +189,7 @@ fn next(handle: &Handle, batch: &mut VecDeque<Arc<Ticket>>) -> Option<Arc<Ticket
 /// Runs a part of a task: a panic ends here, and how long it took is noted.
 fn guarded<R>(handle: &Handle, place: Place, run: impl FnOnce() -> R) -> Result<R, String> {
     // Between the two the reactor is the task's.
-    let _ = handle.with(|reactor| reactor.begin_call(place));
+    let _ = handle.reach(|reactor| reactor.begin_call(place));
     let result = catch_unwind(AssertUnwindSafe(run));
     let ended = handle.with(|reactor| reactor.end_call(place, result));
     ended.unwrap_or_else(|_| Err(String::new()))

@@ -1,7 +1,7 @@
 //! Tasks: `async` code on the reactor's own thread, beside callbacks.
 //!
 //! A task is a future that the loop polls when it was woken: in the turn of what woke it, after the callbacks, before what
-//! was written leaves. There is no other runtime and no other thread. What tasks wait for are the reactor's own timers,
+//! was written leaves. While much comes in, tasks look at it between callbacks as well, before it has left the processor's cache. There is no other runtime and no other thread. What tasks wait for are the reactor's own timers,
 //! connections and jobs, so that they live in the simulated network as well, in virtual time.
 //!
 //! ```

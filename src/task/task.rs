@@ -1,6 +1,6 @@
 //! One task: its future, its end, and who waits for that.
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::fmt;
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, Location, catch_unwind};
@@ -59,11 +59,20 @@ impl std::error::Error for TaskError {}
 
 /// What the executor knows of a task.
 pub(super) trait Job {
-    fn poll(&self, context: &mut Context<'_>) -> Poll<()>;
-    fn cancelled(&self) -> bool;
+    /// What wakes it from now on.
+    fn admitted(&self, waker: Waker);
+    fn poll(&self) -> Polled;
     /// Drops the future, then tells whoever waits.
     fn end(&self, outcome: Outcome);
     fn name(&self) -> Option<Rc<str>>;
+}
+
+/// What came of polling a task.
+pub(super) enum Polled {
+    Waits,
+    Ended,
+    /// It was not polled.
+    Cancelled,
 }
 
 /// How the executor saw a task end.
@@ -87,6 +96,8 @@ struct Running<F: Future> {
     end: RefCell<End<F::Output>>,
     cancelled: Cell<bool>,
     name: RefCell<Option<Rc<str>>>,
+    /// Made once, and not for every poll.
+    waker: OnceCell<Waker>,
 }
 
 enum End<T> {
@@ -99,20 +110,25 @@ enum End<T> {
 }
 
 impl<F: Future> Job for Running<F> {
-    fn poll(&self, context: &mut Context<'_>) -> Poll<()> {
+    fn admitted(&self, waker: Waker) {
+        // It is admitted once.
+        let _ = self.waker.set(waker);
+    }
+
+    fn poll(&self) -> Polled {
+        if self.cancelled.get() {
+            return Polled::Cancelled;
+        }
         let mut future = self.future.borrow_mut();
-        let Some(running) = future.as_mut() else { return Poll::Ready(()) };
-        let Poll::Ready(result) = running.as_mut().poll(context) else { return Poll::Pending };
+        let (Some(running), Some(waker)) = (future.as_mut(), self.waker.get()) else { return Polled::Ended };
+        let mut context = Context::from_waker(waker);
+        let Poll::Ready(result) = running.as_mut().poll(&mut context) else { return Polled::Waits };
         let waiter = match self.end.replace(End::Taken) {
             End::Awaited(waker) => Some(waker),
             _ => None,
         };
         self.end.replace(End::Here(result, waiter));
-        Poll::Ready(())
-    }
-
-    fn cancelled(&self) -> bool {
-        self.cancelled.get()
+        Polled::Ended
     }
 
     fn end(&self, outcome: Outcome) {
@@ -204,6 +220,7 @@ impl<T> Task<T> {
             end: RefCell::new(End::NotYet),
             cancelled: Cell::new(false),
             name: RefCell::new(None),
+            waker: OnceCell::new(),
         });
         let job: Rc<dyn Job> = Rc::<Running<F>>::clone(&running);
         let ticket = match handle.finished() {

@@ -186,6 +186,7 @@ impl Bench {
             ipv6_only,
             backlog: backlog.map_or(128, |backlog| backlog.parse().expect("a number")),
             buffers: Buffers::default(),
+            nodelay: false,
         }
     }
 

@@ -201,6 +201,10 @@ impl Net for Os {
         u64::from_le_bytes(bytes)
     }
 
+    fn hands_nodelay_on(&self) -> bool {
+        opening::HANDS_NODELAY_ON
+    }
+
     fn descriptor_limit(&self) -> usize {
         let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
         limit.and_then(|limit| usize::try_from(limit).ok()).unwrap_or(usize::MAX)

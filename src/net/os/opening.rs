@@ -15,13 +15,16 @@ use crate::net::{Adopt, Buffers, Credentials, Open, OpenError, Step};
 pub(super) fn open(what: &Open) -> Result<Opened, OpenError> {
     let opened = |kind, socket: Socket| Opened { kind, descriptor: socket.into(), file: None };
     match what {
-        Open::TcpListen { address, reuse_address, reuse_port, ipv6_only, backlog, buffers } => {
+        Open::TcpListen { address, reuse_address, reuse_port, ipv6_only, backlog, buffers, nodelay } => {
             let socket = tcp_socket(address, *reuse_address, *buffers)?;
             if let (Some(only), SocketAddr::V6(_)) = (ipv6_only, address) {
                 at(Step::Option, socket.set_only_v6(*only))?;
             }
             if *reuse_port {
                 at(Step::Option, socket.set_reuse_port(true))?;
+            }
+            if *nodelay && HANDS_NODELAY_ON {
+                at(Step::Option, socket.set_tcp_nodelay(true))?;
             }
             at(Step::Bind, socket.bind(&(*address).into()))?;
             at(Step::Listen, socket.listen(backlog_of(*backlog)))?;
@@ -192,6 +195,10 @@ pub(super) fn accept(listener: BorrowedFd<'_>) -> io::Result<(OwnedFd, Option<So
     Ok((descriptor, peer))
 }
 
+/// Whether an accepted socket has its listener's TCP_NODELAY: one system call less for each. (Linux: the socket is a copy of the
+/// listener's.)
+pub(super) const HANDS_NODELAY_ON: bool = cfg!(any(target_os = "android", target_os = "linux"));
+
 /// A connect that goes on in the background; EINTR leaves it under way as well. EAGAIN does not: it is a failure.
 fn under_way(error: &io::Error) -> bool {
     error.raw_os_error() == Some(rustix::io::Errno::INPROGRESS.raw_os_error())
@@ -255,4 +262,32 @@ pub(super) fn new_socket(domain: Domain, kind: Type, protocol: Option<Protocol>)
     let socket = Socket::new(domain, kind, protocol)?;
     socket.set_nonblocking(true)?;
     Ok(socket)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{Ipv4Addr, TcpStream};
+    use std::os::fd::AsFd;
+
+    use super::*;
+
+    #[test]
+    fn what_is_accepted_has_the_nodelay_of_its_listener() {
+        for nodelay in [true, false] {
+            let open = Open::TcpListen {
+                address: (Ipv4Addr::LOCALHOST, 0).into(),
+                reuse_address: false,
+                reuse_port: false,
+                ipv6_only: None,
+                backlog: 1,
+                buffers: Buffers::default(),
+                nodelay,
+            };
+            let listener = Socket::from(super::open(&open).unwrap().descriptor);
+            let address = listener.local_addr().unwrap().as_socket().unwrap();
+            let _peer = TcpStream::connect(address).unwrap();
+            let (accepted, _) = accept(listener.as_fd()).unwrap();
+            assert_eq!(Socket::from(accepted).tcp_nodelay().unwrap(), nodelay && HANDS_NODELAY_ON);
+        }
+    }
 }

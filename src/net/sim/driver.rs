@@ -67,11 +67,19 @@ impl Net for SimNet {
         self.world.borrow_mut().process_mut(self.process).random.next()
     }
 
+    fn chooses(&self) -> bool {
+        self.world.borrow().task_order.is_some()
+    }
+
     fn choose(&mut self, among: usize) -> usize {
         match &mut self.world.borrow_mut().task_order {
             Some(order) => order.index(among),
             None => 0,
         }
+    }
+
+    fn hands_nodelay_on(&self) -> bool {
+        true
     }
 
     fn descriptor_limit(&self) -> usize {

@@ -69,7 +69,15 @@ impl World {
             return failed(Step::Socket, Errno::EMFILE);
         }
         match what {
-            Open::TcpListen { address, reuse_address, reuse_port, ipv6_only, backlog, buffers } => {
+            Open::TcpListen {
+                address,
+                reuse_address,
+                reuse_port,
+                ipv6_only,
+                backlog,
+                buffers,
+                nodelay: _,
+            } => {
                 let host = self.process(process).host;
                 self.listen(Queue {
                     ipv6_only: ipv6_only.unwrap_or(false),

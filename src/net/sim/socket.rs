@@ -95,6 +95,7 @@ impl Network {
             ipv6_only: None,
             backlog,
             buffers: Buffers::default(),
+            nodelay: false,
         };
         Ok(SocketListener { descriptor: self.open(host, &open)? })
     }
