@@ -94,10 +94,11 @@ that comes back. Within a round the servers take turns, and the order rotates fr
 neighbours use the machine, where rates and latencies do not. 0.90 is a tenth cheaper than the baseline. A difference
 stands where the ranges `[lowest..highest]` of the rounds do not meet; where they do, it may be chance.
 
-The load keeps a fixed number of messages under way and waits for their echoes: a closed loop. Latency over connections
-therefore rises with their number, as each message waits for those before it; and a server that stalls is sent fewer
-messages meanwhile, so that percentiles compare servers and forecast nothing. Memory is what became resident in the server's process, in whole pages; what the
-kernel keeps for a socket is not in it. Cells are named by their workload: `pp c64 s1024 d16` is an echo on 64
-connections with messages of 1,024 bytes, 16 under way on each; `bulk c1` a transfer as fast as it goes; `churn p64`
-connects, echoes once and closes, 64 at a time; `hold c1024` holds connections.
+The load keeps a fixed number of messages under way and waits for their echoes: a closed loop. Latency over
+connections therefore rises with their number, as each message waits for those before it; and a server that stalls is
+sent fewer messages meanwhile, so that percentiles compare servers and forecast nothing. Memory is what became
+resident in the server's process, in whole pages; what the kernel keeps for a socket is not in it. Cells are named by
+their workload: `pp c64 s1024 d16` is an echo on 64 connections with messages of 1,024 bytes, 16 under way on each;
+`bulk c1` a transfer as fast as it goes; `churn p64` connects, echoes once and closes, 64 at a time; `hold c1024`
+holds connections.
 ";

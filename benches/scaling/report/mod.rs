@@ -1,11 +1,15 @@
 //! From figures to a report that people read: `scaling.md` and SVG plots.
 //!
 //! Everything comes from the [`Run`] alone, so that a saved one can be drawn again. In reading order: what is in a
-//! report, the figures it takes, the three kinds of plots, and what they are drawn with.
+//! report, its kinds of chapters, the figures they take, the three kinds of plots, what those are drawn with, and how all
+//! of it is checked.
 
-mod check;
 mod contents;
 mod markdown;
+
+mod bundles;
+mod courses;
+mod ratios;
 
 mod metric;
 mod statistics;
@@ -22,6 +26,7 @@ mod labels;
 mod palette;
 mod scale;
 
+mod check;
 pub mod made_up;
 
 use std::fs;
