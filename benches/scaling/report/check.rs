@@ -4,11 +4,13 @@ use super::super::figures::Run;
 use super::super::support::Result;
 use super::contents::{self, Chapter};
 use super::drawing::{Anchor, Drawing, Ink, WIDTH};
+use super::frame::Heading;
 use super::labels;
+use super::lines::{Line, Lines};
 use super::made_up::{self, SERVERS, Shape};
 use super::markdown;
 use super::scale::Scale;
-use super::statistics::{EVERY, Statistics};
+use super::statistics::{EVERY, Spread, Statistics};
 use super::unit::Unit;
 
 /// Errors: the first thing that is wrong.
@@ -17,6 +19,7 @@ pub fn check() -> Result<()> {
     labels_stay_apart()?;
     ticks_are_round_and_distinct()?;
     units_are_short()?;
+    gaps_stay_gaps()?;
     for servers in 0..=SERVERS.len() {
         for rounds in [1, 5] {
             for shape in [Shape::Usual, Shape::Equal, Shape::Zero, Shape::Wide] {
@@ -121,6 +124,22 @@ fn units_are_short() -> Result<()> {
         })?;
     }
     Ok(())
+}
+
+/// A server that failed somewhere has a line that is interrupted there.
+fn gaps_stay_gaps() -> Result<()> {
+    let run = made_up::run(0, 0, Shape::Usual);
+    let points = [1.0, 4.0, 16.0, 64.0, 256.0].map(|at| (at, Spread::of(&[at]).filter(|_| at != 16.0)));
+    let lines = Lines {
+        heading: Heading { title: "a title", note: "a note", run: &run },
+        along: "connections",
+        units: (Unit::Count, Unit::Seconds),
+        lines: vec![Line { server: "c", points: points.to_vec() }],
+        floor: None,
+    };
+    let svg = lines.draw().ok_or("a line with a gap is not drawn")?.svg;
+    let (pieces, marks) = (svg.matches("class=\"line").count(), svg.matches("class=\"mark").count());
+    ensure((pieces, marks) == (2, 4), || format!("a gap leaves {pieces} lines and {marks} marks"))
 }
 
 fn reports_have_no_fault(servers: usize, rounds: usize, shape: Shape) -> Result<()> {
