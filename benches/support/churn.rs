@@ -1,15 +1,18 @@
 //! The load of short connections: connect, one message there and back, close; a bounded number at any time.
 
 use std::io::{ErrorKind, Read, Write};
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Instant;
 
 use mio::event::Event;
 use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token};
+use nix::sys::socket::{setsockopt, sockopt::IpBindAddressNoPort};
+use socket2::{Domain, Socket, Type};
 
 use super::Result;
 use super::cell::CHURN_SIZE;
+use super::latencies::Latencies;
 use super::load::{Pattern, STALLED, Until};
 
 /// A slot holds one connection after the other.
@@ -17,16 +20,23 @@ struct Slot {
     stream: TcpStream,
     sent: bool,
     received: usize,
+    opened: Instant,
 }
 
-/// Returns how many connections were opened, used and closed.
-pub fn run(address: SocketAddr, parallel: usize, until: Until) -> Result<u64> {
+/// Returns how many connections were opened, used and closed. Where latencies are asked for, each is a connection's, from before
+/// it is opened until its whole echo has been read.
+pub fn run(
+    address: SocketAddr,
+    parallel: usize,
+    until: Until,
+    mut latencies: Option<&mut Latencies>,
+) -> Result<u64> {
     let start = Instant::now();
     let pattern = Pattern::new();
     let mut poll = Poll::new()?;
     let mut events = Events::with_capacity(parallel);
     let mut slots =
-        (0..parallel).map(|index| Slot::open(address, &poll, index)).collect::<Result<Vec<_>>>()?;
+        (0..parallel).map(|index| Slot::open(address, &poll, index, 0)).collect::<Result<Vec<_>>>()?;
     let (mut done, mut open) = (0, parallel);
     while open > 0 {
         match poll.poll(&mut events, Some(STALLED)) {
@@ -43,13 +53,16 @@ pub fn run(address: SocketAddr, parallel: usize, until: Until) -> Result<u64> {
             if slot.received == CHURN_SIZE || !slot.ready(event, &pattern)? {
                 continue;
             }
+            if let Some(latencies) = latencies.as_deref_mut() {
+                latencies.record(slot.opened.elapsed());
+            }
             done += 1;
             let enough = matches!(until, Until::Count(limit) if done + open as u64 > limit);
             if late || enough {
                 slot.stream.shutdown(std::net::Shutdown::Both)?;
                 open -= 1;
             } else {
-                *slot = Slot::open(address, &poll, index)?;
+                *slot = Slot::open(address, &poll, index, done)?;
             }
         }
     }
@@ -57,10 +70,15 @@ pub fn run(address: SocketAddr, parallel: usize, until: Until) -> Result<u64> {
 }
 
 impl Slot {
-    fn open(address: SocketAddr, poll: &Poll, index: usize) -> Result<Slot> {
-        let mut stream = TcpStream::connect(address)?;
+    /// The connection comes after `done` other ones.
+    fn open(address: SocketAddr, poll: &Poll, index: usize, done: u64) -> Result<Slot> {
+        let opened = Instant::now();
+        let mut stream = match done / PORTS {
+            0 => TcpStream::connect(address)?,
+            source => connect_from(Ipv4Addr::new(127, 0, 0, 2 + (source % 250) as u8), address)?,
+        };
         poll.registry().register(&mut stream, Token(index), Interest::READABLE | Interest::WRITABLE)?;
-        Ok(Slot { stream, sent: false, received: 0 })
+        Ok(Slot { stream, sent: false, received: 0, opened })
     }
 
     /// True when the whole message is back.
@@ -88,3 +106,19 @@ impl Slot {
         }
     }
 }
+
+/// A closed connection keeps its port for a while: when many are gone, the next ones come from another address.
+fn connect_from(source: Ipv4Addr, address: SocketAddr) -> Result<TcpStream> {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM.nonblocking(), None)?;
+    setsockopt(&socket, IpBindAddressNoPort, &true)?; // the port is chosen when the peer is known
+    socket.bind(&SocketAddr::from((source, 0)).into())?;
+    match socket.connect(&address.into()) {
+        Err(error) if error.raw_os_error() != Some(rustix::io::Errno::INPROGRESS.raw_os_error()) => {
+            Err(error.into())
+        }
+        _ => Ok(TcpStream::from_std(socket.into())),
+    }
+}
+
+/// Connections from one address; the usual range has 28,232 ports.
+const PORTS: u64 = 15_000;

@@ -7,12 +7,16 @@
 pub mod cell;
 pub mod churn;
 pub mod delayed;
+pub mod hold;
+pub mod latencies;
 pub mod load;
 pub mod mio_echo;
 pub mod options;
+pub mod python;
 pub mod server;
 pub mod streams_echo;
 pub mod table;
+pub mod timing;
 pub mod tokio_echo;
 pub mod tool;
 pub mod twistor_echo;
@@ -27,8 +31,12 @@ pub fn resident() -> Result<u64> {
 
 /// The body of a bench's `main`: serves when asked to, else runs the bench; an error is one line and exit code 1.
 pub fn main(bench: impl FnOnce(options::Options) -> Result<()>) -> std::process::ExitCode {
-    let outcome = server::requested().unwrap_or_else(|| bench(options::Options::from_arguments()?));
-    match outcome {
+    main_of(|| bench(options::Options::from_arguments()?))
+}
+
+/// The same for a bench that reads its arguments itself.
+pub fn main_of(bench: impl FnOnce() -> Result<()>) -> std::process::ExitCode {
+    match server::requested().unwrap_or_else(bench) {
         Ok(()) => std::process::ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("{error}");
