@@ -69,11 +69,7 @@ impl Bundle {
             groups.push(Group { name: words::cell(cell), bars });
         }
         groups.iter().flat_map(|group| &group.bars).find_map(|(_, spread)| *spread)?;
-        let note = format!(
-            "{} Medians of {}, thin lines from lowest to highest.",
-            self.note,
-            words::rounds(statistics.rounds(self.section))
-        );
+        let note = format!("{} {}", self.note, words::rounds(statistics.rounds(self.section), "thin lines"));
         let heading = Heading { title: self.title, note: note.trim_start(), run: statistics.run };
         let picture = if self.drawn { Bars { heading, unit, groups }.draw() } else { None };
         let picture = picture.map(|picture| (format!("{}.svg", self.file), picture));

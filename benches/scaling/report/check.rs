@@ -186,9 +186,9 @@ fn everything_is_drawn(chapters: &[Chapter]) -> Result<()> {
 
 fn what_is_missing_is_named(run: &Run, markdown: &str) -> Result<()> {
     for missing in &run.missing {
-        let place = match missing.section == EVERY {
-            true => "everywhere".into(),
-            false => format!("in `{}` of {}", missing.cell, missing.section),
+        let place = match missing.cell == EVERY {
+            true => "It took no part".into(),
+            false => format!("`{}` (round", missing.cell),
         };
         let named = markdown.contains(&place);
         ensure(named && markdown.contains(&missing.reason), || {

@@ -116,8 +116,8 @@ impl Course {
         if self.metric == Metric::CostRatio {
             text += &format!(" To {} in the same round.", words::the_baseline(baseline));
         }
-        let rounds = words::rounds(statistics.rounds(self.section));
-        let mut note = format!("{text} Medians of {rounds}, bands from lowest to highest.");
+        let rounds = words::rounds(statistics.rounds(self.section), "bands");
+        let mut note = format!("{text} {rounds}");
         let is_memory = matches!(self.metric, Metric::IdleMemory | Metric::UsedMemory);
         if is_memory {
             note += " Shaded: less than a page of 4 KiB in all; zero is not on the axis.";
@@ -142,7 +142,8 @@ impl Course {
             lines,
             floor: is_memory.then_some(|connections| PAGE / connections),
         };
-        let picture = if self.drawn { picture.draw() } else { None };
+        // A single place is no axis.
+        let picture = if self.drawn && cells.len() > 1 { picture.draw() } else { None };
         let picture = picture.map(|picture| (format!("{}{}.svg", self.file, words::suffix(kind)), picture));
         Some(Chapter { title, text, picture, table })
     }

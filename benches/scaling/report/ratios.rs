@@ -44,9 +44,9 @@ pub fn ratios(statistics: &Statistics<'_>, section: &str) -> Option<Chapter> {
     };
     let title = format!("{title} {}", words::baseline(baseline));
     let note = format!(
-        "As a ratio to {} in the same round. Medians of {}, lines from lowest to highest.",
+        "As a ratio to {} in the same round. {}",
         words::the_baseline(baseline),
-        words::rounds(statistics.rounds(section))
+        words::rounds(statistics.rounds(section), "lines")
     );
     let dots = Dots {
         heading: Heading { title: &title, note: &note, run: statistics.run },

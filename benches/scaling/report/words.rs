@@ -2,9 +2,12 @@
 
 use super::metric::Coordinate;
 
-/// `5 rounds`.
-pub fn rounds(count: usize) -> String {
-    if count == 1 { "1 round".into() } else { format!("{count} rounds") }
+/// How figures come from so many rounds, and what shows their spread.
+pub fn rounds(count: usize, marks: &str) -> String {
+    match count {
+        1 => "One round.".into(),
+        _ => format!("Medians of {count} rounds, {marks} from lowest to highest."),
+    }
 }
 
 pub fn the_baseline(server: &str) -> &'static str {
