@@ -34,7 +34,7 @@ pub fn run(
     cores: &Cores,
 ) -> (Vec<Sample>, Vec<Missing>) {
     let work = choices.work();
-    let rounds = choices.options.rounds(5);
+    let (rounds, count) = (choices.options.rounds(5), work.len());
     let start = Instant::now();
     let mut rest = Rest { choices, kinds, cores, start, results: Results { samples: Vec::new(), missing } };
     let mut longest = Duration::ZERO;
@@ -45,9 +45,15 @@ pub fn run(
         }
         let begin = Instant::now();
         for (index, work) in work.iter().enumerate().filter(|(_, work)| round < work.rounds(rounds)) {
-            eprint!("round {}/{rounds} {}/{} {}:", round + 1, index + 1, choices.work().len(), work.task);
-            rest.measure(work, round);
-            eprintln!();
+            if rest.suffices_for(Duration::ZERO) {
+                eprint!("round {}/{rounds} {}/{count} {}:", round + 1, index + 1, work.task);
+                rest.measure(work, round);
+                eprintln!();
+            } else if round == 0 {
+                let contenders = rest.contenders(work.task);
+                let names = contenders.into_iter().map(Contender::name);
+                names.for_each(|name| rest.results.fail(work, name, round, NO_TIME));
+            }
         }
         longest = longest.max(begin.elapsed());
     }
@@ -69,11 +75,15 @@ impl Rest<'_> {
         self.choices.time_limit().is_none_or(|limit| self.start.elapsed() + needed < limit)
     }
 
-    fn measure(&mut self, work: &Work, round: usize) {
-        let contenders: Vec<Contender> = match work.task {
+    fn contenders(&self, task: Task) -> Vec<Contender> {
+        match task {
             Task::Load(_) | Task::Hold(_) => self.kinds.iter().copied().map(Contender::Server).collect(),
             Task::Timers(_) => Contender::TIMERS.to_vec(),
-        };
+        }
+    }
+
+    fn measure(&mut self, work: &Work, round: usize) {
+        let contenders = self.contenders(work.task);
         for turn in 0..contenders.len() {
             let contender = contenders[(round + turn) % contenders.len()];
             let name = contender.name();
@@ -82,7 +92,7 @@ impl Rest<'_> {
             }
             if !self.suffices_for(Duration::ZERO) {
                 if round == 0 {
-                    self.results.fail(work, name, round, "there was no time left");
+                    self.results.fail(work, name, round, NO_TIME);
                 }
                 continue;
             }
@@ -244,6 +254,8 @@ impl Results {
         failures.count() >= 2
     }
 }
+
+const NO_TIME: &str = "there was no time left";
 
 /// What [`timing::OPERATIONS`] are called here.
 const OPERATIONS: [&str; 6] = ["set", "set-cancel", "reset", "put-off", "cancel", "fire"];
