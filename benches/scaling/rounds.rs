@@ -34,62 +34,80 @@ pub fn run(
     cores: &Cores,
 ) -> (Vec<Sample>, Vec<Missing>) {
     let work = choices.work();
-    let rounds = choices.options.rounds(5);
+    let (rounds, count) = (choices.options.rounds(5), work.len());
     let start = Instant::now();
-    let left = |needed: Duration| choices.time_limit().is_none_or(|limit| start.elapsed() + needed < limit);
-    let mut results = Results { samples: Vec::new(), missing };
+    let mut rest = Rest { choices, kinds, cores, start, results: Results { samples: Vec::new(), missing } };
     let mut longest = Duration::ZERO;
     for round in 0..rounds {
-        if !left(longest) {
-            eprintln!("the time is up after {round} of {rounds} rounds");
+        if !rest.suffices_for(longest) {
+            eprintln!("there is no time for more than {round} of {rounds} rounds");
             break;
         }
         let begin = Instant::now();
         for (index, work) in work.iter().enumerate().filter(|(_, work)| round < work.rounds(rounds)) {
-            let progress = format!("round {}/{rounds} {}/{}", round + 1, index + 1, choices.work().len());
-            if left(Duration::ZERO) {
-                measure(choices, kinds, cores, work, round, &progress, &mut results);
+            if rest.suffices_for(Duration::ZERO) {
+                eprint!("round {}/{rounds} {}/{count} {}:", round + 1, index + 1, work.task);
+                rest.measure(work, round);
+                eprintln!();
             } else if round == 0 {
-                results.fail(work, "all", round, "there was no time left");
+                let contenders = rest.contenders(work.task);
+                let names = contenders.into_iter().map(Contender::name);
+                names.for_each(|name| rest.results.fail(work, name, round, NO_TIME));
             }
         }
         longest = longest.max(begin.elapsed());
     }
-    (results.samples, results.missing)
+    (rest.results.samples, rest.results.missing)
 }
 
-fn measure(
-    choices: &Choices,
-    kinds: &[Kind],
-    cores: &Cores,
-    work: &Work,
-    round: usize,
-    progress: &str,
-    results: &mut Results,
-) {
-    let mut line = format!("{progress} {}:", work.task);
-    let contenders: Vec<Contender> = match work.task {
-        Task::Load(_) | Task::Hold(_) => kinds.iter().copied().map(Contender::Server).collect(),
-        Task::Timers(_) => Contender::TIMERS.to_vec(),
-    };
-    for turn in 0..contenders.len() {
-        let contender = contenders[(round + turn) % contenders.len()];
-        let name = contender.name();
-        if results.given_up(work, name) {
-            continue;
+/// The run from here on.
+struct Rest<'run> {
+    choices: &'run Choices,
+    kinds: &'run [Kind],
+    cores: &'run Cores,
+    start: Instant,
+    results: Results,
+}
+
+impl Rest<'_> {
+    /// Whether there is so much time left.
+    fn suffices_for(&self, needed: Duration) -> bool {
+        self.choices.time_limit().is_none_or(|limit| self.start.elapsed() + needed < limit)
+    }
+
+    fn contenders(&self, task: Task) -> Vec<Contender> {
+        match task {
+            Task::Load(_) | Task::Hold(_) => self.kinds.iter().copied().map(Contender::Server).collect(),
+            Task::Timers(_) => Contender::TIMERS.to_vec(),
         }
-        match contender.sample(work.task, choices.options.sample, cores) {
-            Ok(figures) => {
-                line += &format!("  {name} {}", told(&figures));
-                results.add(work, name, round, &figures);
+    }
+
+    fn measure(&mut self, work: &Work, round: usize) {
+        let contenders = self.contenders(work.task);
+        for turn in 0..contenders.len() {
+            let contender = contenders[(round + turn) % contenders.len()];
+            let name = contender.name();
+            if self.results.given_up(work, name) {
+                continue;
             }
-            Err(error) => {
-                eprintln!("{}: {name} failed: {error}", work.task);
-                results.fail(work, name, round, &error.to_string());
+            if !self.suffices_for(Duration::ZERO) {
+                if round == 0 {
+                    self.results.fail(work, name, round, NO_TIME);
+                }
+                continue;
+            }
+            match contender.sample(work.task, self.choices.options.sample, self.cores) {
+                Ok(figures) => {
+                    eprint!("  {name} {}", told(&figures));
+                    self.results.add(work, name, round, &figures);
+                }
+                Err(error) => {
+                    eprint!("  {name} failed: {error}");
+                    self.results.fail(work, name, round, &error.to_string());
+                }
             }
         }
     }
-    eprintln!("{line}");
 }
 
 /// Who is measured.
@@ -236,6 +254,8 @@ impl Results {
         failures.count() >= 2
     }
 }
+
+const NO_TIME: &str = "there was no time left";
 
 /// What [`timing::OPERATIONS`] are called here.
 const OPERATIONS: [&str; 6] = ["set", "set-cancel", "reset", "put-off", "cancel", "fire"];

@@ -1,6 +1,6 @@
 //! What a run prints: the ten cells beside the baseline, and what is missing. The rest is in the files.
 
-use super::figures::{Run, Sample};
+use super::figures::{Missing, Run, Sample};
 use super::support::cell::Cell;
 use super::support::table::{self, Table};
 
@@ -12,11 +12,16 @@ pub fn print(run: &Run) {
     {
         print_ten(&ten, baseline);
     }
-    if !run.missing.is_empty() {
-        println!("\nMissing:");
-    }
-    for missing in &run.missing {
-        println!("  {}, {}, round {}: {}", missing.server, missing.cell, missing.round + 1, missing.reason);
+    print_missing(&run.missing);
+}
+
+/// What has the same reason is told together.
+fn print_missing(missing: &[Missing]) {
+    for reason in in_order(missing.iter().map(|missing| missing.reason.as_str()), None) {
+        let of_reason = || missing.iter().filter(|missing| missing.reason == reason);
+        let servers = in_order(of_reason().map(|missing| missing.server.as_str()), None).join(", ");
+        let cells = in_order(of_reason().map(|missing| missing.cell.as_str()), None).join("; ");
+        println!("\nMissing: {servers}\n  in: {cells}\n  because: {reason}");
     }
 }
 

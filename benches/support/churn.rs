@@ -1,19 +1,18 @@
 //! The load of short connections: connect, one message there and back, close; a bounded number at any time.
 
 use std::io::{ErrorKind, Read, Write};
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::time::Instant;
 
 use mio::event::Event;
 use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token};
-use nix::sys::socket::{setsockopt, sockopt::IpBindAddressNoPort};
-use socket2::{Domain, Socket, Type};
 
 use super::Result;
 use super::cell::CHURN_SIZE;
 use super::latencies::Latencies;
 use super::load::{Pattern, STALLED, Until};
+use super::source;
 
 /// A slot holds one connection after the other.
 struct Slot {
@@ -73,10 +72,7 @@ impl Slot {
     /// The connection comes after `done` other ones.
     fn open(address: SocketAddr, poll: &Poll, index: usize, done: u64) -> Result<Slot> {
         let opened = Instant::now();
-        let mut stream = match done / PORTS {
-            0 => TcpStream::connect(address)?,
-            source => connect_from(Ipv4Addr::new(127, 0, 0, 2 + (source % 250) as u8), address)?,
-        };
+        let mut stream = source::start_connecting(address, done)?;
         poll.registry().register(&mut stream, Token(index), Interest::READABLE | Interest::WRITABLE)?;
         Ok(Slot { stream, sent: false, received: 0, opened })
     }
@@ -106,19 +102,3 @@ impl Slot {
         }
     }
 }
-
-/// A closed connection keeps its port for a while: when many are gone, the next ones come from another address.
-fn connect_from(source: Ipv4Addr, address: SocketAddr) -> Result<TcpStream> {
-    let socket = Socket::new(Domain::IPV4, Type::STREAM.nonblocking(), None)?;
-    setsockopt(&socket, IpBindAddressNoPort, &true)?; // the port is chosen when the peer is known
-    socket.bind(&SocketAddr::from((source, 0)).into())?;
-    match socket.connect(&address.into()) {
-        Err(error) if error.raw_os_error() != Some(rustix::io::Errno::INPROGRESS.raw_os_error()) => {
-            Err(error.into())
-        }
-        _ => Ok(TcpStream::from_std(socket.into())),
-    }
-}
-
-/// Connections from one address; the usual range has 28,232 ports.
-const PORTS: u64 = 15_000;

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use super::Result;
 use super::load::Pattern;
 use super::server::Server;
+use super::source;
 
 /// Resident bytes of the server, read while it sleeps, and what a message on each connection took.
 pub struct Held {
@@ -53,7 +54,7 @@ fn open(server: &Server, own: usize, count: usize) -> Result<Vec<TcpStream>> {
     let mut connections = Vec::with_capacity(count);
     while connections.len() < count {
         for _ in 0..GROUP.min(count - connections.len()) {
-            connections.push(TcpStream::connect(address)?);
+            connections.push(source::connect(address, connections.len() as u64)?);
         }
         wait_for_descriptors(server, own + connections.len())?;
     }

@@ -16,6 +16,7 @@ use super::cell::{BULK_UNIT, Cell};
 use super::churn;
 use super::latencies::Latencies;
 use super::server::Server;
+use super::source;
 
 /// When a load ends. What is under way by then still completes and counts.
 #[derive(Clone, Copy)]
@@ -102,8 +103,8 @@ impl Load {
         let mut echo = vec![0; size];
         while opened.len() < count {
             let group = opened.len()..count.min(opened.len() + GROUP);
-            for _ in group.clone() {
-                let stream = std::net::TcpStream::connect(address)?;
+            for nth in group.clone() {
+                let stream = source::connect(address, nth as u64)?;
                 stream.set_nodelay(true)?;
                 stream.set_read_timeout(Some(STALLED))?;
                 opened.push(stream);

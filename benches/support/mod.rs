@@ -14,6 +14,7 @@ pub mod mio_echo;
 pub mod options;
 pub mod python;
 pub mod server;
+pub mod source;
 pub mod streams_echo;
 pub mod table;
 pub mod timing;

@@ -182,7 +182,12 @@ impl Server {
     }
 
     pub fn open_descriptors(&self) -> Result<usize> {
-        Ok(fs::read_dir(format!("/proc/{}/fd", self.child.id()))?.count())
+        let directory = format!("/proc/{}/fd", self.child.id());
+        // Since Linux 6.2 its size is the count; sixteen thousand entries take milliseconds to read.
+        match fs::metadata(&directory)?.len() {
+            0 => Ok(fs::read_dir(&directory)?.count()),
+            count => Ok(count as usize),
+        }
     }
 
     /// Ends the server as it should end, and waits: a tool around it writes its report then.

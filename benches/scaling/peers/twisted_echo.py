@@ -6,7 +6,7 @@ from twisted.internet import epollreactor
 
 epollreactor.install()
 
-from twisted.internet import protocol, reactor  # noqa: E402 (the reactor is chosen first)
+from twisted.internet import main, protocol, reactor  # noqa: E402 (the reactor is chosen first)
 
 
 class Echo(protocol.Protocol):
@@ -29,11 +29,10 @@ class Lifeline:
         return 0
 
     def doRead(self):
-        reactor.removeReader(self)
-        reactor.stop()
+        return main.CONNECTION_DONE
 
     def connectionLost(self, reason):
-        pass
+        reactor.stop()
 
     def logPrefix(self):
         return "lifeline"
