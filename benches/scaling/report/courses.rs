@@ -123,9 +123,9 @@ impl Course {
             note += " Shaded: less than a page of 4 KiB in all; zero is not on the axis.";
         }
         let silent = |line: &&Line<'_>| line.points.iter().all(|(_, spread)| spread.is_none());
-        let silent: Vec<&str> = lines.iter().filter(silent).map(|line| palette::name(line.server)).collect();
+        let silent: Vec<&str> = lines.iter().filter(silent).map(|line| line.server).collect();
         if !silent.is_empty() {
-            note += &format!(" No figures: {}.", silent.join(", "));
+            note += &words::no_figures(&silent);
         }
         let zero = |line: &&Line<'_>| {
             let mut figures = line.points.iter().filter_map(|(_, spread)| *spread).peekable();

@@ -122,7 +122,7 @@ fn cells() -> Vec<(&'static str, String, f64)> {
 fn sample(section: &str, cell: &str, server: &str, round: usize, cost: f64) -> Sample {
     let number = |letter| cell.split(' ').find_map(|word| word.strip_prefix(letter)?.parse::<u64>().ok());
     let connections = number('c').or(number('p')).unwrap_or(1);
-    let count = 100_000;
+    let count = if section == "hold" { connections } else { 100_000 };
     let wait = cost * 1.15 * connections as f64;
     let echoes = cell.starts_with("pp") || cell.starts_with("churn");
     let latency = Latency { p50: wait, p90: wait * 1.2, p99: wait * 1.7, p999: wait * 3.0, max: wait * 9.0 };
@@ -139,7 +139,7 @@ fn sample(section: &str, cell: &str, server: &str, round: usize, cost: f64) -> S
         cell: cell.into(),
         server: server.into(),
         round,
-        count: if section == "hold" { connections } else { count },
+        count,
         elapsed: cost * 1.15 * count as f64,
         cpu: cost * count as f64,
         latency: echoes.then_some(latency),

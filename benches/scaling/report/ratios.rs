@@ -27,7 +27,9 @@ pub fn ratios(statistics: &Statistics<'_>, section: &str) -> Option<Chapter> {
     table.row([mean_of(section, cells.len())].into_iter().chain(servers.iter().map(mean)));
 
     // The baseline is the line at 1.
-    let drawn: Vec<&str> = servers.iter().copied().filter(|server| *server != baseline).collect();
+    let has_figures = |server: &&str| statistics.geometric_mean(section, server).is_some();
+    let others = servers.iter().copied().filter(|server| *server != baseline);
+    let (drawn, silent): (Vec<&str>, Vec<&str>) = others.partition(has_figures);
     let row = |cell: &&str| Row {
         name: cell.to_string(),
         ratios: drawn.iter().map(|server| spread(cell, server)).collect(),
@@ -43,11 +45,14 @@ pub fn ratios(statistics: &Statistics<'_>, section: &str) -> Option<Chapter> {
         _ => "Other cells: server CPU per message, relative to",
     };
     let title = format!("{title} {}", words::baseline(baseline));
-    let note = format!(
+    let mut note = format!(
         "As a ratio to {} in the same round. {}",
         words::the_baseline(baseline),
         words::rounds(statistics.rounds(section), "lines")
     );
+    if !silent.is_empty() {
+        note += &words::no_figures(&silent);
+    }
     let dots = Dots {
         heading: Heading { title: &title, note: &note, run: statistics.run },
         servers: drawn.clone(),

@@ -1,6 +1,7 @@
 //! What cells and servers are called in sentences, and what a variant of a picture is called as a file.
 
 use super::metric::Coordinate;
+use super::palette;
 
 /// How figures come from so many rounds, and what shows their spread.
 pub fn rounds(count: usize, marks: &str) -> String {
@@ -8,6 +9,12 @@ pub fn rounds(count: usize, marks: &str) -> String {
         1 => "One round.".into(),
         _ => format!("Medians of {count} rounds, {marks} from lowest to highest."),
     }
+}
+
+/// Follows other sentences.
+pub fn no_figures(servers: &[&str]) -> String {
+    let names: Vec<&str> = servers.iter().map(|server| palette::name(server)).collect();
+    format!(" No figures: {}.", names.join(", "))
 }
 
 pub fn the_baseline(server: &str) -> &'static str {
