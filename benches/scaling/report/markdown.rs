@@ -2,10 +2,10 @@
 
 use std::fmt::Write as _;
 
-use super::super::figures::{Missing, Run};
+use super::super::figures::Run;
 use super::contents::Chapter;
-use super::statistics::EVERY;
-use super::{frame, palette};
+use super::frame;
+use super::gaps::Gap;
 
 pub fn written(run: &Run, chapters: &[Chapter]) -> String {
     let mut text = String::from("# How servers scale\n");
@@ -51,45 +51,16 @@ fn origin(text: &mut String, run: &Run) {
     }
 }
 
-/// What was tried and gave nothing: for each server and reason a line with the cells.
 fn missing(text: &mut String, run: &Run) {
-    let mut reasons: Vec<(String, Vec<(&str, Vec<usize>)>)> = Vec::new();
-    for Missing { cell, server, round, reason, .. } in &run.missing {
-        let who = if server == EVERY { "every server" } else { palette::name(server) };
-        let line = format!("{who}: {}", reason.split_whitespace().collect::<Vec<_>>().join(" "));
-        let index = reasons.iter().position(|(known, _)| *known == line).unwrap_or_else(|| {
-            reasons.push((line, Vec::new()));
-            reasons.len() - 1
-        });
-        let cells = &mut reasons[index].1; // found or pushed
-        let round = round + 1;
-        match cells.iter_mut().find(|(known, _)| known == cell) {
-            // A cell that is in two sections is missing in both.
-            Some((_, rounds)) if rounds.contains(&round) => {}
-            Some((_, rounds)) => rounds.push(round),
-            None => cells.push((cell, vec![round])),
-        }
+    let gaps = Gap::of(run);
+    if !gaps.is_empty() {
+        text.push_str(
+            "\n## What is missing\n\nThese gave no figure; pictures have gaps there, tables a dash.\n\n",
+        );
     }
-    if reasons.is_empty() {
-        return;
+    for gap in gaps {
+        let _ = writeln!(text, "- {gap}");
     }
-    text.push_str(
-        "\n## What is missing\n\nThese gave no figure; pictures have gaps there, tables a dash.\n\n",
-    );
-    for (line, cells) in reasons {
-        let cells: Vec<String> = cells.iter().map(|(cell, rounds)| place(cell, rounds)).collect();
-        let _ = writeln!(text, "- {line}. {}.", cells.join(", "));
-    }
-}
-
-/// `pp c64 s64` (rounds 1, 2).
-fn place(cell: &str, rounds: &[usize]) -> String {
-    if cell == EVERY {
-        return "It took no part".into();
-    }
-    let name = if rounds.len() == 1 { "round" } else { "rounds" };
-    let rounds: Vec<String> = rounds.iter().map(usize::to_string).collect();
-    format!("`{cell}` ({name} {})", rounds.join(", "))
 }
 
 /// More of a core than this in the hands of others, and the figures say so.

@@ -5,6 +5,7 @@
 //! of it is checked.
 
 mod contents;
+mod gaps;
 mod markdown;
 
 mod bundles;
