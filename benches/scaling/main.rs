@@ -39,7 +39,7 @@ use figures::Run;
 use support::Result;
 
 fn main() -> ExitCode {
-    support::main_of(bench)
+    support::ended(support::server::requested().unwrap_or_else(bench))
 }
 
 fn bench() -> Result<()> {
