@@ -163,7 +163,9 @@ impl Report {
         for ((kind, reason), times) in &tally.errors {
             writeln!(f, "  {:>9} x {kind}: {reason}", count(*times))?;
         }
-        writeln!(f, "\nthe first of them")?;
+        if !tally.troubles.is_empty() {
+            writeln!(f, "\nthe first of them")?;
+        }
         tally.troubles.iter().try_for_each(|trouble| writeln!(f, "  {trouble}"))
     }
 
@@ -175,8 +177,9 @@ impl Report {
         for Stop { limit, connections, now, raise } in &self.stops {
             writeln!(f, "  {:>9} x {limit}", count(*connections))?;
             for (name, text) in [("now:", now), ("for more:", raise)] {
-                if !text.is_empty() {
-                    writeln!(f, "              {name:<9} {text}")?;
+                for (number, line) in wrapped(text, TEXT).into_iter().enumerate() {
+                    let name = if number == 0 { name } else { "" };
+                    writeln!(f, "              {name:<9} {line}")?;
                 }
             }
         }
@@ -228,6 +231,24 @@ fn row(f: &mut fmt::Formatter<'_>, name: &str, times: &Distribution) -> fmt::Res
         figures.map(|(name, percent)| format!("{name} {}", time_or_none(times.percentile(percent))));
     writeln!(f, "{name:<12} {}", figures.join("  "))
 }
+
+/// Lines of at most so many characters, but for words that are longer.
+fn wrapped(text: &str, width: usize) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    for word in text.split_whitespace() {
+        match lines.last_mut() {
+            Some(line) if line.chars().count() + 1 + word.chars().count() <= width => {
+                line.push(' ');
+                line.push_str(word);
+            }
+            _ => lines.push(word.to_owned()),
+        }
+    }
+    lines
+}
+
+/// Columns for what is told of a limit: the page has 80.
+const TEXT: usize = 56;
 
 /// The percentiles that are told, each as far from the end as the one before, and twice as near.
 const SPECTRUM: [(&str, f64); 11] = [
@@ -295,9 +316,15 @@ mod tests {
         let tally = Tally { standing: 7, limits: [(Limit::Descriptors, 3)].into(), ..Tally::default() };
         let mut report = Report::new("tcp:h:7".into(), plan.clone(), tally);
         report.stops[0].now = "20 (ulimit -n)".into();
+        report.stops[0].raise = "--processes 2 ".repeat(10);
         let text = report.to_string();
         assert!(text.contains("\nwhat stopped it\n          3 x descriptors of a process\n"), "{text}");
-        assert!(text.ends_with("now:      20 (ulimit -n)\n"), "{text}");
+        assert!(
+            text.contains("now:      20 (ulimit -n)\n              for more: --processes 2 --"),
+            "{text}"
+        );
+        assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
+        assert_eq!(text.matches("--processes 2").count(), 10);
         let tally = Tally { standing: 10, limits: [(Limit::Descriptors, 3)].into(), ..Tally::default() };
         assert_eq!(Report::new("tcp:h:7".into(), plan, tally).stops, [], "all stand");
     }

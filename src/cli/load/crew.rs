@@ -109,7 +109,9 @@ impl Crew {
             let (teller, place) = (Arc::clone(&self.teller), self.place);
             load.on_trouble(move |trouble| {
                 // Nobody panics while he tells.
-                if let Ok(mut teller) = teller.lock() {
+                if let Ok(mut teller) = teller.lock()
+                    && teller.is_news(trouble)
+                {
                     match place {
                         Place::Alone => teller.tell(&trouble.to_string()),
                         Place::OneOfSeveral => teller.pass_on(&trouble.to_string()),

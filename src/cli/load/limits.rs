@@ -82,4 +82,4 @@ fn with(one: String, other: String) -> String {
 }
 
 /// Descriptors of a process that are no connections, and a few more.
-const OTHERS: usize = 64;
+const OTHERS: usize = 16;

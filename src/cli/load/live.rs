@@ -1,8 +1,9 @@
 //! What is told while the load runs: a progress line on a terminal, and losses when they happen.
 
 use super::news::News;
-use crate::load::{Load, Plan, Work};
+use crate::load::{Load, Plan, Trouble, Work};
 use crate::{Instant, Reactor};
+use std::collections::BTreeSet;
 use std::io::{self, IsTerminal, Write};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -153,9 +154,19 @@ pub(super) struct Teller {
     /// A progress line stands there.
     line: bool,
     told: u64,
+    /// Why connections could not be made: of each reason the first is told.
+    reasons: BTreeSet<String>,
 }
 
 impl Teller {
+    /// Whether it is worth a line: a limit stops many connections, and each for the same reason.
+    pub(super) fn is_news(&mut self, trouble: &Trouble) -> bool {
+        match trouble {
+            Trouble::NotConnected { reason, .. } => self.reasons.insert(reason.clone()),
+            _ => true,
+        }
+    }
+
     /// A trouble, at once. After many of them the rest is left to the report.
     pub(super) fn tell(&mut self, trouble: &str) {
         self.told += 1;
