@@ -3,7 +3,7 @@
 //! Resident bytes of the server process, read while it sleeps: growth over 10,000 connections that have said nothing,
 //! growth after one message of 64 bytes on each, and all of it after the last close. The protocol has no state of its
 //! own, so the growth is the framework's. The kernel's sockets are not in it. With `--check` the bench exits with 1
-//! when a connection of twistor's is over its limit.
+//! when a connection of twistor's is over its limit in `benches/baselines.txt`.
 
 mod support;
 
@@ -13,13 +13,11 @@ use std::process::ExitCode;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use support::baselines::Guard;
 use support::load::Pattern;
 use support::options::Options;
 use support::server::{Kind, Server};
 use support::table::{self, Table};
-
-/// Bytes that an idle connection of twistor's may take.
-const LIMIT: f64 = 256.0;
 
 const CONNECTIONS: usize = 10_000;
 const SMOKE_CONNECTIONS: usize = 500;
@@ -72,12 +70,11 @@ fn bench(options: Options) -> support::Result<()> {
         table::thousands(count as f64)
     ));
 
-    let over =
-        |(kind, samples): (&Kind, &Samples)| kind.name() == "twistor" && table::median(&samples.idle) > LIMIT;
-    if options.check && kinds.iter().zip(&samples).any(over) {
-        return Err(format!("an idle connection takes more than {LIMIT} bytes").into());
+    let mut guard = Guard::new()?;
+    for (_, samples) in kinds.iter().zip(&samples).filter(|(kind, _)| **kind == Kind::Twistor) {
+        guard.limit("bytes of an idle connection", table::median(&samples.idle))?;
     }
-    Ok(())
+    guard.finish(&options)
 }
 
 fn sample(kind: Kind, count: usize, samples: &mut Samples) -> support::Result<()> {

@@ -17,6 +17,8 @@ pub struct Options {
     pub smoke: bool,
     /// Fail when a count is over its limit.
     pub check: bool,
+    /// Write the counts into the file of baselines.
+    pub update: bool,
 }
 
 const HELP: &str = "\
@@ -25,7 +27,8 @@ const HELP: &str = "\
   --cells A,B        workloads such as `pp c64 s64 d16`, `bulk c1`, `churn p64` (default: the ten)
   --servers A,B      of twistor, mio, c, streams, tokio (default: the first three; the baseline is always measured)
   --smoke            one short round of the small workloads: does the bench work?
-  --check            exit with 1 when a count exceeds its limit (benches that have limits)
+  --check            exit with 1 when a count exceeds its baseline or limit (benches that have them)
+  --update           write what was counted into benches/baselines.txt (`instructions`)
 Each bench uses the options that concern it.";
 
 impl Options {
@@ -38,6 +41,7 @@ impl Options {
             servers: Kind::LOOPS.to_vec(),
             smoke: true,
             check: false,
+            update: false,
         };
         let mut smoke = false;
         let mut arguments = std::env::args().skip(1);
@@ -47,6 +51,7 @@ impl Options {
                 "--bench" => options.smoke = false,
                 "--smoke" => smoke = true,
                 "--check" => options.check = true,
+                "--update" => options.update = true,
                 "--rounds" => options.rounds = Some(value()?.parse::<usize>()?.clamp(1, 1000)),
                 "--seconds" => options.sample = Duration::try_from_secs_f64(value()?.parse()?)?,
                 "--cells" => {
