@@ -81,12 +81,14 @@ impl Distribution {
     }
 
     /// All of it as pairs of a value in nanoseconds and how often it occurred, after the longest.
+    #[cfg(feature = "cli")]
     pub(super) fn parts(&self) -> (u64, Vec<(u64, u64)>) {
         let all = self.histogram.iter_recorded();
         (self.longest, all.map(|step| (step.value_iterated_to(), step.count_at_value())).collect())
     }
 
     /// One of these parts.
+    #[cfg(feature = "cli")]
     pub(super) fn of_parts(longest: u64, pairs: impl IntoIterator<Item = (u64, u64)>) -> Distribution {
         let mut times = Distribution::new();
         for (value, count) in pairs {

@@ -174,7 +174,7 @@ impl Run {
         self.state.borrow_mut().tally.begun += 1;
         let factory = Opening { run: Rc::clone(self), number, due };
         let begun = match &*self.target.borrow() {
-            Target::Endpoint(endpoint) => match self.from_source(&**endpoint, number) {
+            Target::Endpoint(endpoint) => match self.with_source(&**endpoint, number) {
                 Some(endpoint) => endpoint.connect(reactor, Box::new(factory)),
                 None => endpoint.connect(reactor, Box::new(factory)),
             },
@@ -193,7 +193,7 @@ impl Run {
     }
 
     /// The endpoint with the source address whose turn it is, if there are such.
-    fn from_source(&self, endpoint: &dyn ClientEndpoint, number: u64) -> Option<ConnectTcp> {
+    fn with_source(&self, endpoint: &dyn ClientEndpoint, number: u64) -> Option<ConnectTcp> {
         let sources = &self.plan.sources;
         let turn = usize::try_from(number).unwrap_or_default().checked_rem(sources.len())?;
         let options: &ConnectTcp = (endpoint as &dyn Any).downcast_ref()?;

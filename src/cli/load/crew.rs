@@ -64,7 +64,7 @@ impl Crew {
         }
         let remotes: Vec<Remote> = others.iter().map(|other| other.remote.clone()).collect();
         // Nobody has set them before.
-        let _ = crew.all.set([&[crew.first.clone()], &remotes[..]].concat());
+        let _ = crew.all.set([std::slice::from_ref(&crew.first), &remotes[..]].concat());
         if place == Place::OneOfSeveral {
             crew.listen(&mut reactor)?;
         }
