@@ -1,7 +1,7 @@
 //! What framings cost: instructions per byte at any cut, and a server of lines against the bare echo.
 //!
 //! The first table counts user instructions of the codecs with valgrind: the same bytes in pieces of several sizes. The counts repeat on any
-//! machine, however busy, so `cargo bench --bench framings -- --check` can exit with 1 when one is over its limit, or when twice the
+//! machine, however busy, so `cargo bench --bench framings -- --check` can exit with 1 when one is over its limit in `benches/baselines.txt`, or when twice the
 //! bytes are more than twice the instructions.
 //!
 //! The second one compares two servers on twistor that send back lines of 100 bytes: one that knows nothing of lines, and one that
@@ -28,6 +28,7 @@ use twistor::framing::{
 };
 use twistor::{Protocol, Reactor, Remote, Transport};
 
+use support::baselines::Baselines;
 use support::options::Options;
 use support::table::{self, Table};
 use support::tool;
@@ -91,14 +92,16 @@ const CODECS: [(Codec, &str); 6] = [
 ];
 
 /// All of it in one piece is the last.
-const PIECES: [usize; 5] = [1, 7, 100, 4096, usize::MAX];
+const PIECES: [(usize, &str); 5] = [
+    (1, "in pieces of 1"),
+    (7, "in pieces of 7"),
+    (100, "in pieces of 100"),
+    (4096, "in pieces of 4096"),
+    (usize::MAX, "all in one piece"),
+];
 
 /// What is counted first: the input is made, and not fed.
 const NOTHING: usize = 0;
-
-/// Instructions per byte that a codec may need, for pieces of each size: a fifth more than the dearest one, lines, does. Of bytes that come
-/// one by one each is a call.
-const LIMITS: [f64; 5] = [245.0, 43.0, 4.3, 2.0, 1.9];
 
 /// How much the cost of a byte may grow when there are twice as many; it would double with a quadratic codec.
 const GROWTH: f64 = 1.05;
@@ -173,13 +176,14 @@ impl Codec {
 fn count(options: &Options) -> support::Result<Vec<String>> {
     let size = if options.smoke { 1 << 15 } else { 1 << 18 };
     let mut table = Table::new(["bytes", "in pieces of 1", "7", "100", "4096", "all"]);
-    let mut exceeded = Vec::new();
+    let (mut exceeded, baselines) = (Vec::new(), Baselines::read()?);
     for (codec, name) in CODECS {
         let mut row = vec![name.to_owned()];
         let sizes = [size, size * 2, size * 4];
         let made = three(sizes, |bytes| instructions(codec, name, NOTHING, bytes))?;
-        for (piece, limit) in PIECES.into_iter().zip(LIMITS) {
-            if options.smoke && piece != PIECES[1] {
+        for (piece, cut) in PIECES {
+            let limit = baselines.limit(&format!("a framed byte, {cut}"))?;
+            if options.smoke && piece != 7 {
                 row.push("-".to_owned());
                 continue;
             }
@@ -192,12 +196,12 @@ fn count(options: &Options) -> support::Result<Vec<String>> {
             row.push(format!("{per_byte:.2} (x{growth:.2})"));
             if per_byte > limit {
                 exceeded.push(format!(
-                    "{name}, pieces of {piece}: {per_byte:.2} instructions per byte, the limit is {limit}"
+                    "{name}, {cut}: {per_byte:.2} instructions per byte, the limit is {limit}"
                 ));
             }
             if growth > GROWTH {
                 exceeded.push(format!(
-                    "{name}, pieces of {piece}: a byte among twice as many costs {growth:.2} times as much"
+                    "{name}, {cut}: a byte among twice as many costs {growth:.2} times as much"
                 ));
             }
         }

@@ -2,8 +2,8 @@
 //! runtime.
 //!
 //! The figure to read is **messages per second of the server's CPU, as a ratio to the callbacks'** in the same round. The servers
-//! are child processes that take turns; see `benches/echo.rs`, whose cells these are. User instructions are counted where there is
-//! valgrind. With `--check` the bench exits with 1 when a message on streams takes more instructions than its limit.
+//! are child processes that take turns, in the ten cells of `benches/scaling`. User instructions are counted where there is
+//! valgrind; `benches/instructions` guards them.
 
 mod support;
 
@@ -15,11 +15,6 @@ use support::options::Options;
 use support::server::{Kind, Server};
 use support::table::{self, Table};
 use support::tool;
-
-/// User instructions of one message of 64 bytes on streams, one under way on each of 64 connections. Of 1,213, measured, 530 are
-/// the task's own with its stream, 300 the loop's, 200 what polls tasks, 180 what hands it the bytes and wakes it. A twentieth
-/// is left for another compiler's choices.
-const INSTRUCTIONS: f64 = 1_275.0;
 
 /// The first is what the others are compared with.
 const KINDS: [Kind; 3] = [Kind::Twistor, Kind::Streams, Kind::Tokio];
@@ -80,20 +75,15 @@ fn report(cells: &[Cell], costs: &[Vec<Vec<f64>>]) {
 fn count_instructions(options: &Options) -> support::Result<()> {
     if !tool::present("valgrind") {
         println!("\nno valgrind here: instructions are not counted");
-        return if options.check { Err("no valgrind here".into()) } else { Ok(()) };
+        return Ok(());
     }
     let counts = if options.smoke { [200, 600] } else { [2_000, 12_000] };
     let cell = Cell::PingPong { connections: 64, size: 64, depth: 1 };
     let mut table = Table::new(["server", "user instructions per message"]);
-    let mut over = false;
     for kind in KINDS {
         let instructions = tool::instructions(kind, cell, counts)?;
-        over |= kind == Kind::Streams && instructions > INSTRUCTIONS;
         table.row([kind.name().to_string(), format!("{instructions:.0}")]);
     }
     table.print(&format!("User instructions, {cell}"));
-    match options.check && over {
-        true => Err(format!("a message on streams takes more than {INSTRUCTIONS} instructions").into()),
-        false => Ok(()),
-    }
+    Ok(())
 }

@@ -2,7 +2,7 @@
 //!
 //! Nanoseconds by the CPU clock of the thread, so that neighbours do not count, beside tokio's current-thread runtime with tasks
 //! of its `LocalSet`, in rounds that alternate. Memory is what is resident more once all tasks sleep, by task, without the
-//! future's own size. With `--check` the bench exits with 1 when one of twistor's figures is over its limit.
+//! future's own size. With `--check` the bench exits with 1 when that is over its limit in `benches/baselines.txt`.
 
 mod support;
 
@@ -12,11 +12,9 @@ use std::time::Duration;
 use rustix::time::{ClockId, clock_gettime};
 use twistor::{Reactor, Settings, task};
 
+use support::baselines::Guard;
 use support::options::Options;
 use support::table::{self, Table};
-
-/// Bytes of a sleeping task of twistor's beside its own state.
-const BYTES: f64 = 400.0;
 
 const TASKS: usize = 100_000;
 const SMOKE_TASKS: usize = 1_000;
@@ -86,10 +84,9 @@ fn bench(options: Options) -> support::Result<()> {
         table.row([name.to_string(), median(0), median(1), table::spread(&ratios)]);
     }
     table.print(&format!("Tasks, {} of them", table::thousands(count as f64)));
-    if options.check && table::median(&figures(1, 3)) > BYTES {
-        return Err(format!("a sleeping task takes more than {BYTES} bytes").into());
-    }
-    Ok(())
+    let mut guard = Guard::new()?;
+    guard.limit("bytes of a sleeping task", table::median(&figures(1, 3)))?;
+    guard.finish(&options)
 }
 
 fn of_twistor(count: usize) -> support::Result<[f64; 2]> {

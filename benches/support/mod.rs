@@ -4,15 +4,21 @@
 //! compiled `epoll.c`. The load comes from the bench process, on one thread, and every byte that returns is compared.
 #![allow(dead_code)] // every bench is a crate of its own and uses its part
 
+pub mod baselines;
 pub mod cell;
 pub mod churn;
 pub mod delayed;
+pub mod hold;
+pub mod latencies;
 pub mod load;
 pub mod mio_echo;
 pub mod options;
+pub mod python;
 pub mod server;
+pub mod source;
 pub mod streams_echo;
 pub mod table;
+pub mod timing;
 pub mod tokio_echo;
 pub mod tool;
 pub mod twistor_echo;
@@ -27,7 +33,11 @@ pub fn resident() -> Result<u64> {
 
 /// The body of a bench's `main`: serves when asked to, else runs the bench; an error is one line and exit code 1.
 pub fn main(bench: impl FnOnce(options::Options) -> Result<()>) -> std::process::ExitCode {
-    let outcome = server::requested().unwrap_or_else(|| bench(options::Options::from_arguments()?));
+    ended(server::requested().unwrap_or_else(|| bench(options::Options::from_arguments()?)))
+}
+
+/// The exit code of an outcome, and its line on stderr.
+pub fn ended(outcome: Result<()>) -> std::process::ExitCode {
     match outcome {
         Ok(()) => std::process::ExitCode::SUCCESS,
         Err(error) => {

@@ -5,6 +5,7 @@ use twistor::task::channel;
 use twistor::{Address, Reactor, Settings};
 
 use super::Result;
+use super::server::UNDER_A_TOOL;
 use super::twistor_echo::MOST_CONNECTIONS;
 
 async fn echo(mut reader: StreamReader, writer: StreamWriter) -> std::result::Result<(), StreamError> {
@@ -17,8 +18,11 @@ async fn echo(mut reader: StreamReader, writer: StreamWriter) -> std::result::Re
 
 /// Serves until the lifeline closes.
 pub fn serve() -> Result<()> {
-    let mut reactor =
-        Reactor::with_settings(Settings { max_connections: MOST_CONNECTIONS, ..Settings::default() })?;
+    let mut reactor = Reactor::with_settings(Settings {
+        max_connections: MOST_CONNECTIONS,
+        time_callbacks: std::env::var_os(UNDER_A_TOOL).is_none(), // as that of callbacks
+        ..Settings::default()
+    })?;
     reactor.block_on(async {
         let (closes, mut closed) = channel(1);
         let echo = start_server("127.0.0.1:0", echo)?;

@@ -55,6 +55,21 @@ pub fn instructions_of_self(name: &str, variable: &str, value: &str) -> Result<f
     total(&path)
 }
 
+/// User instructions of this bench's own program, started again with arguments that say what it is to do, and how often
+/// it says that it did it.
+pub fn instructions_with(name: &str, arguments: &[String]) -> Result<(f64, f64)> {
+    let name = name.replace(|letter: char| !letter.is_alphanumeric(), "-");
+    let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("callgrind.{name}"));
+    let mut valgrind = Command::new("valgrind");
+    valgrind.args(["--quiet", "--tool=callgrind"]).arg(option("--callgrind-out-file=", &path));
+    let output = valgrind.arg(std::env::current_exe()?).args(arguments).stderr(Stdio::inherit()).output()?;
+    if !output.status.success() {
+        return Err(format!("under valgrind, {}: {}", arguments.join(" "), output.status).into());
+    }
+    let times = String::from_utf8(output.stdout)?.trim().parse()?;
+    Ok((times, total(&path)?))
+}
+
 /// System calls of all the server's threads per message, or per connection in a churn cell.
 pub fn system_calls(kind: Kind, cell: Cell, counts: [u64; 2]) -> Result<SystemCalls> {
     let path = report_path("strace", kind, cell);
