@@ -2,7 +2,9 @@
 //!
 //! The echo is played between a server and clients on other hosts, over links of 1 to 5 ms: each client sends 64 bytes
 //! whenever its last 64 have come back. Every callback of a protocol counts, on either side. Memory is the
-//! growth of the process's resident bytes, both ends and the world between them included. The hour is a monitor of 1,000
+//! growth of the process's resident bytes, both ends and the world between them included. Before that one reactor accepts
+//! 1,000,000 connections and holds all of them at once, each answered once, and the whole process has to stay under
+//! 2 GiB. The hour is a monitor of 1,000
 //! targets that probes each every ten seconds; the targets are hosts with a reactor each.
 
 mod support;
@@ -22,6 +24,7 @@ fn main() -> ExitCode {
 }
 
 fn bench(options: Options) -> support::Result<()> {
+    hold(if options.smoke { 1_000 } else { 1_000_000 })?;
     let rounds = options.rounds(3);
     let heads = ["connections", "virtual ms", "callbacks", "callbacks a second", "resident B/connection"];
     let mut table = Table::new(heads);
@@ -74,9 +77,82 @@ impl Protocol for Caller {
     }
 }
 
+/// Sends one message, and is idle when it is back.
+struct Holder(Rc<Cell<usize>>);
+
+impl Protocol for Holder {
+    fn connection_made(&mut self, transport: &mut Transport<'_>) {
+        transport.write(&[b'x'; 64]);
+    }
+
+    fn data_received(&mut self, _: &mut Transport<'_>, data: &[u8]) {
+        if data == [b'x'; 64] {
+            self.0.set(self.0.get() + 1);
+        }
+    }
+}
+
+/// One reactor holds so many accepted connections at once, and has answered each.
+fn hold(connections: usize) -> support::Result<()> {
+    let (callbacks, answered) = (Rc::new(Cell::new(0)), Rc::new(Cell::new(0)));
+    let clock = Instant::now();
+    let counted = Rc::clone(&answered);
+    let mut simulation = world(connections, &callbacks, move || Holder(Rc::clone(&counted)))?;
+    let mut time = Duration::ZERO;
+    while answered.get() < connections && time < PATIENCE {
+        simulation.run_for(STEP)?;
+        time += STEP;
+    }
+    let took = clock.elapsed().as_secs_f64();
+    let statistics = simulation.reactor(simulation.hosts()[0]).statistics();
+    let (open, accepts, resident) = (statistics.connections, statistics.accepts, support::resident()?);
+    println!(
+        "\none reactor holds {} accepted connections at once, {} answered once: {} virtual ms, {took:.1} s, {:.2} GiB \
+         resident in all, both ends of {} B",
+        table::thousands(open as f64),
+        table::thousands(answered.get() as f64),
+        time.as_millis(),
+        resident as f64 / f64::from(1 << 30),
+        table::thousands(resident as f64 / connections as f64),
+    );
+    if (open, answered.get(), callbacks.get(), accepts)
+        != (connections, connections, connections as u64, connections as u64)
+    {
+        return Err(
+            format!("{open} of {connections} connections are held, {} answered", answered.get()).into()
+        );
+    }
+    if resident >= 2 << 30 {
+        return Err(format!("{resident} bytes are resident, and 2 GiB were to be enough").into());
+    }
+    Ok(())
+}
+
 fn echo(connections: usize, time: u64) -> support::Result<Sample> {
     let before = support::resident()?;
     let callbacks = Rc::new(Cell::new(0));
+    let counted = Rc::clone(&callbacks);
+    let mut simulation = world(connections, &callbacks, move || Caller(Rc::clone(&counted)))?;
+    // Until all are connected and have had a message.
+    simulation.run_for(Duration::from_millis(50))?;
+    let begun = callbacks.get();
+    let clock = Instant::now();
+    simulation.run_for(Duration::from_millis(time))?;
+    let took = clock.elapsed().as_secs_f64();
+    let open = simulation.reactor(simulation.hosts()[0]).statistics().connections;
+    if open != connections {
+        return Err(format!("{open} of {connections} connections are open").into());
+    }
+    let memory = support::resident()? as f64 - before as f64;
+    Ok(Sample { callbacks: callbacks.get() - begun, took, memory })
+}
+
+/// A server, and hosts around it that connect to it so often in all.
+fn world<P: Protocol>(
+    connections: usize,
+    callbacks: &Rc<Cell<u64>>,
+    client: impl Fn() -> P + Clone + 'static,
+) -> support::Result<Simulation> {
     let mut simulation = Simulation::new(1);
     simulation.keep_trace(64);
     let latency = Latency::Uniform { least: Duration::from_millis(1), most: Duration::from_millis(5) };
@@ -86,33 +162,25 @@ fn echo(connections: usize, time: u64) -> support::Result<Sample> {
     let settings =
         Settings { max_connections: usize::MAX - 1, accepts_per_turn: 1024, ..Settings::default() };
     simulation.set_settings(server, settings.clone());
-    let counted = Rc::clone(&callbacks);
+    let counted = Rc::clone(callbacks);
     let listen = ListenTcp { backlog: u32::MAX, ..ListenTcp::new(([0, 0, 0, 0], 7)) };
     simulation.reactor(server).listen_tcp(listen, move || Echo(Rc::clone(&counted)))?;
     // A host has 28,000 ports for connections to the same place.
     for group in 0..connections.div_ceil(PORTS) {
-        let client = simulation.host(&format!("client{group}"));
-        simulation.set_settings(client, settings.clone());
+        let host = simulation.host(&format!("client{group}"));
+        simulation.set_settings(host, settings.clone());
         for _ in 0..PORTS.min(connections - group * PORTS) {
-            let counted = Rc::clone(&callbacks);
-            simulation.reactor(client).connect_tcp("server:7", move || Caller(Rc::clone(&counted)))?;
+            simulation.reactor(host).connect_tcp("server:7", client.clone())?;
         }
     }
-    // Until all are connected and have had a message.
-    simulation.run_for(Duration::from_millis(50))?;
-    let begun = callbacks.get();
-    let clock = Instant::now();
-    simulation.run_for(Duration::from_millis(time))?;
-    let took = clock.elapsed().as_secs_f64();
-    let open = simulation.reactor(server).statistics().connections;
-    if open != connections {
-        return Err(format!("{open} of {connections} connections are open").into());
-    }
-    let memory = support::resident()? as f64 - before as f64;
-    Ok(Sample { callbacks: callbacks.get() - begun, took, memory })
+    Ok(simulation)
 }
 
 const PORTS: usize = 25_000;
+
+/// Virtual times: of a look at what was answered, and of all of them.
+const STEP: Duration = Duration::from_millis(1);
+const PATIENCE: Duration = Duration::from_secs(10);
 
 #[cfg(feature = "monitor")]
 fn hour(options: &Options) -> support::Result<()> {

@@ -481,3 +481,44 @@ fn a_host_name_is_looked_up_once() {
     let report = world.end(&load);
     assert!(report.is_right() && report.endpoint == "tcp:server:7", "{report}");
 }
+
+#[test]
+fn a_load_waits_when_its_connections_are_made_until_it_may_go_on() {
+    for work in [Work::Echo, Work::Hold { every: None }, Work::Churn] {
+        let mut world = world(1, right);
+        let plan = Plan { work, connections: 5, duration: Duration::from_secs(1), ..Plan::default() };
+        let load = world.begin(plan);
+        let opened = Rc::new(RefCell::new(0));
+        let told = Rc::clone(&opened);
+        load.wait_when_opened(move |_| *told.borrow_mut() += 1);
+        world.simulation.run_for(Duration::from_secs(60)).unwrap();
+        let made = if work == Work::Churn { 0 } else { 5 };
+        let progress = load.progress(world.simulation.reactor(world.client).now());
+        assert_eq!((*opened.borrow(), progress.standing, progress.messages), (1, made, 0), "{work:?}");
+        assert_eq!(progress.running, None, "{work:?}");
+        load.go_on(world.simulation.reactor(world.client));
+        let report = world.end(&load);
+        assert!(report.is_right() && report.tally.elapsed < Duration::from_secs(2), "{work:?}: {report}");
+        assert_eq!(*opened.borrow(), 1, "{work:?}");
+    }
+}
+
+#[test]
+fn a_load_that_may_go_on_before_it_could_does_not_wait() {
+    let mut world = world(1, right);
+    let load = world.begin(Plan { duration: Duration::from_secs(1), ..Plan::default() });
+    load.wait_when_opened(|_| unreachable!("it may go on"));
+    load.go_on(world.simulation.reactor(world.client));
+    assert!(world.end(&load).is_right());
+}
+
+#[test]
+fn a_load_that_waits_can_be_stopped() {
+    let mut world = world(1, right);
+    let load = world.begin(Plan { connections: 3, work: Work::Hold { every: None }, ..Plan::default() });
+    load.wait_when_opened(|_| {});
+    world.simulation.run_for(Duration::from_secs(1)).unwrap();
+    load.stop(world.simulation.reactor(world.client));
+    let report = world.end(&load);
+    assert_eq!((report.tally.standing, report.tally.messages), (3, 0), "{report}");
+}

@@ -4,7 +4,9 @@
 //! usage. An error is one line on stderr. Log records go to stderr as `RUST_LOG` says (errors by default).
 
 mod demo;
+mod descriptors;
 mod echo;
+mod lifeline;
 mod load;
 mod monitor;
 mod output;

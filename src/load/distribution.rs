@@ -80,6 +80,24 @@ impl Distribution {
         .sum()
     }
 
+    /// All of it as pairs of a value in nanoseconds and how often it occurred, after the longest.
+    #[cfg(feature = "cli")]
+    pub(super) fn parts(&self) -> (u64, Vec<(u64, u64)>) {
+        let all = self.histogram.iter_recorded();
+        (self.longest, all.map(|step| (step.value_iterated_to(), step.count_at_value())).collect())
+    }
+
+    /// One of these parts.
+    #[cfg(feature = "cli")]
+    pub(super) fn of_parts(longest: u64, pairs: impl IntoIterator<Item = (u64, u64)>) -> Distribution {
+        let mut times = Distribution::new();
+        for (value, count) in pairs {
+            times.histogram.saturating_record_n(value.min(LONGEST), count);
+        }
+        times.longest = longest.min(LONGEST);
+        times
+    }
+
     /// The curve of the percentiles: each time that occurred, with the share of all (0 to 1) that did not exceed it.
     pub(super) fn curve(&self) -> Vec<(f64, Duration)> {
         let all = self.histogram.iter_recorded();

@@ -41,9 +41,14 @@ impl Run {
                 for member in &standing {
                     member.expect(reactor, until);
                 }
-                self.ask(reactor, standing, 0);
+                // It begins to wait when it has asked the last.
+                return self.ask(reactor, standing, 0);
             }
         }
+        self.wait(reactor);
+    }
+
+    fn wait(self: &Rc<Run>, reactor: &mut Reactor) {
         let run = Rc::clone(self);
         let end = reactor.call_later(self.plan.patience, move |reactor| run.finish(reactor));
         self.state.borrow_mut().end = Some(end);
@@ -58,6 +63,8 @@ impl Run {
             self.later(reactor, Duration::ZERO, move |run, reactor| {
                 run.ask(reactor, standing, from + ASKED_AT_ONCE);
             });
+        } else {
+            self.wait(reactor);
         }
     }
 

@@ -3,11 +3,12 @@
 use super::pattern::Pattern;
 use super::plan::{Plan, PlanError};
 use super::report::Report;
-use super::run::{Run, Stage, State, Target};
+use super::run::{Gate, Run, Stage, State, Target};
 use super::tally::Tally;
 use super::trouble::Trouble;
 use crate::endpoint::ClientEndpoint;
-use crate::{Instant, Reactor};
+use crate::{ConnectTcp, Instant, Reactor};
+use std::any::Any;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -42,6 +43,9 @@ impl Load {
         plan: Plan,
     ) -> Result<Load, PlanError> {
         plan.check()?;
+        if !plan.sources.is_empty() && !(&*endpoint as &dyn Any).is::<ConnectTcp>() {
+            return Err(PlanError::Sources);
+        }
         Ok(Load::start_to(reactor, endpoint.describe(), Target::Endpoint(endpoint), plan))
     }
 
@@ -87,6 +91,7 @@ impl Load {
             paced: plan.paced().is_some(),
             tally: Tally::default(),
             finished: None,
+            gate: Gate::Open,
         };
         let state = RefCell::new(state);
         let run = Run {
@@ -112,6 +117,24 @@ impl Load {
     /// Calls `call` once when the load has finished; if it has, never.
     pub fn on_finished(&self, call: impl FnOnce(&mut Reactor) + 'static) {
         self.0.state.borrow_mut().finished = Some(Box::new(call));
+    }
+
+    /// Lets the load wait when its connections are made, as many as could be, before messages flow or anything is held: `call`
+    /// is called then, and [`go_on`](Load::go_on) lets it go on. So several loads begin to run together. `call` is never called
+    /// when the load has come further, or is finished before.
+    pub fn wait_when_opened(&self, call: impl FnOnce(&mut Reactor) + 'static) {
+        self.0.state.borrow_mut().gate = Gate::Closed(Box::new(call));
+    }
+
+    /// Lets a load go on that waits, or will.
+    pub fn go_on(&self, reactor: &mut Reactor) {
+        let mut state = self.0.state.borrow_mut();
+        let waits = matches!(state.gate, Gate::Reached) && state.stage == Stage::Opening;
+        state.gate = Gate::Open;
+        drop(state);
+        if waits {
+            self.0.begin(reactor);
+        }
     }
 
     /// Ends the load before its time: the last answers are awaited as at the end. A second time does not wait.
@@ -143,6 +166,6 @@ impl Load {
     /// What it has come to: at the end of it; or so far.
     pub fn report(&self) -> Report {
         let tally = self.0.state.borrow().tally.clone();
-        Report { endpoint: self.0.described.clone(), plan: self.0.plan.clone(), tally }
+        Report::new(self.0.described.clone(), self.0.plan.clone(), tally)
     }
 }

@@ -3,7 +3,8 @@
 //! Times ending in `_ms` are milliseconds, in `_s` seconds; sizes are bytes. `null` is where there is none.
 //!
 //! - `endpoint` (text), `right` (whether everything was: [`Report::is_right`]), `work` (`echo`, `churn`, `hold`).
-//! - `plan`: `connections`, `size`, `depth`, `rate` (a second), `ramp_s`, `warm_up_s`, `for_s`, `patience_s`.
+//! - `plan`: `connections`, `size`, `depth`, `rate` (a second), `ramp_s`, `warm_up_s`, `for_s`, `patience_s`,
+//!   `sources` (addresses, as text).
 //! - `connections`: `begun`, `made`, `lost` (before the end), `standing` (at the end), `opening_s` (from the first attempt to
 //!   the last connection), `connect_ms` (a distribution).
 //! - `messages`: `answered` (with `churn`: exchanges), `unanswered`, `unsent` (of the schedule), `dropped` and
@@ -14,6 +15,10 @@
 //! - `errors`: each `kind` (`connect`, `lost`, `wrong`, `unanswered`), `reason` (text) and `count`.
 //! - `troubles`: the first few of them: `kind`, `connection` (from 1), `detail` (text); `wrong` has also `offset` (the place
 //!   of the first wrong byte in what the connection sent, from 0), `message` (from 1), `expected` and `found` (bytes as numbers).
+//!
+//! - `stopped_by`: what kept connections from being made or held: `limit` (`descriptors`, `system_descriptors`, `ports`, `memory`,
+//!   `refused`, `no_answer`, `closed`, `silent`, `workers`), `connections`, `now` (its present value) and `raise` (how to raise
+//!   it), both text or `null`; empty when all were.
 //!
 //! A distribution has `count`, `min`, `mean`, `p50`, `p75`, `p90`, `p95`, `p99`, `p99_9`, `p99_99`, `max`; without any
 //! times it is `null`.
@@ -30,11 +35,12 @@ use std::time::Duration;
 ///
 /// ```
 /// # use twistor::load::{json, Plan, Report, Tally};
-/// let report = Report { endpoint: "tcp:h:7".into(), plan: Plan::default(), tally: Tally::default() };
+/// let report = Report::new("tcp:h:7".into(), Plan::default(), Tally::default());
 /// assert_eq!(json::value(&report)["latency_ms"], serde_json::Value::Null);
 /// ```
 pub fn value(report: &Report) -> Value {
-    let Report { endpoint, plan, tally } = report;
+    let Report { endpoint, plan, tally, stops } = report;
+    let text = |text: &String| (!text.is_empty()).then(|| text.clone());
     let work = match plan.work {
         Work::Echo => "echo",
         Work::Churn => "churn",
@@ -53,6 +59,7 @@ pub fn value(report: &Report) -> Value {
             "warm_up_s": plan.warm_up.as_secs_f64(),
             "for_s": plan.duration.as_secs_f64(),
             "patience_s": plan.patience.as_secs_f64(),
+            "sources": plan.sources.iter().map(ToString::to_string).collect::<Vec<_>>(),
         },
         "connections": {
             "begun": tally.begun,
@@ -87,6 +94,12 @@ pub fn value(report: &Report) -> Value {
             "count": count,
         })).collect::<Vec<_>>(),
         "troubles": tally.troubles.iter().map(trouble).collect::<Vec<_>>(),
+        "stopped_by": stops.iter().map(|stop| json!({
+            "limit": stop.limit.name(),
+            "connections": stop.connections,
+            "now": text(&stop.now),
+            "raise": text(&stop.raise),
+        })).collect::<Vec<_>>(),
     })
 }
 

@@ -49,8 +49,11 @@ mod ending;
 mod figures;
 mod handle;
 pub mod json;
+mod limit;
 mod member;
 mod opening;
+#[cfg(feature = "cli")]
+pub(crate) mod parcel;
 mod pattern;
 mod plan;
 mod report;
@@ -64,6 +67,7 @@ mod volley;
 
 pub use self::distribution::Distribution;
 pub use self::handle::{Load, Progress};
+pub use self::limit::{Limit, Stop};
 pub use self::plan::{Plan, PlanError, Work};
 pub use self::report::Report;
 pub use self::tally::Tally;

@@ -28,7 +28,7 @@ impl Factory for Opening {
 
 impl ClientFactory for Opening {
     fn client_connection_failed(&mut self, connector: &mut Connector<'_>, reason: &Reason) {
-        self.run.not_connected(connector.reactor(), self.number, reason.to_string());
+        self.run.not_connected(connector.reactor(), self.number, reason);
     }
 
     // Its protocol has told.

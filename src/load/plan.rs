@@ -1,6 +1,7 @@
 //! What a load is to be.
 
 use std::fmt;
+use std::net::IpAddr;
 use std::time::Duration;
 
 /// What a load is to be.
@@ -35,6 +36,9 @@ pub struct Plan {
     /// With [`Work::Churn`]: connections are reset (RST) instead of closed, so that none of them
     /// lingers on this side and takes a port. Default: no.
     pub reset: bool,
+    /// Addresses of this machine that connections of TCP come from, in turn: each has ports of its own. Default: none;
+    /// the system chooses.
+    pub sources: Vec<IpAddr>,
 }
 
 /// What the connections of a load do.
@@ -61,6 +65,8 @@ pub enum PlanError {
     Rate(f64),
     /// Datagrams are neither churned nor held.
     Work(Work),
+    /// Only connections of TCP have source addresses to choose.
+    Sources,
     /// A datagram of so many bytes has no place for its number, or is none.
     DatagramSize(usize),
 }
@@ -81,6 +87,7 @@ impl Default for Plan {
             lost_after: Duration::from_secs(1),
             spin: false,
             reset: false,
+            sources: Vec::new(),
         }
     }
 }
@@ -116,6 +123,7 @@ impl Plan {
     pub fn check_datagrams(&self) -> Result<(), PlanError> {
         self.check()?;
         match (self.work, self.size) {
+            _ if !self.sources.is_empty() => Err(PlanError::Sources),
             (Work::Churn | Work::Hold { .. }, _) => Err(PlanError::Work(self.work)),
             (Work::Echo, size) if !(8..=65_507).contains(&size) => Err(PlanError::DatagramSize(size)),
             (Work::Echo, _) => Ok(()),
@@ -136,7 +144,11 @@ impl Plan {
         let connections = self.connections / parts + usize::from(index < self.connections % parts);
         let share = connections as f64 / self.connections.max(1) as f64;
         let attempts = (self.attempts / parts).max(1);
-        Plan { connections, rate: self.rate.map(|rate| rate * share), attempts, ..self.clone() }
+        let mut sources = self.sources.clone();
+        // Each part begins with another: those that have few connections do not all take the first.
+        let first = index.checked_rem(sources.len()).unwrap_or_default();
+        sources.rotate_left(first);
+        Plan { connections, rate: self.rate.map(|rate| rate * share), attempts, sources, ..self.clone() }
     }
 }
 
@@ -146,6 +158,7 @@ impl fmt::Display for PlanError {
             PlanError::Nothing(what) => write!(f, "{what}: there has to be one at least"),
             PlanError::Work(Work::Churn) => f.write_str("churn: datagrams have no connections"),
             PlanError::Work(_) => f.write_str("hold: datagrams have no connections"),
+            PlanError::Sources => f.write_str("from: only connections of TCP have source addresses"),
             PlanError::DatagramSize(size) => {
                 write!(f, "size: a datagram has 8 to 65507 bytes, and not {size}")
             }

@@ -3,6 +3,7 @@
 use super::bars;
 use super::distribution::Distribution;
 use super::figures::{bytes, count, counted, rate, time, time_or_none};
+use super::limit::{Limit, Stop};
 use super::plan::{Plan, Work};
 use super::tally::Tally;
 use std::fmt;
@@ -16,9 +17,18 @@ pub struct Report {
     pub plan: Plan,
     /// What it came to.
     pub tally: Tally,
+    /// What kept connections from being made or held, when fewer were than there should have been. The command adds the
+    /// limits' present values and how to raise them.
+    pub stops: Vec<Stop>,
 }
 
 impl Report {
+    /// A report; what stopped the load is found in the tally.
+    pub fn new(endpoint: String, plan: Plan, tally: Tally) -> Report {
+        let stops = stops(&plan, &tally);
+        Report { endpoint, plan, tally, stops }
+    }
+
     /// Whether everything came back as it was sent, and something did: no connection failed or was lost, no byte was
     /// another, no message unanswered. Messages that were due and never sent, because the server did not keep up, are a
     /// measurement and nothing wrong; so are lost datagrams, if any came back.
@@ -153,8 +163,27 @@ impl Report {
         for ((kind, reason), times) in &tally.errors {
             writeln!(f, "  {:>9} x {kind}: {reason}", count(*times))?;
         }
-        writeln!(f, "\nthe first of them")?;
+        if !tally.troubles.is_empty() {
+            writeln!(f, "\nthe first of them")?;
+        }
         tally.troubles.iter().try_for_each(|trouble| writeln!(f, "  {trouble}"))
+    }
+
+    fn stops(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.stops.is_empty() {
+            return Ok(());
+        }
+        writeln!(f, "\nwhat stopped it")?;
+        for Stop { limit, connections, now, raise } in &self.stops {
+            writeln!(f, "  {:>9} x {limit}", count(*connections))?;
+            for (name, text) in [("now:", now), ("for more:", raise)] {
+                for (number, line) in wrapped(text, TEXT).into_iter().enumerate() {
+                    let name = if number == 0 { name } else { "" };
+                    writeln!(f, "              {name:<9} {line}")?;
+                }
+            }
+        }
+        Ok(())
     }
 }
 
@@ -164,8 +193,32 @@ impl fmt::Display for Report {
         self.connections(f)?;
         self.messages(f)?;
         self.distribution(f)?;
-        self.errors(f)
+        self.errors(f)?;
+        self.stops(f)
     }
+}
+
+/// What kept connections of a load that makes them once from being there at its end, the most first.
+fn stops(plan: &Plan, tally: &Tally) -> Vec<Stop> {
+    if plan.work == Work::Churn || tally.standing >= plan.connections as u64 && tally.unanswered == 0 {
+        return Vec::new();
+    }
+    let of_kind = |wanted: &str| {
+        let found = tally.errors.iter().filter(|((kind, _), _)| *kind == wanted);
+        found.map(|(_, count)| count).sum::<u64>()
+    };
+    let connections = |limit| match limit {
+        Limit::Closed => {
+            of_kind("lost").saturating_sub(tally.limits.get(&Limit::Workers).copied().unwrap_or(0))
+        }
+        Limit::Silent => of_kind("unanswered"),
+        _ => tally.limits.get(&limit).copied().unwrap_or_default(),
+    };
+    let stop =
+        |limit| Stop { limit, connections: connections(limit), now: String::new(), raise: String::new() };
+    let mut stops: Vec<Stop> = Limit::ALL.map(stop).into_iter().filter(|stop| stop.connections > 0).collect();
+    stops.sort_by_key(|stop| std::cmp::Reverse(stop.connections));
+    stops
 }
 
 /// A distribution on one line; nothing when it is empty.
@@ -178,6 +231,24 @@ fn row(f: &mut fmt::Formatter<'_>, name: &str, times: &Distribution) -> fmt::Res
         figures.map(|(name, percent)| format!("{name} {}", time_or_none(times.percentile(percent))));
     writeln!(f, "{name:<12} {}", figures.join("  "))
 }
+
+/// Lines of at most so many characters, but for words that are longer.
+fn wrapped(text: &str, width: usize) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    for word in text.split_whitespace() {
+        match lines.last_mut() {
+            Some(line) if line.chars().count() + 1 + word.chars().count() <= width => {
+                line.push(' ');
+                line.push_str(word);
+            }
+            _ => lines.push(word.to_owned()),
+        }
+    }
+    lines
+}
+
+/// Columns for what is told of a limit: the page has 80.
+const TEXT: usize = 56;
 
 /// The percentiles that are told, each as far from the end as the one before, and twice as near.
 const SPECTRUM: [(&str, f64); 11] = [
@@ -211,7 +282,8 @@ mod tests {
         for number in 1..=1_000_u64 {
             tally.latencies.record(Duration::from_micros(number * number), 1);
         }
-        Report { endpoint: "tcp:h:7".into(), plan: Plan { connections: 2, ..Plan::default() }, tally }
+        tally.standing = 2;
+        Report::new("tcp:h:7".into(), Plan { connections: 2, ..Plan::default() }, tally)
     }
 
     #[test]
@@ -236,5 +308,24 @@ mod tests {
         let text = report.to_string();
         assert!(text.contains("3 x unanswered: no answer") && !report.is_right(), "{text}");
         assert!(!Report { tally: Tally::default(), ..report }.is_right());
+    }
+
+    #[test]
+    fn what_stopped_it_is_told_with_the_limit_when_fewer_stand_than_were_asked_for() {
+        let plan = Plan { connections: 10, work: Work::Hold { every: None }, ..Plan::default() };
+        let tally = Tally { standing: 7, limits: [(Limit::Descriptors, 3)].into(), ..Tally::default() };
+        let mut report = Report::new("tcp:h:7".into(), plan.clone(), tally);
+        report.stops[0].now = "20 (ulimit -n)".into();
+        report.stops[0].raise = "--processes 2 ".repeat(10);
+        let text = report.to_string();
+        assert!(text.contains("\nwhat stopped it\n          3 x descriptors of a process\n"), "{text}");
+        assert!(
+            text.contains("now:      20 (ulimit -n)\n              for more: --processes 2 --"),
+            "{text}"
+        );
+        assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
+        assert_eq!(text.matches("--processes 2").count(), 10);
+        let tally = Tally { standing: 10, limits: [(Limit::Descriptors, 3)].into(), ..Tally::default() };
+        assert_eq!(Report::new("tcp:h:7".into(), plan, tally).stops, [], "all stand");
     }
 }

@@ -1,5 +1,6 @@
 //! The run: connections are opened, messages flow, the last answers are awaited, and that was it.
 
+use super::limit::Limit;
 use super::member::Member;
 use super::opening::Opening;
 use super::pattern::Pattern;
@@ -12,7 +13,7 @@ use crate::{Address, ConnectTcp, ConnectorId, DelayedCall, Instant, Reactor, Rea
 use std::any::Any;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -79,6 +80,16 @@ pub(super) struct State {
     pub(super) paced: bool,
     pub(super) tally: Tally,
     pub(super) finished: Option<Finished>,
+    pub(super) gate: Gate,
+}
+
+/// Between the opening and the running.
+pub(super) enum Gate {
+    Open,
+    /// Whoever closed it is told when the load has come there.
+    Closed(Finished),
+    /// The load waits there.
+    Reached,
 }
 
 impl State {
@@ -120,7 +131,7 @@ impl Run {
         }
         match self.plan.work {
             Work::Echo | Work::Hold { .. } => self.open_more(reactor),
-            Work::Churn => self.begin(reactor),
+            Work::Churn => self.opened(reactor),
         }
     }
 
@@ -140,7 +151,7 @@ impl Run {
                 if state.connecting.is_empty() {
                     state.tally.opening = now - state.began;
                     drop(state);
-                    self.later(reactor, Duration::ZERO, Run::begin);
+                    self.later(reactor, Duration::ZERO, Run::opened);
                 }
                 return;
             }
@@ -163,7 +174,10 @@ impl Run {
         self.state.borrow_mut().tally.begun += 1;
         let factory = Opening { run: Rc::clone(self), number, due };
         let begun = match &*self.target.borrow() {
-            Target::Endpoint(endpoint) => endpoint.connect(reactor, Box::new(factory)),
+            Target::Endpoint(endpoint) => match self.with_source(&**endpoint, number) {
+                Some(endpoint) => endpoint.connect(reactor, Box::new(factory)),
+                None => endpoint.connect(reactor, Box::new(factory)),
+            },
             // Nobody connects there.
             Target::Datagrams { .. } => return,
         };
@@ -172,9 +186,18 @@ impl Run {
                 self.state.borrow_mut().connecting.insert(number, connector);
             }
             Err(error) => {
+                self.limited(Limit::of_error(&error));
                 self.note(&Trouble::NotConnected { connection: number + 1, reason: error.to_string() });
             }
         }
+    }
+
+    /// The endpoint with the source address whose turn it is, if there are such.
+    fn with_source(&self, endpoint: &dyn ClientEndpoint, number: u64) -> Option<ConnectTcp> {
+        let sources = &self.plan.sources;
+        let turn = usize::try_from(number).unwrap_or_default().checked_rem(sources.len())?;
+        let options: &ConnectTcp = (endpoint as &dyn Any).downcast_ref()?;
+        Some(ConnectTcp { bind: Some(SocketAddr::new(*sources.get(turn)?, 0)), ..options.clone() })
     }
 
     /// A connection was made.
@@ -207,16 +230,33 @@ impl Run {
     }
 
     /// A connection could not be made.
-    pub(super) fn not_connected(self: &Rc<Run>, reactor: &mut Reactor, number: u64, reason: String) {
+    pub(super) fn not_connected(self: &Rc<Run>, reactor: &mut Reactor, number: u64, reason: &Reason) {
         let known = self.state.borrow_mut().connecting.remove(&number).is_some();
         let stage = self.state.borrow().stage;
         if !known || stage == Stage::Finished {
             return;
         }
-        self.note(&Trouble::NotConnected { connection: number + 1, reason });
+        self.limited(Limit::of(reason));
+        self.note(&Trouble::NotConnected { connection: number + 1, reason: reason.to_string() });
         match self.plan.work {
             Work::Echo | Work::Hold { .. } => self.open_more(reactor),
             Work::Churn => self.slot_is_free(reactor, AFTER_FAILURE),
+        }
+    }
+
+    /// An attempt ran into this limit, if it was one.
+    fn limited(&self, limit: Option<Limit>) {
+        if let Some(limit) = limit {
+            *self.state.borrow_mut().tally.limits.entry(limit).or_default() += 1;
+        }
+    }
+
+    /// Connections stand, as many as could be made: on, if nobody wants to be asked.
+    pub(super) fn opened(self: &Rc<Run>, reactor: &mut Reactor) {
+        let gate = std::mem::replace(&mut self.state.borrow_mut().gate, Gate::Reached);
+        match gate {
+            Gate::Open | Gate::Reached => self.begin(reactor),
+            Gate::Closed(tell) => tell(reactor),
         }
     }
 

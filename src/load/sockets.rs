@@ -46,7 +46,7 @@ impl Run {
                 }
             }
         }
-        self.begin(reactor);
+        self.opened(reactor);
         self.sweep(reactor);
     }
 

@@ -13,7 +13,7 @@ use std::time::Duration;
 ///
 /// ```
 /// # use twistor::load::{svg, Plan, Report, Tally};
-/// let report = Report { endpoint: "tcp:h:7".into(), plan: Plan::default(), tally: Tally::default() };
+/// let report = Report::new("tcp:h:7".into(), Plan::default(), Tally::default());
 /// assert!(svg::draw(&report).starts_with("<svg "));
 /// ```
 pub fn draw(report: &Report) -> String {

@@ -1,6 +1,7 @@
 //! What a load has come to, in figures.
 
 use super::distribution::Distribution;
+use super::limit::Limit;
 use super::trouble::Trouble;
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -44,6 +45,8 @@ pub struct Tally {
     pub lateness: Distribution,
     /// How often what went wrong, by sort and reason.
     pub errors: BTreeMap<(&'static str, String), u64>,
+    /// How many attempts to connect ran into a limit of a system; what went wrong otherwise is in `errors` alone.
+    pub limits: BTreeMap<Limit, u64>,
     /// The first few troubles, with all that is known of them.
     pub troubles: Vec<Trouble>,
 }
@@ -69,6 +72,9 @@ impl Tally {
         self.lateness.merge(&other.lateness);
         for (error, count) in &other.errors {
             *self.errors.entry(error.clone()).or_default() += count;
+        }
+        for (limit, count) in &other.limits {
+            *self.limits.entry(*limit).or_default() += count;
         }
         self.troubles.extend(other.troubles.iter().cloned());
         self.troubles.truncate(TROUBLES);

@@ -62,6 +62,13 @@ impl Running {
         Running { child, lines, seen: Vec::new() }
     }
 
+    /// Any command, with the lines of its standard error as they come.
+    pub fn begin_told(command: Command) -> (Running, impl Iterator<Item = std::io::Result<String>> + use<>) {
+        let mut running = Running::begin(command);
+        let told = BufReader::new(running.child.stderr.take().unwrap()).lines();
+        (running, told)
+    }
+
     /// The next line; a panic when none comes.
     pub fn line(&mut self) -> String {
         let line = self.lines.recv_timeout(PATIENCE);
@@ -99,7 +106,9 @@ impl Running {
     /// Waits for the end, and returns what came after the lines that were read.
     pub fn end(mut self) -> Ended {
         let mut err = String::new();
-        self.child.stderr.take().unwrap().read_to_string(&mut err).unwrap();
+        if let Some(mut told) = self.child.stderr.take() {
+            told.read_to_string(&mut err).unwrap();
+        }
         let rest: Vec<String> = self.lines.iter().collect();
         let code = self.child.wait().unwrap().code();
         Ended { code, out: rest.join("\n"), err }

@@ -1,16 +1,20 @@
 //! The threads of a load: each has a reactor and a share of the plan, and the first one has the signals.
+//!
+//! They begin to run together, when the connections of all are made. In a process of several the one that started it says
+//! when.
 
 use super::Goal;
 use super::live::{Live, Teller};
-use crate::cli::Failure;
+use super::news::{self, News};
+use super::{CLOSING, Place};
+use crate::cli::{Failure, descriptors, lifeline};
 use crate::load::{Load, Plan, Report, Work};
 use crate::{Hold, Phase, Reactor, Remote, Settings, SystemEvent};
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, mpsc};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, mpsc};
 use std::thread;
-use std::time::Duration;
 
 /// What the threads share.
 #[derive(Clone)]
@@ -18,6 +22,12 @@ pub(super) struct Crew {
     text: Arc<str>,
     plan: Plan,
     parts: usize,
+    place: Place,
+    /// Threads whose connections are being made, and how many connections stand on the others.
+    opening: Arc<AtomicUsize>,
+    standing: Arc<AtomicU64>,
+    /// The reactors of all.
+    all: Arc<OnceLock<Vec<Remote>>>,
     /// Threads that have not finished.
     unfinished: Arc<AtomicUsize>,
     live: Arc<Live>,
@@ -28,15 +38,22 @@ pub(super) struct Crew {
 
 impl Crew {
     /// Runs a load on so many threads, this one included, and puts their reports together.
-    pub(super) fn run(text: &str, plan: &Plan, parts: usize) -> Result<Report, Failure> {
-        raise_descriptor_limit();
+    pub(super) fn run(text: &str, plan: &Plan, parts: usize, place: Place) -> Result<Report, Failure> {
+        descriptors::raise_limit();
         let mut reactor = Reactor::with_settings(settings(true))?;
         let crew = Crew {
             text: text.into(),
             plan: plan.clone(),
             parts,
+            place,
+            opening: Arc::new(AtomicUsize::new(parts)),
+            standing: Arc::default(),
+            all: Arc::default(),
             unfinished: Arc::new(AtomicUsize::new(parts)),
-            live: Arc::new(Live::new(parts)),
+            live: Arc::new(match place {
+                Place::Alone => Live::for_people(parts),
+                Place::OneOfSeveral => Live::for_others(parts),
+            }),
             teller: Arc::default(),
             first: reactor.remote(),
         };
@@ -46,6 +63,11 @@ impl Crew {
             others.push(Other::start(&crew, index)?);
         }
         let remotes: Vec<Remote> = others.iter().map(|other| other.remote.clone()).collect();
+        // Nobody has set them before.
+        let _ = crew.all.set([std::slice::from_ref(&crew.first), &remotes[..]].concat());
+        if place == Place::OneOfSeveral {
+            crew.listen(&mut reactor)?;
+        }
         let stop = move || {
             for remote in &remotes {
                 // One that is gone has finished.
@@ -79,20 +101,33 @@ impl Crew {
         let plan = self.plan.part(index, self.parts);
         let load = Goal::read(&self.text, &plan)?.start(reactor, plan);
         let load = load.map_err(|error| Failure::Usage(error.to_string()))?;
+        LOAD.set(Some(load.clone()));
+        let opening = Rc::new(Cell::new(true));
+        let (crew, first_time) = (self.clone(), Rc::clone(&opening));
+        load.wait_when_opened(move |reactor| crew.opened(reactor, &first_time));
         if matches!(self.plan.work, Work::Hold { .. }) {
-            let teller = Arc::clone(&self.teller);
+            let (teller, place) = (Arc::clone(&self.teller), self.place);
             load.on_trouble(move |trouble| {
                 // Nobody panics while he tells.
-                if let Ok(mut teller) = teller.lock() {
-                    teller.tell(trouble);
+                if let Ok(mut teller) = teller.lock()
+                    && teller.is_news(trouble)
+                {
+                    match place {
+                        Place::Alone => teller.tell(&trouble.to_string()),
+                        Place::OneOfSeveral => teller.pass_on(&trouble.to_string()),
+                    }
                 }
             });
         }
         self.live.watch(reactor, &load, index);
         let held: Rc<Cell<Option<Hold>>> = Rc::default();
         let (unfinished, first, holds) = (Arc::clone(&self.unfinished), self.first.clone(), Rc::clone(&held));
+        let crew = self.clone();
         load.on_finished(move |reactor| {
             drop(holds.take());
+            LOAD.set(None);
+            // The others do not wait for one that has nothing to run with.
+            crew.opened(reactor, &opening);
             if unfinished.fetch_sub(1, Ordering::SeqCst) == 1 {
                 // It is gone when it was stopped before.
                 let _ = first.call_from_thread(|reactor| {
@@ -112,6 +147,61 @@ impl Crew {
         });
         Ok(load)
     }
+
+    /// The connections of this thread's share are made. When those of all are, all go on.
+    fn opened(&self, reactor: &mut Reactor, opening: &Cell<bool>) {
+        if !opening.replace(false) {
+            return;
+        }
+        let now = reactor.now();
+        let standing = LOAD.with_borrow(|load| load.as_ref().map_or(0, |load| load.progress(now).standing));
+        let standing = self.standing.fetch_add(standing, Ordering::SeqCst) + standing;
+        if self.opening.fetch_sub(1, Ordering::SeqCst) == 1 {
+            match self.place {
+                Place::Alone => {
+                    stand(standing);
+                    self.go();
+                }
+                Place::OneOfSeveral => News::Opened(standing).say(),
+            }
+        }
+    }
+
+    fn go(&self) {
+        for remote in self.all.get().into_iter().flatten() {
+            // One that is gone has finished.
+            let _ = remote.call_from_thread(|reactor| {
+                let load = LOAD.with_borrow(Clone::clone);
+                if let Some(load) = load {
+                    load.go_on(reactor);
+                }
+            });
+        }
+    }
+
+    /// Does what the process says that started this one, and ends when it is gone.
+    fn listen(&self, reactor: &mut Reactor) -> Result<(), Failure> {
+        let crew = self.clone();
+        let line = move |reactor: &mut Reactor, line: &str| match line {
+            news::GO => crew.go(),
+            news::STOP => {
+                reactor.stop_gracefully();
+            }
+            _ => {}
+        };
+        // Nobody is left to be told what it came to.
+        lifeline::hold(reactor, line, |_| std::process::exit(1))
+    }
+}
+
+/// Says, to those who want to know, that all connections are made that could be.
+pub(super) fn stand(connections: u64) {
+    log::info!(connections; "{connections} connections stand");
+}
+
+thread_local! {
+    /// The share of this thread.
+    static LOAD: RefCell<Option<Load>> = const { RefCell::new(None) };
 }
 
 /// A thread beside the first.
@@ -151,13 +241,3 @@ impl Other {
 fn settings(handle_signals: bool) -> Settings {
     Settings { handle_signals, drain_limit: CLOSING, ..Settings::default() }
 }
-
-/// As many descriptors as the system lets this process have. Where that fails, the connections will tell.
-fn raise_descriptor_limit() {
-    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-    let limit = getrlimit(Resource::Nofile);
-    let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
-}
-
-/// Everything was measured: a server that does not close its side is not waited for.
-const CLOSING: Duration = Duration::from_secs(1);

@@ -1,7 +1,9 @@
 //! What is told while the load runs: a progress line on a terminal, and losses when they happen.
 
+use super::news::News;
 use crate::load::{Load, Plan, Trouble, Work};
 use crate::{Instant, Reactor};
+use std::collections::BTreeSet;
 use std::io::{self, IsTerminal, Write};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -10,8 +12,17 @@ use std::time::Duration;
 /// How far each thread is.
 pub(super) struct Live {
     parts: Vec<Part>,
-    /// Somebody looks.
-    shown: bool,
+    shown: Shown,
+}
+
+/// Who looks.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Shown {
+    Nobody,
+    /// People, at a terminal.
+    Here,
+    /// The process that started this one shows it.
+    Elsewhere,
 }
 
 #[derive(Default)]
@@ -23,14 +34,44 @@ struct Part {
     running: AtomicU64,
 }
 
+impl Part {
+    fn figures(&self) -> [&AtomicU64; 4] {
+        [&self.standing, &self.messages, &self.errors, &self.running]
+    }
+}
+
 impl Live {
-    pub(super) fn new(parts: usize) -> Live {
-        Live { parts: (0..parts).map(|_| Part::default()).collect(), shown: io::stderr().is_terminal() }
+    /// Of this process, or of several.
+    pub(super) fn for_people(parts: usize) -> Live {
+        Live::shown(parts, Shown::Here)
+    }
+
+    /// Of a process of several.
+    pub(super) fn for_others(parts: usize) -> Live {
+        Live::shown(parts, Shown::Elsewhere)
+    }
+
+    /// Nobody looks where there is no terminal; the processes of a load have the same one.
+    fn shown(parts: usize, shown: Shown) -> Live {
+        let shown = if io::stderr().is_terminal() { shown } else { Shown::Nobody };
+        Live { parts: (0..parts).map(|_| Part::default()).collect(), shown }
+    }
+
+    /// How far a process is.
+    pub(super) fn put(&self, index: usize, figures: [u64; 4]) {
+        if let Some(part) = self.parts.get(index) {
+            for (place, figure) in part.figures().into_iter().zip(figures) {
+                place.store(figure, Ordering::Relaxed);
+            }
+        }
     }
 
     /// Publishes how far a thread's load is, a few times a second.
     pub(super) fn watch(self: &Arc<Live>, reactor: &mut Reactor, load: &Load, index: usize) {
-        let Some(part) = self.parts.get(index).filter(|_| self.shown && !load.is_finished()) else { return };
+        let Some(part) = self.parts.get(index).filter(|_| self.shown != Shown::Nobody && !load.is_finished())
+        else {
+            return;
+        };
         let progress = load.progress(reactor.now());
         part.standing.store(progress.standing, Ordering::Relaxed);
         part.messages.store(progress.messages, Ordering::Relaxed);
@@ -43,10 +84,23 @@ impl Live {
 
     /// Shows the progress of all once a second.
     pub(super) fn show(self: &Arc<Live>, reactor: &mut Reactor, plan: &Plan, teller: Arc<Mutex<Teller>>) {
-        if self.shown {
-            let now = reactor.now();
-            self.show_next(reactor, plan.clone(), teller, (now, 0));
+        match self.shown {
+            Shown::Nobody => {}
+            Shown::Here => {
+                let now = reactor.now();
+                self.show_next(reactor, plan.clone(), teller, (now, 0));
+            }
+            Shown::Elsewhere => self.pass_on(reactor),
         }
+    }
+
+    fn pass_on(self: &Arc<Live>, reactor: &mut Reactor) {
+        let running = self.parts.iter().map(|part| part.running.load(Ordering::Relaxed)).max().unwrap_or(0);
+        let (standing, messages) = (self.sum(|part| &part.standing), self.sum(|part| &part.messages));
+        let errors = self.sum(|part| &part.errors);
+        News::Progress([standing, messages, errors, running]).say();
+        let live = Arc::clone(self);
+        reactor.call_later(PUBLISHED, move |reactor| live.pass_on(reactor));
     }
 
     fn show_next(
@@ -100,17 +154,41 @@ pub(super) struct Teller {
     /// A progress line stands there.
     line: bool,
     told: u64,
+    /// Why connections could not be made: of each reason the first is told.
+    reasons: BTreeSet<String>,
 }
 
 impl Teller {
+    /// Whether it is worth a line: a limit stops many connections, and each for the same reason.
+    pub(super) fn is_news(&mut self, trouble: &Trouble) -> bool {
+        match trouble {
+            Trouble::NotConnected { reason, .. } => self.reasons.insert(reason.clone()),
+            _ => true,
+        }
+    }
+
     /// A trouble, at once. After many of them the rest is left to the report.
-    pub(super) fn tell(&mut self, trouble: &Trouble) {
+    pub(super) fn tell(&mut self, trouble: &str) {
         self.told += 1;
         match self.told {
             ..=MOST_TOLD => self.write(&format!("{trouble}\n")),
             n if n == MOST_TOLD + 1 => self.write("more is lost; the report will count it\n"),
             _ => {}
         }
+    }
+
+    /// To the process that started this one, which tells it.
+    pub(super) fn pass_on(&mut self, trouble: &str) {
+        self.told += 1;
+        // One more than it tells: so it knows that there was more.
+        if self.told <= MOST_TOLD + 1 {
+            News::Trouble(trouble.to_owned()).say();
+        }
+    }
+
+    /// Something that is told in any case.
+    pub(super) fn tell_always(&mut self, what: &str) {
+        self.write(&format!("{what}\n"));
     }
 
     fn progress(&mut self, line: &str) {

@@ -1,14 +1,18 @@
-//! `twistor echo`: a server that sends back what it gets, on as many threads as it is given.
+//! `twistor echo`: a server that sends back what it gets, on as many threads and processes as it is given.
 
-use super::{Failure, Outcome};
+mod processes;
+
+use self::processes::LISTENING;
+use super::{Failure, Outcome, descriptors, lifeline};
 use crate::endpoint::{ConnectUdp, ParseError, Registry};
 use crate::{
     Address, DatagramProtocol, DatagramTransport, ListenTcp, ListenUdp, Phase, Protocol, Reactor, Remote,
-    SystemEvent, Transport,
+    Settings, SystemEvent, Transport,
 };
 use clap::Args;
 use std::any::Any;
 use std::io::Write;
+use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::mpsc;
 use std::thread;
@@ -16,19 +20,26 @@ use std::thread;
 /// Send back whatever comes in.
 ///
 /// Prints "listening on ENDPOINT" for each endpoint when all are ready, with the real port when 0 was asked for, and is
-/// quiet afterwards. SIGINT or SIGTERM ends it with exit code 0.
+/// quiet afterwards. SIGINT or SIGTERM ends it with exit code 0. It takes as many connections as its descriptors allow;
+/// with --processes each process has descriptors of its own.
+///
+/// Processes end with the one that started them, however that ends. One that dies is told on stderr, the others go on,
+/// and the exit code is that of the first one that died, when all have ended.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
   twistor echo --listen tcp:7007
   twistor echo --listen tcp:127.0.0.1:7007 --listen tcp:[::1]:7007 --workers 4
+  twistor echo --listen tcp:7007 --processes 28
   twistor echo --listen tcp:7007:interface=127.0.0.1:backlog=50 --listen udp:7007
   twistor echo --listen unix:/run/echo.sock:mode=660
 
 Endpoints: tcp:PORT, tcp6:PORT, udp:PORT (with interface=IP, or as tcp:IP:PORT), unix:PATH, unix:@NAME,
 fd:NUMBER, systemd:name=NAME, haproxy:ENDPOINT, each with further key=value arguments after colons.
 
-Exit codes: 0 ended by a signal, 1 an endpoint cannot be listened on, 2 bad usage.")]
+Exit codes: 0 ended by a signal, 1 an endpoint cannot be listened on, 2 bad usage;
+with --processes, when one of them died before: its exit code, or 128 and the
+number of the signal that killed it (137 for SIGKILL).")]
 pub(super) struct Echo {
     /// Where to listen, as tcp:PORT, tcp:HOST:PORT, udp:PORT, unix:PATH or another endpoint; port 0 is any free one
     #[arg(long, value_name = "ENDPOINT", required = true)]
@@ -37,6 +48,18 @@ pub(super) struct Echo {
     /// Threads, each with a reactor of its own; they share the ports (SO_REUSEPORT)
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=1024))]
     workers: u16,
+
+    /// Processes, each with so many workers; they share the ports (SO_REUSEPORT)
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=1024))]
+    processes: u16,
+
+    /// This is one of several processes, with this number from 1
+    #[arg(long, hide = true)]
+    part: Option<u16>,
+
+    /// Where the first of several processes listens
+    #[arg(long, hide = true)]
+    at: Vec<String>,
 }
 
 /// The protocol of a connection.
@@ -68,14 +91,28 @@ impl DatagramProtocol for Datagrams {
 
 impl Echo {
     pub(super) fn run(&self) -> Outcome {
-        let places = self.listen.iter().map(|text| Place::of(text, self.workers));
-        let places = places.collect::<Result<Vec<_>, _>>()?;
-        let mut reactor = Reactor::new()?;
+        let places = self.listen.iter().map(|text| Place::of(text, self.sharers()));
+        let mut places = places.collect::<Result<Vec<_>, _>>()?;
+        if self.processes > 1 && self.part.is_none() {
+            return processes::run(self.processes);
+        }
+        for (place, at) in places.iter_mut().zip(&self.at) {
+            place.take_address_of(at);
+        }
+        let settings = settings(self.workers);
+        let mut reactor = Reactor::with_settings(settings.clone())?;
+        if self.part.is_some() {
+            let gone = |reactor: &mut Reactor| {
+                reactor.stop();
+            };
+            lifeline::hold(&mut reactor, |_, _| {}, gone)?;
+        }
         // The first reactor binds; where the system chose a port, the others take the same.
         let real = places.iter().map(|place| place.listen(&mut reactor)).collect::<Result<Vec<_>, _>>()?;
         let mut workers = Vec::new();
         let result = (1..self.workers).try_for_each(|_| {
-            workers.push(Worker::start(real.iter().map(|(place, _)| place.clone()).collect())?);
+            let places = real.iter().map(|(place, _)| place.clone()).collect();
+            workers.push(Worker::start(places, settings.clone())?);
             Ok(())
         });
         let remotes: Vec<Remote> = workers.iter().map(|worker| worker.remote.clone()).collect();
@@ -91,12 +128,15 @@ impl Echo {
                 for (_, address) in &real {
                     // Whoever closed stdout does not want to know.
                     let _ = match address {
-                        Address::Tcp(address) => writeln!(out, "listening on tcp:{address}"),
-                        Address::Udp(address) => writeln!(out, "listening on udp:{address}"),
-                        Address::Unix(address) => writeln!(out, "listening on unix:{address}"),
+                        Address::Tcp(address) => writeln!(out, "{LISTENING}tcp:{address}"),
+                        Address::Udp(address) => writeln!(out, "{LISTENING}udp:{address}"),
+                        Address::Unix(address) => writeln!(out, "{LISTENING}unix:{address}"),
                         // Nobody listens on one.
                         Address::Pipe => Ok(()),
                     };
+                }
+                if self.part.is_some() {
+                    let _ = writeln!(out, "{}", processes::READY);
                 }
                 let _ = out.flush();
                 drop(out);
@@ -114,7 +154,36 @@ impl Echo {
         }
         outcome
     }
+
+    /// How many reactors listen on the same ports.
+    fn sharers(&self) -> Sharers {
+        match (self.workers, self.processes) {
+            (1, 1) => Sharers::None,
+            (_, 1) => Sharers::Threads,
+            _ => Sharers::Processes,
+        }
+    }
 }
+
+/// Who shares the ports.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Sharers {
+    None,
+    Threads,
+    Processes,
+}
+
+/// Of a reactor of so many: its share of the descriptors, but for those that are not connections.
+fn settings(workers: u16) -> Settings {
+    let descriptors = descriptors::raise_limit();
+    let others = OTHERS.min(descriptors / 2) + OTHERS_OF_A_WORKER * usize::from(workers);
+    let max_connections = (descriptors.saturating_sub(others) / usize::from(workers)).max(1);
+    Settings { max_connections, ..Settings::default() }
+}
+
+/// Descriptors of a process that are no connections, and those of each of its reactors: rather too many.
+const OTHERS: usize = 48;
+const OTHERS_OF_A_WORKER: usize = 8;
 
 /// A thread with a reactor that listens.
 struct Worker {
@@ -124,11 +193,11 @@ struct Worker {
 
 impl Worker {
     /// Returns when it listens.
-    fn start(places: Vec<Place>) -> Result<Worker, Failure> {
+    fn start(places: Vec<Place>, settings: Settings) -> Result<Worker, Failure> {
         let (ready, started) = mpsc::channel();
         let run = move || {
             let set_up = || -> Result<Reactor, Failure> {
-                let mut reactor = Reactor::new()?;
+                let mut reactor = Reactor::with_settings(settings)?;
                 places.iter().try_for_each(|place| place.listen(&mut reactor).map(drop))?;
                 Ok(reactor)
             };
@@ -163,9 +232,9 @@ enum Place {
 }
 
 impl Place {
-    fn of(text: &str, workers: u16) -> Result<Place, Failure> {
+    fn of(text: &str, sharers: Sharers) -> Result<Place, Failure> {
         let registry = Registry::default();
-        let shared = workers > 1;
+        let shared = sharers != Sharers::None;
         let bad = |error: ParseError| Failure::Usage(error.to_string());
         if let Some(rest) = text.strip_prefix("udp:") {
             if let Ok(listen) = rest.parse::<ListenUdp>() {
@@ -188,11 +257,25 @@ impl Place {
                 let reuse_port = listen.reuse_port || shared;
                 Ok(Place::Tcp(ListenTcp { reuse_port, ..listen.clone() }))
             }
-            // An inherited socket is each worker's as it is; others would be bound twice.
+            // An inherited socket is each worker's as it is, but what systemd passed is one process's; others would be
+            // bound twice.
+            None if sharers == Sharers::Processes && !text.starts_with("fd:") => {
+                Err(unfit(text, "processes can share tcp, udp and fd: leave --processes out"))
+            }
             None if shared && !["fd:", "systemd:"].iter().any(|kind| text.starts_with(kind)) => {
                 Err(unfit(text, "workers can share tcp, udp, fd and systemd: leave --workers out"))
             }
             None => Ok(Place::Other(text.to_owned())),
+        }
+    }
+
+    /// The port that the first process has, as it says it.
+    fn take_address_of(&mut self, said: &str) {
+        let address = said.split_once(':').and_then(|(_, address)| address.parse::<SocketAddr>().ok());
+        match (self, address) {
+            (Place::Tcp(listen), Some(address)) => listen.address = address,
+            (Place::Udp(listen), Some(address)) => listen.address = address,
+            _ => {}
         }
     }
 

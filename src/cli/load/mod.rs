@@ -1,17 +1,24 @@
-//! `twistor load`: load on an echo server, on as many threads as it is given, and the report on stdout.
+//! `twistor load`: load on an echo server, on as many threads and processes as it is given, and the report on stdout.
 
 mod crew;
+mod limits;
 mod live;
+mod news;
+mod sources;
+mod team;
 
 use self::crew::Crew;
+use self::news::News;
 use super::output;
 use super::{Failure, Outcome, span};
 use crate::endpoint::{ClientEndpoint, Registry};
 use crate::load::{Load as Running, Plan, PlanError, Work, json, svg};
 use crate::{ConnectTcp, Reactor};
 use clap::Args;
+use std::any::Any;
 use std::fs::File;
 use std::io::{self, Write};
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -29,6 +36,11 @@ use std::time::Duration;
 /// that of a whole exchange. With --hold connections are made and are idle; a loss is told at once,
 /// with its reason, and at the end each has to answer a message.
 ///
+/// A process can hold as many connections as it may have descriptors: with --processes there are more. They begin to
+/// run together, when the connections of all are made, and end with the one that started them. One that dies is told
+/// on stderr, its connections count as lost, and the others go on. When fewer connections could be held than were to
+/// be, the report names the limits that stopped it, their present values, and how to raise them.
+///
 /// SIGINT or SIGTERM ends it early, with a report of what was measured.
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -37,10 +49,12 @@ Examples:
   twistor load 10.0.0.5:7 -c 200 --rate 20000 --warm-up 2s --svg latency.svg
   twistor load 10.0.0.5:7 -c 50 --churn --json | jq .latency_ms.p99
   twistor load 10.0.0.5:7 -c 10000 --hold --ramp 10s --for 1h --every 30s
+  twistor load 127.0.0.1:7007 -c 500000 --hold --processes 28 --for 10s
+  twistor load 10.0.0.5:7 -c 50000 --hold --processes 3 --from 10.0.0.8,10.0.0.9
 
 --json prints one object: endpoint, right, work, plan, connections, messages,
 latency_ms, since_sent_ms and lateness_ms (with a rate), steps, errors,
-troubles. A latency has count, min, mean, p50, p75, p90, p95, p99, p99_9,
+troubles, stopped_by (limit, connections, now, raise). A latency has count, min, mean, p50, p75, p90, p95, p99, p99_9,
 p99_99, max.
 
 Exit codes: 0 every byte came back as it was sent, 1 something went wrong
@@ -108,9 +122,22 @@ pub(super) struct Load {
     #[arg(long, requires = "churn")]
     reset: bool,
 
-    /// Threads, each with a reactor and a share of the connections
+    /// Threads of each process, each with a reactor and a share of the connections
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = count(1024))]
     threads: u64,
+
+    /// Processes, each with a share of the connections and descriptors of its own
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = count(1024))]
+    processes: u64,
+
+    /// Addresses of this machine that connections of tcp come from, in turn: each has ports of its own
+    /// [default: the system's choice; to the loopback (127.0.0.1) as many of 127.0.x.y as have ports enough]
+    #[arg(long, value_name = "ADDRESS", value_delimiter = ',')]
+    from: Vec<IpAddr>,
+
+    /// This is one of the processes, with this number from 0
+    #[arg(long, hide = true)]
+    part: Option<usize>,
 
     /// Print one JSON object
     #[arg(long)]
@@ -124,14 +151,25 @@ pub(super) struct Load {
 impl Load {
     pub(super) fn run(&self) -> Outcome {
         // Parsed here to be refused at once; each thread has one of its own.
-        let plan = self.plan();
-        Goal::read(&self.endpoint, &plan)?;
+        let mut plan = self.plan();
+        let goal = Goal::read(&self.endpoint, &plan)?;
+        if plan.sources.is_empty() {
+            plan.sources = goal.sources(&plan);
+        }
+        let processes = usize::try_from(self.processes.min(self.connections)).unwrap_or(1);
+        if let Some(part) = self.part {
+            self.run_part(&plan.part(part, processes));
+            return Ok(ExitCode::SUCCESS);
+        }
         // Found out before the measurement, not after it.
         let picture =
             self.svg.as_ref().map(|path| File::create(path).map_err(|error| cannot_write(path, &error)));
         let picture = picture.transpose()?;
-        let threads = self.threads.min(self.connections);
-        let report = Crew::run(&self.endpoint, &plan, usize::try_from(threads).unwrap_or(1))?;
+        let mut report = match processes {
+            1 => Crew::run(&self.endpoint, &plan, self.threads(&plan), Place::Alone)?,
+            _ => team::run(&self.endpoint, &plan, processes)?,
+        };
+        limits::explain(&mut report, processes);
         if let (Some(mut file), Some(path)) = (picture, &self.svg) {
             file.write_all(svg::draw(&report).as_bytes()).map_err(|error| cannot_write(path, &error))?;
         }
@@ -147,6 +185,19 @@ impl Load {
         }
         let code = if report.is_right() { ExitCode::SUCCESS } else { ExitCode::FAILURE };
         output::outcome(printed.err(), code)
+    }
+
+    /// The share of one of several processes, told to the one that started it.
+    fn run_part(&self, plan: &Plan) {
+        let news = match Crew::run(&self.endpoint, plan, self.threads(plan), Place::OneOfSeveral) {
+            Ok(report) => News::Ended(report.endpoint, Box::new(report.tally)),
+            Err(failure) => News::Failed(failure.to_string()),
+        };
+        news.say();
+    }
+
+    fn threads(&self, plan: &Plan) -> usize {
+        usize::try_from(self.threads).unwrap_or(usize::MAX).min(plan.connections)
     }
 
     fn plan(&self) -> Plan {
@@ -168,9 +219,19 @@ impl Load {
             lost_after: self.lost_after,
             spin: self.spin,
             reset: self.reset,
+            sources: self.from.clone(),
             ..Plan::default()
         }
     }
+}
+
+/// Which process this is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Place {
+    /// The one that people have started.
+    Alone,
+    /// Another one has started it, and tells people.
+    OneOfSeveral,
 }
 
 /// Where a load goes, as the command line says it.
@@ -193,9 +254,19 @@ impl Goal {
                 let endpoint = Registry::default().client_from_argument(text);
                 let endpoint = endpoint.map_err(|error| usage(&error))?;
                 plan.check().map_err(|error| usage(&error))?;
+                if !plan.sources.is_empty() && !(&*endpoint as &dyn Any).is::<ConnectTcp>() {
+                    return Err(usage(&PlanError::Sources));
+                }
                 Ok(Goal::Endpoint(endpoint))
             }
         }
+    }
+
+    /// The addresses that connections have to come from so that there are ports enough.
+    fn sources(&self, plan: &Plan) -> Vec<IpAddr> {
+        let Goal::Endpoint(endpoint) = self else { return Vec::new() };
+        let target: Option<&ConnectTcp> = (&**endpoint as &dyn Any).downcast_ref();
+        target.map_or_else(Vec::new, |target| sources::spread(target, plan))
     }
 
     fn start(self, reactor: &mut Reactor, plan: Plan) -> Result<Running, PlanError> {
@@ -228,3 +299,6 @@ fn rate(text: &str) -> Result<f64, String> {
         _ => Err("it has to be a number from 0.001 to 1000000000".into()),
     }
 }
+
+/// Everything was measured: a server that does not close its side is not waited for.
+const CLOSING: Duration = Duration::from_secs(1);

@@ -1,0 +1,85 @@
+//! What the limits of this machine are now, and how to raise them: for a load that could not hold what it was to.
+
+use super::sources;
+use crate::cli::descriptors;
+use crate::load::{Limit, Report};
+use std::fs;
+
+/// Adds to each limit that stopped the load its present value, and how to raise it.
+pub(super) fn explain(report: &mut Report, processes: usize) {
+    let connections = report.plan.connections;
+    let addresses = report.plan.sources.len().max(1);
+    for stop in &mut report.stops {
+        (stop.now, stop.raise) = match stop.limit {
+            Limit::Descriptors => of_descriptors(connections, processes),
+            Limit::SystemDescriptors => {
+                (sysctl("fs/file-max", "fs.file-max"), "sysctl fs.file-max=NUMBER".into())
+            }
+            Limit::Ports => of_ports(addresses),
+            Limit::Memory => (
+                with(available(), sysctl("net/ipv4/tcp_mem", "pages, net.ipv4.tcp_mem")),
+                "sysctl net.ipv4.tcp_mem='LOW PRESSURE HIGH', more memory".into(),
+            ),
+            Limit::Refused => (String::new(), "a server that listens there all the time".into()),
+            Limit::NoAnswer => (
+                with(
+                    sysctl("net/core/somaxconn", "at most wait to be accepted, net.core.somaxconn"),
+                    sysctl("net/netfilter/nf_conntrack_max", "net.netfilter.nf_conntrack_max"),
+                ),
+                "--ramp TIME, or a server that accepts faster or waits with a longer backlog".into(),
+            ),
+            Limit::Closed => (
+                String::new(),
+                "the server's own limit; that of twistor echo is the descriptors of its processes (ulimit -n): \
+                 give it more --processes"
+                    .into(),
+            ),
+            Limit::Silent => (
+                String::new(),
+                "--patience TIME, or a server that accepts more: what it did not accept waits in its backlog".into(),
+            ),
+            Limit::Workers => (available(), "more memory, if the kernel killed them (dmesg says so)".into()),
+        };
+    }
+}
+
+fn of_descriptors(connections: usize, processes: usize) -> (String, String) {
+    let limit = descriptors::raise_limit();
+    let enough = connections.div_ceil(limit.saturating_sub(OTHERS).max(1)).max(processes + 1);
+    (
+        format!("{limit} for each process (ulimit -n)"),
+        format!("--processes {enough}, or a higher hard limit (ulimit -Hn, LimitNOFILE=)"),
+    )
+}
+
+fn of_ports(addresses: usize) -> (String, String) {
+    let now = sources::ports().map_or_else(String::new, |(low, high)| {
+        let count = sources::count(low, high);
+        format!(
+            "{count} for each of {addresses} source addresses (net.ipv4.ip_local_port_range={low} {high})"
+        )
+    });
+    (now, "--from ADDRESS,ADDRESS.. or sysctl net.ipv4.ip_local_port_range='1024 65535'".into())
+}
+
+/// The value of a setting of the kernel, with its name; nothing where there is none.
+fn sysctl(path: &str, name: &str) -> String {
+    let value = fs::read_to_string(format!("/proc/sys/{path}")).unwrap_or_default();
+    let value = value.split_whitespace().collect::<Vec<_>>().join(" ");
+    if value.is_empty() { value } else { format!("{value} ({name})") }
+}
+
+/// The memory that is available.
+fn available() -> String {
+    let all = fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    let line = all.lines().find_map(|line| line.strip_prefix("MemAvailable:"));
+    let kib = line.and_then(|line| line.trim().trim_end_matches(" kB").parse::<u64>().ok());
+    kib.map_or_else(String::new, |kib| format!("{} MiB of memory available", kib / 1024))
+}
+
+fn with(one: String, other: String) -> String {
+    [one, other].into_iter().filter(|text| !text.is_empty()).collect::<Vec<_>>().join("; ")
+}
+
+/// Descriptors of a process that are no connections, and a few more.
+const OTHERS: usize = 16;

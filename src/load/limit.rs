@@ -1,0 +1,148 @@
+//! What keeps a load from holding as many connections as it was to: the limits of systems.
+
+use crate::{Error, Reason};
+use std::fmt;
+use std::io;
+
+/// A limit that connections ran into.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[non_exhaustive]
+pub enum Limit {
+    /// The descriptors that one process may have (EMFILE).
+    Descriptors,
+    /// The descriptors of the whole system (ENFILE).
+    SystemDescriptors,
+    /// The ports of a source address (EADDRNOTAVAIL; EADDRINUSE for an address that was asked for).
+    Ports,
+    /// The kernel's memory (ENOMEM, ENOBUFS).
+    Memory,
+    /// The server refused (ECONNREFUSED).
+    Refused,
+    /// The server, or its machine, did not answer an attempt in time.
+    NoAnswer,
+    /// The server closed or reset what was made.
+    Closed,
+    /// The server took what was made, and did not answer the message at the end.
+    Silent,
+    /// Processes of the load ended early.
+    Workers,
+}
+
+impl Limit {
+    pub(super) const ALL: [Limit; 9] = [
+        Limit::Descriptors,
+        Limit::SystemDescriptors,
+        Limit::Ports,
+        Limit::Memory,
+        Limit::Refused,
+        Limit::NoAnswer,
+        Limit::Closed,
+        Limit::Silent,
+        Limit::Workers,
+    ];
+
+    /// One word for machines.
+    pub fn name(self) -> &'static str {
+        match self {
+            Limit::Descriptors => "descriptors",
+            Limit::SystemDescriptors => "system_descriptors",
+            Limit::Ports => "ports",
+            Limit::Memory => "memory",
+            Limit::Refused => "refused",
+            Limit::NoAnswer => "no_answer",
+            Limit::Closed => "closed",
+            Limit::Silent => "silent",
+            Limit::Workers => "workers",
+        }
+    }
+
+    /// The limit that an attempt to connect ran into, if it was one.
+    pub(super) fn of(reason: &Reason) -> Option<Limit> {
+        match reason {
+            Reason::Refused(_) => Some(Limit::Refused),
+            Reason::TimedOut(_) | Reason::SystemTimedOut(_) => Some(Limit::NoAnswer),
+            Reason::Bind(said) if said.kind == io::ErrorKind::AddrInUse => Some(Limit::Ports),
+            Reason::ConnectFailed(said) if said.kind == io::ErrorKind::AddrNotAvailable => Some(Limit::Ports),
+            _ => Limit::of_code(reason.system_error().and_then(|said| said.code)),
+        }
+    }
+
+    /// The limit that an attempt ran into which could not even begin.
+    pub(super) fn of_error(error: &Error) -> Option<Limit> {
+        let mut error: Option<&(dyn std::error::Error + 'static)> = Some(error);
+        while let Some(this) = error {
+            if let Some(error) = this.downcast_ref::<io::Error>() {
+                return Limit::of_code(error.raw_os_error());
+            }
+            error = this.source();
+        }
+        None
+    }
+
+    fn of_code(code: Option<i32>) -> Option<Limit> {
+        use rustix::io::Errno;
+        match Errno::from_raw_os_error(code?) {
+            Errno::MFILE => Some(Limit::Descriptors),
+            Errno::NFILE => Some(Limit::SystemDescriptors),
+            Errno::NOMEM | Errno::NOBUFS => Some(Limit::Memory),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for Limit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Limit::Descriptors => "descriptors of a process",
+            Limit::SystemDescriptors => "descriptors of the system",
+            Limit::Ports => "ports of a source address",
+            Limit::Memory => "memory of the kernel",
+            Limit::Refused => "the server refused",
+            Limit::NoAnswer => "no answer to the attempt",
+            Limit::Closed => "the server closed them",
+            Limit::Silent => "not answered at the end",
+            Limit::Workers => "processes of the load that ended early",
+        })
+    }
+}
+
+/// What kept some of the connections from being held.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stop {
+    /// The limit.
+    pub limit: Limit,
+    /// How many connections ran into it.
+    pub connections: u64,
+    /// Its present value, for people; empty when that is not known here.
+    pub now: String,
+    /// How to raise it, for people; empty when that is not known here.
+    pub raise: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::SystemError;
+    use rustix::io::Errno;
+
+    #[test]
+    fn a_limit_is_known_by_the_number_of_the_error() {
+        let said = |call, errno: Errno| SystemError {
+            call,
+            kind: io::Error::from(errno).kind(),
+            code: Some(errno.raw_os_error()),
+        };
+        for (reason, limit) in [
+            (Reason::ConnectFailed(said("socket", Errno::MFILE)), Some(Limit::Descriptors)),
+            (Reason::ConnectFailed(said("socket", Errno::NFILE)), Some(Limit::SystemDescriptors)),
+            (Reason::ConnectFailed(said("connect", Errno::ADDRNOTAVAIL)), Some(Limit::Ports)),
+            (Reason::Bind(said("bind", Errno::ADDRINUSE)), Some(Limit::Ports)),
+            (Reason::Bind(said("bind", Errno::ADDRNOTAVAIL)), None),
+            (Reason::ConnectFailed(said("connect", Errno::NOBUFS)), Some(Limit::Memory)),
+            (Reason::Refused(said("connect", Errno::CONNREFUSED)), Some(Limit::Refused)),
+            (Reason::Done, None),
+        ] {
+            assert_eq!(Limit::of(&reason), limit, "{reason}");
+        }
+    }
+}
