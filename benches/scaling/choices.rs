@@ -36,7 +36,8 @@ const HELP: &str = "\
   --quick            fewer cells and shorter samples: ends within two minutes
   --python           asyncio, uvloop and Twisted too, in a virtual environment that is made at first use
   --sections A,B     of ten, connections, sizes, bulk, churn, hold, timers (default: all)
-  --report FILE      measure nothing: show the results in FILE again, the scaling.json of an earlier run
+  --report FILE      measure nothing: show the results in FILE again, the scaling.json of an earlier run, and write its
+                     scaling.md and plots beside it
 Of the options of all benches (here the default of --seconds is 0.5, all compiled servers take part, --check fails when a
 server is missing in a cell):";
 

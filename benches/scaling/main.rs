@@ -21,6 +21,7 @@ mod choices;
 mod cores;
 mod figures;
 mod machine;
+mod report;
 mod rounds;
 mod summary;
 #[path = "../support/mod.rs"]
@@ -28,6 +29,7 @@ mod support;
 mod work;
 
 use std::fs;
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::Instant;
 
@@ -45,7 +47,13 @@ fn bench() -> Result<()> {
     if let Some(file) = &choices.saved {
         let run = Run::load(file)?;
         summary::print(&run);
+        let folder = file.parent().unwrap_or(Path::new(""));
+        report::write(&run, folder)?;
+        println!("\nDrawn again: {}", folder.join("scaling.md").display());
         return Ok(());
+    }
+    if choices.smoke() {
+        report::check()?;
     }
     let begin = Instant::now();
     let directory = choices.directory();
@@ -62,6 +70,7 @@ fn bench() -> Result<()> {
     let run = Run { machine, date, command: choices.command.clone(), samples, missing };
     let file = directory.join("scaling.json");
     run.save(&file)?;
+    report::write(&run, &directory)?;
     summary::print(&run);
     println!("\n{} samples in {:.0} s: {}", run.samples.len(), begin.elapsed().as_secs_f64(), file.display());
     if choices.smoke() {
