@@ -74,9 +74,8 @@ impl Choices {
         if options.smoke {
             extent = Extent::Quick;
         }
-        if sections.is_empty() {
-            let all = SECTIONS.iter().filter(|name| !(cells_named && ["hold", "timers"].contains(name)));
-            sections = all.map(|name| name.to_string()).collect();
+        if sections.is_empty() && !cells_named {
+            sections = SECTIONS.map(str::to_string).to_vec();
         }
         let words: Vec<String> = std::env::args().skip(1).filter(|word| word != "--bench").collect();
         let command = ["cargo bench --bench scaling".to_string()]

@@ -40,8 +40,10 @@ impl Work {
             }
         }
         for task in named {
-            if !work.iter().any(|work| work.task == task) {
-                work.push(Work { task, sections: vec!["cells".to_string()] });
+            let section = "cells".to_string();
+            match work.iter_mut().find(|work| work.task == task) {
+                Some(known) => known.sections.push(section),
+                None => work.push(Work { task, sections: vec![section] }),
             }
         }
         work
