@@ -104,12 +104,12 @@ fn sample(
         (Client::Plain, Cell::PingPong { connections, size, depth }) => {
             let mut load = Load::open(server.address, connections, size, size * depth)?;
             let (before, start) = (self::cpu(), Instant::now());
-            let count = load.run(Until::Elapsed(length))?;
+            let count = load.run(Until::Elapsed(length), None)?;
             (count, start.elapsed(), self::cpu() - before)
         }
         (Client::Plain, Cell::Churn { parallel }) => {
             let start = Instant::now();
-            let count = support::churn::run(server.address, parallel, Until::Elapsed(length))?;
+            let count = support::churn::run(server.address, parallel, Until::Elapsed(length), None)?;
             (count, start.elapsed(), self::cpu() - before)
         }
         (Client::Plain, Cell::Bulk { .. }) => return Err("a bulk cell has no messages".into()),

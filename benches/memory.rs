@@ -7,14 +7,10 @@
 
 mod support;
 
-use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
 use std::process::ExitCode;
-use std::thread;
-use std::time::{Duration, Instant};
 
 use support::baselines::Guard;
-use support::load::Pattern;
+use support::hold;
 use support::options::Options;
 use support::server::{Kind, Server};
 use support::table::{self, Table};
@@ -24,11 +20,6 @@ const SMOKE_CONNECTIONS: usize = 500;
 
 /// What a server is warmed up with, so that what it allocates once is not counted as a connection's.
 const WARM_UP: usize = 64;
-
-const MESSAGE: usize = 64;
-
-/// Connections opened at once; well below every server's backlog.
-const GROUP: usize = 256;
 
 /// What one server did, round by round: bytes.
 #[derive(Default)]
@@ -78,70 +69,14 @@ fn bench(options: Options) -> support::Result<()> {
 }
 
 fn sample(kind: Kind, count: usize, samples: &mut Samples) -> support::Result<()> {
-    let pattern = Pattern::new();
     let server = Server::start(kind)?;
-    server.settled_cpu()?; // it may still open descriptors of its own
-    let own = server.open_descriptors()?;
-    let mut warm_up = open(&server, own, WARM_UP)?;
-    exchange(&mut warm_up, &pattern)?;
-    drop(warm_up);
-    let before = at_rest(&server, own)?;
-
-    let mut connections = open(&server, own, count)?;
-    let idle = at_rest(&server, own + count)?;
-    exchange(&mut connections, &pattern)?;
-    let used = at_rest(&server, own + count)?;
-    drop(connections);
-    let after = at_rest(&server, own)?;
+    let held = hold::run(&server, count, WARM_UP)?;
     server.stop()?;
 
-    samples.before.push(before);
-    samples.idle.push((idle - before) / count as f64);
-    samples.used.push((used - before) / count as f64);
-    samples.after.push(after);
-    Ok(())
-}
-
-fn open(server: &Server, own: usize, count: usize) -> support::Result<Vec<TcpStream>> {
-    let address: SocketAddr = server.address;
-    let mut connections = Vec::with_capacity(count);
-    while connections.len() < count {
-        for _ in 0..GROUP.min(count - connections.len()) {
-            connections.push(TcpStream::connect(address)?);
-        }
-        wait_for_descriptors(server, own + connections.len())?;
-    }
-    Ok(connections)
-}
-
-fn exchange(connections: &mut [TcpStream], pattern: &Pattern) -> support::Result<()> {
-    for group in connections.chunks_mut(GROUP) {
-        for stream in group.iter_mut() {
-            stream.write_all(pattern.at(0, MESSAGE))?;
-        }
-        for stream in group {
-            let mut echo = [0; MESSAGE];
-            stream.read_exact(&mut echo)?;
-            pattern.compare(0, &echo)?;
-        }
-    }
-    Ok(())
-}
-
-/// Resident bytes, once the server has so many descriptors and sleeps.
-fn at_rest(server: &Server, descriptors: usize) -> support::Result<f64> {
-    wait_for_descriptors(server, descriptors)?;
-    server.settled_cpu()?;
-    Ok(server.resident()? as f64)
-}
-
-fn wait_for_descriptors(server: &Server, count: usize) -> support::Result<()> {
-    let start = Instant::now();
-    while server.open_descriptors()? != count {
-        if start.elapsed() > Duration::from_secs(10) {
-            return Err(format!("{count} descriptors expected, {} open", server.open_descriptors()?).into());
-        }
-        thread::sleep(Duration::from_millis(1));
-    }
+    let each = |bytes: u64| (bytes as f64 - held.before as f64) / count as f64;
+    samples.before.push(held.before as f64);
+    samples.idle.push(each(held.idle));
+    samples.used.push(each(held.used));
+    samples.after.push(held.after as f64);
     Ok(())
 }

@@ -2,7 +2,7 @@
 //! runtime.
 //!
 //! The figure to read is **messages per second of the server's CPU, as a ratio to the callbacks'** in the same round. The servers
-//! are child processes that take turns; see `benches/echo.rs`, whose cells these are. User instructions are counted where there is
+//! are child processes that take turns, in the ten cells of `benches/scaling`. User instructions are counted where there is
 //! valgrind; `benches/instructions` guards them.
 
 mod support;

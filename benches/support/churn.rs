@@ -10,23 +10,32 @@ use mio::{Events, Interest, Poll, Token};
 
 use super::Result;
 use super::cell::CHURN_SIZE;
+use super::latencies::Latencies;
 use super::load::{Pattern, STALLED, Until};
+use super::source;
 
 /// A slot holds one connection after the other.
 struct Slot {
     stream: TcpStream,
     sent: bool,
     received: usize,
+    opened: Instant,
 }
 
-/// Returns how many connections were opened, used and closed.
-pub fn run(address: SocketAddr, parallel: usize, until: Until) -> Result<u64> {
+/// Returns how many connections were opened, used and closed. Where latencies are asked for, each is a connection's, from before
+/// it is opened until its whole echo has been read.
+pub fn run(
+    address: SocketAddr,
+    parallel: usize,
+    until: Until,
+    mut latencies: Option<&mut Latencies>,
+) -> Result<u64> {
     let start = Instant::now();
     let pattern = Pattern::new();
     let mut poll = Poll::new()?;
     let mut events = Events::with_capacity(parallel);
     let mut slots =
-        (0..parallel).map(|index| Slot::open(address, &poll, index)).collect::<Result<Vec<_>>>()?;
+        (0..parallel).map(|index| Slot::open(address, &poll, index, 0)).collect::<Result<Vec<_>>>()?;
     let (mut done, mut open) = (0, parallel);
     while open > 0 {
         match poll.poll(&mut events, Some(STALLED)) {
@@ -43,13 +52,16 @@ pub fn run(address: SocketAddr, parallel: usize, until: Until) -> Result<u64> {
             if slot.received == CHURN_SIZE || !slot.ready(event, &pattern)? {
                 continue;
             }
+            if let Some(latencies) = latencies.as_deref_mut() {
+                latencies.record(slot.opened.elapsed());
+            }
             done += 1;
             let enough = matches!(until, Until::Count(limit) if done + open as u64 > limit);
             if late || enough {
                 slot.stream.shutdown(std::net::Shutdown::Both)?;
                 open -= 1;
             } else {
-                *slot = Slot::open(address, &poll, index)?;
+                *slot = Slot::open(address, &poll, index, done)?;
             }
         }
     }
@@ -57,10 +69,12 @@ pub fn run(address: SocketAddr, parallel: usize, until: Until) -> Result<u64> {
 }
 
 impl Slot {
-    fn open(address: SocketAddr, poll: &Poll, index: usize) -> Result<Slot> {
-        let mut stream = TcpStream::connect(address)?;
+    /// The connection comes after `done` other ones.
+    fn open(address: SocketAddr, poll: &Poll, index: usize, done: u64) -> Result<Slot> {
+        let opened = Instant::now();
+        let mut stream = source::start_connecting(address, done)?;
         poll.registry().register(&mut stream, Token(index), Interest::READABLE | Interest::WRITABLE)?;
-        Ok(Slot { stream, sent: false, received: 0 })
+        Ok(Slot { stream, sent: false, received: 0, opened })
     }
 
     /// True when the whole message is back.

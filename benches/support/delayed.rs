@@ -1,12 +1,18 @@
-//! Delayed calls behind one face: twistor's, and the structure one writes first.
+//! Delayed calls behind one face: twistor's, the structure one writes first, and tokio's.
 
 use std::cell::Cell;
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
+use std::pin::Pin;
 use std::rc::Rc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::task::{Context, Wake, Waker};
 use std::time::{Duration, Instant};
 
 use slab::Slab;
+use tokio::runtime::{EnterGuard, Runtime};
+use tokio::time::Sleep;
 use twistor::{DelayedCall, Reactor};
 
 use super::Result;
@@ -138,5 +144,84 @@ impl Timers for Heap {
 
     fn fired(&self) -> usize {
         self.fired.get()
+    }
+}
+
+/// tokio's timer, as a future sees it: a `Sleep` on the heap that has been polled once, whose waker counts. A task or a closure
+/// around it comes on top; there is none here.
+pub struct Tokio {
+    sleeps: Slab<Pin<Box<Sleep>>>,
+    woken: Arc<Woken>,
+    waker: Waker,
+    /// The runtime is this thread's as long as this lives.
+    _entered: EnterGuard<'static>,
+}
+
+#[derive(Default)]
+struct Woken(AtomicUsize);
+
+impl Wake for Woken {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+impl Tokio {
+    fn runtime() -> Result<&'static Runtime> {
+        static RUNTIME: OnceLock<std::io::Result<Runtime>> = OnceLock::new();
+        let runtime =
+            RUNTIME.get_or_init(|| tokio::runtime::Builder::new_current_thread().enable_time().build());
+        runtime.as_ref().map_err(|error| error.to_string().into())
+    }
+
+    /// Until it has been polled, the timer is not set.
+    fn poll(&mut self, slot: usize) {
+        if let Some(sleep) = self.sleeps.get_mut(slot) {
+            let _ = sleep.as_mut().poll(&mut Context::from_waker(&self.waker));
+        }
+    }
+}
+
+impl Timers for Tokio {
+    type Call = usize;
+
+    fn new() -> Result<Tokio> {
+        let woken = Arc::new(Woken::default());
+        let waker = Waker::from(Arc::clone(&woken));
+        Ok(Tokio { sleeps: Slab::new(), woken, waker, _entered: Tokio::runtime()?.enter() })
+    }
+
+    fn schedule(&mut self, delay: Duration) -> usize {
+        let slot = self.sleeps.insert(Box::pin(tokio::time::sleep(delay)));
+        self.poll(slot);
+        slot
+    }
+
+    fn reset(&mut self, &mut slot: &mut usize, delay: Duration) {
+        if let Some(sleep) = self.sleeps.get_mut(slot) {
+            sleep.as_mut().reset(tokio::time::Instant::now() + delay);
+        }
+        self.poll(slot);
+    }
+
+    fn cancel(&mut self, &slot: &usize) {
+        drop(self.sleeps.try_remove(slot));
+    }
+
+    fn fire(&mut self) -> Result<()> {
+        let runtime = Tokio::runtime()?;
+        while self.fired() < self.sleeps.len() {
+            runtime.block_on(tokio::time::sleep(Duration::from_millis(1)));
+        }
+        self.sleeps.clear();
+        Ok(())
+    }
+
+    fn outstanding(&self) -> usize {
+        self.sleeps.len()
+    }
+
+    fn fired(&self) -> usize {
+        self.woken.0.load(Ordering::Relaxed)
     }
 }

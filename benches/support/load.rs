@@ -3,6 +3,7 @@
 //! Edge-triggered like the servers, with as little work per message as they have, so that the server is the limit
 //! wherever it can be.
 
+use std::collections::VecDeque;
 use std::io::{ErrorKind, Read, Write};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -13,7 +14,9 @@ use mio::{Events, Interest, Poll, Token};
 use super::Result;
 use super::cell::{BULK_UNIT, Cell};
 use super::churn;
+use super::latencies::Latencies;
 use super::server::Server;
+use super::source;
 
 /// When a load ends. What is under way by then still completes and counts.
 #[derive(Clone, Copy)]
@@ -27,10 +30,28 @@ pub struct Outcome {
     pub count: u64,
     pub elapsed: Duration,
     pub cpu: Duration,
+    /// Of each message, or of each connection in a churn cell; where they were asked for.
+    pub latencies: Option<Latencies>,
 }
 
 /// Puts a cell's load on a server, and takes the server's CPU time for it; opening the connections is not part of it.
 pub fn run(server: &Server, cell: Cell, until: Until) -> Result<Outcome> {
+    measure(server, cell, until, None)
+}
+
+/// The same, and how long each message took: from just before the write of its first byte until the read that brought its last
+/// one. Bulk has no messages, and none that could be waited for.
+///
+/// The loop is closed: a connection writes again when it has been answered. A server that stalls therefore holds back the
+/// messages that would have seen it stall (coordinated omission), and one thread reads all the echoes, each in its turn. The
+/// percentiles are those of the messages that were sent under as much load as the server takes; they compare servers under
+/// the same load, and say nothing of a service to which messages come at times of their own.
+pub fn run_timed(server: &Server, cell: Cell, until: Until) -> Result<Outcome> {
+    let latencies = (!matches!(cell, Cell::Bulk { .. })).then(Latencies::new).transpose()?;
+    measure(server, cell, until, latencies)
+}
+
+fn measure(server: &Server, cell: Cell, until: Until, mut latencies: Option<Latencies>) -> Result<Outcome> {
     let mut load = match cell {
         Cell::PingPong { connections, size, depth } => {
             Some(Load::open(server.address, connections, size, size * depth)?)
@@ -41,12 +62,12 @@ pub fn run(server: &Server, cell: Cell, until: Until) -> Result<Outcome> {
     let before = server.settled_cpu()?;
     let start = Instant::now();
     let count = match (&mut load, cell) {
-        (None, Cell::Churn { parallel }) => churn::run(server.address, parallel, until)?,
-        (load, _) => load.as_mut().map_or(Ok(0), |load| load.run(until))?,
+        (None, Cell::Churn { parallel }) => churn::run(server.address, parallel, until, latencies.as_mut())?,
+        (load, _) => load.as_mut().map_or(Ok(0), |load| load.run(until, latencies.as_mut()))?,
     };
     let elapsed = start.elapsed();
     let cpu = server.settled_cpu()? - before;
-    Ok(Outcome { count, elapsed, cpu })
+    Ok(Outcome { count, elapsed, cpu, latencies })
 }
 
 /// Connections under load.
@@ -70,6 +91,8 @@ struct Connection {
     readable: bool,
     /// It is in the list of connections to look at.
     queued: bool,
+    /// When the messages were written that are under way, where that is measured.
+    sent_at: VecDeque<Instant>,
 }
 
 impl Load {
@@ -80,8 +103,8 @@ impl Load {
         let mut echo = vec![0; size];
         while opened.len() < count {
             let group = opened.len()..count.min(opened.len() + GROUP);
-            for _ in group.clone() {
-                let stream = std::net::TcpStream::connect(address)?;
+            for nth in group.clone() {
+                let stream = source::connect(address, nth as u64)?;
                 stream.set_nodelay(true)?;
                 stream.set_read_timeout(Some(STALLED))?;
                 opened.push(stream);
@@ -110,6 +133,7 @@ impl Load {
                 writable: true,
                 readable: false,
                 queued: true,
+                sent_at: VecDeque::new(),
             });
         }
         Ok(Load {
@@ -122,7 +146,7 @@ impl Load {
         })
     }
 
-    pub fn run(&mut self, until: Until) -> Result<u64> {
+    pub fn run(&mut self, until: Until, mut latencies: Option<&mut Latencies>) -> Result<u64> {
         let start = Instant::now();
         let mut events = Events::with_capacity(1024);
         let mut ready: Vec<usize> = (0..self.connections.len()).collect();
@@ -133,7 +157,9 @@ impl Load {
                 let connection = &mut self.connections[index]; // tokens and `ready` are indices into it
                 connection.queued = false;
                 let window = if stopping { 0 } else { self.window };
-                received += connection.exchange(self.size, window, &self.pattern, &mut self.buffer)?;
+                let latencies = latencies.as_deref_mut();
+                received +=
+                    connection.exchange(self.size, window, &self.pattern, &mut self.buffer, latencies)?;
                 if connection.has_work(window) {
                     connection.queued = true;
                     ready.push(index);
@@ -171,16 +197,29 @@ impl Load {
 
 impl Connection {
     /// Reads and writes a bounded number of times; returns the bytes that came back.
-    fn exchange(&mut self, size: u64, window: u64, pattern: &Pattern, buffer: &mut [u8]) -> Result<u64> {
+    fn exchange(
+        &mut self,
+        size: u64,
+        window: u64,
+        pattern: &Pattern,
+        buffer: &mut [u8],
+        mut latencies: Option<&mut Latencies>,
+    ) -> Result<u64> {
         let before = self.received;
         for _ in 0..TURNS {
             if self.readable {
-                self.receive(pattern, buffer)?;
+                self.receive(size, pattern, buffer, latencies.as_deref_mut())?;
             }
             // A message is answered when it is back as a whole.
             let allowed = (self.received / size * size).saturating_add(window);
             if self.writable && self.sent < allowed {
+                let at = latencies.is_some().then(Instant::now);
+                let before = self.sent;
                 self.send(pattern, (allowed - self.sent).min(BUFFER as u64) as usize)?;
+                if let Some(at) = at {
+                    let begun = self.sent.div_ceil(size) - before.div_ceil(size);
+                    self.sent_at.extend((0..begun).map(|_| at));
+                }
             }
             if !self.readable {
                 break;
@@ -193,13 +232,27 @@ impl Connection {
         self.readable || (self.writable && window == u64::MAX)
     }
 
-    fn receive(&mut self, pattern: &Pattern, buffer: &mut [u8]) -> Result<()> {
+    fn receive(
+        &mut self,
+        size: u64,
+        pattern: &Pattern,
+        buffer: &mut [u8],
+        latencies: Option<&mut Latencies>,
+    ) -> Result<()> {
         match self.stream.read(buffer) {
             Ok(0) => Err("the server closed a connection".into()),
             Ok(count) => {
+                let timed = latencies.map(|latencies| (latencies, Instant::now()));
                 pattern.compare(self.phase + self.received, &buffer[..count])?;
+                let before = self.received;
                 self.received += count as u64;
                 self.readable = count == buffer.len();
+                if let Some((latencies, now)) = timed {
+                    let answered = (self.received / size - before / size) as usize;
+                    for at in self.sent_at.drain(..answered.min(self.sent_at.len())) {
+                        latencies.record(now.duration_since(at));
+                    }
+                }
                 Ok(())
             }
             Err(error) if error.kind() == ErrorKind::WouldBlock => {

@@ -21,11 +21,11 @@ pub struct Options {
     pub update: bool,
 }
 
-const HELP: &str = "\
+pub const HELP: &str = "\
   --rounds N         repetitions (default 5, timers 3)
   --seconds S        length of one sample (default 0.6)
   --cells A,B        workloads such as `pp c64 s64 d16`, `bulk c1`, `churn p64` (default: the ten)
-  --servers A,B      of twistor, mio, c, streams, tokio (default: the first three; the baseline is always measured)
+  --servers A,B      of twistor, mio, c, streams, tokio, asyncio, uvloop, twisted (default: the first three; the baseline is always measured)
   --smoke            one short round of the small workloads: does the bench work?
   --check            exit with 1 when a count exceeds its baseline or limit (benches that have them)
   --update           write what was counted into benches/baselines.txt (`instructions`)
@@ -34,6 +34,11 @@ Each bench uses the options that concern it.";
 impl Options {
     /// Without `--bench`, which `cargo bench` passes and `cargo test --benches` does not, the run is a smoke run.
     pub fn from_arguments() -> Result<Options> {
+        Options::parse(std::env::args().skip(1))
+    }
+
+    /// The same from arguments that a bench with options of its own hands on; of two that contradict the later one counts.
+    pub fn parse(arguments: impl IntoIterator<Item = String>) -> Result<Options> {
         let mut options = Options {
             rounds: None,
             sample: Duration::from_millis(600),
@@ -44,7 +49,7 @@ impl Options {
             update: false,
         };
         let mut smoke = false;
-        let mut arguments = std::env::args().skip(1);
+        let mut arguments = arguments.into_iter();
         while let Some(argument) = arguments.next() {
             let mut value = || arguments.next().ok_or_else(|| format!("{argument} needs a value\n{HELP}"));
             match argument.as_str() {

@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Resource, Rlimit};
 
-use super::{Result, mio_echo, streams_echo, tokio_echo, twistor_echo};
+use super::{Result, mio_echo, python, streams_echo, tokio_echo, twistor_echo};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
@@ -27,6 +27,11 @@ pub enum Kind {
     Streams,
     /// tokio's current-thread runtime.
     Tokio,
+    /// Python's own loop; its transports and protocols.
+    Asyncio,
+    /// The same on libuv.
+    Uvloop,
+    Twisted,
 }
 
 /// A server in a child process. Dropping it ends the process.
@@ -42,7 +47,19 @@ impl Kind {
     /// What benches of the loop measure.
     pub const LOOPS: [Kind; 3] = [Kind::Twistor, Kind::Mio, Kind::C];
 
-    const ALL: [Kind; 5] = [Kind::Twistor, Kind::Mio, Kind::C, Kind::Streams, Kind::Tokio];
+    /// These need a virtual environment, which takes a while at first use.
+    pub const PYTHON: [Kind; 3] = [Kind::Asyncio, Kind::Uvloop, Kind::Twisted];
+
+    const ALL: [Kind; 8] = [
+        Kind::Twistor,
+        Kind::Mio,
+        Kind::C,
+        Kind::Streams,
+        Kind::Tokio,
+        Kind::Asyncio,
+        Kind::Uvloop,
+        Kind::Twisted,
+    ];
 
     pub fn name(self) -> &'static str {
         match self {
@@ -51,12 +68,16 @@ impl Kind {
             Kind::C => "c",
             Kind::Streams => "streams",
             Kind::Tokio => "tokio",
+            Kind::Asyncio => "asyncio",
+            Kind::Uvloop => "uvloop",
+            Kind::Twisted => "twisted",
         }
     }
 
     pub fn named(name: &str) -> Result<Kind> {
         let found = Kind::ALL.into_iter().find(|kind| kind.name() == name);
-        found.ok_or_else(|| format!("there is no server `{name}`: twistor, mio, c, streams, tokio").into())
+        let names = || Kind::ALL.map(Kind::name).join(", ");
+        found.ok_or_else(|| format!("there is no server `{name}`: {}", names()).into())
     }
 
     /// Of the servers asked for those that can run here, after the baseline: C, or mio where there is no C compiler.
@@ -72,6 +93,7 @@ impl Kind {
             Kind::Twistor | Kind::Mio | Kind::Streams | Kind::Tokio => {
                 Ok(vec![std::env::current_exe()?.into(), "--serve".into(), self.name().into()])
             }
+            Kind::Asyncio | Kind::Uvloop | Kind::Twisted => python::command_line(self),
         }
     }
 
@@ -81,7 +103,9 @@ impl Kind {
             Kind::Mio => Ok(mio_echo::serve()?),
             Kind::Streams => streams_echo::serve(),
             Kind::Tokio => tokio_echo::serve(),
-            Kind::C => Err("the C server is a program of its own".into()),
+            Kind::C | Kind::Asyncio | Kind::Uvloop | Kind::Twisted => {
+                Err(format!("the {} server is a program of its own", self.name()).into())
+            }
         }
     }
 }
@@ -158,7 +182,12 @@ impl Server {
     }
 
     pub fn open_descriptors(&self) -> Result<usize> {
-        Ok(fs::read_dir(format!("/proc/{}/fd", self.child.id()))?.count())
+        let directory = format!("/proc/{}/fd", self.child.id());
+        // Since Linux 6.2 its size is the count; sixteen thousand entries take milliseconds to read.
+        match fs::metadata(&directory)?.len() {
+            0 => Ok(fs::read_dir(&directory)?.count()),
+            count => Ok(count as usize),
+        }
     }
 
     /// Ends the server as it should end, and waits: a tool around it writes its report then.

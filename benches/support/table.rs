@@ -1,5 +1,7 @@
 //! Figures of several rounds, and the table they end up in.
 
+use std::fmt;
+
 /// The median; of an even number of figures the lower of the two in the middle.
 pub fn median(figures: &[f64]) -> f64 {
     let mut sorted = figures.to_vec();
@@ -52,24 +54,30 @@ impl Table {
     }
 
     pub fn print(&self, title: &str) {
-        println!("\n{title}\n");
+        print!("\n{title}\n\n{self}");
+    }
+}
+
+impl fmt::Display for Table {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let columns = self.rows.iter().map(Vec::len).max().unwrap_or(0);
         let cell = |row: &[String], column: usize| row.get(column).cloned().unwrap_or_default();
-        let width = |column| self.rows.iter().map(|row| cell(row, column).len()).max().unwrap_or(0);
+        let width = |column| self.rows.iter().map(|row| cell(row, column).chars().count()).max().unwrap_or(0);
         let widths: Vec<usize> = (0..columns).map(width).collect();
         for (index, row) in self.rows.iter().enumerate() {
             let cells = widths.iter().enumerate().map(|(column, &width)| match column {
                 0 => format!("{:<width$}", cell(row, column)),
                 _ => format!("{:>width$}", cell(row, column)),
             });
-            println!("| {} |", cells.collect::<Vec<_>>().join(" | "));
+            writeln!(f, "| {} |", cells.collect::<Vec<_>>().join(" | "))?;
             if index == 0 {
                 let rules = widths.iter().enumerate().map(|(column, &width)| match column {
                     0 => "-".repeat(width + 2),
                     _ => "-".repeat(width + 1) + ":",
                 });
-                println!("|{}|", rules.collect::<Vec<_>>().join("|"));
+                writeln!(f, "|{}|", rules.collect::<Vec<_>>().join("|"))?;
             }
         }
+        Ok(())
     }
 }
