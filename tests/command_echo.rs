@@ -52,6 +52,20 @@ fn workers_share_one_port_and_end_together() {
 }
 
 #[test]
+fn bytes_come_back_from_workers_that_spin() {
+    for spin in ["50us", "1h", "0"] {
+        let mut echo =
+            Running::start(&["echo", "--listen", "tcp:127.0.0.1:0", "--workers", "2", "--spin", spin]);
+        let line = echo.line();
+        for _ in 0..8 {
+            assert_eq!(echoed(address(&line), b"hello"), b"hello");
+        }
+        let ended = echo.end_by(Signal::TERM);
+        assert_eq!((ended.code, ended.out.as_str(), ended.err.as_str()), (Some(0), "", ""), "{spin}");
+    }
+}
+
+#[test]
 fn an_endpoint_is_an_address_with_its_options() {
     for text in
         ["tcp:0:interface=127.0.0.1:backlog=5", "localhost:0", "tcp:0:interface=127.0.0.1:reuse_port=yes"]

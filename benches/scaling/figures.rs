@@ -47,8 +47,8 @@ pub struct Pinning {
 /// One server in one cell in one round.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Sample {
-    /// `ten`, `connections`, `sizes`, `bulk`, `churn`, `hold`, `timers`, or `cells` for those that were asked for by name
-    /// and are in no section. A cell that belongs to two sections is measured once, and is here twice.
+    /// `ten`, `connections`, `sizes`, `bulk`, `churn`, `hold`, `timers`, or `cells` for those that were asked for by name.
+    /// A cell that belongs to two sections is measured once, and is here twice.
     pub section: String,
     /// `pp c64 s64 d16` (depth 1 is not written), `bulk c1`, `churn p64`, `hold c1024`, `timers 1000000 set`.
     pub cell: String,

@@ -44,7 +44,7 @@ pub fn date() -> String {
 pub fn foreign_load(smoke: bool) -> Result<f64> {
     let start = Instant::now();
     let before = busy_ticks()?;
-    thread::sleep(if smoke { Duration::from_millis(100) } else { Duration::from_secs(2) });
+    thread::sleep(if smoke { Duration::from_millis(100) } else { Duration::from_secs(1) });
     Ok((busy_ticks()? - before) as f64 / TICKS / start.elapsed().as_secs_f64())
 }
 

@@ -1,8 +1,9 @@
 //! How servers scale: throughput, CPU, latency and memory over connections, sizes and depths, beside other loops.
 //!
-//! `cargo bench --bench scaling` measures, prints the ten cells, and writes everything to `target/scaling/`. It needs no
-//! other program; with a C compiler a plain epoll loop in C is the baseline, else one on mio. With `--python` asyncio, uvloop
-//! and Twisted take part. `--quick` measures less of everything and ends within two minutes.
+//! `cargo bench --bench scaling` measures, prints the ten cells, and writes everything to `target/scaling/`: `scaling.json`,
+//! and tables and plots that are made from it; `--report` makes them again. It needs no other program: with a C compiler a
+//! plain epoll loop in C is the baseline, else one on mio. With `--python` asyncio, uvloop and Twisted take part. `--quick`
+//! measures less of everything and ends within two minutes.
 //!
 //! **How it measures.** Every sample has a server process of its own, held on one core while the load runs on another. The
 //! servers take turns within a round, and the order rotates. The figure to read is the ratio of the server's CPU time per

@@ -9,7 +9,7 @@ use super::support::Result;
 use super::support::cell::Cell;
 use super::support::delayed::{Heap, Tokio, Twistor};
 use super::support::hold;
-use super::support::load::{self, Until};
+use super::support::load;
 use super::support::server::Kind;
 use super::support::timing;
 use super::work::{Task, Work};
@@ -37,25 +37,28 @@ pub fn run(
     let (rounds, count) = (choices.options.rounds(5), work.len());
     let start = Instant::now();
     let mut rest = Rest { choices, kinds, cores, start, results: Results { samples: Vec::new(), missing } };
-    let mut longest = Duration::ZERO;
+    let mut took = vec![Duration::ZERO; count]; // in the round before
     for round in 0..rounds {
-        if !rest.suffices_for(longest) {
-            eprintln!("there is no time for more than {round} of {rounds} rounds");
-            break;
-        }
-        let begin = Instant::now();
-        for (index, work) in work.iter().enumerate().filter(|(_, work)| round < work.rounds(rounds)) {
-            if rest.suffices_for(Duration::ZERO) {
+        let mut left_out = 0;
+        for (index, work) in
+            work.iter().enumerate().filter(|(_, work)| round < work.rounds(rounds, choices.extent))
+        {
+            let begin = Instant::now();
+            if rest.suffices_for(took[index]) {
                 eprint!("round {}/{rounds} {}/{count} {}:", round + 1, index + 1, work.task);
                 rest.measure(work, round);
                 eprintln!();
-            } else if round == 0 {
-                let contenders = rest.contenders(work.task);
-                let names = contenders.into_iter().map(Contender::name);
-                names.for_each(|name| rest.results.fail(work, name, round, NO_TIME));
+                took[index] = begin.elapsed();
+            } else if round > 0 {
+                left_out += 1;
+            } else {
+                let names: Vec<&str> = rest.contenders(work.task).into_iter().map(Contender::name).collect();
+                names.into_iter().for_each(|name| rest.results.fail(work, name, round, NO_TIME));
             }
         }
-        longest = longest.max(begin.elapsed());
+        if left_out > 0 {
+            eprintln!("round {}/{rounds}: there was no time for {left_out} of {count} cells", round + 1);
+        }
     }
     (rest.results.samples, rest.results.missing)
 }
@@ -149,7 +152,7 @@ impl Contender {
 
 fn of_load(kind: Kind, cell: Cell, length: Duration, cores: &Cores) -> Result<Figures> {
     let server = cores.start(kind)?;
-    let outcome = load::run_timed(&server, cell, Until::Elapsed(length))?;
+    let outcome = load::run_timed(&server, cell, length)?;
     server.stop()?;
     if outcome.count == 0 {
         return Err("nothing was answered".into());

@@ -40,8 +40,10 @@ impl Work {
             }
         }
         for task in named {
-            if !work.iter().any(|work| work.task == task) {
-                work.push(Work { task, sections: vec!["cells".to_string()] });
+            let section = "cells".to_string();
+            match work.iter_mut().find(|work| work.task == task) {
+                Some(known) => known.sections.push(section),
+                None => work.push(Work { task, sections: vec![section] }),
             }
         }
         work
@@ -59,11 +61,12 @@ impl Work {
         }
     }
 
-    /// What is the same in every round, or takes long, is not measured as often as the rest.
-    pub fn rounds(&self, rounds: usize) -> usize {
-        match self.task {
-            Task::Load(_) => rounds,
-            Task::Hold(_) | Task::Timers(_) => rounds.min(3),
+    /// What is the same in every round, and takes long, is not measured as often as the rest.
+    pub fn rounds(&self, rounds: usize, extent: Extent) -> usize {
+        match (self.task, extent) {
+            (Task::Load(_), _) => rounds,
+            (Task::Hold(_) | Task::Timers(_), Extent::Whole) => rounds.min(3),
+            (Task::Hold(_) | Task::Timers(_), Extent::Quick) => rounds.min(1),
         }
     }
 }
@@ -102,7 +105,10 @@ fn tasks(section: &str, extent: Extent) -> Vec<Task> {
             let parallel: &[usize] = if quick { &[1, 64] } else { &[1, 16, 64, 256] };
             parallel.iter().map(|&parallel| Task::Load(Cell::Churn { parallel })).collect()
         }
-        "hold" => connections.iter().map(|&count| Task::Hold(count)).collect(),
+        "hold" => {
+            let connections: &[usize] = if quick { &[64, 1024, 16384] } else { &CONNECTIONS };
+            connections.iter().map(|&count| Task::Hold(count)).collect()
+        }
         "timers" => vec![Task::Timers(1_000_000)],
         _ => Vec::new(),
     }

@@ -30,9 +30,15 @@ mod tests {
 
     #[test]
     fn times_have_units_or_are_seconds() {
-        for (text, millis) in
-            [("10s", 10_000), ("500ms", 500), ("1m30s", 90_000), ("2h", 7_200_000), ("1.5", 1_500), ("0", 0)]
-        {
+        for (text, millis) in [
+            ("10s", 10_000),
+            ("500ms", 500),
+            ("1m30s", 90_000),
+            ("2h", 7_200_000),
+            ("1.5", 1_500),
+            ("0", 0),
+            ("1000us", 1),
+        ] {
             assert_eq!(parse(text), Ok(Duration::from_millis(millis)), "{text}");
         }
         for text in ["", "s", "-1s", "-1", "10 parsecs", "NaN", "inf", "1e300", "400d"] {

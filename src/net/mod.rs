@@ -168,6 +168,11 @@ pub(crate) trait Net {
     /// Waits until something happened, or `timeout` passed, and appends what did.
     fn poll(&mut self, events: &mut Vec<Event>, timeout: Option<Duration>) -> io::Result<()>;
 
+    /// What became of polls that spun: none do, but on a network that is waited for in real time.
+    fn spins(&self) -> Spins {
+        Spins::default()
+    }
+
     /// Ends a `poll` from any thread.
     fn waker(&self) -> Arc<dyn Wake>;
 
@@ -431,6 +436,14 @@ pub(crate) struct Watch {
     pub(crate) signal: Signal,
     /// The first delivery comes as an event, the next does at once what the system does by default.
     pub(crate) once: bool,
+}
+
+/// How often polls looked again and again before they slept.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Spins {
+    pub(crate) begun: u64,
+    /// Those that slept after it.
+    pub(crate) in_vain: u64,
 }
 
 /// What a poll found.

@@ -229,6 +229,7 @@ impl Reactor {
             threads: settings.threads,
             thread_queue: settings.thread_queue,
             thread_patience: settings.thread_patience,
+            spin: settings.spin,
         };
         let net = Os::new(&sizes).map_err(|source| Error::System { call: "poll", source })?;
         Ok(Reactor::on(Box::new(net), settings))
@@ -403,9 +404,12 @@ impl Reactor {
 
     /// What it has done so far.
     pub fn statistics(&self) -> Statistics {
+        let spins = self.net.spins();
         Statistics {
             connections: self.sources.connections(),
             processes: self.sources.processes(),
+            spins: spins.begun,
+            spins_in_vain: spins.in_vain,
             ..self.statistics
         }
     }

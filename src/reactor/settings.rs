@@ -58,6 +58,17 @@ pub struct Settings {
     pub time_callbacks: bool,
     /// A callback that takes longer than this is logged as a warning. Default: 100 ms.
     pub slow_callback: Duration,
+    /// Busy polling: a loop that has run out of work looks for more, again and again, for so long before it sleeps.
+    ///
+    /// What comes in that time is served at once; a thread that sleeps is first woken by the system, which takes it some microseconds,
+    /// and more in a virtual machine. The price is a processor that is busy while nothing happens: for this long after each burst
+    /// of work, and all the time if something comes that often. It is for a loop with a core of its own, whose answers have to
+    /// come soon, and whose peers wait for them; 20 to 200 µs are usual. Where threads share a core, everything becomes slower.
+    ///
+    /// Timed calls, signals, calls from threads and tasks that they wake end it at once. Whether it is of use, [`Statistics::spins`](crate::Statistics::spins)
+    /// and [`Statistics::spins_in_vain`](crate::Statistics::spins_in_vain) say. A simulated network does not spin: its time passes while everybody
+    /// waits, and only then. Default: zero, the loop sleeps at once.
+    pub spin: Duration,
     /// Let `run` end gracefully at SIGINT and SIGTERM. Default: on.
     pub handle_signals: bool,
 }
@@ -85,6 +96,7 @@ impl Default for Settings {
             thread_calls_per_turn: 10_000,
             time_callbacks: true,
             slow_callback: Duration::from_millis(100),
+            spin: Duration::ZERO,
             handle_signals: true,
         }
     }

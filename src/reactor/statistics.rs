@@ -13,6 +13,10 @@ pub struct Statistics {
     pub turns: u64,
     /// Readiness events.
     pub events: u64,
+    /// Times that the loop ran out of work and polled on instead of sleeping ([`Settings::spin`](crate::Settings::spin)).
+    pub spins: u64,
+    /// Those of them after which it slept all the same, because nothing had come.
+    pub spins_in_vain: u64,
     /// Bytes received.
     pub bytes_received: u64,
     /// Bytes sent.

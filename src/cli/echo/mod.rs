@@ -3,7 +3,7 @@
 mod processes;
 
 use self::processes::LISTENING;
-use super::{Failure, Outcome, descriptors, lifeline};
+use super::{Failure, Outcome, descriptors, lifeline, span};
 use crate::endpoint::{ConnectUdp, ParseError, Registry};
 use crate::{
     Address, DatagramProtocol, DatagramTransport, ListenTcp, ListenUdp, Phase, Protocol, Reactor, Remote,
@@ -16,6 +16,7 @@ use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::mpsc;
 use std::thread;
+use std::time::Duration;
 
 /// Send back whatever comes in.
 ///
@@ -31,6 +32,7 @@ Examples:
   twistor echo --listen tcp:7007
   twistor echo --listen tcp:127.0.0.1:7007 --listen tcp:[::1]:7007 --workers 4
   twistor echo --listen tcp:7007 --processes 28
+  twistor echo --listen tcp:7007 --spin 50us
   twistor echo --listen tcp:7007:interface=127.0.0.1:backlog=50 --listen udp:7007
   twistor echo --listen unix:/run/echo.sock:mode=660
 
@@ -52,6 +54,12 @@ pub(super) struct Echo {
     /// Processes, each with so many workers; they share the ports (SO_REUSEPORT)
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=1024))]
     processes: u16,
+
+    /// How long a reactor that has run out of work looks for more before it sleeps: answers come sooner, and a core
+    /// is busy for so long after each burst, or always. A worker needs a core of its own for it; try 50us [default: it
+    /// sleeps at once]
+    #[arg(long, value_name = "TIME", default_value = "0", hide_default_value = true, value_parser = span::parse)]
+    spin: Duration,
 
     /// This is one of several processes, with this number from 1
     #[arg(long, hide = true)]
@@ -99,7 +107,7 @@ impl Echo {
         for (place, at) in places.iter_mut().zip(&self.at) {
             place.take_address_of(at);
         }
-        let settings = settings(self.workers);
+        let settings = Settings { spin: self.spin, ..settings(self.workers) };
         let mut reactor = Reactor::with_settings(settings.clone())?;
         if self.part.is_some() {
             let gone = |reactor: &mut Reactor| {

@@ -49,7 +49,12 @@ impl Driver for Real {
 
     fn process(&mut self) -> Box<dyn Net> {
         let patience = Duration::from_secs(5);
-        let sizes = Sizes { threads: JOB_THREADS, thread_queue: JOB_QUEUE, thread_patience: patience };
+        let sizes = Sizes {
+            threads: JOB_THREADS,
+            thread_queue: JOB_QUEUE,
+            thread_patience: patience,
+            spin: Duration::ZERO,
+        };
         Box::new(Os::new(&sizes).expect("a poll and its waker"))
     }
 

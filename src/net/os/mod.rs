@@ -13,6 +13,7 @@ mod pool;
 mod process;
 mod signals;
 mod sockets;
+mod spin;
 mod stale;
 mod streams;
 
@@ -35,11 +36,12 @@ use self::pool::Pool;
 use self::process::Children;
 use self::signals::Watched;
 use self::sockets::{Kind, Opened, Sockets};
+use self::spin::Spin;
 use self::streams::Streams;
 use super::{
     Accepted, Address, Adopt, Answer, Arrived, Close, Credentials, Event, ExitReason, Going, Inbound,
     Instant, Job, Net, Open, OpenError, Pipes, ProcessSignal, Ready, Signal, SocketOption, SpawnProcess,
-    Step, TerminalSize, Token, UnixAddress, Wake, Watch,
+    Spins, Step, TerminalSize, Token, UnixAddress, Wake, Watch,
 };
 
 /// The sizes that a reactor's settings decide.
@@ -47,12 +49,14 @@ pub(crate) struct Sizes {
     pub(crate) threads: usize,
     pub(crate) thread_queue: usize,
     pub(crate) thread_patience: Duration,
+    pub(crate) spin: Duration,
 }
 
 /// The operating system as a [`Net`].
 pub(crate) struct Os {
     poll: Poll,
     events: mio::Events,
+    spin: Spin,
     sockets: Sockets,
     children: Children,
     /// Made for the first datagram.
@@ -81,6 +85,7 @@ impl Os {
         Ok(Os {
             poll,
             events: mio::Events::with_capacity(EVENTS),
+            spin: Spin::new(sizes.spin),
             sockets: Sockets::default(),
             children: Children::default(),
             batches: None,
@@ -395,7 +400,7 @@ impl Net for Os {
     fn poll(&mut self, events: &mut Vec<Event>, timeout: Option<Duration>) -> io::Result<()> {
         let waits = self.came.is_empty() && self.again.is_empty();
         let timeout = if waits { timeout } else { Some(Duration::ZERO) };
-        self.poll.poll(&mut self.events, timeout)?;
+        self.spin.poll(&mut self.poll, &mut self.events, timeout)?;
         events.extend(self.came.drain(..).map(Event::Signal));
         events.extend(self.again.drain(..).map(|token| Event::Ready(token, Ready::ALL)));
         let mut signalled = false;
@@ -417,6 +422,10 @@ impl Net for Os {
             events.extend(watched.pending().map(Event::Signal));
         }
         Ok(())
+    }
+
+    fn spins(&self) -> Spins {
+        self.spin.spins
     }
 
     fn waker(&self) -> Arc<dyn Wake> {
