@@ -10,7 +10,7 @@
 mod support;
 
 use std::cell::Cell;
-use std::process::ExitCode;
+use std::process::{Command, ExitCode};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -20,11 +20,14 @@ use twistor::sim::{Latency, Link, Simulation};
 use twistor::{ListenTcp, Protocol, Settings, Transport};
 
 fn main() -> ExitCode {
-    support::main(bench)
+    match std::env::var(HOLD).map(|count| count.parse()) {
+        Ok(Ok(count)) => support::main(|_| hold(count)),
+        _ => support::main(bench),
+    }
 }
 
 fn bench(options: Options) -> support::Result<()> {
-    hold(if options.smoke { 1_000 } else { 1_000_000 })?;
+    hold_apart(if options.smoke { 1_000 } else { 1_000_000 })?;
     let rounds = options.rounds(3);
     let heads = ["connections", "virtual ms", "callbacks", "callbacks a second", "resident B/connection"];
     let mut table = Table::new(heads);
@@ -92,6 +95,16 @@ impl Protocol for Holder {
     }
 }
 
+/// In a process of its own: what it takes is all that this takes, and nothing of it is left for the others.
+fn hold_apart(connections: usize) -> support::Result<()> {
+    let arguments = std::env::args().skip(1);
+    let hold =
+        Command::new(std::env::current_exe()?).args(arguments).env(HOLD, connections.to_string()).status()?;
+    if hold.success() { Ok(()) } else { Err(format!("holding connections: {hold}").into()) }
+}
+
+const HOLD: &str = "TWISTOR_BENCH_HOLD";
+
 /// One reactor holds so many accepted connections at once, and has answered each.
 fn hold(connections: usize) -> support::Result<()> {
     let (callbacks, answered) = (Rc::new(Cell::new(0)), Rc::new(Cell::new(0)));
@@ -105,10 +118,10 @@ fn hold(connections: usize) -> support::Result<()> {
     }
     let took = clock.elapsed().as_secs_f64();
     let statistics = simulation.reactor(simulation.hosts()[0]).statistics();
-    let (open, accepts, resident) = (statistics.connections, statistics.accepts, support::resident()?);
+    let (open, accepts, resident) = (statistics.connections, statistics.accepts, most_resident()?);
     println!(
         "\none reactor holds {} accepted connections at once, {} answered once: {} virtual ms, {took:.1} s, {:.2} GiB \
-         resident in all, both ends of {} B",
+         resident in all at the most, both ends of {} B",
         table::thousands(open as f64),
         table::thousands(answered.get() as f64),
         time.as_millis(),
@@ -174,6 +187,13 @@ fn world<P: Protocol>(
         }
     }
     Ok(simulation)
+}
+
+/// Bytes of this process that were resident at the most.
+fn most_resident() -> support::Result<u64> {
+    let status = std::fs::read_to_string("/proc/self/status")?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).ok_or("no VmHWM")?;
+    Ok(line.trim().trim_end_matches(" kB").parse::<u64>()? * 1024)
 }
 
 const PORTS: usize = 25_000;

@@ -9,7 +9,7 @@ use super::support::Result;
 use super::support::cell::Cell;
 use super::support::delayed::{Heap, Tokio, Twistor};
 use super::support::hold;
-use super::support::load::{self, Until};
+use super::support::load;
 use super::support::server::Kind;
 use super::support::timing;
 use super::work::{Task, Work};
@@ -152,7 +152,7 @@ impl Contender {
 
 fn of_load(kind: Kind, cell: Cell, length: Duration, cores: &Cores) -> Result<Figures> {
     let server = cores.start(kind)?;
-    let outcome = load::run_timed(&server, cell, Until::Elapsed(length))?;
+    let outcome = load::run_timed(&server, cell, length)?;
     server.stop()?;
     if outcome.count == 0 {
         return Err("nothing was answered".into());

@@ -36,22 +36,29 @@ pub struct Outcome {
 
 /// Puts a cell's load on a server, and takes the server's CPU time for it; opening the connections is not part of it.
 pub fn run(server: &Server, cell: Cell, until: Until) -> Result<Outcome> {
-    measure(server, cell, until, None)
+    measure(server, cell, Duration::ZERO, until, None)
 }
 
 /// The same, and how long each message took: from just before the write of its first byte until the read that brought its last
-/// one. Bulk has no messages, and none that could be waited for.
+/// one. Bulk has no messages, and none that could be waited for. The load goes on for a tenth of the time before it counts, so
+/// that windows and buffers have grown.
 ///
 /// The loop is closed: a connection writes again when it has been answered. A server that stalls therefore holds back the
 /// messages that would have seen it stall (coordinated omission), and one thread reads all the echoes, each in its turn. The
 /// percentiles are those of the messages that were sent under as much load as the server takes; they compare servers under
 /// the same load, and say nothing of a service to which messages come at times of their own.
-pub fn run_timed(server: &Server, cell: Cell, until: Until) -> Result<Outcome> {
+pub fn run_timed(server: &Server, cell: Cell, length: Duration) -> Result<Outcome> {
     let latencies = (!matches!(cell, Cell::Bulk { .. })).then(Latencies::new).transpose()?;
-    measure(server, cell, until, latencies)
+    measure(server, cell, length / 10, Until::Elapsed(length), latencies)
 }
 
-fn measure(server: &Server, cell: Cell, until: Until, mut latencies: Option<Latencies>) -> Result<Outcome> {
+fn measure(
+    server: &Server,
+    cell: Cell,
+    warm_up: Duration,
+    until: Until,
+    mut latencies: Option<Latencies>,
+) -> Result<Outcome> {
     let mut load = match cell {
         Cell::PingPong { connections, size, depth } => {
             Some(Load::open(server.address, connections, size, size * depth)?)
@@ -59,6 +66,9 @@ fn measure(server: &Server, cell: Cell, until: Until, mut latencies: Option<Late
         Cell::Bulk { connections } => Some(Load::open(server.address, connections, BULK_UNIT, usize::MAX)?),
         Cell::Churn { .. } => None,
     };
+    if let Some(load) = load.as_mut().filter(|_| !warm_up.is_zero()) {
+        load.run(Until::Elapsed(warm_up), None)?;
+    }
     let before = server.settled_cpu()?;
     let start = Instant::now();
     let count = match (&mut load, cell) {

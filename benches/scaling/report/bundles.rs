@@ -54,7 +54,9 @@ pub const BUNDLES: [Bundle; 7] = [
 
 impl Bundle {
     pub fn chapter(&self, statistics: &Statistics<'_>) -> Option<Chapter> {
-        let (cells, servers) = (statistics.cells(self.section), statistics.servers(self.section));
+        let (mut cells, servers) = (statistics.cells(self.section), statistics.servers(self.section));
+        // From few to many; those that differ in a word stay as they were measured.
+        cells.sort_by_key(|cell| words::extent(cell));
         let unit = self.metric.unit();
         let mut table = Table::new(heads(&servers));
         let mut groups = Vec::new();

@@ -178,6 +178,15 @@ fn everything_is_drawn(chapters: &[Chapter]) -> Result<()> {
     for name in expected {
         ensure(drawn.contains(&name), || format!("there is no {name} among {drawn:?}"))?;
     }
+    let churn =
+        chapters.iter().filter_map(|chapter| chapter.picture.as_ref()).find(|(name, _)| name == "churn.svg");
+    let places = churn.map(|(_, picture)| {
+        ["one connection at a time<", "16 connections at a time<", "64 connections at a time<"]
+            .map(|name| picture.svg.find(name))
+    });
+    ensure(places.is_some_and(|places| places.is_sorted() && !places.contains(&None)), || {
+        format!("groups of bars are at {places:?}")
+    })?;
     let mut distinct = drawn.clone();
     distinct.sort();
     distinct.dedup();

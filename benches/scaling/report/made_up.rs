@@ -110,7 +110,7 @@ fn cells() -> Vec<(&'static str, String, f64)> {
     for connections in [1, 64] {
         cells.push(("bulk", format!("bulk c{connections}"), 11.7e-6));
     }
-    for parallel in [1, 64] {
+    for parallel in [64, 1, 16] {
         cells.push(("churn", format!("churn p{parallel}"), 22.6e-6));
     }
     for (operation, cost) in [("set", 38e-9), ("cancel", 24e-9), ("fire", 95e-9)] {

@@ -103,6 +103,11 @@ pub fn cell(cell: &str) -> String {
     }
 }
 
+/// The number in `bulk c16`, `churn p64`; 0 of the others.
+pub fn extent(cell: &str) -> u32 {
+    cell.split(' ').find_map(|word| word.strip_prefix(['c', 'p'])?.parse().ok()).unwrap_or(0)
+}
+
 fn unusual(kind: &str) -> impl Iterator<Item = (Coordinate, f64)> {
     Coordinate::ALL.into_iter().filter_map(|coordinate| {
         let usual = match coordinate {

@@ -66,7 +66,7 @@ pub(super) struct Load {
     endpoint: String,
 
     /// Connections; with --churn how many are open at a time
-    #[arg(long, short, value_name = "N", default_value_t = 1, value_parser = count(1_000_000))]
+    #[arg(long, short, value_name = "N", default_value_t = 1, value_parser = count(100_000_000))]
     connections: u64,
 
     /// Bytes of a message

@@ -31,11 +31,12 @@ pub(super) fn count(low: u16, high: u16) -> usize {
     usize::from(high.saturating_sub(low)) + 1
 }
 
-/// The kernel prefers half of the ports for sockets that are bound, and searches long when most are taken: so no address
-/// gets more than half of them.
+/// One address has ports enough for half of them. Where there are several, each gets a quarter: for a socket that is bound to
+/// an address the kernel looks for every other port first, one after the other from a place by chance, and looks long
+/// when most of those are taken.
 fn addresses(connections: usize, ports: usize) -> Vec<IpAddr> {
-    let each = (ports / 2).max(1);
-    if connections <= each {
+    let each = (ports / 4).max(1);
+    if connections <= ports / 2 {
         return Vec::new();
     }
     (0..connections.div_ceil(each).min(MOST)).map(address).collect()
@@ -61,9 +62,9 @@ mod tests {
     fn as_many_addresses_are_taken_as_have_ports_enough() {
         assert_eq!(addresses(14_116, 28_232), [] as [IpAddr; 0]);
         let many = addresses(500_000, 28_232);
-        assert_eq!((many.len(), many[0].to_string()), (36, "127.0.1.1".into()));
+        assert_eq!((many.len(), many[0].to_string()), (71, "127.0.1.1".into()));
         let far = addresses(1_000_000, 100);
-        assert_eq!((far.len(), far[250].to_string()), (20_000, "127.0.2.1".into()));
+        assert_eq!((far.len(), far[250].to_string()), (40_000, "127.0.2.1".into()));
         assert!(far.iter().all(IpAddr::is_loopback));
         assert_eq!(addresses(usize::MAX, 2).len(), MOST);
     }
