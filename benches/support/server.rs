@@ -25,6 +25,8 @@ pub enum Kind {
     C,
     /// twistor's, on tasks and streams.
     Streams,
+    /// twistor's, which looks for work for 50 µs before it sleeps.
+    Spin,
     /// tokio's current-thread runtime.
     Tokio,
     /// Python's own loop; its transports and protocols.
@@ -50,11 +52,12 @@ impl Kind {
     /// These need a virtual environment, which takes a while at first use.
     pub const PYTHON: [Kind; 3] = [Kind::Asyncio, Kind::Uvloop, Kind::Twisted];
 
-    const ALL: [Kind; 8] = [
+    const ALL: [Kind; 9] = [
         Kind::Twistor,
         Kind::Mio,
         Kind::C,
         Kind::Streams,
+        Kind::Spin,
         Kind::Tokio,
         Kind::Asyncio,
         Kind::Uvloop,
@@ -67,6 +70,7 @@ impl Kind {
             Kind::Mio => "mio",
             Kind::C => "c",
             Kind::Streams => "streams",
+            Kind::Spin => "spin",
             Kind::Tokio => "tokio",
             Kind::Asyncio => "asyncio",
             Kind::Uvloop => "uvloop",
@@ -90,7 +94,7 @@ impl Kind {
     fn command_line(self) -> Result<Vec<OsString>> {
         match self {
             Kind::C => Ok(vec![epoll_program().ok_or("epoll.c could not be compiled")?.into()]),
-            Kind::Twistor | Kind::Mio | Kind::Streams | Kind::Tokio => {
+            Kind::Twistor | Kind::Mio | Kind::Streams | Kind::Spin | Kind::Tokio => {
                 Ok(vec![std::env::current_exe()?.into(), "--serve".into(), self.name().into()])
             }
             Kind::Asyncio | Kind::Uvloop | Kind::Twisted => python::command_line(self),
@@ -99,7 +103,8 @@ impl Kind {
 
     fn serve(self) -> Result<()> {
         match self {
-            Kind::Twistor => twistor_echo::serve(),
+            Kind::Twistor => twistor_echo::serve(Duration::ZERO),
+            Kind::Spin => twistor_echo::serve(Duration::from_micros(50)),
             Kind::Mio => Ok(mio_echo::serve()?),
             Kind::Streams => streams_echo::serve(),
             Kind::Tokio => tokio_echo::serve(),

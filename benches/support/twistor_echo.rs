@@ -1,5 +1,7 @@
 //! The echo server on twistor, as anyone would write it.
 
+use std::time::Duration;
+
 use twistor::{Address, Listener, Protocol, Reactor, Reason, Settings, Transport};
 
 use super::Result;
@@ -33,13 +35,14 @@ impl Protocol for Lifeline {
     }
 }
 
-/// Serves until the lifeline closes.
-pub fn serve() -> Result<()> {
+/// Serves until the lifeline closes; looks for work for so long before it sleeps.
+pub fn serve(spin: Duration) -> Result<()> {
     // The default leaves half of the descriptors to other uses; this server has none.
     let mut reactor = Reactor::with_settings(Settings {
         max_connections: MOST_CONNECTIONS,
         // Slowed down, callbacks look slow, and are timed one by one then: that would count what the machine does beside.
         time_callbacks: std::env::var_os(UNDER_A_TOOL).is_none(),
+        spin,
         ..Settings::default()
     })?;
     let echo = reactor.listen_tcp("127.0.0.1:0", || Echo)?;

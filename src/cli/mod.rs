@@ -1,7 +1,7 @@
 //! The `twistor` command: `echo`, `load`, `monitor`, `traffic` and `demo`.
 //!
 //! Exit codes: 0 for success (a reader of the output that went away is one), 1 for failure, 2 for bad
-//! usage. An error is one line on stderr. Log records go to stderr as `RUST_LOG` says (errors by default).
+//! usage; `echo` with several processes keeps the exit code of one that died. An error is one line on stderr. Log records go to stderr as `RUST_LOG` says (errors by default).
 
 mod demo;
 mod descriptors;
