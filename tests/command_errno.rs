@@ -58,6 +58,7 @@ const AT_THE_START: &[(&str, &str)] = &[
     ("socket", "EMFILE"),
     ("socket", "EACCES"),
     ("socket", "ENOBUFS"),
+    ("setsockopt", "ENOBUFS"),
     ("bind", "EADDRINUSE"),
     ("bind", "EACCES"),
     ("bind", "EADDRNOTAVAIL"),
@@ -80,7 +81,8 @@ fn a_call_that_fails_harms_one_client_at_most_and_the_command_serves_on() {
     for when in [1, 5] {
         cases.extend(OF_AN_ACCEPT.iter().map(|(errno, harm)| ("accept4", *errno, when, *harm)));
     }
-    // The first ones are those of the start: the waker and the listener; the reused address.
+    // The first ones are those of the start: the waker and the listener; the reused address, and what connections have from
+    // their listener.
     cases.extend(["ENOSPC", "ENOMEM"].map(|errno| ("epoll_ctl", errno, 7, 1)));
     cases.extend(["EINVAL", "ENOBUFS"].map(|errno| ("setsockopt", errno, 3, 0)));
     assert!(cases.len() >= 40, "{} cases", cases.len());
@@ -169,7 +171,9 @@ fn comes_to(done: impl Fn() -> bool) -> bool {
 fn start(trace: &Path, call: &str, errno: &str, when: u32) -> Running {
     let inject = format!("inject={call}:error={errno}:when={when}");
     let tampering = ["-e", &format!("trace={call}"), "-e", &inject];
-    Running::start_under_strace(&tampering, trace, &["echo", "--listen", "tcp:127.0.0.1:0"])
+    // With an option to set of each connection.
+    let listen = "tcp:0:interface=127.0.0.1:keepalive=60s";
+    Running::start_under_strace(&tampering, trace, &["echo", "--listen", listen])
 }
 
 /// Some messages there and back, and a clean end.
