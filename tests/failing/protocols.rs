@@ -18,6 +18,8 @@ impl Protocol for Served {
     fn connection_made(&mut self, transport: &mut Transport<'_>) {
         self.seen(|end| end.made += 1);
         transport.host();
+        // Whether it can be set is nobody's loss.
+        let _ = transport.set_tcp_nodelay(true);
         transport.call_later(IDLE, |served: &mut Served, transport| {
             served.book.borrow_mut().idle += 1;
             transport.abort_connection();
