@@ -57,5 +57,5 @@ impl Reactor {
     }
 }
 
-/// Bytes from which on another buffer costs less than a copy.
-pub(super) const WORTH_KEEPING: usize = 4 * 1024;
+/// A buffer is kept that is full to so many parts of it at least; a copy of less takes less memory, and hardly more time.
+pub(super) const WORTH_KEEPING: usize = 8;

@@ -147,6 +147,8 @@ pub struct Reactor {
     events: Vec<Event>,
     /// All connections are read into this one.
     read_buffer: Vec<u8>,
+    /// How much of it a read uses in this turn.
+    room: usize,
     keeping: Keeping,
     /// Bytes that came, in large pieces, since tasks last looked.
     much: usize,
@@ -261,6 +263,7 @@ impl Reactor {
         let stopwatch = Stopwatch::new(settings.time_callbacks);
         Reactor {
             read_buffer: vec![0; settings.read_buffer],
+            room: 1,
             keeping: Keeping::default(),
             much: 0,
             net,

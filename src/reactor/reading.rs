@@ -30,6 +30,7 @@ impl Reactor {
             }
         }
         let mut read = 0;
+        let room = self.room.min(buffer.len());
         loop {
             if !connection.wants_read() {
                 if connection.reads_descriptors() {
@@ -40,11 +41,11 @@ impl Reactor {
                 }
                 break;
             }
-            match self.net.recv(token, buffer) {
+            match self.net.recv(token, &mut buffer[..room]) {
                 Ok(count @ 1..) => {
                     // Less than there was room for: the kernel has no more, and will tell when it has;
                     // unless the end has come already.
-                    if count == buffer.len() || connection.ready.has(Ready::READ_CLOSED) {
+                    if count == room || connection.ready.has(Ready::READ_CLOSED) {
                         read += count;
                     } else {
                         connection.ready.remove(Ready::READABLE);
@@ -53,7 +54,7 @@ impl Reactor {
                     if let Some(protocol) = connection.protocol.take() {
                         self.direct = connection.writes_directly();
                         let done = match count {
-                            MUCH.. => self.received_much(token, protocol, buffer, count),
+                            MUCH.. => self.received_much(token, protocol, buffer, count, room),
                             // No more was received than there is room for.
                             _ => self.received(token, protocol, &buffer[..count]),
                         };
@@ -105,17 +106,17 @@ impl Reactor {
         protocol: Box<dyn Protocol>,
         buffer: &mut Vec<u8>,
         count: usize,
+        room: usize,
     ) -> bool {
-        if count >= WORTH_KEEPING {
+        if count >= buffer.len() / WORTH_KEEPING {
             self.offer_to_keep(buffer, count);
         }
         let data = &buffer[..count]; // no more was received than there is room for
-        let full = count == buffer.len();
         let done = self.received(token, protocol, data);
         let kept = self.keep_if_asked(buffer, count);
         self.much += count;
         // What is answered before the next read finds more there.
-        if self.much >= WARM || (kept && full) {
+        if self.much >= WARM || (kept && count == room) {
             self.much = 0;
             self.run_residents(Share::Early);
         }
@@ -208,10 +209,18 @@ impl Reactor {
 
     /// Reads at least so many bytes in one piece, if they are there. For tests: the setting is for programs.
     pub(crate) fn read_at_once(&mut self, bytes: usize) {
-        if self.read_buffer.len() <= bytes {
-            // One more, so that a read is seen to have found the end.
-            self.read_buffer.resize(bytes + 1, 0);
+        // One more, so that a read is seen to have found the end; and it may be alone.
+        let needed = 2 * (bytes + 1);
+        if self.read_buffer.len() < needed {
+            self.read_buffer.resize(needed, 0);
         }
+    }
+
+    /// Sees how many share this turn, or may: much is read at once for many, and half as much for one, so that its peer goes on
+    /// while it is answered.
+    pub(super) fn make_room(&mut self, among: usize) {
+        let all = self.read_buffer.len();
+        self.room = if among > 1 { all } else { all.div_ceil(2) };
     }
 
     /// Gives a connection another share of the loop, in the next turn.

@@ -120,6 +120,7 @@ impl Reactor {
         let queued = self.ready.len();
         self.poll(wait)?;
         self.much = 0;
+        self.make_room(self.events.len().max(queued));
         self.dispatch();
         self.run_ready(queued);
         self.run_tasks();
