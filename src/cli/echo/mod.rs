@@ -132,22 +132,12 @@ impl Echo {
         };
         let outcome = match result {
             Ok(()) => {
-                let mut out = std::io::stdout().lock();
-                for (_, address) in &real {
-                    // Whoever closed stdout does not want to know.
-                    let _ = match address {
-                        Address::Tcp(address) => writeln!(out, "{LISTENING}tcp:{address}"),
-                        Address::Udp(address) => writeln!(out, "{LISTENING}udp:{address}"),
-                        Address::Unix(address) => writeln!(out, "{LISTENING}unix:{address}"),
-                        // Nobody listens on one.
-                        Address::Pipe => Ok(()),
-                    };
-                }
-                if self.part.is_some() {
-                    let _ = writeln!(out, "{}", processes::READY);
-                }
-                let _ = out.flush();
-                drop(out);
+                let addresses = real.iter().map(|(_, address)| address.clone()).collect::<Vec<_>>();
+                let ready = self.part.is_some();
+                // Who reads it may send a signal at once: not before somebody looks for signals.
+                reactor.add_system_event_trigger(Phase::After, SystemEvent::Startup, move |_, _| {
+                    say_where(&addresses, ready);
+                });
                 reactor.add_system_event_trigger(Phase::Before, SystemEvent::Shutdown, move |_, _| stop());
                 reactor.run().map_err(Failure::from).map(|()| ExitCode::SUCCESS)
             }
@@ -171,6 +161,25 @@ impl Echo {
             _ => Sharers::Processes,
         }
     }
+}
+
+/// Says that all of them are listened on.
+fn say_where(addresses: &[Address], ready: bool) {
+    let mut out = std::io::stdout().lock();
+    for address in addresses {
+        // Whoever closed stdout does not want to know.
+        let _ = match address {
+            Address::Tcp(address) => writeln!(out, "{LISTENING}tcp:{address}"),
+            Address::Udp(address) => writeln!(out, "{LISTENING}udp:{address}"),
+            Address::Unix(address) => writeln!(out, "{LISTENING}unix:{address}"),
+            // Nobody listens on one.
+            Address::Pipe => Ok(()),
+        };
+    }
+    if ready {
+        let _ = writeln!(out, "{}", processes::READY);
+    }
+    let _ = out.flush();
 }
 
 /// Who shares the ports.
@@ -200,11 +209,12 @@ struct Worker {
 }
 
 impl Worker {
-    /// Returns when it listens.
+    /// Returns when it listens. Signals are for the first reactor, which stops the others.
     fn start(places: Vec<Place>, settings: Settings) -> Result<Worker, Failure> {
         let (ready, started) = mpsc::channel();
         let run = move || {
             let set_up = || -> Result<Reactor, Failure> {
+                let settings = Settings { handle_signals: false, ..settings };
                 let mut reactor = Reactor::with_settings(settings)?;
                 places.iter().try_for_each(|place| place.listen(&mut reactor).map(drop))?;
                 Ok(reactor)
