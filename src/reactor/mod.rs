@@ -94,6 +94,7 @@ use self::building::Building;
 use self::keeping::Keeping;
 use self::life::{Life, Triggers};
 use self::protocol::find;
+use self::reading::ALONE;
 use self::remote::{Inbox, Jobs, ThreadCall};
 use self::sources::{Source, Sources};
 use self::stopwatch::Stopwatch;
@@ -149,6 +150,8 @@ pub struct Reactor {
     read_buffer: Vec<u8>,
     /// How much of it a read uses in this turn.
     room: usize,
+    /// How much a connection is read at once that has a turn for itself.
+    alone: usize,
     keeping: Keeping,
     /// Bytes that came, in large pieces, since tasks last looked.
     much: usize,
@@ -264,6 +267,7 @@ impl Reactor {
         Reactor {
             read_buffer: vec![0; settings.read_buffer],
             room: 1,
+            alone: ALONE,
             keeping: Keeping::default(),
             much: 0,
             net,

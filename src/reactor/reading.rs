@@ -209,18 +209,18 @@ impl Reactor {
 
     /// Reads at least so many bytes in one piece, if they are there. For tests: the setting is for programs.
     pub(crate) fn read_at_once(&mut self, bytes: usize) {
-        // One more, so that a read is seen to have found the end; and it may be alone.
-        let needed = 2 * (bytes + 1);
-        if self.read_buffer.len() < needed {
-            self.read_buffer.resize(needed, 0);
+        if self.read_buffer.len() <= bytes {
+            // One more, so that a read is seen to have found the end.
+            self.read_buffer.resize(bytes + 1, 0);
         }
+        self.alone = self.alone.max(bytes + 1);
     }
 
-    /// Sees how many share this turn, or may: much is read at once for many, and half as much for one, so that its peer goes on
+    /// Sees how many share this turn, or may: much is read at once for many, and less for one, so that its peer goes on
     /// while it is answered.
     pub(super) fn make_room(&mut self, among: usize) {
         let all = self.read_buffer.len();
-        self.room = if among > 1 { all } else { all.div_ceil(2) };
+        self.room = if among > 1 { all } else { all.min(self.alone) };
     }
 
     /// Gives a connection another share of the loop, in the next turn.
@@ -267,6 +267,9 @@ impl Reactor {
         self.read_buffer = buffer;
     }
 }
+
+/// A connection that is alone is read so much at once, at the most.
+pub(super) const ALONE: usize = 32 * 1024;
 
 /// From so many bytes on, a read counts towards `WARM`.
 const MUCH: usize = 1024;

@@ -20,9 +20,9 @@ pub struct Settings {
     pub accepts_per_turn: usize,
     /// Wait after an accept that failed for want of descriptors or memory. Default: 100 ms.
     pub accept_pause: Duration,
-    /// Size of the buffer that all connections are read into, in bytes. A connection that is alone in a turn uses half of it, so
-    /// that its peer goes on while it is answered. Default: 64 KiB (measured: one connection in bulk takes 0.7 of the CPU with 32 KiB
-    /// at a time, many with much under way take 0.7 of it with 64 KiB).
+    /// Size of the buffer that all connections are read into, in bytes. A connection that is alone in a turn is read 32 KiB at a time
+    /// at the most, so that its peer goes on while it is answered. Default: 64 KiB (measured: one connection in bulk takes 0.7 of the
+    /// CPU with 32 KiB, many with much under way take 0.7 of it with 64 KiB).
     pub read_buffer: usize,
     /// Bytes read from one connection in a turn before the others have theirs. Default: 64 KiB.
     pub read_per_turn: usize,
