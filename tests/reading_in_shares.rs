@@ -7,7 +7,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use twistor::{Settings, Transport};
-use world::peer::connection;
+use world::peer::{connection, turns};
 use world::{Recorder, abort_all, nobody, on_each_back_end};
 
 /// A protocol that counts what it receives.
@@ -37,6 +37,35 @@ fn a_connection_reads_no_more_than_its_share_in_a_turn_however_much_comes() {
         peer.finish();
         world.run_until(&mut reactor, "all is read", |_| received.get() == sent);
         reactor.transport(id).unwrap().lose_connection();
+        world.run_until_idle(&mut reactor);
+    });
+}
+
+#[test]
+fn one_that_is_alone_in_a_turn_is_read_in_smaller_pieces_than_those_that_share_it() {
+    on_each_back_end(|world| {
+        let mut reactor = world.reactor();
+        let largest = Rc::new(Cell::new(0));
+        let noting = || {
+            let largest = Rc::clone(&largest);
+            nobody().acting(move |_, _, data| largest.set(largest.get().max(data.len())))
+        };
+        let (_, mut one) = connection(world, &mut reactor, noting());
+        let (_, mut other) = connection(world, &mut reactor, noting());
+        // That both can be written to is news for both, once.
+        turns(&mut reactor);
+        for _ in 0..10 {
+            one.fill();
+            reactor.turn(Some(Duration::ZERO)).unwrap();
+        }
+        assert_eq!(largest.get(), 32 * 1024);
+        for _ in 0..10 {
+            one.fill();
+            other.fill();
+            reactor.turn(Some(Duration::ZERO)).unwrap();
+        }
+        assert_eq!(largest.get(), reactor.settings().read_buffer);
+        abort_all(&mut reactor);
         world.run_until_idle(&mut reactor);
     });
 }
