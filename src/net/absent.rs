@@ -41,6 +41,8 @@ impl Net for Absent {
         Err(ErrorKind::NotFound.into())
     }
 
+    fn rest(&mut self, _: Token, _: bool) {}
+
     fn shed(&mut self, _: Token, _: usize) -> usize {
         0
     }

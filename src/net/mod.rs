@@ -10,6 +10,8 @@
 //! - Readiness is edge-triggered, for both directions, from `open` or `accept` on: after it was
 //!   reported, more reports may come only once a call answered `WouldBlock` or moved less
 //!   than it was asked to. Spurious and merged reports are allowed.
+//! - A listener is told of by level: after each `accept`, whatever that answered, the next poll tells again if a connection
+//!   waits, so that nobody has to accept until it fails. One that rests is not told of.
 //!
 //! What is deliberately above this line: timers, fairness, buffers, timeouts, closing, naming.
 
@@ -116,6 +118,9 @@ pub(crate) trait Net {
 
     /// Takes one connection from a listener's queue and watches it as `token`.
     fn accept(&mut self, listener: Token, token: Token) -> io::Result<Accepted>;
+
+    /// Whether a listener rests: it is not told of, whoever waits, until it rests no more.
+    fn rest(&mut self, listener: Token, rests: bool);
 
     /// Out of descriptors: accepts and closes up to `most` waiting connections with the help of a
     /// spare descriptor, so that their peers hear of it. Returns how many.

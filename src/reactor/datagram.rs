@@ -219,12 +219,11 @@ impl Reactor {
         self.serve_datagrams(token);
     }
 
-    /// The turn of a socket that was queued; `false` when the token names none.
-    pub(super) fn datagram_queued(&mut self, token: Token) -> bool {
-        let Some(slot) = self.sources.datagram_mut(token) else { return false };
+    /// The turn of a socket that was queued, if the token names one.
+    pub(super) fn datagram_queued(&mut self, token: Token) {
+        let Some(slot) = self.sources.datagram_mut(token) else { return };
         slot.queued = false;
         self.serve_datagrams(token);
-        true
     }
 
     fn serve_datagrams(&mut self, token: Token) {

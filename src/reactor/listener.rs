@@ -38,13 +38,39 @@ pub(crate) struct ListenerSlot {
     started: bool,
     address: Address,
     options: ListenOptions,
-    /// It stands in the list of those that had their share of the turn.
-    queued: bool,
+    pace: Pace,
     /// Waits for descriptors or memory.
     pausing: bool,
     /// When a failed accept was last logged.
     logged: Option<Instant>,
 }
+
+/// How many connections are accepted in a turn: one, and more the longer the polls go on telling of some. Whoever asks for more
+/// than wait pays for it, as an accept that fails costs as much as a third of one that does not.
+#[derive(Default)]
+struct Pace {
+    /// The turn of the last share.
+    turn: u64,
+    /// Turns in a row with a share, all of them used up.
+    row: u32,
+}
+
+impl Pace {
+    fn share(&mut self, turn: u64, most: usize) -> usize {
+        self.row = if self.turn + 1 == turn { self.row.saturating_add(1) } else { 0 };
+        self.turn = turn;
+        let doublings = self.row.saturating_sub(PATIENCE);
+        1_usize.checked_shl(doublings).map_or(most, |share| share.min(most))
+    }
+
+    /// There were fewer.
+    fn ran_out(&mut self) {
+        self.turn = 0;
+    }
+}
+
+/// So many turns in a row, and one more, connections come one by one; then there is a queue of them.
+const PATIENCE: u32 = 1;
 
 /// How it was asked for.
 pub(super) enum ListenOptions {
@@ -119,7 +145,7 @@ impl Reactor {
             started: false,
             address: address.clone(),
             options,
-            queued: false,
+            pace: Pace::default(),
             pausing: false,
             logged: None,
         };
@@ -226,33 +252,21 @@ impl Reactor {
         result.ok()
     }
 
-    /// Accepts what waits, up to a limit; the rest has its turn next.
+    /// Accepts a share of what waits; the next poll tells of the rest.
     pub(crate) fn accept_ready(&mut self, token: Token) {
         self.start_listener_factory(token);
-        for _ in 0..self.settings.accepts_per_turn {
+        let (turn, most) = (self.statistics.turns, self.settings.accepts_per_turn);
+        let Some(listener) = self.sources.listener_mut(token) else { return };
+        for _ in 0..listener.pace.share(turn, most) {
             if self.sources.listener_mut(token).is_none_or(|listener| listener.pausing) {
                 return;
             }
             if !self.accept_one(token) {
+                if let Some(listener) = self.sources.listener_mut(token) {
+                    listener.pace.ran_out();
+                }
                 return;
             }
-        }
-        self.queue_listener(token);
-    }
-
-    fn queue_listener(&mut self, token: Token) {
-        if let Some(listener) = self.sources.listener_mut(token)
-            && !std::mem::replace(&mut listener.queued, true)
-        {
-            self.ready.push_back(token);
-        }
-    }
-
-    /// The turn of a listener that was queued.
-    pub(crate) fn accept_queued(&mut self, token: Token) {
-        if let Some(listener) = self.sources.listener_mut(token) {
-            listener.queued = false;
-            self.accept_ready(token);
         }
     }
 
@@ -370,11 +384,12 @@ impl Reactor {
         }
     }
 
-    /// No edge will come for what waits already: try again later.
+    /// What waits would be told of again and again: it is tried again later.
     fn pause_accepting(&mut self, token: Token) {
         let until = self.now() + self.settings.accept_pause;
         if let Some(listener) = self.sources.listener_mut(token) {
             listener.pausing = true;
+            self.net.rest(token, true);
             self.timers.set(until, TimedCall::AcceptAgain(token));
         }
     }
@@ -382,7 +397,7 @@ impl Reactor {
     pub(crate) fn accept_again(&mut self, token: Token) {
         if let Some(listener) = self.sources.listener_mut(token) {
             listener.pausing = false;
-            self.queue_listener(token);
+            self.net.rest(token, false);
         }
     }
 

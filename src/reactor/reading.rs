@@ -260,8 +260,8 @@ impl Reactor {
                     self.deliver_again(token);
                 }
                 self.connection_again(token, &mut buffer);
-            } else if !self.datagram_queued(token) {
-                self.accept_queued(token);
+            } else {
+                self.datagram_queued(token);
             }
         }
         self.read_buffer = buffer;

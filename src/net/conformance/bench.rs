@@ -31,6 +31,8 @@ pub(super) struct Socket {
     pub(super) token: Token,
     /// What it was told and has not used up, as the reactor keeps it.
     pub(super) told: Ready,
+    /// It is told again until somebody accepts.
+    pub(super) listens: bool,
     /// How many bytes of the pattern went out and came in.
     pub(super) sent: usize,
     pub(super) received: usize,
@@ -40,7 +42,7 @@ pub(super) struct Socket {
 impl Socket {
     /// One that is not open.
     pub(super) fn new(process: usize, token: Token) -> Socket {
-        Socket { process, token, told: Ready::default(), sent: 0, received: 0, open: false }
+        Socket { process, token, told: Ready::default(), listens: false, sent: 0, received: 0, open: false }
     }
 }
 
@@ -134,9 +136,10 @@ impl Bench {
         }
     }
 
-    /// Polls all processes once; whether anything was reported.
+    /// Polls all processes once; whether anything was reported that was not known.
     pub(super) fn round(&mut self) -> bool {
         let mut events = Vec::new();
+        let mut news = false;
         for process in 0..self.processes.len() {
             let from = events.len();
             match self.processes[process].poll(&mut events, Some(ROUND)) {
@@ -145,25 +148,32 @@ impl Bench {
                 polled => polled.expect("a poll"),
             }
             for event in &events[from..] {
-                self.note(process, *event);
+                news |= self.note(process, *event);
             }
         }
-        !events.is_empty()
+        news
     }
 
-    fn note(&mut self, process: usize, event: Event) {
+    /// Whether that is news.
+    fn note(&mut self, process: usize, event: Event) -> bool {
         let (token, ready) = match event {
             Event::Ready(token, ready) => (token, ready),
-            Event::Signal(signal) => return self.signals.push((process, signal)),
+            Event::Signal(signal) => {
+                self.signals.push((process, signal));
+                return true;
+            }
         };
         assert!(
             token.index() < INDICES as usize && token.generation() <= self.generations,
             "news of {token:?}, which nobody has opened"
         );
         let mut sockets = self.sockets.values_mut();
-        if let Some(socket) = sockets.find(|socket| socket.process == process && socket.token == token) {
+        let found = sockets.find(|socket| socket.process == process && socket.token == token);
+        found.is_none_or(|socket| {
+            let known = socket.listens && socket.told.has(Ready::READABLE);
             socket.told.insert(ready);
-        }
+            !known
+        })
     }
 
     /// Polls until nothing is reported any more.
@@ -184,11 +194,15 @@ impl Bench {
     }
 
     pub(super) fn wait_until(&mut self, mut done: impl FnMut(&mut Bench) -> bool) -> bool {
-        for _ in 0..self.patience {
+        // A listener that is told of ends every round at once.
+        let (start, enough) = (self.net().now(), ROUND * self.patience as u32);
+        let mut rounds = 0;
+        while rounds < self.patience || self.net().now() - start < enough {
             if done(self) {
                 return true;
             }
             self.round();
+            rounds += 1;
         }
         // The case has failed, and should not take minutes to say so.
         self.patience = LITTLE_PATIENCE;

@@ -24,6 +24,9 @@ programs![
     a_waker_may_outlive_its_process,
     hundreds_of_sockets_are_all_told,
     what_a_poll_reports_leaves_the_others_to_be_told,
+    a_listener_is_told_of_after_each_accept,
+    a_listener_that_rests_is_not_told_of,
+    whoever_came_while_a_listener_rested_is_told_of_after_it,
 ];
 
 fn a_poll_without_time_returns(bench: &mut Bench) {
@@ -175,3 +178,35 @@ fn takes_its_time(bench: &mut Bench) -> bool {
 const LONG: Duration = Duration::from_secs(60);
 
 const SHORT: Duration = Duration::from_millis(5);
+
+fn a_listener_is_told_of_after_each_accept(bench: &mut Bench) {
+    bench
+        .play("listen l 127.0.0.1:0 -> ok\n connect a l -> ok\n connect b l -> ok\n connect c l -> ok")
+        .unwrap();
+    bench.play("told c writable -> yes\n settle").unwrap();
+    for name in ["d", "e", "f"] {
+        assert!(bench.wait_for("l", Ready::READABLE), "{name} waits");
+        assert!(bench.accept_now("l", name).starts_with("from"), "{name}"); // the report is used up with it
+    }
+}
+
+fn a_listener_that_rests_is_not_told_of(bench: &mut Bench) {
+    bench.play("listen l 127.0.0.1:0 -> ok\n connect a l -> ok\n told a writable -> yes").unwrap();
+    rest(bench, true);
+    bench.play("connect b l -> ok\n told b writable -> yes\n settle\n forget l\n settle").unwrap();
+    assert!(!bench.socket("l").told.has(Ready::READABLE));
+}
+
+fn whoever_came_while_a_listener_rested_is_told_of_after_it(bench: &mut Bench) {
+    bench.play("listen l 127.0.0.1:0 -> ok").unwrap();
+    rest(bench, true);
+    bench.play("connect a l -> ok\n told a writable -> yes\n settle\n forget l").unwrap();
+    rest(bench, false);
+    bench.play("accept l b -> from 127.0.0.1:a\n accept_now l c -> WouldBlock\n forget l").unwrap();
+    bench.play("connect d l -> ok\n accept l e -> from 127.0.0.1:d").unwrap();
+}
+
+fn rest(bench: &mut Bench, rests: bool) {
+    let (net, listener) = bench.net_of("l");
+    net.rest(listener, rests);
+}

@@ -11,6 +11,7 @@ impl Bench {
         match self.processes[process].open(token, what) {
             Ok(()) => {
                 self.name(name, process, token);
+                self.socket(name).listens = matches!(what, Open::TcpListen { .. } | Open::UnixListen { .. });
                 if let Ok(address) = self.processes[process].local_address(token) {
                     self.ports.learn(name, address.port().unwrap_or(0));
                 }
@@ -26,6 +27,7 @@ impl Bench {
         let (net, from) = self.net_of(listener);
         match net.accept(from, token) {
             Ok(Accepted::Connection(peer)) => {
+                self.used_up(listener, Ready::READABLE, true);
                 self.name(name, process, token);
                 format!("from {}", self.show(&peer))
             }

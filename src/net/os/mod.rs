@@ -4,6 +4,7 @@
 
 mod datagrams;
 mod inherited;
+mod listeners;
 mod names;
 pub(crate) mod notify;
 mod opening;
@@ -20,7 +21,7 @@ mod streams;
 use std::fs::File;
 use std::io;
 use std::net::ToSocketAddrs;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime};
 
@@ -31,7 +32,7 @@ use rustix::net::{RecvFlags, SendFlags, sockopt};
 use self::datagrams::Batches;
 pub(crate) use self::inherited::inherited;
 use self::names::address_of;
-use self::opening::{accept, credentials};
+use self::opening::credentials;
 use self::pool::Pool;
 use self::process::Children;
 use self::signals::Watched;
@@ -102,13 +103,17 @@ impl Os {
     }
 
     fn register(&mut self, token: Token, opened: Opened) -> io::Result<()> {
+        let registry = self.poll.registry();
         let interest = match opened.kind {
-            Kind::Listener | Kind::PipeFrom => Interest::READABLE,
+            Kind::PipeFrom => Interest::READABLE,
             Kind::PipeTo => Interest::WRITABLE,
             _ => Interest::READABLE | Interest::WRITABLE,
         };
-        let descriptor = opened.descriptor.as_raw_fd();
-        match self.poll.registry().register(&mut SourceFd(&descriptor), mio_token(token), interest) {
+        let watched = match opened.kind {
+            Kind::Listener => listeners::watch(registry, opened.descriptor.as_fd(), token),
+            _ => registry.register(&mut SourceFd(&opened.descriptor.as_raw_fd()), mio_token(token), interest),
+        };
+        match watched {
             Ok(()) => {
                 self.sockets.insert(token, opened);
                 Ok(())
@@ -285,29 +290,15 @@ impl Net for Os {
     }
 
     fn accept(&mut self, listener: Token, token: Token) -> io::Result<Accepted> {
-        let (descriptor, peer) = accept(self.sockets.listener(listener)?)?;
-        let peer = peer.map_or(Ok(Address::Unix(UnixAddress::UNNAMED)), |peer| address_of(peer, true))?;
-        let kind = match peer {
-            Address::Unix(_) => Kind::Unix,
-            Address::Tcp(_) | Address::Udp(_) | Address::Pipe => Kind::Tcp,
-        };
-        Ok(match self.register(token, Opened { kind, descriptor, file: None }) {
-            Ok(()) => Accepted::Connection(peer),
-            Err(error) => Accepted::Dropped(error),
-        })
+        self.accept_from(listener, token)
+    }
+
+    fn rest(&mut self, listener: Token, rests: bool) {
+        self.let_rest(listener, rests);
     }
 
     fn shed(&mut self, listener: Token, most: usize) -> usize {
-        if self.spare.take().is_none() {
-            self.spare = reserve();
-            return 0;
-        }
-        let Ok(listener) = self.sockets.listener(listener) else {
-            return 0;
-        };
-        let shed = (0..most).take_while(|_| accept(listener).is_ok()).count();
-        self.spare = reserve();
-        shed
+        self.shed_from(listener, most)
     }
 
     #[inline]

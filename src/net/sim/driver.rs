@@ -94,6 +94,10 @@ impl Net for SimNet {
         self.world.borrow_mut().accept(self.process, listener, token)
     }
 
+    fn rest(&mut self, listener: Token, rests: bool) {
+        self.world.borrow_mut().rest(self.process, listener, rests);
+    }
+
     fn shed(&mut self, listener: Token, most: usize) -> usize {
         self.world.borrow_mut().shed(self.process, listener, most)
     }

@@ -30,8 +30,10 @@ pub(super) struct Queue {
     pub(super) buffers: Buffers,
     pub(super) waiting: VecDeque<u32>,
     pub(super) news: Ready,
-    /// With minimal edges: it may be told of one more.
-    armed: bool,
+    /// With minimal edges: it was told of, and nobody has asked since.
+    told: bool,
+    /// It is not told of.
+    rests: bool,
 }
 
 impl Queue {
@@ -57,7 +59,8 @@ impl Queue {
             buffers,
             waiting: VecDeque::new(),
             news: Ready::default(),
-            armed: true,
+            told: false,
+            rests: false,
         }
     }
 }
@@ -245,19 +248,24 @@ impl World {
 
     pub(super) fn accept(&mut self, process: u32, listener: Token, token: Token) -> io::Result<Accepted> {
         let index = self.process(process).listener(listener)?;
+        let accepted = self.accept_from(index, process, token);
+        self.tell_again(index);
+        accepted
+    }
+
+    fn accept_from(&mut self, index: u32, process: u32, token: Token) -> io::Result<Accepted> {
         let serial = self.queues[index as usize].serial;
         let verdict = self.before(process, CallKind::Accept, 0);
         let result = match verdict {
-            // The queue stays as it is, so it is news again.
             Verdict::Drop | Verdict::Fail(Errno::EAGAIN) => {
-                self.accept_again(index);
+                let queue = &self.queues[index as usize];
+                if !queue.waiting.is_empty() {
+                    self.fault(FaultKind::WouldBlock, queue.host);
+                }
                 Err(Errno::EAGAIN)
             }
             Verdict::Fail(errno) => Err(errno),
-            _ if self.queues[index as usize].waiting.is_empty() => {
-                self.queues[index as usize].armed = true;
-                Err(Errno::EAGAIN)
-            }
+            _ if self.queues[index as usize].waiting.is_empty() => Err(Errno::EAGAIN),
             _ if self.is_out_of_descriptors(process) => Err(Errno::EMFILE),
             _ => Ok(()),
         };
@@ -295,12 +303,19 @@ impl World {
         Ok(Accepted::Connection(unix.map_or(Address::Tcp(peer), Address::Unix)))
     }
 
-    fn accept_again(&mut self, index: u32) {
+    pub(super) fn rest(&mut self, process: u32, listener: Token, rests: bool) {
+        let Ok(index) = self.process(process).listener(listener) else { return };
+        self.queues[index as usize].rests = rests;
+        if !rests {
+            self.tell_again(index);
+        }
+    }
+
+    /// Whoever waits still is news.
+    fn tell_again(&mut self, index: u32) {
         let queue = &mut self.queues[index as usize];
-        queue.armed = true;
+        queue.told = false;
         if !queue.waiting.is_empty() {
-            let host = queue.host;
-            self.fault(FaultKind::WouldBlock, host);
             self.tell_queue(index);
         }
     }
@@ -308,7 +323,7 @@ impl World {
     /// A connection waits.
     pub(super) fn tell_queue(&mut self, index: u32) {
         let queue = &mut self.queues[index as usize];
-        if self.minimal_edges && !std::mem::replace(&mut queue.armed, false) {
+        if queue.rests || (std::mem::replace(&mut queue.told, true) && self.minimal_edges) {
             return;
         }
         let first = queue.news == Ready::default();
@@ -326,7 +341,7 @@ impl World {
         while shed < most {
             let queue = &mut self.queues[index as usize];
             let Some(connection) = queue.waiting.pop_front() else {
-                queue.armed = true;
+                queue.told = false;
                 break;
             };
             let host = queue.host;

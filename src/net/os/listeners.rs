@@ -1,0 +1,160 @@
+//! Listeners in the poll, and what is taken from them.
+//!
+//! mio watches for edges, and an edge says nothing of how many connections wait: whoever takes all of them has to try until
+//! an accept fails. That try is dear, since Linux makes a file before it looks whether there is a connection for it
+//! (measured: 3.5 µs, a tenth of what a short connection takes in all). So listeners are watched by level where there is
+//! epoll, with a registration of our own beside mio's. Elsewhere a listener is simply asked again after each accept.
+
+use std::io;
+
+use super::names::address_of;
+use super::opening::accept;
+use super::sockets::{Kind, Opened};
+use super::{Os, reserve};
+use crate::net::{Accepted, Address, Token, UnixAddress};
+
+pub(super) use self::watching::watch;
+use self::watching::{BY_LEVEL, change};
+
+impl Os {
+    pub(super) fn accept_from(&mut self, listener: Token, token: Token) -> io::Result<Accepted> {
+        let accepted = accept(self.sockets.listener(listener)?);
+        let none = accepted.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock);
+        if !BY_LEVEL && !none {
+            self.again.push(listener);
+        }
+        let (descriptor, peer) = accepted?;
+        let peer = peer.map_or(Ok(Address::Unix(UnixAddress::UNNAMED)), |peer| address_of(peer, true))?;
+        let kind = match peer {
+            Address::Unix(_) => Kind::Unix,
+            Address::Tcp(_) | Address::Udp(_) | Address::Pipe => Kind::Tcp,
+        };
+        Ok(match self.register(token, Opened { kind, descriptor, file: None }) {
+            Ok(()) => Accepted::Connection(peer),
+            Err(error) => Accepted::Dropped(error),
+        })
+    }
+
+    pub(super) fn shed_from(&mut self, listener: Token, most: usize) -> usize {
+        if self.spare.take().is_none() {
+            self.spare = reserve();
+            return 0;
+        }
+        let Ok(listener) = self.sockets.listener(listener) else {
+            return 0;
+        };
+        let shed = (0..most).take_while(|_| accept(listener).is_ok()).count();
+        self.spare = reserve();
+        shed
+    }
+
+    pub(super) fn let_rest(&mut self, listener: Token, rests: bool) {
+        let Ok(descriptor) = self.sockets.listener(listener) else {
+            return;
+        };
+        if BY_LEVEL {
+            // It is registered, and there is nothing else that this could fail for.
+            let _ = change(self.poll.registry(), descriptor, listener, rests);
+        } else if !rests {
+            self.again.push(listener);
+        }
+    }
+}
+
+#[cfg(any(target_os = "android", target_os = "linux"))]
+mod watching {
+    use std::io;
+    use std::os::fd::BorrowedFd;
+
+    use mio::Registry;
+    use rustix::event::epoll::{self, EventData, EventFlags};
+
+    use crate::net::Token;
+    use crate::net::os::mio_token;
+
+    /// Whether a listener is told of as long as a connection waits.
+    pub(super) const BY_LEVEL: bool = true;
+
+    pub(in crate::net::os) fn watch(
+        registry: &Registry,
+        listener: BorrowedFd<'_>,
+        token: Token,
+    ) -> io::Result<()> {
+        Ok(epoll::add(registry, listener, data_of(token), EventFlags::IN)?)
+    }
+
+    /// What is wrong with a socket is told even while it rests, but only once where edges are watched for.
+    pub(super) fn change(
+        registry: &Registry,
+        listener: BorrowedFd<'_>,
+        token: Token,
+        rests: bool,
+    ) -> io::Result<()> {
+        let flags = if rests { EventFlags::ET } else { EventFlags::IN };
+        Ok(epoll::modify(registry, listener, data_of(token), flags)?)
+    }
+
+    /// As mio writes its tokens.
+    fn data_of(token: Token) -> EventData {
+        EventData::new_u64(mio_token(token).0 as u64)
+    }
+}
+
+#[cfg(not(any(target_os = "android", target_os = "linux")))]
+mod watching {
+    use std::io;
+    use std::os::fd::{AsRawFd, BorrowedFd};
+
+    use mio::unix::SourceFd;
+    use mio::{Interest, Registry};
+
+    use crate::net::Token;
+    use crate::net::os::mio_token;
+
+    pub(super) const BY_LEVEL: bool = false;
+
+    pub(in crate::net::os) fn watch(
+        registry: &Registry,
+        listener: BorrowedFd<'_>,
+        token: Token,
+    ) -> io::Result<()> {
+        registry.register(&mut SourceFd(&listener.as_raw_fd()), mio_token(token), Interest::READABLE)
+    }
+
+    pub(super) fn change(_: &Registry, _: BorrowedFd<'_>, _: Token, _: bool) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::net::os::Sizes;
+    use crate::net::{Adopt, Event, Net};
+
+    #[test]
+    fn a_broken_listener_that_rests_is_told_of_once_at_the_most() {
+        let sizes =
+            Sizes { threads: 1, thread_queue: 1, thread_patience: Duration::ZERO, spin: Duration::ZERO };
+        let mut net = Os::new(&sizes).unwrap();
+        let theirs = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let listener = Token::new(0, 1);
+        net.adopt(listener, theirs.try_clone().unwrap().into(), Adopt::Listener).unwrap();
+        rustix::net::shutdown(&theirs, rustix::net::Shutdown::Both).unwrap();
+        let told = |net: &mut Os| {
+            let mut events = Vec::new();
+            net.poll(&mut events, Some(Duration::ZERO)).unwrap();
+            events
+                .iter()
+                .filter(|event| matches!(event, Event::Ready(token, _) if *token == listener))
+                .count()
+        };
+        assert_eq!(told(&mut net), 1);
+        assert!(net.accept(listener, Token::new(1, 2)).is_err());
+        net.rest(listener, true);
+        let reports: usize = (0..10).map(|_| told(&mut net)).sum();
+        assert!(reports <= 1, "{reports}");
+    }
+}
