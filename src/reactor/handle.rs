@@ -215,6 +215,7 @@ impl Handle {
         self.shared.residents.borrow().as_ref().map(|resident| resident.inventory()).unwrap_or_default()
     }
 
+    #[inline(never)] // a turn without it is short
     pub(super) fn attend(&self, attended: bool) {
         self.shared.attended.set(attended);
         if let Some(resident) = &*self.shared.residents.borrow() {
@@ -297,8 +298,15 @@ impl Reactor {
     }
 
     /// Runs what handles have queued so far, and what lives here.
+    #[inline]
     pub(super) fn run_handled(&mut self) {
-        let Some(handle) = self.handle.get().cloned() else { return };
+        if let Some(handle) = self.handle.get().cloned() {
+            self.run_queued(&handle);
+        }
+    }
+
+    #[inline(never)] // a turn without it is short
+    fn run_queued(&mut self, handle: &Handle) {
         let queued = handle.shared.queue.borrow().len();
         for _ in 0..queued {
             let next = handle.shared.queue.borrow_mut().pop_front();

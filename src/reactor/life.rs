@@ -350,6 +350,7 @@ impl Reactor {
         self.net.watch(&watched).map_err(|source| Error::System { call: "sigaction", source })
     }
 
+    #[cold]
     pub(crate) fn signal_came(&mut self, signal: Signal) {
         let mut handled = false;
         for index in 0..self.signal_handlers.len() {

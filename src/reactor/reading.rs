@@ -250,6 +250,7 @@ impl Reactor {
     }
 
     /// The turn of those that were queued.
+    #[inline(never)] // a turn without it is short
     pub(crate) fn run_ready(&mut self, count: usize) {
         let mut buffer = std::mem::take(&mut self.read_buffer);
         for _ in 0..count {

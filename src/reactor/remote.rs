@@ -238,11 +238,16 @@ impl Reactor {
     }
 
     /// Runs calls that came from threads, up to a limit; the rest waits for the next turn.
+    #[inline]
     pub(crate) fn run_thread_calls(&mut self) {
-        self.inbox.take(&mut self.thread_calls, self.settings.thread_calls_per_turn);
-        if self.thread_calls.is_empty() {
-            return;
+        if self.inbox.has_more() {
+            self.run_calls_of_inbox();
         }
+    }
+
+    #[inline(never)] // a turn without it is short
+    fn run_calls_of_inbox(&mut self) {
+        self.inbox.take(&mut self.thread_calls, self.settings.thread_calls_per_turn);
         let mut calls = std::mem::take(&mut self.thread_calls);
         self.statistics.thread_calls += calls.len() as u64;
         for call in calls.drain(..) {

@@ -91,9 +91,15 @@ impl Reactor {
         stopwatch.size = if stopwatch.exact > 0 { 1 } else { GROUP };
         stopwatch.left = stopwatch.size;
         let known = self.statistics.slowest.map_or(Duration::ZERO, |slowest| slowest.took);
-        if took <= known || (among > 1 && took < WORTH_A_LOOK) {
-            return;
+        if took > known && (among == 1 || took >= WORTH_A_LOOK) {
+            self.found_slow(took, among);
         }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn found_slow(&mut self, took: Duration, among: u32) {
+        let stopwatch = &self.stopwatch;
         let (place, connection) = (stopwatch.place, named(stopwatch.connection));
         self.statistics.slowest = Some(SlowCallback { place, connection, took, among });
         if took >= self.settings.slow_callback {

@@ -111,7 +111,7 @@ impl Reactor {
         }
         self.run_thread_calls();
         self.run_timers();
-        if !self.advance_life() {
+        if self.life != Life::Running && !self.advance_life() {
             // No poll comes any more to end the last callback's time.
             self.stop_timing();
             return Ok(false);
@@ -122,8 +122,12 @@ impl Reactor {
         self.much = 0;
         self.make_room(self.events.len().max(queued));
         self.dispatch();
-        self.run_ready(queued);
-        self.run_tasks();
+        if queued > 0 {
+            self.run_ready(queued);
+        }
+        if !self.tasks.is_empty() {
+            self.run_tasks();
+        }
         self.run_handled();
         also(self);
         self.flush_dirty();
@@ -181,12 +185,12 @@ impl Reactor {
 
     #[inline(never)] // what surrounds it would need its registers
     fn dispatch(&mut self) {
-        let mut events = std::mem::take(&mut self.events);
-        self.statistics.events += events.len() as u64;
+        self.statistics.events += self.events.len() as u64;
         // Connections that the same poll found complete were so at the same time, however long the callbacks take.
         let mut seen = None;
         let mut buffer = std::mem::take(&mut self.read_buffer);
-        for &event in &events {
+        for index in 0..self.events.len() {
+            let Some(&event) = self.events.get(index) else { break };
             match event {
                 Event::Ready(token, ready) => {
                     if !self.connection_ready(token, ready, &mut buffer) {
@@ -196,9 +200,9 @@ impl Reactor {
                 Event::Signal(signal) => self.signal_came(signal),
             }
         }
-        events.clear();
-        self.read_buffer = buffer;
-        self.events = events;
+        self.events.clear();
+        // Its place is empty, so there is nothing to drop.
+        std::mem::forget(std::mem::replace(&mut self.read_buffer, buffer));
     }
 
     /// The kernel has news of what is no connection.
@@ -218,14 +222,18 @@ impl Reactor {
     }
 
     /// Runs the calls that are due. Those that they set, however soon, wait for the next turn.
+    #[inline]
     fn run_timers(&mut self) {
-        let Some(next) = self.timers.next() else {
-            return;
-        };
-        let now = self.now();
-        if next > now {
-            return;
+        if let Some(next) = self.timers.next() {
+            let now = self.now();
+            if next <= now {
+                self.run_timers_due(now);
+            }
         }
+    }
+
+    #[inline(never)] // a turn without it is short
+    fn run_timers_due(&mut self, now: Instant) {
         let before = self.timers.sequence();
         for _ in 0..self.settings.timers_per_turn {
             let Some((_, call)) = self.timers.pop(now, before) else {

@@ -243,10 +243,15 @@ impl Reactor {
         }
     }
 
+    #[inline]
     pub(crate) fn flush_dirty(&mut self) {
-        if self.dirty.is_empty() {
-            return;
+        if !self.dirty.is_empty() {
+            self.flush_all_dirty();
         }
+    }
+
+    #[inline(never)] // a turn without it is short
+    fn flush_all_dirty(&mut self) {
         let mut dirty = std::mem::take(&mut self.dirty);
         for token in dirty.drain(..) {
             if let Some(connection) = self.sources.connection_mut(token) {

@@ -396,8 +396,10 @@ impl Net for Os {
         let waits = self.came.is_empty() && self.again.is_empty();
         let timeout = if waits { timeout } else { Some(Duration::ZERO) };
         self.spin.poll(&mut self.poll, &mut self.events, timeout)?;
-        events.extend(self.came.drain(..).map(Event::Signal));
-        events.extend(self.again.drain(..).map(|token| Event::Ready(token, Ready::ALL)));
+        if !waits {
+            events.extend(self.came.drain(..).map(Event::Signal));
+            events.extend(self.again.drain(..).map(|token| Event::Ready(token, Ready::ALL)));
+        }
         let mut signalled = false;
         for event in &self.events {
             let token = event.token();
