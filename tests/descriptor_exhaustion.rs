@@ -36,7 +36,7 @@ fn peers_are_closed_others_go_on_and_the_port_serves_again() {
 
             let mut waiting: Vec<Peer> = (0..10).map(|_| world.connect(listener.address())).collect();
             let (began, before) = (Instant::now(), reactor.statistics());
-            let all = exhaust();
+            let mut all = exhaust();
             assert!(all.len() > 10 && world.try_connect(listener.address()).is_err(), "there are none left");
             world.run_until(&mut reactor, "all are closed", |reactor| reactor.statistics().shed == 10);
             assert!(waiting.iter_mut().all(Peer::at_end), "a FIN, not a hang");
@@ -54,15 +54,26 @@ fn peers_are_closed_others_go_on_and_the_port_serves_again() {
             assert!(matches!(listening, Err(Error::CannotListen { call: "socket", .. })), "{listening:?}");
             assert!(matches!(Reactor::new(), Err(Error::System { .. })));
 
-            // The loop sleeps between its attempts.
+            // The loop sleeps between its attempts,
             let never = reactor.call_later(Duration::from_secs(20), |_| {});
             let (errors, turns) = (reactor.statistics().accept_errors, reactor.statistics().turns);
-            while reactor.statistics().accept_errors < errors + 20 {
-                reactor.turn(None).unwrap();
+            for attempt in 1..=20 {
+                drop(all.pop()); // for the descriptor of the peer
+                waiting.push(world.connect(listener.address()));
+                while reactor.statistics().accept_errors < errors + attempt {
+                    reactor.turn(None).unwrap();
+                }
             }
             never.cancel(&mut reactor).unwrap();
             let turns = reactor.statistics().turns - turns;
             assert!(turns <= 3 * 20, "{turns} turns");
+            assert_eq!(reactor.statistics().shed, 10 + 20);
+            // and makes none while nobody waits.
+            let slept = Record::new();
+            let note = slept.clone();
+            reactor.call_later(Duration::from_millis(20), move |_| note.add("slept"));
+            world.run_until(&mut reactor, "the time", |_| slept.has("slept"));
+            assert_eq!(reactor.statistics().accept_errors, errors + 20);
             let logged = world.logged();
             assert!((1..=1 + began.elapsed().as_secs()).contains(&(logged.len() as u64)), "{logged:?}");
             assert!(logged.iter().all(|line| line.contains("out of descriptors")), "{logged:?}");

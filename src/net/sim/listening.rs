@@ -63,6 +63,12 @@ impl Queue {
             rests: false,
         }
     }
+
+    /// Whoever waited may have been taken since.
+    pub(super) fn take_news(&mut self) -> Ready {
+        let news = std::mem::take(&mut self.news);
+        if self.waiting.is_empty() { Ready::default() } else { news }
+    }
 }
 
 impl World {

@@ -417,7 +417,7 @@ impl World {
                 Socket::Stream { connection, side } => {
                     std::mem::take(&mut self.connections[connection as usize].ends[side].news)
                 }
-                Socket::Listener(queue) => std::mem::take(&mut self.queues[queue as usize].news),
+                Socket::Listener(queue) => self.queues[queue as usize].take_news(),
                 Socket::Datagram(mailbox) => std::mem::take(&mut self.mailboxes[mailbox as usize].news),
             };
             if ready != Ready::default() {
