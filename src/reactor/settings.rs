@@ -16,7 +16,8 @@ pub struct Settings {
     /// Connections that may be open at once; those beyond it are accepted and closed, and counted. Default:
     /// 10,000, or as many as leave half of the descriptors and 256 more for other things if that is less.
     pub max_connections: usize,
-    /// Connections accepted from one listener in a turn. Default: 16.
+    /// Connections accepted from one listener in a turn, at the most: they are accepted one by one as long as there is no queue of
+    /// them. Default: 16.
     pub accepts_per_turn: usize,
     /// Wait after an accept that failed for want of descriptors or memory. Default: 100 ms.
     pub accept_pause: Duration,
