@@ -21,12 +21,16 @@ use support::table::Table;
 use support::tool::{self, SystemCalls};
 
 const MESSAGES: Cell = Cell::PingPong { connections: 64, size: 64, depth: 1 };
+const LONE_MESSAGES: Cell = Cell::PingPong { connections: 1, size: 64, depth: 1 };
 const CONNECTIONS: Cell = Cell::Churn { parallel: 64 };
+const LONE_CONNECTIONS: Cell = Cell::Churn { parallel: 1 };
 const READS: [&str; 5] = ["read", "readv", "recv", "recvfrom", "recvmsg"];
+const ACCEPTS: [&str; 2] = ["accept", "accept4"];
 
 /// The servers' counts that are guarded.
-const GUARDED: [(Kind, Cell, &str); 3] = [
+const GUARDED: [(Kind, Cell, &str); 4] = [
     (Kind::Twistor, MESSAGES, "an echoed message"),
+    (Kind::Twistor, LONE_MESSAGES, "an echoed message that has its turn for itself"),
     (Kind::Twistor, CONNECTIONS, "a connection accepted, used and closed"),
     (Kind::Streams, MESSAGES, "an echoed message on streams"),
 ];
@@ -70,13 +74,18 @@ fn count_instructions(guard: &mut Guard, options: &Options, counts: [u64; 2]) ->
 }
 
 fn compare_servers(kinds: &[Kind], counts: [u64; 2]) -> support::Result<()> {
-    let mut table = Table::new(["server", "per message", "per connection"]);
+    let cells = [MESSAGES, LONE_MESSAGES, CONNECTIONS];
+    let heads = ["server", "per message", "per lone message", "per connection"];
+    let mut table = Table::new(heads);
     for &kind in kinds {
-        let per_message = tool::instructions(kind, MESSAGES, counts)?;
-        let per_connection = tool::instructions(kind, CONNECTIONS, counts)?;
-        table.row([kind.name().to_string(), format!("{per_message:.0}"), format!("{per_connection:.0}")]);
+        let mut row = vec![kind.name().to_string()];
+        for cell in cells {
+            row.push(format!("{:.0}", tool::instructions(kind, cell, counts)?));
+        }
+        table.row(row);
     }
-    table.print(&format!("User instructions of the server ({MESSAGES}; {CONNECTIONS})"));
+    let [messages, lone, connections] = cells;
+    table.print(&format!("User instructions of the server ({messages}; {lone}; {connections})"));
     Ok(())
 }
 
@@ -84,24 +93,30 @@ fn count_system_calls(guard: &mut Guard, kinds: &[Kind], counts: [u64; 2]) -> su
     let heads = ["server", "cell", "calls", "epoll_ctl", "failing", "failing reads", "each"];
     let mut table = Table::new(heads);
     for &kind in kinds {
-        for cell in [MESSAGES, CONNECTIONS] {
+        for cell in [MESSAGES, CONNECTIONS, LONE_CONNECTIONS] {
             let calls = tool::system_calls(kind, cell, counts)?;
             table.row(system_call_row(kind, cell, &calls));
-            if kind != Kind::Twistor {
-                continue;
+            if kind == Kind::Twistor {
+                guard_system_calls(guard, cell, &calls)?;
             }
-            if cell == CONNECTIONS {
-                guard.limit("system calls per connection", calls.total)?;
-                continue;
-            }
-            let (registrations, failing_reads) = (calls.of(&["epoll_ctl"]).0, calls.of(&READS).1);
-            guard.limit("system calls per message", calls.total)?;
-            guard.limit("registrations per message", registrations)?;
-            guard.limit("failing reads per message", failing_reads)?;
         }
     }
     table.print("System calls of the server, per message or per connection");
     Ok(())
+}
+
+fn guard_system_calls(guard: &mut Guard, cell: Cell, calls: &SystemCalls) -> support::Result<()> {
+    match cell {
+        CONNECTIONS => guard.limit("system calls per connection", calls.total),
+        LONE_CONNECTIONS => {
+            guard.limit("failing accepts per connection that comes alone", calls.of(&ACCEPTS).1)
+        }
+        _ => {
+            guard.limit("system calls per message", calls.total)?;
+            guard.limit("registrations per message", calls.of(&["epoll_ctl"]).0)?;
+            guard.limit("failing reads per message", calls.of(&READS).1)
+        }
+    }
 }
 
 fn system_call_row(kind: Kind, cell: Cell, calls: &SystemCalls) -> Vec<String> {
