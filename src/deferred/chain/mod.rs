@@ -5,14 +5,20 @@
 //! So nothing here goes deeper with the number of callbacks, or of Deferreds that wait for each other: not to run, not to
 //! cancel, not to drop. And nothing is borrowed while user code runs, is dropped, or is woken.
 
+mod end;
+mod remains;
+mod waiting;
+
 use std::any::Any;
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::mem;
 use std::panic::{AssertUnwindSafe, Location, catch_unwind};
 use std::rc::{Rc, Weak};
-use std::task::{Context, Poll, Waker};
+use std::task::Waker;
 
+pub(super) use self::end::End;
+use self::remains::{Remains, drop_in_turn};
 use super::outcome::{Next, Outcome};
 use super::{AlreadyCalled, Failure, FailureKind};
 use crate::Reactor;
@@ -23,11 +29,6 @@ pub struct Chain {
     handle: Handle,
     made_at: &'static Location<'static>,
     links: RefCell<Links>,
-}
-
-/// The end where the outcome comes out: there is one, and what it is dropped for is cancelled.
-pub struct End {
-    chain: Rc<Chain>,
 }
 
 #[derive(Default)]
@@ -354,82 +355,6 @@ impl Chain {
         }
     }
 
-    fn wait_for(self: Rc<Self>, end: End) -> Rc<Chain> {
-        let other = Rc::clone(&end.chain);
-        if self.is_waited_for_by(&other) {
-            let failure = Failure::at(self.made_at, FailureKind::WaitsForItself);
-            self.links.borrow_mut().state = State::Fired(Outcome::Failed(failure));
-            // With this the other is cancelled, which comes to nothing here: it has failed.
-            drop(end);
-            return self;
-        }
-        let waiting = self.who_waits(&other);
-        let consumer = mem::replace(&mut other.links.borrow_mut().consumer, Consumer::Chain(waiting));
-        // A waker of a task that has handed its Deferred on.
-        drop(consumer);
-        if self.handle.is_same(&other.handle) {
-            return other;
-        }
-        // Another reactor's: it goes on there, and comes back by our queue.
-        other.watch_the_end();
-        other.proceed();
-        self
-    }
-
-    /// Whether the other one is this one, or waits for it, or for one that waits for it, and so on.
-    fn is_waited_for_by(self: &Rc<Self>, other: &Rc<Chain>) -> bool {
-        if Rc::ptr_eq(self, other) {
-            return true;
-        }
-        // From both ends at once, so that the shorter way counts: a line that grows at one end is not walked each time.
-        let (mut waits, mut waited_for) = (Rc::clone(self), Rc::clone(other));
-        loop {
-            let (Some(next_waits), Some(next_waited_for)) = (waits.waiter(), waited_for.waits_for()) else {
-                return false;
-            };
-            (waits, waited_for) = (next_waits, next_waited_for);
-            if Rc::ptr_eq(&waits, other) || Rc::ptr_eq(&waited_for, self) {
-                return true;
-            }
-        }
-    }
-
-    /// The one that waits for this one.
-    fn waiter(&self) -> Option<Rc<Chain>> {
-        match &self.links.borrow().consumer {
-            Consumer::Chain(waiting) => Some(Rc::clone(waiting)),
-            _ => None,
-        }
-    }
-
-    /// The one that this one waits for.
-    fn waits_for(&self) -> Option<Rc<Chain>> {
-        match &self.links.borrow().state {
-            State::Waiting(other) => other.upgrade(),
-            _ => None,
-        }
-    }
-
-    /// Who is to wait for another one that a callback has returned: this chain, or, when there is nothing left to do here, the one
-    /// that waits for this. So a loop of Deferreds that each return the next one takes no more memory as it goes.
-    fn who_waits(self: &Rc<Self>, other: &Rc<Chain>) -> Rc<Chain> {
-        let mut links = self.links.borrow_mut();
-        // Nobody can pause it any more: its end went to the one that waits, and no callback runs while it is paused.
-        let nothing_left = links.steps.is_empty();
-        match &mut links.consumer {
-            consumer @ Consumer::Chain(_) if nothing_left => {
-                if let Consumer::Chain(waiting) = mem::take(consumer) {
-                    links.state = State::Spent;
-                    waiting.links.borrow_mut().state = State::Waiting(Rc::downgrade(other));
-                    return waiting;
-                }
-            }
-            _ => {}
-        }
-        links.state = State::Waiting(Rc::downgrade(other));
-        Rc::clone(self)
-    }
-
     /// Counts a panic of the user's, and logs it: whatever becomes of the failure, it is not lost.
     #[cold]
     fn panicked(&self, reactor: &mut Reactor, payload: Box<dyn Any + Send>) -> Failure {
@@ -521,154 +446,6 @@ impl Drop for Watch {
         if self.chain.handle.finished() {
             self.chain.proceed();
         }
-    }
-}
-
-impl End {
-    pub(super) fn chain(&self) -> &Rc<Chain> {
-        &self.chain
-    }
-
-    #[inline]
-    pub(super) fn push(&self, step: Step) {
-        let mut links = self.chain.links.borrow_mut();
-        links.steps.push_back(step);
-        if let State::Fired(_) = links.state {
-            drop(links);
-            self.chain.proceed();
-        }
-    }
-
-    /// The outcome, if no callback is left to change it.
-    pub(super) fn take(&self) -> Option<Outcome> {
-        let mut links = self.chain.links.borrow_mut();
-        match mem::take(&mut links.state) {
-            State::Fired(outcome) if links.steps.is_empty() && links.pauses == 0 => Some(outcome),
-            state => {
-                links.state = state;
-                None
-            }
-        }
-    }
-
-    pub(super) fn poll(&self, context: &Context<'_>) -> Poll<Outcome> {
-        if let Some(outcome) = self.take() {
-            return Poll::Ready(outcome);
-        }
-        if self.chain.handle.finished() {
-            // It may have been in the queue then.
-            self.chain.proceed();
-            if let Some(outcome) = self.take() {
-                return Poll::Ready(outcome);
-            }
-        }
-        let waker = context.waker().clone();
-        let before = mem::replace(&mut self.chain.links.borrow_mut().consumer, Consumer::Awaited(waker));
-        drop(before);
-        self.chain.watch_the_end();
-        Poll::Pending
-    }
-
-    /// Lets it go on without anybody who wants its result.
-    pub(super) fn detach(self) {
-        let before = mem::take(&mut self.chain.links.borrow_mut().consumer);
-        drop(before);
-        self.chain.proceed();
-    }
-}
-
-impl Drop for End {
-    fn drop(&mut self) {
-        let mut links = self.chain.links.borrow_mut();
-        if let Consumer::Held | Consumer::Awaited(_) = links.consumer {
-            let before = mem::take(&mut links.consumer);
-            drop(links);
-            drop(before);
-            self.chain.cancel(self.chain.made_at);
-            // What was there already is nobody's now.
-            self.chain.proceed();
-        }
-    }
-}
-
-// -- the end of chains that hold each other --
-
-thread_local! {
-    /// What is still to be dropped, while somebody is at it.
-    static REMAINS: RefCell<Option<Vec<Links>>> = const { RefCell::new(None) };
-}
-
-impl Drop for Chain {
-    /// Callbacks may hold the last resolver of another chain, and so on: they are dropped one after the other, not one inside
-    /// the other.
-    fn drop(&mut self) {
-        let links = self.links.get_mut();
-        let holds_nothing = links.steps.is_empty()
-            && matches!(links.state, State::Spent | State::Unfired(None))
-            && !matches!(links.consumer, Consumer::Chain(_));
-        if !holds_nothing {
-            drop_in_turn(mem::take(links));
-        }
-    }
-}
-
-fn drop_in_turn(links: Links) {
-    let mut links = Some(links);
-    let begun = REMAINS.try_with(|remains| {
-        let mut remains = remains.borrow_mut();
-        let first = remains.is_none();
-        remains.get_or_insert_default().extend(links.take());
-        first
-    });
-    // Otherwise somebody further down the stack goes on with it; or the thread ends, and it is dropped here.
-    if let Ok(true) = begun {
-        drop_remains();
-    }
-}
-
-fn drop_remains() {
-    while let Some(mut links) = next_remains() {
-        let others = OthersToo;
-        let consumer = mem::take(&mut links.consumer);
-        drop(links);
-        if let Consumer::Chain(waiting) = consumer {
-            waiting.abandoned();
-        }
-        mem::forget(others);
-    }
-}
-
-/// What is to be dropped, after something else.
-struct Remains {
-    links: Option<Links>,
-}
-
-impl Drop for Remains {
-    fn drop(&mut self) {
-        if let Some(links) = self.links.take() {
-            drop_in_turn(links);
-        }
-    }
-}
-
-fn next_remains() -> Option<Links> {
-    let next = REMAINS.try_with(|remains| {
-        let mut remains = remains.borrow_mut();
-        let next = remains.as_mut().and_then(Vec::pop);
-        if next.is_none() {
-            *remains = None;
-        }
-        next
-    });
-    next.ok().flatten()
-}
-
-/// When the drop of one panics, the others have their turn all the same.
-struct OthersToo;
-
-impl Drop for OthersToo {
-    fn drop(&mut self) {
-        drop_remains();
     }
 }
 

@@ -1,0 +1,79 @@
+//! The end of a chain: who adds callbacks, and takes what comes out.
+
+use std::mem;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+
+use super::{Chain, Consumer, Outcome, State, Step};
+
+/// The end where the outcome comes out: there is one, and what it is dropped for is cancelled.
+pub struct End {
+    pub(super) chain: Rc<Chain>,
+}
+
+impl End {
+    pub(in crate::deferred) fn chain(&self) -> &Rc<Chain> {
+        &self.chain
+    }
+
+    #[inline]
+    pub(in crate::deferred) fn push(&self, step: Step) {
+        let mut links = self.chain.links.borrow_mut();
+        links.steps.push_back(step);
+        if let State::Fired(_) = links.state {
+            drop(links);
+            self.chain.proceed();
+        }
+    }
+
+    /// The outcome, if no callback is left to change it.
+    pub(in crate::deferred) fn take(&self) -> Option<Outcome> {
+        let mut links = self.chain.links.borrow_mut();
+        match mem::take(&mut links.state) {
+            State::Fired(outcome) if links.steps.is_empty() && links.pauses == 0 => Some(outcome),
+            state => {
+                links.state = state;
+                None
+            }
+        }
+    }
+
+    pub(in crate::deferred) fn poll(&self, context: &Context<'_>) -> Poll<Outcome> {
+        if let Some(outcome) = self.take() {
+            return Poll::Ready(outcome);
+        }
+        if self.chain.handle.finished() {
+            // It may have been in the queue then.
+            self.chain.proceed();
+            if let Some(outcome) = self.take() {
+                return Poll::Ready(outcome);
+            }
+        }
+        let waker = context.waker().clone();
+        let before = mem::replace(&mut self.chain.links.borrow_mut().consumer, Consumer::Awaited(waker));
+        drop(before);
+        self.chain.watch_the_end();
+        Poll::Pending
+    }
+
+    /// Lets it go on without anybody who wants its result.
+    pub(in crate::deferred) fn detach(self) {
+        let before = mem::take(&mut self.chain.links.borrow_mut().consumer);
+        drop(before);
+        self.chain.proceed();
+    }
+}
+
+impl Drop for End {
+    fn drop(&mut self) {
+        let mut links = self.chain.links.borrow_mut();
+        if let Consumer::Held | Consumer::Awaited(_) = links.consumer {
+            let before = mem::take(&mut links.consumer);
+            drop(links);
+            drop(before);
+            self.chain.cancel(self.chain.made_at);
+            // What was there already is nobody's now.
+            self.chain.proceed();
+        }
+    }
+}
