@@ -47,6 +47,7 @@ mod futures;
 mod into_endpoint;
 mod link;
 mod opening;
+mod protocol;
 mod reader;
 mod server;
 mod waiting;

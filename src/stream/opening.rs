@@ -3,7 +3,8 @@
 use std::future::poll_fn;
 use std::rc::Rc;
 
-use super::link::{Link, Stream};
+use super::link::Link;
+use super::protocol::Stream;
 use super::{IntoEndpoint, OpenError, StreamReader, StreamWriter};
 use crate::endpoint::ClientEndpoint;
 use crate::reactor::Handle;

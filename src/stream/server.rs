@@ -10,7 +10,8 @@ use std::task::Poll;
 
 use slab::Slab;
 
-use super::link::{Begins, Link, Stream};
+use super::link::Link;
+use super::protocol::{Begins, Stream};
 use super::waiting::Crowd;
 use super::{IntoEndpoint, OpenError, StreamError, StreamReader, StreamWriter};
 use crate::endpoint::ServerEndpoint;

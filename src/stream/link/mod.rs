@@ -1,14 +1,17 @@
 //! What the two halves of a stream share with the connection's protocol.
 
+mod reaching;
+
 use std::cell::{Cell, OnceCell, RefCell};
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
+use self::reaching::{Act, Unreached};
 use super::buffer::{Buffer, Input};
 use super::waiting::{Crowd, Seat};
 use super::{StreamError, StreamReader, StreamWriter};
-use crate::reactor::{Handle, Keeper, Run};
-use crate::{Address, ConnectionId, Error, Protocol, Reactor, Reason, Transport};
+use crate::reactor::{Handle, Keeper};
+use crate::{Address, ConnectionId, Reactor, Reason, Transport};
 
 /// One connection, between its protocol and its halves. Whatever is borrowed in here is given back before anybody
 /// else's code runs.
@@ -29,7 +32,7 @@ pub(super) struct Link {
     /// Between `pause_writing` and `resume_writing`.
     crowded: Cell<bool>,
     /// Our FIN is out.
-    pub(super) finished: Cell<bool>,
+    finished: Cell<bool>,
     /// Bytes written since somebody last waited.
     written: Cell<usize>,
     /// What was asked for where the reactor could not be reached, in order.
@@ -63,45 +66,6 @@ enum Outgoing {
     Ended,
     /// And then more was written.
     Overrun,
-}
-
-/// Something to do with the connection.
-pub(super) enum Act {
-    Write(Vec<u8>),
-    WriteEof,
-    Close,
-    Abort,
-    Resume,
-}
-
-/// Why nothing was done with the connection.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Unreached {
-    /// There is none, or none any more.
-    Gone,
-    /// No task is polled here, or somebody has the reactor already.
-    Elsewhere,
-}
-
-impl From<Unreached> for Error {
-    fn from(unreached: Unreached) -> Error {
-        match unreached {
-            Unreached::Gone => Error::NotConnected,
-            Unreached::Elsewhere => Error::NotInTask,
-        }
-    }
-}
-
-impl Act {
-    fn apply(self, transport: &mut Transport<'_>) {
-        match self {
-            Act::Write(data) => transport.write(&data),
-            Act::WriteEof => transport.lose_write_connection(),
-            Act::Close => transport.lose_connection(),
-            Act::Abort => transport.abort_connection(),
-            Act::Resume => transport.resume_reading(),
-        }
-    }
 }
 
 impl Link {
@@ -377,73 +341,16 @@ impl Link {
         self.poll_end(context).map(Err)
     }
 
-    // -- reaching the connection --
-
-    /// Does something with the connection now, if the reactor can be reached; what was put off goes before it.
-    pub(super) fn reach<R>(&self, call: impl FnOnce(&mut Transport<'_>) -> R) -> Result<R, Unreached> {
-        let call =
-            |reactor: &mut Reactor, id| reactor.transport(id).map(|mut transport| call(&mut transport));
-        self.reach_reactor(call)?.ok_or(Unreached::Gone)
-    }
-
-    /// The same for calls that do not mind whether the connection is there.
-    #[inline]
-    fn reach_reactor<R>(&self, call: impl FnOnce(&mut Reactor, ConnectionId) -> R) -> Result<R, Unreached> {
-        let Some(id) = self.id.get() else { return Err(Unreached::Gone) };
-        let reached = self.handle.reach(|reactor| {
-            if !self.late.borrow().is_empty() {
-                self.catch_up(reactor);
-            }
-            call(reactor, id)
-        });
-        reached.ok_or(Unreached::Elsewhere)
-    }
-
-    fn act(self: &Rc<Link>, act: Act) {
-        let mut act = Some(act);
-        let done = self.reach(|transport| {
-            if let Some(act) = act.take() {
-                act.apply(transport);
-            }
-        });
-        if let (Err(Unreached::Elsewhere), Some(act)) = (done, act) {
-            self.put_off(act);
-        }
-    }
-
-    #[cold]
-    fn put_off(self: &Rc<Link>, act: Act) {
-        if self.end().is_some() {
-            return;
-        }
-        self.late.borrow_mut().push(act);
-        if self.late.borrow().len() == 1 {
-            self.handle.queue(Rc::<Link>::clone(self));
-        }
-    }
-
-    #[cold]
-    fn catch_up(&self, reactor: &mut Reactor) {
-        let late = self.late.take();
-        if let Some(id) = self.id.get()
-            && let Some(mut transport) = reactor.transport(id)
-        {
-            for act in late {
-                act.apply(&mut transport);
-            }
-        }
-    }
-
     // -- what the protocol says --
 
-    fn made(&self, transport: &mut Transport<'_>) {
+    pub(super) fn made(&self, transport: &mut Transport<'_>) {
         self.id.set(Some(transport.id()));
         let _ = self.peer.set(transport.peer().clone());
         self.waiting.wake();
     }
 
     #[inline]
-    fn received(self: &Rc<Link>, transport: &mut Transport<'_>, data: &[u8]) {
+    pub(super) fn received(self: &Rc<Link>, transport: &mut Transport<'_>, data: &[u8]) {
         match self.incoming.get() {
             Incoming::Flows | Incoming::Paused => {}
             Incoming::Unwanted | Incoming::Ended | Incoming::Broken => return,
@@ -465,10 +372,23 @@ impl Link {
         }
     }
 
-    fn input_ended(&self) {
+    pub(super) fn input_ended(&self) {
         if matches!(self.incoming.get(), Incoming::Flows | Incoming::Paused) {
             self.incoming.set(Incoming::Ended);
             self.reading.wake();
+        }
+    }
+
+    pub(super) fn output_ended(&self) {
+        self.finished.set(true);
+        self.waiting.wake();
+    }
+
+    /// Whether it is wiser not to write more for now.
+    pub(super) fn set_crowded(&self, crowded: bool) {
+        self.crowded.set(crowded);
+        if !crowded {
+            self.waiting.wake();
         }
     }
 
@@ -493,79 +413,6 @@ impl Keeper for Link {
             self.input.borrow_mut().keep(buffer, count);
             self.reading.wake();
         }
-    }
-}
-
-/// Does what was put off.
-impl Run for Link {
-    fn run(self: Rc<Link>, reactor: &mut Reactor) {
-        self.catch_up(reactor);
-    }
-}
-
-/// The connection's protocol.
-pub(super) struct Stream {
-    link: Rc<Link>,
-    /// Who takes it when it is made, on a server.
-    begins: Option<Rc<dyn Begins>>,
-}
-
-/// Takes a connection that was made.
-pub(super) trait Begins {
-    fn begin(self: Rc<Self>, link: &Rc<Link>);
-}
-
-impl Stream {
-    pub(super) fn new(link: Rc<Link>) -> Stream {
-        Stream { link, begins: None }
-    }
-
-    pub(super) fn begun_by(link: Rc<Link>, begins: Rc<dyn Begins>) -> Stream {
-        Stream { link, begins: Some(begins) }
-    }
-}
-
-impl Protocol for Stream {
-    fn connection_made(&mut self, transport: &mut Transport<'_>) {
-        self.link.made(transport);
-        if let Some(begins) = self.begins.take() {
-            begins.begin(&self.link);
-        }
-    }
-
-    #[inline]
-    fn data_received(&mut self, transport: &mut Transport<'_>, data: &[u8]) {
-        self.link.received(transport, data);
-    }
-
-    /// Writing goes on, until a half says otherwise.
-    fn read_connection_lost(&mut self, _: &mut Transport<'_>) {
-        self.link.input_ended();
-    }
-
-    fn write_connection_lost(&mut self, _: &mut Transport<'_>) {
-        self.link.finished.set(true);
-        self.link.waiting.wake();
-    }
-
-    fn pause_writing(&mut self, _: &mut Transport<'_>) {
-        self.link.crowded.set(true);
-    }
-
-    fn resume_writing(&mut self, _: &mut Transport<'_>) {
-        self.link.crowded.set(false);
-        self.link.waiting.wake();
-    }
-
-    fn connection_lost(&mut self, _: &mut Transport<'_>, reason: &Reason) {
-        self.link.ended(reason);
-    }
-}
-
-/// Nobody will tell any more: the reactor went without a word.
-impl Drop for Stream {
-    fn drop(&mut self) {
-        self.link.ended(&Reason::Stopped);
     }
 }
 
