@@ -13,7 +13,9 @@ mod datagram;
 mod datagram_reading;
 mod datagram_sending;
 mod datagram_transport;
+mod delayed_call;
 mod error;
+mod guarding;
 mod handle;
 mod keeping;
 mod layer;
@@ -48,14 +50,13 @@ mod udp_resolving;
 mod unix;
 mod writing;
 
-use std::any::Any;
 use std::cell::{Cell, OnceCell};
 use std::collections::VecDeque;
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::panic::resume_unwind;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Waker;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 pub use self::address::{ConnectTcp, ListenTcp};
 pub(crate) use self::completion::Completion;
@@ -333,32 +334,6 @@ impl Reactor {
         self.net.random()
     }
 
-    /// Calls `call` at [`now`](Reactor::now) `+ delay`, never inside this call; with a delay of zero in the next turn. Calls of the
-    /// same time come in the order in which they were set. (Twisted: `callLater`.)
-    ///
-    /// ```
-    /// use std::time::Duration;
-    ///
-    /// let mut reactor = twistor::Reactor::new()?;
-    /// let later = reactor.call_later(Duration::from_secs(60), |_| println!("a minute has passed"));
-    /// reactor.call_later(Duration::ZERO, move |reactor| {
-    ///     assert!(later.active(reactor));
-    ///     later.cancel(reactor).unwrap();
-    ///     reactor.stop();
-    /// });
-    /// reactor.run()?;
-    /// # Ok::<(), twistor::Error>(())
-    /// ```
-    pub fn call_later(&mut self, delay: Duration, call: impl FnOnce(&mut Reactor) + 'static) -> DelayedCall {
-        let at = self.now() + delay;
-        self.timers.set(at, TimedCall::Reactor(Box::new(call)))
-    }
-
-    /// How many timed calls are pending, the reactor's own included. (Twisted: `getDelayedCalls`.)
-    pub fn delayed_calls(&self) -> usize {
-        self.timers.len()
-    }
-
     /// A connection by name, if it still is there.
     pub fn transport(&mut self, id: ConnectionId) -> Option<Transport<'_>> {
         self.sources.connection(id.0)?;
@@ -434,108 +409,10 @@ impl Reactor {
         &self.settings
     }
 
-    /// Where a callback panicked since it was last asked, and the text.
-    pub(crate) fn take_panic(&mut self) -> Option<String> {
-        self.last_panic.take()
-    }
-
     /// Ends without a word, as a process that is killed: nothing is called, everything is dropped.
     pub(crate) fn vanish(mut self) {
         self.vanished = true;
         self.life = Life::Finished;
-    }
-
-    /// Runs user code that is nobody's connection's.
-    pub(crate) fn call(&mut self, place: Place, call: impl FnOnce(&mut Reactor)) {
-        // A panic is counted and logged in there, and concerns nobody else.
-        let _ = self.guarded(place, None, call);
-    }
-
-    /// Runs user code: a panic ends here, with its text, and how long it took is noted.
-    #[inline(always)]
-    fn guarded<R>(
-        &mut self,
-        place: Place,
-        connection: Option<Token>,
-        call: impl FnOnce(&mut Reactor) -> R,
-    ) -> Result<R, String> {
-        self.begin_timing(place, connection.unwrap_or(Token::NONE));
-        let result = catch_unwind(AssertUnwindSafe(|| call(self)));
-        self.end_timing();
-        match result {
-            Ok(returned) => Ok(returned),
-            Err(payload) => Err(self.note_panic(place, connection, payload)),
-        }
-    }
-
-    #[cold]
-    #[inline(never)]
-    fn note_panic(
-        &mut self,
-        place: Place,
-        connection: Option<Token>,
-        payload: Box<dyn Any + Send>,
-    ) -> String {
-        let text = error::panic_message(&*payload);
-        // What was thrown is the user's, and may panic as it goes; what is thrown then stays.
-        if let Err(again) = catch_unwind(AssertUnwindSafe(move || drop(payload))) {
-            std::mem::forget(again);
-        }
-        self.statistics.panics += 1;
-        match connection {
-            Some(token) => {
-                let id = ConnectionId(token);
-                log::error!(connection:% = id; "panic in {place} of connection {id}: {text}");
-            }
-            None => log::error!("panic in {place}: {text}"),
-        }
-        self.last_panic = Some(format!("{place}: {text}"));
-        text
-    }
-
-    /// Cancels a call of the user's from the loop.
-    fn drop_timer(&mut self, timer: DelayedCall) {
-        if let Some(gone) = self.timers.cancel(timer) {
-            self.call(Place::Drop, |_| drop(gone));
-        }
-    }
-}
-
-impl DelayedCall {
-    /// Cancels the call and drops it.
-    ///
-    /// # Errors
-    /// [`Error::NotActive`] when it was called or cancelled before; inside the call itself it counts as called.
-    pub fn cancel(self, reactor: &mut Reactor) -> Result<()> {
-        reactor.timers.cancel(self).map(drop).ok_or(Error::NotActive)
-    }
-
-    /// Lets it come `delay` from now.
-    ///
-    /// # Errors
-    /// [`Error::NotActive`] when it was called or cancelled before.
-    pub fn reset(self, reactor: &mut Reactor, delay: Duration) -> Result<()> {
-        let at = reactor.now() + delay;
-        if reactor.timers.reset(self, at) { Ok(()) } else { Err(Error::NotActive) }
-    }
-
-    /// Lets it come `delay` later than it would.
-    ///
-    /// # Errors
-    /// [`Error::NotActive`] when it was called or cancelled before.
-    pub fn delay(self, reactor: &mut Reactor, delay: Duration) -> Result<()> {
-        let at = reactor.timers.due(self).ok_or(Error::NotActive)? + delay;
-        if reactor.timers.reset(self, at) { Ok(()) } else { Err(Error::NotActive) }
-    }
-
-    /// Whether it is still to come.
-    pub fn active(self, reactor: &Reactor) -> bool {
-        reactor.timers.due(self).is_some()
-    }
-
-    /// When it comes; `None` when it was called or cancelled. (Twisted: `getTime`.)
-    pub fn time(self, reactor: &Reactor) -> Option<Instant> {
-        reactor.timers.due(self)
     }
 }
 
