@@ -57,5 +57,9 @@ impl Reactor {
     }
 }
 
-/// A buffer is kept that is full to so many parts of it at least; a copy of less takes less memory, and hardly more time.
-pub(super) const WORTH_KEEPING: usize = 8;
+/// Whether so much in a buffer of this length is worth to give the buffer away for: from an eighth of it on. A copy of less takes
+/// less memory, and hardly more time.
+#[inline]
+pub(super) fn worth_keeping(count: usize, length: usize) -> bool {
+    count >= length / 8
+}

@@ -4,7 +4,7 @@ use std::io;
 
 use super::connection::{Pauses, State};
 use super::handle::Share;
-use super::keeping::WORTH_KEEPING;
+use super::keeping::worth_keeping;
 use super::{Place, Protocol, Reactor, Reason, SystemError};
 use crate::net::{Ready, Token};
 
@@ -108,7 +108,7 @@ impl Reactor {
         count: usize,
         room: usize,
     ) -> bool {
-        if count >= buffer.len() / WORTH_KEEPING {
+        if worth_keeping(count, buffer.len()) {
             self.offer_to_keep(buffer, count);
         }
         let data = &buffer[..count]; // no more was received than there is room for
