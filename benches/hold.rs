@@ -99,65 +99,101 @@ fn bench(options: &Options) -> Result<()> {
         return Err(format!("the server ended with {ended:?}").into());
     }
 
-    let number = |value: &Value| value.as_u64().unwrap_or_default();
-    let (held, answered) =
-        (number(&report["connections"]["standing"]), number(&report["messages"]["answered"]));
-    let each = |bytes: u64| thousands(bytes as f64 / held.max(1) as f64);
-    let mut table = Table::new(["what", "figure"]);
-    let mut row = |what: &str, figure: String| table.row([what.to_owned(), figure]);
-    row("asked for", thousands(options.connections as f64));
-    row("held at once", thousands(held as f64));
-    row("answered", thousands(answered as f64));
-    row("processes of the server, of the load", format!("{processes}, {processes}"));
-    row(
-        "connections of a process of the server",
-        format!("{} to {}", shares.iter().min().unwrap_or(&0), shares.iter().max().unwrap_or(&0)),
-    );
-    row("opened in, s", format!("{:.1}", report["connections"]["opening_s"].as_f64().unwrap_or_default()));
-    row("answers, p50 / p99 / max, ms", {
-        let latency = |name: &str| report["latency_ms"][name].as_f64().unwrap_or_default();
-        format!("{:.1} / {:.1} / {:.1}", latency("p50"), latency("p99"), latency("max"))
-    });
-    row("kernel, slab, B/connection, both ends", each(after.slab.saturating_sub(before.slab)));
-    row(
-        "kernel, sockets that TCP counts (sockstat)",
-        thousands(after.sockets as f64 - before.sockets as f64),
-    );
-    row("kernel, pages of TCP, B/connection, both ends", each(after.tcp.saturating_sub(before.tcp)));
-    row("user, server, B/connection", each(after.server.saturating_sub(before.server)));
-    row("user, load, B/connection", each(load_memory.saturating_sub(own)));
-    row("memory available before and then, GiB", {
-        let gib = |bytes: u64| bytes as f64 / f64::from(1 << 30);
-        format!("{:.1}, {:.1}", gib(before.available), gib(after.available))
-    });
-    table.print("Connections held at once over the loopback, with the shipped command");
-
-    println!("\nwhat stopped it");
-    if let Some(why) = &stopped {
-        println!("  {why}");
-    }
-    let stops = report["stopped_by"].as_array().cloned().unwrap_or_default();
-    for stop in &stops {
-        let text = |name: &str| stop[name].as_str().unwrap_or("-").to_owned();
-        println!(
-            "  {}: {} connections; now: {}; for more: {}",
-            text("limit"),
-            stop["connections"],
-            text("now"),
-            text("raise")
-        );
-    }
-    if stops.is_empty() && stopped.is_none() {
-        println!("  nothing: all that were asked for were held");
-    }
-    if let Some(errors) = report["errors"].as_array().filter(|errors| !errors.is_empty()) {
-        println!("\nerrors\n  {}", Value::Array(errors.clone()));
-    }
-    let whole = held == options.connections && answered == held;
-    if options.check && !whole {
+    let run =
+        Run { options, processes, before, after, shares, load: load_memory.saturating_sub(own), report };
+    run.print_figures();
+    run.print_stops(stopped.as_deref());
+    if options.check && !(run.held() == options.connections && run.answered() == run.held()) {
+        let (held, answered) = (run.held(), run.answered());
         return Err(format!("{held} held and {answered} answered of {}", options.connections).into());
     }
     Ok(())
+}
+
+/// What came of it.
+struct Run<'a> {
+    options: &'a Options,
+    processes: u64,
+    before: Memory,
+    /// While all are held.
+    after: Memory,
+    /// Connections of each process of the server.
+    shares: Vec<usize>,
+    /// Bytes by which the load has grown.
+    load: u64,
+    /// What the load says of itself.
+    report: Value,
+}
+
+impl Run<'_> {
+    fn held(&self) -> u64 {
+        self.report["connections"]["standing"].as_u64().unwrap_or_default()
+    }
+
+    fn answered(&self) -> u64 {
+        self.report["messages"]["answered"].as_u64().unwrap_or_default()
+    }
+
+    fn print_figures(&self) {
+        let Run { options, processes, before, after, shares, load, report } = self;
+        let each = |bytes: u64| thousands(bytes as f64 / self.held().max(1) as f64);
+        let mut table = Table::new(["what", "figure"]);
+        let mut row = |what: &str, figure: String| table.row([what.to_owned(), figure]);
+        row("asked for", thousands(options.connections as f64));
+        row("held at once", thousands(self.held() as f64));
+        row("answered", thousands(self.answered() as f64));
+        row("processes of the server, of the load", format!("{processes}, {processes}"));
+        row(
+            "connections of a process of the server",
+            format!("{} to {}", shares.iter().min().unwrap_or(&0), shares.iter().max().unwrap_or(&0)),
+        );
+        row(
+            "opened in, s",
+            format!("{:.1}", report["connections"]["opening_s"].as_f64().unwrap_or_default()),
+        );
+        row("answers, p50 / p99 / max, ms", {
+            let latency = |name: &str| report["latency_ms"][name].as_f64().unwrap_or_default();
+            format!("{:.1} / {:.1} / {:.1}", latency("p50"), latency("p99"), latency("max"))
+        });
+        row("kernel, slab, B/connection, both ends", each(after.slab.saturating_sub(before.slab)));
+        row(
+            "kernel, sockets that TCP counts (sockstat)",
+            thousands(after.sockets as f64 - before.sockets as f64),
+        );
+        row("kernel, pages of TCP, B/connection, both ends", each(after.tcp.saturating_sub(before.tcp)));
+        row("user, server, B/connection", each(after.server.saturating_sub(before.server)));
+        row("user, load, B/connection", each(*load));
+        row("memory available before and then, GiB", {
+            let gib = |bytes: u64| bytes as f64 / f64::from(1 << 30);
+            format!("{:.1}, {:.1}", gib(before.available), gib(after.available))
+        });
+        table.print("Connections held at once over the loopback, with the shipped command");
+    }
+
+    /// What stopped it: the bench itself, `early`, or what the load names.
+    fn print_stops(&self, early: Option<&str>) {
+        println!("\nwhat stopped it");
+        if let Some(why) = early {
+            println!("  {why}");
+        }
+        let stops = self.report["stopped_by"].as_array().cloned().unwrap_or_default();
+        for stop in &stops {
+            let text = |name: &str| stop[name].as_str().unwrap_or("-").to_owned();
+            println!(
+                "  {}: {} connections; now: {}; for more: {}",
+                text("limit"),
+                stop["connections"],
+                text("now"),
+                text("raise")
+            );
+        }
+        if stops.is_empty() && early.is_none() {
+            println!("  nothing: all that were asked for were held");
+        }
+        if let Some(errors) = self.report["errors"].as_array().filter(|errors| !errors.is_empty()) {
+            println!("\nerrors\n  {}", Value::Array(errors.clone()));
+        }
+    }
 }
 
 /// With a tenth more than are needed: the kernel spreads connections by chance.
