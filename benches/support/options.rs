@@ -25,7 +25,7 @@ pub const HELP: &str = "\
   --rounds N         repetitions (default 5, timers 3)
   --seconds S        length of one sample (default 0.6)
   --cells A,B        workloads such as `pp c64 s64 d16`, `bulk c1`, `churn p64` (default: the ten)
-  --servers A,B      of twistor, mio, c, streams, spin, tokio, asyncio, uvloop, twisted (default: the first three; the baseline is always measured)
+  --servers A,B      of twistor, mio, c, control, streams, spin, tokio, asyncio, uvloop, twisted (default: the first three; the baseline is always measured)
   --smoke            one short round of the small workloads: does the bench work?
   --check            exit with 1 when a count exceeds its baseline or limit (benches that have them)
   --update           write what was counted into benches/baselines.txt (`instructions`)

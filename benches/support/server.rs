@@ -23,6 +23,8 @@ pub enum Kind {
     Twistor,
     Mio,
     C,
+    /// The one in C once more: how far its figures are from the first one's is the noise.
+    Control,
     /// twistor's, on tasks and streams.
     Streams,
     /// twistor's, which looks for work for 50 µs before it sleeps.
@@ -52,10 +54,11 @@ impl Kind {
     /// These need a virtual environment, which takes a while at first use.
     pub const PYTHON: [Kind; 3] = [Kind::Asyncio, Kind::Uvloop, Kind::Twisted];
 
-    const ALL: [Kind; 9] = [
+    const ALL: [Kind; 10] = [
         Kind::Twistor,
         Kind::Mio,
         Kind::C,
+        Kind::Control,
         Kind::Streams,
         Kind::Spin,
         Kind::Tokio,
@@ -69,6 +72,7 @@ impl Kind {
             Kind::Twistor => "twistor",
             Kind::Mio => "mio",
             Kind::C => "c",
+            Kind::Control => "control",
             Kind::Streams => "streams",
             Kind::Spin => "spin",
             Kind::Tokio => "tokio",
@@ -93,7 +97,9 @@ impl Kind {
 
     fn command_line(self) -> Result<Vec<OsString>> {
         match self {
-            Kind::C => Ok(vec![epoll_program().ok_or("epoll.c could not be compiled")?.into()]),
+            Kind::C | Kind::Control => {
+                Ok(vec![epoll_program().ok_or("epoll.c could not be compiled")?.into()])
+            }
             Kind::Twistor | Kind::Mio | Kind::Streams | Kind::Spin | Kind::Tokio => {
                 Ok(vec![std::env::current_exe()?.into(), "--serve".into(), self.name().into()])
             }
@@ -108,7 +114,7 @@ impl Kind {
             Kind::Mio => Ok(mio_echo::serve()?),
             Kind::Streams => streams_echo::serve(),
             Kind::Tokio => tokio_echo::serve(),
-            Kind::C | Kind::Asyncio | Kind::Uvloop | Kind::Twisted => {
+            Kind::C | Kind::Control | Kind::Asyncio | Kind::Uvloop | Kind::Twisted => {
                 Err(format!("the {} server is a program of its own", self.name()).into())
             }
         }
