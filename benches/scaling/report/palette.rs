@@ -148,7 +148,7 @@ const fn look(
 }
 
 /// By the names that the options know.
-const KNOWN: [(&str, Look); 9] = [
+const KNOWN: [(&str, Look); 10] = [
     (
         "twistor",
         Look {
@@ -158,6 +158,7 @@ const KNOWN: [(&str, Look); 9] = [
     ),
     ("streams", look(("streams", "twistor streams"), ("#3f9bd8", "#9ecbff"), "7 3", Shape::Square)),
     ("c", look(("c", "C epoll"), ("#24292f", "#e6edf3"), "", Shape::Plus)),
+    ("control", look(("control", "C epoll again"), ("#57606a", "#c9d1d9"), "1 2", Shape::Plus)),
     ("mio", look(("mio", "mio loop"), ("#8c959f", "#8b949e"), "5 2 1 2", Shape::Cross)),
     ("tokio", look(("tokio", "tokio"), ("#b03a08", "#ec7a2c"), "", Shape::Up)),
     ("uvloop", look(("uvloop", "uvloop"), ("#b99300", "#ecd25c"), "2 2", Shape::Diamond)),
