@@ -142,7 +142,7 @@ pub struct Reactor {
     sources: Sources,
     timers: Timers<TimedCall>,
     tasks: Tasks,
-    /// Connections and listeners that had their share of the turn and have more to do.
+    /// Connections and sockets of datagrams that had their share of the turn and have more to do.
     ready: VecDeque<Token>,
     /// Connections to flush at the end of the turn.
     dirty: Vec<Token>,
