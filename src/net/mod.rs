@@ -11,7 +11,8 @@
 //!   reported, more reports may come only once a call answered `WouldBlock` or moved less
 //!   than it was asked to. Spurious and merged reports are allowed.
 //! - A listener is told of by level: after each `accept`, whatever that answered, the next poll tells again if a connection
-//!   waits, so that nobody has to accept until it fails. One that rests is not told of.
+//!   waits, so that nobody has to accept until it fails. One that rests is not told of, or, where the system watches edges alone,
+//!   once for each that comes.
 //!
 //! What is deliberately above this line: timers, fairness, buffers, timeouts, closing, naming.
 

@@ -175,10 +175,6 @@ fn takes_its_time(bench: &mut Bench) -> bool {
 }
 
 /// Only a poll that nothing ended waits that long.
-const LONG: Duration = Duration::from_secs(60);
-
-const SHORT: Duration = Duration::from_millis(5);
-
 fn a_listener_is_told_of_after_each_accept(bench: &mut Bench) {
     bench
         .play("listen l 127.0.0.1:0 -> ok\n connect a l -> ok\n connect b l -> ok\n connect c l -> ok")
@@ -210,3 +206,7 @@ fn rest(bench: &mut Bench, rests: bool) {
     let (net, listener) = bench.net_of("l");
     net.rest(listener, rests);
 }
+
+const LONG: Duration = Duration::from_secs(60);
+
+const SHORT: Duration = Duration::from_millis(5);
