@@ -275,6 +275,63 @@ fn what_is_encoded_is_read_back() {
     assert_eq!(unix.encode(), b"PROXY UNKNOWN\r\n");
 }
 
+#[test]
+fn every_header_that_was_read_is_read_back_with_its_values() {
+    let value = |kind: u8, length: usize| {
+        let [high, low] = (length as u16).to_be_bytes();
+        [&[kind, high, low][..], &vec![b'v'; length]].concat()
+    };
+    let unix = unix_block(b"/run/client", b"\0server");
+    let blocks: [(u8, &[u8]); 8] = [
+        (0x00, b""),
+        (0x01, b""),
+        (0x02, b""),
+        (0x10, &FOUR),
+        (0x11, &FOUR),
+        (0x12, &FOUR),
+        (0x31, &unix),
+        (0x32, &unix),
+    ];
+    for command in [0x20, 0x21] {
+        for (kind, block) in blocks {
+            let room = 2584 - 16 - block.len();
+            for values in [
+                Vec::new(),
+                value(2, 0),
+                [value(2, 0), value(0xe0, 0), value(2, 9)].concat(),
+                // The longest with the checksum, the shortest without it, and the longest of all.
+                value(2, room - 10),
+                value(2, room - 9),
+                value(2, room - 3),
+                [value(5, 1), value(2, room - 7)].concat(),
+            ] {
+                let bytes = binary(command, kind, &[block, &values].concat());
+                let (header, _) = Header::parse(&bytes).unwrap().unwrap();
+                assert_eq!(header.values.is_empty(), command == 0x20 || values.is_empty());
+                let encoded = header.encode();
+                assert!(encoded.len() <= 2584);
+                let again = Header::parse(&encoded).unwrap().unwrap();
+                assert_eq!(again, (header, encoded.len()), "{command:x} {kind:x} {}", values.len());
+            }
+        }
+    }
+}
+
+#[test]
+fn what_does_not_fit_or_belongs_to_encode_is_left_out() {
+    let value = |kind, length| Value { kind, bytes: vec![b'v'; length] };
+    let local = Header::local(Version::Two);
+    let of = |values: &[Value]| good(&Header { values: values.to_vec(), ..local.clone() }.encode()).values;
+    assert_eq!(of(&[value(3, 4), value(4, 1), value(2, 1)]), [value(2, 1)]);
+    assert_eq!(of(&[value(2, 2566), value(5, 0)]), [value(5, 0)]);
+    assert_eq!(of(&[value(2, 2565), value(5, 0)]), [value(2, 2565)]);
+    assert_eq!(of(&[value(2, 70_000)]), []);
+    assert_eq!(
+        Header { version: Version::One, values: vec![value(2, 1)], ..local }.encode(),
+        b"PROXY UNKNOWN\r\n"
+    );
+}
+
 /// Headers of any bytes, most of them almost right: no panic, and always the same however they are cut.
 #[test]
 fn any_bytes_are_read_or_refused() {

@@ -10,7 +10,9 @@ use twistor::policy::limit_per_peer;
 use twistor::policy::proxy_protocol::{
     Header, HeaderError, Receiving, Trusted, Value, Version, announced, behind_proxy,
 };
-use twistor::{Address, ClientFactory, Factory, Layer, LayerError, Protocol, Reactor, Reason, factory};
+use twistor::{
+    Address, ClientFactory, Factory, Layer, LayerError, Protocol, Reactor, Reason, factory, shared,
+};
 use world::peer::turns;
 use world::{Record, Recorder, World, on_each_back_end, once};
 
@@ -232,6 +234,61 @@ fn limits_inside_count_clients_and_not_the_proxy() {
         assert_eq!(reactor.statistics().refusals, 1);
         world::abort_all(&mut reactor);
         world.close(&mut reactor, &listener);
+    });
+}
+
+/// With a limit of one: of each peer the first connection is made, marked +, and the others are refused.
+#[test]
+fn limits_count_networks_of_ipv6_and_addresses_of_ipv4() {
+    on_each_back_end(|world| {
+        for (ipv4, ipv6, clients) in [
+            (32, 64, "+2001:db8::1 -2001:db8::2 +2001:db8:0:1::1 +fe80::1 -fe80::2"),
+            (32, 64, "+::ffff:192.0.2.1 +::ffff:192.0.2.2 -192.0.2.1 +192.0.2.3 -::ffff:192.0.2.3"),
+            (32, 128, "+2001:db8::1 +2001:db8::2 -2001:db8::1"),
+            (32, 200, "+2001:db8::1 +2001:db8::2 -2001:db8::1"),
+            (32, 48, "+2001:db8::1 -2001:db8:0:1::1 +2001:db8:1::1 +192.0.2.1 +192.0.2.2"),
+            (32, 0, "+2001:db8::1 -ff00::1 +192.0.2.1 +::ffff:192.0.2.2"),
+            (24, 64, "+192.0.2.1 -192.0.2.255 +192.0.3.0 -::ffff:192.0.3.9"),
+            (200, 64, "+192.0.2.1 +192.0.2.2 -192.0.2.1"),
+            (0, 64, "+192.0.2.1 -::ffff:9.9.9.9 +2001:db8::1"),
+        ] {
+            let mut reactor = world.reactor();
+            let record = Record::new();
+            let noted = record.clone();
+            let limited = limit_per_peer(move || Recorder::new(&noted), 1);
+            // The first two cases are the defaults.
+            let limited = match (ipv4, ipv6) {
+                (32, 64) => limited,
+                _ => limited.ipv4_prefix(ipv4).ipv6_prefix(ipv6),
+            };
+            let limited = shared(limited);
+            let listener = reactor.listen_tcp(world.anywhere(), behind_proxy(limited.clone(), trusting()));
+            let listener = listener.unwrap();
+            let mut peers = Vec::new();
+            let (mut made, mut refused) = (0, 0);
+            for client in clients.split(' ') {
+                let (sign, ip) = client.split_at(1);
+                match sign {
+                    "+" => made += 1,
+                    _ => refused += 1,
+                }
+                let (family, server) = if ip.contains(':') { ("TCP6", "::1") } else { ("TCP4", "192.0.2.9") };
+                let mut peer = world.connect(listener.address());
+                peer.send(format!("PROXY {family} {ip} {server} 1 2\r\n").as_bytes());
+                peers.push(peer);
+                world.run_until(&mut reactor, "decided", |reactor| {
+                    record.count("made") as u64 + reactor.statistics().refusals >= made as u64 + refused
+                });
+                assert_eq!(
+                    (record.count("made"), reactor.statistics().refusals),
+                    (made, refused),
+                    "{client}"
+                );
+                assert_eq!(limited.with(|limit| limit.open(ip.parse().unwrap())), Some(1), "{client}");
+            }
+            world::abort_all(&mut reactor);
+            world.close(&mut reactor, &listener);
+        }
     });
 }
 

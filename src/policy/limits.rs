@@ -7,7 +7,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::error::Error;
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::rc::Rc;
 
 use crate::{
@@ -74,9 +74,16 @@ impl<F> LimitTotal<F> {
     }
 }
 
-/// Lets a factory have at most `limit` connections at a time with one IP address; others are closed at once. 256 is a sensible
+/// Lets a factory have at most `limit` connections at a time with one peer; others are closed at once. 256 is a sensible
 /// limit: a household or an office may come from one address. UNIX sockets are not limited. They count from their accept on, whatever
-/// layers they are still in. Behind a proxy, wrap this one inside of [`behind_proxy`](super::proxy_protocol::behind_proxy): it counts
+/// layers they are still in.
+///
+/// A peer is an IPv4 address, or a /64 network of IPv6, because one host of IPv6 can use all 2^64 addresses of its network.
+/// [`ipv4_prefix`](LimitPerPeer::ipv4_prefix) and [`ipv6_prefix`](LimitPerPeer::ipv6_prefix) change that. An IPv4-mapped
+/// address (`::ffff:192.0.2.1`) counts as the IPv4 address. Zones (`%eth0`) are ignored, so all link-local addresses
+/// (`fe80::/64`) are one peer by default.
+///
+///  Behind a proxy, wrap this one inside of [`behind_proxy`](super::proxy_protocol::behind_proxy): it counts
 /// clients and not the proxy, each from the moment that its header is in. (Twisted: `LimitConnectionsByPeer`.)
 ///
 /// ```
@@ -89,19 +96,34 @@ impl<F> LimitTotal<F> {
 /// # Ok::<(), twistor::Error>(())
 /// ```
 pub fn limit_per_peer<F: Factory>(factory: F, limit: usize) -> LimitPerPeer<F> {
-    LimitPerPeer { factory, limit, open: Rc::default() }
+    LimitPerPeer { factory, limit, prefixes: Prefixes::default(), open: Rc::default() }
 }
 
 /// See [`limit_per_peer`].
 pub struct LimitPerPeer<F> {
     factory: F,
     limit: usize,
+    prefixes: Prefixes,
     open: OfPeers,
 }
 
 impl<F> LimitPerPeer<F> {
     fn peers(&self) -> Peers {
-        Peers { open: Rc::clone(&self.open), limit: self.limit }
+        Peers { open: Rc::clone(&self.open), limit: self.limit, prefixes: self.prefixes }
+    }
+
+    /// How many leading bits of IPv4 addresses make one peer: 24 counts all addresses of a /24 network together, 0 counts
+    /// all IPv4 addresses together. More than 32 is 32. Default: 32.
+    pub fn ipv4_prefix(mut self, bits: u8) -> LimitPerPeer<F> {
+        self.prefixes.ipv4 = bits;
+        self
+    }
+
+    /// How many leading bits of IPv6 addresses make one peer: 128 counts each address by itself. More than 128 is 128.
+    /// Default: 64.
+    pub fn ipv6_prefix(mut self, bits: u8) -> LimitPerPeer<F> {
+        self.prefixes.ipv6 = bits;
+        self
     }
 
     /// Changes the limit; connections that are open stay.
@@ -109,9 +131,9 @@ impl<F> LimitPerPeer<F> {
         self.limit = limit;
     }
 
-    /// How many connections are open with this address.
+    /// How many connections are open with the peer that this address belongs to.
     pub fn open(&self, peer: IpAddr) -> usize {
-        self.open.borrow().get(&peer.to_canonical()).copied().unwrap_or(0)
+        self.open.borrow().get(&self.prefixes.network(peer)).copied().unwrap_or(0)
     }
 }
 
@@ -213,13 +235,43 @@ type OfPeers = Rc<RefCell<HashMap<IpAddr, usize>>>;
 struct Peers {
     open: OfPeers,
     limit: usize,
+    prefixes: Prefixes,
+}
+
+/// Leading bits of an address that make one peer.
+#[derive(Clone, Copy)]
+struct Prefixes {
+    ipv4: u8,
+    ipv6: u8,
+}
+
+impl Default for Prefixes {
+    fn default() -> Prefixes {
+        Prefixes { ipv4: 32, ipv6: 64 }
+    }
+}
+
+impl Prefixes {
+    /// The first address of the network that is counted as one peer.
+    fn network(self, address: IpAddr) -> IpAddr {
+        match address.to_canonical() {
+            IpAddr::V4(address) => {
+                let mask = u32::MAX.checked_shl(32u32.saturating_sub(self.ipv4.into())).unwrap_or(0);
+                IpAddr::V4(Ipv4Addr::from_bits(address.to_bits() & mask))
+            }
+            IpAddr::V6(address) => {
+                let mask = u128::MAX.checked_shl(128u32.saturating_sub(self.ipv6.into())).unwrap_or(0);
+                IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() & mask))
+            }
+        }
+    }
 }
 
 impl Peers {
     /// Whether a connection has a place among those of its peer.
     fn has_place(&self, reactor: &mut Reactor, id: Option<ConnectionId>, peer: &Address) -> bool {
         let Some(ip) = peer.ip() else { return true };
-        Count::OfPeer(Rc::clone(&self.open), ip.to_canonical()).has_place(reactor, id, self.limit)
+        Count::OfPeer(Rc::clone(&self.open), self.prefixes.network(ip)).has_place(reactor, id, self.limit)
     }
 }
 
@@ -239,7 +291,7 @@ struct TooMany(usize);
 
 impl fmt::Display for TooMany {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} connections are open with this address", self.0)
+        write!(f, "{} connections are open with this peer", self.0)
     }
 }
 

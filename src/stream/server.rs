@@ -69,7 +69,9 @@ pub fn start_server_with<R: HandlerResult>(
     let handle = Handle::current().ok_or(Error::NotInTask)?;
     let factory = factory(handler);
     let roster = Rc::clone(&factory.serving.roster);
-    let factory = limit_per_peer(limit_total(factory, options.max_connections), options.max_per_peer);
+    let factory = limit_per_peer(limit_total(factory, options.max_connections), options.max_per_peer)
+        .ipv4_prefix(options.ipv4_prefix)
+        .ipv6_prefix(options.ipv6_prefix);
     let listener = handle.with(|reactor| endpoint.listen(reactor, Box::new(factory)))??;
     Ok(Server { handle, listener, listens: Cell::new(true), roster, kept: false })
 }
@@ -86,13 +88,22 @@ pub struct ServerOptions {
     /// Connections that may be open at a time. Default: as many as the reactor's
     /// [`Settings::max_connections`](crate::Settings::max_connections).
     pub max_connections: usize,
-    /// Connections that may be open at a time with one IP address. Default: no limit.
+    /// Connections that may be open at a time with one peer, which is a network of the prefixes below. Default: no limit.
     pub max_per_peer: usize,
+    /// Leading bits of IPv4 addresses that make one peer, at most 32. Default: 32.
+    pub ipv4_prefix: u8,
+    /// Leading bits of IPv6 addresses that make one peer, at most 128. Default: 64.
+    pub ipv6_prefix: u8,
 }
 
 impl Default for ServerOptions {
     fn default() -> ServerOptions {
-        ServerOptions { max_connections: usize::MAX, max_per_peer: usize::MAX }
+        ServerOptions {
+            max_connections: usize::MAX,
+            max_per_peer: usize::MAX,
+            ipv4_prefix: 32,
+            ipv6_prefix: 64,
+        }
     }
 }
 

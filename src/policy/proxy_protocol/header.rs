@@ -78,7 +78,11 @@ impl Header {
     }
 
     /// The header as bytes. Version 1 has no UNIX and no UDP addresses, nor those of different families: it says UNKNOWN then, and
-    /// version 2 UNSPEC. Version 2 has a checksum. Values beyond 2 KiB are left out.
+    /// version 2 UNSPEC. Version 1 has no values.
+    ///
+    /// Version 2 says LOCAL without addresses and values, and UNSPEC with values alone. It ends with a checksum where that
+    /// fits. Left out are values that do not fit into 2,584 bytes, and those of the types that `encode` writes itself or that
+    /// mean nothing: checksum (3) and padding (4). Every header that [`parse`](Header::parse) returns is read back the same.
     pub fn encode(&self) -> Vec<u8> {
         match self.version {
             Version::One => version_1::encode(self),

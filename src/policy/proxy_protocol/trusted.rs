@@ -66,6 +66,22 @@ impl Network {
         Network { address, prefix: if address.is_ipv4() { 32 } else { 128 } }
     }
 
+    /// An IPv4-mapped network as IPv4, because peers are compared in that form.
+    fn canonical(self) -> Network {
+        match (self.address.to_canonical(), self.prefix.checked_sub(MAPPED_PREFIX)) {
+            (address @ IpAddr::V4(_), Some(prefix)) if self.address.is_ipv6() => Network { address, prefix },
+            _ => self,
+        }
+    }
+
+    fn has_host_bits(self) -> bool {
+        let fixed = match self.address {
+            IpAddr::V4(address) => 32u32.saturating_sub(address.to_bits().trailing_zeros()),
+            IpAddr::V6(address) => 128u32.saturating_sub(address.to_bits().trailing_zeros()),
+        };
+        fixed > self.prefix
+    }
+
     fn has(self, ip: IpAddr) -> bool {
         let alike = match (self.address, ip) {
             (IpAddr::V4(one), IpAddr::V4(other)) => (one.to_bits() ^ other.to_bits()).leading_zeros(),
@@ -77,6 +93,10 @@ impl Network {
 }
 
 /// IP addresses, networks as `10.0.0.0/8`, and `unix` for peers of UNIX sockets, with commas between them; at least one.
+///
+/// A network of IPv4-mapped addresses is the IPv4 network: `::ffff:10.0.0.0/104` is `10.0.0.0/8`. A shorter prefix than 96
+/// is refused for it. Other IPv6 networks, `::/0` too, have no IPv4 peers. Refused as well: a network whose address has bits
+/// set beyond its prefix (`10.0.0.1/8`), which could mean one host or the whole network.
 impl FromStr for Trusted {
     type Err = NotTrusted;
 
@@ -104,10 +124,22 @@ fn read_network(text: &str) -> Result<Network, NotTrusted> {
     let one = Network::one(address);
     let Some(prefix) = prefix else { return Ok(Network::one(address.to_canonical())) };
     let digits = !prefix.is_empty() && prefix.len() <= 3 && prefix.bytes().all(|byte| byte.is_ascii_digit());
-    match prefix.parse() {
-        Ok(prefix) if digits && prefix <= one.prefix => Ok(Network { address, prefix }),
-        _ => Err(wrong("the length of a network's prefix is 0 to 32, or 128 for IPv6")),
+    let network = match prefix.parse() {
+        Ok(prefix) if digits && prefix <= one.prefix => Network { address, prefix },
+        _ => return Err(wrong("the length of a network's prefix is 0 to 32, or 128 for IPv6")),
+    };
+    if let IpAddr::V6(six) = address
+        && six.to_ipv4_mapped().is_some()
+        && network.prefix < MAPPED_PREFIX
+    {
+        return Err(wrong("a network of IPv4-mapped addresses has a prefix of 96 to 128: write it as IPv4"));
     }
+    if network.has_host_bits() {
+        return Err(wrong(
+            "the address has bits set beyond the prefix: write /32, or /128 for IPv6, for one host",
+        ));
+    }
+    Ok(network.canonical())
 }
 
 impl fmt::Display for NotTrusted {
@@ -117,6 +149,9 @@ impl fmt::Display for NotTrusted {
 }
 
 impl std::error::Error for NotTrusted {}
+
+/// Bits before the IPv4 address in an IPv4-mapped one.
+const MAPPED_PREFIX: u32 = 96;
 
 #[cfg(test)]
 mod tests {
@@ -149,6 +184,31 @@ mod tests {
     }
 
     #[test]
+    fn a_network_has_its_peers_in_either_form() {
+        for (network, inside, outside) in [
+            ("::ffff:127.0.0.0/104", "127.255.255.255", "128.0.0.0"),
+            ("::ffff:0:0/96", "255.255.255.255", "::1"),
+            ("::ffff:10.1.2.3/128", "10.1.2.3", "10.1.2.2"),
+            ("::ffff:10.1.2.2/127", "10.1.2.3", "10.1.2.4"),
+            ("::ffff:10.1.2.3", "10.1.2.3", "10.1.2.4"),
+            ("127.0.0.0/8", "127.1.2.3", "126.255.255.255"),
+            ("0.0.0.0/0", "1.2.3.4", "::1"),
+            ("1.2.3.4/32", "1.2.3.4", "1.2.3.5"),
+            ("::/0", "ff::1", "1.2.3.4"),
+            ("::1/128", "::1", "::2"),
+            ("8000::/1", "ffff::", "7fff::"),
+        ] {
+            let trusted: Trusted = network.parse().unwrap();
+            assert!(has(&trusted, inside) && !has(&trusted, outside), "{network}");
+            for (four, yes) in [(inside, true), (outside, false)] {
+                if let Ok(IpAddr::V4(four)) = four.parse() {
+                    assert_eq!(has(&trusted, &four.to_ipv6_mapped().to_string()), yes, "{network}: {four}");
+                }
+            }
+        }
+    }
+
+    #[test]
     fn a_bad_list_is_refused_and_the_part_named() {
         for (list, part) in [
             ("", ""),
@@ -156,6 +216,16 @@ mod tests {
             ("::1, x", "x"),
             ("1.2.3.4/", "1.2.3.4/"),
             ("::/+1", "::/+1"),
+            ("::/129", "::/129"),
+            ("10.0.0.1/8", "10.0.0.1/8"),
+            ("10.0.0.0/6", "10.0.0.0/6"),
+            ("0.0.0.1/0", "0.0.0.1/0"),
+            ("10.0.0.1/31", "10.0.0.1/31"),
+            ("2001:db8::1/32", "2001:db8::1/32"),
+            ("::1/127", "::1/127"),
+            ("::ffff:127.0.0.1/104", "::ffff:127.0.0.1/104"),
+            ("::ffff:0:0/95", "::ffff:0:0/95"),
+            ("::ffff:127.0.0.0/8", "::ffff:127.0.0.0/8"),
         ] {
             assert_eq!(list.parse::<Trusted>().unwrap_err().text, part);
         }

@@ -115,24 +115,30 @@ pub(super) fn encode(header: &Header) -> Vec<u8> {
     let mut bytes = SIGNATURE.to_vec();
     let block = header.addresses.as_ref().map(encode_addresses);
     let (kind, block) = block.unwrap_or_default();
-    bytes.extend([if header.addresses.is_some() { 0x21 } else { 0x20 }, kind, 0, 0]);
+    // Receivers ignore what LOCAL says, so values without addresses are those of PROXY with UNSPEC.
+    let proxied = header.addresses.is_some() || !header.values.is_empty();
+    bytes.extend([if proxied { 0x21 } else { 0x20 }, kind, 0, 0]);
     bytes.extend(block);
-    let mut room = VALUES - CHECKSUM_VALUE;
     for Value { kind, bytes: value } in &header.values {
-        // What has no room has no length of two bytes either.
-        if value.len() + 3 <= room {
-            room -= value.len() + 3;
+        let is_own = *kind == CHECKSUM || *kind == PADDING;
+        // The limit of the whole keeps the length within two bytes.
+        if !is_own && bytes.len() + 3 + value.len() <= LONGEST {
             let [high, low] = (value.len() as u16).to_be_bytes();
             bytes.extend([*kind, high, low]);
             bytes.extend(value);
         }
     }
-    bytes.extend([CHECKSUM, 0, 4, 0, 0, 0, 0]);
+    let summed = bytes.len() + CHECKSUM_VALUE <= LONGEST;
+    if summed {
+        bytes.extend([CHECKSUM, 0, 4, 0, 0, 0, 0]);
+    }
     let length = ((bytes.len() - HEAD) as u16).to_be_bytes();
     bytes[14..HEAD].copy_from_slice(&length);
-    let place = bytes.len() - 4;
-    let sum = checksum(&bytes, place);
-    bytes[place..].copy_from_slice(&sum.to_be_bytes());
+    if summed {
+        let place = bytes.len() - 4;
+        let sum = checksum(&bytes, place);
+        bytes[place..].copy_from_slice(&sum.to_be_bytes());
+    }
     bytes
 }
 
@@ -203,8 +209,7 @@ pub(super) const SIGNATURE: &[u8; 12] = b"\r\n\r\n\0\r\nQUIT\n";
 const HEAD: usize = 16;
 
 /// What is read at the most: the 536 bytes that every receiver has to take, and some for certificates and names.
-const LONGEST: usize = 536 + VALUES;
-const VALUES: usize = 2048;
+const LONGEST: usize = 536 + 2048;
 
 const UNIX: u8 = 3;
 const UNIX_PATH: usize = 108;
