@@ -136,7 +136,7 @@ fn what_is_not_what_it_is_taken_for_is_refused_and_closed() {
 #[test]
 fn the_file_of_an_adopted_unix_socket_stays() {
     on_the_real_network(KERNEL, |world| {
-        let path = std::env::temp_dir().join(format!("twistor-adopted-{}", std::process::id()));
+        let path = world::temp_dir::short_temp_dir().join(format!("twistor-adopted-{}", std::process::id()));
         let mut reactor = world.reactor();
         let listener = UnixListener::bind(&path).unwrap();
         let adopted = reactor.adopt_listener(listener.into(), nobody).unwrap();

@@ -110,7 +110,7 @@ fn echoed_by(mut stream: UnixStream, text: &[u8]) -> Vec<u8> {
 
 #[test]
 fn a_unix_socket_is_listened_on_and_its_file_goes_in_the_end() {
-    let path = std::env::temp_dir().join(format!("twistor-echo-{}", std::process::id()));
+    let path = command::short_temp_dir().join(format!("twistor-echo-{}", std::process::id()));
     let text = format!("unix:{}:mode=600", path.display());
     let mut echo = Running::start(&["echo", "--listen", &text]);
     assert_eq!(echo.line(), format!("listening on unix:{}", path.display()));

@@ -63,7 +63,8 @@ fn a_path_and_its_peer_from_text_meet() {
         let mut reactor = world.reactor();
         let came = Rc::<RefCell<Vec<String>>>::default();
         let back = Rc::<RefCell<Vec<String>>>::default();
-        let path = std::env::temp_dir().join(format!("twistor-text-{}-{world:p}", std::process::id()));
+        let path =
+            world::temp_dir::short_temp_dir().join(format!("twistor-text-{}-{world:p}", std::process::id()));
         let (there, here) = (format!("{}-there", path.display()), format!("{}-here", path.display()));
         let server = datagram_from_string(&format!("unix:{there}:mode=600")).unwrap();
         let echo = Words { echoes: true, came: Rc::clone(&came) };

@@ -41,7 +41,7 @@ fn refusal(error: Error) -> (String, String) {
 #[test]
 fn a_unix_socket_is_named_by_its_path_or_its_abstract_name() {
     on_the_real_network("the files of a real file system", |world| {
-        let folder = std::env::temp_dir().join(format!("twistor-a:b=c-{}", std::process::id()));
+        let folder = world::temp_dir::short_temp_dir().join(format!("twistor-a:b=c-{}", std::process::id()));
         std::fs::create_dir(&folder).unwrap();
         let path = folder.join("socket");
         let text = format!("unix:{}", quote_argument(path.to_str().unwrap()));

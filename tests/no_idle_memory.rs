@@ -6,7 +6,7 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use twistor::{Protocol, Transport};
+use twistor::{Protocol, Settings, Transport};
 use world::on_the_real_network;
 use world::peer::{Peer, turns};
 
@@ -47,15 +47,16 @@ impl Protocol for Echo {
 
 #[test]
 fn an_idle_connection_takes_at_most_256_bytes_before_and_after_its_busy_times() {
-    const CONNECTIONS: usize = 1000;
     on_the_real_network("the memory of the process is counted", |world| {
-        let mut reactor = world.reactor();
+        let connections = world.connections(1000);
+        let mut reactor =
+            world.reactor_with(Settings { max_connections: connections, ..Settings::default() });
         let listener = reactor.listen_tcp(world.anywhere(), || Echo).unwrap();
-        let mut peers: Vec<Peer> = Vec::with_capacity(CONNECTIONS);
+        let mut peers: Vec<Peer> = Vec::with_capacity(connections);
         turns(&mut reactor);
         let empty = Cell::new(IN_USE.load(Ordering::Relaxed));
-        let each = || IN_USE.load(Ordering::Relaxed).saturating_sub(empty.get()) / CONNECTIONS;
-        while peers.len() < CONNECTIONS {
+        let each = || IN_USE.load(Ordering::Relaxed).saturating_sub(empty.get()) / connections;
+        while peers.len() < connections {
             peers.push(world.connect(listener.address()));
             let count = peers.len();
             world.run_until(&mut reactor, "accepted", |reactor| reactor.statistics().connections == count);
@@ -77,7 +78,7 @@ fn an_idle_connection_takes_at_most_256_bytes_before_and_after_its_busy_times() 
             }
             turns(&mut reactor);
         }
-        assert!(reactor.statistics().bytes_sent >= 4_000_000);
+        assert!(reactor.statistics().bytes_sent >= connections as u64 * 4000);
         // A few spare buffers are kept for all of them together.
         assert!(each() <= 256 + 1024, "{} bytes each after they were busy", each());
         peers.clear();

@@ -266,7 +266,7 @@ impl Protocol for Client {
 #[test]
 fn a_server_that_is_replaced_three_times_under_ten_thousand_messages_a_second_loses_none() {
     on_the_real_network("processes are the system's", |world| {
-        let control = env::temp_dir().join(format!("twistor-swap-{}", std::process::id()));
+        let control = world::temp_dir::short_temp_dir().join(format!("twistor-swap-{}", std::process::id()));
         let mut server = Process::start(&control, Some("127.0.0.1:0"));
         let said = server.says("serving");
         let port: SocketAddr = said.last().unwrap().rsplit(' ').next().unwrap().parse().unwrap();

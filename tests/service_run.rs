@@ -4,7 +4,6 @@ mod world;
 
 use std::fs;
 use std::os::unix::net::UnixDatagram;
-use std::path::{Path, PathBuf};
 use std::process;
 use std::time::Duration;
 
@@ -13,6 +12,7 @@ use twistor::service::{Failure, MultiService, RunSettings, Service, ServiceError
 use twistor::service::{StreamServerService, run_with, tell_status};
 use twistor::{ListenTcp, Reactor};
 use world::child::{self, Child};
+use world::folder::Folder;
 use world::{nobody, on_the_real_network};
 
 const OWN_PROCESS: &str = "it is about a process, from its start to its exit code";
@@ -71,16 +71,6 @@ fn program(test: &str, first: &str, settings: RunSettings, service: impl Service
     }
 }
 
-/// A folder of one test's own, the same in its child.
-fn folder(test: &str) -> PathBuf {
-    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(test);
-    if !child::inside() {
-        let _ = fs::remove_dir_all(&folder);
-        fs::create_dir_all(&folder).unwrap();
-    }
-    folder
-}
-
 #[test]
 fn a_signal_stops_it_gracefully_and_its_exit_code_is_0() {
     on_the_real_network(OWN_PROCESS, |_| {
@@ -126,13 +116,14 @@ fn one_that_does_not_stop_is_ended_after_the_limit_with_exit_code_1() {
 fn one_that_does_not_start_is_stopped_again_and_says_why_with_exit_code_1() {
     on_the_real_network(OWN_PROCESS, |_| {
         let test = "one_that_does_not_start_is_stopped_again_and_says_why_with_exit_code_1";
-        let path = folder(test).join("manager");
+        let folder = Folder::shared_with_child(test);
+        let path = folder.path("manager");
         let manager = (!child::inside()).then(|| UnixDatagram::bind(&path).unwrap());
         let services = MultiService::new();
         let slow = Duration::from_millis(5);
         services.add(Says { stopping: Some(slow), failing: None }).unwrap();
         services.add(Says { failing: Some("no more paper"), ..SAYS }).unwrap();
-        let first = format!("export NOTIFY_SOCKET={};", path.display());
+        let first = format!("export NOTIFY_SOCKET='{}';", path.display());
         let mut child = program(test, &first, RunSettings::default(), services);
         for line in ["stops", "has stopped", "stops", "has stopped"] {
             child.says(line);
@@ -210,7 +201,8 @@ fn what_its_user_can_put_right_has_exit_code_2() {
 fn the_pid_file_is_there_while_it_runs_and_a_stale_one_is_replaced() {
     on_the_real_network(OWN_PROCESS, |_| {
         let test = "the_pid_file_is_there_while_it_runs_and_a_stale_one_is_replaced";
-        let file = folder(test).join("program.pid");
+        let folder = Folder::shared_with_child(test);
+        let file = folder.path("program.pid");
         let settings = || RunSettings { pid_file: Some(file.clone()), ..RunSettings::default() };
         let dead = match child::inside() {
             true => 0,
@@ -251,14 +243,15 @@ fn the_pid_file_is_there_while_it_runs_and_a_stale_one_is_replaced() {
 fn hangup_reloads_and_the_service_manager_is_told_everything() {
     on_the_real_network(OWN_PROCESS, |_| {
         let test = "hangup_reloads_and_the_service_manager_is_told_everything";
-        let path = folder(test).join("manager");
+        let folder = Folder::shared_with_child(test);
+        let path = folder.path("manager");
         let mut manager = None;
         if !child::inside() {
             let socket = UnixDatagram::bind(&path).unwrap();
             socket.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
             manager = Some(socket);
         }
-        let first = format!("export NOTIFY_SOCKET={} WATCHDOG_USEC=20000;", path.display());
+        let first = format!("export NOTIFY_SOCKET='{}' WATCHDOG_USEC=20000;", path.display());
         let mut child = program(test, &first, RunSettings::default(), SAYS);
         let manager = manager.unwrap();
         let hears = |words: &str| hear(&manager, words);
@@ -355,7 +348,8 @@ fn privileges_are_given_up_between_the_two_halves_of_the_start_for_good() {
             }
         }
 
-        let pid_file = folder(test).join("program.pid");
+        let folder = Folder::shared_with_child(test);
+        let pid_file = folder.path("program.pid");
         let case = std::env::var("CASE").unwrap_or_default();
         let user = match case.as_str() {
             "name" => "nobody",

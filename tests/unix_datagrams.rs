@@ -145,7 +145,7 @@ fn a_name_that_nobody_answers_to_any_more_costs_its_datagram_and_nothing_else() 
 /// A path of this world's, which nobody else uses.
 fn path(world: &world::World, what: &str) -> UnixAddress {
     let name = format!("twistor-{what}-{}-{:p}", std::process::id(), world);
-    UnixAddress::of_path(std::env::temp_dir().join(name)).unwrap()
+    UnixAddress::of_path(world::temp_dir::short_temp_dir().join(name)).unwrap()
 }
 
 #[test]

@@ -1,15 +1,23 @@
 //! Runs the real command: reads its lines as they come, sends it signals, and gives it services to meet.
 #![allow(dead_code)] // each test uses its part
 
+use socket2::{Domain, Socket, Type};
 use std::io::{BufRead, BufReader, Read};
+use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
+use std::sync::{Mutex, PoisonError};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use twistor::{Address, Protocol, Reactor, Remote, Transport};
 
+#[path = "../world/temp_dir.rs"]
+mod temp_dir;
+
 pub use rustix::process::Signal;
+#[allow(unused_imports, reason = "each test uses its part")]
+pub use temp_dir::short_temp_dir;
 
 /// A command that runs. It is killed when dropped.
 pub struct Running {
@@ -77,14 +85,33 @@ impl Running {
         line
     }
 
-    /// The next line that has all of these words; those before it do not matter.
+    /// The next line that has all of these words; those before it do not matter. A panic when none comes, however
+    /// many others do.
     pub fn line_with(&mut self, words: &[&str]) -> String {
+        let began = Instant::now();
         loop {
+            assert!(began.elapsed() < PATIENCE, "no line with {words:?} in {:#?}", self.seen);
             let line = self.line();
             if words.iter().all(|word| line.contains(word)) {
                 return line;
             }
         }
+    }
+
+    /// Waits for a line for each of these sets of words, in whatever order they come, and returns them in the order
+    /// of the sets.
+    pub fn lines_with(&mut self, sets: &[&[&str]]) -> Vec<String> {
+        let mut found: Vec<Option<String>> = vec![None; sets.len()];
+        let began = Instant::now();
+        while found.contains(&None) {
+            assert!(began.elapsed() < PATIENCE, "{found:?} of {sets:?} in {:#?}", self.seen);
+            let line = self.line();
+            let has = |words: &[&str]| words.iter().all(|word| line.contains(word));
+            if let Some(index) = (0..sets.len()).find(|index| found[*index].is_none() && has(sets[*index])) {
+                found[index] = Some(line);
+            }
+        }
+        found.into_iter().flatten().collect()
     }
 
     pub fn id(&self) -> i32 {
@@ -174,10 +201,24 @@ impl Protocol for Silent {
     fn data_received(&mut self, _: &mut Transport<'_>, _: &[u8]) {}
 }
 
-/// An address of this machine on which nobody listens.
+/// An address of this machine that refuses connections: its port stays taken until the test program ends, by a socket
+/// that does not listen, so that no neighbour gets it.
 pub fn nobody() -> String {
-    Service::silent("127.0.0.1:0").address.clone()
+    static TAKEN: Mutex<Vec<Socket>> = Mutex::new(Vec::new());
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+    let address = socket.local_addr().unwrap().as_socket().unwrap();
+    TAKEN.lock().unwrap_or_else(PoisonError::into_inner).push(socket);
+    address.to_string()
+}
+
+/// An address for a server that takes none of the system's choice. It is free now, and few others look there: it is
+/// not the address that everything else uses.
+pub fn free_address() -> SocketAddr {
+    let [_, one, two, _] = std::process::id().to_be_bytes();
+    let listener = TcpListener::bind(SocketAddr::from(([127, 77, one, two], 0))).unwrap();
+    listener.local_addr().unwrap()
 }
 
 /// Long enough for the slowest machine; reached only when a test fails.
-pub const PATIENCE: Duration = Duration::from_secs(30);
+pub const PATIENCE: Duration = Duration::from_secs(120);

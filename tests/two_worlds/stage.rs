@@ -11,6 +11,9 @@ use twistor::{Address, ConnectTcp, ConnectorId, ListenTcp, ListenUnix, Reactor, 
 use super::actor::{Actor, Shared, Starter, act};
 use super::plain::Plain;
 use super::sockets::Net;
+#[path = "../world/temp_dir.rs"]
+mod temp_dir;
+
 use super::step::{Deed, End, LISTENERS, Scenario, Side, Step, Target};
 
 pub struct Stage {
@@ -267,7 +270,7 @@ struct Folder(PathBuf, bool);
 
 impl Folder {
     fn new(real: bool) -> Folder {
-        let folder = std::env::temp_dir().join(format!("twistor-parity-{}", std::process::id()));
+        let folder = temp_dir::short_temp_dir().join(format!("twistor-parity-{}", std::process::id()));
         if real {
             std::fs::create_dir_all(&folder).unwrap();
         }

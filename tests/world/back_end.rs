@@ -123,12 +123,16 @@ impl BackEnd {
     /// Whether it has come to this, after some time for other threads and the system.
     pub fn comes_to(&self, done: impl Fn() -> bool) -> bool {
         match self {
-            BackEnd::Os => (0..2000).any(|_| {
-                done() || {
+            BackEnd::Os => {
+                let began = Instant::now();
+                while !done() {
+                    if began.elapsed() > super::LONG {
+                        return false;
+                    }
                     std::thread::sleep(Duration::from_millis(1));
-                    false
                 }
-            }),
+                true
+            }
             BackEnd::Simulated(..) => done(),
         }
     }

@@ -1,8 +1,14 @@
-//! Files of a test.
+//! Files of a test, in a folder whose path is short enough for UNIX sockets wherever the checkout is.
 
 use std::fs;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
+
+use rustix::process::{Pid, getpid, getppid};
+
+use super::child;
+use super::temp_dir::short_temp_dir;
 
 /// A folder that goes with the test.
 pub struct Folder(PathBuf);
@@ -11,8 +17,20 @@ impl Folder {
     pub fn new() -> Folder {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
-        let path = std::env::temp_dir().join(format!("twistor-{}-{count}", std::process::id()));
+        let path = short_temp_dir().join(format!("twistor-{}-{count}", std::process::id()));
         fs::create_dir(&path).unwrap();
+        Folder(path)
+    }
+
+    /// The folder of a test that runs itself again in a child: both have the same one, and the parent removes it.
+    pub fn shared_with_child(test: &str) -> Folder {
+        let owner = if child::inside() { getppid() } else { Some(getpid()) };
+        let mut hasher = DefaultHasher::new();
+        (owner.map(Pid::as_raw_pid), test).hash(&mut hasher);
+        let path = short_temp_dir().join(format!("twistor-{:016x}", hasher.finish()));
+        if !child::inside() {
+            fs::create_dir(&path).unwrap();
+        }
         Folder(path)
     }
 
@@ -27,6 +45,10 @@ impl Folder {
 
 impl Drop for Folder {
     fn drop(&mut self) {
-        fs::remove_dir_all(&self.0).unwrap();
+        if child::inside() {
+            return;
+        }
+        let removed = fs::remove_dir_all(&self.0);
+        assert!(removed.is_ok() || std::thread::panicking(), "{}: {removed:?}", self.0.display());
     }
 }

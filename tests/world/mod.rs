@@ -15,6 +15,7 @@ pub mod peer;
 pub mod random;
 mod record;
 pub mod strace;
+pub mod temp_dir;
 pub mod witness;
 
 use std::cell::RefCell;
@@ -232,6 +233,21 @@ impl World {
         }
     }
 
+    // -- how much there may be --
+
+    /// `wanted` connections between a reactor and peers of this process, or as many as its descriptors allow.
+    pub fn connections(&self, wanted: usize) -> usize {
+        match self.back_end {
+            BackEnd::Os => {
+                let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
+                let limit = limit.map_or(usize::MAX, |limit| usize::try_from(limit).unwrap_or(usize::MAX));
+                // Both ends are here, and a quarter of all is left for other things.
+                wanted.min(limit / 8 * 3)
+            }
+            BackEnd::Simulated(..) => wanted,
+        }
+    }
+
     // -- what is left --
 
     /// Takes what was logged as a warning or an error since the last call: the promise expected it.
@@ -296,7 +312,7 @@ pub fn socket_address(address: &Address) -> SocketAddr {
 }
 
 /// When something hangs, however busy the machine is.
-const LONG: Duration = Duration::from_secs(20);
+const LONG: Duration = Duration::from_secs(120);
 
 /// When there is no answer.
 const SOON: Duration = Duration::from_millis(20);

@@ -50,7 +50,10 @@ impl Names {
         static CASES: AtomicU32 = AtomicU32::new(0);
         let folder = self.folder.get_or_insert_with(|| {
             let number = CASES.fetch_add(1, Ordering::Relaxed);
-            let folder = std::env::temp_dir().join(format!("twistor-{}-{number}", std::process::id()));
+            // The address of a UNIX socket has room for 107 bytes.
+            let usual = std::env::temp_dir();
+            let short = if usual.as_os_str().len() <= 50 { usual } else { PathBuf::from("/tmp") };
+            let folder = short.join(format!("twistor-{}-{number}", std::process::id()));
             std::fs::create_dir(&folder).expect("a folder");
             folder
         });
