@@ -101,7 +101,7 @@ fn a_name_that_cannot_be_looked_up_for_want_of_descriptors_fails_alone() {
             let client = once(Recorder::new(&record), &record);
             let id = reactor.connect_tcp("twistor.invalid:80", client).unwrap();
             world.run_until(&mut reactor, "the failure", |reactor| reactor.connector(id).is_none());
-            assert_eq!(record.events(), ["started", "connecting", "failed Unresolved", "stopped"]);
+            assert_eq!(record.events(), ["started", "connecting", "failed LookupFailed", "stopped"]);
             drop(all);
             world.run_until_idle(&mut reactor);
         });

@@ -39,11 +39,11 @@ impl Cause {
             Reason::Refused(_) | Reason::SelfConnected => Cause::Refused,
             Reason::TimedOut(_) | Reason::SystemTimedOut(_) => Cause::TimedOut,
             Reason::NoRoute(_) => Cause::NoRoute,
-            Reason::Unresolved { .. } => Cause::Unresolved,
+            Reason::Unresolved { .. } | Reason::LookupTimedOut { .. } => Cause::Unresolved,
             Reason::Done | Reason::CloseTimedOut(_) => Cause::Closed,
             Reason::Lost(error) if error.kind == ErrorKind::ConnectionReset => Cause::Reset,
             Reason::Lost(_) => Cause::Broken,
-            Reason::Bind(_) => Cause::Local,
+            Reason::Bind(_) | Reason::LookupFailed { .. } => Cause::Local,
             Reason::ConnectFailed(error)
                 if error.code.is_some_and(|code| OUT_OF_RESOURCES.contains(&code)) =>
             {

@@ -117,6 +117,9 @@ pub(crate) fn describe(cause: Cause, reason: Option<&Reason>) -> String {
         (Cause::TimedOut, Some(Reason::TimedOut(limit))) => {
             format!("no answer within {}", Span(*limit))
         }
+        (_, Some(Reason::LookupTimedOut { host, limit })) => {
+            one_line(&format!("the name {host} was not looked up within {}", Span(*limit)))
+        }
         (_, Some(reason)) => one_line(&reason.to_string()),
         (cause, None) => cause.to_string(),
     }

@@ -205,7 +205,16 @@ pub(crate) trait Net {
 pub(crate) type Job = Box<dyn FnOnce() + Send>;
 
 /// Where the result of a look-up goes.
-pub(crate) type Answer = Box<dyn FnOnce(io::Result<Vec<SocketAddr>>) + Send>;
+pub(crate) type Answer = Box<dyn FnOnce(Result<Vec<SocketAddr>, NameError>) + Send>;
+
+/// Why a look-up found no address, in words.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum NameError {
+    /// The resolver answered that the name has no address.
+    NotFound(String),
+    /// The resolver could not be asked, or did not know.
+    Failed(String),
+}
 
 /// Ends a poll that waits.
 pub(crate) trait Wake: Send + Sync {

@@ -76,7 +76,7 @@ impl Reactor {
         let attempt = slot.attempt;
         let answered = move |reactor: &mut Reactor, found| reactor.resolved(token, attempt, found);
         if let Err(full) = self.resolve(&host, port, answered) {
-            self.connector_failed(token, &Reason::Unresolved { host, why: full.to_string() });
+            self.connector_failed(token, &Reason::LookupFailed { host, why: full.to_string() });
         }
     }
 
@@ -331,7 +331,13 @@ impl Reactor {
         if let Some(slot) = self.sources.connector(token)
             && matches!(slot.phase, Phase::Resolving | Phase::Connecting(_))
         {
-            let reason = Reason::TimedOut(slot.options.timeout());
+            let limit = slot.options.timeout();
+            let reason = match (&slot.phase, &slot.options) {
+                (Phase::Resolving, ConnectOptions::Tcp(options)) => {
+                    Reason::LookupTimedOut { host: options.host.clone(), limit }
+                }
+                _ => Reason::TimedOut(limit),
+            };
             self.connector_failed(token, &reason);
         }
     }

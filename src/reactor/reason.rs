@@ -51,6 +51,22 @@ pub enum Reason {
         /// What the resolver said.
         why: String,
     },
+    /// The connector's limit passed while the host name was still being looked up: the resolver did not answer in
+    /// time. (Twisted: `TimeoutError` of its DNS.)
+    LookupTimedOut {
+        /// The host name.
+        host: String,
+        /// The limit that passed.
+        limit: Duration,
+    },
+    /// The host name could not be looked up, whether it has an address or not: the resolver on this side could not be
+    /// asked (no descriptor, no thread, a full queue), or answered "try again". It says nothing about the host.
+    LookupFailed {
+        /// The host name.
+        host: String,
+        /// What stood in the way.
+        why: String,
+    },
     /// The local address could not be bound. (Twisted: `ConnectBindError`.)
     Bind(SystemError),
     /// The system connected the socket to itself: nobody listens there.
@@ -117,7 +133,15 @@ impl fmt::Display for Reason {
             Reason::TimedOut(limit) => write!(f, "no connection within {limit:?}"),
             Reason::SystemTimedOut(_) => f.write_str("connection timed out"),
             Reason::NoRoute(error) => write!(f, "no route: {error}"),
-            Reason::Unresolved { host, why } => write!(f, "no address for {host}: {why}"),
+            Reason::Unresolved { host, why } => {
+                write!(f, "no address for {}: {why}", host.escape_debug())
+            }
+            Reason::LookupTimedOut { host, limit } => {
+                write!(f, "the name {} was not looked up within {limit:?}", host.escape_debug())
+            }
+            Reason::LookupFailed { host, why } => {
+                write!(f, "the name {} could not be looked up: {why}", host.escape_debug())
+            }
             Reason::Bind(error) => write!(f, "local address: {error}"),
             Reason::SelfConnected => f.write_str("connected to itself: nobody listens there"),
             Reason::Cancelled => f.write_str("connecting was cancelled"),

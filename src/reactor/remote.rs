@@ -11,7 +11,7 @@ use slab::Slab;
 
 use super::error::{JobPanicked, panic_message};
 use super::{Error, Place, Reactor, Reason, Result};
-use crate::net::Wake;
+use crate::net::{NameError, Wake};
 
 /// A handle to a reactor for other threads: clone it, send it.
 ///
@@ -193,7 +193,8 @@ impl Reactor {
     }
 
     /// Looks a host name up with the system's resolver, on threads of its own, and calls `done` with the
-    /// addresses, never inside this call. (Twisted: `IHostnameResolver.resolveHostName`.)
+    /// addresses, never inside this call; or with [`Reason::Unresolved`] when the name has no address, or with
+    /// [`Reason::LookupFailed`] when the resolver could not say. (Twisted: `IHostnameResolver.resolveHostName`.)
     ///
     /// # Errors
     /// [`Error::QueueFull`] when too many look-ups wait.
@@ -206,15 +207,15 @@ impl Reactor {
         let name = self.jobs.insert::<Result<Vec<SocketAddr>, Reason>>(Box::new(done));
         let inbox = Arc::clone(&self.inbox);
         let asked = host.to_owned();
-        let answer = move |found: std::io::Result<Vec<SocketAddr>>| {
-            let why = match &found {
-                Ok(addresses) if addresses.is_empty() => Some("it has none".to_owned()),
-                Ok(_) => None,
-                Err(error) => Some(error.to_string()),
-            };
-            let result = match (found, why) {
-                (Ok(addresses), None) => Ok(addresses),
-                (_, why) => Err(Reason::Unresolved { host: asked, why: why.unwrap_or_default() }),
+        let answer = move |found: Result<Vec<SocketAddr>, NameError>| {
+            let host = asked;
+            let result = match found {
+                Ok(addresses) if addresses.is_empty() => {
+                    Err(Reason::Unresolved { host, why: "it has none".to_owned() })
+                }
+                Ok(addresses) => Ok(addresses),
+                Err(NameError::NotFound(why)) => Err(Reason::Unresolved { host, why }),
+                Err(NameError::Failed(why)) => Err(Reason::LookupFailed { host, why }),
             };
             let _ = inbox.push(Box::new(move |reactor| reactor.job_done(name, result)), usize::MAX);
         };

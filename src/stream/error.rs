@@ -129,9 +129,12 @@ impl From<OpenError> for io::Error {
 fn kind_of(reason: &Reason) -> io::ErrorKind {
     match reason {
         Reason::Done => io::ErrorKind::BrokenPipe,
-        Reason::TimedOut(_) | Reason::CloseTimedOut(_) => io::ErrorKind::TimedOut,
+        Reason::TimedOut(_) | Reason::CloseTimedOut(_) | Reason::LookupTimedOut { .. } => {
+            io::ErrorKind::TimedOut
+        }
         Reason::Cancelled => io::ErrorKind::Interrupted,
         Reason::Unresolved { .. } => io::ErrorKind::NotFound,
+        Reason::LookupFailed { .. } => io::ErrorKind::Other,
         Reason::SelfConnected => io::ErrorKind::ConnectionRefused,
         other => other.system_error().map_or(io::ErrorKind::ConnectionAborted, |error| error.kind),
     }

@@ -129,7 +129,7 @@ pub fn of_a_failure(outcome: &Outcome, harm: Harm, code: i32, on_server: bool) -
     check("listeners that failed", book.listens_failed.len(), one(&[Listener])..=one(&[Listener]));
     check("jobs refused", book.jobs_refused, one(&[Job])..=one(&[Job]));
     let names = book.names_missed.iter().chain(book.clients.values().flat_map(|end| &end.failed));
-    let missed = names.filter(|reason| is_unresolved(reason, code)).count();
+    let missed = names.filter(|reason| was_not_asked(reason, code)).count();
     check("names not found", missed, one(&[Name])..=one(&[Name]));
     check("idle timeouts", book.idle, 0..=2 * one(&[Late]));
     for error in &book.listens_failed {
@@ -154,8 +154,8 @@ fn is_whole(end: &End) -> bool {
     end.lost.len() == end.made && end.made <= 1 && end.after_the_end == 0 && prefix
 }
 
-fn is_unresolved(reason: &Reason, code: i32) -> bool {
-    matches!(reason, Reason::Unresolved { why, .. } if why.ends_with(&format!("(os error {code})")))
+fn was_not_asked(reason: &Reason, code: i32) -> bool {
+    matches!(reason, Reason::LookupFailed { why, .. } if why.ends_with(&format!("(os error {code})")))
 }
 
 fn describe(end: &End) -> String {

@@ -1,13 +1,12 @@
 //! Jobs beside the loop, and names to look up.
 
-use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex};
 
 use super::bench::Bench;
 use super::drivers::JOB_QUEUE;
 use super::programs;
-use crate::net::Job;
+use crate::net::{Job, NameError};
 
 programs![
     a_job_runs,
@@ -159,7 +158,7 @@ impl Drop for Held {
     }
 }
 
-type Found = Arc<Mutex<Option<io::Result<Vec<SocketAddr>>>>>;
+type Found = Arc<Mutex<Option<Result<Vec<SocketAddr>, NameError>>>>;
 
 fn ask(bench: &mut Bench, name: &str) -> Found {
     let found = Found::default();
@@ -169,7 +168,7 @@ fn ask(bench: &mut Bench, name: &str) -> Found {
     found
 }
 
-fn look_up(bench: &mut Bench, name: &str) -> io::Result<Vec<SocketAddr>> {
+fn look_up(bench: &mut Bench, name: &str) -> Result<Vec<SocketAddr>, NameError> {
     let found = ask(bench, name);
     bench.patience = A_RESOLVERS_PATIENCE;
     assert!(bench.wait_until(|_| found.lock().unwrap().is_some()), "an answer");

@@ -17,10 +17,11 @@ mod sockets;
 mod spin;
 mod stale;
 mod streams;
+mod system_resolver;
 
 use std::fs::File;
 use std::io;
-use std::net::ToSocketAddrs;
+use std::net::SocketAddr;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime};
@@ -458,7 +459,14 @@ impl Net for Os {
     fn resolve(&mut self, host: &str, port: u16, answer: Answer) -> bool {
         let host = host.to_owned();
         let look_up = move || {
-            answer((host.as_str(), port).to_socket_addrs().map(Iterator::collect));
+            let found = system_resolver::look_up(&host);
+            answer(found.map(|addresses| {
+                let with_port = |mut address: SocketAddr| {
+                    address.set_port(port);
+                    address
+                };
+                addresses.into_iter().map(with_port).collect()
+            }));
         };
         self.names.offer(Box::new(look_up)).is_ok()
     }

@@ -8,7 +8,7 @@ use super::events::Happening;
 use super::rule::{CallKind, Verdict};
 use super::trace::About;
 use super::world::World;
-use crate::net::{Answer, Job};
+use crate::net::{Answer, Job, NameError};
 
 impl World {
     pub(super) fn offload(&mut self, process: u32, job: Job) -> Result<(), Job> {
@@ -54,7 +54,8 @@ impl World {
         self.note_call(process, About::NOTHING, CallKind::Resolve, 0);
         if let Verdict::Fail(errno) = verdict {
             self.fault(FaultKind::NameFailure, self.process(process).host);
-            self.due.push(Box::new(move || answer(Err(errno.into()))));
+            let failed = NameError::Failed(io::Error::from(errno).to_string());
+            self.due.push(Box::new(move || answer(Err(failed))));
             return true;
         }
         let at = self.local_now(process) + self.random.jobs.exponential(self.look_up).as_nanos() as u64;
@@ -78,7 +79,7 @@ impl World {
         };
         let addresses = match found {
             Some(found) => Ok(found.into_iter().map(|address| (address, port).into()).collect()),
-            None => Err(io::Error::other("Name or service not known")),
+            None => Err(NameError::NotFound("Name or service not known".to_owned())),
         };
         self.due.push(Box::new(move || answer(addresses)));
     }
