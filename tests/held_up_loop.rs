@@ -2,11 +2,17 @@
 
 mod world;
 
+use std::cell::RefCell;
+use std::rc::Rc;
 use std::time::Duration;
 
-use twistor::sim::{CallKind, Simulation};
-use twistor::{ConnectTcp, Place, Settings};
-use world::{Record, Recorder, on_each_back_end, once, spend};
+use twistor::policy::idle_timeout;
+use twistor::sim::{CallKind, Simulation, SocketOptions};
+use twistor::stream::{StreamReader, start_server};
+use twistor::task::{timeout, yield_now};
+use twistor::{Address, ConnectTcp, DatagramProtocol, DatagramTransport, Place, Settings};
+use world::peer::connection;
+use world::{Record, Recorder, nobody, on_each_back_end, once, spend};
 
 const TIMEOUT: Duration = Duration::from_millis(5);
 
@@ -84,6 +90,180 @@ fn a_name_that_was_found_while_the_loop_was_held_up_is_still_connected_to() {
 }
 
 #[test]
+fn bytes_that_came_in_time_count_before_an_idle_timeout() {
+    on_each_back_end(|world| {
+        let mut reactor = world.reactor();
+        let record = Record::new();
+        let factory = idle_timeout(once(Recorder::new(&record), &Record::new()), TIMEOUT);
+        let listener = reactor.listen_tcp(world.anywhere(), factory).unwrap();
+        let mut peer = world.connect(listener.address());
+        world.run_until(&mut reactor, "made", |_| record.has("made"));
+        peer.send(b"x");
+        spend(TIMEOUT * 2);
+        reactor.turn(Some(Duration::ZERO)).unwrap();
+        assert_eq!(record.events(), ["made", "data x"]);
+        // Without more of them it ends, as it should.
+        world.run_until(&mut reactor, "the end", |_| record.has("lost Layer"));
+        drop(peer);
+        world.close(&mut reactor, &listener);
+    });
+}
+
+#[test]
+fn bytes_that_came_during_a_slow_callback_count_before_a_timeout() {
+    on_each_back_end(|world| {
+        let mut reactor = world.reactor();
+        let record = Record::new();
+        let (id, mut peer) = connection(world, &mut reactor, Recorder::new(&record));
+        let late = record.clone();
+        reactor.call_later(Duration::ZERO, move |reactor| {
+            let mut transport = reactor.transport(id).unwrap();
+            transport.call_later(TIMEOUT, move |_: &mut Recorder, _| late.add("time is up"));
+            peer.send(b"x");
+            spend(TIMEOUT * 2);
+            // It is closed with the next one.
+            reactor.call_later(TIMEOUT, move |_| drop(peer));
+        });
+        world.run_until(&mut reactor, "the end", |_| record.has("read lost"));
+        assert_eq!(record.events(), ["made", "data x", "time is up", "read lost"]);
+        reactor.transport(id).unwrap().lose_connection();
+        world.run_until_idle(&mut reactor);
+    });
+}
+
+#[test]
+fn a_timeout_waits_for_all_that_had_come_before_it() {
+    on_each_back_end(|world| {
+        let settings = Settings { read_buffer: 1024, read_per_turn: 1024, ..Settings::default() };
+        let mut reactor = world.reactor_with(settings);
+        let record = Record::new();
+        let protocol = Recorder::new(&record);
+        let received = Rc::clone(&protocol.received);
+        let (id, mut peer) = connection(world, &mut reactor, protocol);
+        let (early, late) = (record.clone(), record.clone());
+        let mut transport = reactor.transport(id).unwrap();
+        transport.call_later(TIMEOUT, move |protocol: &mut Recorder, _| {
+            early.add(format!("after {} bytes", protocol.received.borrow().len()));
+        });
+        transport.call_later(TIMEOUT, move |_: &mut Recorder, _| late.add("second"));
+        peer.send(&[b'x'; 40 * 1024]);
+        spend(TIMEOUT * 2);
+        world.run_until(&mut reactor, "the time", |_| record.has("second"));
+        assert_eq!(received.borrow().len(), 40 * 1024);
+        let events = record.events();
+        assert_eq!(events[events.len() - 2..], ["after 40960 bytes", "second"]);
+        reactor.transport(id).unwrap().abort_connection();
+        world.run_until_idle(&mut reactor);
+    });
+}
+
+#[test]
+fn a_peer_that_never_pauses_puts_no_timeout_off_for_ever() {
+    on_each_back_end(|world| {
+        let settings = Settings { read_per_turn: 8192, ..Settings::default() };
+        let mut reactor = world.reactor_with(settings);
+        let record = Record::new();
+        let (id, mut peer) = connection(world, &mut reactor, nobody());
+        let mut transport = reactor.transport(id).unwrap();
+        for name in ["first", "second"] {
+            let record = record.clone();
+            transport.call_later(TIMEOUT, move |_: &mut Recorder, _| record.add(name));
+        }
+        let record_of_loop = record.clone();
+        reactor.call_later(TIMEOUT, move |_| record_of_loop.add("the loop's own"));
+        spend(TIMEOUT * 2);
+        let mut turns = 0;
+        while !record.has("second") {
+            peer.fill();
+            reactor.turn(Some(Duration::ZERO)).unwrap();
+            assert!(record.has("the loop's own"), "one poll goes before it");
+            turns += 1;
+            assert!(turns < 100_000, "{:?}", record.events());
+        }
+        assert_eq!(record.events(), ["the loop's own", "first", "second"]);
+        reactor.transport(id).unwrap().abort_connection();
+        world.run_until_idle(&mut reactor);
+    });
+}
+
+#[test]
+fn a_task_has_what_came_in_time_before_its_time_is_up() {
+    on_each_back_end(|world| {
+        let mut reactor = world.reactor();
+        let (record, peer) = (Record::new(), Rc::new(RefCell::new(None)));
+        let (seen, sender) = (record.clone(), Rc::clone(&peer));
+        reactor
+            .block_on(async move {
+                let server = start_server(world.anywhere(), async move |mut reader: StreamReader, _| {
+                    seen.add("begun");
+                    let read = timeout(TIMEOUT, reader.read_chunk(10)).await;
+                    seen.add(format!("{:?}", read.map(|bytes| bytes.unwrap().to_vec())));
+                })
+                .unwrap();
+                *sender.borrow_mut() = Some(world.connect(server.address()));
+                while !record.has("begun") {
+                    yield_now().await;
+                }
+                sender.borrow_mut().as_mut().unwrap().send(b"x");
+                spend(TIMEOUT * 2);
+                while record.events().len() < 2 {
+                    yield_now().await;
+                }
+                assert_eq!(record.events(), ["begun", "Ok([120])"]);
+            })
+            .unwrap();
+        drop(peer);
+        world.run_until_idle(&mut reactor);
+    });
+}
+
+#[test]
+fn a_datagram_that_came_in_time_counts_before_a_timeout() {
+    on_each_back_end(|world| {
+        let mut reactor = world.reactor();
+        let record = Record::new();
+        let own = reactor.listen_udp("127.0.0.1:0", Answers(record.clone())).unwrap();
+        let other = reactor.listen_udp("127.0.0.1:0", Answers(Record::new())).unwrap();
+        reactor.turn(Some(Duration::ZERO)).unwrap();
+        let address = reactor.datagram(own).unwrap().host();
+        reactor.datagram(other).unwrap().write_to(b"x", &address).unwrap();
+        // It leaves at the end of the turn.
+        reactor.turn(Some(Duration::ZERO)).unwrap();
+        let late = record.clone();
+        let mut transport = reactor.datagram(own).unwrap();
+        transport.call_later(TIMEOUT, move |_: &mut Answers, _| late.add("time is up"));
+        spend(TIMEOUT * 2);
+        world.run_until(&mut reactor, "the time", |_| record.has("time is up"));
+        assert_eq!(record.events(), ["data x", "time is up"]);
+        for socket in [own, other] {
+            reactor.datagram(socket).unwrap().stop_listening();
+        }
+        world.run_until_idle(&mut reactor);
+    });
+}
+
+#[test]
+fn a_process_that_stood_still_hears_its_peers_before_its_timers() {
+    let (limit, second) = (Duration::from_secs(5), Duration::from_secs(1));
+    let (mut simulation, record) = (Simulation::new(1), Record::new());
+    let (server, client) = (simulation.host("server"), simulation.host("client"));
+    let factory = idle_timeout(once(Recorder::new(&record), &Record::new()), limit);
+    simulation.reactor(server).listen_tcp("0.0.0.0:7", factory).unwrap();
+    let address = std::net::SocketAddr::new(simulation.address(server), 7);
+    let mut socket = simulation.connect(client, address, SocketOptions::default()).unwrap();
+    simulation.run_for(second).unwrap();
+    // SIGSTOP, or a machine that is suspended.
+    simulation.pause(server);
+    socket.send(b"x").unwrap();
+    simulation.run_for(Duration::from_secs(60)).unwrap();
+    simulation.resume(server);
+    simulation.run_for(second).unwrap();
+    assert_eq!(record.events(), ["made", "data x"]);
+    simulation.run_for(limit).unwrap();
+    assert_eq!(record.events(), ["made", "data x", "lost Layer"]);
+}
+
+#[test]
 fn a_slow_callback_is_noticed_and_the_next_slower_one_is_known_by_its_place() {
     on_each_back_end(|world| {
         for measured in [true, false] {
@@ -110,4 +290,13 @@ fn a_slow_callback_is_noticed_and_the_next_slower_one_is_known_by_its_place() {
             assert_eq!(named, measured);
         }
     });
+}
+
+/// Records what comes.
+struct Answers(Record);
+
+impl DatagramProtocol for Answers {
+    fn datagram_received(&mut self, _: &mut DatagramTransport<'_>, data: &[u8], _: &Address) {
+        self.0.add(format!("data {}", String::from_utf8_lossy(data)));
+    }
 }

@@ -85,7 +85,7 @@ impl Net for Absent {
         Err(ErrorKind::NotFound.into())
     }
 
-    fn poll(&mut self, _: &mut Vec<Event>, _: Option<Duration>) -> io::Result<()> {
+    fn poll(&mut self, _: &mut Vec<Event>, _: Option<Duration>) -> io::Result<Option<Duration>> {
         Err(ErrorKind::Unsupported.into())
     }
 

@@ -131,6 +131,12 @@ pub(crate) trait Net {
 
     fn send(&mut self, socket: Token, data: &[u8]) -> io::Result<usize>;
 
+    /// Bytes that a stream has received and that were not read yet. (FIONREAD.)
+    fn unread(&self, socket: Token) -> io::Result<usize> {
+        let _ = socket;
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
     /// As `recv` on a UNIX socket, with the descriptors that came; stops at each of them, so that less than there was
     /// room for says nothing.
     fn recv_descriptors(
@@ -179,8 +185,14 @@ pub(crate) trait Net {
 
     fn set(&mut self, socket: Token, option: SocketOption) -> io::Result<()>;
 
-    /// Waits until something happened, or `timeout` passed, and appends what did.
-    fn poll(&mut self, events: &mut Vec<Event>, timeout: Option<Duration>) -> io::Result<()>;
+    /// Waits until something happened, or `timeout` passed, and appends what did. If nothing came, returns how long the
+    /// network is known to have been silent, counted from the call; `None` if the wait ended early.
+    fn poll(&mut self, events: &mut Vec<Event>, timeout: Option<Duration>) -> io::Result<Option<Duration>>;
+
+    /// The most events that one poll reports. Further events wait for the next poll.
+    fn max_events(&self) -> usize {
+        usize::MAX
+    }
 
     /// What became of polls that spun: none do, but on a network that is waited for in real time.
     fn spins(&self) -> Spins {

@@ -139,6 +139,8 @@ pub(crate) struct Rare {
     pub(crate) host: Option<Address>,
     pub(crate) producer: Option<Registered>,
     pub(crate) timers: Vec<DelayedCall>,
+    /// The turn up to which timers wait for what had come before them; 0 if they do not.
+    pub(crate) timers_wait_until: u64,
     pub(crate) closing: Option<Closing>,
     /// High and low, if not the reactor's.
     pub(crate) water_marks: Option<(usize, usize)>,

@@ -101,7 +101,9 @@ pub(super) struct DatagramSlot {
     /// What has come and is not told of yet: it goes before what is still with the system.
     pub(super) held: Option<Box<Inbound>>,
     /// It stands in the list of those that had their share of the turn.
-    queued: bool,
+    pub(super) queued: bool,
+    /// The turn up to which timers wait for what had come before them; 0 if they do not.
+    pub(super) timers_wait_until: u64,
     /// It stands in the list of those to flush at the end of the turn.
     pub(super) dirty: bool,
     pub(super) outgoing: Outgoing,
@@ -144,6 +146,7 @@ impl DatagramSlot {
             ready: Ready::WRITABLE,
             held: None,
             queued: false,
+            timers_wait_until: 0,
             dirty: false,
             outgoing: Outgoing::default(),
             crowded: None,

@@ -8,6 +8,9 @@ impl Reactor {
     /// Calls `call` at [`now`](Reactor::now) `+ delay`, never inside this call; with a delay of zero in the next turn. Calls of the
     /// same time come in the order in which they were set. (Twisted: `callLater`.)
     ///
+    /// The loop polls once between the time of a call and the call itself, and delivers what came: a timeout that is late, after
+    /// a slow callback or while the process was stopped, does not fail a peer that answered in time.
+    ///
     /// ```
     /// use std::time::Duration;
     ///

@@ -203,7 +203,8 @@ impl Reactor {
                     self.begin_to_drain(until);
                 }
                 Life::Draining { until } => {
-                    if self.sources.drains() && self.now() < until {
+                    // Not before what came in time was heard.
+                    if self.sources.drains() && self.heard_until() < until {
                         return true;
                     }
                     self.life = Life::Ending;

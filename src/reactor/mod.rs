@@ -101,6 +101,7 @@ use self::sources::{Source, Sources};
 use self::stopwatch::Stopwatch;
 use self::tasks::Tasks;
 use self::timers::Timers;
+use self::turn::Heard;
 use self::writing::Scratch;
 use crate::net::os::{Os, Sizes};
 use crate::net::{Event, Inbound, Net, Token};
@@ -141,6 +142,7 @@ pub struct Reactor {
     clock: Cell<Option<Instant>>,
     sources: Sources,
     timers: Timers<TimedCall>,
+    heard: Heard,
     tasks: Tasks,
     /// Connections and sockets of datagrams that had their share of the turn and have more to do.
     ready: VecDeque<Token>,
@@ -278,6 +280,7 @@ impl Reactor {
             clock: Cell::new(None),
             sources: Sources::new(),
             timers: Timers::new(),
+            heard: Heard::default(),
             tasks: Tasks::default(),
             ready: VecDeque::new(),
             dirty: Vec::new(),

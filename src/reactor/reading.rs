@@ -233,6 +233,30 @@ impl Reactor {
         }
     }
 
+    /// Whether timers of a connection or a socket of datagrams wait for the next turn, because what came before them is still
+    /// to be read. They wait for what is there when the first of them is due, and for nothing that comes later.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn reads_before_timers(&mut self, token: Token) -> bool {
+        let turn = self.statistics.turns;
+        let Some(connection) = self.sources.connection_mut(token) else {
+            return self.datagrams_before_timers(token);
+        };
+        if !connection.queued || !connection.wants_read() {
+            return false;
+        }
+        let until = connection.rare().timers_wait_until;
+        if turn <= until {
+            return turn < until;
+        }
+        let unread = self.net.unread(token).unwrap_or(0);
+        let turns = unread.div_ceil(self.settings.read_per_turn) as u64;
+        if let Some(connection) = self.sources.connection_mut(token) {
+            connection.rare().timers_wait_until = turn + turns;
+        }
+        turns > 0
+    }
+
     /// Calls a protocol that keeps something which came, before anything else that has come since.
     #[cold]
     #[inline(never)]

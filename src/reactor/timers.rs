@@ -108,14 +108,15 @@ impl<C> Timers<C> {
         self.heap.first().map(|due| due.at)
     }
 
-    /// Takes the first call that is due at `now` and was set before `sequence` came up.
-    pub(crate) fn pop(&mut self, now: Instant, sequence: u64) -> Option<(DelayedCall, C)> {
+    /// The first call that is due at `now` and was set before `sequence` came up.
+    pub(crate) fn first_due(&mut self, now: Instant, sequence: u64) -> Option<(DelayedCall, &C)> {
         loop {
             let first = *self.heap.first()?;
             if first.at > now {
                 return None;
             }
             let entry = self.entries.get(first.entry as usize)?;
+            let name = DelayedCall { index: first.entry, generation: entry.generation };
             if entry.sequence != first.sequence {
                 // Put off since: to where it belongs.
                 let due = Due { at: entry.at, sequence: entry.sequence, entry: first.entry };
@@ -124,10 +125,14 @@ impl<C> Timers<C> {
             } else if first.sequence >= sequence {
                 return None;
             } else {
-                let name = DelayedCall { index: first.entry, generation: entry.generation };
-                return self.take(0).map(|call| (name, call));
+                return self.entries.get(first.entry as usize).map(|entry| (name, &entry.call));
             }
         }
+    }
+
+    /// Takes the call that [`first_due`](Timers::first_due) found.
+    pub(crate) fn take_first(&mut self) -> Option<C> {
+        self.take(0)
     }
 
     /// All calls that are left.
@@ -218,7 +223,11 @@ mod tests {
 
     fn drain(timers: &mut Timers<u32>, now: Instant) -> Vec<u32> {
         let sequence = timers.sequence();
-        std::iter::from_fn(|| timers.pop(now, sequence).map(|(_, call)| call)).collect()
+        std::iter::from_fn(|| {
+            timers.first_due(now, sequence)?;
+            timers.take_first()
+        })
+        .collect()
     }
 
     #[test]

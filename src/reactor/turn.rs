@@ -10,6 +10,30 @@ use super::sources::Source;
 use super::{Error, Handle, Place, Reactor, Result, TimedCall};
 use crate::net::{Event, Instant, Ready, Token};
 
+/// How far the polls up to now have told of what came.
+#[derive(Default)]
+pub(crate) struct Heard {
+    /// All that came before this time was told of. Timers that are due later wait for the next poll.
+    until: Instant,
+    /// Polls in a row that found more than they can report: when the first of them began, and their number.
+    full: Option<(Instant, usize)>,
+}
+
+impl Heard {
+    /// A poll that began at this time was silent for so long, or has told of what came before. If it was full, this many
+    /// more full ones may follow before each socket was reported.
+    fn note_poll(&mut self, began: Instant, silent: Option<Duration>, more: usize) {
+        let (first, polls) = self.full.unwrap_or((began, 0));
+        if more == 0 {
+            *self = Heard { until: began + silent.unwrap_or_default(), full: None };
+        } else if polls < more {
+            self.full = Some((first, polls + 1));
+        } else {
+            *self = Heard { until: first, full: None };
+        }
+    }
+}
+
 /// When a reactor has something to do by itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Agenda {
@@ -110,7 +134,6 @@ impl Reactor {
             self.advance_life();
         }
         self.run_thread_calls();
-        self.run_timers();
         if self.life != Life::Running && !self.advance_life() {
             // No poll comes any more to end the last callback's time.
             self.stop_timing();
@@ -118,6 +141,7 @@ impl Reactor {
         }
         // Those that are queued by what follows have their share in the next turn.
         let queued = self.ready.len();
+        let before = self.timers.sequence();
         self.poll(wait)?;
         self.much = 0;
         self.make_room(self.events.len().max(queued));
@@ -125,6 +149,8 @@ impl Reactor {
         if queued > 0 {
             self.run_ready(queued);
         }
+        // Last, so that what came in time counts before a timeout does.
+        self.run_timers(before);
         if !self.tasks.is_empty() {
             self.run_tasks();
         }
@@ -138,21 +164,37 @@ impl Reactor {
     fn poll(&mut self, wait: Option<Duration>) -> Result<()> {
         // Before the look at what there is to do: who brings more from now on wakes the poll.
         self.attend(false);
+        self.stop_timing();
+        let next = self.timers.next();
+        // The clock is read for timers alone.
+        let began = next.map(|_| self.now());
         let timeout = if self.is_busy() {
             Some(Duration::ZERO)
         } else {
-            let next = self.timers.next().map(|next| next - self.now());
+            let next = next.zip(began).map(|(next, began)| next - began);
             [wait, next].into_iter().flatten().min()
         };
-        self.stop_timing();
         let polled = self.net.poll(&mut self.events, timeout);
         self.clock.set(None);
         self.attend(true);
         match polled {
             // The next turn waits again, for what is left of the time.
             Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(()),
-            result => result.map_err(|source| Error::System { call: "poll", source }),
+            Err(source) => Err(Error::System { call: "poll", source }),
+            Ok(silent) => {
+                if let Some(began) = began {
+                    let full = self.events.len() >= self.net.max_events();
+                    let polls = if full { self.sources.len() / self.net.max_events() } else { 0 };
+                    self.heard.note_poll(began, silent, polls);
+                }
+                Ok(())
+            }
         }
+    }
+
+    /// The time up to which all that came was told of.
+    pub(super) fn heard_until(&self) -> Instant {
+        self.heard.until
     }
 
     /// Whether the next turn has something to do, whatever the poll says.
@@ -221,24 +263,35 @@ impl Reactor {
         }
     }
 
-    /// Runs the calls that are due. Those that they set, however soon, wait for the next turn.
+    /// Runs the calls that are due and were set before this number came up. Those that this turn sets, however soon, wait
+    /// for the next one.
     #[inline]
-    fn run_timers(&mut self) {
-        if let Some(next) = self.timers.next() {
-            let now = self.now();
-            if next <= now {
-                self.run_timers_due(now);
-            }
+    fn run_timers(&mut self, before: u64) {
+        if let Some(next) = self.timers.next()
+            && next <= self.heard.until
+        {
+            // The network may have been silent for longer than the clock says.
+            self.run_timers_due(self.heard.until.min(self.now()), before);
         }
     }
 
     #[inline(never)] // a turn without it is short
-    fn run_timers_due(&mut self, now: Instant) {
-        let before = self.timers.sequence();
+    fn run_timers_due(&mut self, now: Instant, before: u64) {
         for _ in 0..self.settings.timers_per_turn {
-            let Some((_, call)) = self.timers.pop(now, before) else {
+            let Some((name, call)) = self.timers.first_due(now, before) else {
                 return;
             };
+            let owner = match call {
+                TimedCall::Protocol(token, _)
+                | TimedCall::Datagram(token, _)
+                | TimedCall::WakeLayer(token, _) => Some(*token),
+                _ => None,
+            };
+            if owner.is_some_and(|token| self.reads_before_timers(token)) {
+                self.timers.reset(name, now + A_MOMENT);
+                continue;
+            }
+            let Some(call) = self.timers.take_first() else { return };
             match call {
                 TimedCall::Reactor(call) => {
                     self.statistics.timed_calls += 1;
@@ -277,10 +330,37 @@ impl Reactor {
     }
 }
 
+/// Nothing is due between two instants this far apart.
+const A_MOMENT: Duration = Duration::from_nanos(1);
+
 /// Runs turns as no task's: one of another reactor may be what asks for them, and its reactor is not the callbacks'.
 fn as_nobodys<R>(run: impl FnOnce() -> R) -> R {
     let outer = become_current(None);
     let result = run();
     become_current(outer);
     result
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn full_polls_are_repeated_until_each_socket_was_reported() {
+        let at = |seconds| Instant::from_origin(Duration::from_secs(seconds));
+        let mut heard = Heard::default();
+        heard.note_poll(at(1), None, 0);
+        assert_eq!(heard.until, at(1));
+        // Three polls report all of them; what came before the first is known then.
+        for (began, until) in [(2, 1), (3, 1), (4, 2), (5, 2), (6, 2), (7, 5)] {
+            heard.note_poll(at(began), None, 2);
+            assert_eq!(heard.until, at(until), "{began}");
+        }
+        // One that is not full has reported the rest.
+        heard.note_poll(at(8), None, 2);
+        heard.note_poll(at(9), None, 0);
+        assert_eq!(heard.until, at(9));
+        heard.note_poll(at(10), Some(Duration::from_secs(5)), 0);
+        assert_eq!(heard.until, at(15), "nothing came until then");
+    }
 }

@@ -317,5 +317,5 @@ const LONG: Duration = Duration::from_secs(120);
 /// When there is no answer.
 const SOON: Duration = Duration::from_millis(20);
 
-/// How long a turn waits: not long, because a timed call may be what was waited for, and it comes before the wait.
+/// How long a turn waits: not long, because `done` may depend on the time alone.
 const TURN: Duration = Duration::from_millis(5);

@@ -145,7 +145,7 @@ impl Bench {
             match self.processes[process].poll(&mut events, Some(ROUND)) {
                 // Any signal may do that.
                 Err(failed) if failed.kind() == ErrorKind::Interrupted => {}
-                polled => polled.expect("a poll"),
+                polled => drop(polled.expect("a poll")),
             }
             for event in &events[from..] {
                 news |= self.note(process, *event);

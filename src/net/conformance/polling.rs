@@ -10,6 +10,8 @@ use crate::net::{Event, Ready, Token};
 programs![
     a_poll_without_time_returns,
     a_poll_waits_for_its_time,
+    a_poll_says_how_long_nothing_came,
+    unread_bytes_are_counted,
     a_poll_appends_to_what_is_there,
     a_report_ends_a_poll,
     a_poll_without_a_limit_ends_with_a_report,
@@ -39,6 +41,36 @@ fn a_poll_waits_for_its_time(bench: &mut Bench) {
     let before = bench.net().now();
     assert!(polled(bench, SHORT).is_empty());
     assert!(bench.net().now() - before >= SHORT);
+}
+
+fn a_poll_says_how_long_nothing_came(bench: &mut Bench) {
+    let silent = |bench: &mut Bench, wait| bench.net().poll(&mut Vec::new(), wait).unwrap();
+    assert_eq!(silent(bench, Some(Duration::ZERO)), Some(Duration::ZERO));
+    let before = bench.net().now();
+    let waited = silent(bench, Some(SHORT)).unwrap();
+    assert!(waited >= SHORT && waited <= bench.net().now() - before + Duration::from_millis(1), "{waited:?}");
+    bench.net().waker().wake();
+    assert_eq!(silent(bench, Some(LONG)), None);
+    bench.play("listen l 127.0.0.1:0 -> ok\n connect a l -> ok").unwrap();
+    assert_eq!(silent(bench, Some(LONG)), None);
+}
+
+fn unread_bytes_are_counted(bench: &mut Bench) {
+    let unread = |bench: &mut Bench| {
+        let (net, token) = bench.net_of("b");
+        net.unread(token).unwrap()
+    };
+    bench.play("pair a b").unwrap();
+    assert_eq!(unread(bench), 0);
+    bench.play("send a hello -> 5\n told b readable -> yes").unwrap();
+    assert_eq!(unread(bench), 5);
+    bench.play("recv_now b 3 -> \"hel\"").unwrap();
+    assert_eq!(unread(bench), 2);
+    // The end is no byte; nor does a reset destroy what had come before it.
+    bench.play("reset a\n told b closed -> yes").unwrap();
+    assert_eq!(unread(bench), 2);
+    bench.play("recv_now b -> \"lo\"").unwrap();
+    assert_eq!(unread(bench), 0);
 }
 
 fn a_poll_appends_to_what_is_there(bench: &mut Bench) {

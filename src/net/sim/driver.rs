@@ -134,6 +134,12 @@ impl Net for SimNet {
         self.world.borrow_mut().send(self.process, socket, data)
     }
 
+    fn unread(&self, socket: Token) -> io::Result<usize> {
+        let world = self.world.borrow();
+        let (connection, side) = world.process(self.process).stream(socket)?;
+        Ok(world.connections[connection as usize].ends[side].visible)
+    }
+
     fn recv_datagrams(&mut self, socket: Token, into: &mut Inbound) -> io::Result<()> {
         self.world.borrow_mut().recv_datagrams(self.process, socket, into)
     }
@@ -172,7 +178,7 @@ impl Net for SimNet {
         self.world.borrow_mut().set(self.process, socket, option)
     }
 
-    fn poll(&mut self, events: &mut Vec<Event>, timeout: Option<Duration>) -> io::Result<()> {
+    fn poll(&mut self, events: &mut Vec<Event>, timeout: Option<Duration>) -> io::Result<Option<Duration>> {
         let mut world = self.world.borrow_mut();
         let verdict = world.before(self.process, CallKind::Poll, 0);
         if let Verdict::Fail(errno) = verdict {
@@ -204,12 +210,15 @@ impl Net for SimNet {
             // However busy its loop is, time goes on: before its next poll, so that what it does now is done now.
             world.process_mut(self.process).owes = BUSY_TURN;
         }
+        let silent =
+            !world.process(self.process).has_news() && deadline.is_some_and(|deadline| deadline <= world.now);
+        let told = events.len();
         world.take_all_news(self.process, events);
         drop(world);
         if !self.children.is_empty() {
             self.children.poll(&self.world, self.process, events);
         }
-        Ok(())
+        Ok(if silent && events.len() == told { timeout } else { None })
     }
 
     fn waker(&self) -> Arc<dyn Wake> {
