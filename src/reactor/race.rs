@@ -80,7 +80,7 @@ fn telling(reason: &Reason) -> u8 {
         Reason::SelfConnected => 4,
         Reason::SystemTimedOut(_) => 3,
         Reason::NoRoute(_) => 1,
-        Reason::Bind(_) => 0,
+        local if local.is_local() => 0,
         _ => 2,
     }
 }

@@ -4,6 +4,8 @@ use std::fmt;
 use std::io;
 use std::time::Duration;
 
+use rustix::io::Errno;
+
 use super::layer::LayerError;
 use super::protocol_error::ProtocolError;
 
@@ -81,6 +83,30 @@ impl Reason {
     /// Whether the connection ended as connections should.
     pub fn is_clean(&self) -> bool {
         *self == Reason::Done
+    }
+
+    /// Whether it says nothing about the peer, because this side could not even ask it: out of
+    /// descriptors, ports, buffers or memory, not permitted to make a socket, or an address of a
+    /// family that this system does not have.
+    ///
+    /// EPERM and EACCES count when a call other than `connect` had them: those of `connect` can be
+    /// the answer of a firewall on the way.
+    pub fn is_local(&self) -> bool {
+        match self {
+            Reason::Bind(_) => true,
+            Reason::Refused(error)
+            | Reason::SystemTimedOut(error)
+            | Reason::NoRoute(error)
+            | Reason::ConnectFailed(error) => {
+                error.call != "connect"
+                    || error.is_shortage()
+                    || matches!(error.kind, io::ErrorKind::AddrNotAvailable | io::ErrorKind::AddrInUse)
+                    // EAGAIN: the system has no local port left, or no room for a route.
+                    || error.is_one_of(&[Errno::AFNOSUPPORT, Errno::AGAIN])
+            }
+            Reason::Lost(error) => error.is_shortage(),
+            _ => false,
+        }
     }
 
     /// What the system said, if it did.
@@ -175,6 +201,15 @@ impl SystemError {
     pub(crate) fn new(call: &'static str, error: &io::Error) -> SystemError {
         SystemError { call, kind: error.kind(), code: error.raw_os_error() }
     }
+
+    /// Whether this system had not enough of something.
+    fn is_shortage(&self) -> bool {
+        self.is_one_of(&[Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM])
+    }
+
+    fn is_one_of(&self, errors: &[Errno]) -> bool {
+        errors.iter().any(|error| self.code == Some(error.raw_os_error()))
+    }
 }
 
 impl fmt::Display for SystemError {
@@ -187,3 +222,50 @@ impl fmt::Display for SystemError {
 }
 
 impl std::error::Error for SystemError {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reason_of_this_side_is_told_from_one_of_the_peer() {
+        let of_connect = |call, errno: Errno| Reason::of_connect(&errno.into(), call);
+        for errno in [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM] {
+            for call in ["socket", "connect"] {
+                assert!(of_connect(call, errno).is_local(), "{call}: {errno:?}");
+            }
+            assert!(Reason::Lost(SystemError::new("read", &errno.into())).is_local(), "{errno:?}");
+        }
+        for (call, errno) in [
+            ("socket", Errno::PERM),
+            ("socket", Errno::ACCESS),
+            ("socket", Errno::AFNOSUPPORT),
+            ("setsockopt", Errno::INVAL),
+            ("watch", Errno::NOSPC),
+            ("watch", Errno::NOMEM),
+            ("connect", Errno::ADDRNOTAVAIL),
+            ("connect", Errno::ADDRINUSE),
+            ("connect", Errno::AFNOSUPPORT),
+            ("connect", Errno::AGAIN),
+        ] {
+            assert!(of_connect(call, errno).is_local(), "{call}: {errno:?}");
+        }
+        let no_address = io::Error::from(io::ErrorKind::AddrNotAvailable);
+        assert!(Reason::of_connect(&no_address, "connect").is_local());
+        assert!(Reason::Bind(SystemError::new("bind", &Errno::ADDRINUSE.into())).is_local());
+        for errno in [
+            Errno::CONNREFUSED,
+            Errno::TIMEDOUT,
+            Errno::HOSTUNREACH,
+            Errno::NETUNREACH,
+            Errno::PERM,
+            Errno::ACCESS,
+            Errno::CONNRESET,
+            Errno::NOENT,
+        ] {
+            assert!(!of_connect("connect", errno).is_local(), "{errno:?}");
+            assert!(!Reason::Lost(SystemError::new("read", &errno.into())).is_local(), "{errno:?}");
+        }
+        assert!(!Reason::Done.is_local() && !Reason::TimedOut(Duration::ZERO).is_local());
+    }
+}
