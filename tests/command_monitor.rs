@@ -136,3 +136,71 @@ fn an_endpoint_is_a_target_too() {
     let ended = run(&["monitor", "--once", &held, &tcp, "unix:/nowhere/at/all"]);
     assert_eq!((ended.code, ended.out.lines().count()), (Some(1), 3), "{}", ended.out);
 }
+
+/// The command with at most so many descriptors, soft and hard.
+fn with_descriptors(limit: u32, arguments: &[&str]) -> std::process::Command {
+    let mut command = std::process::Command::new("sh");
+    command.args(["-c", &format!("ulimit -n {limit}; exec \"$0\" \"$@\""), env!("CARGO_BIN_EXE_twistor")]);
+    command.args(arguments).env_remove("RUST_LOG").stdin(std::process::Stdio::null());
+    command
+}
+
+#[test]
+fn a_monitor_out_of_descriptors_blames_no_target() {
+    let service = Service::silent("127.0.0.1:0");
+    let targets: Vec<String> =
+        (0..60).map(|number| format!("n{number}=hold://{}", service.address)).collect();
+    let targets: Vec<&str> = targets.iter().map(String::as_str).collect();
+    let once = [&["monitor", "--json", "--count", "2", "--interval", "1s", "--backoff", "30s"][..], &targets]
+        .concat();
+    let ended = Running::begin(with_descriptors(32, &once)).end();
+    let lines: Vec<Value> = ended.out.lines().map(json).collect();
+    let events = |event: &str| lines.iter().filter(|line| line["event"] == event).collect::<Vec<_>>();
+    let unknown = events("unknown");
+    assert!(unknown.len() >= 60 - 32 && events("down").is_empty(), "{}", ended.out);
+    assert!(unknown.iter().all(|line| line["reason"] == "local" && line["first"] == true), "{}", ended.out);
+    assert_eq!(events("up").len(), 60 - unknown.len());
+    let mut told = ended.err.lines();
+    let limit = "twistor: 60 targets need 70 descriptors, 32 allowed; raise with ulimit -n 70";
+    assert_eq!(told.next(), Some(limit), "{}", ended.err);
+    // The time of each, in seconds, is its first word: no two are of the same second.
+    let warnings = told.collect::<Vec<_>>();
+    let mut times: Vec<_> = warnings.iter().filter_map(|line| line.split(' ').next()).collect();
+    times.dedup();
+    assert!(!warnings.is_empty() && times.len() == warnings.len(), "{}", ended.err);
+    let words = " of 60, for a reason of this machine: connection failed: socket: ";
+    assert!(warnings[0].contains(words), "{}", ended.err);
+}
+
+#[test]
+fn once_is_a_failure_when_something_is_unknown() {
+    let ended = run(&["monitor", "--once", "tcp:127.0.0.1:9:bind=192.0.2.1"]);
+    assert_eq!(ended.code, Some(1));
+    assert!(ended.out.contains("  unknown  not checked: local address: bind: "), "{}", ended.out);
+    assert!(
+        ended.err.contains("unknown targets: 1 of 1, ") && ended.err.lines().count() == 1,
+        "{}",
+        ended.err
+    );
+}
+
+#[test]
+fn a_server_that_closes_connections_stays_up() {
+    struct Closing;
+    impl twistor::Protocol for Closing {
+        fn connection_made(&mut self, transport: &mut twistor::Transport<'_>) {
+            let patience = std::time::Duration::from_millis(1100);
+            transport.call_later(patience, |_: &mut Closing, transport| transport.lose_connection());
+        }
+
+        fn data_received(&mut self, _: &mut twistor::Transport<'_>, _: &[u8]) {}
+    }
+    let service = Service::start("127.0.0.1:0", || Closing);
+    let target = format!("door=hold://{}", service.address);
+    let mut monitor = Running::start(&["monitor", &target]);
+    monitor.line_with(&["door  up ", "connected in"]);
+    monitor.line_with(&["door  up ", "closed by the peer after 1.1 s idle, reconnected in "]);
+    let ended = monitor.end_by(Signal::TERM);
+    assert_eq!((ended.code, ended.err.as_str()), (Some(0), ""));
+    assert!(ended.out.contains("reconnects") && ended.out.contains("100 %"), "{}", ended.out);
+}

@@ -1,14 +1,15 @@
 //! A monitor runs unchanged in a simulated network, and what it tells is the truth.
 #![cfg(feature = "monitor")]
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::rc::Rc;
 use std::time::{Duration, SystemTime};
 
+use twistor::monitor::Json;
 use twistor::monitor::{Cause, Change, Event, Monitor, Settings, Target};
-use twistor::sim::{FaultKind, Host, Latency, Link, Simulation};
+use twistor::sim::{CallKind, Errno, Fault, FaultKind, Host, Latency, Link, Simulation};
 use twistor::{Protocol, Reason, Transport};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -33,7 +34,8 @@ impl Told {
     fn cause(&self) -> Option<Cause> {
         match self.change {
             Change::Down { cause, .. } | Change::StillDown { cause, .. } => Some(cause),
-            Change::Up { .. } | Change::StillUp { .. } => None,
+            Change::Unknown { cause, .. } | Change::StillUnknown { cause, .. } => Some(cause),
+            _ => None,
         }
     }
 }
@@ -218,9 +220,11 @@ fn the_loss_of_a_held_connection_is_told_when_its_packet_comes() {
         let (mut simulation, watcher, host, book) = one_server(1);
         let wall = simulation.reactor(watcher).wall();
         simulation.strike(kind, host, watcher);
-        simulation.run_for(Duration::from_millis(2)).unwrap();
+        // An orderly close is an outage when no other connection can be made: a look-up and a round trip later.
+        simulation.run_for(Duration::from_millis(10)).unwrap();
         let told = book.of("held");
-        assert_eq!(book.causes("held"), [Some(cause)]);
+        let refused = (kind == Kill).then_some(Some(Cause::Refused));
+        assert_eq!(book.causes("held"), [Some(cause)].into_iter().chain(refused).collect::<Vec<_>>());
         // What travels takes a millisecond.
         assert_eq!(told[0].wall.duration_since(wall).unwrap(), Duration::from_millis(1), "{kind}");
     }
@@ -328,4 +332,225 @@ fn a_monitor_that_is_stopped_leaves_nothing_open() {
     assert_eq!(simulation.connections(), 0);
     assert_eq!((simulation.reactor(watcher).in_use(), simulation.reactor(watcher).delayed_calls()), (0, 0));
     assert_eq!(book.0.borrow().values().map(Vec::len).sum::<usize>(), told, "nothing is told after the end");
+}
+
+// -- peers that close, and trouble of one's own --
+
+/// Says `greeting` first, and closes the connection after `patience`.
+struct Closing {
+    greeting: &'static [u8],
+    patience: Duration,
+}
+
+impl Protocol for Closing {
+    fn connection_made(&mut self, transport: &mut Transport<'_>) {
+        transport.write(self.greeting);
+        transport.call_later(self.patience, |_: &mut Closing, transport| transport.lose_connection());
+    }
+
+    fn data_received(&mut self, _: &mut Transport<'_>, _: &[u8]) {}
+}
+
+fn closing_server(simulation: &mut Simulation, greeting: &'static [u8], patience: Duration) -> Host {
+    let host = simulation.host("server");
+    let serve = move || Closing { greeting, patience };
+    simulation.boot(host, move |reactor| reactor.listen_tcp("0.0.0.0:80", serve).map(drop)).unwrap();
+    host
+}
+
+#[test]
+fn a_server_that_closes_idle_connections_stays_up() {
+    for (greeting, after) in [(&b""[..], MINUTE), (b"SSH-2.0-x\r\n", 2 * MINUTE), (b"", SECOND)] {
+        for every_result in [false, true] {
+            let mut simulation = Simulation::new(6);
+            closing_server(&mut simulation, greeting, after);
+            let watcher = simulation.host("watcher");
+            let (book, settings) = (Book::default(), Settings { every_result, ..Settings::default() });
+            let monitor = book.watch(&mut simulation, watcher, &["hold://10.0.0.1:80"], settings);
+            simulation.run_for(HOUR).unwrap();
+            assert!(monitor.all_up());
+            let told = book.of("hold://10.0.0.1:80");
+            let told: Vec<Change> = told
+                .iter()
+                .map(|told| told.change)
+                .filter(|c| !matches!(c, Change::StillUp { .. }))
+                .collect();
+            assert!(matches!(told[0], Change::Up { .. }), "{told:?}");
+            let count = u32::try_from(told.len() - 1).unwrap();
+            let expected = u32::try_from(HOUR.as_millis() / (after.as_millis() + 5)).unwrap();
+            match every_result {
+                false => assert_eq!(count, 1, "told once: {told:?}"),
+                true => assert!(expected <= count && count <= 3600, "{count} of {expected}"),
+            }
+            for (change, number) in told[1..].iter().zip(1..) {
+                let Change::Reconnected { after: lasted, idle, gap, count, .. } = *change else {
+                    panic!("{change:?}")
+                };
+                assert_eq!((lasted, idle, count), (after, greeting.is_empty(), number));
+                // A round trip, and nothing more.
+                assert_eq!(gap, Duration::from_millis(2));
+            }
+        }
+    }
+}
+
+#[test]
+fn an_orderly_close_that_no_connection_follows_is_down_since_then() {
+    let mut simulation = Simulation::new(8);
+    let host = closing_server(&mut simulation, b"", MINUTE);
+    let watcher = simulation.host("watcher");
+    let book = Book::default();
+    book.watch(&mut simulation, watcher, &["held=hold://server:80"], Settings::default());
+    simulation.run_for(SECOND).unwrap();
+    // From now on it answers no new connection.
+    simulation.strike(FaultKind::Silence, host, watcher);
+    simulation.run_for(2 * MINUTE).unwrap();
+    let told = book.of("held").split_off(1);
+    assert_eq!(book.causes("held")[1..], [Some(Cause::Closed), Some(Cause::TimedOut)]);
+    let Change::Down { up_for: Some(up_for), .. } = told[0].change else { panic!("{told:?}") };
+    assert_eq!(up_for, MINUTE);
+    let Change::StillDown { down_for, .. } = told[1].change else { panic!("{told:?}") };
+    assert_eq!(down_for, Settings::default().timeout);
+    assert_eq!(told[1].wall.duration_since(told[0].wall).unwrap(), down_for);
+}
+
+#[test]
+fn a_server_that_closes_at_once_is_down_until_it_does_not() {
+    let mut simulation = Simulation::new(9);
+    let host = simulation.host("server");
+    let patience = Rc::new(Cell::new(SECOND / 2));
+    let shared = Rc::clone(&patience);
+    let serve = move || Closing { greeting: b"", patience: shared.get() };
+    simulation.reactor(host).listen_tcp("0.0.0.0:80", serve).unwrap();
+    let watcher = simulation.host("watcher");
+    let book = Book::default();
+    let monitor = book.watch(&mut simulation, watcher, &["held=hold://server:80"], Settings::default());
+    simulation.run_for(MINUTE).unwrap();
+    let told: Vec<Change> = book.of("held").iter().map(|told| told.change).collect();
+    assert!(matches!(told[0], Change::Up { .. }) && told.len() == 3, "{told:?}");
+    assert!(matches!(told[1], Change::Reconnected { count: 1, gap, .. } if gap > SECOND / 2), "{told:?}");
+    assert!(matches!(told[2], Change::Down { cause: Cause::ClosesAtOnce, .. }), "{told:?}");
+    let accepts = simulation.reactor(host).statistics().accepts;
+    assert!((6..=12).contains(&accepts), "the waits grow: {accepts} connections in a minute");
+    // It is well again when one of its connections lasts.
+    patience.set(HOUR);
+    simulation.run_for(10 * MINUTE).unwrap();
+    let last = book.of("held").last().unwrap().change;
+    assert!(matches!(last, Change::Up { down_for: Some(_), .. }), "{last:?}");
+    assert!(monitor.all_up());
+}
+
+#[test]
+fn a_call_that_fails_on_this_side_says_nothing_about_the_target() {
+    let local: &[(CallKind, Errno)] = &[
+        (CallKind::Socket, Errno::EMFILE),
+        (CallKind::Socket, Errno::ENFILE),
+        (CallKind::Socket, Errno::ENOBUFS),
+        (CallKind::Socket, Errno::ENOMEM),
+        (CallKind::Socket, Errno::EPERM),
+        (CallKind::Socket, Errno::EACCES),
+        (CallKind::Socket, Errno::EAFNOSUPPORT),
+        (CallKind::Connect, Errno::EADDRNOTAVAIL),
+        (CallKind::Connect, Errno::ENOBUFS),
+        (CallKind::Watch, Errno::ENOSPC),
+        (CallKind::Watch, Errno::ENOMEM),
+    ];
+    let others = [(CallKind::Connect, Errno::EPERM), (CallKind::Connect, Errno::ENETUNREACH)];
+    for (call, errno) in local.iter().chain(&others).copied() {
+        let (mut simulation, watcher, _, book) = one_server(10);
+        let fault = Fault::fail(call, errno).on(watcher).between(MINUTE, 2 * MINUTE);
+        simulation.add_rule(fault);
+        simulation.run_for(2 * MINUTE).unwrap();
+        let told = book.of("probed");
+        let cause = told[0].cause().unwrap();
+        assert_eq!(cause == Cause::Local, local.contains(&(call, errno)), "{call} {errno}: {cause:?}");
+        assert_eq!(told[0].change.is_unknown(), cause == Cause::Local, "{call} {errno}: {told:?}");
+        assert!(told.len() == 2 && told[1].change.is_up(), "{call} {errno}: {told:?}");
+        assert_eq!(book.causes("held"), [], "{call} {errno}");
+    }
+}
+
+#[test]
+fn a_close_that_this_side_cannot_follow_is_unknown_since_then() {
+    let mut simulation = Simulation::new(11);
+    closing_server(&mut simulation, b"", MINUTE);
+    let watcher = simulation.host("watcher");
+    let book = Book::default();
+    let monitor = book.watch(&mut simulation, watcher, &["held=hold://server:80"], Settings::default());
+    let midnight = simulation.reactor(watcher).wall();
+    simulation.add_rule(Fault::fail(CallKind::Socket, Errno::EMFILE).on(watcher).between(SECOND, 2 * MINUTE));
+    simulation.run_for(119 * SECOND).unwrap();
+    let told = book.of("held");
+    let Change::Unknown { cause: Cause::Local, up_for: Some(up_for), .. } = told[1].change else {
+        panic!("{told:?}")
+    };
+    assert_eq!((up_for, told.len()), (MINUTE, 2));
+    let since = told[1].wall.duration_since(midnight).unwrap();
+    assert!(since >= MINUTE && since < MINUTE + SECOND / 10, "{since:?}");
+    assert!(!monitor.all_up());
+    simulation.run_for(MINUTE).unwrap();
+    assert!(monitor.all_up());
+}
+
+#[test]
+fn the_summary_tells_what_is_unknown_and_what_was_closed() {
+    let mut simulation = Simulation::new(12);
+    closing_server(&mut simulation, b"", MINUTE);
+    let watcher = simulation.host("watcher");
+    let targets = ["hold://server:80", "tcp://server:80"].map(|target| target.parse().unwrap());
+    let out = Shared::default();
+    let json = Json::new(out.clone());
+    let monitor = Monitor::start(simulation.reactor(watcher), targets.into(), Settings::default(), json);
+    simulation.run_for(90 * SECOND).unwrap();
+    simulation.set_descriptor_limit(watcher, 0);
+    simulation.run_for(15 * SECOND).unwrap();
+    monitor.summary(simulation.reactor(watcher));
+    let text = String::from_utf8(out.0.borrow().clone()).unwrap();
+    let [probed, held] = text.lines().rev().take(2).collect::<Vec<_>>()[..] else { panic!("{text}") };
+    assert!(
+        held.contains(r#""state":"up","reason":null,"#) && held.contains(r#""losses":0,"reconnects":1,"#),
+        "{held}"
+    );
+    let unknown = r#""state":"unknown","reason":"local","#;
+    assert!(probed.contains(unknown) && probed.contains(r#""uptime":1.0,"losses":0,"#), "{probed}");
+    assert!(text.contains(r#""event":"unknown""#) && text.contains(r#""event":"reconnected""#), "{text}");
+    assert!(!text.contains(r#""event":"down""#), "{text}");
+}
+
+/// What was written, for all who hold a clone.
+#[derive(Clone, Default)]
+struct Shared(Rc<RefCell<Vec<u8>>>);
+
+impl std::io::Write for Shared {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.borrow_mut().write(bytes)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn targets_that_are_looked_at_once_need_not_wait_for_each_other() {
+    for latency in [Duration::ZERO, Duration::from_millis(15)] {
+        let mut simulation = Simulation::new(13);
+        simulation.set_links(Link::fixed(latency));
+        server(&mut simulation, "server");
+        let watcher = simulation.host("watcher");
+        let targets: Vec<String> = (0..200).map(|number| format!("n{number}=tcp://server:80")).collect();
+        let targets: Vec<&str> = targets.iter().map(String::as_str).collect();
+        let book = Book::default();
+        let settings = Settings { rounds: Some(1), ..Settings::default() };
+        let monitor = book.watch(&mut simulation, watcher, &targets, settings);
+        // Two seconds, if each waited for a hundredth of a second.
+        simulation.run_for(SECOND / 2).unwrap();
+        assert!(monitor.all_up(), "{latency:?}");
+        let told = book.0.borrow();
+        assert_eq!(told.len(), 200);
+        for told in told.values() {
+            let Change::Up { took, .. } = told[0].change else { panic!("{told:?}") };
+            assert!(took <= 2 * latency + Duration::from_micros(100), "measured itself: {took:?}");
+        }
+    }
 }

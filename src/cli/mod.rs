@@ -1,7 +1,8 @@
 //! The `twistor` command: `echo`, `load`, `monitor`, `traffic` and `demo`.
 //!
 //! Exit codes: 0 for success (a reader of the output that went away is one), 1 for failure, 2 for bad
-//! usage; `echo` with several processes keeps the exit code of one that died. An error is one line on stderr. Log records go to stderr as `RUST_LOG` says (errors by default).
+//! usage; `echo` with several processes keeps the exit code of one that died. An error is one line on stderr. Log records go to stderr as `RUST_LOG` says; by default errors, and the monitor's warnings of
+//! trouble of this machine.
 
 mod demo;
 mod descriptors;
@@ -20,7 +21,7 @@ use std::process::ExitCode;
 
 /// Runs the command with the arguments of the process.
 pub fn main() -> ExitCode {
-    env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("error")).init();
+    env_logger::Builder::from_env(env_logger::Env::default().default_filter_or(LOGGED)).init();
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,
         Err(error) => return refuse(&error),
@@ -113,6 +114,8 @@ fn complain(what: &impl fmt::Display) {
 }
 
 const USAGE: u8 = 2;
+/// What is logged when `RUST_LOG` does not say.
+const LOGGED: &str = "error,twistor::monitor=warn";
 
 const AFTER_HELP: &str = "\
 Examples:

@@ -1,9 +1,9 @@
 //! `twistor monitor`: targets on the command line, reports on stdout.
 
 use super::output;
-use super::{Failure, Outcome, span};
+use super::{Failure, Outcome, complain, descriptors, span};
 use crate::monitor::{
-    Backoff, Event, Json, Lines, Monitor as Watcher, Page, Reporter, Settings, Summary, Target,
+    Backoff, Event, Json, Kind, Lines, Monitor as Watcher, Page, Reporter, Settings, Summary, Target,
 };
 use crate::{Phase, Reactor, Signal, SystemEvent};
 use clap::Args;
@@ -20,6 +20,11 @@ use std::time::Duration;
 /// and closed on an interval), or an endpoint, such as tcp:HOST:PORT:timeout=2 or unix:PATH, which is
 /// probed, or held with hold: before it. NAME=tcp://HOST:PORT gives it a name.
 ///
+/// A held connection that its server closes (many close idle ones) is made again at once: the target stays up, the
+/// first time is told, and further ones are counted (reconnects in the summary). It is down, since the close, if
+/// that fails, or if three connections in a row are closed within a second. A target is unknown, and the time is
+/// not counted, while this machine cannot look: out of descriptors or ports, or not permitted.
+///
 /// There is a line for each first result, each change of state and each new cause of being down;
 /// --every-probe shows the results between as well. A summary comes at the end (SIGINT, SIGTERM,
 /// --count) and on SIGHUP.
@@ -32,13 +37,14 @@ Examples:
   twistor monitor --json hold://localhost:6379 | jq .
   twistor monitor app=unix:/run/app.sock db=hold:tcp:db.example:5432:timeout=2:attempt_delay=100ms
 
-A line of --json has time, event (up, still_up, down, still_down, summary), target, name (if given);
-a result has first, took_ms, previous_s (how long the state before lasted) and, when down, reason
-(refused, timed_out, no_route, unresolved, closed, reset, broken, local, other) and detail; a
-summary has state, lasted_s, uptime, losses, connects, failures, median_ms, max_ms.
+A line of --json has time, event (up, still_up, down, still_down, unknown, still_unknown, reconnected,
+summary), target, name (if given); a result has first, took_ms, previous_s (how long the state before
+lasted) and, unless up, reason (refused, timed_out, no_route, unresolved, closed, closes_at_once, reset,
+broken, other; local when unknown) and detail; reconnected has after_s, idle, gap_ms, took_ms, count; a
+summary has state, reason, lasted_s, uptime, losses, reconnects, connects, failures, median_ms, max_ms.
 
-Exit codes: 0 ended as asked (with --once: all targets are up), 1 with --once: something is down;
-or an error of this machine, 2 bad usage.")]
+Exit codes: 0 ended as asked (with --once: all targets are up), 1 with --once: something is down or
+unknown; or an error of this machine, 2 bad usage.")]
 pub(super) struct Monitor {
     /// What to watch: [NAME=]hold://HOST:PORT, [NAME=]tcp://HOST:PORT, or [NAME=][hold:]ENDPOINT
     #[arg(required = true, value_name = "TARGET")]
@@ -116,6 +122,7 @@ impl Monitor {
             }
         };
         let reporter = Chosen { events: !self.quiet, summaries: !self.once, reporter };
+        self.raise_descriptor_limit(&targets);
         let mut reactor = Reactor::new()?;
         let monitor = Watcher::start(&mut reactor, targets, self.settings(), reporter);
         monitor.on_finished(|reactor| {
@@ -142,6 +149,31 @@ impl Monitor {
             false => ExitCode::SUCCESS,
         };
         output::outcome(monitor.error(), code)
+    }
+
+    /// A descriptor for each connection that may be open at one time: where the system does not allow them, some
+    /// targets will be unknown, and that is said at once.
+    fn raise_descriptor_limit(&self, targets: &[Target]) {
+        let held = targets.iter().filter(|target| target.kind() == Kind::Hold).count();
+        let attempts = match self.once {
+            true => self.timeout.as_millis() / 10 + 32,
+            false => (self.timeout.as_nanos() * targets.len() as u128).div_ceil(self.interval.as_nanos()),
+        };
+        let attempts = usize::try_from(attempts).unwrap_or(usize::MAX);
+        let (held, probed) = if self.once { (0, targets.len()) } else { (held, targets.len() - held) };
+        let needed = held + probed.min(attempts) + OTHER_DESCRIPTORS;
+        let allowed = descriptors::limit();
+        if needed <= allowed {
+            return;
+        }
+        let allowed = descriptors::raise_limit();
+        if needed > allowed {
+            let (needs, targets) = (grouped(needed), grouped(targets.len()));
+            let allowed = grouped(allowed);
+            complain(&format_args!(
+                "{targets} targets need {needs} descriptors, {allowed} allowed; raise with ulimit -n {needed}"
+            ));
+        }
     }
 
     fn settings(&self) -> Settings {
@@ -193,5 +225,20 @@ fn factor(text: &str) -> Result<f64, String> {
     }
 }
 
+/// 1,234,567.
+fn grouped(number: usize) -> String {
+    let digits = number.to_string();
+    let mut text = String::new();
+    for (place, digit) in digits.chars().enumerate() {
+        if place > 0 && (digits.len() - place).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// Descriptors that are no connections: the standard streams, the poll, the waker, signals, a spare one.
+const OTHER_DESCRIPTORS: usize = 10;
 /// Four frames a second: a loss is seen at once, and a second never seems to stand still.
 const FRAME: Duration = Duration::from_millis(250);

@@ -1,10 +1,10 @@
-//! Why a target is down, in a word: what a [`Reason`] comes to for somebody who operates the target.
+//! Why a target is down or unknown, in a word: what a [`Reason`] comes to for somebody who operates the target.
 
 use crate::Reason;
 use std::fmt;
 use std::io::ErrorKind;
 
-/// Why a target is down.
+/// Why a target is down or unknown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Cause {
@@ -16,13 +16,16 @@ pub enum Cause {
     NoRoute,
     /// The host name has no address.
     Unresolved,
-    /// The held connection was closed by the peer.
+    /// The held connection was closed by the peer, and no other could be made.
     Closed,
+    /// The peer closes every connection within a second.
+    ClosesAtOnce,
     /// The held connection was reset by the peer.
     Reset,
     /// The held connection broke: keepalives went unanswered, or the network failed.
     Broken,
-    /// This side could not even try: out of descriptors or ports.
+    /// This side could not even try: out of descriptors, ports or memory, or not permitted. It says
+    /// nothing about the target, which is unknown. (See [`Reason::is_local`].)
     Local,
     /// Anything else that the system said.
     Other,
@@ -36,19 +39,14 @@ impl Cause {
             Reason::Cancelled | Reason::Stopped | Reason::Aborted | Reason::Panicked(_) => {
                 return None;
             }
+            local if local.is_local() => Cause::Local,
             Reason::Refused(_) | Reason::SelfConnected => Cause::Refused,
             Reason::TimedOut(_) | Reason::SystemTimedOut(_) => Cause::TimedOut,
             Reason::NoRoute(_) => Cause::NoRoute,
-            Reason::Unresolved { .. } | Reason::LookupTimedOut { .. } => Cause::Unresolved,
+            Reason::Unresolved { .. } => Cause::Unresolved,
             Reason::Done | Reason::CloseTimedOut(_) => Cause::Closed,
             Reason::Lost(error) if error.kind == ErrorKind::ConnectionReset => Cause::Reset,
             Reason::Lost(_) => Cause::Broken,
-            Reason::Bind(_) | Reason::LookupFailed { .. } => Cause::Local,
-            Reason::ConnectFailed(error)
-                if error.code.is_some_and(|code| OUT_OF_RESOURCES.contains(&code)) =>
-            {
-                Cause::Local
-            }
             _ => Cause::Other,
         })
     }
@@ -61,6 +59,7 @@ impl Cause {
             Cause::NoRoute => "no_route",
             Cause::Unresolved => "unresolved",
             Cause::Closed => "closed",
+            Cause::ClosesAtOnce => "closes_at_once",
             Cause::Reset => "reset",
             Cause::Broken => "broken",
             Cause::Local => "local",
@@ -78,13 +77,11 @@ impl fmt::Display for Cause {
             Cause::NoRoute => "no route",
             Cause::Unresolved => "no address",
             Cause::Closed => "closed by peer",
+            Cause::ClosesAtOnce => "closes at once",
             Cause::Reset => "reset by peer",
             Cause::Broken => "connection broke",
-            Cause::Local => "out of resources here",
+            Cause::Local => "not checked",
             Cause::Other => "failed",
         })
     }
 }
-
-/// ENFILE, EMFILE, ENOBUFS and ENOMEM of Linux; elsewhere they count as [`Cause::Other`].
-const OUT_OF_RESOURCES: [i32; 4] = [23, 24, 105, 12];

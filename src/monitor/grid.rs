@@ -29,18 +29,20 @@ pub(crate) enum Column {
     Since,
     Uptime,
     Losses,
+    Reconnects,
     Connects,
     Median,
     Longest,
 }
 
 impl Column {
-    pub(crate) const ALL: [Column; 8] = [
+    pub(crate) const ALL: [Column; 9] = [
         Column::Target,
         Column::State,
         Column::Since,
         Column::Uptime,
         Column::Losses,
+        Column::Reconnects,
         Column::Connects,
         Column::Median,
         Column::Longest,
@@ -53,6 +55,7 @@ impl Column {
             Column::Since => "for",
             Column::Uptime => "uptime",
             Column::Losses => "losses",
+            Column::Reconnects => "reconnects",
             Column::Connects => "connects",
             Column::Median => "median",
             Column::Longest => "max",
@@ -66,12 +69,16 @@ impl Column {
 }
 
 /// The cells of one target, in the order of [`Column::ALL`].
-pub(crate) fn cells(row: &Row<'_>, palette: &Palette) -> [Cell; 8] {
+pub(crate) fn cells(row: &Row<'_>, palette: &Palette) -> [Cell; 9] {
     let standing = row.standing();
     let cell = |text: String| Cell::plain(text);
     let faint = |text: &str| Cell { text: text.to_owned(), style: palette.faint };
     let (state, lasted) = match standing.state {
-        State::Unknown => (Cell { text: "○ not yet".into(), style: palette.unknown }, faint("-")),
+        State::Unknown(None) => (Cell { text: "○ not yet".into(), style: palette.unknown }, faint("-")),
+        State::Unknown(Some(_)) => (
+            Cell { text: "? unknown".into(), style: palette.unknown },
+            cell(Span(standing.lasted).to_string()),
+        ),
         State::Up => {
             (Cell { text: "● up".into(), style: palette.good }, cell(Span(standing.lasted).to_string()))
         }
@@ -90,6 +97,7 @@ pub(crate) fn cells(row: &Row<'_>, palette: &Palette) -> [Cell; 8] {
         lasted,
         standing.uptime.map_or(faint("-"), |share| cell(percent(share))),
         losses,
+        faint(&standing.reconnects.to_string()),
         cell(standing.connects.to_string()),
         time(standing.median),
         time(standing.longest),
@@ -97,23 +105,30 @@ pub(crate) fn cells(row: &Row<'_>, palette: &Palette) -> [Cell; 8] {
 }
 
 /// The headings of the columns.
-pub(crate) fn headings(palette: &Palette) -> [Cell; 8] {
+pub(crate) fn headings(palette: &Palette) -> [Cell; 9] {
     Column::ALL.map(|column| Cell { text: column.heading().into(), style: palette.faint })
 }
 
-/// How wide each column has to be for all of its cells.
-pub(crate) fn widths<'a>(rows: impl IntoIterator<Item = &'a [Cell; 8]>) -> [usize; 8] {
-    let mut widths = [0; 8];
+/// How wide each column has to be for all of its cells. Reconnects have none while there are none.
+pub(crate) fn widths<'a>(rows: impl IntoIterator<Item = &'a [Cell; 9]>) -> [usize; 9] {
+    let mut widths = [0; 9];
+    let mut reconnects = false;
     for cells in rows {
-        for (width, cell) in widths.iter_mut().zip(cells) {
+        for ((width, cell), column) in widths.iter_mut().zip(cells).zip(Column::ALL) {
             *width = cell.text.width().max(*width);
+            reconnects |= column == Column::Reconnects && cell.text != "0" && cell.text != column.heading();
+        }
+    }
+    for (width, column) in widths.iter_mut().zip(Column::ALL) {
+        if column == Column::Reconnects && !reconnects {
+            *width = 0;
         }
     }
     widths
 }
 
 /// One row: two blanks before each column; a column of width 0 is left out.
-pub(crate) fn row(cells: &[Cell; 8], widths: &[usize; 8]) -> String {
+pub(crate) fn row(cells: &[Cell; 9], widths: &[usize; 9]) -> String {
     let mut line = String::new();
     for ((column, cell), width) in Column::ALL.iter().zip(cells).zip(widths) {
         if *width > 0 {

@@ -3,13 +3,19 @@
 //! Every object has `time` (RFC 3339, UTC, microseconds), `event`, `target` (the URL) and, when
 //! the target has one, `name`. By `event`:
 //!
-//! - `up`, `still_up`, `down`, `still_down`: a result. `first` (whether it is the target's first),
-//!   `took_ms` (connecting, or the attempt; `null` when a held connection was lost or is simply
-//!   there), `previous_s` (how long the state before lasted, or this one has so far; `null` at first).
-//!   When down also `reason` ([`Cause::code`](super::Cause::code)) and `detail` (text for people).
-//! - `summary`: one for each target. `state` (`up`, `down`, `unknown`), `lasted_s`, `uptime` (0 to
-//!   1 or `null`), `losses`, `connects`, `failures`, `median_ms`, `max_ms`.
+//! - `up`, `still_up`, `down`, `still_down`, `unknown`, `still_unknown`: a result. `first` (whether
+//!   it is the target's first), `took_ms` (connecting, or the attempt; `null` when a held connection
+//!   was lost or is simply there), `previous_s` (how long the state before lasted, or this one has so
+//!   far; `null` at first). Unless up also `reason` ([`Cause::code`](super::Cause::code); of `unknown`
+//!   it is `local`) and `detail` (text for people).
+//! - `reconnected`: the peer closed the held connection, and a new one was made; the target is up.
+//!   `after_s` (how long the connection lasted), `idle` (whether nothing had come on it), `gap_ms`
+//!   (from the close to the new connection), `took_ms`, `count` (so far).
+//! - `summary`: one for each target. `state` (`up`, `down`, `unknown`), `reason` (unless up; `null`
+//!   before the first result), `lasted_s`, `uptime` (0 to 1 or `null`), `losses`, `reconnects`,
+//!   `connects`, `failures`, `median_ms`, `max_ms`.
 
+use super::cause::Cause;
 use super::object::Object;
 use super::reporter::{Event, Reporter, Row, Summary, describe};
 use super::stamp::rfc3339;
@@ -35,11 +41,30 @@ impl<W: Write> Json<W> {
 impl<W: Write + 'static> Reporter for Json<W> {
     fn event(&mut self, event: &Event<'_>) -> io::Result<()> {
         let (kind, took, previous, cause) = match event.change {
-            Change::Up { took, down_for } => ("up", Some(took), down_for, None),
+            Change::Up { took, down_for, unknown_for } => ("up", Some(took), down_for.or(unknown_for), None),
             Change::StillUp { took, up_for } => ("still_up", took, Some(up_for), None),
-            Change::Down { cause, took, up_for } => ("down", took, up_for, Some(cause)),
+            Change::Reconnected { after, idle, gap, took, count } => {
+                let line = start(event.wall, "reconnected", event.target)
+                    .seconds("after_s", Some(after))
+                    .value("idle", &Value::from(idle))
+                    .millis("gap_ms", Some(gap))
+                    .millis("took_ms", Some(took))
+                    .value("count", &Value::from(count))
+                    .line();
+                self.out.write_all(line.as_bytes())?;
+                return self.out.flush();
+            }
+            Change::Down { cause, took, up_for, unknown_for } => {
+                ("down", took, up_for.or(unknown_for), Some(cause))
+            }
             Change::StillDown { cause, took, down_for, .. } => {
                 ("still_down", took, Some(down_for), Some(cause))
+            }
+            Change::Unknown { cause, took, up_for, down_for } => {
+                ("unknown", took, up_for.or(down_for), Some(cause))
+            }
+            Change::StillUnknown { cause, took, unknown_for } => {
+                ("still_unknown", took, Some(unknown_for), Some(cause))
             }
         };
         let mut object = start(event.wall, kind, event.target)
@@ -64,17 +89,21 @@ impl<W: Write + 'static> Reporter for Json<W> {
 
 fn summary_line(wall: SystemTime, row: &Row<'_>) -> String {
     let standing = row.standing();
-    let (state, known) = match standing.state {
-        State::Unknown => ("unknown", None),
-        State::Up => ("up", Some(standing.lasted)),
-        State::Down(_) => ("down", Some(standing.lasted)),
+    let lasted = Some(standing.lasted);
+    let (state, lasted, cause) = match standing.state {
+        State::Unknown(None) => ("unknown", None, None),
+        State::Unknown(cause) => ("unknown", lasted, cause),
+        State::Up => ("up", lasted, None),
+        State::Down(cause) => ("down", lasted, Some(cause)),
     };
     let uptime = standing.uptime.map(|share| (share * 1e6).round() / 1e6);
     start(wall, "summary", row.target)
         .text("state", state)
-        .seconds("lasted_s", known)
+        .value("reason", &Value::from(cause.map(Cause::code)))
+        .seconds("lasted_s", lasted)
         .value("uptime", &Value::from(uptime))
         .value("losses", &Value::from(standing.losses))
+        .value("reconnects", &Value::from(standing.reconnects))
         .value("connects", &Value::from(standing.connects))
         .value("failures", &Value::from(standing.failures))
         .millis("median_ms", standing.median)

@@ -8,6 +8,7 @@ use super::span::Span;
 use super::stamp::Clock;
 use super::track::Change;
 use std::io::{self, Write};
+use std::time::Duration;
 use unicode_width::UnicodeWidthStr;
 
 /// Writes events as lines:
@@ -52,9 +53,10 @@ impl<W: Write + 'static> Reporter for Lines<W> {
 
 /// An event as cells: time, name (in `names` columns), state, what happened, and what came before.
 pub(super) fn event_cells(event: &Event<'_>, clock: &Clock, palette: &Palette, names: usize) -> [Cell; 5] {
-    let (word, style) = match event.change.is_up() {
-        true => ("up     ", palette.good),
-        false => ("down   ", palette.bad),
+    let (word, style) = match event.change {
+        change if change.is_up() => ("up     ", palette.good),
+        change if change.is_unknown() => ("unknown  ", palette.unknown),
+        _ => ("down   ", palette.bad),
     };
     let name = event.target.name();
     let padding = names.saturating_sub(name.width());
@@ -71,9 +73,14 @@ pub(super) fn event_cells(event: &Event<'_>, clock: &Clock, palette: &Palette, n
 /// What happened, why and how long it took; and how long it was otherwise.
 fn story(event: &Event<'_>) -> (String, String) {
     match event.change {
-        Change::Up { took, down_for } => {
-            let before = down_for.map(|down| format!("; was down for {}", Span(down)));
-            (format!("connected in {}", Span(took)), before.unwrap_or_default())
+        Change::Up { took, down_for, unknown_for } => {
+            (format!("connected in {}", Span(took)), before(None, down_for, unknown_for))
+        }
+        Change::Reconnected { after, idle, gap, count, .. } => {
+            let idle = if idle { " idle" } else { "" };
+            let what =
+                format!("closed by the peer after {}{idle}, reconnected in {}", Span(after), Span(gap));
+            (what, if count > 1 { format!("; {count} times") } else { String::new() })
         }
         Change::StillUp { took: Some(took), up_for } => {
             (format!("still, connected in {}", Span(took)), format!("; up for {}", Span(up_for)))
@@ -81,19 +88,34 @@ fn story(event: &Event<'_>) -> (String, String) {
         Change::StillUp { took: None, up_for } => {
             (format!("still, held for {}", Span(up_for)), String::new())
         }
-        Change::Down { cause, took, up_for } => {
+        Change::Down { cause, took, up_for, unknown_for } => {
             let mut what = describe(cause, event.reason);
             // A time-out says itself how long it took.
             if let Some(took) = took.filter(|_| cause != Cause::TimedOut) {
                 what.push_str(&format!(" after {}", Span(took)));
             }
-            let before = up_for.map(|up| format!("; was up for {}", Span(up)));
-            (what, before.unwrap_or_default())
+            (what, before(up_for, None, unknown_for))
         }
         Change::StillDown { cause, new_cause, down_for, .. } => {
             let cause = describe(cause, event.reason);
             let what = if new_cause { format!("{cause} now") } else { format!("still {cause}") };
             (what, format!("; down for {}", Span(down_for)))
         }
+        Change::Unknown { cause, up_for, down_for, .. } => {
+            let why = describe(cause, event.reason);
+            (format!("not checked: {why}"), before(up_for, down_for, None))
+        }
+        Change::StillUnknown { cause, unknown_for, .. } => {
+            let why = describe(cause, event.reason);
+            (format!("still not checked: {why}"), format!("; unknown for {}", Span(unknown_for)))
+        }
     }
+}
+
+/// How long the state before lasted; nothing for a first result.
+fn before(up: Option<Duration>, down: Option<Duration>, unknown: Option<Duration>) -> String {
+    [("up", up), ("down", down), ("unknown", unknown)]
+        .iter()
+        .filter_map(|(state, lasted)| Some(format!("; was {state} for {}", Span((*lasted)?))))
+        .collect()
 }

@@ -54,5 +54,5 @@ pub use settings::Settings;
 pub use span::Span;
 pub use stamp::Clock;
 pub use target::{Kind, Target, TargetError};
-pub use track::{Change, Standing, State, Track};
+pub use track::{Change, Retry, Standing, State, Track};
 pub use watching::Monitor;

@@ -125,13 +125,15 @@ fn title(summary: &Summary<'_>, columns: usize, clock: &Clock, palette: &Palette
     let count =
         |wanted: fn(State) -> bool| summary.rows.iter().filter(|row| wanted(row.track.state())).count();
     let down = count(|state| matches!(state, State::Down(_)));
-    let unknown = count(|state| state == State::Unknown);
-    let up = summary.rows.len() - down - unknown;
+    let not_yet = count(|state| state == State::Unknown(None));
+    let unknown = count(|state| matches!(state, State::Unknown(Some(_))));
+    let up = count(|state| state == State::Up);
     let mut cells = vec![Cell { text: "  twistor monitor".into(), style: palette.strong }];
     for (number, text, style) in [
         (up, "● {} up", palette.good),
         (down, "✗ {} down", palette.bad),
-        (unknown, "○ {} not yet", palette.unknown),
+        (unknown, "? {} unknown", palette.unknown),
+        (not_yet, "○ {} not yet", palette.unknown),
     ] {
         if number > 0 {
             cells.push(Cell::plain("   "));
@@ -157,7 +159,11 @@ fn table(summary: &Summary<'_>, room: usize, columns: usize, palette: &Palette) 
     let mut order: Vec<&Row<'_>> = summary.rows.iter().collect();
     let mut more = None;
     if order.len() > room {
-        order.sort_by_key(|row| !matches!(row.track.state(), State::Down(_)));
+        order.sort_by_key(|row| match row.track.state() {
+            State::Down(_) => 0,
+            State::Unknown(Some(_)) => 1,
+            _ => 2,
+        });
         let hidden = order.split_off(room - 1);
         let down = hidden.iter().filter(|row| matches!(row.track.state(), State::Down(_))).count();
         more = Some(match down {
@@ -186,9 +192,9 @@ fn table(summary: &Summary<'_>, room: usize, columns: usize, palette: &Palette) 
 }
 
 /// Which columns are shown how wide (0: not at all), and how wide the curve is.
-fn layout(mut widths: [usize; 8], columns: usize) -> ([usize; 8], usize) {
+fn layout(mut widths: [usize; 9], columns: usize) -> ([usize; 9], usize) {
     let total =
-        |widths: &[usize; 8]| widths.iter().filter(|width| **width > 0).map(|width| width + 2).sum::<usize>();
+        |widths: &[usize; 9]| widths.iter().filter(|width| **width > 0).map(|width| width + 2).sum::<usize>();
     for dispensable in DISPENSABLE {
         if total(&widths) + SHORTEST_CURVE + 4 <= columns {
             break;
@@ -203,15 +209,22 @@ fn layout(mut widths: [usize; 8], columns: usize) -> ([usize; 8], usize) {
     let over = total(&widths).saturating_sub(columns);
     widths[1] = widths[1].saturating_sub(over);
     if total(&widths) > columns {
-        widths = [columns.saturating_sub(2), 0, 0, 0, 0, 0, 0, 0];
+        widths = [columns.saturating_sub(2), 0, 0, 0, 0, 0, 0, 0, 0];
     }
     let left = columns.saturating_sub(total(&widths) + 4);
     (widths, if left < SHORTEST_CURVE { 0 } else { left.min(LONGEST_CURVE) })
 }
 
 /// The columns that a narrow terminal does without, the first to go first.
-const DISPENSABLE: [Column; 6] =
-    [Column::Connects, Column::Longest, Column::Losses, Column::Uptime, Column::Median, Column::Since];
+const DISPENSABLE: [Column; 7] = [
+    Column::Connects,
+    Column::Longest,
+    Column::Reconnects,
+    Column::Losses,
+    Column::Uptime,
+    Column::Median,
+    Column::Since,
+];
 const SHORTEST_NAME: usize = 8;
 const SHORTEST_CURVE: usize = 8;
 const LONGEST_CURVE: usize = 40;
@@ -273,7 +286,7 @@ mod tests {
         for columns in [1, 10, 24, 40, 66, 80, 120, 300] {
             for rows in [1, 2, 5, 9, 24, 60] {
                 let mut page = page((columns, rows));
-                let change = Change::Up { took: MS, down_for: None };
+                let change = Change::Up { took: MS, down_for: None, unknown_for: None };
                 for (target, _) in targets.iter().take(6) {
                     let event = Event { wall: SystemTime::UNIX_EPOCH, target, change, reason: None };
                     page.event(&event).unwrap();

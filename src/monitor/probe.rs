@@ -3,8 +3,10 @@
 //! A target has one connector for its whole life; it waits between probes, so that a probe costs
 //! one small protocol and nothing else.
 
-use super::watching::Monitor;
+use super::track::Track;
+use super::watching::{Holds, Monitor};
 use crate::{Address, ClientFactory, Connector, Factory, Protocol, Reactor, Reason, Transport};
+use std::time::Duration;
 
 /// The factory of one target.
 pub(super) struct Watch {
@@ -16,11 +18,13 @@ pub(super) struct Watch {
 struct Probe {
     monitor: Monitor,
     index: u32,
+    /// The peer has sent something.
+    heard: bool,
 }
 
 impl Factory for Watch {
     fn build_protocol(&mut self, _: &mut Reactor, _: &Address) -> Option<Box<dyn Protocol>> {
-        Some(Box::new(Probe { monitor: self.monitor.clone(), index: self.index }))
+        Some(Box::new(Probe { monitor: self.monitor.clone(), index: self.index, heard: false }))
     }
 }
 
@@ -37,20 +41,33 @@ impl ClientFactory for Watch {
     }
 
     fn client_connection_lost(&mut self, connector: &mut Connector<'_>, reason: &Reason) {
-        if let Some(delay) = self.monitor.lost(connector.reactor(), self.index, reason) {
-            connector.connect_later(delay);
-        }
+        match self.monitor.lost(connector.reactor(), self.index, reason) {
+            None => false,
+            Some(Duration::ZERO) => connector.connect(),
+            Some(delay) => connector.connect_later(delay),
+        };
     }
 }
 
 impl Protocol for Probe {
     fn connection_made(&mut self, transport: &mut Transport<'_>) {
         let took = transport.connect_time();
-        if !self.monitor.connected(transport.reactor(), self.index, took) {
-            transport.lose_connection();
+        match self.monitor.connected(transport.reactor(), self.index, took) {
+            Holds::No => transport.lose_connection(),
+            Holds::Yes => {}
+            Holds::IfItLasts => {
+                transport.call_later(Track::SHORT, |probe: &mut Probe, transport| {
+                    let took = transport.connect_time();
+                    probe.monitor.settled(transport.reactor(), probe.index, took);
+                });
+            }
         }
     }
 
-    /// What the peer says does not matter, only that it is there.
-    fn data_received(&mut self, _: &mut Transport<'_>, _: &[u8]) {}
+    /// What the peer says does not matter, only that it does.
+    fn data_received(&mut self, _: &mut Transport<'_>, _: &[u8]) {
+        if !std::mem::replace(&mut self.heard, true) {
+            self.monitor.heard(self.index);
+        }
+    }
 }

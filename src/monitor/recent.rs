@@ -12,6 +12,8 @@ pub enum Sample {
     Held,
     /// The target is down.
     Down,
+    /// The target is unknown, for a reason of this side.
+    Unknown,
 }
 
 /// A ring of the last 64 results, and the longest connect time ever.
@@ -34,6 +36,7 @@ impl Recent {
             }
             Sample::Held => HELD,
             Sample::Down => DOWN,
+            Sample::Unknown => UNKNOWN,
         };
         if self.ring.len() < CAPACITY {
             self.ring.push(packed);
@@ -50,6 +53,7 @@ impl Recent {
         older.iter().chain(newer).map(|packed| match *packed {
             HELD => Sample::Held,
             DOWN => Sample::Down,
+            UNKNOWN => Sample::Unknown,
             packed => Sample::Took(Duration::from_nanos(u64::from(packed) * UNIT as u64)),
         })
     }
@@ -78,7 +82,8 @@ const CAPACITY: usize = 64;
 const UNIT: u128 = 100;
 const DOWN: u32 = u32::MAX;
 const HELD: u32 = u32::MAX - 1;
-const LARGEST: u32 = u32::MAX - 2;
+const UNKNOWN: u32 = u32::MAX - 2;
+const LARGEST: u32 = u32::MAX - 3;
 
 #[cfg(test)]
 mod tests {
@@ -94,10 +99,12 @@ mod tests {
         }
         recent.push(Sample::Held);
         recent.push(Sample::Down);
+        recent.push(Sample::Unknown);
         let samples: Vec<_> = recent.samples().collect();
         assert_eq!(samples.len(), 64);
-        assert_eq!(samples[0], Sample::Took(Duration::from_millis(38)));
-        assert_eq!(samples[61..], [Sample::Took(Duration::from_millis(99)), Sample::Held, Sample::Down]);
+        assert_eq!(samples[0], Sample::Took(Duration::from_millis(39)));
+        assert_eq!(samples[60], Sample::Took(Duration::from_millis(99)));
+        assert_eq!(samples[61..], [Sample::Held, Sample::Down, Sample::Unknown]);
         assert_eq!(recent.median(), Some(Duration::from_millis(69)));
         assert_eq!(recent.longest(), Some(Duration::from_secs(3)));
     }

@@ -19,7 +19,7 @@ use std::time::SystemTime;
 /// let mut reactor = Reactor::new()?;
 /// let targets = vec!["tcp://localhost:80".parse()?];
 /// Monitor::start(&mut reactor, targets, Settings::default(), |event: &Event<'_>| {
-///     println!("{} is {}", event.target, if event.change.is_up() { "up" } else { "down" });
+///     println!("{} is {}", event.target, if event.change.is_up() { "up" } else { "not up" });
 ///     Ok(())
 /// });
 /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -38,7 +38,8 @@ pub trait Reporter: 'static {
 /// A result of one target.
 #[derive(Clone, Copy, Debug)]
 pub struct Event<'a> {
-    /// When it happened.
+    /// When it happened. Being down or unknown after an orderly close is told when no new connection
+    /// could be made, and began with the close: then it is the time of the close.
     pub wall: SystemTime,
     /// Whose it is.
     pub target: &'a Target,
@@ -113,6 +114,7 @@ pub(crate) fn describe(cause: Cause, reason: Option<&Reason>) -> String {
     match (cause, reason) {
         (Cause::Refused, _) => "connection refused".into(),
         (Cause::Closed, _) => "closed by the peer".into(),
+        (Cause::ClosesAtOnce, _) => "closes at once: three connections in a row, each within a second".into(),
         (Cause::Reset, _) => "reset by the peer".into(),
         (Cause::TimedOut, Some(Reason::TimedOut(limit))) => {
             format!("no answer within {}", Span(*limit))

@@ -41,7 +41,7 @@ impl Schedule {
 }
 
 /// Ten milliseconds between first looks: a hundred targets within a second, and no thundering herd.
-const FIRST_LOOK: Duration = Duration::from_millis(10);
+pub(super) const FIRST_LOOK: Duration = Duration::from_millis(10);
 /// Also keeps the interval from being nothing.
 const SHORTEST: Duration = Duration::from_millis(1);
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 /// The last results in at most `width` columns, oldest first. For probes the height is the connect time, from
 /// nothing to the longest one shown. A held connection is a line that begins where it was made. `×` is a target
-/// that is down.
+/// that is down, `?` one that is unknown.
 pub(crate) fn sparkline(recent: &Recent, kind: Kind, width: usize, palette: &Palette) -> String {
     let mut shown: Vec<Sample> = recent.samples().rev().take(width).collect();
     shown.reverse();
@@ -37,6 +37,7 @@ fn time(sample: &Sample) -> Option<Duration> {
 fn symbol(sample: &Sample, kind: Kind, longest: Duration) -> char {
     match sample {
         Sample::Down => '×',
+        Sample::Unknown => '?',
         Sample::Held => '─',
         Sample::Took(_) if kind == Kind::Hold => '├',
         Sample::Took(took) => {
@@ -65,7 +66,9 @@ mod tests {
         recent.push(Sample::Held);
         recent.push(Sample::Took(Duration::ZERO));
         assert_eq!(sparkline(&recent, Kind::Probe, 8, &Palette::plain()), "█▁▄×─▁");
-        assert_eq!(sparkline(&recent, Kind::Probe, 5, &Palette::plain()), "▂█×─▁");
+        recent.push(Sample::Unknown);
+        assert_eq!(sparkline(&recent, Kind::Probe, 8, &Palette::plain()), "█▁▄×─▁?");
+        assert_eq!(sparkline(&recent, Kind::Probe, 6, &Palette::plain()), "▂█×─▁?");
     }
 
     #[test]

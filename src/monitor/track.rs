@@ -1,4 +1,17 @@
 //! The state of one target, and what every result changes about it. No I/O, no clock.
+//!
+//! A held connection that its peer closes in good order is no outage by itself: servers close idle
+//! connections. The state stays up while a new connection is made:
+//!
+//! | event | state | becomes | next attempt |
+//! |---|---|---|---|
+//! | closed after a second or more | up | up | at once |
+//! | closed within a second, for the first or second time in a row | up | up | after a wait |
+//! | closed within a second, for the third time in a row | up | down, "closes at once" | after a wait |
+//! | closed within a second | down, unknown | down, "closes at once" | after a wait |
+//! | connected, after a close | up | up: reconnected | - |
+//! | the attempt failed, after a close | up | down since the close | after a wait |
+//! | connected, after three closes at once | down, unknown | the same until it has lasted a second | - |
 
 use super::cause::Cause;
 use super::recent::{Recent, Sample};
@@ -8,8 +21,8 @@ use std::time::Duration;
 /// Whether a target is up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum State {
-    /// There has been no result yet.
-    Unknown,
+    /// It is not known: `None` before the first result, [`Cause::Local`] while this side cannot look.
+    Unknown(Option<Cause>),
     /// The last result was good.
     Up,
     /// The last result was bad, for this cause.
@@ -18,13 +31,16 @@ pub enum State {
 
 /// What a result came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Change {
     /// The target is up, and was not.
     Up {
         /// How long connecting took.
         took: Duration,
-        /// How long it was down; `None` for the first result.
+        /// How long it was down; `None` for the first result, and when it was unknown before.
         down_for: Option<Duration>,
+        /// How long it was unknown for a reason of this side; `None` when it was not.
+        unknown_for: Option<Duration>,
     },
     /// The target is up, as before.
     StillUp {
@@ -33,14 +49,29 @@ pub enum Change {
         /// How long it has been up.
         up_for: Duration,
     },
+    /// The target is up, as before: its peer closed the held connection, and a new one was made.
+    Reconnected {
+        /// How long the connection before lasted.
+        after: Duration,
+        /// Whether the peer had sent nothing on it.
+        idle: bool,
+        /// The time between the close and the new connection.
+        gap: Duration,
+        /// How long connecting took.
+        took: Duration,
+        /// How often this has happened, with this time.
+        count: u32,
+    },
     /// The target is down, and was not.
     Down {
         /// Why.
         cause: Cause,
         /// How long the attempt took; `None` when a held connection was lost.
         took: Option<Duration>,
-        /// How long it was up; `None` for the first result.
+        /// How long it was up; `None` for the first result, and when it was unknown before.
         up_for: Option<Duration>,
+        /// How long it was unknown for a reason of this side; `None` when it was not.
+        unknown_for: Option<Duration>,
     },
     /// The target is down, as before.
     StillDown {
@@ -53,6 +84,35 @@ pub enum Change {
         /// How long it has been down.
         down_for: Duration,
     },
+    /// The target is unknown, for a reason of this side, and was not.
+    Unknown {
+        /// Why.
+        cause: Cause,
+        /// How long the attempt took; `None` when there was none.
+        took: Option<Duration>,
+        /// How long it was up, if it was.
+        up_for: Option<Duration>,
+        /// How long it was down, if it was.
+        down_for: Option<Duration>,
+    },
+    /// The target is unknown, as before.
+    StillUnknown {
+        /// Why.
+        cause: Cause,
+        /// How long the attempt took; `None` when there was none.
+        took: Option<Duration>,
+        /// How long it has been unknown.
+        unknown_for: Duration,
+    },
+}
+
+/// When to connect again after an orderly close.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Retry {
+    /// Without a wait.
+    AtOnce,
+    /// After the wait that follows this number of failures (0: the first wait).
+    After(u32),
 }
 
 /// One target's state and counts.
@@ -61,27 +121,46 @@ pub struct Track {
     state: State,
     /// When `state` began.
     since: Instant,
-    /// When the first result came.
-    first: Instant,
     /// The time up, without a stretch that is not over.
-    up_before: Duration,
+    up: Duration,
+    /// The time up or down, without a stretch that is not over.
+    known: Duration,
+    /// The last state that was known, before an unknown one, was up.
+    was_up: bool,
+    /// The orderly close that no new connection has made good yet. Only while the state is up.
+    closed: Option<Closed>,
+    /// Connections in a row that were closed within [`SHORT`].
+    short: u32,
     losses: u32,
+    reconnects: u32,
     connects: u64,
     failures: u64,
     recent: Recent,
 }
 
+/// An orderly close of a held connection.
+#[derive(Clone, Copy, Debug)]
+struct Closed {
+    at: Instant,
+    after: Duration,
+    idle: bool,
+}
+
 /// What there is to say about a target at one moment.
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct Standing {
     /// Whether it is up.
     pub state: State,
-    /// How long it has been so; nothing while unknown.
+    /// How long it has been so; nothing before the first result.
     pub lasted: Duration,
-    /// The share of the known time that it was up, 0 to 1; `None` before any time has passed.
+    /// The share of the known time that it was up, 0 to 1; `None` before any time has passed. Time
+    /// in which it was unknown does not count.
     pub uptime: Option<f64>,
     /// How often it went from up to down.
     pub losses: u32,
+    /// How often its peer closed the held connection and a new one was made, while it stayed up.
+    pub reconnects: u32,
     /// How many connections were made.
     pub connects: u64,
     /// How many attempts failed.
@@ -95,47 +174,86 @@ pub struct Standing {
 impl Track {
     /// A target about which nothing is known.
     pub fn new() -> Track {
-        let start = Instant::default();
         Track {
-            state: State::Unknown,
-            since: start,
-            first: start,
-            up_before: Duration::ZERO,
+            state: State::Unknown(None),
+            since: Instant::default(),
+            up: Duration::ZERO,
+            known: Duration::ZERO,
+            was_up: false,
+            closed: None,
+            short: 0,
             losses: 0,
+            reconnects: 0,
             connects: 0,
             failures: 0,
             recent: Recent::default(),
         }
     }
 
-    /// A connection was made at `now`, and it took so long.
-    pub fn connected(&mut self, now: Instant, took: Duration) -> Change {
+    /// A connection was made at `now`, and it took so long. `None` when the target closed the last
+    /// three at once: then it is up once this one has lasted [`SHORT`](Track::SHORT), which
+    /// [`settled`](Track::settled) tells.
+    pub fn connected(&mut self, now: Instant, took: Duration) -> Option<Change> {
         self.connects += 1;
-        self.recent.push(Sample::Took(took));
-        let lasted = now - self.since;
-        match self.enter(State::Up, now) {
-            State::Up => Change::StillUp { took: Some(took), up_for: lasted },
-            State::Down(_) => Change::Up { took, down_for: Some(lasted) },
-            State::Unknown => Change::Up { took, down_for: None },
+        if let Some(Closed { at, after, idle }) = self.closed.take() {
+            self.recent.push(Sample::Took(took));
+            self.reconnects = self.reconnects.saturating_add(1);
+            return Some(Change::Reconnected { after, idle, gap: now - at, took, count: self.reconnects });
         }
+        (self.short < CLOSES_AT_ONCE).then(|| self.enter_up(now, took))
     }
 
-    /// An attempt failed at `now`, after so long.
+    /// A connection for which [`connected`](Track::connected) had no change has lasted.
+    pub fn settled(&mut self, now: Instant, took: Duration) -> Change {
+        self.short = 0;
+        self.enter_up(now, took)
+    }
+
+    /// An attempt failed at `now`, after so long. After an orderly close the target is down, or
+    /// unknown, since then.
     pub fn failed(&mut self, now: Instant, cause: Cause, took: Duration) -> Change {
         self.failures += 1;
-        self.down(now, cause, Some(took))
+        self.enter_bad(now, cause, Some(took))
     }
 
     /// The held connection was lost at `now`.
     pub fn lost(&mut self, now: Instant, cause: Cause) -> Change {
-        self.down(now, cause, None)
+        self.enter_bad(now, cause, None)
+    }
+
+    /// The peer closed the held connection in good order at `now`; it had lasted for `after`, and
+    /// `idle` says that nothing had come on it.
+    pub fn closed(&mut self, now: Instant, after: Duration, idle: bool) -> (Retry, Option<Change>) {
+        let short = after < Track::SHORT || self.state != State::Up;
+        self.short = if short { self.short.saturating_add(1) } else { 0 };
+        let retry = if short { Retry::After(self.short - 1) } else { Retry::AtOnce };
+        if self.state == State::Up && self.short < CLOSES_AT_ONCE {
+            self.closed = Some(Closed { at: now, after, idle });
+            return (retry, None);
+        }
+        (retry, Some(self.enter_bad(now, Cause::ClosesAtOnce, None)))
+    }
+
+    /// The connection after an orderly close was not made: the target is down, since that close.
+    /// `None` when there was no close.
+    pub fn close_stands(&mut self, now: Instant) -> Option<Change> {
+        self.closed.is_some().then(|| self.enter_bad(now, Cause::Closed, None))
+    }
+
+    /// When the peer closed the held connection, while it is not known whether another can be made.
+    pub fn closed_at(&self) -> Option<Instant> {
+        self.closed.map(|closed| closed.at)
     }
 
     /// A round of a held target passed without any news; `None` when nothing is known yet.
     pub fn round(&mut self, now: Instant) -> Option<Change> {
         let lasted = now - self.since;
         match self.state {
-            State::Unknown => None,
+            State::Unknown(None) => None,
+            State::Unknown(Some(cause)) => {
+                self.recent.push(Sample::Unknown);
+                Some(Change::StillUnknown { cause, took: None, unknown_for: lasted })
+            }
             State::Up => {
                 self.recent.push(Sample::Held);
                 Some(Change::StillUp { took: None, up_for: lasted })
@@ -159,17 +277,18 @@ impl Track {
 
     /// How the target stands at `now`.
     pub fn standing(&self, now: Instant) -> Standing {
-        let (lasted, known) = match self.state {
-            State::Unknown => (Duration::ZERO, Duration::ZERO),
-            _ => (now - self.since, now - self.first),
+        let lasted = match self.state {
+            State::Unknown(None) => Duration::ZERO,
+            _ => now - self.since,
         };
-        let up = self.up_before + if self.state == State::Up { lasted } else { Duration::ZERO };
+        let (up, known) = self.times(lasted);
         let uptime = (!known.is_zero()).then(|| (up.as_secs_f64() / known.as_secs_f64()).min(1.0));
         Standing {
             state: self.state,
             lasted,
             uptime,
             losses: self.losses,
+            reconnects: self.reconnects,
             connects: self.connects,
             failures: self.failures,
             median: self.recent.median(),
@@ -177,33 +296,72 @@ impl Track {
         }
     }
 
-    fn down(&mut self, now: Instant, cause: Cause, took: Option<Duration>) -> Change {
-        self.recent.push(Sample::Down);
+    fn enter_up(&mut self, now: Instant, took: Duration) -> Change {
+        self.recent.push(Sample::Took(took));
         let lasted = now - self.since;
-        match self.enter(State::Down(cause), now) {
-            State::Unknown => Change::Down { cause, took, up_for: None },
-            State::Up => Change::Down { cause, took, up_for: Some(lasted) },
+        match self.enter(State::Up, now) {
+            State::Up => Change::StillUp { took: Some(took), up_for: lasted },
+            State::Down(_) => Change::Up { took, down_for: Some(lasted), unknown_for: None },
+            State::Unknown(None) => Change::Up { took, down_for: None, unknown_for: None },
+            State::Unknown(Some(_)) => Change::Up { took, down_for: None, unknown_for: Some(lasted) },
+        }
+    }
+
+    /// Down, or unknown if the cause is this side's; since an orderly close, if there was one.
+    fn enter_bad(&mut self, now: Instant, cause: Cause, took: Option<Duration>) -> Change {
+        let at = self.closed.take().map_or(now, |closed| closed.at);
+        let (lasted, still) = (at - self.since, now - self.since);
+        if cause == Cause::Local {
+            self.recent.push(Sample::Unknown);
+            let unknown = |up_for, down_for| Change::Unknown { cause, took, up_for, down_for };
+            return match self.enter(State::Unknown(Some(cause)), at) {
+                State::Unknown(None) => unknown(None, None),
+                State::Up => unknown(Some(lasted), None),
+                State::Down(_) => unknown(None, Some(lasted)),
+                State::Unknown(Some(_)) => Change::StillUnknown { cause, took, unknown_for: still },
+            };
+        }
+        self.recent.push(Sample::Down);
+        let down = |up_for, unknown_for| Change::Down { cause, took, up_for, unknown_for };
+        match self.enter(State::Down(cause), at) {
+            State::Unknown(None) => down(None, None),
+            State::Unknown(Some(_)) => down(None, Some(lasted)),
+            State::Up => down(Some(lasted), None),
             State::Down(before) => {
-                Change::StillDown { cause, new_cause: before != cause, took, down_for: lasted }
+                Change::StillDown { cause, new_cause: before != cause, took, down_for: still }
             }
         }
     }
 
-    /// Changes the state, and returns the one before. Another cause of being down is no new state in time.
-    fn enter(&mut self, state: State, now: Instant) -> State {
-        let before = std::mem::replace(&mut self.state, state);
-        match (before, state) {
-            (State::Up, State::Up) | (State::Down(_), State::Down(_)) => return before,
-            (State::Unknown, _) => self.first = now,
-            (State::Up, _) => {
-                self.up_before += now - self.since;
-                self.losses += 1;
-            }
-            (State::Down(_), _) => {}
+    /// Changes the state, and returns the one before. Another cause is no new state in time.
+    fn enter(&mut self, state: State, at: Instant) -> State {
+        let before = self.state;
+        if std::mem::discriminant(&before) == std::mem::discriminant(&state) && before != State::Unknown(None)
+        {
+            self.state = state;
+            return before;
         }
-        self.since = now;
+        (self.up, self.known) = self.times(at - self.since);
+        if !matches!(before, State::Unknown(_)) {
+            self.was_up = before == State::Up;
+        }
+        if matches!(state, State::Down(_)) && std::mem::take(&mut self.was_up) {
+            self.losses += 1;
+        }
+        self.state = state;
+        self.since = at;
         before
     }
+
+    /// The time up and the time known, if the state has lasted for so long.
+    fn times(&self, lasted: Duration) -> (Duration, Duration) {
+        let of = |counts: bool| if counts { lasted } else { Duration::ZERO };
+        let known = !matches!(self.state, State::Unknown(_));
+        (self.up + of(self.state == State::Up), self.known + of(known))
+    }
+
+    /// A held connection that the peer closes sooner does not earn an immediate new one.
+    pub const SHORT: Duration = Duration::from_secs(1);
 }
 
 impl Default for Track {
@@ -215,15 +373,28 @@ impl Default for Track {
 impl Change {
     /// Whether the target is up after it.
     pub fn is_up(&self) -> bool {
-        matches!(self, Change::Up { .. } | Change::StillUp { .. })
+        matches!(self, Change::Up { .. } | Change::StillUp { .. } | Change::Reconnected { .. })
+    }
+
+    /// Whether the target is unknown after it.
+    pub fn is_unknown(&self) -> bool {
+        matches!(self, Change::Unknown { .. } | Change::StillUnknown { .. })
     }
 
     /// Whether somebody who wants changes only wants this one: the first result, another state,
-    /// another cause of being down.
+    /// another cause of being down, the first time that a closed connection was made again.
     pub fn is_news(&self) -> bool {
-        !matches!(self, Change::StillUp { .. } | Change::StillDown { new_cause: false, .. })
+        match self {
+            Change::Up { .. } | Change::Down { .. } | Change::Unknown { .. } => true,
+            Change::StillDown { new_cause, .. } => *new_cause,
+            Change::Reconnected { count, .. } => *count == 1,
+            Change::StillUp { .. } | Change::StillUnknown { .. } => false,
+        }
     }
 }
+
+/// Connections in a row that were closed within [`Track::SHORT`], after which a target is down.
+const CLOSES_AT_ONCE: u32 = 3;
 
 #[cfg(test)]
 mod tests {
@@ -239,19 +410,35 @@ mod tests {
 
     const MS: Duration = Duration::from_millis(1);
 
+    fn up(took: Duration, down_for: Option<Duration>) -> Change {
+        Change::Up { took, down_for, unknown_for: None }
+    }
+
+    fn down(cause: Cause, took: Option<Duration>, up_for: Option<Duration>) -> Change {
+        Change::Down { cause, took, up_for, unknown_for: None }
+    }
+
+    /// Up since second 1.
+    fn held() -> Track {
+        let mut track = Track::new();
+        track.connected(at(1), MS);
+        track
+    }
+
     #[test]
     fn a_target_goes_up_down_and_up_again() {
         let mut track = Track::new();
-        assert_eq!(track.state(), State::Unknown);
-        assert_eq!(track.connected(at(10), MS), Change::Up { took: MS, down_for: None });
-        assert_eq!(track.connected(at(20), MS * 3), Change::StillUp { took: Some(MS * 3), up_for: secs(10) });
-        let down = Change::Down { cause: Cause::Refused, took: Some(MS), up_for: Some(secs(20)) };
-        assert_eq!(track.failed(at(30), Cause::Refused, MS), down);
+        assert_eq!(track.state(), State::Unknown(None));
+        assert_eq!(track.connected(at(10), MS), Some(up(MS, None)));
+        let still_up = Change::StillUp { took: Some(MS * 3), up_for: secs(10) };
+        assert_eq!(track.connected(at(20), MS * 3), Some(still_up));
+        let refused = down(Cause::Refused, Some(MS), Some(secs(20)));
+        assert_eq!(track.failed(at(30), Cause::Refused, MS), refused);
         let still =
             |cause, new_cause, down_for| Change::StillDown { cause, new_cause, took: Some(MS), down_for };
         assert_eq!(track.failed(at(31), Cause::Refused, MS), still(Cause::Refused, false, secs(1)));
         assert_eq!(track.failed(at(32), Cause::TimedOut, MS), still(Cause::TimedOut, true, secs(2)));
-        assert_eq!(track.connected(at(40), MS * 2), Change::Up { took: MS * 2, down_for: Some(secs(10)) });
+        assert_eq!(track.connected(at(40), MS * 2), Some(up(MS * 2, Some(secs(10)))));
 
         let standing = track.standing(at(50));
         assert_eq!((standing.state, standing.lasted, standing.uptime), (State::Up, secs(10), Some(0.75)));
@@ -265,10 +452,9 @@ mod tests {
         assert_eq!(track.round(at(0)), None);
         track.connected(at(1), MS);
         assert_eq!(track.round(at(11)), Some(Change::StillUp { took: None, up_for: secs(10) }));
-        let down = Change::Down { cause: Cause::Closed, took: None, up_for: Some(secs(11)) };
-        assert_eq!(track.lost(at(12), Cause::Closed), down);
+        assert_eq!(track.lost(at(12), Cause::Reset), down(Cause::Reset, None, Some(secs(11))));
         let still =
-            Change::StillDown { cause: Cause::Closed, new_cause: false, took: None, down_for: secs(9) };
+            Change::StillDown { cause: Cause::Reset, new_cause: false, took: None, down_for: secs(9) };
         assert_eq!(track.round(at(21)), Some(still));
         assert_eq!(track.standing(at(23)).uptime, Some(0.5));
         let samples: Vec<_> = track.recent().samples().collect();
@@ -280,7 +466,7 @@ mod tests {
         let mut track = Track::new();
         assert_eq!(track.standing(at(9)).uptime, None);
         let change = track.failed(at(1), Cause::NoRoute, MS);
-        assert_eq!(change, Change::Down { cause: Cause::NoRoute, took: Some(MS), up_for: None });
+        assert_eq!(change, down(Cause::NoRoute, Some(MS), None));
         let standing = track.standing(at(3));
         assert_eq!((standing.losses, standing.uptime, standing.lasted), (0, Some(0.0), secs(2)));
         assert_eq!(standing.median, None);
@@ -289,10 +475,118 @@ mod tests {
     #[test]
     fn news_is_what_differs_from_the_result_before() {
         let mut track = Track::new();
-        assert!(track.connected(at(1), MS).is_news());
-        assert!(!track.connected(at(2), MS).is_news());
+        assert!(track.connected(at(1), MS).unwrap().is_news());
+        assert!(!track.connected(at(2), MS).unwrap().is_news());
         assert!(track.failed(at(3), Cause::Refused, MS).is_news());
         assert!(!track.failed(at(4), Cause::Refused, MS).is_news());
         assert!(track.failed(at(5), Cause::TimedOut, MS).is_news());
+    }
+
+    #[test]
+    fn a_close_that_is_made_good_is_no_outage() {
+        let mut track = held();
+        assert_eq!(track.closed(at(61), secs(60), true), (Retry::AtOnce, None));
+        assert_eq!((track.state(), track.closed_at()), (State::Up, Some(at(61))));
+        let reconnected = |after, idle, count| {
+            Some(Change::Reconnected { after: secs(after), idle, gap: secs(1), took: MS, count })
+        };
+        assert_eq!(track.connected(at(62), MS), reconnected(60, true, 1));
+        assert_eq!(track.closed(at(63), secs(1), false), (Retry::AtOnce, None));
+        assert_eq!(track.connected(at(64), MS), reconnected(1, false, 2));
+        let standing = track.standing(at(101));
+        assert_eq!((standing.state, standing.lasted, standing.uptime), (State::Up, secs(100), Some(1.0)));
+        assert_eq!((standing.losses, standing.reconnects, standing.connects), (0, 2, 3));
+        assert!(reconnected(60, true, 1).unwrap().is_news() && !reconnected(1, false, 2).unwrap().is_news());
+    }
+
+    #[test]
+    fn a_close_that_is_not_made_good_is_an_outage_since_then() {
+        let mut track = held();
+        assert_eq!(track.close_stands(at(2)), None);
+        track.closed(at(61), secs(60), true);
+        assert_eq!(track.close_stands(at(66)), Some(down(Cause::Closed, None, Some(secs(60)))));
+        let still = Change::StillDown {
+            cause: Cause::TimedOut,
+            new_cause: true,
+            took: Some(secs(5)),
+            down_for: secs(5),
+        };
+        assert_eq!(track.failed(at(66), Cause::TimedOut, secs(5)), still);
+        let standing = track.standing(at(121));
+        assert_eq!((standing.losses, standing.lasted, standing.uptime), (1, secs(60), Some(0.5)));
+        // Or in one step.
+        let mut track = held();
+        track.closed(at(61), secs(60), true);
+        let refused = down(Cause::Refused, Some(MS), Some(secs(60)));
+        assert_eq!(track.failed(at(62), Cause::Refused, MS), refused);
+        assert_eq!((track.standing(at(71)).lasted, track.closed_at()), (secs(10), None));
+    }
+
+    #[test]
+    fn a_target_that_closes_three_times_at_once_is_down() {
+        let mut track = held();
+        let short = Duration::from_millis(999);
+        assert_eq!(track.closed(at(2), short, true), (Retry::After(0), None));
+        assert!(track.connected(at(3), MS).is_some_and(|change| change.is_up()));
+        assert_eq!(track.closed(at(4), short, true), (Retry::After(1), None));
+        assert!(track.connected(at(5), MS).is_some_and(|change| change.is_up()));
+        let closes = down(Cause::ClosesAtOnce, None, Some(secs(5)));
+        assert_eq!(track.closed(at(6), short, true), (Retry::After(2), Some(closes)));
+        // The next connection proves nothing before it has lasted.
+        assert_eq!((track.connected(at(8), MS), track.state()), (None, State::Down(Cause::ClosesAtOnce)));
+        let still =
+            Change::StillDown { cause: Cause::ClosesAtOnce, new_cause: false, took: None, down_for: secs(3) };
+        assert_eq!(track.closed(at(9), secs(1), true), (Retry::After(3), Some(still)));
+        assert_eq!(track.connected(at(12), MS), None);
+        assert_eq!(track.settled(at(13), MS), up(MS, Some(secs(7))));
+        assert_eq!(track.closed(at(20), secs(8), true), (Retry::AtOnce, None));
+        assert_eq!(track.standing(at(20)).losses, 1);
+    }
+
+    #[test]
+    fn a_connection_that_lasts_breaks_the_row_of_short_ones() {
+        let mut track = held();
+        for round in 0..4 {
+            let now = 10 * round + 2;
+            assert_eq!(track.closed(at(now), MS, true), (Retry::After(0), None));
+            assert!(track.connected(at(now + 1), MS).is_some_and(|change| change.is_up()));
+            assert_eq!(track.closed(at(now + 5), secs(4), true), (Retry::AtOnce, None));
+            assert!(track.connected(at(now + 5), MS).is_some_and(|change| change.is_up()));
+        }
+    }
+
+    #[test]
+    fn trouble_of_this_side_makes_a_target_unknown_and_does_not_count() {
+        let unknown =
+            |up_for, down_for| Change::Unknown { cause: Cause::Local, took: Some(MS), up_for, down_for };
+        let mut track = Track::new();
+        assert_eq!(track.failed(at(1), Cause::Local, MS), unknown(None, None));
+        assert_eq!((track.state(), track.standing(at(9)).uptime), (State::Unknown(Some(Cause::Local)), None));
+        let still = Change::StillUnknown { cause: Cause::Local, took: Some(MS), unknown_for: secs(1) };
+        assert_eq!(track.failed(at(2), Cause::Local, MS), still);
+        let became_up = Change::Up { took: MS, down_for: None, unknown_for: Some(secs(9)) };
+        assert_eq!(track.connected(at(10), MS), Some(became_up));
+        assert_eq!(track.failed(at(20), Cause::Local, MS), unknown(Some(secs(10)), None));
+        let round = Change::StillUnknown { cause: Cause::Local, took: None, unknown_for: secs(5) };
+        assert_eq!(track.round(at(25)), Some(round));
+        assert_eq!(track.standing(at(30)).losses, 0);
+        let became_down =
+            Change::Down { cause: Cause::Refused, took: Some(MS), up_for: None, unknown_for: Some(secs(10)) };
+        assert_eq!(track.failed(at(30), Cause::Refused, MS), became_down);
+        assert_eq!(track.failed(at(40), Cause::Local, MS), unknown(None, Some(secs(10))));
+        // Ten seconds up, ten down, and the rest does not count.
+        let standing = track.standing(at(99));
+        assert_eq!((standing.uptime, standing.losses, standing.lasted), (Some(0.5), 1, secs(59)));
+        assert!(unknown(None, None).is_news() && unknown(None, None).is_unknown() && !still.is_news());
+    }
+
+    #[test]
+    fn a_close_that_this_side_cannot_make_good_is_unknown_since_then() {
+        let mut track = held();
+        track.closed(at(61), secs(60), true);
+        let unknown =
+            Change::Unknown { cause: Cause::Local, took: Some(MS), up_for: Some(secs(60)), down_for: None };
+        assert_eq!(track.failed(at(62), Cause::Local, MS), unknown);
+        assert_eq!((track.standing(at(71)).lasted, track.standing(at(71)).uptime), (secs(10), Some(1.0)));
     }
 }

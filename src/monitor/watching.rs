@@ -2,11 +2,11 @@
 
 use super::cause::Cause;
 use super::probe::Watch;
-use super::reporter::{Event, Reporter, Row, Summary};
-use super::schedule::Schedule;
+use super::reporter::{Event, Reporter, Row, Summary, one_line};
+use super::schedule::{FIRST_LOOK, Schedule};
 use super::settings::Settings;
 use super::target::{Kind, Options, Target};
-use super::track::{Change, State, Track};
+use super::track::{Change, Retry, State, Track};
 use crate::{ConnectTcp, ConnectUnix, ConnectorId, DelayedCall, Instant, Reactor, Reason};
 use std::cell::{RefCell, RefMut};
 use std::io;
@@ -35,6 +35,8 @@ struct Shared {
     error: Option<io::Error>,
     /// The next round of the held targets.
     round: Option<DelayedCall>,
+    /// When the last warning of trouble on this side was logged.
+    warned: Option<Instant>,
 }
 
 type Finished = Box<dyn FnOnce(&mut Reactor)>;
@@ -48,9 +50,19 @@ struct Watched {
     attempt: Instant,
     /// When the last connection was made.
     connected: Instant,
+    /// Something has come on it.
+    heard: bool,
     /// Failures since the last connection that lasted.
     failures: u32,
     rounds: u32,
+}
+
+/// Whether a connection that was made is held.
+pub(super) enum Holds {
+    No,
+    Yes,
+    /// The target closed those before at once: it counts when it has lasted.
+    IfItLasts,
 }
 
 impl Monitor {
@@ -69,6 +81,7 @@ impl Monitor {
             connector: None,
             attempt: now,
             connected: now,
+            heard: false,
             failures: 0,
             rounds: 0,
         };
@@ -83,6 +96,7 @@ impl Monitor {
             stopped: false,
             error: None,
             round: None,
+            warned: None,
         };
         let monitor = Monitor { shared: Rc::new(RefCell::new(shared)) };
         let first = monitor.clone();
@@ -146,45 +160,103 @@ impl Monitor {
         }
     }
 
-    /// A connection was made. Whether it is to be held.
+    /// A connection was made. Whether it is held.
     ///
     /// `took` is what was measured next to the system calls, without the look-up of the name.
-    pub(super) fn connected(&self, reactor: &mut Reactor, index: u32, took: Option<Duration>) -> bool {
+    pub(super) fn connected(&self, reactor: &mut Reactor, index: u32, took: Option<Duration>) -> Holds {
         let now = reactor.now();
-        let mut held = false;
+        let (mut held, mut lasts) = (false, true);
         self.result(reactor, index, None, |watched| {
             watched.connected = now;
+            watched.heard = false;
             held = watched.target.kind() == Kind::Hold;
-            Some(watched.track.connected(now, took.unwrap_or(now - watched.attempt)))
+            let change = watched.track.connected(now, took.unwrap_or(now - watched.attempt));
+            lasts = change.is_some();
+            change
         });
-        held && !self.is_done(index)
+        match held && !self.is_done(index) {
+            false => Holds::No,
+            true if lasts => Holds::Yes,
+            true => Holds::IfItLasts,
+        }
+    }
+
+    /// A connection that had to last before it counts has lasted.
+    pub(super) fn settled(&self, reactor: &mut Reactor, index: u32, took: Option<Duration>) {
+        let now = reactor.now();
+        self.event(reactor, index, None, |watched| {
+            Some(watched.track.settled(now, took.unwrap_or(now - watched.attempt)))
+        });
+    }
+
+    /// Something has come on a connection.
+    pub(super) fn heard(&self, index: u32) {
+        if let Some(watched) = self.borrow().watched.get_mut(index as usize) {
+            watched.heard = true;
+        }
     }
 
     /// An attempt failed. When to try again, if at all.
     pub(super) fn failed(&self, reactor: &mut Reactor, index: u32, reason: &Reason) -> Option<Duration> {
         let now = reactor.now();
         let cause = Cause::of(reason)?;
-        self.result(reactor, index, Some(reason), |watched| {
-            Some(watched.track.failed(now, cause, now - watched.attempt))
-        });
+        if cause == Cause::Local {
+            self.result(reactor, index, Some(reason), |watched| {
+                Some(watched.track.failed(now, cause, now - watched.attempt))
+            });
+            self.warn(now, reason);
+        } else {
+            self.event(reactor, index, Some(&Reason::Done), |watched| watched.track.close_stands(now));
+            self.result(reactor, index, Some(reason), |watched| {
+                Some(watched.track.failed(now, cause, now - watched.attempt))
+            });
+        }
         self.next(reactor, index)
     }
 
     /// A connection ended. When to connect again, if at all.
     pub(super) fn lost(&self, reactor: &mut Reactor, index: u32, reason: &Reason) -> Option<Duration> {
         let now = reactor.now();
-        let lasted = |watched: &Watched| now - watched.connected;
         let kind = self.borrow().watched.get(index as usize)?.target.kind();
-        if kind == Kind::Hold {
-            let cause = Cause::of(reason)?;
-            self.event(reactor, index, Some(reason), |watched| {
-                if lasted(watched) >= SETTLED {
-                    watched.failures = 0;
-                }
-                Some(watched.track.lost(now, cause))
-            });
+        if kind == Kind::Probe {
+            return self.next(reactor, index);
         }
-        self.next(reactor, index)
+        let cause = Cause::of(reason)?;
+        let mut retry = None;
+        self.event(reactor, index, Some(reason), |watched| {
+            let lasted = now - watched.connected;
+            if lasted >= SETTLED {
+                watched.failures = 0;
+            }
+            if *reason != Reason::Done {
+                return Some(watched.track.lost(now, cause));
+            }
+            let (when, change) = watched.track.closed(now, lasted, !watched.heard);
+            retry = Some(when);
+            change
+        });
+        match retry {
+            _ if self.is_done(index) => None,
+            None => self.next(reactor, index),
+            Some(Retry::AtOnce) => Some(Duration::ZERO),
+            Some(Retry::After(failures)) => {
+                let random = reactor.random();
+                Some(self.borrow().settings.backoff.delay(failures, random))
+            }
+        }
+    }
+
+    /// Logs, once a second at most, that this side has trouble, and how many targets are unknown for it.
+    fn warn(&self, now: Instant, reason: &Reason) {
+        let mut shared = self.borrow();
+        if shared.warned.is_some_and(|last| now - last < Duration::from_secs(1)) {
+            return;
+        }
+        shared.warned = Some(now);
+        let unknown = |watched: &&Watched| matches!(watched.track.state(), State::Unknown(Some(_)));
+        let unknown = shared.watched.iter().filter(unknown).count();
+        let (targets, reason) = (shared.watched.len(), one_line(&reason.to_string()));
+        log::warn!("unknown targets: {unknown} of {targets}, for a reason of this machine: {reason}");
     }
 
     // -- what follows --
@@ -192,6 +264,9 @@ impl Monitor {
     /// Connects to the targets from `index` on whose time has come, and comes back for the others. One timer
     /// for all of them: a connector needs none of its own before it has something to wait for.
     fn begin(&self, reactor: &mut Reactor, index: u32) {
+        if self.borrow().settings.rounds == Some(1) {
+            return self.begin_densely(reactor, index);
+        }
         let (schedule, elapsed, stopped) = {
             let shared = self.borrow();
             (shared.schedule, reactor.now() - shared.started, shared.stopped)
@@ -206,6 +281,23 @@ impl Monitor {
             let delay = schedule.first(next).saturating_sub(elapsed);
             reactor.call_later(delay, move |reactor| this.begin(reactor, next));
         }
+    }
+
+    /// Connects to the target `index`, and comes back for the next: in the next turn while few are under way,
+    /// so that the answer to each is looked for before the next is asked; else a little later.
+    fn begin_densely(&self, reactor: &mut Reactor, index: u32) {
+        if index >= self.targets() || self.borrow().stopped {
+            return;
+        }
+        self.connect(reactor, index);
+        let (next, under_way) = {
+            let shared = self.borrow();
+            let finished = shared.watched.len() - shared.unfinished;
+            (index + 1, (index as usize + 1).saturating_sub(finished))
+        };
+        let delay = if under_way < UNDER_WAY { Duration::ZERO } else { FIRST_LOOK };
+        let this = self.clone();
+        reactor.call_later(delay, move |reactor| this.begin_densely(reactor, next));
     }
 
     fn connect(&self, reactor: &mut Reactor, index: u32) {
@@ -352,11 +444,19 @@ impl Monitor {
         let Some(watched) = shared.watched.get_mut(index as usize) else {
             return false;
         };
+        let closed = watched.track.closed_at();
         let Some(change) = change(watched) else {
             return false;
         };
         if shared.settings.every_result || change.is_news() {
-            let event = Event { wall: reactor.wall(), target: &watched.target, change, reason };
+            let mut wall = reactor.wall();
+            if let Some(closed) = closed
+                && !change.is_up()
+            {
+                // It began when the connection was closed, and not when no other could be made.
+                wall = wall.checked_sub(reactor.now() - closed).unwrap_or(wall);
+            }
+            let event = Event { wall, target: &watched.target, change, reason };
             if let Err(error) = shared.reporter.event(&event) {
                 shared.error.get_or_insert(error);
                 self.call_finished(reactor, guard);
@@ -405,3 +505,7 @@ impl Monitor {
 /// A held connection that lasted so long was a real one: the backoff starts anew after it. A server that
 /// takes connections only to drop them is not hammered.
 const SETTLED: Duration = Duration::from_secs(10);
+
+/// When each target is looked at once, up to so many attempts are under way before the next waits. Of those that
+/// answer fast, few are at any time.
+const UNDER_WAY: usize = 32;

@@ -86,14 +86,14 @@ impl Reason {
     }
 
     /// Whether it says nothing about the peer, because this side could not even ask it: out of
-    /// descriptors, ports, buffers or memory, not permitted to make a socket, or an address of a
-    /// family that this system does not have.
+    /// descriptors, ports, buffers or memory, not permitted to make a socket, an address of a family
+    /// that this system does not have, or a resolver that cannot be asked or does not answer.
     ///
     /// EPERM and EACCES count when a call other than `connect` had them: those of `connect` can be
     /// the answer of a firewall on the way.
     pub fn is_local(&self) -> bool {
         match self {
-            Reason::Bind(_) => true,
+            Reason::Bind(_) | Reason::LookupTimedOut { .. } | Reason::LookupFailed { .. } => true,
             Reason::Refused(error)
             | Reason::SystemTimedOut(error)
             | Reason::NoRoute(error)
@@ -252,6 +252,10 @@ mod tests {
         }
         let no_address = io::Error::from(io::ErrorKind::AddrNotAvailable);
         assert!(Reason::of_connect(&no_address, "connect").is_local());
+        let (host, why) = ("h".to_owned(), "no descriptor".to_owned());
+        assert!(Reason::LookupTimedOut { host: host.clone(), limit: Duration::ZERO }.is_local());
+        assert!(Reason::LookupFailed { host: host.clone(), why: why.clone() }.is_local());
+        assert!(!Reason::Unresolved { host, why }.is_local());
         assert!(Reason::Bind(SystemError::new("bind", &Errno::ADDRINUSE.into())).is_local());
         for errno in [
             Errno::CONNREFUSED,
