@@ -52,6 +52,7 @@
 //!  endpoint           where connections live: servers and clients as values and as text     (always)
 //!  reactor            the loop, and the vocabulary: Protocol, Factory, Transport, Reason   (always)
 //!  net                the seam: sockets, clock, randomness, signals, threads; `os` is mio  (always)
+//!  escape             text from outside, safe to print                                      (always)
 //! ```
 //!
 //! A lower layer never names a higher one. `default-features = false` leaves those that are always there.
@@ -78,6 +79,7 @@ pub mod deferred;
 #[doc = include_str!("coming_from.md")]
 pub mod coming_from {}
 pub mod endpoint;
+pub mod escape;
 pub mod framing;
 mod net;
 pub mod policy;
