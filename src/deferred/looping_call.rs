@@ -93,7 +93,7 @@ impl LoopingCall {
     /// A loop that has not begun.
     pub fn new<R: IntoOutcome>(mut call: impl FnMut(&mut Reactor, Tick) -> R + 'static) -> LoopingCall {
         let call = move |reactor: &mut Reactor, tick| match call(reactor, tick).next(None) {
-            Next::Done(Outcome::Value(_)) => Called::Ended(Ok(())),
+            Next::Done(Outcome::Value(_) | Outcome::Lent(_)) => Called::Ended(Ok(())),
             Next::Done(Outcome::Failed(failure)) => Called::Ended(Err(failure)),
             Next::Wait(end) => Called::Waits(Deferred::<R::Value>::from_end(end).map(|_, _| ())),
         };

@@ -19,8 +19,20 @@ pub trait IntoOutcome: Sealed {
 pub enum Outcome {
     /// An `Option<T>`: empty while the callback runs that it was given to, filled again by what that returns.
     Value(Box<dyn Any>),
+    /// A value that goes back to its owner if it is dropped before a callback or a task takes it.
+    Lent(Box<Lent>),
     Failed(Failure),
 }
+
+/// See [`Outcome::Lent`].
+pub struct Lent {
+    /// As that of [`Outcome::Value`].
+    slot: Option<Slot>,
+    give_back: Option<Box<dyn FnOnce(Slot)>>,
+}
+
+/// Takes a lent value back.
+pub(super) type GiveBack<T> = Box<dyn FnOnce(T)>;
 
 /// What becomes of a chain after a callback.
 pub enum Next {
@@ -41,6 +53,28 @@ impl Outcome {
         Outcome::Value(Box::new(Some(value)))
     }
 
+    /// A value that `give_back` takes when it is dropped untaken.
+    pub(super) fn lend<T: 'static>(value: T, give_back: impl FnOnce(T) + 'static) -> Outcome {
+        let give_back = move |slot: Slot| {
+            if let Some(value) = slot.downcast::<Option<T>>().ok().and_then(|mut slot| slot.take()) {
+                give_back(value);
+            }
+        };
+        let slot: Slot = Box::new(Some(value));
+        Outcome::Lent(Box::new(Lent { slot: Some(slot), give_back: Some(Box::new(give_back)) }))
+    }
+
+    /// The value, and where it goes when it is not taken after all, if it was lent.
+    pub(super) fn into_parts<T: 'static>(mut self) -> Result<(T, Option<GiveBack<T>>), Failure> {
+        let give_back = match &mut self {
+            Outcome::Lent(lent) => lent.give_back.take(),
+            Outcome::Value(_) | Outcome::Failed(_) => None,
+        };
+        let give_back = give_back
+            .map(|give_back| -> GiveBack<T> { Box::new(move |value| give_back(Box::new(Some(value)))) });
+        Ok((self.into_result()?, give_back))
+    }
+
     pub(crate) fn from_result<T: 'static>(result: Result<T, Failure>) -> Outcome {
         match result {
             Ok(value) => Outcome::of(value),
@@ -56,6 +90,11 @@ impl Outcome {
     #[inline]
     pub(super) fn open<T: 'static>(self) -> Result<(T, Box<Option<T>>), Failure> {
         match self {
+            Outcome::Lent(mut lent) => {
+                lent.give_back = None;
+                // A slot is in it until it is dropped.
+                Outcome::Value(lent.slot.take().expect("a lent value is there")).open()
+            }
             Outcome::Value(slot) => {
                 // Each callback is added by a `Deferred<T>` behind one that leaves a `T`.
                 let mut slot = slot.downcast::<Option<T>>().expect("the value has the type of its Deferred");
@@ -68,14 +107,15 @@ impl Outcome {
     }
 
     pub(super) fn value<T: 'static>(&self) -> Result<&T, &Failure> {
-        match self {
-            // As above.
-            Outcome::Value(slot) => Ok(slot
-                .downcast_ref::<Option<T>>()
-                .and_then(Option::as_ref)
-                .expect("the value has the type of its Deferred")),
-            Outcome::Failed(failure) => Err(failure),
-        }
+        let slot = match self {
+            Outcome::Value(slot) => Some(slot),
+            Outcome::Lent(lent) => lent.slot.as_ref(),
+            Outcome::Failed(failure) => return Err(failure),
+        };
+        // As above.
+        Ok(slot
+            .and_then(|slot| slot.downcast_ref::<Option<T>>()?.as_ref())
+            .expect("the value has the type of its Deferred"))
     }
 
     /// A value in the place that another was in, if it fits.
@@ -87,6 +127,14 @@ impl Outcome {
                 Outcome::Value(slot)
             }
             _ => Outcome::of(value),
+        }
+    }
+}
+
+impl Drop for Lent {
+    fn drop(&mut self) {
+        if let (Some(slot), Some(give_back)) = (self.slot.take(), self.give_back.take()) {
+            give_back(slot);
         }
     }
 }

@@ -40,16 +40,28 @@ struct Waiting<T> {
 }
 
 struct Sides<T> {
-    values: VecDeque<T>,
+    /// By number, in order.
+    values: VecDeque<Queued<T>>,
+    /// How many of the values were given back.
+    given_back: usize,
     /// By number, in order.
     gets: VecDeque<(u64, Resolver<T>)>,
     next: u64,
 }
 
+/// A value that waits.
+struct Queued<T> {
+    number: u64,
+    /// It was handed to a waiter that was gone before it took it.
+    given_back: bool,
+    value: T,
+}
+
 impl<T: 'static> DeferredQueue<T> {
     /// A queue in which `size` values may wait, or `backlog` who want one; `usize::MAX` is no limit.
     pub fn new(handle: &Handle, size: usize, backlog: usize) -> DeferredQueue<T> {
-        let sides = RefCell::new(Sides { values: VecDeque::new(), gets: VecDeque::new(), next: 0 });
+        let sides =
+            RefCell::new(Sides { values: VecDeque::new(), given_back: 0, gets: VecDeque::new(), next: 0 });
         DeferredQueue { waiting: Rc::new(Waiting { handle: handle.clone(), size, backlog, sides }) }
     }
 
@@ -58,31 +70,29 @@ impl<T: 'static> DeferredQueue<T> {
     /// # Errors
     /// [`QueueOverflow`], with the value, when as many wait as may.
     pub fn put(&self, value: T) -> Result<(), QueueOverflow<T>> {
-        while let Some(resolver) = self.waiting.next() {
-            if resolver.is_wanted() {
-                // It waits: it was not fired.
-                let _ = resolver.callback(value);
-                return Ok(());
-            }
-            // One that is being given up: its canceller says the rest. What it holds is dropped here.
-        }
+        let number = self.waiting.number();
+        let Some(value) = self.waiting.hand_over(number, value) else { return Ok(()) };
         let mut sides = self.waiting.sides.borrow_mut();
-        if sides.values.len() >= self.waiting.size {
+        if sides.values.len() - sides.given_back >= self.waiting.size {
             return Err(QueueOverflow { value });
         }
-        sides.values.push_back(value);
+        sides.values.push_back(Queued { number, given_back: false, value });
         Ok(())
     }
 
-    /// The next value: the first of those that wait, or one that is put. Who cancels waits no longer, and takes no value away.
+    /// The next value: the first of those that wait, or one that is put. A caller that cancels waits no longer, and takes no value
+    /// away: a value that is dropped before a callback or a task has taken it goes to the next waiter, or back to its
+    /// place in the queue, where it does not count for `size`.
     ///
     /// # Errors
     /// [`QueueUnderflow`] when as many wait for a value as may.
     #[track_caller]
     pub fn get(&self) -> Result<Deferred<T>, QueueUnderflow> {
         let mut sides = self.waiting.sides.borrow_mut();
-        if let Some(value) = sides.values.pop_front() {
-            return Ok(Deferred::succeed(&self.waiting.handle, value));
+        if let Some(Queued { number, given_back, value }) = sides.values.pop_front() {
+            sides.given_back -= usize::from(given_back);
+            drop(sides);
+            return Ok(Deferred::lend(&self.waiting.handle, value, self.waiting.take_back(number)));
         }
         if sides.gets.len() >= self.waiting.backlog {
             return Err(QueueUnderflow);
@@ -113,6 +123,44 @@ impl<T> DeferredQueue<T> {
     /// How many wait for a value. (Twisted: `waiting`.)
     pub fn waiting(&self) -> usize {
         self.waiting.sides.borrow().gets.len()
+    }
+}
+
+impl<T: 'static> Waiting<T> {
+    fn number(&self) -> u64 {
+        let mut sides = self.sides.borrow_mut();
+        sides.next += 1;
+        sides.next - 1
+    }
+
+    /// Hands a value to the first that waits; returns it when none does.
+    fn hand_over(self: &Rc<Self>, number: u64, value: T) -> Option<T> {
+        while let Some(resolver) = self.next() {
+            if resolver.is_wanted() {
+                resolver.lend(value, self.take_back(number));
+                return None;
+            }
+            // One that is being given up: its canceller says the rest. What it holds is dropped here.
+        }
+        Some(value)
+    }
+
+    /// What becomes of the value of this number when the one that it was handed to is gone.
+    fn take_back(self: &Rc<Self>, number: u64) -> impl FnOnce(T) + use<T> {
+        let queue = Rc::downgrade(self);
+        move |value| {
+            let Some(queue) = queue.upgrade() else { return };
+            let value = match queue.handle.finished() {
+                // Those that wait will not run any more.
+                true => Some(value),
+                false => queue.hand_over(number, value),
+            };
+            let Some(value) = value else { return };
+            let mut sides = queue.sides.borrow_mut();
+            let place = sides.values.partition_point(|queued| queued.number < number);
+            sides.values.insert(place, Queued { number, given_back: true, value });
+            sides.given_back += 1;
+        }
     }
 }
 

@@ -79,6 +79,12 @@ impl<T: 'static> Deferred<T> {
         Deferred::from_end(Chain::fired(handle, Location::caller(), Outcome::of(value)))
     }
 
+    /// One that has its result, which `give_back` takes when nobody takes it here.
+    #[track_caller]
+    pub(super) fn lend(handle: &Handle, value: T, give_back: impl FnOnce(T) + 'static) -> Deferred<T> {
+        Deferred::from_end(Chain::fired(handle, Location::caller(), Outcome::lend(value, give_back)))
+    }
+
     /// One that has failed. (Twisted: `fail`.)
     #[track_caller]
     pub fn fail(handle: &Handle, failure: impl Into<Failure>) -> Deferred<T> {
@@ -216,6 +222,15 @@ impl<T: 'static> Deferred<T> {
             move |reactor: &mut Reactor, chain: &Rc<Chain>| canceller(reactor, &Resolver::new(chain));
         let end = Chain::unfired(handle, place, Some(Box::new(cancel)));
         (Resolver::new(end.chain()), Deferred::from_end(end))
+    }
+
+    /// The last callback, which has the outcome as it is: a lent value stays lent.
+    pub(super) fn last(self, last: impl FnOnce(Outcome) + 'static) {
+        let last = self.step::<()>(move |_, outcome| {
+            last(outcome);
+            Next::Done(Outcome::of(()))
+        });
+        last.detach();
     }
 
     pub(super) fn from_end(end: End) -> Deferred<T> {

@@ -61,6 +61,17 @@ impl<T: 'static> Resolver<T> {
     }
 }
 
+impl<T: 'static> Resolver<T> {
+    /// Fires it with a value that `give_back` takes when nobody takes it here, even if it was fired before.
+    pub(super) fn lend(&self, value: T, give_back: impl FnOnce(T) + 'static) {
+        let _ = self.fire_outcome(Outcome::lend(value, give_back));
+    }
+
+    pub(super) fn fire_outcome(&self, outcome: Outcome) -> Result<(), AlreadyCalled> {
+        self.chain.fire(outcome)
+    }
+}
+
 impl<T> Resolver<T> {
     pub(super) fn new(chain: &Rc<Chain>) -> Resolver<T> {
         chain.add_resolver();

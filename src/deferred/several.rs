@@ -6,6 +6,7 @@ use std::fmt;
 use std::panic::Location;
 use std::rc::Rc;
 
+use super::outcome::{GiveBack, Outcome};
 use super::{AbortHandle, Deferred, Failure, FailureKind, Resolver};
 use crate::reactor::Handle;
 
@@ -38,16 +39,16 @@ pub fn gather<T: 'static>(
     }
     for (index, member) in members.into_iter().enumerate() {
         let together = Rc::clone(&together);
-        member.done(move |_, outcome| match outcome {
-            Ok(value) => {
-                if let Some(values) = together.note(index, value) {
-                    together.decide(Ok(values));
-                }
-            }
-            Err(failure) => {
+        member.last(move |outcome| match outcome {
+            Outcome::Failed(failure) => {
                 let place = failure.place();
                 let error = FirstError { index, failure };
                 together.decide(Err(Failure::at(place, FailureKind::Error(Box::new(error)))));
+            }
+            value => {
+                if let Some(values) = together.note(index, value) {
+                    together.decide_with(all_values::<T>(values));
+                }
             }
         });
     }
@@ -85,13 +86,15 @@ pub fn first<T: 'static>(
     }
     for (index, member) in members.into_iter().enumerate() {
         let together = Rc::clone(&together);
-        member.done(move |_, outcome| match outcome {
-            Ok(value) => together.decide(Ok((index, value))),
-            Err(failure) => {
+        member.last(move |outcome| match outcome {
+            Outcome::Failed(failure) => {
                 if let Some(failures) = together.note(index, failure) {
                     together.decide(Err(all_failed(failures)));
                 }
             }
+            // One that comes too late goes back to where it came from, if it was lent.
+            value if together.resolver.called() => drop(value),
+            value => together.decide_with(with_index::<T>(index, value)),
         });
     }
     winner
@@ -110,9 +113,9 @@ pub fn outcomes<T: 'static>(
     }
     for (index, member) in members.into_iter().enumerate() {
         let together = Rc::clone(&together);
-        member.done(move |_, outcome| {
+        member.last(move |outcome| {
             if let Some(outcomes) = together.note(index, outcome) {
-                together.decide(Ok(outcomes));
+                together.decide_with(each_result::<T>(outcomes));
             }
         });
     }
@@ -175,12 +178,66 @@ impl<N: 'static, R: 'static> Together<N, R> {
         (self.missing.get() == 0).then(|| self.notes.take().into_iter().flatten().collect())
     }
 
-    /// What comes first counts; nobody waits for the others then.
     fn decide(&self, result: Result<R, Failure>) {
-        if self.resolver.fire(result).is_ok() {
+        self.decide_with(Outcome::from_result(result));
+    }
+
+    /// What comes first counts; nobody waits for the others then.
+    fn decide_with(&self, outcome: Outcome) {
+        if self.resolver.fire_outcome(outcome).is_ok() {
             self.members.iter().for_each(|member| member.cancel_at(self.place));
         }
     }
+}
+
+/// The result of one, and its index.
+fn with_index<T: 'static>(index: usize, value: Outcome) -> Outcome {
+    match value.into_parts::<T>() {
+        Ok((value, None)) => Outcome::of((index, value)),
+        Ok((value, Some(give_back))) => Outcome::lend((index, value), move |(_, value)| give_back(value)),
+        Err(failure) => Outcome::Failed(failure),
+    }
+}
+
+/// The results of all, none of which failed.
+fn all_values<T: 'static>(values: Vec<Outcome>) -> Outcome {
+    let results: Vec<Part<T>> = values.into_iter().map(Outcome::into_parts).collect();
+    lent_together(results, Result::ok, Some)
+}
+
+/// The outcome of each.
+fn each_result<T: 'static>(outcomes: Vec<Outcome>) -> Outcome {
+    let results: Vec<Part<T>> = outcomes.into_iter().map(Outcome::into_parts).collect();
+    lent_together(results, Some, Result::ok)
+}
+
+type Part<T> = Result<(T, Option<GiveBack<T>>), Failure>;
+
+/// A list that gives back what it was lent when it is not taken itself.
+fn lent_together<T: 'static, R: 'static>(
+    parts: Vec<Part<T>>,
+    wrap: impl Fn(Result<T, Failure>) -> Option<R>,
+    unwrap: impl Fn(R) -> Option<T> + 'static,
+) -> Outcome {
+    let (mut list, mut give_backs) = (Vec::with_capacity(parts.len()), Vec::new());
+    for part in parts {
+        let (result, give_back) = match part {
+            Ok((value, give_back)) => (Ok(value), give_back),
+            Err(failure) => (Err(failure), None),
+        };
+        list.extend(wrap(result));
+        give_backs.push(give_back);
+    }
+    if give_backs.iter().all(Option::is_none) {
+        return Outcome::of(list);
+    }
+    Outcome::lend(list, move |list: Vec<R>| {
+        for (wrapped, give_back) in list.into_iter().zip(give_backs) {
+            if let (Some(value), Some(give_back)) = (unwrap(wrapped), give_back) {
+                give_back(value);
+            }
+        }
+    })
 }
 
 impl fmt::Display for FirstError {

@@ -122,7 +122,7 @@ impl Chain {
         match self.links.borrow().state {
             State::Unfired(_) => "not fired",
             State::Cancelling(..) => "being cancelled",
-            State::Fired(Outcome::Value(_)) => "fired",
+            State::Fired(Outcome::Value(_) | Outcome::Lent(_)) => "fired",
             State::Fired(Outcome::Failed(_)) => "failed",
             State::Running => "running",
             State::Waiting(_) => "waiting for another",
