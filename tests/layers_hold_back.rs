@@ -144,13 +144,17 @@ fn what_a_layer_holds_back_counts_for_the_buffers_limit() {
             let record = Record::new();
             let settings = Settings { buffer_limit: 1000, ..Settings::default() };
             let (mut reactor, id, peer) = connection(world, settings, Recorder::new(&record), &record, NEVER);
+            // What waits when the protocol is told to pause does not count.
+            reactor.transport(id).unwrap().write(&[b'w'; 5000]);
+            turns(&mut reactor);
+            assert!(record.has("pause"));
             reactor.transport(id).unwrap().write(&vec![b'w'; waiting]);
             turns(&mut reactor);
             reactor.transport(id).unwrap().write(b"more");
             turns(&mut reactor);
             assert_eq!(record.has("lost BufferLimit"), lost);
             if let Some(mut transport) = reactor.transport(id) {
-                assert_eq!(transport.unsent(), waiting + 4);
+                assert_eq!(transport.unsent(), 5000 + waiting + 4);
                 transport.abort_connection();
             }
             drop(peer);

@@ -66,9 +66,13 @@ fn a_buffer_that_is_over_its_limit_is_thrown_away_with_a_reset() {
         let settings = Settings { buffer_limit: 100_000, ..Settings::default() };
         let (mut reactor, record, peer) = stuck(world, settings);
         let id = reactor.connections()[0];
-        for _ in 0..2 {
-            if let Some(mut transport) = reactor.transport(id) {
-                transport.write(&[b'w'; 100_000]);
+        // What is written before the protocol is told to pause does not count.
+        for _ in 0..3 {
+            turns(&mut reactor);
+            for _ in 0..2 {
+                if let Some(mut transport) = reactor.transport(id) {
+                    transport.write(&[b'w'; 100_000]);
+                }
             }
         }
         world.run_until_idle(&mut reactor);

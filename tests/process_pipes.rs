@@ -112,16 +112,29 @@ fn one_that_does_not_read_makes_the_writer_pause_and_resume() {
 
 #[test]
 fn input_over_the_limit_kills_the_process_because_the_rest_would_be_missing() {
-    on_the_real_network(REAL, |world| {
-        let settings = Settings { buffer_limit: 100_000, ..Settings::default() };
-        let reactor = &mut world.reactor_with(settings);
-        let seen = process::spawn_and(reactor, SpawnProcess::new("sleep", ["1000"]), |process| {
+    /// Writes much, and as much again when it is told to pause.
+    struct Writer(Seen);
+    impl ProcessProtocol for Writer {
+        fn process_started(&mut self, process: &mut ProcessTransport<'_>) {
+            self.pause_writing(process);
+        }
+        fn pause_writing(&mut self, process: &mut ProcessTransport<'_>) {
+            assert!(!process.writing_paused() || process.unsent() > 100_000);
             for _ in 0..100 {
                 process.write(&[b'x'; 10_000]);
             }
-        });
+        }
+        fn process_ended(&mut self, _: &mut ProcessTransport<'_>, reason: &ExitReason) {
+            self.0.note(format!("ended: {reason}"));
+        }
+    }
+    on_the_real_network(REAL, |world| {
+        let settings = Settings { buffer_limit: 100_000, ..Settings::default() };
+        let reactor = &mut world.reactor_with(settings);
+        let seen = Seen::default();
+        reactor.spawn_process(SpawnProcess::new("sleep", ["1000"]), Writer(seen.clone())).unwrap();
         world.run_until_idle(reactor);
-        assert_eq!(seen.all().last().unwrap(), "ended: killed by SIGKILL");
+        assert_eq!(seen.all(), ["ended: killed by SIGKILL"]);
         assert_eq!(reactor.statistics().buffer_limits, 1);
     });
 }

@@ -386,7 +386,10 @@ fn the_settings_are_those_of_the_situation() {
     let situation = Situation { settings, ..Situation::default() };
     let mut transport = StringTransport::with_situation(situation, Accumulating::default());
     transport.stop_reading();
+    // The protocol is told to pause; what it writes after that is limited.
+    transport.with(|_, transport| transport.write(&[b'x'; 5000]));
     transport.with(|_, transport| transport.write(&[b'x'; 1001]));
+    assert_eq!(transport.lost(), None);
     transport.with(|_, transport| transport.write(b"x"));
     assert_eq!(transport.lost(), Some(Reason::BufferLimit(1000)));
     assert!(transport.aborted());

@@ -57,7 +57,7 @@ impl Reactor {
         peer: Address,
         protocol: Box<dyn Protocol>,
     ) -> ConnectionId {
-        let mut connection = Connection::new(peer, Token::NONE);
+        let mut connection = Connection::new(peer, Token::NONE, self.has_small_marks());
         // What has come already waits for the protocol to begin.
         connection.pauses.set(Pauses::UNBEGUN, true);
         let inserted = self.sources.insert(Source::Connection(connection));

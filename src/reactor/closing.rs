@@ -3,7 +3,7 @@
 use std::io;
 use std::time::Duration;
 
-use super::connection::{Closing, Connection, Registered, State};
+use super::connection::{Closing, Connection, Flow, Registered, State};
 use super::sources::Source;
 use super::tasks::{Farewell, Task};
 use super::{Address, Place, Reactor, Reason, TimedCall, Transport};
@@ -206,7 +206,7 @@ impl Reactor {
         }
         connection.state = State::Lost;
         // Nothing waits any more.
-        connection.writing_paused = false;
+        connection.flow = Flow::Open;
         connection.clear_layers();
         self.direct &= self.current != token;
         connection.outgoing = Vec::new();

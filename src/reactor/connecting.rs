@@ -279,7 +279,8 @@ impl Reactor {
             self.end_race(&race);
         }
         self.set_options(token, nodelay, keepalive);
-        self.sources.promote(token, Connection::new(peer.clone(), connector));
+        let small_marks = self.has_small_marks();
+        self.sources.promote(token, Connection::new(peer.clone(), connector, small_marks));
         let built = self.while_building(token, |reactor| {
             reactor.with_client_factory(connector, Place::BuildProtocol, |factory, reactor| {
                 begin_with(factory, reactor, &peer)

@@ -23,8 +23,12 @@ pub(crate) struct Connection {
     pub(crate) state: State,
     /// Who wants nothing read: the kernel keeps what comes.
     pub(crate) pauses: Pauses,
-    /// Between `pause_writing` and `resume_writing`.
-    pub(crate) writing_paused: bool,
+    pub(crate) flow: Flow,
+    /// While the flow is paused: the fewest bytes that have waited since `pause_writing` was delivered. The
+    /// buffer limit counts from here. Saturates at 4 GiB.
+    pub(crate) unsent_floor: u32,
+    /// Its high-water mark is below the size of the scratch buffer: what a callback writes is weighed at once.
+    pub(crate) small_marks: bool,
     /// Latched, because no edge tells twice: a read may find something, a write may be taken, the end of what comes
     /// is known to the kernel.
     pub(crate) ready: Ready,
@@ -97,6 +101,17 @@ impl State {
             | State::InputClosedOutputClosing => false,
         }
     }
+}
+
+/// What the protocol knows of its unsent bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Flow {
+    /// They have not passed the high-water mark, or came down to the low one.
+    Open,
+    /// Above the high-water mark; `pause_writing` is queued.
+    PauseQueued,
+    /// `pause_writing` was delivered: what is written from now on counts for the buffer limit.
+    Paused,
 }
 
 /// Who has paused reading: nobody, or some.
@@ -177,7 +192,7 @@ pub(crate) struct Closing {
 }
 
 impl Connection {
-    pub(crate) fn new(peer: Address, origin: Token) -> Connection {
+    pub(crate) fn new(peer: Address, origin: Token, small_marks: bool) -> Connection {
         Connection {
             protocol: None,
             peer,
@@ -187,7 +202,9 @@ impl Connection {
             rare: None,
             state: State::Open,
             pauses: Pauses::default(),
-            writing_paused: false,
+            flow: Flow::Open,
+            unsent_floor: 0,
+            small_marks,
             ready: Ready::WRITABLE,
             finish_untold: false,
             wrote: false,
@@ -220,7 +237,20 @@ impl Connection {
     /// Whether the small writes of a callback can be collected outside of it.
     #[inline]
     pub(crate) fn writes_directly(&self) -> bool {
-        self.state == State::Open && self.outgoing.is_empty()
+        self.state == State::Open && self.outgoing.is_empty() && !self.small_marks
+    }
+
+    /// `pause_writing` is delivered.
+    pub(crate) fn enter_pause(&mut self) {
+        if self.flow == Flow::PauseQueued {
+            self.flow = Flow::Paused;
+            self.unsent_floor = u32::try_from(self.unsent()).unwrap_or(u32::MAX);
+        }
+    }
+
+    /// Whether so many unsent bytes are more than may wait beyond those written before `pause_writing`.
+    pub(crate) fn exceeds(&self, unsent: usize, limit: usize) -> bool {
+        self.flow == Flow::Paused && unsent.saturating_sub(self.unsent_floor as usize) > limit
     }
 
     /// Whether a read should be tried now.

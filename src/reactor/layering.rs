@@ -4,10 +4,11 @@
 //! them from the loop, one call of user code after the other. A connection without layers has none of this: its
 //! protocol stands in its own slot, which is where the path of a message looks first.
 
-use super::connection::{Connection, Pauses, State};
+use super::connection::{Connection, Flow, Pauses, State};
 use super::layer::{Below, Layer, LayerError};
 use super::layers::{End, Layers, Stage, Step};
 use super::sources::Source;
+use super::tasks::Task;
 use super::{Address, Factory, Place, Protocol, Reactor, Reason, TimedCall, Transport};
 use crate::net::{Instant, Ready, Token};
 
@@ -240,18 +241,24 @@ impl Reactor {
 
     /// What the protocol, or somebody else by its transport, has written.
     pub(super) fn write_to_layers(&mut self, token: Token, data: &[u8]) {
-        let limit = self.settings.buffer_limit;
+        let (limit, unsent) = (self.settings.buffer_limit, self.unsent(token));
         let Some(connection) = self.sources.connection_mut(token) else { return };
         if !connection.takes_writes() || data.is_empty() {
             return;
         }
-        if connection.unsent() > limit {
+        if connection.exceeds(unsent, limit) {
             self.statistics.buffer_limits += 1;
             self.lose(token, Reason::BufferLimit(limit));
             return;
         }
-        if let Some(stage) = connection.layers_mut().and_then(|layers| layers.stack.last_mut()) {
+        let Some(layers) = connection.layers_mut() else { return };
+        if let Some(stage) = layers.stack.last_mut() {
             stage.written.push(data, &mut self.spare_buffers);
+        }
+        // While one of them is called, what it was handed is in no count.
+        let counted = layers.stack.iter().all(|stage| stage.layer.is_some());
+        if counted {
+            self.weigh(token);
         }
         if self.current != token {
             self.mark_dirty(token);
@@ -281,9 +288,8 @@ impl Reactor {
     }
 
     fn take_step(&mut self, token: Token, step: Step) {
-        if matches!(step, Step::Deliver | Step::DeliverEnd) && self.scratch.is_empty() {
-            // What layers have sent up to now may have brought the unsent bytes down: the protocol can see that.
-            self.weigh(token);
+        if matches!(step, Step::Make | Step::Deliver | Step::DeliverEnd) {
+            self.weigh_what_layers_sent(token);
         }
         let Some(connection) = self.sources.connection_mut(token) else { return };
         let again = connection.pauses.has(Pauses::AGAIN);
@@ -346,6 +352,16 @@ impl Reactor {
                 self.input_ended_above(token);
             }
         }
+    }
+
+    /// What layers have sent up to now may have brought the unsent bytes up or down: the protocol can see that.
+    fn weigh_what_layers_sent(&mut self, token: Token) {
+        let Some(connection) = self.sources.connection(token) else { return };
+        if self.scratch.len() > self.marks(connection).0 {
+            self.send_scratch(token);
+        }
+        let unsent = self.sources.connection(token).map_or(0, Connection::unsent);
+        self.weigh_as(token, unsent + self.scratch.len());
     }
 
     fn deliver_to_protocol(&mut self, token: Token) {
@@ -419,7 +435,14 @@ impl Reactor {
             Ok(Some(protocol)) => {
                 let connection = self.sources.connection_mut(token);
                 match connection.filter(|connection| connection.state != State::Lost) {
-                    Some(connection) => connection.put_protocol(protocol),
+                    Some(connection) => {
+                        connection.put_protocol(protocol);
+                        if connection.flow == Flow::Paused {
+                            // There was no protocol to tell.
+                            connection.flow = Flow::PauseQueued;
+                            self.tasks.push(Task::PauseWriting(token));
+                        }
+                    }
                     // Aborted while it was built: never made, so never lost either.
                     None => return self.call(Place::Drop, |_| drop(protocol)),
                 }

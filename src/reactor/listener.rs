@@ -298,7 +298,8 @@ impl Reactor {
             return;
         }
         self.statistics.accepts += 1;
-        let inserted = self.sources.insert(Source::Connection(Connection::new(peer.clone(), listener)));
+        let connection = Connection::new(peer.clone(), listener, self.has_small_marks());
+        let inserted = self.sources.insert(Source::Connection(connection));
         debug_assert_eq!(inserted, token);
         if let Some(state) = self.sources.listener_mut(listener) {
             let (nodelay, keepalive) = match peer {

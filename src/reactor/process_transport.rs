@@ -62,9 +62,9 @@ impl ProcessTransport<'_> {
         self.reactor
     }
 
-    /// Writes to its standard input, sooner or later, in order. A write that finds more than
-    /// [`Settings::buffer_limit`](super::Settings::buffer_limit) waiting kills the process: without the rest it would take what it has
-    /// for all.
+    /// Writes to its standard input, sooner or later, in order. To write more than
+    /// [`Settings::buffer_limit`](super::Settings::buffer_limit) after `pause_writing` kills the process: without the rest it would
+    /// take what it has for all.
     pub fn write(&mut self, data: &[u8]) {
         if let Some(mut pipe) = self.pipe(Pipe::In) {
             pipe.write(data);
@@ -83,7 +83,8 @@ impl ProcessTransport<'_> {
         self.pipe(Pipe::In).map_or(0, |pipe| pipe.unsent())
     }
 
-    /// Whether more bytes wait than the high-water mark, and have not come down to the low one.
+    /// Whether more bytes wait than the high-water mark, and have not come down to the low one: as
+    /// [`Transport::writing_paused`].
     pub fn writing_paused(&mut self) -> bool {
         self.pipe(Pipe::In).is_some_and(|pipe| pipe.writing_paused())
     }

@@ -1,12 +1,15 @@
 //! Telling protocols and producers to pause, to resume, and to produce.
 
-use super::connection::State;
+use super::connection::{Flow, State};
 use super::tasks::Task;
 use super::{Place, Producer, ProducerKind, Reactor, Transport};
 use crate::net::Token;
 
 impl Reactor {
     pub(crate) fn tell_to_pause(&mut self, token: Token) {
+        if let Some(connection) = self.sources.connection_mut(token) {
+            connection.enter_pause();
+        }
         self.pause_producer(token);
         self.call_protocol(token, Place::PauseWriting, |protocol, transport| {
             protocol.pause_writing(transport);
@@ -14,6 +17,12 @@ impl Reactor {
     }
 
     pub(crate) fn tell_to_resume(&mut self, token: Token) {
+        // The mark was passed again since this was queued. That is told behind this, and limits nothing before.
+        if let Some(connection) = self.sources.connection_mut(token)
+            && connection.flow == Flow::Paused
+        {
+            connection.flow = Flow::PauseQueued;
+        }
         if self.producer_waits(token, ProducerKind::Push, false) {
             self.call_producer(token, ProducerKind::Push, |producer, transport| {
                 producer.resume_producing(transport);

@@ -23,7 +23,8 @@ pub enum Reason {
     Aborted,
     /// `lose_connection` was called, and the peer did not take what was still to be sent within the closing limit.
     CloseTimedOut(Duration),
-    /// More than the buffer's limit, in bytes, waited to be sent, and there was more to write.
+    /// The protocol wrote on after `pause_writing`, and more than this many bytes waited beyond what waited then. See
+    /// [`Settings::buffer_limit`](crate::Settings::buffer_limit).
     BufferLimit(usize),
     /// A callback of the protocol panicked with this text. (Twisted: the exception itself.)
     Panicked(String),
@@ -146,7 +147,7 @@ impl fmt::Display for Reason {
                 write!(f, "connection aborted: the peer took nothing for {limit:?} while closing")
             }
             Reason::BufferLimit(limit) => {
-                write!(f, "connection aborted: more than {limit} bytes waited to be sent")
+                write!(f, "connection aborted: more than {limit} bytes were written after `pause_writing`")
             }
             Reason::Panicked(text) => {
                 write!(f, "connection aborted: its protocol panicked: {text}")

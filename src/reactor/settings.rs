@@ -29,12 +29,17 @@ pub struct Settings {
     pub read_per_turn: usize,
     /// Bytes sent of one connection's buffer in a turn. Default: 128 KiB.
     pub write_per_turn: usize,
-    /// Unsent bytes above which a protocol is told to pause writing. Default: 64 KiB.
+    /// Unsent bytes above which a protocol is told to pause writing; one above `buffer_limit` counts as that.
+    /// Default: 64 KiB.
     pub high_water: usize,
     /// Unsent bytes at which a protocol is told to resume. Default: 16 KiB.
     pub low_water: usize,
-    /// A write that finds more than this waiting, in bytes, ends the connection with
-    /// [`Reason::BufferLimit`](crate::Reason::BufferLimit). Default: 1 MiB.
+    /// Bytes that a protocol may have unsent beyond what waited when
+    /// [`pause_writing`](crate::Protocol::pause_writing) was delivered, or beyond the least that has waited since. A write that
+    /// finds more ends the connection with [`Reason::BufferLimit`](crate::Reason::BufferLimit). What is written before that callback,
+    /// which comes in the same turn or the next, has no limit: one large answer may be written in any number of
+    /// pieces, and a protocol that ignores `pause_writing` has at most one turn's writes and this in memory.
+    /// Default: 1 MiB.
     pub buffer_limit: usize,
     /// After `lose_connection`: how long the peer may take nothing before the connection is aborted. Default: 30 s.
     pub closing_limit: Duration,

@@ -68,7 +68,7 @@ impl Reactor {
             ChildStream::Pipe => {}
             ChildStream::Inherit | ChildStream::Null | ChildStream::Descriptor(_) => return None,
         }
-        let mut connection = Connection::new(Address::Pipe, process);
+        let mut connection = Connection::new(Address::Pipe, process, self.has_small_marks());
         connection.rare().child_pipe = true;
         connection.protocol = Some(Box::new(PipeEnd { process, pipe }));
         connection.pauses.set(Pauses::PROTOCOL, true);

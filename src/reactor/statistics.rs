@@ -46,7 +46,7 @@ pub struct Statistics {
     pub accept_errors: u64,
     /// Times that a connection came over its high-water mark.
     pub pauses: u64,
-    /// Connections ended by the buffer's limit.
+    /// Connections ended because they wrote too much after `pause_writing` ([`Settings::buffer_limit`](super::Settings::buffer_limit)).
     pub buffer_limits: u64,
     /// Connections ended by the closing limit.
     pub close_timeouts: u64,

@@ -4,9 +4,10 @@ use std::fmt;
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
-use super::connection::{Pauses, Rare, Registered, State};
+use super::connection::{Flow, Pauses, Rare, Registered, State};
 use super::protocol::find;
 use super::tasks::Task;
+use super::writing::SCRATCH;
 use super::{
     Address, Credentials, DelayedCall, Error, Layer, Producer, ProducerKind, ProtocolError, Reactor, Reason,
     Result, TimedCall,
@@ -118,7 +119,9 @@ impl Transport<'_> {
     }
 
     /// Sends bytes, sooner or later, in order. What is written in one callback leaves together. Writes
-    /// after `lose_connection` or `lose_write_connection` are ignored, unless the close waits for a producer.
+    /// after `lose_connection` or `lose_write_connection` are ignored, unless the close waits for a producer. One answer may be as
+    /// large as memory allows, in one write or several: only what is written after `pause_writing` was delivered is limited
+    /// ([`Settings::buffer_limit`](super::Settings::buffer_limit)).
     pub fn write(&mut self, data: &[u8]) {
         self.reactor.write(self.token, data);
     }
@@ -197,13 +200,9 @@ impl Transport<'_> {
         self.reactor.release(self.token)
     }
 
-    /// Bytes written that the system has not taken yet.
+    /// Bytes written that the system has not taken yet, those included that layers hold back.
     pub fn unsent(&self) -> usize {
-        let scratch = match self.reactor.current == self.token {
-            true => self.reactor.scratch.len(),
-            false => 0,
-        };
-        scratch + self.reactor.sources.connection(self.token).map_or(0, |connection| connection.unsent())
+        self.reactor.unsent(self.token)
     }
 
     /// Whether the connection is closing or gone. (Twisted: `disconnecting`, `disconnected`.)
@@ -216,9 +215,30 @@ impl Transport<'_> {
         self.reactor.sources.connection(self.token).is_some_and(|c| c.pauses.has(Pauses::PROTOCOL))
     }
 
-    /// Whether more bytes wait than the high-water mark, and have not come down to the low one.
+    /// Whether more bytes than the high-water mark are [unsent](Transport::unsent), and have not come down to the low one
+    /// since. It is true at once after the write that passed the mark, whatever layers the connection has;
+    /// `pause_writing` follows, and `resume_writing` when they have come down. So a protocol can write as much as there is room for:
+    ///
+    /// ```
+    /// use twistor::{Protocol, Transport};
+    ///
+    /// /// Sends zeros without end.
+    /// struct Zeros;
+    ///
+    /// impl Protocol for Zeros {
+    ///     fn connection_made(&mut self, transport: &mut Transport<'_>) {
+    ///         self.resume_writing(transport);
+    ///     }
+    ///     fn resume_writing(&mut self, transport: &mut Transport<'_>) {
+    ///         while !transport.writing_paused() {
+    ///             transport.write(&[0; 1000]);
+    ///         }
+    ///     }
+    ///     fn data_received(&mut self, _: &mut Transport<'_>, _: &[u8]) {}
+    /// }
+    /// ```
     pub fn writing_paused(&self) -> bool {
-        self.reactor.sources.connection(self.token).is_some_and(|connection| connection.writing_paused)
+        self.reactor.writing_paused(self.token)
     }
 
     /// The kind of the registered producer, if there is one. (Twisted's `StringTransport`: `producer`, `streaming`.)
@@ -369,11 +389,15 @@ impl Transport<'_> {
     }
 
     /// Sets this connection's water marks, in bytes: above `high` it is told to pause, at `low` to resume.
-    /// A `low` above `high` counts as `high`.
+    /// A `low` above `high` counts as `high`, a `high` above [`Settings::buffer_limit`](super::Settings::buffer_limit) as that.
     pub fn set_water_marks(&mut self, high: usize, low: usize) {
         if let Some(connection) = self.reactor.sources.connection_mut(self.token) {
             connection.rare().water_marks = Some((high, low.min(high)));
+            let small = high.min(self.reactor.settings.buffer_limit) < SCRATCH;
+            connection.small_marks = small;
+            self.reactor.direct &= !small || self.reactor.current != self.token;
             self.reactor.weigh(self.token);
+            self.reactor.mark_dirty(self.token);
         }
     }
 
@@ -391,7 +415,7 @@ impl Transport<'_> {
             reactor.tasks.push(Task::Call(Box::new(move |reactor| producer.stop_producing(reactor))));
             return Ok(());
         };
-        let paused = connection.writing_paused;
+        let paused = connection.flow != Flow::Open;
         let rare = connection.rare();
         if rare.producer.is_some() {
             return Err(Error::ProducerRegistered);

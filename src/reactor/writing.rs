@@ -2,7 +2,7 @@
 
 use std::io;
 
-use super::connection::{Connection, Pauses, State};
+use super::connection::{Connection, Flow, Pauses, State};
 use super::tasks::Task;
 use super::{Reactor, Reason, SystemError};
 use crate::net::{Ready, Token};
@@ -24,9 +24,13 @@ impl Reactor {
         if self.current != token {
             self.end_task_writes();
             let connection = self.sources.connection(token);
-            if connection.is_some_and(|connection| connection.writes_directly() && !connection.is_layered()) {
+            if let Some(connection) = connection
+                && connection.state == State::Open
+                && connection.outgoing.is_empty()
+                && !connection.is_layered()
+            {
+                self.direct = connection.writes_directly();
                 self.current = token;
-                self.direct = true;
             }
         }
         self.write(token, data);
@@ -45,8 +49,8 @@ impl Reactor {
     fn send_task_writes(&mut self) {
         let token = std::mem::replace(&mut self.current, Token::NONE);
         let Some(connection) = self.sources.connection_mut(token) else { return self.scratch.clear() };
-        let directly = connection.writes_directly() && connection.ready.has(Ready::WRITABLE);
-        if !directly || self.scratch.is_empty() {
+        let open = connection.state == State::Open && connection.outgoing.is_empty();
+        if !open || !connection.ready.has(Ready::WRITABLE) || self.scratch.is_empty() {
             return self.settle(token);
         }
         connection.wrote = true;
@@ -63,21 +67,13 @@ impl Reactor {
     /// gone.
     #[inline]
     pub(crate) fn is_crowded(&mut self, token: Token) -> bool {
-        let Some(connection) = self.sources.connection(token) else { return true };
-        let waits = connection.writing_paused || connection.state.is_closing();
-        if self.current != token || waits {
-            return waits;
+        let paused = |connection: &Connection| connection.flow != Flow::Open;
+        if self.current == token && self.sources.connection(token).is_some_and(paused) {
+            self.end_task_writes();
+            self.weigh(token);
         }
-        let high = connection.water_marks().map_or(self.settings.high_water, |(high, _)| high);
-        self.scratch.len() > high && self.is_crowded_once_sent(token)
-    }
-
-    #[cold]
-    #[inline(never)]
-    fn is_crowded_once_sent(&mut self, token: Token) -> bool {
-        self.end_task_writes();
         let connection = self.sources.connection(token);
-        connection.is_none_or(|connection| connection.writing_paused || connection.state.is_closing())
+        connection.is_none_or(|connection| connection.flow != Flow::Open || connection.state.is_closing())
     }
 
     /// A write from outside of the connection's callbacks, or one that has no room beside what the callback has written.
@@ -86,21 +82,35 @@ impl Reactor {
         if self.sources.connection(token).is_some_and(Connection::is_layered) {
             return self.write_to_layers(token, data);
         }
-        if self.current == token {
-            // Much by itself is not worth a copy, but goes with what stands before it.
-            if self.direct && !self.scratch.is_empty() && self.scratch.push(data) {
-                return;
-            }
-            self.send_scratch(token);
-        }
         let Some(connection) = self.sources.connection(token) else { return };
         if !connection.takes_writes() || data.is_empty() {
             return;
         }
-        if connection.outgoing.is_empty() && data.len() >= WRITE_THROUGH {
-            self.send_or_keep(token, data);
-        } else if self.current != token || !connection.outgoing.is_empty() || !self.scratch.push(data) {
+        if self.current == token {
+            // Much by itself is not worth a copy, but goes with what stands before it.
+            let much = data.len() >= WRITE_THROUGH && self.scratch.is_empty();
+            if connection.outgoing.is_empty() && !much && self.scratch.push(data) {
+                return self.weigh_collected(token);
+            }
+            self.send_scratch(token);
+        }
+        let Some(connection) = self.sources.connection(token) else { return };
+        let goes_now = self.current == token || data.len() >= WRITE_THROUGH;
+        if !connection.outgoing.is_empty() || !goes_now {
             self.keep(token, data);
+        } else if data.len() < WRITE_THROUGH && self.scratch.push(data) {
+            self.weigh_collected(token);
+        } else {
+            self.send_or_keep(token, data);
+        }
+    }
+
+    /// What the running callback has written may be more than a small high-water mark.
+    fn weigh_collected(&mut self, token: Token) {
+        if self.sources.connection(token).is_some_and(|connection| connection.small_marks) {
+            self.weigh(token);
+            // The system may take all of it at the end of the callback; that has to be noticed.
+            self.mark_dirty(token);
         }
     }
 
@@ -211,7 +221,7 @@ impl Reactor {
         };
         // What comes from layers was weighed when it was written.
         let layered = connection.is_layered();
-        if !layered && connection.waiting() > limit {
+        if !layered && connection.exceeds(connection.waiting(), limit) {
             self.statistics.buffer_limits += 1;
             self.lose(token, Reason::BufferLimit(limit));
             return;
@@ -323,21 +333,59 @@ impl Reactor {
         self.advance(token);
     }
 
+    /// A connection's water marks, high and low. A high one above the buffer limit counts as the limit: a protocol
+    /// is told to pause before the limit can end its connection.
+    pub(super) fn marks(&self, connection: &Connection) -> (usize, usize) {
+        let defaults = (self.settings.high_water, self.settings.low_water);
+        let (high, low) = connection.water_marks().unwrap_or(defaults);
+        let high = high.min(self.settings.buffer_limit);
+        (high, low.min(high))
+    }
+
+    /// Whether a new connection's high-water mark is below what a callback's writes may come to.
+    pub(super) fn has_small_marks(&self) -> bool {
+        self.settings.high_water.min(self.settings.buffer_limit) < SCRATCH
+    }
+
+    /// Bytes written that the system has not taken, those included that the running callback has just written.
+    pub(super) fn unsent(&self, token: Token) -> usize {
+        let scratch = if self.current == token { self.scratch.len() } else { 0 };
+        scratch + self.sources.connection(token).map_or(0, Connection::unsent)
+    }
+
+    /// Whether a connection has more unsent bytes than its high-water mark, or has not come down to the low one.
+    pub(super) fn writing_paused(&self, token: Token) -> bool {
+        self.sources.connection(token).is_some_and(|connection| {
+            connection.flow != Flow::Open || self.unsent(token) > self.marks(connection).0
+        })
+    }
+
     /// Whether a water mark was crossed.
     pub(crate) fn weigh(&mut self, token: Token) {
-        let defaults = (self.settings.high_water, self.settings.low_water);
-        let Some(connection) = self.sources.connection_mut(token) else {
-            return;
-        };
-        let (high, low) = connection.water_marks().unwrap_or(defaults);
-        let unsent = connection.unsent();
-        if !connection.writing_paused && unsent > high {
-            connection.writing_paused = true;
-            self.statistics.pauses += 1;
-            self.tasks.push(Task::PauseWriting(token));
-        } else if connection.writing_paused && unsent <= low.min(high) {
-            connection.writing_paused = false;
-            self.tasks.push(Task::ResumeWriting(token));
+        let unsent = self.unsent(token);
+        self.weigh_as(token, unsent);
+    }
+
+    /// The same, for so many unsent bytes.
+    pub(super) fn weigh_as(&mut self, token: Token, unsent: usize) {
+        let Some(connection) = self.sources.connection(token) else { return };
+        let (high, low) = self.marks(connection);
+        let Some(connection) = self.sources.connection_mut(token) else { return };
+        match connection.flow {
+            Flow::Open if unsent > high => {
+                connection.flow = Flow::PauseQueued;
+                self.statistics.pauses += 1;
+                self.tasks.push(Task::PauseWriting(token));
+            }
+            Flow::PauseQueued | Flow::Paused if unsent <= low => {
+                connection.flow = Flow::Open;
+                self.tasks.push(Task::ResumeWriting(token));
+            }
+            Flow::Paused => {
+                let unsent = u32::try_from(unsent).unwrap_or(u32::MAX);
+                connection.unsent_floor = connection.unsent_floor.min(unsent);
+            }
+            Flow::Open | Flow::PauseQueued => {}
         }
     }
 
@@ -426,7 +474,7 @@ impl Scratch {
 }
 
 /// What one callback writes leaves together up to so many bytes.
-const SCRATCH: usize = 16 * 1024;
+pub(super) const SCRATCH: usize = 16 * 1024;
 
 /// A write of this many bytes goes straight to the system, uncopied, if nothing was written before it.
 const WRITE_THROUGH: usize = 8 * 1024;

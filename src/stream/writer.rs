@@ -10,9 +10,9 @@ use crate::{Address, ConnectionId, Error, Reason, Result};
 
 /// What goes out over a connection. (asyncio: `StreamWriter`.)
 ///
-/// `write` never waits and never fails; what several write, in an `Rc`, goes out in the order of the calls. Whoever writes
-/// much awaits [`drain`](StreamWriter::drain) after it: more than [`Settings::buffer_limit`](crate::Settings::buffer_limit) waiting
-/// to be sent ends the connection.
+/// `write` never waits and never fails; what several write, in an `Rc`, goes out in the order of the calls. A task that writes
+/// much awaits [`drain`](StreamWriter::drain) after it: when the loop has had its turn and the writes before it still wait,
+/// writing more than [`Settings::buffer_limit`](crate::Settings::buffer_limit) ends the connection.
 ///
 /// **Dropped alone**, it lets the connection be, and sends no end: call [`write_eof`](StreamWriter::write_eof) or
 /// [`close`](StreamWriter::close) for that. Dropped with or after the reader, the connection is closed, once what was written is
