@@ -16,8 +16,9 @@
 //! readable, and text that has been escaped already is not changed by a second pass.
 //!
 //! twistor escapes what it prints: the `Display` of its addresses and errors, and every message and value that it
-//! hands to the [`log`] facade. A logger gets one line for each record. Text that a program logs by itself is its
-//! own to escape:
+//! hands to the [`log`] facade. A logger gets one line for each record, with nothing left to escape. The fields of
+//! errors and the accessors of addresses return the text as it came. What a panic says is printed by Rust's panic hook
+//! before twistor sees it. Text that a program prints or logs by itself is its own to escape:
 //!
 //! ```
 //! use twistor::escape::{Escaped, EscapedBytes};
@@ -96,7 +97,11 @@ pub struct Escaped<T>(
 
 impl<T: fmt::Display> fmt::Display for Escaped<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        padded(f, |out| write!(Escaping(out), "{}", self.0))
+        let alternate = f.alternate();
+        padded(f, |out| match alternate {
+            true => write!(Escaping { out, form: text_form }, "{:#}", self.0),
+            false => write!(Escaping { out, form: text_form }, "{}", self.0),
+        })
     }
 }
 
@@ -117,13 +122,35 @@ impl fmt::Display for EscapedBytes<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         padded(f, |out| {
             for chunk in self.0.utf8_chunks() {
-                write_escaped(out, chunk.valid())?;
+                write_escaped(out, text_form, chunk.valid())?;
                 for byte in chunk.invalid() {
                     write!(out, "\\x{byte:02x}")?;
                 }
             }
             Ok(())
         })
+    }
+}
+
+/// Prints JSON with its unprintable characters as `\uXXXX`: the text is equivalent JSON.
+///
+/// JSON itself escapes only newlines and the other characters below U+0020. The value has to be JSON on one line, such as a
+/// `serde_json::Value`: there, unprintable characters occur inside strings alone.
+///
+/// ```
+/// use twistor::escape::EscapedJson;
+///
+/// assert_eq!(EscapedJson("{\"\u{202e}\":\"\u{e0041}\"}").to_string(), r#"{"\u202e":"\udb40\udc41"}"#);
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EscapedJson<T>(
+    /// What is printed.
+    pub T,
+);
+
+impl<T: fmt::Display> fmt::Display for EscapedJson<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        padded(f, |out| write!(Escaping { out, form: json_form }, "{}", self.0))
     }
 }
 
@@ -138,30 +165,46 @@ fn padded(f: &mut fmt::Formatter<'_>, text: impl Fn(&mut dyn Write) -> fmt::Resu
 }
 
 /// Escapes what is written through it.
-struct Escaping<'a>(&'a mut dyn Write);
+struct Escaping<'a> {
+    out: &'a mut dyn Write,
+    form: Form,
+}
+
+/// How one unprintable character is written.
+type Form = fn(&mut dyn Write, char) -> fmt::Result;
 
 impl Write for Escaping<'_> {
     fn write_str(&mut self, text: &str) -> fmt::Result {
-        write_escaped(self.0, text)
+        write_escaped(self.out, self.form, text)
     }
 }
 
-fn write_escaped(out: &mut dyn Write, text: &str) -> fmt::Result {
+fn write_escaped(out: &mut dyn Write, form: Form, text: &str) -> fmt::Result {
     let mut rest = text;
     while let Some(at) = rest.find(is_unprintable) {
         let (printable, found) = rest.split_at(at);
         out.write_str(printable)?;
         let mut found = found.chars();
-        match found.next() {
-            Some('\n') => out.write_str("\\n")?,
-            Some('\r') => out.write_str("\\r")?,
-            Some('\t') => out.write_str("\\t")?,
-            Some(other) => write!(out, "{}", other.escape_unicode())?,
-            None => {}
+        if let Some(character) = found.next() {
+            form(out, character)?;
         }
         rest = found.as_str();
     }
     out.write_str(rest)
+}
+
+fn text_form(out: &mut dyn Write, character: char) -> fmt::Result {
+    match character {
+        '\n' => out.write_str("\\n"),
+        '\r' => out.write_str("\\r"),
+        '\t' => out.write_str("\\t"),
+        other => write!(out, "{}", other.escape_unicode()),
+    }
+}
+
+fn json_form(out: &mut dyn Write, character: char) -> fmt::Result {
+    let mut units = [0; 2];
+    character.encode_utf16(&mut units).iter().try_for_each(|unit| write!(out, "\\u{unit:04x}"))
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! What a Deferred fails with: any error, and the place that made it.
 
+use crate::escape::Escaped;
 use std::any::Any;
 use std::error::Error;
 use std::fmt;
@@ -211,8 +212,8 @@ impl fmt::Display for FailureKind {
             FailureKind::TimedOut(limit) => write!(f, "timed out after {limit:?}"),
             FailureKind::WaitsForItself => f.write_str("the Deferred waits for itself"),
             FailureKind::NeverFired => f.write_str("nobody was left to fire it"),
-            FailureKind::Panicked(text) => write!(f, "it panicked: {text}"),
-            FailureKind::Error(error) => error.fmt(f),
+            FailureKind::Panicked(text) => write!(f, "it panicked: {}", Escaped(text)),
+            FailureKind::Error(error) => Escaped(error).fmt(f),
         }
     }
 }

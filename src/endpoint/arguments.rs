@@ -1,5 +1,6 @@
 //! What stands behind the prefix, for those that make an endpoint of it.
 
+use crate::escape::Escaped;
 use std::collections::VecDeque;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
 use std::str::FromStr;
@@ -183,7 +184,7 @@ impl Arguments {
     /// Names the first argument that nobody took, and those that could have stood there.
     pub fn finish(&self) -> Result<(), ParseError> {
         if let Some(surplus) = self.plain.front() {
-            let why = format!("\"{}\" is one argument too many", surplus.text.escape_debug());
+            let why = format!("\"{}\" is one argument too many", Escaped(&surplus.text));
             return Err(self.wrong(surplus.position, None, why));
         }
         self.keyed.first().map_or(Ok(()), |(key, _)| Err(self.unknown(key)))
@@ -254,7 +255,7 @@ impl Argument {
     /// When it is none, or does not fit into the type.
     pub fn number<N: FromStr>(&self) -> Result<N, ParseError> {
         let digits = !self.value.is_empty() && self.value.bytes().all(|byte| byte.is_ascii_digit());
-        let shown = self.value.escape_debug();
+        let shown = Escaped(&self.value);
         if !digits {
             return Err(self.bad(format!("\"{shown}\" is no number")));
         }
@@ -365,7 +366,7 @@ impl Argument {
             let address = address.parse::<Ipv6Addr>().ok()?;
             Some(SocketAddrV6::new(address, port, 0, scope.parse().ok()?).into())
         });
-        scoped.ok_or_else(|| self.bad(format!("\"{}\" is no IP address", self.value.escape_debug())))
+        scoped.ok_or_else(|| self.bad(format!("\"{}\" is no IP address", Escaped(&self.value))))
     }
 
     /// An address of this machine: an IP address with a port, or alone, when the system chooses the port.

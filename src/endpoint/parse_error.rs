@@ -1,5 +1,6 @@
 //! What is wrong with the text of an endpoint, and where.
 
+use crate::escape::Escaped;
 use std::fmt;
 
 /// Why a text is no endpoint: one type for everything that can be wrong with it, from an unknown prefix to a bad
@@ -26,11 +27,11 @@ pub struct ParseError {
 
 impl fmt::Display for ParseError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "bad endpoint \"{}\" at column {}: ", self.text.escape_debug(), self.position + 1)?;
+        write!(f, "bad endpoint \"{}\" at column {}: ", Escaped(&self.text), self.position + 1)?;
         if let Some(key) = &self.key {
-            write!(f, "{}: ", key.escape_debug())?;
+            write!(f, "{}: ", Escaped(key))?;
         }
-        f.write_str(&self.why)
+        Escaped(&self.why).fmt(f)
     }
 }
 

@@ -72,11 +72,14 @@ impl DatagramEndpoint for UnixDatagram {
     }
 }
 
-/// As [`address`] reads it: a path that begins like an abstract name is told from one.
+/// As [`address`] reads it, unescaped: a path that begins like an abstract name is told from one.
 fn name(address: &UnixAddress) -> String {
-    match address.path() {
-        Some(path) if path.to_string_lossy().starts_with('@') => format!("./{address}"),
-        _ => address.to_string(),
+    let path = address.path().map(|path| path.to_string_lossy());
+    match (path, address.abstract_name()) {
+        (Some(path), _) if path.starts_with('@') => format!("./{path}"),
+        (Some(path), _) => path.into_owned(),
+        (None, Some(name)) => format!("@{}", String::from_utf8_lossy(name)),
+        (None, None) => address.to_string(),
     }
 }
 

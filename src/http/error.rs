@@ -1,5 +1,6 @@
 //! The ways in which a response can be wrong.
 
+use crate::escape::Escaped;
 use std::fmt;
 
 /// What was wrong with a response. Every one of them is the peer's doing, and ends the connection.
@@ -75,15 +76,19 @@ impl fmt::Display for HttpError {
             }
             HttpError::TooManyHeaders(limit) => write!(f, "more than {limit} headers"),
             HttpError::TooManyInterim(limit) => write!(f, "more than {limit} interim responses"),
-            HttpError::ContentLength(value) => write!(f, "malformed Content-Length {value:?}"),
+            HttpError::ContentLength(value) => {
+                write!(f, "malformed Content-Length \"{}\"", Escaped(value))
+            }
             HttpError::ContentLengthsDiffer(first, second) => {
                 write!(f, "two values of Content-Length, {first} and {second}")
             }
             HttpError::LengthAndEncoding => f.write_str("both Content-Length and Transfer-Encoding"),
             HttpError::TransferEncoding(value) => {
-                write!(f, "unsupported Transfer-Encoding {value:?}")
+                write!(f, "unsupported Transfer-Encoding \"{}\"", Escaped(value))
             }
-            HttpError::ChunkSize(line) => write!(f, "malformed chunk size {line:?}"),
+            HttpError::ChunkSize(line) => {
+                write!(f, "malformed chunk size \"{}\"", Escaped(line))
+            }
             HttpError::ChunkLineTooLong(limit) => {
                 write!(f, "a chunk-size line is longer than {limit} bytes")
             }

@@ -102,7 +102,7 @@ fn content_length(headers: &Headers) -> Result<Option<u64>, HttpError> {
     Ok(agreed)
 }
 
-/// Bytes of the peer for an error text: at most 40 of them, and `{:?}` escapes the rest.
+/// Bytes of the peer for an error text, at most 40 of them; `Display` escapes them.
 pub(super) fn shown(bytes: &[u8]) -> String {
     String::from_utf8_lossy(&bytes[..bytes.len().min(40)]).into_owned()
 }

@@ -2,6 +2,7 @@
 //! a [`Url`] has none, and [`Request::header`] refuses them (Twisted's CVE-2019-12387 was that).
 
 use super::url::Url;
+use crate::escape::Escaped;
 use std::fmt;
 
 /// A GET request.
@@ -68,9 +69,11 @@ impl Request {
 impl fmt::Display for RequestError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            RequestError::HeaderName(name) => write!(f, "{name:?} is not a header name"),
+            RequestError::HeaderName(name) => {
+                write!(f, "\"{}\" is not a header name", Escaped(name))
+            }
             RequestError::HeaderValue(name) => {
-                write!(f, "the value of header {name} holds a control character")
+                write!(f, "the value of header {} holds a control character", Escaped(name))
             }
         }
     }

@@ -3,6 +3,7 @@
 //! A parsed URL holds nothing that could break a request apart: no space, no control character, no
 //! byte beyond ASCII. A fragment is dropped, as it never travels.
 
+use crate::escape::Escaped;
 use crate::{ConnectTcp, Error};
 use std::fmt;
 use std::str::FromStr;
@@ -106,10 +107,12 @@ impl fmt::Display for UrlError {
         match self {
             UrlError::NoScheme => f.write_str("it has to start with http://"),
             UrlError::NoTls => f.write_str("https:// is not supported yet, TLS is not built in; use http://"),
-            UrlError::Scheme(scheme) => write!(f, "the scheme {scheme:?} is not http"),
+            UrlError::Scheme(scheme) => write!(f, "the scheme \"{}\" is not http", Escaped(scheme)),
             UrlError::Credentials => f.write_str("a user or password in the URL is not supported"),
             UrlError::Address(why) => f.write_str(why),
-            UrlError::Character(character) => write!(f, "{character:?} has to be percent-encoded"),
+            UrlError::Character(character) => {
+                write!(f, "'{}' has to be percent-encoded", Escaped(character))
+            }
             UrlError::TooLong => write!(f, "it is longer than {LONGEST} bytes"),
         }
     }

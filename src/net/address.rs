@@ -1,5 +1,6 @@
 //! Addresses: where a socket is, or its peer.
 
+use crate::escape::{Escaped, EscapedBytes};
 use std::ffi::OsStr;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
@@ -106,11 +107,11 @@ impl UnixAddress {
         match bytes {
             [] => Err(BadAddress { text: String::new(), why: "the path of the socket is empty" }),
             _ if bytes.contains(&0) => Err(BadAddress {
-                text: path.display().to_string(),
+                text: EscapedBytes(bytes).to_string(),
                 why: "the path of the socket has a NUL in it",
             }),
             _ if bytes.len() > LONGEST => Err(BadAddress {
-                text: path.display().to_string(),
+                text: EscapedBytes(bytes).to_string(),
                 why: "the path of a UNIX socket has at most 107 bytes",
             }),
             _ => Ok(UnixAddress(Some(Arc::new(Name::Path(path))))),
@@ -128,7 +129,7 @@ impl UnixAddress {
             1..=LONGEST => return Ok(UnixAddress(Some(Arc::new(Name::Abstract(name))))),
             _ => "an abstract name has at most 107 bytes",
         };
-        Err(BadAddress { text: format!("@{}", name.escape_ascii()), why })
+        Err(BadAddress { text: format!("@{}", EscapedBytes(&name)), why })
     }
 
     /// The path, if it has one.
@@ -153,12 +154,12 @@ impl UnixAddress {
     }
 }
 
-/// The path as it is, `@` and the abstract name, or `(unnamed)`.
+/// The path, `@` and the abstract name, both [escaped](crate::escape), or `(unnamed)`.
 impl fmt::Display for UnixAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0.as_deref() {
-            Some(Name::Path(path)) => path.display().fmt(f),
-            Some(Name::Abstract(name)) => write!(f, "@{}", name.escape_ascii()),
+            Some(Name::Path(path)) => EscapedBytes(path.as_os_str().as_bytes()).fmt(f),
+            Some(Name::Abstract(name)) => write!(f, "@{}", EscapedBytes(name)),
             None => f.write_str("(unnamed)"),
         }
     }
@@ -193,7 +194,7 @@ pub struct BadAddress {
 
 impl fmt::Display for BadAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "bad address \"{}\": {}", self.text.escape_debug(), self.why)
+        write!(f, "bad address \"{}\": {}", Escaped(&self.text), self.why)
     }
 }
 

@@ -1,5 +1,6 @@
 //! Child processes as values: what to run, how, and how it ended.
 
+use crate::escape::{Escaped, EscapedBytes};
 use std::ffi::OsString;
 use std::fmt;
 use std::os::fd::OwnedFd;
@@ -97,8 +98,10 @@ impl SpawnProcess {
 /// Program and arguments, for people.
 impl fmt::Display for SpawnProcess {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.program.display())?;
-        self.arguments.iter().try_for_each(|argument| write!(f, " {}", argument.display()))
+        write!(f, "{}", EscapedBytes(self.program.as_os_str().as_encoded_bytes()))?;
+        self.arguments
+            .iter()
+            .try_for_each(|argument| write!(f, " {}", EscapedBytes(argument.as_encoded_bytes())))
     }
 }
 
@@ -190,7 +193,7 @@ impl fmt::Display for ExitReason {
             ExitReason::Code(code) => write!(f, "exited with code {code}"),
             ExitReason::Signal { signal, core_dumped: false } => write!(f, "killed by {signal}"),
             ExitReason::Signal { signal, core_dumped: true } => write!(f, "killed by {signal}, core dumped"),
-            ExitReason::Panicked(text) => write!(f, "killed: its protocol panicked: {text}"),
+            ExitReason::Panicked(text) => write!(f, "killed: its protocol panicked: {}", Escaped(text)),
             ExitReason::Left => f.write_str("left running: the reactor stopped"),
             ExitReason::Unknown => f.write_str("ended, the system does not tell how"),
         }

@@ -1,5 +1,6 @@
 //! Dumping traffic, for whoever looks for a mistake in a protocol.
 
+use crate::escape::{Escaped, EscapedBytes};
 use std::cell::RefCell;
 use std::fmt::Write as _;
 use std::io::Write;
@@ -61,7 +62,7 @@ impl Dump {
 
     /// What lets [`dumped`] write to the log, as debug messages.
     pub fn to_log() -> impl FnMut(&str) {
-        |line| log::debug!("{line}")
+        |line| log::debug!("{}", Escaped(line))
     }
 
     /// What lets [`dumped`] write lines to a file or the like. It writes from the loop; what fails is not shown.
@@ -85,7 +86,7 @@ impl Dump {
             Way::Written => ('>', 1),
         };
         match self.style {
-            DumpStyle::Text => self.line(&format!("{sign} {}", data.escape_ascii())),
+            DumpStyle::Text => self.line(&format!("{sign} {}", EscapedBytes(data))),
             DumpStyle::Hex => {
                 for piece in data.chunks(16) {
                     self.line(&format!("{sign} {}", hex(self.places[index], piece)));

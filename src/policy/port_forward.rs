@@ -1,5 +1,6 @@
 //! Forwarding connections to another place.
 
+use crate::escape::Escaped;
 use std::rc::Rc;
 
 use super::proxy_protocol::{Header, SendHeader, Version};
@@ -86,7 +87,7 @@ impl Side {
         match target.connect(transport.reactor(), Box::new(factory)) {
             Ok(connector) => self.other = Other::Coming(connector),
             Err(error) => {
-                log::warn!("cannot forward to {}: {error}", target.describe());
+                log::warn!("cannot forward to {}: {error}", Escaped(target.describe()));
                 transport.abort_connection();
             }
         }
@@ -170,7 +171,7 @@ impl Factory for ToTarget {
 impl ClientFactory for ToTarget {
     fn client_connection_failed(&mut self, connector: &mut Connector<'_>, reason: &Reason) {
         if *reason != Reason::Cancelled {
-            log::warn!("cannot forward to {}: {reason}", self.place);
+            log::warn!("cannot forward to {}: {reason}", Escaped(&self.place));
         }
         self.give_up(connector.reactor());
     }

@@ -1,5 +1,6 @@
 //! The options of listening and connecting over TCP, and how they are read from text.
 
+use crate::escape::Escaped;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::str::FromStr;
@@ -119,8 +120,8 @@ impl ConnectTcp {
 impl fmt::Display for ConnectTcp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.host.contains(':') {
-            true => write!(f, "[{}]:{}", self.host, self.port),
-            false => write!(f, "{}:{}", self.host, self.port),
+            true => write!(f, "[{}]:{}", Escaped(&self.host), self.port),
+            false => write!(f, "{}:{}", Escaped(&self.host), self.port),
         }
     }
 }

@@ -1,5 +1,6 @@
 //! Errors of calls, as opposed to the [`Reason`](crate::Reason)s that connections end with.
 
+use crate::escape::Escaped;
 use std::any::Any;
 use std::convert::Infallible;
 use std::fmt;
@@ -92,9 +93,11 @@ impl fmt::Display for Error {
         match self {
             Error::BadAddress(bad) => bad.fmt(f),
             Error::CannotListen { address, call, source } => {
-                write!(f, "cannot listen on {address}: {call}: {source}")
+                write!(f, "cannot listen on {}: {call}: {}", Escaped(address), Escaped(source))
             }
-            Error::CannotSpawn { program, source } => write!(f, "cannot run {program}: {source}"),
+            Error::CannotSpawn { program, source } => {
+                write!(f, "cannot run {}: {}", Escaped(program), Escaped(source))
+            }
             Error::ProcessExited => f.write_str("the process has exited"),
             Error::AlreadyRunning => f.write_str("the reactor runs already"),
             Error::Finished => f.write_str("the reactor has finished: make a new one"),
@@ -115,7 +118,7 @@ impl fmt::Display for Error {
             Error::ReactorGone => f.write_str("the reactor is gone"),
             Error::NotInTask => f.write_str("the reactor can be reached from inside a task alone"),
             Error::Stopped => f.write_str("the reactor was stopped before the task had ended"),
-            Error::System { call, source } => write!(f, "{call}: {source}"),
+            Error::System { call, source } => write!(f, "{call}: {}", Escaped(source)),
         }
     }
 }
@@ -146,7 +149,7 @@ impl From<BadAddress> for Error {
 
 impl fmt::Display for JobPanicked {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "the job panicked: {}", self.message)
+        write!(f, "the job panicked: {}", Escaped(&self.message))
     }
 }
 

@@ -1,5 +1,6 @@
 //! User code, and what its panics come to.
 
+use crate::escape::Escaped;
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -48,9 +49,9 @@ impl Reactor {
         match connection {
             Some(token) => {
                 let id = ConnectionId(token);
-                log::error!(connection:% = id; "panic in {place} of connection {id}: {text}");
+                log::error!(connection:% = id; "panic in {place} of connection {id}: {}", Escaped(&text));
             }
-            None => log::error!("panic in {place}: {text}"),
+            None => log::error!("panic in {place}: {}", Escaped(&text)),
         }
         self.last_panic = Some(format!("{place}: {text}"));
         text

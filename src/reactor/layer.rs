@@ -1,5 +1,6 @@
 //! What users write to stand between a socket and its protocol.
 
+use crate::escape::Escaped;
 use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
@@ -303,7 +304,7 @@ impl Eq for LayerError {}
 
 impl fmt::Display for LayerError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.layer, self.error)
+        write!(f, "{}: {}", self.layer, Escaped(&self.error))
     }
 }
 

@@ -3,6 +3,7 @@
 //! Startup and shutdown have three phases each. All triggers of a phase are called in the order in which they
 //! were added; those before the event can hold it up, and the loop is fully alive meanwhile.
 
+use crate::escape::Escaped;
 use std::cell::Cell;
 use std::rc::Rc;
 
@@ -324,7 +325,7 @@ impl Reactor {
         self.drop_each(handlers);
         self.default_signals = false;
         if let Err(error) = self.watch_signals() {
-            log::warn!("cannot give signals back: {error}");
+            log::warn!("cannot give signals back: {}", Escaped(error));
         }
     }
 

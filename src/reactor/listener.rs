@@ -1,5 +1,6 @@
 //! Listening and accepting.
 
+use crate::escape::Escaped;
 use std::io;
 use std::time::Duration;
 
@@ -414,7 +415,7 @@ impl Reactor {
         }
         listener.logged = Some(now);
         let address = &listener.address;
-        log::warn!(listener = address.to_string().as_str(); "{address}: {what}: {error}");
+        log::warn!(listener = address.to_string().as_str(); "{address}: {what}: {}", Escaped(error));
     }
 }
 

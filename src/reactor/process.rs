@@ -3,6 +3,7 @@
 //! Its pipes are ordinary connections, whose protocols hand on to the process's: so shares of the turn, water marks
 //! and limits are the same. Its end is an event of the poll, and it is waited for as soon as that comes.
 
+use crate::escape::{Escaped, EscapedBytes};
 use std::any::Any;
 use std::time::Duration;
 
@@ -58,7 +59,7 @@ pub trait ProcessProtocol: Any {
     /// It wrote to its standard error. By default that is logged at info level.
     fn err_received(&mut self, process: &mut ProcessTransport<'_>, data: &[u8]) {
         let id = process.id();
-        log::info!(process:% = id; "process {id}: {}", String::from_utf8_lossy(data).trim_end());
+        log::info!(process:% = id; "process {id}: {}", EscapedBytes(data.trim_ascii_end()));
     }
 
     /// The pipe to its standard input is closed: by `close_stdin`, when all was taken ([`Reason::Done`]), or because nobody
@@ -255,7 +256,7 @@ impl Reactor {
             Ok(None) => {}
             Ok(Some(reason)) => self.process_exited(token, reason),
             Err(error) => {
-                log::error!("cannot wait for process {}: {error}", ProcessId(token));
+                log::error!("cannot wait for process {}: {}", ProcessId(token), Escaped(error));
                 self.process_exited(token, ExitReason::Unknown);
             }
         }
@@ -362,7 +363,11 @@ impl Reactor {
     #[cold]
     fn end_panicked_process(&mut self, token: Token, text: String) {
         let Some(slot) = self.sources.process_mut(token) else { return };
-        log::error!("process {} ({}) is killed: its protocol panicked", ProcessId(token), slot.program);
+        log::error!(
+            "process {} ({}) is killed: its protocol panicked",
+            ProcessId(token),
+            Escaped(&slot.program)
+        );
         slot.panicked.get_or_insert(text);
         let pipes = slot.open_pipes();
         self.kill_process(token);
@@ -388,7 +393,7 @@ impl Reactor {
         // To close a terminal is to hang up.
         let input = slot.pipes.stdin.filter(|_| !terminal);
         if runs && let Err(error) = self.net.signal_process(token, ProcessSignal::TERMINATE) {
-            log::debug!("cannot ask process {} to end: {error}", ProcessId(token));
+            log::debug!("cannot ask process {} to end: {}", ProcessId(token), Escaped(error));
         }
         if let Some(input) = input {
             self.lose_connection(input, None);

@@ -1,5 +1,6 @@
 //! What users write: protocols, factories and producers.
 
+use crate::escape::Escaped;
 use std::any::{Any, TypeId};
 use std::cell::RefCell;
 use std::os::fd::OwnedFd;
@@ -132,14 +133,14 @@ pub trait ClientFactory: Factory {
 
     /// No connection was made, or it was lost before its layers were ready. By default that is logged as a warning.
     fn client_connection_failed(&mut self, connector: &mut Connector<'_>, reason: &Reason) {
-        log::warn!(destination = connector.destination(); "cannot connect to {}: {reason}", connector.destination());
+        log::warn!(destination:% = Escaped(connector.destination()); "cannot connect to {}: {reason}", Escaped(connector.destination()));
     }
 
     /// A connection was made and is lost; its protocol's `connection_lost` came before. By default an unclean
     /// loss is logged.
     fn client_connection_lost(&mut self, connector: &mut Connector<'_>, reason: &Reason) {
         if !reason.is_clean() {
-            log::info!(destination = connector.destination(); "lost {}: {reason}", connector.destination());
+            log::info!(destination:% = Escaped(connector.destination()); "lost {}: {reason}", Escaped(connector.destination()));
         }
     }
 }

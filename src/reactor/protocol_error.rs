@@ -1,5 +1,6 @@
 //! Why a protocol ended its own connection, as a value that everybody else can look into.
 
+use crate::escape::Escaped;
 use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
@@ -44,7 +45,7 @@ impl Eq for ProtocolError {}
 
 impl fmt::Display for ProtocolError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
+        Escaped(&self.0).fmt(f)
     }
 }
 

@@ -1,5 +1,6 @@
 //! Why a connection was lost, or was never made.
 
+use crate::escape::Escaped;
 use std::fmt;
 use std::io;
 use std::time::Duration;
@@ -150,7 +151,7 @@ impl fmt::Display for Reason {
                 write!(f, "connection aborted: more than {limit} bytes were written after `pause_writing`")
             }
             Reason::Panicked(text) => {
-                write!(f, "connection aborted: its protocol panicked: {text}")
+                write!(f, "connection aborted: its protocol panicked: {}", Escaped(text))
             }
             Reason::Layer(error) => write!(f, "connection ended by a layer: {error}"),
             Reason::Protocol(error) => write!(f, "connection ended by its protocol: {error}"),
@@ -161,13 +162,13 @@ impl fmt::Display for Reason {
             Reason::SystemTimedOut(_) => f.write_str("connection timed out"),
             Reason::NoRoute(error) => write!(f, "no route: {error}"),
             Reason::Unresolved { host, why } => {
-                write!(f, "no address for {}: {why}", host.escape_debug())
+                write!(f, "no address for {}: {}", Escaped(host), Escaped(why))
             }
             Reason::LookupTimedOut { host, limit } => {
-                write!(f, "the name {} was not looked up within {limit:?}", host.escape_debug())
+                write!(f, "the name {} was not looked up within {limit:?}", Escaped(host))
             }
             Reason::LookupFailed { host, why } => {
-                write!(f, "the name {} could not be looked up: {why}", host.escape_debug())
+                write!(f, "the name {} could not be looked up: {}", Escaped(host), Escaped(why))
             }
             Reason::Bind(error) => write!(f, "local address: {error}"),
             Reason::SelfConnected => f.write_str("connected to itself: nobody listens there"),

@@ -1,5 +1,6 @@
 //! One connection that is kept alive.
 
+use crate::escape::Escaped;
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::Duration;
@@ -216,7 +217,10 @@ impl ClientService {
 
     /// For the log.
     pub(super) fn label(&self) -> String {
-        self.name.as_deref().map_or_else(|| self.client.borrow().endpoint.describe(), str::to_owned)
+        match &self.name {
+            Some(name) => Escaped(name).to_string(),
+            None => Escaped(self.client.borrow().endpoint.describe()).to_string(),
+        }
     }
 
     fn wait(&self, reactor: &mut Reactor, waiter: Waiter) {

@@ -1,5 +1,6 @@
 //! What a client service does when its table says so: it connects, waits, prepares, and tells who waits.
 
+use crate::escape::Escaped;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::rc::Rc;
 use std::time::Duration;
@@ -113,7 +114,7 @@ impl ClientService {
             Ok(Err(error)) => Some(Event::Failed(AttemptFailed::Endpoint(error.to_string()))),
             Err(panic) => {
                 let why = format!("it panicked: {}", panic_message(&*panic));
-                log::error!("{}: {why}", self.label());
+                log::error!("{}: {}", self.label(), Escaped(&why));
                 Some(Event::Failed(AttemptFailed::Endpoint(why)))
             }
         }
@@ -127,7 +128,7 @@ impl ClientService {
         };
         let label = self.label();
         let wait = catch_unwind(AssertUnwindSafe(|| policy(failures, random))).unwrap_or_else(|panic| {
-            log::error!("{label}: the retry policy panicked: {}", panic_message(&*panic));
+            log::error!("{label}: the retry policy panicked: {}", Escaped(panic_message(&*panic)));
             None
         });
         let Some(wait) = wait else {

@@ -1,5 +1,6 @@
 //! The states of a client service, what can happen in each, and what follows from it: one table, without a reactor.
 
+use crate::escape::Escaped;
 use std::fmt;
 
 use crate::{ConnectionId, Reason};
@@ -193,10 +194,10 @@ impl Course {
 impl fmt::Display for AttemptFailed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            AttemptFailed::Endpoint(why) => f.write_str(why),
+            AttemptFailed::Endpoint(why) => Escaped(why).fmt(f),
             AttemptFailed::Unreachable(reason) => reason.fmt(f),
             AttemptFailed::LostEarly(reason) => write!(f, "of no use: {reason}"),
-            AttemptFailed::Preparation(why) => write!(f, "it could not be prepared: {why}"),
+            AttemptFailed::Preparation(why) => write!(f, "it could not be prepared: {}", Escaped(why)),
         }
     }
 }

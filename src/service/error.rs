@@ -1,5 +1,6 @@
 //! What starting, adding and removing services can fail with.
 
+use crate::escape::Escaped;
 use std::error::Error;
 use std::fmt;
 
@@ -33,15 +34,17 @@ pub enum ServiceError {
 impl fmt::Display for ServiceError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            ServiceError::Failed { service, source } => write!(f, "service {service}: {source}"),
-            ServiceError::NameTaken(name) => write!(f, "two services are called {name:?}"),
+            ServiceError::Failed { service, source } => write!(f, "service {}: {source}", Escaped(service)),
+            ServiceError::NameTaken(name) => {
+                write!(f, "two services are called \"{}\"", Escaped(name))
+            }
             ServiceError::NoSuchService => f.write_str("there is no such service"),
             ServiceError::Busy(service) => {
-                write!(f, "service {service} cannot be removed from inside one of its own calls")
+                write!(f, "service {} cannot be removed from inside one of its own calls", Escaped(service))
             }
             ServiceError::Running => f.write_str("the parent runs: add the service with its reactor"),
             ServiceError::Stopping => f.write_str("the services are being stopped"),
-            ServiceError::Panicked(text) => write!(f, "it panicked: {text}"),
+            ServiceError::Panicked(text) => write!(f, "it panicked: {}", Escaped(text)),
         }
     }
 }

@@ -1,5 +1,6 @@
 //! What the service manager (systemd) is told: that the program is ready, lives, reads its configuration, stops.
 
+use crate::escape::Escaped;
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::io;
@@ -23,7 +24,7 @@ impl Manager {
     /// The manager that the environment names.
     pub(super) fn from_environment() -> Manager {
         let socket = NotifySocket::from_environment().unwrap_or_else(|error| {
-            log::warn!("the service manager cannot be told anything: NOTIFY_SOCKET: {error}");
+            log::warn!("the service manager cannot be told anything: NOTIFY_SOCKET: {}", Escaped(error));
             None
         });
         Manager(socket.map(|socket| Rc::new(RefCell::new(Told { socket, waiting: VecDeque::new() }))))
@@ -66,7 +67,7 @@ impl Manager {
         let Some(told) = &self.0 else { return };
         let mut told = told.borrow_mut();
         if told.waiting.len() >= MOST {
-            log::warn!("the service manager takes nothing: it is not told {text:?}");
+            log::warn!("the service manager takes nothing: it is not told \"{}\"", Escaped(text));
             return;
         }
         told.waiting.push_back(text.to_owned());
@@ -87,7 +88,9 @@ impl Manager {
                     reactor.call_later(AGAIN, move |reactor| this.send_waiting(reactor));
                     return;
                 }
-                Err(error) => log::warn!("telling the service manager {text:?}: {error}"),
+                Err(error) => {
+                    log::warn!("telling the service manager \"{}\": {}", Escaped(text), Escaped(error));
+                }
                 Ok(()) => {}
             }
             told.waiting.pop_front();

@@ -1,5 +1,6 @@
 //! The file that says which process runs, and keeps a second one from starting.
 
+use crate::escape::Escaped;
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -42,7 +43,7 @@ impl Drop for PidFile {
         if let Err(error) = gone {
             // The user that this process became may not reach the folder; what is empty belongs to nobody.
             let emptied = self.file.set_len(0);
-            log::debug!("{} stays, empty ({emptied:?}): {error}", self.path.display());
+            log::debug!("{} stays, empty ({emptied:?}): {}", Escaped(self.path.display()), Escaped(error));
         }
     }
 }

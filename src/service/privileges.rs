@@ -81,20 +81,20 @@ impl Identity {
 }
 
 fn find_user(text: &str) -> Result<(Uid, Option<User>), RunError> {
-    let failed = |error: Errno| bad(format!("user {text:?}: {error}"));
+    let failed = |error: Errno| bad(format!("user \"{text}\": {error}"));
     // A name may look like a number.
     if let Some(user) = User::from_name(text).map_err(failed)? {
         return Ok((user.uid, Some(user)));
     }
-    let uid = text.parse().map(Uid::from_raw).map_err(|_| bad(format!("there is no user {text:?}")))?;
+    let uid = text.parse().map(Uid::from_raw).map_err(|_| bad(format!("there is no user \"{text}\"")))?;
     Ok((uid, User::from_uid(uid).map_err(failed)?))
 }
 
 fn find_group(text: &str) -> Result<Gid, RunError> {
-    let found = Group::from_name(text).map_err(|error| bad(format!("group {text:?}: {error}")))?;
+    let found = Group::from_name(text).map_err(|error| bad(format!("group \"{text}\": {error}")))?;
     match found {
         Some(group) => Ok(group.gid),
-        None => text.parse().map(Gid::from_raw).map_err(|_| bad(format!("there is no group {text:?}"))),
+        None => text.parse().map(Gid::from_raw).map_err(|_| bad(format!("there is no group \"{text}\""))),
     }
 }
 

@@ -1,5 +1,6 @@
 //! A program that is one service: its `main` in one line.
 
+use crate::escape::Escaped;
 use std::cell::RefCell;
 use std::fmt;
 use std::io::{self, Write};
@@ -42,11 +43,11 @@ pub fn run_with(settings: RunSettings, service: impl Service) -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             // For the manager's eyes; there may be none.
-            let _ = tell_status(&error.to_string());
+            let _ = tell_status(&Escaped(&error).to_string());
             let program = std::env::args_os().next().map(PathBuf::from);
             let program = program.as_deref().and_then(|path| path.file_name()).unwrap_or_default();
             // Nobody may be there to read it.
-            let _ = writeln!(io::stderr(), "{}: {error}", program.display());
+            let _ = writeln!(io::stderr(), "{}: {}", Escaped(program.display()), Escaped(&error));
             ExitCode::from(error.exit_code())
         }
     }
@@ -216,19 +217,21 @@ fn running(program: Attached, manager: Manager, reactor: &mut Reactor) {
         manager.ready(reactor);
     };
     if let Err(error) = reactor.on_signal(Signal::Hangup, reload) {
-        log::warn!("SIGHUP: {error}");
+        log::warn!("SIGHUP: {}", Escaped(error));
     }
 }
 
 impl fmt::Display for RunError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            RunError::Configuration(why) => f.write_str(why),
-            RunError::PidFile { path, source } => write!(f, "pid file {}: {source}", path.display()),
-            RunError::AlreadyRuns { path, process } => {
-                write!(f, "it runs already: process {process}, says {}", path.display())
+            RunError::Configuration(why) => Escaped(why).fmt(f),
+            RunError::PidFile { path, source } => {
+                write!(f, "pid file {}: {}", Escaped(path.display()), Escaped(source))
             }
-            RunError::Privileges(why) => write!(f, "cannot give up privileges: {why}"),
+            RunError::AlreadyRuns { path, process } => {
+                write!(f, "it runs already: process {process}, says {}", Escaped(path.display()))
+            }
+            RunError::Privileges(why) => write!(f, "cannot give up privileges: {}", Escaped(why)),
             RunError::Service(error) => error.fmt(f),
             RunError::Reactor(error) => error.fmt(f),
             RunError::StopTimedOut(limit) => write!(f, "it has not stopped within {limit:?}"),

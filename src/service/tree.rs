@@ -1,5 +1,6 @@
 //! How the services of a tree are brought up and down, one after the other.
 
+use crate::escape::Escaped;
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
@@ -150,7 +151,8 @@ impl MultiService {
         let (tree, late, name) = (self.clone(), Rc::clone(&over), label.clone());
         let timer = reactor.call_later(limit, move |reactor| {
             if late.take().is_some() {
-                log::warn!(service = name.as_str(); "service {name} has not stopped within {limit:?}");
+                let name = Escaped(&name);
+                log::warn!(service:% = name; "service {name} has not stopped within {limit:?}");
                 tree.child_stopped(reactor, id);
             }
         });
@@ -167,7 +169,8 @@ impl MultiService {
             Ok(())
         });
         if let Err(failure) = called {
-            log::error!(service = label.as_str(); "stopping service {label}: {failure}");
+            let label = Escaped(&label);
+            log::error!(service:% = label; "stopping service {label}: {failure}");
         }
     }
 

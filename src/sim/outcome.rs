@@ -1,5 +1,6 @@
 //! What a step of a run did, and why a run cannot go on.
 
+use crate::escape::Escaped;
 use std::fmt;
 
 use crate::net::sim::Host;
@@ -60,13 +61,17 @@ pub enum RunError {
 impl fmt::Display for RunError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            RunError::Forever { at, waiting } => write!(f, "at {at:?} {waiting}"),
+            RunError::Forever { at, waiting } => write!(f, "at {at:?} {}", Escaped(waiting)),
             RunError::TimeStandsStill { at, turns } => {
                 write!(f, "{turns} turns at {at:?}, and the time does not go on: give the links a latency")
             }
             RunError::TooLate { at } => write!(f, "it had not come by {at:?}"),
-            RunError::Panicked { host, at, text } => write!(f, "panic on {host} at {at:?}: {text}"),
-            RunError::Failed { host, error } => write!(f, "the reactor of {host} failed: {error}"),
+            RunError::Panicked { host, at, text } => {
+                write!(f, "panic on {} at {at:?}: {}", Escaped(host), Escaped(text))
+            }
+            RunError::Failed { host, error } => {
+                write!(f, "the reactor of {} failed: {error}", Escaped(host))
+            }
         }
     }
 }

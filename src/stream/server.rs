@@ -1,5 +1,6 @@
 //! Servers: each connection is a task of its own.
 
+use crate::escape::Escaped;
 use std::cell::{Cell, RefCell};
 use std::error::Error as StdError;
 use std::fmt;
@@ -165,7 +166,7 @@ impl<E: Into<Box<dyn StdError>> + 'static> HandlerResult for Result<(), E> {
         match error.downcast_ref::<StreamError>() {
             // That is what peers do.
             Some(StreamError::Lost(_)) => log::info!(peer:%; "{peer}: {error}"),
-            _ => log::warn!(peer:%; "{peer}: the handler of its connection failed: {error}"),
+            _ => log::warn!(peer:%; "{peer}: the handler of its connection failed: {}", Escaped(&error)),
         }
     }
 }

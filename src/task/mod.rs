@@ -72,6 +72,7 @@ mod timeout;
 mod together;
 mod turns;
 
+use crate::escape::Escaped;
 use std::fmt;
 use std::future::Future;
 use std::panic::Location;
@@ -115,7 +116,7 @@ pub struct TaskInfo {
 impl fmt::Display for TaskInfo {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.name {
-            Some(name) => write!(f, "{name}, spawned at {}", self.place),
+            Some(name) => write!(f, "{}, spawned at {}", Escaped(name), self.place),
             None => write!(f, "{}, spawned at {}", self.id, self.place),
         }
     }

@@ -1,5 +1,6 @@
 //! One task: its future, its end, and who waits for that.
 
+use crate::escape::Escaped;
 use std::cell::{Cell, OnceCell, RefCell};
 use std::fmt;
 use std::future::Future;
@@ -50,7 +51,7 @@ impl fmt::Display for TaskError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             TaskError::Cancelled => f.write_str("the task was cancelled"),
-            TaskError::Panicked(message) => write!(f, "the task panicked: {message}"),
+            TaskError::Panicked(message) => write!(f, "the task panicked: {}", Escaped(message)),
         }
     }
 }
@@ -230,7 +231,7 @@ impl<T> Task<T> {
         if ticket.is_none()
             && let Err(panic) = catch_unwind(AssertUnwindSafe(|| running.end(Outcome::Cancelled)))
         {
-            log::error!("panic in {}: {}", Place::Drop, panic_message(&*panic));
+            log::error!("panic in {}: {}", Place::Drop, Escaped(panic_message(&*panic)));
         }
         Task { body: running, ticket }
     }

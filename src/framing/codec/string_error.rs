@@ -1,5 +1,6 @@
 //! What can be wrong with a string.
 
+use crate::escape::EscapedBytes;
 use std::fmt;
 
 /// A string is longer than it may be.
@@ -44,7 +45,7 @@ impl fmt::Display for StringTooLong {
 
 impl fmt::Display for StringError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let shown = |byte: &u8| byte.escape_ascii();
+        let shown = |byte: &u8| EscapedBytes(std::slice::from_ref(byte)).to_string();
         match self {
             StringError::TooLong(error) => error.fmt(f),
             StringError::NoLength { found } => {

@@ -1,5 +1,6 @@
 //! What happened, in short records: hashed all, kept in part, written out when somebody asks.
 
+use crate::escape::Escaped;
 use std::collections::VecDeque;
 use std::fmt::{self, Write};
 use std::net::{IpAddr, SocketAddr};
@@ -82,7 +83,7 @@ impl fmt::Display for Text {
             Text::Connects(from, to) => write!(f, "{from} to {to}"),
             Text::ConnectedFrom(address) => write!(f, "from {address}"),
             Text::DatagramsAt(address) => write!(f, "datagrams at {address}"),
-            Text::Words(words) => f.write_str(words),
+            Text::Words(words) => Escaped(words).fmt(f),
         }
     }
 }
@@ -208,7 +209,10 @@ impl Trace {
             _ => Some(record.value.to_string()),
         };
         let value = value.unwrap_or_default();
-        let line = format!("{seconds:>6}.{rest:09} {:<12} {about:<7} {what:<12} {value}", host(record.host));
+        let line = format!(
+            "{seconds:>6}.{rest:09} {:<12} {about:<7} {what:<12} {value}",
+            Escaped(host(record.host))
+        );
         // Writing to a string does not fail.
         let _ = writeln!(lines, "{}", line.trim_end());
     }

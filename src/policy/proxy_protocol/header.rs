@@ -1,5 +1,6 @@
 //! What a header says, whichever version it has, and what can be wrong with one.
 
+use crate::escape::Escaped;
 use std::fmt;
 use std::time::Duration;
 
@@ -164,12 +165,16 @@ impl fmt::Display for HeaderError {
             HeaderError::Ended => f.write_str("the connection ended within the PROXY header"),
             HeaderError::Missing => f.write_str("the connection does not begin with a PROXY header"),
             HeaderError::LineTooLong => f.write_str("the line is longer than 107 bytes"),
-            HeaderError::BadProtocol(text) => write!(f, "\"{text}\" is neither TCP4 nor TCP6 nor UNKNOWN"),
+            HeaderError::BadProtocol(text) => {
+                write!(f, "\"{}\" is neither TCP4 nor TCP6 nor UNKNOWN", Escaped(text))
+            }
             HeaderError::BadFields => {
                 f.write_str("not two addresses and two ports with one space between them")
             }
-            HeaderError::BadAddress(side, text) => write!(f, "bad {side} address \"{text}\""),
-            HeaderError::BadPort(side, text) => write!(f, "bad {side} port \"{text}\""),
+            HeaderError::BadAddress(side, text) => {
+                write!(f, "bad {side} address \"{}\"", Escaped(text))
+            }
+            HeaderError::BadPort(side, text) => write!(f, "bad {side} port \"{}\"", Escaped(text)),
             HeaderError::BadVersion(version) => write!(f, "version {version} in a header of version 2"),
             HeaderError::BadCommand(command) => write!(f, "unknown command {command}"),
             HeaderError::BadFamily(family) => write!(f, "unknown address family {family}"),

@@ -1,5 +1,6 @@
 //! Who may send headers.
 
+use crate::escape::Escaped;
 use std::fmt;
 use std::net::IpAddr;
 use std::str::FromStr;
@@ -144,7 +145,7 @@ fn read_network(text: &str) -> Result<Network, NotTrusted> {
 
 impl fmt::Display for NotTrusted {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "bad trusted peer \"{}\": {}", self.text.escape_debug(), self.why)
+        write!(f, "bad trusted peer \"{}\": {}", Escaped(&self.text), self.why)
     }
 }
 
