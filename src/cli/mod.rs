@@ -14,6 +14,7 @@ mod output;
 mod span;
 mod traffic;
 
+use crate::escape::Escaped;
 use clap::{CommandFactory, Parser, Subcommand, error::ErrorKind};
 use std::fmt;
 use std::io::Write;
@@ -21,7 +22,13 @@ use std::process::ExitCode;
 
 /// Runs the command with the arguments of the process.
 pub fn main() -> ExitCode {
-    env_logger::Builder::from_env(env_logger::Env::default().default_filter_or(LOGGED)).init();
+    env_logger::Builder::from_env(env_logger::Env::default().default_filter_or(LOGGED))
+        .format(|out, record| {
+            // A record is one line, whatever the crate that wrote it has put into it.
+            let text = Escaped(record.args());
+            writeln!(out, "[{:<5} {}] {text}", record.level(), Escaped(record.target()))
+        })
+        .init();
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,
         Err(error) => return refuse(&error),
@@ -110,7 +117,7 @@ fn refuse(error: &clap::Error) -> ExitCode {
 }
 
 fn complain(what: &impl fmt::Display) {
-    let _ = writeln!(std::io::stderr(), "twistor: {what}");
+    let _ = writeln!(std::io::stderr(), "twistor: {}", Escaped(what));
 }
 
 const USAGE: u8 = 2;

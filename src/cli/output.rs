@@ -2,6 +2,7 @@
 
 use super::Outcome;
 use crate::cli::Failure;
+use crate::escape::Escaped;
 use crate::monitor::{Clock, Palette};
 use jiff::tz::TimeZone;
 use std::io::{self, IsTerminal};
@@ -28,9 +29,9 @@ pub(super) fn size() -> (u16, u16) {
     terminal_size::terminal_size().map_or((80, 24), |(width, height)| (width.0, height.0))
 }
 
-/// How wide a column of these names is. A longer one than 40 pushes its own line aside, and no other.
+/// How wide a column of these names is when they are escaped. A longer one than 40 pushes its own line aside, and no other.
 pub(super) fn width_of<'a>(names: impl Iterator<Item = &'a str>) -> usize {
-    names.map(UnicodeWidthStr::width).max().unwrap_or(0).min(40)
+    names.map(|name| Escaped(name).to_string().width()).max().unwrap_or(0).min(40)
 }
 
 /// What it means that a report could not be written. A reader that had enough is nothing bad.

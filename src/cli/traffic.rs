@@ -3,6 +3,7 @@
 use super::output;
 use super::{Failure, Outcome, span};
 use crate::endpoint::Registry;
+use crate::escape::Escaped;
 use crate::http::Client;
 use crate::traffic::{Feed, Json, Lines, Observer, Pointer, PointerError, Settings, Traffic as Reader};
 use crate::{Phase, Reactor, SystemEvent};
@@ -112,8 +113,7 @@ fn feed(text: &str) -> Result<Feed, Failure> {
         Some((name, _)) => (Some(name), &text[name.len() + 1..]),
         None => (None, text),
     };
-    let bad =
-        |why: &dyn std::fmt::Display| Failure::Usage(format!("bad URL \"{}\": {why}", text.escape_debug()));
+    let bad = |why: &dyn std::fmt::Display| Failure::Usage(format!("bad URL \"{}\": {why}", Escaped(text)));
     let mut feed = Feed::new(url.parse().map_err(|error| bad(&error))?);
     match name {
         Some(name) if name.is_empty() || name.contains(char::is_control) => {

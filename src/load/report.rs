@@ -6,6 +6,7 @@ use super::figures::{bytes, count, counted, rate, time, time_or_none};
 use super::limit::{Limit, Stop};
 use super::plan::{Plan, Work};
 use super::tally::Tally;
+use crate::escape::Escaped;
 use std::fmt;
 
 /// What a load came to. It displays as text of at most 80 columns.
@@ -43,20 +44,20 @@ impl Report {
         let size = counted(*size as u64, "byte");
         match work {
             Work::Echo => {
-                write!(f, "{}: {connections}, messages of {size}", self.endpoint)?;
+                write!(f, "{}: {connections}, messages of {size}", Escaped(&self.endpoint))?;
                 match wanted {
                     Some(wanted) => write!(f, ", {} a second", rate(*wanted))?,
                     None => write!(f, ", {depth} under way on each")?,
                 }
             }
             Work::Churn => {
-                write!(f, "{}: connections with a message of {size}, ", self.endpoint)?;
+                write!(f, "{}: connections with a message of {size}, ", Escaped(&self.endpoint))?;
                 match wanted {
                     Some(wanted) => write!(f, "{} a second", rate(*wanted))?,
                     None => write!(f, "{} at a time", count(self.plan.connections as u64))?,
                 }
             }
-            Work::Hold { .. } => write!(f, "{}: {connections} held", self.endpoint)?,
+            Work::Hold { .. } => write!(f, "{}: {connections} held", Escaped(&self.endpoint))?,
         }
         writeln!(f, "\n")
     }
@@ -161,7 +162,7 @@ impl Report {
         }
         writeln!(f, "\nerrors       {}", count(tally.error_count()))?;
         for ((kind, reason), times) in &tally.errors {
-            writeln!(f, "  {:>9} x {kind}: {reason}", count(*times))?;
+            writeln!(f, "  {:>9} x {kind}: {}", count(*times), Escaped(reason))?;
         }
         if !tally.troubles.is_empty() {
             writeln!(f, "\nthe first of them")?;
@@ -179,7 +180,7 @@ impl Report {
             for (name, text) in [("now:", now), ("for more:", raise)] {
                 for (number, line) in wrapped(text, TEXT).into_iter().enumerate() {
                     let name = if number == 0 { name } else { "" };
-                    writeln!(f, "              {name:<9} {line}")?;
+                    writeln!(f, "              {name:<9} {}", Escaped(line))?;
                 }
             }
         }

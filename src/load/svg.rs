@@ -6,6 +6,7 @@
 use super::distribution::Distribution;
 use super::figures;
 use super::report::Report;
+use crate::escape::Escaped;
 use std::fmt::Write as _;
 use std::time::Duration;
 
@@ -178,6 +179,7 @@ fn line(svg: &mut String, class: &str, from: (f64, f64), to: (f64, f64)) {
 }
 
 fn text(svg: &mut String, class: &str, x: f64, y: f64, text: &str) {
+    let text = Escaped(text).to_string();
     let text = text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
     let _ = writeln!(svg, "<text class=\"{class}\" x=\"{x:.1}\" y=\"{y:.1}\">{text}</text>");
 }

@@ -1,5 +1,6 @@
 //! What can go wrong under load.
 
+use crate::escape::Escaped;
 use std::fmt;
 use std::time::Duration;
 
@@ -106,7 +107,7 @@ impl fmt::Display for Trouble {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Trouble::NotConnected { connection, reason } => {
-                write!(f, "connection {connection} was not made: {reason}")
+                write!(f, "connection {connection} was not made: {}", Escaped(reason))
             }
             Trouble::Lost { connection, after, under_way, reason } => {
                 write!(f, "connection {connection} was lost after {}", super::figures::time(*after))?;
@@ -114,7 +115,7 @@ impl fmt::Display for Trouble {
                     let plural = if *under_way == 1 { "message" } else { "messages" };
                     write!(f, " with {under_way} {plural} under way")?;
                 }
-                write!(f, ": {reason}")
+                write!(f, ": {}", Escaped(reason))
             }
             Trouble::Wrong(mismatch) => mismatch.fmt(f),
             Trouble::Unanswered { connection, messages: 1 } => {

@@ -4,6 +4,7 @@ use super::paint::{Painted, Palette};
 use super::reporter::Row;
 use super::span::Span;
 use super::track::State;
+use crate::escape::Escaped;
 use anstyle::Style;
 use std::fmt::Write;
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
@@ -92,7 +93,7 @@ pub(crate) fn cells(row: &Row<'_>, palette: &Palette) -> [Cell; 9] {
         losses => Cell { text: losses.to_string(), style: palette.strong },
     };
     [
-        cell(row.target.name().to_owned()),
+        cell(Escaped(row.target.name()).to_string()),
         state,
         lasted,
         standing.uptime.map_or(faint("-"), |share| cell(percent(share))),

@@ -7,6 +7,7 @@ use super::reporter::{Event, Reporter, Summary, describe};
 use super::span::Span;
 use super::stamp::Clock;
 use super::track::Change;
+use crate::escape::Escaped;
 use std::io::{self, Write};
 use std::time::Duration;
 use unicode_width::UnicodeWidthStr;
@@ -58,7 +59,7 @@ pub(super) fn event_cells(event: &Event<'_>, clock: &Clock, palette: &Palette, n
         change if change.is_unknown() => ("unknown  ", palette.unknown),
         _ => ("down   ", palette.bad),
     };
-    let name = event.target.name();
+    let name = Escaped(event.target.name()).to_string();
     let padding = names.saturating_sub(name.width());
     let (what, before) = story(event);
     [

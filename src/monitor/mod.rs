@@ -47,7 +47,6 @@ pub use page::{Page, Size};
 pub(crate) use paint::Painted;
 pub use paint::Palette;
 pub use recent::{Recent, Sample};
-pub(crate) use reporter::one_line;
 pub use reporter::{Event, Reporter, Row, Summary};
 pub use schedule::Schedule;
 pub use settings::Settings;

@@ -1,5 +1,6 @@
 //! One JSON object on one line, with its members in the order in which they are added.
 
+use crate::escape::EscapedJson;
 use serde_json::Value;
 use std::time::Duration;
 
@@ -21,8 +22,7 @@ impl Object {
         if self.0.len() > 1 {
             self.0.push(',');
         }
-        // Both are shown by serde_json, which escapes what has to be.
-        self.0.push_str(&format!("{}:{value}", Value::from(name)));
+        self.0.push_str(&EscapedJson(format_args!("{}:{value}", Value::from(name))).to_string());
         self
     }
 
@@ -52,11 +52,11 @@ mod tests {
     #[test]
     fn members_keep_their_order_and_are_escaped() {
         let line = Object::new()
-            .text("b", "x\"\n")
+            .text("b", "x\"\n\u{9b}\u{e0041}")
             .millis("a", Some(Duration::from_nanos(1_234_567)))
             .seconds("c", None)
             .value("d", &Value::from(true))
             .line();
-        assert_eq!(line, "{\"b\":\"x\\\"\\n\",\"a\":1.235,\"c\":null,\"d\":true}\n");
+        assert_eq!(line, "{\"b\":\"x\\\"\\n\\u009b\\udb40\\udc41\",\"a\":1.235,\"c\":null,\"d\":true}\n");
     }
 }

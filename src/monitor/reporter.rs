@@ -4,6 +4,7 @@ use super::cause::Cause;
 use super::span::Span;
 use super::target::Target;
 use super::track::{Change, Standing, Track};
+use crate::escape::Escaped;
 use crate::{Instant, Reason};
 use std::io;
 use std::time::SystemTime;
@@ -120,14 +121,9 @@ pub(crate) fn describe(cause: Cause, reason: Option<&Reason>) -> String {
             format!("no answer within {}", Span(*limit))
         }
         (_, Some(Reason::LookupTimedOut { host, limit })) => {
-            one_line(&format!("the name {host} was not looked up within {}", Span(*limit)))
+            format!("the name {} was not looked up within {}", Escaped(host), Span(*limit))
         }
-        (_, Some(reason)) => one_line(&reason.to_string()),
+        (_, Some(reason)) => Escaped(reason).to_string(),
         (cause, None) => cause.to_string(),
     }
-}
-
-/// Text of others (a resolver, say) without line breaks or escapes.
-pub(crate) fn one_line(text: &str) -> String {
-    text.chars().map(|character| if character.is_control() { ' ' } else { character }).collect()
 }

@@ -1,6 +1,7 @@
 //! What is watched, and how: `hold://HOST:PORT` or `tcp://HOST:PORT`, or an endpoint, with a name in front if it has one.
 
 use crate::endpoint::{Arguments, ParseError, Registry};
+use crate::escape::Escaped;
 use crate::{ConnectTcp, ConnectUnix, Error};
 use std::any::Any;
 use std::fmt;
@@ -119,7 +120,7 @@ impl Target {
         let endpoint = url.strip_prefix("hold:").unwrap_or(url);
         let before = self.text.len() - endpoint.len();
         let bad = |wrong: ParseError| {
-            let key = wrong.key.map(|key| format!("{}: ", key.escape_debug())).unwrap_or_default();
+            let key = wrong.key.map(|key| format!("{}: ", Escaped(key))).unwrap_or_default();
             error(format!("at column {}: {key}{}", before + wrong.position + 1, wrong.why))
         };
         let registry = Registry::default();
@@ -165,7 +166,10 @@ impl FromStr for Target {
             (_, Some("hold")) => Kind::Hold,
             (Form::Url, Some("tcp")) | (Form::Endpoint, _) => Kind::Probe,
             (Form::Url, scheme) => {
-                return Err(error(format!("unknown scheme {:?}: {FORMS}", scheme.unwrap_or_default())));
+                return Err(error(format!(
+                    "unknown scheme \"{}\": {FORMS}",
+                    Escaped(scheme.unwrap_or_default())
+                )));
             }
         };
         let target = Target { text: text.into(), url, kind, form };
@@ -177,13 +181,13 @@ impl FromStr for Target {
 /// As it was given.
 impl fmt::Display for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.text)
+        Escaped(&self.text).fmt(f)
     }
 }
 
 impl fmt::Display for TargetError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "bad target \"{}\": {}", self.target.escape_debug(), self.why)
+        write!(f, "bad target \"{}\": {}", Escaped(&self.target), Escaped(&self.why))
     }
 }
 

@@ -2,11 +2,12 @@
 
 use super::cause::Cause;
 use super::probe::Watch;
-use super::reporter::{Event, Reporter, Row, Summary, one_line};
+use super::reporter::{Event, Reporter, Row, Summary};
 use super::schedule::{FIRST_LOOK, Schedule};
 use super::settings::Settings;
 use super::target::{Kind, Options, Target};
 use super::track::{Change, Retry, State, Track};
+use crate::escape::Escaped;
 use crate::{ConnectTcp, ConnectUnix, ConnectorId, DelayedCall, Instant, Reactor, Reason};
 use std::cell::{RefCell, RefMut};
 use std::io;
@@ -255,7 +256,7 @@ impl Monitor {
         shared.warned = Some(now);
         let unknown = |watched: &&Watched| matches!(watched.track.state(), State::Unknown(Some(_)));
         let unknown = shared.watched.iter().filter(unknown).count();
-        let (targets, reason) = (shared.watched.len(), one_line(&reason.to_string()));
+        let (targets, reason) = (shared.watched.len(), Escaped(reason).to_string());
         log::warn!("unknown targets: {unknown} of {targets}, for a reason of this machine: {reason}");
     }
 

@@ -1,5 +1,6 @@
 //! What is read, and which parts of it.
 
+use crate::escape::Escaped;
 use crate::http::Url;
 use std::fmt;
 use std::str::FromStr;
@@ -55,13 +56,13 @@ impl FromStr for Pointer {
 
 impl fmt::Display for Pointer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        Escaped(&self.0).fmt(f)
     }
 }
 
 impl fmt::Display for PointerError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "bad JSON pointer \"{}\": it looks like /congestion/level", self.0.escape_debug())
+        write!(f, "bad JSON pointer \"{}\": it looks like /congestion/level", Escaped(&self.0))
     }
 }
 

@@ -54,11 +54,13 @@ fn members(object: Object, reading: &Reading) -> Object {
     let mut values = Map::new();
     let mut changes = Map::new();
     for (pointer, value, difference) in &reading.values {
-        values.insert(pointer.to_string(), value.clone());
+        values.insert(pointer.as_str().to_owned(), value.clone());
         match difference {
             Difference::First | Difference::Same => None,
-            Difference::Added(number) => changes.insert(pointer.to_string(), json!({ "added": number })),
-            Difference::Was(before) => changes.insert(pointer.to_string(), json!({ "was": before })),
+            Difference::Added(number) => {
+                changes.insert(pointer.as_str().to_owned(), json!({ "added": number }))
+            }
+            Difference::Was(before) => changes.insert(pointer.as_str().to_owned(), json!({ "was": before })),
         };
     }
     let missing: Vec<Value> = reading.missing.iter().map(|pointer| pointer.as_str().into()).collect();

@@ -2,7 +2,8 @@
 
 use super::observer::{FeedEvent, News, Observer};
 use super::reading::{Difference, Reading, Value};
-use crate::monitor::{Clock, Painted, Palette, Span, one_line};
+use crate::escape::{Escaped, EscapedJson};
+use crate::monitor::{Clock, Painted, Palette, Span};
 use std::fmt::Write as _;
 use std::io::{self, Write};
 use unicode_width::UnicodeWidthStr;
@@ -31,9 +32,10 @@ impl<W: Write> Lines<W> {
 impl<W: Write + 'static> Observer for Lines<W> {
     fn news(&mut self, event: &FeedEvent<'_>) -> io::Result<()> {
         let palette = &self.palette;
-        let padding = self.names.saturating_sub(event.feed.name.width());
+        let name = Escaped(&event.feed.name).to_string();
+        let padding = self.names.saturating_sub(name.width());
         let time = Painted(palette.faint, self.clock.show(event.wall));
-        let mut line = format!("{time}  {}{:padding$}  ", event.feed.name, "");
+        let mut line = format!("{time}  {name}{:padding$}  ", "");
         let latency = Span(event.latency);
         match event.news {
             News::Reading(reading) => {
@@ -44,7 +46,7 @@ impl<W: Write + 'static> Observer for Lines<W> {
             }
             News::Error(error) => {
                 let word = Painted(palette.bad, "error");
-                let _ = write!(line, "{word}  {}", one_line(&error.to_string()));
+                let _ = write!(line, "{word}  {}", Escaped(error));
                 if error.code() != "timed_out" {
                     let _ = write!(line, "{}", Painted(palette.faint, format_args!(" after {latency}")));
                 }
@@ -57,7 +59,7 @@ impl<W: Write + 'static> Observer for Lines<W> {
 
 fn say(line: &mut String, reading: &Reading, palette: &Palette) {
     for (pointer, value, difference) in &reading.values {
-        let name = pointer.as_str().trim_start_matches('/');
+        let name = Escaped(pointer.as_str().trim_start_matches('/'));
         let value = shown(value);
         let _ = match difference {
             Difference::First | Difference::Same => write!(line, "{name} {value}  "),
@@ -82,9 +84,9 @@ fn say(line: &mut String, reading: &Reading, palette: &Palette) {
     }
 }
 
-/// A value as JSON, cut after 60 characters; JSON escapes control characters itself.
+/// A value as JSON, cut after 60 characters.
 fn shown(value: &Value) -> String {
-    let text = value.to_string();
+    let text = EscapedJson(value).to_string();
     match text.char_indices().nth(LONGEST_VALUE) {
         Some((end, _)) => format!("{}…", &text[..end]),
         None => text,

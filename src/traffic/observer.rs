@@ -2,6 +2,7 @@
 
 use super::feed::Feed;
 use super::reading::Reading;
+use crate::escape::Escaped;
 use crate::http::{FetchError, Stage};
 use crate::monitor::Span;
 use std::fmt;
@@ -91,7 +92,7 @@ impl fmt::Display for FeedError {
                 write!(f, "status {status}, redirects are not followed")
             }
             FeedError::Status(status) => write!(f, "status {status}"),
-            FeedError::Json(error) => write!(f, "not JSON: {error}"),
+            FeedError::Json(error) => write!(f, "not JSON: {}", Escaped(error)),
         }
     }
 }

@@ -5,6 +5,7 @@ mod processes;
 use self::processes::LISTENING;
 use super::{Failure, Outcome, descriptors, lifeline, span};
 use crate::endpoint::{ConnectUdp, ParseError, Registry};
+use crate::escape::Escaped;
 use crate::{
     Address, DatagramProtocol, DatagramTransport, ListenTcp, ListenUdp, Phase, Protocol, Reactor, Remote,
     Settings, SystemEvent, Transport,
@@ -323,5 +324,5 @@ impl Place {
 }
 
 fn unfit(text: &str, why: &str) -> Failure {
-    Failure::Usage(format!("bad endpoint \"{}\": {why}", text.escape_debug()))
+    Failure::Usage(format!("bad endpoint \"{}\": {why}", Escaped(text)))
 }

@@ -3,6 +3,7 @@
 
 use super::{Failure, Outcome};
 use crate::cli::{complain, lifeline};
+use crate::escape::Escaped;
 use crate::{
     ChildStream, ExitReason, Hold, Phase, ProcessId, ProcessProtocol, ProcessTransport, Reactor, Settings,
     SpawnProcess, SystemEvent,
@@ -116,7 +117,7 @@ impl Worker {
             let mut out = std::io::stdout().lock();
             for place in &staff.places {
                 // Whoever closed stdout does not want to know.
-                let _ = writeln!(out, "{LISTENING}{place}");
+                let _ = writeln!(out, "{LISTENING}{}", Escaped(place));
             }
             let _ = out.flush();
         }

@@ -1,6 +1,7 @@
 //! What is told while the load runs: a progress line on a terminal, and losses when they happen.
 
 use super::news::News;
+use crate::escape::Escaped;
 use crate::load::{Load, Plan, Trouble, Work};
 use crate::{Instant, Reactor};
 use std::collections::BTreeSet;
@@ -171,7 +172,7 @@ impl Teller {
     pub(super) fn tell(&mut self, trouble: &str) {
         self.told += 1;
         match self.told {
-            ..=MOST_TOLD => self.write(&format!("{trouble}\n")),
+            ..=MOST_TOLD => self.write(&format!("{}\n", Escaped(trouble))),
             n if n == MOST_TOLD + 1 => self.write("more is lost; the report will count it\n"),
             _ => {}
         }
@@ -188,7 +189,7 @@ impl Teller {
 
     /// Something that is told in any case.
     pub(super) fn tell_always(&mut self, what: &str) {
-        self.write(&format!("{what}\n"));
+        self.write(&format!("{}\n", Escaped(what)));
     }
 
     fn progress(&mut self, line: &str) {

@@ -12,6 +12,7 @@ use self::news::News;
 use super::output;
 use super::{Failure, Outcome, span};
 use crate::endpoint::{ClientEndpoint, Registry};
+use crate::escape::EscapedJson;
 use crate::load::{Load as Running, Plan, PlanError, Work, json, svg};
 use crate::{ConnectTcp, Reactor};
 use clap::Args;
@@ -175,7 +176,7 @@ impl Load {
         }
         let nothing = report.tally.connected == 0;
         let printed = match (self.json, nothing) {
-            (true, _) => print(&format_args!("{}\n", json::value(&report))),
+            (true, _) => print(&format_args!("{}\n", EscapedJson(json::value(&report)))),
             (false, true) => Ok(()),
             (false, false) => print(&report),
         };
