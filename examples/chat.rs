@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
+use twistor::escape::EscapedBytes;
 use twistor::{ConnectionId, Protocol, Reactor, Reason, Transport};
 
 /// Who is in the room. Callbacks never run inside each other, so it is never borrowed twice.
@@ -48,7 +49,8 @@ impl Protocol for Guest {
         self.unfinished.extend_from_slice(data);
         while let Some(end) = self.unfinished.iter().position(|byte| *byte == b'\n') {
             let line: Vec<u8> = self.unfinished.drain(..=end).collect();
-            self.line_received(transport, String::from_utf8_lossy(&line).trim());
+            // What it says goes to the terminals of the others.
+            self.line_received(transport, &EscapedBytes(line.trim_ascii()).to_string());
         }
         if self.unfinished.len() > 1000 {
             transport.write(b"That is too long.\n");

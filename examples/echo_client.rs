@@ -3,6 +3,7 @@
 //! `cargo run --example echo_client [HOST:PORT]`, with `echo_server` running.
 
 use std::time::Duration;
+use twistor::escape::EscapedBytes;
 use twistor::{Address, ClientFactory, Connector, Factory, Protocol, Reactor, Reason, Transport};
 
 const GREETING: &[u8] = b"Hello, reactor!";
@@ -14,7 +15,7 @@ struct EchoClient {
 
 impl Protocol for EchoClient {
     fn connection_made(&mut self, transport: &mut Transport<'_>) {
-        println!("connected to {}, saying {:?}", transport.peer(), String::from_utf8_lossy(GREETING));
+        println!("connected to {}, saying \"{}\"", transport.peer(), EscapedBytes(GREETING));
         transport.write(GREETING);
         // Dropped with the connection: no need to cancel it.
         transport.call_later(Duration::from_secs(5), |_: &mut Self, transport| {
@@ -27,7 +28,7 @@ impl Protocol for EchoClient {
         // Bytes come in pieces of any size: collect until all are there.
         self.received.extend_from_slice(data);
         if self.received.len() >= GREETING.len() {
-            println!("it answered {:?}", String::from_utf8_lossy(&self.received));
+            println!("it answered \"{}\"", EscapedBytes(&self.received));
             transport.lose_connection();
         }
     }

@@ -5,6 +5,7 @@
 use std::time::Duration;
 
 use twistor::endpoint::connect_protocol;
+use twistor::escape::EscapedBytes;
 use twistor::{ConnectTcp, Deferred, Failure, Protocol, Reactor, Reason, Resolver, Transport, gather};
 
 const LIMIT: Duration = Duration::from_secs(5);
@@ -51,7 +52,7 @@ fn line(server: &str, page: Result<Vec<u8>, Failure>, took: Duration) -> String 
         |failure| (failure.to_string(), 0),
         |page| {
             let status = page.split(|byte| *byte == b'\r').next().unwrap_or_default();
-            (String::from_utf8_lossy(status).into_owned(), page.len())
+            (EscapedBytes(status).to_string(), page.len())
         },
     );
     let (milliseconds, bar) = (took.as_millis(), "█".repeat((took.as_millis() / 10) as usize));

@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::Duration;
+use twistor::escape::EscapedBytes;
 use twistor::framing::{LineDecoder, LineReceiver, LineTransport, Lines};
 use twistor::{ConnectionId, Reactor, Reason};
 
@@ -22,9 +23,9 @@ impl LineReceiver for Guest {
     }
 
     fn line_received(&mut self, transport: &mut LineTransport<'_>, line: &[u8]) {
-        // nc ends its lines in a line feed, telnet in a carriage return as well.
-        let line = String::from_utf8_lossy(line);
-        match (self.name.clone(), line.trim()) {
+        // nc ends its lines in a line feed, telnet in a carriage return as well. The rest goes to others' terminals.
+        let line = EscapedBytes(line.trim_ascii()).to_string();
+        match (self.name.clone(), line.as_str()) {
             (_, "") => {}
             (_, "/quit") => transport.lose_connection(),
             (_, "/who") => self.list(transport),

@@ -5,6 +5,7 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
+use twistor::escape::EscapedBytes;
 use twistor::service::{ClientService, MultiService, StreamServerService, TimerService};
 use twistor::{ConnectTcp, ListenTcp, Protocol, Transport};
 
@@ -20,7 +21,7 @@ struct Print;
 
 impl Protocol for Print {
     fn data_received(&mut self, _: &mut Transport<'_>, data: &[u8]) {
-        print!("{}", String::from_utf8_lossy(data));
+        println!("{}", EscapedBytes(data.trim_ascii_end()));
     }
 }
 

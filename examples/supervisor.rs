@@ -6,9 +6,9 @@ use std::cell::Cell;
 use std::rc::Rc;
 use std::time::Duration;
 
-use twistor::{
-    DelayedCall, ExitReason, Instant, ProcessProtocol, ProcessTransport, Reactor, Signal, SpawnProcess,
-};
+use twistor::escape::{Escaped, EscapedBytes};
+use twistor::{DelayedCall, ExitReason, Instant, ProcessProtocol};
+use twistor::{ProcessTransport, Reactor, Signal, SpawnProcess};
 
 const SHORTEST: Duration = Duration::from_secs(1);
 const LONGEST: Duration = Duration::from_secs(60);
@@ -39,7 +39,8 @@ impl ProcessProtocol for Child {
         self.line.extend_from_slice(data);
         while let Some(end) = self.line.iter().position(|byte| *byte == b'\n') {
             let line: Vec<u8> = self.line.drain(..=end).collect();
-            print!("{}: {}", self.plan.what.program.display(), String::from_utf8_lossy(&line));
+            let program = Escaped(self.plan.what.program.display());
+            println!("{program}: {}", EscapedBytes(line.trim_ascii_end()));
         }
     }
 

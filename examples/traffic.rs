@@ -4,6 +4,7 @@
 
 use std::time::Duration;
 use twistor::Reactor;
+use twistor::escape::EscapedJson;
 use twistor::http::{Client, FetchError, Fetched, Limits, Request, Url};
 
 const FEED: &str = "http://127.0.0.1:8080/traffic.json";
@@ -24,8 +25,8 @@ fn show(result: Result<Fetched, FetchError>) {
     match serde_json::from_slice::<serde_json::Value>(&fetched.response.body) {
         Ok(traffic) => println!(
             "{} vehicles, congestion {}, in {:.1?}{}",
-            traffic["vehicles"],
-            traffic["congestion"]["level"],
+            EscapedJson(&traffic["vehicles"]),
+            EscapedJson(&traffic["congestion"]["level"]),
             fetched.latency,
             if fetched.reused { " on the same connection" } else { "" },
         ),

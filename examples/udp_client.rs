@@ -9,6 +9,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use twistor::escape::{Escaped, EscapedBytes};
 use twistor::{Address, DatagramProtocol, DatagramTransport, Reactor, Reason};
 
 struct Client {
@@ -17,7 +18,7 @@ struct Client {
 
 impl DatagramProtocol for Client {
     fn start_protocol(&mut self, transport: &mut DatagramTransport<'_>) {
-        println!("send: {}", self.message);
+        println!("send: {}", Escaped(&self.message));
         if let Err(error) = transport.write(self.message.as_bytes()) {
             eprintln!("{error}");
             transport.stop_listening();
@@ -30,7 +31,7 @@ impl DatagramProtocol for Client {
     }
 
     fn datagram_received(&mut self, transport: &mut DatagramTransport<'_>, data: &[u8], _: &Address) {
-        println!("received: {}", String::from_utf8_lossy(data));
+        println!("received: {}", EscapedBytes(data));
         transport.stop_listening();
     }
 

@@ -11,6 +11,7 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
+use twistor::escape::EscapedBytes;
 use twistor::{ConnectionId, ListenUnix, Protocol, Reactor, Reason, Transport};
 
 /// Who is there, shared by all guests.
@@ -49,8 +50,8 @@ impl Protocol for Guest {
         for byte in data {
             match byte {
                 b'\n' => {
-                    let line = String::from_utf8_lossy(&std::mem::take(&mut self.line)).into_owned();
-                    self.tell_others(transport, &format!("<{}> {line}\n", self.name));
+                    let line = std::mem::take(&mut self.line);
+                    self.tell_others(transport, &format!("<{}> {}\n", self.name, EscapedBytes(&line)));
                 }
                 _ if self.line.len() < LONGEST_LINE => self.line.push(*byte),
                 _ => {
