@@ -48,7 +48,7 @@ fn a_server_and_a_client_from_text_meet() {
 #[test]
 fn text_sets_what_the_options_are_called() {
     let server = server_from_string(
-        "tcp:8080:interface=::1:backlog=7:reuse_address=no:reuse_port=yes:nodelay=no:keepalive=30s:send_buffer=1:receive_buffer=2:ipv6_only=yes",
+        "tcp:8080:interface=::1:backlog=7:reuse_address=no:reuse_port=yes:nodelay=no:keepalive=30s:user_timeout=8500ms:send_buffer=1:receive_buffer=2:ipv6_only=yes",
     );
     let server = server.unwrap();
     let server: &dyn Any = &*server;
@@ -60,6 +60,7 @@ fn text_sets_what_the_options_are_called() {
             reuse_port: true,
             nodelay: false,
             keepalive: Some(Duration::from_secs(30)),
+            user_timeout: Some(Duration::from_millis(8500)),
             send_buffer: Some(1),
             receive_buffer: Some(2),
             ipv6_only: Some(true),
@@ -67,7 +68,7 @@ fn text_sets_what_the_options_are_called() {
         }
     );
     let client = client_from_string(
-        "tcp:[::1]:80:timeout=250ms:attempt_delay=0.1:bind=127.0.0.1:5000:reuse_address=yes:nodelay=no:keepalive=2m:send_buffer=1:receive_buffer=2",
+        "tcp:[::1]:80:timeout=250ms:attempt_delay=0.1:bind=127.0.0.1:5000:reuse_address=yes:nodelay=no:keepalive=2m:user_timeout=1m:send_buffer=1:receive_buffer=2",
     );
     let client = client.unwrap();
     let client: &dyn Any = &*client;
@@ -80,6 +81,7 @@ fn text_sets_what_the_options_are_called() {
             reuse_address: true,
             nodelay: false,
             keepalive: Some(Duration::from_secs(120)),
+            user_timeout: Some(Duration::from_secs(60)),
             send_buffer: Some(1),
             receive_buffer: Some(2),
             ..ConnectTcp::new("::1", 80)

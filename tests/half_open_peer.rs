@@ -6,9 +6,9 @@ use std::fs;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use twistor::{ConnectTcp, ListenTcp, Reactor, Transport};
+use twistor::{ConnectTcp, Error, ListenTcp, Reactor, Transport};
 use world::peer::{Peer, connection, turns};
-use world::{Record, Recorder, abort_all, on_the_real_network, once};
+use world::{Record, Recorder, abort_all, on_each_back_end, on_the_real_network, once};
 
 /// Whether the system's keepalive timer runs for the connection between these two, seen from the first.
 fn kept_alive(transport: &mut Transport<'_>) -> bool {
@@ -25,8 +25,14 @@ fn kept_alive(transport: &mut Transport<'_>) -> bool {
 fn keepalive_is_switched_on_where_it_is_asked_for_and_nowhere_else() {
     on_the_real_network("the system's table of connections tells of its timers", |world| {
         let mut reactor = world.reactor();
-        for (asked, switched) in [(None, None), (Some(60), None), (None, Some(true)), (Some(60), Some(false))]
-        {
+        for (asked, switched) in [
+            (None, None),
+            (Some(60_000), None),
+            // Less than a second is a second.
+            (Some(1), None),
+            (None, Some(true)),
+            (Some(60_000), Some(false)),
+        ] {
             let expected = switched.unwrap_or(asked.is_some());
             let record = Record::new();
             let protocol = |name| {
@@ -34,14 +40,14 @@ fn keepalive_is_switched_on_where_it_is_asked_for_and_nowhere_else() {
                 Recorder::named(name, &Record::new()).acting(move |what, transport: &mut Transport<'_>, _| {
                     if what == "made" {
                         if let Some(on) = switched {
-                            let idle = on.then_some(Duration::from_secs(60));
+                            let idle = on.then_some(Duration::from_millis(500));
                             transport.set_tcp_keepalive(idle).unwrap();
                         }
                         record.add(format!("{name} {}", kept_alive(transport)));
                     }
                 })
             };
-            let keepalive = asked.map(Duration::from_secs);
+            let keepalive = asked.map(Duration::from_millis);
             let listen = ListenTcp { keepalive, ..ListenTcp::new(world.anywhere()) };
             let listener = reactor.listen_tcp(listen, once(protocol("server"), &Record::new())).unwrap();
             let address = listener.address();
@@ -87,6 +93,51 @@ fn a_connection_that_the_system_destroys_is_lost_and_no_other() {
         } else {
             eprintln!("SKIPPED: no ss on this machine, or it may not destroy sockets");
         }
+        abort_all(&mut reactor);
+        world.run_until_idle(&mut reactor);
+    });
+}
+
+#[test]
+fn times_that_the_kernel_does_not_take_are_refused() {
+    on_each_back_end(|world| {
+        let mut reactor = world.reactor();
+        let none = || Recorder::named("nobody", &Record::new());
+        for (keepalive, user_timeout, named) in [
+            (Some(Duration::ZERO), None, "keepalive"),
+            (Some(Duration::from_secs(36_000)), None, "keepalive"),
+            (Some(Duration::MAX), None, "keepalive"),
+            (None, Some(Duration::ZERO), "user_timeout"),
+            (None, Some(Duration::MAX), "user_timeout"),
+        ] {
+            let listen = ListenTcp { keepalive, user_timeout, ..ListenTcp::new(world.anywhere()) };
+            let refused = reactor.listen_tcp(listen, once(none(), &Record::new())).map(drop);
+            assert!(
+                matches!(refused, Err(Error::BadOption { option, .. }) if option == named),
+                "{refused:?}"
+            );
+            let connect = ConnectTcp { keepalive, user_timeout, ..ConnectTcp::new("127.0.0.1", 9) };
+            let refused = reactor.connect_tcp(connect, once(none(), &Record::new())).map(drop);
+            assert!(
+                matches!(refused, Err(Error::BadOption { option, .. }) if option == named),
+                "{refused:?}"
+            );
+        }
+        let record = Record::new();
+        let protocol = Recorder::named("a", &record).acting(|what, transport: &mut Transport<'_>, _| {
+            if what == "made" {
+                let ten_hours = Some(Duration::from_secs(36_000));
+                let refused = transport.set_tcp_keepalive(ten_hours);
+                assert!(matches!(refused, Err(Error::BadOption { .. })), "{refused:?}");
+                assert!(transport.set_tcp_keepalive(Some(Duration::from_nanos(1))).is_ok());
+                let refused = transport.set_tcp_user_timeout(Some(Duration::MAX));
+                assert!(matches!(refused, Err(Error::BadOption { .. })), "{refused:?}");
+                assert!(transport.set_tcp_user_timeout(Some(Duration::from_millis(8500))).is_ok());
+                assert!(transport.set_tcp_user_timeout(None).is_ok());
+            }
+        });
+        let _peer = connection(world, &mut reactor, protocol);
+        assert_eq!(record.events(), ["a: made"]);
         abort_all(&mut reactor);
         world.run_until_idle(&mut reactor);
     });

@@ -325,6 +325,57 @@ fn keepalive_finds_a_peer_that_is_gone_within_twice_its_idle_time() {
 }
 
 #[test]
+fn a_user_timeout_ends_what_goes_unanswered_for_so_long() {
+    for cut in ["both", "there", "back", "crash"] {
+        for asks in [true, false] {
+            let (mut simulation, server, client) = two_hosts();
+            serve(&mut simulation, server);
+            let keepalive = asks.then_some(4 * SECOND);
+            let user_timeout = Some(Duration::from_millis(8500));
+            let to = ConnectTcp { keepalive, user_timeout, ..("server", 80).into() };
+            let record = ask(&mut simulation, client, to);
+            simulation.run_for(600 * SECOND).unwrap();
+            assert_eq!(record.events().last().unwrap(), "made", "{cut}");
+            match cut {
+                "both" => simulation.partition(server, client),
+                "there" => simulation.partition_one_way(client, server),
+                "back" => simulation.partition_one_way(server, client),
+                _ => simulation.crash(server),
+            }
+            if asks {
+                // Asked after 4 s at the latest, and after 9 s the last time.
+                simulation.run_for(9 * SECOND).unwrap();
+            } else {
+                simulation.run_for(60 * SECOND).unwrap();
+                assert_eq!(record.events().last().unwrap(), "made", "{cut}: nothing was sent");
+                write(&mut simulation, client, b"hello?");
+                simulation.run_for(8 * SECOND).unwrap();
+                assert_eq!(record.events().last().unwrap(), "made", "{cut}");
+                simulation.run_for(SECOND).unwrap();
+            }
+            assert!(record.has("lost Lost"), "{cut} {asks}: {:?}", record.events());
+        }
+    }
+}
+
+#[test]
+fn a_link_that_is_cut_for_less_than_the_user_timeout_ends_nothing() {
+    let (mut simulation, server, client) = two_hosts();
+    serve(&mut simulation, server);
+    let (keepalive, user_timeout) = (Some(4 * SECOND), Some(Duration::from_millis(8500)));
+    let to = ConnectTcp { keepalive, user_timeout, ..("server", 80).into() };
+    let record = ask(&mut simulation, client, to);
+    for _ in 0..100 {
+        simulation.partition(server, client);
+        write(&mut simulation, client, b"hello?");
+        simulation.run_for(4 * SECOND).unwrap();
+        simulation.heal(server, client);
+        simulation.run_for(10 * SECOND).unwrap();
+    }
+    assert!(!record.has("lost Lost"), "{:?}", record.events());
+}
+
+#[test]
 fn keepalive_finds_a_host_that_was_restarted_with_its_next_question() {
     let (mut simulation, server, client) = two_hosts();
     serve(&mut simulation, server);

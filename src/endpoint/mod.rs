@@ -8,14 +8,14 @@
 //! | text | what it is | further keys, with their defaults |
 //! |---|---|---|
 //! | **servers** | | |
-//! | `tcp:8080` | a port of TCP, on all addresses of IPv4 | `interface` (an IP address of either family), `backlog` (1024), `reuse_address` (yes), `reuse_port` (no), `nodelay` (yes), `keepalive`, `send_buffer`, `receive_buffer`, `ipv6_only` |
+//! | `tcp:8080` | a port of TCP, on all addresses of IPv4 | `interface` (an IP address of either family), `backlog` (1024), `reuse_address` (yes), `reuse_port` (no), `nodelay` (yes), `keepalive`, `user_timeout`, `send_buffer`, `receive_buffer`, `ipv6_only` |
 //! | `tcp6:8080` | the same on all addresses of IPv6; with `ipv6_only=no` of both families | the same |
 //! | `unix:/run/app.sock`, `unix:@name` | a UNIX socket, by path or by abstract name | `mode` (the umask decides), `backlog` (1024), `remove_stale` (yes), `unlink` (yes), `send_buffer`, `receive_buffer` |
 //! | `fd:3` | a descriptor that was inherited, and listens already | |
 //! | `systemd:name=web`, `systemd:index=0` | a socket that systemd passed (`LISTEN_FDS`); with both, the one of this name with this index | |
 //! | `haproxy:tcp:8080` | any other server, whose connections begin with a PROXY header: the peer is the one that it names | `allow` (`127.0.0.0/8,::1,unix`: who may send headers, or `everybody`), `header_timeout` (5), and those of the other |
 //! | **clients** | | |
-//! | `tcp:example.org:80` | a port of TCP, the host by name or address | `timeout` (10), `attempt_delay` (0.25), `bind` (`IP` or `IP:PORT`), `reuse_address` (no), `nodelay` (yes), `keepalive`, `send_buffer`, `receive_buffer` |
+//! | `tcp:example.org:80` | a port of TCP, the host by name or address | `timeout` (10), `attempt_delay` (0.25), `bind` (`IP` or `IP:PORT`), `reuse_address` (no), `nodelay` (yes), `keepalive`, `user_timeout`, `send_buffer`, `receive_buffer` |
 //! | `unix:/run/app.sock`, `unix:@name` | a UNIX socket | `timeout` (10), `bind`, `send_buffer`, `receive_buffer` |
 //! | **datagrams** | | |
 //! | `udp:53` | a port of UDP, on all addresses of IPv4 | `interface`, `max_size` (65507), `reuse_address` (no), `reuse_port` (no), `broadcast` (no), `ipv6_only`, `send_buffer`, `receive_buffer` |

@@ -1,9 +1,11 @@
 //! `tcp:` and `tcp6:`, for servers and clients.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::time::Duration;
 
 use super::written::Written;
 use super::{Argument, Arguments, ClientEndpoint, ParseError, ServerEndpoint};
+use crate::reactor::stream_options;
 use crate::{ClientFactory, ConnectTcp, ConnectorId, Factory, ListenTcp, Listener, Reactor, Result};
 
 /// (Twisted: `TCP4ServerEndpoint`, `TCP6ServerEndpoint`.)
@@ -25,6 +27,7 @@ impl ServerEndpoint for ListenTcp {
             .flag("reuse_port", self.reuse_port, usual.reuse_port)
             .flag("nodelay", self.nodelay, usual.nodelay)
             .maybe("keepalive", self.keepalive.map(|time| time.as_secs_f64()))
+            .maybe("user_timeout", self.user_timeout.map(|time| time.as_secs_f64()))
             .maybe("send_buffer", self.send_buffer)
             .maybe("receive_buffer", self.receive_buffer)
             .maybe("ipv6_only", self.ipv6_only.map(|only| if only { "yes" } else { "no" }))
@@ -58,6 +61,7 @@ impl ClientEndpoint for ConnectTcp {
             .flag("reuse_address", self.reuse_address, usual.reuse_address)
             .flag("nodelay", self.nodelay, usual.nodelay)
             .maybe("keepalive", self.keepalive.map(|time| time.as_secs_f64()))
+            .maybe("user_timeout", self.user_timeout.map(|time| time.as_secs_f64()))
             .maybe("send_buffer", self.send_buffer)
             .maybe("receive_buffer", self.receive_buffer)
             .text()
@@ -89,7 +93,8 @@ fn listen(arguments: &mut Arguments, everywhere: IpAddr) -> Result<ListenTcp, Pa
         reuse_address: arguments.key("reuse_address", Argument::flag)?.unwrap_or(usual.reuse_address),
         reuse_port: arguments.key("reuse_port", Argument::flag)?.unwrap_or(usual.reuse_port),
         nodelay: arguments.key("nodelay", Argument::flag)?.unwrap_or(usual.nodelay),
-        keepalive: arguments.key("keepalive", Argument::positive_seconds)?,
+        keepalive: arguments.key("keepalive", |time| taken(time, stream_options::keepalive))?,
+        user_timeout: arguments.key("user_timeout", |time| taken(time, stream_options::user_timeout))?,
         send_buffer: arguments.key("send_buffer", Argument::number)?,
         receive_buffer: arguments.key("receive_buffer", Argument::number)?,
         ipv6_only: arguments.key("ipv6_only", Argument::flag)?,
@@ -108,7 +113,8 @@ pub(super) fn client(arguments: &mut Arguments) -> Result<ConnectTcp, ParseError
         bind: arguments.key("bind", Argument::local_address)?,
         reuse_address: arguments.key("reuse_address", Argument::flag)?.unwrap_or(usual.reuse_address),
         nodelay: arguments.key("nodelay", Argument::flag)?.unwrap_or(usual.nodelay),
-        keepalive: arguments.key("keepalive", Argument::positive_seconds)?,
+        keepalive: arguments.key("keepalive", |time| taken(time, stream_options::keepalive))?,
+        user_timeout: arguments.key("user_timeout", |time| taken(time, stream_options::user_timeout))?,
         send_buffer: arguments.key("send_buffer", Argument::number)?,
         receive_buffer: arguments.key("receive_buffer", Argument::number)?,
         ..usual
@@ -123,6 +129,15 @@ fn host(argument: &Argument) -> Result<String, ParseError> {
     };
     ConnectTcp::new(host.as_str(), 1).check().map_err(|why| argument.bad(why))?;
     Ok(host)
+}
+
+/// A time that the kernel takes, as it was given: it is rounded where it is set.
+fn taken(
+    argument: &Argument,
+    round: fn(Duration) -> std::result::Result<Duration, &'static str>,
+) -> std::result::Result<Duration, ParseError> {
+    let time = argument.seconds()?;
+    round(time).map(|_| time).map_err(|why| argument.bad(why))
 }
 
 #[cfg(test)]
@@ -151,7 +166,7 @@ mod tests {
             "tcp:8080:interface=127.0.0.1",
             "tcp:8080:interface=[::1]:backlog=50",
             "tcp:8080:interface=[fe80::1%2]",
-            "tcp:0:interface=[::]:reuse_address=no:reuse_port=yes:nodelay=no:keepalive=30:send_buffer=1:receive_buffer=2:ipv6_only=yes",
+            "tcp:0:interface=[::]:reuse_address=no:reuse_port=yes:nodelay=no:keepalive=30:user_timeout=8.5:send_buffer=1:receive_buffer=2:ipv6_only=yes",
         ] {
             assert_eq!(served(text).describe(), text);
         }
@@ -159,7 +174,7 @@ mod tests {
             "tcp:example.org:80",
             "tcp:[::1]:80:timeout=0.25:attempt_delay=0.1",
             "tcp:h:80:bind=127.0.0.1",
-            r"tcp:h:80:bind=127.0.0.1\:5000:reuse_address=yes:nodelay=no:keepalive=1.5:send_buffer=1:receive_buffer=2",
+            r"tcp:h:80:bind=127.0.0.1\:5000:reuse_address=yes:nodelay=no:keepalive=1.5:user_timeout=8.5:send_buffer=1:receive_buffer=2",
             "tcp:h:80:bind=[::1]",
             r"tcp:h:80:bind=\[\:\:1]\:5000",
         ] {

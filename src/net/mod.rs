@@ -413,8 +413,11 @@ pub(crate) enum Close {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum SocketOption {
     NoDelay(bool),
-    /// Idle time before the first probe; `None` switches keepalive off.
+    /// Idle time before the first probe, 1 to 32,767 whole seconds; `None` switches keepalive off.
     KeepAlive(Option<Duration>),
+    /// How long sent data, or keepalive probes, may go unanswered, in whole milliseconds
+    /// (TCP_USER_TIMEOUT); `None`: as long as the system sends again, or four probes.
+    UserTimeout(Option<Duration>),
     /// Datagrams may go to everybody.
     Broadcast(bool),
     /// Hops that a datagram to one host may take.

@@ -7,6 +7,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use super::error::Error;
+use super::stream_options::StreamOptions;
 use crate::net::{Address, BadAddress, Buffers};
 
 /// Where and how to listen. (Twisted: `listenTCP`, and `makeBinding` for the options.)
@@ -30,8 +31,12 @@ pub struct ListenTcp {
     /// Send small writes at once (TCP_NODELAY) on accepted connections. Default: yes, because writes
     /// of one callback leave as one.
     pub nodelay: bool,
-    /// Idle time before keepalive probes on accepted connections. Default: none.
+    /// Idle time before keepalive probes on accepted connections, rounded up to whole seconds; 32,767 s at
+    /// most. A peer that answers none of four, a quarter of that time apart, is gone. Default: none.
     pub keepalive: Option<Duration>,
+    /// How long what was sent, or a keepalive probe, may go unanswered by the peer of an accepted connection
+    /// (TCP_USER_TIMEOUT, Linux and Android), rounded up to milliseconds; 24 days at most. Default: the system's.
+    pub user_timeout: Option<Duration>,
     /// The kernel's send buffer in bytes. Default: the system's.
     pub send_buffer: Option<usize>,
     /// The kernel's receive buffer in bytes. Default: the system's.
@@ -50,6 +55,7 @@ impl ListenTcp {
             backlog: 1024,
             nodelay: true,
             keepalive: None,
+            user_timeout: None,
             send_buffer: None,
             receive_buffer: None,
             ipv6_only: None,
@@ -58,6 +64,12 @@ impl ListenTcp {
 
     pub(crate) fn buffers(&self) -> Buffers {
         Buffers { send: self.send_buffer, receive: self.receive_buffer }
+    }
+
+    /// What is set on accepted connections.
+    pub(super) fn of_connections(&self) -> StreamOptions {
+        let ListenTcp { nodelay, keepalive, user_timeout, .. } = *self;
+        StreamOptions { nodelay, keepalive, user_timeout }
     }
 }
 
@@ -86,8 +98,13 @@ pub struct ConnectTcp {
     pub reuse_address: bool,
     /// Send small writes at once (TCP_NODELAY). Default: yes.
     pub nodelay: bool,
-    /// Idle time before keepalive probes. Default: none.
+    /// Idle time before keepalive probes, rounded up to whole seconds; 32,767 s at most. A peer that answers
+    /// none of four, a quarter of that time apart, is gone. Default: none.
     pub keepalive: Option<Duration>,
+    /// How long what was sent, or a keepalive probe, may go unanswered (TCP_USER_TIMEOUT, Linux and Android),
+    /// rounded up to milliseconds; 24 days at most. With keepalive, a peer is gone when it has been silent for so
+    /// long, however many probes that were. Default: the system's.
+    pub user_timeout: Option<Duration>,
     /// The kernel's send buffer in bytes. Default: the system's.
     pub send_buffer: Option<usize>,
     /// The kernel's receive buffer in bytes. Default: the system's.
@@ -106,6 +123,7 @@ impl ConnectTcp {
             reuse_address: false,
             nodelay: true,
             keepalive: None,
+            user_timeout: None,
             send_buffer: None,
             receive_buffer: None,
         }
@@ -113,6 +131,12 @@ impl ConnectTcp {
 
     pub(crate) fn buffers(&self) -> Buffers {
         Buffers { send: self.send_buffer, receive: self.receive_buffer }
+    }
+
+    /// What is set on connections that are made.
+    pub(super) fn of_connections(&self) -> StreamOptions {
+        let ConnectTcp { nodelay, keepalive, user_timeout, .. } = *self;
+        StreamOptions { nodelay, keepalive, user_timeout }
     }
 }
 

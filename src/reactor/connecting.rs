@@ -9,6 +9,7 @@ use super::error::Error;
 use super::layering::begin_with;
 use super::race::{Attempt, Race, interleaved};
 use super::sources::Source;
+use super::stream_options::StreamOptions;
 use super::tasks::Task;
 use super::{
     Address, ClientFactory, Connector, Place, Protocol, Reactor, Reason, Result, SystemError, TimedCall,
@@ -268,9 +269,9 @@ impl Reactor {
             return;
         };
         let raced = std::mem::replace(&mut slot.phase, Phase::Connected(token));
-        let (nodelay, keepalive) = match &slot.options {
-            ConnectOptions::Tcp(options) => (options.nodelay, options.keepalive),
-            ConnectOptions::Unix(_) => (false, None),
+        let options = match &slot.options {
+            ConnectOptions::Tcp(options) => options.of_connections(),
+            ConnectOptions::Unix(_) => StreamOptions::default(),
         };
         if let Some(timeout) = slot.timeout.take() {
             self.timers.cancel(timeout);
@@ -278,7 +279,9 @@ impl Reactor {
         if let Phase::Connecting(race) = raced {
             self.end_race(&race);
         }
-        self.set_options(token, nodelay, keepalive);
+        if let Err(error) = self.set_options(token, options) {
+            log::warn!("{peer}: an option of the connection could not be set: {error}");
+        }
         let small_marks = self.has_small_marks();
         self.sources.promote(token, Connection::new(peer.clone(), connector, small_marks));
         let built = self.while_building(token, |reactor| {

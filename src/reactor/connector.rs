@@ -243,7 +243,7 @@ impl Reactor {
     /// reached.
     ///
     /// # Errors
-    /// [`Error::BadAddress`]; [`Error::Finished`] when the reactor has stopped.
+    /// [`Error::BadAddress`]; [`Error::BadOption`]; [`Error::Finished`] when the reactor has stopped.
     pub fn connect_tcp<A>(&mut self, address: A, factory: impl ClientFactory) -> Result<ConnectorId>
     where
         A: TryInto<ConnectTcp>,
@@ -252,6 +252,7 @@ impl Reactor {
         let options = address.try_into().map_err(Into::into)?;
         let destination = options.to_string();
         options.check().map_err(|why| Error::BadAddress(BadAddress { text: destination.clone(), why }))?;
+        options.of_connections().check()?;
         self.begin_connector(ConnectOptions::Tcp(options), destination, Box::new(factory))
     }
 

@@ -14,6 +14,13 @@ use crate::net::BadAddress;
 pub enum Error {
     /// An address could not be read. (Twisted: `ServiceNameUnknownError`, `InvalidAddressError`, `ValueError`.)
     BadAddress(BadAddress),
+    /// An option has a value that the kernel does not take.
+    BadOption {
+        /// Its name.
+        option: &'static str,
+        /// What is wrong with it.
+        why: &'static str,
+    },
     /// The port cannot be listened on. (Twisted: `CannotListenError`.)
     CannotListen {
         /// The address that was asked for.
@@ -92,6 +99,7 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Error::BadAddress(bad) => bad.fmt(f),
+            Error::BadOption { option, why } => write!(f, "{option}: {why}"),
             Error::CannotListen { address, call, source } => {
                 write!(f, "cannot listen on {}: {call}: {}", Escaped(address), Escaped(source))
             }

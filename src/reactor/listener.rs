@@ -10,9 +10,10 @@ use super::connection::{Connection, State};
 use super::error::Error;
 use super::layering::begin_with;
 use super::sources::Source;
+use super::stream_options::StreamOptions;
 use super::tasks::Task;
 use super::{Address, ConnectionId, Factory, ListenTcp, Place, Protocol, Reactor, Result, TimedCall};
-use crate::net::{Accepted, Close, Instant, Open, OpenError, SocketOption, Token};
+use crate::net::{Accepted, Close, Instant, Open, OpenError, Token};
 
 /// A port that is listened on, by name. (Twisted: `IListeningPort`.)
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -83,11 +84,14 @@ pub(super) enum ListenOptions {
 
 impl ListenOptions {
     /// What is still to be set of each accepted connection.
-    fn of_connections(&self, has_nodelay: bool) -> (bool, Option<Duration>) {
+    fn of_connections(&self, has_nodelay: bool) -> StreamOptions {
         match self {
-            ListenOptions::Tcp(options) => (options.nodelay && !has_nodelay, options.keepalive),
-            ListenOptions::Unix => (false, None),
-            ListenOptions::Adopted => (true, None),
+            ListenOptions::Tcp(options) => {
+                let options = options.of_connections();
+                StreamOptions { nodelay: options.nodelay && !has_nodelay, ..options }
+            }
+            ListenOptions::Unix => StreamOptions::default(),
+            ListenOptions::Adopted => StreamOptions { nodelay: true, ..StreamOptions::default() },
         }
     }
 }
@@ -112,6 +116,7 @@ impl Reactor {
         A::Error: Into<Error>,
     {
         let options = address.try_into().map_err(Into::into)?;
+        options.of_connections().check()?;
         if !self.begins_new_things() {
             return Err(Error::Finished);
         }
@@ -303,13 +308,15 @@ impl Reactor {
         let inserted = self.sources.insert(Source::Connection(connection));
         debug_assert_eq!(inserted, token);
         if let Some(state) = self.sources.listener_mut(listener) {
-            let (nodelay, keepalive) = match peer {
-                Address::Unix(_) | Address::Pipe => (false, None),
+            let options = match peer {
+                Address::Unix(_) | Address::Pipe => StreamOptions::default(),
                 Address::Tcp(_) | Address::Udp(_) => {
                     state.options.of_connections(self.net.hands_nodelay_on())
                 }
             };
-            self.set_options(token, nodelay, keepalive);
+            if let Err(error) = self.set_options(token, options) {
+                self.log_accept_error(listener, "an option of a connection could not be set", &error);
+            }
         }
         let built = self.while_building(token, |reactor| {
             reactor.with_factory(listener, Place::BuildProtocol, |factory, reactor| {
@@ -337,14 +344,14 @@ impl Reactor {
         self.with_factory(listener, Place::BuildProtocol, build).flatten()
     }
 
-    /// A peer that is gone already has no options to set: the first read will tell.
-    pub(crate) fn set_options(&mut self, token: Token, nodelay: bool, keepalive: Option<Duration>) {
-        if nodelay {
-            let _ = self.net.set(token, SocketOption::NoDelay(true));
+    /// Sets all that can be set; the first error. The connection goes on: an option is not worth it.
+    pub(super) fn set_options(&mut self, token: Token, options: StreamOptions) -> io::Result<()> {
+        let mut result = Ok(());
+        for option in options.wanted() {
+            let set = self.net.set(token, option);
+            result = result.and(set);
         }
-        if keepalive.is_some() {
-            let _ = self.net.set(token, SocketOption::KeepAlive(keepalive));
-        }
+        result
     }
 
     /// Whether the next accept may do better.

@@ -41,6 +41,7 @@ mod spawning;
 mod standard_streams;
 mod statistics;
 mod stopwatch;
+pub(crate) mod stream_options;
 mod tasks;
 mod timers;
 mod transport;

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::connection::{Flow, Pauses, Rare, Registered, State};
 use super::protocol::find;
+use super::stream_options;
 use super::tasks::Task;
 use super::writing::SCRATCH;
 use super::{
@@ -455,13 +456,28 @@ impl Transport<'_> {
         self.set(SocketOption::NoDelay(on))
     }
 
-    /// Sets the idle time before keepalive probes, or switches them off. A peer that answers none of four, a quarter of
-    /// that time apart (whole seconds, at least one), is gone: found after twice the idle time.
+    /// Sets the idle time before keepalive probes, or switches them off. It is rounded up to whole seconds. A peer that
+    /// answers none of four, a quarter of that time apart (whole seconds, at least one), is gone: found after twice the
+    /// idle time, or when the [user timeout](Transport::set_tcp_user_timeout) has passed, if there is one.
     ///
     /// # Errors
-    /// [`Error::NotConnected`], [`Error::System`].
+    /// [`Error::BadOption`] for nothing and for more than 32,767 s; [`Error::NotConnected`]; [`Error::System`].
     pub fn set_tcp_keepalive(&mut self, idle: Option<Duration>) -> Result<()> {
+        let idle = idle.map(stream_options::keepalive).transpose();
+        let idle = idle.map_err(|why| Error::BadOption { option: "keepalive", why })?;
         self.set(SocketOption::KeepAlive(idle))
+    }
+
+    /// Sets how long what was sent, or a keepalive probe, may go unanswered before the connection is lost
+    /// (TCP_USER_TIMEOUT), or leaves it to the system. It is rounded up to milliseconds.
+    ///
+    /// # Errors
+    /// [`Error::BadOption`] for nothing and for more than 24 days; [`Error::NotConnected`]; [`Error::System`], everywhere
+    /// but on Linux and Android.
+    pub fn set_tcp_user_timeout(&mut self, limit: Option<Duration>) -> Result<()> {
+        let limit = limit.map(stream_options::user_timeout).transpose();
+        let limit = limit.map_err(|why| Error::BadOption { option: "user_timeout", why })?;
+        self.set(SocketOption::UserTimeout(limit))
     }
 
     fn set(&mut self, option: SocketOption) -> Result<()> {

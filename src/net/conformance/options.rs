@@ -17,6 +17,10 @@ tables! {
         "keepalive": "keepalive=60000", "ok";
         "keepalive of a second": "keepalive=1000", "ok";
         "no keepalive": "keepalive=off", "ok";
+        "a user timeout": "user_timeout=8500", "ok";
+        "the longest user timeout": "user_timeout=2147483647", "ok";
+        "too long a user timeout": "user_timeout=2147483648", "InvalidInput";
+        "no user timeout": "user_timeout=off", "ok";
     }
     // The system counts in whole seconds, up to 32767.
     keepalive_has_a_range(idle, answer): "
@@ -41,6 +45,7 @@ tables! {
         set a nodelay=on -> {answer}
         set a keepalive=60000 -> {keepalive}
         set a keepalive=off -> {keepalive}
+        set a user_timeout=5000 -> {keepalive}
     " {
         "of an open connection": "told a writable -> yes", "ok", "ok";
         "after an end": "shutdown b -> ok", "ok", "ok";

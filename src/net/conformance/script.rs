@@ -287,6 +287,11 @@ fn other_option(text: &str) -> SocketOption {
         (group.parse().expect("an address"), interface_of(interface))
     };
     match name {
+        "user_timeout" if value == "off" => SocketOption::UserTimeout(None),
+        "user_timeout" => {
+            let limit = Duration::from_millis(value.parse().expect("milliseconds"));
+            SocketOption::UserTimeout(Some(limit))
+        }
         "ttl" => SocketOption::Ttl(value.parse().expect("a number")),
         "multicast_ttl" => SocketOption::MulticastTtl(value.parse().expect("a number")),
         "interface" => SocketOption::MulticastInterface(interface_of(value)),

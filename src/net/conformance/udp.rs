@@ -377,6 +377,7 @@ tables! {
     " {
         "no delay": "nodelay=on", "errno 92";
         "no keepalive": "keepalive=off", "ok";
+        "a user timeout": "user_timeout=5000", "errno 92";
         "hops": "ttl=5", "ok";
         "all hops": "ttl=255", "ok";
         "no hops": "ttl=0", "InvalidInput";

@@ -338,5 +338,6 @@ tables! {
         "no delay": "nodelay=on", "Unsupported";
         "keepalive": "keepalive=60000", "Unsupported";
         "no keepalive": "keepalive=off", "ok";
+        "a user timeout": "user_timeout=5000", "Unsupported";
     }
 }

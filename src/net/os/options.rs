@@ -25,6 +25,10 @@ pub(super) fn set(descriptor: BorrowedFd<'_>, kind: Kind, option: SocketOption) 
                 .with_retries(KEEPALIVE_PROBES);
             socket.set_tcp_keepalive(&probes)
         }
+        #[cfg(any(target_os = "android", target_os = "linux"))]
+        SocketOption::UserTimeout(limit) => socket.set_tcp_user_timeout(limit),
+        #[cfg(not(any(target_os = "android", target_os = "linux")))]
+        SocketOption::UserTimeout(_) => Err(io::ErrorKind::Unsupported.into()),
         SocketOption::Broadcast(on) => socket.set_broadcast(on),
         SocketOption::Ttl(hops) if v6 => socket.set_unicast_hops_v6(hops),
         SocketOption::Ttl(hops) => socket.set_ttl_v4(hops),

@@ -55,6 +55,8 @@ pub(super) struct End {
     pub(super) retries: u8,
     /// What came was not acknowledged, for the way back is cut; tries in vain.
     pub(super) unacknowledged: Option<u8>,
+    /// Since when what the other end has sent goes unanswered.
+    pub(super) stalled: Option<u64>,
     /// The end of what comes has come.
     pub(super) ended: bool,
     /// Our end was sent.
@@ -70,6 +72,8 @@ pub(super) struct End {
     /// A write found no room: the process is told when there is some.
     pub(super) wants_room: bool,
     pub(super) keepalive: Option<Box<KeepAlive>>,
+    /// How long what it sends may go unanswered.
+    pub(super) user_timeout: Option<u64>,
 }
 
 /// Where an end is in its life.
@@ -141,6 +145,7 @@ impl End {
             frozen: false,
             retries: 0,
             unacknowledged: None,
+            stalled: None,
             ended: false,
             finished: false,
             reset: false,
@@ -149,6 +154,7 @@ impl End {
             armed: Ready::ALL,
             wants_room: false,
             keepalive: None,
+            user_timeout: None,
         }
     }
 

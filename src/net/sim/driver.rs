@@ -384,6 +384,12 @@ impl World {
             }
             self.set_keepalive(connection, side, seconds.map(Duration::from_secs));
         }
+        if let SocketOption::UserTimeout(limit) = option {
+            let millis = limit.map_or(0, |limit| limit.as_millis());
+            let Ok(millis) = i32::try_from(millis) else { return Err(Errno::EINVAL.into()) };
+            let limit = Some(millis as u64 * 1_000_000).filter(|limit| *limit > 0);
+            self.connections[connection as usize].ends[side].user_timeout = limit;
+        }
         Ok(())
     }
 

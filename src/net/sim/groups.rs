@@ -81,7 +81,9 @@ impl World {
         };
         let Family::Udp(udp) = &mut self.mailboxes[index as usize].family else { return Ok(()) };
         match option {
-            SocketOption::NoDelay(_) | SocketOption::KeepAlive(Some(_)) => return Err(Errno::ENOPROTOOPT),
+            SocketOption::NoDelay(_) | SocketOption::KeepAlive(Some(_)) | SocketOption::UserTimeout(_) => {
+                return Err(Errno::ENOPROTOOPT);
+            }
             SocketOption::KeepAlive(None) => {}
             SocketOption::Broadcast(on) => udp.broadcast = on,
             SocketOption::Ttl(hops) if hops > 255 || (hops == 0 && !v6) => return Err(Errno::EINVAL),

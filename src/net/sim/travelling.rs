@@ -147,7 +147,8 @@ impl World {
         let back = self.connections[index as usize].ends[other].path;
         if !unix && !self.is_open(back) && end_of(self, index, side).unacknowledged.is_none() {
             end_of(self, index, side).unacknowledged = Some(0);
-            self.schedule_for(now + RETRANSMISSION, Happening::Acknowledgement, index, side);
+            let again = self.wait_for_an_answer(index, side, 0);
+            self.schedule_for(now + again, Happening::Acknowledgement, index, side);
         }
     }
 
@@ -169,8 +170,30 @@ impl World {
         let now = self.now;
         let end = end_of(self, index, side);
         end.frozen = true;
-        let again = backoff(end.retries);
+        let tries = end.retries;
+        let again = self.wait_for_an_answer(index, side, tries);
         self.schedule_for(now + again, Happening::Retransmission, index, side);
+    }
+
+    /// How long the other end waits before it sends again what `side` has not answered: at most as
+    /// long as its user timeout lasts.
+    fn wait_for_an_answer(&mut self, index: u32, side: usize, tries: u8) -> u64 {
+        let now = self.now;
+        let sender = self.connections[index as usize].other(side);
+        let limit = end_of(self, index, sender).user_timeout;
+        let since = *end_of(self, index, side).stalled.get_or_insert(now);
+        let left = limit.map_or(u64::MAX, |limit| limit.saturating_sub(now - since).max(1));
+        backoff(tries).min(left)
+    }
+
+    /// Whether the other end has waited for an answer of `side` for long enough to give up.
+    fn is_given_up(&mut self, index: u32, side: usize, tries: u8) -> bool {
+        let sender = self.connections[index as usize].other(side);
+        let since = end_of(self, index, side).stalled.unwrap_or(self.now);
+        match end_of(self, index, sender).user_timeout {
+            Some(limit) => self.now - since >= limit,
+            None => tries > RETRANSMISSIONS,
+        }
     }
 
     pub(super) fn retransmit(&mut self, index: u32, side: usize) {
@@ -181,6 +204,7 @@ impl World {
             let end = end_of(self, index, side);
             end.frozen = false;
             end.retries = 0;
+            end.stalled = None;
             for segment in &mut end.flight {
                 segment.at = segment.at.max(arrival);
             }
@@ -188,8 +212,10 @@ impl World {
             return self.arrive(index, side);
         }
         let end = end_of(self, index, side);
-        end.retries += 1;
-        if end.retries > RETRANSMISSIONS {
+        end.retries = end.retries.saturating_add(1);
+        let tries = end.retries;
+        if self.is_given_up(index, side, tries) {
+            let end = end_of(self, index, side);
             end.flight.clear();
             end.frozen = false;
             let other = self.connections[index as usize].other(side);
@@ -207,14 +233,16 @@ impl World {
         let back = connection.ends[other].path;
         let open = self.is_open(back);
         let end = end_of(self, index, side);
-        let tries = end.unacknowledged.map_or(0, |tries| tries + 1);
+        let tries = end.unacknowledged.map_or(0, |tries| tries.saturating_add(1));
         end.unacknowledged = Some(tries);
         if open {
             end.unacknowledged = None;
-        } else if tries > RETRANSMISSIONS {
+            end.stalled = None;
+        } else if self.is_given_up(index, side, tries) {
             self.reset_end(index, other, Errno::ETIMEDOUT);
         } else {
-            self.schedule_for(now + backoff(tries), Happening::Acknowledgement, index, side);
+            let again = self.wait_for_an_answer(index, side, tries);
+            self.schedule_for(now + again, Happening::Acknowledgement, index, side);
         }
     }
 
@@ -243,6 +271,7 @@ impl World {
         let answered = self.is_open(there) && self.is_open(back);
         let gone = self.connections[index as usize].ends[other].phase == Phase::Vanished;
         let end = end_of(self, index, side);
+        let user_timeout = end.user_timeout;
         let Some(keepalive) = &mut end.keepalive else { return };
         let due = keepalive.heard.saturating_add(keepalive.idle);
         let again = if keepalive.probes == 0 && due > now {
@@ -254,10 +283,15 @@ impl World {
             keepalive.probes = 0;
             now + keepalive.idle
         } else {
-            keepalive.probes += 1;
-            if u32::from(keepalive.probes) > KEEPALIVE_PROBES {
+            // With a user timeout the probes are not counted, but there has to be one.
+            let gone = match user_timeout {
+                Some(limit) => keepalive.probes > 0 && now - keepalive.heard >= limit,
+                None => u32::from(keepalive.probes) >= KEEPALIVE_PROBES,
+            };
+            if gone {
                 return self.reset_end(index, side, Errno::ETIMEDOUT);
             }
+            keepalive.probes = keepalive.probes.saturating_add(1);
             now + keepalive_interval(Duration::from_nanos(keepalive.idle)).as_nanos() as u64
         };
         self.schedule_for(again, Happening::KeepAlive, index, side);
