@@ -204,3 +204,96 @@ fn a_server_that_closes_connections_stays_up() {
     assert_eq!((ended.code, ended.err.as_str()), (Some(0), ""));
     assert!(ended.out.contains("reconnects") && ended.out.contains("100 %"), "{}", ended.out);
 }
+
+/// A network of its own behind a link that can be cut. It goes when it is dropped.
+struct Network {
+    name: String,
+    /// The address of the host in it.
+    there: String,
+}
+
+impl Network {
+    /// `None`, and a word past the capture of passing tests, where it cannot be made.
+    fn new() -> Option<Network> {
+        let id = std::process::id();
+        let name = format!("twistor-{id}");
+        let [high, low] = [100 + id / 250 % 100, 1 + id % 250];
+        let (here, there) = (format!("10.{high}.{low}.1/24"), format!("10.{high}.{low}.2"));
+        // The names of interfaces have at most 15 bytes.
+        let (near, far) = (format!("tw{id}a"), format!("tw{id}b"));
+        let network = Network { name: name.clone(), there: there.clone() };
+        let made = tool("ip", &["netns", "add", &name])
+            && tool("ip", &["link", "add", &near, "type", "veth", "peer", "name", &far, "netns", &name])
+            && tool("ip", &["addr", "add", &here, "dev", &near])
+            && tool("ip", &["link", "set", &near, "up"])
+            && tool("ip", &["-n", &name, "addr", "add", &format!("{there}/24"), "dev", &far])
+            && tool("ip", &["-n", &name, "link", "set", &far, "up"])
+            && network.cut("input")
+            && network.mend();
+        if !made {
+            use std::io::Write;
+            let _ =
+                writeln!(std::io::stderr(), "SKIPPED: no network of its own can be made, or no nft in it");
+        }
+        made.then_some(network)
+    }
+
+    fn inside(&self, command: &[&str]) -> Vec<String> {
+        let words = ["netns", "exec", &self.name].into_iter().chain(command.iter().copied());
+        words.map(str::to_owned).collect()
+    }
+
+    fn nft(&self, rules: &str) -> bool {
+        let arguments = self.inside(&["nft", rules]);
+        tool("ip", &arguments.iter().map(String::as_str).collect::<Vec<_>>())
+    }
+
+    /// Drops what comes in ("input") or goes out ("output") there.
+    fn cut(&self, way: &str) -> bool {
+        let policy = format!("{{ type filter hook {way} priority 0; policy drop; }}");
+        self.nft("add table inet cut") && self.nft(&format!("add chain inet cut dropped {policy}"))
+    }
+
+    fn mend(&self) -> bool {
+        self.nft("delete table inet cut")
+    }
+}
+
+impl Drop for Network {
+    fn drop(&mut self) {
+        // Both ends of the link go with it. Without the rights for it there is nothing to remove.
+        tool("ip", &["netns", "del", &self.name]);
+    }
+}
+
+fn tool(program: &str, arguments: &[&str]) -> bool {
+    let quiet = std::process::Stdio::null;
+    let mut command = std::process::Command::new(program);
+    command.args(arguments).stdin(quiet()).stdout(quiet()).stderr(quiet());
+    command.status().is_ok_and(|status| status.success())
+}
+
+#[test]
+fn a_held_peer_behind_a_cut_link_is_down_and_up_again() {
+    let Some(network) = Network::new() else { return };
+    let listen = format!("tcp:{}:0", network.there);
+    let mut echo = std::process::Command::new("ip");
+    echo.args(network.inside(&[env!("CARGO_BIN_EXE_twistor"), "echo", "--listen", &listen]));
+    let mut echo = Running::begin(echo);
+    let line = echo.line();
+    let target = format!("hold://{}:{}", network.there, line.rsplit_once(':').unwrap().1);
+    let arguments = ["--json", "--lost-after", "3s", "--timeout", "500ms", "--backoff", "100ms"];
+    let mut monitor =
+        Running::start(&[&["monitor", &target][..], &arguments, &["--backoff-max", "100ms"]].concat());
+    monitor.line_with(&[r#""event":"up""#]);
+    for way in ["input", "output"] {
+        assert!(network.cut(way));
+        // Without a sign of life being asked for, it would never be known.
+        let down = json(&monitor.line());
+        assert_eq!((&down["event"], &down["reason"]), (&"down".into(), &"broken".into()), "{way}");
+        assert!(network.mend());
+        monitor.line_with(&[r#""event":"up""#]);
+    }
+    assert_eq!(monitor.end_by(Signal::TERM).code, Some(0));
+    echo.end_by(Signal::TERM);
+}

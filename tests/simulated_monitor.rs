@@ -133,8 +133,7 @@ fn limits(outage: &Outage, settings: &Settings) -> (Duration, Duration) {
     match (outage.target.starts_with("hold"), outage.kind) {
         (false, _) => (round, round + travel),
         (true, Kill | Reset) => (travel, settings.backoff.max + settings.timeout),
-        // Asked after one idle time of silence, and gone if there is no answer for another.
-        (true, _) => (2 * settings.keepalive.unwrap() + travel, settings.backoff.max + settings.timeout),
+        (true, _) => (settings.lost_after.unwrap(), settings.backoff.max + settings.timeout),
     }
 }
 
@@ -227,6 +226,28 @@ fn the_loss_of_a_held_connection_is_told_when_its_packet_comes() {
         assert_eq!(book.causes("held"), [Some(cause)].into_iter().chain(refused).collect::<Vec<_>>());
         // What travels takes a millisecond.
         assert_eq!(told[0].wall.duration_since(wall).unwrap(), Duration::from_millis(1), "{kind}");
+    }
+}
+
+#[test]
+fn a_peer_that_is_gone_is_down_within_the_time_that_was_set() {
+    for lost_after in [3, 10, 60].map(Duration::from_secs) {
+        for (kind, back) in
+            [(Crash, false), (Partition, false), (OneWayPartition, false), (OneWayPartition, true)]
+        {
+            let mut simulation = Simulation::new(14);
+            let (host, watcher) = (server(&mut simulation, "server"), simulation.host("watcher"));
+            let (book, settings) =
+                (Book::default(), Settings { lost_after: Some(lost_after), ..Settings::default() });
+            book.watch(&mut simulation, watcher, &["held=hold://server:80"], settings);
+            simulation.run_for(HOUR).unwrap();
+            assert_eq!(book.causes("held"), [None], "a peer that answers is left alone");
+            let (one, other) = if back { (watcher, host) } else { (host, watcher) };
+            simulation.strike(kind, one, other);
+            simulation.run_for(lost_after).unwrap();
+            let told = book.causes("held");
+            assert_eq!(told.get(1), Some(&Some(Cause::Broken)), "{kind} {back} {lost_after:?}: {told:?}");
+        }
     }
 }
 

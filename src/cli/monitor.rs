@@ -3,7 +3,7 @@
 use super::output;
 use super::{Failure, Outcome, complain, descriptors, span};
 use crate::monitor::{
-    Backoff, Event, Json, Kind, Lines, Monitor as Watcher, Page, Reporter, Settings, Summary, Target,
+    Backoff, Event, Json, Kind, Lines, Monitor as Watcher, Page, Reporter, Settings, Span, Summary, Target,
 };
 use crate::{Phase, Reactor, Signal, SystemEvent};
 use clap::Args;
@@ -15,10 +15,15 @@ use std::time::Duration;
 
 /// Watch services: hold connections open and tell when they are lost, or probe on an interval.
 ///
-/// A target is hold://HOST:PORT (one connection is held open; its loss is the event, known as soon as
-/// it happens; it is made again with growing waits) or tcp://HOST:PORT (a connection is made, timed
+/// A target is hold://HOST:PORT (one connection is held open; its loss is the event; it is made again
+/// with growing waits) or tcp://HOST:PORT (a connection is made, timed
 /// and closed on an interval), or an endpoint, such as tcp:HOST:PORT:timeout=2 or unix:PATH, which is
 /// probed, or held with hold: before it. NAME=tcp://HOST:PORT gives it a name.
+///
+/// What hold:// sees, of any TCP server, without sending a byte of its own: a process that ends, is killed or resets
+/// the connection, at once; a host that crashed or a link that is cut, within --lost-after, on Linux (the kernel asks
+/// an idle peer for a sign of life every two fifths of that time: two small packets, every 4 s by default). It does not
+/// see that a server accepts no new connections, or answers no requests: tcp:// sees the first.
 ///
 /// A held connection that its server closes (many close idle ones) is made again at once: the target stays up, the
 /// first time is told, and further ones are counted (reconnects in the summary). It is down, since the close, if
@@ -51,15 +56,16 @@ pub(super) struct Monitor {
     targets: Vec<String>,
 
     /// Time between two probes of a target that is not held; probes are spread evenly over it
-    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = span::positive)]
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = span::positive, conflicts_with = "once")]
     interval: Duration,
 
-    /// How long connecting may take, looking up the name included; an endpoint's own timeout goes before it
-    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = span::positive)]
-    timeout: Duration,
+    /// How long connecting may take, looking up the name included; an endpoint's own timeout goes
+    /// before it [default: 5s]
+    #[arg(long, value_name = "TIME", value_parser = span::positive)]
+    timeout: Option<Duration>,
 
     /// Check each target once, print the results and end
-    #[arg(long, conflicts_with_all = ["count", "watch"])]
+    #[arg(long, conflicts_with_all = ["count", "watch", "every_probe"])]
     once: bool,
 
     /// End after N rounds: probes of each target, intervals for those that are held
@@ -82,21 +88,22 @@ pub(super) struct Monitor {
     #[arg(long, short, conflicts_with_all = ["every_probe", "watch"])]
     quiet: bool,
 
-    /// First wait before a lost hold:// target is connected to again
-    #[arg(long, value_name = "TIME", default_value = "1s", value_parser = span::positive)]
-    backoff: Duration,
+    /// First wait before a lost hold:// target is connected to again [default: 1s]
+    #[arg(long, value_name = "TIME", value_parser = span::positive, conflicts_with = "once")]
+    backoff: Option<Duration>,
 
-    /// Longest such wait
-    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = span::positive)]
-    backoff_max: Duration,
+    /// Longest such wait [default: 60s]
+    #[arg(long, value_name = "TIME", value_parser = span::positive, conflicts_with = "once")]
+    backoff_max: Option<Duration>,
 
-    /// Each wait is this many times the one before
-    #[arg(long, value_name = "NUMBER", default_value_t = 1.5, value_parser = factor)]
-    backoff_factor: f64,
+    /// Each wait is this many times the one before [default: 1.5]
+    #[arg(long, value_name = "NUMBER", value_parser = factor, conflicts_with = "once")]
+    backoff_factor: Option<f64>,
 
-    /// Silence on a held connection before the peer is asked for a sign of life; 0 for never
-    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = span::parse)]
-    keepalive: Duration,
+    /// Within what time the peer of a held TCP connection that vanished is known to be gone, 3s to
+    /// 9h; 0 for never [default: 10s]
+    #[arg(long, value_name = "TIME", value_parser = lost_after, conflicts_with = "once")]
+    lost_after: Option<Duration>,
 }
 
 impl Monitor {
@@ -105,6 +112,7 @@ impl Monitor {
         let targets = std::mem::take(&mut self.targets);
         let targets = targets.into_iter().map(|text| text.parse()).collect::<Result<Vec<Target>, _>>();
         let targets = targets.map_err(|error| Failure::Usage(error.to_string()))?;
+        self.refuse_idle_options(&targets)?;
         let names = output::width_of(targets.iter().map(Target::name));
         let size = Rc::new(Cell::new(output::size()));
         let live = self.watch && io::stdout().is_terminal();
@@ -155,9 +163,10 @@ impl Monitor {
     /// targets will be unknown, and that is said at once.
     fn raise_descriptor_limit(&self, targets: &[Target]) {
         let held = targets.iter().filter(|target| target.kind() == Kind::Hold).count();
+        let timeout = self.settings().timeout;
         let attempts = match self.once {
-            true => self.timeout.as_millis() / 10 + 32,
-            false => (self.timeout.as_nanos() * targets.len() as u128).div_ceil(self.interval.as_nanos()),
+            true => timeout.as_millis() / 10 + 32,
+            false => (timeout.as_nanos() * targets.len() as u128).div_ceil(self.interval.as_nanos()),
         };
         let attempts = usize::try_from(attempts).unwrap_or(usize::MAX);
         let (held, probed) = if self.once { (0, targets.len()) } else { (held, targets.len() - held) };
@@ -176,17 +185,55 @@ impl Monitor {
         }
     }
 
+    /// An option that changes nothing is a mistake, and is said.
+    fn refuse_idle_options(&self, targets: &[Target]) -> Result<(), Failure> {
+        let refuse = |why: String| Err(Failure::Usage(format!("{why} (see --help)")));
+        let held = || targets.iter().filter(|target| target.kind() == Kind::Hold);
+        for (option, given) in [
+            ("--backoff", self.backoff.is_some()),
+            ("--backoff-max", self.backoff_max.is_some()),
+            ("--backoff-factor", self.backoff_factor.is_some()),
+            ("--lost-after", self.lost_after.is_some()),
+        ] {
+            if given && held().next().is_none() {
+                return refuse(format!("{option} has no effect: no target is held (hold://HOST:PORT)"));
+            }
+        }
+        let vanishes = |target: &Target| target.host().is_some() && !target.has_own("keepalive");
+        if self.lost_after.is_some() && !held().any(vanishes) {
+            return refuse(
+                "--lost-after has no effect: held targets are UNIX sockets or have a keepalive of their own"
+                    .into(),
+            );
+        }
+        if self.timeout.is_some() && targets.iter().all(|target| target.has_own("timeout")) {
+            return refuse("--timeout has no effect: every target has a timeout of its own".into());
+        }
+        let backoff = self.settings().backoff;
+        if let Some(first) = self.backoff.filter(|first| *first > backoff.max) {
+            let (first, longest) = (Span(first), Span(backoff.max));
+            return refuse(format!("--backoff {first} is above --backoff-max {longest}"));
+        }
+        if self.once && self.quiet && self.json {
+            return refuse("--json has no effect: --once --quiet prints nothing".into());
+        }
+        Ok(())
+    }
+
     fn settings(&self) -> Settings {
+        let usual = Settings::default();
+        let Backoff { initial, factor, max, jitter } = usual.backoff;
+        let max = self.backoff_max.unwrap_or(max);
         Settings {
             interval: self.interval,
-            timeout: self.timeout,
+            timeout: self.timeout.unwrap_or(usual.timeout),
             backoff: Backoff {
-                initial: self.backoff.min(self.backoff_max),
-                factor: self.backoff_factor,
-                max: self.backoff_max,
-                ..Backoff::default()
+                initial: self.backoff.unwrap_or(initial.min(max)),
+                factor: self.backoff_factor.unwrap_or(factor),
+                max,
+                jitter,
             },
-            keepalive: Some(self.keepalive).filter(|idle| !idle.is_zero()),
+            lost_after: self.lost_after.or(usual.lost_after).filter(|limit| !limit.is_zero()),
             rounds: if self.once { Some(1) } else { self.count },
             // Below the live table is the place for news alone.
             every_result: self.every_probe,
@@ -222,6 +269,18 @@ fn factor(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {
         Ok(factor) if (1.0..=100.0).contains(&factor) => Ok(factor),
         _ => Err("it has to be a number from 1 to 100".into()),
+    }
+}
+
+/// Zero, or a time that the kernel's keepalive can keep.
+fn lost_after(text: &str) -> Result<Duration, String> {
+    match span::parse(text)? {
+        Duration::ZERO => Ok(Duration::ZERO),
+        time if time < Settings::SHORTEST_LOST_AFTER => {
+            Err("3 seconds are the least: the kernel counts in whole ones".into())
+        }
+        time if time > Settings::LONGEST_LOST_AFTER => Err("9 hours are the most".into()),
+        time => Ok(time),
     }
 }
 

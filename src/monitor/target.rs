@@ -53,6 +53,7 @@ pub(super) struct Way {
     pub(super) options: Options,
     pub(super) has_timeout: bool,
     pub(super) has_keepalive: bool,
+    pub(super) has_user_timeout: bool,
 }
 
 pub(super) enum Options {
@@ -98,6 +99,13 @@ impl Target {
         self.tcp().map(|options| options.port)
     }
 
+    /// Whether its endpoint has an argument of this name: `timeout`, `keepalive` and `user_timeout` go before the
+    /// monitor's settings.
+    pub fn has_own(&self, argument: &str) -> bool {
+        let endpoint = self.url().strip_prefix("hold:").unwrap_or(self.url());
+        self.form == Form::Endpoint && Arguments::of(endpoint).is_ok_and(|arguments| arguments.has(argument))
+    }
+
     fn tcp(&self) -> Option<ConnectTcp> {
         match self.way().ok()?.options {
             Options::Tcp(options) => Some(options),
@@ -115,7 +123,12 @@ impl Target {
                 Error::BadAddress(bad) => error(bad.why.to_owned()),
                 other => error(other.to_string()),
             })?;
-            return Ok(Way { options: Options::Tcp(options), has_timeout: false, has_keepalive: false });
+            return Ok(Way {
+                options: Options::Tcp(options),
+                has_timeout: false,
+                has_keepalive: false,
+                has_user_timeout: false,
+            });
         }
         let endpoint = url.strip_prefix("hold:").unwrap_or(url);
         let before = self.text.len() - endpoint.len();
@@ -128,7 +141,13 @@ impl Target {
         if !registry.clients().any(|known| known == arguments.prefix()) {
             return Err(error(FORMS.to_owned()));
         }
-        let (has_timeout, has_keepalive) = (arguments.has("timeout"), arguments.has("keepalive"));
+        let [has_timeout, has_keepalive, has_user_timeout] =
+            ["timeout", "keepalive", "user_timeout"].map(|name| arguments.has(name));
+        for (argument, why) in IDLE {
+            if arguments.has(argument) && (self.kind == Kind::Probe || why == NOTHING_SENT) {
+                return Err(error(format!("{argument} has no effect: {why}")));
+            }
+        }
         let endpoint = registry.client(&mut arguments).map_err(bad)?;
         let endpoint: &dyn Any = &*endpoint;
         let options = match (endpoint.downcast_ref::<ConnectTcp>(), endpoint.downcast_ref::<ConnectUnix>()) {
@@ -136,7 +155,7 @@ impl Target {
             (_, Some(options)) => Options::Unix(options.clone()),
             _ => return Err(error(FORMS.to_owned())),
         };
-        Ok(Way { options, has_timeout, has_keepalive })
+        Ok(Way { options, has_timeout, has_keepalive, has_user_timeout })
     }
 }
 
@@ -195,6 +214,15 @@ impl std::error::Error for TargetError {}
 
 const FORMS: &str =
     "a target is hold://HOST:PORT or tcp://HOST:PORT, or tcp:HOST:PORT or unix:PATH, to be held after hold:";
+const NOTHING_SENT: &str = "nothing is sent to a target";
+const NOT_HELD: &str = "the target is not held; write hold: before it";
+/// Arguments of endpoints that change nothing here; the second kind does when the target is held.
+const IDLE: [(&str, &str); 4] = [
+    ("nodelay", NOTHING_SENT),
+    ("send_buffer", NOTHING_SENT),
+    ("keepalive", NOT_HELD),
+    ("user_timeout", NOT_HELD),
+];
 /// Longer names would push everything else out of a table.
 const LONGEST_NAME: usize = 64;
 
@@ -236,6 +264,17 @@ mod tests {
                 "n=hold:tcp:h:80:timeout=soon",
                 "at column 25: timeout: write a time in seconds, or as 250ms, 5s or 2m",
             ),
+            (
+                "tcp:h:80:keepalive=5",
+                "keepalive has no effect: the target is not held; write hold: before it",
+            ),
+            ("hold:tcp:h:80:nodelay=no", "nodelay has no effect: nothing is sent to a target"),
+            (
+                "hold:tcp:h:80:keepalive=10h",
+                "at column 25: keepalive: write a time in seconds, or as 250ms, 5s or 2m",
+            ),
+            ("hold:tcp:h:80:keepalive=36000", "at column 25: keepalive: 32767 seconds is the longest"),
+            ("hold:tcp:h:80:keepalive=0", "at column 25: keepalive: it has to be more than nothing"),
             ("hold:unix:", "at column 11: path: the path of the socket is empty"),
             ("=tcp:h:80", "a name has 1 to 64 bytes and no control characters"),
             ("tcp://localhost", "the port is missing"),

@@ -4,7 +4,7 @@ use super::cause::Cause;
 use super::probe::Watch;
 use super::reporter::{Event, Reporter, Row, Summary};
 use super::schedule::{FIRST_LOOK, Schedule};
-use super::settings::Settings;
+use super::settings::{Settings, liveness};
 use super::target::{Kind, Options, Target};
 use super::track::{Change, Retry, State, Track};
 use crate::escape::Escaped;
@@ -310,7 +310,8 @@ impl Monitor {
             return;
         };
         let held = watched.target.kind() == Kind::Hold;
-        let (timeout, keepalive) = (shared.settings.timeout, shared.settings.keepalive.filter(|_| held));
+        let timeout = shared.settings.timeout;
+        let liveness = shared.settings.lost_after.filter(|_| held).map(liveness);
         drop(shared);
         let watch = Watch { monitor: self.clone(), index };
         let connector = match way.options {
@@ -319,7 +320,15 @@ impl Monitor {
                     timeout: if way.has_timeout { options.timeout } else { timeout },
                     // Nothing is ever written.
                     nodelay: false,
-                    keepalive: if way.has_keepalive { options.keepalive } else { keepalive },
+                    keepalive: match way.has_keepalive {
+                        true => options.keepalive,
+                        false => liveness.map(|(idle, _)| idle),
+                    },
+                    // Beside a keepalive of the endpoint's own a shorter limit would end it after one question.
+                    user_timeout: match way.has_user_timeout || way.has_keepalive {
+                        true => options.user_timeout,
+                        false => liveness.and_then(|(_, limit)| limit),
+                    },
                     ..options
                 };
                 reactor.connect_tcp(options, watch)
