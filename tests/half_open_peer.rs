@@ -6,6 +6,7 @@ use std::fs;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use twistor::sim::{CallKind, Errno, Fault};
 use twistor::{ConnectTcp, Error, ListenTcp, Reactor, Transport};
 use world::peer::{Peer, connection, turns};
 use world::{Record, Recorder, abort_all, on_each_back_end, on_the_real_network, once};
@@ -138,6 +139,34 @@ fn times_that_the_kernel_does_not_take_are_refused() {
         });
         let _peer = connection(world, &mut reactor, protocol);
         assert_eq!(record.events(), ["a: made"]);
+        abort_all(&mut reactor);
+        world.run_until_idle(&mut reactor);
+    });
+}
+
+#[test]
+fn an_option_that_cannot_be_set_is_logged() {
+    on_each_back_end(|world| {
+        // The real system refuses none of these.
+        let Some((network, _)) = world.simulated() else { return };
+        let mut reactor = world.reactor();
+        network.add_rule(Fault::fail(CallKind::SetOption, Errno::ENOPROTOOPT));
+        let record = Record::new();
+        let options = (Some(Duration::from_secs(60)), Some(Duration::from_secs(90)));
+        let listen = ListenTcp { keepalive: options.0, ..ListenTcp::new(world.anywhere()) };
+        let listener =
+            reactor.listen_tcp(listen, once(Recorder::named("server", &record), &Record::new())).unwrap();
+        let connect = ConnectTcp {
+            user_timeout: options.1,
+            nodelay: false,
+            ..ConnectTcp::try_from(listener.address()).unwrap()
+        };
+        reactor.connect_tcp(connect, once(Recorder::named("client", &record), &Record::new())).unwrap();
+        world.run_until(&mut reactor, "both made", |_| record.events().len() == 2);
+        let logged = world.logged();
+        let said = |line: &String| line.contains("option of") && line.contains("could not be set");
+        assert!(logged.len() == 2 && logged.iter().all(said), "{logged:?}");
+        reactor.stop_listening(&listener).unwrap();
         abort_all(&mut reactor);
         world.run_until_idle(&mut reactor);
     });

@@ -513,6 +513,51 @@ fn a_close_that_this_side_cannot_follow_is_unknown_since_then() {
     assert!(monitor.all_up());
 }
 
+thread_local! {
+    /// What this thread has logged as a warning or an error: a simulation is one thread.
+    static LOGGED: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) };
+}
+
+struct Log;
+
+impl log::Log for Log {
+    fn enabled(&self, metadata: &log::Metadata<'_>) -> bool {
+        metadata.level() <= log::Level::Warn
+    }
+
+    fn log(&self, record: &log::Record<'_>) {
+        if self.enabled(record.metadata()) {
+            LOGGED.with_borrow_mut(|logged| logged.push(record.args().to_string()));
+        }
+    }
+
+    fn flush(&self) {}
+}
+
+#[test]
+fn trouble_of_this_side_is_warned_of_once_a_second() {
+    log::set_logger(&Log).unwrap();
+    log::set_max_level(log::LevelFilter::Warn);
+    let mut simulation = Simulation::new(15);
+    server(&mut simulation, "server");
+    let watcher = simulation.host("watcher");
+    let targets: Vec<String> = (0..50).map(|number| format!("n{number}=tcp://10.0.0.1:80")).collect();
+    let targets: Vec<&str> = targets.iter().map(String::as_str).collect();
+    let settings = Settings { interval: SECOND / 10, ..Settings::default() };
+    Book::default().watch(&mut simulation, watcher, &targets, settings);
+    simulation.run_for(MINUTE).unwrap();
+    assert_eq!(LOGGED.take(), [""; 0]);
+    simulation.set_descriptor_limit(watcher, 0);
+    simulation.run_for(10 * SECOND - SECOND / 100).unwrap();
+    let logged = LOGGED.take();
+    assert_eq!(logged.len(), 10, "{logged:?}");
+    let words = "unknown targets: 50 of 50, for a reason of this machine: connection failed: socket: ";
+    assert!(logged[1..].iter().all(|line| line.starts_with(words)), "{logged:?}");
+    simulation.set_descriptor_limit(watcher, 1024);
+    simulation.run_for(MINUTE).unwrap();
+    assert!(LOGGED.take().len() <= 1, "it is over");
+}
+
 #[test]
 fn the_summary_tells_what_is_unknown_and_what_was_closed() {
     let mut simulation = Simulation::new(12);

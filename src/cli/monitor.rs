@@ -56,8 +56,9 @@ pub(super) struct Monitor {
     targets: Vec<String>,
 
     /// Time between two probes of a target that is not held; probes are spread evenly over it
-    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = span::positive, conflicts_with = "once")]
-    interval: Duration,
+    /// [default: 10s]
+    #[arg(long, value_name = "TIME", value_parser = span::positive, conflicts_with = "once")]
+    interval: Option<Duration>,
 
     /// How long connecting may take, looking up the name included; an endpoint's own timeout goes
     /// before it [default: 5s]
@@ -131,6 +132,10 @@ impl Monitor {
         };
         let reporter = Chosen { events: !self.quiet, summaries: !self.once, reporter };
         self.raise_descriptor_limit(&targets);
+        if live && io::stderr().is_terminal() {
+            // Warnings would be written across the table, which tells of unknown targets itself.
+            log::set_max_level(log::max_level().min(log::LevelFilter::Error));
+        }
         let mut reactor = Reactor::new()?;
         let monitor = Watcher::start(&mut reactor, targets, self.settings(), reporter);
         monitor.on_finished(|reactor| {
@@ -163,10 +168,10 @@ impl Monitor {
     /// targets will be unknown, and that is said at once.
     fn raise_descriptor_limit(&self, targets: &[Target]) {
         let held = targets.iter().filter(|target| target.kind() == Kind::Hold).count();
-        let timeout = self.settings().timeout;
+        let Settings { timeout, interval, .. } = self.settings();
         let attempts = match self.once {
             true => timeout.as_millis() / 10 + 32,
-            false => (timeout.as_nanos() * targets.len() as u128).div_ceil(self.interval.as_nanos()),
+            false => (timeout.as_nanos() * targets.len() as u128).div_ceil(interval.as_nanos()),
         };
         let attempts = usize::try_from(attempts).unwrap_or(usize::MAX);
         let (held, probed) = if self.once { (0, targets.len()) } else { (held, targets.len() - held) };
@@ -199,6 +204,9 @@ impl Monitor {
                 return refuse(format!("{option} has no effect: no target is held (hold://HOST:PORT)"));
             }
         }
+        if self.interval.is_some() && self.count == Some(1) {
+            return refuse("--interval has no effect with --count 1".into());
+        }
         let vanishes = |target: &Target| target.host().is_some() && !target.has_own("keepalive");
         if self.lost_after.is_some() && !held().any(vanishes) {
             return refuse(
@@ -214,6 +222,9 @@ impl Monitor {
             let (first, longest) = (Span(first), Span(backoff.max));
             return refuse(format!("--backoff {first} is above --backoff-max {longest}"));
         }
+        if self.backoff_factor.is_some() && backoff.initial >= backoff.max {
+            return refuse("--backoff-factor has no effect: the first wait is the longest".into());
+        }
         if self.once && self.quiet && self.json {
             return refuse("--json has no effect: --once --quiet prints nothing".into());
         }
@@ -225,7 +236,7 @@ impl Monitor {
         let Backoff { initial, factor, max, jitter } = usual.backoff;
         let max = self.backoff_max.unwrap_or(max);
         Settings {
-            interval: self.interval,
+            interval: self.interval.unwrap_or(usual.interval),
             timeout: self.timeout.unwrap_or(usual.timeout),
             backoff: Backoff {
                 initial: self.backoff.unwrap_or(initial.min(max)),

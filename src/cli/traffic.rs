@@ -43,9 +43,9 @@ pub(super) struct Traffic {
     #[arg(long, value_name = "POINTER")]
     timestamp: Option<String>,
 
-    /// Time between two readings of a feed; feeds are spread evenly over it
-    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = span::positive)]
-    every: Duration,
+    /// Time between two readings of a feed; feeds are spread evenly over it [default: 10s]
+    #[arg(long, value_name = "TIME", value_parser = span::positive)]
+    every: Option<Duration>,
 
     /// How long one reading may take
     #[arg(long, value_name = "TIME", default_value = "5s", value_parser = span::positive)]
@@ -66,6 +66,9 @@ pub(super) struct Traffic {
 
 impl Traffic {
     pub(super) fn run(&self) -> Outcome {
+        if self.every.is_some() && self.count == Some(1) {
+            return Err(Failure::Usage("--every has no effect with --count 1 (see --help)".into()));
+        }
         let feeds = self.urls.iter().map(|text| feed(text)).collect::<Result<Vec<_>, _>>()?;
         let settings = self.settings().map_err(|error| Failure::Usage(error.to_string()))?;
         let client = match &self.via {
@@ -95,13 +98,14 @@ impl Traffic {
     }
 
     fn settings(&self) -> Result<Settings, PointerError> {
+        let usual = Settings::default();
         Ok(Settings {
-            every: self.every,
+            every: self.every.unwrap_or(usual.every),
             timeout: self.timeout,
             fields: self.fields.iter().map(|text| text.parse()).collect::<Result<_, _>>()?,
             timestamp: self.timestamp.as_deref().map(str::parse::<Pointer>).transpose()?,
             rounds: self.count,
-            ..Settings::default()
+            ..usual
         })
     }
 }

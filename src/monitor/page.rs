@@ -312,6 +312,27 @@ mod tests {
     }
 
     #[test]
+    fn unknown_is_told_from_not_yet() {
+        let mut targets = targets(4);
+        let _ = targets[3].1.failed(at(2), Cause::Local, MS);
+        let lines = frame((80, 24), &targets, &[]);
+        assert!(lines[0].contains("● 1 up   ✗ 1 down   ? 1 unknown   ○ 1 not yet"), "{lines:#?}");
+        assert!(lines[4].contains("○ not yet        -"), "{lines:#?}");
+        assert!(lines[6].contains("? unknown    9.0 s"), "{lines:#?}");
+    }
+
+    #[test]
+    fn reconnects_have_a_column_when_there_are_some() {
+        let mut targets = targets(4);
+        assert!(!frame((120, 24), &targets, &[])[2].contains("reconnects"));
+        let _ = targets[2].1.closed(at(5), Duration::from_secs(4), true);
+        let _ = targets[2].1.connected(at(5), MS);
+        let lines = frame((120, 24), &targets, &[]);
+        assert!(lines[2].contains("  losses  reconnects  connects  "), "{lines:#?}");
+        assert!(lines[5].contains("       0           1         2  "), "{lines:#?}");
+    }
+
+    #[test]
     fn a_frame_is_drawn_over_the_one_before_until_the_size_changes() {
         let targets = targets(2);
         let mut page = page((80, 24));
