@@ -79,15 +79,121 @@ fn whoever_starts_beside_another_leaves_a_stale_file_to_it() {
         let path = folder.path("socket");
         leave_stale(&path);
         let mut reactor = world.reactor();
-        let other = File::open(folder.itself()).unwrap();
+        let lock = folder.path("socket.lock");
+        let other = File::create(&lock).unwrap();
         flock(&other, FlockOperation::LockExclusive).unwrap();
-        assert!(in_use(reactor.listen_unix(path.as_path(), nobody)));
+        let error = reactor.listen_unix(path.as_path(), nobody);
+        let said = error.as_ref().unwrap_err().to_string();
+        assert!(said.contains(&format!("holds the lock {}", lock.display())), "{said}");
+        assert!(in_use(error));
         // What stands in nobody's way is not held up by whoever keeps the lock.
         let free = reactor.listen_unix(folder.path("free"), nobody).unwrap();
         drop(other);
         let listener = reactor.listen_unix(path.as_path(), nobody).unwrap();
         reactor.stop_listening(&free).unwrap();
         world.close(&mut reactor, &listener);
+        let left = fs::read_dir(folder.itself()).unwrap().count();
+        assert_eq!(left, 0, "locks go with those who have them");
+    });
+}
+
+#[test]
+fn a_lock_on_the_folder_keeps_no_stale_file() {
+    on_the_real_network(FILES, |world| {
+        let folder = Folder::new();
+        let path = folder.path("socket");
+        leave_stale(&path);
+        // To read it is enough for that.
+        let reader = File::open(folder.itself()).unwrap();
+        flock(&reader, FlockOperation::LockExclusive).unwrap();
+        let mut reactor = world.reactor();
+        let listener = reactor.listen_unix(path.as_path(), nobody).unwrap();
+        world.close(&mut reactor, &listener);
+    });
+}
+
+#[test]
+fn what_is_no_lock_file_of_this_user_locks_nothing() {
+    on_the_real_network(FILES, |world| {
+        let folder = Folder::new();
+        let (path, lock, other) = (folder.path("socket"), folder.path("socket.lock"), folder.path("other"));
+        let locked = File::create(&other).unwrap();
+        flock(&locked, FlockOperation::LockExclusive).unwrap();
+        let mut reactor = world.reactor();
+        for kind in ["a link", "a second name", "a pipe", "a folder", "another user's"] {
+            leave_stale(&path);
+            match kind {
+                "a link" => std::os::unix::fs::symlink(&other, &lock).unwrap(),
+                "a second name" => fs::hard_link(&other, &lock).unwrap(),
+                "a pipe" => rustix::fs::mknodat(
+                    rustix::fs::CWD,
+                    &lock,
+                    rustix::fs::FileType::Fifo,
+                    rustix::fs::Mode::RWXU,
+                    0,
+                )
+                .unwrap(),
+                "a folder" => fs::create_dir(&lock).unwrap(),
+                _ if rustix::process::geteuid().is_root() => {
+                    fs::rename(&other, &lock).unwrap();
+                    std::os::unix::fs::chown(&lock, Some(12_345), None).unwrap();
+                }
+                _ => {}
+            }
+            let listener =
+                reactor.listen_unix(path.as_path(), nobody).unwrap_or_else(|error| panic!("{kind}: {error}"));
+            reactor.stop_listening(&listener).unwrap();
+            world.run_until_idle(&mut reactor);
+            match kind {
+                "a folder" => fs::remove_dir(&lock).unwrap(),
+                // For an ordinary user the last one is not there.
+                _ => drop(fs::remove_file(&lock)),
+            }
+        }
+        drop(locked);
+    });
+}
+
+/// Somebody who can write to a folder above exchanges the way to the socket all the time.
+#[test]
+fn a_file_in_another_folder_is_never_taken_for_the_stale_one() {
+    on_the_real_network(FILES, |world| {
+        let folder = Folder::new();
+        let (stale, live, alias) = (folder.path("stale"), folder.path("live"), folder.path("alias"));
+        for place in [&stale, &live] {
+            fs::create_dir(place).unwrap();
+        }
+        let listens = UnixListener::bind(live.join("socket")).unwrap();
+        let mut reactor = world.reactor();
+        let done = std::sync::atomic::AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            let swap = || {
+                let next = folder.path("next");
+                while !done.load(std::sync::atomic::Ordering::Relaxed) {
+                    for place in [&stale, &live] {
+                        std::os::unix::fs::symlink(place, &next).unwrap();
+                        fs::rename(&next, &alias).unwrap();
+                    }
+                }
+            };
+            scope.spawn(swap);
+            for _ in 0..300 {
+                if !stale.join("socket").exists() {
+                    leave_stale(&stale.join("socket"));
+                }
+                // Which folder it finds is chance.
+                if let Ok(listener) = reactor.listen_unix(alias.join("socket"), nobody) {
+                    reactor.stop_listening(&listener).unwrap();
+                }
+                if !live.join("socket").exists() {
+                    done.store(true, std::sync::atomic::Ordering::Relaxed);
+                    panic!("the file of a live socket is gone");
+                }
+            }
+            done.store(true, std::sync::atomic::Ordering::Relaxed);
+        });
+        world.run_until_idle(&mut reactor);
+        drop(listens);
     });
 }
 

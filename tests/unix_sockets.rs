@@ -114,6 +114,73 @@ fn the_file_has_its_mode_and_goes_with_the_listener() {
 }
 
 #[test]
+fn the_mode_does_not_depend_on_the_umask() {
+    let name = "the_mode_does_not_depend_on_the_umask";
+    world::child::alone(name, "umask 077;", || {
+        let folder = Folder::new();
+        let mut reactor = twistor::Reactor::new().unwrap();
+        for mode in [0o600, 0o660, 0o666, 0o777] {
+            let (stream, datagram) = (folder.path("stream"), folder.path("datagram"));
+            let options = ListenUnix { mode: Some(mode), ..ListenUnix::at(&stream).unwrap() };
+            let listener = reactor.listen_unix(options, nobody).unwrap();
+            let address = twistor::UnixAddress::of_path(&datagram).unwrap();
+            let options =
+                twistor::UnixDatagram { address: Some(address), mode: Some(mode), ..Default::default() };
+            let socket = reactor.open_unix_datagram(options, Nothing).unwrap();
+            for path in [&stream, &datagram] {
+                assert_eq!(fs::metadata(path).unwrap().permissions().mode() & 0o7777, mode);
+            }
+            reactor.stop_listening(&listener).unwrap();
+            reactor.datagram(socket).unwrap().stop_listening();
+        }
+        // The umask of the program is as it was.
+        let file = folder.path("file");
+        fs::write(&file, "").unwrap();
+        assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o7777, 0o600);
+    });
+
+    struct Nothing;
+    impl twistor::DatagramProtocol for Nothing {
+        fn datagram_received(&mut self, _: &mut twistor::DatagramTransport<'_>, _: &[u8], _: &Address) {}
+    }
+}
+
+/// Somebody who can write to the folder puts a link in the place of the socket as soon as that is there.
+#[test]
+fn the_mode_is_set_on_no_other_file() {
+    on_the_real_network(FILES, |world| {
+        let folder = Folder::new();
+        let (path, victim) = (folder.path("socket"), folder.path("victim"));
+        fs::write(&victim, "").unwrap();
+        fs::set_permissions(&victim, fs::Permissions::from_mode(0o600)).unwrap();
+        let mut reactor = world.reactor();
+        let done = std::sync::atomic::AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                let next = folder.path("next");
+                while !done.load(std::sync::atomic::Ordering::Relaxed) {
+                    std::os::unix::fs::symlink(&victim, &next).unwrap();
+                    while !path.exists() && !done.load(std::sync::atomic::Ordering::Relaxed) {
+                        std::hint::spin_loop();
+                    }
+                    fs::rename(&next, &path).unwrap();
+                }
+            });
+            for _ in 0..300 {
+                let options = ListenUnix { mode: Some(0o666), ..ListenUnix::at(&path).unwrap() };
+                if let Ok(listener) = reactor.listen_unix(options, nobody) {
+                    reactor.stop_listening(&listener).unwrap();
+                }
+                let _ = fs::remove_file(&path);
+            }
+            done.store(true, std::sync::atomic::Ordering::Relaxed);
+        });
+        assert_eq!(fs::metadata(&victim).unwrap().permissions().mode() & 0o7777, 0o600);
+        world.run_until_idle(&mut reactor);
+    });
+}
+
+#[test]
 fn the_files_go_with_a_reactor_that_is_dropped() {
     on_the_real_network(FILES, |world| {
         let folder = Folder::new();

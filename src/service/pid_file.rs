@@ -2,10 +2,12 @@
 
 use crate::escape::Escaped;
 use std::fs::{self, File};
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::process;
 
+use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use rustix::process::{Pid, test_kill_process};
 
@@ -25,7 +27,10 @@ impl PidFile {
         let draft = beside(path, "new");
         // Left over from a process of the same number, if it is there at all.
         let _ = fs::remove_file(&draft);
-        let mut file = File::create_new(&draft).map_err(failed)?;
+        // Others may read it, whatever the umask says, and not write.
+        let mut new = File::options();
+        new.write(true).create_new(true).mode(0o644);
+        let mut file = new.open(&draft).map_err(failed)?;
         let linked = writeln!(file, "{}", process::id()).map_err(failed).and_then(|()| link(&draft, path));
         let _ = fs::remove_file(&draft);
         linked.map(|()| PidFile { path: path.to_owned(), file })
@@ -34,9 +39,10 @@ impl PidFile {
 
 impl Drop for PidFile {
     fn drop(&mut self) {
-        let gone = match read(&self.path) {
-            // Another's, when somebody took this one away.
-            Ok(owner) if owner != Some(process::id()) => return,
+        let found = fs::symlink_metadata(&self.path).and_then(|there| Ok((there, self.file.metadata()?)));
+        let gone = match found {
+            // Another file, when this one was taken away.
+            Ok((there, ours)) if (there.dev(), there.ino()) != (ours.dev(), ours.ino()) => return,
             Ok(_) => fs::remove_file(&self.path),
             Err(error) => Err(error),
         };
@@ -80,12 +86,27 @@ fn link(draft: &Path, path: &Path) -> Result<(), RunError> {
 
 /// The process that a file names; `None` when it is empty.
 fn read(path: &Path) -> io::Result<Option<u32>> {
-    let text = fs::read_to_string(path)?;
-    match text.trim() {
-        "" => Ok(None),
-        text => text.parse().map(Some).map_err(|_| {
-            io::Error::new(io::ErrorKind::InvalidData, "it is there, and holds no process number")
-        }),
+    let bad = || {
+        let text = "it is there, and holds no process number";
+        io::Error::new(io::ErrorKind::InvalidData, text)
+    };
+    // Where others can write to the folder, it may be a link to anything, or a FIFO that never ends.
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let file = match rustix::fs::open(path, flags, Mode::empty()) {
+        Err(Errno::LOOP) => return Err(bad()),
+        opened => File::from(opened?),
+    };
+    if !file.metadata()?.is_file() {
+        return Err(bad());
+    }
+    let mut text = Vec::new();
+    file.take(LONGEST).read_to_end(&mut text)?;
+    match text.trim_ascii() {
+        [] => Ok(None),
+        text => {
+            let text = std::str::from_utf8(text).ok();
+            text.and_then(|text| text.parse().ok()).map(Some).ok_or_else(bad)
+        }
     }
 }
 
@@ -105,3 +126,33 @@ fn beside(path: &Path, what: &str) -> PathBuf {
 
 /// How often a stale file is taken away before it is a quarrel.
 const ATTEMPTS: usize = 10;
+
+/// More than any process number needs, in bytes.
+const LONGEST: u64 = 64;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_no_plain_file_is_not_read() {
+        let folder = std::env::temp_dir().join(format!("twistor-pid-{}", process::id()));
+        fs::create_dir(&folder).unwrap();
+        let (path, other) = (folder.join("pid"), folder.join("other"));
+        fs::write(&other, "").unwrap();
+        std::os::unix::fs::symlink(&other, &path).unwrap();
+        assert!(matches!(PidFile::create(&path), Err(RunError::PidFile { .. })));
+        fs::remove_file(&path).unwrap();
+        let fifo = rustix::fs::FileType::Fifo;
+        rustix::fs::mknodat(rustix::fs::CWD, &path, fifo, Mode::RWXU, 0).unwrap();
+        assert!(matches!(PidFile::create(&path), Err(RunError::PidFile { .. })));
+        fs::remove_file(&path).unwrap();
+        // What is in its place at the end, stays.
+        let file = PidFile::create(&path).unwrap();
+        fs::remove_file(&path).unwrap();
+        fs::write(&path, process::id().to_string()).unwrap();
+        drop(file);
+        assert!(path.exists());
+        fs::remove_dir_all(&folder).unwrap();
+    }
+}

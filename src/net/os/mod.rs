@@ -13,6 +13,7 @@ mod passing;
 mod pool;
 mod process;
 mod signals;
+mod socket_file;
 mod sockets;
 mod spin;
 mod stale;

@@ -8,7 +8,8 @@ use rustix::net::{AddressFamily, SocketAddrAny, SocketType, sockopt};
 use socket2::{Domain, Protocol, Socket, Type};
 
 use super::datagrams::Family;
-use super::names::{Bound, bind_unix, system_address};
+use super::names::system_address;
+use super::socket_file::{Bound, bind_unix};
 use super::sockets::{Kind, Opened};
 use crate::net::{Adopt, Buffers, Credentials, Open, OpenError, Step};
 
@@ -91,11 +92,6 @@ pub(super) fn open(what: &Open) -> Result<Opened, OpenError> {
         }
         Open::UnixDatagram { bind, connect, mode, remove_stale, unlink, buffers } => {
             let socket = unix_socket(Type::DGRAM, *buffers)?;
-            if let Some(mode) = mode {
-                // Datagrams come from the moment on in which it is bound: Linux makes the file with the socket's mode, less
-                // the umask. Elsewhere that fails, and the file has its mode a moment later.
-                let _ = rustix::fs::fchmod(&socket, rustix::fs::Mode::from_raw_mode(*mode));
-            }
             let bound = match bind {
                 Some(bind) => bind_unix(&socket, bind, *mode, *remove_stale)?,
                 None => Bound::default(),

@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use socket2::SockRef;
 
 use super::datagrams::Family;
-use super::names::SocketFile;
+use super::socket_file::SocketFile;
 use crate::net::{Close, Token};
 
 /// Open sockets by the index of their token.

@@ -1,83 +1,126 @@
-//! Files of UNIX sockets that are nobody's any more: a process that was killed leaves them, and they stand in the way.
+//! Files of UNIX sockets that no process uses any more: a process that was killed leaves them, and they stand in the way.
 //!
-//! A file is removed only when it is certain that nobody listens there, or is about to:
-//! - A connect to it is refused. Anything else, a full backlog too, says that it is somebody's.
-//! - Nobody is bound to it who does not listen yet, as far as the system shows it: Linux does, in `/proc/net/unix`.
+//! A file is removed only when it is certain that no process listens there, or is about to:
+//! - A connect to it is refused. Anything else, a full backlog too, says that it is in use.
+//! - No socket is bound to it that does not listen yet, as far as the system shows it: Linux does, in `/proc/net/unix`.
 //! - It still is the same file after both, by its device, number and time of change.
-//! - It is our [`Turn`]: whoever binds a socket here has the lock of the folder (flock) until the socket listens. Of two
+//! - This process has the [`Lock`]: a reactor that binds a socket has `PATH.lock` locked (flock) until the socket listens. Of two
 //!   starters that find the same file, the second finds the first one's socket, and it listens.
 //!
+//! Only its owner can open the lock file, so no other user can keep a stale file from being removed by holding a lock. A lock file
+//! that another user has put there is ignored. It is removed with the lock.
+//!
 //! Other programs do not take that lock. One of them that removes a file and binds its own within the few microseconds
-//! between our last look and our removal could still lose it. A lock file beside the socket would serve no better, and
-//! stay; to move the file away and look again takes a live one from its clients for a moment; systemd, nginx and redis
-//! remove without a look, or not at all.
+//! between our last look and our removal could still lose it. To move the file away and look again would take a live one from its
+//! clients for a moment; systemd, nginx and redis remove without a look, or not at all.
 
 use std::ffi::OsStr;
-use std::fs::{self, File};
+use std::fs;
 use std::io;
+use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use rustix::fs::FlockOperation;
+use rustix::fs::{FileType, FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::net::SocketAddrUnix;
 use socket2::{Domain, Type};
 
 use super::opening::new_socket;
+use super::socket_file::Place;
 
-/// The right to bind in a folder and to remove from it, until it is dropped.
-pub(super) enum Turn {
-    Ours(File),
-    /// The folder cannot be locked: it is on a network, or may not be read. The other looks have to do.
-    Unlocked,
-    /// Somebody else has it, and keeps it.
-    Taken,
+/// The right to bind at a path and to remove what is there, until it is dropped.
+pub(super) enum Lock {
+    Held {
+        file: OwnedFd,
+        place: Place,
+    },
+    /// There is no lock to be had: the file system has none, or the lock file is another user's. The other looks have to do.
+    None,
+    /// Another process has this file locked, and keeps it.
+    Taken(PathBuf),
 }
 
-impl Turn {
-    /// Waits for it, but not for whoever keeps it.
-    pub(super) fn take(path: &Path) -> Turn {
-        let folder = match path.parent() {
-            Some(folder) if !folder.as_os_str().is_empty() => folder,
-            _ => Path::new("."),
-        };
-        let Ok(folder) = File::open(folder) else { return Turn::Unlocked };
+impl Lock {
+    /// Waits for it, but not for a process that keeps it.
+    pub(super) fn take(place: &Place, path: &Path) -> Lock {
+        let Ok(place) = place.beside(ENDING) else { return Lock::None };
         for _ in 0..TRIES {
-            match rustix::fs::flock(&folder, FlockOperation::NonBlockingLockExclusive) {
-                Ok(()) => return Turn::Ours(folder),
+            match try_lock(&place) {
+                Ok(Some(file)) => return Lock::Held { file, place },
+                // It was removed between two calls.
+                Ok(None) | Err(Errno::INTR) => {}
                 Err(Errno::WOULDBLOCK) => std::thread::sleep(BETWEEN),
-                Err(Errno::INTR) => {}
-                Err(_) => return Turn::Unlocked,
+                Err(_) => return Lock::None,
             }
         }
-        Turn::Taken
+        Lock::Taken(path.with_file_name(place.name()))
     }
 
-    /// Removes the file of a socket if it is nobody's. `false` when it is somebody's, or might be.
-    pub(super) fn remove_stale(&self, path: &Path, address: &SocketAddrUnix) -> io::Result<bool> {
-        if matches!(self, Turn::Taken) {
+    /// Removes the file of a socket that no process uses. `false` when it is in use, or might be.
+    ///
+    /// # Errors
+    /// It cannot be removed, or the lock is taken.
+    pub(super) fn remove_stale(
+        &self,
+        place: &Place,
+        path: &Path,
+        address: &SocketAddrUnix,
+    ) -> io::Result<bool> {
+        let Some(found) = Found::at(place) else { return Ok(false) };
+        if !found.refuses(place, address) || found.is_held(path) {
             return Ok(false);
         }
-        let Some(found) = Found::at(path) else { return Ok(false) };
-        if !refuses(address) || found.is_held(path) || Found::at(path) != Some(found) {
+        if let Lock::Taken(lock) = self {
+            let text = format!(
+                "a stale socket file is there, and cannot be removed: another process holds the lock {}",
+                lock.display()
+            );
+            return Err(io::Error::new(io::ErrorKind::AddrInUse, text));
+        }
+        if Found::at(place) != Some(found) {
             return Ok(false);
         }
-        match fs::remove_file(path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        match place.remove() {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                let text = format!("a stale socket file is there, and cannot be removed: {error}");
+                Err(io::Error::new(error.kind(), text))
+            }
             _ => Ok(true),
         }
     }
 }
 
-impl Drop for Turn {
+impl Drop for Lock {
     fn drop(&mut self) {
-        if let Turn::Ours(folder) = self {
+        if let Lock::Held { file, place } = self {
+            let _ = place.remove();
             // A child that is being made has it open, too, for a moment: closing alone would not give it back.
-            let _ = rustix::fs::flock(&*folder, FlockOperation::Unlock);
+            let _ = rustix::fs::flock(&*file, FlockOperation::Unlock);
         }
     }
+}
+
+/// Locks a file of this user's; `None` when the name leads to another file by now.
+fn try_lock(place: &Place) -> Result<Option<OwnedFd>, Errno> {
+    let errno = |error: io::Error| Errno::from_io_error(&error).unwrap_or(Errno::IO);
+    // A FIFO in its place does not hold the open up.
+    let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NONBLOCK | OFlags::NOCTTY;
+    let file = place.open_file(flags, Mode::RUSR | Mode::WUSR).map_err(errno)?;
+    let found = rustix::fs::fstat(&file)?;
+    if found.st_nlink == 0 {
+        return Ok(None);
+    }
+    let own = found.st_uid == rustix::process::geteuid().as_raw();
+    let plain = FileType::from_raw_mode(found.st_mode) == FileType::RegularFile && found.st_nlink == 1;
+    if !own || !plain {
+        return Err(Errno::PERM);
+    }
+    rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive)?;
+    let same = |there: rustix::fs::Stat| (there.st_dev, there.st_ino) == (found.st_dev, found.st_ino);
+    Ok(place.look().is_ok_and(same).then_some(file))
 }
 
 /// The file of a socket as it was found. Another one in its place differs, though it may have the same number.
@@ -89,7 +132,20 @@ struct Found {
 }
 
 impl Found {
-    fn at(path: &Path) -> Option<Found> {
+    #[allow(clippy::unnecessary_cast, reason = "the types differ between systems")]
+    fn at(place: &Place) -> Option<Found> {
+        Found::of(&place.look().ok()?)
+    }
+
+    #[allow(clippy::unnecessary_cast, reason = "the types differ between systems")]
+    fn of(found: &rustix::fs::Stat) -> Option<Found> {
+        let is_socket = FileType::from_raw_mode(found.st_mode) == FileType::Socket;
+        let changed = (found.st_ctime as i64, found.st_ctime_nsec as i64);
+        let found = Found { device: found.st_dev as u64, inode: found.st_ino as u64, changed };
+        is_socket.then_some(found)
+    }
+
+    fn at_path(path: &Path) -> Option<Found> {
         let found = fs::symlink_metadata(path).ok().filter(|found| found.file_type().is_socket())?;
         let changed = (found.ctime(), found.ctime_nsec());
         Some(Found { device: found.dev(), inode: found.ino(), changed })
@@ -101,10 +157,31 @@ impl Found {
         let sockets = fs::read("/proc/net/unix").unwrap_or_default();
         sockets.split(|byte| *byte == b'\n').filter_map(bound_alone).any(|name| {
             let name = Path::new(OsStr::from_bytes(name));
-            let same = || Found::at(name).is_some_and(|other| other == *self);
+            let same = || Found::at_path(name).is_some_and(|other| other == *self);
             // What is relative, is so to a folder of that process's.
             name.file_name() == path.file_name() && (name == path || name.is_relative() || same())
         })
+    }
+
+    /// Whether a connect to this very file is refused.
+    #[cfg(any(target_os = "android", target_os = "linux"))]
+    fn refuses(&self, place: &Place, address: &SocketAddrUnix) -> bool {
+        use super::socket_file::{ONLY_TO_NAME, of_descriptor};
+
+        let Ok(file) = place.open_file(ONLY_TO_NAME, Mode::empty()) else { return false };
+        let same = rustix::fs::fstat(&file).ok().and_then(|found| Found::of(&found)) == Some(*self);
+        let of_file = of_descriptor(&file);
+        match (same, SocketAddrUnix::new(&of_file)) {
+            (true, Ok(of_file_address)) if of_file.exists() => refuses(&of_file_address),
+            // There is no /proc.
+            (true, _) => refuses(address),
+            (false, _) => false,
+        }
+    }
+
+    #[cfg(not(any(target_os = "android", target_os = "linux")))]
+    fn refuses(&self, _: &Place, address: &SocketAddrUnix) -> bool {
+        refuses(address)
     }
 }
 
@@ -136,7 +213,10 @@ fn refuses(address: &SocketAddrUnix) -> bool {
     }
 }
 
-/// Nobody who binds needs it for longer than a few microseconds.
+/// What the name of a lock file ends in.
+const ENDING: &str = ".lock";
+
+/// A bind needs the lock for a few microseconds.
 const TRIES: u32 = 50;
 const BETWEEN: Duration = Duration::from_millis(1);
 
