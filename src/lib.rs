@@ -112,9 +112,9 @@ pub use reactor::{
     DelayedCall, Error, ExitReason, Factory, Handle, Hold, Instant, Interface, JobPanicked, Layer,
     LayerError, Layered, ListenTcp, ListenUdp, ListenUnix, Listener, OutputError, Phase, Place, ProcessId,
     ProcessOutput, ProcessProtocol, ProcessSignal, ProcessTransport, Producer, ProducerKind, Protocol,
-    ProtocolError, Reactor, Reason, Remote, Result, Settings, Shared, Signal, SlowCallback, SpawnProcess,
-    Statistics, SystemError, SystemEvent, TerminalSize, Transport, TriggerId, Unfinished, UnixAddress,
-    UnixDatagram, factory, layered, shared,
+    ProtocolError, Reactor, Reason, Remote, Result, Settings, Shared, Signal, SlowCallback, SpawnFault,
+    SpawnProcess, Statistics, SystemError, SystemEvent, TerminalSize, Transport, TriggerId, Unfinished,
+    UnixAddress, UnixDatagram, factory, layered, shared,
 };
 pub use service::run;
 pub use task::block_on;

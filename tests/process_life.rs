@@ -4,12 +4,17 @@ mod process;
 mod world;
 
 use std::cell::RefCell;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 use std::rc::Rc;
+use std::{fs, io};
 
 use process::{REAL, Seen, Watcher, run, said, spawn, spawn_and, zombies};
 use twistor::{
-    ChildStream, Error, ExitReason, ProcessProtocol, ProcessSignal, ProcessTransport, SpawnProcess,
+    ChildStream, Error, ExitReason, ProcessProtocol, ProcessSignal, ProcessTransport, SpawnFault,
+    SpawnProcess,
 };
+use world::folder::Folder;
 use world::on_the_real_network;
 use world::strace::under_strace;
 
@@ -78,9 +83,140 @@ fn a_program_that_cannot_be_run_is_an_error_that_names_it() {
         assert!(error.to_string().starts_with("cannot run /etc: Permission denied"), "{error}");
         let place =
             SpawnProcess { directory: Some("/no/where".into()), ..SpawnProcess::new("true", [""; 0]) };
-        assert!(reactor.spawn_process(place, nobody()).is_err());
+        let error = reactor.spawn_process(place, nobody()).unwrap_err();
+        let said = "cannot run true: the working directory /no/where: No such file";
+        assert!(error.to_string().starts_with(said), "{error}");
         assert_eq!((reactor.in_use(), zombies()), (0, 0));
         assert_eq!(reactor.statistics().spawn_failures, 3);
+    });
+}
+
+#[test]
+fn what_is_at_fault_is_named() {
+    on_the_real_network(REAL, |world| {
+        let reactor = &mut world.reactor();
+        let folder = Folder::new();
+        let write = |name: &str, text: &str, mode: u32| {
+            let path = folder.path(name);
+            fs::write(&path, text).unwrap();
+            fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+            path
+        };
+        let script = write("script", "#!/no/interpreter -x\n", 0o755);
+        let nested = write("nested", &format!("#!{}\n", script.display()), 0o755);
+        let plain = write("plain", "echo\n", 0o644);
+        let by_plain = write("by_plain", &format!("#! {} x\n", plain.display()), 0o755);
+        let program = |path: &Path| SpawnProcess::new(path, [""; 0]);
+        let within = |path: &Path, place: &Path| SpawnProcess {
+            directory: Some(place.to_owned()),
+            ..SpawnProcess::new(path, [""; 0])
+        };
+        let truth = Path::new("true");
+        let interpreter = SpawnFault::Interpreter("/no/interpreter".into());
+        let mut cases = vec![
+            (program(&folder.path("none")), SpawnFault::Program, io::ErrorKind::NotFound),
+            (program(Path::new("no-such-program")), SpawnFault::Program, io::ErrorKind::NotFound),
+            (program(&plain), SpawnFault::Program, io::ErrorKind::PermissionDenied),
+            (program(&plain.join("x")), SpawnFault::Program, io::ErrorKind::NotADirectory),
+            (program(&script), interpreter.clone(), io::ErrorKind::NotFound),
+            (program(&nested), interpreter.clone(), io::ErrorKind::NotFound),
+            (within(Path::new("./script"), folder.itself()), interpreter, io::ErrorKind::NotFound),
+            (program(&by_plain), SpawnFault::Interpreter(plain.clone()), io::ErrorKind::PermissionDenied),
+            (within(Path::new("./none"), folder.itself()), SpawnFault::Program, io::ErrorKind::NotFound),
+        ];
+        for (place, kind) in [
+            (folder.path("none"), io::ErrorKind::NotFound),
+            (plain.clone(), io::ErrorKind::NotADirectory),
+            (plain.join("x"), io::ErrorKind::NotADirectory),
+        ] {
+            // The program is missing as well: it is not asked for any more.
+            for path in [truth, Path::new("/no/such/program")] {
+                cases.push((within(path, &place), SpawnFault::Directory(place.clone()), kind));
+            }
+        }
+        let closed = folder.path("closed");
+        fs::create_dir(&closed).unwrap();
+        fs::set_permissions(&closed, fs::Permissions::from_mode(0o600)).unwrap();
+        let refused = io::ErrorKind::PermissionDenied;
+        if rustix::process::geteuid().is_root() {
+            let other = SpawnProcess { user: Some(54_321), ..within(truth, &closed) };
+            cases.push((other, SpawnFault::Directory(closed.clone()), refused));
+        } else {
+            cases.push((within(truth, &closed), SpawnFault::Directory(closed.clone()), refused));
+            let other = SpawnProcess { user: Some(0), ..program(truth) };
+            cases.push((other, SpawnFault::User(0), refused));
+            let other = SpawnProcess { group: Some(0), ..program(truth) };
+            cases.push((other, SpawnFault::Group(0), refused));
+        }
+        for (what, expected, kind) in cases {
+            let shown = format!("{what:?}");
+            let nobody = Watcher { seen: Seen::default(), started: Box::new(|_| unreachable!()) };
+            match reactor.spawn_process(what, nobody).unwrap_err() {
+                Error::CannotSpawn { fault, source, .. } => {
+                    assert_eq!((fault, source.kind()), (expected, kind), "{shown}");
+                }
+                other => panic!("{shown}: {other}"),
+            }
+        }
+        fs::set_permissions(&closed, fs::Permissions::from_mode(0o700)).unwrap();
+    });
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn children_are_waited_for_where_their_signal_is_ignored() {
+    let name = "children_are_waited_for_where_their_signal_is_ignored";
+    // Not every shell hands an ignored SIGCHLD on.
+    let ignored = "exec env --ignore-signal=CHLD,PIPE \"$0\" \"$@\";";
+    world::child::alone(name, ignored, || {
+        let ignores = |signal: ProcessSignal| {
+            let status = fs::read_to_string("/proc/self/status").unwrap();
+            let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:")).unwrap();
+            u64::from_str_radix(mask.trim(), 16).unwrap() >> (signal.number() - 1) & 1 == 1
+        };
+        assert!(ignores(ProcessSignal::CHILD) && ignores(ProcessSignal::PIPE));
+        let mut reactor = twistor::Reactor::new().unwrap();
+        let missing = Watcher { seen: Seen::default(), started: Box::new(|_| unreachable!()) };
+        let error = reactor.spawn_process(SpawnProcess::new("/no/such/program", [""; 0]), missing);
+        assert!(error.unwrap_err().to_string().starts_with("cannot run /no/such/program: No such file"));
+        let all: Vec<Seen> = (0..60).map(|_| spawn(&mut reactor, SpawnProcess::shell("exit 3"))).collect();
+        let line = "while read name mask; do [ $name = SigIgn: ] && echo $mask; done </proc/self/status";
+        let inherited = spawn(&mut reactor, SpawnProcess::shell(line));
+        while !all.iter().chain([&inherited]).all(Seen::ended) {
+            reactor.turn(None).unwrap();
+        }
+        for seen in all {
+            assert_eq!(seen.all().last().unwrap(), "ended: exited with code 3");
+        }
+        let all = inherited.all();
+        let mask = all.iter().find_map(|seen| seen.strip_prefix("out ")).unwrap();
+        let mask = u64::from_str_radix(mask.trim_end_matches("\\n"), 16).unwrap();
+        let ignores = |signal: ProcessSignal| mask >> (signal.number() - 1) & 1 == 1;
+        assert!(!ignores(ProcessSignal::CHILD) && !ignores(ProcessSignal::PIPE), "{mask:x}");
+    });
+}
+
+/// A library that waits for all children takes their exit codes away, and nothing else.
+#[test]
+fn a_child_that_another_waits_for_runs_and_ends() {
+    world::child::alone("a_child_that_another_waits_for_runs_and_ends", "", || {
+        std::thread::spawn(|| {
+            let options = rustix::process::WaitIdOptions::EXITED;
+            loop {
+                let _ = rustix::process::waitid(rustix::process::WaitId::All, options);
+            }
+        });
+        let mut reactor = twistor::Reactor::new().unwrap();
+        for _ in 0..60 {
+            let seen = spawn(&mut reactor, SpawnProcess::shell("echo out; exit 3"));
+            while !seen.ended() {
+                reactor.turn(None).unwrap();
+            }
+            let all = seen.all();
+            assert!(all.contains(&"out out\\n".to_owned()), "{all:?}");
+            let last = all.last().unwrap();
+            assert!(last == "ended: exited with code 3" || last.ends_with("does not tell how"), "{last}");
+        }
     });
 }
 

@@ -37,8 +37,8 @@ use std::time::{Duration, SystemTime};
 pub use address::{Address, BadAddress, UnixAddress};
 pub(crate) use datagrams::{BATCH, Came, Going, Inbound, LONGEST_DATAGRAM, may_be_an_answer};
 pub use instant::Instant;
-pub(crate) use process::Pipes;
-pub use process::{ChildStream, ExitReason, ProcessSignal, SpawnProcess, TerminalSize};
+pub use process::{ChildStream, ExitReason, ProcessSignal, SpawnFault, SpawnProcess, TerminalSize};
+pub(crate) use process::{Pipes, SpawnError};
 pub use signal::Signal;
 
 /// The calls that a network has to answer.
@@ -88,9 +88,9 @@ pub(crate) trait Net {
     /// Begins a child process, whose end is told as readable, and watches its pipes; says its number. Pipes are streams: to
     /// send to one that nobody reads fails, and so does to receive from one that is written to. After an error there
     /// is no child.
-    fn spawn(&mut self, process: Token, pipes: Pipes, what: &SpawnProcess) -> io::Result<u32> {
+    fn spawn(&mut self, process: Token, pipes: Pipes, what: &SpawnProcess) -> Result<u32, SpawnError> {
         let _ = (process, pipes, what);
-        Err(io::ErrorKind::Unsupported.into())
+        Err(io::Error::from(io::ErrorKind::Unsupported).into())
     }
 
     /// How a child process ended; `None` while it runs. Waits so long for it.

@@ -142,6 +142,48 @@ impl From<OwnedFd> for ChildStream {
     }
 }
 
+/// What is at fault when a child process cannot be begun.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum SpawnFault {
+    /// The program itself, or a limit: of processes, descriptors or memory.
+    Program,
+    /// What the program is run by: the interpreter of a script, or the dynamic loader.
+    Interpreter(PathBuf),
+    /// The working directory.
+    Directory(PathBuf),
+    /// This process may not become this user.
+    User(u32),
+    /// This process may not take on this group.
+    Group(u32),
+}
+
+/// For the middle of a sentence.
+impl fmt::Display for SpawnFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            SpawnFault::Program => f.write_str("the program"),
+            SpawnFault::Interpreter(path) => write!(f, "its interpreter {}", path.display()),
+            SpawnFault::Directory(path) => write!(f, "the working directory {}", path.display()),
+            SpawnFault::User(user) => write!(f, "the change to user {user}"),
+            SpawnFault::Group(group) => write!(f, "the change to group {group}"),
+        }
+    }
+}
+
+/// Why a child process could not be begun.
+#[derive(Debug)]
+pub(crate) struct SpawnError {
+    pub(crate) fault: SpawnFault,
+    pub(crate) error: std::io::Error,
+}
+
+impl From<std::io::Error> for SpawnError {
+    fn from(error: std::io::Error) -> SpawnError {
+        SpawnError { fault: SpawnFault::Program, error }
+    }
+}
+
 /// How a child process ended. (Twisted: `ProcessDone`, `ProcessTerminated`.)
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -159,7 +201,8 @@ pub enum ExitReason {
     Panicked(String),
     /// The reactor stopped, and it runs on.
     Left,
-    /// It has ended, and the system does not tell how: somebody else waited for it, or SIGCHLD is ignored.
+    /// It has ended, and the system does not tell how: another part of this program waited for it (`waitpid(-1)`), or has
+    /// SIGCHLD ignored after the first child was begun.
     Unknown,
 }
 

@@ -6,7 +6,7 @@ use std::convert::Infallible;
 use std::fmt;
 use std::io;
 
-use crate::net::BadAddress;
+use crate::net::{BadAddress, SpawnFault};
 
 /// What a call to the reactor can fail with.
 #[derive(Debug)]
@@ -34,6 +34,8 @@ pub enum Error {
     CannotSpawn {
         /// The program that was to run.
         program: String,
+        /// What is at fault.
+        fault: SpawnFault,
         /// What the system said.
         source: io::Error,
     },
@@ -103,8 +105,11 @@ impl fmt::Display for Error {
             Error::CannotListen { address, call, source } => {
                 write!(f, "cannot listen on {}: {call}: {}", Escaped(address), Escaped(source))
             }
-            Error::CannotSpawn { program, source } => {
+            Error::CannotSpawn { program, fault: SpawnFault::Program, source } => {
                 write!(f, "cannot run {}: {}", Escaped(program), Escaped(source))
+            }
+            Error::CannotSpawn { program, fault, source } => {
+                write!(f, "cannot run {}: {fault}: {}", Escaped(program), Escaped(source))
             }
             Error::ProcessExited => f.write_str("the process has exited"),
             Error::AlreadyRunning => f.write_str("the reactor runs already"),

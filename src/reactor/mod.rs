@@ -89,7 +89,7 @@ pub use self::udp::{ListenUdp, UnixDatagram};
 pub use self::unix::{ConnectUnix, ListenUnix};
 pub use crate::net::{
     Address, BadAddress, ChildStream, Credentials, ExitReason, Instant, Interface, ProcessSignal, Signal,
-    SpawnProcess, TerminalSize, UnixAddress,
+    SpawnFault, SpawnProcess, TerminalSize, UnixAddress,
 };
 
 use self::building::Building;

@@ -8,7 +8,7 @@ use super::process_transport::{ProcessId, ProcessTransport};
 use super::sources::Source;
 use super::tasks::Task;
 use super::{Address, Error, Reactor, Result};
-use crate::net::{ChildStream, Pipes, SpawnProcess, Token};
+use crate::net::{ChildStream, Pipes, SpawnError, SpawnProcess, Token};
 
 impl Reactor {
     /// Begins a child process, with pipes to and from it; `process_started` of `protocol` is called from the loop, in the next turn.
@@ -16,11 +16,16 @@ impl Reactor {
     /// (Twisted: `spawnProcess`.)
     ///
     /// It is waited for as soon as it has ended, whether anybody asks or not. The system needs descriptors of
-    /// processes for that (Linux 5.3 and later).
+    /// processes for that (Linux 5.3 and later). A program that was started with SIGCHLD ignored would not be told how its
+    /// children end: the first call gives the signal a handler that does nothing.
+    ///
+    /// The child has the default action of SIGPIPE and SIGCHLD, other ignored signals stay ignored, and signals that this thread
+    /// blocks are blocked in the child.
     ///
     /// # Errors
-    /// [`Error::CannotSpawn`], which names the program, whatever fails: there is no such program, no right to run it, to be that
-    /// user or to enter that directory; too many processes or descriptors. [`Error::Finished`] when the reactor has stopped.
+    /// [`Error::CannotSpawn`], which names the program and what is at fault ([`SpawnFault`](super::SpawnFault)): there is no such
+    /// program or interpreter, no right to run it, to be that user or to enter that directory; too many processes or descriptors.
+    /// [`Error::Finished`] when the reactor has stopped.
     pub fn spawn_process(&mut self, what: SpawnProcess, protocol: impl ProcessProtocol) -> Result<ProcessId> {
         if !self.begins_new_things() {
             return Err(Error::Finished);
@@ -50,14 +55,14 @@ impl Reactor {
                 self.tasks.push(Task::StartProcess(process));
                 Ok(id)
             }
-            Err(source) => {
+            Err(SpawnError { fault, error: source }) => {
                 for pipe in [pipes.stdin, pipes.stdout, pipes.stderr].into_iter().flatten() {
                     self.sources.remove(pipe);
                 }
                 self.statistics.spawn_failures += 1;
                 let gone = self.sources.remove(process);
                 drop(gone);
-                Err(Error::CannotSpawn { program: what.program.display().to_string(), source })
+                Err(Error::CannotSpawn { program: what.program.display().to_string(), fault, source })
             }
         }
     }

@@ -15,6 +15,7 @@ mod process;
 mod signals;
 mod socket_file;
 mod sockets;
+mod spawn_fault;
 mod spin;
 mod stale;
 mod streams;
@@ -43,8 +44,8 @@ use self::spin::Spin;
 use self::streams::Streams;
 use super::{
     Accepted, Address, Adopt, Answer, Arrived, Close, Credentials, Event, ExitReason, Going, Inbound,
-    Instant, Job, Net, Open, OpenError, Pipes, ProcessSignal, Ready, Signal, SocketOption, SpawnProcess,
-    Spins, Step, TerminalSize, Token, UnixAddress, Wake, Watch,
+    Instant, Job, Net, Open, OpenError, Pipes, ProcessSignal, Ready, Signal, SocketOption, SpawnError,
+    SpawnProcess, Spins, Step, TerminalSize, Token, UnixAddress, Wake, Watch,
 };
 
 /// The sizes that a reactor's settings decide.
@@ -236,7 +237,7 @@ impl Net for Os {
         self.sockets.duplicate(socket)
     }
 
-    fn spawn(&mut self, process: Token, pipes: Pipes, what: &SpawnProcess) -> io::Result<u32> {
+    fn spawn(&mut self, process: Token, pipes: Pipes, what: &SpawnProcess) -> Result<u32, SpawnError> {
         let mut begun = process::begin(what)?;
         let ends = [
             (pipes.stdout, begun.terminal.take(), Kind::Terminal),
@@ -257,7 +258,7 @@ impl Net for Os {
                 self.close(pipe, Close::Graceful);
             }
             begun.undo();
-            return Err(error);
+            return Err(error.into());
         }
         let number = begun.number();
         self.children.insert(process, begun);

@@ -11,13 +11,16 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
 use rustix::io::Errno;
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions};
 
-use crate::net::{ChildStream, ExitReason, ProcessSignal, SpawnProcess, TerminalSize, Token};
+use super::spawn_fault::fault_of;
+use crate::net::{ChildStream, ExitReason, ProcessSignal, SpawnError, SpawnProcess, TerminalSize, Token};
 
 /// The children that nobody has waited for yet, and those that the reactor still has a name for.
 #[derive(Default)]
@@ -28,7 +31,7 @@ pub(super) struct Children {
 struct Running {
     child: Child,
     /// Becomes readable when the child has ended.
-    end: OwnedFd,
+    end: End,
     own_group: bool,
     kill: bool,
     /// It was waited for: its number may be another process's.
@@ -47,7 +50,7 @@ pub(super) struct Begun {
 impl Begun {
     /// What tells of its end.
     pub(super) fn end(&self) -> &OwnedFd {
-        &self.running.end
+        self.running.end.descriptor()
     }
 
     pub(super) fn number(&self) -> u32 {
@@ -61,7 +64,45 @@ impl Begun {
 }
 
 /// Begins a child. It has nothing of ours open but what it was given: all our descriptors are closed on exec.
-pub(super) fn begin(what: &SpawnProcess) -> io::Result<Begun> {
+pub(super) fn begin(what: &SpawnProcess) -> Result<Begun, SpawnError> {
+    hear_of_children()?;
+    // std panics when another part of the program waits for the child of an exec that has failed.
+    let begun = std::panic::catch_unwind(|| begin_child(what));
+    let begun = begun.unwrap_or_else(|_| Err(Errno::CHILD.into()));
+    begun.map_err(|error| SpawnError { fault: fault_of(what, &error), error })
+}
+
+/// Where SIGCHLD is ignored, the system forgets children as soon as they end. A program can be started like that, and no
+/// call but an installed handler changes it.
+fn hear_of_children() -> io::Result<()> {
+    if !is_child_ignored() {
+        return Ok(());
+    }
+    static HANDLED: Mutex<bool> = Mutex::new(false);
+    let mut handled = HANDLED.lock().unwrap_or_else(PoisonError::into_inner);
+    if !*handled {
+        signal_hook::flag::register(signal_hook::consts::SIGCHLD, Arc::new(AtomicBool::new(false)))?;
+        *handled = true;
+    }
+    Ok(())
+}
+
+/// Whether SIGCHLD is ignored, as far as the system tells.
+#[cfg(any(target_os = "android", target_os = "linux"))]
+fn is_child_ignored() -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let ignored = ignored.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    // Where it is not told, a handler does no harm.
+    ignored.is_none_or(|mask| mask >> (Signal::CHILD.as_raw() - 1) & 1 == 1)
+}
+
+#[cfg(not(any(target_os = "android", target_os = "linux")))]
+fn is_child_ignored() -> bool {
+    true
+}
+
+fn begin_child(what: &SpawnProcess) -> io::Result<Begun> {
     let mut command = Command::new(&what.program);
     command.args(&what.arguments);
     if let Some(name) = &what.name {
@@ -96,8 +137,13 @@ pub(super) fn begin(what: &SpawnProcess) -> io::Result<Begun> {
             (child, Some(terminal))
         }
     };
-    let end = match open_end(&child) {
-        Ok(end) => end,
+    let (end, ended) = match open_end(&child) {
+        Ok(end) => (end, false),
+        // Another part of the program has waited for it already.
+        Err(error) if error.raw_os_error() == Some(Errno::SRCH.raw_os_error()) => {
+            let (end, _) = io::pipe()?;
+            (End::Pipe(end.into()), true)
+        }
         Err(error) => {
             // Nobody would hear of its end.
             let _ = child.kill();
@@ -110,7 +156,7 @@ pub(super) fn begin(what: &SpawnProcess) -> io::Result<Begun> {
     let stderr = child.stderr.take().map(OwnedFd::from);
     // Who leads a session leads its group.
     let own_group = what.own_group || terminal.is_some();
-    let running = Running { child, end, own_group, kill: what.kill_on_stop, ended: false };
+    let running = Running { child, end, own_group, kill: what.kill_on_stop, ended };
     let begun = Begun { running, stdin, stdout, stderr, terminal };
     // Ours alone: the child's end is another open file.
     let pipes = [&begun.stdin, &begun.stdout, &begun.stderr, &begun.terminal];
@@ -165,20 +211,36 @@ fn stdio(stream: &ChildStream) -> io::Result<Stdio> {
     })
 }
 
-/// A descriptor of the process. It cannot be another's by now: nobody has waited for the child.
+/// What tells of a child's end.
+enum End {
+    /// A descriptor of the process.
+    Process(OwnedFd),
+    /// A pipe that ends with it.
+    Pipe(OwnedFd),
+}
+
+impl End {
+    fn descriptor(&self) -> &OwnedFd {
+        match self {
+            End::Process(descriptor) | End::Pipe(descriptor) => descriptor,
+        }
+    }
+}
+
+/// A descriptor of the process. It fails where another part of the program has waited for the child, or a pipe in its place.
 #[cfg(target_os = "linux")]
-fn open_end(child: &Child) -> io::Result<OwnedFd> {
+fn open_end(child: &Child) -> io::Result<End> {
     let number = number(child)?;
     match rustix::process::pidfd_open(number, rustix::process::PidfdFlags::empty()) {
         // It has no such call, or its sandbox does not let it through.
-        Err(Errno::NOSYS | Errno::PERM) => wait_beside(number),
-        opened => Ok(opened?),
+        Err(Errno::NOSYS | Errno::PERM) => wait_beside(number).map(End::Pipe),
+        opened => Ok(End::Process(opened?)),
     }
 }
 
 #[cfg(not(target_os = "linux"))]
-fn open_end(child: &Child) -> io::Result<OwnedFd> {
-    wait_beside(number(child)?)
+fn open_end(child: &Child) -> io::Result<End> {
+    wait_beside(number(child)?).map(End::Pipe)
 }
 
 /// A pipe that ends when the child has, which a thread sees to.
@@ -232,7 +294,7 @@ impl Running {
     fn wait(&mut self, patience: Duration) -> io::Result<Option<ExitReason>> {
         if !patience.is_zero() && !self.ended {
             // Whatever it says, the wait that follows knows better.
-            let mut end = [rustix::event::PollFd::new(&self.end, rustix::event::PollFlags::IN)];
+            let mut end = [rustix::event::PollFd::new(self.end.descriptor(), rustix::event::PollFlags::IN)];
             let _ = rustix::event::poll(&mut end, timespec(patience).as_ref());
         }
         let waited = self.child.try_wait();
@@ -253,9 +315,10 @@ impl Running {
         }
         let signal = Signal::from_named_raw(signal.number()).ok_or(Errno::INVAL)?;
         let number = number(&self.child)?;
-        match self.own_group {
-            true => rustix::process::kill_process_group(number, signal)?,
-            false => rustix::process::kill_process(number, signal)?,
+        match (self.own_group, &self.end) {
+            (true, _) => rustix::process::kill_process_group(number, signal)?,
+            (false, End::Process(process)) => send_to(process, signal)?,
+            (false, End::Pipe(_)) => rustix::process::kill_process(number, signal)?,
         }
         Ok(())
     }
@@ -266,6 +329,18 @@ impl Running {
         let _ = self.signal(ProcessSignal::KILL);
         let _ = self.wait(patience);
     }
+}
+
+/// By the descriptor, no other process gets it, although another part of the program may have waited for the child.
+#[cfg(target_os = "linux")]
+fn send_to(process: &OwnedFd, signal: Signal) -> Result<(), Errno> {
+    rustix::process::pidfd_send_signal(process, signal)
+}
+
+#[cfg(not(target_os = "linux"))]
+fn send_to(_: &OwnedFd, _: Signal) -> Result<(), Errno> {
+    // There are no such descriptors.
+    Err(Errno::NOSYS)
 }
 
 fn timespec(patience: Duration) -> Option<rustix::event::Timespec> {

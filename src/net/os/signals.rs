@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use mio::{Interest, Registry, Token};
+use nix::sys::signal::SigSet;
 use signal_hook::consts::signal as number;
 use signal_hook::flag;
 use signal_hook_mio::v1_0::Signals;
@@ -24,6 +25,7 @@ pub(super) struct Watched {
 
 impl Watched {
     pub(super) fn new(registry: &Registry, token: Token, signals: &[Watch]) -> io::Result<Watched> {
+        unblock(signals)?;
         let mut source = Signals::new(signals.iter().map(|watch| to_number(watch.signal)))?;
         registry.register(&mut source, token, Interest::READABLE)?;
         let mut watched = Watched { source, signals: Vec::new() };
@@ -117,6 +119,15 @@ fn process_wide<R>(signal: Signal, change: impl FnOnce(&mut Handling) -> io::Res
     }
 }
 
+/// A program can be started with signals blocked: it would never hear of them, nor would its children.
+fn unblock(signals: &[Watch]) -> io::Result<()> {
+    let mut set = SigSet::empty();
+    for watch in signals {
+        set.add(nix::sys::signal::Signal::try_from(to_number(watch.signal))?);
+    }
+    Ok(set.thread_unblock()?)
+}
+
 fn to_number(signal: Signal) -> i32 {
     match signal {
         Signal::Interrupt => number::SIGINT,
@@ -140,4 +151,23 @@ fn from_number(raw: i32) -> Option<Signal> {
         number::SIGCHLD => Signal::Child,
         _ => return None,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_signal_that_was_blocked_is_heard_of() {
+        let blocks = || SigSet::thread_get_mask().unwrap().contains(nix::sys::signal::SIGWINCH);
+        let mut set = SigSet::empty();
+        set.add(nix::sys::signal::SIGWINCH);
+        set.thread_block().unwrap();
+        assert!(blocks());
+        let poll = mio::Poll::new().unwrap();
+        let watch = Watch { signal: Signal::WindowChange, once: false };
+        let watched = Watched::new(poll.registry(), Token(1), &[watch]).unwrap();
+        assert!(!blocks());
+        watched.unregister(poll.registry());
+    }
 }

@@ -18,7 +18,8 @@ use super::world::World;
 use super::{Errno, Network};
 use crate::net::{
     Accepted, Address, Answer, Close, Credentials, Event, ExitReason, Going, Inbound, Instant, Job, Net,
-    Open, OpenError, Pipes, ProcessSignal, SocketOption, SpawnProcess, Token, UnixAddress, Wake, Watch,
+    Open, OpenError, Pipes, ProcessSignal, SocketOption, SpawnError, SpawnProcess, Token, UnixAddress, Wake,
+    Watch,
 };
 
 /// One process of one host.
@@ -102,8 +103,8 @@ impl Net for SimNet {
         self.world.borrow_mut().shed(self.process, listener, most)
     }
 
-    fn spawn(&mut self, process: Token, pipes: Pipes, what: &SpawnProcess) -> io::Result<u32> {
-        self.children.spawn(&self.world, self.process, (process, pipes), what)
+    fn spawn(&mut self, process: Token, pipes: Pipes, what: &SpawnProcess) -> Result<u32, SpawnError> {
+        Ok(self.children.spawn(&self.world, self.process, (process, pipes), what)?)
     }
 
     fn exit_reason(&mut self, process: Token, _: Duration) -> io::Result<Option<ExitReason>> {
