@@ -11,6 +11,7 @@ use twistor::{
     Address, DatagramId, DatagramProtocol, DatagramTransport, Error, Interface, ListenUdp, Reactor, Reason,
     Settings, SystemError,
 };
+use world::strace::under_strace;
 use world::{Record, World, kind, on_each_back_end, on_the_real_network};
 
 const SOCKETS: &str = "the other side is a socket of the system's";
@@ -626,6 +627,178 @@ fn groups_of_ipv6_are_joined_by_the_number_of_the_interface() {
             stop(world, &mut reactor, &[id]);
         },
     );
+}
+
+/// A socket at any address that answers, by its port.
+fn anywhere(world: &World, reactor: &mut Reactor, at: &str, mailbox: Mailbox) -> (DatagramId, u16) {
+    let id = reactor.listen_udp(at, mailbox).unwrap();
+    let _ = world;
+    let port = host(reactor, id).port();
+    (id, port)
+}
+
+#[test]
+fn an_answer_leaves_from_the_address_that_was_asked() {
+    on_each_back_end(|world| {
+        for (at, asked) in [
+            ("0.0.0.0:0", "127.0.0.2"),
+            ("0.0.0.0:0", "127.0.0.1"),
+            ("[::]:0", "127.0.0.2"),
+            ("[::]:0", "::1"),
+        ] {
+            let mut reactor = world.reactor();
+            let (there, here) = (Record::new(), Record::new());
+            let asked: IpAddr = asked.parse().unwrap();
+            let answers = Mailbox::new(&there).acting(move |what, transport, data, from| {
+                assert_eq!(transport.destination(), (what == "datagram").then_some(asked), "{what}");
+                assert_eq!(transport.reply_source(), transport.destination());
+                if what == "datagram" {
+                    // Those of equal length may leave as one.
+                    for _ in 0..5 {
+                        transport.write_to(data, from.unwrap()).unwrap();
+                    }
+                    transport.write_to(b"last", from.unwrap()).unwrap();
+                }
+            });
+            let (server, port) = anywhere(world, &mut reactor, at, answers);
+            // One with a peer hears that address alone.
+            let asks = Mailbox::new(&here).acting(|what, transport, _, _| {
+                if what == "start" {
+                    transport.write(b"hello").unwrap();
+                }
+            });
+            let client = reactor.connect_udp((asked, port), asks).unwrap();
+            world.run_until(&mut reactor, "all", |_| here.has("datagram last"));
+            assert_eq!(here.count("datagram hello"), 5, "{at} {asked}");
+            stop(world, &mut reactor, &[server, client]);
+        }
+    });
+}
+
+#[test]
+fn what_is_no_answer_leaves_from_where_the_system_likes() {
+    on_each_back_end(|world| {
+        let mut reactor = world.reactor();
+        let (there, here, other) = (Record::new(), Record::new(), Record::new());
+        let third = reactor.listen_udp(world.anywhere(), noting_senders(&other)).unwrap();
+        let to_third = Address::Udp(host(&mut reactor, third));
+        let tells = Mailbox::new(&there).acting(move |what, transport, data, from| {
+            if what == "datagram" {
+                transport.write_to(data, &to_third).unwrap();
+                transport.write_to(b"answer", from.unwrap()).unwrap();
+                transport.write_from(b"chosen", &to_third, "127.0.0.3".parse().unwrap()).unwrap();
+            }
+        });
+        let (server, port) = anywhere(world, &mut reactor, "0.0.0.0:0", tells);
+        let client = reactor.listen_udp(world.anywhere(), noting_senders(&here)).unwrap();
+        let asked = Address::Udp(SocketAddr::new("127.0.0.2".parse().unwrap(), port));
+        reactor.datagram(client).unwrap().write_to(b"ask", &asked).unwrap();
+        world.run_until(&mut reactor, "all", |_| other.has("from 127.0.0.3") && here.has("from 127.0.0.2"));
+        assert_eq!(
+            other.events()[1..],
+            ["datagram ask", "from 127.0.0.1", "datagram chosen", "from 127.0.0.3"]
+        );
+        // Outside of the callback there is no address to answer from.
+        let from = Address::Udp(host(&mut reactor, client));
+        reactor.datagram(server).unwrap().write_to(b"later", &from).unwrap();
+        world.run_until(&mut reactor, "later", |_| here.has("from 127.0.0.1"));
+        stop(world, &mut reactor, &[server, client, third]);
+    });
+}
+
+fn noting_senders(record: &Record) -> Mailbox {
+    let noted = record.clone();
+    Mailbox::new(record).acting(move |what, _, _, from| {
+        if what == "datagram" {
+            noted.add(format!("from {}", from.unwrap().ip().unwrap()));
+        }
+    })
+}
+
+#[test]
+fn an_address_to_send_from_that_cannot_be_is_refused_or_told() {
+    on_each_back_end(|world| {
+        let mut reactor = world.reactor();
+        let record = Record::new();
+        let peer = reactor.listen_udp(world.anywhere(), Mailbox::new(&Record::new())).unwrap();
+        let to = Address::Udp(host(&mut reactor, peer));
+        let at = host(&mut reactor, peer);
+        let connected = reactor.connect_udp(at, Mailbox::new(&Record::new())).unwrap();
+        let (socket, _) = anywhere(world, &mut reactor, "0.0.0.0:0", Mailbox::new(&record));
+        let mut try_from = |id, source: &str| {
+            let mut socket = reactor.datagram(id).unwrap();
+            socket.write_from(b"hello", &to, source.parse().unwrap())
+        };
+        for source in ["::1", "0.0.0.0", "224.0.0.1", "255.255.255.255"] {
+            let error = try_from(socket, source).unwrap_err();
+            assert!(matches!(&error, Error::BadAddress(bad) if bad.text == source), "{error}");
+        }
+        assert!(matches!(try_from(connected, "127.0.0.1"), Err(Error::BadAddress(_))));
+        // No address of this host: the system says so, and the next one goes.
+        try_from(socket, "203.0.113.1").unwrap();
+        try_from(socket, "127.0.0.2").unwrap();
+        world.run_until(&mut reactor, "told", |_| record.has("failed send NetworkUnreachable"));
+        assert_eq!(reactor.statistics().datagram_errors, 1);
+        stop(world, &mut reactor, &[peer, connected, socket]);
+    });
+}
+
+#[test]
+fn what_was_sent_to_many_is_answered_from_where_the_system_likes() {
+    on_each_back_end(|world| {
+        let mut reactor = world.reactor();
+        let (there, here) = (Record::new(), Record::new());
+        let answers = Mailbox::new(&there).acting(|what, transport, data, from| {
+            if what == "datagram" {
+                let group: IpAddr = "239.1.2.11".parse().unwrap();
+                assert_eq!((transport.destination(), transport.reply_source()), (Some(group), None));
+                transport.write_to(data, from.unwrap()).unwrap();
+            }
+        });
+        let (server, port) = anywhere(world, &mut reactor, "0.0.0.0:0", answers);
+        let group: IpAddr = "239.1.2.11".parse().unwrap();
+        let local = Interface::Address(Ipv4Addr::LOCALHOST);
+        reactor.datagram(server).unwrap().join_group(group, local).unwrap();
+        let client = reactor.listen_udp(world.anywhere(), Mailbox::new(&here)).unwrap();
+        let to = Address::Udp(SocketAddr::new(group, port));
+        reactor.datagram(client).unwrap().write_to(b"hello", &to).unwrap();
+        world.run_until(&mut reactor, "the answer", |_| here.has("datagram hello"));
+        stop(world, &mut reactor, &[server, client]);
+    });
+}
+
+/// As many calls for a batch at any address as at one.
+#[test]
+fn to_know_the_address_costs_no_system_call() {
+    let traced = under_strace("to_know_the_address_costs_no_system_call", "-e trace=network", |world| {
+        for at in ["127.0.0.1:0", "0.0.0.0:0"] {
+            let mut reactor = world.reactor();
+            let record = Record::new();
+            let id = reactor.listen_udp(at, Mailbox::new(&record).echoing()).unwrap();
+            world.run_until(&mut reactor, "start", |_| record.has("start"));
+            let client = plain("127.0.0.1:0");
+            let port = host(&mut reactor, id).port();
+            for number in 0..20 {
+                let data = vec![b'x'; 10 + number % 2];
+                client.send_to(&data, ("127.0.0.1", port)).unwrap();
+            }
+            world.run_until(&mut reactor, "all", |_| record.events().len() == 21);
+            stop(world, &mut reactor, &[id]);
+        }
+    });
+    let Some(traced) = traced else { return };
+    let halves: Vec<usize> = [" recvmmsg(", " sendmmsg(", " sendmsg("]
+        .iter()
+        .flat_map(|call| {
+            let calls: Vec<&str> = traced.lines().filter(|line| line.contains(call)).collect();
+            let told = calls.iter().filter(|line| line.contains("IP_PKTINFO")).count();
+            [calls.len() - told, told]
+        })
+        .collect();
+    let [plain_reads, told_reads, plain_many, told_many, plain_one, told_one] = halves[..] else { panic!() };
+    let _ = plain_reads;
+    assert!(told_reads > 0 && told_many + told_one > 0, "{traced}");
+    assert_eq!((told_many, told_one), (plain_many, plain_one), "{traced}");
 }
 
 #[test]

@@ -60,6 +60,31 @@ fn errno<T>(result: io::Result<T>) -> Option<Errno> {
 }
 
 #[test]
+fn a_host_with_several_addresses_answers_from_the_one_that_was_asked() {
+    struct Echo;
+    impl DatagramProtocol for Echo {
+        fn datagram_received(&mut self, transport: &mut DatagramTransport<'_>, data: &[u8], from: &Address) {
+            transport.write_to(data, from).unwrap();
+        }
+    }
+    for at in ["0.0.0.0:7", "[::]:7"] {
+        let mut simulation = Simulation::new(1);
+        let (near, far) = (simulation.host("near"), simulation.host("far"));
+        let second: std::net::IpAddr = "192.0.2.9".parse().unwrap();
+        simulation.add_address(far, second);
+        simulation.add_address(far, "2001:db8::9".parse().unwrap());
+        simulation.reactor(far).listen_udp(at, Echo).unwrap();
+        let asks = simulation.bind_datagrams(near, (simulation.address(near), 0).into()).unwrap();
+        for asked in [simulation.address(far), second] {
+            asks.send_to(b"hello", (asked, 7).into()).unwrap();
+            simulation.run_for(SECOND).unwrap();
+            let (length, _, from) = asks.recv_from(&mut [0; 9]).unwrap();
+            assert_eq!((length, from), (5, (asked, 7).into()));
+        }
+    }
+}
+
+#[test]
 fn a_datagram_comes_whole_when_its_latency_is_over_and_says_from_whom() {
     let (mut simulation, _, _, one, other) = two(Link::fixed(MOMENT));
     assert_eq!(one.send_to(b"hello", other.local_address()).unwrap(), 5);

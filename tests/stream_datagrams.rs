@@ -40,6 +40,29 @@ fn what_is_sent_is_received_whole_and_says_where_from() {
 }
 
 #[test]
+fn an_answer_leaves_from_the_address_that_was_asked() {
+    on_each_back_end(|world| {
+        world.run_future(async {
+            let mut server = open_datagram("udp:0").await.unwrap();
+            let port = server.host().socket_address().unwrap().port();
+            let mut client = open_datagram(format!("udp:127.0.0.2:{port}")).await.unwrap();
+            client.send(b"hello").unwrap();
+            let (_, from) = server.recv_from().await.unwrap();
+            let asked = "127.0.0.2".parse().unwrap();
+            assert_eq!(server.reply_source(), Some(asked));
+            server.send_to(b"answer", &from).unwrap();
+            assert_eq!(client.recv().await.unwrap(), b"answer");
+            // After another one it is said.
+            let other = open_datagram(format!("udp:127.0.0.3:{port}")).await.unwrap();
+            other.send(b"hello").unwrap();
+            server.recv_from().await.unwrap();
+            server.send_from(b"late", &from, asked).unwrap();
+            assert_eq!(client.recv().await.unwrap(), b"late");
+        });
+    });
+}
+
+#[test]
 fn sockets_are_opened_by_text_and_by_value() {
     on_each_back_end(|world| {
         world.run_future(async {

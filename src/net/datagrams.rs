@@ -1,6 +1,7 @@
 //! Datagrams on their way through the seam: several at a time, each with its other end.
 
 use std::io;
+use std::net::IpAddr;
 
 use rustix::io::Errno;
 
@@ -25,8 +26,34 @@ pub(crate) struct Came {
     pub(crate) start: usize,
     pub(crate) length: usize,
     pub(crate) from: Address,
+    /// Where it was sent to, of a UDP socket that is bound to any address and has no peer.
+    pub(crate) to: Option<Destination>,
     /// It was longer: the rest is gone.
     pub(crate) truncated: bool,
+}
+
+/// Where a datagram was sent to, in the family of the socket that received it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Destination {
+    /// An address of this host, a group, or a broadcast address.
+    pub(crate) address: IpAddr,
+    /// The address that an answer leaves from; `None` leaves that to the system.
+    pub(crate) answer_from: Option<Origin>,
+}
+
+/// An address of this host that a datagram leaves from, in the family of its socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Origin {
+    pub(crate) address: IpAddr,
+    /// Where a link-local address is; 0 for all others.
+    pub(crate) interface: u32,
+}
+
+impl Origin {
+    pub(crate) fn new(address: IpAddr, interface: u32) -> Origin {
+        let link_local = matches!(address, IpAddr::V6(address) if address.is_unicast_link_local());
+        Origin { address, interface: if link_local { interface } else { 0 } }
+    }
 }
 
 impl Inbound {
@@ -100,6 +127,8 @@ pub(crate) struct Going {
     pub(crate) length: usize,
     /// `None` where the socket has one peer.
     pub(crate) to: Option<Address>,
+    /// `None` leaves it to the socket and the system.
+    pub(crate) origin: Option<Origin>,
 }
 
 /// Whether an error can be news of the other side, which some call on the socket tells once, before it does what it was

@@ -35,7 +35,9 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 pub use address::{Address, BadAddress, UnixAddress};
-pub(crate) use datagrams::{BATCH, Came, Going, Inbound, LONGEST_DATAGRAM, may_be_an_answer};
+pub(crate) use datagrams::{
+    BATCH, Came, Destination, Going, Inbound, LONGEST_DATAGRAM, Origin, may_be_an_answer,
+};
 pub use instant::Instant;
 pub use process::{ChildStream, ExitReason, ProcessSignal, SpawnFault, SpawnProcess, TerminalSize};
 pub(crate) use process::{Pipes, SpawnError};
@@ -156,10 +158,11 @@ pub(crate) trait Net {
     }
 
     /// Takes as many datagrams as one call brings, at least one, and no more than are wanted; says with them whether more
-    /// may wait.
+    /// may wait, and, of a UDP socket at any address without a peer, where each was sent to.
     fn recv_datagrams(&mut self, socket: Token, into: &mut Inbound) -> io::Result<()>;
 
     /// Sends the first of these datagrams, whose bytes lie one behind the other; says how many. An error is the first one's.
+    /// An origin that is no address of this host is `InvalidInput`, or `NetworkUnreachable` of IPv4.
     fn send_datagrams(&mut self, socket: Token, bytes: &[u8], going: &[Going]) -> io::Result<usize>;
 
     /// Sends FIN; the other direction stays open.

@@ -9,7 +9,7 @@ use super::datagram_transport::{DatagramId, DatagramTransport, same_place};
 use super::outgoing::Outgoing;
 use super::sources::Source;
 use super::{Address, DelayedCall, Place, Reactor, Reason, SystemError};
-use crate::net::{Close, Inbound, Instant, Ready, Token};
+use crate::net::{Close, Destination, Inbound, Instant, Ready, Token};
 
 /// What a socket of datagrams does. (Twisted: `DatagramProtocol`, `ConnectedDatagramProtocol`.)
 ///
@@ -41,6 +41,10 @@ pub trait DatagramProtocol: Any {
     }
 
     /// A datagram came, whole; it may be empty. `from` is where an answer goes, if its socket has a name.
+    ///
+    /// Of a socket that is bound to any address (`0.0.0.0`, `::`), what this call writes to `from` leaves from the address that
+    /// the datagram was sent to, as a peer expects it. For an answer that is written later, keep
+    /// [`DatagramTransport::reply_source`] and use [`DatagramTransport::write_from`].
     fn datagram_received(&mut self, transport: &mut DatagramTransport<'_>, data: &[u8], from: &Address);
 
     /// A datagram came that was longer than [`ListenUdp::max_size`](super::ListenUdp::max_size): these are its first
@@ -201,6 +205,14 @@ impl DatagramSlot {
     pub(super) fn has_many_receivers(&self) -> bool {
         self.peer.is_none() && matches!(self.host, Address::Unix(_))
     }
+}
+
+/// The datagram whose callback runs, of a socket that is bound to any address.
+#[derive(Clone, Copy)]
+pub(super) struct InHand {
+    pub(super) token: Token,
+    pub(super) from: SocketAddr,
+    pub(super) destination: Destination,
 }
 
 /// What an error is about.

@@ -3,7 +3,7 @@
 use std::io;
 use std::time::Duration;
 
-use super::datagram::{State, Trouble};
+use super::datagram::{InHand, State, Trouble};
 use super::{Place, Reactor, TimedCall};
 use crate::net::{Inbound, Ready, Token, may_be_an_answer};
 
@@ -55,6 +55,10 @@ impl Reactor {
             }
             self.statistics.datagrams_received += 1;
             self.statistics.bytes_received += came.length as u64;
+            self.datagram_in_hand = came
+                .to
+                .zip(came.from.socket_address())
+                .map(|(destination, from)| InHand { token, from, destination });
             let place = Place::DatagramReceived;
             self.call_datagram(token, place, |protocol, transport| match came.truncated {
                 false => protocol.datagram_received(transport, data, &came.from),
@@ -63,6 +67,7 @@ impl Reactor {
                     protocol.datagram_truncated(transport, data, &came.from);
                 }
             });
+            self.datagram_in_hand = None;
             inbound.hand_over();
         }
         true

@@ -6,14 +6,20 @@ use std::time::Duration;
 use super::datagram::{State, Trouble};
 use super::outgoing::Next;
 use super::{Address, Reactor, TimedCall};
-use crate::net::{Ready, Token, may_be_an_answer};
+use crate::net::{Origin, Ready, Token, may_be_an_answer};
 
 impl Reactor {
     /// Takes a datagram to be sent; `false` when too much waits.
-    pub(super) fn keep_datagram(&mut self, token: Token, data: &[u8], to: Option<Address>) -> bool {
+    pub(super) fn keep_datagram(
+        &mut self,
+        token: Token,
+        data: &[u8],
+        to: Option<Address>,
+        origin: Option<Origin>,
+    ) -> bool {
         let (limit, outside) = (self.settings.buffer_limit, self.current_datagram != token);
         let Some(slot) = self.sources.datagram_mut(token) else { return true };
-        if !slot.outgoing.keep(data, to, limit) {
+        if !slot.outgoing.keep(data, to, origin, limit) {
             self.statistics.datagrams_dropped += 1;
             return false;
         }

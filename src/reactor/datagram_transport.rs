@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::datagram::State;
 use super::{Address, BadAddress, DelayedCall, Error, Instant, Reactor, Reason, Result, TimedCall};
-use crate::net::{Interface, LONGEST_DATAGRAM, SocketOption, Token};
+use crate::net::{Interface, LONGEST_DATAGRAM, Origin, SocketOption, Token};
 
 /// A socket of datagrams by name: it can be kept, and used after the socket is gone, when it names nothing.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -72,16 +72,73 @@ impl DatagramTransport<'_> {
     pub fn write(&mut self, data: &[u8]) -> Result<()> {
         match self.reactor.sources.datagram(self.token) {
             Some(slot) if slot.peer.is_none() && slot.state != State::Resolving => Err(Error::NoPeer),
-            _ => self.keep(data, None),
+            _ => self.keep(data, None, None),
         }
     }
 
-    /// Sends a datagram, which may be empty, to an address. (Twisted: `write` with an address.)
+    /// Where the datagram was sent to whose callback runs: an address of this host, a multicast group or a broadcast address. An IPv4
+    /// address is one, on a socket of both families, too. `None` outside of
+    /// [`datagram_received`](super::DatagramProtocol::datagram_received) and `datagram_truncated`, and for a socket that is
+    /// bound to one address ([`host`](DatagramTransport::host) tells it) or has one peer.
+    pub fn destination(&self) -> Option<IpAddr> {
+        let in_hand = self.reactor.datagram_in_hand.filter(|in_hand| in_hand.token == self.token)?;
+        Some(in_hand.destination.address.to_canonical())
+    }
+
+    /// The address that an answer leaves from to the datagram whose callback runs: its [`destination`](DatagramTransport::destination),
+    /// or `None` if that is a group or a broadcast address.
+    pub fn reply_source(&self) -> Option<IpAddr> {
+        let in_hand = self.reactor.datagram_in_hand.filter(|in_hand| in_hand.token == self.token)?;
+        in_hand.destination.answer_from.map(|origin| origin.address.to_canonical())
+    }
+
+    /// Sends a datagram, which may be empty, to an address. It leaves from the socket's address. Of a socket that is bound to any
+    /// address, the system chooses by its routes; but an answer to the datagram whose callback runs leaves from the
+    /// address that this was sent to. (Twisted: `write` with an address.)
+    ///
+    /// If the host does not have that address any more, the answer is given up:
+    /// [`send_failed`](super::DatagramProtocol::send_failed) tells of ENETUNREACH, or EINVAL for IPv6.
     ///
     /// # Errors
     /// As [`write`](DatagramTransport::write); [`Error::BadAddress`] for an address of another family, port 0, or, on
     /// a connected socket, any but its peer's.
     pub fn write_to(&mut self, data: &[u8], to: &Address) -> Result<()> {
+        self.write_with(data, to, None)
+    }
+
+    /// Sends a datagram, which may be empty, from this address of the host, and from the socket's port. Only the system knows the
+    /// addresses of the host: for another one [`send_failed`](super::DatagramProtocol::send_failed) tells of ENETUNREACH, or EINVAL
+    /// for IPv6. A link-local address of IPv6 is taken at the interface of `to`.
+    ///
+    /// # Errors
+    /// As [`write_to`](DatagramTransport::write_to); [`Error::BadAddress`] for a `source` of another family than `to`, one that
+    /// is no address of a host, and on a socket with one peer, which has an address already, or of UNIX.
+    pub fn write_from(&mut self, data: &[u8], to: &Address, source: IpAddr) -> Result<()> {
+        let bad = |why| Err(Error::BadAddress(BadAddress { text: source.to_string(), why }));
+        let Some(slot) = self.reactor.sources.datagram(self.token) else { return Err(Error::NotConnected) };
+        let (Address::Udp(host), Some(there)) = (&slot.host, to.socket_address()) else {
+            return bad("the socket or the other side has no IP address");
+        };
+        if slot.peer.is_some() {
+            return bad("the socket has one peer, and an address of its own");
+        }
+        let canonical = source.to_canonical();
+        if canonical.is_ipv4() != there.ip().to_canonical().is_ipv4() {
+            return bad("it is of another family than the other side's address");
+        }
+        let broadcast = matches!(canonical, IpAddr::V4(address) if address.is_broadcast());
+        if canonical.is_unspecified() || canonical.is_multicast() || broadcast {
+            return bad("it is no address of a host");
+        }
+        let interface = match there {
+            SocketAddr::V6(there) => there.scope_id(),
+            SocketAddr::V4(_) => 0,
+        };
+        let address = in_family_of(*host, SocketAddr::new(source, 0)).ip();
+        self.write_with(data, to, Some(Origin::new(address, interface)))
+    }
+
+    fn write_with(&mut self, data: &[u8], to: &Address, origin: Option<Origin>) -> Result<()> {
         let Some(slot) = self.reactor.sources.datagram(self.token) else { return Err(Error::NotConnected) };
         let there = match (&slot.host, to) {
             (Address::Udp(host), Address::Udp(there) | Address::Tcp(there)) => {
@@ -91,25 +148,35 @@ impl DatagramTransport<'_> {
         };
         let why = match (&slot.peer, &slot.host, &there) {
             (Some(peer), _, there) => match peer == there || same_place(peer, there) {
-                true => return self.keep(data, None),
+                true => return self.keep(data, None, None),
                 false => "the socket is connected to another one",
             },
             _ if slot.state == State::Resolving => "the peer's name is looked up: write to the peer",
             (None, Address::Unix(_), Address::Unix(name)) if name.is_unnamed() => {
                 "the socket there has no name"
             }
-            (None, Address::Unix(_), Address::Unix(_)) => return self.keep(data, Some(there)),
+            (None, Address::Unix(_), Address::Unix(_)) => return self.keep(data, Some(there), None),
             (None, Address::Udp(host), Address::Udp(address)) => match address {
                 _ if address.port() == 0 => "port 0 cannot be sent to",
                 SocketAddr::V6(_) if host.is_ipv4() => "the socket is one of IPv4, the address is not",
-                _ => return self.keep(data, Some(there)),
+                address => {
+                    let origin = origin.or_else(|| self.origin_of_answer(*address));
+                    return self.keep(data, Some(there), origin);
+                }
             },
             _ => "the socket is of another family",
         };
         Err(Error::BadAddress(BadAddress { text: to.to_string(), why }))
     }
 
-    fn keep(&mut self, data: &[u8], to: Option<Address>) -> Result<()> {
+    /// Where an answer leaves from to the datagram whose callback runs, if it goes to its sender.
+    fn origin_of_answer(&self, to: SocketAddr) -> Option<Origin> {
+        let in_hand = self.reactor.datagram_in_hand.filter(|in_hand| in_hand.token == self.token)?;
+        let is_sender = (in_hand.from.ip(), in_hand.from.port()) == (to.ip(), to.port());
+        in_hand.destination.answer_from.filter(|_| is_sender)
+    }
+
+    fn keep(&mut self, data: &[u8], to: Option<Address>, origin: Option<Origin>) -> Result<()> {
         let slot = self.reactor.sources.datagram(self.token);
         let Some(slot) = slot.filter(|slot| slot.state != State::Stopped) else {
             return Err(Error::NotConnected);
@@ -121,7 +188,7 @@ impl DatagramTransport<'_> {
         if data.len() > longest {
             return Err(Error::DatagramTooLong { length: data.len(), longest });
         }
-        match self.reactor.keep_datagram(self.token, data, to) {
+        match self.reactor.keep_datagram(self.token, data, to, origin) {
             true => Ok(()),
             false => Err(Error::QueueFull(self.reactor.settings.buffer_limit)),
         }

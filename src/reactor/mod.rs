@@ -165,6 +165,8 @@ pub struct Reactor {
     current: Token,
     /// The socket of datagrams whose callback runs.
     current_datagram: Token,
+    /// The datagram whose callback runs, where its destination is known.
+    datagram_in_hand: Option<datagram::InHand>,
     /// That callback's small writes go to `scratch`: the connection is open, and nothing waits to be sent before them.
     direct: bool,
     /// What that callback has written.
@@ -289,6 +291,7 @@ impl Reactor {
             inbound: Inbound::default(),
             current: Token::NONE,
             current_datagram: Token::NONE,
+            datagram_in_hand: None,
             direct: false,
             scratch: Scratch::new(),
             spare_buffers: Vec::new(),

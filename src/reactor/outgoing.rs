@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::ops::Bound;
 
-use crate::net::{Address, Going};
+use crate::net::{Address, Going, Origin};
 
 /// What waits on one socket.
 #[derive(Default)]
@@ -39,7 +39,13 @@ pub(super) enum Next {
 impl Outgoing {
     /// Takes a datagram, unless more than so many bytes wait. What waits for a receiver that is full counts for it once more:
     /// so it leaves room for others, however much is written to it.
-    pub(super) fn keep(&mut self, data: &[u8], to: Option<Address>, limit: usize) -> bool {
+    pub(super) fn keep(
+        &mut self,
+        data: &[u8],
+        to: Option<Address>,
+        origin: Option<Origin>,
+        limit: usize,
+    ) -> bool {
         let mut weight = self.weight();
         if !self.full.is_empty() {
             weight += to.as_ref().and_then(|to| self.full.get(to)).map_or(0, Line::weight);
@@ -47,7 +53,7 @@ impl Outgoing {
         if weight > limit {
             return false;
         }
-        self.line.push(data, to);
+        self.line.push(data, to, origin);
         true
     }
 
@@ -134,10 +140,10 @@ impl Outgoing {
 
     fn set_aside(&mut self) {
         let (bytes, first) = self.line.only_first();
-        let Some(Going { length, to: Some(to) }) = first.first().cloned() else { return };
+        let Some(Going { length, to: Some(to), origin }) = first.first().cloned() else { return };
         let line = self.full.entry(to.clone()).or_default();
         let before = line.weight();
-        line.push(bytes, Some(to));
+        line.push(bytes, Some(to), origin);
         self.full_weight += line.weight() - before;
         self.full_bytes += length;
         self.line.drop_first(1);
@@ -162,9 +168,9 @@ struct Line {
 }
 
 impl Line {
-    fn push(&mut self, data: &[u8], to: Option<Address>) {
+    fn push(&mut self, data: &[u8], to: Option<Address>, origin: Option<Origin>) {
         self.bytes.extend_from_slice(data);
-        self.queue.push(Going { length: data.len(), to });
+        self.queue.push(Going { length: data.len(), to, origin });
     }
 
     fn rest(&self) -> (&[u8], &[Going]) {
@@ -237,7 +243,7 @@ mod tests {
 
     fn write(outgoing: &mut Outgoing, names: &[&str]) {
         for name in names {
-            assert!(outgoing.keep(name.as_bytes(), to(&name[..1]), LIMIT), "{name}");
+            assert!(outgoing.keep(name.as_bytes(), to(&name[..1]), None, LIMIT), "{name}");
         }
     }
 
@@ -293,14 +299,14 @@ mod tests {
         send(&mut outgoing, &["a"]);
         let limit = 100 * (4 + size_of::<Going>());
         let mut taken = 0;
-        while outgoing.keep(b"deaf", to("a"), limit) {
+        while outgoing.keep(b"deaf", to("a"), None, limit) {
             send(&mut outgoing, &["a"]);
             taken += 1;
         }
         assert!((48..=52).contains(&taken), "{taken}");
-        assert!(outgoing.keep(b"deaf", to("b"), limit));
+        assert!(outgoing.keep(b"deaf", to("b"), None, limit));
         // Among all there is no more than the limit.
-        let more = (0..1000).take_while(|_| outgoing.keep(b"some", to("b"), limit)).count();
+        let more = (0..1000).take_while(|_| outgoing.keep(b"some", to("b"), None, limit)).count();
         assert!((48..=52).contains(&more), "{more}");
     }
 
@@ -308,7 +314,7 @@ mod tests {
     fn a_long_line_moves_no_datagram_more_often_than_one_goes() {
         let mut line = Line::default();
         for _ in 0..10_000 {
-            line.push(b"x", None);
+            line.push(b"x", None, None);
         }
         let mut moved = 0;
         while !line.is_empty() {

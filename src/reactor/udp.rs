@@ -21,10 +21,12 @@ use crate::net::{Adopt, Buffers, Close, LONGEST_DATAGRAM, Open, Token};
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ListenUdp {
-    /// The address to bind; port 0 lets the system choose.
+    /// The address to bind; port 0 lets the system choose. With a wildcard (`0.0.0.0`, `::`) datagrams to all addresses of the
+    /// host are received, and answers leave from the address that was asked: see
+    /// [`DatagramTransport::reply_source`](super::DatagramTransport::reply_source).
     pub address: SocketAddr,
     /// The longest datagram that is received whole, in bytes, at most 262,144; of a longer one the protocol is told.
-    /// Default: 65,507.
+    /// Default: 65,507,
     /// as long as they get. (Twisted: 8192.)
     pub max_size: usize,
     /// Let others bind the same address and port, if they allow it, too: each receives what is sent to a group that it

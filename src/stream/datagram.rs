@@ -4,6 +4,7 @@ use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::VecDeque;
 use std::fmt;
 use std::future::poll_fn;
+use std::net::IpAddr;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
@@ -45,7 +46,7 @@ pub async fn open_datagram(
         let socket = reactor.datagram(id).ok_or(Error::NotConnected)?;
         Ok::<_, Error>((id, socket.host(), socket.peer().cloned()))
     })??;
-    Ok(DatagramStream { handle, id, host, peer, queue })
+    Ok(DatagramStream { handle, id, host, peer, queue, last: RefCell::default() })
 }
 
 /// A socket of datagrams. Dropped, it is closed.
@@ -58,10 +59,15 @@ pub struct DatagramStream {
     host: Address,
     peer: Option<Address>,
     queue: Rc<Queue>,
+    /// The sender of the last datagram that was received, and the address that it had sent that to.
+    last: RefCell<Option<(Address, IpAddr)>>,
 }
 
 impl DatagramStream {
     /// The next datagram, and where it came from. Given up while it waits, nothing is lost.
+    ///
+    /// Of a socket that is bound to any address, what is sent to that address before the next one is received leaves from the address
+    /// that the datagram was sent to ([`reply_source`](DatagramStream::reply_source)).
     ///
     /// # Errors
     /// [`StreamError::Refused`] when the one peer said that nobody listens there, once; [`StreamError::Lost`] when the socket is
@@ -83,8 +89,9 @@ impl DatagramStream {
             return Poll::Ready(Err(StreamError::Refused));
         }
         let next = self.queue.waiting.borrow_mut().pop_front();
-        if let Some((data, from)) = next {
+        if let Some(Waiting { data, from, reply_source }) = next {
             self.queue.bytes.set(self.queue.bytes.get().saturating_sub(data.len()));
+            *self.last.borrow_mut() = reply_source.map(|source| (from.clone(), source));
             return Poll::Ready(Ok((data, from)));
         }
         match self.queue.end.get() {
@@ -110,7 +117,26 @@ impl DatagramStream {
     /// # Errors
     /// As [`send`](DatagramStream::send).
     pub fn send_to(&self, data: &[u8], to: &Address) -> Result<()> {
-        self.reach(|socket| socket.write_to(data, to))
+        let answers = self.last.borrow().as_ref().filter(|(from, _)| from == to).map(|(_, source)| *source);
+        match answers {
+            Some(source) => self.send_from(data, to, source),
+            None => self.reach(|socket| socket.write_to(data, to)),
+        }
+    }
+
+    /// Sends a datagram from an address of this host, as
+    /// [`DatagramTransport::write_from`](crate::DatagramTransport::write_from).
+    ///
+    /// # Errors
+    /// As there.
+    pub fn send_from(&self, data: &[u8], to: &Address, source: IpAddr) -> Result<()> {
+        self.reach(|socket| socket.write_from(data, to, source))
+    }
+
+    /// The address that an answer to the last datagram that was received leaves from, of a socket that is bound to any address:
+    /// the one that it was sent to. `None` if that was a group or a broadcast address.
+    pub fn reply_source(&self) -> Option<IpAddr> {
+        self.last.borrow().as_ref().map(|(_, source)| *source)
     }
 
     fn reach<R>(&self, call: impl FnOnce(&mut DatagramTransport<'_>) -> Result<R>) -> Result<R> {
@@ -181,9 +207,16 @@ impl fmt::Debug for DatagramStream {
     }
 }
 
+/// A datagram that waits to be received.
+struct Waiting {
+    data: Vec<u8>,
+    from: Address,
+    reply_source: Option<IpAddr>,
+}
+
 /// What came, between the protocol and the one who receives it.
 struct Queue {
-    waiting: RefCell<VecDeque<(Vec<u8>, Address)>>,
+    waiting: RefCell<VecDeque<Waiting>>,
     bytes: Cell<usize>,
     room: Cell<(usize, usize)>,
     dropped: Cell<u64>,
@@ -219,7 +252,7 @@ struct Datagrams {
 }
 
 impl DatagramProtocol for Datagrams {
-    fn datagram_received(&mut self, _: &mut DatagramTransport<'_>, data: &[u8], from: &Address) {
+    fn datagram_received(&mut self, transport: &mut DatagramTransport<'_>, data: &[u8], from: &Address) {
         let queue = &self.queue;
         let bytes = queue.bytes.get() + data.len();
         let (most, most_bytes) = queue.room.get();
@@ -228,7 +261,11 @@ impl DatagramProtocol for Datagrams {
             return;
         }
         queue.bytes.set(bytes);
-        queue.waiting.borrow_mut().push_back((data.to_vec(), from.clone()));
+        queue.waiting.borrow_mut().push_back(Waiting {
+            data: data.to_vec(),
+            from: from.clone(),
+            reply_source: transport.reply_source(),
+        });
         queue.receiver.wake();
     }
 

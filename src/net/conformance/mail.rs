@@ -4,7 +4,7 @@ use std::io::ErrorKind;
 
 use super::bench::Bench;
 use super::words;
-use crate::net::{Address, BATCH, Going, Inbound, Ready};
+use crate::net::{Address, BATCH, Going, Inbound, Origin, Ready};
 
 impl Bench {
     /// Sends datagrams with one call; without `now` only when told that there is room.
@@ -17,9 +17,29 @@ impl Bench {
         }
     }
 
+    /// Sends datagrams from an address with one call, whatever was told.
+    pub(super) fn post_from(&mut self, name: &str, source: &str, to: &str, data: &[&str]) -> String {
+        let to = self.address_of(to);
+        let data: Vec<Vec<u8>> = data.iter().map(|word| datagram(word)).collect();
+        let (address, interface) = source.split_once('%').unwrap_or((source, "0"));
+        let address = address.parse().expect("an IP address");
+        let origin = Origin::new(address, interface.parse().expect("a number"));
+        self.post_with(name, Some(&to), &data, Some(origin))
+    }
+
     fn post_now(&mut self, name: &str, to: Option<&Address>, data: &[Vec<u8>]) -> String {
+        self.post_with(name, to, data, None)
+    }
+
+    fn post_with(
+        &mut self,
+        name: &str,
+        to: Option<&Address>,
+        data: &[Vec<u8>],
+        origin: Option<Origin>,
+    ) -> String {
         let going: Vec<Going> =
-            data.iter().map(|data| Going { length: data.len(), to: to.cloned() }).collect();
+            data.iter().map(|data| Going { length: data.len(), to: to.cloned(), origin }).collect();
         let (net, token) = self.net_of(name);
         match net.send_datagrams(token, &data.concat(), &going) {
             Ok(count) => count.to_string(),
@@ -33,6 +53,28 @@ impl Bench {
     /// Takes datagrams with one call, only when told that there are some.
     pub(super) fn take(&mut self, name: &str, room: usize) -> String {
         self.when(name, Ready::READABLE, |bench| bench.take_now(name, room))
+    }
+
+    /// Takes datagrams with one call, when told that there are some, and says where each was sent to, and where an answer
+    /// leaves from.
+    pub(super) fn take_told(&mut self, name: &str) -> String {
+        self.when(name, Ready::READABLE, |bench| {
+            let mut inbound = Inbound::default();
+            if let Err(failed) = bench.receive_mail(name, &mut inbound, 1024) {
+                return words::error(&failed);
+            }
+            let came = inbound.came().iter().map(|came| {
+                let data = words::bytes(inbound.data(came));
+                let Some(destination) = came.to else { return format!("{data} to nowhere known") };
+                let answer = match destination.answer_from {
+                    Some(origin) if origin.address == destination.address => "answered from there".to_owned(),
+                    Some(origin) => format!("answered from {}", origin.address),
+                    None => "answered from anywhere".to_owned(),
+                };
+                format!("{data} to {}, {answer}", destination.address)
+            });
+            came.collect::<Vec<_>>().join("; ")
+        })
     }
 
     pub(super) fn take_now(&mut self, name: &str, room: usize) -> String {

@@ -25,6 +25,8 @@
 //! | `datagrams a 127.0.0.1:0 to=b`, `datagrams a /s`, `datagrams a unnamed to=/s` | opens; options: `reuse_port`, `reuse_address`, `v6only`, `dual`, `broadcast`, `receive=4096`, and those of UNIX listeners |
 //! | `post a b hello`, `post a - hello you`, `post_now a 127.0.0.1:b long=9000` | datagrams, each a word, with one call; to a socket's address, to the only peer, to any address |
 //! | `take b`, `take b 5`, `take_now b` | datagrams of one call |
+//! | `post_from a 127.0.0.2 b hello` | as `post_now`, from an address |
+//! | `take_told b` | as `take`; says where each was sent to |
 //! | `flood a b`, `gather b a` | numbered datagrams, until one is not taken; reads, each time only when told to, all that the other has sent |
 //!
 //! What no socket has been called names nothing: its token has never been used.
@@ -103,7 +105,9 @@ impl Bench {
                 self.open(name, &what)
             }
             "post" | "post_now" => self.post(name, second, &words[2..], verb == "post_now"),
+            "post_from" => self.post_from(name, second, words[2], &words[3..]),
             "take" => self.take(name, room),
+            "take_told" => self.take_told(name),
             "take_now" => self.take_now(name, room),
             "flood" => self.flood(name, second),
             "gather" => self.gather(name, second),

@@ -27,6 +27,76 @@ transcripts! {
         take b -> \"hello\" from 127.0.0.1:a
         local a -> 0.0.0.0:a
     ";
+    where_it_was_sent_to_is_told_at_any_address: "
+        datagrams a 127.0.0.1:0 -> ok
+        datagrams b 0.0.0.0:0 -> ok
+        post a 127.0.0.1:b one -> 1
+        take_told b -> \"one\" to 127.0.0.1, answered from there
+        post a 127.0.0.2:b two six -> 2
+        settle
+        take_told b -> \"two\" to 127.0.0.2, answered from there; \"six\" to 127.0.0.2, answered from there
+        datagrams c [::]:0 dual -> ok
+        post a 127.0.0.3:c one -> 1
+        take_told c -> \"one\" to ::ffff:127.0.0.3, answered from there
+        datagrams d [::1]:0 -> ok
+        post d [::1]:c two -> 1
+        take_told c -> \"two\" to ::1, answered from there
+        post a 127.0.0.4:c six -> 1
+        take_told c -> \"six\" to ::ffff:127.0.0.4, answered from there
+    ";
+    where_it_was_sent_to_is_not_told_at_one_address_or_with_a_peer: "
+        datagrams a 127.0.0.1:0 -> ok
+        datagrams b 127.0.0.2:0 -> ok
+        post a b one -> 1
+        take_told b -> \"one\" to nowhere known
+        datagrams c 0.0.0.0:0 to=a -> ok
+        post a c two -> 1
+        take_told c -> \"two\" to nowhere known
+    ";
+    one_to_many_is_answered_from_where_the_system_likes: "
+        datagrams a 127.0.0.1:0 broadcast -> ok
+        datagrams b 0.0.0.0:0 -> ok
+        set b join=239.1.2.10%127.0.0.1 -> ok
+        post a 239.1.2.10:b one -> 1
+        take_told b -> \"one\" to 239.1.2.10, answered from anywhere
+        post a 127.255.255.255:b two -> 1
+        take_told b -> \"two\" to 127.255.255.255, answered from anywhere
+    ";
+    one_leaves_from_the_address_that_it_is_told_to: "
+        datagrams a 0.0.0.0:0 -> ok
+        datagrams b 127.0.0.1:0 -> ok
+        post_from a 127.0.0.2 b one -> 1
+        take b -> \"one\" from 127.0.0.2:a
+        post_from a 127.0.0.3 b one two six ten x -> 5
+        settle
+        take b -> \"one\" from 127.0.0.3:a; \"two\" from 127.0.0.3:a; \"six\" from 127.0.0.3:a; \"ten\" from 127.0.0.3:a; \"x\" from 127.0.0.3:a
+        post a b one -> 1
+        take b -> \"one\" from 127.0.0.1:a
+        datagrams c [::]:0 dual -> ok
+        post_from c ::ffff:127.0.0.2 [::ffff:127.0.0.1]:b one two -> 2
+        settle
+        take b -> \"one\" from 127.0.0.2:c; \"two\" from 127.0.0.2:c
+        datagrams d [::1]:0 -> ok
+        post_from c ::1 d one two six -> 3
+        settle
+        take d -> \"one\" from [::1]:c; \"two\" from [::1]:c; \"six\" from [::1]:c
+        datagrams e 127.0.0.5:0 -> ok
+        post_from e 127.0.0.2 b one -> 1
+        take b -> \"one\" from 127.0.0.2:e
+    ";
+    none_leaves_from_an_address_that_is_not_the_host_s: "
+        datagrams a 0.0.0.0:0 -> ok
+        datagrams b 127.0.0.1:0 -> ok
+        post_from a 203.0.113.1 b one -> NetworkUnreachable
+        post_from a 203.0.113.1 b one two six -> NetworkUnreachable
+        post_from a 224.0.0.1 b one -> InvalidInput
+        datagrams c [::]:0 dual -> ok
+        post_from c 2001:db8::1 [::1]:9 one -> InvalidInput
+        post_from c ::ffff:203.0.113.1 [::ffff:127.0.0.1]:b one -> NetworkUnreachable
+        post_from a 127.0.0.1 203.0.113.9:9 one -> InvalidInput
+        post a b one -> 1
+        take b -> \"one\" from 127.0.0.1:a
+    ";
     one_of_both_families_sees_ipv4_as_mapped: "
         datagrams a 127.0.0.1:0 -> ok
         datagrams b [::]:0 dual -> ok

@@ -1,22 +1,30 @@
 //! Sending and receiving datagrams, many with one call where the system can.
 
 use std::io::{self, IoSlice, IoSliceMut};
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::{AsRawFd, BorrowedFd};
 
-use nix::sys::socket::{ControlMessage, MsgFlags, MultiHeaders, SockaddrIn, SockaddrIn6, SockaddrLike};
+use nix::libc::{in_addr, in_pktinfo, in6_addr, in6_pktinfo};
+use nix::sys::socket::{
+    ControlMessage, ControlMessageOwned, MsgFlags, MultiHeaders, SockaddrIn, SockaddrIn6, SockaddrLike,
+};
 use rustix::net::{RecvAncillaryBuffer, RecvFlags, ReturnFlags, SendFlags};
 
 use super::names::{address_of, system_address};
-use crate::net::{Address, BATCH, Came, Going, Inbound, UnixAddress};
+use crate::net::{Address, BATCH, Came, Destination, Going, Inbound, Origin, UnixAddress};
 
 /// What calls for many datagrams need, kept from one to the next. The system writes the length of the addresses into
-/// the headers, so each family has its own.
+/// the headers, so each family has its own. It writes the length of the control messages, too: what is received with one, and
+/// what is sent with one, has headers of its own, made when they are first needed.
 pub(super) struct Batches {
     received4: MultiHeaders<SockaddrIn>,
     received6: MultiHeaders<SockaddrIn6>,
+    told4: Option<MultiHeaders<SockaddrIn>>,
+    told6: Option<MultiHeaders<SockaddrIn6>>,
     sent4: MultiHeaders<SockaddrIn>,
     sent6: MultiHeaders<SockaddrIn6>,
+    sent_from4: Option<MultiHeaders<SockaddrIn>>,
+    sent_from6: Option<MultiHeaders<SockaddrIn6>>,
     segments: Segments,
 }
 
@@ -35,8 +43,12 @@ impl Default for Batches {
         Batches {
             received4: MultiHeaders::preallocate(BATCH, None),
             received6: MultiHeaders::preallocate(BATCH, None),
+            told4: None,
+            told6: None,
             sent4: MultiHeaders::preallocate(BATCH, None),
             sent6: MultiHeaders::preallocate(BATCH, None),
+            sent_from4: None,
+            sent_from6: None,
             segments: Segments::Can,
         }
     }
@@ -45,9 +57,26 @@ impl Default for Batches {
 /// What a socket of datagrams talks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Family {
-    V4,
-    V6,
+    V4(Destinations),
+    V6(Destinations),
     Unix,
+}
+
+/// Whether the system tells with each datagram where it was sent to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Destinations {
+    Told,
+    Untold,
+}
+
+/// Has the system tell where datagrams are sent to. (IP_PKTINFO, IPV6_RECVPKTINFO.)
+pub(super) fn ask_for_destinations(socket: BorrowedFd<'_>, v6: bool) -> io::Result<()> {
+    use nix::sys::socket::{setsockopt, sockopt};
+    match v6 {
+        false => setsockopt(&socket, sockopt::Ipv4PacketInfo, &true)?,
+        true => setsockopt(&socket, sockopt::Ipv6RecvPacketInfo, &true)?,
+    }
+    Ok(())
 }
 
 impl Batches {
@@ -57,13 +86,13 @@ impl Batches {
         family: Family,
         into: &mut Inbound,
     ) -> io::Result<()> {
+        let address4 = |from: &SockaddrIn| SocketAddr::V4((*from).into());
+        let address6 = |from: &SockaddrIn6| SocketAddr::V6((*from).into());
         match family {
-            Family::V4 => {
-                receive_many(socket, &mut self.received4, into, |from| SocketAddr::V4((*from).into()))
-            }
-            Family::V6 => {
-                receive_many(socket, &mut self.received6, into, |from| SocketAddr::V6((*from).into()))
-            }
+            Family::V4(Destinations::Untold) => receive_many(socket, &mut self.received4, into, address4),
+            Family::V6(Destinations::Untold) => receive_many(socket, &mut self.received6, into, address6),
+            Family::V4(Destinations::Told) => receive_told(socket, &mut self.told4, into, address4),
+            Family::V6(Destinations::Told) => receive_told(socket, &mut self.told6, into, address6),
             Family::Unix => receive_one(socket, into),
         }
     }
@@ -91,10 +120,28 @@ impl Batches {
                 }
             }
         }
-        match family {
-            Family::V4 => send_many(socket, &mut self.sent4, bytes, going, v4),
-            Family::V6 => send_many(socket, &mut self.sent6, bytes, going, v6),
-            Family::Unix => send_one(socket, bytes, going),
+        // The calls take one origin for all.
+        let origin = going.first().and_then(|first| first.origin);
+        let same = going.iter().take_while(|other| other.origin == origin).count();
+        let going = going.get(..same).unwrap_or(going);
+        match (family, origin) {
+            (Family::V4(_), None) => send_many(socket, &mut self.sent4, bytes, going, v4, &[]),
+            (Family::V6(_), None) => send_many(socket, &mut self.sent6, bytes, going, v6, &[]),
+            (Family::V4(_), Some(origin)) => {
+                let info = packet_info4(origin)?;
+                let space = nix::cmsg_space!(in_pktinfo);
+                let headers =
+                    self.sent_from4.get_or_insert_with(|| MultiHeaders::preallocate(BATCH, Some(space)));
+                send_many(socket, headers, bytes, going, v4, &[ControlMessage::Ipv4PacketInfo(&info)])
+            }
+            (Family::V6(_), Some(origin)) => {
+                let info = packet_info6(origin);
+                let space = nix::cmsg_space!(in6_pktinfo);
+                let headers =
+                    self.sent_from6.get_or_insert_with(|| MultiHeaders::preallocate(BATCH, Some(space)));
+                send_many(socket, headers, bytes, going, v6, &[ControlMessage::Ipv6PacketInfo(&info)])
+            }
+            (Family::Unix, _) => send_one(socket, bytes, going),
         }
     }
 }
@@ -140,6 +187,7 @@ fn receive_many<S: SockaddrLike + Copy>(
         start: index * longest,
         length: message.bytes.min(longest),
         from: Address::Udp(message.address.as_ref().map_or(NOBODY, &address)),
+        to: destination(&message),
         truncated: message.flags.contains(MsgFlags::MSG_TRUNC),
     }));
     let full = came.len() == most;
@@ -148,6 +196,62 @@ fn receive_many<S: SockaddrLike + Copy>(
         into.drained();
     }
     Ok(())
+}
+
+/// As `receive_many`, where the system tells with each datagram where it was sent to.
+fn receive_told<S: SockaddrLike + Copy>(
+    socket: BorrowedFd<'_>,
+    headers: &mut Option<MultiHeaders<S>>,
+    into: &mut Inbound,
+    address: impl Fn(&S) -> SocketAddr,
+) -> io::Result<()> {
+    let space = nix::cmsg_space!(in6_pktinfo);
+    let of_call = headers.get_or_insert_with(|| MultiHeaders::preallocate(BATCH, Some(space)));
+    receive_many(socket, of_call, into, address)?;
+    let (_, came) = into.places();
+    if came.iter().any(|came| came.to.is_none()) {
+        // The system has cut the room for control messages down to what there was: no room would be left for the next.
+        *headers = None;
+    }
+    Ok(())
+}
+
+/// Where a datagram was sent to, if the system tells.
+fn destination<S>(message: &nix::sys::socket::RecvMsg<'_, '_, S>) -> Option<Destination> {
+    message.cmsgs().ok()?.find_map(|control| match control {
+        ControlMessageOwned::Ipv4PacketInfo(info) => {
+            let address = Ipv4Addr::from(info.ipi_addr.s_addr.to_ne_bytes());
+            // What goes to many has another address in the header than that of the interface it came in by.
+            let to_one = info.ipi_addr.s_addr == info.ipi_spec_dst.s_addr;
+            let address = IpAddr::V4(address);
+            Some(Destination { address, answer_from: to_one.then(|| Origin::new(address, 0)) })
+        }
+        ControlMessageOwned::Ipv6PacketInfo(info) => {
+            let address = Ipv6Addr::from(info.ipi6_addr.s6_addr);
+            let canonical = address.to_canonical();
+            let to_many = canonical.is_multicast()
+                || matches!(canonical, IpAddr::V4(address) if address.is_broadcast());
+            let address = IpAddr::V6(address);
+            let interface = info.ipi6_ifindex as u32;
+            Some(Destination { address, answer_from: (!to_many).then(|| Origin::new(address, interface)) })
+        }
+        _ => None,
+    })
+}
+
+fn packet_info4(origin: Origin) -> io::Result<in_pktinfo> {
+    let IpAddr::V4(address) = origin.address else { return Err(wrong_family()) };
+    let address = in_addr { s_addr: u32::from_ne_bytes(address.octets()) };
+    Ok(in_pktinfo { ipi_ifindex: 0, ipi_spec_dst: address, ipi_addr: in_addr { s_addr: 0 } })
+}
+
+fn packet_info6(origin: Origin) -> in6_pktinfo {
+    let address = match origin.address {
+        IpAddr::V4(address) => address.to_ipv6_mapped(),
+        IpAddr::V6(address) => address,
+    };
+    // The type of an interface's number differs between systems.
+    in6_pktinfo { ipi6_addr: in6_addr { s6_addr: address.octets() }, ipi6_ifindex: origin.interface as _ }
 }
 
 fn receive_one(socket: BorrowedFd<'_>, into: &mut Inbound) -> io::Result<()> {
@@ -164,7 +268,7 @@ fn receive_one(socket: BorrowedFd<'_>, into: &mut Inbound) -> io::Result<()> {
         None => Address::Unix(UnixAddress::UNNAMED),
     };
     let truncated = message.flags.contains(ReturnFlags::TRUNC);
-    came.push(Came { start: 0, length: message.bytes.min(place.len()), from, truncated });
+    came.push(Came { start: 0, length: message.bytes.min(place.len()), from, to: None, truncated });
     Ok(())
 }
 
@@ -175,12 +279,10 @@ fn alike(going: &[Going]) -> usize {
         return 1;
     }
     let most = SEGMENTS.min(MOST_BYTES / first.length);
-    let same = going
-        .iter()
-        .take(most)
-        .take_while(|other| other.length == first.length && other.to == first.to)
-        .count();
-    let shorter = |last: &&Going| (1..first.length).contains(&last.length) && last.to == first.to;
+    let same_way = |other: &Going| other.to == first.to && other.origin == first.origin;
+    let same =
+        going.iter().take(most).take_while(|other| other.length == first.length && same_way(other)).count();
+    let shorter = |last: &&Going| (1..first.length).contains(&last.length) && same_way(last);
     same + usize::from(same < most && going.get(same).as_ref().is_some_and(shorter))
 }
 
@@ -195,15 +297,21 @@ fn send_segments(
     let Some(first) = going.first() else { return Ok(()) };
     let slices = [IoSlice::new(bytes.get(..total).unwrap_or(bytes))];
     let length = u16::try_from(first.length).unwrap_or(u16::MAX);
-    let control = [ControlMessage::UdpGsoSegments(&length)];
+    let segments = ControlMessage::UdpGsoSegments(&length);
     let (descriptor, flags) = (socket.as_raw_fd(), MsgFlags::MSG_NOSIGNAL);
-    match family {
-        Family::V4 => {
+    match (family, first.origin) {
+        (Family::V4(_), origin) => {
             let to = first.to.as_ref().map(v4).transpose()?;
+            let info = origin.map(packet_info4).transpose()?;
+            let mut control = vec![segments];
+            control.extend(info.as_ref().map(ControlMessage::Ipv4PacketInfo));
             nix::sys::socket::sendmsg(descriptor, &slices, &control, flags, to.as_ref())?
         }
-        Family::V6 | Family::Unix => {
+        (Family::V6(_) | Family::Unix, origin) => {
             let to = first.to.as_ref().map(v6).transpose()?;
+            let info = origin.map(packet_info6);
+            let mut control = vec![segments];
+            control.extend(info.as_ref().map(ControlMessage::Ipv6PacketInfo));
             nix::sys::socket::sendmsg(descriptor, &slices, &control, flags, to.as_ref())?
         }
     };
@@ -216,6 +324,7 @@ fn send_many<S: SockaddrLike + Copy>(
     bytes: &[u8],
     going: &[Going],
     address: impl Fn(&Address) -> io::Result<S>,
+    control: &[ControlMessage<'_>],
 ) -> io::Result<usize> {
     let mut rest = bytes;
     let mut slices = Vec::with_capacity(going.len().min(BATCH));
@@ -227,7 +336,7 @@ fn send_many<S: SockaddrLike + Copy>(
         addresses.push(one.to.as_ref().map(&address).transpose()?);
     }
     let flags = MsgFlags::MSG_NOSIGNAL;
-    let sent = nix::sys::socket::sendmmsg(socket.as_raw_fd(), headers, &slices, &addresses, [], flags)?;
+    let sent = nix::sys::socket::sendmmsg(socket.as_raw_fd(), headers, &slices, &addresses, control, flags)?;
     Ok(sent.count())
 }
 
@@ -284,7 +393,12 @@ mod tests {
     use super::*;
 
     fn going(length: usize, port: u16) -> Going {
-        Going { length, to: Some(Address::Udp(SocketAddr::from(([127, 0, 0, 1], port)))) }
+        Going { length, to: Some(Address::Udp(SocketAddr::from(([127, 0, 0, 1], port)))), origin: None }
+    }
+
+    fn from(last: u8, going: Going) -> Going {
+        let origin = Some(Origin::new(IpAddr::from([127, 0, 0, last]), 0));
+        Going { origin, ..going }
     }
 
     #[test]
@@ -325,7 +439,7 @@ mod tests {
 
     #[test]
     fn datagrams_of_one_size_and_way_are_alike_and_the_last_may_be_shorter() {
-        let cases: [(&[Going], usize); 8] = [
+        let cases: [(&[Going], usize); 11] = [
             (&[], 0),
             (&[going(0, 1), going(0, 1)], 1),
             (&[going(9, 1)], 1),
@@ -334,6 +448,9 @@ mod tests {
             (&[going(9, 1), going(9, 1), going(5, 2)], 2),
             (&[going(9, 1), going(9, 1), going(0, 1)], 2),
             (&[going(9, 1), going(10, 1)], 1),
+            (&[from(1, going(9, 1)), from(1, going(9, 1)), from(1, going(5, 1))], 3),
+            (&[from(1, going(9, 1)), from(2, going(9, 1))], 1),
+            (&[from(1, going(9, 1)), from(1, going(9, 1)), going(5, 1)], 2),
         ];
         for (queue, count) in cases {
             assert_eq!(alike(queue), count, "{queue:?}");

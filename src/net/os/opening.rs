@@ -2,12 +2,12 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::net::{AddressFamily, SocketAddrAny, SocketType, sockopt};
 use socket2::{Domain, Protocol, Socket, Type};
 
-use super::datagrams::Family;
+use super::datagrams::{Destinations, Family, ask_for_destinations};
 use super::names::system_address;
 use super::socket_file::{Bound, bind_unix};
 use super::sockets::{Kind, Opened};
@@ -77,13 +77,20 @@ pub(super) fn open(what: &Open) -> Result<Opened, OpenError> {
             if *broadcast {
                 at(Step::Option, socket.set_broadcast(true))?;
             }
-            let family = match bind {
-                SocketAddr::V4(_) => Family::V4,
-                SocketAddr::V6(_) => Family::V6,
-            };
-            if let (Some(only), Family::V6) = (ipv6_only, family) {
+            if let (Some(only), SocketAddr::V6(_)) = (ipv6_only, bind) {
                 at(Step::Option, socket.set_only_v6(*only))?;
             }
+            let destinations = match bind.ip().is_unspecified() && connect.is_none() {
+                true => Destinations::Told,
+                false => Destinations::Untold,
+            };
+            if destinations == Destinations::Told {
+                at(Step::Option, ask_for_destinations(socket.as_fd(), bind.is_ipv6()))?;
+            }
+            let family = match bind {
+                SocketAddr::V4(_) => Family::V4(destinations),
+                SocketAddr::V6(_) => Family::V6(destinations),
+            };
             at(Step::Bind, socket.bind(&(*bind).into()))?;
             if let Some(peer) = connect {
                 at(Step::Connect, socket.connect(&(*peer).into()))?;
@@ -130,14 +137,29 @@ pub(super) fn adopt(descriptor: OwnedFd, what: Adopt) -> Result<Opened, OpenErro
         (Adopt::Datagram, AddressFamily::INET | AddressFamily::INET6) if !is_udp(&descriptor) => {
             return Err(wrong(rustix::io::Errno::PROTONOSUPPORT));
         }
-        (Adopt::Datagram, AddressFamily::INET) => Kind::AdoptedDatagram(Family::V4),
-        (Adopt::Datagram, AddressFamily::INET6) => Kind::AdoptedDatagram(Family::V6),
+        (Adopt::Datagram, AddressFamily::INET) => {
+            Kind::AdoptedDatagram(Family::V4(destinations_of(&descriptor, false)))
+        }
+        (Adopt::Datagram, AddressFamily::INET6) => {
+            Kind::AdoptedDatagram(Family::V6(destinations_of(&descriptor, true)))
+        }
         (Adopt::Datagram, AddressFamily::UNIX) => Kind::AdoptedDatagram(Family::Unix),
         (Adopt::Connection | Adopt::Datagram, _) => return Err(wrong(rustix::io::Errno::AFNOSUPPORT)),
     };
     rustix::io::ioctl_fionbio(&descriptor, true).map_err(wrong)?;
     rustix::io::fcntl_setfd(&descriptor, rustix::io::FdFlags::CLOEXEC).map_err(wrong)?;
     Ok(Opened { kind, descriptor, file: None })
+}
+
+/// Asks for destinations where an adopted socket is bound to any address and has no peer.
+fn destinations_of(descriptor: &OwnedFd, v6: bool) -> Destinations {
+    let local = rustix::net::getsockname(descriptor).ok().and_then(|local| SocketAddr::try_from(local).ok());
+    let anywhere = local.is_some_and(|local| local.ip().is_unspecified());
+    let has_peer = rustix::net::getpeername(descriptor).is_ok_and(|peer| peer.is_some());
+    match anywhere && !has_peer && ask_for_destinations(descriptor.as_fd(), v6).is_ok() {
+        true => Destinations::Told,
+        false => Destinations::Untold,
+    }
 }
 
 /// There are others with datagrams: ICMP's, say, whose addresses have no ports.

@@ -13,7 +13,7 @@ use crate::net::{Interface, KEEPALIVE_PROBES, SocketOption, keepalive_interval};
 
 pub(super) fn set(descriptor: BorrowedFd<'_>, kind: Kind, option: SocketOption) -> io::Result<()> {
     let socket = SockRef::from(&descriptor);
-    let v6 = kind.family() == Some(Family::V6);
+    let v6 = matches!(kind.family(), Some(Family::V6(_)));
     match option {
         SocketOption::NoDelay(on) => socket.set_tcp_nodelay(on),
         SocketOption::KeepAlive(None) => socket.set_keepalive(false),

@@ -14,7 +14,7 @@ use super::process::Socket;
 use super::rule::{CallKind, PacketKind, Verdict};
 use super::trace::{About, Text, What};
 use super::world::{FIRST_PORT, LAST_PORT, World};
-use crate::net::{Address, Open, OpenError, Ready, Step, Token};
+use crate::net::{Address, Destination, Open, OpenError, Origin, Ready, Step, Token};
 
 /// What is particular to a UDP socket.
 #[derive(Clone)]
@@ -131,6 +131,23 @@ impl World {
         Ok(if udp.address.is_ipv6() { mapped_address(source) } else { source })
     }
 
+    /// The address that a datagram is asked to leave from, as it is on the way.
+    fn origin_for(&self, host: u32, udp: &Udp, to: SocketAddr, origin: IpAddr) -> Result<IpAddr, Errno> {
+        if origin.is_ipv4() != udp.address.is_ipv4() {
+            return Err(if udp.address.is_ipv4() { Errno::EAFNOSUPPORT } else { Errno::EINVAL });
+        }
+        let (origin, to) = (origin.to_canonical(), to.ip().to_canonical());
+        let stays = to.is_loopback() || to.is_multicast() || is_broadcast(to) || self.is_own(host, to);
+        let is_of_a_host = !origin.is_unspecified() && !origin.is_multicast() && !is_broadcast(origin);
+        let leads_there = origin.is_ipv4() == to.is_ipv4() && (stays || !origin.is_loopback());
+        match self.is_own(host, origin) {
+            _ if !is_of_a_host => Err(Errno::EINVAL),
+            true if leads_there => Ok(origin),
+            false if origin.is_ipv4() => Err(Errno::ENETUNREACH),
+            true | false => Err(Errno::EINVAL),
+        }
+    }
+
     // -- on the way --
 
     pub(super) fn send_udp(
@@ -139,6 +156,7 @@ impl World {
         index: u32,
         data: &[u8],
         to: Option<SocketAddr>,
+        origin: Option<Origin>,
     ) -> Result<(), Errno> {
         let Some(udp) = self.mailboxes[index as usize].udp().cloned() else { return Err(Errno::EINVAL) };
         if data.len() > usize::from(u16::MAX) {
@@ -150,7 +168,11 @@ impl World {
             (None, None) => return Err(Errno::EDESTADDRREQ),
         };
         let host = self.mailboxes[index as usize].host;
-        let from = SocketAddr::new(self.source_for(host, &udp, to)?, udp.address.port());
+        let source = match origin {
+            Some(origin) => self.origin_for(host, &udp, to, origin.address)?,
+            None => self.source_for(host, &udp, to)?,
+        };
+        let from = SocketAddr::new(source, udp.address.port());
         if is_broadcast(to.ip()) && !udp.broadcast {
             return Err(Errno::EACCES);
         }
@@ -235,10 +257,10 @@ impl World {
             if takers.is_empty() {
                 self.note(host, About::NOTHING, What::Lost(PacketKind::Datagram), size);
             }
-            return takers.into_iter().for_each(|taker| self.put(taker, from, data.clone()));
+            return takers.into_iter().for_each(|taker| self.put(taker, from, to, data.clone()));
         }
         match self.mailbox_for(host, from, to) {
-            Some(mailbox) => self.put(mailbox, from, data),
+            Some(mailbox) => self.put(mailbox, from, to, data),
             None => {
                 self.note(host, About::NOTHING, What::Lost(PacketKind::Datagram), size);
                 self.answer_datagram(sender, path, to, Errno::ECONNREFUSED);
@@ -308,7 +330,7 @@ impl World {
     }
 
     /// It comes into a mailbox, if there is room.
-    fn put(&mut self, index: u32, from: SocketAddr, data: Vec<u8>) {
+    fn put(&mut self, index: u32, from: SocketAddr, to: SocketAddr, data: Vec<u8>) {
         let now = self.now;
         let mailbox = &mut self.mailboxes[index as usize];
         let (host, size) = (mailbox.host, data.len() as i64);
@@ -319,8 +341,14 @@ impl World {
         }
         let v6 = mailbox.udp().is_some_and(|udp| udp.address.is_ipv6());
         let from = if v6 { SocketAddr::new(mapped_address(from.ip()), from.port()) } else { from };
+        let anywhere =
+            mailbox.udp().is_some_and(|udp| udp.address.ip().is_unspecified() && udp.peer.is_none());
+        let to_many = to.ip().is_multicast() || is_broadcast(to.ip());
+        let address = if v6 { mapped_address(to.ip()) } else { to.ip() };
+        let answer_from = (!to_many).then(|| Origin::new(address, NETWORK));
+        let to = anywhere.then_some(Destination { address, answer_from });
         mailbox.held += counted(data.len());
-        mailbox.waiting.push_back(Letter { from: Address::Udp(from), data, at: now, sender: None });
+        mailbox.waiting.push_back(Letter { from: Address::Udp(from), to, data, at: now, sender: None });
         let serial = mailbox.serial;
         self.note(host, About::listener(serial), What::Arrives(PacketKind::Datagram), size);
         self.tell_mailbox(index, Ready::READABLE);

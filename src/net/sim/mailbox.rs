@@ -13,7 +13,7 @@ use super::streams::STORM;
 use super::trace::About;
 use super::unix_datagram::UnixMail;
 use super::world::World;
-use crate::net::{Address, BATCH, Came, Going, Inbound, Ready, Token};
+use crate::net::{Address, BATCH, Came, Destination, Going, Inbound, Ready, Token};
 
 /// A socket of datagrams and what has come to it.
 pub(super) struct Mailbox {
@@ -42,6 +42,8 @@ pub(super) enum Family {
 /// A datagram that has come.
 pub(super) struct Letter {
     pub(super) from: Address,
+    /// Where it was sent to, if that is told.
+    pub(super) to: Option<Destination>,
     pub(super) data: Vec<u8>,
     /// It is there from then on.
     pub(super) at: u64,
@@ -134,10 +136,10 @@ impl World {
         let (places, came) = into.places();
         let (mut start, mut bytes) = (0, 0);
         for place in places.take(most) {
-            let Some(Letter { from, data, .. }) = self.take_letter(index) else { break };
+            let Some(Letter { from, to, data, .. }) = self.take_letter(index) else { break };
             let length = data.len().min(place.len());
             place[..length].copy_from_slice(&data[..length]);
-            came.push(Came { start, length, from, truncated: length < data.len() });
+            came.push(Came { start, length, from, to, truncated: length < data.len() });
             start += place.len();
             bytes += length;
         }
@@ -266,7 +268,7 @@ impl World {
         for one in going.iter().take(most) {
             let (data, behind) = rest.split_at(one.length.min(rest.len()));
             rest = behind;
-            match self.send_one(process, index, data, one.to.as_ref()) {
+            match self.send_one(process, index, data, one) {
                 Ok(()) => sent += 1,
                 Err(errno) if sent == 0 => return Err(errno),
                 // The system forgets it: who sends on hears of it again, or does not.
@@ -282,12 +284,12 @@ impl World {
         Ok(sent)
     }
 
-    fn send_one(&mut self, process: u32, index: u32, data: &[u8], to: Option<&Address>) -> Result<(), Errno> {
+    fn send_one(&mut self, process: u32, index: u32, data: &[u8], going: &Going) -> Result<(), Errno> {
         let unix = self.mailboxes[index as usize].unix().is_some();
-        match (unix, to) {
-            (false, None) => self.send_udp(process, index, data, None),
+        match (unix, going.to.as_ref()) {
+            (false, None) => self.send_udp(process, index, data, None, going.origin),
             (false, Some(Address::Udp(to) | Address::Tcp(to))) => {
-                self.send_udp(process, index, data, Some(*to))
+                self.send_udp(process, index, data, Some(*to), going.origin)
             }
             (true, None) => self.send_unix(process, index, data, None),
             (true, Some(Address::Unix(to))) => self.send_unix(process, index, data, Some(to)),

@@ -309,7 +309,7 @@ impl DatagramSocket {
     /// `EMSGSIZE` for more than 65,507 bytes; a refusal of an earlier one.
     pub fn send_to(&self, data: &[u8], to: SocketAddr) -> io::Result<usize> {
         self.descriptor.call(|world, process, token| {
-            let going = Going { length: data.len(), to: Some(Address::Udp(to)) };
+            let going = Going { length: data.len(), to: Some(Address::Udp(to)), origin: None };
             world.send_datagrams(process, token, data, &[going])
         })?;
         Ok(data.len())

@@ -166,7 +166,8 @@ impl World {
         let arrival = self.local_now(process) + latency.as_nanos() as u64;
         let receiver = &mut self.mailboxes[there.index as usize];
         let at = receiver.waiting.back().map_or(arrival, |last| arrival.max(last.at));
-        let letter = Letter { from: Address::Unix(from), data: data.to_vec(), at, sender: Some(id) };
+        let letter =
+            Letter { from: Address::Unix(from), to: None, data: data.to_vec(), at, sender: Some(id) };
         receiver.waiting.push_back(letter);
         if at <= self.now {
             self.letter_arrives(there);
