@@ -1,4 +1,4 @@
-//! Sends every datagram back to whoever sent it.
+//! Sends datagrams back to their senders, but not to another echo server: they would go on without end.
 //!
 //! ```console
 //! $ cargo run --example udp_echo -- 127.0.0.1:9999
@@ -6,9 +6,12 @@
 //! 127.0.0.1:45107: 13 bytes
 //! ```
 
+use twistor::policy::EchoGuard;
 use twistor::{Address, DatagramProtocol, DatagramTransport, Reactor};
 
-struct Echo;
+struct Echo {
+    guard: EchoGuard,
+}
 
 impl DatagramProtocol for Echo {
     fn start_protocol(&mut self, transport: &mut DatagramTransport<'_>) {
@@ -17,7 +20,9 @@ impl DatagramProtocol for Echo {
 
     fn datagram_received(&mut self, transport: &mut DatagramTransport<'_>, data: &[u8], from: &Address) {
         println!("{from}: {} bytes", data.len());
-        if let Err(error) = transport.write_to(data, from) {
+        if !self.guard.allows(transport, data, from) {
+            eprintln!("{from}: it may be an echo server itself, not echoed");
+        } else if let Err(error) = transport.write_to(data, from) {
             eprintln!("{from}: {error}");
         }
     }
@@ -30,6 +35,6 @@ impl DatagramProtocol for Echo {
 fn main() -> twistor::Result<()> {
     let address = std::env::args().nth(1).unwrap_or("127.0.0.1:9999".into());
     let mut reactor = Reactor::new()?;
-    reactor.listen_udp(address, Echo)?;
+    reactor.listen_udp(address, Echo { guard: EchoGuard::new() })?;
     reactor.run()
 }

@@ -98,6 +98,46 @@ fn datagrams_come_back() {
     }
 }
 
+#[test]
+fn datagrams_come_back_from_the_address_that_was_asked() {
+    let mut echo = Running::start(&["echo", "--listen", "udp:0"]);
+    let line = echo.line();
+    let port: u16 = line.strip_prefix("listening on udp:0.0.0.0:").unwrap().parse().unwrap();
+    #[expect(clippy::disallowed_methods, reason = "a peer that is not twistor")]
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    socket.set_read_timeout(Some(command::PATIENCE)).unwrap();
+    for asked in ["127.0.0.1", "127.0.0.2", "127.1.2.3"] {
+        socket.send_to(b"hello", (asked, port)).unwrap();
+        let (_, from) = socket.recv_from(&mut [0; 10]).unwrap();
+        assert_eq!(from.to_string(), format!("{asked}:{port}"));
+    }
+    assert_eq!(echo.end_by(Signal::TERM).code, Some(0));
+}
+
+/// 200 times the same could be an echo server: after 64 there is no answer any more, unless there is no guard.
+#[test]
+fn what_repeats_its_answers_is_not_answered_for_long() {
+    for (guard, all) in [(None, false), (Some("--no-loop-guard"), true)] {
+        let arguments = ["echo", "--listen", "udp:127.0.0.1:0"].into_iter().chain(guard);
+        let mut echo = Running::start(&arguments.collect::<Vec<_>>());
+        let line = echo.line();
+        let address = line.strip_prefix("listening on udp:").unwrap();
+        #[expect(clippy::disallowed_methods, reason = "a peer that is not twistor")]
+        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+        socket.set_read_timeout(Some(command::PATIENCE)).unwrap();
+        for _ in 0..200 {
+            socket.send_to(b"hello", address).unwrap();
+        }
+        socket.send_to(b"end", address).unwrap();
+        let mut back = [0; 10];
+        let mut length = || socket.recv_from(&mut back).unwrap().0;
+        let answers = std::iter::from_fn(|| (length() == 5).then_some(())).count();
+        assert_eq!(answers == 200, all, "{answers}");
+        assert!(answers >= 64, "{answers}");
+        assert_eq!(echo.end_by(Signal::TERM).code, Some(0));
+    }
+}
+
 /// Over a stream that is connected.
 fn echoed_by(mut stream: UnixStream, text: &[u8]) -> Vec<u8> {
     stream.set_read_timeout(Some(command::PATIENCE)).unwrap();

@@ -7,6 +7,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::rc::Rc;
 use std::time::Duration;
 
+use twistor::policy::EchoGuard;
 use twistor::{
     Address, DatagramId, DatagramProtocol, DatagramTransport, Error, Interface, ListenUdp, Reactor, Reason,
     Settings, SystemError,
@@ -764,6 +765,39 @@ fn what_was_sent_to_many_is_answered_from_where_the_system_likes() {
         reactor.datagram(client).unwrap().write_to(b"hello", &to).unwrap();
         world.run_until(&mut reactor, "the answer", |_| here.has("datagram hello"));
         stop(world, &mut reactor, &[server, client]);
+    });
+}
+
+/// One datagram with a forged sender, which is what the first write is to the second server.
+#[test]
+fn two_guarded_echo_servers_do_not_answer_each_other_without_end() {
+    on_each_back_end(|world| {
+        let mut reactor = world.reactor();
+        let records = [Record::new(), Record::new()];
+        let echo = |record: &Record| {
+            let mut guard = EchoGuard::new();
+            let refused = record.clone();
+            Mailbox::new(record).acting(move |what, transport, data, from| {
+                if what != "datagram" {
+                } else if guard.allows(transport, data, from.unwrap()) {
+                    transport.write_to(data, from.unwrap()).unwrap();
+                } else {
+                    refused.add("refused");
+                }
+            })
+        };
+        let [one, other] = [&records[0], &records[1]]
+            .map(|record| reactor.listen_udp(world.anywhere(), echo(record)).unwrap());
+        let to = Address::Udp(host(&mut reactor, other));
+        reactor.datagram(one).unwrap().write_to(b"forged", &to).unwrap();
+        world
+            .run_until(&mut reactor, "the end of it", |_| records.iter().any(|record| record.has("refused")));
+        let datagrams = |record: &Record| record.count("datagram forged");
+        let all = datagrams(&records[0]) + datagrams(&records[1]);
+        assert!((100..=131).contains(&all), "{all}");
+        stop(world, &mut reactor, &[one, other]);
+        // Nothing was under way any more.
+        assert_eq!(datagrams(&records[0]) + datagrams(&records[1]), all);
     });
 }
 

@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
+use twistor::policy::EchoGuard;
 use twistor::sim::{DatagramSocket, Errno, Fault, FaultKind, Host, Link, PacketKind, Simulation, Verdict};
 use twistor::{Address, DatagramId, DatagramProtocol, DatagramTransport, Interface, ListenUdp};
 
@@ -82,6 +83,40 @@ fn a_host_with_several_addresses_answers_from_the_one_that_was_asked() {
             assert_eq!((length, from), (5, (asked, 7).into()));
         }
     }
+}
+
+/// Echo servers of two hosts, and one datagram that the first one seems to have sent to the second.
+#[test]
+fn a_forged_datagram_is_answered_between_guarded_echo_servers_for_a_moment() {
+    struct Echo(Option<EchoGuard>);
+    impl DatagramProtocol for Echo {
+        fn datagram_received(&mut self, transport: &mut DatagramTransport<'_>, data: &[u8], from: &Address) {
+            if self.0.as_mut().is_none_or(|guard| guard.allows(transport, data, from)) {
+                transport.write_to(data, from).unwrap();
+            }
+        }
+    }
+    let received = |guarded: [bool; 2], ports: [u16; 2]| {
+        let mut simulation = Simulation::new(1);
+        let hosts = [simulation.host("one"), simulation.host("other")];
+        let ids = [0, 1].map(|index| {
+            let at = (simulation.address(hosts[index]), ports[index]);
+            let echo = Echo(guarded[index].then(EchoGuard::new));
+            simulation.reactor(hosts[index]).listen_udp(SocketAddr::from(at), echo).unwrap()
+        });
+        let to = Address::Udp((simulation.address(hosts[1]), ports[1]).into());
+        simulation.run_for(MOMENT).unwrap();
+        simulation.reactor(hosts[0]).datagram(ids[0]).unwrap().write_to(b"forged", &to).unwrap();
+        simulation.run_for(60 * SECOND).unwrap();
+        hosts.map(|host| simulation.reactor(host).statistics().datagrams_received).iter().sum::<u64>()
+    };
+    assert!(received([false, false], [7007, 7008]) > 10_000, "it goes on without a guard");
+    assert_eq!(received([true, true], [7007, 7008]), 131);
+    // One that has the guard is enough.
+    assert!(received([true, false], [7007, 7008]) <= 132);
+    assert!(received([false, true], [7007, 7008]) <= 132);
+    assert_eq!(received([true, true], [7007, 7007]), 1);
+    assert_eq!(received([true, true], [7, 7007]), 1);
 }
 
 #[test]

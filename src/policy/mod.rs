@@ -31,6 +31,7 @@
 
 mod counting;
 mod dump;
+mod echo_guard;
 mod file_sender;
 mod idle_timeout;
 mod limits;
@@ -40,6 +41,7 @@ mod throttle;
 
 pub use self::counting::{Counting, Counts, Traffic, counted};
 pub use self::dump::{Dump, DumpStyle, dumped};
+pub use self::echo_guard::EchoGuard;
 pub use self::file_sender::{FileSender, SentFile};
 pub use self::idle_timeout::{Idle, IdleTimeout, Timeout, idle_timeout};
 pub use self::limits::{LimitPerPeer, LimitTotal, limit_per_peer, limit_total};

@@ -20,14 +20,15 @@ use crate::net::{Buffers, Open};
 pub struct ListenUnix {
     /// The path or the abstract name.
     pub address: UnixAddress,
-    /// The mode of the file, in effect before anybody can connect: who may connect needs write permission. Default:
+    /// The mode of the file, in effect before anybody can connect: who may connect needs write permission. The umask takes
+    /// nothing away from it, and no other file gets it, whoever can write to the folder. Default:
     /// what the process's umask leaves of 0o777. (Twisted: 0o666.)
     pub mode: Option<u32>,
     /// How many connections may wait to be accepted. Default: 1024 (the system has its own maximum).
     pub backlog: u32,
     /// Remove a socket file that stands in the way, if it is nobody's any more: a connect to it is refused, nobody is
-    /// bound there who does not listen yet, and no other reactor starts there at the same time (the folder is locked
-    /// meanwhile). Default: yes. (Twisted: `wantPID`.)
+    /// bound there who does not listen yet, and no other reactor starts there at the same time (`PATH.lock` is locked
+    /// meanwhile, a file that only this user can open). Default: yes. (Twisted: `wantPID`.)
     pub remove_stale: bool,
     /// Remove the file when listening stops, unless another one has taken its place. Default: yes; no for a socket that
     /// another process is to go on with.

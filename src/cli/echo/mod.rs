@@ -6,6 +6,7 @@ use self::processes::LISTENING;
 use super::{Failure, Outcome, descriptors, lifeline, span};
 use crate::endpoint::{ConnectUdp, ParseError, Registry};
 use crate::escape::Escaped;
+use crate::policy::EchoGuard;
 use crate::{
     Address, DatagramProtocol, DatagramTransport, ListenTcp, ListenUdp, Phase, Protocol, Reactor, Remote,
     Settings, SystemEvent, Transport,
@@ -62,6 +63,12 @@ pub(super) struct Echo {
     #[arg(long, value_name = "TIME", default_value = "0", hide_default_value = true, value_parser = span::parse)]
     spin: Duration,
 
+    /// Over UDP, answer what an echo server may have sent, too: datagrams from ports below 1024 and from the same port, and those that
+    /// repeat their answers more than 64 times without a pause of half a second. One datagram with a forged sender makes two
+    /// such servers answer each other without end
+    #[arg(long)]
+    no_loop_guard: bool,
+
     /// This is one of several processes, with this number from 1
     #[arg(long, hide = true)]
     part: Option<u16>,
@@ -90,17 +97,22 @@ impl Protocol for Bytes {
 }
 
 /// The protocol of a socket of datagrams. What cannot be sent back is lost, as datagrams are.
-struct Datagrams;
+struct Datagrams {
+    /// `None`: everything is answered.
+    guard: Option<EchoGuard>,
+}
 
 impl DatagramProtocol for Datagrams {
     fn datagram_received(&mut self, transport: &mut DatagramTransport<'_>, data: &[u8], from: &Address) {
-        let _ = transport.write_to(data, from);
+        if self.guard.as_mut().is_none_or(|guard| guard.allows(transport, data, from)) {
+            let _ = transport.write_to(data, from);
+        }
     }
 }
 
 impl Echo {
     pub(super) fn run(&self) -> Outcome {
-        let places = self.listen.iter().map(|text| Place::of(text, self.sharers()));
+        let places = self.listen.iter().map(|text| Place::of(text, self.sharers(), !self.no_loop_guard));
         let mut places = places.collect::<Result<Vec<_>, _>>()?;
         if self.processes > 1 && self.part.is_none() {
             return processes::run(self.processes);
@@ -245,26 +257,28 @@ impl Worker {
 #[derive(Clone)]
 enum Place {
     Tcp(ListenTcp),
-    Udp(ListenUdp),
+    /// With a guard against other echo servers, or without.
+    Udp(ListenUdp, bool),
     /// A text that has been read: of a socket that cannot be bound twice, but perhaps taken twice.
     Other(String),
 }
 
 impl Place {
-    fn of(text: &str, sharers: Sharers) -> Result<Place, Failure> {
+    fn of(text: &str, sharers: Sharers, guarded: bool) -> Result<Place, Failure> {
         let registry = Registry::default();
         let shared = sharers != Sharers::None;
         let bad = |error: ParseError| Failure::Usage(error.to_string());
         if let Some(rest) = text.strip_prefix("udp:") {
             if let Ok(listen) = rest.parse::<ListenUdp>() {
-                return Ok(Place::Udp(ListenUdp { reuse_port: listen.reuse_port || shared, ..listen }));
+                let reuse_port = listen.reuse_port || shared;
+                return Ok(Place::Udp(ListenUdp { reuse_port, ..listen }, guarded));
             }
             let endpoint = registry.datagram_from_string(text).map_err(bad)?;
             let endpoint: &dyn Any = &*endpoint;
             return match (endpoint.downcast_ref::<ListenUdp>(), endpoint.downcast_ref::<ConnectUdp>()) {
                 (Some(listen), _) => {
                     let reuse_port = listen.reuse_port || shared;
-                    Ok(Place::Udp(ListenUdp { reuse_port, ..listen.clone() }))
+                    Ok(Place::Udp(ListenUdp { reuse_port, ..listen.clone() }, guarded))
                 }
                 _ => Err(unfit(text, "to listen, write udp:PORT or udp:PORT:interface=IP")),
             };
@@ -293,7 +307,7 @@ impl Place {
         let address = said.split_once(':').and_then(|(_, address)| address.parse::<SocketAddr>().ok());
         match (self, address) {
             (Place::Tcp(listen), Some(address)) => listen.address = address,
-            (Place::Udp(listen), Some(address)) => listen.address = address,
+            (Place::Udp(listen, _), Some(address)) => listen.address = address,
             _ => {}
         }
     }
@@ -306,12 +320,13 @@ impl Place {
                 let real = address.socket_address().unwrap_or(listen.address);
                 Ok((Place::Tcp(ListenTcp { address: real, ..listen.clone() }), address))
             }
-            Place::Udp(listen) => {
-                let id = reactor.listen_udp(listen.clone(), Datagrams)?;
+            Place::Udp(listen, guarded) => {
+                let guard = guarded.then(EchoGuard::new);
+                let id = reactor.listen_udp(listen.clone(), Datagrams { guard })?;
                 let address =
                     reactor.datagram(id).map_or(Address::Udp(listen.address), |socket| socket.host());
                 let real = address.socket_address().unwrap_or(listen.address);
-                Ok((Place::Udp(ListenUdp { address: real, ..listen.clone() }), address))
+                Ok((Place::Udp(ListenUdp { address: real, ..listen.clone() }, *guarded), address))
             }
             Place::Other(text) => {
                 let endpoint = Registry::default().server_from_argument(text);

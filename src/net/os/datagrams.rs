@@ -232,6 +232,7 @@ fn destination<S>(message: &nix::sys::socket::RecvMsg<'_, '_, S>) -> Option<Dest
             let to_many = canonical.is_multicast()
                 || matches!(canonical, IpAddr::V4(address) if address.is_broadcast());
             let address = IpAddr::V6(address);
+            #[allow(clippy::unnecessary_cast, reason = "the type differs between systems")]
             let interface = info.ipi6_ifindex as u32;
             Some(Destination { address, answer_from: (!to_many).then(|| Origin::new(address, interface)) })
         }

@@ -1,0 +1,211 @@
+//! A guard for services that answer every datagram: two of them would answer each other without end.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use crate::{Address, DatagramTransport, Instant};
+
+/// Keeps a UDP service that answers whoever asks, as an echo does, from answering another such service: one datagram with a forged
+/// sender would make them answer each other without end.
+///
+/// Ask it before each answer. It does not allow an answer to
+/// - a port below 1024, or the port of this socket: other services answer from there, and clients do not ask from there
+///   (inetd does the same);
+/// - a sender that repeats what it was answered: more than 64 times, not counting as many other datagrams, and without a pause of
+///   half a second. After such a pause it is answered again.
+///
+/// So a client whose datagrams differ, by a number for example, is never refused, however fast it asks. One that sends the
+/// same bytes again and again is refused when it does so for long without a pause; it cannot be told from another service.
+///
+/// It remembers 4,096 senders, of each the last 16 answers as numbers: at most 1 MiB. Over UNIX sockets no sender can be forged:
+/// all is allowed.
+///
+/// ```
+/// use twistor::policy::EchoGuard;
+/// use twistor::{Address, DatagramProtocol, DatagramTransport};
+///
+/// struct Echo(EchoGuard);
+///
+/// impl DatagramProtocol for Echo {
+///     fn datagram_received(&mut self, transport: &mut DatagramTransport<'_>, data: &[u8], from: &Address) {
+///         if self.0.allows(transport, data, from) {
+///             let _ = transport.write_to(data, from);
+///         }
+///     }
+/// }
+///
+/// twistor::Reactor::new()?.listen_udp("127.0.0.1:0", Echo(EchoGuard::new()))?;
+/// # Ok::<(), twistor::Error>(())
+/// ```
+#[derive(Debug, Default)]
+pub struct EchoGuard {
+    senders: BTreeMap<SocketAddr, Sender>,
+    refused: u64,
+}
+
+/// What is known of a sender.
+#[derive(Debug)]
+struct Sender {
+    /// The last answers, as numbers.
+    answers: [u64; ANSWERS],
+    /// The place of the next one.
+    next: usize,
+    /// Datagrams that repeated an answer, less those that did not.
+    repeats: u32,
+    last: Instant,
+}
+
+impl EchoGuard {
+    /// A guard that has seen no sender yet.
+    pub fn new() -> EchoGuard {
+        EchoGuard::default()
+    }
+
+    /// Whether to answer this datagram with the same bytes. It is taken as answered then.
+    pub fn allows(&mut self, transport: &mut DatagramTransport<'_>, data: &[u8], from: &Address) -> bool {
+        let (Some(from), Some(host)) = (from.socket_address(), transport.host().socket_address()) else {
+            return true;
+        };
+        let now = transport.now();
+        let allowed = self.allows_at(now, host.port(), data, from);
+        self.refused += u64::from(!allowed);
+        allowed
+    }
+
+    /// Datagrams that were not to be answered.
+    pub fn refused(&self) -> u64 {
+        self.refused
+    }
+
+    fn allows_at(&mut self, now: Instant, own_port: u16, data: &[u8], from: SocketAddr) -> bool {
+        if from.port() == own_port || from.port() < FIRST_PORT_OF_CLIENTS {
+            return false;
+        }
+        if self.senders.len() >= SENDERS && !self.senders.contains_key(&from) {
+            self.forget_some(now);
+        }
+        let new = || Sender { answers: [0; ANSWERS], next: 0, repeats: 0, last: now };
+        let sender = self.senders.entry(from).or_insert_with(new);
+        if now - std::mem::replace(&mut sender.last, now) >= PAUSE {
+            sender.repeats = 0;
+        }
+        let answer = number_of(data);
+        if sender.answers.contains(&answer) {
+            sender.repeats = (sender.repeats + 1).min(REPEATS + 1);
+            return sender.repeats <= REPEATS;
+        }
+        sender.repeats = sender.repeats.saturating_sub(1);
+        sender.answers[sender.next % ANSWERS] = answer;
+        sender.next = (sender.next + 1) % ANSWERS;
+        true
+    }
+
+    /// Makes room: those that pause begin anew in any case. Where all are busy, all begin anew.
+    fn forget_some(&mut self, now: Instant) {
+        self.senders.retain(|_, sender| now - sender.last < PAUSE);
+        if self.senders.len() >= SENDERS {
+            self.senders.clear();
+        }
+    }
+}
+
+/// A number that differs for different datagrams, with few exceptions; never 0.
+fn number_of(data: &[u8]) -> u64 {
+    let mix = |sum: u64, word: u64| (sum.rotate_left(5) ^ word).wrapping_mul(0x517c_c1b7_2722_0a95);
+    let (words, rest) = data.as_chunks::<8>();
+    let sum = words.iter().fold(data.len() as u64, |sum, word| mix(sum, u64::from_le_bytes(*word)));
+    mix(rest.iter().fold(sum, |sum, byte| mix(sum, u64::from(*byte))), 0) | 1
+}
+
+const ANSWERS: usize = 16;
+
+const SENDERS: usize = 4096;
+
+/// Repeated answers in succession that are answered.
+const REPEATS: u32 = 64;
+
+/// What is quiet for so long is no loop that would load anything.
+const PAUSE: Duration = Duration::from_millis(500);
+
+/// Below are the ports of services.
+const FIRST_PORT_OF_CLIENTS: u16 = 1024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const OWN: u16 = 7007;
+
+    fn client() -> SocketAddr {
+        SocketAddr::from(([192, 0, 2, 1], 40_000))
+    }
+
+    fn at(milliseconds: u64) -> Instant {
+        Instant::from_nanoseconds(milliseconds * 1_000_000)
+    }
+
+    /// How many of these are answered.
+    fn answered(guard: &mut EchoGuard, datagrams: impl IntoIterator<Item = (u64, Vec<u8>)>) -> usize {
+        let allowed =
+            datagrams.into_iter().filter(|(time, data)| guard.allows_at(at(*time), OWN, data, client()));
+        allowed.count()
+    }
+
+    #[test]
+    fn ports_of_services_are_not_answered() {
+        let mut guard = EchoGuard::new();
+        for (port, yes) in
+            [(0, false), (7, false), (1023, false), (1024, true), (OWN, false), (OWN + 1, true)]
+        {
+            let from = SocketAddr::from(([192, 0, 2, 1], port));
+            assert_eq!(guard.allows_at(at(0), OWN, b"hello", from), yes, "{port}");
+        }
+    }
+
+    #[test]
+    fn datagrams_that_differ_are_answered_however_many() {
+        let mut guard = EchoGuard::new();
+        let numbered = (0..100_000u64).map(|number| (0, number.to_be_bytes().to_vec()));
+        assert_eq!(answered(&mut guard, numbered), 100_000);
+        // Numbers that stand at the end of long ones, too.
+        let numbered = (0..1000u64).map(|number| (0, [&[0; 1000][..], &number.to_be_bytes()].concat()));
+        assert_eq!(answered(&mut guard, numbered), 1000);
+        // One that repeats each once in a while.
+        let twice = (0..10_000u64).map(|number| (0, (number / 2).to_be_bytes().to_vec()));
+        assert_eq!(answered(&mut guard, twice), 10_000);
+    }
+
+    #[test]
+    fn what_repeats_its_answers_is_answered_64_times_until_it_pauses() {
+        let mut guard = EchoGuard::new();
+        let hello = |time| (time, b"hello".to_vec());
+        assert_eq!(answered(&mut guard, (0..1000).map(hello)), 65);
+        assert_eq!(answered(&mut guard, [hello(999 + 499)]), 0);
+        assert_eq!(answered(&mut guard, (0..1000).map(|time| hello(999 + 499 + 500 + time))), 64);
+        // A slow one is always answered.
+        assert_eq!(answered(&mut guard, (0..1000).map(|time| hello(10_000 + 500 * time))), 1000);
+        // As many others make up for repeated ones.
+        let mixed = (0..1000u64).map(|number| match number % 2 {
+            0 => (1_000_000, b"hello".to_vec()),
+            _ => (1_000_000, number.to_be_bytes().to_vec()),
+        });
+        assert_eq!(answered(&mut guard, mixed), 1000);
+        // Several that go round are seen, too.
+        let mut guard = EchoGuard::new();
+        assert_eq!(answered(&mut guard, (0..1600u64).map(|number| (0, vec![(number % 16) as u8]))), 80);
+    }
+
+    #[test]
+    fn senders_are_forgotten_where_there_are_too_many() {
+        let mut guard = EchoGuard::new();
+        let from = |number: u32| SocketAddr::from((number.to_be_bytes(), 40_000));
+        for number in 0..2 * SENDERS as u32 {
+            assert!(guard.allows_at(at(0), OWN, b"hello", from(number)));
+            assert!(guard.senders.len() <= SENDERS);
+        }
+        // Those that pause go first.
+        assert!(guard.allows_at(at(600), OWN, b"hello", from(2 * SENDERS as u32)));
+        assert_eq!(guard.senders.len(), 1);
+    }
+}
