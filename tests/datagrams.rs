@@ -677,6 +677,30 @@ fn an_answer_leaves_from_the_address_that_was_asked() {
 }
 
 #[test]
+fn answers_of_one_batch_leave_each_from_the_address_that_was_asked() {
+    on_each_back_end(|world| {
+        for at in ["0.0.0.0:0", "[::]:0"] {
+            let mut reactor = world.reactor();
+            let (there, here) = (Record::new(), Record::new());
+            let server = reactor.listen_udp(at, Mailbox::new(&there).echoing()).unwrap();
+            let port = host(&mut reactor, server).port();
+            let client = reactor.listen_udp(world.anywhere(), noting_senders(&here)).unwrap();
+            world.run_until(&mut reactor, "started", |_| there.has("start") && here.has("start"));
+            let asked = [2, 3, 3, 3, 3, 2, 2, 2, 4].map(|last| IpAddr::from([127, 0, 0, last]));
+            for asked in asked {
+                let to = Address::Udp(SocketAddr::new(asked, port));
+                reactor.datagram(client).unwrap().write_to(asked.to_string().as_bytes(), &to).unwrap();
+            }
+            world.run_until(&mut reactor, "all", |_| here.events().len() == 1 + 2 * asked.len());
+            let answers =
+                asked.iter().flat_map(|asked| [format!("datagram {asked}"), format!("from {asked}")]);
+            assert_eq!(here.events()[1..], answers.collect::<Vec<_>>());
+            stop(world, &mut reactor, &[server, client]);
+        }
+    });
+}
+
+#[test]
 fn what_is_no_answer_leaves_from_where_the_system_likes() {
     on_each_back_end(|world| {
         let mut reactor = world.reactor();

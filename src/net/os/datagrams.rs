@@ -205,12 +205,12 @@ fn receive_told<S: SockaddrLike + Copy>(
     into: &mut Inbound,
     address: impl Fn(&S) -> SocketAddr,
 ) -> io::Result<()> {
-    let space = nix::cmsg_space!(in6_pktinfo);
-    let of_call = headers.get_or_insert_with(|| MultiHeaders::preallocate(BATCH, Some(space)));
+    let space = || Some(Vec::with_capacity(CONTROL));
+    let of_call = headers.get_or_insert_with(|| MultiHeaders::preallocate(BATCH, space()));
     receive_many(socket, of_call, into, address)?;
     let (_, came) = into.places();
     if came.iter().any(|came| came.to.is_none()) {
-        // The system has cut the room for control messages down to what there was: no room would be left for the next.
+        // The system has cut the room for control messages down to what it used: there may be too little for the next.
         *headers = None;
     }
     Ok(())
@@ -377,6 +377,9 @@ fn wrong_family() -> io::Error {
 /// The system says from whom a datagram came; should it not, there is nobody to answer.
 const NOBODY: SocketAddr = SocketAddr::V4(std::net::SocketAddrV4::new(std::net::Ipv4Addr::UNSPECIFIED, 0));
 
+/// Room for the control messages of a datagram that is received: others may have asked for more, timestamps say.
+const CONTROL: usize = 128;
+
 /// Fewer datagrams to one place go with the others.
 const WORTH_SEGMENTING: usize = 3;
 
@@ -400,6 +403,39 @@ mod tests {
     fn from(last: u8, going: Going) -> Going {
         let origin = Some(Origin::new(IpAddr::from([127, 0, 0, last]), 0));
         Going { origin, ..going }
+    }
+
+    #[test]
+    fn where_datagrams_go_is_told_beside_other_control_messages() {
+        use nix::sys::socket::{setsockopt, sockopt};
+        use std::os::fd::AsFd;
+
+        let socket = socket2::Socket::new(socket2::Domain::IPV6, socket2::Type::DGRAM, None).unwrap();
+        socket.set_only_v6(false).unwrap();
+        let anywhere = SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0));
+        socket.bind(&anywhere.into()).unwrap();
+        ask_for_destinations(socket.as_fd(), true).unwrap();
+        let port = socket.local_addr().unwrap().as_socket().unwrap().port();
+        let peer = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::DGRAM, None).unwrap();
+        let (mut batches, mut inbound) = (Batches::default(), Inbound::default());
+        let mut receive = || {
+            peer.send_to(b"hello", &SocketAddr::from(([127, 0, 0, 2], port)).into()).unwrap();
+            inbound.prepare(10, 1);
+            batches.receive(socket.as_fd(), Family::V6(Destinations::Told), &mut inbound).unwrap();
+            inbound.came()[0].to.map(|to| to.address.to_canonical())
+        };
+        let asked = Some(IpAddr::from([127, 0, 0, 2]));
+        assert_eq!(receive(), asked);
+        // There was no room for this one: the next has it again.
+        setsockopt(&socket, sockopt::ReceiveTimestamp, &true).unwrap();
+        assert_eq!(receive(), None);
+        assert_eq!(receive(), asked);
+        setsockopt(&socket, sockopt::ReceiveTimestamp, &false).unwrap();
+        assert_eq!([receive(), receive()], [asked; 2]);
+        setsockopt(&socket, sockopt::Ipv6RecvPacketInfo, &false).unwrap();
+        assert_eq!([receive(), receive()], [None; 2]);
+        setsockopt(&socket, sockopt::Ipv6RecvPacketInfo, &true).unwrap();
+        assert_eq!([receive(), receive()], [asked; 2]);
     }
 
     #[test]
