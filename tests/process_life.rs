@@ -159,6 +159,10 @@ fn what_is_at_fault_is_named() {
             }
         }
         fs::set_permissions(&closed, fs::Permissions::from_mode(0o700)).unwrap();
+        let owned = write("owned", "#!/no/\u{1b}]0;owned\u{7}\n", 0o755);
+        let nobody = Watcher { seen: Seen::default(), started: Box::new(|_| unreachable!()) };
+        let said = reactor.spawn_process(program(&owned), nobody).unwrap_err().to_string();
+        assert!(said.contains(r"its interpreter /no/\u{1b}]0;owned\u{7}: "), "{said}");
     });
 }
 

@@ -4,6 +4,7 @@ use crate::escape::{Escaped, EscapedBytes};
 use std::ffi::OsString;
 use std::fmt;
 use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -163,8 +164,13 @@ impl fmt::Display for SpawnFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             SpawnFault::Program => f.write_str("the program"),
-            SpawnFault::Interpreter(path) => write!(f, "its interpreter {}", path.display()),
-            SpawnFault::Directory(path) => write!(f, "the working directory {}", path.display()),
+            // The name of an interpreter comes from a file.
+            SpawnFault::Interpreter(path) => {
+                write!(f, "its interpreter {}", EscapedBytes(path.as_os_str().as_bytes()))
+            }
+            SpawnFault::Directory(path) => {
+                write!(f, "the working directory {}", EscapedBytes(path.as_os_str().as_bytes()))
+            }
             SpawnFault::User(user) => write!(f, "the change to user {user}"),
             SpawnFault::Group(group) => write!(f, "the change to group {group}"),
         }

@@ -86,7 +86,8 @@ impl DatagramTransport<'_> {
     }
 
     /// The address that an answer leaves from to the datagram whose callback runs: its [`destination`](DatagramTransport::destination),
-    /// or `None` if that is a group or a broadcast address.
+    /// or `None` if that is a group or a broadcast address. On a socket of both families, the system does not tell the broadcast
+    /// address of an IPv4 network apart from a host's: an answer to it fails.
     pub fn reply_source(&self) -> Option<IpAddr> {
         let in_hand = self.reactor.datagram_in_hand.filter(|in_hand| in_hand.token == self.token)?;
         in_hand.destination.answer_from.map(|origin| origin.address.to_canonical())
