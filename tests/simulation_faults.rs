@@ -388,24 +388,76 @@ fn keepalive_finds_a_host_that_was_restarted_with_its_next_question() {
 }
 
 #[test]
-fn a_server_that_answered_in_vain_loses_what_it_had_accepted_when_the_client_gives_up() {
-    // Accepted at once, or only after the client has given up.
-    for late in [false, true] {
-        let (mut simulation, server, client) = two_hosts();
-        let (listener, at) = listen(&simulation, server);
-        simulation.add_rule(Fault::packet(PacketKind::SynAck, Verdict::Drop));
-        let socket = simulation.connect(client, at, SocketOptions::default()).unwrap();
-        simulation.run_for(MOMENT).unwrap();
-        let early = (!late).then(|| listener.accept().unwrap().0);
-        simulation.run_for(200 * SECOND).unwrap();
+fn a_handshake_that_is_not_completed_is_never_accepted() {
+    let (mut simulation, server, client) = two_hosts();
+    let at = SocketAddr::new(simulation.address(server), 80);
+    // One place in the queue, and one more, as on Linux.
+    let listener = simulation.listen(server, at, 1).unwrap();
+    let rule = simulation.add_rule(Fault::packet(PacketKind::SynAck, Verdict::Drop));
+    let connect = |simulation: &Simulation| simulation.connect(client, at, SocketOptions::default()).unwrap();
+    let sockets = [connect(&simulation), connect(&simulation)];
+    simulation.run_for(200 * SECOND).unwrap();
+    assert_eq!(listener.accept().err().map(|error| error.kind()), Some(io::ErrorKind::WouldBlock));
+    for socket in sockets {
         assert_eq!(socket.take_error().unwrap().map(errno), Some(Errno::ETIMEDOUT));
-        drop(socket);
-        simulation.run_for(SECOND).unwrap();
-        let mut other = early.unwrap_or_else(|| listener.accept().unwrap().0);
-        assert_eq!(read(&mut other), Err(Errno::ECONNRESET), "late: {late}");
-        drop(other);
-        assert_eq!(simulation.connections(), 0);
     }
+    simulation.run_for(SECOND).unwrap();
+    assert_eq!(simulation.connections(), 0);
+    // Their places are free again.
+    simulation.remove_rule(rule);
+    let _sockets = [connect(&simulation), connect(&simulation)];
+    simulation.run_for(SECOND).unwrap();
+    assert!(listener.accept().is_ok() && listener.accept().is_ok());
+}
+
+#[test]
+fn a_place_in_the_queue_is_free_when_the_client_has_died() {
+    let (mut simulation, server, client) = two_hosts();
+    simulation.set_links(Link::fixed(MOMENT));
+    let at = SocketAddr::new(simulation.address(server), 80);
+    let listener = simulation.listen(server, at, 0).unwrap();
+    let socket = simulation.connect(client, at, SocketOptions::default()).unwrap();
+    // The SYN has come to the server, and the answer is under way.
+    simulation.run_for(MOMENT * 3 / 2).unwrap();
+    simulation.crash(client);
+    drop(socket);
+    simulation.run_for(70 * SECOND).unwrap();
+    assert_eq!(listener.accept().err().map(|error| error.kind()), Some(io::ErrorKind::WouldBlock));
+    simulation.restart(client).unwrap();
+    let _socket = simulation.connect(client, at, SocketOptions::default()).unwrap();
+    simulation.run_for(SECOND).unwrap();
+    assert!(listener.accept().is_ok());
+}
+
+#[test]
+fn a_server_has_a_connection_after_one_and_a_half_round_trips() {
+    let (mut simulation, server, client) = two_hosts();
+    simulation.set_links(Link::fixed(MOMENT));
+    let (listener, at) = listen(&simulation, server);
+    let mut socket = simulation.connect(client, at, SocketOptions::default()).unwrap();
+    // Two of three ways: the client may send already, and the server knows of nothing.
+    simulation.run_for(2 * MOMENT).unwrap();
+    assert_eq!(socket.send(b"early").unwrap(), 5);
+    assert_eq!(listener.accept().err().map(|error| error.kind()), Some(io::ErrorKind::WouldBlock));
+    simulation.run_for(MOMENT).unwrap();
+    let (mut other, _) = listener.accept().unwrap();
+    assert_eq!(read(&mut other), Ok(b"early".to_vec()));
+}
+
+#[test]
+fn an_abort_in_connection_made_is_a_loss_for_the_client() {
+    struct Aborts;
+    impl Protocol for Aborts {
+        fn connection_made(&mut self, transport: &mut Transport<'_>) {
+            transport.abort_connection();
+        }
+        fn data_received(&mut self, _: &mut Transport<'_>, _: &[u8]) {}
+    }
+    let (mut simulation, server, client) = two_hosts();
+    simulation.reactor(server).listen_tcp("0.0.0.0:80", || Aborts).unwrap();
+    let record = ask(&mut simulation, client, ("server", 80));
+    simulation.run_for(SECOND).unwrap();
+    assert!(record.has("made") && record.has("lost Lost"), "{:?}", record.events());
 }
 
 // -- clocks --
@@ -724,8 +776,9 @@ fn a_rule_sees_every_packet_and_every_call_with_all_that_it_is() {
     socket.reset();
     let kinds: Vec<PacketKind> = packets.borrow().iter().map(|packet: &Packet| packet.kind).collect();
     let (data, fin) = (PacketKind::Data, PacketKind::Fin);
-    assert_eq!(kinds[..5], [PacketKind::Syn, PacketKind::SynAck, data, data, fin]);
-    let packet = packets.borrow()[2].clone();
+    let handshake = [PacketKind::Syn, PacketKind::SynAck, PacketKind::Ack];
+    assert_eq!((&kinds[..3], &kinds[3..6]), (&handshake[..], &[data, data, fin][..]));
+    let packet = packets.borrow()[3].clone();
     let (source, destination) = (peer, at);
     let kind = PacketKind::Data;
     assert_eq!(

@@ -35,7 +35,8 @@ fn sockets(simulation: &mut Simulation, from: Host, to: Host) -> (Socket, Socket
 }
 
 fn accepted(simulation: &mut Simulation, listener: &SocketListener) -> Socket {
-    for _ in 0..1000 {
+    // Longer than all waits for an answer together.
+    for _ in 0..20_000 {
         if let Ok((socket, _)) = listener.accept() {
             return socket;
         }

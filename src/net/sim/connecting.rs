@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use super::connection::{Connection, End, Payload, Phase};
+use super::connection::{Connection, End, NOBODY, Payload, Phase};
 use super::coverage::FaultKind;
 use super::errno::Errno;
 use super::events::Happening;
@@ -84,7 +84,8 @@ impl World {
         }
         let machine = self.host(host);
         let held = machine.holds_connects && machine.bare != Some(process) && !with_itself;
-        let connection = Connection { serial, ends: [near, far], with_itself, held, attempts: 0, unix: None };
+        let connection =
+            Connection { serial, ends: [near, far], with_itself, held, attempts: 0, listener: 0, unix: None };
         let index = self.connections.insert(connection) as u32;
         self.ports.insert((host, local.port(), remote));
         self.process_mut(process).insert(token, Socket::Stream { connection: index, side: 0 });
@@ -118,6 +119,10 @@ impl World {
         let connection = &mut self.connections[index as usize];
         let [near, far] = &connection.ends;
         if near.phase != Phase::Connecting || near.reset {
+            // The client has given up, and the server does not know.
+            if far.phase == Phase::Handshaking {
+                self.schedule_for(self.now + HANDSHAKE_LIMIT, Happening::HandshakeOver, index, 1);
+            }
             return;
         }
         connection.attempts += 1;
@@ -125,7 +130,7 @@ impl World {
             return self.connect_fails(index, Errno::ETIMEDOUT);
         }
         let at = match near.process {
-            super::connection::NOBODY => self.now,
+            NOBODY => self.now,
             process => self.now + self.processes[process as usize].ahead,
         };
         let (source, destination, path) = (near.address, far.address, far.path);
@@ -162,7 +167,7 @@ impl World {
         let connection = &self.connections[index as usize];
         let [near, far] = &connection.ends;
         if near.phase != Phase::Connecting || near.reset {
-            // Whoever asked has given up.
+            // The client has given up.
             return;
         }
         let (host, path, address, phase) = (far.host, far.path, far.address, far.phase);
@@ -198,17 +203,18 @@ impl World {
         let full = self.host(host).full.has(address.port());
         let queue = &mut self.queues[listener as usize];
         // The system takes one more than it is asked for.
-        if full || queue.waiting.len() > queue.backlog {
+        if full || queue.waiting.len() + queue.handshaking > queue.backlog {
             self.fault(FaultKind::FullBacklog, host);
             return self.schedule_for(again, Happening::SynAgain, index, 0);
         }
-        queue.waiting.push_back(index);
+        queue.handshaking += 1;
         let mapped = queue.address.is_ipv6() && address.is_ipv4();
         let (send, receive) = (queue.buffers.send, queue.buffers.receive);
         let reuse_address = queue.reuse_address;
-        self.tell_queue(listener);
-        let [near, far] = &mut self.connections[index as usize].ends;
-        far.phase = Phase::Queued;
+        let connection = &mut self.connections[index as usize];
+        connection.listener = listener;
+        let [near, far] = &mut connection.ends;
+        far.phase = Phase::Handshaking;
         far.reuse_address = reuse_address;
         far.room += receive.map_or(RECEIVE_BUFFER, granted);
         near.room += send.map_or(SEND_BUFFER, granted);
@@ -246,14 +252,50 @@ impl World {
         if phase.is_gone() {
             if self.host(host).up {
                 self.transmit_plainly(index, 1, self.now, Payload::Reset);
+            } else {
+                self.schedule_for(self.now + HANDSHAKE_LIMIT, Happening::HandshakeOver, index, 1);
             }
         } else if !self.is_open(path) {
             let attempts = self.connections[index as usize].attempts;
             let again = self.now + (FIRST_HANDSHAKE << attempts.saturating_sub(1));
             self.schedule_for(again, Happening::SynAgain, index, 0);
         } else if phase == Phase::Connecting {
+            let process = near.process;
             self.establish(index, 0);
+            let at = if process == NOBODY { self.now } else { self.local_now(process) };
+            self.transmit(index, 1, at, Payload::Ack);
         }
+    }
+
+    /// The third leg has arrived: the connection waits to be accepted.
+    pub(super) fn handshake_completes(&mut self, index: u32) {
+        let listener = self.connections[index as usize].listener;
+        // It is there: with a listener the ends go whose handshake is not complete.
+        let Some(queue) = self.queues.get_mut(listener as usize) else { return };
+        let far = &mut self.connections[index as usize].ends[1];
+        far.phase = Phase::Queued;
+        queue.handshaking -= 1;
+        queue.waiting.push_back(index);
+        let host = queue.host;
+        self.note(host, self.about(index, 1), What::Arrives(PacketKind::Ack), 0);
+        self.tell_queue(listener);
+    }
+
+    /// The listening side forgets a connection whose handshake was not completed. What arrives later is answered
+    /// with a reset.
+    pub(super) fn handshake_over(&mut self, index: u32) {
+        let connection = &mut self.connections[index as usize];
+        let listener = connection.listener;
+        let far = &mut connection.ends[1];
+        if far.phase != Phase::Handshaking {
+            return;
+        }
+        far.flight.retain(|segment| segment.what != Payload::Ack);
+        far.leave(Phase::Closed);
+        if let Some(queue) = self.queues.get_mut(listener as usize) {
+            queue.handshaking -= 1;
+        }
+        self.forget_if_over(index);
     }
 
     fn establish(&mut self, index: u32, side: usize) {
@@ -292,6 +334,9 @@ pub(super) fn granted(asked: usize) -> usize {
 /// The first wait for an answer, doubled each time, and how many there are: 127 seconds in all, as on Linux.
 const FIRST_HANDSHAKE: u64 = 1_000_000_000;
 const HANDSHAKES: u8 = 7;
+
+/// How long a listening system waits for the third leg, five retransmissions on Linux.
+pub(super) const HANDSHAKE_LIMIT: u64 = 63_000_000_000;
 
 /// How long a host looks for a neighbour that does not exist, as on Linux.
 const NO_NEIGHBOUR: u64 = 3_000_000_000;

@@ -21,6 +21,8 @@ pub(super) struct Connection {
     pub(super) held: bool,
     /// Handshakes sent.
     pub(super) attempts: u8,
+    /// The listener that granted it, as long as its handshake is not complete.
+    pub(super) listener: u32,
     /// It is a UNIX stream.
     pub(super) unix: Option<Box<Unix>>,
 }
@@ -83,6 +85,8 @@ pub(super) enum Phase {
     Nothing,
     /// The handshake is under way.
     Connecting,
+    /// Granted, and not complete before the peer's acknowledgement has arrived: no process can accept it yet.
+    Handshaking,
     /// In a listener's queue.
     Queued,
     Open,
@@ -99,6 +103,8 @@ pub(super) struct Segment {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Payload {
+    /// The third leg of the handshake.
+    Ack,
     Data(u32),
     Fin,
     Reset,

@@ -14,6 +14,8 @@ pub(super) enum Happening {
     SynAck,
     /// So does a refusal.
     Refused,
+    /// The listening side has waited long enough for the third leg of the handshake.
+    HandshakeOver,
     /// The handshake is sent again.
     SynAgain,
     /// The host that was asked does not exist, as its neighbours find out.

@@ -29,6 +29,8 @@ pub(super) struct Queue {
     reuse_port: bool,
     pub(super) buffers: Buffers,
     pub(super) waiting: VecDeque<u32>,
+    /// Connections that were granted and are not complete; each has its place in the queue.
+    pub(super) handshaking: usize,
     pub(super) news: Ready,
     /// With minimal edges: it was told of, and nobody has asked since.
     told: bool,
@@ -58,6 +60,7 @@ impl Queue {
             reuse_port: false,
             buffers,
             waiting: VecDeque::new(),
+            handshaking: 0,
             news: Ready::default(),
             told: false,
             rests: false,
@@ -241,6 +244,19 @@ impl World {
             self.release_name(queue.host, queue.process, name);
         }
         self.note(queue.host, About::listener(queue.serial), What::Closes, 0);
+        if queue.handshaking > 0 {
+            let incomplete = |(at, connection): (usize, &mut super::connection::Connection)| {
+                let far = &mut connection.ends[1];
+                if connection.listener != index || far.phase != Phase::Handshaking {
+                    return None;
+                }
+                // What arrives from now on is answered with a reset, unless the host has lost its power.
+                far.leave(if how == Close::Reset { Phase::Closed } else { Phase::Vanished });
+                Some(at as u32)
+            };
+            let incomplete: Vec<u32> = self.connections.iter_mut().filter_map(incomplete).collect();
+            incomplete.into_iter().for_each(|connection| self.forget_if_over(connection));
+        }
         for connection in queue.waiting {
             match how {
                 Close::Reset => self.close_end(queue.host, connection, 1, self.now, Close::Reset),

@@ -2,7 +2,9 @@
 //!
 //! A [`World`](world::World) holds everything; a process on one of its hosts reaches it through [`SimNet`], which answers
 //! the calls of the seam, or through plain [`Socket`]s. TCP is two ordered streams of bytes for each connection, whose loss is a
-//! stall; packets, windows of congestion and sequence numbers are not modelled, nor is TIME_WAIT. What a system
+//! stall. A handshake has three legs: the client is connected after one round trip, and the server can accept half a
+//! round trip later. Packets, windows of congestion and sequence numbers are not modelled, nor is TIME_WAIT, nor a
+//! queue of handshakes apart from the backlog: each takes a place there from its first leg on. What a system
 //! answers (which errors, in which order, what a close with unread bytes does) follows Linux.
 //!
 //! UNIX sockets are inside a host: `names` has what they are bound to, `unix` their streams, which are connections without a way,

@@ -88,6 +88,8 @@ pub enum PacketKind {
     Syn,
     /// Grants it.
     SynAck,
+    /// Completes the handshake: the listener has the connection from its arrival on.
+    Ack,
     /// Bytes of a stream.
     Data,
     /// The end of a stream's direction.

@@ -140,6 +140,7 @@ impl World {
                 let peer = connection.ends[connection.other(side)].address;
                 let waits = match end.phase {
                     Phase::Connecting => "waits for an answer",
+                    Phase::Handshaking => "waits for the end of its handshake",
                     Phase::Queued => "waits to be accepted",
                     Phase::Open if end.visible > 0 => "has not read what came",
                     Phase::Open if end.wants_room => "waits for the peer to read",

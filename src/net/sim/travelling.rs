@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::connecting::HANDSHAKE_LIMIT;
 use super::connection::{Payload, Phase, Segment};
 use super::coverage::FaultKind;
 use super::errno::Errno;
@@ -22,6 +23,7 @@ impl World {
         let end = &connection.ends[to];
         let path = end.path;
         let (kind, size) = match what {
+            Payload::Ack => (PacketKind::Ack, 0),
             Payload::Data(count) => (PacketKind::Data, count as usize),
             Payload::Fin => (PacketKind::Fin, 0),
             Payload::Reset | Payload::Hangup { .. } => (PacketKind::Reset, 0),
@@ -112,6 +114,11 @@ impl World {
         match (end.phase, what) {
             (Phase::Closed | Phase::Nothing, Payload::Fin | Payload::Reset)
             | (Phase::Vanished, Payload::Reset) => {}
+            (Phase::Handshaking, Payload::Ack) => return self.handshake_completes(index),
+            (Phase::Handshaking, Payload::Reset) => {
+                end.flight.clear();
+                return self.handshake_over(index);
+            }
             // Whoever sent it hears of the close itself.
             (Phase::Closed | Phase::Nothing | Phase::Vanished, _) if unix => return,
             (Phase::Closed | Phase::Nothing | Phase::Vanished, _) => {
@@ -122,6 +129,8 @@ impl World {
             }
             // The connection is over for this end, whatever comes.
             _ if end.reset => {}
+            // It was complete before.
+            (_, Payload::Ack) => return,
             (_, Payload::Data(count)) => {
                 end.visible += count as usize;
                 self.note(host, About::end(serial, side), What::Arrives(PacketKind::Data), i64::from(count));
@@ -171,6 +180,9 @@ impl World {
         let end = end_of(self, index, side);
         end.frozen = true;
         let tries = end.retries;
+        if end.phase == Phase::Handshaking && tries == 0 {
+            self.schedule_for(now + HANDSHAKE_LIMIT, Happening::HandshakeOver, index, side);
+        }
         let again = self.wait_for_an_answer(index, side, tries);
         self.schedule_for(now + again, Happening::Retransmission, index, side);
     }

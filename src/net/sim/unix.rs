@@ -89,8 +89,15 @@ impl World {
         far.room = buffers.send.map_or(BUFFER, super::connecting::granted);
         let names = [here, there.unwrap_or(UnixAddress::UNNAMED)];
         let unix = Some(Box::new(Unix { names, processes: [process, listener], bound }));
-        let connection =
-            Connection { serial, ends: [near, far], with_itself: false, held: false, attempts: 0, unix };
+        let connection = Connection {
+            serial,
+            ends: [near, far],
+            with_itself: false,
+            held: false,
+            attempts: 0,
+            listener: 0,
+            unix,
+        };
         let index = self.connections.insert(connection) as u32;
         self.process_mut(process).insert(token, Socket::Stream { connection: index, side: 0 });
         self.queues[queue as usize].waiting.push_back(index);

@@ -211,6 +211,7 @@ impl World {
             Happening::Arrival => self.arrive(index, side),
             Happening::Syn => self.syn_arrives(index),
             Happening::SynAck => self.syn_ack_arrives(index),
+            Happening::HandshakeOver => self.handshake_over(index),
             Happening::Refused => self.connect_fails(index, Errno::ECONNREFUSED),
             Happening::SynAgain => self.send_syn(index),
             Happening::Unreachable => self.connect_fails(index, Errno::EHOSTUNREACH),
