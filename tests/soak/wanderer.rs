@@ -378,8 +378,10 @@ impl Protocol for Wanderer {
         drop(end);
         self.ledger.acts("Reason::is_clean");
         self.ledger.acts("Reason::system_error");
+        self.ledger.acts("Reason::is_local");
         assert_eq!(reason.is_clean(), *reason == Reason::Done);
         assert!(!reason.is_clean() || reason.system_error().is_none());
+        assert!(!reason.is_clean() || !reason.is_local());
         if let Reason::Protocol(error) = reason {
             self.ledger.acts("ProtocolError::is");
             self.ledger.acts("ProtocolError::error");
