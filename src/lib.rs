@@ -28,9 +28,20 @@
 //! 1. **A callback never runs inside another callback.** `write`, `lose_connection`, `connect_tcp` only change the
 //!    reactor's state; whatever follows from it is called from the loop, on a fresh stack.
 //! 2. **While its callback runs, a protocol is out of its slot.** The reactor and a protocol never alias. State
-//!    that connections share can be an `Rc<RefCell<..>>`, and it is never borrowed twice.
+//!    that connections share can be an `Rc<RefCell<..>>`: callbacks do not nest, so that a borrow which ends with its
+//!    callback meets no other. The exceptions are the calls that run a closure at once, [`Reactor::with`] and
+//!    [`Shared::with`]: what such a closure borrows must not be borrowed around the call.
 //! 3. **Every name is an index and a generation.** An event, timer or write for something gone is ignored.
 //!    `connection_lost` comes exactly once for each `connection_made`.
+//!
+//! # What calls answer
+//!
+//! - A `Result`, where the caller made a mistake or the system refused, and where it matters: listening, connecting, a
+//!   timed call that is cancelled twice, a second producer.
+//! - A `bool`, where `false` is no mistake: [`Reactor::stop`] of one that stops already, [`Connector::connect`] of one that
+//!   connects already. It says whether the call began something.
+//! - Nothing, where there is nothing to be done about it: what is asked of a connection that closes or is gone is
+//!   ignored, because a callback, `connection_lost`, has said so or will.
 //!
 //! A panic in a callback ends that one connection, with [`Reason::Panicked`]; the loop lives on.
 //!
@@ -75,10 +86,14 @@
 #![forbid(unsafe_code)]
 #![warn(missing_docs, clippy::disallowed_methods)]
 
+#[macro_use]
+mod unlogged;
+
 pub mod deferred;
 #[doc = include_str!("coming_from.md")]
 pub mod coming_from {}
 pub mod endpoint;
+mod error_chain;
 pub mod escape;
 pub mod framing;
 mod net;
@@ -106,6 +121,8 @@ pub use deferred::{
     Deferred, DeferredLock, DeferredQueue, DeferredSemaphore, Failure, LoopingCall, Resolver, defer_later,
     defer_to_thread, gather,
 };
+pub use error_chain::error_chain;
+pub use reactor::OnFailure;
 pub use reactor::{
     Address, BadAddress, Below, ChildStream, ClientFactory, Collect, ConnectTcp, ConnectUnix, ConnectionId,
     Connector, ConnectorId, ConnectorState, Credentials, DatagramId, DatagramProtocol, DatagramTransport,

@@ -83,7 +83,7 @@ fn one_that_does_not_start_is_an_error_is_stopped_again_and_the_reactor_goes_on(
         let record = Record::new();
         let service = Slow { record: record.clone(), stopping: Duration::from_millis(1), failing: true };
         let error = attach(&mut reactor, service, LONG).unwrap_err();
-        assert_eq!(error.to_string(), "service 1 (Slow): not today");
+        assert_eq!(twistor::error_chain(&error).to_string(), "service 1 (Slow): not today");
         world.run_until(&mut reactor, "its end", |_| record.has("has stopped"));
         world.run_until_idle(&mut reactor);
         reactor.stop();

@@ -317,7 +317,7 @@ fn one_that_is_added_to_a_running_tree_starts_now_and_one_that_is_removed_stops(
 
         let bad = noting("bad", &record).acting(|_| Err(Failure::new("no")));
         let error = services.add_running(&mut reactor, bad).unwrap_err();
-        assert_eq!(error.to_string(), "service bad: no");
+        assert_eq!(twistor::error_chain(&error).to_string(), "service bad: no");
         world.run_until(&mut reactor, "removed", |_| services.len() == 1);
         assert_eq!(record.take(), ["bad privileged", "bad starts", "bad stops"]);
         assert!(services.running());

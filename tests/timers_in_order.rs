@@ -45,6 +45,31 @@ fn calls_of_the_same_time_come_in_the_order_in_which_they_were_set() {
 }
 
 #[test]
+fn a_call_that_is_reset_comes_as_if_it_had_been_set_then() {
+    on_each_back_end(|world| {
+        let mut reactor = world.reactor();
+        let record = Record::new();
+        let set = |reactor: &mut Reactor, name: &'static str, milliseconds| {
+            let record = record.clone();
+            reactor.call_later(Duration::from_millis(milliseconds), move |_| record.add(name))
+        };
+        // From the same time, from an earlier and from a later one, to the time of the others.
+        let same = set(&mut reactor, "same", 5);
+        let earlier = set(&mut reactor, "earlier", 1);
+        let later = set(&mut reactor, "later", 60_000);
+        set(&mut reactor, "first", 5);
+        for call in [later, same, earlier] {
+            call.reset(&mut reactor, Duration::from_millis(5)).unwrap();
+        }
+        let delayed = set(&mut reactor, "delayed", 4);
+        set(&mut reactor, "last", 5);
+        delayed.delay(&mut reactor, Duration::from_millis(1)).unwrap();
+        world.run_until_idle(&mut reactor);
+        assert_eq!(record.events(), ["first", "later", "same", "earlier", "last", "delayed"]);
+    });
+}
+
+#[test]
 fn no_call_comes_before_its_time() {
     on_each_back_end(|world| {
         let mut reactor = world.reactor();

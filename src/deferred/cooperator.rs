@@ -6,6 +6,7 @@ use std::error::Error;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, Location, catch_unwind};
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::{AbortHandle, Deferred, Failure, FailureKind, Resolver};
@@ -72,7 +73,7 @@ pub enum Ended {
     /// Somebody stopped it. (Twisted: `TaskStopped`.)
     Stopped,
     /// A step failed or panicked, or what it waited for did. (Twisted: `TaskFailed`.)
-    Failed(Rc<Failure>),
+    Failed(Arc<Failure>),
 }
 
 /// A [`CooperativeTask`] is not in a state for that.
@@ -264,7 +265,7 @@ impl Crew {
         match stepped {
             Ok(Step::Again) => self.go_on(work),
             Ok(Step::Done) => work.end(Ended::Done, work.place),
-            Err(failure) => work.end(Ended::Failed(Rc::new(failure)), work.place),
+            Err(failure) => work.end(Ended::Failed(Arc::new(failure)), work.place),
             Ok(Step::Wait(deferred)) => {
                 *work.state.borrow_mut() = State::Parked(deferred.abort_handle());
                 let (crew, work) = (Rc::clone(self), Rc::clone(work));
@@ -272,7 +273,7 @@ impl Crew {
                     if work.not_ended().is_ok() {
                         match outcome {
                             Ok(()) => crew.go_on(&work),
-                            Err(failure) => work.end(Ended::Failed(Rc::new(failure)), work.place),
+                            Err(failure) => work.end(Ended::Failed(Arc::new(failure)), work.place),
                         }
                     }
                 });
@@ -381,7 +382,7 @@ impl fmt::Display for Ended {
         match self {
             Ended::Done => f.write_str("the task is done"),
             Ended::Stopped => f.write_str("the task was stopped"),
-            Ended::Failed(failure) => write!(f, "the task failed: {failure}"),
+            Ended::Failed(_) => f.write_str("the task failed"),
         }
     }
 }
@@ -404,7 +405,15 @@ impl fmt::Display for CooperationError {
     }
 }
 
-impl Error for CooperationError {}
+impl Error for CooperationError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            // Its own text is ours.
+            CooperationError::Ended(ended) => ended.source(),
+            CooperationError::NotPaused => None,
+        }
+    }
+}
 
 impl fmt::Debug for Cooperator {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

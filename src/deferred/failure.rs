@@ -8,6 +8,7 @@ use std::panic::Location;
 use std::time::Duration;
 
 use super::{Ended, FirstError};
+use crate::error_chain;
 use crate::reactor::{Place, Reactor};
 use crate::task::{TaskError, TimedOut};
 
@@ -33,7 +34,9 @@ use crate::task::{TaskError, TimedOut};
 /// println!("{failure}, from {}", failure.place());
 /// ```
 ///
-/// It is itself no [`Error`], or else it could not be made of every one; [`as_error`](Failure::as_error) is.
+/// It prints as the error with all that led to it ([`error_chain`](crate::error_chain)), and can go to other threads.
+/// It is itself no [`Error`], or else it could not be made of every one; [`as_error`](Failure::as_error) is, and so is its
+/// [`into_kind`](Failure::into_kind), which is what `map_err` hands to a `?` that wants an error (that of `anyhow`, say).
 pub struct Failure(Box<Facts>);
 
 struct Facts {
@@ -57,13 +60,13 @@ pub enum FailureKind {
     /// A callback panicked, or a task, with this text. It was counted and logged when it did.
     Panicked(String),
     /// Any other error.
-    Error(Box<dyn Error>),
+    Error(Box<dyn Error + Send + Sync>),
 }
 
 impl Failure {
     /// One of an error, or of a text. What a [task](crate::task) fails with, and a timeout there, becomes what it is here.
     #[track_caller]
-    pub fn new(error: impl Into<Box<dyn Error>>) -> Failure {
+    pub fn new(error: impl Into<Box<dyn Error + Send + Sync>>) -> Failure {
         Failure::at(Location::caller(), FailureKind::of(error.into()))
     }
 
@@ -176,7 +179,7 @@ impl Failure {
 }
 
 impl FailureKind {
-    fn of(error: Box<dyn Error>) -> FailureKind {
+    fn of(error: Box<dyn Error + Send + Sync>) -> FailureKind {
         let error = match error.downcast::<FailureKind>() {
             Ok(kind) => return *kind,
             Err(error) => error,
@@ -194,7 +197,7 @@ impl FailureKind {
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.kind.fmt(f)
+        error_chain(self.as_error()).fmt(f)
     }
 }
 
@@ -227,20 +230,28 @@ impl Error for FailureKind {
     }
 }
 
-impl<E: Error + 'static> From<E> for Failure {
+impl<E: Error + Send + Sync + 'static> From<E> for Failure {
     #[track_caller]
     fn from(error: E) -> Failure {
-        Failure::new(Box::new(error) as Box<dyn Error>)
+        Failure::new(Box::new(error) as Box<dyn Error + Send + Sync>)
+    }
+}
+
+/// The error that it was made of, or its [`FailureKind`].
+impl From<Failure> for Box<dyn Error + Send + Sync> {
+    fn from(failure: Failure) -> Box<dyn Error + Send + Sync> {
+        match failure.into_kind() {
+            FailureKind::Error(error) => error,
+            kind => Box::new(kind),
+        }
     }
 }
 
 /// The error that it was made of, or its [`FailureKind`].
 impl From<Failure> for Box<dyn Error> {
     fn from(failure: Failure) -> Box<dyn Error> {
-        match failure.into_kind() {
-            FailureKind::Error(error) => error,
-            kind => Box::new(kind),
-        }
+        let error: Box<dyn Error + Send + Sync> = failure.into();
+        error
     }
 }
 

@@ -233,9 +233,9 @@ impl std::error::Error for FetchError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             FetchError::Connect(reason) | FetchError::Closed(reason) | FetchError::Lost(reason) => {
-                Some(reason)
+                reason.source()
             }
-            FetchError::Http(error) => Some(error),
+            FetchError::Http(error) => error.source(),
             FetchError::TimedOut(..) => None,
         }
     }

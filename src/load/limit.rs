@@ -69,14 +69,12 @@ impl Limit {
 
     /// The limit that an attempt ran into which could not even begin.
     pub(super) fn of_error(error: &Error) -> Option<Limit> {
-        let mut error: Option<&(dyn std::error::Error + 'static)> = Some(error);
-        while let Some(this) = error {
-            if let Some(error) = this.downcast_ref::<io::Error>() {
-                return Limit::of_code(error.raw_os_error());
-            }
-            error = this.source();
+        match error {
+            Error::CannotListen { source, .. }
+            | Error::CannotSpawn { source, .. }
+            | Error::System { source, .. } => Limit::of_code(source.raw_os_error()),
+            _ => None,
         }
-        None
     }
 
     fn of_code(code: Option<i32>) -> Option<Limit> {

@@ -257,7 +257,7 @@ impl Monitor {
         let unknown = |watched: &&Watched| matches!(watched.track.state(), State::Unknown(Some(_)));
         let unknown = shared.watched.iter().filter(unknown).count();
         let (targets, reason) = (shared.watched.len(), Escaped(reason).to_string());
-        log::warn!("unknown targets: {unknown} of {targets}, for a reason of this machine: {reason}");
+        log_warn!("unknown targets: {unknown} of {targets}, for a reason of this machine: {reason}");
     }
 
     // -- what follows --

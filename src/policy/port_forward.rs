@@ -87,7 +87,7 @@ impl Side {
         match target.connect(transport.reactor(), Box::new(factory)) {
             Ok(connector) => self.other = Other::Coming(connector),
             Err(error) => {
-                log::warn!("cannot forward to {}: {error}", Escaped(target.describe()));
+                log_warn!("cannot forward to {}: {error}", Escaped(target.describe()));
                 transport.abort_connection();
             }
         }
@@ -171,7 +171,7 @@ impl Factory for ToTarget {
 impl ClientFactory for ToTarget {
     fn client_connection_failed(&mut self, connector: &mut Connector<'_>, reason: &Reason) {
         if *reason != Reason::Cancelled {
-            log::warn!("cannot forward to {}: {reason}", Escaped(&self.place));
+            log_warn!("cannot forward to {}: {reason}", Escaped(&self.place));
         }
         self.give_up(connector.reactor());
     }

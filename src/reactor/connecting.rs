@@ -280,7 +280,7 @@ impl Reactor {
             self.end_race(&race);
         }
         if let Err(error) = self.set_options(token, options) {
-            log::warn!("{peer}: an option of the connection could not be set: {error}");
+            log_warn!("{peer}: an option of the connection could not be set: {error}");
         }
         let small_marks = self.has_small_marks();
         self.sources.promote(token, Connection::new(peer.clone(), connector, small_marks));

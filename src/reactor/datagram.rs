@@ -316,7 +316,7 @@ impl Reactor {
             && slot.logged.is_none_or(|last| now - last >= Duration::from_secs(1))
         {
             slot.logged = Some(now);
-            log::error!(socket = slot.host.to_string().as_str(); "the panic was in the protocol of {}", slot.host);
+            log_error!([socket = slot.host.to_string().as_str()] "the panic was in the protocol of {}", slot.host);
         }
     }
 

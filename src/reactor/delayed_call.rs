@@ -51,7 +51,8 @@ impl DelayedCall {
         reactor.timers.cancel(self).map(drop).ok_or(Error::NotActive)
     }
 
-    /// Lets it come `delay` from now.
+    /// Lets it come `delay` from now. Among calls of the same time it comes as if it had been set by this: behind those
+    /// that were set or reset before, and before those after it.
     ///
     /// # Errors
     /// [`Error::NotActive`] when it was called or cancelled before.

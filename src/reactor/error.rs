@@ -139,9 +139,10 @@ impl fmt::Display for Error {
 impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
+            // What the system said is in the text already; below it there is only what somebody wrapped in it.
             Error::CannotListen { source, .. }
             | Error::CannotSpawn { source, .. }
-            | Error::System { source, .. } => Some(source),
+            | Error::System { source, .. } => source.source(),
             _ => None,
         }
     }

@@ -49,9 +49,9 @@ impl Reactor {
         match connection {
             Some(token) => {
                 let id = ConnectionId(token);
-                log::error!(connection:% = id; "panic in {place} of connection {id}: {}", Escaped(&text));
+                log_error!([connection:% = id] "panic in {place} of connection {id}: {}", Escaped(&text));
             }
-            None => log::error!("panic in {place}: {}", Escaped(&text)),
+            None => log_error!("panic in {place}: {}", Escaped(&text)),
         }
         self.last_panic = Some(format!("{place}: {text}"));
         text

@@ -310,7 +310,8 @@ impl fmt::Display for LayerError {
 
 impl Error for LayerError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
-        Some(&*self.error)
+        // Its text is in ours.
+        self.error.source()
     }
 }
 

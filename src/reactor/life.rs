@@ -325,7 +325,7 @@ impl Reactor {
         self.drop_each(handlers);
         self.default_signals = false;
         if let Err(error) = self.watch_signals() {
-            log::warn!("cannot give signals back: {}", Escaped(error));
+            log_warn!("cannot give signals back: {}", Escaped(error));
         }
     }
 

@@ -422,7 +422,7 @@ impl Reactor {
         }
         listener.logged = Some(now);
         let address = &listener.address;
-        log::warn!(listener = address.to_string().as_str(); "{address}: {what}: {}", Escaped(error));
+        log_warn!([listener = address.to_string().as_str()] "{address}: {what}: {}", Escaped(error));
     }
 }
 

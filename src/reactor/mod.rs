@@ -75,7 +75,9 @@ pub use self::listener::Listener;
 pub use self::process::ProcessProtocol;
 pub use self::process_output::{Collect, OutputError, ProcessOutput, Unfinished};
 pub use self::process_transport::{ProcessId, ProcessTransport};
-pub use self::protocol::{ClientFactory, Factory, Producer, ProducerKind, Protocol, Shared, factory, shared};
+pub use self::protocol::{
+    ClientFactory, Factory, OnFailure, Producer, ProducerKind, Protocol, Shared, factory, shared,
+};
 pub use self::protocol_error::ProtocolError;
 pub use self::reason::{Reason, SystemError};
 pub use self::remote::Remote;

@@ -223,7 +223,7 @@ impl Reactor {
         if self.loss_logged.is_none_or(|last| now - last >= Duration::from_secs(1)) {
             self.loss_logged = Some(now);
             let id = ConnectionId(token);
-            log::warn!(connection:% = id; "out of descriptors: some that came over connection {id} are lost");
+            log_warn!([connection:% = id] "out of descriptors: some that came over connection {id} are lost");
         }
     }
 }

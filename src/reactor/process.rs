@@ -256,7 +256,7 @@ impl Reactor {
             Ok(None) => {}
             Ok(Some(reason)) => self.process_exited(token, reason),
             Err(error) => {
-                log::error!("cannot wait for process {}: {}", ProcessId(token), Escaped(error));
+                log_error!("cannot wait for process {}: {}", ProcessId(token), Escaped(error));
                 self.process_exited(token, ExitReason::Unknown);
             }
         }
@@ -363,7 +363,7 @@ impl Reactor {
     #[cold]
     fn end_panicked_process(&mut self, token: Token, text: String) {
         let Some(slot) = self.sources.process_mut(token) else { return };
-        log::error!(
+        log_error!(
             "process {} ({}) is killed: its protocol panicked",
             ProcessId(token),
             Escaped(&slot.program)
@@ -415,7 +415,7 @@ impl Reactor {
         // Nothing is left behind but what we may not kill, or the system is stuck in.
         match self.net.exit_reason(token, patience) {
             Ok(None) => {
-                log::error!("process {} cannot be killed, or does not end", ProcessId(token));
+                log_error!("process {} cannot be killed, or does not end", ProcessId(token));
                 self.leave_process(token);
             }
             _ => self.look_at_process(token),

@@ -99,7 +99,9 @@ pub(crate) fn find<P: 'static>(protocol: &mut dyn Protocol) -> Option<&mut P> {
 ///
 /// Every `FnMut() -> impl Protocol` is one; [`factory`] makes one of a closure that looks at the peer.
 pub trait Factory: 'static {
-    /// The protocol for a connection with `peer`; `None` closes it at once, and nothing else is called.
+    /// The protocol for a connection with `peer`; `None` closes it at once, and no protocol hears of it. A client's
+    /// factory does: the connection was made, and [`ClientFactory::client_connection_lost`] follows with
+    /// [`Reason::Done`]. (Twisted: the same.) A panic closes the connection as well.
     fn build_protocol(&mut self, reactor: &mut Reactor, peer: &Address) -> Option<Box<dyn Protocol>>;
 
     /// What stands between the socket and the protocol of a connection with `peer`, the lowest first; asked for before the
@@ -110,12 +112,15 @@ pub trait Factory: 'static {
         Vec::new()
     }
 
-    /// Before its first use by a listener or connector. (Twisted: `doStart`, `startFactory`.)
+    /// Before its first use by a listener or connector. A panic is logged and counted, and changes nothing else.
+    /// (Twisted: `doStart`, `startFactory`.)
     fn start_factory(&mut self, reactor: &mut Reactor) {
         let _ = reactor;
     }
 
-    /// After its last use. (Twisted: `doStop`, `stopFactory`.)
+    /// After its last use. A panic is logged as that of [`Place::StopFactory`](super::Place::StopFactory), counted in
+    /// [`Statistics::panics`](super::Statistics::panics), and changes nothing else: the listener or connector is gone all the same.
+    /// (Twisted: `doStop`, `stopFactory`.)
     fn stop_factory(&mut self, reactor: &mut Reactor) {
         let _ = reactor;
     }
@@ -131,9 +136,11 @@ pub trait ClientFactory: Factory {
         let _ = connector;
     }
 
-    /// No connection was made, or it was lost before its layers were ready. By default that is logged as a warning.
+    /// No connection was made, or it was lost before its layers were ready. By default that is logged as a warning, or
+    /// written to standard error when the program has set no logger. A reactor whose only connect has failed goes on
+    /// running: see [`on_failure`](ClientFactory::on_failure).
     fn client_connection_failed(&mut self, connector: &mut Connector<'_>, reason: &Reason) {
-        log::warn!(destination:% = Escaped(connector.destination()); "cannot connect to {}: {reason}", Escaped(connector.destination()));
+        log_warn!([destination:% = Escaped(connector.destination())] "cannot connect to {}: {reason}", Escaped(connector.destination()));
     }
 
     /// A connection was made and is lost; its protocol's `connection_lost` came before. By default an unclean
@@ -142,6 +149,77 @@ pub trait ClientFactory: Factory {
         if !reason.is_clean() {
             log::info!(destination:% = Escaped(connector.destination()); "lost {}: {reason}", Escaped(connector.destination()));
         }
+    }
+
+    /// This factory, which calls `call` when no connection is made, in the place of
+    /// [`client_connection_failed`](ClientFactory::client_connection_failed). So a closure can be told:
+    ///
+    /// ```
+    /// # struct Echo;
+    /// # impl twistor::Protocol for Echo {
+    /// #     fn data_received(&mut self, _: &mut twistor::Transport<'_>, _: &[u8]) {}
+    /// # }
+    /// use twistor::{ClientFactory, Reactor};
+    ///
+    /// let mut reactor = Reactor::new()?;
+    /// # let unused = std::net::TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).unwrap();
+    /// # let address = unused;
+    /// let factory = (|| Echo).on_failure(|connector, reason| {
+    ///     eprintln!("no connection to {}: {reason}", connector.destination());
+    ///     connector.reactor().stop();
+    /// });
+    /// reactor.connect_tcp(address, factory)?;
+    /// reactor.run()?;
+    /// # Ok::<(), twistor::Error>(())
+    /// ```
+    fn on_failure<F>(self, call: F) -> OnFailure<Self, F>
+    where
+        Self: Sized,
+        F: FnMut(&mut Connector<'_>, &Reason) + 'static,
+    {
+        OnFailure { factory: self, call }
+    }
+}
+
+/// See [`ClientFactory::on_failure`].
+pub struct OnFailure<T, F> {
+    factory: T,
+    call: F,
+}
+
+impl<T: Factory, F: 'static> Factory for OnFailure<T, F> {
+    fn build_protocol(&mut self, reactor: &mut Reactor, peer: &Address) -> Option<Box<dyn Protocol>> {
+        self.factory.build_protocol(reactor, peer)
+    }
+
+    fn layers(&mut self, reactor: &mut Reactor, peer: &Address) -> Vec<Box<dyn Layer>> {
+        self.factory.layers(reactor, peer)
+    }
+
+    fn start_factory(&mut self, reactor: &mut Reactor) {
+        self.factory.start_factory(reactor);
+    }
+
+    fn stop_factory(&mut self, reactor: &mut Reactor) {
+        self.factory.stop_factory(reactor);
+    }
+}
+
+impl<T, F> ClientFactory for OnFailure<T, F>
+where
+    T: ClientFactory,
+    F: FnMut(&mut Connector<'_>, &Reason) + 'static,
+{
+    fn started_connecting(&mut self, connector: &mut Connector<'_>) {
+        self.factory.started_connecting(connector);
+    }
+
+    fn client_connection_failed(&mut self, connector: &mut Connector<'_>, reason: &Reason) {
+        (self.call)(connector, reason);
+    }
+
+    fn client_connection_lost(&mut self, connector: &mut Connector<'_>, reason: &Reason) {
+        self.factory.client_connection_lost(connector, reason);
     }
 }
 

@@ -51,6 +51,7 @@ impl fmt::Display for ProtocolError {
 
 impl Error for ProtocolError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
-        Some(&*self.0)
+        // Its text is ours.
+        self.0.source()
     }
 }

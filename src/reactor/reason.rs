@@ -181,9 +181,11 @@ impl fmt::Display for Reason {
 impl std::error::Error for Reason {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
-            Reason::Layer(error) => Some(error),
-            Reason::Protocol(error) => Some(error),
-            _ => self.system_error().map(|error| error as _),
+            Reason::Refused(error) | Reason::SystemTimedOut(error) => Some(error),
+            // The text of the others has what they are made of.
+            Reason::Layer(error) => error.source(),
+            Reason::Protocol(error) => error.source(),
+            _ => None,
         }
     }
 }

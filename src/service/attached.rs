@@ -79,7 +79,7 @@ impl Attached {
             let held = Rc::clone(&hold);
             reactor.call_later(limit, move |reactor| {
                 if held.take().is_some() {
-                    log::warn!("the services have not stopped within {limit:?}");
+                    log_warn!("the services have not stopped within {limit:?}");
                     late.set(true);
                 }
                 // The connections have had this time as well.

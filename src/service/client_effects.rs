@@ -114,7 +114,7 @@ impl ClientService {
             Ok(Err(error)) => Some(Event::Failed(AttemptFailed::Endpoint(error.to_string()))),
             Err(panic) => {
                 let why = format!("it panicked: {}", panic_message(&*panic));
-                log::error!("{}: {}", self.label(), Escaped(&why));
+                log_error!("{}: {}", self.label(), Escaped(&why));
                 Some(Event::Failed(AttemptFailed::Endpoint(why)))
             }
         }
@@ -128,11 +128,11 @@ impl ClientService {
         };
         let label = self.label();
         let wait = catch_unwind(AssertUnwindSafe(|| policy(failures, random))).unwrap_or_else(|panic| {
-            log::error!("{label}: the retry policy panicked: {}", Escaped(panic_message(&*panic)));
+            log_error!("{label}: the retry policy panicked: {}", Escaped(panic_message(&*panic)));
             None
         });
         let Some(wait) = wait else {
-            log::warn!(service = label.as_str(); "{label}: gave up after {failures} attempts");
+            log_warn!([service = label.as_str()] "{label}: gave up after {failures} attempts");
             return Some(Event::Exhausted);
         };
         log::debug!(service = label.as_str(); "{label}: the next attempt comes in {wait:?}");

@@ -6,7 +6,7 @@ use std::fmt;
 
 use crate::deferred::Failure;
 
-/// What can go wrong with a service in its tree.
+/// What can go wrong with a service in its tree. Print it with [`error_chain`](crate::error_chain).
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum ServiceError {
@@ -34,7 +34,7 @@ pub enum ServiceError {
 impl fmt::Display for ServiceError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            ServiceError::Failed { service, source } => write!(f, "service {}: {source}", Escaped(service)),
+            ServiceError::Failed { service, .. } => write!(f, "service {}", Escaped(service)),
             ServiceError::NameTaken(name) => {
                 write!(f, "two services are called \"{}\"", Escaped(name))
             }

@@ -24,7 +24,7 @@ impl Manager {
     /// The manager that the environment names.
     pub(super) fn from_environment() -> Manager {
         let socket = NotifySocket::from_environment().unwrap_or_else(|error| {
-            log::warn!("the service manager cannot be told anything: NOTIFY_SOCKET: {}", Escaped(error));
+            log_warn!("the service manager cannot be told anything: NOTIFY_SOCKET: {}", Escaped(error));
             None
         });
         Manager(socket.map(|socket| Rc::new(RefCell::new(Told { socket, waiting: VecDeque::new() }))))
@@ -67,7 +67,7 @@ impl Manager {
         let Some(told) = &self.0 else { return };
         let mut told = told.borrow_mut();
         if told.waiting.len() >= MOST {
-            log::warn!("the service manager takes nothing: it is not told \"{}\"", Escaped(text));
+            log_warn!("the service manager takes nothing: it is not told \"{}\"", Escaped(text));
             return;
         }
         told.waiting.push_back(text.to_owned());
@@ -89,7 +89,7 @@ impl Manager {
                     return;
                 }
                 Err(error) => {
-                    log::warn!("telling the service manager \"{}\": {}", Escaped(text), Escaped(error));
+                    log_warn!("telling the service manager \"{}\": {}", Escaped(text), Escaped(error));
                 }
                 Ok(()) => {}
             }

@@ -224,7 +224,7 @@ impl Service for MultiService {
                 Ok(())
             });
             if let Err(failure) = called {
-                log::error!("reloading a service: {failure}");
+                log_error!("reloading a service: {failure}");
             }
         }
     }

@@ -15,7 +15,8 @@ use super::pid_file::PidFile;
 use super::privileges::Identity;
 use super::{Service, ServiceError};
 use crate::endpoint::ParseError;
-use crate::{Error, Phase, Reactor, Settings, Signal, SystemEvent};
+use crate::stream::OpenError;
+use crate::{Error, Phase, Reactor, Settings, Signal, SystemEvent, error_chain};
 
 /// Runs a service until it is told to stop, with the default [`RunSettings`]: a `main` in one line.
 /// (Twisted: `twist`, `twistd`.)
@@ -43,11 +44,12 @@ pub fn run_with(settings: RunSettings, service: impl Service) -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             // For the manager's eyes; there may be none.
-            let _ = tell_status(&Escaped(&error).to_string());
+            let text = error_chain(&error).to_string();
+            let _ = tell_status(&text);
             let program = std::env::args_os().next().map(PathBuf::from);
             let program = program.as_deref().and_then(|path| path.file_name()).unwrap_or_default();
             // Nobody may be there to read it.
-            let _ = writeln!(io::stderr(), "{}: {}", Escaped(program.display()), Escaped(&error));
+            let _ = writeln!(io::stderr(), "{}: {text}", Escaped(program.display()));
             ExitCode::from(error.exit_code())
         }
     }
@@ -144,6 +146,7 @@ fn is_configuration(error: &ServiceError) -> bool {
     while let Some(error) = cause {
         if matches!(error.downcast_ref(), Some(Error::BadAddress(_)))
             || matches!(error.downcast_ref(), Some(ServiceError::NameTaken(_)))
+            || matches!(error.downcast_ref(), Some(OpenError::BadEndpoint(_)))
             || error.is::<ParseError>()
         {
             return true;
@@ -217,7 +220,7 @@ fn running(program: Attached, manager: Manager, reactor: &mut Reactor) {
         manager.ready(reactor);
     };
     if let Err(error) = reactor.on_signal(Signal::Hangup, reload) {
-        log::warn!("SIGHUP: {}", Escaped(error));
+        log_warn!("SIGHUP: {}", Escaped(error));
     }
 }
 
@@ -242,9 +245,10 @@ impl fmt::Display for RunError {
 impl std::error::Error for RunError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
-            RunError::PidFile { source, .. } => Some(source),
-            RunError::Service(error) => Some(error),
-            RunError::Reactor(error) => Some(error),
+            // What these say is in the text already.
+            RunError::PidFile { source, .. } => source.source(),
+            RunError::Service(error) => error.source(),
+            RunError::Reactor(error) => error.source(),
             _ => None,
         }
     }

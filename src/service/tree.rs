@@ -152,7 +152,7 @@ impl MultiService {
         let timer = reactor.call_later(limit, move |reactor| {
             if late.take().is_some() {
                 let name = Escaped(&name);
-                log::warn!(service:% = name; "service {name} has not stopped within {limit:?}");
+                log_warn!([service:% = name] "service {name} has not stopped within {limit:?}");
                 tree.child_stopped(reactor, id);
             }
         });
@@ -170,7 +170,7 @@ impl MultiService {
         });
         if let Err(failure) = called {
             let label = Escaped(&label);
-            log::error!(service:% = label; "stopping service {label}: {failure}");
+            log_error!([service:% = label] "stopping service {label}: {failure}");
         }
     }
 

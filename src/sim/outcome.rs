@@ -79,7 +79,8 @@ impl fmt::Display for RunError {
 impl std::error::Error for RunError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
-            RunError::Failed { error, .. } => Some(error),
+            // Its own text is in ours.
+            RunError::Failed { error, .. } => error.source(),
             _ => None,
         }
     }

@@ -47,7 +47,7 @@ impl fmt::Display for StreamError {
 impl std::error::Error for StreamError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
-            StreamError::Lost(reason) => Some(reason),
+            StreamError::Lost(reason) => reason.source(),
             _ => None,
         }
     }
@@ -92,9 +92,9 @@ impl fmt::Display for OpenError {
 impl std::error::Error for OpenError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
-            OpenError::BadEndpoint(error) => Some(error),
-            OpenError::Failed(reason) => Some(reason),
-            OpenError::Reactor(error) => Some(error),
+            OpenError::BadEndpoint(error) => error.source(),
+            OpenError::Failed(reason) => reason.source(),
+            OpenError::Reactor(error) => error.source(),
         }
     }
 }

@@ -166,7 +166,7 @@ impl<E: Into<Box<dyn StdError>> + 'static> HandlerResult for Result<(), E> {
         match error.downcast_ref::<StreamError>() {
             // That is what peers do.
             Some(StreamError::Lost(_)) => log::info!(peer:%; "{peer}: {error}"),
-            _ => log::warn!(peer:%; "{peer}: the handler of its connection failed: {}", Escaped(&error)),
+            _ => log_warn!([peer:%] "{peer}: the handler of its connection failed: {}", Escaped(&error)),
         }
     }
 }

@@ -231,7 +231,7 @@ impl<T> Task<T> {
         if ticket.is_none()
             && let Err(panic) = catch_unwind(AssertUnwindSafe(|| running.end(Outcome::Cancelled)))
         {
-            log::error!("panic in {}: {}", Place::Drop, Escaped(panic_message(&*panic)));
+            log_error!("panic in {}: {}", Place::Drop, Escaped(panic_message(&*panic)));
         }
         Task { body: running, ticket }
     }

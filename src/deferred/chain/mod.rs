@@ -386,10 +386,7 @@ impl Chain {
             return;
         }
         let (place, made_at) = (failure.place(), self.made_at);
-        log::error!(
-            place:%, deferred:% = made_at;
-            "unhandled failure: {failure} (from {place}, in the Deferred of {made_at})"
-        );
+        log_error!([place:%, deferred:% = made_at] "unhandled failure: {failure} (from {place}, in the Deferred of {made_at})");
     }
 }
 

@@ -43,7 +43,7 @@ fn close_on_exec(number: RawFd, duplicate: &OwnedFd) {
         // It stays open until the process ends, as it would have.
         Ok(placed) if placed.as_raw_fd() == number => drop(placed.into_raw_fd()),
         // Another thread has opened something in between, which has the number now.
-        Ok(_) | Err(_) => log::warn!("the inherited descriptor {number} cannot be used a second time"),
+        Ok(_) | Err(_) => log_warn!("the inherited descriptor {number} cannot be used a second time"),
     }
 }
 
