@@ -57,6 +57,9 @@ fn everything_that_comes_back_right_is_counted() {
         &["--connections", "8"][..],
         &["-c", "8", "-d", "16", "-s", "1024"],
         &["-c", "2", "-s", "3000000"],
+        &["-c", "1", "-s", "8000000"],
+        &["-c", "1", "-s", "65536", "-d", "100"],
+        &["-c", "1", "-s", "8000000", "--churn"],
         &["-c", "8", "--rate", "2000", "--warm-up", "50ms"],
         &["-c", "8", "--rate", "2000", "--spin"],
         &["-c", "8", "--threads", "3"],
@@ -123,6 +126,7 @@ fn people_read_a_page() {
         "messages     200 in ",
         "own delay    p50 ",
         "percentile      latency   since sent",
+        "answered     200 of 200 due\n",
         "errors       none: every byte came back as it was sent",
     ] {
         assert!(ended.out.contains(words), "no {words:?} in {}", ended.out);
@@ -189,7 +193,12 @@ fn a_server_that_never_answers_is_waited_for_and_no_longer() {
     let server = Service::silent("127.0.0.1:0");
     let (ended, report) = json(&server.address, &["--patience", "100ms", "--depth", "3"]);
     assert_eq!((ended.code, &report["messages"]["unanswered"]), (Some(1), &3.into()));
-    assert_eq!((&report["latency_ms"], &report["errors"][0]["kind"]), (&Value::Null, &"unanswered".into()));
+    assert_eq!(report["errors"][0]["kind"], "unanswered");
+    // They count with the time that they were waited for.
+    let latency = &report["latency_ms"];
+    assert_eq!((&latency["count"], &latency["answered"]), (&3.into(), &0.into()), "{report}");
+    assert!(latency["min"].as_f64().unwrap() >= 100.0, "{report}");
+    assert_eq!(report["stopped_by"], Value::Array(Vec::new()), "no limit was hit");
 }
 
 #[test]
@@ -232,4 +241,36 @@ fn a_picture_that_cannot_be_written_is_known_before_the_load() {
     let ended = run(&["load", "127.0.0.1:9", "--for", "1h", "--svg", "/nowhere/latency.svg"]);
     assert_eq!((ended.code, ended.out.as_str()), (Some(1), ""));
     assert!(ended.err.starts_with("twistor: cannot write /nowhere/latency.svg: "), "{}", ended.err);
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_picture_that_cannot_be_written_costs_no_report() {
+    let (_echo, address) = echo();
+    for json in [false, true] {
+        let arguments = [&["--svg", "/dev/full"][..], if json { &["--json"] } else { &[] }].concat();
+        let ended = load(&address, &arguments);
+        assert_eq!(ended.code, Some(1), "{ended:?}");
+        assert!(ended.err.starts_with("twistor: cannot write /dev/full: "), "{}", ended.err);
+        assert_eq!(ended.err.lines().count(), 1, "{}", ended.err);
+        match json {
+            true => assert!(serde_json::from_str::<Value>(&ended.out).is_ok(), "{}", ended.out),
+            false => assert!(ended.out.contains("errors       none"), "{}", ended.out),
+        }
+    }
+}
+
+#[test]
+fn a_picture_keeps_what_it_was_until_there_is_another() {
+    let path = std::env::temp_dir().join(format!("twistor-load-kept-{}.svg", std::process::id()));
+    std::fs::write(&path, "an older picture").unwrap();
+    let ended = run(&["load", "nothing:at-all", "--svg", path.to_str().unwrap()]);
+    assert_eq!(ended.code, Some(2));
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), "an older picture");
+    let server = Service::start("127.0.0.1:0", || Closing);
+    let ended = load(&server.address, &["--svg", path.to_str().unwrap()]);
+    let picture = std::fs::read_to_string(&path).unwrap();
+    std::fs::remove_file(&path).unwrap();
+    assert_eq!(ended.code, Some(1));
+    assert!(picture.starts_with("<svg ") && picture.ends_with("</svg>\n"), "{picture}");
 }

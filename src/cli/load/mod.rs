@@ -10,17 +10,17 @@ mod team;
 use self::crew::Crew;
 use self::news::News;
 use super::output;
-use super::{Failure, Outcome, span};
+use super::{Failure, Outcome, complain, span};
 use crate::endpoint::{ClientEndpoint, Registry};
 use crate::escape::EscapedJson;
-use crate::load::{Load as Running, Plan, PlanError, Work, json, svg};
+use crate::load::{Load as Running, Plan, PlanError, Report, Work, json, svg};
 use crate::{ConnectTcp, Reactor};
 use clap::Args;
 use std::any::Any;
 use std::fs::File;
 use std::io::{self, Write};
 use std::net::IpAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -56,10 +56,11 @@ Examples:
 --json prints one object: endpoint, right, work, plan, connections, messages,
 latency_ms, since_sent_ms and lateness_ms (with a rate), steps, errors,
 troubles, stopped_by (limit, connections, now, raise). A latency has count, min, mean, p50, p75, p90, p95, p99, p99_9,
-p99_99, max.
+p99_99, max. latency_ms counts all that was due; what was not answered counts with the time that it waited.
 
 Exit codes: 0 every byte came back as it was sent, 1 something went wrong
-(bytes, losses, missing answers, nothing connected; an error of this machine),
+(bytes, losses, missing answers, nothing connected; an error of this machine,
+such as a picture that cannot be written; the report is printed all the same),
 2 bad usage.")]
 pub(super) struct Load {
     /// Where the server is: tcp:HOST:PORT, HOST:PORT, udp:HOST:PORT, unix:PATH or another endpoint
@@ -70,8 +71,8 @@ pub(super) struct Load {
     #[arg(long, short, value_name = "N", default_value_t = 1, value_parser = count(100_000_000))]
     connections: u64,
 
-    /// Bytes of a message
-    #[arg(long, short, value_name = "S", default_value_t = 64, value_parser = count(1 << 30))]
+    /// Bytes of a message: at most 1073741824 (1 GiB), of a datagram 8 to 65507
+    #[arg(long, short, value_name = "S", default_value_t = 64, value_parser = count(Plan::MAX_SIZE as u64))]
     size: u64,
 
     /// Messages under way on each connection; with --rate at most so many
@@ -162,30 +163,37 @@ impl Load {
             self.run_part(&plan.part(part, processes));
             return Ok(ExitCode::SUCCESS);
         }
-        // Found out before the measurement, not after it.
-        let picture =
-            self.svg.as_ref().map(|path| File::create(path).map_err(|error| cannot_write(path, &error)));
-        let picture = picture.transpose()?;
+        let picture = self.svg.as_deref().map(Picture::open).transpose()?;
         let mut report = match processes {
             1 => Crew::run(&self.endpoint, &plan, self.threads(&plan), Place::Alone)?,
             _ => team::run(&self.endpoint, &plan, processes)?,
         };
         limits::explain(&mut report, processes);
-        if let (Some(mut file), Some(path)) = (picture, &self.svg) {
-            file.write_all(svg::draw(&report).as_bytes()).map_err(|error| cannot_write(path, &error))?;
-        }
         let nothing = report.tally.connected == 0;
         let printed = match (self.json, nothing) {
             (true, _) => print(&format_args!("{}\n", EscapedJson(json::value(&report)))),
             (false, true) => Ok(()),
             (false, false) => print(&report),
         };
+        // The report is out before anything else can go wrong.
+        let drawn = picture.map_or(Ok(()), |picture| picture.draw(&report));
         if nothing {
+            if let Err(failure) = &drawn {
+                complain(failure);
+            }
             let why = report.tally.errors.keys().next().map_or("it was ended before", |(_, reason)| reason);
             return Err(Failure::Run(format!("nothing connected to {}: {why}", report.endpoint)));
         }
         let code = if report.is_right() { ExitCode::SUCCESS } else { ExitCode::FAILURE };
-        output::outcome(printed.err(), code)
+        let outcome = output::outcome(printed.err(), code);
+        match (drawn, &outcome) {
+            (Ok(()), _) => outcome,
+            (Err(failure), Ok(_)) => Err(failure),
+            (Err(failure), Err(_)) => {
+                complain(&failure);
+                outcome
+            }
+        }
     }
 
     /// The share of one of several processes, told to the one that started it.
@@ -286,7 +294,30 @@ fn print(report: &impl std::fmt::Display) -> io::Result<()> {
     out.flush()
 }
 
-fn cannot_write(path: &std::path::Path, error: &io::Error) -> Failure {
+/// The file for the picture. It is opened before the load, so that a path that cannot be written is known at once, and keeps what it
+/// has until there is something to write.
+struct Picture<'a> {
+    file: File,
+    path: &'a Path,
+}
+
+impl Picture<'_> {
+    fn open(path: &Path) -> Result<Picture<'_>, Failure> {
+        let file = File::options().write(true).create(true).truncate(false).open(path);
+        let file = file.map_err(|error| cannot_write(path, &error))?;
+        Ok(Picture { file, path })
+    }
+
+    fn draw(mut self, report: &Report) -> Result<(), Failure> {
+        // What is no regular file (a terminal, a pipe) has no length to change.
+        let regular = self.file.metadata().is_ok_and(|metadata| metadata.is_file());
+        let emptied = if regular { self.file.set_len(0) } else { Ok(()) };
+        let written = emptied.and_then(|()| self.file.write_all(svg::draw(report).as_bytes()));
+        written.map_err(|error| cannot_write(self.path, &error))
+    }
+}
+
+fn cannot_write(path: &Path, error: &io::Error) -> Failure {
     Failure::Run(format!("cannot write {}: {error}", path.display()))
 }
 
