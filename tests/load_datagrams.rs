@@ -71,6 +71,9 @@ fn lost_datagrams_are_counted_and_are_no_error() {
     assert!(report.is_right() && tally.troubles.is_empty(), "{report}");
     assert_eq!((tally.messages, tally.dropped, tally.unsent), (270, 30, 0), "{report}");
     assert!(report.to_string().contains("lost         30 datagrams (10.00 %), 0 came again or late"));
+    // They count with the time that they were waited for, at least.
+    assert_eq!(tally.latencies.count(), 300, "{report}");
+    assert!(tally.latencies.percentile(95.0).unwrap() >= Duration::from_millis(499), "{report}");
 }
 
 #[test]
@@ -153,6 +156,21 @@ fn silence_is_not_right() {
     let report = run(|_, _| vec![], Plan { lost_after: Duration::from_millis(50), ..plan() });
     assert!(!report.is_right() && report.tally.troubles.is_empty() && report.tally.dropped > 0, "{report}");
     assert!(report.to_string().ends_with("errors       nothing came back\n"), "{report}");
+}
+
+#[test]
+fn more_datagrams_than_a_socket_takes_at_once_wait_for_room() {
+    // As many bytes as forty sockets may have unsent; the server answers nothing, so that none of them makes room.
+    let seen = std::rc::Rc::new(std::cell::Cell::new(0_u64));
+    let count = std::rc::Rc::clone(&seen);
+    let silent = move |number: u64, _: &[u8]| {
+        count.set(number);
+        vec![]
+    };
+    let plan = Plan { connections: 1, size: 40_000, depth: 1000, ..plan() };
+    let report = run(silent, Plan { lost_after: Duration::from_millis(200), ..plan });
+    assert!(seen.get() > 0 && report.tally.dropped >= 1000, "{report}");
+    assert_eq!(report.tally.latencies.count(), report.tally.dropped, "{report}");
 }
 
 #[test]

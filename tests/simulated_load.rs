@@ -5,10 +5,13 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::Duration;
 
-use twistor::endpoint::client_from_string;
-use twistor::load::{Load, Mismatch, Plan, Report, Trouble, Work, Wrong};
-use twistor::sim::{Chaos, Fault, Host, Latency, Link, PacketKind, Simulation, Verdict};
-use twistor::{Protocol, Reactor, Transport};
+use twistor::endpoint::{ClientEndpoint, client_from_string};
+use twistor::load::{Limit, Load, Mismatch, Plan, Report, Trouble, Work, Wrong, json};
+use twistor::policy::{Rates, throttled};
+use twistor::sim::{Chaos, Fault, FaultKind, Host, Latency, Link, PacketKind, Simulation, Verdict};
+use twistor::{
+    Address, ClientFactory, ConnectorId, DatagramProtocol, DatagramTransport, Protocol, Reactor, Transport,
+};
 
 /// An echo server with a fault: what it does with the bytes that come, given how many came on this connection before.
 struct Server<F> {
@@ -310,6 +313,9 @@ fn a_server_that_never_answers_again_leaves_messages_unanswered_and_unsent() {
         let tally = &report.tally;
         assert_eq!(tally.unanswered, if work == Work::Echo { 3 } else { tally.unanswered }, "{report}");
         assert_eq!(tally.messages + tally.unanswered + tally.unsent, 1000, "{work:?} {report}");
+        assert_eq!(tally.latencies.count(), 1000, "all that was due counts: {work:?} {report}");
+        assert!(millis(tally.latencies.percentile(60.0)) > 5000.0, "{work:?} {report}");
+        assert_eq!(report.stops, [], "no limit was hit");
         assert!(!report.is_right() && tally.unsent > 400, "{report}");
         let end = world.simulation.now().since_origin().as_secs_f64();
         assert!((6.0..6.1).contains(&end), "it waited for its patience, and no longer: {end}");
@@ -521,4 +527,232 @@ fn a_load_that_waits_can_be_stopped() {
     load.stop(world.simulation.reactor(world.client));
     let report = world.end(&load);
     assert_eq!((report.tally.standing, report.tally.messages), (3, 0), "{report}");
+}
+
+/// An endpoint whose connections have a layer that holds bytes back.
+struct Throttled(Box<dyn ClientEndpoint>);
+
+impl ClientEndpoint for Throttled {
+    fn connect(
+        &self,
+        reactor: &mut Reactor,
+        factory: Box<dyn ClientFactory>,
+    ) -> twistor::Result<ConnectorId> {
+        let rates = Rates { write: Some(20_000_000), ..Rates::default() };
+        self.0.connect(reactor, Box::new(throttled(factory, rates)))
+    }
+
+    fn describe(&self) -> String {
+        self.0.describe()
+    }
+}
+
+#[test]
+fn long_messages_and_great_depths_wait_for_room() {
+    let duration = Duration::from_millis(50);
+    let short = Plan { connections: 1, duration, ..plan() };
+    for (size, depth, rate) in [
+        (8_000_000, 1, None),
+        (65_536, 100, None),
+        (3_000_000, 3, Some(40.0)),
+        (65_536, 100, Some(500.0)),
+        (4_096, 1_000, None),
+        (4_096, 1_000, Some(20_000.0)),
+    ] {
+        for layered in [false, true] {
+            let mut world = world(21, right);
+            let address = format!("tcp:{}:7", world.simulation.address(world.server));
+            let endpoint = client_from_string(&address).unwrap();
+            let endpoint = if layered { Box::new(Throttled(endpoint)) } else { endpoint };
+            let plan = Plan { size, depth, rate, ..short.clone() };
+            let load = Load::start(world.simulation.reactor(world.client), endpoint, plan).unwrap();
+            let report = world.end(&load);
+            assert!(report.is_right(), "{size} {depth} {rate:?} {layered}: {report}");
+            assert_eq!(report.tally.messages, report.tally.latencies.count());
+            if let Some(rate) = rate {
+                assert_eq!(report.tally.messages, (rate / 20.0) as u64, "{report}");
+            }
+        }
+    }
+    let churn = Plan { work: Work::Churn, size: 8_000_000, ..short };
+    assert!(world(21, right).run(churn).is_right());
+}
+
+#[test]
+fn a_server_that_reads_nothing_is_waited_for() {
+    let mut world = world(22, right);
+    let server = world.server;
+    world.simulation.at(Duration::from_millis(500), move |simulation| simulation.pause(server));
+    world.simulation.at(Duration::from_millis(1500), move |simulation| simulation.resume(server));
+    let duration = Duration::from_secs(2);
+    // Four times as much as a connection may have unsent is due in the meantime.
+    let plan = Plan { connections: 1, size: 4_096, depth: 10_000, rate: Some(1000.0), duration, ..plan() };
+    let report = world.run(plan);
+    assert!(report.is_right(), "{report}");
+    assert_eq!(report.tally.messages, 2000);
+    // A message that had no room counts from when it was due, and the generator is not to blame.
+    let latencies = &report.tally.latencies;
+    assert!((450.0..600.0).contains(&millis(latencies.percentile(75.0))), "{report}");
+    assert!((millis(latencies.max()) - 1000.0).abs() < 20.0, "{report}");
+    assert_eq!(report.tally.lateness.max(), Some(Duration::ZERO));
+}
+
+#[test]
+fn what_was_due_and_not_answered_counts_with_its_wait() {
+    let mut world = world(23, right);
+    let server = world.server;
+    // It stands still for the second half, and for good.
+    world.simulation.at(Duration::from_secs(5), move |simulation| simulation.pause(server));
+    let (duration, patience) = (Duration::from_secs(10), Duration::from_secs(1));
+    let plan = Plan { connections: 10, duration, patience, rate: Some(1000.0), ..plan() };
+    let load = world.begin(plan);
+    world.simulation.run_until(|_| load.is_finished()).unwrap();
+    let report = load.report();
+    let (answered, latencies) = (report.tally.messages, &report.tally.latencies);
+    assert!((4_970..5_000).contains(&answered) && latencies.count() == 10_000, "{report}");
+    // The message of second 7.5 had waited for 3.5 seconds at the end, and so on.
+    let [p25, p75, p99] = [25.0, 75.0, 99.0].map(|percent| millis(latencies.percentile(percent)));
+    assert!(p25 < 5.0 && (p75 - 3500.0).abs() < 40.0 && (p99 - 5900.0).abs() < 40.0, "{report}");
+    let text = report.to_string();
+    let words = format!("answered     4,{} of 10,000 due (the rest: its wait so far)\n", answered - 4000);
+    assert!(text.contains(&words) && text.lines().all(|line| line.chars().count() <= 80), "{text}");
+    let value = json::value(&report);
+    let members = ["/messages/due", "/messages/answered", "/latency_ms/count", "/latency_ms/answered"];
+    let members = members.map(|pointer| value.pointer(pointer).and_then(|count| count.as_u64()));
+    assert_eq!(members, [10_000, answered, 10_000, answered].map(Some));
+    // Only what was sent can have waited since then.
+    assert_eq!(report.tally.since_sent.count(), answered + report.tally.unanswered);
+}
+
+#[test]
+fn a_server_that_stands_still_half_of_the_time_does_not_look_fast() {
+    for (work, connections) in [(Work::Echo, 4), (Work::Churn, 4)] {
+        let mut world = world(24, right);
+        let server = world.server;
+        for second in 0..10 {
+            let from = Duration::from_secs(second) + Duration::from_millis(500);
+            world.simulation.at(from, move |simulation| simulation.pause(server));
+            let until = Duration::from_secs(second + 1);
+            world.simulation.at(until, move |simulation| simulation.resume(server));
+        }
+        let duration = Duration::from_secs(10);
+        let report = world.run(Plan { work, connections, duration, rate: Some(500.0), ..plan() });
+        let latencies = &report.tally.latencies;
+        assert_eq!(latencies.count(), 5000, "{report}");
+        assert!(millis(latencies.percentile(99.0)) > 450.0, "{report}");
+        assert!(millis(latencies.percentile(75.0)) > 150.0, "{report}");
+    }
+}
+
+#[test]
+fn advice_about_limits_is_given_where_one_was_hit_alone() {
+    let closes = |seen: usize, _: &mut Vec<u8>, transport: &mut Transport<'_>| {
+        if seen >= 6400 {
+            transport.lose_connection();
+        }
+    };
+    let report = world(25, closes).run(plan());
+    assert_eq!((report.tally.lost, report.stops.len()), (1, 0), "{report}");
+
+    // An idle time-out of the server, a minute after, is none of its limits either.
+    let mut world = world(25, right);
+    let (server, client) = (world.server, world.client);
+    world.simulation.at(Duration::from_secs(60), move |simulation| {
+        simulation.reset_connections(server, client);
+    });
+    let work = Work::Hold { every: None };
+    let report = world.run(Plan { work, duration: Duration::from_secs(90), ..plan() });
+    assert_eq!((report.tally.lost, report.stops.len()), (3, 0), "{report}");
+}
+
+#[test]
+fn a_held_connection_that_is_closed_at_once_or_never_answered_is_a_limit() {
+    struct Closing;
+    impl Protocol for Closing {
+        fn connection_made(&mut self, transport: &mut Transport<'_>) {
+            transport.lose_connection();
+        }
+        fn data_received(&mut self, _: &mut Transport<'_>, _: &[u8]) {}
+    }
+    struct Silent;
+    impl Protocol for Silent {
+        fn data_received(&mut self, _: &mut Transport<'_>, _: &[u8]) {}
+    }
+    for (closes, limit) in [(true, Limit::Closed), (false, Limit::Silent)] {
+        let mut simulation = Simulation::new(26);
+        let (server, client) = (simulation.host("server"), simulation.host("client"));
+        let reactor = simulation.reactor(server);
+        match closes {
+            true => reactor.listen_tcp("0.0.0.0:7", || Closing).unwrap(),
+            false => reactor.listen_tcp("0.0.0.0:7", || Silent).unwrap(),
+        };
+        let work = Work::Hold { every: None };
+        let report = World { simulation, server, client }.run(Plan { work, ..plan() });
+        let stops: Vec<_> = report.stops.iter().map(|stop| (stop.limit, stop.connections)).collect();
+        assert_eq!(stops, [(limit, 3)], "{report}");
+    }
+}
+
+/// Answers datagrams, and counts them.
+struct Datagrams(Rc<RefCell<u64>>);
+
+impl DatagramProtocol for Datagrams {
+    fn datagram_received(&mut self, transport: &mut DatagramTransport<'_>, data: &[u8], from: &Address) {
+        *self.0.borrow_mut() += 1;
+        transport.write_to(data, from).unwrap();
+    }
+}
+
+#[test]
+fn datagrams_to_a_name_go_to_the_first_address_that_answers() {
+    let start = |gone: bool, listens: &str, order: [usize; 2]| {
+        let mut simulation = Simulation::new(27);
+        let (server, client) = (simulation.host("server"), simulation.host("client"));
+        let addresses = simulation.addresses(server);
+        // A machine that is there and refuses; or one that says nothing.
+        let other = match gone {
+            true => "192.0.2.1".parse().unwrap(),
+            false => simulation.address(client),
+        };
+        let used = addresses[usize::from(listens.starts_with('['))];
+        let both = [other, used];
+        simulation.add_name("echo", &order.map(|index| both[index]));
+        let seen = Rc::new(RefCell::new(0));
+        simulation.reactor(server).listen_udp(listens, Datagrams(Rc::clone(&seen))).unwrap();
+        let plan = Plan { connections: 2, rate: Some(100.0), ..plan() };
+        let load = Load::start_datagrams(simulation.reactor(client), "echo", 7, plan).unwrap();
+        simulation.run_until(|_| load.is_finished()).unwrap();
+        let report = load.report();
+        assert!(report.is_right(), "{report}");
+        assert_eq!((report.tally.messages, report.tally.dropped), (100, 0), "{report}");
+        assert_eq!(report.endpoint, format!("udp:echo:7 ({used})"));
+        assert_eq!(*seen.borrow(), 101, "one message asked");
+    };
+    for order in [[0, 1], [1, 0]] {
+        for gone in [false, true] {
+            start(gone, "0.0.0.0:7", order);
+            start(gone, "[::]:7", order);
+        }
+    }
+}
+
+#[test]
+fn datagrams_to_a_name_that_nobody_serves_are_told_as_what_they_are() {
+    let mut simulation = Simulation::new(28);
+    let (server, client) = (simulation.host("server"), simulation.host("client"));
+    let addresses = simulation.addresses(server);
+    simulation.add_name("echo", &addresses);
+    let load = Load::start_datagrams(simulation.reactor(client), "echo", 7, plan()).unwrap();
+    simulation.run_until(|_| load.is_finished()).unwrap();
+    let report = load.report();
+    let errors: Vec<_> = report.tally.errors.iter().collect();
+    assert_eq!(errors, [(&("connect", "connection refused".to_owned()), &1)], "{report}");
+    // Silence is measured: it may be the way that loses them.
+    simulation.strike(FaultKind::Partition, server, client);
+    let load = Load::start_datagrams(simulation.reactor(client), "echo", 7, plan()).unwrap();
+    simulation.run_until(|_| load.is_finished()).unwrap();
+    let report = load.report();
+    assert!(!report.is_right() && report.tally.dropped > 0, "{report}");
+    assert_eq!(report.endpoint, format!("udp:echo:7 ({})", addresses[0]));
+    assert_eq!(simulation.reactor(client).in_use(), 0);
 }

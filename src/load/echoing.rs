@@ -1,5 +1,6 @@
 //! A connection that sends messages ahead, and compares what comes back.
 
+use super::limit::Limit;
 use super::pattern::Pattern;
 use super::run::Run;
 use super::schedule::Schedule;
@@ -7,6 +8,7 @@ use super::trouble::{Mismatch, Wrong};
 use crate::{Instant, Protocol, Reason, Transport};
 use std::collections::VecDeque;
 use std::rc::Rc;
+use std::time::Duration;
 
 /// The bytes of one connection: what was sent of the pattern, and what came back.
 pub(super) struct Stream {
@@ -19,27 +21,68 @@ pub(super) struct Stream {
     pub(super) received: u64,
     /// When it was made.
     pub(super) made: Instant,
+    /// The transport has asked to pause: `resume_writing` follows.
+    paused: bool,
+    /// A timer looks for room in the next turn.
+    looking: bool,
 }
 
 impl Stream {
     pub(super) fn new(number: u64) -> Stream {
-        Stream { number, start: Pattern::start(number), sent: 0, received: 0, made: Instant::default() }
+        Stream {
+            number,
+            start: Pattern::start(number),
+            sent: 0,
+            received: 0,
+            made: Instant::default(),
+            paused: false,
+            looking: false,
+        }
     }
 
-    /// Sends what is there up to `end`, as far as the transport takes it; it goes on when the transport resumes.
+    /// Sends the bytes up to `end` while the transport has room. Returns whether the caller has to call
+    /// [`looks`](Stream::looks) in the next turn; otherwise all is sent, or `resume_writing` follows.
     #[inline]
-    pub(super) fn send_up_to(&mut self, end: u64, pattern: &Pattern, transport: &mut Transport<'_>) {
-        let mut pieces = 0;
-        while self.sent < end {
-            // One piece always has room.
-            if pieces > 0 && transport.writing_paused() {
-                break;
-            }
+    pub(super) fn send_up_to(&mut self, end: u64, pattern: &Pattern, transport: &mut Transport<'_>) -> bool {
+        // The transport tells of a pause after the callback, so one piece has room.
+        let mut has_room = !(self.paused || self.looking && is_full(transport));
+        while self.sent < end && has_room {
             let piece = pattern.at(self.start + self.sent, end - self.sent);
             self.sent += piece.len() as u64;
-            pieces += 1;
             transport.write(piece);
+            has_room = self.sent == end || !is_full(transport);
         }
+        // Bytes that a layer or the scratch buffer holds can leave without a pause ever being told.
+        self.sent < end && self.begins_to_look()
+    }
+
+    /// Whether there is room for a message that begins now: `end` is that of the messages before.
+    #[inline]
+    pub(super) fn has_room(&self, end: u64) -> bool {
+        !self.paused && self.sent == end
+    }
+
+    /// Whether the caller has to call [`looks`](Stream::looks) in the next turn.
+    fn begins_to_look(&mut self) -> bool {
+        !self.paused && !std::mem::replace(&mut self.looking, true)
+    }
+
+    /// As `pause_writing`.
+    pub(super) fn pause(&mut self) {
+        self.paused = true;
+    }
+
+    /// As `resume_writing`.
+    pub(super) fn resume(&mut self) {
+        self.paused = false;
+    }
+
+    /// Sends on in the turn after one that ended without room.
+    pub(super) fn looks(&mut self, end: u64, pattern: &Pattern, transport: &mut Transport<'_>) -> bool {
+        // It is reset afterwards, so that not even one piece is written where there is no room.
+        self.send_up_to(end, pattern, transport);
+        self.looking = self.sent < end && !self.paused;
+        self.looking
     }
 
     /// Compares what came back with what was sent. `size` is that of a message.
@@ -71,6 +114,11 @@ impl Stream {
         let found = data.get(wrong).copied().unwrap_or_default();
         Mismatch { connection: self.number + 1, offset, message: offset / size + 1, expected, found, what }
     }
+}
+
+/// Whether as many bytes wait as may: the water marks, without waiting for the transport to tell.
+fn is_full(transport: &mut Transport<'_>) -> bool {
+    transport.writing_paused() || transport.unsent() > transport.reactor().settings().high_water
 }
 
 /// The protocol of a connection that stays.
@@ -157,8 +205,7 @@ impl Echoing {
 
     /// Sends what is due.
     pub(super) fn look(&mut self, now: Instant, transport: &mut Transport<'_>) {
-        self.follow_pace(now, true);
-        self.speak(transport);
+        self.follow_pace(now, true, transport);
     }
 
     /// One message, and then nothing more: whoever is idle shows that he is there.
@@ -185,14 +232,29 @@ impl Echoing {
     }
 
     /// It is over. Returns the messages that were not answered.
-    pub(super) fn end(&mut self, transport: &mut Transport<'_>) -> u64 {
+    pub(super) fn end(&mut self, transport: &mut Transport<'_>, now: Instant) -> u64 {
         self.stage = Stage::Over;
+        self.forsake(now);
+        if self.answered == 0 && self.begun > 0 && self.run.holds() {
+            self.run.limited(Some(Limit::Silent));
+        }
         match self.begun - self.answered {
             0 => transport.lose_connection(),
             // Nobody waits for what nobody reads.
             _ => transport.abort_connection(),
         }
         self.begun - self.answered
+    }
+
+    /// Counts what was due and is not answered: it waits no longer.
+    fn forsake(&mut self, now: Instant) {
+        let mut state = self.run.state.borrow_mut();
+        for batch in std::iter::once(std::mem::take(&mut self.first)).chain(self.others.drain(..)) {
+            state.waited(batch.due, Some(batch.sent), batch.messages, now);
+        }
+        if let Some(pace) = self.pace.take() {
+            state.unfinished_lanes.push((pace.lane, pace.next));
+        }
     }
 
     fn has_work(&self) -> bool {
@@ -215,20 +277,62 @@ impl Echoing {
     }
 
     /// Begins what is due and has room. `late`: there was room before, so it is the generator that is late.
-    fn follow_pace(&mut self, now: Instant, late: bool) {
+    ///
+    /// A message that the transport has no room for is not begun: it waits, and its latency counts from when it was due.
+    fn follow_pace(&mut self, now: Instant, late: bool, transport: &mut Transport<'_>) {
         let room = (self.run.plan.depth as u64).saturating_sub(self.begun - self.answered);
-        for _ in 0..room {
+        for message in 0..room {
+            // A pause is told after the callback, and no earlier message asks for it.
+            if !self.stream.has_room(self.end_of_begun()) || message > 0 && is_full(transport) {
+                self.look_later(transport);
+                return;
+            }
             let Some(pace) = &mut self.pace else { return };
             let Some(due) = pace.due().filter(|due| *due <= now) else { return };
             pace.next += 1;
             self.push(due, now, 1);
             self.run.taken(now, due, late);
+            self.speak(transport);
         }
     }
 
+    /// Where the last message that was begun ends.
+    fn end_of_begun(&self) -> u64 {
+        self.begun.saturating_mul(self.run.plan.size as u64)
+    }
+
     fn speak(&mut self, transport: &mut Transport<'_>) {
-        let end = self.begun.saturating_mul(self.run.plan.size as u64);
-        self.stream.send_up_to(end, &self.run.pattern, transport);
+        if self.stream.send_up_to(self.end_of_begun(), &self.run.pattern, transport) {
+            transport.call_later(Duration::ZERO, Echoing::look_for_room);
+        }
+    }
+
+    /// Messages wait for room, and no pause was told that ends with a call.
+    fn look_later(&mut self, transport: &mut Transport<'_>) {
+        if self.stream.begins_to_look() {
+            transport.call_later(Duration::ZERO, Echoing::look_for_room);
+        }
+    }
+
+    fn look_for_room(&mut self, transport: &mut Transport<'_>) {
+        if self.stage == Stage::Over {
+            return;
+        }
+        let end = self.end_of_begun();
+        match self.stream.looks(end, &self.run.pattern, transport) {
+            true => {
+                transport.call_later(Duration::ZERO, Echoing::look_for_room);
+            }
+            false => self.follow_pace_with_room(transport),
+        }
+    }
+
+    /// There is room again: messages that were due meanwhile go out.
+    fn follow_pace_with_room(&mut self, transport: &mut Transport<'_>) {
+        if self.pace.is_some() && self.stage != Stage::Over {
+            let now = super::run::fresh(transport.reactor());
+            self.follow_pace(now, false, transport);
+        }
     }
 
     /// `done` messages are back.
@@ -262,6 +366,7 @@ impl Protocol for Echoing {
         if let Err(mismatch) = self.stream.receive(data, size, &self.run.pattern) {
             let busy = self.is_awaited();
             self.stage = Stage::Over;
+            self.forsake(now);
             transport.abort_connection();
             self.run.wrong(transport.reactor(), mismatch, self.begun - self.answered, busy);
             return;
@@ -269,11 +374,12 @@ impl Protocol for Echoing {
         let back = self.stream.received / size;
         let done = back - self.answered;
         if done > 0 {
-            let had_room = self.begun - self.answered < self.run.plan.depth as u64;
+            let had_room = self.begun - self.answered < self.run.plan.depth as u64
+                && self.stream.has_room(self.end_of_begun());
             self.answered = back;
             self.settle(done, now);
             match (&self.pace, self.stage) {
-                (Some(_), _) => self.follow_pace(now, had_room),
+                (Some(_), _) => self.follow_pace(now, had_room, transport),
                 (None, Stage::Busy) => self.push(now, now, done),
                 (None, Stage::Idle | Stage::Expecting | Stage::Draining | Stage::Over) => {}
             }
@@ -284,8 +390,16 @@ impl Protocol for Echoing {
         self.speak(transport);
     }
 
+    fn pause_writing(&mut self, _: &mut Transport<'_>) {
+        self.stream.pause();
+    }
+
     fn resume_writing(&mut self, transport: &mut Transport<'_>) {
-        self.speak(transport);
+        self.stream.resume();
+        if self.stage != Stage::Over {
+            self.speak(transport);
+            self.follow_pace_with_room(transport);
+        }
     }
 
     fn connection_lost(&mut self, transport: &mut Transport<'_>, reason: &Reason) {
@@ -293,8 +407,12 @@ impl Protocol for Echoing {
             return;
         }
         let busy = self.is_awaited();
-        let after = transport.now() - self.stream.made;
-        let number = self.stream.number;
+        let (now, number) = (transport.now(), self.stream.number);
+        let after = now - self.stream.made;
+        self.forsake(now);
+        if self.answered == 0 && self.run.holds() && self.run.is_early(after) {
+            self.run.limited(Some(Limit::Closed));
+        }
         self.run.lost(transport.reactor(), number, after, self.begun - self.answered, reason, busy);
     }
 }

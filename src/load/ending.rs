@@ -94,13 +94,17 @@ impl Run {
         let timers = [state.next.take(), state.end.take(), state.sweep.take()];
         drop(state);
         cancel(reactor, timers);
-        for connector in connecting.into_values() {
+        self.end_probe(reactor);
+        for (connector, due) in connecting.into_values() {
+            if self.plan.work == Work::Churn {
+                self.state.borrow_mut().waited(due, None, 1, now);
+            }
             if let Some(mut connector) = reactor.connector(connector) {
                 connector.disconnect();
             }
         }
         for (number, member) in standing {
-            let messages = member.end(reactor, self.plan.work);
+            let messages = member.end(reactor, self.plan.work, now);
             if messages > 0 {
                 self.state.borrow_mut().tally.unanswered += messages;
                 self.note(&Trouble::Unanswered { connection: number + 1, messages });
@@ -111,6 +115,7 @@ impl Run {
         state.tally.bytes = state.tally.messages * self.plan.size as u64;
         if let Some(schedule) = state.schedule {
             state.tally.unsent = schedule.before(state.until).saturating_sub(state.taken);
+            state.count_unsent(schedule, self.plan.work, now);
         }
         let finished = state.finished.take();
         drop(state);

@@ -4,6 +4,7 @@ use super::pattern::Pattern;
 use super::plan::{Plan, PlanError};
 use super::report::Report;
 use super::run::{Gate, Run, Stage, State, Target};
+use super::sockets::Candidates;
 use super::tally::Tally;
 use super::trouble::Trouble;
 use crate::endpoint::ClientEndpoint;
@@ -51,7 +52,9 @@ impl Load {
 
     /// Begins a load of datagrams, on sockets that have the server as their one peer. Each datagram has its number in
     /// its first 8 bytes. One that does not come back within [`Plan::lost_after`] is lost, which is counted and no error.
-    /// A host name is looked up once; [`Plan::ramp`] has no meaning.
+    /// A host name is looked up once. Where it has several addresses, each in turn is sent one message, and the first that
+    /// answers is used; if none does, the first that did not refuse. [`Report::endpoint`] names the address.
+    /// [`Plan::ramp`] has no meaning.
     ///
     /// # Errors
     /// What stands against the plan ([`Plan::check_datagrams`]).
@@ -83,6 +86,7 @@ impl Load {
             schedule: None,
             cursor: 0,
             taken: 0,
+            unfinished_lanes: Vec::new(),
             busy: 0,
             next: None,
             end: None,
@@ -92,11 +96,12 @@ impl Load {
             tally: Tally::default(),
             finished: None,
             gate: Gate::Open,
+            candidates: Candidates::default(),
         };
         let state = RefCell::new(state);
         let run = Run {
             plan,
-            described,
+            described: RefCell::new(described),
             target: RefCell::new(target),
             pattern: Pattern::new(),
             state,
@@ -166,6 +171,6 @@ impl Load {
     /// What it has come to: at the end of it; or so far.
     pub fn report(&self) -> Report {
         let tally = self.0.state.borrow().tally.clone();
-        Report::new(self.0.described.clone(), self.0.plan.clone(), tally)
+        Report::new(self.0.described.borrow().clone(), self.0.plan.clone(), tally)
     }
 }

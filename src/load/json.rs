@@ -7,10 +7,11 @@
 //!   `sources` (addresses, as text).
 //! - `connections`: `begun`, `made`, `lost` (before the end), `standing` (at the end), `opening_s` (from the first attempt to
 //!   the last connection), `connect_ms` (a distribution).
-//! - `messages`: `answered` (with `churn`: exchanges), `unanswered`, `unsent` (of the schedule), `dropped` and
+//! - `messages`: `due` (all that count), `answered` (with `churn`: exchanges), `unanswered`, `unsent` (of the schedule), `dropped` and
 //!   `repeated` (of datagrams: not answered in time; came again or too late), `bytes` (one way), `elapsed_s`, `per_second`, `bytes_per_second`.
 //! - `latency_ms`; with a rate `since_sent_ms` (from the sending, not from when it was due) and `lateness_ms` (of the
-//!   generator itself); else `null`: distributions.
+//!   generator itself); else `null`: distributions. `latency_ms` is that of all `messages.due`: `answered` of its `count` came
+//!   back, the others count with the time that they had waited.
 //! - `steps`: the latencies in steps that grow; each has `from_ms` (exclusive), `to_ms` (inclusive) and `count`.
 //! - `errors`: each `kind` (`connect`, `lost`, `wrong`, `unanswered`), `reason` (text) and `count`.
 //! - `troubles`: the first few of them: `kind`, `connection` (from 1), `detail` (text); `wrong` has also `offset` (the place
@@ -46,6 +47,10 @@ pub fn value(report: &Report) -> Value {
         Work::Churn => "churn",
         Work::Hold { .. } => "hold",
     };
+    let mut latency = distribution(&tally.latencies);
+    if let Some(members) = latency.as_object_mut() {
+        members.insert("answered".to_owned(), tally.messages.into());
+    }
     json!({
         "endpoint": endpoint,
         "right": report.is_right(),
@@ -70,6 +75,7 @@ pub fn value(report: &Report) -> Value {
             "connect_ms": distribution(&tally.connects),
         },
         "messages": {
+            "due": tally.latencies.count(),
             "answered": tally.messages,
             "unanswered": tally.unanswered,
             "unsent": tally.unsent,
@@ -80,7 +86,7 @@ pub fn value(report: &Report) -> Value {
             "per_second": tally.rate(),
             "bytes_per_second": tally.bytes_rate(),
         },
-        "latency_ms": distribution(&tally.latencies),
+        "latency_ms": latency,
         "since_sent_ms": distribution(&tally.since_sent),
         "lateness_ms": distribution(&tally.lateness),
         "steps": bars::bars(&tally.latencies).iter().map(|bar| json!({

@@ -20,15 +20,16 @@ pub enum Limit {
     Refused,
     /// The server, or its machine, did not answer an attempt in time.
     NoAnswer,
-    /// The server closed or reset what was made.
+    /// The server closed or reset a held connection soon after it was made, and never answered on it.
     Closed,
-    /// The server took what was made, and did not answer the message at the end.
+    /// The server took a held connection, and answered neither on it nor the message at the end.
     Silent,
     /// Processes of the load ended early.
     Workers,
 }
 
 impl Limit {
+    #[cfg(feature = "cli")]
     pub(super) const ALL: [Limit; 9] = [
         Limit::Descriptors,
         Limit::SystemDescriptors,
@@ -54,6 +55,12 @@ impl Limit {
             Limit::Silent => "silent",
             Limit::Workers => "workers",
         }
+    }
+
+    /// Whether it is a limit of this machine, and not of the server or the way to it.
+    pub(super) fn is_local(self) -> bool {
+        use Limit::{Descriptors, Memory, Ports, SystemDescriptors};
+        matches!(self, Descriptors | SystemDescriptors | Ports | Memory)
     }
 
     /// The limit that an attempt to connect ran into, if it was one.

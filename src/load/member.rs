@@ -78,11 +78,17 @@ impl Member {
     }
 
     /// It is over. Returns the messages that were not answered, and should have been.
-    pub(super) fn end(self, reactor: &mut Reactor, work: Work) -> u64 {
+    pub(super) fn end(self, reactor: &mut Reactor, work: Work, now: Instant) -> u64 {
         match (self, work) {
-            (Member::Stream(id), Work::Churn) => reactor.with(id, Churning::end),
-            (Member::Stream(id), _) => reactor.with(id, Echoing::end),
-            (Member::Datagrams(id), _) => reactor.with_datagram(id, Volley::end).map(|()| 0),
+            (Member::Stream(id), Work::Churn) => {
+                reactor.with(id, |churn: &mut Churning, transport| churn.end(transport, now))
+            }
+            (Member::Stream(id), _) => {
+                reactor.with(id, |echo: &mut Echoing, transport| echo.end(transport, now))
+            }
+            (Member::Datagrams(id), _) => reactor
+                .with_datagram(id, |volley: &mut Volley, transport| volley.end(transport, now))
+                .map(|()| 0),
         }
         .unwrap_or(0)
     }

@@ -38,6 +38,13 @@
 //! for a second is seen by all the messages that a second holds, and not by the few that were under way
 //! (the mistake of leaving them out is known as coordinated omission). How late the generator itself was is told apart.
 //!
+//! A message that was due and has no answer counts with the time that it had waited when its connection was lost, its datagram
+//! was given up, or the load ended. So the latencies are those of all that was due, and the report says how many of these
+//! were answered.
+//!
+//! The generator respects backpressure: a message for which the transport has no room waits, and its latency with a rate
+//! counts from when it was due.
+//!
 //! Reading order: [`Plan`]; [`Load`]; [`Report`] with its [`Tally`], [`Distribution`]s and [`Trouble`]s; the text, the
 //! JSON ([`json`]) and the picture ([`svg`]) of a report.
 

@@ -11,7 +11,7 @@ pub struct Plan {
     pub work: Work,
     /// How many connections; with [`Work::Churn`] at most so many at a time. Default: 1.
     pub connections: usize,
-    /// The size of a message in bytes. Default: 64.
+    /// The size of a message in bytes, at most [`Plan::MAX_SIZE`]. Default: 64.
     pub size: usize,
     /// Messages under way on each connection: without a rate always so many, with one at most. Default: 1.
     pub depth: usize,
@@ -63,6 +63,8 @@ pub enum PlanError {
     Nothing(&'static str),
     /// The rate is no number above nothing.
     Rate(f64),
+    /// A message of this many bytes is longer than [`Plan::MAX_SIZE`].
+    Size(usize),
     /// Datagrams are neither churned nor held.
     Work(Work),
     /// Only connections of TCP have source addresses to choose.
@@ -93,6 +95,9 @@ impl Default for Plan {
 }
 
 impl Plan {
+    /// The longest message of a stream, in bytes: 1 GiB. (A datagram has at most 65,507.)
+    pub const MAX_SIZE: usize = 1 << 30;
+
     /// Whether it can be followed.
     ///
     /// # Errors
@@ -109,6 +114,9 @@ impl Plan {
         }
         if self.work == (Work::Hold { every: Some(Duration::ZERO) }) {
             return Err(PlanError::Nothing("every"));
+        }
+        if self.size > Plan::MAX_SIZE {
+            return Err(PlanError::Size(self.size));
         }
         match self.rate {
             Some(rate) if !(rate.is_finite() && rate > 0.0) => Err(PlanError::Rate(rate)),
@@ -158,6 +166,9 @@ impl fmt::Display for PlanError {
             PlanError::Nothing(what) => write!(f, "{what}: there has to be one at least"),
             PlanError::Work(Work::Churn) => f.write_str("churn: datagrams have no connections"),
             PlanError::Work(_) => f.write_str("hold: datagrams have no connections"),
+            PlanError::Size(size) => {
+                write!(f, "size: a message has at most {} bytes, and not {size}", Plan::MAX_SIZE)
+            }
             PlanError::Sources => f.write_str("from: only connections of TCP have source addresses"),
             PlanError::DatagramSize(size) => {
                 write!(f, "size: a datagram has 8 to 65507 bytes, and not {size}")
@@ -186,6 +197,8 @@ mod tests {
         let plan = Plan::default();
         assert_eq!(plan.check(), Ok(()));
         assert_eq!(Plan { depth: 0, ..plan.clone() }.check(), Err(PlanError::Nothing("depth")));
+        let long = Plan::MAX_SIZE + 1;
+        assert_eq!(Plan { size: long, ..plan.clone() }.check(), Err(PlanError::Size(long)));
         for rate in [0.0, -1.0, f64::INFINITY] {
             assert_eq!(Plan { rate: Some(rate), ..plan.clone() }.check(), Err(PlanError::Rate(rate)));
         }

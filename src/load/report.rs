@@ -112,6 +112,11 @@ impl Report {
             let unsent = counted(tally.unsent, "message");
             writeln!(f, "not sent     {unsent} of the schedule: their connections were busy or gone")?;
         }
+        let (answered, due) = (tally.messages, tally.latencies.count());
+        if due > 0 {
+            let rest = if answered < due { " (the rest: its wait so far)" } else { "" };
+            writeln!(f, "answered     {} of {} due{rest}", count(answered), count(due))?;
+        }
         row(f, "latency", &tally.latencies)?;
         row(f, "since sent", &tally.since_sent)?;
         row(f, "own delay", &tally.lateness)
@@ -199,25 +204,21 @@ impl fmt::Display for Report {
     }
 }
 
-/// What kept connections of a load that makes them once from being there at its end, the most first.
+/// The limits that connections ran into, the most first. With [`Work::Churn`] only those of this machine: the server's are in
+/// the errors.
 fn stops(plan: &Plan, tally: &Tally) -> Vec<Stop> {
-    if plan.work == Work::Churn || tally.standing >= plan.connections as u64 && tally.unanswered == 0 {
+    let churns = plan.work == Work::Churn;
+    if !churns && tally.standing >= plan.connections as u64 && tally.unanswered == 0 {
         return Vec::new();
     }
-    let of_kind = |wanted: &str| {
-        let found = tally.errors.iter().filter(|((kind, _), _)| *kind == wanted);
-        found.map(|(_, count)| count).sum::<u64>()
+    let hit = tally.limits.iter().filter(|(limit, count)| **count > 0 && (!churns || limit.is_local()));
+    let stop = |(limit, count): (&Limit, &u64)| Stop {
+        limit: *limit,
+        connections: *count,
+        now: String::new(),
+        raise: String::new(),
     };
-    let connections = |limit| match limit {
-        Limit::Closed => {
-            of_kind("lost").saturating_sub(tally.limits.get(&Limit::Workers).copied().unwrap_or(0))
-        }
-        Limit::Silent => of_kind("unanswered"),
-        _ => tally.limits.get(&limit).copied().unwrap_or_default(),
-    };
-    let stop =
-        |limit| Stop { limit, connections: connections(limit), now: String::new(), raise: String::new() };
-    let mut stops: Vec<Stop> = Limit::ALL.map(stop).into_iter().filter(|stop| stop.connections > 0).collect();
+    let mut stops: Vec<Stop> = hit.map(stop).collect();
     stops.sort_by_key(|stop| std::cmp::Reverse(stop.connections));
     stops
 }

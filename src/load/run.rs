@@ -1,11 +1,13 @@
 //! The run: connections are opened, messages flow, the last answers are awaited, and that was it.
 
+use super::distribution::Distribution;
 use super::limit::Limit;
 use super::member::Member;
 use super::opening::Opening;
 use super::pattern::Pattern;
 use super::plan::{Plan, Work};
 use super::schedule::Schedule;
+use super::sockets::Candidates;
 use super::tally::Tally;
 use super::trouble::{Mismatch, Trouble};
 use crate::endpoint::ClientEndpoint;
@@ -14,14 +16,15 @@ use std::any::Any;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
+use std::ops::Range;
 use std::rc::Rc;
 use std::time::Duration;
 
 /// What all connections of a load share.
 pub(super) struct Run {
     pub(super) plan: Plan,
-    /// The endpoint as it was given.
-    pub(super) described: String,
+    /// The endpoint as it was given; for datagrams to a name, with the address that is used.
+    pub(super) described: RefCell<String>,
     /// Where further connections go.
     pub(super) target: RefCell<Target>,
     pub(super) pattern: Pattern,
@@ -56,8 +59,8 @@ pub(super) struct State {
     pub(super) until: Instant,
     /// When the last message that counts was answered.
     pub(super) last: Instant,
-    /// Attempts to connect that are under way, by the connection's number.
-    pub(super) connecting: BTreeMap<u64, ConnectorId>,
+    /// Attempts to connect that are under way and when each was due, by the connection's number.
+    pub(super) connecting: BTreeMap<u64, (ConnectorId, Instant)>,
     /// Connections that are open.
     pub(super) standing: BTreeMap<u64, Member>,
     /// Those that take turns in the schedule.
@@ -67,6 +70,8 @@ pub(super) struct State {
     pub(super) cursor: u64,
     /// Messages of the schedule that were begun.
     pub(super) taken: u64,
+    /// Lanes whose connection is gone, with the number of the first message that each did not begin.
+    pub(super) unfinished_lanes: Vec<(u64, u64)>,
     /// Connections that still wait for something at the end.
     pub(super) busy: usize,
     /// The next thing to be done: opening, or messages that are due.
@@ -81,6 +86,8 @@ pub(super) struct State {
     pub(super) tally: Tally,
     pub(super) finished: Option<Finished>,
     pub(super) gate: Gate,
+    /// For datagrams: which address is used.
+    pub(super) candidates: Candidates,
 }
 
 /// Between the opening and the running.
@@ -107,8 +114,47 @@ impl State {
         }
     }
 
+    /// Messages that were due together have no answer, and wait for none any longer. They count with their wait so far:
+    /// leaving them out would make a server look fast that answers some and lets others wait.
+    pub(super) fn waited(&mut self, due: Instant, sent: Option<Instant>, messages: u64, now: Instant) {
+        if due >= self.since && messages > 0 {
+            self.tally.latencies.record(now - due, messages);
+            if let Some(sent) = sent.filter(|_| self.paced) {
+                self.tally.since_sent.record(now - sent, messages);
+            }
+        }
+    }
+
+    /// Counts the messages of the schedule that were due and never sent, each with its wait so far.
+    pub(super) fn count_unsent(&mut self, schedule: Schedule, work: Work, now: Instant) {
+        let (since, until) = (schedule.before(self.since), schedule.before(self.until));
+        let waits = &mut self.tally.latencies;
+        if work == Work::Churn {
+            // The cursor counts all that were taken.
+            let rest = self.cursor.max(since)..until;
+            return record_waits(waits, rest, now, |number| schedule.due(number));
+        }
+        for (lane, next) in std::mem::take(&mut self.unfinished_lanes) {
+            let of_lane = |all: u64| all.saturating_sub(lane).div_ceil(schedule.lanes());
+            let rest = next.max(of_lane(since))..of_lane(until);
+            record_waits(waits, rest, now, |number| schedule.due_in_lane(lane, number));
+        }
+    }
+
     pub(super) fn begun_to_run(&self, plan: &Plan) -> Instant {
         Instant::from_origin(self.since.since_origin().saturating_sub(plan.warm_up))
+    }
+}
+
+/// Records the waits of messages with these numbers. Of very many, the shortest wait of a group counts for the group.
+fn record_waits(waits: &mut Distribution, numbers: Range<u64>, now: Instant, due: impl Fn(u64) -> Instant) {
+    let count = numbers.end.saturating_sub(numbers.start);
+    let groups = count.min(GROUPS);
+    let start =
+        |group: u64| numbers.start + (u128::from(count) * u128::from(group) / u128::from(groups)) as u64;
+    for group in 0..groups {
+        let (from, to) = (start(group), start(group + 1));
+        waits.record(now - due(to - 1), to - from);
     }
 }
 
@@ -183,9 +229,10 @@ impl Run {
         };
         match begun {
             Ok(connector) => {
-                self.state.borrow_mut().connecting.insert(number, connector);
+                self.state.borrow_mut().connecting.insert(number, (connector, due));
             }
             Err(error) => {
+                self.exchange_failed(due, reactor.now());
                 self.limited(Limit::of_error(&error));
                 self.note(&Trouble::NotConnected { connection: number + 1, reason: error.to_string() });
             }
@@ -231,11 +278,10 @@ impl Run {
 
     /// A connection could not be made.
     pub(super) fn not_connected(self: &Rc<Run>, reactor: &mut Reactor, number: u64, reason: &Reason) {
-        let known = self.state.borrow_mut().connecting.remove(&number).is_some();
+        let known = self.state.borrow_mut().connecting.remove(&number);
         let stage = self.state.borrow().stage;
-        if !known || stage == Stage::Finished {
-            return;
-        }
+        let Some((_, due)) = known.filter(|_| stage != Stage::Finished) else { return };
+        self.exchange_failed(due, reactor.now());
         self.limited(Limit::of(reason));
         self.note(&Trouble::NotConnected { connection: number + 1, reason: reason.to_string() });
         match self.plan.work {
@@ -244,8 +290,26 @@ impl Run {
         }
     }
 
-    /// An attempt ran into this limit, if it was one.
-    fn limited(&self, limit: Option<Limit>) {
+    /// With [`Work::Churn`] a connection is due as a message is.
+    fn exchange_failed(&self, due: Instant, now: Instant) {
+        if self.plan.work == Work::Churn {
+            self.state.borrow_mut().waited(due, None, 1, now);
+        }
+    }
+
+    /// Whether connections are there to be held.
+    pub(super) fn holds(&self) -> bool {
+        matches!(self.plan.work, Work::Hold { .. })
+    }
+
+    /// Whether a connection that ends after this time was hardly more than accepted: a server does that to what it has no
+    /// descriptors for. Later it is an idle time-out, or a fault.
+    pub(super) fn is_early(&self, after: Duration) -> bool {
+        self.state.borrow().stage == Stage::Opening || after < EARLY
+    }
+
+    /// A connection ran into this limit, if it was one.
+    pub(super) fn limited(&self, limit: Option<Limit>) {
         if let Some(limit) = limit {
             *self.state.borrow_mut().tally.limits.entry(limit).or_default() += 1;
         }
@@ -475,6 +539,12 @@ pub(super) fn cancel(reactor: &mut Reactor, calls: impl IntoIterator<Item = Opti
 
 /// How long the place of a connection that could not be made is left empty, so that a refusal is not a storm.
 const AFTER_FAILURE: Duration = Duration::from_millis(10);
+
+/// How soon after it was made a held connection ends that a server could not keep.
+const EARLY: Duration = Duration::from_secs(5);
+
+/// Waits that are recorded one by one, for each connection.
+const GROUPS: u64 = 1_000;
 
 /// The smallest step of the clock.
 const NANOSECOND: Duration = Duration::from_nanos(1);

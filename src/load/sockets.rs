@@ -4,7 +4,11 @@ use super::member::Member;
 use super::run::{Run, Stage};
 use super::trouble::{Mismatch, Trouble};
 use super::volley::Volley;
-use crate::{Instant, Reactor, Reason};
+use crate::{
+    Address, DatagramId, DatagramProtocol, DatagramTransport, Instant, Reactor, Reason, SystemError,
+};
+use std::collections::VecDeque;
+use std::fmt::Write as _;
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::time::Duration;
@@ -19,14 +23,81 @@ impl Run {
             if run.state.borrow().stage == Stage::Finished {
                 return;
             }
-            match found.map(|addresses| addresses.first().copied()) {
-                Ok(Some(address)) => run.open_sockets(reactor, address),
-                Ok(None) => run.give_up(reactor, "the host has no address".to_owned()),
+            match found {
+                Ok(addresses) => run.choose(reactor, addresses),
                 Err(reason) => run.give_up(reactor, reason.to_string()),
             }
         };
         if let Err(full) = reactor.resolve(host, port, found) {
             self.give_up(reactor, full.to_string());
+        }
+    }
+
+    /// Uses the only address that there is, or the first that answers.
+    fn choose(self: &Rc<Run>, reactor: &mut Reactor, addresses: Vec<SocketAddr>) {
+        match addresses[..] {
+            [] => self.give_up(reactor, "the host has no address".to_owned()),
+            [only] => self.use_address(reactor, only),
+            _ => {
+                self.state.borrow_mut().candidates.rest = addresses.into();
+                self.probe_next(reactor);
+            }
+        }
+    }
+
+    fn use_address(self: &Rc<Run>, reactor: &mut Reactor, address: SocketAddr) {
+        // Writing to a String cannot fail.
+        let _ = write!(self.described.borrow_mut(), " ({})", address.ip());
+        self.open_sockets(reactor, address);
+    }
+
+    /// Sends one message to the next address. When all have been asked, the first that was silent is used: what it does not
+    /// answer is counted.
+    fn probe_next(self: &Rc<Run>, reactor: &mut Reactor) {
+        loop {
+            let Some(address) = self.state.borrow_mut().candidates.rest.pop_front() else { break };
+            match reactor.connect_udp(address, Probe(Rc::clone(self))) {
+                Ok(id) => {
+                    self.state.borrow_mut().candidates.asked = Some((address, id));
+                    return self
+                        .later(reactor, self.plan.lost_after, |run, reactor| run.not_answered(reactor));
+                }
+                Err(error) => self.state.borrow_mut().candidates.why = error.to_string(),
+            }
+        }
+        let Candidates { silent, why, .. } = std::mem::take(&mut self.state.borrow_mut().candidates);
+        match silent {
+            Some(address) => self.use_address(reactor, address),
+            None => self.give_up(reactor, why),
+        }
+    }
+
+    /// Closes the socket that asks, and returns the address that it asked.
+    pub(super) fn end_probe(&self, reactor: &mut Reactor) -> Option<SocketAddr> {
+        let (address, id) = self.state.borrow_mut().candidates.asked.take()?;
+        if let Some(mut transport) = reactor.datagram(id) {
+            transport.stop_listening();
+        }
+        Some(address)
+    }
+
+    fn answered(self: &Rc<Run>, reactor: &mut Reactor) {
+        if let Some(address) = self.end_probe(reactor) {
+            self.use_address(reactor, address);
+        }
+    }
+
+    fn not_answered(self: &Rc<Run>, reactor: &mut Reactor) {
+        if let Some(address) = self.end_probe(reactor) {
+            self.state.borrow_mut().candidates.silent.get_or_insert(address);
+            self.probe_next(reactor);
+        }
+    }
+
+    fn not_there(self: &Rc<Run>, reactor: &mut Reactor, why: String) {
+        if self.end_probe(reactor).is_some() {
+            self.state.borrow_mut().candidates.why = why;
+            self.probe_next(reactor);
         }
     }
 
@@ -74,11 +145,12 @@ impl Run {
     }
 
     /// A datagram did not come back in time.
-    pub(super) fn dropped(&self, due: Instant) {
+    pub(super) fn dropped(&self, due: Instant, sent: Instant, now: Instant) {
         let mut state = self.state.borrow_mut();
         if due >= state.since {
             state.tally.dropped += 1;
         }
+        state.waited(due, Some(sent), 1, now);
     }
 
     /// A datagram came again, or too late.
@@ -99,7 +171,7 @@ impl Run {
         heard: Option<(Duration, u64)>,
         busy: bool,
     ) {
-        let reason = "connection refused".to_owned();
+        let reason = REFUSED.to_owned();
         let under_way = heard.map_or(0, |(_, under_way)| under_way);
         self.gone(reactor, number, under_way, busy);
         let connection = number + 1;
@@ -117,6 +189,60 @@ impl Run {
         }
     }
 }
+
+/// The addresses of a name, while it is not known which of them answers.
+#[derive(Default)]
+pub(super) struct Candidates {
+    /// Those that were not asked yet.
+    rest: VecDeque<SocketAddr>,
+    /// The one that is asked now.
+    asked: Option<(SocketAddr, DatagramId)>,
+    /// The first that neither answered nor refused.
+    silent: Option<SocketAddr>,
+    /// Why the last one that refused did.
+    why: String,
+}
+
+/// Sends one message to an address. Any answer will do: it is compared when the load runs.
+struct Probe(Rc<Run>);
+
+impl Probe {
+    /// On a fresh stack, and in place of the time-out.
+    fn end(&self, reactor: &mut Reactor, call: impl FnOnce(&Rc<Run>, &mut Reactor) + 'static) {
+        self.0.later(reactor, Duration::ZERO, call);
+    }
+}
+
+impl DatagramProtocol for Probe {
+    fn start_protocol(&mut self, transport: &mut DatagramTransport<'_>) {
+        // What cannot be sent is told below, or has no answer.
+        let _ = transport.write(&vec![0; self.0.plan.size]);
+    }
+
+    fn datagram_received(&mut self, transport: &mut DatagramTransport<'_>, _: &[u8], _: &Address) {
+        self.end(transport.reactor(), Run::answered);
+    }
+
+    fn connection_refused(&mut self, transport: &mut DatagramTransport<'_>) {
+        self.end(transport.reactor(), |run, reactor| run.not_there(reactor, REFUSED.to_owned()));
+    }
+
+    fn error_received(&mut self, transport: &mut DatagramTransport<'_>, error: &SystemError) {
+        let why = error.to_string();
+        self.end(transport.reactor(), move |run, reactor| run.not_there(reactor, why));
+    }
+
+    fn send_failed(
+        &mut self,
+        transport: &mut DatagramTransport<'_>,
+        _: Option<&Address>,
+        error: &SystemError,
+    ) {
+        self.error_received(transport, error);
+    }
+}
+
+const REFUSED: &str = "connection refused";
 
 /// Looks for datagrams that are too late, in the time after which one is.
 const SWEEPS: u32 = 10;

@@ -31,7 +31,7 @@ pub fn draw(report: &Report) -> String {
     text(&mut svg, "title", LEFT, 28.0, title);
     text(&mut svg, "faint", LEFT, 48.0, &subtitle(report));
     match Frame::around(&curves) {
-        None => text(&mut svg, "faint", LEFT, TOP + 40.0, "No message was answered."),
+        None => text(&mut svg, "faint", LEFT, TOP + 40.0, "No message was due."),
         Some(frame) => {
             frame.axes(&mut svg);
             for curve in curves.iter().rev() {
@@ -141,7 +141,11 @@ impl Frame {
 
 fn subtitle(report: &Report) -> String {
     let tally = &report.tally;
-    let messages = figures::counted(tally.messages, "message");
+    let due = tally.latencies.count();
+    let messages = match tally.messages == due {
+        true => figures::counted(due, "message"),
+        false => format!("{} of {}", figures::count(tally.messages), figures::counted(due, "message")),
+    };
     let percentile = |percent| figures::time_or_none(tally.latencies.percentile(percent));
     format!(
         "{messages} in {}, {} a second; p50 {}, p99 {}, p99.9 {}, max {}",

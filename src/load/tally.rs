@@ -38,14 +38,17 @@ pub struct Tally {
     pub connects: Distribution,
     /// How long messages took: from when they were due or, without a rate, sent, to their last byte. With
     /// [`Work::Churn`](super::Work::Churn): from when the connection was due or begun.
+    ///
+    /// Every message that was due is one of them. Those that were not answered (`count` less [`messages`](Tally::messages))
+    /// count with the time that they had waited when their connection was lost, their datagram was given up, or the load ended.
     pub latencies: Distribution,
-    /// With a rate: the same from when they were really sent.
+    /// With a rate: the same from when they were really sent; what was never sent is not there.
     pub since_sent: Distribution,
     /// With a rate: how late the generator itself was, for messages that nothing else held up.
     pub lateness: Distribution,
     /// How often what went wrong, by sort and reason.
     pub errors: BTreeMap<(&'static str, String), u64>,
-    /// How many attempts to connect ran into a limit of a system; what went wrong otherwise is in `errors` alone.
+    /// How many connections ran into a limit of a system; what went wrong otherwise is in `errors` alone.
     pub limits: BTreeMap<Limit, u64>,
     /// The first few troubles, with all that is known of them.
     pub troubles: Vec<Trouble>,

@@ -8,6 +8,7 @@ use super::trouble::{Mismatch, Wrong};
 use crate::{Address, DatagramProtocol, DatagramTransport, Instant};
 use std::collections::VecDeque;
 use std::rc::Rc;
+use std::time::Duration;
 
 /// The protocol of a socket.
 pub(super) struct Volley {
@@ -25,6 +26,8 @@ pub(super) struct Volley {
     made: Instant,
     /// Something came back.
     heard: bool,
+    /// A timer looks for room to send.
+    looking: bool,
     /// Room for one datagram.
     message: Vec<u8>,
 }
@@ -56,6 +59,7 @@ impl Volley {
             stage: Stage::Idle,
             made,
             heard: false,
+            looking: false,
             message: Vec::new(),
         }
     }
@@ -73,9 +77,14 @@ impl Volley {
 
     /// Sends what is due and has room. `late`: there was room before, so it is the generator that is late.
     pub(super) fn follow_pace(&mut self, now: Instant, late: bool, transport: &mut DatagramTransport<'_>) {
+        let late = late && !self.looking;
         while self.under_way.len() < self.run.plan.depth {
-            let Some(pace) = &mut self.pace else { return };
+            let Some(pace) = &self.pace else { return };
             let Some(due) = pace.due().filter(|due| *due <= now) else { return };
+            if !self.has_room(transport) {
+                return;
+            }
+            let Some(pace) = &mut self.pace else { return };
             pace.next += 1;
             self.run.taken(now, due, late);
             self.shoot(due, now, transport);
@@ -100,7 +109,7 @@ impl Volley {
         while let Some(shot) = self.under_way.front()
             && shot.sent + self.run.plan.lost_after <= now
         {
-            self.run.dropped(shot.due);
+            self.run.dropped(shot.due, shot.sent, now);
             self.under_way.pop_front();
         }
         if self.under_way.len() < before {
@@ -109,12 +118,20 @@ impl Volley {
     }
 
     /// It is over: what did not come back is lost.
-    pub(super) fn end(&mut self, transport: &mut DatagramTransport<'_>) {
+    pub(super) fn end(&mut self, transport: &mut DatagramTransport<'_>, now: Instant) {
         self.stage = Stage::Over;
         for shot in self.under_way.drain(..) {
-            self.run.dropped(shot.due);
+            self.run.dropped(shot.due, shot.sent, now);
         }
+        self.leave_lane();
         transport.stop_listening();
+    }
+
+    /// What its part of the schedule still has is not sent.
+    fn leave_lane(&mut self) {
+        if let Some(pace) = self.pace.take() {
+            self.run.state.borrow_mut().unfinished_lanes.push((pace.lane, pace.next));
+        }
     }
 
     fn has_work(&self) -> bool {
@@ -136,9 +153,31 @@ impl Volley {
 
     fn refill(&mut self, transport: &mut DatagramTransport<'_>) {
         let now = super::run::fresh(transport.reactor());
-        while self.under_way.len() < self.run.plan.depth {
+        while self.under_way.len() < self.run.plan.depth && self.has_room(transport) {
             self.shoot(now, now, transport);
         }
+    }
+
+    /// Whether the socket takes another datagram. If not, a timer looks again: no callback tells when it does.
+    fn has_room(&mut self, transport: &mut DatagramTransport<'_>) -> bool {
+        let has_room = transport.unsent() <= transport.reactor().settings().high_water;
+        if !has_room && !std::mem::replace(&mut self.looking, true) {
+            transport.call_later(Duration::ZERO, Volley::look_for_room);
+        }
+        has_room
+    }
+
+    fn look_for_room(&mut self, transport: &mut DatagramTransport<'_>) {
+        if self.stage == Stage::Over {
+            return;
+        }
+        if transport.unsent() > transport.reactor().settings().high_water {
+            transport.call_later(NEXT_LOOK, Volley::look_for_room);
+            return;
+        }
+        self.looking = false;
+        let now = super::run::fresh(transport.reactor());
+        self.go_on(now, false, transport);
     }
 
     fn shoot(&mut self, due: Instant, sent: Instant, transport: &mut DatagramTransport<'_>) {
@@ -146,7 +185,7 @@ impl Volley {
         self.begun += 1;
         self.write_message(number);
         self.under_way.push_back(Shot { number, due, sent });
-        // What is not taken is lost, as it would be on its way.
+        // There is room. What the system refuses is lost, as it would be on its way.
         let _ = transport.write(&self.message);
     }
 
@@ -211,10 +250,12 @@ impl DatagramProtocol for Volley {
             return self.run.repeated();
         };
         let had_room = self.under_way.len() < self.run.plan.depth;
-        if let Some(shot) = self.under_way.remove(index)
-            && compared.is_ok()
-        {
-            self.run.state.borrow_mut().answered(shot.due, shot.sent, 1, now);
+        if let Some(shot) = self.under_way.remove(index) {
+            let mut state = self.run.state.borrow_mut();
+            match compared {
+                Ok(()) => state.answered(shot.due, shot.sent, 1, now),
+                Err(_) => state.waited(shot.due, Some(shot.sent), 1, now),
+            }
         }
         self.go_on(now, had_room, transport);
     }
@@ -226,8 +267,16 @@ impl DatagramProtocol for Volley {
         let busy = self.stage == Stage::Draining;
         self.stage = Stage::Over;
         transport.stop_listening();
-        let after = transport.now() - self.made;
+        let now = transport.now();
+        let after = now - self.made;
         let under_way = self.under_way.len() as u64;
+        for shot in self.under_way.drain(..) {
+            self.run.state.borrow_mut().waited(shot.due, Some(shot.sent), 1, now);
+        }
+        self.leave_lane();
         self.run.refused(transport.reactor(), self.number, self.heard.then_some((after, under_way)), busy);
     }
 }
+
+/// How long a socket that takes nothing is left alone before the next look.
+const NEXT_LOOK: Duration = Duration::from_millis(1);
