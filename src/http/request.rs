@@ -7,8 +7,8 @@ use std::fmt;
 
 /// A GET request.
 ///
-/// It carries `Host`, `User-Agent: twistor/VERSION`, `Accept: */*` and `Connection: keep-alive`;
-/// [`Request::header`] adds to these or replaces them.
+/// It carries `Host`, `User-Agent: twistor/VERSION`, `Accept: */*`, `Accept-Encoding: identity` (nothing is
+/// decompressed here) and `Connection: keep-alive`; [`Request::header`] adds to these or replaces them.
 #[derive(Clone, Debug)]
 pub struct Request {
     target: String,
@@ -32,6 +32,7 @@ impl Request {
             ("Host", url.host_header()),
             ("User-Agent", concat!("twistor/", env!("CARGO_PKG_VERSION")).to_owned()),
             ("Accept", "*/*".to_owned()),
+            ("Accept-Encoding", "identity".to_owned()),
             ("Connection", "keep-alive".to_owned()),
         ];
         let headers = headers.map(|(name, value)| (name.to_owned(), value)).into();
@@ -96,7 +97,7 @@ mod tests {
         let expected = concat!(
             "GET /a?b HTTP/1.1\r\nHost: [::1]:8080\r\nUser-Agent: twistor/",
             env!("CARGO_PKG_VERSION"),
-            "\r\nAccept: application/json\r\nConnection: keep-alive\r\n\r\n"
+            "\r\nAccept: application/json\r\nAccept-Encoding: identity\r\nConnection: keep-alive\r\n\r\n"
         );
         assert_eq!(String::from_utf8(request.encode()).unwrap(), expected);
     }
