@@ -256,6 +256,8 @@ fn a_refusal_is_told_and_a_load_without_any_connection_ends_at_once() {
         assert!(!report.is_right() && report.tally.connected == 0);
         let errors: Vec<_> = report.tally.errors.iter().collect();
         assert_eq!(errors, [(&("connect", "connection refused".to_owned()), &300)], "{work:?}");
+        let due = if work == Work::Churn { 300 } else { 0 };
+        assert_eq!(report.tally.latencies.count(), due, "only an exchange begins with its connection");
     }
 }
 
@@ -622,6 +624,21 @@ fn what_was_due_and_not_answered_counts_with_its_wait() {
     assert_eq!(members, [10_000, answered, 10_000, answered].map(Some));
     // Only what was sent can have waited since then.
     assert_eq!(report.tally.since_sent.count(), answered + report.tally.unanswered);
+}
+
+#[test]
+fn a_connection_that_is_never_made_is_an_exchange_that_was_due() {
+    let mut world = world(29, right);
+    let (server, client) = (world.server, world.client);
+    world.simulation.at(Duration::from_millis(500), move |simulation| {
+        simulation.strike(FaultKind::Partition, server, client);
+    });
+    let load = world.begin(Plan { work: Work::Churn, rate: Some(1000.0), connections: 5, ..plan() });
+    world.simulation.run_until(|_| load.is_finished()).unwrap();
+    let report = load.report();
+    assert!(report.tally.messages > 400, "{report}");
+    assert_eq!(report.tally.latencies.count(), 1000, "{report}");
+    assert!(millis(report.tally.latencies.percentile(60.0)) > 5000.0, "{report}");
 }
 
 #[test]

@@ -26,10 +26,15 @@ Examples:
   twistor traffic http://app/status --via unix:/run/app.sock
 
 A line of --json has time, event (reading, error), feed, name (if given) and latency_ms; a reading has
-values, changes (added or was), missing, age_s and age_source; an error has reason (connect,
-timed_out, closed, http, status, json) and detail.
+values, changes (added or was), missing, problems (reason and detail of single values), age_s (below
+zero: in the future), age_source and age_zone (assumed_utc: the time had no zone); an error has reason
+(connect, timed_out, closed, http, status, encoding, json, limit) and detail.
 
-Exit codes: 0 ended as asked, 1 an error of this machine, 2 bad usage.")]
+Of a payload nothing is kept but the chosen values: at most 64 KiB of text each and 1 MiB in all, out of
+a body of at most 16 MiB with at most 128 levels.
+
+Exit codes: 0 ended as asked, 1 with --count a feed that could never be read, or an error of this
+machine, 2 bad usage.")]
 pub(super) struct Traffic {
     /// What to read: [NAME=]http://HOST[:PORT]/PATH
     #[arg(required = true, value_name = "URL")]
@@ -39,7 +44,8 @@ pub(super) struct Traffic {
     #[arg(long = "field", value_name = "POINTER")]
     fields: Vec<String>,
 
-    /// Where the payload says when it was made (RFC 3339 or Unix seconds), as a JSON pointer
+    /// Where the payload says when it was made, as a JSON pointer: RFC 3339 (UTC without a zone), or seconds,
+    /// milliseconds, microseconds or nanoseconds since 1970
     #[arg(long, value_name = "POINTER")]
     timestamp: Option<String>,
 
@@ -94,7 +100,9 @@ impl Traffic {
             last.stop(reactor);
         });
         reactor.run()?;
-        output::outcome(traffic.error(), ExitCode::SUCCESS)
+        let failed = self.count.is_some() && traffic.unread() > 0;
+        let code = if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS };
+        output::outcome(traffic.error(), code)
     }
 
     fn settings(&self) -> Result<Settings, PointerError> {

@@ -41,6 +41,7 @@ mod watching;
 
 pub use backoff::Backoff;
 pub use cause::Cause;
+pub(crate) use grid::fit;
 pub use json::Json;
 pub use lines::Lines;
 pub use page::{Page, Size};

@@ -1,15 +1,23 @@
 //! How old what a feed says is, and who says so.
 
+use super::payload::{Problem, beginning};
+use super::reading::Value;
 use crate::http::Headers;
 use crate::monitor::stamp;
-use serde_json::Value;
+use jiff::Timestamp;
+use jiff::civil::DateTime;
+use jiff::tz::TimeZone;
 use std::time::{Duration, SystemTime};
 
 /// The age of a payload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Age {
-    /// How old it is; nothing when its time lies in the future.
+    /// How old it is; when its time lies in the future, how far.
     pub age: Duration,
+    /// Its time lies in the future: this machine's clock differs from the one that set it.
+    pub future: bool,
+    /// The time was without a zone, and was taken as UTC.
+    pub zone_assumed: bool,
     /// Who says so.
     pub source: AgeSource,
 }
@@ -40,33 +48,75 @@ impl AgeSource {
 }
 
 impl Age {
-    /// The age that a time in the payload gives: RFC 3339 text, or Unix seconds as a number or as text.
-    pub(super) fn of_payload(time: &Value, wall: SystemTime) -> Option<Age> {
-        let time = match time {
-            Value::String(text) => stamp::parse(text),
-            Value::Number(seconds) => seconds.as_f64().and_then(stamp::from_unix_seconds),
+    /// The age that a time in the payload gives:
+    ///
+    /// - RFC 3339 text, also with a space for the `T`, and without a zone, which is taken as UTC; or an HTTP date.
+    /// - A number, or text that is one: the time since 1970 in seconds below 10^11 (the year 5138), milliseconds below 10^14,
+    ///   microseconds below 10^17, else nanoseconds; below zero it is before 1970.
+    pub(super) fn of_payload(value: &Value, wall: SystemTime) -> Result<Age, Problem> {
+        let time = match value {
+            Value::String(text) => of_text(text.trim()),
+            Value::Number(number) => of_number(&number.to_string()).map(|time| (time, false)),
             _ => None,
         };
-        Some(Age { age: since(time?, wall), source: AgeSource::Payload })
+        let (time, zone_assumed) = time.ok_or_else(|| Problem::NoTime(beginning(&value.to_string())))?;
+        Ok(Age { zone_assumed, ..since(time.into(), wall, AgeSource::Payload) })
     }
 
     /// The age that the headers give, if they do.
     pub(super) fn of_headers(headers: &Headers, wall: SystemTime) -> Option<Age> {
-        let time = |name| headers.first(name).and_then(stamp::parse).map(|time| since(time, wall));
-        let seconds =
-            || headers.first("Age").and_then(|text| text.trim().parse().ok()).map(Duration::from_secs);
-        let aged = |age, source| Some(Age { age, source });
-        if let Some(age) = time("Last-Modified") {
-            return aged(age, AgeSource::LastModified);
-        }
-        match seconds() {
-            Some(age) => aged(age, AgeSource::AgeHeader),
-            None => aged(time("Date")?, AgeSource::Date),
-        }
+        let time =
+            |name, source| headers.first(name).and_then(stamp::parse).map(|time| since(time, wall, source));
+        let seconds = || {
+            let age = headers.first("Age")?.trim().parse().map(Duration::from_secs).ok()?;
+            Some(Age { age, future: false, zone_assumed: false, source: AgeSource::AgeHeader })
+        };
+        time("Last-Modified", AgeSource::LastModified)
+            .or_else(seconds)
+            .or_else(|| time("Date", AgeSource::Date))
     }
 }
 
-/// Clocks differ a little: a time in the future is now.
-fn since(time: SystemTime, wall: SystemTime) -> Duration {
-    wall.duration_since(time).unwrap_or_default()
+fn since(time: SystemTime, wall: SystemTime, source: AgeSource) -> Age {
+    let (age, future) = match wall.duration_since(time) {
+        Ok(age) => (age, false),
+        Err(ahead) => (ahead.duration(), true),
+    };
+    Age { age, future, zone_assumed: false, source }
+}
+
+/// The time, and whether its zone was assumed.
+fn of_text(text: &str) -> Option<(Timestamp, bool)> {
+    let known = |time| (time, false);
+    if text.parse::<f64>().is_ok() {
+        return of_number(text).map(known);
+    }
+    let utc = |time: DateTime| time.to_zoned(TimeZone::UTC).ok().map(|zoned| zoned.timestamp());
+    let rfc3339 = || text.parse::<Timestamp>().ok();
+    let http_date = || jiff::fmt::rfc2822::parse(text).ok().map(|zoned| zoned.timestamp());
+    let named_utc = || {
+        let time = text.strip_suffix("UTC").or(text.strip_suffix("GMT"))?;
+        time.trim_end().parse().ok().and_then(utc)
+    };
+    let without_zone = || text.parse().ok().and_then(utc).map(|time| (time, true));
+    rfc3339().or_else(http_date).or_else(named_utc).map(known).or_else(without_zone)
+}
+
+/// A number of seconds, milliseconds, microseconds or nanoseconds since 1970, by its size.
+fn of_number(text: &str) -> Option<Timestamp> {
+    let number: f64 = text.parse().ok()?;
+    let unit: i128 = match number.abs() {
+        n if n < 1e11 => 1_000_000_000,
+        n if n < 1e14 => 1_000_000,
+        n if n < 1e17 => 1_000,
+        n if n < 1e20 => 1,
+        // Not a number, too.
+        _ => return None,
+    };
+    // A whole number is exact to the nanosecond, another as far as its digits go.
+    let nanoseconds = match text.parse::<i128>() {
+        Ok(whole) => whole * unit,
+        Err(_) => (number * unit as f64) as i128,
+    };
+    Timestamp::from_nanosecond(nanoseconds).ok()
 }

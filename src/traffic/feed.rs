@@ -22,7 +22,7 @@ impl Feed {
 }
 
 /// A JSON pointer (RFC 6901), such as `/congestion/level` or `/roads/0/name`.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Pointer(Box<str>);
 
 /// A text that is no [`Pointer`].
@@ -33,6 +33,11 @@ impl Pointer {
     /// Its text.
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// The names and indexes on the way, without their escapes.
+    pub(super) fn tokens(&self) -> impl Iterator<Item = String> {
+        self.0.split('/').skip(1).map(|token| token.replace("~1", "/").replace("~0", "~"))
     }
 
     /// A pointer to a member of the outermost object.
@@ -81,5 +86,8 @@ mod tests {
             assert!(bad.parse::<Pointer>().is_err(), "{bad}");
         }
         assert_eq!(Pointer::to_member("a/b~c").as_str(), "/a~1b~0c");
+        let tokens = |text: &str| text.parse::<Pointer>().unwrap().tokens().collect::<Vec<_>>();
+        assert_eq!(tokens("/a~1b~0c/3/~01"), ["a/b~c", "3", "~1"]);
+        assert_eq!((tokens(""), tokens("/")), (vec![], vec![String::new()]));
     }
 }

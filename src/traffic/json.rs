@@ -4,8 +4,10 @@
 //! has one of its own, and `latency_ms`. By `event`:
 //!
 //! - `reading`: `values` (pointer to value), `changes` (for those that changed: `added`, a number, or
-//!   `was`, the value before), `missing` (pointers), `age_s` and `age_source` (`payload`,
-//!   `last-modified`, `age`, `date`; both `null` when nothing says so).
+//!   `was`, the value before), `missing` (pointers), `problems` (pointer to `reason`, as [`Problem::code`](super::Problem::code)
+//!   has it, and `detail`, text for people), `age_s` (below zero when the time lies in the future), `age_source` (`payload`,
+//!   `last-modified`, `age`, `date`; both `null` when nothing says so) and `age_zone` (`assumed_utc` for a time without a
+//!   zone; else `null`).
 //! - `error`: `reason` ([`FeedError::code`](super::FeedError::code)) and `detail` (text for people).
 
 use super::observer::{FeedEvent, News, Observer};
@@ -64,11 +66,23 @@ fn members(object: Object, reading: &Reading) -> Object {
         };
     }
     let missing: Vec<Value> = reading.missing.iter().map(|pointer| pointer.as_str().into()).collect();
+    let mut problems = Map::new();
+    for (pointer, problem) in &reading.problems {
+        let told = json!({ "reason": problem.code(), "detail": problem.to_string() });
+        problems.insert(pointer.as_str().to_owned(), told);
+    }
     let source = reading.age.map(|age| age.source.code());
+    let zone = reading.age.filter(|age| age.zone_assumed).map(|_| "assumed_utc");
+    let seconds = reading.age.map(|age| {
+        let seconds = (age.age.as_secs_f64() * 1e3).round() / 1e3;
+        if age.future { -seconds } else { seconds }
+    });
     object
         .value("values", &Value::Object(values))
         .value("changes", &Value::Object(changes))
         .value("missing", &Value::Array(missing))
-        .seconds("age_s", reading.age.map(|age| age.age))
+        .value("problems", &Value::Object(problems))
+        .value("age_s", &Value::from(seconds))
         .value("age_source", &Value::from(source))
+        .value("age_zone", &Value::from(zone))
 }

@@ -1,9 +1,11 @@
 //! One line for each reading, for people.
 
+use super::age::Age;
+use super::feed::Pointer;
 use super::observer::{FeedEvent, News, Observer};
 use super::reading::{Difference, Reading, Value};
 use crate::escape::{Escaped, EscapedJson};
-use crate::monitor::{Clock, Painted, Palette, Span};
+use crate::monitor::{Clock, Painted, Palette, Span, fit};
 use std::fmt::Write as _;
 use std::io::{self, Write};
 use unicode_width::UnicodeWidthStr;
@@ -59,7 +61,7 @@ impl<W: Write + 'static> Observer for Lines<W> {
 
 fn say(line: &mut String, reading: &Reading, palette: &Palette) {
     for (pointer, value, difference) in &reading.values {
-        let name = Escaped(pointer.as_str().trim_start_matches('/'));
+        let name = name(pointer);
         let value = shown(value);
         let _ = match difference {
             Difference::First | Difference::Same => write!(line, "{name} {value}  "),
@@ -76,20 +78,35 @@ fn say(line: &mut String, reading: &Reading, palette: &Palette) {
         };
     }
     for pointer in &reading.missing {
-        let _ = write!(line, "{}  ", Painted(palette.bad, format_args!("{pointer} is missing")));
+        let text = format!("{} is missing", fit(&Escaped(pointer.as_str()).to_string(), LONGEST_NAME));
+        let _ = write!(line, "{}  ", Painted(palette.bad, text));
+    }
+    for (pointer, problem) in &reading.problems {
+        let text = format!("{} {}", name(pointer), Escaped(problem));
+        let _ = write!(line, "{}  ", Painted(palette.bad, text));
     }
     if let Some(age) = reading.age {
-        let text = format!("{} old ({})", Span(age.age), age.source.code());
-        let _ = write!(line, "{}  ", Painted(palette.faint, text));
+        let _ = write!(line, "{}  ", Painted(palette.faint, told(age)));
     }
 }
 
-/// A value as JSON, cut after 60 characters.
+/// A pointer as people read it, cut.
+fn name(pointer: &Pointer) -> String {
+    fit(&Escaped(pointer.as_str().trim_start_matches('/')).to_string(), LONGEST_NAME)
+}
+
+/// A value as JSON, cut.
 fn shown(value: &Value) -> String {
-    let text = EscapedJson(value).to_string();
-    match text.char_indices().nth(LONGEST_VALUE) {
-        Some((end, _)) => format!("{}…", &text[..end]),
-        None => text,
+    fit(&EscapedJson(value).to_string(), LONGEST_VALUE)
+}
+
+/// `1.2 s old (payload)`, `in the future by 2 min 3 s (payload, clock differs?)`.
+fn told(age: Age) -> String {
+    let source = age.source.code();
+    let zone = if age.zone_assumed { ", no zone: taken as UTC" } else { "" };
+    match age.future {
+        false => format!("{} old ({source}{zone})", Span(age.age)),
+        true => format!("in the future by {} ({source}{zone}, clock differs?)", Span(age.age)),
     }
 }
 
@@ -98,4 +115,33 @@ fn signed(number: &serde_json::Number) -> String {
     if text.starts_with('-') { text } else { format!("+{text}") }
 }
 
+/// Columns of a name and of a value.
+const LONGEST_NAME: usize = 40;
 const LONGEST_VALUE: usize = 60;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::traffic::AgeSource;
+    use std::time::Duration;
+
+    #[test]
+    fn an_age_says_whether_it_lies_ahead_and_whether_its_zone_is_known() {
+        let age = |seconds, future, zone_assumed| Age {
+            age: Duration::from_secs(seconds),
+            future,
+            zone_assumed,
+            source: AgeSource::Payload,
+        };
+        assert_eq!(told(age(4, false, false)), "4.0 s old (payload)");
+        assert_eq!(told(age(123, true, false)), "in the future by 2 min 3 s (payload, clock differs?)");
+        assert_eq!(told(age(4, false, true)), "4.0 s old (payload, no zone: taken as UTC)");
+    }
+
+    #[test]
+    fn names_and_values_are_cut_by_their_width() {
+        let pointer: Pointer = format!("/{}", "日".repeat(100)).parse().unwrap();
+        assert_eq!(name(&pointer), format!("{}…", "日".repeat(19)));
+        assert_eq!(shown(&Value::from("x".repeat(100))), format!("\"{}…", "x".repeat(58)));
+    }
+}

@@ -16,14 +16,19 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! Reading order: [`Feed`] and [`Pointer`]; [`Reading`], what a payload says; [`Traffic`] with its
+//! What a feed sends is bounded: values are taken out of the text of a payload, of which nothing else is stored; what goes beyond
+//! [`PayloadLimits`] is told with the limit, of one value or of the whole payload.
+//!
+//! Reading order: [`Feed`] and [`Pointer`]; [`Reading`], what a payload says, with its [`Problem`]s; [`Traffic`] with its
 //! [`Settings`]; [`Observer`] and those who implement it.
 
 mod age;
+mod body;
 mod feed;
 mod json;
 mod lines;
 mod observer;
+mod payload;
 mod reading;
 mod watching;
 
@@ -32,5 +37,6 @@ pub use feed::{Feed, Pointer, PointerError};
 pub use json::Json;
 pub use lines::Lines;
 pub use observer::{FeedError, FeedEvent, News, Observer};
+pub use payload::{PayloadError, PayloadLimits, Problem};
 pub use reading::{Difference, Reading, Value, Values};
 pub use watching::{Settings, Traffic};

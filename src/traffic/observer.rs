@@ -58,8 +58,12 @@ pub enum FeedError {
     Fetch(FetchError),
     /// The status was not 200.
     Status(u16),
-    /// The body is not JSON; what is wrong where.
+    /// The body is compressed, though identity was asked for: how.
+    Coding(String),
+    /// The body is not JSON: what is wrong where, what the answer says that it is, and how it begins.
     Json(String),
+    /// The body is beyond a limit of [`PayloadLimits`](super::PayloadLimits): which.
+    Limit(String),
 }
 
 impl FeedError {
@@ -71,7 +75,9 @@ impl FeedError {
             FeedError::Fetch(FetchError::Closed(_) | FetchError::Lost(_)) => "closed",
             FeedError::Fetch(FetchError::Http(_)) => "http",
             FeedError::Status(_) => "status",
+            FeedError::Coding(_) => "encoding",
             FeedError::Json(_) => "json",
+            FeedError::Limit(_) => "limit",
         }
     }
 }
@@ -92,7 +98,11 @@ impl fmt::Display for FeedError {
                 write!(f, "status {status}, redirects are not followed")
             }
             FeedError::Status(status) => write!(f, "status {status}"),
+            FeedError::Coding(coding) => {
+                write!(f, "the body is compressed ({}), though identity was asked for", Escaped(coding))
+            }
             FeedError::Json(error) => write!(f, "not JSON: {}", Escaped(error)),
+            FeedError::Limit(limit) => f.write_str(limit),
         }
     }
 }

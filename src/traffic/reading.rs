@@ -2,13 +2,14 @@
 
 use super::age::Age;
 use super::feed::Pointer;
+use super::payload::{Found, Keeper, Payload, PayloadError, PayloadLimits, Problem};
 use crate::http::Headers;
 use std::time::SystemTime;
 
 /// A JSON value.
 pub use serde_json::Value;
 
-/// The chosen values of a feed as they were last time.
+/// The chosen values of a feed as they were last time: as many as are chosen, whatever the feed sends.
 #[derive(Clone, Debug, Default)]
 pub struct Values(Vec<(Pointer, Value)>);
 
@@ -17,8 +18,10 @@ pub struct Values(Vec<(Pointer, Value)>);
 pub struct Reading {
     /// The chosen values that are there, in the order in which they were chosen.
     pub values: Vec<(Pointer, Value, Difference)>,
-    /// The chosen pointers under which there is nothing (for the one to the time: nothing that is a time).
+    /// The chosen pointers under which there is nothing, that to the time included.
     pub missing: Vec<Pointer>,
+    /// What is wrong with single values: most of them are not read then.
+    pub problems: Vec<(Pointer, Problem)>,
     /// How old the payload is, if anything says so.
     pub age: Option<Age>,
 }
@@ -39,50 +42,83 @@ pub enum Difference {
 impl Values {
     /// Reads a payload, and remembers its values.
     ///
-    /// Without `fields` the first few members of the outermost object that are neither objects nor
+    /// Without `fields` the first few members of the outermost object, by their names, that are neither objects nor
     /// arrays are chosen (or the payload itself, when it is no object).
+    ///
+    /// # Errors
+    /// What makes the whole payload unreadable. The values stay as they were.
     pub fn read(
         &mut self,
-        payload: &Value,
+        payload: &str,
         headers: &Headers,
         fields: &[Pointer],
         timestamp: Option<&Pointer>,
+        limits: &PayloadLimits,
         wall: SystemTime,
-    ) -> Reading {
-        let some;
-        let fields = match fields {
-            [] => {
-                some = scalars(payload);
-                &some
+    ) -> Result<Reading, PayloadError> {
+        let payload = Payload::check(payload, limits)?;
+        let mut keeper = Keeper::new(limits);
+        let mut reading =
+            Reading { values: Vec::new(), missing: Vec::new(), problems: Vec::new(), age: None };
+        let wanted: Vec<&Pointer> = fields.iter().chain(timestamp).collect();
+        let mut found = payload.find(&wanted);
+        let time = if timestamp.is_some() { found.pop().flatten() } else { None };
+        if fields.is_empty() {
+            let (chosen, problem) = payload.scalars(limits);
+            // What was chosen before and is not there now is no field of anybody's.
+            self.0.retain(|(known, _)| chosen.iter().any(|(pointer, _)| pointer == known));
+            for (pointer, found) in chosen {
+                self.keep(&pointer, found, &mut keeper, &mut reading);
             }
-            fields => fields,
-        };
-        let mut missing = Vec::new();
-        let mut values = Vec::new();
-        for field in fields {
-            match payload.pointer(field.as_str()) {
-                None => missing.push(field.clone()),
-                Some(value) => values.push((field.clone(), value.clone(), self.difference(field, value))),
+            reading.problems.extend(problem);
+        }
+        for (field, found) in fields.iter().zip(found) {
+            match found {
+                None => reading.missing.push(field.clone()),
+                Some(found) => self.keep(field, found, &mut keeper, &mut reading),
             }
         }
-        let age = match timestamp {
-            None => Age::of_headers(headers, wall),
-            Some(pointer) => {
-                let age = payload.pointer(pointer.as_str()).and_then(|time| Age::of_payload(time, wall));
-                if age.is_none() {
-                    missing.push(pointer.clone());
+        match (timestamp, time) {
+            (None, _) => reading.age = Age::of_headers(headers, wall),
+            (Some(pointer), None) => reading.missing.push(pointer.clone()),
+            (Some(pointer), Some(found)) => {
+                let mut problems: Vec<Problem> =
+                    found.repeated.then_some(Problem::Repeated).into_iter().collect();
+                let age = keeper.value(found.text).and_then(|time| Age::of_payload(&time, wall));
+                match age {
+                    Ok(age) => reading.age = Some(age),
+                    Err(problem) => problems.push(problem),
                 }
-                age
+                // One that is a field as well may have been told already.
+                for problem in problems.into_iter().map(|problem| (pointer.clone(), problem)) {
+                    if !reading.problems.contains(&problem) {
+                        reading.problems.push(problem);
+                    }
+                }
             }
-        };
+        }
         // What is missing this time keeps its value from before: it may come back.
-        for (pointer, value, _) in &values {
+        for (pointer, value, _) in &reading.values {
             match self.0.iter_mut().find(|(known, _)| known == pointer) {
                 Some((_, known)) => known.clone_from(value),
                 None => self.0.push((pointer.clone(), value.clone())),
             }
         }
-        Reading { values, missing, age }
+        Ok(reading)
+    }
+
+    /// Adds a value to a reading, or what is wrong with it.
+    fn keep(&self, field: &Pointer, found: Found<'_>, keeper: &mut Keeper<'_>, reading: &mut Reading) {
+        match keeper.value(found.text) {
+            Ok(value) => {
+                let difference = self.difference(field, &value);
+                reading.values.push((field.clone(), value, difference));
+                if found.repeated {
+                    reading.problems.push((field.clone(), Problem::Repeated));
+                }
+            }
+            Err(problem) => reading.problems.push((field.clone(), problem)),
+        }
     }
 
     fn difference(&self, pointer: &Pointer, value: &Value) -> Difference {
@@ -111,22 +147,6 @@ fn added(before: &Value, now: &Value) -> Option<serde_json::Number> {
     }
 }
 
-fn scalars(payload: &Value) -> Vec<Pointer> {
-    match payload {
-        Value::Object(members) => members
-            .iter()
-            .filter(|(_, value)| !value.is_object() && !value.is_array())
-            .take(MOST_SCALARS)
-            .map(|(name, _)| Pointer::to_member(name))
-            .collect(),
-        Value::Array(_) => Vec::new(),
-        _ => "".parse().into_iter().collect(),
-    }
-}
-
-/// As many as fit into a line.
-const MOST_SCALARS: usize = 6;
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -138,8 +158,14 @@ mod tests {
         texts.iter().map(|text| text.parse().unwrap()).collect()
     }
 
+    fn read(values: &mut Values, payload: &str, fields: &[Pointer], timestamp: Option<&Pointer>) -> Reading {
+        let wall = SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_060);
+        let limits = PayloadLimits::default();
+        values.read(payload, &Headers::default(), fields, timestamp, &limits, wall).unwrap()
+    }
+
     fn differences(values: &mut Values, payload: Value, fields: &[Pointer]) -> Vec<Difference> {
-        let reading = values.read(&payload, &Headers::default(), fields, None, SystemTime::UNIX_EPOCH);
+        let reading = read(values, &payload.to_string(), fields, None);
         reading.values.into_iter().map(|(_, _, difference)| difference).collect()
     }
 
@@ -165,9 +191,7 @@ mod tests {
     fn what_is_missing_is_said_and_remembered() {
         let mut values = Values::default();
         let fields = pointers(&["/a", "/x"]);
-        let mut read = |payload: Value| {
-            values.read(&payload, &Headers::default(), &fields, None, SystemTime::UNIX_EPOCH)
-        };
+        let mut read = |payload: Value| read(&mut values, &payload.to_string(), &fields, None);
         assert_eq!(read(json!({"a": 1})).missing, pointers(&["/x"]));
         assert_eq!(read(json!({"x": 1})).missing, pointers(&["/a"]));
         assert_eq!(read(json!({"a": 3, "x": 1})).values[0].2, Difference::Added(2.into()));
@@ -175,23 +199,103 @@ mod tests {
 
     #[test]
     fn without_fields_scalars_are_chosen() {
-        let payload = json!({"a": 1, "b": {"c": 2}, "d": [3], "e/f": "x", "g": null, "h": true});
-        assert_eq!(scalars(&payload), pointers(&["/a", "/e~1f", "/g", "/h"]));
-        assert_eq!((scalars(&json!(7)), scalars(&json!([7]))), (pointers(&[""]), vec![]));
+        let chosen = |payload: &str| -> Vec<Pointer> {
+            let reading = read(&mut Values::default(), payload, &[], None);
+            reading.values.into_iter().map(|(pointer, ..)| pointer).collect()
+        };
+        let payload = r#"{"h": true, "a": 1, "b": {"c": 2}, "d": [3], "e/f": "x", "g": null}"#;
+        assert_eq!(chosen(payload), pointers(&["/a", "/e~1f", "/g", "/h"]));
+        assert_eq!((chosen("7"), chosen("[7]"), chosen("{}")), (pointers(&[""]), vec![], vec![]));
+        let many = r#"{"7":7,"6":6,"5":5,"4":4,"3":3,"2":2,"1":1}"#;
+        assert_eq!(chosen(many), pointers(&["/1", "/2", "/3", "/4", "/5", "/6"]));
+    }
+
+    #[test]
+    fn without_fields_nothing_is_remembered_but_what_was_chosen_last() {
+        let mut values = Values::default();
+        for number in 0..1000 {
+            let names: Vec<String> = (0..20).map(|part| format!("\"id-{number}-{part}\": {part}")).collect();
+            read(&mut values, &format!("{{{}}}", names.join(",")), &[], None);
+            assert_eq!(values.0.len(), 6);
+        }
+        // Fields that somebody chose are remembered, and no others.
+        let fields = pointers(&["/a", "/x"]);
+        read(&mut values, r#"{"a": 1, "b": 2}"#, &fields, None);
+        assert_eq!(values.0.len(), 7);
+    }
+
+    #[test]
+    fn what_is_wrong_with_one_value_costs_no_other() {
+        let fields = pointers(&["/big", "/a", "/long", "/twice"]);
+        let payload = format!(
+            r#"{{"big": 1e400, "a": 1, "long": "{}", "twice": 1, "twice": 2, "other": -1e999}}"#,
+            "x".repeat(70_000)
+        );
+        let mut values = Values::default();
+        let reading = read(&mut values, &payload, &fields, None);
+        let read: Vec<_> =
+            reading.values.iter().map(|(pointer, value, _)| (pointer.as_str(), value)).collect();
+        assert_eq!(read, [("/a", &json!(1)), ("/twice", &json!(2))]);
+        let problems: Vec<_> =
+            reading.problems.iter().map(|(pointer, problem)| (pointer.as_str(), problem)).collect();
+        let too_long = Problem::ValueTooLong { bytes: 70_002, limit: 65_536 };
+        let expected = [
+            ("/big", &Problem::OutOfRange("1e400".into())),
+            ("/long", &too_long),
+            ("/twice", &Problem::Repeated),
+        ];
+        assert_eq!((problems.as_slice(), reading.missing.as_slice()), (&expected[..], &[][..]));
     }
 
     #[test]
     fn the_payload_says_how_old_it_is() {
-        let wall = SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_060);
         let timestamp: Pointer = "/at".parse().unwrap();
-        let read = |at: Value| {
-            Values::default().read(&json!({ "at": at }), &Headers::default(), &[], Some(&timestamp), wall)
-        };
-        for at in [json!("2023-11-14T22:13:20Z"), json!(1_700_000_000), json!(1.7e9), json!("1700000000")] {
-            let age = read(at.clone()).age;
-            assert_eq!(age, Some(Age { age: Duration::from_secs(60), source: AgeSource::Payload }), "{at}");
+        let read =
+            |at: &str| read(&mut Values::default(), &format!("{{\"at\": {at}}}"), &[], Some(&timestamp));
+        let minute = Duration::from_secs(60);
+        let age =
+            |future, zone_assumed, age| Some(Age { age, future, zone_assumed, source: AgeSource::Payload });
+        for at in [
+            "\"2023-11-14T22:13:20Z\"",
+            "\"2023-11-14T23:13:20+01:00\"",
+            "\"2023-11-14 22:13:20Z\"",
+            "\"2023-11-14t22:13:20z\"",
+            "\"2023-11-14 22:13:20 UTC\"",
+            "\"Tue, 14 Nov 2023 22:13:20 GMT\"",
+            "1700000000",
+            "1.7e9",
+            "\" 1700000000 \"",
+            "1700000000000",
+            "\"1700000000000\"",
+            "1700000000000000",
+            "1700000000000000000",
+        ] {
+            let reading = read(at);
+            assert_eq!(reading.age, age(false, false, minute), "{at}");
+            assert_eq!((reading.missing, reading.problems), (vec![], vec![]), "{at}");
         }
-        assert_eq!(read(json!(1_800_000_000)).age.map(|age| age.age), Some(Duration::ZERO));
-        assert_eq!(read(json!("soon")).missing, std::slice::from_ref(&timestamp));
+        for at in ["\"2023-11-14T22:13:20\"", "\"2023-11-14 22:13:20.000\""] {
+            assert_eq!(read(at).age, age(false, true, minute), "{at}");
+        }
+        assert_eq!(read("1700000183").age, age(true, false, Duration::from_secs(123)));
+        assert_eq!(read("-60").age, age(false, false, Duration::from_secs(1_700_000_120)));
+        assert_eq!(
+            read("-60000000000000").age,
+            age(false, false, Duration::from_secs(60_000_000_000 + 1_700_000_060))
+        );
+        for (at, told) in [
+            ("\"tomorrow\"", "\"tomorrow\""),
+            ("\"\"", "\"\""),
+            ("null", "null"),
+            ("[1]", "[1]"),
+            ("\"NaN\"", "\"NaN\""),
+            ("1e300", "1e+300"),
+            ("\"2023-13-01T00:00:00Z\"", "\"2023-13-01T00:00:00Z\""),
+        ] {
+            let reading = read(at);
+            assert_eq!((reading.age, reading.missing), (None, vec![]), "{at}");
+            assert_eq!(reading.problems, [(timestamp.clone(), Problem::NoTime(told.into()))]);
+        }
+        assert_eq!(read("1e400").problems, [(timestamp.clone(), Problem::OutOfRange("1e400".into()))]);
     }
 }

@@ -1,8 +1,10 @@
 //! The reader itself: all feeds on one reactor, over connections that are kept.
 
+use super::body;
 use super::feed::{Feed, Pointer};
 use super::observer::{FeedError, FeedEvent, News, Observer};
-use super::reading::{Reading, Value, Values};
+use super::payload::{PayloadError, PayloadLimits};
+use super::reading::{Reading, Values};
 use crate::http::{Client, FetchError, Fetched, Limits, Request, RequestError};
 use crate::monitor::Schedule;
 use crate::{DelayedCall, Instant, Reactor};
@@ -26,6 +28,8 @@ pub struct Settings {
     pub rounds: Option<u32>,
     /// What a response may be.
     pub limits: Limits,
+    /// How much of a payload is read and kept.
+    pub payload: PayloadLimits,
 }
 
 impl Default for Settings {
@@ -37,6 +41,7 @@ impl Default for Settings {
             timestamp: None,
             rounds: None,
             limits: Limits::default(),
+            payload: PayloadLimits::default(),
         }
     }
 }
@@ -69,6 +74,8 @@ struct Watched {
     values: Values,
     asked: Instant,
     rounds: u32,
+    /// There was a reading.
+    read: bool,
     next: Option<DelayedCall>,
 }
 
@@ -103,6 +110,7 @@ impl Traffic {
                 values: Values::default(),
                 asked: now,
                 rounds: 0,
+                read: false,
                 next: None,
             }
         };
@@ -143,6 +151,11 @@ impl Traffic {
             let _ = call.cancel(reactor);
         }
         client.close(reactor);
+    }
+
+    /// How many feeds have never been read: each attempt was an error, or there was none.
+    pub fn unread(&self) -> usize {
+        self.borrow().watched.iter().filter(|watched| !watched.read).count()
     }
 
     /// What the observer failed with, if it did; once.
@@ -188,6 +201,7 @@ impl Traffic {
         };
         let told = shared.observer.news(&FeedEvent { wall, feed: &watched.feed, latency, news });
         watched.rounds = watched.rounds.saturating_add(1);
+        watched.read |= reading.is_ok();
         let done = shared.settings.rounds.is_some_and(|rounds| watched.rounds >= rounds);
         let elapsed = now - shared.started;
         let next =
@@ -224,9 +238,14 @@ fn read(
     if response.status != 200 {
         return Err(FeedError::Status(response.status));
     }
-    let payload: Value =
-        serde_json::from_slice(&response.body).map_err(|error| FeedError::Json(error.to_string()))?;
-    Ok(values.read(&payload, &response.headers, &settings.fields, settings.timestamp.as_ref(), wall))
+    let text = body::text(&response)?;
+    let (fields, timestamp) = (&settings.fields, settings.timestamp.as_ref());
+    values.read(text, &response.headers, fields, timestamp, &settings.payload, wall).map_err(|error| {
+        match error {
+            PayloadError::Json(error) => FeedError::Json(format!("{error} ({})", body::describe(&response))),
+            PayloadError::Depth(_) => FeedError::Limit(error.to_string()),
+        }
+    })
 }
 
 fn accept_json(request: Request) -> Result<Request, RequestError> {
