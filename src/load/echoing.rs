@@ -335,8 +335,9 @@ impl Echoing {
         }
     }
 
-    /// `done` messages are back.
-    fn settle(&mut self, mut done: u64, now: Instant) {
+    /// `done` messages are back. Returns whether others may follow: an answer at the very end of the load may come before the
+    /// timer that ends it.
+    fn settle(&mut self, mut done: u64, now: Instant) -> bool {
         let mut state = self.run.state.borrow_mut();
         while done > 0 && self.first.messages > 0 {
             let first = &mut self.first;
@@ -348,6 +349,7 @@ impl Echoing {
                 self.first = self.others.pop_front().unwrap_or_default();
             }
         }
+        now < state.until
     }
 }
 
@@ -377,11 +379,11 @@ impl Protocol for Echoing {
             let had_room = self.begun - self.answered < self.run.plan.depth as u64
                 && self.stream.has_room(self.end_of_begun());
             self.answered = back;
-            self.settle(done, now);
+            let goes_on = self.settle(done, now);
             match (&self.pace, self.stage) {
                 (Some(_), _) => self.follow_pace(now, had_room, transport),
-                (None, Stage::Busy) => self.push(now, now, done),
-                (None, Stage::Idle | Stage::Expecting | Stage::Draining | Stage::Over) => {}
+                (None, Stage::Busy) if goes_on => self.push(now, now, done),
+                (None, Stage::Busy | Stage::Idle | Stage::Expecting | Stage::Draining | Stage::Over) => {}
             }
             if self.stage == Stage::Draining && !self.has_work() {
                 self.run.drained(transport.reactor());

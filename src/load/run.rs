@@ -447,7 +447,10 @@ impl Run {
             }
             Stage::Running if wait.is_zero() => {
                 let now = fresh(reactor);
-                self.open(reactor, now);
+                // The timer that ends the load may come after what ends a connection at the same time.
+                if now < self.state.borrow().until {
+                    self.open(reactor, now);
+                }
             }
             Stage::Running => {
                 let run = Rc::clone(self);
