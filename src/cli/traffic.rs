@@ -72,9 +72,6 @@ pub(super) struct Traffic {
 
 impl Traffic {
     pub(super) fn run(&self) -> Outcome {
-        if self.every.is_some() && self.count == Some(1) {
-            return Err(Failure::Usage("--every has no effect with --count 1 (see --help)".into()));
-        }
         let feeds = self.urls.iter().map(|text| feed(text)).collect::<Result<Vec<_>, _>>()?;
         let settings = self.settings().map_err(|error| Failure::Usage(error.to_string()))?;
         let client = match &self.via {
