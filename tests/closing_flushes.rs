@@ -2,9 +2,10 @@
 
 mod world;
 
+use std::io::ErrorKind;
 use std::time::Duration;
 
-use twistor::Settings;
+use twistor::{Producer, ProducerKind, Settings, Transport};
 use world::peer::{connection, narrow_connection, turns};
 use world::{Record, Recorder, on_each_back_end};
 
@@ -108,5 +109,97 @@ fn a_limit_of_its_own_counts_in_all() {
             record.has("lost CloseTimedOut")
         });
         world.run_until_idle(&mut reactor);
+    });
+}
+
+#[test]
+fn a_producer_that_writes_nothing_is_waited_for_until_the_closing_limit() {
+    on_each_back_end(|world| {
+        for kind in [ProducerKind::Push, ProducerKind::Pull] {
+            for half in [false, true] {
+                let settings = Settings { closing_limit: Duration::from_millis(20), ..Settings::default() };
+                let mut reactor = world.reactor_with(settings);
+                let record = Record::new();
+                let (id, mut peer) = connection(world, &mut reactor, Recorder::new(&record));
+                let mut transport = reactor.transport(id).unwrap();
+                transport.register_producer(Silent, kind).unwrap();
+                transport.write(b"head");
+                match half {
+                    true => transport.lose_write_connection(),
+                    false => transport.lose_connection(),
+                }
+                // What it would have written is cut off: that is no clean end.
+                let (head, error) = peer.read_to_end(&mut reactor);
+                assert_eq!((&head[..], error), (&b"head"[..], Some(ErrorKind::ConnectionReset)));
+                world.run_until_idle(&mut reactor);
+                assert_eq!(record.events().last().unwrap(), "lost CloseTimedOut");
+                assert_eq!(reactor.statistics().close_timeouts, 1);
+            }
+        }
+    });
+}
+
+struct Silent;
+
+impl Producer for Silent {
+    fn resume_producing(&mut self, _: &mut Transport<'_>) {}
+}
+
+#[test]
+fn a_producer_that_writes_now_and_then_is_waited_for() {
+    on_each_back_end(|world| {
+        let limit = Duration::from_millis(150);
+        let mut reactor = world.reactor_with(Settings { closing_limit: limit, ..Settings::default() });
+        let record = Record::new();
+        let (id, mut peer) = connection(world, &mut reactor, Recorder::new(&record));
+        let mut transport = reactor.transport(id).unwrap();
+        transport.register_producer(Silent, ProducerKind::Push).unwrap();
+        transport.lose_connection();
+        let (began, mut written) = (reactor.now(), 0);
+        while reactor.now() - began < limit * 3 {
+            reactor.transport(id).unwrap().write(b"x");
+            written += 1;
+            // The first one sends it and waits for nothing.
+            turns(&mut reactor);
+            reactor.turn(Some(Duration::from_millis(2))).unwrap();
+            assert!(!record.has("lost CloseTimedOut"), "after {written} bytes");
+        }
+        reactor.transport(id).unwrap().unregister_producer();
+        assert_eq!(peer.read_to_end(&mut reactor), (vec![b'x'; written], None));
+        drop(peer);
+        world.run_until_idle(&mut reactor);
+        assert_eq!(record.events().last().unwrap(), "lost Done");
+    });
+}
+
+#[test]
+fn half_a_close_to_a_peer_that_takes_nothing_has_the_limit_until_it_is_done() {
+    on_each_back_end(|world| {
+        for takes in [false, true] {
+            let limit = Duration::from_millis(20);
+            let mut reactor = world.reactor_with(Settings { closing_limit: limit, ..Settings::default() });
+            let record = Record::new();
+            let (id, mut peer) = narrow_connection(world, &mut reactor, Recorder::new(&record));
+            reactor.transport(id).unwrap().write(&[b'w'; 300_000]);
+            reactor.transport(id).unwrap().lose_write_connection();
+            if takes {
+                let mut read = 0;
+                while !record.has("write lost") {
+                    read += peer.read_now().len();
+                    reactor.turn(Some(Duration::from_millis(1))).unwrap();
+                }
+                read += peer.read_to_end(&mut reactor).0.len();
+                assert_eq!(read, 300_000);
+                // Now the peer has all the time it wants.
+                assert_eq!(reactor.delayed_calls(), 0);
+                peer.send(b"thanks");
+                world.run_until(&mut reactor, "the answer", |_| record.has("data thanks"));
+                reactor.transport(id).unwrap().lose_connection();
+                peer.finish();
+            }
+            world.run_until_idle(&mut reactor);
+            let end = if takes { "lost Done" } else { "lost CloseTimedOut" };
+            assert_eq!(record.events().last().unwrap(), end);
+        }
     });
 }

@@ -8,9 +8,9 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use layers::{Noted, Then};
-use twistor::{Reason, layered};
+use twistor::{ConnectTcp, Reason, Settings, layered};
 use world::peer::turns;
-use world::{Record, Recorder, on_each_back_end, once};
+use world::{Record, Recorder, abort_all, on_each_back_end, once};
 
 #[test]
 fn each_layer_has_its_place_and_the_protocol_stands_above_them() {
@@ -186,6 +186,73 @@ fn a_client_whose_layers_never_were_ready_has_failed_to_connect() {
             assert_eq!(world.logged().len(), usize::from(panics));
             world.close(&mut reactor, &listener);
         }
+    });
+}
+
+#[test]
+fn layers_that_are_not_ready_in_time_end_their_connection() {
+    on_each_back_end(|world| {
+        let limit = Duration::from_millis(20);
+        let settings = Settings { handshake_timeout: limit, ..Settings::default() };
+        let mut reactor = world.reactor_with(settings);
+        let (record, client) = (Record::new(), Record::new());
+        let unready = |record: &Record| {
+            let record = record.clone();
+            move || Noted::new("layer", &record).acting(|_, _, _, _| Then::Nothing)
+        };
+        let factory = layered(once(Recorder::new(&record), &Record::new()), unready(&record));
+        let listener = reactor.listen_tcp(world.anywhere(), factory).unwrap();
+        let mut peer = world.connect(listener.address());
+        peer.read_to_end(&mut reactor);
+        assert_eq!(record.events(), ["layer: started", "layer: lost TimedOut"]);
+        // What this side makes has the connector's time.
+        let raw = world.listen();
+        let options = ConnectTcp { timeout: limit, ..raw.address().into() };
+        let factory = layered(once(Recorder::new(&client), &client), unready(&client));
+        reactor.connect_tcp(options, factory).unwrap();
+        world.run_until(&mut reactor, "the failure", |_| client.has("stopped"));
+        let events = ["layer: started", "layer: lost TimedOut", "failed TimedOut", "stopped"];
+        assert_eq!(client.events()[2..], events);
+        assert_eq!(reactor.statistics().handshake_timeouts, 2);
+        drop((peer, raw));
+        world.close(&mut reactor, &listener);
+    });
+}
+
+#[test]
+fn layers_that_are_ready_in_time_have_no_limit_any_more() {
+    on_each_back_end(|world| {
+        let limit = Duration::from_millis(20);
+        let settings = Settings { handshake_timeout: limit, ..Settings::default() };
+        let mut reactor = world.reactor_with(settings);
+        let record = Record::new();
+        let slow = |record: &Record| {
+            let record = record.clone();
+            move || {
+                Noted::new("layer", &record).acting(|what, _, below, _| match what {
+                    "started" => {
+                        below.wake_after(Duration::from_millis(1));
+                        Then::Nothing
+                    }
+                    "woken" => {
+                        below.ready();
+                        Then::Nothing
+                    }
+                    _ => Then::Through,
+                })
+            }
+        };
+        let factory = layered(once(Recorder::new(&record), &Record::new()), slow(&Record::new()));
+        let listener = reactor.listen_tcp(world.anywhere(), factory).unwrap();
+        let client = Record::new();
+        let factory = layered(once(Recorder::new(&client), &client), slow(&Record::new()));
+        let timeout = Duration::from_secs(10);
+        let options = ConnectTcp { timeout, ..listener.address().try_into().unwrap() };
+        reactor.connect_tcp(options, factory).unwrap();
+        world.run_until(&mut reactor, "both", |_| record.has("made") && client.has("made"));
+        assert_eq!(reactor.delayed_calls(), 0, "no limit is left");
+        abort_all(&mut reactor);
+        world.close(&mut reactor, &listener);
     });
 }
 

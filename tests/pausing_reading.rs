@@ -4,8 +4,9 @@ mod world;
 
 use std::cell::RefCell;
 use std::rc::Rc;
+use std::time::Duration;
 
-use twistor::{ConnectionId, Settings};
+use twistor::{Below, ConnectionId, Layer, Settings};
 use world::peer::{connection, narrow_connection, turns};
 use world::{Record, Recorder, on_each_back_end};
 
@@ -128,20 +129,105 @@ fn a_fin_that_came_during_the_pause_is_told_after_the_data_that_came_with_it() {
 }
 
 #[test]
-fn a_reset_that_came_during_the_pause_is_told_when_reading_goes_on() {
+fn a_reset_that_came_during_the_pause_is_told_at_once() {
     on_each_back_end(|world| {
-        let mut reactor = world.reactor();
+        for half_closed in [false, true] {
+            let mut reactor = world.reactor();
+            let record = Record::new();
+            let (id, peer) = connection(world, &mut reactor, Recorder::new(&record));
+            let mut transport = reactor.transport(id).unwrap();
+            transport.pause_reading();
+            if half_closed {
+                transport.lose_write_connection();
+                turns(&mut reactor);
+            }
+            peer.reset();
+            world.run_until_idle(&mut reactor);
+            assert_eq!(record.events().last().unwrap(), "lost Lost");
+            assert!(!record.has("read lost"), "it is no end of what came");
+        }
+    });
+}
+
+#[test]
+fn what_came_before_a_reset_is_told_before_it_when_reading_goes_on() {
+    on_each_back_end(|world| {
+        let mut reactor = world.reactor_with(Settings { read_buffer: 4, ..Settings::default() });
         let record = Record::new();
-        let (id, peer) = connection(world, &mut reactor, Recorder::new(&record));
+        let protocol = Recorder::new(&record).acting(|what, transport, _| {
+            if what == "data" {
+                transport.pause_reading();
+            }
+        });
+        let (id, mut peer) = connection(world, &mut reactor, protocol);
         reactor.transport(id).unwrap().pause_reading();
+        peer.send(b"onlyfour");
+        turns(&mut reactor);
         peer.reset();
         turns(&mut reactor);
-        if let Some(mut transport) = reactor.transport(id) {
-            transport.resume_reading();
-        }
+        assert_eq!(record.events(), ["made"]);
+        reactor.transport(id).unwrap().resume_reading();
+        turns(&mut reactor);
+        assert_eq!(record.events(), ["made", "data only"]);
+        // The last of it pauses again, and nothing is left that could come before the loss.
+        reactor.transport(id).unwrap().resume_reading();
         world.run_until_idle(&mut reactor);
-        assert_eq!(record.events(), ["made", "lost Lost"]);
+        assert_eq!(record.events(), ["made", "data only", "data four", "lost Lost"]);
     });
+}
+
+#[test]
+fn what_a_protocol_or_a_layer_keeps_is_told_before_a_reset() {
+    on_each_back_end(|world| {
+        for layered in [false, true] {
+            let mut reactor = world.reactor();
+            let record = Record::new();
+            let protocol = Recorder::new(&record).acting(move |what, transport, data| {
+                if what == "data" && !data.is_empty() && !layered {
+                    transport.pause_reading();
+                    transport.receive_again();
+                }
+            });
+            let (id, mut peer) = connection(world, &mut reactor, protocol);
+            if layered {
+                let mut transport = reactor.transport(id).unwrap();
+                transport.add_layer(Late::default());
+                transport.pause_reading();
+                // What is with the system when a layer is added is read by it; this is read before.
+                transport.resume_reading();
+            }
+            peer.send(b"x");
+            turns(&mut reactor);
+            if layered {
+                // The layer has it, and hands it on when nobody wants it.
+                reactor.transport(id).unwrap().pause_reading();
+                world.run_until(&mut reactor, "the layer's time", |reactor| reactor.delayed_calls() == 1);
+            }
+            record.take();
+            peer.reset();
+            turns(&mut reactor);
+            assert_eq!(record.events(), [] as [&str; 0]);
+            reactor.transport(id).unwrap().resume_reading();
+            world.run_until_idle(&mut reactor);
+            let data = if layered { "data x" } else { "data" };
+            assert_eq!(record.events(), [data, "lost Lost"]);
+        }
+    });
+}
+
+/// Hands everything on a little later.
+#[derive(Default)]
+struct Late(Vec<u8>);
+
+impl Layer for Late {
+    fn received(&mut self, below: &mut Below<'_>, data: &[u8]) {
+        self.0.extend_from_slice(data);
+        below.wake_after(Duration::from_millis(20));
+    }
+
+    fn woken(&mut self, below: &mut Below<'_>) {
+        below.deliver(&std::mem::take(&mut self.0));
+    }
 }
 
 #[test]

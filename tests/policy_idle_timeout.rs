@@ -2,12 +2,16 @@
 
 mod world;
 
+use std::cell::Cell;
+use std::io::ErrorKind;
+use std::rc::Rc;
 use std::time::Duration;
 
-use twistor::policy::{Idle, Timeout, idle_timeout};
+use twistor::policy::{Idle, IdleTimeout, Timeout, idle_timeout};
 use twistor::testing::StringTransport;
-use twistor::{Protocol, Reason, Transport};
-use world::{Record, Recorder, on_each_back_end, once};
+use twistor::{Below, Layer, Producer, ProducerKind, Protocol, Reason, Transport};
+use world::peer::{connection, narrow_connection, turns};
+use world::{Record, Recorder, nobody, on_each_back_end, once};
 
 const LIMIT: Duration = Duration::from_millis(30);
 
@@ -57,6 +61,126 @@ fn bytes_either_way_put_it_off() {
             world.close(&mut reactor, &listener);
             assert!(record.has("lost Layer"));
         }
+    });
+}
+
+#[test]
+fn a_slow_peer_that_goes_on_reading_is_not_idle() {
+    on_each_back_end(|world| {
+        let limit = Duration::from_millis(150);
+        let mut reactor = world.reactor();
+        let record = Record::new();
+        let (id, mut peer) = narrow_connection(world, &mut reactor, Recorder::new(&record));
+        let mut transport = reactor.transport(id).unwrap();
+        transport.add_layer(IdleTimeout::new(limit));
+        // All of it in one callback: nothing is written after that.
+        transport.write(&[b'w'; 400_000]);
+        let began = reactor.now();
+        let mut read = 0;
+        // Slowly, until well past the limit; then all the rest.
+        while read < 400_000 {
+            let slowly = reactor.now() - began < limit * 3;
+            read += peer.read_some(if slowly { 2000 } else { 100_000 }).len();
+            reactor.turn(Some(Duration::from_millis(2))).unwrap();
+            assert!(!record.has("lost Layer"), "after {read} bytes");
+        }
+        // Now it has all, and is idle.
+        assert_eq!(peer.read_to_end(&mut reactor), (Vec::new(), None));
+        drop(peer);
+        world.run_until_idle(&mut reactor);
+        assert_eq!(record.events().last().unwrap(), "lost Layer");
+    });
+}
+
+#[test]
+fn a_peer_that_takes_nothing_is_cut_off_with_a_reset() {
+    on_each_back_end(|world| {
+        for writes_on in [false, true] {
+            let mut reactor = world.reactor();
+            let record = Record::new();
+            let (id, mut peer) = narrow_connection(world, &mut reactor, Recorder::new(&record));
+            let mut transport = reactor.transport(id).unwrap();
+            transport.add_layer(IdleTimeout::new(LIMIT));
+            transport.write(&[b'w'; 400_000]);
+            world.run_until(&mut reactor, "the limit", |reactor| {
+                // What is only queued is no sign of life.
+                if let Some(mut transport) = reactor.transport(id).filter(|_| writes_on) {
+                    transport.write(b"more");
+                }
+                record.has("lost Layer")
+            });
+            assert_eq!(peer.read_to_end(&mut reactor).1, Some(ErrorKind::ConnectionReset));
+            world.run_until_idle(&mut reactor);
+        }
+    });
+}
+
+#[test]
+fn what_a_producer_has_not_finished_is_cut_off_with_a_reset() {
+    on_each_back_end(|world| {
+        let mut reactor = world.reactor();
+        let record = Record::new();
+        let (id, mut peer) = connection(world, &mut reactor, Recorder::new(&record));
+        let mut transport = reactor.transport(id).unwrap();
+        transport.add_layer(IdleTimeout::new(LIMIT));
+        transport.register_producer(Silent, ProducerKind::Push).unwrap();
+        transport.write(b"a part");
+        let (part, error) = peer.read_to_end(&mut reactor);
+        assert_eq!((&part[..], error), (&b"a part"[..], Some(ErrorKind::ConnectionReset)));
+        world.run_until_idle(&mut reactor);
+        assert_eq!(record.events().last().unwrap(), "lost Layer");
+    });
+}
+
+struct Silent;
+
+impl Producer for Silent {
+    fn resume_producing(&mut self, _: &mut Transport<'_>) {}
+}
+
+/// Adds up what it is told, or would be.
+struct Meter {
+    sent: Rc<Cell<usize>>,
+    watches: bool,
+}
+
+impl Layer for Meter {
+    fn started(&mut self, below: &mut Below<'_>) {
+        if self.watches {
+            below.watch_sent();
+        }
+        below.ready();
+    }
+
+    fn sent(&mut self, _: &mut Below<'_>, bytes: usize) {
+        assert!(bytes > 0);
+        self.sent.set(self.sent.get() + bytes);
+    }
+}
+
+#[test]
+fn a_layer_that_asks_for_it_is_told_of_each_byte_that_leaves() {
+    on_each_back_end(|world| {
+        let mut reactor = world.reactor();
+        let (id, mut peer) = narrow_connection(world, &mut reactor, nobody());
+        let (told, untold) = (Rc::new(Cell::new(0)), Rc::new(Cell::new(0)));
+        let mut transport = reactor.transport(id).unwrap();
+        transport.add_layer(Meter { sent: Rc::clone(&told), watches: true });
+        transport.add_layer(Meter { sent: Rc::clone(&untold), watches: false });
+        transport.write(b"first");
+        turns(&mut reactor);
+        assert_eq!(told.get(), 5);
+        reactor.transport(id).unwrap().write(&[b'w'; 300_000]);
+        turns(&mut reactor);
+        while told.get() < 300_005 {
+            let unsent = reactor.transport(id).unwrap().unsent();
+            assert_eq!(told.get() + unsent, 300_005, "neither early nor late");
+            peer.read_now();
+            reactor.turn(Some(Duration::from_millis(1))).unwrap();
+        }
+        assert_eq!(untold.get(), 0);
+        reactor.transport(id).unwrap().abort_connection();
+        world.run_until_idle(&mut reactor);
     });
 }
 

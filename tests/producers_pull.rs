@@ -2,13 +2,14 @@
 
 mod world;
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::Duration;
 
-use twistor::{ConnectionId, Producer, ProducerKind, Reactor, Transport};
+use twistor::sim::{Simulation, SocketOptions};
+use twistor::{ConnectionId, Layer, Producer, ProducerKind, Reactor, Transport};
 use world::peer::{connection, narrow_connection, turns};
-use world::{Record, Recorder, nobody, on_each_back_end};
+use world::{Record, Recorder, nobody, on_each_back_end, once};
 
 type Produce = Box<dyn FnMut(&mut Transport<'_>)>;
 
@@ -240,4 +241,98 @@ fn its_protocol_hears_of_the_water_marks_all_the_same() {
         reactor.transport(id).unwrap().abort_connection();
         world.run_until_idle(&mut reactor);
     });
+}
+
+#[test]
+fn one_that_has_nothing_is_asked_after_growing_pauses() {
+    on_each_back_end(|world| {
+        for layered in [false, true] {
+            let mut reactor = world.reactor();
+            let (id, _peer) = connection(world, &mut reactor, nobody());
+            if layered {
+                reactor.transport(id).unwrap().add_layer(Through);
+            }
+            let times = Rc::new(RefCell::new(Vec::new()));
+            let (asked, end) = (Rc::clone(&times), reactor.now() + Duration::from_millis(400));
+            let producer = Pull::new(&Record::new(), move |transport| {
+                // Nothing is nothing, also when it is written.
+                transport.write(b"");
+                asked.borrow_mut().push(transport.now());
+            });
+            register(&mut reactor, id, producer);
+            world.run_until(&mut reactor, "some time", |reactor| reactor.now() >= end);
+            // After 0, 1, 3, 7, 15, 31, 63, 127, 227 and 327 ms, or later.
+            let times = times.borrow();
+            assert!((3..=10).contains(&times.len()), "asked {} times", times.len());
+            for (number, pair) in times.windows(2).enumerate() {
+                let pause = Duration::from_millis(1 << number).min(Duration::from_millis(100));
+                assert!(pair[1] - pair[0] >= pause, "{number}: {:?}", pair[1] - pair[0]);
+            }
+            reactor.transport(id).unwrap().abort_connection();
+            world.run_until_idle(&mut reactor);
+        }
+    });
+}
+
+/// Does nothing.
+struct Through;
+
+impl Layer for Through {}
+
+#[test]
+fn one_that_had_nothing_is_asked_at_once_when_it_says_so_or_something_was_sent() {
+    on_each_back_end(|world| {
+        for layered in [false, true] {
+            let mut reactor = world.reactor();
+            let record = Record::new();
+            let (id, mut peer) = narrow_connection(world, &mut reactor, nobody());
+            if layered {
+                reactor.transport(id).unwrap().add_layer(Through);
+            }
+            register(&mut reactor, id, Pull::new(&record, |_| {}));
+            // Until it is left alone for long.
+            world.run_until(&mut reactor, "pauses", |_| record.events().len() >= 6);
+            record.take();
+            reactor.transport(id).unwrap().resume_producer();
+            reactor.transport(id).unwrap().resume_producer();
+            reactor.turn(Some(Duration::ZERO)).unwrap();
+            assert_eq!(record.take(), ["asked"], "once");
+            reactor.transport(id).unwrap().write(&[b'w'; 300_000]);
+            while reactor.transport(id).unwrap().unsent() > 0 {
+                assert!(record.events().is_empty(), "it waits for what is to be sent");
+                peer.read_now();
+                reactor.turn(Some(Duration::from_millis(1))).unwrap();
+            }
+            reactor.turn(Some(Duration::ZERO)).unwrap();
+            assert_eq!(record.take(), ["asked"]);
+            // Without one there is nobody to ask.
+            reactor.transport(id).unwrap().unregister_producer();
+            reactor.transport(id).unwrap().resume_producer();
+            turns(&mut reactor);
+            assert_eq!(record.events(), [] as [&str; 0]);
+            assert_eq!(reactor.delayed_calls(), 0);
+            reactor.transport(id).unwrap().abort_connection();
+            world.run_until_idle(&mut reactor);
+        }
+    });
+}
+
+#[test]
+fn one_that_has_nothing_does_not_stop_a_simulations_time() {
+    let mut simulation = Simulation::new(1);
+    let (server, client) = (simulation.host("server"), simulation.host("client"));
+    let asked = Rc::new(Cell::new(0));
+    let count = Rc::clone(&asked);
+    let serves = nobody().acting(move |what, transport, _| {
+        if what == "made" {
+            let count = Rc::clone(&count);
+            let producer = Pull::new(&Record::new(), move |_| count.set(count.get() + 1));
+            transport.register_producer(producer, ProducerKind::Pull).unwrap();
+        }
+    });
+    simulation.reactor(server).listen_tcp("0.0.0.0:7", once(serves, &Record::new())).unwrap();
+    let address = std::net::SocketAddr::new(simulation.address(server), 7);
+    let _socket = simulation.connect(client, address, SocketOptions::default()).unwrap();
+    simulation.run_for(Duration::from_secs(10)).unwrap();
+    assert!((100..=120).contains(&asked.get()), "{}", asked.get());
 }

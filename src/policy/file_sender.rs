@@ -55,9 +55,9 @@ impl FileSender {
         FileSender { from: Box::new(from), piece: 16 * 1024, transform: None }
     }
 
-    /// The size of a piece, in bytes; 0 counts as 1. Default: 16 KiB.
+    /// The size of a piece, in bytes, from 1 to 16 MiB. Default: 16 KiB.
     pub fn piece(mut self, bytes: usize) -> FileSender {
-        self.piece = bytes.max(1);
+        self.piece = bytes.clamp(1, LARGEST_PIECE);
         self
     }
 
@@ -81,6 +81,9 @@ impl FileSender {
         transport.register_producer(sending, ProducerKind::Pull)
     }
 }
+
+/// A piece is read at once, and waits in memory.
+const LARGEST_PIECE: usize = 16 * 1024 * 1024;
 
 /// A file on its way.
 struct Sending {
@@ -116,6 +119,10 @@ impl Producer for Sending {
                 self.count += count as u64;
                 if let Some(transform) = &mut self.file.transform {
                     transform(&mut piece);
+                }
+                if piece.is_empty() {
+                    // The transformation left nothing of it, and the next one may be longer.
+                    return transport.resume_producer();
                 }
                 transport.write(&piece);
                 return;

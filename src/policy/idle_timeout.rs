@@ -5,9 +5,14 @@ use std::time::Duration;
 
 use crate::{Below, DelayedCall, Factory, Layer, LayerError, Layered, Transport, layered};
 
-/// Closes the connections of a factory on which nothing came and nothing was written for `limit`. What waits is sent first, within
-/// the closing limit, so that a peer that takes nothing is removed as well. They are lost with an [`Idle`] in
-/// [`Reason::Layer`](crate::Reason::Layer). (Twisted: `TimeoutFactory`, whose default is 30 minutes.)
+/// Ends the connections of a factory on which no byte came and none left for `limit`. A byte leaves when the system takes it, not
+/// when it is written: a slow peer that goes on reading is not idle, and one that takes nothing is, whatever waits for it. They are
+/// lost with an [`Idle`] in [`Reason::Layer`](crate::Reason::Layer). (Twisted: `TimeoutFactory`, whose default is 30 minutes, and
+/// which counts writes.)
+///
+/// A connection with nothing to send is closed with a FIN. If bytes wait to be sent, or a producer is registered, it ends with a
+/// reset: after a FIN the peer would take a part for the whole. One that closes already has
+/// [`Settings::closing_limit`](crate::Settings::closing_limit) instead.
 ///
 /// ```
 /// use std::time::Duration;
@@ -37,13 +42,13 @@ impl fmt::Display for Idle {
 
 impl std::error::Error for Idle {}
 
-/// Closes one connection when it is idle. A byte either way puts that off, which costs a store.
+/// Ends one connection when it is idle. A byte either way puts that off, which costs a store.
 pub struct IdleTimeout {
     limit: Duration,
 }
 
 impl IdleTimeout {
-    /// Closes after `limit` without a byte either way.
+    /// Ends it after `limit` without a byte either way. See [`idle_timeout`].
     pub fn new(limit: Duration) -> IdleTimeout {
         IdleTimeout { limit }
     }
@@ -51,6 +56,7 @@ impl IdleTimeout {
 
 impl Layer for IdleTimeout {
     fn started(&mut self, below: &mut Below<'_>) {
+        below.watch_sent();
         below.wake_after(self.limit);
         below.ready();
     }
@@ -60,13 +66,17 @@ impl Layer for IdleTimeout {
         below.deliver(data);
     }
 
-    fn written(&mut self, below: &mut Below<'_>, data: &[u8]) {
+    fn sent(&mut self, below: &mut Below<'_>, _: usize) {
         below.wake_after(self.limit);
-        below.send(data);
     }
 
     fn woken(&mut self, below: &mut Below<'_>) {
-        below.close(Some(LayerError::new("idle timeout", Idle(self.limit))));
+        let error = LayerError::new("idle timeout", Idle(self.limit));
+        match below.is_sending() {
+            true if below.is_closing() => {}
+            true => below.end(error),
+            false => below.close(Some(error)),
+        }
     }
 }
 

@@ -86,7 +86,8 @@ pub struct ConnectTcp {
     pub host: String,
     /// The port, 1 to 65535.
     pub port: u16,
-    /// How long an attempt may take, the look-up of the name and all its addresses included. Default: 10 s.
+    /// How long an attempt may take, the look-up of the name, all its addresses and the handshakes of layers included.
+    /// Default: 10 s.
     pub timeout: Duration,
     /// How long an address of a name is tried alone, before the next is tried beside it; one that fails makes room for
     /// the next at once. Default: 250 ms; 10 ms at least. (RFC 8305, 5. Twisted: `attemptDelay`, 0.3 s.)

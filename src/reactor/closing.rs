@@ -91,6 +91,11 @@ impl Reactor {
                     true => State::Closing { eof: true },
                     false => State::OutputClosed,
                 };
+                // Reading goes on for as long as the peer likes.
+                let limit = connection.rare.as_mut().and_then(|rare| rare.closing.take_if(|_| !both));
+                if let Some(limit) = limit {
+                    self.timers.cancel(limit.timer);
+                }
                 self.tasks.push(Task::WriteConnectionLost(token));
                 if both {
                     self.mark_dirty(token);
@@ -111,7 +116,9 @@ impl Reactor {
                 self.end(token, reason, farewell);
             }
             // A child may take its time to read; when it is gone there is nothing to wait for.
-            State::Closing { .. } if !limited && !connection.is_child_pipe() => {
+            State::Closing { .. } | State::OutputClosing | State::InputClosedOutputClosing
+                if !limited && !connection.is_child_pipe() =>
+            {
                 let limit = self.settings.closing_limit;
                 self.limit_closing(token, limit, None);
             }
@@ -160,22 +167,15 @@ impl Reactor {
     }
 
     pub(crate) fn close_limit_reached(&mut self, token: Token) {
-        let now = self.now();
         let Some(connection) = self.sources.connection_mut(token) else {
             return;
         };
-        // It is the producer that has nothing, not the peer that takes nothing.
-        let idle = connection.unsent() == 0 && connection.has_producer();
         let Some(closing) = connection.rare().closing.take() else {
             return;
         };
-        let over = closing.last.is_some_and(|last| last <= now);
         match connection.state {
             State::Lost => {}
             State::Lingering => self.end_lingering(token),
-            State::Closing { .. } if idle && !over => {
-                self.limit_closing(token, closing.limit, closing.last);
-            }
             _ => {
                 self.statistics.close_timeouts += 1;
                 self.lose(token, Reason::CloseTimedOut(closing.limit));
@@ -223,7 +223,8 @@ impl Reactor {
         let origin = connection.origin;
         let protocol = connection.take_protocol();
         let made = connection.is_made();
-        let (mut timers, mut closing, mut producer, mut layers) = (Vec::new(), None, None, None);
+        let (mut timers, mut closing, mut producer, mut layers) =
+            (Vec::new(), None, None::<Registered>, None);
         let mut guards = Vec::new();
         if let Some(rare) = connection.rare.as_mut() {
             timers = std::mem::take(&mut rare.timers);
@@ -234,7 +235,8 @@ impl Reactor {
         }
         // Whoever hears of the loss may connect anew.
         drop(guards);
-        for timer in timers.into_iter().chain(closing.map(|closing| closing.timer)) {
+        let again = producer.as_ref().and_then(|registered| registered.again);
+        for timer in timers.into_iter().chain(closing.map(|closing| closing.timer)).chain(again) {
             self.drop_timer(timer);
         }
         if let Some(Registered { producer: Some(mut producer), .. }) = producer {
@@ -288,7 +290,7 @@ impl Reactor {
         connection.state = State::Lingering;
         connection.ready.insert(Ready::READABLE);
         let linger = self.settings.linger;
-        let last = self.now() + linger * LINGERS;
+        let last = self.now() + linger.saturating_mul(LINGERS);
         self.limit_closing(token, linger, Some(last));
         self.queue(token);
     }

@@ -6,7 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 use super::connection::Connection;
 use super::connector::{ConnectOptions, Phase};
 use super::error::Error;
-use super::layering::begin_with;
+use super::layering::{Begun, begin_with};
 use super::race::{Attempt, Race, interleaved};
 use super::sources::Source;
 use super::stream_options::StreamOptions;
@@ -273,9 +273,6 @@ impl Reactor {
             ConnectOptions::Tcp(options) => options.of_connections(),
             ConnectOptions::Unix(_) => StreamOptions::default(),
         };
-        if let Some(timeout) = slot.timeout.take() {
-            self.timers.cancel(timeout);
-        }
         if let Phase::Connecting(race) = raced {
             self.end_race(&race);
         }
@@ -289,6 +286,13 @@ impl Reactor {
                 begin_with(factory, reactor, &peer)
             })
         });
+        // Layers have what is left of the time to get ready.
+        let layered = matches!(built, Some(Ok(Some(Begun::Layers(_)))));
+        if !layered
+            && let Some(timeout) = self.sources.connector_mut(connector).and_then(|s| s.timeout.take())
+        {
+            self.timers.cancel(timeout);
+        }
         match built {
             Some(Ok(Some(begun))) => {
                 self.begin_connection(token, begun);
@@ -327,6 +331,10 @@ impl Reactor {
             return;
         };
         slot.timeout = None;
+        if let Phase::Connected(connection) = slot.phase {
+            let limit = slot.options.timeout();
+            return self.handshake_timed_out(connection, limit);
+        }
         if let Phase::Connecting(race) = &mut slot.phase {
             // What could still be tried has no time left.
             race.waiting.clear();

@@ -127,12 +127,19 @@ impl Pauses {
     pub(crate) const UNBEGUN: Pauses = Pauses(8);
     /// The protocol keeps something that came, and is called for it before anything else is read.
     pub(crate) const AGAIN: Pauses = Pauses(16);
+    /// What layers had for a protocol that was paused goes before anything else is read.
+    pub(crate) const KEPT: Pauses = Pauses(32);
     /// Nobody: it is read in another way, which brings descriptors.
     pub(crate) const DESCRIPTORS: Pauses = Pauses(4);
 
     #[inline]
     pub(crate) fn any(self) -> bool {
         self.0 != 0
+    }
+
+    /// Whether the protocol has paused reading, and nothing else keeps input back.
+    pub(crate) fn only_the_protocols(self) -> bool {
+        self.0 & !Pauses::DESCRIPTORS.0 == Pauses::PROTOCOL.0
     }
 
     pub(crate) fn has(self, who: Pauses) -> bool {
@@ -179,6 +186,19 @@ pub(crate) struct Registered {
     pub(crate) kind: ProducerKind,
     /// Push: it was told to pause. Pull: that it will be asked is queued.
     pub(crate) waits: bool,
+    /// Pull: it is asked again when everything is sent.
+    pub(crate) sending: bool,
+    /// Pull: it had nothing to write, and is asked again then.
+    pub(crate) again: Option<DelayedCall>,
+    /// How long it is left alone when it has nothing to write.
+    pub(crate) pause: Duration,
+}
+
+impl Registered {
+    pub(crate) fn new(producer: Box<dyn Producer>, kind: ProducerKind) -> Registered {
+        let producer = Some(producer);
+        Registered { producer, kind, waits: false, sending: false, again: None, pause: SHORTEST_PAUSE }
+    }
 }
 
 /// The time limit of a closing or lingering connection.
@@ -215,7 +235,7 @@ impl Connection {
 
     /// Bytes that wait to be sent, those included that layers hold back.
     pub(crate) fn unsent(&self) -> usize {
-        self.waiting() + self.held()
+        self.waiting().saturating_add(self.held())
     }
 
     /// Bytes that wait for the system.
@@ -268,6 +288,11 @@ impl Connection {
         !held && self.state.reads()
     }
 
+    /// Whether reading is paused although the kernel knows the end of what comes, which may be a reset.
+    pub(crate) fn pauses_at_the_end(&self) -> bool {
+        self.pauses.has(Pauses::PROTOCOL) && self.ready.has(Ready::READ_CLOSED)
+    }
+
     /// Whether it is a pipe to or from a child process.
     pub(crate) fn is_child_pipe(&self) -> bool {
         self.rare.as_ref().is_some_and(|rare| rare.child_pipe)
@@ -281,10 +306,17 @@ impl Connection {
         self.rare.as_ref().is_some_and(|rare| rare.producer.is_some())
     }
 
+    pub(crate) fn registered(&mut self) -> Option<&mut Registered> {
+        self.rare.as_mut()?.producer.as_mut()
+    }
+
     pub(crate) fn water_marks(&self) -> Option<(usize, usize)> {
         self.rare.as_ref()?.water_marks
     }
 }
+
+/// The first pause of a pull producer that has nothing to write.
+pub(super) const SHORTEST_PAUSE: Duration = Duration::from_millis(1);
 
 #[cfg(test)]
 mod tests {

@@ -76,6 +76,12 @@ pub trait Layer: 'static {
         below.send_end();
     }
 
+    /// The system took this many bytes of the connection, at least one, since the last call: as they left the lowest layer, and
+    /// whichever layer sent them. Called only for layers that asked for it with [`watch_sent`](Below::watch_sent).
+    fn sent(&mut self, below: &mut Below<'_>, bytes: usize) {
+        let _ = (below, bytes);
+    }
+
     /// The time of [`wake_after`](Below::wake_after) has come.
     fn woken(&mut self, below: &mut Below<'_>) {
         let _ = below;
@@ -112,6 +118,10 @@ impl Layer for Box<dyn Layer> {
 
     fn write_ending(&mut self, below: &mut Below<'_>) {
         (**self).write_ending(below);
+    }
+
+    fn sent(&mut self, below: &mut Below<'_>, bytes: usize) {
+        (**self).sent(below, bytes);
     }
 
     fn woken(&mut self, below: &mut Below<'_>) {
@@ -204,6 +214,26 @@ impl Below<'_> {
     /// [`write_ending`](Layer::write_ending) was called it does nothing.
     pub fn send_end(&mut self) {
         self.reactor.send_end_beneath(self.token, self.index);
+    }
+
+    /// From now on [`sent`](Layer::sent) is called when the system has taken bytes of this connection.
+    pub fn watch_sent(&mut self) {
+        if let Some(place) = self.reactor.place_mut(self.token, self.index) {
+            place.watches_sent = true;
+        }
+    }
+
+    /// Whether the connection is closing or gone, as [`Transport::is_closing`](crate::Transport::is_closing).
+    pub fn is_closing(&self) -> bool {
+        let connection = self.reactor.sources.connection(self.token);
+        connection.is_none_or(|connection| connection.state.is_closing())
+    }
+
+    /// Whether a close now would wait: bytes that were written have not been sent, or a registered producer has not come to
+    /// its end.
+    pub fn is_sending(&self) -> bool {
+        let connection = self.reactor.sources.connection(self.token);
+        connection.is_some_and(|connection| connection.unsent() > 0 || connection.has_producer())
     }
 
     /// [`woken`](Layer::woken) is called after `delay`. There is one such time for each layer: the last one asked for. Putting it off

@@ -4,6 +4,8 @@
 //! them from the loop, one call of user code after the other. A connection without layers has none of this: its
 //! protocol stands in its own slot, which is where the path of a message looks first.
 
+use std::time::Duration;
+
 use super::connection::{Connection, Flow, Pauses, State};
 use super::layer::{Below, Layer, LayerError};
 use super::layers::{End, Layers, Stage, Step};
@@ -147,8 +149,41 @@ impl Reactor {
     /// A new connection with layers, which are started now.
     pub(super) fn begin_layers(&mut self, token: Token, layers: Vec<Box<dyn Layer>>) {
         if let Some(connection) = self.sources.connection_mut(token) {
+            let origin = connection.origin;
             connection.rare().layers = Some(Box::new(Layers::new(layers)));
             self.flush(token);
+            // A connector has a limit of its own.
+            if self.awaits_layers(token) && self.sources.connector(origin).is_none() {
+                let at = self.now() + self.settings.handshake_timeout;
+                let timer = self.timers.set(at, TimedCall::HandshakeLimit(token));
+                if let Some(layers) = self.sources.connection_mut(token).and_then(Connection::layers_mut) {
+                    layers.limit = Some(timer);
+                }
+            }
+        }
+    }
+
+    /// Whether a connection is not made yet, because its layers are not ready.
+    pub(super) fn awaits_layers(&self, token: Token) -> bool {
+        let connection = self.sources.connection(token);
+        connection.is_some_and(|connection| !connection.is_made() && connection.state != State::Lost)
+    }
+
+    /// The layers of a connection were not ready in time.
+    pub(super) fn handshake_timed_out(&mut self, token: Token, limit: Duration) {
+        if self.awaits_layers(token) {
+            self.statistics.handshake_timeouts += 1;
+            self.lose(token, Reason::TimedOut(limit));
+        }
+    }
+
+    /// Layers are ready, and a limit for that has no use any more.
+    fn end_handshake(&mut self, token: Token, origin: Token) {
+        let layers = self.sources.connection_mut(token).and_then(Connection::layers_mut);
+        let own = layers.and_then(|layers| layers.limit.take());
+        let timeout = self.sources.connector_mut(origin).and_then(|slot| slot.timeout.take());
+        for timer in own.into_iter().chain(timeout) {
+            self.timers.cancel(timer);
         }
     }
 
@@ -272,6 +307,42 @@ impl Reactor {
         }
         self.send_scratch(token);
         self.empty_layers(token);
+        if let Some(connection) = self.sources.connection_mut(token)
+            && connection.pauses.has(Pauses::KEPT)
+            && !connection.layers_keep_input()
+        {
+            connection.pauses.set(Pauses::KEPT, false);
+            if connection.wants_read() {
+                self.queue(token);
+            }
+        }
+    }
+
+    /// Tells layers that asked for it what the system took; says whether it took anything.
+    pub(super) fn tell_layers_of_sent(&mut self, token: Token) -> bool {
+        let Some(layers) = self.sources.connection_mut(token).and_then(Connection::layers_mut) else {
+            return false;
+        };
+        let taken = std::mem::take(&mut layers.taken);
+        if taken == 0 {
+            return false;
+        }
+        let watching = |(index, stage): (usize, &Stage)| stage.watches_sent.then_some(index);
+        let watching: Vec<usize> = layers.stack.iter().enumerate().filter_map(watching).collect();
+        for &index in &watching {
+            if self.sources.connection(token).is_some_and(|connection| connection.state != State::Lost) {
+                self.call_layer(token, index, |layer, below| layer.sent(below, taken));
+            }
+        }
+        if !watching.is_empty() {
+            self.run_layers(token);
+            let connection = self.sources.connection(token);
+            if connection.and_then(Connection::layers).is_some_and(|layers| layers.taken > 0) {
+                // What they wrote themselves has the next turn.
+                self.mark_dirty(token);
+            }
+        }
+        true
     }
 
     fn next_step(&self, token: Token) -> Option<Step> {
@@ -430,6 +501,7 @@ impl Reactor {
             && let Some(layers) = self.sources.connection_mut(token).and_then(Connection::layers_mut)
         {
             layers.made = true;
+            self.end_handshake(token, origin);
         }
         match built {
             Ok(Some(protocol)) => {
@@ -474,6 +546,9 @@ impl Reactor {
 
     /// Takes a lost connection's layers: their timers are cancelled, and each is told.
     pub(super) fn lose_layers(&mut self, layers: Layers, reason: &Reason) {
+        if let Some(limit) = layers.limit {
+            self.timers.cancel(limit);
+        }
         for mut stage in layers.stack.into_iter().rev() {
             if let Some(timer) = stage.wake.take() {
                 self.timers.cancel(timer);

@@ -11,10 +11,14 @@ pub(crate) struct Layers {
     /// Out of its slot while one of its callbacks runs; and before it is made.
     pub(super) protocol: Option<Box<dyn Protocol>>,
     pub(super) made: bool,
+    /// When the connection is given up, if the layers of an accepted one are not ready by then.
+    pub(super) limit: Option<DelayedCall>,
     /// Waits for the protocol.
     pub(super) above: Waiting,
     /// What becomes of our end.
     pub(super) output: End,
+    /// Bytes that the system took since layers were last told.
+    pub(super) taken: usize,
     /// A layer ends the connection, as soon as everybody was told what came before.
     pub(super) ending: Option<Reason>,
 }
@@ -27,6 +31,8 @@ pub(crate) struct Stage {
     /// The one above can begin.
     pub(super) ready: bool,
     pub(super) reading_paused: bool,
+    /// It is told of what the system takes.
+    pub(super) watches_sent: bool,
     /// Bytes written that it holds back, as it said itself.
     pub(super) held: usize,
     pub(super) wake: Option<DelayedCall>,
@@ -79,15 +85,18 @@ impl Layers {
             stack,
             protocol: None,
             made: false,
+            limit: None,
             above: Waiting::default(),
             output: End::Open,
+            taken: 0,
             ending: None,
         }
     }
 
     /// Bytes written that have not come to the system's side.
     fn held(&self) -> usize {
-        self.stack.iter().map(|stage| stage.held + stage.written.bytes.len()).sum()
+        let held = self.stack.iter().map(|stage| stage.held.saturating_add(stage.written.bytes.len()));
+        held.fold(0, usize::saturating_add)
     }
 
     /// What to do next for a connection in this state; `None` when everything rests.
@@ -149,6 +158,7 @@ impl Stage {
             started: false,
             ready: false,
             reading_paused: false,
+            watches_sent: false,
             held: 0,
             wake: None,
             received: Waiting::default(),
@@ -204,6 +214,14 @@ impl Connection {
     /// Bytes written that layers hold.
     pub(crate) fn held(&self) -> usize {
         self.layers().map_or(0, Layers::held)
+    }
+
+    /// Whether something that was received waits for a layer or for the protocol.
+    pub(crate) fn layers_keep_input(&self) -> bool {
+        self.layers().is_some_and(|layers| {
+            let waiting = layers.stack.iter().map(|stage| &stage.received).chain([&layers.above]);
+            waiting.into_iter().any(|waiting| waiting.next().is_some())
+        })
     }
 
     /// Whether our end has not come through the layers.

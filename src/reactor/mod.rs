@@ -57,7 +57,7 @@ use std::panic::resume_unwind;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Waker;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 pub use self::address::{ConnectTcp, ListenTcp};
 pub(crate) use self::completion::Completion;
@@ -214,10 +214,14 @@ pub(crate) enum TimedCall {
     /// A socket of datagrams that could not be read is read again.
     ReadAgain(Token),
     ConnectTimeout(Token),
+    /// The layers of an accepted connection have had their time to get ready.
+    HandshakeLimit(Token),
     /// A connector's next address is tried, or a full queue of a UNIX socket again.
     NextAttempt(Token),
     Reconnect(Token),
     CloseLimit(Token),
+    /// A pull producer that had nothing to write is asked again.
+    AskProducer(Token),
     AcceptAgain(Token),
     WakeLayer(Token, u32),
     /// Nothing: the loop looks at its own state after it.
@@ -270,6 +274,10 @@ impl Reactor {
         ] {
             *share = (*share).max(1);
         }
+        settings.read_buffer = settings.read_buffer.min(LARGEST_READ_BUFFER);
+        settings.threads = settings.threads.max(1);
+        // Without any, a loop without descriptors would never rest.
+        settings.accept_pause = settings.accept_pause.max(SHORTEST_ACCEPT_PAUSE);
         let inbox = Inbox::new(net.waker(), settings.thread_calls);
         let stopwatch = Stopwatch::new(settings.time_callbacks);
         Reactor {
@@ -424,6 +432,12 @@ impl Reactor {
         self.life = Life::Finished;
     }
 }
+
+/// No system gives more to one read.
+const LARGEST_READ_BUFFER: usize = 64 * 1024 * 1024;
+
+/// The shortest wait after an accept that failed.
+const SHORTEST_ACCEPT_PAUSE: Duration = Duration::from_millis(1);
 
 impl Drop for Reactor {
     /// A reactor that has run and was not stopped ends here: its connections hear of it.

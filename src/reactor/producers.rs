@@ -1,8 +1,10 @@
 //! Telling protocols and producers to pause, to resume, and to produce.
 
-use super::connection::{Flow, State};
+use std::time::Duration;
+
+use super::connection::{Flow, SHORTEST_PAUSE, State};
 use super::tasks::Task;
-use super::{Place, Producer, ProducerKind, Reactor, Transport};
+use super::{Place, Producer, ProducerKind, Reactor, TimedCall, Transport};
 use crate::net::Token;
 
 impl Reactor {
@@ -66,18 +68,55 @@ impl Reactor {
         if !self.producer_waits(token, ProducerKind::Pull, false) {
             return;
         }
-        if self.sources.connection(token).is_some_and(|connection| connection.unsent() > 0) {
-            // It is asked when that is sent.
+        let Some(connection) = self.sources.connection_mut(token) else { return };
+        let sending = connection.unsent() > 0;
+        let wrote_before = std::mem::replace(&mut connection.wrote, false);
+        let again = connection.registered().and_then(|registered| {
+            registered.sending = sending;
+            registered.again.take()
+        });
+        if let Some(again) = again {
+            self.timers.cancel(again);
+        }
+        let called = !sending
+            && self.call_producer(token, ProducerKind::Pull, |producer, transport| {
+                producer.resume_producing(transport);
+            });
+        let Some(connection) = self.sources.connection_mut(token) else { return };
+        let wrote = std::mem::replace(&mut connection.wrote, true);
+        connection.wrote = wrote || wrote_before;
+        if !called || connection.state == State::Lost {
             return;
         }
-        let called = self.call_producer(token, ProducerKind::Pull, |producer, transport| {
-            producer.resume_producing(transport);
-        });
-        // All of it went at once: the next piece has its turn.
-        if called
-            && let Some(connection) = self.sources.connection(token)
-            && connection.unsent() == 0
-        {
+        let sending = connection.unsent() > 0;
+        let Some(registered) = connection.registered() else { return };
+        registered.sending = sending;
+        if sending || wrote {
+            registered.pause = SHORTEST_PAUSE;
+        }
+        match (sending, wrote) {
+            // It is asked when that is sent.
+            (true, _) => {}
+            // All of it went at once: the next piece has its turn.
+            (false, true) => self.ask_producer(token),
+            (false, false) => self.ask_producer_later(token),
+        }
+    }
+
+    /// A pull producer had nothing to write: to ask it in each turn would keep the loop busy.
+    fn ask_producer_later(&mut self, token: Token) {
+        let now = self.now();
+        let registered = self.sources.connection_mut(token).and_then(|connection| connection.registered());
+        let Some(registered) = registered.filter(|registered| !registered.waits) else { return };
+        let at = now + registered.pause;
+        registered.pause = (registered.pause * 2).min(LONGEST_PAUSE);
+        registered.again = Some(self.timers.set(at, TimedCall::AskProducer(token)));
+    }
+
+    /// Everything is sent, which something was, or a producer waits for it.
+    pub(super) fn ask_once_sent(&mut self, token: Token, sent: bool) {
+        let registered = self.sources.connection_mut(token).and_then(|connection| connection.registered());
+        if registered.is_some_and(|registered| sent || registered.sending) {
             self.ask_producer(token);
         }
     }
@@ -116,3 +155,6 @@ impl Reactor {
         true
     }
 }
+
+/// The longest pause of a pull producer that has nothing to write.
+const LONGEST_PAUSE: Duration = Duration::from_millis(100);

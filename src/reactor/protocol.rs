@@ -439,5 +439,9 @@ pub enum ProducerKind {
     /// It writes by itself until it is paused. (Twisted: `streaming=True`.)
     Push,
     /// It writes a piece each time it is asked to: at once, and when everything was sent.
+    ///
+    /// One that writes nothing is asked again after 1 ms, then after twice as long each time, up to 100 ms. It is asked sooner
+    /// when something else that was written has been sent, and after
+    /// [`Transport::resume_producer`](super::Transport::resume_producer).
     Pull,
 }

@@ -33,10 +33,11 @@ impl Reactor {
         let room = self.room.min(buffer.len());
         loop {
             if !connection.wants_read() {
+                let ended = ready.has(Ready::READ_CLOSED) || connection.pauses_at_the_end();
                 if connection.reads_descriptors() {
                     self.read_descriptors(token, buffer);
                 }
-                if ready.has(Ready::READ_CLOSED) {
+                if ended {
                     self.look_for_reset(token);
                 }
                 break;
@@ -161,19 +162,21 @@ impl Reactor {
         self.look_for_reset(token);
     }
 
-    /// What is not read any more does not say that the peer has reset it, and a write may never come.
+    /// What is not read, or not now, does not say that the peer has reset it, and a write may never come. While bytes that came
+    /// before are unread they go first, and the next read tells.
     #[cold]
     #[inline(never)]
     fn look_for_reset(&mut self, token: Token) {
         let Some(connection) = self.sources.connection(token) else { return };
         match connection.state {
             State::InputClosed | State::InputClosedOutputClosing | State::Closing { .. } => {}
-            State::Open
-            | State::OutputClosing
-            | State::OutputClosed
-            | State::Broken
-            | State::Lost
-            | State::Lingering => return,
+            State::Open | State::OutputClosing | State::OutputClosed => {
+                let waits = !connection.pauses.only_the_protocols() || connection.layers_keep_input();
+                if waits || self.net.unread(token).is_ok_and(|unread| unread > 0) {
+                    return;
+                }
+            }
+            State::Broken | State::Lost | State::Lingering => return,
         }
         if let Ok(Some(error)) = self.net.take_error(token) {
             self.lose(token, Reason::Lost(SystemError::new("poll", &error)));

@@ -22,7 +22,8 @@ pub enum Reason {
     Lost(SystemError),
     /// `abort_connection` was called on this side. (Twisted: `ConnectionAborted`.)
     Aborted,
-    /// `lose_connection` was called, and the peer did not take what was still to be sent within the closing limit.
+    /// `lose_connection` or `lose_write_connection` was called, and nothing was sent for the closing limit, although the
+    /// connection was not done: the peer took nothing, or a registered producer or a layer did not come to its end.
     CloseTimedOut(Duration),
     /// The protocol wrote on after `pause_writing`, and more than this many bytes waited beyond what waited then. See
     /// [`Settings::buffer_limit`](crate::Settings::buffer_limit).
@@ -42,7 +43,7 @@ pub enum Reason {
     // -- an attempt to connect --
     /// The peer refused. (Twisted: `ConnectionRefusedError`.)
     Refused(SystemError),
-    /// No answer came within the connector's own limit. (Twisted: `TimeoutError`.)
+    /// No answer came within the connector's own limit, or layers were not ready in time. (Twisted: `TimeoutError`.)
     TimedOut(Duration),
     /// The system gave up waiting for an answer. (Twisted: `TCPTimedOutError`.)
     SystemTimedOut(SystemError),
@@ -145,7 +146,7 @@ impl fmt::Display for Reason {
             Reason::Lost(error) => write!(f, "connection lost: {error}"),
             Reason::Aborted => f.write_str("connection aborted"),
             Reason::CloseTimedOut(limit) => {
-                write!(f, "connection aborted: the peer took nothing for {limit:?} while closing")
+                write!(f, "connection aborted: nothing was sent for {limit:?} while closing")
             }
             Reason::BufferLimit(limit) => {
                 write!(f, "connection aborted: more than {limit} bytes were written after `pause_writing`")

@@ -2,7 +2,14 @@
 
 use std::time::Duration;
 
+#[cfg(doc)]
+use super::Reactor;
+
 /// The limits and sizes of a reactor. Every queue, buffer and wait has one.
+///
+/// Any value is valid. A time of zero leaves no time, [`Duration::MAX`] never ends. Sizes and counts that would make
+/// work impossible are raised to 1, and those that no machine has are lowered, as the fields say; [`Reactor::settings`] has what
+/// came of it.
 ///
 /// ```
 /// use twistor::{Reactor, Settings};
@@ -16,23 +23,23 @@ pub struct Settings {
     /// Connections that may be open at once; those beyond it are accepted and closed, and counted. Default:
     /// 10,000, or as many as leave half of the descriptors and 256 more for other things if that is less.
     pub max_connections: usize,
-    /// Connections accepted from one listener in a turn, at the most: they are accepted one by one as long as there is no queue of
+    /// Connections accepted from one listener in a turn, 1 at least: they are accepted one by one as long as there is no queue of
     /// them. Default: 16.
     pub accepts_per_turn: usize,
-    /// Wait after an accept that failed for want of descriptors or memory. Default: 100 ms.
+    /// Wait after an accept that failed for want of descriptors or memory, 1 ms at least. Default: 100 ms.
     pub accept_pause: Duration,
-    /// Size of the buffer that all connections are read into, in bytes. A connection that is alone in a turn is read 32 KiB at a time
+    /// Size of the buffer that all connections are read into, in bytes, from 1 to 64 MiB. A connection that is alone in a turn is read 32 KiB at a time
     /// at the most, so that its peer goes on while it is answered. Default: 64 KiB (measured: one connection in bulk takes 0.7 of the
     /// CPU with 32 KiB, many with much under way take 0.7 of it with 64 KiB).
     pub read_buffer: usize,
-    /// Bytes read from one connection in a turn before the others have theirs. Default: 64 KiB.
+    /// Bytes read from one connection in a turn before the others have theirs, 1 at least. Default: 64 KiB.
     pub read_per_turn: usize,
-    /// Bytes sent of one connection's buffer in a turn. Default: 128 KiB.
+    /// Bytes sent of one connection's buffer in a turn, 1 at least. Default: 128 KiB.
     pub write_per_turn: usize,
     /// Unsent bytes above which a protocol is told to pause writing; one above `buffer_limit` counts as that.
     /// Default: 64 KiB.
     pub high_water: usize,
-    /// Unsent bytes at which a protocol is told to resume. Default: 16 KiB.
+    /// Unsent bytes at which a protocol is told to resume; above `high_water` it counts as that. Default: 16 KiB.
     pub low_water: usize,
     /// Bytes that a protocol may have unsent beyond what waited when
     /// [`pause_writing`](crate::Protocol::pause_writing) was delivered, or beyond the least that has waited since. A write that
@@ -41,16 +48,20 @@ pub struct Settings {
     /// pieces, and a protocol that ignores `pause_writing` has at most one turn's writes and this in memory.
     /// Default: 1 MiB.
     pub buffer_limit: usize,
-    /// After `lose_connection`: how long the peer may take nothing before the connection is aborted. Default: 30 s.
+    /// After `lose_connection` or `lose_write_connection`: how long nothing may be sent before the connection is aborted, because
+    /// the peer takes nothing, or a registered producer or a layer does not come to its end. Default: 30 s.
     pub closing_limit: Duration,
+    /// How long the layers of an accepted connection may take to get [ready](crate::Below::ready) before it is given up. For one that
+    /// this side makes, [`ConnectTcp::timeout`](crate::ConnectTcp::timeout) includes it. Default: 30 s.
+    pub handshake_timeout: Duration,
     /// After the last byte was sent: how long the peer's own data is read and dropped, so that
     /// none of ours is destroyed by a reset. At most five times this in all. Zero switches it off. Default: 2 s.
     pub linger: Duration,
     /// What [`stop_gracefully`](crate::Reactor::stop_gracefully) grants for sending what waits. Default: 5 s.
     pub drain_limit: Duration,
-    /// Timed calls run in one turn. Default: 10,000.
+    /// Timed calls run in one turn, 1 at least. Default: 10,000.
     pub timers_per_turn: usize,
-    /// Threads for [`call_in_thread`](crate::Reactor::call_in_thread). Default: 10.
+    /// Threads for [`call_in_thread`](crate::Reactor::call_in_thread), 1 at least. Default: 10.
     pub threads: usize,
     /// Jobs that may wait for a thread; as many look-ups of host names may wait for one of theirs. Default: 1,000.
     pub thread_queue: usize,
@@ -58,7 +69,7 @@ pub struct Settings {
     pub thread_patience: Duration,
     /// Calls from threads that may wait. Default: 1,000,000.
     pub thread_calls: usize,
-    /// Calls from threads run in one turn. Default: 10,000.
+    /// Calls from threads run in one turn, 1 at least. Default: 10,000.
     pub thread_calls_per_turn: usize,
     /// Measure callbacks, for [`Statistics::slowest`](crate::Statistics::slowest). Costs two clock reads a turn and one
     /// for every 64 callbacks. Default: on.
@@ -95,6 +106,7 @@ impl Default for Settings {
             low_water: 16 * 1024,
             buffer_limit: 1024 * 1024,
             closing_limit: Duration::from_secs(30),
+            handshake_timeout: Duration::from_secs(30),
             linger: Duration::from_secs(2),
             drain_limit: Duration::from_secs(5),
             timers_per_turn: 10_000,

@@ -50,6 +50,8 @@ pub struct Statistics {
     pub buffer_limits: u64,
     /// Connections ended by the closing limit.
     pub close_timeouts: u64,
+    /// Connections given up because their layers were not ready in time.
+    pub handshake_timeouts: u64,
     /// Datagrams received.
     pub datagrams_received: u64,
     /// Datagrams sent.

@@ -249,8 +249,8 @@ impl Transport<'_> {
     }
 
     /// Stops reading, sends what was written, waits for a registered producer to be unregistered, then closes.
-    /// `connection_lost` comes later. A peer that takes nothing for
-    /// [`Settings::closing_limit`](super::Settings::closing_limit) is aborted. (Twisted: `loseConnection`.)
+    /// `connection_lost` comes later. If nothing is sent for [`Settings::closing_limit`](super::Settings::closing_limit), because
+    /// the peer takes nothing or the producer writes nothing, the connection is aborted. (Twisted: `loseConnection`.)
     pub fn lose_connection(&mut self) {
         self.reactor.lose_connection(self.token, None);
     }
@@ -294,12 +294,19 @@ impl Transport<'_> {
     }
 
     /// Sends what was written, waits for a registered producer to be unregistered, then sends FIN; reading goes on.
-    /// `write_connection_lost` follows. (Twisted: `loseWriteConnection`.)
+    /// `write_connection_lost` follows. Until the FIN is sent, the limit of `lose_connection` holds. (Twisted:
+    /// `loseWriteConnection`.)
     pub fn lose_write_connection(&mut self) {
         self.reactor.lose_write_connection(self.token);
     }
 
-    /// Leaves what comes with the system, until `resume_reading`. (Twisted: `pauseProducing`.)
+    /// Stops reading until `resume_reading`: received bytes stay in the kernel, and the peer's end (FIN) is not seen.
+    /// (Twisted: `pauseProducing`.)
+    ///
+    /// A connection that fails meanwhile (a reset by the peer, keepalive) is lost at once, if everything that came before was
+    /// delivered. If bytes are left in the kernel, or with a layer or the protocol ([`receive_again`](Transport::receive_again)),
+    /// they come first: the loss is told after them, when reading is resumed, or as soon as a write fails. The kernel tells of a
+    /// failure of TCP and UNIX sockets (EPOLLERR); of a pipe it does not.
     pub fn pause_reading(&mut self) {
         if let Some(connection) = self.reactor.sources.connection_mut(self.token) {
             connection.pauses.set(Pauses::PROTOCOL, true);
@@ -315,6 +322,9 @@ impl Transport<'_> {
         if let Some(connection) = self.reactor.sources.connection_mut(self.token) {
             connection.pauses.set(Pauses::PROTOCOL, false);
             let layered = connection.is_layered();
+            if layered && connection.layers_keep_input() {
+                connection.pauses.set(Pauses::KEPT, true);
+            }
             if connection.wants_read()
                 || connection.reads_descriptors()
                 || connection.pauses.has(Pauses::AGAIN)
@@ -421,7 +431,7 @@ impl Transport<'_> {
         if rare.producer.is_some() {
             return Err(Error::ProducerRegistered);
         }
-        rare.producer = Some(Registered { producer: Some(producer), kind, waits: false });
+        rare.producer = Some(Registered::new(producer, kind));
         match kind {
             ProducerKind::Pull => reactor.ask_producer(token),
             ProducerKind::Push if paused => reactor.tasks.push(Task::PauseProducer(token)),
@@ -436,9 +446,51 @@ impl Transport<'_> {
             let producer = connection.rare.as_mut().and_then(|rare: &mut Box<Rare>| rare.producer.take());
             self.reactor.mark_dirty(self.token);
             if let Some(gone) = producer {
+                if let Some(again) = gone.again {
+                    self.reactor.timers.cancel(again);
+                }
                 drop(gone);
             }
         }
+    }
+
+    /// Asks a pull producer for its next piece, from the loop: for one that wrote nothing when it was asked, and has something
+    /// now. Without a pull producer, or while it waits for what it wrote to be sent, this does nothing.
+    ///
+    /// ```
+    /// use twistor::testing::StringTransport;
+    /// use twistor::{Producer, ProducerKind, Protocol, Transport};
+    ///
+    /// /// Has one answer, as soon as there is a question.
+    /// struct Answers;
+    ///
+    /// impl Producer for Answers {
+    ///     fn resume_producing(&mut self, transport: &mut Transport<'_>) {
+    ///         if transport.reading_paused() {
+    ///             transport.write(b"42");
+    ///             transport.unregister_producer();
+    ///         }
+    ///     }
+    /// }
+    ///
+    /// struct Asked;
+    ///
+    /// impl Protocol for Asked {
+    ///     fn connection_made(&mut self, transport: &mut Transport<'_>) {
+    ///         transport.register_producer(Answers, ProducerKind::Pull).unwrap();
+    ///     }
+    ///     fn data_received(&mut self, transport: &mut Transport<'_>, _: &[u8]) {
+    ///         transport.pause_reading();
+    ///         transport.resume_producer();
+    ///     }
+    /// }
+    /// # let mut transport = StringTransport::new(Asked);
+    /// # assert_eq!(transport.take(), b"");
+    /// # transport.feed(b"?");
+    /// # assert_eq!(transport.take(), b"42");
+    /// ```
+    pub fn resume_producer(&mut self) {
+        self.reactor.ask_producer(self.token);
     }
 
     /// Puts a layer on top of the others that the connection has, just beneath its protocol: in mid-connection, for a

@@ -319,9 +319,13 @@ impl Reactor {
                 TimedCall::WriteAgain(token) => self.write_again(token),
                 TimedCall::ReadAgain(token) => self.read_datagrams_again(token),
                 TimedCall::ConnectTimeout(token) => self.connect_timed_out(token),
+                TimedCall::HandshakeLimit(token) => {
+                    self.handshake_timed_out(token, self.settings.handshake_timeout);
+                }
                 TimedCall::NextAttempt(token) => self.next_attempt_due(token),
                 TimedCall::Reconnect(token) => self.begin_to_connect(token),
                 TimedCall::CloseLimit(token) => self.close_limit_reached(token),
+                TimedCall::AskProducer(token) => self.ask_producer(token),
                 TimedCall::AcceptAgain(token) => self.accept_again(token),
                 TimedCall::WakeLayer(token, index) => self.layer_woken(token, index),
                 TimedCall::Look => {}

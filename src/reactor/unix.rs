@@ -73,7 +73,7 @@ impl ListenUnix {
 pub struct ConnectUnix {
     /// The path or the abstract name.
     pub address: UnixAddress,
-    /// How long an attempt may take: it waits only where the other side's queue is full. Default: 10 s.
+    /// How long an attempt may take: it waits only where the other side's queue is full, and for layers. Default: 10 s.
     pub timeout: Duration,
     /// The address of this side; the file of a path goes with the connection. Default: none.
     pub bind: Option<UnixAddress>,

@@ -162,6 +162,9 @@ impl Reactor {
                         connection.ready.remove(Ready::WRITABLE);
                     }
                     self.statistics.bytes_sent += count as u64;
+                    if let Some(layers) = connection.layers_mut() {
+                        layers.taken = layers.taken.saturating_add(count);
+                    }
                     return count;
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
@@ -317,6 +320,7 @@ impl Reactor {
                 self.note_progress(token);
             }
         }
+        let sent = !layered || self.tell_layers_of_sent(token);
         if let Some(connection) = self.sources.connection_mut(token)
             && connection.waiting() == 0
             && (connection.outgoing.capacity() > 0 || layered)
@@ -326,7 +330,7 @@ impl Reactor {
             let all_sent = connection.held() == 0;
             keep_spare(empty, &mut self.spare_buffers);
             if all_sent {
-                self.ask_producer(token);
+                self.ask_once_sent(token, sent);
             }
         }
         self.weigh(token);
