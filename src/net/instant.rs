@@ -66,8 +66,8 @@ impl fmt::Debug for Instant {
     }
 }
 
-/// 584 years fit; what is longer counts as that.
-fn nanoseconds(duration: Duration) -> u64 {
+/// A duration in nanoseconds. 584 years fit; what is longer counts as that.
+pub(crate) fn nanoseconds(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 

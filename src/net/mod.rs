@@ -39,6 +39,7 @@ pub(crate) use datagrams::{
     BATCH, Came, Destination, Going, Inbound, LONGEST_DATAGRAM, Origin, may_be_an_answer,
 };
 pub use instant::Instant;
+pub(crate) use instant::nanoseconds;
 pub use process::{ChildStream, ExitReason, ProcessSignal, SpawnFault, SpawnProcess, TerminalSize};
 pub(crate) use process::{Pipes, SpawnError};
 pub use signal::Signal;

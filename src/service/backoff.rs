@@ -40,7 +40,8 @@ impl Backoff {
         let grown = Duration::try_from_secs_f64(self.initial.as_secs_f64() * growth).unwrap_or(self.max);
         // 0 to 1, from the bits that f64 keeps.
         let share = (random >> 11) as f64 / (1_u64 << 53) as f64;
-        Some(grown.min(self.max).saturating_add(self.jitter.mul_f64(share)))
+        let jitter = Duration::try_from_secs_f64(self.jitter.as_secs_f64() * share).unwrap_or(self.jitter);
+        Some(grown.min(self.max).saturating_add(jitter))
     }
 
     /// It as a policy.

@@ -25,7 +25,7 @@ use crate::net::sim::{
 pub struct Chaos {
     /// What strikes hosts and the ways between them; one of them each time.
     pub strikes: Vec<FaultKind>,
-    /// The mean time between two strikes. Default: 2 s.
+    /// The mean time between two strikes, at least 1 ms. Default: 2 s.
     pub every: Duration,
     /// How long what a strike did lasts, on average. Default: 1 s.
     pub lasts: Duration,
@@ -160,7 +160,7 @@ impl Simulation {
         if reign.chaos.strikes.is_empty() {
             return;
         }
-        let wait = reign.random.exponential(reign.chaos.every);
+        let wait = reign.random.exponential(reign.chaos.every.max(SHORTEST));
         self.after(wait, move |simulation| simulation.strike_next(number));
     }
 
@@ -188,6 +188,9 @@ impl Simulation {
         self.await_strike(number);
     }
 }
+
+/// The shortest mean time between two strikes: without any, time would stand still.
+const SHORTEST: Duration = Duration::from_millis(1);
 
 /// The rule of what may happen to every call and packet.
 struct Everywhere(Chaos);

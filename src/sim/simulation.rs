@@ -409,7 +409,7 @@ impl Simulation {
             drop(self.take_reactor(host));
             return Ok(());
         }
-        let busy_until = now + self.network.take_spent(process);
+        let busy_until = now.saturating_add(self.network.take_spent(process));
         let next = match agenda {
             Agenda::At(at) if !self.network.has_news(process) => {
                 Some(self.network.world_time(process, at).max(busy_until))

@@ -55,7 +55,7 @@ impl Pool {
                 Err(_) if state.threads > 0 => {}
                 Err(_) => return Err(job),
             }
-        } else if busy && state.jobs.len() >= self.queue + state.idle {
+        } else if busy && state.jobs.len() >= self.queue.saturating_add(state.idle) {
             return Err(job);
         }
         state.jobs.push_back(job);

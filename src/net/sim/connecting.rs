@@ -11,7 +11,7 @@ use super::process::Socket;
 use super::rule::{CallKind, PacketKind, Verdict};
 use super::trace::{About, Text, What};
 use super::world::{FIRST_PORT, LAST_PORT, World};
-use crate::net::{Buffers, OpenError, Ready, Step, Token};
+use crate::net::{Buffers, OpenError, Ready, Step, Token, nanoseconds};
 
 impl World {
     pub(super) fn connect(
@@ -80,7 +80,7 @@ impl World {
         let with_itself =
             there == host && (local.ip().to_canonical(), local.port()) == (remote.ip(), remote.port());
         if with_itself {
-            near.room += far.room;
+            near.room = near.room.saturating_add(far.room);
         }
         let machine = self.host(host);
         let held = machine.holds_connects && machine.bare != Some(process) && !with_itself;
@@ -104,7 +104,12 @@ impl World {
             return self.send_syn(index);
         }
         let process = self.connections[index as usize].ends[0].process;
-        self.schedule_for(self.local_now(process) + NO_NEIGHBOUR, Happening::Unreachable, index, 0);
+        self.schedule_for(
+            self.local_now(process).saturating_add(NO_NEIGHBOUR),
+            Happening::Unreachable,
+            index,
+            0,
+        );
     }
 
     pub(super) fn next_port(&mut self, host: u32) -> u16 {
@@ -131,7 +136,7 @@ impl World {
         }
         let at = match near.process {
             NOBODY => self.now,
-            process => self.now + self.processes[process as usize].ahead,
+            process => self.now.saturating_add(self.processes[process as usize].ahead),
         };
         let (source, destination, path) = (near.address, far.address, far.path);
         let wait = FIRST_HANDSHAKE << (connection.attempts - 1);
@@ -141,7 +146,7 @@ impl World {
                 return self.schedule_for(at + wait, Happening::SynAgain, index, 0);
             }
             Verdict::Fail(errno) => return self.connect_fails(index, errno),
-            Verdict::Delay(by) => late = by.as_nanos() as u64,
+            Verdict::Delay(by) => late = nanoseconds(by),
             Verdict::Pass | Verdict::Short(_) => {}
         }
         let way = &mut self.paths[path as usize];
@@ -172,7 +177,7 @@ impl World {
         }
         let (host, path, address, phase) = (far.host, far.path, far.address, far.phase);
         let wait = FIRST_HANDSHAKE << connection.attempts.saturating_sub(1);
-        let again = self.now + wait;
+        let again = self.now.saturating_add(wait);
         if !self.is_open(path) {
             return self.schedule_for(again, Happening::SynAgain, index, 0);
         }
@@ -216,8 +221,8 @@ impl World {
         let [near, far] = &mut connection.ends;
         far.phase = Phase::Handshaking;
         far.reuse_address = reuse_address;
-        far.room += receive.map_or(RECEIVE_BUFFER, granted);
-        near.room += send.map_or(SEND_BUFFER, granted);
+        far.room = far.room.saturating_add(receive.map_or(RECEIVE_BUFFER, granted));
+        near.room = near.room.saturating_add(send.map_or(SEND_BUFFER, granted));
         if mapped {
             far.address.set_ip(mapped_address(far.address.ip()));
         }
@@ -231,11 +236,11 @@ impl World {
         let mut late = 0;
         match self.judge_packet(path, PacketKind::SynAck, 0, source, destination) {
             Verdict::Drop => {
-                let again = self.now + FIRST_HANDSHAKE;
+                let again = self.now.saturating_add(FIRST_HANDSHAKE);
                 return self.schedule_for(again, Happening::SynAgain, index, 0);
             }
             Verdict::Fail(errno) => return self.connect_fails(index, errno),
-            Verdict::Delay(by) => late = by.as_nanos() as u64,
+            Verdict::Delay(by) => late = nanoseconds(by),
             Verdict::Pass | Verdict::Short(_) => {}
         }
         let arrival = self.travel(path, self.now, 0).saturating_add(late);
@@ -257,7 +262,7 @@ impl World {
             }
         } else if !self.is_open(path) {
             let attempts = self.connections[index as usize].attempts;
-            let again = self.now + (FIRST_HANDSHAKE << attempts.saturating_sub(1));
+            let again = self.now.saturating_add(FIRST_HANDSHAKE << attempts.saturating_sub(1));
             self.schedule_for(again, Happening::SynAgain, index, 0);
         } else if phase == Phase::Connecting {
             let process = near.process;
@@ -328,7 +333,7 @@ impl World {
 
 /// Linux doubles what it is asked for, and grants no less than this.
 pub(super) fn granted(asked: usize) -> usize {
-    (asked * 2).max(4096)
+    asked.saturating_mul(2).max(4096)
 }
 
 /// The first wait for an answer, doubled each time, and how many there are: 127 seconds in all, as on Linux.

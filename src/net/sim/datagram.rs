@@ -14,7 +14,7 @@ use super::process::Socket;
 use super::rule::{CallKind, PacketKind, Verdict};
 use super::trace::{About, Text, What};
 use super::world::{FIRST_PORT, LAST_PORT, World};
-use crate::net::{Address, Destination, Open, OpenError, Origin, Ready, Step, Token};
+use crate::net::{Address, Destination, Open, OpenError, Origin, Ready, Step, Token, nanoseconds};
 
 /// What is particular to a UDP socket.
 #[derive(Clone)]
@@ -207,7 +207,7 @@ impl World {
         match self.judge_packet(path, PacketKind::Datagram, size, from, to) {
             Verdict::Drop => return,
             Verdict::Fail(errno) => return self.answer_datagram(datagram.sender, path, to, errno),
-            Verdict::Delay(by) => late = by.as_nanos() as u64,
+            Verdict::Delay(by) => late = nanoseconds(by),
             Verdict::Pass | Verdict::Short(_) => {}
         }
         let link = self.paths[path as usize].link.clone();
@@ -222,7 +222,8 @@ impl World {
         }
         if overtaken {
             self.fault(FaultKind::Reorder, there);
-            late += 2 * link.latency.draw(&mut self.random.links).as_nanos() as u64 + OVERTAKEN;
+            let held_back = link.latency.draw(&mut self.random.links).saturating_mul(2);
+            late = late.saturating_add(nanoseconds(held_back)).saturating_add(OVERTAKEN);
         }
         if twice {
             self.fault(FaultKind::Duplicate, there);

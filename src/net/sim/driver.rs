@@ -19,7 +19,7 @@ use super::{Errno, Network};
 use crate::net::{
     Accepted, Address, Answer, Close, Credentials, Event, ExitReason, Going, Inbound, Instant, Job, Net,
     Open, OpenError, Pipes, ProcessSignal, SocketOption, SpawnError, SpawnProcess, Token, UnixAddress, Wake,
-    Watch,
+    Watch, nanoseconds,
 };
 
 /// One process of one host.
@@ -397,11 +397,11 @@ impl World {
     /// Until when a poll may wait, in the world's time. What the process was ahead has passed first.
     fn begin_to_wait(&mut self, process: u32, timeout: Option<Duration>) -> Option<u64> {
         let found = self.process(process);
-        let (host, alone, ahead) = (found.host, found.alone, found.ahead + found.owes);
+        let (host, alone, ahead) = (found.host, found.alone, found.ahead.saturating_add(found.owes));
         if alone && ahead > 0 {
             self.process_mut(process).ahead = 0;
             self.process_mut(process).owes = 0;
-            let until = self.now + ahead;
+            let until = self.now.saturating_add(ahead);
             while let Some(next) = self.events.next().filter(|next| *next <= until) {
                 self.advance_to(next);
                 self.catch_up();
@@ -410,9 +410,7 @@ impl World {
         }
         timeout.map(|timeout| {
             let clock = self.host(host).clock;
-            let until = clock
-                .monotonic(self.now)
-                .saturating_add(u64::try_from(timeout.as_nanos()).unwrap_or(u64::MAX));
+            let until = clock.monotonic(self.now).saturating_add(nanoseconds(timeout));
             clock.world(until)
         })
     }

@@ -8,7 +8,7 @@ use super::events::Happening;
 use super::rule::{CallKind, Verdict};
 use super::trace::About;
 use super::world::World;
-use crate::net::{Answer, Job, NameError};
+use crate::net::{Answer, Job, NameError, nanoseconds};
 
 impl World {
     pub(super) fn offload(&mut self, process: u32, job: Job) -> Result<(), Job> {
@@ -29,8 +29,8 @@ impl World {
     }
 
     fn start_job(&mut self, process: u32, job: Job) {
-        let took = self.random.jobs.exponential(JOB).as_nanos() as u64;
-        let at = self.local_now(process) + took;
+        let took = nanoseconds(self.random.jobs.exponential(JOB));
+        let at = self.local_now(process).saturating_add(took);
         let jobs = &mut self.process_mut(process).jobs;
         jobs.count += 1;
         let number = jobs.count;
@@ -58,7 +58,8 @@ impl World {
             self.due.push(Box::new(move || answer(Err(failed))));
             return true;
         }
-        let at = self.local_now(process) + self.random.jobs.exponential(self.look_up).as_nanos() as u64;
+        let took = nanoseconds(self.random.jobs.exponential(self.look_up));
+        let at = self.local_now(process).saturating_add(took);
         let asker = self.process(process).host;
         let index = self.answers.insert((answer, host.to_owned(), port, asker));
         self.schedule(at, Happening::Answer, 0, index as u32, 0);

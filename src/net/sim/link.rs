@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::random::Random;
+use crate::net::nanoseconds;
 
 /// The way between two hosts, the same in both directions.
 ///
@@ -96,7 +97,9 @@ impl Latency {
         match *self {
             Latency::Fixed(latency) => latency,
             Latency::Uniform { least, most } => random.between(least, most),
-            Latency::Exponential { least, mean } => least + random.exponential(mean.saturating_sub(least)),
+            Latency::Exponential { least, mean } => {
+                least.saturating_add(random.exponential(mean.saturating_sub(least)))
+            }
             Latency::LongTail { least, usual, .. } if !random.chance(0.01) => random.between(least, usual),
             Latency::LongTail { usual, worst, .. } => random.between(usual, worst),
         }
@@ -126,7 +129,7 @@ impl Path {
     pub(super) fn set_link(&mut self, link: Link) {
         self.plain = match link.latency {
             Latency::Fixed(latency) if link.bandwidth.is_none() && link.loss == 0.0 => {
-                Some(latency.as_nanos() as u64)
+                Some(nanoseconds(latency))
             }
             _ => None,
         };
@@ -143,7 +146,7 @@ impl Path {
             }
             None => at,
         };
-        sent.saturating_add(self.link.latency.draw(random).as_nanos() as u64)
+        sent.saturating_add(nanoseconds(self.link.latency.draw(random)))
     }
 }
 

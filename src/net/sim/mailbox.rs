@@ -326,7 +326,7 @@ impl World {
     /// A call does nothing although it could: the process is told again, later.
     fn mail_would_block(&mut self, index: u32) -> Errno {
         let (host, serial) = (self.mailboxes[index as usize].host, self.mailboxes[index as usize].serial);
-        let again = self.host(host).reads_again.max(self.now + STORM);
+        let again = self.host(host).reads_again.max(self.now.saturating_add(STORM));
         self.fault(FaultKind::WouldBlock, host);
         self.schedule(again, Happening::MailAgain, 0, index, serial);
         Errno::EAGAIN

@@ -13,7 +13,7 @@ use super::rule::Rule;
 use super::trace::{About, Text, What};
 use super::world::World;
 use super::{Host, Instant};
-use crate::net::Signal;
+use crate::net::{Signal, nanoseconds};
 
 /// A simulated network. Clones are handles on the same one, for callbacks and conditions.
 ///
@@ -299,7 +299,7 @@ impl Network {
 
     /// How long every system call of a host's processes takes. Default: no time.
     pub fn set_call_cost(&self, host: Host, cost: Duration) {
-        self.world.borrow_mut().host_mut(host.0).call_cost = cost.as_nanos() as u64;
+        self.world.borrow_mut().host_mut(host.0).call_cost = nanoseconds(cost);
     }
 
     /// Lets a host's monotonic clock run fast by so many millionths; negative: slow.
@@ -320,7 +320,8 @@ impl Network {
     /// Lets a host's calendar time jump, by seconds.
     pub fn step_clock(&self, host: Host, seconds: i64) {
         let mut world = self.world.borrow_mut();
-        world.host_mut(host.0).clock.stepped += seconds.saturating_mul(1_000_000_000);
+        let clock = &mut world.host_mut(host.0).clock;
+        clock.stepped = clock.stepped.saturating_add(seconds.saturating_mul(1_000_000_000));
         world.fault(FaultKind::ClockStep, host.0);
     }
 
@@ -329,7 +330,7 @@ impl Network {
     pub fn spend(&self, host: Host, time: Duration) {
         let mut world = self.world.borrow_mut();
         for process in world.processes.iter_mut().filter(|process| process.host == host.0) {
-            process.ahead += time.as_nanos() as u64;
+            process.ahead = process.ahead.saturating_add(nanoseconds(time));
         }
     }
 

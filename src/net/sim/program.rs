@@ -12,7 +12,9 @@ use std::time::Duration;
 use super::events::Happening;
 use super::world::World;
 use super::{Errno, Host, Network};
-use crate::net::{ChildStream, Event, ExitReason, Pipes, ProcessSignal, Ready, SpawnProcess, Token};
+use crate::net::{
+    ChildStream, Event, ExitReason, Pipes, ProcessSignal, Ready, SpawnProcess, Token, nanoseconds,
+};
 
 /// What a simulated child process does, step by step; behind the last step it exits with code 0.
 ///
@@ -300,7 +302,7 @@ impl Children {
             match step {
                 Step::Exit(code) => self.end(token, ExitReason::Code(code)),
                 Step::Wait(time) => {
-                    let at = now.saturating_add(time.as_nanos() as u64);
+                    let at = now.saturating_add(nanoseconds(time));
                     child.script.steps.push_front(Step::WaitUntil(at));
                     world.borrow_mut().schedule(at, Happening::Program, 0, process, 0);
                 }

@@ -1,5 +1,6 @@
 //! Random numbers that a seed decides, the same on every machine.
 
+use crate::net::nanoseconds;
 use std::time::Duration;
 
 /// A stream of random numbers (xoshiro256++, seeded by SplitMix64).
@@ -71,13 +72,15 @@ impl Random {
 
     /// A time from `least` to `most`.
     pub fn between(&mut self, least: Duration, most: Duration) -> Duration {
-        let span = most.saturating_sub(least).as_nanos() as u64;
-        least + Duration::from_nanos(self.below(span.saturating_add(1)))
+        let span = nanoseconds(most.saturating_sub(least));
+        least.saturating_add(Duration::from_nanos(self.below(span.saturating_add(1))))
     }
 
     /// A time with this mean, distributed as waiting times are.
     pub fn exponential(&mut self, mean: Duration) -> Duration {
-        mean.mul_f64(self.exponential_unit())
+        let seconds = mean.as_secs_f64() * self.exponential_unit();
+        // Only a mean that is centuries long has no room for it.
+        Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX)
     }
 
     /// One of a list.

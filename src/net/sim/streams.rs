@@ -96,7 +96,7 @@ impl World {
     /// A call does nothing although it could: the process is told again, later.
     fn would_block(&mut self, process: u32, index: u32, side: usize) -> Result<usize, Errno> {
         let host = self.process(process).host;
-        let again = self.now.max(self.host(host).reads_again).max(self.now + STORM);
+        let again = self.now.max(self.host(host).reads_again).max(self.now.saturating_add(STORM));
         self.fault(FaultKind::WouldBlock, host);
         self.connections[index as usize].ends[side].armed = Ready::ALL;
         self.schedule_for(again, Happening::Again, index, side);

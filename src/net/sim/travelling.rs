@@ -10,7 +10,7 @@ use super::events::Happening;
 use super::rule::{CallKind, PacketKind, Verdict};
 use super::trace::{About, What};
 use super::world::{LONGEST_RETRANSMISSION, RETRANSMISSION, RETRANSMISSIONS, World};
-use crate::net::{KEEPALIVE_PROBES, Ready, keepalive_interval};
+use crate::net::{KEEPALIVE_PROBES, Ready, keepalive_interval, nanoseconds};
 
 impl World {
     /// Sends something to an end.
@@ -33,7 +33,7 @@ impl World {
             let from = connection.other(to);
             let (source, destination) = (connection.ends[from].address, end.address);
             match self.judge_packet(path, kind, size, source, destination) {
-                Verdict::Delay(by) => late = by.as_nanos() as u64,
+                Verdict::Delay(by) => late = nanoseconds(by),
                 Verdict::Drop => late = RETRANSMISSION,
                 Verdict::Fail(errno) => {
                     self.fault(FaultKind::Reset, self.connections[index as usize].ends[to].host);
@@ -157,7 +157,7 @@ impl World {
         if !unix && !self.is_open(back) && end_of(self, index, side).unacknowledged.is_none() {
             end_of(self, index, side).unacknowledged = Some(0);
             let again = self.wait_for_an_answer(index, side, 0);
-            self.schedule_for(now + again, Happening::Acknowledgement, index, side);
+            self.schedule_for(now.saturating_add(again), Happening::Acknowledgement, index, side);
         }
     }
 
@@ -184,7 +184,7 @@ impl World {
             self.schedule_for(now + HANDSHAKE_LIMIT, Happening::HandshakeOver, index, side);
         }
         let again = self.wait_for_an_answer(index, side, tries);
-        self.schedule_for(now + again, Happening::Retransmission, index, side);
+        self.schedule_for(now.saturating_add(again), Happening::Retransmission, index, side);
     }
 
     /// How long the other end waits before it sends again what `side` has not answered: at most as
@@ -254,7 +254,7 @@ impl World {
             self.reset_end(index, other, Errno::ETIMEDOUT);
         } else {
             let again = self.wait_for_an_answer(index, side, tries);
-            self.schedule_for(now + again, Happening::Acknowledgement, index, side);
+            self.schedule_for(now.saturating_add(again), Happening::Acknowledgement, index, side);
         }
     }
 
@@ -267,11 +267,11 @@ impl World {
             end.keepalive = None;
             return;
         };
-        let idle = idle.as_nanos() as u64;
+        let idle = nanoseconds(idle);
         let earlier =
             end.keepalive.replace(Box::new(super::connection::KeepAlive { idle, heard: now, probes: 0 }));
         if earlier.is_none() {
-            self.schedule_for(now + idle, Happening::KeepAlive, index, side);
+            self.schedule_for(now.saturating_add(idle), Happening::KeepAlive, index, side);
         }
     }
 
@@ -293,7 +293,7 @@ impl World {
         } else if answered {
             keepalive.heard = now;
             keepalive.probes = 0;
-            now + keepalive.idle
+            now.saturating_add(keepalive.idle)
         } else {
             // With a user timeout the probes are not counted, but there has to be one.
             let gone = match user_timeout {
@@ -304,7 +304,7 @@ impl World {
                 return self.reset_end(index, side, Errno::ETIMEDOUT);
             }
             keepalive.probes = keepalive.probes.saturating_add(1);
-            now + keepalive_interval(Duration::from_nanos(keepalive.idle)).as_nanos() as u64
+            now.saturating_add(nanoseconds(keepalive_interval(Duration::from_nanos(keepalive.idle))))
         };
         self.schedule_for(again, Happening::KeepAlive, index, side);
     }
@@ -353,7 +353,7 @@ impl World {
         if self.connections[index as usize].unix.is_some() || self.is_open(path) {
             self.tell(index, side, Ready::WRITABLE);
         } else {
-            self.schedule_for(self.now + RETRANSMISSION, Happening::Room, index, side);
+            self.schedule_for(self.now.saturating_add(RETRANSMISSION), Happening::Room, index, side);
         }
     }
 

@@ -14,7 +14,9 @@ use super::process::Socket;
 use super::rule::CallKind;
 use super::trace::{About, Text, What};
 use super::world::World;
-use crate::net::{Buffers, Credentials, OpenError, Ready, SocketOption, Step, Token, UnixAddress};
+use crate::net::{
+    Buffers, Credentials, OpenError, Ready, SocketOption, Step, Token, UnixAddress, nanoseconds,
+};
 
 /// What the ends of a UNIX stream know of each other.
 pub(super) struct Unix {
@@ -134,7 +136,7 @@ impl World {
     pub(super) fn unix_arrival(&mut self, index: u32, to: usize, at: u64) -> u64 {
         let path = self.connections[index as usize].ends[to].path;
         let latency = self.paths[path as usize].link.latency.draw(&mut self.random.links);
-        at.saturating_add(latency.as_nanos() as u64)
+        at.saturating_add(nanoseconds(latency))
     }
 
     /// The other side has closed: nothing can be written any more, and with something unread there it is an error, once.

@@ -12,7 +12,7 @@ use super::rule::{CallKind, PacketKind};
 use super::trace::{About, Text, What};
 use super::unix::BUFFER;
 use super::world::World;
-use crate::net::{Address, Buffers, OpenError, Ready, Step, Token, UnixAddress};
+use crate::net::{Address, Buffers, OpenError, Ready, Step, Token, UnixAddress, nanoseconds};
 
 /// What is particular to a UNIX socket of datagrams.
 pub(super) struct UnixMail {
@@ -163,7 +163,7 @@ impl World {
         let host = self.mailboxes[index as usize].host;
         let path = self.path(host, host);
         let latency = self.paths[path as usize].link.latency.draw(&mut self.random.links);
-        let arrival = self.local_now(process) + latency.as_nanos() as u64;
+        let arrival = self.local_now(process).saturating_add(nanoseconds(latency));
         let receiver = &mut self.mailboxes[there.index as usize];
         let at = receiver.waiting.back().map_or(arrival, |last| arrival.max(last.at));
         let letter =

@@ -25,7 +25,7 @@ use super::random::Random;
 use super::rule::{Call, CallKind, Packet, PacketKind, Rule, Verdict};
 use super::trace::{About, Record, Text, Trace, What};
 use super::{Host, RuleId};
-use crate::net::{Answer, Instant, Job, Ready};
+use crate::net::{Answer, Instant, Job, Ready, nanoseconds};
 
 pub(super) struct World {
     pub(super) seed: u64,
@@ -156,7 +156,7 @@ impl World {
     /// When what a process does now happens.
     #[inline]
     pub(super) fn local_now(&self, process: u32) -> u64 {
-        self.now + self.process(process).ahead
+        self.now.saturating_add(self.process(process).ahead)
     }
 
     /// The host's monotonic time for a process.
@@ -293,7 +293,7 @@ impl World {
         let found = &mut self.processes[process as usize];
         let host = &mut self.hosts[found.host as usize];
         host.calls[kind as usize] += 1;
-        found.ahead += host.call_cost;
+        found.ahead = found.ahead.saturating_add(host.call_cost);
         if self.rules.is_empty() { Verdict::Pass } else { self.judge_call(process, kind, size) }
     }
 
@@ -306,7 +306,8 @@ impl World {
         let verdict = self.ask_rules(|rule, random| rule.call(&call, random));
         match verdict {
             Verdict::Delay(by) => {
-                self.process_mut(process).ahead += by.as_nanos() as u64;
+                let found = self.process_mut(process);
+                found.ahead = found.ahead.saturating_add(nanoseconds(by));
                 self.fault(FaultKind::SlowCall, host);
                 Verdict::Pass
             }
