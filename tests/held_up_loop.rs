@@ -7,7 +7,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use twistor::policy::idle_timeout;
-use twistor::sim::{CallKind, Simulation, SocketOptions};
+use twistor::sim::{CallKind, Errno, Fault, FaultKind, Simulation, SocketOptions};
 use twistor::stream::{StreamReader, start_server};
 use twistor::task::{timeout, yield_now};
 use twistor::{Address, ConnectTcp, DatagramProtocol, DatagramTransport, Place, Settings};
@@ -290,6 +290,27 @@ fn a_slow_callback_is_noticed_and_the_next_slower_one_is_known_by_its_place() {
             assert_eq!(named, measured);
         }
     });
+}
+
+#[test]
+fn an_interrupted_poll_is_none_that_timers_could_follow() {
+    let (limit, second) = (Duration::from_secs(5), Duration::from_secs(1));
+    let (mut simulation, record) = (Simulation::new(1), Record::new());
+    let (server, client) = (simulation.host("server"), simulation.host("client"));
+    let factory = idle_timeout(once(Recorder::new(&record), &Record::new()), limit);
+    simulation.reactor(server).listen_tcp("0.0.0.0:7", factory).unwrap();
+    let address = std::net::SocketAddr::new(simulation.address(server), 7);
+    let mut socket = simulation.connect(client, address, SocketOptions::default()).unwrap();
+    simulation.run_for(second).unwrap();
+    simulation.pause(server);
+    socket.send(b"x").unwrap();
+    simulation.run_for(Duration::from_secs(60)).unwrap();
+    // As SIGCONT does it.
+    simulation.add_rule(Fault::fail(CallKind::Poll, Errno::EINTR).at_most(3));
+    simulation.resume(server);
+    simulation.run_for(second).unwrap();
+    assert_eq!(record.events(), ["made", "data x"]);
+    assert_eq!(simulation.coverage().fault(FaultKind::Failure), 3);
 }
 
 /// Records what comes.

@@ -233,7 +233,8 @@ impl Below<'_> {
     /// its end.
     pub fn is_sending(&self) -> bool {
         let connection = self.reactor.sources.connection(self.token);
-        connection.is_some_and(|connection| connection.unsent() > 0 || connection.has_producer())
+        let written = self.reactor.current == self.token && !self.reactor.scratch.is_empty();
+        written || connection.is_some_and(|connection| connection.unsent() > 0 || connection.has_producer())
     }
 
     /// [`woken`](Layer::woken) is called after `delay`. There is one such time for each layer: the last one asked for. Putting it off

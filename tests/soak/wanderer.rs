@@ -115,6 +115,8 @@ impl Wanderer {
             22 => self.register(transport, ProducerKind::Push),
             23 => self.register(transport, ProducerKind::Pull),
             24 => {
+                acts("Transport::resume_producer");
+                transport.resume_producer();
                 acts("Transport::unregister_producer");
                 transport.unregister_producer();
                 acts("Transport::producer");

@@ -53,8 +53,14 @@ impl Wayward {
                 acts("Below::reading_paused");
                 let (id, now, paused) = (below.id(), below.now(), below.reading_paused());
                 assert_eq!(now, below.reactor().now());
+                acts("Below::is_closing");
+                acts("Below::is_sending");
+                acts("Below::watch_sent");
+                let (closing, sending) = (below.is_closing(), below.is_sending());
                 let transport = below.reactor().transport(id).unwrap();
-                assert_eq!(transport.reading_paused(), paused);
+                assert_eq!((transport.reading_paused(), transport.is_closing()), (paused, closing));
+                assert!(sending || transport.unsent() == 0);
+                below.watch_sent();
             }
             15..=19 => {
                 acts("Below::peer");
@@ -149,6 +155,11 @@ impl Layer for Wayward {
             self.wake(below);
         }
         self.down.ending = true;
+    }
+
+    fn sent(&mut self, below: &mut Below<'_>, bytes: usize) {
+        assert!(bytes > 0 && !self.lost);
+        self.act(below);
     }
 
     fn woken(&mut self, below: &mut Below<'_>) {
