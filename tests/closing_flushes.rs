@@ -95,6 +95,26 @@ fn a_peer_that_takes_a_little_now_and_then_is_waited_for() {
 }
 
 #[test]
+fn a_peer_that_empties_less_than_the_kernel_tells_of_is_waited_for() {
+    on_each_back_end(|world| {
+        let limit = Duration::from_millis(100);
+        let mut reactor = world.reactor_with(Settings { closing_limit: limit, ..Settings::default() });
+        let record = Record::new();
+        let (id, mut peer) = connection(world, &mut reactor, Recorder::new(&record));
+        reactor.transport(id).unwrap().write(&vec![b'w'; 40 << 20]);
+        reactor.transport(id).unwrap().lose_connection();
+        let began = reactor.now();
+        while reactor.now() - began < limit * 4 {
+            peer.read_some(30_000);
+            reactor.turn(Some(Duration::from_millis(10))).unwrap();
+            assert!(!record.has("lost CloseTimedOut"));
+        }
+        reactor.transport(id).unwrap().abort_connection();
+        world.run_until_idle(&mut reactor);
+    });
+}
+
+#[test]
 fn a_limit_of_its_own_counts_in_all() {
     on_each_back_end(|world| {
         let mut reactor = world.reactor();

@@ -93,6 +93,28 @@ fn a_slow_peer_that_goes_on_reading_is_not_idle() {
 }
 
 #[test]
+fn a_peer_that_empties_less_than_the_kernel_tells_of_is_not_idle() {
+    on_each_back_end(|world| {
+        let limit = Duration::from_millis(100);
+        let mut reactor = world.reactor();
+        let record = Record::new();
+        let (id, mut peer) = connection(world, &mut reactor, Recorder::new(&record));
+        let mut transport = reactor.transport(id).unwrap();
+        transport.add_layer(IdleTimeout::new(limit));
+        transport.write(&vec![b'w'; 40 << 20]);
+        let began = reactor.now();
+        while reactor.now() - began < limit * 4 {
+            // Of the megabytes that the system keeps, a third has to go before it tells.
+            peer.read_some(30_000);
+            reactor.turn(Some(Duration::from_millis(10))).unwrap();
+            assert!(!record.has("lost Layer"));
+        }
+        reactor.transport(id).unwrap().abort_connection();
+        world.run_until_idle(&mut reactor);
+    });
+}
+
+#[test]
 fn a_peer_that_takes_nothing_is_cut_off_with_a_reset() {
     on_each_back_end(|world| {
         for writes_on in [false, true] {

@@ -45,12 +45,14 @@ impl std::error::Error for Idle {}
 /// Ends one connection when it is idle. A byte either way puts that off, which costs a store.
 pub struct IdleTimeout {
     limit: Duration,
+    /// The time is up, and the system was asked once more whether it takes something.
+    last_try: bool,
 }
 
 impl IdleTimeout {
     /// Ends it after `limit` without a byte either way. See [`idle_timeout`].
     pub fn new(limit: Duration) -> IdleTimeout {
-        IdleTimeout { limit }
+        IdleTimeout { limit, last_try: false }
     }
 }
 
@@ -62,11 +64,13 @@ impl Layer for IdleTimeout {
     }
 
     fn received(&mut self, below: &mut Below<'_>, data: &[u8]) {
+        self.last_try = false;
         below.wake_after(self.limit);
         below.deliver(data);
     }
 
     fn sent(&mut self, below: &mut Below<'_>, _: usize) {
+        self.last_try = false;
         below.wake_after(self.limit);
     }
 
@@ -74,7 +78,12 @@ impl Layer for IdleTimeout {
         let error = LayerError::new("idle timeout", Idle(self.limit));
         match below.is_sending() {
             true if below.is_closing() => {}
-            true => below.end(error),
+            true if self.last_try => below.end(error),
+            true => {
+                self.last_try = true;
+                below.retry_send();
+                below.wake_after(Duration::ZERO);
+            }
             false => below.close(Some(error)),
         }
     }

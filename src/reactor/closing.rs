@@ -144,7 +144,9 @@ impl Reactor {
 
     /// Grants a connection `limit` without progress, and no more than until `last`.
     fn limit_closing(&mut self, token: Token, limit: Duration, last: Option<Instant>) {
-        let timer = self.timers.set(self.now() + limit, TimedCall::CloseLimit(token));
+        let at = self.now() + limit;
+        let at = last.map_or(at, |last| at.min(last));
+        let timer = self.timers.set(at, TimedCall::CloseLimit(token));
         let closing = Closing { timer, limit, last };
         let earlier = self
             .sources
@@ -162,8 +164,25 @@ impl Reactor {
         };
         if let Some(closing) = connection.rare.as_ref().and_then(|rare| rare.closing) {
             let at = self.now() + closing.limit;
-            self.timers.reset(closing.timer, closing.last.map_or(at, |last| at.min(last)));
+            let at = closing.last.map_or(at, |last| at.min(last));
+            // Not when nothing changes: what was set in this turn waits for the next one.
+            if self.timers.due(closing.timer) != Some(at) {
+                self.timers.reset(closing.timer, at);
+            }
         }
+    }
+
+    /// Offers what waits to the system, although it has not said that it takes any: Linux says so when a third of its
+    /// buffer is free, which a slow peer may take longer for than the limit.
+    fn sends_after_all(&mut self, token: Token) -> bool {
+        let Some(connection) = self.sources.connection_mut(token) else { return false };
+        if connection.waiting() == 0 {
+            return false;
+        }
+        connection.ready.insert(Ready::WRITABLE);
+        let before = self.statistics.bytes_sent;
+        self.flush(token);
+        self.statistics.bytes_sent > before
     }
 
     pub(crate) fn close_limit_reached(&mut self, token: Token) {
@@ -173,9 +192,16 @@ impl Reactor {
         let Some(closing) = connection.rare().closing.take() else {
             return;
         };
-        match connection.state {
+        let state = connection.state;
+        let over = closing.last.is_some_and(|last| last <= self.now());
+        match state {
             State::Lost => {}
             State::Lingering => self.end_lingering(token),
+            _ if !over && self.sends_after_all(token) => {
+                if self.sources.connection(token).is_some_and(|connection| !connection.state.is_over()) {
+                    self.limit_closing(token, closing.limit, closing.last);
+                }
+            }
             _ => {
                 self.statistics.close_timeouts += 1;
                 self.lose(token, Reason::CloseTimedOut(closing.limit));

@@ -90,6 +90,11 @@ impl State {
         }
     }
 
+    /// Whether nothing is sent or told any more.
+    pub(crate) fn is_over(self) -> bool {
+        matches!(self, State::Lost | State::Lingering)
+    }
+
     /// Whether the connection is on its way out.
     pub(crate) fn is_closing(self) -> bool {
         match self {

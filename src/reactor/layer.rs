@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::connection::Pauses;
 use super::{Address, ClientFactory, ConnectionId, Connector, Factory, Protocol, Reactor, Reason};
-use crate::net::{Instant, Token};
+use crate::net::{Instant, Ready, Token};
 
 /// Something between the socket and the protocol of one connection: it sees, changes, holds back and adds to what goes
 /// either way, while the protocol sees the same [`Transport`](crate::Transport) as without it. (Twisted:
@@ -235,6 +235,16 @@ impl Below<'_> {
         let connection = self.reactor.sources.connection(self.token);
         let written = self.reactor.current == self.token && !self.reactor.scratch.is_empty();
         written || connection.is_some_and(|connection| connection.unsent() > 0 || connection.has_producer())
+    }
+
+    /// Offers bytes that wait to the system once more when this call has returned, although it has not said that it takes any:
+    /// Linux says so when a third of its buffer is free, which a slow peer may take minutes for. What it takes is told by
+    /// [`sent`](Layer::sent).
+    pub fn retry_send(&mut self) {
+        if let Some(connection) = self.reactor.sources.connection_mut(self.token) {
+            connection.ready.insert(Ready::WRITABLE);
+            self.reactor.mark_dirty(self.token);
+        }
     }
 
     /// [`woken`](Layer::woken) is called after `delay`. There is one such time for each layer: the last one asked for. Putting it off

@@ -122,8 +122,15 @@ impl<C> Timers<C> {
                 let due = Due { at: entry.at, sequence: entry.sequence, entry: first.entry };
                 self.heap[0] = due;
                 self.sink(0);
-            } else if first.sequence >= sequence {
+            } else if first.sequence >= sequence && first.at == now {
                 return None;
+            } else if first.sequence >= sequence {
+                // Set since for a time that is over: it does not stand before those that were set in time.
+                self.heap[0].at = now;
+                if let Some(entry) = self.entries.get_mut(first.entry as usize) {
+                    entry.at = now;
+                }
+                self.sink(0);
             } else {
                 return self.entries.get(first.entry as usize).map(|entry| (name, &entry.call));
             }
@@ -274,6 +281,19 @@ mod tests {
         assert!(!timers.reset(old, at(2)));
         assert_eq!(timers.due(old), None);
         assert_eq!(timers.due(new), Some(at(1)));
+    }
+
+    #[test]
+    fn a_call_set_too_late_for_its_time_stands_before_nobody() {
+        let mut timers = Timers::new();
+        timers.set(at(5), 1);
+        let before = timers.sequence();
+        timers.set(at(1), 2);
+        timers.set(at(2), 3);
+        assert_eq!(timers.first_due(at(6), before).map(|(_, call)| *call), Some(1));
+        timers.take_first();
+        assert!(timers.first_due(at(6), before).is_none());
+        assert_eq!(drain(&mut timers, at(6)), [2, 3]);
     }
 
     /// A thousand random operations against a plain list that is sorted at the end.

@@ -61,6 +61,8 @@ impl Wayward {
                 assert_eq!((transport.reading_paused(), transport.is_closing()), (paused, closing));
                 assert!(sending || transport.unsent() == 0);
                 below.watch_sent();
+                acts("Below::retry_send");
+                below.retry_send();
             }
             15..=19 => {
                 acts("Below::peer");
