@@ -20,7 +20,8 @@ use twistor::service::{ClientService, RunError, ServiceError, attach};
 use twistor::stream::{StreamError, StreamReader, StreamWriter, open_connection, start_server};
 use twistor::{
     BadAddress, ConnectTcp, ConnectUnix, Error, ExitReason, Failure, JobPanicked, LayerError, ListenUnix,
-    ProcessProtocol, ProcessTransport, ProtocolError, Reactor, Reason, Settings, SpawnProcess, UnixAddress,
+    ProcessProtocol, ProcessTransport, ProtocolError, Reactor, Reason, Settings, SpawnFault, SpawnProcess,
+    UnixAddress,
 };
 use world::back_end::BackEnd;
 use world::folder::Folder;
@@ -76,7 +77,11 @@ fn errors_and_addresses_print_on_one_line() {
             Box::new(ConnectTcp::new(text, 80)),
             Box::new(ConnectTcp::new(format!("::{text}"), 80)),
             Box::new(Error::CannotListen { address: owned.clone(), call: "bind", source: other(text) }),
-            Box::new(Error::CannotSpawn { program: owned.clone(), source: other(text) }),
+            Box::new(Error::CannotSpawn {
+                program: owned.clone(),
+                fault: SpawnFault::Directory(text.into()),
+                source: other(text),
+            }),
             Box::new(Error::System { call: "open", source: other(text) }),
             Box::new(JobPanicked { message: owned.clone() }),
             Box::new(Reason::Panicked(owned.clone())),
