@@ -137,10 +137,10 @@ fn an_endpoint_is_a_target_too() {
     assert_eq!((ended.code, ended.out.lines().count()), (Some(1), 3), "{}", ended.out);
 }
 
-/// The command with at most so many descriptors, soft and hard.
-fn with_descriptors(limit: u32, arguments: &[&str]) -> std::process::Command {
+/// The command with a limit of descriptors, as arguments of `ulimit`.
+fn with_descriptors(limit: &str, arguments: &[&str]) -> std::process::Command {
     let mut command = std::process::Command::new("sh");
-    command.args(["-c", &format!("ulimit -n {limit}; exec \"$0\" \"$@\""), env!("CARGO_BIN_EXE_twistor")]);
+    command.args(["-c", &format!("ulimit {limit}; exec \"$0\" \"$@\""), env!("CARGO_BIN_EXE_twistor")]);
     command.args(arguments).env_remove("RUST_LOG").stdin(std::process::Stdio::null());
     command
 }
@@ -153,7 +153,7 @@ fn a_monitor_out_of_descriptors_blames_no_target() {
     let targets: Vec<&str> = targets.iter().map(String::as_str).collect();
     let once = [&["monitor", "--json", "--count", "2", "--interval", "1s", "--backoff", "30s"][..], &targets]
         .concat();
-    let ended = Running::begin(with_descriptors(32, &once)).end();
+    let ended = Running::begin(with_descriptors("-n 32", &once)).end();
     let lines: Vec<Value> = ended.out.lines().map(json).collect();
     let events = |event: &str| lines.iter().filter(|line| line["event"] == event).collect::<Vec<_>>();
     let unknown = events("unknown");
@@ -166,6 +166,18 @@ fn a_monitor_out_of_descriptors_blames_no_target() {
     let warnings: Vec<&str> = told.collect();
     let words = " of 60, for a reason of this machine: connection failed: socket: ";
     assert!(warnings[0].contains(words), "{}", ended.err);
+}
+
+#[test]
+fn a_limit_of_descriptors_that_can_be_raised_is() {
+    let service = Service::silent("127.0.0.1:0");
+    let targets: Vec<String> =
+        (0..60).map(|number| format!("n{number}=hold://{}", service.address)).collect();
+    let targets: Vec<&str> = targets.iter().map(String::as_str).collect();
+    let twice = [&["monitor", "--count", "2", "--interval", "1s"][..], &targets].concat();
+    let ended = Running::begin(with_descriptors("-Sn 32", &twice)).end();
+    assert_eq!((ended.code, ended.err.as_str()), (Some(0), ""));
+    assert_eq!(ended.out.matches("connected in").count(), 60, "{}", ended.out);
 }
 
 #[test]

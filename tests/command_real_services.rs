@@ -9,7 +9,7 @@ use command::{Running, Signal, free_address};
 use std::fs;
 use std::io::Write;
 use std::net::TcpStream;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
@@ -60,6 +60,41 @@ fn folder(name: &str) -> PathBuf {
     folder
 }
 
+/// One that serves the files in `folder`, with `more` in its configuration.
+fn nginx(folder: &Path, address: &str, more: &str) -> Option<Server> {
+    let here = folder.display();
+    let configuration = format!(
+        "daemon off; master_process off; pid '{here}/pid'; error_log '{here}/error.log';
+         events {{ worker_connections 64; }}
+         http {{ access_log '{here}/access.log'; client_body_temp_path '{here}/a'; proxy_temp_path '{here}/b';
+                 fastcgi_temp_path '{here}/c'; uwsgi_temp_path '{here}/d'; scgi_temp_path '{here}/e';
+                 log_format connections '$connection_requests';
+                 access_log '{here}/requests.log' connections; {more}
+                 server {{ listen {address}; root '{here}'; }} }}"
+    );
+    let file = folder.join("nginx.conf");
+    fs::write(&file, configuration).unwrap();
+    let arguments = ["-p", folder.to_str().unwrap(), "-c", file.to_str().unwrap()];
+    Server::start("nginx", &arguments, address)
+}
+
+#[test]
+fn an_nginx_that_closes_idle_connections_stays_up() {
+    let address = free_address().to_string();
+    let folder = folder("nginx-idle");
+    // A minute, by default.
+    let Some(mut server) = nginx(&folder, &address, "client_header_timeout 1s;") else { return };
+    let mut monitor = Running::start(&["monitor", &format!("held=hold://{address}"), "--json"]);
+    monitor.line_with(&[r#""event":"up""#]);
+    let told = monitor.line();
+    assert!(told.contains(r#""event":"reconnected""#) && told.contains(r#""idle":true"#), "{told}");
+    server.kill();
+    let told = monitor.line();
+    assert!(told.contains(r#""event":"down""#) && told.contains(r#""reason":"closed""#), "{told}");
+    let ended = monitor.end_by(Signal::TERM);
+    assert_eq!((ended.code, ended.err.as_str()), (Some(0), ""));
+}
+
 #[test]
 fn the_death_of_redis_is_known_at_once_and_so_is_its_return() {
     let address = free_address();
@@ -87,20 +122,7 @@ fn a_feed_of_nginx_is_read_on_one_connection_and_its_age_is_told() {
     let folder = folder("nginx");
     let feed = folder.join("feed.json");
     fs::write(&feed, r#"{"congestion": {"level": 0.25}, "vehicles": 7}"#).unwrap();
-    let here = folder.display();
-    let configuration = format!(
-        "daemon off; master_process off; pid '{here}/pid'; error_log '{here}/error.log';
-         events {{ worker_connections 64; }}
-         http {{ access_log '{here}/access.log'; client_body_temp_path '{here}/a'; proxy_temp_path '{here}/b';
-                 fastcgi_temp_path '{here}/c'; uwsgi_temp_path '{here}/d'; scgi_temp_path '{here}/e';
-                 log_format connections '$connection_requests';
-                 access_log '{here}/requests.log' connections;
-                 server {{ listen {address}; root '{here}'; }} }}"
-    );
-    let file = folder.join("nginx.conf");
-    fs::write(&file, configuration).unwrap();
-    let arguments = ["-p", folder.to_str().unwrap(), "-c", file.to_str().unwrap()];
-    let Some(_server) = Server::start("nginx", &arguments, &address.to_string()) else { return };
+    let Some(_server) = nginx(&folder, &address.to_string(), "") else { return };
     let url = format!("http://{address}/feed.json");
     let mut traffic = Running::start(&[
         "traffic",

@@ -22,7 +22,7 @@ use std::time::Duration;
 ///
 /// What hold:// sees, of any TCP server, without sending a byte of its own: a process that ends, is killed or resets
 /// the connection, at once; a host that crashed or a link that is cut, within --lost-after, on Linux (the kernel asks
-/// an idle peer for a sign of life every two fifths of that time: two small packets, every 4 s by default). It does not
+/// an idle peer for a sign of life every two fifths of that time: two small packets, every 4 s by default; four lost in a row count as a loss then, one at 3 s). It does not
 /// see that a server accepts no new connections, or answers no requests: tcp:// sees the first.
 ///
 /// A held connection that its server closes (many close idle ones) is made again at once: the target stays up, the
