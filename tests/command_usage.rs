@@ -75,7 +75,6 @@ fn a_bad_argument_is_named_on_one_line() {
         (&["echo", "--listen", "tcp:127.0.0.1:70000"], "tcp:127.0.0.1:70000"),
         (&["echo", "--listen", "tcp:127.0.0.1:0", "--listen", "tcp:example.org:1"], "tcp:example.org:1"),
         (&["echo", "--listen", "tcp:127.0.0.1:0", "--workers", "0"], "--workers"),
-        (&["monitor", "--count", "1", "--interval", "2s", "tcp://h:1"], "--interval has no effect"),
         (&["traffic", "https://h/"], "TLS"),
         (&["traffic", "ftp://h/"], "ftp"),
         (&["traffic", "http://h/", "--via", "tcp:h:80:timeuot=5"], "column 10: timeuot"),

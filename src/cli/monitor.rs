@@ -204,9 +204,6 @@ impl Monitor {
                 return refuse(format!("{option} has no effect: no target is held (hold://HOST:PORT)"));
             }
         }
-        if self.interval.is_some() && self.count == Some(1) {
-            return refuse("--interval has no effect with --count 1".into());
-        }
         let vanishes = |target: &Target| target.host().is_some() && !target.has_own("keepalive");
         if self.lost_after.is_some() && !held().any(vanishes) {
             return refuse(
