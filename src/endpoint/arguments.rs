@@ -7,9 +7,9 @@ use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::ParseError;
 use super::parse_error::{is_near, known};
 use super::text::{Part, Piece, split};
+use super::{ParseError, duration};
 
 /// The arguments of an endpoint's text. Whoever parses takes them by name, each once; what nobody took is an error
 /// in the end, and so is what was given twice.
@@ -94,6 +94,16 @@ impl Arguments {
     /// Whether there are so many arguments without a key which nobody took yet, or more.
     pub fn counts(&self, plain: usize) -> bool {
         self.plain.len() >= plain
+    }
+
+    /// Whether the arguments without a key that are left begin with `HOST:PORT`, and not with a port.
+    pub(super) fn begins_with_host(&self) -> bool {
+        self.plain.len() >= 2 && self.plain.front().is_some_and(|first| !is_number(&first.text))
+    }
+
+    /// Whether a port is all that is left without a key, where a host has to stand before it.
+    pub(super) fn is_port_alone(&self) -> bool {
+        self.plain.len() == 1 && !self.has("port") && self.plain.iter().all(|first| is_number(&first.text))
     }
 
     /// The next argument without a key, or that with the key `name`.
@@ -210,13 +220,22 @@ impl Arguments {
     }
 
     pub(super) fn unknown_prefix<'a>(&self, prefixes: impl Iterator<Item = &'a str> + Clone) -> ParseError {
-        let why = format!("there is no such kind of endpoint; {}", known(self.prefix(), prefixes));
+        let what = match (self.text.is_empty(), self.prefix()) {
+            (true, _) => "it is empty",
+            (_, "") => "the kind of endpoint is missing",
+            _ => "there is no such kind of endpoint",
+        };
+        let why = format!("{what}; {}", known(self.prefix(), prefixes));
         self.wrong(self.prefix.position, Some(self.prefix()), why)
     }
 
     fn wrong(&self, position: usize, key: Option<&str>, why: String) -> ParseError {
         ParseError { text: self.text.to_string(), position, key: key.map(str::to_owned), why }
     }
+}
+
+fn is_number(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 /// Readers: what an argument can be.
@@ -254,9 +273,8 @@ impl Argument {
     /// # Errors
     /// When it is none, or does not fit into the type.
     pub fn number<N: FromStr>(&self) -> Result<N, ParseError> {
-        let digits = !self.value.is_empty() && self.value.bytes().all(|byte| byte.is_ascii_digit());
         let shown = Escaped(&self.value);
-        if !digits {
+        if !is_number(&self.value) {
             return Err(self.bad(format!("\"{shown}\" is no number")));
         }
         self.value.parse().map_err(|_| self.bad(format!("{shown} is too large")))
@@ -294,27 +312,12 @@ impl Argument {
         }
     }
 
-    /// A time in seconds (`5`, `0.25`), or with its unit (`250ms`, `5s`, `2m`); a year at most.
+    /// A time in seconds (`5`, `0.25`), or with units (`250ms`, `1h30m`: ns, us, ms, s, m, h, d); a year at most.
     ///
     /// # Errors
     /// When it is none.
     pub fn seconds(&self) -> Result<Duration, ParseError> {
-        let at = self.value.find(|c: char| c.is_ascii_alphabetic()).unwrap_or(self.value.len());
-        let (number, unit) = self.value.split_at(at);
-        let factor = match unit {
-            "" | "s" => Some(1.0),
-            "ms" => Some(0.001),
-            "m" => Some(60.0),
-            _ => None,
-        };
-        // Digits first: the parser of floats would take a sign, and `inf`.
-        let seconds = Some(number).filter(|number| number.starts_with(|c: char| c.is_ascii_digit()));
-        let seconds = seconds.and_then(|number| number.parse::<f64>().ok());
-        match factor.zip(seconds).map(|(factor, seconds)| Duration::try_from_secs_f64(factor * seconds)) {
-            Some(Ok(time)) if time <= LONGEST => Ok(time),
-            Some(_) => Err(self.bad("it is longer than a year")),
-            None => Err(self.bad("write a time in seconds, or as 250ms, 5s or 2m")),
-        }
+        duration::parse(&self.value).map_err(|why| self.bad(why))
     }
 
     /// The same, but not nothing: a limit that would be over before anything happens.
@@ -381,8 +384,6 @@ impl Argument {
     }
 }
 
-const LONGEST: Duration = Duration::from_secs(366 * 24 * 60 * 60);
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -424,7 +425,7 @@ mod tests {
         for text in ["", "8", "1000", "00660", "rw", "-1", "+66"] {
             assert!(value(text, Argument::mode).is_err(), "{text}");
         }
-        for text in ["", "s", "-1", "+1", "inf", "NaN", "1h", "5 s", "1e9", "1e300", "99999999999"] {
+        for text in ["", "s", "-1", "+1", "inf", "NaN", "1w", "5 s", "1e9", "1e300", "99999999999"] {
             assert!(value(text, Argument::seconds).is_err(), "{text}");
         }
         for text in ["", "host", "1.2.3", "::1%eth", "[::1", "127.0.0.1:80"] {

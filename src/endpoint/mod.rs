@@ -8,7 +8,7 @@
 //! | text | what it is | further keys, with their defaults |
 //! |---|---|---|
 //! | **servers** | | |
-//! | `tcp:8080` | a port of TCP, on all addresses of IPv4 | `interface` (an IP address of either family), `backlog` (1024), `reuse_address` (yes), `reuse_port` (no), `nodelay` (yes), `keepalive`, `user_timeout`, `send_buffer`, `receive_buffer`, `ipv6_only` |
+//! | `tcp:8080`, `tcp:127.0.0.1:8080` | a port of TCP, on all addresses of IPv4 or on one | `interface` (an IP address of either family), `backlog` (1024), `reuse_address` (yes), `reuse_port` (no), `nodelay` (yes), `keepalive`, `user_timeout`, `send_buffer`, `receive_buffer`, `ipv6_only` |
 //! | `tcp6:8080` | the same on all addresses of IPv6; with `ipv6_only=no` of both families | the same |
 //! | `unix:/run/app.sock`, `unix:@name` | a UNIX socket, by path or by abstract name | `mode` (the umask decides), `backlog` (1024), `remove_stale` (yes), `unlink` (yes), `send_buffer`, `receive_buffer` |
 //! | `fd:3` | a descriptor that was inherited, and listens already | |
@@ -22,7 +22,7 @@
 //! | `udp:example.org:53` | one peer, the host by name or address | `bind`, and the same but `interface` |
 //! | `unix:/run/log.sock`, `unix:@name` | a UNIX socket of datagrams at this path or name, of one's own; `unix:peer=/run/log.sock` has none and sends | `peer` (the only one), `max_size` (65507), `mode` (the umask decides), `remove_stale` (yes), `unlink` (yes), `send_buffer`, `receive_buffer` |
 //!
-//! Times are in seconds, or have a unit (`250ms`); permissions are octal; what is on or off is `yes` or `no`; sizes are
+//! Times are in seconds, or have units (`250ms`, `1h30m`: ns, us, ms, s, m, h, d); permissions are octal; what is on or off is `yes` or `no`; sizes are
 //! in bytes. An argument that has no key can be given with its name as well (`tcp:host=example.org:port=80`).
 //!
 //! `:` parts arguments, `=` a key from its value, and a backslash takes the character after it as it is;
@@ -65,9 +65,10 @@
 
 mod adopted;
 mod arguments;
+pub(crate) mod duration;
 mod haproxy;
-mod parse_error;
-mod plain;
+pub(crate) mod parse_error;
+pub(crate) mod plain;
 mod ready;
 mod registry;
 mod tcp;

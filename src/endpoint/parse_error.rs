@@ -41,15 +41,22 @@ impl std::error::Error for ParseError {}
 pub(super) fn known<'a>(word: &str, known: impl Iterator<Item = &'a str> + Clone) -> String {
     let list = known.clone().collect::<Vec<_>>().join(", ");
     match known.map(|one| (distance(word, one), one)).min() {
-        Some((0..=2, nearest)) => format!("did you mean {nearest}? Known are: {list}"),
+        Some((distance, nearest)) if is_typo(word, distance) => {
+            format!("did you mean {nearest}? Known are: {list}")
+        }
         Some(_) => format!("known are: {list}"),
         None => "it has none".to_owned(),
     }
 }
 
 /// Whether a word is probably a mistyped `name`.
-pub(super) fn is_near(word: &str, name: &str) -> bool {
-    distance(word, name) <= 2
+pub(crate) fn is_near(word: &str, name: &str) -> bool {
+    is_typo(word, distance(word, name))
+}
+
+/// Whether so many letters are few enough: of a short word they would be all.
+fn is_typo(word: &str, distance: usize) -> bool {
+    distance <= 2 && distance < word.chars().count()
 }
 
 /// How many letters are to be changed, added or left out to make one word of the other; case does not count.
@@ -79,6 +86,10 @@ mod tests {
         assert!(known("Mode", names()).starts_with("did you mean mode?"));
         assert_eq!(known("colour", names()), "known are: backlog, interface, mode");
         assert_eq!(known("x", [].into_iter()), "it has none");
+        // Two letters make any word of two letters: that says nothing.
+        for word in ["", "x", "xy"] {
+            assert_eq!(known(word, ["fd", "tcp"].into_iter()), "known are: fd, tcp");
+        }
     }
 
     #[test]

@@ -68,7 +68,7 @@ impl ClientEndpoint for ConnectTcp {
     }
 }
 
-/// `tcp:PORT`, which listens on all addresses of IPv4, and whatever `interface` says.
+/// `tcp:PORT`, which listens on all addresses of IPv4, and whatever `interface` says; `tcp:IP:PORT` has it in front.
 pub(super) fn server(arguments: &mut Arguments) -> Result<ListenTcp, ParseError> {
     listen(arguments, Ipv4Addr::UNSPECIFIED.into())
 }
@@ -85,9 +85,20 @@ pub(super) fn server_v6(arguments: &mut Arguments) -> Result<ListenTcp, ParseErr
 }
 
 fn listen(arguments: &mut Arguments, everywhere: IpAddr) -> Result<ListenTcp, ParseError> {
+    let interface = match arguments.begins_with_host() {
+        true => Some(arguments.required("interface", |interface| interface.socket_address(0))?),
+        false => None,
+    };
     let port = arguments.required("port", Argument::port)?;
-    let interface = arguments.key("interface", |interface| interface.socket_address(port))?;
-    let usual = ListenTcp::new(interface.unwrap_or(SocketAddr::new(everywhere, port)));
+    let mut address = match interface {
+        Some(interface) => interface,
+        None => {
+            let interface = arguments.key("interface", |interface| interface.socket_address(0))?;
+            interface.unwrap_or(SocketAddr::new(everywhere, 0))
+        }
+    };
+    address.set_port(port);
+    let usual = ListenTcp::new(address);
     Ok(ListenTcp {
         backlog: arguments.key("backlog", Argument::number)?.unwrap_or(usual.backlog),
         reuse_address: arguments.key("reuse_address", Argument::flag)?.unwrap_or(usual.reuse_address),
@@ -104,7 +115,8 @@ fn listen(arguments: &mut Arguments, everywhere: IpAddr) -> Result<ListenTcp, Pa
 
 /// `tcp:HOST:PORT`.
 pub(super) fn client(arguments: &mut Arguments) -> Result<ConnectTcp, ParseError> {
-    let host = arguments.required("host", host)?;
+    let port_alone = arguments.is_port_alone();
+    let host = arguments.required("host", |argument| host(argument, port_alone))?;
     let port = arguments.required("port", Argument::port_of_peer)?;
     let usual = ConnectTcp::new(host, port);
     Ok(ConnectTcp {
@@ -122,7 +134,12 @@ pub(super) fn client(arguments: &mut Arguments) -> Result<ConnectTcp, ParseError
 }
 
 /// A host name or an IP address, whose brackets are taken off.
-fn host(argument: &Argument) -> Result<String, ParseError> {
+fn host(argument: &Argument, port_alone: bool) -> Result<String, ParseError> {
+    if port_alone {
+        let port = argument.value();
+        let why = format!("the host is missing before the port; did you mean tcp:localhost:{port}?");
+        return Err(argument.bad(why));
+    }
     let host = match argument.value().starts_with('[') {
         true => argument.ip()?.to_string(),
         false => argument.value().to_owned(),
@@ -180,5 +197,31 @@ mod tests {
         ] {
             assert_eq!(asked(text).describe(), text);
         }
+    }
+
+    #[test]
+    fn an_interface_may_stand_before_its_port() {
+        for (text, described) in [
+            ("tcp:127.0.0.1:80", "tcp:80:interface=127.0.0.1"),
+            ("tcp:localhost:80:backlog=5", "tcp:80:interface=127.0.0.1:backlog=5"),
+            ("tcp:[::1]:80", "tcp:80:interface=[::1]"),
+            ("tcp:0.0.0.0:80", "tcp:80"),
+        ] {
+            assert_eq!(served(text).describe(), described, "{text}");
+        }
+        let wrong = |text| server(&mut Arguments::of(text).unwrap()).unwrap_err().to_string();
+        assert!(wrong("tcp:h:80").contains("column 5: interface: \"h\" is no IP address"));
+        assert!(wrong("tcp:127.0.0.1:80:interface=::1").contains("interface: it is given twice"));
+    }
+
+    #[test]
+    fn a_port_without_a_host_is_told_from_a_bad_address() {
+        for text in ["tcp:7007", "tcp:7007:timeout=5"] {
+            let error = client(&mut Arguments::of(text).unwrap()).unwrap_err();
+            assert_eq!(error.position, 4);
+            assert!(error.why.ends_with("did you mean tcp:localhost:7007?"), "{error}");
+        }
+        let error = client(&mut Arguments::of("tcp:1.2.3.256:80").unwrap()).unwrap_err();
+        assert!(error.why.contains("looks like an IP address"), "{error}");
     }
 }

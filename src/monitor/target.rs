@@ -1,5 +1,6 @@
 //! What is watched, and how: `hold://HOST:PORT` or `tcp://HOST:PORT`, or an endpoint, with a name in front if it has one.
 
+use crate::endpoint::plain::{no_host, port_alone};
 use crate::endpoint::{Arguments, ParseError, Registry};
 use crate::escape::Escaped;
 use crate::{ConnectTcp, ConnectUnix, Error};
@@ -16,7 +17,8 @@ use std::str::FromStr;
 /// assert_eq!((target.kind(), target.host().as_deref(), target.port()), (Kind::Hold, Some("::1"), Some(22)));
 /// assert_eq!((target.name(), target.url()), ("door", "hold://[::1]:22"));
 ///
-/// // Or any endpoint of a client, to be probed or, after `hold:`, to be held.
+/// // Or any endpoint of a client or an address, to be probed or, after `hold:`, to be held.
+/// assert_eq!("localhost:22".parse::<Target>()?.kind(), Kind::Probe);
 /// let target: Target = "web=tcp:example.org:80:timeout=2".parse()?;
 /// assert_eq!((target.kind(), target.name()), (Kind::Probe, "web"));
 /// assert_eq!("hold:unix:/run/app.sock".parse::<Target>()?.kind(), Kind::Hold);
@@ -117,8 +119,16 @@ impl Target {
     pub(super) fn way(&self) -> Result<Way, TargetError> {
         let error = |why: String| TargetError { target: self.text.to_string(), why };
         let url = self.url();
-        if self.form == Form::Url {
-            let address = url.split_once("://").map_or("", |(_, address)| address);
+        let registry = Registry::default();
+        let endpoint = url.strip_prefix("hold:").unwrap_or(url);
+        let address = match self.form {
+            Form::Url => url.split_once("://").map(|(_, address)| address),
+            Form::Endpoint => Some(endpoint).filter(|endpoint| registry.is_client_address(endpoint)),
+        };
+        if let Some(port) = port_alone(address.unwrap_or(endpoint)) {
+            return Err(error(no_host(port)));
+        }
+        if let Some(address) = address {
             let options: ConnectTcp = address.parse().map_err(|wrong| match wrong {
                 Error::BadAddress(bad) => error(bad.why.to_owned()),
                 other => error(other.to_string()),
@@ -130,13 +140,11 @@ impl Target {
                 has_user_timeout: false,
             });
         }
-        let endpoint = url.strip_prefix("hold:").unwrap_or(url);
         let before = self.text.len() - endpoint.len();
         let bad = |wrong: ParseError| {
             let key = wrong.key.map(|key| format!("{}: ", Escaped(key))).unwrap_or_default();
             error(format!("at column {}: {key}{}", before + wrong.position + 1, wrong.why))
         };
-        let registry = Registry::default();
         let mut arguments = Arguments::of(endpoint).map_err(bad)?;
         if !registry.clients().any(|known| known == arguments.prefix()) {
             return Err(error(FORMS.to_owned()));
@@ -181,9 +189,14 @@ impl FromStr for Target {
         // A name is at most LONGEST_NAME bytes.
         let url = name.map_or(0, |name| name.len() as u16 + 1);
         let rest = &text[usize::from(url)..];
-        let kind = match (form, rest.split_once(':').map(|(scheme, _)| scheme)) {
-            (_, Some("hold")) => Kind::Hold,
-            (Form::Url, Some("tcp")) | (Form::Endpoint, _) => Kind::Probe,
+        if rest.is_empty() {
+            return Err(error(format!("it is empty: {FORMS}")));
+        }
+        let (kind, form) = match (form, rest.split_once(':').map(|(scheme, _)| scheme)) {
+            (_, Some("hold")) => (Kind::Hold, form),
+            (Form::Url, Some("tcp")) | (Form::Endpoint, _) => (Kind::Probe, form),
+            // The slashes belong to the path.
+            (Form::Url, Some("unix")) => (Kind::Probe, Form::Endpoint),
             (Form::Url, scheme) => {
                 return Err(error(format!(
                     "unknown scheme \"{}\": {FORMS}",
@@ -212,8 +225,8 @@ impl fmt::Display for TargetError {
 
 impl std::error::Error for TargetError {}
 
-const FORMS: &str =
-    "a target is hold://HOST:PORT or tcp://HOST:PORT, or tcp:HOST:PORT or unix:PATH, to be held after hold:";
+const FORMS: &str = "a target is HOST:PORT, tcp://HOST:PORT or hold://HOST:PORT, or tcp:HOST:PORT or unix:PATH, \
+     to be held after hold:";
 const NOTHING_SENT: &str = "nothing is sent to a target";
 const NOT_HELD: &str = "the target is not held; write hold: before it";
 /// Arguments of endpoints that change nothing here; the second kind does when the target is held.
@@ -241,6 +254,11 @@ mod tests {
             ("tcp:host=h:port=1", Kind::Probe, Some("h"), Some(1), "tcp:host=h:port=1"),
             ("unix:/run/x", Kind::Probe, None, None, "unix:/run/x"),
             (r"a=hold:unix:@x\://y", Kind::Hold, None, None, "a"),
+            ("localhost:80", Kind::Probe, Some("localhost"), Some(80), "localhost:80"),
+            ("web=10.0.0.1:80", Kind::Probe, Some("10.0.0.1"), Some(80), "web"),
+            ("[::1]:22", Kind::Probe, Some("::1"), Some(22), "[::1]:22"),
+            ("a=hold:localhost:22", Kind::Hold, Some("localhost"), Some(22), "a"),
+            ("unix:///run/x", Kind::Probe, None, None, "unix:///run/x"),
         ] {
             let target: Target = text.parse().unwrap();
             assert_eq!(
@@ -254,31 +272,36 @@ mod tests {
     #[test]
     fn what_is_wrong_is_said_with_the_target() {
         for (text, why) in [
-            ("", FORMS),
-            ("localhost:80", FORMS),
-            ("hold:localhost:80", FORMS),
+            ("localhost", FORMS),
+            ("tcp://7007", "the host is missing before the port; did you mean localhost:7007?"),
+            (
+                "tcp:7007",
+                "at column 5: host: the host is missing before the port; did you mean tcp:localhost:7007?",
+            ),
+            ("hold:7007", "the host is missing before the port; did you mean localhost:7007?"),
+            ("7007", "the host is missing before the port; did you mean localhost:7007?"),
+            ("n=:22", "the host is missing before the port; did you mean localhost:22?"),
+            ("localhost:0", "port 0 cannot be connected to"),
+            ("1.2.3.256:80", "the host looks like an IP address, and is none"),
             ("udp:h:80", FORMS),
             ("tcp:h", "at column 6: port: it is missing"),
             ("n=tcp:h:0", "at column 9: port: port 0 cannot be connected to"),
             (
                 "n=hold:tcp:h:80:timeout=soon",
-                "at column 25: timeout: write a time in seconds, or as 250ms, 5s or 2m",
+                "at column 25: timeout: write a time in seconds, or with ns, us, ms, s, m, h or d, such as 250ms or 1h30m",
             ),
             (
                 "tcp:h:80:keepalive=5",
                 "keepalive has no effect: the target is not held; write hold: before it",
             ),
             ("hold:tcp:h:80:nodelay=no", "nodelay has no effect: nothing is sent to a target"),
-            (
-                "hold:tcp:h:80:keepalive=10h",
-                "at column 25: keepalive: write a time in seconds, or as 250ms, 5s or 2m",
-            ),
+            ("hold:tcp:h:80:keepalive=10h", "at column 25: keepalive: 32767 seconds is the longest"),
             ("hold:tcp:h:80:keepalive=36000", "at column 25: keepalive: 32767 seconds is the longest"),
             ("hold:tcp:h:80:keepalive=0", "at column 25: keepalive: it has to be more than nothing"),
             ("hold:unix:", "at column 11: path: the path of the socket is empty"),
             ("=tcp:h:80", "a name has 1 to 64 bytes and no control characters"),
             ("tcp://localhost", "the port is missing"),
-            ("tcp://:80", "the host is missing"),
+            ("tcp://:80", "the host is missing before the port; did you mean localhost:80?"),
             ("tcp://", "the port is missing"),
             ("tcp://h:0", "port 0 cannot be connected to"),
             ("tcp://h:70000", "the port is above 65535"),
@@ -286,6 +309,10 @@ mod tests {
             ("=tcp://h:80", "a name has 1 to 64 bytes and no control characters"),
         ] {
             assert_eq!(text.parse::<Target>().unwrap_err().why, why, "{text}");
+        }
+        for text in ["", "n="] {
+            let why = text.parse::<Target>().unwrap_err().why;
+            assert!(why.starts_with("it is empty: a target is HOST:PORT"), "{text}: {why}");
         }
         let error = "udp://h:80\n".parse::<Target>().unwrap_err().to_string();
         assert_eq!(error, format!("bad target \"udp://h:80\\n\": unknown scheme \"udp\": {FORMS}"));

@@ -202,7 +202,10 @@ impl ConnectTcp {
 
 /// Both halves of `host:port`; brackets are taken off.
 fn split(text: &str) -> Result<(&str, u16), Error> {
-    let (host, port) = text.rsplit_once(':').ok_or_else(|| bad(text, "the port is missing"))?;
+    let (host, port) = text.rsplit_once(':').ok_or_else(|| {
+        let port_alone = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+        bad(text, if port_alone { PORT_ALONE } else { "the port is missing" })
+    })?;
     let host = match host.strip_prefix('[') {
         Some(rest) => {
             let inner = rest.strip_suffix(']').ok_or_else(|| bad(text, "a bracket is missing"))?;
@@ -226,6 +229,8 @@ fn split(text: &str) -> Result<(&str, u16), Error> {
     let port = port.parse().map_err(|_| bad(text, "the port is above 65535"))?;
     Ok((host, port))
 }
+
+const PORT_ALONE: &str = "the host is missing before the port, such as localhost:80";
 
 fn bad(text: &str, why: &'static str) -> Error {
     Error::BadAddress(BadAddress { text: text.to_owned(), why })
@@ -308,6 +313,7 @@ mod tests {
         for (text, why) in [
             ("", "the port is missing"),
             ("localhost", "the port is missing"),
+            ("7007", "the host is missing before the port, such as localhost:80"),
             (":80", "the host is missing"),
             ("host:", "the port is no number"),
             ("host:http", "the port is no number"),
