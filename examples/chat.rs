@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::io::Write;
 use std::rc::Rc;
 use twistor::escape::EscapedBytes;
 use twistor::{ConnectionId, Protocol, Reactor, Reason, Transport};
@@ -71,6 +72,6 @@ fn main() -> twistor::Result<()> {
     let mut reactor = Reactor::new()?;
     let guest = move || Guest { room: room.clone(), name: None, unfinished: Vec::new() };
     let listener = reactor.listen_tcp("127.0.0.1:7008", guest)?;
-    println!("the room is open at {}", listener.address());
+    let _ = writeln!(std::io::stdout(), "the room is open at {}", listener.address());
     reactor.run()
 }

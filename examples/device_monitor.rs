@@ -2,7 +2,13 @@
 //!
 //! `cargo run --example device_monitor HOST[:PORT]...` (port 22 by default); it ends when the last device has.
 
+use std::io::Write;
 use twistor::{Address, ClientFactory, ConnectTcp, Connector, Factory, Protocol, Reactor, Reason, Transport};
+
+/// As `println!`, which panics when nobody reads any more (`| head`): this ends the program.
+macro_rules! say {
+    ($($line:tt)*) => { if writeln!(std::io::stdout(), $($line)*).is_err() { std::process::exit(1) } };
+}
 
 /// The connection to one device.
 struct Device {
@@ -12,16 +18,16 @@ struct Device {
 
 impl Protocol for Device {
     fn connection_made(&mut self, _: &mut Transport<'_>) {
-        println!("{}: connected", self.name);
+        say!("{}: connected", self.name);
     }
 
     fn data_received(&mut self, _: &mut Transport<'_>, data: &[u8]) {
         self.received += data.len();
-        println!("{}: {}", self.name, data.escape_ascii());
+        say!("{}: {}", self.name, data.escape_ascii());
     }
 
     fn connection_lost(&mut self, _: &mut Transport<'_>, reason: &Reason) {
-        println!("{}: {reason}, after {} bytes", self.name, self.received);
+        say!("{}: {reason}, after {} bytes", self.name, self.received);
     }
 }
 
@@ -38,14 +44,14 @@ impl Factory for Watch {
 
 impl ClientFactory for Watch {
     fn client_connection_failed(&mut self, _: &mut Connector<'_>, reason: &Reason) {
-        println!("{}: {reason}", self.name);
+        say!("{}: {reason}", self.name);
     }
 }
 
 fn main() -> twistor::Result<()> {
     let devices: Vec<String> = std::env::args().skip(1).collect();
     if devices.is_empty() {
-        eprintln!("usage: device_monitor HOST[:PORT]...");
+        let _ = writeln!(std::io::stderr(), "usage: device_monitor HOST[:PORT]...");
         std::process::exit(2);
     }
     let mut reactor = Reactor::new()?;

@@ -2,9 +2,15 @@
 //!
 //! `cargo run --example echo_client [HOST:PORT]`, with `echo_server` running.
 
+use std::io::Write;
 use std::time::Duration;
 use twistor::escape::EscapedBytes;
 use twistor::{Address, ClientFactory, Connector, Factory, Protocol, Reactor, Reason, Transport};
+
+/// As `println!`, which panics when nobody reads any more (`| head`): this ends the program.
+macro_rules! say {
+    ($($line:tt)*) => { if writeln!(std::io::stdout(), $($line)*).is_err() { std::process::exit(1) } };
+}
 
 const GREETING: &[u8] = b"Hello, reactor!";
 
@@ -15,11 +21,11 @@ struct EchoClient {
 
 impl Protocol for EchoClient {
     fn connection_made(&mut self, transport: &mut Transport<'_>) {
-        println!("connected to {}, saying \"{}\"", transport.peer(), EscapedBytes(GREETING));
+        say!("connected to {}, saying \"{}\"", transport.peer(), EscapedBytes(GREETING));
         transport.write(GREETING);
         // Dropped with the connection: no need to cancel it.
         transport.call_later(Duration::from_secs(5), |_: &mut Self, transport| {
-            println!("no answer within five seconds");
+            say!("no answer within five seconds");
             transport.abort_connection();
         });
     }
@@ -28,13 +34,13 @@ impl Protocol for EchoClient {
         // Bytes come in pieces of any size: collect until all are there.
         self.received.extend_from_slice(data);
         if self.received.len() >= GREETING.len() {
-            println!("it answered \"{}\"", EscapedBytes(&self.received));
+            say!("it answered \"{}\"", EscapedBytes(&self.received));
             transport.lose_connection();
         }
     }
 
     fn connection_lost(&mut self, _: &mut Transport<'_>, reason: &Reason) {
-        println!("{reason}");
+        say!("{reason}");
     }
 }
 
@@ -52,7 +58,7 @@ impl Factory for Once {
 
 impl ClientFactory for Once {
     fn client_connection_failed(&mut self, connector: &mut Connector<'_>, reason: &Reason) {
-        println!("cannot connect to {}: {reason}", connector.destination());
+        say!("cannot connect to {}: {reason}", connector.destination());
     }
 }
 

@@ -1,5 +1,6 @@
 //! Sends back what it is sent. Try it with `nc 127.0.0.1 7007`.
 
+use std::io::Write;
 use twistor::{Protocol, Reactor, Transport};
 
 struct Echo;
@@ -22,6 +23,6 @@ impl Protocol for Echo {
 fn main() -> twistor::Result<()> {
     let mut reactor = Reactor::new()?;
     let listener = reactor.listen_tcp("127.0.0.1:7007", || Echo)?;
-    println!("listening on {}", listener.address());
+    let _ = writeln!(std::io::stdout(), "listening on {}", listener.address());
     reactor.run()
 }

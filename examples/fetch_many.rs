@@ -2,8 +2,7 @@
 //!
 //! `cargo run --example fetch_many [HOST[:PORT]]...`; without servers it starts ten small ones of its own.
 
-use std::time::Duration;
-
+use std::{io::Write, time::Duration};
 use twistor::endpoint::connect_protocol;
 use twistor::escape::EscapedBytes;
 use twistor::{ConnectTcp, Deferred, Failure, Protocol, Reactor, Reason, Resolver, Transport, gather};
@@ -69,13 +68,15 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     for server in servers {
         pages.push(fetch(&mut reactor, &server)?.both(move |reactor, page| {
             let took = reactor.now() - began;
-            println!("{}", line(&server, page, took));
+            let _ = writeln!(std::io::stdout(), "{}", line(&server, page, took));
             Ok(took)
         }));
     }
     gather(&reactor.handle(), pages).done(move |reactor, times| {
         let sum: Duration = times.iter().flatten().sum();
-        println!("\nall within {:.0?}; one after the other it would be {sum:.0?}", reactor.now() - began);
+        let all = reactor.now() - began;
+        let said = format!("all within {all:.0?}; one after the other it would be {sum:.0?}");
+        let _ = writeln!(std::io::stdout(), "\n{said}");
         reactor.stop();
     });
     Ok(reactor.run()?)

@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::io::Write;
 use std::rc::Rc;
 use std::time::Duration;
 use twistor::escape::EscapedBytes;
@@ -90,6 +91,6 @@ fn main() -> twistor::Result<()> {
         Lines::with_decoder(guest, LineDecoder::new(b"\n", 1000))
     };
     let listener = reactor.listen_tcp("127.0.0.1:7009", guest)?;
-    println!("the room is open at {}", listener.address());
+    let _ = writeln!(std::io::stdout(), "the room is open at {}", listener.address());
     reactor.run()
 }

@@ -2,21 +2,27 @@
 //!
 //! `cargo run --example monitor [HOST PORT]`
 
+use std::io::Write;
 use twistor::{Address, ClientFactory, Connector, Factory, Protocol, Reactor, Reason, Transport};
+
+/// As `println!`, which panics when nobody reads any more (`| head`): this ends the program.
+macro_rules! say {
+    ($($line:tt)*) => { if writeln!(std::io::stdout(), $($line)*).is_err() { std::process::exit(1) } };
+}
 
 struct NetworkMonitorProtocol;
 
 impl Protocol for NetworkMonitorProtocol {
     fn connection_made(&mut self, _transport: &mut Transport<'_>) {
-        println!("Connected to the server.");
+        say!("Connected to the server.");
     }
 
     fn connection_lost(&mut self, _transport: &mut Transport<'_>, _reason: &Reason) {
-        println!("Disconnected from the server.");
+        say!("Disconnected from the server.");
     }
 
     fn data_received(&mut self, _transport: &mut Transport<'_>, data: &[u8]) {
-        println!("Received data: b'{}'", data.escape_ascii());
+        say!("Received data: b'{}'", data.escape_ascii());
     }
 }
 
@@ -30,15 +36,15 @@ impl Factory for NetworkMonitorFactory {
 
 impl ClientFactory for NetworkMonitorFactory {
     fn started_connecting(&mut self, _connector: &mut Connector<'_>) {
-        println!("Connecting to the server...");
+        say!("Connecting to the server...");
     }
 
     fn client_connection_failed(&mut self, _connector: &mut Connector<'_>, reason: &Reason) {
-        println!("Connection failed: {reason}");
+        say!("Connection failed: {reason}");
     }
 
     fn client_connection_lost(&mut self, _connector: &mut Connector<'_>, reason: &Reason) {
-        println!("Connection lost: {reason}");
+        say!("Connection lost: {reason}");
     }
 }
 

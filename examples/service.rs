@@ -2,6 +2,7 @@
 //!
 //! Try `cargo run --example service`, then Ctrl-C; or `kill -HUP` it, or run it as a unit of systemd with `Type=notify`.
 
+use std::io::Write;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -21,7 +22,7 @@ struct Print;
 
 impl Protocol for Print {
     fn data_received(&mut self, _: &mut Transport<'_>, data: &[u8]) {
-        println!("{}", EscapedBytes(data.trim_ascii_end()));
+        let _ = writeln!(std::io::stdout(), "{}", EscapedBytes(data.trim_ascii_end()));
     }
 }
 

@@ -1,6 +1,7 @@
 //! A monitor watches 1,000 simulated hosts through a day of outages, in seconds: what did it see, how late, and what did
 //! it miss? The same seed tells the same story: `cargo run --release --example simulate [SEED]`
 
+use std::io::Write;
 use std::time::{Duration, Instant};
 use std::{cell::RefCell, collections::BTreeMap, env, rc::Rc};
 
@@ -9,6 +10,11 @@ use twistor::sim::{FaultKind, Latency, Link, Simulation};
 use twistor::{Protocol, Transport};
 
 use FaultKind::{Crash, FullBacklog, Kill, OneWayPartition, Partition, Refusal, Reset, Silence};
+
+/// As `println!`, which panics when nobody reads any more (`| head`): this ends the program.
+macro_rules! say {
+    ($($line:tt)*) => { if writeln!(std::io::stdout(), $($line)*).is_err() { std::process::exit(1) } };
+}
 
 /// What only new connections meet is no outage for one that is held, and nobody else notices a reset.
 const HELD: &[FaultKind] = &[Kill, Reset, Crash, Partition, OneWayPartition];
@@ -65,19 +71,19 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         let late = alarm.map(|alarm| alarms.swap_remove(alarm).1.duration_since(time.start)).transpose()?;
         lateness.entry((scheme, kind)).or_insert_with(Vec::new).push(late);
     }
-    println!("1,000 hosts, {count} outages, 24 hours: what one monitor saw (seed {seed})\n");
-    println!("outage                    times   seen  missed     median      worst  0 s            70 s");
+    say!("1,000 hosts, {count} outages, 24 hours: what one monitor saw (seed {seed})\n");
+    say!("outage                    times   seen  missed     median      worst  0 s            70 s");
     for ((scheme, kind), late) in &lateness {
         let mut seen: Vec<Duration> = late.iter().flatten().copied().collect();
         seen.sort();
         let at = |place: usize| seen.get(place).map_or("-".to_owned(), |late| Span(*late).to_string());
         let (median, worst) = (at(seen.len() / 2), at(seen.len().saturating_sub(1)));
         let (times, missed, kind) = (late.len(), late.len() - seen.len(), kind.to_string());
-        print!("{scheme:<5} {kind:<18} {times:>6} {:>6} {missed:>7} {median:>10} {worst:>10}  ", seen.len());
-        println!("{}", histogram(&seen));
+        let (seen, bars) = (seen.len(), histogram(&seen));
+        say!("{scheme:<5} {kind:<18} {times:>6} {seen:>6} {missed:>7} {median:>10} {worst:>10}  {bars}");
     }
-    println!("\nfalse alarms: {}", alarms.len());
-    eprintln!("({:.1?}, {} turns)", begun.elapsed(), simulation.turns());
+    say!("\nfalse alarms: {}", alarms.len());
+    let _ = writeln!(std::io::stderr(), "({:.1?}, {} turns)", begun.elapsed(), simulation.turns());
     Ok(())
 }
 

@@ -2,14 +2,20 @@
 //!
 //! `cargo run --example streams_echo` asks itself; `cargo run --example streams_echo 127.0.0.1:7007` serves there until Ctrl-C.
 
+use std::io::Write;
 use std::time::Duration;
 
 use twistor::stream::{StreamError, StreamReader, StreamWriter, open_connection, start_server};
 use twistor::task::{join_all, sleep};
 use twistor::{Address, Error};
 
+/// As `println!`, which panics when nobody reads any more (`| head`): this ends the program.
+macro_rules! say {
+    ($($line:tt)*) => { if writeln!(std::io::stdout(), $($line)*).is_err() { std::process::exit(1) } };
+}
+
 async fn echo(mut reader: StreamReader, writer: StreamWriter) -> Result<(), StreamError> {
-    println!("server  {} came", writer.peer());
+    say!("server  {} came", writer.peer());
     let mut bytes = 0;
     while let chunk @ [_, ..] = reader.read_chunk(1024).await? {
         bytes += chunk.len();
@@ -17,21 +23,21 @@ async fn echo(mut reader: StreamReader, writer: StreamWriter) -> Result<(), Stre
         // Waits if the client does not read.
         writer.drain().await?;
     }
-    println!("server  {} went, {bytes} bytes", writer.peer());
+    say!("server  {} went, {bytes} bytes", writer.peer());
     Ok(())
 }
 
 async fn ask(server: &Address, name: &str, pause: u64) -> Result<(), Box<dyn std::error::Error>> {
     let (mut reader, writer) = open_connection(server).await?;
     for line in ["hello", "how are you?", "good-bye"] {
-        println!("{name:<7} > {line}");
+        say!("{name:<7} > {line}");
         writer.write_sequence(&[line.as_bytes(), b"\n"]);
         let answer = reader.read_line().await?.unwrap_or_default();
-        println!("{name:<7} < {}", answer.escape_ascii());
+        say!("{name:<7} < {}", answer.escape_ascii());
         sleep(Duration::from_millis(pause)).await;
     }
     writer.close();
-    println!("{name:<7} {}", writer.wait_closed().await);
+    say!("{name:<7} {}", writer.wait_closed().await);
     Ok(())
 }
 
@@ -39,7 +45,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let serves = std::env::args().nth(1);
     let ended = twistor::block_on(async {
         let server = start_server(serves.as_deref().unwrap_or("127.0.0.1:0"), echo)?;
-        println!("server  listens on {}", server.address());
+        say!("server  listens on {}", server.address());
         if serves.is_some() {
             server.wait_closed().await;
         }

@@ -4,12 +4,18 @@
 //! `cargo run --example streams_monitor HOST[:PORT]...` (port 22 by default). Without devices it makes three small ones itself.
 
 use std::cell::RefCell;
+use std::io::Write;
 use std::rc::Rc;
 use std::time::Duration;
 
 use twistor::ConnectTcp;
 use twistor::stream::{OpenError, Server, StreamReader, StreamWriter, open_connection, start_server};
 use twistor::task::{interval, sleep, spawn, timeout};
+
+/// As `println!`, which panics when nobody reads any more (`| head`): this ends the program.
+macro_rules! say {
+    ($($line:tt)*) => { if writeln!(std::io::stdout(), $($line)*).is_err() { std::process::exit(1) } };
+}
 
 /// What is known of one device.
 struct Device {
@@ -25,9 +31,9 @@ async fn monitor(devices: Devices, index: usize) -> Result<(), Box<dyn std::erro
     let place = name.parse().unwrap_or_else(|_| ConnectTcp::new(name.clone(), 22));
     let (mut reader, writer) = timeout(Duration::from_secs(5), open_connection(place)).await??;
     devices.borrow_mut()[index].state = "connected";
-    println!("{name:>15}  connected from {}", writer.host()?);
+    say!("{name:>15}  connected from {}", writer.host()?);
     while let data @ [_, ..] = reader.read_chunk(1024).await? {
-        println!("{name:>15}  {}", data.escape_ascii());
+        say!("{name:>15}  {}", data.escape_ascii());
         devices.borrow_mut()[index].received += data.len();
     }
     writer.close();
@@ -46,8 +52,8 @@ async fn watch(names: Vec<String>) {
             let device = &mut devices.borrow_mut()[index];
             device.state = if ended.is_ok() { "ended" } else { "lost" };
             match ended {
-                Ok(()) => println!("{:>15}  ended after {} bytes", device.name, device.received),
-                Err(error) => println!("{:>15}  {error}", device.name),
+                Ok(()) => say!("{:>15}  ended after {} bytes", device.name, device.received),
+                Err(error) => say!("{:>15}  {error}", device.name),
             }
         }));
     }
@@ -58,7 +64,7 @@ async fn watch(names: Vec<String>) {
         let of = |state| devices.iter().filter(|device| device.state == state).count();
         let bytes: usize = devices.iter().map(|device| device.received).sum();
         let number = tick.number;
-        println!("-- {number} s: {} of {count} connected, {bytes} bytes", of("connected"));
+        say!("-- {number} s: {} of {count} connected, {bytes} bytes", of("connected"));
         if tasks.iter().all(|task| task.ended()) {
             return;
         }

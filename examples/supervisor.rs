@@ -2,19 +2,13 @@
 //!
 //! `cargo run --example supervisor -- sh -c 'echo hello; sleep 1; exit 3'`; Ctrl-C stops it, gently first.
 
-use std::cell::Cell;
-use std::rc::Rc;
-use std::time::Duration;
-
+use std::{cell::Cell, fmt::Display, io::Write, rc::Rc, time::Duration};
 use twistor::escape::{Escaped, EscapedBytes};
-use twistor::{DelayedCall, ExitReason, Instant, ProcessProtocol};
-use twistor::{ProcessTransport, Reactor, Signal, SpawnProcess};
+use twistor::{DelayedCall, ExitReason, ProcessProtocol, ProcessTransport, Reactor, Signal, SpawnProcess};
 
 const SHORTEST: Duration = Duration::from_secs(1);
-const LONGEST: Duration = Duration::from_secs(60);
 /// One that ran for so long begins at the shortest pause again.
 const A_WHILE: Duration = Duration::from_secs(30);
-const GRACE: Duration = Duration::from_secs(5);
 
 /// What outlives each child.
 struct Plan {
@@ -26,35 +20,40 @@ struct Plan {
 
 struct Child {
     plan: Rc<Plan>,
-    began: Instant,
+    began: twistor::Instant,
     line: Vec<u8>,
 }
 
 impl ProcessProtocol for Child {
     fn process_started(&mut self, process: &mut ProcessTransport<'_>) {
-        println!("supervisor: {} runs as {}", self.plan.what, process.pid().unwrap_or_default());
+        say(&format_args!("{} runs as {}", self.plan.what, process.pid().unwrap_or_default()));
     }
 
     fn out_received(&mut self, _: &mut ProcessTransport<'_>, data: &[u8]) {
         self.line.extend_from_slice(data);
         while let Some(end) = self.line.iter().position(|byte| *byte == b'\n') {
             let line: Vec<u8> = self.line.drain(..=end).collect();
-            let program = Escaped(self.plan.what.program.display());
-            println!("{program}: {}", EscapedBytes(line.trim_ascii_end()));
+            let (program, line) = (&self.plan.what.program, EscapedBytes(line.trim_ascii_end()));
+            let _ = writeln!(std::io::stdout(), "{}: {line}", Escaped(program.display()));
         }
     }
 
     fn process_ended(&mut self, process: &mut ProcessTransport<'_>, reason: &ExitReason) {
         let (ran, plan) = (process.now() - self.began, Rc::clone(&self.plan));
-        println!("supervisor: {reason}, after {ran:.1?}");
+        say(&format_args!("{reason}, after {ran:.1?}"));
         if plan.stopping.get() {
             process.reactor().stop();
             return;
         }
         let pause = if ran >= A_WHILE { SHORTEST } else { plan.pause.get() };
-        plan.pause.set(pause.mul_f64(1.5).min(LONGEST));
+        plan.pause.set(pause.mul_f64(1.5).min(60 * SHORTEST));
         begin_after(process.reactor(), pause, plan);
     }
+}
+
+/// To whoever reads it: the child runs on without a reader, too (`| head`).
+fn say(what: &dyn Display) {
+    let _ = writeln!(std::io::stdout(), "supervisor: {what}");
 }
 
 fn begin_after(reactor: &mut Reactor, pause: Duration, plan: Rc<Plan>) {
@@ -63,7 +62,7 @@ fn begin_after(reactor: &mut Reactor, pause: Duration, plan: Rc<Plan>) {
         again.restart.set(None);
         let child = Child { plan: Rc::clone(&again), began: reactor.now(), line: Vec::new() };
         if let Err(error) = reactor.spawn_process(again.what.clone(), child) {
-            println!("supervisor: {error}");
+            say(&error);
             reactor.stop();
         }
     });
@@ -78,8 +77,8 @@ fn stop(reactor: &mut Reactor, plan: &Plan) {
     }
     for id in reactor.processes() {
         let asked = reactor.process(id).map(|mut process| process.signal(Signal::Terminate));
-        println!("supervisor: asked to end: {}", if let Some(Ok(())) = asked { "yes" } else { "no" });
-        reactor.call_later(GRACE, move |reactor| {
+        say(&format_args!("asked to end: {}", if let Some(Ok(())) = asked { "yes" } else { "no" }));
+        reactor.call_later(Duration::from_secs(5), move |reactor| {
             let _ = reactor.process(id).is_some_and(|mut process| process.kill());
         });
     }

@@ -2,10 +2,16 @@
 //!
 //! `cargo run --example traffic [URL]`
 
+use std::io::Write;
 use std::time::Duration;
 use twistor::Reactor;
 use twistor::escape::EscapedJson;
 use twistor::http::{Client, FetchError, Fetched, Limits, Request, Url};
+
+/// As `println!`, which panics when nobody reads any more (`| head`): this ends the program.
+macro_rules! say {
+    ($($line:tt)*) => { if writeln!(std::io::stdout(), $($line)*).is_err() { std::process::exit(1) } };
+}
 
 const FEED: &str = "http://127.0.0.1:8080/traffic.json";
 const EVERY: Duration = Duration::from_secs(10);
@@ -20,17 +26,17 @@ fn monitor_traffic(reactor: &mut Reactor, client: Client, url: Url) {
 fn show(result: Result<Fetched, FetchError>) {
     let fetched = match result {
         Ok(fetched) => fetched,
-        Err(error) => return println!("no answer: {error}"),
+        Err(error) => return say!("no answer: {error}"),
     };
     match serde_json::from_slice::<serde_json::Value>(&fetched.response.body) {
-        Ok(traffic) => println!(
+        Ok(traffic) => say!(
             "{} vehicles, congestion {}, in {:.1?}{}",
             EscapedJson(&traffic["vehicles"]),
             EscapedJson(&traffic["congestion"]["level"]),
             fetched.latency,
             if fetched.reused { " on the same connection" } else { "" },
         ),
-        Err(error) => println!("status {}, and no JSON: {error}", fetched.response.status),
+        Err(error) => say!("status {}, and no JSON: {error}", fetched.response.status),
     }
 }
 
@@ -40,6 +46,6 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let client = Client::new(Limits::default());
     reactor.call_when_running(|reactor| monitor_traffic(reactor, client, url));
     reactor.run()?;
-    println!("bye");
+    say!("bye");
     Ok(())
 }

@@ -6,11 +6,17 @@
 //! received: Hello, World!
 //! ```
 
+use std::io::Write;
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use twistor::escape::{Escaped, EscapedBytes};
 use twistor::{Address, DatagramProtocol, DatagramTransport, Reactor, Reason};
+
+/// As `println!`, which panics when nobody reads any more (`| head`): this ends the program.
+macro_rules! say {
+    ($($line:tt)*) => { if writeln!(std::io::stdout(), $($line)*).is_err() { std::process::exit(1) } };
+}
 
 struct Client {
     message: String,
@@ -18,25 +24,25 @@ struct Client {
 
 impl DatagramProtocol for Client {
     fn start_protocol(&mut self, transport: &mut DatagramTransport<'_>) {
-        println!("send: {}", Escaped(&self.message));
+        say!("send: {}", Escaped(&self.message));
         if let Err(error) = transport.write(self.message.as_bytes()) {
-            eprintln!("{error}");
+            let _ = writeln!(std::io::stderr(), "{error}");
             transport.stop_listening();
         }
         // A datagram may be lost, and nobody says so.
         transport.call_later(Duration::from_secs(3), |_: &mut Client, transport| {
-            eprintln!("no answer");
+            let _ = writeln!(std::io::stderr(), "no answer");
             transport.stop_listening();
         });
     }
 
     fn datagram_received(&mut self, transport: &mut DatagramTransport<'_>, data: &[u8], _: &Address) {
-        println!("received: {}", EscapedBytes(data));
+        say!("received: {}", EscapedBytes(data));
         transport.stop_listening();
     }
 
     fn connection_refused(&mut self, transport: &mut DatagramTransport<'_>) {
-        eprintln!("nobody listens there");
+        let _ = writeln!(std::io::stderr(), "nobody listens there");
         transport.stop_listening();
     }
 

@@ -6,8 +6,14 @@
 //! 127.0.0.1:45107: 13 bytes
 //! ```
 
+use std::io::Write;
 use twistor::policy::EchoGuard;
 use twistor::{Address, DatagramProtocol, DatagramTransport, Reactor};
+
+/// As `println!`, which panics when nobody reads any more (`| head`): this ends the program.
+macro_rules! say {
+    ($($line:tt)*) => { if writeln!(std::io::stdout(), $($line)*).is_err() { std::process::exit(1) } };
+}
 
 struct Echo {
     guard: EchoGuard,
@@ -15,20 +21,20 @@ struct Echo {
 
 impl DatagramProtocol for Echo {
     fn start_protocol(&mut self, transport: &mut DatagramTransport<'_>) {
-        println!("listening on {}", transport.host());
+        say!("listening on {}", transport.host());
     }
 
     fn datagram_received(&mut self, transport: &mut DatagramTransport<'_>, data: &[u8], from: &Address) {
-        println!("{from}: {} bytes", data.len());
+        say!("{from}: {} bytes", data.len());
         if !self.guard.allows(transport, data, from) {
-            eprintln!("{from}: it may be an echo server itself, not echoed");
+            let _ = writeln!(std::io::stderr(), "{from}: it may be an echo server itself, not echoed");
         } else if let Err(error) = transport.write_to(data, from) {
-            eprintln!("{from}: {error}");
+            let _ = writeln!(std::io::stderr(), "{from}: {error}");
         }
     }
 
     fn datagram_truncated(&mut self, _: &mut DatagramTransport<'_>, data: &[u8], from: &Address) {
-        eprintln!("{from}: longer than {} bytes, not echoed", data.len());
+        let _ = writeln!(std::io::stderr(), "{from}: longer than {} bytes, not echoed", data.len());
     }
 }
 

@@ -9,6 +9,7 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::io::Write;
 use std::rc::Rc;
 
 use twistor::escape::EscapedBytes;
@@ -81,6 +82,6 @@ fn main() -> twistor::Result<()> {
         name: String::new(),
         line: Vec::new(),
     })?;
-    println!("the room is open at {}", listener.address());
+    let _ = writeln!(std::io::stdout(), "the room is open at {}", listener.address());
     reactor.run()
 }

@@ -2,10 +2,16 @@
 //!
 //! `cargo run --release --example worker_pool [JOBS]`
 
+use std::io::Write;
 use std::time::Duration;
 
 use twistor::deferred::{DeferredQueue, defer_to_thread, gather};
 use twistor::{Deferred, LoopingCall, Reactor};
+
+/// As `println!`, which panics when nobody reads any more (`| head`): this ends the program.
+macro_rules! say {
+    ($($line:tt)*) => { if writeln!(std::io::stdout(), $($line)*).is_err() { std::process::exit(1) } };
+}
 
 const WORKERS: usize = 3;
 
@@ -29,7 +35,7 @@ fn work(reactor: &mut Reactor, worker: usize, jobs: DeferredQueue<Job>, done: u3
             let began = reactor.now();
             defer_to_thread(reactor, move || primes(below)).then(move |reactor, count| {
                 let took = reactor.now() - began;
-                println!("worker {worker}   {count:>6} primes below {below:>7}   {:>4} ms", took.as_millis());
+                say!("worker {worker}   {count:>6} primes below {below:>7}   {:>4} ms", took.as_millis());
                 work(reactor, worker, jobs, done + 1)
             })
         }
@@ -48,14 +54,14 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     }
     // The loop has time for other things meanwhile.
     let ticks =
-        LoopingCall::new(|_, tick| println!("            second {}, {} skipped", tick.number, tick.skipped));
+        LoopingCall::new(|_, tick| say!("            second {}, {} skipped", tick.number, tick.skipped));
     ticks.start_later(&mut reactor, Duration::from_secs(1))?.detach();
     let began = reactor.now();
     let workers: Vec<_> = (1..=WORKERS).map(|worker| work(&mut reactor, worker, queue.clone(), 0)).collect();
     gather(&reactor.handle(), workers).done(move |reactor, done| {
         match done {
-            Ok(done) => println!("\n{jobs} jobs in {:.0?}, by worker: {done:?}", reactor.now() - began),
-            Err(failure) => println!("\n{failure}"),
+            Ok(done) => say!("\n{jobs} jobs in {:.0?}, by worker: {done:?}", reactor.now() - began),
+            Err(failure) => say!("\n{failure}"),
         }
         reactor.stop();
     });
