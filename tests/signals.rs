@@ -159,6 +159,9 @@ fn each_signal_comes_to_its_handlers_in_order_and_the_loop_goes_on() {
                 Signal::User2,
                 Signal::WindowChange,
                 Signal::Child,
+                Signal::Quit,
+                Signal::Suspend,
+                Signal::Continue,
                 Signal::Interrupt,
                 Signal::Terminate,
             ];

@@ -287,6 +287,8 @@ impl ProcessSignal {
     pub const USER2: ProcessSignal = of(rustix::process::Signal::USR2);
     /// SIGSTOP: held until SIGCONT; it cannot be caught.
     pub const STOP: ProcessSignal = of(rustix::process::Signal::STOP);
+    /// SIGTSTP: asked to stop, by Ctrl-Z.
+    pub const SUSPEND: ProcessSignal = of(rustix::process::Signal::TSTP);
     /// SIGCONT.
     pub const CONTINUE: ProcessSignal = of(rustix::process::Signal::CONT);
     /// SIGWINCH.
@@ -319,6 +321,9 @@ impl From<Signal> for ProcessSignal {
             Signal::User2 => ProcessSignal::USER2,
             Signal::WindowChange => ProcessSignal::WINDOW_CHANGE,
             Signal::Child => ProcessSignal::CHILD,
+            Signal::Quit => ProcessSignal::QUIT,
+            Signal::Suspend => ProcessSignal::SUSPEND,
+            Signal::Continue => ProcessSignal::CONTINUE,
         }
     }
 }

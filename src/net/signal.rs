@@ -20,6 +20,12 @@ pub enum Signal {
     WindowChange,
     /// SIGCHLD: a child process changed its state.
     Child,
+    /// SIGQUIT: Ctrl-\, by default the end with a core dump.
+    Quit,
+    /// SIGTSTP: Ctrl-Z. Whoever handles it stops the process itself, with SIGSTOP.
+    Suspend,
+    /// SIGCONT: the process goes on after it was stopped.
+    Continue,
 }
 
 impl fmt::Display for Signal {
@@ -32,6 +38,9 @@ impl fmt::Display for Signal {
             Signal::User2 => "SIGUSR2",
             Signal::WindowChange => "SIGWINCH",
             Signal::Child => "SIGCHLD",
+            Signal::Quit => "SIGQUIT",
+            Signal::Suspend => "SIGTSTP",
+            Signal::Continue => "SIGCONT",
         })
     }
 }

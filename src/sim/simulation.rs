@@ -207,9 +207,10 @@ impl Simulation {
     }
 
     /// Sends the host's process a signal. One that it does not watch does what the system does by default: it ends
-    /// the process, or, for SIGWINCH and SIGCHLD, nothing.
+    /// the process, or, for SIGWINCH, SIGCHLD, SIGTSTP and SIGCONT, nothing.
     pub fn signal(&mut self, host: Host, signal: Signal) {
-        let ends = !matches!(signal, Signal::WindowChange | Signal::Child);
+        let stays = [Signal::WindowChange, Signal::Child, Signal::Suspend, Signal::Continue];
+        let ends = !stays.contains(&signal);
         if !self.network.signal(host, signal) && ends {
             self.kill(host);
         }

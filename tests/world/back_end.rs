@@ -161,6 +161,9 @@ impl BackEnd {
                 Signal::User2 => Raw::USR2,
                 Signal::WindowChange => Raw::WINCH,
                 Signal::Child => Raw::CHILD,
+                Signal::Quit => Raw::QUIT,
+                Signal::Suspend => Raw::TSTP,
+                Signal::Continue => Raw::CONT,
                 _ => panic!("{signal} has no name here yet"),
             }),
             BackEnd::Simulated(network, host) => {

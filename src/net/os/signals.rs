@@ -74,7 +74,7 @@ impl Handling {
     fn install(signal: Signal) -> io::Result<Handling> {
         let default_now = Arc::new(AtomicBool::new(false));
         // Signals that are ignored by default stay so without help.
-        if !matches!(signal, Signal::WindowChange | Signal::Child) {
+        if !matches!(signal, Signal::WindowChange | Signal::Child | Signal::Continue) {
             flag::register_conditional_default(to_number(signal), Arc::clone(&default_now))?;
         }
         Ok(Handling { watchers: 0, once: 0, default_now, then_default: None })
@@ -137,6 +137,9 @@ fn to_number(signal: Signal) -> i32 {
         Signal::User2 => number::SIGUSR2,
         Signal::WindowChange => number::SIGWINCH,
         Signal::Child => number::SIGCHLD,
+        Signal::Quit => number::SIGQUIT,
+        Signal::Suspend => number::SIGTSTP,
+        Signal::Continue => number::SIGCONT,
     }
 }
 
@@ -149,6 +152,9 @@ fn from_number(raw: i32) -> Option<Signal> {
         number::SIGUSR2 => Signal::User2,
         number::SIGWINCH => Signal::WindowChange,
         number::SIGCHLD => Signal::Child,
+        number::SIGQUIT => Signal::Quit,
+        number::SIGTSTP => Signal::Suspend,
+        number::SIGCONT => Signal::Continue,
         _ => return None,
     })
 }
