@@ -1,8 +1,10 @@
 //! The live table: all targets on one screen, redrawn in place, with the latest news below.
 //!
 //! It is a [`Reporter`] whose summaries are frames: who wants movement asks the monitor for a
-//! summary a few times a second. A frame is one write between the marks of a synchronized update,
-//! line over line, so that nothing flickers; the last frame stays and the cursor comes back.
+//! summary a few times a second. Frames are drawn on the terminal's alternate screen, without a
+//! cursor. Each has all of the screen, so that one that comes late can be left out, and stands between
+//! the marks of a synchronized update, line over line, so that nothing flickers. At the end the
+//! terminal shows again what it showed before, and below it all targets once.
 
 use super::grid::{self, Cell, Column};
 use super::lines::event_cells;
@@ -11,6 +13,7 @@ use super::reporter::{Event, Reporter, Row, Summary};
 use super::sparkline::sparkline;
 use super::stamp::Clock;
 use super::track::State;
+use super::view::View;
 use std::cell::Cell as Shared;
 use std::collections::VecDeque;
 use std::fmt::Write as _;
@@ -21,70 +24,118 @@ use unicode_width::UnicodeWidthStr;
 /// The size of a terminal in columns and rows. Who watches the terminal sets it anew.
 pub type Size = Rc<Shared<(u16, u16)>>;
 
+/// Where a page is drawn. Every writer is one.
+pub trait Screen {
+    /// Shows a whole frame in place of the one before. It may be left out when another follows before it was shown.
+    fn frame(&mut self, frame: &str) -> io::Result<()>;
+
+    /// Writes text after all frames before it.
+    fn text(&mut self, text: &str) -> io::Result<()>;
+}
+
+impl<W: Write> Screen for W {
+    fn frame(&mut self, frame: &str) -> io::Result<()> {
+        self.text(frame)
+    }
+
+    fn text(&mut self, text: &str) -> io::Result<()> {
+        self.write_all(text.as_bytes())?;
+        self.flush()
+    }
+}
+
 /// Draws frames on a terminal.
 #[derive(Debug)]
-pub struct Page<W: Write> {
-    out: W,
+pub struct Page<S: Screen> {
+    out: S,
     clock: Clock,
     palette: Palette,
     /// How wide the column of names is in the news.
     names: usize,
     size: Size,
-    /// The size for which the last frame was drawn, and how many lines it had; none before the first.
-    drawn: Option<((u16, u16), usize)>,
+    view: View,
     news: VecDeque<[Cell; 5]>,
 }
 
-impl<W: Write> Page<W> {
+impl<S: Screen> Page<S> {
     /// Draws on `out`, a terminal of `size`; the news have the targets' names in a column that is `names` wide.
-    pub fn new(out: W, clock: Clock, palette: Palette, names: usize, size: Size) -> Page<W> {
-        Page { out, clock, palette, names, size, drawn: None, news: VecDeque::new() }
+    pub fn new(out: S, clock: Clock, palette: Palette, names: usize, size: Size) -> Page<S> {
+        Page { out, clock, palette, names, size, view: View::default(), news: VecDeque::new() }
     }
 
-    fn draw(&mut self, lines: &[String], last: bool) -> io::Result<()> {
-        let size = self.size.get();
+    /// The same, which `view` moves about.
+    pub fn with_view(mut self, view: View) -> Page<S> {
+        self.view = view;
+        self
+    }
+
+    fn draw(&mut self, lines: &[String]) -> io::Result<()> {
+        if let Some(enter) = self.view.enter() {
+            self.out.text(enter)?;
+        }
         let mut frame = String::from(BEGIN);
-        match self.drawn {
-            Some((drawn, lines)) if drawn == size => {
-                let _ = write!(frame, "\x1b[{lines}A\r");
-            }
-            // What the terminal made of the old lines in its new size is anybody's guess.
-            Some(_) => frame.push_str("\x1b[2J\x1b[H"),
-            None => frame.push_str(HIDE_CURSOR),
-        }
         for line in lines {
-            frame.push_str(line);
-            frame.push_str("\x1b[K\r\n");
+            // The line first: after a text that fills it the cursor stands on its last column.
+            let _ = write!(frame, "\x1b[2K{line}\r\n");
         }
-        frame.push_str("\x1b[J");
         frame.push_str(END);
-        if last {
-            frame.push_str(SHOW_CURSOR);
+        self.out.frame(&frame)
+    }
+
+    /// What stays on the terminal: all targets, and the news.
+    fn leave(&mut self, lines: &[String]) -> io::Result<()> {
+        let mut text = self.view.leave().unwrap_or_default().to_owned();
+        for line in lines {
+            text.push_str(line);
+            text.push('\n');
         }
-        self.drawn = (!last).then_some((size, lines.len()));
-        self.out.write_all(frame.as_bytes())?;
-        self.out.flush()
+        self.out.text(&text)
     }
 }
 
-impl<W: Write + 'static> Reporter for Page<W> {
+impl<S: Screen + 'static> Reporter for Page<S> {
     fn event(&mut self, event: &Event<'_>) -> io::Result<()> {
-        self.news.push_front(event_cells(event, &self.clock, &self.palette, self.names));
+        let mut cells = event_cells(event, &self.clock, &self.palette, self.names);
+        // Padded when it is drawn, to the width that there is then.
+        cells[1].text = cells[1].text.trim().to_owned();
+        self.news.push_front(cells);
         self.news.truncate(MOST_NEWS);
         Ok(())
     }
 
     fn summary(&mut self, summary: &Summary<'_>) -> io::Result<()> {
-        let lines = render(summary, self.news.make_contiguous(), self.size.get(), &self.clock, &self.palette);
-        self.draw(&lines, summary.last)
+        let (columns, rows) = self.size.get();
+        let rows = if summary.last { u16::MAX } else { rows };
+        let news = self.news.make_contiguous();
+        let mut lines = render(summary, news, (columns, rows), &self.clock, &self.palette, &self.view);
+        match summary.last {
+            true => self.leave(&lines),
+            false => {
+                self.pin_footer(&mut lines);
+                self.draw(&lines)
+            }
+        }
+    }
+}
+
+impl<S: Screen> Page<S> {
+    /// The keys, in the last row.
+    fn pin_footer(&self, lines: &mut Vec<String>) {
+        let (columns, rows) = self.size.get();
+        let last = usize::from(rows).saturating_sub(1);
+        if self.view.has_keys() && last >= SHORTEST_AIRY && lines.len() < last {
+            lines.resize(last - 1, String::new());
+            let keys = grid::fit(FOOTER, usize::from(columns));
+            lines.push(Painted(self.palette.faint, keys).to_string());
+        }
     }
 }
 
 /// A cursor that stayed hidden is the worst that a program can leave behind.
-impl<W: Write> Drop for Page<W> {
+impl<S: Screen> Drop for Page<S> {
     fn drop(&mut self) {
-        if self.drawn.is_some() {
-            let _ = self.out.write_all(SHOW_CURSOR.as_bytes()).and_then(|()| self.out.flush());
+        if let Some(leave) = self.view.leave() {
+            let _ = self.out.text(leave);
         }
     }
 }
@@ -96,11 +147,19 @@ fn render(
     (columns, rows): (u16, u16),
     clock: &Clock,
     palette: &Palette,
+    view: &View,
 ) -> Vec<String> {
     let (columns, height) = (usize::from(columns), usize::from(rows).saturating_sub(1));
     let mut lines = vec![title(summary, columns, clock, palette)];
+    if view.shows_help() && !summary.last {
+        lines.extend(HELP.lines().map(|line| grid::fit(line, columns)));
+        lines.truncate(height);
+        return lines;
+    }
     // A terminal of a few lines has no room for air and news.
     let airy = height >= SHORTEST_AIRY;
+    // The keys stand in the last row.
+    let height = if airy && view.has_keys() && !summary.last { height - 1 } else { height };
     let news_room = if airy { height.saturating_sub(4 + summary.rows.len()).max(height / 4) } else { 0 };
     let news_room = news_room.min(news.len());
     // Besides the title and the headings there is an empty line, and one above the news.
@@ -108,13 +167,18 @@ fn render(
     if airy {
         lines.push(String::new());
     }
-    lines.extend(table(summary, room, columns, palette));
+    lines.extend(table(summary, room, columns, palette, view));
     if news_room > 0 {
         lines.push(String::new());
-        lines.extend(news.iter().take(news_room).map(|cells| {
-            let mut indented = vec![Cell::plain("  ")];
-            indented.extend_from_slice(cells);
-            grid::join(&indented, columns)
+        // A long name leaves room for what has happened to it.
+        let news = news.iter().take(news_room);
+        let names = news.clone().map(|cells| cells[1].text.width()).max().unwrap_or(0).min(columns / 3);
+        lines.extend(news.map(|[time, name, state, what, before]| {
+            let text = grid::fit(&name.text, names);
+            let padding = names.saturating_sub(text.width());
+            let name = Cell { text: format!("  {text}{:padding$}  ", ""), style: name.style };
+            let cells = [&Cell::plain("  "), time, &name, state, what, before].map(Cell::clone);
+            grid::join(&cells, columns)
         }));
     }
     lines.truncate(height);
@@ -141,11 +205,20 @@ fn title(summary: &Summary<'_>, columns: usize, clock: &Clock, palette: &Palette
         }
     }
     let time = clock.show_time(summary.wall);
-    let mut used: usize = cells.iter().map(|cell| cell.text.width()).sum();
-    if used > columns {
-        // The counts matter more than the name.
-        used -= cells.remove(0).text.width();
+    let width = |cells: &[Cell]| cells.iter().map(|cell| cell.text.width()).sum::<usize>();
+    if width(&cells) > columns {
+        // The counts matter more than the name, and the numbers more than the words.
+        cells.remove(0);
     }
+    if width(&cells) > columns {
+        for cell in &mut cells {
+            let mut words = cell.text.split_whitespace();
+            if let (Some(mark), Some(number)) = (words.next(), words.next()) {
+                cell.text = format!("{mark}{number}");
+            }
+        }
+    }
+    let used = width(&cells);
     let gap = columns.saturating_sub(used + time.width() + 2);
     cells.push(Cell::plain(" ".repeat(gap)));
     if gap > 0 {
@@ -155,7 +228,7 @@ fn title(summary: &Summary<'_>, columns: usize, clock: &Clock, palette: &Palette
 }
 
 /// The headings and up to `room` lines of targets; when they do not fit, those that are down come first.
-fn table(summary: &Summary<'_>, room: usize, columns: usize, palette: &Palette) -> Vec<String> {
+fn table(summary: &Summary<'_>, room: usize, columns: usize, palette: &Palette, view: &View) -> Vec<String> {
     let mut order: Vec<&Row<'_>> = summary.rows.iter().collect();
     let mut more = None;
     if order.len() > room {
@@ -164,11 +237,17 @@ fn table(summary: &Summary<'_>, room: usize, columns: usize, palette: &Palette) 
             State::Unknown(Some(_)) => 1,
             _ => 2,
         });
-        let hidden = order.split_off(room - 1);
+        let above = view.first(order.len(), room - 1);
+        let mut hidden = order.split_off(above + room - 1);
+        let below = hidden.len();
+        let shown = order.split_off(above);
+        hidden.append(&mut order);
+        order = shown;
         let down = hidden.iter().filter(|row| matches!(row.track.state(), State::Down(_))).count();
-        more = Some(match down {
-            0 => format!("  … and {} more, none of them down", hidden.len()),
-            _ => format!("  … and {} more, {down} of them down", hidden.len()),
+        let down = if down == 0 { "none".to_owned() } else { down.to_string() };
+        more = Some(match above {
+            0 => format!("  … and {below} more, {down} of them down"),
+            _ => format!("  … {above} above and {below} below, {down} of them down"),
         });
     }
     let headings = grid::headings(palette);
@@ -195,6 +274,11 @@ fn table(summary: &Summary<'_>, room: usize, columns: usize, palette: &Palette) 
 fn layout(mut widths: [usize; 9], columns: usize) -> ([usize; 9], usize) {
     let total =
         |widths: &[usize; 9]| widths.iter().filter(|width| **width > 0).map(|width| width + 2).sum::<usize>();
+    // A long name would push all other columns out: it has a share, and more only when there is room.
+    let name = widths[0];
+    if total(&widths) + SHORTEST_CURVE + 4 > columns {
+        widths[0] = name.min((columns * 2 / 5).max(SHORTEST_NAME));
+    }
     for dispensable in DISPENSABLE {
         if total(&widths) + SHORTEST_CURVE + 4 <= columns {
             break;
@@ -203,6 +287,8 @@ fn layout(mut widths: [usize; 9], columns: usize) -> ([usize; 9], usize) {
             widths[at] = 0;
         }
     }
+    let spare = columns.saturating_sub(total(&widths) + SHORTEST_CURVE + 4);
+    widths[0] = name.min(widths[0] + spare);
     // The first column is the target's name: it gives way last.
     let over = total(&widths).saturating_sub(columns.saturating_sub(1));
     widths[0] = widths[0].saturating_sub(over).max(SHORTEST_NAME.min(widths[0]));
@@ -231,17 +317,27 @@ const LONGEST_CURVE: usize = 40;
 const MOST_NEWS: usize = 12;
 const SHORTEST_AIRY: usize = 8;
 
-/// Synchronized update: terminals that know it show the frame at once, others ignore it.
-const BEGIN: &str = "\x1b[?2026h";
-const END: &str = "\x1b[?2026l";
-const HIDE_CURSOR: &str = "\x1b[?25l";
-const SHOW_CURSOR: &str = "\x1b[?25h";
+/// Synchronized update: terminals that know it show the frame at once, others ignore it. It begins at the first row, and
+/// takes away what stands below it.
+const BEGIN: &str = "\x1b[?2026h\x1b[?25l\x1b[H";
+const END: &str = "\x1b[J\x1b[?2026l";
+
+const FOOTER: &str = "  q quit   ↑ ↓ PgUp PgDn scroll   ? all keys";
+const HELP: &str = "
+  ↑ ↓  or  k j         a target up, down
+  PgUp PgDn  or  b ␣   a screen up, down
+  Home End  or  g G    the first, the last target
+  Ctrl-L               draw anew
+  Ctrl-Z               stop; fg goes on
+  q  or  Ctrl-C        quit
+  ?                    back";
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::Instant;
     use crate::monitor::{Cause, Change, Target, Track};
+    use std::cell::RefCell;
     use std::time::{Duration, SystemTime};
 
     const MS: Duration = Duration::from_millis(1);
@@ -277,7 +373,7 @@ mod tests {
 
     fn frame(size: (u16, u16), targets: &[(Target, Track)], news: &[[Cell; 5]]) -> Vec<String> {
         let clock = Clock { zone: jiff::tz::TimeZone::UTC, date: false };
-        render(&summary(targets, false), news, size, &clock, &Palette::plain())
+        render(&summary(targets, false), news, size, &clock, &Palette::plain(), &View::default())
     }
 
     #[test]
@@ -311,6 +407,12 @@ mod tests {
         assert!(all[4].contains("service-1.example") && all[4].contains("○ not yet"), "{all:#?}");
     }
 
+    fn drawn(page: &mut Page<Vec<u8>>, targets: &[(Target, Track)], last: bool) -> String {
+        page.out.clear();
+        page.summary(&summary(targets, last)).unwrap();
+        String::from_utf8(page.out.clone()).unwrap()
+    }
+
     #[test]
     fn unknown_is_told_from_not_yet() {
         let mut targets = targets(4);
@@ -333,18 +435,116 @@ mod tests {
     }
 
     #[test]
-    fn a_frame_is_drawn_over_the_one_before_until_the_size_changes() {
+    fn each_frame_has_the_whole_screen_and_the_last_one_stays() {
         let targets = targets(2);
         let mut page = page((80, 24));
-        let drawn = |page: &mut Page<Vec<u8>>, last| {
-            page.out.clear();
-            page.summary(&summary(&targets, last)).unwrap();
-            String::from_utf8(page.out.clone()).unwrap()
-        };
-        assert!(drawn(&mut page, false).starts_with("\x1b[?2026h\x1b[?25l"));
-        assert!(drawn(&mut page, false).starts_with("\x1b[?2026h\x1b[5A\r"));
+        // The alternate screen is taken once, and each frame begins at its first row.
+        assert!(
+            drawn(&mut page, &targets, false)
+                .starts_with(&format!("\x1b[?1049h\x1b[?25l\x1b[H\x1b[2J{BEGIN}"))
+        );
+        let second = drawn(&mut page, &targets, false);
+        assert!(second.starts_with(BEGIN) && second.ends_with(END), "{second:?}");
         page.size.set((60, 24));
-        assert!(drawn(&mut page, false).starts_with("\x1b[?2026h\x1b[2J\x1b[H"));
-        assert!(drawn(&mut page, true).ends_with("\x1b[?2026l\x1b[?25h"));
+        assert_eq!(drawn(&mut page, &targets, false).lines().count(), second.lines().count());
+        let last = drawn(&mut page, &targets, true);
+        let (leave, table) = last.split_at("\x1b[?25h\x1b[?1049l".len());
+        assert_eq!(leave, "\x1b[?25h\x1b[?1049l");
+        assert!(!table.contains('\x1b') && table.contains("service-1.example"), "{table:?}");
+    }
+
+    #[test]
+    fn the_end_shows_all_targets_whatever_the_screen_had_room_for() {
+        let targets = targets(300);
+        let mut page = page((80, 10));
+        drawn(&mut page, &targets, false);
+        let last = drawn(&mut page, &targets, true);
+        assert_eq!(last.lines().filter(|line| line.contains("service-")).count(), 300);
+    }
+
+    #[test]
+    fn a_page_that_is_dropped_gives_the_cursor_back() {
+        struct Out(Rc<RefCell<String>>);
+        impl Screen for Out {
+            fn frame(&mut self, frame: &str) -> io::Result<()> {
+                self.text(frame)
+            }
+            fn text(&mut self, text: &str) -> io::Result<()> {
+                self.0.borrow_mut().push_str(text);
+                Ok(())
+            }
+        }
+        let (shown, targets) = (Rc::new(RefCell::new(String::new())), targets(2));
+        let clock = Clock { zone: jiff::tz::TimeZone::UTC, date: false };
+        let size = Rc::new(Shared::new((80, 24)));
+        let mut page = Page::new(Out(Rc::clone(&shown)), clock, Palette::plain(), 12, size);
+        page.summary(&summary(&targets, false)).unwrap();
+        drop(page);
+        assert!(shown.borrow().ends_with("\x1b[?25h\x1b[?1049l"));
+    }
+
+    #[test]
+    fn keys_move_a_page_over_all_targets() {
+        let targets = targets(30);
+        let view = View::default();
+        view.set_keys(true);
+        let mut page = page((80, 16)).with_view(view.clone());
+        let mut shown = || -> Vec<String> {
+            let frame = drawn(&mut page, &targets, false);
+            frame
+                .lines()
+                .map(|line| line.trim_start_matches(BEGIN).trim_start_matches("\x1b[2K").to_owned())
+                .collect()
+        };
+        let first = shown();
+        assert_eq!(first[14], FOOTER, "{first:#?}");
+        assert!(
+            first[3].contains("service-0.") && first[12].contains("… and 21 more, none of them down"),
+            "{first:#?}"
+        );
+        view.scroll_pages(1);
+        let second = shown();
+        assert!(second[12].contains("… 9 above and 12 below, 8 of them down"), "{second:#?}");
+        view.end();
+        let last = shown();
+        assert!(last[11].contains("service-29.") && last[12].contains("21 above and 0 below"), "{last:#?}");
+        view.toggle_help();
+        let help = shown();
+        assert!(
+            help.iter().any(|line| line.contains("Home End")) && !help.concat().contains("service"),
+            "{help:#?}"
+        );
+        view.toggle_help();
+        view.home();
+        let again = shown();
+        assert_eq!(again[1..], first[1..]);
+    }
+
+    #[test]
+    fn a_long_name_leaves_room_for_the_other_columns() {
+        let mut targets = targets(4);
+        let long = format!("{}.example:80", "日本".repeat(15));
+        targets.push((format!("{}=tcp://h:1", &long[..60]).parse().unwrap(), Track::new()));
+        for (columns, wanted) in
+            [(60, &["state", "for"][..]), (80, &["state", "for", "median"]), (20, &["state"])]
+        {
+            let lines = frame((columns, 24), &targets, &[]);
+            for heading in wanted {
+                assert!(lines[2].contains(heading), "{columns} columns: {lines:#?}");
+            }
+            assert!(lines.iter().any(|line| line.contains('…')), "{columns} columns: {lines:#?}");
+            assert!(lines.iter().all(|line| line.width() <= usize::from(columns)), "{lines:#?}");
+        }
+        let wide = frame((300, 24), &targets, &[]);
+        assert!(wide.iter().all(|line| !line.contains('…')), "{wide:#?}");
+    }
+
+    #[test]
+    fn twenty_columns_and_five_rows_show_counts_and_states() {
+        let targets = targets(12);
+        let lines = frame((20, 5), &targets, &[]);
+        assert_eq!(lines[0], "   ●6   ✗3   ○3", "{lines:#?}");
+        assert!(lines[2].contains("tcp://s…") && lines[2].contains('✗'), "{lines:#?}");
+        assert_eq!(lines.len(), 4);
     }
 }
