@@ -7,40 +7,74 @@
 mod demo;
 mod descriptors;
 mod echo;
+mod keys;
 mod lifeline;
 mod load;
 mod monitor;
+mod number;
 mod output;
 mod span;
+mod terminal;
 mod traffic;
+mod writer;
 
+use crate::endpoint::parse_error::is_near;
 use crate::escape::Escaped;
-use clap::{CommandFactory, Parser, Subcommand, error::ErrorKind};
+use clap::builder::StyledStr;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+use std::backtrace::Backtrace;
 use std::fmt;
-use std::io::Write;
+use std::io::{self, Write};
+use std::panic::{self, AssertUnwindSafe};
 use std::process::ExitCode;
 
 /// Runs the command with the arguments of the process.
 pub fn main() -> ExitCode {
-    env_logger::Builder::from_env(env_logger::Env::default().default_filter_or(LOGGED))
-        .format(|out, record| {
-            // A record is one line, whatever the crate that wrote it has put into it.
-            let text = Escaped(record.args());
-            writeln!(out, "[{:<5} {}] {text}", record.level(), Escaped(record.target()))
-        })
-        .init();
-    let arguments = match Arguments::try_parse() {
+    let mut logger = env_logger::Builder::from_env(env_logger::Env::default().default_filter_or(LOGGED));
+    logger.format(|out, record| {
+        // A record is one line, whatever the crate that wrote it has put into it.
+        let text = Escaped(record.args());
+        writeln!(out, "[{:<5} {}] {text}", record.level(), Escaped(record.target()))
+    });
+    logger.target(env_logger::Target::Pipe(Box::new(writer::stderr()))).init();
+    panic::set_hook(Box::new(|panicked| {
+        let _ = writeln!(writer::stderr(), "{panicked}\n{}", Backtrace::capture());
+    }));
+    let matches = command().try_get_matches();
+    let arguments = match matches.and_then(|matches| Arguments::from_arg_matches(&matches)) {
         Ok(arguments) => arguments,
-        Err(error) => return refuse(&error),
+        Err(error) => {
+            let code = refuse(&error);
+            writer::finish_stderr();
+            return code;
+        }
     };
-    let result = match arguments.command {
+    let serves = matches!(arguments.command, Command::Echo(_));
+    let run = || match arguments.command {
         Command::Demo(demo) => demo.run(),
         Command::Monitor(monitor) => monitor.run(),
         Command::Traffic(traffic) => traffic.run(),
         Command::Echo(echo) => echo.run(),
         Command::Load(load) => load.run(),
     };
-    match result {
+    // What was queued before a panic is written, too.
+    let result = panic::catch_unwind(AssertUnwindSafe(run));
+    let unwritten = writer::finish_stdout();
+    let code = match (result, unwritten) {
+        (Err(_), _) => ExitCode::from(PANICKED),
+        (Ok(Ok(code)), Some(error)) if !(serves && error.kind() == io::ErrorKind::BrokenPipe) => {
+            answer(output::outcome(Some(error), code))
+        }
+        (Ok(result), _) => answer(result),
+    };
+    writer::finish_stderr();
+    code
+}
+
+/// What a command's outcome is for whoever started it.
+fn answer(outcome: Outcome) -> ExitCode {
+    match outcome {
         Ok(code) => code,
         Err(failure) => {
             complain(&failure);
@@ -58,6 +92,26 @@ pub fn main() -> ExitCode {
 struct Arguments {
     #[command(subcommand)]
     command: Command,
+}
+
+/// The command with what all options of a kind have in common.
+fn command() -> clap::Command {
+    Arguments::command().mut_subcommands(|command| {
+        let takes = |argument: &clap::Arg, names: &[&str]| {
+            let own = argument.get_value_names().unwrap_or_default();
+            own.iter().any(|name| names.contains(&name.as_str()))
+        };
+        let times = command.get_arguments().any(|argument| takes(argument, &["TIME"]));
+        // A negative number is a bad value, and no unknown option.
+        let command = command.mut_args(|argument| match takes(&argument, NUMBERS) {
+            true => argument.allow_hyphen_values(true),
+            false => argument,
+        });
+        match command.get_after_help().map(StyledStr::to_string).filter(|_| times) {
+            Some(help) => command.after_help(format!("{}\n\n{help}", span::HELP)),
+            None => command,
+        }
+    })
 }
 
 #[derive(Debug, Subcommand)]
@@ -98,31 +152,60 @@ type Outcome = Result<ExitCode, Failure>;
 fn refuse(error: &clap::Error) -> ExitCode {
     match error.kind() {
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
-            // Nobody is there to be told that nobody reads.
-            let _ = error.print();
-            ExitCode::SUCCESS
+            let text = styled(&error.render(), output::colours(&io::stdout()));
+            let mut out = io::stdout().lock();
+            let written = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+            answer(output::outcome(written.err(), ExitCode::SUCCESS))
         }
         ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
-            let _ = write!(std::io::stderr(), "{}", Arguments::command().render_help().ansi());
+            let text = styled(&command().render_help(), output::colours(&io::stderr()));
+            let _ = io::stderr().write_all(text.as_bytes());
             ExitCode::from(USAGE)
         }
         _ => {
             let text = error.render().to_string();
             let first: Vec<&str> = text.lines().take_while(|line| !line.is_empty()).map(str::trim).collect();
             let text = first.join(" ");
-            complain(&format_args!("{} (see --help)", text.trim_start_matches("error: ")));
+            let meant = meant(error).map(|meant| format!("; did you mean {meant}?")).unwrap_or_default();
+            complain(&format_args!("{}{meant} (see --help)", text.trim_start_matches("error: ")));
             ExitCode::from(USAGE)
         }
     }
 }
 
+fn styled(text: &StyledStr, colours: bool) -> String {
+    if colours { text.ansi().to_string() } else { text.to_string() }
+}
+
+/// What was probably meant by a word that is not known.
+fn meant(error: &clap::Error) -> Option<String> {
+    // Behind `help` there are no suggestions of clap's.
+    if let Some(ContextValue::String(word)) = error.get(ContextKind::InvalidSubcommand) {
+        let command = command();
+        let known = command.get_subcommands().map(clap::Command::get_name);
+        return known.filter(|name| is_near(word, name)).map(str::to_owned).next();
+    }
+    let kinds = [ContextKind::SuggestedArg, ContextKind::SuggestedValue];
+    kinds.into_iter().find_map(|kind| match error.get(kind)? {
+        ContextValue::String(word) => Some(word.clone()),
+        ContextValue::Strings(words) => Some(words.join(" or ")).filter(|words| !words.is_empty()),
+        _ => None,
+    })
+}
+
 fn complain(what: &impl fmt::Display) {
-    let _ = writeln!(std::io::stderr(), "twistor: {}", Escaped(what));
+    // Whoever closed stderr does not want to know.
+    let _ = writeln!(writer::stderr(), "twistor: {}", Escaped(what));
 }
 
 const USAGE: u8 = 2;
 /// What is logged when `RUST_LOG` does not say.
 const LOGGED: &str = "error,twistor::monitor=warn";
+/// As of any Rust program.
+const PANICKED: u8 = 101;
+
+/// What options that take a number call it.
+const NUMBERS: &[&str] = &["TIME", "NUMBER", "N", "S", "D", "R"];
 
 const AFTER_HELP: &str = "\
 Examples:

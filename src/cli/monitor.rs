@@ -1,14 +1,18 @@
 //! `twistor monitor`: targets on the command line, reports on stdout.
 
+use super::keys::Key;
 use super::output;
-use super::{Failure, Outcome, complain, descriptors, span};
+use super::terminal::Terminal;
+use super::writer::{self, Out};
+use super::{Failure, Outcome, complain, descriptors, number, span};
 use crate::monitor::{
-    Backoff, Event, Json, Kind, Lines, Monitor as Watcher, Page, Reporter, Settings, Span, Summary, Target,
+    Backoff, Event, Json, Kind, Lines, Monitor as Watcher, Page, Reporter, Screen, Settings, Size, Span,
+    Summary, Target, View,
 };
 use crate::{Phase, Reactor, Signal, SystemEvent};
 use clap::Args;
 use std::cell::Cell;
-use std::io::{self, IsTerminal};
+use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
 use std::rc::Rc;
 use std::time::Duration;
@@ -16,9 +20,9 @@ use std::time::Duration;
 /// Watch services: hold connections open and tell when they are lost, or probe on an interval.
 ///
 /// A target is hold://HOST:PORT (one connection is held open; its loss is the event; it is made again
-/// with growing waits) or tcp://HOST:PORT (a connection is made, timed
-/// and closed on an interval), or an endpoint, such as tcp:HOST:PORT:timeout=2 or unix:PATH, which is
-/// probed, or held with hold: before it. NAME=tcp://HOST:PORT gives it a name.
+/// with growing waits) or tcp://HOST:PORT or HOST:PORT (a connection is made, timed and closed on an
+/// interval), or an endpoint, such as tcp:HOST:PORT:timeout=2 or unix:PATH, which is probed, or held
+/// with hold: before it. NAME=tcp://HOST:PORT gives it a name.
 ///
 /// What hold:// sees, of any TCP server, without sending a byte of its own: a process that ends, is killed or resets
 /// the connection, at once; a host that crashed or a link that is cut, within --lost-after, on Linux (the kernel asks
@@ -32,7 +36,8 @@ use std::time::Duration;
 ///
 /// There is a line for each first result, each change of state and each new cause of being down;
 /// --every-probe shows the results between as well. A summary comes at the end (SIGINT, SIGTERM,
-/// --count) and on SIGHUP.
+/// --count) and on SIGHUP. The live table of --watch ends with q, and scrolls with the arrows; ? shows
+/// all keys.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -51,7 +56,7 @@ summary has state, reason, lasted_s, uptime, losses, reconnects, connects, failu
 Exit codes: 0 ended as asked (with --once: all targets are up), 1 with --once: something is down or
 unknown; or an error of this machine, 2 bad usage.")]
 pub(super) struct Monitor {
-    /// What to watch: [NAME=]hold://HOST:PORT, [NAME=]tcp://HOST:PORT, or [NAME=][hold:]ENDPOINT
+    /// What to watch: [NAME=]hold://HOST:PORT, [NAME=][tcp://]HOST:PORT, or [NAME=][hold:]ENDPOINT
     #[arg(required = true, value_name = "TARGET")]
     targets: Vec<String>,
 
@@ -70,14 +75,14 @@ pub(super) struct Monitor {
     once: bool,
 
     /// End after N rounds: probes of each target, intervals for those that are held
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "N", value_parser = number::whole::<u32>(1..=u64::MAX))]
     count: Option<u32>,
 
     /// Print one JSON object a line
     #[arg(long, conflicts_with = "watch")]
     json: bool,
 
-    /// Show a live table (when stdout is a terminal; else lines as without it)
+    /// Show a live table (on a terminal with escape sequences; elsewhere lines, as without it)
     #[arg(long)]
     watch: bool,
 
@@ -98,7 +103,7 @@ pub(super) struct Monitor {
     backoff_max: Option<Duration>,
 
     /// Each wait is this many times the one before [default: 1.5]
-    #[arg(long, value_name = "NUMBER", value_parser = factor, conflicts_with = "once")]
+    #[arg(long, value_name = "NUMBER", value_parser = number::decimal(1.0..=100.0), conflicts_with = "once")]
     backoff_factor: Option<f64>,
 
     /// Within what time the peer of a held TCP connection that vanished is known to be gone, 3s to
@@ -116,18 +121,24 @@ impl Monitor {
         self.refuse_idle_options(&targets)?;
         let names = output::width_of(targets.iter().map(Target::name));
         let size = Rc::new(Cell::new(output::size()));
-        let live = self.watch && io::stdout().is_terminal();
+        let view = View::default();
+        let live = self.watch && output::is_screen(&io::stdout());
+        if self.watch && !live {
+            let why = match io::stdout().is_terminal() {
+                true => "TERM names a terminal without escape sequences",
+                false => "stdout is no terminal",
+            };
+            complain(&format_args!("--watch shows lines instead of a live table: {why}"));
+        }
         let reporter: Box<dyn Reporter> = match (self.json, live) {
-            (true, _) => Box::new(Json::new(io::stdout())),
-            (false, true) => Box::new(Page::new(
-                io::stdout(),
-                output::clock(false),
-                output::palette(),
-                names,
-                Rc::clone(&size),
-            )),
+            (true, _) => Box::new(Json::new(writer::stdout())),
+            (false, true) => {
+                let (out, clock) = (Frames(writer::stdout()), output::clock(false));
+                let page = Page::new(out, clock, output::palette(), names, Rc::clone(&size));
+                Box::new(page.with_view(view.clone()))
+            }
             (false, false) => {
-                Box::new(Lines::new(io::stdout(), output::clock(true), output::palette(), names))
+                Box::new(Lines::new(writer::stdout(), output::clock(true), output::palette(), names))
             }
         };
         let reporter = Chosen { events: !self.quiet, summaries: !self.once, reporter };
@@ -137,24 +148,26 @@ impl Monitor {
             log::set_max_level(log::max_level().min(log::LevelFilter::Error));
         }
         let mut reactor = Reactor::new()?;
+        output::end_with_stdout(&reactor, false);
         let monitor = Watcher::start(&mut reactor, targets, self.settings(), reporter);
-        monitor.on_finished(|reactor| {
+        let finished = Rc::new(Cell::new(false));
+        let done = Rc::clone(&finished);
+        monitor.on_finished(move |reactor| {
+            done.set(true);
             reactor.stop_gracefully();
         });
         let last = monitor.clone();
         reactor.add_system_event_trigger(Phase::Before, SystemEvent::Shutdown, move |reactor, _| {
+            if !finished.get() {
+                writer::hurry();
+            }
             last.finish(reactor);
         });
-        let asked = monitor.clone();
-        reactor.on_signal(Signal::Hangup, move |reactor| asked.summary(reactor))?;
         if live {
-            let resized = monitor.clone();
-            reactor.on_signal(Signal::WindowChange, move |reactor| {
-                size.set(output::size());
-                resized.summary(reactor);
-            })?;
-            let drawn = monitor.clone();
-            reactor.call_when_running(move |reactor| draw(reactor, &drawn));
+            Live::start(&mut reactor, monitor.clone(), view, size)?;
+        } else {
+            let asked = monitor.clone();
+            reactor.on_signal(Signal::Hangup, move |reactor| asked.summary(reactor))?;
         }
         reactor.run()?;
         let code = match self.once && !monitor.all_up() {
@@ -182,8 +195,8 @@ impl Monitor {
         }
         let allowed = descriptors::raise_limit();
         if needed > allowed {
-            let (needs, targets) = (grouped(needed), grouped(targets.len()));
-            let allowed = grouped(allowed);
+            let (needs, targets) = (output::grouped(needed as u64), output::grouped(targets.len() as u64));
+            let allowed = output::grouped(allowed as u64);
             complain(&format_args!(
                 "{targets} targets need {needs} descriptors, {allowed} allowed; raise with ulimit -n {needed}"
             ));
@@ -249,6 +262,19 @@ impl Monitor {
     }
 }
 
+/// The terminal on stdout: a frame stands for those before it.
+struct Frames(Out);
+
+impl Screen for Frames {
+    fn frame(&mut self, frame: &str) -> io::Result<()> {
+        self.0.frame(frame.as_bytes())
+    }
+
+    fn text(&mut self, text: &str) -> io::Result<()> {
+        writer::keep(|| self.0.write_all(text.as_bytes()).and_then(|()| self.0.flush()))
+    }
+}
+
 /// A reporter of which only a part is wanted.
 struct Chosen {
     events: bool,
@@ -262,21 +288,75 @@ impl Reporter for Chosen {
     }
 
     fn summary(&mut self, summary: &Summary<'_>) -> io::Result<()> {
-        if self.summaries { self.reporter.summary(summary) } else { Ok(()) }
+        // Events come and go, a summary has all that they came to.
+        if self.summaries { writer::keep(|| self.reporter.summary(summary)) } else { Ok(()) }
     }
 }
 
-/// Draws a frame now and then again and again: a summary is a frame there.
-fn draw(reactor: &mut Reactor, monitor: &Watcher) {
-    monitor.summary(reactor);
-    let monitor = monitor.clone();
-    reactor.call_later(FRAME, move |reactor| draw(reactor, &monitor));
+/// The live table: frames, keys, and the signals of a terminal.
+#[derive(Clone)]
+struct Live {
+    monitor: Watcher,
+    terminal: Terminal,
 }
 
-fn factor(text: &str) -> Result<f64, String> {
-    match text.parse::<f64>() {
-        Ok(factor) if (1.0..=100.0).contains(&factor) => Ok(factor),
-        _ => Err("it has to be a number from 1 to 100".into()),
+impl Live {
+    fn start(reactor: &mut Reactor, monitor: Watcher, view: View, size: Size) -> Result<(), Failure> {
+        let (watched, moved) = (monitor.clone(), view.clone());
+        let terminal = Terminal::new(view, move |reactor, key| {
+            match key {
+                Key::Up => moved.scroll(-1),
+                Key::Down => moved.scroll(1),
+                Key::PageUp => moved.scroll_pages(-1),
+                Key::PageDown => moved.scroll_pages(1),
+                Key::Home => moved.home(),
+                Key::End => moved.end(),
+                Key::Help => moved.toggle_help(),
+                Key::Redraw => {}
+                Key::Quit => {
+                    reactor.stop_gracefully();
+                    return;
+                }
+            }
+            watched.summary(reactor);
+        });
+        let live = Live { monitor, terminal };
+        let resized = live.clone();
+        reactor.on_signal(Signal::WindowChange, move |reactor| {
+            size.set(output::size());
+            resized.draw(reactor);
+        })?;
+        let suspended = live.clone();
+        reactor.on_signal(Signal::Suspend, move |reactor| suspended.terminal.suspend(reactor))?;
+        let resumed = live.clone();
+        reactor.on_signal(Signal::Continue, move |reactor| {
+            resumed.terminal.resumed(reactor);
+            resumed.draw(reactor);
+        })?;
+        // The terminal is gone, or its last resort was asked for: there is nothing to show a summary on.
+        for signal in [Signal::Hangup, Signal::Quit] {
+            reactor.on_signal(signal, |reactor| {
+                reactor.stop_gracefully();
+            })?;
+        }
+        let last = live.terminal.clone();
+        reactor.add_system_event_trigger(Phase::Before, SystemEvent::Shutdown, move |reactor, _| {
+            last.give_back(reactor);
+        });
+        reactor.call_when_running(move |reactor| live.draw_again(reactor));
+        Ok(())
+    }
+
+    /// A summary is a frame, where the terminal is this process's to draw on.
+    fn draw(&self, reactor: &mut Reactor) {
+        if self.terminal.is_ours(reactor) {
+            self.monitor.summary(reactor);
+        }
+    }
+
+    fn draw_again(self, reactor: &mut Reactor) {
+        self.draw(reactor);
+        reactor.call_later(FRAME, move |reactor| self.draw_again(reactor));
     }
 }
 
@@ -290,19 +370,6 @@ fn lost_after(text: &str) -> Result<Duration, String> {
         time if time > Settings::LONGEST_LOST_AFTER => Err("9 hours are the most".into()),
         time => Ok(time),
     }
-}
-
-/// 1,234,567.
-fn grouped(number: usize) -> String {
-    let digits = number.to_string();
-    let mut text = String::new();
-    for (place, digit) in digits.chars().enumerate() {
-        if place > 0 && (digits.len() - place).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
 }
 
 /// Descriptors that are no connections: the standard streams, the poll, the waker, signals, a spare one.

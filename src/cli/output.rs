@@ -1,6 +1,7 @@
 //! The terminal, if there is one: its colours and its size; and what a failed write means.
 
-use super::Outcome;
+use super::{Outcome, writer};
+use crate::Reactor;
 use crate::cli::Failure;
 use crate::escape::Escaped;
 use crate::monitor::{Clock, Palette};
@@ -9,14 +10,32 @@ use std::io::{self, IsTerminal};
 use std::process::ExitCode;
 use unicode_width::UnicodeWidthStr;
 
-/// Colours when stdout is a terminal that shows them and `NO_COLOR` (no-color.org) is not set.
+/// Colours when stdout shows them.
 pub(super) fn palette() -> Palette {
-    let set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
-    let dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
-    match io::stdout().is_terminal() && !set("NO_COLOR") && !dumb {
-        true => Palette::coloured(),
-        false => Palette::plain(),
+    if colours(&io::stdout()) { Palette::coloured() } else { Palette::plain() }
+}
+
+/// Whether a stream shows colours: a terminal that knows them, unless `NO_COLOR` or `CLICOLOR=0` forbid it;
+/// `CLICOLOR_FORCE` asks for them elsewhere, too. (no-color.org, bixense.com/clicolors)
+pub(super) fn colours(stream: &impl IsTerminal) -> bool {
+    let variable = |name| std::env::var_os(name).filter(|value| !value.is_empty());
+    if variable("NO_COLOR").is_some() || is_dumb() {
+        return false;
     }
+    if variable("CLICOLOR_FORCE").is_some_and(|value| value != "0") {
+        return true;
+    }
+    stream.is_terminal() && variable("CLICOLOR").is_none_or(|value| value != "0")
+}
+
+/// Whether a stream is a terminal that knows escape sequences.
+pub(super) fn is_screen(stream: &impl IsTerminal) -> bool {
+    stream.is_terminal() && !is_dumb()
+}
+
+/// Whether the terminal knows no escape sequences: `TERM` says so, or nothing.
+fn is_dumb() -> bool {
+    std::env::var_os("TERM").is_none_or(|term| term.is_empty() || term == "dumb")
 }
 
 /// The time in the system's zone.
@@ -34,11 +53,47 @@ pub(super) fn width_of<'a>(names: impl Iterator<Item = &'a str>) -> usize {
     names.map(|name| Escaped(name).to_string().width()).max().unwrap_or(0).min(40)
 }
 
+/// Ends a reactor when stdout cannot be written to any more; a reader that went away is no reason where `serves`.
+pub(super) fn end_with_stdout(reactor: &Reactor, serves: bool) {
+    let remote = reactor.remote();
+    writer::on_stdout_error(move |error| {
+        if !(serves && error.kind() == io::ErrorKind::BrokenPipe) {
+            // One that is gone has ended already.
+            let _ = remote.call_from_thread(|reactor| {
+                reactor.stop_gracefully();
+            });
+        }
+    });
+}
+
 /// What it means that a report could not be written. A reader that had enough is nothing bad.
 pub(super) fn outcome(error: Option<io::Error>, code: ExitCode) -> Outcome {
     match error {
         None => Ok(code),
         Some(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(ExitCode::SUCCESS),
         Some(error) => Err(Failure::Run(format!("cannot write to stdout: {error}"))),
+    }
+}
+
+/// `1234567` as `1,234,567`.
+pub(super) fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::new();
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_grouped() {
+        assert_eq!([0, 999, 1000, 1_234_567].map(grouped), ["0", "999", "1,000", "1,234,567"]);
     }
 }

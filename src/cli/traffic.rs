@@ -1,15 +1,16 @@
 //! `twistor traffic`: feeds on the command line, readings on stdout.
 
-use super::output;
-use super::{Failure, Outcome, span};
+use super::{Failure, Outcome, number, span};
+use super::{output, writer};
 use crate::endpoint::Registry;
 use crate::escape::Escaped;
 use crate::http::Client;
 use crate::traffic::{Feed, Json, Lines, Observer, Pointer, PointerError, Settings, Traffic as Reader};
 use crate::{Phase, Reactor, SystemEvent};
 use clap::Args;
-use std::io;
+use std::cell::Cell;
 use std::process::ExitCode;
+use std::rc::Rc;
 use std::time::Duration;
 
 /// Read JSON feeds over HTTP and tell how their values change.
@@ -58,7 +59,7 @@ pub(super) struct Traffic {
     timeout: Duration,
 
     /// End after N readings of each feed
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "N", value_parser = number::whole::<u32>(1..=u64::MAX))]
     count: Option<u32>,
 
     /// Connect to this endpoint, whatever the host of the URL is: unix:PATH, tcp:HOST:PORT, HOST:PORT
@@ -84,16 +85,23 @@ impl Traffic {
         };
         let names = output::width_of(feeds.iter().map(|feed| feed.name.as_str()));
         let observer: Box<dyn Observer> = match self.json {
-            true => Box::new(Json::new(io::stdout())),
-            false => Box::new(Lines::new(io::stdout(), output::clock(true), output::palette(), names)),
+            true => Box::new(Json::new(writer::stdout())),
+            false => Box::new(Lines::new(writer::stdout(), output::clock(true), output::palette(), names)),
         };
         let mut reactor = Reactor::new()?;
+        output::end_with_stdout(&reactor, false);
         let traffic = Reader::start_with(&mut reactor, client, feeds, settings, observer);
-        traffic.on_finished(|reactor| {
+        let finished = Rc::new(Cell::new(false));
+        let done = Rc::clone(&finished);
+        traffic.on_finished(move |reactor| {
+            done.set(true);
             reactor.stop_gracefully();
         });
         let last = traffic.clone();
         reactor.add_system_event_trigger(Phase::Before, SystemEvent::Shutdown, move |reactor, _| {
+            if !finished.get() {
+                writer::hurry();
+            }
             last.stop(reactor);
         });
         reactor.run()?;

@@ -5,14 +5,16 @@ mod world;
 
 use self::world::World;
 use super::echo::Bytes;
-use super::output;
 use super::{Failure, Outcome, span};
+use super::{output, writer};
 use crate::monitor::{self, Backoff, Monitor, Painted, Palette, Target};
 use crate::traffic::{self, Feed, Traffic};
 use crate::{Listener, Phase, Reactor, SystemEvent};
 use clap::Args;
+use std::cell::Cell;
 use std::io::{self, Write};
 use std::process::ExitCode;
+use std::rc::Rc;
 use std::time::Duration;
 
 /// Show everything at once: a small world in one process, and twistor watching it.
@@ -35,6 +37,7 @@ impl Demo {
     pub(super) fn run(&self) -> Outcome {
         let palette = output::palette();
         let mut reactor = Reactor::new()?;
+        output::end_with_stdout(&reactor, false);
         let world = World::start(&mut reactor, output::clock(false), palette)?;
         let printed = self.introduce(&world, &palette);
         if printed.is_err() {
@@ -43,14 +46,22 @@ impl Demo {
         let monitor = watch(&mut reactor, &world, palette)?;
         let traffic = read(&mut reactor, &world, palette)?;
         let (watched, feeds) = (monitor.clone(), traffic.clone());
+        let finished = Rc::new(Cell::new(false));
+        let done = Rc::clone(&finished);
         reactor.add_system_event_trigger(Phase::Before, SystemEvent::Shutdown, move |reactor, _| {
+            if !finished.get() {
+                writer::hurry();
+            }
             feeds.stop(reactor);
-            watched.finish(reactor);
+            writer::keep(|| watched.finish(reactor));
         });
         monitor.on_finished(stop);
         traffic.on_finished(stop);
         if !self.duration.is_zero() {
-            reactor.call_later(self.duration, stop);
+            reactor.call_later(self.duration, move |reactor| {
+                done.set(true);
+                stop(reactor);
+            });
         }
         reactor.run()?;
         match monitor.error().or(traffic.error()) {
@@ -60,7 +71,7 @@ impl Demo {
     }
 
     fn introduce(&self, world: &World, palette: &Palette) -> io::Result<()> {
-        let mut out = io::stdout().lock();
+        let mut out = writer::stdout();
         let until = match self.duration {
             duration if duration.is_zero() => "until Ctrl-C".to_owned(),
             duration => format!("for {}, or until Ctrl-C", monitor::Span(duration)),
@@ -122,7 +133,7 @@ fn watch(reactor: &mut Reactor, world: &World, palette: Palette) -> Result<Monit
         backoff: Backoff { initial: Duration::from_millis(300), factor: 1.0, ..Backoff::default() },
         ..monitor::Settings::default()
     };
-    let lines = monitor::Lines::new(io::stdout(), output::clock(false), palette, world::NAMES);
+    let lines = monitor::Lines::new(writer::stdout(), output::clock(false), palette, world::NAMES);
     Ok(Monitor::start(reactor, targets, settings, lines))
 }
 
@@ -140,14 +151,14 @@ fn read(reactor: &mut Reactor, world: &World, palette: Palette) -> Result<Traffi
         timestamp: Some(pointer("/updated")?),
         ..traffic::Settings::default()
     };
-    let lines = traffic::Lines::new(io::stdout(), output::clock(false), palette, world::NAMES);
+    let lines = traffic::Lines::new(writer::stdout(), output::clock(false), palette, world::NAMES);
     let feeds = vec![feed("roads", &world.roads)?, feed("silent", &world.silent)?];
     Ok(Traffic::start(reactor, feeds, settings, lines))
 }
 
 fn farewell(palette: &Palette) -> io::Result<()> {
     let next = Painted(palette.strong, "twistor monitor --watch hold://localhost:22");
-    writeln!(io::stdout(), "\nNow with something of your own:  {next}")
+    writeln!(writer::stdout(), "\nNow with something of your own:  {next}")
 }
 
 const EVERY: Duration = Duration::from_secs(2);

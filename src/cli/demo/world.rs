@@ -2,7 +2,7 @@
 
 use super::Bytes;
 use super::feed::{Roads, Server};
-use crate::cli::Failure;
+use crate::cli::{Failure, writer};
 use crate::monitor::{Clock, Painted, Palette};
 use crate::{Address, ConnectionId, Factory, Listener, Protocol, Reactor, Transport};
 use std::cell::RefCell;
@@ -106,7 +106,7 @@ impl Door {
         let time = self.clock.show(reactor.wall());
         let line = Painted(self.palette.faint, format_args!("{time}  {:NAMES$}  {what}", "*"));
         // The watchers see to it that a reader who went away ends the demo.
-        let _ = writeln!(std::io::stdout(), "{line}");
+        let _ = writeln!(writer::stdout(), "{line}");
     }
 }
 

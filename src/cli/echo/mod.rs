@@ -3,7 +3,7 @@
 mod processes;
 
 use self::processes::LISTENING;
-use super::{Failure, Outcome, descriptors, lifeline, span};
+use super::{Failure, Outcome, descriptors, lifeline, number, output, span, writer};
 use crate::endpoint::{ConnectUdp, ParseError, Registry};
 use crate::escape::Escaped;
 use crate::policy::EchoGuard;
@@ -38,23 +38,24 @@ Examples:
   twistor echo --listen tcp:7007:interface=127.0.0.1:backlog=50 --listen udp:7007
   twistor echo --listen unix:/run/echo.sock:mode=660
 
-Endpoints: tcp:PORT, tcp6:PORT, udp:PORT (with interface=IP, or as tcp:IP:PORT), unix:PATH, unix:@NAME,
-fd:NUMBER, systemd:name=NAME, haproxy:ENDPOINT, each with further key=value arguments after colons.
+Endpoints: tcp:PORT, tcp:IP:PORT, IP:PORT, tcp6:PORT, udp:PORT, udp:IP:PORT, unix:PATH, unix:@NAME,
+fd:NUMBER, systemd:name=NAME, each with further key=value arguments after colons (tcp:7007:backlog=50);
+haproxy:ENDPOINT for any of them but udp, such as haproxy:tcp:7007 or haproxy:tcp:127.0.0.1:7007.
 
 Exit codes: 0 ended by a signal, 1 an endpoint cannot be listened on, 2 bad usage;
 with --processes, when one of them died before: its exit code, or 128 and the
 number of the signal that killed it (137 for SIGKILL).")]
 pub(super) struct Echo {
-    /// Where to listen, as tcp:PORT, tcp:HOST:PORT, udp:PORT, unix:PATH or another endpoint; port 0 is any free one
+    /// Where to listen, as tcp:PORT, tcp:IP:PORT, udp:PORT, unix:PATH or another endpoint; port 0 is any free one
     #[arg(long, value_name = "ENDPOINT", required = true)]
     listen: Vec<String>,
 
     /// Threads, each with a reactor of its own; they share the ports (SO_REUSEPORT)
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=1024))]
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = number::whole::<u16>(1..=1024))]
     workers: u16,
 
     /// Processes, each with so many workers; they share the ports (SO_REUSEPORT)
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=1024))]
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = number::whole::<u16>(1..=1024))]
     processes: u16,
 
     /// How long a reactor that has run out of work looks for more before it sleeps: answers come sooner, and a core
@@ -151,7 +152,11 @@ impl Echo {
                 reactor.add_system_event_trigger(Phase::After, SystemEvent::Startup, move |_, _| {
                     say_where(&addresses, ready);
                 });
-                reactor.add_system_event_trigger(Phase::Before, SystemEvent::Shutdown, move |_, _| stop());
+                reactor.add_system_event_trigger(Phase::Before, SystemEvent::Shutdown, move |_, _| {
+                    writer::hurry();
+                    stop();
+                });
+                output::end_with_stdout(&reactor, true);
                 reactor.run().map_err(Failure::from).map(|()| ExitCode::SUCCESS)
             }
             Err(failure) => {
@@ -178,7 +183,7 @@ impl Echo {
 
 /// Says that all of them are listened on.
 fn say_where(addresses: &[Address], ready: bool) {
-    let mut out = std::io::stdout().lock();
+    let mut out = writer::stdout();
     for address in addresses {
         // Whoever closed stdout does not want to know.
         let _ = match address {
@@ -269,11 +274,16 @@ impl Place {
         let shared = sharers != Sharers::None;
         let bad = |error: ParseError| Failure::Usage(error.to_string());
         if let Some(rest) = text.strip_prefix("udp:") {
-            if let Ok(listen) = rest.parse::<ListenUdp>() {
+            let address = rest.strip_prefix("//").unwrap_or(rest);
+            if let Ok(listen) = address.parse::<ListenUdp>() {
                 let reuse_port = listen.reuse_port || shared;
                 return Ok(Place::Udp(ListenUdp { reuse_port, ..listen }, guarded));
             }
-            let endpoint = registry.datagram_from_string(text).map_err(bad)?;
+            let own = own_port(rest).and_then(|text| registry.datagram_from_string(&text).ok());
+            let endpoint = match own {
+                Some(own) => own,
+                None => registry.datagram_from_string(text).map_err(bad)?,
+            };
             let endpoint: &dyn Any = &*endpoint;
             return match (endpoint.downcast_ref::<ListenUdp>(), endpoint.downcast_ref::<ConnectUdp>()) {
                 (Some(listen), _) => {
@@ -336,6 +346,18 @@ impl Place {
             }
         }
     }
+}
+
+/// `IP:PORT` with further arguments, as an endpoint that receives there; in endpoints it is a peer's address.
+fn own_port(text: &str) -> Option<String> {
+    let host = match text.starts_with('[') {
+        true => text.find(']')? + 1,
+        false => text.find(':')?,
+    };
+    let (host, rest) = text.split_at(host);
+    let (port, more) = rest.strip_prefix(':')?.split_once(':')?;
+    let text = format!("{host}:{port}");
+    text.parse::<ListenUdp>().ok().map(|_| format!("udp:{port}:interface={host}:{more}"))
 }
 
 fn unfit(text: &str, why: &str) -> Failure {

@@ -2,7 +2,7 @@
 //! started it. That one serves nobody: it starts them, tells of those that die, and ends them.
 
 use super::{Failure, Outcome};
-use crate::cli::{complain, lifeline};
+use crate::cli::{complain, lifeline, output, writer};
 use crate::escape::Escaped;
 use crate::{
     ChildStream, ExitReason, Hold, Phase, ProcessId, ProcessProtocol, ProcessTransport, Reactor, Settings,
@@ -40,6 +40,7 @@ enum Stage {
 pub(super) fn run(wanted: u16) -> Outcome {
     let settings = Settings { drain_limit: PATIENCE, ..Settings::default() };
     let mut reactor = Reactor::with_settings(settings)?;
+    output::end_with_stdout(&reactor, true);
     let staff = Rc::new(RefCell::new(Staff {
         wanted,
         processes: Vec::new(),
@@ -54,6 +55,7 @@ pub(super) fn run(wanted: u16) -> Outcome {
     start(&mut reactor, &staff)?;
     let ends = Rc::clone(&staff);
     reactor.add_system_event_trigger(Phase::Before, SystemEvent::Shutdown, move |reactor, hold| {
+        writer::hurry();
         let mut staff = ends.borrow_mut();
         staff.stage = Stage::Stopping;
         if staff.running > 0 {
@@ -114,7 +116,7 @@ impl Worker {
         let (ready, wanted, stage) = (staff.ready, staff.wanted, staff.stage);
         if ready == wanted && stage == Stage::Starting {
             staff.stage = Stage::Serving;
-            let mut out = std::io::stdout().lock();
+            let mut out = writer::stdout();
             for place in &staff.places {
                 // Whoever closed stdout does not want to know.
                 let _ = writeln!(out, "{LISTENING}{}", Escaped(place));

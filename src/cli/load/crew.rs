@@ -7,7 +7,7 @@ use super::Goal;
 use super::live::{Live, Teller};
 use super::news::{self, News};
 use super::{CLOSING, Place};
-use crate::cli::{Failure, descriptors, lifeline};
+use crate::cli::{Failure, descriptors, lifeline, writer};
 use crate::load::{Load, Plan, Report, Work};
 use crate::{Hold, Phase, Reactor, Remote, Settings, SystemEvent};
 use std::cell::{Cell, RefCell};
@@ -141,6 +141,7 @@ impl Crew {
         let last = load.clone();
         reactor.add_system_event_trigger(Phase::Before, SystemEvent::Shutdown, move |reactor, hold| {
             if !last.is_finished() {
+                writer::hurry();
                 held.set(Some(hold));
                 last.stop(reactor);
             }

@@ -1,11 +1,12 @@
 //! What is told while the load runs: a progress line on a terminal, and losses when they happen.
 
 use super::news::News;
+use crate::cli::{output, writer};
 use crate::escape::Escaped;
 use crate::load::{Load, Plan, Trouble, Work};
 use crate::{Instant, Reactor};
 use std::collections::BTreeSet;
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, Write};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -54,7 +55,7 @@ impl Live {
 
     /// Nobody looks where there is no terminal; the processes of a load have the same one.
     fn shown(parts: usize, shown: Shown) -> Live {
-        let shown = if io::stderr().is_terminal() { shown } else { Shown::Nobody };
+        let shown = if output::is_screen(&io::stderr()) { shown } else { Shown::Nobody };
         Live { parts: (0..parts).map(|_| Part::default()).collect(), shown }
     }
 
@@ -193,14 +194,14 @@ impl Teller {
     }
 
     fn progress(&mut self, line: &str) {
-        self.write(line);
         self.line = true;
+        // Whoever closed stderr does not want to know.
+        let _ = writer::stderr().frame(format!("{CLEAR}{line}").as_bytes());
     }
 
     fn write(&mut self, text: &str) {
-        let clear = if std::mem::take(&mut self.line) { "\r\x1b[K" } else { "" };
-        // Whoever closed stderr does not want to know.
-        let _ = io::stderr().write_all(format!("{clear}{text}").as_bytes());
+        let clear = if std::mem::take(&mut self.line) { CLEAR } else { "" };
+        let _ = writer::stderr().write_all(format!("{clear}{text}").as_bytes());
     }
 }
 
@@ -211,6 +212,9 @@ impl Drop for Teller {
         }
     }
 }
+
+/// Takes the progress line away.
+const CLEAR: &str = "\r\x1b[K";
 
 /// How often a thread tells how far it is, and how often all are shown.
 const PUBLISHED: Duration = Duration::from_millis(200);

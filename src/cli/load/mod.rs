@@ -9,8 +9,8 @@ mod team;
 
 use self::crew::Crew;
 use self::news::News;
-use super::output;
-use super::{Failure, Outcome, complain, span};
+use super::{Failure, Outcome, complain, number, span};
+use super::{output, writer};
 use crate::endpoint::{ClientEndpoint, Registry};
 use crate::escape::EscapedJson;
 use crate::load::{Load as Running, Plan, PlanError, Report, Work, json, svg};
@@ -68,15 +68,15 @@ pub(super) struct Load {
     endpoint: String,
 
     /// Connections; with --churn how many are open at a time
-    #[arg(long, short, value_name = "N", default_value_t = 1, value_parser = count(100_000_000))]
+    #[arg(long, short, value_name = "N", default_value_t = 1, value_parser = number::whole::<u64>(1..=100_000_000))]
     connections: u64,
 
     /// Bytes of a message: at most 1073741824 (1 GiB), of a datagram 8 to 65507
-    #[arg(long, short, value_name = "S", default_value_t = 64, value_parser = count(Plan::MAX_SIZE as u64))]
+    #[arg(long, short, value_name = "S", default_value_t = 64, value_parser = number::whole::<u64>(1..=Plan::MAX_SIZE as u64))]
     size: u64,
 
     /// Messages under way on each connection; with --rate at most so many
-    #[arg(long, short, value_name = "D", default_value_t = 1, value_parser = count(1_000_000))]
+    #[arg(long, short, value_name = "D", default_value_t = 1, value_parser = number::whole::<u64>(1..=1_000_000))]
     depth: u64,
 
     /// How long to measure
@@ -84,7 +84,7 @@ pub(super) struct Load {
     duration: Duration,
 
     /// Messages a second in all, due at even times [default: a message follows an answer]
-    #[arg(long, short, value_name = "R", value_parser = rate)]
+    #[arg(long, short, value_name = "R", value_parser = number::decimal(0.001..=1e9))]
     rate: Option<f64>,
 
     /// Make connections, use each for one message, close them
@@ -125,11 +125,11 @@ pub(super) struct Load {
     reset: bool,
 
     /// Threads of each process, each with a reactor and a share of the connections
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = count(1024))]
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = number::whole::<u64>(1..=1024))]
     threads: u64,
 
     /// Processes, each with a share of the connections and descriptors of its own
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = count(1024))]
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = number::whole::<u64>(1..=1024))]
     processes: u64,
 
     /// Addresses of this machine that connections of tcp come from, in turn: each has ports of its own
@@ -255,6 +255,7 @@ impl Goal {
         let usage = |error: &dyn std::fmt::Display| Failure::Usage(error.to_string());
         match text.strip_prefix("udp:") {
             Some(address) => {
+                let address = address.strip_prefix("//").unwrap_or(address);
                 let address = address.parse().map_err(|error: crate::Error| usage(&error))?;
                 plan.check_datagrams().map_err(|error| usage(&error))?;
                 Ok(Goal::Datagrams(address))
@@ -289,7 +290,7 @@ impl Goal {
 }
 
 fn print(report: &impl std::fmt::Display) -> io::Result<()> {
-    let mut out = io::stdout().lock();
+    let mut out = writer::stdout();
     write!(out, "{report}")?;
     out.flush()
 }
@@ -319,17 +320,6 @@ impl Picture<'_> {
 
 fn cannot_write(path: &Path, error: &io::Error) -> Failure {
     Failure::Run(format!("cannot write {}: {error}", path.display()))
-}
-
-fn count(most: u64) -> clap::builder::RangedU64ValueParser<u64> {
-    clap::value_parser!(u64).range(1..=most)
-}
-
-fn rate(text: &str) -> Result<f64, String> {
-    match text.parse::<f64>() {
-        Ok(rate) if (0.001..=1e9).contains(&rate) => Ok(rate),
-        _ => Err("it has to be a number from 0.001 to 1000000000".into()),
-    }
 }
 
 /// Everything was measured: a server that does not close its side is not waited for.

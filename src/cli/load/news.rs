@@ -1,9 +1,10 @@
 //! What the processes of a load say to the one that started them: one JSON object on a line of standard output. The other
 //! way there are two words.
 
+use crate::cli::writer;
 use crate::load::{Tally, parcel};
 use serde_json::{Value, json};
-use std::io::{self, Write};
+use std::io::Write;
 
 /// What a process of a load has to say.
 #[derive(Debug, PartialEq)]
@@ -27,8 +28,13 @@ pub(super) const STOP: &str = "stop";
 
 impl News {
     pub(super) fn say(&self) {
-        // Whoever does not listen is gone, and that is told by the other pipe.
-        let _ = writeln!(io::stdout().lock(), "{}", self.to_value());
+        // Whoever does not listen is gone, and that is told by the other pipe. Progress may be dropped, and nothing else.
+        let mut out = writer::stdout();
+        let mut say = || writeln!(out, "{}", self.to_value());
+        let _ = match self {
+            News::Progress(_) => say(),
+            _ => writer::keep(say),
+        };
     }
 
     fn to_value(&self) -> Value {

@@ -7,7 +7,7 @@
 use super::live::{Live, Teller};
 use super::news::{GO, News, STOP};
 use super::{CLOSING, crew};
-use crate::cli::{Failure, lifeline};
+use crate::cli::{Failure, lifeline, writer};
 use crate::load::{Limit, Plan, Report, Tally};
 use crate::{
     ChildStream, ExitReason, Hold, Phase, ProcessId, ProcessProtocol, ProcessTransport, Reactor, Settings,
@@ -58,6 +58,7 @@ pub(super) fn run(text: &str, plan: &Plan, processes: usize) -> Result<Report, F
     let ends = Rc::clone(&team);
     reactor.add_system_event_trigger(Phase::Before, SystemEvent::Shutdown, move |reactor, hold| {
         if ends.borrow().running > 0 {
+            writer::hurry();
             ends.borrow_mut().hold = Some(hold);
             tell_all(&ends, reactor, STOP);
         }
