@@ -119,13 +119,14 @@ fn a_stderr_that_is_not_read_stops_no_load() {
     let mut child = twistor(&load).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     shrink(child.stderr.as_ref().unwrap());
     // The report is written although what was told before is not read.
-    let mut first = String::new();
-    BufReader::new(child.stdout.take().unwrap()).read_line(&mut first).unwrap();
+    let (mut first, mut out) = (String::new(), BufReader::new(child.stdout.take().unwrap()));
+    out.read_line(&mut first).unwrap();
     assert!(!first.is_empty());
     let output = child.wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(1));
     let told = String::from_utf8(output.stderr).unwrap();
     assert!(told.lines().count() > 100, "{told}");
+    drop(out);
 }
 
 #[test]
@@ -151,6 +152,19 @@ fn a_stdout_that_is_full_ends_it_at_once() {
         assert_eq!((output.status.code(), err.lines().count()), (Some(1), 1), "{arguments:?}: {err}");
         assert!(err.starts_with("twistor: cannot write to stdout: "), "{arguments:?}: {err}");
     }
+}
+
+#[test]
+fn a_reader_that_goes_away_is_missed_without_a_line_for_it() {
+    let (address, _came) = door();
+    let mut monitor = twistor(&["monitor", "--interval", "1h", &format!("tcp://{address}")]);
+    let mut child = monitor.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    // The first line, and no other for an hour: as `| head -1` reads it.
+    let mut first = String::new();
+    BufReader::new(child.stdout.take().unwrap()).read_line(&mut first).unwrap();
+    assert!(first.contains(" up "), "{first}");
+    let output = child.wait_with_output().unwrap();
+    assert_eq!((output.status.code(), output.stderr.as_slice()), (Some(0), &b""[..]));
 }
 
 #[test]

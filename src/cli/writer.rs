@@ -234,7 +234,12 @@ impl Stream {
     /// The thread.
     fn run(&self) {
         loop {
-            let batch = self.next();
+            let Some(batch) = self.next() else {
+                match self.reader_is_gone() {
+                    true => return self.fail(Errno::PIPE),
+                    false => continue,
+                }
+            };
             if let Err(error) = self.write(&batch.text) {
                 return self.fail(error);
             }
@@ -251,15 +256,31 @@ impl Stream {
         }
     }
 
-    fn next(&self) -> Batch {
+    /// What to write. `None` now and then while there is nothing, when a loop wants to know of errors: a reader that has
+    /// gone is then seen without a line for it.
+    fn next(&self) -> Option<Batch> {
         let mut queue = self.lock();
         loop {
             if let Some(batch) = queue.next() {
                 queue.in_flight = batch.lines;
-                return batch;
+                return Some(batch);
             }
-            queue = self.work.wait(queue).unwrap_or_else(PoisonError::into_inner);
+            if queue.on_error.is_none() {
+                queue = self.work.wait(queue).unwrap_or_else(PoisonError::into_inner);
+                continue;
+            }
+            let waited = self.work.wait_timeout(queue, LOOK).unwrap_or_else(PoisonError::into_inner);
+            queue = waited.0;
+            if waited.1.timed_out() && queue.is_empty() {
+                return None;
+            }
         }
+    }
+
+    fn reader_is_gone(&self) -> bool {
+        let mut look = [PollFd::new(&self.descriptor, PollFlags::empty())];
+        let now = rustix::time::Timespec { tv_sec: 0, tv_nsec: 0 };
+        poll(&mut look, Some(&now)).is_ok() && look[0].revents().intersects(PollFlags::ERR | PollFlags::HUP)
     }
 
     fn write(&self, mut text: &[u8]) -> Result<(), Errno> {
@@ -405,6 +426,8 @@ const PATIENCE_WITH_ERRORS: Duration = Duration::from_millis(250);
 /// The same for a reader that was seen to read.
 const READING: Duration = Duration::from_secs(2);
 const SLICE: Duration = Duration::from_millis(50);
+/// How often a stream with nothing to write is looked at.
+const LOOK: Duration = Duration::from_secs(1);
 
 #[cfg(test)]
 mod tests {
