@@ -127,11 +127,11 @@ pub use reactor::{
     Address, BadAddress, Below, ChildStream, ClientFactory, Collect, ConnectTcp, ConnectUnix, ConnectionId,
     Connector, ConnectorId, ConnectorState, Credentials, DatagramId, DatagramProtocol, DatagramTransport,
     DelayedCall, Error, ExitReason, Factory, Handle, Hold, Instant, Interface, JobPanicked, Layer,
-    LayerError, Layered, ListenTcp, ListenUdp, ListenUnix, Listener, OutputError, Phase, Place, ProcessId,
-    ProcessOutput, ProcessProtocol, ProcessSignal, ProcessTransport, Producer, ProducerKind, Protocol,
-    ProtocolError, Reactor, Reason, Remote, Result, Settings, Shared, Signal, SlowCallback, SpawnFault,
-    SpawnProcess, Statistics, SystemError, SystemEvent, TerminalSize, Transport, TriggerId, Unfinished,
-    UnixAddress, UnixDatagram, factory, layered, shared,
+    LayerError, Layered, ListenTcp, ListenUdp, ListenUnix, Listener, Lookup, OutputError, Phase, Place,
+    ProcessId, ProcessOutput, ProcessProtocol, ProcessSignal, ProcessTransport, Producer, ProducerKind,
+    Protocol, ProtocolError, Reactor, Reason, Remote, Result, Settings, Shared, Signal, SlowCallback,
+    SpawnFault, SpawnProcess, Statistics, SystemError, SystemEvent, TerminalSize, Transport, TriggerId,
+    Unfinished, UnixAddress, UnixDatagram, factory, layered, shared,
 };
 pub use service::run;
 pub use task::block_on;

@@ -38,6 +38,9 @@ fn settings() -> Vec<(&'static str, Settings)> {
         threads: _,
         thread_queue: _,
         thread_patience: _,
+        lookup_threads: _,
+        lookup_queue: _,
+        lookup_timeout: _,
         thread_calls: _,
         thread_calls_per_turn: _,
         time_callbacks: _,
@@ -58,6 +61,8 @@ fn settings() -> Vec<(&'static str, Settings)> {
         all.push(("timers_per_turn", Settings { timers_per_turn: size, ..Settings::default() }));
         all.push(("threads", Settings { threads: size, ..Settings::default() }));
         all.push(("thread_queue", Settings { thread_queue: size, ..Settings::default() }));
+        all.push(("lookup_threads", Settings { lookup_threads: size, ..Settings::default() }));
+        all.push(("lookup_queue", Settings { lookup_queue: size, ..Settings::default() }));
         all.push(("thread_calls", Settings { thread_calls: size, ..Settings::default() }));
         all.push(("thread_calls_per_turn", Settings { thread_calls_per_turn: size, ..Settings::default() }));
     }
@@ -68,6 +73,7 @@ fn settings() -> Vec<(&'static str, Settings)> {
         all.push(("linger", Settings { linger: time, ..Settings::default() }));
         all.push(("drain_limit", Settings { drain_limit: time, ..Settings::default() }));
         all.push(("thread_patience", Settings { thread_patience: time, ..Settings::default() }));
+        all.push(("lookup_timeout", Settings { lookup_timeout: time, ..Settings::default() }));
         all.push(("slow_callback", Settings { slow_callback: time, ..Settings::default() }));
         all.push(("spin", Settings { spin: time, ..Settings::default() }));
     }
@@ -123,6 +129,7 @@ fn settings_that_nothing_could_work_with_are_raised_or_lowered() {
                 settings.write_per_turn,
                 settings.timers_per_turn,
                 settings.threads,
+                settings.lookup_threads,
                 settings.thread_calls_per_turn,
             ]
             .contains(&0);

@@ -80,8 +80,8 @@ fn after_calls_that_failed_for_a_while_everything_is_as_before() {
 
 #[test]
 fn a_server_without_descriptors_goes_on_when_it_has_some_again() {
-    // Ten listeners and two connections, and what a process has anyway.
-    let few = 10 + 2 + 6;
+    // Ten listeners and one connection, and what a process has anyway.
+    let few = 10 + 1 + 6;
     let outcome = run_with(|simulation, host| {
         let server = host(Side::Server);
         simulation

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use super::{
-    Accepted, Address, Answer, Close, Event, Going, Inbound, Instant, Job, Net, Open, OpenError,
-    SocketOption, Step, Token, Wake, Watch,
+    Accepted, Address, Answer, Close, Event, Going, Inbound, Instant, Job, LookupId, LookupProgress, Net,
+    NotAsked, Open, OpenError, SocketOption, Step, Token, Wake, Watch,
 };
 
 /// Every call fails, time stands at its beginning, and nobody can be woken.
@@ -101,8 +101,14 @@ impl Net for Absent {
         Err(job)
     }
 
-    fn resolve(&mut self, _: &str, _: u16, _: Answer) -> bool {
-        false
+    fn resolve(&mut self, _: &str, _: u16, _: Answer) -> Result<LookupId, NotAsked> {
+        Err(NotAsked::QueueFull)
+    }
+
+    fn cancel_lookup(&mut self, _: LookupId) {}
+
+    fn lookup_progress(&self, _: LookupId) -> LookupProgress {
+        LookupProgress::Over
     }
 }
 

@@ -22,6 +22,7 @@ mod address;
 mod conformance;
 mod datagrams;
 mod instant;
+pub(crate) mod lookups;
 pub(crate) mod os;
 mod process;
 mod signal;
@@ -40,6 +41,7 @@ pub(crate) use datagrams::{
 };
 pub use instant::Instant;
 pub(crate) use instant::nanoseconds;
+pub(crate) use lookups::{LookupId, LookupProgress};
 pub use process::{ChildStream, ExitReason, ProcessSignal, SpawnFault, SpawnProcess, TerminalSize};
 pub(crate) use process::{Pipes, SpawnError};
 pub use signal::Signal;
@@ -212,16 +214,69 @@ pub(crate) trait Net {
     /// Runs a job on a thread of the pool; gives it back when the queue is full.
     fn offload(&mut self, job: Job) -> Result<(), Job>;
 
-    /// Looks a host name up, off the loop, and hands the addresses to `answer` on whatever thread;
-    /// `false` when too many look-ups wait already.
-    fn resolve(&mut self, host: &str, port: u16, answer: Answer) -> bool;
+    /// Looks a host name up, off the loop, and hands the outcome to `answer` on any thread, never inside this call.
+    fn resolve(&mut self, host: &str, port: u16, answer: Answer) -> Result<LookupId, NotAsked>;
+
+    /// Takes a look-up back: its answer is dropped, and it needs no thread unless it has one.
+    fn cancel_lookup(&mut self, lookup: LookupId);
+
+    /// How far a look-up has come.
+    fn lookup_progress(&self, lookup: LookupId) -> LookupProgress;
+}
+
+/// Limits of the threads of a process.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ThreadLimits {
+    /// Threads for jobs, and how many jobs may wait for one.
+    pub(crate) threads: usize,
+    pub(crate) thread_queue: usize,
+    /// Threads for look-ups of names, and how many look-ups may be under way or wait.
+    pub(crate) lookup_threads: usize,
+    pub(crate) lookup_queue: usize,
 }
 
 /// Work for a thread of the pool.
 pub(crate) type Job = Box<dyn FnOnce() + Send>;
 
-/// Where the result of a look-up goes.
-pub(crate) type Answer = Box<dyn FnOnce(Result<Vec<SocketAddr>, NameError>) + Send>;
+impl ThreadLimits {
+    /// Of a process without threads.
+    pub(crate) const NONE: ThreadLimits =
+        ThreadLimits { threads: 0, thread_queue: 0, lookup_threads: 0, lookup_queue: 0 };
+}
+
+/// Where the outcome of a look-up goes.
+pub(crate) type Answer = Box<dyn FnOnce(LookedUp) + Send>;
+
+/// The outcome of a look-up.
+#[derive(Debug)]
+pub(crate) struct LookedUp {
+    /// When the resolver was asked. Before that the look-up may have waited for a thread.
+    pub(crate) began: Instant,
+    /// The addresses, in the resolver's order.
+    pub(crate) found: Result<Vec<SocketAddr>, NameError>,
+}
+
+impl LookedUp {
+    /// The addresses with this port.
+    fn new(began: Instant, found: &Result<Vec<SocketAddr>, NameError>, port: u16) -> LookedUp {
+        let with_port = |address: &SocketAddr| {
+            let mut address = *address;
+            address.set_port(port);
+            address
+        };
+        let found = found.as_ref().map(|found| found.iter().map(with_port).collect());
+        LookedUp { began, found: found.map_err(NameError::clone) }
+    }
+}
+
+/// Why a look-up was not taken.
+#[derive(Debug)]
+pub(crate) enum NotAsked {
+    /// As many look-ups are under way or wait as may.
+    QueueFull,
+    /// There is no thread, and none can be started.
+    NoThread(io::Error),
+}
 
 /// Why a look-up found no address, in words.
 #[derive(Clone, Debug, PartialEq, Eq)]

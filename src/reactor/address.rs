@@ -86,7 +86,9 @@ pub struct ConnectTcp {
     pub host: String,
     /// The port, 1 to 65535.
     pub port: u16,
-    /// How long an attempt may take, the look-up of the name, all its addresses and the handshakes of layers included.
+    /// How long an attempt may take, the look-up of the name, all its addresses and the handshakes of layers included. If
+    /// the look-up has to wait for a thread, because many names are looked up, the limit counts anew from when the resolver
+    /// is asked; a look-up that waits for longer fails with [`Reason::LookupFailed`](crate::Reason::LookupFailed).
     /// Default: 10 s.
     pub timeout: Duration,
     /// How long an address of a name is tried alone, before the next is tried beside it; one that fails makes room for
@@ -179,24 +181,27 @@ impl FromStr for ConnectTcp {
 
 impl ConnectTcp {
     pub(crate) fn check(&self) -> Result<(), &'static str> {
-        let name = self.host.strip_suffix('.').unwrap_or(&self.host);
-        let label_is_good = |label: &str| {
-            (1..=63).contains(&label.len())
-                && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte))
-        };
-        if self.port == 0 {
-            Err("port 0 cannot be connected to")
-        } else if name.is_empty() {
-            Err("the host is missing")
-        } else if self.host.parse::<IpAddr>().is_ok() {
-            Ok(())
-        } else if name.len() > 253 || !name.split('.').all(label_is_good) {
-            Err("the host is neither an IP address nor a host name")
-        } else if name.rsplit('.').next().is_some_and(|last| last.bytes().all(|b| b.is_ascii_digit())) {
-            Err("the host looks like an IP address, and is none")
-        } else {
-            Ok(())
-        }
+        if self.port == 0 { Err("port 0 cannot be connected to") } else { check_host(&self.host) }
+    }
+}
+
+/// What is wrong with a host that is to be an IP address or a host name, if anything is.
+pub(super) fn check_host(host: &str) -> Result<(), &'static str> {
+    let name = host.strip_suffix('.').unwrap_or(host);
+    let label_is_good = |label: &str| {
+        (1..=63).contains(&label.len())
+            && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte))
+    };
+    if name.is_empty() {
+        Err("the host is missing")
+    } else if host.parse::<IpAddr>().is_ok() {
+        Ok(())
+    } else if name.len() > 253 || !name.split('.').all(label_is_good) {
+        Err("the host is neither an IP address nor a host name")
+    } else if name.rsplit('.').next().is_some_and(|last| last.bytes().all(|b| b.is_ascii_digit())) {
+        Err("the host looks like an IP address, and is none")
+    } else {
+        Ok(())
     }
 }
 

@@ -7,6 +7,7 @@ use super::connection::Connection;
 use super::connector::{ConnectOptions, Phase};
 use super::error::Error;
 use super::layering::{Begun, begin_with};
+use super::looking_up::Overdue;
 use super::race::{Attempt, Race, interleaved};
 use super::sources::Source;
 use super::stream_options::StreamOptions;
@@ -73,19 +74,34 @@ impl Reactor {
         if let Ok(address) = host.parse::<IpAddr>() {
             return self.begin_race(token, [Address::Tcp(SocketAddr::new(address, port))]);
         }
-        slot.phase = Phase::Resolving;
         let attempt = slot.attempt;
-        let answered = move |reactor: &mut Reactor, found| reactor.resolved(token, attempt, found);
-        if let Err(full) = self.resolve(&host, port, answered) {
-            self.connector_failed(token, &Reason::LookupFailed { host, why: full.to_string() });
+        let answered = move |reactor: &mut Reactor, began, found| {
+            reactor.resolved(token, attempt, began, found);
+        };
+        match self.begin_lookup(&host, port, Box::new(answered)) {
+            Ok(lookup) => {
+                if let Some(slot) = self.sources.connector_mut(token) {
+                    slot.phase = Phase::Resolving(lookup);
+                }
+            }
+            Err(not) => {
+                let why = not.to_string();
+                self.connector_failed(token, &Reason::LookupFailed { host, why });
+            }
         }
     }
 
-    fn resolved(&mut self, token: Token, attempt: u32, found: Result<Vec<SocketAddr>, Reason>) {
+    fn resolved(
+        &mut self,
+        token: Token,
+        attempt: u32,
+        began: Instant,
+        found: Result<Vec<SocketAddr>, Reason>,
+    ) {
         let Some(slot) = self.sources.connector_mut(token) else {
             return;
         };
-        if slot.attempt != attempt || !matches!(slot.phase, Phase::Resolving) {
+        if slot.attempt != attempt || !matches!(slot.phase, Phase::Resolving(_)) {
             return;
         }
         match found {
@@ -96,11 +112,13 @@ impl Reactor {
                 };
                 let (timeout, limit) = (slot.timeout, slot.options.timeout());
                 let now = self.now();
-                // Only a loop that was held up finds an answer when the time is over: its own delay is not the peer's.
                 if let Some(timeout) = timeout
-                    && self.timers.due(timeout).is_some_and(|due| due <= now)
+                    && let Some(due) = self.timers.due(timeout)
                 {
-                    self.timers.reset(timeout, now + limit);
+                    // The look-up's wait for a thread is not the peer's. And only a loop that was held up finds an answer
+                    // when the time is over: its own delay is not the peer's either.
+                    let due = due.max(began + limit);
+                    self.timers.reset(timeout, if due <= now { now + limit } else { due });
                 }
                 self.begin_race(token, interleaved(addresses, bind).into_iter().map(Address::Tcp));
             }
@@ -341,13 +359,20 @@ impl Reactor {
         }
         self.look_at_attempts(token);
         if let Some(slot) = self.sources.connector(token)
-            && matches!(slot.phase, Phase::Resolving | Phase::Connecting(_))
+            && matches!(slot.phase, Phase::Resolving(_) | Phase::Connecting(_))
         {
             let limit = slot.options.timeout();
-            let reason = match (&slot.phase, &slot.options) {
-                (Phase::Resolving, ConnectOptions::Tcp(options)) => {
-                    Reason::LookupTimedOut { host: options.host.clone(), limit }
-                }
+            let reason = match slot.phase {
+                Phase::Resolving(lookup) => match self.overdue_lookup(lookup, limit) {
+                    Overdue::Failed(reason) => reason,
+                    Overdue::Until(at) => {
+                        let timer = self.timers.set(at, TimedCall::ConnectTimeout(token));
+                        if let Some(slot) = self.sources.connector_mut(token) {
+                            slot.timeout = Some(timer);
+                        }
+                        return;
+                    }
+                },
                 _ => Reason::TimedOut(limit),
             };
             self.connector_failed(token, &reason);
@@ -375,11 +400,8 @@ impl Reactor {
             Phase::Waiting(timer) => {
                 self.timers.cancel(timer);
             }
-            Phase::Disconnected
-            | Phase::Failing
-            | Phase::Starting
-            | Phase::Resolving
-            | Phase::Connected(_) => {}
+            Phase::Resolving(lookup) => self.cancel_lookup(lookup),
+            Phase::Disconnected | Phase::Failing | Phase::Starting | Phase::Connected(_) => {}
         }
     }
 
@@ -447,7 +469,7 @@ impl Reactor {
 
     pub(super) fn stop_connecting(&mut self, token: Token, reason: Reason) -> Result<()> {
         match self.sources.connector(token).map(|slot| &slot.phase) {
-            Some(Phase::Starting | Phase::Resolving | Phase::Connecting(_)) => {
+            Some(Phase::Starting | Phase::Resolving(_) | Phase::Connecting(_)) => {
                 self.fail_soon(token, reason);
             }
             Some(Phase::Waiting(_)) => {

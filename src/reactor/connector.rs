@@ -9,8 +9,8 @@ use super::race::{LEAST_DELAY, Race};
 use super::sources::Source;
 use super::tasks::Task;
 use super::{
-    Address, ClientFactory, ConnectTcp, ConnectUnix, ConnectionId, DelayedCall, Reactor, Reason, Result,
-    TimedCall,
+    Address, ClientFactory, ConnectTcp, ConnectUnix, ConnectionId, DelayedCall, Lookup, Reactor, Reason,
+    Result, TimedCall,
 };
 use crate::net::{BadAddress, Instant, Open, Token};
 
@@ -116,7 +116,7 @@ pub(super) enum Phase {
     Waiting(DelayedCall),
     /// The start is queued.
     Starting,
-    Resolving,
+    Resolving(Lookup),
     /// The addresses are tried. In a box: a connection may be held for long.
     Connecting(Box<Race>),
     Connected(Token),
@@ -153,7 +153,7 @@ impl Connector<'_> {
             None | Some(Phase::Disconnected | Phase::Failing) => ConnectorState::Disconnected,
             Some(Phase::Waiting(_)) => ConnectorState::Waiting,
             Some(Phase::Starting | Phase::Connecting(_)) => ConnectorState::Connecting,
-            Some(Phase::Resolving) => ConnectorState::Resolving,
+            Some(Phase::Resolving(_)) => ConnectorState::Resolving,
             Some(Phase::Connected(_)) => ConnectorState::Connected,
         }
     }
@@ -236,7 +236,7 @@ impl Reactor {
     /// before this returns, whatever becomes of it. (Twisted: `connectTCP`.)
     ///
     /// `address` is text (`"localhost:80"`, `"[::1]:80"`), a `SocketAddr`, `(host, port)` or a [`ConnectTcp`]. A
-    /// host name is looked up by the system's resolver on a thread. Its addresses race (RFC 8305, happy eyeballs): the
+    /// host name is [looked up](Reactor::resolve) by the system's resolver on a thread. Its addresses race (RFC 8305, happy eyeballs): the
     /// families take turns, each address has a [head start](ConnectTcp::attempt_delay), one that fails makes room for the
     /// next at once, the first connection wins, and the others are closed and never heard of. When all fail, the reason
     /// is the one that tells most: a refusal before an answer that never came, that before an address that could not be

@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::datagram_transport::{DatagramId, DatagramTransport, same_place};
 use super::outgoing::Outgoing;
 use super::sources::Source;
-use super::{Address, DelayedCall, Place, Reactor, Reason, SystemError};
+use super::{Address, DelayedCall, Lookup, Place, Reactor, Reason, SystemError};
 use crate::net::{Close, Destination, Inbound, Instant, Ready, Token};
 
 /// What a socket of datagrams does. (Twisted: `DatagramProtocol`, `ConnectedDatagramProtocol`.)
@@ -100,6 +100,8 @@ pub(super) struct DatagramSlot {
     pub(super) hears: Option<Address>,
     pub(super) max_size: usize,
     pub(super) state: State,
+    /// Of the peer's host, while its name is looked up.
+    pub(super) lookup: Option<Lookup>,
     pub(super) reading_paused: bool,
     pub(super) ready: Ready,
     /// What has come and is not told of yet: it goes before what is still with the system.
@@ -145,6 +147,7 @@ impl DatagramSlot {
             peer,
             max_size,
             state: State::Starting,
+            lookup: None,
             reading_paused: false,
             hears,
             ready: Ready::WRITABLE,
@@ -357,6 +360,10 @@ impl Reactor {
             }
         }
         self.net.close(token, Close::Graceful);
+        let Some(slot) = self.sources.datagram_mut(token) else { return false };
+        if let Some(lookup) = slot.lookup.take() {
+            self.cancel_lookup(lookup);
+        }
         let Some(slot) = self.sources.datagram_mut(token) else { return false };
         slot.state = State::Stopped;
         slot.outgoing = Outgoing::default();

@@ -321,6 +321,8 @@ impl Reactor {
         self.drop_each(timers.into_calls());
         let jobs = std::mem::replace(&mut self.jobs, Jobs::new());
         self.drop_each(jobs.into_results());
+        let lookups = std::mem::take(&mut self.lookups);
+        self.drop_each(lookups.into_calls());
         let handlers = std::mem::take(&mut self.signal_handlers);
         self.drop_each(handlers);
         self.default_signals = false;

@@ -23,6 +23,7 @@ mod layering;
 mod layers;
 mod life;
 mod listener;
+mod looking_up;
 mod outgoing;
 mod passing;
 mod process;
@@ -72,6 +73,7 @@ pub(crate) use self::keeping::Keeper;
 pub use self::layer::{Below, Layer, LayerError, Layered, layered};
 pub use self::life::{Hold, Phase, SystemEvent, TriggerId};
 pub use self::listener::Listener;
+pub use self::looking_up::Lookup;
 pub use self::process::ProcessProtocol;
 pub use self::process_output::{Collect, OutputError, ProcessOutput, Unfinished};
 pub use self::process_transport::{ProcessId, ProcessTransport};
@@ -97,6 +99,7 @@ pub use crate::net::{
 use self::building::Building;
 use self::keeping::Keeping;
 use self::life::{Life, Triggers};
+use self::looking_up::PendingLookups;
 use self::protocol::find;
 use self::reading::ALONE;
 use self::remote::{Inbox, Jobs, ThreadCall};
@@ -183,6 +186,7 @@ pub struct Reactor {
     /// Room for the calls from threads of one turn.
     thread_calls: Vec<ThreadCall>,
     jobs: Jobs,
+    lookups: PendingLookups,
     stopwatch: Stopwatch,
     statistics: Statistics,
     /// The connection that a factory is asked about.
@@ -224,6 +228,7 @@ pub(crate) enum TimedCall {
     AskProducer(Token),
     AcceptAgain(Token),
     WakeLayer(Token, u32),
+    LookupTimeout(Lookup),
     /// Nothing: the loop looks at its own state after it.
     Look,
 }
@@ -249,8 +254,7 @@ impl Reactor {
     /// [`Error::System`] when the system has no descriptors left.
     pub fn with_settings(settings: Settings) -> Result<Reactor> {
         let sizes = Sizes {
-            threads: settings.threads,
-            thread_queue: settings.thread_queue,
+            limits: settings.thread_limits(),
             thread_patience: settings.thread_patience,
             spin: settings.spin,
         };
@@ -271,6 +275,7 @@ impl Reactor {
             &mut settings.accepts_per_turn,
             &mut settings.timers_per_turn,
             &mut settings.thread_calls_per_turn,
+            &mut settings.lookup_threads,
         ] {
             *share = (*share).max(1);
         }
@@ -312,6 +317,7 @@ impl Reactor {
             inbox,
             thread_calls: Vec::new(),
             jobs: Jobs::new(),
+            lookups: PendingLookups::default(),
             stopwatch,
             statistics: Statistics::default(),
             building: None,
@@ -406,7 +412,10 @@ impl Reactor {
     /// How much is in use: everything that has a name (connections, listeners, connectors and their attempts),
     /// jobs whose result is awaited, and tasks. For leak checks.
     pub fn in_use(&self) -> usize {
-        self.sources.len() + self.jobs.len() + self.handle.get().map_or(0, Handle::in_use)
+        self.sources.len()
+            + self.jobs.len()
+            + self.lookups.len()
+            + self.handle.get().map_or(0, Handle::in_use)
     }
 
     /// What it has done so far.

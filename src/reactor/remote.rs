@@ -2,7 +2,6 @@
 
 use std::any::Any;
 use std::collections::VecDeque;
-use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -10,8 +9,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use slab::Slab;
 
 use super::error::{JobPanicked, panic_message};
-use super::{Error, Place, Reactor, Reason, Result};
-use crate::net::{NameError, Wake};
+use super::{Error, Place, Reactor, Result};
+use crate::net::Wake;
 
 /// A handle to a reactor for other threads: clone it, send it.
 ///
@@ -190,41 +189,6 @@ impl Reactor {
             self.jobs.remove::<Result<T, JobPanicked>>(name);
             Error::QueueFull(self.settings.thread_queue)
         })
-    }
-
-    /// Looks a host name up with the system's resolver, on threads of its own, and calls `done` with the
-    /// addresses, never inside this call; or with [`Reason::Unresolved`] when the name has no address, or with
-    /// [`Reason::LookupFailed`] when the resolver could not say. (Twisted: `IHostnameResolver.resolveHostName`.)
-    ///
-    /// # Errors
-    /// [`Error::QueueFull`] when too many look-ups wait.
-    pub fn resolve(
-        &mut self,
-        host: &str,
-        port: u16,
-        done: impl FnOnce(&mut Reactor, Result<Vec<SocketAddr>, Reason>) + 'static,
-    ) -> Result<()> {
-        let name = self.jobs.insert::<Result<Vec<SocketAddr>, Reason>>(Box::new(done));
-        let inbox = Arc::clone(&self.inbox);
-        let asked = host.to_owned();
-        let answer = move |found: Result<Vec<SocketAddr>, NameError>| {
-            let host = asked;
-            let result = match found {
-                Ok(addresses) if addresses.is_empty() => {
-                    Err(Reason::Unresolved { host, why: "it has none".to_owned() })
-                }
-                Ok(addresses) => Ok(addresses),
-                Err(NameError::NotFound(why)) => Err(Reason::Unresolved { host, why }),
-                Err(NameError::Failed(why)) => Err(Reason::LookupFailed { host, why }),
-            };
-            let _ = inbox.push(Box::new(move |reactor| reactor.job_done(name, result)), usize::MAX);
-        };
-        if self.net.resolve(host, port, Box::new(answer)) {
-            Ok(())
-        } else {
-            self.jobs.remove::<Result<Vec<SocketAddr>, Reason>>(name);
-            Err(Error::QueueFull(self.settings.thread_queue))
-        }
     }
 
     /// Waits for a result that somebody else will push.

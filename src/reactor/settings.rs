@@ -4,6 +4,7 @@ use std::time::Duration;
 
 #[cfg(doc)]
 use super::Reactor;
+use crate::net::ThreadLimits;
 
 /// The limits and sizes of a reactor. Every queue, buffer and wait has one.
 ///
@@ -63,10 +64,18 @@ pub struct Settings {
     pub timers_per_turn: usize,
     /// Threads for [`call_in_thread`](crate::Reactor::call_in_thread), 1 at least. Default: 10.
     pub threads: usize,
-    /// Jobs that may wait for a thread; as many look-ups of host names may wait for one of theirs. Default: 1,000.
+    /// Jobs that may wait for a thread. Default: 1,000.
     pub thread_queue: usize,
     /// How long the end of a reactor waits for jobs that run. Default: 5 s.
     pub thread_patience: Duration,
+    /// Threads for looking host names up, 1 at least, started when look-ups wait and ended after 10 s without one. Each name whose
+    /// look-up hangs occupies one of them, until the system's resolver gives up. Default: 64.
+    pub lookup_threads: usize,
+    /// Look-ups of host names that may be under way or wait for a thread. Default: 100,000.
+    pub lookup_queue: usize,
+    /// How long a look-up by [`resolve`](crate::Reactor::resolve) or for a UDP socket may wait for a thread, and how long
+    /// the resolver may take then. Connectors have a [limit](crate::ConnectTcp::timeout) of their own. Default: 30 s.
+    pub lookup_timeout: Duration,
     /// Calls from threads that may wait. Default: 1,000,000.
     pub thread_calls: usize,
     /// Calls from threads run in one turn, 1 at least. Default: 10,000.
@@ -113,6 +122,9 @@ impl Default for Settings {
             threads: 10,
             thread_queue: 1000,
             thread_patience: Duration::from_secs(5),
+            lookup_threads: 64,
+            lookup_queue: 100_000,
+            lookup_timeout: Duration::from_secs(30),
             thread_calls: 1_000_000,
             thread_calls_per_turn: 10_000,
             time_callbacks: true,
@@ -124,6 +136,15 @@ impl Default for Settings {
 }
 
 impl Settings {
+    pub(crate) fn thread_limits(&self) -> ThreadLimits {
+        ThreadLimits {
+            threads: self.threads,
+            thread_queue: self.thread_queue,
+            lookup_threads: self.lookup_threads,
+            lookup_queue: self.lookup_queue,
+        }
+    }
+
     /// The default of `max_connections`, given the process's descriptors.
     pub(crate) fn default_connections(descriptors: usize) -> usize {
         (descriptors.saturating_sub(256) / 2).clamp(1, 10_000)

@@ -199,8 +199,10 @@ impl Reactor {
             Source::Process(process) => format!("the child process {}: {}", process.number, process.program),
         });
         let jobs = (self.jobs.len() > 0).then(|| format!("results of {} jobs to come", self.jobs.len()));
+        let names = self.lookups.len();
+        let lookups = (names > 0).then(|| format!("look-ups of {names} host names"));
         let residents = self.handle.get().map(Handle::inventory).unwrap_or_default();
-        sources.chain(jobs).chain(residents).collect()
+        sources.chain(jobs).chain(lookups).chain(residents).collect()
     }
 }
 

@@ -328,6 +328,7 @@ impl Reactor {
                 TimedCall::AskProducer(token) => self.ask_producer(token),
                 TimedCall::AcceptAgain(token) => self.accept_again(token),
                 TimedCall::WakeLayer(token, index) => self.layer_woken(token, index),
+                TimedCall::LookupTimeout(lookup) => self.lookup_timed_out(lookup),
                 TimedCall::Look => {}
             }
         }

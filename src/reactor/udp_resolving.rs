@@ -32,11 +32,18 @@ impl Reactor {
         let asked = self.resolve(host, port, move |reactor, found| {
             reactor.peer_resolved(token, &name, &options, found);
         });
-        if let Err(error) = asked {
-            self.sources.remove(token);
-            return Err(error);
+        match asked {
+            Ok(lookup) => {
+                if let Some(slot) = self.sources.datagram_mut(token) {
+                    slot.lookup = Some(lookup);
+                }
+                Ok(DatagramId(token))
+            }
+            Err(error) => {
+                self.sources.remove(token);
+                Err(error)
+            }
         }
-        Ok(DatagramId(token))
     }
 
     fn peer_resolved(

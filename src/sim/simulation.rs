@@ -451,7 +451,7 @@ impl Simulation {
             return;
         }
         let settings = self.machine(host).settings.clone().unwrap_or_default();
-        let net = SimNet::scheduled(&self.network, host, settings.threads, settings.thread_queue);
+        let net = SimNet::scheduled(&self.network, host, settings.thread_limits());
         let process = net.process();
         let place = process as usize;
         self.owners.resize(self.owners.len().max(place + 1), None);
@@ -487,7 +487,7 @@ impl Network {
     /// pass. With several of them, give turns to each. One that waits for something that can never happen fails with
     /// [`Error::System`](crate::Error::System), whose source says who waits for what.
     pub fn reactor(&self, host: Host, settings: Settings) -> Reactor {
-        let net = SimNet::alone(self, host, settings.threads, settings.thread_queue);
+        let net = SimNet::alone(self, host, settings.thread_limits());
         Reactor::on(Box::new(net), settings)
     }
 }

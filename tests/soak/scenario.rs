@@ -422,9 +422,20 @@ impl Program {
             }
             5 => {
                 acts("Reactor::resolve");
-                let _ = reactor.resolve("host0", PORT, |_, found| {
+                let ledger = self.ledger.clone();
+                let asked = reactor.resolve("host0", PORT, move |_, found| {
+                    if let Err(reason) = &found {
+                        ledger.acts("Reason::is_local");
+                        assert_eq!(reason.is_local(), !matches!(reason, Reason::Unresolved { .. }));
+                    }
                     assert!(found.is_err() || found.is_ok_and(|found| found.len() == 2));
                 });
+                if let Ok(lookup) = asked
+                    && self.ledger.below(5) == 0
+                {
+                    acts("Lookup::cancel");
+                    lookup.cancel(reactor).unwrap();
+                }
             }
             6 => {
                 acts("Reactor::call_when_running");

@@ -87,6 +87,11 @@ impl Bench {
         self.driver.occupy(&mut *self.processes[self.current])
     }
 
+    /// From now on look-ups of this name hang, or not any more.
+    pub(super) fn hold_name(&self, name: &str, on: bool) {
+        self.driver.hold_name(name, on);
+    }
+
     /// The mode of a socket's file.
     pub(super) fn mode_of(&mut self, name: &str) -> Option<u32> {
         let address = self.names.read(name);

@@ -1,27 +1,32 @@
 //! The networks that the suite runs on.
 
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
-use std::sync::mpsc;
+use std::sync::{Arc, Condvar, Mutex, PoisonError, mpsc};
 use std::time::Duration;
 
 use signal_hook::consts::signal as number;
 use signal_hook::low_level;
 
-use crate::net::os::{Os, Sizes};
+use crate::net::os::{Os, Sizes, system_look_up};
 use crate::net::sim::{Host, Link, Network, SimNet};
-use crate::net::{Net, Signal};
+use crate::net::{NameError, Net, Signal, ThreadLimits};
 
 /// A machine whose processes each have a [`Net`]. They reach each other through its loopback.
 pub(super) trait Driver {
     fn name(&self) -> &'static str;
 
-    /// One more process, with [`JOB_THREADS`] and [`JOB_QUEUE`].
+    /// One more process, with [`LIMITS`].
     fn process(&mut self) -> Box<dyn Net>;
 
     /// Gives a process a job that occupies its thread until what is returned is called; or, where jobs
     /// take virtual time, until the next poll that waits.
     fn occupy(&mut self, net: &mut dyn Net) -> Box<dyn FnOnce() + Send>;
+
+    /// From now on look-ups of this name hang, or not any more.
+    fn hold_name(&self, name: &str, on: bool);
 
     /// The mode of the file of a UNIX socket, and removing it.
     fn mode(&self, path: &Path) -> Option<u32>;
@@ -34,13 +39,40 @@ pub(super) trait Driver {
 /// A fresh machine of each kind.
 pub(super) fn drivers() -> Vec<Box<dyn Driver>> {
     // What is expected is what Linux answers; other systems differ in many a case.
-    let real: Option<Box<dyn Driver>> = if cfg!(target_os = "linux") { Some(Box::new(Real)) } else { None };
+    let real: Option<Box<dyn Driver>> =
+        if cfg!(target_os = "linux") { Some(Box::new(Real(Arc::default()))) } else { None };
     let simulated: [Box<dyn Driver>; 2] = [Box::new(Simulated::new(false)), Box::new(Simulated::new(true))];
     real.into_iter().chain(simulated).collect()
 }
 
-/// The network of the machine that runs the suite.
-struct Real;
+/// The network of the machine that runs the suite, and the names whose look-ups hang.
+struct Real(Arc<HeldNames>);
+
+#[derive(Default)]
+struct HeldNames {
+    names: Mutex<BTreeSet<String>>,
+    changed: Condvar,
+}
+
+impl HeldNames {
+    /// What is held is not asked of the system afterwards, which could take its time.
+    fn look_up(&self, name: &str) -> Result<Vec<SocketAddr>, NameError> {
+        let names = self.names.lock().unwrap();
+        if names.contains(name) {
+            drop(self.changed.wait_while(names, |names| names.contains(name)).unwrap());
+            return Err(NameError::NotFound("it was held".to_owned()));
+        }
+        drop(names);
+        system_look_up(name)
+    }
+}
+
+impl Drop for Real {
+    fn drop(&mut self) {
+        self.0.names.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        self.0.changed.notify_all();
+    }
+}
 
 impl Driver for Real {
     fn name(&self) -> &'static str {
@@ -49,13 +81,10 @@ impl Driver for Real {
 
     fn process(&mut self) -> Box<dyn Net> {
         let patience = Duration::from_secs(5);
-        let sizes = Sizes {
-            threads: JOB_THREADS,
-            thread_queue: JOB_QUEUE,
-            thread_patience: patience,
-            spin: Duration::ZERO,
-        };
-        Box::new(Os::new(&sizes).expect("a poll and its waker"))
+        let sizes = Sizes { limits: LIMITS, thread_patience: patience, spin: Duration::ZERO };
+        let held = Arc::clone(&self.0);
+        let look_up = move |name: &str| held.look_up(name);
+        Box::new(Os::with_look_up(&sizes, Box::new(look_up)).expect("a poll and its waker"))
     }
 
     fn occupy(&mut self, net: &mut dyn Net) -> Box<dyn FnOnce() + Send> {
@@ -70,6 +99,16 @@ impl Driver for Real {
         // It ends when the job drops the other end.
         let _ = begun.recv();
         Box::new(move || drop(release))
+    }
+
+    fn hold_name(&self, name: &str, on: bool) {
+        let mut names = self.0.names.lock().unwrap();
+        if on {
+            names.insert(name.to_owned());
+        } else {
+            names.remove(name);
+            self.0.changed.notify_all();
+        }
     }
 
     fn mode(&self, path: &Path) -> Option<u32> {
@@ -117,12 +156,16 @@ impl Driver for Simulated {
     }
 
     fn process(&mut self) -> Box<dyn Net> {
-        Box::new(SimNet::alone(&self.network, self.host, JOB_THREADS, JOB_QUEUE))
+        Box::new(SimNet::alone(&self.network, self.host, LIMITS))
     }
 
     fn occupy(&mut self, net: &mut dyn Net) -> Box<dyn FnOnce() + Send> {
         assert!(net.offload(Box::new(|| {})).is_ok(), "the thread was idle");
         Box::new(|| {})
+    }
+
+    fn hold_name(&self, name: &str, on: bool) {
+        self.network.hold_name(name, on);
     }
 
     fn mode(&self, path: &Path) -> Option<u32> {
@@ -138,6 +181,15 @@ impl Driver for Simulated {
     }
 }
 
-pub(super) const JOB_THREADS: usize = 1;
+const LIMITS: ThreadLimits = ThreadLimits {
+    threads: 1,
+    thread_queue: JOB_QUEUE,
+    lookup_threads: LOOKUP_THREADS,
+    lookup_queue: LOOKUP_QUEUE,
+};
 
 pub(super) const JOB_QUEUE: usize = 2;
+
+pub(super) const LOOKUP_THREADS: usize = 2;
+
+pub(super) const LOOKUP_QUEUE: usize = 4;

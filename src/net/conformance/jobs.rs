@@ -4,9 +4,9 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex};
 
 use super::bench::Bench;
-use super::drivers::JOB_QUEUE;
+use super::drivers::{JOB_QUEUE, LOOKUP_QUEUE, LOOKUP_THREADS};
 use super::programs;
-use crate::net::{Job, NameError};
+use crate::net::{Job, LookedUp, LookupId, LookupProgress, NameError, NotAsked};
 
 programs![
     a_job_runs,
@@ -22,6 +22,12 @@ programs![
     an_unknown_name_is_an_error,
     what_cannot_be_a_name_is_an_error,
     several_names_can_be_looked_up_at_once,
+    a_name_that_hangs_holds_up_no_other,
+    equal_names_occupy_one_thread_and_all_are_answered,
+    a_look_up_beyond_the_threads_waits_for_one,
+    a_look_up_beyond_the_limit_is_refused,
+    a_cancelled_look_up_makes_room_and_is_not_answered,
+    a_hanging_look_up_keeps_its_thread_when_it_is_cancelled,
 ];
 
 fn a_job_runs(bench: &mut Bench) {
@@ -126,12 +132,94 @@ fn what_cannot_be_a_name_is_an_error(bench: &mut Bench) {
 }
 
 fn several_names_can_be_looked_up_at_once(bench: &mut Bench) {
-    let found = ["127.0.0.1", "127.0.0.2", "127.0.0.3"].map(|name| (name, ask(bench, name)));
+    let found = ["127.0.0.1", "127.0.0.2", "127.0.0.3"].map(|name| (name, ask(bench, name).1));
     for (name, answer) in found {
         let address = SocketAddr::new(name.parse::<IpAddr>().unwrap(), 80);
         assert!(bench.wait_until(|_| answer.lock().unwrap().is_some()));
         assert_eq!(answer.lock().unwrap().take().unwrap().unwrap(), [address]);
     }
+}
+
+fn a_name_that_hangs_holds_up_no_other(bench: &mut Bench) {
+    bench.hold_name("hangs.test", true);
+    let (_, hangs) = ask(bench, "hangs.test");
+    for _ in 0..3 {
+        assert!(look_up(bench, "127.0.0.1").is_ok());
+    }
+    assert!(hangs.lock().unwrap().is_none());
+    bench.hold_name("hangs.test", false);
+    assert!(bench.wait_until(|_| hangs.lock().unwrap().is_some()));
+}
+
+fn equal_names_occupy_one_thread_and_all_are_answered(bench: &mut Bench) {
+    bench.hold_name("hangs.test", true);
+    let asked = ["hangs.test", "HANGS.test", "hangs.test"].map(|name| ask(bench, name).1);
+    assert!(look_up(bench, "127.0.0.1").is_ok(), "one thread is free");
+    bench.hold_name("hangs.test", false);
+    assert!(bench.wait_until(|_| asked.iter().all(|answer| answer.lock().unwrap().is_some())));
+}
+
+/// As many names that hang as there are threads.
+fn occupy_threads(bench: &mut Bench) -> Vec<(LookupId, Found)> {
+    let names: Vec<String> = (0..LOOKUP_THREADS).map(|number| format!("hangs{number}.test")).collect();
+    let asked = names.iter().map(|name| {
+        bench.hold_name(name, true);
+        ask(bench, name)
+    });
+    let asked: Vec<_> = asked.collect();
+    let runs = |bench: &mut Bench, id| matches!(bench.net().lookup_progress(id), LookupProgress::Running(_));
+    assert!(bench.wait_until(|bench| asked.iter().all(|(id, _)| runs(bench, *id))));
+    asked
+}
+
+fn a_look_up_beyond_the_threads_waits_for_one(bench: &mut Bench) {
+    let asked = occupy_threads(bench);
+    let (id, waits) = ask(bench, "127.0.0.1");
+    bench.settle();
+    assert_eq!(bench.net().lookup_progress(id), LookupProgress::Waiting);
+    bench.hold_name("hangs0.test", false);
+    assert!(bench.wait_until(|_| waits.lock().unwrap().is_some()));
+    assert_eq!(bench.net().lookup_progress(id), LookupProgress::Over);
+    assert!(asked[0].1.lock().unwrap().is_some() && asked[1].1.lock().unwrap().is_none());
+}
+
+fn a_look_up_beyond_the_limit_is_refused(bench: &mut Bench) {
+    let asked = occupy_threads(bench);
+    for number in asked.len()..LOOKUP_QUEUE {
+        ask(bench, &format!("waits{number}.test"));
+    }
+    let refused = bench.net().resolve("127.0.0.1", 80, Box::new(|_| panic!("it was answered")));
+    assert!(matches!(refused, Err(NotAsked::QueueFull)), "{refused:?}");
+}
+
+fn a_cancelled_look_up_makes_room_and_is_not_answered(bench: &mut Bench) {
+    let asked = occupy_threads(bench);
+    let waiting: Vec<_> =
+        (asked.len()..LOOKUP_QUEUE).map(|number| ask(bench, &format!("waits{number}.test"))).collect();
+    for (id, _) in &waiting {
+        bench.net().cancel_lookup(*id);
+        bench.net().cancel_lookup(*id);
+        assert_eq!(bench.net().lookup_progress(*id), LookupProgress::Over);
+    }
+    let (_, answer) = ask(bench, "127.0.0.1");
+    bench.hold_name("hangs0.test", false);
+    assert!(bench.wait_until(|_| answer.lock().unwrap().is_some()));
+    assert!(waiting.iter().all(|(_, answer)| answer.lock().unwrap().is_none()));
+}
+
+fn a_hanging_look_up_keeps_its_thread_when_it_is_cancelled(bench: &mut Bench) {
+    let asked = occupy_threads(bench);
+    for (id, _) in &asked {
+        bench.net().cancel_lookup(*id);
+    }
+    let (waiting, answer) = ask(bench, "127.0.0.1");
+    let (joined, again) = ask(bench, "hangs1.test");
+    bench.settle();
+    assert_eq!(bench.net().lookup_progress(waiting), LookupProgress::Waiting);
+    assert!(matches!(bench.net().lookup_progress(joined), LookupProgress::Running(_)));
+    bench.hold_name("hangs1.test", false);
+    assert!(bench.wait_until(|_| answer.lock().unwrap().is_some() && again.lock().unwrap().is_some()));
+    assert!(asked.iter().all(|(_, answer)| answer.lock().unwrap().is_none()));
 }
 
 /// What jobs have written.
@@ -160,16 +248,16 @@ impl Drop for Held {
 
 type Found = Arc<Mutex<Option<Result<Vec<SocketAddr>, NameError>>>>;
 
-fn ask(bench: &mut Bench, name: &str) -> Found {
+fn ask(bench: &mut Bench, name: &str) -> (LookupId, Found) {
     let found = Found::default();
     let told = Arc::clone(&found);
-    let asked = bench.net().resolve(name, 80, Box::new(move |answer| *told.lock().unwrap() = Some(answer)));
-    assert!(asked, "no look-up waits");
-    found
+    let answer = move |answer: LookedUp| *told.lock().unwrap() = Some(answer.found);
+    let asked = bench.net().resolve(name, 80, Box::new(answer));
+    (asked.expect("room for one more"), found)
 }
 
 fn look_up(bench: &mut Bench, name: &str) -> Result<Vec<SocketAddr>, NameError> {
-    let found = ask(bench, name);
+    let (_, found) = ask(bench, name);
     bench.patience = A_RESOLVERS_PATIENCE;
     assert!(bench.wait_until(|_| found.lock().unwrap().is_some()), "an answer");
     found.lock().unwrap().take().expect("the answer that has come")

@@ -132,12 +132,12 @@ mod tests {
 
     use super::*;
     use crate::net::os::Sizes;
-    use crate::net::{Adopt, Event, Net};
+    use crate::net::{Adopt, Event, Net, ThreadLimits};
 
     #[test]
     fn a_broken_listener_that_rests_is_told_of_once_at_the_most() {
         let sizes =
-            Sizes { threads: 1, thread_queue: 1, thread_patience: Duration::ZERO, spin: Duration::ZERO };
+            Sizes { limits: ThreadLimits::NONE, thread_patience: Duration::ZERO, spin: Duration::ZERO };
         let mut net = Os::new(&sizes).unwrap();
         let theirs = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let listener = Token::new(0, 1);

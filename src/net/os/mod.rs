@@ -12,6 +12,7 @@ mod options;
 mod passing;
 mod pool;
 mod process;
+mod resolver;
 mod signals;
 mod socket_file;
 mod sockets;
@@ -23,7 +24,6 @@ mod system_resolver;
 
 use std::fs::File;
 use std::io;
-use std::net::SocketAddr;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime};
@@ -38,20 +38,24 @@ use self::names::address_of;
 use self::opening::credentials;
 use self::pool::Pool;
 use self::process::Children;
+pub(crate) use self::resolver::LookUp;
+use self::resolver::Resolver;
 use self::signals::Watched;
 use self::sockets::{Kind, Opened, Sockets};
 use self::spin::Spin;
 use self::streams::Streams;
+#[cfg(test)]
+pub(crate) use self::system_resolver::look_up as system_look_up;
 use super::{
     Accepted, Address, Adopt, Answer, Arrived, Close, Credentials, Event, ExitReason, Going, Inbound,
-    Instant, Job, Net, Open, OpenError, Pipes, ProcessSignal, Ready, Signal, SocketOption, SpawnError,
-    SpawnProcess, Spins, Step, TerminalSize, Token, UnixAddress, Wake, Watch,
+    Instant, Job, LookupId, LookupProgress, Net, NotAsked, Open, OpenError, Pipes, ProcessSignal, Ready,
+    Signal, SocketOption, SpawnError, SpawnProcess, Spins, Step, TerminalSize, ThreadLimits, Token,
+    UnixAddress, Wake, Watch,
 };
 
 /// The sizes that a reactor's settings decide.
 pub(crate) struct Sizes {
-    pub(crate) threads: usize,
-    pub(crate) thread_queue: usize,
+    pub(crate) limits: ThreadLimits,
     pub(crate) thread_patience: Duration,
     pub(crate) spin: Duration,
 }
@@ -75,14 +79,20 @@ pub(crate) struct Os {
     /// Signals that came while the watched ones changed.
     came: Vec<Signal>,
     jobs: Pool,
-    /// A pool of their own, so that names that nobody answers for cannot stop other jobs.
-    names: Pool,
+    /// Look-ups of names have threads of their own, so that those that hang cannot stop other jobs.
+    resolver: Resolver,
     /// Random bytes not yet handed out.
     random: Vec<u8>,
 }
 
 impl Os {
     pub(crate) fn new(sizes: &Sizes) -> io::Result<Os> {
+        Os::with_look_up(sizes, Box::new(system_resolver::look_up))
+    }
+
+    /// As [`new`](Os::new), with another resolver than the system's.
+    pub(crate) fn with_look_up(sizes: &Sizes, look_up: Box<LookUp>) -> io::Result<Os> {
+        let ThreadLimits { threads, thread_queue, lookup_threads, lookup_queue } = sizes.limits;
         let poll = Poll::new()?;
         let waker = Arc::new(mio::Waker::new(poll.registry(), WAKER)?);
         origin();
@@ -99,8 +109,8 @@ impl Os {
             standard: None,
             again: Vec::new(),
             came: Vec::new(),
-            jobs: Pool::new("job", sizes.threads, sizes.thread_queue, sizes.thread_patience),
-            names: Pool::new("name", NAME_THREADS, sizes.thread_queue, Duration::ZERO),
+            jobs: Pool::new("job", threads, thread_queue, sizes.thread_patience),
+            resolver: Resolver::new(lookup_threads, lookup_queue, look_up),
             random: Vec::new(),
         })
     }
@@ -185,7 +195,7 @@ impl Os {
 
 impl Net for Os {
     fn now(&self) -> Instant {
-        Instant::from_origin(origin().elapsed())
+        clock()
     }
 
     fn wall(&self) -> SystemTime {
@@ -470,19 +480,16 @@ impl Net for Os {
         self.jobs.offer(job)
     }
 
-    fn resolve(&mut self, host: &str, port: u16, answer: Answer) -> bool {
-        let host = host.to_owned();
-        let look_up = move || {
-            let found = system_resolver::look_up(&host);
-            answer(found.map(|addresses| {
-                let with_port = |mut address: SocketAddr| {
-                    address.set_port(port);
-                    address
-                };
-                addresses.into_iter().map(with_port).collect()
-            }));
-        };
-        self.names.offer(Box::new(look_up)).is_ok()
+    fn resolve(&mut self, host: &str, port: u16, answer: Answer) -> Result<LookupId, NotAsked> {
+        self.resolver.ask(host, port, answer)
+    }
+
+    fn cancel_lookup(&mut self, lookup: LookupId) {
+        self.resolver.cancel(lookup);
+    }
+
+    fn lookup_progress(&self, lookup: LookupId) -> LookupProgress {
+        self.resolver.progress(lookup)
     }
 }
 
@@ -491,6 +498,11 @@ impl Wake for mio::Waker {
         // A full counter is a poll that was woken already.
         let _ = mio::Waker::wake(self);
     }
+}
+
+/// Monotonic time, on any thread.
+fn clock() -> Instant {
+    Instant::from_origin(origin().elapsed())
 }
 
 /// The clock's origin: one for the process, so that all its reactors agree.
@@ -523,9 +535,6 @@ fn as_waited(timeout: Duration) -> Duration {
 
 /// Events of one poll. Measured: 16 cost 0.05 more system calls a message, more than 1024 gain nothing.
 const EVENTS: usize = 1024;
-
-/// Look-ups are few and slow; each occupies its thread until the system's resolver gives up.
-const NAME_THREADS: usize = 4;
 
 /// One system call for 32 numbers.
 const RANDOM_BLOCK: usize = 256;

@@ -13,7 +13,7 @@ use crate::net::NameError;
 /// Families that this machine has no address of are included (no `AI_ADDRCONFIG`): with that flag glibc hides `::1` of
 /// `localhost` from a machine whose only IPv6 address is the loopback's. An address without a route fails at once, and
 /// costs the others no time.
-pub(super) fn look_up(host: &str) -> Result<Vec<SocketAddr>, NameError> {
+pub(crate) fn look_up(host: &str) -> Result<Vec<SocketAddr>, NameError> {
     let hints = AddrInfoHints { socktype: SockType::Stream.into(), ..AddrInfoHints::default() };
     let found = getaddrinfo(Some(host), None, Some(hints)).map_err(name_error)?;
     // Entries of other families are no addresses to connect to.

@@ -16,10 +16,11 @@ use super::trace::About;
 use super::unix::set_unix;
 use super::world::World;
 use super::{Errno, Network};
+use crate::net::lookups::Lookups;
 use crate::net::{
-    Accepted, Address, Answer, Close, Credentials, Event, ExitReason, Going, Inbound, Instant, Job, Net,
-    Open, OpenError, Pipes, ProcessSignal, SocketOption, SpawnError, SpawnProcess, Token, UnixAddress, Wake,
-    Watch, nanoseconds,
+    Accepted, Address, Answer, Close, Credentials, Event, ExitReason, Going, Inbound, Instant, Job, LookupId,
+    LookupProgress, Net, NotAsked, Open, OpenError, Pipes, ProcessSignal, SocketOption, SpawnError,
+    SpawnProcess, ThreadLimits, Token, UnixAddress, Wake, Watch, nanoseconds,
 };
 
 /// One process of one host.
@@ -31,15 +32,15 @@ pub(crate) struct SimNet {
 
 impl SimNet {
     /// A process whose polls wait: they let the world's time pass.
-    pub(crate) fn alone(network: &Network, host: super::Host, threads: usize, queue: usize) -> SimNet {
-        let net = SimNet::scheduled(network, host, threads, queue);
+    pub(crate) fn alone(network: &Network, host: super::Host, limits: ThreadLimits) -> SimNet {
+        let net = SimNet::scheduled(network, host, limits);
         net.world.borrow_mut().process_mut(net.process).alone = true;
         net
     }
 
     /// A process that somebody else gives its turns to.
-    pub(crate) fn scheduled(network: &Network, host: super::Host, threads: usize, queue: usize) -> SimNet {
-        let process = network.world.borrow_mut().add_process(host.0, threads, queue);
+    pub(crate) fn scheduled(network: &Network, host: super::Host, limits: ThreadLimits) -> SimNet {
+        let process = network.world.borrow_mut().add_process(host.0, limits);
         SimNet { world: Rc::clone(&network.world), process, children: Children::default() }
     }
 
@@ -239,8 +240,17 @@ impl Net for SimNet {
         self.world.borrow_mut().offload(self.process, job)
     }
 
-    fn resolve(&mut self, host: &str, port: u16, answer: Answer) -> bool {
+    fn resolve(&mut self, host: &str, port: u16, answer: Answer) -> Result<LookupId, NotAsked> {
         self.world.borrow_mut().resolve(self.process, host, port, answer)
+    }
+
+    fn cancel_lookup(&mut self, lookup: LookupId) {
+        let answer = self.world.borrow_mut().process_mut(self.process).lookups.cancel(lookup);
+        drop(answer);
+    }
+
+    fn lookup_progress(&self, lookup: LookupId) -> LookupProgress {
+        self.world.borrow().process(self.process).lookups.progress(lookup)
     }
 }
 
@@ -250,7 +260,9 @@ impl Drop for SimNet {
         let mut world = self.world.borrow_mut();
         world.end_process(self.process);
         let jobs = std::mem::take(&mut world.process_mut(self.process).jobs);
+        let lookups = std::mem::replace(&mut world.process_mut(self.process).lookups, Lookups::new(1, 0));
         drop(world);
+        drop(lookups);
         drop(jobs.waiting);
         jobs.running.into_iter().for_each(|(_, job)| run(job));
     }

@@ -28,6 +28,7 @@ mod holding;
 mod jobs;
 mod link;
 mod listening;
+mod lookups;
 mod machine;
 mod mailbox;
 mod names;

@@ -6,7 +6,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::random::Random;
-use crate::net::{Job, Signal, Token, Wake, Watch};
+use crate::net::lookups::Lookups;
+use crate::net::{Job, Signal, ThreadLimits, Token, Wake, Watch};
 
 /// What the world knows of a process.
 pub(super) struct Process {
@@ -33,6 +34,7 @@ pub(super) struct Process {
     /// Its polls wait themselves; there is no scheduler.
     pub(super) alone: bool,
     pub(super) jobs: Jobs,
+    pub(super) lookups: Lookups,
     /// It ends without having cleared up.
     pub(super) killed: bool,
     /// The number of the timer that counts.
@@ -66,7 +68,8 @@ pub(super) struct Jobs {
 }
 
 impl Process {
-    pub(super) fn new(host: u32, limit: usize, random: Random, threads: usize, queue: usize) -> Process {
+    pub(super) fn new(host: u32, limit: usize, random: Random, limits: ThreadLimits) -> Process {
+        let ThreadLimits { threads, thread_queue: queue, lookup_threads, lookup_queue } = limits;
         Process {
             host,
             sockets: Vec::new(),
@@ -83,6 +86,7 @@ impl Process {
             alone: false,
             killed: false,
             timers: 0,
+            lookups: Lookups::new(lookup_threads, lookup_queue),
             jobs: Jobs { threads: threads.max(1), queue, ..Jobs::default() },
         }
     }

@@ -9,7 +9,7 @@ use super::Host;
 use super::network::Network;
 use super::process::Socket as Named;
 use super::world::World;
-use crate::net::{Accepted, Address, Buffers, Close, Going, Open, Token, UnixAddress};
+use crate::net::{Accepted, Address, Buffers, Close, Going, Open, ThreadLimits, Token, UnixAddress};
 
 /// How a socket is opened.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -175,7 +175,7 @@ impl Network {
         let process = match world.host(host.0).bare {
             Some(process) => process,
             None => {
-                let process = world.add_process(host.0, 1, 0);
+                let process = world.add_process(host.0, ThreadLimits::NONE);
                 world.host_mut(host.0).bare = Some(process);
                 process
             }

@@ -17,6 +17,7 @@ use super::errno::Errno;
 use super::events::{Event, Events, Happening};
 use super::link::{Link, Path};
 use super::listening::Queue;
+use super::lookups::Running;
 use super::machine::Machine;
 use super::mailbox::{Mailbox, MailboxId};
 use super::process::{Alarms, Process, Socket};
@@ -25,7 +26,7 @@ use super::random::Random;
 use super::rule::{Call, CallKind, Packet, PacketKind, Rule, Verdict};
 use super::trace::{About, Record, Text, Trace, What};
 use super::{Host, RuleId};
-use crate::net::{Answer, Instant, Job, Ready, nanoseconds};
+use crate::net::{Instant, Job, Ready, ThreadLimits, nanoseconds};
 
 pub(super) struct World {
     pub(super) seed: u64,
@@ -47,7 +48,9 @@ pub(super) struct World {
     pub(super) queues: Slab<Queue>,
     pub(super) mailboxes: Slab<Mailbox>,
     pub(super) datagrams: Slab<Datagram>,
-    pub(super) answers: Slab<(Answer, String, u16, u32)>,
+    pub(super) answers: Slab<Running>,
+    /// Names whose look-ups hang, with those that do.
+    pub(super) held_names: BTreeMap<String, Vec<u32>>,
     /// Ports that connections were given: host, port, destination.
     pub(super) ports: BTreeSet<(u32, u16, SocketAddr)>,
     pub(super) paths: Vec<Path>,
@@ -97,6 +100,7 @@ impl World {
             mailboxes: Slab::new(),
             datagrams: Slab::new(),
             answers: Slab::new(),
+            held_names: BTreeMap::new(),
             ports: BTreeSet::new(),
             paths: Vec::new(),
             ways: BTreeMap::new(),
@@ -123,12 +127,12 @@ impl World {
 
     // -- processes --
 
-    pub(super) fn add_process(&mut self, host: u32, threads: usize, queue: usize) -> u32 {
+    pub(super) fn add_process(&mut self, host: u32, limits: ThreadLimits) -> u32 {
         let index = self.processes.len() as u32;
         let name = format!("process {index} of {}", self.host(host).name);
         let random = Random::new(self.seed, &name);
-        let limit = self.host(host).descriptors;
-        self.processes.push(Process::new(host, limit, random, threads, queue));
+        let descriptors = self.host(host).descriptors;
+        self.processes.push(Process::new(host, descriptors, random, limits));
         index
     }
 

@@ -1,0 +1,238 @@
+//! The look-ups of host names that one process has asked for: which wait, which run, and who waits for them.
+//!
+//! Each back end keeps one [`Lookups`]. The operating system's runs them on threads, the simulation in virtual time.
+//! - Look-ups begin first in, first out, at most `max_running` at a time.
+//! - A name that is asked for while it is being looked up, or in the queue, is looked up once, and everyone who asked is
+//!   answered.
+//! - A name that no asker wants any more leaves the queue. If its look-up has begun, nothing can stop it: it keeps its
+//!   place among the running ones, and a new asker for the same name joins it. So a name whose look-up hangs never
+//!   occupies a second thread, however often it is asked for again.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use super::{Answer, Instant};
+
+/// One request for the addresses of a name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct LookupId {
+    lookup: u64,
+    asker: u64,
+}
+
+impl LookupId {
+    /// A request that is over already.
+    pub(crate) const OVER: LookupId = LookupId { lookup: 0, asker: 0 };
+}
+
+/// How far a request has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum LookupProgress {
+    /// The name waits in the queue.
+    Waiting,
+    /// The name has been looked up since then.
+    Running(Instant),
+    /// The answer is on its way, has arrived, or was cancelled.
+    Over,
+}
+
+/// The look-ups of one process.
+pub(crate) struct Lookups {
+    max_running: usize,
+    /// Limit on requests that are not answered yet.
+    max_asked: usize,
+    asked: usize,
+    /// By number: the order in which they begin.
+    waiting: BTreeMap<u64, Lookup>,
+    running: BTreeMap<u64, Lookup>,
+    /// The numbers of those that wait or run, by name in lower case.
+    by_name: HashMap<Arc<str>, u64>,
+    count: u64,
+}
+
+struct Lookup {
+    name: Arc<str>,
+    askers: BTreeMap<u64, (u16, Answer)>,
+    /// When it began, while it runs.
+    began: Option<Instant>,
+}
+
+impl Lookups {
+    pub(crate) fn new(max_running: usize, max_asked: usize) -> Lookups {
+        Lookups {
+            max_running: max_running.max(1),
+            max_asked,
+            asked: 0,
+            waiting: BTreeMap::new(),
+            running: BTreeMap::new(),
+            by_name: HashMap::new(),
+            count: 0,
+        }
+    }
+
+    /// Takes a request; gives the answer back when as many wait for one as may.
+    pub(crate) fn ask(&mut self, host: &str, port: u16, answer: Answer) -> Result<LookupId, Answer> {
+        if self.asked >= self.max_asked {
+            return Err(answer);
+        }
+        self.asked += 1;
+        self.count += 1;
+        let asker = self.count;
+        let name: Arc<str> = host.to_ascii_lowercase().into();
+        let number = *self.by_name.entry(Arc::clone(&name)).or_insert(asker);
+        let lookup = match self.running.get_mut(&number) {
+            Some(running) => running,
+            None => self.waiting.entry(number).or_insert_with(|| Lookup {
+                name,
+                askers: BTreeMap::new(),
+                began: None,
+            }),
+        };
+        lookup.askers.insert(asker, (port, answer));
+        Ok(LookupId { lookup: number, asker })
+    }
+
+    /// Begins the next look-up: its number and its name. `None` when none waits, or as many run as may.
+    pub(crate) fn begin(&mut self, now: Instant) -> Option<(u64, Arc<str>)> {
+        if self.running.len() >= self.max_running {
+            return None;
+        }
+        let (number, mut lookup) = self.waiting.pop_first()?;
+        lookup.began = Some(now);
+        let name = Arc::clone(&lookup.name);
+        self.running.insert(number, lookup);
+        Some((number, name))
+    }
+
+    /// Ends a look-up that runs: when it began, and who is to be answered, with the ports that they asked for.
+    pub(crate) fn finish(&mut self, number: u64) -> Option<(Instant, Vec<(u16, Answer)>)> {
+        let lookup = self.running.remove(&number)?;
+        self.by_name.remove(&lookup.name);
+        self.asked -= lookup.askers.len();
+        Some((lookup.began?, lookup.askers.into_values().collect()))
+    }
+
+    /// Takes a request back, and with it its answer; `None` when it is over.
+    pub(crate) fn cancel(&mut self, id: LookupId) -> Option<Answer> {
+        let lookup = match self.running.get_mut(&id.lookup) {
+            Some(running) => running,
+            None => self.waiting.get_mut(&id.lookup)?,
+        };
+        let (_, answer) = lookup.askers.remove(&id.asker)?;
+        self.asked -= 1;
+        if lookup.askers.is_empty() && lookup.began.is_none() {
+            let name = Arc::clone(&lookup.name);
+            self.waiting.remove(&id.lookup);
+            self.by_name.remove(&name);
+        }
+        Some(answer)
+    }
+
+    /// How far a request has come.
+    pub(crate) fn progress(&self, id: LookupId) -> LookupProgress {
+        let asks = |lookup: &&Lookup| lookup.askers.contains_key(&id.asker);
+        if self.waiting.get(&id.lookup).filter(asks).is_some() {
+            return LookupProgress::Waiting;
+        }
+        let running = self.running.get(&id.lookup).filter(asks);
+        running.and_then(|lookup| lookup.began).map_or(LookupProgress::Over, LookupProgress::Running)
+    }
+
+    /// How many names wait for their look-up to begin.
+    pub(crate) fn waiting(&self) -> usize {
+        self.waiting.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Mutex;
+
+    fn lookups(max_running: usize, max_asked: usize) -> Lookups {
+        Lookups::new(max_running, max_asked)
+    }
+
+    fn nothing() -> Answer {
+        Box::new(|_| {})
+    }
+
+    fn ask(lookups: &mut Lookups, host: &str) -> LookupId {
+        lookups.ask(host, 80, nothing()).ok().expect("room for one more")
+    }
+
+    fn begin(lookups: &mut Lookups) -> Option<String> {
+        lookups.begin(Instant::default()).map(|(_, name)| name.to_string())
+    }
+
+    #[test]
+    fn look_ups_begin_in_order_and_within_the_limit() {
+        let mut lookups = lookups(2, 10);
+        for name in ["c", "a", "b"] {
+            ask(&mut lookups, name);
+        }
+        let (first, name) = lookups.begin(Instant::default()).unwrap();
+        assert_eq!((&*name, begin(&mut lookups).as_deref()), ("c", Some("a")));
+        assert_eq!(begin(&mut lookups), None, "two run");
+        assert_eq!(lookups.finish(first).unwrap().1.len(), 1);
+        assert_eq!(begin(&mut lookups).as_deref(), Some("b"));
+    }
+
+    #[test]
+    fn a_cancelled_look_up_leaves_the_queue_and_its_room() {
+        let mut lookups = lookups(1, 2);
+        let first = ask(&mut lookups, "first");
+        ask(&mut lookups, "second");
+        assert!(lookups.ask("third", 80, nothing()).is_err(), "above the limit");
+        assert!(lookups.cancel(first).is_some() && lookups.cancel(first).is_none());
+        assert_eq!(lookups.progress(first), LookupProgress::Over);
+        ask(&mut lookups, "third");
+        assert_eq!(begin(&mut lookups).as_deref(), Some("second"));
+    }
+
+    #[test]
+    fn equal_names_are_looked_up_once_and_each_asker_is_answered() {
+        let mut lookups = lookups(2, 10);
+        let ports = Arc::new(Mutex::new(Vec::new()));
+        for (host, port) in [("Name", 1), ("name", 2), ("NAME", 3)] {
+            let ports = Arc::clone(&ports);
+            let answer = move |_| ports.lock().unwrap().push(port);
+            assert!(lookups.ask(host, port, Box::new(answer)).is_ok());
+        }
+        let (number, _) = lookups.begin(Instant::default()).unwrap();
+        assert_eq!(begin(&mut lookups), None);
+        let late = ask(&mut lookups, "name");
+        assert_eq!((begin(&mut lookups), lookups.waiting()), (None, 0), "it joins the one that runs");
+        assert!(lookups.cancel(late).is_some());
+        let (_, askers) = lookups.finish(number).unwrap();
+        let asked: Vec<u16> = askers.iter().map(|(port, _)| *port).collect();
+        assert_eq!(asked, [1, 2, 3]);
+        ask(&mut lookups, "name");
+        assert_eq!(begin(&mut lookups).as_deref(), Some("name"), "the next time it is looked up again");
+    }
+
+    #[test]
+    fn one_asker_that_leaves_takes_nothing_from_the_others() {
+        let mut lookups = lookups(1, 10);
+        let leaves = ask(&mut lookups, "name");
+        let stays = ask(&mut lookups, "name");
+        assert!(lookups.cancel(leaves).is_some());
+        assert_eq!(lookups.progress(stays), LookupProgress::Waiting);
+        let (number, _) = lookups.begin(Instant::default()).unwrap();
+        assert_eq!(lookups.progress(stays), LookupProgress::Running(Instant::default()));
+        assert_eq!(lookups.finish(number).unwrap().1.len(), 1);
+        assert_eq!(lookups.progress(stays), LookupProgress::Over);
+    }
+
+    #[test]
+    fn a_running_look_up_without_askers_keeps_its_name() {
+        let mut lookups = lookups(2, 1);
+        let gone = ask(&mut lookups, "hangs");
+        let (number, _) = lookups.begin(Instant::default()).unwrap();
+        assert!(lookups.cancel(gone).is_some());
+        let stays = ask(&mut lookups, "hangs");
+        assert_eq!(begin(&mut lookups), None, "no second thread for it");
+        assert_eq!(lookups.progress(stays), LookupProgress::Running(Instant::default()));
+        assert_eq!(lookups.finish(number).unwrap().1.len(), 1);
+    }
+}
