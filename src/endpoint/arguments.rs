@@ -2,7 +2,7 @@
 
 use crate::escape::Escaped;
 use std::collections::VecDeque;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,6 +10,8 @@ use std::time::Duration;
 use super::parse_error::{is_near, known};
 use super::text::{Part, Piece, split};
 use super::{ParseError, duration};
+use crate::reactor::literal_address;
+use crate::{Error, ListenTcp};
 
 /// The arguments of an endpoint's text. Whoever parses takes them by name, each once; what nobody took is an error
 /// in the end, and so is what was given twice.
@@ -348,28 +350,30 @@ impl Argument {
     /// # Errors
     /// When it is none.
     pub fn ip(&self) -> Result<IpAddr, ParseError> {
-        self.socket_address(0).map(|address| address.ip())
+        match self.socket_address(0)? {
+            SocketAddr::V6(six) if six.scope_id() != 0 => {
+                Err(self.bad("an address without a zone is wanted"))
+            }
+            address => Ok(address.ip()),
+        }
     }
 
     /// An IP address, as [`Argument::ip`], to go with a port that was given apart. `fe80::1%2` has the number of an
-    /// interface.
+    /// interface, `fe80::1%eth0` its name, which has to be one of this machine's interfaces now.
     ///
     /// # Errors
-    /// When it is none.
+    /// When it is none, or there is no such interface.
     pub fn socket_address(&self, port: u16) -> Result<SocketAddr, ParseError> {
         if self.value == "localhost" {
             return Ok(SocketAddr::new(Ipv4Addr::LOCALHOST.into(), port));
         }
         let inner = self.value.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
         let inner = inner.unwrap_or(&self.value);
-        if let Ok(address) = inner.parse() {
-            return Ok(SocketAddr::new(address, port));
+        match literal_address(inner, port) {
+            Some(Ok(address)) => Ok(address),
+            Some(Err(zone)) => Err(self.bad(format!("\"{}\": {zone}", Escaped(&self.value)))),
+            None => Err(self.bad(format!("\"{}\" is no IP address", Escaped(&self.value)))),
         }
-        let scoped = inner.split_once('%').and_then(|(address, scope)| {
-            let address = address.parse::<Ipv6Addr>().ok()?;
-            Some(SocketAddrV6::new(address, port, 0, scope.parse().ok()?).into())
-        });
-        scoped.ok_or_else(|| self.bad(format!("\"{}\" is no IP address", Escaped(&self.value))))
     }
 
     /// An address of this machine: an IP address with a port, or alone, when the system chooses the port.
@@ -377,8 +381,11 @@ impl Argument {
     /// # Errors
     /// When it is none.
     pub fn local_address(&self) -> Result<SocketAddr, ParseError> {
-        match self.value.parse() {
-            Ok(address) => Ok(address),
+        match self.value.parse::<ListenTcp>() {
+            Ok(listen) => Ok(listen.address),
+            Err(Error::BadAddress(wrong)) if self.value.starts_with('[') && !self.value.ends_with(']') => {
+                Err(self.bad(wrong.why))
+            }
             Err(_) => self.socket_address(0),
         }
     }
@@ -412,6 +419,13 @@ mod tests {
         }
         let scoped = value("fe80::1%2", |argument| argument.socket_address(80));
         assert_eq!(scoped, Ok("[fe80::1%2]:80".parse().unwrap()));
+        assert!(value("fe80::1%2", Argument::ip).is_err());
+        let local = |text: &str| value(text, Argument::local_address).map(|address| address.to_string());
+        assert_eq!(local(r"\[fe80\:\:1%2]\:80"), Ok("[fe80::1%2]:80".to_owned()));
+        assert_eq!(local("[fe80::1%2]"), Ok("[fe80::1%2]:0".to_owned()));
+        let unknown = "this machine has no interface of that name";
+        assert_eq!(local(r"\[fe80\:\:1%no_such_if]\:80"), Err(unknown.to_owned()));
+        assert_eq!(local("[fe80::1%no_such_if]"), Err(format!("\"[fe80::1%no_such_if]\": {unknown}")));
         assert_eq!(value("a=b", Argument::text), Ok("a=b".to_owned()));
     }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::written::Written;
 use super::{Argument, Arguments, ClientEndpoint, ParseError, ServerEndpoint};
+use crate::escape::Escaped;
 use crate::reactor::stream_options;
 use crate::{ClientFactory, ConnectTcp, ConnectorId, Factory, ListenTcp, Listener, Reactor, Result};
 
@@ -43,9 +44,9 @@ impl ClientEndpoint for ConnectTcp {
 
     fn describe(&self) -> String {
         let usual = ConnectTcp::new("", 0);
-        let written = match self.host.parse::<Ipv6Addr>() {
-            Ok(_) => Written::new(&format!("tcp:[{}]", self.host)),
-            Err(_) => Written::new("tcp").plain(&self.host),
+        let written = match self.host.contains(':') {
+            true => Written::new(&format!("tcp:[{}]", self.host)),
+            false => Written::new("tcp").plain(&self.host),
         };
         let written = written.plain(self.port).seconds("timeout", self.timeout, usual.timeout).seconds(
             "attempt_delay",
@@ -116,7 +117,7 @@ fn listen(arguments: &mut Arguments, everywhere: IpAddr) -> Result<ListenTcp, Pa
 /// `tcp:HOST:PORT`.
 pub(super) fn client(arguments: &mut Arguments) -> Result<ConnectTcp, ParseError> {
     let port_alone = arguments.is_port_alone();
-    let host = arguments.required("host", |argument| host(argument, port_alone))?;
+    let host = arguments.required("host", |argument| host_before_port(argument, port_alone))?;
     let port = arguments.required("port", Argument::port_of_peer)?;
     let usual = ConnectTcp::new(host, port);
     Ok(ConnectTcp {
@@ -133,19 +134,26 @@ pub(super) fn client(arguments: &mut Arguments) -> Result<ConnectTcp, ParseError
     })
 }
 
-/// A host name or an IP address, whose brackets are taken off.
-fn host(argument: &Argument, port_alone: bool) -> Result<String, ParseError> {
+/// As [`host`]; a port alone is a likely mistake.
+fn host_before_port(argument: &Argument, port_alone: bool) -> Result<String, ParseError> {
     if port_alone {
         let port = argument.value();
         let why = format!("the host is missing before the port; did you mean tcp:localhost:{port}?");
         return Err(argument.bad(why));
     }
-    let host = match argument.value().starts_with('[') {
-        true => argument.ip()?.to_string(),
-        false => argument.value().to_owned(),
-    };
-    ConnectTcp::new(host.as_str(), 1).check().map_err(|why| argument.bad(why))?;
-    Ok(host)
+    host(argument)
+}
+
+/// A host name or an IP address, whose brackets are taken off. The name of a zone stays a name: it is looked up later.
+pub(super) fn host(argument: &Argument) -> Result<String, ParseError> {
+    let value = argument.value();
+    let inner = value.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
+    if let Some(inner) = inner.filter(|inner| !inner.contains(':')) {
+        return Err(argument.bad(format!("\"{}\" is no IPv6 address", Escaped(inner))));
+    }
+    let host = inner.unwrap_or(value);
+    ConnectTcp::new(host, 1).check().map_err(|why| argument.bad(why))?;
+    Ok(host.to_owned())
 }
 
 /// A time that the kernel takes, as it was given: it is rounded where it is set.
@@ -190,6 +198,8 @@ mod tests {
         for text in [
             "tcp:example.org:80",
             "tcp:[::1]:80:timeout=0.25:attempt_delay=0.1",
+            "tcp:[fe80::1%eth0]:80",
+            "tcp:[fe80::1%2]:80:bind=[fe80::2%2]",
             "tcp:h:80:bind=127.0.0.1",
             r"tcp:h:80:bind=127.0.0.1\:5000:reuse_address=yes:nodelay=no:keepalive=1.5:user_timeout=8.5:send_buffer=1:receive_buffer=2",
             "tcp:h:80:bind=[::1]",

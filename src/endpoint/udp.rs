@@ -1,10 +1,12 @@
 //! `udp:`, with a port of one's own or with one peer.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV6};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
+use super::tcp::host;
 use super::written::Written;
 use super::{Argument, Arguments, DatagramEndpoint, ParseError};
-use crate::{ConnectTcp, DatagramId, DatagramProtocol, ListenUdp, Reactor, Result};
+use crate::reactor::literal_address;
+use crate::{DatagramId, DatagramProtocol, ListenUdp, Reactor, Result};
 
 impl DatagramEndpoint for ListenUdp {
     fn open(&self, reactor: &mut Reactor, protocol: Box<dyn DatagramProtocol>) -> Result<DatagramId> {
@@ -35,7 +37,7 @@ impl DatagramEndpoint for ListenUdp {
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConnectUdp {
-    /// The peer's host name or IP address; `fe80::1%2` has the number of an interface.
+    /// The peer's host name or IP address; `fe80::1%2` has the number of an interface, `fe80::1%eth0` its name.
     pub host: String,
     /// The peer's port.
     pub port: u16,
@@ -49,13 +51,9 @@ impl ConnectUdp {
         ConnectUdp { host: host.into(), port, local: ListenUdp::new((Ipv4Addr::UNSPECIFIED, 0)) }
     }
 
-    /// The peer, if its host is an IP address.
+    /// The peer, if its host is an IP address, whose zone, if it has one, is an interface of this machine.
     fn peer(&self) -> Option<SocketAddr> {
-        let scoped = || {
-            let (address, scope) = self.host.split_once('%')?;
-            Some(SocketAddrV6::new(address.parse().ok()?, self.port, 0, scope.parse().ok()?).into())
-        };
-        self.host.parse().ok().map(|ip| SocketAddr::new(ip, self.port)).or_else(scoped)
+        literal_address(&self.host, self.port)?.ok()
     }
 }
 
@@ -68,9 +66,9 @@ impl DatagramEndpoint for ConnectUdp {
     }
 
     fn describe(&self) -> String {
-        let written = match self.peer() {
-            Some(SocketAddr::V6(_)) => Written::new(&format!("udp:[{}]", self.host)),
-            _ => Written::new("udp").plain(&self.host),
+        let written = match self.host.contains(':') {
+            true => Written::new(&format!("udp:[{}]", self.host)),
+            false => Written::new("udp").plain(&self.host),
         };
         let written = written.plain(self.port);
         let written = match self.local.address {
@@ -116,20 +114,6 @@ pub(super) fn datagram(arguments: &mut Arguments) -> Result<Box<dyn DatagramEndp
     Ok(Box::new(options_of(arguments, ListenUdp::new(address))?))
 }
 
-/// A host name, or an IP address, whose brackets are taken off.
-fn host(argument: &Argument) -> Result<String, ParseError> {
-    if let Ok(address) = argument.socket_address(0) {
-        return Ok(match address {
-            SocketAddr::V6(address) if address.scope_id() != 0 => {
-                format!("{}%{}", address.ip(), address.scope_id())
-            }
-            address => address.ip().to_string(),
-        });
-    }
-    ConnectTcp::new(argument.value(), 1).check().map_err(|why| argument.bad(why))?;
-    Ok(argument.value().to_owned())
-}
-
 fn options_of(arguments: &mut Arguments, usual: ListenUdp) -> Result<ListenUdp, ParseError> {
     Ok(ListenUdp {
         max_size: arguments.key("max_size", Argument::number)?.unwrap_or(usual.max_size),
@@ -161,6 +145,7 @@ mod tests {
             "udp:127.0.0.1:53",
             "udp:[::1]:53:bind=[::1]",
             "udp:[fe80::1%2]:53",
+            "udp:[fe80::1%eth0]:53",
             "udp:ns.example.org:53",
             "udp:ns.example.org:53:bind=[::1]:max_size=512",
             r"udp:127.0.0.1:53:bind=127.0.0.1\:5353:max_size=512",

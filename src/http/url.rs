@@ -1,4 +1,5 @@
-//! `http://HOST[:PORT]/PATH?QUERY`: the part of RFC 3986 that a client of plain HTTP needs.
+//! `http://HOST[:PORT]/PATH?QUERY`: the part of RFC 3986 that a client of plain HTTP needs, and zones of IPv6 addresses
+//! (RFC 6874: `http://[fe80::1%25eth0]/`; `%eth0` is read as well).
 //!
 //! A parsed URL holds nothing that could break a request apart: no space, no control character, no
 //! byte beyond ASCII. A fragment is dropped, as it never travels.
@@ -37,7 +38,7 @@ pub enum UrlError {
 }
 
 impl Url {
-    /// The name or address, without brackets.
+    /// The name or address, without brackets; a zone of IPv6 comes after `%`.
     pub fn host(&self) -> &str {
         &self.host
     }
@@ -47,9 +48,15 @@ impl Url {
         self.port
     }
 
-    /// The value of the `Host` header: brackets around IPv6, and no port when it is 80.
+    /// The value of the `Host` header: brackets around IPv6, no zone (RFC 6874, 4), and no port when it is 80.
     pub fn host_header(&self) -> String {
-        let connect = ConnectTcp::new(self.host.as_str(), self.port).to_string();
+        // A zone means something on this machine alone.
+        let host = self.host.split_once('%').map_or(self.host.as_str(), |(host, _)| host);
+        self.authority(host)
+    }
+
+    fn authority(&self, host: &str) -> String {
+        let connect = ConnectTcp::new(host, self.port).to_string();
         match connect.strip_suffix(":80") {
             Some(host) if self.port == DEFAULT_PORT => host.to_owned(),
             _ => connect,
@@ -84,8 +91,8 @@ impl FromStr for Url {
             return Err(UrlError::Character(character));
         }
         let connect: ConnectTcp = match authority.contains(':') && !authority.ends_with(']') {
-            true => authority.parse(),
-            false => format!("{authority}:{DEFAULT_PORT}").parse(),
+            true => ConnectTcp::from_authority(authority),
+            false => ConnectTcp::from_authority(&format!("{authority}:{DEFAULT_PORT}")),
         }
         .map_err(|error| match error {
             Error::BadAddress(bad) => UrlError::Address(bad.why),
@@ -98,7 +105,7 @@ impl FromStr for Url {
 
 impl fmt::Display for Url {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "http://{}{}", self.host_header(), self.target)
+        write!(f, "http://{}{}", self.authority(&self.host.replace('%', "%25")), self.target)
     }
 }
 
@@ -134,12 +141,16 @@ mod tests {
             ("http://a.example", "a.example", 80, "/", "http://a.example/"),
             ("HTTP://a:8080/x/y?z=1#top", "a", 8080, "/x/y?z=1", "http://a:8080/x/y?z=1"),
             ("http://[::1]:81?q", "::1", 81, "/?q", "http://[::1]:81/?q"),
+            ("http://[fe80::1%25lo]/", "fe80::1%lo", 80, "/", "http://[fe80::1%25lo]/"),
+            ("http://[fe80::1%lo]:81/", "fe80::1%lo", 81, "/", "http://[fe80::1%25lo]:81/"),
             ("http://10.0.0.1/%20", "10.0.0.1", 80, "/%20", "http://10.0.0.1/%20"),
         ] {
             let url: Url = text.parse().unwrap();
             assert_eq!((url.host(), url.port(), url.target()), (host, port, target), "{text}");
             assert_eq!(url.to_string(), shown);
         }
+        let scoped: Url = "http://[fe80::1%25lo]:81/".parse().unwrap();
+        assert_eq!(scoped.host_header(), "[fe80::1]:81");
     }
 
     #[test]

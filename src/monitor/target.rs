@@ -129,7 +129,7 @@ impl Target {
             return Err(error(no_host(port)));
         }
         if let Some(address) = address {
-            let options: ConnectTcp = address.parse().map_err(|wrong| match wrong {
+            let options = ConnectTcp::from_authority(address).map_err(|wrong| match wrong {
                 Error::BadAddress(bad) => error(bad.why.to_owned()),
                 other => error(other.to_string()),
             })?;
@@ -248,6 +248,9 @@ mod tests {
         for (text, kind, host, port, name) in [
             ("tcp://localhost:80", Kind::Probe, Some("localhost"), Some(80), "tcp://localhost:80"),
             ("hold://[::1]:22", Kind::Hold, Some("::1"), Some(22), "hold://[::1]:22"),
+            ("hold://[fe80::1%lo]:22", Kind::Hold, Some("fe80::1%lo"), Some(22), "hold://[fe80::1%lo]:22"),
+            ("a=tcp://[fe80::1%25lo]:1", Kind::Probe, Some("fe80::1%lo"), Some(1), "a"),
+            ("tcp:[fe80::1%2]:1", Kind::Probe, Some("fe80::1%2"), Some(1), "tcp:[fe80::1%2]:1"),
             ("a=b=tcp://10.0.0.1:1", Kind::Probe, Some("10.0.0.1"), Some(1), "a=b"),
             ("tcp:localhost:80", Kind::Probe, Some("localhost"), Some(80), "tcp:localhost:80"),
             ("a=hold:tcp:[::1]:22:timeout=5", Kind::Hold, Some("::1"), Some(22), "a"),

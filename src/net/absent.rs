@@ -101,6 +101,10 @@ impl Net for Absent {
         Err(job)
     }
 
+    fn interface_index(&self, _: &str) -> io::Result<u32> {
+        Err(ErrorKind::NotFound.into())
+    }
+
     fn resolve(&mut self, _: &str, _: u16, _: Answer) -> Result<LookupId, NotAsked> {
         Err(NotAsked::QueueFull)
     }

@@ -27,6 +27,7 @@ pub(crate) mod os;
 mod process;
 mod signal;
 pub(crate) mod sim;
+pub(crate) mod zone;
 
 use std::fmt;
 use std::io;
@@ -213,6 +214,9 @@ pub(crate) trait Net {
 
     /// Runs a job on a thread of the pool; gives it back when the queue is full.
     fn offload(&mut self, job: Job) -> Result<(), Job>;
+
+    /// The number of a network interface of this machine; an error when it has none of this name.
+    fn interface_index(&self, name: &str) -> io::Result<u32>;
 
     /// Looks a host name up, off the loop, and hands the outcome to `answer` on any thread, never inside this call.
     fn resolve(&mut self, host: &str, port: u16, answer: Answer) -> Result<LookupId, NotAsked>;

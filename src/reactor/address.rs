@@ -8,6 +8,8 @@ use std::time::Duration;
 
 use super::error::Error;
 use super::stream_options::StreamOptions;
+use crate::net::os::interface_index;
+use crate::net::zone::{BadZone, Literal, host_text};
 use crate::net::{Address, BadAddress, Buffers};
 
 /// Where and how to listen. (Twisted: `listenTCP`, and `makeBinding` for the options.)
@@ -82,7 +84,8 @@ impl ListenTcp {
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConnectTcp {
-    /// A host name, or an IP address (IPv6 without brackets).
+    /// A host name, or an IP address (IPv6 without brackets). The zone of an IPv6 address is the number or the name of an
+    /// interface, as in `fe80::1%2` and `fe80::1%eth0`; names are looked up when it connects.
     pub host: String,
     /// The port, 1 to 65535.
     pub port: u16,
@@ -156,21 +159,24 @@ impl fmt::Display for ConnectTcp {
 impl FromStr for ListenTcp {
     type Err = Error;
 
-    /// Reads `IP:PORT`; `localhost` is 127.0.0.1.
+    /// Reads `IP:PORT`; `localhost` is 127.0.0.1. An IPv6 address may have a zone, `[fe80::1%2]:80` or `[fe80::1%eth0]:80`;
+    /// the name has to be one of this machine's interfaces now.
     fn from_str(text: &str) -> Result<ListenTcp, Error> {
         let (host, port) = split(text)?;
-        let ip = match host {
-            "localhost" => IpAddr::V4(Ipv4Addr::LOCALHOST),
-            _ => host.parse().map_err(|_| bad(text, "the host to listen on has to be an IP address"))?,
-        };
-        Ok(ListenTcp::new((ip, port)))
+        if host == "localhost" {
+            return Ok(ListenTcp::new((Ipv4Addr::LOCALHOST, port)));
+        }
+        let address = literal_address(host, port)
+            .ok_or_else(|| bad(text, "the host to listen on has to be an IP address"))?;
+        address.map(ListenTcp::new).map_err(|zone| bad(text, zone.why()))
     }
 }
 
 impl FromStr for ConnectTcp {
     type Err = Error;
 
-    /// Reads `HOST:PORT`, where the host is a name or an IP address (IPv6 in brackets).
+    /// Reads `HOST:PORT`, where the host is a name or an IP address (IPv6 in brackets, which may have a zone:
+    /// `[fe80::1%2]:80` or `[fe80::1%eth0]:80`).
     fn from_str(text: &str) -> Result<ConnectTcp, Error> {
         let (host, port) = split(text)?;
         let connect = ConnectTcp::new(host, port);
@@ -194,8 +200,8 @@ pub(super) fn check_host(host: &str) -> Result<(), &'static str> {
     };
     if name.is_empty() {
         Err("the host is missing")
-    } else if host.parse::<IpAddr>().is_ok() {
-        Ok(())
+    } else if let Some(literal) = Literal::read(host) {
+        literal.map(drop).map_err(BadZone::why)
     } else if name.len() > 253 || !name.split('.').all(label_is_good) {
         Err("the host is neither an IP address nor a host name")
     } else if name.rsplit('.').next().is_some_and(|last| last.bytes().all(|b| b.is_ascii_digit())) {
@@ -203,6 +209,24 @@ pub(super) fn check_host(host: &str) -> Result<(), &'static str> {
     } else {
         Ok(())
     }
+}
+
+impl ConnectTcp {
+    /// Reads the authority of a URL, where a zone comes after `%25` (RFC 6874) or, as people write it, after `%`.
+    pub(crate) fn from_authority(text: &str) -> Result<ConnectTcp, Error> {
+        match text.split_once("%25") {
+            Some((address, zone)) if text.starts_with('[') && !zone.starts_with(']') => {
+                format!("{address}%{zone}").parse()
+            }
+            _ => text.parse(),
+        }
+    }
+}
+
+/// The address that a host is, if it is one, with the number of its zone on this machine.
+pub(crate) fn literal_address(host: &str, port: u16) -> Option<Result<SocketAddr, BadZone>> {
+    let index = |name: &str| interface_index(name).ok();
+    Some(Literal::read(host)?.and_then(|literal| literal.with_port(port, index)))
 }
 
 /// Both halves of `host:port`; brackets are taken off.
@@ -214,9 +238,10 @@ fn split(text: &str) -> Result<(&str, u16), Error> {
     let host = match host.strip_prefix('[') {
         Some(rest) => {
             let inner = rest.strip_suffix(']').ok_or_else(|| bad(text, "a bracket is missing"))?;
-            match inner.parse::<std::net::Ipv6Addr>() {
-                Ok(_) => inner,
-                Err(_) => return Err(bad(text, "what stands in brackets is no IPv6 address")),
+            match Literal::read(inner) {
+                Some(Ok(Literal::Ip(IpAddr::V6(_)) | Literal::Zoned(..))) => inner,
+                Some(Err(zone)) => return Err(bad(text, zone.why())),
+                _ => return Err(bad(text, "what stands in brackets is no IPv6 address")),
             }
         }
         None if host.contains(':') => {
@@ -280,7 +305,7 @@ impl From<SocketAddr> for ListenTcp {
 
 impl From<SocketAddr> for ConnectTcp {
     fn from(address: SocketAddr) -> ConnectTcp {
-        ConnectTcp::new(address.ip().to_string(), address.port())
+        ConnectTcp::new(host_text(address), address.port())
     }
 }
 
@@ -331,16 +356,46 @@ mod tests {
             ("ho st:80", "the host is neither an IP address nor a host name"),
             ("a..b:80", "the host is neither an IP address nor a host name"),
             ("1.2.3.256:80", "the host looks like an IP address, and is none"),
+            ("1.2.3.4%lo:80", "an IPv4 address has no zone"),
+            ("[1.2.3.4%lo]:80", "an IPv4 address has no zone"),
+            ("[1.2.3.4]:80", "what stands in brackets is no IPv6 address"),
+            ("[fe80::1%]:80", "the zone after % is missing"),
+            ("[fe80::1%eth 0]:80", "the zone is neither a number nor a name of an interface"),
+            ("host%lo:80", "the host is neither an IP address nor a host name"),
         ] {
             let error = text.parse::<ConnectTcp>().unwrap_err().to_string();
             assert_eq!(error, format!("bad address \"{text}\": {why}"));
         }
         assert!("example.org:80".parse::<ListenTcp>().is_err());
+        let unknown = "[fe80::1%no_such_if]:80".parse::<ListenTcp>().unwrap_err().to_string();
+        let why = "this machine has no interface of that name";
+        assert_eq!(unknown, format!("bad address \"[fe80::1%no_such_if]:80\": {why}"));
+    }
+
+    #[test]
+    fn an_address_keeps_its_zone() {
+        let listen: ListenTcp = "[fe80::1%2]:80".parse().unwrap();
+        let connect = ConnectTcp::from(listen.address);
+        assert_eq!((connect.host.as_str(), connect.to_string().as_str()), ("fe80::1%2", "[fe80::1%2]:80"));
+        let again = ConnectTcp::try_from(&Address::Tcp(listen.address)).unwrap();
+        assert_eq!(again, connect);
+        assert_eq!(Address::Tcp(listen.address).to_string().parse::<ListenTcp>().unwrap(), listen);
+        for text in ["[::1%lo]:80", "[::1%25lo]:80"] {
+            assert_eq!(ConnectTcp::from_authority(text).unwrap().host, "::1%lo");
+        }
+        assert_eq!(ConnectTcp::from_authority("[::1%25]:80").unwrap().host, "::1%25");
     }
 
     #[test]
     fn an_address_prints_as_it_is_read() {
-        for text in ["127.0.0.1:80", "[::1]:80", "example.org:443", "example.org.:65535", "a_b:1"] {
+        for text in [
+            "127.0.0.1:80",
+            "[::1]:80",
+            "example.org:443",
+            "example.org.:65535",
+            "a_b:1",
+            "[fe80::1%eth0]:80",
+        ] {
             assert_eq!(text.parse::<ConnectTcp>().unwrap().to_string(), text);
         }
     }

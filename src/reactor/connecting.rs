@@ -1,7 +1,7 @@
 //! Connecting: looking the name up, letting its addresses race, and what becomes of it.
 
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 
 use super::connection::Connection;
 use super::connector::{ConnectOptions, Phase};
@@ -64,6 +64,7 @@ impl Reactor {
         }
         let deadline = now + slot.options.timeout();
         slot.timeout = Some(self.timers.set(deadline, TimedCall::ConnectTimeout(token)));
+        let attempt = slot.attempt;
         let (host, port) = match &slot.options {
             ConnectOptions::Tcp(options) => (options.host.clone(), options.port),
             ConnectOptions::Unix(options) => {
@@ -71,10 +72,11 @@ impl Reactor {
                 return self.begin_race(token, [address]);
             }
         };
-        if let Ok(address) = host.parse::<IpAddr>() {
-            return self.begin_race(token, [Address::Tcp(SocketAddr::new(address, port))]);
+        match self.literal(&host, port) {
+            Some(Ok(address)) => return self.begin_race(token, [Address::Tcp(address)]),
+            Some(Err(reason)) => return self.connector_failed(token, &reason),
+            None => {}
         }
-        let attempt = slot.attempt;
         let answered = move |reactor: &mut Reactor, began, found| {
             reactor.resolved(token, attempt, began, found);
         };

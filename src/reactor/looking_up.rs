@@ -1,12 +1,13 @@
 //! Looking host names up: requests, their limits, and what they come to.
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::address::check_host;
 use super::{BadAddress, DelayedCall, Error, Place, Reactor, Reason, Result, TimedCall};
+use crate::net::zone::Literal;
 use crate::net::{Instant, LookedUp, LookupId, LookupProgress, NameError, NotAsked};
 
 /// A look-up by name. See [`Reactor::resolve`].
@@ -104,13 +105,17 @@ impl Reactor {
             // Refused only by a reactor that is gone, and then no one waits for the outcome.
             let _ = inbox.push(Box::new(move |reactor| reactor.looked_up(lookup, outcome)), usize::MAX);
         };
-        let id = match host.parse::<IpAddr>() {
-            Ok(address) => {
-                let found = Ok(vec![SocketAddr::new(address, port)]);
+        let id = match self.literal(host, port) {
+            Some(literal) => {
+                let found = match literal {
+                    Ok(address) => Ok(vec![address]),
+                    Err(Reason::Unresolved { why, .. }) => Err(NameError::NotFound(why)),
+                    Err(other) => Err(NameError::NotFound(other.to_string())),
+                };
                 answer(LookedUp { began: self.now(), found });
                 LookupId::OVER
             }
-            Err(_) => {
+            None => {
                 check_host(host).map_err(|why| BadAddress { text: host.to_owned(), why })?;
                 self.net.resolve(host, port, Box::new(answer)).map_err(|not| match not {
                     NotAsked::QueueFull => Error::QueueFull(self.settings.lookup_queue),
@@ -120,6 +125,13 @@ impl Reactor {
         };
         self.lookups.pending.insert(lookup.0, Pending { host: host.into(), id, limit: None, done });
         Ok(lookup)
+    }
+
+    /// The address that a host is, if it is one. The name of a zone may be none of an interface.
+    pub(super) fn literal(&self, host: &str, port: u16) -> Option<Result<SocketAddr, Reason>> {
+        let index = |name: &str| self.net.interface_index(name).ok();
+        let address = Literal::read(host)?.and_then(|literal| literal.with_port(port, index));
+        Some(address.map_err(|zone| Reason::Unresolved { host: host.to_owned(), why: zone.to_string() }))
     }
 
     /// Takes a request back, if it has no outcome yet.

@@ -60,6 +60,7 @@ use std::sync::Arc;
 use std::task::Waker;
 use std::time::{Duration, SystemTime};
 
+pub(crate) use self::address::literal_address;
 pub use self::address::{ConnectTcp, ListenTcp};
 pub(crate) use self::completion::Completion;
 pub use self::connector::{Connector, ConnectorId, ConnectorState};

@@ -22,6 +22,7 @@ programs![
     an_unknown_name_is_an_error,
     what_cannot_be_a_name_is_an_error,
     several_names_can_be_looked_up_at_once,
+    interfaces_have_numbers,
     a_name_that_hangs_holds_up_no_other,
     equal_names_occupy_one_thread_and_all_are_answered,
     a_look_up_beyond_the_threads_waits_for_one,
@@ -137,6 +138,13 @@ fn several_names_can_be_looked_up_at_once(bench: &mut Bench) {
         let address = SocketAddr::new(name.parse::<IpAddr>().unwrap(), 80);
         assert!(bench.wait_until(|_| answer.lock().unwrap().is_some()));
         assert_eq!(answer.lock().unwrap().take().unwrap().unwrap(), [address]);
+    }
+}
+
+fn interfaces_have_numbers(bench: &mut Bench) {
+    assert!(bench.net().interface_index("lo").unwrap() > 0);
+    for name in ["", "no_such_if", "longer_than_any_name_of_an_interface"] {
+        assert!(bench.net().interface_index(name).is_err(), "{name}");
     }
 }
 

@@ -480,6 +480,10 @@ impl Net for Os {
         self.jobs.offer(job)
     }
 
+    fn interface_index(&self, name: &str) -> io::Result<u32> {
+        interface_index(name)
+    }
+
     fn resolve(&mut self, host: &str, port: u16, answer: Answer) -> Result<LookupId, NotAsked> {
         self.resolver.ask(host, port, answer)
     }
@@ -498,6 +502,11 @@ impl Wake for mio::Waker {
         // A full counter is a poll that was woken already.
         let _ = mio::Waker::wake(self);
     }
+}
+
+/// The number of a network interface by its name.
+pub(crate) fn interface_index(name: &str) -> io::Result<u32> {
+    Ok(nix::net::if_::if_nametoindex(name)?)
 }
 
 /// Monotonic time, on any thread.

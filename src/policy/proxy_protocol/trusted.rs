@@ -120,6 +120,9 @@ fn read_network(text: &str) -> Result<Network, NotTrusted> {
         Some((address, prefix)) => (address, Some(prefix)),
         None => (text, None),
     };
+    if address.contains('%') {
+        return Err(wrong("a trusted peer has no zone: leave out what comes after the address"));
+    }
     let address: IpAddr =
         address.parse().map_err(|_| wrong("neither an IP address nor a network nor unix"))?;
     let one = Network::one(address);

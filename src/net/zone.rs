@@ -1,0 +1,149 @@
+//! IPv6 zones: the interface that an address belongs to, as `fe80::1%eth0` or `fe80::1%2` have it (RFC 4007, 11).
+//!
+//! A [`SocketAddr`] has the interface's number. Names are looked up where an address is used, because only this machine
+//! knows its interfaces.
+
+use std::fmt;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr, SocketAddrV6};
+
+/// An IP address as text, if need be with a zone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Literal<'a> {
+    Ip(IpAddr),
+    Zoned(Ipv6Addr, Zone<'a>),
+}
+
+/// The interface of a zone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Zone<'a> {
+    Index(u32),
+    Name(&'a str),
+}
+
+/// Why a text with a zone is no address, or none here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum BadZone {
+    OfIpv4,
+    Empty,
+    Number,
+    Name,
+    /// This machine has no such interface.
+    Unknown,
+}
+
+impl<'a> Literal<'a> {
+    /// Reads an address without brackets; `None` when the text is none, with a zone or without.
+    pub(crate) fn read(text: &'a str) -> Option<Result<Literal<'a>, BadZone>> {
+        let Some((address, zone)) = text.split_once('%') else {
+            return text.parse().ok().map(|address| Ok(Literal::Ip(address)));
+        };
+        match address.parse() {
+            Ok(IpAddr::V6(address)) => Some(Zone::read(zone).map(|zone| Literal::Zoned(address, zone))),
+            Ok(IpAddr::V4(_)) => Some(Err(BadZone::OfIpv4)),
+            Err(_) => None,
+        }
+    }
+
+    /// The address with a port; `index` says the number of an interface.
+    pub(crate) fn with_port(
+        self,
+        port: u16,
+        index: impl FnOnce(&str) -> Option<u32>,
+    ) -> Result<SocketAddr, BadZone> {
+        let (address, scope) = match self {
+            Literal::Ip(address) => return Ok(SocketAddr::new(address, port)),
+            Literal::Zoned(address, Zone::Index(scope)) => (address, scope),
+            Literal::Zoned(address, Zone::Name(name)) => (address, index(name).ok_or(BadZone::Unknown)?),
+        };
+        Ok(SocketAddrV6::new(address, port, 0, scope).into())
+    }
+}
+
+impl<'a> Zone<'a> {
+    fn read(text: &'a str) -> Result<Zone<'a>, BadZone> {
+        let is_good = |byte: u8| byte.is_ascii_graphic() && !b"%/[]".contains(&byte);
+        match text.len() {
+            0 => Err(BadZone::Empty),
+            _ if text.bytes().all(|byte| byte.is_ascii_digit()) => {
+                text.parse().map(Zone::Index).map_err(|_| BadZone::Number)
+            }
+            1..=LONGEST_NAME if text.bytes().all(is_good) => Ok(Zone::Name(text)),
+            _ => Err(BadZone::Name),
+        }
+    }
+}
+
+impl BadZone {
+    pub(crate) fn why(self) -> &'static str {
+        match self {
+            BadZone::OfIpv4 => "an IPv4 address has no zone",
+            BadZone::Empty => "the zone after % is missing",
+            BadZone::Number => "the zone is no number of an interface",
+            BadZone::Name => "the zone is neither a number nor a name of an interface",
+            BadZone::Unknown => "this machine has no interface of that name",
+        }
+    }
+}
+
+impl fmt::Display for BadZone {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.why())
+    }
+}
+
+/// The IP address of a socket's address as text that [`Literal::read`] reads, with the zone's number if it has one.
+pub(crate) fn host_text(address: SocketAddr) -> String {
+    match address {
+        SocketAddr::V6(six) if six.scope_id() != 0 => format!("{}%{}", six.ip(), six.scope_id()),
+        _ => address.ip().to_string(),
+    }
+}
+
+/// What the system has room for in an interface's name, less the NUL. (IFNAMSIZ.)
+const LONGEST_NAME: usize = 15;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> Option<Result<String, &'static str>> {
+        let index = |name: &str| (name == "eth0").then_some(7);
+        let found = Literal::read(text)?.and_then(|literal| literal.with_port(80, index));
+        Some(found.map(|address| address.to_string()).map_err(BadZone::why))
+    }
+
+    #[test]
+    fn a_zone_is_a_number_or_a_name_of_an_interface() {
+        for (text, address) in [
+            ("::1", "[::1]:80"),
+            ("10.0.0.1", "10.0.0.1:80"),
+            ("fe80::1%2", "[fe80::1%2]:80"),
+            ("fe80::1%0", "[fe80::1]:80"),
+            ("fe80::1%eth0", "[fe80::1%7]:80"),
+            ("fe80::1%4294967295", "[fe80::1%4294967295]:80"),
+        ] {
+            assert_eq!(read(text), Some(Ok(address.to_owned())), "{text}");
+        }
+        for (text, why) in [
+            ("10.0.0.1%eth0", BadZone::OfIpv4),
+            ("fe80::1%", BadZone::Empty),
+            ("fe80::1%4294967296", BadZone::Number),
+            ("fe80::1%eth 0", BadZone::Name),
+            ("fe80::1%eth\n", BadZone::Name),
+            ("fe80::1%a%b", BadZone::Name),
+            ("fe80::1%sixteen_letters_", BadZone::Name),
+            ("fe80::1%nope", BadZone::Unknown),
+        ] {
+            assert_eq!(read(text), Some(Err(why.why())), "{text}");
+        }
+        assert_eq!((read("host"), read("host%eth0"), read("")), (None, None, None));
+    }
+
+    #[test]
+    fn the_text_of_an_address_has_its_zone() {
+        for text in ["fe80::1%2", "fe80::1", "10.0.0.1"] {
+            let address = Literal::read(text).unwrap().unwrap().with_port(1, |_| None).unwrap();
+            assert_eq!(host_text(address), text);
+        }
+    }
+}
