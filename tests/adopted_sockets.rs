@@ -133,6 +133,31 @@ fn what_is_not_what_it_is_taken_for_is_refused_and_closed() {
     });
 }
 
+#[cfg(target_os = "linux")]
+#[test]
+fn a_socket_of_another_family_is_refused_as_such() {
+    on_the_real_network(KERNEL, |world| {
+        let mut reactor = world.reactor();
+        let netlink = || {
+            let (domain, kind) = (socket2::Domain::from(16), socket2::Type::DGRAM);
+            OwnedFd::from(socket2::Socket::new(domain, kind, None).unwrap())
+        };
+        let refused = [
+            reactor.adopt_listener(netlink(), nobody).err(),
+            reactor.adopt_connection(netlink(), nobody()).err(),
+            reactor.adopt_datagram(netlink(), Echo(Record::new())).err(),
+        ];
+        for error in refused.map(Option::unwrap) {
+            let (Error::CannotListen { source, .. } | Error::System { source, .. }) = &error else {
+                panic!("{error}");
+            };
+            let unsupported = rustix::io::Errno::AFNOSUPPORT.raw_os_error();
+            assert_eq!(source.raw_os_error(), Some(unsupported), "{error}");
+        }
+        assert_eq!(reactor.in_use(), 0);
+    });
+}
+
 #[test]
 fn the_file_of_an_adopted_unix_socket_stays() {
     on_the_real_network(KERNEL, |world| {

@@ -284,7 +284,7 @@ fn when_all_fail_the_reason_that_tells_most_is_told() {
 
 #[test]
 fn the_timeout_is_for_all_addresses_together() {
-    let mut place = Place::new(&[(6, Nothing), (4, Refuses), (6, Nothing), (4, Nothing)]);
+    let mut place = Place::new(&[(6, Nothing), (4, Nothing), (6, Nothing), (4, Nothing)]);
     let timeout = Duration::from_secs(1);
     let began = place.simulation.now();
     let reason = failed(place.connect(ConnectTcp { timeout, ..place.options() }));
@@ -292,6 +292,24 @@ fn the_timeout_is_for_all_addresses_together() {
     assert_eq!(place.simulation.now() - began, timeout);
     assert_eq!(place.asked().len(), 4);
     assert_eq!(place.simulation.sockets(place.here), 0, "all attempts are closed");
+}
+
+#[test]
+fn a_refusal_tells_more_than_the_silence_of_other_addresses() {
+    for hosts in [[(6, Nothing), (4, Refuses)], [(4, Refuses), (6, Nothing)]] {
+        let mut place = Place::new(&hosts);
+        let timeout = Duration::from_secs(1);
+        let began = place.simulation.now();
+        let reason = failed(place.connect(ConnectTcp { timeout, ..place.options() }));
+        assert!(matches!(reason, Reason::Refused(_)), "{reason}");
+        assert_eq!(place.simulation.now() - began, timeout, "the other address had its time");
+    }
+    // Silence tells more than a missing route.
+    let mut place = Place::new(&[(6, Nothing), (4, Nothing)]);
+    place.simulation.add_rule(NoRoute(place.others[1]));
+    let timeout = Duration::from_secs(1);
+    let reason = failed(place.connect(ConnectTcp { timeout, ..place.options() }));
+    assert_eq!(reason, Reason::TimedOut(timeout));
 }
 
 #[test]

@@ -8,7 +8,7 @@ use super::connector::{ConnectOptions, Phase};
 use super::error::Error;
 use super::layering::{Begun, begin_with};
 use super::looking_up::Overdue;
-use super::race::{Attempt, Race, interleaved};
+use super::race::{Attempt, Race, interleaved, note};
 use super::sources::Source;
 use super::stream_options::StreamOptions;
 use super::tasks::Task;
@@ -375,7 +375,12 @@ impl Reactor {
                         return;
                     }
                 },
-                _ => Reason::TimedOut(limit),
+                _ => {
+                    // What another address has answered may tell more than the silence of those under way.
+                    let mut told = self.race(token).and_then(|race| race.failure.take());
+                    note(&mut told, Reason::TimedOut(limit));
+                    told.unwrap_or(Reason::TimedOut(limit))
+                }
             };
             self.connector_failed(token, &reason);
         }

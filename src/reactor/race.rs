@@ -49,9 +49,14 @@ impl Race {
 
     /// Keeps the reason that tells most; of two alike the later.
     pub(super) fn note(&mut self, reason: Reason) {
-        if self.failure.as_ref().is_none_or(|failure| telling(&reason) >= telling(failure)) {
-            self.failure = Some(reason);
-        }
+        note(&mut self.failure, reason);
+    }
+}
+
+/// Keeps the reason that tells most; of two alike the later.
+pub(super) fn note(kept: &mut Option<Reason>, reason: Reason) {
+    if kept.as_ref().is_none_or(|kept| telling(&reason) >= telling(kept)) {
+        *kept = Some(reason);
     }
 }
 
@@ -78,7 +83,7 @@ fn telling(reason: &Reason) -> u8 {
     match reason {
         Reason::Refused(_) => 5,
         Reason::SelfConnected => 4,
-        Reason::SystemTimedOut(_) => 3,
+        Reason::SystemTimedOut(_) | Reason::TimedOut(_) => 3,
         Reason::NoRoute(_) => 1,
         local if local.is_local() => 0,
         _ => 2,
@@ -138,8 +143,19 @@ mod tests {
         assert_eq!(kept(&[refused.clone(), no_route.clone()]), refused);
         assert_eq!(kept(&[no_route.clone(), refused.clone()]), refused);
         let failed = Reason::ConnectFailed(error("connect"));
-        assert_eq!(kept(&[failed.clone(), no_route, Reason::Bind(error("bind"))]), failed);
+        assert_eq!(kept(&[failed.clone(), no_route.clone(), Reason::Bind(error("bind"))]), failed);
         let later = Reason::Refused(error("second"));
-        assert_eq!(kept(&[refused, later.clone(), Reason::SelfConnected]), later);
+        assert_eq!(kept(&[refused.clone(), later.clone(), Reason::SelfConnected]), later);
+        let silent = Reason::TimedOut(Duration::from_secs(1));
+        assert_eq!(kept(&[refused.clone(), silent.clone()]), refused);
+        assert_eq!(kept(&[no_route.clone(), failed.clone(), silent.clone()]), silent);
+        // This machine has no address of the family, or not even the family.
+        for errno in [rustix::io::Errno::AFNOSUPPORT, rustix::io::Errno::ADDRNOTAVAIL] {
+            let code = Some(errno.raw_os_error());
+            let kind = std::io::Error::from(errno).kind();
+            let local = Reason::ConnectFailed(SystemError { call: "connect", kind, code });
+            assert_eq!(kept(&[no_route.clone(), local.clone()]), no_route);
+            assert_eq!(kept(&[local, failed.clone()]), failed);
+        }
     }
 }

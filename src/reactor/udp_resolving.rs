@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 use super::datagram::{DatagramSlot, State};
+use super::race::note;
 use super::sources::Source;
 use super::tasks::Task;
 use super::udp::MOST_SIZE;
@@ -72,15 +73,14 @@ impl Reactor {
         options: &ListenUdp,
         addresses: &[SocketAddr],
     ) -> Result<(), Reason> {
-        let why = "it has no address of the socket's family".to_owned();
-        let mut reason = Reason::Unresolved { host: name.to_owned(), why };
+        let mut told = None;
         for address in addresses {
             let (options, peer) = options.towards(*address);
             if options.address.is_ipv4() && peer.is_ipv6() {
                 continue;
             }
             match self.net.open(token, &options.open(Some(peer))) {
-                Err(failed) => reason = why_not(&failed),
+                Err(failed) => note(&mut told, why_not(&failed)),
                 Ok(()) => match self.name_datagram(token, Some(Address::Udp(peer))) {
                     Ok((host, peer, hears)) => {
                         if let Some(slot) = self.sources.datagram_mut(token) {
@@ -88,11 +88,12 @@ impl Reactor {
                         }
                         return Ok(());
                     }
-                    Err(error) => reason = Reason::of_connect(&error, "getsockname"),
+                    Err(error) => note(&mut told, Reason::of_connect(&error, "getsockname")),
                 },
             }
         }
-        Err(reason)
+        let why = "it has no address of the socket's family".to_owned();
+        Err(told.unwrap_or(Reason::Unresolved { host: name.to_owned(), why }))
     }
 }
 

@@ -118,6 +118,9 @@ pub(super) fn open(what: &Open) -> Result<Opened, OpenError> {
 pub(super) fn adopt(descriptor: OwnedFd, what: Adopt) -> Result<Opened, OpenError> {
     let wrong = |errno: rustix::io::Errno| OpenError { step: Step::Adopt, error: errno.into() };
     let family = sockopt::socket_domain(&descriptor).map_err(wrong)?;
+    if ![AddressFamily::INET, AddressFamily::INET6, AddressFamily::UNIX].contains(&family) {
+        return Err(wrong(rustix::io::Errno::AFNOSUPPORT));
+    }
     let wanted = match what {
         Adopt::Listener | Adopt::Connection => SocketType::STREAM,
         Adopt::Datagram => SocketType::DGRAM,
