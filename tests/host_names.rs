@@ -7,7 +7,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use twistor::endpoint::{ConnectUdp, DatagramEndpoint};
-use twistor::sim::{CallKind, Errno, Fault, Host, Simulation};
+use twistor::sim::{CallKind, Errno, Fault, Host, Link, Simulation};
 use twistor::{
     Address, ClientFactory, ConnectTcp, Connector, DatagramProtocol, DatagramTransport, Error, Factory,
     Protocol, Reactor, Reason, Settings,
@@ -231,4 +231,37 @@ fn what_cannot_be_a_name_is_refused_and_an_address_needs_no_thread() {
         let expected = ["192.0.2.1:80", "[2001:db8::1]:80"].map(|text| text.parse().unwrap());
         assert_eq!(found.take(), expected);
     });
+}
+
+#[test]
+fn a_wait_for_a_thread_takes_no_time_from_connecting() {
+    let (mut simulation, server, client) = two_hosts();
+    simulation.set_settings(client, one_thread());
+    simulation.set_links(Link::fixed(Duration::from_millis(300)));
+    simulation.reactor(server).listen_tcp("0.0.0.0:80", || nobody()).unwrap();
+    let record = Record::new();
+    simulation.hold_name("first.example", true);
+    for name in ["first.example", "good.example"] {
+        let to = ConnectTcp { timeout: SECOND, ..ConnectTcp::new(name, 80) };
+        simulation.reactor(client).connect_tcp(to, once(Recorder::new(&record), &record)).unwrap();
+    }
+    simulation.run_for(Duration::from_millis(800)).unwrap();
+    simulation.hold_name("first.example", false);
+    // The connection takes 600 ms, and is made 1.4 s after it was asked for.
+    simulation.run_for(SECOND).unwrap();
+    assert_eq!(record.count("made"), 1, "{:?}", record.events());
+}
+
+#[test]
+fn a_socket_that_closes_wants_no_name_any_more() {
+    let (mut simulation, _, client) = two_hosts();
+    simulation.hold_name("good.example", true);
+    let why = Rc::new(RefCell::new(None));
+    let reactor = simulation.reactor(client);
+    let peer = ConnectUdp::new("good.example", 53);
+    let id = peer.open(reactor, Box::new(Stopped(Rc::clone(&why)))).unwrap();
+    reactor.datagram(id).unwrap().stop_listening();
+    simulation.run_for(Duration::from_millis(1)).unwrap();
+    assert_eq!(simulation.reactor(client).in_use(), 0);
+    assert!(why.borrow().is_none(), "it was never started");
 }
