@@ -9,7 +9,10 @@ use std::time::Duration;
 
 use process::{Seen, Watcher, said};
 use twistor::sim::{Script, Simulation};
-use twistor::{ExitReason, ProcessProtocol, ProcessSignal, ProcessTransport, Reactor, Signal, SpawnProcess};
+use twistor::{
+    ChildStream, ExitReason, ProcessProtocol, ProcessSignal, ProcessTransport, Reactor, Signal, SpawnProcess,
+    TerminalSize,
+};
 
 /// A host that has one program, and begins it.
 fn run(
@@ -55,6 +58,117 @@ fn it_reads_what_is_written_however_much_it_is() {
     simulation.run_for(Duration::from_secs(10)).unwrap();
     let said = said(&seen.all());
     assert_eq!((said.len(), said.ends_with("x!")), (SIZE + 1, true));
+    assert_eq!(seen.all().last().unwrap(), "ended: exited");
+}
+
+#[test]
+fn it_waits_for_input_that_does_not_come() {
+    type Write = fn(&mut Script);
+    // Each of them waits, in whatever way, for a parent that says nothing and reads nothing.
+    let scripts: [Write; 4] = [
+        |script| {
+            script.echo();
+        },
+        |script| {
+            script.read_line();
+        },
+        |script| {
+            script.say("x".repeat(1 << 20)).echo();
+        },
+        |script| {
+            script.wait(Duration::MAX);
+        },
+    ];
+    for (number, write) in scripts.into_iter().enumerate() {
+        for silent in [false, true] {
+            let (mut simulation, seen) = run(
+                move |script, _| write(script),
+                move |process| {
+                    process.pause_stdout();
+                    if !silent {
+                        process.write(b"no line");
+                    }
+                },
+            );
+            simulation.run_for(Duration::from_secs(3600)).unwrap();
+            assert!(!seen.ended(), "{number}");
+            assert!(simulation.turns() < 50, "{number}: {} turns", simulation.turns());
+        }
+    }
+}
+
+#[test]
+fn it_echoes_now_and_later_until_its_input_ends() {
+    let (mut simulation, seen) = run(
+        |script, _| {
+            script.echo().say("!");
+        },
+        |process| {
+            for number in 1..=3 {
+                process.call_later(
+                    Duration::from_secs(number),
+                    move |_: &mut Watcher, process| match number {
+                        3 => process.close_stdin(),
+                        _ => process.write(number.to_string().as_bytes()),
+                    },
+                );
+            }
+        },
+    );
+    simulation.run_for(Duration::from_secs(10)).unwrap();
+    assert_eq!(said(&seen.all()), "12!");
+    assert_eq!(seen.all().last().unwrap(), "ended: exited");
+}
+
+#[test]
+fn input_that_is_closed_or_was_never_open_ends_at_once() {
+    for stdin in [ChildStream::Null, ChildStream::Pipe] {
+        let mut simulation = Simulation::new(7);
+        let host = simulation.host("host");
+        simulation.program(host, "worker", |script, _| {
+            script.read_line().say("one ").echo().say("two");
+        });
+        let seen = Seen::default();
+        let started = Box::new(|process: &mut ProcessTransport<'_>| process.close_stdin());
+        let protocol = Watcher { seen: seen.clone(), started };
+        let what = SpawnProcess { stdin, ..SpawnProcess::new("worker", [""; 0]) };
+        simulation.reactor(host).spawn_process(what, protocol).unwrap();
+        simulation.run_for(Duration::from_secs(1)).unwrap();
+        assert_eq!(said(&seen.all()), "one two");
+    }
+}
+
+#[test]
+fn a_line_that_is_longer_than_the_pipe_is_read() {
+    let (mut simulation, seen) = run(
+        |script, _| {
+            script.read_line().echo();
+        },
+        |process| {
+            process.write(&vec![b'x'; 200_000]);
+            process.write(b"\nthe rest");
+            process.close_stdin();
+        },
+    );
+    simulation.run_for(Duration::from_secs(1)).unwrap();
+    assert_eq!(said(&seen.all()), "the rest");
+}
+
+#[test]
+fn a_terminal_is_read_and_written() {
+    let mut simulation = Simulation::new(7);
+    let host = simulation.host("host");
+    simulation.program(host, "worker", |script, _| {
+        script.say("name? ").read_line().say("thanks");
+    });
+    let seen = Seen::default();
+    let started = Box::new(|process: &mut ProcessTransport<'_>| process.write(b"me\n"));
+    let protocol = Watcher { seen: seen.clone(), started };
+    let terminal = Some(TerminalSize { rows: 24, columns: 80 });
+    let what = SpawnProcess { terminal, ..SpawnProcess::new("worker", [""; 0]) };
+    simulation.reactor(host).spawn_process(what, protocol).unwrap();
+    simulation.run_for(Duration::from_secs(1)).unwrap();
+    assert_eq!(said(&seen.all()), "name? thanks");
     assert_eq!(seen.all().last().unwrap(), "ended: exited");
 }
 

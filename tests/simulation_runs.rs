@@ -9,7 +9,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use twistor::sim::{CallKind, Chaos, FaultKind, Host, Link, RunError, Simulation, SocketOptions, Step};
-use twistor::{Reactor, Signal};
+use twistor::{Phase, Protocol, Reactor, Settings, Signal, SystemEvent, Transport};
 use world::{Record, Recorder, nobody, once};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -75,7 +75,108 @@ fn a_circle_in_which_no_time_passes_is_found() {
     again(simulation.reactor(host));
     let error = simulation.run_for(SECOND).unwrap_err();
     assert!(matches!(error, RunError::TimeStandsStill { .. }), "{error}");
-    assert!(error.to_string().contains("give the links a latency"), "{error}");
+    assert!(error.to_string().contains("busy always has something to do"), "{error}");
+}
+
+#[test]
+fn a_circle_of_packets_that_take_no_time_is_the_links() {
+    /// Says something first, and then whatever it hears.
+    struct Echo;
+    impl Protocol for Echo {
+        fn connection_made(&mut self, transport: &mut Transport<'_>) {
+            transport.write(b"x");
+        }
+
+        fn data_received(&mut self, transport: &mut Transport<'_>, data: &[u8]) {
+            transport.write(data);
+        }
+    }
+    let mut simulation = Simulation::new(1);
+    simulation.set_links(Link::instant());
+    let (server, client) = (simulation.host("server"), simulation.host("client"));
+    simulation.reactor(server).listen_tcp("0.0.0.0:80", || Echo).unwrap();
+    simulation.reactor(client).connect_tcp("server:80", || Echo).unwrap();
+    let error = simulation.run_for(SECOND).unwrap_err();
+    let text = "what is sent to server and client takes no time: give the links a latency";
+    assert!(error.to_string().contains(text), "{error}");
+}
+
+#[test]
+fn a_condition_may_look_at_reactors_without_stopping_the_time() {
+    let (mut simulation, server, client, _) = connected(1);
+    let done = Rc::new(Cell::new(false));
+    let told = Rc::clone(&done);
+    simulation.reactor(server).call_later(60 * SECOND, move |_| told.set(true));
+    let before = simulation.turns();
+    simulation
+        .run_until(|simulation| {
+            assert_eq!(simulation.reactor(client).connections().len(), 1);
+            simulation.reactor(server).statistics();
+            done.get()
+        })
+        .unwrap();
+    assert!(simulation.turns() - before < 5, "{} turns to look at them", simulation.turns() - before);
+}
+
+#[test]
+fn what_a_condition_does_with_a_reactor_is_done() {
+    let (mut simulation, _, client, record) = connected(1);
+    let mut asked = false;
+    simulation
+        .run_until(|simulation| {
+            let id = simulation.reactor(client).connections()[0];
+            if !std::mem::replace(&mut asked, true) {
+                simulation.reactor(client).transport(id).unwrap().write(b"hello");
+            }
+            record.has("data hello")
+        })
+        .unwrap();
+}
+
+#[test]
+fn a_condition_that_begins_something_each_time_is_the_circle() {
+    let (mut simulation, _, client, _) = connected(1);
+    let error = simulation
+        .run_until(|simulation| {
+            simulation.reactor(client).call_later(Duration::ZERO, |_| {});
+            false
+        })
+        .unwrap_err();
+    assert!(matches!(error, RunError::TimeStandsStill { .. }), "{error}");
+    let text = "each step finds new work for client, which the condition of the run or the caller begins";
+    assert!(error.to_string().contains(text), "{error}");
+}
+
+#[test]
+fn a_host_whose_process_has_ended_has_no_reactor_until_it_begins_again() {
+    let end: [fn(&mut Simulation, Host); 3] = [
+        |simulation, host| simulation.kill(host),
+        |simulation, host| simulation.crash(host),
+        |simulation, host| {
+            simulation.reactor(host).stop();
+        },
+    ];
+    for (end, why) in end.into_iter().zip(["has ended", "has crashed", "has ended"]) {
+        let (mut simulation, server, ..) = connected(1);
+        end(&mut simulation, server);
+        simulation.run_for(SECOND).unwrap();
+        assert!(simulation.look(server).is_none());
+        let asked = catch_unwind(AssertUnwindSafe(|| simulation.reactor(server).in_use())).unwrap_err();
+        let text = asked.downcast_ref::<String>().unwrap();
+        assert!(text.contains("server ") && text.contains(why) && text.contains("`restart`"), "{text}");
+        assert_eq!((simulation.sockets(server), simulation.look(server).is_none()), (0, true));
+        // Nothing was to be booted: the new process has nothing.
+        simulation.restart(server).unwrap();
+        assert_eq!(simulation.reactor(server).in_use(), 0);
+        end(&mut simulation, server);
+        simulation.run_for(SECOND).unwrap();
+        if why == "has crashed" {
+            simulation.restart(server).unwrap();
+        }
+        let listen = |reactor: &mut Reactor| reactor.listen_tcp("0.0.0.0:80", nobody).map(drop);
+        simulation.boot(server, listen).unwrap();
+        assert_eq!(simulation.reactor(server).in_use(), 1);
+    }
 }
 
 #[test]
@@ -325,8 +426,102 @@ fn a_signal_that_is_watched_is_told_and_one_that_is_not_ends_the_process() {
     simulation.signal(host, Signal::WindowChange);
     simulation.signal(host, Signal::Child);
     assert!(simulation.look(host).is_some(), "by default these two do nothing");
+    simulation.signal(host, Signal::User1);
+    assert!(simulation.look(host).is_none());
+}
+
+#[test]
+fn a_signal_stops_a_program_gracefully_and_a_second_one_at_once() {
+    for signal in [Signal::Terminate, Signal::Interrupt] {
+        for twice in [false, true] {
+            let (mut simulation, server, client, record) = connected(1);
+            let id = simulation.reactor(client).connections()[0];
+            let (events, hold) = (record.clone(), 5 * SECOND);
+            let reactor = simulation.reactor(client);
+            reactor.add_system_event_trigger(Phase::Before, SystemEvent::Shutdown, move |reactor, held| {
+                events.add("shutting down");
+                reactor.transport(id).unwrap().write(b"good-bye");
+                reactor.call_later(hold, move |_| drop(held));
+            });
+            let ends = Rc::new(Cell::new(0));
+            let told = Rc::clone(&ends);
+            simulation.on_end(client, move |_| told.set(told.get() + 1));
+            simulation.signal(client, signal);
+            simulation.run_for(SECOND).unwrap();
+            assert!(simulation.look(client).is_some(), "its trigger holds the end up");
+            if twice {
+                simulation.signal(client, signal);
+                assert_eq!((simulation.look(client).is_none(), ends.get()), (true, 1));
+                assert_eq!(simulation.coverage().fault(FaultKind::Kill), 1);
+            } else {
+                simulation.run_for(hold).unwrap();
+                assert_eq!((simulation.look(client).is_none(), ends.get()), (true, 1));
+                assert_eq!(simulation.coverage().fault(FaultKind::Kill), 0);
+            }
+            let mut events = vec!["made", "shutting down", "data good-bye"];
+            if !twice {
+                events.push("lost Done");
+            }
+            assert_eq!(record.events(), events, "{signal}, twice: {twice}");
+            simulation.run_for(SECOND).unwrap();
+            assert_eq!(simulation.reactor(server).connections(), []);
+        }
+    }
+}
+
+#[test]
+fn a_handler_takes_the_place_of_the_graceful_stop() {
+    let (mut simulation, _, client, record) = connected(1);
+    let events = record.clone();
+    simulation.reactor(client).on_signal(Signal::Terminate, move |_| events.add("asked")).unwrap();
+    for _ in 0..3 {
+        simulation.signal(client, Signal::Terminate);
+        simulation.run_for(SECOND).unwrap();
+    }
+    assert_eq!(record.events(), ["made", "asked", "asked", "asked"]);
+    assert!(simulation.look(client).is_some());
+}
+
+#[test]
+fn a_program_that_leaves_signals_alone_dies_of_them() {
+    let mut simulation = Simulation::new(1);
+    let host = simulation.host("host");
+    // Of a process before it, nothing is left that would watch.
+    simulation.reactor(host);
+    simulation.kill(host);
+    simulation.set_settings(host, Settings { handle_signals: false, ..Settings::default() });
+    simulation.restart(host).unwrap();
+    simulation.reactor(host);
     simulation.signal(host, Signal::Terminate);
     assert!(simulation.look(host).is_none());
+}
+
+#[test]
+fn a_paused_process_has_its_signals_when_it_goes_on() {
+    let (mut simulation, _, client, record) = connected(1);
+    simulation.pause(client);
+    // The second one finds the first still under way.
+    for signal in [Signal::Terminate, Signal::Terminate] {
+        simulation.signal(client, signal);
+    }
+    simulation.run_for(SECOND).unwrap();
+    assert!(simulation.look(client).is_some());
+    simulation.resume(client);
+    simulation.run_for(SECOND).unwrap();
+    assert!(simulation.look(client).is_none());
+    assert_eq!(record.events(), ["made", "lost Done"]);
+    // As Ctrl-Z and `fg` do.
+    let (mut simulation, _, client, record) = connected(1);
+    let ticks = Rc::new(Cell::new(0));
+    let count = Rc::clone(&ticks);
+    simulation.reactor(client).call_later(SECOND, move |_| count.set(count.get() + 1));
+    simulation.signal(client, Signal::Suspend);
+    simulation.signal(client, Signal::User2);
+    simulation.run_for(5 * SECOND).unwrap();
+    assert_eq!((simulation.look(client).is_some(), ticks.get()), (true, 0));
+    simulation.signal(client, Signal::Continue);
+    assert!(simulation.look(client).is_none());
+    assert_eq!(record.events(), ["made"]);
 }
 
 #[test]

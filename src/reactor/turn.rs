@@ -52,7 +52,7 @@ impl Reactor {
     /// [`Error::AlreadyRunning`] inside a callback and inside [`with`](Reactor::with) and its like, [`Error::Finished`] after it has run, [`Error::System`]
     /// when the system's poll fails.
     pub fn run(&mut self) -> Result<()> {
-        self.begin_to_run()?;
+        self.watch_default_signals()?;
         as_nobodys(|| {
             while self.take_turn(None, &mut |_| {})? {}
             Ok(())
@@ -61,7 +61,7 @@ impl Reactor {
 
     /// As `run`, until `goes_on` says no, which is asked once in every turn, before what was written leaves.
     pub(crate) fn run_until(&mut self, mut goes_on: impl FnMut(&mut Reactor) -> bool) -> Result<()> {
-        self.begin_to_run()?;
+        self.watch_default_signals()?;
         let mut enough = false;
         let ran = as_nobodys(|| {
             while !enough && self.take_turn(None, &mut |reactor| enough = !goes_on(reactor))? {}
@@ -75,7 +75,8 @@ impl Reactor {
         ran
     }
 
-    fn begin_to_run(&mut self) -> Result<()> {
+    /// SIGINT and SIGTERM stop the reactor from now on, if its settings say so.
+    pub(crate) fn watch_default_signals(&mut self) -> Result<()> {
         if !self.turning && self.life != Life::Finished && self.settings.handle_signals {
             self.default_signals = true;
             self.watch_signals()?;

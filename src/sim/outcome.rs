@@ -34,6 +34,8 @@ pub enum RunError {
         at: Instant,
         /// Turns at this time.
         turns: u64,
+        /// What led to them: the caller, the reactor itself, or the network; and on which hosts.
+        cause: String,
     },
     /// What was waited for had not come by then.
     TooLate {
@@ -62,8 +64,8 @@ impl fmt::Display for RunError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             RunError::Forever { at, waiting } => write!(f, "at {at:?} {}", Escaped(waiting)),
-            RunError::TimeStandsStill { at, turns } => {
-                write!(f, "{turns} turns at {at:?}, and the time does not go on: give the links a latency")
+            RunError::TimeStandsStill { at, turns, cause } => {
+                write!(f, "{turns} turns at {at:?}, and the time does not go on: {}", Escaped(cause))
             }
             RunError::TooLate { at } => write!(f, "it had not come by {at:?}"),
             RunError::Panicked { host, at, text } => {

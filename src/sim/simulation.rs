@@ -1,7 +1,7 @@
 //! Reactors on a simulated network, and who has the next turn.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap};
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 use std::ops::Deref;
 use std::time::Duration;
 
@@ -28,9 +28,11 @@ pub struct Simulation {
     scripted: u64,
     order: Random,
     awake: Vec<u32>,
+    /// Hosts whose reactor the caller has reached since the last step.
+    touched: Vec<Host>,
     turns: u64,
-    /// Turns since the time last moved.
-    turns_at_once: u64,
+    /// What happened since the time last moved.
+    standstill: Standstill,
     panics: u64,
     pub(super) panics_allowed: bool,
     pub(super) reign: Option<Reign>,
@@ -53,7 +55,12 @@ struct Machine {
     /// Who hears that a process has ended.
     told: Option<Box<dyn FnMut(Host)>>,
     runnable: bool,
+    touched: bool,
     paused: bool,
+    /// Its process has ended, and no other one was begun.
+    ended: bool,
+    /// Signals that arrived while it was paused.
+    pending: Vec<Signal>,
     /// The time of the event that will wake it for a timer.
     timer: Option<u64>,
     /// What it does takes until then.
@@ -87,8 +94,9 @@ impl Simulation {
             scripted: 0,
             order,
             awake: Vec::new(),
+            touched: Vec::new(),
             turns: 0,
-            turns_at_once: 0,
+            standstill: Standstill::default(),
             panics: 0,
             panics_allowed: false,
             reign: None,
@@ -105,16 +113,27 @@ impl Simulation {
 
     // -- hosts and their reactors --
 
-    /// The host's reactor, which is made when it is first asked for, with the settings of
-    /// [`set_settings`](Simulation::set_settings). After a crash it is a new one.
+    /// The host's reactor. The first call makes it, with the settings of [`set_settings`](Simulation::set_settings). It
+    /// runs as a program's does: with [`Settings::handle_signals`], the default, SIGINT and SIGTERM stop it gracefully.
+    ///
+    /// The reactor has a turn if the caller leaves it something to do: a condition of
+    /// [`run_until`](Simulation::run_until) can look at it, and time goes on.
     ///
     /// # Panics
-    /// When the host has no power.
+    /// When there is no reactor: the host's process was killed, has crashed or has stopped by itself. A new one begins with
+    /// [`restart`](Simulation::restart) or [`boot`](Simulation::boot); [`look`](Simulation::look) returns `None` meanwhile.
+    #[track_caller]
     pub fn reactor(&mut self, host: Host) -> &mut Reactor {
-        assert!(self.network.is_up(host), "{} has no power", self.network.name(host));
+        let is_up = self.network.is_up(host);
+        assert!(is_up, "{} has crashed: `restart` brings it back", self.network.name(host));
+        let ended = self.machine(host).ended;
+        assert!(
+            !ended,
+            "the process of {} has ended: `restart` or `boot` begins one",
+            self.network.name(host)
+        );
         self.make_reactor(host);
-        // Whatever the caller does, it may want a turn for it.
-        self.make_runnable(host);
+        self.touch(host);
         let machine = self.machine(host);
         // It was made above.
         let reactor = machine.reactor.as_mut().unwrap_or_else(|| unreachable!());
@@ -122,7 +141,8 @@ impl Simulation {
         reactor
     }
 
-    /// The host's reactor, to look at.
+    /// The host's reactor, to look at. `None` before it is made, and from its end (killed, crashed or stopped by itself) until
+    /// the host is [restarted](Simulation::restart).
     pub fn look(&self, host: Host) -> Option<&Reactor> {
         let reactor = self.machines.get(host.index())?.reactor.as_ref()?;
         reactor.forget_time();
@@ -134,7 +154,10 @@ impl Simulation {
         self.machine(host).settings = Some(settings);
     }
 
-    /// What runs on a host: at once, and again whenever the host comes back.
+    /// What runs on a host: at once, and again whenever the host comes back. If the host's process has ended, a new one begins.
+    ///
+    /// # Panics
+    /// When the host has crashed.
     ///
     /// # Errors
     /// What `boot` returns now; later it ends the run with [`RunError::Failed`].
@@ -143,6 +166,7 @@ impl Simulation {
         host: Host,
         mut boot: impl FnMut(&mut Reactor) -> crate::Result<()> + 'static,
     ) -> crate::Result<()> {
+        self.machine(host).ended = false;
         boot(self.reactor(host))?;
         self.machine(host).boot = Some(Box::new(boot));
         Ok(())
@@ -173,13 +197,15 @@ impl Simulation {
         }
     }
 
-    /// A host that was killed or has crashed comes back, and boots. (One that runs is killed first.)
+    /// A host whose process was killed, has crashed or has stopped comes back, and boots. (One that runs is killed first.)
+    /// Without a [`boot`](Simulation::boot) the next [`reactor`](Simulation::reactor) is a new one.
     ///
     /// # Errors
     /// What its [`boot`](Simulation::boot) returns.
     pub fn restart(&mut self, host: Host) -> crate::Result<()> {
         self.kill(host);
         self.network.power_on(host);
+        self.machine(host).ended = false;
         self.network.note_fault(FaultKind::Restart, host);
         let Some(mut boot) = self.machine(host).boot.take() else { return Ok(()) };
         let booted = boot(self.reactor(host));
@@ -200,19 +226,58 @@ impl Simulation {
         self.machine(host).paused = true;
     }
 
-    /// It goes on (SIGCONT).
+    /// It goes on (SIGCONT). Signals that were sent meanwhile are delivered.
     pub fn resume(&mut self, host: Host) {
         self.machine(host).paused = false;
+        for signal in std::mem::take(&mut self.machine(host).pending) {
+            self.signal(host, signal);
+        }
         self.make_runnable(host);
     }
 
-    /// Sends the host's process a signal. One that it does not watch does what the system does by default: it ends
-    /// the process, or, for SIGWINCH, SIGCHLD, SIGTSTP and SIGCONT, nothing.
+    /// Sends the host's process a signal, as `kill` does. Handlers of [`Reactor::on_signal`] run. The first SIGINT or SIGTERM
+    /// that has no handler stops the reactor [gracefully](Reactor::stop_gracefully), if its
+    /// [`Settings::handle_signals`] is on, as by default; the second one kills the process at once. Other signals
+    /// without a handler do what the system does by default: SIGTSTP [pauses](Simulation::pause) the process, SIGWINCH and
+    /// SIGCHLD do nothing, the rest kill it. SIGCONT [resumes](Simulation::resume) a paused process, handler or not; it has its
+    /// other signals then, each of them once.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use twistor::sim::Simulation;
+    /// use twistor::{Phase, Signal, SystemEvent};
+    ///
+    /// let mut simulation = Simulation::new(1);
+    /// let host = simulation.host("server");
+    /// let reactor = simulation.reactor(host);
+    /// reactor.add_system_event_trigger(Phase::Before, SystemEvent::Shutdown, |reactor, hold| {
+    ///     reactor.call_later(Duration::from_secs(1), move |_| drop(hold));
+    /// });
+    /// simulation.run_for(Duration::from_secs(1))?;
+    /// simulation.signal(host, Signal::Terminate);
+    /// simulation.run_until(|simulation| simulation.look(host).is_none())?;
+    /// assert_eq!(simulation.now().since_origin(), Duration::from_secs(2));
+    /// # Ok::<(), twistor::sim::RunError>(())
+    /// ```
     pub fn signal(&mut self, host: Host, signal: Signal) {
-        let stays = [Signal::WindowChange, Signal::Child, Signal::Suspend, Signal::Continue];
-        let ends = !stays.contains(&signal);
-        if !self.network.signal(host, signal) && ends {
-            self.kill(host);
+        let machine = self.machine(host);
+        if signal == Signal::Continue && machine.paused {
+            machine.pending.retain(|signal| *signal != Signal::Suspend);
+            self.resume(host);
+        } else if machine.paused {
+            if !machine.pending.contains(&signal) {
+                machine.pending.push(signal);
+            }
+            return;
+        }
+        if self.network.signal(host, signal) {
+            return;
+        }
+        match signal {
+            Signal::WindowChange | Signal::Child | Signal::Continue => {}
+            Signal::Suspend if self.look(host).is_none() => {}
+            Signal::Suspend => self.pause(host),
+            _ => self.kill(host),
         }
     }
 
@@ -249,7 +314,7 @@ impl Simulation {
     /// [`RunError::Failed`], [`RunError::TimeStandsStill`].
     pub fn run_for(&mut self, time: Duration) -> Result<(), RunError> {
         // What the caller did in between is a new beginning.
-        self.turns_at_once = 0;
+        self.standstill = Standstill::default();
         let end = self.network.now() + time;
         while self.step_until(Some(end))? != Step::Nothing {}
         self.network.advance_to(end.nanoseconds());
@@ -308,12 +373,14 @@ impl Simulation {
             if let Some(failed) = self.failed.take() {
                 return Err(failed);
             }
+            self.plan_touched();
             self.collect();
             if let Some(host) = self.next_host() {
-                self.turns_at_once += 1;
-                if self.turns_at_once > MOST_TURNS_AT_ONCE {
-                    let (at, turns) = (self.network.now(), self.turns_at_once);
-                    return Err(RunError::TimeStandsStill { at, turns });
+                self.standstill.note_turn(host);
+                if self.standstill.turns > MOST_TURNS_AT_ONCE {
+                    let (at, turns) = (self.network.now(), self.standstill.turns);
+                    let cause = self.standstill.cause(&self.network);
+                    return Err(RunError::TimeStandsStill { at, turns, cause });
                 }
                 self.turn(host)?;
                 return Ok(Step::Turn(host));
@@ -323,7 +390,7 @@ impl Simulation {
                 return Ok(Step::Nothing);
             }
             if next > self.network.now().nanoseconds() {
-                self.turns_at_once = 0;
+                self.standstill = Standstill::default();
                 self.network.advance_to(next);
                 self.collect();
                 if self.runnable.is_empty() {
@@ -358,8 +425,10 @@ impl Simulation {
         let mut awake = std::mem::take(&mut self.awake);
         self.network.catch_up(&mut awake);
         for process in awake.drain(..) {
-            if let Some(host) = self.owners.get(process as usize).copied().flatten() {
-                self.make_runnable(host);
+            if let Some(host) = self.owners.get(process as usize).copied().flatten()
+                && self.make_runnable(host)
+            {
+                self.standstill.by_network += 1;
             }
         }
         self.awake = awake;
@@ -411,31 +480,82 @@ impl Simulation {
             return Ok(());
         }
         let busy_until = now.saturating_add(self.network.take_spent(process));
+        let has_news = self.network.has_news(process);
         let next = match agenda {
-            Agenda::At(at) if !self.network.has_news(process) => {
-                Some(self.network.world_time(process, at).max(busy_until))
-            }
-            Agenda::Idle if !self.network.has_news(process) => None,
+            Agenda::At(at) if !has_news => Some(self.network.world_time(process, at).max(busy_until)),
+            Agenda::Idle if !has_news => None,
             _ => Some(busy_until),
         };
         machine.busy_until = busy_until;
+        if next.is_some_and(|next| next <= now) {
+            match has_news {
+                true => self.standstill.by_network += 1,
+                false => self.standstill.by_itself += 1,
+            }
+        }
+        self.plan(host, next);
+        Ok(())
+    }
+
+    /// The caller has the host's reactor: what it leaves to do is planned with the next step.
+    fn touch(&mut self, host: Host) {
+        let machine = self.machine(host);
+        if !machine.touched {
+            machine.touched = true;
+            self.touched.push(host);
+        }
+    }
+
+    /// Plans turns for reactors that the caller has left something to do. One that was only looked at has none, so that a
+    /// condition which looks at it in each step does not stop the time.
+    fn plan_touched(&mut self) {
+        let mut touched = std::mem::take(&mut self.touched);
+        for host in touched.drain(..) {
+            let machine = &mut self.machines[host.index()];
+            machine.touched = false;
+            let Some(reactor) = &machine.reactor else { continue };
+            let (agenda, process, busy_until) = (reactor.agenda(), machine.process, machine.busy_until);
+            let now = self.network.now().nanoseconds();
+            let next = match agenda {
+                Agenda::At(at) => Some(self.network.world_time(process, at).max(busy_until)),
+                // Calls that take time have their cost in a turn.
+                Agenda::Idle if !self.network.has_spent(process) => None,
+                _ => Some(now),
+            };
+            if next.is_some_and(|next| next <= now) {
+                self.standstill.by_caller += 1;
+            }
+            self.plan(host, next);
+        }
+        self.touched = touched;
+    }
+
+    /// The host's reactor has something to do then.
+    fn plan(&mut self, host: Host, next: Option<u64>) {
+        let now = self.network.now().nanoseconds();
+        let machine = self.machine(host);
         match next {
-            Some(next) if next <= now => self.make_runnable(host),
+            Some(next) if next <= now => {
+                self.make_runnable(host);
+            }
             Some(next) if machine.timer.is_none_or(|timer| timer > next) => {
                 machine.timer = Some(next);
+                let process = machine.process;
                 self.network.set_timer(process, next);
             }
             _ => {}
         }
-        Ok(())
     }
 
-    fn make_runnable(&mut self, host: Host) {
+    /// Whether it was not already.
+    fn make_runnable(&mut self, host: Host) -> bool {
         let machine = self.machine(host);
-        if !machine.runnable {
+        let first = !machine.runnable;
+        if first {
             machine.runnable = true;
             self.runnable.push(host);
         }
+        first
     }
 
     fn machine(&mut self, host: Host) -> &mut Machine {
@@ -460,14 +580,19 @@ impl Simulation {
         machine.process = process;
         machine.timer = None;
         machine.busy_until = 0;
-        machine.reactor = Some(Reactor::on(Box::new(net), settings));
+        let mut reactor = Reactor::on(Box::new(net), settings);
+        // As `run` begins. A simulated system lets every signal be watched.
+        let _ = reactor.watch_default_signals();
+        machine.reactor = Some(reactor);
         self.make_runnable(host);
     }
 
     fn take_reactor(&mut self, host: Host) -> Option<Reactor> {
         let machine = self.machine(host);
         machine.paused = false;
+        machine.pending.clear();
         let reactor = machine.reactor.take()?;
+        machine.ended = true;
         let process = machine.process;
         self.panics += reactor.statistics().panics;
         if let Some(owner) = self.owners.get_mut(process as usize) {
@@ -491,6 +616,48 @@ impl Network {
         Reactor::on(Box::new(net), settings)
     }
 }
+
+/// What has happened since the time last moved: for the error of a run in which it does not.
+#[derive(Default)]
+struct Standstill {
+    turns: u64,
+    /// Turns that packets, threads or child processes led to.
+    by_network: u64,
+    /// Turns that the reactor's turn before led to.
+    by_itself: u64,
+    /// Turns that the caller led to, by what it did with a reactor.
+    by_caller: u64,
+    /// Hosts that have had the last turns.
+    hosts: BTreeSet<Host>,
+}
+
+impl Standstill {
+    fn note_turn(&mut self, host: Host) {
+        self.turns += 1;
+        if self.turns + LAST_TURNS > MOST_TURNS_AT_ONCE {
+            self.hosts.insert(host);
+        }
+    }
+
+    fn cause(&self, network: &Network) -> String {
+        let names: Vec<String> = self.hosts.iter().map(|host| network.name(*host)).collect();
+        let names = names.join(" and ");
+        if self.by_caller >= self.by_network.max(self.by_itself) {
+            format!(
+                "each step finds new work for {names}, which the condition of the run or the caller begins"
+            )
+        } else if self.by_itself >= self.by_network {
+            format!(
+                "{names} always has something to do: a timed call without delay or a task that never waits"
+            )
+        } else {
+            format!("what is sent to {names} takes no time: give the links a latency")
+        }
+    }
+}
+
+/// Turns whose hosts the error names.
+const LAST_TURNS: u64 = 100;
 
 /// So many turns without any time between them are a circle.
 const MOST_TURNS_AT_ONCE: u64 = 1_000_000;

@@ -268,8 +268,11 @@ impl Drop for SimNet {
     fn drop(&mut self) {
         let mut world = self.world.borrow_mut();
         world.end_process(self.process);
-        let jobs = std::mem::take(&mut world.process_mut(self.process).jobs);
-        let lookups = std::mem::replace(&mut world.process_mut(self.process).lookups, Lookups::new(1, 0));
+        let process = world.process_mut(self.process);
+        process.watched.clear();
+        process.signals.clear();
+        let jobs = std::mem::take(&mut process.jobs);
+        let lookups = std::mem::replace(&mut process.lookups, Lookups::new(1, 0));
         drop(world);
         drop(lookups);
         drop(jobs.waiting);

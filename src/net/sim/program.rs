@@ -12,14 +12,15 @@ use std::time::Duration;
 use super::events::Happening;
 use super::world::World;
 use super::{Errno, Host, Network};
-use crate::net::{
-    ChildStream, Event, ExitReason, Pipes, ProcessSignal, Ready, SpawnProcess, Token, nanoseconds,
-};
+use crate::net::{Event, ExitReason, Pipes, ProcessSignal, Ready, SpawnProcess, Token, nanoseconds};
 
 /// What a simulated child process does, step by step; behind the last step it exits with code 0.
 ///
 /// SIGKILL ends it at any time. So do other signals that it does not [catch](Script::at_signal) or
 /// [ignore](Script::ignore_signal); to be held and continued it does not know.
+///
+/// Each pipe holds 64 KiB, as on Linux. What is written to a pipe that the parent has closed, or where there is no pipe, goes
+/// nowhere. A terminal is a pipe in both directions.
 #[derive(Debug, Default)]
 pub struct Script {
     steps: VecDeque<Step>,
@@ -59,12 +60,12 @@ impl Script {
         self.step(Step::Wait(time))
     }
 
-    /// Waits for a line of its standard input, or its end.
+    /// Waits for a line of its standard input, however long, or its end.
     pub fn read_line(&mut self) -> &mut Script {
         self.step(Step::ReadLine)
     }
 
-    /// Writes all of its standard input to its standard output, up to the end.
+    /// Writes all of its standard input to its standard output, up to the end, and waits for more in between.
     pub fn echo(&mut self) -> &mut Script {
         self.step(Step::Echo)
     }
@@ -171,7 +172,7 @@ impl Children {
             Some(Err(_)) => return Err(Errno::EAGAIN.into()),
             None => return Err(io::ErrorKind::NotFound.into()),
         }
-        let stdin_open = matches!(what.stdin, ChildStream::Pipe);
+        let stdin_open = pipes.stdin.is_some();
         let (stdin, stdout, stderr) = Default::default();
         self.running.insert(token, Child { script, pipes, stdin, stdin_open, stdout, stderr, exit: None });
         for pipe in [pipes.stdin, pipes.stdout, pipes.stderr].into_iter().flatten() {
@@ -231,10 +232,14 @@ impl Children {
         let token = *self.pipes.get(&pipe)?;
         let child = self.running.get_mut(&token)?;
         let ended = child.exit.is_some();
-        if child.pipes.stdin == Some(pipe) {
+        // A terminal is both input and output.
+        let out = if child.pipes.stdout == Some(pipe) {
+            &mut child.stdout
+        } else if child.pipes.stderr == Some(pipe) {
+            &mut child.stderr
+        } else {
             return Some(Err(if ended { Errno::EPIPE.into() } else { io::ErrorKind::WouldBlock.into() }));
-        }
-        let out = if child.pipes.stdout == Some(pipe) { &mut child.stdout } else { &mut child.stderr };
+        };
         if out.is_empty() {
             return Some(if ended { Ok(0) } else { Err(io::ErrorKind::WouldBlock.into()) });
         }
@@ -326,16 +331,23 @@ impl Children {
                 }
                 Step::ReadLine => {
                     let line = child.stdin.iter().position(|byte| *byte == b'\n');
+                    // The part of a line is read as well: one that is longer than the pipe comes to its end.
+                    let read = line.map_or(child.stdin.len(), |end| end + 1);
+                    child.stdin.drain(..read);
+                    if read > 0 {
+                        self.news.extend(child.pipes.stdin.map(|pipe| (pipe, Ready::WRITABLE)));
+                    }
                     if line.is_none() && child.stdin_open {
                         child.script.steps.push_front(Step::ReadLine);
                         break;
                     }
-                    child.stdin.drain(..line.map_or(child.stdin.len(), |end| end + 1));
-                    self.news.extend(child.pipes.stdin.map(|pipe| (pipe, Ready::WRITABLE)));
                 }
                 Step::Echo => {
                     let read = Vec::from(std::mem::take(&mut child.stdin));
-                    self.news.extend(child.pipes.stdin.map(|pipe| (pipe, Ready::WRITABLE)));
+                    // Only then: news that say nothing would wake the process again and again.
+                    if !read.is_empty() {
+                        self.news.extend(child.pipes.stdin.map(|pipe| (pipe, Ready::WRITABLE)));
+                    }
                     let more = child.stdin_open;
                     if more {
                         child.script.steps.push_front(Step::Echo);

@@ -48,6 +48,11 @@ impl Network {
         std::mem::take(&mut self.world.borrow_mut().process_mut(process).ahead)
     }
 
+    /// Whether a process has made calls that take time since its last turn.
+    pub(crate) fn has_spent(&self, process: u32) -> bool {
+        self.world.borrow().process(process).ahead > 0
+    }
+
     /// When it is this time on the host of a process.
     pub(crate) fn world_time(&self, process: u32, host_time: Instant) -> u64 {
         let world = self.world.borrow();
