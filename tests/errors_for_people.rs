@@ -60,6 +60,7 @@ fn all() -> BTreeSet<&'static str> {
         travels::<load::PlanError>(),
         travels::<monitor::TargetError>(),
         travels::<traffic::FeedError>(),
+        travels::<traffic::PayloadError>(),
         travels::<traffic::PointerError>(),
         travels::<policy::Idle>(),
         travels::<policy::proxy_protocol::HeaderError>(),

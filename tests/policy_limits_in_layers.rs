@@ -118,7 +118,7 @@ fn behind_a_proxy_the_clients_count_as_soon_as_they_are_known_and_the_proxy_does
             });
         }
         let [Reason::Layer(error)] = &reasons.borrow()[..] else { panic!("{reasons:?}") };
-        assert_eq!(error.to_string(), "limit per peer: 1 connections are open with this address");
+        assert_eq!(error.to_string(), "limit per peer: 1 connections are open with this peer");
         peers[0].send(b"!");
         world.run_until(&mut reactor, "made", |_| record.has("made"));
         assert_eq!((open("192.0.2.1"), open("192.0.2.2"), open("127.0.0.1")), (1, 1, 0));

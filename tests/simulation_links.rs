@@ -214,6 +214,23 @@ fn a_handshake_that_is_lost_is_sent_again() {
 // -- partitions --
 
 #[test]
+fn a_refusal_does_not_come_back_on_a_cut_way() {
+    let (mut simulation, near, far) = two_hosts(Link::fixed(MOMENT));
+    let at = SocketAddr::new(simulation.address(far), 80);
+    let socket = simulation.connect(near, at, SocketOptions::default()).unwrap();
+    simulation.partition_one_way(far, near);
+    simulation.run_for(5 * SECOND).unwrap();
+    assert!(socket.take_error().unwrap().is_none());
+    // The question is asked again, and answered then.
+    simulation.heal(far, near);
+    simulation.run_for(60 * SECOND).unwrap();
+    assert_eq!(
+        socket.take_error().unwrap().map(|error| error.kind()),
+        Some(io::ErrorKind::ConnectionRefused)
+    );
+}
+
+#[test]
 fn a_partition_freezes_what_travels_either_way_and_its_end_lets_it_go_on() {
     let (mut simulation, near, far) = two_hosts(Link::fixed(MOMENT));
     let (mut socket, mut other) = sockets(&mut simulation, near, far);

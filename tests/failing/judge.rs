@@ -133,9 +133,10 @@ pub fn of_a_failure(outcome: &Outcome, harm: Harm, code: i32, on_server: bool) -
     check("names not found", missed, one(&[Name])..=one(&[Name]));
     check("idle timeouts", book.idle, 0..=2 * one(&[Late]));
     for error in &book.listens_failed {
-        let source =
-            std::error::Error::source(error).and_then(|error| error.downcast_ref::<std::io::Error>());
-        let found = source.and_then(std::io::Error::raw_os_error);
+        let found = match error {
+            twistor::Error::CannotListen { source, .. } => source.raw_os_error(),
+            _ => None,
+        };
         check("error of the listener", usize::from(found == Some(code)), 1..=1);
     }
     wrong

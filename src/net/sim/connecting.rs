@@ -199,7 +199,7 @@ impl World {
             let back = self.connections[index as usize].ends[0].path;
             let arrival = self.travel(back, self.now, 0);
             if arrival <= self.now {
-                self.connect_fails(index, Errno::ECONNREFUSED);
+                self.refusal_arrives(index);
             } else {
                 self.schedule_for(arrival, Happening::Refused, index, 0);
             }
@@ -228,6 +228,16 @@ impl World {
         }
         self.note(host, self.about(index, 1), What::Arrives(PacketKind::Syn), 0);
         self.send_syn_ack(index);
+    }
+
+    /// A refusal gets through, or the client asks again.
+    pub(super) fn refusal_arrives(&mut self, index: u32) {
+        let connection = &self.connections[index as usize];
+        if self.is_open(connection.ends[0].path) {
+            return self.connect_fails(index, Errno::ECONNREFUSED);
+        }
+        let again = self.now + (FIRST_HANDSHAKE << connection.attempts.saturating_sub(1));
+        self.schedule_for(again, Happening::SynAgain, index, 0);
     }
 
     fn send_syn_ack(&mut self, index: u32) {

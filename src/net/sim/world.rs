@@ -216,7 +216,7 @@ impl World {
             Happening::Syn => self.syn_arrives(index),
             Happening::SynAck => self.syn_ack_arrives(index),
             Happening::HandshakeOver => self.handshake_over(index),
-            Happening::Refused => self.connect_fails(index, Errno::ECONNREFUSED),
+            Happening::Refused => self.refusal_arrives(index),
             Happening::SynAgain => self.send_syn(index),
             Happening::Unreachable => self.connect_fails(index, Errno::EHOSTUNREACH),
             Happening::Retransmission => self.retransmit(index, side),
