@@ -5,9 +5,9 @@
 use std::io::Write;
 use std::time::Duration;
 
+use twistor::Address;
 use twistor::stream::{StreamError, StreamReader, StreamWriter, open_connection, start_server};
-use twistor::task::{join_all, sleep};
-use twistor::{Address, Error};
+use twistor::task::{join_all, sleep, stopping};
 
 /// As `println!`, which panics when nobody reads any more (`| head`): this ends the program.
 macro_rules! say {
@@ -43,20 +43,17 @@ async fn ask(server: &Address, name: &str, pause: u64) -> Result<(), Box<dyn std
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let serves = std::env::args().nth(1);
-    let ended = twistor::block_on(async {
+    twistor::block_on(async {
         let server = start_server(serves.as_deref().unwrap_or("127.0.0.1:0"), echo)?;
         say!("server  listens on {}", server.address());
         if serves.is_some() {
-            server.wait_closed().await;
+            // Ctrl-C, or SIGTERM.
+            stopping().await;
+            return Ok(());
         }
         let asked = join_all([ask(server.address(), "ada", 20), ask(server.address(), "grace", 30)]).await;
         server.close();
         server.wait_closed().await;
         asked.into_iter().collect()
-    });
-    match ended {
-        // Ctrl-C is how it ends.
-        Err(Error::Stopped) => Ok(()),
-        ended => ended?,
-    }
+    })?
 }

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use twistor::ConnectTcp;
 use twistor::stream::{OpenError, Server, StreamReader, StreamWriter, open_connection, start_server};
-use twistor::task::{interval, sleep, spawn, timeout};
+use twistor::task::{interval, select, sleep, spawn, stopping, timeout};
 
 /// As `println!`, which panics when nobody reads any more (`| head`): this ends the program.
 macro_rules! say {
@@ -85,7 +85,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let names: Vec<String> = std::env::args().skip(1).collect();
     twistor::block_on(async {
         if !names.is_empty() {
-            watch(names).await;
+            // Until Ctrl-C.
+            select(stopping(), watch(names)).await;
             return Ok(());
         }
         let lines: [&[&str]; 3] = [&["SSH-2.0-router\r\n", "up"], &["21.5 C\n", "21.7 C\n", "21.6 C\n"], &[]];

@@ -3,9 +3,11 @@
 
 mod world;
 
+use std::future::pending;
 use std::time::Duration;
 
 use rustix::process::Signal as Os;
+use twistor::task::{self, sleep, stopping};
 use twistor::{Phase, Reactor, Settings, Signal, SystemEvent};
 use world::child;
 use world::{Record, Recorder, on_each_back_end, on_the_real_network, raise};
@@ -70,6 +72,68 @@ fn the_second_signal_ends_the_process_at_once() {
             child.says("shutting down");
             child.kill(signal);
             child.dies_of(signal);
+        }
+    });
+}
+
+#[test]
+fn a_program_of_tasks_that_awaits_the_signal_ends_without_an_error() {
+    on_the_real_network(KILLED, |_| {
+        for signal in [Os::TERM, Os::INT] {
+            let test = "a_program_of_tasks_that_awaits_the_signal_ends_without_an_error";
+            let Some(mut child) = child::begin(test, "") else {
+                let ended = twistor::block_on(async {
+                    eprintln!("runs");
+                    stopping().await;
+                    sleep(Duration::from_millis(1)).await;
+                    7
+                });
+                return assert_eq!(ended.unwrap(), 7);
+            };
+            child.says("runs");
+            child.kill(signal);
+            child.succeeds();
+        }
+    });
+}
+
+#[test]
+fn the_second_signal_ends_a_program_of_tasks_at_once() {
+    on_the_real_network(KILLED, |_| {
+        // While its future ends, and while the reactor does after it.
+        for first in ["", "TWISTOR_TEST_RETURNS=yes"] {
+            let Some(mut child) = child::begin("the_second_signal_ends_a_program_of_tasks_at_once", first)
+            else {
+                let returns = std::env::var_os("TWISTOR_TEST_RETURNS").is_some();
+                let held = |_: &mut Reactor, hold| std::mem::forget(hold);
+                return twistor::block_on(async {
+                    let hold = |reactor: &mut Reactor| {
+                        reactor.add_system_event_trigger(Phase::Before, SystemEvent::Shutdown, held);
+                    };
+                    task::here().with(hold).unwrap();
+                    eprintln!("runs");
+                    stopping().await;
+                    if returns {
+                        // The first turn of the run that follows says so.
+                        task::here()
+                            .with(|reactor| {
+                                reactor.call_later(Duration::from_millis(1), |reactor| {
+                                    reactor.call_later(Duration::from_millis(1), |_| eprintln!("told"));
+                                })
+                            })
+                            .unwrap();
+                    } else {
+                        eprintln!("told");
+                        pending::<()>().await;
+                    }
+                })
+                .unwrap();
+            };
+            child.says("runs");
+            child.kill(Os::TERM);
+            child.says("told");
+            child.kill(Os::TERM);
+            child.dies_of(Os::TERM);
         }
     });
 }

@@ -2,10 +2,23 @@
 
 mod world;
 
+use std::cell::Cell;
+use std::future::pending;
+use std::rc::Rc;
 use std::time::Duration;
 
-use twistor::{Phase, Reactor, Settings, SystemEvent};
+use twistor::stream::{
+    OpenError, StreamError, StreamReader, StreamWriter, factory, open_connection, start_server,
+};
+use twistor::task::{here, select, sleep, stopping, yield_now};
+use twistor::{
+    Collect, Error, OutputError, Phase, ProcessOutput, Reactor, Settings, SpawnProcess, SystemEvent,
+    error_chain,
+};
 use world::{Record, Recorder, World, nobody, on_each_back_end, once};
+
+/// Longer than any test takes.
+const LONG: Duration = Duration::from_secs(60);
 
 fn later(reactor: &mut Reactor, call: impl FnOnce(&mut Reactor) + 'static) {
     reactor.call_later(Duration::ZERO, call);
@@ -185,9 +198,9 @@ fn a_graceful_stop_begins_nothing_new() {
             "lost" => {
                 let again = once(nobody(), &Record::new());
                 let reactor = transport.reactor();
-                assert!(matches!(reactor.connect_tcp(&address, again), Err(twistor::Error::Finished)));
+                assert!(matches!(reactor.connect_tcp(&address, again), Err(Error::Stopping)));
                 let port = reactor.listen_tcp(&address, nobody);
-                assert!(matches!(port, Err(twistor::Error::Finished)));
+                assert!(matches!(port, Err(Error::Stopping)));
                 lost.add("refused");
             }
             _ => {}
@@ -195,5 +208,184 @@ fn a_graceful_stop_begins_nothing_new() {
         world.ask(&mut reactor, &listener, client);
         world.run(&mut reactor);
         assert!(record.has("lost Done") && record.has("refused"), "{:?}", record.events());
+    });
+}
+
+// -- tasks --
+
+async fn echo(mut reader: StreamReader, writer: StreamWriter) -> Result<(), StreamError> {
+    while let chunk @ [_, ..] = reader.read_chunk(1024).await? {
+        writer.write(chunk);
+        writer.drain().await?;
+    }
+    Ok(())
+}
+
+/// A reactor that stops gracefully a little later, and how long a future may take then.
+fn stopping_soon(world: &World, limit: Duration) -> Reactor {
+    let mut reactor = world.reactor_with(Settings { drain_limit: limit, ..Settings::default() });
+    reactor.call_later(Duration::from_millis(5), |reactor| {
+        reactor.stop_gracefully();
+    });
+    reactor
+}
+
+#[test]
+fn a_future_that_awaits_the_stop_ends_with_its_result() {
+    on_each_back_end(|world| {
+        let mut reactor = stopping_soon(world, LONG);
+        let talked = reactor.block_on(async {
+            let server = start_server("127.0.0.1:0", echo).unwrap();
+            let (mut reader, writer) = open_connection(server.address()).await.unwrap();
+            assert!(!here().is_stopping());
+            stopping().await;
+            assert!(here().is_stopping() && here().with(|reactor| reactor.running()).unwrap());
+            stopping().await;
+            // Its connection is open, and another one can be made: to tell somebody of the end, perhaps.
+            writer.write(b"good-bye");
+            let mut answer = [0; 8];
+            reader.read_exact(&mut answer).await.unwrap();
+            let (mut second, writer) = open_connection(server.address()).await.unwrap();
+            writer.write(&answer);
+            second.read_exact(&mut answer).await.unwrap();
+            sleep(Duration::from_millis(5)).await;
+            answer
+        });
+        assert_eq!(talked.unwrap(), *b"good-bye");
+        assert!(reactor.running(), "the rest of the stop is for the next run");
+        world.run(&mut reactor);
+    });
+}
+
+#[test]
+fn a_future_that_asks_for_the_stop_ends_with_its_result() {
+    on_each_back_end(|world| {
+        let mut reactor = stopping_soon(world, LONG);
+        let asked = reactor.block_on(async {
+            let mut asked = 0;
+            while !here().is_stopping() {
+                sleep(Duration::from_millis(1)).await;
+                asked += 1;
+            }
+            asked
+        });
+        assert!(asked.unwrap() > 0);
+    });
+}
+
+#[test]
+fn a_future_that_awaits_the_stop_ends_in_time_or_is_cut_off() {
+    on_each_back_end(|world| {
+        let limit = Duration::from_millis(20);
+        let mut reactor = stopping_soon(world, limit);
+        let handle = reactor.handle();
+        let told = Rc::new(Cell::new(None));
+        let tells = Rc::clone(&told);
+        let ended = reactor.block_on(async move {
+            stopping().await;
+            tells.set(handle.with(|reactor| reactor.now()).ok());
+            pending::<()>().await;
+        });
+        assert!(matches!(ended, Err(Error::Stopped)), "{ended:?}");
+        let took = reactor.now() - told.get().unwrap();
+        assert!(took >= limit, "{took:?}");
+        assert_eq!(reactor.in_use(), 0);
+    });
+}
+
+#[test]
+fn a_future_that_does_not_await_the_stop_is_cut_off_at_once() {
+    on_each_back_end(|world| {
+        for awaited_before in [false, true] {
+            let mut reactor = stopping_soon(world, LONG);
+            let watchdog = reactor.call_later(LONG / 2, |_| panic!("it has the whole limit"));
+            let ended = reactor.block_on(async {
+                if awaited_before {
+                    select(stopping(), yield_now()).await;
+                }
+                pending::<()>().await;
+            });
+            assert!(matches!(ended, Err(Error::Stopped)), "{ended:?}");
+            assert!(watchdog.time(&reactor).is_none());
+            assert_eq!(reactor.statistics().panics, 0);
+        }
+    });
+}
+
+#[test]
+fn a_plain_stop_is_awaited_as_a_graceful_one_is() {
+    on_each_back_end(|world| {
+        let mut reactor = world.reactor_with(Settings { drain_limit: LONG, ..Settings::default() });
+        let ended = reactor.block_on(async {
+            here().with(|reactor| reactor.stop()).unwrap();
+            stopping().await;
+            sleep(Duration::from_millis(1)).await;
+            7
+        });
+        assert_eq!(ended.unwrap(), 7);
+        world.run(&mut reactor);
+    });
+}
+
+#[test]
+fn what_a_task_writes_when_it_hears_of_the_stop_is_sent() {
+    on_each_back_end(|world| {
+        let mut reactor = world.reactor();
+        let server = factory(async |_: StreamReader, writer: StreamWriter| {
+            here().call(|reactor| {
+                reactor.stop_gracefully();
+            });
+            stopping().await;
+            writer.write(b"good-bye");
+            pending::<()>().await;
+        });
+        let listener = reactor.listen_tcp(world.anywhere(), server).unwrap();
+        let peer = world.connect(listener.address());
+        assert_eq!(world.run_read_by(&mut reactor, peer), 8);
+    });
+}
+
+#[test]
+fn a_reactor_that_is_dropped_tells_its_tasks() {
+    on_each_back_end(|world| {
+        let (mut reactor, told) = (world.reactor(), Rc::new(Cell::new(false)));
+        let tells = Rc::clone(&told);
+        reactor
+            .spawn(async move {
+                stopping().await;
+                tells.set(true);
+            })
+            .detach();
+        reactor.turn(Some(Duration::ZERO)).unwrap();
+        let handle = reactor.handle();
+        assert!(!handle.is_stopping());
+        drop(reactor);
+        assert!(told.get() && handle.is_stopping());
+    });
+}
+
+#[test]
+fn what_a_task_begins_while_connections_close_fails_at_once() {
+    on_each_back_end(|world| {
+        let mut reactor = stopping_soon(world, LONG);
+        let failed = reactor.block_on(async {
+            let server = start_server("127.0.0.1:0", echo).unwrap();
+            let (mut reader, _writer) = open_connection(server.address()).await.unwrap();
+            // A task that minds no stop sees its connection close, and connects again.
+            let _ = reader.read_chunk(1).await;
+            let connected = open_connection(server.address()).await.map(drop).unwrap_err();
+            let listening = start_server("127.0.0.1:0", echo).map(drop).unwrap_err();
+            let spawned = here().with(|reactor| {
+                let collect = |_: &mut Reactor, _: Result<ProcessOutput, OutputError>| {};
+                reactor.process_output(SpawnProcess::new("true", [""; 0]), Collect::default(), collect)
+            });
+            let spawned = OpenError::from(spawned.unwrap().map(drop).unwrap_err());
+            [connected, listening, spawned]
+        });
+        // The future was told of the end of its connection before it was cut off.
+        for error in failed.unwrap() {
+            assert!(matches!(error, OpenError::Reactor(Error::Stopping)), "{error:?}");
+            assert!(error_chain(&error).to_string().contains("the reactor is stopping"), "{error}");
+        }
     });
 }

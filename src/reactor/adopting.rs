@@ -18,11 +18,9 @@ impl Reactor {
     ///
     /// # Errors
     /// [`Error::CannotListen`] when it is no listening socket of streams, and the descriptor is closed;
-    /// [`Error::Finished`] when the reactor has stopped.
+    /// [`Error::Stopping`] or [`Error::Finished`] when the reactor stops or has stopped.
     pub fn adopt_listener(&mut self, descriptor: OwnedFd, factory: impl Factory) -> Result<Listener> {
-        if !self.begins_new_things() {
-            return Err(Error::Finished);
-        }
+        self.check_begins()?;
         let token = self.sources.next_token();
         let asked = "an adopted descriptor";
         let adopted = self.net.adopt(token, descriptor, Adopt::Listener);
@@ -35,11 +33,9 @@ impl Reactor {
     ///
     /// # Errors
     /// [`Error::System`] when it is no connected socket of streams, and the descriptor is closed;
-    /// [`Error::Finished`] when the reactor has stopped.
+    /// [`Error::Stopping`] or [`Error::Finished`] when the reactor stops or has stopped.
     pub fn adopt_connection(&mut self, descriptor: OwnedFd, protocol: impl Protocol) -> Result<ConnectionId> {
-        if !self.begins_new_things() {
-            return Err(Error::Finished);
-        }
+        self.check_begins()?;
         let token = self.sources.next_token();
         let adopted = self.net.adopt(token, descriptor, Adopt::Connection);
         adopted.map_err(|failed| Error::System { call: failed.step.name(), source: failed.error })?;

@@ -243,7 +243,8 @@ impl Reactor {
     /// reached.
     ///
     /// # Errors
-    /// [`Error::BadAddress`]; [`Error::BadOption`]; [`Error::Finished`] when the reactor has stopped.
+    /// [`Error::BadAddress`]; [`Error::BadOption`];
+    /// [`Error::Stopping`] or [`Error::Finished`] when the reactor stops or has stopped.
     pub fn connect_tcp<A>(&mut self, address: A, factory: impl ClientFactory) -> Result<ConnectorId>
     where
         A: TryInto<ConnectTcp>,
@@ -262,9 +263,7 @@ impl Reactor {
         destination: String,
         factory: Box<dyn ClientFactory>,
     ) -> Result<ConnectorId> {
-        if !self.begins_new_things() {
-            return Err(Error::Finished);
-        }
+        self.check_begins()?;
         let slot = ConnectorSlot {
             factory: Some(factory),
             started: false,
@@ -296,6 +295,16 @@ impl Reactor {
 
     /// Whether listeners and connections can still begin.
     pub(crate) fn begins_new_things(&self) -> bool {
-        !matches!(self.life, Life::Draining { .. } | Life::Ending | Life::Finished)
+        self.check_begins().is_ok()
+    }
+
+    /// The same, with the error that says why not. While triggers or tasks hold the shutdown up they can: a graceful end may need
+    /// a connection.
+    pub(crate) fn check_begins(&self) -> Result<()> {
+        match self.life {
+            Life::Draining { .. } | Life::Ending => Err(Error::Stopping),
+            Life::Finished => Err(Error::Finished),
+            _ => Ok(()),
+        }
     }
 }

@@ -43,6 +43,8 @@ pub enum Error {
     ProcessExited,
     /// `run` or `turn` was called from inside a callback, or inside `with` and its like. (Twisted: `ReactorAlreadyRunning`.)
     AlreadyRunning,
+    /// The reactor stops, and closes what is open: nothing new begins.
+    Stopping,
     /// This reactor has run and stopped: make a new one. (Twisted: `ReactorNotRestartable`.)
     Finished,
     /// The timed call was called or cancelled before. (Twisted: `AlreadyCalled`, `AlreadyCancelled`.)
@@ -76,7 +78,7 @@ pub enum Error {
     ReactorGone,
     /// The reactor itself can be reached from inside a task alone, and not where somebody has it already.
     NotInTask,
-    /// The reactor was stopped before the task had ended.
+    /// The reactor was stopped before the future of [`block_on`](crate::block_on()) had ended.
     Stopped,
     /// The system refused.
     System {
@@ -113,6 +115,7 @@ impl fmt::Display for Error {
             }
             Error::ProcessExited => f.write_str("the process has exited"),
             Error::AlreadyRunning => f.write_str("the reactor runs already"),
+            Error::Stopping => f.write_str("the reactor is stopping: nothing new begins"),
             Error::Finished => f.write_str("the reactor has finished: make a new one"),
             Error::NotActive => f.write_str("the timed call was called or cancelled before"),
             Error::NotListening => f.write_str("the listener has stopped already"),

@@ -10,6 +10,9 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::task::Waker;
+
+use slab::Slab;
 
 use super::life::Life;
 use super::{DelayedCall, Error, Instant, Place, Reactor, Result, Settings, TimedCall};
@@ -45,6 +48,12 @@ struct Lobby {
     /// Gone at the end: handles may be kept for ever, and this is a descriptor.
     waker: RefCell<Option<Arc<dyn Wake>>>,
     residents: RefCell<Option<Rc<dyn Resident>>>,
+    /// The reactor was told to stop.
+    stopping: Cell<bool>,
+    /// Tasks that wait for that.
+    stop_wakers: RefCell<Slab<Waker>>,
+    /// The program asks for it.
+    asks_for_stop: Cell<bool>,
 }
 
 thread_local! {
@@ -174,6 +183,70 @@ impl Handle {
         self.shared.finished.get()
     }
 
+    /// Whether the reactor was told to stop, by a signal or a call, or has finished. See [`task::stopping`](crate::task::stopping)
+    /// for what can still be done then, and to wait for it. The future of a [`block_on`](Reactor::block_on) whose
+    /// program has asked this is granted the same time to end.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// use twistor::task::{here, sleep};
+    ///
+    /// twistor::block_on(async {
+    ///     while !here().is_stopping() {
+    ///         sleep(Duration::from_millis(1)).await;
+    /// #       here().with(|reactor| reactor.stop_gracefully()).unwrap();
+    ///     }
+    /// })?;
+    /// # Ok::<(), twistor::Error>(())
+    /// ```
+    pub fn is_stopping(&self) -> bool {
+        self.shared.asks_for_stop.set(true);
+        self.shared.stopping.get() || self.finished()
+    }
+
+    /// Has the waker woken when the reactor is told to stop, by its key; `false` when it was.
+    pub(crate) fn awaits_stop(&self, key: &mut Option<usize>, waker: &Waker) -> bool {
+        if self.shared.stopping.get() || self.finished() {
+            // The shutdown may be still to come: a task can have asked for it just now.
+            self.shared.asks_for_stop.set(true);
+            return false;
+        }
+        let mut wakers = self.shared.stop_wakers.borrow_mut();
+        let earlier = match key.and_then(|key| wakers.get_mut(key)) {
+            Some(known) if known.will_wake(waker) => return true,
+            Some(known) => Some(std::mem::replace(known, waker.clone())),
+            None => {
+                *key = Some(wakers.insert(waker.clone()));
+                None
+            }
+        };
+        drop(wakers);
+        // It may own what comes back here.
+        drop(earlier);
+        true
+    }
+
+    pub(crate) fn awaits_stop_no_more(&self, key: usize) {
+        // Once the reactor is told to stop none is left.
+        let waker = self.shared.stop_wakers.borrow_mut().try_remove(key);
+        drop(waker);
+    }
+
+    /// Whether any task awaits a stop, or asks for it.
+    pub(crate) fn minds_stop(&self) -> bool {
+        self.shared.asks_for_stop.get() || !self.shared.stop_wakers.borrow().is_empty()
+    }
+
+    /// The reactor was told to stop.
+    pub(super) fn note_stop(&self) {
+        self.shared.stopping.set(true);
+    }
+
+    /// Those that await the stop.
+    pub(super) fn take_stop_wakers(&self) -> Slab<Waker> {
+        self.shared.stop_wakers.take()
+    }
+
     /// What lives in the reactor, made by `make` if nothing does yet.
     pub(crate) fn resident(
         &self,
@@ -258,6 +331,9 @@ impl Reactor {
                 finished: Cell::new(self.life == Life::Finished),
                 waker: RefCell::new(Some(self.net.waker())),
                 residents: RefCell::default(),
+                stopping: Cell::new(!matches!(self.life, Life::New | Life::Starting | Life::Running)),
+                stop_wakers: RefCell::default(),
+                asks_for_stop: Cell::new(false),
             }),
         };
         self.handle.get_or_init(make).clone()

@@ -56,6 +56,13 @@ pub struct Hold {
     holds: Rc<Cell<usize>>,
 }
 
+impl Hold {
+    fn of(holds: Rc<Cell<usize>>) -> Hold {
+        holds.set(holds.get() + 1);
+        Hold { holds }
+    }
+}
+
 impl Drop for Hold {
     fn drop(&mut self) {
         self.holds.set(self.holds.get().saturating_sub(1));
@@ -159,26 +166,45 @@ impl Reactor {
     /// leads to (Deferreds, tasks) is still done, and then tasks that wait are dropped. `false` when it does not
     /// run or stops already. (Twisted raises `ReactorNotRunning` then.)
     pub fn stop(&mut self) -> bool {
-        match self.life {
-            Life::Running => self.life = Life::StopAsked { graceful: false },
-            _ => return false,
-        }
-        true
+        self.ask_to_stop(false)
     }
 
     /// As [`stop`](Reactor::stop), but after the triggers before the shutdown, listeners stop, connections are closed as by
     /// `lose_connection`, and have [`Settings::drain_limit`](super::Settings::drain_limit) to send what waits. This is
     /// what SIGINT and SIGTERM do.
     pub fn stop_gracefully(&mut self) -> bool {
-        match self.life {
-            Life::Running => self.life = Life::StopAsked { graceful: true },
-            _ => return false,
+        self.ask_to_stop(true)
+    }
+
+    fn ask_to_stop(&mut self, graceful: bool) -> bool {
+        if self.life != Life::Running {
+            return false;
+        }
+        self.life = Life::StopAsked { graceful };
+        if let Some(handle) = self.handle.get() {
+            handle.note_stop();
         }
         true
     }
 
-    /// Goes on to the next phase when it can. `false` at the very end.
-    pub(crate) fn advance_life(&mut self) -> bool {
+    /// Wakes the tasks that await the stop. Connections are not closed before these were polled.
+    fn tell_of_stop(&mut self) {
+        let Some(handle) = self.handle.get().cloned() else { return };
+        handle.note_stop();
+        let wakers = handle.take_stop_wakers();
+        if !wakers.is_empty() && matches!(self.life, Life::Stopping { .. }) {
+            let hold = Hold::of(Rc::clone(&self.holds));
+            // Tasks are polled just after it.
+            handle.call(move |_| drop(hold));
+        }
+        for (_, waker) in wakers {
+            self.call(Place::Trigger, |_| waker.wake());
+        }
+    }
+
+    /// Goes on to the next phase when it can. `false` at the very end. What is to be polled along with tasks, as the future of
+    /// `block_on`, is polled by `also` at the end.
+    pub(crate) fn advance_life(&mut self, also: &mut dyn FnMut(&mut Reactor)) -> bool {
         loop {
             match self.life {
                 Life::Running => return true,
@@ -196,6 +222,7 @@ impl Reactor {
                 Life::StopAsked { graceful } => {
                     self.life = Life::Stopping { graceful };
                     self.fire(Phase::Before, SystemEvent::Shutdown);
+                    self.tell_of_stop();
                 }
                 Life::Stopping { .. } if self.holds.get() > 0 => return true,
                 Life::Stopping { graceful: true } => {
@@ -212,11 +239,13 @@ impl Reactor {
                 }
                 Life::Stopping { graceful: false } => self.life = Life::Ending,
                 Life::Ending => {
+                    // Of a reactor that is dropped while it runs, they have not heard.
+                    self.tell_of_stop();
                     self.disconnect_all();
-                    self.do_what_follows();
+                    self.do_what_follows(also);
                     self.fire(Phase::During, SystemEvent::Shutdown);
                     self.fire(Phase::After, SystemEvent::Shutdown);
-                    self.do_what_follows();
+                    self.do_what_follows(also);
                     self.finish();
                 }
                 Life::Finished => return false,
@@ -244,8 +273,7 @@ impl Reactor {
                 Phase::Before => Rc::clone(&self.holds),
                 Phase::During | Phase::After => Rc::default(),
             };
-            holds.set(holds.get() + 1);
-            let hold = Hold { holds };
+            let hold = Hold::of(holds);
             self.call(Place::Trigger, |reactor| trigger(reactor, hold));
         }
     }
@@ -302,12 +330,13 @@ impl Reactor {
     }
 
     /// What losses and triggers have led to is done as well: Deferreds, tasks, queued calls. Not for ever: a task may never rest.
-    fn do_what_follows(&mut self) {
+    fn do_what_follows(&mut self, also: &mut dyn FnMut(&mut Reactor)) {
         for _ in 0..LAST_ROUNDS {
             if !self.handle.get().is_some_and(Handle::has_work) && self.tasks.is_empty() {
                 break;
             }
             self.run_handled();
+            also(self);
             self.run_tasks();
         }
     }
@@ -374,6 +403,7 @@ impl Reactor {
         }
         if !handled && matches!(signal, Signal::Interrupt | Signal::Terminate) {
             log::info!("{signal}: stopping");
+            self.signalled = true;
             if self.life == Life::Starting {
                 // What holds up the startup does not hold up the end.
                 self.holds = Rc::default();

@@ -109,7 +109,8 @@ impl Reactor {
     /// `address` is text (`"127.0.0.1:8080"`, `"[::]:80"`), a `SocketAddr` or a [`ListenTcp`].
     ///
     /// # Errors
-    /// [`Error::BadAddress`], [`Error::CannotListen`]; [`Error::Finished`] when the reactor has stopped.
+    /// [`Error::BadAddress`], [`Error::CannotListen`];
+    /// [`Error::Stopping`] or [`Error::Finished`] when the reactor stops or has stopped.
     pub fn listen_tcp<A>(&mut self, address: A, factory: impl Factory) -> Result<Listener>
     where
         A: TryInto<ListenTcp>,
@@ -117,9 +118,7 @@ impl Reactor {
     {
         let options = address.try_into().map_err(Into::into)?;
         options.of_connections().check()?;
-        if !self.begins_new_things() {
-            return Err(Error::Finished);
-        }
+        self.check_begins()?;
         let open = Open::TcpListen {
             address: options.address,
             reuse_address: options.reuse_address,

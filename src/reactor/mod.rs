@@ -183,6 +183,8 @@ pub struct Reactor {
     signal_handlers: Vec<(Signal, Option<SignalHandler>)>,
     /// SIGINT and SIGTERM stop the reactor.
     default_signals: bool,
+    /// One of them has: the next one does what the system does by default.
+    signalled: bool,
     inbox: Arc<Inbox>,
     /// Room for the calls from threads of one turn.
     thread_calls: Vec<ThreadCall>,
@@ -315,6 +317,7 @@ impl Reactor {
             holds: Rc::default(),
             signal_handlers: Vec::new(),
             default_signals: false,
+            signalled: false,
             inbox,
             thread_calls: Vec::new(),
             jobs: Jobs::new(),
@@ -458,7 +461,7 @@ impl Drop for Reactor {
         if !std::thread::panicking() {
             if begun {
                 self.life = Life::Ending;
-                self.advance_life();
+                self.advance_life(&mut |_| {});
             }
             self.finish_handled();
         }

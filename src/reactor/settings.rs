@@ -58,7 +58,8 @@ pub struct Settings {
     /// After the last byte was sent: how long the peer's own data is read and dropped, so that
     /// none of ours is destroyed by a reset. At most five times this in all. Zero switches it off. Default: 2 s.
     pub linger: Duration,
-    /// What [`stop_gracefully`](crate::Reactor::stop_gracefully) grants for sending what waits. Default: 5 s.
+    /// What [`stop_gracefully`](crate::Reactor::stop_gracefully) grants for sending what waits; and before that, once more,
+    /// a future of [`block_on`](crate::block_on()) that awaits [`stopping`](crate::task::stopping()), to end. Default: 5 s.
     pub drain_limit: Duration,
     /// Timed calls run in one turn, 1 at least. Default: 10,000.
     pub timers_per_turn: usize,

@@ -25,11 +25,9 @@ impl Reactor {
     /// # Errors
     /// [`Error::CannotSpawn`], which names the program and what is at fault ([`SpawnFault`](super::SpawnFault)): there is no such
     /// program or interpreter, no right to run it, to be that user or to enter that directory; too many processes or descriptors.
-    /// [`Error::Finished`] when the reactor has stopped.
+    /// [`Error::Stopping`] or [`Error::Finished`] when the reactor stops or has stopped.
     pub fn spawn_process(&mut self, what: SpawnProcess, protocol: impl ProcessProtocol) -> Result<ProcessId> {
-        if !self.begins_new_things() {
-            return Err(Error::Finished);
-        }
+        self.check_begins()?;
         let slot =
             ProcessSlot::new(Box::new(protocol), what.program.display().to_string(), what.kill_on_stop);
         let process = self.sources.insert(Source::Process(Box::new(slot)));

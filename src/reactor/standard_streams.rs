@@ -36,12 +36,11 @@ impl Reactor {
     /// ```
     ///
     /// # Errors
-    /// [`Error::System`] when a reactor of this process has them already, or they are closed; [`Error::Finished`] when the
+    /// [`Error::System`] when a reactor of this process has them already, or they are closed;
+    /// [`Error::Stopping`] or [`Error::Finished`] when the
     /// reactor has stopped.
     pub fn standard_streams(&mut self, protocol: impl Protocol) -> Result<ConnectionId> {
-        if !self.begins_new_things() {
-            return Err(Error::Finished);
-        }
+        self.check_begins()?;
         let token = self.sources.next_token();
         let opened = self.net.standard_streams(token);
         opened.map_err(|source| Error::System { call: "standard streams", source })?;

@@ -64,7 +64,7 @@ impl Reactor {
         self.watch_default_signals()?;
         let mut enough = false;
         let ran = as_nobodys(|| {
-            while !enough && self.take_turn(None, &mut |reactor| enough = !goes_on(reactor))? {}
+            while !enough && self.take_turn(None, &mut |reactor| enough |= !goes_on(reactor))? {}
             Ok(())
         });
         self.forget_time();
@@ -77,7 +77,8 @@ impl Reactor {
 
     /// SIGINT and SIGTERM stop the reactor from now on, if its settings say so.
     pub(crate) fn watch_default_signals(&mut self) -> Result<()> {
-        if !self.turning && self.life != Life::Finished && self.settings.handle_signals {
+        let finished = self.life == Life::Finished;
+        if !self.turning && !finished && !self.signalled && self.settings.handle_signals {
             self.default_signals = true;
             self.watch_signals()?;
         }
@@ -132,10 +133,10 @@ impl Reactor {
         self.statistics.turns += 1;
         self.clock.set(None);
         if matches!(self.life, Life::New | Life::Starting) {
-            self.advance_life();
+            self.advance_life(also);
         }
         self.run_thread_calls();
-        if self.life != Life::Running && !self.advance_life() {
+        if self.life != Life::Running && !self.advance_life(also) {
             // No poll comes any more to end the last callback's time.
             self.stop_timing();
             return Ok(false);

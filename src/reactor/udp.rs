@@ -163,7 +163,8 @@ impl Reactor {
     /// `address` is text (`"127.0.0.1:53"`, `"[::]:53"`), a `SocketAddr` or a [`ListenUdp`].
     ///
     /// # Errors
-    /// [`Error::BadAddress`], [`Error::CannotListen`]; [`Error::Finished`] when the reactor has stopped.
+    /// [`Error::BadAddress`], [`Error::CannotListen`];
+    /// [`Error::Stopping`] or [`Error::Finished`] when the reactor stops or has stopped.
     pub fn listen_udp<A>(&mut self, address: A, protocol: impl DatagramProtocol) -> Result<DatagramId>
     where
         A: TryInto<ListenUdp>,
@@ -180,7 +181,8 @@ impl Reactor {
     ///
     /// # Errors
     /// [`Error::BadAddress`] when the peer's port is 0, or the addresses are of different families;
-    /// [`Error::CannotListen`]; [`Error::Finished`] when the reactor has stopped.
+    /// [`Error::CannotListen`];
+    /// [`Error::Stopping`] or [`Error::Finished`] when the reactor stops or has stopped.
     pub fn connect_udp_with(
         &mut self,
         peer: SocketAddr,
@@ -236,7 +238,8 @@ impl Reactor {
     /// can use that up for all. (Twisted: `listenUNIXDatagram`, `connectUNIXDatagram`.)
     ///
     /// # Errors
-    /// [`Error::CannotListen`]; [`Error::Finished`] when the reactor has stopped.
+    /// [`Error::CannotListen`];
+    /// [`Error::Stopping`] or [`Error::Finished`] when the reactor stops or has stopped.
     pub fn open_unix_datagram(
         &mut self,
         options: UnixDatagram,
@@ -265,16 +268,15 @@ impl Reactor {
     /// Goes on with a socket of datagrams that somebody else opened. (Twisted: `adoptDatagramPort`.)
     ///
     /// # Errors
-    /// [`Error::System`] when it is no socket of datagrams, and the descriptor is closed; [`Error::Finished`] when
-    /// the reactor has stopped.
+    /// [`Error::System`] when it is no socket of datagrams, and the descriptor is closed;
+    /// [`Error::Stopping`] or [`Error::Finished`] when
+    /// the reactor stops or has stopped.
     pub fn adopt_datagram(
         &mut self,
         descriptor: OwnedFd,
         protocol: impl DatagramProtocol,
     ) -> Result<DatagramId> {
-        if !self.begins_new_things() {
-            return Err(Error::Finished);
-        }
+        self.check_begins()?;
         let token = self.sources.next_token();
         let adopted = self.net.adopt(token, descriptor, Adopt::Datagram);
         adopted.map_err(|failed| Error::System { call: failed.step.name(), source: failed.error })?;
@@ -287,9 +289,7 @@ impl Reactor {
         protocol: Box<dyn DatagramProtocol>,
         max_size: usize,
     ) -> Result<DatagramId> {
-        if !self.begins_new_things() {
-            return Err(Error::Finished);
-        }
+        self.check_begins()?;
         let asked = match open {
             Open::Udp { connect: Some(peer), .. } => peer.to_string(),
             Open::Udp { bind, .. } => bind.to_string(),

@@ -8,7 +8,7 @@ use super::sources::Source;
 use super::tasks::Task;
 use super::udp::MOST_SIZE;
 use super::{
-    Address, ConnectTcp, DatagramId, DatagramProtocol, Error, ListenUdp, Reactor, Reason, Result, SystemError,
+    Address, ConnectTcp, DatagramId, DatagramProtocol, ListenUdp, Reactor, Reason, Result, SystemError,
 };
 use crate::net::{OpenError, Step, Token};
 
@@ -24,9 +24,7 @@ impl Reactor {
     ) -> Result<DatagramId> {
         let asked = ConnectTcp::new(host, port);
         asked.check().map_err(|why| super::BadAddress { text: format!("{host}:{port}"), why })?;
-        if !self.begins_new_things() {
-            return Err(Error::Finished);
-        }
+        self.check_begins()?;
         let slot = DatagramSlot::resolving(protocol, options.address, options.max_size.min(MOST_SIZE));
         let token = self.sources.insert(Source::Datagram(Box::new(slot)));
         let (name, options) = (host.to_owned(), options.clone());

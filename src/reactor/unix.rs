@@ -116,16 +116,15 @@ impl Reactor {
     /// `address` is a path (`"/run/app.sock"`), an abstract name as text (`"@name"`), a [`UnixAddress`] or a [`ListenUnix`].
     ///
     /// # Errors
-    /// [`Error::BadAddress`], [`Error::CannotListen`]; [`Error::Finished`] when the reactor has stopped.
+    /// [`Error::BadAddress`], [`Error::CannotListen`];
+    /// [`Error::Stopping`] or [`Error::Finished`] when the reactor stops or has stopped.
     pub fn listen_unix<A>(&mut self, address: A, factory: impl Factory) -> Result<Listener>
     where
         A: TryInto<ListenUnix>,
         A::Error: Into<Error>,
     {
         let options = address.try_into().map_err(Into::into)?;
-        if !self.begins_new_things() {
-            return Err(Error::Finished);
-        }
+        self.check_begins()?;
         let asked = options.address.to_string();
         let open = Open::UnixListen {
             address: options.address,
@@ -147,7 +146,8 @@ impl Reactor {
     /// Where the other side's queue is full, it is tried again until the timeout.
     ///
     /// # Errors
-    /// [`Error::BadAddress`]; [`Error::Finished`] when the reactor has stopped.
+    /// [`Error::BadAddress`];
+    /// [`Error::Stopping`] or [`Error::Finished`] when the reactor stops or has stopped.
     pub fn connect_unix<A>(&mut self, address: A, factory: impl ClientFactory) -> Result<ConnectorId>
     where
         A: TryInto<ConnectUnix>,

@@ -1,13 +1,15 @@
 //! Running one future, and the reactor as long as that takes.
 
+use std::cell::Cell;
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use super::executor::Executor;
 use super::ready::Root;
-use crate::reactor::{Error, Place, Reactor, Result};
+use crate::reactor::{Error, Phase, Place, Reactor, Result, SystemEvent};
 
 /// Runs a future on a reactor of its own, with everything that it spawns, opens and sets; then the reactor stops
 /// gracefully: connections are closed once what waits is sent, and tasks that still run are cancelled. It is the `main` of a program
@@ -19,9 +21,36 @@ use crate::reactor::{Error, Place, Reactor, Result};
 /// # Ok::<(), twistor::Error>(())
 /// ```
 ///
+/// # How a program stops
+///
+/// SIGINT and SIGTERM stop the reactor gracefully; the second one ends the process at once. A future that awaits
+/// [`stopping`](super::stopping()) learns of it, has [`Settings::drain_limit`](crate::Settings::drain_limit) to end, with its
+/// connections open, and its result is returned as always: a stop is no error of such a program.
+///
+/// ```
+/// use std::time::Duration;
+/// use twistor::stream::{open_connection, start_server};
+/// use twistor::task::{Either, here, select, sleep, stopping};
+///
+/// fn main() -> Result<(), Box<dyn std::error::Error>> {
+///     twistor::block_on(async {
+///         let server = start_server("127.0.0.1:0", async |mut reader, _| reader.read_to_end(1024).await.map(drop))?;
+///         let (_reader, writer) = open_connection(server.address()).await?;
+/// #       here().call(|reactor| drop(reactor.stop_gracefully()));
+///         while let Either::Second(()) = select(stopping(), sleep(Duration::from_secs(1))).await {
+///             writer.write(b"a reading\n");
+///         }
+///         writer.write(b"good-bye\n");
+///         Ok(())
+///     })?
+/// }
+/// ```
+///
+/// A future that does not await it, or does not end in time, is cut off: it is dropped once connections are closed.
+///
 /// # Errors
-/// [`Error::Stopped`] when the reactor is stopped before the future has ended, as by SIGINT or SIGTERM; the rest as
-/// [`Reactor::new`] and [`Reactor::run`].
+/// [`Error::Stopped`] when the future was cut off because the reactor stopped; the rest as [`Reactor::new`] and
+/// [`Reactor::run`].
 pub fn block_on<F: Future>(future: F) -> Result<F::Output> {
     let mut reactor = Reactor::new()?;
     let result = match catch_unwind(AssertUnwindSafe(|| reactor.block_on(future))) {
@@ -33,14 +62,19 @@ pub fn block_on<F: Future>(future: F) -> Result<F::Output> {
         }
     };
     reactor.stop_gracefully();
-    reactor.run()?;
-    Ok(result)
+    match reactor.run() {
+        // It had stopped when the future ended.
+        Ok(()) | Err(Error::Finished) => Ok(result),
+        Err(error) => Err(error),
+    }
 }
 
 impl Reactor {
     /// Runs until the future has ended, or the reactor stops. The reactor goes on afterwards with the next
     /// [`run`](Reactor::run), [`turn`](Reactor::turn) or `block_on`. A panic of the future is the caller's. SIGINT and SIGTERM
-    /// stop the reactor, as in `run`.
+    /// stop the reactor, as in `run`; if any task awaits [`stopping`](super::stopping()) then, the future has
+    /// [`Settings::drain_limit`](crate::Settings::drain_limit) to end. If it does, the rest of the stop is for the next `run`
+    /// or `turn`.
     ///
     /// # Errors
     /// [`Error::Stopped`] when the reactor stops first; the rest as [`run`](Reactor::run).
@@ -55,9 +89,23 @@ impl Reactor {
             return Err(Error::AlreadyRunning);
         }
         ready.wake_root();
+        let (grace, granted) = (Rc::new(Cell::new(None)), handle.clone());
+        let held = Rc::clone(&grace);
+        let trigger =
+            self.add_system_event_trigger(Phase::Before, SystemEvent::Shutdown, move |reactor, hold| {
+                if !granted.minds_stop() {
+                    return;
+                }
+                let (limit, over) = (reactor.settings().drain_limit, Rc::clone(&held));
+                let timer = reactor.call_later(limit, move |_| drop(over.take()));
+                held.set(Some((hold, timer)));
+            });
         let ran = self.run_until(|reactor| {
             if !ready.take_root() {
                 return true;
+            }
+            if ended.is_some() {
+                return false;
             }
             let mut context = Context::from_waker(&waker);
             let Some(running) = &mut future else { return false };
@@ -78,6 +126,12 @@ impl Reactor {
             }
         });
         executor.rooted.set(false);
+        // It is gone if it was called.
+        let _ = self.remove_system_event_trigger(trigger);
+        if let Some((hold, timer)) = grace.take() {
+            let _ = timer.cancel(self);
+            drop(hold);
+        }
         // Its end can reach the reactor, as its life could; a panic is the caller's.
         let gone = handle.lend(self, || catch_unwind(AssertUnwindSafe(|| drop(future.take()))));
         if let (None | Some(Ok(_)), Err(panic)) = (&ended, gone) {

@@ -50,7 +50,8 @@
 //! # What ends a task
 //!
 //! Its own end; [`Task::cancel`], or the [`Task`] being dropped: its future is dropped where it waits, and what it owns with it; a
-//! panic, which ends that task alone, is logged, and is told to whoever awaits it; and the reactor's end.
+//! panic, which ends that task alone, is logged, and is told to whoever awaits it; and the reactor's end, which [`stopping`] tells of
+//! in time.
 //!
 //! # Order
 //!
@@ -66,6 +67,7 @@ mod executor;
 mod interval;
 mod ready;
 mod sleep;
+mod stopping;
 #[expect(clippy::module_inception, reason = "the noun of the module")]
 mod task;
 mod timeout;
@@ -82,6 +84,7 @@ pub use self::block_on::block_on;
 pub use self::channel::{Closed, Receiver, SendError, Sender, TrySendError, channel};
 pub use self::interval::{Interval, Tick, interval};
 pub use self::sleep::{Sleep, sleep, sleep_until};
+pub use self::stopping::{Stopping, stopping};
 pub use self::task::{Task, TaskError};
 pub use self::timeout::{TimedOut, timeout};
 pub use self::together::{Either, join, join_all, select, select_all};

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use twistor::task::{self, Task, TaskError, channel, here, select, sleep, timeout, yield_now};
+use twistor::task::{self, Task, TaskError, channel, here, select, sleep, stopping, timeout, yield_now};
 use twistor::{Handle, Reactor};
 
 use super::ledger::Ledger;
@@ -30,7 +30,9 @@ pub fn begin(ledger: &Ledger, reactor: &mut Reactor) {
     handle.call(move |reactor| {
         kept.acts("Handle::is_same");
         kept.acts("Handle::finished");
+        kept.acts("Handle::is_stopping");
         assert!(reactor.handle().is_same(&same) && !same.finished());
+        assert!(!same.is_stopping() || !reactor.running() || !reactor.stop());
         assert!(same.with(|_| ()).is_err(), "this is no task");
     });
 }
@@ -50,7 +52,7 @@ async fn errand(ledger: Ledger, depth: u64) -> u64 {
                 let _ = timeout(limit, nap(&ledger)).await;
             }
             3 => {
-                let _ = select(nap(&ledger), nap(&ledger)).await;
+                let _ = select(select(nap(&ledger), stopping()), nap(&ledger)).await;
             }
             _ if depth > 0 => waits += with_another(&ledger, depth - 1).await,
             _ => {}

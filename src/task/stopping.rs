@@ -1,0 +1,78 @@
+//! Learning that the reactor was told to stop.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use super::here;
+use crate::reactor::Handle;
+
+/// Waits until the reactor of the task that first polls it is told to stop: by SIGINT or SIGTERM, by
+/// [`stop_gracefully`](crate::Reactor::stop_gracefully) or by [`stop`](crate::Reactor::stop). (tokio: `signal::ctrl_c`,
+/// `CancellationToken::cancelled`.)
+///
+/// Connections are still open then. What is to be done once can be awaited anywhere:
+///
+/// - The future of [`block_on`](crate::block_on()) is granted [`Settings::drain_limit`](crate::Settings::drain_limit) to end,
+///   if it or any other task awaits this. Connections stay open and new ones can be made meanwhile.
+/// - Other tasks are polled once before connections are closed: what they write then is sent. A task that needs longer has the
+///   future of `block_on` await it, or holds the shutdown up by a
+///   [trigger](crate::Reactor::add_system_event_trigger).
+///
+/// After that connections are closed, and what a task begins fails with [`Error::Stopping`](crate::Error::Stopping).
+///
+/// ```
+/// use std::time::Duration;
+/// use twistor::stream::start_server;
+/// use twistor::task::{self, sleep, stopping};
+///
+/// # let program = async {
+/// let server = start_server("127.0.0.1:0", async |mut reader, writer| {
+///     writer.write(reader.read_chunk(1024).await?);
+///     writer.drain().await
+/// })?;
+/// # task::here().call(|reactor| drop(reactor.stop_gracefully()));
+/// // Until Ctrl-C or SIGTERM.
+/// stopping().await;
+/// server.close();
+/// while server.connections() > 0 {
+///     sleep(Duration::from_millis(10)).await;
+/// }
+/// # Ok::<_, twistor::stream::OpenError>(())
+/// # };
+/// # twistor::block_on(program)??;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub fn stopping() -> Stopping {
+    Stopping { place: None }
+}
+
+/// See [`stopping`].
+#[must_use = "a future does nothing until it is awaited"]
+#[derive(Debug)]
+pub struct Stopping {
+    /// The reactor, and where its waker is there.
+    place: Option<(Handle, Option<usize>)>,
+}
+
+impl Future for Stopping {
+    type Output = ();
+
+    /// # Panics
+    /// Outside of a task, where there is no reactor.
+    fn poll(mut self: Pin<&mut Stopping>, context: &mut Context<'_>) -> Poll<()> {
+        let (handle, key) = self.place.get_or_insert_with(|| (here(), None));
+        match handle.awaits_stop(key, context.waker()) {
+            true => Poll::Pending,
+            false => Poll::Ready(()),
+        }
+    }
+}
+
+impl Drop for Stopping {
+    fn drop(&mut self) {
+        if let Some((handle, Some(key))) = self.place.take() {
+            handle.awaits_stop_no_more(key);
+        }
+    }
+}
