@@ -211,6 +211,7 @@ pub(super) fn check_host(host: &str) -> Result<(), &'static str> {
     }
 }
 
+#[cfg(any(test, feature = "http"))]
 impl ConnectTcp {
     /// Reads the authority of a URL, where a zone comes after `%25` (RFC 6874) or, as people write it, after `%`.
     pub(crate) fn from_authority(text: &str) -> Result<ConnectTcp, Error> {
