@@ -332,3 +332,23 @@ fn an_hour_of_moods_and_faults_brings_one_word_for_each_reading_and_none_that_is
         assert!(said.iter().rev().take(6).all(|word| matches!(word, Said::Vehicles(..))), "{said:?}");
     });
 }
+
+#[test]
+fn a_feed_whose_name_hangs_is_told_by_that() {
+    let mut simulation = Simulation::new(1);
+    let reader = simulation.host("reader");
+    simulation.hold_name("hangs.example", true);
+    let feed = Feed::new("http://hangs.example/traffic.json".parse().unwrap());
+    let told = Rc::new(RefCell::new(Vec::new()));
+    let tell = Rc::clone(&told);
+    let note = move |event: &FeedEvent<'_>| {
+        if let News::Error(error) = event.news {
+            tell.borrow_mut().push((error.code(), error.to_string()));
+        }
+        Ok(())
+    };
+    Traffic::start(simulation.reactor(reader), vec![feed], Settings::default(), note);
+    simulation.run_for(16 * SECOND).unwrap();
+    let hanging = ("timed_out", "the name was not looked up within 5.0 s".to_owned());
+    assert_eq!(*told.borrow(), [hanging.clone(), hanging]);
+}

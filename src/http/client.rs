@@ -11,7 +11,7 @@ use super::request::Request;
 use super::response::Response;
 use super::url::Url;
 use crate::endpoint::ClientEndpoint;
-use crate::{ConnectTcp, ConnectionId, ConnectorId, DelayedCall, Instant, Reactor, Reason};
+use crate::{ConnectTcp, ConnectionId, ConnectorId, ConnectorState, DelayedCall, Instant, Reactor, Reason};
 use std::cell::RefCell;
 use std::fmt;
 use std::rc::Rc;
@@ -63,6 +63,8 @@ pub enum FetchError {
 /// How far a request has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stage {
+    /// The name of the host is being looked up.
+    LookingUp,
     /// There is no connection yet.
     Connecting,
     /// The request is under way, and no byte of the response has come.
@@ -198,9 +200,13 @@ pub(super) fn complete(reactor: &mut Reactor, exchange: &Pending, result: Result
 }
 
 fn time_out(reactor: &mut Reactor, exchange: &Pending) {
-    let (timeout, stage) = (exchange.borrow().timeout, exchange.borrow().stage);
-    complete(reactor, exchange, Err(FetchError::TimedOut(timeout, stage)));
+    let (timeout, mut stage) = (exchange.borrow().timeout, exchange.borrow().stage);
     let (connector, connection) = (exchange.borrow().connector, exchange.borrow().connection);
+    let state = connector.and_then(|id| reactor.connector(id)).map(|connector| connector.state());
+    if stage == Stage::Connecting && state == Some(ConnectorState::Resolving) {
+        stage = Stage::LookingUp;
+    }
+    complete(reactor, exchange, Err(FetchError::TimedOut(timeout, stage)));
     if let Some(mut transport) = connection.and_then(|id| reactor.transport(id)) {
         transport.abort_connection();
     } else if let Some(mut connector) = connector.and_then(|id| reactor.connector(id)) {
@@ -212,6 +218,9 @@ impl fmt::Display for FetchError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             FetchError::Connect(reason) => reason.fmt(f),
+            FetchError::TimedOut(limit, Stage::LookingUp) => {
+                write!(f, "the name was not looked up within {limit:?}")
+            }
             FetchError::TimedOut(limit, Stage::Connecting) => {
                 write!(f, "no connection within {limit:?}")
             }

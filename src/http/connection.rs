@@ -46,6 +46,7 @@ impl ClientFactory for Dial {
     fn client_connection_failed(&mut self, connector: &mut Connector<'_>, reason: &Reason) {
         let error = match reason {
             Reason::TimedOut(limit) => FetchError::TimedOut(*limit, Stage::Connecting),
+            Reason::LookupTimedOut { limit, .. } => FetchError::TimedOut(*limit, Stage::LookingUp),
             reason => FetchError::Connect(reason.clone()),
         };
         complete(connector.reactor(), &self.exchange, Err(error));

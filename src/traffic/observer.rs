@@ -87,6 +87,7 @@ impl fmt::Display for FeedError {
         match self {
             FeedError::Fetch(FetchError::TimedOut(limit, stage)) => {
                 let (before, limit) = match stage {
+                    Stage::LookingUp => ("the name was not looked up", Span(*limit)),
                     Stage::Connecting => ("no connection", Span(*limit)),
                     Stage::Waiting => ("connected, but no answer", Span(*limit)),
                     Stage::Reading => ("no complete answer", Span(*limit)),
