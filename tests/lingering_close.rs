@@ -2,12 +2,12 @@
 
 mod world;
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::time::Duration;
 
-use twistor::Settings;
+use twistor::{Reactor, Settings};
 use world::peer::{connection, turns};
-use world::{Record, Recorder, on_each_back_end};
+use world::{Record, Recorder, World, on_each_back_end};
 
 /// Answers at the first byte and closes, whatever else comes.
 fn hasty(record: &Record) -> Recorder {
@@ -65,6 +65,68 @@ fn a_peer_that_sends_for_ever_is_lingered_for_five_times_that_at_most() {
             peer.borrow_mut().fill();
             reactor.in_use() == 0
         });
+        world.run_until_idle(&mut reactor);
+    });
+}
+
+/// A close that lingers at a peer that sends all the time, until `done`; the peer sends before each turn.
+fn lingers_until(
+    world: &World,
+    linger: Duration,
+    begin: impl FnOnce(&mut Reactor),
+    done: impl Fn(&mut Reactor) -> bool,
+) -> Reactor {
+    let mut reactor = world.reactor_with(Settings { linger, ..Settings::default() });
+    let record = Record::new();
+    let (_, mut peer) = connection(world, &mut reactor, hasty(&record));
+    peer.send(b"x");
+    world.run_until(&mut reactor, "the loss", |_| record.has("lost Done"));
+    begin(&mut reactor);
+    let peer = RefCell::new(peer);
+    world.run_until(&mut reactor, "the end of the lingering", |reactor| {
+        peer.borrow_mut().fill();
+        done(reactor)
+    });
+    reactor
+}
+
+#[test]
+fn lingering_is_over_after_ten_times_its_idle_limit() {
+    on_each_back_end(|world| {
+        let linger = Duration::from_millis(20);
+        let record = Record::new();
+        let late = record.clone();
+        let at_ten_times = move |reactor: &mut Reactor| {
+            reactor.call_later(10 * linger, move |reactor| {
+                // What is due at the same time has its turn first, however late this one is.
+                reactor.call_later(Duration::ZERO, |reactor| {
+                    reactor.call_later(Duration::ZERO, move |reactor| {
+                        late.add(format!("{} in use", reactor.in_use()));
+                    });
+                });
+            });
+        };
+        let came = record.clone();
+        let mut reactor = lingers_until(world, linger, at_ten_times, move |_| !came.events().is_empty());
+        assert_eq!(record.events(), ["0 in use"]);
+        world.run_until_idle(&mut reactor);
+    });
+}
+
+#[test]
+fn a_loop_held_up_past_the_end_of_the_lingering_ends_it_next() {
+    on_each_back_end(|world| {
+        let linger = Duration::from_millis(10);
+        let hold_up = |reactor: &mut Reactor| {
+            reactor.call_later(Duration::ZERO, move |_| world::spend(10 * linger));
+        };
+        let turns = Cell::new(0);
+        let done = |reactor: &mut Reactor| {
+            turns.set(turns.get() + 1);
+            reactor.in_use() == 0 || turns.get() == 100
+        };
+        let mut reactor = lingers_until(world, linger, hold_up, done);
+        assert_eq!(reactor.in_use(), 0, "it lingers on after {} turns", turns.get());
         world.run_until_idle(&mut reactor);
     });
 }

@@ -165,8 +165,9 @@ impl Reactor {
         if let Some(closing) = connection.rare.as_ref().and_then(|rare| rare.closing) {
             let at = self.now() + closing.limit;
             let at = closing.last.map_or(at, |last| at.min(last));
-            // Not when nothing changes: what was set in this turn waits for the next one.
-            if self.timers.due(closing.timer) != Some(at) {
+            // Only ever put off: a timer that is set in this turn waits for the next one, so setting an overdue one again and
+            // again would keep it from running while bytes go.
+            if self.timers.due(closing.timer).is_some_and(|due| due < at) {
                 self.timers.reset(closing.timer, at);
             }
         }
