@@ -68,7 +68,7 @@ pub(super) struct Place {
 }
 
 impl Place {
-    fn of(path: &Path) -> io::Result<Place> {
+    pub(super) fn of(path: &Path) -> io::Result<Place> {
         let name = path.file_name().ok_or(Errno::INVAL)?;
         Place::open(folder_of(path), name)
     }

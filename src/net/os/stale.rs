@@ -80,16 +80,7 @@ impl Lock {
             );
             return Err(io::Error::new(io::ErrorKind::AddrInUse, text));
         }
-        if Found::at(place) != Some(found) {
-            return Ok(false);
-        }
-        match place.remove() {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                let text = format!("a stale socket file is there, and cannot be removed: {error}");
-                Err(io::Error::new(error.kind(), text))
-            }
-            _ => Ok(true),
-        }
+        found.remove(place)
     }
 }
 
@@ -149,6 +140,23 @@ impl Found {
         let found = fs::symlink_metadata(path).ok().filter(|found| found.file_type().is_socket())?;
         let changed = (found.ctime(), found.ctime_nsec());
         Some(Found { device: found.dev(), inode: found.ino(), changed })
+    }
+
+    /// Removes the file. `false` if another one has taken its place since it was found.
+    ///
+    /// # Errors
+    /// It cannot be removed.
+    fn remove(&self, place: &Place) -> io::Result<bool> {
+        if Found::at(place) != Some(*self) {
+            return Ok(false);
+        }
+        match place.remove() {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                let text = format!("a stale socket file is there, and cannot be removed: {error}");
+                Err(io::Error::new(error.kind(), text))
+            }
+            _ => Ok(true),
+        }
     }
 
     /// Whether a socket of this machine is bound to it that neither listens nor is connected: it is about to.
@@ -230,6 +238,23 @@ const UNCONNECTED: &[u8] = b"01";
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_file_that_took_the_place_of_the_stale_one_is_not_removed() {
+        use std::os::unix::net::UnixListener;
+
+        let path = std::env::temp_dir().join(format!("twistor-stale-{}", std::process::id()));
+        drop(UnixListener::bind(&path).unwrap());
+        let place = Place::of(&path).unwrap();
+        let stale = Found::at(&place).unwrap();
+        fs::remove_file(&path).unwrap();
+        let live = UnixListener::bind(&path).unwrap();
+        assert!(!stale.remove(&place).unwrap());
+        assert!(path.exists(), "the file of a live socket is gone");
+        drop(live);
+        assert!(Found::at(&place).unwrap().remove(&place).unwrap());
+        assert!(!path.exists());
+    }
 
     #[test]
     fn a_name_is_told_of_a_socket_that_is_bound_and_no_more() {
