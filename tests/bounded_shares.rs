@@ -7,7 +7,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use twistor::{Reactor, Settings};
-use world::peer::Peer;
+use world::peer::{Peer, connection, turns};
 use world::{Record, Recorder, nobody, on_each_back_end};
 
 /// How much a counter grows in each turn, until it has grown by `all`. The loop is not woken for it.
@@ -67,6 +67,32 @@ fn connections_that_wait_together_are_accepted_in_shares() {
         drop(flood);
         world.run_until(&mut reactor, "all lost", |_| record.count("lost Done") == 10);
         world.close(&mut reactor, &listener);
+    });
+}
+
+#[test]
+fn what_waits_on_one_connection_is_sent_in_shares() {
+    on_each_back_end(|world| {
+        const ALL: usize = 8_000_000;
+        const SHARE: u64 = 10_000;
+        let settings = Settings { write_per_turn: SHARE as usize, ..Settings::default() };
+        let mut reactor = world.reactor_with(settings);
+        let (id, mut peer) = connection(world, &mut reactor, nobody());
+        let mut transport = reactor.transport(id).unwrap();
+        transport.write(&vec![b'w'; ALL]);
+        transport.lose_connection();
+        turns(&mut reactor);
+        let (mut read, mut largest) = (0, 0);
+        while read < ALL {
+            read += peer.read_now().len();
+            let before = reactor.statistics().bytes_sent;
+            reactor.turn(Some(Duration::from_millis(1))).unwrap();
+            largest = largest.max(reactor.statistics().bytes_sent - before);
+        }
+        assert_eq!(largest, SHARE, "sent in one turn");
+        assert_eq!(peer.read_to_end(&mut reactor), (Vec::new(), None));
+        drop(peer);
+        world.run_until_idle(&mut reactor);
     });
 }
 

@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use twistor::{Error, Reactor, Settings};
 use world::child;
-use world::peer::Peer;
-use world::{Record, Recorder, nobody, on_the_real_network, once};
+use world::peer::{Peer, turns};
+use world::{Record, Recorder, nobody, on_each_back_end, on_the_real_network, once};
 
 const LIMITED: &str = "the process has few descriptors";
 
@@ -86,6 +86,40 @@ fn peers_are_closed_others_go_on_and_the_port_serves_again() {
             world.run_until(&mut reactor, "lost", |_| record.count("lost Done") == 2);
             world.close(&mut reactor, &listener);
             world.logged();
+        });
+    });
+}
+
+#[test]
+fn a_port_without_descriptors_accepts_nobody_until_its_pause_ends() {
+    let test = "a_port_without_descriptors_accepts_nobody_until_its_pause_ends";
+    child::alone(test, "ulimit -n 64;", || {
+        on_each_back_end(|world| {
+            let pause = Duration::from_secs(3600);
+            let mut reactor = world.reactor_with(Settings { accept_pause: pause, ..Settings::default() });
+            let listener = reactor.listen_tcp(world.anywhere(), nobody).unwrap();
+            let limit = |descriptors| match world.simulated() {
+                Some((network, host)) => network.set_descriptor_limit(host, descriptors),
+                None => {}
+            };
+            let mut first = world.connect(listener.address());
+            limit(0);
+            let mut all = if world.simulated().is_none() { exhaust() } else { Vec::new() };
+            world.run_until(&mut reactor, "it is closed", |reactor| reactor.statistics().shed == 1);
+            assert!(first.at_end());
+            // For the descriptor of the peer.
+            drop(all.pop());
+            limit(1000);
+            let mut second = world.connect(listener.address());
+            limit(0);
+            for _ in 0..10 {
+                turns(&mut reactor);
+            }
+            let counted = reactor.statistics();
+            assert_eq!((counted.accept_errors, counted.shed, counted.accepts), (1, 1, 0));
+            assert!(!second.at_end(), "it waits");
+            drop(all);
+            assert_eq!(world.logged().len(), 1);
         });
     });
 }
