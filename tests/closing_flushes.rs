@@ -5,7 +5,7 @@ mod world;
 use std::io::ErrorKind;
 use std::time::Duration;
 
-use twistor::{Producer, ProducerKind, Settings, Transport};
+use twistor::{Producer, ProducerKind, Protocol, Reason, Settings, Transport};
 use world::peer::{connection, narrow_connection, turns};
 use world::{Record, Recorder, on_each_back_end};
 
@@ -221,5 +221,33 @@ fn half_a_close_to_a_peer_that_takes_nothing_has_the_limit_until_it_is_done() {
             let end = if takes { "lost Done" } else { "lost CloseTimedOut" };
             assert_eq!(record.events().last().unwrap(), end);
         }
+    });
+}
+
+/// Keeps the reason of its loss.
+struct Why(std::rc::Rc<std::cell::RefCell<Option<Reason>>>);
+
+impl Protocol for Why {
+    fn data_received(&mut self, _: &mut Transport<'_>, _: &[u8]) {}
+
+    fn connection_lost(&mut self, _: &mut Transport<'_>, reason: &Reason) {
+        *self.0.borrow_mut() = Some(reason.clone());
+    }
+}
+
+#[test]
+fn a_limit_may_be_given_to_a_close_that_has_begun() {
+    on_each_back_end(|world| {
+        let settings = Settings { closing_limit: Duration::from_millis(500), ..Settings::default() };
+        let mut reactor = world.reactor_with(settings);
+        let why = std::rc::Rc::default();
+        let (id, _peer) = narrow_connection(world, &mut reactor, Why(std::rc::Rc::clone(&why)));
+        reactor.transport(id).unwrap().write(&vec![b'w'; 100 << 20]);
+        reactor.transport(id).unwrap().lose_connection();
+        turns(&mut reactor);
+        let limit = Duration::from_millis(20);
+        reactor.transport(id).unwrap().lose_connection_within(limit);
+        world.run_until_idle(&mut reactor);
+        assert_eq!(why.take(), Some(Reason::CloseTimedOut(limit)));
     });
 }

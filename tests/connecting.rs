@@ -7,7 +7,8 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use twistor::{Address, ClientFactory, ConnectTcp, Connector, Error, Factory, Protocol, Reactor, Reason};
-use world::{Record, Recorder, World, nobody, on_each_back_end, once};
+use world::peer::turns;
+use world::{Record, Recorder, World, abort_all, nobody, on_each_back_end, once};
 
 /// Keeps the reason of the failure.
 struct Why {
@@ -173,5 +174,34 @@ fn a_slow_connection_does_not_hold_up_others() {
         assert_eq!(slow.events(), ["started", "connecting"]);
         reactor.connector(id).unwrap().disconnect();
         world.close(&mut reactor, &listener);
+    });
+}
+
+#[test]
+fn what_is_there_when_the_connection_is_made_is_read() {
+    on_each_back_end(|world| {
+        let (mut server, mut client) = (world.reactor(), world.reactor());
+        let greeting = nobody().acting(|what, transport, _| {
+            if what == "made" {
+                transport.write(b"welcome");
+            }
+        });
+        let listener = world.serve(&mut server, greeting);
+        let record = Record::new();
+        world.ask(&mut client, &listener, Recorder::new(&record));
+        // It is connected by the kernel, and greeted, before its reactor looks.
+        while client.statistics().turns < 2 {
+            client.turn(Some(Duration::ZERO)).unwrap();
+            if record.events().is_empty() {
+                world.run_until(&mut server, "greeted", |server| server.statistics().bytes_sent > 0);
+            }
+        }
+        turns(&mut client);
+        turns(&mut client);
+        assert_eq!(record.events(), ["made", "data welcome"]);
+        abort_all(&mut client);
+        abort_all(&mut server);
+        world.run_until_idle(&mut client);
+        world.close(&mut server, &listener);
     });
 }

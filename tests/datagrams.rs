@@ -926,3 +926,23 @@ fn what_fails_when_a_socket_is_closed_calls_nobody_inside_the_call() {
         assert_eq!(reactor.statistics().datagram_errors, 1);
     });
 }
+
+#[test]
+fn whose_panics_many_datagrams_cause_is_logged_once_a_second() {
+    on_each_back_end(|world| {
+        let mut reactor = world.reactor();
+        let record = Record::new();
+        let bad = Mailbox::new(&record).acting(|what, _, _, _| assert!(what != "datagram", "a bad one"));
+        let server = reactor.listen_udp(world.anywhere(), bad).unwrap();
+        let to = Address::Udp(host(&mut reactor, server));
+        let mut transport = reactor.datagram(server).unwrap();
+        for _ in 0..5 {
+            transport.write_to(b"bad", &to).unwrap();
+        }
+        world.run_until(&mut reactor, "all there", |_| record.count("datagram bad") == 5);
+        stop(world, &mut reactor, &[server]);
+        let logged = world.logged();
+        let named = logged.iter().filter(|line| line.contains("the panic was in the protocol of"));
+        assert_eq!(named.count(), 1, "{logged:?}");
+    });
+}

@@ -5,6 +5,7 @@ mod world;
 use std::fs::File;
 use std::time::{Duration, Instant};
 
+use twistor::sim::{CallKind, Errno, Fault};
 use twistor::{Error, Reactor, Settings};
 use world::child;
 use world::peer::{Peer, turns};
@@ -157,5 +158,28 @@ fn the_default_limit_of_connections_leaves_descriptors_for_other_things() {
                 }
             }
         }
+    });
+}
+
+#[test]
+fn a_port_whose_accepts_fail_tries_again_after_each_pause() {
+    on_each_back_end(|world| {
+        // No system runs out of memory when a test wants it to.
+        let Some((network, _)) = world.simulated() else { return };
+        network.add_rule(Fault::fail(CallKind::Accept, Errno::ENOMEM).at_most(3));
+        let pause = Duration::from_millis(50);
+        let mut reactor = world.reactor_with(Settings { accept_pause: pause, ..Settings::default() });
+        let record = Record::new();
+        let served = record.clone();
+        let listener =
+            reactor.listen_tcp(world.anywhere(), move || Recorder::new(&served).closing()).unwrap();
+        let begun = reactor.now();
+        let peer = world.connect(listener.address());
+        world.run_until(&mut reactor, "made", |_| record.has("made"));
+        assert!(reactor.now() - begun >= 3 * pause, "after {:?}", reactor.now() - begun);
+        assert_eq!(reactor.statistics().accept_errors, 3);
+        assert_eq!(world.logged().len(), 1, "once a second");
+        drop(peer);
+        world.close(&mut reactor, &listener);
     });
 }

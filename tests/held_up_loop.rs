@@ -321,3 +321,32 @@ impl DatagramProtocol for Answers {
         self.0.add(format!("data {}", String::from_utf8_lossy(data)));
     }
 }
+
+#[test]
+fn all_datagrams_that_came_in_time_count_before_a_timeout() {
+    on_each_back_end(|world| {
+        // Each is the share of a turn.
+        let mut reactor = world.reactor_with(Settings { read_per_turn: 1, ..Settings::default() });
+        let record = Record::new();
+        let own = reactor.listen_udp("127.0.0.1:0", Answers(record.clone())).unwrap();
+        let other = reactor.listen_udp("127.0.0.1:0", Answers(Record::new())).unwrap();
+        reactor.turn(Some(Duration::ZERO)).unwrap();
+        let address = reactor.datagram(own).unwrap().host();
+        for data in [b"1", b"2", b"3", b"4"] {
+            reactor.datagram(other).unwrap().write_to(data, &address).unwrap();
+        }
+        let late = record.clone();
+        let mut transport = reactor.datagram(own).unwrap();
+        transport.call_later(TIMEOUT, move |_: &mut Answers, _| late.add("time is up"));
+        reactor.call_later(Duration::ZERO, |_| {});
+        // They leave at the end of the turn.
+        reactor.turn(Some(Duration::ZERO)).unwrap();
+        spend(TIMEOUT * 2);
+        world.run_until(&mut reactor, "the time", |_| record.has("time is up"));
+        assert_eq!(record.events(), ["data 1", "data 2", "data 3", "data 4", "time is up"]);
+        for socket in [own, other] {
+            reactor.datagram(socket).unwrap().stop_listening();
+        }
+        world.run_until_idle(&mut reactor);
+    });
+}

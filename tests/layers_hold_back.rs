@@ -341,3 +341,18 @@ fn what_a_layer_delivers_while_the_protocol_has_paused_waits_for_it() {
         assert!(place("data hello") < place("read lost") && place("read lost") < place("lost Done"));
     });
 }
+
+#[test]
+fn what_a_layer_held_is_unsent_no_more_when_the_connection_is_lost() {
+    on_each_back_end(|world| {
+        let record = Record::new();
+        let (mut reactor, id, _peer) =
+            connection(world, Settings::default(), Recorder::new(&record), &record, NEVER);
+        reactor.transport(id).unwrap().write(b"held");
+        turns(&mut reactor);
+        assert_eq!(reactor.transport(id).unwrap().unsent(), 4);
+        reactor.transport(id).unwrap().abort_connection();
+        assert_eq!(reactor.transport(id).unwrap().unsent(), 0);
+        world.run_until_idle(&mut reactor);
+    });
+}

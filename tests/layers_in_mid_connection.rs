@@ -3,10 +3,10 @@
 mod layers;
 mod world;
 
-use layers::Noted;
-use twistor::{Below, Layer, Reactor, layered};
+use layers::{Noted, Then};
+use twistor::{Below, Layer, Reactor, Settings, layered};
 use world::peer::{connection, turns};
-use world::{Record, Recorder, on_each_back_end, once};
+use world::{Record, Recorder, abort_all, on_each_back_end, once};
 
 /// Turns letters' case both ways.
 struct Swapping;
@@ -185,5 +185,44 @@ fn what_comes_after_a_layer_was_added_does_not_pass_it_by_though_descriptors_wer
         world.close(&mut reactor, &listener);
         assert_eq!(answered.events(), ["made", "data READY", "lost Done"]);
         assert_eq!(record.events(), ["made", "data start", "data SWAPPED", "read lost", "lost Done"]);
+    });
+}
+
+#[test]
+fn what_waits_for_the_protocol_is_the_new_layers() {
+    on_each_back_end(|world| {
+        let mut reactor = world.reactor_with(Settings { read_buffer: 5, ..Settings::default() });
+        let record = Record::new();
+        let protocol = Recorder::new(&record).acting(|what, transport, data| {
+            if (what, data) == ("data", b"hello") {
+                transport.pause_reading();
+                transport.add_layer(Swapping);
+            }
+        });
+        let noted = record.clone();
+        let layer = move || {
+            Noted::new("layer", &noted).acting(|what, _, below, _| match what {
+                "received" => {
+                    below.deliver(b"helloworld");
+                    Then::Nothing
+                }
+                _ => Then::Through,
+            })
+        };
+        let listener = reactor.listen_tcp(world.anywhere(), layered(once(protocol, &Record::new()), layer));
+        let listener = listener.unwrap();
+        let mut peer = world.connect(listener.address());
+        peer.send(b"x");
+        world.run_until(&mut reactor, "told", |_| record.has("data hello"));
+        turns(&mut reactor);
+        let id = reactor.connections()[0];
+        reactor.transport(id).unwrap().resume_reading();
+        turns(&mut reactor);
+        assert_eq!(
+            record.events(),
+            ["layer: started", "made", "layer: received x", "data hello", "data WORLD"]
+        );
+        abort_all(&mut reactor);
+        world.close(&mut reactor, &listener);
     });
 }

@@ -8,8 +8,8 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use layers::{Noted, Then};
-use twistor::{ConnectTcp, Reason, Settings, layered};
-use world::peer::turns;
+use twistor::{Below, ConnectTcp, Layer, Reason, Settings, layered};
+use world::peer::{connection, turns};
 use world::{Record, Recorder, abort_all, on_each_back_end, once};
 
 #[test]
@@ -380,5 +380,129 @@ fn a_layer_is_woken_once_at_the_last_time_that_it_asked_for() {
                 "layer: lost Done"
             ]
         );
+    });
+}
+
+#[test]
+fn an_end_that_a_layer_sends_before_it_was_asked_to_is_none() {
+    on_each_back_end(|world| {
+        let mut reactor = world.reactor();
+        let record = Record::new();
+        let noted = record.clone();
+        let layer = move || {
+            Noted::new("layer", &noted).acting(|what, _, below, _| {
+                if what == "received" {
+                    below.send_end();
+                }
+                Then::Through
+            })
+        };
+        let factory = layered(once(Recorder::new(&record).echoing(), &Record::new()), layer);
+        let listener = reactor.listen_tcp(world.anywhere(), factory).unwrap();
+        let mut peer = world.connect(listener.address());
+        for text in ["one ", "two "] {
+            peer.send(text.as_bytes());
+            world.run_until(&mut reactor, "told", |_| record.has(&format!("data {text}")));
+        }
+        peer.finish();
+        assert_eq!(peer.read_to_end(&mut reactor), (b"one two ".to_vec(), None));
+        drop(peer);
+        world.close(&mut reactor, &listener);
+    });
+}
+
+#[test]
+fn a_layer_that_resumes_reading_has_what_came_meanwhile() {
+    on_each_back_end(|world| {
+        let mut reactor = world.reactor();
+        let record = Record::new();
+        let noted = record.clone();
+        let layer = move || {
+            Noted::new("layer", &noted).acting(|what, _, below, _| {
+                match what {
+                    "started" => below.pause_reading(),
+                    "written" => below.resume_reading(),
+                    _ => {}
+                }
+                Then::Through
+            })
+        };
+        let factory = layered(once(Recorder::new(&record), &Record::new()), layer);
+        let listener = reactor.listen_tcp(world.anywhere(), factory).unwrap();
+        let mut peer = world.connect(listener.address());
+        world.run_until(&mut reactor, "made", |_| record.has("made"));
+        peer.send(b"hello");
+        turns(&mut reactor);
+        assert!(!record.has("data hello"));
+        let id = reactor.connections()[0];
+        reactor.transport(id).unwrap().write(b"go on");
+        turns(&mut reactor);
+        assert!(record.has("data hello"), "{:?}", record.events());
+        abort_all(&mut reactor);
+        world.close(&mut reactor, &listener);
+    });
+}
+
+#[test]
+fn what_layers_deliver_comes_in_pieces_of_at_most_a_read() {
+    on_each_back_end(|world| {
+        let mut reactor = world.reactor_with(Settings { read_buffer: 10, ..Settings::default() });
+        let record = Record::new();
+        let noted = record.clone();
+        let layer = move || {
+            Noted::new("layer", &noted).acting(|what, _, below, _| match what {
+                "received" => {
+                    below.deliver(b"one that has more to say than it has heard");
+                    Then::Nothing
+                }
+                _ => Then::Through,
+            })
+        };
+        let factory = layered(once(Recorder::new(&record), &Record::new()), layer);
+        let listener = reactor.listen_tcp(world.anywhere(), factory).unwrap();
+        let mut peer = world.connect(listener.address());
+        peer.send(b"x");
+        world.run_until(&mut reactor, "told", |_| record.events().len() > 3);
+        turns(&mut reactor);
+        let told = record.events().into_iter().filter(|event| event.starts_with("data")).collect::<Vec<_>>();
+        assert_eq!(
+            told,
+            ["data one that h", "data as more to", "data  say than ", "data it has hea", "data rd"]
+        );
+        abort_all(&mut reactor);
+        world.close(&mut reactor, &listener);
+    });
+}
+
+/// Sends one more byte each time that the system has taken something.
+struct GoesOn(usize);
+
+impl Layer for GoesOn {
+    fn started(&mut self, below: &mut Below<'_>) {
+        below.watch_sent();
+        below.ready();
+    }
+
+    fn sent(&mut self, below: &mut Below<'_>, _: usize) {
+        if self.0 > 0 {
+            self.0 -= 1;
+            below.send(b"!");
+        }
+    }
+}
+
+#[test]
+fn a_layer_is_told_of_what_it_sent_when_told_of_what_was_sent() {
+    on_each_back_end(|world| {
+        let mut reactor = world.reactor();
+        let (id, mut peer) = connection(world, &mut reactor, world::nobody());
+        let mut transport = reactor.transport(id).unwrap();
+        transport.add_layer(GoesOn(8));
+        transport.write(b"hello");
+        turns(&mut reactor);
+        turns(&mut reactor);
+        assert_eq!(peer.read_now(), b"hello!!!!!!!!");
+        reactor.transport(id).unwrap().abort_connection();
+        world.run_until_idle(&mut reactor);
     });
 }

@@ -5,7 +5,7 @@ mod world;
 use std::cell::{Cell, RefCell};
 use std::time::Duration;
 
-use twistor::{Reactor, Settings};
+use twistor::{Producer, ProducerKind, Reactor, Settings, Transport};
 use world::peer::{connection, turns};
 use world::{Record, Recorder, World, on_each_back_end};
 
@@ -181,5 +181,55 @@ fn a_reactor_that_stops_lingers_for_nobody() {
             world.run(&mut reactor);
             assert_eq!(record.events().last().unwrap(), "lost Done");
         }
+    });
+}
+
+#[test]
+fn a_peer_that_has_finished_is_not_lingered_for() {
+    on_each_back_end(|world| {
+        let mut reactor = world.reactor();
+        let record = Record::new();
+        let protocol = Recorder::new(&record).acting(|what, transport, _| {
+            if what == "read lost" {
+                transport.write(b"bye");
+                transport.lose_connection();
+            }
+        });
+        let (_, mut peer) = connection(world, &mut reactor, protocol);
+        peer.finish();
+        world.run_until(&mut reactor, "the loss", |_| record.has("lost Done"));
+        assert_eq!(reactor.in_use(), 0);
+        assert_eq!(peer.read_to_end(&mut reactor), (b"bye".to_vec(), None));
+        world.run_until_idle(&mut reactor);
+    });
+}
+
+/// Has nothing to produce, and closes.
+struct Nothing;
+
+impl Producer for Nothing {
+    fn resume_producing(&mut self, transport: &mut Transport<'_>) {
+        transport.unregister_producer();
+        transport.lose_connection();
+    }
+}
+
+#[test]
+fn a_close_by_a_producer_without_more_lingers_for_what_was_sent() {
+    on_each_back_end(|world| {
+        let settings = Settings { linger: Duration::from_millis(20), ..Settings::default() };
+        let mut reactor = world.reactor_with(settings);
+        let record = Record::new();
+        let protocol = Recorder::new(&record).acting(|what, transport, _| {
+            if what == "data" {
+                transport.write(b"bye");
+                transport.register_producer(Nothing, ProducerKind::Pull).unwrap();
+            }
+        });
+        let (_, mut peer) = connection(world, &mut reactor, protocol);
+        peer.send(b"x");
+        world.run_until(&mut reactor, "the loss", |_| record.has("lost Done"));
+        assert_eq!(reactor.in_use(), 1, "it lingers");
+        world.run_until_idle(&mut reactor);
     });
 }

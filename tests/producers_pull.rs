@@ -336,3 +336,30 @@ fn one_that_has_nothing_does_not_stop_a_simulations_time() {
     simulation.run_for(Duration::from_secs(10)).unwrap();
     assert!((100..=120).contains(&asked.get()), "{}", asked.get());
 }
+
+#[test]
+fn one_that_has_written_again_is_asked_after_the_shortest_pause() {
+    on_each_back_end(|world| {
+        // The pauses are exact in virtual time alone.
+        if world.simulated().is_none() {
+            return;
+        }
+        let mut reactor = world.reactor();
+        let (id, _peer) = connection(world, &mut reactor, nobody());
+        let times = Rc::new(RefCell::new(Vec::new()));
+        let asked = Rc::clone(&times);
+        let producer = Pull::new(&Record::new(), move |transport| {
+            asked.borrow_mut().push(transport.now());
+            if asked.borrow().len() == 6 {
+                transport.write(b"a piece");
+            }
+        });
+        register(&mut reactor, id, producer);
+        world.run_until(&mut reactor, "asked", |_| times.borrow().len() == 9);
+        let times = times.borrow();
+        let pauses: Vec<_> = times.windows(2).map(|pair| (pair[1] - pair[0]).as_millis()).collect();
+        assert_eq!(pauses, [1, 2, 4, 8, 16, 0, 1, 2]);
+        reactor.transport(id).unwrap().abort_connection();
+        world.run_until_idle(&mut reactor);
+    });
+}

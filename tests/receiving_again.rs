@@ -182,3 +182,22 @@ impl twistor::Protocol for Ending {
         *self.told.borrow_mut() = Some(reason.clone());
     }
 }
+
+#[test]
+fn it_waits_when_reading_is_paused_after_it_was_asked_for() {
+    on_each_back_end(|world| {
+        let mut reactor = world.reactor();
+        let record = Record::new();
+        let (id, _peer) = connection(world, &mut reactor, Recorder::new(&record));
+        let mut transport = reactor.transport(id).unwrap();
+        transport.receive_again();
+        transport.pause_reading();
+        turns(&mut reactor);
+        assert_eq!(record.events(), ["made"]);
+        reactor.transport(id).unwrap().resume_reading();
+        turns(&mut reactor);
+        assert_eq!(record.events(), ["made", "data"]);
+        reactor.transport(id).unwrap().abort_connection();
+        world.run_until_idle(&mut reactor);
+    });
+}

@@ -132,3 +132,20 @@ fn a_task_that_panics_after_a_write_holds_nobody_up() {
         assert_eq!(world.logged().len(), 1);
     });
 }
+
+#[test]
+fn what_a_task_has_sent_is_counted() {
+    on_each_back_end(|world| {
+        world.run_future(async {
+            let server = start_server("127.0.0.1:0", sink).unwrap();
+            let (_reader, writer) = open_connection(server.address()).await.unwrap();
+            let sent = || here().with(|reactor| reactor.statistics().bytes_sent).unwrap();
+            let before = sent();
+            writer.write(b"hello ");
+            writer.write(b"there");
+            sleep(Duration::from_millis(1)).await;
+            assert_eq!(sent() - before, 11);
+            server.close();
+        });
+    });
+}

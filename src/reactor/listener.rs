@@ -428,3 +428,21 @@ impl Reactor {
 pub(super) fn cannot_listen(asked: &str, failed: OpenError) -> Error {
     Error::CannotListen { address: asked.to_owned(), call: failed.step.name(), source: failed.error }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_share_of_accepts_grows_while_all_of_it_is_used_in_a_row() {
+        let mut pace = Pace::default();
+        let shares = |pace: &mut Pace, turns: std::ops::Range<u64>| -> Vec<usize> {
+            turns.map(|turn| pace.share(turn, 10)).collect()
+        };
+        assert_eq!(shares(&mut pace, 10..17), [1, 1, 2, 4, 8, 10, 10]);
+        pace.ran_out();
+        assert_eq!(shares(&mut pace, 17..20), [1, 1, 2]);
+        // A turn without any ends the row, too.
+        assert_eq!(shares(&mut pace, 21..24), [1, 1, 2]);
+    }
+}

@@ -78,13 +78,15 @@ impl Reactor {
         if let Some(again) = again {
             self.timers.cancel(again);
         }
+        let mut wrote = false;
         let called = !sending
             && self.call_producer(token, ProducerKind::Pull, |producer, transport| {
                 producer.resume_producing(transport);
+                // Before the call has consequences: a close lingers if anything was ever written.
+                wrote = transport.reactor.wrote_since(token, wrote_before);
             });
         let Some(connection) = self.sources.connection_mut(token) else { return };
-        let wrote = std::mem::replace(&mut connection.wrote, true);
-        connection.wrote = wrote || wrote_before;
+        connection.wrote |= wrote_before;
         if !called || connection.state == State::Lost {
             return;
         }
@@ -101,6 +103,15 @@ impl Reactor {
             (false, true) => self.ask_producer(token),
             (false, false) => self.ask_producer_later(token),
         }
+    }
+
+    /// Whether a connection that had nothing unsent has written since its flag was cleared, which `before` sets again.
+    fn wrote_since(&mut self, token: Token, before: bool) -> bool {
+        let unsent = self.unsent(token) > 0;
+        let Some(connection) = self.sources.connection_mut(token) else { return false };
+        let wrote = connection.wrote || unsent;
+        connection.wrote = wrote || before;
+        wrote
     }
 
     /// A pull producer had nothing to write: to ask it in each turn would keep the loop busy.
