@@ -231,6 +231,21 @@ fn a_negative_number_is_a_bad_value_of_its_option() {
 }
 
 #[test]
+fn help_breaks_its_lines_only_where_they_are_full() {
+    for (command, _) in COMMANDS {
+        let out = run(&[command, "--help"]).out;
+        let after = &out[out.find("A TIME is").unwrap()..];
+        for (line, next) in after.lines().zip(after.lines().skip(1)) {
+            let prose = |line: &str| !line.is_empty() && !line.starts_with(' ');
+            if prose(line) && prose(next) {
+                let word = next.split(' ').next().unwrap();
+                assert!(line.len() + 1 + word.len() > 100, "{command}: {line:?}, {next:?}");
+            }
+        }
+    }
+}
+
+#[test]
 fn each_help_with_a_time_lists_its_units() {
     for (command, _) in COMMANDS {
         let times = options(command).iter().any(|(_, value)| value == "TIME");

@@ -107,11 +107,29 @@ fn command() -> clap::Command {
             true => argument.allow_hyphen_values(true),
             false => argument,
         });
-        match command.get_after_help().map(StyledStr::to_string).filter(|_| times) {
-            Some(help) => command.after_help(format!("{}\n\n{help}", span::HELP)),
+        match command.get_after_help().map(StyledStr::to_string) {
+            Some(help) if times => command.after_help(joined(&format!("{}\n\n{help}", span::HELP))),
+            Some(help) => command.after_help(joined(&help)),
             None => command,
         }
     })
+}
+
+/// The text with one line for each paragraph, to be wrapped at the width of the terminal; indented
+/// lines and those before them stay.
+fn joined(text: &str) -> String {
+    let mut joined = String::new();
+    let mut before = "";
+    for line in text.lines() {
+        let continues = !before.is_empty() && !before.ends_with(':') && !line.is_empty();
+        let indented = before.starts_with(' ') || line.starts_with(' ');
+        if !joined.is_empty() {
+            joined.push(if continues && !indented { ' ' } else { '\n' });
+        }
+        joined.push_str(line);
+        before = line;
+    }
+    joined
 }
 
 #[derive(Debug, Subcommand)]
