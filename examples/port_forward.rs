@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use twistor::Reactor;
 use twistor::endpoint::client_from_string;
+use twistor::escape::Escaped;
 use twistor::policy::{PortForward, Rates, Traffic, counted, idle_timeout, limit_per_peer, throttled};
 
 /// As `println!`, which panics when nobody reads any more (`| head`): this ends the program.
@@ -29,7 +30,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut arguments = std::env::args().skip(1);
     let target = client_from_string(&arguments.next().unwrap_or_else(|| "tcp:127.0.0.1:7007".to_owned()))?;
     let rate = arguments.next().map(|text| text.parse()).transpose()?;
-    let place = target.describe();
+    let place = Escaped(target.describe());
 
     let traffic = Traffic::new();
     let forward = limit_per_peer(PortForward::new(target), 100);
