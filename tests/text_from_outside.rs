@@ -258,9 +258,7 @@ fn what_is_logged_of_peers_and_errors_is_one_line() {
                 attach(&mut reactor, ClientService::new(client, nobody).named(&service), Duration::ZERO)
                     .unwrap();
                 reactor.call_when_running(move |_| panic!("{service}"));
-                reactor.call_later(Duration::from_millis(20), |reactor| {
-                    reactor.stop();
-                });
+                stop_when_logged(&mut reactor, "the next attempt comes in");
                 reactor.run().unwrap();
             });
             let path = EscapedBytes(from.as_os_str().as_encoded_bytes()).to_string();
@@ -278,6 +276,19 @@ fn what_is_logged_of_peers_and_errors_is_one_line() {
             logged.iter().for_each(|line| assert_printable(line, &begin_of(line)));
         }
     }
+}
+
+/// Stops the reactor when something was logged with these words.
+fn stop_when_logged(reactor: &mut Reactor, words: &'static str) {
+    reactor.call_later(Duration::from_millis(1), move |reactor| {
+        let has =
+            LOGGED.lock().unwrap_or_else(PoisonError::into_inner).iter().any(|line| line.contains(words));
+        if has {
+            reactor.stop();
+        } else {
+            stop_when_logged(reactor, words);
+        }
+    });
 }
 
 fn begin_of(line: &str) -> String {
