@@ -112,7 +112,7 @@ fn whoever_waited_for_room_is_told_of_it() {
     let listener = simulation.listen(gateway, "203.0.113.7:80".parse().unwrap(), 8).unwrap();
     let record = Record::new();
     let talker = Recorder::new(&record).acting(|event, transport, _| {
-        if event == "made" {
+        if event == "data" {
             transport.write(&[b'w'; 1000]);
         }
     });
@@ -120,9 +120,10 @@ fn whoever_waited_for_room_is_told_of_it() {
     simulation.reactor(client).connect_tcp("203.0.113.7:80", once(talker, &record)).unwrap();
     simulation.run_for(MOMENT).unwrap();
     simulation.let_connect(simulation.held_connects(client)[0]);
-    simulation.run_for(Duration::from_micros(1500)).unwrap();
+    simulation.run_for(MOMENT).unwrap();
     let (mut socket, _) = listener.accept().unwrap();
     socket.set_receive_room(0);
+    socket.send(b"now").unwrap();
     simulation.run_for(MOMENT).unwrap();
     let mut buffer = [0; 2000];
     assert!(socket.recv(&mut buffer).is_err(), "{:?}", record.events());

@@ -274,7 +274,7 @@ fn a_producer_is_seen_and_driven_by_what_the_peer_takes() {
     transport.stop_reading();
     transport.with(|_, transport| transport.write(b"too much"));
     transport.resume_reading();
-    assert_eq!(transport.value(), b"too much(paused)drop ");
+    assert_eq!(transport.value(), b"too much(paused)drop (paused)");
     transport.reset();
     assert!(stopped.get(), "its consumer is gone");
 }
