@@ -156,8 +156,20 @@ impl DatagramProtocol for Postman {
     fn datagram_received(&mut self, transport: &mut DatagramTransport<'_>, data: &[u8], from: &Address) {
         assert_eq!(self.life, Life::Started);
         self.post.came(&mut self.seen, data, false);
+        self.ledger.acts("DatagramTransport::destination");
+        self.ledger.acts("DatagramTransport::reply_source");
+        let (asked, source) = (transport.destination(), transport.reply_source());
+        assert!(source.is_none() || source == asked, "{source:?} of {asked:?}");
         if self.ledger.below(4) == 0 && !self.ledger.is_quiet() {
-            self.send(transport, from.socket_address());
+            match source {
+                Some(source) if self.ledger.below(2) == 0 => {
+                    self.ledger.acts("DatagramTransport::write_from");
+                    let letter = self.post.letter(self.ledger.below(100) as usize);
+                    // The socket may be closed, or bound to another address.
+                    let _ = transport.write_from(&letter, from, source);
+                }
+                _ => self.send(transport, from.socket_address()),
+            }
         }
     }
 

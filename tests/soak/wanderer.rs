@@ -131,6 +131,8 @@ impl Wanderer {
             26 => {
                 acts("Transport::set_tcp_keepalive");
                 let _ = transport.set_tcp_keepalive(Some(Duration::from_secs(5)));
+                acts("Transport::set_tcp_user_timeout");
+                let _ = transport.set_tcp_user_timeout(Some(Duration::from_secs(60)));
             }
             27 => {
                 acts("Transport::id");
