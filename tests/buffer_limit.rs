@@ -6,6 +6,7 @@ mod world;
 use std::cell::Cell;
 use std::io::ErrorKind;
 use std::rc::Rc;
+use std::time::Duration;
 
 use layers::Noted;
 use twistor::testing::{Accumulating, Situation, StringTransport};
@@ -254,6 +255,42 @@ fn a_writer_that_minds_no_pause_has_the_limit_and_a_turn_more() {
         let high = reactor.settings().high_water;
         assert!((LIMIT..=high + LIMIT + 30_000).contains(&most.get()), "{}", most.get());
         assert_eq!(reactor.statistics().buffer_limits, 1);
+        world.run_until_idle(&mut reactor);
+    });
+}
+
+/// Writes until much is unsent.
+fn fill(transport: &mut Transport<'_>) {
+    while transport.unsent() <= 1000 {
+        transport.write(&[b'w'; 9000]);
+    }
+}
+
+#[test]
+fn a_pause_that_is_still_to_be_told_limits_nothing_that_resuming_writes() {
+    on_each_back_end(|world| {
+        let settings =
+            Settings { buffer_limit: 50_000, high_water: 1000, low_water: 100, ..Settings::default() };
+        let mut reactor = world.reactor_with(settings);
+        let record = Record::new();
+        let protocol = Recorder::new(&record).acting(|what, transport, _| {
+            if what == "resume" {
+                for _ in 0..3 {
+                    transport.write(&[b'w'; 60_000]);
+                }
+            }
+        });
+        let (id, mut peer) = connection(world, &mut reactor, protocol);
+        // In one turn, before anything is told: over the mark, down again, and over it once more.
+        fill(&mut reactor.transport(id).unwrap());
+        peer.read_now();
+        reactor.call_later(Duration::ZERO, move |reactor| {
+            assert_eq!(reactor.transport(id).unwrap().unsent(), 0, "it went");
+            fill(&mut reactor.transport(id).unwrap());
+        });
+        turns(&mut reactor);
+        assert_eq!(record.events(), ["made", "pause", "resume", "pause"]);
+        reactor.transport(id).unwrap().abort_connection();
         world.run_until_idle(&mut reactor);
     });
 }

@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use twistor::endpoint::{client_from_string, server_from_string};
 use twistor::service::{ClientService, MultiService, Service, Stopped, StreamServerService};
-use twistor::{Error, Factory, ListenTcp, Reactor};
+use twistor::{Error, Factory, ListenTcp, Reactor, Settings};
+use world::peer::turns;
 use world::{Record, Recorder, World, nobody, on_each_back_end};
 
 /// A service on a port of its own.
@@ -162,5 +163,32 @@ fn endpoints_that_were_read_from_text_serve_and_are_connected_to() {
         let _ = stop(&server, &mut reactor);
         world.run_until_idle(&mut reactor);
         assert_eq!(record.events(), ["made", "read lost", "lost Done"]);
+    });
+}
+
+#[test]
+fn a_connection_that_only_lingers_is_not_waited_for() {
+    on_each_back_end(|world| {
+        let settings = Settings { linger: Duration::from_secs(3600), ..Settings::default() };
+        let mut reactor = world.reactor_with(settings);
+        let record = Record::new();
+        let notes = record.clone();
+        let hasty = move || {
+            Recorder::new(&notes).acting(|what, transport, _| {
+                if what == "made" {
+                    transport.write(b"bye");
+                    transport.lose_connection();
+                }
+            })
+        };
+        let service = service(world, hasty).graceful(Duration::from_secs(1800));
+        start(&service, &mut reactor);
+        let peer = world.connect(service.listener().unwrap().address());
+        world.run_until(&mut reactor, "lost", |_| record.has("lost Done"));
+        let stopped = stop(&service, &mut reactor);
+        turns(&mut reactor);
+        assert!(stopped.get());
+        drop(peer);
+        world.run_until_idle(&mut reactor);
     });
 }
