@@ -71,7 +71,7 @@ fn a_bad_argument_is_named_on_one_line() {
         (&["echo", "--listen", "127.0.0.1"], "the port is missing"),
         (&["echo", "--listen", ":80"], "column 1"),
         (&["echo", "--listen", "tcpp:80"], "did you mean tcp?"),
-        (&["echo", "--listen", ""], "it is empty; known are: fd, haproxy"),
+        (&["echo", "--listen", ""], "at column 1: it is empty; known are: fd, haproxy"),
         (&["echo", "--listen", "x"], "known are: fd, haproxy"),
         (&["echo", "--listen", "7007"], "did you mean tcp:7007?"),
         (&["echo", "--listen", ":7007"], "did you mean tcp:7007?"),

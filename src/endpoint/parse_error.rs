@@ -28,7 +28,8 @@ pub struct ParseError {
 impl fmt::Display for ParseError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "bad endpoint \"{}\" at column {}: ", Escaped(&self.text), self.position + 1)?;
-        if let Some(key) = &self.key {
+        // An empty word has no name to say.
+        if let Some(key) = self.key.as_deref().filter(|key| !key.is_empty()) {
             write!(f, "{}: ", Escaped(key))?;
         }
         Escaped(&self.why).fmt(f)
