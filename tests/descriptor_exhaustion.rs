@@ -99,9 +99,10 @@ fn a_port_without_descriptors_accepts_nobody_until_its_pause_ends() {
             let pause = Duration::from_secs(3600);
             let mut reactor = world.reactor_with(Settings { accept_pause: pause, ..Settings::default() });
             let listener = reactor.listen_tcp(world.anywhere(), nobody).unwrap();
-            let limit = |descriptors| match world.simulated() {
-                Some((network, host)) => network.set_descriptor_limit(host, descriptors),
-                None => {}
+            let limit = |descriptors| {
+                if let Some((network, host)) = world.simulated() {
+                    network.set_descriptor_limit(host, descriptors);
+                }
             };
             let mut first = world.connect(listener.address());
             limit(0);
