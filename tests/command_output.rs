@@ -105,6 +105,11 @@ fn a_reader_that_comes_late_gets_everything() {
     let mut monitor = unread(&address, &["--count", "100"]);
     // All is done, and waits for its reader.
     wait_for(800, &came);
+    // Longer than the patience after a signal: as long as another one takes for 400 rounds.
+    let (other_address, others) = door();
+    let other = unread(&other_address, &[]);
+    wait_for(3200, &others);
+    end(other, Signal::TERM);
     let out = BufReader::new(monitor.stdout.take().unwrap());
     let lines: Vec<String> = out.lines().map(Result::unwrap).collect();
     assert_eq!(lines.len(), 8 * 100 + 8);

@@ -806,6 +806,7 @@ fn two_guarded_echo_servers_do_not_answer_each_other_without_end() {
                 } else if guard.allows(transport, data, from.unwrap()) {
                     transport.write_to(data, from.unwrap()).unwrap();
                 } else {
+                    assert_eq!(guard.refused(), 1);
                     refused.add("refused");
                 }
             })

@@ -225,6 +225,29 @@ fn a_close_of_the_protocols_own_keeps_its_reason() {
 }
 
 #[test]
+fn a_slow_peer_of_a_close_under_way_gets_everything() {
+    on_each_back_end(|world| {
+        let mut reactor = world.reactor();
+        let record = Record::new();
+        let (id, mut peer) = narrow_connection(world, &mut reactor, Recorder::new(&record));
+        let mut transport = reactor.transport(id).unwrap();
+        transport.add_layer(IdleTimeout::new(LIMIT));
+        transport.write(&[b'w'; 400_000]);
+        transport.lose_connection();
+        let begin = reactor.now();
+        while reactor.now() - begin < LIMIT * 3 {
+            reactor.turn(Some(LIMIT / 10)).unwrap();
+        }
+        // The close has a time limit of its own.
+        let (all, error) = peer.read_to_end(&mut reactor);
+        assert_eq!((all.len(), error), (400_000, None));
+        drop(peer);
+        world.run_until_idle(&mut reactor);
+        assert_eq!(record.events().last().unwrap(), "lost Done");
+    });
+}
+
+#[test]
 fn the_error_says_how_long_nothing_happened() {
     let error = twistor::LayerError::new("idle timeout", Idle(Duration::from_secs(30)));
     assert_eq!(error.error(), Some(&Idle(Duration::from_secs(30))));
@@ -279,4 +302,24 @@ fn a_timeout_of_a_protocols_own_is_set_put_off_and_cancelled() {
     transport.advance(5 * second);
     assert_eq!(transport.with(|patient, _| patient.expired), 1);
     assert_eq!(transport.lost(), Some(Reason::Done));
+}
+
+#[test]
+fn a_timeout_that_has_expired_is_neither_pending_nor_cancelled() {
+    let second = Duration::from_secs(1);
+    let mut transport = StringTransport::new(Patient::default());
+    let set = |transport: &mut StringTransport<Patient>| {
+        transport.with(|patient, transport| {
+            patient.timeout.set(transport, second, |patient: &mut Patient, _| patient.expired += 1)
+        })
+    };
+    set(&mut transport);
+    assert_eq!(transport.with(|patient, transport| patient.timeout.limit(transport)), Some(second));
+    transport.advance(second);
+    assert_eq!(transport.with(|patient, _| patient.expired), 1);
+    assert_eq!(transport.with(|patient, transport| patient.timeout.limit(transport)), None);
+    assert_eq!(transport.with(|patient, transport| patient.timeout.cancel(transport)), None);
+    set(&mut transport);
+    transport.advance(second);
+    assert_eq!((set(&mut transport), transport.with(|patient, _| patient.expired)), (None, 2));
 }

@@ -171,6 +171,61 @@ fn those_that_wait_for_the_overflow_protocol_are_limited_as_well() {
 }
 
 #[test]
+fn an_overflow_protocol_that_stays_waits_no_more() {
+    on_each_back_end(|world| {
+        let mut reactor = world.reactor();
+        let (record, over) = (Record::new(), Record::new());
+        let noted = over.clone();
+        let limited = limit_total(layered(recorders(&record), || Handshake), 1);
+        let limited = limited.overflow(move || Recorder::new(&noted));
+        let listener = reactor.listen_tcp(world.anywhere(), limited).unwrap();
+        let (first, _) = flood(world, &mut reactor, &listener, 1);
+        let mut others = Vec::new();
+        for count in 1..=3 {
+            let (mut peers, refused) = flood(world, &mut reactor, &listener, 1);
+            assert_eq!(refused, 0, "{count}");
+            peers[0].send(b"!");
+            world.run_until(&mut reactor, "made", |_| over.count("made") == count);
+            others.push(peers);
+        }
+        assert!(!record.has("made"));
+        world::abort_all(&mut reactor);
+        world.close(&mut reactor, &listener);
+        drop((first, others));
+    });
+}
+
+#[test]
+fn a_peer_that_a_layer_tells_later_counts_instead_of_the_first() {
+    /// Tells of another peer without a word that it will.
+    struct Renames;
+
+    impl Layer for Renames {
+        fn started(&mut self, below: &mut Below<'_>) {
+            let server = below.host();
+            below.set_addresses("192.0.2.1:1".parse::<std::net::SocketAddr>().unwrap().into(), server);
+            below.ready();
+        }
+    }
+
+    on_each_back_end(|world| {
+        let mut reactor = world.reactor();
+        let record = Record::new();
+        let limited = shared(limit_per_peer(layered(recorders(&record), || Renames), 1));
+        let listener = reactor.listen_tcp(world.anywhere(), limited.clone()).unwrap();
+        let open = |peer: &str| limited.with(|limit| limit.open(peer.parse().unwrap())).unwrap();
+        let peers = [world.connect(listener.address()), world.connect(listener.address())];
+        world.run_until(&mut reactor, "decided", |reactor| {
+            record.count("made") as u64 + reactor.statistics().refusals == 2
+        });
+        assert_eq!((record.count("made"), open("192.0.2.1"), open("127.0.0.1")), (1, 1, 0));
+        world::abort_all(&mut reactor);
+        world.close(&mut reactor, &listener);
+        drop(peers);
+    });
+}
+
+#[test]
 fn the_place_is_free_when_the_loss_is_told() {
     on_each_back_end(|world| {
         let mut reactor = world.reactor();

@@ -242,7 +242,7 @@ fn limits_inside_count_clients_and_not_the_proxy() {
 fn limits_count_networks_of_ipv6_and_addresses_of_ipv4() {
     on_each_back_end(|world| {
         for (ipv4, ipv6, clients) in [
-            (32, 64, "+2001:db8::1 -2001:db8::2 +2001:db8:0:1::1 +fe80::1 -fe80::2"),
+            (32, 64, "+2001:db8::1 -2001:db8::8000:0:0:2 +2001:db8:0:1::1 +fe80::1 -fe80::2"),
             (32, 64, "+::ffff:192.0.2.1 +::ffff:192.0.2.2 -192.0.2.1 +192.0.2.3 -::ffff:192.0.2.3"),
             (32, 128, "+2001:db8::1 +2001:db8::2 -2001:db8::1"),
             (32, 200, "+2001:db8::1 +2001:db8::2 -2001:db8::1"),

@@ -9,8 +9,8 @@ use std::time::Duration;
 use twistor::policy::{Bucket, Rates, Throttle, throttled};
 use twistor::sim::{Host, Link, Simulation};
 use twistor::{ConnectTcp, Factory, Instant, Protocol, Reactor, Settings, Transport, factory, layered};
-use world::peer::turns;
-use world::{Record, Recorder, on_each_back_end, once};
+use world::peer::{connection, turns};
+use world::{Record, Recorder, nobody, on_each_back_end, once};
 
 /// How much came, and when the last of it.
 #[derive(Clone, Default)]
@@ -253,6 +253,45 @@ fn a_throttled_writer_is_told_to_pause_and_to_resume() {
         drop(peer);
         world.close(&mut reactor, &listener);
         assert_eq!(record.events(), ["made", "pause", "resume", "lost Done"]);
+    });
+}
+
+#[test]
+fn a_pause_between_two_transfers_saves_no_time() {
+    let mut transfer = Transfer::new();
+    let came = Came::default();
+    let counts = came.clone();
+    let rates = Rates { read_together: Some(100_000), ..Rates::default() };
+    transfer.listen(throttled(move || Counts(counts.clone()), rates));
+    // What an idle one has in store is 50 ms.
+    for (what, expected) in [("the first", 1.0), ("the second", 0.95)] {
+        transfer.send(100_000, 1);
+        let begin = transfer.now();
+        transfer.run(Duration::from_secs(60));
+        close_to(came.last() - begin, expected, what);
+    }
+    assert_eq!(came.bytes(), 200_000);
+}
+
+#[test]
+fn bytes_that_left_a_throttled_connection_are_not_unsent() {
+    on_each_back_end(|world| {
+        let mut reactor = world.reactor();
+        let (id, mut peer) = connection(world, &mut reactor, nobody());
+        let mut transport = reactor.transport(id).unwrap();
+        // A share of 20 ms has 400 bytes.
+        transport.add_layer(Throttle::new(Vec::new(), vec![Bucket::new(20_000)]));
+        transport.write(&[b'x'; 1000]);
+        assert_eq!(transport.unsent(), 1000);
+        let mut read = 0;
+        while read < 1000 {
+            read += peer.read_now().len();
+            let unsent = reactor.transport(id).unwrap().unsent();
+            assert!(unsent <= 1000 - read, "{unsent} unsent, {read} read");
+            reactor.turn(Some(Duration::from_millis(1))).unwrap();
+        }
+        reactor.transport(id).unwrap().abort_connection();
+        world.run_until_idle(&mut reactor);
     });
 }
 

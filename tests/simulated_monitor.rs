@@ -439,6 +439,44 @@ fn an_orderly_close_that_no_connection_follows_is_down_since_then() {
 }
 
 #[test]
+fn a_connection_is_idle_whatever_the_one_before_has_heard() {
+    let mut simulation = Simulation::new(16);
+    let host = simulation.host("server");
+    let greeting = Rc::new(Cell::new(&b"hello"[..]));
+    let shared = Rc::clone(&greeting);
+    let serve = move || Closing { greeting: shared.get(), patience: MINUTE };
+    simulation.reactor(host).listen_tcp("0.0.0.0:80", serve).unwrap();
+    let watcher = simulation.host("watcher");
+    let (book, settings) = (Book::default(), Settings { every_result: true, ..Settings::default() });
+    book.watch(&mut simulation, watcher, &["held=hold://server:80"], settings);
+    simulation.run_for(SECOND).unwrap();
+    greeting.set(b"");
+    simulation.run_for(2 * MINUTE + SECOND).unwrap();
+    let idle = book.of("held").into_iter().filter_map(|told| match told.change {
+        Change::Reconnected { idle, .. } => Some(idle),
+        _ => None,
+    });
+    assert_eq!(idle.collect::<Vec<_>>(), [false, true]);
+}
+
+#[test]
+fn a_connection_that_lasted_lets_the_waits_begin_anew() {
+    let mut simulation = Simulation::new(17);
+    let (host, watcher) = (simulation.host("server"), simulation.host("watcher"));
+    let book = Book::default();
+    book.watch(&mut simulation, watcher, &["held=hold://server:80"], Settings::default());
+    // Nothing listens yet: the waits grow.
+    simulation.run_for(2 * MINUTE).unwrap();
+    simulation.reactor(host).listen_tcp("[::]:80", || Silent).unwrap();
+    simulation.run_for(2 * MINUTE).unwrap();
+    simulation.strike(Reset, host, watcher);
+    simulation.run_for(MINUTE).unwrap();
+    let last = book.of("held").into_iter().rev().find(|told| matches!(told.change, Change::Up { .. }));
+    let Some(Change::Up { down_for: Some(down_for), .. }) = last.map(|told| told.change) else { panic!() };
+    assert!(down_for < 2 * SECOND, "{down_for:?}");
+}
+
+#[test]
 fn a_server_that_closes_at_once_is_down_until_it_does_not() {
     let mut simulation = Simulation::new(9);
     let host = simulation.host("server");
@@ -621,5 +659,38 @@ fn targets_that_are_looked_at_once_need_not_wait_for_each_other() {
             let Change::Up { took, .. } = told[0].change else { panic!("{told:?}") };
             assert!(took <= 2 * latency + Duration::from_micros(100), "measured itself: {took:?}");
         }
+    }
+}
+
+#[test]
+fn no_more_than_32_targets_are_looked_at_in_a_row() {
+    let mut simulation = Simulation::new(18);
+    simulation.set_links(Link::fixed(SECOND / 10));
+    let host = server(&mut simulation, "server");
+    let watcher = simulation.host("watcher");
+    let targets: Vec<String> = (0..200).map(|number| format!("n{number}=tcp://10.0.0.1:80")).collect();
+    let targets: Vec<&str> = targets.iter().map(String::as_str).collect();
+    let settings = Settings { rounds: Some(1), ..Settings::default() };
+    let monitor = Book::default().watch(&mut simulation, watcher, &targets, settings);
+    // The others begin one each hundredth of a second, until the first have ended.
+    simulation.run_for(SECOND * 39 / 100).unwrap();
+    let accepts = simulation.reactor(host).statistics().accepts;
+    assert!((32..=60).contains(&accepts), "{accepts}");
+    simulation.run_for(3 * SECOND).unwrap();
+    assert!(monitor.all_up());
+}
+
+#[test]
+fn a_time_out_of_the_targets_own_goes_before_the_settings() {
+    let mut simulation = Simulation::new(19);
+    let (host, watcher) = (server(&mut simulation, "server"), simulation.host("watcher"));
+    simulation.strike(FaultKind::Silence, host, watcher);
+    let book = Book::default();
+    let targets = ["own=tcp:server:80:timeout=2", "set=tcp:server:80"];
+    book.watch(&mut simulation, watcher, &targets, Settings::default());
+    simulation.run_for(6 * SECOND).unwrap();
+    for (target, seconds) in [("own", 2), ("set", 5)] {
+        let Change::Down { took: Some(took), .. } = book.of(target)[0].change else { panic!() };
+        assert_eq!(took.as_secs(), seconds, "{target}");
     }
 }

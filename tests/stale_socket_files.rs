@@ -231,3 +231,20 @@ fn of_many_that_start_at_once_one_listens_and_is_found() {
         }
     });
 }
+
+#[test]
+fn a_relative_file_is_removed_wherever_the_process_works_by_then() {
+    const NAME: &str = "a_relative_file_is_removed_wherever_the_process_works_by_then";
+    world::child::alone(NAME, "", || {
+        on_the_real_network(FILES, |world| {
+            let folder = Folder::new();
+            std::env::set_current_dir(folder.itself()).unwrap();
+            let mut reactor = world.reactor();
+            let listener = reactor.listen_unix(Path::new("socket"), nobody).unwrap();
+            assert!(folder.path("socket").exists());
+            std::env::set_current_dir("/").unwrap();
+            world.close(&mut reactor, &listener);
+            assert!(!folder.path("socket").exists());
+        });
+    });
+}

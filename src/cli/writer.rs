@@ -432,6 +432,7 @@ const LOOK: Duration = Duration::from_secs(1);
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::os::fd::AsFd;
 
     fn line(text: &str, kept: bool) -> Line {
         Line { text: text.as_bytes().into(), kept }
@@ -480,5 +481,56 @@ mod tests {
         }
         let batches: Vec<usize> = texts(&mut queue).iter().map(String::len).collect();
         assert_eq!(batches, [4002, 2001, 5]);
+    }
+
+    /// A stream into a pipe, whose thread does not run.
+    fn stream() -> (&'static Stream, std::io::PipeReader) {
+        let (reader, writer) = std::io::pipe().unwrap();
+        let writer: &'static std::io::PipeWriter = Box::leak(Box::new(writer));
+        let stream = Stream {
+            name: "test",
+            descriptor: writer.as_fd(),
+            queue: Mutex::new(Queue { started: true, ..Queue::default() }),
+            work: Condvar::new(),
+            progress: Condvar::new(),
+        };
+        (Box::leak(Box::new(stream)), reader)
+    }
+
+    #[test]
+    fn a_frame_is_old_when_a_line_follows_it() {
+        let (stream, _reader) = stream();
+        let mut out = Out { stream, line: Vec::new() };
+        out.frame(b"frame").unwrap();
+        out.write_all(b"line\n").unwrap();
+        assert_eq!(texts(&mut stream.lock()), ["line\n"]);
+        out.write_all(b"line\n").unwrap();
+        out.frame(b"frame").unwrap();
+        assert_eq!(texts(&mut stream.lock()), ["line\n", "frame"]);
+    }
+
+    #[test]
+    fn text_without_an_end_leaves_in_pieces() {
+        let (stream, _reader) = stream();
+        let mut out = Out { stream, line: Vec::new() };
+        out.write_all(&[b'x'; BATCH]).unwrap();
+        assert!(stream.lock().is_empty());
+        out.write_all(b"x").unwrap();
+        assert_eq!(texts(&mut stream.lock()).iter().map(String::len).sum::<usize>(), BATCH + 1);
+    }
+
+    #[test]
+    fn a_stream_that_was_made_non_blocking_is_waited_for() {
+        use std::io::Read;
+
+        let (stream, mut reader) = stream();
+        rustix::io::ioctl_fionbio(stream.descriptor, true).unwrap();
+        let text = vec![b'x'; 1 << 20];
+        let read = thread::spawn(move || {
+            let mut all = vec![0; 1 << 20];
+            reader.read_exact(&mut all).map(|()| all)
+        });
+        assert_eq!(stream.write(&text), Ok(()));
+        assert_eq!(read.join().unwrap().unwrap(), text);
     }
 }

@@ -496,6 +496,7 @@ mod tests {
         let standing = track.standing(at(101));
         assert_eq!((standing.state, standing.lasted, standing.uptime), (State::Up, secs(100), Some(1.0)));
         assert_eq!((standing.losses, standing.reconnects, standing.connects), (0, 2, 3));
+        assert_eq!(track.recent().samples().collect::<Vec<_>>(), [Sample::Took(MS); 3]);
         assert!(reconnected(60, true, 1).unwrap().is_news() && !reconnected(1, false, 2).unwrap().is_news());
     }
 
@@ -541,6 +542,15 @@ mod tests {
         assert_eq!(track.settled(at(13), MS), up(MS, Some(secs(7))));
         assert_eq!(track.closed(at(20), secs(8), true), (Retry::AtOnce, None));
         assert_eq!(track.standing(at(20)).losses, 1);
+        // One that has settled leaves no short ones behind, whatever ends it.
+        let mut track = held();
+        for round in 0..3 {
+            track.closed(at(2 * round + 2), short, true);
+            track.connected(at(2 * round + 3), MS);
+        }
+        track.settled(at(8), MS);
+        track.lost(at(9), Cause::Reset);
+        assert_eq!(track.connected(at(10), MS), Some(up(MS, Some(secs(1)))));
     }
 
     #[test]

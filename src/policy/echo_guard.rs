@@ -191,6 +191,11 @@ mod tests {
             _ => (1_000_000, number.to_be_bytes().to_vec()),
         });
         assert_eq!(answered(&mut guard, mixed), 1000);
+        // However many were refused: two others are enough for the next.
+        let mut guard = EchoGuard::new();
+        assert_eq!(answered(&mut guard, (0..1000).map(|_| (2_000_000, b"hello".to_vec()))), 65);
+        let others = ["another", "and another", "hello"].map(|text| (2_000_000, text.as_bytes().to_vec()));
+        assert_eq!(answered(&mut guard, others), 3);
         // Several that go round are seen, too.
         let mut guard = EchoGuard::new();
         assert_eq!(answered(&mut guard, (0..1600u64).map(|number| (0, vec![(number % 16) as u8]))), 80);

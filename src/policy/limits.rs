@@ -383,3 +383,19 @@ impl Drop for Place {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn peers_without_connections_are_forgotten() {
+        let open = OfPeers::default();
+        let place = || Place::of(Count::OfPeer(Rc::clone(&open), Ipv4Addr::LOCALHOST.into()));
+        let (one, other) = (place(), place());
+        drop(one);
+        assert_eq!(open.borrow().values().collect::<Vec<_>>(), [&1]);
+        drop(other);
+        assert!(open.borrow().is_empty());
+    }
+}

@@ -465,12 +465,33 @@ mod tests {
     }
 
     #[test]
+    fn an_object_takes_the_place_of_an_earlier_scalar() {
+        let names = |text: &str| {
+            let (chosen, problem) = check(text).unwrap().scalars(&PayloadLimits::default());
+            assert_eq!(problem, None);
+            chosen.iter().map(|(pointer, _)| pointer.as_str().to_owned()).collect::<Vec<_>>()
+        };
+        assert_eq!(names(r#"{"a": 1, "b": 2, "a": {"c": 3}}"#), ["/b"]);
+        assert_eq!(names(r#"{"a": {"c": 3}, "b": 2, "a": 1}"#), ["/a", "/b"]);
+    }
+
+    #[test]
+    fn the_limit_of_a_name_holds_at_its_edge() {
+        for (length, accepted) in [(255, true), (256, true), (257, false)] {
+            let text = format!("{{\"{}\": 1}}", "n".repeat(length));
+            let (chosen, problem) = check(&text).unwrap().scalars(&PayloadLimits::default());
+            assert_eq!((chosen.len() == 1, problem.is_none()), (accepted, accepted), "{length}");
+        }
+    }
+
+    #[test]
     fn the_limit_of_the_depth_holds_at_its_edge_wherever_the_depth_is() {
         let nested = |levels: usize| format!("{}{}", "[".repeat(levels), "]".repeat(levels));
         assert!(check(&nested(128)).is_ok());
         assert_eq!(check(&nested(129)).err(), Some(PayloadError::Depth(128)));
         assert_eq!(check(&nested(1_000_000)).err(), Some(PayloadError::Depth(128)));
         assert!(check(&format!("{{\"{}\\\"\": {}}}", "[".repeat(500), nested(127))).is_ok());
+        assert!(check(&format!("{{\"\\\"{}\": {}}}", "[".repeat(500), nested(127))).is_ok());
         // Not JSON, and not deep either.
         assert!(matches!(check("[1"), Err(PayloadError::Json(_))));
         assert!(matches!(check("]]]"), Err(PayloadError::Json(_))));

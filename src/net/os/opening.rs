@@ -311,4 +311,54 @@ mod tests {
             assert_eq!(Socket::from(accepted).tcp_nodelay().unwrap(), nodelay && HANDS_NODELAY_ON);
         }
     }
+
+    #[test]
+    fn each_buffer_has_the_size_that_was_asked_for() {
+        let buffers = Buffers { send: Some(20_000), receive: Some(30_000) };
+        let anywhere = (Ipv4Addr::LOCALHOST, 0).into();
+        let tcp = Open::TcpListen {
+            address: anywhere,
+            reuse_address: false,
+            reuse_port: false,
+            ipv6_only: None,
+            backlog: 1,
+            buffers,
+            nodelay: false,
+        };
+        let udp = Open::Udp {
+            bind: anywhere,
+            connect: None,
+            reuse_address: false,
+            reuse_port: false,
+            ipv6_only: None,
+            broadcast: false,
+            buffers,
+        };
+        for open in [tcp, udp] {
+            let socket = Socket::from(super::open(&open).unwrap().descriptor);
+            // Linux counts its own overhead, too: twice the size.
+            let (send, receive) = (socket.send_buffer_size().unwrap(), socket.recv_buffer_size().unwrap());
+            assert!([20_000, 40_000].contains(&send), "{send}");
+            assert!([30_000, 60_000].contains(&receive), "{receive}");
+        }
+    }
+
+    #[test]
+    fn an_adopted_socket_is_not_inherited_and_does_not_block() {
+        use rustix::fs::OFlags;
+        use rustix::io::FdFlags;
+
+        let udp = || Socket::new(Domain::IPV4, Type::DGRAM, Some(Protocol::UDP)).unwrap();
+        let (anywhere, connected) = (udp(), udp());
+        let any: SocketAddr = (Ipv4Addr::UNSPECIFIED, 0).into();
+        anywhere.bind(&any.into()).unwrap();
+        connected.connect(&SocketAddr::from((Ipv4Addr::LOCALHOST, 9)).into()).unwrap();
+        for (socket, destinations) in [(anywhere, Destinations::Told), (connected, Destinations::Untold)] {
+            rustix::io::fcntl_setfd(&socket, FdFlags::empty()).unwrap();
+            let adopted = adopt(socket.into(), Adopt::Datagram).unwrap();
+            assert_eq!(adopted.kind, Kind::AdoptedDatagram(Family::V4(destinations)));
+            assert!(rustix::io::fcntl_getfd(&adopted.descriptor).unwrap().contains(FdFlags::CLOEXEC));
+            assert!(rustix::fs::fcntl_getfl(&adopted.descriptor).unwrap().contains(OFlags::NONBLOCK));
+        }
+    }
 }

@@ -88,3 +88,45 @@ fn index(interface: Interface) -> io::Result<u32> {
         Interface::Address(_) => Err(io::ErrorKind::InvalidInput.into()),
     }
 }
+
+#[cfg(all(test, any(target_os = "android", target_os = "linux")))]
+mod tests {
+    use std::os::fd::AsFd;
+    use std::time::Duration;
+
+    use socket2::{Domain, Socket, Type};
+
+    use super::*;
+    use crate::net::os::datagrams::Destinations;
+
+    #[test]
+    fn keepalive_asks_four_times_within_the_idle_time_or_never() {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        let set = |idle| set(socket.as_fd(), Kind::Tcp, SocketOption::KeepAlive(idle)).unwrap();
+        set(Some(Duration::from_secs(40)));
+        assert!(socket.keepalive().unwrap());
+        assert_eq!(socket.tcp_keepalive_time().unwrap(), Duration::from_secs(40));
+        assert_eq!(socket.tcp_keepalive_interval().unwrap(), Duration::from_secs(10));
+        assert_eq!(socket.tcp_keepalive_retries().unwrap(), 4);
+        set(None);
+        assert!(!socket.keepalive().unwrap());
+    }
+
+    #[test]
+    fn multicast_options_are_set_on_and_off() {
+        for (domain, family) in [
+            (Domain::IPV4, Family::V4(Destinations::Untold)),
+            (Domain::IPV6, Family::V6(Destinations::Untold)),
+        ] {
+            let socket = Socket::new(domain, Type::DGRAM, None).unwrap();
+            for on in [false, true] {
+                set(socket.as_fd(), Kind::Datagram(family), SocketOption::MulticastLoop(on)).unwrap();
+                let is_on = match domain {
+                    Domain::IPV4 => socket.multicast_loop_v4(),
+                    _ => socket.multicast_loop_v6(),
+                };
+                assert_eq!(is_on.unwrap(), on);
+            }
+        }
+    }
+}

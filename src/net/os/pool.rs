@@ -147,4 +147,27 @@ mod tests {
         ender.join().unwrap();
         assert_eq!(results.iter().collect::<Vec<_>>(), ["first"]);
     }
+
+    #[test]
+    fn an_idle_thread_takes_the_next_job_and_no_other_is_started() {
+        let pool = Pool::new("test", 2, 0, Duration::from_secs(5));
+        for _ in 0..3 {
+            let (done, told) = mpsc::channel();
+            assert!(pool.offer(Box::new(move || done.send(()).unwrap())).is_ok());
+            told.recv().unwrap();
+            while pool.shared.lock().idle == 0 {
+                thread::yield_now();
+            }
+        }
+        assert_eq!(pool.shared.lock().threads, 1);
+    }
+
+    #[test]
+    fn idle_threads_make_room_beside_the_queue() {
+        let pool = Pool::new("test", 2, 1, Duration::ZERO);
+        // Two threads that do not wake.
+        (pool.shared.lock().threads, pool.shared.lock().idle) = (2, 2);
+        let offers = [(); 4].map(|()| pool.offer(Box::new(|| {})).is_ok());
+        assert_eq!(offers, [true, true, true, false]);
+    }
 }

@@ -222,6 +222,18 @@ mod tests {
     }
 
     #[test]
+    fn an_idle_thread_takes_the_next_name_and_no_other_is_started() {
+        let (resolver, _gate) = resolver(4, 10, IDLE_LIMIT);
+        for name in ["a", "b", "c"] {
+            assert!(ask(&resolver, name).1.recv().unwrap().found.is_ok());
+            while resolver.shared.lock().idle == 0 {
+                thread::yield_now();
+            }
+        }
+        assert_eq!(threads(&resolver), 1);
+    }
+
+    #[test]
     fn threads_without_work_end() {
         let (resolver, _gate) = resolver(4, 10, Duration::from_millis(1));
         let answers = ["a", "b", "c"].map(|name| ask(&resolver, name).1);

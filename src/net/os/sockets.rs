@@ -211,3 +211,64 @@ impl Drop for Sockets {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+    use std::net::{TcpListener, TcpStream};
+
+    use mio::Interest;
+    use mio::unix::SourceFd;
+
+    use super::*;
+
+    fn token(generation: u32) -> Token {
+        Token::new(1, generation)
+    }
+
+    fn opened(kind: Kind, descriptor: impl Into<OwnedFd>) -> Opened {
+        Opened { kind, descriptor: descriptor.into(), file: None }
+    }
+
+    fn pair() -> (TcpStream, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let one = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        (one, listener.accept().unwrap().0)
+    }
+
+    #[test]
+    fn a_stale_token_closes_nothing() {
+        let (poll, mut sockets) = (mio::Poll::new().unwrap(), Sockets::default());
+        let (one, other) = pair();
+        sockets.insert(token(1), opened(Kind::Tcp, one));
+        sockets.close(token(1), Close::Graceful, poll.registry());
+        sockets.insert(token(2), opened(Kind::Tcp, other));
+        sockets.close(token(1), Close::Graceful, poll.registry());
+        assert!(sockets.find(token(1)).is_none() && sockets.find(token(2)).is_some());
+    }
+
+    #[test]
+    fn a_duplicated_stream_leaves_the_poll_when_it_is_closed() {
+        let (mut poll, mut sockets) = (mio::Poll::new().unwrap(), Sockets::default());
+        let (one, mut other) = pair();
+        let source = one.as_raw_fd();
+        poll.registry().register(&mut SourceFd(&source), mio::Token(7), Interest::READABLE).unwrap();
+        sockets.insert(token(1), opened(Kind::Tcp, one));
+        let _duplicate = sockets.duplicate(token(1)).unwrap();
+        sockets.close(token(1), Close::Graceful, poll.registry());
+        other.write_all(b"x").unwrap();
+        let mut events = mio::Events::with_capacity(8);
+        poll.poll(&mut events, Some(std::time::Duration::ZERO)).unwrap();
+        assert!(events.is_empty());
+    }
+
+    #[test]
+    fn what_is_no_socket_cannot_be_duplicated() {
+        for kind in [Kind::PipeTo, Kind::PipeFrom, Kind::Terminal] {
+            let mut sockets = Sockets::default();
+            let (pipe, _) = io::pipe().unwrap();
+            sockets.insert(token(1), opened(kind, pipe));
+            assert_eq!(sockets.duplicate(token(1)).unwrap_err().kind(), io::ErrorKind::Unsupported);
+        }
+    }
+}

@@ -271,4 +271,36 @@ mod tests {
             assert_eq!(bound_alone(other), None, "{}", String::from_utf8_lossy(other));
         }
     }
+
+    #[test]
+    fn one_at_a_time_holds_a_lock_whose_file_comes_and_goes() {
+        use std::sync::atomic::{AtomicUsize, Ordering};
+
+        let folder = std::env::temp_dir().join(format!("twistor-lock-{}", std::process::id()));
+        fs::create_dir(&folder).unwrap();
+        let path = folder.join("socket");
+        let (holders, held) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        let compete = || {
+            let place = Place::of(&path).unwrap();
+            while held.load(Ordering::SeqCst) < 2000 {
+                let lock = Lock::take(&place, &path);
+                match &lock {
+                    Lock::Held { .. } => {
+                        assert_eq!(holders.fetch_add(1, Ordering::SeqCst), 0);
+                        held.fetch_add(1, Ordering::SeqCst);
+                        std::thread::yield_now();
+                        holders.fetch_sub(1, Ordering::SeqCst);
+                    }
+                    Lock::Taken(_) => {}
+                    Lock::None => panic!("the lock was given up"),
+                }
+            }
+        };
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(compete);
+            }
+        });
+        fs::remove_dir_all(&folder).unwrap();
+    }
 }
