@@ -112,6 +112,7 @@ fn one_that_does_not_remove_what_is_stale_finds_the_name_in_use_until_somebody_d
     let mut simulation = Simulation::new(1);
     let host = listening(&mut simulation);
     simulation.kill(host);
+    simulation.boot(host, |_| Ok(())).unwrap();
     let options = || ListenUnix { remove_stale: false, ..ListenUnix::new(name()) };
     let failed = simulation.reactor(host).listen_unix(options(), || Echo).err().unwrap();
     assert!(failed.to_string().contains("/run/echo"), "{failed}");

@@ -414,7 +414,8 @@ mod reports {
             });
             let drawn = String::from_utf8(drawn).unwrap();
             // What the table itself sends: marks, the cursor, the ends of lines.
-            let mut shown = drawn.replace("\r\n", "");
+            assert!(!drawn.contains(text), "{drawn:?}");
+            let mut shown = drawn.replace("\r\n", "").replace('\n', "");
             for own in
                 ["\u{1b}[?2026h", "\u{1b}[?2026l", "\u{1b}[?25l", "\u{1b}[?25h", "\u{1b}[K", "\u{1b}[J"]
             {
