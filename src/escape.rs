@@ -132,7 +132,7 @@ impl fmt::Display for EscapedBytes<'_> {
     }
 }
 
-/// Prints JSON with its unprintable characters as `\uXXXX`: the text is equivalent JSON.
+/// Prints JSON with its unprintable characters as `\u` escapes of four digits: the text is equivalent JSON.
 ///
 /// JSON itself escapes only newlines and the other characters below U+0020. The value has to be JSON on one line, such as a
 /// `serde_json::Value`: there, unprintable characters occur inside strings alone.
