@@ -5,7 +5,7 @@
 use std::io::Write;
 use twistor::{Address, ClientFactory, ConnectTcp, Connector, Factory, Protocol, Reactor, Reason, Transport};
 
-/// As `println!`, which panics when nobody reads any more (`| head`): this ends the program.
+/// As `println!`, which panics when the reader has gone (`| head`): this ends the program.
 macro_rules! say {
     ($($line:tt)*) => { if writeln!(std::io::stdout(), $($line)*).is_err() { std::process::exit(1) } };
 }

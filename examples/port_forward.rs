@@ -11,7 +11,7 @@ use twistor::endpoint::client_from_string;
 use twistor::escape::Escaped;
 use twistor::policy::{PortForward, Rates, Traffic, counted, idle_timeout, limit_per_peer, throttled};
 
-/// As `println!`, which panics when nobody reads any more (`| head`): this ends the program.
+/// As `println!`, which panics when the reader has gone (`| head`): this ends the program.
 macro_rules! say {
     ($($line:tt)*) => { if writeln!(std::io::stdout(), $($line)*).is_err() { std::process::exit(1) } };
 }

@@ -9,7 +9,7 @@ use twistor::Address;
 use twistor::stream::{StreamError, StreamReader, StreamWriter, open_connection, start_server};
 use twistor::task::{join_all, sleep, stopping};
 
-/// As `println!`, which panics when nobody reads any more (`| head`): this ends the program.
+/// As `println!`, which panics when the reader has gone (`| head`): this ends the program.
 macro_rules! say {
     ($($line:tt)*) => { if writeln!(std::io::stdout(), $($line)*).is_err() { std::process::exit(1) } };
 }

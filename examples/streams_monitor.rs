@@ -12,7 +12,7 @@ use twistor::ConnectTcp;
 use twistor::stream::{OpenError, Server, StreamReader, StreamWriter, open_connection, start_server};
 use twistor::task::{interval, select, sleep, spawn, stopping, timeout};
 
-/// As `println!`, which panics when nobody reads any more (`| head`): this ends the program.
+/// As `println!`, which panics when the reader has gone (`| head`): this ends the program.
 macro_rules! say {
     ($($line:tt)*) => { if writeln!(std::io::stdout(), $($line)*).is_err() { std::process::exit(1) } };
 }

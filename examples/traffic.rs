@@ -8,7 +8,7 @@ use twistor::Reactor;
 use twistor::escape::EscapedJson;
 use twistor::http::{Client, FetchError, Fetched, Limits, Request, Url};
 
-/// As `println!`, which panics when nobody reads any more (`| head`): this ends the program.
+/// As `println!`, which panics when the reader has gone (`| head`): this ends the program.
 macro_rules! say {
     ($($line:tt)*) => { if writeln!(std::io::stdout(), $($line)*).is_err() { std::process::exit(1) } };
 }

@@ -13,7 +13,7 @@ use std::time::Duration;
 use twistor::escape::{Escaped, EscapedBytes};
 use twistor::{Address, DatagramProtocol, DatagramTransport, Reactor, Reason};
 
-/// As `println!`, which panics when nobody reads any more (`| head`): this ends the program.
+/// As `println!`, which panics when the reader has gone (`| head`): this ends the program.
 macro_rules! say {
     ($($line:tt)*) => { if writeln!(std::io::stdout(), $($line)*).is_err() { std::process::exit(1) } };
 }

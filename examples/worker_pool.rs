@@ -8,7 +8,7 @@ use std::time::Duration;
 use twistor::deferred::{DeferredQueue, defer_to_thread, gather};
 use twistor::{Deferred, LoopingCall, Reactor};
 
-/// As `println!`, which panics when nobody reads any more (`| head`): this ends the program.
+/// As `println!`, which panics when the reader has gone (`| head`): this ends the program.
 macro_rules! say {
     ($($line:tt)*) => { if writeln!(std::io::stdout(), $($line)*).is_err() { std::process::exit(1) } };
 }

@@ -1,6 +1,6 @@
 //! Errors and warnings, for the program's logger; for standard error where the program has set none.
 //!
-//! What the framework can only log (a connect that failed, a panic in a callback, a failure that nothing handled)
+//! Trouble that the framework can only log (a connect that failed, a panic in a callback, an unhandled failure)
 //! would otherwise be lost on a program without a logger, which then seems to hang. Such a program is known by
 //! [`log::max_level`], which is `Off` until a logger is set. One that wants silence sets a logger with another level
 //! and drops the records.

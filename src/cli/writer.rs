@@ -1,4 +1,4 @@
-//! What the command writes to stdout and stderr: a thread for each takes it from a bounded queue.
+//! The writers of stdout and stderr: a thread for each takes text from a bounded queue.
 //!
 //! A write to a pipe whose reader stands still, or to a terminal that was stopped, blocks until the reader goes on. Here
 //! it blocks a thread, and never the loop: a full queue drops whole lines, counts them, and says so on stderr once the

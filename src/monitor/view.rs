@@ -1,4 +1,4 @@
-//! What of a page is shown: which targets, when there are more than rows, and the list of keys.
+//! The visible part of a page: which targets, when there are more than rows, and the list of keys.
 
 use std::cell::Cell;
 use std::rc::Rc;

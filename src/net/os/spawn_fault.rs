@@ -1,5 +1,5 @@
-//! What is at fault when a program cannot be run: the system's error number is the same for a program, its interpreter and its
-//! working directory.
+//! The cause when a program cannot be run: the system's error number is the same for a program,
+//! its interpreter and its working directory.
 //!
 //! It is found out after the failure, by a look at the files that the number can be about.
 
