@@ -16,11 +16,11 @@ impl Reactor {
     /// (Twisted: `spawnProcess`.)
     ///
     /// It is waited for as soon as it has ended, whether anybody asks or not. The system needs descriptors of
-    /// processes for that (Linux 5.3 and later). A program that was started with SIGCHLD ignored would not be told how its
-    /// children end: the first call gives the signal a handler that does nothing.
+    /// processes for that (Linux 5.3 and later).
     ///
-    /// The child has the default action of SIGPIPE and SIGCHLD, other ignored signals stay ignored, and signals that this thread
-    /// blocks are blocked in the child.
+    /// The child has the default action of SIGCHLD, SIGHUP, SIGINT, SIGPIPE, SIGQUIT, SIGTERM, SIGUSR1 and SIGUSR2. If this
+    /// process ignores one of them (`nohup`, a background job of a script), the call gives it a handler that does
+    /// nothing. Other ignored signals stay ignored, and signals that this thread blocks are blocked in the child.
     ///
     /// # Errors
     /// [`Error::CannotSpawn`], which names the program and what is at fault ([`SpawnFault`](super::SpawnFault)): there is no such

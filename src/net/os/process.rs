@@ -65,42 +65,54 @@ impl Begun {
 
 /// Begins a child. It has nothing of ours open but what it was given: all our descriptors are closed on exec.
 pub(super) fn begin(what: &SpawnProcess) -> Result<Begun, SpawnError> {
-    hear_of_children()?;
+    handle_ignored_signals()?;
     // std panics when another part of the program waits for the child of an exec that has failed.
     let begun = std::panic::catch_unwind(|| begin_child(what));
     let begun = begun.unwrap_or_else(|_| Err(Errno::CHILD.into()));
     begun.map_err(|error| SpawnError { fault: fault_of(what, &error), error })
 }
 
-/// Where SIGCHLD is ignored, the system forgets children as soon as they end. A program can be started like that, and no
-/// call but an installed handler changes it.
-fn hear_of_children() -> io::Result<()> {
-    if !is_child_ignored() {
+/// Gives ignored signals a handler that does nothing. An ignored signal stays ignored in a child, which could not be
+/// ended by it; a handled one has its default action there. (Twisted and libuv reset signals in the child itself, which
+/// takes unsafe code here.) Where SIGCHLD is ignored, the kernel also forgets children as soon as they end.
+fn handle_ignored_signals() -> io::Result<()> {
+    static HANDLED: Mutex<u64> = Mutex::new(0);
+    let ignored = ignored_signals();
+    if ignored == 0 {
         return Ok(());
     }
-    static HANDLED: Mutex<bool> = Mutex::new(false);
     let mut handled = HANDLED.lock().unwrap_or_else(PoisonError::into_inner);
-    if !*handled {
-        signal_hook::flag::register(signal_hook::consts::SIGCHLD, Arc::new(AtomicBool::new(false)))?;
-        *handled = true;
+    for signal in RESET_IN_CHILDREN {
+        let bit = 1 << (signal.as_raw() - 1);
+        if ignored & bit != 0 && *handled & bit == 0 {
+            signal_hook::flag::register(signal.as_raw(), Arc::new(AtomicBool::new(false)))?;
+            *handled |= bit;
+        }
     }
     Ok(())
 }
 
-/// Whether SIGCHLD is ignored, as far as the system tells.
+/// The signals that children have with their default action. The signals of job control are not among them: a
+/// background process that ignores SIGTTOU may write to its terminal, and one that handles it may not.
+const RESET_IN_CHILDREN: [Signal; 7] =
+    [Signal::HUP, Signal::INT, Signal::QUIT, Signal::TERM, Signal::USR1, Signal::USR2, Signal::CHILD];
+
+/// The mask of ignored signals, as far as the kernel tells.
 #[cfg(any(target_os = "android", target_os = "linux"))]
-fn is_child_ignored() -> bool {
+fn ignored_signals() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
     let ignored = ignored.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
-    // Where it is not told, a handler does no harm.
-    ignored.is_none_or(|mask| mask >> (Signal::CHILD.as_raw() - 1) & 1 == 1)
+    ignored.unwrap_or(SIGCHLD_ONLY)
 }
 
 #[cfg(not(any(target_os = "android", target_os = "linux")))]
-fn is_child_ignored() -> bool {
-    true
+fn ignored_signals() -> u64 {
+    SIGCHLD_ONLY
 }
+
+/// Where the mask is not known: a handler of SIGCHLD does no harm.
+const SIGCHLD_ONLY: u64 = 1 << (Signal::CHILD.as_raw() - 1);
 
 fn begin_child(what: &SpawnProcess) -> io::Result<Begun> {
     let mut command = Command::new(&what.program);
