@@ -1,0 +1,774 @@
+//! A load finds what a server does wrong, and measures what it does slowly; in a simulated network, where the truth is known.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::time::Duration;
+
+use twistor::endpoint::{ClientEndpoint, client_from_string};
+use twistor::load::{Limit, Load, Mismatch, Plan, Report, Trouble, Work, Wrong, json};
+use twistor::policy::{Rates, throttled};
+use twistor::sim::{Chaos, Fault, FaultKind, Host, Latency, Link, PacketKind, Simulation, Verdict};
+use twistor::{
+    Address, ClientFactory, ConnectorId, DatagramProtocol, DatagramTransport, Protocol, Reactor, Transport,
+};
+
+/// An echo server with a fault: what it does with the bytes that come, given how many came on this connection before.
+struct Server<F> {
+    seen: usize,
+    fault: F,
+}
+
+impl<F: FnMut(usize, &mut Vec<u8>, &mut Transport<'_>) + 'static> Protocol for Server<F> {
+    fn data_received(&mut self, transport: &mut Transport<'_>, data: &[u8]) {
+        let mut data = data.to_vec();
+        let before = self.seen;
+        self.seen += data.len();
+        (self.fault)(before, &mut data, transport);
+        transport.write(&data);
+    }
+}
+
+struct World {
+    simulation: Simulation,
+    server: Host,
+    client: Host,
+}
+
+/// A server with this fault on its first connection, a millisecond away; the others are right.
+fn world(seed: u64, fault: impl FnMut(usize, &mut Vec<u8>, &mut Transport<'_>) + Clone + 'static) -> World {
+    let mut simulation = Simulation::new(seed);
+    let (server, client) = (simulation.host("server"), simulation.host("client"));
+    simulation.set_links(Link::fixed(Duration::from_millis(1)));
+    let mut connections = 0;
+    let new = move || {
+        connections += 1;
+        let (wrong, mut fault) = (connections == 1, fault.clone());
+        let fault = move |seen: usize, data: &mut Vec<u8>, transport: &mut Transport<'_>| {
+            if wrong {
+                fault(seen, data, transport);
+            }
+        };
+        Server { seen: 0, fault }
+    };
+    simulation.reactor(server).listen_tcp("0.0.0.0:7", new).unwrap();
+    World { simulation, server, client }
+}
+
+fn right(_: usize, _: &mut Vec<u8>, _: &mut Transport<'_>) {}
+
+impl World {
+    fn begin(&mut self, plan: Plan) -> Load {
+        // By number: looking names up takes its time, and changes the order.
+        let server = format!("tcp:{}:7", self.simulation.address(self.server));
+        Load::start(self.simulation.reactor(self.client), client_from_string(&server).unwrap(), plan).unwrap()
+    }
+
+    /// Runs a load to its end; nothing of it is left then.
+    fn run(&mut self, plan: Plan) -> Report {
+        let load = self.begin(plan);
+        self.end(&load)
+    }
+
+    fn end(&mut self, load: &Load) -> Report {
+        self.simulation.run_until(|_| load.is_finished()).unwrap();
+        let report = load.report();
+        self.simulation.run_until_idle(Duration::from_secs(3600)).unwrap();
+        assert_eq!(self.simulation.reactor(self.client).in_use(), 0, "{report}");
+        assert_eq!(self.simulation.panics(), 0);
+        report
+    }
+}
+
+/// One connection after the other: the server's first is the client's first.
+fn plan() -> Plan {
+    Plan { connections: 3, attempts: 1, duration: Duration::from_secs(1), ..Plan::default() }
+}
+
+fn mismatch(report: &Report) -> &Mismatch {
+    match &report.tally.troubles[..] {
+        [Trouble::Wrong(mismatch)] => mismatch,
+        troubles => panic!("not one mismatch: {troubles:?}"),
+    }
+}
+
+fn millis(time: Option<Duration>) -> f64 {
+    time.unwrap().as_secs_f64() * 1e3
+}
+
+#[test]
+fn without_a_rate_a_message_follows_each_answer() {
+    for depth in [1, 4] {
+        let report = world(1, right).run(Plan { depth, ..plan() });
+        assert!(report.is_right(), "{report}");
+        // There and back takes two milliseconds.
+        assert_eq!(report.tally.messages, 3 * 500 * depth as u64);
+        assert_eq!(report.tally.bytes, report.tally.messages * 64);
+        assert_eq!(millis(report.tally.latencies.min()).round(), 2.0);
+        assert_eq!(report.tally.latencies.max(), Some(Duration::from_millis(2)));
+        assert_eq!(report.tally.connects.max(), Some(Duration::from_millis(2)));
+        assert_eq!((report.tally.connected, report.tally.standing, report.tally.lost), (3, 3, 0));
+        assert!(report.tally.since_sent.is_empty() && report.tally.lateness.is_empty());
+    }
+}
+
+#[test]
+fn with_a_rate_exactly_what_was_due_is_sent() {
+    for work in [Work::Echo, Work::Churn] {
+        let plan = Plan { work, rate: Some(1000.0), connections: 10, ..plan() };
+        let report = world(1, right).run(plan);
+        assert!(report.is_right(), "{report}");
+        assert_eq!((report.tally.messages, report.tally.unsent), (1000, 0));
+        assert_eq!(report.tally.lateness.max(), Some(Duration::ZERO), "in virtual time nobody is late");
+    }
+}
+
+#[test]
+fn one_corrupted_byte_is_found_with_its_connection_and_place() {
+    let fault = |seen: usize, data: &mut Vec<u8>, _: &mut Transport<'_>| {
+        if let Some(byte) = 1_000_usize.checked_sub(seen).and_then(|place| data.get_mut(place)) {
+            *byte ^= 0x20;
+        }
+    };
+    for size in [1, 64, 1000, 100_000] {
+        let report = world(2, fault).run(Plan { size, depth: 8, ..plan() });
+        let found = mismatch(&report);
+        assert_eq!((found.connection, found.offset, found.what), (1, 1_000, Wrong::Changed), "{size}");
+        assert_eq!(found.message, 1_000 / size as u64 + 1);
+        assert_eq!(found.expected.map(|byte| byte ^ 0x20), Some(found.found));
+        assert!(!report.is_right() && report.tally.lost == 1 && report.tally.standing == 2);
+        assert!(report.tally.messages > 0, "the others went on");
+    }
+}
+
+#[test]
+fn two_swapped_messages_are_found_and_so_are_lost_and_doubled_ones() {
+    let swapped = |seen: usize, data: &mut Vec<u8>, _: &mut Transport<'_>| {
+        if (seen, data.len()) == (6400, 640) {
+            data[..128].rotate_left(64);
+        }
+    };
+    let report = world(3, swapped).run(Plan { depth: 10, ..plan() });
+    let found = mismatch(&report);
+    assert_eq!((found.connection, found.message, found.what), (1, 101, Wrong::LeftOut(64)));
+
+    let lost = |seen: usize, data: &mut Vec<u8>, _: &mut Transport<'_>| {
+        if seen == 6400 {
+            data.drain(..64);
+        }
+    };
+    let found = mismatch(&world(3, lost).run(Plan { depth: 10, ..plan() })).clone();
+    assert_eq!((found.offset, found.what), (6400, Wrong::LeftOut(64)));
+
+    let doubled = |seen: usize, data: &mut Vec<u8>, _: &mut Transport<'_>| {
+        if seen == 6400 {
+            data.splice(64..64, data[..64].to_vec());
+        }
+    };
+    let found = mismatch(&world(3, doubled).run(Plan { depth: 10, ..plan() })).clone();
+    assert_eq!((found.offset, found.what), (6464, Wrong::Repeated(64)));
+}
+
+#[test]
+fn bytes_of_another_connection_and_bytes_too_many_are_found() {
+    let last: Rc<RefCell<Vec<u8>>> = Rc::default();
+    let mut simulation = Simulation::new(4);
+    let (server, client) = (simulation.host("server"), simulation.host("client"));
+    simulation.set_links(Link::fixed(Duration::from_millis(1)));
+    // The second connection is once answered with what came on the first.
+    let mut connections = 0;
+    let new = move || {
+        connections += 1;
+        let (first, last) = (connections == 1, Rc::clone(&last));
+        let fault = move |seen: usize, data: &mut Vec<u8>, _: &mut Transport<'_>| match first {
+            true => last.replace(data.clone()).clear(),
+            false if seen == 6400 => data.clone_from(&last.borrow()),
+            false => {}
+        };
+        Server { seen: 0, fault }
+    };
+    simulation.reactor(server).listen_tcp("0.0.0.0:7", new).unwrap();
+    let report = World { simulation, server, client }.run(Plan { connections: 2, ..plan() });
+    let found = mismatch(&report);
+    assert_eq!((found.connection, found.offset, found.what), (2, 6400, Wrong::Elsewhere));
+
+    let more = |seen: usize, data: &mut Vec<u8>, _: &mut Transport<'_>| {
+        if seen == 640 {
+            data.push(0);
+        }
+    };
+    let found = mismatch(&world(4, more).run(plan())).clone();
+    assert_eq!((found.offset, found.expected, found.what), (704, None, Wrong::TooMany));
+}
+
+#[test]
+fn a_dropped_connection_is_a_loss_with_its_reason_and_the_others_go_on() {
+    let closes = |seen: usize, data: &mut Vec<u8>, transport: &mut Transport<'_>| {
+        if seen >= 6400 {
+            data.clear();
+            transport.lose_connection();
+        }
+    };
+    let resets = |seen: usize, _: &mut Vec<u8>, transport: &mut Transport<'_>| {
+        if seen >= 6400 {
+            transport.abort_connection();
+        }
+    };
+    for (report, why) in [
+        (world(5, closes).run(plan()), "the server closed it"),
+        (world(5, resets).run(plan()), "connection lost: "),
+    ] {
+        match &report.tally.troubles[..] {
+            [Trouble::Lost { connection: 1, under_way: 1, reason, after }] => {
+                assert!(reason.starts_with(why), "{reason}");
+                assert!((200..210).contains(&after.as_millis()), "{report}");
+            }
+            troubles => panic!("not one loss: {troubles:?}"),
+        }
+        assert_eq!((report.tally.messages, report.tally.unanswered), (500 * 2 + 100, 1), "{report}");
+    }
+}
+
+#[test]
+fn a_load_whose_connections_are_all_lost_ends_early() {
+    let resets = |seen: usize, _: &mut Vec<u8>, transport: &mut Transport<'_>| {
+        if seen >= 640 {
+            transport.abort_connection();
+        }
+    };
+    for rate in [None, Some(1000.0)] {
+        let report = world(6, resets).run(Plan { connections: 1, rate, ..plan() });
+        assert_eq!((report.tally.lost, report.tally.standing), (1, 0));
+        assert!(report.tally.elapsed < Duration::from_millis(100), "{report}");
+    }
+}
+
+#[test]
+fn a_refusal_is_told_and_a_load_without_any_connection_ends_at_once() {
+    for work in [Work::Echo, Work::Churn, Work::Hold { every: None }] {
+        let mut world = world(7, right);
+        world.simulation.refuse(world.server, None);
+        let load = world.begin(Plan { work, connections: 300, ..plan() });
+        world.simulation.run_until(|_| load.is_finished()).unwrap();
+        let took = world.simulation.now().since_origin();
+        assert!(took < Duration::from_secs(1), "{work:?}: {took:?}");
+        let report = world.end(&load);
+        assert!(!report.is_right() && report.tally.connected == 0);
+        let errors: Vec<_> = report.tally.errors.iter().collect();
+        assert_eq!(errors, [(&("connect", "connection refused".to_owned()), &300)], "{work:?}");
+        let due = if work == Work::Churn { 300 } else { 0 };
+        assert_eq!(report.tally.latencies.count(), due, "only an exchange begins with its connection");
+    }
+}
+
+#[test]
+fn a_stall_is_seen_by_all_the_messages_that_were_due_in_it() {
+    for (work, connections, depth) in
+        [(Work::Echo, 10, 1), (Work::Echo, 10, 100), (Work::Churn, 200, 1), (Work::Churn, 2000, 1)]
+    {
+        let mut world = world(8, right);
+        let duration = Duration::from_secs(10);
+        let server = world.server;
+        // The server stands still for the sixth of ten seconds.
+        world.simulation.at(Duration::from_secs(5), move |simulation| simulation.pause(server));
+        world.simulation.at(Duration::from_secs(6), move |simulation| simulation.resume(server));
+        let plan = Plan { work, connections, depth, duration, rate: Some(1000.0), ..plan() };
+        let report = world.run(plan);
+        let latencies = &report.tally.latencies;
+        assert!(report.is_right() && report.tally.messages == 10_000, "{report}");
+        // A tenth of all was due while it stood still, and waited from no time to a second.
+        // With one message at a time it takes a while until those behind are made up for.
+        let (p85, p95, p99) = (85.0, 95.0, 99.0);
+        let [p85, p95, p99] = [p85, p95, p99].map(|percent| millis(latencies.percentile(percent)));
+        assert!(p85 < 10.0 && (490.0..700.0).contains(&p95) && (890.0..950.0).contains(&p99), "{report}");
+        assert!((millis(latencies.max()) - 1000.0).abs() < 10.0, "{report}");
+        // The generator was not to blame.
+        assert_eq!(report.tally.lateness.max(), Some(Duration::ZERO));
+        if work == Work::Echo && depth == 1 {
+            // Few messages were under way: from the sending, hardly any would have seen it.
+            assert!(millis(report.tally.since_sent.percentile(99.0)) < 10.0, "{report}");
+        }
+    }
+}
+
+#[test]
+fn a_stall_at_the_end_counts_too() {
+    let mut world = world(9, right);
+    let server = world.server;
+    world.simulation.at(Duration::from_millis(500), move |simulation| simulation.pause(server));
+    world.simulation.at(Duration::from_secs(3), move |simulation| simulation.resume(server));
+    let report = world.run(Plan { rate: Some(1000.0), ..plan() });
+    assert!(report.is_right(), "{report}");
+    assert_eq!((report.tally.messages, report.tally.unsent), (1000, 0));
+    assert!(millis(report.tally.latencies.percentile(60.0)) > 2000.0, "{report}");
+}
+
+#[test]
+fn a_server_that_never_answers_again_leaves_messages_unanswered_and_unsent() {
+    for work in [Work::Echo, Work::Churn] {
+        let mut world = world(10, right);
+        let server = world.server;
+        world.simulation.at(Duration::from_millis(500), move |simulation| simulation.pause(server));
+        let load = world.begin(Plan { work, rate: Some(1000.0), ..plan() });
+        world.simulation.run_until(|_| load.is_finished()).unwrap();
+        let report = load.report();
+        let tally = &report.tally;
+        assert_eq!(tally.unanswered, if work == Work::Echo { 3 } else { tally.unanswered }, "{report}");
+        assert_eq!(tally.messages + tally.unanswered + tally.unsent, 1000, "{work:?} {report}");
+        assert_eq!(tally.latencies.count(), 1000, "all that was due counts: {work:?} {report}");
+        assert!(millis(tally.latencies.percentile(60.0)) > 5000.0, "{work:?} {report}");
+        assert_eq!(report.stops, [], "no limit was hit");
+        assert!(!report.is_right() && tally.unsent > 400, "{report}");
+        let end = world.simulation.now().since_origin().as_secs_f64();
+        assert!((6.0..6.1).contains(&end), "it waited for its patience, and no longer: {end}");
+    }
+}
+
+#[test]
+fn a_slow_server_is_measured_as_slow() {
+    let mut world = world(11, right);
+    let latency = Latency::Fixed(Duration::from_millis(40));
+    world.simulation.set_links(Link { latency, ..Link::default() });
+    let report = world.run(plan());
+    let tally = &report.tally;
+    assert_eq!(millis(tally.latencies.percentile(50.0)).round(), 80.0);
+    assert_eq!(millis(tally.connects.max()).round(), 80.0);
+    // Three connections, each with a message in eighty milliseconds; the last ones end after the end.
+    assert_eq!((tally.messages, tally.elapsed), (3 * 13, Duration::from_millis(1040)), "{report}");
+}
+
+#[test]
+fn what_is_warm_up_does_not_count() {
+    let mut world = world(12, right);
+    let server = world.server;
+    // The stall is over before the warm-up is.
+    world.simulation.at(Duration::from_millis(100), move |simulation| simulation.pause(server));
+    world.simulation.at(Duration::from_millis(900), move |simulation| simulation.resume(server));
+    let warm_up = Duration::from_secs(1);
+    let report = world.run(Plan { warm_up, connections: 30, rate: Some(1000.0), ..plan() });
+    assert!(report.is_right(), "{report}");
+    assert_eq!(
+        (report.tally.messages, report.tally.elapsed),
+        (1000, Duration::from_millis(1001)),
+        "{report}"
+    );
+    assert!(millis(report.tally.latencies.max()) < 5.0, "{report}");
+}
+
+#[test]
+fn connections_are_opened_evenly_over_the_ramp() {
+    let mut world = world(13, right);
+    let load = world.begin(Plan { connections: 100, ramp: Duration::from_secs(10), ..plan() });
+    for second in 1..10 {
+        world.simulation.run_for(Duration::from_secs(1)).unwrap();
+        let now = world.simulation.reactor(world.client).now();
+        assert_eq!(load.progress(now).standing, second * 10);
+        assert_eq!(load.progress(now).running, None);
+    }
+    assert!(world.end(&load).is_right());
+}
+
+#[test]
+fn held_connections_are_idle_and_answer_at_the_end() {
+    let mut world = world(14, right);
+    let work = Work::Hold { every: None };
+    let report = world.run(Plan { work, connections: 500, duration: Duration::from_secs(3600), ..plan() });
+    assert!(report.is_right(), "{report}");
+    assert_eq!((report.tally.standing, report.tally.messages), (500, 500));
+    assert!(report.tally.elapsed >= Duration::from_secs(3600));
+}
+
+#[test]
+fn a_held_connection_that_is_lost_is_told_at_once() {
+    let mut world = world(15, right);
+    let (server, client) = (world.server, world.client);
+    world.simulation.at(Duration::from_secs(60), move |simulation| {
+        simulation.reset_connections(server, client);
+    });
+    let work = Work::Hold { every: None };
+    let load = world.begin(Plan { work, connections: 4, duration: Duration::from_secs(3600), ..plan() });
+    let told: Rc<RefCell<Vec<Trouble>>> = Rc::default();
+    let observed = Rc::clone(&told);
+    load.on_trouble(move |trouble| observed.borrow_mut().push(trouble.clone()));
+    world.simulation.run_for(Duration::from_secs(61)).unwrap();
+    assert_eq!(told.borrow().len(), 4);
+    assert!(told.borrow().iter().all(|trouble| matches!(trouble, Trouble::Lost { under_way: 0, .. })));
+    let report = world.end(&load);
+    assert_eq!((report.tally.lost, report.tally.standing), (4, 0));
+}
+
+#[test]
+fn held_connections_send_a_message_in_every_interval_if_asked_to() {
+    let mut world = world(16, right);
+    let work = Work::Hold { every: Some(Duration::from_secs(30)) };
+    let report = world.run(Plan { work, connections: 100, duration: Duration::from_secs(300), ..plan() });
+    assert!(report.is_right(), "{report}");
+    // In ten intervals, and at the end.
+    assert_eq!(report.tally.messages, 100 * 11, "{report}");
+}
+
+#[test]
+fn churn_makes_uses_and_closes_one_connection_after_the_other() {
+    for reset in [false, true] {
+        let report = world(17, right).run(Plan { work: Work::Churn, reset, ..plan() });
+        assert!(report.is_right(), "{report}");
+        assert_eq!(report.tally.messages, report.tally.connected);
+        // Two milliseconds to connect, two for the message.
+        assert_eq!(report.tally.latencies.max(), Some(Duration::from_millis(4)));
+        assert!(report.tally.messages >= 3 * 160, "{report}");
+    }
+}
+
+#[test]
+fn a_load_that_is_stopped_tells_what_was_measured() {
+    for (work, rate) in [(Work::Echo, None), (Work::Echo, Some(1000.0)), (Work::Churn, None)] {
+        let mut world = world(18, right);
+        let load = world.begin(Plan { work, rate, duration: Duration::from_secs(3600), ..plan() });
+        world.simulation.run_for(Duration::from_millis(1002)).unwrap();
+        load.stop(world.simulation.reactor(world.client));
+        let report = world.end(&load);
+        assert!(report.is_right() && report.tally.messages > 400, "{report}");
+        assert!(report.tally.elapsed < Duration::from_millis(1100), "{report}");
+        assert_eq!((report.tally.unsent, report.tally.unanswered), (0, 0), "{report}");
+    }
+}
+
+#[test]
+fn no_weather_makes_a_right_server_look_wrong() {
+    Simulation::explore(0..40, |simulation| {
+        let mut random = simulation.random("chaos");
+        let (server, client) = (simulation.host("server"), simulation.host("client"));
+        let boot = |reactor: &mut Reactor| {
+            reactor.listen_tcp("0.0.0.0:7", || Server { seen: 0, fault: right })?;
+            Ok(())
+        };
+        simulation.boot(server, boot).unwrap();
+        let works = [Work::Echo, Work::Churn, Work::Hold { every: Some(Duration::from_secs(1)) }];
+        let work = *random.pick(&works);
+        let plan = Plan {
+            work,
+            connections: 1 + random.index(20),
+            size: *random.pick(&[1, 64, 5_000, 100_000]),
+            depth: *random.pick(&[1, 2, 16]),
+            rate: random.chance(0.5).then_some(500.0).filter(|_| !matches!(work, Work::Hold { .. })),
+            duration: Duration::from_secs(3),
+            ..Plan::default()
+        };
+        simulation.unleash(Chaos { strikes: Vec::new(), ..Chaos::draw(&mut random) });
+        let reactor = simulation.reactor(client);
+        let load = Load::start(reactor, client_from_string("tcp:server:7").unwrap(), plan).unwrap();
+        simulation.run_until(|_| load.is_finished()).unwrap();
+        let report = load.report();
+        let wrong = |trouble: &Trouble| matches!(trouble, Trouble::Wrong(_));
+        assert!(!report.tally.troubles.iter().any(wrong), "{report}");
+        simulation.calm();
+        simulation.run_until_idle(Duration::from_secs(3600)).unwrap();
+        assert_eq!(simulation.reactor(client).in_use(), 0);
+    });
+}
+
+#[test]
+fn a_lost_packet_delays_the_messages_behind_it() {
+    let mut world = world(19, right);
+    let late = Verdict::Delay(Duration::from_millis(300));
+    let client = world.client;
+    world.simulation.add_rule(Fault::packet(PacketKind::Data, late).from(client).nth(100));
+    let report = world.run(Plan { connections: 1, rate: Some(100.0), depth: 100, ..plan() });
+    assert!(report.is_right() && report.tally.messages == 100, "{report}");
+    assert!((millis(report.tally.latencies.max()) - 302.0).abs() < 1.0, "{report}");
+}
+
+#[test]
+fn a_host_name_is_looked_up_once() {
+    let mut world = world(20, right);
+    let plan = Plan { work: Work::Churn, connections: 1, ..plan() };
+    let reactor = world.simulation.reactor(world.client);
+    let load = Load::start(reactor, client_from_string("tcp:server:7").unwrap(), plan.clone()).unwrap();
+    world.simulation.run_for(Duration::from_millis(500)).unwrap();
+    world.simulation.set_names_found(world.client, false);
+    let report = world.end(&load);
+    assert!(report.is_right() && report.endpoint == "tcp:server:7", "{report}");
+}
+
+#[test]
+fn a_load_waits_when_its_connections_are_made_until_it_may_go_on() {
+    for work in [Work::Echo, Work::Hold { every: None }, Work::Churn] {
+        let mut world = world(1, right);
+        let plan = Plan { work, connections: 5, duration: Duration::from_secs(1), ..Plan::default() };
+        let load = world.begin(plan);
+        let opened = Rc::new(RefCell::new(0));
+        let told = Rc::clone(&opened);
+        load.wait_when_opened(move |_| *told.borrow_mut() += 1);
+        world.simulation.run_for(Duration::from_secs(60)).unwrap();
+        let made = if work == Work::Churn { 0 } else { 5 };
+        let progress = load.progress(world.simulation.reactor(world.client).now());
+        assert_eq!((*opened.borrow(), progress.standing, progress.messages), (1, made, 0), "{work:?}");
+        assert_eq!(progress.running, None, "{work:?}");
+        load.go_on(world.simulation.reactor(world.client));
+        let report = world.end(&load);
+        assert!(report.is_right() && report.tally.elapsed < Duration::from_secs(2), "{work:?}: {report}");
+        assert_eq!(*opened.borrow(), 1, "{work:?}");
+    }
+}
+
+#[test]
+fn a_load_that_may_go_on_before_it_could_does_not_wait() {
+    let mut world = world(1, right);
+    let load = world.begin(Plan { duration: Duration::from_secs(1), ..Plan::default() });
+    load.wait_when_opened(|_| unreachable!("it may go on"));
+    load.go_on(world.simulation.reactor(world.client));
+    assert!(world.end(&load).is_right());
+}
+
+#[test]
+fn a_load_that_waits_can_be_stopped() {
+    let mut world = world(1, right);
+    let load = world.begin(Plan { connections: 3, work: Work::Hold { every: None }, ..Plan::default() });
+    load.wait_when_opened(|_| {});
+    world.simulation.run_for(Duration::from_secs(1)).unwrap();
+    load.stop(world.simulation.reactor(world.client));
+    let report = world.end(&load);
+    assert_eq!((report.tally.standing, report.tally.messages), (3, 0), "{report}");
+}
+
+/// An endpoint whose connections have a layer that holds bytes back.
+struct Throttled(Box<dyn ClientEndpoint>);
+
+impl ClientEndpoint for Throttled {
+    fn connect(
+        &self,
+        reactor: &mut Reactor,
+        factory: Box<dyn ClientFactory>,
+    ) -> twistor::Result<ConnectorId> {
+        let rates = Rates { write: Some(20_000_000), ..Rates::default() };
+        self.0.connect(reactor, Box::new(throttled(factory, rates)))
+    }
+
+    fn describe(&self) -> String {
+        self.0.describe()
+    }
+}
+
+#[test]
+fn long_messages_and_great_depths_wait_for_room() {
+    let duration = Duration::from_millis(50);
+    let short = Plan { connections: 1, duration, ..plan() };
+    for (size, depth, rate) in [
+        (8_000_000, 1, None),
+        (65_536, 100, None),
+        (3_000_000, 3, Some(40.0)),
+        (65_536, 100, Some(500.0)),
+        (4_096, 1_000, None),
+        (4_096, 1_000, Some(20_000.0)),
+    ] {
+        for layered in [false, true] {
+            let mut world = world(21, right);
+            let address = format!("tcp:{}:7", world.simulation.address(world.server));
+            let endpoint = client_from_string(&address).unwrap();
+            let endpoint = if layered { Box::new(Throttled(endpoint)) } else { endpoint };
+            let plan = Plan { size, depth, rate, ..short.clone() };
+            let load = Load::start(world.simulation.reactor(world.client), endpoint, plan).unwrap();
+            let report = world.end(&load);
+            assert!(report.is_right(), "{size} {depth} {rate:?} {layered}: {report}");
+            assert_eq!(report.tally.messages, report.tally.latencies.count());
+            if let Some(rate) = rate {
+                assert_eq!(report.tally.messages, (rate / 20.0) as u64, "{report}");
+            }
+        }
+    }
+    let churn = Plan { work: Work::Churn, size: 8_000_000, ..short };
+    assert!(world(21, right).run(churn).is_right());
+}
+
+#[test]
+fn a_server_that_reads_nothing_is_waited_for() {
+    let mut world = world(22, right);
+    let server = world.server;
+    world.simulation.at(Duration::from_millis(500), move |simulation| simulation.pause(server));
+    world.simulation.at(Duration::from_millis(1500), move |simulation| simulation.resume(server));
+    let duration = Duration::from_secs(2);
+    // Four times as much as a connection may have unsent is due in the meantime.
+    let plan = Plan { connections: 1, size: 4_096, depth: 10_000, rate: Some(1000.0), duration, ..plan() };
+    let report = world.run(plan);
+    assert!(report.is_right(), "{report}");
+    assert_eq!(report.tally.messages, 2000);
+    // A message that had no room counts from when it was due, and the generator is not to blame.
+    let latencies = &report.tally.latencies;
+    assert!((450.0..600.0).contains(&millis(latencies.percentile(75.0))), "{report}");
+    assert!((millis(latencies.max()) - 1000.0).abs() < 20.0, "{report}");
+    assert_eq!(report.tally.lateness.max(), Some(Duration::ZERO));
+}
+
+#[test]
+fn what_was_due_and_not_answered_counts_with_its_wait() {
+    let mut world = world(23, right);
+    let server = world.server;
+    // It stands still for the second half, and for good.
+    world.simulation.at(Duration::from_secs(5), move |simulation| simulation.pause(server));
+    let (duration, patience) = (Duration::from_secs(10), Duration::from_secs(1));
+    let plan = Plan { connections: 10, duration, patience, rate: Some(1000.0), ..plan() };
+    let load = world.begin(plan);
+    world.simulation.run_until(|_| load.is_finished()).unwrap();
+    let report = load.report();
+    let (answered, latencies) = (report.tally.messages, &report.tally.latencies);
+    assert!((4_970..5_000).contains(&answered) && latencies.count() == 10_000, "{report}");
+    // The message of second 7.5 had waited for 3.5 seconds at the end, and so on.
+    let [p25, p75, p99] = [25.0, 75.0, 99.0].map(|percent| millis(latencies.percentile(percent)));
+    assert!(p25 < 5.0 && (p75 - 3500.0).abs() < 40.0 && (p99 - 5900.0).abs() < 40.0, "{report}");
+    let text = report.to_string();
+    let words = format!("answered     4,{} of 10,000 due (the rest: its wait so far)\n", answered - 4000);
+    assert!(text.contains(&words) && text.lines().all(|line| line.chars().count() <= 80), "{text}");
+    let value = json::value(&report);
+    let members = ["/messages/due", "/messages/answered", "/latency_ms/count", "/latency_ms/answered"];
+    let members = members.map(|pointer| value.pointer(pointer).and_then(|count| count.as_u64()));
+    assert_eq!(members, [10_000, answered, 10_000, answered].map(Some));
+    // Only what was sent can have waited since then.
+    assert_eq!(report.tally.since_sent.count(), answered + report.tally.unanswered);
+}
+
+#[test]
+fn a_connection_that_is_never_made_is_an_exchange_that_was_due() {
+    let mut world = world(29, right);
+    let (server, client) = (world.server, world.client);
+    world.simulation.at(Duration::from_millis(500), move |simulation| {
+        simulation.strike(FaultKind::Partition, server, client);
+    });
+    let load = world.begin(Plan { work: Work::Churn, rate: Some(1000.0), connections: 5, ..plan() });
+    world.simulation.run_until(|_| load.is_finished()).unwrap();
+    let report = load.report();
+    assert!(report.tally.messages > 400, "{report}");
+    assert_eq!(report.tally.latencies.count(), 1000, "{report}");
+    assert!(millis(report.tally.latencies.percentile(60.0)) > 5000.0, "{report}");
+}
+
+#[test]
+fn a_server_that_stands_still_half_of_the_time_does_not_look_fast() {
+    for (work, connections) in [(Work::Echo, 4), (Work::Churn, 4)] {
+        let mut world = world(24, right);
+        let server = world.server;
+        for second in 0..10 {
+            let from = Duration::from_secs(second) + Duration::from_millis(500);
+            world.simulation.at(from, move |simulation| simulation.pause(server));
+            let until = Duration::from_secs(second + 1);
+            world.simulation.at(until, move |simulation| simulation.resume(server));
+        }
+        let duration = Duration::from_secs(10);
+        let report = world.run(Plan { work, connections, duration, rate: Some(500.0), ..plan() });
+        let latencies = &report.tally.latencies;
+        assert_eq!(latencies.count(), 5000, "{report}");
+        assert!(millis(latencies.percentile(99.0)) > 450.0, "{report}");
+        assert!(millis(latencies.percentile(75.0)) > 150.0, "{report}");
+    }
+}
+
+#[test]
+fn advice_about_limits_is_given_where_one_was_hit_alone() {
+    let closes = |seen: usize, _: &mut Vec<u8>, transport: &mut Transport<'_>| {
+        if seen >= 6400 {
+            transport.lose_connection();
+        }
+    };
+    let report = world(25, closes).run(plan());
+    assert_eq!((report.tally.lost, report.stops.len()), (1, 0), "{report}");
+
+    // An idle time-out of the server, a minute after, is none of its limits either.
+    let mut world = world(25, right);
+    let (server, client) = (world.server, world.client);
+    world.simulation.at(Duration::from_secs(60), move |simulation| {
+        simulation.reset_connections(server, client);
+    });
+    let work = Work::Hold { every: None };
+    let report = world.run(Plan { work, duration: Duration::from_secs(90), ..plan() });
+    assert_eq!((report.tally.lost, report.stops.len()), (3, 0), "{report}");
+}
+
+#[test]
+fn a_held_connection_that_is_closed_at_once_or_never_answered_is_a_limit() {
+    struct Closing;
+    impl Protocol for Closing {
+        fn connection_made(&mut self, transport: &mut Transport<'_>) {
+            transport.lose_connection();
+        }
+        fn data_received(&mut self, _: &mut Transport<'_>, _: &[u8]) {}
+    }
+    struct Silent;
+    impl Protocol for Silent {
+        fn data_received(&mut self, _: &mut Transport<'_>, _: &[u8]) {}
+    }
+    for (closes, limit) in [(true, Limit::Closed), (false, Limit::Silent)] {
+        let mut simulation = Simulation::new(26);
+        let (server, client) = (simulation.host("server"), simulation.host("client"));
+        let reactor = simulation.reactor(server);
+        match closes {
+            true => reactor.listen_tcp("0.0.0.0:7", || Closing).unwrap(),
+            false => reactor.listen_tcp("0.0.0.0:7", || Silent).unwrap(),
+        };
+        let work = Work::Hold { every: None };
+        let report = World { simulation, server, client }.run(Plan { work, ..plan() });
+        let stops: Vec<_> = report.stops.iter().map(|stop| (stop.limit, stop.connections)).collect();
+        assert_eq!(stops, [(limit, 3)], "{report}");
+    }
+}
+
+/// Answers datagrams, and counts them.
+struct Datagrams(Rc<RefCell<u64>>);
+
+impl DatagramProtocol for Datagrams {
+    fn datagram_received(&mut self, transport: &mut DatagramTransport<'_>, data: &[u8], from: &Address) {
+        *self.0.borrow_mut() += 1;
+        transport.write_to(data, from).unwrap();
+    }
+}
+
+#[test]
+fn datagrams_to_a_name_go_to_the_first_address_that_answers() {
+    let start = |gone: bool, listens: &str, order: [usize; 2]| {
+        let mut simulation = Simulation::new(27);
+        let (server, client) = (simulation.host("server"), simulation.host("client"));
+        let addresses = simulation.addresses(server);
+        // A machine that is there and refuses; or one that says nothing.
+        let other = match gone {
+            true => "192.0.2.1".parse().unwrap(),
+            false => simulation.address(client),
+        };
+        let used = addresses[usize::from(listens.starts_with('['))];
+        let both = [other, used];
+        simulation.add_name("echo", &order.map(|index| both[index]));
+        let seen = Rc::new(RefCell::new(0));
+        simulation.reactor(server).listen_udp(listens, Datagrams(Rc::clone(&seen))).unwrap();
+        let plan = Plan { connections: 2, rate: Some(100.0), ..plan() };
+        let load = Load::start_datagrams(simulation.reactor(client), "echo", 7, plan).unwrap();
+        simulation.run_until(|_| load.is_finished()).unwrap();
+        let report = load.report();
+        assert!(report.is_right(), "{report}");
+        assert_eq!((report.tally.messages, report.tally.dropped), (100, 0), "{report}");
+        assert_eq!(report.endpoint, format!("udp:echo:7 ({used})"));
+        assert_eq!(*seen.borrow(), 101, "one message asked");
+    };
+    for order in [[0, 1], [1, 0]] {
+        for gone in [false, true] {
+            start(gone, "0.0.0.0:7", order);
+            start(gone, "[::]:7", order);
+        }
+    }
+}
+
+#[test]
+fn datagrams_to_a_name_that_nobody_serves_are_told_as_what_they_are() {
+    let mut simulation = Simulation::new(28);
+    let (server, client) = (simulation.host("server"), simulation.host("client"));
+    let addresses = simulation.addresses(server);
+    simulation.add_name("echo", &addresses);
+    let load = Load::start_datagrams(simulation.reactor(client), "echo", 7, plan()).unwrap();
+    simulation.run_until(|_| load.is_finished()).unwrap();
+    let report = load.report();
+    let errors: Vec<_> = report.tally.errors.iter().collect();
+    assert_eq!(errors, [(&("connect", "connection refused".to_owned()), &1)], "{report}");
+    // Silence is measured: it may be the way that loses them.
+    simulation.strike(FaultKind::Partition, server, client);
+    let load = Load::start_datagrams(simulation.reactor(client), "echo", 7, plan()).unwrap();
+    simulation.run_until(|_| load.is_finished()).unwrap();
+    let report = load.report();
+    assert!(!report.is_right() && report.tally.dropped > 0, "{report}");
+    assert_eq!(report.endpoint, format!("udp:echo:7 ({})", addresses[0]));
+    assert_eq!(simulation.reactor(client).in_use(), 0);
+}

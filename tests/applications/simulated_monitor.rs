@@ -1,0 +1,695 @@
+//! A monitor runs unchanged in a simulated network, and what it tells is the truth.
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::rc::Rc;
+use std::time::{Duration, SystemTime};
+
+use twistor::monitor::Json;
+use twistor::monitor::{Cause, Change, Event, Monitor, Settings, Target};
+use twistor::sim::{CallKind, Errno, Fault, FaultKind, Host, Latency, Link, Simulation};
+use twistor::{Protocol, Reason, Transport};
+
+const SECOND: Duration = Duration::from_secs(1);
+const MINUTE: Duration = Duration::from_secs(60);
+const HOUR: Duration = Duration::from_secs(3600);
+
+struct Silent;
+
+impl Protocol for Silent {
+    fn data_received(&mut self, _: &mut Transport<'_>, _: &[u8]) {}
+}
+
+/// What a monitor told about a target, in order.
+#[derive(Clone, Debug)]
+struct Told {
+    wall: SystemTime,
+    change: Change,
+    reason: Option<Reason>,
+}
+
+impl Told {
+    fn cause(&self) -> Option<Cause> {
+        match self.change {
+            Change::Down { cause, .. } | Change::StillDown { cause, .. } => Some(cause),
+            Change::Unknown { cause, .. } | Change::StillUnknown { cause, .. } => Some(cause),
+            _ => None,
+        }
+    }
+}
+
+/// All that was told, by the target's name.
+#[derive(Clone, Default)]
+struct Book(Rc<RefCell<BTreeMap<String, Vec<Told>>>>);
+
+impl Book {
+    fn watch(
+        &self,
+        simulation: &mut Simulation,
+        watcher: Host,
+        targets: &[&str],
+        settings: Settings,
+    ) -> Monitor {
+        let book = Rc::clone(&self.0);
+        let targets: Vec<Target> = targets.iter().map(|target| target.parse().unwrap()).collect();
+        Monitor::start(simulation.reactor(watcher), targets, settings, move |event: &Event<'_>| {
+            let told = Told { wall: event.wall, change: event.change, reason: event.reason.cloned() };
+            book.borrow_mut().entry(event.target.name().to_owned()).or_default().push(told);
+            Ok(())
+        })
+    }
+
+    fn of(&self, target: &str) -> Vec<Told> {
+        self.0.borrow().get(target).cloned().unwrap_or_default()
+    }
+
+    fn causes(&self, target: &str) -> Vec<Option<Cause>> {
+        self.of(target).iter().map(Told::cause).collect()
+    }
+}
+
+/// A host that takes connections on port 80 of both families, now and whenever it boots.
+fn server(simulation: &mut Simulation, name: &str) -> Host {
+    let host = simulation.host(name);
+    simulation.boot(host, |reactor| reactor.listen_tcp("[::]:80", || Silent).map(drop)).unwrap();
+    host
+}
+
+// -- a day of outages --
+
+use FaultKind::{Crash, FullBacklog, Kill, OneWayPartition, Partition, Refusal, Reset, Silence};
+
+const HELD: &[FaultKind] = &[Kill, Reset, Crash, Partition, OneWayPartition];
+const PROBED: &[FaultKind] = &[Kill, Refusal, Crash, Partition, OneWayPartition, Silence, FullBacklog];
+
+/// What the script knows: what was wrong with a target, and when.
+struct Outage {
+    target: String,
+    kind: FaultKind,
+    time: Range<SystemTime>,
+}
+
+/// Draws outages of two intervals to an hour for each of twelve hosts, and watches them for a day.
+fn a_day(simulation: &mut Simulation, settings: &Settings) -> (Book, Vec<Outage>) {
+    let mut random = simulation.random("outages");
+    let [least, usual, worst] = [1, 10, 100].map(|most| Duration::from_millis(1 + random.below(most)));
+    let latency = Latency::LongTail { least, usual: least + usual, worst: least + usual + worst };
+    simulation.set_links(Link { latency, loss: 0.001, ..Link::default() });
+    let watcher = simulation.host("watcher");
+    let midnight = simulation.reactor(watcher).wall();
+    let (mut targets, mut outages) = (Vec::new(), Vec::new());
+    for number in 0..12 {
+        let name = format!("host{number}");
+        let host = server(simulation, &name);
+        let (scheme, kinds) = if number % 2 == 0 { ("hold", HELD) } else { ("tcp", PROBED) };
+        let target = format!("{scheme}://{name}:80");
+        let mut from = MINUTE + random.exponential(HOUR);
+        while from < 23 * HOUR {
+            let (kind, until) = (*random.pick(kinds), from + random.between(2 * settings.interval, HOUR));
+            simulation.at(from, move |simulation| simulation.strike(kind, host, watcher));
+            simulation.at(until, move |simulation| simulation.mend(kind, host, watcher));
+            // A reset is over at once.
+            let over = if kind == Reset { from } else { until };
+            outages.push(Outage { target: target.clone(), kind, time: midnight + from..midnight + over });
+            from = until + 4 * settings.interval + random.exponential(2 * HOUR);
+        }
+        targets.push(target);
+    }
+    let targets: Vec<&str> = targets.iter().map(String::as_str).collect();
+    let book = Book::default();
+    let monitor = book.watch(simulation, watcher, &targets, settings.clone());
+    simulation.run_for(24 * HOUR).unwrap();
+    assert!(monitor.all_up(), "all outages are over");
+    (book, outages)
+}
+
+/// How late an outage may be told, and its end.
+fn limits(outage: &Outage, settings: &Settings) -> (Duration, Duration) {
+    let round = settings.interval + settings.timeout;
+    // Links delay by less than a second, but a packet in a thousand is sent again.
+    let travel = 2 * SECOND;
+    match (outage.target.starts_with("hold"), outage.kind) {
+        (false, _) => (round, round + travel),
+        (true, Kill | Reset) => (travel, settings.backoff.max + settings.timeout),
+        (true, _) => (settings.lost_after.unwrap(), settings.backoff.max + settings.timeout),
+    }
+}
+
+fn causes(outage: &Outage) -> &'static [Cause] {
+    match (outage.target.starts_with("hold"), outage.kind) {
+        (true, Kill) => &[Cause::Closed],
+        (true, Reset) => &[Cause::Reset],
+        (true, _) => &[Cause::Broken, Cause::TimedOut],
+        (false, Kill | Refusal) => &[Cause::Refused],
+        (false, _) => &[Cause::TimedOut],
+    }
+}
+
+#[test]
+fn every_outage_of_a_day_is_told_once_and_in_time_and_nothing_else_is() {
+    let settings = Settings { interval: MINUTE, ..Settings::default() };
+    let seen = Simulation::explore(0..8, |simulation| {
+        let (book, outages) = a_day(simulation, &settings);
+        assert!(outages.len() > 50, "a day has {} outages", outages.len());
+        let mut told: BTreeMap<String, Vec<Told>> = book.0.borrow().clone();
+        for events in told.values_mut() {
+            // Another cause of the same outage is no outage.
+            events.retain(|told| !matches!(told.change, Change::StillDown { .. }));
+            let first = events.remove(0);
+            assert!(matches!(first.change, Change::Up { down_for: None, .. }), "{first:?}");
+        }
+        for outage in &outages {
+            let (target, kind) = (&outage.target, outage.kind);
+            let (late, late_end) = limits(outage, &settings);
+            let events = told.get_mut(target).unwrap();
+            assert!(events.len() >= 2, "{target}: {kind} at {:?} was missed", outage.time);
+            let end = events.remove(1);
+            let begin = events.remove(0);
+            let since = |time: SystemTime, told: &Told| told.wall.duration_since(time);
+            let lateness =
+                since(outage.time.start, &begin).unwrap_or_else(|_| panic!("{begin:?} came early"));
+            assert!(lateness <= late, "{target}: {kind} was told after {lateness:?}");
+            assert!(matches!(begin.change, Change::Down { .. }), "{target}: {kind}: {begin:?}");
+            assert!(causes(outage).contains(&begin.cause().unwrap()), "{target}: {kind}: {begin:?}");
+            let lateness = since(outage.time.end, &end).unwrap_or_else(|_| panic!("{end:?} came early"));
+            assert!(lateness <= late_end, "{target}: the end of {kind} was told after {lateness:?}");
+            let Change::Up { down_for: Some(down_for), .. } = end.change else { panic!("{target}: {end:?}") };
+            assert_eq!(down_for, end.wall.duration_since(begin.wall).unwrap(), "{target}");
+        }
+        for (target, left) in told {
+            assert!(left.is_empty(), "false alarms of {target}: {left:?}");
+        }
+    });
+    for kind in HELD.iter().chain(PROBED) {
+        assert!(seen.coverage.fault(*kind) > 0, "{kind} was never tried");
+    }
+}
+
+#[test]
+fn the_same_seed_tells_the_same_story() {
+    let settings = Settings { interval: 5 * MINUTE, ..Settings::default() };
+    let story = |seed| {
+        let mut simulation = Simulation::new(seed);
+        let (book, _) = a_day(&mut simulation, &settings);
+        (format!("{:?}", book.0.borrow()), simulation.trace_hash())
+    };
+    assert_eq!(story(3), story(3));
+    assert_ne!(story(3).1, story(4).1);
+}
+
+// -- one thing at a time --
+
+/// A watcher, a server, and what the monitor tells of `held` and `probed`, after they have been up for a minute.
+fn one_server(seed: u64) -> (Simulation, Host, Host, Book) {
+    let mut simulation = Simulation::new(seed);
+    let (host, watcher) = (server(&mut simulation, "server"), simulation.host("watcher"));
+    let (book, settings) = (Book::default(), Settings { every_result: false, ..Settings::default() });
+    book.watch(&mut simulation, watcher, &["held=hold://server:80", "probed=tcp://server:80"], settings);
+    simulation.run_for(MINUTE).unwrap();
+    assert_eq!((book.causes("held"), book.causes("probed")), (vec![None], vec![None]));
+    book.0.borrow_mut().clear();
+    (simulation, watcher, host, book)
+}
+
+#[test]
+fn the_loss_of_a_held_connection_is_told_when_its_packet_comes() {
+    for (kind, cause) in [(Kill, Cause::Closed), (Reset, Cause::Reset)] {
+        let (mut simulation, watcher, host, book) = one_server(1);
+        let wall = simulation.reactor(watcher).wall();
+        simulation.strike(kind, host, watcher);
+        // An orderly close is an outage when no other connection can be made: a look-up and a round trip later.
+        simulation.run_for(Duration::from_millis(10)).unwrap();
+        let told = book.of("held");
+        let refused = (kind == Kill).then_some(Some(Cause::Refused));
+        assert_eq!(book.causes("held"), [Some(cause)].into_iter().chain(refused).collect::<Vec<_>>());
+        // What travels takes a millisecond.
+        assert_eq!(told[0].wall.duration_since(wall).unwrap(), Duration::from_millis(1), "{kind}");
+    }
+}
+
+#[test]
+fn a_peer_that_is_gone_is_down_within_the_time_that_was_set() {
+    for lost_after in [3, 10, 60].map(Duration::from_secs) {
+        for (kind, back) in
+            [(Crash, false), (Partition, false), (OneWayPartition, false), (OneWayPartition, true)]
+        {
+            let mut simulation = Simulation::new(14);
+            let (host, watcher) = (server(&mut simulation, "server"), simulation.host("watcher"));
+            let (book, settings) =
+                (Book::default(), Settings { lost_after: Some(lost_after), ..Settings::default() });
+            book.watch(&mut simulation, watcher, &["held=hold://server:80"], settings);
+            simulation.run_for(HOUR).unwrap();
+            assert_eq!(book.causes("held"), [None], "a peer that answers is left alone");
+            let (one, other) = if back { (watcher, host) } else { (host, watcher) };
+            simulation.strike(kind, one, other);
+            simulation.run_for(lost_after).unwrap();
+            let told = book.causes("held");
+            assert_eq!(told.get(1), Some(&Some(Cause::Broken)), "{kind} {back} {lost_after:?}: {told:?}");
+        }
+    }
+}
+
+#[test]
+fn a_name_that_is_not_found_is_told_as_such_and_means_nothing_to_a_held_connection() {
+    let (mut simulation, watcher, host, book) = one_server(2);
+    simulation.strike(FaultKind::NameFailure, watcher, host);
+    simulation.run_for(MINUTE).unwrap();
+    assert_eq!(book.causes("probed"), [Some(Cause::Unresolved)]);
+    simulation.mend(FaultKind::NameFailure, watcher, host);
+    simulation.run_for(MINUTE).unwrap();
+    assert_eq!(book.causes("probed"), [Some(Cause::Unresolved), None]);
+    assert_eq!(book.causes("held"), []);
+}
+
+#[test]
+fn a_watcher_without_descriptors_says_that_it_is_its_own_fault() {
+    let (mut simulation, watcher, _, book) = one_server(3);
+    simulation.set_descriptor_limit(watcher, 0);
+    simulation.run_for(MINUTE).unwrap();
+    assert_eq!(book.causes("probed"), [Some(Cause::Local)]);
+    simulation.set_descriptor_limit(watcher, 1024);
+    simulation.run_for(MINUTE).unwrap();
+    assert_eq!(book.causes("probed"), [Some(Cause::Local), None]);
+    assert_eq!(book.causes("held"), []);
+}
+
+#[test]
+fn a_port_that_nobody_listens_on_is_never_up_even_if_a_probe_meets_itself() {
+    Simulation::explore(0..4, |simulation| {
+        let watcher = simulation.host("watcher");
+        // Ports are given out in order: one of the next is that of the target.
+        let near = ([127, 0, 0, 1], 9).into();
+        let given = simulation.connect(watcher, near, Default::default()).unwrap().local_address().unwrap();
+        let port = 32_768 + (given.port() - 32_768 + 20) % (61_000 - 32_768);
+        let (probed, held) =
+            (format!("probed=tcp://127.0.0.1:{port}"), format!("held=hold://127.0.0.1:{port}"));
+        let settings = Settings { interval: SECOND, every_result: true, ..Settings::default() };
+        let book = Book::default();
+        book.watch(simulation, watcher, &[&probed, &held], settings);
+        simulation.run_for(MINUTE).unwrap();
+        let told = [book.of("probed"), book.of("held")].concat();
+        assert!(told.len() > 60);
+        assert!(told.iter().all(|told| told.cause() == Some(Cause::Refused)), "{told:?}");
+        let met = told.iter().filter(|told| matches!(told.reason, Some(Reason::SelfConnected)));
+        assert_eq!(met.count(), 1, "port {port} was connected to from itself once");
+    });
+}
+
+#[test]
+fn a_calendar_that_jumps_and_a_clock_that_drifts_are_no_outage() {
+    Simulation::explore(0..4, |simulation| {
+        let (host, watcher) = (server(simulation, "server"), simulation.host("watcher"));
+        let book = Book::default();
+        let targets = ["held=hold://server:80", "probed=tcp://server:80"];
+        book.watch(simulation, watcher, &targets, Settings::default());
+        let mut random = simulation.random("clocks");
+        for minute in 1..60 {
+            let kind = *random.pick(&[FaultKind::ClockStep, FaultKind::ClockDrift]);
+            let (host, other) = if random.chance(0.5) { (host, watcher) } else { (watcher, host) };
+            simulation.at(minute * MINUTE, move |simulation| simulation.strike(kind, host, other));
+        }
+        simulation.run_for(HOUR).unwrap();
+        assert_eq!((book.causes("held"), book.causes("probed")), (vec![None], vec![None]));
+    });
+}
+
+#[test]
+fn a_watcher_that_was_stopped_and_goes_on_does_not_blame_its_targets() {
+    Simulation::explore(0..16, |simulation| {
+        // So far away that most stops meet a probe under way.
+        simulation.set_links(Link::fixed(Duration::from_millis(250)));
+        server(simulation, "server");
+        let watcher = simulation.host("watcher");
+        let book = Book::default();
+        let targets = ["held=hold://server:80", "probed=tcp://server:80"];
+        book.watch(simulation, watcher, &targets, Settings { interval: SECOND, ..Settings::default() });
+        let mut random = simulation.random("pauses");
+        let mut time = MINUTE;
+        while time < HOUR {
+            time += random.exponential(MINUTE);
+            simulation.at(time, move |simulation| simulation.pause(watcher));
+            time += random.exponential(20 * SECOND);
+            simulation.at(time, move |simulation| simulation.resume(watcher));
+        }
+        simulation.run_for(HOUR + MINUTE).unwrap();
+        assert_eq!((book.causes("held"), book.causes("probed")), (vec![None], vec![None]));
+    });
+}
+
+#[test]
+fn a_monitor_that_is_stopped_leaves_nothing_open() {
+    let mut simulation = Simulation::new(5);
+    server(&mut simulation, "server");
+    let watcher = simulation.host("watcher");
+    let book = Book::default();
+    let targets = ["hold://server:80", "tcp://server:80", "hold://server:81", "hold://nowhere:80"];
+    let monitor = book.watch(&mut simulation, watcher, &targets, Settings::default());
+    simulation.run_for(HOUR).unwrap();
+    monitor.stop(simulation.reactor(watcher));
+    let told = book.0.borrow().values().map(Vec::len).sum::<usize>();
+    simulation.run_for(HOUR).unwrap();
+    assert_eq!(simulation.connections(), 0);
+    assert_eq!((simulation.reactor(watcher).in_use(), simulation.reactor(watcher).delayed_calls()), (0, 0));
+    assert_eq!(book.0.borrow().values().map(Vec::len).sum::<usize>(), told, "nothing is told after the end");
+}
+
+// -- peers that close, and trouble of one's own --
+
+/// Says `greeting` first, and closes the connection after `patience`.
+struct Closing {
+    greeting: &'static [u8],
+    patience: Duration,
+}
+
+impl Protocol for Closing {
+    fn connection_made(&mut self, transport: &mut Transport<'_>) {
+        transport.write(self.greeting);
+        transport.call_later(self.patience, |_: &mut Closing, transport| transport.lose_connection());
+    }
+
+    fn data_received(&mut self, _: &mut Transport<'_>, _: &[u8]) {}
+}
+
+fn closing_server(simulation: &mut Simulation, greeting: &'static [u8], patience: Duration) -> Host {
+    let host = simulation.host("server");
+    let serve = move || Closing { greeting, patience };
+    simulation.boot(host, move |reactor| reactor.listen_tcp("0.0.0.0:80", serve).map(drop)).unwrap();
+    host
+}
+
+#[test]
+fn a_server_that_closes_idle_connections_stays_up() {
+    for (greeting, after) in [(&b""[..], MINUTE), (b"SSH-2.0-x\r\n", 2 * MINUTE), (b"", SECOND)] {
+        for every_result in [false, true] {
+            let mut simulation = Simulation::new(6);
+            closing_server(&mut simulation, greeting, after);
+            let watcher = simulation.host("watcher");
+            let (book, settings) = (Book::default(), Settings { every_result, ..Settings::default() });
+            let monitor = book.watch(&mut simulation, watcher, &["hold://10.0.0.1:80"], settings);
+            simulation.run_for(HOUR).unwrap();
+            assert!(monitor.all_up());
+            let told = book.of("hold://10.0.0.1:80");
+            let told: Vec<Change> = told
+                .iter()
+                .map(|told| told.change)
+                .filter(|c| !matches!(c, Change::StillUp { .. }))
+                .collect();
+            assert!(matches!(told[0], Change::Up { .. }), "{told:?}");
+            let count = u32::try_from(told.len() - 1).unwrap();
+            let expected = u32::try_from(HOUR.as_millis() / (after.as_millis() + 5)).unwrap();
+            match every_result {
+                false => assert_eq!(count, 1, "told once: {told:?}"),
+                true => assert!(expected <= count && count <= 3600, "{count} of {expected}"),
+            }
+            for (change, number) in told[1..].iter().zip(1..) {
+                let Change::Reconnected { after: lasted, idle, gap, count, .. } = *change else {
+                    panic!("{change:?}")
+                };
+                assert_eq!((lasted, idle, count), (after + WAYS, greeting.is_empty(), number));
+                // A round trip, and nothing more.
+                assert_eq!(gap, Duration::from_millis(2));
+            }
+        }
+    }
+}
+
+/// The server counts from the third leg of the handshake, and its FIN has a way as well: a millisecond each.
+const WAYS: Duration = Duration::from_millis(2);
+
+#[test]
+fn an_orderly_close_that_no_connection_follows_is_down_since_then() {
+    let mut simulation = Simulation::new(8);
+    let host = closing_server(&mut simulation, b"", MINUTE);
+    let watcher = simulation.host("watcher");
+    let book = Book::default();
+    book.watch(&mut simulation, watcher, &["held=hold://server:80"], Settings::default());
+    simulation.run_for(SECOND).unwrap();
+    // From now on it answers no new connection.
+    simulation.strike(FaultKind::Silence, host, watcher);
+    simulation.run_for(2 * MINUTE).unwrap();
+    let told = book.of("held").split_off(1);
+    assert_eq!(book.causes("held")[1..], [Some(Cause::Closed), Some(Cause::TimedOut)]);
+    let Change::Down { up_for: Some(up_for), .. } = told[0].change else { panic!("{told:?}") };
+    assert_eq!(up_for, MINUTE + WAYS);
+    let Change::StillDown { down_for, .. } = told[1].change else { panic!("{told:?}") };
+    assert_eq!(down_for, Settings::default().timeout);
+    assert_eq!(told[1].wall.duration_since(told[0].wall).unwrap(), down_for);
+}
+
+#[test]
+fn a_connection_is_idle_whatever_the_one_before_has_heard() {
+    let mut simulation = Simulation::new(16);
+    let host = simulation.host("server");
+    let greeting = Rc::new(Cell::new(&b"hello"[..]));
+    let shared = Rc::clone(&greeting);
+    let serve = move || Closing { greeting: shared.get(), patience: MINUTE };
+    simulation.reactor(host).listen_tcp("0.0.0.0:80", serve).unwrap();
+    let watcher = simulation.host("watcher");
+    let (book, settings) = (Book::default(), Settings { every_result: true, ..Settings::default() });
+    book.watch(&mut simulation, watcher, &["held=hold://server:80"], settings);
+    simulation.run_for(SECOND).unwrap();
+    greeting.set(b"");
+    simulation.run_for(2 * MINUTE + SECOND).unwrap();
+    let idle = book.of("held").into_iter().filter_map(|told| match told.change {
+        Change::Reconnected { idle, .. } => Some(idle),
+        _ => None,
+    });
+    assert_eq!(idle.collect::<Vec<_>>(), [false, true]);
+}
+
+#[test]
+fn a_connection_that_lasted_lets_the_waits_begin_anew() {
+    let mut simulation = Simulation::new(17);
+    let (host, watcher) = (simulation.host("server"), simulation.host("watcher"));
+    let book = Book::default();
+    book.watch(&mut simulation, watcher, &["held=hold://server:80"], Settings::default());
+    // Nothing listens yet: the waits grow.
+    simulation.run_for(2 * MINUTE).unwrap();
+    simulation.reactor(host).listen_tcp("[::]:80", || Silent).unwrap();
+    simulation.run_for(2 * MINUTE).unwrap();
+    simulation.strike(Reset, host, watcher);
+    simulation.run_for(MINUTE).unwrap();
+    let last = book.of("held").into_iter().rev().find(|told| matches!(told.change, Change::Up { .. }));
+    let Some(Change::Up { down_for: Some(down_for), .. }) = last.map(|told| told.change) else { panic!() };
+    assert!(down_for < 2 * SECOND, "{down_for:?}");
+}
+
+#[test]
+fn a_server_that_closes_at_once_is_down_until_it_does_not() {
+    let mut simulation = Simulation::new(9);
+    let host = simulation.host("server");
+    let patience = Rc::new(Cell::new(SECOND / 2));
+    let shared = Rc::clone(&patience);
+    let serve = move || Closing { greeting: b"", patience: shared.get() };
+    simulation.reactor(host).listen_tcp("0.0.0.0:80", serve).unwrap();
+    let watcher = simulation.host("watcher");
+    let book = Book::default();
+    let monitor = book.watch(&mut simulation, watcher, &["held=hold://server:80"], Settings::default());
+    simulation.run_for(MINUTE).unwrap();
+    let told: Vec<Change> = book.of("held").iter().map(|told| told.change).collect();
+    assert!(matches!(told[0], Change::Up { .. }) && told.len() == 3, "{told:?}");
+    assert!(matches!(told[1], Change::Reconnected { count: 1, gap, .. } if gap > SECOND / 2), "{told:?}");
+    assert!(matches!(told[2], Change::Down { cause: Cause::ClosesAtOnce, .. }), "{told:?}");
+    let accepts = simulation.reactor(host).statistics().accepts;
+    assert!((6..=12).contains(&accepts), "the waits grow: {accepts} connections in a minute");
+    // It is well again when one of its connections lasts.
+    patience.set(HOUR);
+    simulation.run_for(10 * MINUTE).unwrap();
+    let last = book.of("held").last().unwrap().change;
+    assert!(matches!(last, Change::Up { down_for: Some(_), .. }), "{last:?}");
+    assert!(monitor.all_up());
+}
+
+#[test]
+fn a_call_that_fails_on_this_side_says_nothing_about_the_target() {
+    let local: &[(CallKind, Errno)] = &[
+        (CallKind::Socket, Errno::EMFILE),
+        (CallKind::Socket, Errno::ENFILE),
+        (CallKind::Socket, Errno::ENOBUFS),
+        (CallKind::Socket, Errno::ENOMEM),
+        (CallKind::Socket, Errno::EPERM),
+        (CallKind::Socket, Errno::EACCES),
+        (CallKind::Socket, Errno::EAFNOSUPPORT),
+        (CallKind::Connect, Errno::EADDRNOTAVAIL),
+        (CallKind::Connect, Errno::ENOBUFS),
+        (CallKind::Watch, Errno::ENOSPC),
+        (CallKind::Watch, Errno::ENOMEM),
+    ];
+    let others = [(CallKind::Connect, Errno::EPERM), (CallKind::Connect, Errno::ENETUNREACH)];
+    for (call, errno) in local.iter().chain(&others).copied() {
+        let (mut simulation, watcher, _, book) = one_server(10);
+        let fault = Fault::fail(call, errno).on(watcher).between(MINUTE, 2 * MINUTE);
+        simulation.add_rule(fault);
+        simulation.run_for(2 * MINUTE).unwrap();
+        let told = book.of("probed");
+        let cause = told[0].cause().unwrap();
+        assert_eq!(cause == Cause::Local, local.contains(&(call, errno)), "{call} {errno}: {cause:?}");
+        assert_eq!(told[0].change.is_unknown(), cause == Cause::Local, "{call} {errno}: {told:?}");
+        assert!(told.len() == 2 && told[1].change.is_up(), "{call} {errno}: {told:?}");
+        assert_eq!(book.causes("held"), [], "{call} {errno}");
+    }
+}
+
+#[test]
+fn a_close_that_this_side_cannot_follow_is_unknown_since_then() {
+    let mut simulation = Simulation::new(11);
+    closing_server(&mut simulation, b"", MINUTE);
+    let watcher = simulation.host("watcher");
+    let book = Book::default();
+    let monitor = book.watch(&mut simulation, watcher, &["held=hold://server:80"], Settings::default());
+    let midnight = simulation.reactor(watcher).wall();
+    simulation.add_rule(Fault::fail(CallKind::Socket, Errno::EMFILE).on(watcher).between(SECOND, 2 * MINUTE));
+    simulation.run_for(119 * SECOND).unwrap();
+    let told = book.of("held");
+    let Change::Unknown { cause: Cause::Local, up_for: Some(up_for), .. } = told[1].change else {
+        panic!("{told:?}")
+    };
+    assert_eq!((up_for, told.len()), (MINUTE + WAYS, 2));
+    let since = told[1].wall.duration_since(midnight).unwrap();
+    assert!(since >= MINUTE && since < MINUTE + SECOND / 10, "{since:?}");
+    assert!(!monitor.all_up());
+    simulation.run_for(MINUTE).unwrap();
+    assert!(monitor.all_up());
+}
+
+thread_local! {
+    /// What this thread has logged as a warning or an error: a simulation is one thread.
+    static LOGGED: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) };
+}
+
+struct Log;
+
+impl log::Log for Log {
+    fn enabled(&self, metadata: &log::Metadata<'_>) -> bool {
+        metadata.level() <= log::Level::Warn
+    }
+
+    fn log(&self, record: &log::Record<'_>) {
+        if self.enabled(record.metadata()) {
+            LOGGED.with_borrow_mut(|logged| logged.push(record.args().to_string()));
+        }
+    }
+
+    fn flush(&self) {}
+}
+
+#[test]
+fn trouble_of_this_side_is_warned_of_once_a_second() {
+    log::set_logger(&Log).unwrap();
+    log::set_max_level(log::LevelFilter::Warn);
+    let mut simulation = Simulation::new(15);
+    server(&mut simulation, "server");
+    let watcher = simulation.host("watcher");
+    let targets: Vec<String> = (0..50).map(|number| format!("n{number}=tcp://10.0.0.1:80")).collect();
+    let targets: Vec<&str> = targets.iter().map(String::as_str).collect();
+    let settings = Settings { interval: SECOND / 10, ..Settings::default() };
+    Book::default().watch(&mut simulation, watcher, &targets, settings);
+    simulation.run_for(MINUTE).unwrap();
+    assert_eq!(LOGGED.take(), [""; 0]);
+    simulation.set_descriptor_limit(watcher, 0);
+    simulation.run_for(10 * SECOND - SECOND / 100).unwrap();
+    let logged = LOGGED.take();
+    assert_eq!(logged.len(), 10, "{logged:?}");
+    let words = "unknown targets: 50 of 50, for a reason of this machine: connection failed: socket: ";
+    assert!(logged[1..].iter().all(|line| line.starts_with(words)), "{logged:?}");
+    simulation.set_descriptor_limit(watcher, 1024);
+    simulation.run_for(MINUTE).unwrap();
+    assert!(LOGGED.take().len() <= 1, "it is over");
+}
+
+#[test]
+fn the_summary_tells_what_is_unknown_and_what_was_closed() {
+    let mut simulation = Simulation::new(12);
+    closing_server(&mut simulation, b"", MINUTE);
+    let watcher = simulation.host("watcher");
+    let targets = ["hold://server:80", "tcp://server:80"].map(|target| target.parse().unwrap());
+    let out = Shared::default();
+    let json = Json::new(out.clone());
+    let monitor = Monitor::start(simulation.reactor(watcher), targets.into(), Settings::default(), json);
+    simulation.run_for(90 * SECOND).unwrap();
+    simulation.set_descriptor_limit(watcher, 0);
+    simulation.run_for(15 * SECOND).unwrap();
+    monitor.summary(simulation.reactor(watcher));
+    let text = String::from_utf8(out.0.borrow().clone()).unwrap();
+    let [probed, held] = text.lines().rev().take(2).collect::<Vec<_>>()[..] else { panic!("{text}") };
+    assert!(
+        held.contains(r#""state":"up","reason":null,"#) && held.contains(r#""losses":0,"reconnects":1,"#),
+        "{held}"
+    );
+    let unknown = r#""state":"unknown","reason":"local","#;
+    assert!(probed.contains(unknown) && probed.contains(r#""uptime":1.0,"losses":0,"#), "{probed}");
+    assert!(text.contains(r#""event":"unknown""#) && text.contains(r#""event":"reconnected""#), "{text}");
+    assert!(!text.contains(r#""event":"down""#), "{text}");
+}
+
+/// What was written, for all who hold a clone.
+#[derive(Clone, Default)]
+struct Shared(Rc<RefCell<Vec<u8>>>);
+
+impl std::io::Write for Shared {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.borrow_mut().write(bytes)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn targets_that_are_looked_at_once_need_not_wait_for_each_other() {
+    for latency in [Duration::ZERO, Duration::from_millis(15)] {
+        let mut simulation = Simulation::new(13);
+        simulation.set_links(Link::fixed(latency));
+        server(&mut simulation, "server");
+        let watcher = simulation.host("watcher");
+        let targets: Vec<String> = (0..200).map(|number| format!("n{number}=tcp://server:80")).collect();
+        let targets: Vec<&str> = targets.iter().map(String::as_str).collect();
+        let book = Book::default();
+        let settings = Settings { rounds: Some(1), ..Settings::default() };
+        let monitor = book.watch(&mut simulation, watcher, &targets, settings);
+        // Two seconds, if each waited for a hundredth of a second.
+        simulation.run_for(SECOND / 2).unwrap();
+        assert!(monitor.all_up(), "{latency:?}");
+        let told = book.0.borrow();
+        assert_eq!(told.len(), 200);
+        for told in told.values() {
+            let Change::Up { took, .. } = told[0].change else { panic!("{told:?}") };
+            assert!(took <= 2 * latency + Duration::from_micros(100), "measured itself: {took:?}");
+        }
+    }
+}
+
+#[test]
+fn no_more_than_32_targets_are_looked_at_in_a_row() {
+    let mut simulation = Simulation::new(18);
+    simulation.set_links(Link::fixed(SECOND / 10));
+    let host = server(&mut simulation, "server");
+    let watcher = simulation.host("watcher");
+    let targets: Vec<String> = (0..200).map(|number| format!("n{number}=tcp://10.0.0.1:80")).collect();
+    let targets: Vec<&str> = targets.iter().map(String::as_str).collect();
+    let settings = Settings { rounds: Some(1), ..Settings::default() };
+    let monitor = Book::default().watch(&mut simulation, watcher, &targets, settings);
+    // The others begin one each hundredth of a second, until the first have ended.
+    simulation.run_for(SECOND * 39 / 100).unwrap();
+    let accepts = simulation.reactor(host).statistics().accepts;
+    assert!((32..=60).contains(&accepts), "{accepts}");
+    simulation.run_for(3 * SECOND).unwrap();
+    assert!(monitor.all_up());
+}
+
+#[test]
+fn a_time_out_of_the_targets_own_goes_before_the_settings() {
+    let mut simulation = Simulation::new(19);
+    let (host, watcher) = (server(&mut simulation, "server"), simulation.host("watcher"));
+    simulation.strike(FaultKind::Silence, host, watcher);
+    let book = Book::default();
+    let targets = ["own=tcp:server:80:timeout=2", "set=tcp:server:80"];
+    book.watch(&mut simulation, watcher, &targets, Settings::default());
+    simulation.run_for(6 * SECOND).unwrap();
+    for (target, seconds) in [("own", 2), ("set", 5)] {
+        let Change::Down { took: Some(took), .. } = book.of(target)[0].change else { panic!() };
+        assert_eq!(took.as_secs(), seconds, "{target}");
+    }
+}

@@ -1,0 +1,75 @@
+//! A connection that breaks under a write is lost once, and what had come before is delivered.
+
+use crate::world::peer::{connection, narrow_connection, turns};
+use crate::world::{Record, Recorder, on_each_back_end};
+use twistor::Settings;
+
+#[test]
+fn what_came_before_the_reset_is_delivered_although_a_write_found_it_first() {
+    on_each_back_end(|world| {
+        let mut reactor = world.reactor();
+        let record = Record::new();
+        let (id, mut peer) = connection(world, &mut reactor, Recorder::new(&record));
+        peer.send(b"last words");
+        peer.reset();
+        // Not a turn has passed: the write meets the reset before any read does.
+        reactor.transport(id).unwrap().write(&[b'w'; 20_000]);
+        reactor.transport(id).unwrap().write(&[b'w'; 20_000]);
+        world.run_until_idle(&mut reactor);
+        assert_eq!(record.events(), ["made", "data last words", "lost Lost"]);
+    });
+}
+
+#[test]
+fn one_that_does_not_read_hears_of_the_loss_at_once() {
+    on_each_back_end(|world| {
+        let mut reactor = world.reactor();
+        let record = Record::new();
+        let (id, peer) = connection(world, &mut reactor, Recorder::new(&record));
+        reactor.transport(id).unwrap().pause_reading();
+        peer.reset();
+        for _ in 0..2 {
+            if let Some(mut transport) = reactor.transport(id) {
+                transport.write(&[b'w'; 20_000]);
+            }
+            turns(&mut reactor);
+        }
+        world.run_until_idle(&mut reactor);
+        assert_eq!(record.events(), ["made", "lost Lost"]);
+    });
+}
+
+#[test]
+fn a_full_buffer_goes_with_its_connection() {
+    on_each_back_end(|world| {
+        let mut reactor = world.reactor();
+        let record = Record::new();
+        let (id, peer) = narrow_connection(world, &mut reactor, Recorder::new(&record));
+        reactor.transport(id).unwrap().write(&[b'w'; 900_000]);
+        turns(&mut reactor);
+        peer.reset();
+        world.run_until_idle(&mut reactor);
+        assert_eq!(record.events(), ["made", "pause", "lost Lost"]);
+    });
+}
+
+#[test]
+fn who_closes_while_the_last_words_are_delivered_hears_no_more_of_them() {
+    on_each_back_end(|world| {
+        let mut reactor = world.reactor_with(Settings { read_buffer: 4, ..Settings::default() });
+        let record = Record::new();
+        let protocol = Recorder::new(&record).acting(|what, transport, _| {
+            if what == "data" {
+                transport.lose_connection();
+                transport.resume_reading();
+            }
+        });
+        let (id, mut peer) = connection(world, &mut reactor, protocol);
+        peer.send(b"last words");
+        peer.reset();
+        reactor.transport(id).unwrap().write(&[b'w'; 20_000]);
+        reactor.transport(id).unwrap().write(&[b'w'; 20_000]);
+        world.run_until_idle(&mut reactor);
+        assert_eq!(record.events(), ["made", "data last", "lost Lost"]);
+    });
+}

@@ -1,0 +1,200 @@
+//! Listening begins and ends at once, says what is wrong, and can be had again.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use crate::world::peer::Peer;
+use crate::world::{Record, Recorder, abort_all, nobody, on_each_back_end, once, socket_address};
+use twistor::{Address, Error, Factory, ListenTcp, Listener, Protocol, Reactor};
+
+#[test]
+fn port_zero_becomes_a_real_one_that_can_be_connected_to_at_once() {
+    on_each_back_end(|world| {
+        let mut reactor = world.reactor();
+        let first = reactor.listen_tcp(world.anywhere(), nobody).unwrap();
+        let second = reactor.listen_tcp("localhost:0", nobody).unwrap();
+        assert!(first.address().port().unwrap() != 0 && first.address() != second.address());
+        // The reactor has not had a turn yet.
+        world.connect(first.address());
+        for listener in [first, second] {
+            reactor.stop_listening(&listener).unwrap();
+        }
+        world.run_until_idle(&mut reactor);
+    });
+}
+
+#[test]
+fn a_port_that_cannot_be_had_is_an_error_at_once_and_leaves_nothing_behind() {
+    on_each_back_end(|world| {
+        let mut reactor = world.reactor();
+        let taken = world.listen();
+        let address = taken.address();
+        let record = Record::new();
+        let descriptors = world.descriptors();
+        let failed = reactor.listen_tcp(address, once(nobody(), &record));
+        let Err(Error::CannotListen { address: asked, call, source }) = failed else { panic!("{failed:?}") };
+        assert_eq!((asked, source.kind()), (address.to_string(), std::io::ErrorKind::AddrInUse));
+        assert!(["bind", "listen"].contains(&call));
+        // An address of nobody here (RFC 5737).
+        let failed = reactor.listen_tcp("192.0.2.1:0", once(nobody(), &record));
+        let Err(Error::CannotListen { call: "bind", source, .. }) = failed else { panic!("{failed:?}") };
+        assert_eq!(source.kind(), std::io::ErrorKind::AddrNotAvailable);
+        for bad in ["", "127.0.0.1", "127.0.0.1:x", "127.0.0.1:65536", "example.org:80", "::1:80"] {
+            assert!(matches!(reactor.listen_tcp(bad, nobody), Err(Error::BadAddress(_))), "{bad}");
+        }
+        assert_eq!((reactor.in_use(), world.descriptors()), (0, descriptors));
+        world.run_until_idle(&mut reactor);
+        assert_eq!(record.events(), [] as [String; 0], "the factory was never used");
+    });
+}
+
+#[test]
+fn ports_are_shared_only_by_those_who_all_ask_for_it() {
+    on_each_back_end(|world| {
+        let mut reactor = world.reactor();
+        let sharing = |address| ListenTcp { reuse_port: true, ..ListenTcp::new(address) };
+        let first = reactor.listen_tcp(sharing(world.anywhere()), nobody).unwrap();
+        let address = socket_address(first.address());
+        let second = reactor.listen_tcp(sharing(address), nobody).unwrap();
+        assert!(matches!(reactor.listen_tcp(address, nobody), Err(Error::CannotListen { .. })));
+        for listener in [first, second] {
+            reactor.stop_listening(&listener).unwrap();
+        }
+        world.run_until_idle(&mut reactor);
+    });
+}
+
+#[test]
+fn a_port_that_was_stopped_is_free_at_once_and_its_connections_go_on() {
+    on_each_back_end(|world| {
+        let mut reactor = world.reactor();
+        let record = Record::new();
+        let echo = Recorder::named("server", &record).echoing();
+        let listener = reactor.listen_tcp(world.anywhere(), once(echo, &record)).unwrap();
+        let name = Rc::new(RefCell::new(None));
+        let own = Rc::clone(&name);
+        let client = Recorder::named("client", &record).acting(move |what, transport, _| match what {
+            "made" => *own.borrow_mut() = Some(transport.id()),
+            "data" => transport.lose_connection(),
+            _ => {}
+        });
+        world.ask(&mut reactor, &listener, client);
+        world.run_until(&mut reactor, "both made", |_| {
+            record.has("client: made") && record.has("server: made")
+        });
+        reactor.stop_listening(&listener).unwrap();
+        assert!(matches!(reactor.stop_listening(&listener), Err(Error::NotListening)), "a second time");
+        assert!(world.try_connect(listener.address()).is_err());
+        assert!(!record.has("stopped"), "its factory is told later");
+        // Again, although a connection of the port is open.
+        let again = reactor.listen_tcp(listener.address(), nobody).unwrap();
+        assert_eq!(again.address(), listener.address());
+        assert!(matches!(reactor.stop_listening(&listener), Err(Error::NotListening)), "the old name");
+        world.run_until(&mut reactor, "told", |_| record.has("stopped"));
+        let connection = name.borrow().unwrap();
+        reactor.transport(connection).unwrap().write(b"still there?");
+        world.run_until(&mut reactor, "the echo", |_| record.has("client: data still there?"));
+        world.close(&mut reactor, &again);
+    });
+}
+
+/// Stops its own listener while it builds a protocol.
+struct Last {
+    listener: Rc<RefCell<Option<Listener>>>,
+    record: Record,
+}
+
+impl Factory for Last {
+    fn build_protocol(&mut self, reactor: &mut Reactor, _: &Address) -> Option<Box<dyn Protocol>> {
+        self.record.add("build");
+        let listener = self.listener.borrow_mut().take().unwrap();
+        reactor.stop_listening(&listener).unwrap();
+        assert!(matches!(reactor.stop_listening(&listener), Err(Error::NotListening)));
+        let again = reactor.listen_tcp(listener.address(), nobody).unwrap();
+        reactor.stop_listening(&again).unwrap();
+        Some(Box::new(Recorder::new(&self.record)))
+    }
+
+    fn start_factory(&mut self, _: &mut Reactor) {
+        self.record.add("started");
+    }
+
+    fn stop_factory(&mut self, _: &mut Reactor) {
+        self.record.add("stopped");
+    }
+}
+
+#[test]
+fn a_listener_can_be_stopped_inside_build_protocol() {
+    on_each_back_end(|world| {
+        let mut reactor = world.reactor();
+        let (record, place) = (Record::new(), Rc::new(RefCell::new(None)));
+        let factory = Last { listener: Rc::clone(&place), record: record.clone() };
+        let listener = reactor.listen_tcp(world.anywhere(), factory).unwrap();
+        *place.borrow_mut() = Some(listener.clone());
+        // Two wait: the one that is being accepted is served, the other one is not.
+        let (first, second) = (world.connect(listener.address()), world.connect(listener.address()));
+        world.run_until(&mut reactor, "made", |_| record.has("made"));
+        drop((first, second));
+        world.run_until(&mut reactor, "the FIN", |_| record.has("read lost"));
+        let mut events = record.events();
+        assert_eq!(events.remove(0), "started");
+        assert_eq!(events.iter().filter(|event| *event == "stopped").count(), 1);
+        events.retain(|event| event != "stopped");
+        assert_eq!(events, ["build", "made", "read lost"]);
+        abort_all(&mut reactor);
+        world.run_until_idle(&mut reactor);
+    });
+}
+
+#[test]
+fn a_listener_can_be_stopped_inside_connection_made_with_others_waiting() {
+    on_each_back_end(|world| {
+        let mut reactor = world.reactor();
+        let (record, place) = (Record::new(), Rc::new(RefCell::new(None::<Listener>)));
+        let listener = Rc::clone(&place);
+        let stopping = Recorder::new(&record).acting(move |what, transport, _| {
+            if what == "made" {
+                let listener = listener.borrow_mut().take().unwrap();
+                transport.reactor().stop_listening(&listener).unwrap();
+                transport.abort_connection();
+            }
+        });
+        let made = reactor.listen_tcp(world.anywhere(), once(stopping, &record)).unwrap();
+        let waiting: Vec<Peer> = (0..5).map(|_| world.connect(made.address())).collect();
+        *place.borrow_mut() = Some(made);
+        world.run_until_idle(&mut reactor);
+        assert_eq!(record.count("stopped"), 1);
+        assert_eq!(record.count("lost Aborted"), 1);
+        for mut peer in waiting {
+            // Closed or reset, not left hanging.
+            let (rest, _) = peer.read_to_end(&mut reactor);
+            assert!(rest.is_empty(), "{rest:?}");
+        }
+    });
+}
+
+#[test]
+fn listening_again_after_many_rounds_leaks_nothing() {
+    on_each_back_end(|world| {
+        let mut reactor = world.reactor();
+        let record = Record::new();
+        let mut address = world.anywhere();
+        for _ in 0..100 {
+            let closing = nobody().acting(|what, transport, _| {
+                if what == "made" {
+                    transport.abort_connection();
+                }
+            });
+            let listener = reactor.listen_tcp(address, once(closing, &record)).unwrap();
+            address = socket_address(listener.address());
+            let stream = world.connect(listener.address());
+            let losses = reactor.statistics().losses;
+            world.run_until(&mut reactor, "served", |reactor| reactor.statistics().losses > losses);
+            reactor.stop_listening(&listener).unwrap();
+            drop(stream);
+        }
+        world.run_until_idle(&mut reactor);
+        assert_eq!((record.count("started"), record.count("stopped")), (100, 100));
+    });
+}

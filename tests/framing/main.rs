@@ -1,0 +1,12 @@
+//! Framings of byte streams.
+
+#[path = "../support/modules.rs"]
+mod modules;
+#[path = "../support/world/mod.rs"]
+mod world;
+
+mod codecs;
+mod line_only;
+mod lines;
+mod stateful;
+mod strings;

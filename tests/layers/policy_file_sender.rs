@@ -1,0 +1,148 @@
+//! A file is sent piece by piece, no faster than it is taken, and its sender is told what became of it.
+
+use std::cell::RefCell;
+use std::io::{self, Read};
+use std::rc::Rc;
+
+use crate::world::peer::{narrow_connection, turns};
+use crate::world::{Record, Recorder, on_each_back_end};
+use twistor::policy::{FileSender, SentFile};
+
+/// What `SentFile` says, as text.
+fn told(record: &Record) -> impl FnOnce(&mut twistor::Reactor, SentFile) + 'static {
+    let record = record.clone();
+    move |_, sent| {
+        record.add(match sent {
+            SentFile::Complete(count) => format!("complete {count}"),
+            SentFile::Lost(count) => format!("sent {count}, then lost"),
+            SentFile::Failed(count, error) => format!("sent {count}, then {error}"),
+        });
+    }
+}
+
+/// A reader that knows how much was read at most at once, and how much in all.
+struct Watched {
+    left: usize,
+    seen: Rc<RefCell<(usize, usize)>>,
+    fails_at_end: bool,
+    interrupted: bool,
+}
+
+impl Read for Watched {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.interrupted = !self.interrupted;
+        if self.interrupted {
+            return Err(io::ErrorKind::Interrupted.into());
+        }
+        if self.left == 0 && self.fails_at_end {
+            return Err(io::Error::other("the disk is broken"));
+        }
+        let count = self.left.min(buffer.len());
+        buffer[..count].fill(b'f');
+        self.left -= count;
+        let mut seen = self.seen.borrow_mut();
+        *seen = (seen.0.max(buffer.len()), seen.1 + count);
+        Ok(count)
+    }
+}
+
+fn file(left: usize) -> (Watched, Rc<RefCell<(usize, usize)>>) {
+    let seen = Rc::default();
+    (Watched { left, seen: Rc::clone(&seen), fails_at_end: false, interrupted: false }, seen)
+}
+
+#[test]
+fn all_of_it_comes_and_a_close_waits_for_it() {
+    on_each_back_end(|world| {
+        for length in [0, 1, 16 * 1024, 16 * 1024 + 1, 1_000_000] {
+            let mut reactor = world.reactor();
+            let record = Record::new();
+            let done = record.clone();
+            let (file, seen) = file(length);
+            let mut file = Some(file);
+            let protocol = Recorder::new(&record).acting(move |what, transport, _| {
+                if what == "made" {
+                    let file = FileSender::new(file.take().unwrap());
+                    file.send(transport, told(&done)).unwrap();
+                    let (another, _) = self::file(1);
+                    let refused = FileSender::new(another).send(transport, |_, _| panic!("not begun"));
+                    assert!(refused.is_err());
+                    transport.lose_connection();
+                }
+            });
+            let (_, mut peer) = narrow_connection(world, &mut reactor, protocol);
+            let (all, error) = peer.read_to_end(&mut reactor);
+            assert_eq!((all.len(), error), (length, None));
+            drop(peer);
+            world.run_until_idle(&mut reactor);
+            assert_eq!(record.events(), ["made", &format!("complete {length}"), "lost Done"]);
+            assert_eq!(*seen.borrow(), (16 * 1024, length));
+        }
+    });
+}
+
+#[test]
+fn no_more_is_read_than_the_peer_takes() {
+    on_each_back_end(|world| {
+        let mut reactor = world.reactor();
+        let record = Record::new();
+        let (file, seen) = file(usize::MAX);
+        let (id, peer) = narrow_connection(world, &mut reactor, Recorder::new(&record));
+        let mut transport = reactor.transport(id).unwrap();
+        FileSender::new(file).piece(1000).send(&mut transport, told(&record)).unwrap();
+        let mut before = usize::MAX;
+        // Until the system's buffers are full.
+        while before != seen.borrow().1 {
+            before = seen.borrow().1;
+            (0..20).for_each(|_| turns(&mut reactor));
+        }
+        assert_eq!(seen.borrow().0, 1000);
+        assert!(reactor.transport(id).unwrap().unsent() <= 1000);
+        drop(peer);
+        world.run_until_idle(&mut reactor);
+        assert!(record.events()[1].ends_with("then lost"), "{:?}", record.events());
+    });
+}
+
+#[test]
+fn a_file_that_cannot_be_read_is_told_of_and_the_connection_goes_on() {
+    on_each_back_end(|world| {
+        let mut reactor = world.reactor();
+        let record = Record::new();
+        let (file, _) = file(2000);
+        let (id, mut peer) = narrow_connection(world, &mut reactor, Recorder::new(&record));
+        let mut transport = reactor.transport(id).unwrap();
+        let file = Watched { fails_at_end: true, ..file };
+        FileSender::new(file).send(&mut transport, told(&record)).unwrap();
+        world.run_until(&mut reactor, "told", |_| record.events().len() == 2);
+        assert_eq!(record.events(), ["made", "sent 2000, then the disk is broken"]);
+        let mut transport = reactor.transport(id).unwrap();
+        transport.write(b"sorry");
+        transport.lose_connection();
+        assert_eq!(peer.read_to_end(&mut reactor).0.len(), 2005);
+        drop(peer);
+        world.run_until_idle(&mut reactor);
+    });
+}
+
+#[test]
+fn pieces_can_be_changed_on_the_way() {
+    on_each_back_end(|world| {
+        let mut reactor = world.reactor();
+        let record = Record::new();
+        let (id, mut peer) = narrow_connection(world, &mut reactor, Recorder::new(&record));
+        let mut transport = reactor.transport(id).unwrap();
+        // Some pieces come to nothing.
+        let only_letters = |piece: &mut Vec<u8>| piece.retain(u8::is_ascii_alphabetic);
+        FileSender::new(&b"a1b2345c"[..])
+            .piece(1)
+            .transform(only_letters)
+            .send(&mut transport, told(&record))
+            .unwrap();
+        transport.lose_connection();
+        assert_eq!(peer.read_to_end(&mut reactor), (b"abc".to_vec(), None));
+        drop(peer);
+        world.run_until_idle(&mut reactor);
+        assert_eq!(record.events(), ["made", "complete 8", "lost Done"]);
+    });
+}

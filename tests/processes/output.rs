@@ -1,0 +1,73 @@
+//! A program is run for what it says, up to a limit of bytes and of time.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::time::Duration;
+
+use crate::process::{REAL, zombies};
+use crate::world::{World, on_the_real_network};
+use twistor::{
+    Collect, ExitReason, OutputError, ProcessOutput, ProcessSignal, Reactor, SpawnProcess, Unfinished,
+};
+
+type Outcome = Result<ProcessOutput, OutputError>;
+
+fn collect(world: &World, reactor: &mut Reactor, line: &str, how: Collect) -> Outcome {
+    let outcome = Rc::new(RefCell::new(None));
+    let place = Rc::clone(&outcome);
+    let done = move |_: &mut Reactor, result| *place.borrow_mut() = Some(result);
+    reactor.process_output(SpawnProcess::shell(line), how, done).unwrap();
+    world.run_until_idle(reactor);
+    assert_eq!(zombies(), 0);
+    outcome.borrow_mut().take().unwrap()
+}
+
+#[test]
+fn output_errors_and_code_come_together() {
+    on_the_real_network(REAL, |world| {
+        let reactor = &mut world.reactor();
+        let output = collect(world, reactor, "echo out; echo err >&2; exit 7", Collect::default()).unwrap();
+        assert_eq!((output.stdout.as_slice(), output.stderr.as_slice()), (&b"out\n"[..], &b"err\n"[..]));
+        assert_eq!(output.reason, ExitReason::Code(7));
+    });
+}
+
+#[test]
+fn the_input_is_read_to_its_end_however_long_it_is() {
+    on_the_real_network(REAL, |world| {
+        let reactor = &mut world.reactor();
+        let input: Vec<u8> = (0..900_000u32).map(|index| (index % 251) as u8).collect();
+        let output = collect(world, reactor, "cat", Collect { input: input.clone(), ..Collect::default() });
+        assert!(output.unwrap().stdout == input);
+    });
+}
+
+#[test]
+fn one_that_says_more_than_the_limit_is_killed() {
+    on_the_real_network(REAL, |world| {
+        let reactor = &mut world.reactor();
+        let how = |limit| Collect { limit, ..Collect::default() };
+        for limit in [5, 6] {
+            assert_eq!(collect(world, reactor, "echo 1234", how(limit)).unwrap().stdout, b"1234\n");
+        }
+        let error = collect(world, reactor, "echo 1234; sleep 30", how(4)).unwrap_err();
+        assert_eq!((error.why, error.output.stdout.as_slice()), (Unfinished::StdoutLimit(4), &b"1234"[..]));
+        assert_eq!(error.output.reason.signal(), Some(ProcessSignal::KILL));
+        let error = collect(world, reactor, "yes >&2", how(10_000)).unwrap_err();
+        assert_eq!(error.why, Unfinished::StderrLimit(10_000));
+        assert_eq!(error.output.stderr.len(), 10_000);
+        assert_eq!(error.to_string(), "killed: it wrote more than 10000 bytes to its standard error");
+    });
+}
+
+#[test]
+fn one_that_takes_longer_than_the_limit_is_killed_even_if_others_hold_its_output() {
+    on_the_real_network(REAL, |world| {
+        let reactor = &mut world.reactor();
+        let how = Collect { timeout: Some(Duration::from_millis(20)), ..Collect::default() };
+        // The grandchild reads a pipe of its own until its writer, the shell, is gone.
+        let error = collect(world, reactor, "echo first; sleep 30 | cat; echo never", how).unwrap_err();
+        assert_eq!(error.why, Unfinished::TimedOut(Duration::from_millis(20)));
+        assert_eq!(error.output.reason.signal(), Some(ProcessSignal::KILL));
+    });
+}

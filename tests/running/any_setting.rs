@@ -1,0 +1,330 @@
+//! No setting, time or size, however small or large, makes a reactor panic, spin or hang.
+
+use std::time::Duration;
+
+use crate::world::peer::{connection, turns};
+use crate::world::{Record, Recorder, World, abort_all, nobody, on_each_back_end, once};
+use twistor::deferred::defer_later;
+use twistor::policy::proxy_protocol::{Receiving, Trusted, behind_proxy};
+use twistor::policy::{Bucket, FileSender, Rates, Timeout, idle_timeout, throttled};
+use twistor::service::Backoff;
+use twistor::sim::{Chaos, FaultKind, Latency, Link, Simulation};
+use twistor::task::{interval, sleep, timeout};
+use twistor::{ConnectTcp, Factory, ListenTcp, LoopingCall, Reactor, Settings};
+
+const TIMES: [Duration; 3] = [Duration::ZERO, Duration::from_nanos(1), Duration::MAX];
+const SIZES: [usize; 3] = [0, 1, usize::MAX];
+
+/// Each setting by its name, at its extremes.
+fn settings() -> Vec<(&'static str, Settings)> {
+    // A new field is missed here by the compiler.
+    let Settings {
+        max_connections: _,
+        accepts_per_turn: _,
+        accept_pause: _,
+        read_buffer: _,
+        read_per_turn: _,
+        write_per_turn: _,
+        high_water: _,
+        low_water: _,
+        buffer_limit: _,
+        closing_limit: _,
+        handshake_timeout: _,
+        linger: _,
+        drain_limit: _,
+        timers_per_turn: _,
+        threads: _,
+        thread_queue: _,
+        thread_patience: _,
+        lookup_threads: _,
+        lookup_queue: _,
+        lookup_timeout: _,
+        thread_calls: _,
+        thread_calls_per_turn: _,
+        time_callbacks: _,
+        slow_callback: _,
+        spin: _,
+        handle_signals: _,
+    } = Settings::default();
+    let mut all = Vec::new();
+    for size in SIZES {
+        all.push(("max_connections", Settings { max_connections: size, ..Settings::default() }));
+        all.push(("accepts_per_turn", Settings { accepts_per_turn: size, ..Settings::default() }));
+        all.push(("read_buffer", Settings { read_buffer: size, ..Settings::default() }));
+        all.push(("read_per_turn", Settings { read_per_turn: size, ..Settings::default() }));
+        all.push(("write_per_turn", Settings { write_per_turn: size, ..Settings::default() }));
+        all.push(("high_water", Settings { high_water: size, ..Settings::default() }));
+        all.push(("low_water", Settings { low_water: size, ..Settings::default() }));
+        all.push(("buffer_limit", Settings { buffer_limit: size, ..Settings::default() }));
+        all.push(("timers_per_turn", Settings { timers_per_turn: size, ..Settings::default() }));
+        all.push(("threads", Settings { threads: size, ..Settings::default() }));
+        all.push(("thread_queue", Settings { thread_queue: size, ..Settings::default() }));
+        all.push(("lookup_threads", Settings { lookup_threads: size, ..Settings::default() }));
+        all.push(("lookup_queue", Settings { lookup_queue: size, ..Settings::default() }));
+        all.push(("thread_calls", Settings { thread_calls: size, ..Settings::default() }));
+        all.push(("thread_calls_per_turn", Settings { thread_calls_per_turn: size, ..Settings::default() }));
+    }
+    for time in TIMES {
+        all.push(("accept_pause", Settings { accept_pause: time, ..Settings::default() }));
+        all.push(("closing_limit", Settings { closing_limit: time, ..Settings::default() }));
+        all.push(("handshake_timeout", Settings { handshake_timeout: time, ..Settings::default() }));
+        all.push(("linger", Settings { linger: time, ..Settings::default() }));
+        all.push(("drain_limit", Settings { drain_limit: time, ..Settings::default() }));
+        all.push(("thread_patience", Settings { thread_patience: time, ..Settings::default() }));
+        all.push(("lookup_timeout", Settings { lookup_timeout: time, ..Settings::default() }));
+        all.push(("slow_callback", Settings { slow_callback: time, ..Settings::default() }));
+        all.push(("spin", Settings { spin: time, ..Settings::default() }));
+    }
+    for on in [false, true] {
+        all.push(("time_callbacks", Settings { time_callbacks: on, ..Settings::default() }));
+        all.push(("handle_signals", Settings { handle_signals: on, ..Settings::default() }));
+    }
+    all
+}
+
+#[test]
+fn a_reactor_works_with_any_setting() {
+    on_each_back_end(|world| {
+        for (name, settings) in settings() {
+            let what = format!("{name} of {settings:?}");
+            let mut reactor = world.reactor_with(settings);
+            let listener = reactor.listen_tcp(world.anywhere(), || nobody().echoing()).unwrap();
+            let client = nobody().acting(|what, transport, _| {
+                if what == "made" {
+                    transport.write(&[b'x'; 50_000]);
+                    transport.lose_connection();
+                }
+            });
+            reactor.connect_tcp(listener.address(), once(client, &Record::new())).unwrap();
+            let idle = world.connect(listener.address());
+            // Where none may wait they are refused.
+            let _ = reactor.call_in_thread(|| (), |_, _| {});
+            let _ = reactor.remote().call_from_thread(|_| {});
+            let end = reactor.now() + Duration::from_millis(5);
+            world.run_until(&mut reactor, &what, |reactor| reactor.now() >= end);
+            rests(&mut reactor, &what);
+            ends(world, reactor, &what);
+            drop(idle);
+        }
+    });
+}
+
+#[test]
+fn settings_that_nothing_could_work_with_are_raised_or_lowered() {
+    on_each_back_end(|world| {
+        for (name, settings) in settings() {
+            let reactor = world.reactor_with(settings.clone());
+            let came = reactor.settings().clone();
+            let changed = Settings {
+                max_connections: settings.max_connections,
+                handle_signals: settings.handle_signals,
+                ..came.clone()
+            } != settings;
+            let zero = [
+                settings.accepts_per_turn,
+                settings.read_buffer,
+                settings.read_per_turn,
+                settings.write_per_turn,
+                settings.timers_per_turn,
+                settings.threads,
+                settings.lookup_threads,
+                settings.thread_calls_per_turn,
+            ]
+            .contains(&0);
+            let large = settings.read_buffer > 64 << 20;
+            let short = settings.accept_pause < Duration::from_millis(1);
+            assert_eq!(changed, zero || large || short, "{name}: {came:?}");
+            assert!(came.accept_pause >= Duration::from_millis(1) && came.read_buffer <= 64 << 20);
+        }
+    });
+}
+
+#[test]
+fn timed_calls_take_any_time() {
+    on_each_back_end(|world| {
+        for first in TIMES {
+            for second in TIMES {
+                let mut reactor = world.reactor();
+                let record = Record::new();
+                let (id, _peer) = connection(world, &mut reactor, Recorder::new(&record));
+                let (own, its) = (record.clone(), record.clone());
+                let call = reactor.call_later(first, move |_| own.add("own"));
+                let _ = reactor.turn(Some(Duration::ZERO));
+                // Called already where that was at once.
+                let _ = call.reset(&mut reactor, second);
+                let _ = call.delay(&mut reactor, first);
+                let mut transport = reactor.transport(id).unwrap();
+                transport.call_later(second, move |_: &mut Recorder, _| its.add("its"));
+                let mut limit = Timeout::default();
+                limit.set(&mut transport, first, |_: &mut Recorder, _| {});
+                limit.reset(&mut transport);
+                let looping = LoopingCall::new(|_, _| ());
+                let _running = looping.start(&mut reactor, first).unwrap();
+                let later = LoopingCall::new(|_, _| ());
+                let _waiting = later.start_later(&mut reactor, second).unwrap();
+                let deferred = defer_later(&mut reactor, first).timeout(&mut reactor, second);
+                deferred.done(|_, _| {});
+                turns(&mut reactor);
+                // Any wait is ended by what comes.
+                let remote = reactor.remote();
+                remote.call_from_thread(|_| {}).unwrap();
+                reactor.turn(Some(first)).unwrap();
+                assert_eq!(record.has("its"), second != Duration::MAX);
+                assert!(record.has("own") || [first, second].contains(&Duration::MAX));
+                ends(world, reactor, "timed calls");
+            }
+        }
+    });
+}
+
+#[test]
+fn connections_take_any_time_and_size() {
+    on_each_back_end(|world| {
+        for time in TIMES {
+            for size in SIZES {
+                let what = format!("{time:?} and {size}");
+                let mut reactor = world.reactor();
+                let listen = ListenTcp {
+                    backlog: u32::try_from(size).unwrap_or(u32::MAX),
+                    send_buffer: Some(size),
+                    receive_buffer: Some(size),
+                    ..ListenTcp::new(world.anywhere())
+                };
+                let listener = reactor.listen_tcp(listen, || nobody().echoing()).unwrap();
+                let options = ConnectTcp {
+                    timeout: time,
+                    attempt_delay: time,
+                    send_buffer: Some(size),
+                    receive_buffer: Some(size),
+                    ..listener.address().try_into().unwrap()
+                };
+                let client = nobody().acting(move |what, transport, _| {
+                    if what == "made" {
+                        transport.set_water_marks(size, usize::MAX - size);
+                        // The system takes what it can, or says that it does not.
+                        let _ = transport.set_tcp_keepalive(Some(time));
+                        let file = FileSender::new(&b"file"[..]).piece(size);
+                        file.send(transport, |_, _| {}).unwrap();
+                        transport.lose_connection_within(time);
+                    }
+                });
+                // Once more, after any time.
+                let again = once(client, &Record::new()).acting(move |what, connector| {
+                    if what != "connecting" {
+                        connector.connect_later(time);
+                    }
+                });
+                reactor.connect_tcp(options, again).unwrap();
+                turns(&mut reactor);
+                ends(world, reactor, &what);
+            }
+        }
+    });
+}
+
+#[test]
+fn policies_take_any_time_and_rate() {
+    on_each_back_end(|world| {
+        for time in TIMES {
+            serves(world, idle_timeout(|| nobody().echoing(), time), &format!("idle for {time:?}"));
+            let receiving = Receiving { timeout: time, ..Receiving::from(Trusted::everybody()) };
+            serves(world, behind_proxy(|| nobody().echoing(), receiving), &format!("header in {time:?}"));
+        }
+        for rate in [0, 1, u64::MAX].map(Some) {
+            let rates = Rates { read: rate, write: rate, read_together: rate, write_together: rate };
+            serves(world, throttled(|| nobody().echoing(), rates), &format!("{rates:?}"));
+        }
+    });
+    assert_eq!(Bucket::new(0).rate(), 1);
+    for time in TIMES {
+        for random in [0, u64::MAX] {
+            let backoff = Backoff { initial: time, max: time, jitter: time, ..Backoff::default() };
+            assert!(backoff.delay(u32::MAX, random).unwrap() >= time);
+        }
+    }
+}
+
+/// One connection over a factory, with some bytes.
+fn serves(world: &World, factory: impl Factory, what: &str) {
+    let mut reactor = world.reactor();
+    let listener = reactor.listen_tcp(world.anywhere(), factory).unwrap();
+    let mut peer = world.connect(listener.address());
+    peer.send(&[b'x'; 1000]);
+    let end = reactor.now() + Duration::from_millis(5);
+    world.run_until(&mut reactor, what, |reactor| reactor.now() >= end);
+    rests(&mut reactor, what);
+    ends(world, reactor, what);
+}
+
+#[test]
+fn tasks_take_any_time() {
+    on_each_back_end(|world| {
+        world.run_future(async {
+            for time in TIMES {
+                let mut ticks = interval(time);
+                ticks.tick().await;
+                assert_eq!(timeout(time, async { 7 }).await, Ok(7));
+                let second = timeout(Duration::from_millis(5), ticks.tick()).await;
+                assert_eq!(second.is_ok(), time != Duration::MAX);
+                let slept = timeout(Duration::from_millis(5), sleep(time)).await;
+                assert_eq!(slept.is_ok(), time != Duration::MAX);
+            }
+        });
+    });
+}
+
+#[test]
+fn a_simulation_takes_any_time() {
+    for time in TIMES {
+        let mut simulation = Simulation::new(1);
+        let (server, client) = (simulation.host("server"), simulation.host("client"));
+        let latencies = [
+            Latency::Fixed(time),
+            Latency::Uniform { least: Duration::ZERO, most: time },
+            Latency::Exponential { least: time, mean: time },
+            Latency::LongTail { least: time, usual: time, worst: time },
+        ];
+        for latency in latencies {
+            simulation.set_links(Link { latency, bandwidth: Some(0), ..Link::default() });
+            simulation.reactor(server).listen_tcp("0.0.0.0:0", || nobody().echoing()).unwrap();
+            simulation.reactor(client).connect_tcp("server:7", once(nobody(), &Record::new())).unwrap();
+            simulation.run_for(Duration::from_secs(1)).unwrap();
+        }
+        simulation.unleash(Chaos {
+            strikes: vec![FaultKind::Silence],
+            every: time,
+            lasts: time,
+            ..Chaos::default()
+        });
+        simulation.after(time, |_| {});
+        simulation.run_for(Duration::from_secs(1)).unwrap();
+        simulation.calm();
+        simulation.step_clock(client, i64::MAX);
+        simulation.step_clock(client, i64::MAX);
+        simulation.set_call_cost(client, time);
+        let network = simulation.network();
+        simulation.reactor(client).call_later(time, move |_| network.spend(client, time));
+        simulation.run_for(time.min(Duration::from_secs(1))).unwrap();
+    }
+}
+
+/// A loop without work sleeps.
+fn rests(reactor: &mut Reactor, what: &str) {
+    let before = reactor.now();
+    for _ in 0..10 {
+        reactor.turn(Some(Duration::from_millis(2))).unwrap();
+    }
+    let rested = reactor.now() - before;
+    assert!(rested >= Duration::from_millis(4), "{what}: ten turns took {rested:?}");
+}
+
+/// It stops, and nothing has panicked.
+fn ends(world: &World, mut reactor: Reactor, what: &str) {
+    abort_all(&mut reactor);
+    reactor.stop();
+    while reactor.turn(Some(Duration::ZERO)).unwrap() {}
+    assert_eq!(reactor.statistics().panics, 0, "{what}");
+    drop(reactor);
+    let logged = world.logged();
+    assert!(!logged.iter().any(|line| line.contains("panic")), "{what}: {logged:?}");
+}

@@ -1,0 +1,350 @@
+//! A loop that was held up judges by what has happened, not by its own delay, and says who held it up.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::time::Duration;
+
+use crate::world::peer::connection;
+use crate::world::{Record, Recorder, nobody, on_each_back_end, once, spend};
+use twistor::policy::idle_timeout;
+use twistor::sim::{CallKind, Errno, Fault, FaultKind, Simulation, SocketOptions};
+use twistor::stream::{StreamReader, start_server};
+use twistor::task::{timeout, yield_now};
+use twistor::{Address, ConnectTcp, DatagramProtocol, DatagramTransport, Place, Settings};
+
+const TIMEOUT: Duration = Duration::from_millis(5);
+
+#[test]
+fn a_connection_that_was_made_in_time_has_not_timed_out() {
+    on_each_back_end(|world| {
+        let mut reactor = world.reactor();
+        let record = Record::new();
+        let peer = world.listen();
+        let options = ConnectTcp { timeout: TIMEOUT, ..peer.address().into() };
+        let client = Recorder::new(&record).acting(|what, transport, _| {
+            if what == "made" {
+                transport.abort_connection();
+            }
+        });
+        reactor.connect_tcp(options, once(client, &record)).unwrap();
+        while !record.has("connecting") {
+            reactor.turn(Some(Duration::ZERO)).unwrap();
+        }
+        spend(TIMEOUT * 2);
+        world.run_until_idle(&mut reactor);
+        assert_eq!(
+            record.events(),
+            ["started", "connecting", "made", "lost Aborted", "gone Aborted", "stopped"]
+        );
+    });
+}
+
+#[test]
+fn a_refusal_that_came_in_time_is_no_timeout() {
+    on_each_back_end(|world| {
+        let mut reactor = world.reactor();
+        let record = Record::new();
+        let options = ConnectTcp { timeout: TIMEOUT, ..world.unused().into() };
+        reactor.connect_tcp(options, once(Recorder::new(&record), &record)).unwrap();
+        while !record.has("connecting") {
+            reactor.turn(Some(Duration::ZERO)).unwrap();
+        }
+        spend(TIMEOUT * 2);
+        world.run_until_idle(&mut reactor);
+        assert_eq!(record.events(), ["started", "connecting", "failed Refused", "stopped"]);
+    });
+}
+
+#[test]
+fn a_name_that_was_found_while_the_loop_was_held_up_is_still_connected_to() {
+    // Only a simulated look-up certainly ends while the loop is held up.
+    let (mut simulation, record) = (Simulation::new(1), Record::new());
+    let (server, client) = (simulation.host("server"), simulation.host("client"));
+    simulation.reactor(server).listen_tcp("0.0.0.0:7", || Recorder::new(&Record::new())).unwrap();
+    let options = ConnectTcp { timeout: Duration::from_secs(5), ..ConnectTcp::new("server", 7) };
+    let factory = once(Recorder::new(&record), &record);
+    simulation.reactor(client).connect_tcp(options, factory).unwrap();
+    simulation.run_until(|simulation| simulation.coverage().call(CallKind::Resolve) == 1).unwrap();
+    simulation.pause(client);
+    simulation.run_for(Duration::from_secs(60)).unwrap();
+    simulation.resume(client);
+    simulation.run_for(Duration::from_millis(10)).unwrap();
+    assert_eq!(record.events(), ["started", "connecting", "made"]);
+
+    // What is left of it is the whole time, and no more.
+    let (host, record) = (simulation.host("filtered"), Record::new());
+    simulation.silence(host, None);
+    let options = ConnectTcp { timeout: Duration::from_secs(5), ..ConnectTcp::new("filtered", 7) };
+    let factory = once(Recorder::new(&record), &record);
+    simulation.reactor(client).connect_tcp(options, factory).unwrap();
+    simulation.run_until(|simulation| simulation.coverage().call(CallKind::Resolve) == 2).unwrap();
+    simulation.pause(client);
+    simulation.run_for(Duration::from_secs(60)).unwrap();
+    simulation.resume(client);
+    simulation.run_for(Duration::from_millis(4_990)).unwrap();
+    assert_eq!(record.events(), ["started", "connecting"]);
+    simulation.run_for(Duration::from_millis(20)).unwrap();
+    assert_eq!(record.events(), ["started", "connecting", "failed TimedOut", "stopped"]);
+}
+
+#[test]
+fn bytes_that_came_in_time_count_before_an_idle_timeout() {
+    on_each_back_end(|world| {
+        let mut reactor = world.reactor();
+        let record = Record::new();
+        let factory = idle_timeout(once(Recorder::new(&record), &Record::new()), TIMEOUT);
+        let listener = reactor.listen_tcp(world.anywhere(), factory).unwrap();
+        let mut peer = world.connect(listener.address());
+        world.run_until(&mut reactor, "made", |_| record.has("made"));
+        peer.send(b"x");
+        spend(TIMEOUT * 2);
+        reactor.turn(Some(Duration::ZERO)).unwrap();
+        assert_eq!(record.events(), ["made", "data x"]);
+        // Without more of them it ends, as it should.
+        world.run_until(&mut reactor, "the end", |_| record.has("lost Layer"));
+        drop(peer);
+        world.close(&mut reactor, &listener);
+    });
+}
+
+#[test]
+fn bytes_that_came_during_a_slow_callback_count_before_a_timeout() {
+    on_each_back_end(|world| {
+        let mut reactor = world.reactor();
+        let record = Record::new();
+        let (id, mut peer) = connection(world, &mut reactor, Recorder::new(&record));
+        let late = record.clone();
+        reactor.call_later(Duration::ZERO, move |reactor| {
+            let mut transport = reactor.transport(id).unwrap();
+            transport.call_later(TIMEOUT, move |_: &mut Recorder, _| late.add("time is up"));
+            peer.send(b"x");
+            spend(TIMEOUT * 2);
+            // It is closed with the next one.
+            reactor.call_later(TIMEOUT, move |_| drop(peer));
+        });
+        world.run_until(&mut reactor, "the end", |_| record.has("read lost"));
+        assert_eq!(record.events(), ["made", "data x", "time is up", "read lost"]);
+        reactor.transport(id).unwrap().lose_connection();
+        world.run_until_idle(&mut reactor);
+    });
+}
+
+#[test]
+fn a_timeout_waits_for_all_that_had_come_before_it() {
+    on_each_back_end(|world| {
+        let settings = Settings { read_buffer: 1024, read_per_turn: 1024, ..Settings::default() };
+        let mut reactor = world.reactor_with(settings);
+        let record = Record::new();
+        let protocol = Recorder::new(&record);
+        let received = Rc::clone(&protocol.received);
+        let (id, mut peer) = connection(world, &mut reactor, protocol);
+        let (early, late) = (record.clone(), record.clone());
+        let mut transport = reactor.transport(id).unwrap();
+        transport.call_later(TIMEOUT, move |protocol: &mut Recorder, _| {
+            early.add(format!("after {} bytes", protocol.received.borrow().len()));
+        });
+        transport.call_later(TIMEOUT, move |_: &mut Recorder, _| late.add("second"));
+        peer.send(&[b'x'; 40 * 1024]);
+        spend(TIMEOUT * 2);
+        world.run_until(&mut reactor, "the time", |_| record.has("second"));
+        assert_eq!(received.borrow().len(), 40 * 1024);
+        let events = record.events();
+        assert_eq!(events[events.len() - 2..], ["after 40960 bytes", "second"]);
+        reactor.transport(id).unwrap().abort_connection();
+        world.run_until_idle(&mut reactor);
+    });
+}
+
+#[test]
+fn a_peer_that_never_pauses_puts_no_timeout_off_for_ever() {
+    on_each_back_end(|world| {
+        let settings = Settings { read_per_turn: 8192, ..Settings::default() };
+        let mut reactor = world.reactor_with(settings);
+        let record = Record::new();
+        let (id, mut peer) = connection(world, &mut reactor, nobody());
+        let mut transport = reactor.transport(id).unwrap();
+        for name in ["first", "second"] {
+            let record = record.clone();
+            transport.call_later(TIMEOUT, move |_: &mut Recorder, _| record.add(name));
+        }
+        let record_of_loop = record.clone();
+        reactor.call_later(TIMEOUT, move |_| record_of_loop.add("the loop's own"));
+        spend(TIMEOUT * 2);
+        let mut turns = 0;
+        while !record.has("second") {
+            peer.fill();
+            reactor.turn(Some(Duration::ZERO)).unwrap();
+            assert!(record.has("the loop's own"), "one poll goes before it");
+            turns += 1;
+            assert!(turns < 100_000, "{:?}", record.events());
+        }
+        assert_eq!(record.events(), ["the loop's own", "first", "second"]);
+        reactor.transport(id).unwrap().abort_connection();
+        world.run_until_idle(&mut reactor);
+    });
+}
+
+#[test]
+fn a_task_has_what_came_in_time_before_its_time_is_up() {
+    on_each_back_end(|world| {
+        let mut reactor = world.reactor();
+        let (record, peer) = (Record::new(), Rc::new(RefCell::new(None)));
+        let (seen, sender) = (record.clone(), Rc::clone(&peer));
+        reactor
+            .block_on(async move {
+                let server = start_server(world.anywhere(), async move |mut reader: StreamReader, _| {
+                    seen.add("begun");
+                    let read = timeout(TIMEOUT, reader.read_chunk(10)).await;
+                    seen.add(format!("{:?}", read.map(|bytes| bytes.unwrap().to_vec())));
+                })
+                .unwrap();
+                *sender.borrow_mut() = Some(world.connect(server.address()));
+                while !record.has("begun") {
+                    yield_now().await;
+                }
+                sender.borrow_mut().as_mut().unwrap().send(b"x");
+                spend(TIMEOUT * 2);
+                while record.events().len() < 2 {
+                    yield_now().await;
+                }
+                assert_eq!(record.events(), ["begun", "Ok([120])"]);
+            })
+            .unwrap();
+        drop(peer);
+        world.run_until_idle(&mut reactor);
+    });
+}
+
+#[test]
+fn a_datagram_that_came_in_time_counts_before_a_timeout() {
+    on_each_back_end(|world| {
+        let mut reactor = world.reactor();
+        let record = Record::new();
+        let own = reactor.listen_udp("127.0.0.1:0", Answers(record.clone())).unwrap();
+        let other = reactor.listen_udp("127.0.0.1:0", Answers(Record::new())).unwrap();
+        reactor.turn(Some(Duration::ZERO)).unwrap();
+        let address = reactor.datagram(own).unwrap().host();
+        reactor.datagram(other).unwrap().write_to(b"x", &address).unwrap();
+        // It leaves at the end of the turn.
+        reactor.turn(Some(Duration::ZERO)).unwrap();
+        let late = record.clone();
+        let mut transport = reactor.datagram(own).unwrap();
+        transport.call_later(TIMEOUT, move |_: &mut Answers, _| late.add("time is up"));
+        spend(TIMEOUT * 2);
+        world.run_until(&mut reactor, "the time", |_| record.has("time is up"));
+        assert_eq!(record.events(), ["data x", "time is up"]);
+        for socket in [own, other] {
+            reactor.datagram(socket).unwrap().stop_listening();
+        }
+        world.run_until_idle(&mut reactor);
+    });
+}
+
+#[test]
+fn a_process_that_stood_still_hears_its_peers_before_its_timers() {
+    let (limit, second) = (Duration::from_secs(5), Duration::from_secs(1));
+    let (mut simulation, record) = (Simulation::new(1), Record::new());
+    let (server, client) = (simulation.host("server"), simulation.host("client"));
+    let factory = idle_timeout(once(Recorder::new(&record), &Record::new()), limit);
+    simulation.reactor(server).listen_tcp("0.0.0.0:7", factory).unwrap();
+    let address = std::net::SocketAddr::new(simulation.address(server), 7);
+    let mut socket = simulation.connect(client, address, SocketOptions::default()).unwrap();
+    simulation.run_for(second).unwrap();
+    // SIGSTOP, or a machine that is suspended.
+    simulation.pause(server);
+    socket.send(b"x").unwrap();
+    simulation.run_for(Duration::from_secs(60)).unwrap();
+    simulation.resume(server);
+    simulation.run_for(second).unwrap();
+    assert_eq!(record.events(), ["made", "data x"]);
+    simulation.run_for(limit).unwrap();
+    assert_eq!(record.events(), ["made", "data x", "lost Layer"]);
+}
+
+#[test]
+fn a_slow_callback_is_noticed_and_the_next_slower_one_is_known_by_its_place() {
+    on_each_back_end(|world| {
+        for measured in [true, false] {
+            let settings = Settings { time_callbacks: measured, ..Settings::default() };
+            let mut reactor = world.reactor_with(settings);
+            let mut time = Duration::from_millis(11);
+            let mut named = false;
+            // More rounds than two only where the machine held up somebody else for longer still.
+            for round in 1..=20 {
+                reactor.remote().call_from_thread(move |_| spend(time)).unwrap();
+                // One beside it, that is quick.
+                reactor.call_later(Duration::ZERO, |_| {});
+                world.run_until(&mut reactor, "both calls", |reactor| {
+                    reactor.statistics().thread_calls == round && reactor.statistics().timed_calls == round
+                });
+                let Some(slowest) = reactor.statistics().slowest else { break };
+                assert!(slowest.took >= time, "{slowest:?}");
+                named = (slowest.place, slowest.among) == (Place::ThreadCall, 1);
+                if named {
+                    break;
+                }
+                time = slowest.took + Duration::from_millis(5);
+            }
+            assert_eq!(named, measured);
+        }
+    });
+}
+
+#[test]
+fn an_interrupted_poll_is_none_that_timers_could_follow() {
+    let (limit, second) = (Duration::from_secs(5), Duration::from_secs(1));
+    let (mut simulation, record) = (Simulation::new(1), Record::new());
+    let (server, client) = (simulation.host("server"), simulation.host("client"));
+    let factory = idle_timeout(once(Recorder::new(&record), &Record::new()), limit);
+    simulation.reactor(server).listen_tcp("0.0.0.0:7", factory).unwrap();
+    let address = std::net::SocketAddr::new(simulation.address(server), 7);
+    let mut socket = simulation.connect(client, address, SocketOptions::default()).unwrap();
+    simulation.run_for(second).unwrap();
+    simulation.pause(server);
+    socket.send(b"x").unwrap();
+    simulation.run_for(Duration::from_secs(60)).unwrap();
+    // As SIGCONT does it.
+    simulation.add_rule(Fault::fail(CallKind::Poll, Errno::EINTR).at_most(3));
+    simulation.resume(server);
+    simulation.run_for(second).unwrap();
+    assert_eq!(record.events(), ["made", "data x"]);
+    assert_eq!(simulation.coverage().fault(FaultKind::Failure), 3);
+}
+
+/// Records what comes.
+struct Answers(Record);
+
+impl DatagramProtocol for Answers {
+    fn datagram_received(&mut self, _: &mut DatagramTransport<'_>, data: &[u8], _: &Address) {
+        self.0.add(format!("data {}", String::from_utf8_lossy(data)));
+    }
+}
+
+#[test]
+fn all_datagrams_that_came_in_time_count_before_a_timeout() {
+    on_each_back_end(|world| {
+        // Each is the share of a turn.
+        let mut reactor = world.reactor_with(Settings { read_per_turn: 1, ..Settings::default() });
+        let record = Record::new();
+        let own = reactor.listen_udp("127.0.0.1:0", Answers(record.clone())).unwrap();
+        let other = reactor.listen_udp("127.0.0.1:0", Answers(Record::new())).unwrap();
+        reactor.turn(Some(Duration::ZERO)).unwrap();
+        let address = reactor.datagram(own).unwrap().host();
+        for data in [b"1", b"2", b"3", b"4"] {
+            reactor.datagram(other).unwrap().write_to(data, &address).unwrap();
+        }
+        let late = record.clone();
+        let mut transport = reactor.datagram(own).unwrap();
+        transport.call_later(TIMEOUT, move |_: &mut Answers, _| late.add("time is up"));
+        reactor.call_later(Duration::ZERO, |_| {});
+        // They leave at the end of the turn.
+        reactor.turn(Some(Duration::ZERO)).unwrap();
+        spend(TIMEOUT * 2);
+        world.run_until(&mut reactor, "the time", |_| record.has("time is up"));
+        assert_eq!(record.events(), ["data 1", "data 2", "data 3", "data 4", "time is up"]);
+        for socket in [own, other] {
+            reactor.datagram(socket).unwrap().stop_listening();
+        }
+        world.run_until_idle(&mut reactor);
+    });
+}

@@ -1,0 +1,23 @@
+//! The loop: timers, threads, phases of start and stop.
+
+#[path = "../support/modules.rs"]
+mod modules;
+#[path = "../support/world/mod.rs"]
+mod world;
+
+mod any_setting;
+mod calls_from_threads;
+mod connection_timers;
+mod facts_to_look_at;
+mod held_up_loop;
+mod jobs_in_threads;
+mod reactor_refuses_reentry;
+mod several_reactors;
+mod spinning;
+mod startup_and_shutdown_phases;
+mod stopping;
+mod thread_flood;
+mod time_between_turns;
+mod timers_cancel_and_reset;
+mod timers_in_order;
+mod zero_delay_waits_a_turn;

@@ -1,0 +1,130 @@
+//! Random topologies, protocols that do anything, and any fault: the promises of a connection hold for every seed.
+
+mod errand;
+mod ledger;
+mod post;
+mod postman;
+mod public;
+mod scenario;
+mod wanderer;
+mod wayward;
+
+use crate::world::child::test_path;
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+
+use twistor::sim::{Exploration, Simulation};
+
+type Acts = BTreeMap<&'static str, u64>;
+
+/// Runs seeds, and counts what protocols did.
+fn explore(seeds: std::ops::Range<u64>) -> (Exploration, Acts) {
+    let acts = RefCell::new(Acts::new());
+    let seen = Simulation::explore(seeds, |simulation| {
+        let ledger = scenario::wander(simulation);
+        for (name, count) in ledger.acted() {
+            *acts.borrow_mut().entry(name).or_default() += count;
+        }
+    });
+    (seen, acts.into_inner())
+}
+
+#[test]
+fn every_promise_holds_under_chaos() {
+    let (seen, acts) = explore(0..150);
+    if seen.seeds == 1 {
+        return;
+    }
+    let summary = || format!("{} seeds, {} turns\n{}", seen.seeds, seen.turns, seen.coverage);
+    assert_eq!(seen.coverage.missing_faults(), [], "no seed had these faults: {}", summary());
+    assert_eq!(seen.coverage.missing_calls(), [], "no seed made these calls: {}", summary());
+    let mut public = public::calls();
+    public.retain(|call| !acts.contains_key(call.as_str()) && !APART.contains(&call.as_str()));
+    assert!(public.is_empty(), "no seed made these calls of the public interface: {public:#?}");
+    let gone: Vec<_> = acts.keys().filter(|call| !public::calls().contains(**call)).collect();
+    assert!(gone.is_empty(), "the public interface has no such calls: {gone:#?}");
+}
+
+/// Calls that no protocol of a simulation makes: it has reactors of its own, and gives them their turns.
+const APART: &[&str] = &[
+    // Of the real network, or of its turns.
+    "Reactor::new",
+    "Reactor::with_settings",
+    "Reactor::run",
+    "Reactor::turn",
+    // Descriptors are the system's.
+    "Reactor::adopt_connection",
+    "Reactor::adopt_datagram",
+    "Reactor::adopt_listener",
+    "Reactor::duplicate_listener",
+    "DatagramTransport::duplicate",
+    "Transport::receive_descriptors",
+    "Transport::release",
+    "Transport::write_descriptors",
+    // Child processes: the hosts of a soak have none.
+    "ProcessTransport::call_later",
+    "ProcessTransport::close_pipes",
+    "ProcessTransport::close_stderr",
+    "ProcessTransport::close_stdin",
+    "ProcessTransport::close_stdout",
+    "ProcessTransport::exit_reason",
+    "ProcessTransport::id",
+    "ProcessTransport::kill",
+    "ProcessTransport::now",
+    "ProcessTransport::pause_stderr",
+    "ProcessTransport::pause_stdout",
+    "ProcessTransport::pid",
+    "ProcessTransport::reactor",
+    "ProcessTransport::resize_terminal",
+    "ProcessTransport::resume_stderr",
+    "ProcessTransport::resume_stdout",
+    "ProcessTransport::set_water_marks",
+    "ProcessTransport::signal",
+    "ProcessTransport::unsent",
+    "ProcessTransport::write",
+    "ProcessTransport::write_sequence",
+    "ProcessTransport::writing_paused",
+    "Reactor::process",
+    "Reactor::process_output",
+    "Reactor::processes",
+    "Reactor::spawn_process",
+    "Reactor::with_process",
+    // The program has them once, and no host does.
+    "Reactor::standard_streams",
+];
+
+#[test]
+fn the_same_seed_leaves_the_same_trace_in_one_process_and_in_two() {
+    let hash = |seed| {
+        let mut simulation = Simulation::new(seed);
+        scenario::wander(&mut simulation);
+        (simulation.trace_hash(), simulation.trace_length())
+    };
+    let hashes: Vec<String> = (0..20).map(|seed| format!("{:?}", hash(seed))).collect();
+    let again: Vec<String> = (0..20).map(|seed| format!("{:?}", hash(seed))).collect();
+    assert_eq!(hashes, again);
+    assert!((1..20).all(|seed| hashes[seed] != hashes[0]), "another seed, another trace");
+    const ANOTHER: &str = "TWISTOR_ANOTHER_PROCESS";
+    if std::env::var_os(ANOTHER).is_some() {
+        return println!("{hashes:?}");
+    }
+    // Other addresses in memory, another environment, another working directory.
+    let name = test_path(the_same_seed_leaves_the_same_trace_in_one_process_and_in_two);
+    let other = std::process::Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", name, "--nocapture"])
+        .env(ANOTHER, "with a value of some length that moves the stack")
+        .current_dir("/")
+        .output()
+        .unwrap();
+    let text = String::from_utf8_lossy(&other.stdout);
+    assert!(text.contains(&format!("{hashes:?}")), "{hashes:?} here, there: {text}");
+}
+
+#[test]
+#[ignore = "takes minutes: 10,000 seeds, or as many as TWISTOR_SEEDS says, from TWISTOR_FIRST on"]
+fn every_promise_holds_under_chaos_for_many_seeds() {
+    let number = |name| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
+    let (first, count) = (number("TWISTOR_FIRST").unwrap_or(0), number("TWISTOR_SEEDS").unwrap_or(10_000));
+    let (seen, _) = explore(first..first + count);
+    println!("{} seeds, {} turns\n{}", seen.seeds, seen.turns, seen.coverage);
+}

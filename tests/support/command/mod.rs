@@ -1,0 +1,221 @@
+//! Runs the real command: reads its lines as they come, sends it signals, and gives it services to meet.
+#![allow(dead_code)] // each test uses its part
+
+use socket2::{Domain, Socket, Type};
+use std::io::{BufRead, BufReader, Read};
+use std::net::{SocketAddr, TcpListener};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::sync::{Mutex, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+use twistor::{Address, Protocol, Reactor, Remote, Transport};
+
+#[allow(unused_imports, reason = "each test uses its part")]
+pub use crate::world::temp_dir::short_temp_dir;
+pub use rustix::process::Signal;
+
+/// A command that runs. It is killed when dropped.
+pub struct Running {
+    child: Child,
+    lines: Receiver<String>,
+    /// What was read so far, for messages.
+    seen: Vec<String>,
+}
+
+/// What a command came to.
+#[derive(Debug)]
+pub struct Ended {
+    pub code: Option<i32>,
+    pub out: String,
+    pub err: String,
+}
+
+pub fn twistor(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_twistor"));
+    command.args(arguments).env_remove("RUST_LOG").stdin(Stdio::null());
+    command
+}
+
+/// Runs to the end.
+pub fn run(arguments: &[&str]) -> Ended {
+    let output = twistor(arguments).output().unwrap();
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+    Ended { code: output.status.code(), out: text(output.stdout), err: text(output.stderr) }
+}
+
+impl Running {
+    pub fn start(arguments: &[&str]) -> Running {
+        Running::begin(twistor(arguments))
+    }
+
+    /// Under strace, which does with its calls what `tampering` says, and writes them to `trace`.
+    pub fn start_under_strace(tampering: &[&str], trace: &Path, arguments: &[&str]) -> Running {
+        let mut command = Command::new("strace");
+        command.args(["-f", "-qq", "-o"]).arg(trace).args(tampering).arg(env!("CARGO_BIN_EXE_twistor"));
+        command.args(arguments).env_remove("RUST_LOG").stdin(Stdio::null());
+        Running::begin(command)
+    }
+
+    /// Any command, which writes lines.
+    pub fn begin(mut command: Command) -> Running {
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let out = BufReader::new(child.stdout.take().unwrap());
+        let (sender, lines) = channel();
+        thread::spawn(move || out.lines().map_while(Result::ok).try_for_each(|line| sender.send(line)));
+        Running { child, lines, seen: Vec::new() }
+    }
+
+    /// Any command, with the lines of its standard error as they come.
+    pub fn begin_told(command: Command) -> (Running, impl Iterator<Item = std::io::Result<String>> + use<>) {
+        let mut running = Running::begin(command);
+        let told = BufReader::new(running.child.stderr.take().unwrap()).lines();
+        (running, told)
+    }
+
+    /// The next line; a panic when none comes.
+    pub fn line(&mut self) -> String {
+        let line = self.lines.recv_timeout(PATIENCE);
+        let line = line.unwrap_or_else(|_| panic!("no further line after {:#?}", self.seen));
+        self.seen.push(line.clone());
+        line
+    }
+
+    /// The next line that has all of these words; those before it do not matter. A panic when none comes, however
+    /// many others do.
+    pub fn line_with(&mut self, words: &[&str]) -> String {
+        let began = Instant::now();
+        loop {
+            assert!(began.elapsed() < PATIENCE, "no line with {words:?} in {:#?}", self.seen);
+            let line = self.line();
+            if words.iter().all(|word| line.contains(word)) {
+                return line;
+            }
+        }
+    }
+
+    /// Waits for a line for each of these sets of words, in whatever order they come, and returns them in the order
+    /// of the sets.
+    pub fn lines_with(&mut self, sets: &[&[&str]]) -> Vec<String> {
+        let mut found: Vec<Option<String>> = vec![None; sets.len()];
+        let began = Instant::now();
+        while found.contains(&None) {
+            assert!(began.elapsed() < PATIENCE, "{found:?} of {sets:?} in {:#?}", self.seen);
+            let line = self.line();
+            let has = |words: &[&str]| words.iter().all(|word| line.contains(word));
+            if let Some(index) = (0..sets.len()).find(|index| found[*index].is_none() && has(sets[*index])) {
+                found[index] = Some(line);
+            }
+        }
+        found.into_iter().flatten().collect()
+    }
+
+    pub fn id(&self) -> i32 {
+        i32::try_from(self.child.id()).unwrap()
+    }
+
+    /// The process under strace.
+    pub fn traced(&self) -> i32 {
+        let id = self.child.id();
+        let children = std::fs::read_to_string(format!("/proc/{id}/task/{id}/children")).unwrap();
+        children.trim().parse().unwrap_or_else(|_| panic!("not one process is traced: {children:?}"))
+    }
+
+    pub fn signal(&self, signal: Signal) {
+        let id = rustix::process::Pid::from_child(&self.child);
+        rustix::process::kill_process(id, signal).unwrap();
+    }
+
+    /// Waits for the end, and returns what came after the lines that were read.
+    pub fn end(mut self) -> Ended {
+        let mut err = String::new();
+        if let Some(mut told) = self.child.stderr.take() {
+            told.read_to_string(&mut err).unwrap();
+        }
+        let rest: Vec<String> = self.lines.iter().collect();
+        let code = self.child.wait().unwrap().code();
+        Ended { code, out: rest.join("\n"), err }
+    }
+
+    /// Asks it to end, and waits until it has.
+    pub fn end_by(self, signal: Signal) -> Ended {
+        self.signal(signal);
+        self.end()
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // It has ended, as a rule.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A service on a thread of its own; it goes, with its connections, when it is dropped.
+pub struct Service {
+    pub address: String,
+    remote: Remote,
+    thread: Option<thread::JoinHandle<()>>,
+}
+
+impl Service {
+    /// Listens on `address` ("127.0.0.1:0" for any port).
+    pub fn start<P: Protocol>(address: &str, protocol: impl FnMut() -> P + Send + 'static) -> Service {
+        let (sender, started) = channel();
+        let address = address.to_owned();
+        let serve = move || {
+            let settings = twistor::Settings { handle_signals: false, ..twistor::Settings::default() };
+            let mut reactor = Reactor::with_settings(settings).unwrap();
+            let listener = reactor.listen_tcp(address, protocol).unwrap();
+            let Address::Tcp(address) = listener.address() else { unreachable!("only TCP was asked for") };
+            sender.send((address.to_string(), reactor.remote())).unwrap();
+            reactor.run().unwrap();
+        };
+        let thread = Some(thread::spawn(serve));
+        let (address, remote) = started.recv_timeout(PATIENCE).unwrap();
+        Service { address, remote, thread }
+    }
+
+    /// One that accepts, and never says a word.
+    pub fn silent(address: &str) -> Service {
+        Service::start(address, || Silent)
+    }
+}
+
+impl Drop for Service {
+    fn drop(&mut self) {
+        let _ = self.remote.stop();
+        let ended = self.thread.take().map(thread::JoinHandle::join);
+        assert!(ended.is_none_or(|ended| ended.is_ok()) || thread::panicking(), "the service panicked");
+    }
+}
+
+struct Silent;
+
+impl Protocol for Silent {
+    fn data_received(&mut self, _: &mut Transport<'_>, _: &[u8]) {}
+}
+
+/// An address of this machine that refuses connections: its port stays taken until the test program ends, by a socket
+/// that does not listen, so that no neighbour gets it.
+pub fn nobody() -> String {
+    static TAKEN: Mutex<Vec<Socket>> = Mutex::new(Vec::new());
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+    let address = socket.local_addr().unwrap().as_socket().unwrap();
+    TAKEN.lock().unwrap_or_else(PoisonError::into_inner).push(socket);
+    address.to_string()
+}
+
+/// An address for a server that takes none of the system's choice. It is free now, and few others look there: it is
+/// not the address that everything else uses.
+pub fn free_address() -> SocketAddr {
+    let [_, one, two, _] = std::process::id().to_be_bytes();
+    let listener = TcpListener::bind(SocketAddr::from(([127, 77, one, two], 0))).unwrap();
+    listener.local_addr().unwrap()
+}
+
+/// Long enough for the slowest machine; reached only when a test fails.
+pub const PATIENCE: Duration = Duration::from_secs(120);

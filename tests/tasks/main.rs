@@ -1,0 +1,22 @@
+//! Tasks and streams.
+
+#[path = "../support/modules.rs"]
+mod modules;
+#[path = "../support/world/mod.rs"]
+mod world;
+
+mod amid_input;
+mod running;
+mod stream_cancelling;
+mod stream_chaos;
+mod stream_datagrams;
+#[cfg(feature = "futures-io")]
+mod stream_futures_io;
+mod stream_halves;
+mod stream_opening;
+mod stream_reading;
+mod stream_server;
+mod stream_writes_together;
+mod stream_writing;
+mod time;
+mod together;

@@ -1,0 +1,201 @@
+//! A protocol that keeps something of what came is called for it from the loop, before anything else is read.
+
+use crate::world::peer::{connection, turns};
+use crate::world::{Record, Recorder, on_each_back_end, once};
+use twistor::{Below, Layer, Reason, layered};
+
+/// Pauses at each piece, and asks to be called again.
+fn pausing(record: &Record) -> Recorder {
+    Recorder::new(record).acting(|what, transport, data| {
+        if what == "data" && !data.is_empty() {
+            transport.pause_reading();
+            transport.receive_again();
+        }
+    })
+}
+
+#[test]
+fn it_waits_for_reading_to_be_resumed_and_comes_before_what_has_come_since_and_before_the_end() {
+    on_each_back_end(|world| {
+        let mut reactor = world.reactor();
+        let record = Record::new();
+        let (id, mut peer) = connection(world, &mut reactor, pausing(&record));
+        peer.send(b"one");
+        turns(&mut reactor);
+        peer.send(b"two");
+        turns(&mut reactor);
+        assert_eq!(record.take(), ["made", "data one"]);
+        reactor.transport(id).unwrap().resume_reading();
+        turns(&mut reactor);
+        assert_eq!(record.take(), ["data", "data two"]);
+        peer.finish();
+        turns(&mut reactor);
+        assert_eq!(record.take(), Vec::<String>::new());
+        reactor.transport(id).unwrap().resume_reading();
+        turns(&mut reactor);
+        assert_eq!(record.take(), ["data", "read lost"]);
+        reactor.transport(id).unwrap().lose_connection();
+        world.run_until_idle(&mut reactor);
+    });
+}
+
+#[test]
+fn it_comes_once_for_each_time_that_it_was_asked_for_and_never_inside_the_callback_that_asks() {
+    on_each_back_end(|world| {
+        let mut reactor = world.reactor();
+        let record = Record::new();
+        let noting = record.clone();
+        let mut left = 3;
+        let protocol = Recorder::new(&record).acting(move |what, transport, _| {
+            if what == "data" && left > 0 {
+                left -= 1;
+                transport.receive_again();
+                transport.receive_again();
+                noting.add("returns");
+            }
+        });
+        let (id, mut peer) = connection(world, &mut reactor, protocol);
+        peer.send(b"x");
+        // Its end is there to be read as well, and has to wait.
+        peer.finish();
+        turns(&mut reactor);
+        let expected =
+            ["made", "data x", "returns", "data", "returns", "data", "returns", "data", "read lost"];
+        assert_eq!(record.events(), expected);
+        reactor.transport(id).unwrap().lose_connection();
+        world.run_until_idle(&mut reactor);
+    });
+}
+
+#[test]
+fn another_connection_can_ask_for_it() {
+    on_each_back_end(|world| {
+        let mut reactor = world.reactor();
+        let record = Record::new();
+        let (id, _peer) = connection(world, &mut reactor, Recorder::new(&record));
+        reactor.transport(id).unwrap().receive_again();
+        turns(&mut reactor);
+        assert_eq!(record.events(), ["made", "data"]);
+        reactor.transport(id).unwrap().abort_connection();
+        world.run_until_idle(&mut reactor);
+    });
+}
+
+#[test]
+fn a_connection_that_closes_or_is_lost_is_not_called() {
+    on_each_back_end(|world| {
+        for abort in [false, true] {
+            let mut reactor = world.reactor();
+            let record = Record::new();
+            let (id, mut peer) = connection(world, &mut reactor, pausing(&record));
+            peer.send(b"one");
+            turns(&mut reactor);
+            let mut transport = reactor.transport(id).unwrap();
+            match abort {
+                true => transport.abort_connection(),
+                false => transport.lose_connection(),
+            }
+            transport.resume_reading();
+            transport.receive_again();
+            drop(peer);
+            world.run_until_idle(&mut reactor);
+            assert_eq!(record.count("data"), 0);
+            assert_eq!(record.events().len(), 3, "{:?}", record.events());
+        }
+    });
+}
+
+/// Delivers each byte twice, and so more than it is asked to read.
+struct Twice;
+
+impl Layer for Twice {
+    fn received(&mut self, below: &mut Below<'_>, data: &[u8]) {
+        below.deliver(data);
+        below.deliver(data);
+    }
+}
+
+#[test]
+fn above_layers_it_comes_before_what_they_deliver_and_before_the_end() {
+    on_each_back_end(|world| {
+        let mut reactor = world.reactor();
+        let record = Record::new();
+        let factory = layered(once(pausing(&record), &Record::new()), || Twice);
+        let listener = reactor.listen_tcp(world.anywhere(), factory).unwrap();
+        let mut peer = world.connect(listener.address());
+        peer.send(b"one");
+        world.run_until(&mut reactor, "received", |_| record.has("data oneone"));
+        peer.send(b"two");
+        peer.finish();
+        turns(&mut reactor);
+        assert_eq!(record.take(), ["made", "data oneone"]);
+        for expected in [["data", "data twotwo"], ["data", "read lost"]] {
+            let id = reactor.connections()[0];
+            reactor.transport(id).unwrap().resume_reading();
+            turns(&mut reactor);
+            assert_eq!(record.take(), expected);
+        }
+        let id = reactor.connections()[0];
+        reactor.transport(id).unwrap().abort_connection();
+        world.close(&mut reactor, &listener);
+    });
+}
+
+#[test]
+fn a_protocol_can_say_why_it_ends_its_connection_and_what_it_wrote_goes_out_first() {
+    on_each_back_end(|world| {
+        let mut reactor = world.reactor();
+        let record = Record::new();
+        let told = std::rc::Rc::new(std::cell::RefCell::new(None));
+        let protocol = Ending { told: std::rc::Rc::clone(&told) };
+        let (_, mut peer) = connection(world, &mut reactor, protocol);
+        peer.send(b"\xff");
+        let (answer, error) = peer.read_to_end(&mut reactor);
+        assert_eq!((answer.as_slice(), error), (&b"what?"[..], None));
+        drop(peer);
+        world.run_until_idle(&mut reactor);
+        let Some(Reason::Protocol(error)) = told.borrow_mut().take() else { panic!("{:?}", record.events()) };
+        assert!(error.error::<std::str::Utf8Error>().is_some() && !error.is::<std::fmt::Error>());
+        let text = Reason::Protocol(error).to_string();
+        assert!(text.starts_with("connection ended by its protocol: invalid utf-8"), "{text}");
+    });
+}
+
+struct Ending {
+    told: std::rc::Rc<std::cell::RefCell<Option<Reason>>>,
+}
+
+impl twistor::Protocol for Ending {
+    fn data_received(&mut self, transport: &mut twistor::Transport<'_>, data: &[u8]) {
+        if let Err(error) = std::str::from_utf8(data) {
+            transport.write(b"what?");
+            transport.lose_connection_with(error);
+            // The first reason stays.
+            transport.lose_connection_with(std::fmt::Error);
+            transport.lose_connection();
+        }
+    }
+
+    fn connection_lost(&mut self, _: &mut twistor::Transport<'_>, reason: &Reason) {
+        *self.told.borrow_mut() = Some(reason.clone());
+    }
+}
+
+#[test]
+fn it_waits_when_reading_is_paused_after_it_was_asked_for() {
+    on_each_back_end(|world| {
+        let mut reactor = world.reactor();
+        let record = Record::new();
+        let (id, _peer) = connection(world, &mut reactor, Recorder::new(&record));
+        let mut transport = reactor.transport(id).unwrap();
+        transport.receive_again();
+        transport.pause_reading();
+        turns(&mut reactor);
+        assert_eq!(record.events(), ["made"]);
+        reactor.transport(id).unwrap().resume_reading();
+        turns(&mut reactor);
+        assert_eq!(record.events(), ["made", "data"]);
+        reactor.transport(id).unwrap().abort_connection();
+        world.run_until_idle(&mut reactor);
+    });
+}
