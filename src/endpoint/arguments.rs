@@ -10,6 +10,7 @@ use std::time::Duration;
 use super::parse_error::{is_near, known};
 use super::text::{Part, Piece, split};
 use super::{ParseError, duration};
+use crate::net::zone::{Literal, Zone};
 use crate::reactor::literal_address;
 use crate::{Error, ListenTcp};
 
@@ -117,6 +118,25 @@ impl Arguments {
         name: &str,
         read: impl Fn(&Argument) -> Result<T, ParseError>,
     ) -> Result<T, ParseError> {
+        self.required_as(name, "it is missing", read)
+    }
+
+    /// As [`required`](Arguments::required); what is missing is said with the form to write.
+    pub(super) fn required_in<T>(
+        &mut self,
+        form: &str,
+        name: &str,
+        read: impl Fn(&Argument) -> Result<T, ParseError>,
+    ) -> Result<T, ParseError> {
+        self.required_as(name, &format!("it is missing; write {form}"), read)
+    }
+
+    fn required_as<T>(
+        &mut self,
+        name: &str,
+        missing: &str,
+        read: impl Fn(&Argument) -> Result<T, ParseError>,
+    ) -> Result<T, ParseError> {
         if let Some(value) = self.optional(name, read)? {
             return Ok(value);
         }
@@ -126,7 +146,7 @@ impl Arguments {
                 let why = format!("{} has no such argument; did you mean {name}?", self.prefix());
                 Err(self.wrong(key.position, Some(&key.text), why))
             }
-            None => Err(self.missing(name, "it is missing")),
+            None => Err(self.missing(name, missing)),
         }
     }
 
@@ -221,10 +241,16 @@ impl Arguments {
         self.known.iter().map(String::as_str)
     }
 
-    pub(super) fn unknown_prefix<'a>(&self, prefixes: impl Iterator<Item = &'a str> + Clone) -> ParseError {
-        let what = match (self.text.is_empty(), self.prefix()) {
-            (true, _) => "it is empty",
-            (_, "") => "the kind of endpoint is missing",
+    /// An error about a prefix that is none of `prefixes`. `instead` says what it is a kind of.
+    pub(super) fn unknown_prefix<'a>(
+        &self,
+        prefixes: impl Iterator<Item = &'a str> + Clone,
+        instead: Option<&str>,
+    ) -> ParseError {
+        let what = match (self.text.is_empty(), self.prefix(), instead) {
+            (true, ..) => "it is empty",
+            (_, "", _) => "the kind of endpoint is missing",
+            (_, _, Some(instead)) => instead,
             _ => "there is no such kind of endpoint",
         };
         let why = format!("{what}; {}", known(self.prefix(), prefixes));
@@ -287,6 +313,13 @@ impl Argument {
     /// # Errors
     /// When it is none.
     pub fn port(&self) -> Result<u16, ParseError> {
+        if !is_number(&self.value) && self.ip().is_ok() {
+            let address = match self.value.contains(':') && !self.value.starts_with('[') {
+                true => format!("[{}]", self.value),
+                false => self.value.clone(),
+            };
+            return Err(self.bad(format!("it is missing; write {address}:PORT")));
+        }
         self.number()
     }
 
@@ -350,16 +383,22 @@ impl Argument {
     /// # Errors
     /// When it is none.
     pub fn ip(&self) -> Result<IpAddr, ParseError> {
-        match self.socket_address(0)? {
-            SocketAddr::V6(six) if six.scope_id() != 0 => {
-                Err(self.bad("an address without a zone is wanted"))
-            }
-            address => Ok(address.ip()),
+        match Literal::read(self.without_brackets()) {
+            Some(Ok(Literal::Ip(address))) => Ok(address),
+            Some(Ok(Literal::Zoned(address, Zone::Index(0)))) => Ok(address.into()),
+            Some(Ok(Literal::Zoned(..))) => Err(self.bad("an address without a zone is wanted")),
+            _ => self.socket_address(0).map(|address| address.ip()),
         }
     }
 
+    fn without_brackets(&self) -> &str {
+        let inner = self.value.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
+        inner.unwrap_or(&self.value)
+    }
+
     /// An IP address, as [`Argument::ip`], to go with a port that was given apart. `fe80::1%2` has the number of an
-    /// interface, `fe80::1%eth0` its name, which has to be one of this machine's interfaces now.
+    /// interface, `fe80::1%eth0` its name, which has to be one of this machine's interfaces now. A link-local address
+    /// needs one of the two.
     ///
     /// # Errors
     /// When it is none, or there is no such interface.
@@ -367,9 +406,7 @@ impl Argument {
         if self.value == "localhost" {
             return Ok(SocketAddr::new(Ipv4Addr::LOCALHOST.into(), port));
         }
-        let inner = self.value.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
-        let inner = inner.unwrap_or(&self.value);
-        match literal_address(inner, port) {
+        match literal_address(self.without_brackets(), port) {
             Some(Ok(address)) => Ok(address),
             Some(Err(zone)) => Err(self.bad(format!("\"{}\": {zone}", Escaped(&self.value)))),
             None => Err(self.bad(format!("\"{}\" is no IP address", Escaped(&self.value)))),
@@ -420,6 +457,9 @@ mod tests {
         let scoped = value("fe80::1%2", |argument| argument.socket_address(80));
         assert_eq!(scoped, Ok("[fe80::1%2]:80".parse().unwrap()));
         assert!(value("fe80::1%2", Argument::ip).is_err());
+        assert_eq!(value("fe80::1", Argument::ip), Ok("fe80::1".parse().unwrap()));
+        let missing = "\"fe80::1\": a link-local address needs a zone, such as fe80::1%eth0";
+        assert_eq!(value("fe80::1", Argument::local_address), Err(missing.to_owned()));
         let local = |text: &str| value(text, Argument::local_address).map(|address| address.to_string());
         assert_eq!(local(r"\[fe80\:\:1%2]\:80"), Ok("[fe80::1%2]:80".to_owned()));
         assert_eq!(local("[fe80::1%2]"), Ok("[fe80::1%2]:0".to_owned()));
@@ -435,6 +475,9 @@ mod tests {
             [("", "\"\" is no number"), ("+1", "\"+1\" is no number"), ("65536", "65536 is too large")]
         {
             assert_eq!(value(text, Argument::port), Err(why.to_owned()));
+        }
+        for (text, address) in [("127.0.0.1", "127.0.0.1"), ("[::1]", "[::1]"), ("::1", "[::1]")] {
+            assert_eq!(value(text, Argument::port), Err(format!("it is missing; write {address}:PORT")));
         }
         for text in ["", "8", "1000", "00660", "rw", "-1", "+66"] {
             assert!(value(text, Argument::mode).is_err(), "{text}");

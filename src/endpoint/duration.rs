@@ -1,5 +1,6 @@
 //! Durations as text: `10s`, `250ms`, `1h30m`, or a bare number of seconds.
 
+use super::parse_error::nearest;
 use crate::escape::Escaped;
 use std::time::Duration;
 
@@ -26,7 +27,13 @@ pub(crate) fn parse(text: &str) -> Result<Duration, String> {
             unit => match nanoseconds(unit) {
                 Some(factor) => factor,
                 None if number.is_empty() => return Err(FORMS.to_owned()),
-                None => return Err(format!("\"{}\" is no unit of time: {FORMS}", Escaped(unit))),
+                None => {
+                    let advice = match nearest(unit.trim(), units()) {
+                        Some(meant) => format!("; did you mean {meant}?"),
+                        None => format!(": {FORMS}"),
+                    };
+                    return Err(format!("\"{}\" is no unit of time{advice}", Escaped(unit)));
+                }
             },
         };
         let part = product(number, factor).ok_or_else(|| FORMS.to_owned())?;
@@ -63,18 +70,25 @@ fn product(number: &str, factor: u128) -> Option<u128> {
 }
 
 fn nanoseconds(unit: &str) -> Option<u128> {
-    Some(match unit {
-        "ns" => 1,
-        // The sign for micro, and the Greek letter that looks like it.
-        "us" | "\u{b5}s" | "\u{3bc}s" => 1_000,
-        "ms" => 1_000_000,
-        "s" | "sec" | "secs" | "second" | "seconds" => SECOND,
-        "m" | "min" | "mins" | "minute" | "minutes" => 60 * SECOND,
-        "h" | "hr" | "hrs" | "hour" | "hours" => 60 * 60 * SECOND,
-        "d" | "day" | "days" => 24 * 60 * 60 * SECOND,
-        _ => return None,
-    })
+    UNITS.iter().find(|(names, _)| names.contains(&unit)).map(|(_, nanoseconds)| *nanoseconds)
 }
+
+/// The names of all units.
+fn units() -> impl Iterator<Item = &'static str> {
+    UNITS.iter().flat_map(|(names, _)| names.iter().copied())
+}
+
+/// The names of each unit, and its nanoseconds.
+const UNITS: [(&[&str], u128); 7] = [
+    (&["ns"], 1),
+    // The sign for micro, and the Greek letter that looks like it.
+    (&["us", "\u{b5}s", "\u{3bc}s"], 1_000),
+    (&["ms"], 1_000_000),
+    (&["s", "sec", "secs", "second", "seconds"], SECOND),
+    (&["m", "min", "mins", "minute", "minutes"], 60 * SECOND),
+    (&["h", "hr", "hrs", "hour", "hours"], 60 * 60 * SECOND),
+    (&["d", "day", "days"], 24 * 60 * 60 * SECOND),
+];
 
 const SECOND: u128 = 1_000_000_000;
 const LONGEST: Duration = Duration::from_secs(366 * 24 * 60 * 60);
@@ -132,7 +146,10 @@ mod tests {
             ("+1s", "write a time"),
             ("10 parsecs", "\" parsecs\" is no unit of time"),
             ("5w", "\"w\" is no unit of time"),
-            ("5S", "\"S\" is no unit of time"),
+            ("5S", "\"S\" is no unit of time; did you mean s?"),
+            ("5 ms", "\" ms\" is no unit of time; did you mean ms?"),
+            ("5minuets", "\"minuets\" is no unit of time; did you mean minutes?"),
+            ("1huor", "\"huor\" is no unit of time; did you mean hour?"),
             ("1\n", "\"\\n\" is no unit of time"),
             ("1e300", "\"e\" is no unit of time"),
             ("1h30", "the number 30 has no unit"),

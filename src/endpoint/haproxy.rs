@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::parse_error::is_near;
 use super::written::Written;
 use super::{Argument, Arguments, ParseError, Registry, ServerEndpoint};
 use crate::policy::proxy_protocol::{NotTrusted, Receiving, Trusted, behind_proxy};
@@ -41,7 +42,13 @@ pub(super) fn server(arguments: &mut Arguments, registry: &Registry) -> Result<B
         }
     };
     let timeout = arguments.key("header_timeout", Argument::positive_seconds)?;
-    let endpoint = registry.server(&mut arguments.nested()?)?;
+    let mut inner = arguments.nested()?;
+    let is_datagram = registry.datagrams().any(|known| known == inner.prefix());
+    if is_datagram && !registry.servers().any(|known| known == inner.prefix()) {
+        let instead = "datagrams have no PROXY headers, haproxy wraps a server of streams";
+        return Err(inner.unknown_prefix(registry.servers(), Some(instead)));
+    }
+    let endpoint = registry.server(&mut inner)?;
     let receiving = Receiving { timeout: timeout.unwrap_or(usual_timeout()), ..Receiving::from(trusted) };
     Ok(BehindProxy { endpoint, allow, receiving })
 }
@@ -49,6 +56,9 @@ pub(super) fn server(arguments: &mut Arguments, registry: &Registry) -> Result<B
 fn trusted(text: &str) -> Result<Trusted, NotTrusted> {
     match text {
         "everybody" => Ok(Trusted::everybody()),
+        text if is_near(text, "everybody") => {
+            Err(NotTrusted { text: text.to_owned(), why: "did you mean everybody?" })
+        }
         text => text.parse(),
     }
 }
@@ -92,10 +102,15 @@ mod tests {
             ("haproxy:tcp:80:zz=1", 15, Some("zz")),
             ("haproxy:tcp:80:allow=10.0.0.0/33", 21, Some("allow")),
             ("haproxy:tcp:80:allow=", 21, Some("allow")),
+            ("haproxy:tcp:80:allow=everbody", 21, Some("allow")),
             ("haproxy:tcp:80:header_timeout=0", 30, Some("header_timeout")),
         ] {
             let error = described(text).unwrap_err();
             assert_eq!((error.position, error.key.as_deref()), (position, key), "{error}");
         }
+        let error = described("haproxy:udp:1").unwrap_err();
+        let why = "datagrams have no PROXY headers, haproxy wraps a server of streams; \
+                   known are: fd, haproxy, systemd, tcp, tcp6, unix";
+        assert_eq!((error.position, error.why.as_str()), (8, why));
     }
 }

@@ -41,37 +41,49 @@ impl std::error::Error for ParseError {}
 /// "What there is, and what was probably meant": the end of a message about an unknown word.
 pub(super) fn known<'a>(word: &str, known: impl Iterator<Item = &'a str> + Clone) -> String {
     let list = known.clone().collect::<Vec<_>>().join(", ");
-    match known.map(|one| (distance(word, one), one)).min() {
-        Some((distance, nearest)) if is_typo(word, distance) => {
-            format!("did you mean {nearest}? Known are: {list}")
-        }
-        Some(_) => format!("known are: {list}"),
-        None => "it has none".to_owned(),
+    match nearest(word, known) {
+        Some(nearest) => format!("did you mean {nearest}? Known are: {list}"),
+        None if list.is_empty() => "it has none".to_owned(),
+        None => format!("known are: {list}"),
     }
+}
+
+/// The name that a word probably is, mistyped.
+pub(crate) fn nearest<'a>(word: &str, names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    let nearest = names.map(|name| (distance(word, name), name)).min()?;
+    is_typo(word, nearest).then_some(nearest.1)
 }
 
 /// Whether a word is probably a mistyped `name`.
 pub(crate) fn is_near(word: &str, name: &str) -> bool {
-    is_typo(word, distance(word, name))
+    is_typo(word, (distance(word, name), name))
 }
 
-/// Whether so many letters are few enough: of a short word they would be all.
-fn is_typo(word: &str, distance: usize) -> bool {
-    distance <= 2 && distance < word.chars().count()
+/// Whether the mistakes are few enough: half of a short word makes any other of it.
+fn is_typo(word: &str, (distance, name): (usize, &str)) -> bool {
+    let letters = word.chars().count().max(name.chars().count());
+    distance <= 2 && 2 * distance < letters
 }
 
-/// How many letters are to be changed, added or left out to make one word of the other; case does not count.
+/// The number of mistakes that make one word of the other: a letter changed, added or left out, or two neighbours
+/// exchanged. Case does not count. (Optimal string alignment.)
 fn distance(from: &str, to: &str) -> usize {
-    let to: Vec<char> = to.chars().map(|c| c.to_ascii_lowercase()).collect();
-    // One place more than the word has letters: every index below is in it.
+    let letters = |word: &str| word.chars().map(|c| c.to_ascii_lowercase()).collect::<Vec<char>>();
+    let (from, to) = (letters(from), letters(to));
+    // Each row has one place more than `to` has letters: every index below is in it.
+    let mut before: Vec<usize> = Vec::new();
     let mut row: Vec<usize> = (0..=to.len()).collect();
-    for (done, letter) in from.chars().map(|c| c.to_ascii_lowercase()).enumerate() {
-        let mut diagonal = std::mem::replace(&mut row[0], done + 1);
+    for (done, letter) in from.iter().enumerate() {
+        let mut next = vec![done + 1];
         for (at, other) in to.iter().enumerate() {
-            let changed = diagonal + usize::from(letter != *other);
-            diagonal = row[at + 1];
-            row[at + 1] = changed.min(diagonal + 1).min(row[at] + 1);
+            let changed = row[at] + usize::from(letter != other);
+            let mut least = changed.min(row[at + 1] + 1).min(next[at] + 1);
+            if done > 0 && at > 0 && letter == &to[at - 1] && other == &from[done - 1] {
+                least = least.min(before[at - 1] + 1);
+            }
+            next.push(least);
         }
+        before = std::mem::replace(&mut row, next);
     }
     row.last().copied().unwrap_or(0)
 }
@@ -87,17 +99,24 @@ mod tests {
         assert!(known("Mode", names()).starts_with("did you mean mode?"));
         assert_eq!(known("colour", names()), "known are: backlog, interface, mode");
         assert_eq!(known("x", [].into_iter()), "it has none");
-        // Two letters make any word of two letters: that says nothing.
-        for word in ["", "x", "xy"] {
+        // Half of the letters make any word of another: that says nothing.
+        for word in ["", "x", "xy", "udp", "fx"] {
             assert_eq!(known(word, ["fd", "tcp"].into_iter()), "known are: fd, tcp");
         }
     }
 
     #[test]
     fn letters_are_counted() {
-        for (from, to, count) in
-            [("", "", 0), ("", "abc", 3), ("abc", "", 3), ("tpc", "tcp", 2), ("tcp6", "tcp", 1)]
-        {
+        for (from, to, count) in [
+            ("", "", 0),
+            ("", "abc", 3),
+            ("abc", "", 3),
+            ("tpc", "tcp", 1),
+            ("tcp6", "tcp", 1),
+            ("hodl", "hold", 1),
+            ("Ho", "oh", 1),
+            ("abc", "ca", 3),
+        ] {
             assert_eq!(distance(from, to), count, "{from} {to}");
         }
     }

@@ -1,8 +1,9 @@
 //! Endpoints of command lines, where a plain `host:port` is understood as well.
 
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 
 use super::{ClientEndpoint, ParseError, Registry, ServerEndpoint};
+use crate::net::zone::Literal;
 use crate::{BadAddress, ConnectTcp, Error, ListenTcp};
 
 impl Registry {
@@ -22,6 +23,9 @@ impl Registry {
     pub fn server_from_argument(&self, text: &str) -> Result<Box<dyn ServerEndpoint>, ParseError> {
         if let Some(port) = port_alone(text) {
             return Err(advice(text, format!("the kind of endpoint is missing; did you mean tcp:{port}?")));
+        }
+        if text.parse::<Ipv6Addr>().is_ok() {
+            return Err(advice(text, no_port(&format!("[{text}]"))));
         }
         // A server of PROXY headers wraps an address as it does an endpoint.
         if let Some(inner) = text.strip_prefix("haproxy:").filter(|inner| is_local(inner)) {
@@ -61,6 +65,9 @@ impl Registry {
         if let Some(port) = port_alone(text) {
             return Err(advice(text, no_host(port)));
         }
+        if let Some(host) = self.host_alone(text) {
+            return Err(advice(text, no_port(&host)));
+        }
         let address = url(text).or_else(|| self.is_client_address(text).then_some((0, text)));
         match address {
             Some((before, address)) => {
@@ -68,6 +75,19 @@ impl Registry {
             }
             None => self.client_from_string(text),
         }
+    }
+
+    /// The host of a text that is nothing else, where a port has to stand behind it. A kind of endpoint is none.
+    pub(crate) fn host_alone(&self, text: &str) -> Option<String> {
+        let host = text.strip_suffix(':').unwrap_or(text);
+        if self.clients().any(|known| known == prefix(text)) {
+            return None;
+        }
+        if Literal::read(host).is_some_and(|literal| literal.is_ok()) && host.contains(':') {
+            return Some(format!("[{host}]"));
+        }
+        let inner = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(host);
+        ConnectTcp::new(inner, 1).check().is_ok().then(|| host.to_owned())
     }
 
     /// Whether a text is meant as `host:port`: there is no endpoint of this kind, and a number is all that follows.
@@ -85,6 +105,11 @@ pub(crate) fn port_alone(text: &str) -> Option<&str> {
 /// The advice for a client where [`port_alone`] found a port.
 pub(crate) fn no_host(port: &str) -> String {
     format!("the host is missing before the port; did you mean localhost:{port}?")
+}
+
+/// The advice for a host without a port.
+pub(crate) fn no_port(host: &str) -> String {
+    format!("the port is missing; write {host}:PORT")
 }
 
 fn prefix(text: &str) -> &str {
@@ -116,4 +141,33 @@ fn wrong(text: &str, position: usize, error: &Error) -> ParseError {
 
 fn advice(text: &str, why: String) -> ParseError {
     ParseError { text: text.to_owned(), position: 0, key: None, why }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_host_without_a_port_is_told_the_form_to_write() {
+        let registry = Registry::default();
+        for (text, form) in [
+            ("localhost", "localhost"),
+            ("localhost:", "localhost"),
+            ("127.0.0.1", "127.0.0.1"),
+            ("[::1]", "[::1]"),
+            ("::1", "[::1]"),
+            ("fe80::1%lo", "[fe80::1%lo]"),
+        ] {
+            let why = registry.client_from_argument(text).err().unwrap().why;
+            assert_eq!(why, format!("the port is missing; write {form}:PORT"), "{text}");
+        }
+        for (text, form) in [("tcp://localhost", "HOST"), ("tcp://[::1]", "HOST"), ("tcp:h", "tcp:HOST")] {
+            let why = registry.client_from_argument(text).err().unwrap().why;
+            assert!(why.ends_with(&format!("missing; write {form}:PORT")), "{text}: {why}");
+        }
+        for text in ["127.0.0.1", "[::1]", "::1", "tcp:localhost", "tcp6:[::1]", "haproxy:127.0.0.1"] {
+            let why = registry.server_from_argument(text).err().unwrap().why;
+            assert!(why.contains("missing; write ") && why.ends_with(":PORT"), "{text}: {why}");
+        }
+    }
 }

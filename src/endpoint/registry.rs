@@ -130,7 +130,7 @@ impl Registry {
     /// What is wrong with the text.
     pub fn server(&self, arguments: &mut Arguments) -> Result<Box<dyn ServerEndpoint>, ParseError> {
         let parser = self.servers.get(arguments.prefix());
-        let parser = parser.ok_or_else(|| arguments.unknown_prefix(self.servers()))?;
+        let parser = parser.ok_or_else(|| self.unknown(arguments, self.servers()))?;
         let endpoint = parser(arguments, self)?;
         arguments.finish()?;
         Ok(endpoint)
@@ -142,7 +142,7 @@ impl Registry {
     /// What is wrong with the text.
     pub fn client(&self, arguments: &mut Arguments) -> Result<Box<dyn ClientEndpoint>, ParseError> {
         let parser = self.clients.get(arguments.prefix());
-        let parser = parser.ok_or_else(|| arguments.unknown_prefix(self.clients()))?;
+        let parser = parser.ok_or_else(|| self.unknown(arguments, self.clients()))?;
         let endpoint = parser(arguments, self)?;
         arguments.finish()?;
         Ok(endpoint)
@@ -154,10 +154,22 @@ impl Registry {
     /// What is wrong with the text.
     pub fn datagram(&self, arguments: &mut Arguments) -> Result<Box<dyn DatagramEndpoint>, ParseError> {
         let parser = self.datagrams.get(arguments.prefix());
-        let parser = parser.ok_or_else(|| arguments.unknown_prefix(self.datagrams()))?;
+        let parser = parser.ok_or_else(|| self.unknown(arguments, self.datagrams()))?;
         let endpoint = parser(arguments, self)?;
         arguments.finish()?;
         Ok(endpoint)
+    }
+
+    /// An error about a prefix that is none of these: a word that is not known, or a kind for something else.
+    fn unknown<'a>(&self, arguments: &Arguments, known: impl Iterator<Item = &'a str> + Clone) -> ParseError {
+        let prefix = arguments.prefix();
+        let instead = [
+            (self.servers.contains_key(prefix), "it is a kind of server"),
+            (self.clients.contains_key(prefix), "it is a kind of client"),
+            (self.datagrams.contains_key(prefix), "it is a kind of datagram endpoint"),
+        ];
+        let instead = instead.into_iter().find(|(is_known, _)| *is_known).map(|(_, instead)| instead);
+        arguments.unknown_prefix(known, instead)
     }
 }
 

@@ -90,7 +90,7 @@ fn listen(arguments: &mut Arguments, everywhere: IpAddr) -> Result<ListenTcp, Pa
         true => Some(arguments.required("interface", |interface| interface.socket_address(0))?),
         false => None,
     };
-    let port = arguments.required("port", Argument::port)?;
+    let port = arguments.required_in("tcp:PORT or tcp:IP:PORT", "port", Argument::port)?;
     let mut address = match interface {
         Some(interface) => interface,
         None => {
@@ -118,7 +118,7 @@ fn listen(arguments: &mut Arguments, everywhere: IpAddr) -> Result<ListenTcp, Pa
 pub(super) fn client(arguments: &mut Arguments) -> Result<ConnectTcp, ParseError> {
     let port_alone = arguments.is_port_alone();
     let host = arguments.required("host", |argument| host_before_port(argument, port_alone))?;
-    let port = arguments.required("port", Argument::port_of_peer)?;
+    let port = arguments.required_in("tcp:HOST:PORT", "port", Argument::port_of_peer)?;
     let usual = ConnectTcp::new(host, port);
     Ok(ConnectTcp {
         timeout: arguments.key("timeout", Argument::positive_seconds)?.unwrap_or(usual.timeout),

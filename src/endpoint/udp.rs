@@ -96,7 +96,7 @@ fn options(written: Written, listen: &ListenUdp) -> Written {
 pub(super) fn datagram(arguments: &mut Arguments) -> Result<Box<dyn DatagramEndpoint>, ParseError> {
     if arguments.counts(2) || arguments.has("host") {
         let host = arguments.required("host", host)?;
-        let port = arguments.required("port", Argument::port_of_peer)?;
+        let port = arguments.required_in("udp:HOST:PORT", "port", Argument::port_of_peer)?;
         let bind = arguments.key("bind", Argument::local_address)?;
         let usual = ConnectUdp::new(host, port);
         let peer = usual.peer();
@@ -108,7 +108,7 @@ pub(super) fn datagram(arguments: &mut Arguments) -> Result<Box<dyn DatagramEndp
         let local = options_of(arguments, bind.map_or(usual.local.clone(), ListenUdp::new))?;
         return Ok(Box::new(ConnectUdp { local, ..usual }));
     }
-    let port = arguments.required("port", Argument::port)?;
+    let port = arguments.required_in("udp:PORT or udp:HOST:PORT", "port", Argument::port)?;
     let interface = arguments.key("interface", |interface| interface.socket_address(port))?;
     let address = interface.unwrap_or(SocketAddr::from((Ipv4Addr::UNSPECIFIED, port)));
     Ok(Box::new(options_of(arguments, ListenUdp::new(address))?))

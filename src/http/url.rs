@@ -4,6 +4,7 @@
 //! A parsed URL holds nothing that could break a request apart: no space, no control character, no
 //! byte beyond ASCII. A fragment is dropped, as it never travels.
 
+use crate::endpoint::parse_error::is_near;
 use crate::escape::Escaped;
 use crate::{ConnectTcp, Error};
 use std::fmt;
@@ -114,7 +115,10 @@ impl fmt::Display for UrlError {
         match self {
             UrlError::NoScheme => f.write_str("it has to start with http://"),
             UrlError::NoTls => f.write_str("https:// is not supported yet, TLS is not built in; use http://"),
-            UrlError::Scheme(scheme) => write!(f, "the scheme \"{}\" is not http", Escaped(scheme)),
+            UrlError::Scheme(scheme) => {
+                let advice = if is_near(scheme, "http") { "; did you mean http://?" } else { "" };
+                write!(f, "the scheme \"{}\" is not http{advice}", Escaped(scheme))
+            }
             UrlError::Credentials => f.write_str("a user or password in the URL is not supported"),
             UrlError::Address(why) => f.write_str(why),
             UrlError::Character(character) => {
@@ -159,6 +163,9 @@ mod tests {
         assert_eq!(error("a.example/x"), UrlError::NoScheme);
         assert_eq!(error("https://a.example/"), UrlError::NoTls);
         assert_eq!(error("ftp://a.example/"), UrlError::Scheme("ftp".into()));
+        assert_eq!(error("ftp://a.example/").to_string(), "the scheme \"ftp\" is not http");
+        let meant = "the scheme \"htpp\" is not http; did you mean http://?";
+        assert_eq!(error("htpp://a.example/").to_string(), meant);
         assert_eq!(error("http://me:secret@a/"), UrlError::Credentials);
         assert_eq!(error("http://"), UrlError::Address("the host is missing"));
         assert_eq!(error("http:///x"), UrlError::Address("the host is missing"));

@@ -1,6 +1,7 @@
 //! What is watched, and how: `hold://HOST:PORT` or `tcp://HOST:PORT`, or an endpoint, with a name in front if it has one.
 
-use crate::endpoint::plain::{no_host, port_alone};
+use crate::endpoint::parse_error::nearest;
+use crate::endpoint::plain::{no_host, no_port, port_alone};
 use crate::endpoint::{Arguments, ParseError, Registry};
 use crate::escape::Escaped;
 use crate::{ConnectTcp, ConnectUnix, Error};
@@ -128,6 +129,11 @@ impl Target {
         if let Some(port) = port_alone(address.unwrap_or(endpoint)) {
             return Err(error(no_host(port)));
         }
+        if self.form == Form::Endpoint
+            && let Some(host) = registry.host_alone(endpoint)
+        {
+            return Err(error(no_port(&host)));
+        }
         if let Some(address) = address {
             let options = ConnectTcp::from_authority(address).map_err(|wrong| match wrong {
                 Error::BadAddress(bad) => error(bad.why.to_owned()),
@@ -147,7 +153,15 @@ impl Target {
         };
         let mut arguments = Arguments::of(endpoint).map_err(bad)?;
         if !registry.clients().any(|known| known == arguments.prefix()) {
-            return Err(error(FORMS.to_owned()));
+            let kind = arguments.prefix();
+            let meant = nearest(kind, registry.clients().chain(["hold"]));
+            return Err(error(match meant.zip(endpoint.strip_prefix(kind)) {
+                Some((meant, rest)) => {
+                    let hold = &url[..url.len() - endpoint.len()];
+                    format!("unknown kind \"{kind}\"; did you mean {hold}{meant}{rest}?")
+                }
+                None => FORMS.to_owned(),
+            }));
         }
         let [has_timeout, has_keepalive, has_user_timeout] =
             ["timeout", "keepalive", "user_timeout"].map(|name| arguments.has(name));
@@ -198,10 +212,12 @@ impl FromStr for Target {
             // The slashes belong to the path.
             (Form::Url, Some("unix")) => (Kind::Probe, Form::Endpoint),
             (Form::Url, scheme) => {
-                return Err(error(format!(
-                    "unknown scheme \"{}\": {FORMS}",
-                    Escaped(scheme.unwrap_or_default())
-                )));
+                let scheme = scheme.unwrap_or_default();
+                let advice = match nearest(scheme, SCHEMES.into_iter()) {
+                    Some(meant) => format!("; did you mean {meant}{}?", &rest[scheme.len()..]),
+                    None => format!(": {FORMS}"),
+                };
+                return Err(error(format!("unknown scheme \"{}\"{advice}", Escaped(scheme))));
             }
         };
         let target = Target { text: text.into(), url, kind, form };
@@ -225,6 +241,8 @@ impl fmt::Display for TargetError {
 
 impl std::error::Error for TargetError {}
 
+/// What stands before `://`.
+const SCHEMES: [&str; 3] = ["hold", "tcp", "unix"];
 const FORMS: &str = "a target is HOST:PORT, tcp://HOST:PORT or hold://HOST:PORT, or tcp:HOST:PORT or unix:PATH, \
      to be held after hold:";
 const NOTHING_SENT: &str = "nothing is sent to a target";
@@ -275,7 +293,17 @@ mod tests {
     #[test]
     fn what_is_wrong_is_said_with_the_target() {
         for (text, why) in [
-            ("localhost", FORMS),
+            ("localhost", "the port is missing; write localhost:PORT"),
+            ("hold:127.0.0.1", "the port is missing; write 127.0.0.1:PORT"),
+            ("n=::1", "the port is missing; write [::1]:PORT"),
+            ("[::1]", "the port is missing; write [::1]:PORT"),
+            ("hodl://x:1", "unknown scheme \"hodl\"; did you mean hold://x:1?"),
+            ("n=tpc://x:1", "unknown scheme \"tpc\"; did you mean tcp://x:1?"),
+            ("TCP://x:1", "unknown scheme \"TCP\"; did you mean tcp://x:1?"),
+            ("hodl:tcp:h:1", "unknown kind \"hodl\"; did you mean hold:tcp:h:1?"),
+            ("n=hold:unxi:/x", "unknown kind \"unxi\"; did you mean hold:unix:/x?"),
+            ("tpc:h:1", "unknown kind \"tpc\"; did you mean tcp:h:1?"),
+            ("tcp://[fe80::1]:80", "a link-local address needs a zone, such as fe80::1%eth0"),
             ("tcp://7007", "the host is missing before the port; did you mean localhost:7007?"),
             (
                 "tcp:7007",
@@ -287,7 +315,7 @@ mod tests {
             ("localhost:0", "port 0 cannot be connected to"),
             ("1.2.3.256:80", "the host looks like an IP address, and is none"),
             ("udp:h:80", FORMS),
-            ("tcp:h", "at column 6: port: it is missing"),
+            ("tcp:h", "at column 6: port: it is missing; write tcp:HOST:PORT"),
             ("n=tcp:h:0", "at column 9: port: port 0 cannot be connected to"),
             (
                 "n=hold:tcp:h:80:timeout=soon",
@@ -303,9 +331,9 @@ mod tests {
             ("hold:tcp:h:80:keepalive=0", "at column 25: keepalive: it has to be more than nothing"),
             ("hold:unix:", "at column 11: path: the path of the socket is empty"),
             ("=tcp:h:80", "a name has 1 to 64 bytes and no control characters"),
-            ("tcp://localhost", "the port is missing"),
+            ("tcp://localhost", "the port is missing; write HOST:PORT"),
             ("tcp://:80", "the host is missing before the port; did you mean localhost:80?"),
-            ("tcp://", "the port is missing"),
+            ("tcp://", "the port is missing; write HOST:PORT"),
             ("tcp://h:0", "port 0 cannot be connected to"),
             ("tcp://h:70000", "the port is above 65535"),
             ("tcp://h:80/x", "the port is no number"),

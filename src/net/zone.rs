@@ -27,6 +27,8 @@ pub(crate) enum BadZone {
     Empty,
     Number,
     Name,
+    /// A link-local address has none, and every interface has the same network.
+    Missing,
     /// This machine has no such interface.
     Unknown,
 }
@@ -41,6 +43,18 @@ impl<'a> Literal<'a> {
             Ok(IpAddr::V6(address)) => Some(Zone::read(zone).map(|zone| Literal::Zoned(address, zone))),
             Ok(IpAddr::V4(_)) => Some(Err(BadZone::OfIpv4)),
             Err(_) => None,
+        }
+    }
+
+    /// Refuses a link-local address without a zone: no system connects to it or binds it.
+    pub(crate) fn with_its_zone(self) -> Result<Literal<'a>, BadZone> {
+        match self {
+            Literal::Ip(IpAddr::V6(address)) | Literal::Zoned(address, Zone::Index(0))
+                if address.is_unicast_link_local() =>
+            {
+                Err(BadZone::Missing)
+            }
+            other => Ok(other),
         }
     }
 
@@ -80,6 +94,7 @@ impl BadZone {
             BadZone::Empty => "the zone after % is missing",
             BadZone::Number => "the zone is no number of an interface",
             BadZone::Name => "the zone is neither a number nor a name of an interface",
+            BadZone::Missing => "a link-local address needs a zone, such as fe80::1%eth0",
             BadZone::Unknown => "this machine has no interface of that name",
         }
     }
@@ -137,6 +152,17 @@ mod tests {
             assert_eq!(read(text), Some(Err(why.why())), "{text}");
         }
         assert_eq!((read("host"), read("host%eth0"), read("")), (None, None, None));
+    }
+
+    #[test]
+    fn a_link_local_address_needs_its_zone() {
+        let read = |text: &'static str| Literal::read(text).unwrap().and_then(Literal::with_its_zone);
+        for text in ["fe80::1", "febf::1", "fe80::1%0"] {
+            assert_eq!(read(text), Err(BadZone::Missing), "{text}");
+        }
+        for text in ["fe80::1%2", "fe80::1%eth0", "::1", "::1%0", "fec0::1", "169.254.0.1"] {
+            assert!(read(text).is_ok(), "{text}");
+        }
     }
 
     #[test]

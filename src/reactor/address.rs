@@ -201,7 +201,7 @@ pub(super) fn check_host(host: &str) -> Result<(), &'static str> {
     if name.is_empty() {
         Err("the host is missing")
     } else if let Some(literal) = Literal::read(host) {
-        literal.map(drop).map_err(BadZone::why)
+        literal.and_then(Literal::with_its_zone).map(drop).map_err(BadZone::why)
     } else if name.len() > 253 || !name.split('.').all(label_is_good) {
         Err("the host is neither an IP address nor a host name")
     } else if name.rsplit('.').next().is_some_and(|last| last.bytes().all(|b| b.is_ascii_digit())) {
@@ -224,17 +224,19 @@ impl ConnectTcp {
     }
 }
 
-/// The address that a host is, if it is one, with the number of its zone on this machine.
+/// The address that a host is, if it is one, with the number of its zone on this machine. A link-local one needs a zone.
 pub(crate) fn literal_address(host: &str, port: u16) -> Option<Result<SocketAddr, BadZone>> {
     let index = |name: &str| interface_index(name).ok();
-    Some(Literal::read(host)?.and_then(|literal| literal.with_port(port, index)))
+    let literal = Literal::read(host)?.and_then(Literal::with_its_zone);
+    Some(literal.and_then(|literal| literal.with_port(port, index)))
 }
 
 /// Both halves of `host:port`; brackets are taken off.
 fn split(text: &str) -> Result<(&str, u16), Error> {
-    let (host, port) = text.rsplit_once(':').ok_or_else(|| {
+    let in_brackets = text.starts_with('[') && text.ends_with(']');
+    let (host, port) = text.rsplit_once(':').filter(|_| !in_brackets).ok_or_else(|| {
         let port_alone = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-        bad(text, if port_alone { PORT_ALONE } else { "the port is missing" })
+        bad(text, if port_alone { PORT_ALONE } else { NO_PORT })
     })?;
     let host = match host.strip_prefix('[') {
         Some(rest) => {
@@ -261,6 +263,7 @@ fn split(text: &str) -> Result<(&str, u16), Error> {
     Ok((host, port))
 }
 
+const NO_PORT: &str = "the port is missing; write HOST:PORT";
 const PORT_ALONE: &str = "the host is missing before the port, such as localhost:80";
 
 fn bad(text: &str, why: &'static str) -> Error {
@@ -342,8 +345,9 @@ mod tests {
     #[test]
     fn a_bad_address_is_named_with_what_is_wrong() {
         for (text, why) in [
-            ("", "the port is missing"),
-            ("localhost", "the port is missing"),
+            ("", NO_PORT),
+            ("localhost", NO_PORT),
+            ("[::1]", NO_PORT),
             ("7007", "the host is missing before the port, such as localhost:80"),
             (":80", "the host is missing"),
             ("host:", "the port is no number"),
@@ -362,12 +366,16 @@ mod tests {
             ("[1.2.3.4]:80", "what stands in brackets is no IPv6 address"),
             ("[fe80::1%]:80", "the zone after % is missing"),
             ("[fe80::1%eth 0]:80", "the zone is neither a number nor a name of an interface"),
+            ("[fe80::1]:80", "a link-local address needs a zone, such as fe80::1%eth0"),
+            ("[fe80::1%0]:80", "a link-local address needs a zone, such as fe80::1%eth0"),
             ("host%lo:80", "the host is neither an IP address nor a host name"),
         ] {
             let error = text.parse::<ConnectTcp>().unwrap_err().to_string();
             assert_eq!(error, format!("bad address \"{text}\": {why}"));
         }
         assert!("example.org:80".parse::<ListenTcp>().is_err());
+        let zone = "[fe80::1]:80".parse::<ListenTcp>().unwrap_err().to_string();
+        assert!(zone.ends_with("a link-local address needs a zone, such as fe80::1%eth0"), "{zone}");
         let unknown = "[fe80::1%no_such_if]:80".parse::<ListenTcp>().unwrap_err().to_string();
         let why = "this machine has no interface of that name";
         assert_eq!(unknown, format!("bad address \"[fe80::1%no_such_if]:80\": {why}"));

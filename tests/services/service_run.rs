@@ -183,7 +183,7 @@ fn what_its_user_can_put_right_has_exit_code_2() {
             ("pid", "pid file /nowhere/at/all.pid: No such file or directory (os error 2)"),
             ("name", "two services are called \"web\""),
             ("endpoint", "bad endpoint \"pigeon:80\""),
-            ("address", "bad address \"somewhere\": the port is missing"),
+            ("address", "bad address \"somewhere\": the port is missing; write HOST:PORT"),
         ] {
             // In the child this is the first and last round.
             let first = format!("export CASE={case};");

@@ -270,7 +270,7 @@ enum Place {
 
 impl Place {
     fn of(text: &str, sharers: Sharers, guarded: bool) -> Result<Place, Failure> {
-        let registry = Registry::default();
+        let registry = registry(text);
         let shared = sharers != Sharers::None;
         let bad = |error: ParseError| Failure::Usage(error.to_string());
         if let Some(rest) = text.strip_prefix("udp:") {
@@ -346,6 +346,17 @@ impl Place {
             }
         }
     }
+}
+
+/// The kinds of endpoints that can be listened on: `udp` is read before the others, and listed with them. It is not
+/// behind a proxy.
+fn registry(text: &str) -> Registry {
+    let mut registry = Registry::default();
+    if !text.starts_with("haproxy:") {
+        let why = "write udp:PORT or udp:IP:PORT";
+        registry.register_server("udp", move |arguments, _| Err(arguments.missing("port", why)));
+    }
+    registry
 }
 
 /// `IP:PORT` with further arguments, as an endpoint that receives there; in endpoints it is a peer's address.

@@ -134,7 +134,7 @@ pub(super) struct Load {
 
     /// Addresses of this machine that connections of tcp come from, in turn: each has ports of its own
     /// [default: the system's choice; to the loopback (127.0.0.1) as many of 127.0.x.y as have ports enough]
-    #[arg(long, value_name = "ADDRESS", value_delimiter = ',')]
+    #[arg(long, value_name = "ADDRESS", value_delimiter = ',', value_parser = source)]
     from: Vec<IpAddr>,
 
     /// This is one of the processes, with this number from 0
@@ -261,7 +261,7 @@ impl Goal {
                 Ok(Goal::Datagrams(address))
             }
             None => {
-                let endpoint = Registry::default().client_from_argument(text);
+                let endpoint = registry().client_from_argument(text);
                 let endpoint = endpoint.map_err(|error| usage(&error))?;
                 plan.check().map_err(|error| usage(&error))?;
                 if !plan.sources.is_empty() && !(&*endpoint as &dyn Any).is::<ConnectTcp>() {
@@ -287,6 +287,24 @@ impl Goal {
             }
         }
     }
+}
+
+/// An address to connect from. One with a zone has no place in the plan.
+fn source(text: &str) -> Result<IpAddr, String> {
+    match text.parse() {
+        Ok(IpAddr::V6(six)) if six.is_unicast_link_local() => {
+            Err("a link-local address needs a zone, and a source address has none".into())
+        }
+        Ok(address) => Ok(address),
+        Err(_) => Err("it is no IP address".into()),
+    }
+}
+
+/// The kinds of endpoints that a load goes to: `udp` is read before the others, and listed with them.
+fn registry() -> Registry {
+    let mut registry = Registry::default();
+    registry.register_client("udp", |arguments, _| Err(arguments.missing("host", "write udp:HOST:PORT")));
+    registry
 }
 
 fn print(report: &impl std::fmt::Display) -> io::Result<()> {
