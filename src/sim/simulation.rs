@@ -9,7 +9,7 @@ use super::chaos::Reign;
 use super::outcome::{RunError, Step};
 use crate::net::sim::{FaultKind, Host, Network, Random, SimNet};
 use crate::reactor::Agenda;
-use crate::{Instant, Reactor, Settings, Signal};
+use crate::{Instant, Reactor, Settings, Signal, unlogged};
 
 /// A simulated network whose hosts have reactors that get their turns. (See the [module](crate::sim) for what it is about.)
 ///
@@ -167,7 +167,7 @@ impl Simulation {
         mut boot: impl FnMut(&mut Reactor) -> crate::Result<()> + 'static,
     ) -> crate::Result<()> {
         self.machine(host).ended = false;
-        boot(self.reactor(host))?;
+        self.hearing(host, |simulation| boot(simulation.reactor(host)))?;
         self.machine(host).boot = Some(Box::new(boot));
         Ok(())
     }
@@ -184,7 +184,7 @@ impl Simulation {
         if let Some(reactor) = self.take_reactor(host) {
             self.network.kill_process(process);
             self.network.note_fault(FaultKind::Kill, host);
-            reactor.vanish();
+            self.hearing(host, |_| reactor.vanish());
         }
     }
 
@@ -193,7 +193,7 @@ impl Simulation {
     pub fn crash(&mut self, host: Host) {
         self.network.power_off(host);
         if let Some(reactor) = self.take_reactor(host) {
-            reactor.vanish();
+            self.hearing(host, |_| reactor.vanish());
         }
     }
 
@@ -208,7 +208,7 @@ impl Simulation {
         self.machine(host).ended = false;
         self.network.note_fault(FaultKind::Restart, host);
         let Some(mut boot) = self.machine(host).boot.take() else { return Ok(()) };
-        let booted = boot(self.reactor(host));
+        let booted = self.hearing(host, |simulation| boot(simulation.reactor(host)));
         self.machine(host).boot = Some(boot);
         booted
     }
@@ -466,7 +466,11 @@ impl Simulation {
         if machine.timer.is_some_and(|timer| timer <= now) {
             machine.timer = None;
         }
-        let goes_on = match reactor.turn(Some(Duration::ZERO)) {
+        let (goes_on, said) = unlogged::kept(|| reactor.turn(Some(Duration::ZERO)));
+        for line in said {
+            self.network.note_said(host, line);
+        }
+        let goes_on = match goes_on {
             Ok(goes_on) => goes_on,
             Err(error) => return Err(RunError::Failed { host: self.network.name(host), error }),
         };
@@ -476,7 +480,8 @@ impl Simulation {
         }
         let agenda = reactor.agenda();
         if !goes_on || agenda == Agenda::Finished {
-            drop(self.take_reactor(host));
+            let ended = self.take_reactor(host);
+            self.hearing(host, |_| drop(ended));
             return Ok(());
         }
         let busy_until = now.saturating_add(self.network.take_spent(process));
@@ -495,6 +500,15 @@ impl Simulation {
         }
         self.plan(host, next);
         Ok(())
+    }
+
+    /// Does something that runs code of the host. What that says without a logger goes into the trace.
+    fn hearing<R>(&mut self, host: Host, call: impl FnOnce(&mut Simulation) -> R) -> R {
+        let (result, said) = unlogged::kept(|| call(self));
+        for line in said {
+            self.network.note_said(host, line);
+        }
+        result
     }
 
     /// The caller has the host's reactor: what it leaves to do is planned with the next step.

@@ -289,6 +289,36 @@ fn without_a_logger_trouble_goes_to_stderr() {
 }
 
 #[test]
+fn a_simulation_says_it_in_its_trace_and_not_on_stderr() {
+    const TEST: &str = "a_simulation_says_it_in_its_trace_and_not_on_stderr";
+    if !inside() {
+        for logger in [false, true] {
+            let said = said_by(TEST, logger);
+            assert!(!said.contains("twistor: "), "{said}");
+        }
+        return;
+    }
+    let run = |panics: bool| {
+        let mut simulation = twistor::sim::Simulation::new(1);
+        let (server, client) = (simulation.host("server"), simulation.host("client"));
+        let nothing_there = (simulation.address(server).to_string(), 7);
+        let to = twistor::ConnectTcp::new(nothing_there.0, nothing_there.1);
+        simulation.reactor(client).connect_tcp(to, || Nothing).unwrap();
+        simulation.allow_panics();
+        simulation.reactor(client).call_later(Duration::ZERO, move |_| assert!(!panics, "one\nand another"));
+        simulation.run_for(Duration::from_secs(1)).unwrap();
+        (simulation.trace(usize::MAX), simulation.trace_length())
+    };
+    let (trace, length) = run(true);
+    let said = |text: &str| trace.lines().any(|line| line.contains("client ") && line.contains(text));
+    let logged = log::max_level() != log::LevelFilter::Off;
+    assert_eq!(said("warning: cannot connect to "), !logged, "{trace}");
+    assert_eq!(said("error: panic in a timed call: "), !logged, "{trace}");
+    // They are no part of what a seed decides.
+    assert_eq!(length, run(false).1);
+}
+
+#[test]
 fn a_closure_is_told_that_no_connection_was_made() {
     if inside() {
         let mut reactor = Reactor::new().unwrap();

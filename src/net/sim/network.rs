@@ -366,6 +366,11 @@ impl Network {
         self.world.borrow_mut().note_text(u32::MAX, About::NOTHING, What::Note, Text::Words(text.to_owned()));
     }
 
+    /// Writes what a host's program says without a logger into the trace.
+    pub(crate) fn note_said(&self, host: Host, line: String) {
+        self.world.borrow_mut().note_said(host.0, line);
+    }
+
     /// How many of the last records the trace keeps. Default: 4,096.
     pub fn keep_trace(&self, records: usize) {
         self.world.borrow_mut().trace.keep(records);

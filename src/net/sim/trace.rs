@@ -163,6 +163,13 @@ impl Trace {
         }
     }
 
+    /// Adds one that is kept, and neither hashed nor counted: whether it comes is up to the program's logger.
+    pub(super) fn add_unhashed(&mut self, record: Record, text: Text) {
+        let (hash, count) = (self.hash, self.count);
+        self.add_text(record, text);
+        (self.hash, self.count) = (hash, count);
+    }
+
     /// Adds one that says more in words.
     pub(super) fn add_text(&mut self, mut record: Record, text: Text) {
         self.hash = text.add_to(self.hash);

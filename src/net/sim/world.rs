@@ -365,6 +365,12 @@ impl World {
         self.trace.add_text(Record { at: self.now, host, about, what, value: 0 }, text);
     }
 
+    /// A line of a program that has no logger.
+    pub(super) fn note_said(&mut self, host: u32, line: String) {
+        let record = Record { at: self.now, host, about: About::NOTHING, what: What::Note, value: 0 };
+        self.trace.add_unhashed(record, Text::Words(line));
+    }
+
     /// A fault has happened.
     pub(super) fn fault(&mut self, kind: FaultKind, host: u32) {
         self.coverage.note_fault(kind);
