@@ -81,13 +81,15 @@ pub fn is_unprintable(character: char) -> bool {
 
 /// Prints a value with its unprintable characters escaped.
 ///
-/// Nothing is allocated, except where the format asks for a width or a precision: those hold for the escaped text.
+/// Nothing is allocated, except where the format asks for a width or a precision: those hold for the escaped text. A
+/// precision cuts no escape in two.
 ///
 /// ```
 /// use twistor::escape::Escaped;
 ///
 /// assert_eq!(Escaped("one\ntwo").to_string(), r"one\ntwo");
 /// assert_eq!(format!("{:>6}|{:<6}|", Escaped("a\n"), Escaped("é")), r"   a\n|é     |");
+/// assert_eq!(format!("{:.4}|", Escaped("a\u{1b}b")), "a|");
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Escaped<T>(
@@ -161,7 +163,52 @@ fn padded(f: &mut fmt::Formatter<'_>, text: impl Fn(&mut dyn Write) -> fmt::Resu
     }
     let mut whole = String::new();
     text(&mut whole)?;
+    if let Some(precision) = f.precision() {
+        let mut characters = 0;
+        let fitting = units(&whole).take_while(|unit| {
+            characters += unit.chars().count();
+            characters <= precision
+        });
+        let bytes = fitting.map(str::len).sum();
+        whole.truncate(bytes);
+    }
     f.pad(&whole)
+}
+
+/// The parts of escaped text or JSON that mean nothing when they are cut in two: escapes, and single characters. A
+/// backslash of the text itself may seem to begin an escape: then a few more characters stay together.
+pub(crate) fn units(text: &str) -> impl Iterator<Item = &str> {
+    let mut rest = text;
+    std::iter::from_fn(move || {
+        let first = rest.chars().next()?;
+        let bytes = escape_length(rest.as_bytes()).unwrap_or(first.len_utf8());
+        let (unit, after) = rest.split_at(bytes);
+        rest = after;
+        Some(unit)
+    })
+}
+
+/// The bytes of the escape that a text begins with, all of ASCII: `\n`, `\xff`, `\u{1b}`, and of JSON `\u001b` or a pair of
+/// surrogates.
+fn escape_length(text: &[u8]) -> Option<usize> {
+    let digits = |text: &[u8]| text.iter().take_while(|byte| byte.is_ascii_hexdigit()).count();
+    match text {
+        [b'\\', b'x', rest @ ..] if digits(rest) >= 2 => Some(4),
+        [b'\\', b'u', b'{', rest @ ..] => {
+            let count = digits(rest);
+            ((1..=6).contains(&count) && rest.get(count) == Some(&b'}')).then_some(count + 4)
+        }
+        [b'\\', b'u', rest @ ..] if digits(rest) >= 4 => match (rest, rest.get(4..)) {
+            ([b'd' | b'D', b'8' | b'9' | b'a' | b'b' | b'A' | b'B', ..], Some(next))
+                if escape_length(next) == Some(6) =>
+            {
+                Some(12)
+            }
+            _ => Some(6),
+        },
+        [b'\\', b'n' | b'r' | b't' | b'b' | b'f' | b'"' | b'\\' | b'/', ..] => Some(2),
+        _ => None,
+    }
 }
 
 /// Escapes what is written through it.
@@ -284,6 +331,25 @@ mod tests {
         ] {
             assert_eq!(EscapedBytes(bytes).to_string(), shown);
         }
+    }
+
+    #[test]
+    fn escaped_text_is_cut_between_its_units() {
+        let split = |text: &'static str| units(text).collect::<Vec<_>>();
+        for (text, count) in NASTY.map(|(text, shown)| (shown, text.chars().count())) {
+            // Backslashes of the text itself keep a letter more together.
+            let own = text.matches(r"\new").count();
+            assert_eq!(
+                (units(text).collect::<String>(), units(text).count() + own),
+                (text.to_owned(), count)
+            );
+        }
+        assert_eq!(split(r"\xff\x1"), [r"\xff", r"\", "x", "1"]);
+        assert_eq!(split(r#"\"\\n\u001bé"#), [r#"\""#, r"\\", "n", r"\u001b", "é"]);
+        assert_eq!(split(r"\udb40\udc41\ud800x"), [r"\udb40\udc41", r"\ud800", "x"]);
+        assert_eq!(split(r"\u{\u{}\u12"), [r"\", "u", "{", r"\", "u", "{", "}", r"\", "u", "1", "2"]);
+        assert_eq!(format!("{:.7}|{:.6}|", Escaped("a\u{1b}"), Escaped("a\u{1b}")), r"a\u{1b}|a|");
+        assert_eq!(format!("{:.9}|", EscapedBytes(b"\xff\xfe\xfd")), r"\xff\xfe|");
     }
 
     #[test]

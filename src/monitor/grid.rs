@@ -4,10 +4,10 @@ use super::paint::{Painted, Palette};
 use super::reporter::Row;
 use super::span::Span;
 use super::track::State;
-use crate::escape::Escaped;
+use crate::escape::{Escaped, units};
 use anstyle::Style;
 use std::fmt::Write;
-use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
+use unicode_width::UnicodeWidthStr;
 
 /// A text with its style.
 #[derive(Clone, Debug, Default)]
@@ -161,16 +161,15 @@ pub(crate) fn push(line: &mut String, cell: &Cell, width: usize, right: bool) {
     let _ = write!(line, "{:before$}{}{:after$}", "", Painted(cell.style, &text), "");
 }
 
-/// The text, or as much of it as fits into `width` columns with an ellipsis.
+/// The text, or as much of it as fits into `width` columns with an ellipsis. It may be escaped: no escape is cut in two.
 pub(crate) fn fit(text: &str, width: usize) -> String {
     if text.width() <= width {
         return text.to_owned();
     }
     let mut used = 0;
-    let mut cut: String = text
-        .chars()
-        .take_while(|character| {
-            used += character.width().unwrap_or(0);
+    let mut cut: String = units(text)
+        .take_while(|unit| {
+            used += unit.width();
             used < width
         })
         .collect();
@@ -198,6 +197,8 @@ mod tests {
         assert_eq!(fit("abcdef", 4), "abc…");
         assert_eq!(fit("日本語", 5), "日本…");
         assert_eq!(fit("日本語", 4), "日…");
+        let escaped = r"ab\u{1b}cd";
+        assert_eq!((fit(escaped, 9).as_str(), fit(escaped, 8).as_str()), (r"ab\u{1b}…", "ab…"));
         assert_eq!((fit("abc", 1).as_str(), fit("abc", 0).as_str()), ("…", ""));
     }
 

@@ -143,5 +143,12 @@ mod tests {
         let pointer: Pointer = format!("/{}", "日".repeat(100)).parse().unwrap();
         assert_eq!(name(&pointer), format!("{}…", "日".repeat(19)));
         assert_eq!(shown(&Value::from("x".repeat(100))), format!("\"{}…", "x".repeat(58)));
+        // An escape has six columns, and one of them alone says nothing.
+        let escapes = "\u{1b}".repeat(100);
+        let pointer: Pointer = format!("/{escapes}").parse().unwrap();
+        assert_eq!(name(&pointer), format!("{}…", r"\u{1b}".repeat(6)));
+        assert_eq!(shown(&Value::from(escapes)), format!("\"{}…", r"\u001b".repeat(9)));
+        // As JSON has them, and in pairs of surrogates.
+        assert_eq!(shown(&Value::from("\u{e0041}".repeat(100))), format!("\"{}…", r"\udb40\udc41".repeat(4)));
     }
 }

@@ -201,9 +201,9 @@ impl Keeper<'_> {
 
 /// The first characters of a value, for people.
 pub(super) fn beginning(text: &str) -> String {
-    match text.char_indices().nth(TOLD) {
-        Some((end, _)) => format!("{}…", &text[..end]),
-        None => text.to_owned(),
+    match text.chars().count() {
+        ..=TOLD => text.to_owned(),
+        _ => format!("{:.TOLD$}…", Escaped(text)),
     }
 }
 
