@@ -3,12 +3,10 @@
 //! `cargo run --example device_monitor HOST[:PORT]...` (port 22 by default); it ends when the last device has.
 
 use std::io::Write;
-use twistor::{Address, ClientFactory, ConnectTcp, Connector, Factory, Protocol, Reactor, Reason, Transport};
-
-/// As `println!`, which panics when the reader has gone (`| head`): this ends the program.
-macro_rules! say {
-    ($($line:tt)*) => { if writeln!(std::io::stdout(), $($line)*).is_err() { std::process::exit(1) } };
-}
+use twistor::{
+    Address, ClientFactory, ConnectTcp, Connector, Factory, Protocol, Reactor, Reason, Transport,
+    println_or_exit,
+};
 
 /// The connection to one device.
 struct Device {
@@ -18,16 +16,16 @@ struct Device {
 
 impl Protocol for Device {
     fn connection_made(&mut self, _: &mut Transport<'_>) {
-        say!("{}: connected", self.name);
+        println_or_exit!("{}: connected", self.name);
     }
 
     fn data_received(&mut self, _: &mut Transport<'_>, data: &[u8]) {
         self.received += data.len();
-        say!("{}: {}", self.name, data.escape_ascii());
+        println_or_exit!("{}: {}", self.name, data.escape_ascii());
     }
 
     fn connection_lost(&mut self, _: &mut Transport<'_>, reason: &Reason) {
-        say!("{}: {reason}, after {} bytes", self.name, self.received);
+        println_or_exit!("{}: {reason}, after {} bytes", self.name, self.received);
     }
 }
 
@@ -44,7 +42,7 @@ impl Factory for Watch {
 
 impl ClientFactory for Watch {
     fn client_connection_failed(&mut self, _: &mut Connector<'_>, reason: &Reason) {
-        say!("{}: {reason}", self.name);
+        println_or_exit!("{}: {reason}", self.name);
     }
 }
 

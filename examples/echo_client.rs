@@ -2,15 +2,11 @@
 //!
 //! `cargo run --example echo_client [HOST:PORT]`, with `echo_server` running.
 
-use std::io::Write;
 use std::time::Duration;
 use twistor::escape::EscapedBytes;
-use twistor::{Address, ClientFactory, Connector, Factory, Protocol, Reactor, Reason, Transport};
-
-/// As `println!`, which panics when the reader has gone (`| head`): this ends the program.
-macro_rules! say {
-    ($($line:tt)*) => { if writeln!(std::io::stdout(), $($line)*).is_err() { std::process::exit(1) } };
-}
+use twistor::{
+    Address, ClientFactory, Connector, Factory, Protocol, Reactor, Reason, Transport, println_or_exit,
+};
 
 const GREETING: &[u8] = b"Hello, reactor!";
 
@@ -21,11 +17,11 @@ struct EchoClient {
 
 impl Protocol for EchoClient {
     fn connection_made(&mut self, transport: &mut Transport<'_>) {
-        say!("connected to {}, saying \"{}\"", transport.peer(), EscapedBytes(GREETING));
+        println_or_exit!("connected to {}, saying \"{}\"", transport.peer(), EscapedBytes(GREETING));
         transport.write(GREETING);
         // Dropped with the connection: no need to cancel it.
         transport.call_later(Duration::from_secs(5), |_: &mut Self, transport| {
-            say!("no answer within five seconds");
+            println_or_exit!("no answer within five seconds");
             transport.abort_connection();
         });
     }
@@ -34,13 +30,13 @@ impl Protocol for EchoClient {
         // Bytes come in pieces of any size: collect until all are there.
         self.received.extend_from_slice(data);
         if self.received.len() >= GREETING.len() {
-            say!("it answered \"{}\"", EscapedBytes(&self.received));
+            println_or_exit!("it answered \"{}\"", EscapedBytes(&self.received));
             transport.lose_connection();
         }
     }
 
     fn connection_lost(&mut self, _: &mut Transport<'_>, reason: &Reason) {
-        say!("{reason}");
+        println_or_exit!("{reason}");
     }
 }
 
@@ -58,7 +54,7 @@ impl Factory for Once {
 
 impl ClientFactory for Once {
     fn client_connection_failed(&mut self, connector: &mut Connector<'_>, reason: &Reason) {
-        say!("cannot connect to {}: {reason}", connector.destination());
+        println_or_exit!("cannot connect to {}: {reason}", connector.destination());
     }
 }
 

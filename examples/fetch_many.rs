@@ -2,7 +2,7 @@
 //!
 //! `cargo run --example fetch_many [HOST[:PORT]]...`; without servers it starts ten small ones of its own.
 
-use std::{io::Write, time::Duration};
+use std::time::Duration;
 use twistor::endpoint::connect_protocol;
 use twistor::escape::EscapedBytes;
 use twistor::{ConnectTcp, Deferred, Failure, Protocol, Reactor, Reason, Resolver, Transport, gather};
@@ -68,15 +68,14 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     for server in servers {
         pages.push(fetch(&mut reactor, &server)?.both(move |reactor, page| {
             let took = reactor.now() - began;
-            let _ = writeln!(std::io::stdout(), "{}", line(&server, page, took));
+            twistor::println_or_exit!("{}", line(&server, page, took));
             Ok(took)
         }));
     }
     gather(&reactor.handle(), pages).done(move |reactor, times| {
         let sum: Duration = times.iter().flatten().sum();
         let all = reactor.now() - began;
-        let said = format!("all within {all:.0?}; one after the other it would be {sum:.0?}");
-        let _ = writeln!(std::io::stdout(), "\n{said}");
+        twistor::println_or_exit!("\nall within {all:.0?}; one after the other it would be {sum:.0?}");
         reactor.stop();
     });
     Ok(reactor.run()?)

@@ -2,27 +2,23 @@
 //!
 //! `cargo run --example monitor [HOST PORT]`
 
-use std::io::Write;
-use twistor::{Address, ClientFactory, Connector, Factory, Protocol, Reactor, Reason, Transport};
-
-/// As `println!`, which panics when the reader has gone (`| head`): this ends the program.
-macro_rules! say {
-    ($($line:tt)*) => { if writeln!(std::io::stdout(), $($line)*).is_err() { std::process::exit(1) } };
-}
+use twistor::{
+    Address, ClientFactory, Connector, Factory, Protocol, Reactor, Reason, Transport, println_or_exit,
+};
 
 struct NetworkMonitorProtocol;
 
 impl Protocol for NetworkMonitorProtocol {
     fn connection_made(&mut self, _transport: &mut Transport<'_>) {
-        say!("Connected to the server.");
+        println_or_exit!("Connected to the server.");
     }
 
     fn connection_lost(&mut self, _transport: &mut Transport<'_>, _reason: &Reason) {
-        say!("Disconnected from the server.");
+        println_or_exit!("Disconnected from the server.");
     }
 
     fn data_received(&mut self, _transport: &mut Transport<'_>, data: &[u8]) {
-        say!("Received data: b'{}'", data.escape_ascii());
+        println_or_exit!("Received data: b'{}'", data.escape_ascii());
     }
 }
 
@@ -36,15 +32,15 @@ impl Factory for NetworkMonitorFactory {
 
 impl ClientFactory for NetworkMonitorFactory {
     fn started_connecting(&mut self, _connector: &mut Connector<'_>) {
-        say!("Connecting to the server...");
+        println_or_exit!("Connecting to the server...");
     }
 
     fn client_connection_failed(&mut self, _connector: &mut Connector<'_>, reason: &Reason) {
-        say!("Connection failed: {reason}");
+        println_or_exit!("Connection failed: {reason}");
     }
 
     fn client_connection_lost(&mut self, _connector: &mut Connector<'_>, reason: &Reason) {
-        say!("Connection lost: {reason}");
+        println_or_exit!("Connection lost: {reason}");
     }
 }
 

@@ -3,23 +3,22 @@
 //! `cargo run --example port_forward [TARGET [RATE]]`, with `echo_server` running: port 7009 leads to port 7007. TARGET is an
 //! endpoint, as `tcp:example.org:80` or `unix:/run/app.sock`; RATE is in bytes a second for each connection, each way.
 
-use std::io::Write;
 use std::time::Duration;
 
-use twistor::Reactor;
 use twistor::endpoint::client_from_string;
 use twistor::escape::Escaped;
 use twistor::policy::{PortForward, Rates, Traffic, counted, idle_timeout, limit_per_peer, throttled};
-
-/// As `println!`, which panics when the reader has gone (`| head`): this ends the program.
-macro_rules! say {
-    ($($line:tt)*) => { if writeln!(std::io::stdout(), $($line)*).is_err() { std::process::exit(1) } };
-}
+use twistor::{Reactor, println_or_exit};
 
 fn show(reactor: &mut Reactor, traffic: Traffic, shown: u64) {
     let total = traffic.total();
     if total.received + total.sent != shown {
-        say!("{} connections, {} bytes there, {} back", traffic.open().len(), total.received, total.sent);
+        println_or_exit!(
+            "{} connections, {} bytes there, {} back",
+            traffic.open().len(),
+            total.received,
+            total.sent
+        );
     }
     reactor.call_later(Duration::from_secs(1), move |reactor| {
         show(reactor, traffic, total.received + total.sent);
@@ -40,7 +39,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 
     let mut reactor = Reactor::new()?;
     let listener = reactor.listen_tcp("127.0.0.1:7009", forward)?;
-    say!("{} leads to {place}", listener.address());
+    println_or_exit!("{} leads to {place}", listener.address());
     show(&mut reactor, traffic, 0);
     Ok(reactor.run()?)
 }

@@ -7,14 +7,9 @@ use std::{cell::RefCell, collections::BTreeMap, env, rc::Rc};
 
 use twistor::monitor::{Change, Event, Monitor, Settings, Span, Target};
 use twistor::sim::{FaultKind, Latency, Link, Simulation};
-use twistor::{Protocol, Transport};
+use twistor::{Protocol, Transport, println_or_exit};
 
 use FaultKind::{Crash, FullBacklog, Kill, OneWayPartition, Partition, Refusal, Reset, Silence};
-
-/// As `println!`, which panics when the reader has gone (`| head`): this ends the program.
-macro_rules! say {
-    ($($line:tt)*) => { if writeln!(std::io::stdout(), $($line)*).is_err() { std::process::exit(1) } };
-}
 
 /// What only new connections meet is no outage for one that is held, and nobody else notices a reset.
 const HELD: &[FaultKind] = &[Kill, Reset, Crash, Partition, OneWayPartition];
@@ -71,8 +66,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         let late = alarm.map(|alarm| alarms.swap_remove(alarm).1.duration_since(time.start)).transpose()?;
         lateness.entry((scheme, kind)).or_insert_with(Vec::new).push(late);
     }
-    say!("1,000 hosts, {count} outages, 24 hours: what one monitor saw (seed {seed})\n");
-    say!("outage                    times   seen  missed     median      worst  0 s            70 s");
+    println_or_exit!("1,000 hosts, {count} outages, 24 hours: what one monitor saw (seed {seed})\n");
+    println_or_exit!(
+        "outage                    times   seen  missed     median      worst  0 s            70 s"
+    );
     for ((scheme, kind), late) in &lateness {
         let mut seen: Vec<Duration> = late.iter().flatten().copied().collect();
         seen.sort();
@@ -80,9 +77,11 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         let (median, worst) = (at(seen.len() / 2), at(seen.len().saturating_sub(1)));
         let (times, missed, kind) = (late.len(), late.len() - seen.len(), kind.to_string());
         let (seen, bars) = (seen.len(), histogram(&seen));
-        say!("{scheme:<5} {kind:<18} {times:>6} {seen:>6} {missed:>7} {median:>10} {worst:>10}  {bars}");
+        println_or_exit!(
+            "{scheme:<5} {kind:<18} {times:>6} {seen:>6} {missed:>7} {median:>10} {worst:>10}  {bars}"
+        );
     }
-    say!("\nfalse alarms: {}", alarms.len());
+    println_or_exit!("\nfalse alarms: {}", alarms.len());
     let _ = writeln!(std::io::stderr(), "({:.1?}, {} turns)", begun.elapsed(), simulation.turns());
     Ok(())
 }

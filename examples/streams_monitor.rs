@@ -4,18 +4,12 @@
 //! `cargo run --example streams_monitor HOST[:PORT]...` (port 22 by default). Without devices it makes three small ones itself.
 
 use std::cell::RefCell;
-use std::io::Write;
 use std::rc::Rc;
 use std::time::Duration;
 
-use twistor::ConnectTcp;
 use twistor::stream::{OpenError, Server, StreamReader, StreamWriter, open_connection, start_server};
 use twistor::task::{interval, select, sleep, spawn, stopping, timeout};
-
-/// As `println!`, which panics when the reader has gone (`| head`): this ends the program.
-macro_rules! say {
-    ($($line:tt)*) => { if writeln!(std::io::stdout(), $($line)*).is_err() { std::process::exit(1) } };
-}
+use twistor::{ConnectTcp, println_or_exit};
 
 /// What is known of one device.
 struct Device {
@@ -31,9 +25,9 @@ async fn monitor(devices: Devices, index: usize) -> Result<(), Box<dyn std::erro
     let place = name.parse().unwrap_or_else(|_| ConnectTcp::new(name.clone(), 22));
     let (mut reader, writer) = timeout(Duration::from_secs(5), open_connection(place)).await??;
     devices.borrow_mut()[index].state = "connected";
-    say!("{name:>15}  connected from {}", writer.host()?);
+    println_or_exit!("{name:>15}  connected from {}", writer.host()?);
     while let data @ [_, ..] = reader.read_chunk(1024).await? {
-        say!("{name:>15}  {}", data.escape_ascii());
+        println_or_exit!("{name:>15}  {}", data.escape_ascii());
         devices.borrow_mut()[index].received += data.len();
     }
     writer.close();
@@ -52,8 +46,8 @@ async fn watch(names: Vec<String>) {
             let device = &mut devices.borrow_mut()[index];
             device.state = if ended.is_ok() { "ended" } else { "lost" };
             match ended {
-                Ok(()) => say!("{:>15}  ended after {} bytes", device.name, device.received),
-                Err(error) => say!("{:>15}  {error}", device.name),
+                Ok(()) => println_or_exit!("{:>15}  ended after {} bytes", device.name, device.received),
+                Err(error) => println_or_exit!("{:>15}  {error}", device.name),
             }
         }));
     }
@@ -64,7 +58,7 @@ async fn watch(names: Vec<String>) {
         let of = |state| devices.iter().filter(|device| device.state == state).count();
         let bytes: usize = devices.iter().map(|device| device.received).sum();
         let number = tick.number;
-        say!("-- {number} s: {} of {count} connected, {bytes} bytes", of("connected"));
+        println_or_exit!("-- {number} s: {} of {count} connected, {bytes} bytes", of("connected"));
         if tasks.iter().all(|task| task.ended()) {
             return;
         }

@@ -2,16 +2,10 @@
 //!
 //! `cargo run --example traffic [URL]`
 
-use std::io::Write;
 use std::time::Duration;
-use twistor::Reactor;
 use twistor::escape::EscapedJson;
 use twistor::http::{Client, FetchError, Fetched, Limits, Request, Url};
-
-/// As `println!`, which panics when the reader has gone (`| head`): this ends the program.
-macro_rules! say {
-    ($($line:tt)*) => { if writeln!(std::io::stdout(), $($line)*).is_err() { std::process::exit(1) } };
-}
+use twistor::{Reactor, println_or_exit};
 
 const FEED: &str = "http://127.0.0.1:8080/traffic.json";
 const EVERY: Duration = Duration::from_secs(10);
@@ -26,17 +20,17 @@ fn monitor_traffic(reactor: &mut Reactor, client: Client, url: Url) {
 fn show(result: Result<Fetched, FetchError>) {
     let fetched = match result {
         Ok(fetched) => fetched,
-        Err(error) => return say!("no answer: {error}"),
+        Err(error) => return println_or_exit!("no answer: {error}"),
     };
     match serde_json::from_slice::<serde_json::Value>(&fetched.response.body) {
-        Ok(traffic) => say!(
+        Ok(traffic) => println_or_exit!(
             "{} vehicles, congestion {}, in {:.1?}{}",
             EscapedJson(&traffic["vehicles"]),
             EscapedJson(&traffic["congestion"]["level"]),
             fetched.latency,
             if fetched.reused { " on the same connection" } else { "" },
         ),
-        Err(error) => say!("status {}, and no JSON: {error}", fetched.response.status),
+        Err(error) => println_or_exit!("status {}, and no JSON: {error}", fetched.response.status),
     }
 }
 
@@ -46,6 +40,6 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let client = Client::new(Limits::default());
     reactor.call_when_running(|reactor| monitor_traffic(reactor, client, url));
     reactor.run()?;
-    say!("bye");
+    println_or_exit!("bye");
     Ok(())
 }

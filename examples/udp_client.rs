@@ -11,12 +11,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use twistor::escape::{Escaped, EscapedBytes};
-use twistor::{Address, DatagramProtocol, DatagramTransport, Reactor, Reason};
-
-/// As `println!`, which panics when the reader has gone (`| head`): this ends the program.
-macro_rules! say {
-    ($($line:tt)*) => { if writeln!(std::io::stdout(), $($line)*).is_err() { std::process::exit(1) } };
-}
+use twistor::{Address, DatagramProtocol, DatagramTransport, Reactor, Reason, println_or_exit};
 
 struct Client {
     message: String,
@@ -24,7 +19,7 @@ struct Client {
 
 impl DatagramProtocol for Client {
     fn start_protocol(&mut self, transport: &mut DatagramTransport<'_>) {
-        say!("send: {}", Escaped(&self.message));
+        println_or_exit!("send: {}", Escaped(&self.message));
         if let Err(error) = transport.write(self.message.as_bytes()) {
             let _ = writeln!(std::io::stderr(), "{error}");
             transport.stop_listening();
@@ -37,7 +32,7 @@ impl DatagramProtocol for Client {
     }
 
     fn datagram_received(&mut self, transport: &mut DatagramTransport<'_>, data: &[u8], _: &Address) {
-        say!("received: {}", EscapedBytes(data));
+        println_or_exit!("received: {}", EscapedBytes(data));
         transport.stop_listening();
     }
 

@@ -8,12 +8,7 @@
 
 use std::io::Write;
 use twistor::policy::EchoGuard;
-use twistor::{Address, DatagramProtocol, DatagramTransport, Reactor};
-
-/// As `println!`, which panics when the reader has gone (`| head`): this ends the program.
-macro_rules! say {
-    ($($line:tt)*) => { if writeln!(std::io::stdout(), $($line)*).is_err() { std::process::exit(1) } };
-}
+use twistor::{Address, DatagramProtocol, DatagramTransport, Reactor, println_or_exit};
 
 struct Echo {
     guard: EchoGuard,
@@ -21,11 +16,11 @@ struct Echo {
 
 impl DatagramProtocol for Echo {
     fn start_protocol(&mut self, transport: &mut DatagramTransport<'_>) {
-        say!("listening on {}", transport.host());
+        println_or_exit!("listening on {}", transport.host());
     }
 
     fn datagram_received(&mut self, transport: &mut DatagramTransport<'_>, data: &[u8], from: &Address) {
-        say!("{from}: {} bytes", data.len());
+        println_or_exit!("{from}: {} bytes", data.len());
         if !self.guard.allows(transport, data, from) {
             let _ = writeln!(std::io::stderr(), "{from}: it may be an echo server itself, not echoed");
         } else if let Err(error) = transport.write_to(data, from) {

@@ -2,16 +2,10 @@
 //!
 //! `cargo run --release --example worker_pool [JOBS]`
 
-use std::io::Write;
 use std::time::Duration;
 
 use twistor::deferred::{DeferredQueue, defer_to_thread, gather};
-use twistor::{Deferred, LoopingCall, Reactor};
-
-/// As `println!`, which panics when the reader has gone (`| head`): this ends the program.
-macro_rules! say {
-    ($($line:tt)*) => { if writeln!(std::io::stdout(), $($line)*).is_err() { std::process::exit(1) } };
-}
+use twistor::{Deferred, LoopingCall, Reactor, println_or_exit};
 
 const WORKERS: usize = 3;
 
@@ -35,7 +29,10 @@ fn work(reactor: &mut Reactor, worker: usize, jobs: DeferredQueue<Job>, done: u3
             let began = reactor.now();
             defer_to_thread(reactor, move || primes(below)).then(move |reactor, count| {
                 let took = reactor.now() - began;
-                say!("worker {worker}   {count:>6} primes below {below:>7}   {:>4} ms", took.as_millis());
+                println_or_exit!(
+                    "worker {worker}   {count:>6} primes below {below:>7}   {:>4} ms",
+                    took.as_millis()
+                );
                 work(reactor, worker, jobs, done + 1)
             })
         }
@@ -53,15 +50,18 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         queue.put(None)?;
     }
     // The loop has time for other things meanwhile.
-    let ticks =
-        LoopingCall::new(|_, tick| say!("            second {}, {} skipped", tick.number, tick.skipped));
+    let ticks = LoopingCall::new(|_, tick| {
+        println_or_exit!("            second {}, {} skipped", tick.number, tick.skipped)
+    });
     ticks.start_later(&mut reactor, Duration::from_secs(1))?.detach();
     let began = reactor.now();
     let workers: Vec<_> = (1..=WORKERS).map(|worker| work(&mut reactor, worker, queue.clone(), 0)).collect();
     gather(&reactor.handle(), workers).done(move |reactor, done| {
         match done {
-            Ok(done) => say!("\n{jobs} jobs in {:.0?}, by worker: {done:?}", reactor.now() - began),
-            Err(failure) => say!("\n{failure}"),
+            Ok(done) => {
+                println_or_exit!("\n{jobs} jobs in {:.0?}, by worker: {done:?}", reactor.now() - began)
+            }
+            Err(failure) => println_or_exit!("\n{failure}"),
         }
         reactor.stop();
     });

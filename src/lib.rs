@@ -98,6 +98,7 @@ pub mod escape;
 pub mod framing;
 mod net;
 pub mod policy;
+mod printing;
 mod reactor;
 pub mod service;
 pub mod sim;
@@ -122,6 +123,8 @@ pub use deferred::{
     defer_to_thread, gather,
 };
 pub use error_chain::error_chain;
+#[doc(hidden)]
+pub use printing::print_line as __print_line;
 pub use reactor::OnFailure;
 pub use reactor::{
     Address, BadAddress, Below, ChildStream, ClientFactory, Collect, ConnectTcp, ConnectUnix, ConnectionId,

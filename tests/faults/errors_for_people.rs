@@ -5,7 +5,7 @@ use crate::world::child::test_path;
 use std::collections::BTreeSet;
 use std::error::Error;
 use std::fs;
-use std::io;
+use std::io::{self, BufRead, BufReader};
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -316,6 +316,24 @@ fn a_simulation_says_it_in_its_trace_and_not_on_stderr() {
     assert_eq!(said("error: panic in a timed call: "), !logged, "{trace}");
     // They are no part of what a seed decides.
     assert_eq!(length, run(false).1);
+}
+
+#[test]
+fn a_line_for_a_reader_that_has_gone_ends_the_process() {
+    if inside() {
+        loop {
+            twistor::println_or_exit!("one of many lines");
+        }
+    }
+    let mut child = Command::new(std::env::current_exe().unwrap());
+    let test = "a_line_for_a_reader_that_has_gone_ends_the_process";
+    child.args([test, "--exact", "--nocapture", "--test-threads=1"]).stdin(Stdio::null());
+    let mut child = child.env(INSIDE, "").stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    assert!(lines.any(|line| line.unwrap().contains("one of many lines")));
+    drop(lines);
+    let output = child.wait_with_output().unwrap();
+    assert_eq!((output.status.code(), output.stderr.as_slice()), (Some(0), &b""[..]));
 }
 
 #[test]
