@@ -1,8 +1,12 @@
 //! The `twistor` command: `echo`, `load`, `monitor`, `traffic` and `demo`.
 //!
 //! Exit codes: 0 for success (a reader of the output that went away is one), 1 for failure, 2 for bad
-//! usage; `echo` with several processes keeps the exit code of one that died. An error is one line on stderr. Log records go to stderr as `RUST_LOG` says; by default errors, and the monitor's warnings of
-//! trouble of this machine.
+//! usage; `echo` with several processes keeps the exit code of one that died. The first SIGINT or SIGTERM ends a command
+//! in good order. The second one ends it at once: it dies by the signal, which a shell shows as 130 or 143; the live table
+//! gives the terminal back first and exits with that code.
+//!
+//! An error is one line on stderr. Log records go to stderr as `RUST_LOG` says; by default errors, and
+//! the monitor's warnings of trouble of this machine.
 
 mod demo;
 mod descriptors;
@@ -234,4 +238,4 @@ Examples:
   twistor load tcp:127.0.0.1:7007 --connections 64 --for 5s
 
 Each command explains itself: twistor monitor --help.
-Exit codes: 0 success, 1 failure, 2 bad usage.";
+Exit codes: 0 success, 1 failure, 2 bad usage; a second SIGINT or SIGTERM ends a command at once (130, 143).";

@@ -54,7 +54,7 @@ broken, other; local when unknown) and detail; reconnected has after_s, idle, ga
 summary has state, reason, lasted_s, uptime, losses, reconnects, connects, failures, median_ms, max_ms.
 
 Exit codes: 0 ended as asked (with --once: all targets are up), 1 with --once: something is down or
-unknown; or an error of this machine, 2 bad usage.")]
+unknown; or an error of this machine, 2 bad usage; a second SIGINT or SIGTERM ends it at once (130, 143).")]
 pub(super) struct Monitor {
     /// What to watch: [NAME=]hold://HOST:PORT, [NAME=][tcp://]HOST:PORT, or [NAME=][hold:]ENDPOINT
     #[arg(required = true, value_name = "TARGET")]
@@ -333,15 +333,20 @@ impl Live {
             resumed.terminal.resumed(reactor);
             resumed.draw(reactor);
         })?;
-        // The terminal is gone, or its last resort was asked for: there is nothing to show a summary on.
-        for signal in [Signal::Hangup, Signal::Quit] {
-            reactor.on_signal(signal, |reactor| {
-                reactor.stop_gracefully();
+        // The default action of a second SIGINT would leave the terminal as it is, and a wrapper that passes Ctrl-C on sends
+        // two at once.
+        for (signal, number) in SIGNALS {
+            let ended = live.terminal.clone();
+            reactor.on_signal(signal, move |reactor| {
+                if !reactor.stop_gracefully() {
+                    ended.give_back_for_good(reactor);
+                    std::process::exit(128 + number);
+                }
             })?;
         }
         let last = live.terminal.clone();
         reactor.add_system_event_trigger(Phase::Before, SystemEvent::Shutdown, move |reactor, _| {
-            last.give_back(reactor);
+            last.give_back_for_good(reactor);
         });
         reactor.call_when_running(move |reactor| live.draw_again(reactor));
         Ok(())
@@ -374,5 +379,8 @@ fn lost_after(text: &str) -> Result<Duration, String> {
 
 /// Descriptors that are no connections: the standard streams, the poll, the waker, signals, a spare one.
 const OTHER_DESCRIPTORS: usize = 10;
+/// Signals that end the live table, with their numbers: after a second one the exit code is as a shell has it.
+const SIGNALS: [(Signal, i32); 4] =
+    [(Signal::Hangup, 1), (Signal::Interrupt, 2), (Signal::Quit, 3), (Signal::Terminate, 15)];
 /// Four frames a second: a loss is seen at once, and a second never seems to stand still.
 const FRAME: Duration = Duration::from_millis(250);

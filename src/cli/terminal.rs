@@ -10,7 +10,8 @@ use crate::{ConnectionId, Reactor};
 use nix::sys::signal::{SigSet, Signal};
 use rustix::stdio::{stdin, stdout};
 use rustix::termios::{
-    LocalModes, OptionalActions, SpecialCodeIndex, Termios, isatty, tcgetattr, tcgetpgrp, tcsetattr,
+    Action, LocalModes, OptionalActions, SpecialCodeIndex, Termios, isatty, tcflow, tcgetattr, tcgetpgrp,
+    tcsetattr,
 };
 use std::cell::RefCell;
 use std::io::Write;
@@ -87,6 +88,12 @@ impl Terminal {
         let _ = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::STOP);
     }
 
+    /// Gives the terminal back, and waits until it has shown all: a signal may end this process at any time after that.
+    pub(super) fn give_back_for_good(&self, reactor: &mut Reactor) {
+        self.give_back(reactor);
+        writer::settle(SETTLING);
+    }
+
     /// Gives the terminal back as it was before.
     pub(super) fn give_back(&self, reactor: &mut Reactor) {
         let keys = self.0.borrow_mut().keys.take();
@@ -128,6 +135,11 @@ impl Shared {
     }
 
     fn restore(&mut self) {
+        if self.ours {
+            // Stopped by Ctrl-S, the terminal would not take the sequence. It goes on by itself at Ctrl-C, for other ways
+            // out it has to be told. TCOON alone lifts only a stop by TCOOFF; after one it lifts both.
+            let _ = tcflow(stdout(), Action::OOff).and_then(|()| tcflow(stdout(), Action::OOn));
+        }
         if let Some(before) = self.before.take() {
             // A terminal that is gone has no modes.
             let _ = tcsetattr(stdin(), OptionalActions::Now, &before);
@@ -151,5 +163,5 @@ fn is_foreground() -> bool {
     tcgetpgrp(stdout()).map_or(true, |group| group == rustix::process::getpgrp())
 }
 
-/// A terminal that is stopped (Ctrl-S) takes nothing.
+/// A terminal whose other side does not read takes nothing.
 const SETTLING: Duration = Duration::from_millis(300);

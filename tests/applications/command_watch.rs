@@ -141,6 +141,41 @@ fn every_signal_that_ends_it_gives_the_terminal_back() {
 }
 
 #[test]
+fn a_stopped_terminal_is_given_back_too() {
+    let (_service, target) = service();
+    // The terminal stops its output before the key behind Ctrl-S is read.
+    let ways: [fn(&mut Terminal); 2] = [
+        |terminal| terminal.press("\x13q"),
+        |terminal| {
+            terminal.press("\x13");
+            kill_process(terminal.id(), Signal::TERM).unwrap();
+        },
+    ];
+    for way in ways {
+        let mut terminal = Terminal::watch(&[&target]);
+        terminal.until(FOOTER);
+        way(&mut terminal);
+        terminal.until(LEAVE);
+        terminal.until("door");
+        assert_eq!(terminal.end().0, Some(0));
+    }
+}
+
+#[test]
+fn a_flood_of_signals_leaves_the_terminal_as_it_was() {
+    let (_service, target) = service();
+    for signal in [Signal::INT, Signal::TERM, Signal::INT, Signal::TERM] {
+        let mut terminal = Terminal::watch(&[&target]);
+        terminal.until(FOOTER);
+        while terminal.child.try_wait().unwrap().is_none() {
+            kill_process(terminal.id(), signal).unwrap();
+        }
+        let (_, shown) = terminal.end();
+        assert!(shown.contains(LEAVE), "{signal:?}: {shown:?}");
+    }
+}
+
+#[test]
 fn it_stops_when_it_is_asked_to_and_comes_back() {
     let (_service, target) = service();
     let mut terminal = Terminal::watch(&[&target]);
