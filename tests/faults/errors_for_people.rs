@@ -229,13 +229,19 @@ fn a_failure_prints_all_that_led_to_it() {
 /// Runs one of the tests below once more, in a process of its own; returns what it wrote to standard error.
 fn said_by(test: &str, logger: bool) -> String {
     let _turn = Turn::take();
+    let output = once_more(test, logger).output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.success(), "{said}");
+    let result = String::from_utf8_lossy(&output.stdout);
+    assert!(result.contains("1 passed"), "{test}: {result}");
+    said
+}
+
+fn once_more(test: &str, logger: bool) -> Command {
     let mut child = Command::new(std::env::current_exe().unwrap());
     child.args([test, "--exact", "--nocapture", "--test-threads=1"]).stdin(Stdio::null());
     child.env(INSIDE, if logger { "with a logger" } else { "without" }).env("RUST_BACKTRACE", "0");
-    let output = child.output().unwrap();
-    let said = String::from_utf8(output.stderr).unwrap();
-    assert!(output.status.success(), "{said}");
-    said
+    child
 }
 
 /// In the child of [`said_by`]: sets a logger that drops everything, if there is to be one.
@@ -290,32 +296,32 @@ fn without_a_logger_trouble_goes_to_stderr() {
 
 #[test]
 fn a_simulation_says_it_in_its_trace_and_not_on_stderr() {
-    const TEST: &str = "a_simulation_says_it_in_its_trace_and_not_on_stderr";
     if !inside() {
-        for logger in [false, true] {
-            let said = said_by(TEST, logger);
-            assert!(!said.contains("twistor: "), "{said}");
-        }
+        let said = said_by(test_path(a_simulation_says_it_in_its_trace_and_not_on_stderr), false);
+        assert!(!said.contains("twistor: "), "{said}");
         return;
     }
-    let run = |panics: bool| {
+    let run = || {
         let mut simulation = twistor::sim::Simulation::new(1);
-        let (server, client) = (simulation.host("server"), simulation.host("client"));
-        let nothing_there = (simulation.address(server).to_string(), 7);
-        let to = twistor::ConnectTcp::new(nothing_there.0, nothing_there.1);
-        simulation.reactor(client).connect_tcp(to, || Nothing).unwrap();
         simulation.allow_panics();
-        simulation.reactor(client).call_later(Duration::ZERO, move |_| assert!(!panics, "one\nand another"));
+        let (server, client) = (simulation.host("server"), simulation.host("client"));
+        let address = std::net::SocketAddr::new(simulation.address(server), 7);
+        let reactor = simulation.reactor(client);
+        reactor.connect_tcp(address, || Nothing).unwrap();
+        reactor.call_later(Duration::ZERO, |_| panic!("one line\nand another"));
         simulation.run_for(Duration::from_secs(1)).unwrap();
-        (simulation.trace(usize::MAX), simulation.trace_length())
+        (simulation.trace(usize::MAX), simulation.trace_hash())
     };
-    let (trace, length) = run(true);
-    let said = |text: &str| trace.lines().any(|line| line.contains("client ") && line.contains(text));
-    let logged = log::max_level() != log::LevelFilter::Off;
-    assert_eq!(said("warning: cannot connect to "), !logged, "{trace}");
-    assert_eq!(said("error: panic in a timed call: "), !logged, "{trace}");
-    // They are no part of what a seed decides.
-    assert_eq!(length, run(false).1);
+    let has =
+        |trace: &str, text: &str| trace.lines().any(|line| line.contains(" client ") && line.contains(text));
+    let (trace, hash) = run();
+    assert!(has(&trace, "warning: cannot connect to "), "{trace}");
+    assert!(has(&trace, r"error: panic in a timed call: one line\nand another"), "{trace}");
+    // As with a logger: the lines are its, and the run is the same.
+    log::set_max_level(log::LevelFilter::Warn);
+    let (logged, same_hash) = run();
+    assert!(!has(&logged, "warning: ") && !has(&logged, "error: "), "{logged}");
+    assert_eq!(hash, same_hash);
 }
 
 #[test]
@@ -325,10 +331,9 @@ fn a_line_for_a_reader_that_has_gone_ends_the_process() {
             twistor::println_or_exit!("one of many lines");
         }
     }
-    let mut child = Command::new(std::env::current_exe().unwrap());
-    let test = "a_line_for_a_reader_that_has_gone_ends_the_process";
-    child.args([test, "--exact", "--nocapture", "--test-threads=1"]).stdin(Stdio::null());
-    let mut child = child.env(INSIDE, "").stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let _turn = Turn::take();
+    let mut child = once_more(test_path(a_line_for_a_reader_that_has_gone_ends_the_process), false);
+    let mut child = child.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
     assert!(lines.any(|line| line.unwrap().contains("one of many lines")));
     drop(lines);
