@@ -32,7 +32,8 @@ use std::time::Duration;
 /// A held connection that its server closes (many close idle ones) is made again at once: the target stays up, the
 /// first time is told, and further ones are counted (reconnects in the summary). It is down, since the close, if
 /// that fails, or if three connections in a row are closed within a second. A target is unknown, and the time is
-/// not counted, while this machine cannot look: out of descriptors or ports, or not permitted.
+/// not counted, while this machine cannot look: out of descriptors or ports, without a route to it (no default
+/// route, an interface that is down), or not permitted. A route that is missing farther on is no_route, and down.
 ///
 /// There is a line for each first result, each change of state and each new cause of being down;
 /// --every-probe shows the results between as well. A summary comes at the end (SIGINT, SIGTERM,

@@ -12,7 +12,7 @@ pub enum Cause {
     Refused,
     /// No answer came in time.
     TimedOut,
-    /// The host or its network cannot be reached.
+    /// The network answered that the host or its network cannot be reached.
     NoRoute,
     /// The host name has no address.
     Unresolved,
@@ -24,8 +24,8 @@ pub enum Cause {
     Reset,
     /// The held connection broke: keepalives went unanswered, or the network failed.
     Broken,
-    /// This side could not even try: out of descriptors, ports or memory, or not permitted. It says
-    /// nothing about the target, which is unknown. (See [`Reason::is_local`].)
+    /// This side could not even try: out of descriptors, ports or memory, without a route of its own, or
+    /// not permitted. It says nothing about the target, which is unknown. (See [`Reason::is_local`].)
     Local,
     /// Anything else that the system said.
     Other,

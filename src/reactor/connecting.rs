@@ -8,7 +8,7 @@ use super::connector::{ConnectOptions, Phase};
 use super::error::Error;
 use super::layering::{Begun, begin_with};
 use super::looking_up::Overdue;
-use super::race::{Attempt, Race, interleaved, note};
+use super::race::{Attempt, Race, Told, interleaved};
 use super::sources::Source;
 use super::stream_options::StreamOptions;
 use super::tasks::Task;
@@ -190,13 +190,9 @@ impl Reactor {
                     return;
                 }
                 Err(failed) => {
-                    let call = failed.step.name();
-                    let reason = match failed.step {
-                        Step::Bind => Reason::Bind(SystemError::new(call, &failed.error)),
-                        _ => Reason::of_connect(&failed.error, call),
-                    };
                     if let Some(race) = self.race(token) {
-                        race.note(reason);
+                        let is_ipv6 = matches!(address, Address::Tcp(address) if address.is_ipv6());
+                        Told::note_opening(&mut race.failure, &failed, is_ipv6);
                     }
                 }
             }
@@ -208,7 +204,7 @@ impl Reactor {
                 let error = io::Error::from(io::ErrorKind::AddrNotAvailable);
                 Reason::ConnectFailed(SystemError::new("connect", &error))
             };
-            let reason = race.failure.take().unwrap_or_else(nothing_to_try);
+            let reason = race.failure.take().map_or_else(nothing_to_try, Told::into_reason);
             self.fail_soon(token, reason);
         }
     }
@@ -278,7 +274,7 @@ impl Reactor {
         self.sources.remove(attempt);
         if let Some(race) = self.race(connector) {
             race.remove(attempt);
-            race.note(failed);
+            Told::note(&mut race.failure, failed);
         }
         self.begin_next_attempt(connector);
     }
@@ -378,8 +374,8 @@ impl Reactor {
                 _ => {
                     // What another address has answered may tell more than the silence of those under way.
                     let mut told = self.race(token).and_then(|race| race.failure.take());
-                    note(&mut told, Reason::TimedOut(limit));
-                    told.unwrap_or(Reason::TimedOut(limit))
+                    Told::note(&mut told, Reason::TimedOut(limit));
+                    told.map_or(Reason::TimedOut(limit), Told::into_reason)
                 }
             };
             self.connector_failed(token, &reason);

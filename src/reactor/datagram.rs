@@ -70,8 +70,9 @@ pub trait DatagramProtocol: Any {
         log::debug!("{}: {error}", transport.host());
     }
 
-    /// A datagram was given up, because the system refused it: too long for the way, no route. By default that is
-    /// logged at debug level; it is counted in any case. `to` is `None` for the one peer of the socket.
+    /// A datagram was given up, because the system refused it: too long for the way (EMSGSIZE), no route in this
+    /// machine's own table (ENETUNREACH). A router's answer goes to `error_received`. By default that is logged at
+    /// debug level; it is counted in any case. `to` is `None` for the one peer of the socket.
     fn send_failed(
         &mut self,
         transport: &mut DatagramTransport<'_>,

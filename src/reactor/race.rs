@@ -5,11 +5,12 @@
 //! one is tried beside it; when one fails, the next begins at once. The first connection that is made wins.
 
 use std::collections::VecDeque;
+use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::{Address, DelayedCall, Reason};
-use crate::net::{Instant, Token};
+use crate::net::{Instant, OpenError, Step, Token};
 
 /// A connector's attempts at one connection.
 pub(super) struct Race {
@@ -19,8 +20,8 @@ pub(super) struct Race {
     pub(super) attempts: Vec<Attempt>,
     /// Begins with the next address, though none has failed.
     pub(super) next: Option<DelayedCall>,
-    /// What tells most of what was heard so far.
-    pub(super) failure: Option<Reason>,
+    /// The failure of the highest rank so far.
+    pub(super) failure: Option<Told>,
 }
 
 #[derive(Clone, Copy)]
@@ -28,6 +29,32 @@ pub(super) struct Attempt {
     pub(super) token: Token,
     /// When the system was asked to connect.
     pub(super) began: Instant,
+}
+
+/// The failure of an attempt, with its rank.
+#[derive(Clone, Debug)]
+pub(super) struct Told {
+    rank: Rank,
+    reason: Reason,
+}
+
+/// The ranks of failures, the lowest first. An answer of one address tells more of the service than an
+/// address that could not be asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Rank {
+    /// This machine does not have the family, or no route for it. It is the usual state of machines
+    /// with IPv4 alone, and must not hide what is wrong with the other family.
+    NoFamily,
+    /// The network answered that there is no route. A router says it of a family that is not
+    /// forwarded, so it must not hide that the other family could not be asked.
+    NoRoute,
+    /// This machine could not ask: out of ports, descriptors or memory.
+    Local,
+    /// Any other failure.
+    Failed,
+    Silent,
+    SelfConnected,
+    Refused,
 }
 
 impl Race {
@@ -46,17 +73,49 @@ impl Race {
         let at = self.attempts.iter().position(|other| other.token == attempt)?;
         Some(self.attempts.remove(at).began)
     }
+}
 
-    /// Keeps the reason that tells most; of two alike the later.
-    pub(super) fn note(&mut self, reason: Reason) {
-        note(&mut self.failure, reason);
+impl Told {
+    /// Keeps the reason of the higher rank; of two alike the later.
+    pub(super) fn note(kept: &mut Option<Told>, reason: Reason) {
+        let rank = Rank::of(&reason);
+        Told::keep(kept, Told { rank, reason });
+    }
+
+    /// Keeps the reason for a socket that could not be opened, if its rank is not below.
+    pub(super) fn note_opening(kept: &mut Option<Told>, failed: &OpenError, is_ipv6: bool) {
+        let reason = Reason::of_open(failed);
+        let rank = match failed.error.kind() {
+            // Of IPv4 there is no local port left. A machine without IPv6 says this of IPv6, too.
+            io::ErrorKind::AddrNotAvailable if is_ipv6 && failed.step == Step::Connect => Rank::NoFamily,
+            _ => Rank::of(&reason),
+        };
+        Told::keep(kept, Told { rank, reason });
+    }
+
+    pub(super) fn into_reason(self) -> Reason {
+        self.reason
+    }
+
+    fn keep(kept: &mut Option<Told>, told: Told) {
+        if kept.as_ref().is_none_or(|kept| told.rank >= kept.rank) {
+            *kept = Some(told);
+        }
     }
 }
 
-/// Keeps the reason that tells most; of two alike the later.
-pub(super) fn note(kept: &mut Option<Reason>, reason: Reason) {
-    if kept.as_ref().is_none_or(|kept| telling(&reason) >= telling(kept)) {
-        *kept = Some(reason);
+impl Rank {
+    fn of(reason: &Reason) -> Rank {
+        match reason {
+            Reason::Refused(_) => Rank::Refused,
+            Reason::SelfConnected => Rank::SelfConnected,
+            Reason::SystemTimedOut(_) | Reason::TimedOut(_) => Rank::Silent,
+            Reason::NoLocalRoute(_) => Rank::NoFamily,
+            Reason::ConnectFailed(error) if error.is_of_another_family() => Rank::NoFamily,
+            local if local.is_local() => Rank::Local,
+            Reason::NoRoute(_) => Rank::NoRoute,
+            _ => Rank::Failed,
+        }
     }
 }
 
@@ -77,19 +136,6 @@ pub(super) fn interleaved(found: Vec<SocketAddr>, bind: Option<SocketAddr>) -> V
     order
 }
 
-/// How much a failure tells. One address that answers "no" tells more of the service than another that could not be
-/// asked: the first is mostly there, the second mostly has no route for its family.
-fn telling(reason: &Reason) -> u8 {
-    match reason {
-        Reason::Refused(_) => 5,
-        Reason::SelfConnected => 4,
-        Reason::SystemTimedOut(_) | Reason::TimedOut(_) => 3,
-        Reason::NoRoute(_) => 1,
-        local if local.is_local() => 0,
-        _ => 2,
-    }
-}
-
 /// Attempts under way at one time. RFC 8305 has no limit; one name can have hundreds of addresses, and each attempt is a
 /// descriptor. Beyond it the next begins when one has failed.
 const MOST_AT_ONCE: usize = 16;
@@ -100,8 +146,7 @@ pub(super) const LEAST_DELAY: Duration = Duration::from_millis(10);
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::SystemError;
-    use std::io::ErrorKind;
+    use rustix::io::Errno;
 
     fn order(found: &str, bind: Option<&str>) -> String {
         let found = found.split(' ').filter(|text| !text.is_empty()).map(|text| text.parse().unwrap());
@@ -130,32 +175,82 @@ mod tests {
         assert_eq!(order("1.1.1.1:1", Some("[::1]:0")), "1.1.1.1:1");
     }
 
-    #[test]
-    fn the_reason_that_tells_most_is_kept() {
-        let error = |call| SystemError { call, kind: ErrorKind::Other, code: None };
-        let kept = |reasons: &[Reason]| {
-            let mut race = Race::new([]);
-            reasons.iter().cloned().for_each(|reason| race.note(reason));
-            race.failure.unwrap()
+    /// Every failure of an attempt, the lowest rank first; those of one line have the same rank.
+    const RANKS: [&[Fails]; 7] = [
+        &[Here(6, Errno::NETUNREACH), Here(6, Errno::ADDRNOTAVAIL), Here(6, Errno::AFNOSUPPORT)],
+        &[There(Errno::NETUNREACH), There(Errno::HOSTUNREACH)],
+        &[
+            Here(4, Errno::ADDRNOTAVAIL),
+            Here(4, Errno::ADDRINUSE),
+            Here(4, Errno::AGAIN),
+            Here(6, Errno::NOBUFS),
+            NoSocket(Errno::MFILE),
+            NoSocket(Errno::PERM),
+            Bind,
+        ],
+        &[There(Errno::CONNRESET), Here(4, Errno::PERM)],
+        &[There(Errno::TIMEDOUT), Silent],
+        &[Itself],
+        &[There(Errno::CONNREFUSED), Here(4, Errno::CONNREFUSED)],
+    ];
+
+    #[derive(Clone, Copy, Debug)]
+    enum Fails {
+        /// The `connect` call, at once, to an address of this family.
+        Here(u8, Errno),
+        NoSocket(Errno),
+        Bind,
+        /// Later, as an answer.
+        There(Errno),
+        Silent,
+        Itself,
+    }
+    use Fails::*;
+
+    fn note(kept: &mut Option<Told>, fails: Fails) {
+        let mut opening = |step, error: Errno, family| {
+            Told::note_opening(kept, &OpenError { step, error: error.into() }, family == 6);
         };
-        let refused = Reason::Refused(error("first"));
-        let no_route = Reason::NoRoute(error("connect"));
-        assert_eq!(kept(&[refused.clone(), no_route.clone()]), refused);
-        assert_eq!(kept(&[no_route.clone(), refused.clone()]), refused);
-        let failed = Reason::ConnectFailed(error("connect"));
-        assert_eq!(kept(&[failed.clone(), no_route.clone(), Reason::Bind(error("bind"))]), failed);
-        let later = Reason::Refused(error("second"));
-        assert_eq!(kept(&[refused.clone(), later.clone(), Reason::SelfConnected]), later);
-        let silent = Reason::TimedOut(Duration::from_secs(1));
-        assert_eq!(kept(&[refused.clone(), silent.clone()]), refused);
-        assert_eq!(kept(&[no_route.clone(), failed.clone(), silent.clone()]), silent);
-        // This machine has no address of the family, or not even the family.
-        for errno in [rustix::io::Errno::AFNOSUPPORT, rustix::io::Errno::ADDRNOTAVAIL] {
-            let code = Some(errno.raw_os_error());
-            let kind = std::io::Error::from(errno).kind();
-            let local = Reason::ConnectFailed(SystemError { call: "connect", kind, code });
-            assert_eq!(kept(&[no_route.clone(), local.clone()]), no_route);
-            assert_eq!(kept(&[local, failed.clone()]), failed);
+        match fails {
+            Here(family, errno) => opening(Step::Connect, errno, family),
+            NoSocket(errno) => opening(Step::Socket, errno, 4),
+            Bind => opening(Step::Bind, Errno::ADDRINUSE, 4),
+            There(errno) => Told::note(kept, Reason::of_connect(&errno.into(), "connect")),
+            Silent => Told::note(kept, Reason::TimedOut(Duration::from_secs(1))),
+            Itself => Told::note(kept, Reason::SelfConnected),
+        }
+    }
+
+    fn kept(fails: &[Fails]) -> Reason {
+        let mut kept = None;
+        fails.iter().for_each(|fails| note(&mut kept, *fails));
+        kept.unwrap().into_reason()
+    }
+
+    #[test]
+    fn of_every_two_failures_the_higher_rank_is_told() {
+        let all = || RANKS.iter().enumerate().flat_map(|(rank, of)| of.iter().map(move |one| (rank, *one)));
+        for (first_rank, first) in all() {
+            for (second_rank, second) in all() {
+                let told = if first_rank > second_rank { first } else { second };
+                assert_eq!(kept(&[first, second]), kept(&[told]), "{first:?}, then {second:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn trouble_here_is_hidden_by_an_answer_alone() {
+        let no_port = Here(4, Errno::ADDRNOTAVAIL);
+        for other in [Here(6, Errno::NETUNREACH), There(Errno::HOSTUNREACH)] {
+            assert_eq!(kept(&[no_port, other]), kept(&[no_port]), "{other:?}");
+            assert!(kept(&[no_port, other]).is_local(), "{other:?}");
+        }
+        for answer in [Errno::CONNREFUSED, Errno::TIMEDOUT].map(There) {
+            assert!(!kept(&[no_port, answer]).is_local(), "{answer:?}");
+        }
+        // A machine with IPv4 alone sees that the host is gone.
+        for errno in [Errno::NETUNREACH, Errno::ADDRNOTAVAIL, Errno::AFNOSUPPORT] {
+            assert!(!kept(&[There(Errno::HOSTUNREACH), Here(6, errno)]).is_local(), "{errno:?}");
         }
     }
 }

@@ -9,6 +9,7 @@ use rustix::io::Errno;
 
 use super::layer::LayerError;
 use super::protocol_error::ProtocolError;
+use crate::net::{OpenError, Step};
 
 /// Why a connection was lost, or could not be made: the value that `connection_lost`,
 /// `client_connection_lost` and `client_connection_failed` are told.
@@ -47,8 +48,18 @@ pub enum Reason {
     TimedOut(Duration),
     /// The system gave up waiting for an answer. (Twisted: `TCPTimedOutError`.)
     SystemTimedOut(SystemError),
-    /// The host or its network cannot be reached. (Twisted: `NoRouteError`.)
+    /// The network answered that the host or its network cannot be reached: a router by ICMP, or the
+    /// local link, where no host has the address. (Twisted: `NoRouteError`.)
     NoRoute(SystemError),
+    /// This machine has no route to the address: there is no default route, or an interface is down.
+    /// The system said so at once, from its own routing table, and sent nothing. (Twisted: `NoRouteError`.)
+    ///
+    /// # Portability
+    /// ENETUNREACH and ENETDOWN of the `connect` call itself are this reason, and on Linux and Android
+    /// EHOSTUNREACH (a route of type `unreachable`). Other systems also return EHOSTUNREACH at once
+    /// when the link did not answer a moment before, so there it is [`NoRoute`](Reason::NoRoute).
+    /// Packets that a local firewall rejects can look like a router's answer.
+    NoLocalRoute(SystemError),
     /// The host name has no address. (Twisted: `DNSLookupError`.)
     Unresolved {
         /// The host name.
@@ -90,13 +101,17 @@ impl Reason {
 
     /// Whether it says nothing about the peer, because this side could not even ask it: out of
     /// descriptors, ports, buffers or memory, not permitted to make a socket, an address of a family
-    /// that this system does not have, or a resolver that cannot be asked or does not answer.
+    /// that this system does not have, no route in this machine's own table, or a resolver that cannot
+    /// be asked or does not answer.
     ///
     /// EPERM and EACCES count when a call other than `connect` had them: those of `connect` can be
     /// the answer of a firewall on the way.
     pub fn is_local(&self) -> bool {
         match self {
-            Reason::Bind(_) | Reason::LookupTimedOut { .. } | Reason::LookupFailed { .. } => true,
+            Reason::Bind(_)
+            | Reason::NoLocalRoute(_)
+            | Reason::LookupTimedOut { .. }
+            | Reason::LookupFailed { .. } => true,
             Reason::Refused(error)
             | Reason::SystemTimedOut(error)
             | Reason::NoRoute(error)
@@ -119,13 +134,28 @@ impl Reason {
             | Reason::Refused(error)
             | Reason::SystemTimedOut(error)
             | Reason::NoRoute(error)
+            | Reason::NoLocalRoute(error)
             | Reason::Bind(error)
             | Reason::ConnectFailed(error) => Some(error),
             _ => None,
         }
     }
 
-    /// The reason that an error of connecting stands for.
+    /// The reason for a socket that could not be opened: the error came at once, from this machine.
+    pub(crate) fn of_open(failed: &OpenError) -> Reason {
+        let said = SystemError::new(failed.step.name(), &failed.error);
+        let linux = cfg!(any(target_os = "android", target_os = "linux"));
+        match (failed.step, failed.error.kind()) {
+            (Step::Bind, _) => Reason::Bind(said),
+            (Step::Connect, io::ErrorKind::NetworkUnreachable | io::ErrorKind::NetworkDown) => {
+                Reason::NoLocalRoute(said)
+            }
+            (Step::Connect, io::ErrorKind::HostUnreachable) if linux => Reason::NoLocalRoute(said),
+            (step, _) => Reason::of_connect(&failed.error, step.name()),
+        }
+    }
+
+    /// The reason for an error that a connection under way ended with.
     pub(crate) fn of_connect(error: &io::Error, call: &'static str) -> Reason {
         let said = SystemError::new(call, error);
         match error.kind() {
@@ -162,6 +192,7 @@ impl fmt::Display for Reason {
             Reason::TimedOut(limit) => write!(f, "no connection within {limit:?}"),
             Reason::SystemTimedOut(_) => f.write_str("connection timed out"),
             Reason::NoRoute(error) => write!(f, "no route: {error}"),
+            Reason::NoLocalRoute(error) => write!(f, "this machine has no route to it: {error}"),
             Reason::Unresolved { host, why } => {
                 write!(f, "no address for {}: {}", Escaped(host), Escaped(why))
             }
@@ -212,6 +243,11 @@ impl SystemError {
         self.is_one_of(&[Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM])
     }
 
+    /// Whether this system does not have the family of the address.
+    pub(super) fn is_of_another_family(&self) -> bool {
+        self.is_one_of(&[Errno::AFNOSUPPORT])
+    }
+
     fn is_one_of(&self, errors: &[Errno]) -> bool {
         errors.iter().any(|error| self.code == Some(error.raw_os_error()))
     }
@@ -231,6 +267,30 @@ impl std::error::Error for SystemError {}
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_route_that_is_missing_here_is_told_from_an_answer() {
+        let at_once = |step, errno: Errno| Reason::of_open(&OpenError { step, error: errno.into() });
+        let linux = cfg!(any(target_os = "android", target_os = "linux"));
+        for (errno, is_own) in [
+            (Errno::NETUNREACH, true),
+            (Errno::NETDOWN, true),
+            (Errno::HOSTUNREACH, linux),
+            (Errno::TIMEDOUT, false),
+            (Errno::CONNREFUSED, false),
+            (Errno::ACCESS, false),
+        ] {
+            let reason = at_once(Step::Connect, errno);
+            assert_eq!(matches!(reason, Reason::NoLocalRoute(_)), is_own, "{errno:?}");
+            assert_eq!(reason.is_local(), is_own, "{errno:?}");
+            let later = Reason::of_connect(&errno.into(), "connect");
+            assert!(!matches!(later, Reason::NoLocalRoute(_)) && !later.is_local(), "{errno:?}");
+        }
+        let text = at_once(Step::Connect, Errno::NETUNREACH).to_string();
+        assert!(text.starts_with("this machine has no route to it: connect: "), "{text}");
+        assert!(matches!(at_once(Step::Bind, Errno::ADDRINUSE), Reason::Bind(_)));
+        assert!(matches!(at_once(Step::Socket, Errno::MFILE), Reason::ConnectFailed(_)));
+    }
 
     #[test]
     fn a_reason_of_this_side_is_told_from_one_of_the_peer() {

@@ -3,14 +3,12 @@
 use std::net::SocketAddr;
 
 use super::datagram::{DatagramSlot, State};
-use super::race::note;
+use super::race::Told;
 use super::sources::Source;
 use super::tasks::Task;
 use super::udp::MOST_SIZE;
-use super::{
-    Address, ConnectTcp, DatagramId, DatagramProtocol, ListenUdp, Reactor, Reason, Result, SystemError,
-};
-use crate::net::{OpenError, Step, Token};
+use super::{Address, ConnectTcp, DatagramId, DatagramProtocol, ListenUdp, Reactor, Reason, Result};
+use crate::net::Token;
 
 impl Reactor {
     /// As [`open_udp`](Reactor::open_udp) with a peer, whose host is looked up; of its addresses the first is taken that a
@@ -78,7 +76,7 @@ impl Reactor {
                 continue;
             }
             match self.net.open(token, &options.open(Some(peer))) {
-                Err(failed) => note(&mut told, why_not(&failed)),
+                Err(failed) => Told::note_opening(&mut told, &failed, peer.is_ipv6()),
                 Ok(()) => match self.name_datagram(token, Some(Address::Udp(peer))) {
                     Ok((host, peer, hears)) => {
                         if let Some(slot) = self.sources.datagram_mut(token) {
@@ -86,18 +84,11 @@ impl Reactor {
                         }
                         return Ok(());
                     }
-                    Err(error) => note(&mut told, Reason::of_connect(&error, "getsockname")),
+                    Err(error) => Told::note(&mut told, Reason::of_connect(&error, "getsockname")),
                 },
             }
         }
         let why = "it has no address of the socket's family".to_owned();
-        Err(told.unwrap_or(Reason::Unresolved { host: name.to_owned(), why }))
-    }
-}
-
-fn why_not(failed: &OpenError) -> Reason {
-    match failed.step {
-        Step::Bind => Reason::Bind(SystemError::new("bind", &failed.error)),
-        step => Reason::of_connect(&failed.error, step.name()),
+        Err(told.map_or(Reason::Unresolved { host: name.to_owned(), why }, Told::into_reason))
     }
 }

@@ -178,6 +178,27 @@ fn a_limit_of_descriptors_that_can_be_raised_is() {
 }
 
 #[test]
+fn a_machine_without_a_route_blames_no_target() {
+    let unshare = ["--user", "--map-root-user", "--net"];
+    if !tool("unshare", &[&unshare[..], &["true"]].concat()) {
+        use std::io::Write;
+        let _ = writeln!(std::io::stderr(), "SKIPPED: no network namespace of a user can be made");
+        return;
+    }
+    let mut monitor = std::process::Command::new("unshare");
+    monitor.args(unshare).args([env!("CARGO_BIN_EXE_twistor"), "monitor", "--once", "--json"]);
+    monitor.args(["tcp://192.0.2.1:80", "hold://192.0.2.1:81"]);
+    let mut monitor = Running::begin(monitor);
+    for _ in 0..2 {
+        let line = json(&monitor.line());
+        assert_eq!((&line["event"], &line["reason"]), (&"unknown".into(), &"local".into()), "{line}");
+        let detail = line["detail"].as_str().unwrap();
+        assert!(detail.starts_with("this machine has no route to it: connect: "), "{detail}");
+    }
+    assert_eq!(monitor.end().code, Some(1));
+}
+
+#[test]
 fn once_is_a_failure_when_something_is_unknown() {
     let ended = run(&["monitor", "--once", "tcp:127.0.0.1:9:bind=192.0.2.1"]);
     assert_eq!(ended.code, Some(1));

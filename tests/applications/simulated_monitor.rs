@@ -8,7 +8,10 @@ use std::time::{Duration, SystemTime};
 
 use twistor::monitor::Json;
 use twistor::monitor::{Cause, Change, Event, Monitor, Settings, Target};
-use twistor::sim::{CallKind, Errno, Fault, FaultKind, Host, Latency, Link, Simulation};
+use twistor::sim::{
+    CallKind, Errno, Fault, FaultKind, Host, Latency, Link, Packet, PacketKind, Random, Rule, Simulation,
+    Verdict,
+};
 use twistor::{Protocol, Reason, Transport};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -513,11 +516,13 @@ fn a_call_that_fails_on_this_side_says_nothing_about_the_target() {
         (CallKind::Socket, Errno::EAFNOSUPPORT),
         (CallKind::Connect, Errno::EADDRNOTAVAIL),
         (CallKind::Connect, Errno::ENOBUFS),
+        (CallKind::Connect, Errno::ENETUNREACH),
+        (CallKind::Connect, Errno::ENETDOWN),
         (CallKind::Watch, Errno::ENOSPC),
         (CallKind::Watch, Errno::ENOMEM),
     ];
-    let others = [(CallKind::Connect, Errno::EPERM), (CallKind::Connect, Errno::ENETUNREACH)];
-    for (call, errno) in local.iter().chain(&others).copied() {
+    let other = [(CallKind::Connect, Errno::EPERM)];
+    for (call, errno) in local.iter().chain(&other).copied() {
         let (mut simulation, watcher, _, book) = one_server(10);
         let fault = Fault::fail(call, errno).on(watcher).between(MINUTE, 2 * MINUTE);
         simulation.add_rule(fault);
@@ -528,6 +533,33 @@ fn a_call_that_fails_on_this_side_says_nothing_about_the_target() {
         assert_eq!(told[0].change.is_unknown(), cause == Cause::Local, "{call} {errno}: {told:?}");
         assert!(told.len() == 2 && told[1].change.is_up(), "{call} {errno}: {told:?}");
         assert_eq!(book.causes("held"), [], "{call} {errno}");
+    }
+}
+
+/// Every handshake is answered with this error.
+struct Answers(Errno);
+
+impl Rule for Answers {
+    fn packet(&mut self, packet: &Packet, _: &mut Random) -> Verdict {
+        if packet.kind == PacketKind::Syn { Verdict::Fail(self.0) } else { Verdict::Pass }
+    }
+}
+
+#[test]
+fn a_route_missing_here_is_unknown_one_missing_there_is_down() {
+    for errno in [Errno::ENETUNREACH, Errno::ENETDOWN, Errno::EHOSTUNREACH] {
+        let (mut simulation, watcher, _, book) = one_server(21);
+        let fault = Fault::fail(CallKind::Connect, errno).on(watcher).between(MINUTE, 2 * MINUTE);
+        simulation.add_rule(fault);
+        simulation.run_for(2 * MINUTE).unwrap();
+        simulation.add_rule(Answers(errno));
+        simulation.run_for(MINUTE).unwrap();
+        let told = book.of("probed");
+        let causes: Vec<_> = told.iter().map(Told::cause).collect();
+        assert_eq!(causes, [Some(Cause::Local), None, Some(Cause::NoRoute)], "{errno}");
+        let text = told[0].reason.as_ref().unwrap().to_string();
+        assert!(text.starts_with("this machine has no route to it: "), "{text}");
+        assert!(matches!(told[2].reason, Some(Reason::NoRoute(_))), "{errno}: {told:?}");
     }
 }
 

@@ -147,6 +147,7 @@ fn nested() -> Vec<Box<dyn Error + Send + Sync>> {
         Box::new(Reason::Refused(said)),
         Box::new(Reason::SystemTimedOut(said)),
         Box::new(Reason::NoRoute(said)),
+        Box::new(Reason::NoLocalRoute(said)),
         Box::new(Reason::Bind(said)),
         Box::new(Reason::ConnectFailed(said)),
         Box::new(LayerError::new("guard", system())),

@@ -322,7 +322,7 @@ fn every_connect_fails_as_long_as_the_test_wants() {
     for _ in 0..2 {
         memory.reactor().connect_tcp("198.51.100.7:25", Client::new(&log)).unwrap();
         assert_eq!(memory.connecting(), []);
-        assert_eq!(take(&log), ["failed NoRoute"]);
+        assert_eq!(take(&log), ["failed NoLocalRoute"]);
     }
     memory.fail_connects(None);
     memory.reactor().connect_tcp("198.51.100.7:25", Client::new(&log)).unwrap();
