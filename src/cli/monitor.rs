@@ -30,8 +30,9 @@ use std::time::Duration;
 /// see that a server accepts no new connections, or answers no requests: tcp:// sees the first.
 ///
 /// A held connection that its server closes (many close idle ones) is made again at once: the target stays up, the
-/// first time is told, and further ones are counted (reconnects in the summary). It is down, since the close, if
-/// that fails, or if three connections in a row are closed within a second. A target is unknown, and the time is
+/// first time is told when the new connection has lasted a second, and further ones are counted (reconnects in the
+/// summary). It is down, since the close, if that fails, if the new connection breaks within a second, or if three
+/// connections in a row are closed within a second. A target is unknown, and the time is
 /// not counted, while this machine cannot look: out of descriptors or ports, without a route to it (no default
 /// route, an interface that is down), or not permitted. A route that is missing farther on is no_route, and down.
 ///

@@ -16,7 +16,7 @@ pub enum Cause {
     NoRoute,
     /// The host name has no address.
     Unresolved,
-    /// The held connection was closed by the peer, and no other could be made.
+    /// The held connection was closed by the peer, and no other was made that lasted a second.
     Closed,
     /// The peer closes every connection within a second.
     ClosesAtOnce,

@@ -8,7 +8,7 @@
 //!   was lost or is simply there), `previous_s` (how long the state before lasted, or this one has so
 //!   far; `null` at first). Unless up also `reason` ([`Cause::code`](super::Cause::code); of `unknown`
 //!   it is `local`) and `detail` (text for people).
-//! - `reconnected`: the peer closed the held connection, and a new one was made; the target is up.
+//! - `reconnected`: the peer closed the held connection, and a new one has lasted a second; the target is up.
 //!   `after_s` (how long the connection lasted), `idle` (whether nothing had come on it), `gap_ms`
 //!   (from the close to the new connection), `took_ms`, `count` (so far).
 //! - `summary`: one for each target. `state` (`up`, `down`, `unknown`), `reason` (unless up; `null`

@@ -429,6 +429,7 @@ mod tests {
         assert!(!frame((120, 24), &targets, &[])[2].contains("reconnects"));
         let _ = targets[2].1.closed(at(5), Duration::from_secs(4), true);
         let _ = targets[2].1.connected(at(5), MS);
+        let _ = targets[2].1.settled(at(6));
         let lines = frame((120, 24), &targets, &[]);
         assert!(lines[2].contains("  losses  reconnects  connects  "), "{lines:#?}");
         assert!(lines[5].contains("       0           1         2  "), "{lines:#?}");

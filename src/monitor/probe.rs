@@ -57,8 +57,7 @@ impl Protocol for Probe {
             Holds::Yes => {}
             Holds::IfItLasts => {
                 transport.call_later(Track::SHORT, |probe: &mut Probe, transport| {
-                    let took = transport.connect_time();
-                    probe.monitor.settled(transport.reactor(), probe.index, took);
+                    probe.monitor.settled(transport.reactor(), probe.index);
                 });
             }
         }

@@ -40,7 +40,8 @@ pub trait Reporter: 'static {
 #[derive(Clone, Copy, Debug)]
 pub struct Event<'a> {
     /// When it happened. Being down or unknown after an orderly close is told when no new connection
-    /// could be made, and began with the close: then it is the time of the close.
+    /// was made that lasted, and began with the close: then it is the time of the close. A reconnection
+    /// is told when it has lasted a second.
     pub wall: SystemTime,
     /// Whose it is.
     pub target: &'a Target,

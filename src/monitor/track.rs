@@ -1,17 +1,19 @@
 //! The state of one target, and what every result changes about it. No I/O, no clock.
 //!
 //! A held connection that its peer closes in good order is no outage by itself: servers close idle
-//! connections. The state stays up while a new connection is made:
+//! connections. The state stays up while a new connection is made. That connection counts when it
+//! has lasted a second: the backlog of a server that was killed can accept one more.
 //!
 //! | event | state | becomes | next attempt |
 //! |---|---|---|---|
 //! | closed after a second or more | up | up | at once |
 //! | closed within a second, for the first or second time in a row | up | up | after a wait |
-//! | closed within a second, for the third time in a row | up | down, "closes at once" | after a wait |
+//! | closed within a second, for the third time in a row | up | down since the first close, "closes at once" | after a wait |
 //! | closed within a second | down, unknown | down, "closes at once" | after a wait |
-//! | connected, after a close | up | up: reconnected | - |
 //! | the attempt failed, after a close | up | down since the close | after a wait |
-//! | connected, after three closes at once | down, unknown | the same until it has lasted a second | - |
+//! | connected, after a close | up | up until it has lasted a second; then up: reconnected | - |
+//! | broke within a second, connected after a close | up | down since the close | after a wait |
+//! | connected, after three closes at once | down, unknown | the same until it has lasted a second; then up | - |
 
 use super::cause::Cause;
 use super::recent::{Recent, Sample};
@@ -49,7 +51,8 @@ pub enum Change {
         /// How long it has been up.
         up_for: Duration,
     },
-    /// The target is up, as before: its peer closed the held connection, and a new one was made.
+    /// The target is up, as before: its peer closed the held connection, and a new one was made and has
+    /// lasted for [`Track::SHORT`].
     Reconnected {
         /// How long the connection before lasted.
         after: Duration,
@@ -127,8 +130,10 @@ pub struct Track {
     known: Duration,
     /// The last state that was known, before an unknown one, was up.
     was_up: bool,
-    /// The orderly close that no new connection has made good yet. Only while the state is up.
+    /// The orderly close that no lasting connection has made good yet. Only while the state is up.
     closed: Option<Closed>,
+    /// The connection that has not yet lasted for [`SHORT`](Track::SHORT), and has to before it counts.
+    made: Option<Made>,
     /// Connections in a row that were closed within [`SHORT`].
     short: u32,
     losses: u32,
@@ -144,6 +149,13 @@ struct Closed {
     at: Instant,
     after: Duration,
     idle: bool,
+}
+
+/// A connection that was made.
+#[derive(Clone, Copy, Debug)]
+struct Made {
+    at: Instant,
+    took: Duration,
 }
 
 /// What there is to say about a target at one moment.
@@ -181,6 +193,7 @@ impl Track {
             known: Duration::ZERO,
             was_up: false,
             closed: None,
+            made: None,
             short: 0,
             losses: 0,
             reconnects: 0,
@@ -190,23 +203,29 @@ impl Track {
         }
     }
 
-    /// A connection was made at `now`, and it took so long. `None` when the target closed the last
-    /// three at once: then it is up once this one has lasted [`SHORT`](Track::SHORT), which
-    /// [`settled`](Track::settled) tells.
+    /// A connection was made at `now`, and it took so long. `None` after an orderly close, and when the
+    /// target closed the last three connections at once: then this one counts when it has lasted
+    /// [`SHORT`](Track::SHORT), which [`settled`](Track::settled) tells.
     pub fn connected(&mut self, now: Instant, took: Duration) -> Option<Change> {
         self.connects += 1;
-        if let Some(Closed { at, after, idle }) = self.closed.take() {
-            self.recent.push(Sample::Took(took));
-            self.reconnects = self.reconnects.saturating_add(1);
-            return Some(Change::Reconnected { after, idle, gap: now - at, took, count: self.reconnects });
+        if self.closed.is_some() || self.short >= CLOSES_AT_ONCE {
+            self.made = Some(Made { at: now, took });
+            return None;
         }
-        (self.short < CLOSES_AT_ONCE).then(|| self.enter_up(now, took))
+        Some(self.enter_up(now, took))
     }
 
-    /// A connection for which [`connected`](Track::connected) had no change has lasted.
-    pub fn settled(&mut self, now: Instant, took: Duration) -> Change {
+    /// The connection for which [`connected`](Track::connected) had no change has lasted. `None` when
+    /// there is no such connection.
+    pub fn settled(&mut self, now: Instant) -> Option<Change> {
+        let Made { at: made, took } = self.made.take()?;
         self.short = 0;
-        self.enter_up(now, took)
+        let Some(Closed { at, after, idle }) = self.closed.take() else {
+            return Some(self.enter_up(now, took));
+        };
+        self.recent.push(Sample::Took(took));
+        self.reconnects = self.reconnects.saturating_add(1);
+        Some(Change::Reconnected { after, idle, gap: made - at, took, count: self.reconnects })
     }
 
     /// An attempt failed at `now`, after so long. After an orderly close the target is down, or
@@ -216,9 +235,11 @@ impl Track {
         self.enter_bad(now, cause, Some(took))
     }
 
-    /// The held connection was lost at `now`.
+    /// The held connection was lost at `now`. If it followed an orderly close and did not last, the
+    /// target is down, or unknown, since that close.
     pub fn lost(&mut self, now: Instant, cause: Cause) -> Change {
-        self.enter_bad(now, cause, None)
+        let closed = self.closed.is_some() && cause != Cause::Local;
+        self.enter_bad(now, if closed { Cause::Closed } else { cause }, None)
     }
 
     /// The peer closed the held connection in good order at `now`; it had lasted for `after`, and
@@ -226,9 +247,11 @@ impl Track {
     pub fn closed(&mut self, now: Instant, after: Duration, idle: bool) -> (Retry, Option<Change>) {
         let short = after < Track::SHORT || self.state != State::Up;
         self.short = if short { self.short.saturating_add(1) } else { 0 };
+        self.made = None;
         let retry = if short { Retry::After(self.short - 1) } else { Retry::AtOnce };
         if self.state == State::Up && self.short < CLOSES_AT_ONCE {
-            self.closed = Some(Closed { at: now, after, idle });
+            // A connection that did not last leaves the target to the close before it.
+            self.closed.get_or_insert(Closed { at: now, after, idle });
             return (retry, None);
         }
         (retry, Some(self.enter_bad(now, Cause::ClosesAtOnce, None)))
@@ -240,7 +263,7 @@ impl Track {
         self.closed.is_some().then(|| self.enter_bad(now, Cause::Closed, None))
     }
 
-    /// When the peer closed the held connection, while it is not known whether another can be made.
+    /// When the peer closed the held connection, while it is not known whether another can be made that lasts.
     pub fn closed_at(&self) -> Option<Instant> {
         self.closed.map(|closed| closed.at)
     }
@@ -309,6 +332,7 @@ impl Track {
 
     /// Down, or unknown if the cause is this side's; since an orderly close, if there was one.
     fn enter_bad(&mut self, now: Instant, cause: Cause, took: Option<Duration>) -> Change {
+        self.made = None;
         let at = self.closed.take().map_or(now, |closed| closed.at);
         let (lasted, still) = (at - self.since, now - self.since);
         if cause == Cause::Local {
@@ -360,7 +384,8 @@ impl Track {
         (self.up + of(self.state == State::Up), self.known + of(known))
     }
 
-    /// A held connection that the peer closes sooner does not earn an immediate new one.
+    /// A held connection that the peer closes sooner does not earn an immediate new one, and one that was
+    /// made after a close counts when it has lasted this long.
     pub const SHORT: Duration = Duration::from_secs(1);
 }
 
@@ -490,9 +515,13 @@ mod tests {
         let reconnected = |after, idle, count| {
             Some(Change::Reconnected { after: secs(after), idle, gap: secs(1), took: MS, count })
         };
-        assert_eq!(track.connected(at(62), MS), reconnected(60, true, 1));
-        assert_eq!(track.closed(at(63), secs(1), false), (Retry::AtOnce, None));
-        assert_eq!(track.connected(at(64), MS), reconnected(1, false, 2));
+        // It is told when it has lasted, with the figures of when it was made.
+        assert_eq!((track.connected(at(62), MS), track.closed_at()), (None, Some(at(61))));
+        assert_eq!(track.settled(at(63)), reconnected(60, true, 1));
+        assert_eq!((track.settled(at(64)), track.closed_at()), (None, None));
+        assert_eq!(track.closed(at(65), secs(3), false), (Retry::AtOnce, None));
+        assert_eq!(track.connected(at(66), MS), None);
+        assert_eq!(track.settled(at(67)), reconnected(3, false, 2));
         let standing = track.standing(at(101));
         assert_eq!((standing.state, standing.lasted, standing.uptime), (State::Up, secs(100), Some(1.0)));
         assert_eq!((standing.losses, standing.reconnects, standing.connects), (0, 2, 3));
@@ -524,22 +553,67 @@ mod tests {
     }
 
     #[test]
+    fn a_connection_that_does_not_last_makes_no_close_good() {
+        for cause in [Cause::Reset, Cause::Broken, Cause::Other] {
+            let mut track = held();
+            track.closed(at(61), secs(60), true);
+            assert_eq!(track.connected(at(62), MS), None);
+            assert_eq!(track.lost(at(62), cause), down(Cause::Closed, None, Some(secs(60))));
+            assert_eq!((track.settled(at(63)), track.closed_at()), (None, None), "{cause}");
+            let standing = track.standing(at(121));
+            assert_eq!((standing.losses, standing.reconnects, standing.connects), (1, 0, 2));
+            assert_eq!((standing.lasted, standing.uptime), (secs(60), Some(0.5)));
+            // The next one is up at once, as after any loss.
+            assert_eq!(track.connected(at(121), MS), Some(up(MS, Some(secs(60)))));
+        }
+        // One that has lasted is lost by itself.
+        let mut track = held();
+        track.closed(at(61), secs(60), true);
+        track.connected(at(62), MS);
+        assert!(track.settled(at(63)).is_some());
+        assert_eq!(track.lost(at(63), Cause::Reset), down(Cause::Reset, None, Some(secs(62))));
+        // This side's trouble makes it unknown since the close.
+        let mut track = held();
+        track.closed(at(61), secs(60), true);
+        track.connected(at(62), MS);
+        let unknown =
+            Change::Unknown { cause: Cause::Local, took: None, up_for: Some(secs(60)), down_for: None };
+        assert_eq!(track.lost(at(62), Cause::Local), unknown);
+    }
+
+    #[test]
+    fn closes_in_between_belong_to_the_first_close() {
+        let mut track = held();
+        track.closed(at(61), secs(60), true);
+        track.connected(at(62), MS);
+        assert_eq!(track.closed(at(62), MS, false), (Retry::After(0), None));
+        assert_eq!((track.settled(at(63)), track.closed_at()), (None, Some(at(61))));
+        track.connected(at(64), MS * 2);
+        let reconnected =
+            Change::Reconnected { after: secs(60), idle: true, gap: secs(3), took: MS * 2, count: 1 };
+        assert_eq!(track.settled(at(65)), Some(reconnected));
+    }
+
+    #[test]
     fn a_target_that_closes_three_times_at_once_is_down() {
         let mut track = held();
         let short = Duration::from_millis(999);
         assert_eq!(track.closed(at(2), short, true), (Retry::After(0), None));
-        assert!(track.connected(at(3), MS).is_some_and(|change| change.is_up()));
+        assert_eq!((track.connected(at(3), MS), track.state()), (None, State::Up));
         assert_eq!(track.closed(at(4), short, true), (Retry::After(1), None));
-        assert!(track.connected(at(5), MS).is_some_and(|change| change.is_up()));
-        let closes = down(Cause::ClosesAtOnce, None, Some(secs(5)));
+        assert_eq!((track.connected(at(5), MS), track.state()), (None, State::Up));
+        // None of them lasted: it is down since the first close.
+        let closes = down(Cause::ClosesAtOnce, None, Some(secs(1)));
         assert_eq!(track.closed(at(6), short, true), (Retry::After(2), Some(closes)));
         // The next connection proves nothing before it has lasted.
         assert_eq!((track.connected(at(8), MS), track.state()), (None, State::Down(Cause::ClosesAtOnce)));
         let still =
-            Change::StillDown { cause: Cause::ClosesAtOnce, new_cause: false, took: None, down_for: secs(3) };
-        assert_eq!(track.closed(at(9), secs(1), true), (Retry::After(3), Some(still)));
-        assert_eq!(track.connected(at(12), MS), None);
-        assert_eq!(track.settled(at(13), MS), up(MS, Some(secs(7))));
+            Change::StillDown { cause: Cause::ClosesAtOnce, new_cause: false, took: None, down_for: secs(7) };
+        assert_eq!(track.closed(at(9), short, true), (Retry::After(3), Some(still)));
+        assert_eq!(
+            (track.connected(at(12), MS), track.settled(at(13))),
+            (None, Some(up(MS, Some(secs(11)))))
+        );
         assert_eq!(track.closed(at(20), secs(8), true), (Retry::AtOnce, None));
         assert_eq!(track.standing(at(20)).losses, 1);
         // One that has settled leaves no short ones behind, whatever ends it.
@@ -548,7 +622,7 @@ mod tests {
             track.closed(at(2 * round + 2), short, true);
             track.connected(at(2 * round + 3), MS);
         }
-        track.settled(at(8), MS);
+        track.settled(at(8));
         track.lost(at(9), Cause::Reset);
         assert_eq!(track.connected(at(10), MS), Some(up(MS, Some(secs(1)))));
     }
@@ -559,9 +633,11 @@ mod tests {
         for round in 0..4 {
             let now = 10 * round + 2;
             assert_eq!(track.closed(at(now), MS, true), (Retry::After(0), None));
-            assert!(track.connected(at(now + 1), MS).is_some_and(|change| change.is_up()));
+            track.connected(at(now + 1), MS);
+            assert!(track.settled(at(now + 2)).is_some_and(|change| change.is_up()));
             assert_eq!(track.closed(at(now + 5), secs(4), true), (Retry::AtOnce, None));
-            assert!(track.connected(at(now + 5), MS).is_some_and(|change| change.is_up()));
+            track.connected(at(now + 5), MS);
+            assert!(track.settled(at(now + 6)).is_some_and(|change| change.is_up()));
         }
     }
 

@@ -62,7 +62,7 @@ struct Watched {
 pub(super) enum Holds {
     No,
     Yes,
-    /// The target closed those before at once: it counts when it has lasted.
+    /// The target closed the one before, or several at once: it counts when it has lasted.
     IfItLasts,
 }
 
@@ -183,11 +183,9 @@ impl Monitor {
     }
 
     /// A connection that had to last before it counts has lasted.
-    pub(super) fn settled(&self, reactor: &mut Reactor, index: u32, took: Option<Duration>) {
+    pub(super) fn settled(&self, reactor: &mut Reactor, index: u32) {
         let now = reactor.now();
-        self.event(reactor, index, None, |watched| {
-            Some(watched.track.settled(now, took.unwrap_or(now - watched.attempt)))
-        });
+        self.event(reactor, index, None, |watched| watched.track.settled(now));
     }
 
     /// Something has come on a connection.
@@ -224,6 +222,11 @@ impl Monitor {
         }
         let cause = Cause::of(reason)?;
         let mut retry = None;
+        // Its timer may be due in this turn, too, and timers run after what the poll brought.
+        self.event(reactor, index, None, |watched| match now - watched.connected >= Track::SHORT {
+            true => watched.track.settled(now),
+            false => None,
+        });
         self.event(reactor, index, Some(reason), |watched| {
             let lasted = now - watched.connected;
             if lasted >= SETTLED {

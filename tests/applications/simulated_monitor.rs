@@ -440,6 +440,66 @@ fn an_orderly_close_that_no_connection_follows_is_down_since_then() {
     assert_eq!(told[1].wall.duration_since(told[0].wall).unwrap(), down_for);
 }
 
+/// Closes its first connection after a minute, and resets the others after `patience`.
+struct Dying {
+    first: bool,
+    patience: Duration,
+}
+
+impl Protocol for Dying {
+    fn connection_made(&mut self, transport: &mut Transport<'_>) {
+        let patience = if self.first { MINUTE } else { self.patience };
+        transport.call_later(patience, |this: &mut Dying, transport| match this.first {
+            true => transport.lose_connection(),
+            false => transport.abort_connection(),
+        });
+    }
+
+    fn data_received(&mut self, _: &mut Transport<'_>, _: &[u8]) {}
+}
+
+#[test]
+fn a_dying_servers_last_accept_is_no_reconnection() {
+    for (millis, lasts) in [(0, false), (1, false), (990, false), (1_000, true), (1_500, true)] {
+        for every_result in [false, true] {
+            let mut simulation = Simulation::new(20);
+            let (host, watcher) = (simulation.host("server"), simulation.host("watcher"));
+            let (patience, mut count) = (Duration::from_millis(millis), 0);
+            let serve = move || {
+                count += 1;
+                Dying { first: count == 1, patience }
+            };
+            simulation.reactor(host).listen_tcp("0.0.0.0:80", serve).unwrap();
+            let (book, settings) = (Book::default(), Settings { every_result, ..Settings::default() });
+            let midnight = simulation.reactor(watcher).wall();
+            book.watch(&mut simulation, watcher, &["held=hold://10.0.0.1:80"], settings);
+            simulation.at(MINUTE + SECOND / 2, move |simulation| {
+                simulation.strike(FaultKind::Refusal, host, watcher);
+            });
+            simulation.run_for(2 * MINUTE).unwrap();
+            let mut told = book.of("held");
+            told.retain(|told| match told.change {
+                Change::StillUp { .. } => false,
+                Change::StillDown { new_cause, .. } => new_cause,
+                _ => true,
+            });
+            let causes: Vec<_> = told.iter().map(Told::cause).collect();
+            let (reset, closed, refused) = (Cause::Reset, Cause::Closed, Cause::Refused);
+            if lasts {
+                assert_eq!(causes, [None, None, Some(reset), Some(refused)], "{millis}: {told:?}");
+                let Change::Reconnected { gap, .. } = told[1].change else { panic!("{told:?}") };
+                assert_eq!(gap, Duration::from_millis(2), "when it was made, not when it was told");
+                continue;
+            }
+            assert_eq!(causes, [None, Some(closed), Some(refused)], "{millis}: {told:?}");
+            let Change::Down { up_for: Some(up_for), .. } = told[1].change else { panic!("{told:?}") };
+            assert_eq!(up_for, MINUTE + WAYS);
+            let since = told[1].wall.duration_since(midnight).unwrap();
+            assert!(since < MINUTE + SECOND / 100, "{since:?}");
+        }
+    }
+}
+
 #[test]
 fn a_connection_is_idle_whatever_the_one_before_has_heard() {
     let mut simulation = Simulation::new(16);
@@ -491,9 +551,11 @@ fn a_server_that_closes_at_once_is_down_until_it_does_not() {
     let monitor = book.watch(&mut simulation, watcher, &["held=hold://server:80"], Settings::default());
     simulation.run_for(MINUTE).unwrap();
     let told: Vec<Change> = book.of("held").iter().map(|told| told.change).collect();
-    assert!(matches!(told[0], Change::Up { .. }) && told.len() == 3, "{told:?}");
-    assert!(matches!(told[1], Change::Reconnected { count: 1, gap, .. } if gap > SECOND / 2), "{told:?}");
-    assert!(matches!(told[2], Change::Down { cause: Cause::ClosesAtOnce, .. }), "{told:?}");
+    assert!(matches!(told[0], Change::Up { .. }) && told.len() == 2, "{told:?}");
+    let Change::Down { cause: Cause::ClosesAtOnce, up_for: Some(up_for), .. } = told[1] else {
+        panic!("{told:?}")
+    };
+    assert_eq!(up_for, SECOND / 2 + WAYS, "no connection has lasted since");
     let accepts = simulation.reactor(host).statistics().accepts;
     assert!((6..=12).contains(&accepts), "the waits grow: {accepts} connections in a minute");
     // It is well again when one of its connections lasts.
