@@ -38,6 +38,7 @@ pub(crate) mod stamp;
 mod target;
 mod track;
 mod view;
+pub(crate) mod warning;
 mod watching;
 
 pub use backoff::Backoff;

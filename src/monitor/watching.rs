@@ -7,6 +7,7 @@ use super::schedule::{FIRST_LOOK, Schedule};
 use super::settings::{Settings, liveness};
 use super::target::{Kind, Options, Target};
 use super::track::{Change, Retry, State, Track};
+use super::warning::{Due, Warned, Warning};
 use crate::escape::Escaped;
 use crate::{ConnectTcp, ConnectUnix, ConnectorId, DelayedCall, Instant, Reactor, Reason};
 use std::cell::{RefCell, RefMut};
@@ -36,8 +37,10 @@ struct Shared {
     error: Option<io::Error>,
     /// The next round of the held targets.
     round: Option<DelayedCall>,
-    /// When the last warning of trouble on this side was logged.
-    warned: Option<Instant>,
+    /// Of trouble on this side.
+    warning: Warning,
+    /// Logs the warning that waits.
+    warning_call: Option<DelayedCall>,
 }
 
 type Finished = Box<dyn FnOnce(&mut Reactor)>;
@@ -89,6 +92,8 @@ impl Monitor {
         let shared = Shared {
             schedule,
             started: now,
+            warning: Warning::new(targets.len()),
+            warning_call: None,
             unfinished: targets.len(),
             watched: targets.into_iter().map(new).collect(),
             reporter: Box::new(reporter),
@@ -97,7 +102,6 @@ impl Monitor {
             stopped: false,
             error: None,
             round: None,
-            warned: None,
         };
         let monitor = Monitor { shared: Rc::new(RefCell::new(shared)) };
         let first = monitor.clone();
@@ -128,14 +132,15 @@ impl Monitor {
     pub fn stop(&self, reactor: &mut Reactor) {
         let mut shared = self.borrow();
         shared.stopped = true;
-        let round = shared.round.take();
+        let calls = [shared.round.take(), shared.warning_call.take()];
         let connectors: Vec<_> =
             shared.watched.iter_mut().filter_map(|watched| watched.connector.take()).collect();
         drop(shared);
-        if let Some(round) = round {
+        for call in calls.into_iter().flatten() {
             // One that has just been called cannot be cancelled, and does nothing any more.
-            let _ = round.cancel(reactor);
+            let _ = call.cancel(reactor);
         }
+        self.log_warning(reactor);
         for id in connectors {
             if let Some(mut connector) = reactor.connector(id) {
                 connector.disconnect();
@@ -203,7 +208,7 @@ impl Monitor {
             self.result(reactor, index, Some(reason), |watched| {
                 Some(watched.track.failed(now, cause, now - watched.attempt))
             });
-            self.warn(now, reason);
+            self.warn(reactor, reason);
         } else {
             self.event(reactor, index, Some(&Reason::Done), |watched| watched.track.close_stands(now));
             self.result(reactor, index, Some(reason), |watched| {
@@ -250,17 +255,33 @@ impl Monitor {
         }
     }
 
-    /// Logs, once a second at most, that this side has trouble, and how many targets are unknown for it.
-    fn warn(&self, now: Instant, reason: &Reason) {
-        let mut shared = self.borrow();
-        if shared.warned.is_some_and(|last| now - last < Duration::from_secs(1)) {
-            return;
+    /// Logs that this side has trouble, and how many targets are unknown for it, now or when they are counted.
+    fn warn(&self, reactor: &mut Reactor, reason: &Reason) {
+        let due = self.borrow().warning.trouble(reactor.now(), reason);
+        match due {
+            Due::Now => self.log_warning(reactor),
+            Due::After(wait) => {
+                let this = self.clone();
+                let call = reactor.call_later(wait, move |reactor| this.log_warning(reactor));
+                self.borrow().warning_call = Some(call);
+            }
+            Due::Set => {}
         }
-        shared.warned = Some(now);
-        let unknown = |watched: &&Watched| matches!(watched.track.state(), State::Unknown(Some(_)));
-        let unknown = shared.watched.iter().filter(unknown).count();
-        let (targets, reason) = (shared.watched.len(), Escaped(reason).to_string());
-        log_warn!("unknown targets: {unknown} of {targets}, for a reason of this machine: {reason}");
+    }
+
+    fn log_warning(&self, reactor: &mut Reactor) {
+        let mut shared = self.borrow();
+        let warned = shared.warning.take(reactor.now());
+        let call = shared.warning_call.take();
+        drop(shared);
+        if let Some(call) = call {
+            // The one that runs now cannot be cancelled.
+            let _ = call.cancel(reactor);
+        }
+        if let Some(Warned { affected, watched, reason }) = warned {
+            let reason = Escaped(reason).to_string();
+            log_warn!("unknown targets: {affected} of {watched}, for a reason of this machine: {reason}");
+        }
     }
 
     // -- what follows --
@@ -458,9 +479,12 @@ impl Monitor {
             return false;
         };
         let closed = watched.track.closed_at();
+        let is_unknown = |track: &Track| matches!(track.state(), State::Unknown(Some(_)));
+        let before = is_unknown(&watched.track);
         let Some(change) = change(watched) else {
             return false;
         };
+        shared.warning.count(before, is_unknown(&watched.track));
         if shared.settings.every_result || change.is_news() {
             let mut wall = reactor.wall();
             if let Some(closed) = closed
