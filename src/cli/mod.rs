@@ -6,7 +6,7 @@
 //! gives the terminal back first and exits with that code.
 //!
 //! An error is one line on stderr. Log records go to stderr as `RUST_LOG` says; by default errors, and
-//! the monitor's warnings of trouble of this machine.
+//! the warnings of `monitor` and `traffic` of trouble of this machine.
 
 mod demo;
 mod descriptors;
@@ -222,7 +222,7 @@ fn complain(what: &impl fmt::Display) {
 
 const USAGE: u8 = 2;
 /// What is logged when `RUST_LOG` does not say.
-const LOGGED: &str = "error,twistor::monitor=warn";
+const LOGGED: &str = "error,twistor::monitor=warn,twistor::traffic=warn";
 /// As of any Rust program.
 const PANICKED: u8 = 101;
 

@@ -17,7 +17,8 @@ use std::time::Duration;
 ///
 /// Each feed is read again and again over a connection that is kept. A line has the chosen values
 /// and how they changed since last time, how old the feed is and who says so (its payload, or its
-/// headers), and how long the answer took. An error is a line like any other, never the end.
+/// headers), and how long the answer took. An error is a line like any other, never the end. Trouble of
+/// this machine itself is said as such, and on stderr as well, once a second at most.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -29,7 +30,8 @@ Examples:
 A line of --json has time, event (reading, error), feed, name (if given) and latency_ms; a reading has
 values, changes (added or was), missing, problems (reason and detail of single values), age_s (below
 zero: in the future), age_source and age_zone (assumed_utc: the time had no zone); an error has reason
-(connect, timed_out, closed, http, status, encoding, json, limit) and detail.
+(connect, timed_out, closed, http, status, encoding, json, limit; local for trouble of this machine, such as
+no descriptor or no route, which says nothing about the feed) and detail.
 
 Of a payload nothing is kept but the chosen values: at most 64 KiB of text each and 1 MiB in all, out of
 a body of at most 16 MiB with at most 128 levels.

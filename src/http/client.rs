@@ -214,6 +214,20 @@ fn time_out(reactor: &mut Reactor, exchange: &Pending) {
     }
 }
 
+impl FetchError {
+    /// Whether it says nothing about the server, because this machine could not even ask it: as
+    /// [`Reason::is_local`], and a look-up that took too long.
+    pub fn is_local(&self) -> bool {
+        match self {
+            FetchError::Connect(reason) | FetchError::Closed(reason) | FetchError::Lost(reason) => {
+                reason.is_local()
+            }
+            FetchError::TimedOut(_, stage) => *stage == Stage::LookingUp,
+            FetchError::Http(_) => false,
+        }
+    }
+}
+
 impl fmt::Display for FetchError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -8,7 +8,8 @@
 //!   has it, and `detail`, text for people), `age_s` (below zero when the time lies in the future), `age_source` (`payload`,
 //!   `last-modified`, `age`, `date`; both `null` when nothing says so) and `age_zone` (`assumed_utc` for a time without a
 //!   zone; else `null`).
-//! - `error`: `reason` ([`FeedError::code`](super::FeedError::code)) and `detail` (text for people).
+//! - `error`: `reason` ([`FeedError::code`](super::FeedError::code); `local` is trouble of this machine, which says
+//!   nothing about the feed) and `detail` (text for people).
 
 use super::observer::{FeedEvent, News, Observer};
 use super::reading::{Difference, Reading, Value};

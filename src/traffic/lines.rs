@@ -2,9 +2,10 @@
 
 use super::age::Age;
 use super::feed::Pointer;
-use super::observer::{FeedEvent, News, Observer};
+use super::observer::{FeedError, FeedEvent, News, Observer};
 use super::reading::{Difference, Reading, Value};
 use crate::escape::{Escaped, EscapedJson};
+use crate::http::FetchError;
 use crate::monitor::{Clock, Painted, Palette, Span, fit};
 use std::fmt::Write as _;
 use std::io::{self, Write};
@@ -49,7 +50,7 @@ impl<W: Write + 'static> Observer for Lines<W> {
             News::Error(error) => {
                 let word = Painted(palette.bad, "error");
                 let _ = write!(line, "{word}  {}", Escaped(error));
-                if error.code() != "timed_out" {
+                if !matches!(error, FeedError::Fetch(FetchError::TimedOut(..))) {
                     let _ = write!(line, "{}", Painted(palette.faint, format_args!(" after {latency}")));
                 }
             }

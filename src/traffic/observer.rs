@@ -67,9 +67,16 @@ pub enum FeedError {
 }
 
 impl FeedError {
+    /// Whether it says nothing about the feed, because this machine could not ask for it. See
+    /// [`FetchError::is_local`].
+    pub fn is_local(&self) -> bool {
+        matches!(self, FeedError::Fetch(error) if error.is_local())
+    }
+
     /// One word for machines: it stays the same from release to release.
     pub fn code(&self) -> &'static str {
         match self {
+            FeedError::Fetch(error) if error.is_local() => "local",
             FeedError::Fetch(FetchError::Connect(_)) => "connect",
             FeedError::Fetch(FetchError::TimedOut(..)) => "timed_out",
             FeedError::Fetch(FetchError::Closed(_) | FetchError::Lost(_)) => "closed",
@@ -84,6 +91,9 @@ impl FeedError {
 
 impl fmt::Display for FeedError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.is_local() {
+            f.write_str("trouble of this machine: ")?;
+        }
         match self {
             FeedError::Fetch(FetchError::TimedOut(limit, stage)) => {
                 let (before, limit) = match stage {

@@ -5,9 +5,11 @@ use super::feed::{Feed, Pointer};
 use super::observer::{FeedError, FeedEvent, News, Observer};
 use super::payload::{PayloadError, PayloadLimits};
 use super::reading::{Reading, Values};
-use crate::http::{Client, FetchError, Fetched, Limits, Request, RequestError};
+use crate::escape::Escaped;
+use crate::http::{Client, FetchError, Fetched, Limits, Request, RequestError, Stage, Url};
 use crate::monitor::Schedule;
-use crate::{DelayedCall, Instant, Reactor};
+use crate::monitor::warning::{Due, Warned, Warning};
+use crate::{DelayedCall, Instant, Reactor, Reason};
 use std::cell::{RefCell, RefMut};
 use std::io;
 use std::rc::Rc;
@@ -64,6 +66,10 @@ struct Shared {
     finished: Option<Finished>,
     stopped: bool,
     error: Option<io::Error>,
+    /// Of trouble of this machine.
+    warning: Warning,
+    /// Logs the warning that waits.
+    warning_call: Option<DelayedCall>,
 }
 
 type Finished = Box<dyn FnOnce(&mut Reactor)>;
@@ -76,6 +82,8 @@ struct Watched {
     rounds: u32,
     /// There was a reading.
     read: bool,
+    /// The last attempt had trouble of this machine.
+    in_trouble: bool,
     next: Option<DelayedCall>,
 }
 
@@ -111,6 +119,7 @@ impl Traffic {
                 asked: now,
                 rounds: 0,
                 read: false,
+                in_trouble: false,
                 next: None,
             }
         };
@@ -119,6 +128,8 @@ impl Traffic {
             started: now,
             client,
             unfinished: feeds.len(),
+            warning: Warning::new(feeds.len()),
+            warning_call: None,
             watched: feeds.into_iter().map(new).collect(),
             observer: Box::new(observer),
             settings,
@@ -143,9 +154,11 @@ impl Traffic {
     pub fn stop(&self, reactor: &mut Reactor) {
         let mut shared = self.borrow();
         shared.stopped = true;
-        let calls: Vec<_> = shared.watched.iter_mut().filter_map(|watched| watched.next.take()).collect();
+        let mut calls: Vec<_> = shared.watched.iter_mut().filter_map(|watched| watched.next.take()).collect();
+        calls.extend(shared.warning_call.take());
         let client = shared.client.clone();
         drop(shared);
+        self.log_warning(reactor);
         for call in calls {
             // One that has been called already cannot be cancelled.
             let _ = call.cancel(reactor);
@@ -209,22 +222,69 @@ impl Traffic {
         if done {
             shared.unfinished = shared.unfinished.saturating_sub(1);
         }
+        let trouble = reading.as_ref().err().and_then(|error| local_reason(error, &watched.feed.url));
+        let before = std::mem::replace(&mut watched.in_trouble, trouble.is_some());
+        shared.warning.count(before, trouble.is_some());
         let failed = told.is_err();
         shared.error = told.err().or(shared.error.take());
-        if failed || shared.unfinished == 0 {
-            if let Some(finished) = shared.finished.take() {
-                drop(guard);
-                reactor.call_later(Duration::ZERO, finished);
-            }
-        } else if !done {
-            drop(guard);
+        let ends = failed || shared.unfinished == 0;
+        let finished = if ends { shared.finished.take() } else { None };
+        drop(guard);
+        if let Some(reason) = trouble {
+            self.warn(reactor, &reason);
+        }
+        if let Some(finished) = finished {
+            reactor.call_later(Duration::ZERO, finished);
+        } else if !ends && !done {
             self.ask_after(reactor, index, next);
+        }
+    }
+
+    /// Logs that this machine has trouble, and how many feeds are not read for it, now or when they are counted.
+    fn warn(&self, reactor: &mut Reactor, reason: &Reason) {
+        let due = self.borrow().warning.trouble(reactor.now(), reason);
+        match due {
+            Due::Now => self.log_warning(reactor),
+            Due::After(wait) => {
+                let this = self.clone();
+                let call = reactor.call_later(wait, move |reactor| this.log_warning(reactor));
+                self.borrow().warning_call = Some(call);
+            }
+            Due::Set => {}
+        }
+    }
+
+    fn log_warning(&self, reactor: &mut Reactor) {
+        let mut shared = self.borrow();
+        let warned = shared.warning.take(reactor.now());
+        let call = shared.warning_call.take();
+        drop(shared);
+        if let Some(call) = call {
+            // The one that runs now cannot be cancelled.
+            let _ = call.cancel(reactor);
+        }
+        if let Some(Warned { affected, watched, reason }) = warned {
+            let reason = Escaped(reason).to_string();
+            log_warn!("unread feeds: {affected} of {watched}, for a reason of this machine: {reason}");
         }
     }
 
     /// Never borrowed twice: an observer has no way back to its reader, and callbacks do not nest.
     fn borrow(&self) -> RefMut<'_, Shared> {
         self.shared.borrow_mut()
+    }
+}
+
+/// The trouble of this machine that an error is, if it is that.
+fn local_reason(error: &FeedError, url: &Url) -> Option<Reason> {
+    match error {
+        FeedError::Fetch(FetchError::TimedOut(limit, Stage::LookingUp)) => {
+            Some(Reason::LookupTimedOut { host: url.host().to_owned(), limit: *limit })
+        }
+        FeedError::Fetch(
+            FetchError::Connect(reason) | FetchError::Closed(reason) | FetchError::Lost(reason),
+        ) => Some(reason.clone()).filter(Reason::is_local),
+        _ => None,
     }
 }
 

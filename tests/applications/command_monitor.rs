@@ -1,6 +1,6 @@
 //! `twistor monitor` tells the truth about services that stop and start, to people and to machines.
 
-use crate::command::{Running, Service, Signal, nobody, run};
+use crate::command::{Running, Service, Signal, nobody, run, twistor_without_routes};
 use serde_json::Value;
 use std::collections::HashMap;
 
@@ -179,15 +179,8 @@ fn a_limit_of_descriptors_that_can_be_raised_is() {
 
 #[test]
 fn a_machine_without_a_route_blames_no_target() {
-    let unshare = ["--user", "--map-root-user", "--net"];
-    if !tool("unshare", &[&unshare[..], &["true"]].concat()) {
-        use std::io::Write;
-        let _ = writeln!(std::io::stderr(), "SKIPPED: no network namespace of a user can be made");
-        return;
-    }
-    let mut monitor = std::process::Command::new("unshare");
-    monitor.args(unshare).args([env!("CARGO_BIN_EXE_twistor"), "monitor", "--once", "--json"]);
-    monitor.args(["tcp://192.0.2.1:80", "hold://192.0.2.1:81"]);
+    let arguments = ["monitor", "--once", "--json", "tcp://192.0.2.1:80", "hold://192.0.2.1:81"];
+    let Some(monitor) = twistor_without_routes(&arguments) else { return };
     let mut monitor = Running::begin(monitor);
     for _ in 0..2 {
         let line = json(&monitor.line());
@@ -195,7 +188,10 @@ fn a_machine_without_a_route_blames_no_target() {
         let detail = line["detail"].as_str().unwrap();
         assert!(detail.starts_with("this machine has no route to it: connect: "), "{detail}");
     }
-    assert_eq!(monitor.end().code, Some(1));
+    let ended = monitor.end();
+    let words = "unknown targets: 2 of 2, for a reason of this machine: this machine has no route to it: ";
+    assert!(ended.err.contains(words), "{}", ended.err);
+    assert_eq!(ended.code, Some(1));
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! `twistor traffic` tells values, changes and errors, and never ends by an error.
 
-use crate::command::{Running, Service, Signal, nobody, run};
+use crate::command::{Running, Service, Signal, nobody, run, twistor_without_routes};
 use serde_json::Value;
 use std::io::{Read, Write};
 use std::sync::Arc;
@@ -144,6 +144,20 @@ fn every_error_is_an_event() {
             assert!(event["detail"].as_str().unwrap().starts_with(detail), "{event}");
         }
     }
+}
+
+#[test]
+fn a_machine_without_a_route_blames_no_feed() {
+    let arguments = ["traffic", "--count", "1", "--json", "http://192.0.2.1/"];
+    let Some(traffic) = twistor_without_routes(&arguments) else { return };
+    let ended = Running::begin(traffic).end();
+    let event: Value = serde_json::from_str(&ended.out).unwrap();
+    assert_eq!((&event["event"], &event["reason"]), (&"error".into(), &"local".into()), "{event}");
+    let why = "this machine has no route to it: connect: ";
+    assert!(event["detail"].as_str().unwrap().contains(why), "{event}");
+    let words = format!("unread feeds: 1 of 1, for a reason of this machine: {why}");
+    assert!(ended.err.contains(&words) && ended.err.lines().count() == 1, "{}", ended.err);
+    assert_eq!(ended.code, Some(1));
 }
 
 #[test]

@@ -38,3 +38,5 @@ mod simulated_load;
 mod simulated_monitor;
 #[cfg(feature = "monitor")]
 mod simulated_traffic;
+#[cfg(feature = "monitor")]
+mod warnings;

@@ -1,5 +1,6 @@
 //! A monitor runs unchanged in a simulated network, and what it tells is the truth.
 
+use crate::warnings;
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -647,31 +648,9 @@ fn a_close_that_this_side_cannot_follow_is_unknown_since_then() {
     assert!(monitor.all_up());
 }
 
-thread_local! {
-    /// What this thread has logged as a warning or an error: a simulation is one thread.
-    static LOGGED: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) };
-}
-
-struct Log;
-
-impl log::Log for Log {
-    fn enabled(&self, metadata: &log::Metadata<'_>) -> bool {
-        metadata.level() <= log::Level::Warn
-    }
-
-    fn log(&self, record: &log::Record<'_>) {
-        if self.enabled(record.metadata()) {
-            LOGGED.with_borrow_mut(|logged| logged.push(record.args().to_string()));
-        }
-    }
-
-    fn flush(&self) {}
-}
-
 #[test]
 fn trouble_of_this_side_is_warned_of_once_a_second() {
-    log::set_logger(&Log).unwrap();
-    log::set_max_level(log::LevelFilter::Warn);
+    warnings::begin();
     let mut simulation = Simulation::new(15);
     server(&mut simulation, "server");
     let watcher = simulation.host("watcher");
@@ -680,16 +659,16 @@ fn trouble_of_this_side_is_warned_of_once_a_second() {
     let settings = Settings { interval: SECOND / 10, ..Settings::default() };
     Book::default().watch(&mut simulation, watcher, &targets, settings);
     simulation.run_for(MINUTE).unwrap();
-    assert_eq!(LOGGED.take(), [""; 0]);
+    assert_eq!(warnings::take(), [""; 0]);
     simulation.set_descriptor_limit(watcher, 0);
     simulation.run_for(10 * SECOND - SECOND / 100).unwrap();
-    let logged = LOGGED.take();
+    let logged = warnings::take();
     assert_eq!(logged.len(), 10, "{logged:?}");
     let words = "unknown targets: 50 of 50, for a reason of this machine: connection failed: socket: ";
     assert!(logged.iter().all(|line| line.starts_with(words)), "{logged:?}");
     simulation.set_descriptor_limit(watcher, 1024);
     simulation.run_for(MINUTE).unwrap();
-    assert!(LOGGED.take().len() <= 1, "it is over");
+    assert!(warnings::take().len() <= 1, "it is over");
     // Some of the targets are held, and stay up: the others are counted for a second.
     let targets: Vec<String> = (0..50)
         .map(|number| format!("n{number}={}://10.0.0.1:80", if number < 10 { "hold" } else { "tcp" }))
@@ -701,14 +680,14 @@ fn trouble_of_this_side_is_warned_of_once_a_second() {
     simulation.run_for(MINUTE).unwrap();
     simulation.set_descriptor_limit(watcher, 0);
     simulation.run_for(SECOND / 2).unwrap();
-    assert_eq!(LOGGED.take(), [""; 0]);
+    assert_eq!(warnings::take(), [""; 0]);
     simulation.run_for(SECOND).unwrap();
-    let logged = LOGGED.take();
+    let logged = warnings::take();
     assert!(logged.len() == 1 && logged[0].starts_with("unknown targets: 40 of 50, "), "{logged:?}");
     // What waits is said at the end, and no call is left.
     simulation.run_for(SECOND / 10).unwrap();
     monitor.stop(simulation.reactor(watcher));
-    assert_eq!(LOGGED.take().len(), 1);
+    assert_eq!(warnings::take().len(), 1);
     assert_eq!(simulation.reactor(watcher).delayed_calls(), 0);
 }
 

@@ -1,11 +1,12 @@
 //! The reader of traffic feeds runs unchanged in a simulated network, and what it tells is the truth about a server that
 //! answers slowly, in half, wrongly or not at all.
 
+use crate::warnings;
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::Duration;
 
-use twistor::sim::{FaultKind, Host, Latency, Link, Simulation};
+use twistor::sim::{CallKind, Errno, Fault, FaultKind, Host, Latency, Link, Simulation};
 use twistor::traffic::{Difference, Feed, FeedEvent, News, Settings, Traffic};
 use twistor::{Protocol, Transport};
 
@@ -348,6 +349,44 @@ fn a_feed_whose_name_hangs_is_told_by_that() {
     };
     Traffic::start(simulation.reactor(reader), vec![feed], Settings::default(), note);
     simulation.run_for(16 * SECOND).unwrap();
-    let hanging = ("timed_out", "the name was not looked up within 5.0 s".to_owned());
+    let hanging = ("local", "trouble of this machine: the name was not looked up within 5.0 s".to_owned());
     assert_eq!(*told.borrow(), [hanging.clone(), hanging]);
+}
+
+#[test]
+fn trouble_of_this_machine_is_no_error_of_the_feed() {
+    warnings::begin();
+    let local = [
+        (CallKind::Socket, Errno::EMFILE, "connection failed: socket: "),
+        (CallKind::Connect, Errno::EADDRNOTAVAIL, "connection failed: connect: "),
+        (CallKind::Connect, Errno::ENETUNREACH, "this machine has no route to it: connect: "),
+    ];
+    for (call, errno, why) in local {
+        let mut simulation = Simulation::new(2);
+        let reader = simulation.host("reader");
+        simulation.add_rule(Fault::fail(call, errno).on(reader));
+        let feed = |number: u32| Feed::new(format!("http://10.0.0.9/{number}").parse().unwrap());
+        let feeds = (0..20).map(feed).collect();
+        let told = Rc::new(RefCell::new(Vec::new()));
+        let tell = Rc::clone(&told);
+        let note = move |event: &FeedEvent<'_>| {
+            if let News::Error(error) = event.news {
+                tell.borrow_mut().push((error.code(), error.to_string()));
+            }
+            Ok(())
+        };
+        let settings = Settings { every: SECOND / 2, ..Settings::default() };
+        let traffic = Traffic::start(simulation.reactor(reader), feeds, settings, note);
+        simulation.run_for(5 * SECOND).unwrap();
+        traffic.stop(simulation.reactor(reader));
+        let detail = format!("trouble of this machine: {why}");
+        let told = told.borrow();
+        assert!(told.len() > 100, "{told:?}");
+        assert!(told.iter().all(|(code, text)| *code == "local" && text.starts_with(&detail)), "{told:?}");
+        let logged = warnings::take();
+        assert!((5..=6).contains(&logged.len()), "one a second: {logged:?}");
+        let warning = format!("unread feeds: 20 of 20, for a reason of this machine: {why}");
+        assert!(logged.iter().all(|line| line.starts_with(&warning)), "{logged:?}");
+        assert_eq!(simulation.reactor(reader).delayed_calls(), 0);
+    }
 }
