@@ -53,7 +53,9 @@ A line of --json has time, event (up, still_up, down, still_down, unknown, still
 summary), target, name (if given); a result has first, took_ms, previous_s (how long the state before
 lasted) and, unless up, reason (refused, timed_out, no_route, unresolved, closed, closes_at_once, reset,
 broken, other; local when unknown) and detail; reconnected has after_s, idle, gap_ms, took_ms, count; a
-summary has state, reason, lasted_s, uptime, losses, reconnects, connects, failures, median_ms, max_ms.
+summary has state, reason, lasted_s, uptime, losses, reconnects, connects, failures, median_ms and
+max_ms (of connect times: the median is that of the last 64 results, or the last connect time when no connection
+was made in them).
 
 Exit codes: 0 ended as asked (with --once: all targets are up), 1 with --once: something is down or
 unknown; or an error of this machine, 2 bad usage; a second SIGINT or SIGTERM ends it at once (130, 143).")]

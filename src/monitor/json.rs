@@ -13,7 +13,9 @@
 //!   (from the close to the new connection), `took_ms`, `count` (so far).
 //! - `summary`: one for each target. `state` (`up`, `down`, `unknown`), `reason` (unless up; `null`
 //!   before the first result), `lasted_s`, `uptime` (0 to 1 or `null`), `losses`, `reconnects`,
-//!   `connects`, `failures`, `median_ms`, `max_ms`.
+//!   `connects`, `failures`, `median_ms` (of the connect times in the last 64 results; of a connection that is
+//!   held longer, or a target that is down longer, the last connect time), `max_ms` (the longest connect time);
+//!   `null` before the first connection.
 
 use super::cause::Cause;
 use super::object::Object;

@@ -16,13 +16,15 @@ pub enum Sample {
     Unknown,
 }
 
-/// A ring of the last 64 results, and the longest connect time ever.
+/// A ring of the last 64 results, the last connect time, and the longest connect time ever.
 #[derive(Clone, Debug, Default)]
 pub struct Recent {
     /// Grows to CAPACITY, then wraps: at most 256 bytes a target.
     ring: Vec<u32>,
     /// Where the next result goes once the ring is full: the oldest.
     oldest: u8,
+    /// The last connect time, for when it has left the ring.
+    last: Option<u32>,
     longest: Option<Duration>,
 }
 
@@ -32,7 +34,9 @@ impl Recent {
         let packed = match sample {
             Sample::Took(took) => {
                 self.longest = self.longest.max(Some(took));
-                u32::try_from(took.as_nanos() / UNIT).unwrap_or(u32::MAX).min(LARGEST)
+                let packed = u32::try_from(took.as_nanos() / UNIT).unwrap_or(u32::MAX).min(LARGEST);
+                self.last = Some(packed);
+                packed
             }
             Sample::Held => HELD,
             Sample::Down => DOWN,
@@ -54,11 +58,12 @@ impl Recent {
             HELD => Sample::Held,
             DOWN => Sample::Down,
             UNKNOWN => Sample::Unknown,
-            packed => Sample::Took(Duration::from_nanos(u64::from(packed) * UNIT as u64)),
+            packed => Sample::Took(unpacked(packed)),
         })
     }
 
-    /// The median connect time of these results; of two in the middle the longer.
+    /// The median connect time of these results; of two in the middle the longer. When no connection
+    /// was made in them (one is held all the while, or the target is down), the last connect time before.
     pub fn median(&self) -> Option<Duration> {
         let mut times: Vec<Duration> = self
             .samples()
@@ -68,13 +73,17 @@ impl Recent {
             })
             .collect();
         times.sort_unstable();
-        times.get(times.len() / 2).copied()
+        times.get(times.len() / 2).copied().or(self.last.map(unpacked))
     }
 
     /// The longest connect time since the start.
     pub fn longest(&self) -> Option<Duration> {
         self.longest
     }
+}
+
+fn unpacked(packed: u32) -> Duration {
+    Duration::from_nanos(u64::from(packed) * UNIT as u64)
 }
 
 const CAPACITY: usize = 64;
@@ -107,6 +116,23 @@ mod tests {
         assert_eq!(samples[61..], [Sample::Held, Sample::Down, Sample::Unknown]);
         assert_eq!(recent.median(), Some(Duration::from_millis(69)));
         assert_eq!(recent.longest(), Some(Duration::from_secs(3)));
+    }
+
+    #[test]
+    fn a_median_outlives_the_results_that_made_it() {
+        for quiet in [Sample::Held, Sample::Down, Sample::Unknown] {
+            let mut recent = Recent::default();
+            (0..100).for_each(|_| recent.push(quiet));
+            assert_eq!(recent.median(), None, "there was none yet");
+            for millis in [1, 5, 3] {
+                recent.push(Sample::Took(Duration::from_millis(millis)));
+            }
+            assert_eq!(recent.median(), Some(Duration::from_millis(3)));
+            (0..1000).for_each(|_| recent.push(quiet));
+            assert_eq!(recent.median(), Some(Duration::from_millis(3)), "the last one");
+            recent.push(Sample::Took(Duration::from_millis(7)));
+            assert_eq!(recent.median(), Some(Duration::from_millis(7)));
+        }
     }
 
     #[test]

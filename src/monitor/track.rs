@@ -177,7 +177,8 @@ pub struct Standing {
     pub connects: u64,
     /// How many attempts failed.
     pub failures: u64,
-    /// The median connect time of the last 64 results.
+    /// The median connect time of the last 64 results; when no connection was made in them, the last
+    /// connect time before.
     pub median: Option<Duration>,
     /// The longest connect time.
     pub longest: Option<Duration>,
