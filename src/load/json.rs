@@ -8,7 +8,8 @@
 //! - `connections`: `begun`, `made`, `lost` (before the end), `standing` (at the end), `opening_s` (from the first attempt to
 //!   the last connection), `connect_ms` (a distribution).
 //! - `messages`: `due` (all that count), `answered` (with `churn`: exchanges), `unanswered`, `unsent` (of the schedule), `dropped` and
-//!   `repeated` (of datagrams: not answered in time; came again or too late), `bytes` (one way), `elapsed_s`, `per_second`, `bytes_per_second`.
+//!   `repeated` (of datagrams: not answered in time; came again or too late), `unsendable` (of those that were dropped, the ones that this
+//!   machine did not send: each `reason`, text, and `count`), `bytes` (one way), `elapsed_s`, `per_second`, `bytes_per_second`.
 //! - `latency_ms`; with a rate `since_sent_ms` (from the sending, not from when it was due) and `lateness_ms` (of the
 //!   generator itself); else `null`: distributions. `latency_ms` is that of all `messages.due`: `answered` of its `count` came
 //!   back, the others count with the time that they had waited.
@@ -81,6 +82,10 @@ pub fn value(report: &Report) -> Value {
             "unsent": tally.unsent,
             "dropped": tally.dropped,
             "repeated": tally.repeated,
+            "unsendable": tally.unsendable.iter().map(|(reason, count)| json!({
+                "reason": reason,
+                "count": count,
+            })).collect::<Vec<_>>(),
             "bytes": tally.bytes,
             "elapsed_s": tally.elapsed.as_secs_f64(),
             "per_second": tally.rate(),

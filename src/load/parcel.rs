@@ -18,6 +18,7 @@ pub(crate) fn pack(tally: &Tally) -> Value {
         "opening": nanoseconds(tally.opening),
         "times": times.map(Distribution::parts),
         "errors": tally.errors.iter().map(|((kind, reason), n)| json!([kind, reason, n])).collect::<Vec<_>>(),
+        "unsendable": tally.unsendable.iter().map(|(reason, n)| json!([reason, n])).collect::<Vec<_>>(),
         "limits": tally.limits.iter().map(|(limit, n)| json!([limit.name(), n])).collect::<Vec<_>>(),
         "troubles": tally.troubles.iter().map(pack_trouble).collect::<Vec<_>>(),
     })
@@ -37,6 +38,7 @@ pub(crate) fn unpack(value: &Value) -> Option<Tally> {
         let name = value[0].as_str()?;
         Some((Limit::ALL.into_iter().find(|limit| limit.name() == name)?, value[1].as_u64()?))
     };
+    let unsendable = |value: &Value| Some((value[0].as_str()?.to_owned(), value[1].as_u64()?));
     Some(Tally {
         begun,
         connected,
@@ -46,6 +48,7 @@ pub(crate) fn unpack(value: &Value) -> Option<Tally> {
         bytes,
         unanswered,
         dropped,
+        unsendable: value["unsendable"].as_array()?.iter().map(unsendable).collect::<Option<_>>()?,
         repeated,
         unsent,
         elapsed: Duration::from_nanos(value["elapsed"].as_u64()?),
@@ -154,6 +157,7 @@ mod tests {
             unsent: 10,
             elapsed: Duration::from_nanos(11),
             opening: Duration::from_secs(12),
+            unsendable: [("too long".to_owned(), 4)].into(),
             limits: [(Limit::Ports, 13), (Limit::Workers, 1)].into(),
             ..Tally::default()
         };

@@ -108,6 +108,14 @@ impl Report {
             let (dropped, repeated) = (count(tally.dropped), count(tally.repeated));
             writeln!(f, "lost         {dropped} datagrams ({share:.2} %), {repeated} came again or late")?;
         }
+        for (reason, times) in &tally.unsendable {
+            for (number, line) in
+                wrapped(&format!("{} of them: {reason}", count(*times)), WIDE).iter().enumerate()
+            {
+                let name = if number == 0 { "refused here" } else { "" };
+                writeln!(f, "{name:<12} {}", Escaped(line))?;
+            }
+        }
         if tally.unsent > 0 {
             let unsent = counted(tally.unsent, "message");
             writeln!(f, "not sent     {unsent} of the schedule: their connections were busy or gone")?;
@@ -249,6 +257,9 @@ fn wrapped(text: &str, width: usize) -> Vec<String> {
     lines
 }
 
+/// Columns for a text behind a name.
+const WIDE: usize = 67;
+
 /// Columns for what is told of a limit: the page has 80.
 const TEXT: usize = 56;
 
@@ -310,6 +321,18 @@ mod tests {
         let text = report.to_string();
         assert!(text.contains("3 x unanswered: no answer") && !report.is_right(), "{text}");
         assert!(!Report { tally: Tally::default(), ..report }.is_right());
+    }
+
+    #[test]
+    fn what_this_machine_did_not_send_is_told_with_its_reason() {
+        let mut report = report();
+        report.tally.dropped = 1_500;
+        report.tally.unsendable =
+            [("a datagram of 60000 bytes is larger than this machine or the way takes".into(), 1_234)].into();
+        let text = report.to_string();
+        let told = "\nrefused here 1,234 of them: a datagram of 60000 bytes is larger than this\n             machine or the way takes\n";
+        assert!(text.contains(told), "{text}");
+        assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
     }
 
     #[test]

@@ -9,6 +9,7 @@ use crate::{
 };
 use std::collections::VecDeque;
 use std::fmt::Write as _;
+use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::time::Duration;
@@ -151,6 +152,24 @@ impl Run {
             state.tally.dropped += 1;
         }
         state.waited(due, Some(sent), 1, now);
+    }
+
+    /// The system refused to send a datagram, which counts as lost later on.
+    pub(super) fn not_sent(&self, now: Instant, error: &SystemError) {
+        let mut state = self.state.borrow_mut();
+        if now < state.since {
+            return;
+        }
+        let reason = match error.kind {
+            _ if error.is_too_long() => {
+                format!("a datagram of {} bytes is larger than this machine or the way takes", self.plan.size)
+            }
+            io::ErrorKind::NetworkUnreachable | io::ErrorKind::NetworkDown => {
+                format!("this machine has no route to it: {error}")
+            }
+            _ => error.to_string(),
+        };
+        *state.tally.unsendable.entry(reason).or_default() += 1;
     }
 
     /// A datagram came again, or too late.

@@ -26,6 +26,8 @@ pub struct Tally {
     pub unanswered: u64,
     /// Datagrams that were not answered in time.
     pub dropped: u64,
+    /// Of these, the datagrams that this machine did not send, by what the system said.
+    pub unsendable: BTreeMap<String, u64>,
     /// Datagrams that came again, or after they counted as lost.
     pub repeated: u64,
     /// Messages of the schedule that were never sent, because their connections were busy or gone.
@@ -75,6 +77,9 @@ impl Tally {
         self.lateness.merge(&other.lateness);
         for (error, count) in &other.errors {
             *self.errors.entry(error.clone()).or_default() += count;
+        }
+        for (reason, count) in &other.unsendable {
+            *self.unsendable.entry(reason.clone()).or_default() += count;
         }
         for (limit, count) in &other.limits {
             *self.limits.entry(*limit).or_default() += count;

@@ -5,7 +5,7 @@ use super::pattern::Pattern;
 use super::run::Run;
 use super::schedule::Schedule;
 use super::trouble::{Mismatch, Wrong};
-use crate::{Address, DatagramProtocol, DatagramTransport, Instant};
+use crate::{Address, DatagramProtocol, DatagramTransport, Instant, SystemError};
 use std::collections::VecDeque;
 use std::rc::Rc;
 use std::time::Duration;
@@ -185,7 +185,7 @@ impl Volley {
         self.begun += 1;
         self.write_message(number);
         self.under_way.push_back(Shot { number, due, sent });
-        // There is room. What the system refuses is lost, as it would be on its way.
+        // There is room. What the system refuses is lost, as it would be on its way; `send_failed` has the reason.
         let _ = transport.write(&self.message);
     }
 
@@ -258,6 +258,17 @@ impl DatagramProtocol for Volley {
             }
         }
         self.go_on(now, had_room, transport);
+    }
+
+    fn send_failed(
+        &mut self,
+        transport: &mut DatagramTransport<'_>,
+        _: Option<&Address>,
+        error: &SystemError,
+    ) {
+        if self.stage != Stage::Over {
+            self.run.not_sent(transport.now(), error);
+        }
     }
 
     fn connection_refused(&mut self, transport: &mut DatagramTransport<'_>) {

@@ -243,6 +243,12 @@ impl SystemError {
         self.is_one_of(&[Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM])
     }
 
+    /// Whether a datagram was too long.
+    #[cfg(feature = "load")]
+    pub(crate) fn is_too_long(&self) -> bool {
+        self.is_one_of(&[Errno::MSGSIZE])
+    }
+
     /// Whether this system does not have the family of the address.
     pub(super) fn is_of_another_family(&self) -> bool {
         self.is_one_of(&[Errno::AFNOSUPPORT])

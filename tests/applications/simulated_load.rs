@@ -7,7 +7,9 @@ use std::time::Duration;
 use twistor::endpoint::{ClientEndpoint, client_from_string};
 use twistor::load::{Limit, Load, Mismatch, Plan, Report, Trouble, Work, Wrong, json};
 use twistor::policy::{Rates, throttled};
-use twistor::sim::{Chaos, Fault, FaultKind, Host, Latency, Link, PacketKind, Simulation, Verdict};
+use twistor::sim::{
+    CallKind, Chaos, Errno, Fault, FaultKind, Host, Latency, Link, PacketKind, Simulation, Verdict,
+};
 use twistor::{
     Address, ClientFactory, ConnectorId, DatagramProtocol, DatagramTransport, Protocol, Reactor, Transport,
 };
@@ -749,6 +751,30 @@ fn datagrams_to_a_name_go_to_the_first_address_that_answers() {
             start(gone, "0.0.0.0:7", order);
             start(gone, "[::]:7", order);
         }
+    }
+}
+
+#[test]
+fn datagrams_that_this_machine_does_not_send_are_told_why() {
+    for (errno, why) in [
+        (Errno::EMSGSIZE, "a datagram of 9000 bytes is larger than this machine or the way takes"),
+        (Errno::ENETUNREACH, "this machine has no route to it: send: "),
+        (Errno::ENOBUFS, "send: "),
+    ] {
+        let mut simulation = Simulation::new(3);
+        let (server, client) = (simulation.host("server"), simulation.host("client"));
+        simulation.reactor(server).listen_udp("0.0.0.0:7", Datagrams(Rc::default())).unwrap();
+        simulation.add_rule(Fault::fail(CallKind::SendDatagrams, errno).on(client));
+        let plan = Plan { size: 9_000, connections: 2, ..plan() };
+        let load = Load::start_datagrams(simulation.reactor(client), "10.0.0.1", 7, plan).unwrap();
+        simulation.run_until(|_| load.is_finished()).unwrap();
+        let report = load.report();
+        let told: Vec<_> = report.tally.unsendable.iter().collect();
+        let [(reason, count)] = told[..] else { panic!("{told:?}") };
+        assert!(reason.starts_with(why), "{reason}");
+        assert_eq!((*count, report.tally.messages), (report.tally.dropped, 0), "{report}");
+        assert!(!report.is_right() && report.to_string().matches("refused here").count() == 1, "{report}");
+        assert_eq!(json::value(&report)["messages"]["unsendable"][0]["count"], *count);
     }
 }
 
