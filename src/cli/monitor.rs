@@ -6,8 +6,8 @@ use super::terminal::Terminal;
 use super::writer::{self, Out};
 use super::{Failure, Outcome, complain, descriptors, number, span};
 use crate::monitor::{
-    Backoff, Event, Json, Kind, Lines, Monitor as Watcher, Page, Reporter, Screen, Settings, Size, Span,
-    Summary, Target, View,
+    Backoff, Event, Json, Kind, Lines, Monitor as Watcher, Page, Reporter, Schedule, Screen, Settings, Size,
+    Span, Summary, Target, View,
 };
 use crate::{Phase, Reactor, Signal, SystemEvent};
 use clap::Args;
@@ -64,8 +64,8 @@ pub(super) struct Monitor {
     #[arg(required = true, value_name = "TARGET")]
     targets: Vec<String>,
 
-    /// Time between two probes of a target that is not held; probes are spread evenly over it
-    /// [default: 10s]
+    /// Time between two probes of a target that is not held, and the length of a round of one that is
+    /// (for --count, --every-probe and --watch); probes are spread evenly over it [default: 10s]
     #[arg(long, value_name = "TIME", value_parser = span::positive, conflicts_with = "once")]
     interval: Option<Duration>,
 
@@ -210,6 +210,22 @@ impl Monitor {
     /// An option that changes nothing is a mistake, and is said.
     fn refuse_idle_options(&self, targets: &[Target]) -> Result<(), Failure> {
         let refuse = |why: String| Err(Failure::Usage(format!("{why} (see --help)")));
+        if self.count == Some(1) {
+            for (option, given) in [
+                ("--interval", self.interval.is_some()),
+                ("--every-probe", self.every_probe),
+                ("--backoff", self.backoff.is_some()),
+                ("--backoff-max", self.backoff_max.is_some()),
+                ("--backoff-factor", self.backoff_factor.is_some()),
+                ("--lost-after", self.lost_after.is_some()),
+            ] {
+                if given {
+                    return refuse(format!(
+                        "{option} has no effect: with --count 1 each target has one result"
+                    ));
+                }
+            }
+        }
         let held = || targets.iter().filter(|target| target.kind() == Kind::Hold);
         for (option, given) in [
             ("--backoff", self.backoff.is_some()),
@@ -230,6 +246,19 @@ impl Monitor {
         }
         if self.timeout.is_some() && targets.iter().all(|target| target.has_own("timeout")) {
             return refuse("--timeout has no effect: every target has a timeout of its own".into());
+        }
+        // More than a hundred targets are first looked at within an interval, held ones as well.
+        let pace = |interval| Schedule::new(interval, targets.len()).first(1);
+        let shows_rounds = self.count.is_some() || self.every_probe || self.watch;
+        if let Some(interval) = self.interval
+            && !shows_rounds
+            && pace(interval) == pace(Settings::default().interval)
+            && targets.iter().all(|target| target.kind() == Kind::Hold)
+        {
+            return refuse(
+                "--interval has no effect: all targets are held, without --count, --every-probe and --watch"
+                    .into(),
+            );
         }
         let backoff = self.settings().backoff;
         if let Some(first) = self.backoff.filter(|first| *first > backoff.max) {

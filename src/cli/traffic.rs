@@ -5,6 +5,7 @@ use super::{output, writer};
 use crate::endpoint::Registry;
 use crate::escape::Escaped;
 use crate::http::Client;
+use crate::monitor::Schedule;
 use crate::traffic::{Feed, Json, Lines, Observer, Pointer, PointerError, Settings, Traffic as Reader};
 use crate::{Phase, Reactor, SystemEvent};
 use clap::Args;
@@ -75,6 +76,7 @@ pub(super) struct Traffic {
 
 impl Traffic {
     pub(super) fn run(&self) -> Outcome {
+        self.refuse_idle_options()?;
         let feeds = self.urls.iter().map(|text| feed(text)).collect::<Result<Vec<_>, _>>()?;
         let settings = self.settings().map_err(|error| Failure::Usage(error.to_string()))?;
         let client = match &self.via {
@@ -110,6 +112,19 @@ impl Traffic {
         let failed = self.count.is_some() && traffic.unread() > 0;
         let code = if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS };
         output::outcome(traffic.error(), code)
+    }
+
+    /// An option that changes nothing is a mistake, and is said.
+    fn refuse_idle_options(&self) -> Result<(), Failure> {
+        // More than a hundred feeds are first read within the interval.
+        let pace = |every| Schedule::new(every, self.urls.len()).first(1);
+        match self.every {
+            Some(every) if self.count == Some(1) && pace(every) == pace(Settings::default().every) => {
+                let why = "--every has no effect: with --count 1 each feed is read once (see --help)";
+                Err(Failure::Usage(why.to_owned()))
+            }
+            _ => Ok(()),
+        }
     }
 
     fn settings(&self) -> Result<Settings, PointerError> {

@@ -49,7 +49,9 @@ fn events(arguments: &[&str]) -> Vec<Value> {
 }
 
 fn events_with_code(arguments: &[&str], code: i32) -> Vec<Value> {
-    let ended = run(&[&["traffic", "--json", "--every", "30ms"][..], arguments].concat());
+    let once = arguments.windows(2).any(|pair| pair == ["--count", "1"]);
+    let every = if once { &[][..] } else { &["--every", "30ms"] };
+    let ended = run(&[&["traffic", "--json"], every, arguments].concat());
     assert_eq!((ended.code, ended.err.as_str()), (Some(code), ""), "{arguments:?}: {}", ended.out);
     ended.out.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }

@@ -1,6 +1,6 @@
 //! Bad usage is one line on stderr that names what was wrong, exit code 2, and nothing started.
 
-use crate::command::run;
+use crate::command::{Running, Signal, run};
 
 #[test]
 fn a_bad_argument_is_named_on_one_line() {
@@ -66,12 +66,29 @@ fn a_bad_argument_is_named_on_one_line() {
             &["monitor", "--backoff-factor", "2", "--backoff-max", "1s", "hold://h:1"],
             "--backoff-factor has no effect",
         ),
+        (
+            &["monitor", "--interval", "1s", "hold://h:1", "hold:unix:/x"],
+            "--interval has no effect: all targets",
+        ),
+        (
+            &["monitor", "--interval", "1s", "--count", "1", "tcp://h:1"],
+            "--interval has no effect: with --count 1",
+        ),
+        (&["monitor", "--every-probe", "--count", "1", "tcp://h:1"], "--every-probe has no effect"),
+        (&["monitor", "--backoff", "1s", "--count", "1", "hold://h:1"], "--backoff has no effect"),
+        (&["monitor", "--backoff-max", "1s", "--count", "1", "hold://h:1"], "--backoff-max has no effect"),
+        (
+            &["monitor", "--backoff-factor", "2", "--count", "1", "hold://h:1"],
+            "--backoff-factor has no effect",
+        ),
+        (&["monitor", "--lost-after", "5s", "--count", "1", "hold://h:1"], "--lost-after has no effect"),
         (&["monitor", "--timeout", "2s", "tcp:h:1:timeout=3"], "--timeout has no effect"),
         (&["monitor", "tcp:h:1:keepalive=5"], "keepalive has no effect"),
         (&["monitor", "hold:tcp:h:1:keepalive=36000"], "keepalive: 32767 seconds is the longest"),
         (&["monitor", "hold:tcp:h:1:nodelay=yes"], "nodelay has no effect"),
         (&["echo", "--listen", "tcp:0:keepalive=36000"], "keepalive: 32767 seconds is the longest"),
         (&["echo", "--listen", "tcp:0:user_timeout=0"], "user_timeout: it has to be more than nothing"),
+        (&["echo", "--listen", "tcp:0", "--no-loop-guard"], "--no-loop-guard has no effect"),
         (&["echo"], "--listen"),
         (&["echo", "--listen", "127.0.0.1"], "the port is missing; write HOST:PORT"),
         (&["echo", "--listen", "::1"], "the port is missing; write [::1]:PORT"),
@@ -129,6 +146,7 @@ fn a_bad_argument_is_named_on_one_line() {
         (&["traffic", "http://h/", "--via", "tcp:7007"], "did you mean tcp:localhost:7007?"),
         (&["traffic", "http://:80/"], "the host is missing"),
         (&["traffic", ""], "http://"),
+        (&["traffic", "http://h/", "--every", "2s", "--count", "1"], "--every has no effect"),
         (&["demo", "--for", "ever"], "ever"),
         (&["demo", "--fo", "5s"], "did you mean --for?"),
         (&["load"], "ENDPOINT"),
@@ -168,6 +186,10 @@ fn a_bad_argument_is_named_on_one_line() {
         (&["load", "unix:@x", "--from", "127.0.0.2"], "only connections of TCP have source addresses"),
         (&["load", "udp:h:1", "--from", "127.0.0.2"], "only connections of TCP have source addresses"),
         (&["load", "udp:h:0"], "h:0"),
+        (&["load", "h:1", "--lost-after", "2s"], "--lost-after has no effect"),
+        (&["load", "unix:/x", "--lost-after", "2s"], "--lost-after has no effect"),
+        (&["load", "udp:h:1", "--ramp", "2s"], "--ramp has no effect"),
+        (&["load", "h:1", "--churn", "--ramp", "2s"], "--ramp"),
         (&["load", "udp:h:1", "--size", "7"], "size"),
         (&["load", "udp:h:1", "--churn"], "churn"),
         (&["load", "udp:h:1", "--hold"], "hold"),
@@ -424,4 +446,20 @@ fn no_example_panics_when_its_reader_goes_away() {
         seen += 1;
     }
     assert!(seen >= 18);
+}
+
+#[test]
+fn an_option_that_has_an_effect_is_taken() {
+    let held = ["--count", "2", "--interval", "1ms", "hold://127.0.0.1:1"];
+    let mixed = ["--once", "--timeout", "1s", "hold://127.0.0.1:1", "tcp://127.0.0.1:1"];
+    for arguments in [&held[..], &mixed] {
+        let ended = run(&[&["monitor"][..], arguments].concat());
+        assert_ne!(ended.code, Some(2), "{arguments:?}: {}", ended.err);
+    }
+    // Two hundred targets are first looked at within the interval, and not in two seconds.
+    let targets: Vec<String> = (0..200).map(|number| format!("n{number}=hold://127.0.0.1:1")).collect();
+    let targets: Vec<&str> = targets.iter().map(String::as_str).collect();
+    let mut monitor = Running::start(&[&["monitor", "--interval", "1s"][..], &targets].concat());
+    monitor.line_with(&["n0 ", "down"]);
+    assert_eq!(monitor.end_by(Signal::TERM).code, Some(0));
 }

@@ -115,6 +115,10 @@ impl Echo {
     pub(super) fn run(&self) -> Outcome {
         let places = self.listen.iter().map(|text| Place::of(text, self.sharers(), !self.no_loop_guard));
         let mut places = places.collect::<Result<Vec<_>, _>>()?;
+        if self.no_loop_guard && !places.iter().any(|place| matches!(place, Place::Udp(..))) {
+            let why = "--no-loop-guard has no effect: nothing listens on udp (see --help)";
+            return Err(Failure::Usage(why.to_owned()));
+        }
         if self.processes > 1 && self.part.is_none() {
             return processes::run(self.processes);
         }

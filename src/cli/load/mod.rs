@@ -100,7 +100,7 @@ pub(super) struct Load {
     every: Option<Duration>,
 
     /// Open the connections evenly over TIME [default: as fast as they are made, 128 at a time]
-    #[arg(long, value_name = "TIME", default_value = "0", hide_default_value = true, value_parser = span::parse)]
+    #[arg(long, value_name = "TIME", default_value = "0", hide_default_value = true, value_parser = span::parse, conflicts_with = "churn")]
     ramp: Duration,
 
     /// Let messages flow for TIME before they count
@@ -111,9 +111,9 @@ pub(super) struct Load {
     #[arg(long, value_name = "TIME", default_value = "5s", value_parser = span::parse)]
     patience: Duration,
 
-    /// With udp: a datagram that is not back within TIME is lost (counted, and no error)
-    #[arg(long, value_name = "TIME", default_value = "1s", value_parser = span::positive)]
-    lost_after: Duration,
+    /// With udp: a datagram that is not back within TIME is lost (counted, and no error) [default: 1s]
+    #[arg(long, value_name = "TIME", value_parser = span::positive)]
+    lost_after: Option<Duration>,
 
     /// With --rate: never sleep. Messages leave within microseconds of their time instead of a
     /// millisecond, and a processor for each thread is busy all the while
@@ -155,6 +155,7 @@ impl Load {
         // Parsed here to be refused at once; each thread has one of its own.
         let mut plan = self.plan();
         let goal = Goal::read(&self.endpoint, &plan)?;
+        self.refuse_idle_options(&goal)?;
         if plan.sources.is_empty() {
             plan.sources = goal.sources(&plan);
         }
@@ -196,6 +197,20 @@ impl Load {
         }
     }
 
+    /// An option that changes nothing is a mistake, and is said.
+    fn refuse_idle_options(&self, goal: &Goal) -> Result<(), Failure> {
+        let why = match goal {
+            Goal::Endpoint(_) if self.lost_after.is_some() => {
+                "--lost-after has no effect: it is for datagrams (udp:HOST:PORT); see --patience"
+            }
+            Goal::Datagrams(_) if !self.ramp.is_zero() => {
+                "--ramp has no effect: sockets of datagrams are opened at once"
+            }
+            _ => return Ok(()),
+        };
+        Err(Failure::Usage(format!("{why} (see --help)")))
+    }
+
     /// The share of one of several processes, told to the one that started it.
     fn run_part(&self, plan: &Plan) {
         let news = match Crew::run(&self.endpoint, plan, self.threads(plan), Place::OneOfSeveral) {
@@ -225,7 +240,7 @@ impl Load {
             warm_up: self.warm_up,
             duration: self.duration,
             patience: self.patience,
-            lost_after: self.lost_after,
+            lost_after: self.lost_after.unwrap_or(Plan::default().lost_after),
             spin: self.spin,
             reset: self.reset,
             sources: self.from.clone(),
