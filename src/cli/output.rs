@@ -7,6 +7,7 @@ use crate::escape::Escaped;
 use crate::monitor::{Clock, Palette};
 use jiff::tz::TimeZone;
 use std::io::{self, IsTerminal};
+use std::os::fd::AsFd;
 use std::process::ExitCode;
 use unicode_width::UnicodeWidthStr;
 
@@ -46,6 +47,11 @@ pub(super) fn clock(date: bool) -> Clock {
 /// Columns and rows of the terminal; 80 x 24 when it does not say.
 pub(super) fn size() -> (u16, u16) {
     terminal_size::terminal_size().map_or((80, 24), |(width, height)| (width.0, height.0))
+}
+
+/// Columns of the terminal of a stream; 80 when it does not say.
+pub(super) fn columns(stream: impl AsFd) -> u16 {
+    terminal_size::terminal_size_of(stream).map_or(80, |(width, _)| width.0)
 }
 
 /// How wide a column of these names is when they are escaped. A longer one than 40 pushes its own line aside, and no other.

@@ -4,6 +4,7 @@ use super::news::News;
 use crate::cli::{output, writer};
 use crate::escape::Escaped;
 use crate::load::{Load, Plan, Trouble, Work};
+use crate::monitor::fit;
 use crate::{Instant, Reactor};
 use std::collections::BTreeSet;
 use std::io::{self, Write};
@@ -196,7 +197,7 @@ impl Teller {
     fn progress(&mut self, line: &str) {
         self.line = true;
         // Whoever closed stderr does not want to know.
-        let _ = writer::stderr().frame(format!("{CLEAR}{line}").as_bytes());
+        let _ = writer::stderr().frame(frame(line, output::columns(io::stderr())).as_bytes());
     }
 
     fn write(&mut self, text: &str) {
@@ -213,6 +214,12 @@ impl Drop for Teller {
     }
 }
 
+/// The line in place of the one before, cut to the terminal: of a wrapped line only the last row could be taken away.
+fn frame(line: &str, columns: u16) -> String {
+    // In the last column some terminals wrap at once.
+    format!("{CLEAR}{}", fit(line, usize::from(columns).saturating_sub(1)))
+}
+
 /// Takes the progress line away.
 const CLEAR: &str = "\r\x1b[K";
 
@@ -222,3 +229,16 @@ const SHOWN: Duration = Duration::from_secs(1);
 
 /// Losses told one by one: a thousand lines would hide what they say.
 const MOST_TOLD: u64 = 100;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_progress_line_stays_in_one_row() {
+        let line = "1 of 10 s   100 connections   51954 messages/s   0 errors";
+        assert_eq!(frame(line, 80), format!("{CLEAR}{line}"));
+        assert_eq!(frame(line, 20), format!("{CLEAR}1 of 10 s   100 co…"));
+        assert_eq!((frame(line, 1), frame(line, 0)), (CLEAR.to_owned(), CLEAR.to_owned()));
+    }
+}
