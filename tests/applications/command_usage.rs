@@ -1,6 +1,14 @@
 //! Bad usage is one line on stderr that names what was wrong, exit code 2, and nothing started.
 
-use crate::command::{Running, Signal, run};
+use crate::command::{Ended, Running, Signal, run};
+
+/// One line on stderr with these words, nothing on stdout, and this exit code.
+#[track_caller]
+fn assert_complains(ended: &Ended, code: i32, words: &str) {
+    let Ended { out, err, .. } = ended;
+    assert_eq!((ended.code, out.as_str(), err.lines().count()), (Some(code), "", 1), "{words:?}: {err}");
+    assert!(err.starts_with("twistor: ") && err.contains(words), "{words:?} is not in {err}");
+}
 
 #[test]
 fn a_bad_argument_is_named_on_one_line() {
@@ -196,13 +204,7 @@ fn a_bad_argument_is_named_on_one_line() {
         (&["nonsense"], "nonsense"),
     ] {
         let ended = run(arguments);
-        assert_eq!((ended.code, ended.out.as_str()), (Some(2), ""), "{arguments:?}");
-        assert_eq!(ended.err.lines().count(), 1, "{arguments:?}: {}", ended.err);
-        assert!(
-            ended.err.starts_with("twistor: ") && ended.err.contains(named),
-            "{arguments:?}: {}",
-            ended.err
-        );
+        assert_complains(&ended, 2, named);
     }
 }
 
@@ -227,13 +229,11 @@ fn help_and_version_are_no_errors() {
 fn a_port_in_use_is_a_failure_and_not_bad_usage() {
     for nothing in ["fd:1000000", "systemd:name=web", "unix:/nowhere/at/all", "tcp:0:interface=192.0.2.1"] {
         let ended = run(&["echo", "--listen", nothing]);
-        assert_eq!((ended.code, ended.out.as_str()), (Some(1), ""), "{nothing}");
-        assert_eq!(ended.err.lines().count(), 1, "{}", ended.err);
+        assert_complains(&ended, 1, "");
     }
     let taken = crate::command::Service::silent("127.0.0.1:0");
     let ended = run(&["echo", "--listen", "tcp:127.0.0.1:0", "--listen", &format!("tcp:{}", taken.address)]);
-    assert_eq!((ended.code, ended.out.as_str()), (Some(1), ""));
-    assert!(ended.err.contains(&taken.address) && ended.err.lines().count() == 1, "{}", ended.err);
+    assert_complains(&ended, 1, &taken.address);
 }
 
 /// The options of a command with the names of their values, as its help has them.
@@ -267,18 +267,8 @@ fn a_negative_number_is_a_bad_value_of_its_option() {
             };
             let ended = run(&[&[command], needed, &[&option, negative]].concat());
             let said = format!("'{option} <{value}>");
-            assert_eq!(
-                (ended.code, ended.err.lines().count()),
-                (Some(2), 1),
-                "{command} {option}: {}",
-                ended.err
-            );
+            assert_complains(&ended, 2, &format!("{negative} is negative"));
             assert!(ended.err.contains(&said) || ended.err.contains(&format!("<{value}>'")), "{}", ended.err);
-            assert!(
-                ended.err.contains(&format!("{negative} is negative")),
-                "{command} {option}: {}",
-                ended.err
-            );
             tried += 1;
         }
     }

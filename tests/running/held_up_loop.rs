@@ -7,10 +7,12 @@ use std::time::Duration;
 use crate::world::peer::connection;
 use crate::world::{Record, Recorder, nobody, on_each_back_end, once, spend};
 use twistor::policy::idle_timeout;
-use twistor::sim::{CallKind, Errno, Fault, FaultKind, Simulation, SocketOptions};
+use twistor::sim::{CallKind, Errno, Fault, FaultKind, Host, Simulation, Socket, SocketOptions};
 use twistor::stream::{StreamReader, start_server};
 use twistor::task::{timeout, yield_now};
-use twistor::{Address, ConnectTcp, DatagramProtocol, DatagramTransport, Place, Settings};
+use twistor::{
+    Address, ConnectTcp, DatagramId, DatagramProtocol, DatagramTransport, Place, Reactor, Settings,
+};
 
 const TIMEOUT: Duration = Duration::from_millis(5);
 
@@ -61,30 +63,29 @@ fn a_name_that_was_found_while_the_loop_was_held_up_is_still_connected_to() {
     let (mut simulation, record) = (Simulation::new(1), Record::new());
     let (server, client) = (simulation.host("server"), simulation.host("client"));
     simulation.reactor(server).listen_tcp("0.0.0.0:7", || Recorder::new(&Record::new())).unwrap();
-    let options = ConnectTcp { timeout: Duration::from_secs(5), ..ConnectTcp::new("server", 7) };
-    let factory = once(Recorder::new(&record), &record);
-    simulation.reactor(client).connect_tcp(options, factory).unwrap();
-    simulation.run_until(|simulation| simulation.coverage().call(CallKind::Resolve) == 1).unwrap();
-    simulation.pause(client);
-    simulation.run_for(Duration::from_secs(60)).unwrap();
-    simulation.resume(client);
+    connect_and_stand_still(&mut simulation, client, "server", &record);
     simulation.run_for(Duration::from_millis(10)).unwrap();
     assert_eq!(record.events(), ["started", "connecting", "made"]);
 
     // What is left of it is the whole time, and no more.
     let (host, record) = (simulation.host("filtered"), Record::new());
     simulation.silence(host, None);
-    let options = ConnectTcp { timeout: Duration::from_secs(5), ..ConnectTcp::new("filtered", 7) };
-    let factory = once(Recorder::new(&record), &record);
-    simulation.reactor(client).connect_tcp(options, factory).unwrap();
-    simulation.run_until(|simulation| simulation.coverage().call(CallKind::Resolve) == 2).unwrap();
-    simulation.pause(client);
-    simulation.run_for(Duration::from_secs(60)).unwrap();
-    simulation.resume(client);
+    connect_and_stand_still(&mut simulation, client, "filtered", &record);
     simulation.run_for(Duration::from_millis(4_990)).unwrap();
     assert_eq!(record.events(), ["started", "connecting"]);
     simulation.run_for(Duration::from_millis(20)).unwrap();
     assert_eq!(record.events(), ["started", "connecting", "failed TimedOut", "stopped"]);
+}
+
+/// Connects within 5 s to a name, and holds the loop up for a minute once the name is asked for.
+fn connect_and_stand_still(simulation: &mut Simulation, client: Host, name: &str, record: &Record) {
+    let options = ConnectTcp { timeout: Duration::from_secs(5), ..ConnectTcp::new(name, 7) };
+    let asked = simulation.coverage().call(CallKind::Resolve);
+    simulation.reactor(client).connect_tcp(options, once(Recorder::new(record), record)).unwrap();
+    simulation.run_until(|simulation| simulation.coverage().call(CallKind::Resolve) > asked).unwrap();
+    simulation.pause(client);
+    simulation.run_for(Duration::from_secs(60)).unwrap();
+    simulation.resume(client);
 }
 
 #[test]
@@ -220,9 +221,7 @@ fn a_datagram_that_came_in_time_counts_before_a_timeout() {
     on_each_back_end(|world| {
         let mut reactor = world.reactor();
         let record = Record::new();
-        let own = reactor.listen_udp("127.0.0.1:0", Answers(record.clone())).unwrap();
-        let other = reactor.listen_udp("127.0.0.1:0", Answers(Record::new())).unwrap();
-        reactor.turn(Some(Duration::ZERO)).unwrap();
+        let [own, other] = sockets(&mut reactor, &record);
         let address = reactor.datagram(own).unwrap().host();
         reactor.datagram(other).unwrap().write_to(b"x", &address).unwrap();
         // It leaves at the end of the turn.
@@ -242,20 +241,10 @@ fn a_datagram_that_came_in_time_counts_before_a_timeout() {
 
 #[test]
 fn a_process_that_stood_still_hears_its_peers_before_its_timers() {
-    let (limit, second) = (Duration::from_secs(5), Duration::from_secs(1));
-    let (mut simulation, record) = (Simulation::new(1), Record::new());
-    let (server, client) = (simulation.host("server"), simulation.host("client"));
-    let factory = idle_timeout(once(Recorder::new(&record), &Record::new()), limit);
-    simulation.reactor(server).listen_tcp("0.0.0.0:7", factory).unwrap();
-    let address = std::net::SocketAddr::new(simulation.address(server), 7);
-    let mut socket = simulation.connect(client, address, SocketOptions::default()).unwrap();
-    simulation.run_for(second).unwrap();
-    // SIGSTOP, or a machine that is suspended.
-    simulation.pause(server);
-    socket.send(b"x").unwrap();
-    simulation.run_for(Duration::from_secs(60)).unwrap();
+    let limit = Duration::from_secs(5);
+    let (mut simulation, server, record, _socket) = server_that_stood_still(limit);
     simulation.resume(server);
-    simulation.run_for(second).unwrap();
+    simulation.run_for(Duration::from_secs(1)).unwrap();
     assert_eq!(record.events(), ["made", "data x"]);
     simulation.run_for(limit).unwrap();
     assert_eq!(record.events(), ["made", "data x", "lost Layer"]);
@@ -292,27 +281,41 @@ fn a_slow_callback_is_noticed_and_the_next_slower_one_is_known_by_its_place() {
 
 #[test]
 fn an_interrupted_poll_is_none_that_timers_could_follow() {
-    let (limit, second) = (Duration::from_secs(5), Duration::from_secs(1));
+    let (mut simulation, server, record, _socket) = server_that_stood_still(Duration::from_secs(5));
+    // As SIGCONT does it.
+    simulation.add_rule(Fault::fail(CallKind::Poll, Errno::EINTR).at_most(3));
+    simulation.resume(server);
+    simulation.run_for(Duration::from_secs(1)).unwrap();
+    assert_eq!(record.events(), ["made", "data x"]);
+    assert_eq!(simulation.coverage().fault(FaultKind::Failure), 3);
+}
+
+/// A server with an idle timeout that has been stopped (SIGSTOP, or a suspended machine) for a minute, at whose begin a
+/// peer sent a byte.
+fn server_that_stood_still(limit: Duration) -> (Simulation, Host, Record, Socket) {
     let (mut simulation, record) = (Simulation::new(1), Record::new());
     let (server, client) = (simulation.host("server"), simulation.host("client"));
     let factory = idle_timeout(once(Recorder::new(&record), &Record::new()), limit);
     simulation.reactor(server).listen_tcp("0.0.0.0:7", factory).unwrap();
     let address = std::net::SocketAddr::new(simulation.address(server), 7);
     let mut socket = simulation.connect(client, address, SocketOptions::default()).unwrap();
-    simulation.run_for(second).unwrap();
+    simulation.run_for(Duration::from_secs(1)).unwrap();
     simulation.pause(server);
     socket.send(b"x").unwrap();
     simulation.run_for(Duration::from_secs(60)).unwrap();
-    // As SIGCONT does it.
-    simulation.add_rule(Fault::fail(CallKind::Poll, Errno::EINTR).at_most(3));
-    simulation.resume(server);
-    simulation.run_for(second).unwrap();
-    assert_eq!(record.events(), ["made", "data x"]);
-    assert_eq!(simulation.coverage().fault(FaultKind::Failure), 3);
+    (simulation, server, record, socket)
 }
 
 /// Records what comes.
 struct Answers(Record);
+
+/// Two sockets of datagrams that are open; the first one records.
+fn sockets(reactor: &mut Reactor, record: &Record) -> [DatagramId; 2] {
+    let sockets = [record.clone(), Record::new()]
+        .map(|record| reactor.listen_udp("127.0.0.1:0", Answers(record)).unwrap());
+    reactor.turn(Some(Duration::ZERO)).unwrap();
+    sockets
+}
 
 impl DatagramProtocol for Answers {
     fn datagram_received(&mut self, _: &mut DatagramTransport<'_>, data: &[u8], _: &Address) {
@@ -326,9 +329,7 @@ fn all_datagrams_that_came_in_time_count_before_a_timeout() {
         // Each is the share of a turn.
         let mut reactor = world.reactor_with(Settings { read_per_turn: 1, ..Settings::default() });
         let record = Record::new();
-        let own = reactor.listen_udp("127.0.0.1:0", Answers(record.clone())).unwrap();
-        let other = reactor.listen_udp("127.0.0.1:0", Answers(Record::new())).unwrap();
-        reactor.turn(Some(Duration::ZERO)).unwrap();
+        let [own, other] = sockets(&mut reactor, &record);
         let address = reactor.datagram(own).unwrap().host();
         for data in [b"1", b"2", b"3", b"4"] {
             reactor.datagram(other).unwrap().write_to(data, &address).unwrap();
