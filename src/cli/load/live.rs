@@ -216,9 +216,12 @@ impl Drop for Teller {
 
 /// The line in place of the one before, cut to the terminal: of a wrapped line only the last row could be taken away.
 fn frame(line: &str, columns: u16) -> String {
-    // In the last column some terminals wrap at once.
-    format!("{CLEAR}{}", fit(line, usize::from(columns).saturating_sub(1)))
+    // The terminal shows ^C behind it.
+    format!("{CLEAR}{}", fit(line, usize::from(columns).saturating_sub(ROOM_FOR_KEYS)))
 }
+
+/// Two columns of `^C`, and the last one, in which some terminals wrap at once.
+const ROOM_FOR_KEYS: usize = 3;
 
 /// Takes the progress line away.
 const CLEAR: &str = "\r\x1b[K";
@@ -238,7 +241,7 @@ mod tests {
     fn a_progress_line_stays_in_one_row() {
         let line = "1 of 10 s   100 connections   51954 messages/s   0 errors";
         assert_eq!(frame(line, 80), format!("{CLEAR}{line}"));
-        assert_eq!(frame(line, 20), format!("{CLEAR}1 of 10 s   100 co…"));
+        assert_eq!(frame(line, 20), format!("{CLEAR}1 of 10 s   100 …"));
         assert_eq!((frame(line, 1), frame(line, 0)), (CLEAR.to_owned(), CLEAR.to_owned()));
     }
 }
