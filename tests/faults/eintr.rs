@@ -5,10 +5,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use crate::world::child::test_path;
-use crate::world::child::{self, raise};
+use crate::world::child::{self, test_path};
 use crate::world::{Record, abort_all, nobody, on_the_real_network};
-use rustix::process::Signal;
+use rustix::process::{Signal, getpid, kill_process};
 
 #[test]
 fn a_loop_that_is_interrupted_again_and_again_does_its_work() {
@@ -21,7 +20,7 @@ fn a_loop_that_is_interrupted_again_and_again_does_its_work() {
             let over = Arc::clone(&enough);
             let sender = thread::spawn(move || {
                 while !over.load(Ordering::SeqCst) {
-                    raise(Signal::USR2);
+                    kill_process(getpid(), Signal::USR2).unwrap();
                     thread::yield_now();
                 }
             });

@@ -49,13 +49,19 @@ impl Names {
     pub(super) fn read(&mut self, text: &str) -> UnixAddress {
         static CASES: AtomicU32 = AtomicU32::new(0);
         let folder = self.folder.get_or_insert_with(|| {
-            let number = CASES.fetch_add(1, Ordering::Relaxed);
             // The address of a UNIX socket has room for 107 bytes.
             let usual = std::env::temp_dir();
             let short = if usual.as_os_str().len() <= 50 { usual } else { PathBuf::from("/tmp") };
-            let folder = short.join(format!("twistor-{}-{number}", std::process::id()));
-            std::fs::create_dir(&folder).expect("a folder");
-            folder
+            loop {
+                let number = CASES.fetch_add(1, Ordering::Relaxed);
+                let folder = short.join(format!("twistor-{}-{number}", std::process::id()));
+                match std::fs::create_dir(&folder) {
+                    Ok(()) => return folder,
+                    // A process of this number has left it behind: it was killed.
+                    Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                    Err(error) => panic!("{}: {error}", folder.display()),
+                }
+            }
         });
         let name = match text.strip_prefix('/') {
             Some(name) => UnixAddress::of_path(folder.join(name)),
@@ -116,4 +122,23 @@ impl Ports {
         let host = host.trim_start_matches('[').trim_end_matches(']');
         SocketAddr::new(host.parse().expect("an IP address"), port)
     }
+}
+
+#[test]
+fn a_folder_that_was_left_behind_is_passed_over() {
+    let folder = |names: &mut Names| {
+        names.read("/name");
+        names.folder.clone().expect("it was read")
+    };
+    let mut first = Names::default();
+    let taken = folder(&mut first);
+    let (start, number) = taken.to_str().and_then(|path| path.rsplit_once('-')).expect("a number at its end");
+    let number: u32 = number.parse().expect("a number");
+    let left: Vec<PathBuf> = (1..=20).map(|more| format!("{start}-{}", number + more).into()).collect();
+    // Cases beside this one may have some of them.
+    let made: Vec<&PathBuf> = left.iter().filter(|path| std::fs::create_dir(path).is_ok()).collect();
+    let mut next = Names::default();
+    let path = folder(&mut next);
+    made.iter().for_each(|path| std::fs::remove_dir(path).expect("an empty folder"));
+    assert!(!made.contains(&&path), "{path:?}");
 }

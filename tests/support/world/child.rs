@@ -133,9 +133,10 @@ impl Child {
     }
 }
 
-/// Sends this very process a signal, which is delivered before this returns.
+/// Sends this very thread a signal, which is delivered before this returns. One for the process could go to
+/// another thread, and be in the middle of its handlers while this one goes on.
 pub fn raise(signal: Signal) {
-    kill_process(rustix::process::getpid(), signal).unwrap();
+    signal_hook::low_level::raise(signal.as_raw()).unwrap();
 }
 
 /// How long a child may live, however busy the machine is.

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::io;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -11,15 +12,25 @@ use super::child;
 use super::temp_dir::short_temp_dir;
 
 /// A folder that goes with the test.
-pub struct Folder(PathBuf);
+pub struct Folder {
+    path: PathBuf,
+    /// The parent, which has the same one, removes it.
+    is_the_parents: bool,
+}
 
 impl Folder {
     pub fn new() -> Folder {
         static COUNT: AtomicU32 = AtomicU32::new(0);
-        let count = COUNT.fetch_add(1, Ordering::Relaxed);
-        let path = short_temp_dir().join(format!("twistor-{}-{count}", std::process::id()));
-        fs::create_dir(&path).unwrap();
-        Folder(path)
+        loop {
+            let count = COUNT.fetch_add(1, Ordering::Relaxed);
+            let path = short_temp_dir().join(format!("twistor-{}-{count}", std::process::id()));
+            match fs::create_dir(&path) {
+                Ok(()) => return Folder { path, is_the_parents: false },
+                // A process of this number has left it behind: it was killed.
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                Err(error) => panic!("{}: {error}", path.display()),
+            }
+        }
     }
 
     /// The folder of a test that runs itself again in a child: both have the same one, and the parent removes it.
@@ -29,26 +40,28 @@ impl Folder {
         (owner.map(Pid::as_raw_pid), test).hash(&mut hasher);
         let path = short_temp_dir().join(format!("twistor-{:016x}", hasher.finish()));
         if !child::inside() {
+            // A test of the same process number that was killed may have left it behind.
+            let _ = fs::remove_dir_all(&path);
             fs::create_dir(&path).unwrap();
         }
-        Folder(path)
+        Folder { path, is_the_parents: child::inside() }
     }
 
     pub fn path(&self, name: &str) -> PathBuf {
-        self.0.join(name)
+        self.path.join(name)
     }
 
     pub fn itself(&self) -> &PathBuf {
-        &self.0
+        &self.path
     }
 }
 
 impl Drop for Folder {
     fn drop(&mut self) {
-        if child::inside() {
+        if self.is_the_parents {
             return;
         }
-        let removed = fs::remove_dir_all(&self.0);
-        assert!(removed.is_ok() || std::thread::panicking(), "{}: {removed:?}", self.0.display());
+        let removed = fs::remove_dir_all(&self.path);
+        assert!(removed.is_ok() || std::thread::panicking(), "{}: {removed:?}", self.path.display());
     }
 }
