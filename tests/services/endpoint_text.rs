@@ -199,7 +199,7 @@ fn a_kind_of_endpoint_can_be_added_and_can_wrap_others() {
         world.close(&mut reactor, &listener);
         let error = registry.server_from_string("named:loop:0:name=a\\:b:zz=1").err().unwrap();
         assert_eq!((error.key.as_deref(), error.position), (Some("zz"), 23));
-        let error = registry.server_from_string("luup:0").err().unwrap();
+        let error = registry.server_from_string("lopp:0").err().unwrap();
         assert!(error.why.contains("did you mean loop?"), "{error}");
         assert!(server_from_string("loop:0").is_err(), "what one registry has, others do not");
     });
