@@ -117,7 +117,7 @@ fn in_batches(
     let (handle, sum) = (reactor.handle(), Rc::new(Cell::new(0)));
     for _ in 0..count / BATCH {
         (0..BATCH as u64).for_each(|number| make(&handle, number, &sum));
-        reactor.turn(Some(Duration::ZERO))?;
+        reactor.iterate(Some(Duration::ZERO))?;
     }
     Ok(sum.get())
 }

@@ -22,11 +22,11 @@ use std::time::{Duration, Instant};
 
 use rustix::time::{ClockId, clock_gettime};
 use twistor::framing::{
-    FrameTransport, LineDecoder, LineOnlyReceiver, LineOnlyTransport, LineReceiver, LineTransport, Lines,
-    LinesOnly, NetstringDecoder, Prefix, PrefixDecoder, StringReceiver, Strings, encode_line,
+    FrameTransport, LengthPrefix, LineDecoder, LineOnlyReceiver, LineOnlyTransport, LineReceiver,
+    LineTransport, Lines, LinesOnly, NetstringDecoder, PrefixDecoder, StringReceiver, Strings, encode_line,
     encode_netstring, encode_string,
 };
-use twistor::{Protocol, Reactor, Remote, Transport};
+use twistor::{Protocol, Reactor, RemoteHandle, Transport};
 
 use support::baselines::Baselines;
 use support::options::Options;
@@ -122,15 +122,18 @@ impl Codec {
         match self {
             Codec::OneLine => encode_line(&mut out, &one, b"\r\n"),
             Codec::OneNetstring => encode_netstring(&mut out, &one),
-            Codec::OnePrefixed => encode_string(&mut out, Prefix::Int32, &one).expect("it is not as long"),
+            Codec::OnePrefixed => {
+                encode_string(&mut out, LengthPrefix::Int32, &one).expect("it is not as long")
+            }
             Codec::Lines => {
                 (0..bytes / 100).for_each(|_| encode_line(&mut out, string, b"\r\n"));
             }
             Codec::Netstrings => {
                 (0..bytes / 102).for_each(|_| encode_netstring(&mut out, string));
             }
-            Codec::Prefixed => (0..bytes / 102)
-                .for_each(|_| encode_string(&mut out, Prefix::Int32, string).expect("it is not as long")),
+            Codec::Prefixed => (0..bytes / 102).for_each(|_| {
+                encode_string(&mut out, LengthPrefix::Int32, string).expect("it is not as long")
+            }),
         }
         out
     }
@@ -161,7 +164,7 @@ impl Codec {
                 }
             }
             Codec::Prefixed | Codec::OnePrefixed => {
-                let mut decoder = PrefixDecoder::new(Prefix::Int32, usize::MAX);
+                let mut decoder = PrefixDecoder::new(LengthPrefix::Int32, usize::MAX);
                 for mut piece in pieces {
                     while let Ok(Some(string)) = decoder.next(&mut piece) {
                         total += string.len();
@@ -318,7 +321,7 @@ impl StringReceiver for Echo {
 }
 
 impl Server {
-    fn serve(self, started: &Sender<(SocketAddr, Remote)>) -> support::Result<()> {
+    fn serve(self, started: &Sender<(SocketAddr, RemoteHandle)>) -> support::Result<()> {
         let mut reactor = Reactor::new()?;
         let at = "127.0.0.1:0";
         let listener = match self {
@@ -329,7 +332,7 @@ impl Server {
         };
         let address = listener.address().socket_address().ok_or("no address of TCP")?;
         started.send((address, reactor.remote()))?;
-        while reactor.turn(None)? {}
+        while reactor.iterate(None)? {}
         Ok(())
     }
 

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use rustix::time::{ClockId, clock_gettime};
 use twistor::Reactor;
 use twistor::endpoint::client_from_string;
-use twistor::load::{Plan, Work};
+use twistor::load::{LoadConfig, Workload};
 
 use support::cell::{CHURN_SIZE, Cell};
 use support::load::{Load, Until};
@@ -125,27 +125,27 @@ fn generate(
     cell: Cell,
     length: Duration,
 ) -> support::Result<(u64, Duration, Option<Duration>)> {
-    let plan = Plan { duration: length, ..Plan::default() };
+    let plan = LoadConfig { duration: length, ..LoadConfig::default() };
     let plan = match cell {
-        Cell::PingPong { connections, size, depth } => Plan { connections, size, depth, ..plan },
+        Cell::PingPong { connections, size, depth } => LoadConfig { connections, size, depth, ..plan },
         Cell::Churn { parallel } => {
-            Plan { work: Work::Churn, connections: parallel, size: CHURN_SIZE, ..plan }
+            LoadConfig { work: Workload::Churn, connections: parallel, size: CHURN_SIZE, ..plan }
         }
         Cell::Bulk { .. } => return Err("a bulk cell has no messages".into()),
     };
     let mut reactor = Reactor::new()?;
     let endpoint = client_from_string(&format!("tcp:{}", server.address))?;
-    let load = twistor::load::Load::start(&mut reactor, endpoint, plan)?;
+    let load = twistor::load::LoadTest::start(&mut reactor, endpoint, plan)?;
     let mut began = None;
     while !load.is_finished() {
-        reactor.turn(None)?;
+        reactor.iterate(None)?;
         if began.is_none() && load.progress(reactor.now()).running.is_some() {
             began = Some(cpu());
         }
     }
     let used = began.filter(|_| !matches!(cell, Cell::Churn { .. })).map(|began| cpu() - began);
     let report = load.report();
-    match report.is_right() {
+    match report.is_success() {
         true => Ok((report.tally.messages, report.tally.elapsed, used)),
         false => Err(report.to_string().into()),
     }

@@ -137,11 +137,11 @@ fn sleepers_of_twistor(count: usize) -> support::Result<[f64; 2]> {
             sizes += size_of_val(&future);
             reactor.spawn(future).detach();
         }
-        reactor.turn(Some(Duration::ZERO))
+        reactor.iterate(Some(Duration::ZERO))
     });
     ended?;
     let taken = (support::resident()? - before) as f64 - sizes as f64;
-    assert_eq!((reactor.tasks().len(), reactor.delayed_calls()), (count, count));
+    assert_eq!((reactor.tasks().len(), reactor.delayed_call_count()), (count, count));
     Ok([asleep, taken / count as f64])
 }
 

@@ -20,7 +20,7 @@ use mio::net::{UdpSocket as MioUdp, UnixListener as MioListener, UnixStream as M
 use mio::{Events, Interest, Poll, Token, Waker};
 use rustix::time::{ClockId, clock_gettime};
 use slab::Slab;
-use twistor::{Address, DatagramProtocol, DatagramTransport, Protocol, Reactor, Remote, Transport};
+use twistor::{Address, DatagramProtocol, DatagramTransport, Protocol, Reactor, RemoteHandle, Transport};
 
 use support::options::Options;
 use support::table::{self, Table};
@@ -159,15 +159,15 @@ fn serve_on_twistor(cell: Cell, name: &str, started: &Sender<Started>) -> suppor
     match cell {
         Cell::Udp { .. } => {
             let id = reactor.listen_udp("127.0.0.1:0", Echo)?;
-            address = reactor.datagram(id).and_then(|transport| transport.host().socket_address());
+            address = reactor.datagram_transport(id).and_then(|transport| transport.host().socket_address());
         }
         Cell::Unix { .. } => {
             reactor.listen_unix(format!("@{name}"), || Echo)?;
         }
     }
-    let remote: Remote = reactor.remote();
+    let remote: RemoteHandle = reactor.remote();
     started.send((address, Box::new(move || drop(remote.stop()))))?;
-    while reactor.turn(None)? {}
+    while reactor.iterate(None)? {}
     Ok(())
 }
 

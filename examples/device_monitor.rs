@@ -58,6 +58,6 @@ fn main() -> twistor::Result<()> {
         reactor.connect_tcp(to, Watch { name: device })?;
     }
     // Connectors that have lost their connection go: with the last of them nothing is left to watch.
-    while reactor.in_use() > 0 && reactor.turn(None)? {}
+    while reactor.resource_count() > 0 && reactor.iterate(None)? {}
     Ok(())
 }

@@ -66,7 +66,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     }
     let (began, mut pages) = (reactor.now(), Vec::new());
     for server in servers {
-        pages.push(fetch(&mut reactor, &server)?.both(move |reactor, page| {
+        pages.push(fetch(&mut reactor, &server)?.then_always(move |reactor, page| {
             let took = reactor.now() - began;
             twistor::println_or_exit!("{}", line(&server, page, took));
             Ok(took)

@@ -7,10 +7,12 @@ use std::time::Duration;
 
 use twistor::endpoint::client_from_string;
 use twistor::escape::Escaped;
-use twistor::policy::{PortForward, Rates, Traffic, counted, idle_timeout, limit_per_peer, throttled};
+use twistor::policy::{
+    PortForward, RateLimits, TrafficCounter, count_traffic, idle_timeout, limit_per_peer, throttled,
+};
 use twistor::{Reactor, println_or_exit};
 
-fn show(reactor: &mut Reactor, traffic: Traffic, shown: u64) {
+fn show(reactor: &mut Reactor, traffic: TrafficCounter, shown: u64) {
     let total = traffic.total();
     if total.received + total.sent != shown {
         println_or_exit!(
@@ -31,11 +33,11 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let rate = arguments.next().map(|text| text.parse()).transpose()?;
     let place = Escaped(target.describe());
 
-    let traffic = Traffic::new();
+    let traffic = TrafficCounter::new();
     let forward = limit_per_peer(PortForward::new(target), 100);
     let forward = idle_timeout(forward, Duration::from_secs(600));
-    let forward = throttled(forward, Rates { read: rate, write: rate, ..Rates::default() });
-    let forward = counted(forward, &traffic);
+    let forward = throttled(forward, RateLimits { read: rate, write: rate, ..RateLimits::default() });
+    let forward = count_traffic(forward, &traffic);
 
     let mut reactor = Reactor::new()?;
     let listener = reactor.listen_tcp("127.0.0.1:7009", forward)?;

@@ -33,7 +33,7 @@ fn main() -> ExitCode {
     let timer = TimerService::new(Duration::from_secs(1), move |reactor, tick| {
         speaker.when_connected(reactor, move |reactor, connection| {
             if let Some(mut transport) = connection.ok().and_then(|id| reactor.transport(id)) {
-                transport.write(format!("second {}\n", tick.number).as_bytes());
+                transport.write(format!("second {}\n", tick.count).as_bytes());
             }
         });
     });

@@ -5,7 +5,7 @@ use std::io::Write;
 use std::time::{Duration, Instant};
 use std::{cell::RefCell, collections::BTreeMap, env, rc::Rc};
 
-use twistor::monitor::{Change, Event, Monitor, Settings, Span, Target};
+use twistor::monitor::{Change, Event, HumanDuration, Monitor, Settings, Target};
 use twistor::sim::{FaultKind, Latency, Link, Simulation};
 use twistor::{Protocol, Transport, println_or_exit};
 
@@ -30,7 +30,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let latency = Latency::LongTail { least, usual, worst };
     simulation.set_links(Link { latency, loss: 0.001, ..Link::default() });
     let (mut random, watcher) = (simulation.random("outages"), simulation.host("watcher"));
-    let midnight = simulation.reactor(watcher).wall();
+    let midnight = simulation.reactor(watcher).system_time();
 
     let (mut targets, mut outages) = (Vec::<Target>::new(), Vec::new());
     for number in 0..1_000 {
@@ -44,8 +44,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         for begin in [HOUR / 2, HOUR * 8, HOUR * 16] {
             let (kind, from) = (*random.pick(kinds), begin + random.between(Duration::ZERO, HOUR * 6));
             let until = from + random.between(HOUR / 12, HOUR * 3 / 2);
-            simulation.at(from, move |simulation| simulation.strike(kind, host, watcher));
-            simulation.at(until, move |simulation| simulation.mend(kind, host, watcher));
+            simulation.at(from, move |simulation| simulation.inject_fault(kind, host, watcher));
+            simulation.at(until, move |simulation| simulation.clear_fault(kind, host, watcher));
             outages.push((scheme, kind, name.clone(), midnight + from..midnight + until));
         }
     }
@@ -73,7 +73,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     for ((scheme, kind), late) in &lateness {
         let mut seen: Vec<Duration> = late.iter().flatten().copied().collect();
         seen.sort();
-        let at = |place: usize| seen.get(place).map_or("-".to_owned(), |late| Span(*late).to_string());
+        let at =
+            |place: usize| seen.get(place).map_or("-".to_owned(), |late| HumanDuration(*late).to_string());
         let (median, worst) = (at(seen.len() / 2), at(seen.len().saturating_sub(1)));
         let (times, missed, kind) = (late.len(), late.len() - seen.len(), kind.to_string());
         let (seen, bars) = (seen.len(), histogram(&seen));

@@ -7,7 +7,7 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::Duration;
 
-use twistor::stream::{OpenError, Server, StreamReader, StreamWriter, open_connection, start_server};
+use twistor::stream::{ConnectError, Server, StreamReader, StreamWriter, open_connection, start_server};
 use twistor::task::{interval, select, sleep, spawn, stopping, timeout};
 use twistor::{ConnectTcp, println_or_exit};
 
@@ -57,16 +57,16 @@ async fn watch(names: Vec<String>) {
         let devices = devices.borrow();
         let of = |state| devices.iter().filter(|device| device.state == state).count();
         let bytes: usize = devices.iter().map(|device| device.received).sum();
-        let number = tick.number;
+        let number = tick.count;
         println_or_exit!("-- {number} s: {} of {count} connected, {bytes} bytes", of("connected"));
-        if tasks.iter().all(|task| task.ended()) {
+        if tasks.iter().all(|task| task.is_finished()) {
             return;
         }
     }
 }
 
 /// One that has this to say, a second apart.
-fn device(says: &'static [&'static str]) -> Result<Server, OpenError> {
+fn device(says: &'static [&'static str]) -> Result<Server, ConnectError> {
     start_server("127.0.0.1:0", async move |_: StreamReader, writer: StreamWriter| {
         for line in says {
             writer.write(line.as_bytes());

@@ -76,10 +76,10 @@ fn stop(reactor: &mut Reactor, plan: &Plan) {
         reactor.stop();
     }
     for id in reactor.processes() {
-        let asked = reactor.process(id).map(|mut process| process.signal(Signal::Terminate));
+        let asked = reactor.process_transport(id).map(|mut process| process.signal(Signal::Terminate));
         say(&format_args!("asked to end: {}", if let Some(Ok(())) = asked { "yes" } else { "no" }));
         reactor.call_later(Duration::from_secs(5), move |reactor| {
-            let _ = reactor.process(id).is_some_and(|mut process| process.kill());
+            let _ = reactor.process_transport(id).is_some_and(|mut process| process.kill());
         });
     }
 }

@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 use twistor::escape::EscapedJson;
-use twistor::http::{Client, FetchError, Fetched, Limits, Request, Url};
+use twistor::http::{Client, FetchError, FetchResult, Limits, Request, Url};
 use twistor::{Reactor, println_or_exit};
 
 const FEED: &str = "http://127.0.0.1:8080/traffic.json";
@@ -17,7 +17,7 @@ fn monitor_traffic(reactor: &mut Reactor, client: Client, url: Url) {
     reactor.call_later(EVERY, move |reactor| monitor_traffic(reactor, client, url));
 }
 
-fn show(result: Result<Fetched, FetchError>) {
+fn show(result: Result<FetchResult, FetchError>) {
     let fetched = match result {
         Ok(fetched) => fetched,
         Err(error) => return println_or_exit!("no answer: {error}"),

@@ -51,7 +51,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     }
     // The loop has time for other things meanwhile.
     let ticks = LoopingCall::new(|_, tick| {
-        println_or_exit!("            second {}, {} skipped", tick.number, tick.skipped)
+        println_or_exit!("            second {}, {} skipped", tick.count, tick.skipped)
     });
     ticks.start_later(&mut reactor, Duration::from_secs(1))?.detach();
     let began = reactor.now();

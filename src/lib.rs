@@ -29,8 +29,8 @@
 //!    reactor's state; whatever follows from it is called from the loop, on a fresh stack.
 //! 2. **While its callback runs, a protocol is out of its slot.** The reactor and a protocol never alias. State
 //!    that connections share can be an `Rc<RefCell<..>>`: callbacks do not nest, so that a borrow which ends with its
-//!    callback meets no other. The exceptions are the calls that run a closure at once, [`Reactor::with`] and
-//!    [`Shared::with`]: what such a closure borrows must not be borrowed around the call.
+//!    callback meets no other. The exceptions are the calls that run a closure at once, [`Reactor::with_protocol`] and
+//!    [`Shared::with_factory`]: what such a closure borrows must not be borrowed around the call.
 //! 3. **Every name is an index and a generation.** An event, timer or write for something gone is ignored.
 //!    `connection_lost` comes exactly once for each `connection_made`.
 //!
@@ -127,14 +127,14 @@ pub use error_chain::error_chain;
 pub use printing::print_line as __print_line;
 pub use reactor::OnFailure;
 pub use reactor::{
-    Address, BadAddress, Below, ChildStream, ClientFactory, Collect, ConnectTcp, ConnectUnix, ConnectionId,
+    Address, BadAddress, CallbackKind, ChildStream, ClientFactory, ConnectTcp, ConnectUnix, ConnectionId,
     Connector, ConnectorId, ConnectorState, Credentials, DatagramId, DatagramProtocol, DatagramTransport,
-    DelayedCall, Error, ExitReason, Factory, Handle, Hold, Instant, Interface, JobPanicked, Layer,
-    LayerError, Layered, ListenTcp, ListenUdp, ListenUnix, Listener, Lookup, OutputError, Phase, Place,
-    ProcessId, ProcessOutput, ProcessProtocol, ProcessSignal, ProcessTransport, Producer, ProducerKind,
-    Protocol, ProtocolError, Reactor, Reason, Remote, Result, Settings, Shared, Signal, SlowCallback,
-    SpawnFault, SpawnProcess, Statistics, SystemError, SystemEvent, TerminalSize, Transport, TriggerId,
-    Unfinished, UnixAddress, UnixDatagram, factory, layered, shared,
+    DelayedCall, Error, ExitReason, Factory, Handle, Instant, Interface, JobPanicked, Layer, LayerContext,
+    LayerError, Layered, ListenTcp, ListenUdp, ListenUnix, ListenUnixDatagram, Listener, Lookup, OutputError,
+    OutputErrorKind, OutputOptions, Phase, PhaseGuard, ProcessId, ProcessOutput, ProcessProtocol,
+    ProcessSignal, ProcessTransport, Producer, ProducerKind, Protocol, ProtocolError, Reactor, Reason,
+    RemoteHandle, Result, Settings, Shared, Signal, SlowCallback, SpawnFault, SpawnProcess, Statistics,
+    SystemError, SystemEvent, TerminalSize, Transport, TriggerId, UnixAddress, factory, layered, shared,
 };
 pub use service::run;
 pub use task::block_on;

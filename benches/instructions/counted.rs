@@ -16,7 +16,7 @@ use twistor::framing::{LineReceiver, LineTransport, Lines};
 use twistor::http::Url;
 use twistor::monitor::{self, Monitor, Target};
 use twistor::sim::{Latency, Link, Simulation};
-use twistor::traffic::{self, Feed, Traffic};
+use twistor::traffic::{self, Feed, FeedReader};
 use twistor::{DelayedCall, Protocol, Reactor, Settings, Transport, task};
 
 use super::support::Result;
@@ -184,8 +184,8 @@ fn set_and_fire(rounds: usize) -> Result<u64> {
             reactor.call_later(random.below(SPREAD), move |_| fired.set(fired.get() + 1));
         }
         thread::sleep(SPREAD);
-        while reactor.delayed_calls() > 0 {
-            reactor.turn(Some(Duration::ZERO))?;
+        while reactor.delayed_call_count() > 0 {
+            reactor.iterate(Some(Duration::ZERO))?;
         }
     }
     Ok(fired.get())
@@ -253,8 +253,8 @@ fn echo_lines(peer: SocketAddr) -> Result<u64> {
         let lines = Rc::clone(&lines);
         reactor.connect_tcp(peer, move || Lines::new(EchoLines(Rc::clone(&lines))))?;
     }
-    while reactor.in_use() > 0 {
-        reactor.turn(None)?;
+    while reactor.resource_count() > 0 {
+        reactor.iterate(None)?;
     }
     Ok(lines.get())
 }
@@ -314,10 +314,10 @@ fn read_feed(rounds: usize, peer: SocketAddr) -> Result<u64> {
     let read = Rc::new(Cell::new(0));
     let counted = Rc::clone(&read);
     let observe = move |event: &traffic::FeedEvent<'_>| {
-        counted.set(counted.get() + u64::from(matches!(event.news, traffic::News::Reading(_))));
+        counted.set(counted.get() + u64::from(matches!(event.news, traffic::FeedUpdate::Reading(_))));
         Ok(())
     };
-    let traffic = Traffic::start(&mut reactor, vec![feed], settings, observe);
+    let traffic = FeedReader::start(&mut reactor, vec![feed], settings, observe);
     traffic.on_finished(|reactor| {
         reactor.stop();
     });

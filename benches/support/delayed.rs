@@ -57,14 +57,14 @@ impl Timers for Twistor {
     }
 
     fn fire(&mut self) -> Result<()> {
-        while self.reactor.delayed_calls() > 0 {
-            self.reactor.turn(Some(Duration::ZERO))?;
+        while self.reactor.delayed_call_count() > 0 {
+            self.reactor.iterate(Some(Duration::ZERO))?;
         }
         Ok(())
     }
 
     fn outstanding(&self) -> usize {
-        self.reactor.delayed_calls()
+        self.reactor.delayed_call_count()
     }
 
     fn fired(&self) -> usize {

@@ -19,7 +19,7 @@ struct Connection {
     stream: TcpStream,
     /// Empty while the kernel takes everything.
     unsent: Vec<u8>,
-    /// How much of `unsent` is gone.
+    /// How much of `write_buffer_size` is gone.
     start: usize,
 }
 

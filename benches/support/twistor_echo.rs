@@ -42,7 +42,7 @@ pub fn serve(spin: Duration) -> Result<()> {
         max_connections: MOST_CONNECTIONS,
         // Slowed down, callbacks look slow, and are timed one by one then: that would count what the machine does beside.
         time_callbacks: std::env::var_os(UNDER_A_TOOL).is_none(),
-        spin,
+        busy_poll: spin,
         ..Settings::default()
     })?;
     let echo = reactor.listen_tcp("127.0.0.1:0", || Echo)?;

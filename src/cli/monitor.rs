@@ -6,8 +6,8 @@ use super::terminal::Terminal;
 use super::writer::{self, Out};
 use super::{Failure, Outcome, complain, descriptors, number, span};
 use crate::monitor::{
-    Backoff, Event, Json, Kind, Lines, Monitor as Watcher, Page, Reporter, Schedule, Screen, Settings, Size,
-    Span, Summary, Target, View,
+    Backoff, Event, HumanDuration, Json, Kind, LiveTable, Monitor as Watcher, Reporter, Schedule, Screen,
+    Settings, Size, Summary, Target, TextReporter, View,
 };
 use crate::{Phase, Reactor, Signal, SystemEvent};
 use clap::Args;
@@ -138,11 +138,11 @@ impl Monitor {
             (true, _) => Box::new(Json::new(writer::stdout())),
             (false, true) => {
                 let (out, clock) = (Frames(writer::stdout()), output::clock(false));
-                let page = Page::new(out, clock, output::palette(), names, Rc::clone(&size));
+                let page = LiveTable::new(out, clock, output::palette(), names, Rc::clone(&size));
                 Box::new(page.with_view(view.clone()))
             }
             (false, false) => {
-                Box::new(Lines::new(writer::stdout(), output::clock(true), output::palette(), names))
+                Box::new(TextReporter::new(writer::stdout(), output::clock(true), output::palette(), names))
             }
         };
         let reporter = Chosen { events: !self.quiet, summaries: !self.once, reporter };
@@ -262,7 +262,7 @@ impl Monitor {
         }
         let backoff = self.settings().backoff;
         if let Some(first) = self.backoff.filter(|first| *first > backoff.max) {
-            let (first, longest) = (Span(first), Span(backoff.max));
+            let (first, longest) = (HumanDuration(first), HumanDuration(backoff.max));
             return refuse(format!("--backoff {first} is above --backoff-max {longest}"));
         }
         if self.backoff_factor.is_some() && backoff.initial >= backoff.max {

@@ -6,7 +6,9 @@ use crate::endpoint::Registry;
 use crate::escape::Escaped;
 use crate::http::Client;
 use crate::monitor::Schedule;
-use crate::traffic::{Feed, Json, Lines, Observer, Pointer, PointerError, Settings, Traffic as Reader};
+use crate::traffic::{
+    Feed, FeedObserver, FeedReader as Reader, Json, Pointer, PointerError, Settings, TextReporter,
+};
 use crate::{Phase, Reactor, SystemEvent};
 use clap::Args;
 use std::cell::Cell;
@@ -88,9 +90,11 @@ impl Traffic {
             }
         };
         let names = output::width_of(feeds.iter().map(|feed| feed.name.as_str()));
-        let observer: Box<dyn Observer> = match self.json {
+        let observer: Box<dyn FeedObserver> = match self.json {
             true => Box::new(Json::new(writer::stdout())),
-            false => Box::new(Lines::new(writer::stdout(), output::clock(true), output::palette(), names)),
+            false => {
+                Box::new(TextReporter::new(writer::stdout(), output::clock(true), output::palette(), names))
+            }
         };
         let mut reactor = Reactor::new()?;
         output::end_with_stdout(&reactor, false);

@@ -9,9 +9,9 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{AbortHandle, Deferred, Failure, FailureKind, Resolver};
+use super::{CancelHandle, Deferred, Failure, FailureKind, Resolver};
 use crate::Reactor;
-use crate::reactor::{Handle, Place};
+use crate::reactor::{CallbackKind, Handle};
 
 /// Does long work step by step, a slice of 10 ms in each turn, so that connections and timers have theirs. (Twisted: `Cooperator`.)
 /// Clones are the same one.
@@ -67,7 +67,7 @@ pub struct CooperativeTask {
 /// How a [`CooperativeTask`] ended.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
-pub enum Ended {
+pub enum TaskEnd {
     /// It said so. (Twisted: `TaskDone`.)
     Done,
     /// Somebody stopped it. (Twisted: `TaskStopped`.)
@@ -83,7 +83,7 @@ pub enum CooperationError {
     /// As often as it was paused it was resumed. (Twisted: `NotPaused`.)
     NotPaused,
     /// It has ended. (Twisted: `TaskFinished`.)
-    Ended(Ended),
+    Ended(TaskEnd),
 }
 
 /// What a cooperator's tasks share.
@@ -117,8 +117,8 @@ enum State {
     /// Paused when it would have been.
     Idle,
     Stepping,
-    Parked(AbortHandle),
-    Ended(Ended),
+    Parked(CancelHandle),
+    Ended(TaskEnd),
 }
 
 impl Cooperator {
@@ -183,11 +183,11 @@ impl CooperativeTask {
     #[track_caller]
     pub fn stop(&self) -> Result<(), CooperationError> {
         self.work.not_ended()?;
-        self.work.end(Ended::Stopped, Location::caller());
+        self.work.end(TaskEnd::Stopped, Location::caller());
         Ok(())
     }
 
-    /// Fires when it is done, and fails when it ends in another way, with [`Ended`]. (Twisted: `whenDone`.)
+    /// Fires when it is done, and fails when it ends in another way, with [`TaskEnd`]. (Twisted: `whenDone`.)
     #[track_caller]
     pub fn when_done(&self) -> Deferred<()> {
         let (resolver, deferred) = Deferred::new(&self.crew.handle);
@@ -199,7 +199,7 @@ impl CooperativeTask {
     }
 
     /// How it has ended, if it has.
-    pub fn ended(&self) -> Option<Ended> {
+    pub fn ended(&self) -> Option<TaskEnd> {
         match &*self.work.state.borrow() {
             State::Ended(ended) => Some(ended.clone()),
             _ => None,
@@ -217,7 +217,7 @@ impl CooperativeTask {
 impl Drop for CooperativeTask {
     fn drop(&mut self) {
         if !self.detached && self.work.not_ended().is_ok() {
-            self.work.end(Ended::Stopped, self.work.place);
+            self.work.end(TaskEnd::Stopped, self.work.place);
         }
     }
 }
@@ -255,8 +255,9 @@ impl Crew {
     fn step(self: &Rc<Self>, reactor: &mut Reactor, work: &Rc<Work>) {
         let Some(mut step) = work.step.borrow_mut().take() else { return };
         let stepped = catch_unwind(AssertUnwindSafe(|| step(reactor)));
-        let stepped = stepped
-            .unwrap_or_else(|payload| Err(Failure::panicked(work.place, reactor, Place::Call, payload)));
+        let stepped = stepped.unwrap_or_else(|payload| {
+            Err(Failure::panicked(work.place, reactor, CallbackKind::Call, payload))
+        });
         if work.not_ended().is_err() {
             // It was stopped by itself: what it owns, and what it would wait for, goes with it.
             return;
@@ -264,8 +265,8 @@ impl Crew {
         *work.step.borrow_mut() = Some(step);
         match stepped {
             Ok(Step::Again) => self.go_on(work),
-            Ok(Step::Done) => work.end(Ended::Done, work.place),
-            Err(failure) => work.end(Ended::Failed(Arc::new(failure)), work.place),
+            Ok(Step::Done) => work.end(TaskEnd::Done, work.place),
+            Err(failure) => work.end(TaskEnd::Failed(Arc::new(failure)), work.place),
             Ok(Step::Wait(deferred)) => {
                 *work.state.borrow_mut() = State::Parked(deferred.abort_handle());
                 let (crew, work) = (Rc::clone(self), Rc::clone(work));
@@ -273,7 +274,7 @@ impl Crew {
                     if work.not_ended().is_ok() {
                         match outcome {
                             Ok(()) => crew.go_on(&work),
-                            Err(failure) => work.end(Ended::Failed(Arc::new(failure)), work.place),
+                            Err(failure) => work.end(TaskEnd::Failed(Arc::new(failure)), work.place),
                         }
                     }
                 });
@@ -318,7 +319,7 @@ impl Drop for Slice {
         let next = || self.crew.ready.borrow_mut().pop_front();
         while let Some(work) = next() {
             if work.not_ended().is_ok() {
-                work.end(Ended::Stopped, work.place);
+                work.end(TaskEnd::Stopped, work.place);
             }
         }
     }
@@ -346,7 +347,7 @@ impl Work {
         drop(gone);
     }
 
-    fn end(&self, ended: Ended, place: &'static Location<'static>) {
+    fn end(&self, ended: TaskEnd, place: &'static Location<'static>) {
         let before = self.state.replace(State::Ended(ended.clone()));
         let step = self.step.take();
         for resolver in self.waiting.take() {
@@ -360,10 +361,10 @@ impl Work {
     }
 }
 
-impl Ended {
+impl TaskEnd {
     fn tell(&self, resolver: &Resolver<()>, place: &'static Location<'static>) {
         let outcome = match self {
-            Ended::Done => Ok(()),
+            TaskEnd::Done => Ok(()),
             ended => Err(Failure::at(place, FailureKind::Error(Box::new(ended.clone())))),
         };
         // Who was to be told may have cancelled.
@@ -377,21 +378,21 @@ fn fresh(reactor: &Reactor) -> crate::Instant {
     reactor.now()
 }
 
-impl fmt::Display for Ended {
+impl fmt::Display for TaskEnd {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Ended::Done => f.write_str("the task is done"),
-            Ended::Stopped => f.write_str("the task was stopped"),
-            Ended::Failed(_) => f.write_str("the task failed"),
+            TaskEnd::Done => f.write_str("the task is done"),
+            TaskEnd::Stopped => f.write_str("the task was stopped"),
+            TaskEnd::Failed(_) => f.write_str("the task failed"),
         }
     }
 }
 
-impl Error for Ended {
+impl Error for TaskEnd {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
-            Ended::Failed(failure) => Some(failure.as_error()),
-            Ended::Done | Ended::Stopped => None,
+            TaskEnd::Failed(failure) => Some(failure.as_error()),
+            TaskEnd::Done | TaskEnd::Stopped => None,
         }
     }
 }

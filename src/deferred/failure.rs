@@ -7,9 +7,9 @@ use std::fmt;
 use std::panic::Location;
 use std::time::Duration;
 
-use super::{Ended, FirstError};
+use super::{FirstError, TaskEnd};
 use crate::error_chain;
-use crate::reactor::{Place, Reactor};
+use crate::reactor::{CallbackKind, Reactor};
 use crate::task::{TaskError, TimedOut};
 
 /// Why there is no result: any error, and the place in the code that made it. (Twisted: `Failure`.)
@@ -91,7 +91,7 @@ impl Failure {
     pub(super) fn panicked(
         made_at: &'static Location<'static>,
         reactor: &mut Reactor,
-        place: Place,
+        place: CallbackKind,
         payload: Box<dyn Any + Send>,
     ) -> Failure {
         let noted: Result<(), String> = reactor.end_call(place, Err(payload));
@@ -130,7 +130,7 @@ impl Failure {
             FailureKind::Error(error) => {
                 let first = error.downcast_ref().map(|FirstError { failure, .. }| failure);
                 let ended = error.downcast_ref().and_then(|ended| match ended {
-                    Ended::Failed(failure) => Some(&**failure),
+                    TaskEnd::Failed(failure) => Some(&**failure),
                     _ => None,
                 });
                 first.or(ended).is_some_and(Failure::is_panic)

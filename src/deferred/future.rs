@@ -9,7 +9,7 @@ use std::task::{Context, Poll};
 
 use super::outcome::Outcome;
 use super::{Deferred, Failure, FailureKind};
-use crate::reactor::{Handle, Place, panic_message};
+use crate::reactor::{CallbackKind, Handle, panic_message};
 
 impl<T: 'static> Deferred<T> {
     /// What a future comes to: it runs as a [task](crate::task). To cancel the Deferred, or to drop it, drops the future; a panic in it is a
@@ -49,7 +49,9 @@ impl<T: 'static> Deferred<T> {
                 polled.unwrap_or_else(|payload| {
                     let text = panic_message(&*payload);
                     // The reactor is at hand wherever its tasks are polled.
-                    let noted = own.with(|reactor| Failure::panicked(place, reactor, Place::Task, payload));
+                    let noted = own.with_reactor(|reactor| {
+                        Failure::panicked(place, reactor, CallbackKind::Task, payload)
+                    });
                     Poll::Ready(
                         Err(noted.unwrap_or_else(|_| Failure::at(place, FailureKind::Panicked(text)))),
                     )

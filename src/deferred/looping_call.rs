@@ -9,8 +9,8 @@ use std::rc::{Rc, Weak};
 use std::time::Duration;
 
 use super::outcome::{Next, Outcome};
-use super::{AbortHandle, Deferred, Failure, IntoOutcome, Resolver};
-use crate::reactor::Place;
+use super::{CancelHandle, Deferred, Failure, IntoOutcome, Resolver};
+use crate::reactor::CallbackKind;
 use crate::task::Tick;
 use crate::{DelayedCall, Instant, Reactor};
 
@@ -26,8 +26,8 @@ use crate::{DelayedCall, Instant, Reactor};
 ///
 /// let mut reactor = twistor::Reactor::new()?;
 /// let looping = LoopingCall::new(|reactor, tick| {
-///     println!("call {}, {} skipped", tick.number, tick.skipped);
-///     if tick.number >= 3 {
+///     println!("call {}, {} skipped", tick.count, tick.skipped);
+///     if tick.count >= 3 {
 ///         reactor.stop();
 ///     }
 /// });
@@ -58,9 +58,9 @@ enum State {
     /// Until the next call is due.
     Waiting(Course, DelayedCall),
     /// It is called, or waited for.
-    Calling(Course, Option<AbortHandle>),
+    Calling(Course, Option<CancelHandle>),
     /// The same, and it is the last one.
-    Stopping(Course, Option<AbortHandle>),
+    Stopping(Course, Option<CancelHandle>),
 }
 
 /// What the loop goes on with. When it is dropped unused, the reactor has ended, and the loop with it.
@@ -86,7 +86,7 @@ pub enum LoopingError {
     /// It does not run. (Twisted: an `AssertionError`.)
     NotRunning,
     /// A call of its own has stopped it, or its reactor has ended while it ran: its function is dropped. (Twisted has no such error.)
-    Over,
+    Finished,
 }
 
 impl LoopingCall {
@@ -109,7 +109,7 @@ impl LoopingCall {
     /// loop, and cancels what a call waits for.
     ///
     /// # Errors
-    /// [`LoopingError::Running`]; also while the last call of a loop that was stopped has not ended. [`LoopingError::Over`] after a loop that
+    /// [`LoopingError::Running`]; also while the last call of a loop that was stopped has not ended. [`LoopingError::Finished`] after a loop that
     /// has stopped itself.
     #[track_caller]
     pub fn start(&self, reactor: &mut Reactor, interval: Duration) -> Result<Deferred<()>, LoopingError> {
@@ -191,7 +191,7 @@ impl LoopingCall {
     ) -> Result<Deferred<()>, LoopingError> {
         let State::Stopped = *self.shared.state.borrow() else { return Err(LoopingError::Running) };
         if self.shared.call.borrow().is_none() {
-            return Err(LoopingError::Over);
+            return Err(LoopingError::Finished);
         }
         let own = Rc::downgrade(&self.shared);
         let give_up = move |reactor: &mut Reactor, _: &Resolver<()>| Loop::give_up(&own, reactor, place);
@@ -243,7 +243,7 @@ impl LoopingCall {
             State::Calling(course, _) | State::Stopping(course, _) => course.place,
             State::Stopped | State::Waiting(..) => return,
         };
-        let failure = Failure::panicked(place, reactor, Place::TimedCall, payload);
+        let failure = Failure::panicked(place, reactor, CallbackKind::TimedCall, payload);
         self.ended(reactor, Err(failure));
     }
 
@@ -319,7 +319,7 @@ impl Course {
         let number = passed.max(self.next);
         let skipped = number - self.next;
         self.next = number.saturating_add(1);
-        Tick { number, skipped }
+        Tick { count: number, skipped }
     }
 
     /// How many intervals have passed; `None` when they take no time.
@@ -358,7 +358,7 @@ impl fmt::Display for LoopingError {
         f.write_str(match self {
             LoopingError::Running => "the loop runs already",
             LoopingError::NotRunning => "the loop does not run",
-            LoopingError::Over => "the loop has stopped itself, and is over",
+            LoopingError::Finished => "the loop has stopped itself, and is over",
         })
     }
 }

@@ -65,7 +65,7 @@
 //! | [`then`](Deferred::then) | the result | `()`, a `Result`, a `Deferred` | `addCallback` |
 //! | [`or_else`](Deferred::or_else) | a failure | the same | `addErrback` |
 //! | [`then_else`](Deferred::then_else) | one or the other | the same | `addCallbacks` |
-//! | [`both`](Deferred::both) | whatever came | the same | `addBoth` |
+//! | [`both`](Deferred::then_always) | whatever came | the same | `addBoth` |
 //! | [`inspect`](Deferred::inspect) | a look at whatever came | | |
 //! | [`done`](Deferred::done) | whatever came, at the end | | |
 //!
@@ -91,7 +91,7 @@
 //!
 //! # What else is here
 //!
-//! - Of several: [`gather`] (all, or the first failure), [`first`] (the first result), [`outcomes`] (of each).
+//! - Of several: [`gather`] (all, or the first failure), [`race`] (the first result), [`settle_all`] (of each).
 //! - [`DeferredLock`], [`DeferredSemaphore`], [`DeferredQueue`]: who may go on, and what is next.
 //! - [`defer_later`], [`defer_to_thread`]: timers and jobs.
 //! - [`LoopingCall`]: again and again, in phase. [`Cooperator`]: long work in slices.
@@ -105,8 +105,8 @@
 //! - A failure that nobody looked at is logged when it is dropped, not when it is collected.
 //! - There is one kind of timeout, [`FailureKind::TimedOut`], for Deferreds, tasks and whatever else waits.
 //! - Who drops one has cancelled it.
-//! - [`gather`] cancels the others when one fails, and to cancel it makes it fail as cancelled, not as a `FirstError`. [`first`] of none fails.
-//! - Locks are released by a guard, [`Acquired`], also when its owner panics. A semaphore of nothing has one token.
+//! - [`gather`] cancels the others when one fails, and to cancel it makes it fail as cancelled, not as a `FirstError`. [`race`] of none fails.
+//! - Locks are released by a guard, [`Permit`], also when its owner panics. A semaphore of nothing has one token.
 
 mod chain;
 mod cooperator;
@@ -122,14 +122,14 @@ mod semaphore;
 mod several;
 mod timeout;
 
-pub use self::cooperator::{CooperationError, CooperativeTask, Cooperator, Ended, Step};
+pub use self::cooperator::{CooperationError, CooperativeTask, Cooperator, Step, TaskEnd};
 pub use self::failure::{AlreadyCalled, Failure, FailureKind};
 pub use self::later::{defer_later, defer_to_thread};
 pub use self::looping_call::{LoopingCall, LoopingError};
 pub use self::outcome::IntoOutcome;
 pub use self::queue::{DeferredQueue, QueueOverflow, QueueUnderflow};
-pub use self::receiving::{AbortHandle, Deferred, Paused};
+pub use self::receiving::{CancelHandle, Deferred, PauseGuard};
 pub use self::resolver::Resolver;
-pub use self::semaphore::{Acquired, DeferredLock, DeferredSemaphore};
-pub use self::several::{AllFailed, FirstError, first, gather, outcomes};
+pub use self::semaphore::{DeferredLock, DeferredSemaphore, Permit};
+pub use self::several::{AllFailed, FirstError, gather, race, settle_all};
 pub use crate::task::Tick;

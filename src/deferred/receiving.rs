@@ -139,7 +139,7 @@ impl<T: 'static> Deferred<T> {
     }
 
     /// With whatever came. (Twisted: `addBoth`.)
-    pub fn both<R: IntoOutcome>(
+    pub fn then_always<R: IntoOutcome>(
         self,
         callback: impl FnOnce(&mut Reactor, Result<T, Failure>) -> R + 'static,
     ) -> Deferred<R::Value> {
@@ -159,7 +159,7 @@ impl<T: 'static> Deferred<T> {
 
     /// The last callback, whatever came: from here on it goes on by itself.
     pub fn done(self, last: impl FnOnce(&mut Reactor, Result<T, Failure>) + 'static) {
-        self.both(last).detach();
+        self.then_always(last).detach();
     }
 
     /// Lets it go on by itself. Nobody can cancel it any more; a failure at its end is logged as an error, but for a
@@ -180,15 +180,15 @@ impl<T: 'static> Deferred<T> {
     }
 
     /// Cancels it from somewhere else.
-    pub fn abort_handle(&self) -> AbortHandle {
-        AbortHandle { chain: Rc::downgrade(self.end.chain()) }
+    pub fn abort_handle(&self) -> CancelHandle {
+        CancelHandle { chain: Rc::downgrade(self.end.chain()) }
     }
 
     /// Lets no callback run, and no result out, while what is returned is there. Several of them add up. (Twisted: `pause`.)
-    pub fn pause(&self) -> Paused {
+    pub fn pause(&self) -> PauseGuard {
         let chain = Rc::clone(self.end.chain());
         chain.pause();
-        Paused { chain }
+        PauseGuard { chain }
     }
 
     /// The outcome, if it is there, and no callback is left to change it. Nobody else gets it then. (Twisted: `successResultOf`,
@@ -256,11 +256,11 @@ impl<T> fmt::Debug for Deferred<T> {
 
 /// Cancels a [`Deferred`] whose end somebody else has. It keeps nothing alive.
 #[derive(Clone)]
-pub struct AbortHandle {
+pub struct CancelHandle {
     chain: Weak<Chain>,
 }
 
-impl AbortHandle {
+impl CancelHandle {
     /// As [`Deferred::cancel`]; nothing when it is gone.
     #[track_caller]
     pub fn cancel(&self) {
@@ -274,7 +274,7 @@ impl AbortHandle {
     }
 }
 
-impl fmt::Debug for AbortHandle {
+impl fmt::Debug for CancelHandle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("AbortHandle").finish_non_exhaustive()
     }
@@ -282,22 +282,22 @@ impl fmt::Debug for AbortHandle {
 
 /// Holds up a [`Deferred`] until it is dropped.
 #[must_use = "dropped, it lets the Deferred go on"]
-pub struct Paused {
+pub struct PauseGuard {
     chain: Rc<Chain>,
 }
 
-impl Paused {
+impl PauseGuard {
     /// Lets it go on, if nobody else holds it up. To drop it does the same. (Twisted: `unpause`.)
     pub fn unpause(self) {}
 }
 
-impl Drop for Paused {
+impl Drop for PauseGuard {
     fn drop(&mut self) {
         self.chain.unpause();
     }
 }
 
-impl fmt::Debug for Paused {
+impl fmt::Debug for PauseGuard {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Paused").finish_non_exhaustive()
     }

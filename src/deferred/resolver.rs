@@ -12,7 +12,7 @@ use super::{AlreadyCalled, Failure};
 ///
 /// Nothing is called inside of [`callback`](Resolver::callback) and [`errback`](Resolver::errback): callbacks come from the loop. So it can be
 /// fired anywhere on the reactor's thread: in a `Drop`, in a task, without a reactor at hand. Other threads go by a
-/// [`Remote`](crate::Remote), or give their result to [`defer_to_thread`](super::defer_to_thread).
+/// [`RemoteHandle`](crate::RemoteHandle), or give their result to [`defer_to_thread`](super::defer_to_thread).
 ///
 /// ```
 /// use twistor::{Deferred, Resolver};
@@ -84,7 +84,7 @@ impl<T> Resolver<T> {
     }
 
     /// Whether it was fired, or cancelled: nobody waits for this result any more. (Twisted: `called`.)
-    pub fn called(&self) -> bool {
+    pub fn is_fired(&self) -> bool {
         self.chain.called()
     }
 }
@@ -103,6 +103,6 @@ impl<T> Drop for Resolver<T> {
 
 impl<T> fmt::Debug for Resolver<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Resolver").field("called", &self.called()).finish_non_exhaustive()
+        f.debug_struct("Resolver").field("called", &self.is_fired()).finish_non_exhaustive()
     }
 }

@@ -56,7 +56,7 @@ pub struct DeferredLock {
 
 /// A lock, or one of a semaphore's tokens, until it is dropped. (Twisted: what `release` gives back.)
 #[must_use = "dropped, it is released"]
-pub struct Acquired {
+pub struct Permit {
     tokens: Rc<Tokens>,
 }
 
@@ -65,7 +65,7 @@ struct Tokens {
     limit: usize,
     free: Cell<usize>,
     /// By number, in order.
-    waiting: RefCell<VecDeque<(u64, Resolver<Acquired>)>>,
+    waiting: RefCell<VecDeque<(u64, Resolver<Permit>)>>,
     next: Cell<u64>,
     /// Somebody hands tokens on, further down the stack.
     handing_on: Cell<bool>,
@@ -88,11 +88,11 @@ impl DeferredSemaphore {
 
     /// A token, as soon as there is one for this caller. Who cancels waits no longer. (Twisted: `acquire`.)
     #[track_caller]
-    pub fn acquire(&self) -> Deferred<Acquired> {
+    pub fn acquire(&self) -> Deferred<Permit> {
         let tokens = &self.tokens;
         if tokens.free.get() > 0 {
             tokens.free.set(tokens.free.get() - 1);
-            return Deferred::succeed(&tokens.handle, Acquired { tokens: Rc::clone(tokens) });
+            return Deferred::succeed(&tokens.handle, Permit { tokens: Rc::clone(tokens) });
         }
         let number = tokens.next.get();
         tokens.next.set(number + 1);
@@ -120,7 +120,7 @@ impl DeferredSemaphore {
     }
 
     /// How many are free. (Twisted: `tokens`.)
-    pub fn free(&self) -> usize {
+    pub fn available_permits(&self) -> usize {
         self.tokens.free.get()
     }
 
@@ -138,7 +138,7 @@ impl DeferredLock {
 
     /// The lock, as soon as this caller is the next. Who cancels waits no longer. (Twisted: `acquire`.)
     #[track_caller]
-    pub fn acquire(&self) -> Deferred<Acquired> {
+    pub fn acquire(&self) -> Deferred<Permit> {
         self.semaphore.acquire()
     }
 
@@ -150,7 +150,7 @@ impl DeferredLock {
 
     /// Whether somebody has it. (Twisted: `locked`.)
     pub fn locked(&self) -> bool {
-        self.semaphore.free() == 0
+        self.semaphore.available_permits() == 0
     }
 
     /// How many wait for it. (Twisted: `waiting`.)
@@ -160,7 +160,7 @@ impl DeferredLock {
 }
 
 impl Tokens {
-    fn remove(&self, number: u64) -> Option<Resolver<Acquired>> {
+    fn remove(&self, number: u64) -> Option<Resolver<Permit>> {
         let mut waiting = self.waiting.borrow_mut();
         let place = waiting.binary_search_by_key(&number, |(number, _)| *number).ok()?;
         waiting.remove(place).map(|(_, resolver)| resolver)
@@ -179,19 +179,19 @@ impl Tokens {
             if resolver.is_wanted() {
                 self.free.set(self.free.get() - 1);
                 // It waits: it was not fired.
-                let _ = resolver.callback(Acquired { tokens: Rc::clone(self) });
+                let _ = resolver.callback(Permit { tokens: Rc::clone(self) });
             }
         }
         mem::forget(others);
         self.handing_on.set(false);
     }
 
-    fn next(&self) -> Option<Resolver<Acquired>> {
+    fn next(&self) -> Option<Resolver<Permit>> {
         self.waiting.borrow_mut().pop_front().map(|(_, resolver)| resolver)
     }
 }
 
-impl Drop for Acquired {
+impl Drop for Permit {
     fn drop(&mut self) {
         let tokens = &self.tokens;
         tokens.free.set(tokens.free.get() + 1);
@@ -213,7 +213,7 @@ impl Drop for OthersToo<'_> {
 
 impl fmt::Debug for DeferredSemaphore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (limit, free, waiting) = (self.limit(), self.free(), self.waiting());
+        let (limit, free, waiting) = (self.limit(), self.available_permits(), self.waiting());
         let mut semaphore = f.debug_struct("DeferredSemaphore");
         semaphore.field("limit", &limit).field("free", &free).field("waiting", &waiting).finish()
     }
@@ -226,7 +226,7 @@ impl fmt::Debug for DeferredLock {
     }
 }
 
-impl fmt::Debug for Acquired {
+impl fmt::Debug for Permit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Acquired").finish_non_exhaustive()
     }

@@ -7,7 +7,7 @@ use std::panic::Location;
 use std::rc::Rc;
 
 use super::outcome::{GiveBack, Outcome};
-use super::{AbortHandle, Deferred, Failure, FailureKind, Resolver};
+use super::{CancelHandle, Deferred, Failure, FailureKind, Resolver};
 use crate::reactor::Handle;
 
 /// The results of all, in their order, as soon as the last one is there; of none at once. (Twisted: `gatherResults`.)
@@ -62,11 +62,11 @@ pub fn gather<T: 'static>(
 ///
 /// ```
 /// use std::time::Duration;
-/// use twistor::deferred::{defer_later, first};
+/// use twistor::deferred::{defer_later, race};
 ///
 /// let mut reactor = twistor::Reactor::new()?;
 /// let waits = [60_000, 1].map(|n| defer_later(&mut reactor, Duration::from_millis(n)).map(move |_, ()| n));
-/// first(&reactor.handle(), waits).done(|reactor, winner| {
+/// race(&reactor.handle(), waits).done(|reactor, winner| {
 ///     assert_eq!(winner.unwrap(), (1, 1));
 ///     reactor.stop();
 /// });
@@ -74,7 +74,7 @@ pub fn gather<T: 'static>(
 /// # Ok::<(), twistor::Error>(())
 /// ```
 #[track_caller]
-pub fn first<T: 'static>(
+pub fn race<T: 'static>(
     handle: &Handle,
     deferreds: impl IntoIterator<Item = Deferred<T>>,
 ) -> Deferred<(usize, T)> {
@@ -93,7 +93,7 @@ pub fn first<T: 'static>(
                 }
             }
             // One that comes too late goes back to where it came from, if it was lent.
-            value if together.resolver.called() => drop(value),
+            value if together.resolver.is_fired() => drop(value),
             value => together.decide_with(with_index::<T>(index, value)),
         });
     }
@@ -103,7 +103,7 @@ pub fn first<T: 'static>(
 /// The outcome of each, in their order, as soon as the last one is there; of none at once. It does not fail by itself.
 /// To cancel it cancels all. (Twisted: `DeferredList`.)
 #[track_caller]
-pub fn outcomes<T: 'static>(
+pub fn settle_all<T: 'static>(
     handle: &Handle,
     deferreds: impl IntoIterator<Item = Deferred<T>>,
 ) -> Deferred<Vec<Result<T, Failure>>> {
@@ -144,7 +144,7 @@ struct Together<N, R> {
     notes: RefCell<Vec<Option<N>>>,
     missing: Cell<usize>,
     resolver: Resolver<R>,
-    members: Rc<[AbortHandle]>,
+    members: Rc<[CancelHandle]>,
     place: &'static Location<'static>,
 }
 
@@ -159,7 +159,7 @@ impl<N: 'static, R: 'static> Together<N, R> {
     ) -> Begun<N, R, T> {
         let place = Location::caller();
         let deferreds: Vec<Deferred<T>> = deferreds.into_iter().collect();
-        let members: Rc<[AbortHandle]> = deferreds.iter().map(Deferred::abort_handle).collect();
+        let members: Rc<[CancelHandle]> = deferreds.iter().map(Deferred::abort_handle).collect();
         let all = Rc::clone(&members);
         let (resolver, result) = Deferred::with_canceller(handle, move |_, _| {
             all.iter().for_each(|member| member.cancel_at(place))

@@ -5,17 +5,17 @@ use std::time::Duration;
 use super::parse_error::is_near;
 use super::written::Written;
 use super::{Argument, Arguments, ParseError, Registry, ServerEndpoint};
-use crate::policy::proxy_protocol::{NotTrusted, Receiving, Trusted, behind_proxy};
+use crate::policy::proxy_protocol::{ParseTrustedError, ProxyOptions, TrustedProxies, behind_proxy};
 use crate::{Factory, Listener, Reactor, Result};
 
 /// Another endpoint, whose connections begin with a PROXY header. (Twisted: `haproxy.proxyEndpoint`.)
-pub(super) struct BehindProxy {
+pub(super) struct ProxyEndpoint {
     endpoint: Box<dyn ServerEndpoint>,
     allow: String,
-    receiving: Receiving,
+    receiving: ProxyOptions,
 }
 
-impl ServerEndpoint for BehindProxy {
+impl ServerEndpoint for ProxyEndpoint {
     fn listen(&self, reactor: &mut Reactor, factory: Box<dyn Factory>) -> Result<Listener> {
         self.endpoint.listen(reactor, Box::new(behind_proxy(factory, self.receiving.clone())))
     }
@@ -29,15 +29,15 @@ impl ServerEndpoint for BehindProxy {
 }
 
 /// `haproxy:tcp:80:allow=10.0.0.0/8`.
-pub(super) fn server(arguments: &mut Arguments, registry: &Registry) -> Result<BehindProxy, ParseError> {
+pub(super) fn server(arguments: &mut Arguments, registry: &Registry) -> Result<ProxyEndpoint, ParseError> {
     let given = arguments.key("allow", |allow| {
-        let bad = |wrong: NotTrusted| allow.bad(wrong.to_string());
+        let bad = |wrong: ParseTrustedError| allow.bad(wrong.to_string());
         Ok((allow.text()?, trusted(allow.value()).map_err(bad)?))
     })?;
     let (allow, trusted) = match given {
         Some(given) => given,
         None => {
-            let bad = |wrong: NotTrusted| arguments.bad(wrong.to_string());
+            let bad = |wrong: ParseTrustedError| arguments.bad(wrong.to_string());
             (NEIGHBOURS.to_owned(), trusted(NEIGHBOURS).map_err(bad)?)
         }
     };
@@ -49,22 +49,23 @@ pub(super) fn server(arguments: &mut Arguments, registry: &Registry) -> Result<B
         return Err(inner.unknown_prefix(registry.servers(), Some(instead)));
     }
     let endpoint = registry.server(&mut inner)?;
-    let receiving = Receiving { timeout: timeout.unwrap_or(usual_timeout()), ..Receiving::from(trusted) };
-    Ok(BehindProxy { endpoint, allow, receiving })
+    let receiving =
+        ProxyOptions { timeout: timeout.unwrap_or(usual_timeout()), ..ProxyOptions::from(trusted) };
+    Ok(ProxyEndpoint { endpoint, allow, receiving })
 }
 
-fn trusted(text: &str) -> Result<Trusted, NotTrusted> {
+fn trusted(text: &str) -> Result<TrustedProxies, ParseTrustedError> {
     match text {
-        "everybody" => Ok(Trusted::everybody()),
+        "everybody" => Ok(TrustedProxies::everybody()),
         text if is_near(text, "everybody") => {
-            Err(NotTrusted { text: text.to_owned(), why: "did you mean everybody?" })
+            Err(ParseTrustedError { text: text.to_owned(), why: "did you mean everybody?" })
         }
         text => text.parse(),
     }
 }
 
 fn usual_timeout() -> Duration {
-    Receiving::from(Trusted::everybody()).timeout
+    ProxyOptions::from(TrustedProxies::everybody()).timeout
 }
 
 /// Whoever sends a header can claim any address: without a word, only a proxy on this machine may.

@@ -121,7 +121,7 @@ pub trait DatagramEndpoint: Any {
     /// Opens the socket, with its protocol.
     ///
     /// # Errors
-    /// As [`Reactor::listen_udp`], [`Reactor::connect_udp`] and [`Reactor::open_unix_datagram`].
+    /// As [`Reactor::listen_udp`], [`Reactor::connect_udp`] and [`Reactor::listen_unix_datagram`].
     fn open(&self, reactor: &mut Reactor, protocol: Box<dyn DatagramProtocol>) -> Result<DatagramId>;
 
     /// The endpoint as text.

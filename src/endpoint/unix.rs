@@ -5,8 +5,8 @@ use std::time::Duration;
 use super::written::Written;
 use super::{Argument, Arguments, ClientEndpoint, DatagramEndpoint, ParseError, ServerEndpoint};
 use crate::{
-    ClientFactory, ConnectUnix, ConnectorId, DatagramId, DatagramProtocol, Factory, ListenUnix, Listener,
-    Reactor, Result, UnixAddress, UnixDatagram,
+    ClientFactory, ConnectUnix, ConnectorId, DatagramId, DatagramProtocol, Factory, ListenUnix,
+    ListenUnixDatagram, Listener, Reactor, Result, UnixAddress,
 };
 
 /// (Twisted: `UNIXServerEndpoint`.)
@@ -48,13 +48,13 @@ impl ClientEndpoint for ConnectUnix {
 }
 
 /// (Twisted has none.)
-impl DatagramEndpoint for UnixDatagram {
+impl DatagramEndpoint for ListenUnixDatagram {
     fn open(&self, reactor: &mut Reactor, protocol: Box<dyn DatagramProtocol>) -> Result<DatagramId> {
         reactor.open_unix(self, protocol)
     }
 
     fn describe(&self) -> String {
-        let usual = UnixDatagram::default();
+        let usual = ListenUnixDatagram::default();
         let written = Written::new("unix");
         let written = match &self.address {
             Some(address) => written.plain(name(address)),
@@ -110,9 +110,9 @@ pub(super) fn client(arguments: &mut Arguments) -> Result<ConnectUnix, ParseErro
 }
 
 /// `unix:PATH` or `unix:@NAME`, which receive there, with one peer or from anybody; without either it can send alone.
-pub(super) fn datagram(arguments: &mut Arguments) -> Result<UnixDatagram, ParseError> {
-    let usual = UnixDatagram::default();
-    Ok(UnixDatagram {
+pub(super) fn datagram(arguments: &mut Arguments) -> Result<ListenUnixDatagram, ParseError> {
+    let usual = ListenUnixDatagram::default();
+    Ok(ListenUnixDatagram {
         address: arguments.optional("path", address)?,
         peer: arguments.key("peer", address)?,
         max_size: arguments.key("max_size", Argument::number)?.unwrap_or(usual.max_size),

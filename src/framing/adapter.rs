@@ -34,7 +34,7 @@ fn receive_held(adapter: &mut impl Adapter, transport: &mut Transport<'_>) {
     while !adapter.held().is_empty() {
         match transport.delivery() {
             Delivery::GoesOn => {}
-            Delivery::Held => return transport.receive_again(),
+            Delivery::Held => return transport.schedule_data_received(),
             // It stays where it is; the handler can have it still.
             Delivery::Over => return,
         }
@@ -50,7 +50,7 @@ fn receive_held(adapter: &mut impl Adapter, transport: &mut Transport<'_>) {
 #[inline]
 pub(super) fn settle(adapter: &mut impl Adapter, transport: &mut Transport<'_>) {
     if !adapter.held().is_empty() {
-        transport.receive_again();
+        transport.schedule_data_received();
     }
 }
 
@@ -136,8 +136,8 @@ macro_rules! callbacks {
             let _ = (transport, reason);
         }
 
-        /// For a handler that wraps another; see [`Protocol::inner`](crate::Protocol::inner).
-        fn inner(&mut self, want: std::any::TypeId) -> Option<&mut dyn std::any::Any> {
+        /// For a handler that wraps another; see [`Protocol::downcast_inner`](crate::Protocol::downcast_inner).
+        fn downcast_inner(&mut self, want: std::any::TypeId) -> Option<&mut dyn std::any::Any> {
             let _ = want;
             None
         }
@@ -160,7 +160,7 @@ macro_rules! protocol {
             }
 
             /// Calls the handler with its transport, of somebody who has but the connection's:
-            /// [`Reactor::with`](crate::Reactor::with) finds this type as well as the handler's.
+            /// [`Reactor::with_protocol`](crate::Reactor::with_protocol) finds this type as well as the handler's.
             pub fn with<R>(
                 &mut self,
                 transport: &mut crate::Transport<'_>,
@@ -212,10 +212,10 @@ macro_rules! protocol {
                 self.with(transport, |handler, transport| handler.connection_lost(transport, reason));
             }
 
-            fn inner(&mut self, want: std::any::TypeId) -> Option<&mut dyn std::any::Any> {
+            fn downcast_inner(&mut self, want: std::any::TypeId) -> Option<&mut dyn std::any::Any> {
                 match want == std::any::TypeId::of::<H>() {
                     true => Some(&mut self.handler),
-                    false => self.handler.inner(want),
+                    false => self.handler.downcast_inner(want),
                 }
             }
         }

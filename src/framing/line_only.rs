@@ -38,7 +38,7 @@ pub trait LineOnlyReceiver: 'static {
     fn line_length_exceeded(&mut self, transport: &mut LineOnlyTransport<'_>, line: &[u8]) {
         let _ = line;
         let limit = transport.max_length();
-        transport.lose_connection_with(LineTooLong { limit });
+        transport.lose_connection_with_error(LineTooLong { limit });
     }
 
     callbacks!(LineOnlyTransport);

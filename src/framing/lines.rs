@@ -46,7 +46,7 @@ pub trait LineReceiver: 'static {
     fn line_length_exceeded(&mut self, transport: &mut LineTransport<'_>, data: &[u8]) {
         let _ = data;
         let limit = transport.max_length();
-        transport.lose_connection_with(LineTooLong { limit });
+        transport.lose_connection_with_error(LineTooLong { limit });
     }
 
     callbacks!(LineTransport);

@@ -51,7 +51,7 @@
 //! ```
 //!
 //! A handler has all the callbacks of a [`Protocol`](crate::Protocol), with a transport that knows of its framing
-//! and is a [`Transport`](crate::Transport) for everything else. [`Reactor::with`](crate::Reactor::with) and
+//! and is a [`Transport`](crate::Transport) for everything else. [`Reactor::with_protocol`](crate::Reactor::with_protocol) and
 //! [`Transport::call_later`](crate::Transport::call_later) find the handler by its type, and the protocol that it is in by that one's.
 //!
 //! And as a *codec*, for bytes that come from elsewhere, without a reactor: [`LineDecoder`], [`NetstringDecoder`], [`PrefixDecoder`],
@@ -98,11 +98,11 @@ mod stateful_strings;
 mod strings;
 
 pub use self::codec::{
-    CountDecoder, LineDecoder, LineTooLong, NetstringDecoder, Prefix, PrefixDecoder, StringError,
+    CountDecoder, LengthPrefix, LineDecoder, LineTooLong, NetstringDecoder, PrefixDecoder, StringError,
     StringTooLong, encode_line, encode_netstring, encode_string,
 };
 pub use self::line_only::{LineOnlyReceiver, LineOnlyTransport, LinesOnly};
 pub use self::lines::{LineReceiver, LineTransport, Lines};
-pub use self::stateful::{State, StateError, Stateful, StatefulReceiver, StatefulTransport};
-pub use self::stateful_strings::{StatefulStringReceiver, StringState};
+pub use self::stateful::{NextState, StateError, Stateful, StatefulReceiver, StatefulTransport};
+pub use self::stateful_strings::{NextString, StatefulStringReceiver};
 pub use self::strings::{FrameTransport, StringReceiver, Strings};

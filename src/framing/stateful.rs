@@ -11,25 +11,25 @@ use crate::reactor::Delivery;
 /// such a handler. (Twisted: `StatefulProtocol`.)
 ///
 /// ```
-/// use twistor::framing::{State, Stateful, StatefulReceiver, StatefulTransport};
+/// use twistor::framing::{NextState, Stateful, StatefulReceiver, StatefulTransport};
 ///
 /// /// Shouts messages with a byte in front that says how long they are.
 /// struct Shout;
 ///
 /// impl StatefulReceiver for Shout {
-///     fn initial_state(&mut self) -> State<Shout> {
-///         State::new(1, Shout::length)
+///     fn initial_state(&mut self) -> NextState<Shout> {
+///         NextState::new(1, Shout::length)
 ///     }
 /// }
 ///
 /// impl Shout {
-///     fn length(&mut self, _: &mut StatefulTransport<'_>, length: &[u8]) -> State<Shout> {
-///         State::new(length[0].into(), Shout::message)
+///     fn length(&mut self, _: &mut StatefulTransport<'_>, length: &[u8]) -> NextState<Shout> {
+///         NextState::new(length[0].into(), Shout::message)
 ///     }
 ///
-///     fn message(&mut self, transport: &mut StatefulTransport<'_>, message: &[u8]) -> State<Shout> {
+///     fn message(&mut self, transport: &mut StatefulTransport<'_>, message: &[u8]) -> NextState<Shout> {
 ///         transport.write(&message.to_ascii_uppercase());
-///         State::new(1, Shout::length)
+///         NextState::new(1, Shout::length)
 ///     }
 /// }
 ///
@@ -41,37 +41,40 @@ use crate::reactor::Delivery;
 /// ```
 pub trait StatefulReceiver: Sized + 'static {
     /// The first state; asked for when the first bytes come. (Twisted: `getInitialState`.)
-    fn initial_state(&mut self) -> State<Self>;
+    fn initial_state(&mut self) -> NextState<Self>;
 
     /// A state wants more bytes than it may, or goes on without any: a fault of the handler or, where it has the number from its peer,
     /// of that. By default the connection is lost with this error, and in any case nothing more is delivered.
     fn state_refused(&mut self, transport: &mut StatefulTransport<'_>, error: &StateError) {
-        transport.lose_connection_with(*error);
+        transport.lose_connection_with_error(*error);
     }
 
     callbacks!(StatefulTransport);
 }
 
 /// What is called when so many bytes have come; it says which state follows.
-pub struct State<H> {
+pub struct NextState<H> {
     bytes: usize,
-    call: fn(&mut H, &mut StatefulTransport<'_>, &[u8]) -> State<H>,
+    call: fn(&mut H, &mut StatefulTransport<'_>, &[u8]) -> NextState<H>,
 }
 
-impl<H> State<H> {
+impl<H> NextState<H> {
     /// `call` gets exactly `bytes` bytes, once they have come. Of none it is called at once.
-    pub fn new(bytes: usize, call: fn(&mut H, &mut StatefulTransport<'_>, &[u8]) -> State<H>) -> State<H> {
-        State { bytes, call }
+    pub fn new(
+        bytes: usize,
+        call: fn(&mut H, &mut StatefulTransport<'_>, &[u8]) -> NextState<H>,
+    ) -> NextState<H> {
+        NextState { bytes, call }
     }
 }
 
-impl<H> Clone for State<H> {
-    fn clone(&self) -> State<H> {
+impl<H> Clone for NextState<H> {
+    fn clone(&self) -> NextState<H> {
         *self
     }
 }
 
-impl<H> Copy for State<H> {}
+impl<H> Copy for NextState<H> {}
 
 /// A state cannot be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -104,7 +107,7 @@ impl std::error::Error for StateError {}
 /// The protocol of a [`StatefulReceiver`]. A state gets at most 99,999 bytes, unless told otherwise. (Twisted has no limit.)
 pub struct Stateful<H> {
     handler: H,
-    state: Option<State<H>>,
+    state: Option<NextState<H>>,
     max_length: usize,
     /// States in a row that wanted nothing.
     idle: usize,

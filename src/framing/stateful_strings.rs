@@ -9,32 +9,32 @@ use crate::Reason;
 /// handler as well. (Twisted: `StatefulStringProtocol`.)
 ///
 /// ```
-/// use twistor::framing::{FrameTransport, StatefulStringReceiver, StringState, Strings};
+/// use twistor::framing::{FrameTransport, StatefulStringReceiver, NextString, Strings};
 ///
 /// struct Login {
-///     state: StringState<Login>,
+///     state: NextString<Login>,
 ///     user: Vec<u8>,
 /// }
 ///
 /// impl Login {
-///     fn user(&mut self, _: &mut FrameTransport<'_>, user: &[u8]) -> StringState<Login> {
+///     fn user(&mut self, _: &mut FrameTransport<'_>, user: &[u8]) -> NextString<Login> {
 ///         self.user = user.to_vec();
-///         StringState::Next(Login::password)
+///         NextString::Next(Login::password)
 ///     }
 ///
-///     fn password(&mut self, transport: &mut FrameTransport<'_>, _: &[u8]) -> StringState<Login> {
+///     fn password(&mut self, transport: &mut FrameTransport<'_>, _: &[u8]) -> NextString<Login> {
 ///         let _ = transport.send_string(b"come in");
-///         StringState::Done
+///         NextString::Done
 ///     }
 /// }
 ///
 /// impl StatefulStringReceiver for Login {
-///     fn state(&mut self) -> &mut StringState<Login> {
+///     fn state(&mut self) -> &mut NextString<Login> {
 ///         &mut self.state
 ///     }
 /// }
 ///
-/// let login = || Strings::int8(Login { state: StringState::Next(Login::user), user: Vec::new() });
+/// let login = || Strings::int8(Login { state: NextString::Next(Login::user), user: Vec::new() });
 /// twistor::Reactor::new()?.listen_tcp("127.0.0.1:0", login)?;
 /// # let mut transport = twistor::testing::StringTransport::new(login());
 /// # transport.feed(b"\x04John\x04oops\x03no!");
@@ -44,38 +44,38 @@ use crate::Reason;
 /// ```
 pub trait StatefulStringReceiver: Sized + 'static {
     /// Where the state is kept. (Twisted: `state`.)
-    fn state(&mut self) -> &mut StringState<Self>;
+    fn state(&mut self) -> &mut NextString<Self>;
 
     /// As [`StringReceiver::string_refused`].
     fn string_refused(&mut self, transport: &mut FrameTransport<'_>, error: &StringError) {
-        transport.lose_connection_with(error.clone());
+        transport.lose_connection_with_error(error.clone());
     }
 
     callbacks!(FrameTransport);
 }
 
 /// What becomes of the next string.
-pub enum StringState<H> {
+pub enum NextString<H> {
     /// This is called, and says what becomes of the one after it. (Twisted: `proto_STATE`.)
-    Next(fn(&mut H, &mut FrameTransport<'_>, &[u8]) -> StringState<H>),
+    Next(fn(&mut H, &mut FrameTransport<'_>, &[u8]) -> NextString<H>),
     /// The connection is closed, and nothing more is delivered. (Twisted: `'done'`.)
     Done,
 }
 
-impl<H> Clone for StringState<H> {
-    fn clone(&self) -> StringState<H> {
+impl<H> Clone for NextString<H> {
+    fn clone(&self) -> NextString<H> {
         *self
     }
 }
 
-impl<H> Copy for StringState<H> {}
+impl<H> Copy for NextString<H> {}
 
 impl<H: StatefulStringReceiver> StringReceiver for H {
     fn string_received(&mut self, transport: &mut FrameTransport<'_>, string: &[u8]) {
-        if let StringState::Next(call) = *self.state() {
+        if let NextString::Next(call) = *self.state() {
             *self.state() = call(self, transport, string);
         }
-        if let StringState::Done = self.state() {
+        if let NextString::Done = self.state() {
             transport.lose_connection();
         }
     }
@@ -112,7 +112,7 @@ impl<H: StatefulStringReceiver> StringReceiver for H {
         StatefulStringReceiver::connection_lost(self, transport, reason);
     }
 
-    fn inner(&mut self, want: std::any::TypeId) -> Option<&mut dyn std::any::Any> {
-        StatefulStringReceiver::inner(self, want)
+    fn downcast_inner(&mut self, want: std::any::TypeId) -> Option<&mut dyn std::any::Any> {
+        StatefulStringReceiver::downcast_inner(self, want)
     }
 }

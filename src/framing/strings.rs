@@ -1,7 +1,7 @@
 //! Strings of bytes, each with its length in front: as netstrings, or behind a number of 8, 16 or 32 bits.
 
 use super::adapter::{Adapter, Held, callbacks, protocol};
-use super::codec::{MAX_STRING, NetstringDecoder, Prefix, PrefixDecoder, StringError, StringTooLong};
+use super::codec::{LengthPrefix, MAX_STRING, NetstringDecoder, PrefixDecoder, StringError, StringTooLong};
 use crate::Transport;
 use crate::reactor::Delivery;
 
@@ -40,7 +40,7 @@ pub trait StringReceiver: 'static {
     /// There is no way on after a netstring that is none: the connection is lost in any case. A string that is too long by its prefix can be
     /// let pass with [`set_max_length`](FrameTransport::set_max_length); else what comes is dropped, and this is called again each time.
     fn string_refused(&mut self, transport: &mut FrameTransport<'_>, error: &StringError) {
-        transport.lose_connection_with(error.clone());
+        transport.lose_connection_with_error(error.clone());
     }
 
     callbacks!(FrameTransport);
@@ -60,7 +60,7 @@ pub struct Strings<H> {
 pub struct FrameTransport<'a> {
     transport: Transport<'a>,
     /// `None` for netstrings.
-    prefix: Option<Prefix>,
+    prefix: Option<LengthPrefix>,
     max_length: &'a mut usize,
     /// While strings are delivered it is with them.
     decoder: Option<&'a mut Decoder>,
@@ -83,17 +83,17 @@ impl<H: StringReceiver> Strings<H> {
 
     /// One byte in front of each string says how long it is. (Twisted: `Int8StringReceiver`.)
     pub fn int8(handler: H) -> Strings<H> {
-        Strings::with_prefix_decoder(handler, PrefixDecoder::new(Prefix::Int8, MAX_STRING))
+        Strings::with_prefix_decoder(handler, PrefixDecoder::new(LengthPrefix::Int8, MAX_STRING))
     }
 
     /// Two bytes, big-endian, in front of each string say how long it is. (Twisted: `Int16StringReceiver`.)
     pub fn int16(handler: H) -> Strings<H> {
-        Strings::with_prefix_decoder(handler, PrefixDecoder::new(Prefix::Int16, MAX_STRING))
+        Strings::with_prefix_decoder(handler, PrefixDecoder::new(LengthPrefix::Int16, MAX_STRING))
     }
 
     /// Four bytes, big-endian, in front of each string say how long it is. (Twisted: `Int32StringReceiver`.)
     pub fn int32(handler: H) -> Strings<H> {
-        Strings::with_prefix_decoder(handler, PrefixDecoder::new(Prefix::Int32, MAX_STRING))
+        Strings::with_prefix_decoder(handler, PrefixDecoder::new(LengthPrefix::Int32, MAX_STRING))
     }
 
     /// Netstrings with another limit; what the decoder has taken already comes first.
@@ -105,13 +105,13 @@ impl<H: StringReceiver> Strings<H> {
     /// Strings behind their length with another limit; what the decoder has taken already comes first.
     ///
     /// ```
-    /// use twistor::framing::{FrameTransport, Prefix, PrefixDecoder, StringReceiver, Strings};
+    /// use twistor::framing::{FrameTransport, LengthPrefix, PrefixDecoder, StringReceiver, Strings};
     /// # struct Shout;
     /// # impl StringReceiver for Shout {
     /// #     fn string_received(&mut self, _: &mut FrameTransport<'_>, _: &[u8]) {}
     /// # }
     ///
-    /// let strings = || Strings::with_prefix_decoder(Shout, PrefixDecoder::new(Prefix::Int16, 1000));
+    /// let strings = || Strings::with_prefix_decoder(Shout, PrefixDecoder::new(LengthPrefix::Int16, 1000));
     /// twistor::Reactor::new()?.listen_tcp("127.0.0.1:0", strings)?;
     /// # Ok::<(), twistor::Error>(())
     /// ```
@@ -148,7 +148,7 @@ impl<H: StringReceiver> Strings<H> {
         match (&self.decoder, error) {
             (Decoder::Prefixed(_), StringError::TooLong(error)) => error.length <= self.max_length,
             _ => {
-                transport.lose_connection_with(error.clone());
+                transport.lose_connection_with_error(error.clone());
                 false
             }
         }
@@ -208,7 +208,7 @@ protocol!(Strings, StringReceiver, FrameTransport);
 
 impl Decoder {
     #[inline]
-    fn prefix(&self) -> Option<Prefix> {
+    fn prefix(&self) -> Option<LengthPrefix> {
         match self {
             Decoder::Netstring(_) => None,
             Decoder::Prefixed(decoder) => Some(decoder.prefix()),

@@ -35,7 +35,7 @@ pub(super) type Origin = Rc<(String, u16)>;
 
 /// A response and how it came.
 #[derive(Clone, Debug)]
-pub struct Fetched {
+pub struct FetchResult {
     /// The response, of whatever status.
     pub response: Response,
     /// From the request to the last byte of the response; connecting included when that was necessary.
@@ -51,7 +51,7 @@ pub enum FetchError {
     /// The connection could not be made.
     Connect(Reason),
     /// It took longer than this.
-    TimedOut(Duration, Stage),
+    TimedOut(Duration, FetchStage),
     /// The connection ended before a byte of the response came.
     Closed(Reason),
     /// The connection broke in the middle of the response.
@@ -62,7 +62,7 @@ pub enum FetchError {
 
 /// How far a request has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Stage {
+pub enum FetchStage {
     /// The name of the host is being looked up.
     LookingUp,
     /// There is no connection yet.
@@ -76,7 +76,7 @@ pub enum Stage {
 /// A request under way.
 pub(super) struct Exchange {
     pub(super) request: Vec<u8>,
-    pub(super) stage: Stage,
+    pub(super) stage: FetchStage,
     pub(super) reused: bool,
     pub(super) connection: Option<ConnectionId>,
     connector: Option<ConnectorId>,
@@ -86,7 +86,7 @@ pub(super) struct Exchange {
     done: Option<Done>,
 }
 
-type Done = Box<dyn FnOnce(&mut Reactor, Result<Fetched, FetchError>)>;
+type Done = Box<dyn FnOnce(&mut Reactor, Result<FetchResult, FetchError>)>;
 pub(super) type Pending = Rc<RefCell<Exchange>>;
 
 impl Client {
@@ -110,11 +110,11 @@ impl Client {
         url: &Url,
         request: &Request,
         timeout: Duration,
-        done: impl FnOnce(&mut Reactor, Result<Fetched, FetchError>) + 'static,
+        done: impl FnOnce(&mut Reactor, Result<FetchResult, FetchError>) + 'static,
     ) {
         let exchange = Rc::new(RefCell::new(Exchange {
             request: request.encode(),
-            stage: Stage::Connecting,
+            stage: FetchStage::Connecting,
             reused: false,
             connection: None,
             connector: None,
@@ -128,7 +128,7 @@ impl Client {
         exchange.borrow_mut().deadline = Some(deadline);
         let origin = Rc::new((url.host().to_owned(), url.port()));
         while let Some(idle) = self.take_idle(&origin) {
-            let taken = reactor.with(idle, |connection: &mut Connection, transport| {
+            let taken = reactor.with_protocol(idle, |connection: &mut Connection, transport| {
                 connection.reuse(transport, Rc::clone(&exchange));
             });
             if taken.is_some() {
@@ -195,7 +195,7 @@ pub(super) fn complete(reactor: &mut Reactor, exchange: &Pending, result: Result
         let _ = deadline.cancel(reactor);
     }
     let (latency, reused) = (reactor.now() - exchange.started, exchange.reused);
-    let result = result.map(|response| Fetched { response, latency, reused });
+    let result = result.map(|response| FetchResult { response, latency, reused });
     reactor.call_later(Duration::ZERO, move |reactor| done(reactor, result));
 }
 
@@ -203,8 +203,8 @@ fn time_out(reactor: &mut Reactor, exchange: &Pending) {
     let (timeout, mut stage) = (exchange.borrow().timeout, exchange.borrow().stage);
     let (connector, connection) = (exchange.borrow().connector, exchange.borrow().connection);
     let state = connector.and_then(|id| reactor.connector(id)).map(|connector| connector.state());
-    if stage == Stage::Connecting && state == Some(ConnectorState::Resolving) {
-        stage = Stage::LookingUp;
+    if stage == FetchStage::Connecting && state == Some(ConnectorState::Resolving) {
+        stage = FetchStage::LookingUp;
     }
     complete(reactor, exchange, Err(FetchError::TimedOut(timeout, stage)));
     if let Some(mut transport) = connection.and_then(|id| reactor.transport(id)) {
@@ -222,7 +222,7 @@ impl FetchError {
             FetchError::Connect(reason) | FetchError::Closed(reason) | FetchError::Lost(reason) => {
                 reason.is_local()
             }
-            FetchError::TimedOut(_, stage) => *stage == Stage::LookingUp,
+            FetchError::TimedOut(_, stage) => *stage == FetchStage::LookingUp,
             FetchError::Http(_) => false,
         }
     }
@@ -232,16 +232,16 @@ impl fmt::Display for FetchError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             FetchError::Connect(reason) => reason.fmt(f),
-            FetchError::TimedOut(limit, Stage::LookingUp) => {
+            FetchError::TimedOut(limit, FetchStage::LookingUp) => {
                 write!(f, "the name was not looked up within {limit:?}")
             }
-            FetchError::TimedOut(limit, Stage::Connecting) => {
+            FetchError::TimedOut(limit, FetchStage::Connecting) => {
                 write!(f, "no connection within {limit:?}")
             }
-            FetchError::TimedOut(limit, Stage::Waiting) => {
+            FetchError::TimedOut(limit, FetchStage::Waiting) => {
                 write!(f, "connected, and no answer within {limit:?}")
             }
-            FetchError::TimedOut(limit, Stage::Reading) => {
+            FetchError::TimedOut(limit, FetchStage::Reading) => {
                 write!(f, "the answer was not complete within {limit:?}")
             }
             FetchError::Closed(Reason::Done) => f.write_str("closed without an answer"),

@@ -1,6 +1,6 @@
 //! One connection of the client: a request, its response, and then idleness until the next.
 
-use super::client::{Client, FetchError, Origin, Pending, Stage, complete};
+use super::client::{Client, FetchError, FetchStage, Origin, Pending, complete};
 use super::response::{Response, ResponseReader};
 use crate::{Address, ClientFactory, Connector, DelayedCall, Factory, Protocol, Reactor, Reason, Transport};
 use std::rc::Rc;
@@ -45,8 +45,8 @@ impl Factory for Dial {
 impl ClientFactory for Dial {
     fn client_connection_failed(&mut self, connector: &mut Connector<'_>, reason: &Reason) {
         let error = match reason {
-            Reason::TimedOut(limit) => FetchError::TimedOut(*limit, Stage::Connecting),
-            Reason::LookupTimedOut { limit, .. } => FetchError::TimedOut(*limit, Stage::LookingUp),
+            Reason::TimedOut(limit) => FetchError::TimedOut(*limit, FetchStage::Connecting),
+            Reason::LookupTimedOut { limit, .. } => FetchError::TimedOut(*limit, FetchStage::LookingUp),
             reason => FetchError::Connect(reason.clone()),
         };
         complete(connector.reactor(), &self.exchange, Err(error));
@@ -68,7 +68,7 @@ impl Connection {
     fn send(&mut self, transport: &mut Transport<'_>) {
         if let Some(exchange) = &self.exchange {
             let mut exchange = exchange.borrow_mut();
-            exchange.stage = Stage::Waiting;
+            exchange.stage = FetchStage::Waiting;
             exchange.connection = Some(transport.id());
             transport.write(&exchange.request);
         }
@@ -103,7 +103,7 @@ impl Protocol for Connection {
             self.client.forget(transport.id());
             return transport.abort_connection();
         };
-        exchange.borrow_mut().stage = Stage::Reading;
+        exchange.borrow_mut().stage = FetchStage::Reading;
         match self.reader.feed(&mut data) {
             Ok(None) => {}
             Ok(Some(response)) => {
@@ -136,16 +136,16 @@ impl Protocol for Connection {
         let Some(exchange) = self.exchange.take() else {
             return;
         };
-        let stale = exchange.borrow().reused && exchange.borrow().stage == Stage::Waiting;
+        let stale = exchange.borrow().reused && exchange.borrow().stage == FetchStage::Waiting;
         let stopped = matches!(reason, Reason::Stopped | Reason::Aborted);
         if stale && !stopped {
             let mut retried = exchange.borrow_mut();
-            (retried.reused, retried.stage, retried.connection) = (false, Stage::Connecting, None);
+            (retried.reused, retried.stage, retried.connection) = (false, FetchStage::Connecting, None);
             drop(retried);
             return self.client.connect(transport.reactor(), &self.origin, exchange);
         }
         let error = match exchange.borrow().stage {
-            Stage::Reading => FetchError::Lost(reason.clone()),
+            FetchStage::Reading => FetchError::Lost(reason.clone()),
             _ => FetchError::Closed(reason.clone()),
         };
         complete(transport.reactor(), &exchange, Err(error));

@@ -35,7 +35,7 @@ mod url;
 #[cfg(test)]
 mod tests;
 
-pub use client::{Client, FetchError, Fetched, Stage};
+pub use client::{Client, FetchError, FetchResult, FetchStage};
 pub use error::HttpError;
 pub use headers::Headers;
 pub use limits::Limits;

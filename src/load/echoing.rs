@@ -4,7 +4,7 @@ use super::limit::Limit;
 use super::pattern::Pattern;
 use super::run::Run;
 use super::schedule::Schedule;
-use super::trouble::{Mismatch, Wrong};
+use super::trouble::{Corruption, Mismatch};
 use crate::{Instant, Protocol, Reason, Transport};
 use std::collections::VecDeque;
 use std::rc::Rc;
@@ -109,7 +109,7 @@ impl Stream {
                 let ahead = self.sent - offset;
                 (expected, pattern.explain(position + wrong as u64, &data[wrong..], offset, ahead))
             }
-            false => (None, Wrong::TooMany),
+            false => (None, Corruption::TooMany),
         };
         let found = data.get(wrong).copied().unwrap_or_default();
         Mismatch { connection: self.number + 1, offset, message: offset / size + 1, expected, found, what }
@@ -118,7 +118,7 @@ impl Stream {
 
 /// Whether as many bytes wait as may: the water marks, without waiting for the transport to tell.
 fn is_full(transport: &mut Transport<'_>) -> bool {
-    transport.writing_paused() || transport.unsent() > transport.reactor().settings().high_water
+    transport.writing_paused() || transport.write_buffer_size() > transport.reactor().settings().high_water
 }
 
 /// The protocol of a connection that stays.

@@ -1,9 +1,9 @@
 //! The end of a run: the last answers are awaited, then everything is closed and counted.
 
 use super::member::Member;
-use super::plan::Work;
+use super::plan::Workload;
 use super::run::{Run, Stage, cancel, fresh};
-use super::trouble::Trouble;
+use super::trouble::LoadError;
 use crate::Reactor;
 use std::rc::Rc;
 use std::time::Duration;
@@ -21,14 +21,14 @@ impl Run {
         let (until, standing) = (state.until, state.standing.values().copied().collect::<Vec<_>>());
         let idle = state.connecting.is_empty() && standing.is_empty();
         state.busy = match self.plan.work {
-            Work::Hold { .. } => standing.len(),
-            Work::Echo | Work::Churn => 0,
+            Workload::Hold { .. } => standing.len(),
+            Workload::Echo | Workload::Churn => 0,
         };
         let timers = [state.next.take(), state.end.take()];
         drop(state);
         cancel(reactor, timers);
         match self.plan.work {
-            Work::Echo => {
+            Workload::Echo => {
                 let busy = standing.into_iter().filter(|member| member.drain(reactor, until)).count();
                 self.state.borrow_mut().busy = busy;
                 if busy == 0 {
@@ -36,8 +36,8 @@ impl Run {
                 }
             }
             _ if idle => return self.finish(reactor),
-            Work::Churn => {}
-            Work::Hold { .. } => {
+            Workload::Churn => {}
+            Workload::Hold { .. } => {
                 for member in &standing {
                     member.expect(reactor, until);
                 }
@@ -50,7 +50,7 @@ impl Run {
 
     fn wait(self: &Rc<Run>, reactor: &mut Reactor) {
         let run = Rc::clone(self);
-        let end = reactor.call_later(self.plan.patience, move |reactor| run.finish(reactor));
+        let end = reactor.call_later(self.plan.drain_timeout, move |reactor| run.finish(reactor));
         self.state.borrow_mut().end = Some(end);
     }
 
@@ -96,7 +96,7 @@ impl Run {
         cancel(reactor, timers);
         self.end_probe(reactor);
         for (connector, due) in connecting.into_values() {
-            if self.plan.work == Work::Churn {
+            if self.plan.work == Workload::Churn {
                 self.state.borrow_mut().waited(due, None, 1, now);
             }
             if let Some(mut connector) = reactor.connector(connector) {
@@ -107,7 +107,7 @@ impl Run {
             let messages = member.end(reactor, self.plan.work, now);
             if messages > 0 {
                 self.state.borrow_mut().tally.unanswered += messages;
-                self.note(&Trouble::Unanswered { connection: number + 1, messages });
+                self.note(&LoadError::Unanswered { connection: number + 1, messages });
             }
         }
         let mut state = self.state.borrow_mut();

@@ -1,12 +1,12 @@
 //! The handle of a load: it begins one, looks at it, ends it.
 
 use super::pattern::Pattern;
-use super::plan::{Plan, PlanError};
+use super::plan::{LoadConfig, PlanError};
 use super::report::Report;
 use super::run::{Gate, Run, Stage, State, Target};
 use super::sockets::Candidates;
-use super::tally::Tally;
-use super::trouble::Trouble;
+use super::tally::Totals;
+use super::trouble::LoadError;
 use crate::endpoint::ClientEndpoint;
 use crate::{ConnectTcp, Instant, Reactor};
 use std::any::Any;
@@ -17,7 +17,7 @@ use std::time::Duration;
 
 /// A load that runs. A clone is another handle to the same one.
 #[derive(Clone)]
-pub struct Load(Rc<Run>);
+pub struct LoadTest(Rc<Run>);
 
 /// How far a load is.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -32,7 +32,7 @@ pub struct Progress {
     pub running: Option<Duration>,
 }
 
-impl Load {
+impl LoadTest {
     /// Begins a load. Nothing happens before the reactor runs. A host name is looked up until a connection is made;
     /// the further ones go to where that one did.
     ///
@@ -41,38 +41,38 @@ impl Load {
     pub fn start(
         reactor: &mut Reactor,
         endpoint: Box<dyn ClientEndpoint>,
-        plan: Plan,
-    ) -> Result<Load, PlanError> {
+        plan: LoadConfig,
+    ) -> Result<LoadTest, PlanError> {
         plan.check()?;
         if !plan.sources.is_empty() && !(&*endpoint as &dyn Any).is::<ConnectTcp>() {
             return Err(PlanError::Sources);
         }
-        Ok(Load::start_to(reactor, endpoint.describe(), Target::Endpoint(endpoint), plan))
+        Ok(LoadTest::start_to(reactor, endpoint.describe(), Target::Endpoint(endpoint), plan))
     }
 
     /// Begins a load of datagrams, on sockets that have the server as their one peer. Each datagram has its number in
-    /// its first 8 bytes. One that does not come back within [`Plan::lost_after`] is lost, which is counted and no error.
+    /// its first 8 bytes. One that does not come back within [`LoadConfig::lost_after`] is lost, which is counted and no error.
     /// A host name is looked up once. Where it has several addresses, each in turn is sent one message, and the first that
     /// answers is used; if none does, the first that did not refuse. [`Report::endpoint`] names the address.
-    /// [`Plan::ramp`] has no meaning.
+    /// [`LoadConfig::ramp`] has no meaning.
     ///
     /// # Errors
-    /// What stands against the plan ([`Plan::check_datagrams`]).
+    /// What stands against the plan ([`LoadConfig::check_datagrams`]).
     pub fn start_datagrams(
         reactor: &mut Reactor,
         host: &str,
         port: u16,
-        plan: Plan,
-    ) -> Result<Load, PlanError> {
+        plan: LoadConfig,
+    ) -> Result<LoadTest, PlanError> {
         plan.check_datagrams()?;
         let described = match host.contains(':') {
             true => format!("udp:[{host}]:{port}"),
             false => format!("udp:{host}:{port}"),
         };
-        Ok(Load::start_to(reactor, described, Target::Datagrams { host: host.to_owned(), port }, plan))
+        Ok(LoadTest::start_to(reactor, described, Target::Datagrams { host: host.to_owned(), port }, plan))
     }
 
-    fn start_to(reactor: &mut Reactor, described: String, target: Target, plan: Plan) -> Load {
+    fn start_to(reactor: &mut Reactor, described: String, target: Target, plan: LoadConfig) -> LoadTest {
         let now = reactor.now();
         let state = State {
             stage: Stage::Opening,
@@ -93,7 +93,7 @@ impl Load {
             sweep: None,
             answers: 0,
             paced: plan.paced().is_some(),
-            tally: Tally::default(),
+            tally: Totals::default(),
             finished: None,
             gate: Gate::Open,
             candidates: Candidates::default(),
@@ -107,7 +107,7 @@ impl Load {
             state,
             observer: RefCell::new(None),
         };
-        let load = Load(Rc::new(run));
+        let load = LoadTest(Rc::new(run));
         let run = Rc::clone(&load.0);
         let next = reactor.call_later(Duration::ZERO, move |reactor| run.start(reactor));
         load.0.state.borrow_mut().next = Some(next);
@@ -115,7 +115,7 @@ impl Load {
     }
 
     /// Calls `observer` at each trouble, when it happens. One that is set later takes its place.
-    pub fn on_trouble(&self, observer: impl FnMut(&Trouble) + 'static) {
+    pub fn on_trouble(&self, observer: impl FnMut(&LoadError) + 'static) {
         *self.0.observer.borrow_mut() = Some(Box::new(observer));
     }
 
@@ -125,14 +125,14 @@ impl Load {
     }
 
     /// Lets the load wait when its connections are made, as many as could be, before messages flow or anything is held: `call`
-    /// is called then, and [`go_on`](Load::go_on) lets it go on. So several loads begin to run together. `call` is never called
+    /// is called then, and [`go_on`](LoadTest::resume) lets it go on. So several loads begin to run together. `call` is never called
     /// when the load has come further, or is finished before.
     pub fn wait_when_opened(&self, call: impl FnOnce(&mut Reactor) + 'static) {
         self.0.state.borrow_mut().gate = Gate::Closed(Box::new(call));
     }
 
     /// Lets a load go on that waits, or will.
-    pub fn go_on(&self, reactor: &mut Reactor) {
+    pub fn resume(&self, reactor: &mut Reactor) {
         let mut state = self.0.state.borrow_mut();
         let waits = matches!(state.gate, Gate::Reached) && state.stage == Stage::Opening;
         state.gate = Gate::Open;

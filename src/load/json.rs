@@ -2,12 +2,12 @@
 //!
 //! Times ending in `_ms` are milliseconds, in `_s` seconds; sizes are bytes. `null` is where there is none.
 //!
-//! - `endpoint` (text), `right` (whether everything was: [`Report::is_right`]), `work` (`echo`, `churn`, `hold`).
+//! - `endpoint` (text), `right` (whether everything was: [`Report::is_success`]), `work` (`echo`, `churn`, `hold`).
 //! - `plan`: `connections`, `size`, `depth`, `rate` (a second), `ramp_s`, `warm_up_s`, `for_s`, `patience_s`,
 //!   `sources` (addresses, as text).
 //! - `connections`: `begun`, `made`, `lost` (before the end), `standing` (at the end), `opening_s` (from the first attempt to
 //!   the last connection), `connect_ms` (a distribution).
-//! - `messages`: `due` (all that count), `answered` (with `churn`: exchanges), `unanswered`, `unsent` (of the schedule), `dropped` and
+//! - `messages`: `due` (all that count), `answered` (with `churn`: exchanges), `unanswered`, `write_buffer_size` (of the schedule), `dropped` and
 //!   `repeated` (of datagrams: not answered in time; came again or too late), `unsendable` (of those that were dropped, the ones that this
 //!   machine did not send: each `reason`, text, and `count`), `bytes` (one way), `elapsed_s`, `per_second`, `bytes_per_second`.
 //! - `latency_ms`; with a rate `since_sent_ms` (from the sending, not from when it was due) and `lateness_ms` (of the
@@ -27,26 +27,26 @@
 
 use super::bars;
 use super::distribution::Distribution;
-use super::plan::Work;
+use super::plan::Workload;
 use super::report::Report;
-use super::trouble::Trouble;
+use super::trouble::LoadError;
 use serde_json::{Value, json};
 use std::time::Duration;
 
 /// The report as JSON.
 ///
 /// ```
-/// # use twistor::load::{json, Plan, Report, Tally};
-/// let report = Report::new("tcp:h:7".into(), Plan::default(), Tally::default());
+/// # use twistor::load::{json, LoadConfig, Report, Totals};
+/// let report = Report::new("tcp:h:7".into(), LoadConfig::default(), Totals::default());
 /// assert_eq!(json::value(&report)["latency_ms"], serde_json::Value::Null);
 /// ```
 pub fn value(report: &Report) -> Value {
     let Report { endpoint, plan, tally, stops } = report;
     let text = |text: &String| (!text.is_empty()).then(|| text.clone());
     let work = match plan.work {
-        Work::Echo => "echo",
-        Work::Churn => "churn",
-        Work::Hold { .. } => "hold",
+        Workload::Echo => "echo",
+        Workload::Churn => "churn",
+        Workload::Hold { .. } => "hold",
     };
     let mut latency = distribution(&tally.latencies);
     if let Some(members) = latency.as_object_mut() {
@@ -54,7 +54,7 @@ pub fn value(report: &Report) -> Value {
     }
     json!({
         "endpoint": endpoint,
-        "right": report.is_right(),
+        "right": report.is_success(),
         "work": work,
         "plan": {
             "connections": plan.connections,
@@ -64,7 +64,7 @@ pub fn value(report: &Report) -> Value {
             "ramp_s": plan.ramp.as_secs_f64(),
             "warm_up_s": plan.warm_up.as_secs_f64(),
             "for_s": plan.duration.as_secs_f64(),
-            "patience_s": plan.patience.as_secs_f64(),
+            "patience_s": plan.drain_timeout.as_secs_f64(),
             "sources": plan.sources.iter().map(ToString::to_string).collect::<Vec<_>>(),
         },
         "connections": {
@@ -134,10 +134,10 @@ fn distribution(times: &Distribution) -> Value {
     })
 }
 
-fn trouble(trouble: &Trouble) -> Value {
+fn trouble(trouble: &LoadError) -> Value {
     let (kind, detail) = (trouble.kind(), trouble.to_string());
     match trouble {
-        Trouble::Wrong(mismatch) => json!({
+        LoadError::Wrong(mismatch) => json!({
             "kind": kind,
             "detail": detail,
             "connection": mismatch.connection,
@@ -146,9 +146,9 @@ fn trouble(trouble: &Trouble) -> Value {
             "expected": mismatch.expected,
             "found": mismatch.found,
         }),
-        Trouble::NotConnected { connection, .. }
-        | Trouble::Lost { connection, .. }
-        | Trouble::Unanswered { connection, .. } => {
+        LoadError::NotConnected { connection, .. }
+        | LoadError::Lost { connection, .. }
+        | LoadError::Unanswered { connection, .. } => {
             json!({ "kind": kind, "detail": detail, "connection": connection })
         }
     }

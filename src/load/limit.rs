@@ -113,7 +113,7 @@ impl fmt::Display for Limit {
 
 /// What kept some of the connections from being held.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Stop {
+pub struct Bottleneck {
     /// The limit.
     pub limit: Limit,
     /// How many connections ran into it.

@@ -2,7 +2,7 @@
 
 use super::churning::Churning;
 use super::echoing::Echoing;
-use super::plan::Work;
+use super::plan::Workload;
 use super::run::fresh;
 use super::schedule::Schedule;
 use super::volley::Volley;
@@ -19,7 +19,7 @@ impl Member {
     /// As [`Echoing::begin`].
     pub(super) fn begin(self, reactor: &mut Reactor) {
         match self {
-            Member::Stream(id) => reactor.with(id, Echoing::begin),
+            Member::Stream(id) => reactor.with_protocol(id, Echoing::begin),
             Member::Datagrams(id) => reactor.with_datagram(id, Volley::begin),
         };
     }
@@ -28,7 +28,7 @@ impl Member {
     pub(super) fn begin_pace(self, reactor: &mut Reactor, schedule: Schedule, lane: u64, end: Instant) {
         match self {
             Member::Stream(id) => {
-                reactor.with(id, |echo: &mut Echoing, _| echo.begin_pace(schedule, lane, end))
+                reactor.with_protocol(id, |echo: &mut Echoing, _| echo.begin_pace(schedule, lane, end))
             }
             Member::Datagrams(id) => {
                 reactor.with_datagram(id, |volley: &mut Volley, _| volley.begin_pace(schedule, lane, end))
@@ -40,7 +40,9 @@ impl Member {
     pub(super) fn look(self, reactor: &mut Reactor) {
         let now = fresh(reactor);
         match self {
-            Member::Stream(id) => reactor.with(id, |echo: &mut Echoing, transport| echo.look(now, transport)),
+            Member::Stream(id) => {
+                reactor.with_protocol(id, |echo: &mut Echoing, transport| echo.look(now, transport))
+            }
             Member::Datagrams(id) => reactor
                 .with_datagram(id, |volley: &mut Volley, transport| volley.follow_pace(now, true, transport)),
         };
@@ -49,7 +51,7 @@ impl Member {
     /// As [`Echoing::drain`].
     pub(super) fn drain(self, reactor: &mut Reactor, end: Instant) -> bool {
         match self {
-            Member::Stream(id) => reactor.with(id, |echo: &mut Echoing, _| echo.drain(end)),
+            Member::Stream(id) => reactor.with_protocol(id, |echo: &mut Echoing, _| echo.drain(end)),
             Member::Datagrams(id) => reactor.with_datagram(id, |volley: &mut Volley, _| volley.drain(end)),
         }
         .unwrap_or(false)
@@ -58,14 +60,14 @@ impl Member {
     /// It will be asked, and nothing else.
     pub(super) fn expect(self, reactor: &mut Reactor, end: Instant) {
         if let Member::Stream(id) = self {
-            reactor.with(id, |echo: &mut Echoing, _| echo.expect(end));
+            reactor.with_protocol(id, |echo: &mut Echoing, _| echo.expect(end));
         }
     }
 
     /// As [`Echoing::ask`].
     pub(super) fn ask(self, reactor: &mut Reactor) {
         if let Member::Stream(id) = self {
-            reactor.with(id, Echoing::ask);
+            reactor.with_protocol(id, Echoing::ask);
         }
     }
 
@@ -78,13 +80,13 @@ impl Member {
     }
 
     /// It is over. Returns the messages that were not answered, and should have been.
-    pub(super) fn end(self, reactor: &mut Reactor, work: Work, now: Instant) -> u64 {
+    pub(super) fn end(self, reactor: &mut Reactor, work: Workload, now: Instant) -> u64 {
         match (self, work) {
-            (Member::Stream(id), Work::Churn) => {
-                reactor.with(id, |churn: &mut Churning, transport| churn.end(transport, now))
+            (Member::Stream(id), Workload::Churn) => {
+                reactor.with_protocol(id, |churn: &mut Churning, transport| churn.end(transport, now))
             }
             (Member::Stream(id), _) => {
-                reactor.with(id, |echo: &mut Echoing, transport| echo.end(transport, now))
+                reactor.with_protocol(id, |echo: &mut Echoing, transport| echo.end(transport, now))
             }
             (Member::Datagrams(id), _) => reactor
                 .with_datagram(id, |volley: &mut Volley, transport| volley.end(transport, now))

@@ -1,12 +1,12 @@
 //! Load on an echo server: every byte that comes back is compared, every message's latency recorded.
 //!
-//! A [`Load`] runs on a [`Reactor`](crate::Reactor) as its [`Plan`] says, and ends with a [`Report`]. It holds many
+//! A [`LoadTest`] runs on a [`Reactor`](crate::Reactor) as its [`LoadConfig`] says, and ends with a [`Report`]. It holds many
 //! connections and keeps a number of messages under way on each; sends them at a steady rate; makes connections only to close them
 //! again; or holds idle ones. It reads no clock but the reactor's, so it runs on a simulated network as it is.
 //!
 //! ```
 //! use std::time::Duration;
-//! use twistor::load::{Load, Plan};
+//! use twistor::load::{LoadTest, LoadConfig};
 //! use twistor::sim::Simulation;
 //! # use twistor::{Protocol, Transport};
 //! # struct Echo;
@@ -20,13 +20,13 @@
 //! let (server, client) = (simulation.host("server"), simulation.host("client"));
 //! simulation.reactor(server).listen_tcp("0.0.0.0:7", || Echo)?;
 //!
-//! let plan = Plan { connections: 10, rate: Some(1000.0), ..Plan::default() };
+//! let plan = LoadConfig { connections: 10, rate: Some(1000.0), ..LoadConfig::default() };
 //! let endpoint = twistor::endpoint::client_from_string("tcp:server:7")?;
-//! let load = Load::start(simulation.reactor(client), endpoint, plan)?;
+//! let load = LoadTest::start(simulation.reactor(client), endpoint, plan)?;
 //! simulation.run_until(|_| load.is_finished())?;
 //!
 //! let report = load.report();
-//! assert!(report.is_right());
+//! assert!(report.is_success());
 //! assert_eq!(report.tally.messages, 10_000);
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
@@ -45,7 +45,7 @@
 //! The generator respects backpressure: a message for which the transport has no room waits, and its latency with a rate
 //! counts from when it was due.
 //!
-//! Reading order: [`Plan`]; [`Load`]; [`Report`] with its [`Tally`], [`Distribution`]s and [`Trouble`]s; the text, the
+//! Reading order: [`LoadConfig`]; [`LoadTest`]; [`Report`] with its [`Totals`], [`Distribution`]s and [`LoadError`]s; the text, the
 //! JSON ([`json`]) and the picture ([`svg`]) of a report.
 
 mod bars;
@@ -73,9 +73,9 @@ mod trouble;
 mod volley;
 
 pub use self::distribution::Distribution;
-pub use self::handle::{Load, Progress};
-pub use self::limit::{Limit, Stop};
-pub use self::plan::{Plan, PlanError, Work};
+pub use self::handle::{LoadTest, Progress};
+pub use self::limit::{Bottleneck, Limit};
+pub use self::plan::{LoadConfig, PlanError, Workload};
 pub use self::report::Report;
-pub use self::tally::Tally;
-pub use self::trouble::{Mismatch, Trouble, Wrong};
+pub use self::tally::Totals;
+pub use self::trouble::{Corruption, LoadError, Mismatch};

@@ -2,7 +2,7 @@
 
 use super::churning::Churning;
 use super::echoing::Echoing;
-use super::plan::Work;
+use super::plan::Workload;
 use super::run::Run;
 use crate::{Address, ClientFactory, Connector, Factory, Instant, Protocol, Reactor, Reason};
 use std::rc::Rc;
@@ -20,8 +20,8 @@ impl Factory for Opening {
     fn build_protocol(&mut self, _: &mut Reactor, _: &Address) -> Option<Box<dyn Protocol>> {
         let run = Rc::clone(&self.run);
         Some(match run.plan.work {
-            Work::Echo | Work::Hold { .. } => Box::new(Echoing::new(run, self.number)),
-            Work::Churn => Box::new(Churning::new(run, self.number, self.due)),
+            Workload::Echo | Workload::Hold { .. } => Box::new(Echoing::new(run, self.number)),
+            Workload::Churn => Box::new(Churning::new(run, self.number, self.due)),
         })
     }
 }

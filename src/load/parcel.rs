@@ -4,13 +4,13 @@
 
 use super::distribution::Distribution;
 use super::limit::Limit;
-use super::tally::Tally;
-use super::trouble::{Mismatch, Trouble, Wrong};
+use super::tally::Totals;
+use super::trouble::{Corruption, LoadError, Mismatch};
 use serde_json::{Value, json};
 use std::time::Duration;
 
 /// The tally, whole.
-pub(crate) fn pack(tally: &Tally) -> Value {
+pub(crate) fn pack(tally: &Totals) -> Value {
     let times = [&tally.connects, &tally.latencies, &tally.since_sent, &tally.lateness];
     json!({
         "counts": counts(tally),
@@ -25,7 +25,7 @@ pub(crate) fn pack(tally: &Tally) -> Value {
 }
 
 /// The tally that was packed; `None` when this is none.
-pub(crate) fn unpack(value: &Value) -> Option<Tally> {
+pub(crate) fn unpack(value: &Value) -> Option<Totals> {
     let counts: Vec<u64> = value["counts"].as_array()?.iter().filter_map(Value::as_u64).collect();
     let [begun, connected, lost, standing, messages, bytes, unanswered, dropped, repeated, unsent] =
         <[u64; COUNTS]>::try_from(counts).ok()?;
@@ -39,7 +39,7 @@ pub(crate) fn unpack(value: &Value) -> Option<Tally> {
         Some((Limit::ALL.into_iter().find(|limit| limit.name() == name)?, value[1].as_u64()?))
     };
     let unsendable = |value: &Value| Some((value[0].as_str()?.to_owned(), value[1].as_u64()?));
-    Some(Tally {
+    Some(Totals {
         begun,
         connected,
         lost,
@@ -63,9 +63,9 @@ pub(crate) fn unpack(value: &Value) -> Option<Tally> {
     })
 }
 
-fn counts(tally: &Tally) -> [u64; COUNTS] {
-    let Tally { begun, connected, lost, standing, messages, bytes, .. } = *tally;
-    let Tally { unanswered, dropped, repeated, unsent, .. } = *tally;
+fn counts(tally: &Totals) -> [u64; COUNTS] {
+    let Totals { begun, connected, lost, standing, messages, bytes, .. } = *tally;
+    let Totals { unanswered, dropped, repeated, unsent, .. } = *tally;
     [begun, connected, lost, standing, messages, bytes, unanswered, dropped, repeated, unsent]
 }
 
@@ -86,54 +86,54 @@ fn kind(name: &str) -> Option<&'static str> {
     ["connect", "lost", "wrong", "unanswered"].into_iter().find(|kind| *kind == name)
 }
 
-fn pack_trouble(trouble: &Trouble) -> Value {
+fn pack_trouble(trouble: &LoadError) -> Value {
     let kind = trouble.kind();
     match trouble {
-        Trouble::NotConnected { connection, reason } => json!([kind, connection, reason]),
-        Trouble::Lost { connection, after, under_way, reason } => {
+        LoadError::NotConnected { connection, reason } => json!([kind, connection, reason]),
+        LoadError::Lost { connection, after, under_way, reason } => {
             json!([kind, connection, nanoseconds(*after), under_way, reason])
         }
-        Trouble::Wrong(Mismatch { connection, offset, message, expected, found, what }) => {
+        LoadError::Wrong(Mismatch { connection, offset, message, expected, found, what }) => {
             let (what, bytes) = match what {
-                Wrong::Changed => ("changed", 0),
-                Wrong::LeftOut(bytes) => ("left out", *bytes),
-                Wrong::Repeated(bytes) => ("repeated", *bytes),
-                Wrong::Elsewhere => ("elsewhere", 0),
-                Wrong::TooMany => ("too many", 0),
+                Corruption::Changed => ("changed", 0),
+                Corruption::LeftOut(bytes) => ("left out", *bytes),
+                Corruption::Repeated(bytes) => ("repeated", *bytes),
+                Corruption::Elsewhere => ("elsewhere", 0),
+                Corruption::TooMany => ("too many", 0),
             };
             json!([kind, connection, offset, message, expected, found, what, bytes])
         }
-        Trouble::Unanswered { connection, messages } => json!([kind, connection, messages]),
+        LoadError::Unanswered { connection, messages } => json!([kind, connection, messages]),
     }
 }
 
-fn unpack_trouble(value: &Value) -> Option<Trouble> {
+fn unpack_trouble(value: &Value) -> Option<LoadError> {
     let byte = |value: &Value| value.as_u64().and_then(|byte| u8::try_from(byte).ok());
     let connection = value[1].as_u64()?;
     Some(match value[0].as_str()? {
-        "connect" => Trouble::NotConnected { connection, reason: value[2].as_str()?.to_owned() },
-        "lost" => Trouble::Lost {
+        "connect" => LoadError::NotConnected { connection, reason: value[2].as_str()?.to_owned() },
+        "lost" => LoadError::Lost {
             connection,
             after: Duration::from_nanos(value[2].as_u64()?),
             under_way: value[3].as_u64()?,
             reason: value[4].as_str()?.to_owned(),
         },
-        "wrong" => Trouble::Wrong(Mismatch {
+        "wrong" => LoadError::Wrong(Mismatch {
             connection,
             offset: value[2].as_u64()?,
             message: value[3].as_u64()?,
             expected: byte(&value[4]),
             found: byte(&value[5])?,
             what: match (value[6].as_str()?, value[7].as_u64()?) {
-                ("changed", _) => Wrong::Changed,
-                ("left out", bytes) => Wrong::LeftOut(bytes),
-                ("repeated", bytes) => Wrong::Repeated(bytes),
-                ("elsewhere", _) => Wrong::Elsewhere,
-                ("too many", _) => Wrong::TooMany,
+                ("changed", _) => Corruption::Changed,
+                ("left out", bytes) => Corruption::LeftOut(bytes),
+                ("repeated", bytes) => Corruption::Repeated(bytes),
+                ("elsewhere", _) => Corruption::Elsewhere,
+                ("too many", _) => Corruption::TooMany,
                 _ => return None,
             },
         }),
-        "unanswered" => Trouble::Unanswered { connection, messages: value[2].as_u64()? },
+        "unanswered" => LoadError::Unanswered { connection, messages: value[2].as_u64()? },
         _ => return None,
     })
 }
@@ -144,7 +144,7 @@ mod tests {
 
     #[test]
     fn what_is_unpacked_is_what_was_packed() {
-        let mut tally = Tally {
+        let mut tally = Totals {
             begun: 1,
             connected: 2,
             lost: 3,
@@ -159,7 +159,7 @@ mod tests {
             opening: Duration::from_secs(12),
             unsendable: [("too long".to_owned(), 4)].into(),
             limits: [(Limit::Ports, 13), (Limit::Workers, 1)].into(),
-            ..Tally::default()
+            ..Totals::default()
         };
         for number in 1..5_000_u64 {
             tally.connects.record(Duration::from_nanos(number), 1);
@@ -168,17 +168,17 @@ mod tests {
         tally.lateness.record(Duration::MAX, 1);
         let reason = || "it had \"quotes\"\n".to_owned();
         let mismatch = |what, expected| {
-            Trouble::Wrong(Mismatch { connection: 1, offset: 2, message: 3, expected, found: 255, what })
+            LoadError::Wrong(Mismatch { connection: 1, offset: 2, message: 3, expected, found: 255, what })
         };
         for trouble in [
-            Trouble::NotConnected { connection: 1, reason: reason() },
-            Trouble::Lost { connection: 2, after: Duration::from_secs(3), under_way: 4, reason: reason() },
-            mismatch(Wrong::Changed, Some(0)),
-            mismatch(Wrong::LeftOut(5), Some(7)),
-            mismatch(Wrong::Repeated(6), Some(8)),
-            mismatch(Wrong::Elsewhere, Some(9)),
-            mismatch(Wrong::TooMany, None),
-            Trouble::Unanswered { connection: 3, messages: 2 },
+            LoadError::NotConnected { connection: 1, reason: reason() },
+            LoadError::Lost { connection: 2, after: Duration::from_secs(3), under_way: 4, reason: reason() },
+            mismatch(Corruption::Changed, Some(0)),
+            mismatch(Corruption::LeftOut(5), Some(7)),
+            mismatch(Corruption::Repeated(6), Some(8)),
+            mismatch(Corruption::Elsewhere, Some(9)),
+            mismatch(Corruption::TooMany, None),
+            LoadError::Unanswered { connection: 3, messages: 2 },
         ] {
             tally.note(&trouble);
         }

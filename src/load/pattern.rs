@@ -5,7 +5,7 @@
 //! mixed up or changed are others than those at their place. The piece repeats after a prime number of bytes:
 //! no buffer's size is a multiple of it.
 
-use super::trouble::Wrong;
+use super::trouble::Corruption;
 
 /// The bytes of all connections.
 pub(super) struct Pattern {
@@ -64,23 +64,23 @@ impl Pattern {
 
     /// What became of the stream where `found` came in the place of the bytes at `position`. Before it lie `behind` bytes
     /// of the connection, after it `ahead` were sent.
-    pub(super) fn explain(&self, position: u64, found: &[u8], behind: u64, ahead: u64) -> Wrong {
+    pub(super) fn explain(&self, position: u64, found: &[u8], behind: u64, ahead: u64) -> Corruption {
         let found = &found[..found.len().min(TELLING)];
         if found.len() < LEAST_TELLING {
-            return Wrong::Changed;
+            return Corruption::Changed;
         }
         let places =
             (0..PERIOD).filter(|&place| self.bytes[place..].starts_with(found)).map(|place| place as u64);
         let (here, period) = (position % PERIOD as u64, PERIOD as u64);
-        let mut explained = Wrong::Changed;
+        let mut explained = Corruption::Changed;
         for place in places {
             let forward = (place + period - here) % period;
             if forward <= ahead {
-                return Wrong::LeftOut(forward);
+                return Corruption::LeftOut(forward);
             } else if period - forward <= behind {
-                explained = Wrong::Repeated(period - forward);
-            } else if explained == Wrong::Changed {
-                explained = Wrong::Elsewhere;
+                explained = Corruption::Repeated(period - forward);
+            } else if explained == Corruption::Changed {
+                explained = Corruption::Elsewhere;
             }
         }
         explained
@@ -134,12 +134,12 @@ mod tests {
         let pattern = Pattern::new();
         let (position, other) = (1000, Pattern::start(7) + 10);
         let explain = |found: &[u8]| pattern.explain(position, found, 500, 256);
-        assert_eq!(explain(pattern.at(position + 64, 64)), Wrong::LeftOut(64));
-        assert_eq!(explain(pattern.at(position - 64, 64)), Wrong::Repeated(64));
-        assert_eq!(explain(pattern.at(other, 64)), Wrong::Elsewhere);
+        assert_eq!(explain(pattern.at(position + 64, 64)), Corruption::LeftOut(64));
+        assert_eq!(explain(pattern.at(position - 64, 64)), Corruption::Repeated(64));
+        assert_eq!(explain(pattern.at(other, 64)), Corruption::Elsewhere);
         let mut changed = pattern.at(position, 64).to_vec();
         changed[0] ^= 1;
-        assert_eq!(explain(&changed), Wrong::Changed);
-        assert_eq!(explain(&pattern.at(position + 64, 64)[..3]), Wrong::Changed);
+        assert_eq!(explain(&changed), Corruption::Changed);
+        assert_eq!(explain(&pattern.at(position + 64, 64)[..3]), Corruption::Changed);
     }
 }

@@ -3,9 +3,9 @@
 use super::bars;
 use super::distribution::Distribution;
 use super::figures::{bytes, count, counted, rate, time, time_or_none};
-use super::limit::{Limit, Stop};
-use super::plan::{Plan, Work};
-use super::tally::Tally;
+use super::limit::{Bottleneck, Limit};
+use super::plan::{LoadConfig, Workload};
+use super::tally::Totals;
 use crate::escape::Escaped;
 use std::fmt;
 
@@ -15,17 +15,17 @@ pub struct Report {
     /// Where the load went, as text.
     pub endpoint: String,
     /// What it was to be.
-    pub plan: Plan,
+    pub plan: LoadConfig,
     /// What it came to.
-    pub tally: Tally,
+    pub tally: Totals,
     /// What kept connections from being made or held, when fewer were than there should have been. The command adds the
     /// limits' present values and how to raise them.
-    pub stops: Vec<Stop>,
+    pub stops: Vec<Bottleneck>,
 }
 
 impl Report {
     /// A report; what stopped the load is found in the tally.
-    pub fn new(endpoint: String, plan: Plan, tally: Tally) -> Report {
+    pub fn new(endpoint: String, plan: LoadConfig, tally: Totals) -> Report {
         let stops = stops(&plan, &tally);
         Report { endpoint, plan, tally, stops }
     }
@@ -33,31 +33,31 @@ impl Report {
     /// Whether everything came back as it was sent, and something did: no connection failed or was lost, no byte was
     /// another, no message unanswered. Messages that were due and never sent, because the server did not keep up, are a
     /// measurement and nothing wrong; so are lost datagrams, if any came back.
-    pub fn is_right(&self) -> bool {
+    pub fn is_success(&self) -> bool {
         let tally = &self.tally;
         tally.error_count() == 0 && tally.connected > 0 && (tally.messages > 0 || tally.dropped == 0)
     }
 
     fn head(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Plan { work, connections, size, depth, rate: wanted, .. } = &self.plan;
+        let LoadConfig { work, connections, size, depth, rate: wanted, .. } = &self.plan;
         let connections = counted(*connections as u64, "connection");
         let size = counted(*size as u64, "byte");
         match work {
-            Work::Echo => {
+            Workload::Echo => {
                 write!(f, "{}: {connections}, messages of {size}", Escaped(&self.endpoint))?;
                 match wanted {
                     Some(wanted) => write!(f, ", {} a second", rate(*wanted))?,
                     None => write!(f, ", {depth} under way on each")?,
                 }
             }
-            Work::Churn => {
+            Workload::Churn => {
                 write!(f, "{}: connections with a message of {size}, ", Escaped(&self.endpoint))?;
                 match wanted {
                     Some(wanted) => write!(f, "{} a second", rate(*wanted))?,
                     None => write!(f, "{} at a time", count(self.plan.connections as u64))?,
                 }
             }
-            Work::Hold { .. } => write!(f, "{}: {connections} held", Escaped(&self.endpoint))?,
+            Workload::Hold { .. } => write!(f, "{}: {connections} held", Escaped(&self.endpoint))?,
         }
         writeln!(f, "\n")
     }
@@ -75,7 +75,7 @@ impl Report {
         if tally.lost > 0 {
             write!(f, ", {} lost", count(tally.lost))?;
         }
-        if matches!(self.plan.work, Work::Hold { .. }) {
+        if matches!(self.plan.work, Workload::Hold { .. }) {
             write!(f, ", {} stand after {}", count(tally.standing), time(tally.elapsed))?;
         }
         writeln!(f)?;
@@ -85,15 +85,15 @@ impl Report {
     fn messages(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let tally = &self.tally;
         match self.plan.work {
-            Work::Churn => writeln!(
+            Workload::Churn => writeln!(
                 f,
                 "exchanges    {} in {}: {} connections a second",
                 count(tally.messages),
                 time(tally.elapsed),
                 rate(tally.rate())
             )?,
-            Work::Hold { every: None } => writeln!(f, "messages     {}", count(tally.messages))?,
-            Work::Echo | Work::Hold { every: Some(_) } => writeln!(
+            Workload::Hold { every: None } => writeln!(f, "messages     {}", count(tally.messages))?,
+            Workload::Echo | Workload::Hold { every: Some(_) } => writeln!(
                 f,
                 "messages     {} in {}: {} a second, {}/s each way",
                 count(tally.messages),
@@ -131,7 +131,7 @@ impl Report {
     }
 
     fn distribution(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Tally { latencies, since_sent, .. } = &self.tally;
+        let Totals { latencies, since_sent, .. } = &self.tally;
         if latencies.is_empty() {
             return Ok(());
         }
@@ -188,7 +188,7 @@ impl Report {
             return Ok(());
         }
         writeln!(f, "\nwhat stopped it")?;
-        for Stop { limit, connections, now, raise } in &self.stops {
+        for Bottleneck { limit, connections, now, raise } in &self.stops {
             writeln!(f, "  {:>9} x {limit}", count(*connections))?;
             for (name, text) in [("now:", now), ("for more:", raise)] {
                 for (number, line) in wrapped(text, TEXT).into_iter().enumerate() {
@@ -212,21 +212,21 @@ impl fmt::Display for Report {
     }
 }
 
-/// The limits that connections ran into, the most first. With [`Work::Churn`] only those of this machine: the server's are in
+/// The limits that connections ran into, the most first. With [`Workload::Churn`] only those of this machine: the server's are in
 /// the errors.
-fn stops(plan: &Plan, tally: &Tally) -> Vec<Stop> {
-    let churns = plan.work == Work::Churn;
+fn stops(plan: &LoadConfig, tally: &Totals) -> Vec<Bottleneck> {
+    let churns = plan.work == Workload::Churn;
     if !churns && tally.standing >= plan.connections as u64 && tally.unanswered == 0 {
         return Vec::new();
     }
     let hit = tally.limits.iter().filter(|(limit, count)| **count > 0 && (!churns || limit.is_local()));
-    let stop = |(limit, count): (&Limit, &u64)| Stop {
+    let stop = |(limit, count): (&Limit, &u64)| Bottleneck {
         limit: *limit,
         connections: *count,
         now: String::new(),
         raise: String::new(),
     };
-    let mut stops: Vec<Stop> = hit.map(stop).collect();
+    let mut stops: Vec<Bottleneck> = hit.map(stop).collect();
     stops.sort_by_key(|stop| std::cmp::Reverse(stop.connections));
     stops
 }
@@ -284,19 +284,19 @@ mod tests {
     use std::time::Duration;
 
     fn report() -> Report {
-        let mut tally = Tally {
+        let mut tally = Totals {
             begun: 2,
             connected: 2,
             messages: 1_000,
             bytes: 64_000,
             elapsed: Duration::from_secs(2),
-            ..Tally::default()
+            ..Totals::default()
         };
         for number in 1..=1_000_u64 {
             tally.latencies.record(Duration::from_micros(number * number), 1);
         }
         tally.standing = 2;
-        Report::new("tcp:h:7".into(), Plan { connections: 2, ..Plan::default() }, tally)
+        Report::new("tcp:h:7".into(), LoadConfig { connections: 2, ..LoadConfig::default() }, tally)
     }
 
     #[test]
@@ -316,11 +316,11 @@ mod tests {
     #[test]
     fn what_went_wrong_is_told_and_is_not_right() {
         let mut report = report();
-        assert!(report.is_right());
-        report.tally.note(&super::super::Trouble::Unanswered { connection: 2, messages: 3 });
+        assert!(report.is_success());
+        report.tally.note(&super::super::LoadError::Unanswered { connection: 2, messages: 3 });
         let text = report.to_string();
-        assert!(text.contains("3 x unanswered: no answer") && !report.is_right(), "{text}");
-        assert!(!Report { tally: Tally::default(), ..report }.is_right());
+        assert!(text.contains("3 x unanswered: no answer") && !report.is_success(), "{text}");
+        assert!(!Report { tally: Totals::default(), ..report }.is_success());
     }
 
     #[test]
@@ -337,8 +337,9 @@ mod tests {
 
     #[test]
     fn what_stopped_it_is_told_with_the_limit_when_fewer_stand_than_were_asked_for() {
-        let plan = Plan { connections: 10, work: Work::Hold { every: None }, ..Plan::default() };
-        let tally = Tally { standing: 7, limits: [(Limit::Descriptors, 3)].into(), ..Tally::default() };
+        let plan =
+            LoadConfig { connections: 10, work: Workload::Hold { every: None }, ..LoadConfig::default() };
+        let tally = Totals { standing: 7, limits: [(Limit::Descriptors, 3)].into(), ..Totals::default() };
         let mut report = Report::new("tcp:h:7".into(), plan.clone(), tally);
         report.stops[0].now = "20 (ulimit -n)".into();
         report.stops[0].raise = "--processes 2 ".repeat(10);
@@ -350,7 +351,7 @@ mod tests {
         );
         assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
         assert_eq!(text.matches("--processes 2").count(), 10);
-        let tally = Tally { standing: 10, limits: [(Limit::Descriptors, 3)].into(), ..Tally::default() };
+        let tally = Totals { standing: 10, limits: [(Limit::Descriptors, 3)].into(), ..Totals::default() };
         assert_eq!(Report::new("tcp:h:7".into(), plan, tally).stops, [], "all stand");
     }
 }

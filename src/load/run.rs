@@ -5,11 +5,11 @@ use super::limit::Limit;
 use super::member::Member;
 use super::opening::Opening;
 use super::pattern::Pattern;
-use super::plan::{Plan, Work};
+use super::plan::{LoadConfig, Workload};
 use super::schedule::Schedule;
 use super::sockets::Candidates;
-use super::tally::Tally;
-use super::trouble::{Mismatch, Trouble};
+use super::tally::Totals;
+use super::trouble::{LoadError, Mismatch};
 use crate::endpoint::ClientEndpoint;
 use crate::{Address, ConnectTcp, ConnectorId, DelayedCall, Instant, Reactor, Reason, Transport};
 use std::any::Any;
@@ -22,7 +22,7 @@ use std::time::Duration;
 
 /// What all connections of a load share.
 pub(super) struct Run {
-    pub(super) plan: Plan,
+    pub(super) plan: LoadConfig,
     /// The endpoint as it was given; for datagrams to a name, with the address that is used.
     pub(super) described: RefCell<String>,
     /// Where further connections go.
@@ -37,7 +37,7 @@ pub(super) enum Target {
     Datagrams { host: String, port: u16 },
 }
 
-pub(super) type Observer = Box<dyn FnMut(&Trouble)>;
+pub(super) type Observer = Box<dyn FnMut(&LoadError)>;
 pub(super) type Finished = Box<dyn FnOnce(&mut Reactor)>;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -83,7 +83,7 @@ pub(super) struct State {
     /// Messages answered, those that do not count included.
     pub(super) answers: u64,
     pub(super) paced: bool,
-    pub(super) tally: Tally,
+    pub(super) tally: Totals,
     pub(super) finished: Option<Finished>,
     pub(super) gate: Gate,
     /// For datagrams: which address is used.
@@ -126,10 +126,10 @@ impl State {
     }
 
     /// Counts the messages of the schedule that were due and never sent, each with its wait so far.
-    pub(super) fn count_unsent(&mut self, schedule: Schedule, work: Work, now: Instant) {
+    pub(super) fn count_unsent(&mut self, schedule: Schedule, work: Workload, now: Instant) {
         let (since, until) = (schedule.before(self.since), schedule.before(self.until));
         let waits = &mut self.tally.latencies;
-        if work == Work::Churn {
+        if work == Workload::Churn {
             // The cursor counts all that were taken.
             let rest = self.cursor.max(since)..until;
             return record_waits(waits, rest, now, |number| schedule.due(number));
@@ -141,7 +141,7 @@ impl State {
         }
     }
 
-    pub(super) fn begun_to_run(&self, plan: &Plan) -> Instant {
+    pub(super) fn begun_to_run(&self, plan: &LoadConfig) -> Instant {
         Instant::from_origin(self.since.since_origin().saturating_sub(plan.warm_up))
     }
 }
@@ -176,8 +176,8 @@ impl Run {
             return self.look_up(reactor, &host, port);
         }
         match self.plan.work {
-            Work::Echo | Work::Hold { .. } => self.open_more(reactor),
-            Work::Churn => self.opened(reactor),
+            Workload::Echo | Workload::Hold { .. } => self.open_more(reactor),
+            Workload::Churn => self.opened(reactor),
         }
     }
 
@@ -234,7 +234,7 @@ impl Run {
             Err(error) => {
                 self.exchange_failed(due, reactor.now());
                 self.limited(Limit::of_error(&error));
-                self.note(&Trouble::NotConnected { connection: number + 1, reason: error.to_string() });
+                self.note(&LoadError::NotConnected { connection: number + 1, reason: error.to_string() });
             }
         }
     }
@@ -259,7 +259,7 @@ impl Run {
             state.tally.connects.record(took, 1);
         }
         drop(state);
-        if self.plan.work != Work::Churn {
+        if self.plan.work != Workload::Churn {
             self.open_more(transport.reactor());
         }
     }
@@ -283,23 +283,23 @@ impl Run {
         let Some((_, due)) = known.filter(|_| stage != Stage::Finished) else { return };
         self.exchange_failed(due, reactor.now());
         self.limited(Limit::of(reason));
-        self.note(&Trouble::NotConnected { connection: number + 1, reason: reason.to_string() });
+        self.note(&LoadError::NotConnected { connection: number + 1, reason: reason.to_string() });
         match self.plan.work {
-            Work::Echo | Work::Hold { .. } => self.open_more(reactor),
-            Work::Churn => self.slot_is_free(reactor, AFTER_FAILURE),
+            Workload::Echo | Workload::Hold { .. } => self.open_more(reactor),
+            Workload::Churn => self.slot_is_free(reactor, AFTER_FAILURE),
         }
     }
 
-    /// With [`Work::Churn`] a connection is due as a message is.
+    /// With [`Workload::Churn`] a connection is due as a message is.
     fn exchange_failed(&self, due: Instant, now: Instant) {
-        if self.plan.work == Work::Churn {
+        if self.plan.work == Workload::Churn {
             self.state.borrow_mut().waited(due, None, 1, now);
         }
     }
 
     /// Whether connections are there to be held.
     pub(super) fn holds(&self) -> bool {
-        matches!(self.plan.work, Work::Hold { .. })
+        matches!(self.plan.work, Workload::Hold { .. })
     }
 
     /// Whether a connection that ends after this time was hardly more than accepted: a server does that to what it has no
@@ -337,7 +337,7 @@ impl Run {
         state.lanes = state.standing.values().copied().collect();
         let (wait, lanes) = (state.until - now, state.lanes.clone());
         let until = state.until;
-        if lanes.is_empty() && self.plan.work != Work::Churn {
+        if lanes.is_empty() && self.plan.work != Workload::Churn {
             drop(state);
             return self.finish(reactor);
         }
@@ -352,17 +352,17 @@ impl Run {
         } else {
             drop(state);
             match self.plan.work {
-                Work::Echo => {
+                Workload::Echo => {
                     for member in lanes {
                         member.begin(reactor);
                     }
                 }
-                Work::Churn => {
+                Workload::Churn => {
                     for _ in 0..self.plan.connections {
                         self.open(reactor, now);
                     }
                 }
-                Work::Hold { .. } => {}
+                Workload::Hold { .. } => {}
             }
         }
         let run = Rc::clone(self);
@@ -379,8 +379,8 @@ impl Run {
         drop(state);
         let end = schedule.before((now + NANOSECOND).min(until));
         match self.plan.work {
-            Work::Churn => self.open_due(reactor, now, true),
-            Work::Echo | Work::Hold { .. } => {
+            Workload::Churn => self.open_due(reactor, now, true),
+            Workload::Echo | Workload::Hold { .. } => {
                 // One look is enough for a connection, however many are due.
                 for number in cursor..end.min(cursor + schedule.lanes()) {
                     let lane = (number % schedule.lanes()) as usize;
@@ -483,7 +483,7 @@ impl Run {
             reason => reason.to_string(),
         };
         self.gone(reactor, number, under_way, busy);
-        self.note(&Trouble::Lost { connection: number + 1, after, under_way, reason });
+        self.note(&LoadError::Lost { connection: number + 1, after, under_way, reason });
     }
 
     /// Other bytes came back than were sent.
@@ -495,7 +495,7 @@ impl Run {
         busy: bool,
     ) {
         self.gone(reactor, mismatch.connection - 1, under_way, busy);
-        self.note(&Trouble::Wrong(mismatch));
+        self.note(&LoadError::Wrong(mismatch));
     }
 
     pub(super) fn gone(self: &Rc<Run>, reactor: &mut Reactor, number: u64, under_way: u64, busy: bool) {
@@ -507,12 +507,12 @@ impl Run {
         drop(state);
         if busy {
             self.drained(reactor);
-        } else if last && self.plan.work != Work::Churn {
+        } else if last && self.plan.work != Workload::Churn {
             self.later(reactor, Duration::ZERO, Run::drain);
         }
     }
 
-    pub(super) fn note(&self, trouble: &Trouble) {
+    pub(super) fn note(&self, trouble: &LoadError) {
         self.state.borrow_mut().tally.note(trouble);
         if let Some(observer) = &mut *self.observer.borrow_mut() {
             observer(trouble);

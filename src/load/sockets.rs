@@ -2,7 +2,7 @@
 
 use super::member::Member;
 use super::run::{Run, Stage};
-use super::trouble::{Mismatch, Trouble};
+use super::trouble::{LoadError, Mismatch};
 use super::volley::Volley;
 use crate::{
     Address, DatagramId, DatagramProtocol, DatagramTransport, Instant, Reactor, Reason, SystemError,
@@ -76,7 +76,7 @@ impl Run {
     /// Closes the socket that asks, and returns the address that it asked.
     pub(super) fn end_probe(&self, reactor: &mut Reactor) -> Option<SocketAddr> {
         let (address, id) = self.state.borrow_mut().candidates.asked.take()?;
-        if let Some(mut transport) = reactor.datagram(id) {
+        if let Some(mut transport) = reactor.datagram_transport(id) {
             transport.stop_listening();
         }
         Some(address)
@@ -114,7 +114,7 @@ impl Run {
                     state.tally.connected += 1;
                 }
                 Err(error) => {
-                    self.note(&Trouble::NotConnected { connection: number + 1, reason: error.to_string() });
+                    self.note(&LoadError::NotConnected { connection: number + 1, reason: error.to_string() });
                 }
             }
         }
@@ -124,7 +124,7 @@ impl Run {
 
     pub(super) fn give_up(self: &Rc<Run>, reactor: &mut Reactor, reason: String) {
         self.state.borrow_mut().tally.begun += 1;
-        self.note(&Trouble::NotConnected { connection: 1, reason });
+        self.note(&LoadError::NotConnected { connection: 1, reason });
         self.finish(reactor);
     }
 
@@ -179,7 +179,7 @@ impl Run {
 
     /// A datagram has other bytes than were sent. The socket goes on.
     pub(super) fn wrong_datagram(&self, mismatch: Mismatch) {
-        self.note(&Trouble::Wrong(mismatch));
+        self.note(&LoadError::Wrong(mismatch));
     }
 
     /// Nobody listens there; if somebody did before, for so long, and with so many messages under way.
@@ -196,14 +196,14 @@ impl Run {
         let connection = number + 1;
         match heard {
             Some((after, under_way)) => {
-                self.note(&Trouble::Lost { connection, after, under_way, reason });
+                self.note(&LoadError::Lost { connection, after, under_way, reason });
             }
             None => {
                 let mut state = self.state.borrow_mut();
                 state.tally.connected -= 1;
                 state.tally.lost -= 1;
                 drop(state);
-                self.note(&Trouble::NotConnected { connection, reason });
+                self.note(&LoadError::NotConnected { connection, reason });
             }
         }
     }

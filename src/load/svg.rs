@@ -13,8 +13,8 @@ use std::time::Duration;
 /// The picture, as the text of an SVG file.
 ///
 /// ```
-/// # use twistor::load::{svg, Plan, Report, Tally};
-/// let report = Report::new("tcp:h:7".into(), Plan::default(), Tally::default());
+/// # use twistor::load::{svg, LoadConfig, Report, Totals};
+/// let report = Report::new("tcp:h:7".into(), LoadConfig::default(), Totals::default());
 /// assert!(svg::draw(&report).starts_with("<svg "));
 /// ```
 pub fn draw(report: &Report) -> String {

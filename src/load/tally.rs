@@ -2,13 +2,13 @@
 
 use super::distribution::Distribution;
 use super::limit::Limit;
-use super::trouble::Trouble;
+use super::trouble::LoadError;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// What a load has come to. Several of them (of several threads) add up with [`merge`](Tally::merge).
+/// What a load has come to. Several of them (of several threads) add up with [`merge`](Totals::merge).
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Tally {
+pub struct Totals {
     /// Connections that were begun.
     pub begun: u64,
     /// Of these, those that were made.
@@ -18,7 +18,7 @@ pub struct Tally {
     /// Connections that stood at the end.
     pub standing: u64,
     /// Messages that were answered rightly; those of the warm-up are not among them. With
-    /// [`Work::Churn`](super::Work::Churn): connections that were made, used and closed.
+    /// [`Workload::Churn`](super::Workload::Churn): connections that were made, used and closed.
     pub messages: u64,
     /// The bytes of these messages, in one direction.
     pub bytes: u64,
@@ -34,14 +34,14 @@ pub struct Tally {
     pub unsent: u64,
     /// The time from the end of the warm-up to the end of the load, or to the last answer if that was later.
     pub elapsed: Duration,
-    /// The time from the first attempt to connect to the last connection; zero with [`Work::Churn`](super::Work::Churn).
+    /// The time from the first attempt to connect to the last connection; zero with [`Workload::Churn`](super::Workload::Churn).
     pub opening: Duration,
     /// How long connections took to make.
     pub connects: Distribution,
     /// How long messages took: from when they were due or, without a rate, sent, to their last byte. With
-    /// [`Work::Churn`](super::Work::Churn): from when the connection was due or begun.
+    /// [`Workload::Churn`](super::Workload::Churn): from when the connection was due or begun.
     ///
-    /// Every message that was due is one of them. Those that were not answered (`count` less [`messages`](Tally::messages))
+    /// Every message that was due is one of them. Those that were not answered (`count` less [`messages`](Totals::messages))
     /// count with the time that they had waited when their connection was lost, their datagram was given up, or the load ended.
     pub latencies: Distribution,
     /// With a rate: the same from when they were really sent; what was never sent is not there.
@@ -53,12 +53,12 @@ pub struct Tally {
     /// How many connections ran into a limit of a system; what went wrong otherwise is in `errors` alone.
     pub limits: BTreeMap<Limit, u64>,
     /// The first few troubles, with all that is known of them.
-    pub troubles: Vec<Trouble>,
+    pub troubles: Vec<LoadError>,
 }
 
-impl Tally {
+impl Totals {
     /// Adds what another has counted in the same time.
-    pub fn merge(&mut self, other: &Tally) {
+    pub fn merge(&mut self, other: &Totals) {
         self.begun += other.begun;
         self.connected += other.connected;
         self.lost += other.lost;
@@ -103,9 +103,9 @@ impl Tally {
         self.errors.values().sum()
     }
 
-    pub(super) fn note(&mut self, trouble: &Trouble) {
+    pub(super) fn note(&mut self, trouble: &LoadError) {
         let count = match trouble {
-            Trouble::Unanswered { messages, .. } => *messages,
+            LoadError::Unanswered { messages, .. } => *messages,
             _ => 1,
         };
         *self.errors.entry((trouble.kind(), trouble.reason().to_owned())).or_default() += count;
@@ -131,12 +131,12 @@ mod tests {
 
     #[test]
     fn troubles_are_counted_by_reason_and_the_first_few_are_kept() {
-        let mut tally = Tally::default();
+        let mut tally = Totals::default();
         for connection in 1..=30 {
             let reason = if connection % 3 == 0 { "refused" } else { "no route" }.to_owned();
-            tally.note(&Trouble::NotConnected { connection, reason });
+            tally.note(&LoadError::NotConnected { connection, reason });
         }
-        tally.note(&Trouble::Unanswered { connection: 31, messages: 5 });
+        tally.note(&LoadError::Unanswered { connection: 31, messages: 5 });
         assert_eq!((tally.error_count(), tally.troubles.len()), (35, TROUBLES));
         assert_eq!(tally.errors[&("connect", "refused".to_owned())], 10);
         let (once, mut twice) = (tally.clone(), tally);
@@ -146,7 +146,7 @@ mod tests {
 
     #[test]
     fn a_rate_is_of_the_time_that_has_passed() {
-        let tally = Tally { messages: 50, bytes: 100, elapsed: Duration::from_secs(2), ..Tally::default() };
-        assert_eq!((tally.rate(), tally.bytes_rate(), Tally::default().rate()), (25.0, 50.0, 0.0));
+        let tally = Totals { messages: 50, bytes: 100, elapsed: Duration::from_secs(2), ..Totals::default() };
+        assert_eq!((tally.rate(), tally.bytes_rate(), Totals::default().rate()), (25.0, 50.0, 0.0));
     }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 /// Something that went wrong. Connections are numbered from 1, in the order in which they were begun.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Trouble {
+pub enum LoadError {
     /// A connection could not be made.
     NotConnected {
         /// Its number.
@@ -51,13 +51,13 @@ pub struct Mismatch {
     /// The byte that came back.
     pub found: u8,
     /// What seems to have happened.
-    pub what: Wrong,
+    pub what: Corruption,
 }
 
 /// What seems to have happened to bytes on their way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Wrong {
+pub enum Corruption {
     /// They are others.
     Changed,
     /// So many bytes before them are missing.
@@ -70,46 +70,46 @@ pub enum Wrong {
     TooMany,
 }
 
-impl Trouble {
+impl LoadError {
     /// The sort, as one word for machines: `connect`, `lost`, `wrong`, `unanswered`.
     pub fn kind(&self) -> &'static str {
         match self {
-            Trouble::NotConnected { .. } => "connect",
-            Trouble::Lost { .. } => "lost",
-            Trouble::Wrong(_) => "wrong",
-            Trouble::Unanswered { .. } => "unanswered",
+            LoadError::NotConnected { .. } => "connect",
+            LoadError::Lost { .. } => "lost",
+            LoadError::Wrong(_) => "wrong",
+            LoadError::Unanswered { .. } => "unanswered",
         }
     }
 
     /// What troubles of the same sort are counted by.
     pub(super) fn reason(&self) -> &str {
         match self {
-            Trouble::NotConnected { reason, .. } | Trouble::Lost { reason, .. } => reason,
-            Trouble::Wrong(mismatch) => mismatch.what.name(),
-            Trouble::Unanswered { .. } => "no answer",
+            LoadError::NotConnected { reason, .. } | LoadError::Lost { reason, .. } => reason,
+            LoadError::Wrong(mismatch) => mismatch.what.name(),
+            LoadError::Unanswered { .. } => "no answer",
         }
     }
 }
 
-impl Wrong {
+impl Corruption {
     fn name(self) -> &'static str {
         match self {
-            Wrong::Changed => "bytes were changed",
-            Wrong::LeftOut(_) => "bytes were left out",
-            Wrong::Repeated(_) => "bytes came again",
-            Wrong::Elsewhere => "bytes of another connection",
-            Wrong::TooMany => "more came back than was sent",
+            Corruption::Changed => "bytes were changed",
+            Corruption::LeftOut(_) => "bytes were left out",
+            Corruption::Repeated(_) => "bytes came again",
+            Corruption::Elsewhere => "bytes of another connection",
+            Corruption::TooMany => "more came back than was sent",
         }
     }
 }
 
-impl fmt::Display for Trouble {
+impl fmt::Display for LoadError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Trouble::NotConnected { connection, reason } => {
+            LoadError::NotConnected { connection, reason } => {
                 write!(f, "connection {connection} was not made: {}", Escaped(reason))
             }
-            Trouble::Lost { connection, after, under_way, reason } => {
+            LoadError::Lost { connection, after, under_way, reason } => {
                 write!(f, "connection {connection} was lost after {}", super::figures::time(*after))?;
                 if *under_way > 0 {
                     let plural = if *under_way == 1 { "message" } else { "messages" };
@@ -117,11 +117,11 @@ impl fmt::Display for Trouble {
                 }
                 write!(f, ": {}", Escaped(reason))
             }
-            Trouble::Wrong(mismatch) => mismatch.fmt(f),
-            Trouble::Unanswered { connection, messages: 1 } => {
+            LoadError::Wrong(mismatch) => mismatch.fmt(f),
+            LoadError::Unanswered { connection, messages: 1 } => {
                 write!(f, "connection {connection}: a message was not answered")
             }
-            Trouble::Unanswered { connection, messages } => {
+            LoadError::Unanswered { connection, messages } => {
                 write!(f, "connection {connection}: {messages} messages were not answered")
             }
         }
@@ -133,14 +133,14 @@ impl fmt::Display for Mismatch {
         let Mismatch { connection, offset, message, expected, found, what } = self;
         write!(f, "connection {connection}, byte {offset} (in message {message}): ")?;
         match (what, expected) {
-            (Wrong::TooMany, _) | (_, None) => write!(f, "{found:02x} came back, and nothing was sent"),
+            (Corruption::TooMany, _) | (_, None) => write!(f, "{found:02x} came back, and nothing was sent"),
             (what, Some(expected)) => {
                 write!(f, "{found:02x} came back for {expected:02x}")?;
                 match what {
-                    Wrong::LeftOut(bytes) => write!(f, ", {bytes} bytes were left out"),
-                    Wrong::Repeated(bytes) => write!(f, ", what came {bytes} bytes before came again"),
-                    Wrong::Elsewhere => write!(f, ", the bytes are another connection's"),
-                    Wrong::Changed | Wrong::TooMany => Ok(()),
+                    Corruption::LeftOut(bytes) => write!(f, ", {bytes} bytes were left out"),
+                    Corruption::Repeated(bytes) => write!(f, ", what came {bytes} bytes before came again"),
+                    Corruption::Elsewhere => write!(f, ", the bytes are another connection's"),
+                    Corruption::Changed | Corruption::TooMany => Ok(()),
                 }
             }
         }

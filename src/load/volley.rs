@@ -4,7 +4,7 @@ use super::echoing::Pace;
 use super::pattern::Pattern;
 use super::run::Run;
 use super::schedule::Schedule;
-use super::trouble::{Mismatch, Wrong};
+use super::trouble::{Corruption, Mismatch};
 use crate::{Address, DatagramProtocol, DatagramTransport, Instant, SystemError};
 use std::collections::VecDeque;
 use std::rc::Rc;
@@ -160,7 +160,7 @@ impl Volley {
 
     /// Whether the socket takes another datagram. If not, a timer looks again: no callback tells when it does.
     fn has_room(&mut self, transport: &mut DatagramTransport<'_>) -> bool {
-        let has_room = transport.unsent() <= transport.reactor().settings().high_water;
+        let has_room = transport.write_buffer_size() <= transport.reactor().settings().high_water;
         if !has_room && !std::mem::replace(&mut self.looking, true) {
             transport.call_later(Duration::ZERO, Volley::look_for_room);
         }
@@ -171,7 +171,7 @@ impl Volley {
         if self.stage == Stage::Over {
             return;
         }
-        if transport.unsent() > transport.reactor().settings().high_water {
+        if transport.write_buffer_size() > transport.reactor().settings().high_water {
             transport.call_later(NEXT_LOOK, Volley::look_for_room);
             return;
         }
@@ -223,9 +223,9 @@ impl Volley {
             expected: self.run.pattern.at(position, 1).first().copied().filter(|_| place < size),
             found: data.get(place).copied().unwrap_or_default(),
             what: match data.len() > size {
-                true => Wrong::TooMany,
-                false if data.len() < size => Wrong::LeftOut((size - data.len()) as u64),
-                false => Wrong::Changed,
+                true => Corruption::TooMany,
+                false if data.len() < size => Corruption::LeftOut((size - data.len()) as u64),
+                false => Corruption::Changed,
             },
         }
     }
@@ -240,7 +240,7 @@ impl DatagramProtocol for Volley {
         self.heard = true;
         let Some((number, compared)) = self.compare(data) else {
             // It has no number, or one that was never sent: the message that it was will be missed.
-            let mismatch = Mismatch { expected: None, what: Wrong::Elsewhere, ..self.wrong(0, 0, data) };
+            let mismatch = Mismatch { expected: None, what: Corruption::Elsewhere, ..self.wrong(0, 0, data) };
             return self.run.wrong_datagram(mismatch);
         };
         if let Err(place) = compared {

@@ -7,7 +7,7 @@ use std::io::ErrorKind;
 /// Why a target is down or unknown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
-pub enum Cause {
+pub enum DownCause {
     /// The host answered that nobody listens on the port.
     Refused,
     /// No answer came in time.
@@ -31,57 +31,57 @@ pub enum Cause {
     Other,
 }
 
-impl Cause {
+impl DownCause {
     /// The cause that a reason stands for; `None` when the reason says nothing about the target,
     /// because this side gave up or was stopped.
-    pub fn of(reason: &Reason) -> Option<Cause> {
+    pub fn of(reason: &Reason) -> Option<DownCause> {
         Some(match reason {
             Reason::Cancelled | Reason::Stopped | Reason::Aborted | Reason::Panicked(_) => {
                 return None;
             }
-            local if local.is_local() => Cause::Local,
-            Reason::Refused(_) | Reason::SelfConnected => Cause::Refused,
-            Reason::TimedOut(_) | Reason::SystemTimedOut(_) => Cause::TimedOut,
-            Reason::NoRoute(_) => Cause::NoRoute,
-            Reason::Unresolved { .. } => Cause::Unresolved,
-            Reason::Done | Reason::CloseTimedOut(_) => Cause::Closed,
-            Reason::Lost(error) if error.kind == ErrorKind::ConnectionReset => Cause::Reset,
-            Reason::Lost(_) => Cause::Broken,
-            _ => Cause::Other,
+            local if local.is_local() => DownCause::Local,
+            Reason::Refused(_) | Reason::SelfConnected => DownCause::Refused,
+            Reason::TimedOut(_) | Reason::SystemTimedOut(_) => DownCause::TimedOut,
+            Reason::NoRoute(_) => DownCause::NoRoute,
+            Reason::Unresolved { .. } => DownCause::Unresolved,
+            Reason::Done | Reason::CloseTimedOut(_) => DownCause::Closed,
+            Reason::Lost(error) if error.kind == ErrorKind::ConnectionReset => DownCause::Reset,
+            Reason::Lost(_) => DownCause::Broken,
+            _ => DownCause::Other,
         })
     }
 
     /// One word for machines: it stays the same from release to release.
     pub fn code(self) -> &'static str {
         match self {
-            Cause::Refused => "refused",
-            Cause::TimedOut => "timed_out",
-            Cause::NoRoute => "no_route",
-            Cause::Unresolved => "unresolved",
-            Cause::Closed => "closed",
-            Cause::ClosesAtOnce => "closes_at_once",
-            Cause::Reset => "reset",
-            Cause::Broken => "broken",
-            Cause::Local => "local",
-            Cause::Other => "other",
+            DownCause::Refused => "refused",
+            DownCause::TimedOut => "timed_out",
+            DownCause::NoRoute => "no_route",
+            DownCause::Unresolved => "unresolved",
+            DownCause::Closed => "closed",
+            DownCause::ClosesAtOnce => "closes_at_once",
+            DownCause::Reset => "reset",
+            DownCause::Broken => "broken",
+            DownCause::Local => "local",
+            DownCause::Other => "other",
         }
     }
 }
 
 /// A few words for people.
-impl fmt::Display for Cause {
+impl fmt::Display for DownCause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {
-            Cause::Refused => "refused",
-            Cause::TimedOut => "no answer",
-            Cause::NoRoute => "no route",
-            Cause::Unresolved => "no address",
-            Cause::Closed => "closed by peer",
-            Cause::ClosesAtOnce => "closes at once",
-            Cause::Reset => "reset by peer",
-            Cause::Broken => "connection broke",
-            Cause::Local => "not checked",
-            Cause::Other => "failed",
+            DownCause::Refused => "refused",
+            DownCause::TimedOut => "no answer",
+            DownCause::NoRoute => "no route",
+            DownCause::Unresolved => "no address",
+            DownCause::Closed => "closed by peer",
+            DownCause::ClosesAtOnce => "closes at once",
+            DownCause::Reset => "reset by peer",
+            DownCause::Broken => "connection broke",
+            DownCause::Local => "not checked",
+            DownCause::Other => "failed",
         })
     }
 }

@@ -2,7 +2,7 @@
 
 use super::paint::{Painted, Palette};
 use super::reporter::Row;
-use super::span::Span;
+use super::span::HumanDuration;
 use super::track::State;
 use crate::escape::{Escaped, units};
 use anstyle::Style;
@@ -78,16 +78,18 @@ pub(crate) fn cells(row: &Row<'_>, palette: &Palette) -> [Cell; 9] {
         State::Unknown(None) => (Cell { text: "○ not yet".into(), style: palette.unknown }, faint("-")),
         State::Unknown(Some(_)) => (
             Cell { text: "? unknown".into(), style: palette.unknown },
-            cell(Span(standing.lasted).to_string()),
+            cell(HumanDuration(standing.lasted).to_string()),
         ),
-        State::Up => {
-            (Cell { text: "● up".into(), style: palette.good }, cell(Span(standing.lasted).to_string()))
-        }
-        State::Down(cause) => {
-            (Cell { text: format!("✗ {cause}"), style: palette.bad }, cell(Span(standing.lasted).to_string()))
-        }
+        State::Up => (
+            Cell { text: "● up".into(), style: palette.good },
+            cell(HumanDuration(standing.lasted).to_string()),
+        ),
+        State::Down(cause) => (
+            Cell { text: format!("✗ {cause}"), style: palette.bad },
+            cell(HumanDuration(standing.lasted).to_string()),
+        ),
     };
-    let time = |time: Option<_>| time.map_or(faint("-"), |time| cell(Span(time).to_string()));
+    let time = |time: Option<_>| time.map_or(faint("-"), |time| cell(HumanDuration(time).to_string()));
     let losses = match standing.losses {
         0 => faint("0"),
         losses => Cell { text: losses.to_string(), style: palette.strong },

@@ -6,7 +6,7 @@
 //! - `up`, `still_up`, `down`, `still_down`, `unknown`, `still_unknown`: a result. `first` (whether
 //!   it is the target's first), `took_ms` (connecting, or the attempt; `null` when a held connection
 //!   was lost or is simply there), `previous_s` (how long the state before lasted, or this one has so
-//!   far; `null` at first). Unless up also `reason` ([`Cause::code`](super::Cause::code); of `unknown`
+//!   far; `null` at first). Unless up also `reason` ([`DownCause::code`](super::DownCause::code); of `unknown`
 //!   it is `local`) and `detail` (text for people).
 //! - `reconnected`: the peer closed the held connection, and a new one has lasted a second; the target is up.
 //!   `after_s` (how long the connection lasted), `idle` (whether nothing had come on it), `gap_ms`
@@ -17,7 +17,7 @@
 //!   held longer, or a target that is down longer, the last connect time), `max_ms` (the longest connect time);
 //!   `null` before the first connection.
 
-use super::cause::Cause;
+use super::cause::DownCause;
 use super::object::Object;
 use super::reporter::{Event, Reporter, Row, Summary, describe};
 use super::stamp::rfc3339;
@@ -101,7 +101,7 @@ fn summary_line(wall: SystemTime, row: &Row<'_>) -> String {
     let uptime = standing.uptime.map(|share| (share * 1e6).round() / 1e6);
     start(wall, "summary", row.target)
         .text("state", state)
-        .value("reason", &Value::from(cause.map(Cause::code)))
+        .value("reason", &Value::from(cause.map(DownCause::code)))
         .seconds("lasted_s", lasted)
         .value("uptime", &Value::from(uptime))
         .value("losses", &Value::from(standing.losses))

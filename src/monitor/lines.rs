@@ -1,10 +1,10 @@
 //! One line for each event, for people, and a table at the end.
 
-use super::cause::Cause;
+use super::cause::DownCause;
 use super::grid::{self, Cell};
 use super::paint::Palette;
 use super::reporter::{Event, Reporter, Summary, describe};
-use super::span::Span;
+use super::span::HumanDuration;
 use super::stamp::Clock;
 use super::track::Change;
 use crate::escape::Escaped;
@@ -19,21 +19,21 @@ use unicode_width::UnicodeWidthStr;
 /// 2026-11-21 03:17:22.351  tcp://localhost:80  down  connection refused after 0.08 ms; was up for 10 s
 /// ```
 #[derive(Debug)]
-pub struct Lines<W> {
+pub struct TextReporter<W> {
     out: W,
     clock: Clock,
     palette: Palette,
     names: usize,
 }
 
-impl<W: Write> Lines<W> {
+impl<W: Write> TextReporter<W> {
     /// Writes to `out`, with the targets' names in a column that is `names` wide.
-    pub fn new(out: W, clock: Clock, palette: Palette, names: usize) -> Lines<W> {
-        Lines { out, clock, palette, names }
+    pub fn new(out: W, clock: Clock, palette: Palette, names: usize) -> TextReporter<W> {
+        TextReporter { out, clock, palette, names }
     }
 }
 
-impl<W: Write + 'static> Reporter for Lines<W> {
+impl<W: Write + 'static> Reporter for TextReporter<W> {
     fn event(&mut self, event: &Event<'_>) -> io::Result<()> {
         let cells = event_cells(event, &self.clock, &self.palette, self.names);
         writeln!(self.out, "{}", grid::join(&cells, usize::MAX))?;
@@ -75,32 +75,36 @@ pub(super) fn event_cells(event: &Event<'_>, clock: &Clock, palette: &Palette, n
 fn story(event: &Event<'_>) -> (String, String) {
     match event.change {
         Change::Up { took, down_for, unknown_for } => {
-            (format!("connected in {}", Span(took)), before(None, down_for, unknown_for))
+            (format!("connected in {}", HumanDuration(took)), before(None, down_for, unknown_for))
         }
         Change::Reconnected { after, idle, gap, count, .. } => {
             let idle = if idle { " idle" } else { "" };
-            let what =
-                format!("closed by the peer after {}{idle}, reconnected in {}", Span(after), Span(gap));
+            let what = format!(
+                "closed by the peer after {}{idle}, reconnected in {}",
+                HumanDuration(after),
+                HumanDuration(gap)
+            );
             (what, if count > 1 { format!("; {count} times") } else { String::new() })
         }
-        Change::StillUp { took: Some(took), up_for } => {
-            (format!("still, connected in {}", Span(took)), format!("; up for {}", Span(up_for)))
-        }
+        Change::StillUp { took: Some(took), up_for } => (
+            format!("still, connected in {}", HumanDuration(took)),
+            format!("; up for {}", HumanDuration(up_for)),
+        ),
         Change::StillUp { took: None, up_for } => {
-            (format!("still, held for {}", Span(up_for)), String::new())
+            (format!("still, held for {}", HumanDuration(up_for)), String::new())
         }
         Change::Down { cause, took, up_for, unknown_for } => {
             let mut what = describe(cause, event.reason);
             // A time-out says itself how long it took.
-            if let Some(took) = took.filter(|_| cause != Cause::TimedOut) {
-                what.push_str(&format!(" after {}", Span(took)));
+            if let Some(took) = took.filter(|_| cause != DownCause::TimedOut) {
+                what.push_str(&format!(" after {}", HumanDuration(took)));
             }
             (what, before(up_for, None, unknown_for))
         }
         Change::StillDown { cause, new_cause, down_for, .. } => {
             let cause = describe(cause, event.reason);
             let what = if new_cause { format!("{cause} now") } else { format!("still {cause}") };
-            (what, format!("; down for {}", Span(down_for)))
+            (what, format!("; down for {}", HumanDuration(down_for)))
         }
         Change::Unknown { cause, up_for, down_for, .. } => {
             let why = describe(cause, event.reason);
@@ -108,7 +112,7 @@ fn story(event: &Event<'_>) -> (String, String) {
         }
         Change::StillUnknown { cause, unknown_for, .. } => {
             let why = describe(cause, event.reason);
-            (format!("still not checked: {why}"), format!("; unknown for {}", Span(unknown_for)))
+            (format!("still not checked: {why}"), format!("; unknown for {}", HumanDuration(unknown_for)))
         }
     }
 }
@@ -117,6 +121,6 @@ fn story(event: &Event<'_>) -> (String, String) {
 fn before(up: Option<Duration>, down: Option<Duration>, unknown: Option<Duration>) -> String {
     [("up", up), ("down", down), ("unknown", unknown)]
         .iter()
-        .filter_map(|(state, lasted)| Some(format!("; was {state} for {}", Span((*lasted)?))))
+        .filter_map(|(state, lasted)| Some(format!("; was {state} for {}", HumanDuration((*lasted)?))))
         .collect()
 }

@@ -1,7 +1,7 @@
 //! A network monitor: connections that are held open, whose loss is the event, and timed probes.
 //!
 //! [`Monitor`] watches [`Target`]s from a [`Reactor`](crate::Reactor) and tells a [`Reporter`]:
-//! [`Lines`] for people, [`Json`] for machines, [`Page`] for a terminal, or one's own. It writes
+//! [`TextReporter`] for people, [`Json`] for machines, [`LiveTable`] for a terminal, or one's own. It writes
 //! nowhere and reads no clock but the reactor's, so it runs on a simulated network as it is.
 //!
 //! ```no_run
@@ -15,9 +15,9 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! Reading order: [`Target`]; [`Track`], the state of one target, with [`Cause`] and [`Recent`];
+//! Reading order: [`Target`]; [`TargetTracker`], the state of one target, with [`DownCause`] and [`History`];
 //! [`Schedule`] and [`Backoff`], which say when; [`Monitor`] with its [`Settings`]; [`Reporter`] and
-//! those who implement it; [`Clock`], [`Palette`] and [`Span`], which say how things look.
+//! those who implement it; [`Clock`], [`Palette`] and [`HumanDuration`], which say how things look.
 
 mod backoff;
 mod cause;
@@ -42,20 +42,20 @@ pub(crate) mod warning;
 mod watching;
 
 pub use backoff::Backoff;
-pub use cause::Cause;
+pub use cause::DownCause;
 pub(crate) use grid::fit;
 pub use json::Json;
-pub use lines::Lines;
-pub use page::{Page, Screen, Size};
+pub use lines::TextReporter;
+pub use page::{LiveTable, Screen, Size};
 pub(crate) use paint::Painted;
 pub use paint::Palette;
-pub use recent::{Recent, Sample};
+pub use recent::{History, Sample};
 pub use reporter::{Event, Reporter, Row, Summary};
 pub use schedule::Schedule;
 pub use settings::Settings;
-pub use span::Span;
+pub use span::HumanDuration;
 pub use stamp::Clock;
 pub use target::{Kind, Target, TargetError};
-pub use track::{Change, Retry, Standing, State, Track};
+pub use track::{Change, Retry, State, TargetSummary, TargetTracker};
 pub use view::View;
 pub use watching::Monitor;

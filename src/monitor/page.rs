@@ -46,7 +46,7 @@ impl<W: Write> Screen for W {
 
 /// Draws frames on a terminal.
 #[derive(Debug)]
-pub struct Page<S: Screen> {
+pub struct LiveTable<S: Screen> {
     out: S,
     clock: Clock,
     palette: Palette,
@@ -57,14 +57,14 @@ pub struct Page<S: Screen> {
     news: VecDeque<[Cell; 5]>,
 }
 
-impl<S: Screen> Page<S> {
+impl<S: Screen> LiveTable<S> {
     /// Draws on `out`, a terminal of `size`; the news have the targets' names in a column that is `names` wide.
-    pub fn new(out: S, clock: Clock, palette: Palette, names: usize, size: Size) -> Page<S> {
-        Page { out, clock, palette, names, size, view: View::default(), news: VecDeque::new() }
+    pub fn new(out: S, clock: Clock, palette: Palette, names: usize, size: Size) -> LiveTable<S> {
+        LiveTable { out, clock, palette, names, size, view: View::default(), news: VecDeque::new() }
     }
 
     /// The same, which `view` moves about.
-    pub fn with_view(mut self, view: View) -> Page<S> {
+    pub fn with_view(mut self, view: View) -> LiveTable<S> {
         self.view = view;
         self
     }
@@ -93,7 +93,7 @@ impl<S: Screen> Page<S> {
     }
 }
 
-impl<S: Screen + 'static> Reporter for Page<S> {
+impl<S: Screen + 'static> Reporter for LiveTable<S> {
     fn event(&mut self, event: &Event<'_>) -> io::Result<()> {
         let mut cells = event_cells(event, &self.clock, &self.palette, self.names);
         // Padded when it is drawn, to the width that there is then.
@@ -118,7 +118,7 @@ impl<S: Screen + 'static> Reporter for Page<S> {
     }
 }
 
-impl<S: Screen> Page<S> {
+impl<S: Screen> LiveTable<S> {
     /// The keys, in the last row.
     fn pin_footer(&self, lines: &mut Vec<String>) {
         let (columns, rows) = self.size.get();
@@ -132,7 +132,7 @@ impl<S: Screen> Page<S> {
 }
 
 /// A cursor that stayed hidden is the worst that a program can leave behind.
-impl<S: Screen> Drop for Page<S> {
+impl<S: Screen> Drop for LiveTable<S> {
     fn drop(&mut self) {
         if let Some(leave) = self.view.leave() {
             let _ = self.out.text(leave);
@@ -336,7 +336,7 @@ const HELP: &str = "
 mod tests {
     use super::*;
     use crate::Instant;
-    use crate::monitor::{Cause, Change, Target, Track};
+    use crate::monitor::{Change, DownCause, Target, TargetTracker};
     use std::cell::RefCell;
     use std::time::{Duration, SystemTime};
 
@@ -347,12 +347,12 @@ mod tests {
     }
 
     /// Of every four targets one is down and one not known.
-    fn targets(count: usize) -> Vec<(Target, Track)> {
+    fn targets(count: usize) -> Vec<(Target, TargetTracker)> {
         (0..count)
             .map(|number| {
-                let mut track = Track::new();
+                let mut track = TargetTracker::new();
                 match number % 4 {
-                    0 => drop(track.failed(at(1), Cause::TimedOut, MS)),
+                    0 => drop(track.failed(at(1), DownCause::TimedOut, MS)),
                     1 => {}
                     _ => drop(track.connected(at(1), MS * 2)),
                 }
@@ -361,17 +361,17 @@ mod tests {
             .collect()
     }
 
-    fn summary(targets: &[(Target, Track)], last: bool) -> Summary<'_> {
+    fn summary(targets: &[(Target, TargetTracker)], last: bool) -> Summary<'_> {
         let rows = targets.iter().map(|(target, track)| Row { target, track, now: at(11) }).collect();
         Summary { wall: SystemTime::UNIX_EPOCH, rows, last }
     }
 
-    fn page(size: (u16, u16)) -> Page<Vec<u8>> {
+    fn page(size: (u16, u16)) -> LiveTable<Vec<u8>> {
         let clock = Clock { zone: jiff::tz::TimeZone::UTC, date: false };
-        Page::new(Vec::new(), clock, Palette::plain(), 12, Rc::new(Shared::new(size)))
+        LiveTable::new(Vec::new(), clock, Palette::plain(), 12, Rc::new(Shared::new(size)))
     }
 
-    fn frame(size: (u16, u16), targets: &[(Target, Track)], news: &[[Cell; 5]]) -> Vec<String> {
+    fn frame(size: (u16, u16), targets: &[(Target, TargetTracker)], news: &[[Cell; 5]]) -> Vec<String> {
         let clock = Clock { zone: jiff::tz::TimeZone::UTC, date: false };
         render(&summary(targets, false), news, size, &clock, &Palette::plain(), &View::default())
     }
@@ -407,7 +407,7 @@ mod tests {
         assert!(all[4].contains("service-1.example") && all[4].contains("○ not yet"), "{all:#?}");
     }
 
-    fn drawn(page: &mut Page<Vec<u8>>, targets: &[(Target, Track)], last: bool) -> String {
+    fn drawn(page: &mut LiveTable<Vec<u8>>, targets: &[(Target, TargetTracker)], last: bool) -> String {
         page.out.clear();
         page.summary(&summary(targets, last)).unwrap();
         String::from_utf8(page.out.clone()).unwrap()
@@ -416,7 +416,7 @@ mod tests {
     #[test]
     fn unknown_is_told_from_not_yet() {
         let mut targets = targets(4);
-        let _ = targets[3].1.failed(at(2), Cause::Local, MS);
+        let _ = targets[3].1.failed(at(2), DownCause::Local, MS);
         let lines = frame((80, 24), &targets, &[]);
         assert!(lines[0].contains("● 1 up   ✗ 1 down   ? 1 unknown   ○ 1 not yet"), "{lines:#?}");
         assert!(lines[4].contains("○ not yet        -"), "{lines:#?}");
@@ -478,7 +478,7 @@ mod tests {
         let (shown, targets) = (Rc::new(RefCell::new(String::new())), targets(2));
         let clock = Clock { zone: jiff::tz::TimeZone::UTC, date: false };
         let size = Rc::new(Shared::new((80, 24)));
-        let mut page = Page::new(Out(Rc::clone(&shown)), clock, Palette::plain(), 12, size);
+        let mut page = LiveTable::new(Out(Rc::clone(&shown)), clock, Palette::plain(), 12, size);
         page.summary(&summary(&targets, false)).unwrap();
         drop(page);
         assert!(shown.borrow().ends_with("\x1b[?25h\x1b[?1049l"));
@@ -525,7 +525,7 @@ mod tests {
     fn a_long_name_leaves_room_for_the_other_columns() {
         let mut targets = targets(4);
         let long = format!("{}.example:80", "日本".repeat(15));
-        targets.push((format!("{}=tcp://h:1", &long[..60]).parse().unwrap(), Track::new()));
+        targets.push((format!("{}=tcp://h:1", &long[..60]).parse().unwrap(), TargetTracker::new()));
         for (columns, wanted) in
             [(60, &["state", "for"][..]), (80, &["state", "for", "median"]), (20, &["state"])]
         {

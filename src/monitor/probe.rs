@@ -3,7 +3,7 @@
 //! A target has one connector for its whole life; it waits between probes, so that a probe costs
 //! one small protocol and nothing else.
 
-use super::track::Track;
+use super::track::TargetTracker;
 use super::watching::{Holds, Monitor};
 use crate::{Address, ClientFactory, Connector, Factory, Protocol, Reactor, Reason, Transport};
 use std::time::Duration;
@@ -56,7 +56,7 @@ impl Protocol for Probe {
             Holds::No => transport.lose_connection(),
             Holds::Yes => {}
             Holds::IfItLasts => {
-                transport.call_later(Track::SHORT, |probe: &mut Probe, transport| {
+                transport.call_later(TargetTracker::SHORT, |probe: &mut Probe, transport| {
                     probe.monitor.settled(transport.reactor(), probe.index);
                 });
             }

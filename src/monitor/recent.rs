@@ -18,7 +18,7 @@ pub enum Sample {
 
 /// A ring of the last 64 results, the last connect time, and the longest connect time ever.
 #[derive(Clone, Debug, Default)]
-pub struct Recent {
+pub struct History {
     /// Grows to CAPACITY, then wraps: at most 256 bytes a target.
     ring: Vec<u32>,
     /// Where the next result goes once the ring is full: the oldest.
@@ -28,7 +28,7 @@ pub struct Recent {
     longest: Option<Duration>,
 }
 
-impl Recent {
+impl History {
     /// Adds a result, and forgets the one 64 before it.
     pub fn push(&mut self, sample: Sample) {
         let packed = match sample {
@@ -100,7 +100,7 @@ mod tests {
 
     #[test]
     fn the_last_64_results_are_kept_in_order() {
-        let mut recent = Recent::default();
+        let mut recent = History::default();
         assert_eq!((recent.median(), recent.longest(), recent.samples().count()), (None, None, 0));
         recent.push(Sample::Took(Duration::from_secs(3)));
         for millis in 0..100 {
@@ -121,7 +121,7 @@ mod tests {
     #[test]
     fn a_median_outlives_the_results_that_made_it() {
         for quiet in [Sample::Held, Sample::Down, Sample::Unknown] {
-            let mut recent = Recent::default();
+            let mut recent = History::default();
             (0..100).for_each(|_| recent.push(quiet));
             assert_eq!(recent.median(), None, "there was none yet");
             for millis in [1, 5, 3] {
@@ -137,7 +137,7 @@ mod tests {
 
     #[test]
     fn a_time_beyond_the_range_is_the_longest_that_fits() {
-        let mut recent = Recent::default();
+        let mut recent = History::default();
         recent.push(Sample::Took(Duration::MAX));
         assert_eq!(
             recent.samples().next(),

@@ -1,9 +1,9 @@
 //! What a monitor says, and to whom.
 
-use super::cause::Cause;
-use super::span::Span;
+use super::cause::DownCause;
+use super::span::HumanDuration;
 use super::target::Target;
-use super::track::{Change, Standing, Track};
+use super::track::{Change, TargetSummary, TargetTracker};
 use crate::escape::Escaped;
 use crate::{Instant, Reason};
 use std::io;
@@ -68,14 +68,14 @@ pub struct Row<'a> {
     /// Which it is.
     pub target: &'a Target,
     /// Its state, counts and last results.
-    pub track: &'a Track,
+    pub track: &'a TargetTracker,
     /// The moment, on the reactor's clock.
     pub now: Instant,
 }
 
 impl Row<'_> {
     /// How the target stands at the moment. Finds a median: ask once.
-    pub fn standing(&self) -> Standing {
+    pub fn standing(&self) -> TargetSummary {
         self.track.standing(self.now)
     }
 }
@@ -112,17 +112,19 @@ impl Reporter for () {
 }
 
 /// The cause in words, with what is worth knowing beyond it.
-pub(crate) fn describe(cause: Cause, reason: Option<&Reason>) -> String {
+pub(crate) fn describe(cause: DownCause, reason: Option<&Reason>) -> String {
     match (cause, reason) {
-        (Cause::Refused, _) => "connection refused".into(),
-        (Cause::Closed, _) => "closed by the peer".into(),
-        (Cause::ClosesAtOnce, _) => "closes at once: three connections in a row, each within a second".into(),
-        (Cause::Reset, _) => "reset by the peer".into(),
-        (Cause::TimedOut, Some(Reason::TimedOut(limit))) => {
-            format!("no answer within {}", Span(*limit))
+        (DownCause::Refused, _) => "connection refused".into(),
+        (DownCause::Closed, _) => "closed by the peer".into(),
+        (DownCause::ClosesAtOnce, _) => {
+            "closes at once: three connections in a row, each within a second".into()
+        }
+        (DownCause::Reset, _) => "reset by the peer".into(),
+        (DownCause::TimedOut, Some(Reason::TimedOut(limit))) => {
+            format!("no answer within {}", HumanDuration(*limit))
         }
         (_, Some(Reason::LookupTimedOut { host, limit })) => {
-            format!("the name {} was not looked up within {}", Escaped(host), Span(*limit))
+            format!("the name {} was not looked up within {}", Escaped(host), HumanDuration(*limit))
         }
         (_, Some(reason)) => Escaped(reason).to_string(),
         (cause, None) => cause.to_string(),

@@ -7,15 +7,15 @@ use std::time::Duration;
 ///
 /// ```
 /// use std::time::Duration;
-/// use twistor::monitor::Span;
+/// use twistor::monitor::HumanDuration;
 ///
-/// assert_eq!(Span(Duration::from_micros(213)).to_string(), "0.21 ms");
-/// assert_eq!(Span(Duration::from_secs(303)).to_string(), "5 min 3 s");
+/// assert_eq!(HumanDuration(Duration::from_micros(213)).to_string(), "0.21 ms");
+/// assert_eq!(HumanDuration(Duration::from_secs(303)).to_string(), "5 min 3 s");
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Span(pub Duration);
+pub struct HumanDuration(pub Duration);
 
-impl fmt::Display for Span {
+impl fmt::Display for HumanDuration {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let seconds = self.0.as_secs();
         // The bounds are where rounding would give another digit.
@@ -72,10 +72,10 @@ mod tests {
             (86_400_000_000_000, "1 d"),
             (273_600_000_000_000, "3 d 4 h"),
         ] {
-            assert_eq!(Span(Duration::from_nanos(nanos)).to_string(), shown);
+            assert_eq!(HumanDuration(Duration::from_nanos(nanos)).to_string(), shown);
         }
         assert_eq!(
-            format!("{:>9}|{:<5}", Span(Duration::from_secs(3)), Span(Duration::ZERO)),
+            format!("{:>9}|{:<5}", HumanDuration(Duration::from_secs(3)), HumanDuration(Duration::ZERO)),
             "    3.0 s|0.000 ms"
         );
     }

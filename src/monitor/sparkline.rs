@@ -1,14 +1,14 @@
 //! A curve of a few characters.
 
 use super::paint::{Painted, Palette};
-use super::recent::{Recent, Sample};
+use super::recent::{History, Sample};
 use super::target::Kind;
 use std::time::Duration;
 
 /// The last results in at most `width` columns, oldest first. For probes the height is the connect time, from
 /// nothing to the longest one shown. A held connection is a line that begins where it was made. `×` is a target
 /// that is down, `?` one that is unknown.
-pub(crate) fn sparkline(recent: &Recent, kind: Kind, width: usize, palette: &Palette) -> String {
+pub(crate) fn sparkline(recent: &History, kind: Kind, width: usize, palette: &Palette) -> String {
     let mut shown: Vec<Sample> = recent.samples().rev().take(width).collect();
     shown.reverse();
     let longest = shown.iter().filter_map(time).max().unwrap_or_default();
@@ -57,7 +57,7 @@ mod tests {
 
     #[test]
     fn heights_are_shares_of_the_longest_time() {
-        let mut recent = Recent::default();
+        let mut recent = History::default();
         assert_eq!(sparkline(&recent, Kind::Probe, 8, &Palette::plain()), "");
         for millis in [80, 10, 40] {
             recent.push(Sample::Took(Duration::from_millis(millis)));
@@ -73,7 +73,7 @@ mod tests {
 
     #[test]
     fn a_held_connection_is_a_line() {
-        let mut recent = Recent::default();
+        let mut recent = History::default();
         let made = Sample::Took(Duration::from_millis(3));
         for sample in [made, Sample::Held, Sample::Held, Sample::Down, made, Sample::Held] {
             recent.push(sample);

@@ -15,20 +15,20 @@
 //! | broke within a second, connected after a close | up | down since the close | after a wait |
 //! | connected, after three closes at once | down, unknown | the same until it has lasted a second; then up | - |
 
-use super::cause::Cause;
-use super::recent::{Recent, Sample};
+use super::cause::DownCause;
+use super::recent::{History, Sample};
 use crate::Instant;
 use std::time::Duration;
 
 /// Whether a target is up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum State {
-    /// It is not known: `None` before the first result, [`Cause::Local`] while this side cannot look.
-    Unknown(Option<Cause>),
+    /// It is not known: `None` before the first result, [`DownCause::Local`] while this side cannot look.
+    Unknown(Option<DownCause>),
     /// The last result was good.
     Up,
     /// The last result was bad, for this cause.
-    Down(Cause),
+    Down(DownCause),
 }
 
 /// What a result came to.
@@ -52,7 +52,7 @@ pub enum Change {
         up_for: Duration,
     },
     /// The target is up, as before: its peer closed the held connection, and a new one was made and has
-    /// lasted for [`Track::SHORT`].
+    /// lasted for [`TargetTracker::SHORT`].
     Reconnected {
         /// How long the connection before lasted.
         after: Duration,
@@ -68,7 +68,7 @@ pub enum Change {
     /// The target is down, and was not.
     Down {
         /// Why.
-        cause: Cause,
+        cause: DownCause,
         /// How long the attempt took; `None` when a held connection was lost.
         took: Option<Duration>,
         /// How long it was up; `None` for the first result, and when it was unknown before.
@@ -79,7 +79,7 @@ pub enum Change {
     /// The target is down, as before.
     StillDown {
         /// Why.
-        cause: Cause,
+        cause: DownCause,
         /// Whether the cause is another one than last time.
         new_cause: bool,
         /// How long the attempt took; `None` when there was none.
@@ -90,7 +90,7 @@ pub enum Change {
     /// The target is unknown, for a reason of this side, and was not.
     Unknown {
         /// Why.
-        cause: Cause,
+        cause: DownCause,
         /// How long the attempt took; `None` when there was none.
         took: Option<Duration>,
         /// How long it was up, if it was.
@@ -101,7 +101,7 @@ pub enum Change {
     /// The target is unknown, as before.
     StillUnknown {
         /// Why.
-        cause: Cause,
+        cause: DownCause,
         /// How long the attempt took; `None` when there was none.
         took: Option<Duration>,
         /// How long it has been unknown.
@@ -120,7 +120,7 @@ pub enum Retry {
 
 /// One target's state and counts.
 #[derive(Clone, Debug)]
-pub struct Track {
+pub struct TargetTracker {
     state: State,
     /// When `state` began.
     since: Instant,
@@ -132,7 +132,7 @@ pub struct Track {
     was_up: bool,
     /// The orderly close that no lasting connection has made good yet. Only while the state is up.
     closed: Option<Closed>,
-    /// The connection that has not yet lasted for [`SHORT`](Track::SHORT), and has to before it counts.
+    /// The connection that has not yet lasted for [`SHORT`](TargetTracker::SHORT), and has to before it counts.
     made: Option<Made>,
     /// Connections in a row that were closed within [`SHORT`].
     short: u32,
@@ -140,7 +140,7 @@ pub struct Track {
     reconnects: u32,
     connects: u64,
     failures: u64,
-    recent: Recent,
+    recent: History,
 }
 
 /// An orderly close of a held connection.
@@ -161,7 +161,7 @@ struct Made {
 /// What there is to say about a target at one moment.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
-pub struct Standing {
+pub struct TargetSummary {
     /// Whether it is up.
     pub state: State,
     /// How long it has been so; nothing before the first result.
@@ -184,10 +184,10 @@ pub struct Standing {
     pub longest: Option<Duration>,
 }
 
-impl Track {
+impl TargetTracker {
     /// A target about which nothing is known.
-    pub fn new() -> Track {
-        Track {
+    pub fn new() -> TargetTracker {
+        TargetTracker {
             state: State::Unknown(None),
             since: Instant::default(),
             up: Duration::ZERO,
@@ -200,13 +200,13 @@ impl Track {
             reconnects: 0,
             connects: 0,
             failures: 0,
-            recent: Recent::default(),
+            recent: History::default(),
         }
     }
 
     /// A connection was made at `now`, and it took so long. `None` after an orderly close, and when the
     /// target closed the last three connections at once: then this one counts when it has lasted
-    /// [`SHORT`](Track::SHORT), which [`settled`](Track::settled) tells.
+    /// [`SHORT`](TargetTracker::SHORT), which [`settled`](TargetTracker::settled) tells.
     pub fn connected(&mut self, now: Instant, took: Duration) -> Option<Change> {
         self.connects += 1;
         if self.closed.is_some() || self.short >= CLOSES_AT_ONCE {
@@ -216,7 +216,7 @@ impl Track {
         Some(self.enter_up(now, took))
     }
 
-    /// The connection for which [`connected`](Track::connected) had no change has lasted. `None` when
+    /// The connection for which [`connected`](TargetTracker::connected) had no change has lasted. `None` when
     /// there is no such connection.
     pub fn settled(&mut self, now: Instant) -> Option<Change> {
         let Made { at: made, took } = self.made.take()?;
@@ -231,22 +231,22 @@ impl Track {
 
     /// An attempt failed at `now`, after so long. After an orderly close the target is down, or
     /// unknown, since then.
-    pub fn failed(&mut self, now: Instant, cause: Cause, took: Duration) -> Change {
+    pub fn failed(&mut self, now: Instant, cause: DownCause, took: Duration) -> Change {
         self.failures += 1;
         self.enter_bad(now, cause, Some(took))
     }
 
     /// The held connection was lost at `now`. If it followed an orderly close and did not last, the
     /// target is down, or unknown, since that close.
-    pub fn lost(&mut self, now: Instant, cause: Cause) -> Change {
-        let closed = self.closed.is_some() && cause != Cause::Local;
-        self.enter_bad(now, if closed { Cause::Closed } else { cause }, None)
+    pub fn lost(&mut self, now: Instant, cause: DownCause) -> Change {
+        let closed = self.closed.is_some() && cause != DownCause::Local;
+        self.enter_bad(now, if closed { DownCause::Closed } else { cause }, None)
     }
 
     /// The peer closed the held connection in good order at `now`; it had lasted for `after`, and
     /// `idle` says that nothing had come on it.
     pub fn closed(&mut self, now: Instant, after: Duration, idle: bool) -> (Retry, Option<Change>) {
-        let short = after < Track::SHORT || self.state != State::Up;
+        let short = after < TargetTracker::SHORT || self.state != State::Up;
         self.short = if short { self.short.saturating_add(1) } else { 0 };
         self.made = None;
         let retry = if short { Retry::After(self.short - 1) } else { Retry::AtOnce };
@@ -255,13 +255,13 @@ impl Track {
             self.closed.get_or_insert(Closed { at: now, after, idle });
             return (retry, None);
         }
-        (retry, Some(self.enter_bad(now, Cause::ClosesAtOnce, None)))
+        (retry, Some(self.enter_bad(now, DownCause::ClosesAtOnce, None)))
     }
 
     /// The connection after an orderly close was not made: the target is down, since that close.
     /// `None` when there was no close.
     pub fn close_stands(&mut self, now: Instant) -> Option<Change> {
-        self.closed.is_some().then(|| self.enter_bad(now, Cause::Closed, None))
+        self.closed.is_some().then(|| self.enter_bad(now, DownCause::Closed, None))
     }
 
     /// When the peer closed the held connection, while it is not known whether another can be made that lasts.
@@ -295,19 +295,19 @@ impl Track {
     }
 
     /// The last results.
-    pub fn recent(&self) -> &Recent {
+    pub fn recent(&self) -> &History {
         &self.recent
     }
 
     /// How the target stands at `now`.
-    pub fn standing(&self, now: Instant) -> Standing {
+    pub fn standing(&self, now: Instant) -> TargetSummary {
         let lasted = match self.state {
             State::Unknown(None) => Duration::ZERO,
             _ => now - self.since,
         };
         let (up, known) = self.times(lasted);
         let uptime = (!known.is_zero()).then(|| (up.as_secs_f64() / known.as_secs_f64()).min(1.0));
-        Standing {
+        TargetSummary {
             state: self.state,
             lasted,
             uptime,
@@ -332,11 +332,11 @@ impl Track {
     }
 
     /// Down, or unknown if the cause is this side's; since an orderly close, if there was one.
-    fn enter_bad(&mut self, now: Instant, cause: Cause, took: Option<Duration>) -> Change {
+    fn enter_bad(&mut self, now: Instant, cause: DownCause, took: Option<Duration>) -> Change {
         self.made = None;
         let at = self.closed.take().map_or(now, |closed| closed.at);
         let (lasted, still) = (at - self.since, now - self.since);
-        if cause == Cause::Local {
+        if cause == DownCause::Local {
             self.recent.push(Sample::Unknown);
             let unknown = |up_for, down_for| Change::Unknown { cause, took, up_for, down_for };
             return match self.enter(State::Unknown(Some(cause)), at) {
@@ -390,9 +390,9 @@ impl Track {
     pub const SHORT: Duration = Duration::from_secs(1);
 }
 
-impl Default for Track {
-    fn default() -> Track {
-        Track::new()
+impl Default for TargetTracker {
+    fn default() -> TargetTracker {
+        TargetTracker::new()
     }
 }
 
@@ -419,7 +419,7 @@ impl Change {
     }
 }
 
-/// Connections in a row that were closed within [`Track::SHORT`], after which a target is down.
+/// Connections in a row that were closed within [`TargetTracker::SHORT`], after which a target is down.
 const CLOSES_AT_ONCE: u32 = 3;
 
 #[cfg(test)]
@@ -440,30 +440,30 @@ mod tests {
         Change::Up { took, down_for, unknown_for: None }
     }
 
-    fn down(cause: Cause, took: Option<Duration>, up_for: Option<Duration>) -> Change {
+    fn down(cause: DownCause, took: Option<Duration>, up_for: Option<Duration>) -> Change {
         Change::Down { cause, took, up_for, unknown_for: None }
     }
 
     /// Up since second 1.
-    fn held() -> Track {
-        let mut track = Track::new();
+    fn held() -> TargetTracker {
+        let mut track = TargetTracker::new();
         track.connected(at(1), MS);
         track
     }
 
     #[test]
     fn a_target_goes_up_down_and_up_again() {
-        let mut track = Track::new();
+        let mut track = TargetTracker::new();
         assert_eq!(track.state(), State::Unknown(None));
         assert_eq!(track.connected(at(10), MS), Some(up(MS, None)));
         let still_up = Change::StillUp { took: Some(MS * 3), up_for: secs(10) };
         assert_eq!(track.connected(at(20), MS * 3), Some(still_up));
-        let refused = down(Cause::Refused, Some(MS), Some(secs(20)));
-        assert_eq!(track.failed(at(30), Cause::Refused, MS), refused);
+        let refused = down(DownCause::Refused, Some(MS), Some(secs(20)));
+        assert_eq!(track.failed(at(30), DownCause::Refused, MS), refused);
         let still =
             |cause, new_cause, down_for| Change::StillDown { cause, new_cause, took: Some(MS), down_for };
-        assert_eq!(track.failed(at(31), Cause::Refused, MS), still(Cause::Refused, false, secs(1)));
-        assert_eq!(track.failed(at(32), Cause::TimedOut, MS), still(Cause::TimedOut, true, secs(2)));
+        assert_eq!(track.failed(at(31), DownCause::Refused, MS), still(DownCause::Refused, false, secs(1)));
+        assert_eq!(track.failed(at(32), DownCause::TimedOut, MS), still(DownCause::TimedOut, true, secs(2)));
         assert_eq!(track.connected(at(40), MS * 2), Some(up(MS * 2, Some(secs(10)))));
 
         let standing = track.standing(at(50));
@@ -474,13 +474,13 @@ mod tests {
 
     #[test]
     fn a_held_connection_is_up_until_it_is_lost() {
-        let mut track = Track::new();
+        let mut track = TargetTracker::new();
         assert_eq!(track.round(at(0)), None);
         track.connected(at(1), MS);
         assert_eq!(track.round(at(11)), Some(Change::StillUp { took: None, up_for: secs(10) }));
-        assert_eq!(track.lost(at(12), Cause::Reset), down(Cause::Reset, None, Some(secs(11))));
+        assert_eq!(track.lost(at(12), DownCause::Reset), down(DownCause::Reset, None, Some(secs(11))));
         let still =
-            Change::StillDown { cause: Cause::Reset, new_cause: false, took: None, down_for: secs(9) };
+            Change::StillDown { cause: DownCause::Reset, new_cause: false, took: None, down_for: secs(9) };
         assert_eq!(track.round(at(21)), Some(still));
         assert_eq!(track.standing(at(23)).uptime, Some(0.5));
         let samples: Vec<_> = track.recent().samples().collect();
@@ -489,10 +489,10 @@ mod tests {
 
     #[test]
     fn a_target_that_was_never_up_has_no_losses() {
-        let mut track = Track::new();
+        let mut track = TargetTracker::new();
         assert_eq!(track.standing(at(9)).uptime, None);
-        let change = track.failed(at(1), Cause::NoRoute, MS);
-        assert_eq!(change, down(Cause::NoRoute, Some(MS), None));
+        let change = track.failed(at(1), DownCause::NoRoute, MS);
+        assert_eq!(change, down(DownCause::NoRoute, Some(MS), None));
         let standing = track.standing(at(3));
         assert_eq!((standing.losses, standing.uptime, standing.lasted), (0, Some(0.0), secs(2)));
         assert_eq!(standing.median, None);
@@ -500,12 +500,12 @@ mod tests {
 
     #[test]
     fn news_is_what_differs_from_the_result_before() {
-        let mut track = Track::new();
+        let mut track = TargetTracker::new();
         assert!(track.connected(at(1), MS).unwrap().is_news());
         assert!(!track.connected(at(2), MS).unwrap().is_news());
-        assert!(track.failed(at(3), Cause::Refused, MS).is_news());
-        assert!(!track.failed(at(4), Cause::Refused, MS).is_news());
-        assert!(track.failed(at(5), Cause::TimedOut, MS).is_news());
+        assert!(track.failed(at(3), DownCause::Refused, MS).is_news());
+        assert!(!track.failed(at(4), DownCause::Refused, MS).is_news());
+        assert!(track.failed(at(5), DownCause::TimedOut, MS).is_news());
     }
 
     #[test]
@@ -535,31 +535,31 @@ mod tests {
         let mut track = held();
         assert_eq!(track.close_stands(at(2)), None);
         track.closed(at(61), secs(60), true);
-        assert_eq!(track.close_stands(at(66)), Some(down(Cause::Closed, None, Some(secs(60)))));
+        assert_eq!(track.close_stands(at(66)), Some(down(DownCause::Closed, None, Some(secs(60)))));
         let still = Change::StillDown {
-            cause: Cause::TimedOut,
+            cause: DownCause::TimedOut,
             new_cause: true,
             took: Some(secs(5)),
             down_for: secs(5),
         };
-        assert_eq!(track.failed(at(66), Cause::TimedOut, secs(5)), still);
+        assert_eq!(track.failed(at(66), DownCause::TimedOut, secs(5)), still);
         let standing = track.standing(at(121));
         assert_eq!((standing.losses, standing.lasted, standing.uptime), (1, secs(60), Some(0.5)));
         // Or in one step.
         let mut track = held();
         track.closed(at(61), secs(60), true);
-        let refused = down(Cause::Refused, Some(MS), Some(secs(60)));
-        assert_eq!(track.failed(at(62), Cause::Refused, MS), refused);
+        let refused = down(DownCause::Refused, Some(MS), Some(secs(60)));
+        assert_eq!(track.failed(at(62), DownCause::Refused, MS), refused);
         assert_eq!((track.standing(at(71)).lasted, track.closed_at()), (secs(10), None));
     }
 
     #[test]
     fn a_connection_that_does_not_last_makes_no_close_good() {
-        for cause in [Cause::Reset, Cause::Broken, Cause::Other] {
+        for cause in [DownCause::Reset, DownCause::Broken, DownCause::Other] {
             let mut track = held();
             track.closed(at(61), secs(60), true);
             assert_eq!(track.connected(at(62), MS), None);
-            assert_eq!(track.lost(at(62), cause), down(Cause::Closed, None, Some(secs(60))));
+            assert_eq!(track.lost(at(62), cause), down(DownCause::Closed, None, Some(secs(60))));
             assert_eq!((track.settled(at(63)), track.closed_at()), (None, None), "{cause}");
             let standing = track.standing(at(121));
             assert_eq!((standing.losses, standing.reconnects, standing.connects), (1, 0, 2));
@@ -572,14 +572,14 @@ mod tests {
         track.closed(at(61), secs(60), true);
         track.connected(at(62), MS);
         assert!(track.settled(at(63)).is_some());
-        assert_eq!(track.lost(at(63), Cause::Reset), down(Cause::Reset, None, Some(secs(62))));
+        assert_eq!(track.lost(at(63), DownCause::Reset), down(DownCause::Reset, None, Some(secs(62))));
         // This side's trouble makes it unknown since the close.
         let mut track = held();
         track.closed(at(61), secs(60), true);
         track.connected(at(62), MS);
         let unknown =
-            Change::Unknown { cause: Cause::Local, took: None, up_for: Some(secs(60)), down_for: None };
-        assert_eq!(track.lost(at(62), Cause::Local), unknown);
+            Change::Unknown { cause: DownCause::Local, took: None, up_for: Some(secs(60)), down_for: None };
+        assert_eq!(track.lost(at(62), DownCause::Local), unknown);
     }
 
     #[test]
@@ -604,12 +604,16 @@ mod tests {
         assert_eq!(track.closed(at(4), short, true), (Retry::After(1), None));
         assert_eq!((track.connected(at(5), MS), track.state()), (None, State::Up));
         // None of them lasted: it is down since the first close.
-        let closes = down(Cause::ClosesAtOnce, None, Some(secs(1)));
+        let closes = down(DownCause::ClosesAtOnce, None, Some(secs(1)));
         assert_eq!(track.closed(at(6), short, true), (Retry::After(2), Some(closes)));
         // The next connection proves nothing before it has lasted.
-        assert_eq!((track.connected(at(8), MS), track.state()), (None, State::Down(Cause::ClosesAtOnce)));
-        let still =
-            Change::StillDown { cause: Cause::ClosesAtOnce, new_cause: false, took: None, down_for: secs(7) };
+        assert_eq!((track.connected(at(8), MS), track.state()), (None, State::Down(DownCause::ClosesAtOnce)));
+        let still = Change::StillDown {
+            cause: DownCause::ClosesAtOnce,
+            new_cause: false,
+            took: None,
+            down_for: secs(7),
+        };
         assert_eq!(track.closed(at(9), short, true), (Retry::After(3), Some(still)));
         assert_eq!(
             (track.connected(at(12), MS), track.settled(at(13))),
@@ -624,7 +628,7 @@ mod tests {
             track.connected(at(2 * round + 3), MS);
         }
         track.settled(at(8));
-        track.lost(at(9), Cause::Reset);
+        track.lost(at(9), DownCause::Reset);
         assert_eq!(track.connected(at(10), MS), Some(up(MS, Some(secs(1)))));
     }
 
@@ -645,22 +649,29 @@ mod tests {
     #[test]
     fn trouble_of_this_side_makes_a_target_unknown_and_does_not_count() {
         let unknown =
-            |up_for, down_for| Change::Unknown { cause: Cause::Local, took: Some(MS), up_for, down_for };
-        let mut track = Track::new();
-        assert_eq!(track.failed(at(1), Cause::Local, MS), unknown(None, None));
-        assert_eq!((track.state(), track.standing(at(9)).uptime), (State::Unknown(Some(Cause::Local)), None));
-        let still = Change::StillUnknown { cause: Cause::Local, took: Some(MS), unknown_for: secs(1) };
-        assert_eq!(track.failed(at(2), Cause::Local, MS), still);
+            |up_for, down_for| Change::Unknown { cause: DownCause::Local, took: Some(MS), up_for, down_for };
+        let mut track = TargetTracker::new();
+        assert_eq!(track.failed(at(1), DownCause::Local, MS), unknown(None, None));
+        assert_eq!(
+            (track.state(), track.standing(at(9)).uptime),
+            (State::Unknown(Some(DownCause::Local)), None)
+        );
+        let still = Change::StillUnknown { cause: DownCause::Local, took: Some(MS), unknown_for: secs(1) };
+        assert_eq!(track.failed(at(2), DownCause::Local, MS), still);
         let became_up = Change::Up { took: MS, down_for: None, unknown_for: Some(secs(9)) };
         assert_eq!(track.connected(at(10), MS), Some(became_up));
-        assert_eq!(track.failed(at(20), Cause::Local, MS), unknown(Some(secs(10)), None));
-        let round = Change::StillUnknown { cause: Cause::Local, took: None, unknown_for: secs(5) };
+        assert_eq!(track.failed(at(20), DownCause::Local, MS), unknown(Some(secs(10)), None));
+        let round = Change::StillUnknown { cause: DownCause::Local, took: None, unknown_for: secs(5) };
         assert_eq!(track.round(at(25)), Some(round));
         assert_eq!(track.standing(at(30)).losses, 0);
-        let became_down =
-            Change::Down { cause: Cause::Refused, took: Some(MS), up_for: None, unknown_for: Some(secs(10)) };
-        assert_eq!(track.failed(at(30), Cause::Refused, MS), became_down);
-        assert_eq!(track.failed(at(40), Cause::Local, MS), unknown(None, Some(secs(10))));
+        let became_down = Change::Down {
+            cause: DownCause::Refused,
+            took: Some(MS),
+            up_for: None,
+            unknown_for: Some(secs(10)),
+        };
+        assert_eq!(track.failed(at(30), DownCause::Refused, MS), became_down);
+        assert_eq!(track.failed(at(40), DownCause::Local, MS), unknown(None, Some(secs(10))));
         // Ten seconds up, ten down, and the rest does not count.
         let standing = track.standing(at(99));
         assert_eq!((standing.uptime, standing.losses, standing.lasted), (Some(0.5), 1, secs(59)));
@@ -671,9 +682,13 @@ mod tests {
     fn a_close_that_this_side_cannot_make_good_is_unknown_since_then() {
         let mut track = held();
         track.closed(at(61), secs(60), true);
-        let unknown =
-            Change::Unknown { cause: Cause::Local, took: Some(MS), up_for: Some(secs(60)), down_for: None };
-        assert_eq!(track.failed(at(62), Cause::Local, MS), unknown);
+        let unknown = Change::Unknown {
+            cause: DownCause::Local,
+            took: Some(MS),
+            up_for: Some(secs(60)),
+            down_for: None,
+        };
+        assert_eq!(track.failed(at(62), DownCause::Local, MS), unknown);
         assert_eq!((track.standing(at(71)).lasted, track.standing(at(71)).uptime), (secs(10), Some(1.0)));
     }
 }

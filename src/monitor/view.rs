@@ -3,7 +3,7 @@
 use std::cell::Cell;
 use std::rc::Rc;
 
-/// Moves a [`Page`](super::Page) about. A clone is another handle to the same view.
+/// Moves a [`LiveTable`](super::LiveTable) about. A clone is another handle to the same view.
 #[derive(Clone, Debug, Default)]
 pub struct View(Rc<State>);
 

@@ -1,12 +1,12 @@
 //! The monitor itself: all targets on one reactor, and what their results lead to.
 
-use super::cause::Cause;
+use super::cause::DownCause;
 use super::probe::Watch;
 use super::reporter::{Event, Reporter, Row, Summary};
 use super::schedule::{FIRST_LOOK, Schedule};
 use super::settings::{Settings, liveness};
 use super::target::{Kind, Options, Target};
-use super::track::{Change, Retry, State, Track};
+use super::track::{Change, Retry, State, TargetTracker};
 use super::warning::{Due, Warned, Warning};
 use crate::escape::Escaped;
 use crate::{ConnectTcp, ConnectUnix, ConnectorId, DelayedCall, Instant, Reactor, Reason};
@@ -48,7 +48,7 @@ type Finished = Box<dyn FnOnce(&mut Reactor)>;
 /// A target, its state, and how far its connector is. There may be ten thousand.
 struct Watched {
     target: Target,
-    track: Track,
+    track: TargetTracker,
     connector: Option<ConnectorId>,
     /// When the last attempt began.
     attempt: Instant,
@@ -81,7 +81,7 @@ impl Monitor {
         let schedule = Schedule::new(settings.interval, targets.len());
         let new = |target| Watched {
             target,
-            track: Track::new(),
+            track: TargetTracker::new(),
             connector: None,
             attempt: now,
             connected: now,
@@ -203,8 +203,8 @@ impl Monitor {
     /// An attempt failed. When to try again, if at all.
     pub(super) fn failed(&self, reactor: &mut Reactor, index: u32, reason: &Reason) -> Option<Duration> {
         let now = reactor.now();
-        let cause = Cause::of(reason)?;
-        if cause == Cause::Local {
+        let cause = DownCause::of(reason)?;
+        if cause == DownCause::Local {
             self.result(reactor, index, Some(reason), |watched| {
                 Some(watched.track.failed(now, cause, now - watched.attempt))
             });
@@ -225,10 +225,10 @@ impl Monitor {
         if kind == Kind::Probe {
             return self.next(reactor, index);
         }
-        let cause = Cause::of(reason)?;
+        let cause = DownCause::of(reason)?;
         let mut retry = None;
         // Its timer may be due in this turn, too, and timers run after what the poll brought.
-        self.event(reactor, index, None, |watched| match now - watched.connected >= Track::SHORT {
+        self.event(reactor, index, None, |watched| match now - watched.connected >= TargetTracker::SHORT {
             true => watched.track.settled(now),
             false => None,
         });
@@ -479,14 +479,14 @@ impl Monitor {
             return false;
         };
         let closed = watched.track.closed_at();
-        let is_unknown = |track: &Track| matches!(track.state(), State::Unknown(Some(_)));
+        let is_unknown = |track: &TargetTracker| matches!(track.state(), State::Unknown(Some(_)));
         let before = is_unknown(&watched.track);
         let Some(change) = change(watched) else {
             return false;
         };
         shared.warning.count(before, is_unknown(&watched.track));
         if shared.settings.every_result || change.is_news() {
-            let mut wall = reactor.wall();
+            let mut wall = reactor.system_time();
             if let Some(closed) = closed
                 && !change.is_up()
             {
@@ -503,7 +503,7 @@ impl Monitor {
     }
 
     fn report(&self, reactor: &mut Reactor, last: bool) {
-        let (now, wall) = (reactor.now(), reactor.wall());
+        let (now, wall) = (reactor.now(), reactor.system_time());
         let mut guard = self.borrow();
         let shared = &mut *guard;
         let rows = shared.watched.iter();

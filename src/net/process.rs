@@ -60,7 +60,7 @@ pub struct SpawnProcess {
     pub terminal: Option<TerminalSize>,
     /// It does not outlive the reactor: killed when that stops, or is dropped. A graceful stop sends SIGTERM first, closes its
     /// standard input, and goes on reading its output until it has exited or
-    /// [`Settings::drain_limit`](crate::Settings::drain_limit) is over. Otherwise its pipes are closed, and it runs on. Default:
+    /// [`Settings::graceful_stop_timeout`](crate::Settings::graceful_stop_timeout) is over. Otherwise its pipes are closed, and it runs on. Default:
     /// yes: nobody would read its output, wait for it or stop it any more. (Twisted leaves it.)
     pub kill_on_stop: bool,
 }
@@ -206,7 +206,7 @@ pub enum ExitReason {
     /// A callback of its protocol panicked with this text: it was killed.
     Panicked(String),
     /// The reactor stopped, and it runs on.
-    Left,
+    StillRunning,
     /// It has ended, and the system does not tell how: another part of this program waited for it (`waitpid(-1)`), or has
     /// SIGCHLD ignored after the first child was begun.
     Unknown,
@@ -243,7 +243,7 @@ impl fmt::Display for ExitReason {
             ExitReason::Signal { signal, core_dumped: false } => write!(f, "killed by {signal}"),
             ExitReason::Signal { signal, core_dumped: true } => write!(f, "killed by {signal}, core dumped"),
             ExitReason::Panicked(text) => write!(f, "killed: its protocol panicked: {}", Escaped(text)),
-            ExitReason::Left => f.write_str("left running: the reactor stopped"),
+            ExitReason::StillRunning => f.write_str("left running: the reactor stopped"),
             ExitReason::Unknown => f.write_str("ended, the system does not tell how"),
         }
     }

@@ -4,11 +4,11 @@ use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use crate::{Below, ConnectionId, Factory, Layer, Layered, Reactor, Reason, layered};
+use crate::{ConnectionId, Factory, Layer, LayerContext, Layered, Reactor, Reason, layered};
 
 /// Bytes that went either way.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Counts {
+pub struct ByteCounts {
     /// Received from the peer.
     pub received: u64,
     /// Written by this side, sent or about to be.
@@ -17,23 +17,23 @@ pub struct Counts {
 
 /// The books of all connections that are counted with it; clones are the same books.
 #[derive(Clone, Debug, Default)]
-pub struct Traffic(Rc<Books>);
+pub struct TrafficCounter(Rc<Books>);
 
 #[derive(Debug, Default)]
 struct Books {
-    total: Cell<Counts>,
+    total: Cell<ByteCounts>,
     connections: Cell<u64>,
-    open: RefCell<BTreeMap<ConnectionId, Rc<Cell<Counts>>>>,
+    open: RefCell<BTreeMap<ConnectionId, Rc<Cell<ByteCounts>>>>,
 }
 
-impl Traffic {
+impl TrafficCounter {
     /// Empty books.
-    pub fn new() -> Traffic {
-        Traffic::default()
+    pub fn new() -> TrafficCounter {
+        TrafficCounter::default()
     }
 
     /// All connections together, those included that are gone.
-    pub fn total(&self) -> Counts {
+    pub fn total(&self) -> ByteCounts {
         self.0.total.get()
     }
 
@@ -43,12 +43,12 @@ impl Traffic {
     }
 
     /// One open connection's; `None` when it is gone or not counted here.
-    pub fn of(&self, connection: ConnectionId) -> Option<Counts> {
+    pub fn of(&self, connection: ConnectionId) -> Option<ByteCounts> {
         self.0.open.borrow().get(&connection).map(|counts| counts.get())
     }
 
     /// Those of all open connections, in the order of their names.
-    pub fn open(&self) -> Vec<(ConnectionId, Counts)> {
+    pub fn open(&self) -> Vec<(ConnectionId, ByteCounts)> {
         self.0.open.borrow().iter().map(|(id, counts)| (*id, counts.get())).collect()
     }
 }
@@ -57,62 +57,65 @@ impl Traffic {
 /// outside what the system does.
 ///
 /// ```
-/// use twistor::policy::{Traffic, counted};
+/// use twistor::policy::{TrafficCounter, count_traffic};
 /// # struct Echo;
 /// # impl twistor::Protocol for Echo {
 /// #     fn data_received(&mut self, _: &mut twistor::Transport<'_>, _: &[u8]) {}
 /// # }
 ///
-/// let traffic = Traffic::new();
-/// twistor::Reactor::new()?.listen_tcp("127.0.0.1:0", counted(|| Echo, &traffic))?;
+/// let traffic = TrafficCounter::new();
+/// twistor::Reactor::new()?.listen_tcp("127.0.0.1:0", count_traffic(|| Echo, &traffic))?;
 /// assert_eq!((traffic.total().sent, traffic.open().len()), (0, 0));
 /// # Ok::<(), twistor::Error>(())
 /// ```
-pub fn counted<F: Factory>(factory: F, traffic: &Traffic) -> Layered<F, impl FnMut() -> Counting + use<F>> {
+pub fn count_traffic<F: Factory>(
+    factory: F,
+    traffic: &TrafficCounter,
+) -> Layered<F, impl FnMut() -> CountLayer + use<F>> {
     let traffic = traffic.clone();
-    layered(factory, move || Counting::new(&traffic))
+    layered(factory, move || CountLayer::new(&traffic))
 }
 
 /// Counts one connection.
-pub struct Counting {
-    traffic: Traffic,
-    counts: Rc<Cell<Counts>>,
+pub struct CountLayer {
+    traffic: TrafficCounter,
+    counts: Rc<Cell<ByteCounts>>,
     id: Option<ConnectionId>,
 }
 
-impl Counting {
+impl CountLayer {
     /// Counts in these books.
-    pub fn new(traffic: &Traffic) -> Counting {
-        Counting { traffic: traffic.clone(), counts: Rc::default(), id: None }
+    pub fn new(traffic: &TrafficCounter) -> CountLayer {
+        CountLayer { traffic: traffic.clone(), counts: Rc::default(), id: None }
     }
 
     fn count(&self, received: usize, sent: usize) {
         for counts in [&self.counts, &self.traffic.0.total] {
-            let Counts { received: before, sent: after } = counts.get();
-            counts.set(Counts { received: before + received as u64, sent: after + sent as u64 });
+            let ByteCounts { received: before, sent: after } = counts.get();
+            counts.set(ByteCounts { received: before + received as u64, sent: after + sent as u64 });
         }
     }
 }
 
-impl Layer for Counting {
-    fn started(&mut self, below: &mut Below<'_>) {
+impl Layer for CountLayer {
+    fn started(&mut self, below: &mut LayerContext<'_>) {
         self.id = Some(below.id());
         self.traffic.0.open.borrow_mut().insert(below.id(), Rc::clone(&self.counts));
         self.traffic.0.connections.set(self.traffic.0.connections.get() + 1);
         below.ready();
     }
 
-    fn received(&mut self, below: &mut Below<'_>, data: &[u8]) {
+    fn data_received(&mut self, below: &mut LayerContext<'_>, data: &[u8]) {
         self.count(data.len(), 0);
-        below.deliver(data);
+        below.pass_up(data);
     }
 
-    fn written(&mut self, below: &mut Below<'_>, data: &[u8]) {
+    fn data_written(&mut self, below: &mut LayerContext<'_>, data: &[u8]) {
         self.count(0, data.len());
-        below.send(data);
+        below.pass_down(data);
     }
 
-    fn lost(&mut self, _: &mut Reactor, _: &Reason) {
+    fn connection_lost(&mut self, _: &mut Reactor, _: &Reason) {
         if let Some(id) = self.id.take() {
             self.traffic.0.open.borrow_mut().remove(&id);
         }

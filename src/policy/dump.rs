@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use std::io::Write;
 use std::rc::Rc;
 
-use crate::{Below, Factory, Layer, Layered, Reactor, Reason, layered};
+use crate::{Factory, Layer, LayerContext, Layered, Reactor, Reason, layered};
 
 /// How bytes are shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,31 +22,31 @@ pub enum DumpStyle {
 /// for bytes that were written, `<.` and `>.` for the end of either, `-` for its loss with the reason.
 ///
 /// ```
-/// use twistor::policy::{Dump, DumpStyle, dumped};
+/// use twistor::policy::{DumpLayer, DumpStyle, dump_traffic};
 /// # struct Echo;
 /// # impl twistor::Protocol for Echo {
 /// #     fn data_received(&mut self, _: &mut twistor::Transport<'_>, _: &[u8]) {}
 /// # }
 ///
-/// let echo = dumped(|| Echo, DumpStyle::Hex, |line| eprintln!("{line}"));
+/// let echo = dump_traffic(|| Echo, DumpStyle::Hex, |line| eprintln!("{line}"));
 /// twistor::Reactor::new()?.listen_tcp("127.0.0.1:0", echo)?;
 /// # Ok::<(), twistor::Error>(())
 /// ```
 ///
-/// For other places: [`Dump::to_log`], [`Dump::to_writer`].
-pub fn dumped<F: Factory>(
+/// For other places: [`DumpLayer::to_log`], [`DumpLayer::to_writer`].
+pub fn dump_traffic<F: Factory>(
     factory: F,
     style: DumpStyle,
     show: impl FnMut(&str) + 'static,
-) -> Layered<F, impl FnMut() -> Dump> {
+) -> Layered<F, impl FnMut() -> DumpLayer> {
     let show: Show = Rc::new(RefCell::new(show));
-    layered(factory, move || Dump { style, show: Rc::clone(&show), name: String::new(), places: [0; 2] })
+    layered(factory, move || DumpLayer { style, show: Rc::clone(&show), name: String::new(), places: [0; 2] })
 }
 
 type Show = Rc<RefCell<dyn FnMut(&str)>>;
 
 /// Shows one connection's traffic.
-pub struct Dump {
+pub struct DumpLayer {
     style: DumpStyle,
     show: Show,
     name: String,
@@ -54,18 +54,18 @@ pub struct Dump {
     places: [u64; 2],
 }
 
-impl Dump {
+impl DumpLayer {
     /// Hands each line to `show`.
-    pub fn new(style: DumpStyle, show: impl FnMut(&str) + 'static) -> Dump {
-        Dump { style, show: Rc::new(RefCell::new(show)), name: String::new(), places: [0; 2] }
+    pub fn new(style: DumpStyle, show: impl FnMut(&str) + 'static) -> DumpLayer {
+        DumpLayer { style, show: Rc::new(RefCell::new(show)), name: String::new(), places: [0; 2] }
     }
 
-    /// What lets [`dumped`] write to the log, as debug messages.
+    /// What lets [`dump_traffic`] write to the log, as debug messages.
     pub fn to_log() -> impl FnMut(&str) {
         |line| log::debug!("{}", Escaped(line))
     }
 
-    /// What lets [`dumped`] write lines to a file or the like. It writes from the loop; what fails is not shown.
+    /// What lets [`dump_traffic`] write lines to a file or the like. It writes from the loop; what fails is not shown.
     pub fn to_writer(mut to: impl Write + 'static) -> impl FnMut(&str) {
         move |line| {
             // A dump that cannot be written must not end the connection.
@@ -124,34 +124,34 @@ fn hex(place: u64, piece: &[u8]) -> String {
     line
 }
 
-impl Layer for Dump {
-    fn started(&mut self, below: &mut Below<'_>) {
+impl Layer for DumpLayer {
+    fn started(&mut self, below: &mut LayerContext<'_>) {
         self.name = below.id().to_string();
         self.line(&format!("+ {}", below.peer()));
         below.ready();
     }
 
-    fn received(&mut self, below: &mut Below<'_>, data: &[u8]) {
+    fn data_received(&mut self, below: &mut LayerContext<'_>, data: &[u8]) {
         self.bytes(Way::Received, data);
-        below.deliver(data);
+        below.pass_up(data);
     }
 
-    fn written(&mut self, below: &mut Below<'_>, data: &[u8]) {
+    fn data_written(&mut self, below: &mut LayerContext<'_>, data: &[u8]) {
         self.bytes(Way::Written, data);
-        below.send(data);
+        below.pass_down(data);
     }
 
-    fn read_ended(&mut self, below: &mut Below<'_>) {
+    fn read_ended(&mut self, below: &mut LayerContext<'_>) {
         self.line("<.");
-        below.deliver_end();
+        below.pass_eof_up();
     }
 
-    fn write_ending(&mut self, below: &mut Below<'_>) {
+    fn write_closing(&mut self, below: &mut LayerContext<'_>) {
         self.line(">.");
-        below.send_end();
+        below.pass_eof_down();
     }
 
-    fn lost(&mut self, _: &mut Reactor, reason: &Reason) {
+    fn connection_lost(&mut self, _: &mut Reactor, reason: &Reason) {
         self.line(&format!("- {reason}"));
     }
 }

@@ -10,7 +10,7 @@ use crate::{Producer, ProducerKind, Reactor, Result, Transport};
 /// network) holds all connections up, and belongs on a thread.
 ///
 /// ```
-/// use twistor::policy::{FileSender, SentFile};
+/// use twistor::policy::{FileSender, FileSendResult};
 /// use twistor::{Protocol, Transport};
 ///
 /// struct Motd;
@@ -19,7 +19,7 @@ use crate::{Producer, ProducerKind, Reactor, Result, Transport};
 ///     fn connection_made(&mut self, transport: &mut Transport<'_>) {
 ///         let text = &b"Nothing new today.\n"[..];
 ///         let sent = FileSender::new(text).send(transport, |_, sent| {
-///             assert!(matches!(sent, SentFile::Complete(19)));
+///             assert!(matches!(sent, FileSendResult::Complete(19)));
 ///         });
 ///         if sent.is_ok() {
 ///             // It waits for the sender.
@@ -40,7 +40,7 @@ type Transform = Box<dyn FnMut(&mut Vec<u8>)>;
 
 /// What became of a file; the count is in bytes of the file, before any transformation.
 #[derive(Debug)]
-pub enum SentFile {
+pub enum FileSendResult {
     /// All of it was written; the last piece may still be on its way.
     Complete(u64),
     /// The connection was lost; so much had been written.
@@ -75,7 +75,7 @@ impl FileSender {
     pub fn send(
         self,
         transport: &mut Transport<'_>,
-        done: impl FnOnce(&mut Reactor, SentFile) + 'static,
+        done: impl FnOnce(&mut Reactor, FileSendResult) + 'static,
     ) -> Result<()> {
         let sending = Sending { file: self, count: 0, done: Some(Box::new(done)) };
         transport.register_producer(sending, ProducerKind::Pull)
@@ -92,10 +92,10 @@ struct Sending {
     done: Option<Done>,
 }
 
-type Done = Box<dyn FnOnce(&mut Reactor, SentFile)>;
+type Done = Box<dyn FnOnce(&mut Reactor, FileSendResult)>;
 
 impl Sending {
-    fn finish(&mut self, reactor: &mut Reactor, sent: SentFile) {
+    fn finish(&mut self, reactor: &mut Reactor, sent: FileSendResult) {
         if let Some(done) = self.done.take() {
             done(reactor, sent);
         }
@@ -112,8 +112,8 @@ impl Producer for Sending {
             }
         };
         let sent = match read {
-            Ok(0) => SentFile::Complete(self.count),
-            Err(error) => SentFile::Failed(self.count, error),
+            Ok(0) => FileSendResult::Complete(self.count),
+            Err(error) => FileSendResult::Failed(self.count, error),
             Ok(count) => {
                 piece.truncate(count);
                 self.count += count as u64;
@@ -133,7 +133,7 @@ impl Producer for Sending {
     }
 
     fn stop_producing(&mut self, reactor: &mut Reactor) {
-        let lost = SentFile::Lost(self.count);
+        let lost = FileSendResult::Lost(self.count);
         self.finish(reactor, lost);
     }
 }

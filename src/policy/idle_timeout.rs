@@ -3,16 +3,16 @@
 use std::fmt;
 use std::time::Duration;
 
-use crate::{Below, DelayedCall, Factory, Layer, LayerError, Layered, Transport, layered};
+use crate::{DelayedCall, Factory, Layer, LayerContext, LayerError, Layered, Transport, layered};
 
 /// Ends the connections of a factory on which no byte came and none left for `limit`. A byte leaves when the system takes it, not
 /// when it is written: a slow peer that goes on reading is not idle, and one that takes nothing is, whatever waits for it. They are
-/// lost with an [`Idle`] in [`Reason::Layer`](crate::Reason::Layer). (Twisted: `TimeoutFactory`, whose default is 30 minutes, and
+/// lost with an [`IdleTimedOut`] in [`Reason::Layer`](crate::Reason::Layer). (Twisted: `TimeoutFactory`, whose default is 30 minutes, and
 /// which counts writes.)
 ///
 /// A connection with nothing to send is closed with a FIN. If bytes wait to be sent, or a producer is registered, it ends with a
 /// reset: after a FIN the peer would take a part for the whole. One that closes already has
-/// [`Settings::closing_limit`](crate::Settings::closing_limit) instead.
+/// [`Settings::close_timeout`](crate::Settings::close_timeout) instead.
 ///
 /// ```
 /// use std::time::Duration;
@@ -32,15 +32,15 @@ pub fn idle_timeout<F: Factory>(factory: F, limit: Duration) -> Layered<F, impl 
 
 /// The error of a connection on which nothing happened for so long.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Idle(pub Duration);
+pub struct IdleTimedOut(pub Duration);
 
-impl fmt::Display for Idle {
+impl fmt::Display for IdleTimedOut {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "nothing happened for {:?}", self.0)
     }
 }
 
-impl std::error::Error for Idle {}
+impl std::error::Error for IdleTimedOut {}
 
 /// Ends one connection when it is idle. A byte either way puts that off, which costs a store.
 pub struct IdleTimeout {
@@ -57,32 +57,32 @@ impl IdleTimeout {
 }
 
 impl Layer for IdleTimeout {
-    fn started(&mut self, below: &mut Below<'_>) {
+    fn started(&mut self, below: &mut LayerContext<'_>) {
         below.watch_sent();
-        below.wake_after(self.limit);
+        below.set_timer(self.limit);
         below.ready();
     }
 
-    fn received(&mut self, below: &mut Below<'_>, data: &[u8]) {
+    fn data_received(&mut self, below: &mut LayerContext<'_>, data: &[u8]) {
         self.last_try = false;
-        below.wake_after(self.limit);
-        below.deliver(data);
+        below.set_timer(self.limit);
+        below.pass_up(data);
     }
 
-    fn sent(&mut self, below: &mut Below<'_>, _: usize) {
+    fn sent(&mut self, below: &mut LayerContext<'_>, _: usize) {
         self.last_try = false;
-        below.wake_after(self.limit);
+        below.set_timer(self.limit);
     }
 
-    fn woken(&mut self, below: &mut Below<'_>) {
-        let error = LayerError::new("idle timeout", Idle(self.limit));
+    fn timer_expired(&mut self, below: &mut LayerContext<'_>) {
+        let error = LayerError::new("idle timeout", IdleTimedOut(self.limit));
         match below.is_sending() {
             true if below.is_closing() => {}
             true if self.last_try => below.end(error),
             true => {
                 self.last_try = true;
                 below.retry_send();
-                below.wake_after(Duration::ZERO);
+                below.set_timer(Duration::ZERO);
             }
             false => below.close(Some(error)),
         }
@@ -93,12 +93,12 @@ impl Layer for IdleTimeout {
 ///
 /// ```
 /// use std::time::Duration;
-/// use twistor::policy::Timeout;
+/// use twistor::policy::ProtocolTimeout;
 /// use twistor::{Protocol, Transport};
 ///
 /// #[derive(Default)]
 /// struct Login {
-///     timeout: Timeout,
+///     timeout: ProtocolTimeout,
 /// }
 ///
 /// impl Protocol for Login {
@@ -115,11 +115,11 @@ impl Layer for IdleTimeout {
 /// # twistor::testing::StringTransport::new(Login::default()).feed(b"x");
 /// ```
 #[derive(Debug, Default)]
-pub struct Timeout {
+pub struct ProtocolTimeout {
     pending: Option<(Duration, DelayedCall)>,
 }
 
-impl Timeout {
+impl ProtocolTimeout {
     /// Calls `expired` after `limit`, in place of what was set before, whose limit it returns. (Twisted: `setTimeout`; what is called is
     /// `timeoutConnection`.)
     pub fn set<P: 'static>(

@@ -11,8 +11,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::rc::Rc;
 
 use crate::{
-    Address, Below, ClientFactory, ConnectionId, Connector, Factory, Layer, LayerError, Protocol, Reactor,
-    Reason,
+    Address, ClientFactory, ConnectionId, Connector, Factory, Layer, LayerContext, LayerError, Protocol,
+    Reactor, Reason,
 };
 
 /// Lets a factory have at most `limit` connections at a time; others are closed at once, or have the overflow protocol. They count
@@ -276,7 +276,7 @@ impl Peers {
 }
 
 impl Layer for Peers {
-    fn started(&mut self, below: &mut Below<'_>) {
+    fn started(&mut self, below: &mut LayerContext<'_>) {
         let (id, peer) = (below.id(), below.peer());
         match self.has_place(below.reactor(), Some(id), &peer) {
             true => below.ready(),

@@ -4,7 +4,7 @@
 //!
 //! ```
 //! use std::time::Duration;
-//! use twistor::policy::{Rates, Traffic, counted, idle_timeout, limit_per_peer, limit_total, throttled};
+//! use twistor::policy::{RateLimits, TrafficCounter, count_traffic, idle_timeout, limit_per_peer, limit_total, throttled};
 //! # use twistor::{Protocol, Transport};
 //! # struct Echo;
 //! # impl Protocol for Echo {
@@ -13,11 +13,11 @@
 //! #     }
 //! # }
 //!
-//! let traffic = Traffic::new();
+//! let traffic = TrafficCounter::new();
 //! let echo = limit_per_peer(limit_total(|| Echo, 1000), 10);
 //! let echo = idle_timeout(echo, Duration::from_secs(60));
-//! let echo = throttled(echo, Rates { write: Some(100_000), ..Rates::default() });
-//! let echo = counted(echo, &traffic);
+//! let echo = throttled(echo, RateLimits { write: Some(100_000), ..RateLimits::default() });
+//! let echo = count_traffic(echo, &traffic);
 //!
 //! let mut reactor = twistor::Reactor::new()?;
 //! reactor.listen_tcp("127.0.0.1:0", echo)?;
@@ -39,11 +39,11 @@ mod port_forward;
 pub mod proxy_protocol;
 mod throttle;
 
-pub use self::counting::{Counting, Counts, Traffic, counted};
-pub use self::dump::{Dump, DumpStyle, dumped};
+pub use self::counting::{ByteCounts, CountLayer, TrafficCounter, count_traffic};
+pub use self::dump::{DumpLayer, DumpStyle, dump_traffic};
 pub use self::echo_guard::EchoGuard;
-pub use self::file_sender::{FileSender, SentFile};
-pub use self::idle_timeout::{Idle, IdleTimeout, Timeout, idle_timeout};
+pub use self::file_sender::{FileSendResult, FileSender};
+pub use self::idle_timeout::{IdleTimedOut, IdleTimeout, ProtocolTimeout, idle_timeout};
 pub use self::limits::{LimitPerPeer, LimitTotal, limit_per_peer, limit_total};
 pub use self::port_forward::PortForward;
-pub use self::throttle::{Bucket, Rates, Throttle, throttled};
+pub use self::throttle::{RateLimits, Throttle, TokenBucket, throttled};

@@ -3,7 +3,7 @@
 use crate::escape::Escaped;
 use std::rc::Rc;
 
-use super::proxy_protocol::{Header, SendHeader, Version};
+use super::proxy_protocol::{Header, SendProxyHeader, Version};
 use crate::endpoint::ClientEndpoint;
 use crate::{
     Address, ClientFactory, ConnectionId, Connector, ConnectorId, Factory, Layer, Protocol, Reactor, Reason,
@@ -101,7 +101,7 @@ impl Protocol for Side {
         }
         let Other::Here(client) = self.other else { return };
         let target = transport.id();
-        let joined = transport.reactor().with(client, |side: &mut Side, client| {
+        let joined = transport.reactor().with_protocol(client, |side: &mut Side, client| {
             side.other = Other::Here(target);
             client.resume_reading();
         });
@@ -164,7 +164,7 @@ impl Factory for ToTarget {
     }
 
     fn layers(&mut self, _: &mut Reactor, _: &Address) -> Vec<Box<dyn Layer>> {
-        self.header.iter().map(|header| Box::new(SendHeader::new(header)) as Box<dyn Layer>).collect()
+        self.header.iter().map(|header| Box::new(SendProxyHeader::new(header)) as Box<dyn Layer>).collect()
     }
 }
 

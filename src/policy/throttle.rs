@@ -4,11 +4,11 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::Duration;
 
-use crate::{Below, Factory, Instant, Layer, Layered, layered};
+use crate::{Factory, Instant, Layer, LayerContext, Layered, layered};
 
 /// How fast connections may be, in bytes a second. `None` is no limit; 0 counts as 1. Default: none at all.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Rates {
+pub struct RateLimits {
     /// Received by each connection.
     pub read: Option<u64>,
     /// Sent by each connection.
@@ -23,23 +23,23 @@ pub struct Rates {
 /// until then.)
 ///
 /// ```
-/// use twistor::policy::{Rates, throttled};
+/// use twistor::policy::{RateLimits, throttled};
 /// # struct Echo;
 /// # impl twistor::Protocol for Echo {
 /// #     fn data_received(&mut self, _: &mut twistor::Transport<'_>, _: &[u8]) {}
 /// # }
 ///
 /// // 10 kB/s for each, no more than a megabyte a second for all.
-/// let rates = Rates { write: Some(10_000), write_together: Some(1_000_000), ..Rates::default() };
+/// let rates = RateLimits { write: Some(10_000), write_together: Some(1_000_000), ..RateLimits::default() };
 /// twistor::Reactor::new()?.listen_tcp("127.0.0.1:0", throttled(|| Echo, rates))?;
 /// # Ok::<(), twistor::Error>(())
 /// ```
-pub fn throttled<F: Factory>(factory: F, rates: Rates) -> Layered<F, impl FnMut() -> Throttle> {
-    let read_together = rates.read_together.map(Bucket::new);
-    let write_together = rates.write_together.map(Bucket::new);
+pub fn throttled<F: Factory>(factory: F, rates: RateLimits) -> Layered<F, impl FnMut() -> Throttle> {
+    let read_together = rates.read_together.map(TokenBucket::new);
+    let write_together = rates.write_together.map(TokenBucket::new);
     layered(factory, move || {
-        let both = |own: Option<u64>, all: &Option<Bucket>| -> Vec<Bucket> {
-            own.map(Bucket::new).into_iter().chain(all.clone()).collect()
+        let both = |own: Option<u64>, all: &Option<TokenBucket>| -> Vec<TokenBucket> {
+            own.map(TokenBucket::new).into_iter().chain(all.clone()).collect()
         };
         Throttle::new(both(rates.read, &read_together), both(rates.write, &write_together))
     })
@@ -50,7 +50,7 @@ pub fn throttled<F: Factory>(factory: F, rates: Rates) -> Layered<F, impl FnMut(
 /// It is empty at first, and fills with its rate up to what 50 ms are worth: a transfer is never ahead of its rate by more than
 /// that, and a loop that is late by less catches up. Those who wait have their shares in turn.
 #[derive(Clone, Debug)]
-pub struct Bucket(Rc<RefCell<Schedule>>);
+pub struct TokenBucket(Rc<RefCell<Schedule>>);
 
 #[derive(Debug)]
 struct Schedule {
@@ -59,10 +59,10 @@ struct Schedule {
     paid: Option<Instant>,
 }
 
-impl Bucket {
+impl TokenBucket {
     /// A bucket of `rate` bytes a second; 0 counts as 1.
-    pub fn new(rate: u64) -> Bucket {
-        Bucket(Rc::new(RefCell::new(Schedule { rate: rate.max(1), paid: None })))
+    pub fn new(rate: u64) -> TokenBucket {
+        TokenBucket(Rc::new(RefCell::new(Schedule { rate: rate.max(1), paid: None })))
     }
 
     /// Its rate, in bytes a second.
@@ -103,7 +103,7 @@ pub struct Throttle {
 
 /// One direction.
 struct Way {
-    buckets: Vec<Bucket>,
+    buckets: Vec<TokenBucket>,
     held: Vec<u8>,
     /// Bytes at the beginning of `held` that are gone.
     gone: usize,
@@ -121,70 +121,70 @@ struct Share {
 
 impl Throttle {
     /// A throttle of what is read and of what is written; without a bucket there is no limit.
-    pub fn new(read: Vec<Bucket>, write: Vec<Bucket>) -> Throttle {
+    pub fn new(read: Vec<TokenBucket>, write: Vec<TokenBucket>) -> Throttle {
         Throttle { read: Way::new(read), write: Way::new(write) }
     }
 
     /// Lets go what may go, and comes back for the rest.
-    fn run(&mut self, below: &mut Below<'_>) {
+    fn run(&mut self, below: &mut LayerContext<'_>) {
         let now = below.now();
-        let read = self.read.run(now, |data| below.deliver(data));
-        let write = self.write.run(now, |data| below.send(data));
+        let read = self.read.run(now, |data| below.pass_up(data));
+        let write = self.write.run(now, |data| below.pass_down(data));
         match read {
             Some(_) => below.pause_reading(),
             None => below.resume_reading(),
         }
         if self.read.ended() {
-            below.deliver_end();
+            below.pass_eof_up();
         }
         if self.write.ended() {
-            below.send_end();
+            below.pass_eof_down();
         }
         match [read, write].into_iter().flatten().min() {
-            Some(at) => below.wake_after(at - now),
-            None => below.cancel_wake(),
+            Some(at) => below.set_timer(at - now),
+            None => below.cancel_timer(),
         }
     }
 }
 
 impl Layer for Throttle {
-    fn received(&mut self, below: &mut Below<'_>, data: &[u8]) {
+    fn data_received(&mut self, below: &mut LayerContext<'_>, data: &[u8]) {
         if self.read.buckets.is_empty() {
-            return below.deliver(data);
+            return below.pass_up(data);
         }
         self.read.held.extend_from_slice(data);
         self.run(below);
     }
 
-    fn written(&mut self, below: &mut Below<'_>, data: &[u8]) {
+    fn data_written(&mut self, below: &mut LayerContext<'_>, data: &[u8]) {
         if self.write.buckets.is_empty() {
-            return below.send(data);
+            return below.pass_down(data);
         }
         self.write.held.extend_from_slice(data);
         self.run(below);
     }
 
-    fn read_ended(&mut self, below: &mut Below<'_>) {
+    fn read_ended(&mut self, below: &mut LayerContext<'_>) {
         self.read.ending = true;
         self.run(below);
     }
 
-    fn write_ending(&mut self, below: &mut Below<'_>) {
+    fn write_closing(&mut self, below: &mut LayerContext<'_>) {
         self.write.ending = true;
         self.run(below);
     }
 
-    fn woken(&mut self, below: &mut Below<'_>) {
+    fn timer_expired(&mut self, below: &mut LayerContext<'_>) {
         self.run(below);
     }
 
-    fn held(&self) -> usize {
+    fn buffered(&self) -> usize {
         self.write.held.len() - self.write.gone
     }
 }
 
 impl Way {
-    fn new(buckets: Vec<Bucket>) -> Way {
+    fn new(buckets: Vec<TokenBucket>) -> Way {
         Way { buckets, held: Vec::new(), gone: 0, next: None, ending: false }
     }
 
@@ -217,7 +217,7 @@ impl Way {
     }
 
     fn reserve(&self, now: Instant, left: usize) -> Share {
-        let share = self.buckets.iter().map(Bucket::share).min().unwrap_or(LARGEST_SHARE);
+        let share = self.buckets.iter().map(TokenBucket::share).min().unwrap_or(LARGEST_SHARE);
         let bytes = share.min(left);
         let at = self.buckets.iter().map(|bucket| bucket.reserve(now, bytes)).max().unwrap_or(now);
         Share { bytes, at }

@@ -18,7 +18,7 @@ impl Reactor {
     ///
     /// # Errors
     /// [`Error::CannotListen`] when it is no listening socket of streams, and the descriptor is closed;
-    /// [`Error::Stopping`] or [`Error::Finished`] when the reactor stops or has stopped.
+    /// [`Error::Stopping`] or [`Error::ReactorFinished`] when the reactor stops or has stopped.
     pub fn adopt_listener(&mut self, descriptor: OwnedFd, factory: impl Factory) -> Result<Listener> {
         self.check_begins()?;
         let token = self.sources.next_token();
@@ -33,7 +33,7 @@ impl Reactor {
     ///
     /// # Errors
     /// [`Error::System`] when it is no connected socket of streams, and the descriptor is closed;
-    /// [`Error::Stopping`] or [`Error::Finished`] when the reactor stops or has stopped.
+    /// [`Error::Stopping`] or [`Error::ReactorFinished`] when the reactor stops or has stopped.
     pub fn adopt_connection(&mut self, descriptor: OwnedFd, protocol: impl Protocol) -> Result<ConnectionId> {
         self.check_begins()?;
         let token = self.sources.next_token();
@@ -85,7 +85,7 @@ impl Reactor {
         let Some(connection) = self.sources.connection(token) else { return Err(Error::NotConnected) };
         match connection.state {
             State::Open if connection.unsent() == 0 && !connection.is_layered() => {}
-            State::Open => return Err(Error::NotSent(connection.unsent())),
+            State::Open => return Err(Error::UnsentData(connection.unsent())),
             _ => return Err(Error::NotConnected),
         }
         let descriptor = self.net.duplicate(token).map_err(|source| Error::System { call: "dup", source })?;

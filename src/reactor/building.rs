@@ -36,7 +36,7 @@ impl Attached {
 impl Reactor {
     /// The connection that [`Factory::layers`](super::Factory::layers) or
     /// [`Factory::build_protocol`](super::Factory::build_protocol) is asked about; `None` outside of them. With it, a factory
-    /// reaches what layers have [attached](super::Below::attach), before it builds the protocol.
+    /// reaches what layers have [attached](super::LayerContext::insert_extension), before it builds the protocol.
     pub fn building(&self) -> Option<ConnectionId> {
         self.building.as_ref().map(|building| ConnectionId(building.token))
     }

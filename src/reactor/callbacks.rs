@@ -2,7 +2,7 @@
 
 use super::connection::State;
 use super::layering::Begun;
-use super::{Place, Protocol, Reactor, Reason, Transport};
+use super::{CallbackKind, Protocol, Reactor, Reason, Transport};
 use crate::net::{Ready, Token};
 
 impl Reactor {
@@ -12,7 +12,7 @@ impl Reactor {
         };
         if connection.state == State::Lost {
             // Aborted while its protocol was built: never made, so never lost either.
-            self.call(Place::Drop, |_| drop(begun));
+            self.call(CallbackKind::Drop, |_| drop(begun));
             return;
         }
         let protocol = match begun {
@@ -20,7 +20,7 @@ impl Reactor {
             Begun::Layers(layers) => return self.begin_layers(token, layers),
         };
         connection.protocol = Some(protocol);
-        self.call_protocol(token, Place::ConnectionMade, |protocol, transport| {
+        self.call_protocol(token, CallbackKind::ConnectionMade, |protocol, transport| {
             protocol.connection_made(transport);
         });
     }
@@ -30,7 +30,7 @@ impl Reactor {
     pub(crate) fn call_protocol(
         &mut self,
         token: Token,
-        place: Place,
+        place: CallbackKind,
         call: impl FnOnce(&mut dyn Protocol, &mut Transport<'_>),
     ) {
         let Some(connection) = self.sources.connection_mut(token) else {
@@ -54,7 +54,7 @@ impl Reactor {
     pub(super) fn call_taken(
         &mut self,
         token: Token,
-        place: Place,
+        place: CallbackKind,
         mut protocol: Box<dyn Protocol>,
         call: impl FnOnce(&mut dyn Protocol, &mut Transport<'_>),
     ) -> bool {
@@ -94,7 +94,7 @@ impl Reactor {
 
     /// Runs user code as this connection's.
     #[inline(always)]
-    pub(super) fn enter(&mut self, token: Token, place: Place, call: impl FnOnce(&mut Transport<'_>)) {
+    pub(super) fn enter(&mut self, token: Token, place: CallbackKind, call: impl FnOnce(&mut Transport<'_>)) {
         self.current = token;
         let result = self.guarded(place, Some(token), |reactor| call(&mut Transport { reactor, token }));
         self.current = Token::NONE;

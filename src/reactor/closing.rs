@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::connection::{Closing, Connection, Flow, Registered, State};
 use super::sources::Source;
 use super::tasks::{Farewell, Task};
-use super::{Address, Place, Reactor, Reason, TimedCall, Transport};
+use super::{Address, CallbackKind, Reactor, Reason, TimedCall, Transport};
 use crate::net::{Close, Instant, Ready, Token};
 
 impl Reactor {
@@ -119,7 +119,7 @@ impl Reactor {
             State::Closing { .. } | State::OutputClosing | State::InputClosedOutputClosing
                 if !limited && !connection.is_child_pipe() =>
             {
-                let limit = self.settings.closing_limit;
+                let limit = self.settings.close_timeout;
                 self.limit_closing(token, limit, None);
             }
             _ => {}
@@ -131,7 +131,7 @@ impl Reactor {
         if let Some(connection) = self.sources.connection_mut(token)
             && std::mem::replace(&mut connection.finish_untold, false)
         {
-            self.call_protocol(token, Place::WriteConnectionLost, |protocol, transport| {
+            self.call_protocol(token, CallbackKind::WriteConnectionLost, |protocol, transport| {
                 protocol.write_connection_lost(transport);
             });
         }
@@ -246,7 +246,7 @@ impl Reactor {
         let Some(connection) = self.sources.connection_mut(token) else {
             return;
         };
-        self.statistics.losses += u64::from(!connection.is_child_pipe());
+        self.statistics.connections_lost += u64::from(!connection.is_child_pipe());
         let origin = connection.origin;
         let protocol = connection.take_protocol();
         let made = connection.is_made();
@@ -267,7 +267,7 @@ impl Reactor {
             self.drop_timer(timer);
         }
         if let Some(Registered { producer: Some(mut producer), .. }) = producer {
-            self.call(Place::Producer, |reactor| {
+            self.call(CallbackKind::Producer, |reactor| {
                 producer.stop_producing(reactor);
                 drop(producer);
             });
@@ -275,7 +275,7 @@ impl Reactor {
         let mut protocol = protocol;
         if let Some(protocol) = protocol.as_mut() {
             // A panic in here changes nothing any more: it is logged, and everyone else is told all the same.
-            let _ = self.guarded(Place::ConnectionLost, Some(token), |reactor| {
+            let _ = self.guarded(CallbackKind::ConnectionLost, Some(token), |reactor| {
                 protocol.connection_lost(&mut Transport { reactor, token }, reason);
             });
         }
@@ -293,7 +293,7 @@ impl Reactor {
         if let Farewell::Close(_) = farewell {
             self.forget(token);
         }
-        self.call(Place::Drop, |_| drop(protocol));
+        self.call(CallbackKind::Drop, |_| drop(protocol));
     }
 
     /// Frees a slot, and drops what was registered too late.
@@ -303,7 +303,7 @@ impl Reactor {
                 self.drop_timer(timer);
             }
             for value in rare.attached.into_values() {
-                self.call(Place::Drop, |_| drop(value));
+                self.call(CallbackKind::Drop, |_| drop(value));
             }
         }
     }

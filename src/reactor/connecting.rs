@@ -13,7 +13,8 @@ use super::sources::Source;
 use super::stream_options::StreamOptions;
 use super::tasks::Task;
 use super::{
-    Address, ClientFactory, Connector, Place, Protocol, Reactor, Reason, Result, SystemError, TimedCall,
+    Address, CallbackKind, ClientFactory, Connector, Protocol, Reactor, Reason, Result, SystemError,
+    TimedCall,
 };
 use crate::net::{Close, Instant, Ready, Step, Token};
 
@@ -22,7 +23,7 @@ impl Reactor {
     fn with_client_factory<R>(
         &mut self,
         token: Token,
-        place: Place,
+        place: CallbackKind,
         call: impl FnOnce(&mut dyn ClientFactory, &mut Reactor) -> R,
     ) -> Option<Result<R, String>> {
         let mut factory = self.sources.connector_mut(token)?.factory.take()?;
@@ -36,7 +37,7 @@ impl Reactor {
     fn start_client_factory(&mut self, token: Token) {
         let Some(slot) = self.sources.connector_mut(token) else { return };
         if !std::mem::replace(&mut slot.started, true) {
-            self.with_client_factory(token, Place::StartFactory, |factory, reactor| {
+            self.with_client_factory(token, CallbackKind::StartFactory, |factory, reactor| {
                 factory.start_factory(reactor);
             });
         }
@@ -52,7 +53,7 @@ impl Reactor {
         slot.phase = Phase::Starting;
         slot.attempt = slot.attempt.wrapping_add(1);
         self.start_client_factory(token);
-        self.with_client_factory(token, Place::StartedConnecting, |factory, reactor| {
+        self.with_client_factory(token, CallbackKind::StartedConnecting, |factory, reactor| {
             factory.started_connecting(&mut Connector::new(reactor, token));
         });
         let now = self.now();
@@ -298,7 +299,7 @@ impl Reactor {
         let small_marks = self.has_small_marks();
         self.sources.promote(token, Connection::new(peer.clone(), connector, small_marks));
         let built = self.while_building(token, |reactor| {
-            reactor.with_client_factory(connector, Place::BuildProtocol, |factory, reactor| {
+            reactor.with_client_factory(connector, CallbackKind::BuildProtocol, |factory, reactor| {
                 begin_with(factory, reactor, &peer)
             })
         });
@@ -339,7 +340,7 @@ impl Reactor {
     ) -> Result<Option<Box<dyn Protocol>>, String> {
         let build =
             |factory: &mut dyn ClientFactory, reactor: &mut Reactor| factory.build_protocol(reactor, peer);
-        self.with_client_factory(connector, Place::BuildProtocol, build).unwrap_or(Ok(None))
+        self.with_client_factory(connector, CallbackKind::BuildProtocol, build).unwrap_or(Ok(None))
     }
 
     pub(crate) fn connect_timed_out(&mut self, token: Token) {
@@ -423,7 +424,7 @@ impl Reactor {
         self.abandon_attempt(token);
         self.start_client_factory(token);
         self.statistics.connect_failures += 1;
-        self.with_client_factory(token, Place::ClientConnectionFailed, |factory, reactor| {
+        self.with_client_factory(token, CallbackKind::ClientConnectionFailed, |factory, reactor| {
             factory.client_connection_failed(&mut Connector::new(reactor, token), reason);
         });
         self.release_connector(token);
@@ -446,7 +447,7 @@ impl Reactor {
             return;
         }
         slot.phase = Phase::Disconnected;
-        self.with_client_factory(token, Place::ClientConnectionLost, |factory, reactor| {
+        self.with_client_factory(token, CallbackKind::ClientConnectionLost, |factory, reactor| {
             factory.client_connection_lost(&mut Connector::new(reactor, token), reason);
         });
         self.release_connector(token);
@@ -461,12 +462,12 @@ impl Reactor {
             return;
         }
         if slot.started {
-            self.with_client_factory(token, Place::StopFactory, |factory, reactor| {
+            self.with_client_factory(token, CallbackKind::StopFactory, |factory, reactor| {
                 factory.stop_factory(reactor);
             });
         }
         if let Some(gone) = self.sources.remove(token) {
-            self.call(Place::Drop, |_| drop(gone));
+            self.call(CallbackKind::Drop, |_| drop(gone));
         }
     }
 

@@ -244,7 +244,7 @@ impl Reactor {
     ///
     /// # Errors
     /// [`Error::BadAddress`]; [`Error::BadOption`];
-    /// [`Error::Stopping`] or [`Error::Finished`] when the reactor stops or has stopped.
+    /// [`Error::Stopping`] or [`Error::ReactorFinished`] when the reactor stops or has stopped.
     pub fn connect_tcp<A>(&mut self, address: A, factory: impl ClientFactory) -> Result<ConnectorId>
     where
         A: TryInto<ConnectTcp>,
@@ -303,7 +303,7 @@ impl Reactor {
     pub(crate) fn check_begins(&self) -> Result<()> {
         match self.life {
             Life::Draining { .. } | Life::Ending => Err(Error::Stopping),
-            Life::Finished => Err(Error::Finished),
+            Life::Finished => Err(Error::ReactorFinished),
             _ => Ok(()),
         }
     }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::datagram_transport::{DatagramId, DatagramTransport, same_place};
 use super::outgoing::Outgoing;
 use super::sources::Source;
-use super::{Address, DelayedCall, Lookup, Place, Reactor, Reason, SystemError};
+use super::{Address, CallbackKind, DelayedCall, Lookup, Reactor, Reason, SystemError};
 use crate::net::{Close, Destination, Inbound, Instant, Ready, Token};
 
 /// What a socket of datagrams does. (Twisted: `DatagramProtocol`, `ConnectedDatagramProtocol`.)
@@ -31,7 +31,7 @@ use crate::net::{Close, Destination, Inbound, Instant, Ready, Token};
 ///
 /// let mut reactor = twistor::Reactor::new()?;
 /// let id = reactor.listen_udp("127.0.0.1:0", Echo)?;
-/// println!("listening on {}", reactor.datagram(id).unwrap().host());
+/// println!("listening on {}", reactor.datagram_transport(id).unwrap().host());
 /// # Ok::<(), twistor::Error>(())
 /// ```
 pub trait DatagramProtocol: Any {
@@ -266,16 +266,20 @@ impl Reactor {
         let error = SystemError::new(call, error);
         match what {
             Trouble::Answer if refused => {
-                self.call_datagram(token, Place::ConnectionRefused, |protocol, transport| {
+                self.call_datagram(token, CallbackKind::ConnectionRefused, |protocol, transport| {
                     protocol.connection_refused(transport);
                 });
             }
-            Trouble::Answer => self.call_datagram(token, Place::ErrorReceived, |protocol, transport| {
-                protocol.error_received(transport, &error);
-            }),
-            Trouble::Lost(to) => self.call_datagram(token, Place::SendFailed, |protocol, transport| {
-                protocol.send_failed(transport, to.as_ref(), &error);
-            }),
+            Trouble::Answer => {
+                self.call_datagram(token, CallbackKind::ErrorReceived, |protocol, transport| {
+                    protocol.error_received(transport, &error);
+                })
+            }
+            Trouble::Lost(to) => {
+                self.call_datagram(token, CallbackKind::SendFailed, |protocol, transport| {
+                    protocol.send_failed(transport, to.as_ref(), &error);
+                })
+            }
         }
     }
 
@@ -291,7 +295,7 @@ impl Reactor {
     pub(super) fn call_datagram(
         &mut self,
         token: Token,
-        place: Place,
+        place: CallbackKind,
         call: impl FnOnce(&mut dyn DatagramProtocol, &mut DatagramTransport<'_>),
     ) {
         let Some(slot) = self.sources.datagram_mut(token) else { return };
@@ -309,7 +313,7 @@ impl Reactor {
         }
         match self.sources.datagram_mut(token) {
             Some(slot) => slot.protocol = Some(protocol),
-            None => self.call(Place::Drop, |_| drop(protocol)),
+            None => self.call(CallbackKind::Drop, |_| drop(protocol)),
         }
     }
 
@@ -330,7 +334,7 @@ impl Reactor {
             return;
         }
         slot.state = State::Open;
-        self.call_datagram(token, Place::StartProtocol, |protocol, transport| {
+        self.call_datagram(token, CallbackKind::StartProtocol, |protocol, transport| {
             protocol.start_protocol(transport);
         });
         self.flush_datagrams(token);
@@ -381,11 +385,11 @@ impl Reactor {
         let protocol = self.sources.datagram_mut(token).and_then(|slot| slot.protocol.take());
         if let Some(mut protocol) = protocol {
             if started {
-                self.call(Place::StopProtocol, |reactor| {
+                self.call(CallbackKind::StopProtocol, |reactor| {
                     protocol.stop_protocol(&mut DatagramTransport { reactor, token }, reason);
                 });
             }
-            self.call(Place::Drop, |_| drop(protocol));
+            self.call(CallbackKind::Drop, |_| drop(protocol));
         }
         if let Some(Source::Datagram(slot)) = self.sources.remove(token) {
             for timer in slot.timers {
@@ -395,7 +399,7 @@ impl Reactor {
     }
 
     /// A socket of datagrams by name, if it still is there.
-    pub fn datagram(&mut self, id: DatagramId) -> Option<DatagramTransport<'_>> {
+    pub fn datagram_transport(&mut self, id: DatagramId) -> Option<DatagramTransport<'_>> {
         self.sources.datagram_mut(id.0)?;
         Some(DatagramTransport { reactor: self, token: id.0 })
     }

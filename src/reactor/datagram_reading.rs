@@ -4,7 +4,7 @@ use std::io;
 use std::time::Duration;
 
 use super::datagram::{InHand, State, Trouble};
-use super::{Place, Reactor, TimedCall};
+use super::{CallbackKind, Reactor, TimedCall};
 use crate::net::{Inbound, Ready, Token, may_be_an_answer};
 
 impl Reactor {
@@ -49,7 +49,7 @@ impl Reactor {
             let Some(slot) = slot.filter(|_| *share > 0) else { return false };
             *share = share.saturating_sub(came.length + DATAGRAM_COST);
             if slot.is_stranger(&came.from) {
-                self.statistics.datagrams_of_strangers += 1;
+                self.statistics.datagrams_from_others += 1;
                 inbound.hand_over();
                 continue;
             }
@@ -59,7 +59,7 @@ impl Reactor {
                 .to
                 .zip(came.from.socket_address())
                 .map(|(destination, from)| InHand { token, from, destination });
-            let place = Place::DatagramReceived;
+            let place = CallbackKind::DatagramReceived;
             self.call_datagram(token, place, |protocol, transport| match came.truncated {
                 false => protocol.datagram_received(transport, data, &came.from),
                 true => {

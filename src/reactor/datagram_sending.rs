@@ -17,7 +17,7 @@ impl Reactor {
         to: Option<Address>,
         origin: Option<Origin>,
     ) -> bool {
-        let (limit, outside) = (self.settings.buffer_limit, self.current_datagram != token);
+        let (limit, outside) = (self.settings.write_buffer_limit, self.current_datagram != token);
         let Some(slot) = self.sources.datagram_mut(token) else { return true };
         if !slot.outgoing.keep(data, to, origin, limit) {
             self.statistics.datagrams_dropped += 1;

@@ -67,7 +67,7 @@ impl DatagramTransport<'_> {
     ///
     /// # Errors
     /// [`Error::DatagramTooLong`]; [`Error::QueueFull`] when more than
-    /// [`Settings::buffer_limit`](super::Settings::buffer_limit) bytes wait already; [`Error::NoPeer`] when the
+    /// [`Settings::write_buffer_limit`](super::Settings::write_buffer_limit) bytes wait already; [`Error::NoPeer`] when the
     /// socket is not connected; [`Error::NotConnected`] after its end. The datagram is not sent then.
     pub fn write(&mut self, data: &[u8]) -> Result<()> {
         match self.reactor.sources.datagram(self.token) {
@@ -191,12 +191,12 @@ impl DatagramTransport<'_> {
         }
         match self.reactor.keep_datagram(self.token, data, to, origin) {
             true => Ok(()),
-            false => Err(Error::QueueFull(self.reactor.settings.buffer_limit)),
+            false => Err(Error::QueueFull(self.reactor.settings.write_buffer_limit)),
         }
     }
 
     /// Bytes written that the system has not taken yet.
-    pub fn unsent(&self) -> usize {
+    pub fn write_buffer_size(&self) -> usize {
         self.reactor.sources.datagram(self.token).map_or(0, |slot| slot.unsent())
     }
 

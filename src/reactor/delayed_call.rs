@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{DelayedCall, Error, Instant, Place, Reactor, Result, TimedCall};
+use super::{CallbackKind, DelayedCall, Error, Instant, Reactor, Result, TimedCall};
 
 impl Reactor {
     /// Calls `call` at [`now`](Reactor::now) `+ delay`, never inside this call; with a delay of zero in the next turn. Calls of the
@@ -30,14 +30,14 @@ impl Reactor {
     }
 
     /// How many timed calls are pending, the reactor's own included. (Twisted: `getDelayedCalls`.)
-    pub fn delayed_calls(&self) -> usize {
+    pub fn delayed_call_count(&self) -> usize {
         self.timers.len()
     }
 
     /// Cancels a call of the user's from the loop.
     pub(super) fn drop_timer(&mut self, timer: DelayedCall) {
         if let Some(gone) = self.timers.cancel(timer) {
-            self.call(Place::Drop, |_| drop(gone));
+            self.call(CallbackKind::Drop, |_| drop(gone));
         }
     }
 }
@@ -46,28 +46,28 @@ impl DelayedCall {
     /// Cancels the call and drops it.
     ///
     /// # Errors
-    /// [`Error::NotActive`] when it was called or cancelled before; inside the call itself it counts as called.
+    /// [`Error::TimerNotActive`] when it was called or cancelled before; inside the call itself it counts as called.
     pub fn cancel(self, reactor: &mut Reactor) -> Result<()> {
-        reactor.timers.cancel(self).map(drop).ok_or(Error::NotActive)
+        reactor.timers.cancel(self).map(drop).ok_or(Error::TimerNotActive)
     }
 
     /// Lets it come `delay` from now. Among calls of the same time it comes as if it had been set by this: behind those
     /// that were set or reset before, and before those after it.
     ///
     /// # Errors
-    /// [`Error::NotActive`] when it was called or cancelled before.
+    /// [`Error::TimerNotActive`] when it was called or cancelled before.
     pub fn reset(self, reactor: &mut Reactor, delay: Duration) -> Result<()> {
         let at = reactor.now() + delay;
-        if reactor.timers.reset(self, at) { Ok(()) } else { Err(Error::NotActive) }
+        if reactor.timers.reset(self, at) { Ok(()) } else { Err(Error::TimerNotActive) }
     }
 
     /// Lets it come `delay` later than it would.
     ///
     /// # Errors
-    /// [`Error::NotActive`] when it was called or cancelled before.
+    /// [`Error::TimerNotActive`] when it was called or cancelled before.
     pub fn delay(self, reactor: &mut Reactor, delay: Duration) -> Result<()> {
-        let at = reactor.timers.due(self).ok_or(Error::NotActive)? + delay;
-        if reactor.timers.reset(self, at) { Ok(()) } else { Err(Error::NotActive) }
+        let at = reactor.timers.due(self).ok_or(Error::TimerNotActive)? + delay;
+        if reactor.timers.reset(self, at) { Ok(()) } else { Err(Error::TimerNotActive) }
     }
 
     /// Whether it is still to come.

@@ -46,9 +46,9 @@ pub enum Error {
     /// The reactor stops, and closes what is open: nothing new begins.
     Stopping,
     /// This reactor has run and stopped: make a new one. (Twisted: `ReactorNotRestartable`.)
-    Finished,
+    ReactorFinished,
     /// The timed call was called or cancelled before. (Twisted: `AlreadyCalled`, `AlreadyCancelled`.)
-    NotActive,
+    TimerNotActive,
     /// The listener has stopped already. (Twisted: `NotListeningError`.)
     NotListening,
     /// The connector does not connect. (Twisted: `NotConnectingError`.)
@@ -69,7 +69,7 @@ pub enum Error {
         longest: usize,
     },
     /// So many bytes wait to be sent, or layers stand between protocol and socket: nobody else could go on with it.
-    NotSent(usize),
+    UnsentData(usize),
     /// The socket of datagrams has no peer: say where to, with `write_to`.
     NoPeer,
     /// The connection or the socket is gone.
@@ -77,7 +77,7 @@ pub enum Error {
     /// The reactor is gone.
     ReactorGone,
     /// The reactor itself can be reached from inside a task alone, and not where somebody has it already.
-    NotInTask,
+    ReactorUnavailable,
     /// The reactor was stopped before the future of [`block_on`](crate::block_on()) had ended.
     Stopped,
     /// The system refused.
@@ -116,8 +116,8 @@ impl fmt::Display for Error {
             Error::ProcessExited => f.write_str("the process has exited"),
             Error::AlreadyRunning => f.write_str("the reactor runs already"),
             Error::Stopping => f.write_str("the reactor is stopping: nothing new begins"),
-            Error::Finished => f.write_str("the reactor has finished: make a new one"),
-            Error::NotActive => f.write_str("the timed call was called or cancelled before"),
+            Error::ReactorFinished => f.write_str("the reactor has finished: make a new one"),
+            Error::TimerNotActive => f.write_str("the timed call was called or cancelled before"),
             Error::NotListening => f.write_str("the listener has stopped already"),
             Error::NotConnecting => f.write_str("the connector does not connect"),
             Error::NotDisconnected => f.write_str("the connector is not disconnected"),
@@ -127,12 +127,12 @@ impl fmt::Display for Error {
             Error::DatagramTooLong { length, longest } => {
                 write!(f, "a datagram of {length} bytes is too long: {longest} is the most")
             }
-            Error::NotSent(0) => f.write_str("layers stand between the protocol and its socket"),
-            Error::NotSent(bytes) => write!(f, "{bytes} bytes wait to be sent"),
+            Error::UnsentData(0) => f.write_str("layers stand between the protocol and its socket"),
+            Error::UnsentData(bytes) => write!(f, "{bytes} bytes wait to be sent"),
             Error::NoPeer => f.write_str("the socket of datagrams has no peer"),
             Error::NotConnected => f.write_str("the connection is gone"),
             Error::ReactorGone => f.write_str("the reactor is gone"),
-            Error::NotInTask => f.write_str("the reactor can be reached from inside a task alone"),
+            Error::ReactorUnavailable => f.write_str("the reactor can be reached from inside a task alone"),
             Error::Stopped => f.write_str("the reactor was stopped before the task had ended"),
             Error::System { call, source } => write!(f, "{call}: {}", Escaped(source)),
         }

@@ -5,12 +5,12 @@ use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use super::error::panic_message;
-use super::{ConnectionId, Place, Reactor};
+use super::{CallbackKind, ConnectionId, Reactor};
 use crate::net::Token;
 
 impl Reactor {
     /// Runs user code that is nobody's connection's.
-    pub(crate) fn call(&mut self, place: Place, call: impl FnOnce(&mut Reactor)) {
+    pub(crate) fn call(&mut self, place: CallbackKind, call: impl FnOnce(&mut Reactor)) {
         // A panic is counted and logged in there, and concerns nobody else.
         let _ = self.guarded(place, None, call);
     }
@@ -19,7 +19,7 @@ impl Reactor {
     #[inline(always)]
     pub(super) fn guarded<R>(
         &mut self,
-        place: Place,
+        place: CallbackKind,
         connection: Option<Token>,
         call: impl FnOnce(&mut Reactor) -> R,
     ) -> Result<R, String> {
@@ -36,7 +36,7 @@ impl Reactor {
     #[inline(never)]
     pub(super) fn note_panic(
         &mut self,
-        place: Place,
+        place: CallbackKind,
         connection: Option<Token>,
         payload: Box<dyn Any + Send>,
     ) -> String {

@@ -15,7 +15,7 @@ use std::task::Waker;
 use slab::Slab;
 
 use super::life::Life;
-use super::{DelayedCall, Error, Instant, Place, Reactor, Result, Settings, TimedCall};
+use super::{CallbackKind, DelayedCall, Error, Instant, Reactor, Result, Settings, TimedCall};
 use crate::net::absent::Absent;
 use crate::net::{Token, Wake};
 
@@ -136,15 +136,15 @@ impl Handle {
     /// Reaches the reactor itself, from inside a task.
     ///
     /// # Errors
-    /// [`Error::NotInTask`] elsewhere, and inside another `with`: whoever is called has the reactor then.
-    pub fn with<R>(&self, call: impl FnOnce(&mut Reactor) -> R) -> Result<R> {
+    /// [`Error::ReactorUnavailable`] elsewhere, and inside another `with`: whoever is called has the reactor then.
+    pub fn with_reactor<R>(&self, call: impl FnOnce(&mut Reactor) -> R) -> Result<R> {
         let done = self.reach(|reactor| {
             reactor.end_task_writes();
             call(reactor)
         });
         match done {
             Some(result) => Ok(result),
-            None => Err(Error::NotInTask),
+            None => Err(Error::ReactorUnavailable),
         }
     }
 
@@ -168,7 +168,7 @@ impl Handle {
     /// Cancels a timed call now, or as soon as the reactor can be reached.
     pub(crate) fn cancel(&self, timer: DelayedCall) {
         let cancel = move |reactor: &mut Reactor| drop(timer.cancel(reactor));
-        if self.with(cancel).is_err() {
+        if self.with_reactor(cancel).is_err() {
             self.call(cancel);
         }
     }
@@ -194,7 +194,7 @@ impl Handle {
     /// twistor::block_on(async {
     ///     while !here().is_stopping() {
     ///         sleep(Duration::from_millis(1)).await;
-    /// #       here().with(|reactor| reactor.stop_gracefully()).unwrap();
+    /// #       here().with_reactor(|reactor| reactor.stop_gracefully()).unwrap();
     ///     }
     /// })?;
     /// # Ok::<(), twistor::Error>(())
@@ -349,12 +349,16 @@ impl Reactor {
     }
 
     /// Code of the user's begins that is no callback.
-    pub(crate) fn begin_call(&mut self, place: Place) {
+    pub(crate) fn begin_call(&mut self, place: CallbackKind) {
         self.begin_timing(place, Token::NONE);
     }
 
     /// It has ended, perhaps with a panic, whose text this is.
-    pub(crate) fn end_call<R>(&mut self, place: Place, result: std::thread::Result<R>) -> Result<R, String> {
+    pub(crate) fn end_call<R>(
+        &mut self,
+        place: CallbackKind,
+        result: std::thread::Result<R>,
+    ) -> Result<R, String> {
         self.end_timing();
         result.map_err(|payload| self.note_panic(place, None, payload))
     }
@@ -387,8 +391,8 @@ impl Reactor {
         for _ in 0..queued {
             let next = handle.shared.queue.borrow_mut().pop_front();
             match next {
-                Some(Queued::Call(call)) => self.call(Place::Call, call),
-                Some(Queued::Run(run)) => self.call(Place::Call, |reactor| run.run(reactor)),
+                Some(Queued::Call(call)) => self.call(CallbackKind::Call, call),
+                Some(Queued::Run(run)) => self.call(CallbackKind::Call, |reactor| run.run(reactor)),
                 None => break,
             }
         }
@@ -421,7 +425,7 @@ impl Reactor {
         // Dropping one may drop others: the queue is not borrowed meanwhile.
         loop {
             let Some(queued) = handle.shared.queue.borrow_mut().pop_front() else { break };
-            self.call(Place::Drop, |_| drop(queued));
+            self.call(CallbackKind::Drop, |_| drop(queued));
         }
     }
 }

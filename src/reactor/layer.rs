@@ -21,19 +21,19 @@ use crate::net::{Instant, Ready, Token};
 /// What is not overridden lets everything through:
 ///
 /// ```
-/// use twistor::{Below, Layer, Protocol, Reactor, Transport, layered};
+/// use twistor::{LayerContext, Layer, Protocol, Reactor, Transport, layered};
 ///
 /// /// Sends each byte as its opposite, and turns what comes back.
 /// struct Inverse;
 ///
 /// impl Layer for Inverse {
-///     fn received(&mut self, below: &mut Below<'_>, data: &[u8]) {
+///     fn data_received(&mut self, below: &mut LayerContext<'_>, data: &[u8]) {
 ///         let turned: Vec<u8> = data.iter().map(|byte| !byte).collect();
-///         below.deliver(&turned);
+///         below.pass_up(&turned);
 ///     }
-///     fn written(&mut self, below: &mut Below<'_>, data: &[u8]) {
+///     fn data_written(&mut self, below: &mut LayerContext<'_>, data: &[u8]) {
 ///         let turned: Vec<u8> = data.iter().map(|byte| !byte).collect();
-///         below.send(&turned);
+///         below.pass_down(&turned);
 ///     }
 /// }
 /// # struct Echo;
@@ -49,103 +49,103 @@ use crate::net::{Instant, Ready, Token};
 /// ```
 pub trait Layer: 'static {
     /// It is in its place, and the one beneath is ready. Nothing is called before. By default it is
-    /// [`ready`](Below::ready) at once.
-    fn started(&mut self, below: &mut Below<'_>) {
+    /// [`ready`](LayerContext::ready) at once.
+    fn started(&mut self, below: &mut LayerContext<'_>) {
         below.ready();
     }
 
     /// Bytes came from beneath.
-    fn received(&mut self, below: &mut Below<'_>, data: &[u8]) {
-        below.deliver(data);
+    fn data_received(&mut self, below: &mut LayerContext<'_>, data: &[u8]) {
+        below.pass_up(data);
     }
 
     /// Bytes were written above.
-    fn written(&mut self, below: &mut Below<'_>, data: &[u8]) {
-        below.send(data);
+    fn data_written(&mut self, below: &mut LayerContext<'_>, data: &[u8]) {
+        below.pass_down(data);
     }
 
     /// Nothing more will come from beneath. Whoever holds bytes back delivers them, then the end.
-    fn read_ended(&mut self, below: &mut Below<'_>) {
-        below.deliver_end();
+    fn read_ended(&mut self, below: &mut LayerContext<'_>) {
+        below.pass_eof_up();
     }
 
     /// Nothing more will be written above: the protocol closes the connection, or its half. Whoever holds bytes back sends
     /// them, then the end, at once or later; the close waits for it, within
-    /// [`Settings::closing_limit`](crate::Settings::closing_limit).
-    fn write_ending(&mut self, below: &mut Below<'_>) {
-        below.send_end();
+    /// [`Settings::close_timeout`](crate::Settings::close_timeout).
+    fn write_closing(&mut self, below: &mut LayerContext<'_>) {
+        below.pass_eof_down();
     }
 
     /// The system took this many bytes of the connection, at least one, since the last call: as they left the lowest layer, and
-    /// whichever layer sent them. Called only for layers that asked for it with [`watch_sent`](Below::watch_sent).
-    fn sent(&mut self, below: &mut Below<'_>, bytes: usize) {
+    /// whichever layer sent them. Called only for layers that asked for it with [`watch_sent`](LayerContext::watch_sent).
+    fn sent(&mut self, below: &mut LayerContext<'_>, bytes: usize) {
         let _ = (below, bytes);
     }
 
-    /// The time of [`wake_after`](Below::wake_after) has come.
-    fn woken(&mut self, below: &mut Below<'_>) {
+    /// The time of [`set_timer`](LayerContext::set_timer) has come.
+    fn timer_expired(&mut self, below: &mut LayerContext<'_>) {
         let _ = below;
     }
 
     /// How many of the bytes written above it holds back: they count as unsent, for the water marks and the buffer's
     /// limit. Asked after each call.
-    fn held(&self) -> usize {
+    fn buffered(&self) -> usize {
         0
     }
 
     /// The connection is lost; the protocol, if there was one, knows already.
-    fn lost(&mut self, reactor: &mut Reactor, reason: &Reason) {
+    fn connection_lost(&mut self, reactor: &mut Reactor, reason: &Reason) {
         let _ = (reactor, reason);
     }
 }
 
 impl Layer for Box<dyn Layer> {
-    fn started(&mut self, below: &mut Below<'_>) {
+    fn started(&mut self, below: &mut LayerContext<'_>) {
         (**self).started(below);
     }
 
-    fn received(&mut self, below: &mut Below<'_>, data: &[u8]) {
-        (**self).received(below, data);
+    fn data_received(&mut self, below: &mut LayerContext<'_>, data: &[u8]) {
+        (**self).data_received(below, data);
     }
 
-    fn written(&mut self, below: &mut Below<'_>, data: &[u8]) {
-        (**self).written(below, data);
+    fn data_written(&mut self, below: &mut LayerContext<'_>, data: &[u8]) {
+        (**self).data_written(below, data);
     }
 
-    fn read_ended(&mut self, below: &mut Below<'_>) {
+    fn read_ended(&mut self, below: &mut LayerContext<'_>) {
         (**self).read_ended(below);
     }
 
-    fn write_ending(&mut self, below: &mut Below<'_>) {
-        (**self).write_ending(below);
+    fn write_closing(&mut self, below: &mut LayerContext<'_>) {
+        (**self).write_closing(below);
     }
 
-    fn sent(&mut self, below: &mut Below<'_>, bytes: usize) {
+    fn sent(&mut self, below: &mut LayerContext<'_>, bytes: usize) {
         (**self).sent(below, bytes);
     }
 
-    fn woken(&mut self, below: &mut Below<'_>) {
-        (**self).woken(below);
+    fn timer_expired(&mut self, below: &mut LayerContext<'_>) {
+        (**self).timer_expired(below);
     }
 
-    fn held(&self) -> usize {
-        (**self).held()
+    fn buffered(&self) -> usize {
+        (**self).buffered()
     }
 
-    fn lost(&mut self, reactor: &mut Reactor, reason: &Reason) {
-        (**self).lost(reactor, reason);
+    fn connection_lost(&mut self, reactor: &mut Reactor, reason: &Reason) {
+        (**self).connection_lost(reactor, reason);
     }
 }
 
 /// What a layer may do: hand on, hold up, end. Nothing here calls back; what follows comes when the layer has returned.
-pub struct Below<'a> {
+pub struct LayerContext<'a> {
     pub(super) reactor: &'a mut Reactor,
     pub(super) token: Token,
     /// The layer's place; the lowest is 0.
     pub(super) index: usize,
 }
 
-impl Below<'_> {
+impl LayerContext<'_> {
     /// The connection's name.
     pub fn id(&self) -> ConnectionId {
         ConnectionId(self.token)
@@ -171,7 +171,7 @@ impl Below<'_> {
         self.transport().host()
     }
 
-    /// Gives the connection other addresses: those that a proxy tells of. Before [`ready`](Below::ready), so that protocols and
+    /// Gives the connection other addresses: those that a proxy tells of. Before [`ready`](LayerContext::ready), so that protocols and
     /// factories never see others.
     pub fn set_addresses(&mut self, peer: Address, host: Address) {
         if let Some(connection) = self.reactor.sources.connection_mut(self.token) {
@@ -182,8 +182,8 @@ impl Below<'_> {
 
     /// Leaves something with the connection, for its protocol and its factory: what a header said, or a handshake came to. One
     /// of each type: a later one takes the place of an earlier. It stays as long as the connection has its name. See
-    /// [`Transport::attached`](crate::Transport::attached).
-    pub fn attach<T: 'static>(&mut self, value: T) {
+    /// [`Transport::extension`](crate::Transport::extension).
+    pub fn insert_extension<T: 'static>(&mut self, value: T) {
         self.reactor.attach(self.token, value);
     }
 
@@ -196,23 +196,23 @@ impl Below<'_> {
     }
 
     /// Hands bytes on to the layer above, or to the protocol.
-    pub fn deliver(&mut self, data: &[u8]) {
+    pub fn pass_up(&mut self, data: &[u8]) {
         self.reactor.deliver_above(self.token, self.index, data);
     }
 
     /// Hands the end of the input on. Bytes delivered after it are dropped.
-    pub fn deliver_end(&mut self) {
+    pub fn pass_eof_up(&mut self) {
         self.reactor.deliver_end_above(self.token, self.index);
     }
 
     /// Hands bytes on to the layer beneath, or to the system.
-    pub fn send(&mut self, data: &[u8]) {
+    pub fn pass_down(&mut self, data: &[u8]) {
         self.reactor.send_beneath(self.token, self.index, data);
     }
 
     /// Everything was sent: the close that is under way can go on. Bytes sent after it are dropped. Before
-    /// [`write_ending`](Layer::write_ending) was called it does nothing.
-    pub fn send_end(&mut self) {
+    /// [`write_closing`](Layer::write_closing) was called it does nothing.
+    pub fn pass_eof_down(&mut self) {
         self.reactor.send_end_beneath(self.token, self.index);
     }
 
@@ -247,15 +247,15 @@ impl Below<'_> {
         }
     }
 
-    /// [`woken`](Layer::woken) is called after `delay`. There is one such time for each layer: the last one asked for. Putting it off
+    /// [`woken`](Layer::timer_expired) is called after `delay`. There is one such time for each layer: the last one asked for. Putting it off
     /// is cheap.
-    pub fn wake_after(&mut self, delay: Duration) {
+    pub fn set_timer(&mut self, delay: Duration) {
         let at = self.reactor.now() + delay;
         self.reactor.wake_layer_at(self.token, self.index, at);
     }
 
     /// `woken` is not called any more.
-    pub fn cancel_wake(&mut self) {
+    pub fn cancel_timer(&mut self) {
         self.reactor.cancel_wake(self.token, self.index);
     }
 

@@ -7,11 +7,11 @@
 use std::time::Duration;
 
 use super::connection::{Connection, Flow, Pauses, State};
-use super::layer::{Below, Layer, LayerError};
+use super::layer::{Layer, LayerContext, LayerError};
 use super::layers::{End, Layers, Stage, Step};
 use super::sources::Source;
 use super::tasks::Task;
-use super::{Address, Factory, Place, Protocol, Reactor, Reason, TimedCall, Transport};
+use super::{Address, CallbackKind, Factory, Protocol, Reactor, Reason, TimedCall, Transport};
 use crate::net::{Instant, Ready, Token};
 
 /// What a factory made for a connection.
@@ -247,7 +247,7 @@ impl Reactor {
             return;
         }
         if stage.started && stage.received.next().is_none() {
-            self.call_layer(token, 0, |layer, below| layer.received(below, data));
+            self.call_layer(token, 0, |layer, below| layer.data_received(below, data));
         } else {
             stage.received.push(data, &mut self.spare_buffers);
         }
@@ -270,13 +270,13 @@ impl Reactor {
         let index = index as usize;
         let Some(stage) = self.place_mut(token, index) else { return };
         stage.wake = None;
-        self.call_layer(token, index, |layer, below| layer.woken(below));
+        self.call_layer(token, index, |layer, below| layer.timer_expired(below));
         self.flush(token);
     }
 
     /// What the protocol, or somebody else by its transport, has written.
     pub(super) fn write_to_layers(&mut self, token: Token, data: &[u8]) {
-        let (limit, unsent) = (self.settings.buffer_limit, self.unsent(token));
+        let (limit, unsent) = (self.settings.write_buffer_limit, self.unsent(token));
         let Some(connection) = self.sources.connection_mut(token) else { return };
         if !connection.takes_writes() || data.is_empty() {
             return;
@@ -375,7 +375,7 @@ impl Reactor {
             Step::Written(index) => {
                 let Some(stage) = layers.stack.get_mut(index) else { return };
                 let bytes = std::mem::take(&mut stage.written.bytes);
-                self.call_layer(token, index, |layer, below| layer.written(below, &bytes));
+                self.call_layer(token, index, |layer, below| layer.data_written(below, &bytes));
                 if let Some(stage) = self.place_mut(token, index) {
                     reuse(&mut stage.written.bytes, bytes);
                 }
@@ -383,7 +383,7 @@ impl Reactor {
             Step::Received(index) => {
                 let Some(stage) = layers.stack.get_mut(index) else { return };
                 let bytes = std::mem::take(&mut stage.received.bytes);
-                self.call_layer(token, index, |layer, below| layer.received(below, &bytes));
+                self.call_layer(token, index, |layer, below| layer.data_received(below, &bytes));
                 if let Some(stage) = self.place_mut(token, index) {
                     reuse(&mut stage.received.bytes, bytes);
                 }
@@ -391,7 +391,7 @@ impl Reactor {
             Step::WriteEnding(index) => {
                 let Some(stage) = layers.stack.get_mut(index) else { return };
                 stage.written.end = End::Told;
-                self.call_layer(token, index, |layer, below| layer.write_ending(below));
+                self.call_layer(token, index, |layer, below| layer.write_closing(below));
             }
             Step::ReadEnded(index) => {
                 let Some(stage) = layers.stack.get_mut(index) else { return };
@@ -413,7 +413,7 @@ impl Reactor {
             Step::Make => self.make_above_layers(token),
             Step::Deliver | Step::DeliverEnd if again => {
                 connection.pauses.set(Pauses::AGAIN, false);
-                self.call_above_layers(token, Place::DataReceived, |protocol, transport| {
+                self.call_above_layers(token, CallbackKind::DataReceived, |protocol, transport| {
                     protocol.data_received(transport, &[]);
                 });
             }
@@ -443,7 +443,7 @@ impl Reactor {
         if bytes.len() > self.settings.read_buffer {
             *waiting = bytes.split_off(self.settings.read_buffer);
         }
-        self.call_above_layers(token, Place::DataReceived, |protocol, transport| {
+        self.call_above_layers(token, CallbackKind::DataReceived, |protocol, transport| {
             protocol.data_received(transport, &bytes);
         });
         if let Some(layers) = self.sources.connection_mut(token).and_then(Connection::layers_mut) {
@@ -452,15 +452,20 @@ impl Reactor {
     }
 
     /// Calls one layer, which is out of its place meanwhile.
-    fn call_layer(&mut self, token: Token, index: usize, call: impl FnOnce(&mut dyn Layer, &mut Below<'_>)) {
+    fn call_layer(
+        &mut self,
+        token: Token,
+        index: usize,
+        call: impl FnOnce(&mut dyn Layer, &mut LayerContext<'_>),
+    ) {
         let Some(mut layer) = self.place_mut(token, index).and_then(|stage| stage.layer.take()) else {
             return;
         };
         self.direct = false;
         let mut held = 0;
-        self.enter(token, Place::Layer, |transport| {
-            call(&mut *layer, &mut Below { reactor: transport.reactor, token, index });
-            held = layer.held();
+        self.enter(token, CallbackKind::Layer, |transport| {
+            call(&mut *layer, &mut LayerContext { reactor: transport.reactor, token, index });
+            held = layer.buffered();
         });
         if let Some(connection) = self.sources.connection_mut(token) {
             // Nothing is held any more on a connection that was lost.
@@ -476,7 +481,7 @@ impl Reactor {
     pub(super) fn call_above_layers(
         &mut self,
         token: Token,
-        place: Place,
+        place: CallbackKind,
         call: impl FnOnce(&mut dyn Protocol, &mut Transport<'_>),
     ) {
         let layers = self.sources.connection_mut(token).and_then(Connection::layers_mut);
@@ -516,15 +521,15 @@ impl Reactor {
                         }
                     }
                     // Aborted while it was built: never made, so never lost either.
-                    None => return self.call(Place::Drop, |_| drop(protocol)),
+                    None => return self.call(CallbackKind::Drop, |_| drop(protocol)),
                 }
-                self.call_above_layers(token, Place::ConnectionMade, |protocol, transport| {
+                self.call_above_layers(token, CallbackKind::ConnectionMade, |protocol, transport| {
                     protocol.connection_made(transport);
                 });
             }
             Ok(None) => {
                 if !is_client {
-                    self.statistics.refusals += 1;
+                    self.statistics.connections_refused += 1;
                 }
                 self.lose(token, Reason::Done);
             }
@@ -554,8 +559,8 @@ impl Reactor {
                 self.timers.cancel(timer);
             }
             if let Some(mut layer) = stage.layer.take() {
-                self.call(Place::Layer, |reactor| layer.lost(reactor, reason));
-                self.call(Place::Drop, |_| drop(layer));
+                self.call(CallbackKind::Layer, |reactor| layer.connection_lost(reactor, reason));
+                self.call(CallbackKind::Drop, |_| drop(layer));
             }
         }
     }

@@ -11,7 +11,7 @@ use super::remote::Jobs;
 use super::sources::Source;
 use super::tasks::Task;
 use super::timers::Timers;
-use super::{Error, Handle, Place, Reactor, Reason, Result, Signal, TimedCall};
+use super::{CallbackKind, Error, Handle, Reactor, Reason, Result, Signal, TimedCall};
 use crate::net::{Instant, Watch};
 
 /// When a trigger runs, in relation to its event. (Twisted: `'before'`, `'during'`, `'after'`.)
@@ -52,18 +52,18 @@ pub enum SystemEvent {
 /// # Ok::<(), twistor::Error>(())
 /// ```
 #[must_use = "dropping it lets the event go on"]
-pub struct Hold {
+pub struct PhaseGuard {
     holds: Rc<Cell<usize>>,
 }
 
-impl Hold {
-    fn of(holds: Rc<Cell<usize>>) -> Hold {
+impl PhaseGuard {
+    fn of(holds: Rc<Cell<usize>>) -> PhaseGuard {
         holds.set(holds.get() + 1);
-        Hold { holds }
+        PhaseGuard { holds }
     }
 }
 
-impl Drop for Hold {
+impl Drop for PhaseGuard {
     fn drop(&mut self) {
         self.holds.set(self.holds.get().saturating_sub(1));
     }
@@ -73,7 +73,7 @@ impl Drop for Hold {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct TriggerId(u64);
 
-type TriggerCall = Box<dyn FnOnce(&mut Reactor, Hold)>;
+type TriggerCall = Box<dyn FnOnce(&mut Reactor, PhaseGuard)>;
 
 /// Triggers that have not run.
 #[derive(Default)]
@@ -115,7 +115,7 @@ impl Reactor {
         &mut self,
         phase: Phase,
         event: SystemEvent,
-        trigger: impl FnOnce(&mut Reactor, Hold) + 'static,
+        trigger: impl FnOnce(&mut Reactor, PhaseGuard) + 'static,
     ) -> TriggerId {
         self.triggers.count += 1;
         let id = TriggerId(self.triggers.count);
@@ -170,7 +170,7 @@ impl Reactor {
     }
 
     /// As [`stop`](Reactor::stop), but after the triggers before the shutdown, listeners stop, connections are closed as by
-    /// `lose_connection`, and have [`Settings::drain_limit`](super::Settings::drain_limit) to send what waits. This is
+    /// `lose_connection`, and have [`Settings::graceful_stop_timeout`](super::Settings::graceful_stop_timeout) to send what waits. This is
     /// what SIGINT and SIGTERM do.
     pub fn stop_gracefully(&mut self) -> bool {
         self.ask_to_stop(true)
@@ -193,12 +193,12 @@ impl Reactor {
         handle.note_stop();
         let wakers = handle.take_stop_wakers();
         if !wakers.is_empty() && matches!(self.life, Life::Stopping { .. }) {
-            let hold = Hold::of(Rc::clone(&self.holds));
+            let hold = PhaseGuard::of(Rc::clone(&self.holds));
             // Tasks are polled just after it.
             handle.call(move |_| drop(hold));
         }
         for (_, waker) in wakers {
-            self.call(Place::Trigger, |_| waker.wake());
+            self.call(CallbackKind::Trigger, |_| waker.wake());
         }
     }
 
@@ -226,7 +226,7 @@ impl Reactor {
                 }
                 Life::Stopping { .. } if self.holds.get() > 0 => return true,
                 Life::Stopping { graceful: true } => {
-                    let until = self.now() + self.settings.drain_limit;
+                    let until = self.now() + self.settings.graceful_stop_timeout;
                     self.life = Life::Draining { until };
                     self.begin_to_drain(until);
                 }
@@ -273,8 +273,8 @@ impl Reactor {
                 Phase::Before => Rc::clone(&self.holds),
                 Phase::During | Phase::After => Rc::default(),
             };
-            let hold = Hold::of(holds);
-            self.call(Place::Trigger, |reactor| trigger(reactor, hold));
+            let hold = PhaseGuard::of(holds);
+            self.call(CallbackKind::Trigger, |reactor| trigger(reactor, hold));
         }
     }
 
@@ -363,7 +363,7 @@ impl Reactor {
     /// Drops what is the user's one by one: each may panic, and two panics at once would end the process.
     fn drop_each<T>(&mut self, leftovers: impl IntoIterator<Item = T>) {
         for leftover in leftovers {
-            self.call(Place::Drop, |_| drop(leftover));
+            self.call(CallbackKind::Drop, |_| drop(leftover));
         }
     }
 
@@ -395,7 +395,7 @@ impl Reactor {
             }
             handled = true;
             if let Some(mut handler) = handler.take() {
-                self.call(Place::Signal, |reactor| handler(reactor));
+                self.call(CallbackKind::Signal, |reactor| handler(reactor));
                 if let Some((_, place)) = self.signal_handlers.get_mut(index) {
                     *place = Some(handler);
                 }

@@ -12,7 +12,7 @@ use super::layering::begin_with;
 use super::sources::Source;
 use super::stream_options::StreamOptions;
 use super::tasks::Task;
-use super::{Address, ConnectionId, Factory, ListenTcp, Place, Protocol, Reactor, Result, TimedCall};
+use super::{Address, CallbackKind, ConnectionId, Factory, ListenTcp, Protocol, Reactor, Result, TimedCall};
 use crate::net::{Accepted, Close, Instant, Open, OpenError, Token};
 
 /// A port that is listened on, by name. (Twisted: `IListeningPort`.)
@@ -110,7 +110,7 @@ impl Reactor {
     ///
     /// # Errors
     /// [`Error::BadAddress`], [`Error::CannotListen`];
-    /// [`Error::Stopping`] or [`Error::Finished`] when the reactor stops or has stopped.
+    /// [`Error::Stopping`] or [`Error::ReactorFinished`] when the reactor stops or has stopped.
     pub fn listen_tcp<A>(&mut self, address: A, factory: impl Factory) -> Result<Listener>
     where
         A: TryInto<ListenTcp>,
@@ -223,7 +223,7 @@ impl Reactor {
 
     fn stop_factory(&mut self, factory: &mut dyn Factory, started: bool) {
         if started {
-            self.call(Place::StopFactory, |reactor| factory.stop_factory(reactor));
+            self.call(CallbackKind::StopFactory, |reactor| factory.stop_factory(reactor));
         }
     }
 
@@ -235,14 +235,16 @@ impl Reactor {
             return;
         }
         listener.started = true;
-        self.with_factory(token, Place::StartFactory, |factory, reactor| factory.start_factory(reactor));
+        self.with_factory(token, CallbackKind::StartFactory, |factory, reactor| {
+            factory.start_factory(reactor)
+        });
     }
 
     /// Calls a listener's factory, which is out of its place meanwhile.
     fn with_factory<R>(
         &mut self,
         token: Token,
-        place: Place,
+        place: CallbackKind,
         call: impl FnOnce(&mut dyn Factory, &mut Reactor) -> R,
     ) -> Option<R> {
         let mut factory = self.sources.listener_mut(token)?.factory.take()?;
@@ -252,7 +254,7 @@ impl Reactor {
             // It stopped meanwhile.
             None => {
                 self.stop_factory(&mut *factory, true);
-                self.call(Place::Drop, |_| drop(factory));
+                self.call(CallbackKind::Drop, |_| drop(factory));
             }
         }
         result.ok()
@@ -295,7 +297,7 @@ impl Reactor {
 
     fn accepted(&mut self, listener: Token, token: Token, peer: Address) {
         if self.sources.connections() >= self.settings.max_connections {
-            self.statistics.over_limit += 1;
+            self.statistics.accepts_over_limit += 1;
             self.net.close(token, Close::Graceful);
             let limit = self.settings.max_connections;
             let why = io::Error::other(format!("{limit} connections are open"));
@@ -318,14 +320,14 @@ impl Reactor {
             }
         }
         let built = self.while_building(token, |reactor| {
-            reactor.with_factory(listener, Place::BuildProtocol, |factory, reactor| {
+            reactor.with_factory(listener, CallbackKind::BuildProtocol, |factory, reactor| {
                 begin_with(factory, reactor, &peer)
             })
         });
         match built.flatten() {
             Some(begun) => self.begin_connection(token, begun),
             None => {
-                self.statistics.refusals += 1;
+                self.statistics.connections_refused += 1;
                 self.net.close(token, Close::Graceful);
                 self.sources.remove(token);
             }
@@ -340,7 +342,7 @@ impl Reactor {
         peer: &Address,
     ) -> Option<Box<dyn Protocol>> {
         let build = |factory: &mut dyn Factory, reactor: &mut Reactor| factory.build_protocol(reactor, peer);
-        self.with_factory(listener, Place::BuildProtocol, build).flatten()
+        self.with_factory(listener, CallbackKind::BuildProtocol, build).flatten()
     }
 
     /// Sets all that can be set; the first error. The connection goes on: an option is not worth it.
@@ -377,7 +379,7 @@ impl Reactor {
             Some(Errno::MFILE | Errno::NFILE) => {
                 let most = self.settings.accepts_per_turn;
                 let shed = self.net.shed(token, most);
-                self.statistics.shed += shed as u64;
+                self.statistics.accepts_shed += shed as u64;
                 self.statistics.accept_errors += 1;
                 let what = format!("out of descriptors, {shed} connections were closed at once");
                 self.log_accept_error(token, &what, error);
@@ -395,7 +397,7 @@ impl Reactor {
 
     /// What waits would be told of again and again: it is tried again later.
     fn pause_accepting(&mut self, token: Token) {
-        let until = self.now() + self.settings.accept_pause;
+        let until = self.now() + self.settings.accept_retry_delay;
         if let Some(listener) = self.sources.listener_mut(token) {
             listener.pausing = true;
             self.net.rest(token, true);

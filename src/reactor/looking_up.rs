@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::address::check_host;
-use super::{BadAddress, DelayedCall, Error, Place, Reactor, Reason, Result, TimedCall};
+use super::{BadAddress, CallbackKind, DelayedCall, Error, Reactor, Reason, Result, TimedCall};
 use crate::net::zone::Literal;
 use crate::net::{Instant, LookedUp, LookupId, LookupProgress, NameError, NotAsked};
 
@@ -55,10 +55,10 @@ impl Lookup {
     /// Cancels the look-up and drops its callback, which is not called. If no thread has begun with it, none will.
     ///
     /// # Errors
-    /// [`Error::NotActive`] when it has its outcome or was cancelled before.
+    /// [`Error::TimerNotActive`] when it has its outcome or was cancelled before.
     pub fn cancel(self, reactor: &mut Reactor) -> Result<()> {
-        let done = reactor.take_lookup(self).ok_or(Error::NotActive)?.done;
-        reactor.call(Place::Drop, |_| drop(done));
+        let done = reactor.take_lookup(self).ok_or(Error::TimerNotActive)?.done;
+        reactor.call(CallbackKind::Drop, |_| drop(done));
         Ok(())
     }
 }
@@ -161,7 +161,7 @@ impl Reactor {
             Err(NameError::NotFound(why)) => Err(Reason::Unresolved { host, why }),
             Err(NameError::Failed(why)) => Err(Reason::LookupFailed { host, why }),
         };
-        self.call(Place::ThreadResult, |reactor| done(reactor, outcome.began, found));
+        self.call(CallbackKind::ThreadResult, |reactor| done(reactor, outcome.began, found));
     }
 
     /// The limit of a look-up has passed: whoever asked for it may have to wait longer, because the limit counts from when
@@ -200,7 +200,7 @@ impl Reactor {
             Overdue::Failed(reason) => {
                 let now = self.now();
                 if let Some(Pending { done, .. }) = self.take_lookup(lookup) {
-                    self.call(Place::ThreadResult, |reactor| done(reactor, now, Err(reason)));
+                    self.call(CallbackKind::ThreadResult, |reactor| done(reactor, now, Err(reason)));
                 }
             }
         }

@@ -71,26 +71,26 @@ pub use self::error::{Error, JobPanicked, Result};
 pub use self::handle::Handle;
 pub(crate) use self::handle::{Resident, Run, Share};
 pub(crate) use self::keeping::Keeper;
-pub use self::layer::{Below, Layer, LayerError, Layered, layered};
-pub use self::life::{Hold, Phase, SystemEvent, TriggerId};
+pub use self::layer::{Layer, LayerContext, LayerError, Layered, layered};
+pub use self::life::{Phase, PhaseGuard, SystemEvent, TriggerId};
 pub use self::listener::Listener;
 pub use self::looking_up::Lookup;
 pub use self::process::ProcessProtocol;
-pub use self::process_output::{Collect, OutputError, ProcessOutput, Unfinished};
+pub use self::process_output::{OutputError, OutputErrorKind, OutputOptions, ProcessOutput};
 pub use self::process_transport::{ProcessId, ProcessTransport};
 pub use self::protocol::{
     ClientFactory, Factory, OnFailure, Producer, ProducerKind, Protocol, Shared, factory, shared,
 };
 pub use self::protocol_error::ProtocolError;
 pub use self::reason::{Reason, SystemError};
-pub use self::remote::Remote;
+pub use self::remote::RemoteHandle;
 pub use self::settings::Settings;
-pub use self::statistics::{Place, SlowCallback, Statistics};
+pub use self::statistics::{CallbackKind, SlowCallback, Statistics};
 pub use self::timers::DelayedCall;
 pub(crate) use self::transport::Delivery;
 pub use self::transport::{ConnectionId, Transport};
 pub(crate) use self::turn::Agenda;
-pub use self::udp::{ListenUdp, UnixDatagram};
+pub use self::udp::{ListenUdp, ListenUnixDatagram};
 pub use self::unix::{ConnectUnix, ListenUnix};
 pub use crate::net::{
     Address, BadAddress, ChildStream, Credentials, ExitReason, Instant, Interface, ProcessSignal, Signal,
@@ -258,8 +258,8 @@ impl Reactor {
     pub fn with_settings(settings: Settings) -> Result<Reactor> {
         let sizes = Sizes {
             limits: settings.thread_limits(),
-            thread_patience: settings.thread_patience,
-            spin: settings.spin,
+            thread_patience: settings.thread_join_timeout,
+            spin: settings.busy_poll,
         };
         let net = Os::new(&sizes).map_err(|source| Error::System { call: "poll", source })?;
         Ok(Reactor::on(Box::new(net), settings))
@@ -285,8 +285,8 @@ impl Reactor {
         settings.read_buffer = settings.read_buffer.min(LARGEST_READ_BUFFER);
         settings.threads = settings.threads.max(1);
         // Without any, a loop without descriptors would never rest.
-        settings.accept_pause = settings.accept_pause.max(SHORTEST_ACCEPT_PAUSE);
-        let inbox = Inbox::new(net.waker(), settings.thread_calls);
+        settings.accept_retry_delay = settings.accept_retry_delay.max(SHORTEST_ACCEPT_PAUSE);
+        let inbox = Inbox::new(net.waker(), settings.thread_call_queue);
         let stopwatch = Stopwatch::new(settings.time_callbacks);
         Reactor {
             read_buffer: vec![0; settings.read_buffer],
@@ -352,7 +352,7 @@ impl Reactor {
     }
 
     /// Calendar time, which may jump: for people and records, not for measuring.
-    pub fn wall(&self) -> SystemTime {
+    pub fn system_time(&self) -> SystemTime {
         self.net.wall()
     }
 
@@ -381,10 +381,10 @@ impl Reactor {
     /// }
     ///
     /// fn seen_by(transport: &mut Transport<'_>, other: ConnectionId) -> Option<usize> {
-    ///     transport.reactor().with(other, |counter: &mut Counter, _| counter.seen)
+    ///     transport.reactor().with_protocol(other, |counter: &mut Counter, _| counter.seen)
     /// }
     /// ```
-    pub fn with<P: 'static, R>(
+    pub fn with_protocol<P: 'static, R>(
         &mut self,
         id: ConnectionId,
         call: impl FnOnce(&mut P, &mut Transport<'_>) -> R,
@@ -415,7 +415,7 @@ impl Reactor {
 
     /// How much is in use: everything that has a name (connections, listeners, connectors and their attempts),
     /// jobs whose result is awaited, and tasks. For leak checks.
-    pub fn in_use(&self) -> usize {
+    pub fn resource_count(&self) -> usize {
         self.sources.len()
             + self.jobs.len()
             + self.lookups.len()
@@ -428,8 +428,8 @@ impl Reactor {
         Statistics {
             connections: self.sources.connections(),
             processes: self.sources.processes(),
-            spins: spins.begun,
-            spins_in_vain: spins.in_vain,
+            busy_polls: spins.begun,
+            busy_polls_idle: spins.in_vain,
             ..self.statistics
         }
     }

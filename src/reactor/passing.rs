@@ -6,7 +6,7 @@ use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 use super::connection::{Connection, Pauses, State};
-use super::{Address, ConnectionId, Error, Place, Reactor, Result, TimedCall};
+use super::{Address, CallbackKind, ConnectionId, Error, Reactor, Result, TimedCall};
 use crate::net::{Arrived, MOST_DESCRIPTORS, Ready, Token, too_many_travel};
 
 /// Descriptors that wait to be sent, each with the first of its bytes.
@@ -179,7 +179,7 @@ impl Reactor {
                     share = share.saturating_sub(count);
                     self.statistics.bytes_received += count as u64;
                     for descriptor in arrived.descriptors.drain(..) {
-                        self.call_protocol(token, Place::DescriptorReceived, |protocol, transport| {
+                        self.call_protocol(token, CallbackKind::DescriptorReceived, |protocol, transport| {
                             protocol.descriptor_received(transport, descriptor);
                         });
                     }
@@ -189,7 +189,7 @@ impl Reactor {
                     }
                     let data = buffer.get(..count).unwrap_or_default();
                     // One call for both: a close that the loss leads to begins after the bytes.
-                    self.call_protocol(token, Place::DataReceived, |protocol, transport| {
+                    self.call_protocol(token, CallbackKind::DataReceived, |protocol, transport| {
                         if lost {
                             protocol.descriptors_lost(transport);
                         }

@@ -10,7 +10,7 @@ use std::time::Duration;
 use super::process_transport::{ProcessId, ProcessTransport};
 use super::sources::Source;
 use super::tasks::Task;
-use super::{DelayedCall, Place, ProcessCall, Protocol, Reactor, Reason, Transport};
+use super::{CallbackKind, DelayedCall, ProcessCall, Protocol, Reactor, Reason, Transport};
 use crate::net::{Close, ExitReason, Pipes, ProcessSignal, Token};
 
 /// What a child process does, seen from here. (Twisted: `ProcessProtocol`.)
@@ -195,25 +195,27 @@ impl Protocol for PipeEnd {
         let reactor = transport.reactor();
         match self.pipe {
             Pipe::Out | Pipe::Terminal => {
-                reactor.call_process(self.process, Place::OutReceived, |protocol, process| {
+                reactor.call_process(self.process, CallbackKind::OutReceived, |protocol, process| {
                     protocol.out_received(process, data);
                 })
             }
-            Pipe::Err => reactor.call_process(self.process, Place::ErrReceived, |protocol, process| {
-                protocol.err_received(process, data);
-            }),
+            Pipe::Err => {
+                reactor.call_process(self.process, CallbackKind::ErrReceived, |protocol, process| {
+                    protocol.err_received(process, data);
+                })
+            }
             Pipe::In => {}
         }
     }
 
     fn pause_writing(&mut self, transport: &mut Transport<'_>) {
-        transport.reactor().call_process(self.process, Place::PauseWriting, |protocol, process| {
+        transport.reactor().call_process(self.process, CallbackKind::PauseWriting, |protocol, process| {
             protocol.pause_writing(process);
         });
     }
 
     fn resume_writing(&mut self, transport: &mut Transport<'_>) {
-        transport.reactor().call_process(self.process, Place::ResumeWriting, |protocol, process| {
+        transport.reactor().call_process(self.process, CallbackKind::ResumeWriting, |protocol, process| {
             protocol.resume_writing(process);
         });
     }
@@ -239,7 +241,7 @@ impl Reactor {
                 self.queue(pipe);
             }
         }
-        self.call_process(token, Place::ProcessStarted, |protocol, process| {
+        self.call_process(token, CallbackKind::ProcessStarted, |protocol, process| {
             protocol.process_started(process);
         });
         // It may have been told before.
@@ -266,7 +268,7 @@ impl Reactor {
         let Some(slot) = self.sources.process_mut(token) else { return };
         let reason = slot.panicked.clone().map_or(reason, ExitReason::Panicked);
         slot.state = State::Exited(reason.clone());
-        self.call_process(token, Place::ProcessExited, |protocol, process| {
+        self.call_process(token, CallbackKind::ProcessExited, |protocol, process| {
             protocol.process_exited(process, &reason);
         });
         self.end_process(token);
@@ -280,17 +282,17 @@ impl Reactor {
             self.kill_process(token);
         }
         if let Pipe::In | Pipe::Terminal = pipe {
-            self.call_process(token, Place::InConnectionLost, |protocol, process| {
+            self.call_process(token, CallbackKind::InConnectionLost, |protocol, process| {
                 protocol.in_connection_lost(process, reason);
             });
         }
         if let Pipe::Out | Pipe::Terminal = pipe {
-            self.call_process(token, Place::OutConnectionLost, |protocol, process| {
+            self.call_process(token, CallbackKind::OutConnectionLost, |protocol, process| {
                 protocol.out_connection_lost(process, reason);
             });
         }
         if let Pipe::Err = pipe {
-            self.call_process(token, Place::ErrConnectionLost, |protocol, process| {
+            self.call_process(token, CallbackKind::ErrConnectionLost, |protocol, process| {
                 protocol.err_connection_lost(process, reason);
             });
         }
@@ -314,7 +316,7 @@ impl Reactor {
         for timer in std::mem::take(&mut slot.timers) {
             self.drop_timer(timer);
         }
-        self.call_process(token, Place::ProcessEnded, |protocol, process| {
+        self.call_process(token, CallbackKind::ProcessEnded, |protocol, process| {
             protocol.process_ended(process, &reason);
         });
         self.net.close(token, Close::Graceful);
@@ -322,16 +324,16 @@ impl Reactor {
             for timer in std::mem::take(&mut slot.timers) {
                 self.drop_timer(timer);
             }
-            self.call(Place::Drop, |_| drop(slot));
+            self.call(CallbackKind::Drop, |_| drop(slot));
         }
     }
 
     pub(super) fn run_process_timer(&mut self, token: Token, call: ProcessCall) {
         if self.sources.process(token).is_some_and(|slot| slot.panicked.is_none()) {
             self.statistics.timed_calls += 1;
-            self.call_process(token, Place::TimedCall, call);
+            self.call_process(token, CallbackKind::TimedCall, call);
         } else {
-            self.call(Place::Drop, |_| drop(call));
+            self.call(CallbackKind::Drop, |_| drop(call));
         }
     }
 
@@ -339,12 +341,12 @@ impl Reactor {
     pub(super) fn call_process(
         &mut self,
         token: Token,
-        place: Place,
+        place: CallbackKind,
         call: impl FnOnce(&mut dyn ProcessProtocol, &mut ProcessTransport<'_>),
     ) {
         let Some(slot) = self.sources.process_mut(token) else { return };
         // After a panic only the end is told.
-        let last = matches!(place, Place::ProcessExited | Place::ProcessEnded);
+        let last = matches!(place, CallbackKind::ProcessExited | CallbackKind::ProcessEnded);
         if slot.panicked.is_some() && !last {
             return;
         }
@@ -426,7 +428,7 @@ impl Reactor {
     fn leave_process(&mut self, token: Token) {
         let Some(slot) = self.sources.process_mut(token) else { return };
         if slot.runs() {
-            slot.state = State::Exited(ExitReason::Left);
+            slot.state = State::Exited(ExitReason::StillRunning);
         }
         for pipe in slot.open_pipes() {
             self.lose(pipe, Reason::Stopped);

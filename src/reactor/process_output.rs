@@ -7,7 +7,7 @@ use super::{ExitReason, ProcessId, ProcessProtocol, ProcessTransport, Reactor, R
 
 /// What a program is run with by [`Reactor::process_output`].
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Collect {
+pub struct OutputOptions {
     /// What it gets as its standard input, which ends behind it. Default: nothing.
     pub input: Vec<u8>,
     /// How many bytes of its standard output, and as many of its standard error, are collected; one that writes more is killed.
@@ -17,9 +17,9 @@ pub struct Collect {
     pub timeout: Option<Duration>,
 }
 
-impl Default for Collect {
-    fn default() -> Collect {
-        Collect { input: Vec::new(), limit: 1024 * 1024, timeout: None }
+impl Default for OutputOptions {
+    fn default() -> OutputOptions {
+        OutputOptions { input: Vec::new(), limit: 1024 * 1024, timeout: None }
     }
 }
 
@@ -40,7 +40,7 @@ pub struct ProcessOutput {
 #[non_exhaustive]
 pub struct OutputError {
     /// What it did.
-    pub why: Unfinished,
+    pub why: OutputErrorKind,
     /// What it had said until then.
     pub output: ProcessOutput,
 }
@@ -48,7 +48,7 @@ pub struct OutputError {
 /// See [`OutputError`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Unfinished {
+pub enum OutputErrorKind {
     /// It wrote more than the limit, in bytes, to its standard output.
     StdoutLimit(usize),
     /// It wrote more than the limit, in bytes, to its standard error.
@@ -62,10 +62,10 @@ impl Reactor {
     /// `getProcessOutput`, `getProcessValue`, `getProcessOutputAndValue`.)
     ///
     /// ```
-    /// use twistor::{Collect, Reactor, SpawnProcess};
+    /// use twistor::{OutputOptions, Reactor, SpawnProcess};
     ///
     /// let mut reactor = Reactor::new()?;
-    /// reactor.process_output(SpawnProcess::new("uname", ["-s"]), Collect::default(), |reactor, result| {
+    /// reactor.process_output(SpawnProcess::new("uname", ["-s"]), OutputOptions::default(), |reactor, result| {
     ///     let output = result.expect("it says little");
     ///     assert!(output.reason.is_clean() && !output.stdout.is_empty());
     ///     reactor.stop();
@@ -79,7 +79,7 @@ impl Reactor {
     pub fn process_output(
         &mut self,
         what: SpawnProcess,
-        how: Collect,
+        how: OutputOptions,
         done: impl FnOnce(&mut Reactor, Result<ProcessOutput, OutputError>) + 'static,
     ) -> Result<ProcessId> {
         let output = ProcessOutput { reason: ExitReason::Unknown, stdout: Vec::new(), stderr: Vec::new() };
@@ -90,14 +90,14 @@ impl Reactor {
 type Done = Box<dyn FnOnce(&mut Reactor, Result<ProcessOutput, OutputError>)>;
 
 struct Collector {
-    how: Collect,
+    how: OutputOptions,
     output: ProcessOutput,
-    unfinished: Option<Unfinished>,
+    unfinished: Option<OutputErrorKind>,
     done: Option<Done>,
 }
 
 impl Collector {
-    fn give_up(&mut self, process: &mut ProcessTransport<'_>, why: Unfinished) {
+    fn give_up(&mut self, process: &mut ProcessTransport<'_>, why: OutputErrorKind) {
         self.unfinished.get_or_insert(why);
         process.kill();
         // What it has started may hold them open for long.
@@ -112,7 +112,7 @@ impl ProcessProtocol for Collector {
         process.close_stdin();
         if let Some(timeout) = self.how.timeout {
             process.call_later(timeout, move |this: &mut Collector, process| {
-                this.give_up(process, Unfinished::TimedOut(timeout));
+                this.give_up(process, OutputErrorKind::TimedOut(timeout));
             });
         }
     }
@@ -120,14 +120,14 @@ impl ProcessProtocol for Collector {
     fn out_received(&mut self, process: &mut ProcessTransport<'_>, data: &[u8]) {
         let limit = self.how.limit;
         if !collect(&mut self.output.stdout, data, limit) {
-            self.give_up(process, Unfinished::StdoutLimit(limit));
+            self.give_up(process, OutputErrorKind::StdoutLimit(limit));
         }
     }
 
     fn err_received(&mut self, process: &mut ProcessTransport<'_>, data: &[u8]) {
         let limit = self.how.limit;
         if !collect(&mut self.output.stderr, data, limit) {
-            self.give_up(process, Unfinished::StderrLimit(limit));
+            self.give_up(process, OutputErrorKind::StderrLimit(limit));
         }
     }
 
@@ -155,13 +155,13 @@ fn collect(into: &mut Vec<u8>, data: &[u8], limit: usize) -> bool {
 impl fmt::Display for OutputError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.why {
-            Unfinished::StdoutLimit(limit) => {
+            OutputErrorKind::StdoutLimit(limit) => {
                 write!(f, "killed: it wrote more than {limit} bytes to its standard output")
             }
-            Unfinished::StderrLimit(limit) => {
+            OutputErrorKind::StderrLimit(limit) => {
                 write!(f, "killed: it wrote more than {limit} bytes to its standard error")
             }
-            Unfinished::TimedOut(limit) => write!(f, "killed: it took longer than {limit:?}"),
+            OutputErrorKind::TimedOut(limit) => write!(f, "killed: it took longer than {limit:?}"),
         }
     }
 }

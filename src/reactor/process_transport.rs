@@ -63,7 +63,7 @@ impl ProcessTransport<'_> {
     }
 
     /// Writes to its standard input, sooner or later, in order. To write more than
-    /// [`Settings::buffer_limit`](super::Settings::buffer_limit) after `pause_writing` kills the process: without the rest it would
+    /// [`Settings::write_buffer_limit`](super::Settings::write_buffer_limit) after `pause_writing` kills the process: without the rest it would
     /// take what it has for all.
     pub fn write(&mut self, data: &[u8]) {
         if let Some(mut pipe) = self.pipe(Pipe::In) {
@@ -79,8 +79,8 @@ impl ProcessTransport<'_> {
     }
 
     /// Bytes written that the system has not taken yet.
-    pub fn unsent(&mut self) -> usize {
-        self.pipe(Pipe::In).map_or(0, |pipe| pipe.unsent())
+    pub fn write_buffer_size(&mut self) -> usize {
+        self.pipe(Pipe::In).map_or(0, |pipe| pipe.write_buffer_size())
     }
 
     /// Whether more bytes wait than the high-water mark, and have not come down to the low one: as

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::connection::{Flow, SHORTEST_PAUSE, State};
 use super::tasks::Task;
-use super::{Place, Producer, ProducerKind, Reactor, TimedCall, Transport};
+use super::{CallbackKind, Producer, ProducerKind, Reactor, TimedCall, Transport};
 use crate::net::Token;
 
 impl Reactor {
@@ -13,7 +13,7 @@ impl Reactor {
             connection.enter_pause();
         }
         self.pause_producer(token);
-        self.call_protocol(token, Place::PauseWriting, |protocol, transport| {
+        self.call_protocol(token, CallbackKind::PauseWriting, |protocol, transport| {
             protocol.pause_writing(transport);
         });
     }
@@ -30,7 +30,7 @@ impl Reactor {
                 producer.resume_producing(transport);
             });
         }
-        self.call_protocol(token, Place::ResumeWriting, |protocol, transport| {
+        self.call_protocol(token, CallbackKind::ResumeWriting, |protocol, transport| {
             protocol.resume_writing(transport);
         });
     }
@@ -152,7 +152,7 @@ impl Reactor {
             return false;
         };
         self.direct = direct;
-        self.enter(token, Place::Producer, |transport| call(&mut *producer, transport));
+        self.enter(token, CallbackKind::Producer, |transport| call(&mut *producer, transport));
         let place = self.sources.connection_mut(token).and_then(|connection| {
             let registered = connection.rare.as_mut()?.producer.as_mut()?;
             registered.producer.is_none().then_some(&mut registered.producer)
@@ -160,7 +160,7 @@ impl Reactor {
         match place {
             Some(place) => *place = Some(producer),
             // It was unregistered, and perhaps replaced, inside the call.
-            None => self.call(Place::Drop, |_| drop(producer)),
+            None => self.call(CallbackKind::Drop, |_| drop(producer)),
         }
         self.settle(token);
         true

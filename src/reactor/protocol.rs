@@ -32,7 +32,7 @@ pub trait Protocol: Any {
     }
 
     /// Some bytes came: one to as many as the read buffer holds, cut anywhere. None, if the protocol asked for that with
-    /// [`Transport::receive_again`].
+    /// [`Transport::schedule_data_received`].
     fn data_received(&mut self, transport: &mut Transport<'_>, data: &[u8]);
 
     /// A descriptor came over a UNIX socket, after [`Transport::receive_descriptors`]. The byte that it travelled with is in
@@ -78,8 +78,8 @@ pub trait Protocol: Any {
     }
 
     /// For a protocol that wraps another or a handler: the wrapped one, so that
-    /// [`Reactor::with`] and [`Transport::call_later`] find it by its type.
-    fn inner(&mut self, want: TypeId) -> Option<&mut dyn Any> {
+    /// [`Reactor::with_protocol`] and [`Transport::call_later`] find it by its type.
+    fn downcast_inner(&mut self, want: TypeId) -> Option<&mut dyn Any> {
         let _ = want;
         None
     }
@@ -92,7 +92,7 @@ pub(crate) fn find<P: 'static>(protocol: &mut dyn Protocol) -> Option<&mut P> {
         let outer: &mut dyn Any = protocol;
         return outer.downcast_mut();
     }
-    protocol.inner(TypeId::of::<P>())?.downcast_mut()
+    protocol.downcast_inner(TypeId::of::<P>())?.downcast_mut()
 }
 
 /// Makes a protocol for each connection. (Twisted: `IProtocolFactory`.)
@@ -118,7 +118,7 @@ pub trait Factory: 'static {
         let _ = reactor;
     }
 
-    /// After its last use. A panic is logged as that of [`Place::StopFactory`](super::Place::StopFactory), counted in
+    /// After its last use. A panic is logged as that of [`CallbackKind::StopFactory`](super::CallbackKind::StopFactory), counted in
     /// [`Statistics::panics`](super::Statistics::panics), and changes nothing else: the listener or connector is gone all the same.
     /// (Twisted: `doStop`, `stopFactory`.)
     fn stop_factory(&mut self, reactor: &mut Reactor) {
@@ -354,7 +354,7 @@ struct Counted<F> {
 
 impl<F> Shared<F> {
     /// Looks into the factory. Inside one of its own callbacks there is nothing to see: `None`.
-    pub fn with<R>(&self, look: impl FnOnce(&mut F) -> R) -> Option<R> {
+    pub fn with_factory<R>(&self, look: impl FnOnce(&mut F) -> R) -> Option<R> {
         Some(look(&mut self.0.try_borrow_mut().ok()?.factory))
     }
 }

@@ -6,7 +6,7 @@ use std::fmt;
 use std::sync::Arc;
 
 /// The error that a protocol gave when it ended its connection with
-/// [`lose_connection_with`](crate::Transport::lose_connection_with).
+/// [`lose_connection_with_error`](crate::Transport::lose_connection_with_error).
 ///
 /// ```
 /// use twistor::ProtocolError;

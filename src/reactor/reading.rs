@@ -5,7 +5,7 @@ use std::io;
 use super::connection::{Pauses, State};
 use super::handle::Share;
 use super::keeping::worth_keeping;
-use super::{Place, Protocol, Reactor, Reason, SystemError};
+use super::{CallbackKind, Protocol, Reactor, Reason, SystemError};
 use crate::net::{Ready, Token};
 
 impl Reactor {
@@ -93,7 +93,7 @@ impl Reactor {
     /// Calls the protocol with what came. `true` when it is certain that there is nothing more to read.
     #[inline(always)] // into the path of every message
     fn received(&mut self, token: Token, protocol: Box<dyn Protocol>, data: &[u8]) -> bool {
-        self.call_taken(token, Place::DataReceived, protocol, |protocol, transport| {
+        self.call_taken(token, CallbackKind::DataReceived, protocol, |protocol, transport| {
             protocol.data_received(transport, data);
         })
     }
@@ -155,7 +155,7 @@ impl Reactor {
             }
         };
         connection.state = next;
-        self.call_protocol(token, Place::ReadConnectionLost, |protocol, transport| {
+        self.call_protocol(token, CallbackKind::ReadConnectionLost, |protocol, transport| {
             protocol.read_connection_lost(transport);
         });
         // The reset may have come with the end: no event will tell of it again.
@@ -269,7 +269,7 @@ impl Reactor {
         {
             connection.pauses.set(Pauses::AGAIN, false);
             if !matches!(connection.state, State::Closing { .. } | State::Lost | State::Lingering) {
-                self.call_protocol(token, Place::DataReceived, |protocol, transport| {
+                self.call_protocol(token, CallbackKind::DataReceived, |protocol, transport| {
                     protocol.data_received(transport, &[]);
                 });
             }

@@ -27,7 +27,7 @@ pub enum Reason {
     /// connection was not done: the peer took nothing, or a registered producer or a layer did not come to its end.
     CloseTimedOut(Duration),
     /// The protocol wrote on after `pause_writing`, and more than this many bytes waited beyond what waited then. See
-    /// [`Settings::buffer_limit`](crate::Settings::buffer_limit).
+    /// [`Settings::write_buffer_limit`](crate::Settings::write_buffer_limit).
     BufferLimit(usize),
     /// A callback of the protocol panicked with this text. (Twisted: the exception itself.)
     Panicked(String),
@@ -36,7 +36,7 @@ pub enum Reason {
     /// Its protocol ended it with this error: what came made no sense, or the like. (Twisted: `loseConnection`, and the error in
     /// the log.)
     Protocol(ProtocolError),
-    /// [`Transport::release`](crate::Transport::release) handed it over: it goes on elsewhere.
+    /// [`Transport::detach`](crate::Transport::detach) handed it over: it goes on elsewhere.
     Released,
     /// The reactor stopped. (Twisted: `ConnectionLost`.)
     Stopped,

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use slab::Slab;
 
 use super::error::{JobPanicked, panic_message};
-use super::{Error, Place, Reactor, Result};
+use super::{CallbackKind, Error, Reactor, Result};
 use crate::net::Wake;
 
 /// A handle to a reactor for other threads: clone it, send it.
@@ -24,16 +24,16 @@ use crate::net::Wake;
 /// # Ok::<(), twistor::Error>(())
 /// ```
 #[derive(Clone)]
-pub struct Remote {
+pub struct RemoteHandle {
     inbox: Arc<Inbox>,
 }
 
-impl Remote {
+impl RemoteHandle {
     /// Runs `call` on the reactor's thread, in one of its next turns: first in, first out, and never
     /// inside this call. (Twisted: `callFromThread`.)
     ///
     /// # Errors
-    /// [`Error::QueueFull`] when as many calls wait as [`Settings::thread_calls`](super::Settings::thread_calls) allows;
+    /// [`Error::QueueFull`] when as many calls wait as [`Settings::thread_call_queue`](super::Settings::thread_call_queue) allows;
     /// [`Error::ReactorGone`] when the reactor has finished.
     pub fn call_from_thread(&self, call: impl FnOnce(&mut Reactor) + Send + 'static) -> Result<()> {
         self.inbox.push(Box::new(call), self.inbox.limit)
@@ -159,8 +159,8 @@ impl Jobs {
 
 impl Reactor {
     /// A handle for other threads.
-    pub fn remote(&self) -> Remote {
-        Remote { inbox: Arc::clone(&self.inbox) }
+    pub fn remote(&self) -> RemoteHandle {
+        RemoteHandle { inbox: Arc::clone(&self.inbox) }
     }
 
     /// Runs `job` on a thread of the pool, and `done` with its result, or its panic, back on the loop.
@@ -187,7 +187,7 @@ impl Reactor {
         };
         self.net.offload(Box::new(job)).map_err(|_| {
             self.jobs.remove::<Result<T, JobPanicked>>(name);
-            Error::QueueFull(self.settings.thread_queue)
+            Error::QueueFull(self.settings.job_queue)
         })
     }
 
@@ -198,7 +198,7 @@ impl Reactor {
 
     pub(super) fn job_done<T: 'static>(&mut self, name: (usize, u64), result: T) {
         if let Some(done) = self.jobs.remove::<T>(name) {
-            self.call(Place::ThreadResult, |reactor| done(reactor, result));
+            self.call(CallbackKind::ThreadResult, |reactor| done(reactor, result));
         }
     }
 
@@ -216,7 +216,7 @@ impl Reactor {
         let mut calls = std::mem::take(&mut self.thread_calls);
         self.statistics.thread_calls += calls.len() as u64;
         for call in calls.drain(..) {
-            self.call(Place::ThreadCall, call);
+            self.call(CallbackKind::ThreadCall, call);
         }
         self.thread_calls = calls;
     }

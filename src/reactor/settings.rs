@@ -28,7 +28,7 @@ pub struct Settings {
     /// them. Default: 16.
     pub accepts_per_turn: usize,
     /// Wait after an accept that failed for want of descriptors or memory, 1 ms at least. Default: 100 ms.
-    pub accept_pause: Duration,
+    pub accept_retry_delay: Duration,
     /// Size of the buffer that all connections are read into, in bytes, from 1 to 64 MiB. A connection that is alone in a turn is read 32 KiB at a time
     /// at the most, so that its peer goes on while it is answered. Default: 64 KiB (measured: one connection in bulk takes 0.7 of the
     /// CPU with 32 KiB, many with much under way take 0.7 of it with 64 KiB).
@@ -37,7 +37,7 @@ pub struct Settings {
     pub read_per_turn: usize,
     /// Bytes sent of one connection's buffer in a turn, 1 at least. Default: 128 KiB.
     pub write_per_turn: usize,
-    /// Unsent bytes above which a protocol is told to pause writing; one above `buffer_limit` counts as that.
+    /// Unsent bytes above which a protocol is told to pause writing; one above `write_buffer_limit` counts as that.
     /// Default: 64 KiB.
     pub high_water: usize,
     /// Unsent bytes at which a protocol is told to resume; above `high_water` it counts as that. Default: 16 KiB.
@@ -48,11 +48,11 @@ pub struct Settings {
     /// which comes in the same turn or the next, has no limit: one large answer may be written in any number of
     /// pieces, and a protocol that ignores `pause_writing` has at most one turn's writes and this in memory.
     /// Default: 1 MiB.
-    pub buffer_limit: usize,
+    pub write_buffer_limit: usize,
     /// After `lose_connection` or `lose_write_connection`: how long nothing may be sent before the connection is aborted, because
     /// the peer takes nothing, or a registered producer or a layer does not come to its end. Default: 30 s.
-    pub closing_limit: Duration,
-    /// How long the layers of an accepted connection may take to get [ready](crate::Below::ready) before it is given up. For one that
+    pub close_timeout: Duration,
+    /// How long the layers of an accepted connection may take to get [ready](crate::LayerContext::ready) before it is given up. For one that
     /// this side makes, [`ConnectTcp::timeout`](crate::ConnectTcp::timeout) includes it. Default: 30 s.
     pub handshake_timeout: Duration,
     /// After the last byte was sent: how long the peer's own data is read and dropped, so that
@@ -60,15 +60,15 @@ pub struct Settings {
     pub linger: Duration,
     /// What [`stop_gracefully`](crate::Reactor::stop_gracefully) grants for sending what waits; and before that, once more,
     /// a future of [`block_on`](crate::block_on()) that awaits [`stopping`](crate::task::stopping()), to end. Default: 5 s.
-    pub drain_limit: Duration,
+    pub graceful_stop_timeout: Duration,
     /// Timed calls run in one turn, 1 at least. Default: 10,000.
     pub timers_per_turn: usize,
     /// Threads for [`call_in_thread`](crate::Reactor::call_in_thread), 1 at least. Default: 10.
     pub threads: usize,
     /// Jobs that may wait for a thread. Default: 1,000.
-    pub thread_queue: usize,
+    pub job_queue: usize,
     /// How long the end of a reactor waits for jobs that run. Default: 5 s.
-    pub thread_patience: Duration,
+    pub thread_join_timeout: Duration,
     /// Threads for looking host names up, 1 at least, started when look-ups wait and ended after 10 s without one. Each name whose
     /// look-up hangs occupies one of them, until the system's resolver gives up. Default: 64.
     pub lookup_threads: usize,
@@ -78,7 +78,7 @@ pub struct Settings {
     /// the resolver may take then. Connectors have a [limit](crate::ConnectTcp::timeout) of their own. Default: 30 s.
     pub lookup_timeout: Duration,
     /// Calls from threads that may wait. Default: 1,000,000.
-    pub thread_calls: usize,
+    pub thread_call_queue: usize,
     /// Calls from threads run in one turn, 1 at least. Default: 10,000.
     pub thread_calls_per_turn: usize,
     /// Measure callbacks, for [`Statistics::slowest`](crate::Statistics::slowest). Costs two clock reads a turn and one
@@ -95,10 +95,10 @@ pub struct Settings {
     /// Measured with 50 µs in a virtual machine, one message under way: half of the answers came within 22 µs instead of 70 where server and
     /// client had a core each, and a tenth of them took longer than 70 µs instead of 18 where they had not.
     ///
-    /// Timed calls, signals, calls from threads and tasks that they wake end it at once. Whether it is of use, [`Statistics::spins`](crate::Statistics::spins)
-    /// and [`Statistics::spins_in_vain`](crate::Statistics::spins_in_vain) say. A simulated network does not spin: its time passes while everybody
+    /// Timed calls, signals, calls from threads and tasks that they wake end it at once. Whether it is of use, [`Statistics::busy_polls`](crate::Statistics::busy_polls)
+    /// and [`Statistics::busy_polls_idle`](crate::Statistics::busy_polls_idle) say. A simulated network does not spin: its time passes while everybody
     /// waits, and only then. Default: zero, the loop sleeps at once.
-    pub spin: Duration,
+    pub busy_poll: Duration,
     /// Let `run` end gracefully at SIGINT and SIGTERM. Default: on.
     pub handle_signals: bool,
 }
@@ -108,29 +108,29 @@ impl Default for Settings {
         Settings {
             max_connections: usize::MAX,
             accepts_per_turn: 16,
-            accept_pause: Duration::from_millis(100),
+            accept_retry_delay: Duration::from_millis(100),
             read_buffer: 64 * 1024,
             read_per_turn: 64 * 1024,
             write_per_turn: 128 * 1024,
             high_water: 64 * 1024,
             low_water: 16 * 1024,
-            buffer_limit: 1024 * 1024,
-            closing_limit: Duration::from_secs(30),
+            write_buffer_limit: 1024 * 1024,
+            close_timeout: Duration::from_secs(30),
             handshake_timeout: Duration::from_secs(30),
             linger: Duration::from_secs(2),
-            drain_limit: Duration::from_secs(5),
+            graceful_stop_timeout: Duration::from_secs(5),
             timers_per_turn: 10_000,
             threads: 10,
-            thread_queue: 1000,
-            thread_patience: Duration::from_secs(5),
+            job_queue: 1000,
+            thread_join_timeout: Duration::from_secs(5),
             lookup_threads: 64,
             lookup_queue: 100_000,
             lookup_timeout: Duration::from_secs(30),
-            thread_calls: 1_000_000,
+            thread_call_queue: 1_000_000,
             thread_calls_per_turn: 10_000,
             time_callbacks: true,
             slow_callback: Duration::from_millis(100),
-            spin: Duration::ZERO,
+            busy_poll: Duration::ZERO,
             handle_signals: true,
         }
     }
@@ -140,7 +140,7 @@ impl Settings {
     pub(crate) fn thread_limits(&self) -> ThreadLimits {
         ThreadLimits {
             threads: self.threads,
-            thread_queue: self.thread_queue,
+            thread_queue: self.job_queue,
             lookup_threads: self.lookup_threads,
             lookup_queue: self.lookup_queue,
         }

@@ -182,7 +182,7 @@ impl Sources {
 }
 
 impl Reactor {
-    /// Everything that is [in use](Reactor::in_use), in words.
+    /// Everything that is [in use](Reactor::resource_count), in words.
     pub(crate) fn inventory(&self) -> Vec<String> {
         let sources = self.sources.slots.iter().map(|(_, slot)| match &slot.source {
             Source::Connection(connection) if connection.state == State::Lingering => {

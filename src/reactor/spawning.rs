@@ -25,7 +25,7 @@ impl Reactor {
     /// # Errors
     /// [`Error::CannotSpawn`], which names the program and what is at fault ([`SpawnFault`](super::SpawnFault)): there is no such
     /// program or interpreter, no right to run it, to be that user or to enter that directory; too many processes or descriptors.
-    /// [`Error::Stopping`] or [`Error::Finished`] when the reactor stops or has stopped.
+    /// [`Error::Stopping`] or [`Error::ReactorFinished`] when the reactor stops or has stopped.
     pub fn spawn_process(&mut self, what: SpawnProcess, protocol: impl ProcessProtocol) -> Result<ProcessId> {
         self.check_begins()?;
         let slot =
@@ -79,7 +79,7 @@ impl Reactor {
     }
 
     /// A child process by name, if it still is there.
-    pub fn process(&mut self, id: ProcessId) -> Option<ProcessTransport<'_>> {
+    pub fn process_transport(&mut self, id: ProcessId) -> Option<ProcessTransport<'_>> {
         self.sources.process(id.0)?;
         Some(ProcessTransport { reactor: self, token: id.0 })
     }

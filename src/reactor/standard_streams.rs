@@ -37,7 +37,7 @@ impl Reactor {
     ///
     /// # Errors
     /// [`Error::System`] when a reactor of this process has them already, or they are closed;
-    /// [`Error::Stopping`] or [`Error::Finished`] when the
+    /// [`Error::Stopping`] or [`Error::ReactorFinished`] when the
     /// reactor has stopped.
     pub fn standard_streams(&mut self, protocol: impl Protocol) -> Result<ConnectionId> {
         self.check_begins()?;

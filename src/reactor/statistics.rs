@@ -13,10 +13,10 @@ pub struct Statistics {
     pub turns: u64,
     /// Readiness events.
     pub events: u64,
-    /// Times that the loop ran out of work and polled on instead of sleeping ([`Settings::spin`](crate::Settings::spin)).
-    pub spins: u64,
+    /// Times that the loop ran out of work and polled on instead of sleeping ([`Settings::busy_poll`](crate::Settings::busy_poll)).
+    pub busy_polls: u64,
     /// Those of them after which it slept all the same, because nothing had come.
-    pub spins_in_vain: u64,
+    pub busy_polls_idle: u64,
     /// Bytes received.
     pub bytes_received: u64,
     /// Bytes sent.
@@ -33,20 +33,20 @@ pub struct Statistics {
     /// Attempts to connect that failed.
     pub connect_failures: u64,
     /// Connections lost, for whatever reason.
-    pub losses: u64,
+    pub connections_lost: u64,
     /// Connections open now.
     pub connections: usize,
     /// Accepted connections that a factory refused.
-    pub refusals: u64,
+    pub connections_refused: u64,
     /// Connections accepted and closed because of `max_connections`.
-    pub over_limit: u64,
+    pub accepts_over_limit: u64,
     /// Connections accepted and closed for want of descriptors.
-    pub shed: u64,
+    pub accepts_shed: u64,
     /// Accepts that failed.
     pub accept_errors: u64,
     /// Times that a connection came over its high-water mark.
     pub pauses: u64,
-    /// Connections ended because they wrote too much after `pause_writing` ([`Settings::buffer_limit`](super::Settings::buffer_limit)).
+    /// Connections ended because they wrote too much after `pause_writing` ([`Settings::write_buffer_limit`](super::Settings::write_buffer_limit)).
     pub buffer_limits: u64,
     /// Connections ended by the closing limit.
     pub close_timeouts: u64,
@@ -59,7 +59,7 @@ pub struct Statistics {
     /// Datagrams that were longer than asked for.
     pub datagrams_truncated: u64,
     /// Datagrams that came to a socket with one peer, and not from it: nobody is told of them.
-    pub datagrams_of_strangers: u64,
+    pub datagrams_from_others: u64,
     /// Datagrams that were not taken because too many waited.
     pub datagrams_dropped: u64,
     /// Errors of sockets of datagrams: answers of the network, datagrams that the system refused, reading that failed.
@@ -84,21 +84,21 @@ pub struct Statistics {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SlowCallback {
     /// Which callback it was.
-    pub place: Place,
+    pub callback: CallbackKind,
     /// Whose, if it was a connection's.
     pub connection: Option<ConnectionId>,
     /// How long it took.
     pub took: Duration,
     /// 1: it was this callback. More: it was timed together with those just before it, so many in all; as soon
     /// as that happens, the next thousand callbacks are timed one by one.
-    pub among: u32,
+    pub batch_size: u32,
 }
 
 /// The places where user code runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 #[expect(missing_docs, reason = "each is named as the method that it stands for")]
-pub enum Place {
+pub enum CallbackKind {
     ConnectionMade,
     DataReceived,
     DescriptorReceived,
@@ -139,47 +139,47 @@ pub enum Place {
     Drop,
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for CallbackKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Place::ConnectionMade => "connection_made",
-            Place::DataReceived => "data_received",
-            Place::DescriptorReceived => "descriptor_received",
-            Place::ReadConnectionLost => "read_connection_lost",
-            Place::WriteConnectionLost => "write_connection_lost",
-            Place::PauseWriting => "pause_writing",
-            Place::ResumeWriting => "resume_writing",
-            Place::ConnectionLost => "connection_lost",
-            Place::Producer => "a producer",
-            Place::Layer => "a layer",
-            Place::BuildProtocol => "build_protocol",
-            Place::StartFactory => "start_factory",
-            Place::StopFactory => "stop_factory",
-            Place::StartedConnecting => "started_connecting",
-            Place::ClientConnectionFailed => "client_connection_failed",
-            Place::ClientConnectionLost => "client_connection_lost",
-            Place::StartProtocol => "start_protocol",
-            Place::DatagramReceived => "datagram_received",
-            Place::ConnectionRefused => "connection_refused",
-            Place::SendFailed => "send_failed",
-            Place::ErrorReceived => "error_received",
-            Place::StopProtocol => "stop_protocol",
-            Place::ProcessStarted => "process_started",
-            Place::OutReceived => "out_received",
-            Place::ErrReceived => "err_received",
-            Place::InConnectionLost => "in_connection_lost",
-            Place::OutConnectionLost => "out_connection_lost",
-            Place::ErrConnectionLost => "err_connection_lost",
-            Place::ProcessExited => "process_exited",
-            Place::ProcessEnded => "process_ended",
-            Place::TimedCall => "a timed call",
-            Place::Call => "a queued call",
-            Place::Task => "a task",
-            Place::ThreadCall => "a call from a thread",
-            Place::ThreadResult => "a job's result",
-            Place::Trigger => "a system event trigger",
-            Place::Signal => "a signal handler",
-            Place::Drop => "the drop of user code",
+            CallbackKind::ConnectionMade => "connection_made",
+            CallbackKind::DataReceived => "data_received",
+            CallbackKind::DescriptorReceived => "descriptor_received",
+            CallbackKind::ReadConnectionLost => "read_connection_lost",
+            CallbackKind::WriteConnectionLost => "write_connection_lost",
+            CallbackKind::PauseWriting => "pause_writing",
+            CallbackKind::ResumeWriting => "resume_writing",
+            CallbackKind::ConnectionLost => "connection_lost",
+            CallbackKind::Producer => "a producer",
+            CallbackKind::Layer => "a layer",
+            CallbackKind::BuildProtocol => "build_protocol",
+            CallbackKind::StartFactory => "start_factory",
+            CallbackKind::StopFactory => "stop_factory",
+            CallbackKind::StartedConnecting => "started_connecting",
+            CallbackKind::ClientConnectionFailed => "client_connection_failed",
+            CallbackKind::ClientConnectionLost => "client_connection_lost",
+            CallbackKind::StartProtocol => "start_protocol",
+            CallbackKind::DatagramReceived => "datagram_received",
+            CallbackKind::ConnectionRefused => "connection_refused",
+            CallbackKind::SendFailed => "send_failed",
+            CallbackKind::ErrorReceived => "error_received",
+            CallbackKind::StopProtocol => "stop_protocol",
+            CallbackKind::ProcessStarted => "process_started",
+            CallbackKind::OutReceived => "out_received",
+            CallbackKind::ErrReceived => "err_received",
+            CallbackKind::InConnectionLost => "in_connection_lost",
+            CallbackKind::OutConnectionLost => "out_connection_lost",
+            CallbackKind::ErrConnectionLost => "err_connection_lost",
+            CallbackKind::ProcessExited => "process_exited",
+            CallbackKind::ProcessEnded => "process_ended",
+            CallbackKind::TimedCall => "a timed call",
+            CallbackKind::Call => "a queued call",
+            CallbackKind::Task => "a task",
+            CallbackKind::ThreadCall => "a call from a thread",
+            CallbackKind::ThreadResult => "a job's result",
+            CallbackKind::Trigger => "a system event trigger",
+            CallbackKind::Signal => "a signal handler",
+            CallbackKind::Drop => "the drop of user code",
         })
     }
 }

@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use super::{ConnectionId, Place, Reactor, SlowCallback};
+use super::{CallbackKind, ConnectionId, Reactor, SlowCallback};
 use crate::net::{Instant, Token};
 
 /// The group of callbacks that is being timed.
@@ -20,7 +20,7 @@ pub(crate) struct Stopwatch {
     /// Callbacks that are still to be timed one by one.
     exact: u32,
     /// The last callback of the group.
-    place: Place,
+    place: CallbackKind,
     connection: Token,
 }
 
@@ -28,14 +28,14 @@ impl Stopwatch {
     pub(crate) fn new(on: bool) -> Stopwatch {
         let size = if on { GROUP } else { u32::MAX };
         let began = (!on).then_some(Instant::from_origin(Duration::ZERO));
-        Stopwatch { began, size, left: size, exact: 0, place: Place::Drop, connection: Token::NONE }
+        Stopwatch { began, size, left: size, exact: 0, place: CallbackKind::Drop, connection: Token::NONE }
     }
 }
 
 impl Reactor {
     /// A callback begins.
     #[inline]
-    pub(super) fn begin_timing(&mut self, place: Place, connection: Token) {
+    pub(super) fn begin_timing(&mut self, place: CallbackKind, connection: Token) {
         let stopwatch = &mut self.stopwatch;
         stopwatch.place = place;
         stopwatch.connection = connection;
@@ -101,7 +101,7 @@ impl Reactor {
     fn found_slow(&mut self, took: Duration, among: u32) {
         let stopwatch = &self.stopwatch;
         let (place, connection) = (stopwatch.place, named(stopwatch.connection));
-        self.statistics.slowest = Some(SlowCallback { place, connection, took, among });
+        self.statistics.slowest = Some(SlowCallback { callback: place, connection, took, batch_size: among });
         if took >= self.settings.slow_callback {
             match among {
                 1 => log::warn!("{place} took {took:?}, the slowest so far"),

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use super::{Place, Protocol, Reactor, Reason};
+use super::{CallbackKind, Protocol, Reactor, Reason};
 use crate::net::{Close, Token};
 
 /// Something that calls user code, to be done from the loop.
@@ -89,7 +89,7 @@ impl Reactor {
                 Task::Connect(token) => self.begin_to_connect(token),
                 Task::ConnectFailed(token, reason) => self.connector_failed(token, &reason),
                 Task::Release(token) => self.release_connector(token),
-                Task::Call(call) => self.call(Place::TimedCall, call),
+                Task::Call(call) => self.call(CallbackKind::TimedCall, call),
             }
         }
     }

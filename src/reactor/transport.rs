@@ -122,7 +122,7 @@ impl Transport<'_> {
     /// Sends bytes, sooner or later, in order. What is written in one callback leaves together. Writes
     /// after `lose_connection` or `lose_write_connection` are ignored, unless the close waits for a producer. One answer may be as
     /// large as memory allows, in one write or several: only what is written after `pause_writing` was delivered is limited
-    /// ([`Settings::buffer_limit`](super::Settings::buffer_limit)).
+    /// ([`Settings::write_buffer_limit`](super::Settings::write_buffer_limit)).
     pub fn write(&mut self, data: &[u8]) {
         self.reactor.write(self.token, data);
     }
@@ -134,7 +134,7 @@ impl Transport<'_> {
         }
     }
 
-    /// What a layer has [attached](super::Below::attach) to this connection, by its type: a PROXY header, for one. A factory
+    /// What a layer has [attached](super::LayerContext::insert_extension) to this connection, by its type: a PROXY header, for one. A factory
     /// reaches it as well:
     ///
     /// ```
@@ -144,11 +144,11 @@ impl Transport<'_> {
     /// /// How many values came with the header of the connection that a protocol is about to be built for.
     /// fn values(reactor: &mut Reactor) -> Option<usize> {
     ///     let id = reactor.building()?;
-    ///     let header: Header = reactor.transport(id)?.attached().cloned()?;
+    ///     let header: Header = reactor.transport(id)?.extension().cloned()?;
     ///     Some(header.values.len())
     /// }
     /// ```
-    pub fn attached<T: 'static>(&self) -> Option<&T> {
+    pub fn extension<T: 'static>(&self) -> Option<&T> {
         self.reactor.attached(self.token)
     }
 
@@ -195,14 +195,14 @@ impl Transport<'_> {
     /// [`Reactor::adopt_connection`].
     ///
     /// # Errors
-    /// [`Error::NotSent`] while bytes wait to be sent, or layers stand in between; [`Error::NotConnected`] when it is
+    /// [`Error::UnsentData`] while bytes wait to be sent, or layers stand in between; [`Error::NotConnected`] when it is
     /// closing, half or whole; [`Error::System`]. The connection goes on then.
-    pub fn release(&mut self) -> Result<OwnedFd> {
+    pub fn detach(&mut self) -> Result<OwnedFd> {
         self.reactor.release(self.token)
     }
 
     /// Bytes written that the system has not taken yet, those included that layers hold back.
-    pub fn unsent(&self) -> usize {
+    pub fn write_buffer_size(&self) -> usize {
         self.reactor.unsent(self.token)
     }
 
@@ -216,7 +216,7 @@ impl Transport<'_> {
         self.reactor.sources.connection(self.token).is_some_and(|c| c.pauses.has(Pauses::PROTOCOL))
     }
 
-    /// Whether more bytes than the high-water mark are [unsent](Transport::unsent), and have not come down to the low one
+    /// Whether more bytes than the high-water mark are [unsent](Transport::write_buffer_size), and have not come down to the low one
     /// since. It is true at once after the write that passed the mark, whatever layers the connection has;
     /// `pause_writing` follows, and `resume_writing` when they have come down. So a protocol can write as much as there is room for:
     ///
@@ -249,14 +249,14 @@ impl Transport<'_> {
     }
 
     /// Stops reading, sends what was written, waits for a registered producer to be unregistered, then closes.
-    /// `connection_lost` comes later. If nothing is sent for [`Settings::closing_limit`](super::Settings::closing_limit), because
+    /// `connection_lost` comes later. If nothing is sent for [`Settings::close_timeout`](super::Settings::close_timeout), because
     /// the peer takes nothing or the producer writes nothing, the connection is aborted. (Twisted: `loseConnection`.)
     pub fn lose_connection(&mut self) {
         self.reactor.lose_connection(self.token, None);
     }
 
     /// As `lose_connection`, but the connection is aborted when it has not closed after `limit` in all.
-    pub fn lose_connection_within(&mut self, limit: Duration) {
+    pub fn lose_connection_timeout(&mut self, limit: Duration) {
         self.reactor.lose_connection(self.token, Some(limit));
     }
 
@@ -273,12 +273,12 @@ impl Transport<'_> {
     ///     fn data_received(&mut self, transport: &mut Transport<'_>, data: &[u8]) {
     ///         match std::str::from_utf8(data) {
     ///             Ok(text) => println!("{text}"),
-    ///             Err(error) => transport.lose_connection_with(error),
+    ///             Err(error) => transport.lose_connection_with_error(error),
     ///         }
     ///     }
     /// }
     /// ```
-    pub fn lose_connection_with(&mut self, error: impl std::error::Error + Send + Sync + 'static) {
+    pub fn lose_connection_with_error(&mut self, error: impl std::error::Error + Send + Sync + 'static) {
         if let Some(connection) = self.reactor.sources.connection_mut(self.token)
             && !connection.state.is_closing()
         {
@@ -304,7 +304,7 @@ impl Transport<'_> {
     /// (Twisted: `pauseProducing`.)
     ///
     /// A connection that fails meanwhile (a reset by the peer, keepalive) is lost at once, if everything that came before was
-    /// delivered. If bytes are left in the kernel, or with a layer or the protocol ([`receive_again`](Transport::receive_again)),
+    /// delivered. If bytes are left in the kernel, or with a layer or the protocol ([`schedule_data_received`](Transport::schedule_data_received)),
     /// they come first: the loss is told after them, when reading is resumed, or as soon as a write fails. The kernel tells of a
     /// failure of TCP and UNIX sockets (EPOLLERR); of a pipe it does not.
     pub fn pause_reading(&mut self) {
@@ -356,7 +356,7 @@ impl Transport<'_> {
     ///         self.rest.extend_from_slice(data);
     ///         while !self.rest.is_empty() {
     ///             if transport.reading_paused() {
-    ///                 return transport.receive_again();
+    ///                 return transport.schedule_data_received();
     ///             }
     ///             let byte = self.rest.remove(0);
     ///             if byte == b'.' {
@@ -371,7 +371,7 @@ impl Transport<'_> {
     /// # transport.with(|_, transport| transport.resume_reading());
     /// # transport.with(|bytes, _| assert_eq!(bytes.rest, b""));
     /// ```
-    pub fn receive_again(&mut self) {
+    pub fn schedule_data_received(&mut self) {
         if let Some(connection) = self.reactor.sources.connection_mut(self.token) {
             connection.pauses.set(Pauses::AGAIN, true);
             if !connection.pauses.has(Pauses::PROTOCOL) {
@@ -400,11 +400,11 @@ impl Transport<'_> {
     }
 
     /// Sets this connection's water marks, in bytes: above `high` it is told to pause, at `low` to resume.
-    /// A `low` above `high` counts as `high`, a `high` above [`Settings::buffer_limit`](super::Settings::buffer_limit) as that.
+    /// A `low` above `high` counts as `high`, a `high` above [`Settings::write_buffer_limit`](super::Settings::write_buffer_limit) as that.
     pub fn set_water_marks(&mut self, high: usize, low: usize) {
         if let Some(connection) = self.reactor.sources.connection_mut(self.token) {
             connection.rare().water_marks = Some((high, low.min(high)));
-            let small = high.min(self.reactor.settings.buffer_limit) < SCRATCH;
+            let small = high.min(self.reactor.settings.write_buffer_limit) < SCRATCH;
             connection.small_marks = small;
             self.reactor.direct &= !small || self.reactor.current != self.token;
             self.reactor.weigh(self.token);
@@ -545,7 +545,7 @@ impl Transport<'_> {
 
     /// Calls `call` with this connection's protocol after `delay`, unless the connection is lost before: then
     /// the call is dropped. `P` is the protocol's type, or that of one that it wraps
-    /// ([`Protocol::inner`](super::Protocol::inner)); a protocol of another type is not called.
+    /// ([`Protocol::downcast_inner`](super::Protocol::downcast_inner)); a protocol of another type is not called.
     ///
     /// ```
     /// use std::time::Duration;

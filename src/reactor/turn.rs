@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::handle::become_current;
 use super::life::Life;
 use super::sources::Source;
-use super::{Error, Handle, Place, Reactor, Result, TimedCall};
+use super::{CallbackKind, Error, Handle, Reactor, Result, TimedCall};
 use crate::net::{Event, Instant, Ready, Token};
 
 /// How far the polls up to now have told of what came.
@@ -49,7 +49,7 @@ impl Reactor {
     /// does by default. (Twisted: `run`.)
     ///
     /// # Errors
-    /// [`Error::AlreadyRunning`] inside a callback and inside [`with`](Reactor::with) and its like, [`Error::Finished`] after it has run, [`Error::System`]
+    /// [`Error::AlreadyRunning`] inside a callback and inside [`with`](Reactor::with_protocol) and its like, [`Error::ReactorFinished`] after it has run, [`Error::System`]
     /// when the system's poll fails.
     pub fn run(&mut self) -> Result<()> {
         self.watch_default_signals()?;
@@ -92,7 +92,7 @@ impl Reactor {
     ///
     /// # Errors
     /// As [`run`](Reactor::run).
-    pub fn turn(&mut self, wait: Option<Duration>) -> Result<bool> {
+    pub fn iterate(&mut self, wait: Option<Duration>) -> Result<bool> {
         let goes_on = as_nobodys(|| self.take_turn(wait, &mut |_| {}));
         if !self.turning {
             // What the caller does until the next one is not the last callback's time.
@@ -108,7 +108,7 @@ impl Reactor {
             return Err(Error::AlreadyRunning);
         }
         if self.life == Life::Finished {
-            return Err(Error::Finished);
+            return Err(Error::ReactorFinished);
         }
         self.turning = true;
         self.attend(true);
@@ -297,26 +297,26 @@ impl Reactor {
             match call {
                 TimedCall::Reactor(call) => {
                     self.statistics.timed_calls += 1;
-                    self.call(Place::TimedCall, call);
+                    self.call(CallbackKind::TimedCall, call);
                 }
                 TimedCall::Protocol(token, call) if self.has_protocol(token) => {
                     self.statistics.timed_calls += 1;
-                    self.call_protocol(token, Place::TimedCall, call);
+                    self.call_protocol(token, CallbackKind::TimedCall, call);
                 }
                 // The connection was lost by a call of the same instant.
-                TimedCall::Protocol(_, call) => self.call(Place::Drop, |_| drop(call)),
+                TimedCall::Protocol(_, call) => self.call(CallbackKind::Drop, |_| drop(call)),
                 TimedCall::Datagram(token, call)
                     if self.sources.datagram(token).is_none_or(|s| s.has_stopped()) =>
                 {
-                    self.call(Place::Drop, |_| drop(call));
+                    self.call(CallbackKind::Drop, |_| drop(call));
                 }
                 TimedCall::Datagram(token, call) => {
                     self.statistics.timed_calls += 1;
-                    self.call_datagram(token, Place::TimedCall, call);
+                    self.call_datagram(token, CallbackKind::TimedCall, call);
                     self.flush_datagrams(token);
                 }
                 TimedCall::Process(token, call) => self.run_process_timer(token, call),
-                TimedCall::Wake(waker) => self.call(Place::TimedCall, |_| waker.wake()),
+                TimedCall::Wake(waker) => self.call(CallbackKind::TimedCall, |_| waker.wake()),
                 TimedCall::SendAgain(token) => self.send_datagrams_again(token),
                 TimedCall::WriteAgain(token) => self.write_again(token),
                 TimedCall::ReadAgain(token) => self.read_datagrams_again(token),

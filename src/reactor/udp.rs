@@ -121,7 +121,7 @@ impl TryFrom<String> for ListenUdp {
 
 /// Where and how to have UNIX datagrams. (Twisted: `listenUNIXDatagram`, `connectUNIXDatagram`.)
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct UnixDatagram {
+pub struct ListenUnixDatagram {
     /// The path or the abstract name of this side; nobody can answer a socket that has none.
     pub address: Option<UnixAddress>,
     /// The only peer there is to be. Default: none, datagrams come from anybody and go anywhere.
@@ -141,9 +141,9 @@ pub struct UnixDatagram {
     pub receive_buffer: Option<usize>,
 }
 
-impl Default for UnixDatagram {
-    fn default() -> UnixDatagram {
-        UnixDatagram {
+impl Default for ListenUnixDatagram {
+    fn default() -> ListenUnixDatagram {
+        ListenUnixDatagram {
             address: None,
             peer: None,
             max_size: LONGEST_DATAGRAM,
@@ -164,7 +164,7 @@ impl Reactor {
     ///
     /// # Errors
     /// [`Error::BadAddress`], [`Error::CannotListen`];
-    /// [`Error::Stopping`] or [`Error::Finished`] when the reactor stops or has stopped.
+    /// [`Error::Stopping`] or [`Error::ReactorFinished`] when the reactor stops or has stopped.
     pub fn listen_udp<A>(&mut self, address: A, protocol: impl DatagramProtocol) -> Result<DatagramId>
     where
         A: TryInto<ListenUdp>,
@@ -182,7 +182,7 @@ impl Reactor {
     /// # Errors
     /// [`Error::BadAddress`] when the peer's port is 0, or the addresses are of different families;
     /// [`Error::CannotListen`];
-    /// [`Error::Stopping`] or [`Error::Finished`] when the reactor stops or has stopped.
+    /// [`Error::Stopping`] or [`Error::ReactorFinished`] when the reactor stops or has stopped.
     pub fn connect_udp_with(
         &mut self,
         peer: SocketAddr,
@@ -232,17 +232,17 @@ impl Reactor {
 
     /// Has UNIX datagrams: kept in order, none lost. While the queue of a receiver is full, what goes to it waits here, and
     /// what goes to others does not; a receiver that is full can have about half of what may wait on the socket
-    /// ([`Settings::buffer_limit`](super::Settings::buffer_limit)), two of them a third each, until
+    /// ([`Settings::write_buffer_limit`](super::Settings::write_buffer_limit)), two of them a third each, until
     /// [`Error::QueueFull`]. What its receivers have not read counts for the socket's
-    /// [`send_buffer`](UnixDatagram::send_buffer) with the system, so that a few long datagrams to one that does not read
+    /// [`send_buffer`](ListenUnixDatagram::send_buffer) with the system, so that a few long datagrams to one that does not read
     /// can use that up for all. (Twisted: `listenUNIXDatagram`, `connectUNIXDatagram`.)
     ///
     /// # Errors
     /// [`Error::CannotListen`];
-    /// [`Error::Stopping`] or [`Error::Finished`] when the reactor stops or has stopped.
-    pub fn open_unix_datagram(
+    /// [`Error::Stopping`] or [`Error::ReactorFinished`] when the reactor stops or has stopped.
+    pub fn listen_unix_datagram(
         &mut self,
-        options: UnixDatagram,
+        options: ListenUnixDatagram,
         protocol: impl DatagramProtocol,
     ) -> Result<DatagramId> {
         self.open_unix(&options, Box::new(protocol))
@@ -251,7 +251,7 @@ impl Reactor {
     /// The same for a protocol whose type is not known.
     pub(crate) fn open_unix(
         &mut self,
-        options: &UnixDatagram,
+        options: &ListenUnixDatagram,
         protocol: Box<dyn DatagramProtocol>,
     ) -> Result<DatagramId> {
         let open = Open::UnixDatagram {
@@ -269,7 +269,7 @@ impl Reactor {
     ///
     /// # Errors
     /// [`Error::System`] when it is no socket of datagrams, and the descriptor is closed;
-    /// [`Error::Stopping`] or [`Error::Finished`] when
+    /// [`Error::Stopping`] or [`Error::ReactorFinished`] when
     /// the reactor stops or has stopped.
     pub fn adopt_datagram(
         &mut self,

@@ -117,7 +117,7 @@ impl Reactor {
     ///
     /// # Errors
     /// [`Error::BadAddress`], [`Error::CannotListen`];
-    /// [`Error::Stopping`] or [`Error::Finished`] when the reactor stops or has stopped.
+    /// [`Error::Stopping`] or [`Error::ReactorFinished`] when the reactor stops or has stopped.
     pub fn listen_unix<A>(&mut self, address: A, factory: impl Factory) -> Result<Listener>
     where
         A: TryInto<ListenUnix>,
@@ -147,7 +147,7 @@ impl Reactor {
     ///
     /// # Errors
     /// [`Error::BadAddress`];
-    /// [`Error::Stopping`] or [`Error::Finished`] when the reactor stops or has stopped.
+    /// [`Error::Stopping`] or [`Error::ReactorFinished`] when the reactor stops or has stopped.
     pub fn connect_unix<A>(&mut self, address: A, factory: impl ClientFactory) -> Result<ConnectorId>
     where
         A: TryInto<ConnectUnix>,

@@ -218,7 +218,7 @@ impl Reactor {
 
     /// Keeps bytes until the system takes them.
     pub(super) fn keep(&mut self, token: Token, data: &[u8]) {
-        let limit = self.settings.buffer_limit;
+        let limit = self.settings.write_buffer_limit;
         let Some(connection) = self.sources.connection_mut(token) else {
             return;
         };
@@ -342,13 +342,13 @@ impl Reactor {
     pub(super) fn marks(&self, connection: &Connection) -> (usize, usize) {
         let defaults = (self.settings.high_water, self.settings.low_water);
         let (high, low) = connection.water_marks().unwrap_or(defaults);
-        let high = high.min(self.settings.buffer_limit);
+        let high = high.min(self.settings.write_buffer_limit);
         (high, low.min(high))
     }
 
     /// Whether a new connection's high-water mark is below what a callback's writes may come to.
     pub(super) fn has_small_marks(&self) -> bool {
-        self.settings.high_water.min(self.settings.buffer_limit) < SCRATCH
+        self.settings.high_water.min(self.settings.write_buffer_limit) < SCRATCH
     }
 
     /// Bytes written that the system has not taken, those included that the running callback has just written.

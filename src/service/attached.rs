@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::rc::Rc;
 use std::time::Duration;
 
-use super::{Failure, MultiService, Service, ServiceError, Stopped};
+use super::{Failure, MultiService, Service, ServiceError, StopToken};
 use crate::{Phase, Reactor, SystemEvent};
 
 /// Starts a service now, and stops it when the reactor stops: the reactor waits for that, its connections alive, for `limit` at
@@ -13,20 +13,24 @@ use crate::{Phase, Reactor, SystemEvent};
 ///
 /// ```
 /// use std::time::Duration;
-/// use twistor::service::{TimerService, attach};
+/// use twistor::service::{TimerService, run_service};
 ///
 /// let mut reactor = twistor::Reactor::new()?;
 /// let once = TimerService::new(Duration::from_secs(60), |reactor, _| {
 ///     reactor.stop();
 /// });
-/// attach(&mut reactor, once, Duration::from_secs(30))?;
+/// run_service(&mut reactor, once, Duration::from_secs(30))?;
 /// reactor.run()?;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 ///
 /// # Errors
 /// [`ServiceError::Failed`] when it does not start; what was begun is stopped again.
-pub fn attach(reactor: &mut Reactor, service: impl Service, limit: Duration) -> Result<(), ServiceError> {
+pub fn run_service(
+    reactor: &mut Reactor,
+    service: impl Service,
+    limit: Duration,
+) -> Result<(), ServiceError> {
     let attached = Attached::new(service);
     attached.stop_with(reactor, limit, |_| {});
     attached.privileged_start(reactor)?;
@@ -89,7 +93,7 @@ impl Attached {
                     }
                 }
             });
-            let stopped = Stopped::new(reactor, move |_| drop(hold.take()));
+            let stopped = StopToken::new(reactor, move |_| drop(hold.take()));
             root.stop(reactor, stopped);
         });
     }

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use super::client_state::{Course, Event};
-use super::{Backoff, ClientState, Failure, NoConnection, RetryPolicy, Service, Stopped};
+use super::{Backoff, ClientState, ConnectError, Failure, RetryPolicy, Service, StopToken};
 use crate::endpoint::ClientEndpoint;
 use crate::reactor::Completion;
 use crate::{ConnectionId, ConnectorId, DelayedCall, Factory, Reactor};
@@ -62,10 +62,10 @@ pub(super) struct Client {
     /// Of the wait, or of the preparation.
     pub(super) timer: Option<DelayedCall>,
     pub(super) waiters: Vec<Waiter>,
-    pub(super) stops: Vec<Stopped>,
+    pub(super) stops: Vec<StopToken>,
 }
 
-pub(super) type Prepare = Box<dyn FnMut(&mut Reactor, ConnectionId, Preparation)>;
+pub(super) type Prepare = Box<dyn FnMut(&mut Reactor, ConnectionId, PrepareToken)>;
 
 /// Somebody who waits for a connection.
 pub(super) struct Waiter {
@@ -75,15 +75,15 @@ pub(super) struct Waiter {
     pub(super) call: WaiterCall,
 }
 
-pub(super) type WaiterCall = Box<dyn FnOnce(&mut Reactor, Result<ConnectionId, NoConnection>)>;
+pub(super) type WaiterCall = Box<dyn FnOnce(&mut Reactor, Result<ConnectionId, ConnectError>)>;
 
 /// Says how the preparation of a connection ended. Dropped without a word, it has failed.
 #[must_use = "dropping it says that the preparation failed"]
-pub struct Preparation {
+pub struct PrepareToken {
     pub(super) completion: Completion<Result<(), String>>,
 }
 
-impl Preparation {
+impl PrepareToken {
     /// The connection can be used.
     pub fn done(self) {
         self.completion.complete(Ok(()));
@@ -161,7 +161,7 @@ impl ClientService {
     /// ```
     pub fn prepare_connection(
         self,
-        prepare: impl FnMut(&mut Reactor, ConnectionId, Preparation) + 'static,
+        prepare: impl FnMut(&mut Reactor, ConnectionId, PrepareToken) + 'static,
     ) -> ClientService {
         let mut client = self.client.borrow_mut();
         client.prepare = Some(Box::new(prepare));
@@ -181,7 +181,7 @@ impl ClientService {
     pub fn when_connected(
         &self,
         reactor: &mut Reactor,
-        call: impl FnOnce(&mut Reactor, Result<ConnectionId, NoConnection>) + 'static,
+        call: impl FnOnce(&mut Reactor, Result<ConnectionId, ConnectError>) + 'static,
     ) {
         self.wait(reactor, Waiter { patience: None, failures: 0, call: Box::new(call) });
     }
@@ -192,7 +192,7 @@ impl ClientService {
         &self,
         reactor: &mut Reactor,
         failures: u32,
-        call: impl FnOnce(&mut Reactor, Result<ConnectionId, NoConnection>) + 'static,
+        call: impl FnOnce(&mut Reactor, Result<ConnectionId, ConnectError>) + 'static,
     ) {
         self.wait(reactor, Waiter { patience: Some(failures.max(1)), failures: 0, call: Box::new(call) });
     }
@@ -246,7 +246,7 @@ impl ClientService {
     pub(super) fn answer(&self, reactor: &mut Reactor, waiter: Waiter) {
         let answer = match self.state() {
             ClientState::Connected(connection) => Ok(connection),
-            ClientState::Stopped | ClientState::Stopping => Err(NoConnection::Cancelled),
+            ClientState::Stopped | ClientState::Stopping => Err(ConnectError::Cancelled),
             ClientState::GivenUp => Err(self.client.borrow().course.no_connection()),
             // It was lost in between.
             _ => return self.client.borrow_mut().waiters.push(waiter),
@@ -265,7 +265,7 @@ impl Service for ClientService {
         Ok(())
     }
 
-    fn stop(&mut self, reactor: &mut Reactor, stopped: Stopped) {
+    fn stop(&mut self, reactor: &mut Reactor, stopped: StopToken) {
         self.client.borrow_mut().stops.push(stopped);
         self.happened(reactor, Event::Stop);
     }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::client::Waiter;
 use super::client_state::{Effect, Event};
-use super::{AttemptFailed, ClientService, ClientState, NoConnection, Preparation};
+use super::{AttemptError, ClientService, ClientState, ConnectError, PrepareToken};
 use crate::reactor::panic_message;
 use crate::{Address, ClientFactory, ConnectionId, Connector, Factory, Layer, Protocol, Reactor, Reason};
 
@@ -72,7 +72,7 @@ impl ClientService {
                     |waiter: &mut Waiter| waiter.patience.is_some_and(|patience| waiter.failures >= patience);
                 let enough: Vec<Waiter> = client.waiters.extract_if(.., had_enough).collect();
                 for Waiter { failures, call, .. } in enough {
-                    let answer = NoConnection::Failed { failures, last: why.clone() };
+                    let answer = ConnectError::Failed { failures, last: why.clone() };
                     reactor.call_later(Duration::ZERO, move |reactor| call(reactor, Err(answer)));
                 }
             }
@@ -97,7 +97,7 @@ impl ClientService {
             (client.attempt, client.connector) = (client.attempt.wrapping_add(1), None);
             if client.state != ClientState::Connecting {
                 // Stopped by the factory that was started for it.
-                return Some(Event::Failed(AttemptFailed::Unreachable(Reason::Cancelled)));
+                return Some(Event::Failed(AttemptError::Unreachable(Reason::Cancelled)));
             }
             (Rc::clone(&client.endpoint), client.attempt)
         };
@@ -111,11 +111,11 @@ impl ClientService {
                 }
                 None
             }
-            Ok(Err(error)) => Some(Event::Failed(AttemptFailed::Endpoint(error.to_string()))),
+            Ok(Err(error)) => Some(Event::Failed(AttemptError::Endpoint(error.to_string()))),
             Err(panic) => {
                 let why = format!("it panicked: {}", panic_message(&*panic));
                 log_error!("{}: {}", self.label(), Escaped(&why));
-                Some(Event::Failed(AttemptFailed::Endpoint(why)))
+                Some(Event::Failed(AttemptError::Endpoint(why)))
             }
         }
     }
@@ -160,7 +160,7 @@ impl ClientService {
         });
         let Some(mut prepare) = client.prepare.take() else { return };
         drop(client);
-        let call = || prepare(reactor, connection, Preparation { completion });
+        let call = || prepare(reactor, connection, PrepareToken { completion });
         let called = catch_unwind(AssertUnwindSafe(call));
         self.client.borrow_mut().prepare = Some(prepare);
         // The token is dropped with it; the reactor counts and logs the panic.
@@ -207,7 +207,7 @@ impl Factory for Attempt {
 
 impl ClientFactory for Attempt {
     fn client_connection_failed(&mut self, connector: &mut Connector<'_>, reason: &Reason) {
-        let event = Event::Failed(AttemptFailed::Unreachable(reason.clone()));
+        let event = Event::Failed(AttemptError::Unreachable(reason.clone()));
         self.service.of_attempt(connector.reactor(), self.attempt, event);
     }
 

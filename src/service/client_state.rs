@@ -33,7 +33,7 @@ pub enum ClientState {
 /// Why one attempt brought no connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum AttemptFailed {
+pub enum AttemptError {
     /// The endpoint refused to try, and said why.
     Endpoint(String),
     /// No connection was made.
@@ -47,7 +47,7 @@ pub enum AttemptFailed {
 /// Why there is no connection for those that waited for one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum NoConnection {
+pub enum ConnectError {
     /// The service was stopped. (Twisted: `CancelledError`.)
     Cancelled,
     /// So many attempts in a row failed.
@@ -55,7 +55,7 @@ pub enum NoConnection {
         /// How many.
         failures: u32,
         /// Why the last one did.
-        last: AttemptFailed,
+        last: AttemptError,
     },
 }
 
@@ -68,7 +68,7 @@ pub(super) enum Event {
     Due,
     /// The policy wants no further attempt.
     Exhausted,
-    Failed(AttemptFailed),
+    Failed(AttemptError),
     Made(ConnectionId),
     Prepared,
     /// It could not be prepared, or not in time.
@@ -90,9 +90,9 @@ pub(super) enum Effect {
     /// Those that wait have their connection.
     Tell,
     /// An attempt has failed: some of those that wait may have had enough.
-    CountFailure(AttemptFailed),
+    CountFailure(AttemptError),
     /// Nobody waits any longer.
-    Refuse(NoConnection),
+    Refuse(ConnectError),
     /// It has stopped: whoever waits for that is told.
     Finish,
 }
@@ -114,19 +114,19 @@ impl ClientState {
             (S::Stopping, Event::Start) => (S::Restarting, vec![]),
 
             (S::New | S::Stopped, Event::Stop) => {
-                (S::Stopped, vec![Effect::Refuse(NoConnection::Cancelled), Effect::Finish])
+                (S::Stopped, vec![Effect::Refuse(ConnectError::Cancelled), Effect::Finish])
             }
             (S::GivenUp, Event::Stop) => (S::Stopped, vec![Effect::Finish]),
             (S::Waiting, Event::Stop) => {
-                let refuse = Effect::Refuse(NoConnection::Cancelled);
+                let refuse = Effect::Refuse(ConnectError::Cancelled);
                 (S::Stopped, vec![Effect::CancelTimer, refuse, Effect::StopFactory, Effect::Finish])
             }
             (S::Connecting | S::Preparing(_) | S::Discarding | S::Connected(_), Event::Stop) => {
-                let refuse = Effect::Refuse(NoConnection::Cancelled);
+                let refuse = Effect::Refuse(ConnectError::Cancelled);
                 (S::Stopping, vec![Effect::CancelTimer, refuse, Effect::Disconnect])
             }
             (S::Stopping | S::Restarting, Event::Stop) => {
-                (S::Stopping, vec![Effect::Refuse(NoConnection::Cancelled)])
+                (S::Stopping, vec![Effect::Refuse(ConnectError::Cancelled)])
             }
             (S::Stopping, Event::Failed(_) | Event::Lost(_)) => {
                 (S::Stopped, vec![Effect::StopFactory, Effect::Finish])
@@ -153,11 +153,11 @@ impl ClientState {
                 (S::Waiting, vec![course.failed(failed), Effect::Retry])
             }
             (S::Connecting | S::Preparing(_), Event::Lost(reason)) => {
-                let failed = course.failed(AttemptFailed::LostEarly(reason));
+                let failed = course.failed(AttemptError::LostEarly(reason));
                 (S::Waiting, vec![Effect::CancelTimer, failed, Effect::Retry])
             }
             (S::Preparing(_), Event::Unprepared(why)) => {
-                let failed = course.failed(AttemptFailed::Preparation(why));
+                let failed = course.failed(AttemptError::Preparation(why));
                 (S::Discarding, vec![Effect::CancelTimer, failed, Effect::Disconnect])
             }
             (S::Discarding | S::Connected(_), Event::Lost(_)) => (S::Waiting, vec![Effect::Retry]),
@@ -172,47 +172,47 @@ impl ClientState {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Course {
     pub(super) failures: u32,
-    last: Option<AttemptFailed>,
+    last: Option<AttemptError>,
 }
 
 impl Course {
-    fn failed(&mut self, why: AttemptFailed) -> Effect {
+    fn failed(&mut self, why: AttemptError) -> Effect {
         self.failures = self.failures.saturating_add(1);
         self.last = Some(why.clone());
         Effect::CountFailure(why)
     }
 
-    pub(super) fn no_connection(&self) -> NoConnection {
+    pub(super) fn no_connection(&self) -> ConnectError {
         match &self.last {
-            Some(last) => NoConnection::Failed { failures: self.failures, last: last.clone() },
+            Some(last) => ConnectError::Failed { failures: self.failures, last: last.clone() },
             // A policy that does not want a connection back that was lost.
-            None => NoConnection::Cancelled,
+            None => ConnectError::Cancelled,
         }
     }
 }
 
-impl fmt::Display for AttemptFailed {
+impl fmt::Display for AttemptError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            AttemptFailed::Endpoint(why) => Escaped(why).fmt(f),
-            AttemptFailed::Unreachable(reason) => reason.fmt(f),
-            AttemptFailed::LostEarly(reason) => write!(f, "of no use: {reason}"),
-            AttemptFailed::Preparation(why) => write!(f, "it could not be prepared: {}", Escaped(why)),
+            AttemptError::Endpoint(why) => Escaped(why).fmt(f),
+            AttemptError::Unreachable(reason) => reason.fmt(f),
+            AttemptError::LostEarly(reason) => write!(f, "of no use: {reason}"),
+            AttemptError::Preparation(why) => write!(f, "it could not be prepared: {}", Escaped(why)),
         }
     }
 }
 
-impl fmt::Display for NoConnection {
+impl fmt::Display for ConnectError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            NoConnection::Cancelled => f.write_str("no connection: the service was stopped"),
-            NoConnection::Failed { failures, last } => {
+            ConnectError::Cancelled => f.write_str("no connection: the service was stopped"),
+            ConnectError::Failed { failures, last } => {
                 write!(f, "no connection after {failures} attempts: {last}")
             }
         }
     }
 }
 
-impl std::error::Error for AttemptFailed {}
+impl std::error::Error for AttemptError {}
 
-impl std::error::Error for NoConnection {}
+impl std::error::Error for ConnectError {}

@@ -103,7 +103,7 @@ impl Manager {
 ///
 /// # Errors
 /// What the system says when the manager cannot be told.
-pub fn tell_status(text: &str) -> io::Result<()> {
+pub fn notify_status(text: &str) -> io::Result<()> {
     match NotifySocket::from_environment()? {
         // A second line would be another word to the manager.
         Some(socket) => socket.send(&format!("STATUS={}", text.replace(['\n', '\r'], " "))),

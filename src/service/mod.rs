@@ -46,7 +46,7 @@
 //!                    └─────────────────┴────────────────────────────────────────────┘ stop, all the same
 //! ```
 //!
-//! To stop takes time: connections have to end, threads to be joined. So `stop` is given a token, [`Stopped`], and
+//! To stop takes time: connections have to end, threads to be joined. So `stop` is given a token, [`StopToken`], and
 //! the service has stopped when that is dropped, wherever it is then. The loop is fully alive meanwhile. Every wait for it has a
 //! limit: [`MultiService::stop_limit`] for each service, [`RunSettings::stop_limit`] for the program.
 //!
@@ -55,7 +55,7 @@
 //! A service has to `start`; everything else has a default.
 //!
 //! ```
-//! use twistor::service::{Failure, Service, Stopped, attach};
+//! use twistor::service::{Failure, Service, StopToken, run_service};
 //! use twistor::{DelayedCall, Reactor};
 //! use std::time::Duration;
 //!
@@ -69,7 +69,7 @@
 //!         self.call = Some(reactor.call_later(Duration::from_secs(60), |_| println!("a minute has passed")));
 //!         Ok(())
 //!     }
-//!     fn stop(&mut self, reactor: &mut Reactor, stopped: Stopped) {
+//!     fn stop(&mut self, reactor: &mut Reactor, stopped: StopToken) {
 //!         if let Some(call) = self.call.take() {
 //!             // It may have come.
 //!             let _ = call.cancel(reactor);
@@ -79,13 +79,13 @@
 //! }
 //!
 //! let mut reactor = Reactor::new()?;
-//! attach(&mut reactor, Reminder::default(), Duration::from_secs(30))?;
+//! run_service(&mut reactor, Reminder::default(), Duration::from_secs(30))?;
 //! # reactor.call_when_running(|reactor| { reactor.stop(); });
 //! reactor.run()?;
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! [`attach`] is for reactors of your own, those of the simulation included: services run in virtual time as everything does.
+//! [`run_service`] is for reactors of your own, those of the simulation included: services run in virtual time as everything does.
 //!
 //! # A program
 //!
@@ -110,16 +110,16 @@ mod stopped;
 mod timer;
 mod tree;
 
-pub use self::attached::attach;
+pub use self::attached::run_service;
 pub use self::backoff::{Backoff, RetryPolicy};
-pub use self::client::{ClientService, Preparation};
-pub use self::client_state::{AttemptFailed, ClientState, NoConnection};
+pub use self::client::{ClientService, PrepareToken};
+pub use self::client_state::{AttemptError, ClientState, ConnectError};
 pub use self::error::ServiceError;
-pub use self::manager::tell_status;
+pub use self::manager::notify_status;
 pub use self::multi::{MultiService, ServiceId};
 pub use self::run::{RunError, RunSettings, run, run_with};
 pub use self::server::StreamServerService;
-pub use self::stopped::Stopped;
+pub use self::stopped::StopToken;
 pub use self::timer::TimerService;
 pub use crate::deferred::Failure;
 pub use crate::task::Tick;
@@ -152,7 +152,7 @@ pub trait Service: 'static {
     fn start(&mut self, reactor: &mut Reactor) -> Result<(), Failure>;
 
     /// Stops, and drops `stopped` when it has. By default there is nothing to do.
-    fn stop(&mut self, reactor: &mut Reactor, stopped: Stopped) {
+    fn stop(&mut self, reactor: &mut Reactor, stopped: StopToken) {
         let _ = reactor;
         drop(stopped);
     }
@@ -177,7 +177,7 @@ impl Service for Box<dyn Service> {
         (**self).start(reactor)
     }
 
-    fn stop(&mut self, reactor: &mut Reactor, stopped: Stopped) {
+    fn stop(&mut self, reactor: &mut Reactor, stopped: StopToken) {
         (**self).stop(reactor, stopped);
     }
 

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use super::tree::{Child, Stage, State, Tree};
-use super::{Failure, Service, ServiceError, Stopped};
+use super::{Failure, Service, ServiceError, StopToken};
 use crate::Reactor;
 
 /// A tree of services. (Twisted: `MultiService`.)
@@ -86,7 +86,7 @@ impl MultiService {
             Ok(()) => Ok(id),
             Err(error) => {
                 // It is there, and not inside a call.
-                let _ = self.remove(reactor, id, Stopped::ignored());
+                let _ = self.remove(reactor, id, StopToken::ignored());
                 Err(error)
             }
         }
@@ -97,7 +97,12 @@ impl MultiService {
     ///
     /// # Errors
     /// [`ServiceError::NoSuchService`]; [`ServiceError::Busy`] inside one of its own calls.
-    pub fn remove(&self, reactor: &mut Reactor, id: ServiceId, stopped: Stopped) -> Result<(), ServiceError> {
+    pub fn remove(
+        &self,
+        reactor: &mut Reactor,
+        id: ServiceId,
+        stopped: StopToken,
+    ) -> Result<(), ServiceError> {
         let mut tree = self.tree.borrow_mut();
         let index = tree.children.iter().position(|child| child.id == id && !child.leaving);
         let index = index.ok_or(ServiceError::NoSuchService)?;
@@ -195,7 +200,7 @@ impl Service for MultiService {
         Ok(self.raise_all(reactor, Stage::Up)?)
     }
 
-    fn stop(&mut self, reactor: &mut Reactor, stopped: Stopped) {
+    fn stop(&mut self, reactor: &mut Reactor, stopped: StopToken) {
         let mut tree = self.tree.borrow_mut();
         match &mut tree.state {
             State::Down => {

@@ -10,12 +10,12 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use super::attached::Attached;
-use super::manager::{Manager, tell_status};
+use super::manager::{Manager, notify_status};
 use super::pid_file::PidFile;
 use super::privileges::Identity;
 use super::{Service, ServiceError};
 use crate::endpoint::ParseError;
-use crate::stream::OpenError;
+use crate::stream::ConnectError;
 use crate::{Error, Phase, Reactor, Settings, Signal, SystemEvent, error_chain};
 
 /// Runs a service until it is told to stop, with the default [`RunSettings`]: a `main` in one line.
@@ -27,7 +27,7 @@ use crate::{Error, Phase, Reactor, Settings, Signal, SystemEvent, error_chain};
 /// use twistor::service::TimerService;
 ///
 /// fn main() -> ExitCode {
-///     twistor::run(TimerService::new(Duration::from_secs(1), |_, tick| println!("{}", tick.number)))
+///     twistor::run(TimerService::new(Duration::from_secs(1), |_, tick| println!("{}", tick.count)))
 /// }
 /// ```
 ///
@@ -45,7 +45,7 @@ pub fn run_with(settings: RunSettings, service: impl Service) -> ExitCode {
         Err(error) => {
             // For the manager's eyes; there may be none.
             let text = error_chain(&error).to_string();
-            let _ = tell_status(&text);
+            let _ = notify_status(&text);
             let program = std::env::args_os().next().map(PathBuf::from);
             let program = program.as_deref().and_then(|path| path.file_name()).unwrap_or_default();
             // Nobody may be there to read it.
@@ -70,7 +70,7 @@ pub fn run_with(settings: RunSettings, service: impl Service) -> ExitCode {
 #[derive(Clone, Debug)]
 pub struct RunSettings {
     /// How long the services may take to stop; then what is left is aborted, and the exit code is 1. Connections that
-    /// are left after them have [`Settings::drain_limit`], and no longer than this in all. Default: 30 s.
+    /// are left after them have [`Settings::graceful_stop_timeout`], and no longer than this in all. Default: 30 s.
     pub stop_limit: Duration,
     /// Whom to become once everything that needs privileges is done, by name or number. Default: nobody else.
     pub user: Option<String>,
@@ -146,7 +146,7 @@ fn is_configuration(error: &ServiceError) -> bool {
     while let Some(error) = cause {
         if matches!(error.downcast_ref(), Some(Error::BadAddress(_)))
             || matches!(error.downcast_ref(), Some(ServiceError::NameTaken(_)))
-            || matches!(error.downcast_ref(), Some(OpenError::BadEndpoint(_)))
+            || matches!(error.downcast_ref(), Some(ConnectError::BadEndpoint(_)))
             || error.is::<ParseError>()
         {
             return true;

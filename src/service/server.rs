@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::Duration;
 
-use super::{Failure, Service, Stopped};
+use super::{Failure, Service, StopToken};
 use crate::endpoint::ServerEndpoint;
 use crate::{Factory, Listener, Reactor, Shared, Transport, shared};
 
@@ -98,7 +98,7 @@ impl Service for StreamServerService {
         self.listen(reactor)
     }
 
-    fn stop(&mut self, reactor: &mut Reactor, stopped: Stopped) {
+    fn stop(&mut self, reactor: &mut Reactor, stopped: StopToken) {
         let (listener, patience) = {
             let mut server = self.server.borrow_mut();
             (server.listener.take(), server.patience)
@@ -116,7 +116,7 @@ impl Service for StreamServerService {
             }
         });
         // A timed call of a connection is dropped with it: the last one drops what all share.
-        let all_ended = Rc::new(Stopped::new(reactor, move |reactor| {
+        let all_ended = Rc::new(StopToken::new(reactor, move |reactor| {
             // It was called when the limit came first.
             let _ = late.cancel(reactor);
             drop(stopped);

@@ -9,7 +9,7 @@ use crate::reactor::Completion;
 /// can be moved into any callback, and sent to another thread.
 ///
 /// ```
-/// use twistor::service::{Failure, Service, Stopped};
+/// use twistor::service::{Failure, Service, StopToken};
 /// use twistor::Reactor;
 ///
 /// /// Takes a second to end.
@@ -19,25 +19,25 @@ use crate::reactor::Completion;
 ///     fn start(&mut self, _: &mut Reactor) -> Result<(), Failure> {
 ///         Ok(())
 ///     }
-///     fn stop(&mut self, reactor: &mut Reactor, stopped: Stopped) {
+///     fn stop(&mut self, reactor: &mut Reactor, stopped: StopToken) {
 ///         reactor.call_later(std::time::Duration::from_secs(1), move |_| drop(stopped));
 ///     }
 /// }
 /// ```
 #[must_use = "dropping it says that the service has stopped"]
-pub struct Stopped {
+pub struct StopToken {
     _completion: Option<Completion<()>>,
 }
 
-impl Stopped {
+impl StopToken {
     /// A token; `then` is called once it was dropped, in one of the reactor's next turns. It counts as
-    /// [in use](Reactor::in_use) until then.
-    pub fn new(reactor: &mut Reactor, then: impl FnOnce(&mut Reactor) + 'static) -> Stopped {
-        Stopped { _completion: Some(reactor.completion(|reactor, _| then(reactor))) }
+    /// [in use](Reactor::resource_count) until then.
+    pub fn new(reactor: &mut Reactor, then: impl FnOnce(&mut Reactor) + 'static) -> StopToken {
+        StopToken { _completion: Some(reactor.completion(|reactor, _| then(reactor))) }
     }
 
     /// A token that nobody waits for.
-    pub fn ignored() -> Stopped {
-        Stopped { _completion: None }
+    pub fn ignored() -> StopToken {
+        StopToken { _completion: None }
     }
 }

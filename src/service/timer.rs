@@ -3,10 +3,10 @@
 use std::rc::Rc;
 use std::time::Duration;
 
-use super::{Failure, Service, Stopped};
+use super::{Failure, Service, StopToken};
 use crate::deferred::LoopingCall;
 use crate::task::Tick;
-use crate::{Place, Reactor};
+use crate::{CallbackKind, Reactor};
 
 /// Calls a function at its start, and once a period after that. (Twisted: `TimerService`.)
 ///
@@ -18,7 +18,7 @@ use crate::{Place, Reactor};
 /// use twistor::service::TimerService;
 ///
 /// let seconds = TimerService::new(Duration::from_secs(1), |_, tick| {
-///     println!("second {}, {} missed", tick.number, tick.skipped);
+///     println!("second {}, {} missed", tick.count, tick.skipped);
 /// });
 /// # drop(seconds);
 /// ```
@@ -34,7 +34,7 @@ impl TimerService {
     pub fn new(period: Duration, mut call: impl FnMut(&mut Reactor, Tick) + 'static) -> TimerService {
         // A panic ends in there, and not the loop.
         let calls = LoopingCall::new(move |reactor, tick| {
-            reactor.call(Place::TimedCall, |reactor| call(reactor, tick));
+            reactor.call(CallbackKind::TimedCall, |reactor| call(reactor, tick));
         });
         TimerService { name: None, period: period.max(Duration::from_millis(1)), calls }
     }
@@ -73,7 +73,7 @@ impl Service for TimerService {
         Ok(())
     }
 
-    fn stop(&mut self, reactor: &mut Reactor, stopped: Stopped) {
+    fn stop(&mut self, reactor: &mut Reactor, stopped: StopToken) {
         // One that does not run has stopped.
         let _ = self.calls.stop(reactor);
         drop(stopped);

@@ -6,7 +6,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::time::Duration;
 
-use super::{Failure, MultiService, Service, ServiceError, ServiceId, Stopped};
+use super::{Failure, MultiService, Service, ServiceError, ServiceId, StopToken};
 use crate::Reactor;
 use crate::reactor::panic_message;
 
@@ -27,7 +27,7 @@ pub(super) enum State {
     Starting,
     Up,
     /// Who waits for the end.
-    Stopping(Vec<Stopped>),
+    Stopping(Vec<StopToken>),
 }
 
 pub(super) struct Child {
@@ -122,7 +122,7 @@ impl MultiService {
             Some((_, Stage::Stopping)) => {}
             Some((id, _)) => {
                 drop(tree);
-                self.stop_child(reactor, id, Stopped::ignored());
+                self.stop_child(reactor, id, StopToken::ignored());
             }
             None => {
                 let waiting = std::mem::replace(&mut tree.state, State::Down);
@@ -132,7 +132,7 @@ impl MultiService {
         }
     }
 
-    pub(super) fn stop_child(&self, reactor: &mut Reactor, id: ServiceId, also: Stopped) {
+    pub(super) fn stop_child(&self, reactor: &mut Reactor, id: ServiceId, also: StopToken) {
         let mut tree = self.tree.borrow_mut();
         let limit = tree.stop_limit;
         let Some(child) = tree.child(id) else { return };
@@ -157,7 +157,7 @@ impl MultiService {
             }
         });
         let tree = self.clone();
-        let stopped = Stopped::new(reactor, move |reactor| {
+        let stopped = StopToken::new(reactor, move |reactor| {
             // It was called when the limit came first.
             let _ = timer.cancel(reactor);
             if over.take().is_some() {

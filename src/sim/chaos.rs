@@ -16,9 +16,9 @@ use crate::net::sim::{
 /// let mut simulation = Simulation::new(3);
 /// simulation.host("server");
 /// let mut random = simulation.random("which chaos");
-/// simulation.unleash(Chaos::draw(&mut random));
+/// simulation.start_chaos(Chaos::draw(&mut random));
 /// simulation.run_for(Duration::from_secs(60))?;
-/// simulation.calm();
+/// simulation.stop_chaos();
 /// # Ok::<(), twistor::sim::RunError>(())
 /// ```
 #[derive(Clone, Debug, PartialEq)]
@@ -26,9 +26,9 @@ pub struct Chaos {
     /// What strikes hosts and the ways between them; one of them each time.
     pub strikes: Vec<FaultKind>,
     /// The mean time between two strikes, at least 1 ms. Default: 2 s.
-    pub every: Duration,
+    pub mean_interval: Duration,
     /// How long what a strike did lasts, on average. Default: 1 s.
-    pub lasts: Duration,
+    pub mean_duration: Duration,
     /// Whom they hit. Default: all hosts.
     pub hosts: Vec<Host>,
     /// The probability that a read moves less than it could.
@@ -54,8 +54,8 @@ impl Default for Chaos {
     fn default() -> Chaos {
         Chaos {
             strikes: Vec::new(),
-            every: Duration::from_secs(2),
-            lasts: Duration::from_secs(1),
+            mean_interval: Duration::from_secs(2),
+            mean_duration: Duration::from_secs(1),
             hosts: Vec::new(),
             short_reads: 0.0,
             short_writes: 0.0,
@@ -71,7 +71,7 @@ impl Default for Chaos {
 
 impl Chaos {
     /// What strikes can be.
-    pub const STRIKES: &'static [FaultKind] = &[
+    pub const FAULTS: &'static [FaultKind] = &[
         FaultKind::Partition,
         FaultKind::OneWayPartition,
         FaultKind::Reset,
@@ -98,9 +98,9 @@ impl Chaos {
         let (interrupted, failures, slow_calls) = (some(0.1), some(0.005), some(0.02));
         let (loss, delays) = (some(0.1), some(0.1));
         Chaos {
-            strikes: Chaos::STRIKES.iter().copied().filter(|_| random.chance(0.5)).collect(),
-            every: random.between(Duration::from_millis(200), Duration::from_secs(5)),
-            lasts: random.between(Duration::from_millis(10), Duration::from_secs(10)),
+            strikes: Chaos::FAULTS.iter().copied().filter(|_| random.chance(0.5)).collect(),
+            mean_interval: random.between(Duration::from_millis(200), Duration::from_secs(5)),
+            mean_duration: random.between(Duration::from_millis(10), Duration::from_secs(10)),
             hosts: Vec::new(),
             short_reads,
             short_writes,
@@ -125,9 +125,9 @@ pub(super) struct Reign {
 
 impl Simulation {
     /// Lets chaos rule from now on, in the place of any before it.
-    pub fn unleash(&mut self, chaos: Chaos) {
-        self.calm();
-        self.note(&format!("{chaos:?}"));
+    pub fn start_chaos(&mut self, chaos: Chaos) {
+        self.stop_chaos();
+        self.trace_note(&format!("{chaos:?}"));
         let rule = self.add_rule(Everywhere(chaos.clone()));
         let random = self.network().random("strikes");
         self.reigns += 1;
@@ -137,13 +137,13 @@ impl Simulation {
     }
 
     /// Ends chaos and what it did: partitions heal, hosts go on or come back.
-    pub fn calm(&mut self) {
+    pub fn stop_chaos(&mut self) {
         let Some(reign) = self.reign.take() else { return };
         self.remove_rule(reign.rule);
         self.heal_all();
         for host in self.struck(&reign.chaos) {
-            for kind in Chaos::STRIKES {
-                self.mend(*kind, host, host);
+            for kind in Chaos::FAULTS {
+                self.clear_fault(*kind, host, host);
             }
         }
     }
@@ -160,7 +160,7 @@ impl Simulation {
         if reign.chaos.strikes.is_empty() {
             return;
         }
-        let wait = reign.random.exponential(reign.chaos.every.max(SHORTEST));
+        let wait = reign.random.exponential(reign.chaos.mean_interval.max(SHORTEST));
         self.after(wait, move |simulation| simulation.strike_next(number));
     }
 
@@ -170,7 +170,7 @@ impl Simulation {
         if !hosts.is_empty() {
             let kind = *reign.random.pick(&reign.chaos.strikes);
             let (host, other) = (*reign.random.pick(&hosts), *reign.random.pick(&hosts));
-            let lasts = reign.random.exponential(reign.chaos.lasts);
+            let lasts = reign.random.exponential(reign.chaos.mean_duration);
             match kind {
                 // Two hosts that are picked from many seldom have a connection between them.
                 FaultKind::Reset => {
@@ -180,7 +180,7 @@ impl Simulation {
             }
             self.after(lasts, move |simulation| {
                 if simulation.reign.as_ref().is_some_and(|reign| reign.number == number) {
-                    simulation.mend(kind, host, other);
+                    simulation.clear_fault(kind, host, other);
                 }
             });
         }

@@ -40,7 +40,7 @@
 //! simulation.partition(server, client);
 //! simulation.run_for(Duration::from_secs(3600))?;
 //! simulation.heal(server, client);
-//! assert_eq!(simulation.reactor(client).statistics().losses, 0);
+//! assert_eq!(simulation.reactor(client).statistics().connections_lost, 0);
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
@@ -52,7 +52,7 @@
 //!   descriptors, names that are not found, slow readers, clocks that drift and jump.
 //! - **Hosts** ([`Simulation`]): [`pause`](Simulation::pause), [`kill`](Simulation::kill), [`crash`](Simulation::crash)
 //!   and what [`boots`](Simulation::boot) when they come back.
-//! - **Strikes** ([`strike`](Simulation::strike), [`mend`](Simulation::mend)): any of these by its kind, for scripts that draw
+//! - **Strikes** ([`strike`](Simulation::inject_fault), [`mend`](Simulation::clear_fault)): any of these by its kind, for scripts that draw
 //!   outages from the seed.
 //! - **Rules** ([`Rule`], [`Fault`]): what looks at each packet and each system call, and lets it pass, delays, drops, shortens or
 //!   fails it.
@@ -82,7 +82,7 @@ pub use self::explore::Exploration;
 pub use self::outcome::{RunError, Step};
 pub use self::simulation::Simulation;
 pub use crate::net::sim::{
-    Call, CallKind, Coverage, DatagramSocket, Errno, Fault, FaultKind, HeldConnect, Host, Latency, Link,
-    Network, Packet, PacketKind, Random, Rule, RuleId, Script, Socket, SocketListener, SocketOptions,
+    Call, CallKind, Coverage, DatagramSocket, Errno, Fault, FaultKind, Host, Latency, Link, Network, Packet,
+    PacketKind, PendingConnect, Random, Rule, RuleId, SimProgram, Socket, SocketListener, SocketOptions,
     Verdict,
 };

@@ -22,14 +22,14 @@ pub enum Step {
 #[non_exhaustive]
 pub enum RunError {
     /// Nothing can ever happen again. Who waits for what, a line each.
-    Forever {
+    Deadlock {
         /// When it came to this.
         at: Instant,
         /// Who waits for what.
         waiting: String,
     },
     /// So much has happened without the time going on that it never will.
-    TimeStandsStill {
+    Livelock {
         /// The time.
         at: Instant,
         /// Turns at this time.
@@ -38,7 +38,7 @@ pub enum RunError {
         cause: String,
     },
     /// What was waited for had not come by then.
-    TooLate {
+    TimedOut {
         /// When it was given up.
         at: Instant,
     },
@@ -63,11 +63,11 @@ pub enum RunError {
 impl fmt::Display for RunError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            RunError::Forever { at, waiting } => write!(f, "at {at:?} {}", Escaped(waiting)),
-            RunError::TimeStandsStill { at, turns, cause } => {
+            RunError::Deadlock { at, waiting } => write!(f, "at {at:?} {}", Escaped(waiting)),
+            RunError::Livelock { at, turns, cause } => {
                 write!(f, "{turns} turns at {at:?}, and the time does not go on: {}", Escaped(cause))
             }
-            RunError::TooLate { at } => write!(f, "it had not come by {at:?}"),
+            RunError::TimedOut { at } => write!(f, "it had not come by {at:?}"),
             RunError::Panicked { host, at, text } => {
                 write!(f, "panic on {} at {at:?}: {}", Escaped(host), Escaped(text))
             }

@@ -81,7 +81,7 @@ impl Simulation {
         let network = Network::new(seed);
         let mut order = network.random("turns");
         // Half of the seeds tell as little as the contract allows, half as much as Linux does.
-        network.minimal_edges(order.chance(0.5));
+        network.set_minimal_readiness(order.chance(0.5));
         // A stream of its own.
         network.shuffle_tasks(network.random("tasks or not").chance(0.5));
         Simulation {
@@ -121,7 +121,7 @@ impl Simulation {
     ///
     /// # Panics
     /// When there is no reactor: the host's process was killed, has crashed or has stopped by itself. A new one begins with
-    /// [`restart`](Simulation::restart) or [`boot`](Simulation::boot); [`look`](Simulation::look) returns `None` meanwhile.
+    /// [`restart`](Simulation::restart) or [`boot`](Simulation::boot); [`look`](Simulation::reactor_ref) returns `None` meanwhile.
     #[track_caller]
     pub fn reactor(&mut self, host: Host) -> &mut Reactor {
         let is_up = self.network.is_up(host);
@@ -143,7 +143,7 @@ impl Simulation {
 
     /// The host's reactor, to look at. `None` before it is made, and from its end (killed, crashed or stopped by itself) until
     /// the host is [restarted](Simulation::restart).
-    pub fn look(&self, host: Host) -> Option<&Reactor> {
+    pub fn reactor_ref(&self, host: Host) -> Option<&Reactor> {
         let reactor = self.machines.get(host.index())?.reactor.as_ref()?;
         reactor.forget_time();
         Some(reactor)
@@ -255,7 +255,7 @@ impl Simulation {
     /// });
     /// simulation.run_for(Duration::from_secs(1))?;
     /// simulation.signal(host, Signal::Terminate);
-    /// simulation.run_until(|simulation| simulation.look(host).is_none())?;
+    /// simulation.run_until(|simulation| simulation.reactor_ref(host).is_none())?;
     /// assert_eq!(simulation.now().since_origin(), Duration::from_secs(2));
     /// # Ok::<(), twistor::sim::RunError>(())
     /// ```
@@ -275,7 +275,7 @@ impl Simulation {
         }
         match signal {
             Signal::WindowChange | Signal::Child | Signal::Continue => {}
-            Signal::Suspend if self.look(host).is_none() => {}
+            Signal::Suspend if self.reactor_ref(host).is_none() => {}
             Signal::Suspend => self.pause(host),
             _ => self.kill(host),
         }
@@ -303,7 +303,7 @@ impl Simulation {
     /// Gives one reactor a turn, or lets the time go on to the next thing that happens.
     ///
     /// # Errors
-    /// [`RunError::Failed`], [`RunError::TimeStandsStill`].
+    /// [`RunError::Failed`], [`RunError::Livelock`].
     pub fn step(&mut self) -> Result<Step, RunError> {
         self.step_until(None)
     }
@@ -311,7 +311,7 @@ impl Simulation {
     /// Runs for so long in virtual time. When nothing is left to do the time passes all the same.
     ///
     /// # Errors
-    /// [`RunError::Failed`], [`RunError::TimeStandsStill`].
+    /// [`RunError::Failed`], [`RunError::Livelock`].
     pub fn run_for(&mut self, time: Duration) -> Result<(), RunError> {
         // What the caller did in between is a new beginning.
         self.standstill = Standstill::default();
@@ -324,19 +324,19 @@ impl Simulation {
     /// Runs until `done`, which is asked before each step.
     ///
     /// # Errors
-    /// [`RunError::Forever`] when nothing can ever happen again; [`RunError::TooLate`] after a year; those of
+    /// [`RunError::Deadlock`] when nothing can ever happen again; [`RunError::TimedOut`] after a year; those of
     /// [`step`](Simulation::step).
     pub fn run_until(&mut self, mut done: impl FnMut(&mut Simulation) -> bool) -> Result<(), RunError> {
         let end = self.network.now() + A_YEAR;
         while !done(self) {
             match self.step_until(Some(end))? {
                 Step::Nothing if self.next().is_none() => {
-                    return Err(RunError::Forever {
+                    return Err(RunError::Deadlock {
                         at: self.network.now(),
                         waiting: self.network.who_waits(),
                     });
                 }
-                Step::Nothing => return Err(RunError::TooLate { at: end }),
+                Step::Nothing => return Err(RunError::TimedOut { at: end }),
                 Step::Turn(_) | Step::Time(_) => {}
             }
         }
@@ -346,13 +346,13 @@ impl Simulation {
     /// Runs until nothing is left to do: no packet travels, no timer is set, nothing is scripted.
     ///
     /// # Errors
-    /// [`RunError::TooLate`] when after this much virtual time there still is something; those of [`step`](Simulation::step).
+    /// [`RunError::TimedOut`] when after this much virtual time there still is something; those of [`step`](Simulation::step).
     pub fn run_until_idle(&mut self, limit: Duration) -> Result<(), RunError> {
         let end = self.network.now() + limit;
         while self.step_until(Some(end))? != Step::Nothing {}
         match self.next() {
             None => Ok(()),
-            Some(_) => Err(RunError::TooLate { at: end }),
+            Some(_) => Err(RunError::TimedOut { at: end }),
         }
     }
 
@@ -380,7 +380,7 @@ impl Simulation {
                 if self.standstill.turns > MOST_TURNS_AT_ONCE {
                     let (at, turns) = (self.network.now(), self.standstill.turns);
                     let cause = self.standstill.cause(&self.network);
-                    return Err(RunError::TimeStandsStill { at, turns, cause });
+                    return Err(RunError::Livelock { at, turns, cause });
                 }
                 self.turn(host)?;
                 return Ok(Step::Turn(host));
@@ -466,7 +466,7 @@ impl Simulation {
         if machine.timer.is_some_and(|timer| timer <= now) {
             machine.timer = None;
         }
-        let (goes_on, said) = unlogged::kept(|| reactor.turn(Some(Duration::ZERO)));
+        let (goes_on, said) = unlogged::kept(|| reactor.iterate(Some(Duration::ZERO)));
         for line in said {
             self.network.note_said(host, line);
         }

@@ -4,7 +4,7 @@ use super::Simulation;
 use crate::net::sim::{FaultKind, Host, Random};
 
 impl Simulation {
-    /// Something goes wrong with a host, until [`mend`](Simulation::mend) ends it: one of [`Chaos::STRIKES`](super::Chaos::STRIKES);
+    /// Something goes wrong with a host, until [`mend`](Simulation::clear_fault) ends it: one of [`Chaos::FAULTS`](super::Chaos::FAULTS);
     /// the other kinds do nothing. Where it is about two hosts, `other` is the second one. What else there is to choose
     /// (a rate, a limit) the seed chooses.
     ///
@@ -18,12 +18,12 @@ impl Simulation {
     /// let mut random = simulation.random("outages");
     /// let kind = *random.pick(&[FaultKind::Crash, FaultKind::Partition, FaultKind::Refusal]);
     /// let hour = Duration::from_secs(3600);
-    /// simulation.at(hour, move |simulation| simulation.strike(kind, server, client));
-    /// simulation.at(2 * hour, move |simulation| simulation.mend(kind, server, client));
+    /// simulation.at(hour, move |simulation| simulation.inject_fault(kind, server, client));
+    /// simulation.at(2 * hour, move |simulation| simulation.clear_fault(kind, server, client));
     /// simulation.run_for(3 * hour)?;
     /// # Ok::<(), twistor::sim::RunError>(())
     /// ```
-    pub fn strike(&mut self, kind: FaultKind, host: Host, other: Host) {
+    pub fn inject_fault(&mut self, kind: FaultKind, host: Host, other: Host) {
         let mut random = self.strikes.take().unwrap_or_else(|| self.network().random("scripted strikes"));
         self.hit(kind, host, other, &mut random);
         self.strikes = Some(random);
@@ -33,15 +33,19 @@ impl Simulation {
     /// Nothing that has not happened is ended by it; a clock that jumped stays where it is.
     ///
     /// A host that cannot boot ends the run with [`RunError::Failed`](super::RunError::Failed).
-    pub fn mend(&mut self, kind: FaultKind, host: Host, other: Host) {
+    pub fn clear_fault(&mut self, kind: FaultKind, host: Host, other: Host) {
         match kind {
             FaultKind::Partition | FaultKind::OneWayPartition => self.heal(host, other),
-            FaultKind::Refusal | FaultKind::Silence | FaultKind::FullBacklog => self.admit(host, None),
+            FaultKind::Refusal | FaultKind::Silence | FaultKind::FullBacklog => {
+                self.accept_connects(host, None)
+            }
             FaultKind::DescriptorLimit => self.limit_processes(host, None),
             FaultKind::SlowReader => self.set_read_rate(host, None),
-            FaultKind::NameFailure => self.set_names_found(host, true),
+            FaultKind::NameFailure => self.set_name_resolution(host, true),
             FaultKind::Pause => self.resume(host),
-            FaultKind::Kill | FaultKind::Crash if self.look(host).is_none() => self.restart_or_fail(host),
+            FaultKind::Kill | FaultKind::Crash if self.reactor_ref(host).is_none() => {
+                self.restart_or_fail(host)
+            }
             FaultKind::ClockDrift => self.set_clock_drift(host, 0),
             _ => {}
         }
@@ -55,7 +59,7 @@ impl Simulation {
                 self.reset_connections(host, other);
             }
             FaultKind::Refusal => self.refuse(host, None),
-            FaultKind::Silence => self.silence(host, None),
+            FaultKind::Silence => self.drop_connects(host, None),
             FaultKind::FullBacklog => self.fill_backlog(host, None),
             // A few more than it has by now.
             FaultKind::DescriptorLimit => {
@@ -63,7 +67,7 @@ impl Simulation {
                 self.limit_processes(host, Some(limit));
             }
             FaultKind::SlowReader => self.set_read_rate(host, Some(100 + random.below(100_000))),
-            FaultKind::NameFailure => self.set_names_found(host, false),
+            FaultKind::NameFailure => self.set_name_resolution(host, false),
             FaultKind::Pause => self.pause(host),
             FaultKind::Kill => self.kill(host),
             FaultKind::Crash => self.crash(host),

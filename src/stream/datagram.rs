@@ -9,7 +9,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 
 use super::waiting::Seat;
-use super::{IntoEndpoint, OpenError, StreamError};
+use super::{ConnectError, IntoEndpoint, StreamError};
 use crate::endpoint::DatagramEndpoint;
 use crate::reactor::Handle;
 use crate::{Address, DatagramId, DatagramProtocol, DatagramTransport, Error, Reactor, Reason, Result};
@@ -32,18 +32,18 @@ use crate::{Address, DatagramId, DatagramProtocol, DatagramTransport, Error, Rea
 /// ```
 ///
 /// # Errors
-/// [`OpenError::BadEndpoint`] for a text that is none; [`OpenError::Reactor`] when the socket cannot be opened, and outside of a
+/// [`ConnectError::BadEndpoint`] for a text that is none; [`ConnectError::Reactor`] when the socket cannot be opened, and outside of a
 /// task.
 pub async fn open_datagram(
     endpoint: impl IntoEndpoint<dyn DatagramEndpoint>,
-) -> Result<DatagramStream, OpenError> {
+) -> Result<DatagramStream, ConnectError> {
     let endpoint = endpoint.into_endpoint()?;
-    let handle = Handle::current().ok_or(Error::NotInTask)?;
+    let handle = Handle::current().ok_or(Error::ReactorUnavailable)?;
     let queue = Rc::new(Queue::default());
     let protocol = Datagrams { queue: Rc::clone(&queue) };
-    let (id, host, peer) = handle.with(|reactor| {
+    let (id, host, peer) = handle.with_reactor(|reactor| {
         let id = endpoint.open(reactor, Box::new(protocol))?;
-        let socket = reactor.datagram(id).ok_or(Error::NotConnected)?;
+        let socket = reactor.datagram_transport(id).ok_or(Error::NotConnected)?;
         Ok::<_, Error>((id, socket.host(), socket.peer().cloned()))
     })??;
     Ok(DatagramStream { handle, id, host, peer, queue, last: RefCell::default() })
@@ -107,7 +107,7 @@ impl DatagramStream {
     ///
     /// # Errors
     /// [`Error::NoPeer`]; [`Error::DatagramTooLong`]; [`Error::QueueFull`] when too many wait; [`Error::NotConnected`] when the
-    /// socket is closed; [`Error::NotInTask`].
+    /// socket is closed; [`Error::ReactorUnavailable`].
     pub fn send(&self, data: &[u8]) -> Result<()> {
         self.reach(|socket| socket.write(data))
     }
@@ -140,7 +140,9 @@ impl DatagramStream {
     }
 
     fn reach<R>(&self, call: impl FnOnce(&mut DatagramTransport<'_>) -> Result<R>) -> Result<R> {
-        self.handle.with(|reactor| call(&mut reactor.datagram(self.id).ok_or(Error::NotConnected)?))?
+        self.handle.with_reactor(|reactor| {
+            call(&mut reactor.datagram_transport(self.id).ok_or(Error::NotConnected)?)
+        })?
     }
 
     /// How many datagrams came for which there was no room.
@@ -159,7 +161,7 @@ impl DatagramStream {
     }
 
     /// Changes how much may wait: how many datagrams, and how many bytes of them.
-    pub fn set_room(&self, datagrams: usize, bytes: usize) {
+    pub fn set_queue_limit(&self, datagrams: usize, bytes: usize) {
         self.queue.room.set((datagrams, bytes));
     }
 
@@ -173,7 +175,7 @@ impl DatagramStream {
         self.peer.as_ref()
     }
 
-    /// The socket's name, for [`Reactor::datagram`](crate::Reactor::datagram): options, groups.
+    /// The socket's name, for [`Reactor::datagram_transport`](crate::Reactor::datagram_transport): options, groups.
     pub fn id(&self) -> DatagramId {
         self.id
     }
@@ -182,11 +184,11 @@ impl DatagramStream {
     pub fn close(&self) {
         let id = self.id;
         let stop = move |reactor: &mut Reactor| {
-            if let Some(mut socket) = reactor.datagram(id) {
+            if let Some(mut socket) = reactor.datagram_transport(id) {
                 socket.stop_listening();
             }
         };
-        if self.handle.with(stop).is_err() {
+        if self.handle.with_reactor(stop).is_err() {
             self.handle.call(stop);
         }
     }

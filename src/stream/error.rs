@@ -14,9 +14,9 @@ pub enum StreamError {
     Lost(Reason),
     /// The peer ended before all of what was asked for had come; so many bytes of it are there, and stay. (asyncio:
     /// `IncompleteReadError`.)
-    Incomplete {
+    UnexpectedEof {
         /// How many.
-        there: usize,
+        read: usize,
     },
     /// What was asked for is longer than this many bytes. All of it stays. (asyncio: `LimitOverrunError`.)
     TooLong {
@@ -33,8 +33,8 @@ impl fmt::Display for StreamError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             StreamError::Lost(reason) => reason.fmt(f),
-            StreamError::Incomplete { there: 0 } => f.write_str("the stream ended before anything came"),
-            StreamError::Incomplete { there } => {
+            StreamError::UnexpectedEof { read: 0 } => f.write_str("the stream ended before anything came"),
+            StreamError::UnexpectedEof { read: there } => {
                 write!(f, "the stream ended after {there} bytes of what was to come")
             }
             StreamError::TooLong { limit } => write!(f, "what is to be read is longer than {limit} bytes"),
@@ -58,7 +58,7 @@ impl From<StreamError> for io::Error {
     fn from(error: StreamError) -> io::Error {
         let kind = match &error {
             StreamError::Lost(reason) => kind_of(reason),
-            StreamError::Incomplete { .. } => io::ErrorKind::UnexpectedEof,
+            StreamError::UnexpectedEof { .. } => io::ErrorKind::UnexpectedEof,
             StreamError::TooLong { .. } => io::ErrorKind::InvalidData,
             StreamError::WriteEnded => io::ErrorKind::BrokenPipe,
             StreamError::Refused => io::ErrorKind::ConnectionRefused,
@@ -70,7 +70,7 @@ impl From<StreamError> for io::Error {
 /// Why there is no stream.
 #[derive(Debug)]
 #[non_exhaustive]
-pub enum OpenError {
+pub enum ConnectError {
     /// The text is no endpoint.
     BadEndpoint(ParseError),
     /// No connection was made.
@@ -79,48 +79,48 @@ pub enum OpenError {
     Reactor(Error),
 }
 
-impl fmt::Display for OpenError {
+impl fmt::Display for ConnectError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            OpenError::BadEndpoint(error) => error.fmt(f),
-            OpenError::Failed(reason) => reason.fmt(f),
-            OpenError::Reactor(error) => error.fmt(f),
+            ConnectError::BadEndpoint(error) => error.fmt(f),
+            ConnectError::Failed(reason) => reason.fmt(f),
+            ConnectError::Reactor(error) => error.fmt(f),
         }
     }
 }
 
-impl std::error::Error for OpenError {
+impl std::error::Error for ConnectError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
-            OpenError::BadEndpoint(error) => error.source(),
-            OpenError::Failed(reason) => reason.source(),
-            OpenError::Reactor(error) => error.source(),
+            ConnectError::BadEndpoint(error) => error.source(),
+            ConnectError::Failed(reason) => reason.source(),
+            ConnectError::Reactor(error) => error.source(),
         }
     }
 }
 
-impl From<ParseError> for OpenError {
-    fn from(error: ParseError) -> OpenError {
-        OpenError::BadEndpoint(error)
+impl From<ParseError> for ConnectError {
+    fn from(error: ParseError) -> ConnectError {
+        ConnectError::BadEndpoint(error)
     }
 }
 
-impl From<Error> for OpenError {
-    fn from(error: Error) -> OpenError {
-        OpenError::Reactor(error)
+impl From<Error> for ConnectError {
+    fn from(error: Error) -> ConnectError {
+        ConnectError::Reactor(error)
     }
 }
 
 /// With the same text, and this one inside.
-impl From<OpenError> for io::Error {
-    fn from(error: OpenError) -> io::Error {
+impl From<ConnectError> for io::Error {
+    fn from(error: ConnectError) -> io::Error {
         let kind = match &error {
-            OpenError::BadEndpoint(_) => io::ErrorKind::InvalidInput,
-            OpenError::Failed(reason) => kind_of(reason),
-            OpenError::Reactor(Error::CannotListen { source, .. } | Error::System { source, .. }) => {
+            ConnectError::BadEndpoint(_) => io::ErrorKind::InvalidInput,
+            ConnectError::Failed(reason) => kind_of(reason),
+            ConnectError::Reactor(Error::CannotListen { source, .. } | Error::System { source, .. }) => {
                 source.kind()
             }
-            OpenError::Reactor(_) => io::ErrorKind::Other,
+            ConnectError::Reactor(_) => io::ErrorKind::Other,
         };
         io::Error::new(kind, error)
     }

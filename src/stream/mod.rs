@@ -1,7 +1,7 @@
 //! Streams: connections that tasks read and write, with `await`.
 //!
 //! [`open_connection`] connects, [`start_server`] runs a task for each connection, and both have a [`StreamReader`] and a
-//! [`StreamWriter`]. [`open_datagram`] has a socket of datagrams, [`standard`] this process's input and output. They are asyncio's
+//! [`StreamWriter`]. [`open_datagram`] has a socket of datagrams, [`stdio`] this process's input and output. They are asyncio's
 //! streams, built as it builds its own: on [`Protocol`](crate::Protocol), so that all there is below (endpoints, layers,
 //! policies, limits, the simulated network) is below them too.
 //!
@@ -54,9 +54,9 @@ mod waiting;
 mod writer;
 
 pub use self::datagram::{DatagramStream, open_datagram};
-pub use self::error::{OpenError, StreamError};
+pub use self::error::{ConnectError, StreamError};
 pub use self::into_endpoint::IntoEndpoint;
-pub use self::opening::{open_connection, standard};
+pub use self::opening::{open_connection, stdio};
 pub use self::reader::StreamReader;
 pub use self::server::{
     HandlerResult, Server, ServerOptions, StreamFactory, factory, start_server, start_server_with,

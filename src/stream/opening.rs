@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use super::link::Link;
 use super::protocol::Stream;
-use super::{IntoEndpoint, OpenError, StreamReader, StreamWriter};
+use super::{ConnectError, IntoEndpoint, StreamReader, StreamWriter};
 use crate::endpoint::ClientEndpoint;
 use crate::reactor::Handle;
 use crate::{Address, ClientFactory, Connector, ConnectorId, Error, Factory, Protocol, Reactor, Reason};
@@ -31,18 +31,18 @@ use crate::{Address, ClientFactory, Connector, ConnectorId, Error, Factory, Prot
 /// ```
 ///
 /// # Errors
-/// [`OpenError::BadEndpoint`] for a text that is none; [`OpenError::Failed`] when no connection is made;
-/// [`OpenError::Reactor`] outside of a task.
+/// [`ConnectError::BadEndpoint`] for a text that is none; [`ConnectError::Failed`] when no connection is made;
+/// [`ConnectError::Reactor`] outside of a task.
 pub async fn open_connection(
     endpoint: impl IntoEndpoint<dyn ClientEndpoint>,
-) -> Result<(StreamReader, StreamWriter), OpenError> {
+) -> Result<(StreamReader, StreamWriter), ConnectError> {
     let endpoint = endpoint.into_endpoint()?;
-    let handle = Handle::current().ok_or(Error::NotInTask)?;
+    let handle = Handle::current().ok_or(Error::ReactorUnavailable)?;
     let link = Link::new(handle.clone());
     let factory = Opener { link: Rc::clone(&link) };
-    let connector = handle.with(|reactor| endpoint.connect(reactor, Box::new(factory)))??;
+    let connector = handle.with_reactor(|reactor| endpoint.connect(reactor, Box::new(factory)))??;
     let attempt = Attempt { handle, connector: Some(connector) };
-    poll_fn(|context| link.poll_made(context)).await.map_err(OpenError::Failed)?;
+    poll_fn(|context| link.poll_made(context)).await.map_err(ConnectError::Failed)?;
     attempt.succeeded();
     Ok(link.halves())
 }
@@ -53,7 +53,7 @@ pub async fn open_connection(
 /// use twistor::stream;
 ///
 /// twistor::block_on(async {
-///     let (mut reader, writer) = stream::standard().await?;
+///     let (mut reader, writer) = stream::stdio().await?;
 ///     while let Some(line) = reader.read_line().await? {
 ///         writer.write_sequence(&[b"you said: ", line, b"\n"]);
 ///     }
@@ -63,14 +63,14 @@ pub async fn open_connection(
 /// ```
 ///
 /// # Errors
-/// [`OpenError::Reactor`].
-pub async fn standard() -> Result<(StreamReader, StreamWriter), OpenError> {
-    let handle = Handle::current().ok_or(Error::NotInTask)?;
+/// [`ConnectError::Reactor`].
+pub async fn stdio() -> Result<(StreamReader, StreamWriter), ConnectError> {
+    let handle = Handle::current().ok_or(Error::ReactorUnavailable)?;
     let link = Link::new(handle.clone());
     let protocol = Stream::new(Rc::clone(&link));
-    let id = handle.with(|reactor| reactor.standard_streams(protocol))??;
+    let id = handle.with_reactor(|reactor| reactor.standard_streams(protocol))??;
     let mut closes = Closes(Some((handle, id)));
-    poll_fn(|context| link.poll_made(context)).await.map_err(OpenError::Failed)?;
+    poll_fn(|context| link.poll_made(context)).await.map_err(ConnectError::Failed)?;
     closes.0 = None;
     Ok(link.halves())
 }
@@ -95,7 +95,7 @@ impl Drop for Attempt {
                 connector.disconnect();
             }
         };
-        if self.handle.with(give_up).is_err() {
+        if self.handle.with_reactor(give_up).is_err() {
             self.handle.call(give_up);
         }
     }
@@ -112,7 +112,7 @@ impl Drop for Closes {
                 transport.lose_connection();
             }
         };
-        if handle.with(close).is_err() {
+        if handle.with_reactor(close).is_err() {
             handle.call(close);
         }
     }

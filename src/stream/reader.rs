@@ -67,11 +67,11 @@ impl StreamReader {
     /// Fills `room`. (asyncio: `readexactly`.)
     ///
     /// # Errors
-    /// [`StreamError::Incomplete`] when the peer ends before; [`StreamError::Lost`]. Nothing is read then.
+    /// [`StreamError::UnexpectedEof`] when the peer ends before; [`StreamError::Lost`]. Nothing is read then.
     pub async fn read_exact(&mut self, room: &mut [u8]) -> Result<(), StreamError> {
         while self.buffer.len() < room.len() {
             if !self.more().await? {
-                return Err(StreamError::Incomplete { there: self.buffer.len() });
+                return Err(StreamError::UnexpectedEof { read: self.buffer.len() });
             }
         }
         room.copy_from_slice(self.take(room.len()));
@@ -83,7 +83,7 @@ impl StreamReader {
     ///
     /// # Errors
     /// [`StreamError::TooLong`] when it is not found among the first `limit` bytes, itself included;
-    /// [`StreamError::Incomplete`] when the peer ends before it; [`StreamError::Lost`]. Nothing is read then: all of it
+    /// [`StreamError::UnexpectedEof`] when the peer ends before it; [`StreamError::Lost`]. Nothing is read then: all of it
     /// stays.
     pub async fn read_until(&mut self, delimiter: &[u8], limit: usize) -> Result<Option<&[u8]>, StreamError> {
         let mut searched = 0;
@@ -101,7 +101,7 @@ impl StreamReader {
             if !self.more().await? {
                 return match self.buffer.len() {
                     0 => Ok(None),
-                    there => Err(StreamError::Incomplete { there }),
+                    there => Err(StreamError::UnexpectedEof { read: there }),
                 };
             }
         }
@@ -126,7 +126,7 @@ impl StreamReader {
         let limit = self.link.limit();
         let length = match self.read_until(b"\n", limit).await {
             Ok(line) => line.map(<[u8]>::len),
-            Err(StreamError::Incomplete { there }) => {
+            Err(StreamError::UnexpectedEof { read: there }) => {
                 self.take(there);
                 Some(there)
             }

@@ -14,7 +14,7 @@ use slab::Slab;
 use super::link::Link;
 use super::protocol::{Begins, Stream};
 use super::waiting::Crowd;
-use super::{IntoEndpoint, OpenError, StreamError, StreamReader, StreamWriter};
+use super::{ConnectError, IntoEndpoint, StreamError, StreamReader, StreamWriter};
 use crate::endpoint::ServerEndpoint;
 use crate::policy::{limit_per_peer, limit_total};
 use crate::reactor::Handle;
@@ -47,12 +47,12 @@ use crate::{Address, Error, Factory, Listener, Protocol, Reactor};
 /// ```
 ///
 /// # Errors
-/// [`OpenError::BadEndpoint`] for a text that is none; [`OpenError::Reactor`] when it cannot be listened on, and outside of a task.
+/// [`ConnectError::BadEndpoint`] for a text that is none; [`ConnectError::Reactor`] when it cannot be listened on, and outside of a task.
 #[track_caller]
 pub fn start_server<R: HandlerResult>(
     endpoint: impl IntoEndpoint<dyn ServerEndpoint>,
     handler: impl AsyncFn(StreamReader, StreamWriter) -> R + 'static,
-) -> Result<Server, OpenError> {
+) -> Result<Server, ConnectError> {
     start_server_with(endpoint, ServerOptions::default(), handler)
 }
 
@@ -65,15 +65,15 @@ pub fn start_server_with<R: HandlerResult>(
     endpoint: impl IntoEndpoint<dyn ServerEndpoint>,
     options: ServerOptions,
     handler: impl AsyncFn(StreamReader, StreamWriter) -> R + 'static,
-) -> Result<Server, OpenError> {
+) -> Result<Server, ConnectError> {
     let endpoint = endpoint.into_endpoint()?;
-    let handle = Handle::current().ok_or(Error::NotInTask)?;
+    let handle = Handle::current().ok_or(Error::ReactorUnavailable)?;
     let factory = factory(handler);
     let roster = Rc::clone(&factory.serving.roster);
     let factory = limit_per_peer(limit_total(factory, options.max_connections), options.max_per_peer)
         .ipv4_prefix(options.ipv4_prefix)
         .ipv6_prefix(options.ipv6_prefix);
-    let listener = handle.with(|reactor| endpoint.listen(reactor, Box::new(factory)))??;
+    let listener = handle.with_reactor(|reactor| endpoint.listen(reactor, Box::new(factory)))??;
     Ok(Server { handle, listener, listens: Cell::new(true), roster, kept: false })
 }
 
@@ -203,7 +203,7 @@ impl Server {
         }
         let listener = self.listener.clone();
         let stop = move |reactor: &mut Reactor| drop(reactor.stop_listening(&listener));
-        if self.handle.with(stop.clone()).is_err() {
+        if self.handle.with_reactor(stop.clone()).is_err() {
             self.handle.call(stop);
         }
         self.roster.waiting.wake();

@@ -12,7 +12,7 @@ use crate::{Address, ConnectionId, Error, Reason, Result};
 ///
 /// `write` never waits and never fails; what several write, in an `Rc`, goes out in the order of the calls. A task that writes
 /// much awaits [`drain`](StreamWriter::drain) after it: when the loop has had its turn and the writes before it still wait,
-/// writing more than [`Settings::buffer_limit`](crate::Settings::buffer_limit) ends the connection.
+/// writing more than [`Settings::write_buffer_limit`](crate::Settings::write_buffer_limit) ends the connection.
 ///
 /// **Dropped alone**, it lets the connection be, and sends no end: call [`write_eof`](StreamWriter::write_eof) or
 /// [`close`](StreamWriter::close) for that. Dropped with or after the reader, the connection is closed, once what was written is
@@ -81,14 +81,14 @@ impl StreamWriter {
     }
 
     /// Bytes written that the system has not taken yet. 0 outside of a task.
-    pub fn unsent(&self) -> usize {
-        self.link.reach(|transport| transport.unsent()).unwrap_or(0)
+    pub fn write_buffer_size(&self) -> usize {
+        self.link.reach(|transport| transport.write_buffer_size()).unwrap_or(0)
     }
 
     /// Sets this connection's water marks, in bytes; see [`Transport::set_water_marks`](crate::Transport::set_water_marks).
     ///
     /// # Errors
-    /// [`Error::NotConnected`]; [`Error::NotInTask`].
+    /// [`Error::NotConnected`]; [`Error::ReactorUnavailable`].
     pub fn set_water_marks(&self, high: usize, low: usize) -> Result<()> {
         Ok(self.link.reach(|transport| transport.set_water_marks(high, low))?)
     }
@@ -96,7 +96,7 @@ impl StreamWriter {
     /// Switches TCP_NODELAY.
     ///
     /// # Errors
-    /// [`Error::NotConnected`]; [`Error::NotInTask`]; [`Error::System`].
+    /// [`Error::NotConnected`]; [`Error::ReactorUnavailable`]; [`Error::System`].
     pub fn set_tcp_nodelay(&self, on: bool) -> Result<()> {
         self.link.reach(|transport| transport.set_tcp_nodelay(on))?
     }
@@ -109,7 +109,7 @@ impl StreamWriter {
     /// This side's address, if it was asked for before in a task, or is now.
     ///
     /// # Errors
-    /// [`Error::NotConnected`]; [`Error::NotInTask`].
+    /// [`Error::NotConnected`]; [`Error::ReactorUnavailable`].
     pub fn host(&self) -> Result<Address> {
         self.link.host().ok_or(Error::NotConnected)
     }

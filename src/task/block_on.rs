@@ -9,7 +9,7 @@ use std::task::{Context, Poll, Waker};
 
 use super::executor::Executor;
 use super::ready::Root;
-use crate::reactor::{Error, Phase, Place, Reactor, Result, SystemEvent};
+use crate::reactor::{CallbackKind, Error, Phase, Reactor, Result, SystemEvent};
 
 /// Runs a future on a reactor of its own, with everything that it spawns, opens and sets; then the reactor stops
 /// gracefully: connections are closed once what waits is sent, and tasks that still run are cancelled. It is the `main` of a program
@@ -24,7 +24,7 @@ use crate::reactor::{Error, Phase, Place, Reactor, Result, SystemEvent};
 /// # How a program stops
 ///
 /// SIGINT and SIGTERM stop the reactor gracefully; the second one ends the process at once. A future that awaits
-/// [`stopping`](super::stopping()) learns of it, has [`Settings::drain_limit`](crate::Settings::drain_limit) to end, with its
+/// [`stopping`](super::stopping()) learns of it, has [`Settings::graceful_stop_timeout`](crate::Settings::graceful_stop_timeout) to end, with its
 /// connections open, and its result is returned as always: a stop is no error of such a program.
 ///
 /// ```
@@ -37,7 +37,7 @@ use crate::reactor::{Error, Phase, Place, Reactor, Result, SystemEvent};
 ///         let server = start_server("127.0.0.1:0", async |mut reader, _| reader.read_to_end(1024).await.map(drop))?;
 ///         let (_reader, writer) = open_connection(server.address()).await?;
 /// #       here().call(|reactor| drop(reactor.stop_gracefully()));
-///         while let Either::Second(()) = select(stopping(), sleep(Duration::from_secs(1))).await {
+///         while let Either::Right(()) = select(stopping(), sleep(Duration::from_secs(1))).await {
 ///             writer.write(b"a reading\n");
 ///         }
 ///         writer.write(b"good-bye\n");
@@ -64,16 +64,16 @@ pub fn block_on<F: Future>(future: F) -> Result<F::Output> {
     reactor.stop_gracefully();
     match reactor.run() {
         // It had stopped when the future ended.
-        Ok(()) | Err(Error::Finished) => Ok(result),
+        Ok(()) | Err(Error::ReactorFinished) => Ok(result),
         Err(error) => Err(error),
     }
 }
 
 impl Reactor {
     /// Runs until the future has ended, or the reactor stops. The reactor goes on afterwards with the next
-    /// [`run`](Reactor::run), [`turn`](Reactor::turn) or `block_on`. A panic of the future is the caller's. SIGINT and SIGTERM
+    /// [`run`](Reactor::run), [`turn`](Reactor::iterate) or `block_on`. A panic of the future is the caller's. SIGINT and SIGTERM
     /// stop the reactor, as in `run`; if any task awaits [`stopping`](super::stopping()) then, the future has
-    /// [`Settings::drain_limit`](crate::Settings::drain_limit) to end. If it does, the rest of the stop is for the next `run`
+    /// [`Settings::graceful_stop_timeout`](crate::Settings::graceful_stop_timeout) to end. If it does, the rest of the stop is for the next `run`
     /// or `turn`.
     ///
     /// # Errors
@@ -96,7 +96,7 @@ impl Reactor {
                 if !granted.minds_stop() {
                     return;
                 }
-                let (limit, over) = (reactor.settings().drain_limit, Rc::clone(&held));
+                let (limit, over) = (reactor.settings().graceful_stop_timeout, Rc::clone(&held));
                 let timer = reactor.call_later(limit, move |_| drop(over.take()));
                 held.set(Some((hold, timer)));
             });
@@ -109,7 +109,7 @@ impl Reactor {
             }
             let mut context = Context::from_waker(&waker);
             let Some(running) = &mut future else { return false };
-            reactor.begin_call(Place::Task);
+            reactor.begin_call(CallbackKind::Task);
             let poll = || catch_unwind(AssertUnwindSafe(|| running.as_mut().poll(&mut context)));
             let polled = handle.lend(reactor, poll);
             reactor.end_timing();

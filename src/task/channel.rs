@@ -67,7 +67,7 @@ pub enum TrySendError<T> {
 
 /// Nothing is there, and nothing will come: all senders are gone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Closed;
+pub struct RecvError;
 
 struct Shared<T> {
     state: Mutex<State<T>>,
@@ -244,7 +244,7 @@ impl<T> Receiver<T> {
     pub async fn recv(&mut self) -> Option<T> {
         poll_fn(|context| match self.try_recv() {
             Ok(Some(value)) => Poll::Ready(Some(value)),
-            Err(Closed) => Poll::Ready(None),
+            Err(RecvError) => Poll::Ready(None),
             Ok(None) => {
                 let mut waker = Some(context.waker().clone());
                 let mut state = self.shared.lock();
@@ -273,8 +273,8 @@ impl<T> Receiver<T> {
     /// The next value, if it is there.
     ///
     /// # Errors
-    /// [`Closed`] when none will come.
-    pub fn try_recv(&self) -> Result<Option<T>, Closed> {
+    /// [`RecvError`] when none will come.
+    pub fn try_recv(&self) -> Result<Option<T>, RecvError> {
         let mut state = self.shared.lock();
         match state.values.pop_front() {
             Some(value) => {
@@ -283,7 +283,7 @@ impl<T> Receiver<T> {
                 wake(waiter);
                 Ok(Some(value))
             }
-            None if state.senders == 0 => Err(Closed),
+            None if state.senders == 0 => Err(RecvError),
             None => Ok(None),
         }
     }
@@ -372,13 +372,13 @@ impl<T> fmt::Display for TrySendError<T> {
 
 impl<T> std::error::Error for TrySendError<T> {}
 
-impl fmt::Display for Closed {
+impl fmt::Display for RecvError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("nobody sends any more")
     }
 }
 
-impl std::error::Error for Closed {}
+impl std::error::Error for RecvError {}
 
 impl<T> fmt::Debug for Sender<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -14,7 +14,7 @@ use slab::Slab;
 use super::ready::{Ready, Ticket};
 use super::task::{Job, Outcome, Polled};
 use super::{TaskId, TaskInfo};
-use crate::reactor::{Handle, Place, Reactor, Resident, Share};
+use crate::reactor::{CallbackKind, Handle, Reactor, Resident, Share};
 
 /// Lives in its reactor, as long as that does.
 pub(super) struct Executor {
@@ -71,7 +71,7 @@ impl Executor {
     }
 
     pub(super) fn list(&self) -> Vec<TaskInfo> {
-        let info = |slot: &Slot| TaskInfo { id: slot.id, name: slot.job.name(), place: slot.place };
+        let info = |slot: &Slot| TaskInfo { id: slot.id, name: slot.job.name(), location: slot.place };
         self.slots.borrow().iter().map(|(_, slot)| info(slot)).collect()
     }
 
@@ -90,7 +90,7 @@ impl Executor {
             _ => return,
         };
         ticket.accept();
-        let polled = guarded(handle, Place::Task, || job.poll());
+        let polled = guarded(handle, CallbackKind::Task, || job.poll());
         // What is left of it goes in `end`, where a panic is caught.
         drop(job);
         let outcome = match polled {
@@ -106,7 +106,7 @@ impl Executor {
     fn end(&self, handle: &Handle, ticket: &Ticket, outcome: Outcome) {
         let Some(slot) = self.slots.borrow_mut().try_remove(ticket.index) else { return };
         // What its end drops, and wakes, is the user's.
-        let _ = guarded(handle, Place::Drop, move || slot.job.end(outcome));
+        let _ = guarded(handle, CallbackKind::Drop, move || slot.job.end(outcome));
     }
 }
 
@@ -180,17 +180,17 @@ impl Resident for Executor {
 /// First in, first out, unless chance is to decide.
 fn next(handle: &Handle, shuffled: bool, batch: &mut VecDeque<Arc<Ticket>>) -> Option<Arc<Ticket>> {
     if shuffled && batch.len() > 1 {
-        let chosen = handle.with(|reactor| reactor.choose(batch.len())).unwrap_or(0);
+        let chosen = handle.with_reactor(|reactor| reactor.choose(batch.len())).unwrap_or(0);
         batch.swap(0, chosen);
     }
     batch.pop_front()
 }
 
 /// Runs a part of a task: a panic ends here, and how long it took is noted.
-fn guarded<R>(handle: &Handle, place: Place, run: impl FnOnce() -> R) -> Result<R, String> {
+fn guarded<R>(handle: &Handle, place: CallbackKind, run: impl FnOnce() -> R) -> Result<R, String> {
     // Between the two the reactor is the task's.
     let _ = handle.reach(|reactor| reactor.begin_call(place));
     let result = catch_unwind(AssertUnwindSafe(run));
-    let ended = handle.with(|reactor| reactor.end_call(place, result));
+    let ended = handle.with_reactor(|reactor| reactor.end_call(place, result));
     ended.unwrap_or_else(|_| Err(String::new()))
 }

@@ -15,7 +15,7 @@ use crate::reactor::Instant;
 ///     let mut interval = twistor::task::interval(Duration::from_millis(1));
 ///     for number in 0..3 {
 ///         let tick = interval.tick().await;
-///         assert_eq!(tick.number, number + tick.skipped * 0);
+///         assert_eq!(tick.count, number + tick.skipped * 0);
 /// #       if tick.skipped > 0 { break }
 ///     }
 /// })?;
@@ -38,7 +38,7 @@ pub struct Interval {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Tick {
     /// How many periods after the first.
-    pub number: u64,
+    pub count: u64,
     /// How many were skipped since the one before.
     pub skipped: u64,
 }
@@ -49,7 +49,7 @@ impl Interval {
     /// # Panics
     /// Outside of a task, where there is no clock.
     pub async fn tick(&mut self) -> Tick {
-        let now = || here().with(|reactor| reactor.now()).unwrap_or_default();
+        let now = || here().with_reactor(|reactor| reactor.now()).unwrap_or_default();
         let began = *self.began.get_or_insert_with(now);
         let period = self.period.as_nanos();
         let passed = (now() - began).as_nanos() / period;
@@ -62,6 +62,6 @@ impl Interval {
         }
         let skipped = number - self.next;
         self.next = number + 1;
-        Tick { number, skipped }
+        Tick { count: number, skipped }
     }
 }

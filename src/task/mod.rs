@@ -13,7 +13,7 @@
 //!     let ticker = task::spawn(async move {
 //!         let mut interval = task::interval(Duration::from_millis(1));
 //!         for _ in 0..3 {
-//!             sender.send(interval.tick().await.number).await.unwrap();
+//!             sender.send(interval.tick().await.count).await.unwrap();
 //!         }
 //!     });
 //!     let mut last = None;
@@ -28,7 +28,7 @@
 //!
 //! # How a task reaches the reactor
 //!
-//! By [`Handle`]: [`here`] has the one of the task that is polled, and [`Handle::with`] the reactor itself, for as long as a
+//! By [`Handle`]: [`here`] has the one of the task that is polled, and [`Handle::with_reactor`] the reactor itself, for as long as a
 //! closure runs. Nothing of it is borrowed over an `await`:
 //!
 //! ```
@@ -39,7 +39,7 @@
 //! use twistor::task;
 //!
 //! let address = twistor::block_on(async {
-//!     let listener = task::here().with(|reactor| reactor.listen_tcp("127.0.0.1:0", || Echo))??;
+//!     let listener = task::here().with_reactor(|reactor| reactor.listen_tcp("127.0.0.1:0", || Echo))??;
 //!     task::yield_now().await;
 //!     Ok::<_, twistor::Error>(listener.address().clone())
 //! })??;
@@ -81,7 +81,7 @@ use std::panic::Location;
 use std::rc::Rc;
 
 pub use self::block_on::block_on;
-pub use self::channel::{Closed, Receiver, SendError, Sender, TrySendError, channel};
+pub use self::channel::{Receiver, RecvError, SendError, Sender, TrySendError, channel};
 pub use self::interval::{Interval, Tick, interval};
 pub use self::sleep::{Sleep, sleep, sleep_until};
 pub use self::stopping::{Stopping, stopping};
@@ -112,15 +112,15 @@ pub struct TaskInfo {
     /// What it was [named](Task::named).
     pub name: Option<Rc<str>>,
     /// Where it was spawned.
-    pub place: &'static Location<'static>,
+    pub location: &'static Location<'static>,
 }
 
 /// Its name, or else its number, and its place.
 impl fmt::Display for TaskInfo {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.name {
-            Some(name) => write!(f, "{}, spawned at {}", Escaped(name), self.place),
-            None => write!(f, "{}, spawned at {}", self.id, self.place),
+            Some(name) => write!(f, "{}, spawned at {}", Escaped(name), self.location),
+            None => write!(f, "{}, spawned at {}", self.id, self.location),
         }
     }
 }
@@ -157,7 +157,7 @@ impl Reactor {
     /// let handle = reactor.handle();
     /// reactor.spawn(async move {
     ///     sleep(Duration::from_millis(1)).await;
-    ///     handle.with(|reactor| reactor.stop())
+    ///     handle.with_reactor(|reactor| reactor.stop())
     /// }).detach();
     /// reactor.run()?;
     /// # Ok::<(), twistor::Error>(())

@@ -57,7 +57,7 @@ impl Future for Sleep {
             }
             State::Asleep { handle, timer, waker: known, .. } => {
                 let (timer, same) = (*timer, known.will_wake(waker));
-                let time = handle.with(|reactor| match timer.time(reactor) {
+                let time = handle.with_reactor(|reactor| match timer.time(reactor) {
                     // Somebody else polls it now.
                     Some(time) if !same => {
                         let _ = timer.cancel(reactor);
@@ -90,7 +90,7 @@ impl Future for Sleep {
         }
         let handle = here();
         let state = &self.state;
-        let timer = handle.with(|reactor| {
+        let timer = handle.with_reactor(|reactor| {
             let time = match state {
                 State::Unstarted(delay) => reactor.now() + *delay,
                 State::Until(time) => *time,

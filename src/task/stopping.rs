@@ -13,7 +13,7 @@ use crate::reactor::Handle;
 ///
 /// Connections are still open then. What is to be done once can be awaited anywhere:
 ///
-/// - The future of [`block_on`](crate::block_on()) is granted [`Settings::drain_limit`](crate::Settings::drain_limit) to end,
+/// - The future of [`block_on`](crate::block_on()) is granted [`Settings::graceful_stop_timeout`](crate::Settings::graceful_stop_timeout) to end,
 ///   if it or any other task awaits this. Connections stay open and new ones can be made meanwhile.
 /// - Other tasks are polled once before connections are closed: what they write then is sent. A task that needs longer has the
 ///   future of `block_on` await it, or holds the shutdown up by a
@@ -38,7 +38,7 @@ use crate::reactor::Handle;
 /// while server.connections() > 0 {
 ///     sleep(Duration::from_millis(10)).await;
 /// }
-/// # Ok::<_, twistor::stream::OpenError>(())
+/// # Ok::<_, twistor::stream::ConnectError>(())
 /// # };
 /// # twistor::block_on(program)??;
 /// # Ok::<(), Box<dyn std::error::Error>>(())

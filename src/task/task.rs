@@ -12,7 +12,7 @@ use std::task::{Context, Poll, Waker};
 
 use super::executor::Executor;
 use super::ready::Ticket;
-use crate::reactor::{Handle, Place, panic_message};
+use crate::reactor::{CallbackKind, Handle, panic_message};
 
 /// A task that runs, and its result to be. (asyncio: `Task`; tokio: `JoinHandle`.)
 ///
@@ -231,7 +231,7 @@ impl<T> Task<T> {
         if ticket.is_none()
             && let Err(panic) = catch_unwind(AssertUnwindSafe(|| running.end(Outcome::Cancelled)))
         {
-            log_error!("panic in {}: {}", Place::Drop, Escaped(panic_message(&*panic)));
+            log_error!("panic in {}: {}", CallbackKind::Drop, Escaped(panic_message(&*panic)));
         }
         Task { body: running, ticket }
     }
@@ -258,7 +258,7 @@ impl<T> Task<T> {
     }
 
     /// Whether it has ended, in whatever way.
-    pub fn ended(&self) -> bool {
+    pub fn is_finished(&self) -> bool {
         self.body.ended()
     }
 }
@@ -279,6 +279,6 @@ impl<T> Drop for Task<T> {
 
 impl<T> fmt::Debug for Task<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Task").field("ended", &self.ended()).finish_non_exhaustive()
+        f.debug_struct("Task").field("ended", &self.is_finished()).finish_non_exhaustive()
     }
 }

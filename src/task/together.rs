@@ -48,16 +48,16 @@ pub async fn join<A: Future, B: Future>(one: A, other: B) -> (A::Output, B::Outp
 /// use twistor::task::{Either, select, sleep};
 ///
 /// let first = twistor::block_on(select(async { "at once" }, sleep(Duration::from_secs(60))))?;
-/// assert_eq!(first, Either::First("at once"));
+/// assert_eq!(first, Either::Left("at once"));
 /// # Ok::<(), twistor::Error>(())
 /// ```
 pub async fn select<A: Future, B: Future>(one: A, other: B) -> Either<A::Output, B::Output> {
     let (mut one, mut other) = (pin!(one), pin!(other));
     std::future::poll_fn(|context| {
         if let Poll::Ready(result) = one.as_mut().poll(context) {
-            return Poll::Ready(Either::First(result));
+            return Poll::Ready(Either::Left(result));
         }
-        other.as_mut().poll(context).map(Either::Second)
+        other.as_mut().poll(context).map(Either::Right)
     })
     .await
 }
@@ -66,9 +66,9 @@ pub async fn select<A: Future, B: Future>(one: A, other: B) -> Either<A::Output,
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Either<A, B> {
     /// The one that was given first.
-    First(A),
+    Left(A),
     /// The other.
-    Second(B),
+    Right(B),
 }
 
 /// All results, in the order of the futures, of which each is polled when it is woken and not else. (asyncio: `gather`.)

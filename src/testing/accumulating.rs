@@ -3,13 +3,13 @@
 use crate::{Address, Protocol, Reason, Transport};
 
 /// Keeps all that comes, and how it began and ended. (Twisted: `AccumulatingProtocol`.) It says nothing by itself, and closes
-/// when its peer does, unless [`stays_open`](Accumulating::stays_open).
+/// when its peer does, unless [`stays_open`](AccumulatingProtocol::stays_open).
 ///
 /// ```
 /// use twistor::Reason;
-/// use twistor::testing::{Accumulating, StringTransport};
+/// use twistor::testing::{AccumulatingProtocol, StringTransport};
 ///
-/// let mut transport = StringTransport::client(Accumulating::default());
+/// let mut transport = StringTransport::client(AccumulatingProtocol::default());
 /// transport.feed(b"one ");
 /// transport.feed(b"two");
 /// transport.finish();
@@ -20,7 +20,7 @@ use crate::{Address, Protocol, Reason, Transport};
 /// });
 /// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Accumulating {
+pub struct AccumulatingProtocol {
     /// Leave the connection open when the peer has ended its direction. Default: no.
     pub stays_open: bool,
     /// The peer, once the connection is made.
@@ -37,7 +37,7 @@ pub struct Accumulating {
     pub write_lost: bool,
     /// How often `pause_writing` and `resume_writing` came.
     pub paused: usize,
-    /// See [`paused`](Accumulating::paused).
+    /// See [`paused`](AccumulatingProtocol::paused).
     pub resumed: usize,
     /// How often `connection_lost` came.
     pub closed: usize,
@@ -45,7 +45,7 @@ pub struct Accumulating {
     pub lost: Option<Reason>,
 }
 
-impl Protocol for Accumulating {
+impl Protocol for AccumulatingProtocol {
     fn connection_made(&mut self, transport: &mut Transport<'_>) {
         self.made += 1;
         self.peer = Some(transport.peer().clone());

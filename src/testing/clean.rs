@@ -21,7 +21,7 @@ use crate::Reactor;
 #[track_caller]
 pub fn assert_clean(reactor: &Reactor) {
     let mut left = reactor.inventory();
-    match reactor.delayed_calls() {
+    match reactor.delayed_call_count() {
         0 => {}
         1 => left.push("a timed call".to_owned()),
         many => left.push(format!("{many} timed calls")),

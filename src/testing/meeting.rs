@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use super::peer::Peer;
 use super::stage::SharedStage;
 use super::watched::Watched;
-use crate::sim::{HeldConnect, Host, SocketOptions};
+use crate::sim::{Host, PendingConnect, SocketOptions};
 use crate::{Address, ClientFactory, ConnectTcp, Factory, ListenTcp, Protocol, Reactor};
 
 impl Peer {
@@ -81,13 +81,13 @@ impl Peer {
 
     /// Accepts a connection that a reactor has asked for.
     #[track_caller]
-    pub(super) fn accept(stage: &SharedStage, faces: Host, held: HeldConnect) -> Peer {
+    pub(super) fn accept(stage: &SharedStage, faces: Host, held: PendingConnect) -> Peer {
         let (network, elsewhere) = (stage.network(), stage.elsewhere());
         let ip = held.to.ip();
         let inside = ip.is_loopback() || network.addresses(faces).contains(&ip);
         let accepted =
             network.listen(if inside { faces } else { elsewhere }, held.to, 1).and_then(|listener| {
-                network.let_connect(held);
+                network.allow_connect(held);
                 listener.accept()
             });
         match accepted {

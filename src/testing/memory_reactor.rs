@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::peer::Peer;
 use super::stage::{HERE, SharedStage};
-use crate::sim::{CallKind, Errno, Fault, HeldConnect, Host, Network, RuleId};
+use crate::sim::{CallKind, Errno, Fault, Host, Network, PendingConnect, RuleId};
 use crate::{Address, ConnectTcp, ConnectorId, Instant, ListenTcp, Listener, Reactor, Settings};
 
 /// A reactor that records what it was asked for: ports to listen on, connections to make. The test decides what
@@ -214,7 +214,7 @@ impl MemoryReactor {
             return Vec::new();
         }
         let mut reactor = self.stage.reactor(self.host);
-        let asked = |held: HeldConnect| {
+        let asked = |held: PendingConnect| {
             let connector = reactor.connector_of(held.token)?;
             let options = reactor.connector(connector)?.options()?.clone();
             Some(Connecting { connector, options, address: held.to })
@@ -237,7 +237,7 @@ impl MemoryReactor {
 
     /// Lets the first of them fail with an error of the system. (Twisted: `ConnectionCompleter.failOnce`.) For one that
     /// nobody answers, let time pass; for names that are not found, see
-    /// [`Network::set_names_found`].
+    /// [`Network::set_name_resolution`].
     ///
     /// # Panics
     /// When there is none.
@@ -253,25 +253,25 @@ impl MemoryReactor {
     /// # Panics
     /// When there is none.
     #[track_caller]
-    pub fn let_next(&mut self) {
+    pub fn allow_next(&mut self) {
         let held = self.next();
         let network = self.stage.network();
         let here = |listening: &Listening| *listening.listener.address() == Address::Tcp(held.to);
         if self.listening().iter().any(here) && !held.to.ip().is_loopback() {
             network.add_address(self.host, held.to.ip());
         }
-        network.let_connect(held);
+        network.allow_connect(held);
         self.stage.settle();
     }
 
     #[track_caller]
-    fn held(&mut self) -> Vec<HeldConnect> {
+    fn held(&mut self) -> Vec<PendingConnect> {
         self.stage.settle();
         self.stage.network().held_connects(self.host)
     }
 
     #[track_caller]
-    fn next(&mut self) -> HeldConnect {
+    fn next(&mut self) -> PendingConnect {
         match self.held().first() {
             Some(held) => *held,
             None => panic!("no connection waits to be made"),

@@ -70,7 +70,7 @@
 //! step, or until both are quiet; cut, or with bytes lost.
 //!
 //! ```
-//! use twistor::testing::{Accumulating, Pair};
+//! use twistor::testing::{AccumulatingProtocol, Pair};
 //! # use twistor::{Protocol, Transport};
 //! # #[derive(Default)]
 //! # struct Measure { line: Vec<u8> }
@@ -89,7 +89,7 @@
 //! #     }
 //! # }
 //!
-//! let mut pair = Pair::new(Measure::default(), Accumulating::default());
+//! let mut pair = Pair::new(Measure::default(), AccumulatingProtocol::default());
 //! pair.client.with(|_, transport| transport.write(b"hello\n"));
 //! assert_eq!(pair.pump(), 6);
 //! assert_eq!(pair.pump(), 2);
@@ -175,11 +175,11 @@ mod string_transport;
 mod watched;
 mod wire;
 
-pub use self::accumulating::Accumulating;
+pub use self::accumulating::AccumulatingProtocol;
 pub use self::clean::assert_clean;
 pub use self::clock::Clock;
 pub use self::memory_reactor::{Connecting, Listening, MemoryReactor};
 pub use self::pair::Pair;
-pub use self::peer::{End, Peer};
-pub use self::string_transport::{Side, Situation, StringTransport};
+pub use self::peer::{Peer, PeerEnd};
+pub use self::string_transport::{ConnectionSetup, Side, StringTransport};
 pub use self::wire::Wire;

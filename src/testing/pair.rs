@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::peer::Peer;
 use super::stage::SharedStage;
-use super::string_transport::{Side, Situation, StringTransport};
+use super::string_transport::{ConnectionSetup, Side, StringTransport};
 use super::wire::Wire;
 use crate::{Instant, Protocol, Settings};
 
@@ -16,7 +16,7 @@ use crate::{Instant, Protocol, Settings};
 /// never sent, or [reset](Peer::reset) one side alone. Pumping takes no time.
 ///
 /// ```
-/// use twistor::testing::{Accumulating, Pair};
+/// use twistor::testing::{AccumulatingProtocol, Pair};
 /// use twistor::{Protocol, Transport};
 ///
 /// struct Echo;
@@ -27,7 +27,7 @@ use crate::{Instant, Protocol, Settings};
 ///     }
 /// }
 ///
-/// let mut pair = Pair::new(Echo, Accumulating::default());
+/// let mut pair = Pair::new(Echo, AccumulatingProtocol::default());
 /// pair.client.with(|_, transport| transport.write(b"hello"));
 /// assert_eq!(pair.pump(), 5);
 /// assert_eq!(pair.server.value(), b"hello");
@@ -55,12 +55,13 @@ impl<S: Protocol, C: Protocol> Pair<S, C> {
     #[track_caller]
     pub fn with_settings(settings: Settings, server: S, client: C) -> Pair<S, C> {
         let stage = SharedStage::new();
-        let situation = |side| Situation { side, settings: settings.clone(), ..Situation::default() };
+        let situation =
+            |side| ConnectionSetup { side, settings: settings.clone(), ..ConnectionSetup::default() };
         let (clients, servers) = (situation(Side::Client), situation(Side::Server));
         // The client's address and the server's are each other's peers.
         let (clients, servers) = (
-            Situation { host: Some(CLIENT.into()), peer: Some(SERVER.into()), ..clients },
-            Situation { host: Some(SERVER.into()), peer: Some(CLIENT.into()), ..servers },
+            ConnectionSetup { host: Some(CLIENT.into()), peer: Some(SERVER.into()), ..clients },
+            ConnectionSetup { host: Some(SERVER.into()), peer: Some(CLIENT.into()), ..servers },
         );
         let client = StringTransport::on(&stage, "client", clients, client);
         let server = StringTransport::on(&stage, "server", servers, server);
@@ -107,8 +108,8 @@ impl<S: Protocol, C: Protocol> Pair<S, C> {
     }
 
     /// Mends it. What was written meanwhile is carried next.
-    pub fn mend(&mut self) {
-        self.wire.mend();
+    pub fn restore(&mut self) {
+        self.wire.restore();
     }
 
     /// Throws away what both have written and was not carried. Returns how many bytes it was.

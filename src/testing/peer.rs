@@ -24,7 +24,7 @@ pub struct Peer {
     address: SocketAddr,
     /// What came, and was not taken.
     received: Vec<u8>,
-    end: Option<End>,
+    end: Option<PeerEnd>,
     /// What is still to be sent: the other side does not read.
     waiting: VecDeque<u8>,
     outgoing: Outgoing,
@@ -34,7 +34,7 @@ pub struct Peer {
 
 /// How the other side ended what it had to say.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum End {
+pub enum PeerEnd {
     /// With FIN: all that it had written came before. It may still read.
     Finished,
     /// With a reset, or an error of the network.
@@ -100,7 +100,7 @@ impl Peer {
 
     /// How the other side ended what it had to say; `None` while it may go on.
     #[track_caller]
-    pub fn end(&mut self) -> Option<End> {
+    pub fn end(&mut self) -> Option<PeerEnd> {
         self.sync();
         self.end
     }
@@ -190,7 +190,7 @@ impl Peer {
         self.send();
         self.stage.settle();
         self.read();
-        if self.end == Some(End::Finished) && self.left_alone.as_ref().is_some_and(|gone| gone.get()) {
+        if self.end == Some(PeerEnd::Finished) && self.left_alone.as_ref().is_some_and(|gone| gone.get()) {
             self.socket = None;
             self.stage.settle();
         }
@@ -213,7 +213,7 @@ impl Peer {
                 Ok(count) => drop(self.waiting.drain(..count)),
                 Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => return,
                 Err(_) => {
-                    self.end.get_or_insert(End::Reset);
+                    self.end.get_or_insert(PeerEnd::Reset);
                     self.waiting.clear();
                 }
             }
@@ -237,14 +237,14 @@ impl Peer {
         let mut buffer = [0; 16 * 1024];
         loop {
             match socket.recv(&mut buffer) {
-                Ok(0) => self.end = Some(End::Finished),
+                Ok(0) => self.end = Some(PeerEnd::Finished),
                 // No more was received than there is room for.
                 Ok(count) => {
                     self.received.extend_from_slice(&buffer[..count]);
                     continue;
                 }
                 Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}
-                Err(_) => self.end = Some(End::Reset),
+                Err(_) => self.end = Some(PeerEnd::Reset),
             }
             return;
         }

@@ -17,8 +17,8 @@ pub(super) struct Stage {
 impl Stage {
     pub(super) fn new() -> Stage {
         let mut simulation = Simulation::new(SEED);
-        simulation.in_order();
-        simulation.minimal_edges(false);
+        simulation.set_fifo_order();
+        simulation.set_minimal_readiness(false);
         simulation.shuffle_tasks(false);
         simulation.set_links(Link::instant());
         simulation.set_loopback(Link::instant());
@@ -49,7 +49,7 @@ impl Stage {
 
     /// Whether the reactor of a host has come to its end.
     pub(super) fn has_stopped(&self, host: Host) -> bool {
-        self.simulation.look(host).is_none()
+        self.simulation.reactor_ref(host).is_none()
     }
 
     #[track_caller]

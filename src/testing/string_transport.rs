@@ -7,7 +7,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::rc::Rc;
 use std::time::Duration;
 
-use super::peer::{End, Peer};
+use super::peer::{Peer, PeerEnd};
 use super::stage::{HERE, SharedStage};
 use super::watched::{Seen, Watched};
 use crate::sim::Host;
@@ -50,7 +50,7 @@ pub struct StringTransport<P> {
 
 /// In what situation a protocol finds itself. (Twisted: the arguments of `StringTransport`.)
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Situation {
+pub struct ConnectionSetup {
     /// Who asked for the connection. Default: the peer.
     pub side: Side,
     /// The address on the protocol's side. Default: 192.0.2.1:80, or 192.0.2.1:50000 for a client's.
@@ -70,16 +70,16 @@ pub enum Side {
     Client,
 }
 
-impl Default for Situation {
-    fn default() -> Situation {
-        Situation { side: Side::Server, host: None, peer: None, settings: Settings::default() }
+impl Default for ConnectionSetup {
+    fn default() -> ConnectionSetup {
+        ConnectionSetup { side: Side::Server, host: None, peer: None, settings: Settings::default() }
     }
 }
 
-impl Situation {
+impl ConnectionSetup {
     /// That of a client's protocol.
-    pub fn client() -> Situation {
-        Situation { side: Side::Client, ..Situation::default() }
+    pub fn client() -> ConnectionSetup {
+        ConnectionSetup { side: Side::Client, ..ConnectionSetup::default() }
     }
 
     fn addresses(&self) -> (SocketAddr, SocketAddr) {
@@ -96,13 +96,13 @@ impl<P: Protocol> StringTransport<P> {
     /// A connection that the peer asked for, as a server's protocol has it.
     #[track_caller]
     pub fn new(protocol: P) -> StringTransport<P> {
-        StringTransport::with_situation(Situation::default(), protocol)
+        StringTransport::with_situation(ConnectionSetup::default(), protocol)
     }
 
     /// A connection that the protocol's side asked for, as a client's protocol has it.
     #[track_caller]
     pub fn client(protocol: P) -> StringTransport<P> {
-        StringTransport::with_situation(Situation::client(), protocol)
+        StringTransport::with_situation(ConnectionSetup::client(), protocol)
     }
 
     /// A connection with addresses and settings of the test's choice.
@@ -110,7 +110,7 @@ impl<P: Protocol> StringTransport<P> {
     /// # Panics
     /// When the two addresses are of different families, or cannot be bound.
     #[track_caller]
-    pub fn with_situation(situation: Situation, protocol: P) -> StringTransport<P> {
+    pub fn with_situation(situation: ConnectionSetup, protocol: P) -> StringTransport<P> {
         StringTransport::on(&SharedStage::new(), HERE, situation, protocol)
     }
 
@@ -118,7 +118,7 @@ impl<P: Protocol> StringTransport<P> {
     pub(super) fn on(
         stage: &SharedStage,
         name: &str,
-        situation: Situation,
+        situation: ConnectionSetup,
         protocol: P,
     ) -> StringTransport<P> {
         let addresses = situation.addresses();
@@ -154,7 +154,7 @@ impl<P: Protocol> StringTransport<P> {
                 // The panic is the caller's; the protocol stays.
                 Some(result.unwrap_or_else(|panic| resume_unwind(panic)))
             }
-            None => self.stage.reactor(self.host).with(connection, call),
+            None => self.stage.reactor(self.host).with_protocol(connection, call),
         };
         self.peer.sync();
         // Outside of its callbacks, the protocol is either in its connection or was kept.
@@ -210,7 +210,7 @@ impl<P: Protocol> StringTransport<P> {
     /// `disconnected`, `abortConnection` called.)
     #[track_caller]
     pub fn aborted(&mut self) -> bool {
-        self.peer.end() == Some(End::Reset)
+        self.peer.end() == Some(PeerEnd::Reset)
     }
 
     /// Whether the protocol has ended its direction, while the connection may go on. (Twisted: `loseWriteConnection`
@@ -240,8 +240,8 @@ impl<P: Protocol> StringTransport<P> {
 
     /// Bytes written that could not be sent, because the peer [does not read](Peer::stop_reading).
     #[track_caller]
-    pub fn unsent(&mut self) -> usize {
-        self.ask(|transport| transport.unsent()).unwrap_or(0)
+    pub fn write_buffer_size(&mut self) -> usize {
+        self.ask(|transport| transport.write_buffer_size()).unwrap_or(0)
     }
 
     #[track_caller]

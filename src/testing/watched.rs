@@ -72,9 +72,9 @@ impl<P: Protocol> Protocol for Watched<P> {
         self.call(|protocol| protocol.connection_lost(transport, reason));
     }
 
-    fn inner(&mut self, want: TypeId) -> Option<&mut dyn Any> {
+    fn downcast_inner(&mut self, want: TypeId) -> Option<&mut dyn Any> {
         let protocol = self.protocol.as_mut()?;
-        if want == TypeId::of::<P>() { Some(protocol) } else { protocol.inner(want) }
+        if want == TypeId::of::<P>() { Some(protocol) } else { protocol.downcast_inner(want) }
     }
 }
 

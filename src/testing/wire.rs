@@ -1,6 +1,6 @@
 //! What carries bytes from one peer to another, when the test says so.
 
-use super::peer::{End, Peer};
+use super::peer::{Peer, PeerEnd};
 
 /// Joins the other sides of two connections: what one protocol writes comes to the other, whenever
 /// [`pump`](Wire::pump) is called. (Twisted: `iosim.IOPump`.) [`Pair`](super::Pair) has one; alone it joins whatever two
@@ -59,7 +59,7 @@ impl Wire {
     }
 
     /// Carries again.
-    pub fn mend(&mut self) {
+    pub fn restore(&mut self) {
         self.cut = false;
     }
 
@@ -89,7 +89,7 @@ impl Wire {
 /// What is carried at once.
 struct Load {
     bytes: Vec<u8>,
-    end: Option<End>,
+    end: Option<PeerEnd>,
 }
 
 impl Way {
@@ -114,8 +114,8 @@ impl Load {
             to.feed(&self.bytes);
         }
         match self.end {
-            Some(End::Finished) => to.finish(),
-            Some(End::Reset) => to.reset(),
+            Some(PeerEnd::Finished) => to.finish(),
+            Some(PeerEnd::Reset) => to.reset(),
             None => {}
         }
     }

@@ -11,7 +11,7 @@
 //! - `error`: `reason` ([`FeedError::code`](super::FeedError::code); `local` is trouble of this machine, which says
 //!   nothing about the feed) and `detail` (text for people).
 
-use super::observer::{FeedEvent, News, Observer};
+use super::observer::{FeedEvent, FeedObserver, FeedUpdate};
 use super::reading::{Difference, Reading, Value};
 use crate::monitor::object::Object;
 use crate::monitor::stamp::rfc3339;
@@ -31,11 +31,11 @@ impl<W: Write> Json<W> {
     }
 }
 
-impl<W: Write + 'static> Observer for Json<W> {
+impl<W: Write + 'static> FeedObserver for Json<W> {
     fn news(&mut self, event: &FeedEvent<'_>) -> io::Result<()> {
         let kind = match event.news {
-            News::Reading(_) => "reading",
-            News::Error(_) => "error",
+            FeedUpdate::Reading(_) => "reading",
+            FeedUpdate::Error(_) => "error",
         };
         let url = event.feed.url.to_string();
         let mut object =
@@ -45,8 +45,10 @@ impl<W: Write + 'static> Observer for Json<W> {
         }
         object = object.millis("latency_ms", Some(event.latency));
         object = match event.news {
-            News::Reading(reading) => members(object, reading),
-            News::Error(error) => object.text("reason", error.code()).text("detail", &error.to_string()),
+            FeedUpdate::Reading(reading) => members(object, reading),
+            FeedUpdate::Error(error) => {
+                object.text("reason", error.code()).text("detail", &error.to_string())
+            }
         };
         self.out.write_all(object.line().as_bytes())?;
         self.out.flush()

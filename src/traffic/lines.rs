@@ -2,11 +2,11 @@
 
 use super::age::Age;
 use super::feed::Pointer;
-use super::observer::{FeedError, FeedEvent, News, Observer};
+use super::observer::{FeedError, FeedEvent, FeedObserver, FeedUpdate};
 use super::reading::{Difference, Reading, Value};
 use crate::escape::{Escaped, EscapedJson};
 use crate::http::FetchError;
-use crate::monitor::{Clock, Painted, Palette, Span, fit};
+use crate::monitor::{Clock, HumanDuration, Painted, Palette, fit};
 use std::fmt::Write as _;
 use std::io::{self, Write};
 use unicode_width::UnicodeWidthStr;
@@ -18,36 +18,36 @@ use unicode_width::UnicodeWidthStr;
 /// 2026-11-21 03:17:22.351  roads  error  connection refused after 0.21 ms
 /// ```
 #[derive(Debug)]
-pub struct Lines<W> {
+pub struct TextReporter<W> {
     out: W,
     clock: Clock,
     palette: Palette,
     names: usize,
 }
 
-impl<W: Write> Lines<W> {
+impl<W: Write> TextReporter<W> {
     /// Writes to `out`, with the feeds' names in a column of `names` columns.
-    pub fn new(out: W, clock: Clock, palette: Palette, names: usize) -> Lines<W> {
-        Lines { out, clock, palette, names }
+    pub fn new(out: W, clock: Clock, palette: Palette, names: usize) -> TextReporter<W> {
+        TextReporter { out, clock, palette, names }
     }
 }
 
-impl<W: Write + 'static> Observer for Lines<W> {
+impl<W: Write + 'static> FeedObserver for TextReporter<W> {
     fn news(&mut self, event: &FeedEvent<'_>) -> io::Result<()> {
         let palette = &self.palette;
         let name = Escaped(&event.feed.name).to_string();
         let padding = self.names.saturating_sub(name.width());
         let time = Painted(palette.faint, self.clock.show(event.wall));
         let mut line = format!("{time}  {name}{:padding$}  ", "");
-        let latency = Span(event.latency);
+        let latency = HumanDuration(event.latency);
         match event.news {
-            News::Reading(reading) => {
+            FeedUpdate::Reading(reading) => {
                 // Writing to a String cannot fail, here and below.
                 let _ = write!(line, "{}     ", Painted(palette.good, "ok"));
                 say(&mut line, reading, palette);
                 let _ = write!(line, "{}", Painted(palette.faint, format_args!("took {latency}")));
             }
-            News::Error(error) => {
+            FeedUpdate::Error(error) => {
                 let word = Painted(palette.bad, "error");
                 let _ = write!(line, "{word}  {}", Escaped(error));
                 if !matches!(error, FeedError::Fetch(FetchError::TimedOut(..))) {
@@ -106,8 +106,8 @@ fn told(age: Age) -> String {
     let source = age.source.code();
     let zone = if age.zone_assumed { ", no zone: taken as UTC" } else { "" };
     match age.future {
-        false => format!("{} old ({source}{zone})", Span(age.age)),
-        true => format!("in the future by {} ({source}{zone}, clock differs?)", Span(age.age)),
+        false => format!("{} old ({source}{zone})", HumanDuration(age.age)),
+        true => format!("in the future by {} ({source}{zone}, clock differs?)", HumanDuration(age.age)),
     }
 }
 

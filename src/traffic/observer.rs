@@ -3,26 +3,26 @@
 use super::feed::Feed;
 use super::reading::Reading;
 use crate::escape::Escaped;
-use crate::http::{FetchError, Stage};
-use crate::monitor::Span;
+use crate::http::{FetchError, FetchStage};
+use crate::monitor::HumanDuration;
 use std::fmt;
 use std::io;
 use std::time::{Duration, SystemTime};
 
 /// Where news of feeds goes. An error of it ends the reading, and is kept for
-/// [`Traffic::error`](super::Traffic::error). A closure that takes a [`FeedEvent`] is one.
-pub trait Observer: 'static {
+/// [`FeedReader::error`](super::FeedReader::error). A closure that takes a [`FeedEvent`] is one.
+pub trait FeedObserver: 'static {
     /// A feed was read, or could not be.
     fn news(&mut self, event: &FeedEvent<'_>) -> io::Result<()>;
 }
 
-impl<F: FnMut(&FeedEvent<'_>) -> io::Result<()> + 'static> Observer for F {
+impl<F: FnMut(&FeedEvent<'_>) -> io::Result<()> + 'static> FeedObserver for F {
     fn news(&mut self, event: &FeedEvent<'_>) -> io::Result<()> {
         self(event)
     }
 }
 
-impl Observer for Box<dyn Observer> {
+impl FeedObserver for Box<dyn FeedObserver> {
     fn news(&mut self, event: &FeedEvent<'_>) -> io::Result<()> {
         (**self).news(event)
     }
@@ -38,12 +38,12 @@ pub struct FeedEvent<'a> {
     /// How long it took.
     pub latency: Duration,
     /// What came.
-    pub news: News<'a>,
+    pub news: FeedUpdate<'a>,
 }
 
 /// A reading or an error.
 #[derive(Clone, Copy, Debug)]
-pub enum News<'a> {
+pub enum FeedUpdate<'a> {
     /// The values.
     Reading(&'a Reading),
     /// Why there are none.
@@ -97,10 +97,10 @@ impl fmt::Display for FeedError {
         match self {
             FeedError::Fetch(FetchError::TimedOut(limit, stage)) => {
                 let (before, limit) = match stage {
-                    Stage::LookingUp => ("the name was not looked up", Span(*limit)),
-                    Stage::Connecting => ("no connection", Span(*limit)),
-                    Stage::Waiting => ("connected, but no answer", Span(*limit)),
-                    Stage::Reading => ("no complete answer", Span(*limit)),
+                    FetchStage::LookingUp => ("the name was not looked up", HumanDuration(*limit)),
+                    FetchStage::Connecting => ("no connection", HumanDuration(*limit)),
+                    FetchStage::Waiting => ("connected, but no answer", HumanDuration(*limit)),
+                    FetchStage::Reading => ("no complete answer", HumanDuration(*limit)),
                 };
                 write!(f, "{before} within {limit}")
             }

@@ -2,11 +2,11 @@
 
 use super::body;
 use super::feed::{Feed, Pointer};
-use super::observer::{FeedError, FeedEvent, News, Observer};
+use super::observer::{FeedError, FeedEvent, FeedObserver, FeedUpdate};
 use super::payload::{PayloadError, PayloadLimits};
 use super::reading::{Reading, Values};
 use crate::escape::Escaped;
-use crate::http::{Client, FetchError, Fetched, Limits, Request, RequestError, Stage, Url};
+use crate::http::{Client, FetchError, FetchResult, FetchStage, Limits, Request, RequestError, Url};
 use crate::monitor::Schedule;
 use crate::monitor::warning::{Due, Warned, Warning};
 use crate::{DelayedCall, Instant, Reactor, Reason};
@@ -48,9 +48,9 @@ impl Default for Settings {
     }
 }
 
-/// Reads feeds from a reactor, and tells an [`Observer`]. A clone is another handle to the same reader.
+/// Reads feeds from a reactor, and tells an [`FeedObserver`]. A clone is another handle to the same reader.
 #[derive(Clone)]
-pub struct Traffic {
+pub struct FeedReader {
     shared: Rc<RefCell<Shared>>,
 }
 
@@ -60,7 +60,7 @@ struct Shared {
     started: Instant,
     client: Client,
     watched: Vec<Watched>,
-    observer: Box<dyn Observer>,
+    observer: Box<dyn FeedObserver>,
     /// Feeds that have rounds to go.
     unfinished: usize,
     finished: Option<Finished>,
@@ -87,16 +87,16 @@ struct Watched {
     next: Option<DelayedCall>,
 }
 
-impl Traffic {
+impl FeedReader {
     /// Begins to read. Nothing happens before the reactor runs.
     pub fn start(
         reactor: &mut Reactor,
         feeds: Vec<Feed>,
         settings: Settings,
-        observer: impl Observer,
-    ) -> Traffic {
+        observer: impl FeedObserver,
+    ) -> FeedReader {
         let client = Client::new(settings.limits.clone());
-        Traffic::start_with(reactor, client, feeds, settings, observer)
+        FeedReader::start_with(reactor, client, feeds, settings, observer)
     }
 
     /// The same with a client of one's own, whose limits are its own as well: one that connects
@@ -106,8 +106,8 @@ impl Traffic {
         client: Client,
         feeds: Vec<Feed>,
         settings: Settings,
-        observer: impl Observer,
-    ) -> Traffic {
+        observer: impl FeedObserver,
+    ) -> FeedReader {
         let now = reactor.now();
         let schedule = Schedule::new(settings.every, feeds.len());
         let new = |feed: Feed| {
@@ -137,7 +137,7 @@ impl Traffic {
             stopped: false,
             error: None,
         };
-        let traffic = Traffic { shared: Rc::new(RefCell::new(shared)) };
+        let traffic = FeedReader { shared: Rc::new(RefCell::new(shared)) };
         let count = traffic.borrow().unfinished;
         for index in 0..u32::try_from(count).unwrap_or(u32::MAX) {
             traffic.ask_after(reactor, index, schedule.first(index));
@@ -199,8 +199,8 @@ impl Traffic {
         client.fetch(reactor, &url, &request, timeout, done);
     }
 
-    fn answered(&self, reactor: &mut Reactor, index: u32, result: Result<Fetched, FetchError>) {
-        let (now, wall) = (reactor.now(), reactor.wall());
+    fn answered(&self, reactor: &mut Reactor, index: u32, result: Result<FetchResult, FetchError>) {
+        let (now, wall) = (reactor.now(), reactor.system_time());
         let mut guard = self.borrow();
         let shared = &mut *guard;
         let Some(watched) = shared.watched.get_mut(index as usize).filter(|_| !shared.stopped) else {
@@ -209,8 +209,8 @@ impl Traffic {
         let latency = result.as_ref().map_or(now - watched.asked, |fetched| fetched.latency);
         let reading = read(result, &mut watched.values, &shared.settings, wall);
         let news = match &reading {
-            Ok(reading) => News::Reading(reading),
-            Err(error) => News::Error(error),
+            Ok(reading) => FeedUpdate::Reading(reading),
+            Err(error) => FeedUpdate::Error(error),
         };
         let told = shared.observer.news(&FeedEvent { wall, feed: &watched.feed, latency, news });
         watched.rounds = watched.rounds.saturating_add(1);
@@ -278,7 +278,7 @@ impl Traffic {
 /// The trouble of this machine that an error is, if it is that.
 fn local_reason(error: &FeedError, url: &Url) -> Option<Reason> {
     match error {
-        FeedError::Fetch(FetchError::TimedOut(limit, Stage::LookingUp)) => {
+        FeedError::Fetch(FetchError::TimedOut(limit, FetchStage::LookingUp)) => {
             Some(Reason::LookupTimedOut { host: url.host().to_owned(), limit: *limit })
         }
         FeedError::Fetch(
@@ -289,7 +289,7 @@ fn local_reason(error: &FeedError, url: &Url) -> Option<Reason> {
 }
 
 fn read(
-    result: Result<Fetched, FetchError>,
+    result: Result<FetchResult, FetchError>,
     values: &mut Values,
     settings: &Settings,
     wall: std::time::SystemTime,

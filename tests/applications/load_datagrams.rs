@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use twistor::load::{Load, Plan, PlanError, Report, Trouble, Work, Wrong};
+use twistor::load::{Corruption, LoadConfig, LoadError, LoadTest, PlanError, Report, Workload};
 use twistor::{Address, DatagramProtocol, DatagramTransport, Reactor, Settings};
 
 /// Answers each datagram with what a closure makes of it, which has the number of the datagram, from 1.
@@ -25,36 +25,36 @@ fn echo(_: u64, data: &[u8]) -> Vec<Vec<u8>> {
 }
 
 /// Server and load on one reactor; afterwards the server alone is left.
-fn run(answers: impl FnMut(u64, &[u8]) -> Vec<Vec<u8>> + 'static, plan: Plan) -> Report {
+fn run(answers: impl FnMut(u64, &[u8]) -> Vec<Vec<u8>> + 'static, plan: LoadConfig) -> Report {
     let settings = Settings { handle_signals: false, ..Settings::default() };
     let mut reactor = Reactor::with_settings(settings).unwrap();
     let server = reactor.listen_udp("127.0.0.1:0", Server { seen: 0, answers }).unwrap();
-    let port = reactor.datagram(server).unwrap().host().port().unwrap();
-    let load = Load::start_datagrams(&mut reactor, "127.0.0.1", port, plan).unwrap();
+    let port = reactor.datagram_transport(server).unwrap().host().port().unwrap();
+    let load = LoadTest::start_datagrams(&mut reactor, "127.0.0.1", port, plan).unwrap();
     while !load.is_finished() {
-        reactor.turn(None).unwrap();
+        reactor.iterate(None).unwrap();
     }
-    reactor.turn(Some(Duration::ZERO)).unwrap();
-    assert_eq!(reactor.in_use(), 1);
+    reactor.iterate(Some(Duration::ZERO)).unwrap();
+    assert_eq!(reactor.resource_count(), 1);
     load.report()
 }
 
 /// What is lost is given up soon; a machine that stands still for as long loses more than it should.
-fn plan() -> Plan {
+fn plan() -> LoadConfig {
     let (duration, lost_after) = (Duration::from_millis(300), Duration::from_secs(5));
-    Plan { connections: 4, duration, lost_after, ..Plan::default() }
+    LoadConfig { connections: 4, duration, lost_after, ..LoadConfig::default() }
 }
 
 #[test]
 fn datagrams_follow_each_other_or_the_schedule() {
     for (size, depth) in [(8, 1), (1000, 3), (10_000, 1)] {
-        let report = run(echo, Plan { size, depth, ..plan() });
-        assert!(report.is_right() && report.tally.messages > 0, "{report}");
+        let report = run(echo, LoadConfig { size, depth, ..plan() });
+        assert!(report.is_success() && report.tally.messages > 0, "{report}");
         assert_eq!((report.tally.dropped, report.tally.repeated), (0, 0), "{report}");
         assert_eq!(report.tally.bytes, report.tally.messages * size as u64);
     }
-    let report = run(echo, Plan { rate: Some(1000.0), depth: 1000, ..plan() });
-    assert!(report.is_right(), "{report}");
+    let report = run(echo, LoadConfig { rate: Some(1000.0), depth: 1000, ..plan() });
+    assert!(report.is_success(), "{report}");
     assert_eq!((report.tally.messages, report.tally.dropped, report.tally.unsent), (300, 0, 0));
     assert_eq!(report.tally.latencies.count(), 300);
 }
@@ -64,10 +64,10 @@ fn lost_datagrams_are_counted_and_are_no_error() {
     let every_tenth =
         |number: u64, data: &[u8]| if number.is_multiple_of(10) { vec![] } else { vec![data.to_vec()] };
     let lost_after = Duration::from_millis(500);
-    let plan = Plan { rate: Some(1000.0), depth: 1000, lost_after, ..plan() };
+    let plan = LoadConfig { rate: Some(1000.0), depth: 1000, lost_after, ..plan() };
     let report = run(every_tenth, plan);
     let tally = &report.tally;
-    assert!(report.is_right() && tally.troubles.is_empty(), "{report}");
+    assert!(report.is_success() && tally.troubles.is_empty(), "{report}");
     assert_eq!((tally.messages, tally.dropped, tally.unsent), (270, 30, 0), "{report}");
     assert!(report.to_string().contains("lost         30 datagrams (10.00 %), 0 came again or late"));
     // They count with the time that they were waited for, at least.
@@ -78,9 +78,9 @@ fn lost_datagrams_are_counted_and_are_no_error() {
 #[test]
 fn a_lost_datagram_makes_room_for_the_next() {
     let first = |number: u64, data: &[u8]| if number <= 3 { vec![] } else { vec![data.to_vec()] };
-    let plan = Plan { connections: 1, lost_after: Duration::from_millis(20), ..plan() };
+    let plan = LoadConfig { connections: 1, lost_after: Duration::from_millis(20), ..plan() };
     let report = run(first, plan);
-    assert!(report.is_right() && report.tally.dropped >= 3 && report.tally.messages > 0, "{report}");
+    assert!(report.is_success() && report.tally.dropped >= 3 && report.tally.messages > 0, "{report}");
 }
 
 #[test]
@@ -94,9 +94,9 @@ fn what_comes_again_or_in_another_order_is_right() {
             vec![]
         }
     };
-    let plan = Plan { connections: 1, rate: Some(1000.0), depth: 1000, ..plan() };
+    let plan = LoadConfig { connections: 1, rate: Some(1000.0), depth: 1000, ..plan() };
     let report = run(shuffle, plan);
-    assert!(report.is_right(), "{report}");
+    assert!(report.is_success(), "{report}");
     assert_eq!((report.tally.messages, report.tally.repeated), (300, 150), "{report}");
 }
 
@@ -114,46 +114,47 @@ fn a_changed_a_cut_a_longer_and_a_foreign_datagram_are_wrong() {
         vec![data]
     };
     let lost_after = Duration::from_millis(200);
-    let report = run(fault, Plan { connections: 1, rate: Some(1000.0), depth: 1000, lost_after, ..plan() });
-    let told = |trouble: &Trouble| match trouble {
-        Trouble::Wrong(found) => (found.message, found.offset % 64, found.what),
+    let report =
+        run(fault, LoadConfig { connections: 1, rate: Some(1000.0), depth: 1000, lost_after, ..plan() });
+    let told = |trouble: &LoadError| match trouble {
+        LoadError::Wrong(found) => (found.message, found.offset % 64, found.what),
         trouble => panic!("{trouble}"),
     };
     let troubles: Vec<_> = report.tally.troubles.iter().map(told).collect();
     let expected = [
-        (50, 20, Wrong::Changed),
-        (60, 30, Wrong::LeftOut(34)),
-        (70, 0, Wrong::TooMany),
-        (1, 0, Wrong::Elsewhere),
+        (50, 20, Corruption::Changed),
+        (60, 30, Corruption::LeftOut(34)),
+        (70, 0, Corruption::TooMany),
+        (1, 0, Corruption::Elsewhere),
     ];
     assert_eq!(troubles, expected);
     // The one without its number is missed.
     assert_eq!((report.tally.messages, report.tally.dropped), (296, 1), "{report}");
-    assert!(!report.is_right() && report.tally.standing == 1);
+    assert!(!report.is_success() && report.tally.standing == 1);
 }
 
 #[test]
 fn a_refusal_ends_the_load_at_once() {
     let mut reactor = Reactor::new().unwrap();
     let gone = reactor.listen_udp("127.0.0.1:0", Server { seen: 0, answers: echo }).unwrap();
-    let port = reactor.datagram(gone).unwrap().host().port().unwrap();
-    reactor.datagram(gone).unwrap().stop_listening();
-    reactor.turn(Some(Duration::ZERO)).unwrap();
-    let plan = Plan { duration: Duration::from_secs(3600), ..plan() };
-    let load = Load::start_datagrams(&mut reactor, "127.0.0.1", port, plan).unwrap();
+    let port = reactor.datagram_transport(gone).unwrap().host().port().unwrap();
+    reactor.datagram_transport(gone).unwrap().stop_listening();
+    reactor.iterate(Some(Duration::ZERO)).unwrap();
+    let plan = LoadConfig { duration: Duration::from_secs(3600), ..plan() };
+    let load = LoadTest::start_datagrams(&mut reactor, "127.0.0.1", port, plan).unwrap();
     while !load.is_finished() {
-        reactor.turn(None).unwrap();
+        reactor.iterate(None).unwrap();
     }
     let report = load.report();
-    assert!(!report.is_right(), "{report}");
+    assert!(!report.is_success(), "{report}");
     assert_eq!(report.tally.errors[&("connect", "connection refused".to_owned())], 4);
     assert_eq!((report.tally.connected, report.tally.messages), (0, 0));
 }
 
 #[test]
 fn silence_is_not_right() {
-    let report = run(|_, _| vec![], Plan { lost_after: Duration::from_millis(50), ..plan() });
-    assert!(!report.is_right() && report.tally.troubles.is_empty() && report.tally.dropped > 0, "{report}");
+    let report = run(|_, _| vec![], LoadConfig { lost_after: Duration::from_millis(50), ..plan() });
+    assert!(!report.is_success() && report.tally.troubles.is_empty() && report.tally.dropped > 0, "{report}");
     assert!(report.to_string().ends_with("errors       nothing came back\n"), "{report}");
 }
 
@@ -166,8 +167,8 @@ fn more_datagrams_than_a_socket_takes_at_once_wait_for_room() {
         count.set(number);
         vec![]
     };
-    let plan = Plan { connections: 1, size: 40_000, depth: 1000, ..plan() };
-    let report = run(silent, Plan { lost_after: Duration::from_millis(200), ..plan });
+    let plan = LoadConfig { connections: 1, size: 40_000, depth: 1000, ..plan() };
+    let report = run(silent, LoadConfig { lost_after: Duration::from_millis(200), ..plan });
     assert!(seen.get() > 0 && report.tally.dropped >= 1000, "{report}");
     assert_eq!(report.tally.latencies.count(), report.tally.dropped, "{report}");
 }
@@ -175,11 +176,11 @@ fn more_datagrams_than_a_socket_takes_at_once_wait_for_room() {
 #[test]
 fn what_datagrams_cannot_do_is_refused() {
     for (plan, error) in [
-        (Plan { work: Work::Churn, ..plan() }, PlanError::Work(Work::Churn)),
-        (Plan { size: 7, ..plan() }, PlanError::DatagramSize(7)),
-        (Plan { size: 65_508, ..plan() }, PlanError::DatagramSize(65_508)),
+        (LoadConfig { work: Workload::Churn, ..plan() }, PlanError::Work(Workload::Churn)),
+        (LoadConfig { size: 7, ..plan() }, PlanError::DatagramSize(7)),
+        (LoadConfig { size: 65_508, ..plan() }, PlanError::DatagramSize(65_508)),
     ] {
         let mut reactor = Reactor::new().unwrap();
-        assert_eq!(Load::start_datagrams(&mut reactor, "127.0.0.1", 7, plan).err(), Some(error));
+        assert_eq!(LoadTest::start_datagrams(&mut reactor, "127.0.0.1", 7, plan).err(), Some(error));
     }
 }

@@ -5,8 +5,8 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use twistor::endpoint::{ClientEndpoint, client_from_string};
-use twistor::load::{Limit, Load, Mismatch, Plan, Report, Trouble, Work, Wrong, json};
-use twistor::policy::{Rates, throttled};
+use twistor::load::{Corruption, Limit, LoadConfig, LoadError, LoadTest, Mismatch, Report, Workload, json};
+use twistor::policy::{RateLimits, throttled};
 use twistor::sim::{
     CallKind, Chaos, Errno, Fault, FaultKind, Host, Latency, Link, PacketKind, Simulation, Verdict,
 };
@@ -59,36 +59,37 @@ fn world(seed: u64, fault: impl FnMut(usize, &mut Vec<u8>, &mut Transport<'_>) +
 fn right(_: usize, _: &mut Vec<u8>, _: &mut Transport<'_>) {}
 
 impl World {
-    fn begin(&mut self, plan: Plan) -> Load {
+    fn begin(&mut self, plan: LoadConfig) -> LoadTest {
         // By number: looking names up takes its time, and changes the order.
         let server = format!("tcp:{}:7", self.simulation.address(self.server));
-        Load::start(self.simulation.reactor(self.client), client_from_string(&server).unwrap(), plan).unwrap()
+        LoadTest::start(self.simulation.reactor(self.client), client_from_string(&server).unwrap(), plan)
+            .unwrap()
     }
 
     /// Runs a load to its end; nothing of it is left then.
-    fn run(&mut self, plan: Plan) -> Report {
+    fn run(&mut self, plan: LoadConfig) -> Report {
         let load = self.begin(plan);
         self.end(&load)
     }
 
-    fn end(&mut self, load: &Load) -> Report {
+    fn end(&mut self, load: &LoadTest) -> Report {
         self.simulation.run_until(|_| load.is_finished()).unwrap();
         let report = load.report();
         self.simulation.run_until_idle(Duration::from_secs(3600)).unwrap();
-        assert_eq!(self.simulation.reactor(self.client).in_use(), 0, "{report}");
+        assert_eq!(self.simulation.reactor(self.client).resource_count(), 0, "{report}");
         assert_eq!(self.simulation.panics(), 0);
         report
     }
 }
 
 /// One connection after the other: the server's first is the client's first.
-fn plan() -> Plan {
-    Plan { connections: 3, attempts: 1, duration: Duration::from_secs(1), ..Plan::default() }
+fn plan() -> LoadConfig {
+    LoadConfig { connections: 3, attempts: 1, duration: Duration::from_secs(1), ..LoadConfig::default() }
 }
 
 fn mismatch(report: &Report) -> &Mismatch {
     match &report.tally.troubles[..] {
-        [Trouble::Wrong(mismatch)] => mismatch,
+        [LoadError::Wrong(mismatch)] => mismatch,
         troubles => panic!("not one mismatch: {troubles:?}"),
     }
 }
@@ -100,8 +101,8 @@ fn millis(time: Option<Duration>) -> f64 {
 #[test]
 fn without_a_rate_a_message_follows_each_answer() {
     for depth in [1, 4] {
-        let report = world(1, right).run(Plan { depth, ..plan() });
-        assert!(report.is_right(), "{report}");
+        let report = world(1, right).run(LoadConfig { depth, ..plan() });
+        assert!(report.is_success(), "{report}");
         // There and back takes two milliseconds.
         assert_eq!(report.tally.messages, 3 * 500 * depth as u64);
         assert_eq!(report.tally.bytes, report.tally.messages * 64);
@@ -115,10 +116,10 @@ fn without_a_rate_a_message_follows_each_answer() {
 
 #[test]
 fn with_a_rate_exactly_what_was_due_is_sent() {
-    for work in [Work::Echo, Work::Churn] {
-        let plan = Plan { work, rate: Some(1000.0), connections: 10, ..plan() };
+    for work in [Workload::Echo, Workload::Churn] {
+        let plan = LoadConfig { work, rate: Some(1000.0), connections: 10, ..plan() };
         let report = world(1, right).run(plan);
-        assert!(report.is_right(), "{report}");
+        assert!(report.is_success(), "{report}");
         assert_eq!((report.tally.messages, report.tally.unsent), (1000, 0));
         assert_eq!(report.tally.lateness.max(), Some(Duration::ZERO), "in virtual time nobody is late");
     }
@@ -132,12 +133,12 @@ fn one_corrupted_byte_is_found_with_its_connection_and_place() {
         }
     };
     for size in [1, 64, 1000, 100_000] {
-        let report = world(2, fault).run(Plan { size, depth: 8, ..plan() });
+        let report = world(2, fault).run(LoadConfig { size, depth: 8, ..plan() });
         let found = mismatch(&report);
-        assert_eq!((found.connection, found.offset, found.what), (1, 1_000, Wrong::Changed), "{size}");
+        assert_eq!((found.connection, found.offset, found.what), (1, 1_000, Corruption::Changed), "{size}");
         assert_eq!(found.message, 1_000 / size as u64 + 1);
         assert_eq!(found.expected.map(|byte| byte ^ 0x20), Some(found.found));
-        assert!(!report.is_right() && report.tally.lost == 1 && report.tally.standing == 2);
+        assert!(!report.is_success() && report.tally.lost == 1 && report.tally.standing == 2);
         assert!(report.tally.messages > 0, "the others went on");
     }
 }
@@ -149,25 +150,25 @@ fn two_swapped_messages_are_found_and_so_are_lost_and_doubled_ones() {
             data[..128].rotate_left(64);
         }
     };
-    let report = world(3, swapped).run(Plan { depth: 10, ..plan() });
+    let report = world(3, swapped).run(LoadConfig { depth: 10, ..plan() });
     let found = mismatch(&report);
-    assert_eq!((found.connection, found.message, found.what), (1, 101, Wrong::LeftOut(64)));
+    assert_eq!((found.connection, found.message, found.what), (1, 101, Corruption::LeftOut(64)));
 
     let lost = |seen: usize, data: &mut Vec<u8>, _: &mut Transport<'_>| {
         if seen == 6400 {
             data.drain(..64);
         }
     };
-    let found = mismatch(&world(3, lost).run(Plan { depth: 10, ..plan() })).clone();
-    assert_eq!((found.offset, found.what), (6400, Wrong::LeftOut(64)));
+    let found = mismatch(&world(3, lost).run(LoadConfig { depth: 10, ..plan() })).clone();
+    assert_eq!((found.offset, found.what), (6400, Corruption::LeftOut(64)));
 
     let doubled = |seen: usize, data: &mut Vec<u8>, _: &mut Transport<'_>| {
         if seen == 6400 {
             data.splice(64..64, data[..64].to_vec());
         }
     };
-    let found = mismatch(&world(3, doubled).run(Plan { depth: 10, ..plan() })).clone();
-    assert_eq!((found.offset, found.what), (6464, Wrong::Repeated(64)));
+    let found = mismatch(&world(3, doubled).run(LoadConfig { depth: 10, ..plan() })).clone();
+    assert_eq!((found.offset, found.what), (6464, Corruption::Repeated(64)));
 }
 
 #[test]
@@ -189,9 +190,9 @@ fn bytes_of_another_connection_and_bytes_too_many_are_found() {
         Server { seen: 0, fault }
     };
     simulation.reactor(server).listen_tcp("0.0.0.0:7", new).unwrap();
-    let report = World { simulation, server, client }.run(Plan { connections: 2, ..plan() });
+    let report = World { simulation, server, client }.run(LoadConfig { connections: 2, ..plan() });
     let found = mismatch(&report);
-    assert_eq!((found.connection, found.offset, found.what), (2, 6400, Wrong::Elsewhere));
+    assert_eq!((found.connection, found.offset, found.what), (2, 6400, Corruption::Elsewhere));
 
     let more = |seen: usize, data: &mut Vec<u8>, _: &mut Transport<'_>| {
         if seen == 640 {
@@ -199,7 +200,7 @@ fn bytes_of_another_connection_and_bytes_too_many_are_found() {
         }
     };
     let found = mismatch(&world(4, more).run(plan())).clone();
-    assert_eq!((found.offset, found.expected, found.what), (704, None, Wrong::TooMany));
+    assert_eq!((found.offset, found.expected, found.what), (704, None, Corruption::TooMany));
 }
 
 #[test]
@@ -220,7 +221,7 @@ fn a_dropped_connection_is_a_loss_with_its_reason_and_the_others_go_on() {
         (world(5, resets).run(plan()), "connection lost: "),
     ] {
         match &report.tally.troubles[..] {
-            [Trouble::Lost { connection: 1, under_way: 1, reason, after }] => {
+            [LoadError::Lost { connection: 1, under_way: 1, reason, after }] => {
                 assert!(reason.starts_with(why), "{reason}");
                 assert!((200..210).contains(&after.as_millis()), "{report}");
             }
@@ -238,7 +239,7 @@ fn a_load_whose_connections_are_all_lost_ends_early() {
         }
     };
     for rate in [None, Some(1000.0)] {
-        let report = world(6, resets).run(Plan { connections: 1, rate, ..plan() });
+        let report = world(6, resets).run(LoadConfig { connections: 1, rate, ..plan() });
         assert_eq!((report.tally.lost, report.tally.standing), (1, 0));
         assert!(report.tally.elapsed < Duration::from_millis(100), "{report}");
     }
@@ -246,37 +247,40 @@ fn a_load_whose_connections_are_all_lost_ends_early() {
 
 #[test]
 fn a_refusal_is_told_and_a_load_without_any_connection_ends_at_once() {
-    for work in [Work::Echo, Work::Churn, Work::Hold { every: None }] {
+    for work in [Workload::Echo, Workload::Churn, Workload::Hold { every: None }] {
         let mut world = world(7, right);
         world.simulation.refuse(world.server, None);
-        let load = world.begin(Plan { work, connections: 300, ..plan() });
+        let load = world.begin(LoadConfig { work, connections: 300, ..plan() });
         world.simulation.run_until(|_| load.is_finished()).unwrap();
         let took = world.simulation.now().since_origin();
         assert!(took < Duration::from_secs(1), "{work:?}: {took:?}");
         let report = world.end(&load);
-        assert!(!report.is_right() && report.tally.connected == 0);
+        assert!(!report.is_success() && report.tally.connected == 0);
         let errors: Vec<_> = report.tally.errors.iter().collect();
         assert_eq!(errors, [(&("connect", "connection refused".to_owned()), &300)], "{work:?}");
-        let due = if work == Work::Churn { 300 } else { 0 };
+        let due = if work == Workload::Churn { 300 } else { 0 };
         assert_eq!(report.tally.latencies.count(), due, "only an exchange begins with its connection");
     }
 }
 
 #[test]
 fn a_stall_is_seen_by_all_the_messages_that_were_due_in_it() {
-    for (work, connections, depth) in
-        [(Work::Echo, 10, 1), (Work::Echo, 10, 100), (Work::Churn, 200, 1), (Work::Churn, 2000, 1)]
-    {
+    for (work, connections, depth) in [
+        (Workload::Echo, 10, 1),
+        (Workload::Echo, 10, 100),
+        (Workload::Churn, 200, 1),
+        (Workload::Churn, 2000, 1),
+    ] {
         let mut world = world(8, right);
         let duration = Duration::from_secs(10);
         let server = world.server;
         // The server stands still for the sixth of ten seconds.
         world.simulation.at(Duration::from_secs(5), move |simulation| simulation.pause(server));
         world.simulation.at(Duration::from_secs(6), move |simulation| simulation.resume(server));
-        let plan = Plan { work, connections, depth, duration, rate: Some(1000.0), ..plan() };
+        let plan = LoadConfig { work, connections, depth, duration, rate: Some(1000.0), ..plan() };
         let report = world.run(plan);
         let latencies = &report.tally.latencies;
-        assert!(report.is_right() && report.tally.messages == 10_000, "{report}");
+        assert!(report.is_success() && report.tally.messages == 10_000, "{report}");
         // A tenth of all was due while it stood still, and waited from no time to a second.
         // With one message at a time it takes a while until those behind are made up for.
         let (p85, p95, p99) = (85.0, 95.0, 99.0);
@@ -285,7 +289,7 @@ fn a_stall_is_seen_by_all_the_messages_that_were_due_in_it() {
         assert!((millis(latencies.max()) - 1000.0).abs() < 10.0, "{report}");
         // The generator was not to blame.
         assert_eq!(report.tally.lateness.max(), Some(Duration::ZERO));
-        if work == Work::Echo && depth == 1 {
+        if work == Workload::Echo && depth == 1 {
             // Few messages were under way: from the sending, hardly any would have seen it.
             assert!(millis(report.tally.since_sent.percentile(99.0)) < 10.0, "{report}");
         }
@@ -298,28 +302,28 @@ fn a_stall_at_the_end_counts_too() {
     let server = world.server;
     world.simulation.at(Duration::from_millis(500), move |simulation| simulation.pause(server));
     world.simulation.at(Duration::from_secs(3), move |simulation| simulation.resume(server));
-    let report = world.run(Plan { rate: Some(1000.0), ..plan() });
-    assert!(report.is_right(), "{report}");
+    let report = world.run(LoadConfig { rate: Some(1000.0), ..plan() });
+    assert!(report.is_success(), "{report}");
     assert_eq!((report.tally.messages, report.tally.unsent), (1000, 0));
     assert!(millis(report.tally.latencies.percentile(60.0)) > 2000.0, "{report}");
 }
 
 #[test]
 fn a_server_that_never_answers_again_leaves_messages_unanswered_and_unsent() {
-    for work in [Work::Echo, Work::Churn] {
+    for work in [Workload::Echo, Workload::Churn] {
         let mut world = world(10, right);
         let server = world.server;
         world.simulation.at(Duration::from_millis(500), move |simulation| simulation.pause(server));
-        let load = world.begin(Plan { work, rate: Some(1000.0), ..plan() });
+        let load = world.begin(LoadConfig { work, rate: Some(1000.0), ..plan() });
         world.simulation.run_until(|_| load.is_finished()).unwrap();
         let report = load.report();
         let tally = &report.tally;
-        assert_eq!(tally.unanswered, if work == Work::Echo { 3 } else { tally.unanswered }, "{report}");
+        assert_eq!(tally.unanswered, if work == Workload::Echo { 3 } else { tally.unanswered }, "{report}");
         assert_eq!(tally.messages + tally.unanswered + tally.unsent, 1000, "{work:?} {report}");
         assert_eq!(tally.latencies.count(), 1000, "all that was due counts: {work:?} {report}");
         assert!(millis(tally.latencies.percentile(60.0)) > 5000.0, "{work:?} {report}");
         assert_eq!(report.stops, [], "no limit was hit");
-        assert!(!report.is_right() && tally.unsent > 400, "{report}");
+        assert!(!report.is_success() && tally.unsent > 400, "{report}");
         let end = world.simulation.now().since_origin().as_secs_f64();
         assert!((6.0..6.1).contains(&end), "it waited for its patience, and no longer: {end}");
     }
@@ -346,8 +350,8 @@ fn what_is_warm_up_does_not_count() {
     world.simulation.at(Duration::from_millis(100), move |simulation| simulation.pause(server));
     world.simulation.at(Duration::from_millis(900), move |simulation| simulation.resume(server));
     let warm_up = Duration::from_secs(1);
-    let report = world.run(Plan { warm_up, connections: 30, rate: Some(1000.0), ..plan() });
-    assert!(report.is_right(), "{report}");
+    let report = world.run(LoadConfig { warm_up, connections: 30, rate: Some(1000.0), ..plan() });
+    assert!(report.is_success(), "{report}");
     assert_eq!(
         (report.tally.messages, report.tally.elapsed),
         (1000, Duration::from_millis(1001)),
@@ -359,22 +363,23 @@ fn what_is_warm_up_does_not_count() {
 #[test]
 fn connections_are_opened_evenly_over_the_ramp() {
     let mut world = world(13, right);
-    let load = world.begin(Plan { connections: 100, ramp: Duration::from_secs(10), ..plan() });
+    let load = world.begin(LoadConfig { connections: 100, ramp: Duration::from_secs(10), ..plan() });
     for second in 1..10 {
         world.simulation.run_for(Duration::from_secs(1)).unwrap();
         let now = world.simulation.reactor(world.client).now();
         assert_eq!(load.progress(now).standing, second * 10);
         assert_eq!(load.progress(now).running, None);
     }
-    assert!(world.end(&load).is_right());
+    assert!(world.end(&load).is_success());
 }
 
 #[test]
 fn held_connections_are_idle_and_answer_at_the_end() {
     let mut world = world(14, right);
-    let work = Work::Hold { every: None };
-    let report = world.run(Plan { work, connections: 500, duration: Duration::from_secs(3600), ..plan() });
-    assert!(report.is_right(), "{report}");
+    let work = Workload::Hold { every: None };
+    let report =
+        world.run(LoadConfig { work, connections: 500, duration: Duration::from_secs(3600), ..plan() });
+    assert!(report.is_success(), "{report}");
     assert_eq!((report.tally.standing, report.tally.messages), (500, 500));
     assert!(report.tally.elapsed >= Duration::from_secs(3600));
 }
@@ -386,14 +391,15 @@ fn a_held_connection_that_is_lost_is_told_at_once() {
     world.simulation.at(Duration::from_secs(60), move |simulation| {
         simulation.reset_connections(server, client);
     });
-    let work = Work::Hold { every: None };
-    let load = world.begin(Plan { work, connections: 4, duration: Duration::from_secs(3600), ..plan() });
-    let told: Rc<RefCell<Vec<Trouble>>> = Rc::default();
+    let work = Workload::Hold { every: None };
+    let load =
+        world.begin(LoadConfig { work, connections: 4, duration: Duration::from_secs(3600), ..plan() });
+    let told: Rc<RefCell<Vec<LoadError>>> = Rc::default();
     let observed = Rc::clone(&told);
     load.on_trouble(move |trouble| observed.borrow_mut().push(trouble.clone()));
     world.simulation.run_for(Duration::from_secs(61)).unwrap();
     assert_eq!(told.borrow().len(), 4);
-    assert!(told.borrow().iter().all(|trouble| matches!(trouble, Trouble::Lost { under_way: 0, .. })));
+    assert!(told.borrow().iter().all(|trouble| matches!(trouble, LoadError::Lost { under_way: 0, .. })));
     let report = world.end(&load);
     assert_eq!((report.tally.lost, report.tally.standing), (4, 0));
 }
@@ -401,9 +407,10 @@ fn a_held_connection_that_is_lost_is_told_at_once() {
 #[test]
 fn held_connections_send_a_message_in_every_interval_if_asked_to() {
     let mut world = world(16, right);
-    let work = Work::Hold { every: Some(Duration::from_secs(30)) };
-    let report = world.run(Plan { work, connections: 100, duration: Duration::from_secs(300), ..plan() });
-    assert!(report.is_right(), "{report}");
+    let work = Workload::Hold { every: Some(Duration::from_secs(30)) };
+    let report =
+        world.run(LoadConfig { work, connections: 100, duration: Duration::from_secs(300), ..plan() });
+    assert!(report.is_success(), "{report}");
     // In ten intervals, and at the end.
     assert_eq!(report.tally.messages, 100 * 11, "{report}");
 }
@@ -411,8 +418,8 @@ fn held_connections_send_a_message_in_every_interval_if_asked_to() {
 #[test]
 fn churn_makes_uses_and_closes_one_connection_after_the_other() {
     for reset in [false, true] {
-        let report = world(17, right).run(Plan { work: Work::Churn, reset, ..plan() });
-        assert!(report.is_right(), "{report}");
+        let report = world(17, right).run(LoadConfig { work: Workload::Churn, reset, ..plan() });
+        assert!(report.is_success(), "{report}");
         assert_eq!(report.tally.messages, report.tally.connected);
         // Two milliseconds to connect, two for the message.
         assert_eq!(report.tally.latencies.max(), Some(Duration::from_millis(4)));
@@ -422,13 +429,13 @@ fn churn_makes_uses_and_closes_one_connection_after_the_other() {
 
 #[test]
 fn a_load_that_is_stopped_tells_what_was_measured() {
-    for (work, rate) in [(Work::Echo, None), (Work::Echo, Some(1000.0)), (Work::Churn, None)] {
+    for (work, rate) in [(Workload::Echo, None), (Workload::Echo, Some(1000.0)), (Workload::Churn, None)] {
         let mut world = world(18, right);
-        let load = world.begin(Plan { work, rate, duration: Duration::from_secs(3600), ..plan() });
+        let load = world.begin(LoadConfig { work, rate, duration: Duration::from_secs(3600), ..plan() });
         world.simulation.run_for(Duration::from_millis(1002)).unwrap();
         load.stop(world.simulation.reactor(world.client));
         let report = world.end(&load);
-        assert!(report.is_right() && report.tally.messages > 400, "{report}");
+        assert!(report.is_success() && report.tally.messages > 400, "{report}");
         assert!(report.tally.elapsed < Duration::from_millis(1100), "{report}");
         assert_eq!((report.tally.unsent, report.tally.unanswered), (0, 0), "{report}");
     }
@@ -444,27 +451,27 @@ fn no_weather_makes_a_right_server_look_wrong() {
             Ok(())
         };
         simulation.boot(server, boot).unwrap();
-        let works = [Work::Echo, Work::Churn, Work::Hold { every: Some(Duration::from_secs(1)) }];
+        let works = [Workload::Echo, Workload::Churn, Workload::Hold { every: Some(Duration::from_secs(1)) }];
         let work = *random.pick(&works);
-        let plan = Plan {
+        let plan = LoadConfig {
             work,
             connections: 1 + random.index(20),
             size: *random.pick(&[1, 64, 5_000, 100_000]),
             depth: *random.pick(&[1, 2, 16]),
-            rate: random.chance(0.5).then_some(500.0).filter(|_| !matches!(work, Work::Hold { .. })),
+            rate: random.chance(0.5).then_some(500.0).filter(|_| !matches!(work, Workload::Hold { .. })),
             duration: Duration::from_secs(3),
-            ..Plan::default()
+            ..LoadConfig::default()
         };
-        simulation.unleash(Chaos { strikes: Vec::new(), ..Chaos::draw(&mut random) });
+        simulation.start_chaos(Chaos { strikes: Vec::new(), ..Chaos::draw(&mut random) });
         let reactor = simulation.reactor(client);
-        let load = Load::start(reactor, client_from_string("tcp:server:7").unwrap(), plan).unwrap();
+        let load = LoadTest::start(reactor, client_from_string("tcp:server:7").unwrap(), plan).unwrap();
         simulation.run_until(|_| load.is_finished()).unwrap();
         let report = load.report();
-        let wrong = |trouble: &Trouble| matches!(trouble, Trouble::Wrong(_));
+        let wrong = |trouble: &LoadError| matches!(trouble, LoadError::Wrong(_));
         assert!(!report.tally.troubles.iter().any(wrong), "{report}");
-        simulation.calm();
+        simulation.stop_chaos();
         simulation.run_until_idle(Duration::from_secs(3600)).unwrap();
-        assert_eq!(simulation.reactor(client).in_use(), 0);
+        assert_eq!(simulation.reactor(client).resource_count(), 0);
     });
 }
 
@@ -474,40 +481,41 @@ fn a_lost_packet_delays_the_messages_behind_it() {
     let late = Verdict::Delay(Duration::from_millis(300));
     let client = world.client;
     world.simulation.add_rule(Fault::packet(PacketKind::Data, late).from(client).nth(100));
-    let report = world.run(Plan { connections: 1, rate: Some(100.0), depth: 100, ..plan() });
-    assert!(report.is_right() && report.tally.messages == 100, "{report}");
+    let report = world.run(LoadConfig { connections: 1, rate: Some(100.0), depth: 100, ..plan() });
+    assert!(report.is_success() && report.tally.messages == 100, "{report}");
     assert!((millis(report.tally.latencies.max()) - 302.0).abs() < 1.0, "{report}");
 }
 
 #[test]
 fn a_host_name_is_looked_up_once() {
     let mut world = world(20, right);
-    let plan = Plan { work: Work::Churn, connections: 1, ..plan() };
+    let plan = LoadConfig { work: Workload::Churn, connections: 1, ..plan() };
     let reactor = world.simulation.reactor(world.client);
-    let load = Load::start(reactor, client_from_string("tcp:server:7").unwrap(), plan.clone()).unwrap();
+    let load = LoadTest::start(reactor, client_from_string("tcp:server:7").unwrap(), plan.clone()).unwrap();
     world.simulation.run_for(Duration::from_millis(500)).unwrap();
-    world.simulation.set_names_found(world.client, false);
+    world.simulation.set_name_resolution(world.client, false);
     let report = world.end(&load);
-    assert!(report.is_right() && report.endpoint == "tcp:server:7", "{report}");
+    assert!(report.is_success() && report.endpoint == "tcp:server:7", "{report}");
 }
 
 #[test]
 fn a_load_waits_when_its_connections_are_made_until_it_may_go_on() {
-    for work in [Work::Echo, Work::Hold { every: None }, Work::Churn] {
+    for work in [Workload::Echo, Workload::Hold { every: None }, Workload::Churn] {
         let mut world = world(1, right);
-        let plan = Plan { work, connections: 5, duration: Duration::from_secs(1), ..Plan::default() };
+        let plan =
+            LoadConfig { work, connections: 5, duration: Duration::from_secs(1), ..LoadConfig::default() };
         let load = world.begin(plan);
         let opened = Rc::new(RefCell::new(0));
         let told = Rc::clone(&opened);
         load.wait_when_opened(move |_| *told.borrow_mut() += 1);
         world.simulation.run_for(Duration::from_secs(60)).unwrap();
-        let made = if work == Work::Churn { 0 } else { 5 };
+        let made = if work == Workload::Churn { 0 } else { 5 };
         let progress = load.progress(world.simulation.reactor(world.client).now());
         assert_eq!((*opened.borrow(), progress.standing, progress.messages), (1, made, 0), "{work:?}");
         assert_eq!(progress.running, None, "{work:?}");
-        load.go_on(world.simulation.reactor(world.client));
+        load.resume(world.simulation.reactor(world.client));
         let report = world.end(&load);
-        assert!(report.is_right() && report.tally.elapsed < Duration::from_secs(2), "{work:?}: {report}");
+        assert!(report.is_success() && report.tally.elapsed < Duration::from_secs(2), "{work:?}: {report}");
         assert_eq!(*opened.borrow(), 1, "{work:?}");
     }
 }
@@ -515,16 +523,20 @@ fn a_load_waits_when_its_connections_are_made_until_it_may_go_on() {
 #[test]
 fn a_load_that_may_go_on_before_it_could_does_not_wait() {
     let mut world = world(1, right);
-    let load = world.begin(Plan { duration: Duration::from_secs(1), ..Plan::default() });
+    let load = world.begin(LoadConfig { duration: Duration::from_secs(1), ..LoadConfig::default() });
     load.wait_when_opened(|_| unreachable!("it may go on"));
-    load.go_on(world.simulation.reactor(world.client));
-    assert!(world.end(&load).is_right());
+    load.resume(world.simulation.reactor(world.client));
+    assert!(world.end(&load).is_success());
 }
 
 #[test]
 fn a_load_that_waits_can_be_stopped() {
     let mut world = world(1, right);
-    let load = world.begin(Plan { connections: 3, work: Work::Hold { every: None }, ..Plan::default() });
+    let load = world.begin(LoadConfig {
+        connections: 3,
+        work: Workload::Hold { every: None },
+        ..LoadConfig::default()
+    });
     load.wait_when_opened(|_| {});
     world.simulation.run_for(Duration::from_secs(1)).unwrap();
     load.stop(world.simulation.reactor(world.client));
@@ -541,7 +553,7 @@ impl ClientEndpoint for Throttled {
         reactor: &mut Reactor,
         factory: Box<dyn ClientFactory>,
     ) -> twistor::Result<ConnectorId> {
-        let rates = Rates { write: Some(20_000_000), ..Rates::default() };
+        let rates = RateLimits { write: Some(20_000_000), ..RateLimits::default() };
         self.0.connect(reactor, Box::new(throttled(factory, rates)))
     }
 
@@ -553,7 +565,7 @@ impl ClientEndpoint for Throttled {
 #[test]
 fn long_messages_and_great_depths_wait_for_room() {
     let duration = Duration::from_millis(50);
-    let short = Plan { connections: 1, duration, ..plan() };
+    let short = LoadConfig { connections: 1, duration, ..plan() };
     for (size, depth, rate) in [
         (8_000_000, 1, None),
         (65_536, 100, None),
@@ -567,18 +579,18 @@ fn long_messages_and_great_depths_wait_for_room() {
             let address = format!("tcp:{}:7", world.simulation.address(world.server));
             let endpoint = client_from_string(&address).unwrap();
             let endpoint = if layered { Box::new(Throttled(endpoint)) } else { endpoint };
-            let plan = Plan { size, depth, rate, ..short.clone() };
-            let load = Load::start(world.simulation.reactor(world.client), endpoint, plan).unwrap();
+            let plan = LoadConfig { size, depth, rate, ..short.clone() };
+            let load = LoadTest::start(world.simulation.reactor(world.client), endpoint, plan).unwrap();
             let report = world.end(&load);
-            assert!(report.is_right(), "{size} {depth} {rate:?} {layered}: {report}");
+            assert!(report.is_success(), "{size} {depth} {rate:?} {layered}: {report}");
             assert_eq!(report.tally.messages, report.tally.latencies.count());
             if let Some(rate) = rate {
                 assert_eq!(report.tally.messages, (rate / 20.0) as u64, "{report}");
             }
         }
     }
-    let churn = Plan { work: Work::Churn, size: 8_000_000, ..short };
-    assert!(world(21, right).run(churn).is_right());
+    let churn = LoadConfig { work: Workload::Churn, size: 8_000_000, ..short };
+    assert!(world(21, right).run(churn).is_success());
 }
 
 #[test]
@@ -589,9 +601,10 @@ fn a_server_that_reads_nothing_is_waited_for() {
     world.simulation.at(Duration::from_millis(1500), move |simulation| simulation.resume(server));
     let duration = Duration::from_secs(2);
     // Four times as much as a connection may have unsent is due in the meantime.
-    let plan = Plan { connections: 1, size: 4_096, depth: 10_000, rate: Some(1000.0), duration, ..plan() };
+    let plan =
+        LoadConfig { connections: 1, size: 4_096, depth: 10_000, rate: Some(1000.0), duration, ..plan() };
     let report = world.run(plan);
-    assert!(report.is_right(), "{report}");
+    assert!(report.is_success(), "{report}");
     assert_eq!(report.tally.messages, 2000);
     // A message that had no room counts from when it was due, and the generator is not to blame.
     let latencies = &report.tally.latencies;
@@ -607,7 +620,8 @@ fn what_was_due_and_not_answered_counts_with_its_wait() {
     // It stands still for the second half, and for good.
     world.simulation.at(Duration::from_secs(5), move |simulation| simulation.pause(server));
     let (duration, patience) = (Duration::from_secs(10), Duration::from_secs(1));
-    let plan = Plan { connections: 10, duration, patience, rate: Some(1000.0), ..plan() };
+    let plan =
+        LoadConfig { connections: 10, duration, drain_timeout: patience, rate: Some(1000.0), ..plan() };
     let load = world.begin(plan);
     world.simulation.run_until(|_| load.is_finished()).unwrap();
     let report = load.report();
@@ -632,9 +646,10 @@ fn a_connection_that_is_never_made_is_an_exchange_that_was_due() {
     let mut world = world(29, right);
     let (server, client) = (world.server, world.client);
     world.simulation.at(Duration::from_millis(500), move |simulation| {
-        simulation.strike(FaultKind::Partition, server, client);
+        simulation.inject_fault(FaultKind::Partition, server, client);
     });
-    let load = world.begin(Plan { work: Work::Churn, rate: Some(1000.0), connections: 5, ..plan() });
+    let load =
+        world.begin(LoadConfig { work: Workload::Churn, rate: Some(1000.0), connections: 5, ..plan() });
     world.simulation.run_until(|_| load.is_finished()).unwrap();
     let report = load.report();
     assert!(report.tally.messages > 400, "{report}");
@@ -644,7 +659,7 @@ fn a_connection_that_is_never_made_is_an_exchange_that_was_due() {
 
 #[test]
 fn a_server_that_stands_still_half_of_the_time_does_not_look_fast() {
-    for (work, connections) in [(Work::Echo, 4), (Work::Churn, 4)] {
+    for (work, connections) in [(Workload::Echo, 4), (Workload::Churn, 4)] {
         let mut world = world(24, right);
         let server = world.server;
         for second in 0..10 {
@@ -654,7 +669,7 @@ fn a_server_that_stands_still_half_of_the_time_does_not_look_fast() {
             world.simulation.at(until, move |simulation| simulation.resume(server));
         }
         let duration = Duration::from_secs(10);
-        let report = world.run(Plan { work, connections, duration, rate: Some(500.0), ..plan() });
+        let report = world.run(LoadConfig { work, connections, duration, rate: Some(500.0), ..plan() });
         let latencies = &report.tally.latencies;
         assert_eq!(latencies.count(), 5000, "{report}");
         assert!(millis(latencies.percentile(99.0)) > 450.0, "{report}");
@@ -678,8 +693,8 @@ fn advice_about_limits_is_given_where_one_was_hit_alone() {
     world.simulation.at(Duration::from_secs(60), move |simulation| {
         simulation.reset_connections(server, client);
     });
-    let work = Work::Hold { every: None };
-    let report = world.run(Plan { work, duration: Duration::from_secs(90), ..plan() });
+    let work = Workload::Hold { every: None };
+    let report = world.run(LoadConfig { work, duration: Duration::from_secs(90), ..plan() });
     assert_eq!((report.tally.lost, report.stops.len()), (3, 0), "{report}");
 }
 
@@ -704,8 +719,8 @@ fn a_held_connection_that_is_closed_at_once_or_never_answered_is_a_limit() {
             true => reactor.listen_tcp("0.0.0.0:7", || Closing).unwrap(),
             false => reactor.listen_tcp("0.0.0.0:7", || Silent).unwrap(),
         };
-        let work = Work::Hold { every: None };
-        let report = World { simulation, server, client }.run(Plan { work, ..plan() });
+        let work = Workload::Hold { every: None };
+        let report = World { simulation, server, client }.run(LoadConfig { work, ..plan() });
         let stops: Vec<_> = report.stops.iter().map(|stop| (stop.limit, stop.connections)).collect();
         assert_eq!(stops, [(limit, 3)], "{report}");
     }
@@ -737,11 +752,11 @@ fn datagrams_to_a_name_go_to_the_first_address_that_answers() {
         simulation.add_name("echo", &order.map(|index| both[index]));
         let seen = Rc::new(RefCell::new(0));
         simulation.reactor(server).listen_udp(listens, Datagrams(Rc::clone(&seen))).unwrap();
-        let plan = Plan { connections: 2, rate: Some(100.0), ..plan() };
-        let load = Load::start_datagrams(simulation.reactor(client), "echo", 7, plan).unwrap();
+        let plan = LoadConfig { connections: 2, rate: Some(100.0), ..plan() };
+        let load = LoadTest::start_datagrams(simulation.reactor(client), "echo", 7, plan).unwrap();
         simulation.run_until(|_| load.is_finished()).unwrap();
         let report = load.report();
-        assert!(report.is_right(), "{report}");
+        assert!(report.is_success(), "{report}");
         assert_eq!((report.tally.messages, report.tally.dropped), (100, 0), "{report}");
         assert_eq!(report.endpoint, format!("udp:echo:7 ({used})"));
         assert_eq!(*seen.borrow(), 101, "one message asked");
@@ -765,15 +780,15 @@ fn datagrams_that_this_machine_does_not_send_are_told_why() {
         let (server, client) = (simulation.host("server"), simulation.host("client"));
         simulation.reactor(server).listen_udp("0.0.0.0:7", Datagrams(Rc::default())).unwrap();
         simulation.add_rule(Fault::fail(CallKind::SendDatagrams, errno).on(client));
-        let plan = Plan { size: 9_000, connections: 2, ..plan() };
-        let load = Load::start_datagrams(simulation.reactor(client), "10.0.0.1", 7, plan).unwrap();
+        let plan = LoadConfig { size: 9_000, connections: 2, ..plan() };
+        let load = LoadTest::start_datagrams(simulation.reactor(client), "10.0.0.1", 7, plan).unwrap();
         simulation.run_until(|_| load.is_finished()).unwrap();
         let report = load.report();
         let told: Vec<_> = report.tally.unsendable.iter().collect();
         let [(reason, count)] = told[..] else { panic!("{told:?}") };
         assert!(reason.starts_with(why), "{reason}");
         assert_eq!((*count, report.tally.messages), (report.tally.dropped, 0), "{report}");
-        assert!(!report.is_right() && report.to_string().matches("refused here").count() == 1, "{report}");
+        assert!(!report.is_success() && report.to_string().matches("refused here").count() == 1, "{report}");
         assert_eq!(json::value(&report)["messages"]["unsendable"][0]["count"], *count);
     }
 }
@@ -784,17 +799,17 @@ fn datagrams_to_a_name_that_nobody_serves_are_told_as_what_they_are() {
     let (server, client) = (simulation.host("server"), simulation.host("client"));
     let addresses = simulation.addresses(server);
     simulation.add_name("echo", &addresses);
-    let load = Load::start_datagrams(simulation.reactor(client), "echo", 7, plan()).unwrap();
+    let load = LoadTest::start_datagrams(simulation.reactor(client), "echo", 7, plan()).unwrap();
     simulation.run_until(|_| load.is_finished()).unwrap();
     let report = load.report();
     let errors: Vec<_> = report.tally.errors.iter().collect();
     assert_eq!(errors, [(&("connect", "connection refused".to_owned()), &1)], "{report}");
     // Silence is measured: it may be the way that loses them.
-    simulation.strike(FaultKind::Partition, server, client);
-    let load = Load::start_datagrams(simulation.reactor(client), "echo", 7, plan()).unwrap();
+    simulation.inject_fault(FaultKind::Partition, server, client);
+    let load = LoadTest::start_datagrams(simulation.reactor(client), "echo", 7, plan()).unwrap();
     simulation.run_until(|_| load.is_finished()).unwrap();
     let report = load.report();
-    assert!(!report.is_right() && report.tally.dropped > 0, "{report}");
+    assert!(!report.is_success() && report.tally.dropped > 0, "{report}");
     assert_eq!(report.endpoint, format!("udp:echo:7 ({})", addresses[0]));
-    assert_eq!(simulation.reactor(client).in_use(), 0);
+    assert_eq!(simulation.reactor(client).resource_count(), 0);
 }

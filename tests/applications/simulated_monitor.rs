@@ -8,7 +8,7 @@ use std::rc::Rc;
 use std::time::{Duration, SystemTime};
 
 use twistor::monitor::Json;
-use twistor::monitor::{Cause, Change, Event, Monitor, Settings, Target};
+use twistor::monitor::{Change, DownCause, Event, Monitor, Settings, Target};
 use twistor::sim::{
     CallKind, Errno, Fault, FaultKind, Host, Latency, Link, Packet, PacketKind, Random, Rule, Simulation,
     Verdict,
@@ -34,7 +34,7 @@ struct Told {
 }
 
 impl Told {
-    fn cause(&self) -> Option<Cause> {
+    fn cause(&self) -> Option<DownCause> {
         match self.change {
             Change::Down { cause, .. } | Change::StillDown { cause, .. } => Some(cause),
             Change::Unknown { cause, .. } | Change::StillUnknown { cause, .. } => Some(cause),
@@ -68,7 +68,7 @@ impl Book {
         self.0.borrow().get(target).cloned().unwrap_or_default()
     }
 
-    fn causes(&self, target: &str) -> Vec<Option<Cause>> {
+    fn causes(&self, target: &str) -> Vec<Option<DownCause>> {
         self.of(target).iter().map(Told::cause).collect()
     }
 }
@@ -101,7 +101,7 @@ fn a_day(simulation: &mut Simulation, settings: &Settings) -> (Book, Vec<Outage>
     let latency = Latency::LongTail { least, usual: least + usual, worst: least + usual + worst };
     simulation.set_links(Link { latency, loss: 0.001, ..Link::default() });
     let watcher = simulation.host("watcher");
-    let midnight = simulation.reactor(watcher).wall();
+    let midnight = simulation.reactor(watcher).system_time();
     let (mut targets, mut outages) = (Vec::new(), Vec::new());
     for number in 0..12 {
         let name = format!("host{number}");
@@ -111,8 +111,8 @@ fn a_day(simulation: &mut Simulation, settings: &Settings) -> (Book, Vec<Outage>
         let mut from = MINUTE + random.exponential(HOUR);
         while from < 23 * HOUR {
             let (kind, until) = (*random.pick(kinds), from + random.between(2 * settings.interval, HOUR));
-            simulation.at(from, move |simulation| simulation.strike(kind, host, watcher));
-            simulation.at(until, move |simulation| simulation.mend(kind, host, watcher));
+            simulation.at(from, move |simulation| simulation.inject_fault(kind, host, watcher));
+            simulation.at(until, move |simulation| simulation.clear_fault(kind, host, watcher));
             // A reset is over at once.
             let over = if kind == Reset { from } else { until };
             outages.push(Outage { target: target.clone(), kind, time: midnight + from..midnight + over });
@@ -140,13 +140,13 @@ fn limits(outage: &Outage, settings: &Settings) -> (Duration, Duration) {
     }
 }
 
-fn causes(outage: &Outage) -> &'static [Cause] {
+fn causes(outage: &Outage) -> &'static [DownCause] {
     match (outage.target.starts_with("hold"), outage.kind) {
-        (true, Kill) => &[Cause::Closed],
-        (true, Reset) => &[Cause::Reset],
-        (true, _) => &[Cause::Broken, Cause::TimedOut],
-        (false, Kill | Refusal) => &[Cause::Refused],
-        (false, _) => &[Cause::TimedOut],
+        (true, Kill) => &[DownCause::Closed],
+        (true, Reset) => &[DownCause::Reset],
+        (true, _) => &[DownCause::Broken, DownCause::TimedOut],
+        (false, Kill | Refusal) => &[DownCause::Refused],
+        (false, _) => &[DownCause::TimedOut],
     }
 }
 
@@ -218,14 +218,14 @@ fn one_server(seed: u64) -> (Simulation, Host, Host, Book) {
 
 #[test]
 fn the_loss_of_a_held_connection_is_told_when_its_packet_comes() {
-    for (kind, cause) in [(Kill, Cause::Closed), (Reset, Cause::Reset)] {
+    for (kind, cause) in [(Kill, DownCause::Closed), (Reset, DownCause::Reset)] {
         let (mut simulation, watcher, host, book) = one_server(1);
-        let wall = simulation.reactor(watcher).wall();
-        simulation.strike(kind, host, watcher);
+        let wall = simulation.reactor(watcher).system_time();
+        simulation.inject_fault(kind, host, watcher);
         // An orderly close is an outage when no other connection can be made: a look-up and a round trip later.
         simulation.run_for(Duration::from_millis(10)).unwrap();
         let told = book.of("held");
-        let refused = (kind == Kill).then_some(Some(Cause::Refused));
+        let refused = (kind == Kill).then_some(Some(DownCause::Refused));
         assert_eq!(book.causes("held"), [Some(cause)].into_iter().chain(refused).collect::<Vec<_>>());
         // What travels takes a millisecond.
         assert_eq!(told[0].wall.duration_since(wall).unwrap(), Duration::from_millis(1), "{kind}");
@@ -246,10 +246,10 @@ fn a_peer_that_is_gone_is_down_within_the_time_that_was_set() {
             simulation.run_for(HOUR).unwrap();
             assert_eq!(book.causes("held"), [None], "a peer that answers is left alone");
             let (one, other) = if back { (watcher, host) } else { (host, watcher) };
-            simulation.strike(kind, one, other);
+            simulation.inject_fault(kind, one, other);
             simulation.run_for(lost_after).unwrap();
             let told = book.causes("held");
-            assert_eq!(told.get(1), Some(&Some(Cause::Broken)), "{kind} {back} {lost_after:?}: {told:?}");
+            assert_eq!(told.get(1), Some(&Some(DownCause::Broken)), "{kind} {back} {lost_after:?}: {told:?}");
         }
     }
 }
@@ -257,12 +257,12 @@ fn a_peer_that_is_gone_is_down_within_the_time_that_was_set() {
 #[test]
 fn a_name_that_is_not_found_is_told_as_such_and_means_nothing_to_a_held_connection() {
     let (mut simulation, watcher, host, book) = one_server(2);
-    simulation.strike(FaultKind::NameFailure, watcher, host);
+    simulation.inject_fault(FaultKind::NameFailure, watcher, host);
     simulation.run_for(MINUTE).unwrap();
-    assert_eq!(book.causes("probed"), [Some(Cause::Unresolved)]);
-    simulation.mend(FaultKind::NameFailure, watcher, host);
+    assert_eq!(book.causes("probed"), [Some(DownCause::Unresolved)]);
+    simulation.clear_fault(FaultKind::NameFailure, watcher, host);
     simulation.run_for(MINUTE).unwrap();
-    assert_eq!(book.causes("probed"), [Some(Cause::Unresolved), None]);
+    assert_eq!(book.causes("probed"), [Some(DownCause::Unresolved), None]);
     assert_eq!(book.causes("held"), []);
 }
 
@@ -271,10 +271,10 @@ fn a_watcher_without_descriptors_says_that_it_is_its_own_fault() {
     let (mut simulation, watcher, _, book) = one_server(3);
     simulation.set_descriptor_limit(watcher, 0);
     simulation.run_for(MINUTE).unwrap();
-    assert_eq!(book.causes("probed"), [Some(Cause::Local)]);
+    assert_eq!(book.causes("probed"), [Some(DownCause::Local)]);
     simulation.set_descriptor_limit(watcher, 1024);
     simulation.run_for(MINUTE).unwrap();
-    assert_eq!(book.causes("probed"), [Some(Cause::Local), None]);
+    assert_eq!(book.causes("probed"), [Some(DownCause::Local), None]);
     assert_eq!(book.causes("held"), []);
 }
 
@@ -294,7 +294,7 @@ fn a_port_that_nobody_listens_on_is_never_up_even_if_a_probe_meets_itself() {
         simulation.run_for(MINUTE).unwrap();
         let told = [book.of("probed"), book.of("held")].concat();
         assert!(told.len() > 60);
-        assert!(told.iter().all(|told| told.cause() == Some(Cause::Refused)), "{told:?}");
+        assert!(told.iter().all(|told| told.cause() == Some(DownCause::Refused)), "{told:?}");
         let met = told.iter().filter(|told| matches!(told.reason, Some(Reason::SelfConnected)));
         assert_eq!(met.count(), 1, "port {port} was connected to from itself once");
     });
@@ -311,7 +311,7 @@ fn a_calendar_that_jumps_and_a_clock_that_drifts_are_no_outage() {
         for minute in 1..60 {
             let kind = *random.pick(&[FaultKind::ClockStep, FaultKind::ClockDrift]);
             let (host, other) = if random.chance(0.5) { (host, watcher) } else { (watcher, host) };
-            simulation.at(minute * MINUTE, move |simulation| simulation.strike(kind, host, other));
+            simulation.at(minute * MINUTE, move |simulation| simulation.inject_fault(kind, host, other));
         }
         simulation.run_for(HOUR).unwrap();
         assert_eq!((book.causes("held"), book.causes("probed")), (vec![None], vec![None]));
@@ -354,7 +354,10 @@ fn a_monitor_that_is_stopped_leaves_nothing_open() {
     let told = book.0.borrow().values().map(Vec::len).sum::<usize>();
     simulation.run_for(HOUR).unwrap();
     assert_eq!(simulation.connections(), 0);
-    assert_eq!((simulation.reactor(watcher).in_use(), simulation.reactor(watcher).delayed_calls()), (0, 0));
+    assert_eq!(
+        (simulation.reactor(watcher).resource_count(), simulation.reactor(watcher).delayed_call_count()),
+        (0, 0)
+    );
     assert_eq!(book.0.borrow().values().map(Vec::len).sum::<usize>(), told, "nothing is told after the end");
 }
 
@@ -430,10 +433,10 @@ fn an_orderly_close_that_no_connection_follows_is_down_since_then() {
     book.watch(&mut simulation, watcher, &["held=hold://server:80"], Settings::default());
     simulation.run_for(SECOND).unwrap();
     // From now on it answers no new connection.
-    simulation.strike(FaultKind::Silence, host, watcher);
+    simulation.inject_fault(FaultKind::Silence, host, watcher);
     simulation.run_for(2 * MINUTE).unwrap();
     let told = book.of("held").split_off(1);
-    assert_eq!(book.causes("held")[1..], [Some(Cause::Closed), Some(Cause::TimedOut)]);
+    assert_eq!(book.causes("held")[1..], [Some(DownCause::Closed), Some(DownCause::TimedOut)]);
     let Change::Down { up_for: Some(up_for), .. } = told[0].change else { panic!("{told:?}") };
     assert_eq!(up_for, MINUTE + WAYS);
     let Change::StillDown { down_for, .. } = told[1].change else { panic!("{told:?}") };
@@ -472,10 +475,10 @@ fn a_dying_servers_last_accept_is_no_reconnection() {
             };
             simulation.reactor(host).listen_tcp("0.0.0.0:80", serve).unwrap();
             let (book, settings) = (Book::default(), Settings { every_result, ..Settings::default() });
-            let midnight = simulation.reactor(watcher).wall();
+            let midnight = simulation.reactor(watcher).system_time();
             book.watch(&mut simulation, watcher, &["held=hold://10.0.0.1:80"], settings);
             simulation.at(MINUTE + SECOND / 2, move |simulation| {
-                simulation.strike(FaultKind::Refusal, host, watcher);
+                simulation.inject_fault(FaultKind::Refusal, host, watcher);
             });
             simulation.run_for(2 * MINUTE).unwrap();
             let mut told = book.of("held");
@@ -485,7 +488,7 @@ fn a_dying_servers_last_accept_is_no_reconnection() {
                 _ => true,
             });
             let causes: Vec<_> = told.iter().map(Told::cause).collect();
-            let (reset, closed, refused) = (Cause::Reset, Cause::Closed, Cause::Refused);
+            let (reset, closed, refused) = (DownCause::Reset, DownCause::Closed, DownCause::Refused);
             if lasts {
                 assert_eq!(causes, [None, None, Some(reset), Some(refused)], "{millis}: {told:?}");
                 let Change::Reconnected { gap, .. } = told[1].change else { panic!("{told:?}") };
@@ -532,7 +535,7 @@ fn a_connection_that_lasted_lets_the_waits_begin_anew() {
     simulation.run_for(2 * MINUTE).unwrap();
     simulation.reactor(host).listen_tcp("[::]:80", || Silent).unwrap();
     simulation.run_for(2 * MINUTE).unwrap();
-    simulation.strike(Reset, host, watcher);
+    simulation.inject_fault(Reset, host, watcher);
     simulation.run_for(MINUTE).unwrap();
     let last = book.of("held").into_iter().rev().find(|told| matches!(told.change, Change::Up { .. }));
     let Some(Change::Up { down_for: Some(down_for), .. }) = last.map(|told| told.change) else { panic!() };
@@ -553,7 +556,7 @@ fn a_server_that_closes_at_once_is_down_until_it_does_not() {
     simulation.run_for(MINUTE).unwrap();
     let told: Vec<Change> = book.of("held").iter().map(|told| told.change).collect();
     assert!(matches!(told[0], Change::Up { .. }) && told.len() == 2, "{told:?}");
-    let Change::Down { cause: Cause::ClosesAtOnce, up_for: Some(up_for), .. } = told[1] else {
+    let Change::Down { cause: DownCause::ClosesAtOnce, up_for: Some(up_for), .. } = told[1] else {
         panic!("{told:?}")
     };
     assert_eq!(up_for, SECOND / 2 + WAYS, "no connection has lasted since");
@@ -592,8 +595,8 @@ fn a_call_that_fails_on_this_side_says_nothing_about_the_target() {
         simulation.run_for(2 * MINUTE).unwrap();
         let told = book.of("probed");
         let cause = told[0].cause().unwrap();
-        assert_eq!(cause == Cause::Local, local.contains(&(call, errno)), "{call} {errno}: {cause:?}");
-        assert_eq!(told[0].change.is_unknown(), cause == Cause::Local, "{call} {errno}: {told:?}");
+        assert_eq!(cause == DownCause::Local, local.contains(&(call, errno)), "{call} {errno}: {cause:?}");
+        assert_eq!(told[0].change.is_unknown(), cause == DownCause::Local, "{call} {errno}: {told:?}");
         assert!(told.len() == 2 && told[1].change.is_up(), "{call} {errno}: {told:?}");
         assert_eq!(book.causes("held"), [], "{call} {errno}");
     }
@@ -619,7 +622,7 @@ fn a_route_missing_here_is_unknown_one_missing_there_is_down() {
         simulation.run_for(MINUTE).unwrap();
         let told = book.of("probed");
         let causes: Vec<_> = told.iter().map(Told::cause).collect();
-        assert_eq!(causes, [Some(Cause::Local), None, Some(Cause::NoRoute)], "{errno}");
+        assert_eq!(causes, [Some(DownCause::Local), None, Some(DownCause::NoRoute)], "{errno}");
         let text = told[0].reason.as_ref().unwrap().to_string();
         assert!(text.starts_with("this machine has no route to it: "), "{text}");
         assert!(matches!(told[2].reason, Some(Reason::NoRoute(_))), "{errno}: {told:?}");
@@ -633,11 +636,11 @@ fn a_close_that_this_side_cannot_follow_is_unknown_since_then() {
     let watcher = simulation.host("watcher");
     let book = Book::default();
     let monitor = book.watch(&mut simulation, watcher, &["held=hold://server:80"], Settings::default());
-    let midnight = simulation.reactor(watcher).wall();
+    let midnight = simulation.reactor(watcher).system_time();
     simulation.add_rule(Fault::fail(CallKind::Socket, Errno::EMFILE).on(watcher).between(SECOND, 2 * MINUTE));
     simulation.run_for(119 * SECOND).unwrap();
     let told = book.of("held");
-    let Change::Unknown { cause: Cause::Local, up_for: Some(up_for), .. } = told[1].change else {
+    let Change::Unknown { cause: DownCause::Local, up_for: Some(up_for), .. } = told[1].change else {
         panic!("{told:?}")
     };
     assert_eq!((up_for, told.len()), (MINUTE + WAYS, 2));
@@ -688,7 +691,7 @@ fn trouble_of_this_side_is_warned_of_once_a_second() {
     simulation.run_for(SECOND / 10).unwrap();
     monitor.stop(simulation.reactor(watcher));
     assert_eq!(warnings::take().len(), 1);
-    assert_eq!(simulation.reactor(watcher).delayed_calls(), 0);
+    assert_eq!(simulation.reactor(watcher).delayed_call_count(), 0);
 }
 
 #[test]
@@ -776,7 +779,7 @@ fn no_more_than_32_targets_are_looked_at_in_a_row() {
 fn a_time_out_of_the_targets_own_goes_before_the_settings() {
     let mut simulation = Simulation::new(19);
     let (host, watcher) = (server(&mut simulation, "server"), simulation.host("watcher"));
-    simulation.strike(FaultKind::Silence, host, watcher);
+    simulation.inject_fault(FaultKind::Silence, host, watcher);
     let book = Book::default();
     let targets = ["own=tcp:server:80:timeout=2", "set=tcp:server:80"];
     book.watch(&mut simulation, watcher, &targets, Settings::default());

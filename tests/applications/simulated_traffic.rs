@@ -7,7 +7,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use twistor::sim::{CallKind, Errno, Fault, FaultKind, Host, Latency, Link, Simulation};
-use twistor::traffic::{Difference, Feed, FeedEvent, News, Settings, Traffic};
+use twistor::traffic::{Difference, Feed, FeedEvent, FeedReader, FeedUpdate, Settings};
 use twistor::{Protocol, Transport};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -136,8 +136,8 @@ impl Scene {
         let said = Rc::clone(&scene.said);
         let note = move |event: &FeedEvent<'_>| {
             let news = match event.news {
-                News::Error(error) => Said::Error(error.code()),
-                News::Reading(reading) => {
+                FeedUpdate::Error(error) => Said::Error(error.code()),
+                FeedUpdate::Reading(reading) => {
                     let (_, value, difference) = &reading.values[0];
                     Said::Vehicles(value.as_u64().unwrap(), difference.clone())
                 }
@@ -145,7 +145,7 @@ impl Scene {
             said.borrow_mut().push((news, event.latency));
             Ok(())
         };
-        Traffic::start(simulation.reactor(scene.reader), vec![feed], settings, note);
+        FeedReader::start(simulation.reactor(scene.reader), vec![feed], settings, note);
         scene
     }
 
@@ -237,9 +237,9 @@ fn struck(kind: FaultKind, over_before: bool) -> Said {
         // Names are the reader's to find.
         let host = if kind == FaultKind::NameFailure { reader } else { server };
         let other = if host == reader { server } else { reader };
-        simulation.at(5 * SECOND, move |simulation| simulation.strike(kind, host, other));
+        simulation.at(5 * SECOND, move |simulation| simulation.inject_fault(kind, host, other));
         let until = if over_before { 8 } else { 16 };
-        simulation.at(until * SECOND, move |simulation| simulation.mend(kind, host, other));
+        simulation.at(until * SECOND, move |simulation| simulation.clear_fault(kind, host, other));
         simulation.run_for(26 * SECOND).unwrap();
         let said = scene.said();
         assert_eq!(said.len(), 3, "{said:?}");
@@ -311,8 +311,8 @@ fn an_hour_of_moods_and_faults_brings_one_word_for_each_reading_and_none_that_is
                 simulation.at(until, move |_| reset.set(Mood::Quick));
             } else {
                 let kind = *random.pick(&faults);
-                simulation.at(from, move |simulation| simulation.strike(kind, server, reader));
-                simulation.at(until, move |simulation| simulation.mend(kind, server, reader));
+                simulation.at(from, move |simulation| simulation.inject_fault(kind, server, reader));
+                simulation.at(until, move |simulation| simulation.clear_fault(kind, server, reader));
             }
         }
         simulation.run_for(3605 * SECOND).unwrap();
@@ -342,12 +342,12 @@ fn a_feed_whose_name_hangs_is_told_by_that() {
     let told = Rc::new(RefCell::new(Vec::new()));
     let tell = Rc::clone(&told);
     let note = move |event: &FeedEvent<'_>| {
-        if let News::Error(error) = event.news {
+        if let FeedUpdate::Error(error) = event.news {
             tell.borrow_mut().push((error.code(), error.to_string()));
         }
         Ok(())
     };
-    Traffic::start(simulation.reactor(reader), vec![feed], Settings::default(), note);
+    FeedReader::start(simulation.reactor(reader), vec![feed], Settings::default(), note);
     simulation.run_for(16 * SECOND).unwrap();
     let hanging = ("local", "trouble of this machine: the name was not looked up within 5.0 s".to_owned());
     assert_eq!(*told.borrow(), [hanging.clone(), hanging]);
@@ -370,13 +370,13 @@ fn trouble_of_this_machine_is_no_error_of_the_feed() {
         let told = Rc::new(RefCell::new(Vec::new()));
         let tell = Rc::clone(&told);
         let note = move |event: &FeedEvent<'_>| {
-            if let News::Error(error) = event.news {
+            if let FeedUpdate::Error(error) = event.news {
                 tell.borrow_mut().push((error.code(), error.to_string()));
             }
             Ok(())
         };
         let settings = Settings { every: SECOND / 2, ..Settings::default() };
-        let traffic = Traffic::start(simulation.reactor(reader), feeds, settings, note);
+        let traffic = FeedReader::start(simulation.reactor(reader), feeds, settings, note);
         simulation.run_for(5 * SECOND).unwrap();
         traffic.stop(simulation.reactor(reader));
         let detail = format!("trouble of this machine: {why}");
@@ -387,6 +387,6 @@ fn trouble_of_this_machine_is_no_error_of_the_feed() {
         assert!((5..=6).contains(&logged.len()), "one a second: {logged:?}");
         let warning = format!("unread feeds: 20 of 20, for a reason of this machine: {why}");
         assert!(logged.iter().all(|line| line.starts_with(&warning)), "{logged:?}");
-        assert_eq!(simulation.reactor(reader).delayed_calls(), 0);
+        assert_eq!(simulation.reactor(reader).delayed_call_count(), 0);
     }
 }

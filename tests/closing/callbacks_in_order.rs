@@ -234,7 +234,7 @@ fn a_connection_aborted_while_its_protocol_is_built_is_never_made_nor_lost() {
         let record = Record::new();
         let listener = reactor.listen_tcp(world.anywhere(), Hasty(record.clone())).unwrap();
         let _peer = world.connect(listener.address());
-        world.run_until(&mut reactor, "the end", |reactor| reactor.statistics().losses == 1);
+        world.run_until(&mut reactor, "the end", |reactor| reactor.statistics().connections_lost == 1);
         let made = record.count("made");
         assert_eq!(record.count("lost Aborted"), made, "{:?}", record.events());
         world.close(&mut reactor, &listener);

@@ -56,7 +56,7 @@ fn a_close_inside_a_callback_is_told_after_it() {
 #[test]
 fn a_peer_that_takes_nothing_is_aborted_at_the_closing_limit() {
     on_each_back_end(|world| {
-        let settings = Settings { closing_limit: Duration::from_millis(20), ..Settings::default() };
+        let settings = Settings { close_timeout: Duration::from_millis(20), ..Settings::default() };
         let mut reactor = world.reactor_with(settings);
         let record = Record::new();
         let (id, _peer) = narrow_connection(world, &mut reactor, Recorder::new(&record));
@@ -71,7 +71,7 @@ fn a_peer_that_takes_nothing_is_aborted_at_the_closing_limit() {
 #[test]
 fn a_peer_that_takes_a_little_now_and_then_is_waited_for() {
     on_each_back_end(|world| {
-        let settings = Settings { closing_limit: Duration::from_millis(150), ..Settings::default() };
+        let settings = Settings { close_timeout: Duration::from_millis(150), ..Settings::default() };
         let mut reactor = world.reactor_with(settings);
         let record = Record::new();
         let (id, mut peer) = narrow_connection(world, &mut reactor, Recorder::new(&record));
@@ -83,7 +83,7 @@ fn a_peer_that_takes_a_little_now_and_then_is_waited_for() {
         while read < 400_000 {
             let slowly = reactor.now() - began < Duration::from_millis(400);
             read += peer.read_some(if slowly { 2000 } else { 100_000 }).len();
-            reactor.turn(Some(Duration::from_millis(2))).unwrap();
+            reactor.iterate(Some(Duration::from_millis(2))).unwrap();
             assert!(!record.has("lost CloseTimedOut"), "after {read} bytes");
         }
         drop(peer);
@@ -96,7 +96,7 @@ fn a_peer_that_takes_a_little_now_and_then_is_waited_for() {
 fn a_peer_that_empties_less_than_the_kernel_tells_of_is_waited_for() {
     on_each_back_end(|world| {
         let limit = Duration::from_millis(100);
-        let mut reactor = world.reactor_with(Settings { closing_limit: limit, ..Settings::default() });
+        let mut reactor = world.reactor_with(Settings { close_timeout: limit, ..Settings::default() });
         let record = Record::new();
         let (id, mut peer) = connection(world, &mut reactor, Recorder::new(&record));
         reactor.transport(id).unwrap().write(&vec![b'w'; 40 << 20]);
@@ -104,7 +104,7 @@ fn a_peer_that_empties_less_than_the_kernel_tells_of_is_waited_for() {
         let began = reactor.now();
         while reactor.now() - began < limit * 4 {
             peer.read_some(30_000);
-            reactor.turn(Some(Duration::from_millis(10))).unwrap();
+            reactor.iterate(Some(Duration::from_millis(10))).unwrap();
             assert!(!record.has("lost CloseTimedOut"));
         }
         reactor.transport(id).unwrap().abort_connection();
@@ -119,7 +119,7 @@ fn a_limit_of_its_own_counts_in_all() {
         let record = Record::new();
         let (id, peer) = narrow_connection(world, &mut reactor, Recorder::new(&record));
         reactor.transport(id).unwrap().write(&vec![b'w'; 100 << 20]);
-        reactor.transport(id).unwrap().lose_connection_within(Duration::from_millis(30));
+        reactor.transport(id).unwrap().lose_connection_timeout(Duration::from_millis(30));
         let peer = std::cell::RefCell::new(peer);
         world.run_until(&mut reactor, "the limit", |_| {
             // Progress does not help.
@@ -135,7 +135,7 @@ fn a_producer_that_writes_nothing_is_waited_for_until_the_closing_limit() {
     on_each_back_end(|world| {
         for kind in [ProducerKind::Push, ProducerKind::Pull] {
             for half in [false, true] {
-                let settings = Settings { closing_limit: Duration::from_millis(20), ..Settings::default() };
+                let settings = Settings { close_timeout: Duration::from_millis(20), ..Settings::default() };
                 let mut reactor = world.reactor_with(settings);
                 let record = Record::new();
                 let (id, mut peer) = connection(world, &mut reactor, Recorder::new(&record));
@@ -168,7 +168,7 @@ fn a_producer_that_writes_now_and_then_is_waited_for() {
     on_each_back_end(|world| {
         // Longer than a busy machine holds up a process.
         let limit = Duration::from_secs(3);
-        let mut reactor = world.reactor_with(Settings { closing_limit: limit, ..Settings::default() });
+        let mut reactor = world.reactor_with(Settings { close_timeout: limit, ..Settings::default() });
         let record = Record::new();
         let (id, mut peer) = connection(world, &mut reactor, Recorder::new(&record));
         let mut transport = reactor.transport(id).unwrap();
@@ -180,7 +180,7 @@ fn a_producer_that_writes_now_and_then_is_waited_for() {
             written += 1;
             // The first one sends it and waits for nothing.
             turns(&mut reactor);
-            reactor.turn(Some(Duration::from_millis(2))).unwrap();
+            reactor.iterate(Some(Duration::from_millis(2))).unwrap();
             assert!(!record.has("lost CloseTimedOut"), "after {written} bytes");
         }
         reactor.transport(id).unwrap().unregister_producer();
@@ -196,7 +196,7 @@ fn half_a_close_to_a_peer_that_takes_nothing_has_the_limit_until_it_is_done() {
     on_each_back_end(|world| {
         for takes in [false, true] {
             let limit = Duration::from_millis(20);
-            let mut reactor = world.reactor_with(Settings { closing_limit: limit, ..Settings::default() });
+            let mut reactor = world.reactor_with(Settings { close_timeout: limit, ..Settings::default() });
             let record = Record::new();
             let (id, mut peer) = narrow_connection(world, &mut reactor, Recorder::new(&record));
             reactor.transport(id).unwrap().write(&[b'w'; 300_000]);
@@ -205,12 +205,12 @@ fn half_a_close_to_a_peer_that_takes_nothing_has_the_limit_until_it_is_done() {
                 let mut read = 0;
                 while !record.has("write lost") {
                     read += peer.read_now().len();
-                    reactor.turn(Some(Duration::from_millis(1))).unwrap();
+                    reactor.iterate(Some(Duration::from_millis(1))).unwrap();
                 }
                 read += peer.read_to_end(&mut reactor).0.len();
                 assert_eq!(read, 300_000);
                 // Now the peer has all the time it wants.
-                assert_eq!(reactor.delayed_calls(), 0);
+                assert_eq!(reactor.delayed_call_count(), 0);
                 peer.send(b"thanks");
                 world.run_until(&mut reactor, "the answer", |_| record.has("data thanks"));
                 reactor.transport(id).unwrap().lose_connection();
@@ -237,7 +237,7 @@ impl Protocol for Why {
 #[test]
 fn a_limit_may_be_given_to_a_close_that_has_begun() {
     on_each_back_end(|world| {
-        let settings = Settings { closing_limit: Duration::from_millis(500), ..Settings::default() };
+        let settings = Settings { close_timeout: Duration::from_millis(500), ..Settings::default() };
         let mut reactor = world.reactor_with(settings);
         let why = std::rc::Rc::default();
         let (id, _peer) = narrow_connection(world, &mut reactor, Why(std::rc::Rc::clone(&why)));
@@ -245,7 +245,7 @@ fn a_limit_may_be_given_to_a_close_that_has_begun() {
         reactor.transport(id).unwrap().lose_connection();
         turns(&mut reactor);
         let limit = Duration::from_millis(20);
-        reactor.transport(id).unwrap().lose_connection_within(limit);
+        reactor.transport(id).unwrap().lose_connection_timeout(limit);
         world.run_until_idle(&mut reactor);
         assert_eq!(why.take(), Some(Reason::CloseTimedOut(limit)));
     });

@@ -58,7 +58,7 @@ fn our_fin_is_told_before_the_peers_that_answers_it_at_once() {
         let (id, mut peer) = connection(world, &mut reactor, Recorder::new(&record));
         reactor.transport(id).unwrap().lose_write_connection();
         // The protocol is told in the next turn, which finds the peer's end as well.
-        reactor.turn(Some(Duration::ZERO)).unwrap();
+        reactor.iterate(Some(Duration::ZERO)).unwrap();
         assert!(peer.at_end());
         drop(peer);
         world.run_until_idle(&mut reactor);

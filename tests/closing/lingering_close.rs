@@ -44,7 +44,7 @@ fn a_peer_that_does_not_close_is_lingered_for_within_the_limit() {
         let (_, mut peer) = connection(world, &mut reactor, hasty(&record));
         peer.send(b"x");
         world.run_until(&mut reactor, "the loss", |_| record.has("lost Done"));
-        assert_eq!(reactor.in_use(), 1, "it lingers");
+        assert_eq!(reactor.resource_count(), 1, "it lingers");
         world.run_until_idle(&mut reactor);
     });
 }
@@ -61,7 +61,7 @@ fn a_peer_that_sends_for_ever_is_lingered_for_five_times_that_at_most() {
         let peer = RefCell::new(peer);
         world.run_until(&mut reactor, "the end of the lingering", |reactor| {
             peer.borrow_mut().fill();
-            reactor.in_use() == 0
+            reactor.resource_count() == 0
         });
         world.run_until_idle(&mut reactor);
     });
@@ -99,7 +99,7 @@ fn lingering_is_over_after_ten_times_its_idle_limit() {
                 // What is due at the same time has its turn first, however late this one is.
                 reactor.call_later(Duration::ZERO, |reactor| {
                     reactor.call_later(Duration::ZERO, move |reactor| {
-                        late.add(format!("{} in use", reactor.in_use()));
+                        late.add(format!("{} in use", reactor.resource_count()));
                     });
                 });
             });
@@ -121,10 +121,10 @@ fn a_loop_held_up_past_the_end_of_the_lingering_ends_it_next() {
         let turns = Cell::new(0);
         let done = |reactor: &mut Reactor| {
             turns.set(turns.get() + 1);
-            reactor.in_use() == 0 || turns.get() == 100
+            reactor.resource_count() == 0 || turns.get() == 100
         };
         let mut reactor = lingers_until(world, linger, hold_up, done);
-        assert_eq!(reactor.in_use(), 0, "it lingers on after {} turns", turns.get());
+        assert_eq!(reactor.resource_count(), 0, "it lingers on after {} turns", turns.get());
         world.run_until_idle(&mut reactor);
     });
 }
@@ -146,7 +146,7 @@ fn nobody_lingers_where_nothing_was_sent_or_where_it_is_switched_off() {
             let (_, mut peer) = connection(world, &mut reactor, protocol);
             peer.send(b"x");
             world.run_until(&mut reactor, "the loss", |_| record.has("lost Done"));
-            assert_eq!(reactor.in_use(), 0);
+            assert_eq!(reactor.resource_count(), 0);
             world.run_until_idle(&mut reactor);
         }
     });
@@ -196,7 +196,7 @@ fn a_peer_that_has_finished_is_not_lingered_for() {
         let (_, mut peer) = connection(world, &mut reactor, protocol);
         peer.finish();
         world.run_until(&mut reactor, "the loss", |_| record.has("lost Done"));
-        assert_eq!(reactor.in_use(), 0);
+        assert_eq!(reactor.resource_count(), 0);
         assert_eq!(peer.read_to_end(&mut reactor), (b"bye".to_vec(), None));
         world.run_until_idle(&mut reactor);
     });
@@ -227,7 +227,7 @@ fn a_close_by_a_producer_without_more_lingers_for_what_was_sent() {
         let (_, mut peer) = connection(world, &mut reactor, protocol);
         peer.send(b"x");
         world.run_until(&mut reactor, "the loss", |_| record.has("lost Done"));
-        assert_eq!(reactor.in_use(), 1, "it lingers");
+        assert_eq!(reactor.resource_count(), 1, "it lingers");
         world.run_until_idle(&mut reactor);
     });
 }

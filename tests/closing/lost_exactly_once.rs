@@ -116,7 +116,7 @@ fn one_thing(what: usize, scene: &Shared, transport: &mut Transport<'_>) {
             let other = scene.borrow().everyone.last().copied();
             if let Some(other) = other {
                 let random = Rc::clone(scene);
-                transport.reactor().with(other, |_: &mut Wild, transport| act(&random, transport));
+                transport.reactor().with_protocol(other, |_: &mut Wild, transport| act(&random, transport));
             }
         }
     }
@@ -204,9 +204,9 @@ fn wild_callbacks_do_no_harm() {
     on_each_back_end(|world| {
         for seed in 0..150 {
             let settings = Settings {
-                closing_limit: Duration::from_millis(5),
+                close_timeout: Duration::from_millis(5),
                 linger: Duration::from_millis(2),
-                buffer_limit: 200_000,
+                write_buffer_limit: 200_000,
                 ..Settings::default()
             };
             let mut reactor = world.reactor_with(settings);

@@ -195,7 +195,7 @@ fn rampage(storm: &Shared, reactor: &mut Reactor, me: Option<ConnectionId>) {
         if what == 2 {
             // Inside another's protocol, unless it is the one that is called.
             let within = Rc::clone(storm);
-            reactor.with(id, |_: &mut Wild, transport| {
+            reactor.with_protocol(id, |_: &mut Wild, transport| {
                 if within.borrow_mut().random.below(2) == 0 {
                     transport.write(b"from within");
                 } else {
@@ -213,7 +213,7 @@ fn rampage(storm: &Shared, reactor: &mut Reactor, me: Option<ConnectionId>) {
         }
         match what {
             3 => transport.lose_connection(),
-            4 => transport.lose_connection_within(Duration::from_millis(2)),
+            4 => transport.lose_connection_timeout(Duration::from_millis(2)),
             5 => transport.abort_connection(),
             6 => transport.lose_write_connection(),
             7..=9 => transport.pause_reading(),
@@ -245,7 +245,7 @@ fn rampage(storm: &Shared, reactor: &mut Reactor, me: Option<ConnectionId>) {
 
 fn storm(world: &World, seed: u64) -> usize {
     let settings = Settings {
-        closing_limit: Duration::from_millis(5),
+        close_timeout: Duration::from_millis(5),
         linger: Duration::from_millis(5),
         read_buffer: 5000,
         read_per_turn: 8000,
@@ -270,7 +270,7 @@ fn storm(world: &World, seed: u64) -> usize {
     for round in 0..20 {
         reactor.connect_tcp(listener.address(), wild.clone()).unwrap();
         for _ in 0..10 {
-            reactor.turn(Some(Duration::from_micros(100))).unwrap();
+            reactor.iterate(Some(Duration::from_micros(100))).unwrap();
         }
         // Something always happens.
         for id in reactor.connections() {
@@ -294,16 +294,16 @@ fn storm(world: &World, seed: u64) -> usize {
                 transport.unregister_producer();
                 transport.lose_connection();
             }
-            reactor.in_use() == 0
+            reactor.resource_count() == 0
         });
     } else {
         reactor.call_later(Duration::ZERO, |reactor| {
             reactor.stop();
         });
-        while reactor.turn(None).unwrap() {}
-        assert_eq!(reactor.in_use(), 0, "seed {seed}");
+        while reactor.iterate(None).unwrap() {}
+        assert_eq!(reactor.resource_count(), 0, "seed {seed}");
     }
-    let losses = reactor.statistics().losses;
+    let losses = reactor.statistics().connections_lost;
     drop(reactor);
     let storm = storm.borrow();
     assert_eq!(storm.faults, [] as [String; 0], "seed {seed}");

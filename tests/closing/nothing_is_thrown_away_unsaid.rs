@@ -17,7 +17,7 @@ fn stuck(world: &World, settings: Settings) -> (Reactor, Record, Peer) {
     let (id, peer) = narrow_connection(world, &mut reactor, Recorder::new(&record));
     reactor.transport(id).unwrap().write(&[b'w'; 500_000]);
     turns(&mut reactor);
-    assert!(reactor.transport(id).unwrap().unsent() > 0);
+    assert!(reactor.transport(id).unwrap().write_buffer_size() > 0);
     (reactor, record, peer)
 }
 
@@ -61,7 +61,7 @@ fn a_reactor_that_stops_with_everything_sent_ends_cleanly() {
 #[test]
 fn a_buffer_that_is_over_its_limit_is_thrown_away_with_a_reset() {
     on_each_back_end(|world| {
-        let settings = Settings { buffer_limit: 100_000, ..Settings::default() };
+        let settings = Settings { write_buffer_limit: 100_000, ..Settings::default() };
         let (mut reactor, record, peer) = stuck(world, settings);
         let id = reactor.connections()[0];
         // What is written before the protocol is told to pause does not count.

@@ -72,7 +72,8 @@ fn no_more_are_accepted_in_a_turn_than_the_settings_allow() {
         (0..500).for_each(|_| connect(simulation, client));
         simulation
             .run_until(|simulation| {
-                let accepts = simulation.look(server).map_or(0, |reactor| reactor.statistics().accepts);
+                let accepts =
+                    simulation.reactor_ref(server).map_or(0, |reactor| reactor.statistics().accepts);
                 assert!(accepts - accepted <= ACCEPTS_PER_TURN as u64, "{}", accepts - accepted);
                 accepted = accepts;
                 accepts == 500

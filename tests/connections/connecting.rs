@@ -128,7 +128,7 @@ fn a_bad_address_is_an_error_at_once_and_starts_nothing() {
             let failed = reactor.connect_tcp((host, port), once(nobody(), &record));
             assert!(matches!(failed, Err(Error::BadAddress(_))), "{host}:{port}");
         }
-        assert_eq!((reactor.in_use(), record.events()), (0, vec![]));
+        assert_eq!((reactor.resource_count(), record.events()), (0, vec![]));
         world.run_until_idle(&mut reactor);
     });
 }
@@ -189,7 +189,7 @@ fn what_is_there_when_the_connection_is_made_is_read() {
         world.ask(&mut client, &listener, Recorder::new(&record));
         // It is connected by the kernel, and greeted, before its reactor looks.
         while client.statistics().turns < 2 {
-            client.turn(Some(Duration::ZERO)).unwrap();
+            client.iterate(Some(Duration::ZERO)).unwrap();
             if record.events().is_empty() {
                 world.run_until(&mut server, "greeted", |server| server.statistics().bytes_sent > 0);
             }

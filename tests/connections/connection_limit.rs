@@ -17,10 +17,11 @@ fn one_connection_more_than_the_limit_is_closed_until_another_one_goes() {
             open.push(world.connect(listener.address()));
             world.run_until(&mut reactor, "made", |_| record.count("made") == count);
         }
-        assert_eq!(reactor.statistics().over_limit, 0);
+        assert_eq!(reactor.statistics().accepts_over_limit, 0);
         for over in 1..=2 {
             let mut refused = world.connect(listener.address());
-            world.run_until(&mut reactor, "closed", |reactor| reactor.statistics().over_limit == over);
+            world
+                .run_until(&mut reactor, "closed", |reactor| reactor.statistics().accepts_over_limit == over);
             assert!(refused.at_end(), "a FIN, not a hang");
         }
         assert_eq!((record.count("made"), reactor.statistics().connections), (3, 3));
@@ -44,7 +45,8 @@ fn a_flood_beyond_the_limit_is_closed_and_logged_once_a_second() {
         let began = reactor.now();
         let listener = reactor.listen_tcp(world.anywhere(), nobody).unwrap();
         let mut flood: Vec<Peer> = (0..100).map(|_| world.connect(listener.address())).collect();
-        world.run_until(&mut reactor, "all answered", |reactor| reactor.statistics().over_limit == 99);
+        world
+            .run_until(&mut reactor, "all answered", |reactor| reactor.statistics().accepts_over_limit == 99);
         let logged = world.logged().len() as u64;
         assert!((1..=1 + (reactor.now() - began).as_secs()).contains(&logged), "{logged}");
         let closed = flood.iter_mut().map(Peer::at_end).filter(|ended| *ended).count();

@@ -39,20 +39,20 @@ fn a_shared_factory_is_started_at_the_first_use_and_stopped_after_the_last() {
         let factory = shared(once(nobody(), &record));
         let first = reactor.listen_tcp(world.anywhere(), factory.clone()).unwrap();
         let second = reactor.listen_tcp(world.anywhere(), factory.clone()).unwrap();
-        reactor.turn(Some(Duration::ZERO)).unwrap();
-        reactor.turn(Some(Duration::ZERO)).unwrap();
+        reactor.iterate(Some(Duration::ZERO)).unwrap();
+        reactor.iterate(Some(Duration::ZERO)).unwrap();
         assert_eq!(record.events(), ["started"]);
         reactor.stop_listening(&first).unwrap();
-        reactor.turn(Some(Duration::ZERO)).unwrap();
+        reactor.iterate(Some(Duration::ZERO)).unwrap();
         // A client of it, that fails.
         reactor.connect_tcp(first.address(), factory.clone()).unwrap();
         world.run_until(&mut reactor, "failed", |_| record.has("failed Refused"));
         world.close(&mut reactor, &second);
         assert_eq!(record.events(), ["started", "connecting", "failed Refused", "stopped"]);
-        assert_eq!(factory.with(|once| once.record.count("started")), Some(1));
+        assert_eq!(factory.with_factory(|once| once.record.count("started")), Some(1));
         // And again.
         let third = reactor.listen_tcp(world.anywhere(), factory).unwrap();
-        reactor.turn(Some(Duration::ZERO)).unwrap();
+        reactor.iterate(Some(Duration::ZERO)).unwrap();
         world.close(&mut reactor, &third);
         assert_eq!((record.count("started"), record.count("stopped")), (2, 2));
     });

@@ -42,7 +42,7 @@ fn a_port_that_cannot_be_had_is_an_error_at_once_and_leaves_nothing_behind() {
         for bad in ["", "127.0.0.1", "127.0.0.1:x", "127.0.0.1:65536", "example.org:80", "::1:80"] {
             assert!(matches!(reactor.listen_tcp(bad, nobody), Err(Error::BadAddress(_))), "{bad}");
         }
-        assert_eq!((reactor.in_use(), world.descriptors()), (0, descriptors));
+        assert_eq!((reactor.resource_count(), world.descriptors()), (0, descriptors));
         world.run_until_idle(&mut reactor);
         assert_eq!(record.events(), [] as [String; 0], "the factory was never used");
     });
@@ -189,8 +189,8 @@ fn listening_again_after_many_rounds_leaks_nothing() {
             let listener = reactor.listen_tcp(address, once(closing, &record)).unwrap();
             address = socket_address(listener.address());
             let stream = world.connect(listener.address());
-            let losses = reactor.statistics().losses;
-            world.run_until(&mut reactor, "served", |reactor| reactor.statistics().losses > losses);
+            let losses = reactor.statistics().connections_lost;
+            world.run_until(&mut reactor, "served", |reactor| reactor.statistics().connections_lost > losses);
             reactor.stop_listening(&listener).unwrap();
             drop(stream);
         }

@@ -15,11 +15,11 @@ fn a_connection_without_a_protocol_is_closed_at_once() {
         });
         let listener = reactor.listen_tcp(world.anywhere(), refusing).unwrap();
         let mut peer = world.connect(listener.address());
-        world.run_until(&mut reactor, "refused", |reactor| reactor.statistics().refusals == 1);
+        world.run_until(&mut reactor, "refused", |reactor| reactor.statistics().connections_refused == 1);
         assert!(peer.at_end(), "a FIN");
         assert_eq!(record.events(), [peer.local_address().to_string()]);
         let statistics = reactor.statistics();
-        assert_eq!((statistics.accepts, statistics.connections, statistics.losses), (1, 0, 0));
+        assert_eq!((statistics.accepts, statistics.connections, statistics.connections_lost), (1, 0, 0));
         world.close(&mut reactor, &listener);
     });
 }
@@ -35,7 +35,9 @@ fn a_factory_can_take_one_and_refuse_the_next() {
         world.run_until(&mut reactor, "made", |_| record.has("made"));
         for count in 1..=3 {
             let mut refused = world.connect(listener.address());
-            world.run_until(&mut reactor, "refused", |reactor| reactor.statistics().refusals == count);
+            world.run_until(&mut reactor, "refused", |reactor| {
+                reactor.statistics().connections_refused == count
+            });
             assert!(refused.at_end(), "a FIN");
         }
         assert_eq!(record.events(), ["made"]);

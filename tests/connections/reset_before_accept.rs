@@ -24,7 +24,7 @@ fn a_peer_that_resets_before_it_is_accepted_still_has_its_address() {
         let rude = world.connect(listener.address());
         let peer = rude.local_address();
         rude.reset();
-        world.run_until(&mut reactor, "lost", |reactor| reactor.statistics().losses == 1);
+        world.run_until(&mut reactor, "lost", |reactor| reactor.statistics().connections_lost == 1);
         assert_eq!(
             record.events(),
             [

@@ -38,9 +38,9 @@ fn a_connect_that_is_held_waits_until_it_is_decided_about() {
     simulation.run_for(Duration::from_secs(5)).unwrap();
     assert!(listener.accept().is_err(), "nothing travels");
 
-    assert!(simulation.let_connect(held[0]));
+    assert!(simulation.allow_connect(held[0]));
     assert!(simulation.fail_connect(held[1], Errno::EHOSTUNREACH));
-    assert!(!simulation.let_connect(held[0]) && !simulation.fail_connect(held[1], Errno::EPERM));
+    assert!(!simulation.allow_connect(held[0]) && !simulation.fail_connect(held[1], Errno::EPERM));
     simulation.run_for(MOMENT).unwrap();
     let (_socket, peer) = listener.accept().unwrap();
     assert_eq!(peer, held[0].from);
@@ -58,7 +58,7 @@ fn a_connect_that_was_given_up_is_held_no_more() {
     simulation.run_for(Duration::from_secs(10)).unwrap();
     assert!(record.has("failed TimedOut"), "{:?}", record.events());
     assert_eq!(simulation.held_connects(client), []);
-    assert!(!simulation.let_connect(held));
+    assert!(!simulation.allow_connect(held));
     assert_eq!(simulation.connections(), 0);
 }
 
@@ -68,7 +68,7 @@ fn without_a_gateway_a_connect_that_was_held_finds_no_host() {
     let client = simulation.host("client");
     simulation.hold_connects(client, true);
     let record = connect(&mut simulation, client, "203.0.113.7:80");
-    assert!(simulation.let_connect(simulation.held_connects(client)[0]));
+    assert!(simulation.allow_connect(simulation.held_connects(client)[0]));
     simulation.run_for(Duration::from_secs(4)).unwrap();
     assert!(record.has("failed NoRoute"), "{:?}", record.events());
 }
@@ -117,7 +117,7 @@ fn whoever_waited_for_room_is_told_of_it() {
     simulation.hold_connects(client, true);
     simulation.reactor(client).connect_tcp("203.0.113.7:80", once(talker, &record)).unwrap();
     simulation.run_for(MOMENT).unwrap();
-    simulation.let_connect(simulation.held_connects(client)[0]);
+    simulation.allow_connect(simulation.held_connects(client)[0]);
     simulation.run_for(MOMENT).unwrap();
     let (mut socket, _) = listener.accept().unwrap();
     socket.set_receive_room(0);
@@ -138,7 +138,7 @@ fn a_connect_that_was_held_goes_to_whoever_has_the_address_when_it_is_let_go() {
     let server = simulation.host("server");
     simulation.add_address(server, "203.0.113.7".parse().unwrap());
     let listener = simulation.listen(server, "203.0.113.7:80".parse().unwrap(), 8).unwrap();
-    assert!(simulation.let_connect(simulation.held_connects(client)[0]));
+    assert!(simulation.allow_connect(simulation.held_connects(client)[0]));
     simulation.run_for(MOMENT).unwrap();
     assert!(listener.accept().is_ok() && record.has("made"), "{:?}", record.events());
 }

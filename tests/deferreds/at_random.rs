@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::world::on_each_back_end;
 use crate::world::random::Random;
-use twistor::deferred::{AbortHandle, Paused, first, gather};
+use twistor::deferred::{CancelHandle, PauseGuard, gather, race};
 use twistor::{Deferred, Failure, Reactor, Resolver};
 
 /// All that is under way, and how often each that was waited for came to its end.
@@ -14,8 +14,8 @@ struct Play {
     random: Random,
     deferreds: Vec<Deferred<u64>>,
     resolvers: Vec<Resolver<u64>>,
-    pauses: Vec<Paused>,
-    handles: Vec<AbortHandle>,
+    pauses: Vec<PauseGuard>,
+    handles: Vec<CancelHandle>,
     ends: Rc<RefCell<Vec<u32>>>,
     callbacks: Rc<Cell<u64>>,
     /// Everything that callbacks keep has one.
@@ -83,7 +83,7 @@ impl Play {
                 called();
                 Ok(2)
             }),
-            2 => deferred.both(move |_, outcome| {
+            2 => deferred.then_always(move |_, outcome| {
                 called();
                 outcome.map(|number| number + 3)
             }),
@@ -97,7 +97,7 @@ impl Play {
             }),
             5 => deferred.timeout(reactor, Duration::from_micros(300)),
             _ => match self.take() {
-                Some(other) => deferred.both(move |_, _| {
+                Some(other) => deferred.then_always(move |_, _| {
                     called();
                     other
                 }),
@@ -139,13 +139,13 @@ impl Play {
                 self.handles.extend(self.deferreds.first().map(Deferred::abort_handle));
             }
             15 => drop(self.pauses.pop()),
-            16 => self.handles.pop().iter().for_each(AbortHandle::cancel),
+            16 => self.handles.pop().iter().for_each(CancelHandle::cancel),
             17 => {
                 let several: Vec<_> = (0..3).filter_map(|_| self.take()).collect();
                 let handle = reactor.handle();
                 let together = match self.below(2) {
                     0 => gather(&handle, several).map(|_, numbers| numbers.iter().sum()),
-                    _ => first(&handle, several).map(|_, (_, number)| number),
+                    _ => race(&handle, several).map(|_, (_, number)| number),
                 };
                 self.deferreds.push(together);
             }
@@ -155,7 +155,7 @@ impl Play {
                 }
             }
             _ => {
-                reactor.turn(Some(Duration::ZERO)).unwrap();
+                reactor.iterate(Some(Duration::ZERO)).unwrap();
             }
         }
     }
@@ -168,15 +168,15 @@ impl Play {
         self.resolvers.clear();
         let ended = |ends: &[u32]| ends.iter().all(|count| *count > 0);
         for _ in 0..1000 {
-            if ended(&self.ends.borrow()) && reactor.delayed_calls() == 0 {
+            if ended(&self.ends.borrow()) && reactor.delayed_call_count() == 0 {
                 break;
             }
-            reactor.turn(Some(Duration::from_millis(1))).unwrap();
+            reactor.iterate(Some(Duration::from_millis(1))).unwrap();
         }
         assert!(self.ends.borrow().iter().all(|count| *count == 1), "{:?}", self.ends.borrow());
         // What nobody waited for is over as well.
         for _ in 0..3 {
-            reactor.turn(Some(Duration::ZERO)).unwrap();
+            reactor.iterate(Some(Duration::ZERO)).unwrap();
         }
         assert_eq!(Rc::strong_count(&self.life), 1, "something is left");
     }

@@ -53,7 +53,7 @@ fn a_task_gets_the_result_or_the_failure_after_all_callbacks() {
                 noted.add(failed.await.unwrap_err().to_string());
             })
             .detach();
-        reactor.turn(Some(Duration::ZERO)).unwrap();
+        reactor.iterate(Some(Duration::ZERO)).unwrap();
         resolver.callback(1).unwrap();
         failing.errback(Failure::new("no")).unwrap();
         world.run_until_idle(&mut reactor);
@@ -69,7 +69,7 @@ fn in_a_task_errors_of_all_kinds_are_one() {
         let lock = DeferredLock::new(&handle);
         let run = async move {
             let acquired = lock.acquire().await?;
-            task::here().with(|reactor| defer_later(reactor, SHORT))?.await?;
+            task::here().with_reactor(|reactor| defer_later(reactor, SHORT))?.await?;
             drop(acquired);
             let number: u32 = "x".parse()?;
             Ok::<u32, Failure>(number)
@@ -85,8 +85,8 @@ fn a_task_that_is_dropped_cancels_what_it_awaits() {
         let mut reactor = world.reactor();
         let deferred = defer_later(&mut reactor, LONG);
         let task = reactor.spawn(deferred);
-        reactor.turn(Some(Duration::ZERO)).unwrap();
-        assert_eq!(reactor.delayed_calls(), 1);
+        reactor.iterate(Some(Duration::ZERO)).unwrap();
+        assert_eq!(reactor.delayed_call_count(), 1);
         drop(task);
         world.run_until_idle(&mut reactor);
         let limited = task::timeout(SHORT, defer_later(&mut reactor, LONG));
@@ -107,7 +107,7 @@ fn a_deferred_has_what_a_future_comes_to() {
         assert_eq!(outcome(world, &mut reactor, deferred.map(|_, number| number + 1)).unwrap(), 8);
         let failing = Deferred::<u32>::from_future(&handle, async { Err(Failure::new("no")) });
         assert_eq!(outcome(world, &mut reactor, failing).unwrap_err().to_string(), "no");
-        assert_eq!(reactor.in_use(), 0);
+        assert_eq!(reactor.resource_count(), 0);
     });
 }
 
@@ -137,8 +137,8 @@ fn to_cancel_or_drop_the_deferred_of_a_future_drops_the_future() {
                 sleep(LONG).await;
                 Ok(())
             });
-            reactor.turn(Some(Duration::ZERO)).unwrap();
-            assert_eq!(reactor.in_use(), 1);
+            reactor.iterate(Some(Duration::ZERO)).unwrap();
+            assert_eq!(reactor.resource_count(), 1);
             if drops {
                 drop(deferred);
             } else {
@@ -223,9 +223,9 @@ fn whoever_awaits_one_of_a_reactor_that_has_ended_hears_of_it() {
             let (resolver, mut deferred) = make(&other.handle(), &mut ending);
             let fire = || resolver.iter().for_each(|resolver| resolver.callback(1).unwrap());
             if case == Case::Begun {
-                ending.turn(Some(Duration::ZERO)).unwrap();
+                ending.iterate(Some(Duration::ZERO)).unwrap();
             }
-            other.turn(Some(Duration::ZERO)).unwrap();
+            other.iterate(Some(Duration::ZERO)).unwrap();
             let woken = Arc::new(Woken::default());
             let waker = Waker::from(Arc::clone(&woken));
             let mut context = Context::from_waker(&waker);
@@ -239,7 +239,7 @@ fn whoever_awaits_one_of_a_reactor_that_has_ended_hears_of_it() {
             if case == Case::FiredAfter {
                 fire();
             }
-            other.turn(Some(Duration::ZERO)).unwrap();
+            other.iterate(Some(Duration::ZERO)).unwrap();
             assert_eq!(woken.0.load(Ordering::Relaxed), 1, "{number}");
             let Poll::Ready(Err(failure)) = Pin::new(&mut deferred).poll(&mut context) else {
                 panic!("{number}: it has no callbacks left")
@@ -260,7 +260,7 @@ fn one_without_callbacks_has_its_result_though_its_reactor_has_ended() {
         let (mut other, ending) = (world.reactor(), world.reactor());
         let (resolver, deferred) = Deferred::<u32>::new(&ending.handle());
         let waits = Deferred::succeed(&other.handle(), ()).then(|_, ()| deferred).map(|_, number| number + 1);
-        other.turn(Some(Duration::ZERO)).unwrap();
+        other.iterate(Some(Duration::ZERO)).unwrap();
         drop(ending);
         resolver.callback(1).unwrap();
         assert_eq!(outcome(world, &mut other, waits).unwrap(), 2);

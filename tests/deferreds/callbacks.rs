@@ -24,7 +24,7 @@ fn note<T: Display + 'static>(
 }
 
 fn turn(reactor: &mut Reactor) {
-    assert!(reactor.turn(Some(Duration::ZERO)).unwrap());
+    assert!(reactor.iterate(Some(Duration::ZERO)).unwrap());
 }
 
 #[test]
@@ -157,9 +157,9 @@ fn it_is_fired_once_and_who_fires_it_again_is_told() {
         let record = Record::new();
         let (resolver, deferred) = Deferred::<u32>::new(&reactor.handle());
         let clone = resolver.clone();
-        assert!(!resolver.called());
+        assert!(!resolver.is_fired());
         assert_eq!(clone.callback(1), Ok(()));
-        assert!(resolver.called());
+        assert!(resolver.is_fired());
         assert_eq!(resolver.callback(2), Err(AlreadyCalled));
         assert_eq!(resolver.errback(Failure::new("late")), Err(AlreadyCalled));
         deferred.done(note(&record, "end"));

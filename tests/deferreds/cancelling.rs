@@ -9,7 +9,7 @@ use twistor::deferred::{AlreadyCalled, FailureKind, defer_later};
 use twistor::{Deferred, Failure, Reactor, Resolver};
 
 fn turn(reactor: &mut Reactor) {
-    assert!(reactor.turn(Some(Duration::ZERO)).unwrap());
+    assert!(reactor.iterate(Some(Duration::ZERO)).unwrap());
 }
 
 /// Notes what came at its end.
@@ -33,7 +33,7 @@ fn without_a_canceller_it_fails_and_one_firing_that_comes_late_is_no_mistake() {
         assert_eq!(record.events(), [] as [String; 0], "nothing is called inside the call");
         turn(&mut reactor);
         assert_eq!(record.events(), ["cancelled"]);
-        assert!(resolver.called());
+        assert!(resolver.is_fired());
         assert_eq!(resolver.callback(1), Ok(()));
         assert_eq!(resolver.callback(2), Err(AlreadyCalled));
         turn(&mut reactor);
@@ -118,7 +118,7 @@ fn what_is_fired_before_the_canceller_had_its_turn_counts() {
         let (resolver, deferred) =
             Deferred::with_canceller(&reactor.handle(), |_, _| panic!("there is nothing to cancel"));
         deferred.cancel();
-        assert!(!resolver.called());
+        assert!(!resolver.is_fired());
         resolver.callback(1).unwrap();
         noted(deferred, &record);
         turn(&mut reactor);
@@ -163,7 +163,7 @@ fn while_it_waits_for_another_that_one_is_cancelled() {
         noted(deferred, &record);
         turn(&mut reactor);
         assert_eq!(record.events(), ["canceller of the inner one", "9"]);
-        assert!(inner.called());
+        assert!(inner.is_fired());
     });
 }
 
@@ -176,7 +176,7 @@ fn dropped_before_its_result_is_there_it_is_cancelled_and_its_callbacks_hear_of_
         let canceller = move |_: &mut Reactor, _: &Resolver<u32>| called.add("canceller");
         let (resolver, deferred) = Deferred::with_canceller(&reactor.handle(), canceller);
         drop(deferred.inspect(move |_, outcome| heard.add(outcome.unwrap_err().to_string())));
-        assert!(!resolver.called());
+        assert!(!resolver.is_fired());
         turn(&mut reactor);
         assert_eq!(record.events(), ["canceller", "cancelled"]);
     });
@@ -222,14 +222,14 @@ fn a_cancelled_timer_leaves_nothing_behind() {
     on_each_back_end(|world| {
         let mut reactor = world.reactor();
         let mut deferred = defer_later(&mut reactor, Duration::from_secs(60));
-        assert_eq!(reactor.delayed_calls(), 1);
+        assert_eq!(reactor.delayed_call_count(), 1);
         deferred.cancel();
         turn(&mut reactor);
-        assert_eq!(reactor.delayed_calls(), 0);
+        assert_eq!(reactor.delayed_call_count(), 0);
         assert!(deferred.take_outcome().unwrap().unwrap_err().is_cancelled());
         drop(defer_later(&mut reactor, Duration::from_secs(60)));
         turn(&mut reactor);
-        assert_eq!(reactor.delayed_calls(), 0, "dropped, it is cancelled");
+        assert_eq!(reactor.delayed_call_count(), 0, "dropped, it is cancelled");
     });
 }
 

@@ -19,7 +19,7 @@ fn on_a_small_stack(promise: fn(&World)) {
 }
 
 fn turn(reactor: &mut Reactor) {
-    assert!(reactor.turn(Some(Duration::ZERO)).unwrap());
+    assert!(reactor.iterate(Some(Duration::ZERO)).unwrap());
 }
 
 /// A place that says what came.
@@ -135,7 +135,7 @@ fn deferreds_of_two_reactors_each_run_in_their_own() {
     on_each_back_end(|world| {
         let (mut here, mut there) = (world.reactor(), world.reactor());
         here.call_later(Duration::from_secs(60), |_| {});
-        let delayed = |reactor: &mut Reactor| reactor.delayed_calls();
+        let delayed = |reactor: &mut Reactor| reactor.delayed_call_count();
         let (resolver, other) = Deferred::<()>::new(&there.handle());
         let other = other.map(move |reactor, ()| delayed(reactor));
         let place = outcome_of(
@@ -180,7 +180,7 @@ fn a_hundred_thousand_callbacks_can_be_cancelled() {
         let place = outcome_of(deferred);
         cancel.cancel();
         assert!(run_until_there(world, &mut reactor, &place).unwrap_err().is_cancelled());
-        assert!(resolver.called());
+        assert!(resolver.is_fired());
     });
 }
 
@@ -257,7 +257,7 @@ fn a_hundred_thousand_deferreds_that_wait_for_each_other_can_be_cancelled() {
         deferred.cancel();
         let place = outcome_of(deferred);
         assert!(run_until_there(world, &mut reactor, &place).unwrap_err().is_cancelled());
-        assert!(resolver.called(), "the innermost was cancelled");
+        assert!(resolver.is_fired(), "the innermost was cancelled");
     });
 }
 
@@ -267,7 +267,7 @@ fn a_hundred_thousand_deferreds_that_wait_for_each_other_can_be_dropped() {
         let mut reactor = world.reactor();
         let (resolver, deferred) = waiting(world, &mut reactor);
         drop(deferred);
-        assert!(resolver.called(), "the innermost was cancelled");
+        assert!(resolver.is_fired(), "the innermost was cancelled");
         turn(&mut reactor);
         // Those that were not told before their reactor ended.
         let (resolver, deferred) = waiting(world, &mut reactor);

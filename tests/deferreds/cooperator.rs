@@ -6,11 +6,11 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use crate::world::{Record, Recorder, on_each_back_end, spend};
-use twistor::deferred::{CooperationError, CooperativeTask, Cooperator, Ended, Step, defer_later};
+use twistor::deferred::{CooperationError, CooperativeTask, Cooperator, Step, TaskEnd, defer_later};
 use twistor::{Deferred, Failure, Reactor};
 
 fn turn(reactor: &mut Reactor) {
-    assert!(reactor.turn(Some(Duration::ZERO)).unwrap());
+    assert!(reactor.iterate(Some(Duration::ZERO)).unwrap());
 }
 
 fn turns(reactor: &mut Reactor, count: usize) {
@@ -52,7 +52,7 @@ fn tasks_have_their_steps_in_turns_and_none_inside_the_call_that_begins_them() {
         assert_eq!(record.events(), [] as [String; 0]);
         turn(&mut reactor);
         assert_eq!(record.events(), ["a 1", "b 1", "c 1", "a 2", "c 2", "a 3"]);
-        assert!(tasks.iter().all(|task| matches!(task.ended(), Some(Ended::Done))));
+        assert!(tasks.iter().all(|task| matches!(task.ended(), Some(TaskEnd::Done))));
     });
 }
 
@@ -136,7 +136,7 @@ fn a_step_that_waits_parks_its_task_and_no_other() {
         resolver.callback(()).unwrap();
         turns(&mut reactor, 2);
         assert_eq!(record.events().last().unwrap(), "step");
-        assert!(matches!((parked.ended(), other.ended()), (Some(Ended::Done), Some(Ended::Done))));
+        assert!(matches!((parked.ended(), other.ended()), (Some(TaskEnd::Done), Some(TaskEnd::Done))));
     });
 }
 
@@ -183,7 +183,7 @@ fn what_was_waited_for_while_paused_goes_on_when_resumed() {
         assert!(task.ended().is_none());
         task.resume().unwrap();
         turns(&mut reactor, 2);
-        assert!(matches!(task.ended(), Some(Ended::Done)));
+        assert!(matches!(task.ended(), Some(TaskEnd::Done)));
     });
 }
 
@@ -200,20 +200,20 @@ fn stopped_it_makes_no_step_more_and_gives_up_what_it_waits_for() {
         });
         let mut done = task.when_done();
         turn(&mut reactor);
-        assert_eq!(reactor.delayed_calls(), 1);
+        assert_eq!(reactor.delayed_call_count(), 1);
         task.stop().unwrap();
         assert_eq!(Rc::strong_count(&held), 1, "what it owned is dropped");
         turn(&mut reactor);
-        assert_eq!(reactor.delayed_calls(), 0);
+        assert_eq!(reactor.delayed_call_count(), 0);
         let failure = done.take_outcome().unwrap().unwrap_err();
-        assert!(matches!(failure.downcast_ref(), Some(Ended::Stopped)));
+        assert!(matches!(failure.downcast_ref(), Some(TaskEnd::Stopped)));
         for refused in [task.stop(), task.pause(), task.resume()] {
             let error = refused.unwrap_err();
-            assert!(matches!(error, CooperationError::Ended(Ended::Stopped)));
+            assert!(matches!(error, CooperationError::Ended(TaskEnd::Stopped)));
             assert_eq!(error.to_string(), "the task was stopped");
         }
         let late = task.when_done().take_outcome().unwrap().unwrap_err();
-        assert!(matches!(late.downcast_ref(), Some(Ended::Stopped)));
+        assert!(matches!(late.downcast_ref(), Some(TaskEnd::Stopped)));
     });
 }
 
@@ -232,7 +232,7 @@ fn a_step_may_stop_its_own_task() {
         });
         *slot.borrow_mut() = Some(task);
         turns(&mut reactor, 3);
-        assert_eq!((Rc::strong_count(&held), reactor.delayed_calls()), (1, 0));
+        assert_eq!((Rc::strong_count(&held), reactor.delayed_call_count()), (1, 0));
     });
 }
 
@@ -266,10 +266,10 @@ fn an_error_a_panic_and_a_failure_that_was_waited_for_each_end_their_task_alone(
         turns(&mut reactor, 3);
         for (task, done) in tasks.iter().zip(&mut done) {
             let failure = done.take_outcome().unwrap().unwrap_err();
-            let Some(Ended::Failed(cause)) = failure.downcast_ref() else { panic!("{failure}") };
+            let Some(TaskEnd::Failed(cause)) = failure.downcast_ref() else { panic!("{failure}") };
             assert!(cause.to_string().ends_with("no"), "{cause}");
             assert_eq!(failure.source().map(<dyn Error>::to_string), Some(cause.to_string()));
-            assert!(matches!(task.ended(), Some(Ended::Failed(_))));
+            assert!(matches!(task.ended(), Some(TaskEnd::Failed(_))));
         }
         assert_eq!(record.events().len(), 3);
         assert_eq!(world.logged(), ["panic in a queued call: no"]);
@@ -329,7 +329,7 @@ fn one_whose_drop_panics_does_not_stop_the_others() {
         let good = counting(&cooperator, &record, "good", 2);
         turns(&mut reactor, 3);
         assert_eq!(record.events(), ["good 1", "good 2"]);
-        assert!(matches!((bad.ended(), good.ended()), (Some(Ended::Done), Some(Ended::Done))));
+        assert!(matches!((bad.ended(), good.ended()), (Some(TaskEnd::Done), Some(TaskEnd::Done))));
         assert_eq!((reactor.statistics().panics, world.logged().len()), (1, 1));
     });
 }
@@ -352,7 +352,7 @@ fn one_that_holds_its_own_cooperator_is_stopped_and_dropped_when_the_reactor_end
         drop(reactor);
         assert_eq!(Rc::strong_count(&held), 1);
         let failure = done.take_outcome().unwrap().unwrap_err();
-        assert!(matches!(failure.downcast_ref(), Some(Ended::Stopped)));
+        assert!(matches!(failure.downcast_ref(), Some(TaskEnd::Stopped)));
         world.logged();
     });
 }

@@ -10,17 +10,17 @@ use std::task::{Context, Wake, Waker};
 use std::time::Duration;
 
 use crate::world::{Record, on_each_back_end};
-use twistor::deferred::{Acquired, DeferredLock, DeferredSemaphore, defer_later, gather};
+use twistor::deferred::{DeferredLock, DeferredSemaphore, Permit, defer_later, gather};
 use twistor::{Deferred, Failure, Reactor};
 
 fn turn(reactor: &mut Reactor) {
-    assert!(reactor.turn(Some(Duration::ZERO)).unwrap());
+    assert!(reactor.iterate(Some(Duration::ZERO)).unwrap());
 }
 
-type Held = Rc<RefCell<Vec<Acquired>>>;
+type Held = Rc<RefCell<Vec<Permit>>>;
 
 /// Keeps what it gets, and says so.
-fn keep(deferred: Deferred<Acquired>, held: &Held, record: &Record, name: &'static str) {
+fn keep(deferred: Deferred<Permit>, held: &Held, record: &Record, name: &'static str) {
     let (held, record) = (Rc::clone(held), record.clone());
     deferred.done(move |_, acquired| {
         held.borrow_mut().push(acquired.unwrap());
@@ -68,13 +68,13 @@ fn as_many_have_a_token_as_there_are() {
                 })
             })
             .collect();
-        assert_eq!((semaphore.free(), semaphore.waiting(), semaphore.limit()), (0, 17, 3));
+        assert_eq!((semaphore.available_permits(), semaphore.waiting(), semaphore.limit()), (0, 17, 3));
         let all = gather(&reactor.handle(), jobs);
         let ended = Rc::new(Cell::new(false));
         let ends = Rc::clone(&ended);
         all.done(move |_, numbers| ends.set(numbers.unwrap().into_iter().eq(0..20)));
         world.run_until(&mut reactor, "all jobs", |_| ended.get());
-        assert_eq!((most.get(), semaphore.free(), semaphore.waiting()), (3, 3, 0));
+        assert_eq!((most.get(), semaphore.available_permits(), semaphore.waiting()), (3, 3, 0));
     });
 }
 
@@ -84,7 +84,7 @@ fn a_semaphore_of_nothing_has_one_token() {
         let reactor = world.reactor();
         let semaphore = DeferredSemaphore::new(&reactor.handle(), 0);
         let acquired = semaphore.acquire().take_outcome().unwrap().unwrap();
-        assert_eq!((semaphore.limit(), semaphore.free()), (1, 0));
+        assert_eq!((semaphore.limit(), semaphore.available_permits()), (1, 0));
         drop(acquired);
     });
 }
@@ -133,7 +133,7 @@ fn what_runs_under_a_lock_releases_it_however_it_ends() {
         ];
         assert_eq!(lock.waiting(), 4);
         world.run_until(&mut reactor, "all that runs", |_| !lock.locked());
-        assert_eq!(reactor.delayed_calls(), 0);
+        assert_eq!(reactor.delayed_call_count(), 0);
         let texts = ended.each_mut().map(|deferred| match deferred.take_outcome() {
             Some(Ok(())) => "ended".to_owned(),
             Some(Err(failure)) => failure.to_string(),
@@ -153,10 +153,10 @@ fn what_waits_under_a_lock_is_cancelled_with_it() {
         let lock = DeferredLock::new(&reactor.handle());
         let under = lock.run(|reactor| defer_later(reactor, Duration::from_secs(3600)));
         turn(&mut reactor);
-        assert_eq!((lock.locked(), reactor.delayed_calls()), (true, 1));
+        assert_eq!((lock.locked(), reactor.delayed_call_count()), (true, 1));
         drop(under);
         turn(&mut reactor);
-        assert_eq!((lock.locked(), reactor.delayed_calls()), (false, 0));
+        assert_eq!((lock.locked(), reactor.delayed_call_count()), (false, 0));
     });
 }
 

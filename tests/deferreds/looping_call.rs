@@ -19,8 +19,8 @@ type Calls = Rc<RefCell<Vec<(u128, u64, u64)>>>;
 fn noting(memory: &MemoryReactor, calls: &Calls, act: impl Fn(u64) + 'static) -> LoopingCall {
     let (began, calls, network) = (memory.now(), Rc::clone(calls), memory.network());
     LoopingCall::new(move |_, tick| {
-        calls.borrow_mut().push(((network.0.now() - began).as_millis(), tick.number, tick.skipped));
-        act(tick.number);
+        calls.borrow_mut().push(((network.0.now() - began).as_millis(), tick.count, tick.skipped));
+        act(tick.count);
     })
 }
 
@@ -58,7 +58,7 @@ fn a_call_that_takes_long_makes_those_that_are_missed_skipped_and_leaves_the_pha
     let network = memory.network();
     let looping = noting(&memory, &calls, move |number| {
         if number == 1 {
-            network.0.spend(network.1, Duration::from_millis(3300));
+            network.0.advance_host_clock(network.1, Duration::from_millis(3300));
         }
     });
     let ended = looping.start(&mut memory.reactor(), SECOND).unwrap();
@@ -73,8 +73,8 @@ fn the_next_call_comes_after_the_deferred_of_the_last_one_in_phase() {
     let calls = Calls::default();
     let (noted, began, network) = (Rc::clone(&calls), memory.now(), memory.network());
     let looping = LoopingCall::new(move |reactor, tick| {
-        noted.borrow_mut().push(((network.0.now() - began).as_millis(), tick.number, tick.skipped));
-        defer_later(reactor, Duration::from_millis(if tick.number == 1 { 2500 } else { 100 }))
+        noted.borrow_mut().push(((network.0.now() - began).as_millis(), tick.count, tick.skipped));
+        defer_later(reactor, Duration::from_millis(if tick.count == 1 { 2500 } else { 100 }))
     });
     let ended = looping.start(&mut memory.reactor(), SECOND).unwrap();
     memory.advance(SECOND * 5);
@@ -89,18 +89,18 @@ fn with_no_interval_it_comes_once_a_turn() {
         let turns = Rc::new(RefCell::new(Vec::new()));
         let noted = Rc::clone(&turns);
         let looping = LoopingCall::new(move |reactor, tick| {
-            assert_eq!((tick.number, tick.skipped), (noted.borrow().len() as u64, 0));
+            assert_eq!((tick.count, tick.skipped), (noted.borrow().len() as u64, 0));
             noted.borrow_mut().push(reactor.statistics().turns);
         });
         let ended = looping.start(&mut reactor, Duration::ZERO).unwrap();
         for _ in 0..5 {
-            reactor.turn(Some(SECOND)).unwrap();
+            reactor.iterate(Some(SECOND)).unwrap();
         }
         let first = turns.borrow()[0];
         assert!(turns.borrow().iter().copied().eq(first..first + 5), "{turns:?}");
         looping.stop(&mut reactor).unwrap();
         drop(ended);
-        assert_eq!(reactor.delayed_calls(), 0);
+        assert_eq!(reactor.delayed_call_count(), 0);
     });
 }
 
@@ -158,12 +158,12 @@ fn a_failure_a_failing_deferred_and_a_panic_each_end_it() {
     on_each_back_end(|world| {
         let mut reactor = world.reactor();
         let loops = [
-            LoopingCall::new(|_, tick| if tick.number < 2 { Ok(()) } else { Err(Failure::new("enough")) }),
+            LoopingCall::new(|_, tick| if tick.count < 2 { Ok(()) } else { Err(Failure::new("enough")) }),
             LoopingCall::new(|reactor, tick| {
                 defer_later(reactor, Duration::ZERO)
-                    .then(move |_, ()| if tick.number < 2 { Ok(()) } else { Err(Failure::new("enough")) })
+                    .then(move |_, ()| if tick.count < 2 { Ok(()) } else { Err(Failure::new("enough")) })
             }),
-            LoopingCall::new(|_, tick| assert!(tick.number < 2, "enough")),
+            LoopingCall::new(|_, tick| assert!(tick.count < 2, "enough")),
         ];
         for looping in loops {
             let mut ended = looping.start(&mut reactor, SHORT).unwrap();
@@ -228,7 +228,7 @@ fn reset_by_its_own_call_it_comes_an_interval_later() {
     let slot: Rc<RefCell<Option<LoopingCall>>> = Rc::default();
     let (noted, own, began) = (Rc::clone(&times), Rc::clone(&slot), memory.now());
     let looping = LoopingCall::new(move |reactor, tick| {
-        noted.borrow_mut().push(((reactor.now() - began).as_millis(), tick.number));
+        noted.borrow_mut().push(((reactor.now() - began).as_millis(), tick.count));
         let looping = own.borrow().clone().unwrap();
         defer_later(reactor, SECOND / 2).map(move |reactor, ()| {
             looping.reset(reactor).unwrap();
@@ -272,9 +272,9 @@ fn to_drop_or_cancel_what_its_start_returned_ends_it_and_what_it_waits_for() {
                 }
             });
             let mut ended = looping.start(&mut reactor, SECOND).unwrap();
-            reactor.turn(Some(Duration::ZERO)).unwrap();
-            reactor.turn(Some(Duration::ZERO)).unwrap();
-            assert_eq!(reactor.delayed_calls(), 1);
+            reactor.iterate(Some(Duration::ZERO)).unwrap();
+            reactor.iterate(Some(Duration::ZERO)).unwrap();
+            assert_eq!(reactor.delayed_call_count(), 1);
             if stops && waits {
                 looping.stop(&mut reactor).unwrap();
             }
@@ -282,7 +282,7 @@ fn to_drop_or_cancel_what_its_start_returned_ends_it_and_what_it_waits_for() {
                 drop(ended);
             } else {
                 ended.cancel();
-                reactor.turn(Some(Duration::ZERO)).unwrap();
+                reactor.iterate(Some(Duration::ZERO)).unwrap();
                 assert!(ended.take_outcome().unwrap().unwrap_err().is_cancelled());
             }
             world.run_until_idle(&mut reactor);
@@ -302,7 +302,7 @@ fn one_that_runs_when_its_reactor_ends_is_dropped_with_it() {
         });
         looping.start(&mut reactor, SHORT).unwrap().detach();
         drop(looping);
-        reactor.turn(Some(Duration::ZERO)).unwrap();
+        reactor.iterate(Some(Duration::ZERO)).unwrap();
         drop(reactor);
         assert_eq!(Rc::strong_count(&held), 1);
     });
@@ -327,11 +327,11 @@ fn one_that_holds_itself_is_dropped_when_it_stops_itself_or_its_reactor_ends() {
             drop(slot);
             looping.start(&mut reactor, SHORT).unwrap().detach();
             for _ in 0..4 {
-                reactor.turn(Some(SHORT)).unwrap();
+                reactor.iterate(Some(SHORT)).unwrap();
             }
             if stops {
                 assert_eq!(Rc::strong_count(&held), 1);
-                let again = if waits { LoopingError::Running } else { LoopingError::Over };
+                let again = if waits { LoopingError::Running } else { LoopingError::Finished };
                 assert_eq!(looping.start(&mut reactor, SHORT).err(), Some(again));
             }
             drop((reactor, looping));

@@ -8,7 +8,7 @@ use crate::world::{Record, on_each_back_end};
 use twistor::{Deferred, Reactor};
 
 fn turn(reactor: &mut Reactor) {
-    assert!(reactor.turn(Some(Duration::ZERO)).unwrap());
+    assert!(reactor.iterate(Some(Duration::ZERO)).unwrap());
 }
 
 #[test]

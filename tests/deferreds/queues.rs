@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use crate::world::{Record, on_each_back_end};
-use twistor::deferred::{DeferredQueue, QueueUnderflow, first, gather};
+use twistor::deferred::{DeferredQueue, QueueUnderflow, gather, race};
 use twistor::{Deferred, Reactor, task};
 
 fn turn(reactor: &mut Reactor) {
-    assert!(reactor.turn(Some(Duration::ZERO)).unwrap());
+    assert!(reactor.iterate(Some(Duration::ZERO)).unwrap());
 }
 
 fn value<T: 'static>(mut deferred: Deferred<T>) -> T {
@@ -280,7 +280,7 @@ fn of_several_queues_the_first_gives_and_others_lose_nothing() {
         let handle = reactor.handle();
         let queues: Vec<_> = (0..3).map(|_| DeferredQueue::new(&handle, 10, 10)).collect();
         let gets = || queues.iter().map(|queue| queue.get().unwrap());
-        let mut winner = first(&handle, gets());
+        let mut winner = race(&handle, gets());
         for (number, queue) in queues.iter().enumerate() {
             queue.put(number).unwrap();
         }
@@ -291,7 +291,7 @@ fn of_several_queues_the_first_gives_and_others_lose_nothing() {
         // And when nobody takes the winner's, nor all of them.
         queues[0].put(10).unwrap();
         queues[1].put(11).unwrap();
-        let untaken = first(&handle, gets());
+        let untaken = race(&handle, gets());
         turn(&mut reactor);
         turn(&mut reactor);
         drop(untaken);

@@ -4,11 +4,11 @@ use std::error::Error;
 use std::time::Duration;
 
 use crate::world::{World, on_each_back_end};
-use twistor::deferred::{AllFailed, FirstError, defer_later, first, gather, outcomes};
+use twistor::deferred::{AllFailed, FirstError, defer_later, gather, race, settle_all};
 use twistor::{Deferred, Failure, Reactor, Resolver};
 
 fn turn(reactor: &mut Reactor) {
-    assert!(reactor.turn(Some(Duration::ZERO)).unwrap());
+    assert!(reactor.iterate(Some(Duration::ZERO)).unwrap());
 }
 
 type Ends = (Vec<Resolver<u32>>, Vec<Deferred<u32>>);
@@ -55,7 +55,7 @@ fn the_first_failure_is_that_of_all_with_its_index_and_the_others_are_cancelled(
         assert_eq!(failure.place().line(), line, "the place is that of what failed");
         assert_eq!(failure.source().map(<dyn Error>::to_string).as_deref(), Some("no"));
         assert_eq!(failure.downcast::<FirstError>().unwrap().index, 1);
-        assert!(resolvers[0].called(), "it was cancelled");
+        assert!(resolvers[0].is_fired(), "it was cancelled");
     });
 }
 
@@ -64,13 +64,13 @@ fn the_first_result_comes_with_its_index_and_the_others_are_cancelled() {
     on_each_back_end(|world| {
         let mut reactor = world.reactor();
         let (resolvers, deferreds) = three(&reactor);
-        let winner = first(&reactor.handle(), deferreds);
+        let winner = race(&reactor.handle(), deferreds);
         resolvers[0].errback(Failure::new("no")).unwrap();
         turn(&mut reactor);
-        assert!(!resolvers[2].called());
+        assert!(!resolvers[2].is_fired());
         resolvers[1].callback(7).unwrap();
         assert_eq!(outcome(&mut reactor, winner).unwrap(), (1, 7));
-        assert!(resolvers[2].called(), "it was cancelled");
+        assert!(resolvers[2].is_fired(), "it was cancelled");
     });
 }
 
@@ -79,7 +79,7 @@ fn when_none_has_a_result_all_failures_are_there_in_their_order() {
     on_each_back_end(|world| {
         let mut reactor = world.reactor();
         let (resolvers, deferreds) = three(&reactor);
-        let winner = first(&reactor.handle(), deferreds);
+        let winner = race(&reactor.handle(), deferreds);
         for index in [2, 0, 1] {
             resolvers[index].errback(Failure::new(format!("no {index}"))).unwrap();
         }
@@ -96,7 +96,7 @@ fn the_outcome_of_each_is_there_in_their_order() {
     on_each_back_end(|world| {
         let mut reactor = world.reactor();
         let (resolvers, deferreds) = three(&reactor);
-        let all = outcomes(&reactor.handle(), deferreds);
+        let all = settle_all(&reactor.handle(), deferreds);
         resolvers[2].callback(2).unwrap();
         resolvers[1].errback(Failure::new("no")).unwrap();
         turn(&mut reactor);
@@ -117,8 +117,8 @@ fn of_none_at_all_the_results_are_there_at_once_and_there_is_no_first() {
         let handle = reactor.handle();
         let none = Vec::<Deferred<u32>>::new;
         assert!(gather(&handle, none()).take_outcome().unwrap().unwrap().is_empty());
-        assert!(outcomes(&handle, none()).take_outcome().unwrap().unwrap().is_empty());
-        let failure = first(&handle, none()).take_outcome().unwrap().unwrap_err();
+        assert!(settle_all(&handle, none()).take_outcome().unwrap().unwrap().is_empty());
+        let failure = race(&handle, none()).take_outcome().unwrap().unwrap_err();
         assert!(failure.downcast_ref::<AllFailed>().unwrap().failures.is_empty());
         assert_eq!(failure.to_string(), "there was none that could have come first");
     });
@@ -134,7 +134,7 @@ fn to_cancel_or_drop_what_is_made_of_several_cancels_all() {
             let mut reactor = world.reactor();
             let timers = (1..=3).map(|n| defer_later(&mut reactor, Duration::from_secs(n))).collect();
             let deferred = together(&reactor.handle(), timers);
-            assert_eq!(reactor.delayed_calls(), 3);
+            assert_eq!(reactor.delayed_call_count(), 3);
             if drops {
                 drop(deferred);
                 turn(&mut reactor);
@@ -143,12 +143,12 @@ fn to_cancel_or_drop_what_is_made_of_several_cancels_all() {
                 deferred.cancel();
                 assert!(outcome(&mut reactor, deferred).err().unwrap().is_cancelled());
             }
-            assert_eq!(reactor.delayed_calls(), 0);
+            assert_eq!(reactor.delayed_call_count(), 0);
         }
     }
     on_each_back_end(|world| {
         all_are_given_up(world, |handle, timers| gather(handle, timers));
-        all_are_given_up(world, |handle, timers| first(handle, timers));
-        all_are_given_up(world, |handle, timers| outcomes(handle, timers));
+        all_are_given_up(world, |handle, timers| race(handle, timers));
+        all_are_given_up(world, |handle, timers| settle_all(handle, timers));
     });
 }

@@ -45,7 +45,7 @@ fn a_job_that_panics_is_a_failure() {
 #[test]
 fn when_too_many_jobs_wait_that_is_the_failure() {
     on_each_back_end(|world| {
-        let mut reactor = world.reactor_with(Settings { threads: 1, thread_queue: 1, ..Settings::default() });
+        let mut reactor = world.reactor_with(Settings { threads: 1, job_queue: 1, ..Settings::default() });
         let gate = Gate::new(world);
         let passage = gate.passage();
         let begun = defer_to_thread(&mut reactor, move || passage.pass());

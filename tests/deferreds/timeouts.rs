@@ -49,7 +49,7 @@ fn what_comes_in_time_leaves_no_timer_behind() {
         let deferred = deferred.timeout(&mut reactor, Duration::from_secs(3600));
         resolver.errback(Failure::new("no")).unwrap();
         assert_eq!(outcome(world, &mut reactor, deferred).unwrap_err().to_string(), "no");
-        assert_eq!(reactor.delayed_calls(), 0);
+        assert_eq!(reactor.delayed_call_count(), 0);
     });
 }
 

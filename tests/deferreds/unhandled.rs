@@ -7,7 +7,7 @@ use twistor::deferred::{Cooperator, gather};
 use twistor::{Deferred, Failure, LoopingCall, Reactor};
 
 fn turn(reactor: &mut Reactor) {
-    assert!(reactor.turn(Some(Duration::ZERO)).unwrap());
+    assert!(reactor.iterate(Some(Duration::ZERO)).unwrap());
 }
 
 #[test]

@@ -23,7 +23,7 @@ fn peers_are_closed_others_go_on_and_the_port_serves_again() {
         on_the_real_network(LIMITED, |world| {
             let settings = Settings {
                 max_connections: 1000,
-                accept_pause: Duration::from_millis(5),
+                accept_retry_delay: Duration::from_millis(5),
                 ..Settings::default()
             };
             let mut reactor = world.reactor_with(settings);
@@ -38,7 +38,8 @@ fn peers_are_closed_others_go_on_and_the_port_serves_again() {
             let (began, before) = (Instant::now(), reactor.statistics());
             let mut all = exhaust();
             assert!(all.len() > 10 && world.try_connect(listener.address()).is_err(), "there are none left");
-            world.run_until(&mut reactor, "all are closed", |reactor| reactor.statistics().shed == 10);
+            world
+                .run_until(&mut reactor, "all are closed", |reactor| reactor.statistics().accepts_shed == 10);
             assert!(waiting.iter_mut().all(Peer::at_end), "a FIN, not a hang");
 
             // A connection that is open does not notice,
@@ -61,13 +62,13 @@ fn peers_are_closed_others_go_on_and_the_port_serves_again() {
                 drop(all.pop()); // for the descriptor of the peer
                 waiting.push(world.connect(listener.address()));
                 while reactor.statistics().accept_errors < errors + attempt {
-                    reactor.turn(None).unwrap();
+                    reactor.iterate(None).unwrap();
                 }
             }
             never.cancel(&mut reactor).unwrap();
             let turns = reactor.statistics().turns - turns;
             assert!(turns <= 3 * 20, "{turns} turns");
-            assert_eq!(reactor.statistics().shed, 10 + 20);
+            assert_eq!(reactor.statistics().accepts_shed, 10 + 20);
             // and makes none while nobody waits.
             let slept = Record::new();
             let note = slept.clone();
@@ -96,7 +97,8 @@ fn a_port_without_descriptors_accepts_nobody_until_its_pause_ends() {
     child::alone(test, "ulimit -n 64;", || {
         on_each_back_end(|world| {
             let pause = Duration::from_secs(3600);
-            let mut reactor = world.reactor_with(Settings { accept_pause: pause, ..Settings::default() });
+            let mut reactor =
+                world.reactor_with(Settings { accept_retry_delay: pause, ..Settings::default() });
             let listener = reactor.listen_tcp(world.anywhere(), nobody).unwrap();
             let limit = |descriptors| {
                 if let Some((network, host)) = world.simulated() {
@@ -106,7 +108,7 @@ fn a_port_without_descriptors_accepts_nobody_until_its_pause_ends() {
             let mut first = world.connect(listener.address());
             limit(0);
             let mut all = if world.simulated().is_none() { exhaust() } else { Vec::new() };
-            world.run_until(&mut reactor, "it is closed", |reactor| reactor.statistics().shed == 1);
+            world.run_until(&mut reactor, "it is closed", |reactor| reactor.statistics().accepts_shed == 1);
             assert!(first.at_end());
             // For the descriptor of the peer.
             drop(all.pop());
@@ -117,7 +119,7 @@ fn a_port_without_descriptors_accepts_nobody_until_its_pause_ends() {
                 turns(&mut reactor);
             }
             let counted = reactor.statistics();
-            assert_eq!((counted.accept_errors, counted.shed, counted.accepts), (1, 1, 0));
+            assert_eq!((counted.accept_errors, counted.accepts_shed, counted.accepts), (1, 1, 0));
             assert!(!second.at_end(), "it waits");
             drop(all);
             assert_eq!(world.logged().len(), 1);
@@ -168,7 +170,7 @@ fn a_port_whose_accepts_fail_tries_again_after_each_pause() {
         let Some((network, _)) = world.simulated() else { return };
         network.add_rule(Fault::fail(CallKind::Accept, Errno::ENOMEM).at_most(3));
         let pause = Duration::from_millis(50);
-        let mut reactor = world.reactor_with(Settings { accept_pause: pause, ..Settings::default() });
+        let mut reactor = world.reactor_with(Settings { accept_retry_delay: pause, ..Settings::default() });
         let record = Record::new();
         let served = record.clone();
         let listener =

@@ -30,7 +30,7 @@ fn twenty_thousand_connections_leave_nothing_behind() {
 fn twenty_thousand_come_and_go(world: &World) {
     let mut reactor = world.reactor();
     let listener = reactor.listen_tcp(world.anywhere(), || Obedient).unwrap();
-    let (idle, places) = (world.descriptors(), reactor.in_use());
+    let (idle, places) = (world.descriptors(), reactor.resource_count());
     let mut random = Random::new(1);
     let mut total = 0;
     while total < 20_000 {
@@ -47,9 +47,9 @@ fn twenty_thousand_come_and_go(world: &World) {
                 _ => peer.reset(),
             }
         }
-        world.run_until(&mut reactor, "all are gone", |reactor| reactor.in_use() == places);
+        world.run_until(&mut reactor, "all are gone", |reactor| reactor.resource_count() == places);
     }
     assert_eq!(world.descriptors(), idle);
-    assert_eq!(reactor.statistics().losses, reactor.statistics().accepts);
+    assert_eq!(reactor.statistics().connections_lost, reactor.statistics().accepts);
     world.close(&mut reactor, &listener);
 }

@@ -29,7 +29,7 @@ fn a_loop_that_is_interrupted_again_and_again_does_its_work() {
             // Which thread takes a signal is the kernel's choice: as a rule, many of these polls are interrupted. That
             // every one of them is, is tested where strace makes the calls fail.
             for _ in 0..300 {
-                assert!(reactor.turn(Some(Duration::from_millis(1))).unwrap());
+                assert!(reactor.iterate(Some(Duration::from_millis(1))).unwrap());
             }
             assert!(handled.load(Ordering::SeqCst));
             // Timers are not early, and bytes come.

@@ -89,11 +89,13 @@ fn a_server_without_descriptors_goes_on_when_it_has_some_again() {
     });
     let unserved = judge::unserved(&outcome.book);
     let mut wrong = Vec::new();
-    wrong.extend((outcome.server.shed == 0).then(|| "nobody was shed".to_owned()));
+    wrong.extend((outcome.server.accepts_shed == 0).then(|| "nobody was shed".to_owned()));
     wrong.extend(unserved.iter().find(|number| is_late(**number)).map(|number| format!("{number} unserved")));
-    wrong.extend((unserved.len() as u64 > outcome.server.shed).then(|| format!("{unserved:?} unserved")));
+    wrong.extend(
+        (unserved.len() as u64 > outcome.server.accepts_shed).then(|| format!("{unserved:?} unserved")),
+    );
     let mut found = Found::default();
-    found.add(format!("{} shed", outcome.server.shed), wrong, outcome);
+    found.add(format!("{} shed", outcome.server.accepts_shed), wrong, outcome);
     found.all_is_well(1);
 }
 

@@ -44,7 +44,7 @@ fn all() -> BTreeSet<&'static str> {
         travels::<deferred::AlreadyCalled>(),
         travels::<deferred::AllFailed>(),
         travels::<deferred::CooperationError>(),
-        travels::<deferred::Ended>(),
+        travels::<deferred::TaskEnd>(),
         travels::<deferred::FailureKind>(),
         travels::<deferred::FirstError>(),
         travels::<deferred::LoopingError>(),
@@ -64,17 +64,17 @@ fn all() -> BTreeSet<&'static str> {
         travels::<traffic::FeedError>(),
         travels::<traffic::PayloadError>(),
         travels::<traffic::PointerError>(),
-        travels::<policy::Idle>(),
+        travels::<policy::IdleTimedOut>(),
         travels::<policy::proxy_protocol::HeaderError>(),
-        travels::<policy::proxy_protocol::NotTrusted>(),
+        travels::<policy::proxy_protocol::ParseTrustedError>(),
         travels::<service::ServiceError>(),
         travels::<service::RunError>(),
-        travels::<service::AttemptFailed>(),
-        travels::<service::NoConnection>(),
+        travels::<service::AttemptError>(),
+        travels::<service::ConnectError>(),
         travels::<sim::RunError>(),
         travels::<stream::StreamError>(),
-        travels::<stream::OpenError>(),
-        travels::<task::Closed>(),
+        travels::<stream::ConnectError>(),
+        travels::<task::RecvError>(),
         travels::<task::SendError<u8>>(),
         travels::<task::TrySendError<u8>>(),
         travels::<task::TaskError>(),
@@ -122,13 +122,13 @@ fn nested() -> Vec<Box<dyn Error + Send + Sync>> {
     let layer = || Reason::Layer(LayerError::new("guard", system()));
     let failed = || Failure::from(listen());
     let service = || service::ServiceError::Failed { service: "web".into(), source: Failure::from(listen()) };
-    let ended = || deferred::Ended::Failed(failed().into());
+    let ended = || deferred::TaskEnd::Failed(failed().into());
     let mut reactor = Reactor::new().unwrap();
     let refused = {
         let (resolver, deferred) = Deferred::<()>::new(&reactor.handle());
         let mut all = deferred::gather(&reactor.handle(), [deferred]);
         resolver.errback(failed()).unwrap();
-        reactor.turn(Some(Duration::ZERO)).unwrap();
+        reactor.iterate(Some(Duration::ZERO)).unwrap();
         all.take_outcome().unwrap().unwrap_err()
     };
     let code = io::Error::from_raw_os_error(111);
@@ -154,8 +154,8 @@ fn nested() -> Vec<Box<dyn Error + Send + Sync>> {
         Box::new(ProtocolError::new(system())),
         Box::new(stream::StreamError::Lost(layer())),
         Box::new(io::Error::from(stream::StreamError::Lost(layer()))),
-        Box::new(stream::OpenError::Failed(layer())),
-        Box::new(stream::OpenError::Reactor(listen())),
+        Box::new(stream::ConnectError::Failed(layer())),
+        Box::new(stream::ConnectError::Reactor(listen())),
         Box::new(http::FetchError::Connect(layer())),
         Box::new(http::FetchError::Closed(layer())),
         Box::new(http::FetchError::Lost(layer())),
@@ -279,7 +279,7 @@ fn without_a_logger_trouble_goes_to_stderr() {
         reactor.call_later(Duration::ZERO, |_| panic!("one line\nand another"));
         Deferred::<()>::fail(&reactor.handle(), Failure::new("nothing handles this")).detach();
         while reactor.statistics().connect_failures == 0 || reactor.statistics().panics == 0 {
-            reactor.turn(None).unwrap();
+            reactor.iterate(None).unwrap();
         }
         return;
     }

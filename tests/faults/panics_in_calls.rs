@@ -95,7 +95,7 @@ fn a_panic_in_a_call_to_another_connection_is_the_callers() {
         let other = witness.connection;
         let client = Recorder::new(&record).acting(move |what, transport, _| {
             if what == "made" {
-                transport.reactor().with(other, |_: &mut Recorder, _| panic!("no"));
+                transport.reactor().with_protocol(other, |_: &mut Recorder, _| panic!("no"));
             }
         });
         world.ask(reactor, &listener, client);

@@ -115,11 +115,11 @@ fn a_panic_in_the_drop_of_a_call_of_a_socket_that_is_closed_concerns_nobody() {
     beside_a_witness(|world, reactor, _| {
         let id = reactor.listen_udp(world.anywhere(), Deaf).unwrap();
         let rude = RudeToDrop;
-        let mut transport = reactor.datagram(id).unwrap();
+        let mut transport = reactor.datagram_transport(id).unwrap();
         transport.stop_listening();
         // It is due before the socket is gone.
         transport.call_later(Duration::ZERO, move |_: &mut Deaf, _| drop(rude));
-        world.run_until(reactor, "gone", |reactor| reactor.datagram(id).is_none());
+        world.run_until(reactor, "gone", |reactor| reactor.datagram_transport(id).is_none());
         panicked_once(world, reactor, "the drop of user code");
     });
 }
@@ -129,10 +129,10 @@ fn a_panic_in_the_drop_of_a_call_that_goes_with_its_socket_concerns_nobody() {
     beside_a_witness(|world, reactor, _| {
         let id = reactor.listen_udp(world.anywhere(), Deaf).unwrap();
         let rude = RudeToDrop;
-        let mut transport = reactor.datagram(id).unwrap();
+        let mut transport = reactor.datagram_transport(id).unwrap();
         transport.call_later(Duration::from_secs(60), move |_: &mut Deaf, _| drop(rude));
         transport.stop_listening();
-        world.run_until(reactor, "gone", |reactor| reactor.datagram(id).is_none());
+        world.run_until(reactor, "gone", |reactor| reactor.datagram_transport(id).is_none());
         panicked_once(world, reactor, "the drop of user code");
     });
 }

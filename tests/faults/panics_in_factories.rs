@@ -75,7 +75,7 @@ fn a_panic_in_a_listeners_factory_concerns_one_connection_at_the_most() {
             reactor.stop_listening(&listener).unwrap();
             witness.testify(world, &mut reactor);
             panicked_once(world, &reactor, place);
-            assert_eq!(reactor.statistics().refusals, u64::from(at == "build"));
+            assert_eq!(reactor.statistics().connections_refused, u64::from(at == "build"));
         });
     }
 }

@@ -52,7 +52,7 @@ fn panic_at(what: &'static str, place: &str) {
         let ids = reactor.connections();
         for id in ids.into_iter().filter(|id| *id != witness.connection) {
             // The server of the one that panicked, if it has not noticed; the witness's own is left.
-            let mine = reactor.with(id, |recorder: &mut Recorder, _| recorder.name == "server");
+            let mine = reactor.with_protocol(id, |recorder: &mut Recorder, _| recorder.name == "server");
             if mine == Some(true) {
                 reactor.transport(id).unwrap().abort_connection();
             }

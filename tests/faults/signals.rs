@@ -28,13 +28,13 @@ fn the_first_signal_lets_what_waits_be_sent() {
         on_each_back_end(|world| {
             for signal in [Signal::Terminate, Signal::Interrupt] {
                 const MUCH: usize = 8 << 20;
-                let settings = Settings { buffer_limit: MUCH, ..Settings::default() };
+                let settings = Settings { write_buffer_limit: MUCH, ..Settings::default() };
                 let mut reactor = world.reactor_that_signals_stop(settings);
                 let record = Record::new();
                 let server = Recorder::new(&record).acting(move |what, transport, _| {
                     if what == "made" {
                         transport.write(&vec![b'x'; MUCH]);
-                        assert!(transport.unsent() > 0);
+                        assert!(transport.write_buffer_size() > 0);
                         raise(signal);
                     }
                 });
@@ -111,13 +111,13 @@ fn the_second_signal_ends_a_program_of_tasks_at_once() {
                     let hold = |reactor: &mut Reactor| {
                         reactor.add_system_event_trigger(Phase::Before, SystemEvent::Shutdown, held);
                     };
-                    task::here().with(hold).unwrap();
+                    task::here().with_reactor(hold).unwrap();
                     eprintln!("runs");
                     stopping().await;
                     if returns {
                         // The first turn of the run that follows says so.
                         task::here()
-                            .with(|reactor| {
+                            .with_reactor(|reactor| {
                                 reactor.call_later(Duration::from_millis(1), |reactor| {
                                     reactor.call_later(Duration::from_millis(1), |_| eprintln!("told"));
                                 })
@@ -246,7 +246,7 @@ fn each_signal_comes_to_its_handlers_in_order_and_the_loop_goes_on() {
                     assert_eq!(record.take(), [format!("{signal} 1"), format!("{signal} 2")]);
                 }
             }
-            reactor.turn(Some(Duration::ZERO)).unwrap();
+            reactor.iterate(Some(Duration::ZERO)).unwrap();
             assert_eq!(record.events(), [] as [String; 0]);
         });
     });

@@ -2,7 +2,7 @@
 
 use crate::world::random::Random;
 use twistor::framing::{
-    CountDecoder, LineDecoder, LineTooLong, NetstringDecoder, Prefix, PrefixDecoder, StringError,
+    CountDecoder, LengthPrefix, LineDecoder, LineTooLong, NetstringDecoder, PrefixDecoder, StringError,
     StringTooLong, encode_line, encode_netstring, encode_string,
 };
 
@@ -171,7 +171,7 @@ fn a_frame_that_lies_whole_in_the_input_is_not_copied() {
     let mut rest = &input[..];
     assert!(within(LineDecoder::default().next(&mut rest).unwrap().unwrap()));
     assert!(within(NetstringDecoder::default().next(&mut rest).unwrap().unwrap()));
-    assert!(within(PrefixDecoder::new(Prefix::Int8, 100).next(&mut rest).unwrap().unwrap()));
+    assert!(within(PrefixDecoder::new(LengthPrefix::Int8, 100).next(&mut rest).unwrap().unwrap()));
     assert!(within(CountDecoder::default().next(4, &mut &input[3..]).unwrap()));
     assert_eq!(rest, b"");
 }
@@ -305,7 +305,7 @@ fn netstrings_are_those_of_a_naive_reading_for_any_bytes() {
 }
 
 fn prefixed<'a>(
-    prefix: Prefix,
+    prefix: LengthPrefix,
     max: usize,
     pieces: impl IntoIterator<Item = &'a [u8]>,
 ) -> (Vec<Vec<u8>>, Option<StringTooLong>) {
@@ -328,7 +328,11 @@ fn prefixed<'a>(
     (strings, error)
 }
 
-fn naive_prefixed(prefix: Prefix, max: usize, mut bytes: &[u8]) -> (Vec<Vec<u8>>, Option<StringTooLong>) {
+fn naive_prefixed(
+    prefix: LengthPrefix,
+    max: usize,
+    mut bytes: &[u8],
+) -> (Vec<Vec<u8>>, Option<StringTooLong>) {
     let mut strings = Vec::new();
     while bytes.len() >= prefix.size() {
         let (head, rest) = bytes.split_at(prefix.size());
@@ -346,7 +350,7 @@ fn naive_prefixed(prefix: Prefix, max: usize, mut bytes: &[u8]) -> (Vec<Vec<u8>>
     (strings, None)
 }
 
-const PREFIXES: [Prefix; 3] = [Prefix::Int8, Prefix::Int16, Prefix::Int32];
+const PREFIXES: [LengthPrefix; 3] = [LengthPrefix::Int8, LengthPrefix::Int16, LengthPrefix::Int32];
 
 #[test]
 fn prefixed_strings_are_the_same_at_every_split() {
@@ -370,9 +374,9 @@ fn prefixed_strings_are_the_same_at_every_split() {
 #[test]
 fn a_prefix_that_says_too_much_is_refused_before_its_string_comes() {
     let cases = [
-        (Prefix::Int8, &[11][..], 11),
-        (Prefix::Int16, &[1, 0], 256),
-        (Prefix::Int32, &[255, 255, 255, 255], 4_294_967_295),
+        (LengthPrefix::Int8, &[11][..], 11),
+        (LengthPrefix::Int16, &[1, 0], 256),
+        (LengthPrefix::Int32, &[255, 255, 255, 255], 4_294_967_295),
     ];
     for (prefix, bytes, length) in cases {
         let error = Some(StringTooLong { length, limit: 10 });
@@ -384,7 +388,7 @@ fn a_prefix_that_says_too_much_is_refused_before_its_string_comes() {
 
 #[test]
 fn a_string_that_was_refused_can_be_let_pass() {
-    let mut decoder = PrefixDecoder::new(Prefix::Int8, 2);
+    let mut decoder = PrefixDecoder::new(LengthPrefix::Int8, 2);
     let mut input = &b"\x03abc"[..];
     assert_eq!(decoder.next(&mut input), Err(StringTooLong { length: 3, limit: 2 }));
     decoder.set_max_length(3);
@@ -406,7 +410,7 @@ fn prefixed_strings_are_those_of_a_naive_reading_for_any_bytes() {
 
 #[test]
 fn a_string_that_its_prefix_cannot_say_is_not_sent() {
-    for (prefix, longest) in [(Prefix::Int8, 255), (Prefix::Int16, 65_535)] {
+    for (prefix, longest) in [(LengthPrefix::Int8, 255), (LengthPrefix::Int16, 65_535)] {
         assert_eq!(prefix.longest(), longest);
         let mut out = b"before".to_vec();
         let string = vec![b'x'; longest + 1];

@@ -30,7 +30,7 @@ impl LineOnlyReceiver for Talker {
         self.record.add(format!("exceeded {}", line.escape_ascii()));
         if self.strict {
             let limit = transport.max_length();
-            transport.lose_connection_with(LineTooLong { limit });
+            transport.lose_connection_with_error(LineTooLong { limit });
         }
     }
 

@@ -544,7 +544,7 @@ fn the_delimiter_and_the_limit_can_change_and_hold_for_what_has_come() {
         turns(&mut reactor);
         assert_eq!(record.take(), ["made", "line one", "line bar", "line two", "line th\\r\\nree"]);
         // Between two deliveries it holds for the unfinished line.
-        reactor.with(id, |lines: &mut Lines<Talker>, transport| {
+        reactor.with_protocol(id, |lines: &mut Lines<Talker>, transport| {
             lines.with(transport, |_, transport| transport.set_delimiter(b";"));
         });
         turns(&mut reactor);
@@ -597,20 +597,20 @@ fn others_find_the_handler_and_its_adapter_by_their_types() {
         let mut reactor = world.reactor();
         let record = Record::new();
         let (id, mut peer) = connection(world, &mut reactor, Lines::new(Talker::new(&record)));
-        let seen = reactor.with(id, |talker: &mut Talker, transport| {
+        let seen = reactor.with_protocol(id, |talker: &mut Talker, transport| {
             talker.record.add("found");
             transport.write(b"plain ");
             7
         });
         assert_eq!(seen, Some(7));
-        let seen = reactor.with(id, |lines: &mut Lines<Talker>, transport| {
+        let seen = reactor.with_protocol(id, |lines: &mut Lines<Talker>, transport| {
             assert!(lines.handler().reason.is_none());
             lines.handler_mut().closing = true;
             lines.with(transport, Talker::ping);
             8
         });
         assert_eq!(seen, Some(8));
-        assert_eq!(reactor.with(id, |_: &mut Plain, _| 9), None);
+        assert_eq!(reactor.with_protocol(id, |_: &mut Plain, _| 9), None);
         reactor.transport(id).unwrap().lose_connection();
         assert_eq!(peer.read_to_end(&mut reactor).0, b"plain ping\r\n");
         drop(peer);

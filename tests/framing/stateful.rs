@@ -3,7 +3,7 @@
 use crate::world::peer::{connection, turns};
 use crate::world::{Record, on_each_back_end};
 use twistor::Reason;
-use twistor::framing::{State, StateError, Stateful, StatefulReceiver, StatefulTransport};
+use twistor::framing::{NextState, StateError, Stateful, StatefulReceiver, StatefulTransport};
 use twistor::testing::StringTransport;
 
 /// A byte says how many follow; a state of none marks the end of each message.
@@ -14,37 +14,37 @@ struct Messages {
 }
 
 impl Messages {
-    fn length(&mut self, _: &mut StatefulTransport<'_>, length: &[u8]) -> State<Messages> {
+    fn length(&mut self, _: &mut StatefulTransport<'_>, length: &[u8]) -> NextState<Messages> {
         assert_eq!(length.len(), 1);
-        State::new(usize::from(length[0]) * self.times, Messages::message)
+        NextState::new(usize::from(length[0]) * self.times, Messages::message)
     }
 
-    fn message(&mut self, transport: &mut StatefulTransport<'_>, message: &[u8]) -> State<Messages> {
+    fn message(&mut self, transport: &mut StatefulTransport<'_>, message: &[u8]) -> NextState<Messages> {
         self.record.add(format!("message {}", message.escape_ascii()));
         match message {
             b"pause" => transport.pause_reading(),
             b"end" => transport.lose_connection(),
             b"take" => self.record.add(format!("took {}", transport.clear_buffer().escape_ascii())),
-            b"stay" => return State::new(0, Messages::idle),
+            b"stay" => return NextState::new(0, Messages::idle),
             _ => {}
         }
-        State::new(0, Messages::over)
+        NextState::new(0, Messages::over)
     }
 
-    fn over(&mut self, _: &mut StatefulTransport<'_>, nothing: &[u8]) -> State<Messages> {
+    fn over(&mut self, _: &mut StatefulTransport<'_>, nothing: &[u8]) -> NextState<Messages> {
         assert_eq!(nothing, b"");
         self.record.add("over");
-        State::new(1, Messages::length)
+        NextState::new(1, Messages::length)
     }
 
-    fn idle(&mut self, _: &mut StatefulTransport<'_>, _: &[u8]) -> State<Messages> {
-        State::new(0, Messages::idle)
+    fn idle(&mut self, _: &mut StatefulTransport<'_>, _: &[u8]) -> NextState<Messages> {
+        NextState::new(0, Messages::idle)
     }
 }
 
 impl StatefulReceiver for Messages {
-    fn initial_state(&mut self) -> State<Messages> {
-        State::new(1, Messages::length)
+    fn initial_state(&mut self) -> NextState<Messages> {
+        NextState::new(1, Messages::length)
     }
 
     fn connection_lost(&mut self, _: &mut StatefulTransport<'_>, reason: &Reason) {
@@ -164,14 +164,14 @@ fn states_that_want_nothing_do_not_go_round_for_ever() {
 fn a_handler_may_have_the_last_word_and_nothing_more_comes() {
     struct Wants(Record);
     impl Wants {
-        fn all(&mut self, _: &mut StatefulTransport<'_>, _: &[u8]) -> State<Wants> {
+        fn all(&mut self, _: &mut StatefulTransport<'_>, _: &[u8]) -> NextState<Wants> {
             self.0.add("called");
-            State::new(1, Wants::all)
+            NextState::new(1, Wants::all)
         }
     }
     impl StatefulReceiver for Wants {
-        fn initial_state(&mut self) -> State<Wants> {
-            State::new(usize::MAX, Wants::all)
+        fn initial_state(&mut self) -> NextState<Wants> {
+            NextState::new(usize::MAX, Wants::all)
         }
         fn state_refused(&mut self, transport: &mut StatefulTransport<'_>, error: &StateError) {
             transport.write(error.to_string().as_bytes());

@@ -6,8 +6,8 @@ use crate::world::peer::{Peer, connection, turns};
 use crate::world::random::Random;
 use crate::world::{Record, World, on_each_back_end};
 use twistor::framing::{
-    FrameTransport, NetstringDecoder, Prefix, PrefixDecoder, StatefulStringReceiver, StringError,
-    StringReceiver, StringState, StringTooLong, Strings, encode_netstring, encode_string,
+    FrameTransport, LengthPrefix, NetstringDecoder, NextString, PrefixDecoder, StatefulStringReceiver,
+    StringError, StringReceiver, StringTooLong, Strings, encode_netstring, encode_string,
 };
 use twistor::testing::StringTransport;
 use twistor::{ConnectionId, Protocol, Reactor, Reason, Transport};
@@ -57,14 +57,14 @@ impl StringReceiver for Talker {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Framing {
     Netstring,
-    Prefixed(Prefix),
+    Prefixed(LengthPrefix),
 }
 
 const FRAMINGS: [Framing; 4] = [
     Framing::Netstring,
-    Framing::Prefixed(Prefix::Int8),
-    Framing::Prefixed(Prefix::Int16),
-    Framing::Prefixed(Prefix::Int32),
+    Framing::Prefixed(LengthPrefix::Int8),
+    Framing::Prefixed(LengthPrefix::Int16),
+    Framing::Prefixed(LengthPrefix::Int32),
 ];
 
 impl Framing {
@@ -195,7 +195,11 @@ fn by_default_a_string_that_is_too_long_ends_the_connection_by_its_length_alone(
         let at_most = vec![b'x'; 99_999];
         let cases = [
             (Strings::netstrings(Plain(Record::new())), Framing::Netstring, &b"100000"[..]),
-            (Strings::int32(Plain(Record::new())), Framing::Prefixed(Prefix::Int32), &[0, 1, 0x86, 0xa0]),
+            (
+                Strings::int32(Plain(Record::new())),
+                Framing::Prefixed(LengthPrefix::Int32),
+                &[0, 1, 0x86, 0xa0],
+            ),
         ];
         for (mut strings, framing, too_long) in cases {
             let mut reactor = world.reactor();
@@ -256,7 +260,8 @@ fn a_netstring_that_is_none_ends_the_connection_and_all_behind_it_is_ignored() {
 #[test]
 fn a_length_that_is_too_much_is_told_again_with_new_bytes_unless_the_connection_ends() {
     on_each_back_end(|world| {
-        let (mut reactor, record, _, mut peer) = begin(world, Framing::Prefixed(Prefix::Int8), |_, _, _| {});
+        let (mut reactor, record, _, mut peer) =
+            begin(world, Framing::Prefixed(LengthPrefix::Int8), |_, _, _| {});
         for piece in [&b"\x03one\x0bhello"[..], b" world", b"\x01x"] {
             peer.send(piece);
             turns(&mut reactor);
@@ -271,7 +276,7 @@ fn a_length_that_is_too_much_is_told_again_with_new_bytes_unless_the_connection_
 fn a_length_that_is_too_much_can_be_let_pass() {
     on_each_back_end(|world| {
         let (mut reactor, record, _, mut peer) =
-            begin(world, Framing::Prefixed(Prefix::Int8), |what, transport, _| {
+            begin(world, Framing::Prefixed(LengthPrefix::Int8), |what, transport, _| {
                 if what == "refused" {
                     assert_eq!(transport.max_length(), 10);
                     transport.set_max_length(11);
@@ -295,7 +300,7 @@ fn a_length_that_is_too_much_can_be_let_pass() {
 #[test]
 fn a_string_that_is_too_long_to_send_is_a_typed_error_and_nothing_is_sent() {
     on_each_back_end(|world| {
-        for (prefix, most) in [(Prefix::Int8, 255), (Prefix::Int16, 65_535)] {
+        for (prefix, most) in [(LengthPrefix::Int8, 255), (LengthPrefix::Int16, 65_535)] {
             let (mut reactor, record, _, mut peer) =
                 begin(world, Framing::Prefixed(prefix), move |what, transport, _| {
                     if what == "string" {
@@ -377,7 +382,7 @@ fn what_there_is_of_a_string_can_be_taken_with_its_length() {
             let (mut reactor, _, id, mut peer) = begin(world, framing, |_, _, _| {});
             peer.send(&bytes[..cut]);
             turns(&mut reactor);
-            let taken = reactor.with(id, |strings: &mut Strings<Talker>, transport| {
+            let taken = reactor.with_protocol(id, |strings: &mut Strings<Talker>, transport| {
                 strings.with(transport, |_, transport| transport.clear_buffer())
             });
             assert_eq!(taken.unwrap(), &bytes[..cut]);
@@ -397,7 +402,7 @@ fn a_timer_finds_the_handler_with_a_transport_that_knows_of_strings() {
                 });
             }
         });
-        assert_eq!(reactor.with(id, |_: &mut Talker, _| 7), Some(7));
+        assert_eq!(reactor.with_protocol(id, |_: &mut Talker, _| 7), Some(7));
         peer.send(&framing.encode(&[b"go"]));
         assert_eq!(peer.read_to_end(&mut reactor).0, framing.encode(&[b"ping"]));
         end(world, reactor, peer);
@@ -406,27 +411,27 @@ fn a_timer_finds_the_handler_with_a_transport_that_knows_of_strings() {
 
 /// Asks for a name, then says hello to it until it says goodbye.
 struct Hello {
-    state: StringState<Hello>,
+    state: NextString<Hello>,
     record: Record,
 }
 
 impl Hello {
-    fn name(&mut self, _: &mut FrameTransport<'_>, name: &[u8]) -> StringState<Hello> {
+    fn name(&mut self, _: &mut FrameTransport<'_>, name: &[u8]) -> NextString<Hello> {
         self.record.add(format!("name {}", name.escape_ascii()));
-        StringState::Next(Hello::talk)
+        NextString::Next(Hello::talk)
     }
 
-    fn talk(&mut self, _: &mut FrameTransport<'_>, text: &[u8]) -> StringState<Hello> {
+    fn talk(&mut self, _: &mut FrameTransport<'_>, text: &[u8]) -> NextString<Hello> {
         self.record.add(format!("talk {}", text.escape_ascii()));
         match text {
-            b"bye" => StringState::Done,
-            _ => StringState::Next(Hello::talk),
+            b"bye" => NextString::Done,
+            _ => NextString::Next(Hello::talk),
         }
     }
 }
 
 impl StatefulStringReceiver for Hello {
-    fn state(&mut self) -> &mut StringState<Hello> {
+    fn state(&mut self) -> &mut NextString<Hello> {
         &mut self.state
     }
 
@@ -440,7 +445,7 @@ fn each_string_goes_to_the_state_that_the_one_before_it_named_and_the_last_close
     on_each_framing(|world, framing| {
         let mut reactor = world.reactor();
         let record = Record::new();
-        let hello = Hello { state: StringState::Next(Hello::name), record: record.clone() };
+        let hello = Hello { state: NextString::Next(Hello::name), record: record.clone() };
         let (_, mut peer) = connection(world, &mut reactor, framing.strings(hello, 10));
         for piece in framing.encode(&[b"John", b"a", b"b", b"bye", b"c"]).chunks(3) {
             peer.send(piece);

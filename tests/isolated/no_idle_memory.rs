@@ -71,7 +71,7 @@ fn an_idle_connection_takes_at_most_256_bytes_before_and_after_its_busy_times() 
             let unsent: usize = reactor
                 .connections()
                 .into_iter()
-                .map(|id| reactor.transport(id).map_or(0, |transport| transport.unsent()))
+                .map(|id| reactor.transport(id).map_or(0, |transport| transport.write_buffer_size()))
                 .sum();
             let read: usize = peers.iter_mut().map(|peer| peer.read_some(100_000).len()).sum();
             if unsent + read == 0 {

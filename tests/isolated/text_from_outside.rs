@@ -16,8 +16,8 @@ use std::time::Duration;
 use twistor::endpoint::{client_from_string, datagram_from_string, quote_argument, server_from_string};
 use twistor::escape::{Escaped, EscapedBytes, is_unprintable};
 use twistor::policy::proxy_protocol::{HeaderError, Side};
-use twistor::policy::{Dump, DumpStyle, dumped};
-use twistor::service::{ClientService, RunError, ServiceError, attach};
+use twistor::policy::{DumpLayer, DumpStyle, dump_traffic};
+use twistor::service::{ClientService, RunError, ServiceError, run_service};
 use twistor::stream::{StreamError, StreamReader, StreamWriter, open_connection, start_server};
 use twistor::{
     BadAddress, ConnectTcp, ConnectUnix, Error, ExitReason, Failure, JobPanicked, LayerError, ListenUnix,
@@ -254,9 +254,9 @@ fn what_is_logged_of_peers_and_errors_is_one_line() {
                 let client = ConnectUnix::at(&nowhere).unwrap();
                 reactor.connect_unix(client.clone(), nobody).unwrap();
                 reactor
-                    .connect_unix(client.clone(), dumped(nobody, DumpStyle::Text, Dump::to_log()))
+                    .connect_unix(client.clone(), dump_traffic(nobody, DumpStyle::Text, DumpLayer::to_log()))
                     .unwrap();
-                attach(&mut reactor, ClientService::new(client, nobody).named(&service), Duration::ZERO)
+                run_service(&mut reactor, ClientService::new(client, nobody).named(&service), Duration::ZERO)
                     .unwrap();
                 reactor.call_when_running(move |_| panic!("{service}"));
                 stop_when_logged(&mut reactor, "the next attempt comes in");
@@ -329,10 +329,10 @@ mod reports {
     use std::time::Duration;
     use twistor::endpoint::quote_argument;
     use twistor::escape::EscapedJson;
-    use twistor::load::{self, Plan, Report, Tally, Trouble};
+    use twistor::load::{self, LoadConfig, LoadError, Report, Totals};
     use twistor::monitor::{self, Clock, Monitor, Palette, Reporter, Target};
     use twistor::sim::Network;
-    use twistor::traffic::{self, Feed, Observer, Traffic};
+    use twistor::traffic::{self, Feed, FeedObserver, FeedReader};
     use twistor::{Protocol, Reactor, Settings, Transport};
 
     /// What a reporter has written.
@@ -393,7 +393,8 @@ mod reports {
         assert_eq!(NASTY.map(|text| targets(text).len()), [2, 2, 2, 2, 2, 3, 3, 3, 3, 3, 3, 0]);
         for text in NASTY.into_iter().filter(|text| !targets(text).is_empty()) {
             let targets = targets(text);
-            let lines = monitored(&targets, |page| monitor::Lines::new(page, clock(), Palette::plain(), 10));
+            let lines =
+                monitored(&targets, |page| monitor::TextReporter::new(page, clock(), Palette::plain(), 10));
             // An event and a row for each, an empty line and the headings.
             assert_lines(&lines, 2 * targets.len() + 2, text);
             let lines = monitored(&targets, monitor::Json::new);
@@ -411,7 +412,7 @@ mod reports {
         for text in NASTY.into_iter().filter(|text| !targets(text).is_empty()) {
             let size = Rc::new(Cell::new((300, 24)));
             let drawn = monitored(&targets(text), |page| {
-                monitor::Page::new(page, clock(), Palette::plain(), 10, size)
+                monitor::LiveTable::new(page, clock(), Palette::plain(), 10, size)
             });
             let drawn = String::from_utf8(drawn).unwrap();
             // What the table itself sends: marks, the cursor, the ends of lines.
@@ -437,7 +438,7 @@ mod reports {
         }
     }
 
-    fn read<O: Observer>(
+    fn read<O: FeedObserver>(
         name: &str,
         fields: &[&str],
         answer: &str,
@@ -454,7 +455,7 @@ mod reports {
             ..traffic::Settings::default()
         };
         let feeds = vec![Feed { name: name.to_owned(), url }];
-        let traffic = Traffic::start(&mut reactor, feeds, settings, observer(page.clone()));
+        let traffic = FeedReader::start(&mut reactor, feeds, settings, observer(page.clone()));
         traffic.on_finished(stop);
         reactor.run().unwrap();
         page.0.take()
@@ -478,7 +479,7 @@ mod reports {
                 (&[], format!("HTTP/1.1 200 OK\r\nContent-Length: {plain}\r\n\r\n")),
                 (&[], format!("HTTP/1.1 200 OK\r\nTransfer-Encoding: {plain}\r\n\r\n")),
             ] {
-                let lines = |page| traffic::Lines::new(page, clock(), Palette::plain(), 10);
+                let lines = |page| traffic::TextReporter::new(page, clock(), Palette::plain(), 10);
                 assert_lines(&read(text, fields, &answer, lines), 1, &answer);
                 let line = read(text, fields, &answer, traffic::Json::new);
                 assert_lines(&line, 1, &answer);
@@ -494,15 +495,15 @@ mod reports {
     #[test]
     fn load_reports_hostile_endpoints_and_reasons_on_one_line() {
         for text in NASTY {
-            let mut tally = Tally { begun: 1, connected: 1, lost: 1, ..Tally::default() };
+            let mut tally = Totals { begun: 1, connected: 1, lost: 1, ..Totals::default() };
             tally.latencies.record(Duration::from_millis(1), 10);
             tally.errors.insert(("lost", text.to_owned()), 1);
-            tally.troubles.push(Trouble::NotConnected { connection: 1, reason: text.to_owned() });
+            tally.troubles.push(LoadError::NotConnected { connection: 1, reason: text.to_owned() });
             let after = Duration::ZERO;
             let reason = text.to_owned();
-            tally.troubles.push(Trouble::Lost { connection: 1, after, under_way: 0, reason });
-            let report = Report::new(format!("tcp:{text}:7"), Plan::default(), tally);
-            let plain = Report::new("tcp:h:7".into(), Plan::default(), report.tally.clone());
+            tally.troubles.push(LoadError::Lost { connection: 1, after, under_way: 0, reason });
+            let report = Report::new(format!("tcp:{text}:7"), LoadConfig::default(), tally);
+            let plain = Report::new("tcp:h:7".into(), LoadConfig::default(), report.tally.clone());
             for shown in [report.to_string(), load::svg::draw(&report)] {
                 shown.lines().for_each(|line| assert_printable(line, text));
             }

@@ -13,14 +13,14 @@ fn keeping(record: &Record, wake: Duration) -> Noted {
     Noted::new("layer", record).acting(move |what, held, below, data| match what {
         "written" => {
             held.extend_from_slice(data);
-            below.wake_after(wake);
+            below.set_timer(wake);
             Then::Nothing
         }
         "woken" => {
-            below.send(held);
+            below.pass_down(held);
             held.clear();
             if ending {
-                below.send_end();
+                below.pass_eof_down();
             }
             Then::Nothing
         }
@@ -65,7 +65,7 @@ fn what_a_layer_holds_back_counts_for_the_water_marks() {
             turns(&mut reactor);
             assert_eq!(record.count("pause"), pauses);
         }
-        assert_eq!(reactor.transport(id).unwrap().unsent(), 1001);
+        assert_eq!(reactor.transport(id).unwrap().write_buffer_size(), 1001);
         reactor.transport(id).unwrap().abort_connection();
         peer.read_to_end(&mut reactor);
         world.run_until_idle(&mut reactor);
@@ -75,7 +75,7 @@ fn what_a_layer_holds_back_counts_for_the_water_marks() {
         let (mut reactor, id, mut peer) = connection(world, settings, Recorder::new(&record), &record, SOON);
         reactor.transport(id).unwrap().write(&[b'w'; 1001]);
         world.run_until(&mut reactor, "resumed", |_| record.has("resume"));
-        assert_eq!(reactor.transport(id).unwrap().unsent(), 0);
+        assert_eq!(reactor.transport(id).unwrap().write_buffer_size(), 0);
         assert_eq!(peer.read_now().len(), 1001);
         reactor.transport(id).unwrap().lose_connection();
         drop(peer);
@@ -90,7 +90,7 @@ impl Protocol for Looks {
     fn data_received(&mut self, _: &mut Transport<'_>, _: &[u8]) {}
 
     fn read_connection_lost(&mut self, transport: &mut Transport<'_>) {
-        self.0.add(format!("paused {} with {}", transport.writing_paused(), transport.unsent()));
+        self.0.add(format!("paused {} with {}", transport.writing_paused(), transport.write_buffer_size()));
         transport.lose_connection();
     }
 }
@@ -109,7 +109,7 @@ fn what_a_layer_lets_go_at_the_end_of_the_input_weighs_no_more_when_that_is_told
                     Then::Nothing
                 }
                 "read ended" => {
-                    below.send(held);
+                    below.pass_down(held);
                     held.clear();
                     Then::Through
                 }
@@ -139,7 +139,7 @@ fn what_a_layer_holds_back_counts_for_the_buffers_limit() {
     for (waiting, lost) in [(999, false), (1000, false), (1001, true)] {
         on_each_back_end(|world| {
             let record = Record::new();
-            let settings = Settings { buffer_limit: 1000, ..Settings::default() };
+            let settings = Settings { write_buffer_limit: 1000, ..Settings::default() };
             let (mut reactor, id, peer) = connection(world, settings, Recorder::new(&record), &record, NEVER);
             // What waits when the protocol is told to pause does not count.
             reactor.transport(id).unwrap().write(&[b'w'; 5000]);
@@ -151,7 +151,7 @@ fn what_a_layer_holds_back_counts_for_the_buffers_limit() {
             turns(&mut reactor);
             assert_eq!(record.has("lost BufferLimit"), lost);
             if let Some(mut transport) = reactor.transport(id) {
-                assert_eq!(transport.unsent(), 5000 + waiting + 4);
+                assert_eq!(transport.write_buffer_size(), 5000 + waiting + 4);
                 transport.abort_connection();
             }
             drop(peer);
@@ -204,7 +204,7 @@ fn a_close_that_a_layer_holds_up_ends_with_the_closing_limit() {
         // It holds bytes back, or only the end.
         for bytes in [true, false] {
             let record = Record::new();
-            let settings = Settings { closing_limit: Duration::from_millis(20), ..Settings::default() };
+            let settings = Settings { close_timeout: Duration::from_millis(20), ..Settings::default() };
             let mut reactor = world.reactor_with(settings);
             let noted = record.clone();
             let stuck = move || {
@@ -245,7 +245,7 @@ fn where_held_bytes_are_thrown_away_the_peer_sees_a_reset() {
         reactor.transport(id).unwrap().write(b"never sent");
         turns(&mut reactor);
         reactor.stop();
-        while reactor.turn(Some(Duration::ZERO)).unwrap() {}
+        while reactor.iterate(Some(Duration::ZERO)).unwrap() {}
         let mut idle = world.reactor();
         let (read, error) = peer.read_to_end(&mut idle);
         assert_eq!((read, error.is_some()), (Vec::new(), true));
@@ -265,7 +265,7 @@ fn a_pause_of_a_layer_leaves_the_protocols_pause_alone() {
                 match (what, data) {
                     ("received", b"pause") => {
                         below.pause_reading();
-                        below.wake_after(Duration::from_millis(1));
+                        below.set_timer(Duration::from_millis(1));
                     }
                     ("woken", _) => below.resume_reading(),
                     _ => {}
@@ -307,13 +307,13 @@ fn what_a_layer_delivers_while_the_protocol_has_paused_waits_for_it() {
             Noted::new("layer", &noted).acting(move |what, _, below, data| match what {
                 "received" => {
                     kept.extend_from_slice(data);
-                    below.wake_after(Duration::from_millis(1));
+                    below.set_timer(Duration::from_millis(1));
                     Then::Nothing
                 }
                 "read ended" => Then::Nothing,
                 "woken" => {
-                    below.deliver(&kept);
-                    below.deliver_end();
+                    below.pass_up(&kept);
+                    below.pass_eof_up();
                     Then::Nothing
                 }
                 _ => Then::Through,
@@ -347,9 +347,9 @@ fn what_a_layer_held_is_unsent_no_more_when_the_connection_is_lost() {
             connection(world, Settings::default(), Recorder::new(&record), &record, NEVER);
         reactor.transport(id).unwrap().write(b"held");
         turns(&mut reactor);
-        assert_eq!(reactor.transport(id).unwrap().unsent(), 4);
+        assert_eq!(reactor.transport(id).unwrap().write_buffer_size(), 4);
         reactor.transport(id).unwrap().abort_connection();
-        assert_eq!(reactor.transport(id).unwrap().unsent(), 0);
+        assert_eq!(reactor.transport(id).unwrap().write_buffer_size(), 0);
         world.run_until_idle(&mut reactor);
     });
 }

@@ -3,7 +3,7 @@
 use crate::layers::{Noted, Then};
 use crate::world::peer::{connection, turns};
 use crate::world::{Record, Recorder, abort_all, on_each_back_end, once};
-use twistor::{Below, Layer, Reactor, Settings, layered};
+use twistor::{Layer, LayerContext, Reactor, Settings, layered};
 
 /// Turns letters' case both ways.
 struct Swapping;
@@ -13,11 +13,11 @@ fn swapped(data: &[u8]) -> Vec<u8> {
 }
 
 impl Layer for Swapping {
-    fn received(&mut self, below: &mut Below<'_>, data: &[u8]) {
-        below.deliver(&swapped(data));
+    fn data_received(&mut self, below: &mut LayerContext<'_>, data: &[u8]) {
+        below.pass_up(&swapped(data));
     }
-    fn written(&mut self, below: &mut Below<'_>, data: &[u8]) {
-        below.send(&swapped(data));
+    fn data_written(&mut self, below: &mut LayerContext<'_>, data: &[u8]) {
+        below.pass_down(&swapped(data));
     }
 }
 
@@ -76,12 +76,15 @@ fn a_layer_can_be_added_from_outside_of_the_connections_callbacks() {
             turns(&mut reactor);
             match inside {
                 false => reactor.transport(id).unwrap().add_layer(Swapping),
-                true => {
-                    reactor.with(id, |_: &mut Recorder, transport| transport.add_layer(Swapping)).unwrap()
-                }
+                true => reactor
+                    .with_protocol(id, |_: &mut Recorder, transport| transport.add_layer(Swapping))
+                    .unwrap(),
             }
             reactor.transport(id).unwrap().write(b"more ");
-            assert!(reactor.with(id, |_: &mut Recorder, _| ()).is_some(), "its protocol is found as before");
+            assert!(
+                reactor.with_protocol(id, |_: &mut Recorder, _| ()).is_some(),
+                "its protocol is found as before"
+            );
             peer.send(b"hello");
             peer.finish();
             assert_eq!(peer.read_to_end(&mut reactor), (b"MORE hello".to_vec(), None));
@@ -200,7 +203,7 @@ fn what_waits_for_the_protocol_is_the_new_layers() {
         let layer = move || {
             Noted::new("layer", &noted).acting(|what, _, below, _| match what {
                 "received" => {
-                    below.deliver(b"helloworld");
+                    below.pass_up(b"helloworld");
                     Then::Nothing
                 }
                 _ => Then::Through,

@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::layers::{Noted, Then};
 use crate::world::peer::{connection, turns};
 use crate::world::{Record, Recorder, abort_all, on_each_back_end, once};
-use twistor::{Below, ConnectTcp, Layer, Reason, Settings, layered};
+use twistor::{ConnectTcp, Layer, LayerContext, Reason, Settings, layered};
 
 #[test]
 fn each_layer_has_its_place_and_the_protocol_stands_above_them() {
@@ -100,7 +100,7 @@ fn nobody_above_hears_anything_before_a_layer_is_ready() {
                     if let Some(end) = data.iter().position(|byte| *byte == b'\n') {
                         ready = true;
                         below.ready();
-                        below.deliver(&data[end + 1..]);
+                        below.pass_up(&data[end + 1..]);
                     }
                     Then::Nothing
                 }
@@ -228,7 +228,7 @@ fn layers_that_are_ready_in_time_have_no_limit_any_more() {
             move || {
                 Noted::new("layer", &record).acting(|what, _, below, _| match what {
                     "started" => {
-                        below.wake_after(Duration::from_millis(1));
+                        below.set_timer(Duration::from_millis(1));
                         Then::Nothing
                     }
                     "woken" => {
@@ -247,7 +247,7 @@ fn layers_that_are_ready_in_time_have_no_limit_any_more() {
         let options = ConnectTcp { timeout, ..listener.address().try_into().unwrap() };
         reactor.connect_tcp(options, factory).unwrap();
         world.run_until(&mut reactor, "both", |_| record.has("made") && client.has("made"));
-        assert_eq!(reactor.delayed_calls(), 0, "no limit is left");
+        assert_eq!(reactor.delayed_call_count(), 0, "no limit is left");
         abort_all(&mut reactor);
         world.close(&mut reactor, &listener);
     });
@@ -266,7 +266,7 @@ fn a_factory_refuses_when_the_layers_are_ready() {
         let mut peer = world.connect(listener.address());
         assert_eq!(peer.read_to_end(&mut reactor), (Vec::new(), None));
         assert_eq!(record.take(), ["layer: started", "layer: lost Done"]);
-        assert_eq!(reactor.statistics().refusals, 1);
+        assert_eq!(reactor.statistics().connections_refused, 1);
         world.close(&mut reactor, &listener);
     });
 }
@@ -293,7 +293,7 @@ fn a_layer_ends_its_connection_with_an_error_of_its_own() {
                 Noted::new("guard", &noted).acting(move |what, _, below, _| {
                     if what == "received" {
                         let error = twistor::LayerError::new("guard", Password);
-                        below.send(b"go away");
+                        below.pass_down(b"go away");
                         match at_once {
                             true => below.end(error),
                             false => below.close(Some(error)),
@@ -349,8 +349,8 @@ fn a_layer_is_woken_once_at_the_last_time_that_it_asked_for() {
             Noted::new("layer", &noted).acting(|what, _, below, _| {
                 match what {
                     "started" => {
-                        below.wake_after(Duration::from_secs(100));
-                        below.wake_after(Duration::ZERO);
+                        below.set_timer(Duration::from_secs(100));
+                        below.set_timer(Duration::ZERO);
                         below.ready();
                     }
                     "woken" => below.close(None),
@@ -389,7 +389,7 @@ fn an_end_that_a_layer_sends_before_it_was_asked_to_is_none() {
         let layer = move || {
             Noted::new("layer", &noted).acting(|what, _, below, _| {
                 if what == "received" {
-                    below.send_end();
+                    below.pass_eof_down();
                 }
                 Then::Through
             })
@@ -449,7 +449,7 @@ fn what_layers_deliver_comes_in_pieces_of_at_most_a_read() {
         let layer = move || {
             Noted::new("layer", &noted).acting(|what, _, below, _| match what {
                 "received" => {
-                    below.deliver(b"one that has more to say than it has heard");
+                    below.pass_up(b"one that has more to say than it has heard");
                     Then::Nothing
                 }
                 _ => Then::Through,
@@ -475,15 +475,15 @@ fn what_layers_deliver_comes_in_pieces_of_at_most_a_read() {
 struct GoesOn(usize);
 
 impl Layer for GoesOn {
-    fn started(&mut self, below: &mut Below<'_>) {
+    fn started(&mut self, below: &mut LayerContext<'_>) {
         below.watch_sent();
         below.ready();
     }
 
-    fn sent(&mut self, below: &mut Below<'_>, _: usize) {
+    fn sent(&mut self, below: &mut LayerContext<'_>, _: usize) {
         if self.0 > 0 {
             self.0 -= 1;
-            below.send(b"!");
+            below.pass_down(b"!");
         }
     }
 }

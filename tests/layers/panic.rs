@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::layers::{Noted, Then};
 use crate::world::peer::turns;
 use crate::world::{Record, Recorder, on_each_back_end, once};
-use twistor::{Below, Layer, Reactor, Reason, layered};
+use twistor::{Layer, LayerContext, Reactor, Reason, layered};
 
 #[test]
 fn a_panic_in_any_call_of_a_layer_ends_its_connection_alone() {
@@ -20,7 +20,7 @@ fn a_panic_in_any_call_of_a_layer_ends_its_connection_alone() {
                 Noted::new("layer", &noted).acting(move |what, _, below, _| {
                     assert!(what != place, "a bug in {what}");
                     if what == "started" && place == "woken" {
-                        below.wake_after(Duration::ZERO);
+                        below.set_timer(Duration::ZERO);
                     }
                     Then::Through
                 })
@@ -56,7 +56,7 @@ fn a_panic_when_it_is_told_of_the_loss_or_dropped_is_logged_and_nothing_more() {
     struct Bad;
 
     impl Layer for Bad {
-        fn lost(&mut self, _: &mut Reactor, _: &Reason) {
+        fn connection_lost(&mut self, _: &mut Reactor, _: &Reason) {
             panic!("in lost");
         }
     }
@@ -110,15 +110,15 @@ fn a_layer_that_goes_on_after_the_end_breaks_nothing() {
     struct Stubborn;
 
     impl Layer for Stubborn {
-        fn received(&mut self, below: &mut Below<'_>, data: &[u8]) {
+        fn data_received(&mut self, below: &mut LayerContext<'_>, data: &[u8]) {
             below.abort();
-            below.deliver(data);
-            below.deliver_end();
-            below.send(data);
-            below.send_end();
+            below.pass_up(data);
+            below.pass_eof_up();
+            below.pass_down(data);
+            below.pass_eof_down();
             below.pause_reading();
             below.resume_reading();
-            below.wake_after(Duration::ZERO);
+            below.set_timer(Duration::ZERO);
             below.ready();
             below.close(None);
         }

@@ -2,7 +2,7 @@
 
 use crate::world::peer::turns;
 use crate::world::{Record, Recorder, on_each_back_end, once};
-use twistor::policy::{Counts, Dump, DumpStyle, Traffic, counted, dumped};
+use twistor::policy::{ByteCounts, DumpLayer, DumpStyle, TrafficCounter, count_traffic, dump_traffic};
 use twistor::{ConnectionId, factory};
 
 #[test]
@@ -10,17 +10,17 @@ fn each_connection_is_counted_and_all_together() {
     on_each_back_end(|world| {
         let mut reactor = world.reactor();
         let record = Record::new();
-        let traffic = Traffic::new();
+        let traffic = TrafficCounter::new();
         let noted = record.clone();
         let echo = factory(move |_| Some(Recorder::new(&noted).echoing()));
-        let listener = reactor.listen_tcp(world.anywhere(), counted(echo, &traffic)).unwrap();
+        let listener = reactor.listen_tcp(world.anywhere(), count_traffic(echo, &traffic)).unwrap();
         let mut peers = [world.connect(listener.address()), world.connect(listener.address())];
         peers[0].send(b"hello");
         peers[1].send(b"hi");
         world.run_until(&mut reactor, "answered", |_| traffic.total().sent == 7);
-        let mut counts: Vec<Counts> = traffic.open().into_iter().map(|(_, counts)| counts).collect();
+        let mut counts: Vec<ByteCounts> = traffic.open().into_iter().map(|(_, counts)| counts).collect();
         counts.sort_by_key(|counts| counts.sent);
-        assert_eq!(counts, [Counts { received: 2, sent: 2 }, Counts { received: 5, sent: 5 }]);
+        assert_eq!(counts, [ByteCounts { received: 2, sent: 2 }, ByteCounts { received: 5, sent: 5 }]);
         // What somebody else writes to it counts as well.
         let (id, before): (ConnectionId, _) = traffic.open()[0];
         reactor.transport(id).unwrap().write(b"more");
@@ -31,7 +31,7 @@ fn each_connection_is_counted_and_all_together() {
             peer.read_to_end(&mut reactor);
         }
         world.close(&mut reactor, &listener);
-        assert_eq!(traffic.total(), Counts { received: 7, sent: 11 });
+        assert_eq!(traffic.total(), ByteCounts { received: 7, sent: 11 });
         assert_eq!((traffic.connections(), traffic.open().len(), traffic.of(id)), (2, 0, None));
     });
 }
@@ -51,7 +51,7 @@ fn a_dump_shows_everything_that_goes_either_way() {
             let shown = Record::new();
             let lines = shown.clone();
             let echo = once(Recorder::new(&Record::new()).echoing(), &Record::new());
-            let factory = dumped(echo, style, move |line| lines.add(line));
+            let factory = dump_traffic(echo, style, move |line| lines.add(line));
             let listener = reactor.listen_tcp(world.anywhere(), factory).unwrap();
             let mut peer = world.connect(listener.address());
             let address = peer.local_address();
@@ -73,9 +73,9 @@ fn a_dump_shows_everything_that_goes_either_way() {
 #[test]
 fn a_dump_goes_to_whatever_takes_lines() {
     let folder = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join("policy_dump.txt");
-    let mut write = Dump::to_writer(std::fs::File::create(&folder).unwrap());
+    let mut write = DumpLayer::to_writer(std::fs::File::create(&folder).unwrap());
     write("one");
     write("two");
     assert_eq!(std::fs::read_to_string(folder).unwrap(), "one\ntwo\n");
-    Dump::to_log()("a debug message");
+    DumpLayer::to_log()("a debug message");
 }

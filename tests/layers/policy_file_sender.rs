@@ -6,16 +6,16 @@ use std::rc::Rc;
 
 use crate::world::peer::{narrow_connection, turns};
 use crate::world::{Record, Recorder, on_each_back_end};
-use twistor::policy::{FileSender, SentFile};
+use twistor::policy::{FileSendResult, FileSender};
 
-/// What `SentFile` says, as text.
-fn told(record: &Record) -> impl FnOnce(&mut twistor::Reactor, SentFile) + 'static {
+/// What `FileSendResult` says, as text.
+fn told(record: &Record) -> impl FnOnce(&mut twistor::Reactor, FileSendResult) + 'static {
     let record = record.clone();
     move |_, sent| {
         record.add(match sent {
-            SentFile::Complete(count) => format!("complete {count}"),
-            SentFile::Lost(count) => format!("sent {count}, then lost"),
-            SentFile::Failed(count, error) => format!("sent {count}, then {error}"),
+            FileSendResult::Complete(count) => format!("complete {count}"),
+            FileSendResult::Lost(count) => format!("sent {count}, then lost"),
+            FileSendResult::Failed(count, error) => format!("sent {count}, then {error}"),
         });
     }
 }
@@ -97,7 +97,7 @@ fn no_more_is_read_than_the_peer_takes() {
             (0..20).for_each(|_| turns(&mut reactor));
         }
         assert_eq!(seen.borrow().0, 1000);
-        assert!(reactor.transport(id).unwrap().unsent() <= 1000);
+        assert!(reactor.transport(id).unwrap().write_buffer_size() <= 1000);
         drop(peer);
         world.run_until_idle(&mut reactor);
         assert!(record.events()[1].ends_with("then lost"), "{:?}", record.events());

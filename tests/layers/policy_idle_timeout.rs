@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use crate::world::peer::{connection, narrow_connection, turns};
 use crate::world::{Record, Recorder, nobody, on_each_back_end, once};
-use twistor::policy::{Idle, IdleTimeout, Timeout, idle_timeout};
+use twistor::policy::{IdleTimedOut, IdleTimeout, ProtocolTimeout, idle_timeout};
 use twistor::testing::StringTransport;
-use twistor::{Below, Layer, Producer, ProducerKind, Protocol, Reason, Transport};
+use twistor::{Layer, LayerContext, Producer, ProducerKind, Protocol, Reason, Transport};
 
 const LIMIT: Duration = Duration::from_millis(30);
 
@@ -51,7 +51,7 @@ fn bytes_either_way_put_it_off() {
                     true => peer.send(b"x"),
                     false => reactor.transport(id).unwrap().write(b"x"),
                 }
-                reactor.turn(Some(LIMIT / 10)).unwrap();
+                reactor.iterate(Some(LIMIT / 10)).unwrap();
             }
             assert!(!record.has("lost Layer"), "it was not idle");
             peer.read_to_end(&mut reactor);
@@ -79,7 +79,7 @@ fn a_slow_peer_that_goes_on_reading_is_not_idle() {
         while read < 400_000 {
             let slowly = reactor.now() - began < limit * 3;
             read += peer.read_some(if slowly { 2000 } else { 100_000 }).len();
-            reactor.turn(Some(Duration::from_millis(2))).unwrap();
+            reactor.iterate(Some(Duration::from_millis(2))).unwrap();
             assert!(!record.has("lost Layer"), "after {read} bytes");
         }
         // Now it has all, and is idle.
@@ -104,7 +104,7 @@ fn a_peer_that_empties_less_than_the_kernel_tells_of_is_not_idle() {
         while reactor.now() - began < limit * 4 {
             // Of the megabytes that the system keeps, a third has to go before it tells.
             peer.read_some(30_000);
-            reactor.turn(Some(Duration::from_millis(10))).unwrap();
+            reactor.iterate(Some(Duration::from_millis(10))).unwrap();
             assert!(!record.has("lost Layer"));
         }
         reactor.transport(id).unwrap().abort_connection();
@@ -165,14 +165,14 @@ struct Meter {
 }
 
 impl Layer for Meter {
-    fn started(&mut self, below: &mut Below<'_>) {
+    fn started(&mut self, below: &mut LayerContext<'_>) {
         if self.watches {
             below.watch_sent();
         }
         below.ready();
     }
 
-    fn sent(&mut self, _: &mut Below<'_>, bytes: usize) {
+    fn sent(&mut self, _: &mut LayerContext<'_>, bytes: usize) {
         assert!(bytes > 0);
         self.sent.set(self.sent.get() + bytes);
     }
@@ -193,10 +193,10 @@ fn a_layer_that_asks_for_it_is_told_of_each_byte_that_leaves() {
         reactor.transport(id).unwrap().write(&[b'w'; 300_000]);
         turns(&mut reactor);
         while told.get() < 300_005 {
-            let unsent = reactor.transport(id).unwrap().unsent();
+            let unsent = reactor.transport(id).unwrap().write_buffer_size();
             assert_eq!(told.get() + unsent, 300_005, "neither early nor late");
             peer.read_now();
-            reactor.turn(Some(Duration::from_millis(1))).unwrap();
+            reactor.iterate(Some(Duration::from_millis(1))).unwrap();
         }
         assert_eq!(untold.get(), 0);
         reactor.transport(id).unwrap().abort_connection();
@@ -218,7 +218,7 @@ fn a_close_of_the_protocols_own_keeps_its_reason() {
         drop(peer);
         world.close(&mut reactor, &listener);
         assert_eq!(record.events(), ["made", "read lost", "lost Done"]);
-        assert_eq!(reactor.delayed_calls(), 0);
+        assert_eq!(reactor.delayed_call_count(), 0);
     });
 }
 
@@ -234,7 +234,7 @@ fn a_slow_peer_of_a_close_under_way_gets_everything() {
         transport.lose_connection();
         let begin = reactor.now();
         while reactor.now() - begin < LIMIT * 3 {
-            reactor.turn(Some(LIMIT / 10)).unwrap();
+            reactor.iterate(Some(LIMIT / 10)).unwrap();
         }
         // The close has a time limit of its own.
         let (all, error) = peer.read_to_end(&mut reactor);
@@ -247,8 +247,8 @@ fn a_slow_peer_of_a_close_under_way_gets_everything() {
 
 #[test]
 fn the_error_says_how_long_nothing_happened() {
-    let error = twistor::LayerError::new("idle timeout", Idle(Duration::from_secs(30)));
-    assert_eq!(error.error(), Some(&Idle(Duration::from_secs(30))));
+    let error = twistor::LayerError::new("idle timeout", IdleTimedOut(Duration::from_secs(30)));
+    assert_eq!(error.error(), Some(&IdleTimedOut(Duration::from_secs(30))));
     let text = Reason::Layer(error).to_string();
     assert_eq!(text, "connection ended by a layer: idle timeout: nothing happened for 30s");
 }
@@ -256,7 +256,7 @@ fn the_error_says_how_long_nothing_happened() {
 /// A protocol with a limit of its own.
 #[derive(Default)]
 struct Patient {
-    timeout: Timeout,
+    timeout: ProtocolTimeout,
     expired: usize,
 }
 

@@ -27,19 +27,19 @@ fn one_below_the_limit_at_it_and_one_above() {
                 reactor.statistics().accepts == peers.len() as u64
             });
             turns(&mut reactor);
-            assert_eq!(limited.with(|limit| limit.open()), Some(open));
-            assert_eq!((record.count("made"), reactor.statistics().refusals), (made, refused));
+            assert_eq!(limited.with_factory(|limit| limit.open()), Some(open));
+            assert_eq!((record.count("made"), reactor.statistics().connections_refused), (made, refused));
         }
         assert!(peers[3].at_end() && peers[4].at_end());
         // One goes, one can come.
         peers.remove(0).finish();
         world.run_until(&mut reactor, "lost", |_| record.has("lost Done"));
-        assert_eq!(limited.with(|limit| limit.open()), Some(2));
+        assert_eq!(limited.with_factory(|limit| limit.open()), Some(2));
         peers.push(world.connect(listener.address()));
         world.run_until(&mut reactor, "made", |_| record.count("made") == 4);
         crate::world::abort_all(&mut reactor);
         world.close(&mut reactor, &listener);
-        assert_eq!(limited.with(|limit| limit.open()), Some(0));
+        assert_eq!(limited.with_factory(|limit| limit.open()), Some(0));
     });
 }
 
@@ -63,10 +63,10 @@ fn those_over_the_limit_have_the_overflow_protocol_and_do_not_count() {
         for _ in 0..3 {
             let mut over = world.connect(listener.address());
             assert_eq!(over.read_to_end(&mut reactor), (b"busy".to_vec(), None));
-            assert_eq!(limited.with(|limit| limit.open()), Some(1));
+            assert_eq!(limited.with_factory(|limit| limit.open()), Some(1));
         }
-        assert_eq!((record.count("made"), reactor.statistics().refusals), (1, 0));
-        limited.with(|limit| limit.set_limit(2));
+        assert_eq!((record.count("made"), reactor.statistics().connections_refused), (1, 0));
+        limited.with_factory(|limit| limit.set_limit(2));
         let _second = world.connect(listener.address());
         world.run_until(&mut reactor, "made", |_| record.count("made") == 2);
         crate::world::abort_all(&mut reactor);
@@ -89,8 +89,8 @@ fn each_peer_has_its_own_limit() {
                 reactor.statistics().accepts == peers.len() as u64
             });
             turns(&mut reactor);
-            assert_eq!(limited.with(|limit| limit.open(here)), Some(open));
-            assert_eq!(reactor.statistics().refusals, refused);
+            assert_eq!(limited.with_factory(|limit| limit.open(here)), Some(open));
+            assert_eq!(reactor.statistics().connections_refused, refused);
         }
         // Somebody else has places of their own.
         let other = world.second_address();
@@ -100,10 +100,10 @@ fn each_peer_has_its_own_limit() {
         };
         reactor.connect_tcp(to, once(nobody(), &Record::new())).unwrap();
         world.run_until(&mut reactor, "made", |_| record.count("made") == 3);
-        assert_eq!(limited.with(|limit| (limit.open(here), limit.open(other))), Some((2, 1)));
+        assert_eq!(limited.with_factory(|limit| (limit.open(here), limit.open(other))), Some((2, 1)));
         crate::world::abort_all(&mut reactor);
         world.close(&mut reactor, &listener);
-        assert_eq!(limited.with(|limit| (limit.open(here), limit.open(other))), Some((0, 0)));
+        assert_eq!(limited.with_factory(|limit| (limit.open(here), limit.open(other))), Some((0, 0)));
     });
 }
 
@@ -168,7 +168,7 @@ fn the_count_is_right_in_every_path() {
                     }
                 }
                 world.run_until(&mut reactor, "gone", |reactor| reactor.statistics().connections == 0);
-                let open = limited.with(|limit| limit.open(world.anywhere().ip()));
+                let open = limited.with_factory(|limit| limit.open(world.anywhere().ip()));
                 assert_eq!(open, Some(0), "{path}");
             }
             // There is a place, and only one.
@@ -198,7 +198,7 @@ fn the_protocol_beneath_is_found_by_its_type() {
         world.run_until(&mut reactor, "made", |_| record.has("made"));
         let id = reactor.connections()[0];
         assert_eq!(
-            reactor.with(id, |recorder: &mut Recorder, _| recorder.record.events()),
+            reactor.with_protocol(id, |recorder: &mut Recorder, _| recorder.record.events()),
             Some(vec!["made".into()])
         );
         crate::world::abort_all(&mut reactor);

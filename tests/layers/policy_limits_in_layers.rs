@@ -5,40 +5,40 @@ use std::rc::Rc;
 
 use crate::world::peer::{Peer, turns};
 use crate::world::{Record, Recorder, World, nobody, on_each_back_end};
-use twistor::policy::proxy_protocol::{Receiving, behind_proxy};
+use twistor::policy::proxy_protocol::{ProxyOptions, behind_proxy};
 use twistor::policy::{limit_per_peer, limit_total};
-use twistor::{Below, Factory, Layer, Reactor, Reason, layered, shared};
+use twistor::{Factory, Layer, LayerContext, Reactor, Reason, layered, shared};
 
 fn recorders(record: &Record) -> impl FnMut() -> Recorder + 'static {
     let record = record.clone();
     move || Recorder::new(&record).closing()
 }
 
-fn trusting() -> Receiving {
-    Receiving::from("127.0.0.1".parse().unwrap())
+fn trusting() -> ProxyOptions {
+    ProxyOptions::from("127.0.0.1".parse().unwrap())
 }
 
 /// Is ready after one byte, as after a handshake.
 struct Handshake;
 
 impl Layer for Handshake {
-    fn started(&mut self, _: &mut Below<'_>) {}
+    fn started(&mut self, _: &mut LayerContext<'_>) {}
 
-    fn received(&mut self, below: &mut Below<'_>, data: &[u8]) {
+    fn data_received(&mut self, below: &mut LayerContext<'_>, data: &[u8]) {
         if data == b"!" {
             return below.ready();
         }
-        below.deliver(data);
+        below.pass_up(data);
     }
 }
 
 /// Connections, one after the other; those that are closed at once.
 fn flood(world: &World, reactor: &mut Reactor, to: &twistor::Listener, count: usize) -> (Vec<Peer>, usize) {
-    let (before, refused) = (reactor.statistics().accepts, reactor.statistics().refusals);
+    let (before, refused) = (reactor.statistics().accepts, reactor.statistics().connections_refused);
     let peers: Vec<Peer> = (0..count).map(|_| world.connect(to.address())).collect();
     world.run_until(reactor, "accepted", |reactor| reactor.statistics().accepts - before == count as u64);
     turns(reactor);
-    (peers, (reactor.statistics().refusals - refused) as usize)
+    (peers, (reactor.statistics().connections_refused - refused) as usize)
 }
 
 #[test]
@@ -58,7 +58,7 @@ fn no_more_wait_for_a_header_than_there_may_be_in_all() {
             assert_eq!((refused, reactor.connections().len()), (7, 3));
             assert!(peers[3..].iter_mut().all(|peer| peer.at_end()));
             if !outside {
-                assert_eq!(limited.with(|limit| limit.open()), Some(3));
+                assert_eq!(limited.with_factory(|limit| limit.open()), Some(3));
             }
             // One that has waited is served, and one that goes makes room.
             peers[0].send(b"PROXY UNKNOWN\r\n");
@@ -70,7 +70,7 @@ fn no_more_wait_for_a_header_than_there_may_be_in_all() {
             crate::world::abort_all(&mut reactor);
             world.close(&mut reactor, &listener);
             if !outside {
-                assert_eq!(limited.with(|limit| limit.open()), Some(0));
+                assert_eq!(limited.with_factory(|limit| limit.open()), Some(0));
             }
             drop((peers, more));
         }
@@ -86,13 +86,13 @@ fn a_peer_has_no_more_handshakes_under_way_than_it_may_have_connections() {
         let listener = reactor.listen_tcp(world.anywhere(), limited.clone()).unwrap();
         let (mut peers, refused) = flood(world, &mut reactor, &listener, 5);
         let here = world.anywhere().ip();
-        assert_eq!((refused, limited.with(|limit| limit.open(here))), (3, Some(2)));
+        assert_eq!((refused, limited.with_factory(|limit| limit.open(here))), (3, Some(2)));
         peers[0].send(b"!");
         world.run_until(&mut reactor, "made", |_| record.has("made"));
-        assert_eq!(limited.with(|limit| limit.open(here)), Some(2), "it has the place that it had");
+        assert_eq!(limited.with_factory(|limit| limit.open(here)), Some(2), "it has the place that it had");
         crate::world::abort_all(&mut reactor);
         world.close(&mut reactor, &listener);
-        assert_eq!(limited.with(|limit| limit.open(here)), Some(0));
+        assert_eq!(limited.with_factory(|limit| limit.open(here)), Some(0));
     });
 }
 
@@ -108,7 +108,7 @@ fn behind_a_proxy_the_clients_count_as_soon_as_they_are_known_and_the_proxy_does
         let listener = reactor.listen_tcp(world.anywhere(), telling).unwrap();
         let (mut peers, refused) = flood(world, &mut reactor, &listener, 4);
         assert_eq!(refused, 0, "the proxy may have as many as it likes");
-        let open = |client: &str| limited.with(|limit| limit.open(client.parse().unwrap())).unwrap();
+        let open = |client: &str| limited.with_factory(|limit| limit.open(client.parse().unwrap())).unwrap();
         for (peer, client, left) in [(0, "192.0.2.1", 4), (1, "192.0.2.2", 4), (2, "192.0.2.1", 3)] {
             peers[peer].send(format!("PROXY TCP4 {client} 192.0.2.9 1 2\r\n").as_bytes());
             world.run_until(&mut reactor, "known", |reactor| {
@@ -128,7 +128,7 @@ fn behind_a_proxy_the_clients_count_as_soon_as_they_are_known_and_the_proxy_does
     struct Teller(Rc<RefCell<Vec<Reason>>>);
 
     impl Layer for Teller {
-        fn lost(&mut self, _: &mut Reactor, reason: &Reason) {
+        fn connection_lost(&mut self, _: &mut Reactor, reason: &Reason) {
             if !matches!(reason, Reason::Aborted) {
                 self.0.borrow_mut().push(reason.clone());
             }
@@ -152,17 +152,17 @@ fn those_that_wait_for_the_overflow_protocol_are_limited_as_well() {
         let limited = shared(limit_total(layered(recorders(&record), || Handshake), 2).overflow(busy));
         let listener = reactor.listen_tcp(world.anywhere(), limited.clone()).unwrap();
         let (mut peers, refused) = flood(world, &mut reactor, &listener, 6);
-        assert_eq!((refused, limited.with(|limit| limit.open())), (2, Some(2)));
+        assert_eq!((refused, limited.with_factory(|limit| limit.open())), (2, Some(2)));
         let mut over = peers.remove(2);
         over.send(b"!");
         assert_eq!(over.read_to_end(&mut reactor), (b"busy".to_vec(), None));
         drop(over);
         // Whoever had waited above the limit is served when there is room meanwhile.
         peers.remove(0).reset();
-        world.run_until(&mut reactor, "room", |_| limited.with(|limit| limit.open()) == Some(1));
+        world.run_until(&mut reactor, "room", |_| limited.with_factory(|limit| limit.open()) == Some(1));
         peers[1].send(b"!");
         world.run_until(&mut reactor, "made", |_| record.has("made"));
-        assert_eq!(limited.with(|limit| limit.open()), Some(2));
+        assert_eq!(limited.with_factory(|limit| limit.open()), Some(2));
         crate::world::abort_all(&mut reactor);
         world.close(&mut reactor, &listener);
     });
@@ -199,7 +199,7 @@ fn a_peer_that_a_layer_tells_later_counts_instead_of_the_first() {
     struct Renames;
 
     impl Layer for Renames {
-        fn started(&mut self, below: &mut Below<'_>) {
+        fn started(&mut self, below: &mut LayerContext<'_>) {
             let server = below.host();
             below.set_addresses("192.0.2.1:1".parse::<std::net::SocketAddr>().unwrap().into(), server);
             below.ready();
@@ -211,10 +211,10 @@ fn a_peer_that_a_layer_tells_later_counts_instead_of_the_first() {
         let record = Record::new();
         let limited = shared(limit_per_peer(layered(recorders(&record), || Renames), 1));
         let listener = reactor.listen_tcp(world.anywhere(), limited.clone()).unwrap();
-        let open = |peer: &str| limited.with(|limit| limit.open(peer.parse().unwrap())).unwrap();
+        let open = |peer: &str| limited.with_factory(|limit| limit.open(peer.parse().unwrap())).unwrap();
         let peers = [world.connect(listener.address()), world.connect(listener.address())];
         world.run_until(&mut reactor, "decided", |reactor| {
-            record.count("made") as u64 + reactor.statistics().refusals == 2
+            record.count("made") as u64 + reactor.statistics().connections_refused == 2
         });
         assert_eq!((record.count("made"), open("192.0.2.1"), open("127.0.0.1")), (1, 1, 0));
         crate::world::abort_all(&mut reactor);
@@ -246,7 +246,8 @@ fn the_place_is_free_when_the_loss_is_told() {
             1,
         ));
         let counted = limited.clone();
-        let count: Box<dyn Fn() -> usize> = Box::new(move || counted.with(|limit| limit.open()).unwrap());
+        let count: Box<dyn Fn() -> usize> =
+            Box::new(move || counted.with_factory(|limit| limit.open()).unwrap());
         places.replace(Some(count));
         let listener = reactor.listen_tcp(world.anywhere(), limited).unwrap();
         drop(world.connect(listener.address()));

@@ -4,7 +4,7 @@ use crate::world::peer::{Peer, turns};
 use crate::world::{Record, Recorder, World, on_each_back_end};
 use twistor::endpoint::{ClientEndpoint, client_from_string};
 use twistor::policy::PortForward;
-use twistor::policy::proxy_protocol::{Receiving, Version, behind_proxy};
+use twistor::policy::proxy_protocol::{ProxyOptions, Version, behind_proxy};
 use twistor::{Listener, Protocol, Reactor, factory};
 
 fn leading_to(address: &twistor::Address) -> Box<dyn ClientEndpoint> {
@@ -121,12 +121,12 @@ fn neither_side_runs_ahead_of_the_other() {
             turns(&mut reactor);
         }
         let waiting: usize =
-            reactor.connections().iter().map(|id| reactor.transport(*id).unwrap().unsent()).sum();
+            reactor.connections().iter().map(|id| reactor.transport(*id).unwrap().write_buffer_size()).sum();
         let most = reactor.settings().high_water + reactor.settings().read_per_turn;
         assert!(waiting <= most, "{waiting} bytes wait of {sent}");
         // As soon as it takes them, all come.
         for id in reactor.connections() {
-            reactor.with(id, |_: &mut Recorder, transport| transport.resume_reading());
+            reactor.with_protocol(id, |_: &mut Recorder, transport| transport.resume_reading());
         }
         peer.finish();
         world.run_until(&mut reactor, "ended", |_| record.has("read lost"));
@@ -176,7 +176,7 @@ fn the_target_can_be_told_who_the_client_is() {
                 noted.add(peer.to_string());
                 Some(Recorder::new(&noted).echoing())
             });
-            let receiving = Receiving::from("127.0.0.1".parse().unwrap());
+            let receiving = ProxyOptions::from("127.0.0.1".parse().unwrap());
             let target = reactor.listen_tcp(world.anywhere(), behind_proxy(known, receiving)).unwrap();
             let forward = PortForward::new(leading_to(target.address())).announcing(version);
             let listener = reactor.listen_tcp(world.anywhere(), forward).unwrap();

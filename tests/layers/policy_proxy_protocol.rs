@@ -8,7 +8,7 @@ use crate::world::peer::turns;
 use crate::world::{Record, Recorder, World, on_each_back_end, once};
 use twistor::policy::limit_per_peer;
 use twistor::policy::proxy_protocol::{
-    Header, HeaderError, Receiving, Trusted, Value, Version, announced, behind_proxy,
+    Header, HeaderError, ProxyOptions, TrustedProxies, Value, Version, announced, behind_proxy,
 };
 use twistor::{
     Address, ClientFactory, Factory, Layer, LayerError, Protocol, Reactor, Reason, factory, shared,
@@ -26,8 +26,8 @@ fn knowing(record: &Record) -> Recorder {
     })
 }
 
-fn trusting() -> Receiving {
-    Receiving::from("127.0.0.1".parse().unwrap())
+fn trusting() -> ProxyOptions {
+    ProxyOptions::from("127.0.0.1".parse().unwrap())
 }
 
 const LINE: &[u8] = b"PROXY TCP4 192.0.2.7 198.51.100.1 40000 443\r\n";
@@ -112,7 +112,7 @@ struct Telling<F> {
 struct Teller(Rc<RefCell<Vec<Reason>>>);
 
 impl Layer for Teller {
-    fn lost(&mut self, _: &mut Reactor, reason: &Reason) {
+    fn connection_lost(&mut self, _: &mut Reactor, reason: &Reason) {
         self.0.borrow_mut().push(reason.clone());
     }
 }
@@ -130,7 +130,7 @@ impl<F: Factory> Factory for Telling<F> {
 }
 
 /// What becomes of a connection that begins like this, and perhaps ends there.
-fn outcome(world: &World, receiving: &Receiving, bytes: &[u8], finish: bool) -> Reason {
+fn outcome(world: &World, receiving: &ProxyOptions, bytes: &[u8], finish: bool) -> Reason {
     let mut reactor = world.reactor();
     let record = Record::new();
     let reasons = Rc::new(RefCell::new(Vec::new()));
@@ -161,7 +161,7 @@ fn header_error(reason: &Reason) -> HeaderError {
 #[test]
 fn a_wrong_header_ends_that_connection_alone_with_an_error_that_names_it() {
     on_each_back_end(|world| {
-        let receiving = Receiving { timeout: Duration::from_millis(20), ..trusting() };
+        let receiving = ProxyOptions { timeout: Duration::from_millis(20), ..trusting() };
         let cut = &LINE[..LINE.len() - 1];
         for (bytes, finish, error) in [
             (&b"GET / HTTP/1.1\r\n"[..], false, HeaderError::Missing),
@@ -186,7 +186,7 @@ fn a_wrong_header_ends_that_connection_alone_with_an_error_that_names_it() {
 #[test]
 fn a_header_of_somebody_who_is_not_trusted_is_not_read() {
     on_each_back_end(|world| {
-        let receiving = Receiving::from("192.0.2.0/24".parse::<Trusted>().unwrap());
+        let receiving = ProxyOptions::from("192.0.2.0/24".parse::<TrustedProxies>().unwrap());
         let error = header_error(&outcome(world, &receiving, LINE, false));
         assert!(matches!(error, HeaderError::NotTrusted(peer) if peer.ip() == world.anywhere().ip().into()));
     });
@@ -197,14 +197,14 @@ fn the_timeout_ends_with_the_header() {
     on_each_back_end(|world| {
         let mut reactor = world.reactor();
         let record = Record::new();
-        let receiving = Receiving { timeout: Duration::from_millis(50), ..trusting() };
+        let receiving = ProxyOptions { timeout: Duration::from_millis(50), ..trusting() };
         let factory = behind_proxy(once(Recorder::new(&record).echoing(), &Record::new()), receiving);
         let listener = reactor.listen_tcp(world.anywhere(), factory).unwrap();
         let mut peer = world.connect(listener.address());
         peer.send(LINE);
         world.run_until(&mut reactor, "made", |_| record.has("made"));
         // No timer is left that could end it.
-        assert_eq!(reactor.delayed_calls(), 0);
+        assert_eq!(reactor.delayed_call_count(), 0);
         peer.finish();
         peer.read_to_end(&mut reactor);
         world.close(&mut reactor, &listener);
@@ -229,7 +229,7 @@ fn limits_inside_count_clients_and_not_the_proxy() {
             world.run_until(&mut reactor, "decided", |_| record.count("made") >= made);
             assert_eq!(record.count("made"), made);
         }
-        assert_eq!(reactor.statistics().refusals, 1);
+        assert_eq!(reactor.statistics().connections_refused, 1);
         crate::world::abort_all(&mut reactor);
         world.close(&mut reactor, &listener);
     });
@@ -275,14 +275,19 @@ fn limits_count_networks_of_ipv6_and_addresses_of_ipv4() {
                 peer.send(format!("PROXY {family} {ip} {server} 1 2\r\n").as_bytes());
                 peers.push(peer);
                 world.run_until(&mut reactor, "decided", |reactor| {
-                    record.count("made") as u64 + reactor.statistics().refusals >= made as u64 + refused
+                    record.count("made") as u64 + reactor.statistics().connections_refused
+                        >= made as u64 + refused
                 });
                 assert_eq!(
-                    (record.count("made"), reactor.statistics().refusals),
+                    (record.count("made"), reactor.statistics().connections_refused),
                     (made, refused),
                     "{client}"
                 );
-                assert_eq!(limited.with(|limit| limit.open(ip.parse().unwrap())), Some(1), "{client}");
+                assert_eq!(
+                    limited.with_factory(|limit| limit.open(ip.parse().unwrap())),
+                    Some(1),
+                    "{client}"
+                );
             }
             crate::world::abort_all(&mut reactor);
             world.close(&mut reactor, &listener);
@@ -299,14 +304,14 @@ fn the_header_and_its_values_are_there_for_the_factory_and_the_protocol() {
         fn build_protocol(&mut self, reactor: &mut Reactor, _: &Address) -> Option<Box<dyn Protocol>> {
             let id = reactor.building()?;
             let transport = reactor.transport(id)?;
-            let host = transport.attached::<Header>()?.value(AUTHORITY)?;
+            let host = transport.extension::<Header>()?.value(AUTHORITY)?;
             self.0.add(format!("built for {}", String::from_utf8_lossy(host)));
             let noted = self.0.clone();
             Some(Box::new(crate::world::nobody().acting(move |what, transport, _| {
                 if matches!(what, "made" | "lost") {
-                    let header = transport.attached::<Header>().unwrap();
+                    let header = transport.extension::<Header>().unwrap();
                     noted.add(format!("{what}: {}", header.values.len()));
-                    assert!(transport.attached::<String>().is_none());
+                    assert!(transport.extension::<String>().is_none());
                 }
                 if what == "read lost" {
                     transport.lose_connection();

@@ -10,11 +10,11 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use crate::world::{Record, Recorder, nobody, on_the_real_network, once};
-use twistor::policy::proxy_protocol::{Header, Receiving, Version, announced, behind_proxy};
+use twistor::policy::proxy_protocol::{Header, ProxyOptions, Version, announced, behind_proxy};
 use twistor::{Address, Protocol, Reactor, Reason, Transport, factory};
 
-fn trusting() -> Receiving {
-    Receiving::from("127.0.0.1".parse().unwrap())
+fn trusting() -> ProxyOptions {
+    ProxyOptions::from("127.0.0.1".parse().unwrap())
 }
 
 /// A port that nobody listens on.

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::world::peer::{connection, turns};
 use crate::world::{Record, Recorder, nobody, on_each_back_end, once};
-use twistor::policy::{Bucket, Rates, Throttle, throttled};
+use twistor::policy::{RateLimits, Throttle, TokenBucket, throttled};
 use twistor::sim::{Host, Link, Simulation};
 use twistor::{ConnectTcp, Factory, Instant, Protocol, Reactor, Settings, Transport, factory, layered};
 
@@ -31,7 +31,7 @@ struct Sends {
 
 impl Sends {
     fn more(&mut self, transport: &mut Transport<'_>) {
-        while self.left > 0 && transport.unsent() <= 64 * 1024 {
+        while self.left > 0 && transport.write_buffer_size() <= 64 * 1024 {
             let piece = self.left.min(10_000);
             transport.write(&vec![b'x'; piece]);
             self.left -= piece;
@@ -118,7 +118,7 @@ fn what_is_read_comes_at_the_rate() {
         let mut transfer = Transfer::new();
         let came = Came::default();
         let counts = came.clone();
-        let rates = Rates { read: Some(rate), ..Rates::default() };
+        let rates = RateLimits { read: Some(rate), ..RateLimits::default() };
         transfer.listen(throttled(move || Counts(counts.clone()), rates));
         transfer.send(bytes, 1);
         let begin = transfer.now();
@@ -135,7 +135,7 @@ fn what_is_written_goes_at_the_rate_and_the_close_waits_for_it() {
         let came = Came::default();
         let counts = came.clone();
         transfer.listen(move || Counts(counts.clone()));
-        let rates = Rates { write: Some(rate), ..Rates::default() };
+        let rates = RateLimits { write: Some(rate), ..RateLimits::default() };
         let to = ConnectTcp::new("server", 80);
         let factory = throttled(move || Sends { left: bytes }, rates);
         transfer.simulation.reactor(transfer.client).connect_tcp(to, factory).unwrap();
@@ -151,7 +151,7 @@ fn all_together_have_their_rate_and_each_an_equal_part_of_it() {
     let mut transfer = Transfer::new();
     let all: Rc<RefCell<Vec<Came>>> = Rc::default();
     let begun = Rc::clone(&all);
-    let rates = Rates { read_together: Some(500_000), ..Rates::default() };
+    let rates = RateLimits { read_together: Some(500_000), ..RateLimits::default() };
     let factory = factory(move |_| {
         let came = Came::default();
         begun.borrow_mut().push(came.clone());
@@ -180,7 +180,7 @@ fn the_tighter_of_two_rates_holds() {
         let mut transfer = Transfer::new();
         let came = Came::default();
         let counts = came.clone();
-        let rates = Rates { read: Some(own), read_together: Some(together), ..Rates::default() };
+        let rates = RateLimits { read: Some(own), read_together: Some(together), ..RateLimits::default() };
         transfer.listen(throttled(move || Counts(counts.clone()), rates));
         transfer.send(500_000, 1);
         let begin = transfer.now();
@@ -194,7 +194,7 @@ fn a_loop_that_is_late_catches_up_and_one_that_was_idle_has_no_more_than_50_ms_i
     let mut transfer = Transfer::new();
     let came = Came::default();
     let counts = came.clone();
-    let rates = Rates { read: Some(100_000), ..Rates::default() };
+    let rates = RateLimits { read: Some(100_000), ..RateLimits::default() };
     transfer.listen(throttled(move || Counts(counts.clone()), rates));
     let server = transfer.server;
     transfer.simulation.run_for(Duration::from_secs(60)).unwrap();
@@ -216,7 +216,7 @@ fn a_rate_can_be_changed_while_bytes_go() {
     let mut transfer = Transfer::new();
     let came = Came::default();
     let counts = came.clone();
-    let bucket = Bucket::new(100_000);
+    let bucket = TokenBucket::new(100_000);
     let shared = bucket.clone();
     transfer.listen(layered(
         move || Counts(counts.clone()),
@@ -242,7 +242,7 @@ fn a_throttled_writer_is_told_to_pause_and_to_resume() {
             "resume" => transport.lose_connection(),
             _ => {}
         });
-        let rates = Rates { write: Some(20_000), ..Rates::default() };
+        let rates = RateLimits { write: Some(20_000), ..RateLimits::default() };
         let listener =
             reactor.listen_tcp(world.anywhere(), throttled(once(protocol, &Record::new()), rates)).unwrap();
         let mut peer = world.connect(listener.address());
@@ -259,7 +259,7 @@ fn a_pause_between_two_transfers_saves_no_time() {
     let mut transfer = Transfer::new();
     let came = Came::default();
     let counts = came.clone();
-    let rates = Rates { read_together: Some(100_000), ..Rates::default() };
+    let rates = RateLimits { read_together: Some(100_000), ..RateLimits::default() };
     transfer.listen(throttled(move || Counts(counts.clone()), rates));
     // What an idle one has in store is 50 ms.
     for (what, expected) in [("the first", 1.0), ("the second", 0.95)] {
@@ -278,15 +278,15 @@ fn bytes_that_left_a_throttled_connection_are_not_unsent() {
         let (id, mut peer) = connection(world, &mut reactor, nobody());
         let mut transport = reactor.transport(id).unwrap();
         // A share of 20 ms has 400 bytes.
-        transport.add_layer(Throttle::new(Vec::new(), vec![Bucket::new(20_000)]));
+        transport.add_layer(Throttle::new(Vec::new(), vec![TokenBucket::new(20_000)]));
         transport.write(&[b'x'; 1000]);
-        assert_eq!(transport.unsent(), 1000);
+        assert_eq!(transport.write_buffer_size(), 1000);
         let mut read = 0;
         while read < 1000 {
             read += peer.read_now().len();
-            let unsent = reactor.transport(id).unwrap().unsent();
+            let unsent = reactor.transport(id).unwrap().write_buffer_size();
             assert!(unsent <= 1000 - read, "{unsent} unsent, {read} read");
-            reactor.turn(Some(Duration::from_millis(1))).unwrap();
+            reactor.iterate(Some(Duration::from_millis(1))).unwrap();
         }
         reactor.transport(id).unwrap().abort_connection();
         world.run_until_idle(&mut reactor);
@@ -300,7 +300,7 @@ fn what_is_not_limited_goes_at_once() {
         let record = Record::new();
         let protocol = Recorder::new(&record).echoing();
         // One way alone is as slow as can be.
-        let rates = Rates { write: Some(1), ..Rates::default() };
+        let rates = RateLimits { write: Some(1), ..RateLimits::default() };
         let listener =
             reactor.listen_tcp(world.anywhere(), throttled(once(protocol, &Record::new()), rates)).unwrap();
         let mut peer = world.connect(listener.address());

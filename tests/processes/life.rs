@@ -84,7 +84,7 @@ fn a_program_that_cannot_be_run_is_an_error_that_names_it() {
         let error = reactor.spawn_process(place, nobody()).unwrap_err();
         let said = "cannot run true: the working directory /no/where: No such file";
         assert!(error.to_string().starts_with(said), "{error}");
-        assert_eq!((reactor.in_use(), zombies()), (0, 0));
+        assert_eq!((reactor.resource_count(), zombies()), (0, 0));
         assert_eq!(reactor.statistics().spawn_failures, 3);
     });
 }
@@ -188,7 +188,7 @@ fn ignored_signals_have_their_default_action_in_children() {
         let line = "while read name mask; do [ $name = SigIgn: ] && echo $mask; done </proc/self/status";
         let inherited = spawn(&mut reactor, SpawnProcess::shell(line));
         while !all.iter().chain([&inherited]).all(Seen::ended) {
-            reactor.turn(None).unwrap();
+            reactor.iterate(None).unwrap();
         }
         for seen in all {
             assert_eq!(seen.all().last().unwrap(), "ended: exited with code 3");
@@ -205,7 +205,7 @@ fn ignored_signals_have_their_default_action_in_children() {
                 process.signal(signal).unwrap();
             });
             while !seen.ended() {
-                reactor.turn(None).unwrap();
+                reactor.iterate(None).unwrap();
             }
             assert_eq!(seen.all().last().unwrap(), &format!("ended: killed by {signal}"));
         }
@@ -226,7 +226,7 @@ fn a_child_that_another_waits_for_runs_and_ends() {
         for _ in 0..60 {
             let seen = spawn(&mut reactor, SpawnProcess::shell("echo out; exit 3"));
             while !seen.ended() {
-                reactor.turn(None).unwrap();
+                reactor.iterate(None).unwrap();
             }
             let all = seen.all();
             assert!(all.contains(&"out out\\n".to_owned()), "{all:?}");
@@ -252,7 +252,7 @@ fn a_signal_after_the_exit_is_an_error() {
         let id = reactor.spawn_process(SpawnProcess::shell("exit"), Late(Rc::clone(&error))).unwrap();
         world.run_until_idle(reactor);
         assert_eq!(error.borrow().as_deref(), Some("the process has exited"));
-        assert!(reactor.process(id).is_none());
+        assert!(reactor.process_transport(id).is_none());
     });
 }
 
@@ -267,7 +267,7 @@ fn a_grandchild_that_holds_the_output_delays_the_end_and_not_the_exit() {
         let id = reactor.spawn_process(SpawnProcess::shell(line), protocol).unwrap();
         world.run_until(reactor, "the exit", |_| seen.all().iter().any(|seen| seen == "exited: exited"));
         assert!(!seen.ended());
-        reactor.process(id).unwrap().write(b"go\n");
+        reactor.process_transport(id).unwrap().write(b"go\n");
         world.run_until(reactor, "the end", |_| seen.ended());
         assert!(seen.place("exited: exited") < seen.place("out late\\n"), "{:?}", seen.all());
         world.run_until_idle(reactor);
@@ -331,7 +331,7 @@ fn a_child_has_nothing_open_but_its_standard_streams() {
             String::from_utf8(plain.stdout).unwrap().escape_default().to_string()
         );
         for id in reactor.processes() {
-            assert!(reactor.process(id).unwrap().kill());
+            assert!(reactor.process_transport(id).unwrap().kill());
         }
         world.run_until(reactor, "the end of sleep", |_| held.ended());
         world.run_until_idle(reactor);
@@ -376,7 +376,7 @@ fn without_descriptors_of_processes_it_is_all_the_same() {
         // One that is left alone is waited for as well.
         let stays = SpawnProcess { kill_on_stop: true, ..SpawnProcess::new("sleep", ["1000"]) };
         spawn(reactor, stays);
-        reactor.turn(Some(std::time::Duration::ZERO)).unwrap();
+        reactor.iterate(Some(std::time::Duration::ZERO)).unwrap();
         *reactor = world.reactor();
         assert_eq!(zombies(), 0);
     });

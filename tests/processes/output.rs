@@ -7,12 +7,13 @@ use std::time::Duration;
 use crate::process::{REAL, zombies};
 use crate::world::{World, on_the_real_network};
 use twistor::{
-    Collect, ExitReason, OutputError, ProcessOutput, ProcessSignal, Reactor, SpawnProcess, Unfinished,
+    ExitReason, OutputError, OutputErrorKind, OutputOptions, ProcessOutput, ProcessSignal, Reactor,
+    SpawnProcess,
 };
 
 type Outcome = Result<ProcessOutput, OutputError>;
 
-fn collect(world: &World, reactor: &mut Reactor, line: &str, how: Collect) -> Outcome {
+fn collect(world: &World, reactor: &mut Reactor, line: &str, how: OutputOptions) -> Outcome {
     let outcome = Rc::new(RefCell::new(None));
     let place = Rc::clone(&outcome);
     let done = move |_: &mut Reactor, result| *place.borrow_mut() = Some(result);
@@ -26,7 +27,8 @@ fn collect(world: &World, reactor: &mut Reactor, line: &str, how: Collect) -> Ou
 fn output_errors_and_code_come_together() {
     on_the_real_network(REAL, |world| {
         let reactor = &mut world.reactor();
-        let output = collect(world, reactor, "echo out; echo err >&2; exit 7", Collect::default()).unwrap();
+        let output =
+            collect(world, reactor, "echo out; echo err >&2; exit 7", OutputOptions::default()).unwrap();
         assert_eq!((output.stdout.as_slice(), output.stderr.as_slice()), (&b"out\n"[..], &b"err\n"[..]));
         assert_eq!(output.reason, ExitReason::Code(7));
     });
@@ -37,7 +39,12 @@ fn the_input_is_read_to_its_end_however_long_it_is() {
     on_the_real_network(REAL, |world| {
         let reactor = &mut world.reactor();
         let input: Vec<u8> = (0..900_000u32).map(|index| (index % 251) as u8).collect();
-        let output = collect(world, reactor, "cat", Collect { input: input.clone(), ..Collect::default() });
+        let output = collect(
+            world,
+            reactor,
+            "cat",
+            OutputOptions { input: input.clone(), ..OutputOptions::default() },
+        );
         assert!(output.unwrap().stdout == input);
     });
 }
@@ -46,15 +53,18 @@ fn the_input_is_read_to_its_end_however_long_it_is() {
 fn one_that_says_more_than_the_limit_is_killed() {
     on_the_real_network(REAL, |world| {
         let reactor = &mut world.reactor();
-        let how = |limit| Collect { limit, ..Collect::default() };
+        let how = |limit| OutputOptions { limit, ..OutputOptions::default() };
         for limit in [5, 6] {
             assert_eq!(collect(world, reactor, "echo 1234", how(limit)).unwrap().stdout, b"1234\n");
         }
         let error = collect(world, reactor, "echo 1234; sleep 30", how(4)).unwrap_err();
-        assert_eq!((error.why, error.output.stdout.as_slice()), (Unfinished::StdoutLimit(4), &b"1234"[..]));
+        assert_eq!(
+            (error.why, error.output.stdout.as_slice()),
+            (OutputErrorKind::StdoutLimit(4), &b"1234"[..])
+        );
         assert_eq!(error.output.reason.signal(), Some(ProcessSignal::KILL));
         let error = collect(world, reactor, "yes >&2", how(10_000)).unwrap_err();
-        assert_eq!(error.why, Unfinished::StderrLimit(10_000));
+        assert_eq!(error.why, OutputErrorKind::StderrLimit(10_000));
         assert_eq!(error.output.stderr.len(), 10_000);
         assert_eq!(error.to_string(), "killed: it wrote more than 10000 bytes to its standard error");
     });
@@ -64,10 +74,10 @@ fn one_that_says_more_than_the_limit_is_killed() {
 fn one_that_takes_longer_than_the_limit_is_killed_even_if_others_hold_its_output() {
     on_the_real_network(REAL, |world| {
         let reactor = &mut world.reactor();
-        let how = Collect { timeout: Some(Duration::from_millis(20)), ..Collect::default() };
+        let how = OutputOptions { timeout: Some(Duration::from_millis(20)), ..OutputOptions::default() };
         // The grandchild reads a pipe of its own until its writer, the shell, is gone.
         let error = collect(world, reactor, "echo first; sleep 30 | cat; echo never", how).unwrap_err();
-        assert_eq!(error.why, Unfinished::TimedOut(Duration::from_millis(20)));
+        assert_eq!(error.why, OutputErrorKind::TimedOut(Duration::from_millis(20)));
         assert_eq!(error.output.reason.signal(), Some(ProcessSignal::KILL));
     });
 }

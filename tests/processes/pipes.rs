@@ -52,7 +52,7 @@ fn a_paused_output_is_delivered_after_the_exit_and_before_the_end() {
         let id = reactor.spawn_process(SpawnProcess::shell("echo said before"), protocol).unwrap();
         let heard = seen.clone();
         world.run_until(reactor, "the exit", |_| heard.all().iter().any(|seen| seen.starts_with("exited")));
-        reactor.process(id).unwrap().resume_stdout();
+        reactor.process_transport(id).unwrap().resume_stdout();
         world.run_until_idle(reactor);
         assert!(seen.place("exited: exited") < seen.place("out said before\\n"));
         assert_eq!(seen.all().last().unwrap(), "ended: exited");
@@ -83,7 +83,7 @@ fn one_that_does_not_read_makes_the_writer_pause_and_resume() {
             self.paused = true;
         }
         fn resume_writing(&mut self, process: &mut ProcessTransport<'_>) {
-            assert!(self.paused && process.unsent() <= 16 * 1024);
+            assert!(self.paused && process.write_buffer_size() <= 16 * 1024);
             self.paused = false;
             self.rounds += 1;
             match self.rounds {
@@ -116,7 +116,7 @@ fn input_over_the_limit_kills_the_process_because_the_rest_would_be_missing() {
             self.pause_writing(process);
         }
         fn pause_writing(&mut self, process: &mut ProcessTransport<'_>) {
-            assert!(!process.writing_paused() || process.unsent() > 100_000);
+            assert!(!process.writing_paused() || process.write_buffer_size() > 100_000);
             for _ in 0..100 {
                 process.write(&[b'x'; 10_000]);
             }
@@ -126,7 +126,7 @@ fn input_over_the_limit_kills_the_process_because_the_rest_would_be_missing() {
         }
     }
     on_the_real_network(REAL, |world| {
-        let settings = Settings { buffer_limit: 100_000, ..Settings::default() };
+        let settings = Settings { write_buffer_limit: 100_000, ..Settings::default() };
         let reactor = &mut world.reactor_with(settings);
         let seen = Seen::default();
         reactor.spawn_process(SpawnProcess::new("sleep", ["1000"]), Writer(seen.clone())).unwrap();
@@ -183,7 +183,7 @@ fn a_thousand_short_children_in_waves_leave_nothing() {
                 assert_eq!(seen.all().iter().filter(|seen| seen.starts_with("exited")).count(), 1);
                 assert_eq!(seen.all().last().unwrap(), "ended: exited");
             }
-            assert_eq!((zombies(), reactor.in_use()), (0, 0));
+            assert_eq!((zombies(), reactor.resource_count()), (0, 0));
         }
         assert_eq!(reactor.statistics().spawns, 1000);
     });

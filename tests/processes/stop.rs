@@ -47,7 +47,7 @@ fn a_graceful_stop_asks_first_and_hears_the_last_words() {
 #[test]
 fn a_graceful_stop_kills_those_that_do_not_listen() {
     on_the_real_network(REAL, |world| {
-        let settings = Settings { drain_limit: Duration::from_millis(20), ..Settings::default() };
+        let settings = Settings { graceful_stop_timeout: Duration::from_millis(20), ..Settings::default() };
         let reactor = &mut world.reactor_with(settings);
         let seen =
             spawn(reactor, SpawnProcess::shell("trap '' TERM; echo ready; while :; do sleep 0.01; done"));
@@ -137,7 +137,7 @@ fn a_panic_kills_its_process_and_no_other() {
         assert_eq!(logged.len(), 2, "{logged:?}");
         assert!(logged[0].contains("panic in out_received: out of order"), "{logged:?}");
         let other_id = reactor.processes()[0];
-        reactor.process(other_id).unwrap().close_stdin();
+        reactor.process_transport(other_id).unwrap().close_stdin();
         world.run_until_idle(reactor);
         assert_eq!(other.all().last().unwrap(), "ended: exited");
     });
@@ -152,7 +152,7 @@ fn a_signal_to_a_group_reaches_what_the_child_has_started() {
         let heard = seen.clone();
         world.run_until(reactor, "the number", |_| !said(&heard.all()).is_empty());
         let id = reactor.processes()[0];
-        assert!(reactor.process(id).unwrap().kill());
+        assert!(reactor.process_transport(id).unwrap().kill());
         // The grandchild has the output open: it ends with the group, or this hangs.
         world.run_until(reactor, "the end of all", |_| seen.ended());
         world.run_until_idle(reactor);

@@ -101,12 +101,12 @@ impl Predecessor {
         let connections = self.0.connections.take();
         let mut busy = Vec::new();
         for id in connections {
-            if transport.unsent() > 32 {
+            if transport.write_buffer_size() > 32 {
                 // So many descriptors may wait, and no more.
                 busy.push(id);
                 continue;
             }
-            match transport.reactor().transport(id).map(|mut connection| connection.release()) {
+            match transport.reactor().transport(id).map(|mut connection| connection.detach()) {
                 Some(Ok(descriptor)) => transport.write_descriptors(b"c", vec![descriptor]).unwrap(),
                 // It is about to send an answer.
                 Some(Err(_)) => busy.push(id),

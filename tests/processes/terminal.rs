@@ -50,10 +50,10 @@ fn a_new_size_is_told_and_to_close_it_is_to_hang_up() {
         let heard = seen.clone();
         world.run_until(reactor, "its word", |_| said(&heard.all()).contains("ready"));
         let id = reactor.processes()[0];
-        reactor.process(id).unwrap().resize_terminal(TerminalSize { rows: 9, columns: 8 }).unwrap();
+        reactor.process_transport(id).unwrap().resize_terminal(TerminalSize { rows: 9, columns: 8 }).unwrap();
         let heard = seen.clone();
         world.run_until(reactor, "the new size", |_| said(&heard.all()).contains("9 8\\r\\n"));
-        let mut process: ProcessTransport<'_> = reactor.process(id).unwrap();
+        let mut process: ProcessTransport<'_> = reactor.process_transport(id).unwrap();
         process.close_stdout();
         world.run_until_idle(reactor);
         assert_eq!(seen.all().last().unwrap(), "ended: killed by SIGHUP");
@@ -69,6 +69,6 @@ fn a_program_that_cannot_be_run_on_a_terminal_is_an_error_too() {
             crate::process::Watcher { seen: crate::process::Seen::default(), started: Box::new(|_| {}) };
         let error = reactor.spawn_process(missing, protocol).unwrap_err();
         assert!(error.to_string().starts_with("cannot run /no/such/program: No such file"), "{error}");
-        assert_eq!((reactor.in_use(), crate::process::zombies()), (0, 0));
+        assert_eq!((reactor.resource_count(), crate::process::zombies()), (0, 0));
     });
 }

@@ -5,8 +5,8 @@ use std::time::Duration;
 use crate::world::peer::{connection, turns};
 use crate::world::{Record, Recorder, World, abort_all, nobody, on_each_back_end, once};
 use twistor::deferred::defer_later;
-use twistor::policy::proxy_protocol::{Receiving, Trusted, behind_proxy};
-use twistor::policy::{Bucket, FileSender, Rates, Timeout, idle_timeout, throttled};
+use twistor::policy::proxy_protocol::{ProxyOptions, TrustedProxies, behind_proxy};
+use twistor::policy::{FileSender, ProtocolTimeout, RateLimits, TokenBucket, idle_timeout, throttled};
 use twistor::service::Backoff;
 use twistor::sim::{Chaos, FaultKind, Latency, Link, Simulation};
 use twistor::task::{interval, sleep, timeout};
@@ -21,29 +21,29 @@ fn settings() -> Vec<(&'static str, Settings)> {
     let Settings {
         max_connections: _,
         accepts_per_turn: _,
-        accept_pause: _,
+        accept_retry_delay: _,
         read_buffer: _,
         read_per_turn: _,
         write_per_turn: _,
         high_water: _,
         low_water: _,
-        buffer_limit: _,
-        closing_limit: _,
+        write_buffer_limit: _,
+        close_timeout: _,
         handshake_timeout: _,
         linger: _,
-        drain_limit: _,
+        graceful_stop_timeout: _,
         timers_per_turn: _,
         threads: _,
-        thread_queue: _,
-        thread_patience: _,
+        job_queue: _,
+        thread_join_timeout: _,
         lookup_threads: _,
         lookup_queue: _,
         lookup_timeout: _,
-        thread_calls: _,
+        thread_call_queue: _,
         thread_calls_per_turn: _,
         time_callbacks: _,
         slow_callback: _,
-        spin: _,
+        busy_poll: _,
         handle_signals: _,
     } = Settings::default();
     let mut all = Vec::new();
@@ -55,25 +55,25 @@ fn settings() -> Vec<(&'static str, Settings)> {
         all.push(("write_per_turn", Settings { write_per_turn: size, ..Settings::default() }));
         all.push(("high_water", Settings { high_water: size, ..Settings::default() }));
         all.push(("low_water", Settings { low_water: size, ..Settings::default() }));
-        all.push(("buffer_limit", Settings { buffer_limit: size, ..Settings::default() }));
+        all.push(("buffer_limit", Settings { write_buffer_limit: size, ..Settings::default() }));
         all.push(("timers_per_turn", Settings { timers_per_turn: size, ..Settings::default() }));
         all.push(("threads", Settings { threads: size, ..Settings::default() }));
-        all.push(("thread_queue", Settings { thread_queue: size, ..Settings::default() }));
+        all.push(("thread_queue", Settings { job_queue: size, ..Settings::default() }));
         all.push(("lookup_threads", Settings { lookup_threads: size, ..Settings::default() }));
         all.push(("lookup_queue", Settings { lookup_queue: size, ..Settings::default() }));
-        all.push(("thread_calls", Settings { thread_calls: size, ..Settings::default() }));
+        all.push(("thread_calls", Settings { thread_call_queue: size, ..Settings::default() }));
         all.push(("thread_calls_per_turn", Settings { thread_calls_per_turn: size, ..Settings::default() }));
     }
     for time in TIMES {
-        all.push(("accept_pause", Settings { accept_pause: time, ..Settings::default() }));
-        all.push(("closing_limit", Settings { closing_limit: time, ..Settings::default() }));
+        all.push(("accept_pause", Settings { accept_retry_delay: time, ..Settings::default() }));
+        all.push(("closing_limit", Settings { close_timeout: time, ..Settings::default() }));
         all.push(("handshake_timeout", Settings { handshake_timeout: time, ..Settings::default() }));
         all.push(("linger", Settings { linger: time, ..Settings::default() }));
-        all.push(("drain_limit", Settings { drain_limit: time, ..Settings::default() }));
-        all.push(("thread_patience", Settings { thread_patience: time, ..Settings::default() }));
+        all.push(("drain_limit", Settings { graceful_stop_timeout: time, ..Settings::default() }));
+        all.push(("thread_patience", Settings { thread_join_timeout: time, ..Settings::default() }));
         all.push(("lookup_timeout", Settings { lookup_timeout: time, ..Settings::default() }));
         all.push(("slow_callback", Settings { slow_callback: time, ..Settings::default() }));
-        all.push(("spin", Settings { spin: time, ..Settings::default() }));
+        all.push(("spin", Settings { busy_poll: time, ..Settings::default() }));
     }
     for on in [false, true] {
         all.push(("time_callbacks", Settings { time_callbacks: on, ..Settings::default() }));
@@ -132,9 +132,9 @@ fn settings_that_nothing_could_work_with_are_raised_or_lowered() {
             ]
             .contains(&0);
             let large = settings.read_buffer > 64 << 20;
-            let short = settings.accept_pause < Duration::from_millis(1);
+            let short = settings.accept_retry_delay < Duration::from_millis(1);
             assert_eq!(changed, zero || large || short, "{name}: {came:?}");
-            assert!(came.accept_pause >= Duration::from_millis(1) && came.read_buffer <= 64 << 20);
+            assert!(came.accept_retry_delay >= Duration::from_millis(1) && came.read_buffer <= 64 << 20);
         }
     });
 }
@@ -149,13 +149,13 @@ fn timed_calls_take_any_time() {
                 let (id, _peer) = connection(world, &mut reactor, Recorder::new(&record));
                 let (own, its) = (record.clone(), record.clone());
                 let call = reactor.call_later(first, move |_| own.add("own"));
-                let _ = reactor.turn(Some(Duration::ZERO));
+                let _ = reactor.iterate(Some(Duration::ZERO));
                 // Called already where that was at once.
                 let _ = call.reset(&mut reactor, second);
                 let _ = call.delay(&mut reactor, first);
                 let mut transport = reactor.transport(id).unwrap();
                 transport.call_later(second, move |_: &mut Recorder, _| its.add("its"));
-                let mut limit = Timeout::default();
+                let mut limit = ProtocolTimeout::default();
                 limit.set(&mut transport, first, |_: &mut Recorder, _| {});
                 limit.reset(&mut transport);
                 let looping = LoopingCall::new(|_, _| ());
@@ -168,7 +168,7 @@ fn timed_calls_take_any_time() {
                 // Any wait is ended by what comes.
                 let remote = reactor.remote();
                 remote.call_from_thread(|_| {}).unwrap();
-                reactor.turn(Some(first)).unwrap();
+                reactor.iterate(Some(first)).unwrap();
                 assert_eq!(record.has("its"), second != Duration::MAX);
                 assert!(record.has("own") || [first, second].contains(&Duration::MAX));
                 ends(world, reactor, "timed calls");
@@ -205,7 +205,7 @@ fn connections_take_any_time_and_size() {
                         let _ = transport.set_tcp_keepalive(Some(time));
                         let file = FileSender::new(&b"file"[..]).piece(size);
                         file.send(transport, |_, _| {}).unwrap();
-                        transport.lose_connection_within(time);
+                        transport.lose_connection_timeout(time);
                     }
                 });
                 // Once more, after any time.
@@ -227,15 +227,15 @@ fn policies_take_any_time_and_rate() {
     on_each_back_end(|world| {
         for time in TIMES {
             serves(world, idle_timeout(|| nobody().echoing(), time), &format!("idle for {time:?}"));
-            let receiving = Receiving { timeout: time, ..Receiving::from(Trusted::everybody()) };
+            let receiving = ProxyOptions { timeout: time, ..ProxyOptions::from(TrustedProxies::everybody()) };
             serves(world, behind_proxy(|| nobody().echoing(), receiving), &format!("header in {time:?}"));
         }
         for rate in [0, 1, u64::MAX].map(Some) {
-            let rates = Rates { read: rate, write: rate, read_together: rate, write_together: rate };
+            let rates = RateLimits { read: rate, write: rate, read_together: rate, write_together: rate };
             serves(world, throttled(|| nobody().echoing(), rates), &format!("{rates:?}"));
         }
     });
-    assert_eq!(Bucket::new(0).rate(), 1);
+    assert_eq!(TokenBucket::new(0).rate(), 1);
     for time in TIMES {
         for random in [0, u64::MAX] {
             let backoff = Backoff { initial: time, max: time, jitter: time, ..Backoff::default() };
@@ -290,20 +290,20 @@ fn a_simulation_takes_any_time() {
             simulation.reactor(client).connect_tcp("server:7", once(nobody(), &Record::new())).unwrap();
             simulation.run_for(Duration::from_secs(1)).unwrap();
         }
-        simulation.unleash(Chaos {
+        simulation.start_chaos(Chaos {
             strikes: vec![FaultKind::Silence],
-            every: time,
-            lasts: time,
+            mean_interval: time,
+            mean_duration: time,
             ..Chaos::default()
         });
         simulation.after(time, |_| {});
         simulation.run_for(Duration::from_secs(1)).unwrap();
-        simulation.calm();
+        simulation.stop_chaos();
         simulation.step_clock(client, i64::MAX);
         simulation.step_clock(client, i64::MAX);
         simulation.set_call_cost(client, time);
         let network = simulation.network();
-        simulation.reactor(client).call_later(time, move |_| network.spend(client, time));
+        simulation.reactor(client).call_later(time, move |_| network.advance_host_clock(client, time));
         simulation.run_for(time.min(Duration::from_secs(1))).unwrap();
     }
 }
@@ -312,7 +312,7 @@ fn a_simulation_takes_any_time() {
 fn rests(reactor: &mut Reactor, what: &str) {
     let before = reactor.now();
     for _ in 0..10 {
-        reactor.turn(Some(Duration::from_millis(2))).unwrap();
+        reactor.iterate(Some(Duration::from_millis(2))).unwrap();
     }
     let rested = reactor.now() - before;
     assert!(rested >= Duration::from_millis(4), "{what}: ten turns took {rested:?}");
@@ -322,7 +322,7 @@ fn rests(reactor: &mut Reactor, what: &str) {
 fn ends(world: &World, mut reactor: Reactor, what: &str) {
     abort_all(&mut reactor);
     reactor.stop();
-    while reactor.turn(Some(Duration::ZERO)).unwrap() {}
+    while reactor.iterate(Some(Duration::ZERO)).unwrap() {}
     assert_eq!(reactor.statistics().panics, 0, "{what}");
     drop(reactor);
     let logged = world.logged();

@@ -73,8 +73,8 @@ fn a_call_wakes_a_loop_that_waits() {
         for round in 0..50 {
             let remote = reactor.remote();
             let thread = thread::spawn(move || remote.call_from_thread(move |_| note(0, round)).unwrap());
-            reactor.turn(None).unwrap();
-            reactor.turn(Some(Duration::ZERO)).unwrap();
+            reactor.iterate(None).unwrap();
+            reactor.iterate(Some(Duration::ZERO)).unwrap();
             assert_eq!(reactor.statistics().thread_calls, round as u64 + 1);
             thread.join().unwrap();
         }
@@ -173,7 +173,7 @@ fn a_reactor_that_is_gone_refuses_calls_and_drops_those_that_came_too_late() {
 #[test]
 fn as_many_calls_can_wait_as_the_limit_says() {
     on_each_back_end(|world| {
-        let settings = Settings { thread_calls: 3, ..Settings::default() };
+        let settings = Settings { thread_call_queue: 3, ..Settings::default() };
         let mut reactor = world.reactor_with(settings);
         let remote = reactor.remote();
         for number in 1..=3 {
@@ -181,7 +181,7 @@ fn as_many_calls_can_wait_as_the_limit_says() {
         }
         let refused = remote.call_from_thread(|_| note(0, 4));
         assert!(matches!(refused, Err(Error::QueueFull(3))));
-        reactor.turn(Some(Duration::ZERO)).unwrap();
+        reactor.iterate(Some(Duration::ZERO)).unwrap();
         remote.call_from_thread(|_| note(0, 5)).unwrap();
         // To be stopped is not refused, however many calls wait.
         remote.call_from_thread(|_| note(0, 6)).unwrap();

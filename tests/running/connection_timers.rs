@@ -29,7 +29,7 @@ impl Protocol for Outer {
 
     fn data_received(&mut self, _: &mut Transport<'_>, _: &[u8]) {}
 
-    fn inner(&mut self, want: TypeId) -> Option<&mut dyn Any> {
+    fn downcast_inner(&mut self, want: TypeId) -> Option<&mut dyn Any> {
         (want == TypeId::of::<Handler>()).then_some(&mut self.handler)
     }
 }
@@ -43,9 +43,9 @@ fn a_call_finds_the_protocol_or_the_handler_that_it_wraps() {
         let (id, mut peer) = connection(world, &mut reactor, Outer { handler });
         world.run_until(&mut reactor, "both calls", |_| record.events().len() == 2);
         assert_eq!(record.events(), ["outer", "handler"]);
-        let by_type = reactor.with(id, |handler: &mut Handler, _| handler.record.events().len());
+        let by_type = reactor.with_protocol(id, |handler: &mut Handler, _| handler.record.events().len());
         assert_eq!(by_type, Some(2));
-        world.run_until(&mut reactor, "nothing pending", |reactor| reactor.delayed_calls() == 1);
+        world.run_until(&mut reactor, "nothing pending", |reactor| reactor.delayed_call_count() == 1);
         assert_eq!(peer.read_now(), b"from the handler");
         drop(peer);
         world.run_until_idle(&mut reactor);

@@ -11,7 +11,7 @@ use twistor::sim::{CallKind, Errno, Fault, FaultKind, Host, Simulation, Socket, 
 use twistor::stream::{StreamReader, start_server};
 use twistor::task::{timeout, yield_now};
 use twistor::{
-    Address, ConnectTcp, DatagramId, DatagramProtocol, DatagramTransport, Place, Reactor, Settings,
+    Address, CallbackKind, ConnectTcp, DatagramId, DatagramProtocol, DatagramTransport, Reactor, Settings,
 };
 
 const TIMEOUT: Duration = Duration::from_millis(5);
@@ -30,7 +30,7 @@ fn a_connection_that_was_made_in_time_has_not_timed_out() {
         });
         reactor.connect_tcp(options, once(client, &record)).unwrap();
         while !record.has("connecting") {
-            reactor.turn(Some(Duration::ZERO)).unwrap();
+            reactor.iterate(Some(Duration::ZERO)).unwrap();
         }
         spend(TIMEOUT * 2);
         world.run_until_idle(&mut reactor);
@@ -49,7 +49,7 @@ fn a_refusal_that_came_in_time_is_no_timeout() {
         let options = ConnectTcp { timeout: TIMEOUT, ..world.unused().into() };
         reactor.connect_tcp(options, once(Recorder::new(&record), &record)).unwrap();
         while !record.has("connecting") {
-            reactor.turn(Some(Duration::ZERO)).unwrap();
+            reactor.iterate(Some(Duration::ZERO)).unwrap();
         }
         spend(TIMEOUT * 2);
         world.run_until_idle(&mut reactor);
@@ -69,7 +69,7 @@ fn a_name_that_was_found_while_the_loop_was_held_up_is_still_connected_to() {
 
     // What is left of it is the whole time, and no more.
     let (host, record) = (simulation.host("filtered"), Record::new());
-    simulation.silence(host, None);
+    simulation.drop_connects(host, None);
     connect_and_stand_still(&mut simulation, client, "filtered", &record);
     simulation.run_for(Duration::from_millis(4_990)).unwrap();
     assert_eq!(record.events(), ["started", "connecting"]);
@@ -99,7 +99,7 @@ fn bytes_that_came_in_time_count_before_an_idle_timeout() {
         world.run_until(&mut reactor, "made", |_| record.has("made"));
         peer.send(b"x");
         spend(TIMEOUT * 2);
-        reactor.turn(Some(Duration::ZERO)).unwrap();
+        reactor.iterate(Some(Duration::ZERO)).unwrap();
         assert_eq!(record.events(), ["made", "data x"]);
         // Without more of them it ends, as it should.
         world.run_until(&mut reactor, "the end", |_| record.has("lost Layer"));
@@ -174,7 +174,7 @@ fn a_peer_that_never_pauses_puts_no_timeout_off_for_ever() {
         let mut turns = 0;
         while !record.has("second") {
             peer.fill();
-            reactor.turn(Some(Duration::ZERO)).unwrap();
+            reactor.iterate(Some(Duration::ZERO)).unwrap();
             assert!(record.has("the loop's own"), "one poll goes before it");
             turns += 1;
             assert!(turns < 100_000, "{:?}", record.events());
@@ -222,18 +222,18 @@ fn a_datagram_that_came_in_time_counts_before_a_timeout() {
         let mut reactor = world.reactor();
         let record = Record::new();
         let [own, other] = sockets(&mut reactor, &record);
-        let address = reactor.datagram(own).unwrap().host();
-        reactor.datagram(other).unwrap().write_to(b"x", &address).unwrap();
+        let address = reactor.datagram_transport(own).unwrap().host();
+        reactor.datagram_transport(other).unwrap().write_to(b"x", &address).unwrap();
         // It leaves at the end of the turn.
-        reactor.turn(Some(Duration::ZERO)).unwrap();
+        reactor.iterate(Some(Duration::ZERO)).unwrap();
         let late = record.clone();
-        let mut transport = reactor.datagram(own).unwrap();
+        let mut transport = reactor.datagram_transport(own).unwrap();
         transport.call_later(TIMEOUT, move |_: &mut Answers, _| late.add("time is up"));
         spend(TIMEOUT * 2);
         world.run_until(&mut reactor, "the time", |_| record.has("time is up"));
         assert_eq!(record.events(), ["data x", "time is up"]);
         for socket in [own, other] {
-            reactor.datagram(socket).unwrap().stop_listening();
+            reactor.datagram_transport(socket).unwrap().stop_listening();
         }
         world.run_until_idle(&mut reactor);
     });
@@ -268,7 +268,7 @@ fn a_slow_callback_is_noticed_and_the_next_slower_one_is_known_by_its_place() {
                 });
                 let Some(slowest) = reactor.statistics().slowest else { break };
                 assert!(slowest.took >= time, "{slowest:?}");
-                named = (slowest.place, slowest.among) == (Place::ThreadCall, 1);
+                named = (slowest.callback, slowest.batch_size) == (CallbackKind::ThreadCall, 1);
                 if named {
                     break;
                 }
@@ -313,7 +313,7 @@ struct Answers(Record);
 fn sockets(reactor: &mut Reactor, record: &Record) -> [DatagramId; 2] {
     let sockets = [record.clone(), Record::new()]
         .map(|record| reactor.listen_udp("127.0.0.1:0", Answers(record)).unwrap());
-    reactor.turn(Some(Duration::ZERO)).unwrap();
+    reactor.iterate(Some(Duration::ZERO)).unwrap();
     sockets
 }
 
@@ -330,21 +330,21 @@ fn all_datagrams_that_came_in_time_count_before_a_timeout() {
         let mut reactor = world.reactor_with(Settings { read_per_turn: 1, ..Settings::default() });
         let record = Record::new();
         let [own, other] = sockets(&mut reactor, &record);
-        let address = reactor.datagram(own).unwrap().host();
+        let address = reactor.datagram_transport(own).unwrap().host();
         for data in [b"1", b"2", b"3", b"4"] {
-            reactor.datagram(other).unwrap().write_to(data, &address).unwrap();
+            reactor.datagram_transport(other).unwrap().write_to(data, &address).unwrap();
         }
         let late = record.clone();
-        let mut transport = reactor.datagram(own).unwrap();
+        let mut transport = reactor.datagram_transport(own).unwrap();
         transport.call_later(TIMEOUT, move |_: &mut Answers, _| late.add("time is up"));
         reactor.call_later(Duration::ZERO, |_| {});
         // They leave at the end of the turn.
-        reactor.turn(Some(Duration::ZERO)).unwrap();
+        reactor.iterate(Some(Duration::ZERO)).unwrap();
         spend(TIMEOUT * 2);
         world.run_until(&mut reactor, "the time", |_| record.has("time is up"));
         assert_eq!(record.events(), ["data 1", "data 2", "data 3", "data 4", "time is up"]);
         for socket in [own, other] {
-            reactor.datagram(socket).unwrap().stop_listening();
+            reactor.datagram_transport(socket).unwrap().stop_listening();
         }
         world.run_until_idle(&mut reactor);
     });

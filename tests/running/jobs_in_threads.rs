@@ -41,7 +41,7 @@ fn a_job_runs_on_another_thread_and_its_result_comes_on_the_loops() {
         };
         reactor.call_in_thread(job, result).unwrap();
         assert_eq!(record.events(), [] as [String; 0], "nothing is called inside the call");
-        assert_eq!(reactor.in_use(), 1, "a result is awaited");
+        assert_eq!(reactor.resource_count(), 1, "a result is awaited");
         world.run_until_idle(&mut reactor);
         assert_eq!(record.events(), ["twistor-job"]);
     });
@@ -87,7 +87,7 @@ fn more_jobs_than_threads_all_have_their_turn() {
 #[test]
 fn a_full_queue_says_so_and_neither_runs_the_job_nor_asks_for_its_result() {
     on_each_back_end(|world| {
-        let settings = Settings { threads: 2, thread_queue: 2, ..Settings::default() };
+        let settings = Settings { threads: 2, job_queue: 2, ..Settings::default() };
         let mut reactor = world.reactor_with(settings);
         let record = Record::new();
         let gate = occupy(world, &mut reactor, 2, &record);
@@ -104,7 +104,7 @@ fn a_full_queue_says_so_and_neither_runs_the_job_nor_asks_for_its_result() {
         let refused = reactor.call_in_thread(job, |_, _: Result<(), _>| panic!("it came"));
         assert!(matches!(refused, Err(Error::QueueFull(2))), "{refused:?}");
         assert_eq!(Arc::strong_count(&held), 1);
-        assert_eq!(reactor.in_use(), 4);
+        assert_eq!(reactor.resource_count(), 4);
         drop(gate);
         world.run_until_idle(&mut reactor);
         let mut events = record.events();
@@ -171,7 +171,7 @@ fn a_job_that_runs_at_the_end_is_waited_for_and_its_result_dropped() {
 #[test]
 fn a_job_that_does_not_end_holds_up_the_end_within_a_limit() {
     on_the_real_network(HELD_UP, |world| {
-        let settings = Settings { thread_patience: Duration::ZERO, ..Settings::default() };
+        let settings = Settings { thread_join_timeout: Duration::ZERO, ..Settings::default() };
         let mut reactor = world.reactor_with(settings);
         let gate = occupy(world, &mut reactor, 1, &Record::new());
         drop(reactor);

@@ -8,7 +8,7 @@ use twistor::{Address, DatagramProtocol, DatagramTransport, Error, ProcessProtoc
 
 fn is_refused(reactor: &mut Reactor) -> bool {
     matches!(reactor.run(), Err(Error::AlreadyRunning))
-        && matches!(reactor.turn(Some(Duration::ZERO)), Err(Error::AlreadyRunning))
+        && matches!(reactor.iterate(Some(Duration::ZERO)), Err(Error::AlreadyRunning))
 }
 
 #[test]
@@ -52,11 +52,11 @@ fn reaches(reactor: &mut Reactor, reach: impl Fn(&mut Reactor, &mut dyn FnMut(&m
     let mut refused = false;
     reach(reactor, &mut |reactor| refused = is_refused(reactor)).unwrap();
     assert!(refused);
-    assert!(reactor.turn(Some(Duration::ZERO)).unwrap(), "after it");
+    assert!(reactor.iterate(Some(Duration::ZERO)).unwrap(), "after it");
     let panics =
         catch_unwind(AssertUnwindSafe(|| reach(reactor, &mut |_| resume_unwind(Box::new("on purpose")))));
     assert!(panics.is_err());
-    assert!(reactor.turn(Some(Duration::ZERO)).unwrap(), "after a panic");
+    assert!(reactor.iterate(Some(Duration::ZERO)).unwrap(), "after a panic");
 }
 
 #[test]
@@ -69,13 +69,13 @@ fn run_and_turn_are_refused_to_whoever_reaches_a_protocol_between_turns() {
         world.run_until(&mut reactor, "made", |_| record.has("made"));
         let id = reactor.connections()[0];
         reaches(&mut reactor, |reactor, call| {
-            reactor.with(id, |_: &mut Recorder, transport| call(transport.reactor()))
+            reactor.with_protocol(id, |_: &mut Recorder, transport| call(transport.reactor()))
         });
         let socket = reactor.listen_udp(world.anywhere(), Deaf).unwrap();
         reaches(&mut reactor, |reactor, call| {
             reactor.with_datagram(socket, |_: &mut Deaf, transport| call(transport.reactor()))
         });
-        reactor.datagram(socket).unwrap().stop_listening();
+        reactor.datagram_transport(socket).unwrap().stop_listening();
         drop(peer);
         world.run_until(&mut reactor, "lost", |_| record.has("lost Done"));
         world.close(&mut reactor, &listener);
@@ -91,7 +91,7 @@ fn run_and_turn_are_refused_to_whoever_reaches_a_process_between_turns() {
         reaches(&mut reactor, |reactor, call| {
             reactor.with_process(id, |_: &mut Child, process| call(process.reactor()))
         });
-        reactor.process(id).unwrap().kill();
+        reactor.process_transport(id).unwrap().kill();
         world.run_until_idle(&mut reactor);
     });
 }
@@ -105,14 +105,14 @@ fn a_reactor_that_has_run_does_not_run_again_and_a_new_one_does() {
                 reactor.stop();
             });
             world.run(&mut reactor);
-            assert!(matches!(reactor.run(), Err(Error::Finished)));
-            assert!(matches!(reactor.turn(None), Err(Error::Finished)));
+            assert!(matches!(reactor.run(), Err(Error::ReactorFinished)));
+            assert!(matches!(reactor.iterate(None), Err(Error::ReactorFinished)));
             let listening = reactor.listen_tcp(world.anywhere(), nobody);
-            assert!(matches!(listening, Err(Error::Finished)));
+            assert!(matches!(listening, Err(Error::ReactorFinished)));
             let connecting = reactor.connect_tcp("127.0.0.1:9", once(nobody(), &Record::new()));
-            assert!(matches!(connecting, Err(Error::Finished)));
+            assert!(matches!(connecting, Err(Error::ReactorFinished)));
             assert!(!reactor.stop() && !reactor.stop_gracefully() && !reactor.running());
-            assert_eq!(reactor.in_use(), 0);
+            assert_eq!(reactor.resource_count(), 0);
         }
     });
 }

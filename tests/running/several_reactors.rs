@@ -26,8 +26,8 @@ fn two_reactors_take_turns_on_one_thread() {
         let record = Record::new();
         world.ask(&mut asking, &listener, hello(&record));
         for _ in 0..10_000 {
-            serving.turn(Some(Duration::from_millis(1))).unwrap();
-            asking.turn(Some(Duration::from_millis(1))).unwrap();
+            serving.iterate(Some(Duration::from_millis(1))).unwrap();
+            asking.iterate(Some(Duration::from_millis(1))).unwrap();
             if record.has("lost Done") && serving.statistics().connections == 0 {
                 break;
             }

@@ -23,13 +23,13 @@ const MOMENT: Duration = Duration::from_nanos(1);
 const SHORT: Duration = Duration::from_millis(5);
 
 fn spinning(world: &World, spin: Duration) -> Reactor {
-    world.reactor_with(Settings { spin, ..Settings::default() })
+    world.reactor_with(Settings { busy_poll: spin, ..Settings::default() })
 }
 
 /// How often it spun, and how often in vain.
 fn spins(reactor: &Reactor) -> (u64, u64) {
     let statistics = reactor.statistics();
-    (statistics.spins, statistics.spins_in_vain)
+    (statistics.busy_polls, statistics.busy_polls_idle)
 }
 
 struct Echo;
@@ -44,9 +44,9 @@ impl Protocol for Echo {
 fn by_itself_no_loop_spins() {
     on_each_back_end(|world| {
         let mut reactor = world.reactor();
-        assert_eq!(Settings::default().spin, Duration::ZERO);
+        assert_eq!(Settings::default().busy_poll, Duration::ZERO);
         for _ in 0..3 {
-            reactor.turn(Some(SHORT)).unwrap();
+            reactor.iterate(Some(SHORT)).unwrap();
         }
         assert_eq!(spins(&reactor), (0, 0));
     });
@@ -57,7 +57,7 @@ fn a_loop_that_finds_nothing_sleeps_afterwards() {
     on_the_real_network(REAL, |world| {
         let mut reactor = spinning(world, MOMENT);
         for _ in 0..3 {
-            reactor.turn(Some(SHORT)).unwrap();
+            reactor.iterate(Some(SHORT)).unwrap();
         }
         assert_eq!(spins(&reactor), (3, 3));
     });
@@ -68,7 +68,7 @@ fn a_turn_that_is_not_to_wait_does_not_spin() {
     on_each_back_end(|world| {
         let mut reactor = spinning(world, FOR_EVER);
         for _ in 0..3 {
-            reactor.turn(Some(Duration::ZERO)).unwrap();
+            reactor.iterate(Some(Duration::ZERO)).unwrap();
         }
         assert_eq!(spins(&reactor), (0, 0));
     });
@@ -79,7 +79,7 @@ fn a_turn_waits_no_longer_than_it_is_told_to() {
     on_each_back_end(|world| {
         let mut reactor = spinning(world, FOR_EVER);
         for _ in 0..4 {
-            assert!(reactor.turn(Some(SHORT)).unwrap());
+            assert!(reactor.iterate(Some(SHORT)).unwrap());
         }
         // All of the time was spun, and none slept.
         assert_eq!(spins(&reactor), (if world.simulated().is_some() { 0 } else { 4 }, 0));
@@ -147,12 +147,12 @@ fn a_call_from_a_thread_ends_it() {
             for round in 1..=20 {
                 asks.send(()).unwrap();
                 // The wake-up ends one turn, whenever it comes; the call may be this one's, or the next one's.
-                assert!(reactor.turn(None).unwrap());
-                assert!(reactor.turn(Some(Duration::ZERO)).unwrap());
+                assert!(reactor.iterate(None).unwrap());
+                assert!(reactor.iterate(Some(Duration::ZERO)).unwrap());
                 assert_eq!(reactor.statistics().thread_calls, round);
             }
             drop(asks);
-            while reactor.turn(None).unwrap() {}
+            while reactor.iterate(None).unwrap() {}
             assert_eq!(thread.join().unwrap(), 20);
         }
     });
@@ -207,7 +207,7 @@ fn the_result_of_a_job_ends_it() {
 fn a_signal_ends_it() {
     child::alone(test_path(a_signal_ends_it), "", || {
         on_each_back_end(|world| {
-            let settings = Settings { spin: FOR_EVER, ..Settings::default() };
+            let settings = Settings { busy_poll: FOR_EVER, ..Settings::default() };
             let mut reactor = world.reactor_that_signals_stop(settings);
             reactor.call_later(SHORT, |_| raise(Signal::Terminate));
             reactor.run().unwrap();
@@ -220,7 +220,7 @@ fn simulated_time_passes_as_it_does_without() {
     let play = |spin: Duration| {
         let network = twistor::sim::Network::new(7);
         let host = network.host("here");
-        let mut reactor = network.reactor(host, Settings { spin, ..Settings::default() });
+        let mut reactor = network.reactor(host, Settings { busy_poll: spin, ..Settings::default() });
         let times = Rc::new(RefCell::new(Vec::new()));
         for number in [3, 1, 2] {
             let times = Rc::clone(&times);
@@ -232,7 +232,7 @@ fn simulated_time_passes_as_it_does_without() {
             });
         }
         reactor.run().unwrap();
-        assert_eq!(reactor.statistics().spins, 0);
+        assert_eq!(reactor.statistics().busy_polls, 0);
         (times.take(), reactor.statistics().turns)
     };
     assert_eq!(play(FOR_EVER), play(Duration::ZERO));

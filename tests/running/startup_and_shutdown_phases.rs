@@ -5,7 +5,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use crate::world::{Record, Recorder, nobody, on_each_back_end, once};
-use twistor::{Error, Hold, Phase, Reactor, SystemEvent, TriggerId};
+use twistor::{Error, Phase, PhaseGuard, Reactor, SystemEvent, TriggerId};
 
 /// Notes that it came, and whether the reactor ran.
 fn note(
@@ -88,7 +88,7 @@ fn call_when_running_comes_in_order_and_later_when_the_reactor_runs_already() {
         reactor.call_when_running(move |_| second.add("second"));
         assert_eq!(record.events(), [] as [String; 0]);
         world.run_until_idle(&mut reactor);
-        reactor.turn(Some(Duration::ZERO)).unwrap();
+        reactor.iterate(Some(Duration::ZERO)).unwrap();
         assert_eq!(record.events(), ["first begins", "first ends", "second", "inner"]);
     });
 }
@@ -98,7 +98,7 @@ fn the_startup_waits_for_every_trigger_before_it_that_holds_it_up() {
     on_each_back_end(|world| {
         let mut reactor = world.reactor();
         let record = Record::new();
-        let holds: Rc<RefCell<Vec<Hold>>> = Rc::default();
+        let holds: Rc<RefCell<Vec<PhaseGuard>>> = Rc::default();
         for _ in 0..2 {
             let holds = Rc::clone(&holds);
             reactor.add_system_event_trigger(Phase::Before, SystemEvent::Startup, move |_, hold| {
@@ -156,7 +156,7 @@ fn the_loop_and_its_connections_are_alive_while_the_shutdown_is_held_up() {
 fn a_hold_holds_up_nothing_but_the_phase_before() {
     on_each_back_end(|world| {
         let mut reactor = world.reactor();
-        let kept: Rc<RefCell<Vec<Hold>>> = Rc::default();
+        let kept: Rc<RefCell<Vec<PhaseGuard>>> = Rc::default();
         for phase in [Phase::During, Phase::After] {
             for event in [SystemEvent::Startup, SystemEvent::Shutdown] {
                 let kept = Rc::clone(&kept);

@@ -7,11 +7,11 @@ use std::time::Duration;
 
 use crate::world::{Record, Recorder, World, nobody, on_each_back_end, once};
 use twistor::stream::{
-    OpenError, StreamError, StreamReader, StreamWriter, factory, open_connection, start_server,
+    ConnectError, StreamError, StreamReader, StreamWriter, factory, open_connection, start_server,
 };
 use twistor::task::{here, select, sleep, stopping, yield_now};
 use twistor::{
-    Collect, Error, OutputError, Phase, ProcessOutput, Reactor, Settings, SpawnProcess, SystemEvent,
+    Error, OutputError, OutputOptions, Phase, ProcessOutput, Reactor, Settings, SpawnProcess, SystemEvent,
     error_chain,
 };
 
@@ -129,12 +129,12 @@ fn a_connector_that_only_waits_ends_with_the_reactor_and_its_factory_is_stopped(
 /// reads sees: all of it if `graceful`.
 fn stop_with_bytes_waiting(world: &World, graceful: bool) -> usize {
     const MUCH: usize = 8 << 20;
-    let settings = Settings { buffer_limit: 2 * MUCH, ..Settings::default() };
+    let settings = Settings { write_buffer_limit: 2 * MUCH, ..Settings::default() };
     let mut reactor = world.reactor_with(settings);
     let server = nobody().acting(move |what, transport, _| {
         if what == "made" {
             transport.write(&vec![b'x'; MUCH]);
-            assert!(transport.unsent() > 0, "more than the system takes");
+            assert!(transport.write_buffer_size() > 0, "more than the system takes");
             match graceful {
                 true => transport.reactor().stop_gracefully(),
                 false => transport.reactor().stop(),
@@ -161,8 +161,8 @@ fn a_graceful_stop_sends_what_waits_and_a_plain_one_does_not() {
 fn a_graceful_stop_waits_for_a_peer_that_takes_nothing_no_longer_than_its_limit() {
     on_each_back_end(|world| {
         let settings = Settings {
-            drain_limit: Duration::from_millis(20),
-            buffer_limit: 32 << 20,
+            graceful_stop_timeout: Duration::from_millis(20),
+            write_buffer_limit: 32 << 20,
             ..Settings::default()
         };
         let mut reactor = world.reactor_with(settings);
@@ -221,7 +221,7 @@ async fn echo(mut reader: StreamReader, writer: StreamWriter) -> Result<(), Stre
 
 /// A reactor that stops gracefully a little later, and how long a future may take then.
 fn stopping_soon(world: &World, limit: Duration) -> Reactor {
-    let mut reactor = world.reactor_with(Settings { drain_limit: limit, ..Settings::default() });
+    let mut reactor = world.reactor_with(Settings { graceful_stop_timeout: limit, ..Settings::default() });
     reactor.call_later(Duration::from_millis(5), |reactor| {
         reactor.stop_gracefully();
     });
@@ -237,7 +237,7 @@ fn a_future_that_awaits_the_stop_ends_with_its_result() {
             let (mut reader, writer) = open_connection(server.address()).await.unwrap();
             assert!(!here().is_stopping());
             stopping().await;
-            assert!(here().is_stopping() && here().with(|reactor| reactor.running()).unwrap());
+            assert!(here().is_stopping() && here().with_reactor(|reactor| reactor.running()).unwrap());
             stopping().await;
             // Its connection is open, and another one can be made: to tell somebody of the end, perhaps.
             writer.write(b"good-bye");
@@ -281,13 +281,13 @@ fn a_future_that_awaits_the_stop_ends_in_time_or_is_cut_off() {
         let tells = Rc::clone(&told);
         let ended = reactor.block_on(async move {
             stopping().await;
-            tells.set(handle.with(|reactor| reactor.now()).ok());
+            tells.set(handle.with_reactor(|reactor| reactor.now()).ok());
             pending::<()>().await;
         });
         assert!(matches!(ended, Err(Error::Stopped)), "{ended:?}");
         let took = reactor.now() - told.get().unwrap();
         assert!(took >= limit, "{took:?}");
-        assert_eq!(reactor.in_use(), 0);
+        assert_eq!(reactor.resource_count(), 0);
     });
 }
 
@@ -313,9 +313,9 @@ fn a_future_that_does_not_await_the_stop_is_cut_off_at_once() {
 #[test]
 fn a_plain_stop_is_awaited_as_a_graceful_one_is() {
     on_each_back_end(|world| {
-        let mut reactor = world.reactor_with(Settings { drain_limit: LONG, ..Settings::default() });
+        let mut reactor = world.reactor_with(Settings { graceful_stop_timeout: LONG, ..Settings::default() });
         let ended = reactor.block_on(async {
-            here().with(|reactor| reactor.stop()).unwrap();
+            here().with_reactor(|reactor| reactor.stop()).unwrap();
             stopping().await;
             sleep(Duration::from_millis(1)).await;
             7
@@ -354,7 +354,7 @@ fn a_reactor_that_is_dropped_tells_its_tasks() {
                 tells.set(true);
             })
             .detach();
-        reactor.turn(Some(Duration::ZERO)).unwrap();
+        reactor.iterate(Some(Duration::ZERO)).unwrap();
         let handle = reactor.handle();
         assert!(!handle.is_stopping());
         drop(reactor);
@@ -373,16 +373,16 @@ fn what_a_task_begins_while_connections_close_fails_at_once() {
             let _ = reader.read_chunk(1).await;
             let connected = open_connection(server.address()).await.map(drop).unwrap_err();
             let listening = start_server("127.0.0.1:0", echo).map(drop).unwrap_err();
-            let spawned = here().with(|reactor| {
+            let spawned = here().with_reactor(|reactor| {
                 let collect = |_: &mut Reactor, _: Result<ProcessOutput, OutputError>| {};
-                reactor.process_output(SpawnProcess::new("true", [""; 0]), Collect::default(), collect)
+                reactor.process_output(SpawnProcess::new("true", [""; 0]), OutputOptions::default(), collect)
             });
-            let spawned = OpenError::from(spawned.unwrap().map(drop).unwrap_err());
+            let spawned = ConnectError::from(spawned.unwrap().map(drop).unwrap_err());
             [connected, listening, spawned]
         });
         // The future was told of the end of its connection before it was cut off.
         for error in failed.unwrap() {
-            assert!(matches!(error, OpenError::Reactor(Error::Stopping)), "{error:?}");
+            assert!(matches!(error, ConnectError::Reactor(Error::Stopping)), "{error:?}");
             assert!(error_chain(&error).to_string().contains("the reactor is stopping"), "{error}");
         }
     });

@@ -11,7 +11,8 @@ use twistor::{Error, Settings};
 #[test]
 fn connections_go_on_while_threads_flood_the_loop_with_calls() {
     on_the_real_network("threads of the process call while the loop works", |world| {
-        let settings = Settings { thread_calls: 1000, thread_calls_per_turn: 100, ..Settings::default() };
+        let settings =
+            Settings { thread_call_queue: 1000, thread_calls_per_turn: 100, ..Settings::default() };
         let mut reactor = world.reactor_with(settings);
         let enough = Arc::new(AtomicBool::new(false));
         let (asked, ran) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
@@ -68,7 +69,7 @@ fn connections_go_on_while_threads_flood_the_loop_with_calls() {
 #[test]
 fn no_more_calls_wait_than_the_limit_however_slowly_they_are_taken() {
     on_each_back_end(|world| {
-        let settings = Settings { thread_calls: 10, thread_calls_per_turn: 2, ..Settings::default() };
+        let settings = Settings { thread_call_queue: 10, thread_calls_per_turn: 2, ..Settings::default() };
         let mut reactor = world.reactor_with(settings);
         let remote = reactor.remote();
         let mut accepted = 0;
@@ -77,14 +78,14 @@ fn no_more_calls_wait_than_the_limit_however_slowly_they_are_taken() {
                 accepted += 1;
             }
             assert_eq!(accepted - reactor.statistics().thread_calls, 10);
-            reactor.turn(Some(Duration::ZERO)).unwrap();
+            reactor.iterate(Some(Duration::ZERO)).unwrap();
         }
         // What is left needs nobody to wake the loop for it.
         let never = reactor.call_later(Duration::from_secs(20), |_| {});
         while reactor.statistics().thread_calls + 2 < accepted {
-            reactor.turn(None).unwrap();
+            reactor.iterate(None).unwrap();
         }
-        reactor.turn(Some(Duration::ZERO)).unwrap();
+        reactor.iterate(Some(Duration::ZERO)).unwrap();
         assert_eq!(reactor.statistics().thread_calls, accepted);
         never.cancel(&mut reactor).unwrap();
     });

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use twistor::sim::{Host, Network, Simulation};
-use twistor::{Place, Protocol, Reactor, Settings, Transport};
+use twistor::{CallbackKind, Protocol, Reactor, Settings, Transport};
 
 const HOUR: Duration = Duration::from_secs(3600);
 const SECOND: Duration = Duration::from_secs(1);
@@ -27,8 +27,8 @@ fn what_a_program_does_between_two_turns_is_no_callback_s_time() {
     let (network, host, mut reactor) = embedded();
     for _ in 0..100 {
         reactor.call_later(Duration::ZERO, |_| {});
-        reactor.turn(Some(Duration::ZERO)).unwrap();
-        network.spend(host, HOUR);
+        reactor.iterate(Some(Duration::ZERO)).unwrap();
+        network.advance_host_clock(host, HOUR);
     }
     assert!(reactor.statistics().timed_calls >= 99);
     assert_eq!(reactor.statistics().slowest, None);
@@ -38,16 +38,16 @@ fn what_a_program_does_between_two_turns_is_no_callback_s_time() {
 fn what_a_program_does_after_it_has_listened_or_cancelled_is_no_callback_s_time() {
     let (network, host, mut reactor) = embedded();
     let listener = reactor.listen_tcp("127.0.0.1:0", || Nothing).unwrap();
-    network.spend(host, HOUR);
-    reactor.turn(Some(Duration::ZERO)).unwrap();
+    network.advance_host_clock(host, HOUR);
+    reactor.iterate(Some(Duration::ZERO)).unwrap();
     reactor.stop_listening(&listener).unwrap();
-    network.spend(host, HOUR);
+    network.advance_host_clock(host, HOUR);
     let call = reactor.call_later(SECOND, |_| {});
     call.cancel(&mut reactor).unwrap();
-    network.spend(host, HOUR);
+    network.advance_host_clock(host, HOUR);
     reactor.call_later(Duration::ZERO, |_| {});
     for _ in 0..3 {
-        reactor.turn(Some(Duration::ZERO)).unwrap();
+        reactor.iterate(Some(Duration::ZERO)).unwrap();
     }
     assert_eq!(reactor.statistics().slowest, None);
 }
@@ -57,12 +57,12 @@ fn a_wait_is_nobody_s_time_and_a_callback_s_own_is() {
     let (network, host, mut reactor) = embedded();
     reactor.call_later(HOUR, |_| {});
     reactor.call_later(2 * HOUR, move |reactor| {
-        network.spend(host, SECOND);
+        network.advance_host_clock(host, SECOND);
         reactor.stop();
     });
     reactor.run().unwrap();
     let slowest = reactor.statistics().slowest.unwrap();
-    assert_eq!((slowest.place, slowest.took), (Place::TimedCall, SECOND));
+    assert_eq!((slowest.callback, slowest.took), (CallbackKind::TimedCall, SECOND));
 }
 
 #[test]
@@ -78,6 +78,6 @@ fn time_that_passes_in_a_simulation_is_no_callback_s_time() {
         simulation.run_for(HOUR).unwrap();
     }
     for host in [server, client] {
-        assert_eq!(simulation.look(host).unwrap().statistics().slowest, None);
+        assert_eq!(simulation.reactor_ref(host).unwrap().statistics().slowest, None);
     }
 }

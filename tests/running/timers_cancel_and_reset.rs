@@ -11,7 +11,7 @@ const SOON: Duration = Duration::from_millis(1);
 const LATER: Duration = Duration::from_secs(60);
 
 fn is_not_active(result: Result<()>) -> bool {
-    matches!(result, Err(Error::NotActive))
+    matches!(result, Err(Error::TimerNotActive))
 }
 
 /// Nothing can be done with a call by this name.
@@ -36,7 +36,7 @@ fn a_cancelled_call_never_comes_and_is_dropped_at_once() {
         assert!(call.active(&reactor));
         call.cancel(&mut reactor).unwrap();
         assert_eq!(Rc::strong_count(&held), 1, "what it held is free");
-        assert_eq!(reactor.delayed_calls(), 0);
+        assert_eq!(reactor.delayed_call_count(), 0);
         assert!(means_nothing(call, &mut reactor));
         let record = Record::new();
         let after = record.clone();
@@ -127,7 +127,7 @@ fn reset_counts_from_now_and_delay_from_the_time_it_was_due() {
         assert_eq!(call.time(&reactor), Some(due + LATER));
         call.reset(&mut reactor, SOON).unwrap();
         assert_eq!(call.time(&reactor), Some(reactor.now() + SOON));
-        assert_eq!(reactor.delayed_calls(), 1);
+        assert_eq!(reactor.delayed_call_count(), 1);
         world.run_until_idle(&mut reactor);
         assert!(!call.active(&reactor));
     });

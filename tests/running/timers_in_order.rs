@@ -18,7 +18,7 @@ fn calls_come_in_the_order_of_their_times_however_they_were_set() {
                 record.add(milliseconds.to_string());
             });
         }
-        assert_eq!(reactor.delayed_calls(), 5);
+        assert_eq!(reactor.delayed_call_count(), 5);
         world.run_until_idle(&mut reactor);
         assert_eq!(record.events(), ["1", "2", "3", "4", "5"]);
     });
@@ -96,9 +96,9 @@ fn calls_that_a_busy_loop_made_late_still_come_in_order_and_once() {
             reactor.call_later(Duration::from_millis(number), move |_| record.add(number.to_string()));
         }
         spend(Duration::from_millis(4));
-        reactor.turn(Some(Duration::ZERO)).unwrap();
+        reactor.iterate(Some(Duration::ZERO)).unwrap();
         assert_eq!(record.events(), ["1", "2", "3"], "all that are due have their turn in one");
-        reactor.turn(Some(Duration::ZERO)).unwrap();
+        reactor.iterate(Some(Duration::ZERO)).unwrap();
         assert_eq!(record.events().len(), 3);
     });
 }
@@ -153,7 +153,7 @@ fn time_that_passes_after_a_turn_has_passed_for_the_reactor() {
         reactor.call_when_running(|reactor| {
             reactor.call_when_running(move |reactor| last.set(reactor.now()));
         });
-        reactor.turn(Some(Duration::ZERO)).unwrap();
+        reactor.iterate(Some(Duration::ZERO)).unwrap();
         let before = asked.get();
         spend(Duration::from_millis(5));
         assert!(reactor.now() - before >= Duration::from_millis(5), "{:?}", reactor.now() - before);

@@ -57,7 +57,7 @@ fn link(reactor: &mut Reactor, links: usize, turns: Rc<RefCell<Vec<u64>>>) {
 fn calls_to_a_reactor_that_runs_already_come_one_turn_after_the_other() {
     on_each_back_end(|world| {
         let mut reactor = world.reactor();
-        reactor.turn(Some(Duration::ZERO)).unwrap();
+        reactor.iterate(Some(Duration::ZERO)).unwrap();
         let turns: Rc<RefCell<Vec<u64>>> = Rc::default();
         let noted = Rc::clone(&turns);
         reactor.call_when_running(move |reactor| link(reactor, 5, noted));
@@ -106,7 +106,7 @@ fn a_chain_takes_one_turn_for_each_link() {
         spin(&mut reactor, Rc::clone(&wanted), Rc::clone(&rounds));
         let before = (rounds.get(), reactor.statistics().turns);
         for _ in 0..10 {
-            assert!(reactor.turn(Some(Duration::from_secs(1))).unwrap());
+            assert!(reactor.iterate(Some(Duration::from_secs(1))).unwrap());
         }
         assert_eq!((rounds.get(), reactor.statistics().turns), (before.0 + 10, before.1 + 10));
         wanted.set(false);

@@ -7,7 +7,7 @@ use std::rc::Rc;
 
 use crate::world::{Record, on_each_back_end, on_the_real_network};
 use twistor::endpoint::{ConnectUdp, DatagramEndpoint, datagram_from_string};
-use twistor::{Address, DatagramProtocol, DatagramTransport, Error, ListenUdp, Reason, UnixDatagram};
+use twistor::{Address, DatagramProtocol, DatagramTransport, Error, ListenUdp, ListenUnixDatagram, Reason};
 
 /// Sends a word when it begins, if it has one peer; keeps what comes, and sends it back if it is to.
 struct Words {
@@ -39,7 +39,7 @@ fn a_port_and_a_peer_from_text_meet() {
         let server = datagram_from_string("udp:0:interface=127.0.0.1").unwrap();
         let echo = Words { echoes: true, came: Rc::clone(&came) };
         let server = server.open(&mut reactor, Box::new(echo)).unwrap();
-        let port = reactor.datagram(server).unwrap().host().port().unwrap();
+        let port = reactor.datagram_transport(server).unwrap().host().port().unwrap();
         let client = datagram_from_string(&format!("udp:127.0.0.1:{port}")).unwrap();
         let words = Words { echoes: false, came: Rc::clone(&back) };
         let client = client.open(&mut reactor, Box::new(words)).unwrap();
@@ -49,7 +49,7 @@ fn a_port_and_a_peer_from_text_meet() {
             (&["hello".to_owned()][..], &["hello".to_owned()][..])
         );
         for id in [server, client] {
-            reactor.datagram(id).unwrap().stop_listening();
+            reactor.datagram_transport(id).unwrap().stop_listening();
         }
         world.run_until_idle(&mut reactor);
     });
@@ -73,7 +73,7 @@ fn a_path_and_its_peer_from_text_meet() {
         world.run_until(&mut reactor, "back", |_| !back.borrow().is_empty());
         assert_eq!((came.take(), back.take()), (vec!["hello".to_owned()], vec!["hello".to_owned()]));
         for id in [server, client] {
-            reactor.datagram(id).unwrap().stop_listening();
+            reactor.datagram_transport(id).unwrap().stop_listening();
         }
         world.run_until_idle(&mut reactor);
     });
@@ -108,21 +108,21 @@ fn a_peer_by_name_is_looked_up_and_what_is_written_meanwhile_waits() {
         let both = ListenUdp { ipv6_only: Some(false), ..ListenUdp::new((Ipv6Addr::UNSPECIFIED, 0)) };
         let echo = Words { echoes: true, came: Rc::default() };
         let server = both.open(&mut reactor, Box::new(echo)).unwrap();
-        let port = reactor.datagram(server).unwrap().host().port().unwrap();
+        let port = reactor.datagram_transport(server).unwrap().host().port().unwrap();
         let record = Record::new();
         let by_name = ConnectUdp::new("localhost", port);
         let client = by_name.open(&mut reactor, Box::new(Told(record.clone()))).unwrap();
-        let mut transport = reactor.datagram(client).unwrap();
+        let mut transport = reactor.datagram_transport(client).unwrap();
         assert_eq!((transport.peer(), transport.is_closing()), (None, false));
         transport.write(b"first").unwrap();
         let other = transport.write_to(b"x", &Address::Udp(([127, 0, 0, 1], port).into()));
         assert!(matches!(other, Err(Error::BadAddress(_))), "{other:?}");
-        assert_eq!(transport.unsent(), 5);
+        assert_eq!(transport.write_buffer_size(), 5);
         world.run_until(&mut reactor, "back", |_| record.events().len() == 3);
         assert_eq!(record.events()[1..], ["first", "second"]);
         assert!(record.events()[0].starts_with("start, peer "));
         for id in [server, client] {
-            reactor.datagram(id).unwrap().stop_listening();
+            reactor.datagram_transport(id).unwrap().stop_listening();
         }
         world.run_until_idle(&mut reactor);
     });
@@ -138,7 +138,7 @@ fn a_peer_whose_name_nobody_knows_ends_the_socket_with_the_reason() {
         assert_eq!(record.events(), [""; 0], "nothing inside the call");
         world.run_until_idle(&mut reactor);
         assert_eq!(record.events(), ["nothing.invalid is not found"]);
-        assert!(reactor.datagram(id).is_none());
+        assert!(reactor.datagram_transport(id).is_none());
         // One of the wrong family is as good as none.
         let six = ListenUdp::new((Ipv6Addr::LOCALHOST, 0));
         let six = ListenUdp { ipv6_only: Some(true), ..six };
@@ -156,7 +156,7 @@ fn the_first_address_that_can_be_connected_to_is_taken() {
         let mut reactor = world.reactor();
         let echo = Words { echoes: true, came: Rc::default() };
         let server = ListenUdp::new(world.anywhere()).open(&mut reactor, Box::new(echo)).unwrap();
-        let port = reactor.datagram(server).unwrap().host().port().unwrap();
+        let port = reactor.datagram_transport(server).unwrap().host().port().unwrap();
         // The first is of another family, and there is no way from the loopback to the second.
         let addresses = ["2001:db8::1", "203.0.113.9", "127.0.0.1"];
         let addresses = addresses.map(|address| address.parse().unwrap());
@@ -168,7 +168,7 @@ fn the_first_address_that_can_be_connected_to_is_taken() {
         world.run_until(&mut reactor, "back", |_| record.has("second"));
         assert_eq!(record.events(), ["start, peer 127.0.0.1", "second"]);
         for id in [server, client] {
-            reactor.datagram(id).unwrap().stop_listening();
+            reactor.datagram_transport(id).unwrap().stop_listening();
         }
         world.run_until_idle(&mut reactor);
     });
@@ -181,8 +181,8 @@ fn a_socket_that_is_closed_while_its_peer_is_looked_up_is_gone_without_a_word() 
         let record = Record::new();
         let by_name = ConnectUdp::new("localhost", 9);
         let id = by_name.open(&mut reactor, Box::new(Told(record.clone()))).unwrap();
-        reactor.datagram(id).unwrap().write(b"never").unwrap();
-        reactor.datagram(id).unwrap().stop_listening();
+        reactor.datagram_transport(id).unwrap().write(b"never").unwrap();
+        reactor.datagram_transport(id).unwrap().stop_listening();
         world.run_until_idle(&mut reactor);
         assert_eq!(record.events(), [""; 0]);
         assert_eq!(reactor.statistics().datagrams_sent, 0);
@@ -212,7 +212,7 @@ fn text_sets_what_the_options_are_called() {
     );
     let unix = unix.unwrap();
     let unix: &dyn Any = &*unix;
-    let expected = UnixDatagram {
+    let expected = ListenUnixDatagram {
         address: Some("/run/x".parse().unwrap()),
         peer: Some("@y".parse().unwrap()),
         max_size: 512,
@@ -222,7 +222,7 @@ fn text_sets_what_the_options_are_called() {
         send_buffer: Some(1),
         receive_buffer: Some(2),
     };
-    assert_eq!(unix.downcast_ref::<UnixDatagram>(), Some(&expected));
+    assert_eq!(unix.downcast_ref::<ListenUnixDatagram>(), Some(&expected));
     let peer = datagram_from_string("udp:[::1]:53").unwrap();
     let peer: &dyn Any = &*peer;
     assert_eq!(peer.downcast_ref::<ConnectUdp>(), Some(&ConnectUdp::new("::1", 53)));

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::world::{Record, Recorder, on_each_back_end};
-use twistor::service::{Failure, Service, Stopped, StreamServerService, attach};
+use twistor::service::{Failure, Service, StopToken, StreamServerService, run_service};
 use twistor::{ListenTcp, Reactor, Settings};
 
 const LONG: Duration = Duration::from_secs(3600);
@@ -21,7 +21,7 @@ impl Service for Slow {
         if self.failing { Err(Failure::new("not today")) } else { Ok(()) }
     }
 
-    fn stop(&mut self, reactor: &mut Reactor, stopped: Stopped) {
+    fn stop(&mut self, reactor: &mut Reactor, stopped: StopToken) {
         self.record.add("stops");
         let record = self.record.clone();
         reactor.call_later(self.stopping, move |_| {
@@ -41,7 +41,7 @@ fn the_reactor_waits_for_its_end_with_connections_alive() {
             let echo = StreamServerService::new(ListenTcp::new(world.anywhere()), move || {
                 Recorder::new(&notes).echoing()
             });
-            attach(&mut reactor, echo.clone().graceful(LONG), LONG).unwrap();
+            run_service(&mut reactor, echo.clone().graceful(LONG), LONG).unwrap();
             let mut peer = world.connect(echo.listener().unwrap().address());
             world.run_until(&mut reactor, "made", |_| record.has("made"));
             assert!(if gracefully { reactor.stop_gracefully() } else { reactor.stop() });
@@ -58,11 +58,11 @@ fn the_reactor_waits_for_its_end_with_connections_alive() {
 #[test]
 fn after_the_limit_connections_are_aborted_and_the_reactor_ends() {
     on_each_back_end(|world| {
-        let settings = Settings { drain_limit: LONG, ..Settings::default() };
+        let settings = Settings { graceful_stop_timeout: LONG, ..Settings::default() };
         let mut reactor = world.reactor_with(settings);
         let record = Record::new();
         let service = Slow { record: record.clone(), stopping: LONG, failing: false };
-        attach(&mut reactor, service, Duration::from_millis(5)).unwrap();
+        run_service(&mut reactor, service, Duration::from_millis(5)).unwrap();
         let listener = world.serve(&mut reactor, Recorder::new(&record));
         let peer = world.connect(listener.address());
         world.run_until(&mut reactor, "made", |_| record.has("made"));
@@ -80,7 +80,7 @@ fn one_that_does_not_start_is_an_error_is_stopped_again_and_the_reactor_goes_on(
         let mut reactor = world.reactor();
         let record = Record::new();
         let service = Slow { record: record.clone(), stopping: Duration::from_millis(1), failing: true };
-        let error = attach(&mut reactor, service, LONG).unwrap_err();
+        let error = run_service(&mut reactor, service, LONG).unwrap_err();
         assert_eq!(twistor::error_chain(&error).to_string(), "service 1 (Slow): not today");
         world.run_until(&mut reactor, "its end", |_| record.has("has stopped"));
         world.run_until_idle(&mut reactor);

@@ -5,8 +5,8 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use twistor::service::{
-    Backoff, ClientService, ClientState, MultiService, Service, Stopped, StreamServerService, TimerService,
-    attach,
+    Backoff, ClientService, ClientState, MultiService, Service, StopToken, StreamServerService, TimerService,
+    run_service,
 };
 use twistor::sim::{Chaos, FaultKind, Simulation};
 use twistor::{ConnectTcp, ListenTcp, Protocol, Reactor, Transport};
@@ -54,7 +54,7 @@ fn client() -> ClientService {
 }
 
 /// Looks ten times a second.
-fn look(reactor: &mut Reactor, greeted: Greeted, preparation: twistor::service::Preparation) {
+fn look(reactor: &mut Reactor, greeted: Greeted, preparation: twistor::service::PrepareToken) {
     if greeted.get() {
         return preparation.done();
     }
@@ -77,37 +77,37 @@ fn clients_are_connected_again_after_any_chaos_and_everything_stops() {
                 let _ = services.add(port.graceful(Duration::from_secs(3)));
                 let _ = services.add(TimerService::new(Duration::from_millis(300), |_, _| {}));
                 // A port that cannot be opened for a fault is tried again at the next boot.
-                let _ = attach(reactor, services, Duration::from_secs(10));
+                let _ = run_service(reactor, services, Duration::from_secs(10));
                 Ok(())
             })
             .unwrap();
         let clients: Vec<ClientService> = (0..4).map(|_| client()).collect();
         for client in &clients {
-            attach(simulation.reactor(visitor), client.clone(), Duration::from_secs(30)).unwrap();
+            run_service(simulation.reactor(visitor), client.clone(), Duration::from_secs(30)).unwrap();
         }
         let mut random = simulation.random("chaos");
         let chaos = Chaos::draw(&mut random);
         // The visitor's own process lives on, so that its services can be looked at.
         let strikes = chaos.strikes.iter().copied();
         let strikes = strikes.filter(|kind| !matches!(kind, FaultKind::Kill | FaultKind::Crash)).collect();
-        simulation.unleash(Chaos { strikes, ..chaos });
+        simulation.start_chaos(Chaos { strikes, ..chaos });
         for _ in 0..60 {
             simulation.run_for(Duration::from_secs(1)).unwrap();
             // Users come and go.
             let client = &clients[random.below(4) as usize];
             let reactor = simulation.reactor(visitor);
             match random.below(4) {
-                0 => client.clone().stop(reactor, Stopped::ignored()),
+                0 => client.clone().stop(reactor, StopToken::ignored()),
                 1 | 2 => client.clone().start(reactor).unwrap(),
                 _ => {
-                    client.clone().stop(reactor, Stopped::ignored());
+                    client.clone().stop(reactor, StopToken::ignored());
                     client.clone().start(reactor).unwrap();
                 }
             }
             connected_once
                 .set(connected_once.get() + clients.iter().filter(|c| c.connection().is_some()).count());
         }
-        simulation.calm();
+        simulation.stop_chaos();
         simulation.kill(server);
         simulation.restart(server).unwrap();
         for client in &clients {
@@ -122,7 +122,7 @@ fn clients_are_connected_again_after_any_chaos_and_everything_stops() {
         for client in &clients {
             let tells = Rc::clone(&told);
             let reactor = simulation.reactor(visitor);
-            let stopped = Stopped::new(reactor, move |_| tells.set(tells.get() + 1));
+            let stopped = StopToken::new(reactor, move |_| tells.set(tells.get() + 1));
             client.clone().stop(reactor, stopped);
         }
         simulation.run_for(Duration::from_secs(60)).unwrap();
@@ -130,7 +130,7 @@ fn clients_are_connected_again_after_any_chaos_and_everything_stops() {
         assert_eq!(simulation.reactor(visitor).connections(), []);
         simulation.reactor(server).stop();
         simulation.run_for(Duration::from_secs(30)).unwrap();
-        assert!(simulation.look(server).is_none_or(|reactor| !reactor.running()));
+        assert!(simulation.reactor_ref(server).is_none_or(|reactor| !reactor.running()));
     });
     assert!(connected_once.get() > 1000, "chaos leaves some connections: {}", connected_once.get());
 }

@@ -6,9 +6,9 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use crate::world::{Record, Recorder, World, kind, nobody, on_each_back_end, socket_address};
-use twistor::policy::{Traffic, counted};
+use twistor::policy::{TrafficCounter, count_traffic};
 use twistor::service::{
-    AttemptFailed, Backoff, ClientService, ClientState, NoConnection, Service, Stopped, attach,
+    AttemptError, Backoff, ClientService, ClientState, ConnectError, Service, StopToken, run_service,
 };
 use twistor::sim::Simulation;
 use twistor::{Address, ConnectTcp, ConnectionId, Factory, Protocol, Reactor, Reason, Transport};
@@ -53,14 +53,14 @@ fn start(service: &ClientService, reactor: &mut Reactor) {
 fn stop(world: &World, service: &ClientService, reactor: &mut Reactor) {
     let told = Rc::new(Cell::new(false));
     let tells = Rc::clone(&told);
-    let stopped = Stopped::new(reactor, move |_| tells.set(true));
+    let stopped = StopToken::new(reactor, move |_| tells.set(true));
     service.clone().stop(reactor, stopped);
     world.run_until(reactor, "the service has stopped", |_| told.get());
     assert_eq!(service.state(), ClientState::Stopped);
 }
 
 /// What somebody who waits was told.
-type Answer = Rc<RefCell<Option<Result<ConnectionId, NoConnection>>>>;
+type Answer = Rc<RefCell<Option<Result<ConnectionId, ConnectError>>>>;
 
 fn ask(service: &ClientService, reactor: &mut Reactor) -> Answer {
     let answer = Answer::default();
@@ -70,7 +70,7 @@ fn ask(service: &ClientService, reactor: &mut Reactor) -> Answer {
     answer
 }
 
-fn wait(world: &World, reactor: &mut Reactor, answer: &Answer) -> Result<ConnectionId, NoConnection> {
+fn wait(world: &World, reactor: &mut Reactor, answer: &Answer) -> Result<ConnectionId, ConnectError> {
     world.run_until(reactor, "an answer", |_| answer.borrow().is_some());
     answer.take().unwrap()
 }
@@ -151,7 +151,7 @@ fn the_connection_that_is_there_is_told_later_and_a_stop_sends_what_waits() {
         assert!(here.has("lost Done"));
         // It is over for those who come late, and begins anew with a start.
         let answer = ask(&service, &mut reactor);
-        assert_eq!(wait(world, &mut reactor, &answer), Err(NoConnection::Cancelled));
+        assert_eq!(wait(world, &mut reactor, &answer), Err(ConnectError::Cancelled));
     });
 }
 
@@ -162,7 +162,7 @@ fn who_waits_may_have_enough_after_some_failures_and_learns_the_last_reason() {
         let service = hurried(world.unused(), nobody);
         start(&service, &mut reactor);
         let patient = ask(&service, &mut reactor);
-        let answers: Rc<RefCell<Vec<(u32, NoConnection)>>> = Rc::default();
+        let answers: Rc<RefCell<Vec<(u32, ConnectError)>>> = Rc::default();
         for failures in [3, 0, 2] {
             let answers = Rc::clone(&answers);
             service.when_connected_or_failed(&mut reactor, failures, move |_, result| {
@@ -174,7 +174,7 @@ fn who_waits_may_have_enough_after_some_failures_and_learns_the_last_reason() {
             .borrow()
             .iter()
             .map(|(asked, answer)| match answer {
-                NoConnection::Failed { failures, last: AttemptFailed::Unreachable(Reason::Refused(_)) } => {
+                ConnectError::Failed { failures, last: AttemptError::Unreachable(Reason::Refused(_)) } => {
                     (*asked, *failures)
                 }
                 other => panic!("{other:?}"),
@@ -183,7 +183,7 @@ fn who_waits_may_have_enough_after_some_failures_and_learns_the_last_reason() {
         assert_eq!(counts, [(0, 1), (2, 2), (3, 3)]);
         assert!(patient.borrow().is_none());
         stop(world, &service, &mut reactor);
-        assert_eq!(wait(world, &mut reactor, &patient), Err(NoConnection::Cancelled));
+        assert_eq!(wait(world, &mut reactor, &patient), Err(ConnectError::Cancelled));
         world.run_until_idle(&mut reactor);
     });
 }
@@ -216,18 +216,18 @@ fn a_connection_counts_only_once_it_is_prepared() {
                 }
             });
         start(&service, &mut reactor);
-        let failures: Rc<RefCell<Vec<AttemptFailed>>> = Rc::default();
+        let failures: Rc<RefCell<Vec<AttemptError>>> = Rc::default();
         for number in 1..=5 {
             let failures = Rc::clone(&failures);
             service.when_connected_or_failed(&mut reactor, number, move |_, result| match result {
-                Err(NoConnection::Failed { last, .. }) => failures.borrow_mut().push(last),
+                Err(ConnectError::Failed { last, .. }) => failures.borrow_mut().push(last),
                 other => panic!("{other:?}"),
             });
         }
         let answer = ask(&service, &mut reactor);
         wait(world, &mut reactor, &answer).unwrap();
         assert_eq!((prepared.get(), service.failures()), (6, 0));
-        let failed = |why: &str| AttemptFailed::Preparation(why.to_owned());
+        let failed = |why: &str| AttemptError::Preparation(why.to_owned());
         assert_eq!(
             *failures.borrow(),
             [
@@ -264,13 +264,13 @@ fn a_connection_that_is_refused_or_closed_while_it_is_made_is_a_failure() {
         let services = [hurried(to, refusing), hurried(to, closing), hurried(to, panicking)];
         for (service, reason) in services.into_iter().zip(["Done", "Done", "Panicked"]) {
             start(&service, &mut reactor);
-            let answer: Rc<RefCell<Option<NoConnection>>> = Rc::default();
+            let answer: Rc<RefCell<Option<ConnectError>>> = Rc::default();
             let told = Rc::clone(&answer);
             service.when_connected_or_failed(&mut reactor, 2, move |_, result| {
                 *told.borrow_mut() = result.err();
             });
             world.run_until(&mut reactor, "an answer", |_| answer.borrow().is_some());
-            let Some(NoConnection::Failed { failures: 2, last: AttemptFailed::LostEarly(lost) }) =
+            let Some(ConnectError::Failed { failures: 2, last: AttemptError::LostEarly(lost) }) =
                 answer.take()
             else {
                 panic!("{answer:?}")
@@ -300,7 +300,7 @@ fn it_gives_up_when_its_policy_does_and_tries_again_after_another_start() {
         start(&service, &mut reactor);
         let answer = ask(&service, &mut reactor);
         let given_up = wait(world, &mut reactor, &answer);
-        assert!(matches!(given_up, Err(NoConnection::Failed { failures: 3, .. })), "{given_up:?}");
+        assert!(matches!(given_up, Err(ConnectError::Failed { failures: 3, .. })), "{given_up:?}");
         assert_eq!(service.state(), ClientState::GivenUp);
         assert_eq!(world.logged(), ["reports: gave up after 3 attempts"]);
         let late = ask(&service, &mut reactor);
@@ -328,7 +328,7 @@ fn an_endpoint_that_cannot_even_try_is_a_failure_and_a_policy_that_panics_gives_
         });
         start(&service, &mut reactor);
         let answer = ask(&service, &mut reactor);
-        let Err(NoConnection::Failed { failures: 2, last: AttemptFailed::Endpoint(why) }) =
+        let Err(ConnectError::Failed { failures: 2, last: AttemptError::Endpoint(why) }) =
             wait(world, &mut reactor, &answer)
         else {
             panic!("{:?}", service.state())
@@ -352,13 +352,13 @@ fn a_waiter_may_stop_the_service_and_its_panic_concerns_nobody_else() {
         let (stops, told) = (service.clone(), record.clone());
         service.when_connected(&mut reactor, move |reactor, connection| {
             assert!(connection.is_ok());
-            let stopped = Stopped::new(reactor, move |_| told.add("stopped"));
+            let stopped = StopToken::new(reactor, move |_| told.add("stopped"));
             stops.clone().stop(reactor, stopped);
         });
         let third = ask(&service, &mut reactor);
         start(&service, &mut reactor);
         // Told after the stop: that is how it stands then.
-        assert_eq!(wait(world, &mut reactor, &third), Err(NoConnection::Cancelled));
+        assert_eq!(wait(world, &mut reactor, &third), Err(ConnectError::Cancelled));
         world.run_until(&mut reactor, "stopped", |_| record.has("stopped"));
         world.close(&mut reactor, &listener);
         assert_eq!(world.logged().len(), 1);
@@ -381,7 +381,7 @@ fn clients_of_a_server_that_was_away_come_back_one_by_one() {
         let services: Vec<ClientService> =
             (0..200).map(|_| ClientService::new(ConnectTcp::new("server", 80), || Silent)).collect();
         for service in &services {
-            attach(simulation.reactor(client), service.clone(), Duration::from_secs(30)).unwrap();
+            run_service(simulation.reactor(client), service.clone(), Duration::from_secs(30)).unwrap();
         }
         let connected = |services: &[ClientService]| {
             services.iter().filter(|service| service.connection().is_some()).count()
@@ -416,7 +416,7 @@ fn the_layers_of_its_factory_stand_in_its_connections() {
     on_each_back_end(|world| {
         let mut reactor = world.reactor();
         let listener = world.serve(&mut reactor, nobody().echoing());
-        let total = Traffic::new();
+        let total = TrafficCounter::new();
         let record = Record::new();
         let asks = Recorders {
             record: record.clone(),
@@ -426,7 +426,7 @@ fn the_layers_of_its_factory_stand_in_its_connections() {
                 }
             },
         };
-        let service = hurried(socket_address(listener.address()), counted(asks, &total));
+        let service = hurried(socket_address(listener.address()), count_traffic(asks, &total));
         start(&service, &mut reactor);
         world.run_until(&mut reactor, "echoed", |_| record.has("data hello"));
         let counts = total.total();

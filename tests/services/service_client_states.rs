@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::world::Record;
 use twistor::endpoint::ClientEndpoint;
-use twistor::service::{Backoff, ClientService, ClientState, Preparation, Service, Stopped};
+use twistor::service::{Backoff, ClientService, ClientState, PrepareToken, Service, StopToken};
 use twistor::sim::Errno;
 use twistor::testing::{MemoryReactor, Peer};
 use twistor::{ClientFactory, ConnectTcp, ConnectorId, Protocol, Reactor, Result, Transport};
@@ -94,7 +94,7 @@ impl ClientEndpoint for Counting {
 struct Bench {
     memory: MemoryReactor,
     service: ClientService,
-    preparation: Rc<RefCell<Option<Preparation>>>,
+    preparation: Rc<RefCell<Option<PrepareToken>>>,
     record: Record,
     attempts: Rc<Cell<usize>>,
     peer: Option<Peer>,
@@ -107,7 +107,7 @@ impl Bench {
         let (attempts, record) = (Rc::default(), Record::new());
         let backoff = Backoff { initial: WAIT, factor: 1.0, jitter: Duration::ZERO, ..Backoff::default() };
         let mut service = ClientService::new(Counting(Rc::clone(&attempts)), || Silent).retry(backoff);
-        let preparation: Rc<RefCell<Option<Preparation>>> = Rc::default();
+        let preparation: Rc<RefCell<Option<PrepareToken>>> = Rc::default();
         if prepares {
             let token = Rc::clone(&preparation);
             service = service.prepare_connection(move |_, _, preparation| {
@@ -197,7 +197,7 @@ impl Bench {
     fn stop(&mut self, name: &'static str) {
         let record = self.record.clone();
         let reactor = &mut self.memory.reactor();
-        let stopped = Stopped::new(reactor, move |_| record.add(format!("{name} stopped")));
+        let stopped = StopToken::new(reactor, move |_| record.add(format!("{name} stopped")));
         self.service.clone().stop(reactor, stopped);
     }
 
@@ -226,7 +226,7 @@ impl Bench {
             if self.service.state() == state {
                 return;
             }
-            self.memory.reactor().turn(Some(Duration::ZERO)).unwrap();
+            self.memory.reactor().iterate(Some(Duration::ZERO)).unwrap();
         }
         panic!("{:?}, not {state:?}", self.service.state());
     }
@@ -328,8 +328,8 @@ fn who_asked_to_stop_is_told_once_from_every_state_and_nothing_is_left() {
         assert_eq!(bench.record.count("now stopped"), 1, "{place:?}");
         drop(bench.preparation.borrow_mut().take());
         bench.memory.start();
-        assert_eq!(bench.memory.reactor().in_use(), 0, "{place:?}");
-        assert_eq!(bench.memory.reactor().delayed_calls(), 0, "{place:?}");
+        assert_eq!(bench.memory.reactor().resource_count(), 0, "{place:?}");
+        assert_eq!(bench.memory.reactor().delayed_call_count(), 0, "{place:?}");
         bench.act(Act::Stop);
         assert_eq!(bench.record.count("now stopped"), 2, "{place:?}");
     }

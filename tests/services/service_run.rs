@@ -10,8 +10,8 @@ use crate::world::child::{self, Child};
 use crate::world::folder::Folder;
 use crate::world::{nobody, on_the_real_network};
 use rustix::process::Signal;
-use twistor::service::{Failure, MultiService, RunSettings, Service, ServiceError, Stopped, TimerService};
-use twistor::service::{StreamServerService, run_with, tell_status};
+use twistor::service::{Failure, MultiService, RunSettings, Service, ServiceError, StopToken, TimerService};
+use twistor::service::{StreamServerService, notify_status, run_with};
 use twistor::{ListenTcp, Reactor};
 
 const OWN_PROCESS: &str = "it is about a process, from its start to its exit code";
@@ -37,7 +37,7 @@ impl Service for Says {
         self.failing.map_or(Ok(()), |why| Err(Failure::new(why)))
     }
 
-    fn stop(&mut self, reactor: &mut Reactor, stopped: Stopped) {
+    fn stop(&mut self, reactor: &mut Reactor, stopped: StopToken) {
         eprintln!("stops");
         match self.stopping {
             Some(delay) => {
@@ -52,7 +52,7 @@ impl Service for Says {
 
     fn reload(&mut self, _: &mut Reactor) {
         eprintln!("reloads");
-        let _ = tell_status("as good\nas new");
+        let _ = notify_status("as good\nas new");
     }
 }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::world::peer::turns;
 use crate::world::{Record, Recorder, World, nobody, on_each_back_end};
 use twistor::endpoint::{client_from_string, server_from_string};
-use twistor::service::{ClientService, MultiService, Service, Stopped, StreamServerService};
+use twistor::service::{ClientService, MultiService, Service, StopToken, StreamServerService};
 use twistor::{Error, Factory, ListenTcp, Reactor, Settings};
 
 /// A service on a port of its own.
@@ -24,7 +24,7 @@ fn start(service: &StreamServerService, reactor: &mut Reactor) {
 fn stop(service: &StreamServerService, reactor: &mut Reactor) -> Rc<Cell<bool>> {
     let told = Rc::new(Cell::new(false));
     let tells = Rc::clone(&told);
-    let stopped = Stopped::new(reactor, move |_| tells.set(true));
+    let stopped = StopToken::new(reactor, move |_| tells.set(true));
     service.clone().stop(reactor, stopped);
     told
 }
@@ -157,7 +157,7 @@ fn endpoints_that_were_read_from_text_serve_and_are_connected_to() {
         let mut client = ClientService::new(endpoint, nobody);
         client.start(&mut reactor).unwrap();
         world.run_until(&mut reactor, "made", |_| record.has("made"));
-        client.stop(&mut reactor, Stopped::ignored());
+        client.stop(&mut reactor, StopToken::ignored());
         let _ = stop(&server, &mut reactor);
         world.run_until_idle(&mut reactor);
         assert_eq!(record.events(), ["made", "read lost", "lost Done"]);

@@ -5,7 +5,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use crate::world::on_each_back_end;
-use twistor::service::{Service, Stopped, Tick, TimerService};
+use twistor::service::{Service, StopToken, Tick, TimerService};
 use twistor::testing::MemoryReactor;
 
 const PERIOD: Duration = Duration::from_millis(2);
@@ -13,7 +13,7 @@ const PERIOD: Duration = Duration::from_millis(2);
 type Ticks = Rc<RefCell<Vec<Tick>>>;
 
 fn numbers(ticks: &Ticks) -> Vec<(u64, u64)> {
-    ticks.borrow().iter().map(|tick| (tick.number, tick.skipped)).collect()
+    ticks.borrow().iter().map(|tick| (tick.count, tick.skipped)).collect()
 }
 
 #[test]
@@ -30,7 +30,7 @@ fn the_first_call_comes_at_the_start_and_none_after_the_stop() {
             world.run_until(&mut reactor, "three ticks", |_| ticks.borrow().len() >= 3);
             let told = Rc::new(Cell::new(false));
             let tells = Rc::clone(&told);
-            let stopped = Stopped::new(&mut reactor, move |_| tells.set(true));
+            let stopped = StopToken::new(&mut reactor, move |_| tells.set(true));
             service.stop(&mut reactor, stopped);
             assert!(!service.running());
             world.run_until(&mut reactor, "stopped", |_| told.get());
@@ -38,8 +38,8 @@ fn the_first_call_comes_at_the_start_and_none_after_the_stop() {
             // Each call knows which one it is, however late: numbers and what was skipped add up.
             let mut next = 0;
             for tick in ticks.take() {
-                assert_eq!(tick.number, next + tick.skipped);
-                next = tick.number + 1;
+                assert_eq!(tick.count, next + tick.skipped);
+                next = tick.count + 1;
             }
         }
     });
@@ -52,8 +52,8 @@ fn it_keeps_its_phase_and_counts_what_it_could_not_do_in_time() {
     let (noted, network) = (Rc::clone(&ticks), memory.network());
     let mut service = TimerService::new(Duration::from_secs(10), move |_, tick| {
         noted.borrow_mut().push(tick);
-        if tick.number == 2 {
-            network.0.spend(network.1, Duration::from_secs(25));
+        if tick.count == 2 {
+            network.0.advance_host_clock(network.1, Duration::from_secs(25));
         }
     });
     service.start(&mut memory.reactor()).unwrap();
@@ -66,7 +66,7 @@ fn it_keeps_its_phase_and_counts_what_it_could_not_do_in_time() {
     // The call at 20 s takes until 45 s: that of 30 s is skipped, that of 40 s comes late, the next one in phase.
     memory.advance(Duration::from_secs(40));
     assert_eq!(numbers(&ticks), [(0, 0), (1, 0), (2, 0), (4, 1), (5, 0)]);
-    service.stop(&mut memory.reactor(), Stopped::ignored());
+    service.stop(&mut memory.reactor(), StopToken::ignored());
     memory.advance(Duration::from_secs(100));
     assert_eq!(ticks.borrow().len(), 5);
 }
@@ -82,7 +82,7 @@ fn a_panic_in_a_call_does_not_end_it_and_a_call_may_stop_it() {
             count.set(count.get() + 1);
             assert!(count.get() > 2, "it panics");
             if let Some(service) = own.borrow_mut().as_mut().filter(|_| count.get() == 5) {
-                service.stop(reactor, Stopped::ignored());
+                service.stop(reactor, StopToken::ignored());
             }
         });
         *slot.borrow_mut() = Some(service.clone());

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::world::{Record, World, on_each_back_end};
 use twistor::Reactor;
-use twistor::service::{Failure, MultiService, Service, ServiceError, Stopped};
+use twistor::service::{Failure, MultiService, Service, ServiceError, StopToken};
 
 type Act = Box<dyn FnMut(&mut Reactor) -> Result<(), Failure>>;
 
@@ -23,7 +23,7 @@ struct Noting {
 enum Stopping {
     AtOnce,
     After(Duration),
-    Never(Rc<RefCell<Vec<Stopped>>>),
+    Never(Rc<RefCell<Vec<StopToken>>>),
 }
 
 fn noting(name: &'static str, record: &Record) -> Noting {
@@ -57,7 +57,7 @@ impl Service for Noting {
         (self.act)(reactor)
     }
 
-    fn stop(&mut self, reactor: &mut Reactor, stopped: Stopped) {
+    fn stop(&mut self, reactor: &mut Reactor, stopped: StopToken) {
         self.record.add(format!("{} stops", self.name));
         let (name, record) = (self.name, self.record.clone());
         match &self.stopping {
@@ -86,7 +86,7 @@ fn start(services: &MultiService, reactor: &mut Reactor) -> Result<(), Failure> 
 /// Stops a tree, and notes `all stopped`.
 fn stop(services: &MultiService, reactor: &mut Reactor, record: &Record) {
     let record = record.clone();
-    let stopped = Stopped::new(reactor, move |_| record.add("all stopped"));
+    let stopped = StopToken::new(reactor, move |_| record.add("all stopped"));
     services.clone().stop(reactor, stopped);
 }
 
@@ -199,7 +199,7 @@ fn a_panic_in_a_start_is_its_failure_and_one_in_a_stop_keeps_nobody_waiting() {
             Ok(())
         }
 
-        fn stop(&mut self, _: &mut Reactor, stopped: Stopped) {
+        fn stop(&mut self, _: &mut Reactor, stopped: StopToken) {
             assert_ne!(self.0, "stop", "it stops badly");
             drop(stopped);
         }
@@ -234,7 +234,7 @@ fn one_that_does_not_stop_within_its_limit_is_passed_over_with_a_warning() {
     on_each_back_end(|world| {
         let mut reactor = world.reactor();
         let record = Record::new();
-        let kept: Rc<RefCell<Vec<Stopped>>> = Rc::default();
+        let kept: Rc<RefCell<Vec<StopToken>>> = Rc::default();
         let services = MultiService::new().stop_limit(SOON);
         services.add(noting("one", &record)).unwrap();
         services.add(noting("stuck", &record).stopping(Stopping::Never(Rc::clone(&kept)))).unwrap();
@@ -246,8 +246,8 @@ fn one_that_does_not_stop_within_its_limit_is_passed_over_with_a_warning() {
         // Its late word changes nothing.
         start(&services, &mut reactor).unwrap();
         kept.borrow_mut().clear();
-        reactor.turn(Some(Duration::ZERO)).unwrap();
-        reactor.turn(Some(Duration::ZERO)).unwrap();
+        reactor.iterate(Some(Duration::ZERO)).unwrap();
+        reactor.iterate(Some(Duration::ZERO)).unwrap();
         assert!(services.running());
         record.take();
         stop(&services, &mut reactor, &record);
@@ -267,7 +267,7 @@ fn the_token_can_be_let_go_on_another_thread() {
             Ok(())
         }
 
-        fn stop(&mut self, reactor: &mut Reactor, stopped: Stopped) {
+        fn stop(&mut self, reactor: &mut Reactor, stopped: StopToken) {
             reactor.call_in_thread(move || drop(stopped), |_, _| {}).unwrap();
         }
     }
@@ -300,14 +300,14 @@ fn one_that_is_added_to_a_running_tree_starts_now_and_one_that_is_removed_stops(
         assert_eq!((services.names(), services.find("two")), (vec!["one".into(), "two".into()], Some(two)));
 
         let gone = record.clone();
-        let stopped = Stopped::new(&mut reactor, move |_| gone.add("gone"));
+        let stopped = StopToken::new(&mut reactor, move |_| gone.add("gone"));
         services.remove(&mut reactor, two, stopped).unwrap();
         // It keeps its name until it has stopped, and cannot be removed twice.
         assert!(matches!(
             services.add_running(&mut reactor, noting("two", &record)),
             Err(ServiceError::NameTaken(name)) if name == "two"
         ));
-        let again = services.remove(&mut reactor, two, Stopped::ignored());
+        let again = services.remove(&mut reactor, two, StopToken::ignored());
         assert!(matches!(again, Err(ServiceError::NoSuchService)));
         world.run_until(&mut reactor, "gone", |_| record.has("gone"));
         assert_eq!(record.take(), ["two stops", "two has stopped", "gone"]);
@@ -337,7 +337,7 @@ fn the_end_of_a_tree_waits_for_one_that_is_being_removed() {
         let two = services.add(noting("two", &record).stopping(Stopping::After(SOON))).unwrap();
         start(&services, &mut reactor).unwrap();
         record.take();
-        services.remove(&mut reactor, two, Stopped::ignored()).unwrap();
+        services.remove(&mut reactor, two, StopToken::ignored()).unwrap();
         stop_and_wait(world, &services, &mut reactor, &record);
         assert_eq!(record.take(), ["two stops", "two has stopped", "one stops", "all stopped"]);
         assert_eq!(services.names(), ["one"]);
@@ -355,7 +355,7 @@ fn services_may_add_stop_and_remove_while_they_start() {
         let adds = noting("one", &record).acting(move |_| {
             tree.add(noting("added", &notes))?;
             let own = tree.find("one").ok_or_else(|| Failure::new("it has no place"))?;
-            let busy = tree.remove(&mut Reactor::new()?, own, Stopped::ignored());
+            let busy = tree.remove(&mut Reactor::new()?, own, StopToken::ignored());
             assert!(matches!(busy, Err(ServiceError::Busy(_))));
             Ok(())
         });
@@ -407,7 +407,7 @@ fn everybody_who_asks_a_tree_to_stop_is_told() {
         let told = Rc::new(Cell::new(0));
         for _ in 0..3 {
             let told = Rc::clone(&told);
-            let stopped = Stopped::new(&mut reactor, move |_| told.set(told.get() + 1));
+            let stopped = StopToken::new(&mut reactor, move |_| told.set(told.get() + 1));
             services.clone().stop(&mut reactor, stopped);
             let error = services.clone().start(&mut reactor).unwrap_err();
             assert_eq!(error.to_string(), "the services are being stopped");
@@ -427,7 +427,7 @@ fn one_that_stops_its_tree_from_inside_a_call_is_stopped_after_that() {
             Ok(())
         }
 
-        fn stop(&mut self, _: &mut Reactor, stopped: Stopped) {
+        fn stop(&mut self, _: &mut Reactor, stopped: StopToken) {
             self.1.add("stops");
             drop(stopped);
         }
@@ -447,7 +447,7 @@ fn one_that_stops_its_tree_from_inside_a_call_is_stopped_after_that() {
         services.clone().reload(&mut reactor);
         world.run_until(&mut reactor, "all stopped", |_| record.has("all stopped"));
         assert_eq!(record.take(), ["has reloaded", "stops", "all stopped"]);
-        services.remove(&mut reactor, id, Stopped::ignored()).unwrap();
+        services.remove(&mut reactor, id, StopToken::ignored()).unwrap();
         assert!(services.is_empty());
     });
 }

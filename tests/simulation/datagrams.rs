@@ -106,7 +106,7 @@ fn a_forged_datagram_is_answered_between_guarded_echo_servers_for_a_moment() {
         });
         let to = Address::Udp((simulation.address(hosts[1]), ports[1]).into());
         simulation.run_for(MOMENT).unwrap();
-        simulation.reactor(hosts[0]).datagram(ids[0]).unwrap().write_to(b"forged", &to).unwrap();
+        simulation.reactor(hosts[0]).datagram_transport(ids[0]).unwrap().write_to(b"forged", &to).unwrap();
         simulation.run_for(60 * SECOND).unwrap();
         hosts.map(|host| simulation.reactor(host).statistics().datagrams_received).iter().sum::<u64>()
     };
@@ -134,7 +134,7 @@ fn a_datagram_comes_whole_when_its_latency_is_over_and_says_from_whom() {
 #[test]
 fn on_a_plain_link_all_come_once_and_in_order() {
     let (mut simulation, _, _, one, other) = two(Link::fixed(MOMENT));
-    simulation.in_order();
+    simulation.set_fifo_order();
     send(&one, &other, 100);
     simulation.run_for(SECOND).unwrap();
     assert_eq!(numbers(&other), (0..100).collect::<Vec<_>>());
@@ -163,7 +163,7 @@ fn some_come_twice() {
 #[test]
 fn some_are_overtaken_and_none_is_missing() {
     let (mut simulation, _, _, one, other) = two(Link { reorder: 0.1, ..Link::fixed(MOMENT) });
-    simulation.in_order();
+    simulation.set_fifo_order();
     let come = send_and_read(&mut simulation, &one, &other, 1000);
     let late = simulation.coverage().fault(FaultKind::Reorder);
     assert!((50..200).contains(&late), "{late}");
@@ -274,9 +274,9 @@ fn a_partition_lets_none_through_and_none_of_them_comes_later() {
 #[test]
 fn a_silent_port_takes_none_until_it_is_admitted_again() {
     let (simulation, _, far, one, other) = two(Link::instant());
-    simulation.silence(far, Some(other.local_address().port()));
+    simulation.drop_connects(far, Some(other.local_address().port()));
     send(&one, &other, 10);
-    simulation.admit(far, None);
+    simulation.accept_connects(far, None);
     assert_eq!(numbers(&other), [0; 0]);
     send(&one, &other, 2);
     assert_eq!(numbers(&other), [0, 1]);
@@ -336,13 +336,13 @@ fn three() -> (Simulation, Vec<Host>, Vec<DatagramId>, Vec<Rc<RefCell<Vec<String
 
 fn write(simulation: &mut Simulation, host: Host, id: DatagramId, data: &str, to: &str) {
     let to = Address::Udp(to.parse().unwrap());
-    simulation.reactor(host).datagram(id).unwrap().write_to(data.as_bytes(), &to).unwrap();
+    simulation.reactor(host).datagram_transport(id).unwrap().write_to(data.as_bytes(), &to).unwrap();
 }
 
 #[test]
 fn a_broadcast_comes_to_every_host_but_those_behind_a_partition() {
     let (mut simulation, hosts, ids, came) = three();
-    simulation.reactor(hosts[0]).datagram(ids[0]).unwrap().set_broadcast(true).unwrap();
+    simulation.reactor(hosts[0]).datagram_transport(ids[0]).unwrap().set_broadcast(true).unwrap();
     write(&mut simulation, hosts[0], ids[0], "hello", "255.255.255.255:9");
     simulation.run_for(SECOND).unwrap();
     assert!(came.iter().all(|came| came.take() == ["hello from 10.0.0.1"]));
@@ -357,15 +357,15 @@ fn what_goes_to_a_group_comes_to_its_members() {
     let (mut simulation, hosts, ids, came) = three();
     let group = "239.1.2.3".parse().unwrap();
     for place in [1, 2] {
-        let mut transport = simulation.reactor(hosts[place]).datagram(ids[place]).unwrap();
+        let mut transport = simulation.reactor(hosts[place]).datagram_transport(ids[place]).unwrap();
         transport.join_group(group, Interface::Default).unwrap();
     }
     write(&mut simulation, hosts[0], ids[0], "one", "239.1.2.3:9");
     write(&mut simulation, hosts[1], ids[1], "two", "239.1.2.3:9");
     simulation.run_for(SECOND).unwrap();
-    let mut transport = simulation.reactor(hosts[1]).datagram(ids[1]).unwrap();
+    let mut transport = simulation.reactor(hosts[1]).datagram_transport(ids[1]).unwrap();
     transport.leave_group(group, Interface::Default).unwrap();
-    let mut transport = simulation.reactor(hosts[2]).datagram(ids[2]).unwrap();
+    let mut transport = simulation.reactor(hosts[2]).datagram_transport(ids[2]).unwrap();
     transport.set_multicast_loopback(false).unwrap();
     write(&mut simulation, hosts[0], ids[0], "three", "239.1.2.3:9");
     write(&mut simulation, hosts[2], ids[2], "four", "239.1.2.3:9");
@@ -385,7 +385,7 @@ fn what_may_take_no_hop_stays_on_its_host() {
     let (mut simulation, hosts, ids, came) = three();
     let group = "239.1.2.3".parse().unwrap();
     for (host, id) in hosts.iter().zip(&ids) {
-        let mut transport = simulation.reactor(*host).datagram(*id).unwrap();
+        let mut transport = simulation.reactor(*host).datagram_transport(*id).unwrap();
         transport.join_group(group, Interface::Default).unwrap();
         transport.set_multicast_ttl(0).unwrap();
     }
@@ -400,7 +400,7 @@ fn a_refusal_travels_back_and_may_be_lost_on_its_way() {
     let nobody: SocketAddr = (simulation.address(hosts[1]), 10).into();
     let ask = |simulation: &mut Simulation| {
         let id = simulation.reactor(hosts[0]).connect_udp(nobody, Listens(Rc::clone(&came[0]))).unwrap();
-        simulation.reactor(hosts[0]).datagram(id).unwrap().write(b"hello").unwrap();
+        simulation.reactor(hosts[0]).datagram_transport(id).unwrap().write(b"hello").unwrap();
     };
     ask(&mut simulation);
     simulation.run_for(Duration::from_micros(1999)).unwrap();

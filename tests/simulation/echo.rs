@@ -136,15 +136,15 @@ fn every_byte_comes_back_whatever_calls_are_cut_short_interrupted_or_would_block
     let seen = Simulation::explore(0..60, |simulation| {
         let mut random = simulation.random("chaos");
         let chaos = nuisances(&mut random);
-        simulation.unleash(chaos);
+        simulation.start_chaos(chaos);
         let (server, ends) = echo_and_callers(simulation, 3, 200_000);
         simulation.run_until(|_| ends.borrow().len() == 3).unwrap();
         for (received, total, reason) in ends.borrow().iter() {
             assert_eq!((received, reason), (total, &Reason::Done));
         }
-        simulation.calm();
+        simulation.stop_chaos();
         simulation.run_until_idle(Duration::from_secs(3600)).unwrap();
-        assert_eq!((simulation.connections(), simulation.reactor(server).in_use()), (0, 1));
+        assert_eq!((simulation.connections(), simulation.reactor(server).resource_count()), (0, 1));
     });
     use twistor::sim::FaultKind::{Delay, Failure, Loss, ShortRead, ShortWrite, SlowCall, WouldBlock};
     for kind in [ShortRead, ShortWrite, WouldBlock, Failure, SlowCall, Loss, Delay] {
@@ -158,9 +158,10 @@ fn what_came_back_before_a_disaster_is_what_was_sent_and_afterwards_the_echo_ser
         // Each compares what it gets.
         let (_, ends) = echo_and_callers(simulation, 5, 700_000);
         let mut random = simulation.random("chaos");
-        simulation.unleash(Chaos { lasts: Duration::from_millis(300), ..Chaos::draw(&mut random) });
+        simulation
+            .start_chaos(Chaos { mean_duration: Duration::from_millis(300), ..Chaos::draw(&mut random) });
         simulation.run_for(Duration::from_secs(60)).unwrap();
-        simulation.calm();
+        simulation.stop_chaos();
         assert!(ends.borrow().len() <= 5, "somebody was lost twice: {:?}", ends.borrow());
         let before = ends.borrow().len();
         call(simulation, "late", 100_000, &ends);

@@ -129,7 +129,7 @@ fn at_two_ports(wrong: fn(&Network, Host, Option<u16>), port: Option<u16>) -> [[
     };
     wrong(&simulation, server, port);
     let during = try_both(&mut simulation);
-    simulation.admit(server, port);
+    simulation.accept_connects(server, port);
     [during, try_both(&mut simulation)]
 }
 
@@ -141,8 +141,11 @@ fn a_port_or_all_refuse_until_they_are_admitted_again() {
 
 #[test]
 fn a_port_or_all_are_silent_until_they_are_admitted_again() {
-    assert_eq!(at_two_ports(Network::silence, Some(80)), [["failed TimedOut", "made"], ["made", "made"]]);
-    assert_eq!(at_two_ports(Network::silence, None), [["failed TimedOut"; 2], ["made"; 2]]);
+    assert_eq!(
+        at_two_ports(Network::drop_connects, Some(80)),
+        [["failed TimedOut", "made"], ["made", "made"]]
+    );
+    assert_eq!(at_two_ports(Network::drop_connects, None), [["failed TimedOut"; 2], ["made"; 2]]);
 }
 
 #[test]
@@ -162,7 +165,7 @@ fn a_connect_that_waits_for_a_full_queue_is_made_when_there_is_room() {
     let record = ask(&mut simulation, client, ConnectTcp { timeout: 60 * SECOND, ..("server", 80).into() });
     simulation.run_for(20 * SECOND).unwrap();
     assert!(!record.has("made"));
-    simulation.admit(server, None);
+    simulation.accept_connects(server, None);
     simulation.run_for(20 * SECOND).unwrap();
     assert!(record.has("made"));
     assert!(simulation.coverage().fault(FaultKind::FullBacklog) > 1);
@@ -171,7 +174,7 @@ fn a_connect_that_waits_for_a_full_queue_is_made_when_there_is_room() {
 #[test]
 fn connections_that_are_made_do_not_mind_refusal_silence_and_full_queues() {
     let (mut simulation, server, client, record) = connected();
-    for wrong in [Network::refuse, Network::silence, Network::fill_backlog] {
+    for wrong in [Network::refuse, Network::drop_connects, Network::fill_backlog] {
         wrong(&simulation, server, None);
     }
     write(&mut simulation, client, b"hello");
@@ -190,8 +193,8 @@ fn a_process_without_descriptors_sheds_connections_until_the_limit_is_lifted() {
     simulation.run_for(SECOND).unwrap();
     assert_eq!(late.events()[2..], ["made", "read lost"]);
     assert!(simulation.coverage().fault(FaultKind::DescriptorLimit) > 0);
-    let statistics = simulation.look(server).unwrap().statistics();
-    assert!(statistics.accept_errors + statistics.shed > 0, "{statistics:?}");
+    let statistics = simulation.reactor_ref(server).unwrap().statistics();
+    assert!(statistics.accept_errors + statistics.accepts_shed > 0, "{statistics:?}");
     simulation.set_descriptor_limit(server, 9);
     simulation.run_for(SECOND).unwrap();
     let later = ask(&mut simulation, client, ("server", 80));
@@ -229,7 +232,7 @@ fn a_descriptor_limit_holds_for_processes_that_begin_later() {
 fn a_host_finds_no_names_but_addresses_and_itself() {
     let (mut simulation, server, client) = two_hosts();
     serve(&mut simulation, server);
-    simulation.set_names_found(client, false);
+    simulation.set_name_resolution(client, false);
     let came = |simulation: &mut Simulation, name: &str| {
         let record = ask(simulation, client, (name, 80));
         simulation.run_for(SECOND).unwrap();
@@ -238,7 +241,7 @@ fn a_host_finds_no_names_but_addresses_and_itself() {
     assert_eq!(came(&mut simulation, "server").unwrap(), "failed Unresolved");
     assert_eq!(came(&mut simulation, "10.0.0.1").unwrap(), "made");
     assert_eq!(came(&mut simulation, "localhost").unwrap(), "failed Refused");
-    simulation.set_names_found(client, true);
+    simulation.set_name_resolution(client, true);
     assert_eq!(came(&mut simulation, "server").unwrap(), "made");
     assert_eq!(simulation.coverage().fault(FaultKind::NameFailure), 1);
 }
@@ -249,7 +252,7 @@ fn a_slow_reader_reads_at_its_rate_and_everything_when_it_is_slow_no_more() {
     simulation.set_read_rate(server, Some(1000));
     write(&mut simulation, client, &[b'x'; 10_000]);
     simulation.run_for(5 * SECOND).unwrap();
-    let read = |simulation: &Simulation| simulation.look(server).unwrap().statistics().bytes_received;
+    let read = |simulation: &Simulation| simulation.reactor_ref(server).unwrap().statistics().bytes_received;
     assert!((4900..=5100).contains(&read(&simulation)), "{}", read(&simulation));
     simulation.set_read_rate(server, None);
     simulation.run_for(SECOND).unwrap();
@@ -500,7 +503,7 @@ fn a_timer_that_is_set_already_follows_a_drift_that_begins() {
 fn a_clock_that_steps_moves_the_calendar_and_no_timer() {
     for step in [3600_i64, -3600] {
         let (mut simulation, host, other) = two_hosts();
-        let before = simulation.reactor(host).wall();
+        let before = simulation.reactor(host).system_time();
         let came = Rc::new(Cell::new(Duration::ZERO));
         let told = Rc::clone(&came);
         simulation
@@ -509,8 +512,8 @@ fn a_clock_that_steps_moves_the_calendar_and_no_timer() {
         simulation.step_clock(host, step);
         simulation.run_for(20 * SECOND).unwrap();
         assert_eq!(came.get(), 10 * SECOND);
-        let elsewhere = simulation.reactor(other).wall();
-        let here = simulation.reactor(host).wall();
+        let elsewhere = simulation.reactor(other).system_time();
+        let here = simulation.reactor(host).system_time();
         let moved = here
             .duration_since(elsewhere)
             .map_or_else(|error| -(error.duration().as_secs() as i64), |d| d.as_secs() as i64);
@@ -805,7 +808,7 @@ fn coverage_of_several_worlds_is_added_and_says_what_is_missing() {
     assert!(
         !sum.missing_calls().contains(&CallKind::Send) && sum.missing_calls().contains(&CallKind::Offload)
     );
-    simulation.calm();
+    simulation.stop_chaos();
     assert_eq!(simulation.coverage().missing_faults(), FaultKind::ALL, "that all is well is no fault");
     assert!(sum.to_string().contains("2 send()") && sum.to_string().contains("0 partition"));
 }
@@ -854,27 +857,27 @@ fn survives(chaos: Chaos) -> Simulation {
     serve(&mut simulation, server);
     let boot = move |reactor: &mut Reactor| reactor.connect_tcp(("server", 80), Tireless).map(drop);
     simulation.boot(client, boot).unwrap();
-    simulation.unleash(chaos);
+    simulation.start_chaos(chaos);
     simulation.run_for(500 * SECOND).unwrap();
-    simulation.calm();
+    simulation.stop_chaos();
     let calm = simulation.coverage();
     // What was on its way may have to be given up first.
     simulation.run_for(200 * SECOND).unwrap();
     let before = simulation.coverage();
-    let received = simulation.look(client).unwrap().statistics().bytes_received;
+    let received = simulation.reactor_ref(client).unwrap().statistics().bytes_received;
     simulation.run_for(100 * SECOND).unwrap();
     let after = simulation.coverage();
     for kind in FaultKind::ALL {
         assert_eq!(before.fault(*kind), after.fault(*kind), "{kind} after the end of chaos");
     }
     assert!(calm.fault(FaultKind::Heal) > 0);
-    assert!(simulation.look(client).unwrap().statistics().bytes_received > received + 10_000);
+    assert!(simulation.reactor_ref(client).unwrap().statistics().bytes_received > received + 10_000);
     simulation
 }
 
 #[test]
 fn each_kind_of_strike_hits_and_is_over_when_it_is_calm() {
-    for kind in Chaos::STRIKES {
+    for kind in Chaos::FAULTS {
         let simulation = survives(Chaos { strikes: vec![*kind], ..Chaos::default() });
         assert!(simulation.coverage().fault(*kind) > 5, "{kind}\n{}", simulation.coverage());
     }
@@ -907,7 +910,7 @@ fn chaos_hits_only_the_hosts_that_it_is_for() {
         simulation.boot(host, |_| Ok(())).unwrap();
         simulation.on_end(host, move |host| ends.add(format!("{}", host == client)));
     }
-    simulation.unleash(Chaos { strikes: vec![FaultKind::Kill], hosts: vec![client], ..Chaos::default() });
+    simulation.start_chaos(Chaos { strikes: vec![FaultKind::Kill], hosts: vec![client], ..Chaos::default() });
     simulation.run_for(100 * SECOND).unwrap();
     assert!(record.count("true") > 5 && !record.has("false"));
 }
@@ -915,9 +918,9 @@ fn chaos_hits_only_the_hosts_that_it_is_for() {
 #[test]
 fn a_new_chaos_takes_the_place_of_the_old_one() {
     let (mut simulation, ..) = two_hosts();
-    simulation.unleash(Chaos { strikes: vec![FaultKind::ClockStep], ..Chaos::default() });
+    simulation.start_chaos(Chaos { strikes: vec![FaultKind::ClockStep], ..Chaos::default() });
     simulation.run_for(100 * SECOND).unwrap();
-    simulation.unleash(Chaos { strikes: vec![FaultKind::Pause], ..Chaos::default() });
+    simulation.start_chaos(Chaos { strikes: vec![FaultKind::Pause], ..Chaos::default() });
     let before = simulation.coverage();
     simulation.run_for(100 * SECOND).unwrap();
     let after = simulation.coverage();
@@ -932,7 +935,7 @@ fn the_seed_decides_what_chaos_does() {
         let mut simulation = Simulation::new(seed);
         simulation.host("server");
         let mut random = simulation.random("which chaos");
-        simulation.unleash(Chaos::draw(&mut random));
+        simulation.start_chaos(Chaos::draw(&mut random));
         simulation.run_for(60 * SECOND).unwrap();
         simulation.trace_hash()
     };

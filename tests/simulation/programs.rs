@@ -5,7 +5,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use crate::process::{Seen, Watcher, said};
-use twistor::sim::{Script, Simulation};
+use twistor::sim::{SimProgram, Simulation};
 use twistor::{
     ChildStream, ExitReason, ProcessProtocol, ProcessSignal, ProcessTransport, Reactor, Signal, SpawnProcess,
     TerminalSize,
@@ -13,7 +13,7 @@ use twistor::{
 
 /// A host that has one program, and begins it.
 fn run(
-    write: impl FnMut(&mut Script, &SpawnProcess) + 'static,
+    write: impl FnMut(&mut SimProgram, &SpawnProcess) + 'static,
     started: impl FnMut(&mut ProcessTransport<'_>) + 'static,
 ) -> (Simulation, Seen) {
     let mut simulation = Simulation::new(7);
@@ -27,9 +27,9 @@ fn run(
 
 #[test]
 fn it_speaks_waits_and_exits_in_virtual_time() {
-    let script = |script: &mut Script, what: &SpawnProcess| {
+    let script = |script: &mut SimProgram, what: &SpawnProcess| {
         assert_eq!(what.arguments, ["now"]);
-        script.say("out").wait(Duration::from_secs(60)).complain("err").exit(3);
+        script.stdout("out").sleep(Duration::from_secs(60)).stderr("err").exit(3);
     };
     let (mut simulation, seen) = run(script, |_| {});
     simulation.run_for(Duration::from_secs(59)).unwrap();
@@ -38,14 +38,14 @@ fn it_speaks_waits_and_exits_in_virtual_time() {
     assert!(seen.place("err err") < seen.place("lost err"));
     assert_eq!(seen.all().last().unwrap(), "ended: exited with code 3");
     let host = simulation.host("host");
-    assert_eq!(simulation.reactor(host).in_use(), 0);
+    assert_eq!(simulation.reactor(host).resource_count(), 0);
 }
 
 #[test]
 fn it_reads_what_is_written_however_much_it_is() {
     const SIZE: usize = 900_000;
-    let script = |script: &mut Script, _: &SpawnProcess| {
-        script.read_line().wait(Duration::from_secs(1)).echo().say("!");
+    let script = |script: &mut SimProgram, _: &SpawnProcess| {
+        script.read_line().sleep(Duration::from_secs(1)).cat().stdout("!");
     };
     let (mut simulation, seen) = run(script, |process| {
         process.write(b"a line\n");
@@ -60,20 +60,20 @@ fn it_reads_what_is_written_however_much_it_is() {
 
 #[test]
 fn it_waits_for_input_that_does_not_come() {
-    type Write = fn(&mut Script);
+    type Write = fn(&mut SimProgram);
     // Each of them waits, in whatever way, for a parent that says nothing and reads nothing.
     let scripts: [Write; 4] = [
         |script| {
-            script.echo();
+            script.cat();
         },
         |script| {
             script.read_line();
         },
         |script| {
-            script.say("x".repeat(1 << 20)).echo();
+            script.stdout("x".repeat(1 << 20)).cat();
         },
         |script| {
-            script.wait(Duration::MAX);
+            script.sleep(Duration::MAX);
         },
     ];
     for (number, write) in scripts.into_iter().enumerate() {
@@ -98,7 +98,7 @@ fn it_waits_for_input_that_does_not_come() {
 fn it_echoes_now_and_later_until_its_input_ends() {
     let (mut simulation, seen) = run(
         |script, _| {
-            script.echo().say("!");
+            script.cat().stdout("!");
         },
         |process| {
             for number in 1..=3 {
@@ -123,7 +123,7 @@ fn input_that_is_closed_or_was_never_open_ends_at_once() {
         let mut simulation = Simulation::new(7);
         let host = simulation.host("host");
         simulation.program(host, "worker", |script, _| {
-            script.read_line().say("one ").echo().say("two");
+            script.read_line().stdout("one ").cat().stdout("two");
         });
         let seen = Seen::default();
         let started = Box::new(|process: &mut ProcessTransport<'_>| process.close_stdin());
@@ -139,7 +139,7 @@ fn input_that_is_closed_or_was_never_open_ends_at_once() {
 fn a_line_that_is_longer_than_the_pipe_is_read() {
     let (mut simulation, seen) = run(
         |script, _| {
-            script.read_line().echo();
+            script.read_line().cat();
         },
         |process| {
             process.write(&vec![b'x'; 200_000]);
@@ -156,7 +156,7 @@ fn a_terminal_is_read_and_written() {
     let mut simulation = Simulation::new(7);
     let host = simulation.host("host");
     simulation.program(host, "worker", |script, _| {
-        script.say("name? ").read_line().say("thanks");
+        script.stdout("name? ").read_line().stdout("thanks");
     });
     let seen = Seen::default();
     let started = Box::new(|process: &mut ProcessTransport<'_>| process.write(b"me\n"));
@@ -171,12 +171,12 @@ fn a_terminal_is_read_and_written() {
 
 #[test]
 fn signals_end_it_unless_it_catches_or_ignores_them() {
-    let script = |script: &mut Script, _: &SpawnProcess| {
+    let script = |script: &mut SimProgram, _: &SpawnProcess| {
         script.ignore_signal(Signal::Hangup);
         script.at_signal(Signal::Terminate, |then| {
-            then.say("bye").exit(9);
+            then.stdout("bye").exit(9);
         });
-        script.wait(Duration::from_secs(1000));
+        script.sleep(Duration::from_secs(1000));
     };
     let (mut simulation, seen) = run(script, |process| {
         process.signal(ProcessSignal::HANGUP).unwrap();
@@ -211,7 +211,7 @@ fn a_supervisor_can_be_tested_for_a_day_in_a_moment() {
     let mut simulation = Simulation::new(1);
     let host = simulation.host("host");
     simulation.program(host, "worker", |script, _| {
-        script.wait(Duration::from_secs(3600)).exit(1);
+        script.sleep(Duration::from_secs(3600)).exit(1);
     });
     let count = Rc::default();
     Kept::begin(simulation.reactor(host), Rc::clone(&count));
@@ -227,5 +227,5 @@ fn a_program_that_the_host_does_not_have_is_an_error() {
     let reactor = simulation.reactor(host);
     let error = reactor.spawn_process(SpawnProcess::new("missing", [""; 0]), protocol).unwrap_err();
     assert!(error.to_string().starts_with("cannot run missing: "), "{error}");
-    assert_eq!(reactor.in_use(), 0);
+    assert_eq!(reactor.resource_count(), 0);
 }

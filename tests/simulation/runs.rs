@@ -33,7 +33,7 @@ fn connected(seed: u64) -> (Simulation, Host, Host, Record) {
 fn a_run_that_waits_for_ever_says_who_waits_for_what() {
     let (mut simulation, ..) = connected(1);
     let error = simulation.run_until(|_| false).unwrap_err();
-    let RunError::Forever { at, waiting } = error else { panic!("{error}") };
+    let RunError::Deadlock { at, waiting } = error else { panic!("{error}") };
     // The connector's limit was the last that happened.
     assert!(at.since_origin() >= SECOND);
     for line in [
@@ -73,7 +73,7 @@ fn a_circle_in_which_no_time_passes_is_found() {
     }
     again(simulation.reactor(host));
     let error = simulation.run_for(SECOND).unwrap_err();
-    assert!(matches!(error, RunError::TimeStandsStill { .. }), "{error}");
+    assert!(matches!(error, RunError::Livelock { .. }), "{error}");
     assert!(error.to_string().contains("busy always has something to do"), "{error}");
 }
 
@@ -141,7 +141,7 @@ fn a_condition_that_begins_something_each_time_is_the_circle() {
             false
         })
         .unwrap_err();
-    assert!(matches!(error, RunError::TimeStandsStill { .. }), "{error}");
+    assert!(matches!(error, RunError::Livelock { .. }), "{error}");
     let text = "each step finds new work for client, which the condition of the run or the caller begins";
     assert!(error.to_string().contains(text), "{error}");
 }
@@ -159,14 +159,15 @@ fn a_host_whose_process_has_ended_has_no_reactor_until_it_begins_again() {
         let (mut simulation, server, ..) = connected(1);
         end(&mut simulation, server);
         simulation.run_for(SECOND).unwrap();
-        assert!(simulation.look(server).is_none());
-        let asked = catch_unwind(AssertUnwindSafe(|| simulation.reactor(server).in_use())).unwrap_err();
+        assert!(simulation.reactor_ref(server).is_none());
+        let asked =
+            catch_unwind(AssertUnwindSafe(|| simulation.reactor(server).resource_count())).unwrap_err();
         let text = asked.downcast_ref::<String>().unwrap();
         assert!(text.contains("server ") && text.contains(why) && text.contains("`restart`"), "{text}");
-        assert_eq!((simulation.sockets(server), simulation.look(server).is_none()), (0, true));
+        assert_eq!((simulation.sockets(server), simulation.reactor_ref(server).is_none()), (0, true));
         // Nothing was to be booted: the new process has nothing.
         simulation.restart(server).unwrap();
-        assert_eq!(simulation.reactor(server).in_use(), 0);
+        assert_eq!(simulation.reactor(server).resource_count(), 0);
         end(&mut simulation, server);
         simulation.run_for(SECOND).unwrap();
         if why == "has crashed" {
@@ -174,7 +175,7 @@ fn a_host_whose_process_has_ended_has_no_reactor_until_it_begins_again() {
         }
         let listen = |reactor: &mut Reactor| reactor.listen_tcp("0.0.0.0:80", nobody).map(drop);
         simulation.boot(server, listen).unwrap();
-        assert_eq!(simulation.reactor(server).in_use(), 1);
+        assert_eq!(simulation.reactor(server).resource_count(), 1);
     }
 }
 
@@ -207,7 +208,7 @@ fn what_does_not_come_within_a_year_comes_too_late() {
     let host = simulation.host("patient");
     simulation.reactor(host).call_later(Duration::from_secs(400 * 24 * 3600), |_| {});
     let error = simulation.run_until(|_| false).unwrap_err();
-    assert!(matches!(error, RunError::TooLate { .. }), "{error}");
+    assert!(matches!(error, RunError::TimedOut { .. }), "{error}");
 }
 
 #[test]
@@ -221,7 +222,7 @@ fn a_boot_that_fails_is_told_to_whoever_restarts_and_ends_a_run_in_which_chaos_d
     };
     simulation.boot(host, boot).unwrap();
     assert!(simulation.restart(host).is_err(), "the address is nobody's");
-    simulation.unleash(Chaos { strikes: vec![FaultKind::Kill], ..Chaos::default() });
+    simulation.start_chaos(Chaos { strikes: vec![FaultKind::Kill], ..Chaos::default() });
     let error = simulation.run_for(60 * SECOND).unwrap_err();
     assert!(matches!(&error, RunError::Failed { host, .. } if host == "server"), "{error}");
 }
@@ -269,16 +270,16 @@ fn a_run_until_idle_ends_with_the_last_thing_that_happens() {
     simulation.run_until_idle(10 * SECOND).unwrap();
     assert_eq!(simulation.now().since_origin(), SECOND);
     simulation.reactor(host).call_later(11 * SECOND, |_| {});
-    assert!(matches!(simulation.run_until_idle(10 * SECOND), Err(RunError::TooLate { .. })));
+    assert!(matches!(simulation.run_until_idle(10 * SECOND), Err(RunError::TimedOut { .. })));
 }
 
 #[test]
 fn what_is_scripted_for_later_is_not_idle_and_not_for_ever() {
     let mut simulation = Simulation::new(1);
     simulation.after(20 * SECOND, |_| {});
-    assert!(matches!(simulation.run_until_idle(10 * SECOND), Err(RunError::TooLate { .. })));
+    assert!(matches!(simulation.run_until_idle(10 * SECOND), Err(RunError::TimedOut { .. })));
     simulation.after(Duration::from_secs(400 * 24 * 3600), |_| {});
-    assert!(matches!(simulation.run_until(|_| false), Err(RunError::TooLate { .. })));
+    assert!(matches!(simulation.run_until(|_| false), Err(RunError::TimedOut { .. })));
 }
 
 #[test]
@@ -289,7 +290,7 @@ fn time_that_a_callback_spends_makes_the_next_ones_late() {
     let at = Rc::new(Cell::new(Duration::ZERO));
     let told = Rc::clone(&at);
     let reactor = simulation.reactor(host);
-    reactor.call_later(SECOND, move |_| network.spend(host, 5 * SECOND));
+    reactor.call_later(SECOND, move |_| network.advance_host_clock(host, 5 * SECOND));
     reactor.call_later(2 * SECOND, move |reactor| told.set(reactor.now().since_origin()));
     simulation.run_for(10 * SECOND).unwrap();
     assert_eq!(at.get(), 6 * SECOND);
@@ -302,11 +303,11 @@ fn what_a_callback_does_after_it_has_worked_happens_later() {
     let id = simulation.reactor(client).connections()[0];
     let network = simulation.network();
     simulation.reactor(client).call_later(Duration::ZERO, move |reactor| {
-        network.spend(client, 5 * SECOND);
+        network.advance_host_clock(client, 5 * SECOND);
         reactor.transport(id).unwrap().write(b"late");
     });
     simulation.run_for(5 * SECOND + MOMENT / 2).unwrap();
-    assert_eq!(simulation.look(server).unwrap().statistics().bytes_received, 0);
+    assert_eq!(simulation.reactor_ref(server).unwrap().statistics().bytes_received, 0);
     simulation.run_for(MOMENT * 2).unwrap();
     assert!(record.has("data late"), "{:?}", record.events());
 }
@@ -362,7 +363,7 @@ fn what_was_booted_runs_again_whenever_its_host_comes_back_and_every_end_is_told
     simulation.on_end(host, move |_| ends.add("ends"));
     simulation.run_for(SECOND).unwrap();
     simulation.kill(host);
-    assert!(simulation.look(host).is_none() && simulation.sockets(host) == 0);
+    assert!(simulation.reactor_ref(host).is_none() && simulation.sockets(host) == 0);
     simulation.kill(host);
     simulation.restart(host).unwrap();
     simulation.crash(host);
@@ -374,7 +375,7 @@ fn what_was_booted_runs_again_whenever_its_host_comes_back_and_every_end_is_told
         reactor.stop();
     });
     simulation.run_for(2 * SECOND).unwrap();
-    assert!(simulation.look(host).is_none(), "it has stopped by itself");
+    assert!(simulation.reactor_ref(host).is_none(), "it has stopped by itself");
     let one = ["boots", "ends"];
     assert_eq!(record.events(), [one, one, one, one].concat());
     assert_eq!(simulation.coverage().fault(FaultKind::Restart), 3);
@@ -403,7 +404,7 @@ fn a_paused_process_stands_still_while_its_system_takes_what_comes() {
     simulation.run_for(3600 * SECOND).unwrap();
     assert!(second.has("made"), "its system accepts");
     assert!(!record.has("data hello"));
-    assert_eq!(simulation.look(client).unwrap().statistics().bytes_sent, 5);
+    assert_eq!(simulation.reactor_ref(client).unwrap().statistics().bytes_sent, 5);
     simulation.resume(server);
     simulation.run_for(MOMENT).unwrap();
     assert!(record.has("data hello"), "{:?}", record.events());
@@ -424,9 +425,9 @@ fn a_signal_that_is_watched_is_told_and_one_that_is_not_ends_the_process() {
     }
     simulation.signal(host, Signal::WindowChange);
     simulation.signal(host, Signal::Child);
-    assert!(simulation.look(host).is_some(), "by default these two do nothing");
+    assert!(simulation.reactor_ref(host).is_some(), "by default these two do nothing");
     simulation.signal(host, Signal::User1);
-    assert!(simulation.look(host).is_none());
+    assert!(simulation.reactor_ref(host).is_none());
 }
 
 #[test]
@@ -447,14 +448,14 @@ fn a_signal_stops_a_program_gracefully_and_a_second_one_at_once() {
             simulation.on_end(client, move |_| told.set(told.get() + 1));
             simulation.signal(client, signal);
             simulation.run_for(SECOND).unwrap();
-            assert!(simulation.look(client).is_some(), "its trigger holds the end up");
+            assert!(simulation.reactor_ref(client).is_some(), "its trigger holds the end up");
             if twice {
                 simulation.signal(client, signal);
-                assert_eq!((simulation.look(client).is_none(), ends.get()), (true, 1));
+                assert_eq!((simulation.reactor_ref(client).is_none(), ends.get()), (true, 1));
                 assert_eq!(simulation.coverage().fault(FaultKind::Kill), 1);
             } else {
                 simulation.run_for(hold).unwrap();
-                assert_eq!((simulation.look(client).is_none(), ends.get()), (true, 1));
+                assert_eq!((simulation.reactor_ref(client).is_none(), ends.get()), (true, 1));
                 assert_eq!(simulation.coverage().fault(FaultKind::Kill), 0);
             }
             let mut events = vec!["made", "shutting down", "data good-bye"];
@@ -478,7 +479,7 @@ fn a_handler_takes_the_place_of_the_graceful_stop() {
         simulation.run_for(SECOND).unwrap();
     }
     assert_eq!(record.events(), ["made", "asked", "asked", "asked"]);
-    assert!(simulation.look(client).is_some());
+    assert!(simulation.reactor_ref(client).is_some());
 }
 
 #[test]
@@ -492,7 +493,7 @@ fn a_program_that_leaves_signals_alone_dies_of_them() {
     simulation.restart(host).unwrap();
     simulation.reactor(host);
     simulation.signal(host, Signal::Terminate);
-    assert!(simulation.look(host).is_none());
+    assert!(simulation.reactor_ref(host).is_none());
 }
 
 #[test]
@@ -504,10 +505,10 @@ fn a_paused_process_has_its_signals_when_it_goes_on() {
         simulation.signal(client, signal);
     }
     simulation.run_for(SECOND).unwrap();
-    assert!(simulation.look(client).is_some());
+    assert!(simulation.reactor_ref(client).is_some());
     simulation.resume(client);
     simulation.run_for(SECOND).unwrap();
-    assert!(simulation.look(client).is_none());
+    assert!(simulation.reactor_ref(client).is_none());
     assert_eq!(record.events(), ["made", "lost Done"]);
     // As Ctrl-Z and `fg` do.
     let (mut simulation, _, client, record) = connected(1);
@@ -517,9 +518,9 @@ fn a_paused_process_has_its_signals_when_it_goes_on() {
     simulation.signal(client, Signal::Suspend);
     simulation.signal(client, Signal::User2);
     simulation.run_for(5 * SECOND).unwrap();
-    assert_eq!((simulation.look(client).is_some(), ticks.get()), (true, 0));
+    assert_eq!((simulation.reactor_ref(client).is_some(), ticks.get()), (true, 0));
     simulation.signal(client, Signal::Continue);
-    assert!(simulation.look(client).is_none());
+    assert!(simulation.reactor_ref(client).is_none());
     assert_eq!(record.events(), ["made"]);
 }
 
@@ -549,7 +550,7 @@ fn trace(seed: u64) -> (u64, u64, String) {
     let (mut simulation, _, client, _) = connected(seed);
     let id = simulation.reactor(client).connections()[0];
     simulation.reactor(client).transport(id).unwrap().write(b"hello");
-    simulation.note("the end is near");
+    simulation.trace_note("the end is near");
     simulation.run_for(SECOND).unwrap();
     (simulation.trace_hash(), simulation.trace_length(), simulation.trace(usize::MAX))
 }
@@ -576,7 +577,7 @@ fn a_trace_keeps_what_it_is_told_to_keep_and_its_hash_knows_all() {
     let kept = |records| {
         let simulation = Simulation::new(1);
         simulation.keep_trace(records);
-        (0..10).for_each(|number| simulation.note(&format!("note {number}")));
+        (0..10).for_each(|number| simulation.trace_note(&format!("note {number}")));
         (simulation.trace(usize::MAX).lines().count(), simulation.trace_hash(), simulation.trace(1))
     };
     let (all, hash, last) = kept(100);
@@ -610,7 +611,7 @@ fn the_first_seed_that_fails_is_told_with_its_end_and_how_to_run_it_again() {
     };
     let text = why(|simulation| {
         simulation.run_for(SECOND).unwrap();
-        simulation.note("just before");
+        simulation.trace_note("just before");
         assert!(simulation.seed() != 7, "seven is not wanted");
     });
     let name = test_path(the_first_seed_that_fails_is_told_with_its_end_and_how_to_run_it_again);
@@ -630,7 +631,9 @@ fn the_first_seed_that_fails_is_told_with_its_end_and_how_to_run_it_again() {
 #[test]
 fn one_seed_is_run_alone_where_the_environment_names_it_and_its_whole_trace_is_shown() {
     let scenario = |simulation: &mut Simulation| {
-        (0..100).for_each(|number| simulation.note(&format!("line {number} of seed {}", simulation.seed())));
+        (0..100).for_each(|number| {
+            simulation.trace_note(&format!("line {number} of seed {}", simulation.seed()))
+        });
     };
     let name = test_path(one_seed_is_run_alone_where_the_environment_names_it_and_its_whole_trace_is_shown);
     if std::env::var_os("TWISTOR_SEED").is_some() {

@@ -77,8 +77,8 @@ fn calls(kind: FaultKind) -> [u32; 3] {
     for (place, count) in counts.iter_mut().enumerate() {
         match place {
             0 => {}
-            1 => simulation.strike(kind, host, other),
-            _ => simulation.mend(kind, host, other),
+            1 => simulation.inject_fault(kind, host, other),
+            _ => simulation.clear_fault(kind, host, other),
         }
         answered.set(0);
         simulation.run_for(60 * SECOND).unwrap();
@@ -90,7 +90,7 @@ fn calls(kind: FaultKind) -> [u32; 3] {
 #[test]
 fn every_strike_is_felt_and_over_when_it_is_mended() {
     use FaultKind::{ClockDrift, ClockStep, DescriptorLimit, Reset, SlowReader};
-    for kind in Chaos::STRIKES {
+    for kind in Chaos::FAULTS {
         let [before, during, after] = calls(*kind);
         assert!(before > 50, "{kind}: {before} before");
         match kind {
@@ -108,15 +108,15 @@ fn a_strike_that_is_mended_twice_or_never_came_leaves_all_as_it_was() {
     let (server, client) = (simulation.host("server"), simulation.host("client"));
     simulation.boot(server, |reactor| reactor.listen_tcp("0.0.0.0:7", || Echo).map(drop)).unwrap();
     simulation.run_for(SECOND).unwrap();
-    for kind in Chaos::STRIKES {
-        simulation.mend(*kind, server, client);
-        simulation.mend(*kind, server, client);
+    for kind in Chaos::FAULTS {
+        simulation.clear_fault(*kind, server, client);
+        simulation.clear_fault(*kind, server, client);
     }
     let restarts = |simulation: &Simulation| simulation.coverage().fault(FaultKind::Restart);
     assert_eq!((simulation.sockets(server), restarts(&simulation)), (1, 0));
-    simulation.strike(FaultKind::Kill, server, client);
+    simulation.inject_fault(FaultKind::Kill, server, client);
     assert_eq!(simulation.sockets(server), 0);
-    simulation.mend(FaultKind::Kill, server, client);
-    simulation.mend(FaultKind::Kill, server, client);
+    simulation.clear_fault(FaultKind::Kill, server, client);
+    simulation.clear_fault(FaultKind::Kill, server, client);
     assert_eq!((simulation.sockets(server), restarts(&simulation)), (1, 1));
 }

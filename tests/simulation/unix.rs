@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use twistor::sim::{FaultKind, Host, Simulation};
 use twistor::{
-    Address, DatagramProtocol, DatagramTransport, ListenUnix, Protocol, Transport, UnixAddress, UnixDatagram,
+    Address, DatagramProtocol, DatagramTransport, ListenUnix, ListenUnixDatagram, Protocol, Transport,
+    UnixAddress,
 };
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -61,7 +62,7 @@ fn partitions_and_links_do_not_concern_it() {
     let host = listening(&mut simulation);
     simulation.partition(host, host);
     simulation.refuse(host, None);
-    simulation.silence(host, None);
+    simulation.drop_connects(host, None);
     assert!(answers(&mut simulation, host));
     assert!(!simulation.reset_any_connection());
     assert_eq!(simulation.reset_connections(host, host), 0);
@@ -75,7 +76,7 @@ fn a_full_queue_is_one_of_the_faults() {
     let error = simulation.connect_unix(host, &name()).err().unwrap();
     assert_eq!(error.kind(), std::io::ErrorKind::WouldBlock);
     assert_eq!(simulation.coverage().fault(FaultKind::FullBacklog), 1);
-    simulation.admit(host, None);
+    simulation.accept_connects(host, None);
     assert!(answers(&mut simulation, host));
 }
 
@@ -169,7 +170,7 @@ fn what_is_said_takes_time_so_that_an_endless_conversation_has_an_end() {
         })
         .unwrap();
     simulation.run_for(SECOND).unwrap();
-    let rounds = simulation.look(host).unwrap().statistics().bytes_received;
+    let rounds = simulation.reactor_ref(host).unwrap().statistics().bytes_received;
     // 50 microseconds each way.
     assert!((19_000..=20_000).contains(&rounds), "{rounds}");
 }
@@ -185,14 +186,17 @@ fn datagrams_come_whole_in_order_and_from_whom_they_are() {
     let mut simulation = Simulation::new(1);
     let host = simulation.host("here");
     let came = Rc::new(RefCell::new(Vec::new()));
-    let at = |name: &str| UnixDatagram { address: Some(name.parse().unwrap()), ..UnixDatagram::default() };
+    let at = |name: &str| ListenUnixDatagram {
+        address: Some(name.parse().unwrap()),
+        ..ListenUnixDatagram::default()
+    };
     let reactor = simulation.reactor(host);
-    reactor.open_unix_datagram(at("@box"), Box(Rc::clone(&came))).unwrap();
+    reactor.listen_unix_datagram(at("@box"), Box(Rc::clone(&came))).unwrap();
     let peer = Some("@box".parse().unwrap());
-    let sender = UnixDatagram { peer, ..at("/run/sender") };
-    let sender = reactor.open_unix_datagram(sender, Box(Rc::default())).unwrap();
+    let sender = ListenUnixDatagram { peer, ..at("/run/sender") };
+    let sender = reactor.listen_unix_datagram(sender, Box(Rc::default())).unwrap();
     for number in 0..100 {
-        reactor.datagram(sender).unwrap().write(number.to_string().as_bytes()).unwrap();
+        reactor.datagram_transport(sender).unwrap().write(number.to_string().as_bytes()).unwrap();
     }
     simulation.run_for(SECOND).unwrap();
     let expected: Vec<String> = (0..100).map(|number| format!("{number} from /run/sender")).collect();

@@ -98,7 +98,7 @@ fn a_socket_of_datagrams_is_served() {
         let id = reactor.adopt_datagram(socket.into(), Echo(record.clone())).unwrap();
         world.run_until(&mut reactor, "heard", |_| record.has("early"));
         assert_eq!(peer.recv(&mut [0; 9]).unwrap(), 5);
-        reactor.datagram(id).unwrap().stop_listening();
+        reactor.datagram_transport(id).unwrap().stop_listening();
         world.run_until_idle(&mut reactor);
     });
 }
@@ -127,7 +127,7 @@ fn what_is_not_what_it_is_taken_for_is_refused_and_closed() {
         for descriptor in [file(), listening()] {
             assert!(reactor.adopt_datagram(descriptor, Echo(Record::new())).is_err());
         }
-        assert_eq!(reactor.in_use(), 0);
+        assert_eq!(reactor.resource_count(), 0);
     });
 }
 
@@ -152,7 +152,7 @@ fn a_socket_of_another_family_is_refused_as_such() {
             let unsupported = rustix::io::Errno::AFNOSUPPORT.raw_os_error();
             assert_eq!(source.raw_os_error(), Some(unsupported), "{error}");
         }
-        assert_eq!(reactor.in_use(), 0);
+        assert_eq!(reactor.resource_count(), 0);
     });
 }
 
@@ -187,7 +187,7 @@ fn what_is_asked_of_a_connection_before_it_begins_holds() {
             assert_eq!(transport.reading_paused(), paused);
             world.run_until(&mut reactor, "made", |_| record.has("made"));
             for _ in 0..3 {
-                reactor.turn(Some(std::time::Duration::ZERO)).unwrap();
+                reactor.iterate(Some(std::time::Duration::ZERO)).unwrap();
             }
             assert_eq!(record.has("data early"), !paused);
             reactor.transport(id).unwrap().resume_reading();
@@ -215,7 +215,7 @@ fn a_socket_of_another_protocol_with_datagrams_is_none_of_udp() {
         };
         assert_eq!(call, "adopt");
         assert_eq!(source.raw_os_error(), Some(rustix::io::Errno::PROTONOSUPPORT.raw_os_error()));
-        assert_eq!(reactor.in_use(), 0);
+        assert_eq!(reactor.resource_count(), 0);
     });
 }
 

@@ -66,23 +66,23 @@ impl Two<'_> {
     }
 
     fn write(&mut self, data: &str) {
-        self.reactor.datagram(self.client).unwrap().write(data.as_bytes()).unwrap();
+        self.reactor.datagram_transport(self.client).unwrap().write(data.as_bytes()).unwrap();
     }
 
     fn turn(&mut self) {
-        assert!(self.reactor.turn(Some(Duration::ZERO)).unwrap());
+        assert!(self.reactor.iterate(Some(Duration::ZERO)).unwrap());
     }
 
     fn end(mut self) {
         for id in [self.client, self.peer] {
-            self.reactor.datagram(id).unwrap().stop_listening();
+            self.reactor.datagram_transport(id).unwrap().stop_listening();
         }
         self.world.run_until_idle(&mut self.reactor);
     }
 }
 
 fn host(reactor: &mut Reactor, id: DatagramId) -> SocketAddr {
-    reactor.datagram(id).unwrap().host().socket_address().unwrap()
+    reactor.datagram_transport(id).unwrap().host().socket_address().unwrap()
 }
 
 /// "Destination unreachable", about a datagram that was sent so. (RFC 792.)
@@ -135,7 +135,7 @@ fn an_answer_that_a_send_is_told_costs_it_nothing() {
             two.send_in_vain(code, errno);
             // Sent before anybody reads.
             two.write("next");
-            two.reactor.datagram(two.client).unwrap().pause_reading();
+            two.reactor.datagram_transport(two.client).unwrap().pause_reading();
             let (here, there) = (two.here.clone(), two.there.clone());
             world.run_until(&mut two.reactor, "there", |_| there.has("next"));
             world.run_until(&mut two.reactor, "told", |_| !here.events().is_empty());
@@ -152,7 +152,7 @@ fn an_answer_is_told_where_many_alike_leave_with_one_call_and_all_arrive() {
     on_each_that_can(|world| {
         for (code, errno) in ANSWERS {
             let mut two = Two::new(world);
-            two.reactor.datagram(two.client).unwrap().pause_reading();
+            two.reactor.datagram_transport(two.client).unwrap().pause_reading();
             two.send_in_vain(code, errno);
             for _ in 0..20 {
                 two.write("alike");
@@ -172,7 +172,7 @@ fn an_answer_that_a_read_is_told_comes_as_an_error_and_what_is_behind_it_is_read
         let mut two = Two::new(world);
         two.send_in_vain(13, Errno::EHOSTUNREACH);
         let me = Address::Udp(host(&mut two.reactor, two.client));
-        two.reactor.datagram(two.peer).unwrap().write_to(b"behind", &me).unwrap();
+        two.reactor.datagram_transport(two.peer).unwrap().write_to(b"behind", &me).unwrap();
         let here = two.here.clone();
         world.run_until(&mut two.reactor, "both", |_| here.events().len() == 2);
         assert_eq!(here.events(), [format!("error {}", Errno::EHOSTUNREACH.raw()), "behind".into()]);
@@ -192,7 +192,7 @@ fn after_an_answer_a_read_that_brought_all_is_the_last_one() {
         let me = Address::Udp(host(&mut two.reactor, two.client));
         let mut before = network.coverage().call(CallKind::RecvDatagrams);
         for number in 1..=5 {
-            two.reactor.datagram(peer).unwrap().write_to(b"hello", &me).unwrap();
+            two.reactor.datagram_transport(peer).unwrap().write_to(b"hello", &me).unwrap();
             world.run_until(&mut two.reactor, "there", |_| here.count("hello") == number);
             for _ in 0..3 {
                 two.turn();
@@ -239,7 +239,7 @@ fn a_socket_that_cannot_be_read_is_tried_now_and_then_and_loses_nothing() {
         let client = two.client;
         for number in 1..50 {
             two.reactor.call_later(number * Duration::from_millis(15), move |reactor| {
-                reactor.datagram(client).unwrap().write(b"more").unwrap();
+                reactor.datagram_transport(client).unwrap().write(b"more").unwrap();
             });
         }
         world.run_until(&mut two.reactor, "there", |_| there.has("hello"));

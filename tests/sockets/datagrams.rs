@@ -96,12 +96,12 @@ impl DatagramProtocol for Mailbox {
 }
 
 fn host(reactor: &mut Reactor, id: DatagramId) -> SocketAddr {
-    reactor.datagram(id).unwrap().host().socket_address().unwrap()
+    reactor.datagram_transport(id).unwrap().host().socket_address().unwrap()
 }
 
 fn stop(world: &World, reactor: &mut Reactor, sockets: &[DatagramId]) {
     for id in sockets {
-        reactor.datagram(*id).unwrap().stop_listening();
+        reactor.datagram_transport(*id).unwrap().stop_listening();
     }
     world.run_until_idle(reactor);
 }
@@ -169,7 +169,7 @@ fn the_longest_datagram_comes_through_and_one_more_byte_is_refused_by_name() {
         let server = reactor.listen_udp(world.anywhere(), Mailbox::new(&there)).unwrap();
         let to = Address::Udp(host(&mut reactor, server));
         let client = reactor.listen_udp(world.anywhere(), Mailbox::new(&here)).unwrap();
-        let mut transport = reactor.datagram(client).unwrap();
+        let mut transport = reactor.datagram_transport(client).unwrap();
         for length in [65_506, 65_507] {
             transport.write_to(&vec![7; length], &to).unwrap();
         }
@@ -190,7 +190,7 @@ fn a_datagram_that_was_cut_is_told_as_such_and_never_taken_for_whole() {
         let server = reactor.listen_udp(short, Mailbox::new(&record)).unwrap();
         let to = Address::Udp(host(&mut reactor, server));
         let client = reactor.listen_udp(world.anywhere(), Mailbox::new(&Record::new())).unwrap();
-        let mut transport = reactor.datagram(client).unwrap();
+        let mut transport = reactor.datagram_transport(client).unwrap();
         for data in ["123456789", "1234567890", "1234567890+"] {
             transport.write_to(data.as_bytes(), &to).unwrap();
         }
@@ -214,16 +214,16 @@ fn a_connected_socket_hears_its_peer_alone_and_of_a_refusal_once_and_lives_on() 
         stop(world, &mut reactor, &[peer]);
         // Nobody listens there now.
         let client = reactor.connect_udp(address, Mailbox::new(&here)).unwrap();
-        reactor.datagram(client).unwrap().write(b"anybody?").unwrap();
+        reactor.datagram_transport(client).unwrap().write(b"anybody?").unwrap();
         world.run_until(&mut reactor, "refused", |_| here.has("refused"));
         // Now somebody does.
         let peer = reactor.listen_udp(address, Mailbox::new(&there).echoing()).unwrap();
-        reactor.datagram(client).unwrap().write(b"now?").unwrap();
+        reactor.datagram_transport(client).unwrap().write(b"now?").unwrap();
         world.run_until(&mut reactor, "answered", |_| here.has("datagram now?"));
         let stranger = reactor.listen_udp(world.anywhere(), Mailbox::new(&Record::new())).unwrap();
         let me = Address::Udp(host(&mut reactor, client));
-        reactor.datagram(stranger).unwrap().write_to(b"psst", &me).unwrap();
-        reactor.datagram(client).unwrap().write(b"still?").unwrap();
+        reactor.datagram_transport(stranger).unwrap().write_to(b"psst", &me).unwrap();
+        reactor.datagram_transport(client).unwrap().write(b"still?").unwrap();
         world.run_until(&mut reactor, "answered again", |_| here.has("datagram still?"));
         stop(world, &mut reactor, &[peer, client, stranger]);
         assert_eq!(here.events(), ["start", "refused", "datagram now?", "datagram still?", "stop Done"]);
@@ -240,8 +240,8 @@ fn an_unconnected_socket_is_not_told_of_refusals() {
         stop(world, &mut reactor, &[gone]);
         let server = reactor.listen_udp(world.anywhere(), Mailbox::new(&record)).unwrap();
         let me = Address::Udp(host(&mut reactor, server));
-        reactor.datagram(server).unwrap().write_to(b"anybody?", &nobody).unwrap();
-        reactor.datagram(server).unwrap().write_to(b"me", &me).unwrap();
+        reactor.datagram_transport(server).unwrap().write_to(b"anybody?", &nobody).unwrap();
+        reactor.datagram_transport(server).unwrap().write_to(b"me", &me).unwrap();
         world.run_until(&mut reactor, "mine", |_| record.has("datagram me"));
         stop(world, &mut reactor, &[server]);
         assert_eq!(record.events(), ["start", "datagram me", "stop Done"]);
@@ -259,7 +259,7 @@ fn a_write_that_cannot_be_sent_is_refused_with_what_is_wrong() {
         let nowhere = Address::Udp((Ipv4Addr::LOCALHOST, 0).into());
         let unix = "@name".parse::<twistor::UnixAddress>().unwrap().into();
         let other = Address::Udp((Ipv4Addr::LOCALHOST, 9).into());
-        let mut transport = reactor.datagram(server).unwrap();
+        let mut transport = reactor.datagram_transport(server).unwrap();
         let said = |result: Result<(), Error>| result.unwrap_err().to_string();
         assert_eq!(said(transport.write(b"x")), "the socket of datagrams has no peer");
         for (to, why) in [
@@ -269,7 +269,7 @@ fn a_write_that_cannot_be_sent_is_refused_with_what_is_wrong() {
         ] {
             assert_eq!(said(transport.write_to(b"x", to)), why);
         }
-        let mut transport = reactor.datagram(client).unwrap();
+        let mut transport = reactor.datagram_transport(client).unwrap();
         assert_eq!(
             said(transport.write_to(b"x", &other)),
             "bad address \"127.0.0.1:9\": the socket is connected to another one"
@@ -293,7 +293,7 @@ fn a_panic_over_one_datagram_leaves_the_socket_in_service() {
         });
         let server = reactor.listen_udp(world.anywhere(), bad).unwrap();
         let to = Address::Udp(host(&mut reactor, server));
-        let mut transport = reactor.datagram(server).unwrap();
+        let mut transport = reactor.datagram_transport(server).unwrap();
         for data in ["good", "bad", "fine"] {
             transport.write_to(data.as_bytes(), &to).unwrap();
         }
@@ -315,7 +315,7 @@ fn a_flood_of_datagrams_has_its_share_of_a_turn_and_no_more() {
         let record = Record::new();
         let server = reactor.listen_udp(world.anywhere(), Mailbox::new(&record)).unwrap();
         let to = Address::Udp(host(&mut reactor, server));
-        let mut transport = reactor.datagram(server).unwrap();
+        let mut transport = reactor.datagram_transport(server).unwrap();
         for _ in 0..100 {
             transport.write_to(b"x", &to).unwrap();
         }
@@ -323,10 +323,10 @@ fn a_flood_of_datagrams_has_its_share_of_a_turn_and_no_more() {
         world.run_until(&mut reactor, "all there", |_| record.count("datagram x") == 100);
         let turns = reactor.statistics().turns;
         for _ in 0..100 {
-            reactor.datagram(server).unwrap().write_to(b"y", &to).unwrap();
+            reactor.datagram_transport(server).unwrap().write_to(b"y", &to).unwrap();
         }
         while record.count("datagram y") < 100 {
-            reactor.turn(Some(Duration::ZERO)).unwrap();
+            reactor.iterate(Some(Duration::ZERO)).unwrap();
             let now = record.count("datagram y");
             most = most.max(now - before);
             before = now;
@@ -343,7 +343,7 @@ fn what_a_socket_is_told_to_leave_comes_when_it_reads_again() {
         let record = Record::new();
         let server = reactor.listen_udp(world.anywhere(), Mailbox::new(&record)).unwrap();
         let to = Address::Udp(host(&mut reactor, server));
-        let mut transport = reactor.datagram(server).unwrap();
+        let mut transport = reactor.datagram_transport(server).unwrap();
         transport.pause_reading();
         transport.write_to(b"later", &to).unwrap();
         let slow = Rc::new(RefCell::new(false));
@@ -351,7 +351,7 @@ fn what_a_socket_is_told_to_leave_comes_when_it_reads_again() {
         reactor.call_later(Duration::from_millis(1), move |_| *done.borrow_mut() = true);
         world.run_until(&mut reactor, "some time", |_| *slow.borrow());
         assert_eq!(record.events(), ["start"]);
-        reactor.datagram(server).unwrap().resume_reading();
+        reactor.datagram_transport(server).unwrap().resume_reading();
         world.run_until(&mut reactor, "there", |_| record.has("datagram later"));
         stop(world, &mut reactor, &[server]);
     });
@@ -371,11 +371,15 @@ fn a_socket_that_pauses_is_told_of_no_other_until_it_reads_again_and_then_of_all
         let to = Address::Udp(host(&mut reactor, server));
         let send = |reactor: &mut Reactor, numbers: std::ops::Range<u32>| {
             for number in numbers {
-                reactor.datagram(server).unwrap().write_to(format!("{number:02}").as_bytes(), &to).unwrap();
+                reactor
+                    .datagram_transport(server)
+                    .unwrap()
+                    .write_to(format!("{number:02}").as_bytes(), &to)
+                    .unwrap();
             }
             // More turns than any of them needs.
             for _ in 0..20 {
-                reactor.turn(Some(Duration::ZERO)).unwrap();
+                reactor.iterate(Some(Duration::ZERO)).unwrap();
             }
         };
         let told = |record: &Record| record.events().len() - 1;
@@ -385,7 +389,7 @@ fn a_socket_that_pauses_is_told_of_no_other_until_it_reads_again_and_then_of_all
         send(&mut reactor, 20..30);
         assert_eq!(told(&record), 4);
         for expected in [14, 24, 30] {
-            reactor.datagram(server).unwrap().resume_reading();
+            reactor.datagram_transport(server).unwrap().resume_reading();
             send(&mut reactor, 0..0);
             assert_eq!(told(&record), expected);
         }
@@ -412,13 +416,13 @@ fn a_socket_that_is_closed_is_told_of_nothing_that_had_come() {
             let server = reactor.listen_udp(world.anywhere(), closing).unwrap();
             let to = Address::Udp(host(&mut reactor, server));
             for number in 0..10 {
-                let mut transport = reactor.datagram(server).unwrap();
+                let mut transport = reactor.datagram_transport(server).unwrap();
                 transport.write_to(number.to_string().as_bytes(), &to).unwrap();
             }
             world.run_until(&mut reactor, "closed or paused", |reactor| {
-                reactor.datagram(server).is_none_or(|transport| transport.reading_paused())
+                reactor.datagram_transport(server).is_none_or(|transport| transport.reading_paused())
             });
-            if let Some(mut transport) = reactor.datagram(server) {
+            if let Some(mut transport) = reactor.datagram_transport(server) {
                 transport.resume_reading();
                 transport.stop_listening();
             }
@@ -444,7 +448,7 @@ fn what_strangers_sent_before_a_socket_had_its_peer_is_not_told_of() {
         world.run_until(&mut reactor, "all", |_| record.has("datagram late"));
         assert_eq!(record.events(), ["start", "datagram early", "datagram late"]);
         let statistics = reactor.statistics();
-        assert_eq!((statistics.datagrams_received, statistics.datagrams_of_strangers), (2, 1));
+        assert_eq!((statistics.datagrams_received, statistics.datagrams_from_others), (2, 1));
         stop(world, &mut reactor, &[id]);
     });
 }
@@ -465,20 +469,20 @@ fn a_socket_of_ipv6_has_one_name_for_a_peer_of_ipv4_however_it_was_written() {
                 }
             });
             let client = reactor.connect_udp_with(peer, both.clone(), told).unwrap();
-            let mut transport = reactor.datagram(client).unwrap();
+            let mut transport = reactor.datagram_transport(client).unwrap();
             assert_eq!(transport.peer(), Some(&Address::Udp(mapped)));
             for to in [plain, mapped] {
                 transport.write_to(b"hello", &Address::Udp(to)).unwrap();
             }
             world.run_until(&mut reactor, "both back", |_| answers.count("datagram hello") == 2);
-            reactor.datagram(client).unwrap().stop_listening();
+            reactor.datagram_transport(client).unwrap().stop_listening();
             answers.take();
         }
         // One of IPv4 knows what is meant, too.
         let client =
             reactor.connect_udp_with(mapped, ListenUdp::new(world.anywhere()), Mailbox::new(&answers));
         let client = client.unwrap();
-        let mut transport = reactor.datagram(client).unwrap();
+        let mut transport = reactor.datagram_transport(client).unwrap();
         assert_eq!(transport.peer(), Some(&Address::Udp(plain)));
         transport.write_to(b"hello", &Address::Udp(mapped)).unwrap();
         world.run_until(&mut reactor, "back", |_| answers.has("datagram hello"));
@@ -495,7 +499,7 @@ fn a_peer_without_an_address_is_this_host_and_is_heard() {
         let server = reactor.listen_udp(everywhere, Mailbox::new(&Record::new()).echoing()).unwrap();
         let port = host(&mut reactor, server).port();
         let client = reactor.connect_udp((Ipv4Addr::UNSPECIFIED, port), Mailbox::new(&record)).unwrap();
-        let mut transport = reactor.datagram(client).unwrap();
+        let mut transport = reactor.datagram_transport(client).unwrap();
         assert_eq!(transport.peer(), Some(&Address::Udp((Ipv4Addr::LOCALHOST, port).into())));
         transport.write(b"hello").unwrap();
         world.run_until(&mut reactor, "back", |_| record.has("datagram hello"));
@@ -521,7 +525,7 @@ fn timers_of_a_socket_reach_its_protocol_and_go_with_it() {
         let id = reactor.listen_udp(world.anywhere(), ticking).unwrap();
         world.run_until_idle(&mut reactor);
         assert_eq!(record.events(), ["start", "tick", "stop Done"]);
-        assert!(reactor.datagram(id).is_none());
+        assert!(reactor.datagram_transport(id).is_none());
     });
 }
 
@@ -537,7 +541,7 @@ fn a_reactor_that_stops_stops_its_sockets() {
         });
         let id = reactor.listen_udp(world.anywhere(), stops).unwrap();
         let to = Address::Udp(host(&mut reactor, id));
-        reactor.datagram(id).unwrap().write_to(b"stop", &to).unwrap();
+        reactor.datagram_transport(id).unwrap().write_to(b"stop", &to).unwrap();
         world.run(&mut reactor);
         assert_eq!(record.events(), ["start", "datagram stop", "stop Stopped"]);
     });
@@ -566,11 +570,11 @@ fn datagrams_to_everybody_need_to_be_allowed() {
         let record = Record::new();
         let id = reactor.listen_udp(world.anywhere(), Mailbox::new(&record)).unwrap();
         let everybody = Address::Udp((Ipv4Addr::BROADCAST, 9).into());
-        let mut transport = reactor.datagram(id).unwrap();
+        let mut transport = reactor.datagram_transport(id).unwrap();
         transport.write_to(b"hello", &everybody).unwrap();
         world.run_until(&mut reactor, "refused", |_| record.has("failed send PermissionDenied"));
         assert_eq!(reactor.statistics().datagram_errors, 1);
-        reactor.datagram(id).unwrap().set_broadcast(true).unwrap();
+        reactor.datagram_transport(id).unwrap().set_broadcast(true).unwrap();
         stop(world, &mut reactor, &[id]);
     });
 }
@@ -587,20 +591,20 @@ fn members_of_a_group_receive_what_is_sent_to_it_until_they_leave() {
         let port = host(&mut reactor, first).port();
         let second = reactor.listen_udp(ListenUdp::multicast(port), Mailbox::new(&records[1])).unwrap();
         for id in [first, second] {
-            reactor.datagram(id).unwrap().join_group(IpAddr::V4(group), local).unwrap();
+            reactor.datagram_transport(id).unwrap().join_group(IpAddr::V4(group), local).unwrap();
         }
         let to = Address::Udp((group, port).into());
-        let mut transport = reactor.datagram(first).unwrap();
+        let mut transport = reactor.datagram_transport(first).unwrap();
         transport.set_multicast_interface(local).unwrap();
         transport.set_multicast_ttl(0).unwrap();
         transport.set_multicast_loopback(true).unwrap();
         transport.write_to(b"all", &to).unwrap();
         world.run_until(&mut reactor, "both", |_| records.iter().all(|r| r.has("datagram all")));
-        reactor.datagram(second).unwrap().leave_group(IpAddr::V4(group), local).unwrap();
-        reactor.datagram(first).unwrap().write_to(b"one", &to).unwrap();
+        reactor.datagram_transport(second).unwrap().leave_group(IpAddr::V4(group), local).unwrap();
+        reactor.datagram_transport(first).unwrap().write_to(b"one", &to).unwrap();
         world.run_until(&mut reactor, "one", |_| records[0].has("datagram one"));
         assert!(!records[1].has("datagram one"));
-        let bad = reactor.datagram(first).unwrap().join_group(Ipv4Addr::LOCALHOST.into(), local);
+        let bad = reactor.datagram_transport(first).unwrap().join_group(Ipv4Addr::LOCALHOST.into(), local);
         assert!(matches!(bad, Err(Error::BadAddress(_))));
         stop(world, &mut reactor, &[first, second]);
     });
@@ -614,7 +618,7 @@ fn groups_of_ipv6_are_joined_by_the_number_of_the_interface() {
             let mut reactor = world.reactor();
             let group: Ipv6Addr = "ff01::4107".parse().unwrap();
             let id = reactor.listen_udp("[::]:0", Mailbox::new(&Record::new())).unwrap();
-            let mut transport = reactor.datagram(id).unwrap();
+            let mut transport = reactor.datagram_transport(id).unwrap();
             let local = Interface::Index(1);
             transport.join_group(group.into(), local).unwrap();
             transport.set_multicast_interface(local).unwrap();
@@ -688,7 +692,11 @@ fn answers_of_one_batch_leave_each_from_the_address_that_was_asked() {
             let asked = [2, 3, 3, 3, 3, 2, 2, 2, 4].map(|last| IpAddr::from([127, 0, 0, last]));
             for asked in asked {
                 let to = Address::Udp(SocketAddr::new(asked, port));
-                reactor.datagram(client).unwrap().write_to(asked.to_string().as_bytes(), &to).unwrap();
+                reactor
+                    .datagram_transport(client)
+                    .unwrap()
+                    .write_to(asked.to_string().as_bytes(), &to)
+                    .unwrap();
             }
             world.run_until(&mut reactor, "all", |_| here.events().len() == 1 + 2 * asked.len());
             let answers =
@@ -716,7 +724,7 @@ fn what_is_no_answer_leaves_from_where_the_system_likes() {
         let (server, port) = anywhere(world, &mut reactor, "0.0.0.0:0", tells);
         let client = reactor.listen_udp(world.anywhere(), noting_senders(&here)).unwrap();
         let asked = Address::Udp(SocketAddr::new("127.0.0.2".parse().unwrap(), port));
-        reactor.datagram(client).unwrap().write_to(b"ask", &asked).unwrap();
+        reactor.datagram_transport(client).unwrap().write_to(b"ask", &asked).unwrap();
         world.run_until(&mut reactor, "all", |_| other.has("from 127.0.0.3") && here.has("from 127.0.0.2"));
         assert_eq!(
             other.events()[1..],
@@ -724,7 +732,7 @@ fn what_is_no_answer_leaves_from_where_the_system_likes() {
         );
         // Outside of the callback there is no address to answer from.
         let from = Address::Udp(host(&mut reactor, client));
-        reactor.datagram(server).unwrap().write_to(b"later", &from).unwrap();
+        reactor.datagram_transport(server).unwrap().write_to(b"later", &from).unwrap();
         world.run_until(&mut reactor, "later", |_| here.has("from 127.0.0.1"));
         stop(world, &mut reactor, &[server, client, third]);
     });
@@ -750,7 +758,7 @@ fn an_address_to_send_from_that_cannot_be_is_refused_or_told() {
         let connected = reactor.connect_udp(at, Mailbox::new(&Record::new())).unwrap();
         let (socket, _) = anywhere(world, &mut reactor, "0.0.0.0:0", Mailbox::new(&record));
         let mut try_from = |id, source: &str| {
-            let mut socket = reactor.datagram(id).unwrap();
+            let mut socket = reactor.datagram_transport(id).unwrap();
             socket.write_from(b"hello", &to, source.parse().unwrap())
         };
         for source in ["::1", "0.0.0.0", "224.0.0.1", "255.255.255.255"] {
@@ -782,10 +790,10 @@ fn what_was_sent_to_many_is_answered_from_where_the_system_likes() {
         let (server, port) = anywhere(world, &mut reactor, "0.0.0.0:0", answers);
         let group: IpAddr = "239.1.2.11".parse().unwrap();
         let local = Interface::Address(Ipv4Addr::LOCALHOST);
-        reactor.datagram(server).unwrap().join_group(group, local).unwrap();
+        reactor.datagram_transport(server).unwrap().join_group(group, local).unwrap();
         let client = reactor.listen_udp(world.anywhere(), Mailbox::new(&here)).unwrap();
         let to = Address::Udp(SocketAddr::new(group, port));
-        reactor.datagram(client).unwrap().write_to(b"hello", &to).unwrap();
+        reactor.datagram_transport(client).unwrap().write_to(b"hello", &to).unwrap();
         world.run_until(&mut reactor, "the answer", |_| here.has("datagram hello"));
         stop(world, &mut reactor, &[server, client]);
     });
@@ -813,7 +821,7 @@ fn two_guarded_echo_servers_do_not_answer_each_other_without_end() {
         let [one, other] = [&records[0], &records[1]]
             .map(|record| reactor.listen_udp(world.anywhere(), echo(record)).unwrap());
         let to = Address::Udp(host(&mut reactor, other));
-        reactor.datagram(one).unwrap().write_to(b"forged", &to).unwrap();
+        reactor.datagram_transport(one).unwrap().write_to(b"forged", &to).unwrap();
         world
             .run_until(&mut reactor, "the end of it", |_| records.iter().any(|record| record.has("refused")));
         let datagrams = |record: &Record| record.count("datagram forged");
@@ -899,10 +907,10 @@ fn who_tries_again_what_has_failed_does_not_hold_up_the_loop() {
             }
         });
         let id = reactor.listen_udp(world.anywhere(), stubborn).unwrap();
-        reactor.datagram(id).unwrap().write_to(b"once", &everybody).unwrap();
+        reactor.datagram_transport(id).unwrap().write_to(b"once", &everybody).unwrap();
         let failed = "failed send PermissionDenied";
         for turns in 1..=20 {
-            reactor.turn(Some(Duration::ZERO)).unwrap();
+            reactor.iterate(Some(Duration::ZERO)).unwrap();
             assert!(record.count(failed) <= 2 * turns, "{} in {turns} turns", record.count(failed));
         }
         assert!(record.count(failed) > 5);
@@ -918,7 +926,7 @@ fn what_fails_when_a_socket_is_closed_calls_nobody_inside_the_call() {
         let id = reactor.listen_udp(world.anywhere(), Mailbox::new(&record)).unwrap();
         world.run_until(&mut reactor, "started", |_| record.has("start"));
         let everybody = Address::Udp((Ipv4Addr::BROADCAST, 9).into());
-        let mut transport = reactor.datagram(id).unwrap();
+        let mut transport = reactor.datagram_transport(id).unwrap();
         transport.write_to(b"last", &everybody).unwrap();
         transport.stop_listening();
         assert_eq!(record.events(), ["start"]);
@@ -936,7 +944,7 @@ fn whose_panics_many_datagrams_cause_is_logged_once_a_second() {
         let bad = Mailbox::new(&record).acting(|what, _, _, _| assert!(what != "datagram", "a bad one"));
         let server = reactor.listen_udp(world.anywhere(), bad).unwrap();
         let to = Address::Udp(host(&mut reactor, server));
-        let mut transport = reactor.datagram(server).unwrap();
+        let mut transport = reactor.datagram_transport(server).unwrap();
         for _ in 0..5 {
             transport.write_to(b"bad", &to).unwrap();
         }

@@ -151,15 +151,15 @@ fn a_look_up_that_nobody_wants_any_more_leaves_the_queue() {
     let told = Rc::clone(&found);
     reactor.resolve("good.example", 80, move |_, result| *told.borrow_mut() = Some(result)).unwrap();
     let client_connects = reactor.connect_tcp("good.example:80", nobody).unwrap();
-    reactor.turn(Some(Duration::ZERO)).unwrap();
-    assert_eq!(reactor.in_use(), 1004);
+    reactor.iterate(Some(Duration::ZERO)).unwrap();
+    assert_eq!(reactor.resource_count(), 1004);
     reactor.connector(client_connects).unwrap().stop_connecting().unwrap();
     for lookup in queued {
         lookup.cancel(reactor).unwrap();
-        assert!(matches!(lookup.cancel(reactor), Err(Error::NotActive)));
+        assert!(matches!(lookup.cancel(reactor), Err(Error::TimerNotActive)));
     }
     simulation.run_for(Duration::from_millis(1)).unwrap();
-    assert_eq!(simulation.reactor(client).in_use(), 2);
+    assert_eq!(simulation.reactor(client).resource_count(), 2);
     simulation.hold_name("hangs.example", false);
     simulation.run_for(SECOND).unwrap();
     assert!(found.take().unwrap().unwrap().contains(&(address, 80).into()));
@@ -194,7 +194,7 @@ fn look_ups_without_a_limit_of_their_own_have_that_of_the_settings() {
     let (host, limit) = ("good.example".to_owned(), 3 * SECOND);
     let timed_out = Reason::LookupTimedOut { host, limit };
     assert_eq!((socket.take(), found.take()), (Some(timed_out.clone()), Some(timed_out)));
-    assert_eq!(simulation.reactor(client).in_use(), 0);
+    assert_eq!(simulation.reactor(client).resource_count(), 0);
 }
 
 #[test]
@@ -258,8 +258,8 @@ fn a_socket_that_closes_wants_no_name_any_more() {
     let reactor = simulation.reactor(client);
     let peer = ConnectUdp::new("good.example", 53);
     let id = peer.open(reactor, Box::new(Stopped(Rc::clone(&why)))).unwrap();
-    reactor.datagram(id).unwrap().stop_listening();
+    reactor.datagram_transport(id).unwrap().stop_listening();
     simulation.run_for(Duration::from_millis(1)).unwrap();
-    assert_eq!(simulation.reactor(client).in_use(), 0);
+    assert_eq!(simulation.reactor(client).resource_count(), 0);
     assert!(why.borrow().is_none(), "it was never started");
 }

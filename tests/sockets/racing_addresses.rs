@@ -79,7 +79,7 @@ impl Place {
                     simulation.reactor(host).listen_tcp(at, nobody).unwrap();
                 }
                 Refuses => {}
-                Nothing => simulation.silence(host, None),
+                Nothing => simulation.drop_connects(host, None),
             }
             others.push(host);
         }
@@ -123,7 +123,7 @@ trait Look {
 
 impl Look for Simulation {
     fn reactor_connections(&self, host: Host) -> usize {
-        self.look(host).map_or(0, |reactor| reactor.connections().len())
+        self.reactor_ref(host).map_or(0, |reactor| reactor.connections().len())
     }
 }
 
@@ -202,9 +202,9 @@ fn a_silent_address_costs_its_head_start_and_no_more() {
         // The other attempt is closed, and nothing more is heard of it.
         place.simulation.run_for(Duration::from_secs(300)).unwrap();
         assert_eq!((place.connections(), place.simulation.sockets(place.here)), (1, 1));
-        let reactor = place.simulation.look(place.here).unwrap();
+        let reactor = place.simulation.reactor_ref(place.here).unwrap();
         assert_eq!((reactor.statistics().connects, reactor.statistics().connect_failures), (1, 0));
-        assert_eq!(reactor.delayed_calls(), 0);
+        assert_eq!(reactor.delayed_call_count(), 0);
     }
 }
 
@@ -276,7 +276,7 @@ fn when_all_fail_the_reason_that_tells_most_is_told() {
         place.simulation.add_rule(NoRoute(place.others[unreachable]));
         let reason = failed(place.connect(place.options()));
         assert!(refused(&reason), "{reason}");
-        assert_eq!(place.simulation.look(place.here).unwrap().statistics().connect_failures, 1);
+        assert_eq!(place.simulation.reactor_ref(place.here).unwrap().statistics().connect_failures, 1);
     }
 }
 
@@ -324,7 +324,7 @@ fn giving_up_ends_all_attempts() {
     place.simulation.run_for(Duration::from_secs(300)).unwrap();
     assert_eq!(record.events(), ["started", "connecting", "failed Cancelled", "stopped"]);
     assert_eq!((place.asked().len(), place.simulation.sockets(place.here)), (2, 0));
-    assert_eq!(place.simulation.look(place.here).unwrap().in_use(), 0);
+    assert_eq!(place.simulation.reactor_ref(place.here).unwrap().resource_count(), 0);
 }
 
 #[test]
@@ -361,7 +361,7 @@ fn connecting_again_begins_with_the_first_address() {
     place.simulation.run_until_idle(Duration::from_secs(300)).unwrap();
     // The factory has one protocol: the second connection is made, and closed.
     assert_eq!((count.get(), peers.borrow().len()), (2, 1));
-    assert_eq!(place.simulation.look(place.here).unwrap().statistics().connects, 2);
+    assert_eq!(place.simulation.reactor_ref(place.here).unwrap().statistics().connects, 2);
     assert_eq!(place.simulation.sockets(place.here), 0);
 }
 
@@ -378,7 +378,7 @@ impl Factory for Holding {
     }
 
     fn start_factory(&mut self, _: &mut Reactor) {
-        self.network.spend(self.here, Duration::from_secs(1));
+        self.network.advance_host_clock(self.here, Duration::from_secs(1));
         self.held.set(true);
     }
 }

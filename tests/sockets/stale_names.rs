@@ -42,7 +42,7 @@ fn an_event_of_a_listener_that_was_stopped_in_the_same_turn_does_not_reach_its_s
         peer.send(b"now");
         let waiting = world.connect(old.address());
         let (events, accepts) = (reactor.statistics().events, reactor.statistics().accepts);
-        reactor.turn(Some(Duration::from_secs(1))).unwrap();
+        reactor.iterate(Some(Duration::from_secs(1))).unwrap();
         assert_eq!(reactor.statistics().events - events, 2, "in one turn");
         assert_eq!(reactor.statistics().accepts, accepts);
         let new = names.borrow_mut().1.take().unwrap();
@@ -87,7 +87,7 @@ fn a_connection_that_another_aborts_in_the_same_turn_gets_no_more_data() {
         world.run_until(&mut reactor, "all made", |_| record.count("made") == 10);
         peers.iter_mut().for_each(|peer| peer.send(b"x"));
         let before = reactor.statistics().events;
-        reactor.turn(Some(Duration::from_secs(1))).unwrap();
+        reactor.iterate(Some(Duration::from_secs(1))).unwrap();
         assert_eq!(reactor.statistics().events - before, 10, "in one turn");
         world.run_until(&mut reactor, "the aborts", |_| record.count("lost Aborted") == 9);
         assert_eq!(record.count("data x"), 1);
@@ -120,7 +120,7 @@ fn a_name_is_never_given_twice_though_its_place_is() {
             let (old, last) = (ids.borrow()[0], *ids.borrow().last().unwrap());
             assert!(reactor.transport(last).is_some());
             assert_eq!(reactor.transport(old).is_some(), old == last, "the first one is gone");
-            assert_eq!(reactor.with(old, |_: &mut Recorder, _| ()).is_some(), old == last);
+            assert_eq!(reactor.with_protocol(old, |_: &mut Recorder, _| ()).is_some(), old == last);
             drop(peer);
             world.run_until(&mut reactor, "lost", |_| record.count("lost Done") == round);
         }

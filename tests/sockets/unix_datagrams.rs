@@ -6,7 +6,8 @@ use crate::world::child::test_path;
 use crate::world::strace::under_strace;
 use crate::world::{Record, on_each_back_end, on_the_real_network};
 use twistor::{
-    Address, DatagramProtocol, DatagramTransport, Error, Settings, SystemError, UnixAddress, UnixDatagram,
+    Address, DatagramProtocol, DatagramTransport, Error, ListenUnixDatagram, Settings, SystemError,
+    UnixAddress,
 };
 
 const FILES: &str = "the names of a real system";
@@ -38,8 +39,8 @@ fn name(what: &str) -> UnixAddress {
     format!("@twistor-{what}-{}", std::process::id()).parse().unwrap()
 }
 
-fn at(address: &UnixAddress) -> UnixDatagram {
-    UnixDatagram { address: Some(address.clone()), ..UnixDatagram::default() }
+fn at(address: &UnixAddress) -> ListenUnixDatagram {
+    ListenUnixDatagram { address: Some(address.clone()), ..ListenUnixDatagram::default() }
 }
 
 #[test]
@@ -48,15 +49,15 @@ fn an_answer_goes_to_the_name_that_asked() {
         let mut reactor = world.reactor();
         let (there, here) = (name("there"), name("here"));
         let (server, client) = (Record::new(), Record::new());
-        let listening = reactor.open_unix_datagram(at(&there), Mailbox(server.clone())).unwrap();
-        let asking = UnixDatagram { peer: Some(there.clone()), ..at(&here) };
-        let asking = reactor.open_unix_datagram(asking, Mailbox(client.clone())).unwrap();
-        reactor.datagram(asking).unwrap().write(b"hello").unwrap();
+        let listening = reactor.listen_unix_datagram(at(&there), Mailbox(server.clone())).unwrap();
+        let asking = ListenUnixDatagram { peer: Some(there.clone()), ..at(&here) };
+        let asking = reactor.listen_unix_datagram(asking, Mailbox(client.clone())).unwrap();
+        reactor.datagram_transport(asking).unwrap().write(b"hello").unwrap();
         let asked = format!("hello from {here}");
         world.run_until(&mut reactor, "asked", |_| server.has(&asked));
         // Two that answer each other would go on for ever.
-        reactor.datagram(asking).unwrap().stop_listening();
-        reactor.datagram(listening).unwrap().stop_listening();
+        reactor.datagram_transport(asking).unwrap().stop_listening();
+        reactor.datagram_transport(listening).unwrap().stop_listening();
         world.run_until_idle(&mut reactor);
     });
 }
@@ -71,11 +72,12 @@ fn come_in_order(connected: bool) {
         let receiver = Plain::bind_addr(&plain.unwrap()).unwrap();
         receiver.set_nonblocking(true).unwrap();
         let record = Record::new();
-        let sender = UnixDatagram { peer: connected.then(|| slow.clone()), ..UnixDatagram::default() };
-        let sender = reactor.open_unix_datagram(sender, Mailbox(record.clone())).unwrap();
+        let sender =
+            ListenUnixDatagram { peer: connected.then(|| slow.clone()), ..ListenUnixDatagram::default() };
+        let sender = reactor.listen_unix_datagram(sender, Mailbox(record.clone())).unwrap();
         for number in 0..1000_u32 {
             let to = Address::Unix(slow.clone());
-            reactor.datagram(sender).unwrap().write_to(&number.to_be_bytes(), &to).unwrap();
+            reactor.datagram_transport(sender).unwrap().write_to(&number.to_be_bytes(), &to).unwrap();
         }
         let received = std::cell::Cell::new(0_u32);
         world.run_until(&mut reactor, "all there", |_| {
@@ -87,7 +89,7 @@ fn come_in_order(connected: bool) {
             received.get() == 1000
         });
         assert_eq!(record.events(), [""; 0]);
-        reactor.datagram(sender).unwrap().stop_listening();
+        reactor.datagram_transport(sender).unwrap().stop_listening();
         world.run_until_idle(&mut reactor);
     });
 }
@@ -107,12 +109,13 @@ fn a_name_that_nobody_has_is_told_with_it() {
     on_the_real_network(FILES, |world| {
         let mut reactor = world.reactor();
         let record = Record::new();
-        let id = reactor.open_unix_datagram(UnixDatagram::default(), Mailbox(record.clone())).unwrap();
+        let id =
+            reactor.listen_unix_datagram(ListenUnixDatagram::default(), Mailbox(record.clone())).unwrap();
         let nobody = Address::Unix(UnixAddress::of_path("/nowhere/at/all").unwrap());
-        reactor.datagram(id).unwrap().write_to(b"hello", &nobody).unwrap();
+        reactor.datagram_transport(id).unwrap().write_to(b"hello", &nobody).unwrap();
         world.run_until(&mut reactor, "told", |_| !record.events().is_empty());
         assert_eq!(record.events(), ["failed to Some(Unix(UnixAddress(/nowhere/at/all))): NotFound"]);
-        reactor.datagram(id).unwrap().stop_listening();
+        reactor.datagram_transport(id).unwrap().stop_listening();
         world.run_until_idle(&mut reactor);
     });
 }
@@ -124,16 +127,16 @@ fn a_name_that_nobody_answers_to_any_more_costs_its_datagram_and_nothing_else() 
         let record = Record::new();
         let (gone, here) = (path(world, "gone"), path(world, "here"));
         // Its file stays, and nobody is behind it.
-        let stale = UnixDatagram { unlink: false, ..at(&gone) };
-        let stale = reactor.open_unix_datagram(stale, Mailbox(Record::new())).unwrap();
-        let sender = reactor.open_unix_datagram(at(&here), Mailbox(record.clone())).unwrap();
-        reactor.datagram(stale).unwrap().stop_listening();
-        world.run_until(&mut reactor, "closed", |reactor| reactor.datagram(stale).is_none());
-        let mut transport = reactor.datagram(sender).unwrap();
+        let stale = ListenUnixDatagram { unlink: false, ..at(&gone) };
+        let stale = reactor.listen_unix_datagram(stale, Mailbox(Record::new())).unwrap();
+        let sender = reactor.listen_unix_datagram(at(&here), Mailbox(record.clone())).unwrap();
+        reactor.datagram_transport(stale).unwrap().stop_listening();
+        world.run_until(&mut reactor, "closed", |reactor| reactor.datagram_transport(stale).is_none());
+        let mut transport = reactor.datagram_transport(sender).unwrap();
         transport.write_to(b"lost", &Address::Unix(gone.clone())).unwrap();
         transport.write_to(b"mine", &Address::Unix(here.clone())).unwrap();
         world.run_until(&mut reactor, "mine", |_| record.events().len() >= 2);
-        reactor.datagram(sender).unwrap().stop_listening();
+        reactor.datagram_transport(sender).unwrap().stop_listening();
         world.run_until_idle(&mut reactor);
         let first = format!("failed to Some(Unix(UnixAddress({gone}))): ConnectionRefused");
         assert_eq!(record.events()[..2], [first, format!("mine from {here}")]);
@@ -152,22 +155,26 @@ fn a_receiver_that_never_reads_costs_a_look_now_and_then() {
     on_each_back_end(|world| {
         let mut reactor = world.reactor();
         let (deaf, here) = (path(world, "deaf"), path(world, "asks"));
-        let receiver = reactor.open_unix_datagram(at(&deaf), Mailbox(Record::new())).unwrap();
-        reactor.datagram(receiver).unwrap().pause_reading();
-        let sender = reactor.open_unix_datagram(at(&here), Mailbox(Record::new())).unwrap();
+        let receiver = reactor.listen_unix_datagram(at(&deaf), Mailbox(Record::new())).unwrap();
+        reactor.datagram_transport(receiver).unwrap().pause_reading();
+        let sender = reactor.listen_unix_datagram(at(&here), Mailbox(Record::new())).unwrap();
         for _ in 0..1000 {
-            reactor.datagram(sender).unwrap().write_to(b"hello?", &Address::Unix(deaf.clone())).unwrap();
+            reactor
+                .datagram_transport(sender)
+                .unwrap()
+                .write_to(b"hello?", &Address::Unix(deaf.clone()))
+                .unwrap();
         }
         for _ in 0..50 {
-            reactor.turn(Some(std::time::Duration::ZERO)).unwrap();
-            assert!(reactor.delayed_calls() <= 1, "{} timers", reactor.delayed_calls());
+            reactor.iterate(Some(std::time::Duration::ZERO)).unwrap();
+            assert!(reactor.delayed_call_count() <= 1, "{} timers", reactor.delayed_call_count());
         }
-        assert!(reactor.datagram(sender).unwrap().unsent() > 0);
+        assert!(reactor.datagram_transport(sender).unwrap().write_buffer_size() > 0);
         for id in [sender, receiver] {
-            reactor.datagram(id).unwrap().stop_listening();
+            reactor.datagram_transport(id).unwrap().stop_listening();
         }
         world.run_until_idle(&mut reactor);
-        assert_eq!(reactor.delayed_calls(), 0);
+        assert_eq!(reactor.delayed_call_count(), 0);
     });
 }
 
@@ -177,26 +184,27 @@ fn a_receiver_that_does_not_read_holds_up_nobody_else_and_misses_nothing() {
         let mut reactor = world.reactor();
         let (deaf, other) = (path(world, "deaf"), path(world, "other"));
         let (later, now) = (Record::new(), Record::new());
-        let receiver = reactor.open_unix_datagram(at(&deaf), Mailbox(later.clone())).unwrap();
-        reactor.datagram(receiver).unwrap().pause_reading();
-        let listener = reactor.open_unix_datagram(at(&other), Mailbox(now.clone())).unwrap();
-        let sender = reactor.open_unix_datagram(UnixDatagram::default(), Mailbox(Record::new())).unwrap();
+        let receiver = reactor.listen_unix_datagram(at(&deaf), Mailbox(later.clone())).unwrap();
+        reactor.datagram_transport(receiver).unwrap().pause_reading();
+        let listener = reactor.listen_unix_datagram(at(&other), Mailbox(now.clone())).unwrap();
+        let sender =
+            reactor.listen_unix_datagram(ListenUnixDatagram::default(), Mailbox(Record::new())).unwrap();
         for number in 0..100 {
             for to in [&deaf, &other] {
                 let data = format!("{number:02}");
                 let to = Address::Unix(to.clone());
-                reactor.datagram(sender).unwrap().write_to(data.as_bytes(), &to).unwrap();
+                reactor.datagram_transport(sender).unwrap().write_to(data.as_bytes(), &to).unwrap();
             }
         }
         world.run_until(&mut reactor, "the other's", |_| now.events().len() == 100);
-        assert!(reactor.datagram(sender).unwrap().unsent() > 0);
+        assert!(reactor.datagram_transport(sender).unwrap().write_buffer_size() > 0);
         assert_eq!(later.events(), [""; 0]);
-        reactor.datagram(receiver).unwrap().resume_reading();
+        reactor.datagram_transport(receiver).unwrap().resume_reading();
         world.run_until(&mut reactor, "the deaf one's", |_| later.events().len() == 100);
         let all: Vec<String> = (0..100).map(|number| format!("{number:02} from (unnamed)")).collect();
         assert_eq!((now.events(), later.events()), (all.clone(), all));
         for id in [sender, listener, receiver] {
-            reactor.datagram(id).unwrap().stop_listening();
+            reactor.datagram_transport(id).unwrap().stop_listening();
         }
         world.run_until_idle(&mut reactor);
     });
@@ -205,17 +213,19 @@ fn a_receiver_that_does_not_read_holds_up_nobody_else_and_misses_nothing() {
 #[test]
 fn what_waits_for_one_that_does_not_read_leaves_room_for_others() {
     on_each_back_end(|world| {
-        let settings = Settings { buffer_limit: 20_000, ..Settings::default() };
+        let settings = Settings { write_buffer_limit: 20_000, ..Settings::default() };
         let mut reactor = world.reactor_with(settings);
         let (deaf, other) = (path(world, "deaf"), path(world, "other"));
         let record = Record::new();
-        let receiver = reactor.open_unix_datagram(at(&deaf), Mailbox(Record::new())).unwrap();
-        reactor.datagram(receiver).unwrap().pause_reading();
-        let listener = reactor.open_unix_datagram(at(&other), Mailbox(record.clone())).unwrap();
-        let sender = reactor.open_unix_datagram(UnixDatagram::default(), Mailbox(Record::new())).unwrap();
+        let receiver = reactor.listen_unix_datagram(at(&deaf), Mailbox(Record::new())).unwrap();
+        reactor.datagram_transport(receiver).unwrap().pause_reading();
+        let listener = reactor.listen_unix_datagram(at(&other), Mailbox(record.clone())).unwrap();
+        let sender =
+            reactor.listen_unix_datagram(ListenUnixDatagram::default(), Mailbox(Record::new())).unwrap();
         let write = |reactor: &mut twistor::Reactor, to: &UnixAddress| {
-            let written = reactor.datagram(sender).unwrap().write_to(&[b'x'; 50], &Address::Unix(to.clone()));
-            reactor.turn(Some(std::time::Duration::ZERO)).unwrap();
+            let written =
+                reactor.datagram_transport(sender).unwrap().write_to(&[b'x'; 50], &Address::Unix(to.clone()));
+            reactor.iterate(Some(std::time::Duration::ZERO)).unwrap();
             written
         };
         let taken = (0..1000).take_while(|_| write(&mut reactor, &deaf).is_ok()).count();
@@ -227,7 +237,7 @@ fn what_waits_for_one_that_does_not_read_leaves_room_for_others() {
         }
         world.run_until(&mut reactor, "the other's", |_| record.events().len() == 1000);
         for id in [sender, listener, receiver] {
-            reactor.datagram(id).unwrap().stop_listening();
+            reactor.datagram_transport(id).unwrap().stop_listening();
         }
         world.run_until_idle(&mut reactor);
     });
@@ -239,19 +249,19 @@ fn a_socket_whose_peer_is_gone_hears_nobody_else() {
         let mut reactor = world.reactor();
         let (gone, here, stranger) = (path(world, "gone"), path(world, "here"), path(world, "stranger"));
         let record = Record::new();
-        let peer = reactor.open_unix_datagram(at(&gone), Mailbox(Record::new())).unwrap();
-        let left = UnixDatagram { peer: Some(gone.clone()), ..at(&here) };
-        let left = reactor.open_unix_datagram(left, Mailbox(record.clone())).unwrap();
-        let other = reactor.open_unix_datagram(at(&stranger), Mailbox(Record::new())).unwrap();
-        reactor.datagram(peer).unwrap().stop_listening();
-        world.run_until(&mut reactor, "closed", |reactor| reactor.datagram(peer).is_none());
-        reactor.datagram(left).unwrap().write(b"hello?").unwrap();
+        let peer = reactor.listen_unix_datagram(at(&gone), Mailbox(Record::new())).unwrap();
+        let left = ListenUnixDatagram { peer: Some(gone.clone()), ..at(&here) };
+        let left = reactor.listen_unix_datagram(left, Mailbox(record.clone())).unwrap();
+        let other = reactor.listen_unix_datagram(at(&stranger), Mailbox(Record::new())).unwrap();
+        reactor.datagram_transport(peer).unwrap().stop_listening();
+        world.run_until(&mut reactor, "closed", |reactor| reactor.datagram_transport(peer).is_none());
+        reactor.datagram_transport(left).unwrap().write(b"hello?").unwrap();
         world.run_until(&mut reactor, "told", |_| !record.events().is_empty());
         // Now the system lets anybody in.
-        reactor.datagram(other).unwrap().write_to(b"psst", &Address::Unix(here.clone())).unwrap();
-        world.run_until(&mut reactor, "there", |reactor| reactor.statistics().datagrams_of_strangers == 1);
+        reactor.datagram_transport(other).unwrap().write_to(b"psst", &Address::Unix(here.clone())).unwrap();
+        world.run_until(&mut reactor, "there", |reactor| reactor.statistics().datagrams_from_others == 1);
         for id in [left, other] {
-            reactor.datagram(id).unwrap().stop_listening();
+            reactor.datagram_transport(id).unwrap().stop_listening();
         }
         world.run_until_idle(&mut reactor);
         assert_eq!(record.events(), ["failed to None: ConnectionRefused"]);
@@ -263,9 +273,9 @@ fn the_file_of_a_socket_never_has_a_wider_mode_than_was_asked_for() {
     let test = test_path(the_file_of_a_socket_never_has_a_wider_mode_than_was_asked_for);
     let traced = under_strace(test, "-e trace=fchmod,bind,chmod,fchmodat", |world| {
         let mut reactor = world.reactor();
-        let private = UnixDatagram { mode: Some(0o600), ..at(&path(world, "private")) };
-        let id = reactor.open_unix_datagram(private, Mailbox(Record::new())).unwrap();
-        reactor.datagram(id).unwrap().stop_listening();
+        let private = ListenUnixDatagram { mode: Some(0o600), ..at(&path(world, "private")) };
+        let id = reactor.listen_unix_datagram(private, Mailbox(Record::new())).unwrap();
+        reactor.datagram_transport(id).unwrap().stop_listening();
         world.run_until_idle(&mut reactor);
     });
     let Some(traced) = traced else { return };
@@ -294,17 +304,17 @@ fn however_much_is_asked_for_no_more_than_256_kib_come_whole() {
         let mut reactor = world.reactor();
         let record = Record::new();
         let there = path(world, "there");
-        let greedy = UnixDatagram { max_size: usize::MAX, ..at(&there) };
-        let receiver = reactor.open_unix_datagram(greedy, Measuring(record.clone())).unwrap();
-        let long = UnixDatagram { send_buffer: Some(1 << 20), ..UnixDatagram::default() };
-        let sender = reactor.open_unix_datagram(long, Mailbox(Record::new())).unwrap();
+        let greedy = ListenUnixDatagram { max_size: usize::MAX, ..at(&there) };
+        let receiver = reactor.listen_unix_datagram(greedy, Measuring(record.clone())).unwrap();
+        let long = ListenUnixDatagram { send_buffer: Some(1 << 20), ..ListenUnixDatagram::default() };
+        let sender = reactor.listen_unix_datagram(long, Mailbox(Record::new())).unwrap();
         for length in [256 * 1024, 256 * 1024 + 1] {
             let to = Address::Unix(there.clone());
-            reactor.datagram(sender).unwrap().write_to(&vec![b'x'; length], &to).unwrap();
+            reactor.datagram_transport(sender).unwrap().write_to(&vec![b'x'; length], &to).unwrap();
         }
         world.run_until(&mut reactor, "both", |_| record.events().len() == 2);
         for id in [sender, receiver] {
-            reactor.datagram(id).unwrap().stop_listening();
+            reactor.datagram_transport(id).unwrap().stop_listening();
         }
         world.run_until_idle(&mut reactor);
         assert_eq!(record.events(), ["262144 bytes", "cut to 262144"]);
@@ -324,17 +334,17 @@ fn that_a_peer_has_taken_another_is_told_once_and_what_it_had_sent_is_not_held_u
         let id = reactor.adopt_datagram(ours.into(), Mailbox(record.clone())).unwrap();
         world.run_until(&mut reactor, "begun", |reactor| reactor.statistics().turns > 2);
         // What is not read is lost then, which is why it is told at all.
-        reactor.datagram(id).unwrap().write(b"unread").unwrap();
-        reactor.turn(Some(std::time::Duration::ZERO)).unwrap();
+        reactor.datagram_transport(id).unwrap().write(b"unread").unwrap();
+        reactor.iterate(Some(std::time::Duration::ZERO)).unwrap();
         peer.send(b"last").unwrap();
         peer.connect(three.path().unwrap()).unwrap();
         // Both with the next turn.
-        reactor.turn(Some(std::time::Duration::ZERO)).unwrap();
+        reactor.iterate(Some(std::time::Duration::ZERO)).unwrap();
         assert_eq!(
             record.events()[..2],
             ["error recv: ConnectionReset".to_owned(), format!("last from {two}")]
         );
-        reactor.datagram(id).unwrap().stop_listening();
+        reactor.datagram_transport(id).unwrap().stop_listening();
         world.run_until_idle(&mut reactor);
         drop((peer, other));
         for name in [one, two, three] {

@@ -123,14 +123,17 @@ fn the_mode_does_not_depend_on_the_umask() {
             let options = ListenUnix { mode: Some(mode), ..ListenUnix::at(&stream).unwrap() };
             let listener = reactor.listen_unix(options, nobody).unwrap();
             let address = twistor::UnixAddress::of_path(&datagram).unwrap();
-            let options =
-                twistor::UnixDatagram { address: Some(address), mode: Some(mode), ..Default::default() };
-            let socket = reactor.open_unix_datagram(options, Nothing).unwrap();
+            let options = twistor::ListenUnixDatagram {
+                address: Some(address),
+                mode: Some(mode),
+                ..Default::default()
+            };
+            let socket = reactor.listen_unix_datagram(options, Nothing).unwrap();
             for path in [&stream, &datagram] {
                 assert_eq!(fs::metadata(path).unwrap().permissions().mode() & 0o7777, mode);
             }
             reactor.stop_listening(&listener).unwrap();
-            reactor.datagram(socket).unwrap().stop_listening();
+            reactor.datagram_transport(socket).unwrap().stop_listening();
         }
         // The umask of the program is as it was.
         let file = folder.path("file");
@@ -290,7 +293,7 @@ fn a_full_queue_is_waited_for_until_there_is_room() {
         // With room it succeeds, although no event tells of it.
         let record = Record::new();
         reactor.connect_unix(path.as_path(), once(asking(&record), &Record::new())).unwrap();
-        world.run_until(&mut reactor, "an attempt", |reactor| reactor.delayed_calls() == 3);
+        world.run_until(&mut reactor, "an attempt", |reactor| reactor.delayed_call_count() == 3);
         assert!(!record.has("made"));
         drop(socket.accept().unwrap());
         world.run_until(&mut reactor, "made", |_| record.has("made"));

@@ -52,7 +52,7 @@ fn tasks_look_at_much_before_all_of_it_has_come_and_give_way_until_the_next_turn
         let count = Rc::clone(&received);
         let task = reactor.spawn(async move {
             let note = |what| {
-                let turn = here().with(|reactor| reactor.statistics().turns).unwrap();
+                let turn = here().with_reactor(|reactor| reactor.statistics().turns).unwrap();
                 heard.borrow_mut().push((what, turn));
             };
             while let Some(length) = receiver.recv().await {
@@ -63,7 +63,7 @@ fn tasks_look_at_much_before_all_of_it_has_come_and_give_way_until_the_next_turn
             }
         });
         let mut peers: Vec<_> = (0..CONNECTIONS).map(|_| world.connect(listener.address())).collect();
-        world.run_until(&mut reactor, "connected", |reactor| reactor.in_use() > CONNECTIONS);
+        world.run_until(&mut reactor, "connected", |reactor| reactor.resource_count() > CONNECTIONS);
         for peer in &mut peers {
             peer.send(&[7; PIECE]);
         }

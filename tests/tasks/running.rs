@@ -35,13 +35,13 @@ impl Drop for Dropped {
 
 fn turns(reactor: &mut Reactor, count: usize) {
     for _ in 0..count {
-        reactor.turn(Some(Duration::ZERO)).unwrap();
+        reactor.iterate(Some(Duration::ZERO)).unwrap();
     }
 }
 
 /// Nothing is left but what the promise says.
 fn assert_nothing_left(reactor: &Reactor) {
-    assert_eq!((reactor.in_use(), reactor.delayed_calls()), (0, 0), "{:?}", reactor.tasks());
+    assert_eq!((reactor.resource_count(), reactor.delayed_call_count()), (0, 0), "{:?}", reactor.tasks());
 }
 
 #[test]
@@ -138,7 +138,7 @@ fn a_cancelled_task_says_so_to_whoever_awaits_it_and_one_that_has_ended_keeps_it
             yield_now().await;
             endless.cancel();
             quick.cancel();
-            assert!(quick.ended() && !endless.ended());
+            assert!(quick.is_finished() && !endless.is_finished());
             (endless.await, quick.await)
         });
         assert_eq!(results.unwrap(), (Err(TaskError::Cancelled), Ok(1)));
@@ -294,9 +294,9 @@ fn the_end_of_the_reactor_ends_its_tasks_and_those_that_come_later() {
         let handle = reactor.handle();
         world.run(&mut reactor);
         assert_eq!(log.take(), ["the first dropped"]);
-        assert!(waiting.ended() && handle.finished());
+        assert!(waiting.is_finished() && handle.finished());
         let late = handle.spawn(async { 1 });
-        assert!(late.ended());
+        assert!(late.is_finished());
         handle.call(|_| unreachable!("it has finished"));
         assert_nothing_left(&reactor);
     });
@@ -373,7 +373,7 @@ fn no_turn_begins_in_what_the_drop_of_a_reactor_calls() {
         let (mut reactor, log) = (world.reactor(), Log::default());
         let inner = log.clone();
         reactor.add_system_event_trigger(Phase::After, SystemEvent::Shutdown, move |reactor, _| {
-            inner.note(reactor.turn(None).unwrap_err().to_string());
+            inner.note(reactor.iterate(None).unwrap_err().to_string());
         });
         turns(&mut reactor, 1);
         drop(reactor);
@@ -413,7 +413,7 @@ fn what_losses_at_the_end_lead_to_is_still_done() {
         reactor.stop();
         world.run(&mut reactor);
         assert_eq!(log.take(), ["called", "lost", "cleaned up"]);
-        assert!(listening.ended(), "one that never rests is dropped");
+        assert!(listening.is_finished(), "one that never rests is dropped");
     });
 }
 
@@ -422,7 +422,7 @@ fn a_blocking_future_that_is_cut_short_reaches_the_reactor_as_it_goes() {
     struct Reaches(Log);
     impl Drop for Reaches {
         fn drop(&mut self) {
-            let reached = Handle::current().is_some_and(|handle| handle.with(|_| ()).is_ok());
+            let reached = Handle::current().is_some_and(|handle| handle.with_reactor(|_| ()).is_ok());
             self.0.note(format!("reached: {reached}"));
         }
     }
@@ -431,7 +431,7 @@ fn a_blocking_future_that_is_cut_short_reaches_the_reactor_as_it_goes() {
         let reaches = Reaches(log.clone());
         let stopped = reactor.block_on(async move {
             let _reaches = reaches;
-            here().with(|reactor| reactor.stop()).unwrap();
+            here().with_reactor(|reactor| reactor.stop()).unwrap();
             pending::<()>().await;
         });
         assert!(matches!(stopped, Err(Error::Stopped)));
@@ -446,7 +446,7 @@ fn a_killed_process_reaches_nothing_as_its_tasks_go() {
     struct Reaches(Log, Handle);
     impl Drop for Reaches {
         fn drop(&mut self) {
-            let reached = Handle::current().is_some() || self.1.with(|_| ()).is_ok();
+            let reached = Handle::current().is_some() || self.1.with_reactor(|_| ()).is_ok();
             self.0.note(format!("reached: {reached}"));
         }
     }
@@ -484,11 +484,11 @@ fn a_block_on_that_is_stopped_says_so() {
     on_each_back_end(|world| {
         let mut reactor = world.reactor();
         let stopped = reactor.block_on(async {
-            here().with(|reactor| reactor.stop()).unwrap();
+            here().with_reactor(|reactor| reactor.stop()).unwrap();
             pending::<()>().await;
         });
         assert!(matches!(stopped, Err(Error::Stopped)), "{stopped:?}");
-        assert!(matches!(reactor.block_on(async {}), Err(Error::Finished)));
+        assert!(matches!(reactor.block_on(async {}), Err(Error::ReactorFinished)));
     });
 }
 
@@ -536,19 +536,19 @@ fn a_reactor_can_be_reached_inside_a_task_and_by_one_at_a_time() {
     on_each_back_end(|world| {
         let mut reactor = world.reactor();
         let handle = reactor.handle();
-        assert!(matches!(handle.with(|_| ()), Err(Error::NotInTask)));
+        assert!(matches!(handle.with_reactor(|_| ()), Err(Error::ReactorUnavailable)));
         assert!(Handle::current().is_none());
         let inner = handle.clone();
         let seen = reactor.block_on(async move {
             assert!(here().is_same(&inner));
-            let nested = inner.with(|reactor| {
-                let turned = reactor.turn(None);
+            let nested = inner.with_reactor(|reactor| {
+                let turned = reactor.iterate(None);
                 assert!(matches!(turned, Err(Error::AlreadyRunning)));
                 assert!(matches!(reactor.block_on(async {}), Err(Error::AlreadyRunning)));
-                here().with(|_| ())
+                here().with_reactor(|_| ())
             });
-            assert!(matches!(nested, Ok(Err(Error::NotInTask))));
-            inner.with(|reactor| reactor.now()).unwrap()
+            assert!(matches!(nested, Ok(Err(Error::ReactorUnavailable))));
+            inner.with_reactor(|reactor| reactor.now()).unwrap()
         });
         assert!(seen.unwrap() <= reactor.now());
         assert!(Handle::current().is_none());
@@ -654,7 +654,7 @@ fn tasks_can_be_listed_with_their_names_and_places() {
         let tasks = reactor.tasks();
         assert_eq!(tasks.len(), 2);
         assert_eq!(tasks[0].name.as_deref(), Some("the one that waits"));
-        assert_eq!((tasks[0].place.file(), tasks[0].place.line()), (file!(), line));
+        assert_eq!((tasks[0].location.file(), tasks[0].location.line()), (file!(), line));
         assert!(tasks[0].to_string().starts_with("the one that waits, spawned at tests/tasks/running.rs:"));
         assert!(tasks[1].id > tasks[0].id && tasks[1].name.is_none());
         drop((named, other));

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use twistor::sim::{Host, Latency, Link, Simulation};
 use twistor::stream::{
-    OpenError, StreamError, StreamReader, StreamWriter, open_connection, open_datagram, start_server,
+    ConnectError, StreamError, StreamReader, StreamWriter, open_connection, open_datagram, start_server,
 };
 use twistor::task::{join, sleep};
 
@@ -114,8 +114,8 @@ fn run(seed: u64, client_polls: Option<usize>, handler_polls: Option<usize>) -> 
     let what = format!("seed {seed}, client {client_polls:?}, handler {handler_polls:?}");
     for host in [one, other] {
         let reactor = simulation.reactor(host);
-        assert_eq!(reactor.in_use(), 0, "{what}: {:?} {:?}", reactor.connections(), reactor.tasks());
-        assert_eq!(reactor.delayed_calls(), 0, "{what}");
+        assert_eq!(reactor.resource_count(), 0, "{what}: {:?} {:?}", reactor.connections(), reactor.tasks());
+        assert_eq!(reactor.delayed_call_count(), 0, "{what}");
         assert_eq!(reactor.statistics().panics, 0, "{what}");
         assert_eq!(simulation.network().sockets(host), 0, "{what}");
     }
@@ -131,7 +131,10 @@ fn serve(simulation: &mut Simulation, host: Host, polls: Option<usize>, ends: &R
         if let Some(Err(error)) = &ended {
             let lost = error.downcast_ref::<StreamError>();
             // The client was cancelled.
-            assert!(matches!(lost, Some(StreamError::Lost(_) | StreamError::Incomplete { .. })), "{error}");
+            assert!(
+                matches!(lost, Some(StreamError::Lost(_) | StreamError::UnexpectedEof { .. })),
+                "{error}"
+            );
         }
         seen.handler.set(Some(ended.is_some()));
     };
@@ -152,7 +155,7 @@ fn serve(simulation: &mut Simulation, host: Host, polls: Option<usize>, ends: &R
             server.wait_closed().await;
         };
         let _ = join(answering, closing).await;
-        Ok::<_, OpenError>(())
+        Ok::<_, ConnectError>(())
     };
     simulation.reactor(host).spawn(async move { serving.await.unwrap() }).detach();
 }

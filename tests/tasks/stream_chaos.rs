@@ -145,10 +145,10 @@ fn run(seed: u64, chaos: impl FnOnce(&mut Random, &[Host]) -> Chaos) -> Rc<Tally
         Ok(())
     };
     simulation.boot(hosts[0], boot).unwrap();
-    simulation.unleash(chaos);
+    simulation.start_chaos(chaos);
     for number in 0..20 {
         let (random, tally) = (simulation.random(&format!("stream {number}")), Rc::clone(&tally));
-        if simulation.look(hosts[1]).is_none() {
+        if simulation.reactor_ref(hosts[1]).is_none() {
             simulation.restart(hosts[1]).unwrap();
         }
         add(&tally.begun, 1);
@@ -161,17 +161,22 @@ fn run(seed: u64, chaos: impl FnOnce(&mut Random, &[Host]) -> Chaos) -> Rc<Tally
         simulation.reactor(hosts[1]).spawn(asking).detach();
         simulation.run_for(Duration::from_millis(500)).unwrap();
     }
-    simulation.calm();
+    simulation.stop_chaos();
     simulation.run_for(Duration::from_secs(300)).unwrap();
     for host in hosts {
-        if let Some(reactor) = simulation.look(host) {
+        if let Some(reactor) = simulation.reactor_ref(host) {
             let panics = reactor.statistics().panics;
             assert_eq!(panics, 0, "seed {seed}");
         }
     }
     assert_eq!(tally.ended.get(), tally.begun.get(), "seed {seed}");
-    if let Some(reactor) = simulation.look(hosts[1]) {
-        assert_eq!((reactor.in_use(), reactor.delayed_calls()), (0, 0), "seed {seed}: {:?}", reactor.tasks());
+    if let Some(reactor) = simulation.reactor_ref(hosts[1]) {
+        assert_eq!(
+            (reactor.resource_count(), reactor.delayed_call_count()),
+            (0, 0),
+            "seed {seed}: {:?}",
+            reactor.tasks()
+        );
     }
     tally
 }
@@ -214,7 +219,7 @@ fn resets_and_partitions_end_streams_and_what_came_was_in_order() {
                 FaultKind::SlowReader,
                 FaultKind::Refusal,
             ],
-            every: Duration::from_millis(700),
+            mean_interval: Duration::from_millis(700),
             ..Chaos::draw(random)
         });
         whole += tally.whole.get();

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::world::on_each_back_end;
-use twistor::stream::{DatagramStream, OpenError, StreamError, open_datagram};
+use twistor::stream::{ConnectError, DatagramStream, StreamError, open_datagram};
 use twistor::task::{here, join, sleep, timeout, yield_now};
 use twistor::{Error, ListenUdp, Reason};
 
@@ -32,7 +32,9 @@ fn what_is_sent_is_received_whole_and_says_where_from() {
                 assert_eq!(client.recv().await.unwrap(), text);
             }
             assert!(client.is_empty());
-            assert!(here().with(|reactor| reactor.datagram(client.id()).is_some()).unwrap());
+            assert!(
+                here().with_reactor(|reactor| reactor.datagram_transport(client.id()).is_some()).unwrap()
+            );
         });
     });
 }
@@ -69,7 +71,7 @@ fn sockets_are_opened_by_text_and_by_value() {
             drop(open_datagram(ListenUdp::new(address)).await.unwrap());
             drop(open_datagram(&"udp:0".to_string()).await.unwrap());
             let error = open_datagram("udp:127.0.0.1").await.unwrap_err();
-            assert!(matches!(error, OpenError::BadEndpoint(_)), "{error}");
+            assert!(matches!(error, ConnectError::BadEndpoint(_)), "{error}");
         });
     });
 }
@@ -83,7 +85,7 @@ fn what_comes_while_there_is_no_room_is_dropped_and_counted() {
             // By number, and by bytes: at the limit, and above.
             for (room, received) in [((3, 1000), 3), ((100, 8), 4)] {
                 let before = server.dropped();
-                server.set_room(room.0, room.1);
+                server.set_queue_limit(room.0, room.1);
                 for number in 0..5u16 {
                     client.send(&number.to_be_bytes()).unwrap();
                 }
@@ -153,7 +155,9 @@ fn a_socket_that_is_closed_ends_the_wait_after_what_had_come() {
             let id = other.id();
             let close = async {
                 yield_now().await;
-                here().with(|reactor| reactor.datagram(id).unwrap().stop_listening()).unwrap();
+                here()
+                    .with_reactor(|reactor| reactor.datagram_transport(id).unwrap().stop_listening())
+                    .unwrap();
             };
             let (received, ()) = join(other.recv(), close).await;
             assert_eq!(received, Err(StreamError::Lost(Reason::Done)));
@@ -181,7 +185,7 @@ fn a_socket_that_outlives_its_reactor_knows_it() {
         drop(reactor);
         world.run_future(async {
             assert_eq!(socket.recv().await, Err(StreamError::Lost(Reason::Stopped)));
-            assert!(matches!(socket.send_to(b"x", &socket.host().clone()), Err(Error::NotInTask)));
+            assert!(matches!(socket.send_to(b"x", &socket.host().clone()), Err(Error::ReactorUnavailable)));
         });
     });
 }

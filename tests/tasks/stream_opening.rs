@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::world::{on_each_back_end, socket_address};
 use twistor::endpoint::client_from_string;
-use twistor::stream::{OpenError, StreamError, StreamReader, StreamWriter, open_connection, start_server};
+use twistor::stream::{ConnectError, StreamError, StreamReader, StreamWriter, open_connection, start_server};
 use twistor::task::{here, join, timeout};
 use twistor::{ConnectTcp, ConnectUnix, Error, ListenTcp, ListenUnix, Reason, Settings};
 
@@ -15,7 +15,7 @@ async fn hello(_: StreamReader, writer: StreamWriter) {
     writer.write(b"hello");
 }
 
-async fn greeted(opened: Result<(StreamReader, StreamWriter), OpenError>) {
+async fn greeted(opened: Result<(StreamReader, StreamWriter), ConnectError>) {
     let (mut reader, _writer) = opened.unwrap();
     assert_eq!(reader.read_to_end(100).await.unwrap(), b"hello");
 }
@@ -79,11 +79,11 @@ fn a_bad_text_is_an_error_that_says_what_is_wrong() {
     on_each_back_end(|world| {
         world.run_future(async {
             let error = open_connection("tcp:localhost:80:timeuot=5").await.unwrap_err();
-            let OpenError::BadEndpoint(wrong) = &error else { panic!("{error}") };
+            let ConnectError::BadEndpoint(wrong) = &error else { panic!("{error}") };
             assert_eq!((wrong.key.as_deref(), wrong.position), (Some("timeuot"), 17));
             assert_eq!(std::io::Error::from(error).kind(), std::io::ErrorKind::InvalidInput);
             let error = start_server("nothing:1", hello).unwrap_err();
-            assert!(matches!(error, OpenError::BadEndpoint(_)), "{error}");
+            assert!(matches!(error, ConnectError::BadEndpoint(_)), "{error}");
         });
     });
 }
@@ -94,10 +94,10 @@ fn a_connection_that_is_not_made_is_an_error_with_its_reason() {
         let (unused, filtered) = (world.unused(), world.filtered());
         world.run_future(async {
             let error = open_connection(unused).await.unwrap_err();
-            assert!(matches!(error, OpenError::Failed(Reason::Refused(_))), "{error}");
+            assert!(matches!(error, ConnectError::Failed(Reason::Refused(_))), "{error}");
             let patience = ConnectTcp { timeout: MOMENT, ..ConnectTcp::from(filtered.address) };
             let error = open_connection(patience).await.unwrap_err();
-            assert!(matches!(error, OpenError::Failed(Reason::TimedOut(MOMENT))), "{error}");
+            assert!(matches!(error, ConnectError::Failed(Reason::TimedOut(MOMENT))), "{error}");
             assert_eq!(std::io::Error::from(error).kind(), std::io::ErrorKind::TimedOut);
         });
     });
@@ -109,7 +109,7 @@ fn a_port_that_is_taken_is_an_error() {
         world.run_future(async {
             let server = start_server("127.0.0.1:0", hello).unwrap();
             let error = start_server(socket_address(server.address()), hello).unwrap_err();
-            assert!(matches!(error, OpenError::Reactor(Error::CannotListen { .. })), "{error}");
+            assert!(matches!(error, ConnectError::Reactor(Error::CannotListen { .. })), "{error}");
         });
     });
 }
@@ -119,12 +119,14 @@ fn an_attempt_that_is_given_up_leaves_nothing() {
     on_each_back_end(|world| {
         let filtered = world.filtered();
         world.run_future(async {
-            let before = here().with(|reactor| reactor.in_use()).unwrap();
+            let before = here().with_reactor(|reactor| reactor.resource_count()).unwrap();
             let opened = timeout(MOMENT, open_connection(filtered.address)).await;
             assert!(opened.is_err());
             twistor::task::yield_now().await;
             twistor::task::yield_now().await;
-            let left = here().with(|reactor| (reactor.in_use(), reactor.connections().len())).unwrap();
+            let left = here()
+                .with_reactor(|reactor| (reactor.resource_count(), reactor.connections().len()))
+                .unwrap();
             assert_eq!(left, (before, 0));
         });
     });
@@ -143,9 +145,9 @@ fn an_attempt_ends_with_its_reactor() {
             result = Some(open_connection(filtered.address).await.map(drop));
         });
         if ran.is_ok() {
-            assert!(matches!(result, Some(Err(OpenError::Failed(_)))), "{result:?}");
+            assert!(matches!(result, Some(Err(ConnectError::Failed(_)))), "{result:?}");
         }
-        assert_eq!(reactor.in_use(), 0);
+        assert_eq!(reactor.resource_count(), 0);
         drop(reactor);
     });
 }
@@ -190,7 +192,7 @@ fn a_unix_servers_file_goes_with_it() {
             greeted(open_connection(server.address()).await).await;
             server.close();
             let error = open_connection(server.address()).await.unwrap_err();
-            assert!(matches!(error, OpenError::Failed(_)), "{error}");
+            assert!(matches!(error, ConnectError::Failed(_)), "{error}");
         });
     });
 }

@@ -73,11 +73,11 @@ fn an_exact_read_waits_for_all_of_it_and_takes_nothing_else() {
             let mut room = [0; 5];
             reader.read_exact(&mut room).await.unwrap();
             assert_eq!(&room, b"abcde");
-            assert_eq!(reader.read_exact(&mut room).await, Err(StreamError::Incomplete { there: 2 }));
+            assert_eq!(reader.read_exact(&mut room).await, Err(StreamError::UnexpectedEof { read: 2 }));
             assert_eq!(reader.read_exact(&mut []).await, Ok(()));
             // What was there is still there.
             assert_eq!(reader.read_to_end(10).await.unwrap(), b"fg");
-            assert_eq!(reader.read_exact(&mut room).await, Err(StreamError::Incomplete { there: 0 }));
+            assert_eq!(reader.read_exact(&mut room).await, Err(StreamError::UnexpectedEof { read: 0 }));
         });
     });
 }
@@ -92,7 +92,7 @@ fn a_delimiter_is_found_however_it_is_cut() {
             assert_eq!(next().await, Ok(Some(b"a\r\n".to_vec())));
             assert_eq!(next().await, Ok(Some(b"b\r\n".to_vec())));
             assert_eq!(next().await, Ok(Some(b"\r\n".to_vec())));
-            assert_eq!(next().await, Err(StreamError::Incomplete { there: 4 }));
+            assert_eq!(next().await, Err(StreamError::UnexpectedEof { read: 4 }));
             assert_eq!(reader.read_until(b"", 9).await, Ok(Some(&b""[..])));
             assert_eq!(reader.read_until(b"t", 9).await, Ok(Some(&b"rest"[..])));
             assert_eq!(reader.read_until(b"t", 9).await, Ok(None));

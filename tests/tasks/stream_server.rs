@@ -59,10 +59,10 @@ fn a_handler_is_a_task_with_its_peers_name_and_the_servers_place() {
             writer.write(b"x");
             reader.read_chunk(1).await.unwrap();
             assert_eq!(server.connections(), 1);
-            let tasks = here().with(|reactor| reactor.tasks()).unwrap();
+            let tasks = here().with_reactor(|reactor| reactor.tasks()).unwrap();
             let host = writer.host().unwrap().to_string();
             let task = tasks.iter().find(|task| task.name.as_deref() == Some(host.as_str())).unwrap();
-            assert_eq!((task.place.file(), task.place.line()), (file!(), line));
+            assert_eq!((task.location.file(), task.location.line()), (file!(), line));
         });
     });
 }
@@ -304,12 +304,12 @@ fn handlers_end_with_their_reactor() {
                 yield_now().await;
             }
             yield_now().await;
-            here().with(|reactor| reactor.stop()).unwrap();
+            here().with_reactor(|reactor| reactor.stop()).unwrap();
             server.wait_closed().await;
             pending::<()>().await;
         });
         assert!(ran.is_err());
-        assert_eq!((reactor.in_use(), reactor.statistics().panics), (0, 0));
+        assert_eq!((reactor.resource_count(), reactor.statistics().panics), (0, 0));
         assert_eq!(ended.borrow().last().map(String::as_str), Some("dropped"));
     });
 }

@@ -40,13 +40,13 @@ fn many_small_writes_are_one_call() {
             writer.write_sequence(&[b"and", b" ", b"more"]);
             writer.drain().await.unwrap();
         }
-        assert_eq!((sends.get(), writer.unsent()), (0, 100 * 21));
+        assert_eq!((sends.get(), writer.write_buffer_size()), (0, 100 * 21));
         sleep(Duration::from_millis(1)).await;
-        assert_eq!((sends.get(), writer.unsent()), (1, 0));
+        assert_eq!((sends.get(), writer.write_buffer_size()), (1, 0));
     };
     let task = simulation.reactor(host).spawn(program);
     simulation.run_for(Duration::from_secs(60)).unwrap();
-    assert!(task.ended());
+    assert!(task.is_finished());
     drop(task);
 }
 
@@ -65,14 +65,14 @@ fn they_keep_their_order_with_what_others_write_to_the_same_connection() {
             let id = one_writer.id().unwrap();
             let large = [b'L'; 40_000];
             one_writer.write(b"1");
-            here().with(|reactor| reactor.transport(id).unwrap().write(b"2")).unwrap();
+            here().with_reactor(|reactor| reactor.transport(id).unwrap().write(b"2")).unwrap();
             one_writer.write(b"3");
             other_writer.write(b"x");
             one_writer.write(b"4");
             one_writer.write(&large);
             other_writer.write(&large);
             one_writer.write(b"5");
-            here().with(|reactor| reactor.transport(id).unwrap().write(b"6")).unwrap();
+            here().with_reactor(|reactor| reactor.transport(id).unwrap().write(b"6")).unwrap();
             other_writer.write(b"y");
             one_writer.write(b"7");
             one_writer.write_eof();
@@ -125,7 +125,7 @@ fn a_task_that_panics_after_a_write_holds_nobody_up() {
             let (_reader, writer) = open_connection(server.address()).await.unwrap();
             writer.write(b"y");
             sleep(Duration::from_millis(1)).await;
-            assert_eq!(writer.unsent(), 0);
+            assert_eq!(writer.write_buffer_size(), 0);
         });
         assert_eq!(world.logged().len(), 1);
     });
@@ -137,7 +137,7 @@ fn what_a_task_has_sent_is_counted() {
         world.run_future(async {
             let server = start_server("127.0.0.1:0", sink).unwrap();
             let (_reader, writer) = open_connection(server.address()).await.unwrap();
-            let sent = || here().with(|reactor| reactor.statistics().bytes_sent).unwrap();
+            let sent = || here().with_reactor(|reactor| reactor.statistics().bytes_sent).unwrap();
             let before = sent();
             writer.write(b"hello ");
             writer.write(b"there");

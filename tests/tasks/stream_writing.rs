@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::world::on_each_back_end;
 use twistor::stream::{
-    OpenError, Server, StreamError, StreamReader, StreamWriter, open_connection, start_server,
+    ConnectError, Server, StreamError, StreamReader, StreamWriter, open_connection, start_server,
 };
 use twistor::task::{here, join, sleep, spawn, timeout, yield_now};
 use twistor::{Error, Reason};
@@ -50,7 +50,7 @@ fn the_facts_of_the_connection_can_be_asked_for() {
             assert!(host.port().is_some_and(|port| port > 0));
             assert_eq!(writer.id(), reader.id());
             let id = writer.id().unwrap();
-            assert!(here().with(|reactor| reactor.transport(id).is_some()).unwrap());
+            assert!(here().with_reactor(|reactor| reactor.transport(id).is_some()).unwrap());
             writer.set_tcp_nodelay(false).unwrap();
             assert!(!writer.is_closing());
             assert_eq!(writer.reason(), None);
@@ -77,16 +77,16 @@ fn drain_waits_while_much_waits_to_be_sent() {
             })
             .unwrap();
             let (_reader, writer) = open_connection(server.address()).await.unwrap();
-            let high = here().with(|reactor| reactor.settings().high_water).unwrap();
+            let high = here().with_reactor(|reactor| reactor.settings().high_water).unwrap();
             // Until the systems' own buffers are full.
             while timeout(MOMENT, writer.drain()).await.is_ok() {
                 writer.write(&[0; 50_000]);
             }
-            assert!(writer.unsent() > high);
+            assert!(writer.write_buffer_size() > high);
             // Two wait for the same.
             let (one, two) = join(writer.drain(), writer.drain()).await;
             assert_eq!((one, two), (Ok(()), Ok(())));
-            assert!(writer.unsent() <= high);
+            assert!(writer.write_buffer_size() <= high);
         });
     });
 }
@@ -99,9 +99,9 @@ fn its_own_water_marks_can_be_set() {
             let (mut reader, writer) = open_connection(server.address()).await.unwrap();
             writer.set_water_marks(0, 0).unwrap();
             writer.write(b"x");
-            assert_eq!(writer.unsent(), 1);
+            assert_eq!(writer.write_buffer_size(), 1);
             writer.drain().await.unwrap();
-            assert_eq!(writer.unsent(), 0);
+            assert_eq!(writer.write_buffer_size(), 0);
             assert_eq!(reader.read_chunk(9).await, Ok(&b"x"[..]));
         });
     });
@@ -233,7 +233,7 @@ fn a_writer_can_be_used_where_no_task_is_polled() {
                 here().call(move |_| {
                     there.write(b"from a call, ");
                     there.write_sequence(&[b"in ", b"order, "]);
-                    assert_eq!(there.unsent(), 0, "nobody can say");
+                    assert_eq!(there.write_buffer_size(), 0, "nobody can say");
                 });
                 writer.write(b"a task before it, ");
                 if sleeps {
@@ -264,7 +264,7 @@ fn what_waits_for_a_stopped_reactor_ends() {
         let ended = reactor.block_on(async {
             let server = echo();
             let (mut reader, writer) = open_connection(server.address()).await.unwrap();
-            here().with(|reactor| reactor.stop()).unwrap();
+            here().with_reactor(|reactor| reactor.stop()).unwrap();
             let both = join(reader.read_chunk(9), writer.wait_closed()).await;
             read = Some(both.0.map(<[u8]>::to_vec));
             closed = Some(both.1);
@@ -274,7 +274,7 @@ fn what_waits_for_a_stopped_reactor_ends() {
             assert_eq!(read, Some(Err(StreamError::Lost(Reason::Stopped))));
             assert_eq!(closed, Some(Reason::Stopped));
         }
-        assert_eq!(reactor.in_use(), 0);
+        assert_eq!(reactor.resource_count(), 0);
     });
 }
 
@@ -308,8 +308,11 @@ fn outside_of_a_task_nothing_is_opened() {
     on_each_back_end(|_| {
         let mut context = std::task::Context::from_waker(std::task::Waker::noop());
         let polled = std::pin::pin!(open_connection("127.0.0.1:1")).poll(&mut context);
-        assert!(matches!(polled, std::task::Poll::Ready(Err(OpenError::Reactor(Error::NotInTask)))));
+        assert!(matches!(
+            polled,
+            std::task::Poll::Ready(Err(ConnectError::Reactor(Error::ReactorUnavailable)))
+        ));
         let server = start_server("127.0.0.1:0", async |_: StreamReader, _: StreamWriter| {});
-        assert!(matches!(server, Err(OpenError::Reactor(Error::NotInTask))));
+        assert!(matches!(server, Err(ConnectError::Reactor(Error::ReactorUnavailable))));
     });
 }

@@ -14,11 +14,11 @@ use twistor::{Instant, Reactor};
 const MOMENT: Duration = Duration::from_millis(2);
 
 fn now() -> Instant {
-    here().with(|reactor| reactor.now()).unwrap()
+    here().with_reactor(|reactor| reactor.now()).unwrap()
 }
 
 fn assert_nothing_left(reactor: &Reactor) {
-    assert_eq!((reactor.in_use(), reactor.delayed_calls()), (0, 0));
+    assert_eq!((reactor.resource_count(), reactor.delayed_call_count()), (0, 0));
 }
 
 #[test]
@@ -73,7 +73,7 @@ fn a_sleep_of_no_time_lets_everything_else_have_its_turn() {
         let mut reactor = world.reactor();
         let turns = reactor
             .block_on(async {
-                let turns = || here().with(|reactor| reactor.statistics().turns).unwrap();
+                let turns = || here().with_reactor(|reactor| reactor.statistics().turns).unwrap();
                 let before = turns();
                 sleep(Duration::ZERO).await;
                 let after = turns();
@@ -95,9 +95,9 @@ fn a_sleep_that_is_dropped_leaves_no_timer() {
             .block_on(async move {
                 let mut asleep = Box::pin(sleep(Duration::from_secs(60)));
                 assert!(poll_fn(|context| Poll::Ready(asleep.as_mut().poll(context).is_pending())).await);
-                assert_eq!(here().with(|reactor| reactor.delayed_calls()).unwrap(), 1);
+                assert_eq!(here().with_reactor(|reactor| reactor.delayed_call_count()).unwrap(), 1);
                 drop(asleep);
-                assert_eq!(here().with(|reactor| reactor.delayed_calls()).unwrap(), 0);
+                assert_eq!(here().with_reactor(|reactor| reactor.delayed_call_count()).unwrap(), 0);
                 let mut asleep = Box::pin(sleep(Duration::from_secs(60)));
                 let _ = poll_fn(|context| Poll::Ready(asleep.as_mut().poll(context))).await;
                 keep.replace(Some(asleep));
@@ -105,7 +105,7 @@ fn a_sleep_that_is_dropped_leaves_no_timer() {
             .unwrap();
         // Outside of tasks as well, as soon as the reactor can be reached.
         kept.replace(None);
-        reactor.turn(Some(Duration::ZERO)).unwrap();
+        reactor.iterate(Some(Duration::ZERO)).unwrap();
         assert_nothing_left(&reactor);
     });
 }
@@ -119,13 +119,13 @@ fn a_sleep_that_goes_to_another_task_wakes_that_one_at_the_same_time() {
                 let began = now();
                 let mut asleep = Box::pin(sleep(MOMENT));
                 let _ = poll_fn(|context| Poll::Ready(asleep.as_mut().poll(context))).await;
-                assert_eq!(here().with(|reactor| reactor.delayed_calls()).unwrap(), 1);
+                assert_eq!(here().with_reactor(|reactor| reactor.delayed_call_count()).unwrap(), 1);
                 let other = task::spawn(async move {
                     asleep.await;
                     now()
                 });
                 yield_now().await;
-                assert_eq!(here().with(|reactor| reactor.delayed_calls()).unwrap(), 1);
+                assert_eq!(here().with_reactor(|reactor| reactor.delayed_call_count()).unwrap(), 1);
                 assert!(other.await.unwrap() - began >= MOMENT);
             })
             .unwrap();
@@ -142,7 +142,7 @@ fn a_sleep_that_is_taken_to_another_reactor_takes_as_long() {
         let begun = one.block_on(poll_fn(|context| Poll::Ready(asleep.as_mut().poll(context))));
         assert!(begun.unwrap().is_pending());
         other.block_on(asleep).unwrap();
-        one.turn(Some(Duration::ZERO)).unwrap();
+        one.iterate(Some(Duration::ZERO)).unwrap();
         assert!(one.now() - began >= 5 * MOMENT);
         assert_nothing_left(&one);
         assert_nothing_left(&other);
@@ -162,7 +162,7 @@ fn a_sleep_that_is_polled_where_somebody_has_the_reactor_is_neither_over_nor_los
                     polled += 1;
                     if polled <= 2 {
                         // First where it cannot begin, then where it cannot look.
-                        let poll = here().with(|_| asleep.as_mut().poll(context)).unwrap();
+                        let poll = here().with_reactor(|_| asleep.as_mut().poll(context)).unwrap();
                         assert!(poll.is_pending());
                         let _ = (polled == 2).then(|| context.waker().wake_by_ref());
                         return Poll::Pending;
@@ -233,26 +233,26 @@ fn ticks_keep_their_phase_and_count_what_was_missed() {
                 let period = Duration::from_millis(20);
                 let began = now();
                 let mut interval = interval(period);
-                assert_eq!(interval.tick().await, Tick { number: 0, skipped: 0 });
+                assert_eq!(interval.tick().await, Tick { count: 0, skipped: 0 });
                 let first = interval.tick().await;
-                assert!(first.number == 1 + first.skipped && now() - began >= period, "{first:?}");
+                assert!(first.count == 1 + first.skipped && now() - began >= period, "{first:?}");
                 // Two and a half periods after the last.
-                sleep_until(began + (first.number as u32) * period + 5 * period / 2).await;
+                sleep_until(began + (first.count as u32) * period + 5 * period / 2).await;
                 let second = interval.tick().await;
                 assert!(
-                    second.skipped >= 1 && second.number == first.number + 1 + second.skipped,
+                    second.skipped >= 1 && second.count == first.count + 1 + second.skipped,
                     "{second:?}"
                 );
                 // One that is missed comes at once; the next is in phase again.
                 let third = interval.tick().await;
-                assert!(now() - began >= (third.number as u32) * period, "{third:?}");
+                assert!(now() - began >= (third.count as u32) * period, "{third:?}");
                 // Dropped before it comes, it is not lost.
                 let unasked = timeout(Duration::ZERO, interval.tick()).await;
                 let fourth = match unasked {
                     Ok(tick) => tick,
                     Err(_) => interval.tick().await,
                 };
-                assert_eq!(fourth.number, third.number + 1 + fourth.skipped);
+                assert_eq!(fourth.count, third.count + 1 + fourth.skipped);
             })
             .unwrap();
         assert_nothing_left(&reactor);
@@ -272,8 +272,8 @@ fn in_virtual_time_ticks_come_to_the_nanosecond() {
             let mut interval = interval(Duration::from_millis(100));
             for _ in 0..4 {
                 let tick = interval.tick().await;
-                times.borrow_mut().push((tick.number, tick.skipped, now() - began));
-                if tick.number == 1 {
+                times.borrow_mut().push((tick.count, tick.skipped, now() - began));
+                if tick.count == 1 {
                     sleep(Duration::from_millis(250)).await;
                 }
             }

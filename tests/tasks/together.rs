@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use crate::world::{on_each_back_end, on_the_real_network, spend};
 use twistor::task::{
-    self, Closed, Either, SendError, TrySendError, channel, join, join_all, select, select_all, sleep,
+    self, Either, RecvError, SendError, TrySendError, channel, join, join_all, select, select_all, sleep,
     timeout, yield_now,
 };
 
@@ -27,11 +27,11 @@ fn join_gives_both_and_select_the_first() {
                     "slow"
                 };
                 assert_eq!(join(slow, ready("fast")).await, ("slow", "fast"));
-                assert_eq!(select(pending::<()>(), ready(2)).await, Either::Second(2));
-                assert_eq!(select(ready(1), ready(2)).await, Either::First(1), "of equals the first");
+                assert_eq!(select(pending::<()>(), ready(2)).await, Either::Right(2));
+                assert_eq!(select(ready(1), ready(2)).await, Either::Left(1), "of equals the first");
             })
             .unwrap();
-        assert_eq!((reactor.in_use(), reactor.delayed_calls()), (0, 0));
+        assert_eq!((reactor.resource_count(), reactor.delayed_call_count()), (0, 0));
     });
 }
 
@@ -68,7 +68,7 @@ fn select_all_gives_the_first_and_its_place() {
             first
         });
         assert_eq!(first.unwrap(), (1, 1));
-        assert_eq!((reactor.in_use(), reactor.delayed_calls()), (0, 0));
+        assert_eq!((reactor.resource_count(), reactor.delayed_call_count()), (0, 0));
     });
 }
 
@@ -96,7 +96,7 @@ fn one_of_many_that_never_waits_leaves_the_others_and_the_loop_their_share() {
                 assert_eq!(timeout(5 * MOMENT, select_all([busy()])).await.ok(), None);
             })
             .unwrap();
-        assert_eq!((reactor.in_use(), reactor.delayed_calls()), (0, 0));
+        assert_eq!((reactor.resource_count(), reactor.delayed_call_count()), (0, 0));
     });
 }
 
@@ -126,7 +126,7 @@ fn a_channel_keeps_the_order_and_holds_senders_up_when_it_is_full() {
                     assert_eq!(receiver.recv().await, Some(number));
                 }
                 assert_eq!(receiver.recv().await, None);
-                assert_eq!(receiver.try_recv(), Err(Closed));
+                assert_eq!(receiver.try_recv(), Err(RecvError));
                 for task in tasks {
                     task.await.unwrap();
                 }
@@ -335,7 +335,7 @@ fn cancelled_at_any_await_a_program_leaves_nothing_behind() {
         simulation.run_for(Duration::from_secs(2)).unwrap();
         let reactor = simulation.reactor(host);
         assert_eq!(
-            (reactor.in_use(), reactor.delayed_calls()),
+            (reactor.resource_count(), reactor.delayed_call_count()),
             (0, 0),
             "after {polls} polls: {:?}",
             reactor.tasks()

@@ -80,7 +80,7 @@ fn calls_are_cancelled_put_off_and_counted() {
     let (mut clock, seen) = (Clock::new(), Seen::default());
     let cancelled = clock.call_later(milliseconds(1), note(&seen, "cancelled"));
     let late = clock.call_later(milliseconds(2), note(&seen, "late"));
-    assert_eq!(clock.reactor().delayed_calls(), 2);
+    assert_eq!(clock.reactor().delayed_call_count(), 2);
     cancelled.cancel(clock.reactor()).unwrap();
     late.delay(clock.reactor(), milliseconds(2)).unwrap();
     clock.advance(milliseconds(3));

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use twistor::testing::{Accumulating, Clock, MemoryReactor, StringTransport, assert_clean};
+use twistor::testing::{AccumulatingProtocol, Clock, MemoryReactor, StringTransport, assert_clean};
 use twistor::{Reactor, Reason};
 
 /// What the leak check says; nothing when it is content.
@@ -22,11 +22,11 @@ fn a_reactor_that_has_nothing_is_clean() {
 #[test]
 fn whatever_is_left_is_named() {
     let mut memory = MemoryReactor::new();
-    memory.reactor().listen_tcp("192.0.2.1:80", Accumulating::default).unwrap();
+    memory.reactor().listen_tcp("192.0.2.1:80", AccumulatingProtocol::default).unwrap();
     assert!(complaint(&memory.reactor()).ends_with("  a listener on 192.0.2.1:80"));
     let visitor = memory.connect_from(([203, 0, 113, 9], 5), ([192, 0, 2, 1], 80));
     assert!(complaint(&memory.reactor()).contains("a connection with 203.0.113.9:5"));
-    memory.reactor().connect_tcp("198.51.100.7:25", Accumulating::default).unwrap();
+    memory.reactor().connect_tcp("198.51.100.7:25", AccumulatingProtocol::default).unwrap();
     assert!(complaint(&memory.reactor()).contains("a connector to 198.51.100.7:25"));
     assert_eq!(memory.connecting().len(), 1);
     let text = complaint(&memory.reactor());
@@ -41,7 +41,7 @@ fn whatever_is_left_is_named() {
 #[test]
 fn a_connection_that_lingers_is_named_as_one() {
     let mut memory = MemoryReactor::new();
-    let listener = memory.reactor().listen_tcp("192.0.2.1:80", Accumulating::default).unwrap();
+    let listener = memory.reactor().listen_tcp("192.0.2.1:80", AccumulatingProtocol::default).unwrap();
     let mut visitor = memory.connect(([192, 0, 2, 1], 80));
     memory.reactor().stop_listening(&listener).unwrap();
     let id = memory.reactor().connections()[0];
@@ -59,7 +59,8 @@ fn a_connection_that_lingers_is_named_as_one() {
 
 #[test]
 fn what_accumulates_is_all_that_a_protocol_hears() {
-    let mut transport = StringTransport::new(Accumulating { stays_open: true, ..Accumulating::default() });
+    let mut transport =
+        StringTransport::new(AccumulatingProtocol { stays_open: true, ..AccumulatingProtocol::default() });
     transport.feed(b"ab");
     transport.feed(b"c");
     transport.with(|_, transport| transport.lose_write_connection());

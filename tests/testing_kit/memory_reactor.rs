@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use twistor::sim::Errno;
-use twistor::testing::{Accumulating, End, MemoryReactor, assert_clean};
+use twistor::testing::{AccumulatingProtocol, MemoryReactor, PeerEnd, assert_clean};
 use twistor::{
     Address, ClientFactory, ConnectTcp, Connector, Error, Factory, ListenTcp, Phase, Protocol, Reactor,
     Reason, Settings, SystemEvent, Transport, factory,
@@ -98,7 +98,7 @@ fn a_recorded_port_is_connected_to_by_the_test() {
         visitor.feed(b", echo");
         assert_eq!(visitor.take(), b"hello, echo");
         visitor.finish();
-        assert_eq!(visitor.end(), Some(End::Finished));
+        assert_eq!(visitor.end(), Some(PeerEnd::Finished));
         visitor.close();
         memory.reactor().stop_listening(&listener).unwrap();
     }
@@ -121,7 +121,7 @@ fn a_visitor_comes_from_where_the_test_says() {
     assert_eq!(visitor.address(), address("203.0.113.9:1234"));
     assert_eq!(visitor.value(), b"hello");
     let mut refused = memory.connect_from(address("203.0.113.9:666"), to);
-    assert_eq!((refused.take(), refused.end()), (vec![], Some(End::Finished)));
+    assert_eq!((refused.take(), refused.end()), (vec![], Some(PeerEnd::Finished)));
     let addresses = ["203.0.113.9:1234", "203.0.113.9:666"].map(|text| Address::Tcp(address(text)));
     assert_eq!(*seen.borrow(), addresses);
 }
@@ -140,7 +140,7 @@ fn many_visitors_are_many_connections() {
     memory.reactor().listen_tcp("192.0.2.1:80", || Echo).unwrap();
     let mut visitors: Vec<_> = (0..4).map(|_| memory.connect(address("192.0.2.1:80"))).collect();
     assert_eq!(memory.reactor().connections().len(), 3);
-    assert_eq!(memory.reactor().statistics().over_limit, 1);
+    assert_eq!(memory.reactor().statistics().accepts_over_limit, 1);
     for (index, visitor) in visitors.iter_mut().enumerate() {
         assert_eq!(visitor.end().is_some(), index == 3);
         visitor.reset();
@@ -191,11 +191,11 @@ fn the_next_connection_succeeds_and_its_other_side_is_the_tests() {
 #[test]
 fn the_other_side_of_a_connection_takes_pieces_of_any_length() {
     let mut memory = MemoryReactor::new();
-    memory.reactor().connect_tcp("198.51.100.7:25", Accumulating::default).unwrap();
+    memory.reactor().connect_tcp("198.51.100.7:25", AccumulatingProtocol::default).unwrap();
     let mut server = memory.succeed_next();
     server.feed(&vec![b'x'; 1_000_000]);
     let id = memory.reactor().connections()[0];
-    let pieces = memory.reactor().with(id, |seen: &mut Accumulating, _| seen.pieces.clone());
+    let pieces = memory.reactor().with_protocol(id, |seen: &mut AccumulatingProtocol, _| seen.pieces.clone());
     assert_eq!(pieces, Some(vec![1_000_000]));
 }
 
@@ -238,11 +238,11 @@ fn a_client_that_connects_again_is_led_through_all_of_it() {
 fn a_name_is_found_or_not_as_the_test_wants() {
     let (mut memory, log) = (MemoryReactor::new(), Log::default());
     let (network, host) = memory.network();
-    network.set_names_found(host, false);
+    network.set_name_resolution(host, false);
     memory.reactor().connect_tcp("example.org:25", Client::new(&log)).unwrap();
     assert_eq!(memory.connecting(), []);
     assert_eq!(take(&log), ["failed Unresolved"]);
-    network.set_names_found(host, true);
+    network.set_name_resolution(host, true);
     network.add_name("two.example", &[[198, 51, 100, 1].into(), [198, 51, 100, 2].into()]);
     memory.reactor().connect_tcp("two.example:25", Client::new(&log)).unwrap();
     assert_eq!(memory.connecting()[0].address, address("198.51.100.1:25"));
@@ -258,15 +258,17 @@ fn a_connection_can_go_its_own_way() {
     memory.reactor().connect_tcp("192.0.2.1:80", Client::new(&log)).unwrap();
     memory.reactor().connect_tcp("192.0.2.1:81", Client::new(&log)).unwrap();
     memory.fail_next(Errno::ECONNREFUSED);
-    memory.let_next();
+    memory.allow_next();
     assert_eq!(take(&log), ["failed Refused", "failed Refused"]);
-    memory.reactor().connect_tcp("192.0.2.1:80", Accumulating::default).unwrap();
-    memory.let_next();
+    memory.reactor().connect_tcp("192.0.2.1:80", AccumulatingProtocol::default).unwrap();
+    memory.allow_next();
     let data: Vec<Vec<u8>> = {
         let mut reactor = memory.reactor();
         let all = reactor.connections();
         all.into_iter()
-            .filter_map(|id| reactor.with(id, |seen: &mut Accumulating, _| seen.data.clone()))
+            .filter_map(|id| {
+                reactor.with_protocol(id, |seen: &mut AccumulatingProtocol, _| seen.data.clone())
+            })
             .collect()
     };
     assert_eq!(data, [b"hello"]);
@@ -355,7 +357,7 @@ fn it_runs_from_the_first_thing_that_happens_and_has_its_triggers() {
     memory.stop();
     assert_eq!(take(&log), ["shutdown"]);
     assert!(memory.has_run() && memory.has_stopped());
-    assert_eq!(visitor.end(), Some(End::Finished), "its connections are lost with it");
+    assert_eq!(visitor.end(), Some(PeerEnd::Finished), "its connections are lost with it");
     assert_eq!((memory.listening(), memory.connecting()), (vec![], vec![]));
     memory.stop();
 }

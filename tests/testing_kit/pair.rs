@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use twistor::testing::{Accumulating, End, MemoryReactor, Pair, StringTransport, Wire, assert_clean};
+use twistor::testing::{
+    AccumulatingProtocol, MemoryReactor, Pair, PeerEnd, StringTransport, Wire, assert_clean,
+};
 use twistor::{Protocol, Reason, Settings, Transport};
 
 /// Sends back what comes; after the client's end it closes.
@@ -31,13 +33,13 @@ fn write<P: Protocol>(transport: &mut StringTransport<P>, data: &[u8]) {
     transport.with(|_, transport| transport.write(data));
 }
 
-fn heard(transport: &mut StringTransport<Accumulating>) -> Vec<u8> {
+fn heard(transport: &mut StringTransport<AccumulatingProtocol>) -> Vec<u8> {
     transport.with(|seen, _| std::mem::take(&mut seen.data))
 }
 
 #[test]
 fn a_pump_carries_what_was_written_and_no_answer_to_it() {
-    let mut pair = Pair::new(Echo, Accumulating::default());
+    let mut pair = Pair::new(Echo, AccumulatingProtocol::default());
     assert_eq!(pair.pump(), 0);
     write(&mut pair.client, b"hello");
     assert_eq!((pair.client.value(), pair.server.value()), (&b"hello"[..], &b""[..]));
@@ -69,7 +71,7 @@ fn the_two_know_each_other_by_their_addresses() {
 
 #[test]
 fn flushing_goes_on_until_both_are_quiet() {
-    let mut pair = Pair::new(Echo, Accumulating::default());
+    let mut pair = Pair::new(Echo, AccumulatingProtocol::default());
     write(&mut pair.client, &vec![b'x'; 300_000]);
     assert_eq!(pair.flush(), 600_000);
     pair.client.with(|seen, _| assert_eq!(seen.data.len(), 300_000));
@@ -85,7 +87,7 @@ fn two_that_never_stop_are_found_out() {
 
 #[test]
 fn an_end_is_carried_after_the_bytes_before_it() {
-    let mut pair = Pair::new(Echo, Accumulating::default());
+    let mut pair = Pair::new(Echo, AccumulatingProtocol::default());
     pair.client.with(|_, transport| {
         transport.write(b"last words");
         transport.lose_write_connection();
@@ -103,7 +105,7 @@ fn an_end_is_carried_after_the_bytes_before_it() {
 
 #[test]
 fn an_abort_is_carried_as_a_reset() {
-    let mut pair = Pair::new(Accumulating::default(), Accumulating::default());
+    let mut pair = Pair::new(AccumulatingProtocol::default(), AccumulatingProtocol::default());
     pair.client.with(|_, transport| transport.abort_connection());
     assert_eq!(pair.server.lost(), None);
     pair.flush();
@@ -113,7 +115,7 @@ fn an_abort_is_carried_as_a_reset() {
 
 #[test]
 fn one_side_alone_can_be_lost() {
-    let mut pair = Pair::new(Accumulating::default(), Accumulating::default());
+    let mut pair = Pair::new(AccumulatingProtocol::default(), AccumulatingProtocol::default());
     pair.server.reset();
     assert!(matches!(pair.server.lost(), Some(Reason::Lost(_))));
     pair.flush();
@@ -127,14 +129,14 @@ fn one_side_alone_can_be_lost() {
 
 #[test]
 fn a_cut_wire_carries_nothing_and_a_mended_one_all() {
-    let mut pair = Pair::new(Echo, Accumulating::default());
+    let mut pair = Pair::new(Echo, AccumulatingProtocol::default());
     pair.cut();
     write(&mut pair.client, b"one");
     pair.client.with(|_, transport| transport.lose_write_connection());
     assert_eq!((pair.pump(), pair.flush()), (0, 0));
     pair.advance(Duration::from_secs(3600));
     assert_eq!((pair.server.lost(), pair.client.lost()), (None, None));
-    pair.mend();
+    pair.restore();
     assert_eq!(pair.flush(), 6);
     assert_eq!(heard(&mut pair.client), b"one");
     assert_eq!(pair.server.lost(), Some(Reason::Done));
@@ -142,7 +144,7 @@ fn a_cut_wire_carries_nothing_and_a_mended_one_all() {
 
 #[test]
 fn bytes_on_the_wire_can_be_dropped_changed_and_made_up() {
-    let mut pair = Pair::new(Echo, Accumulating::default());
+    let mut pair = Pair::new(Echo, AccumulatingProtocol::default());
     write(&mut pair.client, b"lost");
     write(&mut pair.server, b"too");
     assert_eq!(pair.drop_bytes(), 7);
@@ -184,7 +186,8 @@ fn time_passes_for_both_and_each_timer_has_its_own() {
 #[test]
 fn one_that_does_not_read_pushes_back_until_the_other_pauses() {
     let settings = Settings { high_water: 10_000, low_water: 1000, ..Settings::default() };
-    let mut pair = Pair::with_settings(settings, Accumulating::default(), Accumulating::default());
+    let mut pair =
+        Pair::with_settings(settings, AccumulatingProtocol::default(), AccumulatingProtocol::default());
     pair.client.with(|_, transport| transport.pause_reading());
     let (mut written, mut carried) = (0, 0);
     while !pair.server.writing_paused() {
@@ -203,10 +206,10 @@ fn one_that_does_not_read_pushes_back_until_the_other_pauses() {
 
 #[test]
 fn a_peer_whose_reading_the_test_has_stopped_is_left_so_by_the_wire() {
-    let mut pair = Pair::new(Echo, Accumulating::default());
+    let mut pair = Pair::new(Echo, AccumulatingProtocol::default());
     pair.client.stop_reading();
     write(&mut pair.client, b"held");
-    assert_eq!((pair.flush(), pair.client.unsent()), (0, 4));
+    assert_eq!((pair.flush(), pair.client.write_buffer_size()), (0, 4));
     pair.client.resume_reading();
     assert_eq!(pair.flush(), 8);
 }
@@ -231,7 +234,7 @@ fn a_wire_joins_whatever_two_peers_there_are() {
     let mut memory = MemoryReactor::new();
     memory.reactor().connect_tcp("example.org:7", || Polite).unwrap();
     let mut peer = memory.succeed_next();
-    let mut server = StringTransport::new(Accumulating::default());
+    let mut server = StringTransport::new(AccumulatingProtocol::default());
     let mut wire = Wire::new();
     assert_eq!(wire.pump(&mut peer, &mut server), 5);
     server.with(|seen, transport| {
@@ -241,6 +244,6 @@ fn a_wire_joins_whatever_two_peers_there_are() {
     });
     // The answer as well, which nobody wants any more.
     assert_eq!(wire.flush(&mut peer, &mut server), 7);
-    assert_eq!(peer.end(), Some(End::Finished));
-    assert_eq!(memory.reactor().statistics().losses, 1);
+    assert_eq!(peer.end(), Some(PeerEnd::Finished));
+    assert_eq!(memory.reactor().statistics().connections_lost, 1);
 }

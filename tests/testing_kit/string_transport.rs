@@ -4,7 +4,7 @@ use std::any::{Any, TypeId};
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use twistor::testing::{Accumulating, End, Side, Situation, StringTransport, assert_clean};
+use twistor::testing::{AccumulatingProtocol, ConnectionSetup, PeerEnd, Side, StringTransport, assert_clean};
 use twistor::{Address, Producer, ProducerKind, Protocol, Reason, Settings, Transport};
 
 /// Answers each piece with a dot and its length, says hello, and does as it is told.
@@ -49,24 +49,24 @@ fn what_was_written_is_looked_at_taken_and_cleared() {
 
 #[test]
 fn each_feed_is_one_piece_however_long_it_is() {
-    let mut transport = StringTransport::new(Accumulating::default());
+    let mut transport = StringTransport::new(AccumulatingProtocol::default());
     let lengths = [1, 32 * 1024, 32 * 1024 + 1, 65_536, 3_000_000, 7];
     for length in lengths {
         transport.feed(&vec![b'x'; length]);
     }
     transport.feed(b"");
     transport.with(|seen, _| assert_eq!(seen.pieces, lengths));
-    let mut transport = StringTransport::client(Accumulating::default());
+    let mut transport = StringTransport::client(AccumulatingProtocol::default());
     transport.feed(&vec![b'x'; 1_000_000]);
     transport.with(|seen, _| assert_eq!(seen.pieces, [1_000_000]));
 }
 
 #[test]
 fn much_that_was_written_at_once_is_all_there() {
-    let mut transport = StringTransport::new(Accumulating::default());
+    let mut transport = StringTransport::new(AccumulatingProtocol::default());
     transport.with(|_, transport| transport.write(&vec![b'y'; 2_000_000]));
     assert_eq!(transport.value().len(), 2_000_000);
-    assert_eq!(transport.unsent(), 0);
+    assert_eq!(transport.write_buffer_size(), 0);
 }
 
 #[test]
@@ -76,7 +76,7 @@ fn a_close_is_seen_as_it_is_asked_for_and_as_it_ends() {
     transport.feed(b"quit");
     assert!(transport.disconnecting() && !transport.aborted());
     assert_eq!(transport.lost(), Some(Reason::Done));
-    assert_eq!(transport.end(), Some(End::Finished));
+    assert_eq!(transport.end(), Some(PeerEnd::Finished));
     assert_clean(&transport.reactor());
     // What comes after it goes nowhere.
     transport.feed(b"more");
@@ -93,7 +93,7 @@ fn a_close_waits_for_what_the_peer_does_not_take() {
     transport.feed(b"one");
     transport.feed(b"quit");
     assert!(transport.disconnecting() && transport.lost().is_none());
-    assert_eq!(transport.unsent(), 2);
+    assert_eq!(transport.write_buffer_size(), 2);
     transport.resume_reading();
     assert_eq!(transport.value(), b"hello.3.");
     assert_eq!(transport.lost(), Some(Reason::Done));
@@ -117,7 +117,7 @@ fn an_abort_is_a_reset() {
     let mut transport = StringTransport::new(Server);
     transport.feed(b"abort");
     assert!(transport.aborted() && transport.disconnecting());
-    assert_eq!(transport.end(), Some(End::Reset));
+    assert_eq!(transport.end(), Some(PeerEnd::Reset));
     assert_eq!(transport.lost(), Some(Reason::Aborted));
     assert_clean(&transport.reactor());
 }
@@ -129,7 +129,8 @@ fn half_a_close_leaves_the_other_half_open() {
     assert!(transport.write_closed() && !transport.disconnecting() && transport.lost().is_none());
     transport.finish();
     assert_eq!(transport.lost(), Some(Reason::Done));
-    let mut transport = StringTransport::new(Accumulating { stays_open: true, ..Accumulating::default() });
+    let mut transport =
+        StringTransport::new(AccumulatingProtocol { stays_open: true, ..AccumulatingProtocol::default() });
     transport.finish();
     assert!(!transport.write_closed() && !transport.disconnecting());
     transport.with(|seen, transport| {
@@ -143,7 +144,7 @@ fn half_a_close_leaves_the_other_half_open() {
 
 #[test]
 fn a_reset_by_the_peer_is_a_loss() {
-    let mut transport = StringTransport::new(Accumulating::default());
+    let mut transport = StringTransport::new(AccumulatingProtocol::default());
     transport.feed(b"bytes before it");
     transport.reset();
     assert!(matches!(transport.lost(), Some(Reason::Lost(_))), "{:?}", transport.lost());
@@ -152,7 +153,8 @@ fn a_reset_by_the_peer_is_a_loss() {
 
 #[test]
 fn a_peer_that_closes_both_ways_answers_what_is_written_with_a_reset() {
-    let mut transport = StringTransport::new(Accumulating { stays_open: true, ..Accumulating::default() });
+    let mut transport =
+        StringTransport::new(AccumulatingProtocol { stays_open: true, ..AccumulatingProtocol::default() });
     transport.close();
     assert_eq!(transport.lost(), None);
     transport.with(|_, transport| transport.write(b"anybody?"));
@@ -176,7 +178,7 @@ fn what_is_fed_to_a_protocol_that_does_not_read_waits() {
 
 #[test]
 fn the_end_that_follows_what_is_not_read_waits_with_it() {
-    let mut transport = StringTransport::new(Accumulating::default());
+    let mut transport = StringTransport::new(AccumulatingProtocol::default());
     transport.with(|_, transport| transport.pause_reading());
     transport.feed(b"first");
     transport.finish();
@@ -189,7 +191,7 @@ fn the_end_that_follows_what_is_not_read_waits_with_it() {
 
 #[test]
 fn a_peer_that_does_not_read_brings_the_writer_over_its_mark() {
-    let mut transport = StringTransport::new(Accumulating::default());
+    let mut transport = StringTransport::new(AccumulatingProtocol::default());
     transport.stop_reading();
     transport.with(|_, transport| {
         transport.set_water_marks(100, 10);
@@ -201,22 +203,22 @@ fn a_peer_that_does_not_read_brings_the_writer_over_its_mark() {
         transport.write(b"w");
     });
     assert!(transport.writing_paused());
-    assert_eq!(transport.unsent(), 101);
+    assert_eq!(transport.write_buffer_size(), 101);
     assert_eq!(transport.value(), b"");
     transport.with(|seen, _| assert_eq!((seen.paused, seen.resumed), (1, 0)));
     transport.resume_reading();
     transport.with(|seen, _| assert_eq!((seen.paused, seen.resumed), (1, 1)));
-    assert_eq!((transport.value().len(), transport.unsent()), (101, 0));
+    assert_eq!((transport.value().len(), transport.write_buffer_size()), (101, 0));
 }
 
 #[test]
 fn reading_can_be_stopped_before_anything_and_more_than_once() {
-    let mut transport = StringTransport::new(Accumulating::default());
+    let mut transport = StringTransport::new(AccumulatingProtocol::default());
     for round in 1..=3 {
         transport.stop_reading();
         transport.stop_reading();
         transport.with(|_, transport| transport.write(b"abc"));
-        assert_eq!(transport.unsent(), 3);
+        assert_eq!(transport.write_buffer_size(), 3);
         transport.resume_reading();
         assert_eq!(transport.value().len(), 3 * round);
     }
@@ -251,7 +253,7 @@ impl Producer for Fountain {
 #[test]
 fn a_producer_is_seen_and_driven_by_what_the_peer_takes() {
     let stopped = std::rc::Rc::default();
-    let mut transport = StringTransport::new(Accumulating::default());
+    let mut transport = StringTransport::new(AccumulatingProtocol::default());
     assert_eq!(transport.producer(), None);
     transport.stop_reading();
     transport.with(|_, transport| {
@@ -259,7 +261,7 @@ fn a_producer_is_seen_and_driven_by_what_the_peer_takes() {
         transport.register_producer(fountain, ProducerKind::Pull).unwrap();
     });
     assert_eq!(transport.producer(), Some(ProducerKind::Pull));
-    assert_eq!(transport.unsent(), 5);
+    assert_eq!(transport.write_buffer_size(), 5);
     transport.resume_reading();
     assert_eq!(transport.value(), b"drop drop drop ");
     assert_eq!(transport.producer(), None);
@@ -281,7 +283,7 @@ fn a_producer_is_seen_and_driven_by_what_the_peer_takes() {
 
 #[test]
 fn a_producer_without_an_end_waits_for_the_test_to_look() {
-    let mut transport = StringTransport::new(Accumulating::default());
+    let mut transport = StringTransport::new(AccumulatingProtocol::default());
     transport.with(|_, transport| {
         transport.set_water_marks(0, 0);
         let endless = Fountain { pieces: usize::MAX, stopped: std::rc::Rc::default() };
@@ -320,7 +322,7 @@ fn time_stands_still_until_it_is_told_to_pass() {
 
 #[test]
 fn the_protocol_is_there_before_and_after_the_end() {
-    let mut transport = StringTransport::new(Accumulating::default());
+    let mut transport = StringTransport::new(AccumulatingProtocol::default());
     transport.feed(b"data");
     assert_eq!(transport.with(|seen, transport| (seen.made, transport.is_closing())), (1, false));
     transport.finish();
@@ -350,8 +352,8 @@ fn the_protocol_is_there_when_its_reactor_has_stopped() {
 fn a_server_and_a_client_know_their_addresses() {
     let text = |address: Address| address.to_string();
     for (side, port, peer_port) in [(Side::Server, 80, 50_000), (Side::Client, 50_000, 80)] {
-        let situation = Situation { side, ..Situation::default() };
-        let mut transport = StringTransport::with_situation(situation, Accumulating::default());
+        let situation = ConnectionSetup { side, ..ConnectionSetup::default() };
+        let mut transport = StringTransport::with_situation(situation, AccumulatingProtocol::default());
         transport.with(|_, transport| {
             assert_eq!(text(transport.host()), format!("192.0.2.1:{port}"));
             assert_eq!(text(transport.peer().clone()), format!("198.51.100.1:{peer_port}"));
@@ -364,8 +366,9 @@ fn a_server_and_a_client_know_their_addresses() {
             ("[::1]:7", "[::1]:8"),
         ] {
             let [host, peer] = [host, peer].map(|text| text.parse::<SocketAddr>().unwrap());
-            let situation = Situation { side, host: Some(host), peer: Some(peer), ..Situation::default() };
-            let mut transport = StringTransport::with_situation(situation, Accumulating::default());
+            let situation =
+                ConnectionSetup { side, host: Some(host), peer: Some(peer), ..ConnectionSetup::default() };
+            let mut transport = StringTransport::with_situation(situation, AccumulatingProtocol::default());
             assert_eq!(transport.address(), peer);
             transport.with(|seen, transport| {
                 assert_eq!(seen.peer, Some(peer.into()));
@@ -382,9 +385,9 @@ fn a_server_and_a_client_know_their_addresses() {
 
 #[test]
 fn the_settings_are_those_of_the_situation() {
-    let settings = Settings { buffer_limit: 1000, ..Settings::default() };
-    let situation = Situation { settings, ..Situation::default() };
-    let mut transport = StringTransport::with_situation(situation, Accumulating::default());
+    let settings = Settings { write_buffer_limit: 1000, ..Settings::default() };
+    let situation = ConnectionSetup { settings, ..ConnectionSetup::default() };
+    let mut transport = StringTransport::with_situation(situation, AccumulatingProtocol::default());
     transport.stop_reading();
     // The protocol is told to pause; what it writes after that is limited.
     transport.with(|_, transport| transport.write(&[b'x'; 5000]));
@@ -410,7 +413,7 @@ impl Protocol for Wrapping<Handler> {
         transport.call_later(Duration::from_secs(1), |handler: &mut Handler, _| handler.called = true);
     }
 
-    fn inner(&mut self, want: TypeId) -> Option<&mut dyn Any> {
+    fn downcast_inner(&mut self, want: TypeId) -> Option<&mut dyn Any> {
         (want == TypeId::of::<Handler>()).then_some(&mut self.0)
     }
 }
@@ -424,10 +427,10 @@ fn a_protocol_and_its_handler_are_found_by_their_types() {
         assert!(wrapping.0.bytes == 3 && wrapping.0.called);
         transport.id()
     });
-    let found = transport.reactor().with(id, |handler: &mut Handler, _| handler.bytes);
+    let found = transport.reactor().with_protocol(id, |handler: &mut Handler, _| handler.bytes);
     assert_eq!(found, Some(3));
-    assert!(transport.reactor().with(id, |_: &mut Wrapping<Handler>, _| ()).is_some());
-    assert!(transport.reactor().with(id, |_: &mut Server, _| ()).is_none());
+    assert!(transport.reactor().with_protocol(id, |_: &mut Wrapping<Handler>, _| ()).is_some());
+    assert!(transport.reactor().with_protocol(id, |_: &mut Server, _| ()).is_none());
 }
 
 #[test]
@@ -447,8 +450,8 @@ fn a_panic_that_is_allowed_ends_the_connection() {
 
 #[test]
 fn a_failed_assertion_about_the_protocol_is_the_tests() {
-    let mut transport = StringTransport::new(Accumulating::default());
-    let fails = |transport: &mut StringTransport<Accumulating>| {
+    let mut transport = StringTransport::new(AccumulatingProtocol::default());
+    let fails = |transport: &mut StringTransport<AccumulatingProtocol>| {
         let fails = || transport.with(|seen, _| assert_eq!(seen.made, 2));
         std::panic::catch_unwind(std::panic::AssertUnwindSafe(fails)).is_err()
     };

@@ -15,7 +15,7 @@ fn shares(reactor: &mut Reactor, all: u64, count: impl Fn(&Reactor) -> u64) -> V
     while count(reactor) < begin + all {
         let before = count(reactor);
         let last = begin + all - before <= shares.last().copied().unwrap_or(0);
-        reactor.turn(if last { Some(Duration::ZERO) } else { None }).unwrap();
+        reactor.iterate(if last { Some(Duration::ZERO) } else { None }).unwrap();
         shares.push(count(reactor) - before);
     }
     never.cancel(reactor).unwrap();
@@ -84,7 +84,7 @@ fn what_waits_on_one_connection_is_sent_in_shares() {
         while read < ALL {
             read += peer.read_now().len();
             let before = reactor.statistics().bytes_sent;
-            reactor.turn(Some(Duration::from_millis(1))).unwrap();
+            reactor.iterate(Some(Duration::from_millis(1))).unwrap();
             largest = largest.max(reactor.statistics().bytes_sent - before);
         }
         assert_eq!(largest, SHARE, "sent in one turn");

@@ -8,7 +8,7 @@ use std::time::Duration;
 use crate::layers::Noted;
 use crate::world::peer::{connection, narrow_connection, turns};
 use crate::world::{Record, Recorder, nobody, on_each_back_end};
-use twistor::testing::{Accumulating, Situation, StringTransport};
+use twistor::testing::{AccumulatingProtocol, ConnectionSetup, StringTransport};
 use twistor::{Reason, Settings, Transport, stream};
 
 /// More than the system takes at once, over the loopback as well.
@@ -30,7 +30,7 @@ fn is_the_answer(all: &[u8]) -> bool {
 fn after_the_pause_a_write_may_find_the_limit_and_no_more() {
     on_each_back_end(|world| {
         const LIMIT: usize = 200_000;
-        let mut reactor = world.reactor_with(Settings { buffer_limit: LIMIT, ..Settings::default() });
+        let mut reactor = world.reactor_with(Settings { write_buffer_limit: LIMIT, ..Settings::default() });
         let record = Record::new();
         let (id, mut peer) = narrow_connection(world, &mut reactor, Recorder::new(&record));
         while !record.has("pause") {
@@ -38,12 +38,12 @@ fn after_the_pause_a_write_may_find_the_limit_and_no_more() {
             turns(&mut reactor);
         }
         let mut transport = reactor.transport(id).unwrap();
-        let before = transport.unsent();
+        let before = transport.write_buffer_size();
         transport.write(&vec![b'w'; LIMIT]);
-        assert_eq!(transport.unsent(), before + LIMIT);
+        assert_eq!(transport.write_buffer_size(), before + LIMIT);
         transport.write(b"w");
         assert!(!transport.is_closing());
-        assert_eq!(transport.unsent(), before + LIMIT + 1);
+        assert_eq!(transport.write_buffer_size(), before + LIMIT + 1);
         transport.write(b"w");
         assert!(transport.is_closing());
         turns(&mut reactor);
@@ -57,7 +57,7 @@ fn after_the_pause_a_write_may_find_the_limit_and_no_more() {
 #[test]
 fn one_write_larger_than_the_limit_is_taken() {
     on_each_back_end(|world| {
-        let mut reactor = world.reactor_with(Settings { buffer_limit: 1000, ..Settings::default() });
+        let mut reactor = world.reactor_with(Settings { write_buffer_limit: 1000, ..Settings::default() });
         let record = Record::new();
         let (id, mut peer) = narrow_connection(world, &mut reactor, Recorder::new(&record));
         reactor.transport(id).unwrap().write(&[b'w'; 300_000]);
@@ -162,7 +162,7 @@ fn so_is_one_that_a_task_writes_before_it_drains() {
 #[test]
 fn so_is_one_in_a_string_transport_whatever_its_size() {
     for size in [100, 3_000_000, LARGE] {
-        let mut transport = StringTransport::new(Accumulating::default());
+        let mut transport = StringTransport::new(AccumulatingProtocol::default());
         transport.stop_reading();
         transport.with(|_, transport| {
             for piece in [b"head", &vec![b'w'; size][..], b"tail"] {
@@ -177,15 +177,15 @@ fn so_is_one_in_a_string_transport_whatever_its_size() {
 
 #[test]
 fn what_waits_at_the_pause_does_not_count() {
-    let settings = Settings { buffer_limit: 1000, ..Settings::default() };
-    let situation = Situation { settings, ..Situation::default() };
-    let mut transport = StringTransport::with_situation(situation, Accumulating::default());
+    let settings = Settings { write_buffer_limit: 1000, ..Settings::default() };
+    let situation = ConnectionSetup { settings, ..ConnectionSetup::default() };
+    let mut transport = StringTransport::with_situation(situation, AccumulatingProtocol::default());
     transport.stop_reading();
     // A high-water mark above the limit counts as the limit, so that the protocol is told in time.
     transport.with(|_, transport| transport.write(&[b'x'; 1001]));
     assert!(transport.writing_paused());
     transport.with(|_, transport| transport.write(&[b'x'; 1001]));
-    assert_eq!((transport.lost(), transport.unsent()), (None, 2002));
+    assert_eq!((transport.lost(), transport.write_buffer_size()), (None, 2002));
     transport.with(|_, transport| transport.write(b"x"));
     assert_eq!(transport.lost(), Some(Reason::BufferLimit(1000)));
 }
@@ -194,12 +194,12 @@ fn what_waits_at_the_pause_does_not_count() {
 fn what_has_gone_since_the_pause_gives_no_room() {
     on_each_back_end(|world| {
         const LIMIT: usize = 100_000;
-        let mut reactor = world.reactor_with(Settings { buffer_limit: LIMIT, ..Settings::default() });
+        let mut reactor = world.reactor_with(Settings { write_buffer_limit: LIMIT, ..Settings::default() });
         let record = Record::new();
         let (id, mut peer) = narrow_connection(world, &mut reactor, Recorder::new(&record));
         reactor.transport(id).unwrap().write(&[b'w'; 1_000_000]);
         turns(&mut reactor);
-        while reactor.transport(id).unwrap().unsent() > 100_000 {
+        while reactor.transport(id).unwrap().write_buffer_size() > 100_000 {
             peer.read_now();
             turns(&mut reactor);
         }
@@ -217,7 +217,7 @@ fn what_has_gone_since_the_pause_gives_no_room() {
 #[test]
 fn an_answer_after_each_resume_is_sent_whole() {
     on_each_back_end(|world| {
-        let mut reactor = world.reactor_with(Settings { buffer_limit: 100_000, ..Settings::default() });
+        let mut reactor = world.reactor_with(Settings { write_buffer_limit: 100_000, ..Settings::default() });
         let left = Rc::new(Cell::new(3));
         let protocol = nobody().acting(move |what, transport, _| match (what, left.get()) {
             ("made" | "resume", 0) => transport.lose_connection(),
@@ -241,12 +241,12 @@ fn an_answer_after_each_resume_is_sent_whole() {
 fn a_writer_that_minds_no_pause_has_the_limit_and_a_turn_more() {
     on_each_back_end(|world| {
         const LIMIT: usize = 100_000;
-        let mut reactor = world.reactor_with(Settings { buffer_limit: LIMIT, ..Settings::default() });
+        let mut reactor = world.reactor_with(Settings { write_buffer_limit: LIMIT, ..Settings::default() });
         let most = Rc::new(Cell::new(0));
         let (id, _peer) = narrow_connection(world, &mut reactor, nobody());
         while let Some(mut transport) = reactor.transport(id) {
             transport.write(&[b'w'; 10_000]);
-            most.set(most.get().max(transport.unsent()));
+            most.set(most.get().max(transport.write_buffer_size()));
             turns(&mut reactor);
         }
         let high = reactor.settings().high_water;
@@ -258,7 +258,7 @@ fn a_writer_that_minds_no_pause_has_the_limit_and_a_turn_more() {
 
 /// Writes until much is unsent.
 fn fill(transport: &mut Transport<'_>) {
-    while transport.unsent() <= 1000 {
+    while transport.write_buffer_size() <= 1000 {
         transport.write(&[b'w'; 9000]);
     }
 }
@@ -267,7 +267,7 @@ fn fill(transport: &mut Transport<'_>) {
 fn a_pause_that_is_still_to_be_told_limits_nothing_that_resuming_writes() {
     on_each_back_end(|world| {
         let settings =
-            Settings { buffer_limit: 50_000, high_water: 1000, low_water: 100, ..Settings::default() };
+            Settings { write_buffer_limit: 50_000, high_water: 1000, low_water: 100, ..Settings::default() };
         let mut reactor = world.reactor_with(settings);
         let record = Record::new();
         let protocol = Recorder::new(&record).acting(|what, transport, _| {
@@ -282,7 +282,7 @@ fn a_pause_that_is_still_to_be_told_limits_nothing_that_resuming_writes() {
         fill(&mut reactor.transport(id).unwrap());
         peer.read_now();
         reactor.call_later(Duration::ZERO, move |reactor| {
-            assert_eq!(reactor.transport(id).unwrap().unsent(), 0, "it went");
+            assert_eq!(reactor.transport(id).unwrap().write_buffer_size(), 0, "it went");
             fill(&mut reactor.transport(id).unwrap());
         });
         turns(&mut reactor);

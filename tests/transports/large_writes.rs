@@ -23,7 +23,7 @@ fn writes_of_all_sizes_arrive_in_order_at_a_slow_reader() {
             let mut paused = false;
             // From callbacks and from outside, small ones, large ones and those that find a buffer in use.
             let mut write = move |transport: &mut Transport<'_>| {
-                while written < TOTAL && transport.unsent() < 60_000 {
+                while written < TOTAL && transport.write_buffer_size() < 60_000 {
                     let most = [20, 2000, 100_000][random.below(3)];
                     let length = random.below(most).min(TOTAL - written);
                     transport.write(&stream(written, length));

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::world::peer::{connection, narrow_connection, turns};
 use crate::world::{Record, Recorder, on_each_back_end};
-use twistor::{Below, ConnectionId, Layer, Settings};
+use twistor::{ConnectionId, Layer, LayerContext, Settings};
 
 #[test]
 fn a_pause_in_data_received_holds_at_once_and_resuming_finds_what_is_there() {
@@ -183,7 +183,7 @@ fn what_a_protocol_or_a_layer_keeps_is_told_before_a_reset() {
             let protocol = Recorder::new(&record).acting(move |what, transport, data| {
                 if what == "data" && !data.is_empty() && !layered {
                     transport.pause_reading();
-                    transport.receive_again();
+                    transport.schedule_data_received();
                 }
             });
             let (id, mut peer) = connection(world, &mut reactor, protocol);
@@ -199,7 +199,8 @@ fn what_a_protocol_or_a_layer_keeps_is_told_before_a_reset() {
             if layered {
                 // The layer has it, and hands it on when nobody wants it.
                 reactor.transport(id).unwrap().pause_reading();
-                world.run_until(&mut reactor, "the layer's time", |reactor| reactor.delayed_calls() == 1);
+                world
+                    .run_until(&mut reactor, "the layer's time", |reactor| reactor.delayed_call_count() == 1);
             }
             record.take();
             peer.reset();
@@ -218,13 +219,13 @@ fn what_a_protocol_or_a_layer_keeps_is_told_before_a_reset() {
 struct Late(Vec<u8>);
 
 impl Layer for Late {
-    fn received(&mut self, below: &mut Below<'_>, data: &[u8]) {
+    fn data_received(&mut self, below: &mut LayerContext<'_>, data: &[u8]) {
         self.0.extend_from_slice(data);
-        below.wake_after(Duration::from_millis(20));
+        below.set_timer(Duration::from_millis(20));
     }
 
-    fn woken(&mut self, below: &mut Below<'_>) {
-        below.deliver(&std::mem::take(&mut self.0));
+    fn timer_expired(&mut self, below: &mut LayerContext<'_>) {
+        below.pass_up(&std::mem::take(&mut self.0));
     }
 }
 

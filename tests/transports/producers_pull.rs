@@ -52,7 +52,7 @@ fn it_is_asked_until_it_unregisters_and_all_pieces_arrive_in_order() {
             let (id, mut peer) = narrow_connection(world, &mut reactor, nobody());
             let mut piece = 0;
             let producer = Pull::new(&record, move |transport| {
-                assert_eq!(transport.unsent(), 0);
+                assert_eq!(transport.write_buffer_size(), 0);
                 transport.write(&vec![piece; length]);
                 piece += 1;
                 if piece == 5 {
@@ -84,10 +84,10 @@ fn on_a_full_buffer_it_is_asked_when_that_is_sent() {
         register(&mut reactor, id, Pull::new(&record, |transport| transport.unregister_producer()));
         turns(&mut reactor);
         assert_eq!(record.events(), [] as [&str; 0]);
-        while reactor.transport(id).unwrap().unsent() > 0 {
+        while reactor.transport(id).unwrap().write_buffer_size() > 0 {
             assert_eq!(record.events(), [] as [&str; 0]);
             peer.read_now();
-            reactor.turn(Some(Duration::from_millis(1))).unwrap();
+            reactor.iterate(Some(Duration::from_millis(1))).unwrap();
         }
         turns(&mut reactor);
         assert_eq!(record.events(), ["asked"]);
@@ -108,7 +108,7 @@ fn it_is_asked_once_a_turn_whatever_else_is_written() {
             reactor.call_later(Duration::ZERO, move |reactor| reactor.transport(id).unwrap().write(b"!"));
             peer.send(b"?");
             record.take();
-            reactor.turn(Some(Duration::ZERO)).unwrap();
+            reactor.iterate(Some(Duration::ZERO)).unwrap();
             assert!(record.events().len() <= 1, "{:?}", record.events());
             peer.read_now();
         }
@@ -139,7 +139,7 @@ fn a_loss_stops_it_before_the_protocol_is_told() {
         let record = Record::new();
         let (id, peer) = connection(world, &mut reactor, Recorder::new(&record));
         register(&mut reactor, id, Pull::new(&record, |transport| transport.write(&[b'w'; 100_000])));
-        while reactor.transport(id).unwrap().unsent() == 0 {
+        while reactor.transport(id).unwrap().write_buffer_size() == 0 {
             turns(&mut reactor);
         }
         peer.reset();
@@ -293,22 +293,22 @@ fn one_that_had_nothing_is_asked_at_once_when_it_says_so_or_something_was_sent()
             record.take();
             reactor.transport(id).unwrap().resume_producer();
             reactor.transport(id).unwrap().resume_producer();
-            reactor.turn(Some(Duration::ZERO)).unwrap();
+            reactor.iterate(Some(Duration::ZERO)).unwrap();
             assert_eq!(record.take(), ["asked"], "once");
             reactor.transport(id).unwrap().write(&[b'w'; 300_000]);
-            while reactor.transport(id).unwrap().unsent() > 0 {
+            while reactor.transport(id).unwrap().write_buffer_size() > 0 {
                 assert!(record.events().is_empty(), "it waits for what is to be sent");
                 peer.read_now();
-                reactor.turn(Some(Duration::from_millis(1))).unwrap();
+                reactor.iterate(Some(Duration::from_millis(1))).unwrap();
             }
-            reactor.turn(Some(Duration::ZERO)).unwrap();
+            reactor.iterate(Some(Duration::ZERO)).unwrap();
             assert_eq!(record.take(), ["asked"]);
             // Without one there is nobody to ask.
             reactor.transport(id).unwrap().unregister_producer();
             reactor.transport(id).unwrap().resume_producer();
             turns(&mut reactor);
             assert_eq!(record.events(), [] as [&str; 0]);
-            assert_eq!(reactor.delayed_calls(), 0);
+            assert_eq!(reactor.delayed_call_count(), 0);
             reactor.transport(id).unwrap().abort_connection();
             world.run_until_idle(&mut reactor);
         }

@@ -59,7 +59,7 @@ fn fill(reactor: &mut Reactor, id: ConnectionId) {
 
 /// The peer takes everything.
 fn drain(reactor: &mut Reactor, id: ConnectionId, peer: &mut Peer) {
-    while reactor.transport(id).is_some_and(|transport| transport.unsent() > 0) {
+    while reactor.transport(id).is_some_and(|transport| transport.write_buffer_size() > 0) {
         peer.read_now();
         turns(reactor);
     }

@@ -27,7 +27,7 @@ fn a_connection_reads_no_more_than_its_share_in_a_turn_however_much_comes() {
         for _ in 0..100 {
             sent += peer.fill();
             let before = received.get();
-            reactor.turn(Some(Duration::ZERO)).unwrap();
+            reactor.iterate(Some(Duration::ZERO)).unwrap();
             let read = received.get() - before;
             assert!(read <= share, "{read} bytes in one turn");
         }
@@ -54,13 +54,13 @@ fn one_that_is_alone_in_a_turn_is_read_in_smaller_pieces_than_those_that_share_i
         turns(&mut reactor);
         for _ in 0..10 {
             one.fill();
-            reactor.turn(Some(Duration::ZERO)).unwrap();
+            reactor.iterate(Some(Duration::ZERO)).unwrap();
         }
         assert_eq!(largest.get(), 32 * 1024);
         for _ in 0..10 {
             one.fill();
             other.fill();
-            reactor.turn(Some(Duration::ZERO)).unwrap();
+            reactor.iterate(Some(Duration::ZERO)).unwrap();
         }
         assert_eq!(largest.get(), reactor.settings().read_buffer);
         abort_all(&mut reactor);
@@ -119,7 +119,7 @@ fn one_hot_connection_does_not_hold_up_many_quiet_ones() {
         // One poll may not report all of them.
         for _ in 0..2 {
             hot_peer.fill();
-            reactor.turn(Some(Duration::ZERO)).unwrap();
+            reactor.iterate(Some(Duration::ZERO)).unwrap();
         }
         assert_eq!(quiet.get(), connections);
         assert!(hot.get() > 0);

@@ -2,14 +2,14 @@
 
 use crate::world::peer::{connection, turns};
 use crate::world::{Record, Recorder, on_each_back_end, once};
-use twistor::{Below, Layer, Reason, layered};
+use twistor::{Layer, LayerContext, Reason, layered};
 
 /// Pauses at each piece, and asks to be called again.
 fn pausing(record: &Record) -> Recorder {
     Recorder::new(record).acting(|what, transport, data| {
         if what == "data" && !data.is_empty() {
             transport.pause_reading();
-            transport.receive_again();
+            transport.schedule_data_received();
         }
     })
 }
@@ -49,8 +49,8 @@ fn it_comes_once_for_each_time_that_it_was_asked_for_and_never_inside_the_callba
         let protocol = Recorder::new(&record).acting(move |what, transport, _| {
             if what == "data" && left > 0 {
                 left -= 1;
-                transport.receive_again();
-                transport.receive_again();
+                transport.schedule_data_received();
+                transport.schedule_data_received();
                 noting.add("returns");
             }
         });
@@ -73,7 +73,7 @@ fn another_connection_can_ask_for_it() {
         let mut reactor = world.reactor();
         let record = Record::new();
         let (id, _peer) = connection(world, &mut reactor, Recorder::new(&record));
-        reactor.transport(id).unwrap().receive_again();
+        reactor.transport(id).unwrap().schedule_data_received();
         turns(&mut reactor);
         assert_eq!(record.events(), ["made", "data"]);
         reactor.transport(id).unwrap().abort_connection();
@@ -96,7 +96,7 @@ fn a_connection_that_closes_or_is_lost_is_not_called() {
                 false => transport.lose_connection(),
             }
             transport.resume_reading();
-            transport.receive_again();
+            transport.schedule_data_received();
             drop(peer);
             world.run_until_idle(&mut reactor);
             assert_eq!(record.count("data"), 0);
@@ -109,9 +109,9 @@ fn a_connection_that_closes_or_is_lost_is_not_called() {
 struct Twice;
 
 impl Layer for Twice {
-    fn received(&mut self, below: &mut Below<'_>, data: &[u8]) {
-        below.deliver(data);
-        below.deliver(data);
+    fn data_received(&mut self, below: &mut LayerContext<'_>, data: &[u8]) {
+        below.pass_up(data);
+        below.pass_up(data);
     }
 }
 
@@ -169,9 +169,9 @@ impl twistor::Protocol for Ending {
     fn data_received(&mut self, transport: &mut twistor::Transport<'_>, data: &[u8]) {
         if let Err(error) = std::str::from_utf8(data) {
             transport.write(b"what?");
-            transport.lose_connection_with(error);
+            transport.lose_connection_with_error(error);
             // The first reason stays.
-            transport.lose_connection_with(std::fmt::Error);
+            transport.lose_connection_with_error(std::fmt::Error);
             transport.lose_connection();
         }
     }
@@ -188,7 +188,7 @@ fn it_waits_when_reading_is_paused_after_it_was_asked_for() {
         let record = Record::new();
         let (id, _peer) = connection(world, &mut reactor, Recorder::new(&record));
         let mut transport = reactor.transport(id).unwrap();
-        transport.receive_again();
+        transport.schedule_data_received();
         transport.pause_reading();
         turns(&mut reactor);
         assert_eq!(record.events(), ["made"]);

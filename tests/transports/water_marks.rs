@@ -7,13 +7,13 @@ use std::time::Duration;
 use crate::layers::{Noted, Then};
 use crate::world::peer::{Peer, narrow_connection, turns};
 use crate::world::{Record, Recorder, World, nobody, on_each_back_end};
-use twistor::policy::{Bucket, Throttle};
+use twistor::policy::{Throttle, TokenBucket};
 use twistor::{ConnectionId, Layer, Reactor, Settings, Transport};
 
 /// A connection on which 100 bytes and more wait, above its mark or not.
 fn stuck(world: &World, reactor: &mut Reactor, record: &Record) -> (ConnectionId, Peer) {
     let (id, peer) = narrow_connection(world, reactor, Recorder::new(record));
-    while reactor.transport(id).unwrap().unsent() < 100 {
+    while reactor.transport(id).unwrap().write_buffer_size() < 100 {
         reactor.transport(id).unwrap().write(&[b'w'; 1000]);
         turns(reactor);
     }
@@ -34,10 +34,10 @@ fn exactly_at_the_high_mark_nothing_is_said_and_one_byte_above_it_pause() {
         for (extra, expected) in [(0, 0), (1, 1)] {
             // What waits changes only when the loop turns.
             let mut transport = reactor.transport(id).unwrap();
-            let unsent = transport.unsent();
+            let unsent = transport.write_buffer_size();
             transport.set_water_marks(unsent + 500, 0);
             transport.write(&vec![b'w'; 500 + extra]);
-            assert_eq!(transport.unsent(), unsent + 500 + extra);
+            assert_eq!(transport.write_buffer_size(), unsent + 500 + extra);
             turns(&mut reactor);
             assert_eq!(record.count("pause"), expected);
         }
@@ -53,23 +53,23 @@ fn the_default_marks_are_those_of_the_settings() {
         let record = Record::new();
         let (id, mut peer) = stuck(world, &mut reactor, &record);
         let mut transport = reactor.transport(id).unwrap();
-        let room = 40_000 - transport.unsent();
+        let room = 40_000 - transport.write_buffer_size();
         transport.write(&vec![b'w'; room]);
         turns(&mut reactor);
         assert_eq!(record.count("pause"), 0);
         let mut transport = reactor.transport(id).unwrap();
-        let room = 40_001 - transport.unsent();
+        let room = 40_001 - transport.write_buffer_size();
         transport.write(&vec![b'w'; room]);
         turns(&mut reactor);
         assert_eq!(record.count("pause"), 1);
         // Never above the low mark.
         while !record.has("resume") {
-            let unsent = reactor.transport(id).unwrap().unsent();
+            let unsent = reactor.transport(id).unwrap().write_buffer_size();
             assert!(unsent > 10_000, "{unsent} bytes wait");
             peer.read_some(500);
             turns(&mut reactor);
         }
-        assert!(reactor.transport(id).unwrap().unsent() <= 10_000);
+        assert!(reactor.transport(id).unwrap().write_buffer_size() <= 10_000);
         end(world, &mut reactor, id);
     });
 }
@@ -83,19 +83,19 @@ fn each_crossing_is_told_once_however_often_is_written() {
         record.take();
         for crossing in 1..=3 {
             let mut transport = reactor.transport(id).unwrap();
-            transport.set_water_marks(transport.unsent() + 1000, 50);
+            transport.set_water_marks(transport.write_buffer_size() + 1000, 50);
             for _ in 0..10 {
                 reactor.transport(id).unwrap().write(&[b'w'; 5000]);
                 turns(&mut reactor);
             }
             assert_eq!(record.take(), ["pause"]);
             assert_eq!(reactor.statistics().pauses, crossing);
-            while reactor.transport(id).unwrap().unsent() > 0 {
+            while reactor.transport(id).unwrap().write_buffer_size() > 0 {
                 peer.read_now();
                 turns(&mut reactor);
             }
             assert_eq!(record.take(), ["resume"]);
-            while reactor.transport(id).unwrap().unsent() < 100 {
+            while reactor.transport(id).unwrap().write_buffer_size() < 100 {
                 reactor.transport(id).unwrap().write(&[b'w'; 1000]);
                 turns(&mut reactor);
             }
@@ -115,7 +115,7 @@ fn new_marks_count_at_once_and_for_one_connection_alone() {
         turns(&mut reactor);
         assert_eq!(record.take(), ["made", "pause"]);
         let mut transport = reactor.transport(id).unwrap();
-        let unsent = transport.unsent();
+        let unsent = transport.write_buffer_size();
         transport.set_water_marks(2 * unsent, unsent);
         turns(&mut reactor);
         assert_eq!(record.take(), ["resume"]);
@@ -136,7 +136,7 @@ fn a_low_mark_above_the_high_one_counts_as_the_high_one() {
         turns(&mut reactor);
         // It is not told to resume while it is above the high one.
         assert_eq!(record.take(), ["made", "pause"]);
-        while reactor.transport(id).unwrap().unsent() > 0 {
+        while reactor.transport(id).unwrap().write_buffer_size() > 0 {
             peer.read_now();
             turns(&mut reactor);
         }
@@ -161,9 +161,9 @@ fn a_writer_that_minds_the_marks_never_has_more_waiting_than_the_mark_and_one_wr
             }
             let high = transport.reactor().settings().high_water;
             // It looks for itself as well: the word comes after the callback.
-            while !paused && left > 0 && transport.unsent() <= high {
+            while !paused && left > 0 && transport.write_buffer_size() <= high {
                 transport.write(&[b'w'; PIECE]);
-                assert!(transport.unsent() <= high + PIECE);
+                assert!(transport.write_buffer_size() <= high + PIECE);
                 left -= 1;
                 if left == 0 {
                     transport.lose_connection();
@@ -181,13 +181,13 @@ fn a_writer_that_minds_the_marks_never_has_more_waiting_than_the_mark_and_one_wr
 
 /// Layers of every sort: those that hold back, those that send more than was written, and several of them.
 fn layers_of(sort: usize) -> Vec<Box<dyn Layer>> {
-    let throttle = || Throttle::new(vec![], vec![Bucket::new(20_000_000)]);
+    let throttle = || Throttle::new(vec![], vec![TokenBucket::new(20_000_000)]);
     let through = || Noted::new("", &Record::new());
     let expanding = || {
         Noted::new("", &Record::new()).acting(|what, _, below, data| {
             if what == "written" {
-                below.send(data);
-                below.send(data);
+                below.pass_down(data);
+                below.pass_down(data);
             }
             if what == "written" { Then::Nothing } else { Then::Through }
         })
@@ -209,9 +209,9 @@ fn write_on(transport: &mut Transport<'_>, left: &Cell<usize>, piece: usize) {
             return transport.lose_connection();
         }
         left.set(left.get() - 1);
-        let before = transport.unsent();
+        let before = transport.write_buffer_size();
         transport.write(&vec![b'w'; piece]);
-        assert!(transport.unsent() <= before + piece);
+        assert!(transport.write_buffer_size() <= before + piece);
     }
 }
 
@@ -223,7 +223,7 @@ fn a_writer_that_asks_whether_it_is_paused_sends_everything() {
         for sort in 0..6 {
             on_each_back_end(|world| {
                 // No limit helps, and no mark of the settings.
-                let settings = Settings { buffer_limit: 2 * piece + high, ..Settings::default() };
+                let settings = Settings { write_buffer_limit: 2 * piece + high, ..Settings::default() };
                 let mut reactor = world.reactor_with(settings);
                 let left = Rc::new(Cell::new(pieces));
                 let written = Rc::clone(&left);
@@ -269,7 +269,7 @@ fn whoever_writes_sees_at_once_that_the_mark_is_passed() {
                 reactor.transport(id).unwrap().write(&[b'w'; 1000]);
                 written += 1000;
             }
-            let unsent = reactor.transport(id).unwrap().unsent();
+            let unsent = reactor.transport(id).unwrap().write_buffer_size();
             let high = reactor.settings().high_water;
             assert!((high + 1..=high + 1000).contains(&unsent), "layers {sort}: {unsent} of {written}");
             reactor.transport(id).unwrap().abort_connection();
@@ -287,7 +287,7 @@ fn a_pause_before_the_protocol_is_made_is_told_after_it() {
         let waits = || {
             Noted::new("", &Record::new()).acting(|what, _, below, _| {
                 match what {
-                    "started" => below.wake_after(Duration::from_millis(5)),
+                    "started" => below.set_timer(Duration::from_millis(5)),
                     "woken" => below.ready(),
                     _ => return Then::Through,
                 }

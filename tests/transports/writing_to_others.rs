@@ -34,7 +34,7 @@ fn what_one_says_leaves_for_all_others_in_the_same_turn() {
         let received = reactor.statistics().bytes_received;
         peers[0].send(b"hello");
         while reactor.statistics().bytes_received == received {
-            reactor.turn(Some(Duration::from_secs(1))).unwrap();
+            reactor.iterate(Some(Duration::from_secs(1))).unwrap();
         }
         // No further turn.
         assert_eq!(peers[0].read_now(), b"");
@@ -55,14 +55,14 @@ fn what_a_timed_call_or_another_thread_writes_leaves_in_the_same_turn() {
         let (id, mut peer) = connection(world, &mut reactor, nobody());
         let write = move |reactor: &mut twistor::Reactor| reactor.transport(id).unwrap().write(b"tick");
         reactor.call_later(Duration::ZERO, write);
-        reactor.turn(Some(Duration::ZERO)).unwrap();
+        reactor.iterate(Some(Duration::ZERO)).unwrap();
         assert_eq!(peer.read_now(), b"tick");
         reactor.remote().call_from_thread(write).unwrap();
-        reactor.turn(Some(Duration::ZERO)).unwrap();
+        reactor.iterate(Some(Duration::ZERO)).unwrap();
         assert_eq!(peer.read_now(), b"tick");
         // Outside of any turn it leaves with the next.
         write(&mut reactor);
-        reactor.turn(Some(Duration::from_secs(10))).unwrap();
+        reactor.iterate(Some(Duration::from_secs(10))).unwrap();
         assert_eq!(peer.read_now(), b"tick");
         reactor.transport(id).unwrap().abort_connection();
         world.run_until_idle(&mut reactor);
@@ -76,7 +76,7 @@ impl Protocol for Counter {
         self.0 += 1;
         let me = transport.id();
         // It is out of its place while it is called.
-        assert!(transport.reactor().with(me, |_: &mut Counter, _| ()).is_none());
+        assert!(transport.reactor().with_protocol(me, |_: &mut Counter, _| ()).is_none());
     }
 }
 
@@ -88,9 +88,9 @@ fn a_protocol_is_reached_by_its_type_unless_it_is_the_very_one_that_is_called() 
         peer.send(b"x");
         turns(&mut reactor);
         assert_eq!(reactor.statistics().panics, 0);
-        assert_eq!(reactor.with(id, |counter: &mut Counter, _| counter.0), Some(1));
-        assert!(reactor.with(id, |_: &mut Recorder, _| ()).is_none());
-        let answer = reactor.with(id, |counter: &mut Counter, transport| {
+        assert_eq!(reactor.with_protocol(id, |counter: &mut Counter, _| counter.0), Some(1));
+        assert!(reactor.with_protocol(id, |_: &mut Recorder, _| ()).is_none());
+        let answer = reactor.with_protocol(id, |counter: &mut Counter, transport| {
             transport.write(b"with");
             counter.0 += 10;
             counter.0
@@ -100,7 +100,7 @@ fn a_protocol_is_reached_by_its_type_unless_it_is_the_very_one_that_is_called() 
         assert_eq!(peer.read_now(), b"with");
         reactor.transport(id).unwrap().abort_connection();
         world.run_until_idle(&mut reactor);
-        assert!(reactor.with(id, |_: &mut Counter, _| ()).is_none());
+        assert!(reactor.with_protocol(id, |_: &mut Counter, _| ()).is_none());
     });
 }
 
@@ -123,7 +123,7 @@ fn the_name_of_one_that_is_gone_is_not_that_of_the_one_in_its_place() {
         let index = |id: ConnectionId| id.to_string().split('.').next().unwrap().to_owned();
         assert_eq!(index(old), index(new));
         assert!(reactor.transport(old).is_none());
-        assert!(reactor.with(old, |_: &mut Recorder, _| ()).is_none());
+        assert!(reactor.with_protocol(old, |_: &mut Recorder, _| ()).is_none());
         assert_eq!(reactor.connections(), [new]);
         reactor.transport(new).unwrap().write(b"new");
         turns(&mut reactor);
@@ -142,7 +142,7 @@ fn a_panic_inside_a_call_to_another_protocol_is_the_callers_own() {
         let (victim, _victims_peer) = connection(world, &mut reactor, Recorder::named("victim", &record));
         let caller = Recorder::named("caller", &record).acting(move |what, transport, _| {
             if what == "data" {
-                transport.reactor().with(victim, |_: &mut Recorder, _| panic!("as planned"));
+                transport.reactor().with_protocol(victim, |_: &mut Recorder, _| panic!("as planned"));
             }
         });
         let (_, mut peer) = connection(world, &mut reactor, caller);
@@ -151,7 +151,7 @@ fn a_panic_inside_a_call_to_another_protocol_is_the_callers_own() {
         assert_eq!(world.logged().len(), 1);
         let seen = Rc::new(Cell::new(false));
         let see = Rc::clone(&seen);
-        reactor.with(victim, move |_: &mut Recorder, _| see.set(true));
+        reactor.with_protocol(victim, move |_: &mut Recorder, _| see.set(true));
         assert!(seen.get(), "the other one is in its place again");
         reactor.transport(victim).unwrap().abort_connection();
         world.run_until_idle(&mut reactor);

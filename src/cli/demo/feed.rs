@@ -19,7 +19,7 @@ pub(super) struct Roads {
 impl Roads {
     /// Begins to change, again and again.
     pub(super) fn start(reactor: &mut Reactor) -> Rc<RefCell<Roads>> {
-        let updated = reactor.wall();
+        let updated = reactor.system_time();
         let roads = Rc::new(RefCell::new(Roads { level: 0.4, rising: true, vehicles: 1240, updated }));
         change(reactor, Rc::clone(&roads));
         roads
@@ -48,7 +48,7 @@ fn change(reactor: &mut Reactor, roads: Rc<RefCell<Roads>>) {
     now.rising = if level == now.level { now.rising } else { level > now.level };
     now.level = level;
     now.vehicles = (now.vehicles + vehicles).saturating_sub(40);
-    now.updated = reactor.wall();
+    now.updated = reactor.system_time();
     drop(now);
     reactor.call_later(CHANGE, move |reactor| change(reactor, roads));
 }

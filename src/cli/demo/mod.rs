@@ -8,7 +8,7 @@ use super::echo::Bytes;
 use super::{Failure, Outcome, span};
 use super::{output, writer};
 use crate::monitor::{self, Backoff, Monitor, Painted, Palette, Target};
-use crate::traffic::{self, Feed, Traffic};
+use crate::traffic::{self, Feed, FeedReader};
 use crate::{Listener, Phase, Reactor, SystemEvent};
 use clap::Args;
 use std::cell::Cell;
@@ -74,7 +74,7 @@ impl Demo {
         let mut out = writer::stdout();
         let until = match self.duration {
             duration if duration.is_zero() => "until Ctrl-C".to_owned(),
-            duration => format!("for {}, or until Ctrl-C", monitor::Span(duration)),
+            duration => format!("for {}, or until Ctrl-C", monitor::HumanDuration(duration)),
         };
         let strong = |text: &'static str| Painted(palette.strong, text);
         let faint = |text: &'static str| Painted(palette.faint, text);
@@ -133,11 +133,11 @@ fn watch(reactor: &mut Reactor, world: &World, palette: Palette) -> Result<Monit
         backoff: Backoff { initial: Duration::from_millis(300), factor: 1.0, ..Backoff::default() },
         ..monitor::Settings::default()
     };
-    let lines = monitor::Lines::new(writer::stdout(), output::clock(false), palette, world::NAMES);
+    let lines = monitor::TextReporter::new(writer::stdout(), output::clock(false), palette, world::NAMES);
     Ok(Monitor::start(reactor, targets, settings, lines))
 }
 
-fn read(reactor: &mut Reactor, world: &World, palette: Palette) -> Result<Traffic, Failure> {
+fn read(reactor: &mut Reactor, world: &World, palette: Palette) -> Result<FeedReader, Failure> {
     let bad = |error: &dyn std::fmt::Display| Failure::Run(error.to_string());
     let feed = |name: &str, port: &Listener| -> Result<Feed, Failure> {
         let url = format!("http://{}/roads.json", port.address()).parse().map_err(|error| bad(&error))?;
@@ -151,9 +151,9 @@ fn read(reactor: &mut Reactor, world: &World, palette: Palette) -> Result<Traffi
         timestamp: Some(pointer("/updated")?),
         ..traffic::Settings::default()
     };
-    let lines = traffic::Lines::new(writer::stdout(), output::clock(false), palette, world::NAMES);
+    let lines = traffic::TextReporter::new(writer::stdout(), output::clock(false), palette, world::NAMES);
     let feeds = vec![feed("roads", &world.roads)?, feed("silent", &world.silent)?];
-    Ok(Traffic::start(reactor, feeds, settings, lines))
+    Ok(FeedReader::start(reactor, feeds, settings, lines))
 }
 
 fn farewell(palette: &Palette) -> io::Result<()> {

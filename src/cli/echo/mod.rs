@@ -8,8 +8,8 @@ use crate::endpoint::{ConnectUdp, ParseError, Registry};
 use crate::escape::Escaped;
 use crate::policy::EchoGuard;
 use crate::{
-    Address, DatagramProtocol, DatagramTransport, ListenTcp, ListenUdp, Phase, Protocol, Reactor, Remote,
-    Settings, SystemEvent, Transport,
+    Address, DatagramProtocol, DatagramTransport, ListenTcp, ListenUdp, Phase, Protocol, Reactor,
+    RemoteHandle, Settings, SystemEvent, Transport,
 };
 use clap::Args;
 use std::any::Any;
@@ -125,7 +125,7 @@ impl Echo {
         for (place, at) in places.iter_mut().zip(&self.at) {
             place.take_address_of(at);
         }
-        let settings = Settings { spin: self.spin, ..settings(self.workers) };
+        let settings = Settings { busy_poll: self.spin, ..settings(self.workers) };
         let mut reactor = Reactor::with_settings(settings.clone())?;
         if self.part.is_some() {
             let gone = |reactor: &mut Reactor| {
@@ -141,7 +141,7 @@ impl Echo {
             workers.push(Worker::start(places, settings.clone())?);
             Ok(())
         });
-        let remotes: Vec<Remote> = workers.iter().map(|worker| worker.remote.clone()).collect();
+        let remotes: Vec<RemoteHandle> = workers.iter().map(|worker| worker.remote.clone()).collect();
         let stop = move || {
             for remote in &remotes {
                 // One that is gone has stopped.
@@ -227,7 +227,7 @@ const OTHERS_OF_A_WORKER: usize = 8;
 /// A thread with a reactor that listens.
 struct Worker {
     thread: thread::JoinHandle<()>,
-    remote: Remote,
+    remote: RemoteHandle,
 }
 
 impl Worker {
@@ -297,7 +297,7 @@ impl Place {
                 _ => Err(unfit(text, "to listen, write udp:PORT or udp:PORT:interface=IP")),
             };
         }
-        let endpoint = registry.server_from_argument(text).map_err(bad)?;
+        let endpoint = registry.server_from_cli(text).map_err(bad)?;
         let endpoint: &dyn Any = &*endpoint;
         match endpoint.downcast_ref::<ListenTcp>() {
             Some(listen) => {
@@ -337,13 +337,14 @@ impl Place {
             Place::Udp(listen, guarded) => {
                 let guard = guarded.then(EchoGuard::new);
                 let id = reactor.listen_udp(listen.clone(), Datagrams { guard })?;
-                let address =
-                    reactor.datagram(id).map_or(Address::Udp(listen.address), |socket| socket.host());
+                let address = reactor
+                    .datagram_transport(id)
+                    .map_or(Address::Udp(listen.address), |socket| socket.host());
                 let real = address.socket_address().unwrap_or(listen.address);
                 Ok((Place::Udp(ListenUdp { address: real, ..listen.clone() }, *guarded), address))
             }
             Place::Other(text) => {
-                let endpoint = Registry::default().server_from_argument(text);
+                let endpoint = Registry::default().server_from_cli(text);
                 let endpoint = endpoint.map_err(|error| Failure::Usage(error.to_string()))?;
                 let listener = endpoint.listen(reactor, Box::new(|| Bytes))?;
                 Ok((self.clone(), listener.address().clone()))

@@ -5,8 +5,8 @@ use super::{Failure, Outcome};
 use crate::cli::{complain, lifeline, output, writer};
 use crate::escape::Escaped;
 use crate::{
-    ChildStream, ExitReason, Hold, Phase, ProcessId, ProcessProtocol, ProcessTransport, Reactor, Settings,
-    SpawnProcess, SystemEvent,
+    ChildStream, ExitReason, Phase, PhaseGuard, ProcessId, ProcessProtocol, ProcessTransport, Reactor,
+    Settings, SpawnProcess, SystemEvent,
 };
 use std::cell::RefCell;
 use std::io::Write;
@@ -25,7 +25,7 @@ struct Staff {
     stage: Stage,
     /// The exit code of the first one that ended by itself.
     first: Option<u8>,
-    hold: Option<Hold>,
+    hold: Option<PhaseGuard>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -38,7 +38,7 @@ enum Stage {
 
 /// Runs so many processes of this program until a signal ends them, or all have ended.
 pub(super) fn run(wanted: u16) -> Outcome {
-    let settings = Settings { drain_limit: PATIENCE, ..Settings::default() };
+    let settings = Settings { graceful_stop_timeout: PATIENCE, ..Settings::default() };
     let mut reactor = Reactor::with_settings(settings)?;
     output::end_with_stdout(&reactor, true);
     let staff = Rc::new(RefCell::new(Staff {
@@ -64,7 +64,7 @@ pub(super) fn run(wanted: u16) -> Outcome {
         let processes = staff.processes.clone();
         drop(staff);
         for id in processes {
-            if let Some(mut process) = reactor.process(id) {
+            if let Some(mut process) = reactor.process_transport(id) {
                 process.close_stdin();
             }
         }

@@ -8,8 +8,8 @@ use super::live::{Live, Teller};
 use super::news::{self, News};
 use super::{CLOSING, Place};
 use crate::cli::{Failure, descriptors, lifeline, writer};
-use crate::load::{Load, Plan, Report, Work};
-use crate::{Hold, Phase, Reactor, Remote, Settings, SystemEvent};
+use crate::load::{LoadConfig, LoadTest, Report, Workload};
+use crate::{Phase, PhaseGuard, Reactor, RemoteHandle, Settings, SystemEvent};
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -20,25 +20,25 @@ use std::thread;
 #[derive(Clone)]
 pub(super) struct Crew {
     text: Arc<str>,
-    plan: Plan,
+    plan: LoadConfig,
     parts: usize,
     place: Place,
     /// Threads whose connections are being made, and how many connections stand on the others.
     opening: Arc<AtomicUsize>,
     standing: Arc<AtomicU64>,
     /// The reactors of all.
-    all: Arc<OnceLock<Vec<Remote>>>,
+    all: Arc<OnceLock<Vec<RemoteHandle>>>,
     /// Threads that have not finished.
     unfinished: Arc<AtomicUsize>,
     live: Arc<Live>,
     teller: Arc<Mutex<Teller>>,
     /// The first thread's reactor: it ends when all have finished.
-    first: Remote,
+    first: RemoteHandle,
 }
 
 impl Crew {
     /// Runs a load on so many threads, this one included, and puts their reports together.
-    pub(super) fn run(text: &str, plan: &Plan, parts: usize, place: Place) -> Result<Report, Failure> {
+    pub(super) fn run(text: &str, plan: &LoadConfig, parts: usize, place: Place) -> Result<Report, Failure> {
         descriptors::raise_limit();
         let mut reactor = Reactor::with_settings(settings(true))?;
         let crew = Crew {
@@ -62,7 +62,7 @@ impl Crew {
             // Those that wait to begin end when nobody is left to tell them.
             others.push(Other::start(&crew, index)?);
         }
-        let remotes: Vec<Remote> = others.iter().map(|other| other.remote.clone()).collect();
+        let remotes: Vec<RemoteHandle> = others.iter().map(|other| other.remote.clone()).collect();
         // Nobody has set them before.
         let _ = crew.all.set([std::slice::from_ref(&crew.first), &remotes[..]].concat());
         if place == Place::OneOfSeveral {
@@ -97,7 +97,7 @@ impl Crew {
     }
 
     /// Begins a share of the plan. The reactor's end waits for its last answers.
-    fn begin(&self, reactor: &mut Reactor, index: usize) -> Result<Load, Failure> {
+    fn begin(&self, reactor: &mut Reactor, index: usize) -> Result<LoadTest, Failure> {
         let plan = self.plan.part(index, self.parts);
         let load = Goal::read(&self.text, &plan)?.start(reactor, plan);
         let load = load.map_err(|error| Failure::Usage(error.to_string()))?;
@@ -105,7 +105,7 @@ impl Crew {
         let opening = Rc::new(Cell::new(true));
         let (crew, first_time) = (self.clone(), Rc::clone(&opening));
         load.wait_when_opened(move |reactor| crew.opened(reactor, &first_time));
-        if matches!(self.plan.work, Work::Hold { .. }) {
+        if matches!(self.plan.work, Workload::Hold { .. }) {
             let (teller, place) = (Arc::clone(&self.teller), self.place);
             load.on_trouble(move |trouble| {
                 // Nobody panics while he tells.
@@ -120,7 +120,7 @@ impl Crew {
             });
         }
         self.live.watch(reactor, &load, index);
-        let held: Rc<Cell<Option<Hold>>> = Rc::default();
+        let held: Rc<Cell<Option<PhaseGuard>>> = Rc::default();
         let (unfinished, first, holds) = (Arc::clone(&self.unfinished), self.first.clone(), Rc::clone(&held));
         let crew = self.clone();
         load.on_finished(move |reactor| {
@@ -174,7 +174,7 @@ impl Crew {
             let _ = remote.call_from_thread(|reactor| {
                 let load = LOAD.with_borrow(Clone::clone);
                 if let Some(load) = load {
-                    load.go_on(reactor);
+                    load.resume(reactor);
                 }
             });
         }
@@ -202,13 +202,13 @@ pub(super) fn stand(connections: u64) {
 
 thread_local! {
     /// The share of this thread.
-    static LOAD: RefCell<Option<Load>> = const { RefCell::new(None) };
+    static LOAD: RefCell<Option<LoadTest>> = const { RefCell::new(None) };
 }
 
 /// A thread beside the first.
 struct Other {
     thread: thread::JoinHandle<Result<Report, Failure>>,
-    remote: Remote,
+    remote: RemoteHandle,
     /// It waits for a word here.
     begins: mpsc::Sender<()>,
 }
@@ -240,5 +240,5 @@ impl Other {
 }
 
 fn settings(handle_signals: bool) -> Settings {
-    Settings { handle_signals, drain_limit: CLOSING, ..Settings::default() }
+    Settings { handle_signals, graceful_stop_timeout: CLOSING, ..Settings::default() }
 }

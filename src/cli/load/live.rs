@@ -3,7 +3,7 @@
 use super::news::News;
 use crate::cli::{output, writer};
 use crate::escape::Escaped;
-use crate::load::{Load, Plan, Trouble, Work};
+use crate::load::{LoadConfig, LoadError, LoadTest, Workload};
 use crate::monitor::fit;
 use crate::{Instant, Reactor};
 use std::collections::BTreeSet;
@@ -70,7 +70,7 @@ impl Live {
     }
 
     /// Publishes how far a thread's load is, a few times a second.
-    pub(super) fn watch(self: &Arc<Live>, reactor: &mut Reactor, load: &Load, index: usize) {
+    pub(super) fn watch(self: &Arc<Live>, reactor: &mut Reactor, load: &LoadTest, index: usize) {
         let Some(part) = self.parts.get(index).filter(|_| self.shown != Shown::Nobody && !load.is_finished())
         else {
             return;
@@ -86,7 +86,12 @@ impl Live {
     }
 
     /// Shows the progress of all once a second.
-    pub(super) fn show(self: &Arc<Live>, reactor: &mut Reactor, plan: &Plan, teller: Arc<Mutex<Teller>>) {
+    pub(super) fn show(
+        self: &Arc<Live>,
+        reactor: &mut Reactor,
+        plan: &LoadConfig,
+        teller: Arc<Mutex<Teller>>,
+    ) {
         match self.shown {
             Shown::Nobody => {}
             Shown::Here => {
@@ -109,7 +114,7 @@ impl Live {
     fn show_next(
         self: &Arc<Live>,
         reactor: &mut Reactor,
-        plan: Plan,
+        plan: LoadConfig,
         teller: Arc<Mutex<Teller>>,
         before: (Instant, u64),
     ) {
@@ -126,7 +131,7 @@ impl Live {
         });
     }
 
-    fn line(&self, plan: &Plan, rate: f64) -> String {
+    fn line(&self, plan: &LoadConfig, rate: f64) -> String {
         let (standing, errors) = (self.sum(|part| &part.standing), self.sum(|part| &part.errors));
         let running = self.parts.iter().map(|part| part.running.load(Ordering::Relaxed)).max().unwrap_or(0);
         let all = plan.warm_up + plan.duration;
@@ -139,9 +144,9 @@ impl Live {
             }
         };
         let flow = match plan.work {
-            Work::Echo => format!("   {rate:.0} messages/s"),
-            Work::Churn => format!("   {rate:.0} connections/s"),
-            Work::Hold { .. } => String::new(),
+            Workload::Echo => format!("   {rate:.0} messages/s"),
+            Workload::Churn => format!("   {rate:.0} connections/s"),
+            Workload::Hold { .. } => String::new(),
         };
         format!("{stage}   {standing} connections{flow}   {errors} errors")
     }
@@ -163,9 +168,9 @@ pub(super) struct Teller {
 
 impl Teller {
     /// Whether it is worth a line: a limit stops many connections, and each for the same reason.
-    pub(super) fn is_news(&mut self, trouble: &Trouble) -> bool {
+    pub(super) fn is_news(&mut self, trouble: &LoadError) -> bool {
         match trouble {
-            Trouble::NotConnected { reason, .. } => self.reasons.insert(reason.clone()),
+            LoadError::NotConnected { reason, .. } => self.reasons.insert(reason.clone()),
             _ => true,
         }
     }

@@ -13,7 +13,7 @@ use super::{Failure, Outcome, complain, number, span};
 use super::{output, writer};
 use crate::endpoint::{ClientEndpoint, Registry};
 use crate::escape::EscapedJson;
-use crate::load::{Load as Running, Plan, PlanError, Report, Work, json, svg};
+use crate::load::{LoadConfig, LoadTest as Running, PlanError, Report, Workload, json, svg};
 use crate::{ConnectTcp, Reactor};
 use clap::Args;
 use std::any::Any;
@@ -72,7 +72,7 @@ pub(super) struct Load {
     connections: u64,
 
     /// Bytes of a message: at most 1073741824 (1 GiB), of a datagram 8 to 65507
-    #[arg(long, short, value_name = "S", default_value_t = 64, value_parser = number::whole::<u64>(1..=Plan::MAX_SIZE as u64))]
+    #[arg(long, short, value_name = "S", default_value_t = 64, value_parser = number::whole::<u64>(1..=LoadConfig::MAX_SIZE as u64))]
     size: u64,
 
     /// Messages under way on each connection; with --rate at most so many
@@ -185,7 +185,7 @@ impl Load {
             let why = report.tally.errors.keys().next().map_or("it was ended before", |(_, reason)| reason);
             return Err(Failure::Run(format!("nothing connected to {}: {why}", report.endpoint)));
         }
-        let code = if report.is_right() { ExitCode::SUCCESS } else { ExitCode::FAILURE };
+        let code = if report.is_success() { ExitCode::SUCCESS } else { ExitCode::FAILURE };
         let outcome = output::outcome(printed.err(), code);
         match (drawn, &outcome) {
             (Ok(()), _) => outcome,
@@ -212,7 +212,7 @@ impl Load {
     }
 
     /// The share of one of several processes, told to the one that started it.
-    fn run_part(&self, plan: &Plan) {
+    fn run_part(&self, plan: &LoadConfig) {
         let news = match Crew::run(&self.endpoint, plan, self.threads(plan), Place::OneOfSeveral) {
             Ok(report) => News::Ended(report.endpoint, Box::new(report.tally)),
             Err(failure) => News::Failed(failure.to_string()),
@@ -220,17 +220,17 @@ impl Load {
         news.say();
     }
 
-    fn threads(&self, plan: &Plan) -> usize {
+    fn threads(&self, plan: &LoadConfig) -> usize {
         usize::try_from(self.threads).unwrap_or(usize::MAX).min(plan.connections)
     }
 
-    fn plan(&self) -> Plan {
+    fn plan(&self) -> LoadConfig {
         let size = |number: u64| usize::try_from(number).unwrap_or(usize::MAX);
-        Plan {
+        LoadConfig {
             work: match (self.churn, self.hold) {
-                (true, _) => Work::Churn,
-                (false, true) => Work::Hold { every: self.every },
-                (false, false) => Work::Echo,
+                (true, _) => Workload::Churn,
+                (false, true) => Workload::Hold { every: self.every },
+                (false, false) => Workload::Echo,
             },
             connections: size(self.connections),
             size: size(self.size),
@@ -239,12 +239,12 @@ impl Load {
             ramp: self.ramp,
             warm_up: self.warm_up,
             duration: self.duration,
-            patience: self.patience,
-            lost_after: self.lost_after.unwrap_or(Plan::default().lost_after),
+            drain_timeout: self.patience,
+            lost_after: self.lost_after.unwrap_or(LoadConfig::default().lost_after),
             spin: self.spin,
             reset: self.reset,
             sources: self.from.clone(),
-            ..Plan::default()
+            ..LoadConfig::default()
         }
     }
 }
@@ -266,7 +266,7 @@ enum Goal {
 
 impl Goal {
     /// Reads it, and sees whether the plan can be followed there.
-    fn read(text: &str, plan: &Plan) -> Result<Goal, Failure> {
+    fn read(text: &str, plan: &LoadConfig) -> Result<Goal, Failure> {
         let usage = |error: &dyn std::fmt::Display| Failure::Usage(error.to_string());
         match text.strip_prefix("udp:") {
             Some(address) => {
@@ -288,13 +288,13 @@ impl Goal {
     }
 
     /// The addresses that connections have to come from so that there are ports enough.
-    fn sources(&self, plan: &Plan) -> Vec<IpAddr> {
+    fn sources(&self, plan: &LoadConfig) -> Vec<IpAddr> {
         let Goal::Endpoint(endpoint) = self else { return Vec::new() };
         let target: Option<&ConnectTcp> = (&**endpoint as &dyn Any).downcast_ref();
         target.map_or_else(Vec::new, |target| sources::spread(target, plan))
     }
 
-    fn start(self, reactor: &mut Reactor, plan: Plan) -> Result<Running, PlanError> {
+    fn start(self, reactor: &mut Reactor, plan: LoadConfig) -> Result<Running, PlanError> {
         match self {
             Goal::Endpoint(endpoint) => Running::start(reactor, endpoint, plan),
             Goal::Datagrams(ConnectTcp { host, port, .. }) => {

@@ -2,7 +2,7 @@
 //! way there are two words.
 
 use crate::cli::writer;
-use crate::load::{Tally, parcel};
+use crate::load::{Totals, parcel};
 use serde_json::{Value, json};
 use std::io::Write;
 
@@ -16,7 +16,7 @@ pub(super) enum News {
     /// A trouble, for people.
     Trouble(String),
     /// It has ended: where the load went, and what it came to.
-    Ended(String, Box<Tally>),
+    Ended(String, Box<Totals>),
     /// It cannot go on.
     Failed(String),
 }

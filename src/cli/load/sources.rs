@@ -1,19 +1,19 @@
 //! Where the connections of a load come from, when one address has too few ports for them.
 
 use crate::ConnectTcp;
-use crate::load::{Plan, Work};
+use crate::load::{LoadConfig, Workload};
 use std::net::{IpAddr, Ipv4Addr};
 
 /// Addresses of this machine's loopback, as many as are needed so that the plan's connections have enough ports; none when
 /// the system's choice will do, or the target is elsewhere.
-pub(super) fn spread(target: &ConnectTcp, plan: &Plan) -> Vec<IpAddr> {
+pub(super) fn spread(target: &ConnectTcp, plan: &LoadConfig) -> Vec<IpAddr> {
     // Others have 127.0.0.1 alone.
     if cfg!(not(any(target_os = "android", target_os = "linux"))) {
         return Vec::new();
     }
     let loopback = target.host == "localhost"
         || target.host.parse::<Ipv4Addr>().is_ok_and(|address| address.is_loopback());
-    match loopback && target.bind.is_none() && plan.work != Work::Churn {
+    match loopback && target.bind.is_none() && plan.work != Workload::Churn {
         true => addresses(plan.connections, ports().map_or(DEFAULT_PORTS, |(low, high)| count(low, high))),
         false => Vec::new(),
     }
@@ -72,7 +72,11 @@ mod tests {
     #[test]
     #[cfg(target_os = "linux")]
     fn only_the_loopback_is_spread() {
-        let plan = Plan { connections: 100_000, work: Work::Hold { every: None }, ..Plan::default() };
+        let plan = LoadConfig {
+            connections: 100_000,
+            work: Workload::Hold { every: None },
+            ..LoadConfig::default()
+        };
         for (host, spreads) in [
             ("127.0.0.1", true),
             ("localhost", true),

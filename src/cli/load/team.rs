@@ -8,10 +8,10 @@ use super::live::{Live, Teller};
 use super::news::{GO, News, STOP};
 use super::{CLOSING, crew};
 use crate::cli::{Failure, lifeline, writer};
-use crate::load::{Limit, Plan, Report, Tally};
+use crate::load::{Limit, LoadConfig, Report, Totals};
 use crate::{
-    ChildStream, ExitReason, Hold, Phase, ProcessId, ProcessProtocol, ProcessTransport, Reactor, Settings,
-    SpawnProcess, SystemEvent,
+    ChildStream, ExitReason, Phase, PhaseGuard, ProcessId, ProcessProtocol, ProcessTransport, Reactor,
+    Settings, SpawnProcess, SystemEvent,
 };
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -20,23 +20,24 @@ use std::sync::{Arc, Mutex};
 /// What all processes are to this one.
 struct Team {
     endpoint: String,
-    plan: Plan,
+    plan: LoadConfig,
     processes: Vec<ProcessId>,
     /// Those whose connections are being made.
     opening: usize,
     running: usize,
     standing: u64,
-    tally: Tally,
+    tally: Totals,
     failure: Option<String>,
     /// Holds the end up until all have ended.
-    hold: Option<Hold>,
+    hold: Option<PhaseGuard>,
     live: Arc<Live>,
     teller: Arc<Mutex<Teller>>,
 }
 
 /// Runs a load on so many processes, and puts their reports together.
-pub(super) fn run(text: &str, plan: &Plan, processes: usize) -> Result<Report, Failure> {
-    let mut reactor = Reactor::with_settings(Settings { drain_limit: CLOSING, ..Settings::default() })?;
+pub(super) fn run(text: &str, plan: &LoadConfig, processes: usize) -> Result<Report, Failure> {
+    let mut reactor =
+        Reactor::with_settings(Settings { graceful_stop_timeout: CLOSING, ..Settings::default() })?;
     let team = Rc::new(RefCell::new(Team {
         endpoint: text.to_owned(),
         plan: plan.clone(),
@@ -44,7 +45,7 @@ pub(super) fn run(text: &str, plan: &Plan, processes: usize) -> Result<Report, F
         opening: processes,
         running: 0,
         standing: 0,
-        tally: Tally::default(),
+        tally: Totals::default(),
         failure: None,
         hold: None,
         live: Arc::new(Live::for_people(processes)),
@@ -94,7 +95,7 @@ fn start(reactor: &mut Reactor, team: &Rc<RefCell<Team>>, index: usize, parts: u
 fn tell_all(team: &Rc<RefCell<Team>>, reactor: &mut Reactor, word: &str) {
     let processes = team.borrow().processes.clone();
     for id in processes {
-        if let Some(mut process) = reactor.process(id) {
+        if let Some(mut process) = reactor.process_transport(id) {
             process.write_sequence(&[word.as_bytes(), b"\n"]);
         }
     }
@@ -170,7 +171,7 @@ impl Team {
                 "twistor: process {number} of the load ({pid}) ended: {reason}; its {share} connections are lost"
             ));
         }
-        let mut lost = Tally { begun: share, lost: share, ..Tally::default() };
+        let mut lost = Totals { begun: share, lost: share, ..Totals::default() };
         lost.errors.insert(("lost", format!("a process of the load ended: {reason}")), share);
         lost.limits.insert(Limit::Workers, share);
         self.tally.merge(&lost);

@@ -22,7 +22,7 @@ use self::remains::{Remains, drop_in_turn};
 use super::outcome::{Next, Outcome};
 use super::{AlreadyCalled, Failure, FailureKind};
 use crate::Reactor;
-use crate::reactor::{Handle, Place, Run};
+use crate::reactor::{CallbackKind, Handle, Run};
 
 /// An outcome on its way through callbacks.
 pub struct Chain {
@@ -358,7 +358,7 @@ impl Chain {
     /// Counts a panic of the user's, and logs it: whatever becomes of the failure, it is not lost.
     #[cold]
     fn panicked(&self, reactor: &mut Reactor, payload: Box<dyn Any + Send>) -> Failure {
-        Failure::panicked(self.made_at, reactor, Place::Call, payload)
+        Failure::panicked(self.made_at, reactor, CallbackKind::Call, payload)
     }
 
     /// The one that it waits for is gone without a word, which only the end of a reactor brings about.

@@ -10,7 +10,7 @@ pub use self::counts::CountDecoder;
 pub use self::lines::{LineDecoder, LineTooLong, encode_line};
 pub(super) use self::lines::{LineFormat, UnfinishedLine};
 pub use self::netstrings::{NetstringDecoder, encode_netstring};
-pub use self::prefixes::{Prefix, PrefixDecoder, encode_string};
+pub use self::prefixes::{LengthPrefix, PrefixDecoder, encode_string};
 pub use self::string_error::{StringError, StringTooLong};
 
 /// How long strings may be by default, in bytes; Twisted's.

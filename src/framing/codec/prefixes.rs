@@ -5,7 +5,7 @@ use super::string_error::StringTooLong;
 
 /// How the length stands in front of a string.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Prefix {
+pub enum LengthPrefix {
     /// One byte. (Twisted: `Int8StringReceiver`.)
     Int8,
     /// Two bytes, big-endian. (Twisted: `Int16StringReceiver`.)
@@ -14,26 +14,26 @@ pub enum Prefix {
     Int32,
 }
 
-impl Prefix {
+impl LengthPrefix {
     /// How many bytes it takes.
     pub fn size(self) -> usize {
         match self {
-            Prefix::Int8 => 1,
-            Prefix::Int16 => 2,
-            Prefix::Int32 => 4,
+            LengthPrefix::Int8 => 1,
+            LengthPrefix::Int16 => 2,
+            LengthPrefix::Int32 => 4,
         }
     }
 
     /// The longest string that can stand behind it.
     pub fn longest(self) -> usize {
         match self {
-            Prefix::Int8 => u8::MAX.into(),
-            Prefix::Int16 => u16::MAX.into(),
-            Prefix::Int32 => usize::try_from(u32::MAX).unwrap_or(usize::MAX),
+            LengthPrefix::Int8 => u8::MAX.into(),
+            LengthPrefix::Int16 => u16::MAX.into(),
+            LengthPrefix::Int32 => usize::try_from(u32::MAX).unwrap_or(usize::MAX),
         }
     }
 
-    /// The bytes for a string of this length: the last [`size`](Prefix::size) of these four.
+    /// The bytes for a string of this length: the last [`size`](LengthPrefix::size) of these four.
     pub(in crate::framing) fn encode(self, length: usize) -> Result<[u8; 4], StringTooLong> {
         match u32::try_from(length) {
             Ok(number) if length <= self.longest() => Ok(number.to_be_bytes()),
@@ -46,16 +46,16 @@ impl Prefix {
 /// [`Strings`](crate::framing::Strings).
 ///
 /// ```
-/// use twistor::framing::{Prefix, PrefixDecoder, StringTooLong};
+/// use twistor::framing::{LengthPrefix, PrefixDecoder, StringTooLong};
 ///
-/// let mut decoder = PrefixDecoder::new(Prefix::Int16, 1000);
+/// let mut decoder = PrefixDecoder::new(LengthPrefix::Int16, 1000);
 /// let mut input = &b"\0\x03abc\xff\xff"[..];
 /// assert_eq!(decoder.next(&mut input), Ok(Some(&b"abc"[..])));
 /// assert_eq!(decoder.next(&mut input), Err(StringTooLong { length: 65_535, limit: 1000 }));
 /// ```
 #[derive(Clone, Debug)]
 pub struct PrefixDecoder {
-    prefix: Prefix,
+    prefix: LengthPrefix,
     max_length: usize,
     /// Of the string whose prefix has come.
     length: Option<usize>,
@@ -64,7 +64,7 @@ pub struct PrefixDecoder {
 
 impl PrefixDecoder {
     /// Strings of at most `max_length` bytes. Twisted's limit is 99,999 (`MAX_LENGTH`).
-    pub fn new(prefix: Prefix, max_length: usize) -> PrefixDecoder {
+    pub fn new(prefix: LengthPrefix, max_length: usize) -> PrefixDecoder {
         PrefixDecoder { prefix, max_length, length: None, bytes: CountDecoder::default() }
     }
 
@@ -107,7 +107,7 @@ impl PrefixDecoder {
     }
 
     /// How the length stands in front.
-    pub fn prefix(&self) -> Prefix {
+    pub fn prefix(&self) -> LengthPrefix {
         self.prefix
     }
 
@@ -128,15 +128,15 @@ impl PrefixDecoder {
 /// [`StringTooLong`] when the prefix has no room for its length. Nothing is appended then. (Twisted: `StringTooLongError`.)
 ///
 /// ```
-/// use twistor::framing::{Prefix, encode_string};
+/// use twistor::framing::{LengthPrefix, encode_string};
 ///
 /// let mut out = Vec::new();
-/// encode_string(&mut out, Prefix::Int16, b"abc")?;
+/// encode_string(&mut out, LengthPrefix::Int16, b"abc")?;
 /// assert_eq!(out, b"\0\x03abc");
-/// assert!(encode_string(&mut out, Prefix::Int8, &[0; 256]).is_err());
+/// assert!(encode_string(&mut out, LengthPrefix::Int8, &[0; 256]).is_err());
 /// # Ok::<(), twistor::framing::StringTooLong>(())
 /// ```
-pub fn encode_string(out: &mut Vec<u8>, prefix: Prefix, string: &[u8]) -> Result<(), StringTooLong> {
+pub fn encode_string(out: &mut Vec<u8>, prefix: LengthPrefix, string: &[u8]) -> Result<(), StringTooLong> {
     let number = prefix.encode(string.len())?;
     // No prefix is longer than four bytes.
     out.extend_from_slice(&number[4 - prefix.size()..]);

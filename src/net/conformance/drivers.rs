@@ -141,8 +141,8 @@ impl Simulated {
     /// One that tells of readiness as Linux does, or as little as the seam's contract allows.
     fn new(minimal_edges: bool) -> Simulated {
         let network = Network::new(1);
-        network.in_order();
-        network.minimal_edges(minimal_edges);
+        network.set_fifo_order();
+        network.set_minimal_readiness(minimal_edges);
         network.set_loopback(Link::instant());
         let host = network.host("here");
         let name = if minimal_edges { "sim, minimal edges" } else { "sim" };

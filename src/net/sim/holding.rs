@@ -11,7 +11,7 @@ use crate::net::Token;
 
 /// A connect that waits to be decided about: see [`Network::hold_connects`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct HeldConnect {
+pub struct PendingConnect {
     serial: u32,
     /// Its name in the process that asked.
     pub(crate) token: Token,
@@ -23,7 +23,7 @@ pub struct HeldConnect {
 
 impl Network {
     /// From now on connects of a host's reactors wait, with no handshake sent, until
-    /// [`let_connect`](Network::let_connect) or [`fail_connect`](Network::fail_connect); or not any more. The system does not
+    /// [`allow_connect`](Network::allow_connect) or [`fail_connect`](Network::fail_connect); or not any more. The system does not
     /// give them up; whoever asked may. Those of plain sockets ([`Network::connect`]) do not wait.
     ///
     /// ```
@@ -49,16 +49,16 @@ impl Network {
     }
 
     /// Those of a host that wait, in the order in which they were asked for.
-    pub fn held_connects(&self, host: Host) -> Vec<HeldConnect> {
+    pub fn held_connects(&self, host: Host) -> Vec<PendingConnect> {
         let world = self.world.borrow();
         let held = world.connections.iter().filter(|(_, connection)| {
             let near = &connection.ends[0];
             connection.held && near.host == host.0 && near.phase == Phase::Connecting
         });
-        let mut held: Vec<HeldConnect> = held
+        let mut held: Vec<PendingConnect> = held
             .map(|(_, connection)| {
                 let [near, far] = &connection.ends;
-                HeldConnect {
+                PendingConnect {
                     serial: connection.serial,
                     token: near.token,
                     from: near.address,
@@ -71,7 +71,7 @@ impl Network {
     }
 
     /// Sends its handshake, to the host that has the address now; `false` when it waits no more.
-    pub fn let_connect(&self, held: HeldConnect) -> bool {
+    pub fn allow_connect(&self, held: PendingConnect) -> bool {
         let mut world = self.world.borrow_mut();
         let Some(index) = world.release(held) else { return false };
         let to = world.route(index);
@@ -80,7 +80,7 @@ impl Network {
     }
 
     /// Lets it fail with an error; `false` when it waits no more.
-    pub fn fail_connect(&self, held: HeldConnect, errno: Errno) -> bool {
+    pub fn fail_connect(&self, held: PendingConnect, errno: Errno) -> bool {
         let mut world = self.world.borrow_mut();
         let Some(index) = world.release(held) else { return false };
         world.connect_fails(index, errno);
@@ -122,7 +122,7 @@ impl World {
     }
 
     /// A connect waits no more.
-    fn release(&mut self, held: HeldConnect) -> Option<u32> {
+    fn release(&mut self, held: PendingConnect) -> Option<u32> {
         let mut waiting = self.connections.iter_mut();
         let (index, connection) = waiting.find(|(_, connection)| {
             connection.serial == held.serial

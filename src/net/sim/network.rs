@@ -57,13 +57,13 @@ impl Network {
 
     /// What happens at the same time, happens in the order in which it was caused, instead of one that
     /// the seed decides. For tests that compare with a real loopback.
-    pub fn in_order(&self) {
+    pub fn set_fifo_order(&self) {
         self.world.borrow_mut().events.in_order = true;
     }
 
     /// Readiness is told once, and again only after a call that found the end of it: as little as the seam's contract
     /// promises. Otherwise as Linux tells it: at each arrival, everything.
-    pub fn minimal_edges(&self, on: bool) {
+    pub fn set_minimal_readiness(&self, on: bool) {
         self.world.borrow_mut().minimal_edges = on;
     }
 
@@ -221,7 +221,7 @@ impl Network {
     }
 
     /// Handshakes and datagrams to a port of a host, or to all of them, vanish, as behind a filter.
-    pub fn silence(&self, host: Host, port: Option<u16>) {
+    pub fn drop_connects(&self, host: Host, port: Option<u16>) {
         self.world.borrow_mut().host_mut(host.0).silent.add(port);
     }
 
@@ -231,7 +231,7 @@ impl Network {
     }
 
     /// Ends refusal, silence and full queues of a port or of all.
-    pub fn admit(&self, host: Host, port: Option<u16>) {
+    pub fn accept_connects(&self, host: Host, port: Option<u16>) {
         let mut world = self.world.borrow_mut();
         let machine = world.host_mut(host.0);
         for ports in [&mut machine.refuses, &mut machine.silent, &mut machine.full] {
@@ -288,7 +288,7 @@ impl Network {
     }
 
     /// Whether a host finds names. Addresses and `localhost` are always found.
-    pub fn set_names_found(&self, host: Host, found: bool) {
+    pub fn set_name_resolution(&self, host: Host, found: bool) {
         self.world.borrow_mut().host_mut(host.0).finds_no_names = !found;
     }
 
@@ -327,7 +327,7 @@ impl Network {
 
     /// In a callback: this host's processes have worked for so long. Everything that they do in this turn
     /// happens that much later, and their next turn comes after it.
-    pub fn spend(&self, host: Host, time: Duration) {
+    pub fn advance_host_clock(&self, host: Host, time: Duration) {
         let mut world = self.world.borrow_mut();
         for process in world.processes.iter_mut().filter(|process| process.host == host.0) {
             process.ahead = process.ahead.saturating_add(nanoseconds(time));
@@ -362,7 +362,7 @@ impl Network {
     // -- what happened --
 
     /// Writes a line into the trace.
-    pub fn note(&self, text: &str) {
+    pub fn trace_note(&self, text: &str) {
         self.world.borrow_mut().note_text(u32::MAX, About::NOTHING, What::Note, Text::Words(text.to_owned()));
     }
 

@@ -16,13 +16,13 @@ use crate::net::{Event, ExitReason, Pipes, ProcessSignal, Ready, SpawnProcess, T
 
 /// What a simulated child process does, step by step; behind the last step it exits with code 0.
 ///
-/// SIGKILL ends it at any time. So do other signals that it does not [catch](Script::at_signal) or
-/// [ignore](Script::ignore_signal); to be held and continued it does not know.
+/// SIGKILL ends it at any time. So do other signals that it does not [catch](SimProgram::at_signal) or
+/// [ignore](SimProgram::ignore_signal); to be held and continued it does not know.
 ///
 /// Each pipe holds 64 KiB, as on Linux. What is written to a pipe that the parent has closed, or where there is no pipe, goes
 /// nowhere. A terminal is a pipe in both directions.
 #[derive(Debug, Default)]
-pub struct Script {
+pub struct SimProgram {
     steps: VecDeque<Step>,
     traps: BTreeMap<ProcessSignal, VecDeque<Step>>,
 }
@@ -44,34 +44,34 @@ enum Output {
     Stderr,
 }
 
-impl Script {
+impl SimProgram {
     /// Writes to its standard output, and waits while the pipe is full.
-    pub fn say(&mut self, text: impl AsRef<[u8]>) -> &mut Script {
+    pub fn stdout(&mut self, text: impl AsRef<[u8]>) -> &mut SimProgram {
         self.step(Step::Say(Output::Stdout, text.as_ref().to_vec()))
     }
 
     /// Writes to its standard error.
-    pub fn complain(&mut self, text: impl AsRef<[u8]>) -> &mut Script {
+    pub fn stderr(&mut self, text: impl AsRef<[u8]>) -> &mut SimProgram {
         self.step(Step::Say(Output::Stderr, text.as_ref().to_vec()))
     }
 
     /// Waits.
-    pub fn wait(&mut self, time: Duration) -> &mut Script {
+    pub fn sleep(&mut self, time: Duration) -> &mut SimProgram {
         self.step(Step::Wait(time))
     }
 
     /// Waits for a line of its standard input, however long, or its end.
-    pub fn read_line(&mut self) -> &mut Script {
+    pub fn read_line(&mut self) -> &mut SimProgram {
         self.step(Step::ReadLine)
     }
 
     /// Writes all of its standard input to its standard output, up to the end, and waits for more in between.
-    pub fn echo(&mut self) -> &mut Script {
+    pub fn cat(&mut self) -> &mut SimProgram {
         self.step(Step::Echo)
     }
 
     /// Exits.
-    pub fn exit(&mut self, code: i32) -> &mut Script {
+    pub fn exit(&mut self, code: i32) -> &mut SimProgram {
         self.step(Step::Exit(code))
     }
 
@@ -79,21 +79,21 @@ impl Script {
     pub fn at_signal(
         &mut self,
         signal: impl Into<ProcessSignal>,
-        act: impl FnOnce(&mut Script),
-    ) -> &mut Script {
-        let mut then = Script::default();
+        act: impl FnOnce(&mut SimProgram),
+    ) -> &mut SimProgram {
+        let mut then = SimProgram::default();
         act(&mut then);
         self.traps.insert(signal.into(), then.steps);
         self
     }
 
     /// Does not mind this signal.
-    pub fn ignore_signal(&mut self, signal: impl Into<ProcessSignal>) -> &mut Script {
+    pub fn ignore_signal(&mut self, signal: impl Into<ProcessSignal>) -> &mut SimProgram {
         self.traps.insert(signal.into(), VecDeque::new());
         self
     }
 
-    fn step(&mut self, step: Step) -> &mut Script {
+    fn step(&mut self, step: Step) -> &mut SimProgram {
         self.steps.push_back(step);
         self
     }
@@ -106,15 +106,15 @@ impl Network {
     /// ```
     /// use std::time::Duration;
     /// use twistor::sim::Simulation;
-    /// use twistor::{Collect, SpawnProcess};
+    /// use twistor::{OutputOptions, SpawnProcess};
     ///
     /// let mut simulation = Simulation::new(1);
     /// let host = simulation.host("server");
     /// simulation.program(host, "backup", |script, _| {
-    ///     script.say("begun\n").wait(Duration::from_secs(3600)).say("done\n").exit(3);
+    ///     script.stdout("begun\n").sleep(Duration::from_secs(3600)).stdout("done\n").exit(3);
     /// });
     /// let backup = SpawnProcess::new("backup", ["--all"]);
-    /// simulation.reactor(host).process_output(backup, Collect::default(), |reactor, result| {
+    /// simulation.reactor(host).process_output(backup, OutputOptions::default(), |reactor, result| {
     ///     let output = result.unwrap();
     ///     assert_eq!((output.stdout.as_slice(), output.reason.code()), (&b"begun\ndone\n"[..], Some(3)));
     ///     reactor.stop();
@@ -122,14 +122,19 @@ impl Network {
     /// simulation.run_for(Duration::from_secs(3601))?;
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
-    pub fn program(&self, host: Host, name: &str, write: impl FnMut(&mut Script, &SpawnProcess) + 'static) {
+    pub fn program(
+        &self,
+        host: Host,
+        name: &str,
+        write: impl FnMut(&mut SimProgram, &SpawnProcess) + 'static,
+    ) {
         let program: Program = Rc::new(RefCell::new(write));
         self.world.borrow_mut().programs.insert((host.0, name.to_owned()), program);
     }
 }
 
 /// Writes the script of a child.
-pub(super) type Program = Rc<RefCell<dyn FnMut(&mut Script, &SpawnProcess)>>;
+pub(super) type Program = Rc<RefCell<dyn FnMut(&mut SimProgram, &SpawnProcess)>>;
 
 /// The children of one process.
 #[derive(Default)]
@@ -142,7 +147,7 @@ pub(super) struct Children {
 }
 
 struct Child {
-    script: Script,
+    script: SimProgram,
     pipes: Pipes,
     stdin: VecDeque<u8>,
     stdin_open: bool,
@@ -166,7 +171,7 @@ impl Children {
         let host = world.borrow().process(process).host;
         let name = (host, what.program.display().to_string());
         let program = world.borrow().programs.get(&name).cloned();
-        let mut script = Script::default();
+        let mut script = SimProgram::default();
         match program.as_ref().map(|program| program.try_borrow_mut()) {
             Some(Ok(mut write)) => write(&mut script, what),
             Some(Err(_)) => return Err(Errno::EAGAIN.into()),

@@ -11,6 +11,6 @@ mod version_1;
 mod version_2;
 
 pub use self::header::{Header, HeaderError, Side, Value, Version};
-pub use self::receiving::{BehindProxy, ReceiveHeader, Receiving, behind_proxy};
-pub use self::sending::{SendHeader, announced};
-pub use self::trusted::{NotTrusted, Trusted};
+pub use self::receiving::{ProxyFactory, ProxyOptions, ReceiveProxyHeader, behind_proxy};
+pub use self::sending::{SendProxyHeader, announced};
+pub use self::trusted::{ParseTrustedError, TrustedProxies};

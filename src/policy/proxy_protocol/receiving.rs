@@ -2,22 +2,22 @@
 
 use std::time::Duration;
 
-use super::{Header, HeaderError, Trusted};
-use crate::{Address, Below, Factory, Layer, LayerError, Protocol, Reactor, Reason};
+use super::{Header, HeaderError, TrustedProxies};
+use crate::{Address, Factory, Layer, LayerContext, LayerError, Protocol, Reactor, Reason};
 
 /// From whom headers are taken, and how long that may last.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Receiving {
+pub struct ProxyOptions {
     /// Who may send headers; connections of others end.
-    pub trusted: Trusted,
+    pub trusted: TrustedProxies,
     /// How long the header may take, from the connection's begin. Default: 5 s.
     pub timeout: Duration,
 }
 
-impl Receiving {
+impl ProxyOptions {
     /// Takes headers from these peers.
-    pub fn from(trusted: Trusted) -> Receiving {
-        Receiving { trusted, timeout: Duration::from_secs(5) }
+    pub fn from(trusted: TrustedProxies) -> ProxyOptions {
+        ProxyOptions { trusted, timeout: Duration::from_secs(5) }
     }
 }
 
@@ -26,7 +26,7 @@ impl Receiving {
 /// header, none in time, or a peer that is not trusted ends that connection with a [`HeaderError`]. (Twisted:
 /// `HAProxyWrappingFactory`, where `connectionMade` still sees the proxy.)
 ///
-/// The [`Header`] itself, with its values, is [attached](crate::Transport::attached) to the connection:
+/// The [`Header`] itself, with its values, is [attached](crate::Transport::extension) to the connection:
 ///
 /// ```
 /// use twistor::policy::proxy_protocol::Header;
@@ -37,7 +37,7 @@ impl Receiving {
 /// impl Protocol for Greeter {
 ///     fn connection_made(&mut self, transport: &mut Transport<'_>) {
 ///         // PP2_TYPE_AUTHORITY: the host name that the client asked for.
-///         let header = transport.attached::<Header>();
+///         let header = transport.extension::<Header>();
 ///         let host = header.and_then(|header| header.value(2)).unwrap_or_default().to_vec();
 ///         transport.write(&[b"hello from ", &host[..]].concat());
 ///     }
@@ -46,28 +46,28 @@ impl Receiving {
 /// ```
 ///
 /// ```
-/// use twistor::policy::proxy_protocol::{Receiving, Trusted, behind_proxy};
+/// use twistor::policy::proxy_protocol::{ProxyOptions, TrustedProxies, behind_proxy};
 /// # struct Echo;
 /// # impl twistor::Protocol for Echo {
 /// #     fn data_received(&mut self, _: &mut twistor::Transport<'_>, _: &[u8]) {}
 /// # }
 ///
-/// let trusted: Trusted = "127.0.0.1, 10.0.0.0/8".parse()?;
-/// let echo = behind_proxy(|| Echo, Receiving::from(trusted));
+/// let trusted: TrustedProxies = "127.0.0.1, 10.0.0.0/8".parse()?;
+/// let echo = behind_proxy(|| Echo, ProxyOptions::from(trusted));
 /// twistor::Reactor::new().unwrap().listen_tcp("127.0.0.1:0", echo).unwrap();
-/// # Ok::<(), twistor::policy::proxy_protocol::NotTrusted>(())
+/// # Ok::<(), twistor::policy::proxy_protocol::ParseTrustedError>(())
 /// ```
-pub fn behind_proxy<F: Factory>(factory: F, receiving: Receiving) -> BehindProxy<F> {
-    BehindProxy { factory, receiving }
+pub fn behind_proxy<F: Factory>(factory: F, receiving: ProxyOptions) -> ProxyFactory<F> {
+    ProxyFactory { factory, receiving }
 }
 
 /// See [`behind_proxy`].
-pub struct BehindProxy<F> {
+pub struct ProxyFactory<F> {
     factory: F,
-    receiving: Receiving,
+    receiving: ProxyOptions,
 }
 
-impl<F: Factory> Factory for BehindProxy<F> {
+impl<F: Factory> Factory for ProxyFactory<F> {
     fn build_protocol(&mut self, reactor: &mut Reactor, peer: &Address) -> Option<Box<dyn Protocol>> {
         self.factory.build_protocol(reactor, peer)
     }
@@ -75,7 +75,7 @@ impl<F: Factory> Factory for BehindProxy<F> {
     fn layers(&mut self, reactor: &mut Reactor, peer: &Address) -> Vec<Box<dyn Layer>> {
         reactor.await_addresses();
         let mut layers = self.factory.layers(reactor, peer);
-        layers.insert(0, Box::new(ReceiveHeader::new(self.receiving.clone())));
+        layers.insert(0, Box::new(ReceiveProxyHeader::new(self.receiving.clone())));
         layers
     }
 
@@ -89,8 +89,8 @@ impl<F: Factory> Factory for BehindProxy<F> {
 }
 
 /// Takes the header from the begin of one connection.
-pub struct ReceiveHeader {
-    receiving: Receiving,
+pub struct ReceiveProxyHeader {
+    receiving: ProxyOptions,
     state: State,
 }
 
@@ -100,13 +100,13 @@ enum State {
     Done,
 }
 
-impl ReceiveHeader {
+impl ReceiveProxyHeader {
     /// Waits for a header.
-    pub fn new(receiving: Receiving) -> ReceiveHeader {
-        ReceiveHeader { receiving, state: State::Waiting(Vec::new()) }
+    pub fn new(receiving: ProxyOptions) -> ReceiveProxyHeader {
+        ReceiveProxyHeader { receiving, state: State::Waiting(Vec::new()) }
     }
 
-    fn refuse(&mut self, below: &mut Below<'_>, error: HeaderError) {
+    fn refuse(&mut self, below: &mut LayerContext<'_>, error: HeaderError) {
         self.state = State::Done;
         let (id, peer) = (below.id(), below.peer());
         log::info!(connection:% = id, peer:% = peer; "PROXY header from {peer}: {error}");
@@ -114,17 +114,17 @@ impl ReceiveHeader {
     }
 }
 
-impl Layer for ReceiveHeader {
-    fn started(&mut self, below: &mut Below<'_>) {
+impl Layer for ReceiveProxyHeader {
+    fn started(&mut self, below: &mut LayerContext<'_>) {
         let peer = below.peer();
         match self.receiving.trusted.has(&peer) {
-            true => below.wake_after(self.receiving.timeout),
+            true => below.set_timer(self.receiving.timeout),
             false => self.refuse(below, HeaderError::NotTrusted(peer)),
         }
     }
 
-    fn received(&mut self, below: &mut Below<'_>, data: &[u8]) {
-        let State::Waiting(begun) = &mut self.state else { return below.deliver(data) };
+    fn data_received(&mut self, below: &mut LayerContext<'_>, data: &[u8]) {
+        let State::Waiting(begun) = &mut self.state else { return below.pass_up(data) };
         begun.extend_from_slice(data);
         match Header::parse(begun) {
             Ok(None) => {}
@@ -132,30 +132,30 @@ impl Layer for ReceiveHeader {
                 if let Some((client, server)) = header.addresses.clone() {
                     below.set_addresses(client, server);
                 }
-                below.attach(header);
-                below.cancel_wake();
+                below.insert_extension(header);
+                below.cancel_timer();
                 below.ready();
-                below.deliver(begun.get(length..).unwrap_or_default());
+                below.pass_up(begun.get(length..).unwrap_or_default());
                 self.state = State::Done;
             }
             Err(error) => self.refuse(below, error),
         }
     }
 
-    fn read_ended(&mut self, below: &mut Below<'_>) {
+    fn read_ended(&mut self, below: &mut LayerContext<'_>) {
         match &self.state {
-            State::Done => below.deliver_end(),
+            State::Done => below.pass_eof_up(),
             // A proxy that looks whether somebody listens.
             State::Waiting(begun) if begun.is_empty() => below.close(None),
             State::Waiting(_) => self.refuse(below, HeaderError::Ended),
         }
     }
 
-    fn woken(&mut self, below: &mut Below<'_>) {
+    fn timer_expired(&mut self, below: &mut LayerContext<'_>) {
         self.refuse(below, HeaderError::TimedOut(self.receiving.timeout));
     }
 
-    fn lost(&mut self, _: &mut Reactor, _: &Reason) {
+    fn connection_lost(&mut self, _: &mut Reactor, _: &Reason) {
         self.state = State::Done;
     }
 }

@@ -1,7 +1,7 @@
 //! Sending a header, to a server that expects one.
 
 use super::Header;
-use crate::{Below, Factory, Layer, Layered, layered};
+use crate::{Factory, Layer, LayerContext, Layered, layered};
 
 /// For a connector to a server that expects PROXY headers: each connection begins with one. Whoever forwards for several clients makes
 /// a factory for each, as [`PortForward`](crate::policy::PortForward) does.
@@ -17,25 +17,25 @@ use crate::{Below, Factory, Layer, Layered, layered};
 /// twistor::Reactor::new()?.connect_tcp("127.0.0.1:8080", ask)?;
 /// # Ok::<(), twistor::Error>(())
 /// ```
-pub fn announced<F: Factory>(factory: F, header: Header) -> Layered<F, impl FnMut() -> SendHeader> {
-    layered(factory, move || SendHeader::new(&header))
+pub fn announced<F: Factory>(factory: F, header: Header) -> Layered<F, impl FnMut() -> SendProxyHeader> {
+    layered(factory, move || SendProxyHeader::new(&header))
 }
 
 /// Sends a header before everything else.
-pub struct SendHeader {
+pub struct SendProxyHeader {
     bytes: Vec<u8>,
 }
 
-impl SendHeader {
+impl SendProxyHeader {
     /// Sends this one.
-    pub fn new(header: &Header) -> SendHeader {
-        SendHeader { bytes: header.encode() }
+    pub fn new(header: &Header) -> SendProxyHeader {
+        SendProxyHeader { bytes: header.encode() }
     }
 }
 
-impl Layer for SendHeader {
-    fn started(&mut self, below: &mut Below<'_>) {
-        below.send(&self.bytes);
+impl Layer for SendProxyHeader {
+    fn started(&mut self, below: &mut LayerContext<'_>) {
+        below.pass_down(&self.bytes);
         self.bytes = Vec::new();
         below.ready();
     }

@@ -10,15 +10,15 @@ use crate::Address;
 /// The peers that may send PROXY headers: whoever else could claim any address. There is no default.
 ///
 /// ```
-/// use twistor::policy::proxy_protocol::Trusted;
+/// use twistor::policy::proxy_protocol::TrustedProxies;
 ///
-/// let trusted: Trusted = "127.0.0.1, 10.0.0.0/8, fd00::/8, unix".parse()?;
+/// let trusted: TrustedProxies = "127.0.0.1, 10.0.0.0/8, fd00::/8, unix".parse()?;
 /// assert!(trusted.has(&"10.1.2.3:4000".parse::<std::net::SocketAddr>().unwrap().into()));
-/// assert!("10.0.0.0/33".parse::<Trusted>().is_err());
-/// # Ok::<(), twistor::policy::proxy_protocol::NotTrusted>(())
+/// assert!("10.0.0.0/33".parse::<TrustedProxies>().is_err());
+/// # Ok::<(), twistor::policy::proxy_protocol::ParseTrustedError>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Trusted {
+pub struct TrustedProxies {
     networks: Vec<Network>,
     unix: bool,
 }
@@ -32,25 +32,25 @@ struct Network {
 
 /// A list of trusted peers that cannot be read.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct NotTrusted {
+pub struct ParseTrustedError {
     /// The part that is wrong.
     pub text: String,
     /// What is wrong with it.
     pub why: &'static str,
 }
 
-impl Trusted {
+impl TrustedProxies {
     /// Every peer: for a port that nobody but the proxy can reach.
-    pub fn everybody() -> Trusted {
+    pub fn everybody() -> TrustedProxies {
         let all = |address: [u8; 4]| Network { address: address.into(), prefix: 0 };
         let six = Network { address: IpAddr::from([0u16; 8]), prefix: 0 };
-        Trusted { networks: vec![all([0; 4]), six], unix: true }
+        TrustedProxies { networks: vec![all([0; 4]), six], unix: true }
     }
 
     /// These addresses alone.
-    pub fn addresses(addresses: impl IntoIterator<Item = IpAddr>) -> Trusted {
+    pub fn addresses(addresses: impl IntoIterator<Item = IpAddr>) -> TrustedProxies {
         let networks = addresses.into_iter().map(|address| Network::one(address.to_canonical()));
-        Trusted { networks: networks.collect(), unix: false }
+        TrustedProxies { networks: networks.collect(), unix: false }
     }
 
     /// Whether this peer is among them. An IPv4 address counts as such, however an IPv6 socket shows it.
@@ -98,11 +98,11 @@ impl Network {
 /// A network of IPv4-mapped addresses is the IPv4 network: `::ffff:10.0.0.0/104` is `10.0.0.0/8`. A shorter prefix than 96
 /// is refused for it. Other IPv6 networks, `::/0` too, have no IPv4 peers. Refused as well: a network whose address has bits
 /// set beyond its prefix (`10.0.0.1/8`), which could mean one host or the whole network.
-impl FromStr for Trusted {
-    type Err = NotTrusted;
+impl FromStr for TrustedProxies {
+    type Err = ParseTrustedError;
 
-    fn from_str(text: &str) -> Result<Trusted, NotTrusted> {
-        let mut trusted = Trusted { networks: Vec::new(), unix: false };
+    fn from_str(text: &str) -> Result<TrustedProxies, ParseTrustedError> {
+        let mut trusted = TrustedProxies { networks: Vec::new(), unix: false };
         for part in text.split(',').map(str::trim) {
             if part == "unix" {
                 trusted.unix = true;
@@ -114,8 +114,8 @@ impl FromStr for Trusted {
     }
 }
 
-fn read_network(text: &str) -> Result<Network, NotTrusted> {
-    let wrong = |why| NotTrusted { text: text.to_owned(), why };
+fn read_network(text: &str) -> Result<Network, ParseTrustedError> {
+    let wrong = |why| ParseTrustedError { text: text.to_owned(), why };
     let (address, prefix) = match text.split_once('/') {
         Some((address, prefix)) => (address, Some(prefix)),
         None => (text, None),
@@ -146,13 +146,13 @@ fn read_network(text: &str) -> Result<Network, NotTrusted> {
     Ok(network.canonical())
 }
 
-impl fmt::Display for NotTrusted {
+impl fmt::Display for ParseTrustedError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "bad trusted peer \"{}\": {}", Escaped(&self.text), self.why)
     }
 }
 
-impl std::error::Error for NotTrusted {}
+impl std::error::Error for ParseTrustedError {}
 
 /// Bits before the IPv4 address in an IPv4-mapped one.
 const MAPPED_PREFIX: u32 = 96;
@@ -161,13 +161,13 @@ const MAPPED_PREFIX: u32 = 96;
 mod tests {
     use super::*;
 
-    fn has(trusted: &Trusted, ip: &str) -> bool {
+    fn has(trusted: &TrustedProxies, ip: &str) -> bool {
         trusted.has(&Address::Tcp((ip.parse::<IpAddr>().unwrap(), 1).into()))
     }
 
     #[test]
     fn a_network_has_the_addresses_that_begin_as_it_does() {
-        let trusted: Trusted = "10.0.0.0/8,192.0.2.1, 2001:db8::/33".parse().unwrap();
+        let trusted: TrustedProxies = "10.0.0.0/8,192.0.2.1, 2001:db8::/33".parse().unwrap();
         for (ip, yes) in [
             ("9.255.255.255", false),
             ("10.0.0.0", true),
@@ -182,8 +182,8 @@ mod tests {
         ] {
             assert_eq!(has(&trusted, ip), yes, "{ip}");
         }
-        assert!(has(&Trusted::everybody(), "1.2.3.4") && has(&Trusted::everybody(), "::1"));
-        assert!(!has(&Trusted::addresses(["::1".parse().unwrap()]), "::2"));
+        assert!(has(&TrustedProxies::everybody(), "1.2.3.4") && has(&TrustedProxies::everybody(), "::1"));
+        assert!(!has(&TrustedProxies::addresses(["::1".parse().unwrap()]), "::2"));
         assert!(!trusted.has(&Address::Unix(crate::UnixAddress::UNNAMED)));
     }
 
@@ -202,7 +202,7 @@ mod tests {
             ("::1/128", "::1", "::2"),
             ("8000::/1", "ffff::", "7fff::"),
         ] {
-            let trusted: Trusted = network.parse().unwrap();
+            let trusted: TrustedProxies = network.parse().unwrap();
             assert!(has(&trusted, inside) && !has(&trusted, outside), "{network}");
             for (four, yes) in [(inside, true), (outside, false)] {
                 if let Ok(IpAddr::V4(four)) = four.parse() {
@@ -231,7 +231,7 @@ mod tests {
             ("::ffff:0:0/95", "::ffff:0:0/95"),
             ("::ffff:127.0.0.0/8", "::ffff:127.0.0.0/8"),
         ] {
-            assert_eq!(list.parse::<Trusted>().unwrap_err().text, part);
+            assert_eq!(list.parse::<TrustedProxies>().unwrap_err().text, part);
         }
     }
 }

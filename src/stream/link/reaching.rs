@@ -28,7 +28,7 @@ impl From<Unreached> for Error {
     fn from(unreached: Unreached) -> Error {
         match unreached {
             Unreached::Gone => Error::NotConnected,
-            Unreached::Elsewhere => Error::NotInTask,
+            Unreached::Elsewhere => Error::ReactorUnavailable,
         }
     }
 }

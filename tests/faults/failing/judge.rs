@@ -64,7 +64,8 @@ pub fn in_any_case(simulation: &Simulation, place: &Place) -> Vec<String> {
         at_rest(simulation, host).into_iter().for_each(|text| check(false, &|| text.clone()));
     }
     for (one, other) in [(place.server, place.client), (place.near, place.far)] {
-        let counted = |host| simulation.look(host).map(twistor::Reactor::statistics).unwrap_or_default();
+        let counted =
+            |host| simulation.reactor_ref(host).map(twistor::Reactor::statistics).unwrap_or_default();
         let (one, other) = (counted(one), counted(other));
         let adds_up = one.bytes_received <= other.bytes_sent && other.bytes_received <= one.bytes_sent;
         check(adds_up, &|| "more bytes were received than were sent".into());
@@ -77,16 +78,19 @@ pub fn in_any_case(simulation: &Simulation, place: &Place) -> Vec<String> {
 /// Nothing is left on a host, and its counters add up.
 fn at_rest(simulation: &Simulation, host: Host) -> Vec<String> {
     let name = simulation.name(host);
-    let Some(reactor) = simulation.look(host) else { return vec![format!("{name} has no reactor")] };
+    let Some(reactor) = simulation.reactor_ref(host) else { return vec![format!("{name} has no reactor")] };
     let counted = reactor.statistics();
     let mut left = vec![
-        ("in use", reactor.in_use()),
-        ("timers", reactor.delayed_calls()),
+        ("in use", reactor.resource_count()),
+        ("timers", reactor.delayed_call_count()),
         ("open sockets", simulation.sockets(host)),
         ("connections", counted.connections),
     ];
     let made = counted.accepts + counted.connects;
-    left.push(("connections made and not lost", made.abs_diff(counted.losses + counted.refusals) as usize));
+    left.push((
+        "connections made and not lost",
+        made.abs_diff(counted.connections_lost + counted.connections_refused) as usize,
+    ));
     let left = left.into_iter().filter(|(_, count)| *count > 0);
     left.map(|(what, count)| format!("{name}: {count} {what}")).collect()
 }
@@ -113,7 +117,7 @@ pub fn of_a_failure(outcome: &Outcome, harm: Harm, code: i32, on_server: bool) -
     let plainly = refused.filter(|reason| matches!(reason, Reason::Refused(_)) && !has_code(reason)).count();
     let one = |harms: &[Harm]| usize::from(harms.contains(&harm));
     use Harm::*;
-    let shed = outcome.server.shed as usize;
+    let shed = outcome.server.accepts_shed as usize;
     let most = if harm == Waiting { shed } else { one(&[Connection, Attempt, Accepted, Name, Late]) };
     let least = one(&[Attempt, Accepted]);
     let is_refusal = code == twistor::sim::Errno::ECONNREFUSED.raw();

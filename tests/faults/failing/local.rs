@@ -103,7 +103,7 @@ pub fn run(fault: Fault) -> Outcome {
     let mut wrong = Vec::new();
     let mut check = |holds: bool, what: String| wrong.extend((!holds).then_some(what));
     check(ended.is_ok(), format!("it does not end: {ended:?}"));
-    let left = simulation.look(host).map_or(0, Reactor::in_use) + simulation.sockets(host);
+    let left = simulation.reactor_ref(host).map_or(0, Reactor::resource_count) + simulation.sockets(host);
     check(left == 0, format!("{left} left"));
     check(simulation.connections() == 0, format!("{} connections left", simulation.connections()));
     for number in 0..LISTENERS {

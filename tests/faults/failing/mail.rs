@@ -98,7 +98,7 @@ pub fn run(side: Side, fault: Fault) -> Outcome {
     let mut wrong = Vec::new();
     wrong.extend(ended.err().map(|stalled| format!("it does not end: {stalled}")));
     for host in [server, client] {
-        let left = simulation.look(host).map_or(0, Reactor::in_use) + simulation.sockets(host);
+        let left = simulation.reactor_ref(host).map_or(0, Reactor::resource_count) + simulation.sockets(host);
         wrong.extend((left > 0).then(|| format!("{left} left on {}", simulation.name(host))));
     }
     Outcome { struck: struck.get(), wrong, trace: simulation.trace(60), book: book.take() }
@@ -126,7 +126,7 @@ fn open(reactor: &mut Reactor, to: Option<SocketAddr>, book: &Rc<RefCell<Book>>)
 
 fn close_later(reactor: &mut Reactor, id: DatagramId) {
     reactor.call_later(Duration::from_secs(10), move |reactor| {
-        reactor.datagram(id).unwrap().stop_listening();
+        reactor.datagram_transport(id).unwrap().stop_listening();
     });
 }
 

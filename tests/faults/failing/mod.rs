@@ -71,7 +71,7 @@ pub fn run_with(prepare: impl FnOnce(&mut Simulation, &dyn Fn(Side) -> Host) -> 
     Outcome {
         struck: struck.get(),
         turns: simulation.turns(),
-        server: simulation.look(place.server).map(twistor::Reactor::statistics).unwrap_or_default(),
+        server: simulation.reactor_ref(place.server).map(twistor::Reactor::statistics).unwrap_or_default(),
         wrong,
         trace: simulation.trace(60),
         book: std::mem::take(&mut *place.book.borrow_mut()),

@@ -19,7 +19,8 @@ pub fn begin(ledger: &Ledger, reactor: &mut Reactor) {
         _ => {
             reactor.call_later(delay, move |reactor| {
                 assert!(
-                    task.ended() || reactor.tasks().iter().any(|info| info.name.as_deref() == Some("errand"))
+                    task.is_finished()
+                        || reactor.tasks().iter().any(|info| info.name.as_deref() == Some("errand"))
                 );
                 drop(task);
             });
@@ -33,7 +34,7 @@ pub fn begin(ledger: &Ledger, reactor: &mut Reactor) {
         kept.acts("Handle::is_stopping");
         assert!(reactor.handle().is_same(&same) && !same.finished());
         assert!(!same.is_stopping() || !reactor.running() || !reactor.stop());
-        assert!(same.with(|_| ()).is_err(), "this is no task");
+        assert!(same.with_reactor(|_| ()).is_err(), "this is no task");
     });
 }
 
@@ -62,8 +63,8 @@ async fn errand(ledger: Ledger, depth: u64) -> u64 {
 }
 
 async fn nap(ledger: &Ledger) {
-    ledger.acts("Handle::with");
-    let now = || here().with(|reactor| reactor.now()).unwrap();
+    ledger.acts("Handle::with_reactor");
+    let now = || here().with_reactor(|reactor| reactor.now()).unwrap();
     let (delay, began) = (Duration::from_millis(ledger.below(200)), now());
     sleep(delay).await;
     assert!(now() - began >= delay, "early");

@@ -121,16 +121,16 @@ impl Postman {
                 acts("DatagramTransport::host");
                 acts("DatagramTransport::now");
                 acts("DatagramTransport::reactor");
-                acts("DatagramTransport::unsent");
+                acts("DatagramTransport::write_buffer_size");
                 acts("Reactor::datagrams");
-                acts("Reactor::datagram");
+                acts("Reactor::datagram_transport");
                 acts("Reactor::with_datagram");
                 let (id, now) = (transport.id(), transport.now());
                 assert!(transport.host().port().is_some());
-                assert!(transport.unsent() < 2_000_000);
+                assert!(transport.write_buffer_size() < 2_000_000);
                 let reactor = transport.reactor();
                 assert!(reactor.datagrams().contains(&id) && reactor.now() >= now);
-                assert!(reactor.datagram(id).is_some());
+                assert!(reactor.datagram_transport(id).is_some());
                 // It is out of its place.
                 assert!(reactor.with_datagram(id, |_: &mut Postman, _| ()).is_none());
             }

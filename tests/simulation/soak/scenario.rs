@@ -8,8 +8,8 @@ use std::time::Duration;
 use twistor::sim::{Chaos, DatagramSocket, Host, Latency, Link, Random, Simulation};
 use twistor::{
     ClientFactory, ConnectTcp, ConnectUnix, Connector, ConnectorState, Factory, ListenTcp, ListenUdp,
-    ListenUnix, Phase, Protocol, Reactor, Reason, Signal, SystemEvent, UnixAddress, UnixDatagram, factory,
-    layered, shared,
+    ListenUnix, ListenUnixDatagram, Phase, Protocol, Reactor, Reason, Signal, SystemEvent, UnixAddress,
+    factory, layered, shared,
 };
 
 use super::errand;
@@ -38,12 +38,12 @@ pub fn wander(simulation: &mut Simulation) -> Ledger {
     }
     watch_for_ends(simulation, &hosts, &tracks);
     let mail = Mail::between(simulation, &hosts, &mut random);
-    simulation.unleash(Chaos::draw(&mut random));
+    simulation.start_chaos(Chaos::draw(&mut random));
     let length = Duration::from_millis(500 + random.below(20_000));
     simulation.run_for(length).unwrap();
 
     // Faults end; what is open brings everything.
-    simulation.calm();
+    simulation.stop_chaos();
     ledger.be_quiet();
     simulation.set_links(Link::default());
     simulation.run_for(Duration::from_secs(20)).unwrap();
@@ -62,12 +62,12 @@ pub fn wander(simulation: &mut Simulation) -> Ledger {
     simulation.run_for(Duration::from_secs(1200)).unwrap();
     check_nothing_left(simulation, &hosts);
     for host in &hosts {
-        if simulation.look(*host).is_some() {
+        if simulation.reactor_ref(*host).is_some() {
             simulation.reactor(*host).stop_gracefully();
         }
     }
     simulation.run_for(Duration::from_secs(10)).unwrap();
-    assert!(hosts.iter().all(|host| simulation.look(*host).is_none()), "all have stopped");
+    assert!(hosts.iter().all(|host| simulation.reactor_ref(*host).is_none()), "all have stopped");
     check_nothing_left(simulation, &hosts);
     ledger.check_all_lost();
     ledger
@@ -75,9 +75,15 @@ pub fn wander(simulation: &mut Simulation) -> Ledger {
 
 fn check_nothing_left(simulation: &Simulation, hosts: &[Host]) {
     for host in hosts {
-        if let Some(reactor) = simulation.look(*host) {
-            assert_eq!(reactor.in_use(), 0, "in use on {}: {}", simulation.name(*host), simulation.trace(5));
-            assert_eq!(reactor.delayed_calls(), 0, "timers on {}", simulation.name(*host));
+        if let Some(reactor) = simulation.reactor_ref(*host) {
+            assert_eq!(
+                reactor.resource_count(),
+                0,
+                "in use on {}: {}",
+                simulation.name(*host),
+                simulation.trace(5)
+            );
+            assert_eq!(reactor.delayed_call_count(), 0, "timers on {}", simulation.name(*host));
             let seen = reactor.statistics();
             assert_eq!(seen.connections, 0);
         }
@@ -165,7 +171,7 @@ fn look_again(simulation: &mut Simulation, host: Host, tracks: Tracks) {
 }
 
 fn resume_all(simulation: &mut Simulation, host: Host) {
-    if simulation.look(host).is_none() {
+    if simulation.reactor_ref(host).is_none() {
         return;
     }
     let reactor = simulation.reactor(host);
@@ -177,7 +183,7 @@ fn resume_all(simulation: &mut Simulation, host: Host) {
 }
 
 fn close_all(simulation: &mut Simulation, host: Host) {
-    if simulation.look(host).is_none() {
+    if simulation.reactor_ref(host).is_none() {
         return;
     }
     let reactor = simulation.reactor(host);
@@ -191,7 +197,7 @@ fn close_all(simulation: &mut Simulation, host: Host) {
         }
     }
     for id in reactor.datagrams() {
-        reactor.datagram(id).unwrap().stop_listening();
+        reactor.datagram_transport(id).unwrap().stop_listening();
     }
 }
 
@@ -332,7 +338,7 @@ impl Program {
         if let Ok(id) = opened {
             let delay = Duration::from_millis(self.ledger.below(5000));
             reactor.call_later(delay, move |reactor| {
-                if let Some(mut transport) = reactor.datagram(id) {
+                if let Some(mut transport) = reactor.datagram_transport(id) {
                     transport.stop_listening();
                 }
             });
@@ -340,19 +346,20 @@ impl Program {
     }
 
     fn open_letterbox(&self, reactor: &mut Reactor) {
-        self.ledger.acts("Reactor::open_unix_datagram");
+        self.ledger.acts("Reactor::listen_unix_datagram");
         let name = if self.ledger.below(2) == 0 { "/run/mail" } else { "@mail" };
         let name: UnixAddress = name.parse().unwrap();
         let mode = (self.ledger.below(2) == 0).then_some(0o620);
-        let letterbox = UnixDatagram { address: Some(name.clone()), mode, ..UnixDatagram::default() };
-        if reactor.open_unix_datagram(letterbox, Letterbox(self.post.clone())).is_err() {
+        let letterbox =
+            ListenUnixDatagram { address: Some(name.clone()), mode, ..ListenUnixDatagram::default() };
+        if reactor.listen_unix_datagram(letterbox, Letterbox(self.post.clone())).is_err() {
             return;
         }
         for _ in 0..1 + self.ledger.below(3) {
             let peer = (self.ledger.below(2) == 0).then(|| name.clone());
-            let sender = UnixDatagram { peer, ..UnixDatagram::default() };
+            let sender = ListenUnixDatagram { peer, ..ListenUnixDatagram::default() };
             let protocol = Correspondent::new(&self.ledger, &self.post, name.clone());
-            let _ = reactor.open_unix_datagram(sender, protocol);
+            let _ = reactor.listen_unix_datagram(sender, protocol);
         }
     }
 
@@ -368,8 +375,8 @@ impl Program {
             self.ledger.acts("shared");
             let caller = shared(caller);
             let kept = caller.clone();
-            self.ledger.acts("Shared::with");
-            (reactor.connect_tcp(to, caller), kept.with(|caller| caller.reconnects))
+            self.ledger.acts("Shared::with_factory");
+            (reactor.connect_tcp(to, caller), kept.with_factory(|caller| caller.reconnects))
         } else if self.ledger.below(3) == 0 {
             let ledger = self.ledger.clone();
             (reactor.connect_tcp(to, layered(caller, move || Wayward::new(&ledger))), None)
@@ -413,7 +420,7 @@ impl Program {
             4 => {
                 acts("Reactor::call_in_thread");
                 acts("Reactor::remote");
-                acts("Remote::call_from_thread");
+                acts("RemoteHandle::call_from_thread");
                 let remote = reactor.remote();
                 let job = move || remote.call_from_thread(|reactor| assert!(reactor.running())).is_ok();
                 let _ = reactor.call_in_thread(job, move |reactor, done| {
@@ -453,20 +460,20 @@ impl Program {
                 reactor.remove_system_event_trigger(trigger).unwrap();
             }
             8 => {
-                acts("Reactor::wall");
+                acts("Reactor::system_time");
                 acts("Reactor::random");
                 acts("Reactor::settings");
                 acts("Reactor::now");
-                assert!(reactor.wall() > std::time::SystemTime::UNIX_EPOCH);
+                assert!(reactor.system_time() > std::time::SystemTime::UNIX_EPOCH);
                 assert_ne!(reactor.random(), reactor.random());
                 assert!(reactor.settings().max_connections > 0);
             }
             9 => {
-                acts("Reactor::in_use");
+                acts("Reactor::resource_count");
                 acts("Reactor::statistics");
-                acts("Reactor::delayed_calls");
+                acts("Reactor::delayed_call_count");
                 let seen = reactor.statistics();
-                assert!(reactor.in_use() >= reactor.connections().len());
+                assert!(reactor.resource_count() >= reactor.connections().len());
                 assert!(seen.connections >= reactor.connections().len());
             }
             10 => {
@@ -485,7 +492,7 @@ impl Program {
                 let _ = reactor.stop();
             }
             12 if self.ledger.below(40) == 0 => {
-                acts("Remote::stop");
+                acts("RemoteHandle::stop");
                 let _ = reactor.remote().stop();
             }
             13 if self.ledger.below(40) == 0 => {

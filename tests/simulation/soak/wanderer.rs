@@ -36,7 +36,7 @@ impl Wanderer {
     fn check(&self, transport: &Transport<'_>) {
         let end = self.track.borrow();
         assert!(end.made && !end.lost, "told outside of its life");
-        let limit = transport.unsent();
+        let limit = transport.write_buffer_size();
         assert!(limit <= MOST_UNSENT, "{limit} bytes wait");
     }
 
@@ -51,7 +51,7 @@ impl Wanderer {
 
     fn act_once(&mut self, transport: &mut Transport<'_>) {
         let what = self.ledger.below(44);
-        self.ledger.network.note(&format!("act {what} on {:?}, {}", transport.peer(), self.side));
+        self.ledger.network.trace_note(&format!("act {what} on {:?}, {}", transport.peer(), self.side));
         let acts = |name| self.ledger.acts(name);
         match what {
             0..=9 => {
@@ -72,14 +72,14 @@ impl Wanderer {
             }
             14 => {
                 acts("Transport::lose_connection");
-                acts("Transport::unsent");
+                acts("Transport::write_buffer_size");
                 self.track.borrow_mut().closing = true;
                 transport.lose_connection();
             }
             15 => {
-                acts("Transport::lose_connection_within");
+                acts("Transport::lose_connection_timeout");
                 self.track.borrow_mut().closing = true;
-                transport.lose_connection_within(Duration::from_millis(self.ledger.below(3000)));
+                transport.lose_connection_timeout(Duration::from_millis(self.ledger.below(3000)));
             }
             16 => {
                 acts("Transport::abort_connection");
@@ -107,7 +107,7 @@ impl Wanderer {
             }
             21 => {
                 acts("Transport::writing_paused");
-                assert!(!transport.writing_paused() || transport.unsent() > 0);
+                assert!(!transport.writing_paused() || transport.write_buffer_size() > 0);
                 acts("Transport::set_water_marks");
                 let high = self.ledger.below(100_000) as usize;
                 transport.set_water_marks(high, high / 4);
@@ -157,10 +157,10 @@ impl Wanderer {
                     acts("Transport::peer_credentials");
                     // A fault may let it fail.
                     let _ = transport.peer_credentials();
-                    acts("Transport::attached");
+                    acts("Transport::extension");
                     acts("Reactor::building");
                     let now = transport.now();
-                    assert!(transport.attached::<Instant>().is_none_or(|then| *then <= now));
+                    assert!(transport.extension::<Instant>().is_none_or(|then| *then <= now));
                     assert!(transport.reactor().building().is_none(), "no factory is asked");
                 } else if peer.unix().is_none() {
                     acts("Address::socket_address");
@@ -190,10 +190,10 @@ impl Wanderer {
                 }
             }
             30 => {
-                acts("Reactor::with");
+                acts("Reactor::with_protocol");
                 let others = transport.reactor().connections();
                 let other = others[self.ledger.below(others.len() as u64) as usize];
-                transport.reactor().with(other, |other: &mut Wanderer, transport| {
+                transport.reactor().with_protocol(other, |other: &mut Wanderer, transport| {
                     if !other.ledger.is_quiet() {
                         other.write(transport, 100);
                     }
@@ -219,14 +219,14 @@ impl Wanderer {
                 transport.add_layer(Wayward::new(&self.ledger));
             }
             33 => {
-                acts("Transport::receive_again");
+                acts("Transport::schedule_data_received");
                 self.again = true;
-                transport.receive_again();
+                transport.schedule_data_received();
             }
             34 => {
-                acts("Transport::lose_connection_with");
+                acts("Transport::lose_connection_with_error");
                 self.track.borrow_mut().closing = true;
-                transport.lose_connection_with(std::fmt::Error);
+                transport.lose_connection_with_error(std::fmt::Error);
             }
             _ => {
                 acts("Transport::call_later");

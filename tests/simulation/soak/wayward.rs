@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use twistor::{Below, Layer, LayerError, Reactor, Reason};
+use twistor::{Layer, LayerContext, LayerError, Reactor, Reason};
 
 use super::ledger::Ledger;
 
@@ -25,9 +25,9 @@ impl Wayward {
         Wayward { ledger: ledger.clone(), up: Held::default(), down: Held::default(), lost: false }
     }
 
-    fn wake(&self, below: &mut Below<'_>) {
-        self.ledger.acts("Below::wake_after");
-        below.wake_after(Duration::from_millis(self.ledger.below(200)));
+    fn wake(&self, below: &mut LayerContext<'_>) {
+        self.ledger.acts("LayerContext::set_timer");
+        below.set_timer(Duration::from_millis(self.ledger.below(200)));
     }
 
     /// Whether it lets this through at once: nothing waits, and it is in the mood.
@@ -35,46 +35,46 @@ impl Wayward {
         held.bytes.is_empty() && !held.ending && (self.ledger.is_quiet() || self.ledger.below(2) == 0)
     }
 
-    fn act(&mut self, below: &mut Below<'_>) {
+    fn act(&mut self, below: &mut LayerContext<'_>) {
         if self.ledger.is_quiet() {
             return;
         }
         let acts = |name| self.ledger.acts(name);
         match self.ledger.below(100) {
             0..=9 => {
-                acts("Below::pause_reading");
+                acts("LayerContext::pause_reading");
                 below.pause_reading();
                 self.wake(below);
             }
             10..=14 => {
-                acts("Below::id");
-                acts("Below::now");
-                acts("Below::reactor");
-                acts("Below::reading_paused");
+                acts("LayerContext::id");
+                acts("LayerContext::now");
+                acts("LayerContext::reactor");
+                acts("LayerContext::reading_paused");
                 let (id, now, paused) = (below.id(), below.now(), below.reading_paused());
                 assert_eq!(now, below.reactor().now());
-                acts("Below::is_closing");
-                acts("Below::is_sending");
-                acts("Below::watch_sent");
+                acts("LayerContext::is_closing");
+                acts("LayerContext::is_sending");
+                acts("LayerContext::watch_sent");
                 let (closing, sending) = (below.is_closing(), below.is_sending());
                 let transport = below.reactor().transport(id).unwrap();
                 assert_eq!((transport.reading_paused(), transport.is_closing()), (paused, closing));
-                assert!(sending || transport.unsent() == 0);
+                assert!(sending || transport.write_buffer_size() == 0);
                 below.watch_sent();
-                acts("Below::retry_send");
+                acts("LayerContext::retry_send");
                 below.retry_send();
             }
             15..=19 => {
-                acts("Below::peer");
-                acts("Below::host");
-                acts("Below::set_addresses");
+                acts("LayerContext::peer");
+                acts("LayerContext::host");
+                acts("LayerContext::set_addresses");
                 let (peer, host) = (below.peer(), below.host());
                 below.set_addresses(peer, host);
-                acts("Below::attach");
-                below.attach(below.now());
+                acts("LayerContext::insert_extension");
+                below.insert_extension(below.now());
             }
             20 => {
-                acts("Below::close");
+                acts("LayerContext::close");
                 below.close(None);
             }
             21 => {
@@ -82,16 +82,16 @@ impl Wayward {
                 below.close(Some(LayerError::new("wayward", std::fmt::Error)));
             }
             22 if self.ledger.below(3) == 0 => {
-                acts("Below::end");
+                acts("LayerContext::end");
                 below.end(LayerError::new("wayward", std::fmt::Error));
             }
             23 if self.ledger.below(3) == 0 => {
-                acts("Below::abort");
+                acts("LayerContext::abort");
                 below.abort();
             }
             24 if self.up.bytes.is_empty() && self.down.bytes.is_empty() => {
-                acts("Below::cancel_wake");
-                below.cancel_wake();
+                acts("LayerContext::cancel_timer");
+                below.cancel_timer();
                 self.wake(below);
             }
             _ => {}
@@ -100,22 +100,22 @@ impl Wayward {
 }
 
 impl Layer for Wayward {
-    fn started(&mut self, below: &mut Below<'_>) {
+    fn started(&mut self, below: &mut LayerContext<'_>) {
         assert!(!self.lost);
         if self.ledger.below(2) == 0 {
-            self.ledger.acts("Below::ready");
+            self.ledger.acts("LayerContext::ready");
             below.ready();
         }
         self.wake(below);
     }
 
-    fn received(&mut self, below: &mut Below<'_>, data: &[u8]) {
+    fn data_received(&mut self, below: &mut LayerContext<'_>, data: &[u8]) {
         assert!(!data.is_empty() && !self.lost && !self.up.ending);
         if self.through(&self.up) {
-            self.ledger.acts("Below::deliver");
+            self.ledger.acts("LayerContext::pass_up");
             let (one, two) = data.split_at(self.ledger.below(data.len() as u64 + 1) as usize);
-            below.deliver(one);
-            below.deliver(two);
+            below.pass_up(one);
+            below.pass_up(two);
         } else {
             self.up.bytes.extend_from_slice(data);
             self.wake(below);
@@ -123,13 +123,13 @@ impl Layer for Wayward {
         self.act(below);
     }
 
-    fn written(&mut self, below: &mut Below<'_>, data: &[u8]) {
+    fn data_written(&mut self, below: &mut LayerContext<'_>, data: &[u8]) {
         assert!(!data.is_empty() && !self.lost && !self.down.ending);
         if self.through(&self.down) {
-            self.ledger.acts("Below::send");
+            self.ledger.acts("LayerContext::pass_down");
             let (one, two) = data.split_at(self.ledger.below(data.len() as u64 + 1) as usize);
-            below.send(one);
-            below.send(two);
+            below.pass_down(one);
+            below.pass_down(two);
         } else {
             self.down.bytes.extend_from_slice(data);
             self.wake(below);
@@ -137,56 +137,56 @@ impl Layer for Wayward {
         self.act(below);
     }
 
-    fn read_ended(&mut self, below: &mut Below<'_>) {
+    fn read_ended(&mut self, below: &mut LayerContext<'_>) {
         assert!(!self.lost && !self.up.ending);
-        self.ledger.acts("Below::deliver_end");
+        self.ledger.acts("LayerContext::pass_eof_up");
         if self.through(&self.up) {
-            below.deliver_end();
+            below.pass_eof_up();
         } else {
             self.wake(below);
         }
         self.up.ending = true;
     }
 
-    fn write_ending(&mut self, below: &mut Below<'_>) {
+    fn write_closing(&mut self, below: &mut LayerContext<'_>) {
         assert!(!self.lost && !self.down.ending);
-        self.ledger.acts("Below::send_end");
+        self.ledger.acts("LayerContext::pass_eof_down");
         if self.through(&self.down) {
-            below.send_end();
+            below.pass_eof_down();
         } else {
             self.wake(below);
         }
         self.down.ending = true;
     }
 
-    fn sent(&mut self, below: &mut Below<'_>, bytes: usize) {
+    fn sent(&mut self, below: &mut LayerContext<'_>, bytes: usize) {
         assert!(bytes > 0 && !self.lost);
         self.act(below);
     }
 
-    fn woken(&mut self, below: &mut Below<'_>) {
+    fn timer_expired(&mut self, below: &mut LayerContext<'_>) {
         assert!(!self.lost);
         below.ready();
-        self.ledger.acts("Below::resume_reading");
+        self.ledger.acts("LayerContext::resume_reading");
         below.resume_reading();
-        below.deliver(&self.up.bytes);
-        below.send(&self.down.bytes);
+        below.pass_up(&self.up.bytes);
+        below.pass_down(&self.down.bytes);
         self.up.bytes.clear();
         self.down.bytes.clear();
         if self.up.ending {
-            below.deliver_end();
+            below.pass_eof_up();
         }
         if self.down.ending {
-            below.send_end();
+            below.pass_eof_down();
         }
         self.act(below);
     }
 
-    fn held(&self) -> usize {
+    fn buffered(&self) -> usize {
         self.down.bytes.len()
     }
 
-    fn lost(&mut self, _: &mut Reactor, reason: &Reason) {
+    fn connection_lost(&mut self, _: &mut Reactor, reason: &Reason) {
         assert!(!self.lost);
         self.lost = true;
         if let Reason::Layer(error) = reason {

@@ -19,12 +19,12 @@ pub struct Difference {
 /// Plays a scenario, and returns the first difference.
 pub fn play(scenario: &Scenario) -> Result<(), Difference> {
     let network = Network::new(scenario.seed);
-    network.in_order();
+    network.set_fifo_order();
     network.set_loopback(Link::instant());
     // As little as the seam promises, or as much as Linux tells: no difference to protocols, but for the turn in which a
     // listener that accepts one by one has the next.
     let one_by_one = scenario.accepts_per_turn == 1 || scenario.max_connections == FEW;
-    network.minimal_edges(scenario.seed % 2 == 1 && !one_by_one);
+    network.set_minimal_readiness(scenario.seed % 2 == 1 && !one_by_one);
     let host = network.host("here");
     let mut sim = Stage::new(Net::Sim(network.clone(), host), scenario);
     let mut real = Stage::new(Net::Real, scenario);

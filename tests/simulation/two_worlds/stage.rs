@@ -42,7 +42,7 @@ impl Stage {
             accepts_per_turn: scenario.accepts_per_turn,
             linger: if scenario.linger { Duration::from_secs(2) } else { Duration::ZERO },
             // What waits is not what is compared.
-            buffer_limit: usize::MAX,
+            write_buffer_limit: usize::MAX,
             ..Settings::default()
         };
         let reactor = |max_connections| {
@@ -178,7 +178,7 @@ impl Stage {
             done.set(true);
         });
         while !is_done.get() {
-            reactor.turn(Some(Duration::from_millis(5))).unwrap();
+            reactor.iterate(Some(Duration::from_millis(5))).unwrap();
         }
     }
 
@@ -186,7 +186,7 @@ impl Stage {
     pub fn turn(&mut self, wait: Duration) {
         for ((reactor, held), finished) in self.reactors.iter_mut().zip(self.held).zip(&mut self.finished) {
             if !held && !*finished {
-                *finished = !reactor.turn(Some(wait)).unwrap();
+                *finished = !reactor.iterate(Some(wait)).unwrap();
             }
         }
     }
@@ -195,7 +195,9 @@ impl Stage {
     pub fn pulse(&self) -> (usize, u64) {
         let book = self.book.borrow();
         let counted = self.reactors.iter().map(Reactor::statistics);
-        let moved = counted.map(|s| s.bytes_received + s.bytes_sent + s.losses + s.accepts + s.events).sum();
+        let moved = counted
+            .map(|s| s.bytes_received + s.bytes_sent + s.connections_lost + s.accepts + s.events)
+            .sum();
         (book.seen.values().map(Vec::len).sum(), moved)
     }
 
@@ -205,7 +207,7 @@ impl Stage {
     }
 
     pub fn in_use(&self) -> usize {
-        self.reactors.iter().map(|reactor| reactor.in_use() + reactor.delayed_calls()).sum()
+        self.reactors.iter().map(|reactor| reactor.resource_count() + reactor.delayed_call_count()).sum()
     }
 
     /// The plain sockets are closed, and the reactors stop.

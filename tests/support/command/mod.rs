@@ -10,7 +10,7 @@ use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
-use twistor::{Address, Protocol, Reactor, Remote, Transport};
+use twistor::{Address, Protocol, Reactor, RemoteHandle, Transport};
 
 #[allow(unused_imports, reason = "each test uses its part")]
 pub use crate::world::temp_dir::short_temp_dir;
@@ -174,7 +174,7 @@ impl Drop for Running {
 /// A service on a thread of its own; it goes, with its connections, when it is dropped.
 pub struct Service {
     pub address: String,
-    remote: Remote,
+    remote: RemoteHandle,
     thread: Option<thread::JoinHandle<()>>,
 }
 

@@ -1,7 +1,7 @@
 //! Layers that record what they are told, and do as a test wants.
 #![allow(dead_code, reason = "each promise uses its share")]
 
-use twistor::{Below, Layer, Reactor, Reason};
+use twistor::{Layer, LayerContext, Reactor, Reason};
 
 use crate::world::{Record, kind};
 
@@ -14,7 +14,7 @@ pub struct Noted {
     pub held: Vec<u8>,
 }
 
-type Act = Box<dyn FnMut(&str, &mut Vec<u8>, &mut Below<'_>, &[u8]) -> Then>;
+type Act = Box<dyn FnMut(&str, &mut Vec<u8>, &mut LayerContext<'_>, &[u8]) -> Then>;
 
 /// Whether a call goes on as if the layer were not there.
 #[derive(PartialEq)]
@@ -25,20 +25,20 @@ pub enum Then {
 
 impl Noted {
     pub fn new(name: &'static str, record: &Record) -> Noted {
-        let act = Box::new(|_: &str, _: &mut Vec<u8>, _: &mut Below<'_>, _: &[u8]| Then::Through);
+        let act = Box::new(|_: &str, _: &mut Vec<u8>, _: &mut LayerContext<'_>, _: &[u8]| Then::Through);
         Noted { name, record: record.clone(), act, held: Vec::new() }
     }
 
     /// Does something at each call, after it was recorded: what it is, the bytes held back, and the bytes if there are any.
     pub fn acting(
         mut self,
-        act: impl FnMut(&str, &mut Vec<u8>, &mut Below<'_>, &[u8]) -> Then + 'static,
+        act: impl FnMut(&str, &mut Vec<u8>, &mut LayerContext<'_>, &[u8]) -> Then + 'static,
     ) -> Noted {
         self.act = Box::new(act);
         self
     }
 
-    fn happened(&mut self, what: &str, below: &mut Below<'_>, data: &[u8]) -> bool {
+    fn happened(&mut self, what: &str, below: &mut LayerContext<'_>, data: &[u8]) -> bool {
         let text = match data.len() {
             0 => String::new(),
             1..=64 => format!(" {}", String::from_utf8_lossy(data)),
@@ -50,45 +50,45 @@ impl Noted {
 }
 
 impl Layer for Noted {
-    fn started(&mut self, below: &mut Below<'_>) {
+    fn started(&mut self, below: &mut LayerContext<'_>) {
         if self.happened("started", below, b"") {
             below.ready();
         }
     }
 
-    fn received(&mut self, below: &mut Below<'_>, data: &[u8]) {
+    fn data_received(&mut self, below: &mut LayerContext<'_>, data: &[u8]) {
         if self.happened("received", below, data) {
-            below.deliver(data);
+            below.pass_up(data);
         }
     }
 
-    fn written(&mut self, below: &mut Below<'_>, data: &[u8]) {
+    fn data_written(&mut self, below: &mut LayerContext<'_>, data: &[u8]) {
         if self.happened("written", below, data) {
-            below.send(data);
+            below.pass_down(data);
         }
     }
 
-    fn read_ended(&mut self, below: &mut Below<'_>) {
+    fn read_ended(&mut self, below: &mut LayerContext<'_>) {
         if self.happened("read ended", below, b"") {
-            below.deliver_end();
+            below.pass_eof_up();
         }
     }
 
-    fn write_ending(&mut self, below: &mut Below<'_>) {
+    fn write_closing(&mut self, below: &mut LayerContext<'_>) {
         if self.happened("write ending", below, b"") {
-            below.send_end();
+            below.pass_eof_down();
         }
     }
 
-    fn woken(&mut self, below: &mut Below<'_>) {
+    fn timer_expired(&mut self, below: &mut LayerContext<'_>) {
         self.happened("woken", below, b"");
     }
 
-    fn held(&self) -> usize {
+    fn buffered(&self) -> usize {
         self.held.len()
     }
 
-    fn lost(&mut self, _: &mut Reactor, reason: &Reason) {
+    fn connection_lost(&mut self, _: &mut Reactor, reason: &Reason) {
         self.record.add(format!("{}: lost {}", self.name, kind(reason)));
     }
 }

@@ -30,8 +30,8 @@ impl BackEnd {
 
     fn simulated(minimal_edges: bool) -> BackEnd {
         let network = Network::new(1);
-        network.in_order();
-        network.minimal_edges(minimal_edges);
+        network.set_fifo_order();
+        network.set_minimal_readiness(minimal_edges);
         network.set_loopback(Link::instant());
         let host = network.host("here");
         BackEnd::Simulated(network, host)
@@ -146,7 +146,7 @@ impl BackEnd {
                     std::hint::spin_loop();
                 }
             }
-            BackEnd::Simulated(network, host) => network.spend(*host, time),
+            BackEnd::Simulated(network, host) => network.advance_host_clock(*host, time),
         }
     }
 

@@ -169,8 +169,8 @@ impl World {
         let watchdog = self.watchdog(reactor);
         reactor.run().unwrap();
         assert!(watchdog.time(reactor).is_none());
-        assert_eq!(reactor.in_use(), 0, "in use after the end");
-        assert_eq!(reactor.delayed_calls(), 0, "timers after the end");
+        assert_eq!(reactor.resource_count(), 0, "in use after the end");
+        assert_eq!(reactor.delayed_call_count(), 0, "timers after the end");
     }
 
     /// The same, while a peer reads all that comes, to the end, and closes then; returns how much that was.
@@ -196,7 +196,7 @@ impl World {
     pub fn run_until(&self, reactor: &mut Reactor, what: &str, done: impl Fn(&mut Reactor) -> bool) {
         let watchdog = self.watchdog(reactor);
         while !done(reactor) {
-            assert!(reactor.turn(Some(TURN)).unwrap(), "stopped before: {what}");
+            assert!(reactor.iterate(Some(TURN)).unwrap(), "stopped before: {what}");
         }
         watchdog.cancel(reactor).unwrap();
     }
@@ -204,10 +204,10 @@ impl World {
     /// Turns until nothing is in use any more: connections, listeners, connectors, jobs and timers.
     pub fn run_until_idle(&self, reactor: &mut Reactor) {
         self.run_until(reactor, "nothing in use", |reactor| {
-            reactor.in_use() == 0 && reactor.delayed_calls() == 1
+            reactor.resource_count() == 0 && reactor.delayed_call_count() == 1
         });
         // A factory that is told of its end is in use no more.
-        assert!(reactor.turn(Some(Duration::ZERO)).unwrap());
+        assert!(reactor.iterate(Some(Duration::ZERO)).unwrap());
     }
 
     fn watchdog(&self, reactor: &mut Reactor) -> DelayedCall {

@@ -86,7 +86,7 @@ impl Peer {
             match self.read_on(&mut all) {
                 Ok(()) => return (all, None),
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                    reactor.turn(Some(Duration::from_millis(1))).unwrap();
+                    reactor.iterate(Some(Duration::from_millis(1))).unwrap();
                 }
                 Err(error) => return (all, Some(error.kind())),
             }
@@ -227,7 +227,7 @@ impl Factory for Noting {
 /// A few turns that wait for nothing: what could happen has happened after them.
 pub fn turns(reactor: &mut Reactor) {
     for _ in 0..5 {
-        assert!(reactor.turn(Some(Duration::ZERO)).unwrap());
+        assert!(reactor.iterate(Some(Duration::ZERO)).unwrap());
     }
 }
 
