@@ -150,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn a_distribution_of_nothing_has_no_figures_and_an_hour_is_the_longest() {
+    fn an_empty_distribution_has_no_values_and_an_hour_is_the_max() {
         let mut times = Distribution::new();
         assert_eq!(
             (times.percentile(50.0), times.min(), times.max(), times.mean()),

@@ -130,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_left_out_repeated_or_mixed_up_is_told_apart_from_what_was_changed() {
+    fn lost_repeated_and_misplaced_bytes_are_not_called_changed() {
         let pattern = Pattern::new();
         let (position, other) = (1000, Pattern::start(7) + 10);
         let explain = |found: &[u8]| pattern.explain(position, found, 500, 256);

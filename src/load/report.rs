@@ -336,7 +336,7 @@ mod tests {
     }
 
     #[test]
-    fn what_stopped_it_is_told_with_the_limit_when_fewer_stand_than_were_asked_for() {
+    fn a_report_with_missing_connections_names_the_limit() {
         let plan =
             LoadConfig { connections: 10, work: Workload::Hold { every: None }, ..LoadConfig::default() };
         let tally = Totals { standing: 7, limits: [(Limit::Descriptors, 3)].into(), ..Totals::default() };

@@ -647,7 +647,7 @@ mod tests {
     }
 
     #[test]
-    fn trouble_of_this_side_makes_a_target_unknown_and_does_not_count() {
+    fn local_trouble_makes_a_target_unknown_and_is_not_counted() {
         let unknown =
             |up_for, down_for| Change::Unknown { cause: DownCause::Local, took: Some(MS), up_for, down_for };
         let mut track = TargetTracker::new();
@@ -679,7 +679,7 @@ mod tests {
     }
 
     #[test]
-    fn a_close_that_this_side_cannot_make_good_is_unknown_since_then() {
+    fn a_close_before_a_local_failure_is_unknown_from_the_close() {
         let mut track = held();
         track.closed(at(61), secs(60), true);
         let unknown = Change::Unknown {

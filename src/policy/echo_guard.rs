@@ -177,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn what_repeats_its_answers_is_answered_64_times_until_it_pauses() {
+    fn a_sender_of_repeats_is_answered_64_times_until_it_pauses() {
         let mut guard = EchoGuard::new();
         let hello = |time| (time, b"hello".to_vec());
         assert_eq!(answered(&mut guard, (0..1000).map(hello)), 65);

@@ -238,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn calls_come_in_order_of_time_and_equal_times_first_in_first_out() {
+    fn timers_fire_by_time_and_equal_times_first_in_first_out() {
         let mut timers = Timers::new();
         for call in 0..100 {
             timers.set(at(u64::from(call % 3)), call);
@@ -251,7 +251,7 @@ mod tests {
     }
 
     #[test]
-    fn a_call_that_was_put_off_comes_at_its_new_time_behind_those_set_before() {
+    fn a_postponed_timer_fires_behind_earlier_ones_of_its_new_time() {
         let mut timers = Timers::new();
         let first = timers.set(at(1), 1);
         timers.set(at(3), 2);

@@ -127,7 +127,7 @@ mod tests {
     use std::time::Duration;
 
     #[test]
-    fn an_age_says_whether_it_lies_ahead_and_whether_its_zone_is_known() {
+    fn an_age_shows_if_it_is_in_the_future_or_lacks_a_zone() {
         let age = |seconds, future, zone_assumed| Age {
             age: Duration::from_secs(seconds),
             future,

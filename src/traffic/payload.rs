@@ -485,7 +485,7 @@ mod tests {
     }
 
     #[test]
-    fn the_limit_of_the_depth_holds_at_its_edge_wherever_the_depth_is() {
+    fn the_depth_limit_is_exact_and_ignores_brackets_in_strings() {
         let nested = |levels: usize| format!("{}{}", "[".repeat(levels), "]".repeat(levels));
         assert!(check(&nested(128)).is_ok());
         assert_eq!(check(&nested(129)).err(), Some(PayloadError::Depth(128)));

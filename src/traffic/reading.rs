@@ -211,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn without_fields_nothing_is_remembered_but_what_was_chosen_last() {
+    fn without_fields_only_the_last_selection_is_remembered() {
         let mut values = Values::default();
         for number in 0..1000 {
             let names: Vec<String> = (0..20).map(|part| format!("\"id-{number}-{part}\": {part}")).collect();

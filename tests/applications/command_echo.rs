@@ -167,7 +167,7 @@ fn with_socket(socket: &TcpListener, variables: &str, arguments: &str) -> Runnin
 }
 
 #[test]
-fn a_socket_that_was_inherited_is_listened_on_by_its_number_or_its_name() {
+fn an_inherited_socket_is_found_by_its_number_or_its_name() {
     for (variables, arguments) in [
         ("", "echo --listen fd:3"),
         ("", "echo --listen fd:3 --workers 3"),

@@ -64,7 +64,7 @@ const AT_THE_START: &[(&str, &str)] = &[
 ];
 
 #[test]
-fn a_call_that_fails_harms_one_client_at_most_and_the_command_serves_on() {
+fn a_failed_call_harms_at_most_one_client_and_serving_goes_on() {
     if strace_is_absent() {
         return;
     }
@@ -99,7 +99,7 @@ fn a_call_that_fails_harms_one_client_at_most_and_the_command_serves_on() {
 }
 
 #[test]
-fn a_call_that_fails_at_the_start_ends_the_command_with_a_line_that_says_why() {
+fn a_failed_call_at_the_start_ends_with_a_one_line_reason() {
     if strace_is_absent() {
         return;
     }

@@ -189,7 +189,7 @@ fn held_connections_are_answered_once_each_over_all_processes() {
 }
 
 #[test]
-fn a_limit_that_stops_a_hold_is_named_with_its_value_and_what_raises_it() {
+fn a_limit_that_stops_a_hold_is_named_with_value_and_remedy() {
     let (_echo, address) = echo(&[]);
     let load = |json: &str| {
         let line = format!(
@@ -249,7 +249,7 @@ impl Protocol for Told {
 }
 
 #[test]
-fn connections_come_from_the_addresses_that_were_asked_for_in_turn() {
+fn connections_use_the_requested_source_addresses_in_turn() {
     let (told, tells) = channel();
     let server = crate::command::Service::start("127.0.0.1:0", move || Told(told.clone()));
     let (ended, report) =

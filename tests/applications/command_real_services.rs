@@ -114,7 +114,7 @@ fn the_death_of_redis_is_known_at_once_and_so_is_its_return() {
 }
 
 #[test]
-fn a_feed_of_nginx_is_read_on_one_connection_and_its_age_is_told() {
+fn an_nginx_feed_is_read_on_one_connection_with_its_age() {
     let address = free_address();
     let folder = folder("nginx");
     let feed = folder.join("feed.json");

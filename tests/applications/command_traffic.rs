@@ -80,7 +80,7 @@ fn values_are_told_with_their_changes_over_one_connection() {
 }
 
 #[test]
-fn a_kept_connection_that_the_server_closed_is_replaced_without_a_word() {
+fn a_kept_connection_closed_by_the_server_is_replaced_silently() {
     let (service, connections) = feed(&[FIRST], true);
     let url = format!("http://{}/", service.address);
     let events = events(&[url.as_str(), "--count", "3"]);
@@ -108,7 +108,7 @@ impl Protocol for Fickle {
 }
 
 #[test]
-fn a_request_that_met_a_stale_connection_is_sent_again_without_a_word() {
+fn a_request_on_a_stale_connection_is_resent_silently() {
     let connections = Arc::new(AtomicUsize::new(0));
     let seen = Arc::clone(&connections);
     let new = move || Fickle { connections: Arc::clone(&connections), answered: false };

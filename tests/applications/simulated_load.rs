@@ -144,7 +144,7 @@ fn one_corrupted_byte_is_found_with_its_connection_and_place() {
 }
 
 #[test]
-fn two_swapped_messages_are_found_and_so_are_lost_and_doubled_ones() {
+fn swapped_lost_and_doubled_messages_are_all_detected() {
     let swapped = |seen: usize, data: &mut Vec<u8>, _: &mut Transport<'_>| {
         if (seen, data.len()) == (6400, 640) {
             data[..128].rotate_left(64);
@@ -204,7 +204,7 @@ fn bytes_of_another_connection_and_bytes_too_many_are_found() {
 }
 
 #[test]
-fn a_dropped_connection_is_a_loss_with_its_reason_and_the_others_go_on() {
+fn a_lost_connection_has_its_reason_and_the_others_go_on() {
     let closes = |seen: usize, data: &mut Vec<u8>, transport: &mut Transport<'_>| {
         if seen >= 6400 {
             data.clear();
@@ -246,7 +246,7 @@ fn a_load_whose_connections_are_all_lost_ends_early() {
 }
 
 #[test]
-fn a_refusal_is_told_and_a_load_without_any_connection_ends_at_once() {
+fn refusals_are_reported_and_end_an_unconnected_load_at_once() {
     for work in [Workload::Echo, Workload::Churn, Workload::Hold { every: None }] {
         let mut world = world(7, right);
         world.simulation.refuse(world.server, None);
@@ -309,7 +309,7 @@ fn a_stall_at_the_end_counts_too() {
 }
 
 #[test]
-fn a_server_that_never_answers_again_leaves_messages_unanswered_and_unsent() {
+fn a_stopped_server_leaves_messages_unanswered_and_unsent() {
     for work in [Workload::Echo, Workload::Churn] {
         let mut world = world(10, right);
         let server = world.server;
@@ -405,7 +405,7 @@ fn a_held_connection_that_is_lost_is_told_at_once() {
 }
 
 #[test]
-fn held_connections_send_a_message_in_every_interval_if_asked_to() {
+fn held_connections_send_one_message_per_interval_on_request() {
     let mut world = world(16, right);
     let work = Workload::Hold { every: Some(Duration::from_secs(30)) };
     let report =
@@ -499,7 +499,7 @@ fn a_host_name_is_looked_up_once() {
 }
 
 #[test]
-fn a_load_waits_when_its_connections_are_made_until_it_may_go_on() {
+fn a_load_waits_after_its_connects_until_it_is_resumed() {
     for work in [Workload::Echo, Workload::Hold { every: None }, Workload::Churn] {
         let mut world = world(1, right);
         let plan =
@@ -658,7 +658,7 @@ fn a_connection_that_is_never_made_is_an_exchange_that_was_due() {
 }
 
 #[test]
-fn a_server_that_stands_still_half_of_the_time_does_not_look_fast() {
+fn a_server_that_pauses_half_of_the_time_does_not_look_fast() {
     for (work, connections) in [(Workload::Echo, 4), (Workload::Churn, 4)] {
         let mut world = world(24, right);
         let server = world.server;
@@ -699,7 +699,7 @@ fn advice_about_limits_is_given_where_one_was_hit_alone() {
 }
 
 #[test]
-fn a_held_connection_that_is_closed_at_once_or_never_answered_is_a_limit() {
+fn a_held_connection_closed_at_once_or_unanswered_is_a_limit() {
     struct Closing;
     impl Protocol for Closing {
         fn connection_made(&mut self, transport: &mut Transport<'_>) {
@@ -794,7 +794,7 @@ fn datagrams_that_this_machine_does_not_send_are_told_why() {
 }
 
 #[test]
-fn datagrams_to_a_name_that_nobody_serves_are_told_as_what_they_are() {
+fn refused_datagrams_are_reported_and_silence_is_measured() {
     let mut simulation = Simulation::new(28);
     let (server, client) = (simulation.host("server"), simulation.host("client"));
     let addresses = simulation.addresses(server);

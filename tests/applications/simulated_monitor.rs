@@ -151,7 +151,7 @@ fn causes(outage: &Outage) -> &'static [DownCause] {
 }
 
 #[test]
-fn every_outage_of_a_day_is_told_once_and_in_time_and_nothing_else_is() {
+fn every_outage_of_a_day_is_reported_once_without_false_alarms() {
     let settings = Settings { interval: MINUTE, ..Settings::default() };
     let seen = Simulation::explore(0..8, |simulation| {
         let (book, outages) = a_day(simulation, &settings);
@@ -255,7 +255,7 @@ fn a_peer_that_is_gone_is_down_within_the_time_that_was_set() {
 }
 
 #[test]
-fn a_name_that_is_not_found_is_told_as_such_and_means_nothing_to_a_held_connection() {
+fn a_lookup_failure_is_reported_but_keeps_a_held_connection_up() {
     let (mut simulation, watcher, host, book) = one_server(2);
     simulation.inject_fault(FaultKind::NameFailure, watcher, host);
     simulation.run_for(MINUTE).unwrap();
@@ -279,7 +279,7 @@ fn a_watcher_without_descriptors_says_that_it_is_its_own_fault() {
 }
 
 #[test]
-fn a_port_that_nobody_listens_on_is_never_up_even_if_a_probe_meets_itself() {
+fn a_closed_port_is_never_up_even_if_a_probe_self_connects() {
     Simulation::explore(0..4, |simulation| {
         let watcher = simulation.host("watcher");
         // Ports are given out in order: one of the next is that of the target.
@@ -319,7 +319,7 @@ fn a_calendar_that_jumps_and_a_clock_that_drifts_are_no_outage() {
 }
 
 #[test]
-fn a_watcher_that_was_stopped_and_goes_on_does_not_blame_its_targets() {
+fn a_watcher_that_was_paused_does_not_blame_its_targets() {
     Simulation::explore(0..16, |simulation| {
         // So far away that most stops meet a probe under way.
         simulation.set_links(Link::fixed(Duration::from_millis(250)));
@@ -425,7 +425,7 @@ fn a_server_that_closes_idle_connections_stays_up() {
 const WAYS: Duration = Duration::from_millis(2);
 
 #[test]
-fn an_orderly_close_that_no_connection_follows_is_down_since_then() {
+fn a_clean_close_without_a_reconnect_is_down_from_the_close() {
     let mut simulation = Simulation::new(8);
     let host = closing_server(&mut simulation, b"", MINUTE);
     let watcher = simulation.host("watcher");

@@ -186,7 +186,7 @@ fn in_between(mood: Mood) -> (Said, Duration) {
 }
 
 #[test]
-fn a_slow_answer_is_told_with_its_time_and_one_that_is_too_slow_as_such() {
+fn a_slow_answer_is_reported_with_its_time_until_it_times_out() {
     let (said, took) = in_between(Mood::Slow(3 * SECOND));
     assert_eq!(said, Said::Vehicles(2, added(1)));
     // There and back, on the connection that was kept.
@@ -215,7 +215,7 @@ fn half_an_answer_is_none() {
 }
 
 #[test]
-fn a_connection_that_is_closed_instead_of_an_answer_is_tried_anew_once() {
+fn a_connection_closed_instead_of_an_answer_is_retried_once() {
     assert_eq!(in_between(Mood::Closing).0, Said::Error("closed"));
 }
 
@@ -250,7 +250,7 @@ fn struck(kind: FaultKind, over_before: bool) -> Said {
 }
 
 #[test]
-fn a_kept_connection_that_broke_in_between_is_replaced_without_a_word() {
+fn a_kept_connection_that_broke_is_replaced_silently() {
     use FaultKind::{Crash, Kill, OneWayPartition, Partition, Pause, Refusal, Reset, Silence};
     // After a crash it is half open: the server that came back knows nothing of it.
     for kind in [Reset, Kill, Crash, Partition, OneWayPartition, Pause, Refusal, Silence] {
@@ -277,7 +277,7 @@ fn a_server_that_is_gone_is_told_by_how_it_is_gone() {
 }
 
 #[test]
-fn an_hour_of_moods_and_faults_brings_one_word_for_each_reading_and_none_that_is_untrue() {
+fn an_hour_of_faults_yields_one_true_report_per_reading() {
     Simulation::explore(0..12, |simulation| {
         let latency = Latency::Exponential { least: MS, mean: 30 * MS };
         simulation.set_links(Link { latency, loss: 0.002, ..Link::default() });

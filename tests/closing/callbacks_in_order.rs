@@ -228,7 +228,7 @@ fn a_client_hears_of_its_protocols_loss_before_its_own() {
 }
 
 #[test]
-fn a_connection_aborted_while_its_protocol_is_built_is_never_made_nor_lost() {
+fn an_abort_in_build_protocol_calls_neither_made_nor_lost() {
     on_each_back_end(|world| {
         let mut reactor = world.reactor();
         let record = Record::new();

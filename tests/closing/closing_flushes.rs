@@ -8,7 +8,7 @@ use crate::world::{Record, Recorder, on_each_back_end};
 use twistor::{Producer, ProducerKind, Protocol, Reason, Settings, Transport};
 
 #[test]
-fn what_was_written_arrives_and_what_comes_is_not_delivered_any_more() {
+fn a_close_sends_written_data_and_delivers_no_more_input() {
     on_each_back_end(|world| {
         let mut reactor = world.reactor();
         let record = Record::new();
@@ -93,7 +93,7 @@ fn a_peer_that_takes_a_little_now_and_then_is_waited_for() {
 }
 
 #[test]
-fn a_peer_that_empties_less_than_the_kernel_tells_of_is_waited_for() {
+fn a_close_waits_for_a_peer_that_reads_without_write_events() {
     on_each_back_end(|world| {
         let limit = Duration::from_millis(100);
         let mut reactor = world.reactor_with(Settings { close_timeout: limit, ..Settings::default() });
@@ -131,7 +131,7 @@ fn a_limit_of_its_own_counts_in_all() {
 }
 
 #[test]
-fn a_producer_that_writes_nothing_is_waited_for_until_the_closing_limit() {
+fn a_close_waits_for_a_silent_producer_until_the_limit() {
     on_each_back_end(|world| {
         for kind in [ProducerKind::Push, ProducerKind::Pull] {
             for half in [false, true] {
@@ -192,7 +192,7 @@ fn a_producer_that_writes_now_and_then_is_waited_for() {
 }
 
 #[test]
-fn half_a_close_to_a_peer_that_takes_nothing_has_the_limit_until_it_is_done() {
+fn a_half_close_to_a_stuck_peer_is_limited_until_it_is_done() {
     on_each_back_end(|world| {
         for takes in [false, true] {
             let limit = Duration::from_millis(20);

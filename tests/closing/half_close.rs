@@ -27,7 +27,7 @@ fn after_the_peers_fin_writing_goes_on() {
 }
 
 #[test]
-fn after_our_fin_reading_goes_on_and_the_protocol_is_told_when_it_is_out() {
+fn after_our_fin_reading_goes_on_and_the_fin_is_reported() {
     on_each_back_end(|world| {
         let mut reactor = world.reactor();
         let record = Record::new();
@@ -116,7 +116,7 @@ impl Protocol for Plain {
 }
 
 #[test]
-fn by_default_what_waits_is_sent_when_the_peer_has_ended_and_then_the_connection_is_closed() {
+fn by_default_a_peers_fin_flushes_the_output_and_then_closes() {
     on_each_back_end(|world| {
         let mut reactor = world.reactor();
         let record = Record::new();
@@ -130,7 +130,7 @@ fn by_default_what_waits_is_sent_when_the_peer_has_ended_and_then_the_connection
 }
 
 #[test]
-fn a_panic_at_the_end_of_either_direction_ends_the_connection_with_it() {
+fn a_panic_at_the_end_of_a_direction_ends_the_connection() {
     on_each_back_end(|world| {
         for at in ["read lost", "write lost"] {
             let mut reactor = world.reactor();

@@ -21,7 +21,7 @@ fn kept_alive(transport: &mut Transport<'_>) -> bool {
 }
 
 #[test]
-fn keepalive_is_switched_on_where_it_is_asked_for_and_nowhere_else() {
+fn keepalive_is_enabled_only_where_it_is_requested() {
     on_the_real_network("the system's table of connections tells of its timers", |world| {
         let mut reactor = world.reactor();
         for (asked, switched) in [

@@ -18,7 +18,7 @@ fn hasty(record: &Record) -> Recorder {
 }
 
 #[test]
-fn an_early_answer_arrives_whole_although_the_upload_was_never_read() {
+fn an_early_answer_arrives_whole_despite_an_unread_upload() {
     on_each_back_end(|world| {
         let mut reactor = world.reactor();
         let record = Record::new();
@@ -50,7 +50,7 @@ fn a_peer_that_does_not_close_is_lingered_for_within_the_limit() {
 }
 
 #[test]
-fn a_peer_that_sends_for_ever_is_lingered_for_five_times_that_at_most() {
+fn lingering_ends_after_at_most_five_times_its_limit() {
     on_each_back_end(|world| {
         let settings = Settings { linger: Duration::from_millis(10), ..Settings::default() };
         let mut reactor = world.reactor_with(settings);
@@ -130,7 +130,7 @@ fn a_loop_held_up_past_the_end_of_the_lingering_ends_it_next() {
 }
 
 #[test]
-fn nobody_lingers_where_nothing_was_sent_or_where_it_is_switched_off() {
+fn a_close_does_not_linger_without_output_or_if_disabled() {
     on_each_back_end(|world| {
         for (answer, linger) in [(false, Duration::from_secs(2)), (true, Duration::ZERO)] {
             let mut reactor = world.reactor_with(Settings { linger, ..Settings::default() });

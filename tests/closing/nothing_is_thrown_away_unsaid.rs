@@ -80,7 +80,7 @@ fn a_buffer_that_is_over_its_limit_is_thrown_away_with_a_reset() {
 }
 
 #[test]
-fn a_peer_that_has_ended_its_side_sees_no_clean_end_of_what_is_missing() {
+fn a_half_closed_peer_sees_no_clean_end_of_truncated_output() {
     on_each_back_end(|world| {
         let (mut reactor, record, mut peer) = stuck(world, Settings::default());
         peer.finish();
@@ -129,7 +129,7 @@ fn after_a_failed_write(first: fn(&mut Transport<'_>)) -> (usize, Option<ErrorKi
 }
 
 #[test]
-fn a_write_that_fails_ends_with_a_reset_whatever_was_asked_for_before() {
+fn a_failed_write_resets_whatever_was_requested_before() {
     for first in [
         |_: &mut Transport<'_>| {},
         |transport: &mut Transport<'_>| transport.lose_connection(),

@@ -5,7 +5,7 @@ use crate::world::{Record, Recorder, on_each_back_end};
 use twistor::Settings;
 
 #[test]
-fn what_came_before_the_reset_is_delivered_although_a_write_found_it_first() {
+fn a_reset_found_by_a_write_still_delivers_earlier_data() {
     on_each_back_end(|world| {
         let mut reactor = world.reactor();
         let record = Record::new();
@@ -54,7 +54,7 @@ fn a_full_buffer_goes_with_its_connection() {
 }
 
 #[test]
-fn who_closes_while_the_last_words_are_delivered_hears_no_more_of_them() {
+fn a_close_during_the_last_data_stops_its_delivery() {
     on_each_back_end(|world| {
         let mut reactor = world.reactor_with(Settings { read_buffer: 4, ..Settings::default() });
         let record = Record::new();

@@ -29,7 +29,7 @@ fn connect(simulation: &mut Simulation, client: Host) {
 }
 
 #[test]
-fn connections_that_come_one_by_one_are_accepted_without_a_failing_accept() {
+fn connections_one_by_one_are_accepted_without_failing_accepts() {
     Simulation::explore(0..20, |simulation| {
         let (server, client) = hosts(simulation);
         for _ in 0..50 {
@@ -42,7 +42,7 @@ fn connections_that_come_one_by_one_are_accepted_without_a_failing_accept() {
 }
 
 #[test]
-fn a_thousand_that_come_at_once_take_few_turns_and_few_failing_accepts() {
+fn a_thousand_connections_take_few_turns_and_failing_accepts() {
     Simulation::explore(0..20, |simulation| {
         let hosts = hosts(simulation);
         let mut tried = 0;

@@ -7,7 +7,7 @@ use crate::world::{Record, Recorder, on_each_back_end};
 use twistor::ListenTcp;
 
 #[test]
-fn those_beyond_the_backlog_get_no_answer_until_the_loop_goes_on() {
+fn connects_beyond_the_backlog_get_no_answer_from_a_busy_loop() {
     on_each_back_end(|world| {
         let mut reactor = world.reactor();
         let record = Record::new();

@@ -80,7 +80,7 @@ fn a_connection_of_a_port_with_itself_is_none() {
 }
 
 #[test]
-fn a_local_address_that_cannot_be_had_fails_the_attempt_by_callback() {
+fn an_unavailable_local_address_fails_the_attempt_by_callback() {
     on_each_back_end(|world| {
         let mut reactor = world.reactor();
         let taken = world.listen();

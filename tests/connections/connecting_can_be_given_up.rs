@@ -87,7 +87,7 @@ fn a_connector_that_only_waits_can_be_told_to_go() {
 }
 
 #[test]
-fn a_connector_that_is_connected_is_disconnected_and_not_told_to_give_up() {
+fn a_connected_connector_can_disconnect_but_not_stop_connecting() {
     on_each_back_end(|world| {
         let mut reactor = world.reactor();
         let record = Record::new();
@@ -110,7 +110,7 @@ fn a_connector_that_is_connected_is_disconnected_and_not_told_to_give_up() {
 }
 
 #[test]
-fn a_connector_connects_again_from_inside_the_callbacks_that_tell_of_the_end() {
+fn a_connector_can_reconnect_inside_failed_and_lost_callbacks() {
     on_each_back_end(|world| {
         let mut reactor = world.reactor();
         let record = Record::new();

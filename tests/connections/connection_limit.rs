@@ -5,7 +5,7 @@ use crate::world::{Record, Recorder, nobody, on_each_back_end};
 use twistor::Settings;
 
 #[test]
-fn one_connection_more_than_the_limit_is_closed_until_another_one_goes() {
+fn a_connection_over_the_limit_is_closed_until_another_ends() {
     on_each_back_end(|world| {
         let mut reactor = world.reactor_with(Settings { max_connections: 3, ..Settings::default() });
         let record = Record::new();

@@ -6,7 +6,7 @@ use crate::world::{Record, nobody, on_each_back_end, once};
 use twistor::shared;
 
 #[test]
-fn a_listeners_factory_is_started_and_stopped_once_and_never_inside_the_call() {
+fn a_listeners_factory_starts_and_stops_once_outside_the_call() {
     on_each_back_end(|world| {
         let mut reactor = world.reactor();
         let record = Record::new();
@@ -32,7 +32,7 @@ fn a_factory_that_was_never_used_is_neither_started_nor_stopped() {
 }
 
 #[test]
-fn a_shared_factory_is_started_at_the_first_use_and_stopped_after_the_last() {
+fn a_shared_factory_starts_at_first_and_stops_after_last_use() {
     on_each_back_end(|world| {
         let mut reactor = world.reactor();
         let record = Record::new();

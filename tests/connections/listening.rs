@@ -8,7 +8,7 @@ use crate::world::{Record, Recorder, abort_all, nobody, on_each_back_end, once, 
 use twistor::{Address, Error, Factory, ListenTcp, Listener, Protocol, Reactor};
 
 #[test]
-fn port_zero_becomes_a_real_one_that_can_be_connected_to_at_once() {
+fn port_zero_becomes_a_real_port_that_accepts_at_once() {
     on_each_back_end(|world| {
         let mut reactor = world.reactor();
         let first = reactor.listen_tcp(world.anywhere(), nobody).unwrap();
@@ -24,7 +24,7 @@ fn port_zero_becomes_a_real_one_that_can_be_connected_to_at_once() {
 }
 
 #[test]
-fn a_port_that_cannot_be_had_is_an_error_at_once_and_leaves_nothing_behind() {
+fn an_unavailable_port_is_an_immediate_error_without_leaks() {
     on_each_back_end(|world| {
         let mut reactor = world.reactor();
         let taken = world.listen();
@@ -65,7 +65,7 @@ fn ports_are_shared_only_by_those_who_all_ask_for_it() {
 }
 
 #[test]
-fn a_port_that_was_stopped_is_free_at_once_and_its_connections_go_on() {
+fn a_stopped_port_is_free_at_once_and_its_connections_go_on() {
     on_each_back_end(|world| {
         let mut reactor = world.reactor();
         let record = Record::new();
@@ -148,7 +148,7 @@ fn a_listener_can_be_stopped_inside_build_protocol() {
 }
 
 #[test]
-fn a_listener_can_be_stopped_inside_connection_made_with_others_waiting() {
+fn a_listener_can_stop_in_connection_made_while_others_wait() {
     on_each_back_end(|world| {
         let mut reactor = world.reactor();
         let (record, place) = (Record::new(), Rc::new(RefCell::new(None::<Listener>)));

@@ -48,7 +48,7 @@ fn a_factory_can_take_one_and_refuse_the_next() {
 }
 
 #[test]
-fn a_client_without_a_protocol_is_told_that_its_connection_is_done() {
+fn a_client_without_a_protocol_sees_a_clean_close() {
     on_each_back_end(|world| {
         let mut reactor = world.reactor();
         let (server, record) = (Record::new(), Record::new());

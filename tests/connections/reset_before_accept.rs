@@ -4,7 +4,7 @@ use crate::world::{Record, Recorder, on_each_back_end};
 use twistor::{Address, factory};
 
 #[test]
-fn a_peer_that_resets_before_it_is_accepted_still_has_its_address() {
+fn a_peer_that_resets_before_accept_still_has_its_address() {
     on_each_back_end(|world| {
         let mut reactor = world.reactor();
         let record = Record::new();

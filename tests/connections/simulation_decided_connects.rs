@@ -74,7 +74,7 @@ fn without_a_gateway_a_connect_that_was_held_finds_no_host() {
 }
 
 #[test]
-fn names_that_nobody_has_lead_to_the_gateway_and_look_ups_may_take_no_time() {
+fn unknown_names_lead_to_the_gateway_and_lookups_can_be_instant() {
     let (mut simulation, client, gateway) = simulation();
     simulation.set_links(Link::instant());
     simulation.set_look_up_time(Duration::ZERO);
@@ -86,7 +86,7 @@ fn names_that_nobody_has_lead_to_the_gateway_and_look_ups_may_take_no_time() {
 }
 
 #[test]
-fn what_may_be_held_on_the_way_to_a_socket_can_be_changed_at_any_time() {
+fn socket_buffer_limits_can_be_changed_at_any_time() {
     let (simulation, client, gateway) = simulation();
     simulation.set_links(Link::instant());
     let listener = simulation.listen(gateway, "203.0.113.7:80".parse().unwrap(), 8).unwrap();
@@ -131,7 +131,7 @@ fn whoever_waited_for_room_is_told_of_it() {
 }
 
 #[test]
-fn a_connect_that_was_held_goes_to_whoever_has_the_address_when_it_is_let_go() {
+fn a_released_connect_goes_to_the_current_owner_of_the_address() {
     let (mut simulation, client, _) = simulation();
     simulation.hold_connects(client, true);
     let record = connect(&mut simulation, client, "203.0.113.7:80");

@@ -255,7 +255,7 @@ fn whoever_awaits_one_of_a_reactor_that_has_ended_hears_of_it() {
 }
 
 #[test]
-fn one_without_callbacks_has_its_result_though_its_reactor_has_ended() {
+fn a_deferred_without_callbacks_fires_after_its_reactor_ended() {
     on_each_back_end(|world| {
         let (mut other, ending) = (world.reactor(), world.reactor());
         let (resolver, deferred) = Deferred::<u32>::new(&ending.handle());

@@ -28,7 +28,7 @@ fn turn(reactor: &mut Reactor) {
 }
 
 #[test]
-fn each_callback_gets_what_the_one_before_returned_of_whatever_type() {
+fn each_callback_gets_the_previous_result_of_any_type() {
     on_each_back_end(|world| {
         let mut reactor = world.reactor();
         let record = Record::new();
@@ -84,7 +84,7 @@ fn a_whole_chain_runs_in_one_go() {
 }
 
 #[test]
-fn a_failure_passes_the_callbacks_by_until_an_errback_makes_a_result_of_it() {
+fn a_failure_skips_callbacks_until_an_errback_recovers() {
     on_each_back_end(|world| {
         let mut reactor = world.reactor();
         let record = Record::new();
@@ -108,7 +108,7 @@ fn a_failure_passes_the_callbacks_by_until_an_errback_makes_a_result_of_it() {
 }
 
 #[test]
-fn what_a_callback_fails_with_does_not_go_to_the_errback_beside_it() {
+fn a_callbacks_failure_does_not_reach_the_errback_beside_it() {
     on_each_back_end(|world| {
         let mut reactor = world.reactor();
         let record = Record::new();

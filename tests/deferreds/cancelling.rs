@@ -22,7 +22,7 @@ fn noted(deferred: Deferred<u32>, record: &Record) {
 }
 
 #[test]
-fn without_a_canceller_it_fails_and_one_firing_that_comes_late_is_no_mistake() {
+fn a_cancel_without_a_canceller_tolerates_one_late_firing() {
     on_each_back_end(|world| {
         let mut reactor = world.reactor();
         let record = Record::new();
@@ -42,7 +42,7 @@ fn without_a_canceller_it_fails_and_one_firing_that_comes_late_is_no_mistake() {
 }
 
 #[test]
-fn its_canceller_is_called_from_the_loop_once_and_a_late_firing_is_a_mistake_then() {
+fn the_canceller_runs_once_from_the_loop_and_late_firing_fails() {
     on_each_back_end(|world| {
         let mut reactor = world.reactor();
         let record = Record::new();
@@ -127,7 +127,7 @@ fn what_is_fired_before_the_canceller_had_its_turn_counts() {
 }
 
 #[test]
-fn what_was_fired_stays_as_it_is_also_when_its_callbacks_have_not_run() {
+fn a_fired_deferred_cannot_be_cancelled_even_before_callbacks() {
     on_each_back_end(|world| {
         let mut reactor = world.reactor();
         let record = Record::new();
@@ -168,7 +168,7 @@ fn while_it_waits_for_another_that_one_is_cancelled() {
 }
 
 #[test]
-fn dropped_before_its_result_is_there_it_is_cancelled_and_its_callbacks_hear_of_it() {
+fn dropping_an_unfired_deferred_cancels_it_and_runs_callbacks() {
     on_each_back_end(|world| {
         let mut reactor = world.reactor();
         let record = Record::new();
@@ -195,7 +195,7 @@ fn dropped_after_it_was_fired_it_runs_to_its_end() {
 }
 
 #[test]
-fn detached_it_goes_on_by_itself_and_can_be_cancelled_by_its_handle() {
+fn a_detached_deferred_goes_on_and_its_handle_can_cancel_it() {
     on_each_back_end(|world| {
         let mut reactor = world.reactor();
         let record = Record::new();

@@ -42,7 +42,7 @@ fn run_until_there<T>(world: &World, reactor: &mut Reactor, place: &Cell<Option<
 }
 
 #[test]
-fn what_comes_after_waits_for_the_deferred_that_a_callback_returned() {
+fn later_callbacks_wait_for_a_returned_deferred() {
     on_each_back_end(|world| {
         let mut reactor = world.reactor();
         let record = Record::new();
@@ -66,7 +66,7 @@ fn what_comes_after_waits_for_the_deferred_that_a_callback_returned() {
 }
 
 #[test]
-fn a_deferred_that_was_fired_before_it_was_returned_is_not_waited_for() {
+fn a_returned_deferred_that_has_fired_is_not_waited_for() {
     on_each_back_end(|world| {
         let mut reactor = world.reactor();
         let place = outcome_of(Deferred::succeed(&reactor.handle(), 1).then(|reactor, number| {
@@ -78,7 +78,7 @@ fn a_deferred_that_was_fired_before_it_was_returned_is_not_waited_for() {
 }
 
 #[test]
-fn the_failure_of_the_one_that_was_waited_for_goes_on_in_the_outer_one() {
+fn the_failure_of_an_awaited_deferred_fails_the_outer_one() {
     on_each_back_end(|world| {
         let mut reactor = world.reactor();
         let (inner, waited_for) = Deferred::<u32>::new(&reactor.handle());
@@ -230,7 +230,7 @@ fn waiting(world: &World, reactor: &mut Reactor) -> (Resolver<usize>, Deferred<u
 }
 
 #[test]
-fn a_hundred_thousand_deferreds_each_returned_by_the_one_before_run() {
+fn a_hundred_thousand_nested_returned_deferreds_run() {
     on_a_small_stack(|world| {
         let mut reactor = world.reactor();
         let place = outcome_of(nested(&mut reactor, MANY));
@@ -250,7 +250,7 @@ fn a_hundred_thousand_deferreds_that_wait_for_each_other_run() {
 }
 
 #[test]
-fn a_hundred_thousand_deferreds_that_wait_for_each_other_can_be_cancelled() {
+fn a_hundred_thousand_chained_deferreds_can_be_cancelled() {
     on_a_small_stack(|world| {
         let mut reactor = world.reactor();
         let (resolver, deferred) = waiting(world, &mut reactor);
@@ -262,7 +262,7 @@ fn a_hundred_thousand_deferreds_that_wait_for_each_other_can_be_cancelled() {
 }
 
 #[test]
-fn a_hundred_thousand_deferreds_that_wait_for_each_other_can_be_dropped() {
+fn a_hundred_thousand_chained_deferreds_can_be_dropped() {
     on_a_small_stack(|world| {
         let mut reactor = world.reactor();
         let (resolver, deferred) = waiting(world, &mut reactor);
@@ -277,7 +277,7 @@ fn a_hundred_thousand_deferreds_that_wait_for_each_other_can_be_dropped() {
 }
 
 #[test]
-fn callbacks_that_hold_the_resolver_of_the_next_deferred_can_be_dropped() {
+fn callbacks_that_hold_the_next_resolver_can_be_dropped() {
     on_a_small_stack(|world| {
         let reactor = world.reactor();
         let handle = reactor.handle();
@@ -300,7 +300,7 @@ fn callbacks_that_hold_the_resolver_of_the_next_deferred_can_be_dropped() {
 }
 
 #[test]
-fn those_that_would_wait_for_each_other_in_a_circle_fail_and_are_dropped() {
+fn deferreds_in_a_waiting_cycle_fail_and_are_dropped() {
     on_each_back_end(|world| {
         for (size, callbacks) in [(2, 0), (2, 1), (5, 0), (5, 1)] {
             let mut reactor = world.reactor();

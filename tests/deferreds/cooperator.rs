@@ -39,7 +39,7 @@ fn endless(cooperator: &Cooperator) -> (CooperativeTask, Rc<Cell<u64>>) {
 }
 
 #[test]
-fn tasks_have_their_steps_in_turns_and_none_inside_the_call_that_begins_them() {
+fn tasks_step_in_turns_and_never_inside_the_starting_call() {
     on_each_back_end(|world| {
         let mut reactor = world.reactor();
         let record = Record::new();
@@ -57,7 +57,7 @@ fn tasks_have_their_steps_in_turns_and_none_inside_the_call_that_begins_them() {
 }
 
 #[test]
-fn a_slice_ends_when_its_time_is_up_and_the_next_turn_goes_on_with_the_next_task() {
+fn a_slice_ends_on_time_and_the_next_turn_runs_the_next_task() {
     on_each_back_end(|world| {
         let mut reactor = world.reactor();
         let record = Record::new();
@@ -250,7 +250,7 @@ fn dropped_it_is_stopped_and_detached_it_goes_on() {
 }
 
 #[test]
-fn an_error_a_panic_and_a_failure_that_was_waited_for_each_end_their_task_alone() {
+fn an_error_panic_or_awaited_failure_ends_only_its_own_task() {
     on_each_back_end(|world| {
         let mut reactor = world.reactor();
         let record = Record::new();
@@ -335,7 +335,7 @@ fn one_whose_drop_panics_does_not_stop_the_others() {
 }
 
 #[test]
-fn one_that_holds_its_own_cooperator_is_stopped_and_dropped_when_the_reactor_ends() {
+fn a_task_holding_its_cooperator_is_dropped_with_the_reactor() {
     on_each_back_end(|world| {
         let mut reactor = world.reactor();
         let cooperator = Cooperator::new(&reactor.handle());

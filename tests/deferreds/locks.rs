@@ -90,7 +90,7 @@ fn a_semaphore_of_nothing_has_one_token() {
 }
 
 #[test]
-fn who_is_cancelled_waits_no_longer_and_takes_the_lock_from_nobody() {
+fn a_cancelled_waiter_leaves_the_queue_and_takes_no_lock() {
     on_each_back_end(|world| {
         let mut reactor = world.reactor();
         let (record, held) = (Record::new(), Held::default());
@@ -161,7 +161,7 @@ fn what_waits_under_a_lock_is_cancelled_with_it() {
 }
 
 #[test]
-fn tokens_that_nobody_keeps_go_from_hand_to_hand_on_a_small_stack() {
+fn detached_acquisitions_release_in_turn_on_a_small_stack() {
     let thread = std::thread::Builder::new().stack_size(256 * 1024);
     let handed_on = || {
         on_each_back_end(|world| {
@@ -188,7 +188,7 @@ impl Wake for Bomb {
 }
 
 #[test]
-fn when_whoever_is_woken_by_a_release_panics_the_others_have_their_turn_all_the_same() {
+fn a_waker_panic_on_release_does_not_block_the_next_waiter() {
     on_each_back_end(|world| {
         let reactor = world.reactor();
         let lock = DeferredLock::new(&reactor.handle());

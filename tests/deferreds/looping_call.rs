@@ -52,7 +52,7 @@ fn it_may_come_for_the_first_time_after_an_interval() {
 }
 
 #[test]
-fn a_call_that_takes_long_makes_those_that_are_missed_skipped_and_leaves_the_phase_as_it_is() {
+fn a_slow_call_skips_missed_ticks_and_keeps_the_phase() {
     let mut memory = MemoryReactor::new();
     let calls = Calls::default();
     let network = memory.network();
@@ -68,7 +68,7 @@ fn a_call_that_takes_long_makes_those_that_are_missed_skipped_and_leaves_the_pha
 }
 
 #[test]
-fn the_next_call_comes_after_the_deferred_of_the_last_one_in_phase() {
+fn the_next_call_waits_for_the_last_deferred_and_keeps_phase() {
     let mut memory = MemoryReactor::new();
     let calls = Calls::default();
     let (noted, began, network) = (Rc::clone(&calls), memory.now(), memory.network());
@@ -259,7 +259,7 @@ fn what_does_not_fit_its_state_is_a_typed_error() {
 }
 
 #[test]
-fn to_drop_or_cancel_what_its_start_returned_ends_it_and_what_it_waits_for() {
+fn dropping_or_cancelling_the_start_deferred_ends_the_loop() {
     on_each_back_end(|world| {
         let mut reactor = world.reactor();
         for case in 0..8 {
@@ -309,7 +309,7 @@ fn one_that_runs_when_its_reactor_ends_is_dropped_with_it() {
 }
 
 #[test]
-fn one_that_holds_itself_is_dropped_when_it_stops_itself_or_its_reactor_ends() {
+fn a_self_referencing_looping_call_is_dropped_when_it_ends() {
     on_each_back_end(|world| {
         for (stops, waits) in [(true, false), (true, true), (false, false), (false, true)] {
             let mut reactor = world.reactor();

@@ -41,7 +41,7 @@ fn the_results_of_all_are_in_their_order_whatever_came_first() {
 }
 
 #[test]
-fn the_first_failure_is_that_of_all_with_its_index_and_the_others_are_cancelled() {
+fn gather_fails_with_the_first_failure_and_cancels_the_rest() {
     on_each_back_end(|world| {
         let mut reactor = world.reactor();
         let (resolvers, deferreds) = three(&reactor);
@@ -60,7 +60,7 @@ fn the_first_failure_is_that_of_all_with_its_index_and_the_others_are_cancelled(
 }
 
 #[test]
-fn the_first_result_comes_with_its_index_and_the_others_are_cancelled() {
+fn the_first_result_wins_with_its_index_and_cancels_the_rest() {
     on_each_back_end(|world| {
         let mut reactor = world.reactor();
         let (resolvers, deferreds) = three(&reactor);
@@ -111,7 +111,7 @@ fn the_outcome_of_each_is_there_in_their_order() {
 }
 
 #[test]
-fn of_none_at_all_the_results_are_there_at_once_and_there_is_no_first() {
+fn an_empty_gather_succeeds_at_once_and_an_empty_first_fails() {
     on_each_back_end(|world| {
         let reactor = world.reactor();
         let handle = reactor.handle();

@@ -62,7 +62,7 @@ fn when_too_many_jobs_wait_that_is_the_failure() {
 }
 
 #[test]
-fn cancelled_it_fails_at_once_and_the_job_runs_to_its_end_for_nobody() {
+fn a_cancelled_job_fails_at_once_but_still_runs_to_its_end() {
     on_the_real_network("a job is held up in a thread while the loop goes on", |world| {
         let mut reactor = world.reactor();
         let gate = Gate::new(world);

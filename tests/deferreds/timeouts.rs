@@ -102,7 +102,7 @@ fn what_is_to_come_of_it_when_the_time_is_up_can_be_said() {
 }
 
 #[test]
-fn the_time_counts_for_what_callbacks_wait_for_and_not_for_what_is_added_later() {
+fn a_timeout_covers_awaited_callbacks_but_not_later_ones() {
     on_each_back_end(|world| {
         let mut reactor = world.reactor();
         let (_inner, waited_for) = Deferred::<u32>::new(&reactor.handle());

@@ -28,7 +28,7 @@ fn one_that_is_dropped_with_its_deferred_is_logged_at_once() {
 }
 
 #[test]
-fn one_that_comes_after_its_deferred_was_let_go_is_logged_when_it_comes() {
+fn a_failure_after_its_deferred_was_detached_is_logged() {
     on_each_back_end(|world| {
         let mut reactor = world.reactor();
         let (resolver, deferred) = Deferred::<&str>::new(&reactor.handle());
@@ -50,7 +50,7 @@ fn one_that_comes_after_its_deferred_was_let_go_is_logged_when_it_comes() {
 }
 
 #[test]
-fn a_panic_is_counted_and_logged_once_whoever_looks_at_the_failure() {
+fn a_panic_is_logged_and_counted_once_even_if_it_is_handled() {
     on_each_back_end(|world| {
         let mut reactor = world.reactor();
         let handle = reactor.handle();
@@ -104,7 +104,7 @@ fn those_that_were_looked_at_and_cancellations_are_not_logged() {
 }
 
 #[test]
-fn those_that_nobody_can_fire_any_more_because_the_reactor_has_ended_are_not_logged() {
+fn deferreds_left_unfired_by_the_reactors_end_are_not_logged() {
     on_each_back_end(|world| {
         let mut reactor = world.reactor();
         let (resolver, deferred) = Deferred::<u32>::new(&reactor.handle());
@@ -118,7 +118,7 @@ fn those_that_nobody_can_fire_any_more_because_the_reactor_has_ended_are_not_log
 }
 
 #[test]
-fn the_failure_of_one_that_another_waited_for_is_logged_once_as_the_others() {
+fn a_failure_awaited_by_another_deferred_is_logged_once() {
     on_each_back_end(|world| {
         let mut reactor = world.reactor();
         let (resolver, inner) = Deferred::<u32>::new(&reactor.handle());

@@ -58,8 +58,8 @@ fn handed_down() -> TcpListener {
 }
 
 #[test]
-fn a_descriptor_that_was_inherited_is_not_handed_down_once_it_is_taken() {
-    let test = test_path(a_descriptor_that_was_inherited_is_not_handed_down_once_it_is_taken);
+fn an_adopted_inherited_descriptor_becomes_close_on_exec() {
+    let test = test_path(an_adopted_inherited_descriptor_becomes_close_on_exec);
     child::alone(test, "", || {
         on_the_real_network("a child inherits the descriptors of a process", |world| {
             let socket = handed_down();

@@ -92,8 +92,8 @@ fn peers_are_closed_others_go_on_and_the_port_serves_again() {
 }
 
 #[test]
-fn a_port_without_descriptors_accepts_nobody_until_its_pause_ends() {
-    let test = test_path(a_port_without_descriptors_accepts_nobody_until_its_pause_ends);
+fn a_port_without_descriptors_accepts_nothing_during_its_pause() {
+    let test = test_path(a_port_without_descriptors_accepts_nothing_during_its_pause);
     child::alone(test, "ulimit -n 64;", || {
         on_each_back_end(|world| {
             let pause = Duration::from_secs(3600);
@@ -128,8 +128,8 @@ fn a_port_without_descriptors_accepts_nobody_until_its_pause_ends() {
 }
 
 #[test]
-fn a_name_that_cannot_be_looked_up_for_want_of_descriptors_fails_alone() {
-    let test = test_path(a_name_that_cannot_be_looked_up_for_want_of_descriptors_fails_alone);
+fn a_lookup_without_free_descriptors_fails_alone() {
+    let test = test_path(a_lookup_without_free_descriptors_fails_alone);
     child::alone(test, "ulimit -n 64;", || {
         on_the_real_network(LIMITED, |world| {
             let mut reactor = world.reactor();
@@ -146,10 +146,10 @@ fn a_name_that_cannot_be_looked_up_for_want_of_descriptors_fails_alone() {
 }
 
 #[test]
-fn the_default_limit_of_connections_leaves_descriptors_for_other_things() {
+fn the_default_connection_limit_leaves_descriptors_free() {
     on_the_real_network(LIMITED, |world| {
         for (descriptors, connections) in [(64, 1), (300, 22), (1024, 384)] {
-            let test = test_path(the_default_limit_of_connections_leaves_descriptors_for_other_things);
+            let test = test_path(the_default_connection_limit_leaves_descriptors_free);
             let first = format!("EXPECT={connections}; export EXPECT; ulimit -n {descriptors};");
             match child::begin(test, &first) {
                 Some(child) => child.succeeds(),

@@ -16,7 +16,7 @@ use crate::failing::{local, mail};
 use twistor::sim::{Call, CallKind, Fault, Host, Random, Rule, Verdict};
 
 #[test]
-fn a_call_that_fails_ends_what_it_concerns_with_its_error_and_nothing_else() {
+fn a_failed_call_ends_only_the_affected_object_with_its_error() {
     let mut found = Found::default();
     for case in cases::all() {
         let Case { side, kind, errno, nth } = case;
@@ -30,7 +30,7 @@ fn a_call_that_fails_ends_what_it_concerns_with_its_error_and_nothing_else() {
 }
 
 #[test]
-fn a_call_that_moves_little_or_nothing_or_takes_long_harms_nobody() {
+fn a_short_empty_or_slow_call_does_no_harm() {
     let mut found = Found::default();
     for (side, kind, verdict) in unusual() {
         for nth in cases::times(side, kind) {
@@ -45,7 +45,7 @@ fn a_call_that_moves_little_or_nothing_or_takes_long_harms_nobody() {
 }
 
 #[test]
-fn calls_that_move_little_or_nothing_or_take_long_for_a_while_harm_nobody() {
+fn a_series_of_short_empty_or_slow_calls_does_no_harm() {
     let mut found = Found::default();
     for (side, kind, verdict) in unusual() {
         let storm = Fault::call(kind, verdict).between(Duration::ZERO, MUCH_LATER).at_most(1000);
@@ -100,7 +100,7 @@ fn a_server_without_descriptors_goes_on_when_it_has_some_again() {
 }
 
 #[test]
-fn without_a_fault_all_are_served_and_each_side_makes_the_calls_that_it_should() {
+fn without_a_fault_all_clients_are_served_by_expected_calls() {
     struct Calls(Rc<RefCell<Vec<(Host, CallKind)>>>);
     impl Rule for Calls {
         fn call(&mut self, call: &Call, _: &mut Random) -> Verdict {
@@ -132,7 +132,7 @@ fn without_a_fault_all_are_served_and_each_side_makes_the_calls_that_it_should()
 }
 
 #[test]
-fn a_call_on_a_socket_of_datagrams_that_fails_costs_one_datagram_at_most_and_its_owner_is_told() {
+fn a_failed_datagram_call_loses_at_most_one_and_is_reported() {
     let (mut cases, mut bad) = (0, String::new());
     for (side, kind, times) in mail::CALLS {
         for (errno, nth) in kind.errors().iter().flat_map(|errno| times.iter().map(move |nth| (*errno, *nth)))
@@ -160,7 +160,7 @@ fn a_call_on_a_socket_of_datagrams_that_fails_costs_one_datagram_at_most_and_its
 }
 
 #[test]
-fn a_call_on_a_unix_socket_that_fails_ends_what_it_concerns_and_nothing_else() {
+fn a_failed_unix_socket_call_ends_only_the_affected_object() {
     let (mut cases, mut bad) = (0, String::new());
     for (kind, times) in local::CALLS {
         for (errno, nth) in kind.errors().iter().flat_map(|errno| times.iter().map(move |nth| (*errno, *nth)))

@@ -49,8 +49,8 @@ fn a_read_that_finds_nothing_is_no_end_and_no_data() {
 }
 
 #[test]
-fn a_connection_that_cannot_be_watched_is_closed_and_others_go_on() {
-    let name = test_path(a_connection_that_cannot_be_watched_is_closed_and_others_go_on);
+fn a_connection_that_cannot_be_registered_is_closed_alone() {
+    let name = test_path(a_connection_that_cannot_be_registered_is_closed_alone);
     // The waker, the listener, one connection; the second one.
     let tampering = "-e trace=epoll_ctl -e inject=epoll_ctl:error=ENOSPC:when=4";
     let traced = under_strace(name, tampering, |world| {
@@ -135,11 +135,11 @@ failures! {
     a_read_that_times_out_loses_the_connection: "recvfrom" "ETIMEDOUT" "recv TimedOut";
     a_read_from_an_unreachable_host_loses_the_connection: "recvfrom" "EHOSTUNREACH" "recv HostUnreachable";
     a_read_from_an_unreachable_network_loses_the_connection: "recvfrom" "ENETUNREACH" "recv NetworkUnreachable";
-    a_read_of_a_socket_that_is_not_connected_loses_the_connection: "recvfrom" "ENOTCONN" "recv NotConnected";
+    a_read_of_an_unconnected_socket_loses_the_connection: "recvfrom" "ENOTCONN" "recv NotConnected";
     a_write_that_meets_a_reset_loses_the_connection: "sendto" "ECONNRESET" "send ConnectionReset";
     a_write_to_a_closed_pipe_loses_the_connection: "sendto" "EPIPE" "send BrokenPipe";
     a_write_that_times_out_loses_the_connection: "sendto" "ETIMEDOUT" "send TimedOut";
     a_write_to_an_unreachable_host_loses_the_connection: "sendto" "EHOSTUNREACH" "send HostUnreachable";
     a_write_to_an_unreachable_network_loses_the_connection: "sendto" "ENETUNREACH" "send NetworkUnreachable";
-    a_write_to_a_socket_that_is_not_connected_loses_the_connection: "sendto" "ENOTCONN" "send NotConnected";
+    a_write_to_an_unconnected_socket_loses_the_connection: "sendto" "ENOTCONN" "send NotConnected";
 }

@@ -7,7 +7,7 @@ use crate::world::{Record, Recorder, nobody, once, raise};
 use twistor::{Reactor, Signal};
 
 #[test]
-fn a_panic_in_a_call_that_is_nobodys_connections_stops_no_other_call() {
+fn a_panic_in_a_call_without_a_connection_stops_no_other_call() {
     beside_a_witness(|world, reactor, _| {
         let record = Record::new();
         let next = |name: &'static str| {
@@ -66,7 +66,7 @@ fn a_panic_in_a_signal_handler_leaves_it_in_place() {
 }
 
 #[test]
-fn a_panic_in_a_connections_timed_call_ends_that_connection_alone() {
+fn a_panic_in_a_connections_timer_ends_only_that_connection() {
     beside_a_witness(|world, reactor, _| {
         let record = Record::new();
         let listener = reactor.listen_tcp(world.anywhere(), nobody).unwrap();

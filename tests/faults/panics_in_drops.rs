@@ -111,7 +111,7 @@ impl DatagramProtocol for Deaf {
 }
 
 #[test]
-fn a_panic_in_the_drop_of_a_call_of_a_socket_that_is_closed_concerns_nobody() {
+fn a_panic_in_dropping_a_call_of_a_closed_socket_is_contained() {
     beside_a_witness(|world, reactor, _| {
         let id = reactor.listen_udp(world.anywhere(), Deaf).unwrap();
         let rude = RudeToDrop;
@@ -125,7 +125,7 @@ fn a_panic_in_the_drop_of_a_call_of_a_socket_that_is_closed_concerns_nobody() {
 }
 
 #[test]
-fn a_panic_in_the_drop_of_a_call_that_goes_with_its_socket_concerns_nobody() {
+fn a_panic_in_dropping_a_call_with_its_socket_is_contained() {
     beside_a_witness(|world, reactor, _| {
         let id = reactor.listen_udp(world.anywhere(), Deaf).unwrap();
         let rude = RudeToDrop;

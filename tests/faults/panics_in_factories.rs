@@ -54,7 +54,7 @@ impl ClientFactory for RudeFactory {
 }
 
 #[test]
-fn a_panic_in_a_listeners_factory_concerns_one_connection_at_the_most() {
+fn a_listener_factory_panic_affects_at_most_one_connection() {
     for (at, place) in [("build", "build_protocol"), ("start", "start_factory"), ("stop", "stop_factory")] {
         on_each_back_end(|world| {
             let mut reactor = world.reactor();
@@ -107,7 +107,7 @@ fn client_panics_at(at: &'static str, place: &str, listens: bool, expected: &[&s
 }
 
 #[test]
-fn a_panic_in_a_client_factory_leaves_the_other_callbacks_as_they_would_be() {
+fn a_client_factory_panic_leaves_the_other_callbacks_unchanged() {
     let made = ["made", "read lost", "lost Done"];
     let with = |before: &[&'static str], after: &[&'static str]| [before, &made, after].concat();
     client_panics_at(

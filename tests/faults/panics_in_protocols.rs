@@ -91,7 +91,7 @@ fn a_panic_in_resume_writing_ends_that_connection_alone() {
 }
 
 #[test]
-fn a_panic_in_connection_lost_keeps_nobody_from_hearing_of_the_loss() {
+fn a_panic_in_connection_lost_still_reports_the_loss_to_others() {
     panic_at("lost", "connection_lost of connection");
 }
 

@@ -77,10 +77,10 @@ fn the_second_signal_ends_the_process_at_once() {
 }
 
 #[test]
-fn a_program_of_tasks_that_awaits_the_signal_ends_without_an_error() {
+fn a_task_program_that_awaits_a_signal_ends_without_an_error() {
     on_the_real_network(KILLED, |_| {
         for signal in [Os::TERM, Os::INT] {
-            let test = test_path(a_program_of_tasks_that_awaits_the_signal_ends_without_an_error);
+            let test = test_path(a_task_program_that_awaits_a_signal_ends_without_an_error);
             let Some(mut child) = child::begin(test, "") else {
                 let ended = twistor::block_on(async {
                     eprintln!("runs");
@@ -215,8 +215,8 @@ fn a_reactor_that_leaves_signals_alone_dies_of_them() {
 }
 
 #[test]
-fn each_signal_comes_to_its_handlers_in_order_and_the_loop_goes_on() {
-    child::alone(test_path(each_signal_comes_to_its_handlers_in_order_and_the_loop_goes_on), "", || {
+fn signals_reach_their_handlers_in_order_and_the_loop_goes_on() {
+    child::alone(test_path(signals_reach_their_handlers_in_order_and_the_loop_goes_on), "", || {
         on_each_back_end(|world| {
             let mut reactor = world.reactor();
             let record = Record::new();
@@ -294,8 +294,8 @@ fn a_signal_that_waits_survives_that_another_one_is_asked_for() {
 }
 
 #[test]
-fn a_handler_for_a_signal_takes_the_place_of_the_stop_even_while_it_runs() {
-    let test = test_path(a_handler_for_a_signal_takes_the_place_of_the_stop_even_while_it_runs);
+fn a_signal_handler_replaces_the_stop_even_while_it_runs() {
+    let test = test_path(a_signal_handler_replaces_the_stop_even_while_it_runs);
     child::alone(test, "", || {
         on_each_back_end(|world| {
             let mut reactor = world.reactor_that_signals_stop(Settings::default());

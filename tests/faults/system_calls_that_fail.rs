@@ -101,9 +101,8 @@ fn interrupted_calls_are_made_again() {
 }
 
 #[test]
-fn an_accept_that_fails_for_its_own_connection_or_for_want_of_something_is_followed_by_others() {
-    let test =
-        test_path(an_accept_that_fails_for_its_own_connection_or_for_want_of_something_is_followed_by_others);
+fn after_a_failed_accept_other_connections_are_accepted() {
+    let test = test_path(after_a_failed_accept_other_connections_are_accepted);
     while_calls_fail(test, || {
         for error in ["ECONNABORTED", "EPERM", "EPROTO", "ENOBUFS", "ENOMEM", "ENFILE"] {
             // The connection is still in the queue: strace only says that it is not. When the table of open files is full

@@ -372,7 +372,7 @@ fn prefixed_strings_are_the_same_at_every_split() {
 }
 
 #[test]
-fn a_prefix_that_says_too_much_is_refused_before_its_string_comes() {
+fn an_excessive_length_prefix_is_refused_before_its_string() {
     let cases = [
         (LengthPrefix::Int8, &[11][..], 11),
         (LengthPrefix::Int16, &[1, 0], 256),
@@ -453,7 +453,7 @@ fn counts_are_those_of_a_naive_reading_whatever_is_asked_for() {
 }
 
 #[test]
-fn any_bytes_at_all_end_in_frames_or_errors_and_never_in_a_panic() {
+fn arbitrary_bytes_yield_frames_or_errors_but_never_a_panic() {
     for seed in 0..2000 {
         let mut random = Random::new(seed);
         let bytes: Vec<u8> = (0..random.below(300)).map(|_| random.below(256) as u8).collect();

@@ -95,7 +95,7 @@ fn a_part_of_the_delimiter_beyond_the_limit_is_too_much() {
 }
 
 #[test]
-fn a_line_that_is_too_long_is_told_by_itself_and_the_others_come() {
+fn an_overlong_line_is_reported_alone_and_other_lines_arrive() {
     on_each_back_end(|world| {
         let (mut reactor, record, _, mut peer) = begin(world, false);
         peer.send(b"one\r\n0123456789abcdef\r\ntwo\r\n");
@@ -146,7 +146,7 @@ fn a_pause_holds_at_once_and_what_is_kept_comes_in_order() {
 }
 
 #[test]
-fn nothing_comes_behind_a_line_that_ends_the_connection_but_it_can_be_had() {
+fn input_after_a_closing_line_is_kept_but_not_delivered() {
     on_each_back_end(|world| {
         let (mut reactor, record, _, mut peer) = begin(world, true);
         peer.send(b"one\r\nend\r\ntwo\r\nthr");
@@ -170,7 +170,7 @@ fn a_handler_can_take_what_waits() {
 }
 
 #[test]
-fn whatever_comes_lines_that_are_no_longer_than_the_limit_are_told() {
+fn lines_within_the_limit_are_delivered_for_any_input() {
     for seed in 0..500 {
         let mut random = Random::new(seed);
         let bytes: Vec<u8> = (0..random.below(200)).map(|_| b"ab\r\n\r\n"[random.below(6)]).collect();

@@ -112,7 +112,7 @@ fn lines_come_whole_and_in_order_however_they_are_cut() {
 }
 
 #[test]
-fn a_line_of_the_limit_is_in_order_and_a_longer_one_is_handed_over_with_all_that_is_behind_it() {
+fn an_overlong_line_is_handed_over_with_all_buffered_input() {
     on_each_back_end(|world| {
         let mut reactor = world.reactor();
         let record = Record::new();
@@ -132,7 +132,7 @@ fn a_line_of_the_limit_is_in_order_and_a_longer_one_is_handed_over_with_all_that
 }
 
 #[test]
-fn an_unfinished_line_is_too_long_when_no_part_of_a_delimiter_can_be_its_end() {
+fn an_unfinished_line_is_overlong_once_no_delimiter_can_fit() {
     on_each_back_end(|world| {
         let cases: [(&[&[u8]], &[&str]); 5] = [
             (&[b"0123456789\r"], &[]),
@@ -175,7 +175,7 @@ impl LineReceiver for Plain {
 }
 
 #[test]
-fn by_default_a_line_that_is_too_long_ends_the_connection_with_an_error_that_says_so() {
+fn by_default_an_overlong_line_closes_with_a_typed_error() {
     on_each_back_end(|world| {
         let mut reactor = world.reactor();
         let seen = Rc::default();
@@ -275,7 +275,7 @@ fn lines_go_on_behind_raw_bytes_however_they_are_cut() {
 }
 
 #[test]
-fn a_hundred_thousand_changes_of_the_mode_in_one_piece_go_no_level_deeper() {
+fn a_hundred_thousand_mode_changes_in_one_piece_do_not_recurse() {
     on_each_back_end(|world| {
         let mut reactor = world.reactor();
         let record = Record::new();
@@ -349,7 +349,7 @@ fn what_is_put_back_outside_of_a_delivery_comes_from_the_loop() {
 }
 
 #[test]
-fn a_pause_in_mid_buffer_holds_at_once_and_what_is_kept_comes_in_order_from_the_loop() {
+fn a_pause_in_mid_buffer_is_immediate_and_keeps_the_order() {
     on_each_back_end(|world| {
         let mut reactor = world.reactor();
         let record = Record::new();
@@ -428,7 +428,7 @@ fn a_pause_before_raw_mode_holds_the_raw_bytes() {
 }
 
 #[test]
-fn a_handler_that_pauses_at_each_line_and_resumes_later_gets_them_all() {
+fn a_handler_that_pauses_after_each_line_receives_all_lines() {
     on_each_back_end(|world| {
         let mut reactor = world.reactor();
         let record = Record::new();
@@ -454,7 +454,7 @@ fn a_handler_that_pauses_at_each_line_and_resumes_later_gets_them_all() {
 }
 
 #[test]
-fn nothing_comes_behind_a_line_that_ends_the_connection_but_it_can_be_had() {
+fn input_after_a_closing_line_is_kept_but_not_delivered() {
     on_each_back_end(|world| {
         for abort in [false, true] {
             let mut reactor = world.reactor();
@@ -500,7 +500,7 @@ fn nothing_comes_behind_raw_bytes_that_end_the_connection() {
 }
 
 #[test]
-fn a_handler_can_take_what_waits_in_mid_buffer_and_what_there_is_of_a_line() {
+fn a_handler_can_take_buffered_input_and_a_partial_line() {
     on_each_back_end(|world| {
         let mut reactor = world.reactor();
         let record = Record::new();
@@ -524,7 +524,7 @@ fn a_handler_can_take_what_waits_in_mid_buffer_and_what_there_is_of_a_line() {
 }
 
 #[test]
-fn the_delimiter_and_the_limit_can_change_and_hold_for_what_has_come() {
+fn a_new_delimiter_or_limit_applies_to_buffered_input() {
     on_each_back_end(|world| {
         let mut reactor = world.reactor();
         let record = Record::new();
@@ -558,7 +558,7 @@ fn the_delimiter_and_the_limit_can_change_and_hold_for_what_has_come() {
 }
 
 #[test]
-fn a_timer_finds_the_handler_with_a_transport_that_knows_of_lines() {
+fn a_timer_gets_the_handler_and_a_line_transport() {
     on_each_back_end(|world| {
         let mut reactor = world.reactor();
         let record = Record::new();
@@ -641,7 +641,7 @@ fn a_handler_hears_of_everything_that_a_protocol_hears_of() {
 }
 
 #[test]
-fn a_panic_in_a_line_ends_this_connection_alone_and_nothing_behind_it_comes() {
+fn a_panic_in_line_received_ends_only_that_connection() {
     on_each_back_end(|world| {
         let mut reactor = world.reactor();
         let record = Record::new();
@@ -657,7 +657,7 @@ fn a_panic_in_a_line_ends_this_connection_alone_and_nothing_behind_it_comes() {
 }
 
 #[test]
-fn what_a_handler_sees_depends_on_the_bytes_and_not_on_their_cuts_nor_on_pauses() {
+fn events_depend_on_the_bytes_not_on_fragments_or_pauses() {
     for seed in 0..300 {
         let mut random = Random::new(seed);
         let mut bytes = Vec::new();

@@ -106,7 +106,7 @@ fn a_pause_holds_at_once_and_what_is_kept_comes_in_order() {
 }
 
 #[test]
-fn nothing_comes_behind_a_state_that_ends_the_connection_or_takes_the_rest() {
+fn nothing_is_delivered_after_a_state_closes_or_takes_the_rest() {
     on_each_back_end(|world| {
         let mut reactor = world.reactor();
         let record = Record::new();
@@ -124,7 +124,7 @@ fn nothing_comes_behind_a_state_that_ends_the_connection_or_takes_the_rest() {
 }
 
 #[test]
-fn a_state_that_wants_too_much_ends_the_connection_before_its_bytes_come() {
+fn an_excessive_state_length_closes_before_its_bytes_arrive() {
     on_each_back_end(|world| {
         for (wanted, expected) in [(100, "message"), (101, "TooLong { length: 101, limit: 100 }")] {
             let mut reactor = world.reactor();

@@ -111,7 +111,7 @@ fn end(world: &World, mut reactor: Reactor, mut peer: Peer) {
 }
 
 #[test]
-fn strings_come_whole_and_in_order_however_they_are_cut_and_go_out_as_they_came() {
+fn strings_survive_any_fragmentation_in_order_and_round_trip() {
     on_each_framing(|world, framing| {
         let strings: [&[u8]; 5] = [b"one", b"", b"3:abc,", b"0123456789", b"\0\r\n"];
         let bytes = framing.encode(&strings);
@@ -136,7 +136,7 @@ fn strings_come_whole_and_in_order_however_they_are_cut_and_go_out_as_they_came(
 }
 
 #[test]
-fn a_pause_holds_at_once_and_what_is_kept_comes_in_order_before_the_end() {
+fn a_pause_is_immediate_and_kept_strings_precede_the_end() {
     on_each_framing(|world, framing| {
         let (mut reactor, record, id, mut peer) = begin(world, framing, |what, transport, string| {
             if (what, string) == ("string", b"pause") {
@@ -190,7 +190,7 @@ impl StringReceiver for Plain {
 }
 
 #[test]
-fn by_default_a_string_that_is_too_long_ends_the_connection_by_its_length_alone() {
+fn by_default_an_overlong_length_alone_ends_the_connection() {
     on_each_back_end(|world| {
         let at_most = vec![b'x'; 99_999];
         let cases = [
@@ -221,7 +221,7 @@ fn by_default_a_string_that_is_too_long_ends_the_connection_by_its_length_alone(
 }
 
 #[test]
-fn a_netstring_that_is_none_ends_the_connection_and_all_behind_it_is_ignored() {
+fn a_malformed_netstring_is_fatal_and_later_input_is_ignored() {
     on_each_back_end(|world| {
         let bad = [
             (&b"01:a,1:b,"[..], "the length of a netstring begins with a zero"),
@@ -258,7 +258,7 @@ fn a_netstring_that_is_none_ends_the_connection_and_all_behind_it_is_ignored() {
 }
 
 #[test]
-fn a_length_that_is_too_much_is_told_again_with_new_bytes_unless_the_connection_ends() {
+fn an_excessive_length_is_reported_again_for_each_new_input() {
     on_each_back_end(|world| {
         let (mut reactor, record, _, mut peer) =
             begin(world, Framing::Prefixed(LengthPrefix::Int8), |_, _, _| {});
@@ -298,7 +298,7 @@ fn a_length_that_is_too_much_can_be_let_pass() {
 }
 
 #[test]
-fn a_string_that_is_too_long_to_send_is_a_typed_error_and_nothing_is_sent() {
+fn sending_an_overlong_string_is_an_error_and_sends_nothing() {
     on_each_back_end(|world| {
         for (prefix, most) in [(LengthPrefix::Int8, 255), (LengthPrefix::Int16, 65_535)] {
             let (mut reactor, record, _, mut peer) =
@@ -392,7 +392,7 @@ fn what_there_is_of_a_string_can_be_taken_with_its_length() {
 }
 
 #[test]
-fn a_timer_finds_the_handler_with_a_transport_that_knows_of_strings() {
+fn a_timer_gets_the_handler_and_a_string_transport() {
     on_each_framing(|world, framing| {
         let (mut reactor, _, id, mut peer) = begin(world, framing, |what, transport, _| {
             if what == "string" {
@@ -441,7 +441,7 @@ impl StatefulStringReceiver for Hello {
 }
 
 #[test]
-fn each_string_goes_to_the_state_that_the_one_before_it_named_and_the_last_closes() {
+fn each_string_reaches_the_state_named_by_the_previous_one() {
     on_each_framing(|world, framing| {
         let mut reactor = world.reactor();
         let record = Record::new();
@@ -460,7 +460,7 @@ fn each_string_goes_to_the_state_that_the_one_before_it_named_and_the_last_close
 }
 
 #[test]
-fn any_bytes_at_all_end_in_strings_or_errors_and_never_in_a_panic() {
+fn arbitrary_bytes_yield_strings_or_errors_never_a_panic() {
     for seed in 0..400 {
         let mut random = Random::new(seed);
         let framing = FRAMINGS[random.below(4)];

@@ -47,7 +47,7 @@ impl Protocol for Echo {
 }
 
 #[test]
-fn an_idle_connection_takes_at_most_256_bytes_before_and_after_its_busy_times() {
+fn an_idle_connection_takes_at_most_256_bytes_after_any_load() {
     on_the_real_network("the memory of the process is counted", |world| {
         let connections = world.connections(1000);
         let mut reactor =

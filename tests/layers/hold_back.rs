@@ -96,7 +96,7 @@ impl Protocol for Looks {
 }
 
 #[test]
-fn what_a_layer_lets_go_at_the_end_of_the_input_weighs_no_more_when_that_is_told() {
+fn data_released_by_a_layer_at_eof_no_longer_counts_as_unsent() {
     on_each_back_end(|world| {
         let record = Record::new();
         let mut reactor =
@@ -180,7 +180,7 @@ fn a_close_waits_for_what_a_layer_holds_back() {
 }
 
 #[test]
-fn our_end_waits_for_what_a_layer_holds_back_and_reading_goes_on() {
+fn a_half_close_waits_for_layers_while_reading_continues() {
     on_each_back_end(|world| {
         let record = Record::new();
         let protocol = Recorder::new(&record);
@@ -296,7 +296,7 @@ fn a_pause_of_a_layer_leaves_the_protocols_pause_alone() {
 }
 
 #[test]
-fn what_a_layer_delivers_while_the_protocol_has_paused_waits_for_it() {
+fn data_a_layer_delivers_during_a_pause_waits_for_resume() {
     on_each_back_end(|world| {
         let mut reactor = world.reactor();
         let record = Record::new();
@@ -340,7 +340,7 @@ fn what_a_layer_delivers_while_the_protocol_has_paused_waits_for_it() {
 }
 
 #[test]
-fn what_a_layer_held_is_unsent_no_more_when_the_connection_is_lost() {
+fn data_held_by_a_layer_is_not_unsent_after_a_loss() {
     on_each_back_end(|world| {
         let record = Record::new();
         let (mut reactor, id, _peer) =

@@ -37,7 +37,7 @@ fn switching(record: &Record) -> Recorder {
 }
 
 #[test]
-fn what_was_written_before_goes_out_as_it_is_and_what_comes_after_through_the_layer() {
+fn earlier_writes_bypass_an_added_layer_and_later_ones_use_it() {
     on_each_back_end(|world| {
         // As its first layer, and above another one.
         for beneath in [false, true] {
@@ -67,7 +67,7 @@ fn what_was_written_before_goes_out_as_it_is_and_what_comes_after_through_the_la
 }
 
 #[test]
-fn a_layer_can_be_added_from_outside_of_the_connections_callbacks() {
+fn a_layer_can_be_added_outside_of_the_callbacks() {
     on_each_back_end(|world| {
         for inside in [false, true] {
             let mut reactor = world.reactor();
@@ -155,7 +155,7 @@ fn bytes_that_the_protocol_was_not_told_of_are_the_new_layers() {
 }
 
 #[test]
-fn what_comes_after_a_layer_was_added_does_not_pass_it_by_though_descriptors_were_asked_for() {
+fn an_added_layer_sees_later_input_despite_descriptor_passing() {
     on_each_back_end(|world| {
         let mut reactor = world.reactor();
         let record = Record::new();

@@ -133,7 +133,7 @@ fn nobody_above_hears_anything_before_a_layer_is_ready() {
 }
 
 #[test]
-fn a_connection_that_never_was_ready_is_lost_without_a_word_to_its_protocol() {
+fn a_connection_that_is_never_ready_does_not_call_its_protocol() {
     on_each_back_end(|world| {
         let mut reactor = world.reactor();
         let (record, factory) = (Record::new(), Record::new());

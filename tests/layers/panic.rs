@@ -52,7 +52,7 @@ fn a_panic_in_any_call_of_a_layer_ends_its_connection_alone() {
 }
 
 #[test]
-fn a_panic_when_it_is_told_of_the_loss_or_dropped_is_logged_and_nothing_more() {
+fn a_layers_panic_in_lost_or_drop_is_only_logged() {
     struct Bad;
 
     impl Layer for Bad {

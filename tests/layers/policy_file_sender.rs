@@ -105,7 +105,7 @@ fn no_more_is_read_than_the_peer_takes() {
 }
 
 #[test]
-fn a_file_that_cannot_be_read_is_told_of_and_the_connection_goes_on() {
+fn a_file_read_error_is_reported_and_the_connection_goes_on() {
     on_each_back_end(|world| {
         let mut reactor = world.reactor();
         let record = Record::new();

@@ -91,7 +91,7 @@ fn a_slow_peer_that_goes_on_reading_is_not_idle() {
 }
 
 #[test]
-fn a_peer_that_empties_less_than_the_kernel_tells_of_is_not_idle() {
+fn a_peer_that_reads_without_causing_write_events_is_not_idle() {
     on_each_back_end(|world| {
         let limit = Duration::from_millis(100);
         let mut reactor = world.reactor();

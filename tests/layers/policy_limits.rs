@@ -44,7 +44,7 @@ fn one_below_the_limit_at_it_and_one_above() {
 }
 
 #[test]
-fn those_over_the_limit_have_the_overflow_protocol_and_do_not_count() {
+fn overflow_connections_get_their_protocol_and_do_not_count() {
     on_each_back_end(|world| {
         let mut reactor = world.reactor();
         let record = Record::new();

@@ -78,7 +78,7 @@ fn no_more_wait_for_a_header_than_there_may_be_in_all() {
 }
 
 #[test]
-fn a_peer_has_no_more_handshakes_under_way_than_it_may_have_connections() {
+fn pending_handshakes_count_towards_the_limit_per_peer() {
     on_each_back_end(|world| {
         let mut reactor = world.reactor();
         let record = Record::new();
@@ -97,7 +97,7 @@ fn a_peer_has_no_more_handshakes_under_way_than_it_may_have_connections() {
 }
 
 #[test]
-fn behind_a_proxy_the_clients_count_as_soon_as_they_are_known_and_the_proxy_does_not() {
+fn behind_a_proxy_known_clients_count_and_the_proxy_does_not() {
     on_each_back_end(|world| {
         let mut reactor = world.reactor();
         let record = Record::new();
@@ -137,7 +137,7 @@ fn behind_a_proxy_the_clients_count_as_soon_as_they_are_known_and_the_proxy_does
 }
 
 #[test]
-fn those_that_wait_for_the_overflow_protocol_are_limited_as_well() {
+fn connections_awaiting_the_overflow_protocol_are_limited_too() {
     on_each_back_end(|world| {
         let mut reactor = world.reactor();
         let record = Record::new();

@@ -150,7 +150,7 @@ fn who_cannot_be_forwarded_is_reset() {
 }
 
 #[test]
-fn a_client_that_goes_while_its_target_is_slow_leaves_nothing_behind() {
+fn a_client_lost_during_a_slow_connect_leaves_nothing_behind() {
     on_each_back_end(|world| {
         let mut reactor = world.reactor();
         let filtered = world.filtered();

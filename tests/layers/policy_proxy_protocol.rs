@@ -39,7 +39,7 @@ fn binary() -> Vec<u8> {
 }
 
 #[test]
-fn the_addresses_are_the_clients_from_connection_made_on_however_the_header_is_cut() {
+fn the_client_addresses_are_known_however_the_header_is_split() {
     on_each_back_end(|world| {
         for header in [LINE.to_vec(), binary()] {
             let mut reactor = world.reactor();
@@ -84,7 +84,7 @@ fn the_addresses_are_the_clients_from_connection_made_on_however_the_header_is_c
 }
 
 #[test]
-fn a_proxy_that_speaks_for_itself_or_does_not_know_leaves_the_addresses() {
+fn a_local_or_unknown_proxy_header_keeps_the_addresses() {
     on_each_back_end(|world| {
         for header in [b"PROXY UNKNOWN\r\n".to_vec(), Header::local(Version::Two).encode()] {
             let mut reactor = world.reactor();
@@ -159,7 +159,7 @@ fn header_error(reason: &Reason) -> HeaderError {
 }
 
 #[test]
-fn a_wrong_header_ends_that_connection_alone_with_an_error_that_names_it() {
+fn a_wrong_header_ends_only_that_connection_with_a_typed_error() {
     on_each_back_end(|world| {
         let receiving = ProxyOptions { timeout: Duration::from_millis(20), ..trusting() };
         let cut = &LINE[..LINE.len() - 1];
@@ -296,7 +296,7 @@ fn limits_count_networks_of_ipv6_and_addresses_of_ipv4() {
 }
 
 #[test]
-fn the_header_and_its_values_are_there_for_the_factory_and_the_protocol() {
+fn the_factory_and_the_protocol_can_read_the_header_values() {
     /// Asks for the host name of the connection that it builds for.
     struct Hosts(Record);
 

@@ -190,7 +190,7 @@ fn the_tighter_of_two_rates_holds() {
 }
 
 #[test]
-fn a_loop_that_is_late_catches_up_and_one_that_was_idle_has_no_more_than_50_ms_in_store() {
+fn a_late_loop_catches_up_and_an_idle_one_saves_at_most_50_ms() {
     let mut transfer = Transfer::new();
     let came = Came::default();
     let counts = came.clone();

@@ -257,7 +257,7 @@ fn a_signal_after_the_exit_is_an_error() {
 }
 
 #[test]
-fn a_grandchild_that_holds_the_output_delays_the_end_and_not_the_exit() {
+fn a_grandchild_holding_the_output_delays_the_end_not_the_exit() {
     on_the_real_network(REAL, |world| {
         let reactor = &mut world.reactor();
         // The grandchild waits for a line on descriptor 3, which is the shell's standard input.

@@ -71,7 +71,7 @@ fn one_that_says_more_than_the_limit_is_killed() {
 }
 
 #[test]
-fn one_that_takes_longer_than_the_limit_is_killed_even_if_others_hold_its_output() {
+fn a_timed_out_program_is_killed_even_if_its_output_is_held() {
     on_the_real_network(REAL, |world| {
         let reactor = &mut world.reactor();
         let how = OutputOptions { timeout: Some(Duration::from_millis(20)), ..OutputOptions::default() };

@@ -9,7 +9,7 @@ use crate::world::on_the_real_network;
 use twistor::{ExitReason, ProcessProtocol, ProcessTransport, Reason, Settings, SpawnProcess};
 
 #[test]
-fn a_slow_reader_gets_all_of_an_output_that_no_pipe_has_room_for() {
+fn a_slow_reader_gets_all_output_beyond_the_pipes_capacity() {
     const SIZE: usize = 3_000_000;
     /// Pauses after each piece.
     struct Slow {
@@ -43,7 +43,7 @@ fn a_slow_reader_gets_all_of_an_output_that_no_pipe_has_room_for() {
 }
 
 #[test]
-fn a_paused_output_is_delivered_after_the_exit_and_before_the_end() {
+fn paused_output_is_delivered_after_the_exit_before_the_end() {
     on_the_real_network(REAL, |world| {
         let reactor = &mut world.reactor();
         let seen = Seen::default();
@@ -108,7 +108,7 @@ fn one_that_does_not_read_makes_the_writer_pause_and_resume() {
 }
 
 #[test]
-fn input_over_the_limit_kills_the_process_because_the_rest_would_be_missing() {
+fn input_over_the_buffer_limit_kills_the_process() {
     /// Writes much, and as much again when it is told to pause.
     struct Writer(Seen);
     impl ProcessProtocol for Writer {
@@ -159,7 +159,7 @@ fn an_input_that_the_child_closes_is_told_without_a_write() {
 }
 
 #[test]
-fn an_output_that_is_closed_from_here_ends_the_one_that_writes_to_it() {
+fn closing_a_childs_output_ends_the_writer_by_sigpipe() {
     on_the_real_network(REAL, |world| {
         let reactor = &mut world.reactor();
         let seen = crate::process::spawn_and(reactor, SpawnProcess::new("yes", [""; 0]), |process| {

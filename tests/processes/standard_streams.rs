@@ -108,7 +108,7 @@ fn blocks(stream: impl AsFd) -> bool {
 }
 
 #[test]
-fn pipes_carry_bytes_both_ways_and_the_end_of_the_input_is_the_end() {
+fn pipes_carry_bytes_both_ways_until_the_input_ends() {
     on_the_real_network(REAL, |_| {
         let (input, mut to) = pipe().unwrap();
         let (mut from, output) = pipe().unwrap();
@@ -150,7 +150,7 @@ fn files_are_read_and_written_to_their_ends() {
 }
 
 #[test]
-fn nothing_is_an_input_that_has_ended_and_an_output_that_takes_all() {
+fn dev_null_is_an_ended_input_and_an_unlimited_output() {
     on_the_real_network(REAL, |_| {
         let (mut from, output) = pipe().unwrap();
         let child = begin("much", Stdio::null(), output);

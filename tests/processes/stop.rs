@@ -60,7 +60,7 @@ fn a_graceful_stop_kills_those_that_do_not_listen() {
 }
 
 #[test]
-fn a_child_that_is_to_outlive_the_reactor_is_left_and_sees_its_input_end() {
+fn a_child_that_outlives_the_reactor_sees_its_input_end() {
     on_the_real_network(REAL, |world| {
         let (read, write) = std::io::pipe().unwrap();
         let what = SpawnProcess {

@@ -263,7 +263,7 @@ impl Protocol for Client {
 }
 
 #[test]
-fn a_server_that_is_replaced_three_times_under_ten_thousand_messages_a_second_loses_none() {
+fn three_server_swaps_under_load_lose_no_message() {
     on_the_real_network("processes are the system's", |world| {
         let control =
             crate::world::temp_dir::short_temp_dir().join(format!("twistor-swap-{}", std::process::id()));

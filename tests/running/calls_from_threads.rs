@@ -136,7 +136,7 @@ fn a_thread_can_stop_the_reactor() {
 }
 
 #[test]
-fn a_reactor_that_is_gone_refuses_calls_and_drops_those_that_came_too_late() {
+fn an_ended_reactor_refuses_calls_and_drops_late_ones() {
     on_each_back_end(|world| {
         let mut reactor = world.reactor();
         let remote = reactor.remote();

@@ -58,7 +58,7 @@ fn a_refusal_that_came_in_time_is_no_timeout() {
 }
 
 #[test]
-fn a_name_that_was_found_while_the_loop_was_held_up_is_still_connected_to() {
+fn a_name_resolved_while_the_loop_was_blocked_still_connects() {
     // Only a simulated look-up certainly ends while the loop is held up.
     let (mut simulation, record) = (Simulation::new(1), Record::new());
     let (server, client) = (simulation.host("server"), simulation.host("client"));
@@ -109,7 +109,7 @@ fn bytes_that_came_in_time_count_before_an_idle_timeout() {
 }
 
 #[test]
-fn bytes_that_came_during_a_slow_callback_count_before_a_timeout() {
+fn bytes_received_during_a_slow_callback_precede_a_timeout() {
     on_each_back_end(|world| {
         let mut reactor = world.reactor();
         let record = Record::new();
@@ -251,7 +251,7 @@ fn a_process_that_stood_still_hears_its_peers_before_its_timers() {
 }
 
 #[test]
-fn a_slow_callback_is_noticed_and_the_next_slower_one_is_known_by_its_place() {
+fn a_slow_callback_is_measured_and_a_slower_one_is_located() {
     on_each_back_end(|world| {
         for measured in [true, false] {
             let settings = Settings { time_callbacks: measured, ..Settings::default() };

@@ -26,7 +26,7 @@ fn occupy(world: &World, reactor: &mut Reactor, jobs: usize, record: &Record) ->
 }
 
 #[test]
-fn a_job_runs_on_another_thread_and_its_result_comes_on_the_loops() {
+fn a_job_runs_on_a_pool_thread_and_its_result_on_the_loop() {
     on_the_real_network("it is about threads of the process", |world| {
         let mut reactor = world.reactor();
         let record = Record::new();
@@ -85,7 +85,7 @@ fn more_jobs_than_threads_all_have_their_turn() {
 }
 
 #[test]
-fn a_full_queue_says_so_and_neither_runs_the_job_nor_asks_for_its_result() {
+fn a_full_queue_is_an_error_that_drops_the_job_unrun() {
     on_each_back_end(|world| {
         let settings = Settings { threads: 2, job_queue: 2, ..Settings::default() };
         let mut reactor = world.reactor_with(settings);
@@ -137,7 +137,7 @@ fn jobs_that_never_end_hold_up_no_look_up() {
 }
 
 #[test]
-fn a_job_that_runs_at_the_end_is_waited_for_and_its_result_dropped() {
+fn reactor_drop_waits_for_a_running_job_and_drops_its_result() {
     on_the_real_network(HELD_UP, |world| {
         let mut reactor = world.reactor();
         let gate = Gate::new(world);

@@ -12,7 +12,7 @@ fn is_refused(reactor: &mut Reactor) -> bool {
 }
 
 #[test]
-fn run_and_turn_inside_a_callback_are_refused_and_change_nothing() {
+fn run_and_turn_inside_a_callback_are_refused_without_effect() {
     on_each_back_end(|world| {
         let mut reactor = world.reactor();
         let record = Record::new();
@@ -60,7 +60,7 @@ fn reaches(reactor: &mut Reactor, reach: impl Fn(&mut Reactor, &mut dyn FnMut(&m
 }
 
 #[test]
-fn run_and_turn_are_refused_to_whoever_reaches_a_protocol_between_turns() {
+fn run_and_turn_are_refused_through_a_protocol_between_turns() {
     on_each_back_end(|world| {
         let mut reactor = world.reactor();
         let record = Record::new();
@@ -83,7 +83,7 @@ fn run_and_turn_are_refused_to_whoever_reaches_a_protocol_between_turns() {
 }
 
 #[test]
-fn run_and_turn_are_refused_to_whoever_reaches_a_process_between_turns() {
+fn run_and_turn_are_refused_through_a_process_between_turns() {
     on_the_real_network("child processes are the system's", |world| {
         let mut reactor = world.reactor();
         let sleeper = SpawnProcess::new("sleep", ["60"]);

@@ -61,7 +61,7 @@ fn a_reactor_can_run_inside_a_callback_of_another() {
 }
 
 #[test]
-fn reactors_on_their_own_threads_share_a_port_and_stop_one_by_one() {
+fn reactors_on_threads_share_a_port_and_stop_one_by_one() {
     on_the_real_network("each reactor has a thread of the process", |world| {
         let shared = |address| ListenTcp { reuse_port: true, ..ListenTcp::new(address) };
         // Reserves the port.

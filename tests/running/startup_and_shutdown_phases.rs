@@ -28,7 +28,7 @@ fn stop(reactor: &mut Reactor) {
 }
 
 #[test]
-fn the_triggers_of_all_phases_come_once_in_the_order_in_which_they_were_added() {
+fn triggers_run_once_by_phase_and_then_in_the_order_added() {
     on_each_back_end(|world| {
         let mut reactor = world.reactor();
         let record = Record::new();
@@ -74,7 +74,7 @@ fn the_triggers_of_all_phases_come_once_in_the_order_in_which_they_were_added() 
 }
 
 #[test]
-fn call_when_running_comes_in_order_and_later_when_the_reactor_runs_already() {
+fn call_when_running_runs_in_order_or_later_if_already_running() {
     on_each_back_end(|world| {
         let mut reactor = world.reactor();
         let record = Record::new();
@@ -94,7 +94,7 @@ fn call_when_running_comes_in_order_and_later_when_the_reactor_runs_already() {
 }
 
 #[test]
-fn the_startup_waits_for_every_trigger_before_it_that_holds_it_up() {
+fn startup_waits_for_every_before_trigger_that_holds_it() {
     on_each_back_end(|world| {
         let mut reactor = world.reactor();
         let record = Record::new();
@@ -122,7 +122,7 @@ fn the_startup_waits_for_every_trigger_before_it_that_holds_it_up() {
 }
 
 #[test]
-fn the_loop_and_its_connections_are_alive_while_the_shutdown_is_held_up() {
+fn the_loop_and_connections_stay_alive_while_shutdown_is_held() {
     on_each_back_end(|world| {
         let mut reactor = world.reactor();
         let record = Record::new();
@@ -170,7 +170,7 @@ fn a_hold_holds_up_nothing_but_the_phase_before() {
 }
 
 #[test]
-fn a_trigger_can_add_and_remove_those_of_its_own_and_later_phases() {
+fn a_trigger_can_change_those_of_its_own_and_later_phases() {
     on_each_back_end(|world| {
         let mut reactor = world.reactor();
         let record = Record::new();
@@ -219,7 +219,7 @@ fn a_trigger_that_panics_stops_neither_the_others_nor_the_event() {
 }
 
 #[test]
-fn a_reactor_that_is_dropped_while_it_runs_tells_its_connections() {
+fn a_reactor_dropped_while_running_notifies_its_connections() {
     on_each_back_end(|world| {
         let mut reactor = world.reactor();
         let record = Record::new();

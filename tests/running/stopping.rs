@@ -107,7 +107,7 @@ fn everything_that_is_open_or_under_way_is_lost_and_hears_so() {
 }
 
 #[test]
-fn a_connector_that_only_waits_ends_with_the_reactor_and_its_factory_is_stopped() {
+fn a_waiting_connector_and_its_factory_end_with_the_reactor() {
     on_each_back_end(|world| {
         let mut reactor = world.reactor();
         let record = Record::new();
@@ -158,7 +158,7 @@ fn a_graceful_stop_sends_what_waits_and_a_plain_one_does_not() {
 }
 
 #[test]
-fn a_graceful_stop_waits_for_a_peer_that_takes_nothing_no_longer_than_its_limit() {
+fn a_graceful_stop_waits_for_a_stuck_peer_up_to_its_limit() {
     on_each_back_end(|world| {
         let settings = Settings {
             graceful_stop_timeout: Duration::from_millis(20),

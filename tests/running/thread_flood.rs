@@ -67,7 +67,7 @@ fn connections_go_on_while_threads_flood_the_loop_with_calls() {
 }
 
 #[test]
-fn no_more_calls_wait_than_the_limit_however_slowly_they_are_taken() {
+fn queued_calls_never_exceed_the_limit_however_slow_the_loop() {
     on_each_back_end(|world| {
         let settings = Settings { thread_call_queue: 10, thread_calls_per_turn: 2, ..Settings::default() };
         let mut reactor = world.reactor_with(settings);

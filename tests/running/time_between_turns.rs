@@ -35,7 +35,7 @@ fn what_a_program_does_between_two_turns_is_no_callback_s_time() {
 }
 
 #[test]
-fn what_a_program_does_after_it_has_listened_or_cancelled_is_no_callback_s_time() {
+fn time_after_a_listen_or_cancel_counts_for_no_callback() {
     let (network, host, mut reactor) = embedded();
     let listener = reactor.listen_tcp("127.0.0.1:0", || Nothing).unwrap();
     network.advance_host_clock(host, HOUR);

@@ -25,7 +25,7 @@ fn calls_come_in_the_order_of_their_times_however_they_were_set() {
 }
 
 #[test]
-fn calls_of_the_same_time_come_in_the_order_in_which_they_were_set() {
+fn calls_for_the_same_time_run_in_the_order_they_were_set() {
     on_each_back_end(|world| {
         let mut reactor = world.reactor();
         let record = Record::new();
@@ -87,7 +87,7 @@ fn no_call_comes_before_its_time() {
 }
 
 #[test]
-fn calls_that_a_busy_loop_made_late_still_come_in_order_and_once() {
+fn overdue_calls_after_a_busy_loop_run_in_order_and_once() {
     on_each_back_end(|world| {
         let mut reactor = world.reactor();
         let record = Record::new();

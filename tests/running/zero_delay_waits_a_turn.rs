@@ -8,7 +8,7 @@ use crate::world::{Record, Recorder, on_each_back_end};
 use twistor::Reactor;
 
 #[test]
-fn a_call_with_no_delay_set_by_a_timed_call_comes_in_the_next_turn() {
+fn a_zero_delay_call_set_by_a_timed_call_runs_in_the_next_turn() {
     on_each_back_end(|world| {
         let mut reactor = world.reactor();
         let turns = Rc::new(Cell::new((0, 0)));
@@ -26,7 +26,7 @@ fn a_call_with_no_delay_set_by_a_timed_call_comes_in_the_next_turn() {
 }
 
 #[test]
-fn a_call_reset_to_no_delay_by_a_timed_call_comes_in_the_next_turn() {
+fn a_call_reset_to_zero_by_a_timed_call_runs_in_the_next_turn() {
     on_each_back_end(|world| {
         let mut reactor = world.reactor();
         let turns = Rc::new(Cell::new((0, 0)));
@@ -54,7 +54,7 @@ fn link(reactor: &mut Reactor, links: usize, turns: Rc<RefCell<Vec<u64>>>) {
 }
 
 #[test]
-fn calls_to_a_reactor_that_runs_already_come_one_turn_after_the_other() {
+fn chained_calls_in_a_running_reactor_take_one_turn_each() {
     on_each_back_end(|world| {
         let mut reactor = world.reactor();
         reactor.iterate(Some(Duration::ZERO)).unwrap();
@@ -76,7 +76,7 @@ fn spin(reactor: &mut Reactor, wanted: Rc<Cell<bool>>, rounds: Rc<Cell<u64>>) {
 }
 
 #[test]
-fn a_call_that_sets_itself_again_at_once_keeps_no_connection_waiting() {
+fn a_call_that_repeats_without_delay_starves_no_connection() {
     on_each_back_end(|world| {
         let mut reactor = world.reactor();
         let (wanted, rounds) = (Rc::new(Cell::new(true)), Rc::new(Cell::new(0)));

@@ -101,7 +101,7 @@ impl DatagramProtocol for Told {
 }
 
 #[test]
-fn a_peer_by_name_is_looked_up_and_what_is_written_meanwhile_waits() {
+fn a_peer_given_by_name_is_resolved_and_writes_wait_for_it() {
     on_each_back_end(|world| {
         let mut reactor = world.reactor();
         // Whichever of its addresses the name has first.
@@ -129,7 +129,7 @@ fn a_peer_by_name_is_looked_up_and_what_is_written_meanwhile_waits() {
 }
 
 #[test]
-fn a_peer_whose_name_nobody_knows_ends_the_socket_with_the_reason() {
+fn an_unresolvable_peer_name_ends_the_socket_with_the_reason() {
     on_each_back_end(|world| {
         let mut reactor = world.reactor();
         let record = Record::new();
@@ -175,7 +175,7 @@ fn the_first_address_that_can_be_connected_to_is_taken() {
 }
 
 #[test]
-fn a_socket_that_is_closed_while_its_peer_is_looked_up_is_gone_without_a_word() {
+fn a_socket_closed_during_its_lookup_ends_without_a_callback() {
     on_each_back_end(|world| {
         let mut reactor = world.reactor();
         let record = Record::new();

@@ -88,7 +88,7 @@ fn text_sets_what_the_options_are_called() {
 }
 
 #[test]
-fn what_is_wrong_is_named_with_its_place_and_what_would_be_right() {
+fn a_parse_error_names_its_column_and_what_is_expected() {
     for (error, position, key, said) in [
         (server_error(""), 0, Some(""), "tcp"),
         (server_error("tpc:80"), 0, Some("tpc"), "did you mean tcp?"),
@@ -123,7 +123,7 @@ fn what_is_wrong_is_named_with_its_place_and_what_would_be_right() {
 }
 
 #[test]
-fn every_kind_of_text_is_an_endpoint_or_an_error_and_never_a_panic() {
+fn any_text_is_an_endpoint_or_an_error_never_a_panic() {
     // Pieces that mean something, in any order: three at a time, with and without the colon between.
     let pieces = [
         "tcp", "tcp6", "unix", "fd", ":", "=", r"\", "[", "[::1]", "80", "-1", "é", "port=", "@", "%", "\0",

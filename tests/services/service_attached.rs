@@ -75,7 +75,7 @@ fn after_the_limit_connections_are_aborted_and_the_reactor_ends() {
 }
 
 #[test]
-fn one_that_does_not_start_is_an_error_is_stopped_again_and_the_reactor_goes_on() {
+fn a_failed_start_is_an_error_that_leaves_the_reactor_running() {
     on_each_back_end(|world| {
         let mut reactor = world.reactor();
         let record = Record::new();

@@ -66,7 +66,7 @@ fn look(reactor: &mut Reactor, greeted: Greeted, preparation: twistor::service::
 }
 
 #[test]
-fn clients_are_connected_again_after_any_chaos_and_everything_stops() {
+fn clients_reconnect_after_any_chaos_and_all_services_stop() {
     let connected_once = Cell::new(0);
     Simulation::explore(0..60, |simulation| {
         let (server, visitor) = (simulation.host("server"), simulation.host("visitor"));

@@ -76,7 +76,7 @@ fn wait(world: &World, reactor: &mut Reactor, answer: &Answer) -> Result<Connect
 }
 
 #[test]
-fn it_connects_again_after_failures_and_losses_and_counts_the_failures_in_a_row() {
+fn the_service_reconnects_and_counts_consecutive_failures() {
     on_each_back_end(|world| {
         let mut reactor = world.reactor();
         let (record, address) = (Record::new(), world.unused());
@@ -123,7 +123,7 @@ fn it_connects_again_after_failures_and_losses_and_counts_the_failures_in_a_row(
 }
 
 #[test]
-fn the_connection_that_is_there_is_told_later_and_a_stop_sends_what_waits() {
+fn an_existing_connection_is_reported_later_and_stop_flushes() {
     on_each_back_end(|world| {
         const MUCH: usize = 1 << 20;
         let mut reactor = world.reactor();
@@ -156,7 +156,7 @@ fn the_connection_that_is_there_is_told_later_and_a_stop_sends_what_waits() {
 }
 
 #[test]
-fn who_waits_may_have_enough_after_some_failures_and_learns_the_last_reason() {
+fn a_waiter_can_give_up_after_n_failures_with_the_last_reason() {
     on_each_back_end(|world| {
         let mut reactor = world.reactor();
         let service = hurried(world.unused(), nobody);
@@ -248,7 +248,7 @@ fn a_connection_counts_only_once_it_is_prepared() {
 }
 
 #[test]
-fn a_connection_that_is_refused_or_closed_while_it_is_made_is_a_failure() {
+fn a_connection_refused_or_closed_during_setup_is_a_failure() {
     on_each_back_end(|world| {
         let mut reactor = world.reactor();
         let listener = reactor.listen_tcp(world.anywhere(), || nobody().closing()).unwrap();
@@ -284,7 +284,7 @@ fn a_connection_that_is_refused_or_closed_while_it_is_made_is_a_failure() {
 }
 
 #[test]
-fn it_gives_up_when_its_policy_does_and_tries_again_after_another_start() {
+fn the_service_gives_up_with_its_policy_and_can_start_again() {
     on_each_back_end(|world| {
         let mut reactor = world.reactor();
         let record = Record::new();
@@ -319,7 +319,7 @@ fn it_gives_up_when_its_policy_does_and_tries_again_after_another_start() {
 }
 
 #[test]
-fn an_endpoint_that_cannot_even_try_is_a_failure_and_a_policy_that_panics_gives_up() {
+fn an_invalid_endpoint_is_a_failure_and_a_policy_panic_gives_up() {
     on_each_back_end(|world| {
         let mut reactor = world.reactor();
         let service = ClientService::new(ConnectTcp::new("no host", 80), nobody).retry_with(|failures, _| {
@@ -342,7 +342,7 @@ fn an_endpoint_that_cannot_even_try_is_a_failure_and_a_policy_that_panics_gives_
 }
 
 #[test]
-fn a_waiter_may_stop_the_service_and_its_panic_concerns_nobody_else() {
+fn a_waiter_may_stop_the_service_and_its_panic_is_contained() {
     on_each_back_end(|world| {
         let mut reactor = world.reactor();
         let listener = reactor.listen_tcp(world.anywhere(), || nobody().closing()).unwrap();

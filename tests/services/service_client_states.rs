@@ -321,7 +321,7 @@ fn every_act_in_every_state_leads_where_the_table_says() {
 }
 
 #[test]
-fn who_asked_to_stop_is_told_once_from_every_state_and_nothing_is_left() {
+fn each_stop_is_confirmed_once_in_every_state_without_leaks() {
     for place in PLACES {
         let mut bench = Bench::at(place);
         bench.act(Act::Stop);
@@ -359,7 +359,7 @@ fn who_waits_for_a_connection_is_answered_as_the_state_says() {
 }
 
 #[test]
-fn a_start_while_it_stops_waits_for_the_loss_of_the_old_connection() {
+fn a_start_while_stopping_waits_for_the_old_connections_loss() {
     let mut bench = Bench::at(Place::Restarting);
     assert_eq!((bench.kind(), bench.attempts.get()), ("restarting", 1));
     bench.stop("again");

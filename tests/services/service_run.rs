@@ -100,10 +100,10 @@ fn a_second_signal_ends_it_at_once() {
 }
 
 #[test]
-fn one_that_does_not_stop_is_ended_after_the_limit_with_exit_code_1() {
+fn a_service_that_does_not_stop_in_time_exits_with_code_1() {
     on_the_real_network(OWN_PROCESS, |_| {
         let settings = RunSettings { stop_limit: Duration::from_millis(20), ..RunSettings::default() };
-        let test = test_path(one_that_does_not_stop_is_ended_after_the_limit_with_exit_code_1);
+        let test = test_path(a_service_that_does_not_stop_in_time_exits_with_code_1);
         let mut child = program(test, "", settings, Says { stopping: None, ..SAYS });
         child.says("runs");
         child.kill(Signal::TERM);
@@ -113,9 +113,9 @@ fn one_that_does_not_stop_is_ended_after_the_limit_with_exit_code_1() {
 }
 
 #[test]
-fn one_that_does_not_start_is_stopped_again_and_says_why_with_exit_code_1() {
+fn a_service_that_fails_to_start_is_stopped_and_exits_with_1() {
     on_the_real_network(OWN_PROCESS, |_| {
-        let test = test_path(one_that_does_not_start_is_stopped_again_and_says_why_with_exit_code_1);
+        let test = test_path(a_service_that_fails_to_start_is_stopped_and_exits_with_1);
         let folder = Folder::shared_with_child(test);
         let path = folder.path("manager");
         let manager = (!child::inside()).then(|| UnixDatagram::bind(&path).unwrap());
@@ -198,9 +198,9 @@ fn what_its_user_can_put_right_has_exit_code_2() {
 }
 
 #[test]
-fn the_pid_file_is_there_while_it_runs_and_a_stale_one_is_replaced() {
+fn the_pid_file_exists_while_running_and_replaces_a_stale_one() {
     on_the_real_network(OWN_PROCESS, |_| {
-        let test = test_path(the_pid_file_is_there_while_it_runs_and_a_stale_one_is_replaced);
+        let test = test_path(the_pid_file_exists_while_running_and_replaces_a_stale_one);
         let folder = Folder::shared_with_child(test);
         let file = folder.path("program.pid");
         let settings = || RunSettings { pid_file: Some(file.clone()), ..RunSettings::default() };
@@ -271,12 +271,12 @@ fn hangup_reloads_and_the_service_manager_is_told_everything() {
 }
 
 #[test]
-fn a_manager_may_listen_on_an_abstract_name_be_slow_or_not_be_there() {
+fn a_manager_may_use_an_abstract_name_be_slow_or_be_absent() {
     on_the_real_network(OWN_PROCESS, |_| {
         use std::os::linux::net::SocketAddrExt;
         use std::os::unix::net::SocketAddr;
 
-        let test = test_path(a_manager_may_listen_on_an_abstract_name_be_slow_or_not_be_there);
+        let test = test_path(a_manager_may_use_an_abstract_name_be_slow_or_be_absent);
         let name = format!("twistor-manager-{}", process::id());
         let mut manager = None;
         if !child::inside() {
@@ -327,9 +327,9 @@ fn hear(manager: &UnixDatagram, words: &str) {
 }
 
 #[test]
-fn privileges_are_given_up_between_the_two_halves_of_the_start_for_good() {
+fn privileges_are_dropped_for_good_between_the_start_phases() {
     on_the_real_network(OWN_PROCESS, |_| {
-        let test = test_path(privileges_are_given_up_between_the_two_halves_of_the_start_for_good);
+        let test = test_path(privileges_are_dropped_for_good_between_the_start_phases);
         if !rustix::process::geteuid().is_root() && !child::inside() {
             return eprintln!("skipped: only root has privileges to give up");
         }

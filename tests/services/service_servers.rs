@@ -30,7 +30,7 @@ fn stop(service: &StreamServerService, reactor: &mut Reactor) -> Rc<Cell<bool>> 
 }
 
 #[test]
-fn it_listens_from_the_privileged_half_of_its_start_on_and_no_more_when_stopped() {
+fn a_service_listens_from_privileged_start_until_its_stop() {
     on_each_back_end(|world| {
         let mut reactor = world.reactor();
         let mut service = service(world, nobody);
@@ -49,7 +49,7 @@ fn it_listens_from_the_privileged_half_of_its_start_on_and_no_more_when_stopped(
 }
 
 #[test]
-fn its_connections_go_on_when_it_stops_and_it_can_start_again_with_the_same_factory() {
+fn connections_survive_a_stop_and_the_factory_can_start_again() {
     on_each_back_end(|world| {
         let mut reactor = world.reactor();
         let record = Record::new();
@@ -119,7 +119,7 @@ fn a_graceful_stop_aborts_what_has_not_ended_within_its_limit() {
 }
 
 #[test]
-fn a_port_that_cannot_be_listened_on_is_an_error_that_names_service_and_address() {
+fn a_failed_listen_names_the_service_and_the_address() {
     on_each_back_end(|world| {
         let mut reactor = world.reactor();
         let taken = reactor.listen_tcp(world.anywhere(), nobody).unwrap();
@@ -144,7 +144,7 @@ fn a_port_that_cannot_be_listened_on_is_an_error_that_names_service_and_address(
 }
 
 #[test]
-fn endpoints_that_were_read_from_text_serve_and_are_connected_to() {
+fn endpoints_parsed_from_text_can_serve_and_connect() {
     on_each_back_end(|world| {
         let mut reactor = world.reactor();
         let record = Record::new();

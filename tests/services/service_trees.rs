@@ -98,7 +98,7 @@ fn stop_and_wait(world: &World, services: &MultiService, reactor: &mut Reactor, 
 const SOON: Duration = Duration::from_millis(5);
 
 #[test]
-fn they_start_in_order_and_stop_in_reverse_each_after_the_one_before_has_stopped() {
+fn services_start_in_order_and_stop_in_reverse_one_at_a_time() {
     on_each_back_end(|world| {
         let mut reactor = world.reactor();
         let record = Record::new();
@@ -157,7 +157,7 @@ fn a_tree_that_has_stopped_can_be_started_again() {
 }
 
 #[test]
-fn when_one_does_not_start_those_before_it_are_stopped_in_reverse_and_the_error_names_it() {
+fn a_failed_start_stops_the_others_in_reverse_and_is_named() {
     on_each_back_end(|world| {
         let mut reactor = world.reactor();
         let record = Record::new();
@@ -190,7 +190,7 @@ fn when_one_does_not_start_those_before_it_are_stopped_in_reverse_and_the_error_
 }
 
 #[test]
-fn a_panic_in_a_start_is_its_failure_and_one_in_a_stop_keeps_nobody_waiting() {
+fn a_panic_in_start_is_a_failure_and_one_in_stop_never_blocks() {
     struct Panics(&'static str);
 
     impl Service for Panics {
@@ -230,7 +230,7 @@ fn a_panic_in_a_start_is_its_failure_and_one_in_a_stop_keeps_nobody_waiting() {
 }
 
 #[test]
-fn one_that_does_not_stop_within_its_limit_is_passed_over_with_a_warning() {
+fn a_service_over_its_stop_limit_is_skipped_with_a_warning() {
     on_each_back_end(|world| {
         let mut reactor = world.reactor();
         let record = Record::new();
@@ -284,7 +284,7 @@ fn the_token_can_be_let_go_on_another_thread() {
 }
 
 #[test]
-fn one_that_is_added_to_a_running_tree_starts_now_and_one_that_is_removed_stops() {
+fn a_running_tree_starts_added_and_stops_removed_services() {
     on_each_back_end(|world| {
         let mut reactor = world.reactor();
         let record = Record::new();
@@ -419,7 +419,7 @@ fn everybody_who_asks_a_tree_to_stop_is_told() {
 }
 
 #[test]
-fn one_that_stops_its_tree_from_inside_a_call_is_stopped_after_that() {
+fn a_tree_stopped_inside_a_callback_stops_after_it_returns() {
     struct Stops(MultiService, Record);
 
     impl Service for Stops {

@@ -61,7 +61,7 @@ fn errno<T>(result: io::Result<T>) -> Option<Errno> {
 }
 
 #[test]
-fn a_host_with_several_addresses_answers_from_the_one_that_was_asked() {
+fn a_multihomed_host_answers_from_the_queried_address() {
     struct Echo;
     impl DatagramProtocol for Echo {
         fn datagram_received(&mut self, transport: &mut DatagramTransport<'_>, data: &[u8], from: &Address) {
@@ -87,7 +87,7 @@ fn a_host_with_several_addresses_answers_from_the_one_that_was_asked() {
 
 /// Echo servers of two hosts, and one datagram that the first one seems to have sent to the second.
 #[test]
-fn a_forged_datagram_is_answered_between_guarded_echo_servers_for_a_moment() {
+fn guarded_echo_servers_answer_a_forged_datagram_only_briefly() {
     struct Echo(Option<EchoGuard>);
     impl DatagramProtocol for Echo {
         fn datagram_received(&mut self, transport: &mut DatagramTransport<'_>, data: &[u8], from: &Address) {
@@ -120,7 +120,7 @@ fn a_forged_datagram_is_answered_between_guarded_echo_servers_for_a_moment() {
 }
 
 #[test]
-fn a_datagram_comes_whole_when_its_latency_is_over_and_says_from_whom() {
+fn a_datagram_arrives_whole_after_its_latency_with_its_sender() {
     let (mut simulation, _, _, one, other) = two(Link::fixed(MOMENT));
     assert_eq!(one.send_to(b"hello", other.local_address()).unwrap(), 5);
     simulation.run_for(MOMENT - Duration::from_nanos(1)).unwrap();
@@ -212,7 +212,7 @@ fn bandwidth_lets_one_leave_after_the_other() {
 }
 
 #[test]
-fn what_does_not_fit_the_buffer_is_gone_and_the_whole_length_is_told() {
+fn a_datagram_over_the_buffer_is_cut_and_its_length_reported() {
     let (_simulation, _, _, one, other) = two(Link::instant());
     one.send_to(b"hello", other.local_address()).unwrap();
     one.send_to(b"next", other.local_address()).unwrap();

@@ -132,7 +132,7 @@ fn nuisances(random: &mut Random) -> Chaos {
 }
 
 #[test]
-fn every_byte_comes_back_whatever_calls_are_cut_short_interrupted_or_would_block() {
+fn every_byte_is_echoed_despite_short_or_interrupted_calls() {
     let seen = Simulation::explore(0..60, |simulation| {
         let mut random = simulation.random("chaos");
         let chaos = nuisances(&mut random);
@@ -153,7 +153,7 @@ fn every_byte_comes_back_whatever_calls_are_cut_short_interrupted_or_would_block
 }
 
 #[test]
-fn what_came_back_before_a_disaster_is_what_was_sent_and_afterwards_the_echo_serves_again() {
+fn echoes_are_correct_before_a_disaster_and_resume_afterwards() {
     Simulation::explore(0..60, |simulation| {
         // Each compares what it gets.
         let (_, ends) = echo_and_callers(simulation, 5, 700_000);

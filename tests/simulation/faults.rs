@@ -88,7 +88,7 @@ fn errno(error: io::Error) -> Errno {
 // -- connections --
 
 #[test]
-fn connections_between_two_hosts_are_reset_on_both_sides_and_no_others() {
+fn a_reset_between_two_hosts_hits_both_sides_and_no_others() {
     let (mut simulation, server, client) = two_hosts();
     let served = serve(&mut simulation, server);
     let third = simulation.host("third");
@@ -158,7 +158,7 @@ fn a_queue_or_all_are_full_until_they_are_admitted_again() {
 }
 
 #[test]
-fn a_connect_that_waits_for_a_full_queue_is_made_when_there_is_room() {
+fn a_connect_held_by_a_full_backlog_succeeds_once_it_has_room() {
     let (mut simulation, server, client) = two_hosts();
     serve(&mut simulation, server);
     simulation.fill_backlog(server, None);
@@ -172,7 +172,7 @@ fn a_connect_that_waits_for_a_full_queue_is_made_when_there_is_room() {
 }
 
 #[test]
-fn connections_that_are_made_do_not_mind_refusal_silence_and_full_queues() {
+fn open_connections_survive_refusal_silence_and_a_full_backlog() {
     let (mut simulation, server, client, record) = connected();
     for wrong in [Network::refuse, Network::drop_connects, Network::fill_backlog] {
         wrong(&simulation, server, None);
@@ -185,7 +185,7 @@ fn connections_that_are_made_do_not_mind_refusal_silence_and_full_queues() {
 // -- descriptors, names, slow readers --
 
 #[test]
-fn a_process_without_descriptors_sheds_connections_until_the_limit_is_lifted() {
+fn without_descriptors_a_process_sheds_until_the_limit_rises() {
     let (mut simulation, server, client, record) = connected();
     // What a process needs for itself, the listener, and the connection that there is.
     simulation.set_descriptor_limit(server, 8);
@@ -247,7 +247,7 @@ fn a_host_finds_no_names_but_addresses_and_itself() {
 }
 
 #[test]
-fn a_slow_reader_reads_at_its_rate_and_everything_when_it_is_slow_no_more() {
+fn a_slow_reader_reads_at_its_rate_and_then_all_once_lifted() {
     let (mut simulation, server, client, _) = connected();
     simulation.set_read_rate(server, Some(1000));
     write(&mut simulation, client, &[b'x'; 10_000]);
@@ -262,7 +262,7 @@ fn a_slow_reader_reads_at_its_rate_and_everything_when_it_is_slow_no_more() {
 // -- hosts that end --
 
 #[test]
-fn a_killed_process_closes_what_it_had_and_the_peer_sees_the_end() {
+fn a_killed_process_closes_its_sockets_and_the_peer_sees_eof() {
     let (mut simulation, server, client, record) = connected();
     simulation.kill(server);
     simulation.run_for(SECOND).unwrap();
@@ -284,7 +284,7 @@ fn a_killed_process_that_had_not_read_everything_resets() {
 }
 
 #[test]
-fn a_crash_is_not_heard_of_and_a_write_after_the_restart_finds_it() {
+fn a_crash_is_silent_until_a_write_after_the_restart() {
     let (mut simulation, server, client, record) = connected();
     simulation.crash(server);
     simulation.run_for(3600 * SECOND).unwrap();
@@ -310,7 +310,7 @@ fn a_crashed_host_answers_nobody_until_it_is_restarted() {
 }
 
 #[test]
-fn keepalive_finds_a_peer_that_is_gone_within_twice_its_idle_time() {
+fn keepalive_finds_a_lost_peer_within_twice_its_idle_time() {
     for idle in [10, 60, 600].map(Duration::from_secs) {
         let (mut simulation, server, client) = two_hosts();
         serve(&mut simulation, server);
@@ -360,7 +360,7 @@ fn a_user_timeout_ends_what_goes_unanswered_for_so_long() {
 }
 
 #[test]
-fn a_link_that_is_cut_for_less_than_the_user_timeout_ends_nothing() {
+fn a_cut_shorter_than_the_user_timeout_ends_no_connection() {
     let (mut simulation, server, client) = two_hosts();
     serve(&mut simulation, server);
     let (keepalive, user_timeout) = (Some(4 * SECOND), Some(Duration::from_millis(8500)));
@@ -377,7 +377,7 @@ fn a_link_that_is_cut_for_less_than_the_user_timeout_ends_nothing() {
 }
 
 #[test]
-fn keepalive_finds_a_host_that_was_restarted_with_its_next_question() {
+fn keepalive_finds_a_restarted_host_at_its_next_probe() {
     let (mut simulation, server, client) = two_hosts();
     serve(&mut simulation, server);
     let to = ConnectTcp { keepalive: Some(60 * SECOND), ..("server", 80).into() };
@@ -477,7 +477,7 @@ fn ten_seconds(drift: i32) -> (Duration, Duration) {
 }
 
 #[test]
-fn timers_of_a_clock_that_drifts_come_early_or_late_by_exactly_that() {
+fn timers_of_a_drifting_clock_are_off_by_exactly_the_drift() {
     assert_eq!(ten_seconds(0), (10 * SECOND, 10 * SECOND));
     assert_eq!(ten_seconds(250_000), (8 * SECOND, 10 * SECOND));
     assert_eq!(ten_seconds(-200_000), (10 * SECOND * 10 / 8, 10 * SECOND));
@@ -565,7 +565,7 @@ fn a_fault_after_or_between_times_is_one_then() {
 }
 
 #[test]
-fn the_nth_and_the_first_few_are_counted_among_those_that_meet_the_other_conditions() {
+fn nth_and_at_most_count_only_calls_matching_other_conditions() {
     let late = Duration::from_secs(104);
     assert_eq!(fates(|fault, _, _| fault.nth(3)), "..x.......");
     assert_eq!(fates(|fault, _, _| fault.at_most(2)), "xx........");
@@ -626,7 +626,7 @@ fn a_packet_s_fault_may_be_for_one_receiver_or_for_one_sender() {
 // -- rules: their verdicts --
 
 #[test]
-fn a_packet_that_is_lost_is_sent_again_and_one_that_passes_is_not_touched() {
+fn a_dropped_packet_is_retransmitted_and_others_are_untouched() {
     let of = |verdict| travels(move |server, _| Fault::any_packet(verdict).on(server).at_most(1))[0];
     assert_eq!(of(Verdict::Pass), MILLISECOND);
     assert_eq!(of(Verdict::Short(1)), MILLISECOND, "there is nothing to shorten");
@@ -634,7 +634,7 @@ fn a_packet_that_is_lost_is_sent_again_and_one_that_passes_is_not_touched() {
 }
 
 #[test]
-fn a_packet_that_fails_ends_its_connection_with_the_error_here_and_a_reset_there() {
+fn a_failed_packet_gives_an_error_here_and_a_reset_there() {
     let (mut simulation, _, _, mut socket, mut other) = sockets();
     simulation.add_rule(Fault::packet(PacketKind::Data, Verdict::Fail(Errno::EHOSTUNREACH)));
     socket.send(b"hello").unwrap();

@@ -229,7 +229,7 @@ fn a_refusal_does_not_come_back_on_a_cut_way() {
 }
 
 #[test]
-fn a_partition_freezes_what_travels_either_way_and_its_end_lets_it_go_on() {
+fn a_partition_freezes_data_both_ways_until_it_is_healed() {
     let (mut simulation, near, far) = two_hosts(Link::fixed(MOMENT));
     let (mut socket, mut other) = sockets(&mut simulation, near, far);
     // What is on its way is caught as well.
@@ -296,7 +296,7 @@ fn lost_after(cut: impl Fn(&Network, Host, Host)) -> Duration {
 }
 
 #[test]
-fn a_quarter_of_an_hour_without_acknowledgement_ends_a_connection_for_its_writer() {
+fn fifteen_minutes_without_an_ack_end_a_writers_connection() {
     for cut in
         [Network::partition as fn(&Network, Host, Host), Network::partition_one_way, |network, near, far| {
             network.partition_one_way(far, near)
@@ -332,7 +332,7 @@ fn the_system_gives_a_connect_up_after_127_seconds() {
 }
 
 #[test]
-fn a_connector_into_a_partition_times_out_and_one_that_waits_longer_is_told_by_the_system() {
+fn a_connect_into_a_partition_times_out_here_or_in_the_kernel() {
     let (mut simulation, near, far) = two_hosts(Link::default());
     simulation.reactor(far).listen_tcp("0.0.0.0:80", nobody).unwrap();
     simulation.partition(near, far);

@@ -10,7 +10,7 @@ use crate::two_worlds::play::{play, shorten};
 use crate::two_worlds::step::Scenario;
 
 #[test]
-fn protocols_see_the_same_on_a_simulated_loopback_as_on_the_systems() {
+fn protocols_see_the_same_on_simulated_and_real_loopback() {
     the_same(Scenario::new);
 }
 

@@ -47,7 +47,7 @@ fn a_run_that_waits_for_ever_says_who_waits_for_what() {
 }
 
 #[test]
-fn a_run_that_waits_says_so_for_one_that_was_not_accepted_and_for_one_that_is_not_read() {
+fn a_stuck_run_reports_an_unaccepted_and_an_unread_connection() {
     let simulation = Simulation::new(1);
     let (server, client) = (simulation.host("server"), simulation.host("client"));
     let at = (simulation.address(server), 80).into();
@@ -147,7 +147,7 @@ fn a_condition_that_begins_something_each_time_is_the_circle() {
 }
 
 #[test]
-fn a_host_whose_process_has_ended_has_no_reactor_until_it_begins_again() {
+fn a_host_has_no_reactor_between_its_end_and_its_restart() {
     let end: [fn(&mut Simulation, Host); 3] = [
         |simulation, host| simulation.kill(host),
         |simulation, host| simulation.crash(host),
@@ -212,7 +212,7 @@ fn what_does_not_come_within_a_year_comes_too_late() {
 }
 
 #[test]
-fn a_boot_that_fails_is_told_to_whoever_restarts_and_ends_a_run_in_which_chaos_does() {
+fn a_failed_boot_fails_a_restart_and_a_run_with_chaos() {
     let mut simulation = Simulation::new(1);
     let host = simulation.host("server");
     let first = Cell::new(true);
@@ -328,7 +328,7 @@ fn calls_that_cost_time_make_timers_late() {
 // -- scripts --
 
 #[test]
-fn actions_come_in_the_order_of_their_times_and_then_of_the_script() {
+fn actions_run_by_time_and_then_in_script_order() {
     let mut simulation = Simulation::new(1);
     let host = simulation.host("host");
     let record = Record::new();
@@ -350,7 +350,7 @@ fn actions_come_in_the_order_of_their_times_and_then_of_the_script() {
 }
 
 #[test]
-fn what_was_booted_runs_again_whenever_its_host_comes_back_and_every_end_is_told() {
+fn restarts_run_the_boot_again_and_every_end_is_reported() {
     let mut simulation = Simulation::new(1);
     let host = simulation.host("server");
     let record = Record::new();
@@ -393,7 +393,7 @@ fn nothing_of_a_killed_process_is_called_any_more() {
 }
 
 #[test]
-fn a_paused_process_stands_still_while_its_system_takes_what_comes() {
+fn a_paused_process_stands_still_while_its_kernel_goes_on() {
     let (mut simulation, server, client, record) = connected(1);
     simulation.pause(server);
     let id = simulation.reactor(client).connections()[0];
@@ -411,7 +411,7 @@ fn a_paused_process_stands_still_while_its_system_takes_what_comes() {
 }
 
 #[test]
-fn a_signal_that_is_watched_is_told_and_one_that_is_not_ends_the_process() {
+fn a_watched_signal_is_delivered_and_another_ends_the_process() {
     let mut simulation = Simulation::new(1);
     let host = simulation.host("host");
     let count = Rc::new(Cell::new(0));
@@ -601,7 +601,7 @@ fn an_exploration_counts_what_its_seeds_saw() {
 }
 
 #[test]
-fn the_first_seed_that_fails_is_told_with_its_end_and_how_to_run_it_again() {
+fn the_first_failing_seed_is_reported_with_how_to_repeat_it() {
     if std::env::var_os("TWISTOR_SEED").is_some() {
         return;
     }
@@ -614,7 +614,7 @@ fn the_first_seed_that_fails_is_told_with_its_end_and_how_to_run_it_again() {
         simulation.trace_note("just before");
         assert!(simulation.seed() != 7, "seven is not wanted");
     });
-    let name = test_path(the_first_seed_that_fails_is_told_with_its_end_and_how_to_run_it_again);
+    let name = test_path(the_first_failing_seed_is_reported_with_how_to_repeat_it);
     for part in ["seed 7 failed at", "seven is not wanted", "just before", "TWISTOR_SEED=7 cargo test", name]
     {
         assert!(text.contains(part), "{part}: {text}");
@@ -629,13 +629,13 @@ fn the_first_seed_that_fails_is_told_with_its_end_and_how_to_run_it_again() {
 }
 
 #[test]
-fn one_seed_is_run_alone_where_the_environment_names_it_and_its_whole_trace_is_shown() {
+fn a_seed_from_the_environment_runs_alone_with_a_full_trace() {
     let scenario = |simulation: &mut Simulation| {
         (0..100).for_each(|number| {
             simulation.trace_note(&format!("line {number} of seed {}", simulation.seed()))
         });
     };
-    let name = test_path(one_seed_is_run_alone_where_the_environment_names_it_and_its_whole_trace_is_shown);
+    let name = test_path(a_seed_from_the_environment_runs_alone_with_a_full_trace);
     if std::env::var_os("TWISTOR_SEED").is_some() {
         assert_eq!(Simulation::explore(0..10, scenario).seeds, 1);
         return;

@@ -94,7 +94,7 @@ const APART: &[&str] = &[
 ];
 
 #[test]
-fn the_same_seed_leaves_the_same_trace_in_one_process_and_in_two() {
+fn the_same_seed_gives_the_same_trace_across_processes() {
     let hash = |seed| {
         let mut simulation = Simulation::new(seed);
         scenario::wander(&mut simulation);
@@ -109,7 +109,7 @@ fn the_same_seed_leaves_the_same_trace_in_one_process_and_in_two() {
         return println!("{hashes:?}");
     }
     // Other addresses in memory, another environment, another working directory.
-    let name = test_path(the_same_seed_leaves_the_same_trace_in_one_process_and_in_two);
+    let name = test_path(the_same_seed_gives_the_same_trace_across_processes);
     let other = std::process::Command::new(std::env::current_exe().unwrap())
         .args(["--exact", name, "--nocapture"])
         .env(ANOTHER, "with a value of some length that moves the stack")

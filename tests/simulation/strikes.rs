@@ -103,7 +103,7 @@ fn every_strike_is_felt_and_over_when_it_is_mended() {
 }
 
 #[test]
-fn a_strike_that_is_mended_twice_or_never_came_leaves_all_as_it_was() {
+fn mending_twice_or_without_a_strike_changes_nothing() {
     let mut simulation = Simulation::new(1);
     let (server, client) = (simulation.host("server"), simulation.host("client"));
     simulation.boot(server, |reactor| reactor.listen_tcp("0.0.0.0:7", || Echo).map(drop)).unwrap();

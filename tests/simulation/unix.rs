@@ -91,7 +91,7 @@ fn a_process_that_ends_takes_its_file_along() {
 }
 
 #[test]
-fn one_that_is_killed_leaves_it_behind_and_its_successor_takes_it() {
+fn a_killed_listener_leaves_its_file_to_its_successor() {
     for crash in [false, true] {
         let mut simulation = Simulation::new(1);
         let host = listening(&mut simulation);
@@ -109,7 +109,7 @@ fn one_that_is_killed_leaves_it_behind_and_its_successor_takes_it() {
 }
 
 #[test]
-fn one_that_does_not_remove_what_is_stale_finds_the_name_in_use_until_somebody_does() {
+fn a_stale_file_keeps_its_name_in_use_until_it_is_removed() {
     let mut simulation = Simulation::new(1);
     let host = listening(&mut simulation);
     simulation.kill(host);
@@ -151,7 +151,7 @@ fn two_processes_of_a_host_know_each_other_by_different_numbers() {
 }
 
 #[test]
-fn what_is_said_takes_time_so_that_an_endless_conversation_has_an_end() {
+fn data_takes_time_so_an_endless_exchange_stays_bounded() {
     let mut simulation = Simulation::new(1);
     let host = listening(&mut simulation);
     simulation

@@ -70,7 +70,7 @@ fn so_it_is_with_ipv6() {
 }
 
 #[test]
-fn they_are_known_after_a_reset_although_the_system_has_forgotten() {
+fn both_addresses_are_still_known_after_a_reset() {
     on_each_back_end(|world| {
         let mut reactor = world.reactor();
         let addresses = Record::new();
@@ -91,7 +91,7 @@ fn they_are_known_after_a_reset_although_the_system_has_forgotten() {
 }
 
 #[test]
-fn the_peer_of_a_connection_that_was_reset_before_it_was_accepted_is_known() {
+fn the_peer_address_is_known_after_a_reset_before_accept() {
     on_each_back_end(|world| {
         let mut reactor = world.reactor();
         let addresses = Record::new();

@@ -11,7 +11,7 @@ use twistor::{Address, DatagramProtocol, DatagramTransport, Error};
 const KERNEL: &str = "descriptors are the system's";
 
 #[test]
-fn a_listening_socket_is_served_and_stays_with_whoever_else_has_it() {
+fn an_adopted_listener_is_served_and_stays_open_elsewhere() {
     on_the_real_network(KERNEL, |world| {
         let mut reactor = world.reactor();
         let ours = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -37,7 +37,7 @@ fn a_listening_socket_is_served_and_stays_with_whoever_else_has_it() {
 }
 
 #[test]
-fn what_had_come_to_a_connection_before_it_was_adopted_is_not_lost() {
+fn data_received_before_a_connection_is_adopted_is_kept() {
     on_the_real_network(KERNEL, |world| {
         let mut reactor = world.reactor();
         let (one, mut other) = UnixStream::pair().unwrap();

@@ -148,7 +148,7 @@ fn an_answer_that_a_send_is_told_costs_it_nothing() {
 }
 
 #[test]
-fn an_answer_is_told_where_many_alike_leave_with_one_call_and_all_arrive() {
+fn an_icmp_error_in_a_batched_send_is_reported_without_loss() {
     on_each_that_can(|world| {
         for (code, errno) in ANSWERS {
             let mut two = Two::new(world);
@@ -167,7 +167,7 @@ fn an_answer_is_told_where_many_alike_leave_with_one_call_and_all_arrive() {
 }
 
 #[test]
-fn an_answer_that_a_read_is_told_comes_as_an_error_and_what_is_behind_it_is_read() {
+fn an_icmp_error_seen_by_a_read_is_reported_and_reading_goes_on() {
     on_each_that_can(|world| {
         let mut two = Two::new(world);
         two.send_in_vain(13, Errno::EHOSTUNREACH);
@@ -206,7 +206,7 @@ fn after_an_answer_a_read_that_brought_all_is_the_last_one() {
 }
 
 #[test]
-fn one_that_cannot_be_sent_at_all_is_given_up_after_the_second_attempt() {
+fn a_datagram_that_cannot_be_sent_is_dropped_after_two_attempts() {
     on_each_back_end(|world| {
         let Some((network, _)) = world.simulated() else { return };
         let mut two = Two::new(world);
@@ -223,7 +223,7 @@ fn one_that_cannot_be_sent_at_all_is_given_up_after_the_second_attempt() {
 }
 
 #[test]
-fn a_socket_that_cannot_be_read_is_tried_now_and_then_and_loses_nothing() {
+fn an_unreadable_socket_is_retried_periodically_without_loss() {
     on_each_back_end(|world| {
         let Some((network, _)) = world.simulated() else { return };
         let mut two = Two::new(world);

@@ -162,7 +162,7 @@ fn many_datagrams_of_one_callback_all_arrive_in_order() {
 }
 
 #[test]
-fn the_longest_datagram_comes_through_and_one_more_byte_is_refused_by_name() {
+fn the_longest_datagram_is_sent_and_one_byte_more_is_refused() {
     on_each_back_end(|world| {
         let mut reactor = world.reactor();
         let (there, here) = (Record::new(), Record::new());
@@ -182,7 +182,7 @@ fn the_longest_datagram_comes_through_and_one_more_byte_is_refused_by_name() {
 }
 
 #[test]
-fn a_datagram_that_was_cut_is_told_as_such_and_never_taken_for_whole() {
+fn a_truncated_datagram_is_reported_as_truncated() {
     on_each_back_end(|world| {
         let mut reactor = world.reactor();
         let record = Record::new();
@@ -205,7 +205,7 @@ fn a_datagram_that_was_cut_is_told_as_such_and_never_taken_for_whole() {
 }
 
 #[test]
-fn a_connected_socket_hears_its_peer_alone_and_of_a_refusal_once_and_lives_on() {
+fn a_connected_socket_hears_only_its_peer_and_survives_refusal() {
     on_each_back_end(|world| {
         let mut reactor = world.reactor();
         let (here, there) = (Record::new(), Record::new());
@@ -358,7 +358,7 @@ fn what_a_socket_is_told_to_leave_comes_when_it_reads_again() {
 }
 
 #[test]
-fn a_socket_that_pauses_is_told_of_no_other_until_it_reads_again_and_then_of_all_in_order() {
+fn a_paused_socket_delivers_datagrams_in_order_after_a_resume() {
     on_each_back_end(|world| {
         let mut reactor = world.reactor();
         let record = Record::new();
@@ -434,7 +434,7 @@ fn a_socket_that_is_closed_is_told_of_nothing_that_had_come() {
 }
 
 #[test]
-fn what_strangers_sent_before_a_socket_had_its_peer_is_not_told_of() {
+fn datagrams_from_strangers_before_the_connect_are_discarded() {
     on_the_real_network("a socket of somebody else's, which was bound first and connected later", |world| {
         let mut reactor = world.reactor();
         let record = Record::new();
@@ -454,7 +454,7 @@ fn what_strangers_sent_before_a_socket_had_its_peer_is_not_told_of() {
 }
 
 #[test]
-fn a_socket_of_ipv6_has_one_name_for_a_peer_of_ipv4_however_it_was_written() {
+fn an_ipv6_socket_uses_one_address_form_for_an_ipv4_peer() {
     on_each_back_end(|world| {
         let mut reactor = world.reactor();
         let (record, answers) = (Record::new(), Record::new());
@@ -580,7 +580,7 @@ fn datagrams_to_everybody_need_to_be_allowed() {
 }
 
 #[test]
-fn members_of_a_group_receive_what_is_sent_to_it_until_they_leave() {
+fn group_members_receive_multicast_until_they_leave() {
     on_the_real_network("groups of the loopback interface", |world| {
         let mut reactor = world.reactor();
         let group = Ipv4Addr::new(239, 255, 41, 7);
@@ -680,7 +680,7 @@ fn an_answer_leaves_from_the_address_that_was_asked() {
 }
 
 #[test]
-fn answers_of_one_batch_leave_each_from_the_address_that_was_asked() {
+fn each_answer_of_a_batch_leaves_from_the_queried_address() {
     on_each_back_end(|world| {
         for at in ["0.0.0.0:0", "[::]:0"] {
             let mut reactor = world.reactor();
@@ -776,7 +776,7 @@ fn an_address_to_send_from_that_cannot_be_is_refused_or_told() {
 }
 
 #[test]
-fn what_was_sent_to_many_is_answered_from_where_the_system_likes() {
+fn the_kernel_chooses_the_source_of_an_answer_to_multicast() {
     on_each_back_end(|world| {
         let mut reactor = world.reactor();
         let (there, here) = (Record::new(), Record::new());
@@ -801,7 +801,7 @@ fn what_was_sent_to_many_is_answered_from_where_the_system_likes() {
 
 /// One datagram with a forged sender, which is what the first write is to the second server.
 #[test]
-fn two_guarded_echo_servers_do_not_answer_each_other_without_end() {
+fn two_guarded_echo_servers_do_not_answer_each_other_forever() {
     on_each_back_end(|world| {
         let mut reactor = world.reactor();
         let records = [Record::new(), Record::new()];
@@ -919,7 +919,7 @@ fn who_tries_again_what_has_failed_does_not_hold_up_the_loop() {
 }
 
 #[test]
-fn what_fails_when_a_socket_is_closed_calls_nobody_inside_the_call() {
+fn a_send_error_at_close_is_not_reported_inside_the_call() {
     on_each_back_end(|world| {
         let mut reactor = world.reactor();
         let record = Record::new();

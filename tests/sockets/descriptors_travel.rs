@@ -120,7 +120,7 @@ fn each_comes_before_the_byte_that_it_travelled_with() {
 }
 
 #[test]
-fn whoever_does_not_ask_for_them_gets_every_byte_and_nothing_stays_open() {
+fn unrequested_descriptors_are_closed_and_every_byte_arrives() {
     on_the_real_network(KERNEL, |world| {
         let events = seen(world, false, |transport| {
             for number in 0..40 {
@@ -232,8 +232,8 @@ fn seen_in_want(
 }
 
 #[test]
-fn out_of_descriptors_the_bytes_come_and_the_loss_of_the_others_is_told() {
-    let test = test_path(out_of_descriptors_the_bytes_come_and_the_loss_of_the_others_is_told);
+fn without_descriptors_bytes_arrive_and_losses_are_reported() {
+    let test = test_path(without_descriptors_bytes_arrive_and_losses_are_reported);
     child::alone(test, "ulimit -n 64;", || {
         on_the_real_network(KERNEL, |world| {
             let record = Record::new();
@@ -250,8 +250,8 @@ fn out_of_descriptors_the_bytes_come_and_the_loss_of_the_others_is_told() {
 }
 
 #[test]
-fn a_close_for_the_loss_comes_after_the_bytes_and_an_abort_at_once() {
-    let test = test_path(a_close_for_the_loss_comes_after_the_bytes_and_an_abort_at_once);
+fn on_descriptor_loss_a_close_delivers_bytes_and_an_abort_none() {
+    let test = test_path(on_descriptor_loss_a_close_delivers_bytes_and_an_abort_none);
     child::alone(test, "ulimit -n 64;", || {
         on_the_real_network(KERNEL, |world| {
             let record = Record::new();
@@ -266,7 +266,7 @@ fn a_close_for_the_loss_comes_after_the_bytes_and_an_abort_at_once() {
 }
 
 #[test]
-fn a_protocol_that_says_nothing_of_a_loss_has_the_bytes_and_is_closed() {
+fn by_default_a_descriptor_loss_closes_after_the_bytes() {
     struct Unaware(Record);
     impl Protocol for Unaware {
         fn connection_made(&mut self, transport: &mut Transport<'_>) {
@@ -276,7 +276,7 @@ fn a_protocol_that_says_nothing_of_a_loss_has_the_bytes_and_is_closed() {
             self.0.add(format!("data {}", String::from_utf8_lossy(data)));
         }
     }
-    let test = test_path(a_protocol_that_says_nothing_of_a_loss_has_the_bytes_and_is_closed);
+    let test = test_path(by_default_a_descriptor_loss_closes_after_the_bytes);
     child::alone(test, "ulimit -n 64;", || {
         on_the_real_network(KERNEL, |world| {
             let record = Record::new();

@@ -177,7 +177,7 @@ impl DatagramProtocol for Stopped {
 }
 
 #[test]
-fn look_ups_without_a_limit_of_their_own_have_that_of_the_settings() {
+fn lookups_without_their_own_timeout_use_the_settings_timeout() {
     let (mut simulation, _, client) = two_hosts();
     let settings = Settings { lookup_timeout: 3 * SECOND, ..Settings::default() };
     simulation.set_settings(client, settings);
@@ -198,7 +198,7 @@ fn look_ups_without_a_limit_of_their_own_have_that_of_the_settings() {
 }
 
 #[test]
-fn what_cannot_be_a_name_is_refused_and_an_address_needs_no_thread() {
+fn an_invalid_name_is_refused_and_an_address_needs_no_thread() {
     on_each_back_end(|world| {
         let settings = Settings { lookup_queue: 0, ..Settings::default() };
         let mut reactor = world.reactor_with(settings);

@@ -68,7 +68,7 @@ fn an_interface_that_is_not_there_is_named() {
 }
 
 #[test]
-fn a_simulated_listener_with_a_zone_can_be_connected_to_by_its_address() {
+fn a_simulated_listeners_zoned_address_can_be_connected_to() {
     let mut simulation = Simulation::new(1);
     let (server, client) = (simulation.host("server"), simulation.host("client"));
     let address: Ipv6Addr = "fe80::7".parse().unwrap();

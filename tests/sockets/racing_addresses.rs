@@ -178,7 +178,7 @@ fn failed(outcome: Outcome) -> Reason {
 }
 
 #[test]
-fn an_address_that_answers_in_its_head_start_is_the_only_one_asked() {
+fn the_first_address_is_the_only_attempt_if_it_answers_in_time() {
     let mut place = Place::new(&[(6, Listens), (4, Listens)]);
     let (peer, took) = made(place.connect(place.options()));
     assert!(peer.is_ipv6());

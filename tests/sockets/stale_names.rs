@@ -15,7 +15,7 @@ fn place(id: ConnectionId) -> String {
 }
 
 #[test]
-fn an_event_of_a_listener_that_was_stopped_in_the_same_turn_does_not_reach_its_successor() {
+fn an_event_of_a_stopped_listener_never_reaches_its_successor() {
     on_each_back_end(|world| {
         let mut reactor = world.reactor();
         let record = Record::new();
@@ -60,7 +60,7 @@ fn an_event_of_a_listener_that_was_stopped_in_the_same_turn_does_not_reach_its_s
 }
 
 #[test]
-fn a_connection_that_another_aborts_in_the_same_turn_gets_no_more_data() {
+fn a_connection_aborted_by_another_in_a_turn_gets_no_more_data() {
     on_each_back_end(|world| {
         let mut reactor = world.reactor();
         let record = Record::new();

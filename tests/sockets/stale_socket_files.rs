@@ -47,7 +47,7 @@ fn a_listener_whose_queue_is_empty_or_full_keeps_its_file() {
 
 #[test]
 #[cfg(target_os = "linux")]
-fn a_socket_that_is_bound_and_does_not_listen_yet_keeps_its_file() {
+fn a_bound_socket_that_does_not_listen_yet_keeps_its_file() {
     on_the_real_network(FILES, |world| {
         let folder = Folder::new();
         let (path, alias) = (folder.path("socket"), folder.path("alias"));
@@ -232,8 +232,8 @@ fn of_many_that_start_at_once_one_listens_and_is_found() {
 }
 
 #[test]
-fn a_relative_file_is_removed_wherever_the_process_works_by_then() {
-    let name = test_path(a_relative_file_is_removed_wherever_the_process_works_by_then);
+fn a_relative_file_is_removed_from_any_working_directory() {
+    let name = test_path(a_relative_file_is_removed_from_any_working_directory);
     crate::world::child::alone(name, "", || {
         on_the_real_network(FILES, |world| {
             let folder = Folder::new();

@@ -121,7 +121,7 @@ fn a_name_that_nobody_has_is_told_with_it() {
 }
 
 #[test]
-fn a_name_that_nobody_answers_to_any_more_costs_its_datagram_and_nothing_else() {
+fn a_send_to_a_stale_name_loses_only_that_datagram() {
     on_each_back_end(|world| {
         let mut reactor = world.reactor();
         let record = Record::new();
@@ -179,7 +179,7 @@ fn a_receiver_that_never_reads_costs_a_look_now_and_then() {
 }
 
 #[test]
-fn a_receiver_that_does_not_read_holds_up_nobody_else_and_misses_nothing() {
+fn a_paused_receiver_delays_no_other_and_loses_no_datagram() {
     on_each_back_end(|world| {
         let mut reactor = world.reactor();
         let (deaf, other) = (path(world, "deaf"), path(world, "other"));
@@ -269,8 +269,8 @@ fn a_socket_whose_peer_is_gone_hears_nobody_else() {
 }
 
 #[test]
-fn the_file_of_a_socket_never_has_a_wider_mode_than_was_asked_for() {
-    let test = test_path(the_file_of_a_socket_never_has_a_wider_mode_than_was_asked_for);
+fn a_socket_files_mode_is_never_wider_than_requested() {
+    let test = test_path(a_socket_files_mode_is_never_wider_than_requested);
     let traced = under_strace(test, "-e trace=fchmod,bind,chmod,fchmodat", |world| {
         let mut reactor = world.reactor();
         let private = ListenUnixDatagram { mode: Some(0o600), ..at(&path(world, "private")) };
@@ -322,7 +322,7 @@ fn however_much_is_asked_for_no_more_than_256_kib_come_whole() {
 }
 
 #[test]
-fn that_a_peer_has_taken_another_is_told_once_and_what_it_had_sent_is_not_held_up() {
+fn a_peer_that_reconnects_is_reported_once_and_its_data_arrives() {
     on_the_real_network("sockets of somebody else's, whose peer changes", |world| {
         let mut reactor = world.reactor();
         let [one, two, three] = ["one", "two", "three"].map(|what| path(world, what));

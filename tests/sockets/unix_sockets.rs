@@ -196,7 +196,7 @@ fn the_files_go_with_a_reactor_that_is_dropped() {
 }
 
 #[test]
-fn a_file_that_nobody_listens_on_makes_room_and_one_in_use_does_not() {
+fn a_stale_socket_file_is_replaced_and_one_in_use_is_not() {
     on_the_real_network(FILES, |world| {
         let folder = Folder::new();
         let path = folder.path("socket");
@@ -242,7 +242,7 @@ fn a_listener_whose_path_was_taken_over_leaves_the_new_file() {
 }
 
 #[test]
-fn a_path_that_is_too_long_is_refused_by_name_before_anything_is_opened() {
+fn an_overlong_path_is_refused_before_any_socket_is_opened() {
     on_each_back_end(|world| {
         let mut reactor = world.reactor();
         for (length, good) in [(107, true), (108, false)] {
@@ -261,7 +261,7 @@ fn a_path_that_is_too_long_is_refused_by_name_before_anything_is_opened() {
 }
 
 #[test]
-fn a_missing_path_and_a_stale_one_fail_with_what_the_system_said() {
+fn a_missing_path_and_a_stale_one_fail_with_the_kernels_error() {
     on_the_real_network(FILES, |world| {
         let folder = Folder::new();
         let mut reactor = world.reactor();
@@ -329,7 +329,7 @@ fn the_peer_is_known_by_its_credentials() {
 }
 
 #[test]
-fn the_file_of_a_client_goes_with_its_connection_and_with_an_attempt_that_fails() {
+fn a_clients_socket_file_is_removed_on_loss_and_on_failure() {
     on_the_real_network(FILES, |world| {
         let folder = Folder::new();
         let (there, here) = (folder.path("there"), folder.path("here"));

@@ -38,7 +38,7 @@ impl Protocol for Tells {
 }
 
 #[test]
-fn tasks_look_at_much_before_all_of_it_has_come_and_give_way_until_the_next_turn() {
+fn tasks_run_amid_large_input_and_yield_until_the_next_turn() {
     on_each_back_end(|world| {
         let mut reactor = world.reactor();
         let notes = Notes::default();
@@ -91,7 +91,7 @@ fn pattern(connection: usize, from: usize, count: usize) -> Vec<u8> {
 }
 
 #[test]
-fn large_pieces_reach_their_readers_in_order_however_they_are_read() {
+fn large_pieces_reach_their_readers_in_order_in_any_read_size() {
     on_each_back_end(|world| {
         world.run_future(async {
             let echo = async |mut reader: StreamReader, writer: StreamWriter| {

@@ -101,7 +101,7 @@ fn a_result_is_there_when_the_future_was_dropped() {
 }
 
 #[test]
-fn a_dropped_task_is_cancelled_from_the_loop_and_a_detached_one_goes_on() {
+fn a_dropped_task_is_cancelled_and_a_detached_one_runs_on() {
     on_each_back_end(|world| {
         let (mut reactor, log) = (world.reactor(), Log::default());
         let held = Dropped(log.clone(), "one");
@@ -128,7 +128,7 @@ fn a_dropped_task_is_cancelled_from_the_loop_and_a_detached_one_goes_on() {
 }
 
 #[test]
-fn a_cancelled_task_says_so_to_whoever_awaits_it_and_one_that_has_ended_keeps_its_result() {
+fn cancelling_fails_a_pending_task_and_keeps_an_ended_result() {
     on_each_back_end(|world| {
         let mut reactor = world.reactor();
         let results = reactor.block_on(async {
@@ -219,7 +219,7 @@ fn a_panic_in_what_an_end_drops_is_nobody_elses() {
 }
 
 #[test]
-fn a_panic_in_dropping_a_result_that_nobody_wants_is_nobody_elses() {
+fn a_panic_while_dropping_an_unwanted_result_is_contained() {
     struct Bad;
     impl Drop for Bad {
         fn drop(&mut self) {
@@ -256,7 +256,7 @@ fn what_is_thrown_may_panic_as_it_goes() {
 }
 
 #[test]
-fn tasks_that_never_wait_leave_the_network_and_timers_their_share() {
+fn busy_tasks_leave_time_for_the_network_and_for_timers() {
     on_each_back_end(|world| {
         let mut reactor = world.reactor();
         let done = Rc::new(Cell::new(false));
@@ -280,7 +280,7 @@ fn tasks_that_never_wait_leave_the_network_and_timers_their_share() {
 }
 
 #[test]
-fn the_end_of_the_reactor_ends_its_tasks_and_those_that_come_later() {
+fn when_the_reactor_ends_current_and_later_tasks_end() {
     on_each_back_end(|world| {
         let (mut reactor, log) = (world.reactor(), Log::default());
         let held = Dropped(log.clone(), "the first");
@@ -418,7 +418,7 @@ fn what_losses_at_the_end_lead_to_is_still_done() {
 }
 
 #[test]
-fn a_blocking_future_that_is_cut_short_reaches_the_reactor_as_it_goes() {
+fn an_aborted_blocking_future_reaches_the_reactor_in_its_drop() {
     struct Reaches(Log);
     impl Drop for Reaches {
         fn drop(&mut self) {
@@ -464,7 +464,7 @@ fn a_killed_process_reaches_nothing_as_its_tasks_go() {
 }
 
 #[test]
-fn callbacks_of_a_reactor_inside_a_task_of_another_are_in_no_task() {
+fn callbacks_of_a_nested_reactor_are_not_in_the_outer_task() {
     on_each_back_end(|world| {
         let (mut outer, mut inner) = (world.reactor(), world.reactor());
         let seen = outer.block_on(async move {
@@ -572,7 +572,7 @@ fn a_reactor_inside_a_task_of_another_has_tasks_of_its_own() {
 }
 
 #[test]
-fn queued_calls_come_in_order_from_the_loop_and_those_of_calls_in_the_next_turn() {
+fn queued_calls_run_in_order_and_nested_calls_a_turn_later() {
     on_each_back_end(|world| {
         let (mut reactor, log) = (world.reactor(), Log::default());
         let handle = reactor.handle();
@@ -633,7 +633,7 @@ fn a_thread_wakes_a_loop_that_waits() {
 }
 
 #[test]
-fn a_task_of_another_reactor_can_be_woken_from_this_ones_callbacks() {
+fn a_callback_of_one_reactor_can_wake_a_task_of_another() {
     on_each_back_end(|world| {
         let (mut one, mut other) = (world.reactor(), world.reactor());
         let (sender, mut receiver) = task::channel(1);

@@ -77,7 +77,7 @@ fn bytes_go_both_ways_through_the_traits() {
 }
 
 #[test]
-fn writing_waits_for_a_peer_that_does_not_read_and_fails_when_it_goes() {
+fn writing_waits_for_a_slow_peer_and_fails_when_it_is_gone() {
     on_each_back_end(|world| {
         world.run_future(async {
             let server = start_server("127.0.0.1:0", async |_reader: StreamReader, writer: StreamWriter| {

@@ -47,7 +47,7 @@ fn they_work_in_different_tasks() {
 }
 
 #[test]
-fn both_dropped_close_the_connection_and_what_was_written_is_sent() {
+fn dropping_both_halves_sends_the_written_data_and_closes() {
     on_each_back_end(|world| {
         for reader_first in [true, false] {
             world.run_future(async {
@@ -75,7 +75,7 @@ fn both_dropped_close_the_connection_and_what_was_written_is_sent() {
 }
 
 #[test]
-fn without_its_reader_a_writer_goes_on_and_what_comes_holds_nobody_up() {
+fn without_its_reader_a_writer_goes_on_and_input_is_discarded() {
     on_each_back_end(|world| {
         world.run_future(async {
             let said = Rc::new(RefCell::new(None));

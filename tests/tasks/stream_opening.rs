@@ -169,7 +169,7 @@ fn many_are_opened_at_once() {
 }
 
 #[test]
-fn a_listener_that_closes_at_once_is_an_end_and_not_an_error_of_opening() {
+fn an_immediate_close_by_the_peer_is_an_end_not_an_open_error() {
     on_each_back_end(|world| {
         world.run_future(async {
             let server = start_server("127.0.0.1:0", async |_: StreamReader, _: StreamWriter| {}).unwrap();

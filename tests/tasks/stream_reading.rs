@@ -132,7 +132,7 @@ fn lines_come_without_their_ends_and_the_last_one_needs_none() {
 }
 
 #[test]
-fn a_line_beyond_the_readers_limit_is_an_error_that_loses_nothing() {
+fn a_line_over_the_readers_limit_is_an_error_without_loss() {
     on_each_back_end(|world| {
         world.run_future(async {
             let (_server, mut reader, _writer) = coming(&[b"1234\n12345\n"], true).await;

@@ -50,7 +50,7 @@ fn connections_are_served_beside_each_other() {
 }
 
 #[test]
-fn a_handler_is_a_task_with_its_peers_name_and_the_servers_place() {
+fn a_handler_task_has_its_peers_name_and_the_servers_location() {
     on_each_back_end(|world| {
         world.run_future(async {
             let server = start_server("127.0.0.1:0", echo).unwrap();
@@ -68,7 +68,7 @@ fn a_handler_is_a_task_with_its_peers_name_and_the_servers_place() {
 }
 
 #[test]
-fn when_a_handler_returns_what_it_wrote_is_sent_and_its_connection_closed() {
+fn a_returning_handler_flushes_and_closes_its_connection() {
     on_each_back_end(|world| {
         world.run_future(async {
             let server = start_server("127.0.0.1:0", async |_: StreamReader, writer: StreamWriter| {
@@ -111,7 +111,7 @@ fn a_panic_resets_that_connection_alone() {
 }
 
 #[test]
-fn an_error_is_logged_with_the_peer_and_its_connection_is_closed() {
+fn a_handler_error_closes_the_connection_and_logs_the_peer() {
     on_each_back_end(|world| {
         let peer = world.run_future(async {
             let server = start_server("127.0.0.1:0", async |_: StreamReader, writer: StreamWriter| {
@@ -208,7 +208,7 @@ fn its_clients_can_be_aborted() {
 }
 
 #[test]
-fn a_server_that_is_dropped_ends_with_its_handlers_and_a_detached_one_goes_on() {
+fn dropping_a_server_ends_its_handlers_and_detaching_does_not() {
     on_each_back_end(|world| {
         let mut reactor = world.reactor();
         let address = reactor

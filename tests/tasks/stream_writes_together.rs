@@ -51,7 +51,7 @@ fn many_small_writes_are_one_call() {
 }
 
 #[test]
-fn they_keep_their_order_with_what_others_write_to_the_same_connection() {
+fn stream_writes_stay_in_order_with_those_of_other_writers() {
     on_each_back_end(|world| {
         world.run_future(async {
             let server =

@@ -40,7 +40,7 @@ fn a_sleep_takes_its_time_and_not_a_tick_less() {
 }
 
 #[test]
-fn sleeps_end_in_the_order_of_their_times_and_then_of_their_beginnings() {
+fn sleeps_end_in_deadline_order_and_then_in_start_order() {
     on_each_back_end(|world| {
         let mut reactor = world.reactor();
         let order = Rc::new(RefCell::new(Vec::new()));
@@ -111,7 +111,7 @@ fn a_sleep_that_is_dropped_leaves_no_timer() {
 }
 
 #[test]
-fn a_sleep_that_goes_to_another_task_wakes_that_one_at_the_same_time() {
+fn a_sleep_moved_to_another_task_wakes_that_task_on_time() {
     on_each_back_end(|world| {
         let mut reactor = world.reactor();
         reactor
@@ -150,7 +150,7 @@ fn a_sleep_that_is_taken_to_another_reactor_takes_as_long() {
 }
 
 #[test]
-fn a_sleep_that_is_polled_where_somebody_has_the_reactor_is_neither_over_nor_lost() {
+fn a_sleep_polled_while_the_reactor_is_borrowed_still_wakes() {
     on_each_back_end(|world| {
         let mut reactor = world.reactor();
         reactor

@@ -73,7 +73,7 @@ fn select_all_gives_the_first_and_its_place() {
 }
 
 #[test]
-fn one_of_many_that_never_waits_leaves_the_others_and_the_loop_their_share() {
+fn one_busy_future_of_many_does_not_starve_the_others() {
     on_each_back_end(|world| {
         let mut reactor = world.reactor();
         reactor
@@ -101,7 +101,7 @@ fn one_of_many_that_never_waits_leaves_the_others_and_the_loop_their_share() {
 }
 
 #[test]
-fn a_channel_keeps_the_order_and_holds_senders_up_when_it_is_full() {
+fn a_channel_keeps_the_order_and_blocks_senders_when_full() {
     on_each_back_end(|world| {
         let mut reactor = world.reactor();
         reactor
@@ -136,7 +136,7 @@ fn a_channel_keeps_the_order_and_holds_senders_up_when_it_is_full() {
 }
 
 #[test]
-fn nobody_overtakes_a_sender_that_waits_and_one_that_gives_up_lets_the_next_on() {
+fn senders_are_served_in_order_and_a_cancelled_one_is_skipped() {
     on_each_back_end(|world| {
         let mut reactor = world.reactor();
         reactor

@@ -54,7 +54,7 @@ fn what_a_call_sets_counts_from_its_own_time() {
 }
 
 #[test]
-fn a_call_without_delay_that_a_call_sets_comes_within_the_same_advance() {
+fn a_zero_delay_call_set_by_a_call_runs_in_the_same_advance() {
     let (mut clock, seen) = (Clock::new(), Seen::default());
     let inner = note(&seen, "inner");
     clock.call_later(Duration::ZERO, move |reactor| {

@@ -72,7 +72,7 @@ fn take(log: &Log) -> Vec<String> {
 // -- listening --
 
 #[test]
-fn ports_that_are_listened_on_are_recorded_with_all_that_was_asked_for() {
+fn listening_ports_are_recorded_with_their_options() {
     let mut memory = MemoryReactor::new();
     assert_eq!(memory.listening(), []);
     let asked = ListenTcp { backlog: 5, nodelay: false, ..ListenTcp::new(address("192.0.2.1:80")) };
@@ -334,7 +334,7 @@ fn every_connect_fails_as_long_as_the_test_wants() {
 // -- its life --
 
 #[test]
-fn it_runs_from_the_first_thing_that_happens_and_has_its_triggers() {
+fn the_reactor_runs_from_its_first_event_and_calls_triggers() {
     let (mut memory, log) = (MemoryReactor::new(), Log::default());
     let note = |name: &'static str| {
         let log = Rc::clone(&log);

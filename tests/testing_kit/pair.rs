@@ -205,7 +205,7 @@ fn one_that_does_not_read_pushes_back_until_the_other_pauses() {
 }
 
 #[test]
-fn a_peer_whose_reading_the_test_has_stopped_is_left_so_by_the_wire() {
+fn flushing_a_pair_does_not_resume_reading_the_test_stopped() {
     let mut pair = Pair::new(Echo, AccumulatingProtocol::default());
     pair.client.stop_reading();
     write(&mut pair.client, b"held");

@@ -152,7 +152,7 @@ fn a_reset_by_the_peer_is_a_loss() {
 }
 
 #[test]
-fn a_peer_that_closes_both_ways_answers_what_is_written_with_a_reset() {
+fn a_peer_that_closed_both_ways_answers_writes_with_a_reset() {
     let mut transport =
         StringTransport::new(AccumulatingProtocol { stays_open: true, ..AccumulatingProtocol::default() });
     transport.close();

@@ -264,7 +264,7 @@ fn fill(transport: &mut Transport<'_>) {
 }
 
 #[test]
-fn a_pause_that_is_still_to_be_told_limits_nothing_that_resuming_writes() {
+fn a_pending_pause_does_not_limit_what_resume_writing_writes() {
     on_each_back_end(|world| {
         let settings =
             Settings { write_buffer_limit: 50_000, high_water: 1000, low_water: 100, ..Settings::default() };

@@ -23,7 +23,7 @@ fn a_fin_alone_is_told_once_and_writing_goes_on() {
 }
 
 #[test]
-fn data_and_fin_in_one_event_are_both_told_whatever_the_size_of_the_buffer() {
+fn data_and_fin_in_one_event_are_both_delivered_for_any_buffer() {
     on_each_back_end(|world| {
         // Smaller than the data, exactly as large, larger.
         for read_buffer in [4, 8, 100] {
@@ -76,7 +76,7 @@ impl Protocol for Plain {
 }
 
 #[test]
-fn a_protocol_that_says_nothing_to_a_fin_still_sends_all_that_waits_then_closes() {
+fn by_default_a_fin_flushes_pending_output_and_then_closes() {
     on_each_back_end(|world| {
         let mut reactor = world.reactor();
         let (id, mut peer) = narrow_connection(world, &mut reactor, Plain);

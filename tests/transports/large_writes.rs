@@ -86,7 +86,7 @@ fn megabytes_in_one_write_arrive_whole() {
 }
 
 #[test]
-fn a_sequence_is_written_as_its_pieces_and_an_empty_write_is_none() {
+fn a_sequence_equals_its_pieces_and_an_empty_write_does_nothing() {
     on_each_back_end(|world| {
         let mut reactor = world.reactor();
         let protocol = nobody().acting(|what, transport, _| {

@@ -9,7 +9,7 @@ use crate::world::{Record, Recorder, on_each_back_end};
 use twistor::{ConnectionId, Layer, LayerContext, Settings};
 
 #[test]
-fn a_pause_in_data_received_holds_at_once_and_resuming_finds_what_is_there() {
+fn a_pause_in_data_received_is_immediate_and_loses_no_data() {
     on_each_back_end(|world| {
         let mut reactor = world.reactor_with(Settings { read_buffer: 4, ..Settings::default() });
         let record = Record::new();
@@ -56,7 +56,7 @@ fn a_pause_in_connection_made_holds_from_the_first_byte_on() {
 }
 
 #[test]
-fn a_pause_by_another_connection_holds_in_the_same_batch_of_events() {
+fn a_pause_by_another_connection_applies_in_the_same_batch() {
     on_each_back_end(|world| {
         let mut reactor = world.reactor();
         let record = Record::new();
@@ -103,7 +103,7 @@ fn a_pause_by_another_connection_holds_in_the_same_batch_of_events() {
 }
 
 #[test]
-fn a_fin_that_came_during_the_pause_is_told_after_the_data_that_came_with_it() {
+fn a_fin_during_a_pause_is_reported_after_its_data() {
     on_each_back_end(|world| {
         for data in ["", "bye"] {
             let mut reactor = world.reactor();
@@ -148,7 +148,7 @@ fn a_reset_that_came_during_the_pause_is_told_at_once() {
 }
 
 #[test]
-fn what_came_before_a_reset_is_told_before_it_when_reading_goes_on() {
+fn data_before_a_reset_is_delivered_first_when_reading_resumes() {
     on_each_back_end(|world| {
         let mut reactor = world.reactor_with(Settings { read_buffer: 4, ..Settings::default() });
         let record = Record::new();

@@ -43,7 +43,7 @@ fn register(reactor: &mut Reactor, id: ConnectionId, producer: Pull) {
 }
 
 #[test]
-fn it_is_asked_until_it_unregisters_and_all_pieces_arrive_in_order() {
+fn a_pull_producer_delivers_in_order_until_it_unregisters() {
     on_each_back_end(|world| {
         // Some go at once, some wait; it is never told to pause.
         for length in [100, 300_000] {
@@ -118,7 +118,7 @@ fn it_is_asked_once_a_turn_whatever_else_is_written() {
 }
 
 #[test]
-fn on_a_connection_that_is_lost_it_is_told_to_stop_and_never_asked() {
+fn on_a_lost_connection_a_producer_is_stopped_and_never_asked() {
     on_each_back_end(|world| {
         let mut reactor = world.reactor();
         let record = Record::new();
@@ -278,7 +278,7 @@ struct Through;
 impl Layer for Through {}
 
 #[test]
-fn one_that_had_nothing_is_asked_at_once_when_it_says_so_or_something_was_sent() {
+fn an_idle_producer_is_asked_again_on_request_or_after_a_send() {
     on_each_back_end(|world| {
         for layered in [false, true] {
             let mut reactor = world.reactor();

@@ -71,7 +71,7 @@ fn end(world: &World, reactor: &mut Reactor, id: ConnectionId) {
 }
 
 #[test]
-fn it_is_paused_above_the_high_mark_and_resumed_at_the_low_one_before_its_protocol() {
+fn a_producer_is_paused_and_resumed_before_its_protocol() {
     on_each_back_end(|world| {
         let mut reactor = world.reactor();
         let record = Record::new();
@@ -89,7 +89,7 @@ fn it_is_paused_above_the_high_mark_and_resumed_at_the_low_one_before_its_protoc
 }
 
 #[test]
-fn one_that_is_registered_on_a_full_buffer_is_paused_at_once_and_its_protocol_is_not_told_again() {
+fn a_producer_registered_on_a_full_buffer_is_paused_alone() {
     on_each_back_end(|world| {
         let mut reactor = world.reactor();
         let record = Record::new();
@@ -106,7 +106,7 @@ fn one_that_is_registered_on_a_full_buffer_is_paused_at_once_and_its_protocol_is
 }
 
 #[test]
-fn one_that_is_registered_just_after_the_crossing_is_paused_once() {
+fn a_producer_registered_after_the_crossing_is_paused_once() {
     on_each_back_end(|world| {
         let mut reactor = world.reactor();
         let record = Record::new();
@@ -122,7 +122,7 @@ fn one_that_is_registered_just_after_the_crossing_is_paused_once() {
 }
 
 #[test]
-fn one_that_follows_a_paused_one_is_not_resumed_unless_it_was_paused_itself() {
+fn a_producer_after_a_paused_one_is_not_resumed_unless_paused() {
     on_each_back_end(|world| {
         let mut reactor = world.reactor();
         let record = Record::new();
@@ -139,7 +139,7 @@ fn one_that_follows_a_paused_one_is_not_resumed_unless_it_was_paused_itself() {
 }
 
 #[test]
-fn on_a_connection_that_is_closing_or_lost_it_is_told_to_stop_and_that_is_all() {
+fn on_a_closing_or_lost_connection_a_producer_is_only_stopped() {
     on_each_back_end(|world| {
         for how in ["closing", "aborted", "in connection_lost"] {
             let mut reactor = world.reactor();
@@ -207,7 +207,7 @@ fn one_that_was_unregistered_hears_nothing_more() {
 }
 
 #[test]
-fn it_may_write_unregister_and_replace_itself_while_it_is_resumed() {
+fn a_resumed_producer_may_write_unregister_and_be_replaced() {
     on_each_back_end(|world| {
         let mut reactor = world.reactor();
         let (first, second) = (Record::new(), Record::new());
@@ -234,7 +234,7 @@ fn it_may_write_unregister_and_replace_itself_while_it_is_resumed() {
 }
 
 #[test]
-fn a_producer_that_fills_the_buffer_each_time_it_is_resumed_is_paused_each_time() {
+fn a_producer_that_refills_on_resume_is_paused_every_time() {
     on_each_back_end(|world| {
         const ROUNDS: usize = 5;
         let mut reactor = world.reactor();
@@ -278,7 +278,7 @@ fn a_panic_in_a_producer_ends_its_connection_alone() {
 }
 
 #[test]
-fn a_close_waits_until_it_is_unregistered_and_takes_what_it_writes_until_then() {
+fn a_close_accepts_writes_until_the_producer_unregisters() {
     on_each_back_end(|world| {
         for half in [false, true] {
             let mut reactor = world.reactor();

@@ -15,7 +15,7 @@ fn counting(received: &Rc<Cell<usize>>) -> Recorder {
 }
 
 #[test]
-fn a_connection_reads_no_more_than_its_share_in_a_turn_however_much_comes() {
+fn a_connection_reads_at_most_its_share_per_turn() {
     on_each_back_end(|world| {
         let mut reactor = world.reactor();
         // The read that goes beyond it is the last.
@@ -40,7 +40,7 @@ fn a_connection_reads_no_more_than_its_share_in_a_turn_however_much_comes() {
 }
 
 #[test]
-fn one_that_is_alone_in_a_turn_is_read_in_smaller_pieces_than_those_that_share_it() {
+fn a_lone_ready_connection_is_read_in_smaller_pieces() {
     on_each_back_end(|world| {
         let mut reactor = world.reactor();
         let largest = Rc::new(Cell::new(0));

@@ -15,7 +15,7 @@ fn pausing(record: &Record) -> Recorder {
 }
 
 #[test]
-fn it_waits_for_reading_to_be_resumed_and_comes_before_what_has_come_since_and_before_the_end() {
+fn receive_again_waits_for_resume_and_precedes_later_input() {
     on_each_back_end(|world| {
         let mut reactor = world.reactor();
         let record = Record::new();
@@ -40,7 +40,7 @@ fn it_waits_for_reading_to_be_resumed_and_comes_before_what_has_come_since_and_b
 }
 
 #[test]
-fn it_comes_once_for_each_time_that_it_was_asked_for_and_never_inside_the_callback_that_asks() {
+fn receive_again_calls_once_per_request_and_never_recursively() {
     on_each_back_end(|world| {
         let mut reactor = world.reactor();
         let record = Record::new();
@@ -116,7 +116,7 @@ impl Layer for Twice {
 }
 
 #[test]
-fn above_layers_it_comes_before_what_they_deliver_and_before_the_end() {
+fn above_layers_receive_again_precedes_their_data_and_the_end() {
     on_each_back_end(|world| {
         let mut reactor = world.reactor();
         let record = Record::new();
@@ -142,7 +142,7 @@ fn above_layers_it_comes_before_what_they_deliver_and_before_the_end() {
 }
 
 #[test]
-fn a_protocol_can_say_why_it_ends_its_connection_and_what_it_wrote_goes_out_first() {
+fn a_protocol_can_close_with_a_reason_after_its_data_is_sent() {
     on_each_back_end(|world| {
         let mut reactor = world.reactor();
         let record = Record::new();

@@ -26,7 +26,7 @@ fn end(world: &World, reactor: &mut Reactor, id: ConnectionId) {
 }
 
 #[test]
-fn exactly_at_the_high_mark_nothing_is_said_and_one_byte_above_it_pause() {
+fn a_pause_comes_one_byte_above_the_high_mark_and_not_at_it() {
     on_each_back_end(|world| {
         let mut reactor = world.reactor();
         let record = Record::new();
@@ -146,7 +146,7 @@ fn a_low_mark_above_the_high_one_counts_as_the_high_one() {
 }
 
 #[test]
-fn a_writer_that_minds_the_marks_never_has_more_waiting_than_the_mark_and_one_write() {
+fn a_pausing_writer_exceeds_the_mark_by_at_most_one_write() {
     on_each_back_end(|world| {
         const PIECE: usize = 5000;
         const PIECES: usize = 400;

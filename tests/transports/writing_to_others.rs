@@ -49,7 +49,7 @@ fn what_one_says_leaves_for_all_others_in_the_same_turn() {
 }
 
 #[test]
-fn what_a_timed_call_or_another_thread_writes_leaves_in_the_same_turn() {
+fn a_write_by_a_timed_call_or_a_thread_leaves_in_the_same_turn() {
     on_each_back_end(|world| {
         let mut reactor = world.reactor();
         let (id, mut peer) = connection(world, &mut reactor, nobody());
@@ -81,7 +81,7 @@ impl Protocol for Counter {
 }
 
 #[test]
-fn a_protocol_is_reached_by_its_type_unless_it_is_the_very_one_that_is_called() {
+fn a_protocol_is_reached_by_its_type_unless_it_is_being_called() {
     on_each_back_end(|world| {
         let mut reactor = world.reactor();
         let (id, mut peer) = connection(world, &mut reactor, Counter(0));
@@ -105,7 +105,7 @@ fn a_protocol_is_reached_by_its_type_unless_it_is_the_very_one_that_is_called() 
 }
 
 #[test]
-fn the_name_of_one_that_is_gone_is_not_that_of_the_one_in_its_place() {
+fn a_lost_connections_id_is_not_reused_by_its_successor() {
     on_each_back_end(|world| {
         let mut reactor = world.reactor();
         let record = Record::new();

@@ -475,7 +475,7 @@ mod tests {
     }
 
     #[test]
-    fn a_loop_of_deferreds_that_return_the_next_one_takes_no_more_memory_as_it_goes() {
+    fn an_endless_loop_of_returned_deferreds_uses_constant_memory() {
         let mut memory = MemoryReactor::new();
         let (chains, most) = (Chains::default(), Rc::new(Cell::new(0)));
         let mut last = again(&mut memory.reactor(), 1000, Rc::clone(&chains), Rc::clone(&most));

@@ -98,7 +98,7 @@ transcripts! {
         connect a m -> ok
         accept m b -> from 127.0.0.1:a
     ";
-    a_closed_listener_with_connections_leaves_its_port_to_one_that_asks_for_reuse: "
+    a_closed_listener_with_connections_leaves_its_port_to_reuse: "
         listen l 127.0.0.1:0 reuse_address -> ok
         connect a l -> ok
         accept l b -> from 127.0.0.1:a

@@ -35,7 +35,7 @@ transcripts! {
         send a hello -> 5
         told b readable -> yes
     ";
-    bytes_are_told_after_a_read_that_got_less_than_it_had_room_for: "
+    new_bytes_are_reported_after_a_short_read: "
         pair a b
         send a hello -> 5
         recv b 9 -> \"hello\"

@@ -44,7 +44,7 @@ transcripts! {
         post a 127.0.0.4:c six -> 1
         take_told c -> \"six\" to ::ffff:127.0.0.4, answered from there
     ";
-    where_it_was_sent_to_is_not_told_at_one_address_or_with_a_peer: "
+    the_destination_is_unreported_at_one_address_or_with_a_peer: "
         datagrams a 127.0.0.1:0 -> ok
         datagrams b 127.0.0.2:0 -> ok
         post a b one -> 1
@@ -351,7 +351,7 @@ transcripts! {
         take_now b -> WouldBlock
         error a -> none
     ";
-    sockets_that_share_a_port_get_each_sender_s_datagrams_together: "
+    sockets_sharing_a_port_keep_each_senders_datagrams_together: "
         datagrams a 127.0.0.1:0 -> ok
         datagrams b 127.0.0.1:0 reuse_port -> ok
         datagrams c 127.0.0.1:b -> bind: AddrInUse

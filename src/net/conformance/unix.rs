@@ -205,7 +205,7 @@ transcripts! {
         peer a -> /l
         peer b -> (unnamed)
     ";
-    after_both_ends_a_close_with_something_unread_is_an_error_still: "
+    after_both_ends_a_close_with_unread_data_is_still_an_error: "
         unix_pair a b
         send a hello -> 5
         shutdown a -> ok

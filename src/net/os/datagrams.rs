@@ -439,7 +439,7 @@ mod tests {
     }
 
     #[test]
-    fn segments_are_given_up_where_the_system_does_not_know_how_and_only_there() {
+    fn segmentation_is_disabled_only_where_the_system_lacks_it() {
         use rustix::io::Errno;
         let after = |errno: Errno, has_peer| {
             let mut segments = Segments::Can;
@@ -475,7 +475,7 @@ mod tests {
     }
 
     #[test]
-    fn datagrams_of_one_size_and_way_are_alike_and_the_last_may_be_shorter() {
+    fn datagrams_batch_by_size_and_route_with_a_shorter_last_one() {
         let cases: [(&[Going], usize); 11] = [
             (&[], 0),
             (&[going(0, 1), going(0, 1)], 1),

@@ -127,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn dropping_the_pool_waits_for_the_job_that_runs_and_discards_the_others() {
+    fn dropping_the_pool_awaits_the_running_job_and_drops_the_rest() {
         let pool = Pool::new("test", 1, 2, Duration::from_secs(5));
         let (release, held) = mpsc::channel::<()>();
         let (done, results) = mpsc::channel();

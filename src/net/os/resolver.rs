@@ -198,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_that_hangs_has_one_thread_however_often_it_is_asked_for() {
+    fn a_hanging_name_uses_one_thread_for_any_number_of_lookups() {
         let (resolver, gate) = resolver(64, 10, IDLE_LIMIT);
         for _ in 0..100 {
             let (id, _) = ask(&resolver, "hangs");
@@ -246,7 +246,7 @@ mod tests {
     }
 
     #[test]
-    fn the_end_of_the_resolver_drops_answers_and_waits_for_no_look_up() {
+    fn dropping_the_resolver_drops_answers_and_awaits_no_lookup() {
         let (resolver, gate) = resolver(1, 10, IDLE_LIMIT);
         let (_, hangs) = ask(&resolver, "hangs");
         let (_, waits) = ask(&resolver, "waits");

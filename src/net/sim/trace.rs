@@ -254,7 +254,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn addresses_are_written_out_when_somebody_asks_and_tell_traces_apart() {
+    fn addresses_are_formatted_on_demand_and_change_the_hash() {
         let trace = |from: &str, to: &str| {
             let mut trace = Trace::new();
             let (from, to) = (from.parse().unwrap(), to.parse().unwrap());
