@@ -203,8 +203,10 @@ impl fmt::Display for Failure {
 
 impl fmt::Debug for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let place = format_args!("{}", self.0.place);
-        f.debug_struct("Failure").field("kind", &self.0.kind).field("place", &place).finish()
+        f.debug_struct("Failure")
+            .field("kind", &self.0.kind)
+            .field("place", &format_args!("{}", self.0.place))
+            .finish()
     }
 }
 

@@ -249,8 +249,10 @@ impl<T: 'static> Deferred<T> {
 impl<T> fmt::Debug for Deferred<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let chain = self.end.chain();
-        let place = format_args!("{}", chain.made_at());
-        f.debug_struct("Deferred").field("state", &chain.describe()).field("made_at", &place).finish()
+        f.debug_struct("Deferred")
+            .field("state", &chain.describe())
+            .field("made_at", &format_args!("{}", chain.made_at()))
+            .finish()
     }
 }
 

@@ -104,7 +104,7 @@ impl Door {
     /// The world's own voice, between the lines of those who watch it.
     fn say(&self, reactor: &Reactor, what: &str) {
         let time = self.clock.show(reactor.system_time());
-        let line = Painted(self.palette.faint, format_args!("{time}  {:NAMES$}  {what}", "*"));
+        let line = Painted(self.palette.faint, format!("{time}  {:NAMES$}  {what}", "*"));
         // The watchers see to it that a reader who went away ends the demo.
         let _ = writeln!(writer::stdout(), "{line}");
     }
