@@ -1,11 +1,14 @@
-//! twistor: an event-driven network framework with Twisted's vocabulary, on [`mio`], without an async runtime.
+//! An event-driven network framework with Twisted's vocabulary, on
+//! [mio](https://docs.rs/mio), without an async runtime.
 //!
-//! You write *protocols*: what one connection does when it is made, receives bytes, or is lost. A *factory* makes
-//! one for each connection. The *reactor* is the loop that calls them, one callback at a time, and it is a plain
-//! value: make several, one for each thread. Nothing here needs `unsafe`, a `RefCell` inside the framework, or a lock.
+//! You write *protocols*: what one connection does when it is made, receives bytes, or is lost. A
+//! *factory* makes one protocol for each connection. The *reactor* is the loop that calls them, one
+//! callback at a time, on one thread; it is a value, and a process can have several. Tasks, streams
+//! and Deferreds run on the same loop. A reactor can stand on a simulated network as well, where
+//! one seed decides time and faults.
 //!
 //! ```
-//! use twistor::{Protocol, ProtocolError, Reactor, Transport};
+//! use twistor::{Protocol, Reactor, Transport};
 //!
 //! struct Echo;
 //!
@@ -23,89 +26,117 @@
 //! }
 //! ```
 //!
-//! # Three rules that make callbacks safe
-//!
-//! 1. **A callback never runs inside another callback.** `write`, `lose_connection`, `connect_tcp` only change the
-//!    reactor's state; whatever follows from it is called from the loop, on a fresh stack.
-//! 2. **While its callback runs, a protocol is out of its slot.** The reactor and a protocol never alias. State
-//!    that connections share can be an `Rc<RefCell<..>>`: callbacks do not nest, so that a borrow which ends with its
-//!    callback meets no other. The exceptions are the calls that run a closure at once, [`Reactor::with_protocol`] and
-//!    [`Shared::with_factory`]: what such a closure borrows must not be borrowed around the call.
-//! 3. **Every name is an index and a generation.** An event, timer or write for something gone is ignored.
-//!    `connection_lost` comes exactly once for each `connection_made`.
-//!
-//! # What calls answer
-//!
-//! - A `Result`, where the caller made a mistake or the system refused, and where it matters: listening, connecting, a
-//!   timed call that is cancelled twice, a second producer.
-//! - A `bool`, where `false` is no mistake: [`Reactor::stop`] of one that stops already, [`Connector::connect`] of one that
-//!   connects already. It says whether the call began something.
-//! - Nothing, where there is nothing to be done about it: what is asked of a connection that closes or is gone is
-//!   ignored, because a callback, `connection_lost`, has said so or will.
-//!
-//! A panic in a callback ends that one connection, with [`Reason::Panicked`]; the loop lives on.
-//!
 //! # The layers
 //!
 //! ```text
-//!  cli, main.rs       the `twistor` command                               feature `cli`
-//!  monitor, traffic   probes, states, reports; JSON feeds                 feature `monitor`
-//!  load               load on echo servers, every byte compared, latencies  feature `load`
-//!  http               an HTTP/1.1 response reader, a keep-alive client    feature `http`
-//!  testing            protocols alone and in pairs, a clock, a reactor that records      (always)
-//!  sim                reactors on a simulated network, in virtual time                    (always)
-//!  service            what a program does from start to end, in trees; its main in one line  (always)
-//!  stream             readers and writers to await: open_connection, start_server               (always)
-//!  deferred           results to come, and what is called with them; looping calls             (always)
-//!  task               async code on the reactor's own thread: sleep, timeout, channels          (always)
-//!  framing            lines, netstrings, length prefixes: as handlers and as codecs              (always)
-//!  policy             throttles, limits, timeouts, counts, PROXY headers, port forwarding          (always)
-//!  endpoint           where connections live: servers and clients as values and as text     (always)
-//!  reactor            the loop, and the vocabulary: Protocol, Factory, Transport, Reason   (always)
-//!  net                the seam: sockets, clock, randomness, signals, threads; `os` is mio  (always)
-//!  escape             text from outside, safe to print                                      (always)
+//!  cli                the twistor command                                     feature cli
+//!  monitor, traffic   probes, states, reports; JSON feeds                     monitor
+//!  load               load on echo servers, latencies                         load
+//!  http               an HTTP/1.1 response reader, a keep-alive client        http
+//!  ─────────────────────────────────────────────────────────────────────────────────────
+//!  testing            test doubles, a virtual clock, a reactor that records
+//!  sim                reactors on a simulated network, in virtual time
+//!  service            programs: services in trees, signals, privileges, systemd
+//!  stream             readers and writers with await
+//!  deferred           results to come, looping calls
+//!  task               async code on the reactor's thread
+//!  framing            lines, netstrings, length prefixes
+//!  policy             throttles, limits, timeouts, counters, PROXY headers, forwarding
+//!  endpoint           where to listen and to connect, as values and as text
+//!  ─────────────────────────────────────────────────────────────────────────────────────
+//!  (crate root)       the loop: Reactor, Protocol, Factory, Transport, Reason
+//!  net (private)      the seam: sockets, clock, randomness, signals, threads
+//!  escape             text from outside, safe to print
 //! ```
 //!
-//! A lower layer never names a higher one. `default-features = false` leaves those that are always there.
+//! A layer names no layer above it, with one exception: `endpoint` reads the PROXY headers of
+//! `policy`. `default-features = false` leaves the lower two blocks.
 //!
-//! # Where to begin
+//! # Which concurrency model
 //!
-//! [`Protocol`] and [`Transport`] are what a connection is written with, [`Factory`] and [`ClientFactory`] make
-//! protocols, [`Reactor`] does the rest: `listen_tcp`, `connect_tcp`, `call_later`, `call_in_thread`, `run`.
-//! [`ProcessProtocol`] is what a child process is written with (`spawn_process`, `process_output`).
-//! [`Reason`] is how connections end, [`Error`] what calls can fail with, [`Settings`] all the limits.
+//! | model | for | begin with |
+//! |---|---|---|
+//! | callbacks | servers and clients with many connections; protocols as state machines; least cost per message | [`Protocol`], [`framing`] |
+//! | Deferreds | one result that callback code asks for now and receives later | [`Deferred`], [`gather`] |
+//! | tasks and streams | a sequence of waits: ask, read, retry, time out | [`block_on`], [`stream`], [`task`] |
+//! | threads | blocking calls and long computations; more than one core | [`defer_to_thread`], [`RemoteHandle`], one [`Reactor`] per thread |
 //!
-//! Code that waits is written with [`Deferred`]s, or as tasks: [`task`] has what they are made with, [`stream`] connections to
-//! await, [`block_on`] is their `main`. [`framing`] cuts bytes into messages. [`coming_from`] has a table from the names of Twisted,
-//! asyncio and tokio to the ones here.
+//! They mix: a callback can spawn a task, a task can listen with a protocol, and a Deferred can be
+//! awaited.
 //!
-//! [`service`] puts what a program does together, from its start to its end, and [`run`] is its `main`.
+//! # Modules in reading order
 //!
-//! [`testing`] is for tests of what you wrote: of one protocol, of two that talk to each other, of code that listens
-//! and connects. [`sim`] has whole networks of them, with any fault.
+//! 1. The crate root. [`Protocol`] and [`Transport`] are what a connection is written with.
+//!    [`Factory`] and [`ClientFactory`] make protocols. [`Reactor`] does the rest: `listen_tcp`,
+//!    `connect_tcp`, `call_later`, `call_in_thread`, `run`. [`DatagramProtocol`] and
+//!    [`ProcessProtocol`] are the counterparts for datagrams and child processes. [`Reason`] is how
+//!    connections end, [`Error`] how calls fail, [`Settings`] has all limits.
+//! 2. [`framing`] cuts bytes into messages. [`endpoint`] reads addresses from text. [`policy`]
+//!    limits connections.
+//! 3. [`task`] and [`stream`] are for async code, [`deferred`] for results to come.
+//! 4. [`service`] makes a program of them, and [`run`] is its `main`.
+//! 5. [`testing`] tests one protocol or two; [`sim`] tests whole networks.
+//! 6. `http`, `monitor`, `traffic` and `load` are the libraries of the command; [`escape`] prints
+//!    text from outside safely.
+//!
+//! The [`guide`] has longer chapters, among them [a table of names](guide::coming_from) for users
+//! of Twisted, asyncio and tokio.
+//!
+//! # Three rules that make callbacks safe
+//!
+//! 1. **A callback never runs inside another callback.** `write`, `lose_connection` and
+//!    `connect_tcp` only change the reactor's state. The loop calls what follows from them later,
+//!    on a fresh stack.
+//! 2. **A protocol is out of its slot while its callback runs.** The reactor and a protocol never
+//!    alias. State that connections share can be an `Rc<RefCell<..>>`: callbacks do not nest, so a
+//!    borrow that ends with its callback meets no other. The exceptions are calls that run a
+//!    closure at once, [`Reactor::with_protocol`] and [`Shared::with_factory`]: a value that the closure borrows
+//!    must not be borrowed around the call.
+//! 3. **Every id is an index and a generation.** An event, a timer or a write for a closed
+//!    connection is ignored. `connection_lost` comes exactly once for each `connection_made`.
+//!
+//! # What calls return
+//!
+//! - A `Result`, where the caller made a mistake or the system refused, and the caller needs to
+//!   know: listening, connecting, cancelling a timer twice, a second producer.
+//! - A `bool`, where `false` is no mistake: [`Reactor::stop`] of a stopping reactor,
+//!   [`Connector::connect`] of a connecting connector. It says whether the call started something.
+//! - Nothing, where the caller cannot act on it: a call for a closing connection is ignored,
+//!   because `connection_lost` reports the end.
+//!
+//! A panic in a callback ends that one connection with [`Reason::Panicked`]; the loop runs on.
 #![forbid(unsafe_code)]
 #![warn(missing_docs, clippy::disallowed_methods)]
 
 #[macro_use]
 mod unlogged;
 
-pub mod deferred;
-#[doc = include_str!("coming_from.md")]
-pub mod coming_from {}
-pub mod endpoint;
 mod error_chain;
 pub mod escape;
-pub mod framing;
-mod net;
-pub mod policy;
 mod printing;
+
+// The seam, and the loop above it.
+mod net;
 mod reactor;
-pub mod service;
-pub mod sim;
+
+// What connections are made of and live under.
+pub mod endpoint;
+pub mod framing;
+pub mod policy;
+
+// Concurrency beside callbacks.
+pub mod deferred;
 pub mod stream;
 pub mod task;
+
+// Programs, and their tests.
+pub mod service;
+pub mod sim;
 pub mod testing;
 
+// The command, and its libraries.
+#[cfg(feature = "cli")]
+pub mod cli;
 #[cfg(feature = "http")]
 pub mod http;
 #[cfg(feature = "load")]
@@ -115,26 +146,54 @@ pub mod monitor;
 #[cfg(feature = "monitor")]
 pub mod traffic;
 
-#[cfg(feature = "cli")]
-pub mod cli;
+pub mod guide;
+
+// The loop.
+pub use reactor::{
+    DelayedCall, Error, Handle, Instant, JobPanicked, Phase, PhaseGuard, Reactor, RemoteHandle, Result,
+    Settings, Signal, SystemEvent, TriggerId,
+};
+
+// Connections: protocols, their factories, layers below them.
+pub use reactor::{
+    ClientFactory, ConnectionId, Credentials, Factory, Layer, LayerContext, LayerError, Layered, OnFailure,
+    Producer, ProducerKind, Protocol, ProtocolError, Reason, Shared, SystemError, Transport, factory,
+    layered, shared,
+};
+
+// Listening and connecting.
+pub use reactor::{
+    Address, BadAddress, ConnectTcp, ConnectUnix, Connector, ConnectorId, ConnectorState, Interface,
+    ListenTcp, ListenUnix, Listener, Lookup, UnixAddress,
+};
+
+// Datagrams.
+pub use reactor::{DatagramId, DatagramProtocol, DatagramTransport, ListenUdp, ListenUnixDatagram};
+
+// Child processes.
+pub use reactor::{
+    ChildStream, ExitReason, OutputError, OutputErrorKind, OutputOptions, ProcessId, ProcessOutput,
+    ProcessProtocol, ProcessSignal, ProcessTransport, SpawnFault, SpawnProcess, TerminalSize,
+};
+
+// Figures of the loop.
+pub use reactor::{CallbackKind, SlowCallback, Statistics};
+
+// The rest in reading order.
+pub use task::block_on;
 
 pub use deferred::{
     Deferred, DeferredLock, DeferredQueue, DeferredSemaphore, Failure, LoopingCall, Resolver, defer_later,
     defer_to_thread, gather,
 };
+
+pub use service::run;
+
 pub use error_chain::error_chain;
 #[doc(hidden)]
 pub use printing::print_line as __print_line;
-pub use reactor::OnFailure;
-pub use reactor::{
-    Address, BadAddress, CallbackKind, ChildStream, ClientFactory, ConnectTcp, ConnectUnix, ConnectionId,
-    Connector, ConnectorId, ConnectorState, Credentials, DatagramId, DatagramProtocol, DatagramTransport,
-    DelayedCall, Error, ExitReason, Factory, Handle, Instant, Interface, JobPanicked, Layer, LayerContext,
-    LayerError, Layered, ListenTcp, ListenUdp, ListenUnix, ListenUnixDatagram, Listener, Lookup, OutputError,
-    OutputErrorKind, OutputOptions, Phase, PhaseGuard, ProcessId, ProcessOutput, ProcessProtocol,
-    ProcessSignal, ProcessTransport, Producer, ProducerKind, Protocol, ProtocolError, Reactor, Reason,
-    RemoteHandle, Result, Settings, Shared, Signal, SlowCallback, SpawnFault, SpawnProcess, Statistics,
-    SystemError, SystemEvent, TerminalSize, Transport, TriggerId, UnixAddress, factory, layered, shared,
-};
-pub use service::run;
-pub use task::block_on;
+
+/// The examples of the README are tests.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -453,3 +453,26 @@ fn an_option_that_has_an_effect_is_taken() {
     monitor.line_with(&["n0 ", "down"]);
     assert_eq!(monitor.end_by(Signal::TERM).code, Some(0));
 }
+
+#[test]
+fn the_chapter_on_commands_has_every_option() {
+    let chapter = include_str!("../../src/guide/commands.md");
+    for command in ["demo", "monitor", "traffic", "echo", "load"] {
+        let section = chapter.split("\n# ").find(|section| section.starts_with(&format!("{command}\n")));
+        // The first column of its tables.
+        let rows = section.unwrap().lines().filter(|line| line.starts_with("| `-"));
+        let cells = rows.filter_map(|line| line.split('|').nth(1)).flat_map(|cell| cell.split('`'));
+        let mut documented: Vec<&str> = cells.filter_map(|code| code.split(' ').next()).collect();
+        documented.retain(|code| code.starts_with("--"));
+        let help = run(&[command, "--help"]).out;
+        // Descriptions are indented further.
+        let heads = help.lines().filter(|line| line.starts_with("      --") || line.starts_with("  -"));
+        let mut options: Vec<&str> =
+            heads.filter_map(|line| line.split(' ').find(|w| w.starts_with("--"))).collect();
+        options.retain(|option| *option != "--help");
+        options.sort();
+        documented.sort();
+        documented.dedup();
+        assert_eq!(documented, options, "{command}");
+    }
+}
