@@ -78,8 +78,11 @@ fn everything_that_comes_back_right_is_counted() {
         let sum: u64 = steps.iter().filter_map(|step| step["count"].as_u64()).sum();
         assert_eq!(sum, answered, "{arguments:?}");
         let rate = report["plan"]["rate"].as_f64();
-        assert_eq!(report["lateness_ms"].is_object(), rate.is_some() || arguments.contains(&"--every"));
+        // On a machine that is held up no further message of a held connection may have come due in time.
+        let scheduled = rate.is_some() || arguments.contains(&"--every");
+        assert!(scheduled || report["lateness_ms"].is_null(), "{arguments:?}: {report}");
         if let Some(rate) = rate {
+            assert!(report["lateness_ms"].is_object(), "{arguments:?}: {report}");
             let sent = answered + report["messages"]["unsent"].as_u64().unwrap();
             assert_eq!(sent, (rate / 5.0) as u64, "{arguments:?}: what was due, and nothing else");
         }
