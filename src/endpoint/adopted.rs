@@ -10,7 +10,7 @@ use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 
 use super::written::Written;
 use super::{Argument, Arguments, ParseError, ServerEndpoint};
-use crate::net::os::inherited;
+use crate::net::os::adopt_inherited_fd;
 use crate::{Error, Factory, Listener, Reactor, Result};
 
 /// A descriptor that listens already, as an endpoint that can be used once. (Twisted: `AdoptedStreamServerEndpoint`.)
@@ -84,7 +84,7 @@ impl ServerEndpoint for Passed {
         let found = names.and_then(|names| Ok((self.find(&names)?, names.len())));
         let (number, count) = found.map_err(|why| cannot(&text, "LISTEN_FDS", io::Error::other(why)))?;
         // To take a duplicate keeps the inherited one from other programs.
-        (FIRST..).take(count).for_each(|number| drop(inherited(number)));
+        (FIRST..).take(count).for_each(|number| drop(adopt_inherited_fd(number)));
         adopt(reactor, number, &text, factory)
     }
 
@@ -122,7 +122,7 @@ fn passed(process: u32, variable: impl Fn(&str) -> Option<String>) -> Result<Vec
 }
 
 fn adopt(reactor: &mut Reactor, number: RawFd, text: &str, factory: Box<dyn Factory>) -> Result<Listener> {
-    let descriptor = inherited(number).map_err(|error| cannot(text, "dup", error))?;
+    let descriptor = adopt_inherited_fd(number).map_err(|error| cannot(text, "dup", error))?;
     reactor.adopt_listener(descriptor, factory).map_err(|error| match error {
         Error::CannotListen { call, source, .. } => cannot(text, call, source),
         other => other,

@@ -5,14 +5,14 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use super::{
-    Accepted, Address, Answer, Close, Event, Going, Inbound, Instant, Job, LookupId, LookupProgress, Net,
-    NotAsked, Open, OpenError, SocketOption, Step, Token, Wake, Watch,
+    Accepted, Address, Answer, Close, Event, Instant, Job, LookupId, LookupProgress, Net, NotAsked, Open,
+    OpenError, OpenStep, RecvBatch, SocketOption, Token, Transmit, Wake, Watch,
 };
 
 /// Every call fails, time stands at its beginning, and nobody can be woken.
-pub(crate) struct Absent;
+pub(crate) struct NullDriver;
 
-impl Net for Absent {
+impl Net for NullDriver {
     fn now(&self) -> Instant {
         Instant::from_nanoseconds(0)
     }
@@ -25,7 +25,7 @@ impl Net for Absent {
         0
     }
 
-    fn hands_nodelay_on(&self) -> bool {
+    fn inherits_nodelay(&self) -> bool {
         true
     }
 
@@ -34,14 +34,14 @@ impl Net for Absent {
     }
 
     fn open(&mut self, _: Token, _: &Open) -> Result<(), OpenError> {
-        Err(OpenError { step: Step::Adopt, error: ErrorKind::Unsupported.into() })
+        Err(OpenError { step: OpenStep::Adopt, error: ErrorKind::Unsupported.into() })
     }
 
     fn accept(&mut self, _: Token, _: Token) -> io::Result<Accepted> {
         Err(ErrorKind::NotFound.into())
     }
 
-    fn rest(&mut self, _: Token, _: bool) {}
+    fn set_listener_paused(&mut self, _: Token, _: bool) {}
 
     fn shed(&mut self, _: Token, _: usize) -> usize {
         0
@@ -55,11 +55,11 @@ impl Net for Absent {
         Err(ErrorKind::NotFound.into())
     }
 
-    fn recv_datagrams(&mut self, _: Token, _: &mut Inbound) -> io::Result<()> {
+    fn recv_datagrams(&mut self, _: Token, _: &mut RecvBatch) -> io::Result<()> {
         Err(ErrorKind::NotFound.into())
     }
 
-    fn send_datagrams(&mut self, _: Token, _: &[u8], _: &[Going]) -> io::Result<usize> {
+    fn send_datagrams(&mut self, _: Token, _: &[u8], _: &[Transmit]) -> io::Result<usize> {
         Err(ErrorKind::NotFound.into())
     }
 
@@ -90,14 +90,14 @@ impl Net for Absent {
     }
 
     fn waker(&self) -> Arc<dyn Wake> {
-        Arc::new(Absent)
+        Arc::new(NullDriver)
     }
 
-    fn watch(&mut self, _: &[Watch]) -> io::Result<()> {
+    fn set_signals(&mut self, _: &[Watch]) -> io::Result<()> {
         Ok(())
     }
 
-    fn offload(&mut self, job: Job) -> Result<(), Job> {
+    fn run_job(&mut self, job: Job) -> Result<(), Job> {
         Err(job)
     }
 
@@ -116,6 +116,6 @@ impl Net for Absent {
     }
 }
 
-impl Wake for Absent {
+impl Wake for NullDriver {
     fn wake(&self) {}
 }

@@ -9,11 +9,11 @@ use super::Address;
 
 /// Datagrams that came with one call, in one buffer.
 #[derive(Default)]
-pub(crate) struct Inbound {
+pub(crate) struct RecvBatch {
     buffer: Vec<u8>,
     longest: usize,
     most: usize,
-    came: Vec<Came>,
+    came: Vec<RecvMeta>,
     /// Those before it were handed over.
     next: usize,
     /// Whether more may wait; otherwise, as after `WouldBlock`, the next report tells.
@@ -22,7 +22,7 @@ pub(crate) struct Inbound {
 
 /// Where a datagram lies in the buffer, and what is known of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Came {
+pub(crate) struct RecvMeta {
     pub(crate) start: usize,
     pub(crate) length: usize,
     pub(crate) from: Address,
@@ -56,7 +56,7 @@ impl Origin {
     }
 }
 
-impl Inbound {
+impl RecvBatch {
     /// Makes room for so many datagrams, at most a batch, of so many bytes each, and forgets what came before.
     pub(crate) fn prepare(&mut self, longest: usize, most: usize) {
         let longest = longest.max(1);
@@ -72,7 +72,7 @@ impl Inbound {
     }
 
     /// Places for the datagrams that are wanted, each of the longest size, and where to note them.
-    pub(crate) fn places(&mut self) -> (impl Iterator<Item = &mut [u8]>, &mut Vec<Came>) {
+    pub(crate) fn places(&mut self) -> (impl Iterator<Item = &mut [u8]>, &mut Vec<RecvMeta>) {
         (self.buffer.chunks_mut(self.longest).take(self.most), &mut self.came)
     }
 
@@ -91,12 +91,12 @@ impl Inbound {
     }
 
     #[cfg(test)]
-    pub(crate) fn came(&self) -> &[Came] {
+    pub(crate) fn came(&self) -> &[RecvMeta] {
         &self.came
     }
 
     /// The first that was not handed over, and its bytes.
-    pub(crate) fn first(&self) -> Option<(&Came, &[u8])> {
+    pub(crate) fn first(&self) -> Option<(&RecvMeta, &[u8])> {
         self.came.get(self.next).map(|came| (came, self.data(came)))
     }
 
@@ -105,25 +105,25 @@ impl Inbound {
     }
 
     /// What was not handed over, for itself, and no larger than it has to be.
-    pub(crate) fn rest(&mut self) -> Inbound {
-        let mut rest = Inbound::default();
+    pub(crate) fn rest(&mut self) -> RecvBatch {
+        let mut rest = RecvBatch::default();
         for came in self.came.get(self.next..).unwrap_or_default() {
             let start = rest.buffer.len();
             rest.buffer.extend_from_slice(self.data(came));
-            rest.came.push(Came { start, ..came.clone() });
+            rest.came.push(RecvMeta { start, ..came.clone() });
         }
         self.next = self.came.len();
         rest
     }
 
-    pub(crate) fn data(&self, came: &Came) -> &[u8] {
+    pub(crate) fn data(&self, came: &RecvMeta) -> &[u8] {
         self.buffer.get(came.start..came.start + came.length).unwrap_or_default()
     }
 }
 
 /// A datagram that waits to be sent; its bytes follow those of the one before.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Going {
+pub(crate) struct Transmit {
     pub(crate) length: usize,
     /// `None` where the socket has one peer.
     pub(crate) to: Option<Address>,
@@ -136,7 +136,7 @@ pub(crate) struct Going {
 ///
 /// Of UDP they are what Linux makes of ICMP, and of ICMPv6: the network's answers to earlier datagrams. Of a UNIX socket it is
 /// that its peer has taken another one, and not read all.
-pub(crate) fn may_be_an_answer(error: &io::Error) -> bool {
+pub(crate) fn is_icmp_error(error: &io::Error) -> bool {
     matches!(
         error.raw_os_error().map(Errno::from_raw_os_error),
         Some(

@@ -38,7 +38,7 @@ use std::time::{Duration, SystemTime};
 
 pub use address::{Address, BadAddress, UnixAddress};
 pub(crate) use datagrams::{
-    BATCH, Came, Destination, Going, Inbound, LONGEST_DATAGRAM, Origin, may_be_an_answer,
+    BATCH, Destination, LONGEST_DATAGRAM, Origin, RecvBatch, RecvMeta, Transmit, is_icmp_error,
 };
 pub use instant::Instant;
 pub(crate) use instant::nanoseconds;
@@ -59,18 +59,18 @@ pub(crate) trait Net {
     fn random(&mut self) -> u64;
 
     /// Whether `choose` is left to chance.
-    fn chooses(&self) -> bool {
+    fn is_shuffled(&self) -> bool {
         false
     }
 
     /// Which of so many goes first, where a program should not notice: always the first, but where chance decides.
-    fn choose(&mut self, among: usize) -> usize {
+    fn pick_index(&mut self, among: usize) -> usize {
         let _ = among;
         0
     }
 
     /// Whether accepted sockets have TCP_NODELAY as their listener was opened with it.
-    fn hands_nodelay_on(&self) -> bool;
+    fn inherits_nodelay(&self) -> bool;
 
     /// How many descriptors the process may have open.
     fn descriptor_limit(&self) -> usize;
@@ -82,7 +82,7 @@ pub(crate) trait Net {
     /// cannot be done.
     fn adopt(&mut self, token: Token, descriptor: OwnedFd, what: Adopt) -> Result<(), OpenError> {
         let _ = (token, descriptor, what);
-        Err(OpenError { step: Step::Adopt, error: io::ErrorKind::Unsupported.into() })
+        Err(OpenError { step: OpenStep::Adopt, error: io::ErrorKind::Unsupported.into() })
     }
 
     /// Another descriptor of the same socket, for somebody else: from now on closing ours ends nothing.
@@ -127,7 +127,7 @@ pub(crate) trait Net {
     fn accept(&mut self, listener: Token, token: Token) -> io::Result<Accepted>;
 
     /// Whether a listener rests: it is not told of, whoever waits, until it rests no more.
-    fn rest(&mut self, listener: Token, rests: bool);
+    fn set_listener_paused(&mut self, listener: Token, rests: bool);
 
     /// Out of descriptors: accepts and closes up to `most` waiting connections with the help of a
     /// spare descriptor, so that their peers hear of it. Returns how many.
@@ -149,7 +149,7 @@ pub(crate) trait Net {
         &mut self,
         socket: Token,
         buffer: &mut [u8],
-        into: &mut Arrived,
+        into: &mut ReceivedFds,
     ) -> io::Result<usize> {
         let _ = into;
         self.recv(socket, buffer)
@@ -163,11 +163,11 @@ pub(crate) trait Net {
 
     /// Takes as many datagrams as one call brings, at least one, and no more than are wanted; says with them whether more
     /// may wait, and, of a UDP socket at any address without a peer, where each was sent to.
-    fn recv_datagrams(&mut self, socket: Token, into: &mut Inbound) -> io::Result<()>;
+    fn recv_datagrams(&mut self, socket: Token, into: &mut RecvBatch) -> io::Result<()>;
 
     /// Sends the first of these datagrams, whose bytes lie one behind the other; says how many. An error is the first one's.
     /// An origin that is no address of this host is `InvalidInput`, or `NetworkUnreachable` of IPv4.
-    fn send_datagrams(&mut self, socket: Token, bytes: &[u8], going: &[Going]) -> io::Result<usize>;
+    fn send_datagrams(&mut self, socket: Token, bytes: &[u8], going: &[Transmit]) -> io::Result<usize>;
 
     /// Sends FIN; the other direction stays open.
     fn shutdown_write(&mut self, socket: Token) -> io::Result<()>;
@@ -202,18 +202,18 @@ pub(crate) trait Net {
     }
 
     /// What became of polls that spun: none do, but on a network that is waited for in real time.
-    fn spins(&self) -> Spins {
-        Spins::default()
+    fn spins(&self) -> BusyPollStats {
+        BusyPollStats::default()
     }
 
     /// Ends a `poll` from any thread.
     fn waker(&self) -> Arc<dyn Wake>;
 
     /// From now on these signals, and no others, come as events.
-    fn watch(&mut self, signals: &[Watch]) -> io::Result<()>;
+    fn set_signals(&mut self, signals: &[Watch]) -> io::Result<()>;
 
     /// Runs a job on a thread of the pool; gives it back when the queue is full.
-    fn offload(&mut self, job: Job) -> Result<(), Job>;
+    fn run_job(&mut self, job: Job) -> Result<(), Job>;
 
     /// The number of a network interface of this machine; an error when it has none of this name.
     fn interface_index(&self, name: &str) -> io::Result<u32>;
@@ -345,7 +345,7 @@ pub(crate) enum Open {
         ipv6_only: Option<bool>,
         backlog: u32,
         buffers: Buffers,
-        /// Of what is accepted, where [`Net::hands_nodelay_on`].
+        /// Of what is accepted, where [`Net::inherits_nodelay`].
         nodelay: bool,
     },
     TcpConnect {
@@ -425,12 +425,12 @@ pub(crate) struct Buffers {
 /// Which step of opening a socket failed.
 #[derive(Debug)]
 pub(crate) struct OpenError {
-    pub(crate) step: Step,
+    pub(crate) step: OpenStep,
     pub(crate) error: io::Error,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Step {
+pub(crate) enum OpenStep {
     Socket,
     Option,
     Bind,
@@ -441,17 +441,17 @@ pub(crate) enum Step {
     Watch,
 }
 
-impl Step {
+impl OpenStep {
     pub(crate) fn name(self) -> &'static str {
         match self {
-            Step::Socket => "socket",
-            Step::Option => "setsockopt",
-            Step::Bind => "bind",
-            Step::Listen => "listen",
-            Step::Connect => "connect",
-            Step::Mode => "chmod",
-            Step::Adopt => "adopt",
-            Step::Watch => "watch",
+            OpenStep::Socket => "socket",
+            OpenStep::Option => "setsockopt",
+            OpenStep::Bind => "bind",
+            OpenStep::Listen => "listen",
+            OpenStep::Connect => "connect",
+            OpenStep::Mode => "chmod",
+            OpenStep::Adopt => "adopt",
+            OpenStep::Watch => "watch",
         }
     }
 }
@@ -509,7 +509,7 @@ pub enum Interface {
 
 /// Descriptors that came with bytes.
 #[derive(Default)]
-pub(crate) struct Arrived {
+pub(crate) struct ReceivedFds {
     pub(crate) descriptors: Vec<OwnedFd>,
     /// More came than the system had room for, and it has closed them: nobody knows how many.
     pub(crate) lost: bool,
@@ -520,7 +520,7 @@ pub(crate) const MOST_DESCRIPTORS: usize = 253;
 
 /// Whether descriptors cannot travel because too many of the same user do: some may have arrived soon. The system allows a user
 /// as many on the way, in all its processes, as a process may have open; those with privileges any number.
-pub(crate) fn too_many_travel(error: &io::Error) -> bool {
+pub(crate) fn too_many_fds_in_flight(error: &io::Error) -> bool {
     error.raw_os_error() == Some(rustix::io::Errno::TOOMANYREFS.raw_os_error())
 }
 
@@ -543,7 +543,7 @@ pub(crate) struct Watch {
 
 /// How often polls looked again and again before they slept.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Spins {
+pub(crate) struct BusyPollStats {
     pub(crate) begun: u64,
     /// Those that slept after it.
     pub(crate) in_vain: u64,
@@ -552,39 +552,39 @@ pub(crate) struct Spins {
 /// What a poll found.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Event {
-    Ready(Token, Ready),
+    Ready(Token, Readiness),
     Signal(Signal),
 }
 
 /// What a socket is ready for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Ready(u8);
+pub(crate) struct Readiness(u8);
 
-impl Ready {
-    pub(crate) const READABLE: Ready = Ready(1);
-    pub(crate) const WRITABLE: Ready = Ready(2);
+impl Readiness {
+    pub(crate) const READABLE: Readiness = Readiness(1);
+    pub(crate) const WRITABLE: Readiness = Readiness(2);
     /// The peer sent FIN, or more is wrong: reading has to go on to the end.
-    pub(crate) const READ_CLOSED: Ready = Ready(4);
+    pub(crate) const READ_CLOSED: Readiness = Readiness(4);
 
-    pub(crate) const ALL: Ready = Ready(7);
+    pub(crate) const ALL: Readiness = Readiness(7);
 
-    pub(crate) fn has(self, other: Ready) -> bool {
+    pub(crate) fn has(self, other: Readiness) -> bool {
         self.0 & other.0 != 0
     }
 
-    pub(crate) fn of(readable: bool, writable: bool) -> Ready {
-        Ready(u8::from(readable) | u8::from(writable) << 1)
+    pub(crate) fn of(readable: bool, writable: bool) -> Readiness {
+        Readiness(u8::from(readable) | u8::from(writable) << 1)
     }
 
-    pub(crate) fn and(self, other: Ready) -> Ready {
-        Ready(self.0 & other.0)
+    pub(crate) fn and(self, other: Readiness) -> Readiness {
+        Readiness(self.0 & other.0)
     }
 
-    pub(crate) fn insert(&mut self, other: Ready) {
+    pub(crate) fn insert(&mut self, other: Readiness) {
         self.0 |= other.0;
     }
 
-    pub(crate) fn remove(&mut self, other: Ready) {
+    pub(crate) fn remove(&mut self, other: Readiness) {
         self.0 &= !other.0;
     }
 }

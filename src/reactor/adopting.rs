@@ -3,10 +3,10 @@
 use std::os::fd::OwnedFd;
 
 use super::connection::{Connection, Pauses, State};
-use super::layering::Begun;
+use super::layering::Built;
 use super::listener::{ListenOptions, cannot_listen};
 use super::sources::Source;
-use super::tasks::{Farewell, Task};
+use super::tasks::{Callback, SocketDisposal};
 use super::{Address, ConnectionId, Error, Factory, Listener, Protocol, Reactor, Reason, Result};
 use crate::net::{Adopt, Close, Token};
 
@@ -59,7 +59,7 @@ impl Reactor {
         let inserted = self.sources.insert(Source::Connection(connection));
         debug_assert_eq!(inserted, token);
         self.statistics.adopted += 1;
-        self.tasks.push(Task::Begin(token, protocol));
+        self.tasks.push(Callback::Begin(token, protocol));
         ConnectionId(token)
     }
 
@@ -89,7 +89,7 @@ impl Reactor {
             _ => return Err(Error::NotConnected),
         }
         let descriptor = self.net.duplicate(token).map_err(|source| Error::System { call: "dup", source })?;
-        self.end(token, Reason::Released, Farewell::Close(Close::Graceful));
+        self.end(token, Reason::Released, SocketDisposal::Close(Close::Graceful));
         Ok(descriptor)
     }
 
@@ -97,7 +97,7 @@ impl Reactor {
         if let Some(connection) = self.sources.connection_mut(token) {
             connection.pauses.set(Pauses::UNBEGUN, false);
         }
-        self.begin_connection(token, Begun::Protocol(protocol));
-        self.queue(token);
+        self.begin_connection(token, Built::Protocol(protocol));
+        self.schedule_resume(token);
     }
 }

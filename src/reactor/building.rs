@@ -88,7 +88,7 @@ impl Reactor {
     }
 
     pub(super) fn attached<T: 'static>(&self, token: Token) -> Option<&T> {
-        let rare = self.sources.connection(token)?.rare.as_ref()?;
+        let rare = self.sources.connection(token)?.cold.as_ref()?;
         rare.attached.values.iter().find_map(|value| value.downcast_ref())
     }
 }

@@ -1,12 +1,12 @@
 //! Calling a connection's protocol: the one door through which its user code runs.
 
 use super::connection::State;
-use super::layering::Begun;
+use super::layering::Built;
 use super::{CallbackKind, Protocol, Reactor, Reason, Transport};
-use crate::net::{Ready, Token};
+use crate::net::{Readiness, Token};
 
 impl Reactor {
-    pub(crate) fn begin_connection(&mut self, token: Token, begun: Begun) {
+    pub(crate) fn begin_connection(&mut self, token: Token, begun: Built) {
         let Some(connection) = self.sources.connection_mut(token) else {
             return;
         };
@@ -16,8 +16,8 @@ impl Reactor {
             return;
         }
         let protocol = match begun {
-            Begun::Protocol(protocol) => protocol,
-            Begun::Layers(layers) => return self.begin_layers(token, layers),
+            Built::Protocol(protocol) => protocol,
+            Built::Layers(layers) => return self.begin_layers(token, layers),
         };
         connection.protocol = Some(protocol);
         self.call_protocol(token, CallbackKind::ConnectionMade, |protocol, transport| {
@@ -40,7 +40,7 @@ impl Reactor {
             return;
         }
         if let Some(protocol) = connection.protocol.take() {
-            self.direct = connection.writes_directly();
+            self.batching = connection.can_batch();
             self.call_taken(token, place, protocol, call);
         } else if connection.is_layered() {
             self.call_above_layers(token, place, call);
@@ -65,17 +65,17 @@ impl Reactor {
         std::mem::forget(connection.protocol.replace(protocol));
         if connection.state != State::Open
             || !connection.outgoing.is_empty()
-            || !connection.ready.has(Ready::WRITABLE)
+            || !connection.ready.has(Readiness::WRITABLE)
         {
-            self.settle(token);
+            self.after_callback(token);
             return false;
         }
-        if !self.scratch.is_empty() {
+        if !self.write_batch.is_empty() {
             connection.wrote = true;
-            match self.net.send(token, self.scratch.bytes()) {
-                Ok(count) if count == self.scratch.len() => {
+            match self.net.send(token, self.write_batch.bytes()) {
+                Ok(count) if count == self.write_batch.len() => {
                     self.statistics.bytes_sent += count as u64;
-                    self.scratch.clear();
+                    self.write_batch.clear();
                 }
                 result => {
                     self.sent_in_part(token, result);
@@ -83,7 +83,7 @@ impl Reactor {
                 }
             }
         }
-        !connection.ready.has(Ready::READABLE)
+        !connection.ready.has(Readiness::READABLE)
     }
 
     /// Whether there is a protocol that could be called.
@@ -96,7 +96,7 @@ impl Reactor {
     #[inline(always)]
     pub(super) fn enter(&mut self, token: Token, place: CallbackKind, call: impl FnOnce(&mut Transport<'_>)) {
         self.current = token;
-        let result = self.guarded(place, Some(token), |reactor| call(&mut Transport { reactor, token }));
+        let result = self.catch_panic(place, Some(token), |reactor| call(&mut Transport { reactor, token }));
         self.current = Token::NONE;
         if let Err(panic) = result {
             self.lose_panicked(token, panic);
@@ -106,18 +106,18 @@ impl Reactor {
     #[cold]
     #[inline(never)]
     fn lose_panicked(&mut self, token: Token, panic: String) {
-        self.scratch.clear();
+        self.write_batch.clear();
         let reason = Reason::Panicked(panic);
         match self.sources.connection(token).map(|connection| connection.state) {
             // It had been aborted in the same callback.
             Some(State::Lost) => self.tasks.correct_loss(token, reason),
-            _ => self.lose(token, reason),
+            _ => self.queue_loss(token, reason),
         }
     }
 
     /// After a callback: what it wrote is sent, what it asked for begins.
-    pub(super) fn settle(&mut self, token: Token) {
-        if !self.scratch.is_empty() {
+    pub(super) fn after_callback(&mut self, token: Token) {
+        if !self.write_batch.is_empty() {
             self.send_scratch(token);
         }
         match self.sources.connection(token) {
@@ -125,7 +125,7 @@ impl Reactor {
                 self.move_above_layers(token);
                 self.flush(token);
             }
-            Some(connection) if connection.state != State::Open => self.advance(token),
+            Some(connection) if connection.state != State::Open => self.advance_close(token),
             _ => {}
         }
     }

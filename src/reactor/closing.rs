@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use super::connection::{Closing, Connection, Flow, Registered, State};
 use super::sources::Source;
-use super::tasks::{Farewell, Task};
+use super::tasks::{Callback, SocketDisposal};
 use super::{Address, CallbackKind, Reactor, Reason, TimedCall, Transport};
-use crate::net::{Close, Instant, Ready, Token};
+use crate::net::{Close, Instant, Readiness, Token};
 
 impl Reactor {
     pub(crate) fn lose_connection(&mut self, token: Token, within: Option<Duration>) {
@@ -15,8 +15,8 @@ impl Reactor {
             return;
         };
         if !connection.is_made() {
-            let reason = connection.rare().farewell.take();
-            return self.lose(token, reason.unwrap_or(Reason::Done));
+            let reason = connection.rare().close_reason.take();
+            return self.queue_loss(token, reason.unwrap_or(Reason::Done));
         }
         let eof = match connection.state {
             State::Open | State::OutputClosing | State::OutputClosed => false,
@@ -28,16 +28,16 @@ impl Reactor {
                 return;
             }
             // What had come before the failure is not wanted any more.
-            State::Broken => return self.lose_broken(token),
+            State::Broken => return self.finish_broken(token),
             State::Lost | State::Lingering => return,
         };
         connection.state = State::Closing { eof };
-        self.direct &= self.current != token;
+        self.batching &= self.current != token;
         if let Some(limit) = within {
             self.limit_closing_in_all(token, limit);
         }
         if self.current != token {
-            self.mark_dirty(token);
+            self.schedule_flush(token);
         }
     }
 
@@ -50,9 +50,9 @@ impl Reactor {
             State::InputClosed => State::InputClosedOutputClosing,
             _ => return,
         };
-        self.direct &= self.current != token;
+        self.batching &= self.current != token;
         if self.current != token {
-            self.mark_dirty(token);
+            self.schedule_flush(token);
         }
     }
 
@@ -61,21 +61,21 @@ impl Reactor {
             Some(State::Lingering) => self.end_lingering(token),
             Some(_) => {
                 if self.current == token {
-                    self.scratch.clear();
+                    self.write_batch.clear();
                 }
-                self.lose(token, Reason::Aborted);
+                self.queue_loss(token, Reason::Aborted);
             }
             None => {}
         }
     }
 
     /// Takes the next step of a connection that closes, if it can be taken.
-    pub(super) fn advance(&mut self, token: Token) {
+    pub(super) fn advance_close(&mut self, token: Token) {
         let Some(connection) = self.sources.connection_mut(token) else {
             return;
         };
         let waits = connection.unsent() > 0 || connection.has_producer() || connection.layers_send();
-        let limited = connection.rare.as_ref().is_some_and(|rare| rare.closing.is_some());
+        let limited = connection.cold.as_ref().is_some_and(|rare| rare.closing.is_some());
         match connection.state {
             State::OutputClosing | State::InputClosedOutputClosing if !waits => {
                 match self.net.shutdown_write(token) {
@@ -85,20 +85,20 @@ impl Reactor {
                     }
                     _ => {}
                 }
-                connection.finish_untold = true;
+                connection.write_closed_pending = true;
                 let both = connection.state == State::InputClosedOutputClosing;
                 connection.state = match both {
                     true => State::Closing { eof: true },
                     false => State::OutputClosed,
                 };
                 // Reading goes on for as long as the peer likes.
-                let limit = connection.rare.as_mut().and_then(|rare| rare.closing.take_if(|_| !both));
+                let limit = connection.cold.as_mut().and_then(|rare| rare.closing.take_if(|_| !both));
                 if let Some(limit) = limit {
                     self.timers.cancel(limit.timer);
                 }
-                self.tasks.push(Task::WriteConnectionLost(token));
+                self.tasks.push(Callback::WriteConnectionLost(token));
                 if both {
-                    self.mark_dirty(token);
+                    self.schedule_flush(token);
                 }
             }
             State::Closing { eof } if !waits => {
@@ -108,10 +108,11 @@ impl Reactor {
                     && connection.peer != Address::Pipe
                     && !self.settings.linger.is_zero();
                 let farewell = match at_risk && self.net.shutdown_write(token).is_ok() {
-                    true => Farewell::Linger,
-                    false => Farewell::Close(Close::Graceful),
+                    true => SocketDisposal::Linger,
+                    false => SocketDisposal::Close(Close::Graceful),
                 };
-                let told = self.sources.connection_mut(token).and_then(|c| c.rare.as_mut()?.farewell.take());
+                let told =
+                    self.sources.connection_mut(token).and_then(|c| c.cold.as_mut()?.close_reason.take());
                 let reason = told.unwrap_or(Reason::Done);
                 self.end(token, reason, farewell);
             }
@@ -127,9 +128,9 @@ impl Reactor {
     }
 
     /// Tells the protocol that our FIN is out, unless it knows.
-    pub(super) fn tell_finish(&mut self, token: Token) {
+    pub(super) fn notify_write_closed(&mut self, token: Token) {
         if let Some(connection) = self.sources.connection_mut(token)
-            && std::mem::replace(&mut connection.finish_untold, false)
+            && std::mem::replace(&mut connection.write_closed_pending, false)
         {
             self.call_protocol(token, CallbackKind::WriteConnectionLost, |protocol, transport| {
                 protocol.write_connection_lost(transport);
@@ -162,7 +163,7 @@ impl Reactor {
         let Some(connection) = self.sources.connection(token) else {
             return;
         };
-        if let Some(closing) = connection.rare.as_ref().and_then(|rare| rare.closing) {
+        if let Some(closing) = connection.cold.as_ref().and_then(|rare| rare.closing) {
             let at = self.now() + closing.limit;
             let at = closing.last.map_or(at, |last| at.min(last));
             // Only ever put off: a timer that is set in this turn waits for the next one, so setting an overdue one again and
@@ -180,7 +181,7 @@ impl Reactor {
         if connection.waiting() == 0 {
             return false;
         }
-        connection.ready.insert(Ready::WRITABLE);
+        connection.ready.insert(Readiness::WRITABLE);
         let before = self.statistics.bytes_sent;
         self.flush(token);
         self.statistics.bytes_sent > before
@@ -205,14 +206,14 @@ impl Reactor {
             }
             _ => {
                 self.statistics.close_timeouts += 1;
-                self.lose(token, Reason::CloseTimedOut(closing.limit));
+                self.queue_loss(token, Reason::CloseTimedOut(closing.limit));
             }
         }
     }
 
     /// The connection is lost: `connection_lost` is queued, and nothing else will come. Where something that was
     /// written is thrown away with it, the peer sees a reset: an end would say that it has all of it.
-    pub(crate) fn lose(&mut self, token: Token, reason: Reason) {
+    pub(crate) fn queue_loss(&mut self, token: Token, reason: Reason) {
         let complete = self
             .sources
             .connection(token)
@@ -221,10 +222,10 @@ impl Reactor {
             Reason::Done | Reason::Lost(_) | Reason::Stopped if complete => Close::Graceful,
             _ => Close::Reset,
         };
-        self.end(token, reason, Farewell::Close(how));
+        self.end(token, reason, SocketDisposal::Close(how));
     }
 
-    pub(super) fn end(&mut self, token: Token, reason: Reason, farewell: Farewell) {
+    pub(super) fn end(&mut self, token: Token, reason: Reason, farewell: SocketDisposal) {
         let Some(connection) = self.sources.connection_mut(token) else {
             return;
         };
@@ -235,14 +236,14 @@ impl Reactor {
         // Nothing waits any more.
         connection.flow = Flow::Open;
         connection.clear_layers();
-        self.direct &= self.current != token;
+        self.batching &= self.current != token;
         connection.outgoing = Vec::new();
         connection.sent = 0;
-        self.tasks.push(Task::Lost(token, reason, farewell));
+        self.tasks.push(Callback::Lost(token, reason, farewell));
     }
 
     /// Tells everyone whom it concerns that a connection is lost, and frees its slot.
-    pub(crate) fn deliver_loss(&mut self, token: Token, reason: &Reason, farewell: Farewell) {
+    pub(crate) fn deliver_loss(&mut self, token: Token, reason: &Reason, farewell: SocketDisposal) {
         let Some(connection) = self.sources.connection_mut(token) else {
             return;
         };
@@ -253,7 +254,7 @@ impl Reactor {
         let (mut timers, mut closing, mut producer, mut layers) =
             (Vec::new(), None, None::<Registered>, None);
         let mut guards = Vec::new();
-        if let Some(rare) = connection.rare.as_mut() {
+        if let Some(rare) = connection.cold.as_mut() {
             timers = std::mem::take(&mut rare.timers);
             closing = rare.closing.take();
             producer = rare.producer.take();
@@ -275,7 +276,7 @@ impl Reactor {
         let mut protocol = protocol;
         if let Some(protocol) = protocol.as_mut() {
             // A panic in here changes nothing any more: it is logged, and everyone else is told all the same.
-            let _ = self.guarded(CallbackKind::ConnectionLost, Some(token), |reactor| {
+            let _ = self.catch_panic(CallbackKind::ConnectionLost, Some(token), |reactor| {
                 protocol.connection_lost(&mut Transport { reactor, token }, reason);
             });
         }
@@ -283,14 +284,14 @@ impl Reactor {
             self.lose_layers(*layers, reason);
         }
         match farewell {
-            Farewell::Close(how) => self.net.close(token, how),
-            Farewell::Linger => self.begin_lingering(token),
+            SocketDisposal::Close(how) => self.net.close(token, how),
+            SocketDisposal::Linger => self.begin_lingering(token),
         }
         match made {
             true => self.connector_lost(origin, token, reason),
             false => self.connection_never_made(origin, token, reason),
         }
-        if let Farewell::Close(_) = farewell {
+        if let SocketDisposal::Close(_) = farewell {
             self.forget(token);
         }
         self.call(CallbackKind::Drop, |_| drop(protocol));
@@ -298,7 +299,7 @@ impl Reactor {
 
     /// Frees a slot, and drops what was registered too late.
     fn forget(&mut self, token: Token) {
-        if let Some(Source::Connection(Connection { rare: Some(rare), .. })) = self.sources.remove(token) {
+        if let Some(Source::Connection(Connection { cold: Some(rare), .. })) = self.sources.remove(token) {
             for timer in rare.timers {
                 self.drop_timer(timer);
             }
@@ -315,11 +316,11 @@ impl Reactor {
             return;
         };
         connection.state = State::Lingering;
-        connection.ready.insert(Ready::READABLE);
+        connection.ready.insert(Readiness::READABLE);
         let linger = self.settings.linger;
         let last = self.now() + linger.saturating_mul(LINGERS);
         self.limit_closing(token, linger, Some(last));
-        self.queue(token);
+        self.schedule_resume(token);
     }
 
     pub(crate) fn end_lingering(&mut self, token: Token) {

@@ -6,17 +6,17 @@ use std::net::SocketAddr;
 use super::connection::Connection;
 use super::connector::{ConnectOptions, Phase};
 use super::error::Error;
-use super::layering::{Begun, begin_with};
+use super::layering::{Built, build};
 use super::looking_up::Overdue;
-use super::race::{Attempt, Race, Told, interleaved};
+use super::race::{Attempt, HappyEyeballs, Told, interleaved};
 use super::sources::Source;
 use super::stream_options::StreamOptions;
-use super::tasks::Task;
+use super::tasks::Callback;
 use super::{
     Address, CallbackKind, ClientFactory, Connector, Protocol, Reactor, Reason, Result, SystemError,
     TimedCall,
 };
-use crate::net::{Close, Instant, Ready, Step, Token};
+use crate::net::{Close, Instant, OpenStep, Readiness, Token};
 
 impl Reactor {
     /// Calls a connector's factory, which is out of its place meanwhile.
@@ -27,7 +27,7 @@ impl Reactor {
         call: impl FnOnce(&mut dyn ClientFactory, &mut Reactor) -> R,
     ) -> Option<Result<R, String>> {
         let mut factory = self.sources.connector_mut(token)?.factory.take()?;
-        let result = self.guarded(place, None, |reactor| call(&mut *factory, reactor));
+        let result = self.catch_panic(place, None, |reactor| call(&mut *factory, reactor));
         if let Some(slot) = self.sources.connector_mut(token) {
             slot.factory = Some(factory);
         }
@@ -132,12 +132,12 @@ impl Reactor {
 
     fn begin_race(&mut self, token: Token, addresses: impl IntoIterator<Item = Address>) {
         if let Some(slot) = self.sources.connector_mut(token) {
-            slot.phase = Phase::Connecting(Box::new(Race::new(addresses)));
+            slot.phase = Phase::Connecting(Box::new(HappyEyeballs::new(addresses)));
             self.begin_next_attempt(token);
         }
     }
 
-    fn race(&mut self, token: Token) -> Option<&mut Race> {
+    fn race(&mut self, token: Token) -> Option<&mut HappyEyeballs> {
         match &mut self.sources.connector_mut(token)?.phase {
             Phase::Connecting(race) => Some(race),
             _ => None,
@@ -180,7 +180,7 @@ impl Reactor {
                 }
                 // The queue of a UNIX socket is full, and no event will tell when it is not.
                 Err(failed)
-                    if failed.step == Step::Connect
+                    if failed.step == OpenStep::Connect
                         && failed.error.kind() == io::ErrorKind::WouldBlock
                         && matches!(address, Address::Unix(_)) =>
                 {
@@ -236,13 +236,19 @@ impl Reactor {
         for attempt in attempts {
             if self.race(token).is_some_and(|race| race.attempts.iter().any(|other| other.token == attempt)) {
                 // Bytes may have come with it, and the poll may have told of them already.
-                self.attempt_ready(attempt, token, Ready::READABLE, now);
+                self.attempt_ready(attempt, token, Readiness::READABLE, now);
             }
         }
     }
 
     /// The kernel has news of a connection under way.
-    pub(crate) fn attempt_ready(&mut self, attempt: Token, connector: Token, ready: Ready, seen: Instant) {
+    pub(crate) fn attempt_ready(
+        &mut self,
+        attempt: Token,
+        connector: Token,
+        ready: Readiness,
+        seen: Instant,
+    ) {
         let failed = match self.net.peer_address(attempt) {
             // A port that nobody listens on can connect to itself, when it lies where the system takes local ports
             // from; those below 1024 it never takes.
@@ -264,7 +270,7 @@ impl Reactor {
                 // Not yet: an event that says nothing.
                 Ok(None)
                     if not_connected.kind() == io::ErrorKind::NotConnected
-                        && !ready.has(Ready::READ_CLOSED) =>
+                        && !ready.has(Readiness::READ_CLOSED) =>
                 {
                     return;
                 }
@@ -280,7 +286,7 @@ impl Reactor {
         self.begin_next_attempt(connector);
     }
 
-    fn connected(&mut self, token: Token, connector: Token, peer: Address, ready: Ready) {
+    fn connected(&mut self, token: Token, connector: Token, peer: Address, ready: Readiness) {
         self.statistics.connects += 1;
         let Some(slot) = self.sources.connector_mut(connector) else {
             return;
@@ -300,11 +306,11 @@ impl Reactor {
         self.sources.promote(token, Connection::new(peer.clone(), connector, small_marks));
         let built = self.while_building(token, |reactor| {
             reactor.with_client_factory(connector, CallbackKind::BuildProtocol, |factory, reactor| {
-                begin_with(factory, reactor, &peer)
+                build(factory, reactor, &peer)
             })
         });
         // Layers have what is left of the time to get ready.
-        let layered = matches!(built, Some(Ok(Some(Begun::Layers(_)))));
+        let layered = matches!(built, Some(Ok(Some(Built::Layers(_)))));
         if !layered
             && let Some(timeout) = self.sources.connector_mut(connector).and_then(|s| s.timeout.take())
         {
@@ -314,11 +320,11 @@ impl Reactor {
             Some(Ok(Some(begun))) => {
                 self.begin_connection(token, begun);
                 // What the kernel said beside "connected" will not be said again.
-                if ready.has(Ready::READABLE)
+                if ready.has(Readiness::READABLE)
                     && let Some(connection) = self.sources.connection_mut(token)
                 {
                     connection.ready.insert(ready);
-                    self.queue(token);
+                    self.schedule_resume(token);
                 }
             }
             refused => {
@@ -387,7 +393,7 @@ impl Reactor {
         self.abandon_attempt(token);
         if let Some(slot) = self.sources.connector_mut(token) {
             slot.phase = Phase::Failing;
-            self.tasks.push(Task::ConnectFailed(token, reason));
+            self.tasks.push(Callback::ConnectFailed(token, reason));
         }
     }
 
@@ -410,7 +416,7 @@ impl Reactor {
     }
 
     /// Whatever is under way is closed, and never heard of again.
-    fn end_race(&mut self, race: &Race) {
+    fn end_race(&mut self, race: &HappyEyeballs) {
         if let Some(timer) = race.next {
             self.timers.cancel(timer);
         }
@@ -478,7 +484,7 @@ impl Reactor {
             }
             Some(Phase::Waiting(_)) => {
                 self.abandon_attempt(token);
-                self.tasks.push(Task::Release(token));
+                self.tasks.push(Callback::Release(token));
             }
             _ => return Err(Error::NotConnecting),
         }

@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use super::building::Attached;
 use super::layers::Layers;
-use super::passing::Passing;
+use super::passing::FdQueue;
 use super::{Address, DelayedCall, Producer, ProducerKind, Protocol, Reason};
-use crate::net::{Instant, Ready, Token};
+use crate::net::{Instant, Readiness, Token};
 
-/// An open connection. Sized for many idle ones: what few need is in [`Rare`], and there is no buffer
+/// An open connection. Sized for many idle ones: what few need is in [`ColdState`], and there is no buffer
 /// but while bytes wait.
 pub(crate) struct Connection {
     /// Out of its slot while one of its callbacks runs. Never here when there are layers: it stands above them.
@@ -19,7 +19,7 @@ pub(crate) struct Connection {
     /// What waits to be sent begins at `sent`.
     pub(crate) outgoing: Vec<u8>,
     pub(crate) sent: usize,
-    pub(crate) rare: Option<Box<Rare>>,
+    pub(crate) cold: Option<Box<ColdState>>,
     pub(crate) state: State,
     /// Who wants nothing read: the kernel keeps what comes.
     pub(crate) pauses: Pauses,
@@ -31,15 +31,15 @@ pub(crate) struct Connection {
     pub(crate) small_marks: bool,
     /// Latched, because no edge tells twice: a read may find something, a write may be taken, the end of what comes
     /// is known to the kernel.
-    pub(crate) ready: Ready,
+    pub(crate) ready: Readiness,
     /// Our FIN is out, and the protocol has not been told.
-    pub(crate) finish_untold: bool,
+    pub(crate) write_closed_pending: bool,
     /// Something was written: a reset could destroy it.
     pub(crate) wrote: bool,
     /// It stands in the list of those to flush at the end of the turn.
-    pub(crate) dirty: bool,
+    pub(crate) flush_scheduled: bool,
     /// It stands in the list of those that had their share of the turn.
-    pub(crate) queued: bool,
+    pub(crate) resume_scheduled: bool,
 }
 
 /// Where a connection is in its life.
@@ -161,7 +161,7 @@ impl Pauses {
 
 /// What few connections need.
 #[derive(Default)]
-pub(crate) struct Rare {
+pub(crate) struct ColdState {
     /// This side's address, once asked for.
     pub(crate) host: Option<Address>,
     pub(crate) producer: Option<Registered>,
@@ -174,12 +174,12 @@ pub(crate) struct Rare {
     /// Why a write failed.
     pub(crate) broken: Option<Reason>,
     /// What a clean close is told as, if not as `Reason::Done`.
-    pub(crate) farewell: Option<Reason>,
+    pub(crate) close_reason: Option<Reason>,
     pub(crate) layers: Option<Box<Layers>>,
     /// What layers and factories left with it.
     pub(crate) attached: Attached,
     /// Descriptors that travel with its bytes.
-    pub(crate) passing: Option<Box<Passing>>,
+    pub(crate) passing: Option<Box<FdQueue>>,
     /// It belongs to a child process, and is nobody's connection.
     pub(crate) child_pipe: bool,
 }
@@ -224,17 +224,17 @@ impl Connection {
             origin,
             outgoing: Vec::new(),
             sent: 0,
-            rare: None,
+            cold: None,
             state: State::Open,
             pauses: Pauses::default(),
             flow: Flow::Open,
             unsent_floor: 0,
             small_marks,
-            ready: Ready::WRITABLE,
-            finish_untold: false,
+            ready: Readiness::WRITABLE,
+            write_closed_pending: false,
             wrote: false,
-            dirty: false,
-            queued: false,
+            flush_scheduled: false,
+            resume_scheduled: false,
         }
     }
 
@@ -261,7 +261,7 @@ impl Connection {
 
     /// Whether the small writes of a callback can be collected outside of it.
     #[inline]
-    pub(crate) fn writes_directly(&self) -> bool {
+    pub(crate) fn can_batch(&self) -> bool {
         self.state == State::Open && self.outgoing.is_empty() && !self.small_marks
     }
 
@@ -282,7 +282,7 @@ impl Connection {
     #[inline]
     pub(crate) fn wants_read(&self) -> bool {
         let quickly = self.state == State::Open && !self.pauses.any();
-        self.ready.has(Ready::READABLE) && (quickly || self.wants_read_still())
+        self.ready.has(Readiness::READABLE) && (quickly || self.wants_read_still())
     }
 
     /// One that is paused, or on its way out.
@@ -295,28 +295,28 @@ impl Connection {
 
     /// Whether reading is paused although the kernel knows the end of what comes, which may be a reset.
     pub(crate) fn pauses_at_the_end(&self) -> bool {
-        self.pauses.has(Pauses::PROTOCOL) && self.ready.has(Ready::READ_CLOSED)
+        self.pauses.has(Pauses::PROTOCOL) && self.ready.has(Readiness::READ_CLOSED)
     }
 
     /// Whether it is a pipe to or from a child process.
     pub(crate) fn is_child_pipe(&self) -> bool {
-        self.rare.as_ref().is_some_and(|rare| rare.child_pipe)
+        self.cold.as_ref().is_some_and(|rare| rare.child_pipe)
     }
 
-    pub(crate) fn rare(&mut self) -> &mut Rare {
-        self.rare.get_or_insert_default()
+    pub(crate) fn rare(&mut self) -> &mut ColdState {
+        self.cold.get_or_insert_default()
     }
 
     pub(crate) fn has_producer(&self) -> bool {
-        self.rare.as_ref().is_some_and(|rare| rare.producer.is_some())
+        self.cold.as_ref().is_some_and(|rare| rare.producer.is_some())
     }
 
     pub(crate) fn registered(&mut self) -> Option<&mut Registered> {
-        self.rare.as_mut()?.producer.as_mut()
+        self.cold.as_mut()?.producer.as_mut()
     }
 
     pub(crate) fn water_marks(&self) -> Option<(usize, usize)> {
-        self.rare.as_ref()?.water_marks
+        self.cold.as_ref()?.water_marks
     }
 }
 

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use super::error::Error;
 use super::life::Life;
-use super::race::{LEAST_DELAY, Race};
+use super::race::{HappyEyeballs, MIN_ATTEMPT_DELAY};
 use super::sources::Source;
-use super::tasks::Task;
+use super::tasks::Callback;
 use super::{
     Address, ClientFactory, ConnectTcp, ConnectUnix, ConnectionId, DelayedCall, Lookup, Reactor, Reason,
     Result, TimedCall,
@@ -85,8 +85,8 @@ impl ConnectOptions {
     /// How long after one attempt the next begins, if none fails.
     pub(super) fn attempt_delay(&self) -> Duration {
         match self {
-            ConnectOptions::Tcp(options) => options.attempt_delay.max(LEAST_DELAY),
-            ConnectOptions::Unix(_) => LEAST_DELAY,
+            ConnectOptions::Tcp(options) => options.attempt_delay.max(MIN_ATTEMPT_DELAY),
+            ConnectOptions::Unix(_) => MIN_ATTEMPT_DELAY,
         }
     }
 
@@ -118,7 +118,7 @@ pub(super) enum Phase {
     Starting,
     Resolving(Lookup),
     /// The addresses are tried. In a box: a connection may be held for long.
-    Connecting(Box<Race>),
+    Connecting(Box<HappyEyeballs>),
     Connected(Token),
 }
 
@@ -177,7 +177,7 @@ impl Connector<'_> {
     /// disconnected or the reactor stops.
     pub fn connect(&mut self) -> bool {
         self.begin(|reactor, token| {
-            reactor.tasks.push(Task::Connect(token));
+            reactor.tasks.push(Callback::Connect(token));
             Phase::Starting
         })
     }
@@ -275,7 +275,7 @@ impl Reactor {
             took: None,
         };
         let token = self.sources.insert(Source::Connector(Box::new(slot)));
-        self.tasks.push(Task::Connect(token));
+        self.tasks.push(Callback::Connect(token));
         Ok(ConnectorId(token))
     }
 

@@ -6,10 +6,10 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::datagram_transport::{DatagramId, DatagramTransport, same_place};
-use super::outgoing::Outgoing;
+use super::outgoing::SendQueue;
 use super::sources::Source;
 use super::{Address, CallbackKind, DelayedCall, Lookup, Reactor, Reason, SystemError};
-use crate::net::{Close, Destination, Inbound, Instant, Ready, Token};
+use crate::net::{Close, Destination, Instant, Readiness, RecvBatch, Token};
 
 /// What a socket of datagrams does. (Twisted: `DatagramProtocol`, `ConnectedDatagramProtocol`.)
 ///
@@ -104,16 +104,16 @@ pub(super) struct DatagramSlot {
     /// Of the peer's host, while its name is looked up.
     pub(super) lookup: Option<Lookup>,
     pub(super) reading_paused: bool,
-    pub(super) ready: Ready,
+    pub(super) ready: Readiness,
     /// What has come and is not told of yet: it goes before what is still with the system.
-    pub(super) held: Option<Box<Inbound>>,
+    pub(super) held: Option<Box<RecvBatch>>,
     /// It stands in the list of those that had their share of the turn.
     pub(super) queued: bool,
     /// The turn up to which timers wait for what had come before them; 0 if they do not.
     pub(super) timers_wait_until: u64,
     /// It stands in the list of those to flush at the end of the turn.
     pub(super) dirty: bool,
-    pub(super) outgoing: Outgoing,
+    pub(super) outgoing: SendQueue,
     /// When the receivers are tried again that were full.
     pub(super) crowded: Option<DelayedCall>,
     /// When it is read again, after it could not be.
@@ -151,12 +151,12 @@ impl DatagramSlot {
             lookup: None,
             reading_paused: false,
             hears,
-            ready: Ready::WRITABLE,
+            ready: Readiness::WRITABLE,
             held: None,
             queued: false,
             timers_wait_until: 0,
             dirty: false,
-            outgoing: Outgoing::default(),
+            outgoing: SendQueue::default(),
             crowded: None,
             resting: None,
             timers: Vec::new(),
@@ -171,13 +171,13 @@ impl DatagramSlot {
         max_size: usize,
     ) -> DatagramSlot {
         let slot = DatagramSlot::new(protocol, Address::Udp(host), None, None, max_size);
-        DatagramSlot { state: State::Resolving, ready: Ready::default(), ..slot }
+        DatagramSlot { state: State::Resolving, ready: Readiness::default(), ..slot }
     }
 
     /// Now it has one.
     pub(super) fn opened(&mut self, host: Address, peer: Option<Address>, hears: Option<Address>) {
         (self.host, self.peer, self.hears) = (host, peer, hears);
-        (self.state, self.ready) = (State::Starting, Ready::WRITABLE);
+        (self.state, self.ready) = (State::Starting, Readiness::WRITABLE);
     }
 
     pub(super) fn may_be_told(&self) -> bool {
@@ -185,12 +185,12 @@ impl DatagramSlot {
     }
 
     pub(super) fn wants_read(&self) -> bool {
-        self.may_be_told() && self.resting.is_none() && self.ready.has(Ready::READABLE)
+        self.may_be_told() && self.resting.is_none() && self.ready.has(Readiness::READABLE)
     }
 
     /// Whether a datagram is not of the one peer. One of UNIX that is left by its peer takes from anybody, and one of UDP has what
     /// came before it had a peer.
-    pub(super) fn is_stranger(&self, from: &Address) -> bool {
+    pub(super) fn is_from_other(&self, from: &Address) -> bool {
         self.hears.as_ref().is_some_and(|peer| peer != from && !same_place(peer, from))
     }
 
@@ -220,7 +220,7 @@ pub(super) struct InHand {
 }
 
 /// What an error is about.
-pub(super) enum Trouble {
+pub(super) enum DatagramError {
     /// No datagram in hand.
     Answer,
     /// The one to this address, which was given up; `None` is the one peer.
@@ -229,7 +229,7 @@ pub(super) enum Trouble {
 
 impl Reactor {
     /// The kernel has news of a socket of datagrams.
-    pub(super) fn datagram_ready(&mut self, token: Token, ready: Ready) {
+    pub(super) fn datagram_ready(&mut self, token: Token, ready: Readiness) {
         let Some(slot) = self.sources.datagram_mut(token) else { return };
         slot.ready.insert(ready);
         if slot.queued || slot.state != State::Open {
@@ -258,24 +258,24 @@ impl Reactor {
         &mut self,
         token: Token,
         call: &'static str,
-        what: Trouble,
+        what: DatagramError,
         error: &io::Error,
     ) {
         self.statistics.datagram_errors += 1;
         let refused = error.kind() == io::ErrorKind::ConnectionRefused;
         let error = SystemError::new(call, error);
         match what {
-            Trouble::Answer if refused => {
+            DatagramError::Answer if refused => {
                 self.call_datagram(token, CallbackKind::ConnectionRefused, |protocol, transport| {
                     protocol.connection_refused(transport);
                 });
             }
-            Trouble::Answer => {
+            DatagramError::Answer => {
                 self.call_datagram(token, CallbackKind::ErrorReceived, |protocol, transport| {
                     protocol.error_received(transport, &error);
                 })
             }
-            Trouble::Lost(to) => {
+            DatagramError::Lost(to) => {
                 self.call_datagram(token, CallbackKind::SendFailed, |protocol, transport| {
                     protocol.send_failed(transport, to.as_ref(), &error);
                 })
@@ -287,7 +287,7 @@ impl Reactor {
         if let Some(slot) = self.sources.datagram_mut(token)
             && !std::mem::replace(&mut slot.queued, true)
         {
-            self.ready.push_back(token);
+            self.resume_queue.push_back(token);
         }
     }
 
@@ -304,7 +304,7 @@ impl Reactor {
         }
         let Some(mut protocol) = slot.protocol.take() else { return };
         self.current_datagram = token;
-        let called = self.guarded(place, None, |reactor| {
+        let called = self.catch_panic(place, None, |reactor| {
             call(&mut *protocol, &mut DatagramTransport { reactor, token });
         });
         self.current_datagram = Token::NONE;
@@ -371,13 +371,13 @@ impl Reactor {
         }
         let Some(slot) = self.sources.datagram_mut(token) else { return false };
         slot.state = State::Stopped;
-        slot.outgoing = Outgoing::default();
+        slot.outgoing = SendQueue::default();
         slot.held = None;
         let own = [slot.crowded.take(), slot.resting.take()];
         for timer in std::mem::take(&mut slot.timers).into_iter().chain(own.into_iter().flatten()) {
             self.drop_timer(timer);
         }
-        self.tasks.push(super::tasks::Task::StopDatagram(token, reason, started));
+        self.tasks.push(super::tasks::Callback::StopDatagram(token, reason, started));
         true
     }
 

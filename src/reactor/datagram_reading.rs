@@ -3,12 +3,12 @@
 use std::io;
 use std::time::Duration;
 
-use super::datagram::{InHand, State, Trouble};
+use super::datagram::{DatagramError, InHand, State};
 use super::{CallbackKind, Reactor, TimedCall};
-use crate::net::{Inbound, Ready, Token, may_be_an_answer};
+use crate::net::{Readiness, RecvBatch, Token, is_icmp_error};
 
 impl Reactor {
-    pub(super) fn read_datagrams(&mut self, token: Token, inbound: &mut Inbound) {
+    pub(super) fn read_datagrams(&mut self, token: Token, inbound: &mut RecvBatch) {
         let mut share = self.settings.read_per_turn;
         let held = self.sources.datagram_mut(token).and_then(|slot| slot.held.take());
         if let Some(mut held) = held
@@ -25,8 +25,8 @@ impl Reactor {
             }
             inbound.prepare(slot.max_size, share.div_ceil(DATAGRAM_COST));
             match self.net.recv_datagrams(token, inbound) {
-                Ok(()) if inbound.more() || slot.ready.has(Ready::READ_CLOSED) => {}
-                Ok(()) => slot.ready.remove(Ready::READABLE),
+                Ok(()) if inbound.more() || slot.ready.has(Readiness::READ_CLOSED) => {}
+                Ok(()) => slot.ready.remove(Readiness::READABLE),
                 Err(error) => {
                     if !self.datagram_input_failed(token, &error) {
                         return;
@@ -43,12 +43,12 @@ impl Reactor {
     }
 
     /// Tells a protocol what has come, until it wants no more or its share is used up; whether that was all.
-    fn tell_datagrams(&mut self, token: Token, inbound: &mut Inbound, share: &mut usize) -> bool {
+    fn tell_datagrams(&mut self, token: Token, inbound: &mut RecvBatch, share: &mut usize) -> bool {
         while let Some((came, data)) = inbound.first() {
             let slot = self.sources.datagram(token).filter(|slot| slot.may_be_told());
             let Some(slot) = slot.filter(|_| *share > 0) else { return false };
             *share = share.saturating_sub(came.length + DATAGRAM_COST);
-            if slot.is_stranger(&came.from) {
+            if slot.is_from_other(&came.from) {
                 self.statistics.datagrams_from_others += 1;
                 inbound.hand_over();
                 continue;
@@ -74,7 +74,7 @@ impl Reactor {
     }
 
     /// Keeps what was not told of, for the next turn or until the protocol reads again.
-    fn hold_datagrams(&mut self, token: Token, rest: Box<Inbound>, share: usize) {
+    fn hold_datagrams(&mut self, token: Token, rest: Box<RecvBatch>, share: usize) {
         let Some(slot) = self.sources.datagram_mut(token) else { return };
         if slot.state == State::Stopped {
             return;
@@ -91,17 +91,17 @@ impl Reactor {
             io::ErrorKind::Interrupted => true,
             io::ErrorKind::WouldBlock => {
                 if let Some(slot) = self.sources.datagram_mut(token) {
-                    slot.ready.remove(Ready::READABLE);
-                    slot.ready.remove(Ready::READ_CLOSED);
+                    slot.ready.remove(Readiness::READABLE);
+                    slot.ready.remove(Readiness::READ_CLOSED);
                 }
                 false
             }
-            _ if may_be_an_answer(error) => {
+            _ if is_icmp_error(error) => {
                 if let Some(slot) = self.sources.datagram_mut(token) {
                     // The error was the news, not the end: what came behind it is still to be read.
-                    slot.ready.remove(Ready::READ_CLOSED);
+                    slot.ready.remove(Readiness::READ_CLOSED);
                 }
-                self.datagram_trouble(token, "recv", Trouble::Answer, error);
+                self.datagram_trouble(token, "recv", DatagramError::Answer, error);
                 true
             }
             _ => {
@@ -110,7 +110,7 @@ impl Reactor {
                 if let Some(slot) = self.sources.datagram_mut(token) {
                     slot.resting = Some(timer);
                 }
-                self.datagram_trouble(token, "recv", Trouble::Answer, error);
+                self.datagram_trouble(token, "recv", DatagramError::Answer, error);
                 false
             }
         }

@@ -3,10 +3,10 @@
 use std::io;
 use std::time::Duration;
 
-use super::datagram::{State, Trouble};
+use super::datagram::{DatagramError, State};
 use super::outgoing::Next;
 use super::{Address, Reactor, TimedCall};
-use crate::net::{Origin, Ready, Token, may_be_an_answer};
+use crate::net::{Origin, Readiness, Token, is_icmp_error};
 
 impl Reactor {
     /// Takes a datagram to be sent; `false` when too much waits.
@@ -19,12 +19,12 @@ impl Reactor {
     ) -> bool {
         let (limit, outside) = (self.settings.write_buffer_limit, self.current_datagram != token);
         let Some(slot) = self.sources.datagram_mut(token) else { return true };
-        if !slot.outgoing.keep(data, to, origin, limit) {
+        if !slot.outgoing.enqueue(data, to, origin, limit) {
             self.statistics.datagrams_dropped += 1;
             return false;
         }
         if outside && !std::mem::replace(&mut slot.dirty, true) {
-            self.dirty.push(token);
+            self.flush_queue.push(token);
         }
         true
     }
@@ -51,10 +51,10 @@ impl Reactor {
     }
 
     /// Sends until the system takes no more, or has an error.
-    pub(super) fn send_datagrams(&mut self, token: Token) -> Vec<(Trouble, io::Error)> {
+    pub(super) fn send_datagrams(&mut self, token: Token) -> Vec<(DatagramError, io::Error)> {
         let mut troubles = Vec::new();
         let Some(slot) = self.sources.datagram_mut(token) else { return troubles };
-        if !slot.ready.has(Ready::WRITABLE) || slot.state == State::Stopped {
+        if !slot.ready.has(Readiness::WRITABLE) || slot.state == State::Stopped {
             return troubles;
         }
         let (of_udp, many) = (matches!(slot.host, Address::Udp(_)), slot.has_many_receivers());
@@ -74,36 +74,36 @@ impl Reactor {
                     let count = count.clamp(1, rest.len());
                     self.statistics.datagrams_sent += count as u64;
                     self.statistics.bytes_sent += outgoing.drop_first(next, count) as u64;
-                    troubles.extend(doubtful.take().map(|error| (Trouble::Answer, error)));
+                    troubles.extend(doubtful.take().map(|error| (DatagramError::Answer, error)));
                     continue;
                 }
                 Err(error) => error,
             };
             match error.kind() {
                 io::ErrorKind::Interrupted => {}
-                io::ErrorKind::WouldBlock if many => outgoing.is_full(next),
+                io::ErrorKind::WouldBlock if many => outgoing.mark_full(next),
                 io::ErrorKind::WouldBlock => blocked = true,
                 // This is about an earlier one in any case; of UNIX sockets it is about this one.
-                io::ErrorKind::ConnectionRefused if of_udp => troubles.push((Trouble::Answer, error)),
-                _ if of_udp && may_be_an_answer(&error) && !is_same(&doubtful, &error) => {
-                    troubles.extend(doubtful.replace(error).map(|error| (Trouble::Answer, error)));
+                io::ErrorKind::ConnectionRefused if of_udp => troubles.push((DatagramError::Answer, error)),
+                _ if of_udp && is_icmp_error(&error) && !is_same(&doubtful, &error) => {
+                    troubles.extend(doubtful.replace(error).map(|error| (DatagramError::Answer, error)));
                 }
                 _ => {
                     let earlier =
                         doubtful.take().filter(|other| other.raw_os_error() != error.raw_os_error());
-                    troubles.extend(earlier.map(|error| (Trouble::Answer, error)));
+                    troubles.extend(earlier.map(|error| (DatagramError::Answer, error)));
                     let to = rest.first().and_then(|going| going.to.clone());
                     outgoing.drop_first(next, 1);
-                    troubles.push((Trouble::Lost(to), error));
+                    troubles.push((DatagramError::Lost(to), error));
                 }
             }
         }
-        troubles.extend(doubtful.map(|error| (Trouble::Answer, error)));
+        troubles.extend(doubtful.map(|error| (DatagramError::Answer, error)));
         let some_are_full = outgoing.some_are_full();
         let Some(slot) = self.sources.datagram_mut(token) else { return troubles };
         slot.outgoing = outgoing;
         if blocked {
-            slot.ready.remove(Ready::WRITABLE);
+            slot.ready.remove(Readiness::WRITABLE);
         }
         if some_are_full && slot.crowded.is_none() {
             let at = self.now() + CROWDED_PAUSE;

@@ -12,12 +12,12 @@ impl Reactor {
     /// Runs user code that is nobody's connection's.
     pub(crate) fn call(&mut self, place: CallbackKind, call: impl FnOnce(&mut Reactor)) {
         // A panic is counted and logged in there, and concerns nobody else.
-        let _ = self.guarded(place, None, call);
+        let _ = self.catch_panic(place, None, call);
     }
 
     /// Runs user code: a panic ends here, with its text, and how long it took is noted.
     #[inline(always)]
-    pub(super) fn guarded<R>(
+    pub(super) fn catch_panic<R>(
         &mut self,
         place: CallbackKind,
         connection: Option<Token>,
@@ -28,13 +28,13 @@ impl Reactor {
         self.end_timing();
         match result {
             Ok(returned) => Ok(returned),
-            Err(payload) => Err(self.note_panic(place, connection, payload)),
+            Err(payload) => Err(self.record_panic(place, connection, payload)),
         }
     }
 
     #[cold]
     #[inline(never)]
-    pub(super) fn note_panic(
+    pub(super) fn record_panic(
         &mut self,
         place: CallbackKind,
         connection: Option<Token>,

@@ -16,7 +16,7 @@ use slab::Slab;
 
 use super::life::Life;
 use super::{CallbackKind, DelayedCall, Error, Instant, Reactor, Result, Settings, TimedCall};
-use crate::net::absent::Absent;
+use crate::net::absent::NullDriver;
 use crate::net::{Token, Wake};
 
 /// A reactor, for code on its own thread that has to keep it. Clone it, hold it over an `await`.
@@ -33,11 +33,11 @@ use crate::net::{Token, Wake};
 /// ```
 #[derive(Clone)]
 pub struct Handle {
-    shared: Rc<Lobby>,
+    shared: Rc<HandleState>,
 }
 
 /// What all handles of a reactor share with it.
-struct Lobby {
+struct HandleState {
     queue: RefCell<VecDeque<Queued>>,
     /// The reactor while it is lent, and an empty one else. It is made when a reactor is first lent.
     place: RefCell<Option<Box<Reactor>>>,
@@ -47,7 +47,7 @@ struct Lobby {
     finished: Cell<bool>,
     /// Gone at the end: handles may be kept for ever, and this is a descriptor.
     waker: RefCell<Option<Arc<dyn Wake>>>,
-    residents: RefCell<Option<Rc<dyn Resident>>>,
+    residents: RefCell<Option<Rc<dyn TurnHook>>>,
     /// The reactor was told to stop.
     stopping: Cell<bool>,
     /// Tasks that wait for that.
@@ -61,23 +61,23 @@ thread_local! {
 }
 
 /// Says who is current from now on, and who was. Nobody is once the thread gives its locals back, as a reactor may be one of them.
-pub(super) fn become_current(next: Option<Handle>) -> Option<Handle> {
+pub(super) fn set_current(next: Option<Handle>) -> Option<Handle> {
     CURRENT.try_with(|current| current.replace(next)).ok().flatten()
 }
 
 enum Queued {
     Call(Box<dyn FnOnce(&mut Reactor)>),
-    Run(Rc<dyn Run>),
+    Run(Rc<dyn Runnable>),
 }
 
 /// Something that waits to run from the loop, in an `Rc` of its own.
-pub(crate) trait Run {
+pub(crate) trait Runnable {
     fn run(self: Rc<Self>, reactor: &mut Reactor);
 }
 
 /// When in a turn a resident runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Share {
+pub(crate) enum Pass {
     /// Between callbacks, for what they have brought so far. What that brings about waits for the next turn.
     Early,
     /// After all of them.
@@ -85,12 +85,12 @@ pub(crate) enum Share {
 }
 
 /// What a higher layer has living in a reactor: it is asked in every turn.
-pub(crate) trait Resident: std::any::Any {
+pub(crate) trait TurnHook: std::any::Any {
     /// Whether it has something to do in the next turn, whatever the network says.
     fn has_work(&self) -> bool;
 
     /// Does what is there to do.
-    fn run(&self, reactor: &mut Reactor, share: Share);
+    fn run(&self, reactor: &mut Reactor, share: Pass);
 
     /// How many things of its are there, for leak checks.
     fn in_use(&self) -> usize;
@@ -99,13 +99,13 @@ pub(crate) trait Resident: std::any::Any {
     fn inventory(&self) -> Vec<String>;
 
     /// The loop is about to wait, or begins another turn: who brings work has to wake it, or need not.
-    fn attend(&self, attended: bool);
+    fn set_awake(&self, attended: bool);
 
     /// The reactor ends. What is left is dropped, piece by piece.
     fn finish(&self, reactor: &mut Reactor);
 
     /// The reactor is gone without a word.
-    fn vanish(&self);
+    fn kill(&self);
 }
 
 impl Handle {
@@ -116,7 +116,7 @@ impl Handle {
     }
 
     /// As [`call`](Handle::call), without an allocation.
-    pub(crate) fn queue(&self, run: Rc<dyn Run>) {
+    pub(crate) fn queue(&self, run: Rc<dyn Runnable>) {
         self.push(Queued::Run(run));
     }
 
@@ -138,7 +138,7 @@ impl Handle {
     /// # Errors
     /// [`Error::ReactorUnavailable`] elsewhere, and inside another `with`: whoever is called has the reactor then.
     pub fn with_reactor<R>(&self, call: impl FnOnce(&mut Reactor) -> R) -> Result<R> {
-        let done = self.reach(|reactor| {
+        let done = self.try_with(|reactor| {
             reactor.end_task_writes();
             call(reactor)
         });
@@ -150,7 +150,7 @@ impl Handle {
 
     /// As `with`, for code of ours that leaves what the task has just written where it is.
     #[inline]
-    pub(crate) fn reach<R>(&self, call: impl FnOnce(&mut Reactor) -> R) -> Option<R> {
+    pub(crate) fn try_with<R>(&self, call: impl FnOnce(&mut Reactor) -> R) -> Option<R> {
         if !self.shared.lent.get() {
             return None;
         }
@@ -160,8 +160,8 @@ impl Handle {
 
     /// That of the task which is polled on this thread.
     pub fn current() -> Option<Handle> {
-        let current = become_current(None)?;
-        become_current(Some(current.clone()));
+        let current = set_current(None)?;
+        set_current(Some(current.clone()));
         Some(current)
     }
 
@@ -250,12 +250,12 @@ impl Handle {
     /// What lives in the reactor, made by `make` if nothing does yet.
     pub(crate) fn resident(
         &self,
-        make: impl FnOnce(Option<Arc<dyn Wake>>) -> Rc<dyn Resident>,
-    ) -> Rc<dyn Resident> {
+        make: impl FnOnce(Option<Arc<dyn Wake>>) -> Rc<dyn TurnHook>,
+    ) -> Rc<dyn TurnHook> {
         let mut residents = self.shared.residents.borrow_mut();
         Rc::clone(residents.get_or_insert_with(|| {
             let resident = make(self.shared.waker.borrow().clone());
-            resident.attend(self.shared.attended.get());
+            resident.set_awake(self.shared.attended.get());
             resident
         }))
     }
@@ -263,7 +263,7 @@ impl Handle {
     /// Lends the reactor to all handles while `inside` runs.
     pub(crate) fn lend<R>(&self, reactor: &mut Reactor, inside: impl FnOnce() -> R) -> R {
         self.exchange(reactor);
-        let outer = become_current(Some(self.clone()));
+        let outer = set_current(Some(self.clone()));
         self.shared.lent.set(true);
         let _lent = Lent { handle: self, reactor, outer };
         inside()
@@ -289,10 +289,10 @@ impl Handle {
     }
 
     #[inline(never)] // a turn without it is short
-    pub(super) fn attend(&self, attended: bool) {
+    pub(super) fn set_awake(&self, attended: bool) {
         self.shared.attended.set(attended);
         if let Some(resident) = &*self.shared.residents.borrow() {
-            resident.attend(attended);
+            resident.set_awake(attended);
         }
     }
 }
@@ -308,7 +308,7 @@ impl Drop for Lent<'_> {
     fn drop(&mut self) {
         self.handle.shared.lent.set(false);
         self.handle.exchange(self.reactor);
-        become_current(self.outer.take());
+        set_current(self.outer.take());
         self.reactor.end_task_writes();
     }
 }
@@ -323,7 +323,7 @@ impl Reactor {
     /// A handle for code on this thread that has to keep the reactor. For other threads, see [`remote`](Reactor::remote).
     pub fn handle(&self) -> Handle {
         let make = || Handle {
-            shared: Rc::new(Lobby {
+            shared: Rc::new(HandleState {
                 queue: RefCell::default(),
                 place: RefCell::default(),
                 lent: Cell::new(false),
@@ -343,7 +343,7 @@ impl Reactor {
     fn empty() -> Reactor {
         let settings =
             Settings { max_connections: 0, read_buffer: 1, time_callbacks: false, ..Settings::default() };
-        let mut empty = Reactor::on(Box::new(Absent), settings);
+        let mut empty = Reactor::on(Box::new(NullDriver), settings);
         empty.life = Life::Finished;
         empty
     }
@@ -360,17 +360,17 @@ impl Reactor {
         result: std::thread::Result<R>,
     ) -> Result<R, String> {
         self.end_timing();
-        result.map_err(|payload| self.note_panic(place, None, payload))
+        result.map_err(|payload| self.record_panic(place, None, payload))
     }
 
     /// Whether chance decides which of several tasks goes first.
     pub(crate) fn shuffles_tasks(&self) -> bool {
-        self.net.chooses()
+        self.net.is_shuffled()
     }
 
     /// Which of so many goes first, where it should not matter.
     pub(crate) fn choose(&mut self, among: usize) -> usize {
-        self.net.choose(among).min(among.saturating_sub(1))
+        self.net.pick_index(among).min(among.saturating_sub(1))
     }
 
     pub(crate) fn set_timer(&mut self, time: Instant, call: TimedCall) -> DelayedCall {
@@ -396,11 +396,11 @@ impl Reactor {
                 None => break,
             }
         }
-        self.run_residents(Share::Last);
+        self.run_residents(Pass::Last);
     }
 
     /// Runs what lives here.
-    pub(super) fn run_residents(&mut self, share: Share) {
+    pub(super) fn run_residents(&mut self, share: Pass) {
         let handle = self.handle.get();
         let resident = handle.and_then(|handle| handle.shared.residents.borrow().clone());
         if let Some(resident) = resident
@@ -418,7 +418,7 @@ impl Reactor {
         let residents = handle.shared.residents.borrow_mut().take();
         if let Some(resident) = residents {
             match self.vanished {
-                true => resident.vanish(),
+                true => resident.kill(),
                 false => resident.finish(self),
             }
         }

@@ -9,31 +9,31 @@ use std::rc::Rc;
 use super::{Reactor, Transport};
 
 /// Keeps what was received.
-pub(crate) trait Keeper {
+pub(crate) trait BufferSink {
     /// The first `count` bytes of `buffer` are what was received; another one of the same length has to be left for it.
-    fn keep(&self, buffer: &mut Vec<u8>, count: usize);
+    fn take_buffer(&self, buffer: &mut Vec<u8>, count: usize);
 }
 
 /// What becomes of the bytes that a protocol is called with.
 #[derive(Default)]
-pub(super) enum Keeping {
+pub(super) enum Handoff {
     /// They are gone after the call.
     #[default]
     No,
     /// They may be kept: those at this place, so many.
     Open(usize, usize),
-    By(Rc<dyn Keeper>),
+    By(Rc<dyn BufferSink>),
 }
 
 impl Transport<'_> {
     /// Has the bytes that `data_received` is called with kept when it has returned. `false` when that cannot be: they are too
     /// few, or lie elsewhere than in the buffer that they were read into.
     #[inline]
-    pub(crate) fn keep(&mut self, data: &[u8], keeper: impl FnOnce() -> Rc<dyn Keeper>) -> bool {
-        let open = matches!(self.reactor.keeping, Keeping::Open(place, count)
+    pub(crate) fn take_handoff(&mut self, data: &[u8], keeper: impl FnOnce() -> Rc<dyn BufferSink>) -> bool {
+        let open = matches!(self.reactor.read_handoff, Handoff::Open(place, count)
             if place == data.as_ptr().addr() && count == data.len());
         if open {
-            self.reactor.keeping = Keeping::By(keeper());
+            self.reactor.read_handoff = Handoff::By(keeper());
         }
         open
     }
@@ -42,16 +42,16 @@ impl Transport<'_> {
 impl Reactor {
     /// A protocol is about to be called with the first bytes of a buffer.
     #[inline]
-    pub(super) fn offer_to_keep(&mut self, buffer: &[u8], count: usize) {
-        self.keeping = Keeping::Open(buffer.as_ptr().addr(), count);
+    pub(super) fn offer_buffer(&mut self, buffer: &[u8], count: usize) {
+        self.read_handoff = Handoff::Open(buffer.as_ptr().addr(), count);
     }
 
     /// It was called. Whether it keeps the bytes.
     #[inline]
-    pub(super) fn keep_if_asked(&mut self, buffer: &mut Vec<u8>, count: usize) -> bool {
-        let Keeping::By(keeper) = mem::take(&mut self.keeping) else { return false };
+    pub(super) fn complete_handoff(&mut self, buffer: &mut Vec<u8>, count: usize) -> bool {
+        let Handoff::By(keeper) = mem::take(&mut self.read_handoff) else { return false };
         let length = buffer.len();
-        keeper.keep(buffer, count);
+        keeper.take_buffer(buffer, count);
         buffer.resize(length, 0);
         true
     }
@@ -60,6 +60,6 @@ impl Reactor {
 /// Whether so much in a buffer of this length is worth to give the buffer away for: from an eighth of it on. A copy of less takes
 /// less memory, and hardly more time.
 #[inline]
-pub(super) fn worth_keeping(count: usize, length: usize) -> bool {
+pub(super) fn worth_handing_off(count: usize, length: usize) -> bool {
     count >= length / 8
 }

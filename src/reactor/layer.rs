@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::connection::Pauses;
 use super::{Address, ClientFactory, ConnectionId, Connector, Factory, Protocol, Reactor, Reason};
-use crate::net::{Instant, Ready, Token};
+use crate::net::{Instant, Readiness, Token};
 
 /// Something between the socket and the protocol of one connection: it sees, changes, holds back and adds to what goes
 /// either way, while the protocol sees the same [`Transport`](crate::Transport) as without it. (Twisted:
@@ -233,7 +233,7 @@ impl LayerContext<'_> {
     /// its end.
     pub fn is_sending(&self) -> bool {
         let connection = self.reactor.sources.connection(self.token);
-        let written = self.reactor.current == self.token && !self.reactor.scratch.is_empty();
+        let written = self.reactor.current == self.token && !self.reactor.write_batch.is_empty();
         written || connection.is_some_and(|connection| connection.unsent() > 0 || connection.has_producer())
     }
 
@@ -242,8 +242,8 @@ impl LayerContext<'_> {
     /// [`sent`](Layer::sent).
     pub fn retry_send(&mut self) {
         if let Some(connection) = self.reactor.sources.connection_mut(self.token) {
-            connection.ready.insert(Ready::WRITABLE);
-            self.reactor.mark_dirty(self.token);
+            connection.ready.insert(Readiness::WRITABLE);
+            self.reactor.schedule_flush(self.token);
         }
     }
 

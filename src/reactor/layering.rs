@@ -8,35 +8,35 @@ use std::time::Duration;
 
 use super::connection::{Connection, Flow, Pauses, State};
 use super::layer::{Layer, LayerContext, LayerError};
-use super::layers::{End, Layers, Stage, Step};
+use super::layers::{Eof, LayerSlot, Layers, Step};
 use super::sources::Source;
-use super::tasks::Task;
+use super::tasks::Callback;
 use super::{Address, CallbackKind, Factory, Protocol, Reactor, Reason, TimedCall, Transport};
-use crate::net::{Instant, Ready, Token};
+use crate::net::{Instant, Readiness, Token};
 
 /// What a factory made for a connection.
-pub(crate) enum Begun {
+pub(crate) enum Built {
     Protocol(Box<dyn Protocol>),
     /// The protocol is built when these are ready.
     Layers(Vec<Box<dyn Layer>>),
 }
 
 /// Asks a factory, which is out of its place, for a new connection's layers, and for its protocol if it has none.
-pub(super) fn begin_with(factory: &mut dyn Factory, reactor: &mut Reactor, peer: &Address) -> Option<Begun> {
+pub(super) fn build(factory: &mut dyn Factory, reactor: &mut Reactor, peer: &Address) -> Option<Built> {
     let layers = factory.layers(reactor, peer);
     if reactor.is_refused() {
         return None;
     }
     match layers.is_empty() {
-        true => factory.build_protocol(reactor, peer).map(Begun::Protocol),
-        false => Some(Begun::Layers(layers)),
+        true => factory.build_protocol(reactor, peer).map(Built::Protocol),
+        false => Some(Built::Layers(layers)),
     }
 }
 
 // -- what layers ask for --
 
 impl Reactor {
-    pub(super) fn place_mut(&mut self, token: Token, index: usize) -> Option<&mut Stage> {
+    pub(super) fn place_mut(&mut self, token: Token, index: usize) -> Option<&mut LayerSlot> {
         self.sources.connection_mut(token)?.stage(index)
     }
 
@@ -71,7 +71,7 @@ impl Reactor {
                     stage.written.push(data, &mut self.spare_buffers);
                 }
             }
-            None if layers.output == End::Told => {}
+            None if layers.output == Eof::Told => {}
             None => self.write_from_layers(token, data),
         }
     }
@@ -80,7 +80,7 @@ impl Reactor {
         let Some(layers) = self.sources.connection_mut(token).and_then(Connection::layers_mut) else {
             return;
         };
-        if layers.stack.get(index).is_none_or(|stage| stage.written.end != End::Told) {
+        if layers.stack.get(index).is_none_or(|stage| stage.written.end != Eof::Told) {
             return;
         }
         match index.checked_sub(1) {
@@ -89,7 +89,7 @@ impl Reactor {
                     stage.written.finish();
                 }
             }
-            None => layers.output = End::Told,
+            None => layers.output = Eof::Told,
         }
     }
 
@@ -122,7 +122,7 @@ impl Reactor {
         connection.pauses.set(Pauses::LAYERS, any);
         if connection.wants_read() {
             // No edge will come for what is there already.
-            self.queue(token);
+            self.schedule_resume(token);
         }
     }
 
@@ -137,7 +137,7 @@ impl Reactor {
             && let Some(connection) = self.sources.connection_mut(token)
             && !connection.state.is_closing()
         {
-            connection.rare().farewell.get_or_insert(Reason::Layer(error));
+            connection.rare().close_reason.get_or_insert(Reason::Layer(error));
         }
         self.lose_connection(token, None);
     }
@@ -173,7 +173,7 @@ impl Reactor {
     pub(super) fn handshake_timed_out(&mut self, token: Token, limit: Duration) {
         if self.awaits_layers(token) {
             self.statistics.handshake_timeouts += 1;
-            self.lose(token, Reason::TimedOut(limit));
+            self.queue_loss(token, Reason::TimedOut(limit));
         }
     }
 
@@ -198,7 +198,7 @@ impl Reactor {
         };
         // Its bytes are the layer's from now on, and descriptors would come past it.
         connection.pauses.set(Pauses::DESCRIPTORS, false);
-        let mut stage = Stage::new(layer);
+        let mut stage = LayerSlot::new(layer);
         match connection.layers_mut() {
             Some(layers) => {
                 // What the protocol has not been told of is the new layer's.
@@ -213,13 +213,13 @@ impl Reactor {
                 if layers.protocol.is_none() && self.current == token {
                     // It is the caller, and comes back to its old slot. This keeps it off the shortest way after that:
                     // `settle` moves it above the layers, and sets this right.
-                    connection.ready.remove(Ready::WRITABLE);
+                    connection.ready.remove(Readiness::WRITABLE);
                 }
                 connection.rare().layers = Some(Box::new(layers));
             }
         }
-        self.direct &= self.current != token;
-        self.mark_dirty(token);
+        self.batching &= self.current != token;
+        self.schedule_flush(token);
     }
 
     /// After a callback in which a connection got its first layer.
@@ -228,7 +228,7 @@ impl Reactor {
             && let Some(protocol) = connection.protocol.take()
         {
             connection.put_protocol(protocol);
-            connection.ready.insert(Ready::WRITABLE);
+            connection.ready.insert(Readiness::WRITABLE);
         }
     }
 
@@ -283,7 +283,7 @@ impl Reactor {
         }
         if connection.exceeds(unsent, limit) {
             self.statistics.buffer_limits += 1;
-            self.lose(token, Reason::BufferLimit(limit));
+            self.queue_loss(token, Reason::BufferLimit(limit));
             return;
         }
         let Some(layers) = connection.layers_mut() else { return };
@@ -293,10 +293,10 @@ impl Reactor {
         // While one of them is called, what it was handed is in no count.
         let counted = layers.stack.iter().all(|stage| stage.layer.is_some());
         if counted {
-            self.weigh(token);
+            self.update_water_marks(token);
         }
         if self.current != token {
-            self.mark_dirty(token);
+            self.schedule_flush(token);
         }
     }
 
@@ -313,7 +313,7 @@ impl Reactor {
         {
             connection.pauses.set(Pauses::KEPT, false);
             if connection.wants_read() {
-                self.queue(token);
+                self.schedule_resume(token);
             }
         }
     }
@@ -327,7 +327,7 @@ impl Reactor {
         if taken == 0 {
             return false;
         }
-        let watching = |(index, stage): (usize, &Stage)| stage.watches_sent.then_some(index);
+        let watching = |(index, stage): (usize, &LayerSlot)| stage.watches_sent.then_some(index);
         let watching: Vec<usize> = layers.stack.iter().enumerate().filter_map(watching).collect();
         for &index in &watching {
             if self.sources.connection(token).is_some_and(|connection| connection.state != State::Lost) {
@@ -339,7 +339,7 @@ impl Reactor {
             let connection = self.sources.connection(token);
             if connection.and_then(Connection::layers).is_some_and(|layers| layers.taken > 0) {
                 // What they wrote themselves has the next turn.
-                self.mark_dirty(token);
+                self.schedule_flush(token);
             }
         }
         true
@@ -390,24 +390,24 @@ impl Reactor {
             }
             Step::WriteEnding(index) => {
                 let Some(stage) = layers.stack.get_mut(index) else { return };
-                stage.written.end = End::Told;
+                stage.written.end = Eof::Told;
                 self.call_layer(token, index, |layer, below| layer.write_closing(below));
             }
             Step::ReadEnded(index) => {
                 let Some(stage) = layers.stack.get_mut(index) else { return };
-                stage.received.end = End::Told;
+                stage.received.end = Eof::Told;
                 self.call_layer(token, index, |layer, below| layer.read_ended(below));
             }
             Step::EndOutput => {
-                layers.output = End::Coming;
+                layers.output = Eof::Coming;
                 match layers.stack.last_mut() {
                     Some(stage) => stage.written.finish(),
-                    None => layers.output = End::Told,
+                    None => layers.output = Eof::Told,
                 }
             }
             Step::End => {
                 if let Some(reason) = layers.ending.take() {
-                    self.lose(token, reason);
+                    self.queue_loss(token, reason);
                 }
             }
             Step::Make => self.make_above_layers(token),
@@ -419,7 +419,7 @@ impl Reactor {
             }
             Step::Deliver => self.deliver_to_protocol(token),
             Step::DeliverEnd => {
-                layers.above.end = End::Told;
+                layers.above.end = Eof::Told;
                 self.input_ended_above(token);
             }
         }
@@ -428,11 +428,11 @@ impl Reactor {
     /// What layers have sent up to now may have brought the unsent bytes up or down: the protocol can see that.
     fn weigh_what_layers_sent(&mut self, token: Token) {
         let Some(connection) = self.sources.connection(token) else { return };
-        if self.scratch.len() > self.marks(connection).0 {
+        if self.write_batch.len() > self.marks(connection).0 {
             self.send_scratch(token);
         }
         let unsent = self.sources.connection(token).map_or(0, Connection::unsent);
-        self.weigh_as(token, unsent + self.scratch.len());
+        self.weigh_as(token, unsent + self.write_batch.len());
     }
 
     fn deliver_to_protocol(&mut self, token: Token) {
@@ -461,7 +461,7 @@ impl Reactor {
         let Some(mut layer) = self.place_mut(token, index).and_then(|stage| stage.layer.take()) else {
             return;
         };
-        self.direct = false;
+        self.batching = false;
         let mut held = 0;
         self.enter(token, CallbackKind::Layer, |transport| {
             call(&mut *layer, &mut LayerContext { reactor: transport.reactor, token, index });
@@ -486,7 +486,7 @@ impl Reactor {
     ) {
         let layers = self.sources.connection_mut(token).and_then(Connection::layers_mut);
         let Some(mut protocol) = layers.and_then(|layers| layers.protocol.take()) else { return };
-        self.direct = false;
+        self.batching = false;
         self.enter(token, place, |transport| call(&mut *protocol, transport));
         if let Some(connection) = self.sources.connection_mut(token) {
             connection.put_protocol(protocol);
@@ -517,7 +517,7 @@ impl Reactor {
                         if connection.flow == Flow::Paused {
                             // There was no protocol to tell.
                             connection.flow = Flow::PauseQueued;
-                            self.tasks.push(Task::PauseWriting(token));
+                            self.tasks.push(Callback::PauseWriting(token));
                         }
                     }
                     // Aborted while it was built: never made, so never lost either.
@@ -531,9 +531,9 @@ impl Reactor {
                 if !is_client {
                     self.statistics.connections_refused += 1;
                 }
-                self.lose(token, Reason::Done);
+                self.queue_loss(token, Reason::Done);
             }
-            Err(panic) => self.lose(token, Reason::Panicked(panic)),
+            Err(panic) => self.queue_loss(token, Reason::Panicked(panic)),
         }
     }
 
@@ -576,6 +576,6 @@ fn reuse(place: &mut Vec<u8>, mut buffer: Vec<u8>) {
 
 fn give_back(buffer: &mut Vec<u8>, spare: &mut Vec<Vec<u8>>) {
     if buffer.is_empty() && buffer.capacity() > 0 {
-        super::writing::keep_spare(std::mem::take(buffer), spare);
+        super::writing::recycle_buffer(std::mem::take(buffer), spare);
     }
 }

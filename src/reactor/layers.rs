@@ -7,16 +7,16 @@ use super::{DelayedCall, Protocol, Reason};
 /// The layers of a connection, and its protocol, which stands above them.
 pub(crate) struct Layers {
     /// The lowest first.
-    pub(super) stack: Vec<Stage>,
+    pub(super) stack: Vec<LayerSlot>,
     /// Out of its slot while one of its callbacks runs; and before it is made.
     pub(super) protocol: Option<Box<dyn Protocol>>,
     pub(super) made: bool,
     /// When the connection is given up, if the layers of an accepted one are not ready by then.
     pub(super) limit: Option<DelayedCall>,
     /// Waits for the protocol.
-    pub(super) above: Waiting,
+    pub(super) above: PendingBytes,
     /// What becomes of our end.
-    pub(super) output: End,
+    pub(super) output: Eof,
     /// Bytes that the system took since layers were last told.
     pub(super) taken: usize,
     /// A layer ends the connection, as soon as everybody was told what came before.
@@ -24,7 +24,7 @@ pub(crate) struct Layers {
 }
 
 /// One layer in its place.
-pub(crate) struct Stage {
+pub(crate) struct LayerSlot {
     /// Out of its place while it is called.
     pub(super) layer: Option<Box<dyn Layer>>,
     pub(super) started: bool,
@@ -37,21 +37,21 @@ pub(crate) struct Stage {
     pub(super) held: usize,
     pub(super) wake: Option<DelayedCall>,
     /// From beneath.
-    pub(super) received: Waiting,
+    pub(super) received: PendingBytes,
     /// From above.
-    pub(super) written: Waiting,
+    pub(super) written: PendingBytes,
 }
 
 /// Bytes, and perhaps the end, that have not been told yet.
 #[derive(Default)]
-pub(super) struct Waiting {
+pub(super) struct PendingBytes {
     pub(super) bytes: Vec<u8>,
-    pub(super) end: End,
+    pub(super) end: Eof,
 }
 
 /// How far the end of a direction has come.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) enum End {
+pub(super) enum Eof {
     #[default]
     Open,
     /// It follows the bytes that wait.
@@ -80,14 +80,14 @@ pub(super) enum Step {
 
 impl Layers {
     pub(super) fn new(layers: Vec<Box<dyn Layer>>) -> Layers {
-        let stack = layers.into_iter().map(Stage::new).collect();
+        let stack = layers.into_iter().map(LayerSlot::new).collect();
         Layers {
             stack,
             protocol: None,
             made: false,
             limit: None,
-            above: Waiting::default(),
-            output: End::Open,
+            above: PendingBytes::default(),
+            output: Eof::Open,
             taken: 0,
             ending: None,
         }
@@ -116,10 +116,10 @@ impl Layers {
             ready = stage.ready;
         }
         let all_ready = self.stack.iter().all(|stage| stage.ready);
-        if closes && self.output == End::Open {
+        if closes && self.output == Eof::Open {
             return Some(Step::EndOutput);
         }
-        let started = |stage: &&Stage| stage.started;
+        let started = |stage: &&LayerSlot| stage.started;
         for (index, stage) in self.stack.iter().enumerate().rev().filter(|(_, stage)| started(stage)) {
             match stage.written.next() {
                 Some(Next::Bytes) => return Some(Step::Written(index)),
@@ -151,9 +151,9 @@ impl Layers {
     }
 }
 
-impl Stage {
-    pub(super) fn new(layer: Box<dyn Layer>) -> Stage {
-        Stage {
+impl LayerSlot {
+    pub(super) fn new(layer: Box<dyn Layer>) -> LayerSlot {
+        LayerSlot {
             layer: Some(layer),
             started: false,
             ready: false,
@@ -161,8 +161,8 @@ impl Stage {
             watches_sent: false,
             held: 0,
             wake: None,
-            received: Waiting::default(),
-            written: Waiting::default(),
+            received: PendingBytes::default(),
+            written: PendingBytes::default(),
         }
     }
 }
@@ -172,18 +172,18 @@ pub(super) enum Next {
     End,
 }
 
-impl Waiting {
+impl PendingBytes {
     pub(super) fn next(&self) -> Option<Next> {
         match (self.bytes.is_empty(), self.end) {
             (false, _) => Some(Next::Bytes),
-            (true, End::Coming) => Some(Next::End),
-            (true, End::Open | End::Told) => None,
+            (true, Eof::Coming) => Some(Next::End),
+            (true, Eof::Open | Eof::Told) => None,
         }
     }
 
     /// Takes bytes, unless the end came before them.
     pub(super) fn push(&mut self, data: &[u8], spare: &mut Vec<Vec<u8>>) {
-        if self.end == End::Open && !data.is_empty() {
+        if self.end == Eof::Open && !data.is_empty() {
             if self.bytes.capacity() == 0 {
                 self.bytes = spare.pop().unwrap_or_default();
             }
@@ -192,19 +192,19 @@ impl Waiting {
     }
 
     pub(super) fn finish(&mut self) {
-        if self.end == End::Open {
-            self.end = End::Coming;
+        if self.end == Eof::Open {
+            self.end = Eof::Coming;
         }
     }
 }
 
 impl Connection {
     pub(crate) fn layers(&self) -> Option<&Layers> {
-        self.rare.as_ref()?.layers.as_deref()
+        self.cold.as_ref()?.layers.as_deref()
     }
 
     pub(crate) fn layers_mut(&mut self) -> Option<&mut Layers> {
-        self.rare.as_mut()?.layers.as_deref_mut()
+        self.cold.as_mut()?.layers.as_deref_mut()
     }
 
     pub(crate) fn is_layered(&self) -> bool {
@@ -226,7 +226,7 @@ impl Connection {
 
     /// Whether our end has not come through the layers.
     pub(crate) fn layers_send(&self) -> bool {
-        self.layers().is_some_and(|layers| layers.output != End::Told)
+        self.layers().is_some_and(|layers| layers.output != Eof::Told)
     }
 
     pub(crate) fn is_made(&self) -> bool {
@@ -261,7 +261,7 @@ impl Connection {
         self.protocol.is_some() || self.layers().is_some_and(|layers| layers.protocol.is_some())
     }
 
-    pub(super) fn stage(&mut self, index: usize) -> Option<&mut Stage> {
+    pub(super) fn stage(&mut self, index: usize) -> Option<&mut LayerSlot> {
         self.layers_mut()?.stack.get_mut(index)
     }
 }

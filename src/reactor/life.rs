@@ -9,7 +9,7 @@ use std::rc::Rc;
 
 use super::remote::Jobs;
 use super::sources::Source;
-use super::tasks::Task;
+use super::tasks::Callback;
 use super::timers::Timers;
 use super::{CallbackKind, Error, Handle, Reactor, Reason, Result, Signal, TimedCall};
 use crate::net::{Instant, Watch};
@@ -137,7 +137,7 @@ impl Reactor {
     /// which calls at once then.)
     pub fn call_when_running(&mut self, call: impl FnOnce(&mut Reactor) + 'static) {
         if self.running() {
-            self.tasks.push(Task::Call(Box::new(call)));
+            self.tasks.push(Callback::Call(Box::new(call)));
         } else {
             self.add_system_event_trigger(Phase::After, SystemEvent::Startup, |reactor, _| call(reactor));
         }
@@ -317,7 +317,7 @@ impl Reactor {
         }
         for token in self.sources.tokens(|source| matches!(source, Source::Connection(_))) {
             self.end_lingering(token);
-            self.lose(token, Reason::Stopped);
+            self.queue_loss(token, Reason::Stopped);
         }
         // Nothing new can begin (`Life::Ending`), so the queue comes to its end.
         while !self.tasks.is_empty() {
@@ -380,7 +380,7 @@ impl Reactor {
         // A handler of the user's, which comes first, decides about a second delivery.
         watched.sort_by_key(|watch| (watch.signal, watch.once));
         watched.dedup_by_key(|watch| watch.signal);
-        self.net.watch(&watched).map_err(|source| Error::System { call: "sigaction", source })
+        self.net.set_signals(&watched).map_err(|source| Error::System { call: "sigaction", source })
     }
 
     #[cold]

@@ -8,10 +8,10 @@ use rustix::io::Errno;
 
 use super::connection::{Connection, State};
 use super::error::Error;
-use super::layering::begin_with;
+use super::layering::build;
 use super::sources::Source;
 use super::stream_options::StreamOptions;
-use super::tasks::Task;
+use super::tasks::Callback;
 use super::{Address, CallbackKind, ConnectionId, Factory, ListenTcp, Protocol, Reactor, Result, TimedCall};
 use crate::net::{Accepted, Close, Instant, Open, OpenError, Token};
 
@@ -40,7 +40,7 @@ pub(crate) struct ListenerSlot {
     started: bool,
     address: Address,
     options: ListenOptions,
-    pace: Pace,
+    pace: AcceptBudget,
     /// Waits for descriptors or memory.
     pausing: bool,
     /// When a failed accept was last logged.
@@ -51,29 +51,29 @@ pub(crate) struct ListenerSlot {
 /// than wait pays for it: on Linux an accept that finds nobody costs a tenth of what a short connection does in all. (Twisted:
 /// `numberAccepts`, which follows how many there were last.)
 #[derive(Default)]
-struct Pace {
+struct AcceptBudget {
     /// The turn of the last share.
     turn: u64,
     /// Turns in a row with a share, all of them used up.
     row: u32,
 }
 
-impl Pace {
+impl AcceptBudget {
     fn share(&mut self, turn: u64, most: usize) -> usize {
         self.row = if self.turn + 1 == turn { self.row.saturating_add(1) } else { 0 };
         self.turn = turn;
-        let doublings = self.row.saturating_sub(PATIENCE);
+        let doublings = self.row.saturating_sub(WARM_UP_TURNS);
         1_usize.checked_shl(doublings).map_or(most, |share| share.min(most))
     }
 
     /// There were fewer.
-    fn ran_out(&mut self) {
+    fn reset(&mut self) {
         self.turn = 0;
     }
 }
 
 /// So many turns in a row, and one more, connections come one by one; then there is a queue of them.
-const PATIENCE: u32 = 1;
+const WARM_UP_TURNS: u32 = 1;
 
 /// How it was asked for.
 pub(super) enum ListenOptions {
@@ -151,13 +151,13 @@ impl Reactor {
             started: false,
             address: address.clone(),
             options,
-            pace: Pace::default(),
+            pace: AcceptBudget::default(),
             pausing: false,
             logged: None,
         };
         let inserted = self.sources.insert(Source::Listener(Box::new(state)));
         debug_assert_eq!(inserted, token);
-        self.tasks.push(Task::StartFactory(token));
+        self.tasks.push(Callback::StartFactory(token));
         log::debug!(address = address.to_string().as_str(); "listening on {address}");
         Ok(Listener { token, address })
     }
@@ -213,7 +213,7 @@ impl Reactor {
             // Out of its place it is the caller: `accept_one` ends it then.
             if let Some(mut factory) = listener.factory.take() {
                 let started = listener.started;
-                self.tasks.push(Task::Call(Box::new(move |reactor| {
+                self.tasks.push(Callback::Call(Box::new(move |reactor| {
                     reactor.stop_factory(&mut *factory, started);
                 })));
             }
@@ -248,7 +248,7 @@ impl Reactor {
         call: impl FnOnce(&mut dyn Factory, &mut Reactor) -> R,
     ) -> Option<R> {
         let mut factory = self.sources.listener_mut(token)?.factory.take()?;
-        let result = self.guarded(place, None, |reactor| call(&mut *factory, reactor));
+        let result = self.catch_panic(place, None, |reactor| call(&mut *factory, reactor));
         match self.sources.listener_mut(token) {
             Some(listener) => listener.factory = Some(factory),
             // It stopped meanwhile.
@@ -271,7 +271,7 @@ impl Reactor {
             }
             if !self.accept_one(token) {
                 if let Some(listener) = self.sources.listener_mut(token) {
-                    listener.pace.ran_out();
+                    listener.pace.reset();
                 }
                 return;
             }
@@ -312,7 +312,7 @@ impl Reactor {
             let options = match peer {
                 Address::Unix(_) | Address::Pipe => StreamOptions::default(),
                 Address::Tcp(_) | Address::Udp(_) => {
-                    state.options.of_connections(self.net.hands_nodelay_on())
+                    state.options.of_connections(self.net.inherits_nodelay())
                 }
             };
             if let Err(error) = self.set_options(token, options) {
@@ -321,7 +321,7 @@ impl Reactor {
         }
         let built = self.while_building(token, |reactor| {
             reactor.with_factory(listener, CallbackKind::BuildProtocol, |factory, reactor| {
-                begin_with(factory, reactor, &peer)
+                build(factory, reactor, &peer)
             })
         });
         match built.flatten() {
@@ -400,7 +400,7 @@ impl Reactor {
         let until = self.now() + self.settings.accept_retry_delay;
         if let Some(listener) = self.sources.listener_mut(token) {
             listener.pausing = true;
-            self.net.rest(token, true);
+            self.net.set_listener_paused(token, true);
             self.timers.set(until, TimedCall::AcceptAgain(token));
         }
     }
@@ -408,7 +408,7 @@ impl Reactor {
     pub(crate) fn accept_again(&mut self, token: Token) {
         if let Some(listener) = self.sources.listener_mut(token) {
             listener.pausing = false;
-            self.net.rest(token, false);
+            self.net.set_listener_paused(token, false);
         }
     }
 
@@ -437,12 +437,12 @@ mod tests {
 
     #[test]
     fn the_share_of_accepts_grows_while_all_of_it_is_used_in_a_row() {
-        let mut pace = Pace::default();
-        let shares = |pace: &mut Pace, turns: std::ops::Range<u64>| -> Vec<usize> {
+        let mut pace = AcceptBudget::default();
+        let shares = |pace: &mut AcceptBudget, turns: std::ops::Range<u64>| -> Vec<usize> {
             turns.map(|turn| pace.share(turn, 10)).collect()
         };
         assert_eq!(shares(&mut pace, 10..17), [1, 1, 2, 4, 8, 10, 10]);
-        pace.ran_out();
+        pace.reset();
         assert_eq!(shares(&mut pace, 17..20), [1, 1, 2]);
         // A turn without any ends the row, too.
         assert_eq!(shares(&mut pace, 21..24), [1, 1, 2]);

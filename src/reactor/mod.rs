@@ -69,8 +69,8 @@ pub use self::datagram_transport::{DatagramId, DatagramTransport};
 pub(crate) use self::error::panic_message;
 pub use self::error::{Error, JobPanicked, Result};
 pub use self::handle::Handle;
-pub(crate) use self::handle::{Resident, Run, Share};
-pub(crate) use self::keeping::Keeper;
+pub(crate) use self::handle::{Pass, Runnable, TurnHook};
+pub(crate) use self::keeping::BufferSink;
 pub use self::layer::{Layer, LayerContext, LayerError, Layered, layered};
 pub use self::life::{Phase, PhaseGuard, SystemEvent, TriggerId};
 pub use self::listener::Listener;
@@ -89,7 +89,7 @@ pub use self::statistics::{CallbackKind, SlowCallback, Statistics};
 pub use self::timers::DelayedCall;
 pub(crate) use self::transport::Delivery;
 pub use self::transport::{ConnectionId, Transport};
-pub(crate) use self::turn::Agenda;
+pub(crate) use self::turn::NextTurn;
 pub use self::udp::{ListenUdp, ListenUnixDatagram};
 pub use self::unix::{ConnectUnix, ListenUnix};
 pub use crate::net::{
@@ -98,20 +98,20 @@ pub use crate::net::{
 };
 
 use self::building::Building;
-use self::keeping::Keeping;
+use self::keeping::Handoff;
 use self::life::{Life, Triggers};
 use self::looking_up::PendingLookups;
 use self::protocol::find;
-use self::reading::ALONE;
+use self::reading::SINGLE_READ_LIMIT;
 use self::remote::{Inbox, Jobs, ThreadCall};
 use self::sources::{Source, Sources};
 use self::stopwatch::Stopwatch;
-use self::tasks::Tasks;
+use self::tasks::CallbackQueue;
 use self::timers::Timers;
 use self::turn::Heard;
 use self::writing::Scratch;
-use crate::net::os::{Os, Sizes};
-use crate::net::{Event, Inbound, Net, Token};
+use crate::net::os::{OsConfig, OsDriver};
+use crate::net::{Event, Net, RecvBatch, Token};
 
 /// An event loop with its connections, listeners and timers. (Twisted: `reactor`, but a value: make as many as you
 /// like, one after the other or one for each thread.)
@@ -150,33 +150,33 @@ pub struct Reactor {
     sources: Sources,
     timers: Timers<TimedCall>,
     heard: Heard,
-    tasks: Tasks,
+    tasks: CallbackQueue,
     /// Connections and sockets of datagrams that had their share of the turn and have more to do.
-    ready: VecDeque<Token>,
+    resume_queue: VecDeque<Token>,
     /// Connections to flush at the end of the turn.
-    dirty: Vec<Token>,
+    flush_queue: Vec<Token>,
     events: Vec<Event>,
     /// All connections are read into this one.
     read_buffer: Vec<u8>,
     /// How much of it a read uses in this turn.
-    room: usize,
+    read_limit: usize,
     /// How much a connection is read at once that has a turn for itself.
-    alone: usize,
-    keeping: Keeping,
+    single_read_limit: usize,
+    read_handoff: Handoff,
     /// Bytes that came, in large pieces, since tasks last looked.
-    much: usize,
+    bytes_since_tasks: usize,
     /// Datagrams of one call.
-    inbound: Inbound,
+    inbound: RecvBatch,
     /// The connection whose callback runs.
     current: Token,
     /// The socket of datagrams whose callback runs.
     current_datagram: Token,
     /// The datagram whose callback runs, where its destination is known.
     datagram_in_hand: Option<datagram::InHand>,
-    /// That callback's small writes go to `scratch`: the connection is open, and nothing waits to be sent before them.
-    direct: bool,
+    /// That callback's small writes go to `write_batch`: the connection is open, and nothing waits to be sent before them.
+    batching: bool,
     /// What that callback has written.
-    scratch: Scratch,
+    write_batch: Scratch,
     spare_buffers: Vec<Vec<u8>>,
     triggers: Triggers,
     holds: Rc<Cell<usize>>,
@@ -256,12 +256,12 @@ impl Reactor {
     /// # Errors
     /// [`Error::System`] when the system has no descriptors left.
     pub fn with_settings(settings: Settings) -> Result<Reactor> {
-        let sizes = Sizes {
+        let sizes = OsConfig {
             limits: settings.thread_limits(),
             thread_patience: settings.thread_join_timeout,
             spin: settings.busy_poll,
         };
-        let net = Os::new(&sizes).map_err(|source| Error::System { call: "poll", source })?;
+        let net = OsDriver::new(&sizes).map_err(|source| Error::System { call: "poll", source })?;
         Ok(Reactor::on(Box::new(net), settings))
     }
 
@@ -290,10 +290,10 @@ impl Reactor {
         let stopwatch = Stopwatch::new(settings.time_callbacks);
         Reactor {
             read_buffer: vec![0; settings.read_buffer],
-            room: 1,
-            alone: ALONE,
-            keeping: Keeping::default(),
-            much: 0,
+            read_limit: 1,
+            single_read_limit: SINGLE_READ_LIMIT,
+            read_handoff: Handoff::default(),
+            bytes_since_tasks: 0,
             net,
             settings,
             life: Life::New,
@@ -302,16 +302,16 @@ impl Reactor {
             sources: Sources::new(),
             timers: Timers::new(),
             heard: Heard::default(),
-            tasks: Tasks::default(),
-            ready: VecDeque::new(),
-            dirty: Vec::new(),
+            tasks: CallbackQueue::default(),
+            resume_queue: VecDeque::new(),
+            flush_queue: Vec::new(),
             events: Vec::new(),
-            inbound: Inbound::default(),
+            inbound: RecvBatch::default(),
             current: Token::NONE,
             current_datagram: Token::NONE,
             datagram_in_hand: None,
-            direct: false,
-            scratch: Scratch::new(),
+            batching: false,
+            write_batch: Scratch::new(),
             spare_buffers: Vec::new(),
             triggers: Triggers::default(),
             holds: Rc::default(),
@@ -440,7 +440,7 @@ impl Reactor {
     }
 
     /// Ends without a word, as a process that is killed: nothing is called, everything is dropped.
-    pub(crate) fn vanish(mut self) {
+    pub(crate) fn kill(mut self) {
         self.vanished = true;
         self.life = Life::Finished;
     }

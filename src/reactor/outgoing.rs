@@ -6,15 +6,15 @@
 use std::collections::BTreeMap;
 use std::ops::Bound;
 
-use crate::net::{Address, Going, Origin};
+use crate::net::{Address, Origin, Transmit};
 
 /// What waits on one socket.
 #[derive(Default)]
-pub(super) struct Outgoing {
+pub(super) struct SendQueue {
     /// In the order in which they were written.
-    line: Line,
+    line: Fifo,
     /// Receivers that took nothing when they were tried last, and what waits for each. No line is empty.
-    full: BTreeMap<Address, Line>,
+    full: BTreeMap<Address, Fifo>,
     full_weight: usize,
     full_bytes: usize,
     /// The receiver that was tried last.
@@ -36,10 +36,10 @@ pub(super) enum Next {
     Nothing,
 }
 
-impl Outgoing {
+impl SendQueue {
     /// Takes a datagram, unless more than so many bytes wait. What waits for a receiver that is full counts for it once more:
     /// so it leaves room for others, however much is written to it.
-    pub(super) fn keep(
+    pub(super) fn enqueue(
         &mut self,
         data: &[u8],
         to: Option<Address>,
@@ -48,7 +48,7 @@ impl Outgoing {
     ) -> bool {
         let mut weight = self.weight();
         if !self.full.is_empty() {
-            weight += to.as_ref().and_then(|to| self.full.get(to)).map_or(0, Line::weight);
+            weight += to.as_ref().and_then(|to| self.full.get(to)).map_or(0, Fifo::weight);
         }
         if weight > limit {
             return false;
@@ -76,7 +76,7 @@ impl Outgoing {
     }
 
     /// Those to send next, and their bytes.
-    pub(super) fn front(&self, next: Next) -> (&[u8], &[Going]) {
+    pub(super) fn front(&self, next: Next) -> (&[u8], &[Transmit]) {
         match next {
             Next::Line if self.full.is_empty() => self.line.rest(),
             // The second may be to one that is full.
@@ -106,7 +106,7 @@ impl Outgoing {
     }
 
     /// The receiver of the first of them is full.
-    pub(super) fn is_full(&mut self, next: Next) {
+    pub(super) fn mark_full(&mut self, next: Next) {
         match next {
             Next::Line => self.set_aside(),
             Next::Full => {
@@ -140,7 +140,7 @@ impl Outgoing {
 
     fn set_aside(&mut self) {
         let (bytes, first) = self.line.only_first();
-        let Some(Going { length, to: Some(to), origin }) = first.first().cloned() else { return };
+        let Some(Transmit { length, to: Some(to), origin }) = first.first().cloned() else { return };
         let line = self.full.entry(to.clone()).or_default();
         let before = line.weight();
         line.push(bytes, Some(to), origin);
@@ -150,7 +150,7 @@ impl Outgoing {
     }
 
     /// The one behind the one that was tried last, in a ring.
-    fn next_full(&self) -> Option<(&Address, &Line)> {
+    fn next_full(&self) -> Option<(&Address, &Fifo)> {
         let behind = self.tried.as_ref().and_then(|tried| {
             self.full.range::<Address, _>((Bound::Excluded(tried), Bound::Unbounded)).next()
         });
@@ -160,29 +160,29 @@ impl Outgoing {
 
 /// Datagrams in a row: those before `first` are gone, and their bytes lie before `start`.
 #[derive(Default)]
-struct Line {
+struct Fifo {
     bytes: Vec<u8>,
     start: usize,
-    queue: Vec<Going>,
+    queue: Vec<Transmit>,
     first: usize,
 }
 
-impl Line {
+impl Fifo {
     fn push(&mut self, data: &[u8], to: Option<Address>, origin: Option<Origin>) {
         self.bytes.extend_from_slice(data);
-        self.queue.push(Going { length: data.len(), to, origin });
+        self.queue.push(Transmit { length: data.len(), to, origin });
     }
 
-    fn rest(&self) -> (&[u8], &[Going]) {
+    fn rest(&self) -> (&[u8], &[Transmit]) {
         let bytes = self.bytes.get(self.start..).unwrap_or_default();
         (bytes, self.queue.get(self.first..).unwrap_or_default())
     }
 
-    fn first(&self) -> Option<&Going> {
+    fn first(&self) -> Option<&Transmit> {
         self.queue.get(self.first)
     }
 
-    fn only_first(&self) -> (&[u8], &[Going]) {
+    fn only_first(&self) -> (&[u8], &[Transmit]) {
         let (bytes, queue) = self.rest();
         let length = queue.first().map_or(0, |going| going.length);
         (bytes.get(..length).unwrap_or(bytes), queue.get(..1).unwrap_or_default())
@@ -214,7 +214,7 @@ impl Line {
 }
 
 /// What a datagram counts beside its bytes: what keeping it takes, but for the address that an answer leaves from.
-const KEPT: usize = size_of::<Going>() - size_of::<Option<Origin>>();
+const KEPT: usize = size_of::<Transmit>() - size_of::<Option<Origin>>();
 
 #[cfg(test)]
 mod tests {
@@ -228,7 +228,7 @@ mod tests {
     }
 
     /// Sends what can be sent, with these receivers being full; says what went, and how often it was tried in vain.
-    fn send(outgoing: &mut Outgoing, full: &[&str]) -> (Vec<String>, usize) {
+    fn send(outgoing: &mut SendQueue, full: &[&str]) -> (Vec<String>, usize) {
         let (mut went, mut refused) = (Vec::new(), 0);
         loop {
             let next = outgoing.next();
@@ -236,7 +236,7 @@ mod tests {
             let Some(first) = going.first() else { return (went, refused) };
             if full.iter().any(|name| to(name) == first.to) {
                 refused += 1;
-                outgoing.is_full(next);
+                outgoing.mark_full(next);
             } else {
                 went.push(String::from_utf8(bytes[..first.length].to_vec()).unwrap());
                 outgoing.drop_first(next, 1);
@@ -244,15 +244,15 @@ mod tests {
         }
     }
 
-    fn write(outgoing: &mut Outgoing, names: &[&str]) {
+    fn write(outgoing: &mut SendQueue, names: &[&str]) {
         for name in names {
-            assert!(outgoing.keep(name.as_bytes(), to(&name[..1]), None, LIMIT), "{name}");
+            assert!(outgoing.enqueue(name.as_bytes(), to(&name[..1]), None, LIMIT), "{name}");
         }
     }
 
     #[test]
     fn who_is_full_holds_up_nobody_else_and_is_tried_once() {
-        let mut outgoing = Outgoing::default();
+        let mut outgoing = SendQueue::default();
         write(&mut outgoing, &["a1", "b1", "a2", "c1", "a3", "b2"]);
         assert_eq!(send(&mut outgoing, &["a"]), (vec!["b1".into(), "c1".into(), "b2".into()], 1));
         write(&mut outgoing, &["a4", "c2"]);
@@ -268,10 +268,10 @@ mod tests {
 
     #[test]
     fn what_was_written_before_goes_before_whatever_comes_between() {
-        let mut outgoing = Outgoing::default();
+        let mut outgoing = SendQueue::default();
         write(&mut outgoing, &["a1", "b1", "a2"]);
         let next = outgoing.next();
-        outgoing.is_full(next);
+        outgoing.mark_full(next);
         // An error of the second ends this pass; the third stands in the line of all still.
         let next = outgoing.next();
         outgoing.drop_first(next, 1);
@@ -283,7 +283,7 @@ mod tests {
     #[test]
     fn full_ones_are_tried_in_turn_and_so_many_at_a_time() {
         let names = ["a", "b", "c", "d", "e"];
-        let mut outgoing = Outgoing::default();
+        let mut outgoing = SendQueue::default();
         write(&mut outgoing, &names);
         assert_eq!(send(&mut outgoing, &names), (vec![], 5));
         outgoing.try_again(2);
@@ -297,25 +297,25 @@ mod tests {
 
     #[test]
     fn a_full_one_leaves_room_for_others() {
-        let mut outgoing = Outgoing::default();
+        let mut outgoing = SendQueue::default();
         write(&mut outgoing, &["a1"]);
         send(&mut outgoing, &["a"]);
         let limit = 100 * (4 + KEPT);
         let mut taken = 0;
-        while outgoing.keep(b"deaf", to("a"), None, limit) {
+        while outgoing.enqueue(b"deaf", to("a"), None, limit) {
             send(&mut outgoing, &["a"]);
             taken += 1;
         }
         assert!((48..=52).contains(&taken), "{taken}");
-        assert!(outgoing.keep(b"deaf", to("b"), None, limit));
+        assert!(outgoing.enqueue(b"deaf", to("b"), None, limit));
         // Among all there is no more than the limit.
-        let more = (0..1000).take_while(|_| outgoing.keep(b"some", to("b"), None, limit)).count();
+        let more = (0..1000).take_while(|_| outgoing.enqueue(b"some", to("b"), None, limit)).count();
         assert!((48..=52).contains(&more), "{more}");
     }
 
     #[test]
     fn a_long_line_moves_no_datagram_more_often_than_one_goes() {
-        let mut line = Line::default();
+        let mut line = Fifo::default();
         for _ in 0..10_000 {
             line.push(b"x", None, None);
         }

@@ -7,23 +7,23 @@ use std::time::Duration;
 
 use super::connection::{Connection, Pauses, State};
 use super::{Address, CallbackKind, ConnectionId, Error, Reactor, Result, TimedCall};
-use crate::net::{Arrived, MOST_DESCRIPTORS, Ready, Token, too_many_travel};
+use crate::net::{MOST_DESCRIPTORS, Readiness, ReceivedFds, Token, too_many_fds_in_flight};
 
 /// Descriptors that wait to be sent, each with the first of its bytes.
 #[derive(Default)]
-pub(crate) struct Passing {
-    waiting: VecDeque<Attached>,
+pub(crate) struct FdQueue {
+    waiting: VecDeque<QueuedFds>,
     /// Too many travel: a timer is set after which these are tried again.
     rests: bool,
 }
 
-struct Attached {
+struct QueuedFds {
     /// Bytes that go before.
     ahead: usize,
     descriptors: Vec<OwnedFd>,
 }
 
-impl Passing {
+impl FdQueue {
     /// How much of what waits may be sent without them; 0: it is the turn of the first.
     pub(super) fn ahead(&self) -> Option<usize> {
         self.waiting.front().map(|attached| attached.ahead)
@@ -39,25 +39,25 @@ impl Passing {
 impl Connection {
     /// Whether it is read in the way that brings descriptors, and there may be something.
     pub(super) fn reads_descriptors(&self) -> bool {
-        self.pauses == Pauses::DESCRIPTORS && self.ready.has(Ready::READABLE) && self.state.reads()
+        self.pauses == Pauses::DESCRIPTORS && self.ready.has(Readiness::READABLE) && self.state.reads()
     }
 
     pub(super) fn passing_sent(&mut self, count: usize) {
-        if let Some(passing) = self.rare.as_mut().and_then(|rare| rare.passing.as_mut()) {
+        if let Some(passing) = self.cold.as_mut().and_then(|rare| rare.passing.as_mut()) {
             passing.sent(count);
         }
     }
 
     /// What was to travel with bytes that are thrown away is closed.
     pub(super) fn drop_passing(&mut self) {
-        if let Some(rare) = &mut self.rare {
+        if let Some(rare) = &mut self.cold {
             rare.passing = None;
         }
     }
 
     /// How much of what waits may be sent without descriptors.
     pub(super) fn passing_ahead(&self) -> Option<usize> {
-        self.rare.as_ref()?.passing.as_ref()?.ahead()
+        self.cold.as_ref()?.passing.as_ref()?.ahead()
     }
 }
 
@@ -90,18 +90,18 @@ impl Reactor {
         if passing.waiting.len() >= MOST_WAITING {
             return Err(Error::QueueFull(MOST_WAITING));
         }
-        passing.waiting.push_back(Attached { ahead, descriptors });
-        self.keep(token, data);
+        passing.waiting.push_back(QueuedFds { ahead, descriptors });
+        self.enqueue(token, data);
         Ok(())
     }
 
     /// Hands the first descriptors to the system, with bytes as far as theirs go.
     pub(super) fn send_passing(&mut self, token: Token, piece: &[u8]) -> usize {
         let Some(connection) = self.sources.connection_mut(token) else { return piece.len() };
-        let mut passing = connection.rare.as_mut().and_then(|rare| rare.passing.as_mut());
+        let mut passing = connection.cold.as_mut().and_then(|rare| rare.passing.as_mut());
         if passing.as_ref().is_some_and(|passing| passing.rests) {
             // That there is room, as after each attempt that failed, is no news.
-            connection.ready.remove(Ready::WRITABLE);
+            connection.ready.remove(Readiness::WRITABLE);
             return 0;
         }
         let Some(attached) = passing.as_mut().and_then(|passing| passing.waiting.pop_front()) else {
@@ -113,22 +113,22 @@ impl Reactor {
         match self.net.send_descriptors(token, piece, &attached.descriptors) {
             Ok(count) => {
                 if count < piece.len() {
-                    connection.ready.remove(Ready::WRITABLE);
+                    connection.ready.remove(Readiness::WRITABLE);
                 }
                 self.statistics.bytes_sent += count as u64;
                 count
             }
             Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => {
                 if error.kind() == ErrorKind::WouldBlock {
-                    connection.ready.remove(Ready::WRITABLE);
+                    connection.ready.remove(Readiness::WRITABLE);
                 }
-                if let Some(passing) = connection.rare.as_mut().and_then(|rare| rare.passing.as_mut()) {
+                if let Some(passing) = connection.cold.as_mut().and_then(|rare| rare.passing.as_mut()) {
                     passing.waiting.push_front(attached);
                 }
                 0
             }
-            Err(error) if too_many_travel(&error) => {
-                connection.ready.remove(Ready::WRITABLE);
+            Err(error) if too_many_fds_in_flight(&error) => {
+                connection.ready.remove(Readiness::WRITABLE);
                 let passing = connection.rare().passing.get_or_insert_default();
                 passing.waiting.push_front(attached);
                 self.write_again_later(token);
@@ -154,10 +154,10 @@ impl Reactor {
 
     pub(super) fn write_again(&mut self, token: Token) {
         let Some(connection) = self.sources.connection_mut(token) else { return };
-        if let Some(passing) = connection.rare.as_mut().and_then(|rare| rare.passing.as_mut()) {
+        if let Some(passing) = connection.cold.as_mut().and_then(|rare| rare.passing.as_mut()) {
             passing.rests = false;
         }
-        connection.ready.insert(Ready::WRITABLE);
+        connection.ready.insert(Readiness::WRITABLE);
         self.flush(token);
     }
 
@@ -166,13 +166,13 @@ impl Reactor {
     #[cold]
     pub(super) fn read_descriptors(&mut self, token: Token, buffer: &mut [u8]) {
         let mut share = self.settings.read_per_turn;
-        let mut arrived = Arrived::default();
+        let mut arrived = ReceivedFds::default();
         while let Some(connection) = self.sources.connection_mut(token) {
             if !connection.reads_descriptors() {
                 return;
             }
             if share == 0 {
-                return self.queue(token);
+                return self.schedule_resume(token);
             }
             match self.net.recv_descriptors(token, buffer, &mut arrived) {
                 Ok(count @ 1..) => {
@@ -200,7 +200,7 @@ impl Reactor {
                     });
                 }
                 Ok(_) => {
-                    connection.ready.remove(Ready::READABLE);
+                    connection.ready.remove(Readiness::READABLE);
                     return self.input_ended(token);
                 }
                 Err(error) => {

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use super::process_transport::{ProcessId, ProcessTransport};
 use super::sources::Source;
-use super::tasks::Task;
+use super::tasks::Callback;
 use super::{CallbackKind, DelayedCall, ProcessCall, Protocol, Reactor, Reason, Transport};
 use crate::net::{Close, ExitReason, Pipes, ProcessSignal, Token};
 
@@ -238,7 +238,7 @@ impl Reactor {
             if let Some(mut transport) = self.transport(super::ConnectionId(pipe)) {
                 // They were held until there is somebody to tell; the queue is read after this call.
                 transport.resume_reading();
-                self.queue(pipe);
+                self.schedule_resume(pipe);
             }
         }
         self.call_process(token, CallbackKind::ProcessStarted, |protocol, process| {
@@ -306,7 +306,7 @@ impl Reactor {
             && let State::Exited(reason) = &slot.state
         {
             slot.state = State::Ended(reason.clone());
-            self.tasks.push(Task::ProcessEnded(token));
+            self.tasks.push(Callback::ProcessEnded(token));
         }
     }
 
@@ -351,7 +351,7 @@ impl Reactor {
             return;
         }
         let Some(mut protocol) = slot.protocol.take() else { return };
-        let called = self.guarded(place, None, |reactor| {
+        let called = self.catch_panic(place, None, |reactor| {
             call(&mut *protocol, &mut ProcessTransport { reactor, token });
         });
         if let Some(slot) = self.sources.process_mut(token) {
@@ -431,7 +431,7 @@ impl Reactor {
             slot.state = State::Exited(ExitReason::StillRunning);
         }
         for pipe in slot.open_pipes() {
-            self.lose(pipe, Reason::Stopped);
+            self.queue_loss(pipe, Reason::Stopped);
         }
         self.end_process(token);
     }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::connection::{Flow, SHORTEST_PAUSE, State};
-use super::tasks::Task;
+use super::tasks::Callback;
 use super::{CallbackKind, Producer, ProducerKind, Reactor, TimedCall, Transport};
 use crate::net::Token;
 
@@ -47,14 +47,14 @@ impl Reactor {
     /// Lets a pull producer, if there is one, be asked from the loop; once, however often this is called before.
     pub(crate) fn ask_producer(&mut self, token: Token) {
         if self.producer_waits(token, ProducerKind::Pull, true) {
-            self.tasks.push(Task::Pull(token));
+            self.tasks.push(Callback::Pull(token));
         }
     }
 
     /// Notes that a producer of this kind waits, or does not any more; `false` when that is nothing new.
     fn producer_waits(&mut self, token: Token, kind: ProducerKind, waits: bool) -> bool {
         let connection = self.sources.connection_mut(token);
-        let registered = connection.and_then(|connection| connection.rare.as_mut()?.producer.as_mut());
+        let registered = connection.and_then(|connection| connection.cold.as_mut()?.producer.as_mut());
         match registered {
             Some(registered) if registered.kind == kind => {
                 std::mem::replace(&mut registered.waits, waits) != waits
@@ -143,18 +143,18 @@ impl Reactor {
             return false;
         };
         let lost = connection.state == State::Lost;
-        let direct = connection.writes_directly() && !connection.is_layered();
-        let registered = connection.rare.as_mut().and_then(|rare| rare.producer.as_mut());
+        let direct = connection.can_batch() && !connection.is_layered();
+        let registered = connection.cold.as_mut().and_then(|rare| rare.producer.as_mut());
         let Some(registered) = registered.filter(|registered| registered.kind == kind && !lost) else {
             return false;
         };
         let Some(mut producer) = registered.producer.take() else {
             return false;
         };
-        self.direct = direct;
+        self.batching = direct;
         self.enter(token, CallbackKind::Producer, |transport| call(&mut *producer, transport));
         let place = self.sources.connection_mut(token).and_then(|connection| {
-            let registered = connection.rare.as_mut()?.producer.as_mut()?;
+            let registered = connection.cold.as_mut()?.producer.as_mut()?;
             registered.producer.is_none().then_some(&mut registered.producer)
         });
         match place {
@@ -162,7 +162,7 @@ impl Reactor {
             // It was unregistered, and perhaps replaced, inside the call.
             None => self.call(CallbackKind::Drop, |_| drop(producer)),
         }
-        self.settle(token);
+        self.after_callback(token);
         true
     }
 }

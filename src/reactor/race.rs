@@ -10,10 +10,10 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::{Address, DelayedCall, Reason};
-use crate::net::{Instant, OpenError, Step, Token};
+use crate::net::{Instant, OpenError, OpenStep, Token};
 
 /// A connector's attempts at one connection.
-pub(super) struct Race {
+pub(super) struct HappyEyeballs {
     /// Addresses not yet tried, in order.
     pub(super) waiting: VecDeque<Address>,
     /// Under way, the earliest first.
@@ -57,15 +57,15 @@ enum Rank {
     Refused,
 }
 
-impl Race {
-    pub(super) fn new(waiting: impl IntoIterator<Item = Address>) -> Race {
+impl HappyEyeballs {
+    pub(super) fn new(waiting: impl IntoIterator<Item = Address>) -> HappyEyeballs {
         let waiting = waiting.into_iter().collect();
-        Race { waiting, attempts: Vec::new(), next: None, failure: None }
+        HappyEyeballs { waiting, attempts: Vec::new(), next: None, failure: None }
     }
 
     /// Whether one more may begin beside those under way.
     pub(super) fn has_room(&self) -> bool {
-        self.attempts.len() < MOST_AT_ONCE
+        self.attempts.len() < MAX_ATTEMPTS
     }
 
     /// An attempt is over; tells when it began.
@@ -87,7 +87,7 @@ impl Told {
         let reason = Reason::of_open(failed);
         let rank = match failed.error.kind() {
             // Of IPv4 there is no local port left. A machine without IPv6 says this of IPv6, too.
-            io::ErrorKind::AddrNotAvailable if is_ipv6 && failed.step == Step::Connect => Rank::NoFamily,
+            io::ErrorKind::AddrNotAvailable if is_ipv6 && failed.step == OpenStep::Connect => Rank::NoFamily,
             _ => Rank::of(&reason),
         };
         Told::keep(kept, Told { rank, reason });
@@ -138,10 +138,10 @@ pub(super) fn interleaved(found: Vec<SocketAddr>, bind: Option<SocketAddr>) -> V
 
 /// Attempts under way at one time. RFC 8305 has no limit; one name can have hundreds of addresses, and each attempt is a
 /// descriptor. Beyond it the next begins when one has failed.
-const MOST_AT_ONCE: usize = 16;
+const MAX_ATTEMPTS: usize = 16;
 
 /// The shortest head start. (RFC 8305, 5: it MUST NOT be shorter.)
-pub(super) const LEAST_DELAY: Duration = Duration::from_millis(10);
+pub(super) const MIN_ATTEMPT_DELAY: Duration = Duration::from_millis(10);
 
 #[cfg(test)]
 mod tests {
@@ -212,9 +212,9 @@ mod tests {
             Told::note_opening(kept, &OpenError { step, error: error.into() }, family == 6);
         };
         match fails {
-            Here(family, errno) => opening(Step::Connect, errno, family),
-            NoSocket(errno) => opening(Step::Socket, errno, 4),
-            Bind => opening(Step::Bind, Errno::ADDRINUSE, 4),
+            Here(family, errno) => opening(OpenStep::Connect, errno, family),
+            NoSocket(errno) => opening(OpenStep::Socket, errno, 4),
+            Bind => opening(OpenStep::Bind, Errno::ADDRINUSE, 4),
             There(errno) => Told::note(kept, Reason::of_connect(&errno.into(), "connect")),
             Silent => Told::note(kept, Reason::TimedOut(Duration::from_secs(1))),
             Itself => Told::note(kept, Reason::SelfConnected),

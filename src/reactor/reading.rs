@@ -3,10 +3,10 @@
 use std::io;
 
 use super::connection::{Pauses, State};
-use super::handle::Share;
-use super::keeping::worth_keeping;
+use super::handle::Pass;
+use super::keeping::worth_handing_off;
 use super::{CallbackKind, Protocol, Reactor, Reason, SystemError};
-use crate::net::{Ready, Token};
+use crate::net::{Readiness, Token};
 
 impl Reactor {
     /// The kernel has news of a connection; `false` when the token names none.
@@ -14,15 +14,15 @@ impl Reactor {
     /// This is the path of every message: it looks the connection up twice for each, once before its callback
     /// and once after.
     #[inline(always)] // into the loop of the events
-    pub(super) fn connection_ready(&mut self, token: Token, ready: Ready, buffer: &mut Vec<u8>) -> bool {
+    pub(super) fn connection_ready(&mut self, token: Token, ready: Readiness, buffer: &mut Vec<u8>) -> bool {
         let Some(mut connection) = self.sources.connection_mut(token) else { return false };
         connection.ready.insert(ready);
-        if connection.queued {
+        if connection.resume_scheduled {
             // It has its turn anyway: one share, not two.
             return true;
         }
         // First, because it frees memory and lets a close come to its end.
-        if !connection.outgoing.is_empty() && connection.ready.has(Ready::WRITABLE) {
+        if !connection.outgoing.is_empty() && connection.ready.has(Readiness::WRITABLE) {
             self.flush(token);
             match self.sources.connection_mut(token) {
                 Some(again) => connection = again,
@@ -30,15 +30,15 @@ impl Reactor {
             }
         }
         let mut read = 0;
-        let room = self.room.min(buffer.len());
+        let room = self.read_limit.min(buffer.len());
         loop {
             if !connection.wants_read() {
-                let ended = ready.has(Ready::READ_CLOSED) || connection.pauses_at_the_end();
+                let ended = ready.has(Readiness::READ_CLOSED) || connection.pauses_at_the_end();
                 if connection.reads_descriptors() {
                     self.read_descriptors(token, buffer);
                 }
                 if ended {
-                    self.look_for_reset(token);
+                    self.check_for_reset(token);
                 }
                 break;
             }
@@ -46,16 +46,16 @@ impl Reactor {
                 Ok(count @ 1..) => {
                     // Less than there was room for: the kernel has no more, and will tell when it has;
                     // unless the end has come already.
-                    if count == room || connection.ready.has(Ready::READ_CLOSED) {
+                    if count == room || connection.ready.has(Readiness::READ_CLOSED) {
                         read += count;
                     } else {
-                        connection.ready.remove(Ready::READABLE);
+                        connection.ready.remove(Readiness::READABLE);
                     }
                     self.statistics.bytes_received += count as u64;
                     if let Some(protocol) = connection.protocol.take() {
-                        self.direct = connection.writes_directly();
+                        self.batching = connection.can_batch();
                         let done = match count {
-                            MUCH.. => self.received_much(token, protocol, buffer, count, room),
+                            LARGE_READ.. => self.received_much(token, protocol, buffer, count, room),
                             // No more was received than there is room for.
                             _ => self.received(token, protocol, &buffer[..count]),
                         };
@@ -68,7 +68,7 @@ impl Reactor {
                     }
                 }
                 Ok(_) => {
-                    connection.ready.remove(Ready::READABLE);
+                    connection.ready.remove(Readiness::READABLE);
                     self.input_ended(token);
                     break;
                 }
@@ -83,7 +83,7 @@ impl Reactor {
                 None => break,
             }
             if read >= self.settings.read_per_turn && connection.wants_read() {
-                self.queue(token);
+                self.schedule_resume(token);
                 break;
             }
         }
@@ -109,17 +109,17 @@ impl Reactor {
         count: usize,
         room: usize,
     ) -> bool {
-        if worth_keeping(count, buffer.len()) {
-            self.offer_to_keep(buffer, count);
+        if worth_handing_off(count, buffer.len()) {
+            self.offer_buffer(buffer, count);
         }
         let data = &buffer[..count]; // no more was received than there is room for
         let done = self.received(token, protocol, data);
-        let kept = self.keep_if_asked(buffer, count);
-        self.much += count;
+        let kept = self.complete_handoff(buffer, count);
+        self.bytes_since_tasks += count;
         // What is answered before the next read finds more there.
-        if self.much >= WARM || (kept && count == room) {
-            self.much = 0;
-            self.run_residents(Share::Early);
+        if self.bytes_since_tasks >= TASK_POLL_BYTES || (kept && count == room) {
+            self.bytes_since_tasks = 0;
+            self.run_residents(Pass::Early);
         }
         done
     }
@@ -127,7 +127,7 @@ impl Reactor {
     /// Another share.
     #[inline(never)]
     fn connection_again(&mut self, token: Token, buffer: &mut Vec<u8>) {
-        self.connection_ready(token, Ready::default(), buffer);
+        self.connection_ready(token, Readiness::default(), buffer);
     }
 
     pub(super) fn input_ended(&mut self, token: Token) {
@@ -139,7 +139,7 @@ impl Reactor {
     /// The end of the input has come to the protocol.
     pub(super) fn input_ended_above(&mut self, token: Token) {
         // Our end went out before the peer's came, which may be all that it waited for.
-        self.tell_finish(token);
+        self.notify_write_closed(token);
         let Some(connection) = self.sources.connection_mut(token) else {
             return;
         };
@@ -148,7 +148,7 @@ impl Reactor {
             State::OutputClosing => State::InputClosedOutputClosing,
             // Both ways are shut: that is the end, whatever the protocol says to it.
             State::OutputClosed => State::Closing { eof: true },
-            State::Broken => return self.lose_broken(token),
+            State::Broken => return self.finish_broken(token),
             State::Lingering => return self.end_lingering(token),
             State::InputClosed | State::InputClosedOutputClosing | State::Closing { .. } | State::Lost => {
                 return;
@@ -159,14 +159,14 @@ impl Reactor {
             protocol.read_connection_lost(transport);
         });
         // The reset may have come with the end: no event will tell of it again.
-        self.look_for_reset(token);
+        self.check_for_reset(token);
     }
 
     /// What is not read, or not now, does not say that the peer has reset it, and a write may never come. While bytes that came
     /// before are unread they go first, and the next read tells.
     #[cold]
     #[inline(never)]
-    fn look_for_reset(&mut self, token: Token) {
+    fn check_for_reset(&mut self, token: Token) {
         let Some(connection) = self.sources.connection(token) else { return };
         match connection.state {
             State::InputClosed | State::InputClosedOutputClosing | State::Closing { .. } => {}
@@ -179,15 +179,15 @@ impl Reactor {
             State::Broken | State::Lost | State::Lingering => return,
         }
         if let Ok(Some(error)) = self.net.take_error(token) {
-            self.lose(token, Reason::Lost(SystemError::new("poll", &error)));
+            self.queue_loss(token, Reason::Lost(SystemError::new("poll", &error)));
         }
     }
 
     /// A write had failed, and what came before it was delivered.
-    pub(super) fn lose_broken(&mut self, token: Token) {
+    pub(super) fn finish_broken(&mut self, token: Token) {
         let Some(connection) = self.sources.connection_mut(token) else { return };
         let reason = connection.rare().broken.take();
-        self.lose(token, reason.unwrap_or(Reason::Done));
+        self.queue_loss(token, reason.unwrap_or(Reason::Done));
     }
 
     /// Whether reading should be tried again.
@@ -198,13 +198,13 @@ impl Reactor {
             return true;
         }
         if let Some(connection) = self.sources.connection_mut(token) {
-            connection.ready.remove(Ready::READABLE);
+            connection.ready.remove(Readiness::READABLE);
             match connection.state {
                 // Everything that came before the failed write is delivered.
-                State::Broken => self.lose_broken(token),
+                State::Broken => self.finish_broken(token),
                 _ if error.kind() == io::ErrorKind::WouldBlock => {}
                 State::Lingering => self.end_lingering(token),
-                _ => self.lose(token, Reason::Lost(SystemError::new("recv", error))),
+                _ => self.queue_loss(token, Reason::Lost(SystemError::new("recv", error))),
             }
         }
         false
@@ -216,23 +216,23 @@ impl Reactor {
             // One more, so that a read is seen to have found the end.
             self.read_buffer.resize(bytes + 1, 0);
         }
-        self.alone = self.alone.max(bytes + 1);
+        self.single_read_limit = self.single_read_limit.max(bytes + 1);
     }
 
     /// Sees how many share this turn, or may: much is read at once for many, and less for one, so that its peer goes on
     /// while it is answered.
-    pub(super) fn make_room(&mut self, among: usize) {
+    pub(super) fn choose_read_limit(&mut self, among: usize) {
         let all = self.read_buffer.len();
-        self.room = if among > 1 { all } else { all.min(self.alone) };
+        self.read_limit = if among > 1 { all } else { all.min(self.single_read_limit) };
     }
 
     /// Gives a connection another share of the loop, in the next turn.
-    pub(crate) fn queue(&mut self, token: Token) {
+    pub(crate) fn schedule_resume(&mut self, token: Token) {
         if let Some(connection) = self.sources.connection_mut(token)
-            && !connection.queued
+            && !connection.resume_scheduled
         {
-            connection.queued = true;
-            self.ready.push_back(token);
+            connection.resume_scheduled = true;
+            self.resume_queue.push_back(token);
         }
     }
 
@@ -245,7 +245,7 @@ impl Reactor {
         let Some(connection) = self.sources.connection_mut(token) else {
             return self.datagrams_before_timers(token);
         };
-        if !connection.queued || !connection.wants_read() {
+        if !connection.resume_scheduled || !connection.wants_read() {
             return false;
         }
         let until = connection.rare().timers_wait_until;
@@ -278,12 +278,12 @@ impl Reactor {
 
     /// The turn of those that were queued.
     #[inline(never)] // a turn without it is short
-    pub(crate) fn run_ready(&mut self, count: usize) {
+    pub(crate) fn run_resumed(&mut self, count: usize) {
         let mut buffer = std::mem::take(&mut self.read_buffer);
         for _ in 0..count {
-            let Some(token) = self.ready.pop_front() else { break };
+            let Some(token) = self.resume_queue.pop_front() else { break };
             if let Some(connection) = self.sources.connection_mut(token) {
-                connection.queued = false;
+                connection.resume_scheduled = false;
                 if connection.pauses.has(Pauses::AGAIN) {
                     self.deliver_again(token);
                 }
@@ -297,10 +297,10 @@ impl Reactor {
 }
 
 /// A connection that is alone is read so much at once, at the most.
-pub(super) const ALONE: usize = 32 * 1024;
+pub(super) const SINGLE_READ_LIMIT: usize = 32 * 1024;
 
-/// From so many bytes on, a read counts towards `WARM`.
-const MUCH: usize = 1024;
+/// From so many bytes on, a read counts towards `TASK_POLL_BYTES`.
+const LARGE_READ: usize = 1024;
 
 /// Bytes that are received before tasks look at them: more of them would push each other out of the cache.
-const WARM: usize = 64 * 1024;
+const TASK_POLL_BYTES: usize = 64 * 1024;

@@ -9,7 +9,7 @@ use rustix::io::Errno;
 
 use super::layer::LayerError;
 use super::protocol_error::ProtocolError;
-use crate::net::{OpenError, Step};
+use crate::net::{OpenError, OpenStep};
 
 /// Why a connection was lost, or could not be made: the value that `connection_lost`,
 /// `client_connection_lost` and `client_connection_failed` are told.
@@ -146,11 +146,11 @@ impl Reason {
         let said = SystemError::new(failed.step.name(), &failed.error);
         let linux = cfg!(any(target_os = "android", target_os = "linux"));
         match (failed.step, failed.error.kind()) {
-            (Step::Bind, _) => Reason::Bind(said),
-            (Step::Connect, io::ErrorKind::NetworkUnreachable | io::ErrorKind::NetworkDown) => {
+            (OpenStep::Bind, _) => Reason::Bind(said),
+            (OpenStep::Connect, io::ErrorKind::NetworkUnreachable | io::ErrorKind::NetworkDown) => {
                 Reason::NoLocalRoute(said)
             }
-            (Step::Connect, io::ErrorKind::HostUnreachable) if linux => Reason::NoLocalRoute(said),
+            (OpenStep::Connect, io::ErrorKind::HostUnreachable) if linux => Reason::NoLocalRoute(said),
             (step, _) => Reason::of_connect(&failed.error, step.name()),
         }
     }
@@ -286,16 +286,16 @@ mod tests {
             (Errno::CONNREFUSED, false),
             (Errno::ACCESS, false),
         ] {
-            let reason = at_once(Step::Connect, errno);
+            let reason = at_once(OpenStep::Connect, errno);
             assert_eq!(matches!(reason, Reason::NoLocalRoute(_)), is_own, "{errno:?}");
             assert_eq!(reason.is_local(), is_own, "{errno:?}");
             let later = Reason::of_connect(&errno.into(), "connect");
             assert!(!matches!(later, Reason::NoLocalRoute(_)) && !later.is_local(), "{errno:?}");
         }
-        let text = at_once(Step::Connect, Errno::NETUNREACH).to_string();
+        let text = at_once(OpenStep::Connect, Errno::NETUNREACH).to_string();
         assert!(text.starts_with("this machine has no route to it: connect: "), "{text}");
-        assert!(matches!(at_once(Step::Bind, Errno::ADDRINUSE), Reason::Bind(_)));
-        assert!(matches!(at_once(Step::Socket, Errno::MFILE), Reason::ConnectFailed(_)));
+        assert!(matches!(at_once(OpenStep::Bind, Errno::ADDRINUSE), Reason::Bind(_)));
+        assert!(matches!(at_once(OpenStep::Socket, Errno::MFILE), Reason::ConnectFailed(_)));
     }
 
     #[test]

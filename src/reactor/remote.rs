@@ -185,7 +185,7 @@ impl Reactor {
             // Refused only by a reactor that is gone, and then nobody waits for the result.
             let _ = inbox.push(Box::new(move |reactor| reactor.job_done(name, result)), usize::MAX);
         };
-        self.net.offload(Box::new(job)).map_err(|_| {
+        self.net.run_job(Box::new(job)).map_err(|_| {
             self.jobs.remove::<Result<T, JobPanicked>>(name);
             Error::QueueFull(self.settings.job_queue)
         })

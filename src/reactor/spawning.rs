@@ -6,7 +6,7 @@ use super::connection::{Connection, Pauses};
 use super::process::{Pipe, PipeEnd, ProcessProtocol, ProcessSlot, State};
 use super::process_transport::{ProcessId, ProcessTransport};
 use super::sources::Source;
-use super::tasks::Task;
+use super::tasks::Callback;
 use super::{Address, Error, Reactor, Result};
 use crate::net::{ChildStream, Pipes, SpawnError, SpawnProcess, Token};
 
@@ -50,7 +50,7 @@ impl Reactor {
                 }
                 let id = ProcessId(process);
                 log::debug!(process:% = id, pid = number; "process {id} runs {what}");
-                self.tasks.push(Task::StartProcess(process));
+                self.tasks.push(Callback::StartProcess(process));
                 Ok(id)
             }
             Err(SpawnError { fault, error: source }) => {

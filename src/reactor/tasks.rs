@@ -6,9 +6,9 @@ use super::{CallbackKind, Protocol, Reactor, Reason};
 use crate::net::{Close, Token};
 
 /// Something that calls user code, to be done from the loop.
-pub(crate) enum Task {
+pub(crate) enum Callback {
     /// A connection is lost: tell, then free its slot.
-    Lost(Token, Reason, Farewell),
+    Lost(Token, Reason, SocketDisposal),
     PauseWriting(Token),
     ResumeWriting(Token),
     /// A push producer came to a connection that is paused.
@@ -33,7 +33,7 @@ pub(crate) enum Task {
 
 /// What becomes of the socket of a lost connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Farewell {
+pub(crate) enum SocketDisposal {
     Close(Close),
     /// Our FIN is out: what still comes is read and dropped for a while.
     Linger,
@@ -41,12 +41,12 @@ pub(crate) enum Farewell {
 
 /// The queue, first in, first out.
 #[derive(Default)]
-pub(crate) struct Tasks {
-    queue: VecDeque<Task>,
+pub(crate) struct CallbackQueue {
+    queue: VecDeque<Callback>,
 }
 
-impl Tasks {
-    pub(crate) fn push(&mut self, task: Task) {
+impl CallbackQueue {
+    pub(crate) fn push(&mut self, task: Callback) {
         self.queue.push_back(task);
     }
 
@@ -57,7 +57,7 @@ impl Tasks {
     /// What happened later in the same callback is the better reason.
     pub(crate) fn correct_loss(&mut self, token: Token, better: Reason) {
         let found = self.queue.iter_mut().find_map(|task| match task {
-            Task::Lost(other, reason, _) if *other == token => Some(reason),
+            Callback::Lost(other, reason, _) if *other == token => Some(reason),
             _ => None,
         });
         if let Some(reason) = found {
@@ -74,22 +74,24 @@ impl Reactor {
                 break;
             };
             match task {
-                Task::Lost(token, reason, farewell) => self.deliver_loss(token, &reason, farewell),
-                Task::PauseWriting(token) => self.tell_to_pause(token),
-                Task::ResumeWriting(token) => self.tell_to_resume(token),
-                Task::PauseProducer(token) => self.pause_producer(token),
-                Task::WriteConnectionLost(token) => self.tell_finish(token),
-                Task::Pull(token) => self.pull(token),
-                Task::StartFactory(token) => self.start_listener_factory(token),
-                Task::Begin(token, protocol) => self.begin_adopted(token, protocol),
-                Task::StartDatagram(token) => self.start_datagram(token),
-                Task::StopDatagram(token, reason, started) => self.datagram_stopped(token, &reason, started),
-                Task::StartProcess(token) => self.start_process(token),
-                Task::ProcessEnded(token) => self.process_ended(token),
-                Task::Connect(token) => self.begin_to_connect(token),
-                Task::ConnectFailed(token, reason) => self.connector_failed(token, &reason),
-                Task::Release(token) => self.release_connector(token),
-                Task::Call(call) => self.call(CallbackKind::TimedCall, call),
+                Callback::Lost(token, reason, farewell) => self.deliver_loss(token, &reason, farewell),
+                Callback::PauseWriting(token) => self.tell_to_pause(token),
+                Callback::ResumeWriting(token) => self.tell_to_resume(token),
+                Callback::PauseProducer(token) => self.pause_producer(token),
+                Callback::WriteConnectionLost(token) => self.notify_write_closed(token),
+                Callback::Pull(token) => self.pull(token),
+                Callback::StartFactory(token) => self.start_listener_factory(token),
+                Callback::Begin(token, protocol) => self.begin_adopted(token, protocol),
+                Callback::StartDatagram(token) => self.start_datagram(token),
+                Callback::StopDatagram(token, reason, started) => {
+                    self.datagram_stopped(token, &reason, started)
+                }
+                Callback::StartProcess(token) => self.start_process(token),
+                Callback::ProcessEnded(token) => self.process_ended(token),
+                Callback::Connect(token) => self.begin_to_connect(token),
+                Callback::ConnectFailed(token, reason) => self.connector_failed(token, &reason),
+                Callback::Release(token) => self.release_connector(token),
+                Callback::Call(call) => self.call(CallbackKind::TimedCall, call),
             }
         }
     }

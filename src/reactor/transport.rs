@@ -4,10 +4,10 @@ use std::fmt;
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
-use super::connection::{Flow, Pauses, Rare, Registered, State};
+use super::connection::{ColdState, Flow, Pauses, Registered, State};
 use super::protocol::find;
 use super::stream_options;
-use super::tasks::Task;
+use super::tasks::Callback;
 use super::writing::SCRATCH;
 use super::{
     Address, Credentials, DelayedCall, Error, Layer, Producer, ProducerKind, ProtocolError, Reactor, Reason,
@@ -71,7 +71,7 @@ impl Transport<'_> {
         let Some(connection) = self.reactor.sources.connection_mut(self.token) else {
             return NOWHERE;
         };
-        if let Some(host) = connection.rare.as_ref().and_then(|rare| rare.host.clone()) {
+        if let Some(host) = connection.cold.as_ref().and_then(|rare| rare.host.clone()) {
             return host;
         }
         match self.reactor.net.local_address(self.token) {
@@ -177,7 +177,7 @@ impl Transport<'_> {
             Some(connection) if matches!(connection.peer, Address::Unix(_)) && !connection.is_layered() => {
                 connection.pauses.set(Pauses::DESCRIPTORS, true);
                 // Another way of reading may find something that no edge tells of.
-                self.reactor.queue(self.token);
+                self.reactor.schedule_resume(self.token);
                 Ok(())
             }
             Some(_) => Err(Error::System {
@@ -245,7 +245,7 @@ impl Transport<'_> {
     /// The kind of the registered producer, if there is one. (Twisted's `StringTransport`: `producer`, `streaming`.)
     pub fn producer(&self) -> Option<ProducerKind> {
         let connection = self.reactor.sources.connection(self.token)?;
-        Some(connection.rare.as_ref()?.producer.as_ref()?.kind)
+        Some(connection.cold.as_ref()?.producer.as_ref()?.kind)
     }
 
     /// Stops reading, sends what was written, waits for a registered producer to be unregistered, then closes.
@@ -282,7 +282,7 @@ impl Transport<'_> {
         if let Some(connection) = self.reactor.sources.connection_mut(self.token)
             && !connection.state.is_closing()
         {
-            connection.rare().farewell.get_or_insert_with(|| Reason::Protocol(ProtocolError::new(error)));
+            connection.rare().close_reason.get_or_insert_with(|| Reason::Protocol(ProtocolError::new(error)));
         }
         self.lose_connection();
     }
@@ -312,7 +312,7 @@ impl Transport<'_> {
             connection.pauses.set(Pauses::PROTOCOL, true);
             if connection.state == State::Broken {
                 // Only what had come before was still to be read, and is not wanted.
-                self.reactor.lose_broken(self.token);
+                self.reactor.finish_broken(self.token);
             }
         }
     }
@@ -330,11 +330,11 @@ impl Transport<'_> {
                 || connection.pauses.has(Pauses::AGAIN)
             {
                 // No edge will come for what is there already.
-                self.reactor.queue(self.token);
+                self.reactor.schedule_resume(self.token);
             }
             if layered {
                 // Something may wait above them.
-                self.reactor.mark_dirty(self.token);
+                self.reactor.schedule_flush(self.token);
             }
         }
     }
@@ -375,7 +375,7 @@ impl Transport<'_> {
         if let Some(connection) = self.reactor.sources.connection_mut(self.token) {
             connection.pauses.set(Pauses::AGAIN, true);
             if !connection.pauses.has(Pauses::PROTOCOL) {
-                self.reactor.queue(self.token);
+                self.reactor.schedule_resume(self.token);
             }
         }
     }
@@ -406,9 +406,9 @@ impl Transport<'_> {
             connection.rare().water_marks = Some((high, low.min(high)));
             let small = high.min(self.reactor.settings.write_buffer_limit) < SCRATCH;
             connection.small_marks = small;
-            self.reactor.direct &= !small || self.reactor.current != self.token;
-            self.reactor.weigh(self.token);
-            self.reactor.mark_dirty(self.token);
+            self.reactor.batching &= !small || self.reactor.current != self.token;
+            self.reactor.update_water_marks(self.token);
+            self.reactor.schedule_flush(self.token);
         }
     }
 
@@ -423,7 +423,7 @@ impl Transport<'_> {
         let reactor = &mut *self.reactor;
         let open = reactor.sources.connection_mut(token).filter(|c| c.takes_writes());
         let Some(connection) = open else {
-            reactor.tasks.push(Task::Call(Box::new(move |reactor| producer.stop_producing(reactor))));
+            reactor.tasks.push(Callback::Call(Box::new(move |reactor| producer.stop_producing(reactor))));
             return Ok(());
         };
         let paused = connection.flow != Flow::Open;
@@ -434,7 +434,7 @@ impl Transport<'_> {
         rare.producer = Some(Registered::new(producer, kind));
         match kind {
             ProducerKind::Pull => reactor.ask_producer(token),
-            ProducerKind::Push if paused => reactor.tasks.push(Task::PauseProducer(token)),
+            ProducerKind::Push if paused => reactor.tasks.push(Callback::PauseProducer(token)),
             ProducerKind::Push => {}
         }
         Ok(())
@@ -443,8 +443,9 @@ impl Transport<'_> {
     /// Forgets the producer; a close that waited for it goes on. (Twisted: `unregisterProducer`.)
     pub fn unregister_producer(&mut self) {
         if let Some(connection) = self.reactor.sources.connection_mut(self.token) {
-            let producer = connection.rare.as_mut().and_then(|rare: &mut Box<Rare>| rare.producer.take());
-            self.reactor.mark_dirty(self.token);
+            let producer =
+                connection.cold.as_mut().and_then(|rare: &mut Box<ColdState>| rare.producer.take());
+            self.reactor.schedule_flush(self.token);
             if let Some(gone) = producer {
                 if let Some(again) = gone.again {
                     self.reactor.timers.cancel(again);

@@ -4,11 +4,11 @@ use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
-use super::handle::become_current;
+use super::handle::set_current;
 use super::life::Life;
 use super::sources::Source;
 use super::{CallbackKind, Error, Handle, Reactor, Result, TimedCall};
-use crate::net::{Event, Instant, Ready, Token};
+use crate::net::{Event, Instant, Readiness, Token};
 
 /// How far the polls up to now have told of what came.
 #[derive(Default)]
@@ -36,7 +36,7 @@ impl Heard {
 
 /// When a reactor has something to do by itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Agenda {
+pub(crate) enum NextTurn {
     Now,
     At(Instant),
     /// Not before the network has news.
@@ -53,7 +53,7 @@ impl Reactor {
     /// when the system's poll fails.
     pub fn run(&mut self) -> Result<()> {
         self.watch_default_signals()?;
-        as_nobodys(|| {
+        without_current(|| {
             while self.take_turn(None, &mut |_| {})? {}
             Ok(())
         })
@@ -63,12 +63,12 @@ impl Reactor {
     pub(crate) fn run_until(&mut self, mut goes_on: impl FnMut(&mut Reactor) -> bool) -> Result<()> {
         self.watch_default_signals()?;
         let mut enough = false;
-        let ran = as_nobodys(|| {
+        let ran = without_current(|| {
             while !enough && self.take_turn(None, &mut |reactor| enough |= !goes_on(reactor))? {}
             Ok(())
         });
         self.forget_time();
-        self.attend(false);
+        self.set_awake(false);
         if std::mem::take(&mut self.default_signals) && self.life != Life::Finished {
             self.watch_signals()?;
         }
@@ -93,12 +93,12 @@ impl Reactor {
     /// # Errors
     /// As [`run`](Reactor::run).
     pub fn iterate(&mut self, wait: Option<Duration>) -> Result<bool> {
-        let goes_on = as_nobodys(|| self.take_turn(wait, &mut |_| {}));
+        let goes_on = without_current(|| self.take_turn(wait, &mut |_| {}));
         if !self.turning {
             // What the caller does until the next one is not the last callback's time.
             self.stop_timing();
             self.forget_time();
-            self.attend(false);
+            self.set_awake(false);
         }
         goes_on
     }
@@ -111,7 +111,7 @@ impl Reactor {
             return Err(Error::ReactorFinished);
         }
         self.turning = true;
-        self.attend(true);
+        self.set_awake(true);
         let result = self.turn_once(wait, also);
         self.turning = false;
         result
@@ -142,14 +142,14 @@ impl Reactor {
             return Ok(false);
         }
         // Those that are queued by what follows have their share in the next turn.
-        let queued = self.ready.len();
+        let queued = self.resume_queue.len();
         let before = self.timers.sequence();
         self.poll(wait)?;
-        self.much = 0;
-        self.make_room(self.events.len().max(queued));
+        self.bytes_since_tasks = 0;
+        self.choose_read_limit(self.events.len().max(queued));
         self.dispatch();
         if queued > 0 {
-            self.run_ready(queued);
+            self.run_resumed(queued);
         }
         // Last, so that what came in time counts before a timeout does.
         self.run_timers(before);
@@ -158,14 +158,14 @@ impl Reactor {
         }
         self.run_handled();
         also(self);
-        self.flush_dirty();
+        self.run_flushes();
         Ok(true)
     }
 
     /// Waits for something to do, if there is nothing.
     fn poll(&mut self, wait: Option<Duration>) -> Result<()> {
         // Before the look at what there is to do: who brings more from now on wakes the poll.
-        self.attend(false);
+        self.set_awake(false);
         self.stop_timing();
         let next = self.timers.next();
         // The clock is read for timers alone.
@@ -178,7 +178,7 @@ impl Reactor {
         };
         let polled = self.net.poll(&mut self.events, timeout);
         self.clock.set(None);
-        self.attend(true);
+        self.set_awake(true);
         match polled {
             // The next turn waits again, for what is left of the time.
             Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(()),
@@ -202,28 +202,28 @@ impl Reactor {
     /// Whether the next turn has something to do, whatever the poll says.
     fn is_busy(&self) -> bool {
         !self.tasks.is_empty()
-            || !self.ready.is_empty()
-            || !self.dirty.is_empty()
+            || !self.resume_queue.is_empty()
+            || !self.flush_queue.is_empty()
             || self.inbox.has_more()
             || self.handle.get().is_some_and(Handle::has_work)
             || self.life_goes_on()
     }
 
     /// When the next turn has something to do, for somebody who gives turns to several reactors.
-    pub(crate) fn agenda(&self) -> Agenda {
+    pub(crate) fn agenda(&self) -> NextTurn {
         if self.life == Life::Finished {
-            Agenda::Finished
+            NextTurn::Finished
         } else if self.is_busy() {
-            Agenda::Now
+            NextTurn::Now
         } else {
-            self.timers.next().map_or(Agenda::Idle, Agenda::At)
+            self.timers.next().map_or(NextTurn::Idle, NextTurn::At)
         }
     }
 
     /// Says to those who bring work from outside whether the loop looks for it by itself.
-    fn attend(&self, attended: bool) {
+    fn set_awake(&self, attended: bool) {
         if let Some(handle) = self.handle.get() {
-            handle.attend(attended);
+            handle.set_awake(attended);
         }
     }
 
@@ -251,7 +251,7 @@ impl Reactor {
 
     /// The kernel has news of what is no connection.
     #[inline(never)]
-    fn other_ready(&mut self, token: Token, ready: Ready, seen: &mut Option<Instant>) {
+    fn other_ready(&mut self, token: Token, ready: Readiness, seen: &mut Option<Instant>) {
         match self.sources.get(token) {
             Some(Source::Listener(_)) => self.accept_ready(token),
             Some(&Source::Attempt(connector)) => {
@@ -341,10 +341,10 @@ impl Reactor {
 const A_MOMENT: Duration = Duration::from_nanos(1);
 
 /// Runs turns as no task's: one of another reactor may be what asks for them, and its reactor is not the callbacks'.
-fn as_nobodys<R>(run: impl FnOnce() -> R) -> R {
-    let outer = become_current(None);
+fn without_current<R>(run: impl FnOnce() -> R) -> R {
+    let outer = set_current(None);
     let result = run();
-    become_current(outer);
+    set_current(outer);
     result
 }
 

@@ -8,7 +8,7 @@ use super::datagram::DatagramSlot;
 use super::datagram_transport::in_family_of;
 use super::listener::cannot_listen;
 use super::sources::Source;
-use super::tasks::Task;
+use super::tasks::Callback;
 use super::{Address, DatagramId, DatagramProtocol, Error, ListenTcp, Reactor, Result, UnixAddress};
 use crate::net::{Adopt, Buffers, Close, LONGEST_DATAGRAM, Open, Token};
 
@@ -325,7 +325,7 @@ impl Reactor {
         let slot = DatagramSlot::new(protocol, host, peer, hears, max_size.min(MOST_SIZE));
         let inserted = self.sources.insert(Source::Datagram(Box::new(slot)));
         debug_assert_eq!(inserted, token);
-        self.tasks.push(Task::StartDatagram(token));
+        self.tasks.push(Callback::StartDatagram(token));
         Ok(DatagramId(token))
     }
 

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use super::datagram::{DatagramSlot, State};
 use super::race::Told;
 use super::sources::Source;
-use super::tasks::Task;
+use super::tasks::Callback;
 use super::udp::MOST_SIZE;
 use super::{Address, ConnectTcp, DatagramId, DatagramProtocol, ListenUdp, Reactor, Reason, Result};
 use crate::net::Token;
@@ -55,7 +55,7 @@ impl Reactor {
             return;
         }
         match found.and_then(|addresses| self.open_to_one_of(token, name, options, &addresses)) {
-            Ok(()) => self.tasks.push(Task::StartDatagram(token)),
+            Ok(()) => self.tasks.push(Callback::StartDatagram(token)),
             Err(reason) => {
                 self.stop_datagram(token, reason);
             }

@@ -3,17 +3,17 @@
 use std::io;
 
 use super::connection::{Connection, Flow, Pauses, State};
-use super::tasks::Task;
+use super::tasks::Callback;
 use super::{Reactor, Reason, SystemError};
-use crate::net::{Ready, Token};
+use crate::net::{Readiness, Token};
 
 impl Reactor {
     #[inline]
     pub(crate) fn write(&mut self, token: Token, data: &[u8]) {
         // What one callback writes leaves together, when it returns.
-        let direct = self.direct && self.current == token;
-        if !direct || data.len() >= WRITE_THROUGH || !self.scratch.push(data) {
-            self.write_through(token, data);
+        let direct = self.batching && self.current == token;
+        if !direct || data.len() >= WRITE_THROUGH || !self.write_batch.push(data) {
+            self.write_unbatched(token, data);
         }
     }
 
@@ -29,7 +29,7 @@ impl Reactor {
                 && connection.outgoing.is_empty()
                 && !connection.is_layered()
             {
-                self.direct = connection.writes_directly();
+                self.batching = connection.can_batch();
                 self.current = token;
             }
         }
@@ -48,16 +48,16 @@ impl Reactor {
     #[inline(never)]
     fn send_task_writes(&mut self) {
         let token = std::mem::replace(&mut self.current, Token::NONE);
-        let Some(connection) = self.sources.connection_mut(token) else { return self.scratch.clear() };
+        let Some(connection) = self.sources.connection_mut(token) else { return self.write_batch.clear() };
         let open = connection.state == State::Open && connection.outgoing.is_empty();
-        if !open || !connection.ready.has(Ready::WRITABLE) || self.scratch.is_empty() {
-            return self.settle(token);
+        if !open || !connection.ready.has(Readiness::WRITABLE) || self.write_batch.is_empty() {
+            return self.after_callback(token);
         }
         connection.wrote = true;
-        match self.net.send(token, self.scratch.bytes()) {
-            Ok(count) if count == self.scratch.len() => {
+        match self.net.send(token, self.write_batch.bytes()) {
+            Ok(count) if count == self.write_batch.len() => {
                 self.statistics.bytes_sent += count as u64;
-                self.scratch.clear();
+                self.write_batch.clear();
             }
             result => self.sent_in_part(token, result),
         }
@@ -66,11 +66,11 @@ impl Reactor {
     /// Whether a task that writes to a connection has to wait, because much waits to be sent or the connection closes or is
     /// gone.
     #[inline]
-    pub(crate) fn is_crowded(&mut self, token: Token) -> bool {
+    pub(crate) fn must_wait_to_write(&mut self, token: Token) -> bool {
         let paused = |connection: &Connection| connection.flow != Flow::Open;
         if self.current == token && self.sources.connection(token).is_some_and(paused) {
             self.end_task_writes();
-            self.weigh(token);
+            self.update_water_marks(token);
         }
         let connection = self.sources.connection(token);
         connection.is_none_or(|connection| connection.flow != Flow::Open || connection.state.is_closing())
@@ -78,7 +78,7 @@ impl Reactor {
 
     /// A write from outside of the connection's callbacks, or one that has no room beside what the callback has written.
     #[inline(never)]
-    fn write_through(&mut self, token: Token, data: &[u8]) {
+    fn write_unbatched(&mut self, token: Token, data: &[u8]) {
         if self.sources.connection(token).is_some_and(Connection::is_layered) {
             return self.write_to_layers(token, data);
         }
@@ -88,8 +88,8 @@ impl Reactor {
         }
         if self.current == token {
             // Much by itself is not worth a copy, but goes with what stands before it.
-            let much = data.len() >= WRITE_THROUGH && self.scratch.is_empty();
-            if connection.outgoing.is_empty() && !much && self.scratch.push(data) {
+            let much = data.len() >= WRITE_THROUGH && self.write_batch.is_empty();
+            if connection.outgoing.is_empty() && !much && self.write_batch.push(data) {
                 return self.weigh_collected(token);
             }
             self.send_scratch(token);
@@ -97,20 +97,20 @@ impl Reactor {
         let Some(connection) = self.sources.connection(token) else { return };
         let goes_now = self.current == token || data.len() >= WRITE_THROUGH;
         if !connection.outgoing.is_empty() || !goes_now {
-            self.keep(token, data);
-        } else if data.len() < WRITE_THROUGH && self.scratch.push(data) {
+            self.enqueue(token, data);
+        } else if data.len() < WRITE_THROUGH && self.write_batch.push(data) {
             self.weigh_collected(token);
         } else {
-            self.send_or_keep(token, data);
+            self.send_or_enqueue(token, data);
         }
     }
 
     /// What the running callback has written may be more than a small high-water mark.
     fn weigh_collected(&mut self, token: Token) {
         if self.sources.connection(token).is_some_and(|connection| connection.small_marks) {
-            self.weigh(token);
+            self.update_water_marks(token);
             // The system may take all of it at the end of the callback; that has to be noticed.
-            self.mark_dirty(token);
+            self.schedule_flush(token);
         }
     }
 
@@ -119,20 +119,20 @@ impl Reactor {
         let sends = |connection: &&Connection| connection.state.sends();
         let Some(connection) = self.sources.connection(token).filter(sends) else { return };
         if connection.outgoing.is_empty() {
-            if self.scratch.push(data) {
+            if self.write_batch.push(data) {
                 return;
             }
             self.send_scratch(token);
         }
         let Some(connection) = self.sources.connection(token).filter(sends) else { return };
         if !connection.outgoing.is_empty() {
-            self.keep(token, data);
-        } else if data.len() >= WRITE_THROUGH || !self.scratch.push(data) {
-            self.send_or_keep(token, data);
+            self.enqueue(token, data);
+        } else if data.len() >= WRITE_THROUGH || !self.write_batch.push(data) {
+            self.send_or_enqueue(token, data);
         }
     }
 
-    fn send_or_keep(&mut self, token: Token, data: &[u8]) {
+    fn send_or_enqueue(&mut self, token: Token, data: &[u8]) {
         let sent = self.send(token, data);
         if sent > 0 {
             self.note_progress(token);
@@ -140,7 +140,7 @@ impl Reactor {
         if let Some(rest) = data.get(sent..)
             && !rest.is_empty()
         {
-            self.keep(token, rest);
+            self.enqueue(token, rest);
         }
     }
 
@@ -155,11 +155,11 @@ impl Reactor {
             return data.len();
         }
         connection.wrote = true;
-        while connection.ready.has(Ready::WRITABLE) {
+        while connection.ready.has(Readiness::WRITABLE) {
             match self.net.send(token, data) {
                 Ok(count) => {
                     if count < data.len() {
-                        connection.ready.remove(Ready::WRITABLE);
+                        connection.ready.remove(Readiness::WRITABLE);
                     }
                     self.statistics.bytes_sent += count as u64;
                     if let Some(layers) = connection.layers_mut() {
@@ -168,7 +168,7 @@ impl Reactor {
                     return count;
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    connection.ready.remove(Ready::WRITABLE);
+                    connection.ready.remove(Readiness::WRITABLE);
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => {
@@ -187,18 +187,18 @@ impl Reactor {
         let Some(connection) = self.sources.connection_mut(token) else { return };
         match result {
             Ok(count) => {
-                connection.ready.remove(Ready::WRITABLE);
+                connection.ready.remove(Readiness::WRITABLE);
                 self.statistics.bytes_sent += count as u64;
-                self.scratch.consume(count);
+                self.write_batch.consume(count);
                 self.send_scratch(token);
             }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => self.send_scratch(token),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                connection.ready.remove(Ready::WRITABLE);
+                connection.ready.remove(Readiness::WRITABLE);
                 self.send_scratch(token);
             }
             Err(error) => {
-                self.scratch.clear();
+                self.write_batch.clear();
                 self.output_failed(token, "send", &error);
             }
         }
@@ -207,17 +207,17 @@ impl Reactor {
     /// Sends what the callback that just returned has written.
     #[inline]
     pub(super) fn send_scratch(&mut self, token: Token) {
-        if self.scratch.is_empty() {
+        if self.write_batch.is_empty() {
             return;
         }
-        let mut scratch = std::mem::take(&mut self.scratch);
-        self.send_or_keep(token, scratch.bytes());
+        let mut scratch = std::mem::take(&mut self.write_batch);
+        self.send_or_enqueue(token, scratch.bytes());
         scratch.clear();
-        self.scratch = scratch;
+        self.write_batch = scratch;
     }
 
     /// Keeps bytes until the system takes them.
-    pub(super) fn keep(&mut self, token: Token, data: &[u8]) {
+    pub(super) fn enqueue(&mut self, token: Token, data: &[u8]) {
         let limit = self.settings.write_buffer_limit;
         let Some(connection) = self.sources.connection_mut(token) else {
             return;
@@ -226,11 +226,11 @@ impl Reactor {
         let layered = connection.is_layered();
         if !layered && connection.exceeds(connection.waiting(), limit) {
             self.statistics.buffer_limits += 1;
-            self.lose(token, Reason::BufferLimit(limit));
+            self.queue_loss(token, Reason::BufferLimit(limit));
             return;
         }
         connection.wrote = true;
-        self.direct &= self.current != token;
+        self.batching &= self.current != token;
         if connection.outgoing.capacity() == 0 {
             connection.outgoing = self.spare_buffers.pop().unwrap_or_default();
         }
@@ -240,43 +240,43 @@ impl Reactor {
             connection.sent = 0;
         }
         connection.outgoing.extend_from_slice(data);
-        self.mark_dirty(token);
+        self.schedule_flush(token);
         if !layered {
-            self.weigh(token);
+            self.update_water_marks(token);
         }
     }
 
     /// Looks after a connection at the end of the turn.
-    pub(crate) fn mark_dirty(&mut self, token: Token) {
+    pub(crate) fn schedule_flush(&mut self, token: Token) {
         if let Some(connection) = self.sources.connection_mut(token)
-            && !connection.dirty
+            && !connection.flush_scheduled
         {
-            connection.dirty = true;
-            self.dirty.push(token);
+            connection.flush_scheduled = true;
+            self.flush_queue.push(token);
         }
     }
 
     #[inline]
-    pub(crate) fn flush_dirty(&mut self) {
-        if !self.dirty.is_empty() {
+    pub(crate) fn run_flushes(&mut self) {
+        if !self.flush_queue.is_empty() {
             self.flush_all_dirty();
         }
     }
 
     #[inline(never)] // a turn without it is short
     fn flush_all_dirty(&mut self) {
-        let mut dirty = std::mem::take(&mut self.dirty);
+        let mut dirty = std::mem::take(&mut self.flush_queue);
         for token in dirty.drain(..) {
             if let Some(connection) = self.sources.connection_mut(token) {
-                connection.dirty = false;
+                connection.flush_scheduled = false;
                 self.flush(token);
             } else {
                 self.flush_dirty_datagrams(token);
             }
         }
         // Layers are called in a flush, and may have made others dirty: those have the next turn.
-        dirty.append(&mut self.dirty);
-        self.dirty = dirty;
+        dirty.append(&mut self.flush_queue);
+        self.flush_queue = dirty;
     }
 
     /// Sends what waits, up to the connection's share of the turn, and sees what follows from it.
@@ -288,11 +288,11 @@ impl Reactor {
         let mut share = self.settings.write_per_turn;
         while let Some(connection) = self.sources.connection_mut(token) {
             let waiting = connection.waiting();
-            if waiting == 0 || !connection.ready.has(Ready::WRITABLE) || !connection.state.sends() {
+            if waiting == 0 || !connection.ready.has(Readiness::WRITABLE) || !connection.state.sends() {
                 break;
             }
             if share == 0 {
-                self.queue(token);
+                self.schedule_resume(token);
                 break;
             }
             // Taken out, so that the buffer and the table are not borrowed together.
@@ -328,13 +328,13 @@ impl Reactor {
             let empty = std::mem::take(&mut connection.outgoing);
             connection.sent = 0;
             let all_sent = connection.held() == 0;
-            keep_spare(empty, &mut self.spare_buffers);
+            recycle_buffer(empty, &mut self.spare_buffers);
             if all_sent {
                 self.ask_once_sent(token, sent);
             }
         }
-        self.weigh(token);
-        self.advance(token);
+        self.update_water_marks(token);
+        self.advance_close(token);
     }
 
     /// A connection's water marks, high and low. A high one above the buffer limit counts as the limit: a protocol
@@ -353,7 +353,7 @@ impl Reactor {
 
     /// Bytes written that the system has not taken, those included that the running callback has just written.
     pub(super) fn unsent(&self, token: Token) -> usize {
-        let scratch = if self.current == token { self.scratch.len() } else { 0 };
+        let scratch = if self.current == token { self.write_batch.len() } else { 0 };
         scratch + self.sources.connection(token).map_or(0, Connection::unsent)
     }
 
@@ -365,7 +365,7 @@ impl Reactor {
     }
 
     /// Whether a water mark was crossed.
-    pub(crate) fn weigh(&mut self, token: Token) {
+    pub(crate) fn update_water_marks(&mut self, token: Token) {
         let unsent = self.unsent(token);
         self.weigh_as(token, unsent);
     }
@@ -379,11 +379,11 @@ impl Reactor {
             Flow::Open if unsent > high => {
                 connection.flow = Flow::PauseQueued;
                 self.statistics.pauses += 1;
-                self.tasks.push(Task::PauseWriting(token));
+                self.tasks.push(Callback::PauseWriting(token));
             }
             Flow::PauseQueued | Flow::Paused if unsent <= low => {
                 connection.flow = Flow::Open;
-                self.tasks.push(Task::ResumeWriting(token));
+                self.tasks.push(Callback::ResumeWriting(token));
             }
             Flow::Paused => {
                 let unsent = u32::try_from(unsent).unwrap_or(u32::MAX);
@@ -401,24 +401,24 @@ impl Reactor {
         connection.outgoing = Vec::new();
         connection.sent = 0;
         connection.drop_passing();
-        self.direct &= self.current != token;
+        self.batching &= self.current != token;
         connection.clear_layers();
         let reads = connection.state.reads() && !connection.pauses.has(Pauses::PROTOCOL);
         connection.state = State::Broken;
         if reads {
             // What came before the failure is delivered first; the end of the input brings the loss.
             connection.rare().broken = Some(reason);
-            connection.ready.insert(Ready::READABLE);
-            connection.ready.insert(Ready::READ_CLOSED);
-            self.queue(token);
+            connection.ready.insert(Readiness::READABLE);
+            connection.ready.insert(Readiness::READ_CLOSED);
+            self.schedule_resume(token);
         } else {
-            self.lose(token, reason);
+            self.queue_loss(token, reason);
         }
     }
 }
 
 /// Keeps an emptied buffer for those that will need one.
-pub(super) fn keep_spare(mut empty: Vec<u8>, spare: &mut Vec<Vec<u8>>) {
+pub(super) fn recycle_buffer(mut empty: Vec<u8>, spare: &mut Vec<Vec<u8>>) {
     if (1..=BUFFER_KEPT).contains(&empty.capacity()) && spare.len() < SPARE_BUFFERS {
         empty.clear();
         spare.push(empty);

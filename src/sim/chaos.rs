@@ -115,7 +115,7 @@ impl Chaos {
 }
 
 /// Chaos that rules.
-pub(super) struct Reign {
+pub(super) struct ActiveChaos {
     chaos: Chaos,
     random: Random,
     rule: RuleId,
@@ -132,7 +132,7 @@ impl Simulation {
         let random = self.network().random("strikes");
         self.reigns += 1;
         let number = self.reigns;
-        self.reign = Some(Reign { chaos, random, rule, number });
+        self.reign = Some(ActiveChaos { chaos, random, rule, number });
         self.await_strike(number);
     }
 

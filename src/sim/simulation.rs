@@ -5,10 +5,10 @@ use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 use std::ops::Deref;
 use std::time::Duration;
 
-use super::chaos::Reign;
+use super::chaos::ActiveChaos;
 use super::outcome::{RunError, Step};
 use crate::net::sim::{FaultKind, Host, Network, Random, SimNet};
-use crate::reactor::Agenda;
+use crate::reactor::NextTurn;
 use crate::{Instant, Reactor, Settings, Signal, unlogged};
 
 /// A simulated network whose hosts have reactors that get their turns. (See the [module](crate::sim) for what it is about.)
@@ -35,7 +35,7 @@ pub struct Simulation {
     standstill: Standstill,
     panics: u64,
     pub(super) panics_allowed: bool,
-    pub(super) reign: Option<Reign>,
+    pub(super) reign: Option<ActiveChaos>,
     pub(super) reigns: u64,
     /// What scripted strikes draw from.
     pub(super) strikes: Option<Random>,
@@ -184,7 +184,7 @@ impl Simulation {
         if let Some(reactor) = self.take_reactor(host) {
             self.network.kill_process(process);
             self.network.note_fault(FaultKind::Kill, host);
-            self.hearing(host, |_| reactor.vanish());
+            self.hearing(host, |_| reactor.kill());
         }
     }
 
@@ -193,7 +193,7 @@ impl Simulation {
     pub fn crash(&mut self, host: Host) {
         self.network.power_off(host);
         if let Some(reactor) = self.take_reactor(host) {
-            self.hearing(host, |_| reactor.vanish());
+            self.hearing(host, |_| reactor.kill());
         }
     }
 
@@ -479,7 +479,7 @@ impl Simulation {
             return Err(RunError::Panicked { host: self.network.name(host), at, text });
         }
         let agenda = reactor.agenda();
-        if !goes_on || agenda == Agenda::Finished {
+        if !goes_on || agenda == NextTurn::Finished {
             let ended = self.take_reactor(host);
             self.hearing(host, |_| drop(ended));
             return Ok(());
@@ -487,8 +487,8 @@ impl Simulation {
         let busy_until = now.saturating_add(self.network.take_spent(process));
         let has_news = self.network.has_news(process);
         let next = match agenda {
-            Agenda::At(at) if !has_news => Some(self.network.world_time(process, at).max(busy_until)),
-            Agenda::Idle if !has_news => None,
+            NextTurn::At(at) if !has_news => Some(self.network.world_time(process, at).max(busy_until)),
+            NextTurn::Idle if !has_news => None,
             _ => Some(busy_until),
         };
         machine.busy_until = busy_until;
@@ -531,9 +531,9 @@ impl Simulation {
             let (agenda, process, busy_until) = (reactor.agenda(), machine.process, machine.busy_until);
             let now = self.network.now().nanoseconds();
             let next = match agenda {
-                Agenda::At(at) => Some(self.network.world_time(process, at).max(busy_until)),
+                NextTurn::At(at) => Some(self.network.world_time(process, at).max(busy_until)),
                 // Calls that take time have their cost in a turn.
-                Agenda::Idle if !self.network.has_spent(process) => None,
+                NextTurn::Idle if !self.network.has_spent(process) => None,
                 _ => Some(now),
             };
             if next.is_some_and(|next| next <= now) {

@@ -8,7 +8,7 @@ use std::net::IpAddr;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
-use super::waiting::Seat;
+use super::waiting::WakerSlot;
 use super::{ConnectError, IntoEndpoint, StreamError};
 use crate::endpoint::DatagramEndpoint;
 use crate::reactor::Handle;
@@ -223,7 +223,7 @@ struct Queue {
     room: Cell<(usize, usize)>,
     dropped: Cell<u64>,
     refused: Cell<bool>,
-    receiver: Seat,
+    receiver: WakerSlot,
     end: OnceCell<Reason>,
 }
 
@@ -235,7 +235,7 @@ impl Default for Queue {
             room: Cell::new((DATAGRAMS, BYTES)),
             dropped: Cell::new(0),
             refused: Cell::new(false),
-            receiver: Seat::default(),
+            receiver: WakerSlot::default(),
             end: OnceCell::new(),
         }
     }

@@ -3,7 +3,7 @@
 use std::future::poll_fn;
 use std::rc::Rc;
 
-use super::link::Link;
+use super::link::StreamState;
 use super::protocol::Stream;
 use super::{ConnectError, IntoEndpoint, StreamReader, StreamWriter};
 use crate::endpoint::ClientEndpoint;
@@ -38,7 +38,7 @@ pub async fn open_connection(
 ) -> Result<(StreamReader, StreamWriter), ConnectError> {
     let endpoint = endpoint.into_endpoint()?;
     let handle = Handle::current().ok_or(Error::ReactorUnavailable)?;
-    let link = Link::new(handle.clone());
+    let link = StreamState::new(handle.clone());
     let factory = Opener { link: Rc::clone(&link) };
     let connector = handle.with_reactor(|reactor| endpoint.connect(reactor, Box::new(factory)))??;
     let attempt = Attempt { handle, connector: Some(connector) };
@@ -66,7 +66,7 @@ pub async fn open_connection(
 /// [`ConnectError::Reactor`].
 pub async fn stdio() -> Result<(StreamReader, StreamWriter), ConnectError> {
     let handle = Handle::current().ok_or(Error::ReactorUnavailable)?;
-    let link = Link::new(handle.clone());
+    let link = StreamState::new(handle.clone());
     let protocol = Stream::new(Rc::clone(&link));
     let id = handle.with_reactor(|reactor| reactor.standard_streams(protocol))??;
     let mut closes = Closes(Some((handle, id)));
@@ -120,7 +120,7 @@ impl Drop for Closes {
 
 /// Hands the one connection to the one who waits for it.
 struct Opener {
-    link: Rc<Link>,
+    link: Rc<StreamState>,
 }
 
 impl Factory for Opener {

@@ -2,27 +2,27 @@
 
 use std::rc::Rc;
 
-use super::link::Link;
+use super::link::StreamState;
 use crate::{Protocol, Reason, Transport};
 
 /// It tells the link.
 pub(super) struct Stream {
-    link: Rc<Link>,
+    link: Rc<StreamState>,
     /// Who takes it when it is made, on a server.
-    begins: Option<Rc<dyn Begins>>,
+    begins: Option<Rc<dyn OnConnect>>,
 }
 
 /// Takes a connection that was made.
-pub(super) trait Begins {
-    fn begin(self: Rc<Self>, link: &Rc<Link>);
+pub(super) trait OnConnect {
+    fn begin(self: Rc<Self>, link: &Rc<StreamState>);
 }
 
 impl Stream {
-    pub(super) fn new(link: Rc<Link>) -> Stream {
+    pub(super) fn new(link: Rc<StreamState>) -> Stream {
         Stream { link, begins: None }
     }
 
-    pub(super) fn begun_by(link: Rc<Link>, begins: Rc<dyn Begins>) -> Stream {
+    pub(super) fn begun_by(link: Rc<StreamState>, begins: Rc<dyn OnConnect>) -> Stream {
         Stream { link, begins: Some(begins) }
     }
 }
@@ -50,11 +50,11 @@ impl Protocol for Stream {
     }
 
     fn pause_writing(&mut self, _: &mut Transport<'_>) {
-        self.link.set_crowded(true);
+        self.link.set_write_paused(true);
     }
 
     fn resume_writing(&mut self, _: &mut Transport<'_>) {
-        self.link.set_crowded(false);
+        self.link.set_write_paused(false);
     }
 
     fn connection_lost(&mut self, _: &mut Transport<'_>, reason: &Reason) {

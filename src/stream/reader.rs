@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 
 use super::StreamError;
 use super::buffer::Buffer;
-use super::link::Link;
+use super::link::StreamState;
 use crate::{Address, ConnectionId, Reason};
 
 /// What comes over a connection. (asyncio: `StreamReader`.)
@@ -25,12 +25,12 @@ use crate::{Address, ConnectionId, Reason};
 /// **Dropped alone**, it lets the connection be: what still comes is read and dropped, so that the peer is not held up, and
 /// the writer hears of the end. Dropped with or after the writer, the connection is closed, once what was written is sent.
 pub struct StreamReader {
-    link: Rc<Link>,
+    link: Rc<StreamState>,
     buffer: Buffer,
 }
 
 impl StreamReader {
-    pub(super) fn new(link: Rc<Link>) -> StreamReader {
+    pub(super) fn new(link: Rc<StreamState>) -> StreamReader {
         StreamReader { link, buffer: Buffer::default() }
     }
 
@@ -207,7 +207,7 @@ impl StreamReader {
         if self.buffer.len() > 0 {
             return Poll::Ready(Ok(self.buffer.len()));
         }
-        self.link.poll_more(context, &mut self.buffer).map_ok(|_| self.buffer.len())
+        self.link.poll_fill(context, &mut self.buffer).map_ok(|_| self.buffer.len())
     }
 
     #[cfg(feature = "futures-io")]
@@ -217,7 +217,7 @@ impl StreamReader {
 
     /// `false` at the end.
     async fn more(&mut self) -> Result<bool, StreamError> {
-        poll_fn(|context| self.link.poll_more(context, &mut self.buffer)).await
+        poll_fn(|context| self.link.poll_fill(context, &mut self.buffer)).await
     }
 
     /// These bytes are read.

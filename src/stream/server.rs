@@ -11,9 +11,9 @@ use std::task::Poll;
 
 use slab::Slab;
 
-use super::link::Link;
-use super::protocol::{Begins, Stream};
-use super::waiting::Crowd;
+use super::link::StreamState;
+use super::protocol::{OnConnect, Stream};
+use super::waiting::WakerSet;
 use super::{ConnectError, IntoEndpoint, StreamError, StreamReader, StreamWriter};
 use crate::endpoint::ServerEndpoint;
 use crate::policy::{limit_per_peer, limit_total};
@@ -145,7 +145,7 @@ where
 {
     fn build_protocol(&mut self, reactor: &mut Reactor, _: &Address) -> Option<Box<dyn Protocol>> {
         let serving = Rc::<Serving<H>>::clone(&self.serving);
-        Some(Box::new(Stream::begun_by(Link::new(reactor.handle()), serving)))
+        Some(Box::new(Stream::begun_by(StreamState::new(reactor.handle()), serving)))
     }
 }
 
@@ -274,11 +274,11 @@ struct Serving<H> {
 #[derive(Default)]
 struct Roster {
     tasks: RefCell<Slab<Served>>,
-    waiting: Crowd,
+    waiting: WakerSet,
 }
 
 struct Served {
-    link: Rc<Link>,
+    link: Rc<StreamState>,
     /// Empty while it is begun.
     task: Option<Task<()>>,
 }
@@ -291,11 +291,11 @@ impl Served {
     }
 }
 
-impl<R: HandlerResult, H> Begins for Serving<H>
+impl<R: HandlerResult, H> OnConnect for Serving<H>
 where
     H: AsyncFn(StreamReader, StreamWriter) -> R + 'static,
 {
-    fn begin(self: Rc<Self>, link: &Rc<Link>) {
+    fn begin(self: Rc<Self>, link: &Rc<StreamState>) {
         let (reader, writer) = link.halves();
         let (place, roster) = (self.place, Rc::clone(&self.roster));
         let index = roster.tasks.borrow_mut().insert(Served { link: Rc::clone(link), task: None });

@@ -5,12 +5,12 @@ use std::task::{Context, Waker};
 
 /// Room for one who waits, often: who it was is remembered, and woken only while it waits.
 #[derive(Default)]
-pub(super) struct Seat {
+pub(super) struct WakerSlot {
     waker: RefCell<Option<Waker>>,
     taken: Cell<bool>,
 }
 
-impl Seat {
+impl WakerSlot {
     #[inline]
     pub(super) fn wait(&self, context: &mut Context<'_>) {
         let mut known = self.waker.borrow_mut();
@@ -38,11 +38,11 @@ impl Seat {
 
 /// Room for any number.
 #[derive(Default)]
-pub(super) struct Crowd {
+pub(super) struct WakerSet {
     wakers: RefCell<Vec<Waker>>,
 }
 
-impl Crowd {
+impl WakerSet {
     pub(super) fn wait(&self, context: &mut Context<'_>) {
         let known = self.wakers.borrow().iter().any(|waker| waker.will_wake(context.waker()));
         if !known {

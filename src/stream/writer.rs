@@ -5,7 +5,7 @@ use std::future::poll_fn;
 use std::rc::Rc;
 
 use super::StreamError;
-use super::link::Link;
+use super::link::StreamState;
 use crate::{Address, ConnectionId, Error, Reason, Result};
 
 /// What goes out over a connection. (asyncio: `StreamWriter`.)
@@ -18,11 +18,11 @@ use crate::{Address, ConnectionId, Error, Reason, Result};
 /// [`close`](StreamWriter::close) for that. Dropped with or after the reader, the connection is closed, once what was written is
 /// sent.
 pub struct StreamWriter {
-    link: Rc<Link>,
+    link: Rc<StreamState>,
 }
 
 impl StreamWriter {
-    pub(super) fn new(link: Rc<Link>) -> StreamWriter {
+    pub(super) fn new(link: Rc<StreamState>) -> StreamWriter {
         StreamWriter { link }
     }
 
@@ -82,7 +82,7 @@ impl StreamWriter {
 
     /// Bytes written that the system has not taken yet. 0 outside of a task.
     pub fn write_buffer_size(&self) -> usize {
-        self.link.reach(|transport| transport.write_buffer_size()).unwrap_or(0)
+        self.link.try_with(|transport| transport.write_buffer_size()).unwrap_or(0)
     }
 
     /// Sets this connection's water marks, in bytes; see [`Transport::set_water_marks`](crate::Transport::set_water_marks).
@@ -90,7 +90,7 @@ impl StreamWriter {
     /// # Errors
     /// [`Error::NotConnected`]; [`Error::ReactorUnavailable`].
     pub fn set_water_marks(&self, high: usize, low: usize) -> Result<()> {
-        Ok(self.link.reach(|transport| transport.set_water_marks(high, low))?)
+        Ok(self.link.try_with(|transport| transport.set_water_marks(high, low))?)
     }
 
     /// Switches TCP_NODELAY.
@@ -98,7 +98,7 @@ impl StreamWriter {
     /// # Errors
     /// [`Error::NotConnected`]; [`Error::ReactorUnavailable`]; [`Error::System`].
     pub fn set_tcp_nodelay(&self, on: bool) -> Result<()> {
-        self.link.reach(|transport| transport.set_tcp_nodelay(on))?
+        self.link.try_with(|transport| transport.set_tcp_nodelay(on))?
     }
 
     /// The other side's address.
@@ -120,7 +120,7 @@ impl StreamWriter {
     }
 
     #[cfg(feature = "futures-io")]
-    pub(super) fn link(&self) -> &Rc<Link> {
+    pub(super) fn link(&self) -> &Rc<StreamState> {
         &self.link
     }
 }

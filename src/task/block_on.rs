@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use super::executor::Executor;
-use super::ready::Root;
+use super::ready::BlockOnWaker;
 use crate::reactor::{CallbackKind, Error, Phase, Reactor, Result, SystemEvent};
 
 /// Runs a future on a reactor of its own, with everything that it spawns, opens and sets; then the reactor stops
@@ -82,7 +82,7 @@ impl Reactor {
         let handle = self.handle();
         let executor = Executor::of(&handle);
         let ready = Arc::clone(&executor.ready);
-        let waker = Waker::from(Arc::new(Root(Arc::clone(&ready))));
+        let waker = Waker::from(Arc::new(BlockOnWaker(Arc::clone(&ready))));
         let mut future = Some(Box::pin(future));
         let mut ended = None;
         if executor.rooted.replace(true) {

@@ -11,19 +11,19 @@ use std::task::Waker;
 
 use slab::Slab;
 
-use super::ready::{Ready, Ticket};
+use super::ready::{RunQueue, TaskWaker};
 use super::task::{Job, Outcome, Polled};
 use super::{TaskId, TaskInfo};
-use crate::reactor::{CallbackKind, Handle, Reactor, Resident, Share};
+use crate::reactor::{CallbackKind, Handle, Pass, Reactor, TurnHook};
 
 /// Lives in its reactor, as long as that does.
 pub(super) struct Executor {
     slots: RefCell<Slab<Slot>>,
-    pub(super) ready: Arc<Ready>,
+    pub(super) ready: Arc<RunQueue>,
     /// Those whose turn it is.
-    batch: RefCell<VecDeque<Arc<Ticket>>>,
+    batch: RefCell<VecDeque<Arc<TaskWaker>>>,
     /// Those who were woken while tasks were polled early in a turn: they come in the next one.
-    later: RefCell<VecDeque<Arc<Ticket>>>,
+    later: RefCell<VecDeque<Arc<TaskWaker>>>,
     spawned: Cell<u64>,
     finished: Cell<bool>,
     /// A `block_on` is under way.
@@ -33,7 +33,7 @@ pub(super) struct Executor {
 struct Slot {
     id: TaskId,
     job: Rc<dyn Job>,
-    ticket: Arc<Ticket>,
+    ticket: Arc<TaskWaker>,
     place: &'static Location<'static>,
 }
 
@@ -43,7 +43,7 @@ impl Executor {
         let resident: Rc<dyn Any> = handle.resident(|waker| {
             Rc::new(Executor {
                 slots: RefCell::default(),
-                ready: Ready::new(waker),
+                ready: RunQueue::new(waker),
                 batch: RefCell::default(),
                 later: RefCell::default(),
                 spawned: Cell::new(0),
@@ -56,7 +56,11 @@ impl Executor {
     }
 
     /// Takes a task in. `None` when the reactor has finished: it is nobody's then.
-    pub(super) fn admit(&self, job: Rc<dyn Job>, place: &'static Location<'static>) -> Option<Arc<Ticket>> {
+    pub(super) fn insert(
+        &self,
+        job: Rc<dyn Job>,
+        place: &'static Location<'static>,
+    ) -> Option<Arc<TaskWaker>> {
         if self.finished.get() {
             return None;
         }
@@ -76,7 +80,7 @@ impl Executor {
     }
 
     /// Of all tasks, the youngest first.
-    fn tickets(&self) -> Vec<Arc<Ticket>> {
+    fn tickets(&self) -> Vec<Arc<TaskWaker>> {
         let slots = self.slots.borrow();
         let mut slots: Vec<&Slot> = slots.iter().map(|(_, slot)| slot).collect();
         slots.sort_by_key(|slot| Reverse(slot.id));
@@ -84,13 +88,13 @@ impl Executor {
     }
 
     /// Polls the task of a ticket, if it is still there.
-    fn poll(&self, handle: &Handle, ticket: Arc<Ticket>) {
+    fn poll(&self, handle: &Handle, ticket: Arc<TaskWaker>) {
         let job = match self.slots.borrow().get(ticket.index) {
             Some(slot) if Arc::ptr_eq(&slot.ticket, &ticket) => Rc::clone(&slot.job),
             _ => return,
         };
         ticket.accept();
-        let polled = guarded(handle, CallbackKind::Task, || job.poll());
+        let polled = catch_panic(handle, CallbackKind::Task, || job.poll());
         // What is left of it goes in `end`, where a panic is caught.
         drop(job);
         let outcome = match polled {
@@ -103,20 +107,20 @@ impl Executor {
     }
 
     /// Frees the task's place, and tells whoever waits for it.
-    fn end(&self, handle: &Handle, ticket: &Ticket, outcome: Outcome) {
+    fn end(&self, handle: &Handle, ticket: &TaskWaker, outcome: Outcome) {
         let Some(slot) = self.slots.borrow_mut().try_remove(ticket.index) else { return };
         // What its end drops, and wakes, is the user's.
-        let _ = guarded(handle, CallbackKind::Drop, move || slot.job.end(outcome));
+        let _ = catch_panic(handle, CallbackKind::Drop, move || slot.job.end(outcome));
     }
 }
 
-impl Resident for Executor {
+impl TurnHook for Executor {
     fn has_work(&self) -> bool {
         self.ready.has_work() || !self.later.borrow().is_empty()
     }
 
-    fn attend(&self, attended: bool) {
-        self.ready.attend(attended);
+    fn set_awake(&self, attended: bool) {
+        self.ready.set_awake(attended);
     }
 
     fn inventory(&self) -> Vec<String> {
@@ -128,7 +132,7 @@ impl Resident for Executor {
     }
 
     /// Polls those that were woken so far; who is woken by that waits for the next turn.
-    fn run(&self, reactor: &mut Reactor, share: Share) {
+    fn run(&self, reactor: &mut Reactor, share: Pass) {
         if !self.rooted.get() {
             // Woken too late.
             self.ready.take_root();
@@ -137,17 +141,17 @@ impl Resident for Executor {
         self.ready.take(&mut batch);
         let handle = reactor.handle();
         handle.lend(reactor, || {
-            let shuffled = handle.reach(|reactor| reactor.shuffles_tasks()).unwrap_or(false);
+            let shuffled = handle.try_with(|reactor| reactor.shuffles_tasks()).unwrap_or(false);
             while let Some(ticket) = next(&handle, shuffled, &mut batch) {
                 self.poll(&handle, ticket);
             }
         });
         match share {
-            Share::Early => {
+            Pass::Early => {
                 self.ready.take(&mut batch);
                 self.later.borrow_mut().append(&mut batch);
             }
-            Share::Last => self.ready.put_first(&mut self.later.borrow_mut()),
+            Pass::Last => self.ready.put_first(&mut self.later.borrow_mut()),
         }
         *self.batch.borrow_mut() = batch;
     }
@@ -165,7 +169,7 @@ impl Resident for Executor {
         self.ready.close();
     }
 
-    fn vanish(&self) {
+    fn kill(&self) {
         self.finished.set(true);
         let slots = self.slots.take();
         // Destructors are called, but reach no reactor.
@@ -178,7 +182,7 @@ impl Resident for Executor {
 }
 
 /// First in, first out, unless chance is to decide.
-fn next(handle: &Handle, shuffled: bool, batch: &mut VecDeque<Arc<Ticket>>) -> Option<Arc<Ticket>> {
+fn next(handle: &Handle, shuffled: bool, batch: &mut VecDeque<Arc<TaskWaker>>) -> Option<Arc<TaskWaker>> {
     if shuffled && batch.len() > 1 {
         let chosen = handle.with_reactor(|reactor| reactor.choose(batch.len())).unwrap_or(0);
         batch.swap(0, chosen);
@@ -187,9 +191,9 @@ fn next(handle: &Handle, shuffled: bool, batch: &mut VecDeque<Arc<Ticket>>) -> O
 }
 
 /// Runs a part of a task: a panic ends here, and how long it took is noted.
-fn guarded<R>(handle: &Handle, place: CallbackKind, run: impl FnOnce() -> R) -> Result<R, String> {
+fn catch_panic<R>(handle: &Handle, place: CallbackKind, run: impl FnOnce() -> R) -> Result<R, String> {
     // Between the two the reactor is the task's.
-    let _ = handle.reach(|reactor| reactor.begin_call(place));
+    let _ = handle.try_with(|reactor| reactor.begin_call(place));
     let result = catch_unwind(AssertUnwindSafe(run));
     let ended = handle.with_reactor(|reactor| reactor.end_call(place, result));
     ended.unwrap_or_else(|_| Err(String::new()))

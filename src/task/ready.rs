@@ -7,9 +7,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use crate::net::Wake;
 
 /// The tasks of one reactor that were woken, first in, first out.
-pub(super) struct Ready {
+pub(super) struct RunQueue {
     /// Gone with the reactor: a ticket in it holds this one, and so both would stay for ever.
-    queue: Mutex<Option<VecDeque<Arc<Ticket>>>>,
+    queue: Mutex<Option<VecDeque<Arc<TaskWaker>>>>,
     /// How many wait: asked for in every turn, without the lock.
     waiting: AtomicUsize,
     /// The future of `block_on` was woken.
@@ -21,16 +21,16 @@ pub(super) struct Ready {
 }
 
 /// What a task is woken by. It is in the queue once, however often it is woken.
-pub(super) struct Ticket {
-    ready: Arc<Ready>,
+pub(super) struct TaskWaker {
+    ready: Arc<RunQueue>,
     /// Where the task stands.
     pub(super) index: usize,
     woken: AtomicBool,
 }
 
-impl Ready {
-    pub(super) fn new(waker: Option<Arc<dyn Wake>>) -> Arc<Ready> {
-        Arc::new(Ready {
+impl RunQueue {
+    pub(super) fn new(waker: Option<Arc<dyn Wake>>) -> Arc<RunQueue> {
+        Arc::new(RunQueue {
             queue: Mutex::new(Some(VecDeque::new())),
             waiting: AtomicUsize::new(0),
             root: AtomicBool::new(false),
@@ -40,23 +40,23 @@ impl Ready {
     }
 
     /// A ticket that stands in the queue already: a new task is polled.
-    pub(super) fn enter(self: &Arc<Ready>, index: usize) -> Arc<Ticket> {
-        let ticket = Arc::new(Ticket { ready: Arc::clone(self), index, woken: AtomicBool::new(true) });
+    pub(super) fn enter(self: &Arc<RunQueue>, index: usize) -> Arc<TaskWaker> {
+        let ticket = Arc::new(TaskWaker { ready: Arc::clone(self), index, woken: AtomicBool::new(true) });
         self.push(Arc::clone(&ticket));
         ticket
     }
 
-    fn push(&self, ticket: Arc<Ticket>) {
+    fn push(&self, ticket: Arc<TaskWaker>) {
         let mut lock = self.lock();
         let Some(queue) = lock.as_mut() else { return };
         queue.push_back(ticket);
         self.waiting.store(queue.len(), Ordering::SeqCst);
         drop(lock);
-        self.call_attention();
+        self.wake_loop();
     }
 
     /// After the work was left: the loop says that it does not look, and then looks once more.
-    fn call_attention(&self) {
+    fn wake_loop(&self) {
         if !self.attended.load(Ordering::SeqCst)
             && !self.attended.swap(true, Ordering::SeqCst)
             && let Some(waker) = &self.waker
@@ -65,7 +65,7 @@ impl Ready {
         }
     }
 
-    pub(super) fn attend(&self, attended: bool) {
+    pub(super) fn set_awake(&self, attended: bool) {
         self.attended.store(attended, Ordering::SeqCst);
     }
 
@@ -74,7 +74,7 @@ impl Ready {
     }
 
     /// Has these before all that wait.
-    pub(super) fn put_first(&self, tickets: &mut VecDeque<Arc<Ticket>>) {
+    pub(super) fn put_first(&self, tickets: &mut VecDeque<Arc<TaskWaker>>) {
         if !tickets.is_empty()
             && let Some(queue) = self.lock().as_mut()
         {
@@ -85,7 +85,7 @@ impl Ready {
     }
 
     /// Moves all that wait to `batch`, which is empty.
-    pub(super) fn take(&self, batch: &mut VecDeque<Arc<Ticket>>) {
+    pub(super) fn take(&self, batch: &mut VecDeque<Arc<TaskWaker>>) {
         if self.waiting.load(Ordering::SeqCst) > 0 {
             let mut lock = self.lock();
             let Some(queue) = lock.as_mut() else { return };
@@ -103,7 +103,7 @@ impl Ready {
 
     pub(super) fn wake_root(&self) {
         if !self.root.swap(true, Ordering::SeqCst) {
-            self.call_attention();
+            self.wake_loop();
         }
     }
 
@@ -113,27 +113,27 @@ impl Ready {
     }
 
     /// A poisoned lock means that a push panicked for want of memory; the queue is whole.
-    fn lock(&self) -> MutexGuard<'_, Option<VecDeque<Arc<Ticket>>>> {
+    fn lock(&self) -> MutexGuard<'_, Option<VecDeque<Arc<TaskWaker>>>> {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Ticket {
+impl TaskWaker {
     /// From now on it can be woken again.
     pub(super) fn accept(&self) {
         self.woken.store(false, Ordering::SeqCst);
     }
 }
 
-impl std::task::Wake for Ticket {
-    fn wake(self: Arc<Ticket>) {
+impl std::task::Wake for TaskWaker {
+    fn wake(self: Arc<TaskWaker>) {
         if !self.woken.swap(true, Ordering::SeqCst) {
             let ready = Arc::clone(&self.ready);
             ready.push(self);
         }
     }
 
-    fn wake_by_ref(self: &Arc<Ticket>) {
+    fn wake_by_ref(self: &Arc<TaskWaker>) {
         if !self.woken.swap(true, Ordering::SeqCst) {
             self.ready.push(Arc::clone(self));
         }
@@ -141,14 +141,14 @@ impl std::task::Wake for Ticket {
 }
 
 /// Wakes the future of `block_on`.
-pub(super) struct Root(pub(super) Arc<Ready>);
+pub(super) struct BlockOnWaker(pub(super) Arc<RunQueue>);
 
-impl std::task::Wake for Root {
-    fn wake(self: Arc<Root>) {
+impl std::task::Wake for BlockOnWaker {
+    fn wake(self: Arc<BlockOnWaker>) {
         self.0.wake_root();
     }
 
-    fn wake_by_ref(self: &Arc<Root>) {
+    fn wake_by_ref(self: &Arc<BlockOnWaker>) {
         self.0.wake_root();
     }
 }

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use super::executor::Executor;
-use super::ready::Ticket;
+use super::ready::TaskWaker;
 use crate::reactor::{CallbackKind, Handle, panic_message};
 
 /// A task that runs, and its result to be. (asyncio: `Task`; tokio: `JoinHandle`.)
@@ -35,7 +35,7 @@ use crate::reactor::{CallbackKind, Handle, panic_message};
 pub struct Task<T> {
     body: Rc<dyn Body<T>>,
     /// Gone once it was detached, or there is no reactor for it.
-    ticket: Option<Arc<Ticket>>,
+    ticket: Option<Arc<TaskWaker>>,
 }
 
 /// Why a task has no result.
@@ -226,7 +226,7 @@ impl<T> Task<T> {
         let job: Rc<dyn Job> = Rc::<Running<F>>::clone(&running);
         let ticket = match handle.finished() {
             true => None,
-            false => Executor::of(handle).admit(job, place),
+            false => Executor::of(handle).insert(job, place),
         };
         if ticket.is_none()
             && let Err(panic) = catch_unwind(AssertUnwindSafe(|| running.end(Outcome::Cancelled)))

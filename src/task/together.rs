@@ -81,7 +81,7 @@ pub enum Either<A, B> {
 /// # Ok::<(), twistor::Error>(())
 /// ```
 pub async fn join_all<F: Future>(futures: impl IntoIterator<Item = F>) -> Vec<F::Output> {
-    let mut crowd = Crowd::new(futures);
+    let mut crowd = FutureSet::new(futures);
     let mut results: Vec<Option<F::Output>> = crowd.members.iter().map(|_| None).collect();
     let mut missing = results.len();
     while missing > 0 {
@@ -105,46 +105,46 @@ pub async fn join_all<F: Future>(futures: impl IntoIterator<Item = F>) -> Vec<F:
 /// # Ok::<(), twistor::Error>(())
 /// ```
 pub async fn select_all<F: Future>(futures: impl IntoIterator<Item = F>) -> (usize, F::Output) {
-    let mut crowd = Crowd::new(futures);
+    let mut crowd = FutureSet::new(futures);
     std::future::poll_fn(|context| crowd.poll_next(context)).await
 }
 
 /// Many futures, and which of them were woken.
-struct Crowd<F> {
-    members: Vec<Option<Member<F>>>,
-    woken: Arc<Woken>,
+struct FutureSet<F> {
+    members: Vec<Option<FutureSlot<F>>>,
+    woken: Arc<WokenSet>,
 }
 
-struct Member<F> {
+struct FutureSlot<F> {
     future: Pin<Box<F>>,
-    bell: Arc<Bell>,
+    bell: Arc<SlotWaker>,
     waker: Waker,
 }
 
 /// Those that were woken, in order, and who waits for that.
 #[derive(Default)]
-struct Woken {
+struct WokenSet {
     state: Mutex<(VecDeque<usize>, Option<Waker>)>,
 }
 
 /// Puts its member among the woken, once.
-struct Bell {
+struct SlotWaker {
     index: usize,
     rung: AtomicBool,
-    woken: Arc<Woken>,
+    woken: Arc<WokenSet>,
 }
 
-impl<F: Future> Crowd<F> {
-    fn new(futures: impl IntoIterator<Item = F>) -> Crowd<F> {
-        let woken = Arc::new(Woken::default());
+impl<F: Future> FutureSet<F> {
+    fn new(futures: impl IntoIterator<Item = F>) -> FutureSet<F> {
+        let woken = Arc::new(WokenSet::default());
         let member = |(index, future)| {
             // Each is polled at first.
-            let bell = Arc::new(Bell { index, rung: AtomicBool::new(true), woken: Arc::clone(&woken) });
-            Some(Member { future: Box::pin(future), waker: Waker::from(Arc::clone(&bell)), bell })
+            let bell = Arc::new(SlotWaker { index, rung: AtomicBool::new(true), woken: Arc::clone(&woken) });
+            Some(FutureSlot { future: Box::pin(future), waker: Waker::from(Arc::clone(&bell)), bell })
         };
         let members: Vec<_> = futures.into_iter().enumerate().map(member).collect();
         woken.lock().0.extend(0..members.len());
-        Crowd { members, woken }
+        FutureSet { members, woken }
     }
 
     /// Polls those that were woken so far. Who is woken by that waits until this is polled again: the loop has its turn first.
@@ -176,19 +176,19 @@ impl<F: Future> Crowd<F> {
     }
 }
 
-impl Woken {
+impl WokenSet {
     /// A poisoned lock means that a push panicked for want of memory; the queue is whole.
     fn lock(&self) -> MutexGuard<'_, (VecDeque<usize>, Option<Waker>)> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Wake for Bell {
-    fn wake(self: Arc<Bell>) {
+impl Wake for SlotWaker {
+    fn wake(self: Arc<SlotWaker>) {
         self.wake_by_ref();
     }
 
-    fn wake_by_ref(self: &Arc<Bell>) {
+    fn wake_by_ref(self: &Arc<SlotWaker>) {
         if self.rung.swap(true, Ordering::SeqCst) {
             return;
         }

@@ -22,7 +22,7 @@ use self::remains::{Remains, drop_in_turn};
 use super::outcome::{Next, Outcome};
 use super::{AlreadyCalled, Failure, FailureKind};
 use crate::Reactor;
-use crate::reactor::{CallbackKind, Handle, Run};
+use crate::reactor::{CallbackKind, Handle, Runnable};
 
 /// An outcome on its way through callbacks.
 pub struct Chain {
@@ -243,7 +243,7 @@ impl Chain {
                 Consumer::Held | Consumer::Gone => false,
             };
             drop(links);
-            self.handle.queue(Rc::clone(self) as Rc<dyn Run>);
+            self.handle.queue(Rc::clone(self) as Rc<dyn Runnable>);
             if waited_for_elsewhere {
                 self.watch_the_end();
             }
@@ -390,7 +390,7 @@ impl Chain {
     }
 }
 
-impl Run for Chain {
+impl Runnable for Chain {
     fn run(self: Rc<Self>, reactor: &mut Reactor) {
         self.links.borrow_mut().queued = false;
         let mut chain = self;
@@ -434,7 +434,7 @@ struct Watch {
     chain: Rc<Chain>,
 }
 
-impl Run for Watch {
+impl Runnable for Watch {
     fn run(self: Rc<Self>, _: &mut Reactor) {}
 }
 

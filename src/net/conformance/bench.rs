@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::drivers::Driver;
 use super::words::{Names, Ports};
-use crate::net::{Close, Event, Net, Ready, Signal, Token};
+use crate::net::{Close, Event, Net, Readiness, Signal, Token};
 
 pub(super) struct Bench {
     driver: Box<dyn Driver>,
@@ -30,7 +30,7 @@ pub(super) struct Socket {
     pub(super) process: usize,
     pub(super) token: Token,
     /// What it was told and has not used up, as the reactor keeps it.
-    pub(super) told: Ready,
+    pub(super) told: Readiness,
     /// It is told again until somebody accepts.
     pub(super) listens: bool,
     /// How many bytes of the pattern went out and came in.
@@ -42,7 +42,15 @@ pub(super) struct Socket {
 impl Socket {
     /// One that is not open.
     pub(super) fn new(process: usize, token: Token) -> Socket {
-        Socket { process, token, told: Ready::default(), listens: false, sent: 0, received: 0, open: false }
+        Socket {
+            process,
+            token,
+            told: Readiness::default(),
+            listens: false,
+            sent: 0,
+            received: 0,
+            open: false,
+        }
     }
 }
 
@@ -175,7 +183,7 @@ impl Bench {
         let mut sockets = self.sockets.values_mut();
         let found = sockets.find(|socket| socket.process == process && socket.token == token);
         found.is_none_or(|socket| {
-            let known = socket.listens && socket.told.has(Ready::READABLE);
+            let known = socket.listens && socket.told.has(Readiness::READABLE);
             socket.told.insert(ready);
             !known
         })
@@ -194,7 +202,7 @@ impl Bench {
     }
 
     /// Polls until the socket was told this; whether it was.
-    pub(super) fn wait_for(&mut self, name: &str, what: Ready) -> bool {
+    pub(super) fn wait_for(&mut self, name: &str, what: Readiness) -> bool {
         self.wait_until(|bench| bench.socket(name).told.has(what))
     }
 

@@ -10,7 +10,7 @@ use std::time::Duration;
 use signal_hook::consts::signal as number;
 use signal_hook::low_level;
 
-use crate::net::os::{Os, Sizes, system_look_up};
+use crate::net::os::{OsConfig, OsDriver, system_look_up};
 use crate::net::sim::{Host, Link, Network, SimNet};
 use crate::net::{NameError, Net, Signal, ThreadLimits};
 
@@ -81,10 +81,10 @@ impl Driver for Real {
 
     fn process(&mut self) -> Box<dyn Net> {
         let patience = Duration::from_secs(5);
-        let sizes = Sizes { limits: LIMITS, thread_patience: patience, spin: Duration::ZERO };
+        let sizes = OsConfig { limits: LIMITS, thread_patience: patience, spin: Duration::ZERO };
         let held = Arc::clone(&self.0);
         let look_up = move |name: &str| held.look_up(name);
-        Box::new(Os::with_look_up(&sizes, Box::new(look_up)).expect("a poll and its waker"))
+        Box::new(OsDriver::with_look_up(&sizes, Box::new(look_up)).expect("a poll and its waker"))
     }
 
     fn occupy(&mut self, net: &mut dyn Net) -> Box<dyn FnOnce() + Send> {
@@ -95,7 +95,7 @@ impl Driver for Real {
             // It ends when the other end is dropped.
             let _ = held.recv();
         };
-        assert!(net.offload(Box::new(job)).is_ok(), "the thread was idle");
+        assert!(net.run_job(Box::new(job)).is_ok(), "the thread was idle");
         // It ends when the job drops the other end.
         let _ = begun.recv();
         Box::new(move || drop(release))
@@ -160,7 +160,7 @@ impl Driver for Simulated {
     }
 
     fn occupy(&mut self, net: &mut dyn Net) -> Box<dyn FnOnce() + Send> {
-        assert!(net.offload(Box::new(|| {})).is_ok(), "the thread was idle");
+        assert!(net.run_job(Box::new(|| {})).is_ok(), "the thread was idle");
         Box::new(|| {})
     }
 

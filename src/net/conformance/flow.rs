@@ -4,7 +4,7 @@ use std::io::ErrorKind;
 
 use super::bench::Bench;
 use super::words;
-use crate::net::Ready;
+use crate::net::Readiness;
 
 impl Bench {
     /// Sends pieces until one is not taken whole; what was answered then.
@@ -16,7 +16,7 @@ impl Bench {
                 Err(failed) if failed.kind() == ErrorKind::WouldBlock => return "short".to_owned(),
                 Err(failed) => return words::error(&failed),
             }
-            if !self.socket(name).told.has(Ready::WRITABLE) {
+            if !self.socket(name).told.has(Readiness::WRITABLE) {
                 return "short".to_owned();
             }
         }
@@ -64,14 +64,14 @@ impl Bench {
         let mut idle = 0;
         while self.socket(to).received < all && idle < self.patience {
             let (sent, received) = (self.socket(from).sent, self.socket(to).received);
-            if sent < all && self.socket(from).told.has(Ready::WRITABLE) {
+            if sent < all && self.socket(from).told.has(Readiness::WRITABLE) {
                 match self.transmit(from, &pattern(sent, PIECE.min(all - sent))) {
                     Ok(taken) => self.socket(from).sent += taken,
                     Err(failed) if failed.kind() == ErrorKind::WouldBlock => {}
                     Err(failed) => return format!("{from}: {}", words::error(&failed)),
                 }
             }
-            if self.socket(to).told.has(Ready::READABLE)
+            if self.socket(to).told.has(Readiness::READABLE)
                 && let Err(why) = self.take_some(to, PIECE)
             {
                 return format!("{to}: {why}");
@@ -87,7 +87,7 @@ impl Bench {
 
     /// Waits for a report and reads once; the bytes have to be those that come next.
     fn take_some(&mut self, name: &str, room: usize) -> Result<(), String> {
-        if !self.wait_for(name, Ready::READABLE) {
+        if !self.wait_for(name, Readiness::READABLE) {
             return Err("nothing was told".to_owned());
         }
         let from = self.socket(name).received;

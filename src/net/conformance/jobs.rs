@@ -33,15 +33,15 @@ programs![
 
 fn a_job_runs(bench: &mut Bench) {
     let log = Log::default();
-    assert!(bench.net().offload(log.writes("ran")).is_ok());
+    assert!(bench.net().run_job(log.writes("ran")).is_ok());
     assert!(bench.wait_until(|_| log.lines() == ["ran"]));
 }
 
 fn one_thread_runs_jobs_in_their_order(bench: &mut Bench) {
     let log = Log::default();
     let release = bench.occupy();
-    assert!(bench.net().offload(log.writes("first")).is_ok());
-    assert!(bench.net().offload(log.writes("second")).is_ok());
+    assert!(bench.net().run_job(log.writes("first")).is_ok());
+    assert!(bench.net().run_job(log.writes("second")).is_ok());
     assert!(log.lines().is_empty());
     release();
     assert!(bench.wait_until(|_| log.lines().len() == 2));
@@ -52,9 +52,9 @@ fn a_job_beyond_the_queue_is_given_back(bench: &mut Bench) {
     let log = Log::default();
     let release = bench.occupy();
     for _ in 0..JOB_QUEUE {
-        assert!(bench.net().offload(log.writes("waits")).is_ok(), "up to the limit");
+        assert!(bench.net().run_job(log.writes("waits")).is_ok(), "up to the limit");
     }
-    assert!(bench.net().offload(log.writes("too many")).is_err(), "beyond the limit");
+    assert!(bench.net().run_job(log.writes("too many")).is_err(), "beyond the limit");
     release();
     assert!(bench.wait_until(|_| log.lines().len() == JOB_QUEUE));
     bench.settle();
@@ -64,7 +64,7 @@ fn a_job_beyond_the_queue_is_given_back(bench: &mut Bench) {
 fn a_job_given_back_is_whole(bench: &mut Bench) {
     let log = Log::default();
     let release = bench.occupy();
-    let back = (0..=JOB_QUEUE).filter_map(|_| bench.net().offload(log.writes("ran")).err());
+    let back = (0..=JOB_QUEUE).filter_map(|_| bench.net().run_job(log.writes("ran")).err());
     back.for_each(|job| job());
     assert_eq!(log.lines(), ["ran"]);
     release();
@@ -74,19 +74,19 @@ fn a_job_given_back_is_whole(bench: &mut Bench) {
 fn there_is_room_again_when_jobs_are_done(bench: &mut Bench) {
     let log = Log::default();
     let release = bench.occupy();
-    while bench.net().offload(log.writes("ran")).is_ok() {}
+    while bench.net().run_job(log.writes("ran")).is_ok() {}
     release();
     assert!(bench.wait_until(|_| log.lines().len() == JOB_QUEUE));
-    assert!(bench.net().offload(log.writes("again")).is_ok());
+    assert!(bench.net().run_job(log.writes("again")).is_ok());
     assert!(bench.wait_until(|_| log.lines().last() == Some(&"again")));
 }
 
 fn processes_have_queues_of_their_own(bench: &mut Bench) {
     let log = Log::default();
     let release = bench.occupy();
-    while bench.net().offload(log.writes("first")).is_ok() {}
+    while bench.net().run_job(log.writes("first")).is_ok() {}
     bench.enter(1);
-    assert!(bench.net().offload(log.writes("second")).is_ok());
+    assert!(bench.net().run_job(log.writes("second")).is_ok());
     assert!(bench.wait_until(|_| log.lines().contains(&"second")));
     release();
     assert!(bench.wait_until(|_| log.lines().len() == JOB_QUEUE + 1));
@@ -101,7 +101,7 @@ fn jobs_that_have_not_begun_end_with_their_process(bench: &mut Bench) {
         drop(held);
         waits();
     };
-    assert!(bench.net().offload(Box::new(job)).is_ok());
+    assert!(bench.net().run_job(Box::new(job)).is_ok());
     bench.end(0);
     bench.settle();
     assert!(log.lines().is_empty());

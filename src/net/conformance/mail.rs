@@ -4,7 +4,7 @@ use std::io::ErrorKind;
 
 use super::bench::Bench;
 use super::words;
-use crate::net::{Address, BATCH, Going, Inbound, Origin, Ready};
+use crate::net::{Address, BATCH, Origin, Readiness, RecvBatch, Transmit};
 
 impl Bench {
     /// Sends datagrams with one call; without `now` only when told that there is room.
@@ -13,7 +13,7 @@ impl Bench {
         let data: Vec<Vec<u8>> = data.iter().map(|word| datagram(word)).collect();
         match now {
             true => self.post_now(name, to.as_ref(), &data),
-            false => self.when(name, Ready::WRITABLE, |bench| bench.post_now(name, to.as_ref(), &data)),
+            false => self.when(name, Readiness::WRITABLE, |bench| bench.post_now(name, to.as_ref(), &data)),
         }
     }
 
@@ -38,13 +38,13 @@ impl Bench {
         data: &[Vec<u8>],
         origin: Option<Origin>,
     ) -> String {
-        let going: Vec<Going> =
-            data.iter().map(|data| Going { length: data.len(), to: to.cloned(), origin }).collect();
+        let going: Vec<Transmit> =
+            data.iter().map(|data| Transmit { length: data.len(), to: to.cloned(), origin }).collect();
         let (net, token) = self.net_of(name);
         match net.send_datagrams(token, &data.concat(), &going) {
             Ok(count) => count.to_string(),
             Err(failed) => {
-                self.used_up(name, Ready::WRITABLE, failed.kind() == ErrorKind::WouldBlock);
+                self.used_up(name, Readiness::WRITABLE, failed.kind() == ErrorKind::WouldBlock);
                 words::error(&failed)
             }
         }
@@ -52,14 +52,14 @@ impl Bench {
 
     /// Takes datagrams with one call, only when told that there are some.
     pub(super) fn take(&mut self, name: &str, room: usize) -> String {
-        self.when(name, Ready::READABLE, |bench| bench.take_now(name, room))
+        self.when(name, Readiness::READABLE, |bench| bench.take_now(name, room))
     }
 
     /// Takes datagrams with one call, when told that there are some, and says where each was sent to, and where an answer
     /// leaves from.
     pub(super) fn take_told(&mut self, name: &str) -> String {
-        self.when(name, Ready::READABLE, |bench| {
-            let mut inbound = Inbound::default();
+        self.when(name, Readiness::READABLE, |bench| {
+            let mut inbound = RecvBatch::default();
             if let Err(failed) = bench.receive_mail(name, &mut inbound, 1024) {
                 return words::error(&failed);
             }
@@ -78,7 +78,7 @@ impl Bench {
     }
 
     pub(super) fn take_now(&mut self, name: &str, room: usize) -> String {
-        let mut inbound = Inbound::default();
+        let mut inbound = RecvBatch::default();
         if let Err(failed) = self.receive_mail(name, &mut inbound, room) {
             return words::error(&failed);
         }
@@ -89,7 +89,7 @@ impl Bench {
         came.collect::<Vec<_>>().join("; ")
     }
 
-    fn receive_mail(&mut self, name: &str, inbound: &mut Inbound, room: usize) -> std::io::Result<()> {
+    fn receive_mail(&mut self, name: &str, inbound: &mut RecvBatch, room: usize) -> std::io::Result<()> {
         inbound.prepare(room, BATCH);
         let (net, token) = self.net_of(name);
         let result = net.recv_datagrams(token, inbound);
@@ -97,7 +97,7 @@ impl Bench {
             Ok(()) => !inbound.more(),
             Err(failed) => failed.kind() == ErrorKind::WouldBlock,
         };
-        self.used_up(name, Ready::READABLE, drained);
+        self.used_up(name, Readiness::READABLE, drained);
         result
     }
 
@@ -119,10 +119,10 @@ impl Bench {
     pub(super) fn gather(&mut self, name: &str, from: &str) -> String {
         let all = self.socket(from).sent;
         while self.socket(name).received < all {
-            if !self.wait_for(name, Ready::READABLE) {
+            if !self.wait_for(name, Readiness::READABLE) {
                 return "nothing was told".to_owned();
             }
-            let mut inbound = Inbound::default();
+            let mut inbound = RecvBatch::default();
             match self.receive_mail(name, &mut inbound, 16) {
                 Err(failed) if failed.kind() == ErrorKind::WouldBlock => continue,
                 Err(failed) => return words::error(&failed),

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::bench::Bench;
 use super::programs;
-use crate::net::{Event, Ready, Token};
+use crate::net::{Event, Readiness, Token};
 
 programs![
     a_poll_without_time_returns,
@@ -75,9 +75,9 @@ fn unread_bytes_are_counted(bench: &mut Bench) {
 
 fn a_poll_appends_to_what_is_there(bench: &mut Bench) {
     bench.play("listen l 127.0.0.1:0 -> ok\n connect a l -> ok").unwrap();
-    let mut events = vec![Event::Ready(Token::NONE, Ready::ALL)];
+    let mut events = vec![Event::Ready(Token::NONE, Readiness::ALL)];
     bench.net().poll(&mut events, Some(LONG)).unwrap();
-    assert!(matches!(events[0], Event::Ready(Token::NONE, Ready::ALL)));
+    assert!(matches!(events[0], Event::Ready(Token::NONE, Readiness::ALL)));
     assert!(events.len() > 1);
 }
 
@@ -130,7 +130,7 @@ fn a_wake_from_another_thread_ends_a_poll(bench: &mut Bench) {
 
 fn a_wake_from_a_job_ends_a_poll(bench: &mut Bench) {
     let waker = bench.net().waker();
-    assert!(bench.net().offload(Box::new(move || waker.wake())).is_ok());
+    assert!(bench.net().run_job(Box::new(move || waker.wake())).is_ok());
     assert!(ends_early(bench));
 }
 
@@ -213,7 +213,7 @@ fn a_listener_is_told_of_after_each_accept(bench: &mut Bench) {
         .unwrap();
     bench.play("told c writable -> yes\n settle").unwrap();
     for name in ["d", "e", "f"] {
-        assert!(bench.wait_for("l", Ready::READABLE), "{name} waits");
+        assert!(bench.wait_for("l", Readiness::READABLE), "{name} waits");
         assert!(bench.accept_now("l", name).starts_with("from"), "{name}"); // the report is used up with it
     }
 }
@@ -222,7 +222,7 @@ fn a_listener_that_rests_is_not_told_of(bench: &mut Bench) {
     bench.play("listen l 127.0.0.1:0 -> ok\n connect a l -> ok\n told a writable -> yes").unwrap();
     rest(bench, true);
     bench.play("connect b l -> ok\n told b writable -> yes\n settle\n forget l\n settle").unwrap();
-    assert!(!bench.socket("l").told.has(Ready::READABLE));
+    assert!(!bench.socket("l").told.has(Readiness::READABLE));
 }
 
 fn whoever_came_while_a_listener_rested_is_told_of_after_it(bench: &mut Bench) {
@@ -236,7 +236,7 @@ fn whoever_came_while_a_listener_rested_is_told_of_after_it(bench: &mut Bench) {
 
 fn rest(bench: &mut Bench, rests: bool) {
     let (net, listener) = bench.net_of("l");
-    net.rest(listener, rests);
+    net.set_listener_paused(listener, rests);
 }
 
 const LONG: Duration = Duration::from_secs(60);

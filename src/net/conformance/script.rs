@@ -35,7 +35,7 @@ use std::fmt::Write;
 use std::time::Duration;
 
 use super::bench::{Bench, Socket};
-use crate::net::{Address, Buffers, Close, Interface, Open, Ready, SocketOption};
+use crate::net::{Address, Buffers, Close, Interface, Open, Readiness, SocketOption};
 
 impl Bench {
     /// Plays the lines, and compares what was observed with what they say.
@@ -77,7 +77,7 @@ impl Bench {
             "pair" => self.pair(name, second),
             "unix_pair" => self.unix_pair(name, second),
             "settle" => self.settle(),
-            "forget" => self.socket(name).told = Ready::default(),
+            "forget" => self.socket(name).told = Readiness::default(),
             "close" => self.close(name, Close::Graceful),
             "reset" => self.close(name, Close::Reset),
             _ => return self.ask(verb, name, second, words),
@@ -258,11 +258,11 @@ fn mode(options: &[&str]) -> Option<u32> {
     mode.map(|mode| u32::from_str_radix(mode, 8).expect("an octal number"))
 }
 
-fn readiness(name: &str) -> Ready {
+fn readiness(name: &str) -> Readiness {
     match name {
-        "readable" => Ready::READABLE,
-        "writable" => Ready::WRITABLE,
-        "closed" => Ready::READ_CLOSED,
+        "readable" => Readiness::READABLE,
+        "writable" => Readiness::WRITABLE,
+        "closed" => Readiness::READ_CLOSED,
         _ => panic!("{name} is no readiness"),
     }
 }

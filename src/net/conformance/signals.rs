@@ -24,7 +24,7 @@ fn a_watched_signal_comes_as_an_event(bench: &mut Bench) {
 }
 
 fn a_signal_that_is_watched_once_comes_as_an_event(bench: &mut Bench) {
-    bench.net().watch(&[Watch { signal: Signal::WindowChange, once: true }]).unwrap();
+    bench.net().set_signals(&[Watch { signal: Signal::WindowChange, once: true }]).unwrap();
     bench.raise(Signal::WindowChange);
     assert!(comes(bench, 0, Signal::WindowChange));
 }
@@ -77,7 +77,7 @@ fn a_signal_that_nobody_watches_does_not_come(bench: &mut Bench) {
 
 fn watch(bench: &mut Bench, signals: &[Signal]) {
     let watches: Vec<Watch> = signals.iter().map(|signal| Watch { signal: *signal, once: false }).collect();
-    bench.net().watch(&watches).unwrap();
+    bench.net().set_signals(&watches).unwrap();
 }
 
 fn comes(bench: &mut Bench, process: usize, signal: Signal) -> bool {

@@ -2,7 +2,7 @@
 
 use super::bench::Bench;
 use super::words;
-use crate::net::{Accepted, Address, Close, Open, Ready, SocketOption};
+use crate::net::{Accepted, Address, Close, Open, Readiness, SocketOption};
 
 impl Bench {
     pub(super) fn open(&mut self, name: &str, what: &Open) -> String {
@@ -27,13 +27,13 @@ impl Bench {
         let (net, from) = self.net_of(listener);
         match net.accept(from, token) {
             Ok(Accepted::Connection(peer)) => {
-                self.used_up(listener, Ready::READABLE, true);
+                self.used_up(listener, Readiness::READABLE, true);
                 self.name(name, process, token);
                 format!("from {}", self.show(&peer))
             }
             Ok(Accepted::Dropped(failed)) => format!("dropped: {}", words::error(&failed)),
             Err(failed) => {
-                self.used_up(listener, Ready::READABLE, failed.kind() == std::io::ErrorKind::WouldBlock);
+                self.used_up(listener, Readiness::READABLE, failed.kind() == std::io::ErrorKind::WouldBlock);
                 words::error(&failed)
             }
         }
@@ -41,7 +41,7 @@ impl Bench {
 
     /// Accepts only when told that there is somebody.
     pub(super) fn accept(&mut self, listener: &str, name: &str) -> String {
-        self.when(listener, Ready::READABLE, |bench| bench.accept_now(listener, name))
+        self.when(listener, Readiness::READABLE, |bench| bench.accept_now(listener, name))
     }
 
     pub(super) fn recv_now(&mut self, name: &str, room: usize) -> String {
@@ -54,22 +54,22 @@ impl Bench {
 
     /// Reads only when told that there is something.
     pub(super) fn recv(&mut self, name: &str, room: usize) -> String {
-        self.when(name, Ready::READABLE, |bench| bench.recv_now(name, room))
+        self.when(name, Readiness::READABLE, |bench| bench.recv_now(name, room))
     }
 
     pub(super) fn receive(&mut self, name: &str, room: usize) -> std::io::Result<Vec<u8>> {
         let mut buffer = vec![0; room];
         let (net, token) = self.net_of(name);
         let result = net.recv(token, &mut buffer);
-        let closed = self.socket(name).told.has(Ready::READ_CLOSED);
+        let closed = self.socket(name).told.has(Readiness::READ_CLOSED);
         match result {
             Ok(count) => {
                 buffer.truncate(count);
-                self.used_up(name, Ready::READABLE, count < room && !closed);
+                self.used_up(name, Readiness::READABLE, count < room && !closed);
                 Ok(buffer)
             }
             Err(failed) => {
-                self.used_up(name, Ready::READABLE, failed.kind() == std::io::ErrorKind::WouldBlock);
+                self.used_up(name, Readiness::READABLE, failed.kind() == std::io::ErrorKind::WouldBlock);
                 Err(failed)
             }
         }
@@ -84,7 +84,7 @@ impl Bench {
 
     /// Writes only when told that there is room.
     pub(super) fn send(&mut self, name: &str, data: &[u8]) -> String {
-        self.when(name, Ready::WRITABLE, |bench| bench.send_now(name, data))
+        self.when(name, Readiness::WRITABLE, |bench| bench.send_now(name, data))
     }
 
     pub(super) fn transmit(&mut self, name: &str, data: &[u8]) -> std::io::Result<usize> {
@@ -94,7 +94,7 @@ impl Bench {
             Ok(count) => *count < data.len(),
             Err(failed) => failed.kind() == std::io::ErrorKind::WouldBlock,
         };
-        self.used_up(name, Ready::WRITABLE, less);
+        self.used_up(name, Readiness::WRITABLE, less);
         result
     }
 
@@ -102,7 +102,7 @@ impl Bench {
     pub(super) fn when(
         &mut self,
         name: &str,
-        what: Ready,
+        what: Readiness,
         mut call: impl FnMut(&mut Bench) -> String,
     ) -> String {
         while self.wait_for(name, what) {
@@ -114,7 +114,7 @@ impl Bench {
         "nothing was told".to_owned()
     }
 
-    pub(super) fn used_up(&mut self, name: &str, what: Ready, used_up: bool) {
+    pub(super) fn used_up(&mut self, name: &str, what: Readiness, used_up: bool) {
         if used_up {
             self.socket(name).told.remove(what);
         }

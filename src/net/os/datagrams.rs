@@ -11,7 +11,7 @@ use nix::sys::socket::{
 use rustix::net::{RecvAncillaryBuffer, RecvFlags, ReturnFlags, SendFlags};
 
 use super::names::{address_of, system_address};
-use crate::net::{Address, BATCH, Came, Destination, Going, Inbound, Origin, UnixAddress};
+use crate::net::{Address, BATCH, Destination, Origin, RecvBatch, RecvMeta, Transmit, UnixAddress};
 
 /// What calls for many datagrams need, kept from one to the next. The system writes the length of the addresses into
 /// the headers, so each family has its own. It writes the length of the control messages, too: what is received with one, and
@@ -84,7 +84,7 @@ impl Batches {
         &mut self,
         socket: BorrowedFd<'_>,
         family: Family,
-        into: &mut Inbound,
+        into: &mut RecvBatch,
     ) -> io::Result<()> {
         let address4 = |from: &SockaddrIn| SocketAddr::V4((*from).into());
         let address6 = |from: &SockaddrIn6| SocketAddr::V6((*from).into());
@@ -103,7 +103,7 @@ impl Batches {
         socket: BorrowedFd<'_>,
         family: Family,
         bytes: &[u8],
-        going: &[Going],
+        going: &[Transmit],
     ) -> io::Result<usize> {
         let alike = alike(going);
         if self.segments != Segments::Cannot && family != Family::Unix && alike >= WORTH_SEGMENTING {
@@ -172,7 +172,7 @@ impl Segments {
 fn receive_many<S: SockaddrLike + Copy>(
     socket: BorrowedFd<'_>,
     headers: &mut MultiHeaders<S>,
-    into: &mut Inbound,
+    into: &mut RecvBatch,
     address: impl Fn(&S) -> SocketAddr,
 ) -> io::Result<()> {
     let most = into.most();
@@ -183,7 +183,7 @@ fn receive_many<S: SockaddrLike + Copy>(
     let flags = MsgFlags::empty();
     let slices = slices.iter_mut().take(most);
     let received = nix::sys::socket::recvmmsg(socket.as_raw_fd(), headers, slices, flags, None)?;
-    came.extend(received.enumerate().map(|(index, message)| Came {
+    came.extend(received.enumerate().map(|(index, message)| RecvMeta {
         start: index * longest,
         length: message.bytes.min(longest),
         from: Address::Udp(message.address.as_ref().map_or(NOBODY, &address)),
@@ -202,7 +202,7 @@ fn receive_many<S: SockaddrLike + Copy>(
 fn receive_told<S: SockaddrLike + Copy>(
     socket: BorrowedFd<'_>,
     headers: &mut Option<MultiHeaders<S>>,
-    into: &mut Inbound,
+    into: &mut RecvBatch,
     address: impl Fn(&S) -> SocketAddr,
 ) -> io::Result<()> {
     let space = || Some(Vec::with_capacity(CONTROL));
@@ -255,7 +255,7 @@ fn packet_info6(origin: Origin) -> in6_pktinfo {
     in6_pktinfo { ipi6_addr: in6_addr { s6_addr: address.octets() }, ipi6_ifindex: origin.interface as _ }
 }
 
-fn receive_one(socket: BorrowedFd<'_>, into: &mut Inbound) -> io::Result<()> {
+fn receive_one(socket: BorrowedFd<'_>, into: &mut RecvBatch) -> io::Result<()> {
     let (mut places, came) = into.places();
     let place = places.next().unwrap_or_default();
     let message = rustix::net::recvmsg(
@@ -269,21 +269,21 @@ fn receive_one(socket: BorrowedFd<'_>, into: &mut Inbound) -> io::Result<()> {
         None => Address::Unix(UnixAddress::UNNAMED),
     };
     let truncated = message.flags.contains(ReturnFlags::TRUNC);
-    came.push(Came { start: 0, length: message.bytes.min(place.len()), from, to: None, truncated });
+    came.push(RecvMeta { start: 0, length: message.bytes.min(place.len()), from, to: None, truncated });
     Ok(())
 }
 
 /// How many datagrams at the front go the same way and have the same length; the last one may be shorter.
-fn alike(going: &[Going]) -> usize {
+fn alike(going: &[Transmit]) -> usize {
     let Some(first) = going.first() else { return 0 };
     if first.length == 0 || first.length > LONGEST_SEGMENT {
         return 1;
     }
     let most = SEGMENTS.min(MOST_BYTES / first.length);
-    let same_way = |other: &Going| other.to == first.to && other.origin == first.origin;
+    let same_way = |other: &Transmit| other.to == first.to && other.origin == first.origin;
     let same =
         going.iter().take(most).take_while(|other| other.length == first.length && same_way(other)).count();
-    let shorter = |last: &&Going| (1..first.length).contains(&last.length) && same_way(last);
+    let shorter = |last: &&Transmit| (1..first.length).contains(&last.length) && same_way(last);
     same + usize::from(same < most && going.get(same).as_ref().is_some_and(shorter))
 }
 
@@ -291,7 +291,7 @@ fn send_segments(
     socket: BorrowedFd<'_>,
     family: Family,
     bytes: &[u8],
-    going: &[Going],
+    going: &[Transmit],
     count: usize,
 ) -> io::Result<()> {
     let total: usize = going.iter().take(count).map(|going| going.length).sum();
@@ -323,7 +323,7 @@ fn send_many<S: SockaddrLike + Copy>(
     socket: BorrowedFd<'_>,
     headers: &mut MultiHeaders<S>,
     bytes: &[u8],
-    going: &[Going],
+    going: &[Transmit],
     address: impl Fn(&Address) -> io::Result<S>,
     control: &[ControlMessage<'_>],
 ) -> io::Result<usize> {
@@ -341,7 +341,7 @@ fn send_many<S: SockaddrLike + Copy>(
     Ok(sent.count())
 }
 
-fn send_one(socket: BorrowedFd<'_>, bytes: &[u8], going: &[Going]) -> io::Result<usize> {
+fn send_one(socket: BorrowedFd<'_>, bytes: &[u8], going: &[Transmit]) -> io::Result<usize> {
     let Some(first) = going.first() else { return Ok(0) };
     let data = bytes.get(..first.length).unwrap_or(bytes);
     match first.to.as_ref().map(Address::unix) {
@@ -396,13 +396,13 @@ const MOST_BYTES: usize = crate::net::LONGEST_DATAGRAM;
 mod tests {
     use super::*;
 
-    fn going(length: usize, port: u16) -> Going {
-        Going { length, to: Some(Address::Udp(SocketAddr::from(([127, 0, 0, 1], port)))), origin: None }
+    fn going(length: usize, port: u16) -> Transmit {
+        Transmit { length, to: Some(Address::Udp(SocketAddr::from(([127, 0, 0, 1], port)))), origin: None }
     }
 
-    fn from(last: u8, going: Going) -> Going {
+    fn from(last: u8, going: Transmit) -> Transmit {
         let origin = Some(Origin::new(IpAddr::from([127, 0, 0, last]), 0));
-        Going { origin, ..going }
+        Transmit { origin, ..going }
     }
 
     #[test]
@@ -417,7 +417,7 @@ mod tests {
         ask_for_destinations(socket.as_fd(), true).unwrap();
         let port = socket.local_addr().unwrap().as_socket().unwrap().port();
         let peer = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::DGRAM, None).unwrap();
-        let (mut batches, mut inbound) = (Batches::default(), Inbound::default());
+        let (mut batches, mut inbound) = (Batches::default(), RecvBatch::default());
         let mut receive = || {
             peer.send_to(b"hello", &SocketAddr::from(([127, 0, 0, 2], port)).into()).unwrap();
             inbound.prepare(10, 1);
@@ -476,7 +476,7 @@ mod tests {
 
     #[test]
     fn datagrams_batch_by_size_and_route_with_a_shorter_last_one() {
-        let cases: [(&[Going], usize); 11] = [
+        let cases: [(&[Transmit], usize); 11] = [
             (&[], 0),
             (&[going(0, 1), going(0, 1)], 1),
             (&[going(9, 1)], 1),

@@ -18,7 +18,7 @@ use rustix::fs::OFlags;
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
 
 /// A duplicate of the descriptor with this number. The one that was inherited stays open, and is closed on exec from now on.
-pub(crate) fn inherited(number: RawFd) -> io::Result<OwnedFd> {
+pub(crate) fn adopt_inherited_fd(number: RawFd) -> io::Result<OwnedFd> {
     let duplicate = duplicate(number)?;
     if number > STANDARD && is_left_open(number) {
         close_on_exec(number, &duplicate);
@@ -80,7 +80,7 @@ mod tests {
     #[test]
     fn a_number_becomes_a_duplicate_or_an_error() {
         let (mut here, there) = UnixStream::pair().unwrap();
-        let mut duplicate = UnixStream::from(inherited(there.as_raw_fd()).unwrap());
+        let mut duplicate = UnixStream::from(adopt_inherited_fd(there.as_raw_fd()).unwrap());
         assert!(rustix::io::fcntl_getfd(&duplicate).unwrap().contains(rustix::io::FdFlags::CLOEXEC));
         drop(there);
         here.write_all(b"x").unwrap();
@@ -89,7 +89,7 @@ mod tests {
         assert_eq!(&byte, b"x");
         for nothing in [-1, 1_000_000] {
             assert_eq!(
-                inherited(nothing).unwrap_err().raw_os_error(),
+                adopt_inherited_fd(nothing).unwrap_err().raw_os_error(),
                 Some(rustix::io::Errno::BADF.raw_os_error())
             );
         }

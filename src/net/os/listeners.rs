@@ -10,13 +10,13 @@ use std::io;
 use super::names::address_of;
 use super::opening::accept;
 use super::sockets::{Kind, Opened};
-use super::{Os, reserve};
+use super::{OsDriver, reserve};
 use crate::net::{Accepted, Address, Token, UnixAddress};
 
 pub(super) use self::watching::watch;
 use self::watching::{BY_LEVEL, change};
 
-impl Os {
+impl OsDriver {
     pub(super) fn accept_from(&mut self, listener: Token, token: Token) -> io::Result<Accepted> {
         let accepted = accept(self.sockets.listener(listener)?);
         let none = accepted.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock);
@@ -131,19 +131,19 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::net::os::Sizes;
+    use crate::net::os::OsConfig;
     use crate::net::{Adopt, Event, Net, ThreadLimits};
 
     #[test]
     fn a_broken_listener_that_rests_is_told_of_once_at_the_most() {
         let sizes =
-            Sizes { limits: ThreadLimits::NONE, thread_patience: Duration::ZERO, spin: Duration::ZERO };
-        let mut net = Os::new(&sizes).unwrap();
+            OsConfig { limits: ThreadLimits::NONE, thread_patience: Duration::ZERO, spin: Duration::ZERO };
+        let mut net = OsDriver::new(&sizes).unwrap();
         let theirs = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let listener = Token::new(0, 1);
         net.adopt(listener, theirs.try_clone().unwrap().into(), Adopt::Listener).unwrap();
         rustix::net::shutdown(&theirs, rustix::net::Shutdown::Both).unwrap();
-        let told = |net: &mut Os| {
+        let told = |net: &mut OsDriver| {
             let mut events = Vec::new();
             net.poll(&mut events, Some(Duration::ZERO)).unwrap();
             events
@@ -153,7 +153,7 @@ mod tests {
         };
         assert_eq!(told(&mut net), 1);
         assert!(net.accept(listener, Token::new(1, 2)).is_err());
-        net.rest(listener, true);
+        net.set_listener_paused(listener, true);
         let reports: usize = (0..10).map(|_| told(&mut net)).sum();
         assert!(reports <= 1, "{reports}");
     }

@@ -33,7 +33,7 @@ use mio::{Interest, Poll};
 use rustix::net::{RecvFlags, SendFlags, sockopt};
 
 use self::datagrams::Batches;
-pub(crate) use self::inherited::inherited;
+pub(crate) use self::inherited::adopt_inherited_fd;
 use self::names::address_of;
 use self::opening::credentials;
 use self::pool::Pool;
@@ -47,21 +47,21 @@ use self::streams::Streams;
 #[cfg(test)]
 pub(crate) use self::system_resolver::look_up as system_look_up;
 use super::{
-    Accepted, Address, Adopt, Answer, Arrived, Close, Credentials, Event, ExitReason, Going, Inbound,
-    Instant, Job, LookupId, LookupProgress, Net, NotAsked, Open, OpenError, Pipes, ProcessSignal, Ready,
-    Signal, SocketOption, SpawnError, SpawnProcess, Spins, Step, TerminalSize, ThreadLimits, Token,
-    UnixAddress, Wake, Watch,
+    Accepted, Address, Adopt, Answer, BusyPollStats, Close, Credentials, Event, ExitReason, Instant, Job,
+    LookupId, LookupProgress, Net, NotAsked, Open, OpenError, OpenStep, Pipes, ProcessSignal, Readiness,
+    ReceivedFds, RecvBatch, Signal, SocketOption, SpawnError, SpawnProcess, TerminalSize, ThreadLimits,
+    Token, Transmit, UnixAddress, Wake, Watch,
 };
 
 /// The sizes that a reactor's settings decide.
-pub(crate) struct Sizes {
+pub(crate) struct OsConfig {
     pub(crate) limits: ThreadLimits,
     pub(crate) thread_patience: Duration,
     pub(crate) spin: Duration,
 }
 
 /// The operating system as a [`Net`].
-pub(crate) struct Os {
+pub(crate) struct OsDriver {
     poll: Poll,
     events: mio::Events,
     spin: Spin,
@@ -85,18 +85,18 @@ pub(crate) struct Os {
     random: Vec<u8>,
 }
 
-impl Os {
-    pub(crate) fn new(sizes: &Sizes) -> io::Result<Os> {
-        Os::with_look_up(sizes, Box::new(system_resolver::look_up))
+impl OsDriver {
+    pub(crate) fn new(sizes: &OsConfig) -> io::Result<OsDriver> {
+        OsDriver::with_look_up(sizes, Box::new(system_resolver::look_up))
     }
 
-    /// As [`new`](Os::new), with another resolver than the system's.
-    pub(crate) fn with_look_up(sizes: &Sizes, look_up: Box<LookUp>) -> io::Result<Os> {
+    /// As [`new`](OsDriver::new), with another resolver than the system's.
+    pub(crate) fn with_look_up(sizes: &OsConfig, look_up: Box<LookUp>) -> io::Result<OsDriver> {
         let ThreadLimits { threads, thread_queue, lookup_threads, lookup_queue } = sizes.limits;
         let poll = Poll::new()?;
         let waker = Arc::new(mio::Waker::new(poll.registry(), WAKER)?);
         origin();
-        Ok(Os {
+        Ok(OsDriver {
             poll,
             events: mio::Events::with_capacity(EVENTS),
             spin: Spin::new(sizes.spin),
@@ -193,7 +193,7 @@ impl Os {
     }
 }
 
-impl Net for Os {
+impl Net for OsDriver {
     fn now(&self) -> Instant {
         clock()
     }
@@ -224,7 +224,7 @@ impl Net for Os {
         u64::from_le_bytes(bytes)
     }
 
-    fn hands_nodelay_on(&self) -> bool {
+    fn inherits_nodelay(&self) -> bool {
         opening::HANDS_NODELAY_ON
     }
 
@@ -235,12 +235,12 @@ impl Net for Os {
 
     fn open(&mut self, token: Token, what: &Open) -> Result<(), OpenError> {
         let socket = opening::open(what)?;
-        self.register(token, socket).map_err(|error| OpenError { step: Step::Watch, error })
+        self.register(token, socket).map_err(|error| OpenError { step: OpenStep::Watch, error })
     }
 
     fn adopt(&mut self, token: Token, descriptor: OwnedFd, what: Adopt) -> Result<(), OpenError> {
         let adopted = opening::adopt(descriptor, what)?;
-        self.register(token, adopted).map_err(|error| OpenError { step: Step::Watch, error })
+        self.register(token, adopted).map_err(|error| OpenError { step: OpenStep::Watch, error })
     }
 
     fn duplicate(&mut self, socket: Token) -> io::Result<OwnedFd> {
@@ -306,7 +306,7 @@ impl Net for Os {
         self.accept_from(listener, token)
     }
 
-    fn rest(&mut self, listener: Token, rests: bool) {
+    fn set_listener_paused(&mut self, listener: Token, rests: bool) {
         self.let_rest(listener, rests);
     }
 
@@ -329,7 +329,7 @@ impl Net for Os {
         &mut self,
         socket: Token,
         buffer: &mut [u8],
-        into: &mut Arrived,
+        into: &mut ReceivedFds,
     ) -> io::Result<usize> {
         passing::recv_with(self.sockets.stream(socket)?, buffer, into)
     }
@@ -338,12 +338,12 @@ impl Net for Os {
         passing::send_with(self.sockets.stream(socket)?, data, descriptors)
     }
 
-    fn recv_datagrams(&mut self, socket: Token, into: &mut Inbound) -> io::Result<()> {
+    fn recv_datagrams(&mut self, socket: Token, into: &mut RecvBatch) -> io::Result<()> {
         let (descriptor, family) = self.sockets.datagram(socket)?;
         self.batches.get_or_insert_default().receive(descriptor, family, into)
     }
 
-    fn send_datagrams(&mut self, socket: Token, bytes: &[u8], going: &[Going]) -> io::Result<usize> {
+    fn send_datagrams(&mut self, socket: Token, bytes: &[u8], going: &[Transmit]) -> io::Result<usize> {
         let (descriptor, family) = self.sockets.datagram(socket)?;
         self.batches.get_or_insert_default().send(descriptor, family, bytes, going)
     }
@@ -416,7 +416,7 @@ impl Net for Os {
         self.spin.poll(&mut self.poll, &mut self.events, timeout)?;
         if !waits {
             events.extend(self.came.drain(..).map(Event::Signal));
-            events.extend(self.again.drain(..).map(|token| Event::Ready(token, Ready::ALL)));
+            events.extend(self.again.drain(..).map(|token| Event::Ready(token, Readiness::ALL)));
         }
         let mut signalled = false;
         for event in &self.events {
@@ -427,9 +427,9 @@ impl Net for Os {
             }
             // A hang-up of both sides says that it is writable, too: the write will tell.
             let ready = if event.is_error() || event.is_read_closed() {
-                Ready::ALL
+                Readiness::ALL
             } else {
-                Ready::of(event.is_readable(), event.is_writable())
+                Readiness::of(event.is_readable(), event.is_writable())
             };
             events.push(Event::Ready(Token::from_bits(token.0 as u64), ready));
         }
@@ -446,7 +446,7 @@ impl Net for Os {
         EVENTS - 2
     }
 
-    fn spins(&self) -> Spins {
+    fn spins(&self) -> BusyPollStats {
         self.spin.spins
     }
 
@@ -454,7 +454,7 @@ impl Net for Os {
         Arc::clone(&self.waker) as Arc<dyn Wake>
     }
 
-    fn watch(&mut self, signals: &[Watch]) -> io::Result<()> {
+    fn set_signals(&mut self, signals: &[Watch]) -> io::Result<()> {
         // The new ones first, so that no signal comes while nobody watches it.
         let mut new = match signals {
             [] => None,
@@ -476,7 +476,7 @@ impl Net for Os {
         Ok(())
     }
 
-    fn offload(&mut self, job: Job) -> Result<(), Job> {
+    fn run_job(&mut self, job: Job) -> Result<(), Job> {
         self.jobs.offer(job)
     }
 

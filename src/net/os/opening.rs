@@ -11,7 +11,7 @@ use super::datagrams::{Destinations, Family, ask_for_destinations};
 use super::names::system_address;
 use super::socket_file::{Bound, bind_unix};
 use super::sockets::{Kind, Opened};
-use crate::net::{Adopt, Buffers, Credentials, Open, OpenError, Step};
+use crate::net::{Adopt, Buffers, Credentials, Open, OpenError, OpenStep};
 
 pub(super) fn open(what: &Open) -> Result<Opened, OpenError> {
     let opened = |kind, socket: Socket| Opened { kind, descriptor: socket.into(), file: None };
@@ -19,28 +19,28 @@ pub(super) fn open(what: &Open) -> Result<Opened, OpenError> {
         Open::TcpListen { address, reuse_address, reuse_port, ipv6_only, backlog, buffers, nodelay } => {
             let socket = tcp_socket(address, *reuse_address, *buffers)?;
             if let (Some(only), SocketAddr::V6(_)) = (ipv6_only, address) {
-                at(Step::Option, socket.set_only_v6(*only))?;
+                at(OpenStep::Option, socket.set_only_v6(*only))?;
             }
             if *reuse_port {
-                at(Step::Option, socket.set_reuse_port(true))?;
+                at(OpenStep::Option, socket.set_reuse_port(true))?;
             }
             if *nodelay && HANDS_NODELAY_ON {
-                at(Step::Option, socket.set_tcp_nodelay(true))?;
+                at(OpenStep::Option, socket.set_tcp_nodelay(true))?;
             }
-            at(Step::Bind, socket.bind(&(*address).into()))?;
-            at(Step::Listen, socket.listen(backlog_of(*backlog)))?;
+            at(OpenStep::Bind, socket.bind(&(*address).into()))?;
+            at(OpenStep::Listen, socket.listen(backlog_of(*backlog)))?;
             Ok(opened(Kind::Listener, socket))
         }
         Open::TcpConnect { address, bind, reuse_address, buffers } => {
             let socket = tcp_socket(address, *reuse_address, *buffers)?;
             if let Some(bind) = bind {
-                at(Step::Bind, socket.bind(&(*bind).into()))?;
+                at(OpenStep::Bind, socket.bind(&(*bind).into()))?;
             }
             match socket.connect(&(*address).into()) {
                 Ok(()) => {}
                 Err(error) if under_way(&error) => {}
                 Err(error) => {
-                    return Err(OpenError { step: Step::Connect, error });
+                    return Err(OpenError { step: OpenStep::Connect, error });
                 }
             }
             Ok(opened(Kind::Tcp, socket))
@@ -49,7 +49,7 @@ pub(super) fn open(what: &Open) -> Result<Opened, OpenError> {
             let socket = unix_socket(Type::STREAM, *buffers)?;
             let bound = bind_unix(&socket, address, *mode, *remove_stale)?;
             bound
-                .keep_file(*unlink, at(Step::Listen, socket.listen(backlog_of(*backlog))))
+                .keep_file(*unlink, at(OpenStep::Listen, socket.listen(backlog_of(*backlog))))
                 .map(|file| Opened { file, ..opened(Kind::Listener, socket) })
         }
         Open::UnixConnect { address, bind, buffers } => {
@@ -61,39 +61,39 @@ pub(super) fn open(what: &Open) -> Result<Opened, OpenError> {
             let connected =
                 system_address(address).and_then(|address| Ok(rustix::net::connect(&socket, &address)?));
             bound
-                .keep_file(true, at(Step::Connect, connected))
+                .keep_file(true, at(OpenStep::Connect, connected))
                 .map(|file| Opened { file, ..opened(Kind::Unix, socket) })
         }
         Open::Udp { bind, connect, reuse_address, reuse_port, ipv6_only, broadcast, buffers } => {
             let socket = new_socket(Domain::for_address(*bind), Type::DGRAM, Some(Protocol::UDP));
-            let socket = at(Step::Socket, socket)?;
+            let socket = at(OpenStep::Socket, socket)?;
             set_buffers(&socket, *buffers)?;
             if *reuse_address {
-                at(Step::Option, socket.set_reuse_address(true))?;
+                at(OpenStep::Option, socket.set_reuse_address(true))?;
             }
             if *reuse_port {
-                at(Step::Option, socket.set_reuse_port(true))?;
+                at(OpenStep::Option, socket.set_reuse_port(true))?;
             }
             if *broadcast {
-                at(Step::Option, socket.set_broadcast(true))?;
+                at(OpenStep::Option, socket.set_broadcast(true))?;
             }
             if let (Some(only), SocketAddr::V6(_)) = (ipv6_only, bind) {
-                at(Step::Option, socket.set_only_v6(*only))?;
+                at(OpenStep::Option, socket.set_only_v6(*only))?;
             }
             let destinations = match bind.ip().is_unspecified() && connect.is_none() {
                 true => Destinations::Told,
                 false => Destinations::Untold,
             };
             if destinations == Destinations::Told {
-                at(Step::Option, ask_for_destinations(socket.as_fd(), bind.is_ipv6()))?;
+                at(OpenStep::Option, ask_for_destinations(socket.as_fd(), bind.is_ipv6()))?;
             }
             let family = match bind {
                 SocketAddr::V4(_) => Family::V4(destinations),
                 SocketAddr::V6(_) => Family::V6(destinations),
             };
-            at(Step::Bind, socket.bind(&(*bind).into()))?;
+            at(OpenStep::Bind, socket.bind(&(*bind).into()))?;
             if let Some(peer) = connect {
-                at(Step::Connect, socket.connect(&(*peer).into()))?;
+                at(OpenStep::Connect, socket.connect(&(*peer).into()))?;
             }
             Ok(opened(Kind::Datagram(family), socket))
         }
@@ -108,7 +108,7 @@ pub(super) fn open(what: &Open) -> Result<Opened, OpenError> {
                 None => Ok(()),
             };
             bound
-                .keep_file(*unlink, at(Step::Connect, connected))
+                .keep_file(*unlink, at(OpenStep::Connect, connected))
                 .map(|file| Opened { file, ..opened(Kind::Datagram(Family::Unix), socket) })
         }
     }
@@ -116,7 +116,7 @@ pub(super) fn open(what: &Open) -> Result<Opened, OpenError> {
 
 /// Looks whether a descriptor is what it is taken for, and makes it ours.
 pub(super) fn adopt(descriptor: OwnedFd, what: Adopt) -> Result<Opened, OpenError> {
-    let wrong = |errno: rustix::io::Errno| OpenError { step: Step::Adopt, error: errno.into() };
+    let wrong = |errno: rustix::io::Errno| OpenError { step: OpenStep::Adopt, error: errno.into() };
     let family = sockopt::socket_domain(&descriptor).map_err(wrong)?;
     if ![AddressFamily::INET, AddressFamily::INET6, AddressFamily::UNIX].contains(&family) {
         return Err(wrong(rustix::io::Errno::AFNOSUPPORT));
@@ -228,26 +228,26 @@ fn under_way(error: &io::Error) -> bool {
 
 fn tcp_socket(address: &SocketAddr, reuse_address: bool, buffers: Buffers) -> Result<Socket, OpenError> {
     let domain = Domain::for_address(*address);
-    let socket = at(Step::Socket, new_socket(domain, Type::STREAM, Some(Protocol::TCP)))?;
+    let socket = at(OpenStep::Socket, new_socket(domain, Type::STREAM, Some(Protocol::TCP)))?;
     if reuse_address {
-        at(Step::Option, socket.set_reuse_address(true))?;
+        at(OpenStep::Option, socket.set_reuse_address(true))?;
     }
     set_buffers(&socket, buffers)?;
     Ok(socket)
 }
 
 fn unix_socket(kind: Type, buffers: Buffers) -> Result<Socket, OpenError> {
-    let socket = at(Step::Socket, new_socket(Domain::UNIX, kind, None))?;
+    let socket = at(OpenStep::Socket, new_socket(Domain::UNIX, kind, None))?;
     set_buffers(&socket, buffers)?;
     Ok(socket)
 }
 
 fn set_buffers(socket: &Socket, buffers: Buffers) -> Result<(), OpenError> {
     if let Some(size) = buffers.send {
-        at(Step::Option, socket.set_send_buffer_size(size))?;
+        at(OpenStep::Option, socket.set_send_buffer_size(size))?;
     }
     if let Some(size) = buffers.receive {
-        at(Step::Option, socket.set_recv_buffer_size(size))?;
+        at(OpenStep::Option, socket.set_recv_buffer_size(size))?;
     }
     Ok(())
 }
@@ -256,7 +256,7 @@ fn backlog_of(asked: u32) -> i32 {
     i32::try_from(asked).unwrap_or(i32::MAX)
 }
 
-pub(super) fn at<T>(step: Step, result: io::Result<T>) -> Result<T, OpenError> {
+pub(super) fn at<T>(step: OpenStep, result: io::Result<T>) -> Result<T, OpenError> {
     result.map_err(|error| OpenError { step, error })
 }
 

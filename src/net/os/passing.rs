@@ -9,7 +9,7 @@ use rustix::net::{
     SendAncillaryMessage, SendFlags,
 };
 
-use crate::net::{Arrived, MOST_DESCRIPTORS};
+use crate::net::{MOST_DESCRIPTORS, ReceivedFds};
 
 /// Receives bytes; descriptors that come with them are closed by the system. It stops at each of them, although more may
 /// wait, so the rest is asked for: less than there was room for means that there is no more. To ask how much waits is
@@ -36,7 +36,11 @@ pub(super) fn recv(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<usiz
 
 /// Receives bytes and what came with the last of them. Out of descriptors, the system closes those that find no room, and
 /// hands over the others, and the bytes all the same.
-pub(super) fn recv_with(socket: BorrowedFd<'_>, buffer: &mut [u8], into: &mut Arrived) -> io::Result<usize> {
+pub(super) fn recv_with(
+    socket: BorrowedFd<'_>,
+    buffer: &mut [u8],
+    into: &mut ReceivedFds,
+) -> io::Result<usize> {
     let mut space = [MaybeUninit::uninit(); ROOM];
     let mut control = RecvAncillaryBuffer::new(&mut space);
     let mut slices = [IoSliceMut::new(buffer)];

@@ -22,7 +22,7 @@ use socket2::Socket;
 use super::names::system_address;
 use super::opening::at;
 use super::stale::Lock;
-use crate::net::{OpenError, Step, UnixAddress};
+use crate::net::{OpenError, OpenStep, UnixAddress};
 
 /// The file of a UNIX socket: it is removed with the socket, if it still is the same one.
 #[derive(Debug)]
@@ -150,14 +150,14 @@ pub(super) fn bind_unix(
     mode: Option<u32>,
     remove_stale: bool,
 ) -> Result<Bound, OpenError> {
-    let system = at(Step::Bind, system_address(address))?;
+    let system = at(OpenStep::Bind, system_address(address))?;
     let Some(path) = address.path() else {
-        at(Step::Bind, rustix::net::bind(socket, &system).map_err(io::Error::from))?;
+        at(OpenStep::Bind, rustix::net::bind(socket, &system).map_err(io::Error::from))?;
         return Ok(Bound::default());
     };
     let place = match Place::of(path) {
         Ok(place) => Some(place),
-        Err(error) if out_of_descriptors(&error) => return Err(OpenError { step: Step::Bind, error }),
+        Err(error) if out_of_descriptors(&error) => return Err(OpenError { step: OpenStep::Bind, error }),
         // Where there is no such folder, the bind says so.
         Err(_) => None,
     };
@@ -166,11 +166,11 @@ pub(super) fn bind_unix(
     if let (Err(error), Some(place), Some(lock)) = (&bound, &place, &lock)
         && error.kind() == io::ErrorKind::AddrInUse
         && remove_stale
-        && at(Step::Bind, lock.remove_stale(place, path, &system))?
+        && at(OpenStep::Bind, lock.remove_stale(place, path, &system))?
     {
         bound = bind_new(socket, &system, Some(place), mode);
     }
-    let NewFile { id, mode_set } = at(Step::Bind, bound)?;
+    let NewFile { id, mode_set } = at(OpenStep::Bind, bound)?;
     let file = match (&place, id) {
         (Some(place), Some(id)) => place.folder_id().ok().map(|folder_id| {
             let folder = std::path::absolute(folder_of(path)).unwrap_or_else(|_| folder_of(path).to_owned());
@@ -187,7 +187,7 @@ pub(super) fn bind_unix(
             if let Some(file) = file {
                 file.remove();
             }
-            return Err(OpenError { step: Step::Mode, error });
+            return Err(OpenError { step: OpenStep::Mode, error });
         }
     }
     Ok(Bound { file, _lock: lock })

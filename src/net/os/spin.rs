@@ -5,17 +5,17 @@ use std::time::{Duration, Instant};
 
 use mio::{Events, Poll};
 
-use crate::net::Spins;
+use crate::net::BusyPollStats;
 
 /// How long polls spin, and how often they did.
 pub(super) struct Spin {
     limit: Duration,
-    pub(super) spins: Spins,
+    pub(super) spins: BusyPollStats,
 }
 
 impl Spin {
     pub(super) fn new(limit: Duration) -> Spin {
-        Spin { limit, spins: Spins::default() }
+        Spin { limit, spins: BusyPollStats::default() }
     }
 
     /// As a poll, which ends with the first event, a wake-up included, or with its time.
@@ -29,11 +29,16 @@ impl Spin {
         if self.limit.is_zero() || timeout == Some(Duration::ZERO) {
             return poll.poll(events, timeout);
         }
-        self.look_on(poll, events, timeout)
+        self.busy_poll(poll, events, timeout)
     }
 
     #[inline(never)] // seldom asked for
-    fn look_on(&mut self, poll: &mut Poll, events: &mut Events, timeout: Option<Duration>) -> io::Result<()> {
+    fn busy_poll(
+        &mut self,
+        poll: &mut Poll,
+        events: &mut Events,
+        timeout: Option<Duration>,
+    ) -> io::Result<()> {
         let limit = timeout.map_or(self.limit, |timeout| timeout.min(self.limit));
         let mut begun = None;
         let passed = loop {

@@ -4,7 +4,7 @@
 //! - A connect to it is refused. Anything else, a full backlog too, says that it is in use.
 //! - No socket is bound to it that does not listen yet, as far as the system shows it: Linux does, in `/proc/net/unix`.
 //! - It still is the same file after both, by its device, number and time of change.
-//! - This process has the [`Lock`]: a reactor that binds a socket has `PATH.lock` locked (flock) until the socket listens. Of two
+//! - This process has the [`DirLock`]: a reactor that binds a socket has `PATH.lock` locked (flock) until the socket listens. Of two
 //!   starters that find the same file, the second finds the first one's socket, and it listens.
 //!
 //! Only its owner can open the lock file, so no other user can keep a stale file from being removed by holding a lock. A lock file
@@ -69,7 +69,7 @@ impl Lock {
         path: &Path,
         address: &SocketAddrUnix,
     ) -> io::Result<bool> {
-        let Some(found) = Found::at(place) else { return Ok(false) };
+        let Some(found) = FileId::at(place) else { return Ok(false) };
         if !found.refuses(place, address) || found.is_held(path) {
             return Ok(false);
         }
@@ -116,30 +116,30 @@ fn try_lock(place: &Place) -> Result<Option<OwnedFd>, Errno> {
 
 /// The file of a socket as it was found. Another one in its place differs, though it may have the same number.
 #[derive(Clone, Copy, PartialEq, Eq)]
-struct Found {
+struct FileId {
     device: u64,
     inode: u64,
     changed: (i64, i64),
 }
 
-impl Found {
+impl FileId {
     #[allow(clippy::unnecessary_cast, reason = "the types differ between systems")]
-    fn at(place: &Place) -> Option<Found> {
-        Found::of(&place.look().ok()?)
+    fn at(place: &Place) -> Option<FileId> {
+        FileId::of(&place.look().ok()?)
     }
 
     #[allow(clippy::unnecessary_cast, reason = "the types differ between systems")]
-    fn of(found: &rustix::fs::Stat) -> Option<Found> {
+    fn of(found: &rustix::fs::Stat) -> Option<FileId> {
         let is_socket = FileType::from_raw_mode(found.st_mode) == FileType::Socket;
         let changed = (found.st_ctime as i64, found.st_ctime_nsec as i64);
-        let found = Found { device: found.st_dev as u64, inode: found.st_ino as u64, changed };
+        let found = FileId { device: found.st_dev as u64, inode: found.st_ino as u64, changed };
         is_socket.then_some(found)
     }
 
-    fn at_path(path: &Path) -> Option<Found> {
+    fn at_path(path: &Path) -> Option<FileId> {
         let found = fs::symlink_metadata(path).ok().filter(|found| found.file_type().is_socket())?;
         let changed = (found.ctime(), found.ctime_nsec());
-        Some(Found { device: found.dev(), inode: found.ino(), changed })
+        Some(FileId { device: found.dev(), inode: found.ino(), changed })
     }
 
     /// Removes the file. `false` if another one has taken its place since it was found.
@@ -147,7 +147,7 @@ impl Found {
     /// # Errors
     /// It cannot be removed.
     fn remove(&self, place: &Place) -> io::Result<bool> {
-        if Found::at(place) != Some(*self) {
+        if FileId::at(place) != Some(*self) {
             return Ok(false);
         }
         match place.remove() {
@@ -165,7 +165,7 @@ impl Found {
         let sockets = fs::read("/proc/net/unix").unwrap_or_default();
         sockets.split(|byte| *byte == b'\n').filter_map(bound_alone).any(|name| {
             let name = Path::new(OsStr::from_bytes(name));
-            let same = || Found::at_path(name).is_some_and(|other| other == *self);
+            let same = || FileId::at_path(name).is_some_and(|other| other == *self);
             // What is relative, is so to a folder of that process's.
             name.file_name() == path.file_name() && (name == path || name.is_relative() || same())
         })
@@ -177,7 +177,7 @@ impl Found {
         use super::socket_file::{ONLY_TO_NAME, of_descriptor};
 
         let Ok(file) = place.open_file(ONLY_TO_NAME, Mode::empty()) else { return false };
-        let same = rustix::fs::fstat(&file).ok().and_then(|found| Found::of(&found)) == Some(*self);
+        let same = rustix::fs::fstat(&file).ok().and_then(|found| FileId::of(&found)) == Some(*self);
         let of_file = of_descriptor(&file);
         match (same, SocketAddrUnix::new(&of_file)) {
             (true, Ok(of_file_address)) if of_file.exists() => refuses(&of_file_address),
@@ -246,13 +246,13 @@ mod tests {
         let path = std::env::temp_dir().join(format!("twistor-stale-{}", std::process::id()));
         drop(UnixListener::bind(&path).unwrap());
         let place = Place::of(&path).unwrap();
-        let stale = Found::at(&place).unwrap();
+        let stale = FileId::at(&place).unwrap();
         fs::remove_file(&path).unwrap();
         let live = UnixListener::bind(&path).unwrap();
         assert!(!stale.remove(&place).unwrap());
         assert!(path.exists(), "the file of a live socket is gone");
         drop(live);
-        assert!(Found::at(&place).unwrap().remove(&place).unwrap());
+        assert!(FileId::at(&place).unwrap().remove(&place).unwrap());
         assert!(!path.exists());
     }
 

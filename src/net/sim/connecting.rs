@@ -5,13 +5,13 @@ use std::net::SocketAddr;
 use super::connection::{Connection, End, NOBODY, Payload, Phase};
 use super::coverage::FaultKind;
 use super::errno::Errno;
-use super::events::Happening;
+use super::events::EventKind;
 use super::listening::{failed, mapped_address};
 use super::process::Socket;
 use super::rule::{CallKind, PacketKind, Verdict};
 use super::trace::{About, Text, What};
 use super::world::{FIRST_PORT, LAST_PORT, World};
-use crate::net::{Buffers, OpenError, Ready, Step, Token, nanoseconds};
+use crate::net::{Buffers, OpenError, OpenStep, Readiness, Token, nanoseconds};
 
 impl World {
     pub(super) fn connect(
@@ -31,25 +31,25 @@ impl World {
         }
         let mut local = bind.unwrap_or(SocketAddr::new(remote.ip(), 0));
         if let Some(bind) = bind {
-            self.allow(process, CallKind::Bind, Step::Bind)?;
+            self.allow(process, CallKind::Bind, OpenStep::Bind)?;
             if !self.is_own(host, bind.ip()) {
-                return failed(Step::Bind, Errno::EADDRNOTAVAIL);
+                return failed(OpenStep::Bind, Errno::EADDRNOTAVAIL);
             }
             if bind.is_ipv4() != remote.is_ipv4() {
-                return failed(Step::Bind, Errno::EAFNOSUPPORT);
+                return failed(OpenStep::Bind, Errno::EAFNOSUPPORT);
             }
             let taken = self.listeners_at(host, bind, false).next().is_some()
                 || self.is_connected_from(host, bind, reuse_address);
             if bind.port() != 0 && taken {
-                return failed(Step::Bind, Errno::EADDRINUSE);
+                return failed(OpenStep::Bind, Errno::EADDRINUSE);
             }
         }
-        self.allow(process, CallKind::Connect, Step::Connect)?;
+        self.allow(process, CallKind::Connect, OpenStep::Connect)?;
         if bind.is_none_or(|bind| bind.ip().is_unspecified()) {
             match self.source_address(host, remote.ip()) {
                 Some(source) if remote.is_ipv6() && source.is_ipv4() => local.set_ip(mapped_address(source)),
                 Some(source) => local.set_ip(source),
-                None => return failed(Step::Connect, Errno::ENETUNREACH),
+                None => return failed(OpenStep::Connect, Errno::ENETUNREACH),
             }
         }
         remote.set_ip(remote.ip().to_canonical());
@@ -60,12 +60,12 @@ impl World {
             });
             match free {
                 Some(port) => local.set_port(port),
-                None => return failed(Step::Connect, Errno::EADDRNOTAVAIL),
+                None => return failed(OpenStep::Connect, Errno::EADDRNOTAVAIL),
             }
         } else if self.ports.contains(&(host, local.port(), remote)) {
-            return failed(Step::Connect, Errno::EADDRNOTAVAIL);
+            return failed(OpenStep::Connect, Errno::EADDRNOTAVAIL);
         }
-        self.allow(process, CallKind::Watch, Step::Watch)?;
+        self.allow(process, CallKind::Watch, OpenStep::Watch)?;
         let serial = self.next_serial();
         let to = self.find_host(host, remote.ip());
         let there = to.unwrap_or(host);
@@ -106,7 +106,7 @@ impl World {
         let process = self.connections[index as usize].ends[0].process;
         self.schedule_for(
             self.local_now(process).saturating_add(NO_NEIGHBOUR),
-            Happening::Unreachable,
+            EventKind::Unreachable,
             index,
             0,
         );
@@ -126,7 +126,7 @@ impl World {
         if near.phase != Phase::Connecting || near.reset {
             // The client has given up, and the server does not know.
             if far.phase == Phase::Handshaking {
-                self.schedule_for(self.now + HANDSHAKE_LIMIT, Happening::HandshakeOver, index, 1);
+                self.schedule_for(self.now + HANDSHAKE_LIMIT, EventKind::HandshakeOver, index, 1);
             }
             return;
         }
@@ -143,7 +143,7 @@ impl World {
         let mut late = 0;
         match self.judge_packet(path, PacketKind::Syn, 0, source, destination) {
             Verdict::Drop => {
-                return self.schedule_for(at + wait, Happening::SynAgain, index, 0);
+                return self.schedule_for(at + wait, EventKind::SynAgain, index, 0);
             }
             Verdict::Fail(errno) => return self.connect_fails(index, errno),
             Verdict::Delay(by) => late = nanoseconds(by),
@@ -154,7 +154,7 @@ impl World {
         if lost {
             let to = way.to;
             self.fault(FaultKind::Loss, to);
-            return self.schedule_for(at + wait, Happening::SynAgain, index, 0);
+            return self.schedule_for(at + wait, EventKind::SynAgain, index, 0);
         }
         let arrival = match way.plain {
             Some(latency) => at + latency,
@@ -163,7 +163,7 @@ impl World {
         if arrival + late <= self.now {
             self.syn_arrives(index);
         } else {
-            self.schedule_for(arrival + late, Happening::Syn, index, 0);
+            self.schedule_for(arrival + late, EventKind::Syn, index, 0);
         }
     }
 
@@ -179,7 +179,7 @@ impl World {
         let wait = FIRST_HANDSHAKE << connection.attempts.saturating_sub(1);
         let again = self.now.saturating_add(wait);
         if !self.is_open(path) {
-            return self.schedule_for(again, Happening::SynAgain, index, 0);
+            return self.schedule_for(again, EventKind::SynAgain, index, 0);
         }
         if phase != Phase::Nothing {
             return self.send_syn_ack(index);
@@ -187,7 +187,7 @@ impl World {
         let machine = self.host(host);
         if machine.silent.has(address.port()) {
             self.fault(FaultKind::Silence, host);
-            return self.schedule_for(again, Happening::SynAgain, index, 0);
+            return self.schedule_for(again, EventKind::SynAgain, index, 0);
         }
         let refuses = machine.refuses.has(address.port());
         if refuses {
@@ -201,7 +201,7 @@ impl World {
             if arrival <= self.now {
                 self.refusal_arrives(index);
             } else {
-                self.schedule_for(arrival, Happening::Refused, index, 0);
+                self.schedule_for(arrival, EventKind::Refused, index, 0);
             }
             return;
         };
@@ -210,7 +210,7 @@ impl World {
         // The system takes one more than it is asked for.
         if full || queue.waiting.len() + queue.handshaking > queue.backlog {
             self.fault(FaultKind::FullBacklog, host);
-            return self.schedule_for(again, Happening::SynAgain, index, 0);
+            return self.schedule_for(again, EventKind::SynAgain, index, 0);
         }
         queue.handshaking += 1;
         let mapped = queue.address.is_ipv6() && address.is_ipv4();
@@ -237,7 +237,7 @@ impl World {
             return self.connect_fails(index, Errno::ECONNREFUSED);
         }
         let again = self.now + (FIRST_HANDSHAKE << connection.attempts.saturating_sub(1));
-        self.schedule_for(again, Happening::SynAgain, index, 0);
+        self.schedule_for(again, EventKind::SynAgain, index, 0);
     }
 
     fn send_syn_ack(&mut self, index: u32) {
@@ -247,7 +247,7 @@ impl World {
         match self.judge_packet(path, PacketKind::SynAck, 0, source, destination) {
             Verdict::Drop => {
                 let again = self.now.saturating_add(FIRST_HANDSHAKE);
-                return self.schedule_for(again, Happening::SynAgain, index, 0);
+                return self.schedule_for(again, EventKind::SynAgain, index, 0);
             }
             Verdict::Fail(errno) => return self.connect_fails(index, errno),
             Verdict::Delay(by) => late = nanoseconds(by),
@@ -257,7 +257,7 @@ impl World {
         if arrival <= self.now {
             self.syn_ack_arrives(index);
         } else {
-            self.schedule_for(arrival, Happening::SynAck, index, 0);
+            self.schedule_for(arrival, EventKind::SynAck, index, 0);
         }
     }
 
@@ -268,12 +268,12 @@ impl World {
             if self.host(host).up {
                 self.transmit_plainly(index, 1, self.now, Payload::Reset);
             } else {
-                self.schedule_for(self.now + HANDSHAKE_LIMIT, Happening::HandshakeOver, index, 1);
+                self.schedule_for(self.now + HANDSHAKE_LIMIT, EventKind::HandshakeOver, index, 1);
             }
         } else if !self.is_open(path) {
             let attempts = self.connections[index as usize].attempts;
             let again = self.now.saturating_add(FIRST_HANDSHAKE << attempts.saturating_sub(1));
-            self.schedule_for(again, Happening::SynAgain, index, 0);
+            self.schedule_for(again, EventKind::SynAgain, index, 0);
         } else if phase == Phase::Connecting {
             let process = near.process;
             self.establish(index, 0);
@@ -321,7 +321,7 @@ impl World {
         let host = end.host;
         self.note(host, About::end(serial, side), What::Arrives(PacketKind::SynAck), 0);
         // Its own buffer is empty, whatever the other side takes: that it can be written to is how it is told.
-        self.tell_of_room(index, side, Ready::ALL, true);
+        self.tell_of_room(index, side, Readiness::ALL, true);
     }
 
     /// Whoever asked is told; a listener that had taken it, in vain, hears of a reset.

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 
 use super::errno::Errno;
 use super::unix::Unix;
-use crate::net::{Ready, Token};
+use crate::net::{Readiness, Token};
 
 /// Both ends of a connection; the one that asked for it is the first.
 ///
@@ -68,9 +68,9 @@ pub(super) struct End {
     /// Told once, to whoever asks first.
     pub(super) error: Option<Errno>,
     /// Told to the process with its next poll.
-    pub(super) news: Ready,
+    pub(super) news: Readiness,
     /// With minimal edges: what may be told.
-    pub(super) armed: Ready,
+    pub(super) armed: Readiness,
     /// A write found no room: the process is told when there is some.
     pub(super) wants_room: bool,
     pub(super) keepalive: Option<Box<KeepAlive>>,
@@ -156,8 +156,8 @@ impl End {
             finished: false,
             reset: false,
             error: None,
-            news: Ready::default(),
-            armed: Ready::ALL,
+            news: Readiness::default(),
+            armed: Readiness::ALL,
             wants_room: false,
             keepalive: None,
             user_timeout: None,
@@ -165,13 +165,13 @@ impl End {
     }
 
     /// What a process that looks now would be told.
-    pub(super) fn level(&self, free: bool) -> Ready {
+    pub(super) fn level(&self, free: bool) -> Readiness {
         if self.ended || self.reset || self.error.is_some() {
-            return Ready::ALL;
+            return Readiness::ALL;
         }
         match self.phase {
-            Phase::Open => Ready::of(self.visible > 0, free),
-            _ => Ready::default(),
+            Phase::Open => Readiness::of(self.visible > 0, free),
+            _ => Readiness::default(),
         }
     }
 
@@ -182,7 +182,7 @@ impl End {
         self.token = Token::NONE;
         self.incoming = VecDeque::new();
         self.visible = 0;
-        self.news = Ready::default();
+        self.news = Readiness::default();
         self.keepalive = None;
     }
 }

@@ -5,16 +5,16 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use super::coverage::FaultKind;
 use super::errno::Errno;
-use super::events::Happening;
+use super::events::EventKind;
 use super::groups::Multicast;
 use super::link::LONGEST_DATAGRAM;
 use super::listening::{failed, mapped_address, overlap};
-use super::mailbox::{Family, Letter, Mailbox, MailboxId, counted};
+use super::mailbox::{DatagramQueue, Family, MailboxId, QueuedDatagram, counted};
 use super::process::Socket;
 use super::rule::{CallKind, PacketKind, Verdict};
 use super::trace::{About, Text, What};
 use super::world::{FIRST_PORT, LAST_PORT, World};
-use crate::net::{Address, Destination, Open, OpenError, Origin, Ready, Step, Token, nanoseconds};
+use crate::net::{Address, Destination, Open, OpenError, OpenStep, Origin, Readiness, Token, nanoseconds};
 
 /// What is particular to a UDP socket.
 #[derive(Clone)]
@@ -44,7 +44,7 @@ impl World {
     pub(super) fn open_udp(&mut self, process: u32, token: Token, what: &Open) -> Result<(), OpenError> {
         let Open::Udp { bind, connect, reuse_address, reuse_port, ipv6_only, broadcast, buffers } = what
         else {
-            return failed(Step::Socket, Errno::EAFNOSUPPORT);
+            return failed(OpenStep::Socket, Errno::EAFNOSUPPORT);
         };
         let host = self.process(process).host;
         let mut udp = Udp {
@@ -56,23 +56,24 @@ impl World {
             broadcast: *broadcast,
             multicast: Multicast::default(),
         };
-        self.allow(process, CallKind::Bind, Step::Bind)?;
-        self.bind_udp(host, &mut udp).map_err(|errno| OpenError { step: Step::Bind, error: errno.into() })?;
+        self.allow(process, CallKind::Bind, OpenStep::Bind)?;
+        self.bind_udp(host, &mut udp)
+            .map_err(|errno| OpenError { step: OpenStep::Bind, error: errno.into() })?;
         if let Some(peer) = connect {
-            self.allow(process, CallKind::Connect, Step::Connect)?;
+            self.allow(process, CallKind::Connect, OpenStep::Connect)?;
             let connected = self.connect_udp(host, &mut udp, *peer);
-            connected.map_err(|errno| OpenError { step: Step::Connect, error: errno.into() })?;
+            connected.map_err(|errno| OpenError { step: OpenStep::Connect, error: errno.into() })?;
         }
-        self.allow(process, CallKind::Watch, Step::Watch)?;
+        self.allow(process, CallKind::Watch, OpenStep::Watch)?;
         let serial = self.next_serial();
         let address = udp.address;
-        let mut mailbox = Mailbox::new(serial, host, process, token, Family::Udp(udp));
+        let mut mailbox = DatagramQueue::new(serial, host, process, token, Family::Udp(udp));
         mailbox.room = buffers.receive.map_or(mailbox.room, super::connecting::granted);
         let index = self.mailboxes.insert(mailbox) as u32;
         self.host_mut(host).mailboxes.entry(address.port()).or_default().push(index);
         self.process_mut(process).insert(token, Socket::Datagram(index));
         self.note_text(host, About::listener(serial), What::Opens, Text::DatagramsAt(address));
-        self.tell_mailbox(index, Ready::ALL);
+        self.tell_mailbox(index, Readiness::ALL);
         Ok(())
     }
 
@@ -241,7 +242,7 @@ impl World {
         if arrival <= self.now {
             self.datagram_arrives(index);
         } else {
-            self.schedule(arrival, Happening::Datagram, 0, index, 0);
+            self.schedule(arrival, EventKind::Datagram, 0, index, 0);
         }
     }
 
@@ -287,14 +288,14 @@ impl World {
         } else {
             // Those of the network are small.
             let number = errno.raw() as usize;
-            self.schedule(arrival, Happening::DatagramAnswered, number, sender.index, sender.serial);
+            self.schedule(arrival, EventKind::DatagramAnswered, number, sender.index, sender.serial);
         }
     }
 
     pub(super) fn datagram_answered(&mut self, sender: MailboxId, errno: Errno) {
         if let Some(mailbox) = self.mailbox_mut(sender) {
             mailbox.error = Some(errno);
-            self.tell_mailbox(sender.index, Ready::ALL);
+            self.tell_mailbox(sender.index, Readiness::ALL);
         }
     }
 
@@ -349,10 +350,16 @@ impl World {
         let answer_from = (!to_many).then(|| Origin::new(address, NETWORK));
         let to = anywhere.then_some(Destination { address, answer_from });
         mailbox.held += counted(data.len());
-        mailbox.waiting.push_back(Letter { from: Address::Udp(from), to, data, at: now, sender: None });
+        mailbox.waiting.push_back(QueuedDatagram {
+            from: Address::Udp(from),
+            to,
+            data,
+            at: now,
+            sender: None,
+        });
         let serial = mailbox.serial;
         self.note(host, About::listener(serial), What::Arrives(PacketKind::Datagram), size);
-        self.tell_mailbox(index, Ready::READABLE);
+        self.tell_mailbox(index, Readiness::READABLE);
     }
 }
 

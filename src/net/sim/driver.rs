@@ -18,9 +18,9 @@ use super::world::World;
 use super::{Errno, Network};
 use crate::net::lookups::Lookups;
 use crate::net::{
-    Accepted, Address, Answer, Close, Credentials, Event, ExitReason, Going, Inbound, Instant, Job, LookupId,
-    LookupProgress, Net, NotAsked, Open, OpenError, Pipes, ProcessSignal, SocketOption, SpawnError,
-    SpawnProcess, ThreadLimits, Token, UnixAddress, Wake, Watch, nanoseconds,
+    Accepted, Address, Answer, Close, Credentials, Event, ExitReason, Instant, Job, LookupId, LookupProgress,
+    Net, NotAsked, Open, OpenError, Pipes, ProcessSignal, RecvBatch, SocketOption, SpawnError, SpawnProcess,
+    ThreadLimits, Token, Transmit, UnixAddress, Wake, Watch, nanoseconds,
 };
 
 /// One process of one host.
@@ -69,18 +69,18 @@ impl Net for SimNet {
         self.world.borrow_mut().process_mut(self.process).random.next()
     }
 
-    fn chooses(&self) -> bool {
+    fn is_shuffled(&self) -> bool {
         self.world.borrow().task_order.is_some()
     }
 
-    fn choose(&mut self, among: usize) -> usize {
+    fn pick_index(&mut self, among: usize) -> usize {
         match &mut self.world.borrow_mut().task_order {
             Some(order) => order.index(among),
             None => 0,
         }
     }
 
-    fn hands_nodelay_on(&self) -> bool {
+    fn inherits_nodelay(&self) -> bool {
         true
     }
 
@@ -96,7 +96,7 @@ impl Net for SimNet {
         self.world.borrow_mut().accept(self.process, listener, token)
     }
 
-    fn rest(&mut self, listener: Token, rests: bool) {
+    fn set_listener_paused(&mut self, listener: Token, rests: bool) {
         self.world.borrow_mut().rest(self.process, listener, rests);
     }
 
@@ -142,11 +142,11 @@ impl Net for SimNet {
         Ok(world.connections[connection as usize].ends[side].visible)
     }
 
-    fn recv_datagrams(&mut self, socket: Token, into: &mut Inbound) -> io::Result<()> {
+    fn recv_datagrams(&mut self, socket: Token, into: &mut RecvBatch) -> io::Result<()> {
         self.world.borrow_mut().recv_datagrams(self.process, socket, into)
     }
 
-    fn send_datagrams(&mut self, socket: Token, bytes: &[u8], going: &[Going]) -> io::Result<usize> {
+    fn send_datagrams(&mut self, socket: Token, bytes: &[u8], going: &[Transmit]) -> io::Result<usize> {
         self.world.borrow_mut().send_datagrams(self.process, socket, bytes, going)
     }
 
@@ -228,7 +228,7 @@ impl Net for SimNet {
         Arc::new(Alarm { alarms, process: self.process })
     }
 
-    fn watch(&mut self, signals: &[Watch]) -> io::Result<()> {
+    fn set_signals(&mut self, signals: &[Watch]) -> io::Result<()> {
         let mut world = self.world.borrow_mut();
         let process = world.process_mut(self.process);
         process.watched = signals.to_vec();
@@ -236,7 +236,7 @@ impl Net for SimNet {
         Ok(())
     }
 
-    fn offload(&mut self, job: Job) -> Result<(), Job> {
+    fn run_job(&mut self, job: Job) -> Result<(), Job> {
         self.world.borrow_mut().offload(self.process, job)
     }
 

@@ -7,7 +7,7 @@ use super::random::Random;
 
 /// What is to happen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Happening {
+pub(super) enum EventKind {
     /// A handshake comes to the host that it asks.
     Syn,
     /// The answer comes back.
@@ -55,7 +55,7 @@ pub(super) struct Event {
     pub(super) at: u64,
     /// A draw, and below it the number of the event: those of the same time come in an order that the seed decides.
     order: u64,
-    pub(super) what: Happening,
+    pub(super) what: EventKind,
     /// The end of the connection that it concerns.
     pub(super) side: u8,
     pub(super) index: u32,
@@ -79,7 +79,7 @@ impl Events {
     pub(super) fn add(
         &mut self,
         at: u64,
-        what: Happening,
+        what: EventKind,
         side: usize,
         index: u32,
         serial: u32,
@@ -87,7 +87,7 @@ impl Events {
     ) {
         self.count += 1;
         // Datagrams of the same time overtake each other only where a link says so.
-        let in_order = self.in_order || matches!(what, Happening::Datagram | Happening::Letter);
+        let in_order = self.in_order || matches!(what, EventKind::Datagram | EventKind::Letter);
         let draw = if in_order { 0 } else { random.next() >> NUMBER_BITS << NUMBER_BITS };
         let order = draw | self.count & ((1 << NUMBER_BITS) - 1);
         self.heap.push(Event { at, order, what, side: side as u8, index, serial });

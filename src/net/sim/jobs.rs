@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::events::Happening;
+use super::events::EventKind;
 use super::rule::{CallKind, Verdict};
 use super::trace::About;
 use super::world::World;
@@ -33,7 +33,7 @@ impl World {
         jobs.count += 1;
         let number = jobs.count;
         jobs.running.push((number, job));
-        self.schedule(at, Happening::Job, 0, process, number);
+        self.schedule(at, EventKind::Job, 0, process, number);
     }
 
     pub(super) fn job_done(&mut self, process: u32, number: u32) {

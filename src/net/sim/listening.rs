@@ -12,7 +12,7 @@ use super::process::Socket;
 use super::rule::{CallKind, Verdict};
 use super::trace::{About, Text, What};
 use super::world::{FIRST_PORT, LAST_PORT, World};
-use crate::net::{Accepted, Address, Buffers, Close, Open, OpenError, Ready, Step, Token};
+use crate::net::{Accepted, Address, Buffers, Close, Open, OpenError, OpenStep, Readiness, Token};
 
 /// A listener and the connections that wait for it.
 pub(super) struct Queue {
@@ -31,7 +31,7 @@ pub(super) struct Queue {
     pub(super) waiting: VecDeque<u32>,
     /// Connections that were granted and are not complete; each has its place in the queue.
     pub(super) handshaking: usize,
-    pub(super) news: Ready,
+    pub(super) news: Readiness,
     /// With minimal edges: it was told of, and nobody has asked since.
     told: bool,
     /// It is not told of.
@@ -61,24 +61,24 @@ impl Queue {
             buffers,
             waiting: VecDeque::new(),
             handshaking: 0,
-            news: Ready::default(),
+            news: Readiness::default(),
             told: false,
             rests: false,
         }
     }
 
     /// Whoever waited may have been taken since.
-    pub(super) fn take_news(&mut self) -> Ready {
+    pub(super) fn take_news(&mut self) -> Readiness {
         let news = std::mem::take(&mut self.news);
-        if self.waiting.is_empty() { Ready::default() } else { news }
+        if self.waiting.is_empty() { Readiness::default() } else { news }
     }
 }
 
 impl World {
     pub(super) fn open(&mut self, process: u32, token: Token, what: &Open) -> Result<(), OpenError> {
-        self.allow(process, CallKind::Socket, Step::Socket)?;
+        self.allow(process, CallKind::Socket, OpenStep::Socket)?;
         if self.is_out_of_descriptors(process) {
-            return failed(Step::Socket, Errno::EMFILE);
+            return failed(OpenStep::Socket, Errno::EMFILE);
         }
         match what {
             Open::TcpListen {
@@ -118,7 +118,7 @@ impl World {
     }
 
     /// Asks the rules about a step of opening a socket.
-    pub(super) fn allow(&mut self, process: u32, kind: CallKind, step: Step) -> Result<(), OpenError> {
+    pub(super) fn allow(&mut self, process: u32, kind: CallKind, step: OpenStep) -> Result<(), OpenError> {
         match self.before(process, kind, 0) {
             Verdict::Fail(errno) => {
                 self.note_call(process, About::NOTHING, kind, -i64::from(errno.raw()));
@@ -141,9 +141,9 @@ impl World {
 
     fn listen(&mut self, mut queue: Queue) -> Result<(), OpenError> {
         let (host, process, token, asked) = (queue.host, queue.process, queue.token, queue.address);
-        self.allow(process, CallKind::Bind, Step::Bind)?;
+        self.allow(process, CallKind::Bind, OpenStep::Bind)?;
         if !self.is_own(host, asked.ip()) {
-            return failed(Step::Bind, Errno::EADDRNOTAVAIL);
+            return failed(OpenStep::Bind, Errno::EADDRNOTAVAIL);
         }
         if asked.port() == 0 {
             let free = (FIRST_PORT..=LAST_PORT).find_map(|_| {
@@ -152,14 +152,14 @@ impl World {
             });
             queue
                 .address
-                .set_port(free.ok_or(OpenError { step: Step::Bind, error: Errno::EADDRINUSE.into() })?);
+                .set_port(free.ok_or(OpenError { step: OpenStep::Bind, error: Errno::EADDRINUSE.into() })?);
         } else if self.listeners_at(host, asked, queue.ipv6_only).any(|o| !(o.reuse_port && queue.reuse_port))
             || self.is_connected_from(host, asked, queue.reuse_address)
         {
-            return failed(Step::Bind, Errno::EADDRINUSE);
+            return failed(OpenStep::Bind, Errno::EADDRINUSE);
         }
-        self.allow(process, CallKind::Listen, Step::Listen)?;
-        self.allow(process, CallKind::Watch, Step::Watch)?;
+        self.allow(process, CallKind::Listen, OpenStep::Listen)?;
+        self.allow(process, CallKind::Watch, OpenStep::Watch)?;
         let serial = self.next_serial();
         queue.serial = serial;
         let address = queue.address;
@@ -298,7 +298,7 @@ impl World {
         let Some(connection) = self.queues[index as usize].waiting.pop_front() else {
             return Err(Errno::EAGAIN.into());
         };
-        let watched = self.allow(process, CallKind::Watch, Step::Watch);
+        let watched = self.allow(process, CallKind::Watch, OpenStep::Watch);
         let found = &mut self.connections[connection as usize];
         let unix = found.unix.as_ref().map(|unix| unix.names[0].clone());
         let [near, far] = &mut found.ends;
@@ -321,7 +321,7 @@ impl World {
             None => Text::ConnectedFrom(peer),
         };
         self.note_text(host, About::end(serial, 1), What::Opens, text);
-        self.tell(connection, 1, Ready::ALL);
+        self.tell(connection, 1, Readiness::ALL);
         Ok(Accepted::Connection(unix.map_or(Address::Tcp(peer), Address::Unix)))
     }
 
@@ -348,8 +348,8 @@ impl World {
         if queue.rests || (std::mem::replace(&mut queue.told, true) && self.minimal_edges) {
             return;
         }
-        let first = queue.news == Ready::default();
-        queue.news.insert(Ready::READABLE);
+        let first = queue.news == Readiness::default();
+        queue.news.insert(Readiness::READABLE);
         if first {
             let (process, token) = (queue.process, queue.token);
             self.process_mut(process).news.push(token);
@@ -375,7 +375,7 @@ impl World {
     }
 }
 
-pub(super) fn failed<T>(step: Step, errno: Errno) -> Result<T, OpenError> {
+pub(super) fn failed<T>(step: OpenStep, errno: Errno) -> Result<T, OpenError> {
     Err(OpenError { step, error: errno.into() })
 }
 

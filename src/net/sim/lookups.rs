@@ -4,7 +4,7 @@ use std::io;
 use std::net::IpAddr;
 
 use super::coverage::FaultKind;
-use super::events::Happening;
+use super::events::EventKind;
 use super::network::Network;
 use super::rule::{CallKind, Verdict};
 use super::trace::About;
@@ -52,7 +52,7 @@ impl Network {
         } else {
             for lookup in world.held_names.remove(&name).unwrap_or_default() {
                 let at = world.now;
-                world.schedule(at, Happening::Answer, 0, lookup, 0);
+                world.schedule(at, EventKind::Answer, 0, lookup, 0);
             }
         }
     }
@@ -93,7 +93,7 @@ impl World {
             let at = self.local_now(process).saturating_add(took);
             let running = Running { process, number, name: canonical(&name) };
             let index = self.answers.insert(running);
-            self.schedule(at, Happening::Answer, 0, index as u32, 0);
+            self.schedule(at, EventKind::Answer, 0, index as u32, 0);
         }
     }
 

@@ -10,7 +10,7 @@ use super::rule::CallKind;
 use super::world::{FIRST_PORT, LAST_PORT, World};
 
 /// A host.
-pub(super) struct Machine {
+pub(super) struct HostState {
     pub(super) name: String,
     pub(super) addresses: Vec<IpAddr>,
     pub(super) up: bool,
@@ -86,7 +86,7 @@ impl World {
         }
         self.names.insert(name.to_owned(), addresses.clone());
         let first_port = Random::new(self.seed, "ports").next() ^ u64::from(index).wrapping_mul(0x9e37_79b9);
-        self.hosts.push(Machine {
+        self.hosts.push(HostState {
             name: name.to_owned(),
             addresses,
             up: true,
@@ -112,13 +112,13 @@ impl World {
     }
 
     #[inline]
-    pub(super) fn host(&self, host: u32) -> &Machine {
+    pub(super) fn host(&self, host: u32) -> &HostState {
         // Hosts are never removed.
         &self.hosts[host as usize]
     }
 
     #[inline]
-    pub(super) fn host_mut(&mut self, host: u32) -> &mut Machine {
+    pub(super) fn host_mut(&mut self, host: u32) -> &mut HostState {
         &mut self.hosts[host as usize]
     }
 

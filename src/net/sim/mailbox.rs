@@ -6,32 +6,32 @@ use std::io;
 use super::coverage::FaultKind;
 use super::datagram::Udp;
 use super::errno::Errno;
-use super::events::Happening;
+use super::events::EventKind;
 use super::process::Socket;
 use super::rule::{CallKind, Verdict};
 use super::streams::STORM;
 use super::trace::About;
 use super::unix_datagram::UnixMail;
 use super::world::World;
-use crate::net::{Address, BATCH, Came, Destination, Going, Inbound, Ready, Token};
+use crate::net::{Address, BATCH, Destination, Readiness, RecvBatch, RecvMeta, Token, Transmit};
 
 /// A socket of datagrams and what has come to it.
-pub(super) struct Mailbox {
+pub(super) struct DatagramQueue {
     /// Its number in this world: its index is used again.
     pub(super) serial: u32,
     pub(super) host: u32,
     pub(super) process: u32,
     pub(super) token: Token,
     pub(super) family: Family,
-    pub(super) waiting: VecDeque<Letter>,
+    pub(super) waiting: VecDeque<QueuedDatagram>,
     /// What the system counts for them, and how much it keeps.
     pub(super) held: usize,
     pub(super) room: usize,
     /// Told once, to whoever asks first.
     pub(super) error: Option<Errno>,
-    pub(super) news: Ready,
+    pub(super) news: Readiness,
     /// With minimal edges: what may be told.
-    pub(super) armed: Ready,
+    pub(super) armed: Readiness,
 }
 
 pub(super) enum Family {
@@ -40,7 +40,7 @@ pub(super) enum Family {
 }
 
 /// A datagram that has come.
-pub(super) struct Letter {
+pub(super) struct QueuedDatagram {
     pub(super) from: Address,
     /// Where it was sent to, if that is told.
     pub(super) to: Option<Destination>,
@@ -58,9 +58,9 @@ pub(super) struct MailboxId {
     pub(super) serial: u32,
 }
 
-impl Mailbox {
-    pub(super) fn new(serial: u32, host: u32, process: u32, token: Token, family: Family) -> Mailbox {
-        Mailbox {
+impl DatagramQueue {
+    pub(super) fn new(serial: u32, host: u32, process: u32, token: Token, family: Family) -> DatagramQueue {
+        DatagramQueue {
             serial,
             host,
             process,
@@ -70,8 +70,8 @@ impl Mailbox {
             held: 0,
             room: super::unix::BUFFER,
             error: None,
-            news: Ready::default(),
-            armed: Ready::ALL,
+            news: Readiness::default(),
+            armed: Readiness::ALL,
         }
     }
 
@@ -106,7 +106,7 @@ impl World {
     }
 
     /// The mailbox that was meant, if it is still there.
-    pub(super) fn mailbox_mut(&mut self, id: MailboxId) -> Option<&mut Mailbox> {
+    pub(super) fn mailbox_mut(&mut self, id: MailboxId) -> Option<&mut DatagramQueue> {
         self.mailboxes.get_mut(id.index as usize).filter(|mailbox| mailbox.serial == id.serial)
     }
 
@@ -124,7 +124,7 @@ impl World {
         &mut self,
         process: u32,
         token: Token,
-        into: &mut Inbound,
+        into: &mut RecvBatch,
     ) -> io::Result<()> {
         let index = self.mailbox(process, token)?;
         let most = match self.may_take(process, index)? {
@@ -136,10 +136,10 @@ impl World {
         let (places, came) = into.places();
         let (mut start, mut bytes) = (0, 0);
         for place in places.take(most) {
-            let Some(Letter { from, to, data, .. }) = self.take_letter(index) else { break };
+            let Some(QueuedDatagram { from, to, data, .. }) = self.take_letter(index) else { break };
             let length = data.len().min(place.len());
             place[..length].copy_from_slice(&data[..length]);
-            came.push(Came { start, length, from, to, truncated: length < data.len() });
+            came.push(RecvMeta { start, length, from, to, truncated: length < data.len() });
             start += place.len();
             bytes += length;
         }
@@ -163,7 +163,7 @@ impl World {
         let length = letter.as_ref().map_or(0, |letter| letter.data.len().min(buffer.len()));
         self.taken(process, index, [usize::from(letter.is_some()), BATCH], length)?;
         // Without one it was an error.
-        let Some(Letter { from, data, .. }) = letter else { return Err(Errno::EAGAIN.into()) };
+        let Some(QueuedDatagram { from, data, .. }) = letter else { return Err(Errno::EAGAIN.into()) };
         buffer[..length].copy_from_slice(&data[..length]);
         Ok((length, data.len(), from))
     }
@@ -193,7 +193,7 @@ impl World {
         self.host(host).reads.is_some_and(|rate| self.slow_share(process, rate) == 0)
     }
 
-    fn take_letter(&mut self, index: u32) -> Option<Letter> {
+    fn take_letter(&mut self, index: u32) -> Option<QueuedDatagram> {
         let now = self.now;
         let mailbox = &mut self.mailboxes[index as usize];
         mailbox.waiting.front().filter(|letter| letter.at <= now)?;
@@ -217,7 +217,7 @@ impl World {
         // One of UNIX may always have another behind it.
         let drained = count == 0 || (count < wanted && mailbox.unix().is_none());
         if drained {
-            mailbox.armed.insert(Ready::READABLE);
+            mailbox.armed.insert(Readiness::READABLE);
         }
         if count == 0 {
             self.note_call(process, about, CallKind::RecvDatagrams, -i64::from(Errno::EAGAIN.raw()));
@@ -227,7 +227,7 @@ impl World {
             // By the contract a short batch is the end of what was there: the rest is news.
             let host = self.mailboxes[index as usize].host;
             self.fault(FaultKind::ShortRead, host);
-            self.tell_mailbox(index, Ready::READABLE);
+            self.tell_mailbox(index, Readiness::READABLE);
         }
         self.note_call(process, about, CallKind::RecvDatagrams, bytes as i64);
         Ok(())
@@ -240,7 +240,7 @@ impl World {
         process: u32,
         token: Token,
         bytes: &[u8],
-        going: &[Going],
+        going: &[Transmit],
     ) -> io::Result<usize> {
         let index = self.mailbox(process, token)?;
         let about = self.about_mailbox(index);
@@ -250,7 +250,13 @@ impl World {
         result.map_err(io::Error::from)
     }
 
-    fn send_some(&mut self, process: u32, index: u32, bytes: &[u8], going: &[Going]) -> Result<usize, Errno> {
+    fn send_some(
+        &mut self,
+        process: u32,
+        index: u32,
+        bytes: &[u8],
+        going: &[Transmit],
+    ) -> Result<usize, Errno> {
         let mut most = match &self.mailboxes[index as usize].family {
             Family::Udp(_) => BATCH,
             Family::Unix(_) => 1,
@@ -278,13 +284,13 @@ impl World {
         if short {
             let host = self.mailboxes[index as usize].host;
             self.fault(FaultKind::ShortWrite, host);
-            self.mailboxes[index as usize].armed.insert(Ready::WRITABLE);
-            self.tell_mailbox(index, Ready::WRITABLE);
+            self.mailboxes[index as usize].armed.insert(Readiness::WRITABLE);
+            self.tell_mailbox(index, Readiness::WRITABLE);
         }
         Ok(sent)
     }
 
-    fn send_one(&mut self, process: u32, index: u32, data: &[u8], going: &Going) -> Result<(), Errno> {
+    fn send_one(&mut self, process: u32, index: u32, data: &[u8], going: &Transmit) -> Result<(), Errno> {
         let unix = self.mailboxes[index as usize].unix().is_some();
         match (unix, going.to.as_ref()) {
             (false, None) => self.send_udp(process, index, data, None, going.origin),
@@ -300,22 +306,22 @@ impl World {
     // -- news --
 
     /// Tells a process what its mailbox can do, with its next poll.
-    pub(super) fn tell_mailbox(&mut self, index: u32, what: Ready) {
+    pub(super) fn tell_mailbox(&mut self, index: u32, what: Readiness) {
         let writable = self.mail_can_go(index);
         let (now, minimal) = (self.now, self.minimal_edges);
         let mailbox = &mut self.mailboxes[index as usize];
         let mut news = match mailbox.error {
-            Some(_) => Ready::ALL,
-            None => Ready::of(mailbox.waiting.front().is_some_and(|letter| letter.at <= now), writable),
+            Some(_) => Readiness::ALL,
+            None => Readiness::of(mailbox.waiting.front().is_some_and(|letter| letter.at <= now), writable),
         };
         if minimal && mailbox.error.is_none() {
             news = news.and(what).and(mailbox.armed);
             mailbox.armed.remove(news);
         }
-        if news == Ready::default() {
+        if news == Readiness::default() {
             return;
         }
-        let (process, token, first) = (mailbox.process, mailbox.token, mailbox.news == Ready::default());
+        let (process, token, first) = (mailbox.process, mailbox.token, mailbox.news == Readiness::default());
         mailbox.news.insert(news);
         if first {
             self.process_mut(process).news.push(token);
@@ -328,14 +334,14 @@ impl World {
         let (host, serial) = (self.mailboxes[index as usize].host, self.mailboxes[index as usize].serial);
         let again = self.host(host).reads_again.max(self.now.saturating_add(STORM));
         self.fault(FaultKind::WouldBlock, host);
-        self.schedule(again, Happening::MailAgain, 0, index, serial);
+        self.schedule(again, EventKind::MailAgain, 0, index, serial);
         Errno::EAGAIN
     }
 
     pub(super) fn mail_again(&mut self, id: MailboxId) {
         if let Some(mailbox) = self.mailbox_mut(id) {
-            mailbox.armed = Ready::ALL;
-            self.tell_mailbox(id.index, Ready::ALL);
+            mailbox.armed = Readiness::ALL;
+            self.tell_mailbox(id.index, Readiness::ALL);
         }
     }
 

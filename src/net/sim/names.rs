@@ -11,7 +11,7 @@ use super::listening::failed;
 use super::network::Network;
 use super::rule::CallKind;
 use super::world::World;
-use crate::net::{OpenError, Step, UnixAddress};
+use crate::net::{OpenError, OpenStep, UnixAddress};
 
 /// All of a host.
 #[derive(Default)]
@@ -122,18 +122,18 @@ impl World {
         naming: Naming,
         bound: Bound,
     ) -> Result<Name, OpenError> {
-        self.allow(process, CallKind::Bind, Step::Bind)?;
+        self.allow(process, CallKind::Bind, OpenStep::Bind)?;
         if address.is_unnamed() {
-            return Err(OpenError { step: Step::Bind, error: std::io::ErrorKind::Unsupported.into() });
+            return Err(OpenError { step: OpenStep::Bind, error: std::io::ErrorKind::Unsupported.into() });
         }
         let host = self.process(process).host;
         let name = match self.host_mut(host).names.bind(address, naming, bound) {
             Ok(name) => name,
-            Err(errno) => return failed(Step::Bind, errno),
+            Err(errno) => return failed(OpenStep::Bind, errno),
         };
         if naming.mode.is_some()
             && address.path().is_some()
-            && let Err(failed) = self.allow(process, CallKind::SetMode, Step::Mode)
+            && let Err(failed) = self.allow(process, CallKind::SetMode, OpenStep::Mode)
         {
             self.host_mut(host).names.release(&Name { unlink: true, ..name }, false);
             return Err(failed);

@@ -9,10 +9,10 @@ use std::io;
 use std::rc::Rc;
 use std::time::Duration;
 
-use super::events::Happening;
+use super::events::EventKind;
 use super::world::World;
 use super::{Errno, Host, Network};
-use crate::net::{Event, ExitReason, Pipes, ProcessSignal, Ready, SpawnProcess, Token, nanoseconds};
+use crate::net::{Event, ExitReason, Pipes, ProcessSignal, Readiness, SpawnProcess, Token, nanoseconds};
 
 /// What a simulated child process does, step by step; behind the last step it exits with code 0.
 ///
@@ -142,7 +142,7 @@ pub(super) struct Children {
     running: BTreeMap<Token, Child>,
     /// Whose each pipe is.
     pipes: BTreeMap<Token, Token>,
-    news: Vec<(Token, Ready)>,
+    news: Vec<(Token, Readiness)>,
     count: u32,
 }
 
@@ -314,7 +314,7 @@ impl Children {
                 Step::Wait(time) => {
                     let at = now.saturating_add(nanoseconds(time));
                     child.script.steps.push_front(Step::WaitUntil(at));
-                    world.borrow_mut().schedule(at, Happening::Program, 0, process, 0);
+                    world.borrow_mut().schedule(at, EventKind::Program, 0, process, 0);
                 }
                 Step::WaitUntil(at) if at <= now => {}
                 Step::Say(output, mut bytes) => {
@@ -327,7 +327,7 @@ impl Children {
                     let rest = bytes.split_off(bytes.len().min(ROOM - out.len().min(ROOM)));
                     if !bytes.is_empty() {
                         out.extend(bytes);
-                        self.news.push((pipe, Ready::READABLE));
+                        self.news.push((pipe, Readiness::READABLE));
                     }
                     if !rest.is_empty() {
                         child.script.steps.push_front(Step::Say(output, rest));
@@ -340,7 +340,7 @@ impl Children {
                     let read = line.map_or(child.stdin.len(), |end| end + 1);
                     child.stdin.drain(..read);
                     if read > 0 {
-                        self.news.extend(child.pipes.stdin.map(|pipe| (pipe, Ready::WRITABLE)));
+                        self.news.extend(child.pipes.stdin.map(|pipe| (pipe, Readiness::WRITABLE)));
                     }
                     if line.is_none() && child.stdin_open {
                         child.script.steps.push_front(Step::ReadLine);
@@ -351,7 +351,7 @@ impl Children {
                     let read = Vec::from(std::mem::take(&mut child.stdin));
                     // Only then: news that say nothing would wake the process again and again.
                     if !read.is_empty() {
-                        self.news.extend(child.pipes.stdin.map(|pipe| (pipe, Ready::WRITABLE)));
+                        self.news.extend(child.pipes.stdin.map(|pipe| (pipe, Readiness::WRITABLE)));
                     }
                     let more = child.stdin_open;
                     if more {
@@ -381,7 +381,7 @@ impl Children {
         child.exit = Some(reason);
         let Pipes { stdin, stdout, stderr } = child.pipes;
         let all = [stdin, stdout, stderr, Some(token)].into_iter().flatten();
-        self.news.extend(all.map(|token| (token, Ready::ALL)));
+        self.news.extend(all.map(|token| (token, Readiness::ALL)));
     }
 }
 

@@ -65,7 +65,7 @@ impl Network {
         let found = world.process_mut(process);
         found.timers = found.timers.wrapping_add(1);
         let number = found.timers;
-        world.schedule(at, super::events::Happening::Timer, 0, process, number);
+        world.schedule(at, super::events::EventKind::Timer, 0, process, number);
     }
 
     pub(crate) fn has_news(&self, process: u32) -> bool {

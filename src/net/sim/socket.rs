@@ -9,7 +9,7 @@ use super::Host;
 use super::network::Network;
 use super::process::Socket as Named;
 use super::world::World;
-use crate::net::{Accepted, Address, Buffers, Close, Going, Open, ThreadLimits, Token, UnixAddress};
+use crate::net::{Accepted, Address, Buffers, Close, Open, ThreadLimits, Token, Transmit, UnixAddress};
 
 /// How a socket is opened.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -309,7 +309,7 @@ impl DatagramSocket {
     /// `EMSGSIZE` for more than 65,507 bytes; a refusal of an earlier one.
     pub fn send_to(&self, data: &[u8], to: SocketAddr) -> io::Result<usize> {
         self.descriptor.call(|world, process, token| {
-            let going = Going { length: data.len(), to: Some(Address::Udp(to)), origin: None };
+            let going = Transmit { length: data.len(), to: Some(Address::Udp(to)), origin: None };
             world.send_datagrams(process, token, data, &[going])
         })?;
         Ok(data.len())

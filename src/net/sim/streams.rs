@@ -5,11 +5,11 @@ use std::io;
 use super::connection::{Payload, Phase};
 use super::coverage::FaultKind;
 use super::errno::Errno;
-use super::events::Happening;
+use super::events::EventKind;
 use super::rule::{CallKind, Verdict};
 use super::trace::{About, What};
 use super::world::World;
-use crate::net::{Close, Ready, Token};
+use crate::net::{Close, Readiness, Token};
 
 impl World {
     // -- what processes ask for --
@@ -64,7 +64,7 @@ impl World {
             end.visible -= count;
             end.held -= count;
             if count < buffer.len() {
-                end.armed.insert(Ready::READABLE);
+                end.armed.insert(Readiness::READABLE);
             }
             if connection.ends[other].wants_room {
                 self.give_room(index, other);
@@ -73,7 +73,7 @@ impl World {
                 let host = self.process(process).host;
                 self.fault(FaultKind::ShortRead, host);
                 // By the contract a short read is the end of what was there: the rest is news.
-                self.tell(index, side, Ready::READABLE);
+                self.tell(index, side, Readiness::READABLE);
             }
             return Ok(count);
         }
@@ -89,7 +89,7 @@ impl World {
             let given_up = end.phase == Phase::Connecting && end.finished;
             return if given_up { Err(Errno::ENOTCONN) } else { Ok(0) };
         }
-        end.armed.insert(Ready::READABLE);
+        end.armed.insert(Readiness::READABLE);
         Err(Errno::EAGAIN)
     }
 
@@ -98,14 +98,14 @@ impl World {
         let host = self.process(process).host;
         let again = self.now.max(self.host(host).reads_again).max(self.now.saturating_add(STORM));
         self.fault(FaultKind::WouldBlock, host);
-        self.connections[index as usize].ends[side].armed = Ready::ALL;
-        self.schedule_for(again, Happening::Again, index, side);
+        self.connections[index as usize].ends[side].armed = Readiness::ALL;
+        self.schedule_for(again, EventKind::Again, index, side);
         Err(Errno::EAGAIN)
     }
 
     pub(super) fn again(&mut self, index: u32, side: usize) {
-        self.connections[index as usize].ends[side].armed = Ready::ALL;
-        self.tell(index, side, Ready::ALL);
+        self.connections[index as usize].ends[side].armed = Readiness::ALL;
+        self.tell(index, side, Readiness::ALL);
     }
 
     /// What a host that reads slowly reads now.
@@ -174,7 +174,7 @@ impl World {
         }
         let end = &mut connection.ends[side];
         if count < data.len() {
-            end.armed.insert(Ready::WRITABLE);
+            end.armed.insert(Readiness::WRITABLE);
             end.wants_room |= count == room;
         }
         if count == 0 {
@@ -185,7 +185,7 @@ impl World {
             self.fault(FaultKind::ShortWrite, host);
             // Without room enough to be told of at once, it is told when there is.
             self.connections[index as usize].ends[side].wants_room |= !self.has_room(index, side);
-            self.tell(index, side, Ready::WRITABLE);
+            self.tell(index, side, Readiness::WRITABLE);
         }
         self.transmit(index, other, at, Payload::Data(count as u32));
         Ok(count)
@@ -225,7 +225,7 @@ impl World {
         if !std::mem::replace(&mut end.finished, true) {
             self.transmit(index, other, at, Payload::Fin);
             // Both directions may be at their end now, or the write side is: that is readiness.
-            self.tell(index, side, Ready::WRITABLE);
+            self.tell(index, side, Readiness::WRITABLE);
         }
         Ok(())
     }

@@ -6,11 +6,11 @@ use super::connecting::HANDSHAKE_LIMIT;
 use super::connection::{Payload, Phase, Segment};
 use super::coverage::FaultKind;
 use super::errno::Errno;
-use super::events::Happening;
+use super::events::EventKind;
 use super::rule::{CallKind, PacketKind, Verdict};
 use super::trace::{About, What};
 use super::world::{LONGEST_RETRANSMISSION, RETRANSMISSION, RETRANSMISSIONS, World};
-use crate::net::{KEEPALIVE_PROBES, Ready, keepalive_interval, nanoseconds};
+use crate::net::{KEEPALIVE_PROBES, Readiness, keepalive_interval, nanoseconds};
 
 impl World {
     /// Sends something to an end.
@@ -75,7 +75,7 @@ impl World {
             self.arrive(index, to);
         } else {
             end.scheduled = true;
-            self.schedule_for(at, Happening::Arrival, index, to);
+            self.schedule_for(at, EventKind::Arrival, index, to);
         }
     }
 
@@ -88,7 +88,7 @@ impl World {
             let (path, unix) = (end.path, connection.unix.is_some());
             if at > self.now {
                 end.scheduled = true;
-                self.schedule_for(at, Happening::Arrival, index, side);
+                self.schedule_for(at, EventKind::Arrival, index, side);
                 break;
             }
             if !unix && !self.is_open(path) {
@@ -134,12 +134,12 @@ impl World {
             (_, Payload::Data(count)) => {
                 end.visible += count as usize;
                 self.note(host, About::end(serial, side), What::Arrives(PacketKind::Data), i64::from(count));
-                self.tell(index, side, Ready::READABLE);
+                self.tell(index, side, Readiness::READABLE);
             }
             (_, Payload::Fin) => {
                 end.ended = true;
                 self.note(host, About::end(serial, side), What::Arrives(PacketKind::Fin), 0);
-                self.tell(index, side, Ready::ALL);
+                self.tell(index, side, Readiness::ALL);
             }
             (_, Payload::Hangup { unread }) => return self.end_unix(index, side, unread),
             (phase, Payload::Reset) => {
@@ -157,7 +157,7 @@ impl World {
         if !unix && !self.is_open(back) && end_of(self, index, side).unacknowledged.is_none() {
             end_of(self, index, side).unacknowledged = Some(0);
             let again = self.wait_for_an_answer(index, side, 0);
-            self.schedule_for(now.saturating_add(again), Happening::Acknowledgement, index, side);
+            self.schedule_for(now.saturating_add(again), EventKind::Acknowledgement, index, side);
         }
     }
 
@@ -169,7 +169,7 @@ impl World {
         }
         end.reset = true;
         end.error = Some(errno);
-        self.tell(index, side, Ready::ALL);
+        self.tell(index, side, Readiness::ALL);
     }
 
     // -- what does not get through --
@@ -181,10 +181,10 @@ impl World {
         end.frozen = true;
         let tries = end.retries;
         if end.phase == Phase::Handshaking && tries == 0 {
-            self.schedule_for(now + HANDSHAKE_LIMIT, Happening::HandshakeOver, index, side);
+            self.schedule_for(now + HANDSHAKE_LIMIT, EventKind::HandshakeOver, index, side);
         }
         let again = self.wait_for_an_answer(index, side, tries);
-        self.schedule_for(now.saturating_add(again), Happening::Retransmission, index, side);
+        self.schedule_for(now.saturating_add(again), EventKind::Retransmission, index, side);
     }
 
     /// How long the other end waits before it sends again what `side` has not answered: at most as
@@ -254,7 +254,7 @@ impl World {
             self.reset_end(index, other, Errno::ETIMEDOUT);
         } else {
             let again = self.wait_for_an_answer(index, side, tries);
-            self.schedule_for(now.saturating_add(again), Happening::Acknowledgement, index, side);
+            self.schedule_for(now.saturating_add(again), EventKind::Acknowledgement, index, side);
         }
     }
 
@@ -271,7 +271,7 @@ impl World {
         let earlier =
             end.keepalive.replace(Box::new(super::connection::KeepAlive { idle, heard: now, probes: 0 }));
         if earlier.is_none() {
-            self.schedule_for(now.saturating_add(idle), Happening::KeepAlive, index, side);
+            self.schedule_for(now.saturating_add(idle), EventKind::KeepAlive, index, side);
         }
     }
 
@@ -306,7 +306,7 @@ impl World {
             keepalive.probes = keepalive.probes.saturating_add(1);
             now.saturating_add(nanoseconds(keepalive_interval(Duration::from_nanos(keepalive.idle))))
         };
-        self.schedule_for(again, Happening::KeepAlive, index, side);
+        self.schedule_for(again, EventKind::KeepAlive, index, side);
     }
 
     // -- room --
@@ -344,16 +344,16 @@ impl World {
         if at <= self.now {
             self.room_again(index, side);
         } else {
-            self.schedule_for(at, Happening::Room, index, side);
+            self.schedule_for(at, EventKind::Room, index, side);
         }
     }
 
     pub(super) fn room_again(&mut self, index: u32, side: usize) {
         let path = end_of(self, index, side).path;
         if self.connections[index as usize].unix.is_some() || self.is_open(path) {
-            self.tell(index, side, Ready::WRITABLE);
+            self.tell(index, side, Readiness::WRITABLE);
         } else {
-            self.schedule_for(self.now.saturating_add(RETRANSMISSION), Happening::Room, index, side);
+            self.schedule_for(self.now.saturating_add(RETRANSMISSION), EventKind::Room, index, side);
         }
     }
 

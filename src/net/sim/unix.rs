@@ -15,7 +15,7 @@ use super::rule::CallKind;
 use super::trace::{About, Text, What};
 use super::world::World;
 use crate::net::{
-    Buffers, Credentials, OpenError, Ready, SocketOption, Step, Token, UnixAddress, nanoseconds,
+    Buffers, Credentials, OpenError, OpenStep, Readiness, SocketOption, Token, UnixAddress, nanoseconds,
 };
 
 /// What the ends of a UNIX stream know of each other.
@@ -39,8 +39,8 @@ impl World {
         let host = self.process(process).host;
         let index = self.queues.vacant_key() as u32;
         let name = self.bind_name(process, address, naming, Bound::Queue(index))?;
-        let allowed = self.allow(process, CallKind::Listen, Step::Listen);
-        let allowed = allowed.and_then(|()| self.allow(process, CallKind::Watch, Step::Watch));
+        let allowed = self.allow(process, CallKind::Listen, OpenStep::Listen);
+        let allowed = allowed.and_then(|()| self.allow(process, CallKind::Watch, OpenStep::Watch));
         if let Err(failed) = allowed {
             self.release_name(host, process, &name);
             return Err(failed);
@@ -105,30 +105,30 @@ impl World {
         self.queues[queue as usize].waiting.push_back(index);
         self.note_text(host, About::end(serial, 0), What::Opens, text);
         self.tell_queue(queue);
-        self.tell(index, 0, Ready::ALL);
+        self.tell(index, 0, Readiness::ALL);
         Ok(())
     }
 
     /// The listener that an address leads to, if it has room.
     fn find_queue(&mut self, process: u32, address: &UnixAddress) -> Result<u32, OpenError> {
-        self.allow(process, CallKind::Connect, Step::Connect)?;
+        self.allow(process, CallKind::Connect, OpenStep::Connect)?;
         if address.is_unnamed() {
-            return Err(OpenError { step: Step::Connect, error: io::ErrorKind::Unsupported.into() });
+            return Err(OpenError { step: OpenStep::Connect, error: io::ErrorKind::Unsupported.into() });
         }
         let host = self.process(process).host;
         let queue = match self.host(host).names.find(address) {
             Ok(Bound::Queue(queue)) => queue,
-            Ok(Bound::Stream) => return failed(Step::Connect, Errno::ECONNREFUSED),
-            Ok(Bound::Mailbox(_)) => return failed(Step::Connect, Errno::EPROTOTYPE),
-            Err(errno) => return failed(Step::Connect, errno),
+            Ok(Bound::Stream) => return failed(OpenStep::Connect, Errno::ECONNREFUSED),
+            Ok(Bound::Mailbox(_)) => return failed(OpenStep::Connect, Errno::EPROTOTYPE),
+            Err(errno) => return failed(OpenStep::Connect, errno),
         };
         // The system takes one more than it is asked for.
         let found = &self.queues[queue as usize];
         if self.host(host).full.all || found.waiting.len() > found.backlog {
             self.fault(FaultKind::FullBacklog, host);
-            return failed(Step::Connect, Errno::EAGAIN);
+            return failed(OpenStep::Connect, Errno::EAGAIN);
         }
-        self.allow(process, CallKind::Watch, Step::Watch)?;
+        self.allow(process, CallKind::Watch, OpenStep::Watch)?;
         Ok(queue)
     }
 
@@ -149,7 +149,7 @@ impl World {
         }
         let (host, about) = (end.host, self.about(index, side));
         self.note(host, about, What::Hangup, i64::from(unread));
-        self.tell(index, side, Ready::ALL);
+        self.tell(index, side, Readiness::ALL);
     }
 
     pub(super) fn close_unix(&mut self, index: u32, side: usize, at: u64) {

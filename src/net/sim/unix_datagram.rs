@@ -3,16 +3,16 @@
 use std::io;
 
 use super::errno::Errno;
-use super::events::Happening;
+use super::events::EventKind;
 use super::listening::failed;
-use super::mailbox::{Family, Letter, Mailbox, MailboxId};
+use super::mailbox::{DatagramQueue, Family, MailboxId, QueuedDatagram};
 use super::names::{Bound, Name, Naming};
 use super::process::Socket;
 use super::rule::{CallKind, PacketKind};
 use super::trace::{About, Text, What};
 use super::unix::BUFFER;
 use super::world::World;
-use crate::net::{Address, Buffers, OpenError, Ready, Step, Token, UnixAddress, nanoseconds};
+use crate::net::{Address, Buffers, OpenError, OpenStep, Readiness, Token, UnixAddress, nanoseconds};
 
 /// What is particular to a UNIX socket of datagrams.
 pub(super) struct UnixMail {
@@ -44,10 +44,10 @@ impl World {
         let serial = self.next_serial();
         let most_unread = buffers.send.map_or(BUFFER, super::connecting::granted);
         let unix = UnixMail { name, peer: None, unread: 0, most_unread, waits: false, waiters: Vec::new() };
-        self.mailboxes.insert(Mailbox::new(serial, host, process, token, Family::Unix(unix)));
+        self.mailboxes.insert(DatagramQueue::new(serial, host, process, token, Family::Unix(unix)));
         let connected = self
             .connect_unix_mailbox(process, index, connect)
-            .and_then(|()| self.allow(process, CallKind::Watch, Step::Watch));
+            .and_then(|()| self.allow(process, CallKind::Watch, OpenStep::Watch));
         if let Err(failed) = connected {
             if let Some(name) = self.mailboxes[index as usize].unix_mut().and_then(|unix| unix.name.as_mut())
             {
@@ -61,7 +61,7 @@ impl World {
         let here = bind.map_or(UnixAddress::UNNAMED, |(bind, _)| bind.clone());
         let text = Text::Words(format!("datagrams at {here}"));
         self.note_text(host, About::listener(serial), What::Opens, text);
-        self.tell_mailbox(index, Ready::ALL);
+        self.tell_mailbox(index, Readiness::ALL);
         Ok(())
     }
 
@@ -72,9 +72,9 @@ impl World {
         to: Option<&UnixAddress>,
     ) -> Result<(), OpenError> {
         let Some(to) = to else { return Ok(()) };
-        self.allow(process, CallKind::Connect, Step::Connect)?;
+        self.allow(process, CallKind::Connect, OpenStep::Connect)?;
         if to.is_unnamed() {
-            return Err(OpenError { step: Step::Connect, error: io::ErrorKind::Unsupported.into() });
+            return Err(OpenError { step: OpenStep::Connect, error: io::ErrorKind::Unsupported.into() });
         }
         match self.find_unix_mailbox(index, to) {
             Ok(peer) => {
@@ -86,7 +86,7 @@ impl World {
                 }
                 Ok(())
             }
-            Err(errno) => failed(Step::Connect, errno),
+            Err(errno) => failed(OpenStep::Connect, errno),
         }
     }
 
@@ -126,7 +126,7 @@ impl World {
         }
         if unix.unread >= unix.most_unread {
             unix.waits = true;
-            self.mailboxes[index as usize].armed.insert(Ready::WRITABLE);
+            self.mailboxes[index as usize].armed.insert(Readiness::WRITABLE);
             return Err(Errno::EAGAIN);
         }
         let there = match (to, peer) {
@@ -146,7 +146,7 @@ impl World {
             {
                 receiver.waiters.push(id);
             }
-            self.mailboxes[index as usize].armed.insert(Ready::WRITABLE);
+            self.mailboxes[index as usize].armed.insert(Readiness::WRITABLE);
             return Err(Errno::EAGAIN);
         }
         self.deliver_unix(process, index, there, data);
@@ -167,12 +167,12 @@ impl World {
         let receiver = &mut self.mailboxes[there.index as usize];
         let at = receiver.waiting.back().map_or(arrival, |last| arrival.max(last.at));
         let letter =
-            Letter { from: Address::Unix(from), to: None, data: data.to_vec(), at, sender: Some(id) };
+            QueuedDatagram { from: Address::Unix(from), to: None, data: data.to_vec(), at, sender: Some(id) };
         receiver.waiting.push_back(letter);
         if at <= self.now {
             self.letter_arrives(there);
         } else {
-            self.schedule(at, Happening::Letter, 0, there.index, there.serial);
+            self.schedule(at, EventKind::Letter, 0, there.index, there.serial);
         }
     }
 
@@ -180,7 +180,7 @@ impl World {
         let Some(mailbox) = self.mailbox_mut(id) else { return };
         let host = mailbox.host;
         self.note(host, About::listener(id.serial), What::Arrives(PacketKind::Datagram), 0);
-        self.tell_mailbox(id.index, Ready::READABLE);
+        self.tell_mailbox(id.index, Readiness::READABLE);
     }
 
     /// Whether a queue has no room for what this socket sends: two that are connected to each other always have.
@@ -200,24 +200,24 @@ impl World {
     }
 
     /// A letter has left a mailbox: those who wait may send.
-    pub(super) fn letter_read(&mut self, index: u32, letter: &Letter) {
+    pub(super) fn letter_read(&mut self, index: u32, letter: &QueuedDatagram) {
         if let Some(sender) = letter.sender {
             self.letter_counts_no_more(sender, letter.data.len());
         }
         let Some(unix) = self.mailboxes[index as usize].unix_mut() else { return };
         for waiter in std::mem::take(&mut unix.waiters) {
             if self.mailbox_mut(waiter).is_some() {
-                self.tell_mailbox(waiter.index, Ready::WRITABLE);
+                self.tell_mailbox(waiter.index, Readiness::WRITABLE);
             }
         }
     }
 
     fn letter_counts_no_more(&mut self, sender: MailboxId, length: usize) {
-        let Some(unix) = self.mailbox_mut(sender).and_then(Mailbox::unix_mut) else { return };
+        let Some(unix) = self.mailbox_mut(sender).and_then(DatagramQueue::unix_mut) else { return };
         unix.unread = unix.unread.saturating_sub(length);
         if unix.waits && unix.unread * 4 <= unix.most_unread {
             unix.waits = false;
-            self.tell_mailbox(sender.index, Ready::WRITABLE);
+            self.tell_mailbox(sender.index, Readiness::WRITABLE);
         }
     }
 
@@ -231,7 +231,7 @@ impl World {
         }
     }
 
-    pub(super) fn unix_mail_closed(&mut self, mailbox: Mailbox) {
+    pub(super) fn unix_mail_closed(&mut self, mailbox: DatagramQueue) {
         let (host, process) = (mailbox.host, mailbox.process);
         let Family::Unix(unix) = mailbox.family else { return };
         if let Some(name) = &unix.name {
@@ -244,7 +244,7 @@ impl World {
         }
         for waiter in unix.waiters {
             if self.mailbox_mut(waiter).is_some() {
-                self.tell_mailbox(waiter.index, Ready::WRITABLE);
+                self.tell_mailbox(waiter.index, Readiness::WRITABLE);
             }
         }
     }

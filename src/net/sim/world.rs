@@ -14,26 +14,26 @@ use super::connection::{Connection, NOBODY};
 use super::coverage::{Coverage, FaultKind};
 use super::datagram::Datagram;
 use super::errno::Errno;
-use super::events::{Event, Events, Happening};
+use super::events::{Event, EventKind, Events};
 use super::link::{Link, Path};
 use super::listening::Queue;
 use super::lookups::Running;
-use super::machine::Machine;
-use super::mailbox::{Mailbox, MailboxId};
+use super::machine::HostState;
+use super::mailbox::{DatagramQueue, MailboxId};
 use super::process::{Alarms, Process, Socket};
 use super::program::Program;
 use super::random::Random;
 use super::rule::{Call, CallKind, Packet, PacketKind, Rule, Verdict};
 use super::trace::{About, Record, Text, Trace, What};
 use super::{Host, RuleId};
-use crate::net::{Instant, Job, Ready, ThreadLimits, nanoseconds};
+use crate::net::{Instant, Job, Readiness, ThreadLimits, nanoseconds};
 
 pub(super) struct World {
     pub(super) seed: u64,
     /// In nanoseconds.
     pub(super) now: u64,
     pub(super) events: Events,
-    pub(super) hosts: Vec<Machine>,
+    pub(super) hosts: Vec<HostState>,
     /// By address, the loopback's apart.
     pub(super) addresses: BTreeMap<IpAddr, u32>,
     pub(super) names: BTreeMap<String, Vec<IpAddr>>,
@@ -46,7 +46,7 @@ pub(super) struct World {
     pub(super) programs: BTreeMap<(u32, String), Program>,
     pub(super) connections: Slab<Connection>,
     pub(super) queues: Slab<Queue>,
-    pub(super) mailboxes: Slab<Mailbox>,
+    pub(super) mailboxes: Slab<DatagramQueue>,
     pub(super) datagrams: Slab<Datagram>,
     pub(super) answers: Slab<Running>,
     /// Names whose look-ups hang, with those that do.
@@ -191,20 +191,20 @@ impl World {
         let Event { what, side, index, serial, .. } = event;
         let side = usize::from(side);
         match what {
-            Happening::Timer if self.process(index).timers == serial => return self.wake(index),
-            Happening::Timer => return,
-            Happening::Program => {
+            EventKind::Timer if self.process(index).timers == serial => return self.wake(index),
+            EventKind::Timer => return,
+            EventKind::Program => {
                 self.process_mut(index).woken = true;
                 return self.wake(index);
             }
-            Happening::Job => return self.job_done(index, serial),
-            Happening::Answer => return self.answer(index),
-            Happening::Datagram => return self.datagram_arrives(index),
-            Happening::DatagramAnswered => {
+            EventKind::Job => return self.job_done(index, serial),
+            EventKind::Answer => return self.answer(index),
+            EventKind::Datagram => return self.datagram_arrives(index),
+            EventKind::DatagramAnswered => {
                 return self.datagram_answered(MailboxId { index, serial }, Errno::from(side as i32));
             }
-            Happening::Letter => return self.letter_arrives(MailboxId { index, serial }),
-            Happening::MailAgain => return self.mail_again(MailboxId { index, serial }),
+            EventKind::Letter => return self.letter_arrives(MailboxId { index, serial }),
+            EventKind::MailAgain => return self.mail_again(MailboxId { index, serial }),
             _ => {}
         }
         match self.connections.get(index as usize) {
@@ -212,31 +212,31 @@ impl World {
             _ => return,
         }
         match what {
-            Happening::Arrival => self.arrive(index, side),
-            Happening::Syn => self.syn_arrives(index),
-            Happening::SynAck => self.syn_ack_arrives(index),
-            Happening::HandshakeOver => self.handshake_over(index),
-            Happening::Refused => self.refusal_arrives(index),
-            Happening::SynAgain => self.send_syn(index),
-            Happening::Unreachable => self.connect_fails(index, Errno::EHOSTUNREACH),
-            Happening::Retransmission => self.retransmit(index, side),
-            Happening::Acknowledgement => self.acknowledge(index, side),
-            Happening::KeepAlive => self.probe(index, side),
-            Happening::Room => self.room_again(index, side),
-            Happening::Again => self.again(index, side),
+            EventKind::Arrival => self.arrive(index, side),
+            EventKind::Syn => self.syn_arrives(index),
+            EventKind::SynAck => self.syn_ack_arrives(index),
+            EventKind::HandshakeOver => self.handshake_over(index),
+            EventKind::Refused => self.refusal_arrives(index),
+            EventKind::SynAgain => self.send_syn(index),
+            EventKind::Unreachable => self.connect_fails(index, Errno::EHOSTUNREACH),
+            EventKind::Retransmission => self.retransmit(index, side),
+            EventKind::Acknowledgement => self.acknowledge(index, side),
+            EventKind::KeepAlive => self.probe(index, side),
+            EventKind::Room => self.room_again(index, side),
+            EventKind::Again => self.again(index, side),
             _ => {}
         }
         self.forget_if_over(index);
     }
 
     #[inline]
-    pub(super) fn schedule(&mut self, at: u64, what: Happening, side: usize, index: u32, serial: u32) {
+    pub(super) fn schedule(&mut self, at: u64, what: EventKind, side: usize, index: u32, serial: u32) {
         self.events.add(at, what, side, index, serial, &mut self.random.order);
     }
 
     /// Something about a connection.
     #[inline]
-    pub(super) fn schedule_for(&mut self, at: u64, what: Happening, index: u32, side: usize) {
+    pub(super) fn schedule_for(&mut self, at: u64, what: EventKind, index: u32, side: usize) {
         let serial = self.connections[index as usize].serial;
         self.schedule(at, what, side, index, serial);
     }
@@ -388,27 +388,27 @@ impl World {
 
     /// Tells a process what its socket can do, with its next poll.
     #[inline]
-    pub(super) fn tell(&mut self, index: u32, side: usize, what: Ready) {
+    pub(super) fn tell(&mut self, index: u32, side: usize, what: Readiness) {
         let free = self.has_room(index, side);
         self.tell_of_room(index, side, what, free);
     }
 
     /// As [`tell`](World::tell), of an end that has room to write, or has none.
     #[inline]
-    pub(super) fn tell_of_room(&mut self, index: u32, side: usize, what: Ready, free: bool) {
+    pub(super) fn tell_of_room(&mut self, index: u32, side: usize, what: Readiness, free: bool) {
         let end = &mut self.connections[index as usize].ends[side];
         if end.process == NOBODY {
             return;
         }
         let mut news = end.level(free);
-        if self.minimal_edges && !news.has(Ready::READ_CLOSED) {
+        if self.minimal_edges && !news.has(Readiness::READ_CLOSED) {
             news = news.and(what).and(end.armed);
             end.armed.remove(news);
         }
-        if news == Ready::default() {
+        if news == Readiness::default() {
             return;
         }
-        let first = end.news == Ready::default();
+        let first = end.news == Readiness::default();
         end.news.insert(news);
         if first {
             let (process, token) = (end.process, end.token);
@@ -432,7 +432,7 @@ impl World {
                 Socket::Listener(queue) => self.queues[queue as usize].take_news(),
                 Socket::Datagram(mailbox) => std::mem::take(&mut self.mailboxes[mailbox as usize].news),
             };
-            if ready != Ready::default() {
+            if ready != Readiness::default() {
                 events.push(crate::net::Event::Ready(token, ready));
             }
         }

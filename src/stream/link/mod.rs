@@ -6,16 +6,16 @@ use std::cell::{Cell, OnceCell, RefCell};
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
-use self::reaching::{Act, Unreached};
+use self::reaching::{Command, ReactorUnavailable};
 use super::buffer::{Buffer, Input};
-use super::waiting::{Crowd, Seat};
+use super::waiting::{WakerSet, WakerSlot};
 use super::{StreamError, StreamReader, StreamWriter};
-use crate::reactor::{Handle, Keeper};
+use crate::reactor::{BufferSink, Handle};
 use crate::{Address, ConnectionId, Reactor, Reason, Transport};
 
 /// One connection, between its protocol and its halves. Whatever is borrowed in here is given back before anybody
 /// else's code runs.
-pub(super) struct Link {
+pub(super) struct StreamState {
     handle: Handle,
     id: Cell<Option<ConnectionId>>,
     peer: OnceCell<Address>,
@@ -27,7 +27,7 @@ pub(super) struct Link {
     unread: Cell<usize>,
     limit: Cell<usize>,
     /// The one who reads.
-    pub(super) reading: Seat,
+    pub(super) reading: WakerSlot,
     outgoing: Cell<Outgoing>,
     /// Between `pause_writing` and `resume_writing`.
     crowded: Cell<bool>,
@@ -36,9 +36,9 @@ pub(super) struct Link {
     /// Bytes written since somebody last waited.
     written: Cell<usize>,
     /// What was asked for where the reactor could not be reached, in order.
-    late: RefCell<Vec<Act>>,
+    late: RefCell<Vec<Command>>,
     /// Those who wait for the connection to be made, to take more, or to end.
-    waiting: Crowd,
+    waiting: WakerSet,
     /// How the connection ended, or that there was none.
     end: OnceCell<Reason>,
     halves: Cell<u8>,
@@ -68,9 +68,9 @@ enum Outgoing {
     Overrun,
 }
 
-impl Link {
-    pub(super) fn new(handle: Handle) -> Rc<Link> {
-        Rc::new(Link {
+impl StreamState {
+    pub(super) fn new(handle: Handle) -> Rc<StreamState> {
+        Rc::new(StreamState {
             handle,
             id: Cell::new(None),
             peer: OnceCell::new(),
@@ -79,26 +79,26 @@ impl Link {
             input: RefCell::default(),
             unread: Cell::new(0),
             limit: Cell::new(LIMIT),
-            reading: Seat::default(),
+            reading: WakerSlot::default(),
             outgoing: Cell::new(Outgoing::Flows),
             crowded: Cell::new(false),
             finished: Cell::new(false),
             written: Cell::new(0),
             late: RefCell::default(),
-            waiting: Crowd::default(),
+            waiting: WakerSet::default(),
             end: OnceCell::new(),
             halves: Cell::new(0),
         })
     }
 
     /// Reader and writer of a connection that is made.
-    pub(super) fn halves(self: &Rc<Link>) -> (StreamReader, StreamWriter) {
+    pub(super) fn halves(self: &Rc<StreamState>) -> (StreamReader, StreamWriter) {
         self.halves.set(2);
         (StreamReader::new(Rc::clone(self)), StreamWriter::new(Rc::clone(self)))
     }
 
     /// One of them is dropped; with the last one the connection is closed.
-    pub(super) fn half_dropped(self: &Rc<Link>) {
+    pub(super) fn half_dropped(self: &Rc<StreamState>) {
         self.halves.set(self.halves.get().saturating_sub(1));
         if self.halves.get() == 0 {
             self.close();
@@ -121,7 +121,7 @@ impl Link {
 
     pub(super) fn host(&self) -> Option<Address> {
         if self.host.get().is_none() {
-            let host = self.reach(|transport| transport.host()).ok()?;
+            let host = self.try_with(|transport| transport.host()).ok()?;
             let _ = self.host.set(host);
         }
         self.host.get().cloned()
@@ -136,7 +136,7 @@ impl Link {
     }
 
     pub(super) fn is_closing(&self) -> bool {
-        self.end().is_some() || self.reach(|transport| transport.is_closing()).unwrap_or(false)
+        self.end().is_some() || self.try_with(|transport| transport.is_closing()).unwrap_or(false)
     }
 
     // -- reading --
@@ -156,8 +156,8 @@ impl Link {
 
     /// Moves what came to the reader's buffer: `true` when there was something, `false` at the end.
     #[inline]
-    pub(super) fn poll_more(
-        self: &Rc<Link>,
+    pub(super) fn poll_fill(
+        self: &Rc<StreamState>,
         context: &mut Context<'_>,
         buffer: &mut Buffer,
     ) -> Poll<Result<bool, StreamError>> {
@@ -184,7 +184,7 @@ impl Link {
 
     /// The reader's user has read so many bytes.
     #[inline]
-    pub(super) fn consumed(self: &Rc<Link>, count: usize) {
+    pub(super) fn consumed(self: &Rc<StreamState>, count: usize) {
         let unread = self.unread.get().saturating_sub(count);
         self.unread.set(unread);
         if self.incoming.get() == Incoming::Paused && unread <= self.limit.get() {
@@ -192,13 +192,13 @@ impl Link {
         }
     }
 
-    fn resume(self: &Rc<Link>) {
+    fn resume(self: &Rc<StreamState>) {
         self.incoming.set(Incoming::Flows);
-        self.act(Act::Resume);
+        self.act(Command::Resume);
     }
 
     /// Nobody reads any more.
-    pub(super) fn reader_dropped(self: &Rc<Link>) {
+    pub(super) fn reader_dropped(self: &Rc<StreamState>) {
         let before = self.incoming.get();
         if matches!(before, Incoming::Flows | Incoming::Paused) {
             self.incoming.set(Incoming::Unwanted);
@@ -206,7 +206,7 @@ impl Link {
         self.input.borrow_mut().give_back();
         self.unread.set(0);
         if before == Incoming::Paused {
-            self.act(Act::Resume);
+            self.act(Command::Resume);
         }
     }
 
@@ -217,18 +217,18 @@ impl Link {
     // -- writing --
 
     #[inline]
-    pub(super) fn write(self: &Rc<Link>, data: &[u8]) {
+    pub(super) fn write(self: &Rc<StreamState>, data: &[u8]) {
         if !self.may_write() {
             return;
         }
         self.written.set(self.written.get() + data.len());
         let written = self.reach_reactor(|reactor, id| reactor.write_from_task(id.0, data));
-        if let Err(Unreached::Elsewhere) = written {
-            self.put_off(Act::Write(data.to_vec()));
+        if let Err(ReactorUnavailable::Elsewhere) = written {
+            self.put_off(Command::Write(data.to_vec()));
         }
     }
 
-    pub(super) fn write_sequence(self: &Rc<Link>, pieces: &[&[u8]]) {
+    pub(super) fn write_sequence(self: &Rc<StreamState>, pieces: &[&[u8]]) {
         if !self.may_write() {
             return;
         }
@@ -238,8 +238,8 @@ impl Link {
                 reactor.write_from_task(id.0, piece);
             }
         };
-        if let Err(Unreached::Elsewhere) = self.reach_reactor(write) {
-            self.put_off(Act::Write(pieces.concat()));
+        if let Err(ReactorUnavailable::Elsewhere) = self.reach_reactor(write) {
+            self.put_off(Command::Write(pieces.concat()));
         }
     }
 
@@ -254,22 +254,22 @@ impl Link {
         }
     }
 
-    pub(super) fn write_eof(self: &Rc<Link>) {
+    pub(super) fn write_eof(self: &Rc<StreamState>) {
         if self.outgoing.get() == Outgoing::Flows {
             self.outgoing.set(Outgoing::Ended);
-            self.act(Act::WriteEof);
+            self.act(Command::WriteEof);
         }
     }
 
-    pub(super) fn close(self: &Rc<Link>) {
-        self.end_writing(Act::Close);
+    pub(super) fn close(self: &Rc<StreamState>) {
+        self.end_writing(Command::Close);
     }
 
-    pub(super) fn abort(self: &Rc<Link>) {
-        self.end_writing(Act::Abort);
+    pub(super) fn abort(self: &Rc<StreamState>) {
+        self.end_writing(Command::Abort);
     }
 
-    fn end_writing(self: &Rc<Link>, how: Act) {
+    fn end_writing(self: &Rc<StreamState>, how: Command) {
         if self.outgoing.get() == Outgoing::Flows {
             self.outgoing.set(Outgoing::Ended);
         }
@@ -294,7 +294,7 @@ impl Link {
             self.outgoing.set(Outgoing::Ended);
             return Poll::Ready(Err(StreamError::WriteEnded));
         }
-        let crowded = self.reach_reactor(|reactor, id| reactor.is_crowded(id.0));
+        let crowded = self.reach_reactor(|reactor, id| reactor.must_wait_to_write(id.0));
         if crowded.unwrap_or(self.crowded.get()) {
             self.written.set(0);
             self.waiting.wait(context);
@@ -350,13 +350,13 @@ impl Link {
     }
 
     #[inline]
-    pub(super) fn received(self: &Rc<Link>, transport: &mut Transport<'_>, data: &[u8]) {
+    pub(super) fn received(self: &Rc<StreamState>, transport: &mut Transport<'_>, data: &[u8]) {
         match self.incoming.get() {
             Incoming::Flows | Incoming::Paused => {}
             Incoming::Unwanted | Incoming::Ended | Incoming::Broken => return,
         }
         let mut input = self.input.borrow_mut();
-        let kept = input.is_empty() && transport.keep(data, || Rc::<Link>::clone(self));
+        let kept = input.is_empty() && transport.take_handoff(data, || Rc::<StreamState>::clone(self));
         if !kept {
             input.append(data);
         }
@@ -385,7 +385,7 @@ impl Link {
     }
 
     /// Whether it is wiser not to write more for now.
-    pub(super) fn set_crowded(&self, crowded: bool) {
+    pub(super) fn set_write_paused(&self, crowded: bool) {
         self.crowded.set(crowded);
         if !crowded {
             self.waiting.wake();
@@ -407,8 +407,8 @@ impl Link {
     }
 }
 
-impl Keeper for Link {
-    fn keep(&self, buffer: &mut Vec<u8>, count: usize) {
+impl BufferSink for StreamState {
+    fn take_buffer(&self, buffer: &mut Vec<u8>, count: usize) {
         if self.incoming.get() != Incoming::Unwanted {
             self.input.borrow_mut().keep(buffer, count);
             self.reading.wake();

@@ -2,12 +2,12 @@
 
 use std::rc::Rc;
 
-use super::Link;
-use crate::reactor::Run;
+use super::StreamState;
+use crate::reactor::Runnable;
 use crate::{ConnectionId, Error, Reactor, Transport};
 
 /// Something to do with the connection.
-pub(super) enum Act {
+pub(super) enum Command {
     Write(Vec<u8>),
     WriteEof,
     Close,
@@ -17,43 +17,43 @@ pub(super) enum Act {
 
 /// Why nothing was done with the connection.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(in crate::stream) enum Unreached {
+pub(in crate::stream) enum ReactorUnavailable {
     /// There is none, or none any more.
     Gone,
     /// No task is polled here, or somebody has the reactor already.
     Elsewhere,
 }
 
-impl From<Unreached> for Error {
-    fn from(unreached: Unreached) -> Error {
+impl From<ReactorUnavailable> for Error {
+    fn from(unreached: ReactorUnavailable) -> Error {
         match unreached {
-            Unreached::Gone => Error::NotConnected,
-            Unreached::Elsewhere => Error::ReactorUnavailable,
+            ReactorUnavailable::Gone => Error::NotConnected,
+            ReactorUnavailable::Elsewhere => Error::ReactorUnavailable,
         }
     }
 }
 
-impl Act {
+impl Command {
     fn apply(self, transport: &mut Transport<'_>) {
         match self {
-            Act::Write(data) => transport.write(&data),
-            Act::WriteEof => transport.lose_write_connection(),
-            Act::Close => transport.lose_connection(),
-            Act::Abort => transport.abort_connection(),
-            Act::Resume => transport.resume_reading(),
+            Command::Write(data) => transport.write(&data),
+            Command::WriteEof => transport.lose_write_connection(),
+            Command::Close => transport.lose_connection(),
+            Command::Abort => transport.abort_connection(),
+            Command::Resume => transport.resume_reading(),
         }
     }
 }
 
-impl Link {
+impl StreamState {
     /// Does something with the connection now, if the reactor can be reached; what was put off goes before it.
-    pub(in crate::stream) fn reach<R>(
+    pub(in crate::stream) fn try_with<R>(
         &self,
         call: impl FnOnce(&mut Transport<'_>) -> R,
-    ) -> Result<R, Unreached> {
+    ) -> Result<R, ReactorUnavailable> {
         let call =
             |reactor: &mut Reactor, id| reactor.transport(id).map(|mut transport| call(&mut transport));
-        self.reach_reactor(call)?.ok_or(Unreached::Gone)
+        self.reach_reactor(call)?.ok_or(ReactorUnavailable::Gone)
     }
 
     /// The same for calls that do not mind whether the connection is there.
@@ -61,37 +61,37 @@ impl Link {
     pub(super) fn reach_reactor<R>(
         &self,
         call: impl FnOnce(&mut Reactor, ConnectionId) -> R,
-    ) -> Result<R, Unreached> {
-        let Some(id) = self.id.get() else { return Err(Unreached::Gone) };
-        let reached = self.handle.reach(|reactor| {
+    ) -> Result<R, ReactorUnavailable> {
+        let Some(id) = self.id.get() else { return Err(ReactorUnavailable::Gone) };
+        let reached = self.handle.try_with(|reactor| {
             if !self.late.borrow().is_empty() {
                 self.catch_up(reactor);
             }
             call(reactor, id)
         });
-        reached.ok_or(Unreached::Elsewhere)
+        reached.ok_or(ReactorUnavailable::Elsewhere)
     }
 
-    pub(super) fn act(self: &Rc<Link>, act: Act) {
+    pub(super) fn act(self: &Rc<StreamState>, act: Command) {
         let mut act = Some(act);
-        let done = self.reach(|transport| {
+        let done = self.try_with(|transport| {
             if let Some(act) = act.take() {
                 act.apply(transport);
             }
         });
-        if let (Err(Unreached::Elsewhere), Some(act)) = (done, act) {
+        if let (Err(ReactorUnavailable::Elsewhere), Some(act)) = (done, act) {
             self.put_off(act);
         }
     }
 
     #[cold]
-    pub(super) fn put_off(self: &Rc<Link>, act: Act) {
+    pub(super) fn put_off(self: &Rc<StreamState>, act: Command) {
         if self.end().is_some() {
             return;
         }
         self.late.borrow_mut().push(act);
         if self.late.borrow().len() == 1 {
-            self.handle.queue(Rc::<Link>::clone(self));
+            self.handle.queue(Rc::<StreamState>::clone(self));
         }
     }
 
@@ -109,8 +109,8 @@ impl Link {
 }
 
 /// Does what was put off.
-impl Run for Link {
-    fn run(self: Rc<Link>, reactor: &mut Reactor) {
+impl Runnable for StreamState {
+    fn run(self: Rc<StreamState>, reactor: &mut Reactor) {
         self.catch_up(reactor);
     }
 }
