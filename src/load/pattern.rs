@@ -33,7 +33,7 @@ impl Pattern {
         connection % PERIOD as u64 * STRIDE % PERIOD as u64
     }
 
-    /// The bytes from `position` on: `most`, or a piece.
+    /// The bytes from `position` on: `max_count`, or a piece.
     #[inline]
     pub(super) fn at(&self, position: u64, most: u64) -> &[u8] {
         let start = (position % PERIOD as u64) as usize;
@@ -63,7 +63,7 @@ impl Pattern {
     }
 
     /// What became of the stream where `found` came in the place of the bytes at `position`. Before it lie `behind` bytes
-    /// of the connection, after it `ahead` were sent.
+    /// of the connection, after it `bytes_before` were sent.
     pub(super) fn explain(&self, position: u64, found: &[u8], behind: u64, ahead: u64) -> Corruption {
         let found = &found[..found.len().min(TELLING)];
         if found.len() < LEAST_TELLING {

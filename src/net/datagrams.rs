@@ -11,9 +11,9 @@ use super::Address;
 #[derive(Default)]
 pub(crate) struct RecvBatch {
     buffer: Vec<u8>,
-    longest: usize,
-    most: usize,
-    came: Vec<RecvMeta>,
+    max_len: usize,
+    max_count: usize,
+    received: Vec<RecvMeta>,
     /// Those before it were handed over.
     next: usize,
     /// Whether more may wait; otherwise, as after `WouldBlock`, the next report tells.
@@ -60,11 +60,11 @@ impl RecvBatch {
     /// Makes room for so many datagrams, at most a batch, of so many bytes each, and forgets what came before.
     pub(crate) fn prepare(&mut self, longest: usize, most: usize) {
         let longest = longest.max(1);
-        self.came.clear();
+        self.received.clear();
         self.next = 0;
         self.more = true;
-        self.longest = longest;
-        self.most = most.clamp(1, BATCH);
+        self.max_len = longest;
+        self.max_count = most.clamp(1, BATCH);
         if self.buffer.len() < longest * BATCH {
             // Zeroed by the system, page by page, as they are used: short datagrams touch few.
             self.buffer = vec![0; longest * BATCH];
@@ -73,12 +73,12 @@ impl RecvBatch {
 
     /// Places for the datagrams that are wanted, each of the longest size, and where to note them.
     pub(crate) fn places(&mut self) -> (impl Iterator<Item = &mut [u8]>, &mut Vec<RecvMeta>) {
-        (self.buffer.chunks_mut(self.longest).take(self.most), &mut self.came)
+        (self.buffer.chunks_mut(self.max_len).take(self.max_count), &mut self.received)
     }
 
     /// How many are wanted.
     pub(crate) fn most(&self) -> usize {
-        self.most
+        self.max_count
     }
 
     /// Nothing more waits.
@@ -92,12 +92,12 @@ impl RecvBatch {
 
     #[cfg(test)]
     pub(crate) fn came(&self) -> &[RecvMeta] {
-        &self.came
+        &self.received
     }
 
     /// The first that was not handed over, and its bytes.
     pub(crate) fn first(&self) -> Option<(&RecvMeta, &[u8])> {
-        self.came.get(self.next).map(|came| (came, self.data(came)))
+        self.received.get(self.next).map(|came| (came, self.data(came)))
     }
 
     pub(crate) fn hand_over(&mut self) {
@@ -107,12 +107,12 @@ impl RecvBatch {
     /// What was not handed over, for itself, and no larger than it has to be.
     pub(crate) fn rest(&mut self) -> RecvBatch {
         let mut rest = RecvBatch::default();
-        for came in self.came.get(self.next..).unwrap_or_default() {
+        for came in self.received.get(self.next..).unwrap_or_default() {
             let start = rest.buffer.len();
             rest.buffer.extend_from_slice(self.data(came));
-            rest.came.push(RecvMeta { start, ..came.clone() });
+            rest.received.push(RecvMeta { start, ..came.clone() });
         }
-        self.next = self.came.len();
+        self.next = self.received.len();
         rest
     }
 

@@ -21,7 +21,7 @@ impl Reactor {
     /// [`Error::Stopping`] or [`Error::ReactorFinished`] when the reactor stops or has stopped.
     pub fn adopt_listener(&mut self, descriptor: OwnedFd, factory: impl Factory) -> Result<Listener> {
         self.check_begins()?;
-        let token = self.sources.next_token();
+        let token = self.registry.next_token();
         let asked = "an adopted descriptor";
         let adopted = self.net.adopt(token, descriptor, Adopt::Listener);
         adopted.map_err(|failed| cannot_listen(asked, failed))?;
@@ -36,7 +36,7 @@ impl Reactor {
     /// [`Error::Stopping`] or [`Error::ReactorFinished`] when the reactor stops or has stopped.
     pub fn adopt_connection(&mut self, descriptor: OwnedFd, protocol: impl Protocol) -> Result<ConnectionId> {
         self.check_begins()?;
-        let token = self.sources.next_token();
+        let token = self.registry.next_token();
         let adopted = self.net.adopt(token, descriptor, Adopt::Connection);
         adopted.map_err(|failed| Error::System { call: failed.step.name(), source: failed.error })?;
         let peer = self.net.peer_address(token).map_err(|source| {
@@ -56,10 +56,10 @@ impl Reactor {
         let mut connection = Connection::new(peer, Token::NONE, self.has_small_marks());
         // What has come already waits for the protocol to begin.
         connection.pauses.set(Pauses::UNBEGUN, true);
-        let inserted = self.sources.insert(Source::Connection(connection));
+        let inserted = self.registry.insert(Source::Connection(connection));
         debug_assert_eq!(inserted, token);
         self.statistics.adopted += 1;
-        self.tasks.push(Callback::Begin(token, protocol));
+        self.callbacks.push(Callback::Begin(token, protocol));
         ConnectionId(token)
     }
 
@@ -70,7 +70,7 @@ impl Reactor {
     /// [`Error::NotListening`]; [`Error::System`] when there are no descriptors left.
     pub fn duplicate_listener(&mut self, listener: &Listener) -> Result<OwnedFd> {
         let token = listener.token();
-        if self.sources.listener_mut(token).is_none() {
+        if self.registry.listener_mut(token).is_none() {
             return Err(Error::NotListening);
         }
         self.net.duplicate(token).map_err(|source| Error::System { call: "dup", source })
@@ -80,9 +80,9 @@ impl Reactor {
     /// whoever's who [adopts](Reactor::adopt_connection) it. Here the connection is lost, for [`Reason::Released`].
     pub(super) fn release(&mut self, token: Token) -> Result<OwnedFd> {
         if self.current == token {
-            self.send_scratch(token);
+            self.send_write_batch(token);
         }
-        let Some(connection) = self.sources.connection(token) else { return Err(Error::NotConnected) };
+        let Some(connection) = self.registry.connection(token) else { return Err(Error::NotConnected) };
         match connection.state {
             State::Open if connection.unsent() == 0 && !connection.is_layered() => {}
             State::Open => return Err(Error::UnsentData(connection.unsent())),
@@ -94,7 +94,7 @@ impl Reactor {
     }
 
     pub(super) fn begin_adopted(&mut self, token: Token, protocol: Box<dyn Protocol>) {
-        if let Some(connection) = self.sources.connection_mut(token) {
+        if let Some(connection) = self.registry.connection_mut(token) {
             connection.pauses.set(Pauses::UNBEGUN, false);
         }
         self.begin_connection(token, Built::Protocol(protocol));

@@ -16,14 +16,14 @@ pub(super) struct Building {
 
 /// What was left with a connection.
 #[derive(Default)]
-pub(crate) struct Attached {
+pub(crate) struct Extensions {
     /// By layers, for whoever wants to know: one of each type.
     values: Vec<Box<dyn Any>>,
     /// By factories: dropped when it is lost, before anybody hears of it.
     guards: Vec<Box<dyn Any>>,
 }
 
-impl Attached {
+impl Extensions {
     pub(super) fn take_guards(&mut self) -> Vec<Box<dyn Any>> {
         std::mem::take(&mut self.guards)
     }
@@ -74,12 +74,12 @@ impl Reactor {
 
     /// What is dropped as soon as a connection is lost, before its protocol hears of it; `None` when it is gone.
     pub(crate) fn guards(&mut self, id: ConnectionId) -> Option<&mut Vec<Box<dyn Any>>> {
-        Some(&mut self.sources.connection_mut(id.0)?.rare().attached.guards)
+        Some(&mut self.registry.connection_mut(id.0)?.rare().extensions.guards)
     }
 
     pub(super) fn attach<T: 'static>(&mut self, token: Token, value: T) {
-        let Some(connection) = self.sources.connection_mut(token) else { return };
-        let values = &mut connection.rare().attached.values;
+        let Some(connection) = self.registry.connection_mut(token) else { return };
+        let values = &mut connection.rare().extensions.values;
         let earlier = values.iter().position(|earlier| earlier.is::<T>());
         let earlier = earlier.map(|place| values.swap_remove(place));
         values.push(Box::new(value));
@@ -88,7 +88,7 @@ impl Reactor {
     }
 
     pub(super) fn attached<T: 'static>(&self, token: Token) -> Option<&T> {
-        let rare = self.sources.connection(token)?.cold.as_ref()?;
-        rare.attached.values.iter().find_map(|value| value.downcast_ref())
+        let rare = self.registry.connection(token)?.cold.as_ref()?;
+        rare.extensions.values.iter().find_map(|value| value.downcast_ref())
     }
 }

@@ -7,7 +7,7 @@ use crate::net::{Readiness, Token};
 
 impl Reactor {
     pub(crate) fn begin_connection(&mut self, token: Token, begun: Built) {
-        let Some(connection) = self.sources.connection_mut(token) else {
+        let Some(connection) = self.registry.connection_mut(token) else {
             return;
         };
         if connection.state == State::Lost {
@@ -33,7 +33,7 @@ impl Reactor {
         place: CallbackKind,
         call: impl FnOnce(&mut dyn Protocol, &mut Transport<'_>),
     ) {
-        let Some(connection) = self.sources.connection_mut(token) else {
+        let Some(connection) = self.registry.connection_mut(token) else {
             return;
         };
         if connection.state == State::Lost {
@@ -60,12 +60,12 @@ impl Reactor {
     ) -> bool {
         self.enter(token, place, |transport| call(&mut *protocol, transport));
         // The slot cannot have gone: it is freed by the loop alone.
-        let Some(connection) = self.sources.connection_mut(token) else { return true };
+        let Some(connection) = self.registry.connection_mut(token) else { return true };
         // Its place is empty, so there is nothing to drop.
         std::mem::forget(connection.protocol.replace(protocol));
         if connection.state != State::Open
             || !connection.outgoing.is_empty()
-            || !connection.ready.has(Readiness::WRITABLE)
+            || !connection.readiness.has(Readiness::WRITABLE)
         {
             self.after_callback(token);
             return false;
@@ -78,17 +78,17 @@ impl Reactor {
                     self.write_batch.clear();
                 }
                 result => {
-                    self.sent_in_part(token, result);
+                    self.partial_send(token, result);
                     return false;
                 }
             }
         }
-        !connection.ready.has(Readiness::READABLE)
+        !connection.readiness.has(Readiness::READABLE)
     }
 
     /// Whether there is a protocol that could be called.
     pub(super) fn has_protocol(&self, token: Token) -> bool {
-        let connection = self.sources.connection(token);
+        let connection = self.registry.connection(token);
         connection.is_some_and(|connection| connection.state != State::Lost && connection.protocol_is_in())
     }
 
@@ -108,9 +108,9 @@ impl Reactor {
     fn lose_panicked(&mut self, token: Token, panic: String) {
         self.write_batch.clear();
         let reason = Reason::Panicked(panic);
-        match self.sources.connection(token).map(|connection| connection.state) {
+        match self.registry.connection(token).map(|connection| connection.state) {
             // It had been aborted in the same callback.
-            Some(State::Lost) => self.tasks.correct_loss(token, reason),
+            Some(State::Lost) => self.callbacks.correct_loss(token, reason),
             _ => self.queue_loss(token, reason),
         }
     }
@@ -118,9 +118,9 @@ impl Reactor {
     /// After a callback: what it wrote is sent, what it asked for begins.
     pub(super) fn after_callback(&mut self, token: Token) {
         if !self.write_batch.is_empty() {
-            self.send_scratch(token);
+            self.send_write_batch(token);
         }
-        match self.sources.connection(token) {
+        match self.registry.connection(token) {
             Some(connection) if connection.is_layered() => {
                 self.move_above_layers(token);
                 self.flush(token);

@@ -3,7 +3,7 @@
 use std::io;
 use std::time::Duration;
 
-use super::connection::{Closing, Connection, Flow, Registered, State};
+use super::connection::{CloseLimit, Connection, Flow, Registered, State};
 use super::sources::Source;
 use super::tasks::{Callback, SocketDisposal};
 use super::{Address, CallbackKind, Reactor, Reason, TimedCall, Transport};
@@ -11,7 +11,7 @@ use crate::net::{Close, Instant, Readiness, Token};
 
 impl Reactor {
     pub(crate) fn lose_connection(&mut self, token: Token, within: Option<Duration>) {
-        let Some(connection) = self.sources.connection_mut(token) else {
+        let Some(connection) = self.registry.connection_mut(token) else {
             return;
         };
         if !connection.is_made() {
@@ -42,7 +42,7 @@ impl Reactor {
     }
 
     pub(crate) fn lose_write_connection(&mut self, token: Token) {
-        let Some(connection) = self.sources.connection_mut(token) else {
+        let Some(connection) = self.registry.connection_mut(token) else {
             return;
         };
         connection.state = match connection.state {
@@ -57,7 +57,7 @@ impl Reactor {
     }
 
     pub(crate) fn abort_connection(&mut self, token: Token) {
-        match self.sources.connection(token).map(|connection| connection.state) {
+        match self.registry.connection(token).map(|connection| connection.state) {
             Some(State::Lingering) => self.end_lingering(token),
             Some(_) => {
                 if self.current == token {
@@ -71,11 +71,11 @@ impl Reactor {
 
     /// Takes the next step of a connection that closes, if it can be taken.
     pub(super) fn advance_close(&mut self, token: Token) {
-        let Some(connection) = self.sources.connection_mut(token) else {
+        let Some(connection) = self.registry.connection_mut(token) else {
             return;
         };
         let waits = connection.unsent() > 0 || connection.has_producer() || connection.layers_send();
-        let limited = connection.cold.as_ref().is_some_and(|rare| rare.closing.is_some());
+        let limited = connection.cold.as_ref().is_some_and(|rare| rare.close_limit.is_some());
         match connection.state {
             State::OutputClosing | State::InputClosedOutputClosing if !waits => {
                 match self.net.shutdown_write(token) {
@@ -92,11 +92,11 @@ impl Reactor {
                     false => State::OutputClosed,
                 };
                 // Reading goes on for as long as the peer likes.
-                let limit = connection.cold.as_mut().and_then(|rare| rare.closing.take_if(|_| !both));
+                let limit = connection.cold.as_mut().and_then(|rare| rare.close_limit.take_if(|_| !both));
                 if let Some(limit) = limit {
                     self.timers.cancel(limit.timer);
                 }
-                self.tasks.push(Callback::WriteConnectionLost(token));
+                self.callbacks.push(Callback::WriteConnectionLost(token));
                 if both {
                     self.schedule_flush(token);
                 }
@@ -112,7 +112,7 @@ impl Reactor {
                     false => SocketDisposal::Close(Close::Graceful),
                 };
                 let told =
-                    self.sources.connection_mut(token).and_then(|c| c.cold.as_mut()?.close_reason.take());
+                    self.registry.connection_mut(token).and_then(|c| c.cold.as_mut()?.close_reason.take());
                 let reason = told.unwrap_or(Reason::Done);
                 self.end(token, reason, farewell);
             }
@@ -129,7 +129,7 @@ impl Reactor {
 
     /// Tells the protocol that our FIN is out, unless it knows.
     pub(super) fn notify_write_closed(&mut self, token: Token) {
-        if let Some(connection) = self.sources.connection_mut(token)
+        if let Some(connection) = self.registry.connection_mut(token)
             && std::mem::replace(&mut connection.write_closed_pending, false)
         {
             self.call_protocol(token, CallbackKind::WriteConnectionLost, |protocol, transport| {
@@ -148,11 +148,11 @@ impl Reactor {
         let at = self.now() + limit;
         let at = last.map_or(at, |last| at.min(last));
         let timer = self.timers.set(at, TimedCall::CloseLimit(token));
-        let closing = Closing { timer, limit, last };
+        let closing = CloseLimit { timer, limit, last };
         let earlier = self
-            .sources
+            .registry
             .connection_mut(token)
-            .and_then(|connection| connection.rare().closing.replace(closing));
+            .and_then(|connection| connection.rare().close_limit.replace(closing));
         if let Some(earlier) = earlier {
             self.timers.cancel(earlier.timer);
         }
@@ -160,10 +160,10 @@ impl Reactor {
 
     /// Bytes went: the limit of a connection on its way out begins anew.
     pub(super) fn note_progress(&mut self, token: Token) {
-        let Some(connection) = self.sources.connection(token) else {
+        let Some(connection) = self.registry.connection(token) else {
             return;
         };
-        if let Some(closing) = connection.cold.as_ref().and_then(|rare| rare.closing) {
+        if let Some(closing) = connection.cold.as_ref().and_then(|rare| rare.close_limit) {
             let at = self.now() + closing.limit;
             let at = closing.last.map_or(at, |last| at.min(last));
             // Only ever put off: a timer that is set in this turn waits for the next one, so setting an overdue one again and
@@ -177,21 +177,21 @@ impl Reactor {
     /// Offers what waits to the system, although it has not said that it takes any: Linux says so when a third of its
     /// buffer is free, which a slow peer may take longer for than the limit.
     fn sends_after_all(&mut self, token: Token) -> bool {
-        let Some(connection) = self.sources.connection_mut(token) else { return false };
+        let Some(connection) = self.registry.connection_mut(token) else { return false };
         if connection.waiting() == 0 {
             return false;
         }
-        connection.ready.insert(Readiness::WRITABLE);
+        connection.readiness.insert(Readiness::WRITABLE);
         let before = self.statistics.bytes_sent;
         self.flush(token);
         self.statistics.bytes_sent > before
     }
 
     pub(crate) fn close_limit_reached(&mut self, token: Token) {
-        let Some(connection) = self.sources.connection_mut(token) else {
+        let Some(connection) = self.registry.connection_mut(token) else {
             return;
         };
-        let Some(closing) = connection.rare().closing.take() else {
+        let Some(closing) = connection.rare().close_limit.take() else {
             return;
         };
         let state = connection.state;
@@ -200,7 +200,7 @@ impl Reactor {
             State::Lost => {}
             State::Lingering => self.end_lingering(token),
             _ if !over && self.sends_after_all(token) => {
-                if self.sources.connection(token).is_some_and(|connection| !connection.state.is_over()) {
+                if self.registry.connection(token).is_some_and(|connection| !connection.state.is_over()) {
                     self.limit_closing(token, closing.limit, closing.last);
                 }
             }
@@ -215,7 +215,7 @@ impl Reactor {
     /// written is thrown away with it, the peer sees a reset: an end would say that it has all of it.
     pub(crate) fn queue_loss(&mut self, token: Token, reason: Reason) {
         let complete = self
-            .sources
+            .registry
             .connection(token)
             .is_some_and(|connection| connection.unsent() == 0 && connection.state != State::Broken);
         let how = match reason {
@@ -226,7 +226,7 @@ impl Reactor {
     }
 
     pub(super) fn end(&mut self, token: Token, reason: Reason, farewell: SocketDisposal) {
-        let Some(connection) = self.sources.connection_mut(token) else {
+        let Some(connection) = self.registry.connection_mut(token) else {
             return;
         };
         if matches!(connection.state, State::Lost | State::Lingering) {
@@ -239,12 +239,12 @@ impl Reactor {
         self.batching &= self.current != token;
         connection.outgoing = Vec::new();
         connection.sent = 0;
-        self.tasks.push(Callback::Lost(token, reason, farewell));
+        self.callbacks.push(Callback::Lost(token, reason, farewell));
     }
 
     /// Tells everyone whom it concerns that a connection is lost, and frees its slot.
     pub(crate) fn deliver_loss(&mut self, token: Token, reason: &Reason, farewell: SocketDisposal) {
-        let Some(connection) = self.sources.connection_mut(token) else {
+        let Some(connection) = self.registry.connection_mut(token) else {
             return;
         };
         self.statistics.connections_lost += u64::from(!connection.is_child_pipe());
@@ -256,10 +256,10 @@ impl Reactor {
         let mut guards = Vec::new();
         if let Some(rare) = connection.cold.as_mut() {
             timers = std::mem::take(&mut rare.timers);
-            closing = rare.closing.take();
+            closing = rare.close_limit.take();
             producer = rare.producer.take();
             layers = rare.layers.take();
-            guards = rare.attached.take_guards();
+            guards = rare.extensions.take_guards();
         }
         // Whoever hears of the loss may connect anew.
         drop(guards);
@@ -299,11 +299,11 @@ impl Reactor {
 
     /// Frees a slot, and drops what was registered too late.
     fn forget(&mut self, token: Token) {
-        if let Some(Source::Connection(Connection { cold: Some(rare), .. })) = self.sources.remove(token) {
+        if let Some(Source::Connection(Connection { cold: Some(rare), .. })) = self.registry.remove(token) {
             for timer in rare.timers {
                 self.drop_timer(timer);
             }
-            for value in rare.attached.into_values() {
+            for value in rare.extensions.into_values() {
                 self.call(CallbackKind::Drop, |_| drop(value));
             }
         }
@@ -312,11 +312,11 @@ impl Reactor {
     /// Our FIN is out. Closing now would answer what still comes with a reset, which could destroy what
     /// the peer has not read yet.
     fn begin_lingering(&mut self, token: Token) {
-        let Some(connection) = self.sources.connection_mut(token) else {
+        let Some(connection) = self.registry.connection_mut(token) else {
             return;
         };
         connection.state = State::Lingering;
-        connection.ready.insert(Readiness::READABLE);
+        connection.readiness.insert(Readiness::READABLE);
         let linger = self.settings.linger;
         let last = self.now() + linger.saturating_mul(LINGERS);
         self.limit_closing(token, linger, Some(last));
@@ -324,13 +324,13 @@ impl Reactor {
     }
 
     pub(crate) fn end_lingering(&mut self, token: Token) {
-        let Some(connection) = self.sources.connection_mut(token) else {
+        let Some(connection) = self.registry.connection_mut(token) else {
             return;
         };
         if connection.state != State::Lingering {
             return;
         }
-        if let Some(closing) = connection.rare().closing.take() {
+        if let Some(closing) = connection.rare().close_limit.take() {
             self.timers.cancel(closing.timer);
         }
         self.net.close(token, Close::Graceful);

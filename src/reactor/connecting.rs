@@ -8,7 +8,7 @@ use super::connector::{ConnectOptions, Phase};
 use super::error::Error;
 use super::layering::{Built, build};
 use super::looking_up::Overdue;
-use super::race::{Attempt, HappyEyeballs, Told, interleaved};
+use super::race::{Attempt, HappyEyeballs, RankedFailure, interleaved};
 use super::sources::Source;
 use super::stream_options::StreamOptions;
 use super::tasks::Callback;
@@ -26,16 +26,16 @@ impl Reactor {
         place: CallbackKind,
         call: impl FnOnce(&mut dyn ClientFactory, &mut Reactor) -> R,
     ) -> Option<Result<R, String>> {
-        let mut factory = self.sources.connector_mut(token)?.factory.take()?;
+        let mut factory = self.registry.connector_mut(token)?.factory.take()?;
         let result = self.catch_panic(place, None, |reactor| call(&mut *factory, reactor));
-        if let Some(slot) = self.sources.connector_mut(token) {
+        if let Some(slot) = self.registry.connector_mut(token) {
             slot.factory = Some(factory);
         }
         Some(result)
     }
 
     fn start_client_factory(&mut self, token: Token) {
-        let Some(slot) = self.sources.connector_mut(token) else { return };
+        let Some(slot) = self.registry.connector_mut(token) else { return };
         if !std::mem::replace(&mut slot.started, true) {
             self.with_client_factory(token, CallbackKind::StartFactory, |factory, reactor| {
                 factory.start_factory(reactor);
@@ -44,7 +44,7 @@ impl Reactor {
     }
 
     pub(crate) fn begin_to_connect(&mut self, token: Token) {
-        let Some(slot) = self.sources.connector_mut(token) else {
+        let Some(slot) = self.registry.connector_mut(token) else {
             return;
         };
         if !matches!(slot.phase, Phase::Starting | Phase::Waiting(_)) {
@@ -57,7 +57,7 @@ impl Reactor {
             factory.started_connecting(&mut Connector::new(reactor, token));
         });
         let now = self.now();
-        let Some(slot) = self.sources.connector_mut(token) else {
+        let Some(slot) = self.registry.connector_mut(token) else {
             return;
         };
         if !matches!(slot.phase, Phase::Starting) {
@@ -83,7 +83,7 @@ impl Reactor {
         };
         match self.begin_lookup(&host, port, Box::new(answered)) {
             Ok(lookup) => {
-                if let Some(slot) = self.sources.connector_mut(token) {
+                if let Some(slot) = self.registry.connector_mut(token) {
                     slot.phase = Phase::Resolving(lookup);
                 }
             }
@@ -101,7 +101,7 @@ impl Reactor {
         began: Instant,
         found: Result<Vec<SocketAddr>, Reason>,
     ) {
-        let Some(slot) = self.sources.connector_mut(token) else {
+        let Some(slot) = self.registry.connector_mut(token) else {
             return;
         };
         if slot.attempt != attempt || !matches!(slot.phase, Phase::Resolving(_)) {
@@ -131,14 +131,14 @@ impl Reactor {
     }
 
     fn begin_race(&mut self, token: Token, addresses: impl IntoIterator<Item = Address>) {
-        if let Some(slot) = self.sources.connector_mut(token) {
+        if let Some(slot) = self.registry.connector_mut(token) {
             slot.phase = Phase::Connecting(Box::new(HappyEyeballs::new(addresses)));
             self.begin_next_attempt(token);
         }
     }
 
     fn race(&mut self, token: Token) -> Option<&mut HappyEyeballs> {
-        match &mut self.sources.connector_mut(token)?.phase {
+        match &mut self.registry.connector_mut(token)?.phase {
             Phase::Connecting(race) => Some(race),
             _ => None,
         }
@@ -146,7 +146,7 @@ impl Reactor {
 
     /// Begins with the next address, if there is one. When nothing is under way, all have failed.
     fn begin_next_attempt(&mut self, token: Token) {
-        while let Some(slot) = self.sources.connector_mut(token)
+        while let Some(slot) = self.registry.connector_mut(token)
             && let Phase::Connecting(race) = &mut slot.phase
         {
             if let Some(timer) = race.next.take() {
@@ -163,10 +163,10 @@ impl Reactor {
             };
             let delay = slot.options.attempt_delay();
             let began = self.net.now();
-            let attempt = self.sources.insert(Source::Attempt(token));
+            let attempt = self.registry.insert(Source::Attempt(token));
             let opened = self.net.open(attempt, &open);
             if opened.is_err() {
-                self.sources.remove(attempt);
+                self.registry.remove(attempt);
             }
             match opened {
                 Ok(()) => {
@@ -193,7 +193,7 @@ impl Reactor {
                 Err(failed) => {
                     if let Some(race) = self.race(token) {
                         let is_ipv6 = matches!(address, Address::Tcp(address) if address.is_ipv6());
-                        Told::note_opening(&mut race.failure, &failed, is_ipv6);
+                        RankedFailure::note_opening(&mut race.failure, &failed, is_ipv6);
                     }
                 }
             }
@@ -205,7 +205,7 @@ impl Reactor {
                 let error = io::Error::from(io::ErrorKind::AddrNotAvailable);
                 Reason::ConnectFailed(SystemError::new("connect", &error))
             };
-            let reason = race.failure.take().map_or_else(nothing_to_try, Told::into_reason);
+            let reason = race.failure.take().map_or_else(nothing_to_try, RankedFailure::into_reason);
             self.fail_soon(token, reason);
         }
     }
@@ -260,7 +260,7 @@ impl Reactor {
             }
             Ok(peer) => {
                 let began = self.race(connector).and_then(|race| race.remove(attempt));
-                if let Some(slot) = self.sources.connector_mut(connector) {
+                if let Some(slot) = self.registry.connector_mut(connector) {
                     slot.took = began.map(|began| seen - began);
                 }
                 return self.connected(attempt, connector, peer, ready);
@@ -278,17 +278,17 @@ impl Reactor {
             },
         };
         self.net.close(attempt, Close::Graceful);
-        self.sources.remove(attempt);
+        self.registry.remove(attempt);
         if let Some(race) = self.race(connector) {
             race.remove(attempt);
-            Told::note(&mut race.failure, failed);
+            RankedFailure::note(&mut race.failure, failed);
         }
         self.begin_next_attempt(connector);
     }
 
     fn connected(&mut self, token: Token, connector: Token, peer: Address, ready: Readiness) {
         self.statistics.connects += 1;
-        let Some(slot) = self.sources.connector_mut(connector) else {
+        let Some(slot) = self.registry.connector_mut(connector) else {
             return;
         };
         let raced = std::mem::replace(&mut slot.phase, Phase::Connected(token));
@@ -303,7 +303,7 @@ impl Reactor {
             log_warn!("{peer}: an option of the connection could not be set: {error}");
         }
         let small_marks = self.has_small_marks();
-        self.sources.promote(token, Connection::new(peer.clone(), connector, small_marks));
+        self.registry.promote(token, Connection::new(peer.clone(), connector, small_marks));
         let built = self.while_building(token, |reactor| {
             reactor.with_client_factory(connector, CallbackKind::BuildProtocol, |factory, reactor| {
                 build(factory, reactor, &peer)
@@ -312,7 +312,7 @@ impl Reactor {
         // Layers have what is left of the time to get ready.
         let layered = matches!(built, Some(Ok(Some(Built::Layers(_)))));
         if !layered
-            && let Some(timeout) = self.sources.connector_mut(connector).and_then(|s| s.timeout.take())
+            && let Some(timeout) = self.registry.connector_mut(connector).and_then(|s| s.timeout.take())
         {
             self.timers.cancel(timeout);
         }
@@ -321,15 +321,15 @@ impl Reactor {
                 self.begin_connection(token, begun);
                 // What the kernel said beside "connected" will not be said again.
                 if ready.has(Readiness::READABLE)
-                    && let Some(connection) = self.sources.connection_mut(token)
+                    && let Some(connection) = self.registry.connection_mut(token)
                 {
-                    connection.ready.insert(ready);
+                    connection.readiness.insert(ready);
                     self.schedule_resume(token);
                 }
             }
             refused => {
                 self.net.close(token, Close::Graceful);
-                self.sources.remove(token);
+                self.registry.remove(token);
                 match refused {
                     Some(Err(panic)) => self.connector_failed(connector, &Reason::Panicked(panic)),
                     _ => self.connector_lost(connector, token, &Reason::Done),
@@ -350,7 +350,7 @@ impl Reactor {
     }
 
     pub(crate) fn connect_timed_out(&mut self, token: Token) {
-        let Some(slot) = self.sources.connector_mut(token) else {
+        let Some(slot) = self.registry.connector_mut(token) else {
             return;
         };
         slot.timeout = None;
@@ -363,7 +363,7 @@ impl Reactor {
             race.waiting.clear();
         }
         self.look_at_attempts(token);
-        if let Some(slot) = self.sources.connector(token)
+        if let Some(slot) = self.registry.connector(token)
             && matches!(slot.phase, Phase::Resolving(_) | Phase::Connecting(_))
         {
             let limit = slot.options.timeout();
@@ -372,7 +372,7 @@ impl Reactor {
                     Overdue::Failed(reason) => reason,
                     Overdue::Until(at) => {
                         let timer = self.timers.set(at, TimedCall::ConnectTimeout(token));
-                        if let Some(slot) = self.sources.connector_mut(token) {
+                        if let Some(slot) = self.registry.connector_mut(token) {
                             slot.timeout = Some(timer);
                         }
                         return;
@@ -381,8 +381,8 @@ impl Reactor {
                 _ => {
                     // What another address has answered may tell more than the silence of those under way.
                     let mut told = self.race(token).and_then(|race| race.failure.take());
-                    Told::note(&mut told, Reason::TimedOut(limit));
-                    told.map_or(Reason::TimedOut(limit), Told::into_reason)
+                    RankedFailure::note(&mut told, Reason::TimedOut(limit));
+                    told.map_or(Reason::TimedOut(limit), RankedFailure::into_reason)
                 }
             };
             self.connector_failed(token, &reason);
@@ -391,15 +391,15 @@ impl Reactor {
 
     fn fail_soon(&mut self, token: Token, reason: Reason) {
         self.abandon_attempt(token);
-        if let Some(slot) = self.sources.connector_mut(token) {
+        if let Some(slot) = self.registry.connector_mut(token) {
             slot.phase = Phase::Failing;
-            self.tasks.push(Callback::ConnectFailed(token, reason));
+            self.callbacks.push(Callback::ConnectFailed(token, reason));
         }
     }
 
     /// Ends whatever the connector is about.
     fn abandon_attempt(&mut self, token: Token) {
-        let Some(slot) = self.sources.connector_mut(token) else {
+        let Some(slot) = self.registry.connector_mut(token) else {
             return;
         };
         if let Some(timeout) = slot.timeout.take() {
@@ -422,7 +422,7 @@ impl Reactor {
         }
         for attempt in &race.attempts {
             self.net.close(attempt.token, Close::Graceful);
-            self.sources.remove(attempt.token);
+            self.registry.remove(attempt.token);
         }
     }
 
@@ -438,7 +438,7 @@ impl Reactor {
 
     /// A connection was lost before its layers were ready: for its connector, if it has one, it never was.
     pub(crate) fn connection_never_made(&mut self, token: Token, connection: Token, reason: &Reason) {
-        let phase = self.sources.connector(token).map(|slot| &slot.phase);
+        let phase = self.registry.connector(token).map(|slot| &slot.phase);
         if matches!(phase, Some(Phase::Connected(current)) if *current == connection) {
             self.connector_failed(token, reason);
         }
@@ -446,7 +446,7 @@ impl Reactor {
 
     /// The connection of a connector was lost; its protocol knows already.
     pub(crate) fn connector_lost(&mut self, token: Token, connection: Token, reason: &Reason) {
-        let Some(slot) = self.sources.connector_mut(token) else {
+        let Some(slot) = self.registry.connector_mut(token) else {
             return;
         };
         if !matches!(slot.phase, Phase::Connected(current) if current == connection) {
@@ -461,7 +461,7 @@ impl Reactor {
 
     /// A connector that does nothing any more goes.
     pub(crate) fn release_connector(&mut self, token: Token) {
-        let Some(slot) = self.sources.connector(token) else {
+        let Some(slot) = self.registry.connector(token) else {
             return;
         };
         if !matches!(slot.phase, Phase::Disconnected) {
@@ -472,19 +472,19 @@ impl Reactor {
                 factory.stop_factory(reactor);
             });
         }
-        if let Some(gone) = self.sources.remove(token) {
+        if let Some(gone) = self.registry.remove(token) {
             self.call(CallbackKind::Drop, |_| drop(gone));
         }
     }
 
     pub(super) fn stop_connecting(&mut self, token: Token, reason: Reason) -> Result<()> {
-        match self.sources.connector(token).map(|slot| &slot.phase) {
+        match self.registry.connector(token).map(|slot| &slot.phase) {
             Some(Phase::Starting | Phase::Resolving(_) | Phase::Connecting(_)) => {
                 self.fail_soon(token, reason);
             }
             Some(Phase::Waiting(_)) => {
                 self.abandon_attempt(token);
-                self.tasks.push(Callback::Release(token));
+                self.callbacks.push(Callback::Release(token));
             }
             _ => return Err(Error::NotConnecting),
         }

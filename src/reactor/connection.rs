@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::building::Attached;
+use super::building::Extensions;
 use super::layers::Layers;
 use super::passing::FdQueue;
 use super::{Address, DelayedCall, Producer, ProducerKind, Protocol, Reason};
@@ -31,7 +31,7 @@ pub(crate) struct Connection {
     pub(crate) small_marks: bool,
     /// Latched, because no edge tells twice: a read may find something, a write may be taken, the end of what comes
     /// is known to the kernel.
-    pub(crate) ready: Readiness,
+    pub(crate) readiness: Readiness,
     /// Our FIN is out, and the protocol has not been told.
     pub(crate) write_closed_pending: bool,
     /// Something was written: a reset could destroy it.
@@ -168,7 +168,7 @@ pub(crate) struct ColdState {
     pub(crate) timers: Vec<DelayedCall>,
     /// The turn up to which timers wait for what had come before them; 0 if they do not.
     pub(crate) timers_wait_until: u64,
-    pub(crate) closing: Option<Closing>,
+    pub(crate) close_limit: Option<CloseLimit>,
     /// High and low, if not the reactor's.
     pub(crate) water_marks: Option<(usize, usize)>,
     /// Why a write failed.
@@ -177,9 +177,9 @@ pub(crate) struct ColdState {
     pub(crate) close_reason: Option<Reason>,
     pub(crate) layers: Option<Box<Layers>>,
     /// What layers and factories left with it.
-    pub(crate) attached: Attached,
+    pub(crate) extensions: Extensions,
     /// Descriptors that travel with its bytes.
-    pub(crate) passing: Option<Box<FdQueue>>,
+    pub(crate) fd_queue: Option<Box<FdQueue>>,
     /// It belongs to a child process, and is nobody's connection.
     pub(crate) child_pipe: bool,
 }
@@ -208,7 +208,7 @@ impl Registered {
 
 /// The time limit of a closing or lingering connection.
 #[derive(Clone, Copy)]
-pub(crate) struct Closing {
+pub(crate) struct CloseLimit {
     pub(crate) timer: DelayedCall,
     /// How long nothing may happen.
     pub(crate) limit: Duration,
@@ -230,7 +230,7 @@ impl Connection {
             flow: Flow::Open,
             unsent_floor: 0,
             small_marks,
-            ready: Readiness::WRITABLE,
+            readiness: Readiness::WRITABLE,
             write_closed_pending: false,
             wrote: false,
             flush_scheduled: false,
@@ -282,7 +282,7 @@ impl Connection {
     #[inline]
     pub(crate) fn wants_read(&self) -> bool {
         let quickly = self.state == State::Open && !self.pauses.any();
-        self.ready.has(Readiness::READABLE) && (quickly || self.wants_read_still())
+        self.readiness.has(Readiness::READABLE) && (quickly || self.wants_read_still())
     }
 
     /// One that is paused, or on its way out.
@@ -295,7 +295,7 @@ impl Connection {
 
     /// Whether reading is paused although the kernel knows the end of what comes, which may be a reset.
     pub(crate) fn pauses_at_the_end(&self) -> bool {
-        self.pauses.has(Pauses::PROTOCOL) && self.ready.has(Readiness::READ_CLOSED)
+        self.pauses.has(Pauses::PROTOCOL) && self.readiness.has(Readiness::READ_CLOSED)
     }
 
     /// Whether it is a pipe to or from a child process.

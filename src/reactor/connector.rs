@@ -4,7 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use super::error::Error;
-use super::life::Life;
+use super::life::RunState;
 use super::race::{HappyEyeballs, MIN_ATTEMPT_DELAY};
 use super::sources::Source;
 use super::tasks::Callback;
@@ -136,12 +136,12 @@ impl Connector<'_> {
 
     /// Where it connects to, as `host:port`, or the path or name of a UNIX socket.
     pub fn destination(&self) -> &str {
-        self.reactor.sources.connector(self.token).map_or("", |slot| &slot.destination)
+        self.reactor.registry.connector(self.token).map_or("", |slot| &slot.destination)
     }
 
     /// How it connects, if over TCP. `None` once it is gone.
     pub fn options(&self) -> Option<&ConnectTcp> {
-        match &self.reactor.sources.connector(self.token)?.options {
+        match &self.reactor.registry.connector(self.token)?.options {
             ConnectOptions::Tcp(options) => Some(options),
             ConnectOptions::Unix(_) => None,
         }
@@ -149,7 +149,7 @@ impl Connector<'_> {
 
     /// What it does now.
     pub fn state(&self) -> ConnectorState {
-        match self.reactor.sources.connector(self.token).map(|slot| &slot.phase) {
+        match self.reactor.registry.connector(self.token).map(|slot| &slot.phase) {
             None | Some(Phase::Disconnected | Phase::Failing) => ConnectorState::Disconnected,
             Some(Phase::Waiting(_)) => ConnectorState::Waiting,
             Some(Phase::Starting | Phase::Connecting(_)) => ConnectorState::Connecting,
@@ -160,7 +160,7 @@ impl Connector<'_> {
 
     /// Its connection, while it has one.
     pub fn connection(&self) -> Option<ConnectionId> {
-        match self.reactor.sources.connector(self.token)?.phase {
+        match self.reactor.registry.connector(self.token)?.phase {
             Phase::Connected(token) => Some(ConnectionId(token)),
             _ => None,
         }
@@ -170,14 +170,14 @@ impl Connector<'_> {
     /// it was made to (the host name was looked up before, and other addresses may have been tried) to the poll that
     /// found it done.
     pub fn connect_time(&self) -> Option<Duration> {
-        self.reactor.sources.connector(self.token)?.took
+        self.reactor.registry.connector(self.token)?.took
     }
 
     /// Connects again; everything else comes by callback. `false`, and nothing happens, when it is not
     /// disconnected or the reactor stops.
     pub fn connect(&mut self) -> bool {
         self.begin(|reactor, token| {
-            reactor.tasks.push(Callback::Connect(token));
+            reactor.callbacks.push(Callback::Connect(token));
             Phase::Starting
         })
     }
@@ -218,13 +218,13 @@ impl Connector<'_> {
     }
 
     fn begin(&mut self, how: impl FnOnce(&mut Reactor, Token) -> Phase) -> bool {
-        let slot = self.reactor.sources.connector(self.token);
+        let slot = self.reactor.registry.connector(self.token);
         let ready = slot.is_some_and(|slot| matches!(slot.phase, Phase::Disconnected));
         if !ready || !self.reactor.begins_new_things() {
             return false;
         }
         let phase = how(self.reactor, self.token);
-        if let Some(slot) = self.reactor.sources.connector_mut(self.token) {
+        if let Some(slot) = self.reactor.registry.connector_mut(self.token) {
             slot.phase = phase;
         }
         true
@@ -274,20 +274,20 @@ impl Reactor {
             timeout: None,
             took: None,
         };
-        let token = self.sources.insert(Source::Connector(Box::new(slot)));
-        self.tasks.push(Callback::Connect(token));
+        let token = self.registry.insert(Source::Connector(Box::new(slot)));
+        self.callbacks.push(Callback::Connect(token));
         Ok(ConnectorId(token))
     }
 
     /// A connector, if it still is there.
     pub fn connector(&mut self, id: ConnectorId) -> Option<Connector<'_>> {
-        self.sources.connector(id.0)?;
+        self.registry.connector(id.0)?;
         Some(Connector { reactor: self, token: id.0 })
     }
 
     /// The connector whose attempt this is.
     pub(crate) fn connector_of(&self, attempt: Token) -> Option<ConnectorId> {
-        match self.sources.get(attempt)? {
+        match self.registry.get(attempt)? {
             Source::Attempt(connector) => Some(ConnectorId(*connector)),
             _ => None,
         }
@@ -301,9 +301,9 @@ impl Reactor {
     /// The same, with the error that says why not. While triggers or tasks hold the shutdown up they can: a graceful end may need
     /// a connection.
     pub(crate) fn check_begins(&self) -> Result<()> {
-        match self.life {
-            Life::Draining { .. } | Life::Ending => Err(Error::Stopping),
-            Life::Finished => Err(Error::ReactorFinished),
+        match self.run_state {
+            RunState::Draining { .. } | RunState::Ending => Err(Error::Stopping),
+            RunState::Finished => Err(Error::ReactorFinished),
             _ => Ok(()),
         }
     }

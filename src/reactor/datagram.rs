@@ -98,26 +98,26 @@ pub(super) struct DatagramSlot {
     pub(super) host: Address,
     pub(super) peer: Option<Address>,
     /// The one peer as the system names it: nobody else is heard, whatever the system lets through.
-    pub(super) hears: Option<Address>,
+    pub(super) connected_peer: Option<Address>,
     pub(super) max_size: usize,
     pub(super) state: State,
     /// Of the peer's host, while its name is looked up.
     pub(super) lookup: Option<Lookup>,
     pub(super) reading_paused: bool,
-    pub(super) ready: Readiness,
+    pub(super) readiness: Readiness,
     /// What has come and is not told of yet: it goes before what is still with the system.
-    pub(super) held: Option<Box<RecvBatch>>,
+    pub(super) received: Option<Box<RecvBatch>>,
     /// It stands in the list of those that had their share of the turn.
-    pub(super) queued: bool,
+    pub(super) resume_scheduled: bool,
     /// The turn up to which timers wait for what had come before them; 0 if they do not.
     pub(super) timers_wait_until: u64,
     /// It stands in the list of those to flush at the end of the turn.
-    pub(super) dirty: bool,
-    pub(super) outgoing: SendQueue,
+    pub(super) flush_scheduled: bool,
+    pub(super) send_queue: SendQueue,
     /// When the receivers are tried again that were full.
-    pub(super) crowded: Option<DelayedCall>,
+    pub(super) send_retry: Option<DelayedCall>,
     /// When it is read again, after it could not be.
-    pub(super) resting: Option<DelayedCall>,
+    pub(super) read_retry: Option<DelayedCall>,
     pub(super) timers: Vec<DelayedCall>,
     /// When a panic was last logged with this socket's address.
     logged: Option<Instant>,
@@ -150,15 +150,15 @@ impl DatagramSlot {
             state: State::Starting,
             lookup: None,
             reading_paused: false,
-            hears,
-            ready: Readiness::WRITABLE,
-            held: None,
-            queued: false,
+            connected_peer: hears,
+            readiness: Readiness::WRITABLE,
+            received: None,
+            resume_scheduled: false,
             timers_wait_until: 0,
-            dirty: false,
-            outgoing: SendQueue::default(),
-            crowded: None,
-            resting: None,
+            flush_scheduled: false,
+            send_queue: SendQueue::default(),
+            send_retry: None,
+            read_retry: None,
             timers: Vec::new(),
             logged: None,
         }
@@ -171,13 +171,13 @@ impl DatagramSlot {
         max_size: usize,
     ) -> DatagramSlot {
         let slot = DatagramSlot::new(protocol, Address::Udp(host), None, None, max_size);
-        DatagramSlot { state: State::Resolving, ready: Readiness::default(), ..slot }
+        DatagramSlot { state: State::Resolving, readiness: Readiness::default(), ..slot }
     }
 
     /// Now it has one.
     pub(super) fn opened(&mut self, host: Address, peer: Option<Address>, hears: Option<Address>) {
-        (self.host, self.peer, self.hears) = (host, peer, hears);
-        (self.state, self.ready) = (State::Starting, Readiness::WRITABLE);
+        (self.host, self.peer, self.connected_peer) = (host, peer, hears);
+        (self.state, self.readiness) = (State::Starting, Readiness::WRITABLE);
     }
 
     pub(super) fn may_be_told(&self) -> bool {
@@ -185,13 +185,13 @@ impl DatagramSlot {
     }
 
     pub(super) fn wants_read(&self) -> bool {
-        self.may_be_told() && self.resting.is_none() && self.ready.has(Readiness::READABLE)
+        self.may_be_told() && self.read_retry.is_none() && self.readiness.has(Readiness::READABLE)
     }
 
     /// Whether a datagram is not of the one peer. One of UNIX that is left by its peer takes from anybody, and one of UDP has what
     /// came before it had a peer.
     pub(super) fn is_from_other(&self, from: &Address) -> bool {
-        self.hears.as_ref().is_some_and(|peer| peer != from && !same_place(peer, from))
+        self.connected_peer.as_ref().is_some_and(|peer| peer != from && !same_place(peer, from))
     }
 
     pub(super) fn has_stopped(&self) -> bool {
@@ -200,7 +200,7 @@ impl DatagramSlot {
 
     /// Bytes that wait to be sent.
     pub(super) fn unsent(&self) -> usize {
-        self.outgoing.bytes()
+        self.send_queue.bytes()
     }
 
     /// Whether a queue that is full is the receiver's: of UNIX sockets, but of those with one peer the system tells when
@@ -230,9 +230,9 @@ pub(super) enum DatagramError {
 impl Reactor {
     /// The kernel has news of a socket of datagrams.
     pub(super) fn datagram_ready(&mut self, token: Token, ready: Readiness) {
-        let Some(slot) = self.sources.datagram_mut(token) else { return };
-        slot.ready.insert(ready);
-        if slot.queued || slot.state != State::Open {
+        let Some(slot) = self.registry.datagram_mut(token) else { return };
+        slot.readiness.insert(ready);
+        if slot.resume_scheduled || slot.state != State::Open {
             return;
         }
         self.serve_datagrams(token);
@@ -240,16 +240,16 @@ impl Reactor {
 
     /// The turn of a socket that was queued, if the token names one.
     pub(super) fn datagram_queued(&mut self, token: Token) {
-        let Some(slot) = self.sources.datagram_mut(token) else { return };
-        slot.queued = false;
+        let Some(slot) = self.registry.datagram_mut(token) else { return };
+        slot.resume_scheduled = false;
         self.serve_datagrams(token);
     }
 
     fn serve_datagrams(&mut self, token: Token) {
         self.flush_datagrams(token);
-        let mut inbound = std::mem::take(&mut self.inbound);
+        let mut inbound = std::mem::take(&mut self.datagrams);
         self.read_datagrams(token, &mut inbound);
-        self.inbound = inbound;
+        self.datagrams = inbound;
         self.flush_datagrams(token);
     }
 
@@ -284,8 +284,8 @@ impl Reactor {
     }
 
     pub(super) fn queue_datagrams(&mut self, token: Token) {
-        if let Some(slot) = self.sources.datagram_mut(token)
-            && !std::mem::replace(&mut slot.queued, true)
+        if let Some(slot) = self.registry.datagram_mut(token)
+            && !std::mem::replace(&mut slot.resume_scheduled, true)
         {
             self.resume_queue.push_back(token);
         }
@@ -298,7 +298,7 @@ impl Reactor {
         place: CallbackKind,
         call: impl FnOnce(&mut dyn DatagramProtocol, &mut DatagramTransport<'_>),
     ) {
-        let Some(slot) = self.sources.datagram_mut(token) else { return };
+        let Some(slot) = self.registry.datagram_mut(token) else { return };
         if slot.state == State::Stopped {
             return;
         }
@@ -311,7 +311,7 @@ impl Reactor {
         if called.is_err() {
             self.log_datagram_panic(token);
         }
-        match self.sources.datagram_mut(token) {
+        match self.registry.datagram_mut(token) {
             Some(slot) => slot.protocol = Some(protocol),
             None => self.call(CallbackKind::Drop, |_| drop(protocol)),
         }
@@ -320,7 +320,7 @@ impl Reactor {
     /// Which socket's it was, at most once a second: anybody may send what makes it panic.
     fn log_datagram_panic(&mut self, token: Token) {
         let now = self.now();
-        if let Some(slot) = self.sources.datagram_mut(token)
+        if let Some(slot) = self.registry.datagram_mut(token)
             && slot.logged.is_none_or(|last| now - last >= Duration::from_secs(1))
         {
             slot.logged = Some(now);
@@ -329,7 +329,7 @@ impl Reactor {
     }
 
     pub(super) fn start_datagram(&mut self, token: Token) {
-        let Some(slot) = self.sources.datagram_mut(token) else { return };
+        let Some(slot) = self.registry.datagram_mut(token) else { return };
         if slot.state != State::Starting {
             return;
         }
@@ -344,7 +344,7 @@ impl Reactor {
 
     /// Closes a socket; its protocol is told from the loop. `false` when it is closed already.
     pub(super) fn stop_datagram(&mut self, token: Token, reason: Reason) -> bool {
-        let Some(slot) = self.sources.datagram_mut(token) else { return false };
+        let Some(slot) = self.registry.datagram_mut(token) else { return false };
         let started = match slot.state {
             // Nobody else says that nothing comes of it.
             State::Resolving => !matches!(reason, Reason::Done | Reason::Stopped),
@@ -353,7 +353,7 @@ impl Reactor {
             State::Stopped => return false,
         };
         // What its callback has written before goes first. Nobody is called from here: what fails is counted.
-        slot.outgoing.try_again(usize::MAX);
+        slot.send_queue.try_again(usize::MAX);
         loop {
             let troubles = self.send_datagrams(token);
             if troubles.is_empty() {
@@ -365,24 +365,24 @@ impl Reactor {
             }
         }
         self.net.close(token, Close::Graceful);
-        let Some(slot) = self.sources.datagram_mut(token) else { return false };
+        let Some(slot) = self.registry.datagram_mut(token) else { return false };
         if let Some(lookup) = slot.lookup.take() {
             self.cancel_lookup(lookup);
         }
-        let Some(slot) = self.sources.datagram_mut(token) else { return false };
+        let Some(slot) = self.registry.datagram_mut(token) else { return false };
         slot.state = State::Stopped;
-        slot.outgoing = SendQueue::default();
-        slot.held = None;
-        let own = [slot.crowded.take(), slot.resting.take()];
+        slot.send_queue = SendQueue::default();
+        slot.received = None;
+        let own = [slot.send_retry.take(), slot.read_retry.take()];
         for timer in std::mem::take(&mut slot.timers).into_iter().chain(own.into_iter().flatten()) {
             self.drop_timer(timer);
         }
-        self.tasks.push(super::tasks::Callback::StopDatagram(token, reason, started));
+        self.callbacks.push(super::tasks::Callback::StopDatagram(token, reason, started));
         true
     }
 
     pub(super) fn datagram_stopped(&mut self, token: Token, reason: &Reason, started: bool) {
-        let protocol = self.sources.datagram_mut(token).and_then(|slot| slot.protocol.take());
+        let protocol = self.registry.datagram_mut(token).and_then(|slot| slot.protocol.take());
         if let Some(mut protocol) = protocol {
             if started {
                 self.call(CallbackKind::StopProtocol, |reactor| {
@@ -391,7 +391,7 @@ impl Reactor {
             }
             self.call(CallbackKind::Drop, |_| drop(protocol));
         }
-        if let Some(Source::Datagram(slot)) = self.sources.remove(token) {
+        if let Some(Source::Datagram(slot)) = self.registry.remove(token) {
             for timer in slot.timers {
                 self.drop_timer(timer);
             }
@@ -400,7 +400,7 @@ impl Reactor {
 
     /// A socket of datagrams by name, if it still is there.
     pub fn datagram_transport(&mut self, id: DatagramId) -> Option<DatagramTransport<'_>> {
-        self.sources.datagram_mut(id.0)?;
+        self.registry.datagram_mut(id.0)?;
         Some(DatagramTransport { reactor: self, token: id.0 })
     }
 
@@ -412,13 +412,13 @@ impl Reactor {
         call: impl FnOnce(&mut P, &mut DatagramTransport<'_>) -> R,
     ) -> Option<R> {
         let token = id.0;
-        let mut protocol = self.sources.datagram_mut(token)?.protocol.take()?;
+        let mut protocol = self.registry.datagram_mut(token)?.protocol.take()?;
         let result = self.between_turns(|reactor| {
             let wanted: &mut dyn Any = &mut *protocol;
             let wanted = wanted.downcast_mut::<P>()?;
             Some(call(wanted, &mut DatagramTransport { reactor, token }))
         });
-        if let Some(slot) = self.sources.datagram_mut(token) {
+        if let Some(slot) = self.registry.datagram_mut(token) {
             slot.protocol = Some(protocol);
         }
         // The panic is the caller's, not the other socket's.
@@ -431,6 +431,6 @@ impl Reactor {
             Source::Datagram(slot) => slot.state != State::Stopped,
             _ => false,
         };
-        self.sources.tokens(open).into_iter().map(DatagramId).collect()
+        self.registry.tokens(open).into_iter().map(DatagramId).collect()
     }
 }

@@ -10,13 +10,13 @@ use crate::net::{Readiness, RecvBatch, Token, is_icmp_error};
 impl Reactor {
     pub(super) fn read_datagrams(&mut self, token: Token, inbound: &mut RecvBatch) {
         let mut share = self.settings.read_per_turn;
-        let held = self.sources.datagram_mut(token).and_then(|slot| slot.held.take());
+        let held = self.registry.datagram_mut(token).and_then(|slot| slot.received.take());
         if let Some(mut held) = held
             && !self.tell_datagrams(token, &mut held, &mut share)
         {
             return self.hold_datagrams(token, held, share);
         }
-        while let Some(slot) = self.sources.datagram_mut(token) {
+        while let Some(slot) = self.registry.datagram_mut(token) {
             if !slot.wants_read() {
                 return;
             }
@@ -25,8 +25,8 @@ impl Reactor {
             }
             inbound.prepare(slot.max_size, share.div_ceil(DATAGRAM_COST));
             match self.net.recv_datagrams(token, inbound) {
-                Ok(()) if inbound.more() || slot.ready.has(Readiness::READ_CLOSED) => {}
-                Ok(()) => slot.ready.remove(Readiness::READABLE),
+                Ok(()) if inbound.more() || slot.readiness.has(Readiness::READ_CLOSED) => {}
+                Ok(()) => slot.readiness.remove(Readiness::READABLE),
                 Err(error) => {
                     if !self.datagram_input_failed(token, &error) {
                         return;
@@ -45,7 +45,7 @@ impl Reactor {
     /// Tells a protocol what has come, until it wants no more or its share is used up; whether that was all.
     fn tell_datagrams(&mut self, token: Token, inbound: &mut RecvBatch, share: &mut usize) -> bool {
         while let Some((came, data)) = inbound.first() {
-            let slot = self.sources.datagram(token).filter(|slot| slot.may_be_told());
+            let slot = self.registry.datagram(token).filter(|slot| slot.may_be_told());
             let Some(slot) = slot.filter(|_| *share > 0) else { return false };
             *share = share.saturating_sub(came.length + DATAGRAM_COST);
             if slot.is_from_other(&came.from) {
@@ -75,11 +75,11 @@ impl Reactor {
 
     /// Keeps what was not told of, for the next turn or until the protocol reads again.
     fn hold_datagrams(&mut self, token: Token, rest: Box<RecvBatch>, share: usize) {
-        let Some(slot) = self.sources.datagram_mut(token) else { return };
+        let Some(slot) = self.registry.datagram_mut(token) else { return };
         if slot.state == State::Stopped {
             return;
         }
-        slot.held = Some(rest);
+        slot.received = Some(rest);
         if share == 0 {
             self.queue_datagrams(token);
         }
@@ -90,16 +90,16 @@ impl Reactor {
         match error.kind() {
             io::ErrorKind::Interrupted => true,
             io::ErrorKind::WouldBlock => {
-                if let Some(slot) = self.sources.datagram_mut(token) {
-                    slot.ready.remove(Readiness::READABLE);
-                    slot.ready.remove(Readiness::READ_CLOSED);
+                if let Some(slot) = self.registry.datagram_mut(token) {
+                    slot.readiness.remove(Readiness::READABLE);
+                    slot.readiness.remove(Readiness::READ_CLOSED);
                 }
                 false
             }
             _ if is_icmp_error(error) => {
-                if let Some(slot) = self.sources.datagram_mut(token) {
+                if let Some(slot) = self.registry.datagram_mut(token) {
                     // The error was the news, not the end: what came behind it is still to be read.
-                    slot.ready.remove(Readiness::READ_CLOSED);
+                    slot.readiness.remove(Readiness::READ_CLOSED);
                 }
                 self.datagram_trouble(token, "recv", DatagramError::Answer, error);
                 true
@@ -107,8 +107,8 @@ impl Reactor {
             _ => {
                 let at = self.now() + READ_PAUSE;
                 let timer = self.timers.set(at, TimedCall::ReadAgain(token));
-                if let Some(slot) = self.sources.datagram_mut(token) {
-                    slot.resting = Some(timer);
+                if let Some(slot) = self.registry.datagram_mut(token) {
+                    slot.read_retry = Some(timer);
                 }
                 self.datagram_trouble(token, "recv", DatagramError::Answer, error);
                 false
@@ -119,7 +119,8 @@ impl Reactor {
     /// As [`reads_before_timers`](Reactor::reads_before_timers). The system does not tell how many datagrams wait.
     pub(super) fn datagrams_before_timers(&mut self, token: Token) -> bool {
         let turn = self.statistics.turns;
-        let Some(slot) = self.sources.datagram_mut(token).filter(|slot| slot.queued && slot.wants_read())
+        let Some(slot) =
+            self.registry.datagram_mut(token).filter(|slot| slot.resume_scheduled && slot.wants_read())
         else {
             return false;
         };
@@ -130,8 +131,8 @@ impl Reactor {
     }
 
     pub(super) fn read_datagrams_again(&mut self, token: Token) {
-        if let Some(slot) = self.sources.datagram_mut(token) {
-            slot.resting = None;
+        if let Some(slot) = self.registry.datagram_mut(token) {
+            slot.read_retry = None;
             self.queue_datagrams(token);
         }
     }

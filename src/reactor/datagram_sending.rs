@@ -18,12 +18,12 @@ impl Reactor {
         origin: Option<Origin>,
     ) -> bool {
         let (limit, outside) = (self.settings.write_buffer_limit, self.current_datagram != token);
-        let Some(slot) = self.sources.datagram_mut(token) else { return true };
-        if !slot.outgoing.enqueue(data, to, origin, limit) {
+        let Some(slot) = self.registry.datagram_mut(token) else { return true };
+        if !slot.send_queue.enqueue(data, to, origin, limit) {
             self.statistics.datagrams_dropped += 1;
             return false;
         }
-        if outside && !std::mem::replace(&mut slot.dirty, true) {
+        if outside && !std::mem::replace(&mut slot.flush_scheduled, true) {
             self.flush_queue.push(token);
         }
         true
@@ -31,8 +31,8 @@ impl Reactor {
 
     /// The end of a turn in which others than its own callbacks have written.
     pub(super) fn flush_dirty_datagrams(&mut self, token: Token) {
-        if let Some(slot) = self.sources.datagram_mut(token) {
-            slot.dirty = false;
+        if let Some(slot) = self.registry.datagram_mut(token) {
+            slot.flush_scheduled = false;
             self.flush_datagrams(token);
         }
     }
@@ -53,13 +53,13 @@ impl Reactor {
     /// Sends until the system takes no more, or has an error.
     pub(super) fn send_datagrams(&mut self, token: Token) -> Vec<(DatagramError, io::Error)> {
         let mut troubles = Vec::new();
-        let Some(slot) = self.sources.datagram_mut(token) else { return troubles };
-        if !slot.ready.has(Readiness::WRITABLE) || slot.state == State::Stopped {
+        let Some(slot) = self.registry.datagram_mut(token) else { return troubles };
+        if !slot.readiness.has(Readiness::WRITABLE) || slot.state == State::Stopped {
             return troubles;
         }
         let (of_udp, many) = (matches!(slot.host, Address::Udp(_)), slot.has_many_receivers());
         // Taken out, so that the queue and the table are not borrowed together.
-        let mut outgoing = std::mem::take(&mut slot.outgoing);
+        let mut outgoing = std::mem::take(&mut slot.send_queue);
         let mut blocked = false;
         // May have been about an earlier one: then the same one goes at the second attempt.
         let mut doubtful: Option<io::Error> = None;
@@ -100,25 +100,25 @@ impl Reactor {
         }
         troubles.extend(doubtful.map(|error| (DatagramError::Answer, error)));
         let some_are_full = outgoing.some_are_full();
-        let Some(slot) = self.sources.datagram_mut(token) else { return troubles };
-        slot.outgoing = outgoing;
+        let Some(slot) = self.registry.datagram_mut(token) else { return troubles };
+        slot.send_queue = outgoing;
         if blocked {
-            slot.ready.remove(Readiness::WRITABLE);
+            slot.readiness.remove(Readiness::WRITABLE);
         }
-        if some_are_full && slot.crowded.is_none() {
+        if some_are_full && slot.send_retry.is_none() {
             let at = self.now() + CROWDED_PAUSE;
             let timer = self.timers.set(at, TimedCall::SendAgain(token));
-            if let Some(slot) = self.sources.datagram_mut(token) {
-                slot.crowded = Some(timer);
+            if let Some(slot) = self.registry.datagram_mut(token) {
+                slot.send_retry = Some(timer);
             }
         }
         troubles
     }
 
     pub(super) fn send_datagrams_again(&mut self, token: Token) {
-        if let Some(slot) = self.sources.datagram_mut(token) {
-            slot.crowded = None;
-            slot.outgoing.try_again(MOST_CROWDED);
+        if let Some(slot) = self.registry.datagram_mut(token) {
+            slot.send_retry = None;
+            slot.send_queue.try_again(MOST_CROWDED);
             self.flush_datagrams(token);
         }
     }

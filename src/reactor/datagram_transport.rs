@@ -43,13 +43,13 @@ impl DatagramTransport<'_> {
 
     /// The socket's own address, with the real port where 0 was asked for. (Twisted: `getHost`.)
     pub fn host(&self) -> Address {
-        let slot = self.reactor.sources.datagram(self.token);
+        let slot = self.reactor.registry.datagram(self.token);
         slot.map_or(Address::Udp(NOWHERE), |slot| slot.host.clone())
     }
 
     /// The one peer of a connected socket.
     pub fn peer(&self) -> Option<&Address> {
-        self.reactor.sources.datagram(self.token)?.peer.as_ref()
+        self.reactor.registry.datagram(self.token)?.peer.as_ref()
     }
 
     /// The time, as [`Reactor::now`].
@@ -70,7 +70,7 @@ impl DatagramTransport<'_> {
     /// [`Settings::write_buffer_limit`](super::Settings::write_buffer_limit) bytes wait already; [`Error::NoPeer`] when the
     /// socket is not connected; [`Error::NotConnected`] after its end. The datagram is not sent then.
     pub fn write(&mut self, data: &[u8]) -> Result<()> {
-        match self.reactor.sources.datagram(self.token) {
+        match self.reactor.registry.datagram(self.token) {
             Some(slot) if slot.peer.is_none() && slot.state != State::Resolving => Err(Error::NoPeer),
             _ => self.keep(data, None, None),
         }
@@ -116,7 +116,7 @@ impl DatagramTransport<'_> {
     /// is no address of a host, and on a socket with one peer, which has an address already, or of UNIX.
     pub fn write_from(&mut self, data: &[u8], to: &Address, source: IpAddr) -> Result<()> {
         let bad = |why| Err(Error::BadAddress(BadAddress { text: source.to_string(), why }));
-        let Some(slot) = self.reactor.sources.datagram(self.token) else { return Err(Error::NotConnected) };
+        let Some(slot) = self.reactor.registry.datagram(self.token) else { return Err(Error::NotConnected) };
         let (Address::Udp(host), Some(there)) = (&slot.host, to.socket_address()) else {
             return bad("the socket or the other side has no IP address");
         };
@@ -140,7 +140,7 @@ impl DatagramTransport<'_> {
     }
 
     fn write_with(&mut self, data: &[u8], to: &Address, origin: Option<Origin>) -> Result<()> {
-        let Some(slot) = self.reactor.sources.datagram(self.token) else { return Err(Error::NotConnected) };
+        let Some(slot) = self.reactor.registry.datagram(self.token) else { return Err(Error::NotConnected) };
         let there = match (&slot.host, to) {
             (Address::Udp(host), Address::Udp(there) | Address::Tcp(there)) => {
                 Address::Udp(in_family_of(*host, *there))
@@ -178,7 +178,7 @@ impl DatagramTransport<'_> {
     }
 
     fn keep(&mut self, data: &[u8], to: Option<Address>, origin: Option<Origin>) -> Result<()> {
-        let slot = self.reactor.sources.datagram(self.token);
+        let slot = self.reactor.registry.datagram(self.token);
         let Some(slot) = slot.filter(|slot| slot.state != State::Stopped) else {
             return Err(Error::NotConnected);
         };
@@ -197,20 +197,20 @@ impl DatagramTransport<'_> {
 
     /// Bytes written that the system has not taken yet.
     pub fn write_buffer_size(&self) -> usize {
-        self.reactor.sources.datagram(self.token).map_or(0, |slot| slot.unsent())
+        self.reactor.registry.datagram(self.token).map_or(0, |slot| slot.unsent())
     }
 
     /// No datagram is told of from now on, until `resume_reading`: then those come first that were received already, in
     /// order. What comes meanwhile stays with the system, which drops what it has no room for.
     pub fn pause_reading(&mut self) {
-        if let Some(slot) = self.reactor.sources.datagram_mut(self.token) {
+        if let Some(slot) = self.reactor.registry.datagram_mut(self.token) {
             slot.reading_paused = true;
         }
     }
 
     /// Reads again.
     pub fn resume_reading(&mut self) {
-        if let Some(slot) = self.reactor.sources.datagram_mut(self.token)
+        if let Some(slot) = self.reactor.registry.datagram_mut(self.token)
             && std::mem::replace(&mut slot.reading_paused, false)
         {
             self.reactor.queue_datagrams(self.token);
@@ -219,7 +219,7 @@ impl DatagramTransport<'_> {
 
     /// Whether reading is paused.
     pub fn reading_paused(&self) -> bool {
-        self.reactor.sources.datagram(self.token).is_some_and(|slot| slot.reading_paused)
+        self.reactor.registry.datagram(self.token).is_some_and(|slot| slot.reading_paused)
     }
 
     /// Sends what the system still takes at once, and closes the socket; `stop_protocol` comes from the loop, and no
@@ -243,7 +243,7 @@ impl DatagramTransport<'_> {
 
     /// Whether the socket is closed.
     pub fn is_closing(&self) -> bool {
-        self.reactor.sources.datagram(self.token).is_none_or(|slot| slot.state == State::Stopped)
+        self.reactor.registry.datagram(self.token).is_none_or(|slot| slot.state == State::Stopped)
     }
 
     /// Lets datagrams go to broadcast addresses. Default: no. (Twisted: `setBroadcastAllowed`.)
@@ -332,7 +332,7 @@ impl DatagramTransport<'_> {
         let at = self.reactor.now() + delay;
         let timer = self.reactor.timers.set(at, TimedCall::Datagram(token, Box::new(call)));
         let reactor = &mut *self.reactor;
-        match reactor.sources.datagram_mut(token) {
+        match reactor.registry.datagram_mut(token) {
             Some(slot) => {
                 // Forgets those that were called or cancelled each time the list would grow.
                 if slot.timers.len() == slot.timers.capacity() {

@@ -14,7 +14,7 @@ use std::task::Waker;
 
 use slab::Slab;
 
-use super::life::Life;
+use super::life::RunState;
 use super::{CallbackKind, DelayedCall, Error, Instant, Reactor, Result, Settings, TimedCall};
 use crate::net::absent::NullDriver;
 use crate::net::{Token, Wake};
@@ -328,10 +328,13 @@ impl Reactor {
                 place: RefCell::default(),
                 lent: Cell::new(false),
                 attended: Cell::new(self.turning),
-                finished: Cell::new(self.life == Life::Finished),
+                finished: Cell::new(self.run_state == RunState::Finished),
                 waker: RefCell::new(Some(self.net.waker())),
                 residents: RefCell::default(),
-                stopping: Cell::new(!matches!(self.life, Life::New | Life::Starting | Life::Running)),
+                stopping: Cell::new(!matches!(
+                    self.run_state,
+                    RunState::New | RunState::Starting | RunState::Running
+                )),
                 stop_wakers: RefCell::default(),
                 asks_for_stop: Cell::new(false),
             }),
@@ -344,7 +347,7 @@ impl Reactor {
         let settings =
             Settings { max_connections: 0, read_buffer: 1, time_callbacks: false, ..Settings::default() };
         let mut empty = Reactor::on(Box::new(NullDriver), settings);
-        empty.life = Life::Finished;
+        empty.run_state = RunState::Finished;
         empty
     }
 
@@ -417,7 +420,7 @@ impl Reactor {
         drop(handle.shared.waker.take());
         let residents = handle.shared.residents.borrow_mut().take();
         if let Some(resident) = residents {
-            match self.vanished {
+            match self.killed {
                 true => resident.kill(),
                 false => resident.finish(self),
             }

@@ -174,7 +174,7 @@ impl LayerContext<'_> {
     /// Gives the connection other addresses: those that a proxy tells of. Before [`ready`](LayerContext::ready), so that protocols and
     /// factories never see others.
     pub fn set_addresses(&mut self, peer: Address, host: Address) {
-        if let Some(connection) = self.reactor.sources.connection_mut(self.token) {
+        if let Some(connection) = self.reactor.registry.connection_mut(self.token) {
             connection.peer = peer;
             connection.rare().host = Some(host);
         }
@@ -225,14 +225,14 @@ impl LayerContext<'_> {
 
     /// Whether the connection is closing or gone, as [`Transport::is_closing`](crate::Transport::is_closing).
     pub fn is_closing(&self) -> bool {
-        let connection = self.reactor.sources.connection(self.token);
+        let connection = self.reactor.registry.connection(self.token);
         connection.is_none_or(|connection| connection.state.is_closing())
     }
 
     /// Whether a close now would wait: bytes that were written have not been sent, or a registered producer has not come to
     /// its end.
     pub fn is_sending(&self) -> bool {
-        let connection = self.reactor.sources.connection(self.token);
+        let connection = self.reactor.registry.connection(self.token);
         let written = self.reactor.current == self.token && !self.reactor.write_batch.is_empty();
         written || connection.is_some_and(|connection| connection.unsent() > 0 || connection.has_producer())
     }
@@ -241,8 +241,8 @@ impl LayerContext<'_> {
     /// Linux says so when a third of its buffer is free, which a slow peer may take minutes for. What it takes is told by
     /// [`sent`](Layer::sent).
     pub fn retry_send(&mut self) {
-        if let Some(connection) = self.reactor.sources.connection_mut(self.token) {
-            connection.ready.insert(Readiness::WRITABLE);
+        if let Some(connection) = self.reactor.registry.connection_mut(self.token) {
+            connection.readiness.insert(Readiness::WRITABLE);
             self.reactor.schedule_flush(self.token);
         }
     }
@@ -271,7 +271,7 @@ impl LayerContext<'_> {
 
     /// Whether the protocol has paused reading.
     pub fn reading_paused(&self) -> bool {
-        let connection = self.reactor.sources.connection(self.token);
+        let connection = self.reactor.registry.connection(self.token);
         connection.is_some_and(|connection| connection.pauses.has(Pauses::PROTOCOL))
     }
 

@@ -37,11 +37,11 @@ pub(super) fn build(factory: &mut dyn Factory, reactor: &mut Reactor, peer: &Add
 
 impl Reactor {
     pub(super) fn place_mut(&mut self, token: Token, index: usize) -> Option<&mut LayerSlot> {
-        self.sources.connection_mut(token)?.stage(index)
+        self.registry.connection_mut(token)?.stage(index)
     }
 
     pub(super) fn deliver_above(&mut self, token: Token, index: usize, data: &[u8]) {
-        let Some(layers) = self.sources.connection_mut(token).and_then(Connection::layers_mut) else {
+        let Some(layers) = self.registry.connection_mut(token).and_then(Connection::layers_mut) else {
             return;
         };
         let waiting = match layers.stack.get_mut(index + 1) {
@@ -52,7 +52,7 @@ impl Reactor {
     }
 
     pub(super) fn deliver_end_above(&mut self, token: Token, index: usize) {
-        let Some(layers) = self.sources.connection_mut(token).and_then(Connection::layers_mut) else {
+        let Some(layers) = self.registry.connection_mut(token).and_then(Connection::layers_mut) else {
             return;
         };
         match layers.stack.get_mut(index + 1) {
@@ -62,7 +62,7 @@ impl Reactor {
     }
 
     pub(super) fn send_beneath(&mut self, token: Token, index: usize, data: &[u8]) {
-        let Some(layers) = self.sources.connection_mut(token).and_then(Connection::layers_mut) else {
+        let Some(layers) = self.registry.connection_mut(token).and_then(Connection::layers_mut) else {
             return;
         };
         match index.checked_sub(1) {
@@ -77,7 +77,7 @@ impl Reactor {
     }
 
     pub(super) fn send_end_beneath(&mut self, token: Token, index: usize) {
-        let Some(layers) = self.sources.connection_mut(token).and_then(Connection::layers_mut) else {
+        let Some(layers) = self.registry.connection_mut(token).and_then(Connection::layers_mut) else {
             return;
         };
         if layers.stack.get(index).is_none_or(|stage| stage.written.end != Eof::Told) {
@@ -113,7 +113,7 @@ impl Reactor {
     }
 
     pub(super) fn layer_pauses(&mut self, token: Token, index: usize, paused: bool) {
-        let Some(connection) = self.sources.connection_mut(token) else { return };
+        let Some(connection) = self.registry.connection_mut(token) else { return };
         let Some(layers) = connection.layers_mut() else { return };
         if let Some(stage) = layers.stack.get_mut(index) {
             stage.reading_paused = paused;
@@ -127,14 +127,14 @@ impl Reactor {
     }
 
     pub(super) fn end_from_layer(&mut self, token: Token, error: LayerError) {
-        if let Some(layers) = self.sources.connection_mut(token).and_then(Connection::layers_mut) {
+        if let Some(layers) = self.registry.connection_mut(token).and_then(Connection::layers_mut) {
             layers.ending.get_or_insert(Reason::Layer(error));
         }
     }
 
     pub(super) fn close_from_layer(&mut self, token: Token, error: Option<LayerError>) {
         if let Some(error) = error
-            && let Some(connection) = self.sources.connection_mut(token)
+            && let Some(connection) = self.registry.connection_mut(token)
             && !connection.state.is_closing()
         {
             connection.rare().close_reason.get_or_insert(Reason::Layer(error));
@@ -148,15 +148,15 @@ impl Reactor {
 impl Reactor {
     /// A new connection with layers, which are started now.
     pub(super) fn begin_layers(&mut self, token: Token, layers: Vec<Box<dyn Layer>>) {
-        if let Some(connection) = self.sources.connection_mut(token) {
+        if let Some(connection) = self.registry.connection_mut(token) {
             let origin = connection.origin;
             connection.rare().layers = Some(Box::new(Layers::new(layers)));
             self.flush(token);
             // A connector has a limit of its own.
-            if self.awaits_layers(token) && self.sources.connector(origin).is_none() {
+            if self.awaits_layers(token) && self.registry.connector(origin).is_none() {
                 let at = self.now() + self.settings.handshake_timeout;
                 let timer = self.timers.set(at, TimedCall::HandshakeLimit(token));
-                if let Some(layers) = self.sources.connection_mut(token).and_then(Connection::layers_mut) {
+                if let Some(layers) = self.registry.connection_mut(token).and_then(Connection::layers_mut) {
                     layers.limit = Some(timer);
                 }
             }
@@ -165,7 +165,7 @@ impl Reactor {
 
     /// Whether a connection is not made yet, because its layers are not ready.
     pub(super) fn awaits_layers(&self, token: Token) -> bool {
-        let connection = self.sources.connection(token);
+        let connection = self.registry.connection(token);
         connection.is_some_and(|connection| !connection.is_made() && connection.state != State::Lost)
     }
 
@@ -179,9 +179,9 @@ impl Reactor {
 
     /// Layers are ready, and a limit for that has no use any more.
     fn end_handshake(&mut self, token: Token, origin: Token) {
-        let layers = self.sources.connection_mut(token).and_then(Connection::layers_mut);
+        let layers = self.registry.connection_mut(token).and_then(Connection::layers_mut);
         let own = layers.and_then(|layers| layers.limit.take());
-        let timeout = self.sources.connector_mut(origin).and_then(|slot| slot.timeout.take());
+        let timeout = self.registry.connector_mut(origin).and_then(|slot| slot.timeout.take());
         for timer in own.into_iter().chain(timeout) {
             self.timers.cancel(timer);
         }
@@ -191,9 +191,9 @@ impl Reactor {
     pub(crate) fn add_layer(&mut self, token: Token, layer: Box<dyn Layer>) {
         // What the callback has written up to now goes out as it is.
         if self.current == token {
-            self.send_scratch(token);
+            self.send_write_batch(token);
         }
-        let Some(connection) = self.sources.connection_mut(token).filter(|c| !c.state.is_closing()) else {
+        let Some(connection) = self.registry.connection_mut(token).filter(|c| !c.state.is_closing()) else {
             return;
         };
         // Its bytes are the layer's from now on, and descriptors would come past it.
@@ -213,7 +213,7 @@ impl Reactor {
                 if layers.protocol.is_none() && self.current == token {
                     // It is the caller, and comes back to its old slot. This keeps it off the shortest way after that:
                     // `settle` moves it above the layers, and sets this right.
-                    connection.ready.remove(Readiness::WRITABLE);
+                    connection.readiness.remove(Readiness::WRITABLE);
                 }
                 connection.rare().layers = Some(Box::new(layers));
             }
@@ -224,11 +224,11 @@ impl Reactor {
 
     /// After a callback in which a connection got its first layer.
     pub(super) fn move_above_layers(&mut self, token: Token) {
-        if let Some(connection) = self.sources.connection_mut(token)
+        if let Some(connection) = self.registry.connection_mut(token)
             && let Some(protocol) = connection.protocol.take()
         {
             connection.put_protocol(protocol);
-            connection.ready.insert(Readiness::WRITABLE);
+            connection.readiness.insert(Readiness::WRITABLE);
         }
     }
 
@@ -237,7 +237,7 @@ impl Reactor {
     #[inline(never)]
     pub(super) fn received_beneath(&mut self, token: Token, buffer: &[u8], count: usize) {
         let data = buffer.get(..count).unwrap_or_default();
-        let Some(connection) = self.sources.connection_mut(token) else { return };
+        let Some(connection) = self.registry.connection_mut(token) else { return };
         let state = connection.state;
         let Some(stage) = connection.stage(0) else {
             // It lingers: what comes is dropped.
@@ -256,7 +256,7 @@ impl Reactor {
 
     /// The end of a layered connection's input goes through its layers first; `false` when there are none to go through.
     pub(super) fn end_beneath(&mut self, token: Token) -> bool {
-        let Some(connection) = self.sources.connection_mut(token) else { return false };
+        let Some(connection) = self.registry.connection_mut(token) else { return false };
         if matches!(connection.state, State::Broken | State::Lingering) {
             return false;
         }
@@ -277,7 +277,7 @@ impl Reactor {
     /// What the protocol, or somebody else by its transport, has written.
     pub(super) fn write_to_layers(&mut self, token: Token, data: &[u8]) {
         let (limit, unsent) = (self.settings.write_buffer_limit, self.unsent(token));
-        let Some(connection) = self.sources.connection_mut(token) else { return };
+        let Some(connection) = self.registry.connection_mut(token) else { return };
         if !connection.takes_writes() || data.is_empty() {
             return;
         }
@@ -305,9 +305,9 @@ impl Reactor {
         while let Some(step) = self.next_step(token) {
             self.take_step(token, step);
         }
-        self.send_scratch(token);
+        self.send_write_batch(token);
         self.empty_layers(token);
-        if let Some(connection) = self.sources.connection_mut(token)
+        if let Some(connection) = self.registry.connection_mut(token)
             && connection.pauses.has(Pauses::KEPT)
             && !connection.layers_keep_input()
         {
@@ -320,7 +320,7 @@ impl Reactor {
 
     /// Tells layers that asked for it what the system took; says whether it took anything.
     pub(super) fn tell_layers_of_sent(&mut self, token: Token) -> bool {
-        let Some(layers) = self.sources.connection_mut(token).and_then(Connection::layers_mut) else {
+        let Some(layers) = self.registry.connection_mut(token).and_then(Connection::layers_mut) else {
             return false;
         };
         let taken = std::mem::take(&mut layers.taken);
@@ -330,13 +330,13 @@ impl Reactor {
         let watching = |(index, stage): (usize, &LayerSlot)| stage.watches_sent.then_some(index);
         let watching: Vec<usize> = layers.stack.iter().enumerate().filter_map(watching).collect();
         for &index in &watching {
-            if self.sources.connection(token).is_some_and(|connection| connection.state != State::Lost) {
+            if self.registry.connection(token).is_some_and(|connection| connection.state != State::Lost) {
                 self.call_layer(token, index, |layer, below| layer.sent(below, taken));
             }
         }
         if !watching.is_empty() {
             self.run_layers(token);
-            let connection = self.sources.connection(token);
+            let connection = self.registry.connection(token);
             if connection.and_then(Connection::layers).is_some_and(|layers| layers.taken > 0) {
                 // What they wrote themselves has the next turn.
                 self.schedule_flush(token);
@@ -346,7 +346,7 @@ impl Reactor {
     }
 
     fn next_step(&self, token: Token) -> Option<Step> {
-        let connection = self.sources.connection(token)?;
+        let connection = self.registry.connection(token)?;
         let closes = match connection.state {
             State::OutputClosing | State::InputClosedOutputClosing | State::Closing { .. } => {
                 !connection.has_producer()
@@ -362,7 +362,7 @@ impl Reactor {
         if matches!(step, Step::Make | Step::Deliver | Step::DeliverEnd) {
             self.weigh_what_layers_sent(token);
         }
-        let Some(connection) = self.sources.connection_mut(token) else { return };
+        let Some(connection) = self.registry.connection_mut(token) else { return };
         let again = connection.pauses.has(Pauses::AGAIN);
         let Some(layers) = connection.layers_mut() else { return };
         match step {
@@ -427,16 +427,16 @@ impl Reactor {
 
     /// What layers have sent up to now may have brought the unsent bytes up or down: the protocol can see that.
     fn weigh_what_layers_sent(&mut self, token: Token) {
-        let Some(connection) = self.sources.connection(token) else { return };
+        let Some(connection) = self.registry.connection(token) else { return };
         if self.write_batch.len() > self.marks(connection).0 {
-            self.send_scratch(token);
+            self.send_write_batch(token);
         }
-        let unsent = self.sources.connection(token).map_or(0, Connection::unsent);
-        self.weigh_as(token, unsent + self.write_batch.len());
+        let unsent = self.registry.connection(token).map_or(0, Connection::unsent);
+        self.update_water_marks_at(token, unsent + self.write_batch.len());
     }
 
     fn deliver_to_protocol(&mut self, token: Token) {
-        let layers = self.sources.connection_mut(token).and_then(Connection::layers_mut);
+        let layers = self.registry.connection_mut(token).and_then(Connection::layers_mut);
         let Some(waiting) = layers.map(|layers| &mut layers.above.bytes) else { return };
         let mut bytes = std::mem::take(waiting);
         // No more at once than a read brings.
@@ -446,7 +446,7 @@ impl Reactor {
         self.call_above_layers(token, CallbackKind::DataReceived, |protocol, transport| {
             protocol.data_received(transport, &bytes);
         });
-        if let Some(layers) = self.sources.connection_mut(token).and_then(Connection::layers_mut) {
+        if let Some(layers) = self.registry.connection_mut(token).and_then(Connection::layers_mut) {
             reuse(&mut layers.above.bytes, bytes);
         }
     }
@@ -467,7 +467,7 @@ impl Reactor {
             call(&mut *layer, &mut LayerContext { reactor: transport.reactor, token, index });
             held = layer.buffered();
         });
-        if let Some(connection) = self.sources.connection_mut(token) {
+        if let Some(connection) = self.registry.connection_mut(token) {
             // Nothing is held any more on a connection that was lost.
             let lost = connection.state == State::Lost;
             if let Some(stage) = connection.stage(index) {
@@ -484,40 +484,40 @@ impl Reactor {
         place: CallbackKind,
         call: impl FnOnce(&mut dyn Protocol, &mut Transport<'_>),
     ) {
-        let layers = self.sources.connection_mut(token).and_then(Connection::layers_mut);
+        let layers = self.registry.connection_mut(token).and_then(Connection::layers_mut);
         let Some(mut protocol) = layers.and_then(|layers| layers.protocol.take()) else { return };
         self.batching = false;
         self.enter(token, place, |transport| call(&mut *protocol, transport));
-        if let Some(connection) = self.sources.connection_mut(token) {
+        if let Some(connection) = self.registry.connection_mut(token) {
             connection.put_protocol(protocol);
         }
     }
 
     /// All layers are ready: the factory builds the protocol, which knows the final addresses.
     fn make_above_layers(&mut self, token: Token) {
-        let Some(connection) = self.sources.connection_mut(token) else { return };
+        let Some(connection) = self.registry.connection_mut(token) else { return };
         let (origin, peer) = (connection.origin, connection.peer.clone());
-        let is_client = matches!(self.sources.get(origin), Some(Source::Connector(_)));
+        let is_client = matches!(self.registry.get(origin), Some(Source::Connector(_)));
         let built = match is_client {
             true => self.while_building(token, |reactor| reactor.build_for_connector(origin, &peer)),
             false => Ok(self.while_building(token, |reactor| reactor.build_for_listener(origin, &peer))),
         };
         if built.is_ok()
-            && let Some(layers) = self.sources.connection_mut(token).and_then(Connection::layers_mut)
+            && let Some(layers) = self.registry.connection_mut(token).and_then(Connection::layers_mut)
         {
             layers.made = true;
             self.end_handshake(token, origin);
         }
         match built {
             Ok(Some(protocol)) => {
-                let connection = self.sources.connection_mut(token);
+                let connection = self.registry.connection_mut(token);
                 match connection.filter(|connection| connection.state != State::Lost) {
                     Some(connection) => {
                         connection.put_protocol(protocol);
                         if connection.flow == Flow::Paused {
                             // There was no protocol to tell.
                             connection.flow = Flow::PauseQueued;
-                            self.tasks.push(Callback::PauseWriting(token));
+                            self.callbacks.push(Callback::PauseWriting(token));
                         }
                     }
                     // Aborted while it was built: never made, so never lost either.
@@ -539,7 +539,7 @@ impl Reactor {
 
     /// A resting connection owns no buffer.
     fn empty_layers(&mut self, token: Token) {
-        let Some(layers) = self.sources.connection_mut(token).and_then(Connection::layers_mut) else {
+        let Some(layers) = self.registry.connection_mut(token).and_then(Connection::layers_mut) else {
             return;
         };
         for stage in &mut layers.stack {

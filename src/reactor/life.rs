@@ -84,7 +84,7 @@ pub(crate) struct Triggers {
 
 /// Where a reactor is in its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Life {
+pub(crate) enum RunState {
     New,
     /// Triggers before the startup hold it up, perhaps.
     Starting,
@@ -137,7 +137,7 @@ impl Reactor {
     /// which calls at once then.)
     pub fn call_when_running(&mut self, call: impl FnOnce(&mut Reactor) + 'static) {
         if self.running() {
-            self.tasks.push(Callback::Call(Box::new(call)));
+            self.callbacks.push(Callback::Call(Box::new(call)));
         } else {
             self.add_system_event_trigger(Phase::After, SystemEvent::Startup, |reactor, _| call(reactor));
         }
@@ -155,9 +155,12 @@ impl Reactor {
 
     /// Whether it runs: from after the triggers before the startup to those during the shutdown.
     pub fn running(&self) -> bool {
-        match self.life {
-            Life::Running | Life::StopAsked { .. } | Life::Stopping { .. } | Life::Draining { .. } => true,
-            Life::New | Life::Starting | Life::Ending | Life::Finished => false,
+        match self.run_state {
+            RunState::Running
+            | RunState::StopAsked { .. }
+            | RunState::Stopping { .. }
+            | RunState::Draining { .. } => true,
+            RunState::New | RunState::Starting | RunState::Ending | RunState::Finished => false,
         }
     }
 
@@ -177,10 +180,10 @@ impl Reactor {
     }
 
     fn ask_to_stop(&mut self, graceful: bool) -> bool {
-        if self.life != Life::Running {
+        if self.run_state != RunState::Running {
             return false;
         }
-        self.life = Life::StopAsked { graceful };
+        self.run_state = RunState::StopAsked { graceful };
         if let Some(handle) = self.handle.get() {
             handle.note_stop();
         }
@@ -192,8 +195,8 @@ impl Reactor {
         let Some(handle) = self.handle.get().cloned() else { return };
         handle.note_stop();
         let wakers = handle.take_stop_wakers();
-        if !wakers.is_empty() && matches!(self.life, Life::Stopping { .. }) {
-            let hold = PhaseGuard::of(Rc::clone(&self.holds));
+        if !wakers.is_empty() && matches!(self.run_state, RunState::Stopping { .. }) {
+            let hold = PhaseGuard::of(Rc::clone(&self.phase_guards));
             // Tasks are polled just after it.
             handle.call(move |_| drop(hold));
         }
@@ -206,39 +209,39 @@ impl Reactor {
     /// `block_on`, is polled by `also` at the end.
     pub(crate) fn advance_life(&mut self, also: &mut dyn FnMut(&mut Reactor)) -> bool {
         loop {
-            match self.life {
-                Life::Running => return true,
-                Life::New => {
-                    self.life = Life::Starting;
+            match self.run_state {
+                RunState::Running => return true,
+                RunState::New => {
+                    self.run_state = RunState::Starting;
                     self.fire(Phase::Before, SystemEvent::Startup);
                 }
-                Life::Starting if self.holds.get() > 0 => return true,
-                Life::Starting => {
-                    self.life = Life::Running;
+                RunState::Starting if self.phase_guards.get() > 0 => return true,
+                RunState::Starting => {
+                    self.run_state = RunState::Running;
                     self.fire(Phase::During, SystemEvent::Startup);
                     self.fire(Phase::After, SystemEvent::Startup);
                     return true;
                 }
-                Life::StopAsked { graceful } => {
-                    self.life = Life::Stopping { graceful };
+                RunState::StopAsked { graceful } => {
+                    self.run_state = RunState::Stopping { graceful };
                     self.fire(Phase::Before, SystemEvent::Shutdown);
                     self.tell_of_stop();
                 }
-                Life::Stopping { .. } if self.holds.get() > 0 => return true,
-                Life::Stopping { graceful: true } => {
+                RunState::Stopping { .. } if self.phase_guards.get() > 0 => return true,
+                RunState::Stopping { graceful: true } => {
                     let until = self.now() + self.settings.graceful_stop_timeout;
-                    self.life = Life::Draining { until };
+                    self.run_state = RunState::Draining { until };
                     self.begin_to_drain(until);
                 }
-                Life::Draining { until } => {
+                RunState::Draining { until } => {
                     // Not before what came in time was heard.
-                    if self.sources.drains() && self.heard_until() < until {
+                    if self.registry.drains() && self.heard_until() < until {
                         return true;
                     }
-                    self.life = Life::Ending;
+                    self.run_state = RunState::Ending;
                 }
-                Life::Stopping { graceful: false } => self.life = Life::Ending,
-                Life::Ending => {
+                RunState::Stopping { graceful: false } => self.run_state = RunState::Ending,
+                RunState::Ending => {
                     // Of a reactor that is dropped while it runs, they have not heard.
                     self.tell_of_stop();
                     self.disconnect_all();
@@ -248,18 +251,18 @@ impl Reactor {
                     self.do_what_follows(also);
                     self.finish();
                 }
-                Life::Finished => return false,
+                RunState::Finished => return false,
             }
         }
     }
 
     /// Whether the next turn takes this one's place in the reactor's life at once.
     pub(crate) fn life_goes_on(&self) -> bool {
-        match self.life {
-            Life::New | Life::StopAsked { .. } | Life::Ending => true,
-            Life::Starting | Life::Stopping { .. } => self.holds.get() == 0,
-            Life::Draining { .. } => !self.sources.drains(),
-            Life::Running | Life::Finished => false,
+        match self.run_state {
+            RunState::New | RunState::StopAsked { .. } | RunState::Ending => true,
+            RunState::Starting | RunState::Stopping { .. } => self.phase_guards.get() == 0,
+            RunState::Draining { .. } => !self.registry.drains(),
+            RunState::Running | RunState::Finished => false,
         }
     }
 
@@ -270,7 +273,7 @@ impl Reactor {
         {
             let (.., trigger) = self.triggers.waiting.remove(index);
             let holds = match phase {
-                Phase::Before => Rc::clone(&self.holds),
+                Phase::Before => Rc::clone(&self.phase_guards),
                 Phase::During | Phase::After => Rc::default(),
             };
             let hold = PhaseGuard::of(holds);
@@ -279,23 +282,23 @@ impl Reactor {
     }
 
     fn begin_to_drain(&mut self, until: Instant) {
-        for token in self.sources.tokens(|source| matches!(source, Source::Listener(_))) {
+        for token in self.registry.tokens(|source| matches!(source, Source::Listener(_))) {
             self.stop_listener(token);
         }
-        for token in self.sources.tokens(|source| matches!(source, Source::Connector(_))) {
+        for token in self.registry.tokens(|source| matches!(source, Source::Connector(_))) {
             self.disconnect_connector(token, &Reason::Stopped);
         }
-        for token in self.sources.tokens(|source| matches!(source, Source::Datagram(_))) {
+        for token in self.registry.tokens(|source| matches!(source, Source::Datagram(_))) {
             self.stop_datagram(token, Reason::Stopped);
         }
-        for token in self.sources.tokens(|source| matches!(source, Source::Process(_))) {
+        for token in self.registry.tokens(|source| matches!(source, Source::Process(_))) {
             self.ask_process_to_end(token);
         }
         let ours = |source: &Source| match source {
             Source::Connection(connection) => !connection.is_child_pipe(),
             _ => false,
         };
-        for token in self.sources.tokens(ours) {
+        for token in self.registry.tokens(ours) {
             self.lose_connection(token, None);
         }
         self.timers.set(until, TimedCall::Look);
@@ -303,28 +306,28 @@ impl Reactor {
 
     /// Everything that is open or under way is lost, and hears so.
     fn disconnect_all(&mut self) {
-        for token in self.sources.tokens(|source| matches!(source, Source::Listener(_))) {
+        for token in self.registry.tokens(|source| matches!(source, Source::Listener(_))) {
             self.stop_listener(token);
         }
-        for token in self.sources.tokens(|source| matches!(source, Source::Connector(_))) {
+        for token in self.registry.tokens(|source| matches!(source, Source::Connector(_))) {
             self.disconnect_connector(token, &Reason::Stopped);
         }
-        for token in self.sources.tokens(|source| matches!(source, Source::Datagram(_))) {
+        for token in self.registry.tokens(|source| matches!(source, Source::Datagram(_))) {
             self.stop_datagram(token, Reason::Stopped);
         }
-        for token in self.sources.tokens(|source| matches!(source, Source::Process(_))) {
+        for token in self.registry.tokens(|source| matches!(source, Source::Process(_))) {
             self.stop_process(token);
         }
-        for token in self.sources.tokens(|source| matches!(source, Source::Connection(_))) {
+        for token in self.registry.tokens(|source| matches!(source, Source::Connection(_))) {
             self.end_lingering(token);
             self.queue_loss(token, Reason::Stopped);
         }
-        // Nothing new can begin (`Life::Ending`), so the queue comes to its end.
-        while !self.tasks.is_empty() {
+        // Nothing new can begin (`RunState::Ending`), so the queue comes to its end.
+        while !self.callbacks.is_empty() {
             self.run_tasks();
         }
         // Those whose loss was told just now.
-        for token in self.sources.tokens(|source| matches!(source, Source::Connection(_))) {
+        for token in self.registry.tokens(|source| matches!(source, Source::Connection(_))) {
             self.end_lingering(token);
         }
     }
@@ -332,7 +335,7 @@ impl Reactor {
     /// What losses and triggers have led to is done as well: Deferreds, tasks, queued calls. Not for ever: a task may never rest.
     fn do_what_follows(&mut self, also: &mut dyn FnMut(&mut Reactor)) {
         for _ in 0..LAST_ROUNDS {
-            if !self.handle.get().is_some_and(Handle::has_work) && self.tasks.is_empty() {
+            if !self.handle.get().is_some_and(Handle::has_work) && self.callbacks.is_empty() {
                 break;
             }
             self.run_handled();
@@ -342,7 +345,7 @@ impl Reactor {
     }
 
     fn finish(&mut self) {
-        self.life = Life::Finished;
+        self.run_state = RunState::Finished;
         self.finish_handled();
         let late = self.inbox.close();
         self.drop_each(late);
@@ -354,7 +357,7 @@ impl Reactor {
         self.drop_each(lookups.into_calls());
         let handlers = std::mem::take(&mut self.signal_handlers);
         self.drop_each(handlers);
-        self.default_signals = false;
+        self.stop_on_signals = false;
         if let Err(error) = self.watch_signals() {
             log_warn!("cannot give signals back: {}", Escaped(error));
         }
@@ -372,7 +375,7 @@ impl Reactor {
         for (signal, _) in &self.signal_handlers {
             watched.push(Watch { signal: *signal, once: false });
         }
-        if self.default_signals {
+        if self.stop_on_signals {
             for signal in [Signal::Interrupt, Signal::Terminate] {
                 watched.push(Watch { signal, once: true });
             }
@@ -404,10 +407,10 @@ impl Reactor {
         if !handled && matches!(signal, Signal::Interrupt | Signal::Terminate) {
             log::info!("{signal}: stopping");
             self.signalled = true;
-            if self.life == Life::Starting {
+            if self.run_state == RunState::Starting {
                 // What holds up the startup does not hold up the end.
-                self.holds = Rc::default();
-                self.life = Life::Running;
+                self.phase_guards = Rc::default();
+                self.run_state = RunState::Running;
             }
             self.stop_gracefully();
         }

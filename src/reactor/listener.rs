@@ -40,9 +40,9 @@ pub(crate) struct ListenerSlot {
     started: bool,
     address: Address,
     options: ListenOptions,
-    pace: AcceptBudget,
+    accept_budget: AcceptBudget,
     /// Waits for descriptors or memory.
-    pausing: bool,
+    paused: bool,
     /// When a failed accept was last logged.
     logged: Option<Instant>,
 }
@@ -55,14 +55,14 @@ struct AcceptBudget {
     /// The turn of the last share.
     turn: u64,
     /// Turns in a row with a share, all of them used up.
-    row: u32,
+    streak: u32,
 }
 
 impl AcceptBudget {
     fn share(&mut self, turn: u64, most: usize) -> usize {
-        self.row = if self.turn + 1 == turn { self.row.saturating_add(1) } else { 0 };
+        self.streak = if self.turn + 1 == turn { self.streak.saturating_add(1) } else { 0 };
         self.turn = turn;
-        let doublings = self.row.saturating_sub(WARM_UP_TURNS);
+        let doublings = self.streak.saturating_sub(WARM_UP_TURNS);
         1_usize.checked_shl(doublings).map_or(most, |share| share.min(most))
     }
 
@@ -129,7 +129,7 @@ impl Reactor {
             nodelay: options.nodelay,
         };
         let asked = options.address.to_string();
-        let token = self.sources.next_token();
+        let token = self.registry.next_token();
         self.net.open(token, &open).map_err(|failed| cannot_listen(&asked, failed))?;
         self.begin_listening(token, ListenOptions::Tcp(options), Box::new(factory), &asked)
     }
@@ -151,21 +151,21 @@ impl Reactor {
             started: false,
             address: address.clone(),
             options,
-            pace: AcceptBudget::default(),
-            pausing: false,
+            accept_budget: AcceptBudget::default(),
+            paused: false,
             logged: None,
         };
-        let inserted = self.sources.insert(Source::Listener(Box::new(state)));
+        let inserted = self.registry.insert(Source::Listener(Box::new(state)));
         debug_assert_eq!(inserted, token);
-        self.tasks.push(Callback::StartFactory(token));
+        self.callbacks.push(Callback::StartFactory(token));
         log::debug!(address = address.to_string().as_str(); "listening on {address}");
         Ok(Listener { token, address })
     }
 
     /// The ports that are listened on.
     pub fn listeners(&self) -> Vec<Listener> {
-        let tokens = self.sources.tokens(|source| matches!(source, Source::Listener(_)));
-        let named = |token| match self.sources.get(token)? {
+        let tokens = self.registry.tokens(|source| matches!(source, Source::Listener(_)));
+        let named = |token| match self.registry.get(token)? {
             Source::Listener(listener) => Some(Listener { token, address: listener.address.clone() }),
             _ => None,
         };
@@ -180,12 +180,12 @@ impl Reactor {
             }
             _ => false,
         };
-        self.sources.tokens(accepted).into_iter().map(ConnectionId).collect()
+        self.registry.tokens(accepted).into_iter().map(ConnectionId).collect()
     }
 
     /// How a TCP listener was asked for.
     pub(crate) fn listen_options(&self, listener: &Listener) -> Option<&ListenTcp> {
-        match self.sources.get(listener.token)? {
+        match self.registry.get(listener.token)? {
             Source::Listener(listener) => match &listener.options {
                 ListenOptions::Tcp(options) => Some(options),
                 ListenOptions::Unix | ListenOptions::Adopted => None,
@@ -205,15 +205,15 @@ impl Reactor {
     }
 
     pub(crate) fn stop_listener(&mut self, token: Token) -> bool {
-        if self.sources.listener_mut(token).is_none() {
+        if self.registry.listener_mut(token).is_none() {
             return false;
         }
         self.net.close(token, Close::Graceful);
-        if let Some(Source::Listener(mut listener)) = self.sources.remove(token) {
+        if let Some(Source::Listener(mut listener)) = self.registry.remove(token) {
             // Out of its place it is the caller: `accept_one` ends it then.
             if let Some(mut factory) = listener.factory.take() {
                 let started = listener.started;
-                self.tasks.push(Callback::Call(Box::new(move |reactor| {
+                self.callbacks.push(Callback::Call(Box::new(move |reactor| {
                     reactor.stop_factory(&mut *factory, started);
                 })));
             }
@@ -228,7 +228,7 @@ impl Reactor {
     }
 
     pub(crate) fn start_listener_factory(&mut self, token: Token) {
-        let Some(listener) = self.sources.listener_mut(token) else {
+        let Some(listener) = self.registry.listener_mut(token) else {
             return;
         };
         if listener.started {
@@ -247,9 +247,9 @@ impl Reactor {
         place: CallbackKind,
         call: impl FnOnce(&mut dyn Factory, &mut Reactor) -> R,
     ) -> Option<R> {
-        let mut factory = self.sources.listener_mut(token)?.factory.take()?;
+        let mut factory = self.registry.listener_mut(token)?.factory.take()?;
         let result = self.catch_panic(place, None, |reactor| call(&mut *factory, reactor));
-        match self.sources.listener_mut(token) {
+        match self.registry.listener_mut(token) {
             Some(listener) => listener.factory = Some(factory),
             // It stopped meanwhile.
             None => {
@@ -264,14 +264,14 @@ impl Reactor {
     pub(crate) fn accept_ready(&mut self, token: Token) {
         self.start_listener_factory(token);
         let (turn, most) = (self.statistics.turns, self.settings.accepts_per_turn);
-        let Some(listener) = self.sources.listener_mut(token) else { return };
-        for _ in 0..listener.pace.share(turn, most) {
-            if self.sources.listener_mut(token).is_none_or(|listener| listener.pausing) {
+        let Some(listener) = self.registry.listener_mut(token) else { return };
+        for _ in 0..listener.accept_budget.share(turn, most) {
+            if self.registry.listener_mut(token).is_none_or(|listener| listener.paused) {
                 return;
             }
             if !self.accept_one(token) {
-                if let Some(listener) = self.sources.listener_mut(token) {
-                    listener.pace.reset();
+                if let Some(listener) = self.registry.listener_mut(token) {
+                    listener.accept_budget.reset();
                 }
                 return;
             }
@@ -280,7 +280,7 @@ impl Reactor {
 
     /// Whether there may be more.
     fn accept_one(&mut self, token: Token) -> bool {
-        let connection = self.sources.next_token();
+        let connection = self.registry.next_token();
         match self.net.accept(token, connection) {
             Ok(Accepted::Connection(peer)) => {
                 self.accepted(token, connection, peer);
@@ -296,7 +296,7 @@ impl Reactor {
     }
 
     fn accepted(&mut self, listener: Token, token: Token, peer: Address) {
-        if self.sources.connections() >= self.settings.max_connections {
+        if self.registry.connections() >= self.settings.max_connections {
             self.statistics.accepts_over_limit += 1;
             self.net.close(token, Close::Graceful);
             let limit = self.settings.max_connections;
@@ -306,9 +306,9 @@ impl Reactor {
         }
         self.statistics.accepts += 1;
         let connection = Connection::new(peer.clone(), listener, self.has_small_marks());
-        let inserted = self.sources.insert(Source::Connection(connection));
+        let inserted = self.registry.insert(Source::Connection(connection));
         debug_assert_eq!(inserted, token);
-        if let Some(state) = self.sources.listener_mut(listener) {
+        if let Some(state) = self.registry.listener_mut(listener) {
             let options = match peer {
                 Address::Unix(_) | Address::Pipe => StreamOptions::default(),
                 Address::Tcp(_) | Address::Udp(_) => {
@@ -329,7 +329,7 @@ impl Reactor {
             None => {
                 self.statistics.connections_refused += 1;
                 self.net.close(token, Close::Graceful);
-                self.sources.remove(token);
+                self.registry.remove(token);
             }
         }
     }
@@ -398,16 +398,16 @@ impl Reactor {
     /// What waits would be told of again and again: it is tried again later.
     fn pause_accepting(&mut self, token: Token) {
         let until = self.now() + self.settings.accept_retry_delay;
-        if let Some(listener) = self.sources.listener_mut(token) {
-            listener.pausing = true;
+        if let Some(listener) = self.registry.listener_mut(token) {
+            listener.paused = true;
             self.net.set_listener_paused(token, true);
             self.timers.set(until, TimedCall::AcceptAgain(token));
         }
     }
 
     pub(crate) fn accept_again(&mut self, token: Token) {
-        if let Some(listener) = self.sources.listener_mut(token) {
-            listener.pausing = false;
+        if let Some(listener) = self.registry.listener_mut(token) {
+            listener.paused = false;
             self.net.set_listener_paused(token, false);
         }
     }
@@ -415,7 +415,7 @@ impl Reactor {
     /// At most once a second for each listener.
     fn log_accept_error(&mut self, token: Token, what: &str, error: &io::Error) {
         let now = self.now();
-        let Some(listener) = self.sources.listener_mut(token) else {
+        let Some(listener) = self.registry.listener_mut(token) else {
             return;
         };
         if listener.logged.is_some_and(|last| now - last < Duration::from_secs(1)) {

@@ -99,17 +99,17 @@ pub use crate::net::{
 
 use self::building::Building;
 use self::keeping::Handoff;
-use self::life::{Life, Triggers};
+use self::life::{RunState, Triggers};
 use self::looking_up::PendingLookups;
 use self::protocol::find;
 use self::reading::SINGLE_READ_LIMIT;
 use self::remote::{Inbox, Jobs, ThreadCall};
-use self::sources::{Source, Sources};
+use self::sources::{Registry, Source};
 use self::stopwatch::Stopwatch;
 use self::tasks::CallbackQueue;
 use self::timers::Timers;
 use self::turn::Heard;
-use self::writing::Scratch;
+use self::writing::WriteBatch;
 use crate::net::os::{OsConfig, OsDriver};
 use crate::net::{Event, Net, RecvBatch, Token};
 
@@ -141,16 +141,16 @@ use crate::net::{Event, Net, RecvBatch, Token};
 pub struct Reactor {
     net: Box<dyn Net>,
     settings: Settings,
-    life: Life,
+    run_state: RunState,
     /// A turn is under way.
     turning: bool,
     /// The clock, read when somebody first asks after a poll, and again after each group of callbacks. Empty after a
     /// turn.
     clock: Cell<Option<Instant>>,
-    sources: Sources,
+    registry: Registry,
     timers: Timers<TimedCall>,
     heard: Heard,
-    tasks: CallbackQueue,
+    callbacks: CallbackQueue,
     /// Connections and sockets of datagrams that had their share of the turn and have more to do.
     resume_queue: VecDeque<Token>,
     /// Connections to flush at the end of the turn.
@@ -166,7 +166,7 @@ pub struct Reactor {
     /// Bytes that came, in large pieces, since tasks last looked.
     bytes_since_tasks: usize,
     /// Datagrams of one call.
-    inbound: RecvBatch,
+    datagrams: RecvBatch,
     /// The connection whose callback runs.
     current: Token,
     /// The socket of datagrams whose callback runs.
@@ -176,13 +176,13 @@ pub struct Reactor {
     /// That callback's small writes go to `write_batch`: the connection is open, and nothing waits to be sent before them.
     batching: bool,
     /// What that callback has written.
-    write_batch: Scratch,
+    write_batch: WriteBatch,
     spare_buffers: Vec<Vec<u8>>,
     triggers: Triggers,
-    holds: Rc<Cell<usize>>,
+    phase_guards: Rc<Cell<usize>>,
     signal_handlers: Vec<(Signal, Option<SignalHandler>)>,
     /// SIGINT and SIGTERM stop the reactor.
-    default_signals: bool,
+    stop_on_signals: bool,
     /// One of them has: the next one does what the system does by default.
     signalled: bool,
     inbox: Arc<Inbox>,
@@ -195,13 +195,13 @@ pub struct Reactor {
     /// The connection that a factory is asked about.
     building: Option<Building>,
     /// When lost descriptors were last logged.
-    loss_logged: Option<Instant>,
+    fd_loss_logged: Option<Instant>,
     /// Where the last panic was, and its text.
     last_panic: Option<String>,
     /// Made when somebody asks for it.
     handle: OnceCell<Handle>,
     /// It ends without a word.
-    vanished: bool,
+    killed: bool,
 }
 
 type SignalHandler = Box<dyn FnMut(&mut Reactor)>;
@@ -296,27 +296,27 @@ impl Reactor {
             bytes_since_tasks: 0,
             net,
             settings,
-            life: Life::New,
+            run_state: RunState::New,
             turning: false,
             clock: Cell::new(None),
-            sources: Sources::new(),
+            registry: Registry::new(),
             timers: Timers::new(),
             heard: Heard::default(),
-            tasks: CallbackQueue::default(),
+            callbacks: CallbackQueue::default(),
             resume_queue: VecDeque::new(),
             flush_queue: Vec::new(),
             events: Vec::new(),
-            inbound: RecvBatch::default(),
+            datagrams: RecvBatch::default(),
             current: Token::NONE,
             current_datagram: Token::NONE,
             datagram_in_hand: None,
             batching: false,
-            write_batch: Scratch::new(),
+            write_batch: WriteBatch::new(),
             spare_buffers: Vec::new(),
             triggers: Triggers::default(),
-            holds: Rc::default(),
+            phase_guards: Rc::default(),
             signal_handlers: Vec::new(),
-            default_signals: false,
+            stop_on_signals: false,
             signalled: false,
             inbox,
             thread_calls: Vec::new(),
@@ -325,10 +325,10 @@ impl Reactor {
             stopwatch,
             statistics: Statistics::default(),
             building: None,
-            loss_logged: None,
+            fd_loss_logged: None,
             last_panic: None,
             handle: OnceCell::new(),
-            vanished: false,
+            killed: false,
         }
     }
 
@@ -363,7 +363,7 @@ impl Reactor {
 
     /// A connection by name, if it still is there.
     pub fn transport(&mut self, id: ConnectionId) -> Option<Transport<'_>> {
-        self.sources.connection(id.0)?;
+        self.registry.connection(id.0)?;
         Some(Transport { reactor: self, token: id.0 })
     }
 
@@ -390,12 +390,12 @@ impl Reactor {
         call: impl FnOnce(&mut P, &mut Transport<'_>) -> R,
     ) -> Option<R> {
         let token = id.0;
-        let mut protocol = self.sources.connection_mut(token)?.take_protocol()?;
+        let mut protocol = self.registry.connection_mut(token)?.take_protocol()?;
         let result = self.between_turns(|reactor| {
             let wanted = find::<P>(&mut *protocol)?;
             Some(call(wanted, &mut Transport { reactor, token }))
         });
-        if let Some(connection) = self.sources.connection_mut(token) {
+        if let Some(connection) = self.registry.connection_mut(token) {
             connection.put_protocol(protocol);
         }
         // The panic is the caller's, not the other connection's.
@@ -410,13 +410,13 @@ impl Reactor {
             }
             _ => false,
         };
-        self.sources.tokens(open).into_iter().map(ConnectionId).collect()
+        self.registry.tokens(open).into_iter().map(ConnectionId).collect()
     }
 
     /// How much is in use: everything that has a name (connections, listeners, connectors and their attempts),
     /// jobs whose result is awaited, and tasks. For leak checks.
     pub fn resource_count(&self) -> usize {
-        self.sources.len()
+        self.registry.len()
             + self.jobs.len()
             + self.lookups.len()
             + self.handle.get().map_or(0, Handle::in_use)
@@ -426,8 +426,8 @@ impl Reactor {
     pub fn statistics(&self) -> Statistics {
         let spins = self.net.spins();
         Statistics {
-            connections: self.sources.connections(),
-            processes: self.sources.processes(),
+            connections: self.registry.connections(),
+            processes: self.registry.processes(),
             busy_polls: spins.begun,
             busy_polls_idle: spins.in_vain,
             ..self.statistics
@@ -441,8 +441,8 @@ impl Reactor {
 
     /// Ends without a word, as a process that is killed: nothing is called, everything is dropped.
     pub(crate) fn kill(mut self) {
-        self.vanished = true;
-        self.life = Life::Finished;
+        self.killed = true;
+        self.run_state = RunState::Finished;
     }
 }
 
@@ -457,10 +457,10 @@ impl Drop for Reactor {
     fn drop(&mut self) {
         // Whoever is called now begins no turn.
         self.turning = true;
-        let begun = !matches!(self.life, Life::New | Life::Finished);
+        let begun = !matches!(self.run_state, RunState::New | RunState::Finished);
         if !std::thread::panicking() {
             if begun {
-                self.life = Life::Ending;
+                self.run_state = RunState::Ending;
                 self.advance_life(&mut |_| {});
             }
             self.finish_handled();

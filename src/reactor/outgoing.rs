@@ -12,17 +12,17 @@ use crate::net::{Address, Origin, Transmit};
 #[derive(Default)]
 pub(super) struct SendQueue {
     /// In the order in which they were written.
-    line: Fifo,
+    fifo: Fifo,
     /// Receivers that took nothing when they were tried last, and what waits for each. No line is empty.
     full: BTreeMap<Address, Fifo>,
     full_weight: usize,
     full_bytes: usize,
     /// The receiver that was tried last.
-    tried: Option<Address>,
+    last_tried: Option<Address>,
     /// How many of the full ones are to be tried before they rest.
     to_try: usize,
     /// How many of them may still be found full.
-    patience: usize,
+    max_retries: usize,
 }
 
 /// Where the datagrams to be sent next stand.
@@ -53,19 +53,19 @@ impl SendQueue {
         if weight > limit {
             return false;
         }
-        self.line.push(data, to, origin);
+        self.fifo.push(data, to, origin);
         true
     }
 
     /// What to send next; those to receivers that are full are taken out of the line of all on the way.
     pub(super) fn next(&mut self) -> Next {
         while !self.full.is_empty()
-            && let Some(to) = self.line.first().and_then(|going| going.to.as_ref())
+            && let Some(to) = self.fifo.first().and_then(|going| going.to.as_ref())
             && self.full.contains_key(to)
         {
             self.set_aside();
         }
-        if !self.line.is_empty() {
+        if !self.fifo.is_empty() {
             return Next::Line;
         }
         if self.to_try == 0 || self.full.is_empty() {
@@ -78,9 +78,9 @@ impl SendQueue {
     /// Those to send next, and their bytes.
     pub(super) fn front(&self, next: Next) -> (&[u8], &[Transmit]) {
         match next {
-            Next::Line if self.full.is_empty() => self.line.rest(),
+            Next::Line if self.full.is_empty() => self.fifo.rest(),
             // The second may be to one that is full.
-            Next::Line => self.line.only_first(),
+            Next::Line => self.fifo.only_first(),
             Next::Full => self.next_full().map_or((&[], &[]), |(_, line)| line.rest()),
             Next::Nothing => (&[], &[]),
         }
@@ -89,7 +89,7 @@ impl SendQueue {
     /// The first of them are gone; says how many bytes they had.
     pub(super) fn drop_first(&mut self, next: Next, count: usize) -> usize {
         if next != Next::Full {
-            return self.line.drop_first(count);
+            return self.fifo.drop_first(count);
         }
         let Some(to) = self.next_full().map(|(to, _)| to.clone()) else { return 0 };
         let Some(line) = self.full.get_mut(&to) else { return 0 };
@@ -99,7 +99,7 @@ impl SendQueue {
         self.full_bytes -= bytes;
         if line.is_empty() {
             self.full.remove(&to);
-            self.tried = Some(to);
+            self.last_tried = Some(to);
             self.to_try = self.to_try.saturating_sub(1);
         }
         bytes
@@ -110,9 +110,9 @@ impl SendQueue {
         match next {
             Next::Line => self.set_aside(),
             Next::Full => {
-                self.tried = self.next_full().map(|(to, _)| to.clone());
-                self.patience = self.patience.saturating_sub(1);
-                self.to_try = if self.patience == 0 { 0 } else { self.to_try - 1 };
+                self.last_tried = self.next_full().map(|(to, _)| to.clone());
+                self.max_retries = self.max_retries.saturating_sub(1);
+                self.to_try = if self.max_retries == 0 { 0 } else { self.to_try - 1 };
             }
             Next::Nothing => {}
         }
@@ -120,7 +120,7 @@ impl SendQueue {
 
     /// From now on those are tried that were full, each once, until so many of them still are.
     pub(super) fn try_again(&mut self, patience: usize) {
-        (self.to_try, self.patience) = (self.full.len(), patience);
+        (self.to_try, self.max_retries) = (self.full.len(), patience);
     }
 
     /// Whether some wait for receivers that are full.
@@ -130,28 +130,28 @@ impl SendQueue {
 
     /// Bytes that wait.
     pub(super) fn bytes(&self) -> usize {
-        self.line.rest().0.len() + self.full_bytes
+        self.fifo.rest().0.len() + self.full_bytes
     }
 
     /// Bytes that wait, each datagram with what keeping it takes.
     fn weight(&self) -> usize {
-        self.line.weight() + self.full_weight
+        self.fifo.weight() + self.full_weight
     }
 
     fn set_aside(&mut self) {
-        let (bytes, first) = self.line.only_first();
+        let (bytes, first) = self.fifo.only_first();
         let Some(Transmit { length, to: Some(to), origin }) = first.first().cloned() else { return };
         let line = self.full.entry(to.clone()).or_default();
         let before = line.weight();
         line.push(bytes, Some(to), origin);
         self.full_weight += line.weight() - before;
         self.full_bytes += length;
-        self.line.drop_first(1);
+        self.fifo.drop_first(1);
     }
 
     /// The one behind the one that was tried last, in a ring.
     fn next_full(&self) -> Option<(&Address, &Fifo)> {
-        let behind = self.tried.as_ref().and_then(|tried| {
+        let behind = self.last_tried.as_ref().and_then(|tried| {
             self.full.range::<Address, _>((Bound::Excluded(tried), Bound::Unbounded)).next()
         });
         behind.or_else(|| self.full.iter().next())

@@ -25,7 +25,7 @@ struct QueuedFds {
 
 impl FdQueue {
     /// How much of what waits may be sent without them; 0: it is the turn of the first.
-    pub(super) fn ahead(&self) -> Option<usize> {
+    pub(super) fn bytes_before(&self) -> Option<usize> {
         self.waiting.front().map(|attached| attached.ahead)
     }
 
@@ -39,25 +39,25 @@ impl FdQueue {
 impl Connection {
     /// Whether it is read in the way that brings descriptors, and there may be something.
     pub(super) fn reads_descriptors(&self) -> bool {
-        self.pauses == Pauses::DESCRIPTORS && self.ready.has(Readiness::READABLE) && self.state.reads()
+        self.pauses == Pauses::DESCRIPTORS && self.readiness.has(Readiness::READABLE) && self.state.reads()
     }
 
-    pub(super) fn passing_sent(&mut self, count: usize) {
-        if let Some(passing) = self.cold.as_mut().and_then(|rare| rare.passing.as_mut()) {
+    pub(super) fn fds_sent(&mut self, count: usize) {
+        if let Some(passing) = self.cold.as_mut().and_then(|rare| rare.fd_queue.as_mut()) {
             passing.sent(count);
         }
     }
 
     /// What was to travel with bytes that are thrown away is closed.
-    pub(super) fn drop_passing(&mut self) {
+    pub(super) fn drop_fds(&mut self) {
         if let Some(rare) = &mut self.cold {
-            rare.passing = None;
+            rare.fd_queue = None;
         }
     }
 
     /// How much of what waits may be sent without descriptors.
-    pub(super) fn passing_ahead(&self) -> Option<usize> {
-        self.cold.as_ref()?.passing.as_ref()?.ahead()
+    pub(super) fn bytes_before_fds(&self) -> Option<usize> {
+        self.cold.as_ref()?.fd_queue.as_ref()?.bytes_before()
     }
 }
 
@@ -73,9 +73,9 @@ impl Reactor {
             source: io::Error::new(ErrorKind::InvalidInput, why),
         };
         if self.current == token {
-            self.send_scratch(token);
+            self.send_write_batch(token);
         }
-        let Some(connection) = self.sources.connection_mut(token) else { return Err(Error::NotConnected) };
+        let Some(connection) = self.registry.connection_mut(token) else { return Err(Error::NotConnected) };
         if !matches!(connection.peer, Address::Unix(_)) || connection.is_layered() {
             return Err(unsupported("descriptors travel over bare UNIX sockets alone"));
         }
@@ -86,9 +86,9 @@ impl Reactor {
             return Err(Error::NotConnected);
         }
         let ahead = connection.waiting();
-        let passing = connection.rare().passing.get_or_insert_default();
-        if passing.waiting.len() >= MOST_WAITING {
-            return Err(Error::QueueFull(MOST_WAITING));
+        let passing = connection.rare().fd_queue.get_or_insert_default();
+        if passing.waiting.len() >= MAX_QUEUED_FDS {
+            return Err(Error::QueueFull(MAX_QUEUED_FDS));
         }
         passing.waiting.push_back(QueuedFds { ahead, descriptors });
         self.enqueue(token, data);
@@ -96,40 +96,40 @@ impl Reactor {
     }
 
     /// Hands the first descriptors to the system, with bytes as far as theirs go.
-    pub(super) fn send_passing(&mut self, token: Token, piece: &[u8]) -> usize {
-        let Some(connection) = self.sources.connection_mut(token) else { return piece.len() };
-        let mut passing = connection.cold.as_mut().and_then(|rare| rare.passing.as_mut());
+    pub(super) fn send_fds(&mut self, token: Token, piece: &[u8]) -> usize {
+        let Some(connection) = self.registry.connection_mut(token) else { return piece.len() };
+        let mut passing = connection.cold.as_mut().and_then(|rare| rare.fd_queue.as_mut());
         if passing.as_ref().is_some_and(|passing| passing.rests) {
             // That there is room, as after each attempt that failed, is no news.
-            connection.ready.remove(Readiness::WRITABLE);
+            connection.readiness.remove(Readiness::WRITABLE);
             return 0;
         }
         let Some(attached) = passing.as_mut().and_then(|passing| passing.waiting.pop_front()) else {
             return 0;
         };
         // What is ahead of the next was counted from the same byte.
-        let reach = passing.and_then(|passing| passing.ahead()).unwrap_or(usize::MAX);
+        let reach = passing.and_then(|passing| passing.bytes_before()).unwrap_or(usize::MAX);
         let piece = piece.get(..reach.max(1)).unwrap_or(piece);
         match self.net.send_descriptors(token, piece, &attached.descriptors) {
             Ok(count) => {
                 if count < piece.len() {
-                    connection.ready.remove(Readiness::WRITABLE);
+                    connection.readiness.remove(Readiness::WRITABLE);
                 }
                 self.statistics.bytes_sent += count as u64;
                 count
             }
             Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => {
                 if error.kind() == ErrorKind::WouldBlock {
-                    connection.ready.remove(Readiness::WRITABLE);
+                    connection.readiness.remove(Readiness::WRITABLE);
                 }
-                if let Some(passing) = connection.cold.as_mut().and_then(|rare| rare.passing.as_mut()) {
+                if let Some(passing) = connection.cold.as_mut().and_then(|rare| rare.fd_queue.as_mut()) {
                     passing.waiting.push_front(attached);
                 }
                 0
             }
             Err(error) if too_many_fds_in_flight(&error) => {
-                connection.ready.remove(Readiness::WRITABLE);
-                let passing = connection.rare().passing.get_or_insert_default();
+                connection.readiness.remove(Readiness::WRITABLE);
+                let passing = connection.rare().fd_queue.get_or_insert_default();
                 passing.waiting.push_front(attached);
                 self.write_again_later(token);
                 0
@@ -143,9 +143,9 @@ impl Reactor {
 
     /// Nobody tells when what travels has arrived, whose ever it is: a look now and then finds it out.
     fn write_again_later(&mut self, token: Token) {
-        let at = self.now() + TRAVEL_PAUSE;
-        let Some(connection) = self.sources.connection_mut(token) else { return };
-        let passing = connection.rare().passing.get_or_insert_default();
+        let at = self.now() + FD_RETRY_DELAY;
+        let Some(connection) = self.registry.connection_mut(token) else { return };
+        let passing = connection.rare().fd_queue.get_or_insert_default();
         if !std::mem::replace(&mut passing.rests, true) {
             let timer = self.timers.set(at, TimedCall::WriteAgain(token));
             connection.rare().timers.push(timer);
@@ -153,11 +153,11 @@ impl Reactor {
     }
 
     pub(super) fn write_again(&mut self, token: Token) {
-        let Some(connection) = self.sources.connection_mut(token) else { return };
-        if let Some(passing) = connection.cold.as_mut().and_then(|rare| rare.passing.as_mut()) {
+        let Some(connection) = self.registry.connection_mut(token) else { return };
+        if let Some(passing) = connection.cold.as_mut().and_then(|rare| rare.fd_queue.as_mut()) {
             passing.rests = false;
         }
-        connection.ready.insert(Readiness::WRITABLE);
+        connection.readiness.insert(Readiness::WRITABLE);
         self.flush(token);
     }
 
@@ -167,7 +167,7 @@ impl Reactor {
     pub(super) fn read_descriptors(&mut self, token: Token, buffer: &mut [u8]) {
         let mut share = self.settings.read_per_turn;
         let mut arrived = ReceivedFds::default();
-        while let Some(connection) = self.sources.connection_mut(token) {
+        while let Some(connection) = self.registry.connection_mut(token) {
             if !connection.reads_descriptors() {
                 return;
             }
@@ -193,14 +193,14 @@ impl Reactor {
                         if lost {
                             protocol.descriptors_lost(transport);
                         }
-                        let connection = transport.reactor.sources.connection(token);
+                        let connection = transport.reactor.registry.connection(token);
                         if connection.is_some_and(|connection| connection.state != State::Lost) {
                             protocol.data_received(transport, data);
                         }
                     });
                 }
                 Ok(_) => {
-                    connection.ready.remove(Readiness::READABLE);
+                    connection.readiness.remove(Readiness::READABLE);
                     return self.input_ended(token);
                 }
                 Err(error) => {
@@ -220,8 +220,8 @@ impl Reactor {
         self.statistics.descriptors_lost += 1;
         let now = self.now();
         // At most once a second: it is the process that has no room, whichever connection finds out.
-        if self.loss_logged.is_none_or(|last| now - last >= Duration::from_secs(1)) {
-            self.loss_logged = Some(now);
+        if self.fd_loss_logged.is_none_or(|last| now - last >= Duration::from_secs(1)) {
+            self.fd_loss_logged = Some(now);
             let id = ConnectionId(token);
             log_warn!([connection:% = id] "out of descriptors: some that came over connection {id} are lost");
         }
@@ -229,7 +229,7 @@ impl Reactor {
 }
 
 /// How soon descriptors are sent again while too many of this user's travel.
-const TRAVEL_PAUSE: Duration = Duration::from_millis(10);
+const FD_RETRY_DELAY: Duration = Duration::from_millis(10);
 
 /// Writes with descriptors that may wait on one connection: each holds some open.
-const MOST_WAITING: usize = 64;
+const MAX_QUEUED_FDS: usize = 64;

@@ -227,7 +227,7 @@ impl Protocol for PipeEnd {
 
 impl Reactor {
     pub(super) fn start_process(&mut self, token: Token) {
-        let Some(slot) = self.sources.process_mut(token) else { return };
+        let Some(slot) = self.registry.process_mut(token) else { return };
         if slot.state != State::Starting {
             return;
         }
@@ -250,7 +250,7 @@ impl Reactor {
 
     /// The kernel has news of a child process: it has ended.
     pub(super) fn look_at_process(&mut self, token: Token) {
-        match self.sources.process(token) {
+        match self.registry.process(token) {
             Some(slot) if slot.state == State::Running => {}
             _ => return,
         }
@@ -265,7 +265,7 @@ impl Reactor {
     }
 
     fn process_exited(&mut self, token: Token, reason: ExitReason) {
-        let Some(slot) = self.sources.process_mut(token) else { return };
+        let Some(slot) = self.registry.process_mut(token) else { return };
         let reason = slot.panicked.clone().map_or(reason, ExitReason::Panicked);
         slot.state = State::Exited(reason.clone());
         self.call_process(token, CallbackKind::ProcessExited, |protocol, process| {
@@ -275,7 +275,7 @@ impl Reactor {
     }
 
     fn pipe_lost(&mut self, token: Token, pipe: Pipe, reason: &Reason) {
-        let Some(slot) = self.sources.process_mut(token) else { return };
+        let Some(slot) = self.registry.process_mut(token) else { return };
         slot.forget_pipe(pipe);
         if matches!(reason, Reason::BufferLimit(_) | Reason::CloseTimedOut(_)) {
             // What it has read so far would look like all there is.
@@ -301,17 +301,17 @@ impl Reactor {
 
     /// Queues the last call, if it is time for it.
     fn end_process(&mut self, token: Token) {
-        let Some(slot) = self.sources.process_mut(token) else { return };
+        let Some(slot) = self.registry.process_mut(token) else { return };
         if slot.open_pipes().next().is_none()
             && let State::Exited(reason) = &slot.state
         {
             slot.state = State::Ended(reason.clone());
-            self.tasks.push(Callback::ProcessEnded(token));
+            self.callbacks.push(Callback::ProcessEnded(token));
         }
     }
 
     pub(super) fn process_ended(&mut self, token: Token) {
-        let Some(slot) = self.sources.process_mut(token) else { return };
+        let Some(slot) = self.registry.process_mut(token) else { return };
         let State::Ended(reason) = slot.state.clone() else { return };
         for timer in std::mem::take(&mut slot.timers) {
             self.drop_timer(timer);
@@ -320,7 +320,7 @@ impl Reactor {
             protocol.process_ended(process, &reason);
         });
         self.net.close(token, Close::Graceful);
-        if let Some(Source::Process(mut slot)) = self.sources.remove(token) {
+        if let Some(Source::Process(mut slot)) = self.registry.remove(token) {
             for timer in std::mem::take(&mut slot.timers) {
                 self.drop_timer(timer);
             }
@@ -329,7 +329,7 @@ impl Reactor {
     }
 
     pub(super) fn run_process_timer(&mut self, token: Token, call: ProcessCall) {
-        if self.sources.process(token).is_some_and(|slot| slot.panicked.is_none()) {
+        if self.registry.process(token).is_some_and(|slot| slot.panicked.is_none()) {
             self.statistics.timed_calls += 1;
             self.call_process(token, CallbackKind::TimedCall, call);
         } else {
@@ -344,7 +344,7 @@ impl Reactor {
         place: CallbackKind,
         call: impl FnOnce(&mut dyn ProcessProtocol, &mut ProcessTransport<'_>),
     ) {
-        let Some(slot) = self.sources.process_mut(token) else { return };
+        let Some(slot) = self.registry.process_mut(token) else { return };
         // After a panic only the end is told.
         let last = matches!(place, CallbackKind::ProcessExited | CallbackKind::ProcessEnded);
         if slot.panicked.is_some() && !last {
@@ -354,7 +354,7 @@ impl Reactor {
         let called = self.catch_panic(place, None, |reactor| {
             call(&mut *protocol, &mut ProcessTransport { reactor, token });
         });
-        if let Some(slot) = self.sources.process_mut(token) {
+        if let Some(slot) = self.registry.process_mut(token) {
             slot.protocol = Some(protocol);
         }
         if let Err(text) = called {
@@ -364,7 +364,7 @@ impl Reactor {
 
     #[cold]
     fn end_panicked_process(&mut self, token: Token, text: String) {
-        let Some(slot) = self.sources.process_mut(token) else { return };
+        let Some(slot) = self.registry.process_mut(token) else { return };
         log_error!(
             "process {} ({}) is killed: its protocol panicked",
             ProcessId(token),
@@ -380,14 +380,14 @@ impl Reactor {
 
     /// Whether there was anything to kill.
     pub(super) fn kill_process(&mut self, token: Token) -> bool {
-        let runs = self.sources.process(token).is_some_and(ProcessSlot::runs);
+        let runs = self.registry.process(token).is_some_and(ProcessSlot::runs);
         runs && self.net.signal_process(token, ProcessSignal::KILL).is_ok()
     }
 
     /// The reactor stops gracefully: the child is asked to end, and can say its last words.
     pub(super) fn ask_process_to_end(&mut self, token: Token) {
         self.start_process(token);
-        let Some(slot) = self.sources.process(token) else { return };
+        let Some(slot) = self.registry.process(token) else { return };
         if !slot.kill_on_stop {
             return self.leave_process(token);
         }
@@ -406,7 +406,7 @@ impl Reactor {
     pub(super) fn stop_process(&mut self, token: Token) {
         // Its first call comes before its last.
         self.start_process(token);
-        let Some(slot) = self.sources.process(token) else { return };
+        let Some(slot) = self.registry.process(token) else { return };
         if !slot.kill_on_stop {
             return self.leave_process(token);
         }
@@ -426,7 +426,7 @@ impl Reactor {
 
     /// The child runs on, without us.
     fn leave_process(&mut self, token: Token) {
-        let Some(slot) = self.sources.process_mut(token) else { return };
+        let Some(slot) = self.registry.process_mut(token) else { return };
         if slot.runs() {
             slot.state = State::Exited(ExitReason::StillRunning);
         }

@@ -41,12 +41,12 @@ impl ProcessTransport<'_> {
 
     /// The system's number of it; `None` once it has exited, when the number can be another process's. (Twisted: `pid`.)
     pub fn pid(&self) -> Option<u32> {
-        self.reactor.sources.process(self.token).filter(|slot| slot.runs()).map(|slot| slot.number)
+        self.reactor.registry.process(self.token).filter(|slot| slot.runs()).map(|slot| slot.number)
     }
 
     /// How it ended, if it has.
     pub fn exit_reason(&self) -> Option<&ExitReason> {
-        match &self.reactor.sources.process(self.token)?.state {
+        match &self.reactor.registry.process(self.token)?.state {
             State::Exited(reason) | State::Ended(reason) => Some(reason),
             State::Starting | State::Running => None,
         }
@@ -99,7 +99,7 @@ impl ProcessTransport<'_> {
     /// Writes what waits, however long the process takes to read it, then closes its standard input. A terminal is not closed: the
     /// character that means the end of its input, Ctrl-D, is written to it. (Twisted: `closeStdin`.)
     pub fn close_stdin(&mut self) {
-        match self.reactor.sources.process(self.token).is_some_and(|slot| slot.is_on_terminal()) {
+        match self.reactor.registry.process(self.token).is_some_and(|slot| slot.is_on_terminal()) {
             true => self.write(&[END_OF_INPUT]),
             false => self.close(Pipe::In),
         }
@@ -156,7 +156,7 @@ impl ProcessTransport<'_> {
     /// # Errors
     /// [`Error::System`] when it has no terminal, or that is closed.
     pub fn resize_terminal(&mut self, size: TerminalSize) -> Result<()> {
-        let terminal = self.reactor.sources.process(self.token).and_then(|slot| slot.pipes.stdout);
+        let terminal = self.reactor.registry.process(self.token).and_then(|slot| slot.pipes.stdout);
         let resized = self.reactor.net.resize_terminal(terminal.unwrap_or(Token::NONE), size);
         resized.map_err(|source| Error::System { call: "ioctl", source })
     }
@@ -201,7 +201,7 @@ impl ProcessTransport<'_> {
         let at = self.reactor.now() + delay;
         let timer = self.reactor.timers.set(at, TimedCall::Process(token, Box::new(call)));
         let reactor = &mut *self.reactor;
-        match reactor.sources.process_mut(token) {
+        match reactor.registry.process_mut(token) {
             Some(slot) => {
                 // Forgets those that were called or cancelled each time the list would grow.
                 if slot.timers.len() == slot.timers.capacity() {
@@ -215,7 +215,7 @@ impl ProcessTransport<'_> {
     }
 
     fn pipe(&mut self, which: Pipe) -> Option<Transport<'_>> {
-        let token = self.reactor.sources.process(self.token)?.pipe(which)?;
+        let token = self.reactor.registry.process(self.token)?.pipe(which)?;
         self.reactor.transport(ConnectionId(token))
     }
 

@@ -9,7 +9,7 @@ use crate::net::Token;
 
 impl Reactor {
     pub(crate) fn tell_to_pause(&mut self, token: Token) {
-        if let Some(connection) = self.sources.connection_mut(token) {
+        if let Some(connection) = self.registry.connection_mut(token) {
             connection.enter_pause();
         }
         self.pause_producer(token);
@@ -20,7 +20,7 @@ impl Reactor {
 
     pub(crate) fn tell_to_resume(&mut self, token: Token) {
         // The mark was passed again since this was queued. That is told behind this, and limits nothing before.
-        if let Some(connection) = self.sources.connection_mut(token)
+        if let Some(connection) = self.registry.connection_mut(token)
             && connection.flow == Flow::Paused
         {
             connection.flow = Flow::PauseQueued;
@@ -47,13 +47,13 @@ impl Reactor {
     /// Lets a pull producer, if there is one, be asked from the loop; once, however often this is called before.
     pub(crate) fn ask_producer(&mut self, token: Token) {
         if self.producer_waits(token, ProducerKind::Pull, true) {
-            self.tasks.push(Callback::Pull(token));
+            self.callbacks.push(Callback::Pull(token));
         }
     }
 
     /// Notes that a producer of this kind waits, or does not any more; `false` when that is nothing new.
     fn producer_waits(&mut self, token: Token, kind: ProducerKind, waits: bool) -> bool {
-        let connection = self.sources.connection_mut(token);
+        let connection = self.registry.connection_mut(token);
         let registered = connection.and_then(|connection| connection.cold.as_mut()?.producer.as_mut());
         match registered {
             Some(registered) if registered.kind == kind => {
@@ -68,7 +68,7 @@ impl Reactor {
         if !self.producer_waits(token, ProducerKind::Pull, false) {
             return;
         }
-        let Some(connection) = self.sources.connection_mut(token) else { return };
+        let Some(connection) = self.registry.connection_mut(token) else { return };
         let sending = connection.unsent() > 0;
         let wrote_before = std::mem::replace(&mut connection.wrote, false);
         let again = connection.registered().and_then(|registered| {
@@ -85,7 +85,7 @@ impl Reactor {
                 // Before the call has consequences: a close lingers if anything was ever written.
                 wrote = transport.reactor.wrote_since(token, wrote_before);
             });
-        let Some(connection) = self.sources.connection_mut(token) else { return };
+        let Some(connection) = self.registry.connection_mut(token) else { return };
         connection.wrote |= wrote_before;
         if !called || connection.state == State::Lost {
             return;
@@ -108,7 +108,7 @@ impl Reactor {
     /// Whether a connection that had nothing unsent has written since its flag was cleared, which `before` sets again.
     fn wrote_since(&mut self, token: Token, before: bool) -> bool {
         let unsent = self.unsent(token) > 0;
-        let Some(connection) = self.sources.connection_mut(token) else { return false };
+        let Some(connection) = self.registry.connection_mut(token) else { return false };
         let wrote = connection.wrote || unsent;
         connection.wrote = wrote || before;
         wrote
@@ -117,7 +117,7 @@ impl Reactor {
     /// A pull producer had nothing to write: to ask it in each turn would keep the loop busy.
     fn ask_producer_later(&mut self, token: Token) {
         let now = self.now();
-        let registered = self.sources.connection_mut(token).and_then(|connection| connection.registered());
+        let registered = self.registry.connection_mut(token).and_then(|connection| connection.registered());
         let Some(registered) = registered.filter(|registered| !registered.waits) else { return };
         let at = now + registered.pause;
         registered.pause = (registered.pause * 2).min(LONGEST_PAUSE);
@@ -126,7 +126,7 @@ impl Reactor {
 
     /// Everything is sent, which something was, or a producer waits for it.
     pub(super) fn ask_once_sent(&mut self, token: Token, sent: bool) {
-        let registered = self.sources.connection_mut(token).and_then(|connection| connection.registered());
+        let registered = self.registry.connection_mut(token).and_then(|connection| connection.registered());
         if registered.is_some_and(|registered| sent || registered.sending) {
             self.ask_producer(token);
         }
@@ -139,7 +139,7 @@ impl Reactor {
         kind: ProducerKind,
         call: impl FnOnce(&mut dyn Producer, &mut Transport<'_>),
     ) -> bool {
-        let Some(connection) = self.sources.connection_mut(token) else {
+        let Some(connection) = self.registry.connection_mut(token) else {
             return false;
         };
         let lost = connection.state == State::Lost;
@@ -153,7 +153,7 @@ impl Reactor {
         };
         self.batching = direct;
         self.enter(token, CallbackKind::Producer, |transport| call(&mut *producer, transport));
-        let place = self.sources.connection_mut(token).and_then(|connection| {
+        let place = self.registry.connection_mut(token).and_then(|connection| {
             let registered = connection.cold.as_mut()?.producer.as_mut()?;
             registered.producer.is_none().then_some(&mut registered.producer)
         });

@@ -21,7 +21,7 @@ pub(super) struct HappyEyeballs {
     /// Begins with the next address, though none has failed.
     pub(super) next: Option<DelayedCall>,
     /// The failure of the highest rank so far.
-    pub(super) failure: Option<Told>,
+    pub(super) failure: Option<RankedFailure>,
 }
 
 #[derive(Clone, Copy)]
@@ -33,7 +33,7 @@ pub(super) struct Attempt {
 
 /// The failure of an attempt, with its rank.
 #[derive(Clone, Debug)]
-pub(super) struct Told {
+pub(super) struct RankedFailure {
     rank: Rank,
     reason: Reason,
 }
@@ -75,29 +75,29 @@ impl HappyEyeballs {
     }
 }
 
-impl Told {
+impl RankedFailure {
     /// Keeps the reason of the higher rank; of two alike the later.
-    pub(super) fn note(kept: &mut Option<Told>, reason: Reason) {
+    pub(super) fn note(kept: &mut Option<RankedFailure>, reason: Reason) {
         let rank = Rank::of(&reason);
-        Told::keep(kept, Told { rank, reason });
+        RankedFailure::keep(kept, RankedFailure { rank, reason });
     }
 
     /// Keeps the reason for a socket that could not be opened, if its rank is not below.
-    pub(super) fn note_opening(kept: &mut Option<Told>, failed: &OpenError, is_ipv6: bool) {
+    pub(super) fn note_opening(kept: &mut Option<RankedFailure>, failed: &OpenError, is_ipv6: bool) {
         let reason = Reason::of_open(failed);
         let rank = match failed.error.kind() {
             // Of IPv4 there is no local port left. A machine without IPv6 says this of IPv6, too.
             io::ErrorKind::AddrNotAvailable if is_ipv6 && failed.step == OpenStep::Connect => Rank::NoFamily,
             _ => Rank::of(&reason),
         };
-        Told::keep(kept, Told { rank, reason });
+        RankedFailure::keep(kept, RankedFailure { rank, reason });
     }
 
     pub(super) fn into_reason(self) -> Reason {
         self.reason
     }
 
-    fn keep(kept: &mut Option<Told>, told: Told) {
+    fn keep(kept: &mut Option<RankedFailure>, told: RankedFailure) {
         if kept.as_ref().is_none_or(|kept| told.rank >= kept.rank) {
             *kept = Some(told);
         }
@@ -207,17 +207,17 @@ mod tests {
     }
     use Fails::*;
 
-    fn note(kept: &mut Option<Told>, fails: Fails) {
+    fn note(kept: &mut Option<RankedFailure>, fails: Fails) {
         let mut opening = |step, error: Errno, family| {
-            Told::note_opening(kept, &OpenError { step, error: error.into() }, family == 6);
+            RankedFailure::note_opening(kept, &OpenError { step, error: error.into() }, family == 6);
         };
         match fails {
             Here(family, errno) => opening(OpenStep::Connect, errno, family),
             NoSocket(errno) => opening(OpenStep::Socket, errno, 4),
             Bind => opening(OpenStep::Bind, Errno::ADDRINUSE, 4),
-            There(errno) => Told::note(kept, Reason::of_connect(&errno.into(), "connect")),
-            Silent => Told::note(kept, Reason::TimedOut(Duration::from_secs(1))),
-            Itself => Told::note(kept, Reason::SelfConnected),
+            There(errno) => RankedFailure::note(kept, Reason::of_connect(&errno.into(), "connect")),
+            Silent => RankedFailure::note(kept, Reason::TimedOut(Duration::from_secs(1))),
+            Itself => RankedFailure::note(kept, Reason::SelfConnected),
         }
     }
 

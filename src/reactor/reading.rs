@@ -15,16 +15,16 @@ impl Reactor {
     /// and once after.
     #[inline(always)] // into the loop of the events
     pub(super) fn connection_ready(&mut self, token: Token, ready: Readiness, buffer: &mut Vec<u8>) -> bool {
-        let Some(mut connection) = self.sources.connection_mut(token) else { return false };
-        connection.ready.insert(ready);
+        let Some(mut connection) = self.registry.connection_mut(token) else { return false };
+        connection.readiness.insert(ready);
         if connection.resume_scheduled {
             // It has its turn anyway: one share, not two.
             return true;
         }
         // First, because it frees memory and lets a close come to its end.
-        if !connection.outgoing.is_empty() && connection.ready.has(Readiness::WRITABLE) {
+        if !connection.outgoing.is_empty() && connection.readiness.has(Readiness::WRITABLE) {
             self.flush(token);
-            match self.sources.connection_mut(token) {
+            match self.registry.connection_mut(token) {
                 Some(again) => connection = again,
                 None => return true,
             }
@@ -46,10 +46,10 @@ impl Reactor {
                 Ok(count @ 1..) => {
                     // Less than there was room for: the kernel has no more, and will tell when it has;
                     // unless the end has come already.
-                    if count == room || connection.ready.has(Readiness::READ_CLOSED) {
+                    if count == room || connection.readiness.has(Readiness::READ_CLOSED) {
                         read += count;
                     } else {
-                        connection.ready.remove(Readiness::READABLE);
+                        connection.readiness.remove(Readiness::READABLE);
                     }
                     self.statistics.bytes_received += count as u64;
                     if let Some(protocol) = connection.protocol.take() {
@@ -68,7 +68,7 @@ impl Reactor {
                     }
                 }
                 Ok(_) => {
-                    connection.ready.remove(Readiness::READABLE);
+                    connection.readiness.remove(Readiness::READABLE);
                     self.input_ended(token);
                     break;
                 }
@@ -78,7 +78,7 @@ impl Reactor {
                     }
                 }
             }
-            match self.sources.connection_mut(token) {
+            match self.registry.connection_mut(token) {
                 Some(again) => connection = again,
                 None => break,
             }
@@ -140,7 +140,7 @@ impl Reactor {
     pub(super) fn input_ended_above(&mut self, token: Token) {
         // Our end went out before the peer's came, which may be all that it waited for.
         self.notify_write_closed(token);
-        let Some(connection) = self.sources.connection_mut(token) else {
+        let Some(connection) = self.registry.connection_mut(token) else {
             return;
         };
         let next = match connection.state {
@@ -167,7 +167,7 @@ impl Reactor {
     #[cold]
     #[inline(never)]
     fn check_for_reset(&mut self, token: Token) {
-        let Some(connection) = self.sources.connection(token) else { return };
+        let Some(connection) = self.registry.connection(token) else { return };
         match connection.state {
             State::InputClosed | State::InputClosedOutputClosing | State::Closing { .. } => {}
             State::Open | State::OutputClosing | State::OutputClosed => {
@@ -185,7 +185,7 @@ impl Reactor {
 
     /// A write had failed, and what came before it was delivered.
     pub(super) fn finish_broken(&mut self, token: Token) {
-        let Some(connection) = self.sources.connection_mut(token) else { return };
+        let Some(connection) = self.registry.connection_mut(token) else { return };
         let reason = connection.rare().broken.take();
         self.queue_loss(token, reason.unwrap_or(Reason::Done));
     }
@@ -197,8 +197,8 @@ impl Reactor {
         if error.kind() == io::ErrorKind::Interrupted {
             return true;
         }
-        if let Some(connection) = self.sources.connection_mut(token) {
-            connection.ready.remove(Readiness::READABLE);
+        if let Some(connection) = self.registry.connection_mut(token) {
+            connection.readiness.remove(Readiness::READABLE);
             match connection.state {
                 // Everything that came before the failed write is delivered.
                 State::Broken => self.finish_broken(token),
@@ -228,7 +228,7 @@ impl Reactor {
 
     /// Gives a connection another share of the loop, in the next turn.
     pub(crate) fn schedule_resume(&mut self, token: Token) {
-        if let Some(connection) = self.sources.connection_mut(token)
+        if let Some(connection) = self.registry.connection_mut(token)
             && !connection.resume_scheduled
         {
             connection.resume_scheduled = true;
@@ -242,7 +242,7 @@ impl Reactor {
     #[inline(never)]
     pub(super) fn reads_before_timers(&mut self, token: Token) -> bool {
         let turn = self.statistics.turns;
-        let Some(connection) = self.sources.connection_mut(token) else {
+        let Some(connection) = self.registry.connection_mut(token) else {
             return self.datagrams_before_timers(token);
         };
         if !connection.resume_scheduled || !connection.wants_read() {
@@ -254,7 +254,7 @@ impl Reactor {
         }
         let unread = self.net.unread(token).unwrap_or(0);
         let turns = unread.div_ceil(self.settings.read_per_turn) as u64;
-        if let Some(connection) = self.sources.connection_mut(token) {
+        if let Some(connection) = self.registry.connection_mut(token) {
             connection.rare().timers_wait_until = turn + turns;
         }
         turns > 0
@@ -264,7 +264,7 @@ impl Reactor {
     #[cold]
     #[inline(never)]
     fn deliver_again(&mut self, token: Token) {
-        if let Some(connection) = self.sources.connection_mut(token)
+        if let Some(connection) = self.registry.connection_mut(token)
             && !connection.pauses.has(Pauses::PROTOCOL)
         {
             connection.pauses.set(Pauses::AGAIN, false);
@@ -282,7 +282,7 @@ impl Reactor {
         let mut buffer = std::mem::take(&mut self.read_buffer);
         for _ in 0..count {
             let Some(token) = self.resume_queue.pop_front() else { break };
-            if let Some(connection) = self.sources.connection_mut(token) {
+            if let Some(connection) = self.registry.connection_mut(token) {
                 connection.resume_scheduled = false;
                 if connection.pauses.has(Pauses::AGAIN) {
                     self.deliver_again(token);

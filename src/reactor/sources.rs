@@ -22,7 +22,7 @@ pub(crate) enum Source {
 }
 
 /// All sources by index; an old generation finds nothing.
-pub(crate) struct Sources {
+pub(crate) struct Registry {
     slots: Slab<Slot>,
     /// Counts what was ever inserted, so that no two tokens are alike (until four billion later).
     generation: u32,
@@ -35,9 +35,9 @@ struct Slot {
     source: Source,
 }
 
-impl Sources {
-    pub(crate) fn new() -> Sources {
-        Sources { slots: Slab::new(), generation: 0, connections: 0, processes: 0 }
+impl Registry {
+    pub(crate) fn new() -> Registry {
+        Registry { slots: Slab::new(), generation: 0, connections: 0, processes: 0 }
     }
 
     /// The token that the next insertion will have.
@@ -184,7 +184,7 @@ impl Sources {
 impl Reactor {
     /// Everything that is [in use](Reactor::resource_count), in words.
     pub(crate) fn inventory(&self) -> Vec<String> {
-        let sources = self.sources.slots.iter().map(|(_, slot)| match &slot.source {
+        let sources = self.registry.slots.iter().map(|(_, slot)| match &slot.source {
             Source::Connection(connection) if connection.state == State::Lingering => {
                 format!("a connection with {}, which was lost and waits for the peer's end", connection.peer)
             }

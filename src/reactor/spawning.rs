@@ -30,7 +30,7 @@ impl Reactor {
         self.check_begins()?;
         let slot =
             ProcessSlot::new(Box::new(protocol), what.program.display().to_string(), what.kill_on_stop);
-        let process = self.sources.insert(Source::Process(Box::new(slot)));
+        let process = self.registry.insert(Source::Process(Box::new(slot)));
         let pipes = match what.terminal {
             Some(_) => {
                 let terminal = self.reserve_pipe(process, Pipe::Terminal, &ChildStream::Pipe);
@@ -44,21 +44,21 @@ impl Reactor {
         };
         match self.net.spawn(process, pipes, &what) {
             Ok(number) => {
-                if let Some(slot) = self.sources.process_mut(process) {
+                if let Some(slot) = self.registry.process_mut(process) {
                     slot.number = number;
                     slot.pipes = pipes;
                 }
                 let id = ProcessId(process);
                 log::debug!(process:% = id, pid = number; "process {id} runs {what}");
-                self.tasks.push(Callback::StartProcess(process));
+                self.callbacks.push(Callback::StartProcess(process));
                 Ok(id)
             }
             Err(SpawnError { fault, error: source }) => {
                 for pipe in [pipes.stdin, pipes.stdout, pipes.stderr].into_iter().flatten() {
-                    self.sources.remove(pipe);
+                    self.registry.remove(pipe);
                 }
                 self.statistics.spawn_failures += 1;
-                let gone = self.sources.remove(process);
+                let gone = self.registry.remove(process);
                 drop(gone);
                 Err(Error::CannotSpawn { program: what.program.display().to_string(), fault, source })
             }
@@ -75,12 +75,12 @@ impl Reactor {
         connection.rare().child_pipe = true;
         connection.protocol = Some(Box::new(PipeEnd { process, pipe }));
         connection.pauses.set(Pauses::PROTOCOL, true);
-        Some(self.sources.insert(Source::Connection(connection)))
+        Some(self.registry.insert(Source::Connection(connection)))
     }
 
     /// A child process by name, if it still is there.
     pub fn process_transport(&mut self, id: ProcessId) -> Option<ProcessTransport<'_>> {
-        self.sources.process(id.0)?;
+        self.registry.process(id.0)?;
         Some(ProcessTransport { reactor: self, token: id.0 })
     }
 
@@ -92,13 +92,13 @@ impl Reactor {
         call: impl FnOnce(&mut P, &mut ProcessTransport<'_>) -> R,
     ) -> Option<R> {
         let token = id.0;
-        let mut protocol = self.sources.process_mut(token)?.protocol.take()?;
+        let mut protocol = self.registry.process_mut(token)?.protocol.take()?;
         let result = self.between_turns(|reactor| {
             let wanted: &mut dyn Any = &mut *protocol;
             let wanted = wanted.downcast_mut::<P>()?;
             Some(call(wanted, &mut ProcessTransport { reactor, token }))
         });
-        if let Some(slot) = self.sources.process_mut(token) {
+        if let Some(slot) = self.registry.process_mut(token) {
             slot.protocol = Some(protocol);
         }
         // The panic is the caller's, not the other process's.
@@ -111,6 +111,6 @@ impl Reactor {
             Source::Process(slot) => !matches!(slot.state, State::Ended(_)),
             _ => false,
         };
-        self.sources.tokens(open).into_iter().map(ProcessId).collect()
+        self.registry.tokens(open).into_iter().map(ProcessId).collect()
     }
 }

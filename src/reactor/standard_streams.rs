@@ -41,7 +41,7 @@ impl Reactor {
     /// reactor has stopped.
     pub fn standard_streams(&mut self, protocol: impl Protocol) -> Result<ConnectionId> {
         self.check_begins()?;
-        let token = self.sources.next_token();
+        let token = self.registry.next_token();
         let opened = self.net.standard_streams(token);
         opened.map_err(|source| Error::System { call: "standard streams", source })?;
         Ok(self.adopted(token, Address::Pipe, Box::new(protocol)))

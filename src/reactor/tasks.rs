@@ -69,8 +69,8 @@ impl CallbackQueue {
 impl Reactor {
     /// Does what waits now; what that queues waits for the next turn.
     pub(crate) fn run_tasks(&mut self) {
-        for _ in 0..self.tasks.queue.len() {
-            let Some(task) = self.tasks.queue.pop_front() else {
+        for _ in 0..self.callbacks.queue.len() {
+            let Some(task) = self.callbacks.queue.pop_front() else {
                 break;
             };
             match task {

@@ -8,7 +8,7 @@ use super::connection::{ColdState, Flow, Pauses, Registered, State};
 use super::protocol::find;
 use super::stream_options;
 use super::tasks::Callback;
-use super::writing::SCRATCH;
+use super::writing::WRITE_BATCH_SIZE;
 use super::{
     Address, Credentials, DelayedCall, Error, Layer, Producer, ProducerKind, ProtocolError, Reactor, Reason,
     Result, TimedCall,
@@ -60,7 +60,7 @@ impl Transport<'_> {
 
     /// The other side's address. (Twisted: `getPeer`.)
     pub fn peer(&self) -> &Address {
-        match self.reactor.sources.connection(self.token) {
+        match self.reactor.registry.connection(self.token) {
             Some(connection) => &connection.peer,
             None => &NOWHERE,
         }
@@ -68,7 +68,7 @@ impl Transport<'_> {
 
     /// This side's address. (Twisted: `getHost`.)
     pub fn host(&mut self) -> Address {
-        let Some(connection) = self.reactor.sources.connection_mut(self.token) else {
+        let Some(connection) = self.reactor.registry.connection_mut(self.token) else {
             return NOWHERE;
         };
         if let Some(host) = connection.cold.as_ref().and_then(|rare| rare.host.clone()) {
@@ -89,7 +89,7 @@ impl Transport<'_> {
     /// # Errors
     /// [`Error::NotConnected`]; [`Error::System`] where the system has no such thing, as for TCP.
     pub fn peer_credentials(&mut self) -> Result<Credentials> {
-        match self.reactor.sources.connection(self.token).map(|connection| &connection.peer) {
+        match self.reactor.registry.connection(self.token).map(|connection| &connection.peer) {
             None => Err(Error::NotConnected),
             Some(Address::Unix(_)) => self
                 .reactor
@@ -105,7 +105,7 @@ impl Transport<'_> {
     /// How long the connection took to make, if this side made it. See
     /// [`Connector::connect_time`](super::Connector::connect_time).
     pub fn connect_time(&mut self) -> Option<Duration> {
-        let origin = self.reactor.sources.connection(self.token)?.origin;
+        let origin = self.reactor.registry.connection(self.token)?.origin;
         self.reactor.connector(super::ConnectorId(origin))?.connect_time()
     }
 
@@ -172,7 +172,7 @@ impl Transport<'_> {
     /// # Errors
     /// [`Error::System`] when the connection is not over a bare UNIX socket; [`Error::NotConnected`].
     pub fn receive_descriptors(&mut self) -> Result<()> {
-        match self.reactor.sources.connection_mut(self.token) {
+        match self.reactor.registry.connection_mut(self.token) {
             None => Err(Error::NotConnected),
             Some(connection) if matches!(connection.peer, Address::Unix(_)) && !connection.is_layered() => {
                 connection.pauses.set(Pauses::DESCRIPTORS, true);
@@ -208,12 +208,12 @@ impl Transport<'_> {
 
     /// Whether the connection is closing or gone. (Twisted: `disconnecting`, `disconnected`.)
     pub fn is_closing(&self) -> bool {
-        self.reactor.sources.connection(self.token).is_none_or(|c| c.state.is_closing())
+        self.reactor.registry.connection(self.token).is_none_or(|c| c.state.is_closing())
     }
 
     /// Whether reading is paused, by [`pause_reading`](Transport::pause_reading).
     pub fn reading_paused(&self) -> bool {
-        self.reactor.sources.connection(self.token).is_some_and(|c| c.pauses.has(Pauses::PROTOCOL))
+        self.reactor.registry.connection(self.token).is_some_and(|c| c.pauses.has(Pauses::PROTOCOL))
     }
 
     /// Whether more bytes than the high-water mark are [unsent](Transport::write_buffer_size), and have not come down to the low one
@@ -244,7 +244,7 @@ impl Transport<'_> {
 
     /// The kind of the registered producer, if there is one. (Twisted's `StringTransport`: `producer`, `streaming`.)
     pub fn producer(&self) -> Option<ProducerKind> {
-        let connection = self.reactor.sources.connection(self.token)?;
+        let connection = self.reactor.registry.connection(self.token)?;
         Some(connection.cold.as_ref()?.producer.as_ref()?.kind)
     }
 
@@ -279,7 +279,7 @@ impl Transport<'_> {
     /// }
     /// ```
     pub fn lose_connection_with_error(&mut self, error: impl std::error::Error + Send + Sync + 'static) {
-        if let Some(connection) = self.reactor.sources.connection_mut(self.token)
+        if let Some(connection) = self.reactor.registry.connection_mut(self.token)
             && !connection.state.is_closing()
         {
             connection.rare().close_reason.get_or_insert_with(|| Reason::Protocol(ProtocolError::new(error)));
@@ -308,7 +308,7 @@ impl Transport<'_> {
     /// they come first: the loss is told after them, when reading is resumed, or as soon as a write fails. The kernel tells of a
     /// failure of TCP and UNIX sockets (EPOLLERR); of a pipe it does not.
     pub fn pause_reading(&mut self) {
-        if let Some(connection) = self.reactor.sources.connection_mut(self.token) {
+        if let Some(connection) = self.reactor.registry.connection_mut(self.token) {
             connection.pauses.set(Pauses::PROTOCOL, true);
             if connection.state == State::Broken {
                 // Only what had come before was still to be read, and is not wanted.
@@ -319,7 +319,7 @@ impl Transport<'_> {
 
     /// Reads again. (Twisted: `resumeProducing`.)
     pub fn resume_reading(&mut self) {
-        if let Some(connection) = self.reactor.sources.connection_mut(self.token) {
+        if let Some(connection) = self.reactor.registry.connection_mut(self.token) {
             connection.pauses.set(Pauses::PROTOCOL, false);
             let layered = connection.is_layered();
             if layered && connection.layers_keep_input() {
@@ -372,7 +372,7 @@ impl Transport<'_> {
     /// # transport.with(|bytes, _| assert_eq!(bytes.rest, b""));
     /// ```
     pub fn schedule_data_received(&mut self) {
-        if let Some(connection) = self.reactor.sources.connection_mut(self.token) {
+        if let Some(connection) = self.reactor.registry.connection_mut(self.token) {
             connection.pauses.set(Pauses::AGAIN, true);
             if !connection.pauses.has(Pauses::PROTOCOL) {
                 self.reactor.schedule_resume(self.token);
@@ -389,7 +389,7 @@ impl Transport<'_> {
     /// Whether the rest of what came is to be delivered.
     #[inline]
     pub(crate) fn delivery(&self) -> Delivery {
-        match self.reactor.sources.connection(self.token) {
+        match self.reactor.registry.connection(self.token) {
             Some(connection) => match connection.state {
                 State::Closing { .. } | State::Lost | State::Lingering => Delivery::Over,
                 _ if connection.pauses.has(Pauses::PROTOCOL) => Delivery::Held,
@@ -402,9 +402,9 @@ impl Transport<'_> {
     /// Sets this connection's water marks, in bytes: above `high` it is told to pause, at `low` to resume.
     /// A `low` above `high` counts as `high`, a `high` above [`Settings::write_buffer_limit`](super::Settings::write_buffer_limit) as that.
     pub fn set_water_marks(&mut self, high: usize, low: usize) {
-        if let Some(connection) = self.reactor.sources.connection_mut(self.token) {
+        if let Some(connection) = self.reactor.registry.connection_mut(self.token) {
             connection.rare().water_marks = Some((high, low.min(high)));
-            let small = high.min(self.reactor.settings.write_buffer_limit) < SCRATCH;
+            let small = high.min(self.reactor.settings.write_buffer_limit) < WRITE_BATCH_SIZE;
             connection.small_marks = small;
             self.reactor.batching &= !small || self.reactor.current != self.token;
             self.reactor.update_water_marks(self.token);
@@ -421,9 +421,9 @@ impl Transport<'_> {
         let mut producer: Box<dyn Producer> = Box::new(producer);
         let token = self.token;
         let reactor = &mut *self.reactor;
-        let open = reactor.sources.connection_mut(token).filter(|c| c.takes_writes());
+        let open = reactor.registry.connection_mut(token).filter(|c| c.takes_writes());
         let Some(connection) = open else {
-            reactor.tasks.push(Callback::Call(Box::new(move |reactor| producer.stop_producing(reactor))));
+            reactor.callbacks.push(Callback::Call(Box::new(move |reactor| producer.stop_producing(reactor))));
             return Ok(());
         };
         let paused = connection.flow != Flow::Open;
@@ -434,7 +434,7 @@ impl Transport<'_> {
         rare.producer = Some(Registered::new(producer, kind));
         match kind {
             ProducerKind::Pull => reactor.ask_producer(token),
-            ProducerKind::Push if paused => reactor.tasks.push(Callback::PauseProducer(token)),
+            ProducerKind::Push if paused => reactor.callbacks.push(Callback::PauseProducer(token)),
             ProducerKind::Push => {}
         }
         Ok(())
@@ -442,7 +442,7 @@ impl Transport<'_> {
 
     /// Forgets the producer; a close that waited for it goes on. (Twisted: `unregisterProducer`.)
     pub fn unregister_producer(&mut self) {
-        if let Some(connection) = self.reactor.sources.connection_mut(self.token) {
+        if let Some(connection) = self.reactor.registry.connection_mut(self.token) {
             let producer =
                 connection.cold.as_mut().and_then(|rare: &mut Box<ColdState>| rare.producer.take());
             self.reactor.schedule_flush(self.token);
@@ -534,7 +534,7 @@ impl Transport<'_> {
     }
 
     fn set(&mut self, option: SocketOption) -> Result<()> {
-        match self.reactor.sources.connection(self.token) {
+        match self.reactor.registry.connection(self.token) {
             None => Err(Error::NotConnected),
             Some(_) => self
                 .reactor
@@ -577,7 +577,7 @@ impl Transport<'_> {
         let token = self.token;
         let timer = self.reactor.timers.set(at, TimedCall::Protocol(token, Box::new(call)));
         let reactor = &mut *self.reactor;
-        match reactor.sources.connection_mut(token) {
+        match reactor.registry.connection_mut(token) {
             Some(connection) => {
                 let timers = &mut connection.rare().timers;
                 // Forgets those that were called or cancelled each time the list would grow.

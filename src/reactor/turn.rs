@@ -5,7 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
 use super::handle::set_current;
-use super::life::Life;
+use super::life::RunState;
 use super::sources::Source;
 use super::{CallbackKind, Error, Handle, Reactor, Result, TimedCall};
 use crate::net::{Event, Instant, Readiness, Token};
@@ -69,7 +69,7 @@ impl Reactor {
         });
         self.forget_time();
         self.set_awake(false);
-        if std::mem::take(&mut self.default_signals) && self.life != Life::Finished {
+        if std::mem::take(&mut self.stop_on_signals) && self.run_state != RunState::Finished {
             self.watch_signals()?;
         }
         ran
@@ -77,9 +77,9 @@ impl Reactor {
 
     /// SIGINT and SIGTERM stop the reactor from now on, if its settings say so.
     pub(crate) fn watch_default_signals(&mut self) -> Result<()> {
-        let finished = self.life == Life::Finished;
+        let finished = self.run_state == RunState::Finished;
         if !self.turning && !finished && !self.signalled && self.settings.handle_signals {
-            self.default_signals = true;
+            self.stop_on_signals = true;
             self.watch_signals()?;
         }
         Ok(())
@@ -107,7 +107,7 @@ impl Reactor {
         if self.turning {
             return Err(Error::AlreadyRunning);
         }
-        if self.life == Life::Finished {
+        if self.run_state == RunState::Finished {
             return Err(Error::ReactorFinished);
         }
         self.turning = true;
@@ -132,11 +132,11 @@ impl Reactor {
     fn turn_once(&mut self, wait: Option<Duration>, also: &mut dyn FnMut(&mut Reactor)) -> Result<bool> {
         self.statistics.turns += 1;
         self.clock.set(None);
-        if matches!(self.life, Life::New | Life::Starting) {
+        if matches!(self.run_state, RunState::New | RunState::Starting) {
             self.advance_life(also);
         }
         self.run_thread_calls();
-        if self.life != Life::Running && !self.advance_life(also) {
+        if self.run_state != RunState::Running && !self.advance_life(also) {
             // No poll comes any more to end the last callback's time.
             self.stop_timing();
             return Ok(false);
@@ -153,7 +153,7 @@ impl Reactor {
         }
         // Last, so that what came in time counts before a timeout does.
         self.run_timers(before);
-        if !self.tasks.is_empty() {
+        if !self.callbacks.is_empty() {
             self.run_tasks();
         }
         self.run_handled();
@@ -186,7 +186,7 @@ impl Reactor {
             Ok(silent) => {
                 if let Some(began) = began {
                     let full = self.events.len() >= self.net.max_events();
-                    let polls = if full { self.sources.len() / self.net.max_events() } else { 0 };
+                    let polls = if full { self.registry.len() / self.net.max_events() } else { 0 };
                     self.heard.note_poll(began, silent, polls);
                 }
                 Ok(())
@@ -201,7 +201,7 @@ impl Reactor {
 
     /// Whether the next turn has something to do, whatever the poll says.
     fn is_busy(&self) -> bool {
-        !self.tasks.is_empty()
+        !self.callbacks.is_empty()
             || !self.resume_queue.is_empty()
             || !self.flush_queue.is_empty()
             || self.inbox.has_more()
@@ -211,7 +211,7 @@ impl Reactor {
 
     /// When the next turn has something to do, for somebody who gives turns to several reactors.
     pub(crate) fn agenda(&self) -> NextTurn {
-        if self.life == Life::Finished {
+        if self.run_state == RunState::Finished {
             NextTurn::Finished
         } else if self.is_busy() {
             NextTurn::Now
@@ -252,7 +252,7 @@ impl Reactor {
     /// The kernel has news of what is no connection.
     #[inline(never)]
     fn other_ready(&mut self, token: Token, ready: Readiness, seen: &mut Option<Instant>) {
-        match self.sources.get(token) {
+        match self.registry.get(token) {
             Some(Source::Listener(_)) => self.accept_ready(token),
             Some(&Source::Attempt(connector)) => {
                 let seen = *seen.get_or_insert_with(|| self.net.now());
@@ -306,7 +306,7 @@ impl Reactor {
                 // The connection was lost by a call of the same instant.
                 TimedCall::Protocol(_, call) => self.call(CallbackKind::Drop, |_| drop(call)),
                 TimedCall::Datagram(token, call)
-                    if self.sources.datagram(token).is_none_or(|s| s.has_stopped()) =>
+                    if self.registry.datagram(token).is_none_or(|s| s.has_stopped()) =>
                 {
                     self.call(CallbackKind::Drop, |_| drop(call));
                 }

@@ -277,7 +277,7 @@ impl Reactor {
         protocol: impl DatagramProtocol,
     ) -> Result<DatagramId> {
         self.check_begins()?;
-        let token = self.sources.next_token();
+        let token = self.registry.next_token();
         let adopted = self.net.adopt(token, descriptor, Adopt::Datagram);
         adopted.map_err(|failed| Error::System { call: failed.step.name(), source: failed.error })?;
         self.begin_datagram(token, Box::new(protocol), LONGEST_DATAGRAM, None, "an adopted descriptor")
@@ -298,7 +298,7 @@ impl Reactor {
             }
             _ => UnixAddress::UNNAMED.to_string(),
         };
-        let token = self.sources.next_token();
+        let token = self.registry.next_token();
         self.net.open(token, open).map_err(|failed| cannot_listen(&asked, failed))?;
         let peer = match open {
             Open::Udp { connect, .. } => connect.map(Address::Udp),
@@ -323,9 +323,9 @@ impl Reactor {
         })?;
         log::debug!(address = host.to_string().as_str(); "datagrams at {host}");
         let slot = DatagramSlot::new(protocol, host, peer, hears, max_size.min(MOST_SIZE));
-        let inserted = self.sources.insert(Source::Datagram(Box::new(slot)));
+        let inserted = self.registry.insert(Source::Datagram(Box::new(slot)));
         debug_assert_eq!(inserted, token);
-        self.tasks.push(Callback::StartDatagram(token));
+        self.callbacks.push(Callback::StartDatagram(token));
         Ok(DatagramId(token))
     }
 

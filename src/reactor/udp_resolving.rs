@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use super::datagram::{DatagramSlot, State};
-use super::race::Told;
+use super::race::RankedFailure;
 use super::sources::Source;
 use super::tasks::Callback;
 use super::udp::MOST_SIZE;
@@ -24,20 +24,20 @@ impl Reactor {
         asked.check().map_err(|why| super::BadAddress { text: format!("{host}:{port}"), why })?;
         self.check_begins()?;
         let slot = DatagramSlot::resolving(protocol, options.address, options.max_size.min(MOST_SIZE));
-        let token = self.sources.insert(Source::Datagram(Box::new(slot)));
+        let token = self.registry.insert(Source::Datagram(Box::new(slot)));
         let (name, options) = (host.to_owned(), options.clone());
         let asked = self.resolve(host, port, move |reactor, found| {
             reactor.peer_resolved(token, &name, &options, found);
         });
         match asked {
             Ok(lookup) => {
-                if let Some(slot) = self.sources.datagram_mut(token) {
+                if let Some(slot) = self.registry.datagram_mut(token) {
                     slot.lookup = Some(lookup);
                 }
                 Ok(DatagramId(token))
             }
             Err(error) => {
-                self.sources.remove(token);
+                self.registry.remove(token);
                 Err(error)
             }
         }
@@ -51,11 +51,11 @@ impl Reactor {
         found: Result<Vec<SocketAddr>, Reason>,
     ) {
         // It may have been closed meanwhile.
-        if self.sources.datagram(token).is_none_or(|slot| slot.state != State::Resolving) {
+        if self.registry.datagram(token).is_none_or(|slot| slot.state != State::Resolving) {
             return;
         }
         match found.and_then(|addresses| self.open_to_one_of(token, name, options, &addresses)) {
-            Ok(()) => self.tasks.push(Callback::StartDatagram(token)),
+            Ok(()) => self.callbacks.push(Callback::StartDatagram(token)),
             Err(reason) => {
                 self.stop_datagram(token, reason);
             }
@@ -76,19 +76,19 @@ impl Reactor {
                 continue;
             }
             match self.net.open(token, &options.open(Some(peer))) {
-                Err(failed) => Told::note_opening(&mut told, &failed, peer.is_ipv6()),
+                Err(failed) => RankedFailure::note_opening(&mut told, &failed, peer.is_ipv6()),
                 Ok(()) => match self.name_datagram(token, Some(Address::Udp(peer))) {
                     Ok((host, peer, hears)) => {
-                        if let Some(slot) = self.sources.datagram_mut(token) {
+                        if let Some(slot) = self.registry.datagram_mut(token) {
                             slot.opened(host, peer, hears);
                         }
                         return Ok(());
                     }
-                    Err(error) => Told::note(&mut told, Reason::of_connect(&error, "getsockname")),
+                    Err(error) => RankedFailure::note(&mut told, Reason::of_connect(&error, "getsockname")),
                 },
             }
         }
         let why = "it has no address of the socket's family".to_owned();
-        Err(told.map_or(Reason::Unresolved { host: name.to_owned(), why }, Told::into_reason))
+        Err(told.map_or(Reason::Unresolved { host: name.to_owned(), why }, RankedFailure::into_reason))
     }
 }

@@ -134,7 +134,7 @@ impl Reactor {
             unlink: options.unlink,
             buffers: Buffers { send: options.send_buffer, receive: options.receive_buffer },
         };
-        let token = self.sources.next_token();
+        let token = self.registry.next_token();
         self.net.open(token, &open).map_err(|failed| cannot_listen(&asked, failed))?;
         self.begin_listening(token, ListenOptions::Unix, Box::new(factory), &asked)
     }

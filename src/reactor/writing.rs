@@ -12,7 +12,7 @@ impl Reactor {
     pub(crate) fn write(&mut self, token: Token, data: &[u8]) {
         // What one callback writes leaves together, when it returns.
         let direct = self.batching && self.current == token;
-        if !direct || data.len() >= WRITE_THROUGH || !self.write_batch.push(data) {
+        if !direct || data.len() >= MAX_BATCHED_WRITE || !self.write_batch.push(data) {
             self.write_unbatched(token, data);
         }
     }
@@ -23,7 +23,7 @@ impl Reactor {
     pub(crate) fn write_from_task(&mut self, token: Token, data: &[u8]) {
         if self.current != token {
             self.end_task_writes();
-            let connection = self.sources.connection(token);
+            let connection = self.registry.connection(token);
             if let Some(connection) = connection
                 && connection.state == State::Open
                 && connection.outgoing.is_empty()
@@ -48,9 +48,9 @@ impl Reactor {
     #[inline(never)]
     fn send_task_writes(&mut self) {
         let token = std::mem::replace(&mut self.current, Token::NONE);
-        let Some(connection) = self.sources.connection_mut(token) else { return self.write_batch.clear() };
+        let Some(connection) = self.registry.connection_mut(token) else { return self.write_batch.clear() };
         let open = connection.state == State::Open && connection.outgoing.is_empty();
-        if !open || !connection.ready.has(Readiness::WRITABLE) || self.write_batch.is_empty() {
+        if !open || !connection.readiness.has(Readiness::WRITABLE) || self.write_batch.is_empty() {
             return self.after_callback(token);
         }
         connection.wrote = true;
@@ -59,7 +59,7 @@ impl Reactor {
                 self.statistics.bytes_sent += count as u64;
                 self.write_batch.clear();
             }
-            result => self.sent_in_part(token, result),
+            result => self.partial_send(token, result),
         }
     }
 
@@ -68,46 +68,46 @@ impl Reactor {
     #[inline]
     pub(crate) fn must_wait_to_write(&mut self, token: Token) -> bool {
         let paused = |connection: &Connection| connection.flow != Flow::Open;
-        if self.current == token && self.sources.connection(token).is_some_and(paused) {
+        if self.current == token && self.registry.connection(token).is_some_and(paused) {
             self.end_task_writes();
             self.update_water_marks(token);
         }
-        let connection = self.sources.connection(token);
+        let connection = self.registry.connection(token);
         connection.is_none_or(|connection| connection.flow != Flow::Open || connection.state.is_closing())
     }
 
     /// A write from outside of the connection's callbacks, or one that has no room beside what the callback has written.
     #[inline(never)]
     fn write_unbatched(&mut self, token: Token, data: &[u8]) {
-        if self.sources.connection(token).is_some_and(Connection::is_layered) {
+        if self.registry.connection(token).is_some_and(Connection::is_layered) {
             return self.write_to_layers(token, data);
         }
-        let Some(connection) = self.sources.connection(token) else { return };
+        let Some(connection) = self.registry.connection(token) else { return };
         if !connection.takes_writes() || data.is_empty() {
             return;
         }
         if self.current == token {
             // Much by itself is not worth a copy, but goes with what stands before it.
-            let much = data.len() >= WRITE_THROUGH && self.write_batch.is_empty();
+            let much = data.len() >= MAX_BATCHED_WRITE && self.write_batch.is_empty();
             if connection.outgoing.is_empty() && !much && self.write_batch.push(data) {
-                return self.weigh_collected(token);
+                return self.update_batch_water_marks(token);
             }
-            self.send_scratch(token);
+            self.send_write_batch(token);
         }
-        let Some(connection) = self.sources.connection(token) else { return };
-        let goes_now = self.current == token || data.len() >= WRITE_THROUGH;
+        let Some(connection) = self.registry.connection(token) else { return };
+        let goes_now = self.current == token || data.len() >= MAX_BATCHED_WRITE;
         if !connection.outgoing.is_empty() || !goes_now {
             self.enqueue(token, data);
-        } else if data.len() < WRITE_THROUGH && self.write_batch.push(data) {
-            self.weigh_collected(token);
+        } else if data.len() < MAX_BATCHED_WRITE && self.write_batch.push(data) {
+            self.update_batch_water_marks(token);
         } else {
             self.send_or_enqueue(token, data);
         }
     }
 
     /// What the running callback has written may be more than a small high-water mark.
-    fn weigh_collected(&mut self, token: Token) {
-        if self.sources.connection(token).is_some_and(|connection| connection.small_marks) {
+    fn update_batch_water_marks(&mut self, token: Token) {
+        if self.registry.connection(token).is_some_and(|connection| connection.small_marks) {
             self.update_water_marks(token);
             // The system may take all of it at the end of the callback; that has to be noticed.
             self.schedule_flush(token);
@@ -117,17 +117,17 @@ impl Reactor {
     /// The lowest layer's bytes: they leave together when the layers rest.
     pub(super) fn write_from_layers(&mut self, token: Token, data: &[u8]) {
         let sends = |connection: &&Connection| connection.state.sends();
-        let Some(connection) = self.sources.connection(token).filter(sends) else { return };
+        let Some(connection) = self.registry.connection(token).filter(sends) else { return };
         if connection.outgoing.is_empty() {
             if self.write_batch.push(data) {
                 return;
             }
-            self.send_scratch(token);
+            self.send_write_batch(token);
         }
-        let Some(connection) = self.sources.connection(token).filter(sends) else { return };
+        let Some(connection) = self.registry.connection(token).filter(sends) else { return };
         if !connection.outgoing.is_empty() {
             self.enqueue(token, data);
-        } else if data.len() >= WRITE_THROUGH || !self.write_batch.push(data) {
+        } else if data.len() >= MAX_BATCHED_WRITE || !self.write_batch.push(data) {
             self.send_or_enqueue(token, data);
         }
     }
@@ -148,18 +148,18 @@ impl Reactor {
     /// broken: they have no future.
     #[inline]
     fn send(&mut self, token: Token, data: &[u8]) -> usize {
-        let Some(connection) = self.sources.connection_mut(token) else {
+        let Some(connection) = self.registry.connection_mut(token) else {
             return data.len();
         };
         if !connection.state.sends() {
             return data.len();
         }
         connection.wrote = true;
-        while connection.ready.has(Readiness::WRITABLE) {
+        while connection.readiness.has(Readiness::WRITABLE) {
             match self.net.send(token, data) {
                 Ok(count) => {
                     if count < data.len() {
-                        connection.ready.remove(Readiness::WRITABLE);
+                        connection.readiness.remove(Readiness::WRITABLE);
                     }
                     self.statistics.bytes_sent += count as u64;
                     if let Some(layers) = connection.layers_mut() {
@@ -168,7 +168,7 @@ impl Reactor {
                     return count;
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    connection.ready.remove(Readiness::WRITABLE);
+                    connection.readiness.remove(Readiness::WRITABLE);
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => {
@@ -183,19 +183,19 @@ impl Reactor {
     /// The system did not take all that a callback has written.
     #[cold]
     #[inline(never)]
-    pub(super) fn sent_in_part(&mut self, token: Token, result: io::Result<usize>) {
-        let Some(connection) = self.sources.connection_mut(token) else { return };
+    pub(super) fn partial_send(&mut self, token: Token, result: io::Result<usize>) {
+        let Some(connection) = self.registry.connection_mut(token) else { return };
         match result {
             Ok(count) => {
-                connection.ready.remove(Readiness::WRITABLE);
+                connection.readiness.remove(Readiness::WRITABLE);
                 self.statistics.bytes_sent += count as u64;
                 self.write_batch.consume(count);
-                self.send_scratch(token);
+                self.send_write_batch(token);
             }
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => self.send_scratch(token),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => self.send_write_batch(token),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                connection.ready.remove(Readiness::WRITABLE);
-                self.send_scratch(token);
+                connection.readiness.remove(Readiness::WRITABLE);
+                self.send_write_batch(token);
             }
             Err(error) => {
                 self.write_batch.clear();
@@ -206,7 +206,7 @@ impl Reactor {
 
     /// Sends what the callback that just returned has written.
     #[inline]
-    pub(super) fn send_scratch(&mut self, token: Token) {
+    pub(super) fn send_write_batch(&mut self, token: Token) {
         if self.write_batch.is_empty() {
             return;
         }
@@ -219,7 +219,7 @@ impl Reactor {
     /// Keeps bytes until the system takes them.
     pub(super) fn enqueue(&mut self, token: Token, data: &[u8]) {
         let limit = self.settings.write_buffer_limit;
-        let Some(connection) = self.sources.connection_mut(token) else {
+        let Some(connection) = self.registry.connection_mut(token) else {
             return;
         };
         // What comes from layers was weighed when it was written.
@@ -248,7 +248,7 @@ impl Reactor {
 
     /// Looks after a connection at the end of the turn.
     pub(crate) fn schedule_flush(&mut self, token: Token) {
-        if let Some(connection) = self.sources.connection_mut(token)
+        if let Some(connection) = self.registry.connection_mut(token)
             && !connection.flush_scheduled
         {
             connection.flush_scheduled = true;
@@ -259,15 +259,15 @@ impl Reactor {
     #[inline]
     pub(crate) fn run_flushes(&mut self) {
         if !self.flush_queue.is_empty() {
-            self.flush_all_dirty();
+            self.flush_all();
         }
     }
 
     #[inline(never)] // a turn without it is short
-    fn flush_all_dirty(&mut self) {
+    fn flush_all(&mut self) {
         let mut dirty = std::mem::take(&mut self.flush_queue);
         for token in dirty.drain(..) {
-            if let Some(connection) = self.sources.connection_mut(token) {
+            if let Some(connection) = self.registry.connection_mut(token) {
                 connection.flush_scheduled = false;
                 self.flush(token);
             } else {
@@ -281,14 +281,14 @@ impl Reactor {
 
     /// Sends what waits, up to the connection's share of the turn, and sees what follows from it.
     pub(super) fn flush(&mut self, token: Token) {
-        let layered = self.sources.connection(token).is_some_and(Connection::is_layered);
+        let layered = self.registry.connection(token).is_some_and(Connection::is_layered);
         if layered {
             self.run_layers(token);
         }
         let mut share = self.settings.write_per_turn;
-        while let Some(connection) = self.sources.connection_mut(token) {
+        while let Some(connection) = self.registry.connection_mut(token) {
             let waiting = connection.waiting();
-            if waiting == 0 || !connection.ready.has(Readiness::WRITABLE) || !connection.state.sends() {
+            if waiting == 0 || !connection.readiness.has(Readiness::WRITABLE) || !connection.state.sends() {
                 break;
             }
             if share == 0 {
@@ -298,22 +298,22 @@ impl Reactor {
             // Taken out, so that the buffer and the table are not borrowed together.
             let outgoing = std::mem::take(&mut connection.outgoing);
             let start = connection.sent;
-            let ahead = connection.passing_ahead();
+            let ahead = connection.bytes_before_fds();
             let most = ahead.filter(|ahead| *ahead > 0).unwrap_or(share).min(share);
             let end = outgoing.len().min(start.saturating_add(most));
             let piece = outgoing.get(start..end).unwrap_or_default();
             let count = match ahead {
-                Some(0) => self.send_passing(token, piece),
+                Some(0) => self.send_fds(token, piece),
                 _ => self.send(token, piece),
             };
             share = share.saturating_sub(count.max(1));
-            if let Some(connection) = self.sources.connection_mut(token)
+            if let Some(connection) = self.registry.connection_mut(token)
                 && connection.state.sends()
             {
                 connection.outgoing = outgoing;
                 connection.sent = start + count;
                 if ahead.is_some() {
-                    connection.passing_sent(count);
+                    connection.fds_sent(count);
                 }
             }
             if count > 0 {
@@ -321,7 +321,7 @@ impl Reactor {
             }
         }
         let sent = !layered || self.tell_layers_of_sent(token);
-        if let Some(connection) = self.sources.connection_mut(token)
+        if let Some(connection) = self.registry.connection_mut(token)
             && connection.waiting() == 0
             && (connection.outgoing.capacity() > 0 || layered)
         {
@@ -348,18 +348,18 @@ impl Reactor {
 
     /// Whether a new connection's high-water mark is below what a callback's writes may come to.
     pub(super) fn has_small_marks(&self) -> bool {
-        self.settings.high_water.min(self.settings.write_buffer_limit) < SCRATCH
+        self.settings.high_water.min(self.settings.write_buffer_limit) < WRITE_BATCH_SIZE
     }
 
     /// Bytes written that the system has not taken, those included that the running callback has just written.
     pub(super) fn unsent(&self, token: Token) -> usize {
         let scratch = if self.current == token { self.write_batch.len() } else { 0 };
-        scratch + self.sources.connection(token).map_or(0, Connection::unsent)
+        scratch + self.registry.connection(token).map_or(0, Connection::unsent)
     }
 
     /// Whether a connection has more unsent bytes than its high-water mark, or has not come down to the low one.
     pub(super) fn writing_paused(&self, token: Token) -> bool {
-        self.sources.connection(token).is_some_and(|connection| {
+        self.registry.connection(token).is_some_and(|connection| {
             connection.flow != Flow::Open || self.unsent(token) > self.marks(connection).0
         })
     }
@@ -367,23 +367,23 @@ impl Reactor {
     /// Whether a water mark was crossed.
     pub(crate) fn update_water_marks(&mut self, token: Token) {
         let unsent = self.unsent(token);
-        self.weigh_as(token, unsent);
+        self.update_water_marks_at(token, unsent);
     }
 
     /// The same, for so many unsent bytes.
-    pub(super) fn weigh_as(&mut self, token: Token, unsent: usize) {
-        let Some(connection) = self.sources.connection(token) else { return };
+    pub(super) fn update_water_marks_at(&mut self, token: Token, unsent: usize) {
+        let Some(connection) = self.registry.connection(token) else { return };
         let (high, low) = self.marks(connection);
-        let Some(connection) = self.sources.connection_mut(token) else { return };
+        let Some(connection) = self.registry.connection_mut(token) else { return };
         match connection.flow {
             Flow::Open if unsent > high => {
                 connection.flow = Flow::PauseQueued;
                 self.statistics.pauses += 1;
-                self.tasks.push(Callback::PauseWriting(token));
+                self.callbacks.push(Callback::PauseWriting(token));
             }
             Flow::PauseQueued | Flow::Paused if unsent <= low => {
                 connection.flow = Flow::Open;
-                self.tasks.push(Callback::ResumeWriting(token));
+                self.callbacks.push(Callback::ResumeWriting(token));
             }
             Flow::Paused => {
                 let unsent = u32::try_from(unsent).unwrap_or(u32::MAX);
@@ -395,12 +395,12 @@ impl Reactor {
 
     pub(super) fn output_failed(&mut self, token: Token, call: &'static str, error: &io::Error) {
         let reason = Reason::Lost(SystemError::new(call, error));
-        let Some(connection) = self.sources.connection_mut(token) else {
+        let Some(connection) = self.registry.connection_mut(token) else {
             return;
         };
         connection.outgoing = Vec::new();
         connection.sent = 0;
-        connection.drop_passing();
+        connection.drop_fds();
         self.batching &= self.current != token;
         connection.clear_layers();
         let reads = connection.state.reads() && !connection.pauses.has(Pauses::PROTOCOL);
@@ -408,8 +408,8 @@ impl Reactor {
         if reads {
             // What came before the failure is delivered first; the end of the input brings the loss.
             connection.rare().broken = Some(reason);
-            connection.ready.insert(Readiness::READABLE);
-            connection.ready.insert(Readiness::READ_CLOSED);
+            connection.readiness.insert(Readiness::READABLE);
+            connection.readiness.insert(Readiness::READ_CLOSED);
             self.schedule_resume(token);
         } else {
             self.queue_loss(token, reason);
@@ -419,7 +419,7 @@ impl Reactor {
 
 /// Keeps an emptied buffer for those that will need one.
 pub(super) fn recycle_buffer(mut empty: Vec<u8>, spare: &mut Vec<Vec<u8>>) {
-    if (1..=BUFFER_KEPT).contains(&empty.capacity()) && spare.len() < SPARE_BUFFERS {
+    if (1..=MAX_RECYCLED_CAPACITY).contains(&empty.capacity()) && spare.len() < MAX_SPARE_BUFFERS {
         empty.clear();
         spare.push(empty);
     }
@@ -427,14 +427,14 @@ pub(super) fn recycle_buffer(mut empty: Vec<u8>, spare: &mut Vec<Vec<u8>>) {
 
 /// What the callback that runs has written: one buffer for all connections.
 #[derive(Default)]
-pub(super) struct Scratch {
+pub(super) struct WriteBatch {
     bytes: Box<[u8]>,
     used: usize,
 }
 
-impl Scratch {
-    pub(super) fn new() -> Scratch {
-        Scratch { bytes: vec![0; SCRATCH].into(), used: 0 }
+impl WriteBatch {
+    pub(super) fn new() -> WriteBatch {
+        WriteBatch { bytes: vec![0; WRITE_BATCH_SIZE].into(), used: 0 }
     }
 
     /// Appends `data`, if there is room.
@@ -478,13 +478,13 @@ impl Scratch {
 }
 
 /// What one callback writes leaves together up to so many bytes.
-pub(super) const SCRATCH: usize = 16 * 1024;
+pub(super) const WRITE_BATCH_SIZE: usize = 16 * 1024;
 
 /// A write of this many bytes goes straight to the system, uncopied, if nothing was written before it.
-const WRITE_THROUGH: usize = 8 * 1024;
+const MAX_BATCHED_WRITE: usize = 8 * 1024;
 
 /// An emptied buffer larger than this is given back.
-const BUFFER_KEPT: usize = 64 * 1024;
+const MAX_RECYCLED_CAPACITY: usize = 64 * 1024;
 
 /// Empty buffers kept for those that will need one.
-const SPARE_BUFFERS: usize = 16;
+const MAX_SPARE_BUFFERS: usize = 16;

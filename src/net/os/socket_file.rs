@@ -21,7 +21,7 @@ use socket2::Socket;
 
 use super::names::system_address;
 use super::opening::at;
-use super::stale::Lock;
+use super::stale::DirLock;
 use crate::net::{OpenError, OpenStep, UnixAddress};
 
 /// The file of a UNIX socket: it is removed with the socket, if it still is the same one.
@@ -120,7 +120,7 @@ fn folder_of(path: &Path) -> &Path {
 #[derive(Default)]
 pub(super) struct Bound {
     file: Option<SocketFile>,
-    _lock: Option<Lock>,
+    _lock: Option<DirLock>,
 }
 
 impl Bound {
@@ -161,7 +161,7 @@ pub(super) fn bind_unix(
         // Where there is no such folder, the bind says so.
         Err(_) => None,
     };
-    let lock = place.as_ref().map(|place| Lock::take(place, path));
+    let lock = place.as_ref().map(|place| DirLock::take(place, path));
     let mut bound = bind_new(socket, &system, place.as_ref(), mode);
     if let (Err(error), Some(place), Some(lock)) = (&bound, &place, &lock)
         && error.kind() == io::ErrorKind::AddrInUse

@@ -32,7 +32,7 @@ use super::opening::new_socket;
 use super::socket_file::Place;
 
 /// The right to bind at a path and to remove what is there, until it is dropped.
-pub(super) enum Lock {
+pub(super) enum DirLock {
     Held {
         file: OwnedFd,
         place: Place,
@@ -43,20 +43,20 @@ pub(super) enum Lock {
     Taken(PathBuf),
 }
 
-impl Lock {
+impl DirLock {
     /// Waits for it, but not for a process that keeps it.
-    pub(super) fn take(place: &Place, path: &Path) -> Lock {
-        let Ok(place) = place.beside(ENDING) else { return Lock::None };
+    pub(super) fn take(place: &Place, path: &Path) -> DirLock {
+        let Ok(place) = place.beside(ENDING) else { return DirLock::None };
         for _ in 0..TRIES {
             match try_lock(&place) {
-                Ok(Some(file)) => return Lock::Held { file, place },
+                Ok(Some(file)) => return DirLock::Held { file, place },
                 // It was removed between two calls.
                 Ok(None) | Err(Errno::INTR) => {}
                 Err(Errno::WOULDBLOCK) => std::thread::sleep(BETWEEN),
-                Err(_) => return Lock::None,
+                Err(_) => return DirLock::None,
             }
         }
-        Lock::Taken(path.with_file_name(place.name()))
+        DirLock::Taken(path.with_file_name(place.name()))
     }
 
     /// Removes the file of a socket that no process uses. `false` when it is in use, or might be.
@@ -73,7 +73,7 @@ impl Lock {
         if !found.refuses(place, address) || found.is_held(path) {
             return Ok(false);
         }
-        if let Lock::Taken(lock) = self {
+        if let DirLock::Taken(lock) = self {
             let text = format!(
                 "a stale socket file is there, and cannot be removed: another process holds the lock {}",
                 lock.display()
@@ -84,9 +84,9 @@ impl Lock {
     }
 }
 
-impl Drop for Lock {
+impl Drop for DirLock {
     fn drop(&mut self) {
-        if let Lock::Held { file, place } = self {
+        if let DirLock::Held { file, place } = self {
             let _ = place.remove();
             // A child that is being made has it open, too, for a moment: closing alone would not give it back.
             let _ = rustix::fs::flock(&*file, FlockOperation::Unlock);
@@ -283,16 +283,16 @@ mod tests {
         let compete = || {
             let place = Place::of(&path).unwrap();
             while held.load(Ordering::SeqCst) < 2000 {
-                let lock = Lock::take(&place, &path);
+                let lock = DirLock::take(&place, &path);
                 match &lock {
-                    Lock::Held { .. } => {
+                    DirLock::Held { .. } => {
                         assert_eq!(holders.fetch_add(1, Ordering::SeqCst), 0);
                         held.fetch_add(1, Ordering::SeqCst);
                         std::thread::yield_now();
                         holders.fetch_sub(1, Ordering::SeqCst);
                     }
-                    Lock::Taken(_) => {}
-                    Lock::None => panic!("the lock was given up"),
+                    DirLock::Taken(_) => {}
+                    DirLock::None => panic!("the lock was given up"),
                 }
             }
         };

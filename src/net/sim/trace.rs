@@ -183,7 +183,7 @@ impl Trace {
         }
     }
 
-    /// The last `most` records as lines.
+    /// The last `max_count` records as lines.
     pub(super) fn tail(&self, most: usize, host: impl Fn(u32) -> String) -> String {
         let mut lines = String::new();
         let skipped = self.kept.len().saturating_sub(most);

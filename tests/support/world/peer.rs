@@ -66,7 +66,7 @@ impl Peer {
         all
     }
 
-    /// Up to `most` of what has come up to now.
+    /// Up to `max_count` of what has come up to now.
     pub fn read_some(&mut self, most: usize) -> Vec<u8> {
         let mut some = vec![0; most];
         let count = again(|| self.socket.recv(&mut some)).unwrap_or(0);
