@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::written::Written;
 use super::{Argument, Arguments, ClientEndpoint, ParseError, ServerEndpoint};
 use crate::escape::Escaped;
-use crate::reactor::stream_options;
+use crate::reactor::connection::options;
 use crate::{ClientFactory, ConnectTcp, ConnectorId, Factory, ListenTcp, Listener, Reactor, Result};
 
 /// (Twisted: `TCP4ServerEndpoint`, `TCP6ServerEndpoint`.)
@@ -105,8 +105,8 @@ fn listen(arguments: &mut Arguments, everywhere: IpAddr) -> Result<ListenTcp, Pa
         reuse_address: arguments.key("reuse_address", Argument::flag)?.unwrap_or(usual.reuse_address),
         reuse_port: arguments.key("reuse_port", Argument::flag)?.unwrap_or(usual.reuse_port),
         nodelay: arguments.key("nodelay", Argument::flag)?.unwrap_or(usual.nodelay),
-        keepalive: arguments.key("keepalive", |time| taken(time, stream_options::keepalive))?,
-        user_timeout: arguments.key("user_timeout", |time| taken(time, stream_options::user_timeout))?,
+        keepalive: arguments.key("keepalive", |time| taken(time, options::keepalive))?,
+        user_timeout: arguments.key("user_timeout", |time| taken(time, options::user_timeout))?,
         send_buffer: arguments.key("send_buffer", Argument::number)?,
         receive_buffer: arguments.key("receive_buffer", Argument::number)?,
         ipv6_only: arguments.key("ipv6_only", Argument::flag)?,
@@ -126,8 +126,8 @@ pub(super) fn client(arguments: &mut Arguments) -> Result<ConnectTcp, ParseError
         bind: arguments.key("bind", Argument::local_address)?,
         reuse_address: arguments.key("reuse_address", Argument::flag)?.unwrap_or(usual.reuse_address),
         nodelay: arguments.key("nodelay", Argument::flag)?.unwrap_or(usual.nodelay),
-        keepalive: arguments.key("keepalive", |time| taken(time, stream_options::keepalive))?,
-        user_timeout: arguments.key("user_timeout", |time| taken(time, stream_options::user_timeout))?,
+        keepalive: arguments.key("keepalive", |time| taken(time, options::keepalive))?,
+        user_timeout: arguments.key("user_timeout", |time| taken(time, options::user_timeout))?,
         send_buffer: arguments.key("send_buffer", Argument::number)?,
         receive_buffer: arguments.key("receive_buffer", Argument::number)?,
         ..usual

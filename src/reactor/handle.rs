@@ -14,10 +14,10 @@ use std::task::Waker;
 
 use slab::Slab;
 
-use super::life::RunState;
 use super::{CallbackKind, DelayedCall, Error, Instant, Reactor, Result, Settings, TimedCall};
 use crate::net::absent::NullDriver;
 use crate::net::{Token, Wake};
+use crate::reactor::lifecycle::RunState;
 
 /// A reactor, for code on its own thread that has to keep it. Clone it, hold it over an `await`.
 ///

@@ -5,10 +5,10 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
 use super::handle::set_current;
-use super::life::RunState;
-use super::sources::Source;
 use super::{CallbackKind, Error, Handle, Reactor, Result, TimedCall};
 use crate::net::{Event, Instant, Readiness, Token};
+use crate::reactor::lifecycle::RunState;
+use crate::reactor::registry::Source;
 
 /// How far the polls up to now have told of what came.
 #[derive(Default)]

@@ -1,0 +1,499 @@
+//! Connecting: looking the name up, letting its addresses race, and what becomes of it.
+
+use std::io;
+use std::net::SocketAddr;
+
+use crate::net::{Close, Instant, OpenStep, Readiness, Token};
+use crate::reactor::connect::happy_eyeballs::{Attempt, HappyEyeballs, RankedFailure, interleaved};
+use crate::reactor::connect::lookup::Overdue;
+use crate::reactor::connect::{ConnectOptions, Phase};
+use crate::reactor::connection::Connection;
+use crate::reactor::connection::options::StreamOptions;
+use crate::reactor::error::Error;
+use crate::reactor::layer::run::{Built, build};
+use crate::reactor::queues::Callback;
+use crate::reactor::registry::Source;
+use crate::reactor::{
+    Address, CallbackKind, ClientFactory, Connector, Protocol, Reactor, Reason, Result, SystemError,
+    TimedCall,
+};
+
+impl Reactor {
+    /// Calls a connector's factory, which is out of its place meanwhile.
+    fn with_client_factory<R>(
+        &mut self,
+        token: Token,
+        place: CallbackKind,
+        call: impl FnOnce(&mut dyn ClientFactory, &mut Reactor) -> R,
+    ) -> Option<Result<R, String>> {
+        let mut factory = self.registry.connector_mut(token)?.factory.take()?;
+        let result = self.catch_panic(place, None, |reactor| call(&mut *factory, reactor));
+        if let Some(slot) = self.registry.connector_mut(token) {
+            slot.factory = Some(factory);
+        }
+        Some(result)
+    }
+
+    fn start_client_factory(&mut self, token: Token) {
+        let Some(slot) = self.registry.connector_mut(token) else { return };
+        if !std::mem::replace(&mut slot.started, true) {
+            self.with_client_factory(token, CallbackKind::StartFactory, |factory, reactor| {
+                factory.start_factory(reactor);
+            });
+        }
+    }
+
+    pub(crate) fn begin_to_connect(&mut self, token: Token) {
+        let Some(slot) = self.registry.connector_mut(token) else {
+            return;
+        };
+        if !matches!(slot.phase, Phase::Starting | Phase::Waiting(_)) {
+            return;
+        }
+        slot.phase = Phase::Starting;
+        slot.attempt = slot.attempt.wrapping_add(1);
+        self.start_client_factory(token);
+        self.with_client_factory(token, CallbackKind::StartedConnecting, |factory, reactor| {
+            factory.started_connecting(&mut Connector::new(reactor, token));
+        });
+        let now = self.now();
+        let Some(slot) = self.registry.connector_mut(token) else {
+            return;
+        };
+        if !matches!(slot.phase, Phase::Starting) {
+            return;
+        }
+        let deadline = now + slot.options.timeout();
+        slot.timeout = Some(self.timers.set(deadline, TimedCall::ConnectTimeout(token)));
+        let attempt = slot.attempt;
+        let (host, port) = match &slot.options {
+            ConnectOptions::Tcp(options) => (options.host.clone(), options.port),
+            ConnectOptions::Unix(options) => {
+                let address = Address::Unix(options.address.clone());
+                return self.begin_race(token, [address]);
+            }
+        };
+        match self.literal(&host, port) {
+            Some(Ok(address)) => return self.begin_race(token, [Address::Tcp(address)]),
+            Some(Err(reason)) => return self.connector_failed(token, &reason),
+            None => {}
+        }
+        let answered = move |reactor: &mut Reactor, began, found| {
+            reactor.resolved(token, attempt, began, found);
+        };
+        match self.begin_lookup(&host, port, Box::new(answered)) {
+            Ok(lookup) => {
+                if let Some(slot) = self.registry.connector_mut(token) {
+                    slot.phase = Phase::Resolving(lookup);
+                }
+            }
+            Err(not) => {
+                let why = not.to_string();
+                self.connector_failed(token, &Reason::LookupFailed { host, why });
+            }
+        }
+    }
+
+    fn resolved(
+        &mut self,
+        token: Token,
+        attempt: u32,
+        began: Instant,
+        found: Result<Vec<SocketAddr>, Reason>,
+    ) {
+        let Some(slot) = self.registry.connector_mut(token) else {
+            return;
+        };
+        if slot.attempt != attempt || !matches!(slot.phase, Phase::Resolving(_)) {
+            return;
+        }
+        match found {
+            Ok(addresses) => {
+                let bind = match &slot.options {
+                    ConnectOptions::Tcp(options) => options.bind,
+                    ConnectOptions::Unix(_) => None,
+                };
+                let (timeout, limit) = (slot.timeout, slot.options.timeout());
+                let now = self.now();
+                if let Some(timeout) = timeout
+                    && let Some(due) = self.timers.due(timeout)
+                {
+                    // The look-up's wait for a thread is not the peer's. And only a loop that was held up finds an answer
+                    // when the time is over: its own delay is not the peer's either.
+                    let due = due.max(began + limit);
+                    self.timers.reset(timeout, if due <= now { now + limit } else { due });
+                }
+                self.begin_race(token, interleaved(addresses, bind).into_iter().map(Address::Tcp));
+            }
+            // Queued: this runs inside the callback that brought the answer.
+            Err(reason) => self.fail_soon(token, reason),
+        }
+    }
+
+    fn begin_race(&mut self, token: Token, addresses: impl IntoIterator<Item = Address>) {
+        if let Some(slot) = self.registry.connector_mut(token) {
+            slot.phase = Phase::Connecting(Box::new(HappyEyeballs::new(addresses)));
+            self.begin_next_attempt(token);
+        }
+    }
+
+    fn race(&mut self, token: Token) -> Option<&mut HappyEyeballs> {
+        match &mut self.registry.connector_mut(token)?.phase {
+            Phase::Connecting(race) => Some(race),
+            _ => None,
+        }
+    }
+
+    /// Begins with the next address, if there is one. When nothing is under way, all have failed.
+    fn begin_next_attempt(&mut self, token: Token) {
+        while let Some(slot) = self.registry.connector_mut(token)
+            && let Phase::Connecting(race) = &mut slot.phase
+        {
+            if let Some(timer) = race.next.take() {
+                self.timers.cancel(timer);
+            }
+            if !race.has_room() {
+                return;
+            }
+            let Some(address) = race.waiting.pop_front() else {
+                break;
+            };
+            let Some(open) = slot.options.open(&address) else {
+                continue;
+            };
+            let delay = slot.options.attempt_delay();
+            let began = self.net.now();
+            let attempt = self.registry.insert(Source::Attempt(token));
+            let opened = self.net.open(attempt, &open);
+            if opened.is_err() {
+                self.registry.remove(attempt);
+            }
+            match opened {
+                Ok(()) => {
+                    if let Some(race) = self.race(token) {
+                        race.attempts.push(Attempt { token: attempt, began });
+                        if !race.waiting.is_empty() {
+                            self.begin_next_after(token, began + delay);
+                        }
+                    }
+                    return;
+                }
+                // The queue of a UNIX socket is full, and no event will tell when it is not.
+                Err(failed)
+                    if failed.step == OpenStep::Connect
+                        && failed.error.kind() == io::ErrorKind::WouldBlock
+                        && matches!(address, Address::Unix(_)) =>
+                {
+                    if let Some(race) = self.race(token) {
+                        race.waiting.push_front(address);
+                        self.begin_next_after(token, began + delay);
+                    }
+                    return;
+                }
+                Err(failed) => {
+                    if let Some(race) = self.race(token) {
+                        let is_ipv6 = matches!(address, Address::Tcp(address) if address.is_ipv6());
+                        RankedFailure::note_opening(&mut race.failure, &failed, is_ipv6);
+                    }
+                }
+            }
+        }
+        if let Some(race) = self.race(token)
+            && race.attempts.is_empty()
+        {
+            let nothing_to_try = || {
+                let error = io::Error::from(io::ErrorKind::AddrNotAvailable);
+                Reason::ConnectFailed(SystemError::new("connect", &error))
+            };
+            let reason = race.failure.take().map_or_else(nothing_to_try, RankedFailure::into_reason);
+            self.fail_soon(token, reason);
+        }
+    }
+
+    fn begin_next_after(&mut self, token: Token, at: Instant) {
+        let timer = self.timers.set(at, TimedCall::NextAttempt(token));
+        if let Some(race) = self.race(token) {
+            race.next = Some(timer);
+        }
+    }
+
+    /// The head start is over.
+    pub(crate) fn next_attempt_due(&mut self, token: Token) {
+        if let Some(race) = self.race(token) {
+            race.next = None;
+        }
+        self.look_at_attempts(token);
+        if self.race(token).is_some_and(|race| race.next.is_none()) {
+            self.begin_next_attempt(token);
+        }
+    }
+
+    /// An answer that came while the loop was held up waits for the poll, and counts.
+    fn look_at_attempts(&mut self, token: Token) {
+        let Some(race) = self.race(token) else { return };
+        let attempts: Vec<Token> = race.attempts.iter().map(|attempt| attempt.token).collect();
+        let now = self.net.now();
+        for attempt in attempts {
+            if self.race(token).is_some_and(|race| race.attempts.iter().any(|other| other.token == attempt)) {
+                // Bytes may have come with it, and the poll may have told of them already.
+                self.attempt_ready(attempt, token, Readiness::READABLE, now);
+            }
+        }
+    }
+
+    /// The kernel has news of a connection under way.
+    pub(crate) fn attempt_ready(
+        &mut self,
+        attempt: Token,
+        connector: Token,
+        ready: Readiness,
+        seen: Instant,
+    ) {
+        let failed = match self.net.peer_address(attempt) {
+            // A port that nobody listens on can connect to itself, when it lies where the system takes local ports
+            // from; those below 1024 it never takes.
+            Ok(peer)
+                if peer.port().is_some_and(|port| port >= 1024)
+                    && self.net.local_address(attempt).is_ok_and(|local| local == peer) =>
+            {
+                Reason::SelfConnected
+            }
+            Ok(peer) => {
+                let began = self.race(connector).and_then(|race| race.remove(attempt));
+                if let Some(slot) = self.registry.connector_mut(connector) {
+                    slot.took = began.map(|began| seen - began);
+                }
+                return self.connected(attempt, connector, peer, ready);
+            }
+            Err(not_connected) => match self.net.take_error(attempt) {
+                Ok(Some(error)) | Err(error) => Reason::of_connect(&error, "connect"),
+                // Not yet: an event that says nothing.
+                Ok(None)
+                    if not_connected.kind() == io::ErrorKind::NotConnected
+                        && !ready.has(Readiness::READ_CLOSED) =>
+                {
+                    return;
+                }
+                Ok(None) => Reason::of_connect(&not_connected, "connect"),
+            },
+        };
+        self.net.close(attempt, Close::Graceful);
+        self.registry.remove(attempt);
+        if let Some(race) = self.race(connector) {
+            race.remove(attempt);
+            RankedFailure::note(&mut race.failure, failed);
+        }
+        self.begin_next_attempt(connector);
+    }
+
+    fn connected(&mut self, token: Token, connector: Token, peer: Address, ready: Readiness) {
+        self.statistics.connects += 1;
+        let Some(slot) = self.registry.connector_mut(connector) else {
+            return;
+        };
+        let raced = std::mem::replace(&mut slot.phase, Phase::Connected(token));
+        let options = match &slot.options {
+            ConnectOptions::Tcp(options) => options.of_connections(),
+            ConnectOptions::Unix(_) => StreamOptions::default(),
+        };
+        if let Phase::Connecting(race) = raced {
+            self.end_race(&race);
+        }
+        if let Err(error) = self.set_options(token, options) {
+            log_warn!("{peer}: an option of the connection could not be set: {error}");
+        }
+        let small_marks = self.has_small_marks();
+        self.registry.promote(token, Connection::new(peer.clone(), connector, small_marks));
+        let built = self.while_building(token, |reactor| {
+            reactor.with_client_factory(connector, CallbackKind::BuildProtocol, |factory, reactor| {
+                build(factory, reactor, &peer)
+            })
+        });
+        // Layers have what is left of the time to get ready.
+        let layered = matches!(built, Some(Ok(Some(Built::Layers(_)))));
+        if !layered
+            && let Some(timeout) = self.registry.connector_mut(connector).and_then(|s| s.timeout.take())
+        {
+            self.timers.cancel(timeout);
+        }
+        match built {
+            Some(Ok(Some(begun))) => {
+                self.begin_connection(token, begun);
+                // What the kernel said beside "connected" will not be said again.
+                if ready.has(Readiness::READABLE)
+                    && let Some(connection) = self.registry.connection_mut(token)
+                {
+                    connection.readiness.insert(ready);
+                    self.schedule_resume(token);
+                }
+            }
+            refused => {
+                self.net.close(token, Close::Graceful);
+                self.registry.remove(token);
+                match refused {
+                    Some(Err(panic)) => self.connector_failed(connector, &Reason::Panicked(panic)),
+                    _ => self.connector_lost(connector, token, &Reason::Done),
+                }
+            }
+        }
+    }
+
+    /// A protocol for a connection whose layers are ready, or what the factory's panic said.
+    pub(in crate::reactor) fn build_for_connector(
+        &mut self,
+        connector: Token,
+        peer: &Address,
+    ) -> Result<Option<Box<dyn Protocol>>, String> {
+        let build =
+            |factory: &mut dyn ClientFactory, reactor: &mut Reactor| factory.build_protocol(reactor, peer);
+        self.with_client_factory(connector, CallbackKind::BuildProtocol, build).unwrap_or(Ok(None))
+    }
+
+    pub(crate) fn connect_timed_out(&mut self, token: Token) {
+        let Some(slot) = self.registry.connector_mut(token) else {
+            return;
+        };
+        slot.timeout = None;
+        if let Phase::Connected(connection) = slot.phase {
+            let limit = slot.options.timeout();
+            return self.handshake_timed_out(connection, limit);
+        }
+        if let Phase::Connecting(race) = &mut slot.phase {
+            // What could still be tried has no time left.
+            race.waiting.clear();
+        }
+        self.look_at_attempts(token);
+        if let Some(slot) = self.registry.connector(token)
+            && matches!(slot.phase, Phase::Resolving(_) | Phase::Connecting(_))
+        {
+            let limit = slot.options.timeout();
+            let reason = match slot.phase {
+                Phase::Resolving(lookup) => match self.overdue_lookup(lookup, limit) {
+                    Overdue::Failed(reason) => reason,
+                    Overdue::Until(at) => {
+                        let timer = self.timers.set(at, TimedCall::ConnectTimeout(token));
+                        if let Some(slot) = self.registry.connector_mut(token) {
+                            slot.timeout = Some(timer);
+                        }
+                        return;
+                    }
+                },
+                _ => {
+                    // What another address has answered may tell more than the silence of those under way.
+                    let mut told = self.race(token).and_then(|race| race.failure.take());
+                    RankedFailure::note(&mut told, Reason::TimedOut(limit));
+                    told.map_or(Reason::TimedOut(limit), RankedFailure::into_reason)
+                }
+            };
+            self.connector_failed(token, &reason);
+        }
+    }
+
+    fn fail_soon(&mut self, token: Token, reason: Reason) {
+        self.abandon_attempt(token);
+        if let Some(slot) = self.registry.connector_mut(token) {
+            slot.phase = Phase::Failing;
+            self.callbacks.push(Callback::ConnectFailed(token, reason));
+        }
+    }
+
+    /// Ends whatever the connector is about.
+    fn abandon_attempt(&mut self, token: Token) {
+        let Some(slot) = self.registry.connector_mut(token) else {
+            return;
+        };
+        if let Some(timeout) = slot.timeout.take() {
+            self.timers.cancel(timeout);
+        }
+        match std::mem::replace(&mut slot.phase, Phase::Disconnected) {
+            Phase::Connecting(race) => self.end_race(&race),
+            Phase::Waiting(timer) => {
+                self.timers.cancel(timer);
+            }
+            Phase::Resolving(lookup) => self.cancel_lookup(lookup),
+            Phase::Disconnected | Phase::Failing | Phase::Starting | Phase::Connected(_) => {}
+        }
+    }
+
+    /// Whatever is under way is closed, and never heard of again.
+    fn end_race(&mut self, race: &HappyEyeballs) {
+        if let Some(timer) = race.next {
+            self.timers.cancel(timer);
+        }
+        for attempt in &race.attempts {
+            self.net.close(attempt.token, Close::Graceful);
+            self.registry.remove(attempt.token);
+        }
+    }
+
+    pub(crate) fn connector_failed(&mut self, token: Token, reason: &Reason) {
+        self.abandon_attempt(token);
+        self.start_client_factory(token);
+        self.statistics.connect_failures += 1;
+        self.with_client_factory(token, CallbackKind::ClientConnectionFailed, |factory, reactor| {
+            factory.client_connection_failed(&mut Connector::new(reactor, token), reason);
+        });
+        self.release_connector(token);
+    }
+
+    /// A connection was lost before its layers were ready: for its connector, if it has one, it never was.
+    pub(crate) fn connection_never_made(&mut self, token: Token, connection: Token, reason: &Reason) {
+        let phase = self.registry.connector(token).map(|slot| &slot.phase);
+        if matches!(phase, Some(Phase::Connected(current)) if *current == connection) {
+            self.connector_failed(token, reason);
+        }
+    }
+
+    /// The connection of a connector was lost; its protocol knows already.
+    pub(crate) fn connector_lost(&mut self, token: Token, connection: Token, reason: &Reason) {
+        let Some(slot) = self.registry.connector_mut(token) else {
+            return;
+        };
+        if !matches!(slot.phase, Phase::Connected(current) if current == connection) {
+            return;
+        }
+        slot.phase = Phase::Disconnected;
+        self.with_client_factory(token, CallbackKind::ClientConnectionLost, |factory, reactor| {
+            factory.client_connection_lost(&mut Connector::new(reactor, token), reason);
+        });
+        self.release_connector(token);
+    }
+
+    /// A connector that does nothing any more goes.
+    pub(crate) fn release_connector(&mut self, token: Token) {
+        let Some(slot) = self.registry.connector(token) else {
+            return;
+        };
+        if !matches!(slot.phase, Phase::Disconnected) {
+            return;
+        }
+        if slot.started {
+            self.with_client_factory(token, CallbackKind::StopFactory, |factory, reactor| {
+                factory.stop_factory(reactor);
+            });
+        }
+        if let Some(gone) = self.registry.remove(token) {
+            self.call(CallbackKind::Drop, |_| drop(gone));
+        }
+    }
+
+    pub(in crate::reactor) fn stop_connecting(&mut self, token: Token, reason: Reason) -> Result<()> {
+        match self.registry.connector(token).map(|slot| &slot.phase) {
+            Some(Phase::Starting | Phase::Resolving(_) | Phase::Connecting(_)) => {
+                self.fail_soon(token, reason);
+            }
+            Some(Phase::Waiting(_)) => {
+                self.abandon_attempt(token);
+                self.callbacks.push(Callback::Release(token));
+            }
+            _ => return Err(Error::NotConnecting),
+        }
+        Ok(())
+    }
+
+    /// Gives up if it connects or waits to.
+    pub(crate) fn disconnect_connector(&mut self, token: Token, reason: &Reason) {
+        // Not connecting is what was wanted.
+        let _ = self.stop_connecting(token, reason.clone());
+    }
+}

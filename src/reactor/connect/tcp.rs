@@ -1,0 +1,411 @@
+//! The options of listening and connecting over TCP, and how they are read from text.
+
+use crate::escape::Escaped;
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::str::FromStr;
+use std::time::Duration;
+
+use crate::net::os::interface_index;
+use crate::net::zone::{BadZone, Literal, host_text};
+use crate::net::{Address, BadAddress, Buffers};
+use crate::reactor::connection::options::StreamOptions;
+use crate::reactor::error::Error;
+
+/// Where and how to listen. (Twisted: `listenTCP`, and `makeBinding` for the options.)
+///
+/// ```
+/// let listen = twistor::ListenTcp { backlog: 128, ..twistor::ListenTcp::new(([127, 0, 0, 1], 8080)) };
+/// assert_eq!("[::1]:80".parse::<twistor::ListenTcp>()?.address.port(), 80);
+/// assert!("localhost:70000".parse::<twistor::ListenTcp>().is_err());
+/// # Ok::<(), twistor::Error>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListenTcp {
+    /// The address to bind; port 0 lets the system choose.
+    pub address: SocketAddr,
+    /// Bind although old connections of the same address linger. Default: yes, as everywhere on Unix.
+    pub reuse_address: bool,
+    /// Let several sockets share the port, connections are spread over them. Default: no.
+    pub reuse_port: bool,
+    /// How many connections may wait to be accepted. Default: 1024 (the system has its own maximum).
+    pub backlog: u32,
+    /// Send small writes at once (TCP_NODELAY) on accepted connections. Default: yes, because writes
+    /// of one callback leave as one.
+    pub nodelay: bool,
+    /// Idle time before keepalive probes on accepted connections, rounded up to whole seconds; 32,767 s at
+    /// most. A peer that answers none of four, a quarter of that time apart, is gone. Default: none.
+    pub keepalive: Option<Duration>,
+    /// How long what was sent, or a keepalive probe, may go unanswered by the peer of an accepted connection
+    /// (TCP_USER_TIMEOUT, Linux and Android), rounded up to milliseconds; 24 days at most. Default: the system's.
+    pub user_timeout: Option<Duration>,
+    /// The kernel's send buffer in bytes. Default: the system's.
+    pub send_buffer: Option<usize>,
+    /// The kernel's receive buffer in bytes. Default: the system's.
+    pub receive_buffer: Option<usize>,
+    /// For an IPv6 address: no IPv4 connections. Default: the system's choice.
+    pub ipv6_only: Option<bool>,
+}
+
+impl ListenTcp {
+    /// Listens on `address` with the default options.
+    pub fn new(address: impl Into<SocketAddr>) -> ListenTcp {
+        ListenTcp {
+            address: address.into(),
+            reuse_address: true,
+            reuse_port: false,
+            backlog: 1024,
+            nodelay: true,
+            keepalive: None,
+            user_timeout: None,
+            send_buffer: None,
+            receive_buffer: None,
+            ipv6_only: None,
+        }
+    }
+
+    pub(crate) fn buffers(&self) -> Buffers {
+        Buffers { send: self.send_buffer, receive: self.receive_buffer }
+    }
+
+    /// What is set on accepted connections.
+    pub(in crate::reactor) fn of_connections(&self) -> StreamOptions {
+        let ListenTcp { nodelay, keepalive, user_timeout, .. } = *self;
+        StreamOptions { nodelay, keepalive, user_timeout }
+    }
+}
+
+/// Where and how to connect. (Twisted: `connectTCP`.)
+///
+/// ```
+/// let connect: twistor::ConnectTcp = "[::1]:80".parse()?;
+/// assert_eq!((connect.host.as_str(), connect.port), ("::1", 80));
+/// # Ok::<(), twistor::Error>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConnectTcp {
+    /// A host name, or an IP address (IPv6 without brackets). The zone of an IPv6 address is the number or the name of an
+    /// interface, as in `fe80::1%2` and `fe80::1%eth0`; names are looked up when it connects.
+    pub host: String,
+    /// The port, 1 to 65535.
+    pub port: u16,
+    /// How long an attempt may take, the look-up of the name, all its addresses and the handshakes of layers included. If
+    /// the look-up has to wait for a thread, because many names are looked up, the limit counts anew from when the resolver
+    /// is asked; a look-up that waits for longer fails with [`Reason::LookupFailed`](crate::Reason::LookupFailed).
+    /// Default: 10 s.
+    pub timeout: Duration,
+    /// How long an address of a name is tried alone, before the next is tried beside it; one that fails makes room for
+    /// the next at once. Default: 250 ms; 10 ms at least. (RFC 8305, 5. Twisted: `attemptDelay`, 0.3 s.)
+    pub attempt_delay: Duration,
+    /// The local address to connect from; of a name, only addresses of its family are tried. Default: the system's
+    /// choice.
+    pub bind: Option<SocketAddr>,
+    /// Bind although old connections of the same local address linger. Default: no.
+    pub reuse_address: bool,
+    /// Send small writes at once (TCP_NODELAY). Default: yes.
+    pub nodelay: bool,
+    /// Idle time before keepalive probes, rounded up to whole seconds; 32,767 s at most. A peer that answers
+    /// none of four, a quarter of that time apart, is gone. Default: none.
+    pub keepalive: Option<Duration>,
+    /// How long what was sent, or a keepalive probe, may go unanswered (TCP_USER_TIMEOUT, Linux and Android),
+    /// rounded up to milliseconds; 24 days at most. With keepalive, a peer is gone when it has been silent for so
+    /// long, however many probes that were. Default: the system's.
+    pub user_timeout: Option<Duration>,
+    /// The kernel's send buffer in bytes. Default: the system's.
+    pub send_buffer: Option<usize>,
+    /// The kernel's receive buffer in bytes. Default: the system's.
+    pub receive_buffer: Option<usize>,
+}
+
+impl ConnectTcp {
+    /// Connects to `host` with the default options.
+    pub fn new(host: impl Into<String>, port: u16) -> ConnectTcp {
+        ConnectTcp {
+            host: host.into(),
+            port,
+            timeout: Duration::from_secs(10),
+            attempt_delay: Duration::from_millis(250),
+            bind: None,
+            reuse_address: false,
+            nodelay: true,
+            keepalive: None,
+            user_timeout: None,
+            send_buffer: None,
+            receive_buffer: None,
+        }
+    }
+
+    pub(crate) fn buffers(&self) -> Buffers {
+        Buffers { send: self.send_buffer, receive: self.receive_buffer }
+    }
+
+    /// What is set on connections that are made.
+    pub(in crate::reactor) fn of_connections(&self) -> StreamOptions {
+        let ConnectTcp { nodelay, keepalive, user_timeout, .. } = *self;
+        StreamOptions { nodelay, keepalive, user_timeout }
+    }
+}
+
+/// `host:port`, with brackets around an IPv6 address.
+impl fmt::Display for ConnectTcp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.host.contains(':') {
+            true => write!(f, "[{}]:{}", Escaped(&self.host), self.port),
+            false => write!(f, "{}:{}", Escaped(&self.host), self.port),
+        }
+    }
+}
+
+impl FromStr for ListenTcp {
+    type Err = Error;
+
+    /// Reads `IP:PORT`; `localhost` is 127.0.0.1. An IPv6 address may have a zone, `[fe80::1%2]:80` or `[fe80::1%eth0]:80`;
+    /// the name has to be one of this machine's interfaces now.
+    fn from_str(text: &str) -> Result<ListenTcp, Error> {
+        let (host, port) = split(text)?;
+        if host == "localhost" {
+            return Ok(ListenTcp::new((Ipv4Addr::LOCALHOST, port)));
+        }
+        let address = literal_address(host, port)
+            .ok_or_else(|| bad(text, "the host to listen on has to be an IP address"))?;
+        address.map(ListenTcp::new).map_err(|zone| bad(text, zone.why()))
+    }
+}
+
+impl FromStr for ConnectTcp {
+    type Err = Error;
+
+    /// Reads `HOST:PORT`, where the host is a name or an IP address (IPv6 in brackets, which may have a zone:
+    /// `[fe80::1%2]:80` or `[fe80::1%eth0]:80`).
+    fn from_str(text: &str) -> Result<ConnectTcp, Error> {
+        let (host, port) = split(text)?;
+        let connect = ConnectTcp::new(host, port);
+        connect.check().map_err(|why| bad(text, why))?;
+        Ok(connect)
+    }
+}
+
+impl ConnectTcp {
+    pub(crate) fn check(&self) -> Result<(), &'static str> {
+        if self.port == 0 { Err("port 0 cannot be connected to") } else { check_host(&self.host) }
+    }
+}
+
+/// What is wrong with a host that is to be an IP address or a host name, if anything is.
+pub(in crate::reactor) fn check_host(host: &str) -> Result<(), &'static str> {
+    let name = host.strip_suffix('.').unwrap_or(host);
+    let label_is_good = |label: &str| {
+        (1..=63).contains(&label.len())
+            && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte))
+    };
+    if name.is_empty() {
+        Err("the host is missing")
+    } else if let Some(literal) = Literal::read(host) {
+        literal.and_then(Literal::with_its_zone).map(drop).map_err(BadZone::why)
+    } else if name.len() > 253 || !name.split('.').all(label_is_good) {
+        Err("the host is neither an IP address nor a host name")
+    } else if name.rsplit('.').next().is_some_and(|last| last.bytes().all(|b| b.is_ascii_digit())) {
+        Err("the host looks like an IP address, and is none")
+    } else {
+        Ok(())
+    }
+}
+
+#[cfg(any(test, feature = "http"))]
+impl ConnectTcp {
+    /// Reads the authority of a URL, where a zone comes after `%25` (RFC 6874) or, as people write it, after `%`.
+    pub(crate) fn from_authority(text: &str) -> Result<ConnectTcp, Error> {
+        match text.split_once("%25") {
+            Some((address, zone)) if text.starts_with('[') && !zone.starts_with(']') => {
+                format!("{address}%{zone}").parse()
+            }
+            _ => text.parse(),
+        }
+    }
+}
+
+/// The address that a host is, if it is one, with the number of its zone on this machine. A link-local one needs a zone.
+pub(crate) fn literal_address(host: &str, port: u16) -> Option<Result<SocketAddr, BadZone>> {
+    let index = |name: &str| interface_index(name).ok();
+    let literal = Literal::read(host)?.and_then(Literal::with_its_zone);
+    Some(literal.and_then(|literal| literal.with_port(port, index)))
+}
+
+/// Both halves of `host:port`; brackets are taken off.
+fn split(text: &str) -> Result<(&str, u16), Error> {
+    let in_brackets = text.starts_with('[') && text.ends_with(']');
+    let (host, port) = text.rsplit_once(':').filter(|_| !in_brackets).ok_or_else(|| {
+        let port_alone = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+        bad(text, if port_alone { PORT_ALONE } else { NO_PORT })
+    })?;
+    let host = match host.strip_prefix('[') {
+        Some(rest) => {
+            let inner = rest.strip_suffix(']').ok_or_else(|| bad(text, "a bracket is missing"))?;
+            match Literal::read(inner) {
+                Some(Ok(Literal::Ip(IpAddr::V6(_)) | Literal::Zoned(..))) => inner,
+                Some(Err(zone)) => return Err(bad(text, zone.why())),
+                _ => return Err(bad(text, "what stands in brackets is no IPv6 address")),
+            }
+        }
+        None if host.contains(':') => {
+            return Err(bad(text, "an IPv6 address has to stand in brackets"));
+        }
+        None => host,
+    };
+    if host.is_empty() {
+        return Err(bad(text, "the host is missing"));
+    }
+    // `u16::from_str` would take a sign.
+    if port.is_empty() || !port.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Err(bad(text, "the port is no number"));
+    }
+    let port = port.parse().map_err(|_| bad(text, "the port is above 65535"))?;
+    Ok((host, port))
+}
+
+const NO_PORT: &str = "the port is missing; write HOST:PORT";
+const PORT_ALONE: &str = "the host is missing before the port, such as localhost:80";
+
+fn bad(text: &str, why: &'static str) -> Error {
+    Error::BadAddress(BadAddress { text: text.to_owned(), why })
+}
+
+macro_rules! from_text {
+    ($options:ident) => {
+        impl TryFrom<&str> for $options {
+            type Error = Error;
+
+            fn try_from(text: &str) -> Result<$options, Error> {
+                text.parse()
+            }
+        }
+
+        impl TryFrom<String> for $options {
+            type Error = Error;
+
+            fn try_from(text: String) -> Result<$options, Error> {
+                text.parse()
+            }
+        }
+
+        impl TryFrom<&String> for $options {
+            type Error = Error;
+
+            fn try_from(text: &String) -> Result<$options, Error> {
+                text.parse()
+            }
+        }
+    };
+}
+
+from_text!(ListenTcp);
+from_text!(ConnectTcp);
+
+impl From<SocketAddr> for ListenTcp {
+    fn from(address: SocketAddr) -> ListenTcp {
+        ListenTcp::new(address)
+    }
+}
+
+impl From<SocketAddr> for ConnectTcp {
+    fn from(address: SocketAddr) -> ConnectTcp {
+        ConnectTcp::new(host_text(address), address.port())
+    }
+}
+
+/// An address of this program's own, to listen on or to connect to again.
+impl TryFrom<&Address> for ConnectTcp {
+    type Error = Error;
+
+    fn try_from(address: &Address) -> Result<ConnectTcp, Error> {
+        address.socket_address().map(ConnectTcp::from).ok_or_else(|| bad(&address.to_string(), NO_IP))
+    }
+}
+
+impl TryFrom<&Address> for ListenTcp {
+    type Error = Error;
+
+    fn try_from(address: &Address) -> Result<ListenTcp, Error> {
+        address.socket_address().map(ListenTcp::from).ok_or_else(|| bad(&address.to_string(), NO_IP))
+    }
+}
+
+const NO_IP: &str = "a UNIX socket has no IP address";
+
+impl From<(&str, u16)> for ConnectTcp {
+    fn from((host, port): (&str, u16)) -> ConnectTcp {
+        ConnectTcp::new(host, port)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bad_address_is_named_with_what_is_wrong() {
+        for (text, why) in [
+            ("", NO_PORT),
+            ("localhost", NO_PORT),
+            ("[::1]", NO_PORT),
+            ("7007", "the host is missing before the port, such as localhost:80"),
+            (":80", "the host is missing"),
+            ("host:", "the port is no number"),
+            ("host:http", "the port is no number"),
+            ("host:+80", "the port is no number"),
+            ("host:65536", "the port is above 65535"),
+            ("host:0", "port 0 cannot be connected to"),
+            ("::1:80", "an IPv6 address has to stand in brackets"),
+            ("[::1:80", "a bracket is missing"),
+            ("[localhost]:80", "what stands in brackets is no IPv6 address"),
+            ("ho st:80", "the host is neither an IP address nor a host name"),
+            ("a..b:80", "the host is neither an IP address nor a host name"),
+            ("1.2.3.256:80", "the host looks like an IP address, and is none"),
+            ("1.2.3.4%lo:80", "an IPv4 address has no zone"),
+            ("[1.2.3.4%lo]:80", "an IPv4 address has no zone"),
+            ("[1.2.3.4]:80", "what stands in brackets is no IPv6 address"),
+            ("[fe80::1%]:80", "the zone after % is missing"),
+            ("[fe80::1%eth 0]:80", "the zone is neither a number nor a name of an interface"),
+            ("[fe80::1]:80", "a link-local address needs a zone, such as fe80::1%eth0"),
+            ("[fe80::1%0]:80", "a link-local address needs a zone, such as fe80::1%eth0"),
+            ("host%lo:80", "the host is neither an IP address nor a host name"),
+        ] {
+            let error = text.parse::<ConnectTcp>().unwrap_err().to_string();
+            assert_eq!(error, format!("bad address \"{text}\": {why}"));
+        }
+        assert!("example.org:80".parse::<ListenTcp>().is_err());
+        let zone = "[fe80::1]:80".parse::<ListenTcp>().unwrap_err().to_string();
+        assert!(zone.ends_with("a link-local address needs a zone, such as fe80::1%eth0"), "{zone}");
+        let unknown = "[fe80::1%no_such_if]:80".parse::<ListenTcp>().unwrap_err().to_string();
+        let why = "this machine has no interface of that name";
+        assert_eq!(unknown, format!("bad address \"[fe80::1%no_such_if]:80\": {why}"));
+    }
+
+    #[test]
+    fn an_address_keeps_its_zone() {
+        let listen: ListenTcp = "[fe80::1%2]:80".parse().unwrap();
+        let connect = ConnectTcp::from(listen.address);
+        assert_eq!((connect.host.as_str(), connect.to_string().as_str()), ("fe80::1%2", "[fe80::1%2]:80"));
+        let again = ConnectTcp::try_from(&Address::Tcp(listen.address)).unwrap();
+        assert_eq!(again, connect);
+        assert_eq!(Address::Tcp(listen.address).to_string().parse::<ListenTcp>().unwrap(), listen);
+        for text in ["[::1%lo]:80", "[::1%25lo]:80"] {
+            assert_eq!(ConnectTcp::from_authority(text).unwrap().host, "::1%lo");
+        }
+        assert_eq!(ConnectTcp::from_authority("[::1%25]:80").unwrap().host, "::1%25");
+    }
+
+    #[test]
+    fn an_address_prints_as_it_is_read() {
+        for text in [
+            "127.0.0.1:80",
+            "[::1]:80",
+            "example.org:443",
+            "example.org.:65535",
+            "a_b:1",
+            "[fe80::1%eth0]:80",
+        ] {
+            assert_eq!(text.parse::<ConnectTcp>().unwrap().to_string(), text);
+        }
+    }
+}

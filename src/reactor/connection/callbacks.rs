@@ -1,0 +1,137 @@
+//! Calling a connection's protocol: the one door through which its user code runs.
+
+use crate::net::{Readiness, Token};
+use crate::reactor::connection::State;
+use crate::reactor::layer::run::Built;
+use crate::reactor::{CallbackKind, Protocol, Reactor, Reason, Transport};
+
+impl Reactor {
+    pub(crate) fn begin_connection(&mut self, token: Token, begun: Built) {
+        let Some(connection) = self.registry.connection_mut(token) else {
+            return;
+        };
+        if connection.state == State::Lost {
+            // Aborted while its protocol was built: never made, so never lost either.
+            self.call(CallbackKind::Drop, |_| drop(begun));
+            return;
+        }
+        let protocol = match begun {
+            Built::Protocol(protocol) => protocol,
+            Built::Layers(layers) => return self.begin_layers(token, layers),
+        };
+        connection.protocol = Some(protocol);
+        self.call_protocol(token, CallbackKind::ConnectionMade, |protocol, transport| {
+            protocol.connection_made(transport);
+        });
+    }
+
+    /// Calls a connection's protocol, which is out of its slot meanwhile, and sees what follows from it.
+    #[inline]
+    pub(crate) fn call_protocol(
+        &mut self,
+        token: Token,
+        place: CallbackKind,
+        call: impl FnOnce(&mut dyn Protocol, &mut Transport<'_>),
+    ) {
+        let Some(connection) = self.registry.connection_mut(token) else {
+            return;
+        };
+        if connection.state == State::Lost {
+            return;
+        }
+        if let Some(protocol) = connection.protocol.take() {
+            self.batching = connection.can_batch();
+            self.call_taken(token, place, protocol, call);
+        } else if connection.is_layered() {
+            self.call_above_layers(token, place, call);
+            self.flush(token);
+        }
+    }
+
+    /// Calls a protocol that was taken out of its slot, puts it back, and sees what follows from it. `true` when it is
+    /// certain that there is nothing more to read.
+    #[inline(always)] // into the path of every message
+    pub(in crate::reactor) fn call_taken(
+        &mut self,
+        token: Token,
+        place: CallbackKind,
+        mut protocol: Box<dyn Protocol>,
+        call: impl FnOnce(&mut dyn Protocol, &mut Transport<'_>),
+    ) -> bool {
+        self.enter(token, place, |transport| call(&mut *protocol, transport));
+        // The slot cannot have gone: it is freed by the loop alone.
+        let Some(connection) = self.registry.connection_mut(token) else { return true };
+        // Its place is empty, so there is nothing to drop.
+        std::mem::forget(connection.protocol.replace(protocol));
+        if connection.state != State::Open
+            || !connection.outgoing.is_empty()
+            || !connection.readiness.has(Readiness::WRITABLE)
+        {
+            self.after_callback(token);
+            return false;
+        }
+        if !self.write_batch.is_empty() {
+            connection.wrote = true;
+            match self.net.send(token, self.write_batch.bytes()) {
+                Ok(count) if count == self.write_batch.len() => {
+                    self.statistics.bytes_sent += count as u64;
+                    self.write_batch.clear();
+                }
+                result => {
+                    self.partial_send(token, result);
+                    return false;
+                }
+            }
+        }
+        !connection.readiness.has(Readiness::READABLE)
+    }
+
+    /// Whether there is a protocol that could be called.
+    pub(in crate::reactor) fn has_protocol(&self, token: Token) -> bool {
+        let connection = self.registry.connection(token);
+        connection.is_some_and(|connection| connection.state != State::Lost && connection.protocol_is_in())
+    }
+
+    /// Runs user code as this connection's.
+    #[inline(always)]
+    pub(in crate::reactor) fn enter(
+        &mut self,
+        token: Token,
+        place: CallbackKind,
+        call: impl FnOnce(&mut Transport<'_>),
+    ) {
+        self.current = token;
+        let result = self.catch_panic(place, Some(token), |reactor| call(&mut Transport { reactor, token }));
+        self.current = Token::NONE;
+        if let Err(panic) = result {
+            self.lose_panicked(token, panic);
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn lose_panicked(&mut self, token: Token, panic: String) {
+        self.write_batch.clear();
+        let reason = Reason::Panicked(panic);
+        match self.registry.connection(token).map(|connection| connection.state) {
+            // It had been aborted in the same callback.
+            Some(State::Lost) => self.callbacks.correct_loss(token, reason),
+            _ => self.queue_loss(token, reason),
+        }
+    }
+
+    /// After a callback: what it wrote is sent, what it asked for begins.
+    pub(in crate::reactor) fn after_callback(&mut self, token: Token) {
+        if !self.write_batch.is_empty() {
+            self.send_write_batch(token);
+        }
+        match self.registry.connection(token) {
+            Some(connection) if connection.is_layered() => {
+                self.move_above_layers(token);
+                self.flush(token);
+            }
+            Some(connection) if connection.state != State::Open => self.advance_close(token),
+            _ => {}
+        }
+    }
+}

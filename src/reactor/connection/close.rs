@@ -1,0 +1,342 @@
+//! Closing: what waits is sent first, within a limit; the loss is told once; what lingers is read and dropped.
+
+use std::io;
+use std::time::Duration;
+
+use crate::net::{Close, Instant, Readiness, Token};
+use crate::reactor::connection::{CloseLimit, Connection, Flow, Registered, State};
+use crate::reactor::queues::{Callback, SocketDisposal};
+use crate::reactor::registry::Source;
+use crate::reactor::{Address, CallbackKind, Reactor, Reason, TimedCall, Transport};
+
+impl Reactor {
+    pub(crate) fn lose_connection(&mut self, token: Token, within: Option<Duration>) {
+        let Some(connection) = self.registry.connection_mut(token) else {
+            return;
+        };
+        if !connection.is_made() {
+            let reason = connection.rare().close_reason.take();
+            return self.queue_loss(token, reason.unwrap_or(Reason::Done));
+        }
+        let eof = match connection.state {
+            State::Open | State::OutputClosing | State::OutputClosed => false,
+            State::InputClosed | State::InputClosedOutputClosing => true,
+            State::Closing { .. } => {
+                if let Some(limit) = within {
+                    self.limit_closing_in_all(token, limit);
+                }
+                return;
+            }
+            // What had come before the failure is not wanted any more.
+            State::Broken => return self.finish_broken(token),
+            State::Lost | State::Lingering => return,
+        };
+        connection.state = State::Closing { eof };
+        self.batching &= self.current != token;
+        if let Some(limit) = within {
+            self.limit_closing_in_all(token, limit);
+        }
+        if self.current != token {
+            self.schedule_flush(token);
+        }
+    }
+
+    pub(crate) fn lose_write_connection(&mut self, token: Token) {
+        let Some(connection) = self.registry.connection_mut(token) else {
+            return;
+        };
+        connection.state = match connection.state {
+            State::Open => State::OutputClosing,
+            State::InputClosed => State::InputClosedOutputClosing,
+            _ => return,
+        };
+        self.batching &= self.current != token;
+        if self.current != token {
+            self.schedule_flush(token);
+        }
+    }
+
+    pub(crate) fn abort_connection(&mut self, token: Token) {
+        match self.registry.connection(token).map(|connection| connection.state) {
+            Some(State::Lingering) => self.end_lingering(token),
+            Some(_) => {
+                if self.current == token {
+                    self.write_batch.clear();
+                }
+                self.queue_loss(token, Reason::Aborted);
+            }
+            None => {}
+        }
+    }
+
+    /// Takes the next step of a connection that closes, if it can be taken.
+    pub(in crate::reactor) fn advance_close(&mut self, token: Token) {
+        let Some(connection) = self.registry.connection_mut(token) else {
+            return;
+        };
+        let waits = connection.unsent() > 0 || connection.has_producer() || connection.layers_send();
+        let limited = connection.cold.as_ref().is_some_and(|rare| rare.close_limit.is_some());
+        match connection.state {
+            State::OutputClosing | State::InputClosedOutputClosing if !waits => {
+                match self.net.shutdown_write(token) {
+                    // A peer that is gone has no use for it; the read side will tell.
+                    Err(error) if error.kind() != io::ErrorKind::NotConnected => {
+                        return self.output_failed(token, "shutdown", &error);
+                    }
+                    _ => {}
+                }
+                connection.write_closed_pending = true;
+                let both = connection.state == State::InputClosedOutputClosing;
+                connection.state = match both {
+                    true => State::Closing { eof: true },
+                    false => State::OutputClosed,
+                };
+                // Reading goes on for as long as the peer likes.
+                let limit = connection.cold.as_mut().and_then(|rare| rare.close_limit.take_if(|_| !both));
+                if let Some(limit) = limit {
+                    self.timers.cancel(limit.timer);
+                }
+                self.callbacks.push(Callback::WriteConnectionLost(token));
+                if both {
+                    self.schedule_flush(token);
+                }
+            }
+            State::Closing { eof } if !waits => {
+                // No pipe destroys what its reader has not read yet.
+                let at_risk = connection.wrote
+                    && !eof
+                    && connection.peer != Address::Pipe
+                    && !self.settings.linger.is_zero();
+                let farewell = match at_risk && self.net.shutdown_write(token).is_ok() {
+                    true => SocketDisposal::Linger,
+                    false => SocketDisposal::Close(Close::Graceful),
+                };
+                let told =
+                    self.registry.connection_mut(token).and_then(|c| c.cold.as_mut()?.close_reason.take());
+                let reason = told.unwrap_or(Reason::Done);
+                self.end(token, reason, farewell);
+            }
+            // A child may take its time to read; when it is gone there is nothing to wait for.
+            State::Closing { .. } | State::OutputClosing | State::InputClosedOutputClosing
+                if !limited && !connection.is_child_pipe() =>
+            {
+                let limit = self.settings.close_timeout;
+                self.limit_closing(token, limit, None);
+            }
+            _ => {}
+        }
+    }
+
+    /// Tells the protocol that our FIN is out, unless it knows.
+    pub(in crate::reactor) fn notify_write_closed(&mut self, token: Token) {
+        if let Some(connection) = self.registry.connection_mut(token)
+            && std::mem::replace(&mut connection.write_closed_pending, false)
+        {
+            self.call_protocol(token, CallbackKind::WriteConnectionLost, |protocol, transport| {
+                protocol.write_connection_lost(transport);
+            });
+        }
+    }
+
+    fn limit_closing_in_all(&mut self, token: Token, limit: Duration) {
+        let last = self.now() + limit;
+        self.limit_closing(token, limit, Some(last));
+    }
+
+    /// Grants a connection `limit` without progress, and no more than until `last`.
+    fn limit_closing(&mut self, token: Token, limit: Duration, last: Option<Instant>) {
+        let at = self.now() + limit;
+        let at = last.map_or(at, |last| at.min(last));
+        let timer = self.timers.set(at, TimedCall::CloseLimit(token));
+        let closing = CloseLimit { timer, limit, last };
+        let earlier = self
+            .registry
+            .connection_mut(token)
+            .and_then(|connection| connection.rare().close_limit.replace(closing));
+        if let Some(earlier) = earlier {
+            self.timers.cancel(earlier.timer);
+        }
+    }
+
+    /// Bytes went: the limit of a connection on its way out begins anew.
+    pub(in crate::reactor) fn note_progress(&mut self, token: Token) {
+        let Some(connection) = self.registry.connection(token) else {
+            return;
+        };
+        if let Some(closing) = connection.cold.as_ref().and_then(|rare| rare.close_limit) {
+            let at = self.now() + closing.limit;
+            let at = closing.last.map_or(at, |last| at.min(last));
+            // Only ever put off: a timer that is set in this turn waits for the next one, so setting an overdue one again and
+            // again would keep it from running while bytes go.
+            if self.timers.due(closing.timer).is_some_and(|due| due < at) {
+                self.timers.reset(closing.timer, at);
+            }
+        }
+    }
+
+    /// Offers what waits to the system, although it has not said that it takes any: Linux says so when a third of its
+    /// buffer is free, which a slow peer may take longer for than the limit.
+    fn sends_after_all(&mut self, token: Token) -> bool {
+        let Some(connection) = self.registry.connection_mut(token) else { return false };
+        if connection.waiting() == 0 {
+            return false;
+        }
+        connection.readiness.insert(Readiness::WRITABLE);
+        let before = self.statistics.bytes_sent;
+        self.flush(token);
+        self.statistics.bytes_sent > before
+    }
+
+    pub(crate) fn close_limit_reached(&mut self, token: Token) {
+        let Some(connection) = self.registry.connection_mut(token) else {
+            return;
+        };
+        let Some(closing) = connection.rare().close_limit.take() else {
+            return;
+        };
+        let state = connection.state;
+        let over = closing.last.is_some_and(|last| last <= self.now());
+        match state {
+            State::Lost => {}
+            State::Lingering => self.end_lingering(token),
+            _ if !over && self.sends_after_all(token) => {
+                if self.registry.connection(token).is_some_and(|connection| !connection.state.is_over()) {
+                    self.limit_closing(token, closing.limit, closing.last);
+                }
+            }
+            _ => {
+                self.statistics.close_timeouts += 1;
+                self.queue_loss(token, Reason::CloseTimedOut(closing.limit));
+            }
+        }
+    }
+
+    /// The connection is lost: `connection_lost` is queued, and nothing else will come. Where something that was
+    /// written is thrown away with it, the peer sees a reset: an end would say that it has all of it.
+    pub(crate) fn queue_loss(&mut self, token: Token, reason: Reason) {
+        let complete = self
+            .registry
+            .connection(token)
+            .is_some_and(|connection| connection.unsent() == 0 && connection.state != State::Broken);
+        let how = match reason {
+            Reason::Done | Reason::Lost(_) | Reason::Stopped if complete => Close::Graceful,
+            _ => Close::Reset,
+        };
+        self.end(token, reason, SocketDisposal::Close(how));
+    }
+
+    pub(in crate::reactor) fn end(&mut self, token: Token, reason: Reason, farewell: SocketDisposal) {
+        let Some(connection) = self.registry.connection_mut(token) else {
+            return;
+        };
+        if matches!(connection.state, State::Lost | State::Lingering) {
+            return;
+        }
+        connection.state = State::Lost;
+        // Nothing waits any more.
+        connection.flow = Flow::Open;
+        connection.clear_layers();
+        self.batching &= self.current != token;
+        connection.outgoing = Vec::new();
+        connection.sent = 0;
+        self.callbacks.push(Callback::Lost(token, reason, farewell));
+    }
+
+    /// Tells everyone whom it concerns that a connection is lost, and frees its slot.
+    pub(crate) fn deliver_loss(&mut self, token: Token, reason: &Reason, farewell: SocketDisposal) {
+        let Some(connection) = self.registry.connection_mut(token) else {
+            return;
+        };
+        self.statistics.connections_lost += u64::from(!connection.is_child_pipe());
+        let origin = connection.origin;
+        let protocol = connection.take_protocol();
+        let made = connection.is_made();
+        let (mut timers, mut closing, mut producer, mut layers) =
+            (Vec::new(), None, None::<Registered>, None);
+        let mut guards = Vec::new();
+        if let Some(rare) = connection.cold.as_mut() {
+            timers = std::mem::take(&mut rare.timers);
+            closing = rare.close_limit.take();
+            producer = rare.producer.take();
+            layers = rare.layers.take();
+            guards = rare.extensions.take_guards();
+        }
+        // Whoever hears of the loss may connect anew.
+        drop(guards);
+        let again = producer.as_ref().and_then(|registered| registered.again);
+        for timer in timers.into_iter().chain(closing.map(|closing| closing.timer)).chain(again) {
+            self.drop_timer(timer);
+        }
+        if let Some(Registered { producer: Some(mut producer), .. }) = producer {
+            self.call(CallbackKind::Producer, |reactor| {
+                producer.stop_producing(reactor);
+                drop(producer);
+            });
+        }
+        let mut protocol = protocol;
+        if let Some(protocol) = protocol.as_mut() {
+            // A panic in here changes nothing any more: it is logged, and everyone else is told all the same.
+            let _ = self.catch_panic(CallbackKind::ConnectionLost, Some(token), |reactor| {
+                protocol.connection_lost(&mut Transport { reactor, token }, reason);
+            });
+        }
+        if let Some(layers) = layers {
+            self.lose_layers(*layers, reason);
+        }
+        match farewell {
+            SocketDisposal::Close(how) => self.net.close(token, how),
+            SocketDisposal::Linger => self.begin_lingering(token),
+        }
+        match made {
+            true => self.connector_lost(origin, token, reason),
+            false => self.connection_never_made(origin, token, reason),
+        }
+        if let SocketDisposal::Close(_) = farewell {
+            self.forget(token);
+        }
+        self.call(CallbackKind::Drop, |_| drop(protocol));
+    }
+
+    /// Frees a slot, and drops what was registered too late.
+    fn forget(&mut self, token: Token) {
+        if let Some(Source::Connection(Connection { cold: Some(rare), .. })) = self.registry.remove(token) {
+            for timer in rare.timers {
+                self.drop_timer(timer);
+            }
+            for value in rare.extensions.into_values() {
+                self.call(CallbackKind::Drop, |_| drop(value));
+            }
+        }
+    }
+
+    /// Our FIN is out. Closing now would answer what still comes with a reset, which could destroy what
+    /// the peer has not read yet.
+    fn begin_lingering(&mut self, token: Token) {
+        let Some(connection) = self.registry.connection_mut(token) else {
+            return;
+        };
+        connection.state = State::Lingering;
+        connection.readiness.insert(Readiness::READABLE);
+        let linger = self.settings.linger;
+        let last = self.now() + linger.saturating_mul(LINGERS);
+        self.limit_closing(token, linger, Some(last));
+        self.schedule_resume(token);
+    }
+
+    pub(crate) fn end_lingering(&mut self, token: Token) {
+        let Some(connection) = self.registry.connection_mut(token) else {
+            return;
+        };
+        if connection.state != State::Lingering {
+            return;
+        }
+        if let Some(closing) = connection.rare().close_limit.take() {
+            self.timers.cancel(closing.timer);
+        }
+        self.net.close(token, Close::Graceful);
+        self.forget(token);
+    }
+}
+
+/// How many times the idle limit a lingering may last in all.
+const LINGERS: u32 = 5;

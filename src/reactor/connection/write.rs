@@ -1,0 +1,490 @@
+//! Writing: what a callback writes leaves together when it returns; what the system does not take waits.
+
+use std::io;
+
+use crate::net::{Readiness, Token};
+use crate::reactor::connection::{Connection, Flow, Pauses, State};
+use crate::reactor::queues::Callback;
+use crate::reactor::{Reactor, Reason, SystemError};
+
+impl Reactor {
+    #[inline]
+    pub(crate) fn write(&mut self, token: Token, data: &[u8]) {
+        // What one callback writes leaves together, when it returns.
+        let direct = self.batching && self.current == token;
+        if !direct || data.len() >= MAX_BATCHED_WRITE || !self.write_batch.push(data) {
+            self.write_unbatched(token, data);
+        }
+    }
+
+    /// A task writes. What it writes to one connection leaves together, as if it were that connection's callback that runs:
+    /// until it writes to another, or does something else with the reactor, or waits.
+    #[inline]
+    pub(crate) fn write_from_task(&mut self, token: Token, data: &[u8]) {
+        if self.current != token {
+            self.end_task_writes();
+            let connection = self.registry.connection(token);
+            if let Some(connection) = connection
+                && connection.state == State::Open
+                && connection.outgoing.is_empty()
+                && !connection.is_layered()
+            {
+                self.batching = connection.can_batch();
+                self.current = token;
+            }
+        }
+        self.write(token, data);
+    }
+
+    /// What a task has written leaves.
+    #[inline]
+    pub(crate) fn end_task_writes(&mut self) {
+        if self.current != Token::NONE {
+            self.send_task_writes();
+        }
+    }
+
+    /// As the end of a callback.
+    #[inline(never)]
+    fn send_task_writes(&mut self) {
+        let token = std::mem::replace(&mut self.current, Token::NONE);
+        let Some(connection) = self.registry.connection_mut(token) else { return self.write_batch.clear() };
+        let open = connection.state == State::Open && connection.outgoing.is_empty();
+        if !open || !connection.readiness.has(Readiness::WRITABLE) || self.write_batch.is_empty() {
+            return self.after_callback(token);
+        }
+        connection.wrote = true;
+        match self.net.send(token, self.write_batch.bytes()) {
+            Ok(count) if count == self.write_batch.len() => {
+                self.statistics.bytes_sent += count as u64;
+                self.write_batch.clear();
+            }
+            result => self.partial_send(token, result),
+        }
+    }
+
+    /// Whether a task that writes to a connection has to wait, because much waits to be sent or the connection closes or is
+    /// gone.
+    #[inline]
+    pub(crate) fn must_wait_to_write(&mut self, token: Token) -> bool {
+        let paused = |connection: &Connection| connection.flow != Flow::Open;
+        if self.current == token && self.registry.connection(token).is_some_and(paused) {
+            self.end_task_writes();
+            self.update_water_marks(token);
+        }
+        let connection = self.registry.connection(token);
+        connection.is_none_or(|connection| connection.flow != Flow::Open || connection.state.is_closing())
+    }
+
+    /// A write from outside of the connection's callbacks, or one that has no room beside what the callback has written.
+    #[inline(never)]
+    fn write_unbatched(&mut self, token: Token, data: &[u8]) {
+        if self.registry.connection(token).is_some_and(Connection::is_layered) {
+            return self.write_to_layers(token, data);
+        }
+        let Some(connection) = self.registry.connection(token) else { return };
+        if !connection.takes_writes() || data.is_empty() {
+            return;
+        }
+        if self.current == token {
+            // Much by itself is not worth a copy, but goes with what stands before it.
+            let much = data.len() >= MAX_BATCHED_WRITE && self.write_batch.is_empty();
+            if connection.outgoing.is_empty() && !much && self.write_batch.push(data) {
+                return self.update_batch_water_marks(token);
+            }
+            self.send_write_batch(token);
+        }
+        let Some(connection) = self.registry.connection(token) else { return };
+        let goes_now = self.current == token || data.len() >= MAX_BATCHED_WRITE;
+        if !connection.outgoing.is_empty() || !goes_now {
+            self.enqueue(token, data);
+        } else if data.len() < MAX_BATCHED_WRITE && self.write_batch.push(data) {
+            self.update_batch_water_marks(token);
+        } else {
+            self.send_or_enqueue(token, data);
+        }
+    }
+
+    /// What the running callback has written may be more than a small high-water mark.
+    fn update_batch_water_marks(&mut self, token: Token) {
+        if self.registry.connection(token).is_some_and(|connection| connection.small_marks) {
+            self.update_water_marks(token);
+            // The system may take all of it at the end of the callback; that has to be noticed.
+            self.schedule_flush(token);
+        }
+    }
+
+    /// The lowest layer's bytes: they leave together when the layers rest.
+    pub(in crate::reactor) fn write_from_layers(&mut self, token: Token, data: &[u8]) {
+        let sends = |connection: &&Connection| connection.state.sends();
+        let Some(connection) = self.registry.connection(token).filter(sends) else { return };
+        if connection.outgoing.is_empty() {
+            if self.write_batch.push(data) {
+                return;
+            }
+            self.send_write_batch(token);
+        }
+        let Some(connection) = self.registry.connection(token).filter(sends) else { return };
+        if !connection.outgoing.is_empty() {
+            self.enqueue(token, data);
+        } else if data.len() >= MAX_BATCHED_WRITE || !self.write_batch.push(data) {
+            self.send_or_enqueue(token, data);
+        }
+    }
+
+    fn send_or_enqueue(&mut self, token: Token, data: &[u8]) {
+        let sent = self.send(token, data);
+        if sent > 0 {
+            self.note_progress(token);
+        }
+        if let Some(rest) = data.get(sent..)
+            && !rest.is_empty()
+        {
+            self.enqueue(token, rest);
+        }
+    }
+
+    /// Hands bytes to the system, as many as it takes. All of them count as sent when the connection is
+    /// broken: they have no future.
+    #[inline]
+    fn send(&mut self, token: Token, data: &[u8]) -> usize {
+        let Some(connection) = self.registry.connection_mut(token) else {
+            return data.len();
+        };
+        if !connection.state.sends() {
+            return data.len();
+        }
+        connection.wrote = true;
+        while connection.readiness.has(Readiness::WRITABLE) {
+            match self.net.send(token, data) {
+                Ok(count) => {
+                    if count < data.len() {
+                        connection.readiness.remove(Readiness::WRITABLE);
+                    }
+                    self.statistics.bytes_sent += count as u64;
+                    if let Some(layers) = connection.layers_mut() {
+                        layers.taken = layers.taken.saturating_add(count);
+                    }
+                    return count;
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    connection.readiness.remove(Readiness::WRITABLE);
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => {
+                    self.output_failed(token, "send", &error);
+                    return data.len();
+                }
+            }
+        }
+        0
+    }
+
+    /// The system did not take all that a callback has written.
+    #[cold]
+    #[inline(never)]
+    pub(in crate::reactor) fn partial_send(&mut self, token: Token, result: io::Result<usize>) {
+        let Some(connection) = self.registry.connection_mut(token) else { return };
+        match result {
+            Ok(count) => {
+                connection.readiness.remove(Readiness::WRITABLE);
+                self.statistics.bytes_sent += count as u64;
+                self.write_batch.consume(count);
+                self.send_write_batch(token);
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => self.send_write_batch(token),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                connection.readiness.remove(Readiness::WRITABLE);
+                self.send_write_batch(token);
+            }
+            Err(error) => {
+                self.write_batch.clear();
+                self.output_failed(token, "send", &error);
+            }
+        }
+    }
+
+    /// Sends what the callback that just returned has written.
+    #[inline]
+    pub(in crate::reactor) fn send_write_batch(&mut self, token: Token) {
+        if self.write_batch.is_empty() {
+            return;
+        }
+        let mut scratch = std::mem::take(&mut self.write_batch);
+        self.send_or_enqueue(token, scratch.bytes());
+        scratch.clear();
+        self.write_batch = scratch;
+    }
+
+    /// Keeps bytes until the system takes them.
+    pub(in crate::reactor) fn enqueue(&mut self, token: Token, data: &[u8]) {
+        let limit = self.settings.write_buffer_limit;
+        let Some(connection) = self.registry.connection_mut(token) else {
+            return;
+        };
+        // What comes from layers was weighed when it was written.
+        let layered = connection.is_layered();
+        if !layered && connection.exceeds(connection.waiting(), limit) {
+            self.statistics.buffer_limits += 1;
+            self.queue_loss(token, Reason::BufferLimit(limit));
+            return;
+        }
+        connection.wrote = true;
+        self.batching &= self.current != token;
+        if connection.outgoing.capacity() == 0 {
+            connection.outgoing = self.spare_buffers.pop().unwrap_or_default();
+        }
+        // Bytes sent already make room when they are the larger part.
+        if connection.sent > connection.outgoing.len() / 2 {
+            connection.outgoing.drain(..connection.sent);
+            connection.sent = 0;
+        }
+        connection.outgoing.extend_from_slice(data);
+        self.schedule_flush(token);
+        if !layered {
+            self.update_water_marks(token);
+        }
+    }
+
+    /// Looks after a connection at the end of the turn.
+    pub(crate) fn schedule_flush(&mut self, token: Token) {
+        if let Some(connection) = self.registry.connection_mut(token)
+            && !connection.flush_scheduled
+        {
+            connection.flush_scheduled = true;
+            self.flush_queue.push(token);
+        }
+    }
+
+    #[inline]
+    pub(crate) fn run_flushes(&mut self) {
+        if !self.flush_queue.is_empty() {
+            self.flush_all();
+        }
+    }
+
+    #[inline(never)] // a turn without it is short
+    fn flush_all(&mut self) {
+        let mut dirty = std::mem::take(&mut self.flush_queue);
+        for token in dirty.drain(..) {
+            if let Some(connection) = self.registry.connection_mut(token) {
+                connection.flush_scheduled = false;
+                self.flush(token);
+            } else {
+                self.flush_dirty_datagrams(token);
+            }
+        }
+        // Layers are called in a flush, and may have made others dirty: those have the next turn.
+        dirty.append(&mut self.flush_queue);
+        self.flush_queue = dirty;
+    }
+
+    /// Sends what waits, up to the connection's share of the turn, and sees what follows from it.
+    pub(in crate::reactor) fn flush(&mut self, token: Token) {
+        let layered = self.registry.connection(token).is_some_and(Connection::is_layered);
+        if layered {
+            self.run_layers(token);
+        }
+        let mut share = self.settings.write_per_turn;
+        while let Some(connection) = self.registry.connection_mut(token) {
+            let waiting = connection.waiting();
+            if waiting == 0 || !connection.readiness.has(Readiness::WRITABLE) || !connection.state.sends() {
+                break;
+            }
+            if share == 0 {
+                self.schedule_resume(token);
+                break;
+            }
+            // Taken out, so that the buffer and the table are not borrowed together.
+            let outgoing = std::mem::take(&mut connection.outgoing);
+            let start = connection.sent;
+            let ahead = connection.bytes_before_fds();
+            let most = ahead.filter(|ahead| *ahead > 0).unwrap_or(share).min(share);
+            let end = outgoing.len().min(start.saturating_add(most));
+            let piece = outgoing.get(start..end).unwrap_or_default();
+            let count = match ahead {
+                Some(0) => self.send_fds(token, piece),
+                _ => self.send(token, piece),
+            };
+            share = share.saturating_sub(count.max(1));
+            if let Some(connection) = self.registry.connection_mut(token)
+                && connection.state.sends()
+            {
+                connection.outgoing = outgoing;
+                connection.sent = start + count;
+                if ahead.is_some() {
+                    connection.fds_sent(count);
+                }
+            }
+            if count > 0 {
+                self.note_progress(token);
+            }
+        }
+        let sent = !layered || self.tell_layers_of_sent(token);
+        if let Some(connection) = self.registry.connection_mut(token)
+            && connection.waiting() == 0
+            && (connection.outgoing.capacity() > 0 || layered)
+        {
+            let empty = std::mem::take(&mut connection.outgoing);
+            connection.sent = 0;
+            let all_sent = connection.held() == 0;
+            recycle_buffer(empty, &mut self.spare_buffers);
+            if all_sent {
+                self.ask_once_sent(token, sent);
+            }
+        }
+        self.update_water_marks(token);
+        self.advance_close(token);
+    }
+
+    /// A connection's water marks, high and low. A high one above the buffer limit counts as the limit: a protocol
+    /// is told to pause before the limit can end its connection.
+    pub(in crate::reactor) fn marks(&self, connection: &Connection) -> (usize, usize) {
+        let defaults = (self.settings.high_water, self.settings.low_water);
+        let (high, low) = connection.water_marks().unwrap_or(defaults);
+        let high = high.min(self.settings.write_buffer_limit);
+        (high, low.min(high))
+    }
+
+    /// Whether a new connection's high-water mark is below what a callback's writes may come to.
+    pub(in crate::reactor) fn has_small_marks(&self) -> bool {
+        self.settings.high_water.min(self.settings.write_buffer_limit) < WRITE_BATCH_SIZE
+    }
+
+    /// Bytes written that the system has not taken, those included that the running callback has just written.
+    pub(in crate::reactor) fn unsent(&self, token: Token) -> usize {
+        let scratch = if self.current == token { self.write_batch.len() } else { 0 };
+        scratch + self.registry.connection(token).map_or(0, Connection::unsent)
+    }
+
+    /// Whether a connection has more unsent bytes than its high-water mark, or has not come down to the low one.
+    pub(in crate::reactor) fn writing_paused(&self, token: Token) -> bool {
+        self.registry.connection(token).is_some_and(|connection| {
+            connection.flow != Flow::Open || self.unsent(token) > self.marks(connection).0
+        })
+    }
+
+    /// Whether a water mark was crossed.
+    pub(crate) fn update_water_marks(&mut self, token: Token) {
+        let unsent = self.unsent(token);
+        self.update_water_marks_at(token, unsent);
+    }
+
+    /// The same, for so many unsent bytes.
+    pub(in crate::reactor) fn update_water_marks_at(&mut self, token: Token, unsent: usize) {
+        let Some(connection) = self.registry.connection(token) else { return };
+        let (high, low) = self.marks(connection);
+        let Some(connection) = self.registry.connection_mut(token) else { return };
+        match connection.flow {
+            Flow::Open if unsent > high => {
+                connection.flow = Flow::PauseQueued;
+                self.statistics.pauses += 1;
+                self.callbacks.push(Callback::PauseWriting(token));
+            }
+            Flow::PauseQueued | Flow::Paused if unsent <= low => {
+                connection.flow = Flow::Open;
+                self.callbacks.push(Callback::ResumeWriting(token));
+            }
+            Flow::Paused => {
+                let unsent = u32::try_from(unsent).unwrap_or(u32::MAX);
+                connection.unsent_floor = connection.unsent_floor.min(unsent);
+            }
+            Flow::Open | Flow::PauseQueued => {}
+        }
+    }
+
+    pub(in crate::reactor) fn output_failed(&mut self, token: Token, call: &'static str, error: &io::Error) {
+        let reason = Reason::Lost(SystemError::new(call, error));
+        let Some(connection) = self.registry.connection_mut(token) else {
+            return;
+        };
+        connection.outgoing = Vec::new();
+        connection.sent = 0;
+        connection.drop_fds();
+        self.batching &= self.current != token;
+        connection.clear_layers();
+        let reads = connection.state.reads() && !connection.pauses.has(Pauses::PROTOCOL);
+        connection.state = State::Broken;
+        if reads {
+            // What came before the failure is delivered first; the end of the input brings the loss.
+            connection.rare().broken = Some(reason);
+            connection.readiness.insert(Readiness::READABLE);
+            connection.readiness.insert(Readiness::READ_CLOSED);
+            self.schedule_resume(token);
+        } else {
+            self.queue_loss(token, reason);
+        }
+    }
+}
+
+/// Keeps an emptied buffer for those that will need one.
+pub(in crate::reactor) fn recycle_buffer(mut empty: Vec<u8>, spare: &mut Vec<Vec<u8>>) {
+    if (1..=MAX_RECYCLED_CAPACITY).contains(&empty.capacity()) && spare.len() < MAX_SPARE_BUFFERS {
+        empty.clear();
+        spare.push(empty);
+    }
+}
+
+/// What the callback that runs has written: one buffer for all connections.
+#[derive(Default)]
+pub(in crate::reactor) struct WriteBatch {
+    bytes: Box<[u8]>,
+    used: usize,
+}
+
+impl WriteBatch {
+    pub(in crate::reactor) fn new() -> WriteBatch {
+        WriteBatch { bytes: vec![0; WRITE_BATCH_SIZE].into(), used: 0 }
+    }
+
+    /// Appends `data`, if there is room.
+    #[inline]
+    fn push(&mut self, data: &[u8]) -> bool {
+        let end = self.used + data.len();
+        match self.bytes.get_mut(self.used..end) {
+            Some(room) => {
+                room.copy_from_slice(data);
+                self.used = end;
+                true
+            }
+            None => false,
+        }
+    }
+
+    #[inline]
+    pub(in crate::reactor) fn bytes(&self) -> &[u8] {
+        // `used` never passes the end.
+        &self.bytes[..self.used]
+    }
+
+    pub(in crate::reactor) fn len(&self) -> usize {
+        self.used
+    }
+
+    pub(in crate::reactor) fn is_empty(&self) -> bool {
+        self.used == 0
+    }
+
+    pub(in crate::reactor) fn clear(&mut self) {
+        self.used = 0;
+    }
+
+    /// Forgets the first `count` bytes.
+    fn consume(&mut self, count: usize) {
+        let count = count.min(self.used);
+        self.bytes.copy_within(count..self.used, 0);
+        self.used -= count;
+    }
+}
+
+/// What one callback writes leaves together up to so many bytes.
+pub(in crate::reactor) const WRITE_BATCH_SIZE: usize = 16 * 1024;
+
+/// A write of this many bytes goes straight to the system, uncopied, if nothing was written before it.
+const MAX_BATCHED_WRITE: usize = 8 * 1024;
+
+/// An emptied buffer larger than this is given back.
+const MAX_RECYCLED_CAPACITY: usize = 64 * 1024;
+
+/// Empty buffers kept for those that will need one.
+const MAX_SPARE_BUFFERS: usize = 16;

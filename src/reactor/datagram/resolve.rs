@@ -1,0 +1,94 @@
+//! UDP with a peer by its host name: the socket has its name at once, and is opened when the host's addresses are known.
+
+use std::net::SocketAddr;
+
+use crate::net::Token;
+use crate::reactor::connect::happy_eyeballs::RankedFailure;
+use crate::reactor::datagram::options::MOST_SIZE;
+use crate::reactor::datagram::{DatagramSlot, State};
+use crate::reactor::queues::Callback;
+use crate::reactor::registry::Source;
+use crate::reactor::{Address, ConnectTcp, DatagramId, DatagramProtocol, ListenUdp, Reactor, Reason, Result};
+
+impl Reactor {
+    /// As [`open_udp`](Reactor::open_udp) with a peer, whose host is looked up; of its addresses the first is taken that a
+    /// socket can be connected to. Until then what is written waits. When there is none, the protocol is stopped.
+    pub(crate) fn open_udp_to(
+        &mut self,
+        host: &str,
+        port: u16,
+        options: &ListenUdp,
+        protocol: Box<dyn DatagramProtocol>,
+    ) -> Result<DatagramId> {
+        let asked = ConnectTcp::new(host, port);
+        asked.check().map_err(|why| crate::reactor::BadAddress { text: format!("{host}:{port}"), why })?;
+        self.check_begins()?;
+        let slot = DatagramSlot::resolving(protocol, options.address, options.max_size.min(MOST_SIZE));
+        let token = self.registry.insert(Source::Datagram(Box::new(slot)));
+        let (name, options) = (host.to_owned(), options.clone());
+        let asked = self.resolve(host, port, move |reactor, found| {
+            reactor.peer_resolved(token, &name, &options, found);
+        });
+        match asked {
+            Ok(lookup) => {
+                if let Some(slot) = self.registry.datagram_mut(token) {
+                    slot.lookup = Some(lookup);
+                }
+                Ok(DatagramId(token))
+            }
+            Err(error) => {
+                self.registry.remove(token);
+                Err(error)
+            }
+        }
+    }
+
+    fn peer_resolved(
+        &mut self,
+        token: Token,
+        name: &str,
+        options: &ListenUdp,
+        found: Result<Vec<SocketAddr>, Reason>,
+    ) {
+        // It may have been closed meanwhile.
+        if self.registry.datagram(token).is_none_or(|slot| slot.state != State::Resolving) {
+            return;
+        }
+        match found.and_then(|addresses| self.open_to_one_of(token, name, options, &addresses)) {
+            Ok(()) => self.callbacks.push(Callback::StartDatagram(token)),
+            Err(reason) => {
+                self.stop_datagram(token, reason);
+            }
+        }
+    }
+
+    fn open_to_one_of(
+        &mut self,
+        token: Token,
+        name: &str,
+        options: &ListenUdp,
+        addresses: &[SocketAddr],
+    ) -> Result<(), Reason> {
+        let mut told = None;
+        for address in addresses {
+            let (options, peer) = options.towards(*address);
+            if options.address.is_ipv4() && peer.is_ipv6() {
+                continue;
+            }
+            match self.net.open(token, &options.open(Some(peer))) {
+                Err(failed) => RankedFailure::note_opening(&mut told, &failed, peer.is_ipv6()),
+                Ok(()) => match self.name_datagram(token, Some(Address::Udp(peer))) {
+                    Ok((host, peer, hears)) => {
+                        if let Some(slot) = self.registry.datagram_mut(token) {
+                            slot.opened(host, peer, hears);
+                        }
+                        return Ok(());
+                    }
+                    Err(error) => RankedFailure::note(&mut told, Reason::of_connect(&error, "getsockname")),
+                },
+            }
+        }
+        let why = "it has no address of the socket's family".to_owned();
+        Err(told.map_or(Reason::Unresolved { host: name.to_owned(), why }, RankedFailure::into_reason))
+    }
+}

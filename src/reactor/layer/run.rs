@@ -1,0 +1,585 @@
+//! The layers of a connection at work: they are called one after the other, until nothing waits for anybody.
+//!
+//! What a layer asks for only fills the buffers between it and its neighbours ([`Layers`]). [`Reactor::run_layers`] empties
+//! them from the loop, one call of user code after the other. A connection without layers has none of this: its
+//! protocol stands in its own slot, which is where the path of a message looks first.
+
+use std::time::Duration;
+
+use crate::net::{Instant, Readiness, Token};
+use crate::reactor::connection::{Connection, Flow, Pauses, State};
+use crate::reactor::layer::stack::{Eof, LayerSlot, Layers, Step};
+use crate::reactor::layer::{Layer, LayerContext, LayerError};
+use crate::reactor::queues::Callback;
+use crate::reactor::registry::Source;
+use crate::reactor::{Address, CallbackKind, Factory, Protocol, Reactor, Reason, TimedCall, Transport};
+
+/// What a factory made for a connection.
+pub(crate) enum Built {
+    Protocol(Box<dyn Protocol>),
+    /// The protocol is built when these are ready.
+    Layers(Vec<Box<dyn Layer>>),
+}
+
+/// Asks a factory, which is out of its place, for a new connection's layers, and for its protocol if it has none.
+pub(in crate::reactor) fn build(
+    factory: &mut dyn Factory,
+    reactor: &mut Reactor,
+    peer: &Address,
+) -> Option<Built> {
+    let layers = factory.layers(reactor, peer);
+    if reactor.is_refused() {
+        return None;
+    }
+    match layers.is_empty() {
+        true => factory.build_protocol(reactor, peer).map(Built::Protocol),
+        false => Some(Built::Layers(layers)),
+    }
+}
+
+// -- what layers ask for --
+
+impl Reactor {
+    pub(in crate::reactor) fn place_mut(&mut self, token: Token, index: usize) -> Option<&mut LayerSlot> {
+        self.registry.connection_mut(token)?.stage(index)
+    }
+
+    pub(in crate::reactor) fn deliver_above(&mut self, token: Token, index: usize, data: &[u8]) {
+        let Some(layers) = self.registry.connection_mut(token).and_then(Connection::layers_mut) else {
+            return;
+        };
+        let waiting = match layers.stack.get_mut(index + 1) {
+            Some(stage) => &mut stage.received,
+            None => &mut layers.above,
+        };
+        waiting.push(data, &mut self.spare_buffers);
+    }
+
+    pub(in crate::reactor) fn deliver_end_above(&mut self, token: Token, index: usize) {
+        let Some(layers) = self.registry.connection_mut(token).and_then(Connection::layers_mut) else {
+            return;
+        };
+        match layers.stack.get_mut(index + 1) {
+            Some(stage) => stage.received.finish(),
+            None => layers.above.finish(),
+        }
+    }
+
+    pub(in crate::reactor) fn send_beneath(&mut self, token: Token, index: usize, data: &[u8]) {
+        let Some(layers) = self.registry.connection_mut(token).and_then(Connection::layers_mut) else {
+            return;
+        };
+        match index.checked_sub(1) {
+            Some(beneath) => {
+                if let Some(stage) = layers.stack.get_mut(beneath) {
+                    stage.written.push(data, &mut self.spare_buffers);
+                }
+            }
+            None if layers.output == Eof::Told => {}
+            None => self.write_from_layers(token, data),
+        }
+    }
+
+    pub(in crate::reactor) fn send_end_beneath(&mut self, token: Token, index: usize) {
+        let Some(layers) = self.registry.connection_mut(token).and_then(Connection::layers_mut) else {
+            return;
+        };
+        if layers.stack.get(index).is_none_or(|stage| stage.written.end != Eof::Told) {
+            return;
+        }
+        match index.checked_sub(1) {
+            Some(beneath) => {
+                if let Some(stage) = layers.stack.get_mut(beneath) {
+                    stage.written.finish();
+                }
+            }
+            None => layers.output = Eof::Told,
+        }
+    }
+
+    pub(in crate::reactor) fn wake_layer_at(&mut self, token: Token, index: usize, at: Instant) {
+        let Some(earlier) = self.place_mut(token, index).map(|stage| stage.wake) else { return };
+        if let Some(earlier) = earlier
+            && self.timers.reset(earlier, at)
+        {
+            return;
+        }
+        let timer = self.timers.set(at, TimedCall::WakeLayer(token, index as u32));
+        if let Some(stage) = self.place_mut(token, index) {
+            stage.wake = Some(timer);
+        }
+    }
+
+    pub(in crate::reactor) fn cancel_wake(&mut self, token: Token, index: usize) {
+        if let Some(timer) = self.place_mut(token, index).and_then(|stage| stage.wake.take()) {
+            self.timers.cancel(timer);
+        }
+    }
+
+    pub(in crate::reactor) fn layer_pauses(&mut self, token: Token, index: usize, paused: bool) {
+        let Some(connection) = self.registry.connection_mut(token) else { return };
+        let Some(layers) = connection.layers_mut() else { return };
+        if let Some(stage) = layers.stack.get_mut(index) {
+            stage.reading_paused = paused;
+        }
+        let any = layers.stack.iter().any(|stage| stage.reading_paused);
+        connection.pauses.set(Pauses::LAYERS, any);
+        if connection.wants_read() {
+            // No edge will come for what is there already.
+            self.schedule_resume(token);
+        }
+    }
+
+    pub(in crate::reactor) fn end_from_layer(&mut self, token: Token, error: LayerError) {
+        if let Some(layers) = self.registry.connection_mut(token).and_then(Connection::layers_mut) {
+            layers.ending.get_or_insert(Reason::Layer(error));
+        }
+    }
+
+    pub(in crate::reactor) fn close_from_layer(&mut self, token: Token, error: Option<LayerError>) {
+        if let Some(error) = error
+            && let Some(connection) = self.registry.connection_mut(token)
+            && !connection.state.is_closing()
+        {
+            connection.rare().close_reason.get_or_insert(Reason::Layer(error));
+        }
+        self.lose_connection(token, None);
+    }
+}
+
+// -- the way through --
+
+impl Reactor {
+    /// A new connection with layers, which are started now.
+    pub(in crate::reactor) fn begin_layers(&mut self, token: Token, layers: Vec<Box<dyn Layer>>) {
+        if let Some(connection) = self.registry.connection_mut(token) {
+            let origin = connection.origin;
+            connection.rare().layers = Some(Box::new(Layers::new(layers)));
+            self.flush(token);
+            // A connector has a limit of its own.
+            if self.awaits_layers(token) && self.registry.connector(origin).is_none() {
+                let at = self.now() + self.settings.handshake_timeout;
+                let timer = self.timers.set(at, TimedCall::HandshakeLimit(token));
+                if let Some(layers) = self.registry.connection_mut(token).and_then(Connection::layers_mut) {
+                    layers.limit = Some(timer);
+                }
+            }
+        }
+    }
+
+    /// Whether a connection is not made yet, because its layers are not ready.
+    pub(in crate::reactor) fn awaits_layers(&self, token: Token) -> bool {
+        let connection = self.registry.connection(token);
+        connection.is_some_and(|connection| !connection.is_made() && connection.state != State::Lost)
+    }
+
+    /// The layers of a connection were not ready in time.
+    pub(in crate::reactor) fn handshake_timed_out(&mut self, token: Token, limit: Duration) {
+        if self.awaits_layers(token) {
+            self.statistics.handshake_timeouts += 1;
+            self.queue_loss(token, Reason::TimedOut(limit));
+        }
+    }
+
+    /// Layers are ready, and a limit for that has no use any more.
+    fn end_handshake(&mut self, token: Token, origin: Token) {
+        let layers = self.registry.connection_mut(token).and_then(Connection::layers_mut);
+        let own = layers.and_then(|layers| layers.limit.take());
+        let timeout = self.registry.connector_mut(origin).and_then(|slot| slot.timeout.take());
+        for timer in own.into_iter().chain(timeout) {
+            self.timers.cancel(timer);
+        }
+    }
+
+    /// Puts a layer on top of a connection's others.
+    pub(crate) fn add_layer(&mut self, token: Token, layer: Box<dyn Layer>) {
+        // What the callback has written up to now goes out as it is.
+        if self.current == token {
+            self.send_write_batch(token);
+        }
+        let Some(connection) = self.registry.connection_mut(token).filter(|c| !c.state.is_closing()) else {
+            return;
+        };
+        // Its bytes are the layer's from now on, and descriptors would come past it.
+        connection.pauses.set(Pauses::DESCRIPTORS, false);
+        let mut stage = LayerSlot::new(layer);
+        match connection.layers_mut() {
+            Some(layers) => {
+                // What the protocol has not been told of is the new layer's.
+                std::mem::swap(&mut layers.above, &mut stage.received);
+                layers.stack.push(stage);
+            }
+            None => {
+                let mut layers = Layers::new(Vec::new());
+                layers.made = true;
+                layers.stack.push(stage);
+                layers.protocol = connection.protocol.take();
+                if layers.protocol.is_none() && self.current == token {
+                    // It is the caller, and comes back to its old slot. This keeps it off the shortest way after that:
+                    // `settle` moves it above the layers, and sets this right.
+                    connection.readiness.remove(Readiness::WRITABLE);
+                }
+                connection.rare().layers = Some(Box::new(layers));
+            }
+        }
+        self.batching &= self.current != token;
+        self.schedule_flush(token);
+    }
+
+    /// After a callback in which a connection got its first layer.
+    pub(in crate::reactor) fn move_above_layers(&mut self, token: Token) {
+        if let Some(connection) = self.registry.connection_mut(token)
+            && let Some(protocol) = connection.protocol.take()
+        {
+            connection.put_protocol(protocol);
+            connection.readiness.insert(Readiness::WRITABLE);
+        }
+    }
+
+    /// Bytes from the socket of a connection whose protocol is not in its first slot.
+    #[cold]
+    #[inline(never)]
+    pub(in crate::reactor) fn received_beneath(&mut self, token: Token, buffer: &[u8], count: usize) {
+        let data = buffer.get(..count).unwrap_or_default();
+        let Some(connection) = self.registry.connection_mut(token) else { return };
+        let state = connection.state;
+        let Some(stage) = connection.stage(0) else {
+            // It lingers: what comes is dropped.
+            return self.note_progress(token);
+        };
+        if state == State::Lost {
+            return;
+        }
+        if stage.started && stage.received.next().is_none() {
+            self.call_layer(token, 0, |layer, below| layer.data_received(below, data));
+        } else {
+            stage.received.push(data, &mut self.spare_buffers);
+        }
+        self.flush(token);
+    }
+
+    /// The end of a layered connection's input goes through its layers first; `false` when there are none to go through.
+    pub(in crate::reactor) fn end_beneath(&mut self, token: Token) -> bool {
+        let Some(connection) = self.registry.connection_mut(token) else { return false };
+        if matches!(connection.state, State::Broken | State::Lingering) {
+            return false;
+        }
+        let Some(stage) = connection.stage(0) else { return false };
+        stage.received.finish();
+        self.flush(token);
+        true
+    }
+
+    pub(crate) fn layer_woken(&mut self, token: Token, index: u32) {
+        let index = index as usize;
+        let Some(stage) = self.place_mut(token, index) else { return };
+        stage.wake = None;
+        self.call_layer(token, index, |layer, below| layer.timer_expired(below));
+        self.flush(token);
+    }
+
+    /// What the protocol, or somebody else by its transport, has written.
+    pub(in crate::reactor) fn write_to_layers(&mut self, token: Token, data: &[u8]) {
+        let (limit, unsent) = (self.settings.write_buffer_limit, self.unsent(token));
+        let Some(connection) = self.registry.connection_mut(token) else { return };
+        if !connection.takes_writes() || data.is_empty() {
+            return;
+        }
+        if connection.exceeds(unsent, limit) {
+            self.statistics.buffer_limits += 1;
+            self.queue_loss(token, Reason::BufferLimit(limit));
+            return;
+        }
+        let Some(layers) = connection.layers_mut() else { return };
+        if let Some(stage) = layers.stack.last_mut() {
+            stage.written.push(data, &mut self.spare_buffers);
+        }
+        // While one of them is called, what it was handed is in no count.
+        let counted = layers.stack.iter().all(|stage| stage.layer.is_some());
+        if counted {
+            self.update_water_marks(token);
+        }
+        if self.current != token {
+            self.schedule_flush(token);
+        }
+    }
+
+    /// Calls layers and protocol until nothing waits for them.
+    pub(in crate::reactor) fn run_layers(&mut self, token: Token) {
+        while let Some(step) = self.next_step(token) {
+            self.take_step(token, step);
+        }
+        self.send_write_batch(token);
+        self.empty_layers(token);
+        if let Some(connection) = self.registry.connection_mut(token)
+            && connection.pauses.has(Pauses::KEPT)
+            && !connection.layers_keep_input()
+        {
+            connection.pauses.set(Pauses::KEPT, false);
+            if connection.wants_read() {
+                self.schedule_resume(token);
+            }
+        }
+    }
+
+    /// Tells layers that asked for it what the system took; says whether it took anything.
+    pub(in crate::reactor) fn tell_layers_of_sent(&mut self, token: Token) -> bool {
+        let Some(layers) = self.registry.connection_mut(token).and_then(Connection::layers_mut) else {
+            return false;
+        };
+        let taken = std::mem::take(&mut layers.taken);
+        if taken == 0 {
+            return false;
+        }
+        let watching = |(index, stage): (usize, &LayerSlot)| stage.watches_sent.then_some(index);
+        let watching: Vec<usize> = layers.stack.iter().enumerate().filter_map(watching).collect();
+        for &index in &watching {
+            if self.registry.connection(token).is_some_and(|connection| connection.state != State::Lost) {
+                self.call_layer(token, index, |layer, below| layer.sent(below, taken));
+            }
+        }
+        if !watching.is_empty() {
+            self.run_layers(token);
+            let connection = self.registry.connection(token);
+            if connection.and_then(Connection::layers).is_some_and(|layers| layers.taken > 0) {
+                // What they wrote themselves has the next turn.
+                self.schedule_flush(token);
+            }
+        }
+        true
+    }
+
+    fn next_step(&self, token: Token) -> Option<Step> {
+        let connection = self.registry.connection(token)?;
+        let closes = match connection.state {
+            State::OutputClosing | State::InputClosedOutputClosing | State::Closing { .. } => {
+                !connection.has_producer()
+            }
+            State::Lost | State::Lingering => return None,
+            State::Open | State::InputClosed | State::OutputClosed | State::Broken => false,
+        };
+        let paused = connection.pauses.has(Pauses::PROTOCOL);
+        connection.layers()?.next(connection.state, closes, paused)
+    }
+
+    fn take_step(&mut self, token: Token, step: Step) {
+        if matches!(step, Step::Make | Step::Deliver | Step::DeliverEnd) {
+            self.weigh_what_layers_sent(token);
+        }
+        let Some(connection) = self.registry.connection_mut(token) else { return };
+        let again = connection.pauses.has(Pauses::AGAIN);
+        let Some(layers) = connection.layers_mut() else { return };
+        match step {
+            Step::Start(index) => {
+                if let Some(stage) = layers.stack.get_mut(index) {
+                    stage.started = true;
+                }
+                self.call_layer(token, index, |layer, below| layer.started(below));
+            }
+            Step::Written(index) => {
+                let Some(stage) = layers.stack.get_mut(index) else { return };
+                let bytes = std::mem::take(&mut stage.written.bytes);
+                self.call_layer(token, index, |layer, below| layer.data_written(below, &bytes));
+                if let Some(stage) = self.place_mut(token, index) {
+                    reuse(&mut stage.written.bytes, bytes);
+                }
+            }
+            Step::Received(index) => {
+                let Some(stage) = layers.stack.get_mut(index) else { return };
+                let bytes = std::mem::take(&mut stage.received.bytes);
+                self.call_layer(token, index, |layer, below| layer.data_received(below, &bytes));
+                if let Some(stage) = self.place_mut(token, index) {
+                    reuse(&mut stage.received.bytes, bytes);
+                }
+            }
+            Step::WriteEnding(index) => {
+                let Some(stage) = layers.stack.get_mut(index) else { return };
+                stage.written.end = Eof::Told;
+                self.call_layer(token, index, |layer, below| layer.write_closing(below));
+            }
+            Step::ReadEnded(index) => {
+                let Some(stage) = layers.stack.get_mut(index) else { return };
+                stage.received.end = Eof::Told;
+                self.call_layer(token, index, |layer, below| layer.read_ended(below));
+            }
+            Step::EndOutput => {
+                layers.output = Eof::Coming;
+                match layers.stack.last_mut() {
+                    Some(stage) => stage.written.finish(),
+                    None => layers.output = Eof::Told,
+                }
+            }
+            Step::End => {
+                if let Some(reason) = layers.ending.take() {
+                    self.queue_loss(token, reason);
+                }
+            }
+            Step::Make => self.make_above_layers(token),
+            Step::Deliver | Step::DeliverEnd if again => {
+                connection.pauses.set(Pauses::AGAIN, false);
+                self.call_above_layers(token, CallbackKind::DataReceived, |protocol, transport| {
+                    protocol.data_received(transport, &[]);
+                });
+            }
+            Step::Deliver => self.deliver_to_protocol(token),
+            Step::DeliverEnd => {
+                layers.above.end = Eof::Told;
+                self.input_ended_above(token);
+            }
+        }
+    }
+
+    /// What layers have sent up to now may have brought the unsent bytes up or down: the protocol can see that.
+    fn weigh_what_layers_sent(&mut self, token: Token) {
+        let Some(connection) = self.registry.connection(token) else { return };
+        if self.write_batch.len() > self.marks(connection).0 {
+            self.send_write_batch(token);
+        }
+        let unsent = self.registry.connection(token).map_or(0, Connection::unsent);
+        self.update_water_marks_at(token, unsent + self.write_batch.len());
+    }
+
+    fn deliver_to_protocol(&mut self, token: Token) {
+        let layers = self.registry.connection_mut(token).and_then(Connection::layers_mut);
+        let Some(waiting) = layers.map(|layers| &mut layers.above.bytes) else { return };
+        let mut bytes = std::mem::take(waiting);
+        // No more at once than a read brings.
+        if bytes.len() > self.settings.read_buffer {
+            *waiting = bytes.split_off(self.settings.read_buffer);
+        }
+        self.call_above_layers(token, CallbackKind::DataReceived, |protocol, transport| {
+            protocol.data_received(transport, &bytes);
+        });
+        if let Some(layers) = self.registry.connection_mut(token).and_then(Connection::layers_mut) {
+            reuse(&mut layers.above.bytes, bytes);
+        }
+    }
+
+    /// Calls one layer, which is out of its place meanwhile.
+    fn call_layer(
+        &mut self,
+        token: Token,
+        index: usize,
+        call: impl FnOnce(&mut dyn Layer, &mut LayerContext<'_>),
+    ) {
+        let Some(mut layer) = self.place_mut(token, index).and_then(|stage| stage.layer.take()) else {
+            return;
+        };
+        self.batching = false;
+        let mut held = 0;
+        self.enter(token, CallbackKind::Layer, |transport| {
+            call(&mut *layer, &mut LayerContext { reactor: transport.reactor, token, index });
+            held = layer.buffered();
+        });
+        if let Some(connection) = self.registry.connection_mut(token) {
+            // Nothing is held any more on a connection that was lost.
+            let lost = connection.state == State::Lost;
+            if let Some(stage) = connection.stage(index) {
+                stage.held = if lost { 0 } else { held };
+                stage.layer = Some(layer);
+            }
+        }
+    }
+
+    /// Calls the protocol of a layered connection, which is out of its slot meanwhile; nothing that follows is done.
+    pub(in crate::reactor) fn call_above_layers(
+        &mut self,
+        token: Token,
+        place: CallbackKind,
+        call: impl FnOnce(&mut dyn Protocol, &mut Transport<'_>),
+    ) {
+        let layers = self.registry.connection_mut(token).and_then(Connection::layers_mut);
+        let Some(mut protocol) = layers.and_then(|layers| layers.protocol.take()) else { return };
+        self.batching = false;
+        self.enter(token, place, |transport| call(&mut *protocol, transport));
+        if let Some(connection) = self.registry.connection_mut(token) {
+            connection.put_protocol(protocol);
+        }
+    }
+
+    /// All layers are ready: the factory builds the protocol, which knows the final addresses.
+    fn make_above_layers(&mut self, token: Token) {
+        let Some(connection) = self.registry.connection_mut(token) else { return };
+        let (origin, peer) = (connection.origin, connection.peer.clone());
+        let is_client = matches!(self.registry.get(origin), Some(Source::Connector(_)));
+        let built = match is_client {
+            true => self.while_building(token, |reactor| reactor.build_for_connector(origin, &peer)),
+            false => Ok(self.while_building(token, |reactor| reactor.build_for_listener(origin, &peer))),
+        };
+        if built.is_ok()
+            && let Some(layers) = self.registry.connection_mut(token).and_then(Connection::layers_mut)
+        {
+            layers.made = true;
+            self.end_handshake(token, origin);
+        }
+        match built {
+            Ok(Some(protocol)) => {
+                let connection = self.registry.connection_mut(token);
+                match connection.filter(|connection| connection.state != State::Lost) {
+                    Some(connection) => {
+                        connection.put_protocol(protocol);
+                        if connection.flow == Flow::Paused {
+                            // There was no protocol to tell.
+                            connection.flow = Flow::PauseQueued;
+                            self.callbacks.push(Callback::PauseWriting(token));
+                        }
+                    }
+                    // Aborted while it was built: never made, so never lost either.
+                    None => return self.call(CallbackKind::Drop, |_| drop(protocol)),
+                }
+                self.call_above_layers(token, CallbackKind::ConnectionMade, |protocol, transport| {
+                    protocol.connection_made(transport);
+                });
+            }
+            Ok(None) => {
+                if !is_client {
+                    self.statistics.connections_refused += 1;
+                }
+                self.queue_loss(token, Reason::Done);
+            }
+            Err(panic) => self.queue_loss(token, Reason::Panicked(panic)),
+        }
+    }
+
+    /// A resting connection owns no buffer.
+    fn empty_layers(&mut self, token: Token) {
+        let Some(layers) = self.registry.connection_mut(token).and_then(Connection::layers_mut) else {
+            return;
+        };
+        for stage in &mut layers.stack {
+            give_back(&mut stage.received.bytes, &mut self.spare_buffers);
+            give_back(&mut stage.written.bytes, &mut self.spare_buffers);
+        }
+        give_back(&mut layers.above.bytes, &mut self.spare_buffers);
+    }
+
+    /// Takes a lost connection's layers: their timers are cancelled, and each is told.
+    pub(in crate::reactor) fn lose_layers(&mut self, layers: Layers, reason: &Reason) {
+        if let Some(limit) = layers.limit {
+            self.timers.cancel(limit);
+        }
+        for mut stage in layers.stack.into_iter().rev() {
+            if let Some(timer) = stage.wake.take() {
+                self.timers.cancel(timer);
+            }
+            if let Some(mut layer) = stage.layer.take() {
+                self.call(CallbackKind::Layer, |reactor| layer.connection_lost(reactor, reason));
+                self.call(CallbackKind::Drop, |_| drop(layer));
+            }
+        }
+    }
+}
+
+/// Puts an emptied buffer back, if nothing came into its place.
+fn reuse(place: &mut Vec<u8>, mut buffer: Vec<u8>) {
+    if place.capacity() == 0 {
+        buffer.clear();
+        *place = buffer;
+    }
+}
+
+fn give_back(buffer: &mut Vec<u8>, spare: &mut Vec<Vec<u8>>) {
+    if buffer.is_empty() && buffer.capacity() > 0 {
+        crate::reactor::connection::write::recycle_buffer(std::mem::take(buffer), spare);
+    }
+}

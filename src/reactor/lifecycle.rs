@@ -1,0 +1,418 @@
+//! Starting and stopping: the phases of a reactor's life and what users hang on to them.
+//!
+//! Startup and shutdown have three phases each. All triggers of a phase are called in the order in which they
+//! were added; those before the event can hold it up, and the loop is fully alive meanwhile.
+
+use crate::escape::Escaped;
+use std::cell::Cell;
+use std::rc::Rc;
+
+use crate::net::{Instant, Watch};
+use crate::reactor::queues::Callback;
+use crate::reactor::registry::Source;
+use crate::reactor::threads::Jobs;
+use crate::reactor::timers::Timers;
+use crate::reactor::{CallbackKind, Error, Handle, Reactor, Reason, Result, Signal, TimedCall};
+
+/// When a trigger runs, in relation to its event. (Twisted: `'before'`, `'during'`, `'after'`.)
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// Can hold the event up. At shutdown, connections are still open: the place for a graceful end.
+    Before,
+    /// At shutdown, all connections are lost already.
+    During,
+    /// After everything else.
+    After,
+}
+
+/// What triggers wait for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SystemEvent {
+    /// The reactor begins to run.
+    Startup,
+    /// The reactor was told to stop.
+    Shutdown,
+}
+
+/// Holds up the event that a [`Phase::Before`] trigger was called for, until it is dropped.
+/// (Twisted: the Deferred that a trigger returns.) In other phases it does nothing.
+///
+/// ```
+/// use std::time::Duration;
+/// use twistor::{Phase, Reactor, SystemEvent};
+///
+/// let mut reactor = Reactor::new()?;
+/// reactor.add_system_event_trigger(Phase::Before, SystemEvent::Shutdown, |reactor, hold| {
+///     reactor.call_later(Duration::from_millis(1), move |_| drop(hold));
+/// });
+/// reactor.call_when_running(|reactor| {
+///     reactor.stop();
+/// });
+/// reactor.run()?;
+/// # Ok::<(), twistor::Error>(())
+/// ```
+#[must_use = "dropping it lets the event go on"]
+pub struct PhaseGuard {
+    holds: Rc<Cell<usize>>,
+}
+
+impl PhaseGuard {
+    fn of(holds: Rc<Cell<usize>>) -> PhaseGuard {
+        holds.set(holds.get() + 1);
+        PhaseGuard { holds }
+    }
+}
+
+impl Drop for PhaseGuard {
+    fn drop(&mut self) {
+        self.holds.set(self.holds.get().saturating_sub(1));
+    }
+}
+
+/// A trigger by name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct TriggerId(u64);
+
+type TriggerCall = Box<dyn FnOnce(&mut Reactor, PhaseGuard)>;
+
+/// Triggers that have not run.
+#[derive(Default)]
+pub(crate) struct Triggers {
+    waiting: Vec<(TriggerId, Phase, SystemEvent, TriggerCall)>,
+    count: u64,
+}
+
+/// Where a reactor is in its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum RunState {
+    New,
+    /// Triggers before the startup hold it up, perhaps.
+    Starting,
+    Running,
+    /// Told to stop; the next turn begins to.
+    StopAsked {
+        graceful: bool,
+    },
+    /// Triggers before the shutdown hold it up, perhaps.
+    Stopping {
+        graceful: bool,
+    },
+    /// Connections close; at the latest until then.
+    Draining {
+        until: Instant,
+    },
+    /// Connections are being lost; nothing new can begin.
+    Ending,
+    Finished,
+}
+
+/// How often tasks are polled and calls are made at the end, at the most: as many steps as a clean-up may take one after the other.
+const LAST_ROUNDS: usize = 100;
+
+impl Reactor {
+    /// Calls `trigger` once, in that phase of that event. (Twisted: `addSystemEventTrigger`.)
+    pub fn add_system_event_trigger(
+        &mut self,
+        phase: Phase,
+        event: SystemEvent,
+        trigger: impl FnOnce(&mut Reactor, PhaseGuard) + 'static,
+    ) -> TriggerId {
+        self.triggers.count += 1;
+        let id = TriggerId(self.triggers.count);
+        self.triggers.waiting.push((id, phase, event, Box::new(trigger)));
+        id
+    }
+
+    /// Removes a trigger that has not run.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchTrigger`] when it has run or was removed.
+    pub fn remove_system_event_trigger(&mut self, id: TriggerId) -> Result<()> {
+        let waiting = &mut self.triggers.waiting;
+        let found = waiting.iter().position(|(other, ..)| *other == id);
+        found.map(|index| drop(waiting.remove(index))).ok_or(Error::NoSuchTrigger)
+    }
+
+    /// Calls `call` once the reactor runs; if it does, in one of its next turns. (Twisted: `callWhenRunning`,
+    /// which calls at once then.)
+    pub fn call_when_running(&mut self, call: impl FnOnce(&mut Reactor) + 'static) {
+        if self.running() {
+            self.callbacks.push(Callback::Call(Box::new(call)));
+        } else {
+            self.add_system_event_trigger(Phase::After, SystemEvent::Startup, |reactor, _| call(reactor));
+        }
+    }
+
+    /// Calls `handler` at each delivery of a signal. A handler for [`Signal::Interrupt`] or [`Signal::Terminate`]
+    /// takes the place of the graceful stop.
+    ///
+    /// # Errors
+    /// [`Error::System`] when the system does not let the signal be handled.
+    pub fn on_signal(&mut self, signal: Signal, handler: impl FnMut(&mut Reactor) + 'static) -> Result<()> {
+        self.signal_handlers.push((signal, Some(Box::new(handler))));
+        self.watch_signals()
+    }
+
+    /// Whether it runs: from after the triggers before the startup to those during the shutdown.
+    pub fn running(&self) -> bool {
+        match self.run_state {
+            RunState::Running
+            | RunState::StopAsked { .. }
+            | RunState::Stopping { .. }
+            | RunState::Draining { .. } => true,
+            RunState::New | RunState::Starting | RunState::Ending | RunState::Finished => false,
+        }
+    }
+
+    /// Asks the reactor to stop, and returns at once: the shutdown begins with the next turn, and
+    /// what then waits to be sent is lost (see [`stop_gracefully`](Reactor::stop_gracefully)). Every connection hears of it, what that
+    /// leads to (Deferreds, tasks) is still done, and then tasks that wait are dropped. `false` when it does not
+    /// run or stops already. (Twisted raises `ReactorNotRunning` then.)
+    pub fn stop(&mut self) -> bool {
+        self.ask_to_stop(false)
+    }
+
+    /// As [`stop`](Reactor::stop), but after the triggers before the shutdown, listeners stop, connections are closed as by
+    /// `lose_connection`, and have [`Settings::graceful_stop_timeout`](crate::reactor::Settings::graceful_stop_timeout) to send what waits. This is
+    /// what SIGINT and SIGTERM do.
+    pub fn stop_gracefully(&mut self) -> bool {
+        self.ask_to_stop(true)
+    }
+
+    fn ask_to_stop(&mut self, graceful: bool) -> bool {
+        if self.run_state != RunState::Running {
+            return false;
+        }
+        self.run_state = RunState::StopAsked { graceful };
+        if let Some(handle) = self.handle.get() {
+            handle.note_stop();
+        }
+        true
+    }
+
+    /// Wakes the tasks that await the stop. Connections are not closed before these were polled.
+    fn tell_of_stop(&mut self) {
+        let Some(handle) = self.handle.get().cloned() else { return };
+        handle.note_stop();
+        let wakers = handle.take_stop_wakers();
+        if !wakers.is_empty() && matches!(self.run_state, RunState::Stopping { .. }) {
+            let hold = PhaseGuard::of(Rc::clone(&self.phase_guards));
+            // Tasks are polled just after it.
+            handle.call(move |_| drop(hold));
+        }
+        for (_, waker) in wakers {
+            self.call(CallbackKind::Trigger, |_| waker.wake());
+        }
+    }
+
+    /// Goes on to the next phase when it can. `false` at the very end. What is to be polled along with tasks, as the future of
+    /// `block_on`, is polled by `also` at the end.
+    pub(crate) fn advance_life(&mut self, also: &mut dyn FnMut(&mut Reactor)) -> bool {
+        loop {
+            match self.run_state {
+                RunState::Running => return true,
+                RunState::New => {
+                    self.run_state = RunState::Starting;
+                    self.fire(Phase::Before, SystemEvent::Startup);
+                }
+                RunState::Starting if self.phase_guards.get() > 0 => return true,
+                RunState::Starting => {
+                    self.run_state = RunState::Running;
+                    self.fire(Phase::During, SystemEvent::Startup);
+                    self.fire(Phase::After, SystemEvent::Startup);
+                    return true;
+                }
+                RunState::StopAsked { graceful } => {
+                    self.run_state = RunState::Stopping { graceful };
+                    self.fire(Phase::Before, SystemEvent::Shutdown);
+                    self.tell_of_stop();
+                }
+                RunState::Stopping { .. } if self.phase_guards.get() > 0 => return true,
+                RunState::Stopping { graceful: true } => {
+                    let until = self.now() + self.settings.graceful_stop_timeout;
+                    self.run_state = RunState::Draining { until };
+                    self.begin_to_drain(until);
+                }
+                RunState::Draining { until } => {
+                    // Not before what came in time was heard.
+                    if self.registry.drains() && self.heard_until() < until {
+                        return true;
+                    }
+                    self.run_state = RunState::Ending;
+                }
+                RunState::Stopping { graceful: false } => self.run_state = RunState::Ending,
+                RunState::Ending => {
+                    // Of a reactor that is dropped while it runs, they have not heard.
+                    self.tell_of_stop();
+                    self.disconnect_all();
+                    self.do_what_follows(also);
+                    self.fire(Phase::During, SystemEvent::Shutdown);
+                    self.fire(Phase::After, SystemEvent::Shutdown);
+                    self.do_what_follows(also);
+                    self.finish();
+                }
+                RunState::Finished => return false,
+            }
+        }
+    }
+
+    /// Whether the next turn takes this one's place in the reactor's life at once.
+    pub(crate) fn life_goes_on(&self) -> bool {
+        match self.run_state {
+            RunState::New | RunState::StopAsked { .. } | RunState::Ending => true,
+            RunState::Starting | RunState::Stopping { .. } => self.phase_guards.get() == 0,
+            RunState::Draining { .. } => !self.registry.drains(),
+            RunState::Running | RunState::Finished => false,
+        }
+    }
+
+    fn fire(&mut self, phase: Phase, event: SystemEvent) {
+        // Looked up anew each time: a trigger may add and remove others.
+        while let Some(index) =
+            self.triggers.waiting.iter().position(|(_, p, e, _)| (*p, *e) == (phase, event))
+        {
+            let (.., trigger) = self.triggers.waiting.remove(index);
+            let holds = match phase {
+                Phase::Before => Rc::clone(&self.phase_guards),
+                Phase::During | Phase::After => Rc::default(),
+            };
+            let hold = PhaseGuard::of(holds);
+            self.call(CallbackKind::Trigger, |reactor| trigger(reactor, hold));
+        }
+    }
+
+    fn begin_to_drain(&mut self, until: Instant) {
+        for token in self.registry.tokens(|source| matches!(source, Source::Listener(_))) {
+            self.stop_listener(token);
+        }
+        for token in self.registry.tokens(|source| matches!(source, Source::Connector(_))) {
+            self.disconnect_connector(token, &Reason::Stopped);
+        }
+        for token in self.registry.tokens(|source| matches!(source, Source::Datagram(_))) {
+            self.stop_datagram(token, Reason::Stopped);
+        }
+        for token in self.registry.tokens(|source| matches!(source, Source::Process(_))) {
+            self.ask_process_to_end(token);
+        }
+        let ours = |source: &Source| match source {
+            Source::Connection(connection) => !connection.is_child_pipe(),
+            _ => false,
+        };
+        for token in self.registry.tokens(ours) {
+            self.lose_connection(token, None);
+        }
+        self.timers.set(until, TimedCall::Look);
+    }
+
+    /// Everything that is open or under way is lost, and hears so.
+    fn disconnect_all(&mut self) {
+        for token in self.registry.tokens(|source| matches!(source, Source::Listener(_))) {
+            self.stop_listener(token);
+        }
+        for token in self.registry.tokens(|source| matches!(source, Source::Connector(_))) {
+            self.disconnect_connector(token, &Reason::Stopped);
+        }
+        for token in self.registry.tokens(|source| matches!(source, Source::Datagram(_))) {
+            self.stop_datagram(token, Reason::Stopped);
+        }
+        for token in self.registry.tokens(|source| matches!(source, Source::Process(_))) {
+            self.stop_process(token);
+        }
+        for token in self.registry.tokens(|source| matches!(source, Source::Connection(_))) {
+            self.end_lingering(token);
+            self.queue_loss(token, Reason::Stopped);
+        }
+        // Nothing new can begin (`RunState::Ending`), so the queue comes to its end.
+        while !self.callbacks.is_empty() {
+            self.run_tasks();
+        }
+        // Those whose loss was told just now.
+        for token in self.registry.tokens(|source| matches!(source, Source::Connection(_))) {
+            self.end_lingering(token);
+        }
+    }
+
+    /// What losses and triggers have led to is done as well: Deferreds, tasks, queued calls. Not for ever: a task may never rest.
+    fn do_what_follows(&mut self, also: &mut dyn FnMut(&mut Reactor)) {
+        for _ in 0..LAST_ROUNDS {
+            if !self.handle.get().is_some_and(Handle::has_work) && self.callbacks.is_empty() {
+                break;
+            }
+            self.run_handled();
+            also(self);
+            self.run_tasks();
+        }
+    }
+
+    fn finish(&mut self) {
+        self.run_state = RunState::Finished;
+        self.finish_handled();
+        let late = self.inbox.close();
+        self.drop_each(late);
+        let timers = std::mem::replace(&mut self.timers, Timers::new());
+        self.drop_each(timers.into_calls());
+        let jobs = std::mem::replace(&mut self.jobs, Jobs::new());
+        self.drop_each(jobs.into_results());
+        let lookups = std::mem::take(&mut self.lookups);
+        self.drop_each(lookups.into_calls());
+        let handlers = std::mem::take(&mut self.signal_handlers);
+        self.drop_each(handlers);
+        self.stop_on_signals = false;
+        if let Err(error) = self.watch_signals() {
+            log_warn!("cannot give signals back: {}", Escaped(error));
+        }
+    }
+
+    /// Drops what is the user's one by one: each may panic, and two panics at once would end the process.
+    fn drop_each<T>(&mut self, leftovers: impl IntoIterator<Item = T>) {
+        for leftover in leftovers {
+            self.call(CallbackKind::Drop, |_| drop(leftover));
+        }
+    }
+
+    pub(crate) fn watch_signals(&mut self) -> Result<()> {
+        let mut watched: Vec<Watch> = Vec::new();
+        for (signal, _) in &self.signal_handlers {
+            watched.push(Watch { signal: *signal, once: false });
+        }
+        if self.stop_on_signals {
+            for signal in [Signal::Interrupt, Signal::Terminate] {
+                watched.push(Watch { signal, once: true });
+            }
+        }
+        // A handler of the user's, which comes first, decides about a second delivery.
+        watched.sort_by_key(|watch| (watch.signal, watch.once));
+        watched.dedup_by_key(|watch| watch.signal);
+        self.net.set_signals(&watched).map_err(|source| Error::System { call: "sigaction", source })
+    }
+
+    #[cold]
+    pub(crate) fn signal_came(&mut self, signal: Signal) {
+        let mut handled = false;
+        for index in 0..self.signal_handlers.len() {
+            let Some((wanted, handler)) = self.signal_handlers.get_mut(index) else {
+                break;
+            };
+            if *wanted != signal {
+                continue;
+            }
+            handled = true;
+            if let Some(mut handler) = handler.take() {
+                self.call(CallbackKind::Signal, |reactor| handler(reactor));
+                if let Some((_, place)) = self.signal_handlers.get_mut(index) {
+                    *place = Some(handler);
+                }
+            }
+        }
+        if !handled && matches!(signal, Signal::Interrupt | Signal::Terminate) {
+            log::info!("{signal}: stopping");
+            self.signalled = true;
+            if self.run_state == RunState::Starting {
+                // What holds up the startup does not hold up the end.
+                self.phase_guards = Rc::default();
+                self.run_state = RunState::Running;
+            }
+            self.stop_gracefully();
+        }
+    }
+}

@@ -1,0 +1,445 @@
+//! A child process in its slot: what its protocol is told, and when.
+//!
+//! Its pipes are ordinary connections, whose protocols hand on to the process's: so shares of the turn, water marks
+//! and limits are the same. Its end is an event of the poll, and it is waited for as soon as that comes.
+
+pub(in crate::reactor) mod output;
+pub(in crate::reactor) mod spawn;
+pub(in crate::reactor) mod stdio;
+pub(in crate::reactor) mod transport;
+use crate::escape::{Escaped, EscapedBytes};
+use std::any::Any;
+use std::time::Duration;
+
+use crate::net::{Close, ExitReason, Pipes, ProcessSignal, Token};
+use crate::reactor::process::transport::{ProcessId, ProcessTransport};
+use crate::reactor::queues::Callback;
+use crate::reactor::registry::Source;
+use crate::reactor::{CallbackKind, DelayedCall, ProcessCall, Protocol, Reactor, Reason, Transport};
+
+/// What a child process does, seen from here. (Twisted: `ProcessProtocol`.)
+///
+/// For one process the calls are: `process_started` once, then the others in any number, `process_exited` once among them,
+/// and `process_ended` once, last: when the process has exited and all its pipes are closed. Each pipe is told lost
+/// once. Output may come after `process_exited`. No call comes from inside another callback. A panic ends this process
+/// alone: it is killed and its pipes are closed, and `process_exited` and `process_ended` come with
+/// [`ExitReason::Panicked`].
+///
+/// ```
+/// use twistor::{ExitReason, ProcessProtocol, ProcessTransport, Reactor, SpawnProcess};
+///
+/// struct Count(usize);
+///
+/// impl ProcessProtocol for Count {
+///     fn process_started(&mut self, process: &mut ProcessTransport<'_>) {
+///         process.write(b"one\ntwo\n");
+///         process.close_stdin();
+///     }
+///     fn out_received(&mut self, _: &mut ProcessTransport<'_>, data: &[u8]) {
+///         self.0 += data.iter().filter(|byte| **byte == b'\n').count();
+///     }
+///     fn process_ended(&mut self, process: &mut ProcessTransport<'_>, reason: &ExitReason) {
+///         assert!(reason.is_clean() && self.0 == 2);
+///         process.reactor().stop();
+///     }
+/// }
+///
+/// let mut reactor = Reactor::new()?;
+/// reactor.spawn_process(SpawnProcess::new("cat", [""; 0]), Count(0))?;
+/// reactor.run()?;
+/// # Ok::<(), twistor::Error>(())
+/// ```
+pub trait ProcessProtocol: Any {
+    /// The process runs. (Twisted: `connectionMade`.)
+    fn process_started(&mut self, process: &mut ProcessTransport<'_>) {
+        let _ = process;
+    }
+
+    /// It wrote to its standard output: some bytes, cut anywhere. By default they are dropped.
+    fn out_received(&mut self, process: &mut ProcessTransport<'_>, data: &[u8]) {
+        let _ = (process, data);
+    }
+
+    /// It wrote to its standard error. By default that is logged at info level.
+    fn err_received(&mut self, process: &mut ProcessTransport<'_>, data: &[u8]) {
+        let id = process.id();
+        log::info!(process:% = id; "process {id}: {}", EscapedBytes(data.trim_ascii_end()));
+    }
+
+    /// The pipe to its standard input is closed: by `close_stdin`, when all was taken ([`Reason::Done`]), or because nobody
+    /// reads it any more ([`Reason::Lost`]), be it that the process has exited.
+    fn in_connection_lost(&mut self, process: &mut ProcessTransport<'_>, reason: &Reason) {
+        let _ = (process, reason);
+    }
+
+    /// The pipe from its standard output is closed: nobody has it open any more, or it was closed from here.
+    fn out_connection_lost(&mut self, process: &mut ProcessTransport<'_>, reason: &Reason) {
+        let _ = (process, reason);
+    }
+
+    /// The pipe from its standard error is closed.
+    fn err_connection_lost(&mut self, process: &mut ProcessTransport<'_>, reason: &Reason) {
+        let _ = (process, reason);
+    }
+
+    /// More than the high-water mark waits for its standard input: stop writing until `resume_writing`.
+    fn pause_writing(&mut self, process: &mut ProcessTransport<'_>) {
+        let _ = process;
+    }
+
+    /// What waits for its standard input came down to the low-water mark.
+    fn resume_writing(&mut self, process: &mut ProcessTransport<'_>) {
+        let _ = process;
+    }
+
+    /// It has exited, and there may be output of it to come. It can be signalled no more. Not called for one that is left running
+    /// when the reactor stops.
+    fn process_exited(&mut self, process: &mut ProcessTransport<'_>, reason: &ExitReason) {
+        let _ = (process, reason);
+    }
+
+    /// It has exited, and all its pipes are closed; a process that it has started and that has them open still delays that.
+    fn process_ended(&mut self, process: &mut ProcessTransport<'_>, reason: &ExitReason) {
+        let _ = (process, reason);
+    }
+}
+
+/// A child process in its slot.
+pub(in crate::reactor) struct ProcessSlot {
+    /// Out of its place while one of its callbacks runs.
+    pub(in crate::reactor) protocol: Option<Box<dyn ProcessProtocol>>,
+    pub(in crate::reactor) program: String,
+    pub(in crate::reactor) number: u32,
+    pub(in crate::reactor) state: State,
+    /// Those that are open.
+    pub(in crate::reactor) pipes: Pipes,
+    pub(in crate::reactor) kill_on_stop: bool,
+    panicked: Option<String>,
+    pub(in crate::reactor) timers: Vec<DelayedCall>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::reactor) enum State {
+    /// `process_started` is queued.
+    Starting,
+    Running,
+    /// It was waited for, or left; pipes may be open.
+    Exited(ExitReason),
+    /// `process_ended` is queued, or runs.
+    Ended(ExitReason),
+}
+
+/// One of a child's pipes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::reactor) enum Pipe {
+    In,
+    Out,
+    Err,
+    /// Standard input and output at once.
+    Terminal,
+}
+
+impl ProcessSlot {
+    pub(in crate::reactor) fn new(
+        protocol: Box<dyn ProcessProtocol>,
+        program: String,
+        kill_on_stop: bool,
+    ) -> ProcessSlot {
+        ProcessSlot {
+            protocol: Some(protocol),
+            program,
+            number: 0,
+            state: State::Starting,
+            pipes: Pipes::default(),
+            kill_on_stop,
+            panicked: None,
+            timers: Vec::new(),
+        }
+    }
+
+    pub(in crate::reactor) fn pipe(&self, which: Pipe) -> Option<Token> {
+        match which {
+            Pipe::In => self.pipes.stdin,
+            Pipe::Out | Pipe::Terminal => self.pipes.stdout,
+            Pipe::Err => self.pipes.stderr,
+        }
+    }
+
+    /// Whether its standard input and output are a terminal.
+    pub(in crate::reactor) fn is_on_terminal(&self) -> bool {
+        self.pipes.stdin.is_some() && self.pipes.stdin == self.pipes.stdout
+    }
+
+    fn forget_pipe(&mut self, which: Pipe) {
+        match which {
+            Pipe::In => self.pipes.stdin = None,
+            Pipe::Out => self.pipes.stdout = None,
+            Pipe::Err => self.pipes.stderr = None,
+            Pipe::Terminal => (self.pipes.stdin, self.pipes.stdout) = (None, None),
+        }
+    }
+
+    fn open_pipes(&self) -> impl Iterator<Item = Token> + use<> {
+        [self.pipes.stdin, self.pipes.stdout, self.pipes.stderr].into_iter().flatten()
+    }
+
+    pub(in crate::reactor) fn runs(&self) -> bool {
+        matches!(self.state, State::Starting | State::Running)
+    }
+}
+
+/// The protocol of a pipe, which hands on to its process's.
+pub(in crate::reactor) struct PipeEnd {
+    pub(in crate::reactor) process: Token,
+    pub(in crate::reactor) pipe: Pipe,
+}
+
+impl Protocol for PipeEnd {
+    fn data_received(&mut self, transport: &mut Transport<'_>, data: &[u8]) {
+        let reactor = transport.reactor();
+        match self.pipe {
+            Pipe::Out | Pipe::Terminal => {
+                reactor.call_process(self.process, CallbackKind::OutReceived, |protocol, process| {
+                    protocol.out_received(process, data);
+                })
+            }
+            Pipe::Err => {
+                reactor.call_process(self.process, CallbackKind::ErrReceived, |protocol, process| {
+                    protocol.err_received(process, data);
+                })
+            }
+            Pipe::In => {}
+        }
+    }
+
+    fn pause_writing(&mut self, transport: &mut Transport<'_>) {
+        transport.reactor().call_process(self.process, CallbackKind::PauseWriting, |protocol, process| {
+            protocol.pause_writing(process);
+        });
+    }
+
+    fn resume_writing(&mut self, transport: &mut Transport<'_>) {
+        transport.reactor().call_process(self.process, CallbackKind::ResumeWriting, |protocol, process| {
+            protocol.resume_writing(process);
+        });
+    }
+
+    fn connection_lost(&mut self, transport: &mut Transport<'_>, reason: &Reason) {
+        transport.reactor().pipe_lost(self.process, self.pipe, reason);
+    }
+}
+
+impl Reactor {
+    pub(in crate::reactor) fn start_process(&mut self, token: Token) {
+        let Some(slot) = self.registry.process_mut(token) else { return };
+        if slot.state != State::Starting {
+            return;
+        }
+        slot.state = State::Running;
+        let pipes = slot.pipes;
+        self.statistics.spawns += 1;
+        for pipe in [pipes.stdin, pipes.stdout, pipes.stderr].into_iter().flatten() {
+            if let Some(mut transport) = self.transport(crate::reactor::ConnectionId(pipe)) {
+                // They were held until there is somebody to tell; the queue is read after this call.
+                transport.resume_reading();
+                self.schedule_resume(pipe);
+            }
+        }
+        self.call_process(token, CallbackKind::ProcessStarted, |protocol, process| {
+            protocol.process_started(process);
+        });
+        // It may have been told before.
+        self.look_at_process(token);
+    }
+
+    /// The kernel has news of a child process: it has ended.
+    pub(in crate::reactor) fn look_at_process(&mut self, token: Token) {
+        match self.registry.process(token) {
+            Some(slot) if slot.state == State::Running => {}
+            _ => return,
+        }
+        match self.net.exit_reason(token, Duration::ZERO) {
+            Ok(None) => {}
+            Ok(Some(reason)) => self.process_exited(token, reason),
+            Err(error) => {
+                log_error!("cannot wait for process {}: {}", ProcessId(token), Escaped(error));
+                self.process_exited(token, ExitReason::Unknown);
+            }
+        }
+    }
+
+    fn process_exited(&mut self, token: Token, reason: ExitReason) {
+        let Some(slot) = self.registry.process_mut(token) else { return };
+        let reason = slot.panicked.clone().map_or(reason, ExitReason::Panicked);
+        slot.state = State::Exited(reason.clone());
+        self.call_process(token, CallbackKind::ProcessExited, |protocol, process| {
+            protocol.process_exited(process, &reason);
+        });
+        self.end_process(token);
+    }
+
+    fn pipe_lost(&mut self, token: Token, pipe: Pipe, reason: &Reason) {
+        let Some(slot) = self.registry.process_mut(token) else { return };
+        slot.forget_pipe(pipe);
+        if matches!(reason, Reason::BufferLimit(_) | Reason::CloseTimedOut(_)) {
+            // What it has read so far would look like all there is.
+            self.kill_process(token);
+        }
+        if let Pipe::In | Pipe::Terminal = pipe {
+            self.call_process(token, CallbackKind::InConnectionLost, |protocol, process| {
+                protocol.in_connection_lost(process, reason);
+            });
+        }
+        if let Pipe::Out | Pipe::Terminal = pipe {
+            self.call_process(token, CallbackKind::OutConnectionLost, |protocol, process| {
+                protocol.out_connection_lost(process, reason);
+            });
+        }
+        if let Pipe::Err = pipe {
+            self.call_process(token, CallbackKind::ErrConnectionLost, |protocol, process| {
+                protocol.err_connection_lost(process, reason);
+            });
+        }
+        self.end_process(token);
+    }
+
+    /// Queues the last call, if it is time for it.
+    fn end_process(&mut self, token: Token) {
+        let Some(slot) = self.registry.process_mut(token) else { return };
+        if slot.open_pipes().next().is_none()
+            && let State::Exited(reason) = &slot.state
+        {
+            slot.state = State::Ended(reason.clone());
+            self.callbacks.push(Callback::ProcessEnded(token));
+        }
+    }
+
+    pub(in crate::reactor) fn process_ended(&mut self, token: Token) {
+        let Some(slot) = self.registry.process_mut(token) else { return };
+        let State::Ended(reason) = slot.state.clone() else { return };
+        for timer in std::mem::take(&mut slot.timers) {
+            self.drop_timer(timer);
+        }
+        self.call_process(token, CallbackKind::ProcessEnded, |protocol, process| {
+            protocol.process_ended(process, &reason);
+        });
+        self.net.close(token, Close::Graceful);
+        if let Some(Source::Process(mut slot)) = self.registry.remove(token) {
+            for timer in std::mem::take(&mut slot.timers) {
+                self.drop_timer(timer);
+            }
+            self.call(CallbackKind::Drop, |_| drop(slot));
+        }
+    }
+
+    pub(in crate::reactor) fn run_process_timer(&mut self, token: Token, call: ProcessCall) {
+        if self.registry.process(token).is_some_and(|slot| slot.panicked.is_none()) {
+            self.statistics.timed_calls += 1;
+            self.call_process(token, CallbackKind::TimedCall, call);
+        } else {
+            self.call(CallbackKind::Drop, |_| drop(call));
+        }
+    }
+
+    /// Calls a process's protocol, which is out of its place meanwhile.
+    pub(in crate::reactor) fn call_process(
+        &mut self,
+        token: Token,
+        place: CallbackKind,
+        call: impl FnOnce(&mut dyn ProcessProtocol, &mut ProcessTransport<'_>),
+    ) {
+        let Some(slot) = self.registry.process_mut(token) else { return };
+        // After a panic only the end is told.
+        let last = matches!(place, CallbackKind::ProcessExited | CallbackKind::ProcessEnded);
+        if slot.panicked.is_some() && !last {
+            return;
+        }
+        let Some(mut protocol) = slot.protocol.take() else { return };
+        let called = self.catch_panic(place, None, |reactor| {
+            call(&mut *protocol, &mut ProcessTransport { reactor, token });
+        });
+        if let Some(slot) = self.registry.process_mut(token) {
+            slot.protocol = Some(protocol);
+        }
+        if let Err(text) = called {
+            self.end_panicked_process(token, text);
+        }
+    }
+
+    #[cold]
+    fn end_panicked_process(&mut self, token: Token, text: String) {
+        let Some(slot) = self.registry.process_mut(token) else { return };
+        log_error!(
+            "process {} ({}) is killed: its protocol panicked",
+            ProcessId(token),
+            Escaped(&slot.program)
+        );
+        slot.panicked.get_or_insert(text);
+        let pipes = slot.open_pipes();
+        self.kill_process(token);
+        for pipe in pipes {
+            self.abort_connection(pipe);
+        }
+    }
+
+    /// Whether there was anything to kill.
+    pub(in crate::reactor) fn kill_process(&mut self, token: Token) -> bool {
+        let runs = self.registry.process(token).is_some_and(ProcessSlot::runs);
+        runs && self.net.signal_process(token, ProcessSignal::KILL).is_ok()
+    }
+
+    /// The reactor stops gracefully: the child is asked to end, and can say its last words.
+    pub(in crate::reactor) fn ask_process_to_end(&mut self, token: Token) {
+        self.start_process(token);
+        let Some(slot) = self.registry.process(token) else { return };
+        if !slot.kill_on_stop {
+            return self.leave_process(token);
+        }
+        let (terminal, runs) = (slot.is_on_terminal(), slot.runs());
+        // To close a terminal is to hang up.
+        let input = slot.pipes.stdin.filter(|_| !terminal);
+        if runs && let Err(error) = self.net.signal_process(token, ProcessSignal::TERMINATE) {
+            log::debug!("cannot ask process {} to end: {}", ProcessId(token), Escaped(error));
+        }
+        if let Some(input) = input {
+            self.lose_connection(input, None);
+        }
+    }
+
+    /// The reactor stops: the child is killed, and waited for, or left.
+    pub(in crate::reactor) fn stop_process(&mut self, token: Token) {
+        // Its first call comes before its last.
+        self.start_process(token);
+        let Some(slot) = self.registry.process(token) else { return };
+        if !slot.kill_on_stop {
+            return self.leave_process(token);
+        }
+        if !slot.runs() {
+            return;
+        }
+        let patience = if self.kill_process(token) { KILL_PATIENCE } else { Duration::ZERO };
+        // Nothing is left behind but what we may not kill, or the system is stuck in.
+        match self.net.exit_reason(token, patience) {
+            Ok(None) => {
+                log_error!("process {} cannot be killed, or does not end", ProcessId(token));
+                self.leave_process(token);
+            }
+            _ => self.look_at_process(token),
+        }
+    }
+
+    /// The child runs on, without us.
+    fn leave_process(&mut self, token: Token) {
+        let Some(slot) = self.registry.process_mut(token) else { return };
+        if slot.runs() {
+            slot.state = State::Exited(ExitReason::StillRunning);
+        }
+        for pipe in slot.open_pipes() {
+            self.queue_loss(pipe, Reason::Stopped);
+        }
+        self.end_process(token);
+    }
+}
+
+/// How long the reactor's end waits for a process that was killed.
+const KILL_PATIENCE: Duration = Duration::from_secs(1);

@@ -1,0 +1,98 @@
+//! Callbacks that wait for a fresh stack.
+
+use std::collections::VecDeque;
+
+use crate::net::{Close, Token};
+use crate::reactor::{CallbackKind, Protocol, Reactor, Reason};
+
+/// Something that calls user code, to be done from the loop.
+pub(crate) enum Callback {
+    /// A connection is lost: tell, then free its slot.
+    Lost(Token, Reason, SocketDisposal),
+    PauseWriting(Token),
+    ResumeWriting(Token),
+    /// A push producer came to a connection that is paused.
+    PauseProducer(Token),
+    WriteConnectionLost(Token),
+    /// A pull producer is asked for its next piece.
+    Pull(Token),
+    StartFactory(Token),
+    /// An adopted connection begins.
+    Begin(Token, Box<dyn Protocol>),
+    StartDatagram(Token),
+    /// A socket of datagrams is closed: tell, if it has started, then free its slot.
+    StopDatagram(Token, Reason, bool),
+    StartProcess(Token),
+    ProcessEnded(Token),
+    Connect(Token),
+    ConnectFailed(Token, Reason),
+    /// A connector was told to give up while it only waited.
+    Release(Token),
+    Call(Box<dyn FnOnce(&mut Reactor)>),
+}
+
+/// What becomes of the socket of a lost connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum SocketDisposal {
+    Close(Close),
+    /// Our FIN is out: what still comes is read and dropped for a while.
+    Linger,
+}
+
+/// The queue, first in, first out.
+#[derive(Default)]
+pub(crate) struct CallbackQueue {
+    queue: VecDeque<Callback>,
+}
+
+impl CallbackQueue {
+    pub(crate) fn push(&mut self, task: Callback) {
+        self.queue.push_back(task);
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.queue.is_empty()
+    }
+
+    /// What happened later in the same callback is the better reason.
+    pub(crate) fn correct_loss(&mut self, token: Token, better: Reason) {
+        let found = self.queue.iter_mut().find_map(|task| match task {
+            Callback::Lost(other, reason, _) if *other == token => Some(reason),
+            _ => None,
+        });
+        if let Some(reason) = found {
+            *reason = better;
+        }
+    }
+}
+
+impl Reactor {
+    /// Does what waits now; what that queues waits for the next turn.
+    pub(crate) fn run_tasks(&mut self) {
+        for _ in 0..self.callbacks.queue.len() {
+            let Some(task) = self.callbacks.queue.pop_front() else {
+                break;
+            };
+            match task {
+                Callback::Lost(token, reason, farewell) => self.deliver_loss(token, &reason, farewell),
+                Callback::PauseWriting(token) => self.tell_to_pause(token),
+                Callback::ResumeWriting(token) => self.tell_to_resume(token),
+                Callback::PauseProducer(token) => self.pause_producer(token),
+                Callback::WriteConnectionLost(token) => self.notify_write_closed(token),
+                Callback::Pull(token) => self.pull(token),
+                Callback::StartFactory(token) => self.start_listener_factory(token),
+                Callback::Begin(token, protocol) => self.begin_adopted(token, protocol),
+                Callback::StartDatagram(token) => self.start_datagram(token),
+                Callback::StopDatagram(token, reason, started) => {
+                    self.datagram_stopped(token, &reason, started)
+                }
+                Callback::StartProcess(token) => self.start_process(token),
+                Callback::ProcessEnded(token) => self.process_ended(token),
+                Callback::Connect(token) => self.begin_to_connect(token),
+                Callback::ConnectFailed(token, reason) => self.connector_failed(token, &reason),
+                Callback::Release(token) => self.release_connector(token),
+                Callback::Call(call) => self.call(CallbackKind::TimedCall, call),
+            }
+        }
+    }
+}

@@ -1,0 +1,210 @@
+//! The table of everything that has a name: connections, attempts, listeners, connectors.
+
+use slab::Slab;
+
+use crate::net::Token;
+use crate::reactor::connect::ConnectorSlot;
+use crate::reactor::connection::{Connection, State};
+use crate::reactor::datagram::DatagramSlot;
+use crate::reactor::listen::ListenerSlot;
+use crate::reactor::process::ProcessSlot;
+use crate::reactor::{Handle, Reactor};
+
+/// What a token can name.
+pub(crate) enum Source {
+    Connection(Connection),
+    /// A connection under way, for this connector.
+    Attempt(Token),
+    Listener(Box<ListenerSlot>),
+    Connector(Box<ConnectorSlot>),
+    Datagram(Box<DatagramSlot>),
+    Process(Box<ProcessSlot>),
+}
+
+/// All sources by index; an old generation finds nothing.
+pub(crate) struct Registry {
+    slots: Slab<Slot>,
+    /// Counts what was ever inserted, so that no two tokens are alike (until four billion later).
+    generation: u32,
+    connections: usize,
+    processes: usize,
+}
+
+struct Slot {
+    generation: u32,
+    source: Source,
+}
+
+impl Registry {
+    pub(crate) fn new() -> Registry {
+        Registry { slots: Slab::new(), generation: 0, connections: 0, processes: 0 }
+    }
+
+    /// The token that the next insertion will have.
+    pub(crate) fn next_token(&self) -> Token {
+        Token::new(self.slots.vacant_key() as u32, self.generation)
+    }
+
+    pub(crate) fn insert(&mut self, source: Source) -> Token {
+        let token = self.next_token();
+        match &source {
+            Source::Connection(connection) if !connection.is_child_pipe() => self.connections += 1,
+            Source::Process(_) => self.processes += 1,
+            _ => {}
+        }
+        self.slots.insert(Slot { generation: self.generation, source });
+        self.generation = self.generation.wrapping_add(1);
+        token
+    }
+
+    /// An attempt has become a connection, and keeps its name.
+    pub(crate) fn promote(&mut self, token: Token, connection: Connection) {
+        if let Some(source) = self.get_mut(token) {
+            *source = Source::Connection(connection);
+            self.connections += 1;
+        }
+    }
+
+    pub(crate) fn remove(&mut self, token: Token) -> Option<Source> {
+        self.get(token)?;
+        let source = self.slots.try_remove(token.index())?.source;
+        match &source {
+            Source::Connection(connection) if !connection.is_child_pipe() => self.connections -= 1,
+            Source::Process(_) => self.processes -= 1,
+            _ => {}
+        }
+        let shrinks = matches!(source, Source::Connection(_)) && self.connections == 0;
+        if shrinks && self.slots.capacity() > SHRINK_ABOVE {
+            self.slots.shrink_to_fit();
+        }
+        Some(source)
+    }
+
+    pub(crate) fn get(&self, token: Token) -> Option<&Source> {
+        let slot = self.slots.get(token.index())?;
+        (slot.generation == token.generation()).then_some(&slot.source)
+    }
+
+    #[inline]
+    pub(crate) fn get_mut(&mut self, token: Token) -> Option<&mut Source> {
+        let slot = self.slots.get_mut(token.index())?;
+        (slot.generation == token.generation()).then_some(&mut slot.source)
+    }
+
+    pub(crate) fn connection(&self, token: Token) -> Option<&Connection> {
+        match self.get(token) {
+            Some(Source::Connection(connection)) => Some(connection),
+            _ => None,
+        }
+    }
+
+    #[inline]
+    pub(crate) fn connection_mut(&mut self, token: Token) -> Option<&mut Connection> {
+        match self.get_mut(token) {
+            Some(Source::Connection(connection)) => Some(connection),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn listener_mut(&mut self, token: Token) -> Option<&mut ListenerSlot> {
+        match self.get_mut(token) {
+            Some(Source::Listener(listener)) => Some(listener),
+            _ => None,
+        }
+    }
+
+    pub(in crate::reactor) fn datagram(&self, token: Token) -> Option<&DatagramSlot> {
+        match self.get(token) {
+            Some(Source::Datagram(datagram)) => Some(datagram),
+            _ => None,
+        }
+    }
+
+    pub(in crate::reactor) fn datagram_mut(&mut self, token: Token) -> Option<&mut DatagramSlot> {
+        match self.get_mut(token) {
+            Some(Source::Datagram(datagram)) => Some(datagram),
+            _ => None,
+        }
+    }
+
+    pub(in crate::reactor) fn process(&self, token: Token) -> Option<&ProcessSlot> {
+        match self.get(token) {
+            Some(Source::Process(process)) => Some(process),
+            _ => None,
+        }
+    }
+
+    pub(in crate::reactor) fn process_mut(&mut self, token: Token) -> Option<&mut ProcessSlot> {
+        match self.get_mut(token) {
+            Some(Source::Process(process)) => Some(process),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn connector(&self, token: Token) -> Option<&ConnectorSlot> {
+        match self.get(token) {
+            Some(Source::Connector(connector)) => Some(connector),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn connector_mut(&mut self, token: Token) -> Option<&mut ConnectorSlot> {
+        match self.get_mut(token) {
+            Some(Source::Connector(connector)) => Some(connector),
+            _ => None,
+        }
+    }
+
+    /// Open connections, those included that only linger.
+    pub(crate) fn connections(&self) -> usize {
+        self.connections
+    }
+
+    /// Whether a graceful stop has something to wait for.
+    pub(crate) fn drains(&self) -> bool {
+        self.connections > 0 || self.processes > 0
+    }
+
+    /// Child processes that have not ended.
+    pub(crate) fn processes(&self) -> usize {
+        self.processes
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.slots.len()
+    }
+
+    /// The tokens of all sources that `choose` wants, in the order of their indices.
+    pub(crate) fn tokens(&self, choose: impl Fn(&Source) -> bool) -> Vec<Token> {
+        let chosen = self.slots.iter().filter(|(_, slot)| choose(&slot.source));
+        chosen.map(|(index, slot)| Token::new(index as u32, slot.generation)).collect()
+    }
+}
+
+impl Reactor {
+    /// Everything that is [in use](Reactor::resource_count), in words.
+    pub(crate) fn inventory(&self) -> Vec<String> {
+        let sources = self.registry.slots.iter().map(|(_, slot)| match &slot.source {
+            Source::Connection(connection) if connection.state == State::Lingering => {
+                format!("a connection with {}, which was lost and waits for the peer's end", connection.peer)
+            }
+            Source::Connection(connection) if connection.is_child_pipe() => {
+                "a pipe of a child process".to_owned()
+            }
+            Source::Connection(connection) => format!("a connection with {}", connection.peer),
+            Source::Attempt(_) => "a connection under way".to_owned(),
+            Source::Listener(listener) => format!("a listener on {}", listener.address()),
+            Source::Connector(connector) => format!("a connector to {}", connector.destination),
+            Source::Datagram(datagram) => format!("a socket of datagrams at {}", datagram.host),
+            Source::Process(process) => format!("the child process {}: {}", process.number, process.program),
+        });
+        let jobs = (self.jobs.len() > 0).then(|| format!("results of {} jobs to come", self.jobs.len()));
+        let names = self.lookups.len();
+        let lookups = (names > 0).then(|| format!("look-ups of {names} host names"));
+        let residents = self.handle.get().map(Handle::inventory).unwrap_or_default();
+        sources.chain(jobs).chain(lookups).chain(residents).collect()
+    }
+}
+
+/// Slots kept however few are used; above it an empty table gives its memory back.
+const SHRINK_ABOVE: usize = 1024;

@@ -1,0 +1,337 @@
+//! Timers: what is to be called when.
+//!
+//! A four-ary heap that knows where each entry stands, ordered by due time and then by the order in which they
+//! were set: timers of the same time run first in, first out, and a cancelled one is gone at once.
+//! A later due time is only stored; the heap looks at it when the entry comes up. That makes
+//! the usual refresh of an idle timeout a store, and nothing more.
+
+pub(in crate::reactor) mod delayed_call;
+use slab::Slab;
+
+use crate::net::Instant;
+
+/// A timed call by name. See [`Reactor::call_later`](crate::Reactor::call_later).
+///
+/// A name is an index and a generation: one that was called or cancelled stays so, even when its place
+/// is taken by another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct DelayedCall {
+    index: u32,
+    generation: u32,
+}
+
+/// The pending calls of one reactor.
+pub(crate) struct Timers<C> {
+    heap: Vec<Due>,
+    entries: Slab<Entry<C>>,
+    /// Where each entry stands in the heap. Apart from the entries, because a step in the heap writes one, and so
+    /// a million of them stay in the cache.
+    positions: Vec<u32>,
+    /// Counts everything that was ever set or reset; decides between equal times.
+    sequence: u64,
+    generation: u32,
+}
+
+/// When an entry comes up, at the latest.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Due {
+    at: Instant,
+    sequence: u64,
+    entry: u32,
+}
+
+struct Entry<C> {
+    /// When it is really due: never before its place in the heap says.
+    at: Instant,
+    sequence: u64,
+    generation: u32,
+    call: C,
+}
+
+impl<C> Timers<C> {
+    pub(crate) fn new() -> Timers<C> {
+        Timers { heap: Vec::new(), entries: Slab::new(), positions: Vec::new(), sequence: 0, generation: 0 }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// The sequence that the next call to be set will have.
+    pub(crate) fn sequence(&self) -> u64 {
+        self.sequence
+    }
+
+    pub(crate) fn set(&mut self, at: Instant, call: C) -> DelayedCall {
+        let sequence = self.next_sequence();
+        self.generation = self.generation.wrapping_add(1);
+        let generation = self.generation;
+        let position = self.heap.len();
+        let index = self.entries.insert(Entry { at, sequence, generation, call }) as u32;
+        if self.positions.len() <= index as usize {
+            self.positions.push(0);
+        }
+        self.heap.push(Due { at, sequence, entry: index });
+        self.rise(position);
+        DelayedCall { index, generation }
+    }
+
+    /// Takes a call out; `None` when it was called or cancelled before.
+    pub(crate) fn cancel(&mut self, name: DelayedCall) -> Option<C> {
+        self.entry(name)?;
+        self.take(self.position(name.index))
+    }
+
+    /// Gives a call another time; `false` when it was called or cancelled before.
+    pub(crate) fn reset(&mut self, name: DelayedCall, at: Instant) -> bool {
+        let sequence = self.sequence;
+        let Some(entry) = self.entry_mut(name) else {
+            return false;
+        };
+        entry.at = at;
+        entry.sequence = sequence;
+        self.sequence += 1;
+        let position = self.position(name.index);
+        if self.heap.get(position).is_some_and(|due| at < due.at) {
+            self.heap[position] = Due { at, sequence, entry: name.index };
+            self.rise(position);
+        }
+        true
+    }
+
+    /// When a call is due; `None` when it was called or cancelled.
+    pub(crate) fn due(&self, name: DelayedCall) -> Option<Instant> {
+        self.entry(name).map(|entry| entry.at)
+    }
+
+    /// No call is due before this. (A call that was put off may make it too early, never too late.)
+    pub(crate) fn next(&self) -> Option<Instant> {
+        self.heap.first().map(|due| due.at)
+    }
+
+    /// The first call that is due at `now` and was set before `sequence` came up.
+    pub(crate) fn first_due(&mut self, now: Instant, sequence: u64) -> Option<(DelayedCall, &C)> {
+        loop {
+            let first = *self.heap.first()?;
+            if first.at > now {
+                return None;
+            }
+            let entry = self.entries.get(first.entry as usize)?;
+            let name = DelayedCall { index: first.entry, generation: entry.generation };
+            if entry.sequence != first.sequence {
+                // Put off since: to where it belongs.
+                let due = Due { at: entry.at, sequence: entry.sequence, entry: first.entry };
+                self.heap[0] = due;
+                self.sink(0);
+            } else if first.sequence >= sequence && first.at == now {
+                return None;
+            } else if first.sequence >= sequence {
+                // Set since for a time that is over: it does not stand before those that were set in time.
+                self.heap[0].at = now;
+                if let Some(entry) = self.entries.get_mut(first.entry as usize) {
+                    entry.at = now;
+                }
+                self.sink(0);
+            } else {
+                return self.entries.get(first.entry as usize).map(|entry| (name, &entry.call));
+            }
+        }
+    }
+
+    /// Takes the call that [`first_due`](Timers::first_due) found.
+    pub(crate) fn take_first(&mut self) -> Option<C> {
+        self.take(0)
+    }
+
+    /// All calls that are left.
+    pub(crate) fn into_calls(self) -> impl Iterator<Item = C> {
+        self.entries.into_iter().map(|(_, entry)| entry.call)
+    }
+
+    fn next_sequence(&mut self) -> u64 {
+        self.sequence += 1;
+        self.sequence - 1
+    }
+
+    fn position(&self, entry: u32) -> usize {
+        self.positions.get(entry as usize).map_or(usize::MAX, |position| *position as usize)
+    }
+
+    fn entry(&self, name: DelayedCall) -> Option<&Entry<C>> {
+        self.entries.get(name.index as usize).filter(|entry| entry.generation == name.generation)
+    }
+
+    fn entry_mut(&mut self, name: DelayedCall) -> Option<&mut Entry<C>> {
+        self.entries.get_mut(name.index as usize).filter(|entry| entry.generation == name.generation)
+    }
+
+    /// Takes the call at a place of the heap; the last one fills the gap.
+    fn take(&mut self, position: usize) -> Option<C> {
+        if position >= self.heap.len() {
+            return None;
+        }
+        let due = self.heap.swap_remove(position);
+        let entry = self.entries.try_remove(due.entry as usize)?;
+        if position < self.heap.len() {
+            // The one that moved here may belong either way.
+            self.sink(position);
+            self.rise(position);
+        }
+        Some(entry.call)
+    }
+
+    fn rise(&mut self, mut position: usize) {
+        let due = self.heap[position];
+        while position > 0 {
+            let parent = (position - 1) / FAN;
+            if self.heap[parent] < due {
+                break;
+            }
+            self.place(position, self.heap[parent]);
+            position = parent;
+        }
+        self.place(position, due);
+    }
+
+    fn sink(&mut self, mut position: usize) {
+        let due = self.heap[position];
+        loop {
+            let first = position * FAN + 1;
+            let last = (first + FAN).min(self.heap.len());
+            let Some(least) = (first..last).min_by_key(|&child| self.heap[child]) else {
+                break;
+            };
+            if due < self.heap[least] {
+                break;
+            }
+            self.place(position, self.heap[least]);
+            position = least;
+        }
+        self.place(position, due);
+    }
+
+    fn place(&mut self, position: usize, due: Due) {
+        self.heap[position] = due;
+        // Each entry in the heap has its place in the list since it was set.
+        self.positions[due.entry as usize] = position as u32;
+    }
+}
+
+/// Children of a heap's node: four sit in two cache lines, and halve the depth of a binary heap.
+const FAN: usize = 4;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    fn at(seconds: u64) -> Instant {
+        Instant::from_origin(Duration::from_secs(seconds))
+    }
+
+    fn drain(timers: &mut Timers<u32>, now: Instant) -> Vec<u32> {
+        let sequence = timers.sequence();
+        std::iter::from_fn(|| {
+            timers.first_due(now, sequence)?;
+            timers.take_first()
+        })
+        .collect()
+    }
+
+    #[test]
+    fn timers_fire_by_time_and_equal_times_first_in_first_out() {
+        let mut timers = Timers::new();
+        for call in 0..100 {
+            timers.set(at(u64::from(call % 3)), call);
+        }
+        let came = drain(&mut timers, at(2));
+        let mut expected: Vec<u32> = (0..100).collect();
+        expected.sort_by_key(|call| call % 3);
+        assert_eq!(came, expected);
+        assert_eq!(timers.len(), 0);
+    }
+
+    #[test]
+    fn a_postponed_timer_fires_behind_earlier_ones_of_its_new_time() {
+        let mut timers = Timers::new();
+        let first = timers.set(at(1), 1);
+        timers.set(at(3), 2);
+        assert!(timers.reset(first, at(3)));
+        assert_eq!(timers.due(first), Some(at(3)));
+        assert!(drain(&mut timers, at(2)).is_empty());
+        assert_eq!(drain(&mut timers, at(3)), [2, 1]);
+    }
+
+    #[test]
+    fn a_call_that_was_brought_forward_comes_earlier() {
+        let mut timers = Timers::new();
+        timers.set(at(5), 1);
+        let second = timers.set(at(9), 2);
+        assert!(timers.reset(second, at(4)));
+        assert_eq!(drain(&mut timers, at(9)), [2, 1]);
+    }
+
+    #[test]
+    fn an_old_name_does_not_reach_the_call_that_took_its_place() {
+        let mut timers = Timers::new();
+        let old = timers.set(at(1), 1);
+        assert_eq!(timers.cancel(old), Some(1));
+        let new = timers.set(at(1), 2);
+        assert_eq!(old.index, new.index);
+        assert_eq!(timers.cancel(old), None);
+        assert!(!timers.reset(old, at(2)));
+        assert_eq!(timers.due(old), None);
+        assert_eq!(timers.due(new), Some(at(1)));
+    }
+
+    #[test]
+    fn a_call_set_too_late_for_its_time_stands_before_nobody() {
+        let mut timers = Timers::new();
+        timers.set(at(5), 1);
+        let before = timers.sequence();
+        timers.set(at(1), 2);
+        timers.set(at(2), 3);
+        assert_eq!(timers.first_due(at(6), before).map(|(_, call)| *call), Some(1));
+        timers.take_first();
+        assert!(timers.first_due(at(6), before).is_none());
+        assert_eq!(drain(&mut timers, at(6)), [2, 3]);
+    }
+
+    /// A thousand random operations against a plain list that is sorted at the end.
+    #[test]
+    fn any_mixture_of_operations_gives_the_order_of_a_sorted_list() {
+        let mut state = 88172645463325252u64;
+        let mut random = move |below: u64| {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            state % below
+        };
+        for _ in 0..50 {
+            let mut timers = Timers::new();
+            let mut model: Vec<(DelayedCall, Instant, u64, u32)> = Vec::new();
+            for step in 0..1000 {
+                let time = at(random(50));
+                match random(4) {
+                    0 if !model.is_empty() => {
+                        let (name, ..) = model.swap_remove(random(model.len() as u64) as usize);
+                        assert!(timers.cancel(name).is_some());
+                    }
+                    1 if !model.is_empty() => {
+                        let index = random(model.len() as u64) as usize;
+                        let sequence = timers.sequence();
+                        assert!(timers.reset(model[index].0, time));
+                        (model[index].1, model[index].2) = (time, sequence);
+                    }
+                    _ => {
+                        let sequence = timers.sequence();
+                        model.push((timers.set(time, step), time, sequence, step));
+                    }
+                }
+            }
+            model.sort_by_key(|&(_, time, sequence, _)| (time, sequence));
+            let expected: Vec<u32> = model.iter().map(|&(.., call)| call).collect();
+            assert_eq!(drain(&mut timers, at(50)), expected);
+        }
+    }
+}

@@ -1,0 +1,65 @@
+//! User code, and what its panics come to.
+
+pub(in crate::reactor) mod stopwatch;
+use crate::escape::Escaped;
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use crate::net::Token;
+use crate::reactor::error::panic_message;
+use crate::reactor::{CallbackKind, ConnectionId, Reactor};
+
+impl Reactor {
+    /// Runs user code that is nobody's connection's.
+    pub(crate) fn call(&mut self, place: CallbackKind, call: impl FnOnce(&mut Reactor)) {
+        // A panic is counted and logged in there, and concerns nobody else.
+        let _ = self.catch_panic(place, None, call);
+    }
+
+    /// Runs user code: a panic ends here, with its text, and how long it took is noted.
+    #[inline(always)]
+    pub(in crate::reactor) fn catch_panic<R>(
+        &mut self,
+        place: CallbackKind,
+        connection: Option<Token>,
+        call: impl FnOnce(&mut Reactor) -> R,
+    ) -> Result<R, String> {
+        self.begin_timing(place, connection.unwrap_or(Token::NONE));
+        let result = catch_unwind(AssertUnwindSafe(|| call(self)));
+        self.end_timing();
+        match result {
+            Ok(returned) => Ok(returned),
+            Err(payload) => Err(self.record_panic(place, connection, payload)),
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    pub(in crate::reactor) fn record_panic(
+        &mut self,
+        place: CallbackKind,
+        connection: Option<Token>,
+        payload: Box<dyn Any + Send>,
+    ) -> String {
+        let text = panic_message(&*payload);
+        // What was thrown is the user's, and may panic as it goes; what is thrown then stays.
+        if let Err(again) = catch_unwind(AssertUnwindSafe(move || drop(payload))) {
+            std::mem::forget(again);
+        }
+        self.statistics.panics += 1;
+        match connection {
+            Some(token) => {
+                let id = ConnectionId(token);
+                log_error!([connection:% = id] "panic in {place} of connection {id}: {}", Escaped(&text));
+            }
+            None => log_error!("panic in {place}: {}", Escaped(&text)),
+        }
+        self.last_panic = Some(format!("{place}: {text}"));
+        text
+    }
+
+    /// Where a callback panicked since it was last asked, and the text.
+    pub(crate) fn take_panic(&mut self) -> Option<String> {
+        self.last_panic.take()
+    }
+}
