@@ -13,7 +13,7 @@ struct Lifeline<L, E> {
     end: E,
 }
 
-/// Calls `fifo` for each line that the process says which started this one, and `end` when it is gone.
+/// Calls `line` for each line that the process says which started this one, and `end` when it is gone.
 pub(super) fn hold(
     reactor: &mut Reactor,
     line: impl FnMut(&mut Reactor, &str) + 'static,

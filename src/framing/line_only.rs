@@ -18,7 +18,7 @@ use crate::reactor::Delivery;
 /// struct Shout;
 ///
 /// impl LineOnlyReceiver for Shout {
-///     fn line_received(&mut self, transport: &mut LineOnlyTransport<'_>, fifo: &[u8]) {
+///     fn line_received(&mut self, transport: &mut LineOnlyTransport<'_>, line: &[u8]) {
 ///         transport.send_line(&line.to_ascii_uppercase());
 ///     }
 /// }

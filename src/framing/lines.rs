@@ -16,7 +16,7 @@ use crate::reactor::Delivery;
 /// struct Shout;
 ///
 /// impl LineReceiver for Shout {
-///     fn line_received(&mut self, transport: &mut LineTransport<'_>, fifo: &[u8]) {
+///     fn line_received(&mut self, transport: &mut LineTransport<'_>, line: &[u8]) {
 ///         transport.send_line(&line.to_ascii_uppercase());
 ///     }
 /// }

@@ -23,7 +23,7 @@ pub enum HttpError {
     Header,
     /// The head is longer than [`Limits::head`](super::Limits::head) bytes.
     HeadTooLong(usize),
-    /// A line of head or trailers is longer than [`Limits::fifo`](super::Limits::fifo) bytes.
+    /// A line of head or trailers is longer than [`Limits::line`](super::Limits::line) bytes.
     LineTooLong(usize),
     /// More than [`Limits::headers`](super::Limits::headers) fields.
     TooManyHeaders(usize),

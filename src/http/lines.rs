@@ -22,8 +22,8 @@ impl Fault {
     }
 }
 
-/// Moves bytes of one line from `data` to `fifo`, which may hold earlier lines before `start`.
-/// `Ok(true)`: its CR LF has come (and is in `fifo`). `room` is how long `fifo` may become.
+/// Moves bytes of one line from `data` to `line`, which may hold earlier lines before `start`.
+/// `Ok(true)`: its CR LF has come (and is in `line`). `room` is how long `line` may become.
 pub(super) fn take_line(
     line: &mut Vec<u8>,
     start: usize,

@@ -4,7 +4,7 @@
 //!
 //! - `endpoint` (text), `right` (whether everything was: [`Report::is_success`]), `work` (`echo`, `churn`, `hold`).
 //! - `plan`: `connections`, `size`, `depth`, `rate` (a second), `ramp_s`, `warm_up_s`, `for_s`, `patience_s`,
-//!   `registry` (addresses, as text).
+//!   `sources` (addresses, as text).
 //! - `connections`: `begun`, `made`, `lost` (before the end), `standing` (at the end), `opening_s` (from the first attempt to
 //!   the last connection), `connect_ms` (a distribution).
 //! - `messages`: `due` (all that count), `answered` (with `churn`: exchanges), `unanswered`, `write_buffer_size` (of the schedule), `dropped` and

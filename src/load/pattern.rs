@@ -33,7 +33,7 @@ impl Pattern {
         connection % PERIOD as u64 * STRIDE % PERIOD as u64
     }
 
-    /// The bytes from `position` on: `max_count`, or a piece.
+    /// The bytes from `position` on: `most`, or a piece.
     #[inline]
     pub(super) fn at(&self, position: u64, most: u64) -> &[u8] {
         let start = (position % PERIOD as u64) as usize;

@@ -129,7 +129,7 @@ pub(crate) trait Net {
     /// Whether a listener rests: it is not told of, whoever waits, until it rests no more.
     fn set_listener_paused(&mut self, listener: Token, rests: bool);
 
-    /// Out of descriptors: accepts and closes up to `max_count` waiting connections with the help of a
+    /// Out of descriptors: accepts and closes up to `most` waiting connections with the help of a
     /// spare descriptor, so that their peers hear of it. Returns how many.
     fn shed(&mut self, listener: Token, most: usize) -> usize;
 

@@ -376,7 +376,7 @@ impl Network {
         self.world.borrow_mut().trace.keep(records);
     }
 
-    /// The last `max_count` lines of the trace: time, host, connection, what happened, and bytes or an error.
+    /// The last `most` lines of the trace: time, host, connection, what happened, and bytes or an error.
     pub fn trace(&self, most: usize) -> String {
         let world = self.world.borrow();
         world

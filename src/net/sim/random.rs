@@ -70,7 +70,7 @@ impl Random {
         self.unit() < probability
     }
 
-    /// A time from `least` to `max_count`.
+    /// A time from `least` to `most`.
     pub fn between(&mut self, least: Duration, most: Duration) -> Duration {
         let span = nanoseconds(most.saturating_sub(least));
         least.saturating_add(Duration::from_nanos(self.below(span.saturating_add(1))))

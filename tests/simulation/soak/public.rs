@@ -7,11 +7,13 @@ use std::path::Path;
 /// `Type::function` for each public method of the reactor's folder, and of addresses, and `function` for those of no type.
 pub fn calls() -> BTreeSet<String> {
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
-    let mut files: Vec<_> =
-        fs::read_dir(source.join("reactor")).unwrap().map(|file| file.unwrap().path()).collect();
-    files.push(source.join("net/address.rs"));
+    let mut files = vec![source.join("net/address.rs"), source.join("reactor")];
     let mut calls = BTreeSet::new();
-    for file in files {
+    while let Some(file) = files.pop() {
+        if file.is_dir() {
+            files.extend(fs::read_dir(file).unwrap().map(|entry| entry.unwrap().path()));
+            continue;
+        }
         let text = fs::read_to_string(file).unwrap();
         let mut owner = None;
         for line in text.lines() {
