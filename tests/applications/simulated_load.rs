@@ -133,7 +133,8 @@ fn one_corrupted_byte_is_found_with_its_connection_and_place() {
         }
     };
     for size in [1, 64, 1000, 100_000] {
-        let report = world(2, fault).run(LoadConfig { size, depth: 8, ..plan() });
+        let duration = Duration::from_millis(100);
+        let report = world(2, fault).run(LoadConfig { size, depth: 8, duration, ..plan() });
         let found = mismatch(&report);
         assert_eq!((found.connection, found.offset, found.what), (1, 1_000, Corruption::Changed), "{size}");
         assert_eq!(found.message, 1_000 / size as u64 + 1);
@@ -443,7 +444,7 @@ fn a_load_that_is_stopped_tells_what_was_measured() {
 
 #[test]
 fn no_weather_makes_a_right_server_look_wrong() {
-    Simulation::explore(0..40, |simulation| {
+    Simulation::explore(0..20, |simulation| {
         let mut random = simulation.random("chaos");
         let (server, client) = (simulation.host("server"), simulation.host("client"));
         let boot = |reactor: &mut Reactor| {

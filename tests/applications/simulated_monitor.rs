@@ -153,7 +153,7 @@ fn causes(outage: &Outage) -> &'static [DownCause] {
 #[test]
 fn every_outage_of_a_day_is_reported_once_without_false_alarms() {
     let settings = Settings { interval: MINUTE, ..Settings::default() };
-    let seen = Simulation::explore(0..8, |simulation| {
+    let seen = Simulation::explore(0..4, |simulation| {
         let (book, outages) = a_day(simulation, &settings);
         assert!(outages.len() > 50, "a day has {} outages", outages.len());
         let mut told: BTreeMap<String, Vec<Told>> = book.0.borrow().clone();
