@@ -22,3 +22,37 @@ pub mod internals {}
 
 #[doc = include_str!("performance.md")]
 pub mod performance {}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::path::Path;
+
+    #[test]
+    fn the_chapter_on_internals_names_what_exists() {
+        let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+        let mut names = 0;
+        for line in include_str!("internals.md").lines() {
+            let mut file = None;
+            for word in line.split(|c: char| c.is_whitespace() || "`(),".contains(c)) {
+                // A function or type is named behind its file, with a colon: `reactor/turn.rs   dispatch: ..`.
+                match (word.strip_suffix(".rs"), file.take()) {
+                    (Some(_), _) => {
+                        let text = fs::read_to_string(sources.join(word));
+                        file = Some(text.unwrap_or_else(|error| panic!("{word}: {error}")));
+                    }
+                    (None, found) if word.is_empty() => file = found,
+                    (None, Some(text)) => {
+                        if let Some(name) = word.strip_suffix(':') {
+                            let found = ["fn", "struct"].map(|kind| text.contains(&format!("{kind} {name}")));
+                            assert_ne!(found, [false; 2], "{line}");
+                            names += 1;
+                        }
+                    }
+                    (None, None) => {}
+                }
+            }
+        }
+        assert!(names > 10, "{names}");
+    }
+}

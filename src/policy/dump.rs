@@ -28,7 +28,7 @@ pub enum DumpStyle {
 /// #     fn data_received(&mut self, _: &mut twistor::Transport<'_>, _: &[u8]) {}
 /// # }
 ///
-/// let echo = dump_traffic(|| Echo, DumpStyle::Hex, |line| eprintln!("{fifo}"));
+/// let echo = dump_traffic(|| Echo, DumpStyle::Hex, |line| eprintln!("{line}"));
 /// twistor::Reactor::new()?.listen_tcp("127.0.0.1:0", echo)?;
 /// # Ok::<(), twistor::Error>(())
 /// ```

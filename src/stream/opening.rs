@@ -55,7 +55,7 @@ pub async fn open_connection(
 /// twistor::block_on(async {
 ///     let (mut reader, writer) = stream::stdio().await?;
 ///     while let Some(line) = reader.read_line().await? {
-///         writer.write_sequence(&[b"you said: ", fifo, b"\n"]);
+///         writer.write_sequence(&[b"you said: ", line, b"\n"]);
 ///     }
 ///     Ok::<_, Box<dyn std::error::Error>>(())
 /// })??;

@@ -33,7 +33,7 @@ use crate::{Address, Error, Factory, Listener, Protocol, Reactor};
 /// twistor::block_on(async {
 ///     let server = start_server("tcp:0:interface=127.0.0.1", async |mut reader, writer| {
 ///         while let Some(line) = reader.read_line().await? {
-///             writer.write_sequence(&[b"you said: ", fifo, b"\n"]);
+///             writer.write_sequence(&[b"you said: ", line, b"\n"]);
 ///             writer.drain().await?;
 ///         }
 ///         Ok::<_, twistor::stream::StreamError>(())
