@@ -14,19 +14,19 @@
 //! /// Answers each line with its length. An empty one is the last.
 //! #[derive(Default)]
 //! struct Measure {
-//!     fifo: Vec<u8>,
+//!     line: Vec<u8>,
 //! }
 //!
 //! impl Protocol for Measure {
 //!     fn data_received(&mut self, transport: &mut Transport<'_>, data: &[u8]) {
 //!         for byte in data {
 //!             match byte {
-//!                 b'\n' if self.fifo.is_empty() => return transport.lose_connection(),
+//!                 b'\n' if self.line.is_empty() => return transport.lose_connection(),
 //!                 b'\n' => {
-//!                     transport.write(format!("{}\n", self.fifo.len()).as_bytes());
-//!                     self.fifo.clear();
+//!                     transport.write(format!("{}\n", self.line.len()).as_bytes());
+//!                     self.line.clear();
 //!                 }
-//!                 other => self.fifo.push(*other),
+//!                 other => self.line.push(*other),
 //!             }
 //!         }
 //!     }
@@ -41,17 +41,17 @@
 //! use twistor::testing::StringTransport;
 //! # use twistor::{Protocol, Transport};
 //! # #[derive(Default)]
-//! # struct Measure { fifo: Vec<u8> }
+//! # struct Measure { line: Vec<u8> }
 //! # impl Protocol for Measure {
 //! #     fn data_received(&mut self, transport: &mut Transport<'_>, data: &[u8]) {
 //! #         for byte in data {
 //! #             match byte {
-//! #                 b'\n' if self.fifo.is_empty() => return transport.lose_connection(),
+//! #                 b'\n' if self.line.is_empty() => return transport.lose_connection(),
 //! #                 b'\n' => {
-//! #                     transport.write(format!("{}\n", self.fifo.len()).as_bytes());
-//! #                     self.fifo.clear();
+//! #                     transport.write(format!("{}\n", self.line.len()).as_bytes());
+//! #                     self.line.clear();
 //! #                 }
-//! #                 other => self.fifo.push(*other),
+//! #                 other => self.line.push(*other),
 //! #             }
 //! #         }
 //! #     }
@@ -73,17 +73,17 @@
 //! use twistor::testing::{AccumulatingProtocol, Pair};
 //! # use twistor::{Protocol, Transport};
 //! # #[derive(Default)]
-//! # struct Measure { fifo: Vec<u8> }
+//! # struct Measure { line: Vec<u8> }
 //! # impl Protocol for Measure {
 //! #     fn data_received(&mut self, transport: &mut Transport<'_>, data: &[u8]) {
 //! #         for byte in data {
 //! #             match byte {
-//! #                 b'\n' if self.fifo.is_empty() => return transport.lose_connection(),
+//! #                 b'\n' if self.line.is_empty() => return transport.lose_connection(),
 //! #                 b'\n' => {
-//! #                     transport.write(format!("{}\n", self.fifo.len()).as_bytes());
-//! #                     self.fifo.clear();
+//! #                     transport.write(format!("{}\n", self.line.len()).as_bytes());
+//! #                     self.line.clear();
 //! #                 }
-//! #                 other => self.fifo.push(*other),
+//! #                 other => self.line.push(*other),
 //! #             }
 //! #         }
 //! #     }
@@ -111,17 +111,17 @@
 //! use twistor::sim::{Link, Simulation};
 //! # use twistor::{Protocol, Transport};
 //! # #[derive(Default)]
-//! # struct Measure { fifo: Vec<u8> }
+//! # struct Measure { line: Vec<u8> }
 //! # impl Protocol for Measure {
 //! #     fn data_received(&mut self, transport: &mut Transport<'_>, data: &[u8]) {
 //! #         for byte in data {
 //! #             match byte {
-//! #                 b'\n' if self.fifo.is_empty() => return transport.lose_connection(),
+//! #                 b'\n' if self.line.is_empty() => return transport.lose_connection(),
 //! #                 b'\n' => {
-//! #                     transport.write(format!("{}\n", self.fifo.len()).as_bytes());
-//! #                     self.fifo.clear();
+//! #                     transport.write(format!("{}\n", self.line.len()).as_bytes());
+//! #                     self.line.clear();
 //! #                 }
-//! #                 other => self.fifo.push(*other),
+//! #                 other => self.line.push(*other),
 //! #             }
 //! #         }
 //! #     }
