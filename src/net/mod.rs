@@ -26,7 +26,6 @@ pub(crate) mod lookups;
 pub(crate) mod os;
 mod process;
 mod signal;
-pub(crate) mod sim;
 pub(crate) mod zone;
 
 use std::fmt;
@@ -262,7 +261,7 @@ pub(crate) struct LookedUp {
 
 impl LookedUp {
     /// The addresses with this port.
-    fn new(began: Instant, found: &Result<Vec<SocketAddr>, NameError>, port: u16) -> LookedUp {
+    pub(crate) fn new(began: Instant, found: &Result<Vec<SocketAddr>, NameError>, port: u16) -> LookedUp {
         let with_port = |address: &SocketAddr| {
             let mut address = *address;
             address.set_port(port);

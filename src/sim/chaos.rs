@@ -3,9 +3,7 @@
 use std::time::Duration;
 
 use super::Simulation;
-use crate::net::sim::{
-    Call, CallKind, Errno, FaultKind, Host, Packet, PacketKind, Random, Rule, RuleId, Verdict,
-};
+use crate::sim::{Call, CallKind, Errno, FaultKind, Host, Packet, PacketKind, Random, Rule, RuleId, Verdict};
 
 /// What may go wrong, how often and for how long. The seed decides what does.
 ///

@@ -4,7 +4,7 @@ use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use super::Simulation;
-use crate::net::sim::Coverage;
+use crate::sim::Coverage;
 
 /// What an exploration has seen.
 #[derive(Clone, Debug, Default)]

@@ -72,17 +72,40 @@
 //! TIME_WAIT, real threads (jobs and look-ups run at a virtual time, on the one thread there is).
 
 mod chaos;
+mod driver;
+mod errors;
 mod explore;
-mod outcome;
+mod inject;
+mod network;
+mod random;
 mod simulation;
-mod strike;
+mod world;
+
+use crate::net::Instant;
 
 pub use self::chaos::Chaos;
+pub(crate) use self::driver::SimNet;
+pub use self::errors::{RunError, Step};
 pub use self::explore::Exploration;
-pub use self::outcome::{RunError, Step};
+pub use self::network::connect_gate::PendingConnect;
+pub use self::network::coverage::{Coverage, FaultKind};
+pub use self::network::errno::Errno;
+pub use self::network::fault::Fault;
+pub use self::network::link::{Latency, Link};
+pub use self::network::program::SimProgram;
+pub use self::network::rule::{Call, CallKind, Packet, PacketKind, Rule, Verdict};
+pub use self::network::socket::{DatagramSocket, Socket, SocketListener, SocketOptions};
+pub use self::network::{Network, RuleId};
+pub use self::random::Random;
 pub use self::simulation::Simulation;
-pub use crate::net::sim::{
-    Call, CallKind, Coverage, DatagramSocket, Errno, Fault, FaultKind, Host, Latency, Link, Network, Packet,
-    PacketKind, PendingConnect, Random, Rule, RuleId, SimProgram, Socket, SocketListener, SocketOptions,
-    Verdict,
-};
+
+/// A host of a simulated network, by name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Host(u32);
+
+impl Host {
+    /// Its number: hosts are numbered from 0 in the order in which they were made.
+    pub fn index(self) -> usize {
+        self.0 as usize
+    }
+}

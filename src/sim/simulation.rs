@@ -6,9 +6,9 @@ use std::ops::Deref;
 use std::time::Duration;
 
 use super::chaos::ActiveChaos;
-use super::outcome::{RunError, Step};
-use crate::net::sim::{FaultKind, Host, Network, Random, SimNet};
 use crate::reactor::NextTurn;
+use crate::sim::errors::{RunError, Step};
+use crate::sim::{FaultKind, Host, Network, Random, SimNet};
 use crate::{Instant, Reactor, Settings, Signal, unlogged};
 
 /// A simulated network whose hosts have reactors that get their turns. (See the [module](crate::sim) for what it is about.)

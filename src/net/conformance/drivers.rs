@@ -11,8 +11,8 @@ use signal_hook::consts::signal as number;
 use signal_hook::low_level;
 
 use crate::net::os::{OsConfig, OsDriver, system_look_up};
-use crate::net::sim::{Host, Link, Network, SimNet};
 use crate::net::{NameError, Net, Signal, ThreadLimits};
+use crate::sim::{Host, Link, Network, SimNet};
 
 /// A machine whose processes each have a [`Net`]. They reach each other through its loopback.
 pub(super) trait Driver {

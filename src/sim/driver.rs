@@ -1,0 +1,458 @@
+//! The simulated network as a [`Net`]: the calls of one process.
+
+use std::cell::RefCell;
+use std::io;
+use std::net::SocketAddr;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use crate::net::lookups::Lookups;
+use crate::net::{
+    Accepted, Address, Answer, Close, Credentials, Event, ExitReason, Instant, Job, LookupId, LookupProgress,
+    Net, NotAsked, Open, OpenError, Pipes, ProcessSignal, RecvBatch, SocketOption, SpawnError, SpawnProcess,
+    ThreadLimits, Token, Transmit, UnixAddress, Wake, Watch, nanoseconds,
+};
+use crate::sim::network::program::Children;
+use crate::sim::network::rule::{CallKind, Verdict};
+use crate::sim::network::trace::About;
+use crate::sim::world::World;
+use crate::sim::world::datagram::queue::Family;
+use crate::sim::world::process::{Alarm, Socket};
+use crate::sim::world::unix::stream::set_unix;
+use crate::sim::{Errno, Network};
+
+/// One process of one host.
+pub(crate) struct SimNet {
+    world: Rc<RefCell<World>>,
+    process: u32,
+    children: Children,
+}
+
+impl SimNet {
+    /// A process whose polls wait: they let the world's time pass.
+    pub(crate) fn alone(network: &Network, host: crate::sim::Host, limits: ThreadLimits) -> SimNet {
+        let net = SimNet::scheduled(network, host, limits);
+        net.world.borrow_mut().process_mut(net.process).alone = true;
+        net
+    }
+
+    /// A process that somebody else gives its turns to.
+    pub(crate) fn scheduled(network: &Network, host: crate::sim::Host, limits: ThreadLimits) -> SimNet {
+        let process = network.world.borrow_mut().add_process(host.0, limits);
+        SimNet { world: Rc::clone(&network.world), process, children: Children::default() }
+    }
+
+    pub(crate) fn process(&self) -> u32 {
+        self.process
+    }
+}
+
+impl Net for SimNet {
+    #[inline]
+    fn now(&self) -> Instant {
+        Instant::from_nanoseconds(self.world.borrow().monotonic(self.process))
+    }
+
+    fn wall(&self) -> SystemTime {
+        let world = self.world.borrow();
+        let host = world.process(self.process).host;
+        let passed = world.monotonic(self.process) as i64;
+        let calendar = passed.saturating_add(world.host(host).clock.stepped);
+        let origin = SystemTime::UNIX_EPOCH + ORIGIN;
+        let by = Duration::from_nanos(calendar.unsigned_abs());
+        if calendar < 0 { origin - by } else { origin + by }
+    }
+
+    fn random(&mut self) -> u64 {
+        self.world.borrow_mut().process_mut(self.process).random.next()
+    }
+
+    fn is_shuffled(&self) -> bool {
+        self.world.borrow().task_order.is_some()
+    }
+
+    fn pick_index(&mut self, among: usize) -> usize {
+        match &mut self.world.borrow_mut().task_order {
+            Some(order) => order.index(among),
+            None => 0,
+        }
+    }
+
+    fn inherits_nodelay(&self) -> bool {
+        true
+    }
+
+    fn descriptor_limit(&self) -> usize {
+        self.world.borrow().process(self.process).limit
+    }
+
+    fn open(&mut self, token: Token, what: &Open) -> Result<(), OpenError> {
+        self.world.borrow_mut().open(self.process, token, what)
+    }
+
+    fn accept(&mut self, listener: Token, token: Token) -> io::Result<Accepted> {
+        self.world.borrow_mut().accept(self.process, listener, token)
+    }
+
+    fn set_listener_paused(&mut self, listener: Token, rests: bool) {
+        self.world.borrow_mut().rest(self.process, listener, rests);
+    }
+
+    fn shed(&mut self, listener: Token, most: usize) -> usize {
+        self.world.borrow_mut().shed(self.process, listener, most)
+    }
+
+    fn spawn(&mut self, process: Token, pipes: Pipes, what: &SpawnProcess) -> Result<u32, SpawnError> {
+        Ok(self.children.spawn(&self.world, self.process, (process, pipes), what)?)
+    }
+
+    fn exit_reason(&mut self, process: Token, _: Duration) -> io::Result<Option<ExitReason>> {
+        self.children.exit_reason(process)
+    }
+
+    fn signal_process(&mut self, process: Token, signal: ProcessSignal) -> io::Result<()> {
+        self.children.signal(&self.world, self.process, process, signal)
+    }
+
+    #[inline]
+    fn recv(&mut self, socket: Token, buffer: &mut [u8]) -> io::Result<usize> {
+        if !self.children.is_empty()
+            && let Some(received) = self.children.recv(&self.world, self.process, socket, buffer)
+        {
+            return received;
+        }
+        self.world.borrow_mut().recv(self.process, socket, buffer)
+    }
+
+    #[inline]
+    fn send(&mut self, socket: Token, data: &[u8]) -> io::Result<usize> {
+        if !self.children.is_empty()
+            && let Some(sent) = self.children.send(&self.world, self.process, socket, data)
+        {
+            return sent;
+        }
+        self.world.borrow_mut().send(self.process, socket, data)
+    }
+
+    fn unread(&self, socket: Token) -> io::Result<usize> {
+        let world = self.world.borrow();
+        let (connection, side) = world.process(self.process).stream(socket)?;
+        Ok(world.connections[connection as usize].ends[side].visible)
+    }
+
+    fn recv_datagrams(&mut self, socket: Token, into: &mut RecvBatch) -> io::Result<()> {
+        self.world.borrow_mut().recv_datagrams(self.process, socket, into)
+    }
+
+    fn send_datagrams(&mut self, socket: Token, bytes: &[u8], going: &[Transmit]) -> io::Result<usize> {
+        self.world.borrow_mut().send_datagrams(self.process, socket, bytes, going)
+    }
+
+    fn shutdown_write(&mut self, socket: Token) -> io::Result<()> {
+        self.world.borrow_mut().shutdown_write(self.process, socket)
+    }
+
+    fn close(&mut self, socket: Token, how: Close) {
+        if self.children.is_empty() || !self.children.close(&self.world, self.process, socket) {
+            self.world.borrow_mut().close(self.process, socket, how);
+        }
+    }
+
+    fn local_address(&self, socket: Token) -> io::Result<Address> {
+        self.world.borrow_mut().local_address(self.process, socket)
+    }
+
+    fn peer_address(&self, socket: Token) -> io::Result<Address> {
+        self.world.borrow_mut().peer_address(self.process, socket)
+    }
+
+    fn take_error(&self, socket: Token) -> io::Result<Option<io::Error>> {
+        self.world.borrow_mut().take_error(self.process, socket)
+    }
+
+    fn credentials(&self, socket: Token) -> io::Result<Credentials> {
+        self.world.borrow_mut().credentials(self.process, socket)
+    }
+
+    fn set(&mut self, socket: Token, option: SocketOption) -> io::Result<()> {
+        self.world.borrow_mut().set(self.process, socket, option)
+    }
+
+    fn poll(&mut self, events: &mut Vec<Event>, timeout: Option<Duration>) -> io::Result<Option<Duration>> {
+        let mut world = self.world.borrow_mut();
+        let verdict = world.before(self.process, CallKind::Poll, 0);
+        if let Verdict::Fail(errno) = verdict {
+            world.note_call(self.process, About::NOTHING, CallKind::Poll, -i64::from(errno.raw()));
+            return Err(errno.into());
+        }
+        let deadline = world.begin_to_wait(self.process, timeout);
+        let began = world.now;
+        loop {
+            world.catch_up();
+            if !world.due.is_empty() {
+                let due = std::mem::take(&mut world.due);
+                drop(world);
+                due.into_iter().for_each(run);
+                world = self.world.borrow_mut();
+                continue;
+            }
+            let process = world.process(self.process);
+            if process.has_news() || !process.alone || deadline.is_some_and(|deadline| deadline <= world.now)
+            {
+                break;
+            }
+            match [deadline, world.events.next()].into_iter().flatten().min() {
+                Some(next) => world.advance_to(next),
+                None => return Err(io::Error::other(world.who_waits())),
+            }
+        }
+        if world.now == began && world.process(self.process).alone {
+            // However busy its loop is, time goes on: before its next poll, so that what it does now is done now.
+            world.process_mut(self.process).owes = BUSY_TURN;
+        }
+        let silent =
+            !world.process(self.process).has_news() && deadline.is_some_and(|deadline| deadline <= world.now);
+        let told = events.len();
+        world.take_all_news(self.process, events);
+        drop(world);
+        if !self.children.is_empty() {
+            self.children.poll(&self.world, self.process, events);
+        }
+        Ok(if silent && events.len() == told { timeout } else { None })
+    }
+
+    fn waker(&self) -> Arc<dyn Wake> {
+        let alarms = Arc::clone(&self.world.borrow().alarms);
+        Arc::new(Alarm { alarms, process: self.process })
+    }
+
+    fn set_signals(&mut self, signals: &[Watch]) -> io::Result<()> {
+        let mut world = self.world.borrow_mut();
+        let process = world.process_mut(self.process);
+        process.watched = signals.to_vec();
+        process.signals.retain(|signal| signals.iter().any(|watch| watch.signal == *signal));
+        Ok(())
+    }
+
+    fn run_job(&mut self, job: Job) -> Result<(), Job> {
+        self.world.borrow_mut().offload(self.process, job)
+    }
+
+    /// Every host has the same two.
+    fn interface_index(&self, name: &str) -> io::Result<u32> {
+        match name {
+            "lo" => Ok(1),
+            "eth0" => Ok(2),
+            _ => Err(Errno::ENODEV.into()),
+        }
+    }
+
+    fn resolve(&mut self, host: &str, port: u16, answer: Answer) -> Result<LookupId, NotAsked> {
+        self.world.borrow_mut().resolve(self.process, host, port, answer)
+    }
+
+    fn cancel_lookup(&mut self, lookup: LookupId) {
+        let answer = self.world.borrow_mut().process_mut(self.process).lookups.cancel(lookup);
+        drop(answer);
+    }
+
+    fn lookup_progress(&self, lookup: LookupId) -> LookupProgress {
+        self.world.borrow().process(self.process).lookups.progress(lookup)
+    }
+}
+
+/// The process ends: what it had open is closed, as a system does it, and its jobs end.
+impl Drop for SimNet {
+    fn drop(&mut self) {
+        let mut world = self.world.borrow_mut();
+        world.end_process(self.process);
+        let process = world.process_mut(self.process);
+        process.watched.clear();
+        process.signals.clear();
+        let jobs = std::mem::take(&mut process.jobs);
+        let lookups = std::mem::replace(&mut process.lookups, Lookups::new(1, 0));
+        drop(world);
+        drop(lookups);
+        drop(jobs.waiting);
+        jobs.running.into_iter().for_each(|(_, job)| run(job));
+    }
+}
+
+/// A job's panic is its owner's, who has caught it already.
+pub(in crate::sim) fn run(job: Job) {
+    let _ = catch_unwind(AssertUnwindSafe(job));
+}
+
+impl World {
+    pub(in crate::sim) fn close(&mut self, process: u32, token: Token, how: Close) {
+        match self.process_mut(process).remove(token) {
+            Socket::Closed => {}
+            Socket::Stream { connection, side } => self.close_stream(process, connection, side, how),
+            Socket::Listener(queue) => self.close_queue(queue, Close::Reset),
+            Socket::Datagram(mailbox) => self.close_mailbox(mailbox),
+        }
+    }
+
+    pub(in crate::sim) fn end_process(&mut self, process: u32) {
+        for token in self.process(process).tokens() {
+            self.close(process, token, Close::Graceful);
+        }
+    }
+
+    pub(in crate::sim) fn ask(&mut self, process: u32, kind: CallKind) -> io::Result<()> {
+        match self.before(process, kind, 0) {
+            Verdict::Fail(errno) => {
+                self.note_call(process, About::NOTHING, kind, -i64::from(errno.raw()));
+                Err(errno.into())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    pub(in crate::sim) fn local_address(&mut self, process: u32, token: Token) -> io::Result<Address> {
+        self.ask(process, CallKind::LocalAddress)?;
+        Ok(match self.process(process).get(token) {
+            Socket::Closed => return Err(io::ErrorKind::NotFound.into()),
+            Socket::Stream { connection, side } => {
+                let connection = &self.connections[connection as usize];
+                match &connection.unix {
+                    Some(unix) => Address::Unix(unix.names[side].clone()),
+                    None => Address::Tcp(connection.ends[side].address),
+                }
+            }
+            Socket::Listener(queue) => {
+                let queue = &self.queues[queue as usize];
+                match &queue.name {
+                    Some(name) => Address::Unix(name.address.clone()),
+                    None => Address::Tcp(queue.address),
+                }
+            }
+            Socket::Datagram(mailbox) => match &self.mailboxes[mailbox as usize].family {
+                Family::Udp(udp) => Address::Udp(udp.address),
+                Family::Unix(unix) => Address::Unix(
+                    unix.name.as_ref().map_or(UnixAddress::UNNAMED, |name| name.address.clone()),
+                ),
+            },
+        })
+    }
+
+    pub(in crate::sim) fn peer_address(&mut self, process: u32, token: Token) -> io::Result<Address> {
+        self.ask(process, CallKind::PeerAddress)?;
+        let (connection, side) = match self.process(process).get(token) {
+            Socket::Closed | Socket::Listener(_) => return Err(io::ErrorKind::NotFound.into()),
+            Socket::Stream { connection, side } => (connection, side),
+            Socket::Datagram(mailbox) => return self.mail_peer(mailbox),
+        };
+        let connection = &self.connections[connection as usize];
+        if let Some(unix) = &connection.unix {
+            // Whether it is still there or not.
+            return Ok(Address::Unix(unix.names[side ^ 1].clone()));
+        }
+        let end = &connection.ends[side];
+        if end.phase != crate::sim::world::tcp::connection::Phase::Open
+            || end.reset
+            || (end.ended && end.finished)
+        {
+            return Err(Errno::ENOTCONN.into());
+        }
+        let mut peer = connection.ends[connection.other(side)].address;
+        if end.address.is_ipv6()
+            && let SocketAddr::V4(address) = peer
+        {
+            peer.set_ip(address.ip().to_ipv6_mapped().into());
+        } else if end.address.is_ipv4() {
+            peer.set_ip(peer.ip().to_canonical());
+        }
+        Ok(Address::Tcp(peer))
+    }
+
+    fn mail_peer(&self, mailbox: u32) -> io::Result<Address> {
+        let peer = match &self.mailboxes[mailbox as usize].family {
+            Family::Udp(udp) => udp.peer.map(Address::Udp),
+            Family::Unix(unix) => unix.peer.as_ref().map(|(_, address)| Address::Unix(address.clone())),
+        };
+        peer.ok_or(Errno::ENOTCONN.into())
+    }
+
+    pub(in crate::sim) fn take_error(&mut self, process: u32, token: Token) -> io::Result<Option<io::Error>> {
+        let error = match self.process(process).get(token) {
+            Socket::Closed | Socket::Listener(_) => return Err(io::ErrorKind::NotFound.into()),
+            Socket::Stream { connection, side } => {
+                self.ask(process, CallKind::TakeError)?;
+                self.connections[connection as usize].ends[side].error.take()
+            }
+            Socket::Datagram(mailbox) => {
+                self.ask(process, CallKind::TakeError)?;
+                self.mailboxes[mailbox as usize].error.take()
+            }
+        };
+        Ok(error.map(io::Error::from))
+    }
+
+    fn set(&mut self, process: u32, token: Token, option: SocketOption) -> io::Result<()> {
+        let (connection, side) = match self.process(process).get(token) {
+            Socket::Closed | Socket::Listener(_) => return Err(io::ErrorKind::NotFound.into()),
+            Socket::Stream { connection, side } => (connection, side),
+            Socket::Datagram(mailbox) => {
+                self.ask(process, CallKind::SetOption)?;
+                return Ok(self.set_datagram(mailbox, option)?);
+            }
+        };
+        self.ask(process, CallKind::SetOption)?;
+        if self.connections[connection as usize].unix.is_some() {
+            return Ok(set_unix(option)?);
+        }
+        if let SocketOption::KeepAlive(idle) = option {
+            // The system counts in whole seconds, and not for ever.
+            let seconds = idle.map(|idle| idle.as_secs());
+            if seconds.is_some_and(|seconds| !(1..=32_767).contains(&seconds)) {
+                return Err(Errno::EINVAL.into());
+            }
+            self.set_keepalive(connection, side, seconds.map(Duration::from_secs));
+        }
+        if let SocketOption::UserTimeout(limit) = option {
+            let millis = limit.map_or(0, |limit| limit.as_millis());
+            let Ok(millis) = i32::try_from(millis) else { return Err(Errno::EINVAL.into()) };
+            let limit = Some(millis as u64 * 1_000_000).filter(|limit| *limit > 0);
+            self.connections[connection as usize].ends[side].user_timeout = limit;
+        }
+        Ok(())
+    }
+
+    /// Until when a poll may wait, in the world's time. What the process was ahead has passed first.
+    fn begin_to_wait(&mut self, process: u32, timeout: Option<Duration>) -> Option<u64> {
+        let found = self.process(process);
+        let (host, alone, ahead) = (found.host, found.alone, found.ahead.saturating_add(found.owes));
+        if alone && ahead > 0 {
+            self.process_mut(process).ahead = 0;
+            self.process_mut(process).owes = 0;
+            let until = self.now.saturating_add(ahead);
+            while let Some(next) = self.events.next().filter(|next| *next <= until) {
+                self.advance_to(next);
+                self.catch_up();
+            }
+            self.advance_to(until);
+        }
+        timeout.map(|timeout| {
+            let clock = self.host(host).clock;
+            let until = clock.monotonic(self.now).saturating_add(nanoseconds(timeout));
+            clock.world(until)
+        })
+    }
+
+    fn take_all_news(&mut self, process: u32, events: &mut Vec<Event>) {
+        let found = self.process_mut(process);
+        found.woken = false;
+        let signals = std::mem::take(&mut found.signals);
+        events.extend(signals.into_iter().map(Event::Signal));
+        self.take_news(process, events);
+    }
+}
+
+/// Where calendars begin: 2026-01-01, midnight, UTC.
+const ORIGIN: Duration = Duration::from_secs(1_767_225_600);
+
+/// What a turn takes, at least, of a reactor that nobody else gives its turns to.
+const BUSY_TURN: u64 = 1_000;

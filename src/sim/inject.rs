@@ -1,0 +1,81 @@
+//! Strikes: what can go wrong with a host, by its kind, and how it ends.
+
+use crate::sim::Simulation;
+use crate::sim::{FaultKind, Host, Random};
+
+impl Simulation {
+    /// Something goes wrong with a host, until [`mend`](Simulation::clear_fault) ends it: one of [`Chaos::FAULTS`](crate::sim::Chaos::FAULTS);
+    /// the other kinds do nothing. Where it is about two hosts, `other` is the second one. What else there is to choose
+    /// (a rate, a limit) the seed chooses.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use twistor::sim::{FaultKind, Simulation};
+    ///
+    /// let mut simulation = Simulation::new(1);
+    /// let (server, client) = (simulation.host("server"), simulation.host("client"));
+    /// // From the first to the second hour something is wrong with the server.
+    /// let mut random = simulation.random("outages");
+    /// let kind = *random.pick(&[FaultKind::Crash, FaultKind::Partition, FaultKind::Refusal]);
+    /// let hour = Duration::from_secs(3600);
+    /// simulation.at(hour, move |simulation| simulation.inject_fault(kind, server, client));
+    /// simulation.at(2 * hour, move |simulation| simulation.clear_fault(kind, server, client));
+    /// simulation.run_for(3 * hour)?;
+    /// # Ok::<(), twistor::sim::RunError>(())
+    /// ```
+    pub fn inject_fault(&mut self, kind: FaultKind, host: Host, other: Host) {
+        let mut random = self.strikes.take().unwrap_or_else(|| self.network().random("scripted strikes"));
+        self.hit(kind, host, other, &mut random);
+        self.strikes = Some(random);
+    }
+
+    /// What a strike of this kind did is over: the way between the two heals, the host goes on, or comes back and boots.
+    /// Nothing that has not happened is ended by it; a clock that jumped stays where it is.
+    ///
+    /// A host that cannot boot ends the run with [`RunError::Failed`](crate::sim::RunError::Failed).
+    pub fn clear_fault(&mut self, kind: FaultKind, host: Host, other: Host) {
+        match kind {
+            FaultKind::Partition | FaultKind::OneWayPartition => self.heal(host, other),
+            FaultKind::Refusal | FaultKind::Silence | FaultKind::FullBacklog => {
+                self.accept_connects(host, None)
+            }
+            FaultKind::DescriptorLimit => self.limit_processes(host, None),
+            FaultKind::SlowReader => self.set_read_rate(host, None),
+            FaultKind::NameFailure => self.set_name_resolution(host, true),
+            FaultKind::Pause => self.resume(host),
+            FaultKind::Kill | FaultKind::Crash if self.reactor_ref(host).is_none() => {
+                self.restart_or_fail(host)
+            }
+            FaultKind::ClockDrift => self.set_clock_drift(host, 0),
+            _ => {}
+        }
+    }
+
+    pub(in crate::sim) fn hit(&mut self, kind: FaultKind, host: Host, other: Host, random: &mut Random) {
+        match kind {
+            FaultKind::Partition => self.partition(host, other),
+            FaultKind::OneWayPartition => self.partition_one_way(host, other),
+            FaultKind::Reset => {
+                self.reset_connections(host, other);
+            }
+            FaultKind::Refusal => self.refuse(host, None),
+            FaultKind::Silence => self.drop_connects(host, None),
+            FaultKind::FullBacklog => self.fill_backlog(host, None),
+            // A few more than it has by now.
+            FaultKind::DescriptorLimit => {
+                let limit = self.sockets(host) + 6 + random.index(4);
+                self.limit_processes(host, Some(limit));
+            }
+            FaultKind::SlowReader => self.set_read_rate(host, Some(100 + random.below(100_000))),
+            FaultKind::NameFailure => self.set_name_resolution(host, false),
+            FaultKind::Pause => self.pause(host),
+            FaultKind::Kill => self.kill(host),
+            FaultKind::Crash => self.crash(host),
+            FaultKind::ClockDrift => {
+                self.set_clock_drift(host, random.below(200_000) as i32 - 100_000);
+            }
+            FaultKind::ClockStep => self.step_clock(host, random.below(7200) as i64 - 3600),
+            _ => {}
+        }
+    }
+}

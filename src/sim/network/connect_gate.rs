@@ -1,0 +1,135 @@
+//! Connects that wait until somebody decides about them, and a host that stands for everybody else.
+
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use crate::net::Token;
+use crate::sim::network::Network;
+use crate::sim::world::World;
+use crate::sim::world::tcp::connection::Phase;
+use crate::sim::{Errno, Host};
+
+/// A connect that waits to be decided about: see [`Network::hold_connects`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PendingConnect {
+    serial: u32,
+    /// Its name in the process that asked.
+    pub(crate) token: Token,
+    /// The address that it comes from.
+    pub from: SocketAddr,
+    /// The address that it asks for.
+    pub to: SocketAddr,
+}
+
+impl Network {
+    /// From now on connects of a host's reactors wait, with no handshake sent, until
+    /// [`allow_connect`](Network::allow_connect) or [`fail_connect`](Network::fail_connect); or not any more. The system does not
+    /// give them up; whoever asked may. Those of plain sockets ([`Network::connect`]) do not wait.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use twistor::sim::{Errno, Simulation};
+    ///
+    /// # struct Nothing;
+    /// # impl twistor::Protocol for Nothing {
+    /// #     fn data_received(&mut self, _: &mut twistor::Transport<'_>, _: &[u8]) {}
+    /// # }
+    /// let mut simulation = Simulation::new(1);
+    /// let client = simulation.host("client");
+    /// simulation.hold_connects(client, true);
+    /// simulation.reactor(client).connect_tcp("192.0.2.1:80", || Nothing)?;
+    /// simulation.run_for(Duration::from_secs(1))?;
+    /// let held = simulation.held_connects(client);
+    /// assert_eq!(held[0].to, ([192, 0, 2, 1], 80).into());
+    /// assert!(simulation.fail_connect(held[0], Errno::ECONNREFUSED));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn hold_connects(&self, host: Host, on: bool) {
+        self.world.borrow_mut().host_mut(host.0).holds_connects = on;
+    }
+
+    /// Those of a host that wait, in the order in which they were asked for.
+    pub fn held_connects(&self, host: Host) -> Vec<PendingConnect> {
+        let world = self.world.borrow();
+        let held = world.connections.iter().filter(|(_, connection)| {
+            let near = &connection.ends[0];
+            connection.held && near.host == host.0 && near.phase == Phase::Connecting
+        });
+        let mut held: Vec<PendingConnect> = held
+            .map(|(_, connection)| {
+                let [near, far] = &connection.ends;
+                PendingConnect {
+                    serial: connection.serial,
+                    token: near.token,
+                    from: near.address,
+                    to: far.address,
+                }
+            })
+            .collect();
+        held.sort_by_key(|connect| connect.serial);
+        held
+    }
+
+    /// Sends its handshake, to the host that has the address now; `false` when it waits no more.
+    pub fn allow_connect(&self, held: PendingConnect) -> bool {
+        let mut world = self.world.borrow_mut();
+        let Some(index) = world.release(held) else { return false };
+        let to = world.route(index);
+        world.begin_handshake(index, to);
+        true
+    }
+
+    /// Lets it fail with an error; `false` when it waits no more.
+    pub fn fail_connect(&self, held: PendingConnect, errno: Errno) -> bool {
+        let mut world = self.world.borrow_mut();
+        let Some(index) = world.release(held) else { return false };
+        world.connect_fails(index, errno);
+        true
+    }
+
+    /// This host stands for everybody else: addresses that no host has lead to it, and so do names that nobody has.
+    pub fn set_gateway(&self, host: Host) {
+        self.world.borrow_mut().gateway = Some(host.0);
+    }
+
+    /// Lets a host's processes bind any address, its own or not (`ip_nonlocal_bind`).
+    pub fn bind_any_address(&self, host: Host) {
+        self.world.borrow_mut().host_mut(host.0).binds_any_address = true;
+    }
+
+    /// How long the look-up of a name takes, on average. Default: 1 ms.
+    pub fn set_look_up_time(&self, mean: Duration) {
+        self.world.borrow_mut().look_up = mean;
+    }
+}
+
+impl World {
+    /// What names that nobody has lead to.
+    pub(in crate::sim) fn gateway_address(&self) -> Option<Vec<IpAddr>> {
+        Some(self.host(self.gateway?).addresses.iter().take(1).copied().collect())
+    }
+
+    /// Addresses may have changed hands while a connect waited: finds out whom it leads to.
+    fn route(&mut self, index: u32) -> Option<u32> {
+        let [near, far] = &self.connections[index as usize].ends;
+        let from = near.host;
+        let to = self.find_host(from, far.address.ip());
+        let there = to.unwrap_or(from);
+        let (back, forth) = (self.path(there, from), self.path(from, there));
+        let [near, far] = &mut self.connections[index as usize].ends;
+        (near.path, far.path, far.host) = (back, forth, there);
+        to
+    }
+
+    /// A connect waits no more.
+    fn release(&mut self, held: PendingConnect) -> Option<u32> {
+        let mut waiting = self.connections.iter_mut();
+        let (index, connection) = waiting.find(|(_, connection)| {
+            connection.serial == held.serial
+                && connection.held
+                && connection.ends[0].phase == Phase::Connecting
+        })?;
+        connection.held = false;
+        Some(index as u32)
+    }
+}

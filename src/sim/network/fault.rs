@@ -1,0 +1,181 @@
+//! The rule that most scripts need: what, where, when, how often.
+
+use std::time::Duration;
+
+use crate::sim::network::errno::Errno;
+use crate::sim::network::rule::{Call, CallKind, Packet, PacketKind, Rule, Verdict};
+use crate::sim::random::Random;
+use crate::sim::{Host, Instant};
+
+/// A rule with conditions: all of them have to hold.
+///
+/// ```
+/// use std::time::Duration;
+/// use twistor::sim::{CallKind, Errno, Fault, PacketKind, Simulation, Verdict};
+///
+/// let simulation = Simulation::new(1);
+/// let server = simulation.host("server");
+/// // Every second accept of the server fails for want of descriptors, from the tenth to the twentieth second.
+/// simulation.add_rule(
+///     Fault::call(CallKind::Accept, Verdict::Fail(Errno::EMFILE))
+///         .on(server)
+///         .between(Duration::from_secs(10), Duration::from_secs(20))
+///         .chance(0.5),
+/// );
+/// // The first three packets with data that it gets are late.
+/// simulation.add_rule(
+///     Fault::packet(PacketKind::Data, Verdict::Delay(Duration::from_millis(300))).on(server).at_most(3),
+/// );
+/// ```
+pub struct Fault {
+    what: Subject,
+    verdict: Verdict,
+    host: Option<Host>,
+    peer: Option<Host>,
+    from: Instant,
+    until: Option<Instant>,
+    chance: f64,
+    /// Of those that meet the other conditions, from 1.
+    first: u64,
+    most: u64,
+    met: u64,
+    condition: Option<Condition>,
+}
+
+type Condition = Box<dyn FnMut() -> bool>;
+
+enum Subject {
+    AnyCall,
+    Call(CallKind),
+    AnyPacket,
+    Packet(PacketKind),
+}
+
+impl Fault {
+    /// What becomes of calls of this kind.
+    pub fn call(kind: CallKind, verdict: Verdict) -> Fault {
+        Fault::new(Subject::Call(kind), verdict)
+    }
+
+    /// What becomes of every call.
+    pub fn any_call(verdict: Verdict) -> Fault {
+        Fault::new(Subject::AnyCall, verdict)
+    }
+
+    /// A call of this kind fails.
+    pub fn fail(kind: CallKind, errno: Errno) -> Fault {
+        Fault::call(kind, Verdict::Fail(errno))
+    }
+
+    /// What becomes of packets of this kind.
+    pub fn packet(kind: PacketKind, verdict: Verdict) -> Fault {
+        Fault::new(Subject::Packet(kind), verdict)
+    }
+
+    /// What becomes of every packet.
+    pub fn any_packet(verdict: Verdict) -> Fault {
+        Fault::new(Subject::AnyPacket, verdict)
+    }
+
+    fn new(what: Subject, verdict: Verdict) -> Fault {
+        Fault {
+            what,
+            verdict,
+            host: None,
+            peer: None,
+            from: Instant::default(),
+            until: None,
+            chance: 1.0,
+            first: 1,
+            most: u64::MAX,
+            met: 0,
+            condition: None,
+        }
+    }
+
+    /// Only for calls of this host; only for packets to it.
+    pub fn on(mut self, host: Host) -> Fault {
+        self.host = Some(host);
+        self
+    }
+
+    /// Only for packets from this host.
+    pub fn from(mut self, host: Host) -> Fault {
+        self.peer = Some(host);
+        self
+    }
+
+    /// Only from this time of the world on.
+    pub fn after(mut self, time: Duration) -> Fault {
+        self.from = Instant::from_origin(time);
+        self
+    }
+
+    /// Only between these times of the world, the second excluded.
+    pub fn between(mut self, from: Duration, until: Duration) -> Fault {
+        self.from = Instant::from_origin(from);
+        self.until = Some(Instant::from_origin(until));
+        self
+    }
+
+    /// Only with this probability.
+    pub fn chance(mut self, probability: f64) -> Fault {
+        self.chance = probability;
+        self
+    }
+
+    /// Only while this holds.
+    pub fn when(mut self, condition: impl FnMut() -> bool + 'static) -> Fault {
+        self.condition = Some(Box::new(condition));
+        self
+    }
+
+    /// Only the how-manieth that meets the other conditions, from 1.
+    pub fn nth(mut self, number: u64) -> Fault {
+        self.first = number;
+        self.most = 1;
+        self
+    }
+
+    /// Only so many times.
+    pub fn at_most(mut self, times: u64) -> Fault {
+        self.most = times;
+        self
+    }
+
+    fn decide(&mut self, at: Instant, random: &mut Random) -> Verdict {
+        let in_time = at >= self.from && self.until.is_none_or(|until| at < until);
+        let holds = in_time
+            && (self.chance >= 1.0 || random.chance(self.chance))
+            && self.condition.as_mut().is_none_or(|condition| condition());
+        if !holds {
+            return Verdict::Pass;
+        }
+        self.met += 1;
+        let in_turn = self.met >= self.first && self.met - self.first < self.most;
+        if in_turn { self.verdict } else { Verdict::Pass }
+    }
+}
+
+impl Rule for Fault {
+    fn packet(&mut self, packet: &Packet, random: &mut Random) -> Verdict {
+        let concerns = match self.what {
+            Subject::AnyPacket => true,
+            Subject::Packet(kind) => kind == packet.kind,
+            Subject::AnyCall | Subject::Call(_) => false,
+        };
+        let here = self.host.is_none_or(|host| host == packet.to);
+        let from_there = self.peer.is_none_or(|peer| peer == packet.from);
+        if concerns && here && from_there { self.decide(packet.at, random) } else { Verdict::Pass }
+    }
+
+    fn call(&mut self, call: &Call, random: &mut Random) -> Verdict {
+        let concerns = match self.what {
+            Subject::AnyCall => true,
+            Subject::Call(kind) => kind == call.kind,
+            Subject::AnyPacket | Subject::Packet(_) => false,
+        };
+        let here = self.host.is_none_or(|host| host == call.host);
+        if concerns && here { self.decide(call.at, random) } else { Verdict::Pass }
+    }
+}

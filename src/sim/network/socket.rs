@@ -1,0 +1,354 @@
+//! Plain sockets without a reactor: for peers that do what no protocol would.
+
+use std::cell::RefCell;
+use std::io;
+use std::net::SocketAddr;
+use std::rc::Rc;
+
+use crate::net::{Accepted, Address, Buffers, Close, Open, ThreadLimits, Token, Transmit, UnixAddress};
+use crate::sim::Host;
+use crate::sim::network::Network;
+use crate::sim::world::World;
+use crate::sim::world::process::Socket as Named;
+
+/// How a socket is opened.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SocketOptions {
+    /// The address to connect from.
+    pub bind: Option<SocketAddr>,
+    /// Bytes that the system keeps to be sent; it doubles them, as Linux does. Default: 1 MiB.
+    pub send_buffer: Option<usize>,
+    /// Bytes that the system keeps to be read; it doubles them, as Linux does. Default: 2 MiB.
+    pub receive_buffer: Option<usize>,
+}
+
+/// A descriptor of a process without a reactor.
+struct Descriptor {
+    world: Rc<RefCell<World>>,
+    process: u32,
+    token: Token,
+}
+
+/// One side of a connection, without a reactor: its calls return at once, and answer what a non-blocking
+/// socket's would. Dropping it closes it.
+///
+/// ```
+/// use std::time::Duration;
+/// use twistor::sim::{Simulation, SocketOptions};
+/// use twistor::{Protocol, Transport};
+///
+/// struct Echo;
+///
+/// impl Protocol for Echo {
+///     fn data_received(&mut self, transport: &mut Transport<'_>, data: &[u8]) {
+///         transport.write(data);
+///     }
+/// }
+///
+/// let mut simulation = Simulation::new(1);
+/// let (server, client) = (simulation.host("server"), simulation.host("client"));
+/// simulation.reactor(server).listen_tcp("0.0.0.0:7", || Echo)?;
+/// let echo = (simulation.address(server), 7).into();
+/// let mut socket = simulation.connect(client, echo, SocketOptions::default()).unwrap();
+/// simulation.run_for(Duration::from_millis(10))?;
+/// socket.send(b"hello").unwrap();
+/// simulation.run_for(Duration::from_millis(10))?;
+/// let mut buffer = [0; 16];
+/// assert_eq!(socket.recv(&mut buffer).unwrap(), 5);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct Socket {
+    descriptor: Descriptor,
+}
+
+/// A listener without a reactor. Dropping it closes it.
+pub struct SocketListener {
+    descriptor: Descriptor,
+}
+
+/// A socket for datagrams. Dropping it closes it.
+pub struct DatagramSocket {
+    descriptor: Descriptor,
+    address: SocketAddr,
+}
+
+impl Network {
+    /// Begins to connect from a host. The socket is returned at once: it would block until the handshake is done.
+    ///
+    /// # Errors
+    /// Those of `socket`, `bind` and `connect`.
+    pub fn connect(&self, from: Host, to: SocketAddr, options: SocketOptions) -> io::Result<Socket> {
+        let buffers = Buffers { send: options.send_buffer, receive: options.receive_buffer };
+        let open = Open::TcpConnect { address: to, bind: options.bind, reuse_address: true, buffers };
+        Ok(Socket { descriptor: self.open(from, &open)? })
+    }
+
+    /// Listens on a host; up to `backlog` connections, and one more, wait to be accepted.
+    ///
+    /// # Errors
+    /// Those of `socket`, `bind` and `listen`.
+    pub fn listen(&self, host: Host, at: SocketAddr, backlog: u32) -> io::Result<SocketListener> {
+        let open = Open::TcpListen {
+            address: at,
+            reuse_address: true,
+            reuse_port: false,
+            ipv6_only: None,
+            backlog,
+            buffers: Buffers::default(),
+            nodelay: false,
+        };
+        Ok(SocketListener { descriptor: self.open(host, &open)? })
+    }
+
+    /// Connects to a UNIX socket of the same host.
+    ///
+    /// # Errors
+    /// Those of `socket` and `connect`: `NotFound` where there is no file, `ConnectionRefused` where nobody listens,
+    /// `WouldBlock` when too many wait to be accepted.
+    ///
+    /// ```
+    /// use twistor::sim::Simulation;
+    /// # struct Echo;
+    /// # impl twistor::Protocol for Echo {
+    /// #     fn data_received(&mut self, _: &mut twistor::Transport<'_>, _: &[u8]) {}
+    /// # }
+    /// let mut simulation = Simulation::new(1);
+    /// let host = simulation.host("here");
+    /// simulation.reactor(host).listen_unix("/run/echo", || Echo)?;
+    /// let mut socket = simulation.connect_unix(host, &"/run/echo".parse().unwrap()).unwrap();
+    /// assert_eq!(socket.peer().unwrap().to_string(), "/run/echo");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn connect_unix(&self, host: Host, to: &UnixAddress) -> io::Result<Socket> {
+        let open = Open::UnixConnect { address: to.clone(), bind: None, buffers: Buffers::default() };
+        Ok(Socket { descriptor: self.open(host, &open)? })
+    }
+
+    /// Listens on a UNIX socket; its file, if it has one, goes with it. Connections are taken with
+    /// [`accept_from`](SocketListener::accept_from).
+    ///
+    /// # Errors
+    /// Those of `socket`, `bind` and `listen`.
+    pub fn listen_unix(&self, host: Host, at: &UnixAddress, backlog: u32) -> io::Result<SocketListener> {
+        let open = Open::UnixListen {
+            address: at.clone(),
+            mode: None,
+            backlog,
+            remove_stale: true,
+            unlink: true,
+            buffers: Buffers::default(),
+        };
+        Ok(SocketListener { descriptor: self.open(host, &open)? })
+    }
+
+    /// Binds a socket for datagrams; port 0 is any that is free.
+    ///
+    /// # Errors
+    /// Those of `bind`.
+    pub fn bind_datagrams(&self, host: Host, at: SocketAddr) -> io::Result<DatagramSocket> {
+        let open = Open::Udp {
+            bind: at,
+            connect: None,
+            reuse_address: false,
+            reuse_port: false,
+            ipv6_only: None,
+            broadcast: false,
+            buffers: Buffers::default(),
+        };
+        let descriptor = self.open(host, &open)?;
+        let address = descriptor.call(World::local_address)?.socket_address().unwrap_or(at);
+        Ok(DatagramSocket { descriptor, address })
+    }
+
+    fn open(&self, host: Host, open: &Open) -> io::Result<Descriptor> {
+        let descriptor = self.descriptor(host);
+        let mut world = self.world.borrow_mut();
+        world.catch_up();
+        world.open(descriptor.process, descriptor.token, open).map_err(|failed| failed.error)?;
+        drop(world);
+        Ok(descriptor)
+    }
+
+    /// A name for one more descriptor of the host's process without a reactor.
+    fn descriptor(&self, host: Host) -> Descriptor {
+        let mut world = self.world.borrow_mut();
+        let process = match world.host(host.0).bare {
+            Some(process) => process,
+            None => {
+                let process = world.add_process(host.0, ThreadLimits::NONE);
+                world.host_mut(host.0).bare = Some(process);
+                process
+            }
+        };
+        let token = world.process(process).free_token();
+        Descriptor { world: Rc::clone(&self.world), process, token }
+    }
+}
+
+impl Socket {
+    /// Sends what there is room for.
+    ///
+    /// # Errors
+    /// `WouldBlock` without room, or while the handshake is under way; `BrokenPipe`, `ConnectionReset` and others
+    /// as a system answers them.
+    pub fn send(&mut self, data: &[u8]) -> io::Result<usize> {
+        self.descriptor.call(|world, process, token| world.send(process, token, data))
+    }
+
+    /// Reads what is there; 0 is the end.
+    ///
+    /// # Errors
+    /// `WouldBlock` when nothing is there; `ConnectionReset` and others as a system answers them.
+    pub fn recv(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.descriptor.call(|world, process, token| world.recv(process, token, buffer))
+    }
+
+    /// Sends FIN; the other direction stays open.
+    ///
+    /// # Errors
+    /// `NotConnected`.
+    pub fn shutdown_write(&self) -> io::Result<()> {
+        self.descriptor.call(|world, process, token| world.shutdown_write(process, token))
+    }
+
+    /// Closes with a reset.
+    pub fn reset(self) {
+        self.descriptor.call(|world, process, token| world.close(process, token, Close::Reset));
+    }
+
+    /// From now on the two systems together hold at most so many bytes that were sent to this socket and not read; what
+    /// is held already stays. With 0 whoever sends would block at once.
+    pub fn set_receive_room(&self, bytes: usize) {
+        self.set_room(false, bytes);
+    }
+
+    /// The same for what this socket sends.
+    pub fn set_send_room(&self, bytes: usize) {
+        self.set_room(true, bytes);
+    }
+
+    fn set_room(&self, sending: bool, bytes: usize) {
+        self.descriptor.call(|world, process, token| {
+            if let Ok((index, side)) = world.process(process).stream(token) {
+                let end = if sending { world.connections[index as usize].other(side) } else { side };
+                world.set_room(index, end, bytes);
+            }
+        });
+    }
+
+    /// The address on this side.
+    pub fn local_address(&self) -> io::Result<SocketAddr> {
+        inet(self.descriptor.call(World::local_address)?)
+    }
+
+    /// The address on the other side.
+    ///
+    /// # Errors
+    /// `NotConnected` before the handshake is done and after the connection's end.
+    pub fn peer_address(&self) -> io::Result<SocketAddr> {
+        inet(self.descriptor.call(World::peer_address)?)
+    }
+
+    /// The address on the other side, of whatever kind.
+    ///
+    /// # Errors
+    /// As [`peer_address`](Socket::peer_address).
+    pub fn peer(&self) -> io::Result<Address> {
+        self.descriptor.call(World::peer_address)
+    }
+
+    /// The pending error, which is cleared: why a connect failed.
+    pub fn take_error(&self) -> io::Result<Option<io::Error>> {
+        self.descriptor.call(World::take_error)
+    }
+}
+
+impl SocketListener {
+    /// Takes a connection over TCP that waits.
+    ///
+    /// # Errors
+    /// `WouldBlock` when none does.
+    pub fn accept(&self) -> io::Result<(Socket, SocketAddr)> {
+        let (socket, peer) = self.accept_from()?;
+        Ok((socket, inet(peer)?))
+    }
+
+    /// As [`accept`](SocketListener::accept), for UNIX sockets as well.
+    ///
+    /// # Errors
+    /// `WouldBlock` when none does.
+    pub fn accept_from(&self) -> io::Result<(Socket, Address)> {
+        let Descriptor { world, process, token: listener } = &self.descriptor;
+        self.descriptor
+            .call(|found, process, listener| {
+                let token = found.process(process).free_token();
+                match found.accept(process, listener, token)? {
+                    Accepted::Connection(peer) => Ok((token, peer)),
+                    Accepted::Dropped(error) => Err(error),
+                }
+            })
+            .map(|(token, peer)| {
+                let _ = listener;
+                (
+                    Socket { descriptor: Descriptor { world: Rc::clone(world), process: *process, token } },
+                    peer,
+                )
+            })
+    }
+
+    /// The address that is listened on.
+    pub fn local_address(&self) -> io::Result<SocketAddr> {
+        inet(self.descriptor.call(World::local_address)?)
+    }
+}
+
+impl DatagramSocket {
+    /// Sends a datagram.
+    ///
+    /// # Errors
+    /// `EMSGSIZE` for more than 65,507 bytes; a refusal of an earlier one.
+    pub fn send_to(&self, data: &[u8], to: SocketAddr) -> io::Result<usize> {
+        self.descriptor.call(|world, process, token| {
+            let going = Transmit { length: data.len(), to: Some(Address::Udp(to)), origin: None };
+            world.send_datagrams(process, token, data, &[going])
+        })?;
+        Ok(data.len())
+    }
+
+    /// Takes a datagram: bytes copied, its whole length, and its sender. What does not fit the buffer is lost.
+    ///
+    /// # Errors
+    /// `WouldBlock` when none is there.
+    pub fn recv_from(&self, buffer: &mut [u8]) -> io::Result<(usize, usize, SocketAddr)> {
+        self.descriptor
+            .call(|world, process, token| world.recv_from(process, token, buffer))
+            .and_then(|(length, whole, from)| Ok((length, whole, inet(from)?)))
+    }
+
+    /// The address that it is bound to.
+    pub fn local_address(&self) -> SocketAddr {
+        self.address
+    }
+}
+
+fn inet(address: Address) -> io::Result<SocketAddr> {
+    address.socket_address().ok_or(io::ErrorKind::Unsupported.into())
+}
+
+impl Descriptor {
+    /// Lets happen what is due, and makes a call.
+    fn call<R>(&self, call: impl FnOnce(&mut World, u32, Token) -> R) -> R {
+        let mut world = self.world.borrow_mut();
+        world.catch_up();
+        call(&mut world, self.process, self.token)
+    }
+}
+
+impl Drop for Descriptor {
+    fn drop(&mut self) {
+        let mut world = self.world.borrow_mut();
+        if world.process(self.process).get(self.token) != Named::Closed {
+            world.close(self.process, self.token, Close::Graceful);
+        }
+    }
+}

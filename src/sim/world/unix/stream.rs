@@ -1,0 +1,211 @@
+//! UNIX streams: both ends are on one host. A connection is made at once or not at all; links, partitions and rules for
+//! packets do not concern it. What is sent takes as long as the host's loopback, so that time goes on whatever two
+//! programs say to each other.
+
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
+
+use crate::net::{
+    Buffers, Credentials, OpenError, OpenStep, Readiness, SocketOption, Token, UnixAddress, nanoseconds,
+};
+use crate::sim::network::coverage::FaultKind;
+use crate::sim::network::errno::Errno;
+use crate::sim::network::rule::CallKind;
+use crate::sim::network::trace::{About, Text, What};
+use crate::sim::world::World;
+use crate::sim::world::process::Socket;
+use crate::sim::world::tcp::connection::{Connection, End, Payload, Phase};
+use crate::sim::world::tcp::listen::{Queue, failed};
+use crate::sim::world::unix::names::{Bound, Name, Naming};
+
+/// What the ends of a UNIX stream know of each other.
+pub(in crate::sim) struct Unix {
+    pub(in crate::sim) names: [UnixAddress; 2],
+    /// The processes that connected, and that listened.
+    processes: [u32; 2],
+    /// The name that the one who connected was bound to.
+    pub(in crate::sim) bound: Option<Name>,
+}
+
+impl World {
+    pub(in crate::sim) fn listen_unix(
+        &mut self,
+        process: u32,
+        token: Token,
+        address: &UnixAddress,
+        (naming, backlog): (Naming, u32),
+        buffers: Buffers,
+    ) -> Result<(), OpenError> {
+        let host = self.process(process).host;
+        let index = self.queues.vacant_key() as u32;
+        let name = self.bind_name(process, address, naming, Bound::Queue(index))?;
+        let allowed = self.allow(process, CallKind::Listen, OpenStep::Listen);
+        let allowed = allowed.and_then(|()| self.allow(process, CallKind::Watch, OpenStep::Watch));
+        if let Err(failed) = allowed {
+            self.release_name(host, process, &name);
+            return Err(failed);
+        }
+        let serial = self.next_serial();
+        let mut queue = Queue::new(process, token, host, NO_ADDRESS, backlog, buffers);
+        queue.serial = serial;
+        queue.name = Some(name);
+        self.queues.insert(queue);
+        self.process_mut(process).insert(token, Socket::Listener(index));
+        let text = Text::Words(format!("listens on {address}"));
+        self.note_text(host, About::listener(serial), What::Opens, text);
+        Ok(())
+    }
+
+    pub(in crate::sim) fn connect_unix(
+        &mut self,
+        process: u32,
+        token: Token,
+        address: &UnixAddress,
+        bind: Option<&UnixAddress>,
+        buffers: Buffers,
+    ) -> Result<(), OpenError> {
+        let host = self.process(process).host;
+        let naming = Naming { mode: None, remove_stale: false, unlink: true };
+        let bound = bind.map(|bind| self.bind_name(process, bind, naming, Bound::Stream)).transpose()?;
+        let queue = match self.find_queue(process, address) {
+            Ok(queue) => queue,
+            Err(failed) => {
+                if let Some(name) = bound {
+                    self.release_name(host, process, &name);
+                }
+                return Err(failed);
+            }
+        };
+        let listener = self.queues[queue as usize].process;
+        let there = self.queues[queue as usize].name.as_ref().map(|name| name.address.clone());
+        let here = bound.as_ref().map_or(UnixAddress::UNNAMED, |name| name.address.clone());
+        let path = self.path(host, host);
+        let serial = self.next_serial();
+        let text = Text::Words(format!("{here} to {address}"));
+        let mut near = End::new(host, path, NO_ADDRESS);
+        (near.phase, near.process, near.token) = (Phase::Open, process, token);
+        // The system counts what a sender has on its way alone, and the listener's sizes are not the accepted side's.
+        near.room = BUFFER;
+        let mut far = End::new(host, path, NO_ADDRESS);
+        far.phase = Phase::Queued;
+        far.room = buffers.send.map_or(BUFFER, crate::sim::world::tcp::connect::granted);
+        let names = [here, there.unwrap_or(UnixAddress::UNNAMED)];
+        let unix = Some(Box::new(Unix { names, processes: [process, listener], bound }));
+        let connection = Connection {
+            serial,
+            ends: [near, far],
+            with_itself: false,
+            held: false,
+            attempts: 0,
+            listener: 0,
+            unix,
+        };
+        let index = self.connections.insert(connection) as u32;
+        self.process_mut(process).insert(token, Socket::Stream { connection: index, side: 0 });
+        self.queues[queue as usize].waiting.push_back(index);
+        self.note_text(host, About::end(serial, 0), What::Opens, text);
+        self.tell_queue(queue);
+        self.tell(index, 0, Readiness::ALL);
+        Ok(())
+    }
+
+    /// The listener that an address leads to, if it has room.
+    fn find_queue(&mut self, process: u32, address: &UnixAddress) -> Result<u32, OpenError> {
+        self.allow(process, CallKind::Connect, OpenStep::Connect)?;
+        if address.is_unnamed() {
+            return Err(OpenError { step: OpenStep::Connect, error: io::ErrorKind::Unsupported.into() });
+        }
+        let host = self.process(process).host;
+        let queue = match self.host(host).names.find(address) {
+            Ok(Bound::Queue(queue)) => queue,
+            Ok(Bound::Stream) => return failed(OpenStep::Connect, Errno::ECONNREFUSED),
+            Ok(Bound::Mailbox(_)) => return failed(OpenStep::Connect, Errno::EPROTOTYPE),
+            Err(errno) => return failed(OpenStep::Connect, errno),
+        };
+        // The system takes one more than it is asked for.
+        let found = &self.queues[queue as usize];
+        if self.host(host).full.all || found.waiting.len() > found.backlog {
+            self.fault(FaultKind::FullBacklog, host);
+            return failed(OpenStep::Connect, Errno::EAGAIN);
+        }
+        self.allow(process, CallKind::Watch, OpenStep::Watch)?;
+        Ok(queue)
+    }
+
+    /// When something that is sent to an end at this time is there.
+    pub(in crate::sim) fn unix_arrival(&mut self, index: u32, to: usize, at: u64) -> u64 {
+        let path = self.connections[index as usize].ends[to].path;
+        let latency = self.paths[path as usize].link.latency.draw(&mut self.random.links);
+        at.saturating_add(nanoseconds(latency))
+    }
+
+    /// The other side has closed: nothing can be written any more, and with something unread there it is an error, once.
+    pub(in crate::sim) fn end_unix(&mut self, index: u32, side: usize, unread: bool) {
+        let end = &mut self.connections[index as usize].ends[side];
+        end.ended = true;
+        end.reset = true;
+        if unread {
+            end.error = Some(Errno::ECONNRESET);
+        }
+        let (host, about) = (end.host, self.about(index, side));
+        self.note(host, about, What::Hangup, i64::from(unread));
+        self.tell(index, side, Readiness::ALL);
+    }
+
+    pub(in crate::sim) fn close_unix(&mut self, index: u32, side: usize, at: u64) {
+        let connection = &mut self.connections[index as usize];
+        let (serial, other) = (connection.serial, side ^ 1);
+        let end = &mut connection.ends[side];
+        let unread = !end.incoming.is_empty() || end.phase == Phase::Queued;
+        let host = end.host;
+        end.leave(Phase::Closed);
+        if side == 0 {
+            self.release_names_of(index);
+        }
+        self.note(host, About::end(serial, side), What::Closes, 0);
+        if !self.connections[index as usize].ends[other].phase.is_gone() {
+            self.transmit(index, other, at, Payload::Hangup { unread });
+        }
+        self.forget_if_over(index);
+    }
+
+    /// The side that connected has its name no more.
+    pub(in crate::sim) fn release_names_of(&mut self, index: u32) {
+        let connection = &mut self.connections[index as usize];
+        let host = connection.ends[0].host;
+        if let Some(unix) = &mut connection.unix
+            && let Some(name) = unix.bound.take()
+        {
+            let process = unix.processes[0];
+            self.release_name(host, process, &name);
+        }
+    }
+
+    /// Who is on the other side.
+    pub(in crate::sim) fn credentials(&mut self, process: u32, token: Token) -> io::Result<Credentials> {
+        let (index, side) = self.process(process).stream(token)?;
+        self.ask(process, CallKind::Credentials)?;
+        let connection = &self.connections[index as usize];
+        let unix = connection.unix.as_ref().ok_or(io::ErrorKind::Unsupported)?;
+        Ok(Credentials { process: Some(FIRST_PROCESS + unix.processes[side ^ 1]), user: USER, group: GROUP })
+    }
+}
+
+/// What options of a UNIX socket come to.
+pub(in crate::sim) fn set_unix(option: SocketOption) -> Result<(), Errno> {
+    match option {
+        SocketOption::KeepAlive(None) | SocketOption::Broadcast(_) => Ok(()),
+        _ => Err(Errno::EOPNOTSUPP),
+    }
+}
+
+/// Where an address of the network belongs, for those that have none.
+pub(in crate::sim) const NO_ADDRESS: SocketAddr = SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 0));
+
+/// Bytes that the sender's system keeps, as Linux does by default. (net.core.wmem_default)
+pub(in crate::sim) const BUFFER: usize = 212_992;
+
+/// Processes of the world are numbered from here on, and all belong to the same user and group.
+const FIRST_PROCESS: u32 = 1000;
+const USER: u32 = 1000;
+const GROUP: u32 = 1000;
