@@ -5,7 +5,8 @@ use std::io::Write;
 use std::time::{Duration, Instant};
 use std::{cell::RefCell, collections::BTreeMap, env, rc::Rc};
 
-use twistor::monitor::{Change, Event, HumanDuration, Monitor, Settings, Target};
+use twistor::monitor::{Change, Event, Monitor, Settings, Target};
+use twistor::report::HumanDuration;
 use twistor::sim::{FaultKind, Latency, Link, Simulation};
 use twistor::{Protocol, Transport, println_or_exit};
 

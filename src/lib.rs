@@ -123,6 +123,7 @@ mod reactor;
 pub mod endpoint;
 pub mod framing;
 pub mod policy;
+pub mod proxy_protocol;
 
 // Concurrency beside callbacks.
 pub mod deferred;
@@ -143,6 +144,8 @@ pub mod http;
 pub mod load;
 #[cfg(feature = "monitor")]
 pub mod monitor;
+#[cfg(feature = "monitor")]
+pub mod report;
 #[cfg(feature = "monitor")]
 pub mod traffic;
 

@@ -6,9 +6,10 @@ use super::terminal::Terminal;
 use super::writer::{self, Out};
 use super::{Failure, Outcome, complain, descriptors, number, span};
 use crate::monitor::{
-    Backoff, Event, HumanDuration, Json, Kind, LiveTable, Monitor as Watcher, Reporter, Schedule, Screen,
-    Settings, Size, Summary, Target, TextReporter, View,
+    Backoff, Event, Json, Kind, LiveTable, Monitor as Watcher, Reporter, Screen, Settings, Size, Summary,
+    Target, TextReporter, View,
 };
+use crate::report::{HumanDuration, Schedule};
 use crate::{Phase, Reactor, Signal, SystemEvent};
 use clap::Args;
 use std::cell::Cell;

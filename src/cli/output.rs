@@ -4,7 +4,7 @@ use super::{Outcome, writer};
 use crate::Reactor;
 use crate::cli::Failure;
 use crate::escape::Escaped;
-use crate::monitor::{Clock, Palette};
+use crate::report::{Clock, Palette};
 use jiff::tz::TimeZone;
 use std::io::{self, IsTerminal};
 use std::os::fd::AsFd;

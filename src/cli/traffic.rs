@@ -5,7 +5,7 @@ use super::{output, writer};
 use crate::endpoint::Registry;
 use crate::escape::Escaped;
 use crate::http::Client;
-use crate::monitor::Schedule;
+use crate::report::Schedule;
 use crate::traffic::{
     Feed, FeedObserver, FeedReader as Reader, Json, Pointer, PointerError, Settings, TextReporter,
 };

@@ -109,27 +109,28 @@
 //! - Locks are released by a guard, [`Permit`], also when its owner panics. A semaphore of nothing has one token.
 
 mod chain;
+mod combinators;
 mod cooperator;
+#[expect(clippy::module_inception, reason = "the folder is about the type of this file")]
+mod deferred;
+mod delay;
 mod failure;
 mod future;
-mod later;
 mod looping_call;
 mod outcome;
 mod queue;
-mod receiving;
 mod resolver;
 mod semaphore;
-mod several;
 mod timeout;
 
+pub use self::combinators::{AllFailed, FirstError, gather, race, settle_all};
 pub use self::cooperator::{CooperationError, CooperativeTask, Cooperator, Step, TaskEnd};
+pub use self::deferred::{CancelHandle, Deferred, PauseGuard};
+pub use self::delay::{defer_later, defer_to_thread};
 pub use self::failure::{AlreadyCalled, Failure, FailureKind};
-pub use self::later::{defer_later, defer_to_thread};
 pub use self::looping_call::{LoopingCall, LoopingError};
 pub use self::outcome::IntoOutcome;
 pub use self::queue::{DeferredQueue, QueueOverflow, QueueUnderflow};
-pub use self::receiving::{CancelHandle, Deferred, PauseGuard};
 pub use self::resolver::Resolver;
 pub use self::semaphore::{DeferredLock, DeferredSemaphore, Permit};
-pub use self::several::{AllFailed, FirstError, gather, race, settle_all};
 pub use crate::task::Tick;

@@ -8,8 +8,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::parse_error::{is_near, known};
-use super::text::{Part, Piece, split};
 use super::{ParseError, duration};
+use crate::endpoint::grammar::{Part, Piece, split};
 use crate::net::zone::{Literal, Zone};
 use crate::reactor::literal_address;
 use crate::{Error, ListenTcp};

@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use super::parse_error::is_near;
-use super::written::Written;
 use super::{Argument, Arguments, ParseError, Registry, ServerEndpoint};
-use crate::policy::proxy_protocol::{ParseTrustedError, ProxyOptions, TrustedProxies, behind_proxy};
+use crate::endpoint::describe::Written;
+use crate::proxy_protocol::{ParseTrustedError, ProxyOptions, TrustedProxies, behind_proxy};
 use crate::{Factory, Listener, Reactor, Result};
 
 /// Another endpoint, whose connections begin with a PROXY header. (Twisted: `haproxy.proxyEndpoint`.)

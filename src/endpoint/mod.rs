@@ -63,28 +63,28 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
-mod adopted;
 mod arguments;
+pub(crate) mod cli_argument;
+mod connect_protocol;
+mod describe;
 pub(crate) mod duration;
+mod grammar;
 mod haproxy;
+mod inherited;
 pub(crate) mod parse_error;
-pub(crate) mod plain;
-mod ready;
 mod registry;
 mod tcp;
-mod text;
 mod udp;
 mod unix;
-mod written;
 
 use std::any::Any;
 
-pub use self::adopted::Adopted;
 pub use self::arguments::{Argument, Arguments};
+pub use self::connect_protocol::connect_protocol;
+pub use self::grammar::quote_argument;
+pub use self::inherited::Adopted;
 pub use self::parse_error::ParseError;
-pub use self::ready::connect_protocol;
 pub use self::registry::Registry;
-pub use self::text::quote_argument;
 pub use self::udp::ConnectUdp;
 use crate::{ClientFactory, ConnectorId, DatagramId, DatagramProtocol, Factory, Listener, Reactor, Result};
 

@@ -5,7 +5,8 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::{
-    Arguments, ClientEndpoint, DatagramEndpoint, ParseError, ServerEndpoint, adopted, haproxy, tcp, udp, unix,
+    Arguments, ClientEndpoint, DatagramEndpoint, ParseError, ServerEndpoint, haproxy, inherited, tcp, udp,
+    unix,
 };
 
 /// The kinds of endpoints that text can name: the built-in ones, and those that were added. A plain value: a program
@@ -180,8 +181,8 @@ impl Default for Registry {
         registry.register_server("tcp", |arguments, _| Ok(Box::new(tcp::server(arguments)?)));
         registry.register_server("tcp6", |arguments, _| Ok(Box::new(tcp::server_v6(arguments)?)));
         registry.register_server("unix", |arguments, _| Ok(Box::new(unix::server(arguments)?)));
-        registry.register_server("fd", |arguments, _| Ok(Box::new(adopted::numbered(arguments)?)));
-        registry.register_server("systemd", |arguments, _| Ok(Box::new(adopted::systemd(arguments)?)));
+        registry.register_server("fd", |arguments, _| Ok(Box::new(inherited::numbered(arguments)?)));
+        registry.register_server("systemd", |arguments, _| Ok(Box::new(inherited::systemd(arguments)?)));
         registry.register_server("haproxy", |arguments, registry| {
             Ok(Box::new(haproxy::server(arguments, registry)?))
         });

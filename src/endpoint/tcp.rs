@@ -3,8 +3,8 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
-use super::written::Written;
 use super::{Argument, Arguments, ClientEndpoint, ParseError, ServerEndpoint};
+use crate::endpoint::describe::Written;
 use crate::escape::Escaped;
 use crate::reactor::connection::options;
 use crate::{ClientFactory, ConnectTcp, ConnectorId, Factory, ListenTcp, Listener, Reactor, Result};

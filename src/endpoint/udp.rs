@@ -3,8 +3,8 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use super::tcp::host;
-use super::written::Written;
 use super::{Argument, Arguments, DatagramEndpoint, ParseError};
+use crate::endpoint::describe::Written;
 use crate::reactor::literal_address;
 use crate::{DatagramId, DatagramProtocol, ListenUdp, Reactor, Result};
 

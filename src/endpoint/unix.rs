@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use super::written::Written;
 use super::{Argument, Arguments, ClientEndpoint, DatagramEndpoint, ParseError, ServerEndpoint};
+use crate::endpoint::describe::Written;
 use crate::{
     ClientFactory, ConnectUnix, ConnectorId, DatagramId, DatagramProtocol, Factory, ListenUnix,
     ListenUnixDatagram, Listener, Reactor, Result, UnixAddress,

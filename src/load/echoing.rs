@@ -4,7 +4,7 @@ use super::limit::Limit;
 use super::pattern::Pattern;
 use super::run::Run;
 use super::schedule::Schedule;
-use super::trouble::{Corruption, Mismatch};
+use crate::load::error::{Corruption, Mismatch};
 use crate::{Instant, Protocol, Reason, Transport};
 use std::collections::VecDeque;
 use std::rc::Rc;

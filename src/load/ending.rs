@@ -1,10 +1,10 @@
 //! The end of a run: the last answers are awaited, then everything is closed and counted.
 
 use super::member::Member;
-use super::plan::Workload;
 use super::run::{Run, Stage, cancel, fresh};
-use super::trouble::LoadError;
 use crate::Reactor;
+use crate::load::config::Workload;
+use crate::load::error::LoadError;
 use std::rc::Rc;
 use std::time::Duration;
 

@@ -1,13 +1,13 @@
 //! The handle of a load: it begins one, looks at it, ends it.
 
 use super::pattern::Pattern;
-use super::plan::{LoadConfig, PlanError};
 use super::report::Report;
 use super::run::{Gate, Run, Stage, State, Target};
 use super::sockets::Candidates;
-use super::tally::Totals;
-use super::trouble::LoadError;
 use crate::endpoint::ClientEndpoint;
+use crate::load::config::{LoadConfig, PlanError};
+use crate::load::error::LoadError;
+use crate::load::totals::Totals;
 use crate::{ConnectTcp, Instant, Reactor};
 use std::any::Any;
 use std::cell::RefCell;

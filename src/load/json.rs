@@ -27,9 +27,9 @@
 
 use super::bars;
 use super::distribution::Distribution;
-use super::plan::Workload;
 use super::report::Report;
-use super::trouble::LoadError;
+use crate::load::config::Workload;
+use crate::load::error::LoadError;
 use serde_json::{Value, json};
 use std::time::Duration;
 

@@ -2,10 +2,10 @@
 
 use super::churning::Churning;
 use super::echoing::Echoing;
-use super::plan::Workload;
 use super::run::fresh;
 use super::schedule::Schedule;
-use super::volley::Volley;
+use crate::load::config::Workload;
+use crate::load::datagram_client::Volley;
 use crate::{ConnectionId, DatagramId, Instant, Reactor};
 
 /// A sender by name. What is gone does nothing.

@@ -50,32 +50,32 @@
 
 mod bars;
 mod churning;
+mod config;
+mod datagram_client;
 mod distribution;
 mod echoing;
 mod ending;
+mod error;
 mod figures;
 mod handle;
 pub mod json;
 mod limit;
 mod member;
 mod opening;
-#[cfg(feature = "cli")]
-pub(crate) mod parcel;
 mod pattern;
-mod plan;
 mod report;
 mod run;
 mod schedule;
 mod sockets;
 pub mod svg;
-mod tally;
-mod trouble;
-mod volley;
+mod totals;
+#[cfg(feature = "cli")]
+pub(crate) mod totals_json;
 
+pub use self::config::{LoadConfig, PlanError, Workload};
 pub use self::distribution::Distribution;
+pub use self::error::{Corruption, LoadError, Mismatch};
 pub use self::handle::{LoadTest, Progress};
 pub use self::limit::{Bottleneck, Limit};
-pub use self::plan::{LoadConfig, PlanError, Workload};
 pub use self::report::Report;
-pub use self::tally::Totals;
-pub use self::trouble::{Corruption, LoadError, Mismatch};
+pub use self::totals::Totals;

@@ -2,8 +2,8 @@
 
 use super::churning::Churning;
 use super::echoing::Echoing;
-use super::plan::Workload;
 use super::run::Run;
+use crate::load::config::Workload;
 use crate::{Address, ClientFactory, Connector, Factory, Instant, Protocol, Reactor, Reason};
 use std::rc::Rc;
 

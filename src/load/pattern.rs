@@ -5,7 +5,7 @@
 //! mixed up or changed are others than those at their place. The piece repeats after a prime number of bytes:
 //! no buffer's size is a multiple of it.
 
-use super::trouble::Corruption;
+use crate::load::error::Corruption;
 
 /// The bytes of all connections.
 pub(super) struct Pattern {

@@ -4,9 +4,9 @@ use super::bars;
 use super::distribution::Distribution;
 use super::figures::{bytes, count, counted, rate, time, time_or_none};
 use super::limit::{Bottleneck, Limit};
-use super::plan::{LoadConfig, Workload};
-use super::tally::Totals;
 use crate::escape::Escaped;
+use crate::load::config::{LoadConfig, Workload};
+use crate::load::totals::Totals;
 use std::fmt;
 
 /// What a load came to. It displays as text of at most 80 columns.

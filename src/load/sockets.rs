@@ -2,8 +2,8 @@
 
 use super::member::Member;
 use super::run::{Run, Stage};
-use super::trouble::{LoadError, Mismatch};
-use super::volley::Volley;
+use crate::load::datagram_client::Volley;
+use crate::load::error::{LoadError, Mismatch};
 use crate::{
     Address, DatagramId, DatagramProtocol, DatagramTransport, Instant, Reactor, Reason, SystemError,
 };

@@ -1,10 +1,9 @@
 //! Rows and columns of text on a terminal: cells that know their width, columns that know theirs.
 
-use super::paint::{Painted, Palette};
 use super::reporter::Row;
-use super::span::HumanDuration;
 use super::track::State;
-use crate::escape::{Escaped, units};
+use crate::escape::Escaped;
+use crate::report::{HumanDuration, Painted, Palette, fit};
 use anstyle::Style;
 use std::fmt::Write;
 use unicode_width::UnicodeWidthStr;
@@ -163,24 +162,6 @@ pub(crate) fn push(line: &mut String, cell: &Cell, width: usize, right: bool) {
     let _ = write!(line, "{:before$}{}{:after$}", "", Painted(cell.style, &text), "");
 }
 
-/// The text, or as much of it as fits into `width` columns with an ellipsis. It may be escaped: no escape is cut in two.
-pub(crate) fn fit(text: &str, width: usize) -> String {
-    if text.width() <= width {
-        return text.to_owned();
-    }
-    let mut used = 0;
-    let mut cut: String = units(text)
-        .take_while(|unit| {
-            used += unit.width();
-            used < width
-        })
-        .collect();
-    if width > 0 {
-        cut.push('…');
-    }
-    cut
-}
-
 /// 100 % only when it is all of it: 99.999 % is not.
 fn percent(share: f64) -> String {
     match share {
@@ -192,17 +173,6 @@ fn percent(share: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn text_is_cut_to_columns_and_not_to_characters() {
-        assert_eq!(fit("abcdef", 6), "abcdef");
-        assert_eq!(fit("abcdef", 4), "abc…");
-        assert_eq!(fit("日本語", 5), "日本…");
-        assert_eq!(fit("日本語", 4), "日…");
-        let escaped = r"ab\u{1b}cd";
-        assert_eq!((fit(escaped, 9).as_str(), fit(escaped, 8).as_str()), (r"ab\u{1b}…", "ab…"));
-        assert_eq!((fit("abc", 1).as_str(), fit("abc", 0).as_str()), ("…", ""));
-    }
 
     #[test]
     fn uptime_is_never_rounded_up_to_all() {

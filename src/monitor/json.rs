@@ -18,11 +18,11 @@
 //!   `null` before the first connection.
 
 use super::cause::DownCause;
-use super::object::Object;
 use super::reporter::{Event, Reporter, Row, Summary, describe};
-use super::stamp::rfc3339;
 use super::target::Target;
 use super::track::{Change, State};
+use crate::report::clock::rfc3339;
+use crate::report::json_line::Object;
 use serde_json::Value;
 use std::io::{self, Write};
 use std::time::SystemTime;

@@ -1,13 +1,13 @@
 //! One line for each event, for people, and a table at the end.
 
 use super::cause::DownCause;
-use super::grid::{self, Cell};
-use super::paint::Palette;
 use super::reporter::{Event, Reporter, Summary, describe};
-use super::span::HumanDuration;
-use super::stamp::Clock;
 use super::track::Change;
 use crate::escape::Escaped;
+use crate::monitor::grid::{self, Cell};
+use crate::report::HumanDuration;
+use crate::report::Palette;
+use crate::report::clock::Clock;
 use std::io::{self, Write};
 use std::time::Duration;
 use unicode_width::UnicodeWidthStr;

@@ -16,45 +16,33 @@
 //! ```
 //!
 //! Reading order: [`Target`]; [`TargetTracker`], the state of one target, with [`DownCause`] and [`History`];
-//! [`Schedule`] and [`Backoff`], which say when; [`Monitor`] with its [`Settings`]; [`Reporter`] and
-//! those who implement it; [`Clock`], [`Palette`] and [`HumanDuration`], which say how things look.
+//! [`Schedule`](crate::report::Schedule) and [`Backoff`], which say when; [`Monitor`] with its [`Settings`]; [`Reporter`] and
+//! those who implement it; [`report`](crate::report), which says how things look.
 
 mod backoff;
 mod cause;
 mod grid;
 mod json;
 mod lines;
-pub(crate) mod object;
 mod page;
-mod paint;
 mod probe;
 mod recent;
 mod reporter;
-mod schedule;
 mod settings;
-mod span;
 mod sparkline;
-pub(crate) mod stamp;
 mod target;
 mod track;
 mod view;
-pub(crate) mod warning;
 mod watching;
 
 pub use backoff::Backoff;
 pub use cause::DownCause;
-pub(crate) use grid::fit;
 pub use json::Json;
 pub use lines::TextReporter;
 pub use page::{LiveTable, Screen, Size};
-pub(crate) use paint::Painted;
-pub use paint::Palette;
 pub use recent::{History, Sample};
 pub use reporter::{Event, Reporter, Row, Summary};
-pub use schedule::Schedule;
 pub use settings::Settings;
-pub use span::HumanDuration;
-pub use stamp::Clock;
 pub use target::{Kind, Target, TargetError};
 pub use track::{Change, Retry, State, TargetSummary, TargetTracker};
 pub use view::View;

@@ -6,14 +6,14 @@
 //! the marks of a synchronized update, line over line, so that nothing flickers. At the end the
 //! terminal shows again what it showed before, and below it all targets once.
 
-use super::grid::{self, Cell, Column};
 use super::lines::event_cells;
-use super::paint::{Painted, Palette};
 use super::reporter::{Event, Reporter, Row, Summary};
-use super::sparkline::sparkline;
-use super::stamp::Clock;
 use super::track::State;
 use super::view::View;
+use crate::monitor::grid::{self, Cell, Column};
+use crate::monitor::sparkline::sparkline;
+use crate::report::clock::Clock;
+use crate::report::{Painted, Palette, fit};
 use std::cell::Cell as Shared;
 use std::collections::VecDeque;
 use std::fmt::Write as _;
@@ -125,7 +125,7 @@ impl<S: Screen> LiveTable<S> {
         let last = usize::from(rows).saturating_sub(1);
         if self.view.has_keys() && last >= SHORTEST_AIRY && lines.len() < last {
             lines.resize(last - 1, String::new());
-            let keys = grid::fit(FOOTER, usize::from(columns));
+            let keys = fit(FOOTER, usize::from(columns));
             lines.push(Painted(self.palette.faint, keys).to_string());
         }
     }
@@ -152,7 +152,7 @@ fn render(
     let (columns, height) = (usize::from(columns), usize::from(rows).saturating_sub(1));
     let mut lines = vec![title(summary, columns, clock, palette)];
     if view.shows_help() && !summary.last {
-        lines.extend(HELP.lines().map(|line| grid::fit(line, columns)));
+        lines.extend(HELP.lines().map(|line| fit(line, columns)));
         lines.truncate(height);
         return lines;
     }
@@ -174,7 +174,7 @@ fn render(
         let news = news.iter().take(news_room);
         let names = news.clone().map(|cells| cells[1].text.width()).max().unwrap_or(0).min(columns / 3);
         lines.extend(news.map(|[time, name, state, what, before]| {
-            let text = grid::fit(&name.text, names);
+            let text = fit(&name.text, names);
             let padding = names.saturating_sub(text.width());
             let name = Cell { text: format!("  {text}{:padding$}  ", ""), style: name.style };
             let cells = [&Cell::plain("  "), time, &name, state, what, before].map(Cell::clone);
@@ -266,7 +266,7 @@ fn table(summary: &Summary<'_>, room: usize, columns: usize, palette: &Palette, 
         }
         lines.push(line);
     }
-    lines.extend(more.map(|text| Painted(palette.faint, grid::fit(&text, columns)).to_string()));
+    lines.extend(more.map(|text| Painted(palette.faint, fit(&text, columns)).to_string()));
     lines
 }
 

@@ -1,10 +1,10 @@
 //! What a monitor says, and to whom.
 
 use super::cause::DownCause;
-use super::span::HumanDuration;
 use super::target::Target;
 use super::track::{Change, TargetSummary, TargetTracker};
 use crate::escape::Escaped;
+use crate::report::HumanDuration;
 use crate::{Instant, Reason};
 use std::io;
 use std::time::SystemTime;

@@ -1,8 +1,8 @@
 //! A curve of a few characters.
 
-use super::paint::{Painted, Palette};
-use super::recent::{History, Sample};
-use super::target::Kind;
+use crate::monitor::recent::{History, Sample};
+use crate::monitor::target::Kind;
+use crate::report::{Painted, Palette};
 use std::time::Duration;
 
 /// The last results in at most `width` columns, oldest first. For probes the height is the connect time, from

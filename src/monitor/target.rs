@@ -1,7 +1,7 @@
 //! What is watched, and how: `hold://HOST:PORT` or `tcp://HOST:PORT`, or an endpoint, with a name in front if it has one.
 
+use crate::endpoint::cli_argument::{no_host, no_port, port_alone};
 use crate::endpoint::parse_error::nearest;
-use crate::endpoint::plain::{no_host, no_port, port_alone};
 use crate::endpoint::{Arguments, ParseError, Registry};
 use crate::escape::Escaped;
 use crate::{ConnectTcp, ConnectUnix, Error};

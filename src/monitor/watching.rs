@@ -3,12 +3,12 @@
 use super::cause::DownCause;
 use super::probe::Watch;
 use super::reporter::{Event, Reporter, Row, Summary};
-use super::schedule::{FIRST_LOOK, Schedule};
 use super::settings::{Settings, liveness};
 use super::target::{Kind, Options, Target};
 use super::track::{Change, Retry, State, TargetTracker};
-use super::warning::{Due, Warned, Warning};
 use crate::escape::Escaped;
+use crate::report::schedule::{FIRST_LOOK, Schedule};
+use crate::report::warning::{Due, Warned, Warning};
 use crate::{ConnectTcp, ConnectUnix, ConnectorId, DelayedCall, Instant, Reactor, Reason};
 use std::cell::{RefCell, RefMut};
 use std::io;

@@ -16,13 +16,13 @@
 //!
 //! What is deliberately above this line: timers, fairness, buffers, timeouts, closing, naming.
 
-pub(crate) mod absent;
 mod address;
 #[cfg(test)]
 mod conformance;
-mod datagrams;
+mod datagram;
 mod instant;
 pub(crate) mod lookups;
+pub(crate) mod null;
 pub(crate) mod os;
 mod process;
 mod signal;
@@ -36,7 +36,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 pub use address::{Address, BadAddress, UnixAddress};
-pub(crate) use datagrams::{
+pub(crate) use datagram::{
     BATCH, Destination, LONGEST_DATAGRAM, Origin, RecvBatch, RecvMeta, Transmit, is_icmp_error,
 };
 pub use instant::Instant;

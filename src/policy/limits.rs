@@ -83,7 +83,7 @@ impl<F> LimitTotal<F> {
 /// address (`::ffff:192.0.2.1`) counts as the IPv4 address. Zones (`%eth0`) are ignored, so all link-local addresses
 /// (`fe80::/64`) are one peer by default.
 ///
-///  Behind a proxy, wrap this one inside of [`behind_proxy`](super::proxy_protocol::behind_proxy): it counts
+///  Behind a proxy, wrap this one inside of [`behind_proxy`](crate::proxy_protocol::behind_proxy): it counts
 /// clients and not the proxy, each from the moment that its header is in. (Twisted: `LimitConnectionsByPeer`.)
 ///
 /// ```

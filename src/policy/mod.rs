@@ -29,17 +29,15 @@
 //! connection, and what other connections write to it as well. Limits decide when a protocol is built. A [`PortForward`] is a
 //! factory of its own, and a [`FileSender`] a producer.
 
-mod counting;
 mod dump;
 mod echo_guard;
 mod file_sender;
 mod idle_timeout;
 mod limits;
 mod port_forward;
-pub mod proxy_protocol;
 mod throttle;
+mod traffic_counter;
 
-pub use self::counting::{ByteCounts, CountLayer, TrafficCounter, count_traffic};
 pub use self::dump::{DumpLayer, DumpStyle, dump_traffic};
 pub use self::echo_guard::EchoGuard;
 pub use self::file_sender::{FileSendResult, FileSender};
@@ -47,3 +45,4 @@ pub use self::idle_timeout::{IdleTimedOut, IdleTimeout, ProtocolTimeout, idle_ti
 pub use self::limits::{LimitPerPeer, LimitTotal, limit_per_peer, limit_total};
 pub use self::port_forward::PortForward;
 pub use self::throttle::{RateLimits, Throttle, TokenBucket, throttled};
+pub use self::traffic_counter::{ByteCounts, CountLayer, TrafficCounter, count_traffic};

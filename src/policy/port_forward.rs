@@ -3,8 +3,8 @@
 use crate::escape::Escaped;
 use std::rc::Rc;
 
-use super::proxy_protocol::{Header, SendProxyHeader, Version};
 use crate::endpoint::ClientEndpoint;
+use crate::proxy_protocol::{Header, SendProxyHeader, Version};
 use crate::{
     Address, ClientFactory, ConnectionId, Connector, ConnectorId, Factory, Layer, Protocol, Reactor, Reason,
     Transport,

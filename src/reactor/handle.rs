@@ -15,7 +15,7 @@ use std::task::Waker;
 use slab::Slab;
 
 use super::{CallbackKind, DelayedCall, Error, Instant, Reactor, Result, Settings, TimedCall};
-use crate::net::absent::NullDriver;
+use crate::net::null::NullDriver;
 use crate::net::{Token, Wake};
 use crate::reactor::lifecycle::RunState;
 

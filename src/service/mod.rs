@@ -97,13 +97,8 @@
 mod attached;
 mod backoff;
 mod client;
-mod client_effects;
-mod client_state;
 mod error;
-mod manager;
 mod multi;
-mod pid_file;
-mod privileges;
 mod run;
 mod server;
 mod stopped;
@@ -112,11 +107,11 @@ mod tree;
 
 pub use self::attached::run_service;
 pub use self::backoff::{Backoff, RetryPolicy};
+pub use self::client::state::{AttemptError, ClientState, ConnectError};
 pub use self::client::{ClientService, PrepareToken};
-pub use self::client_state::{AttemptError, ClientState, ConnectError};
 pub use self::error::ServiceError;
-pub use self::manager::notify_status;
 pub use self::multi::{MultiService, ServiceId};
+pub use self::run::notify::notify_status;
 pub use self::run::{RunError, RunSettings, run, run_with};
 pub use self::server::StreamServerService;
 pub use self::stopped::StopToken;

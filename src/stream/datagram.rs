@@ -8,10 +8,10 @@ use std::net::IpAddr;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
-use super::waiting::WakerSlot;
 use super::{ConnectError, IntoEndpoint, StreamError};
 use crate::endpoint::DatagramEndpoint;
 use crate::reactor::Handle;
+use crate::stream::wakers::WakerSlot;
 use crate::{Address, DatagramId, DatagramProtocol, DatagramTransport, Error, Reactor, Reason, Result};
 
 /// Opens a socket of datagrams, on the reactor of the task that awaits it: at a port of one's own, or with one peer. (asyncio:

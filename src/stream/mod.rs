@@ -40,23 +40,23 @@
 //!   are dropped the connection is closed, and what was written is sent before.
 
 mod buffer;
+mod connect;
 mod datagram;
 mod error;
 #[cfg(feature = "futures-io")]
-mod futures;
+mod futures_io;
 mod into_endpoint;
-mod link;
-mod opening;
 mod protocol;
 mod reader;
 mod server;
-mod waiting;
+mod state;
+mod wakers;
 mod writer;
 
+pub use self::connect::{open_connection, stdio};
 pub use self::datagram::{DatagramStream, open_datagram};
 pub use self::error::{ConnectError, StreamError};
 pub use self::into_endpoint::IntoEndpoint;
-pub use self::opening::{open_connection, stdio};
 pub use self::reader::StreamReader;
 pub use self::server::{
     HandlerResult, Server, ServerOptions, StreamFactory, factory, start_server, start_server_with,

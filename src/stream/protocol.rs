@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use super::link::StreamState;
+use crate::stream::state::StreamState;
 use crate::{Protocol, Reason, Transport};
 
 /// It tells the link.

@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 
 use super::StreamError;
 use super::buffer::Buffer;
-use super::link::StreamState;
+use crate::stream::state::StreamState;
 use crate::{Address, ConnectionId, Reason};
 
 /// What comes over a connection. (asyncio: `StreamReader`.)

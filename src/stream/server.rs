@@ -11,13 +11,13 @@ use std::task::Poll;
 
 use slab::Slab;
 
-use super::link::StreamState;
 use super::protocol::{OnConnect, Stream};
-use super::waiting::WakerSet;
 use super::{ConnectError, IntoEndpoint, StreamError, StreamReader, StreamWriter};
 use crate::endpoint::ServerEndpoint;
 use crate::policy::{limit_per_peer, limit_total};
 use crate::reactor::Handle;
+use crate::stream::state::StreamState;
+use crate::stream::wakers::WakerSet;
 use crate::task::Task;
 use crate::{Address, Error, Factory, Listener, Protocol, Reactor};
 

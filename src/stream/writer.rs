@@ -5,7 +5,7 @@ use std::future::poll_fn;
 use std::rc::Rc;
 
 use super::StreamError;
-use super::link::StreamState;
+use crate::stream::state::StreamState;
 use crate::{Address, ConnectionId, Error, Reason, Result};
 
 /// What goes out over a connection. (asyncio: `StreamWriter`.)

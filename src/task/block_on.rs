@@ -8,8 +8,8 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use super::executor::Executor;
-use super::ready::BlockOnWaker;
 use crate::reactor::{CallbackKind, Error, Phase, Reactor, Result, SystemEvent};
+use crate::task::run_queue::BlockOnWaker;
 
 /// Runs a future on a reactor of its own, with everything that it spawns, opens and sets; then the reactor stops
 /// gracefully: connections are closed once what waits is sent, and tasks that still run are cancelled. It is the `main` of a program

@@ -11,10 +11,10 @@ use std::task::Waker;
 
 use slab::Slab;
 
-use super::ready::{RunQueue, TaskWaker};
 use super::task::{Job, Outcome, Polled};
 use super::{TaskId, TaskInfo};
 use crate::reactor::{CallbackKind, Handle, Pass, Reactor, TurnHook};
+use crate::task::run_queue::{RunQueue, TaskWaker};
 
 /// Lives in its reactor, as long as that does.
 pub(super) struct Executor {

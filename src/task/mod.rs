@@ -65,14 +65,14 @@ mod block_on;
 mod channel;
 mod executor;
 mod interval;
-mod ready;
+mod join;
+mod run_queue;
 mod sleep;
 mod stopping;
 #[expect(clippy::module_inception, reason = "the noun of the module")]
 mod task;
 mod timeout;
-mod together;
-mod turns;
+mod yield_now;
 
 use crate::escape::Escaped;
 use std::fmt;
@@ -83,12 +83,12 @@ use std::rc::Rc;
 pub use self::block_on::block_on;
 pub use self::channel::{Receiver, RecvError, SendError, Sender, TrySendError, channel};
 pub use self::interval::{Interval, Tick, interval};
+pub use self::join::{Either, join, join_all, select, select_all};
 pub use self::sleep::{Sleep, sleep, sleep_until};
 pub use self::stopping::{Stopping, stopping};
 pub use self::task::{Task, TaskError};
 pub use self::timeout::{TimedOut, timeout};
-pub use self::together::{Either, join, join_all, select, select_all};
-pub use self::turns::yield_now;
+pub use self::yield_now::yield_now;
 
 use self::executor::Executor;
 use crate::reactor::{Handle, Reactor};

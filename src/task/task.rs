@@ -11,8 +11,8 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use super::executor::Executor;
-use super::ready::TaskWaker;
 use crate::reactor::{CallbackKind, Handle, panic_message};
+use crate::task::run_queue::TaskWaker;
 
 /// A task that runs, and its result to be. (asyncio: `Task`; tokio: `JoinHandle`.)
 ///

@@ -3,7 +3,7 @@
 use super::payload::{Problem, beginning};
 use super::reading::Value;
 use crate::http::Headers;
-use crate::monitor::stamp;
+use crate::report::clock;
 use jiff::Timestamp;
 use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
@@ -66,7 +66,7 @@ impl Age {
     /// The age that the headers give, if they do.
     pub(super) fn of_headers(headers: &Headers, wall: SystemTime) -> Option<Age> {
         let time =
-            |name, source| headers.first(name).and_then(stamp::parse).map(|time| since(time, wall, source));
+            |name, source| headers.first(name).and_then(clock::parse).map(|time| since(time, wall, source));
         let seconds = || {
             let age = headers.first("Age")?.trim().parse().map(Duration::from_secs).ok()?;
             Some(Age { age, future: false, zone_assumed: false, source: AgeSource::AgeHeader })

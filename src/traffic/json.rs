@@ -13,8 +13,8 @@
 
 use super::observer::{FeedEvent, FeedObserver, FeedUpdate};
 use super::reading::{Difference, Reading, Value};
-use crate::monitor::object::Object;
-use crate::monitor::stamp::rfc3339;
+use crate::report::clock::rfc3339;
+use crate::report::json_line::Object;
 use serde_json::{Map, json};
 use std::io::{self, Write};
 

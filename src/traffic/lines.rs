@@ -6,7 +6,7 @@ use super::observer::{FeedError, FeedEvent, FeedObserver, FeedUpdate};
 use super::reading::{Difference, Reading, Value};
 use crate::escape::{Escaped, EscapedJson};
 use crate::http::FetchError;
-use crate::monitor::{Clock, HumanDuration, Painted, Palette, fit};
+use crate::report::{Clock, HumanDuration, Painted, Palette, fit};
 use std::fmt::Write as _;
 use std::io::{self, Write};
 use unicode_width::UnicodeWidthStr;

@@ -4,7 +4,7 @@ use super::feed::Feed;
 use super::reading::Reading;
 use crate::escape::Escaped;
 use crate::http::{FetchError, FetchStage};
-use crate::monitor::HumanDuration;
+use crate::report::HumanDuration;
 use std::fmt;
 use std::io;
 use std::time::{Duration, SystemTime};

@@ -15,8 +15,8 @@ use std::time::Duration;
 
 use twistor::endpoint::{client_from_string, datagram_from_string, quote_argument, server_from_string};
 use twistor::escape::{Escaped, EscapedBytes, is_unprintable};
-use twistor::policy::proxy_protocol::{HeaderError, Side};
 use twistor::policy::{DumpLayer, DumpStyle, dump_traffic};
+use twistor::proxy_protocol::{HeaderError, Side};
 use twistor::service::{ClientService, RunError, ServiceError, run_service};
 use twistor::stream::{StreamError, StreamReader, StreamWriter, open_connection, start_server};
 use twistor::{
@@ -330,7 +330,8 @@ mod reports {
     use twistor::endpoint::quote_argument;
     use twistor::escape::EscapedJson;
     use twistor::load::{self, LoadConfig, LoadError, Report, Totals};
-    use twistor::monitor::{self, Clock, Monitor, Palette, Reporter, Target};
+    use twistor::monitor::{self, Monitor, Reporter, Target};
+    use twistor::report::{Clock, Palette};
     use twistor::sim::Network;
     use twistor::traffic::{self, Feed, FeedObserver, FeedReader};
     use twistor::{Protocol, Reactor, Settings, Transport};

@@ -5,8 +5,8 @@ use std::rc::Rc;
 
 use crate::world::peer::{Peer, turns};
 use crate::world::{Record, Recorder, World, nobody, on_each_back_end};
-use twistor::policy::proxy_protocol::{ProxyOptions, behind_proxy};
 use twistor::policy::{limit_per_peer, limit_total};
+use twistor::proxy_protocol::{ProxyOptions, behind_proxy};
 use twistor::{Factory, Layer, LayerContext, Reactor, Reason, layered, shared};
 
 fn recorders(record: &Record) -> impl FnMut() -> Recorder + 'static {

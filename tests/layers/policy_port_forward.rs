@@ -4,7 +4,7 @@ use crate::world::peer::{Peer, turns};
 use crate::world::{Record, Recorder, World, on_each_back_end};
 use twistor::endpoint::{ClientEndpoint, client_from_string};
 use twistor::policy::PortForward;
-use twistor::policy::proxy_protocol::{ProxyOptions, Version, behind_proxy};
+use twistor::proxy_protocol::{ProxyOptions, Version, behind_proxy};
 use twistor::{Listener, Protocol, Reactor, factory};
 
 fn leading_to(address: &twistor::Address) -> Box<dyn ClientEndpoint> {

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use twistor::policy::proxy_protocol::{Header, HeaderError, Side, Value, Version};
+use twistor::proxy_protocol::{Header, HeaderError, Side, Value, Version};
 use twistor::{Address, UnixAddress};
 
 fn tcp(text: &str) -> Address {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::world::peer::turns;
 use crate::world::{Record, Recorder, World, on_each_back_end, once};
 use twistor::policy::limit_per_peer;
-use twistor::policy::proxy_protocol::{
+use twistor::proxy_protocol::{
     Header, HeaderError, ProxyOptions, TrustedProxies, Value, Version, announced, behind_proxy,
 };
 use twistor::{

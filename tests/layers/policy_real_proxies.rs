@@ -10,7 +10,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use crate::world::{Record, Recorder, nobody, on_the_real_network, once};
-use twistor::policy::proxy_protocol::{Header, ProxyOptions, Version, announced, behind_proxy};
+use twistor::proxy_protocol::{Header, ProxyOptions, Version, announced, behind_proxy};
 use twistor::{Address, Protocol, Reactor, Reason, Transport, factory};
 
 fn trusting() -> ProxyOptions {

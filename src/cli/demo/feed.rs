@@ -1,6 +1,6 @@
 //! A traffic feed over HTTP: numbers that keep changing, and a server for just them.
 
-use crate::monitor::stamp::rfc3339;
+use crate::report::clock::rfc3339;
 use crate::{Protocol, Reactor, Transport};
 use serde_json::json;
 use std::cell::RefCell;

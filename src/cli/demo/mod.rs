@@ -7,7 +7,8 @@ use self::world::World;
 use super::echo::Bytes;
 use super::{Failure, Outcome, span};
 use super::{output, writer};
-use crate::monitor::{self, Backoff, Monitor, Painted, Palette, Target};
+use crate::monitor::{self, Backoff, Monitor, Target};
+use crate::report::{Painted, Palette};
 use crate::traffic::{self, Feed, FeedReader};
 use crate::{Listener, Phase, Reactor, SystemEvent};
 use clap::Args;
@@ -74,7 +75,7 @@ impl Demo {
         let mut out = writer::stdout();
         let until = match self.duration {
             duration if duration.is_zero() => "until Ctrl-C".to_owned(),
-            duration => format!("for {}, or until Ctrl-C", monitor::HumanDuration(duration)),
+            duration => format!("for {}, or until Ctrl-C", crate::report::HumanDuration(duration)),
         };
         let strong = |text: &'static str| Painted(palette.strong, text);
         let faint = |text: &'static str| Painted(palette.faint, text);

@@ -3,7 +3,7 @@
 use super::Bytes;
 use super::feed::{Roads, Server};
 use crate::cli::{Failure, writer};
-use crate::monitor::{Clock, Painted, Palette};
+use crate::report::{Clock, Painted, Palette};
 use crate::{Address, ConnectionId, Factory, Listener, Protocol, Reactor, Transport};
 use std::cell::RefCell;
 use std::io::Write;

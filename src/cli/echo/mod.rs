@@ -3,7 +3,7 @@
 mod processes;
 
 use self::processes::LISTENING;
-use super::{Failure, Outcome, descriptors, lifeline, number, output, span, writer};
+use super::{Failure, Outcome, descriptors, number, output, parent_pipe, span, writer};
 use crate::endpoint::{ConnectUdp, ParseError, Registry};
 use crate::escape::Escaped;
 use crate::policy::EchoGuard;
@@ -131,7 +131,7 @@ impl Echo {
             let gone = |reactor: &mut Reactor| {
                 reactor.stop();
             };
-            lifeline::hold(&mut reactor, |_, _| {}, gone)?;
+            parent_pipe::hold(&mut reactor, |_, _| {}, gone)?;
         }
         // The first reactor binds; where the system chose a port, the others take the same.
         let real = places.iter().map(|place| place.listen(&mut reactor)).collect::<Result<Vec<_>, _>>()?;

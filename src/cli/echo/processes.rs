@@ -2,7 +2,7 @@
 //! started it. That one serves nobody: it starts them, tells of those that die, and ends them.
 
 use super::{Failure, Outcome};
-use crate::cli::{complain, lifeline, output, writer};
+use crate::cli::{complain, output, parent_pipe, writer};
 use crate::escape::Escaped;
 use crate::{
     ChildStream, ExitReason, Phase, PhaseGuard, ProcessId, ProcessProtocol, ProcessTransport, Reactor,
@@ -88,7 +88,7 @@ fn start(reactor: &mut Reactor, staff: &Rc<RefCell<Staff>>) -> Result<(), Failur
         // Ctrl-C at a terminal reaches the one that started them, and it ends them.
         own_group: true,
         stderr: ChildStream::Inherit,
-        ..SpawnProcess::new(program, lifeline::arguments_with(part.into_iter().chain(at)))
+        ..SpawnProcess::new(program, parent_pipe::arguments_with(part.into_iter().chain(at)))
     };
     let worker = Worker { staff: Rc::clone(staff), number, pid: 0, rest: Vec::new(), ready: false };
     let id = reactor.spawn_process(what, worker)?;
@@ -141,7 +141,7 @@ impl ProcessProtocol for Worker {
     }
 
     fn out_received(&mut self, process: &mut ProcessTransport<'_>, data: &[u8]) {
-        for line in lifeline::whole_lines(&mut self.rest, data) {
+        for line in parent_pipe::whole_lines(&mut self.rest, data) {
             match line.strip_prefix(LISTENING) {
                 Some(place) if self.number == 1 => self.staff.borrow_mut().places.push(place.to_owned()),
                 Some(_) => {}

@@ -7,7 +7,7 @@ use super::Goal;
 use super::live::{Live, Teller};
 use super::news::{self, News};
 use super::{CLOSING, Place};
-use crate::cli::{Failure, descriptors, lifeline, writer};
+use crate::cli::{Failure, descriptors, parent_pipe, writer};
 use crate::load::{LoadConfig, LoadTest, Report, Workload};
 use crate::{Phase, PhaseGuard, Reactor, RemoteHandle, Settings, SystemEvent};
 use std::cell::{Cell, RefCell};
@@ -191,7 +191,7 @@ impl Crew {
             _ => {}
         };
         // Nobody is left to be told what it came to.
-        lifeline::hold(reactor, line, |_| std::process::exit(1))
+        parent_pipe::hold(reactor, line, |_| std::process::exit(1))
     }
 }
 

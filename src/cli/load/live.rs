@@ -4,7 +4,7 @@ use super::news::News;
 use crate::cli::{output, writer};
 use crate::escape::Escaped;
 use crate::load::{LoadConfig, LoadError, LoadTest, Workload};
-use crate::monitor::fit;
+use crate::report::fit;
 use crate::{Instant, Reactor};
 use std::collections::BTreeSet;
 use std::io::{self, Write};

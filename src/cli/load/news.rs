@@ -2,7 +2,7 @@
 //! way there are two words.
 
 use crate::cli::writer;
-use crate::load::{Totals, parcel};
+use crate::load::{Totals, totals_json};
 use serde_json::{Value, json};
 use std::io::Write;
 
@@ -42,7 +42,7 @@ impl News {
             News::Opened(standing) => json!({ "opened": standing }),
             News::Progress(figures) => json!({ "progress": figures }),
             News::Trouble(text) => json!({ "trouble": text }),
-            News::Ended(endpoint, tally) => json!({ "ended": endpoint, "tally": parcel::pack(tally) }),
+            News::Ended(endpoint, tally) => json!({ "ended": endpoint, "tally": totals_json::pack(tally) }),
             News::Failed(why) => json!({ "failed": why }),
         }
     }
@@ -57,7 +57,7 @@ impl News {
             figures.try_into().ok().map(News::Progress)
         };
         let trouble = || text("trouble").map(News::Trouble);
-        let ended = || Some(News::Ended(text("ended")?, Box::new(parcel::unpack(&value["tally"])?)));
+        let ended = || Some(News::Ended(text("ended")?, Box::new(totals_json::unpack(&value["tally"])?)));
         let failed = || text("failed").map(News::Failed);
         opened().or_else(progress).or_else(trouble).or_else(ended).or_else(failed)
     }

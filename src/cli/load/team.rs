@@ -7,7 +7,7 @@
 use super::live::{Live, Teller};
 use super::news::{GO, News, STOP};
 use super::{CLOSING, crew};
-use crate::cli::{Failure, lifeline, writer};
+use crate::cli::{Failure, parent_pipe, writer};
 use crate::load::{Limit, LoadConfig, Report, Totals};
 use crate::{
     ChildStream, ExitReason, Phase, PhaseGuard, ProcessId, ProcessProtocol, ProcessTransport, Reactor,
@@ -80,7 +80,7 @@ fn start(reactor: &mut Reactor, team: &Rc<RefCell<Team>>, index: usize, parts: u
         // Ctrl-C at a terminal reaches this one, and it ends the others.
         own_group: true,
         stderr: ChildStream::Inherit,
-        ..SpawnProcess::new(program, lifeline::arguments_with(part))
+        ..SpawnProcess::new(program, parent_pipe::arguments_with(part))
     };
     let share = team.borrow().plan.part(index, parts).connections as u64;
     let worker =
@@ -184,7 +184,7 @@ impl ProcessProtocol for Worker {
     }
 
     fn out_received(&mut self, process: &mut ProcessTransport<'_>, data: &[u8]) {
-        for line in lifeline::whole_lines(&mut self.rest, data) {
+        for line in parent_pipe::whole_lines(&mut self.rest, data) {
             if let Some(news) = News::read(&line) {
                 self.news(process.reactor(), news);
             }

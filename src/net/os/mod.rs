@@ -2,14 +2,15 @@
 
 #![allow(clippy::disallowed_methods, reason = "the one place that may")]
 
+mod busy_poll;
 mod datagrams;
+mod fd_passing;
 mod inherited;
 mod listeners;
 mod names;
 pub(crate) mod notify;
 mod opening;
 mod options;
-mod passing;
 mod pool;
 mod process;
 mod resolver;
@@ -17,8 +18,7 @@ mod signals;
 mod socket_file;
 mod sockets;
 mod spawn_fault;
-mod spin;
-mod stale;
+mod stale_socket;
 mod streams;
 mod system_resolver;
 
@@ -32,6 +32,7 @@ use mio::unix::SourceFd;
 use mio::{Interest, Poll};
 use rustix::net::{RecvFlags, SendFlags, sockopt};
 
+use self::busy_poll::Spin;
 use self::datagrams::Batches;
 pub(crate) use self::inherited::adopt_inherited_fd;
 use self::names::address_of;
@@ -42,7 +43,6 @@ pub(crate) use self::resolver::LookUp;
 use self::resolver::Resolver;
 use self::signals::Watched;
 use self::sockets::{Kind, Opened, Sockets};
-use self::spin::Spin;
 use self::streams::Streams;
 #[cfg(test)]
 pub(crate) use self::system_resolver::look_up as system_look_up;
@@ -154,7 +154,7 @@ impl OsDriver {
             return Ok(count);
         }
         match self.sockets.get(pipe)? {
-            (stream, Kind::Unix | Kind::AdoptedUnix) => passing::recv(stream, buffer),
+            (stream, Kind::Unix | Kind::AdoptedUnix) => fd_passing::recv(stream, buffer),
             (stream, Kind::AdoptedTcp) => Ok(rustix::net::recv(stream, buffer, RecvFlags::empty())?.1),
             (descriptor, Kind::PipeFrom) => Ok(rustix::io::read(descriptor, buffer)?),
             (descriptor, Kind::Terminal) => match rustix::io::read(descriptor, buffer) {
@@ -331,11 +331,11 @@ impl Net for OsDriver {
         buffer: &mut [u8],
         into: &mut ReceivedFds,
     ) -> io::Result<usize> {
-        passing::recv_with(self.sockets.stream(socket)?, buffer, into)
+        fd_passing::recv_with(self.sockets.stream(socket)?, buffer, into)
     }
 
     fn send_descriptors(&mut self, socket: Token, data: &[u8], descriptors: &[OwnedFd]) -> io::Result<usize> {
-        passing::send_with(self.sockets.stream(socket)?, data, descriptors)
+        fd_passing::send_with(self.sockets.stream(socket)?, data, descriptors)
     }
 
     fn recv_datagrams(&mut self, socket: Token, into: &mut RecvBatch) -> io::Result<()> {

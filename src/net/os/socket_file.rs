@@ -21,7 +21,7 @@ use socket2::Socket;
 
 use super::names::system_address;
 use super::opening::at;
-use super::stale::DirLock;
+use crate::net::os::stale_socket::DirLock;
 use crate::net::{OpenError, OpenStep, UnixAddress};
 
 /// The file of a UNIX socket: it is removed with the socket, if it still is the same one.

@@ -138,7 +138,7 @@ impl Transport<'_> {
     /// reaches it as well:
     ///
     /// ```
-    /// use twistor::policy::proxy_protocol::Header;
+    /// use twistor::proxy_protocol::Header;
     /// use twistor::{ConnectionId, Reactor};
     ///
     /// /// How many values came with the header of the connection that a protocol is about to be built for.

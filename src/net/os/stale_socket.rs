@@ -1,0 +1,306 @@
+//! Files of UNIX sockets that no process uses any more: a process that was killed leaves them, and they stand in the way.
+//!
+//! A file is removed only when it is certain that no process listens there, or is about to:
+//! - A connect to it is refused. Anything else, a full backlog too, says that it is in use.
+//! - No socket is bound to it that does not listen yet, as far as the system shows it: Linux does, in `/proc/net/unix`.
+//! - It still is the same file after both, by its device, number and time of change.
+//! - This process has the [`DirLock`]: a reactor that binds a socket has `PATH.lock` locked (flock) until the socket listens. Of two
+//!   starters that find the same file, the second finds the first one's socket, and it listens.
+//!
+//! Only its owner can open the lock file, so no other user can keep a stale file from being removed by holding a lock. A lock file
+//! that another user has put there is ignored. It is removed with the lock.
+//!
+//! Other programs do not take that lock. One of them that removes a file and binds its own within the few microseconds
+//! between our last look and our removal could still lose it. To move the file away and look again would take a live one from its
+//! clients for a moment; systemd, nginx and redis remove without a look, or not at all.
+
+use std::ffi::OsStr;
+use std::fs;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rustix::fs::{FileType, FlockOperation, Mode, OFlags};
+use rustix::io::Errno;
+use rustix::net::SocketAddrUnix;
+use socket2::{Domain, Type};
+
+use crate::net::os::opening::new_socket;
+use crate::net::os::socket_file::Place;
+
+/// The right to bind at a path and to remove what is there, until it is dropped.
+pub(in crate::net::os) enum DirLock {
+    Held {
+        file: OwnedFd,
+        place: Place,
+    },
+    /// There is no lock to be had: the file system has none, or the lock file is another user's. The other looks have to do.
+    None,
+    /// Another process has this file locked, and keeps it.
+    Taken(PathBuf),
+}
+
+impl DirLock {
+    /// Waits for it, but not for a process that keeps it.
+    pub(in crate::net::os) fn take(place: &Place, path: &Path) -> DirLock {
+        let Ok(place) = place.beside(ENDING) else { return DirLock::None };
+        for _ in 0..TRIES {
+            match try_lock(&place) {
+                Ok(Some(file)) => return DirLock::Held { file, place },
+                // It was removed between two calls.
+                Ok(None) | Err(Errno::INTR) => {}
+                Err(Errno::WOULDBLOCK) => std::thread::sleep(BETWEEN),
+                Err(_) => return DirLock::None,
+            }
+        }
+        DirLock::Taken(path.with_file_name(place.name()))
+    }
+
+    /// Removes the file of a socket that no process uses. `false` when it is in use, or might be.
+    ///
+    /// # Errors
+    /// It cannot be removed, or the lock is taken.
+    pub(in crate::net::os) fn remove_stale(
+        &self,
+        place: &Place,
+        path: &Path,
+        address: &SocketAddrUnix,
+    ) -> io::Result<bool> {
+        let Some(found) = FileId::at(place) else { return Ok(false) };
+        if !found.refuses(place, address) || found.is_held(path) {
+            return Ok(false);
+        }
+        if let DirLock::Taken(lock) = self {
+            let text = format!(
+                "a stale socket file is there, and cannot be removed: another process holds the lock {}",
+                lock.display()
+            );
+            return Err(io::Error::new(io::ErrorKind::AddrInUse, text));
+        }
+        found.remove(place)
+    }
+}
+
+impl Drop for DirLock {
+    fn drop(&mut self) {
+        if let DirLock::Held { file, place } = self {
+            let _ = place.remove();
+            // A child that is being made has it open, too, for a moment: closing alone would not give it back.
+            let _ = rustix::fs::flock(&*file, FlockOperation::Unlock);
+        }
+    }
+}
+
+/// Locks a file of this user's; `None` when the name leads to another file by now.
+fn try_lock(place: &Place) -> Result<Option<OwnedFd>, Errno> {
+    let errno = |error: io::Error| Errno::from_io_error(&error).unwrap_or(Errno::IO);
+    // A FIFO in its place does not hold the open up.
+    let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NONBLOCK | OFlags::NOCTTY;
+    let file = place.open_file(flags, Mode::RUSR | Mode::WUSR).map_err(errno)?;
+    let found = rustix::fs::fstat(&file)?;
+    if found.st_nlink == 0 {
+        return Ok(None);
+    }
+    let own = found.st_uid == rustix::process::geteuid().as_raw();
+    let plain = FileType::from_raw_mode(found.st_mode) == FileType::RegularFile && found.st_nlink == 1;
+    if !own || !plain {
+        return Err(Errno::PERM);
+    }
+    rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive)?;
+    let same = |there: rustix::fs::Stat| (there.st_dev, there.st_ino) == (found.st_dev, found.st_ino);
+    Ok(place.look().is_ok_and(same).then_some(file))
+}
+
+/// The file of a socket as it was found. Another one in its place differs, though it may have the same number.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct FileId {
+    device: u64,
+    inode: u64,
+    changed: (i64, i64),
+}
+
+impl FileId {
+    #[allow(clippy::unnecessary_cast, reason = "the types differ between systems")]
+    fn at(place: &Place) -> Option<FileId> {
+        FileId::of(&place.look().ok()?)
+    }
+
+    #[allow(clippy::unnecessary_cast, reason = "the types differ between systems")]
+    fn of(found: &rustix::fs::Stat) -> Option<FileId> {
+        let is_socket = FileType::from_raw_mode(found.st_mode) == FileType::Socket;
+        let changed = (found.st_ctime as i64, found.st_ctime_nsec as i64);
+        let found = FileId { device: found.st_dev as u64, inode: found.st_ino as u64, changed };
+        is_socket.then_some(found)
+    }
+
+    fn at_path(path: &Path) -> Option<FileId> {
+        let found = fs::symlink_metadata(path).ok().filter(|found| found.file_type().is_socket())?;
+        let changed = (found.ctime(), found.ctime_nsec());
+        Some(FileId { device: found.dev(), inode: found.ino(), changed })
+    }
+
+    /// Removes the file. `false` if another one has taken its place since it was found.
+    ///
+    /// # Errors
+    /// It cannot be removed.
+    fn remove(&self, place: &Place) -> io::Result<bool> {
+        if FileId::at(place) != Some(*self) {
+            return Ok(false);
+        }
+        match place.remove() {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                let text = format!("a stale socket file is there, and cannot be removed: {error}");
+                Err(io::Error::new(error.kind(), text))
+            }
+            _ => Ok(true),
+        }
+    }
+
+    /// Whether a socket of this machine is bound to it that neither listens nor is connected: it is about to.
+    fn is_held(&self, path: &Path) -> bool {
+        // Other systems do not tell.
+        let sockets = fs::read("/proc/net/unix").unwrap_or_default();
+        sockets.split(|byte| *byte == b'\n').filter_map(bound_alone).any(|name| {
+            let name = Path::new(OsStr::from_bytes(name));
+            let same = || FileId::at_path(name).is_some_and(|other| other == *self);
+            // What is relative, is so to a folder of that process's.
+            name.file_name() == path.file_name() && (name == path || name.is_relative() || same())
+        })
+    }
+
+    /// Whether a connect to this very file is refused.
+    #[cfg(any(target_os = "android", target_os = "linux"))]
+    fn refuses(&self, place: &Place, address: &SocketAddrUnix) -> bool {
+        use crate::net::os::socket_file::{ONLY_TO_NAME, of_descriptor};
+
+        let Ok(file) = place.open_file(ONLY_TO_NAME, Mode::empty()) else { return false };
+        let same = rustix::fs::fstat(&file).ok().and_then(|found| FileId::of(&found)) == Some(*self);
+        let of_file = of_descriptor(&file);
+        match (same, SocketAddrUnix::new(&of_file)) {
+            (true, Ok(of_file_address)) if of_file.exists() => refuses(&of_file_address),
+            // There is no /proc.
+            (true, _) => refuses(address),
+            (false, _) => false,
+        }
+    }
+
+    #[cfg(not(any(target_os = "android", target_os = "linux")))]
+    fn refuses(&self, _: &Place, address: &SocketAddrUnix) -> bool {
+        refuses(address)
+    }
+}
+
+/// The name of a socket of streams that is bound, and no more; of one line of `/proc/net/unix`: `Num RefCount Protocol
+/// Flags Type St Inode Path`.
+fn bound_alone(line: &[u8]) -> Option<&[u8]> {
+    let mut fields = [&b""[..]; 7];
+    let mut rest = line;
+    for field in &mut fields {
+        rest = rest.trim_ascii_start();
+        (*field, rest) = rest.split_at(rest.iter().position(|byte| *byte == b' ')?);
+    }
+    let [_, _, _, flags, kind, state, _] = fields;
+    let alone = flags == NO_FLAGS && kind == STREAM && state == UNCONNECTED;
+    rest.strip_prefix(b" ").filter(|_| alone)
+}
+
+/// Whether a connect is refused.
+fn refuses(address: &SocketAddrUnix) -> bool {
+    let connect = |kind| {
+        let probe = new_socket(Domain::UNIX, kind, None).ok()?;
+        Some(rustix::net::connect(&probe, address))
+    };
+    match connect(Type::STREAM) {
+        Some(Err(Errno::CONNREFUSED)) => true,
+        // A socket of datagrams has its file there: it takes no streams, and says whether it lives.
+        Some(Err(Errno::PROTOTYPE)) => connect(Type::DGRAM) == Some(Err(Errno::CONNREFUSED)),
+        _ => false,
+    }
+}
+
+/// What the name of a lock file ends in.
+const ENDING: &str = ".lock";
+
+/// A bind needs the lock for a few microseconds.
+const TRIES: u32 = 50;
+const BETWEEN: Duration = Duration::from_millis(1);
+
+/// A listener has SO_ACCEPTCON among its flags.
+const NO_FLAGS: &[u8] = b"00000000";
+/// SOCK_STREAM.
+const STREAM: &[u8] = b"0001";
+/// SS_UNCONNECTED: of those that are bound, such that listen, and such that do not yet.
+const UNCONNECTED: &[u8] = b"01";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_took_the_place_of_the_stale_one_is_not_removed() {
+        use std::os::unix::net::UnixListener;
+
+        let path = std::env::temp_dir().join(format!("twistor-stale-{}", std::process::id()));
+        drop(UnixListener::bind(&path).unwrap());
+        let place = Place::of(&path).unwrap();
+        let stale = FileId::at(&place).unwrap();
+        fs::remove_file(&path).unwrap();
+        let live = UnixListener::bind(&path).unwrap();
+        assert!(!stale.remove(&place).unwrap());
+        assert!(path.exists(), "the file of a live socket is gone");
+        drop(live);
+        assert!(FileId::at(&place).unwrap().remove(&place).unwrap());
+        assert!(!path.exists());
+    }
+
+    #[test]
+    fn a_name_is_told_of_a_socket_that_is_bound_and_no_more() {
+        let line = b"00000000c2d4d33f: 00000002 00000000 00000000 0001 01 29976710 /run/my app.sock";
+        assert_eq!(bound_alone(line), Some(&b"/run/my app.sock"[..]));
+        for other in [
+            &b"Num       RefCount Protocol Flags    Type St Inode Path"[..],
+            b"00000000c2d4d33f: 00000002 00000000 00010000 0001 01 29976710 /run/app.sock",
+            b"00000000c2d4d33f: 00000003 00000000 00000000 0001 03 29976710 /run/app.sock",
+            b"00000000c2d4d33f: 00000002 00000000 00000000 0002 01 29976710 /run/app.sock",
+            b"00000000c2d4d33f: 00000002 00000000 00000000 0001 01    12",
+            b"",
+        ] {
+            assert_eq!(bound_alone(other), None, "{}", String::from_utf8_lossy(other));
+        }
+    }
+
+    #[test]
+    fn one_at_a_time_holds_a_lock_whose_file_comes_and_goes() {
+        use std::sync::atomic::{AtomicUsize, Ordering};
+
+        let folder = std::env::temp_dir().join(format!("twistor-lock-{}", std::process::id()));
+        fs::create_dir(&folder).unwrap();
+        let path = folder.join("socket");
+        let (holders, held) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        let compete = || {
+            let place = Place::of(&path).unwrap();
+            while held.load(Ordering::SeqCst) < 2000 {
+                let lock = DirLock::take(&place, &path);
+                match &lock {
+                    DirLock::Held { .. } => {
+                        assert_eq!(holders.fetch_add(1, Ordering::SeqCst), 0);
+                        held.fetch_add(1, Ordering::SeqCst);
+                        std::thread::yield_now();
+                        holders.fetch_sub(1, Ordering::SeqCst);
+                    }
+                    DirLock::Taken(_) => {}
+                    DirLock::None => panic!("the lock was given up"),
+                }
+            }
+        };
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(compete);
+            }
+        });
+        fs::remove_dir_all(&folder).unwrap();
+    }
+}

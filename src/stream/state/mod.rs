@@ -1,0 +1,426 @@
+//! What the two halves of a stream share with the connection's protocol.
+
+mod reaching;
+
+use std::cell::{Cell, OnceCell, RefCell};
+use std::rc::Rc;
+use std::task::{Context, Poll};
+
+use self::reaching::{Command, ReactorUnavailable};
+use crate::reactor::{BufferSink, Handle};
+use crate::stream::buffer::{Buffer, Input};
+use crate::stream::wakers::{WakerSet, WakerSlot};
+use crate::stream::{StreamError, StreamReader, StreamWriter};
+use crate::{Address, ConnectionId, Reactor, Reason, Transport};
+
+/// One connection, between its protocol and its halves. Whatever is borrowed in here is given back before anybody
+/// else's code runs.
+pub(in crate::stream) struct StreamState {
+    handle: Handle,
+    id: Cell<Option<ConnectionId>>,
+    peer: OnceCell<Address>,
+    host: OnceCell<Address>,
+    incoming: Cell<Incoming>,
+    /// What came since the reader last looked.
+    input: RefCell<Input>,
+    /// Bytes that came and were not read: those in `input`, and those that the reader has with it.
+    unread: Cell<usize>,
+    limit: Cell<usize>,
+    /// The one who reads.
+    pub(in crate::stream) reading: WakerSlot,
+    outgoing: Cell<Outgoing>,
+    /// Between `pause_writing` and `resume_writing`.
+    crowded: Cell<bool>,
+    /// Our FIN is out.
+    finished: Cell<bool>,
+    /// Bytes written since somebody last waited.
+    written: Cell<usize>,
+    /// What was asked for where the reactor could not be reached, in order.
+    late: RefCell<Vec<Command>>,
+    /// Those who wait for the connection to be made, to take more, or to end.
+    waiting: WakerSet,
+    /// How the connection ended, or that there was none.
+    end: OnceCell<Reason>,
+    halves: Cell<u8>,
+}
+
+/// What becomes of the bytes that come.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Incoming {
+    Flows,
+    /// So much is unread that the rest stays with the system.
+    Paused,
+    /// Nobody reads any more: they are dropped.
+    Unwanted,
+    /// There are no more.
+    Ended,
+    /// There are no more, and that is not for the peer to have said so.
+    Broken,
+}
+
+/// What becomes of the bytes that are written.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Outgoing {
+    Flows,
+    /// `write_eof`, `close` or `abort` was called.
+    Ended,
+    /// And then more was written.
+    Overrun,
+}
+
+impl StreamState {
+    pub(in crate::stream) fn new(handle: Handle) -> Rc<StreamState> {
+        Rc::new(StreamState {
+            handle,
+            id: Cell::new(None),
+            peer: OnceCell::new(),
+            host: OnceCell::new(),
+            incoming: Cell::new(Incoming::Flows),
+            input: RefCell::default(),
+            unread: Cell::new(0),
+            limit: Cell::new(LIMIT),
+            reading: WakerSlot::default(),
+            outgoing: Cell::new(Outgoing::Flows),
+            crowded: Cell::new(false),
+            finished: Cell::new(false),
+            written: Cell::new(0),
+            late: RefCell::default(),
+            waiting: WakerSet::default(),
+            end: OnceCell::new(),
+            halves: Cell::new(0),
+        })
+    }
+
+    /// Reader and writer of a connection that is made.
+    pub(in crate::stream) fn halves(self: &Rc<StreamState>) -> (StreamReader, StreamWriter) {
+        self.halves.set(2);
+        (StreamReader::new(Rc::clone(self)), StreamWriter::new(Rc::clone(self)))
+    }
+
+    /// One of them is dropped; with the last one the connection is closed.
+    pub(in crate::stream) fn half_dropped(self: &Rc<StreamState>) {
+        self.halves.set(self.halves.get().saturating_sub(1));
+        if self.halves.get() == 0 {
+            self.close();
+        }
+    }
+
+    // -- what is known --
+
+    pub(in crate::stream) fn handle(&self) -> &Handle {
+        &self.handle
+    }
+
+    pub(in crate::stream) fn id(&self) -> Option<ConnectionId> {
+        self.id.get()
+    }
+
+    pub(in crate::stream) fn peer(&self) -> Address {
+        self.peer.get().cloned().unwrap_or(Address::Pipe)
+    }
+
+    pub(in crate::stream) fn host(&self) -> Option<Address> {
+        if self.host.get().is_none() {
+            let host = self.try_with(|transport| transport.host()).ok()?;
+            let _ = self.host.set(host);
+        }
+        self.host.get().cloned()
+    }
+
+    /// How it ended; the end of its reactor is one.
+    pub(in crate::stream) fn end(&self) -> Option<&Reason> {
+        match self.end.get() {
+            None if self.handle.finished() => Some(self.end.get_or_init(|| Reason::Stopped)),
+            end => end,
+        }
+    }
+
+    pub(in crate::stream) fn is_closing(&self) -> bool {
+        self.end().is_some() || self.try_with(|transport| transport.is_closing()).unwrap_or(false)
+    }
+
+    // -- reading --
+
+    pub(in crate::stream) fn set_limit(&self, bytes: usize) {
+        self.limit.set(bytes.max(1));
+    }
+
+    pub(in crate::stream) fn limit(&self) -> usize {
+        self.limit.get()
+    }
+
+    /// Whether nothing more will come than is with the reader.
+    pub(in crate::stream) fn has_ended(&self) -> bool {
+        matches!(self.incoming.get(), Incoming::Ended | Incoming::Broken) && self.input.borrow().is_empty()
+    }
+
+    /// Moves what came to the reader's buffer: `true` when there was something, `false` at the end.
+    #[inline]
+    pub(in crate::stream) fn poll_fill(
+        self: &Rc<StreamState>,
+        context: &mut Context<'_>,
+        buffer: &mut Buffer,
+    ) -> Poll<Result<bool, StreamError>> {
+        {
+            let mut input = self.input.borrow_mut();
+            if !input.is_empty() {
+                buffer.take(&mut input);
+                return Poll::Ready(Ok(true));
+            }
+        }
+        match self.incoming.get() {
+            Incoming::Flows | Incoming::Unwanted => {}
+            Incoming::Paused => self.resume(),
+            Incoming::Ended => return Poll::Ready(Ok(false)),
+            Incoming::Broken => return Poll::Ready(Err(self.lost())),
+        }
+        if self.handle.finished() {
+            return Poll::Ready(Err(self.lost()));
+        }
+        buffer.give_back();
+        self.reading.wait(context);
+        Poll::Pending
+    }
+
+    /// The reader's user has read so many bytes.
+    #[inline]
+    pub(in crate::stream) fn consumed(self: &Rc<StreamState>, count: usize) {
+        let unread = self.unread.get().saturating_sub(count);
+        self.unread.set(unread);
+        if self.incoming.get() == Incoming::Paused && unread <= self.limit.get() {
+            self.resume();
+        }
+    }
+
+    fn resume(self: &Rc<StreamState>) {
+        self.incoming.set(Incoming::Flows);
+        self.act(Command::Resume);
+    }
+
+    /// Nobody reads any more.
+    pub(in crate::stream) fn reader_dropped(self: &Rc<StreamState>) {
+        let before = self.incoming.get();
+        if matches!(before, Incoming::Flows | Incoming::Paused) {
+            self.incoming.set(Incoming::Unwanted);
+        }
+        self.input.borrow_mut().give_back();
+        self.unread.set(0);
+        if before == Incoming::Paused {
+            self.act(Command::Resume);
+        }
+    }
+
+    fn lost(&self) -> StreamError {
+        StreamError::Lost(self.end().cloned().unwrap_or(Reason::Stopped))
+    }
+
+    // -- writing --
+
+    #[inline]
+    pub(in crate::stream) fn write(self: &Rc<StreamState>, data: &[u8]) {
+        if !self.may_write() {
+            return;
+        }
+        self.written.set(self.written.get() + data.len());
+        let written = self.reach_reactor(|reactor, id| reactor.write_from_task(id.0, data));
+        if let Err(ReactorUnavailable::Elsewhere) = written {
+            self.put_off(Command::Write(data.to_vec()));
+        }
+    }
+
+    pub(in crate::stream) fn write_sequence(self: &Rc<StreamState>, pieces: &[&[u8]]) {
+        if !self.may_write() {
+            return;
+        }
+        self.written.set(self.written.get() + pieces.iter().map(|piece| piece.len()).sum::<usize>());
+        let write = |reactor: &mut Reactor, id: ConnectionId| {
+            for piece in pieces {
+                reactor.write_from_task(id.0, piece);
+            }
+        };
+        if let Err(ReactorUnavailable::Elsewhere) = self.reach_reactor(write) {
+            self.put_off(Command::Write(pieces.concat()));
+        }
+    }
+
+    #[inline]
+    fn may_write(&self) -> bool {
+        match self.outgoing.get() {
+            Outgoing::Flows => true,
+            Outgoing::Ended | Outgoing::Overrun => {
+                self.outgoing.set(Outgoing::Overrun);
+                false
+            }
+        }
+    }
+
+    pub(in crate::stream) fn write_eof(self: &Rc<StreamState>) {
+        if self.outgoing.get() == Outgoing::Flows {
+            self.outgoing.set(Outgoing::Ended);
+            self.act(Command::WriteEof);
+        }
+    }
+
+    pub(in crate::stream) fn close(self: &Rc<StreamState>) {
+        self.end_writing(Command::Close);
+    }
+
+    pub(in crate::stream) fn abort(self: &Rc<StreamState>) {
+        self.end_writing(Command::Abort);
+    }
+
+    fn end_writing(self: &Rc<StreamState>, how: Command) {
+        if self.outgoing.get() == Outgoing::Flows {
+            self.outgoing.set(Outgoing::Ended);
+        }
+        if self.end.get().is_none() {
+            self.act(how);
+        }
+    }
+
+    /// Ready when more may be written. `waited`: it was asked before, by the same one.
+    pub(in crate::stream) fn poll_drain(
+        &self,
+        context: &mut Context<'_>,
+        waited: bool,
+    ) -> Poll<Result<(), StreamError>> {
+        match self.end() {
+            // Everything was sent, or else it would not have ended so.
+            Some(reason) if waited && reason.is_clean() => return Poll::Ready(Ok(())),
+            Some(reason) => return Poll::Ready(Err(StreamError::Lost(reason.clone()))),
+            None => {}
+        }
+        if self.outgoing.get() == Outgoing::Overrun {
+            self.outgoing.set(Outgoing::Ended);
+            return Poll::Ready(Err(StreamError::WriteEnded));
+        }
+        let crowded = self.reach_reactor(|reactor, id| reactor.must_wait_to_write(id.0));
+        if crowded.unwrap_or(self.crowded.get()) {
+            self.written.set(0);
+            self.waiting.wait(context);
+            return Poll::Pending;
+        }
+        if self.written.get() > SHARE {
+            // However much the system takes, others have their turn.
+            self.written.set(0);
+            context.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Ready when our FIN is out.
+    #[cfg(feature = "futures-io")]
+    pub(in crate::stream) fn poll_finished(
+        &self,
+        context: &mut Context<'_>,
+    ) -> Poll<Result<(), StreamError>> {
+        match self.end() {
+            _ if self.finished.get() => Poll::Ready(Ok(())),
+            Some(reason) if reason.is_clean() => Poll::Ready(Ok(())),
+            Some(reason) => Poll::Ready(Err(StreamError::Lost(reason.clone()))),
+            None => {
+                self.waiting.wait(context);
+                Poll::Pending
+            }
+        }
+    }
+
+    pub(in crate::stream) fn poll_end(&self, context: &mut Context<'_>) -> Poll<Reason> {
+        match self.end() {
+            Some(reason) => Poll::Ready(reason.clone()),
+            None => {
+                self.waiting.wait(context);
+                Poll::Pending
+            }
+        }
+    }
+
+    /// Ready when the connection was made, or when there will be none.
+    pub(in crate::stream) fn poll_made(&self, context: &mut Context<'_>) -> Poll<Result<(), Reason>> {
+        if self.id.get().is_some() {
+            return Poll::Ready(Ok(()));
+        }
+        self.poll_end(context).map(Err)
+    }
+
+    // -- what the protocol says --
+
+    pub(in crate::stream) fn made(&self, transport: &mut Transport<'_>) {
+        self.id.set(Some(transport.id()));
+        let _ = self.peer.set(transport.peer().clone());
+        self.waiting.wake();
+    }
+
+    #[inline]
+    pub(in crate::stream) fn received(self: &Rc<StreamState>, transport: &mut Transport<'_>, data: &[u8]) {
+        match self.incoming.get() {
+            Incoming::Flows | Incoming::Paused => {}
+            Incoming::Unwanted | Incoming::Ended | Incoming::Broken => return,
+        }
+        let mut input = self.input.borrow_mut();
+        let kept = input.is_empty() && transport.take_handoff(data, || Rc::<StreamState>::clone(self));
+        if !kept {
+            input.append(data);
+        }
+        drop(input);
+        let unread = self.unread.get() + data.len();
+        self.unread.set(unread);
+        if unread > self.limit.get().saturating_mul(2) {
+            self.incoming.set(Incoming::Paused);
+            transport.pause_reading();
+        }
+        if !kept {
+            self.reading.wake();
+        }
+    }
+
+    pub(in crate::stream) fn input_ended(&self) {
+        if matches!(self.incoming.get(), Incoming::Flows | Incoming::Paused) {
+            self.incoming.set(Incoming::Ended);
+            self.reading.wake();
+        }
+    }
+
+    pub(in crate::stream) fn output_ended(&self) {
+        self.finished.set(true);
+        self.waiting.wake();
+    }
+
+    /// Whether it is wiser not to write more for now.
+    pub(in crate::stream) fn set_write_paused(&self, crowded: bool) {
+        self.crowded.set(crowded);
+        if !crowded {
+            self.waiting.wake();
+        }
+    }
+
+    /// It is over, or never was.
+    pub(in crate::stream) fn ended(&self, reason: &Reason) {
+        if self.end.set(reason.clone()).is_err() {
+            return;
+        }
+        if matches!(self.incoming.get(), Incoming::Flows | Incoming::Paused) {
+            let clean = reason.is_clean();
+            self.incoming.set(if clean { Incoming::Ended } else { Incoming::Broken });
+        }
+        self.late.take();
+        self.reading.wake();
+        self.waiting.wake();
+    }
+}
+
+impl BufferSink for StreamState {
+    fn take_buffer(&self, buffer: &mut Vec<u8>, count: usize) {
+        if self.incoming.get() != Incoming::Unwanted {
+            self.input.borrow_mut().keep(buffer, count);
+            self.reading.wake();
+        }
+    }
+}
+
+/// Unread bytes at which reading goes on; at twice as many it stops. asyncio's figures.
+const LIMIT: usize = 64 * 1024;
+
+/// What a task writes in one go while the system takes it all: the write share of a connection's turn.
+const SHARE: usize = 128 * 1024;

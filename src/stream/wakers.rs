@@ -1,0 +1,59 @@
+//! Who waits for something.
+
+use std::cell::{Cell, RefCell};
+use std::task::{Context, Waker};
+
+/// Room for one who waits, often: who it was is remembered, and woken only while it waits.
+#[derive(Default)]
+pub(in crate::stream) struct WakerSlot {
+    waker: RefCell<Option<Waker>>,
+    taken: Cell<bool>,
+}
+
+impl WakerSlot {
+    #[inline]
+    pub(in crate::stream) fn wait(&self, context: &mut Context<'_>) {
+        let mut known = self.waker.borrow_mut();
+        let same = known.as_ref().is_some_and(|known| known.will_wake(context.waker()));
+        if !same {
+            let before = known.replace(context.waker().clone());
+            drop(known);
+            // Somebody's code, perhaps.
+            drop(before);
+        }
+        self.taken.set(true);
+    }
+
+    #[inline]
+    pub(in crate::stream) fn wake(&self) {
+        if self.taken.replace(false) {
+            let waker = self.waker.take();
+            if let Some(waker) = waker {
+                waker.wake_by_ref();
+                self.waker.replace(Some(waker));
+            }
+        }
+    }
+}
+
+/// Room for any number.
+#[derive(Default)]
+pub(in crate::stream) struct WakerSet {
+    wakers: RefCell<Vec<Waker>>,
+}
+
+impl WakerSet {
+    pub(in crate::stream) fn wait(&self, context: &mut Context<'_>) {
+        let known = self.wakers.borrow().iter().any(|waker| waker.will_wake(context.waker()));
+        if !known {
+            let waker = context.waker().clone();
+            self.wakers.borrow_mut().push(waker);
+        }
+    }
+
+    pub(in crate::stream) fn wake(&self) {
+        for waker in self.wakers.take() {
+            waker.wake();
+        }
+    }
+}
