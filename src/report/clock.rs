@@ -1,39 +1,39 @@
-//! Wall-clock times as text: local with milliseconds for people, RFC 3339 in UTC for machines.
+//! Wall-clock times as text: local time with milliseconds for people, RFC 3339 in UTC for machines.
 //!
-//! The time zone is handed in: nothing here asks the system for anything.
+//! The caller passes the time zone; this module does not query the system.
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use std::time::SystemTime;
 
-/// How people are told the time.
+/// The format of wall-clock times in reports for people.
 #[derive(Clone, Debug)]
 pub struct Clock {
-    /// The zone, `TimeZone::system()` as a rule.
+    /// The time zone, usually `TimeZone::system()`.
     pub zone: TimeZone,
-    /// Whether the date stands before the time.
+    /// Whether the date is shown before the time.
     pub date: bool,
 }
 
 impl Clock {
-    /// `2026-11-21 03:17:12.345`, or without the date.
+    /// Formats as `2026-11-21 03:17:12.345`, or without the date.
     pub fn show(&self, wall: SystemTime) -> String {
         let format = if self.date { "%Y-%m-%d %H:%M:%S%.3f" } else { "%H:%M:%S%.3f" };
         timestamp(wall).to_zoned(self.zone.clone()).strftime(format).to_string()
     }
 
-    /// `03:17:12`, for a headline.
+    /// Formats as `03:17:12`, for a headline.
     pub fn show_time(&self, wall: SystemTime) -> String {
         timestamp(wall).to_zoned(self.zone.clone()).strftime("%H:%M:%S").to_string()
     }
 }
 
-/// `2026-11-21T03:17:12.345678Z`, always with six digits.
+/// Formats as `2026-11-21T03:17:12.345678Z`, always with six decimals.
 pub fn rfc3339(wall: SystemTime) -> String {
     format!("{:.6}", timestamp(wall))
 }
 
-/// The time of RFC 3339 text, of an HTTP date (RFC 9110, 5.6.7: IMF-fixdate), or of Unix seconds.
+/// Parses RFC 3339 text, an HTTP date (RFC 9110, 5.6.7: IMF-fixdate), or Unix seconds.
 pub(crate) fn parse(text: &str) -> Option<SystemTime> {
     let text = text.trim();
     if let Ok(seconds) = text.parse::<f64>() {
@@ -44,13 +44,13 @@ pub(crate) fn parse(text: &str) -> Option<SystemTime> {
     parsed.map(SystemTime::from)
 }
 
-/// `None` when it is not finite or beyond the years that are shown.
+/// Returns `None` if the number is not finite or outside the supported years.
 pub(crate) fn from_unix_seconds(seconds: f64) -> Option<SystemTime> {
     let whole = jiff::SignedDuration::try_from_secs_f64(seconds).ok()?;
     Timestamp::from_duration(whole).ok().map(SystemTime::from)
 }
 
-/// A time beyond the years -9999 to 9999 counts as the epoch: no clock is there.
+/// Converts a wall-clock time. A time outside the years -9999 to 9999 becomes the epoch.
 fn timestamp(wall: SystemTime) -> Timestamp {
     Timestamp::try_from(wall).unwrap_or(Timestamp::UNIX_EPOCH)
 }

@@ -1,9 +1,9 @@
-//! Durations for people: three digits at most, and the unit that fits.
+//! Durations for people: at most three digits, in the unit that fits.
 
 use std::fmt;
 use std::time::Duration;
 
-/// Shows a duration as `0.21 ms`, `12 ms`, `3.4 s`, `5 min 3 s`, `2 h 10 min` or `3 d 4 h`.
+/// A duration shown as `0.21 ms`, `12 ms`, `3.4 s`, `5 min 3 s`, `2 h 10 min` or `3 d 4 h`.
 ///
 /// ```
 /// use std::time::Duration;
@@ -18,7 +18,7 @@ pub struct HumanDuration(pub Duration);
 impl fmt::Display for HumanDuration {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let seconds = self.0.as_secs();
-        // The bounds are where rounding would give another digit.
+        // Each bound is the value from which rounding would add a digit.
         match self.0.as_secs_f64() {
             exact if exact < 0.000_01 => f.pad(&format!("{:.3} ms", exact * 1e3)),
             exact if exact < 0.009_995 => f.pad(&format!("{:.2} ms", exact * 1e3)),
@@ -36,7 +36,7 @@ impl fmt::Display for HumanDuration {
     }
 }
 
-/// Two units, and the smaller one only when there is something of it.
+/// Formats two units, and leaves the smaller one out when it is zero.
 fn two(large: u64, large_unit: &str, small: u64, small_unit: &str) -> String {
     match small {
         0 => format!("{large} {large_unit}"),

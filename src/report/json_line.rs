@@ -1,10 +1,10 @@
-//! One JSON object on one line, with its members in the order in which they are added.
+//! One JSON object on one line. Members keep the order in which they were added.
 
 use crate::escape::EscapedJson;
 use serde_json::Value;
 use std::time::Duration;
 
-/// A line of JSON under construction.
+/// A JSON line under construction.
 #[derive(Debug)]
 pub(crate) struct Object(String);
 
@@ -17,7 +17,7 @@ impl Object {
         self.value(name, &Value::from(text))
     }
 
-    /// A member with any value.
+    /// Adds a member with any value.
     pub(crate) fn value(mut self, name: &str, value: &Value) -> Object {
         if self.0.len() > 1 {
             self.0.push(',');
@@ -26,19 +26,19 @@ impl Object {
         self
     }
 
-    /// A number of milliseconds with three decimals, `null` when there is none.
+    /// Adds a time in milliseconds with three decimals, or `null` for `None`.
     pub(crate) fn millis(self, name: &str, time: Option<Duration>) -> Object {
         let rounded = time.map(|time| (time.as_secs_f64() * 1e6).round() / 1e3);
         self.value(name, &Value::from(rounded))
     }
 
-    /// A number of seconds with three decimals, `null` when there is none.
+    /// Adds a time in seconds with three decimals, or `null` for `None`.
     pub(crate) fn seconds(self, name: &str, time: Option<Duration>) -> Object {
         let rounded = time.map(|time| (time.as_secs_f64() * 1e3).round() / 1e3);
         self.value(name, &Value::from(rounded))
     }
 
-    /// The line with its end.
+    /// Returns the finished line with its line feed.
     pub(crate) fn line(mut self) -> String {
         self.0.push_str("}\n");
         self.0

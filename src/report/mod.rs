@@ -1,7 +1,8 @@
-//! Presentation shared by monitor, traffic and commands: durations, wall-clock times, colours, tables and lines of JSON.
+//! Presentation shared by monitor, traffic and commands: durations, wall-clock times, colours,
+//! tables and JSON lines.
 //!
-//! [`HumanDuration`] prints a duration for people, [`Clock`] a point in time, and a [`Palette`] says which colours the output has.
-//! [`Schedule`] spreads periodic work over its interval.
+//! [`HumanDuration`] prints a duration for people, [`Clock`] a point in time, and a [`Palette`]
+//! holds the colours of the output. [`Schedule`] spreads periodic work over its interval.
 
 pub(crate) mod clock;
 mod human_duration;

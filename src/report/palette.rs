@@ -1,4 +1,4 @@
-//! Colours by meaning, and none of them where none are wanted.
+//! Colours by meaning, with a plain palette for output without colours.
 
 use anstyle::{AnsiColor, Style};
 use std::fmt;
@@ -6,27 +6,27 @@ use std::fmt;
 /// The styles that reports use.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Palette {
-    /// Up, better.
+    /// Up, or an improvement.
     pub good: Style,
-    /// Down, an error.
+    /// Down, or an error.
     pub bad: Style,
-    /// Not known yet.
+    /// State not known yet.
     pub unknown: Style,
-    /// What matters less: times, units, headings.
+    /// Secondary text: times, units, headings.
     pub faint: Style,
-    /// What the eye should find.
+    /// Emphasised text.
     pub strong: Style,
-    /// Curves, and values that changed.
+    /// Curves and changed values.
     pub accent: Style,
 }
 
 impl Palette {
-    /// No colours: for pipes, files and `NO_COLOR`.
+    /// Returns a palette without colours, for pipes, files and `NO_COLOR`.
     pub fn plain() -> Palette {
         Palette::default()
     }
 
-    /// The colours of the terminal's own theme.
+    /// Returns the colours of the terminal's own theme.
     pub fn coloured() -> Palette {
         Palette {
             good: AnsiColor::Green.on_default(),
@@ -39,7 +39,7 @@ impl Palette {
     }
 }
 
-/// Text in a style.
+/// Text with a style.
 pub(crate) struct Painted<T>(pub(crate) Style, pub(crate) T);
 
 impl<T: fmt::Display> fmt::Display for Painted<T> {

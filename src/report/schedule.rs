@@ -1,12 +1,13 @@
-//! When each target is checked: evenly splayed over the interval.
+//! The check times of targets, spread evenly over an interval.
 //!
-//! A monitor that fires everything on the tick measures itself: a thousand connects at once take
-//! 105 ms where one takes 0.1 ms. So target `i` of `n` has the slot `i / n` of the interval. The
-//! first check of all comes sooner, so that nobody waits an interval to see whether it works.
+//! A monitor that starts all checks at once measures its own burst: one of a thousand simultaneous
+//! connects takes up to 105 ms, a single one 0.1 ms. So target `i` of `n` has the slot at `i / n`
+//! of the interval. The first checks come sooner, so that first results do not take a whole
+//! interval.
 
 use std::time::Duration;
 
-/// The plan for a number of targets.
+/// Check times for a number of targets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Schedule {
     interval: Duration,
@@ -14,24 +15,26 @@ pub struct Schedule {
 }
 
 impl Schedule {
-    /// A plan that checks each of `targets` once per `interval` (at least a millisecond).
+    /// Creates a schedule that checks each of `targets` once per `interval` (at least 1 ms).
     pub fn new(interval: Duration, targets: usize) -> Schedule {
         let targets = u32::try_from(targets).unwrap_or(u32::MAX).max(1);
-        Schedule { interval: interval.max(SHORTEST), targets }
+        Schedule { interval: interval.max(MIN_INTERVAL), targets }
     }
 
-    /// The time between two checks of one target.
+    /// Returns the time between two checks of one target.
     pub fn interval(&self) -> Duration {
         self.interval
     }
 
-    /// When target `index` is checked first, from the start.
+    /// Returns the time of the first check of target `index`, relative to the start.
     pub fn first(&self, index: u32) -> Duration {
         (self.interval / self.targets).min(FIRST_LOOK).saturating_mul(index)
     }
 
-    /// When target `index` is checked next, from the start, if its last check began at `last` and it
-    /// is `now`: its next slot that is not too close to the last check. Slots that were missed are left out.
+    /// Returns the time of the next check of target `index`, relative to the start.
+    ///
+    /// `last` is when its last check began, and `now` the current time. The result is the target's
+    /// next slot that is at least half an interval after `last`. Missed slots are skipped.
     pub fn next(&self, index: u32, last: Duration, now: Duration) -> Duration {
         let slot = (self.interval / self.targets).saturating_mul(index);
         let after = now.max(last.saturating_add(self.interval / 2));
@@ -40,10 +43,11 @@ impl Schedule {
     }
 }
 
-/// Ten milliseconds between first looks: a hundred targets within a second, and no thundering herd.
+/// Time between the first checks of two targets. At 10 ms, a hundred targets are checked within a
+/// second without a burst of connects.
 pub(crate) const FIRST_LOOK: Duration = Duration::from_millis(10);
-/// Also keeps the interval from being nothing.
-const SHORTEST: Duration = Duration::from_millis(1);
+/// Minimum interval, which also rules out zero.
+const MIN_INTERVAL: Duration = Duration::from_millis(1);
 
 #[cfg(test)]
 mod tests {

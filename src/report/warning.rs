@@ -1,43 +1,43 @@
-//! The warning that this machine has trouble of its own: when it is due, and for how many watched things.
-//! No I/O, no clock.
+//! Rate-limited warnings about local trouble: trouble of this machine, not of a target. No I/O, no
+//! clock.
 //!
-//! The first trouble waits for the results of the others, so that the number is true: until all have
-//! the same trouble, or for a second. From then on there is at most one warning a second.
+//! The first warning is delayed until all targets have failed locally, or for one second, so that
+//! its count is complete. After that there is at most one warning a second.
 
 use crate::{Instant, Reason};
 use std::time::Duration;
 
-/// Counts the watched things that have trouble of this machine, and says when to warn of it.
+/// Counts the targets with local trouble, and decides when a warning is due.
 #[derive(Debug)]
 pub(crate) struct Warning {
-    /// How many are watched.
+    /// Number of watched targets.
     watched: usize,
-    /// How many of them are in trouble now.
+    /// Number of targets in trouble now.
     affected: usize,
-    waiting: Option<Waiting>,
-    /// When the last warning was given.
+    pending: Option<Pending>,
+    /// Time of the last warning.
     last: Option<Instant>,
 }
 
-/// A warning that is not given yet.
+/// A warning that is not logged yet.
 #[derive(Debug)]
-struct Waiting {
+struct Pending {
     reason: Reason,
-    /// The largest number in trouble since it began to wait.
-    most: usize,
+    /// Maximum number of targets in trouble since the warning became pending.
+    max_affected: usize,
 }
 
-/// When to give a warning, with [`Warning::take`].
+/// When to log the warning returned by [`Warning::take`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Due {
     Now,
-    /// A call is to be set for it.
+    /// The caller sets a timer for it.
     After(Duration),
-    /// It waits already, and a call is set.
+    /// A timer is set already.
     Set,
 }
 
-/// A warning to be given: how many of how many are in trouble, and why.
+/// The contents of a warning: targets in trouble, targets in total, and the reason.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Warned {
     pub(crate) affected: usize,
@@ -47,24 +47,24 @@ pub(crate) struct Warned {
 
 impl Warning {
     pub(crate) fn new(watched: usize) -> Warning {
-        Warning { watched, affected: 0, waiting: None, last: None }
+        Warning { watched, affected: 0, pending: None, last: None }
     }
 
-    /// Counts a result of one of them: whether it was in trouble before, and whether it is now.
+    /// Counts a result of one target: whether it was in trouble before, and whether it is now.
     pub(crate) fn count(&mut self, before: bool, now: bool) {
         self.affected = (self.affected + usize::from(now)).saturating_sub(usize::from(before));
-        if let Some(waiting) = &mut self.waiting {
-            waiting.most = waiting.most.max(self.affected);
+        if let Some(pending) = &mut self.pending {
+            pending.max_affected = pending.max_affected.max(self.affected);
         }
     }
 
-    /// A result had this trouble, and is counted.
+    /// Notes that a result, already counted, had this trouble. Returns when to warn.
     pub(crate) fn trouble(&mut self, now: Instant, reason: &Reason) -> Due {
-        let since = self.last.map(|last| now - last).filter(|since| *since < SPACING);
-        let wait = SPACING - since.unwrap_or_default();
-        let is_set = self.waiting.is_some();
-        let most = self.affected;
-        self.waiting.get_or_insert_with(|| Waiting { reason: reason.clone(), most });
+        let since = self.last.map(|last| now - last).filter(|since| *since < MIN_INTERVAL);
+        let wait = MIN_INTERVAL - since.unwrap_or_default();
+        let is_set = self.pending.is_some();
+        let max_affected = self.affected;
+        self.pending.get_or_insert_with(|| Pending { reason: reason.clone(), max_affected });
         match is_set {
             _ if self.affected >= self.watched && since.is_none() => Due::Now,
             true => Due::Set,
@@ -72,16 +72,16 @@ impl Warning {
         }
     }
 
-    /// The warning that waits.
+    /// Takes the pending warning.
     pub(crate) fn take(&mut self, now: Instant) -> Option<Warned> {
-        let Waiting { reason, most } = self.waiting.take()?;
+        let Pending { reason, max_affected } = self.pending.take()?;
         self.last = Some(now);
-        Some(Warned { affected: most, watched: self.watched, reason })
+        Some(Warned { affected: max_affected, watched: self.watched, reason })
     }
 }
 
-/// The shortest time between two warnings, and the longest that the first one waits.
-const SPACING: Duration = Duration::from_secs(1);
+/// Minimum time between two warnings, and maximum delay of the first one.
+const MIN_INTERVAL: Duration = Duration::from_secs(1);
 
 #[cfg(test)]
 mod tests {
@@ -109,11 +109,11 @@ mod tests {
         assert_eq!(fails(&mut warning, 10, false), Due::Set);
         assert_eq!(fails(&mut warning, 20, false), Due::Now);
         assert_eq!((taken(&mut warning, 20), taken(&mut warning, 20)), (Some((3, 3)), None));
-        // From then on one a second.
+        // After the first warning, at most one a second.
         assert_eq!(fails(&mut warning, 120, true), Due::After(SECOND - Duration::from_millis(100)));
         assert_eq!(fails(&mut warning, 220, true), Due::Set);
         assert_eq!(taken(&mut warning, 1_020), Some((3, 3)));
-        // A later trouble of two of them is a first one again.
+        // Trouble after a quiet period counts as a first one again.
         (0..3).for_each(|_| warning.count(true, false));
         assert_eq!(fails(&mut warning, 60_000, false), Due::After(SECOND));
         assert_eq!(fails(&mut warning, 60_010, false), Due::Set);

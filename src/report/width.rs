@@ -1,9 +1,10 @@
-//! Text within a number of terminal columns.
+//! Text that fits into a number of terminal columns.
 
 use crate::escape::units;
 use unicode_width::UnicodeWidthStr;
 
-/// The text, or as much of it as fits into `width` columns with an ellipsis. It may be escaped: no escape is cut in two.
+/// Returns the text, cut with an ellipsis if it is wider than `width` columns. Escaped text is
+/// never cut within an escape.
 pub(crate) fn fit(text: &str, width: usize) -> String {
     if text.width() <= width {
         return text.to_owned();
