@@ -1,28 +1,30 @@
-//! How long to wait before a lost or refused connection is tried again.
+//! Delays between connection attempts.
 
 use std::time::Duration;
 
-/// Exponential backoff with jitter, as Twisted's `ReconnectingClientFactory` has it (with gentler numbers).
+/// Exponential backoff with jitter, like Twisted's `ReconnectingClientFactory` with gentler
+/// numbers.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Backoff {
-    /// The first wait. Default: 1 s.
+    /// First delay. Default: 1 s.
     pub initial: Duration,
-    /// Every further wait is this many times the one before. Default: 1.5.
+    /// Factor between consecutive delays. Default: 1.5.
     pub factor: f64,
-    /// No wait is longer. Default: 60 s.
+    /// Maximum delay. Default: 60 s.
     pub max: Duration,
-    /// Each wait is up to this share shorter or longer, so that clients that lost the same server
-    /// do not come back all at once. Default: 0.2.
+    /// Maximum deviation of each delay, as a fraction of it. Jitter keeps clients that lost the
+    /// same server from reconnecting at the same time. Default: 0.2.
     pub jitter: f64,
 }
 
 impl Backoff {
-    /// The wait after `failures` failures in a row (0 for the first), jittered by 64 random bits.
+    /// Returns the delay after `failures` failures in a row (0 for the first), jittered by 64
+    /// random bits.
     pub fn delay(&self, failures: u32, random: u64) -> Duration {
         let growth = self.factor.max(1.0).powi(i32::try_from(failures).unwrap_or(i32::MAX));
         let max = self.max.as_secs_f64();
         let grown = (self.initial.as_secs_f64() * growth).min(max);
-        // -1 to 1, from the bits that f64 keeps.
+        // The 53 bits that an f64 holds, mapped to -1 to 1.
         let spread = (random >> 11) as f64 / (1_u64 << 52) as f64 - 1.0;
         let jittered = grown * (1.0 + spread * self.jitter.clamp(0.0, 1.0));
         Duration::try_from_secs_f64(jittered.clamp(0.0, max)).unwrap_or(self.max)
@@ -39,7 +41,7 @@ impl Default for Backoff {
 mod tests {
     use super::*;
 
-    /// No jitter.
+    /// Random bits that give no jitter.
     const MIDDLE: u64 = 1 << 63;
 
     #[test]

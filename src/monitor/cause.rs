@@ -1,38 +1,39 @@
-//! Why a target is down or unknown, in a word: what a [`Reason`] comes to for somebody who operates the target.
+//! The cause of a target being down or unknown: a [`Reason`] reduced to one word for operators.
 
 use crate::Reason;
 use std::fmt;
 use std::io::ErrorKind;
 
-/// Why a target is down or unknown.
+/// The cause of a target being down or unknown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum DownCause {
-    /// The host answered that nobody listens on the port.
+    /// The host refused the connection: no process listens on the port.
     Refused,
-    /// No answer came in time.
+    /// The attempt timed out.
     TimedOut,
-    /// The network answered that the host or its network cannot be reached.
+    /// The network reported the host or its network as unreachable.
     NoRoute,
     /// The host name has no address.
     Unresolved,
-    /// The held connection was closed by the peer, and no other was made that lasted a second.
+    /// The peer closed the held connection, and no new connection lasted a second.
     Closed,
     /// The peer closes every connection within a second.
     ClosesAtOnce,
-    /// The held connection was reset by the peer.
+    /// The peer reset the held connection.
     Reset,
-    /// The held connection broke: keepalives went unanswered, or the network failed.
+    /// The held connection broke: keepalive probes went unanswered, or the network failed.
     Broken,
-    /// This side could not even try: out of descriptors, ports or memory, without a route of its own, or
-    /// not permitted. It says nothing about the target, which is unknown. (See [`Reason::is_local`].)
+    /// This machine could not attempt the connection: no descriptors, ports, memory, route or
+    /// permission. It says nothing about the target, whose state becomes unknown. See
+    /// [`Reason::is_local`].
     Local,
-    /// Anything else that the system said.
+    /// Any other error from the system.
     Other,
 }
 
 impl DownCause {
-    /// The cause that a reason stands for; `None` when the reason says nothing about the target,
+    /// Maps a reason to a cause. Returns `None` if the reason says nothing about the target,
     /// because this side gave up or was stopped.
     pub fn of(reason: &Reason) -> Option<DownCause> {
         Some(match reason {
@@ -51,7 +52,7 @@ impl DownCause {
         })
     }
 
-    /// One word for machines: it stays the same from release to release.
+    /// Returns one word for machines. It is stable across releases.
     pub fn code(self) -> &'static str {
         match self {
             DownCause::Refused => "refused",
@@ -68,7 +69,7 @@ impl DownCause {
     }
 }
 
-/// A few words for people.
+/// A short text for people.
 impl fmt::Display for DownCause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {

@@ -1,4 +1,4 @@
-//! Rows and columns of text on a terminal: cells that know their width, columns that know theirs.
+//! Rows and columns of text on a terminal, with the widths of cells and columns.
 
 use super::reporter::Row;
 use super::track::State;
@@ -8,7 +8,7 @@ use anstyle::Style;
 use std::fmt::Write;
 use unicode_width::UnicodeWidthStr;
 
-/// A text with its style.
+/// Text with its style.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Cell {
     pub(crate) text: String,
@@ -21,7 +21,7 @@ impl Cell {
     }
 }
 
-/// A column of a table of targets.
+/// A column of the table of targets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Column {
     Target,
@@ -62,13 +62,13 @@ impl Column {
         }
     }
 
-    /// Whether its cells end at the same place, as numbers do.
+    /// Whether cells are right-aligned, as numbers are.
     pub(crate) fn right(self) -> bool {
         !matches!(self, Column::Target | Column::State)
     }
 }
 
-/// The cells of one target, in the order of [`Column::ALL`].
+/// Returns the cells of one target, in the order of [`Column::ALL`].
 pub(crate) fn cells(row: &Row<'_>, palette: &Palette) -> [Cell; 9] {
     let standing = row.standing();
     let cell = |text: String| Cell::plain(text);
@@ -106,12 +106,13 @@ pub(crate) fn cells(row: &Row<'_>, palette: &Palette) -> [Cell; 9] {
     ]
 }
 
-/// The headings of the columns.
+/// Returns the column headings.
 pub(crate) fn headings(palette: &Palette) -> [Cell; 9] {
     Column::ALL.map(|column| Cell { text: column.heading().into(), style: palette.faint })
 }
 
-/// How wide each column has to be for all of its cells. Reconnects have none while there are none.
+/// Returns the width that each column needs. The reconnects column has width 0 while all counts are
+/// 0.
 pub(crate) fn widths<'a>(rows: impl IntoIterator<Item = &'a [Cell; 9]>) -> [usize; 9] {
     let mut widths = [0; 9];
     let mut reconnects = false;
@@ -129,7 +130,7 @@ pub(crate) fn widths<'a>(rows: impl IntoIterator<Item = &'a [Cell; 9]>) -> [usiz
     widths
 }
 
-/// One row: two blanks before each column; a column of width 0 is left out.
+/// Formats one row, with two spaces before each column. Columns of width 0 are omitted.
 pub(crate) fn row(cells: &[Cell; 9], widths: &[usize; 9]) -> String {
     let mut line = String::new();
     for ((column, cell), width) in Column::ALL.iter().zip(cells).zip(widths) {
@@ -141,7 +142,7 @@ pub(crate) fn row(cells: &[Cell; 9], widths: &[usize; 9]) -> String {
     line
 }
 
-/// The cells one after the other with nothing between, in at most `width` columns.
+/// Joins cells without gaps, in at most `width` columns.
 pub(crate) fn join(cells: &[Cell], width: usize) -> String {
     let mut line = String::new();
     let mut left = width;
@@ -153,7 +154,7 @@ pub(crate) fn join(cells: &[Cell], width: usize) -> String {
     line
 }
 
-/// Appends a cell that is exactly `width` columns wide: padded, or cut with an ellipsis.
+/// Appends a cell of exactly `width` columns, padded or cut with an ellipsis.
 pub(crate) fn push(line: &mut String, cell: &Cell, width: usize, right: bool) {
     let text = fit(&cell.text, width);
     let padding = width.saturating_sub(text.width());
@@ -162,7 +163,7 @@ pub(crate) fn push(line: &mut String, cell: &Cell, width: usize, right: bool) {
     let _ = write!(line, "{:before$}{}{:after$}", "", Painted(cell.style, &text), "");
 }
 
-/// 100 % only when it is all of it: 99.999 % is not.
+/// Formats a share. Only exactly 1 is shown as 100 %; 99.999 % is not rounded up.
 fn percent(share: f64) -> String {
     match share {
         share if share >= 1.0 => "100 %".into(),

@@ -1,21 +1,24 @@
-//! One JSON object a line, for machines. Members keep their names from release to release.
+//! JSON output: one object per line, for machines. Member names are stable across releases.
 //!
-//! Every object has `time` (RFC 3339, UTC, microseconds), `event`, `target` (the URL) and, when
-//! the target has one, `name`. By `event`:
+//! Every object has `time` (RFC 3339, UTC, microseconds), `event`, `target` (the URL) and, when the
+//! target has one, `name`. The other members depend on `event`:
 //!
-//! - `up`, `still_up`, `down`, `still_down`, `unknown`, `still_unknown`: a result. `first` (whether
-//!   it is the target's first), `took_ms` (connecting, or the attempt; `null` when a held connection
-//!   was lost or is simply there), `previous_s` (how long the state before lasted, or this one has so
-//!   far; `null` at first). Unless up also `reason` ([`DownCause::code`](super::DownCause::code); of `unknown`
-//!   it is `local`) and `detail` (text for people).
-//! - `reconnected`: the peer closed the held connection, and a new one has lasted a second; the target is up.
-//!   `after_s` (how long the connection lasted), `idle` (whether nothing had come on it), `gap_ms`
-//!   (from the close to the new connection), `took_ms`, `count` (so far).
-//! - `summary`: one for each target. `state` (`up`, `down`, `unknown`), `reason` (unless up; `null`
-//!   before the first result), `lasted_s`, `uptime` (0 to 1 or `null`), `losses`, `reconnects`,
-//!   `connects`, `failures`, `median_ms` (of the connect times in the last 64 results; of a connection that is
-//!   held longer, or a target that is down longer, the last connect time), `max_ms` (the longest connect time);
-//!   `null` before the first connection.
+//! - `up`, `still_up`, `down`, `still_down`, `unknown`, `still_unknown`: a result. It has `first`
+//!   (whether it is the target's first result), `took_ms` (duration of connecting or of the
+//!   attempt; `null` when a held connection was lost or is still open) and `previous_s` (duration
+//!   of the previous state, or of this one so far; `null` for the first result). Unless the target
+//!   is up, it also has `reason` ([`DownCause::code`](super::DownCause::code); always `local` for
+//!   `unknown`) and `detail` (text for people).
+//! - `reconnected`: the peer closed the held connection, and a new one has lasted a second; the
+//!   target is up. It has `after_s` (how long the old connection lasted), `idle` (whether no data
+//!   was received on it), `gap_ms` (from the close to the new connection), `took_ms` and `count`
+//!   (reconnects so far).
+//! - `summary`: one for each target. It has `state` (`up`, `down`, `unknown`), `reason` (unless up;
+//!   `null` before the first result), `lasted_s`, `uptime` (0 to 1 or `null`), `losses`,
+//!   `reconnects`, `connects`, `failures`, `median_ms` and `max_ms`. `median_ms` is the median of
+//!   the connect times in the last 64 results. If these hold no connect time (the connection is
+//!   held longer, or the target is down longer), it is the last connect time. `max_ms` is the
+//!   longest connect time. Both are `null` before the first connection.
 
 use super::cause::DownCause;
 use super::reporter::{Event, Reporter, Row, Summary, describe};
@@ -27,14 +30,14 @@ use serde_json::Value;
 use std::io::{self, Write};
 use std::time::SystemTime;
 
-/// Writes events and summaries as lines of JSON.
+/// A [`Reporter`](super::Reporter) that writes events and summaries as JSON lines.
 #[derive(Debug)]
 pub struct Json<W> {
     out: W,
 }
 
 impl<W: Write> Json<W> {
-    /// Writes to `out`.
+    /// Creates a reporter that writes to `out`.
     pub fn new(out: W) -> Json<W> {
         Json { out }
     }

@@ -1,4 +1,4 @@
-//! One line for each event, for people, and a table at the end.
+//! Text output: one line for each event, for people, and a table at the end.
 
 use super::cause::DownCause;
 use super::reporter::{Event, Reporter, Summary, describe};
@@ -12,7 +12,7 @@ use std::io::{self, Write};
 use std::time::Duration;
 use unicode_width::UnicodeWidthStr;
 
-/// Writes events as lines:
+/// A [`Reporter`](super::Reporter) that writes events as lines:
 ///
 /// ```text
 /// 2026-11-21 03:17:12.345  tcp://localhost:80  up    connected in 0.21 ms
@@ -27,7 +27,7 @@ pub struct TextReporter<W> {
 }
 
 impl<W: Write> TextReporter<W> {
-    /// Writes to `out`, with the targets' names in a column that is `names` wide.
+    /// Creates a reporter that writes to `out`. The column of target names is `names` wide.
     pub fn new(out: W, clock: Clock, palette: Palette, names: usize) -> TextReporter<W> {
         TextReporter { out, clock, palette, names }
     }
@@ -52,7 +52,8 @@ impl<W: Write + 'static> Reporter for TextReporter<W> {
     }
 }
 
-/// An event as cells: time, name (in `names` columns), state, what happened, and what came before.
+/// Formats an event as cells: time, name (padded to `names` columns), state, description, and the
+/// previous state.
 pub(super) fn event_cells(event: &Event<'_>, clock: &Clock, palette: &Palette, names: usize) -> [Cell; 5] {
     let (word, style) = match event.change {
         change if change.is_up() => ("up     ", palette.good),
@@ -61,30 +62,30 @@ pub(super) fn event_cells(event: &Event<'_>, clock: &Clock, palette: &Palette, n
     };
     let name = Escaped(event.target.name()).to_string();
     let padding = names.saturating_sub(name.width());
-    let (what, before) = story(event);
+    let (text, previous_state) = describe_change(event);
     [
         Cell { text: clock.show(event.wall), style: palette.faint },
         Cell::plain(format!("  {name}{:padding$}  ", "")),
         Cell { text: word.into(), style },
-        Cell::plain(what),
-        Cell { text: before, style: palette.faint },
+        Cell::plain(text),
+        Cell { text: previous_state, style: palette.faint },
     ]
 }
 
-/// What happened, why and how long it took; and how long it was otherwise.
-fn story(event: &Event<'_>) -> (String, String) {
+/// Describes the event (with its cause and duration), and the previous state.
+fn describe_change(event: &Event<'_>) -> (String, String) {
     match event.change {
         Change::Up { took, down_for, unknown_for } => {
-            (format!("connected in {}", HumanDuration(took)), before(None, down_for, unknown_for))
+            (format!("connected in {}", HumanDuration(took)), previous_state(None, down_for, unknown_for))
         }
         Change::Reconnected { after, idle, gap, count, .. } => {
             let idle = if idle { " idle" } else { "" };
-            let what = format!(
+            let text = format!(
                 "closed by the peer after {}{idle}, reconnected in {}",
                 HumanDuration(after),
                 HumanDuration(gap)
             );
-            (what, if count > 1 { format!("; {count} times") } else { String::new() })
+            (text, if count > 1 { format!("; {count} times") } else { String::new() })
         }
         Change::StillUp { took: Some(took), up_for } => (
             format!("still, connected in {}", HumanDuration(took)),
@@ -94,21 +95,21 @@ fn story(event: &Event<'_>) -> (String, String) {
             (format!("still, held for {}", HumanDuration(up_for)), String::new())
         }
         Change::Down { cause, took, up_for, unknown_for } => {
-            let mut what = describe(cause, event.reason);
-            // A time-out says itself how long it took.
+            let mut text = describe(cause, event.reason);
+            // The text of a timeout already names its duration.
             if let Some(took) = took.filter(|_| cause != DownCause::TimedOut) {
-                what.push_str(&format!(" after {}", HumanDuration(took)));
+                text.push_str(&format!(" after {}", HumanDuration(took)));
             }
-            (what, before(up_for, None, unknown_for))
+            (text, previous_state(up_for, None, unknown_for))
         }
         Change::StillDown { cause, new_cause, down_for, .. } => {
             let cause = describe(cause, event.reason);
-            let what = if new_cause { format!("{cause} now") } else { format!("still {cause}") };
-            (what, format!("; down for {}", HumanDuration(down_for)))
+            let text = if new_cause { format!("{cause} now") } else { format!("still {cause}") };
+            (text, format!("; down for {}", HumanDuration(down_for)))
         }
         Change::Unknown { cause, up_for, down_for, .. } => {
             let why = describe(cause, event.reason);
-            (format!("not checked: {why}"), before(up_for, down_for, None))
+            (format!("not checked: {why}"), previous_state(up_for, down_for, None))
         }
         Change::StillUnknown { cause, unknown_for, .. } => {
             let why = describe(cause, event.reason);
@@ -117,8 +118,8 @@ fn story(event: &Event<'_>) -> (String, String) {
     }
 }
 
-/// How long the state before lasted; nothing for a first result.
-fn before(up: Option<Duration>, down: Option<Duration>, unknown: Option<Duration>) -> String {
+/// Describes the duration of the previous state. Empty for a first result.
+fn previous_state(up: Option<Duration>, down: Option<Duration>, unknown: Option<Duration>) -> String {
     [("up", up), ("down", down), ("unknown", unknown)]
         .iter()
         .filter_map(|(state, lasted)| Some(format!("; was {state} for {}", HumanDuration((*lasted)?))))

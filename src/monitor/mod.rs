@@ -1,8 +1,9 @@
-//! A network monitor: connections that are held open, whose loss is the event, and timed probes.
+//! A network monitor: held connections, whose loss is reported, and timed probes.
 //!
-//! [`Monitor`] watches [`Target`]s from a [`Reactor`](crate::Reactor) and tells a [`Reporter`]:
-//! [`TextReporter`] for people, [`Json`] for machines, [`LiveTable`] for a terminal, or one's own. It writes
-//! nowhere and reads no clock but the reactor's, so it runs on a simulated network as it is.
+//! [`Monitor`] watches [`Target`]s from a [`Reactor`](crate::Reactor) and reports to a
+//! [`Reporter`]: [`TextReporter`] for people, [`Json`] for machines, [`LiveTable`] for a terminal,
+//! or a custom one. It performs no output of its own and reads only the reactor's clock, so it also
+//! runs on a simulated network.
 //!
 //! ```no_run
 //! use twistor::Reactor;
@@ -15,9 +16,10 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! Reading order: [`Target`]; [`TargetTracker`], the state of one target, with [`DownCause`] and [`History`];
-//! [`Schedule`](crate::report::Schedule) and [`Backoff`], which say when; [`Monitor`] with its [`Settings`]; [`Reporter`] and
-//! those who implement it; [`report`](crate::report), which says how things look.
+//! Reading order: [`Target`]; [`TargetTracker`], the state of one target, with [`DownCause`] and
+//! [`History`]; [`Schedule`](crate::report::Schedule) and [`Backoff`] for the times of attempts;
+//! [`Monitor`] with its [`Settings`]; [`Reporter`] and its implementors; [`report`](crate::report)
+//! for the presentation.
 
 mod backoff;
 mod cause;

@@ -1,10 +1,12 @@
-//! The live table: all targets on one screen, redrawn in place, with the latest news below.
+//! The live table: all targets on one screen, redrawn in place, with the latest events below.
 //!
-//! It is a [`Reporter`] whose summaries are frames: who wants movement asks the monitor for a
-//! summary a few times a second. Frames are drawn on the terminal's alternate screen, without a
-//! cursor. Each has all of the screen, so that one that comes late can be left out, and stands between
-//! the marks of a synchronized update, line over line, so that nothing flickers. At the end the
-//! terminal shows again what it showed before, and below it all targets once.
+//! It is a [`Reporter`] whose summaries are frames. For a live display, the caller requests a
+//! summary from the monitor a few times a second.
+//!
+//! Frames are drawn on the terminal's alternate screen with the cursor hidden. Each frame covers
+//! the whole screen, so the writer may drop an outdated frame. A frame is written line by line
+//! between the marks of a synchronized update, which avoids flicker. At the end the terminal's
+//! previous contents are restored, and a final table of all targets is printed below.
 
 use super::lines::event_cells;
 use super::reporter::{Event, Reporter, Row, Summary};
@@ -21,15 +23,16 @@ use std::io::{self, Write};
 use std::rc::Rc;
 use unicode_width::UnicodeWidthStr;
 
-/// The size of a terminal in columns and rows. Who watches the terminal sets it anew.
+/// The size of a terminal in columns and rows. The owner of the terminal updates it on a resize.
 pub type Size = Rc<Shared<(u16, u16)>>;
 
-/// Where a page is drawn. Every writer is one.
+/// The output of a live table. Every `io::Write` implements it.
 pub trait Screen {
-    /// Shows a whole frame in place of the one before. It may be left out when another follows before it was shown.
+    /// Shows a whole frame in place of the previous one. It may be dropped if another frame follows
+    /// before it was shown.
     fn frame(&mut self, frame: &str) -> io::Result<()>;
 
-    /// Writes text after all frames before it.
+    /// Writes text after all previous frames.
     fn text(&mut self, text: &str) -> io::Result<()>;
 }
 
@@ -44,13 +47,13 @@ impl<W: Write> Screen for W {
     }
 }
 
-/// Draws frames on a terminal.
+/// A [`Reporter`] that draws a live table on a terminal.
 #[derive(Debug)]
 pub struct LiveTable<S: Screen> {
     out: S,
     clock: Clock,
     palette: Palette,
-    /// How wide the column of names is in the news.
+    /// Width of the column of names in the event list.
     names: usize,
     size: Size,
     view: View,
@@ -58,12 +61,13 @@ pub struct LiveTable<S: Screen> {
 }
 
 impl<S: Screen> LiveTable<S> {
-    /// Draws on `out`, a terminal of `size`; the news have the targets' names in a column that is `names` wide.
+    /// Creates a live table on `out`, a terminal of `size`. The column of target names in the event
+    /// list is `names` wide.
     pub fn new(out: S, clock: Clock, palette: Palette, names: usize, size: Size) -> LiveTable<S> {
         LiveTable { out, clock, palette, names, size, view: View::default(), news: VecDeque::new() }
     }
 
-    /// The same, which `view` moves about.
+    /// Sets the view, with which the caller scrolls the table.
     pub fn with_view(mut self, view: View) -> LiveTable<S> {
         self.view = view;
         self
@@ -75,14 +79,15 @@ impl<S: Screen> LiveTable<S> {
         }
         let mut frame = String::from(BEGIN);
         for line in lines {
-            // The line first: after a text that fills it the cursor stands on its last column.
+            // Clear the line before it is written: after text that fills the line, the cursor is on
+            // its last column.
             let _ = write!(frame, "\x1b[2K{line}\r\n");
         }
         frame.push_str(END);
         self.out.frame(&frame)
     }
 
-    /// What stays on the terminal: all targets, and the news.
+    /// Leaves the alternate screen and prints all targets and the latest events.
     fn leave(&mut self, lines: &[String]) -> io::Result<()> {
         let mut text = self.view.leave().unwrap_or_default().to_owned();
         for line in lines {
@@ -96,7 +101,7 @@ impl<S: Screen> LiveTable<S> {
 impl<S: Screen + 'static> Reporter for LiveTable<S> {
     fn event(&mut self, event: &Event<'_>) -> io::Result<()> {
         let mut cells = event_cells(event, &self.clock, &self.palette, self.names);
-        // Padded when it is drawn, to the width that there is then.
+        // Padded when drawn, to the column width at that time.
         cells[1].text = cells[1].text.trim().to_owned();
         self.news.push_front(cells);
         self.news.truncate(MOST_NEWS);
@@ -119,11 +124,11 @@ impl<S: Screen + 'static> Reporter for LiveTable<S> {
 }
 
 impl<S: Screen> LiveTable<S> {
-    /// The keys, in the last row.
+    /// Puts the list of keys into the last row.
     fn pin_footer(&self, lines: &mut Vec<String>) {
         let (columns, rows) = self.size.get();
         let last = usize::from(rows).saturating_sub(1);
-        if self.view.has_keys() && last >= SHORTEST_AIRY && lines.len() < last {
+        if self.view.has_keys() && last >= MIN_SPACIOUS_ROWS && lines.len() < last {
             lines.resize(last - 1, String::new());
             let keys = fit(FOOTER, usize::from(columns));
             lines.push(Painted(self.palette.faint, keys).to_string());
@@ -131,7 +136,7 @@ impl<S: Screen> LiveTable<S> {
     }
 }
 
-/// A cursor that stayed hidden is the worst that a program can leave behind.
+/// Restores the terminal, so that the cursor never stays hidden.
 impl<S: Screen> Drop for LiveTable<S> {
     fn drop(&mut self) {
         if let Some(leave) = self.view.leave() {
@@ -140,7 +145,8 @@ impl<S: Screen> Drop for LiveTable<S> {
     }
 }
 
-/// The lines of a frame: at most one fewer than the terminal has rows, none wider than it.
+/// Renders the lines of a frame: at most one fewer than the terminal has rows, each at most as wide
+/// as the terminal.
 fn render(
     summary: &Summary<'_>,
     news: &[[Cell; 5]],
@@ -156,22 +162,23 @@ fn render(
         lines.truncate(height);
         return lines;
     }
-    // A terminal of a few lines has no room for air and news.
-    let airy = height >= SHORTEST_AIRY;
-    // The keys stand in the last row.
-    let height = if airy && view.has_keys() && !summary.last { height - 1 } else { height };
-    let news_room = if airy { height.saturating_sub(4 + summary.rows.len()).max(height / 4) } else { 0 };
-    let news_room = news_room.min(news.len());
-    // Besides the title and the headings there is an empty line, and one above the news.
-    let room = height.saturating_sub(if airy { 4 + news_room } else { 2 }).max(1);
-    if airy {
+    // A terminal of a few lines has no room for empty lines and events.
+    let spacious = height >= MIN_SPACIOUS_ROWS;
+    // The last row holds the list of keys.
+    let height = if spacious && view.has_keys() && !summary.last { height - 1 } else { height };
+    let event_rows = if spacious { height.saturating_sub(4 + summary.rows.len()).max(height / 4) } else { 0 };
+    let event_rows = event_rows.min(news.len());
+    // The other rows are the title, the headings, an empty line, and an empty line above the
+    // events.
+    let room = height.saturating_sub(if spacious { 4 + event_rows } else { 2 }).max(1);
+    if spacious {
         lines.push(String::new());
     }
     lines.extend(table(summary, room, columns, palette, view));
-    if news_room > 0 {
+    if event_rows > 0 {
         lines.push(String::new());
-        // A long name leaves room for what has happened to it.
-        let news = news.iter().take(news_room);
+        // Limit long names, so that the description of the event fits.
+        let news = news.iter().take(event_rows);
         let names = news.clone().map(|cells| cells[1].text.width()).max().unwrap_or(0).min(columns / 3);
         lines.extend(news.map(|[time, name, state, what, before]| {
             let text = fit(&name.text, names);
@@ -227,7 +234,8 @@ fn title(summary: &Summary<'_>, columns: usize, clock: &Clock, palette: &Palette
     grid::join(&cells, columns)
 }
 
-/// The headings and up to `room` lines of targets; when they do not fit, those that are down come first.
+/// Renders the headings and at most `room` lines of targets. If not all targets fit, those that are
+/// down come first.
 fn table(summary: &Summary<'_>, room: usize, columns: usize, palette: &Palette, view: &View) -> Vec<String> {
     let mut order: Vec<&Row<'_>> = summary.rows.iter().collect();
     let mut more = None;
@@ -270,39 +278,40 @@ fn table(summary: &Summary<'_>, room: usize, columns: usize, palette: &Palette, 
     lines
 }
 
-/// Which columns are shown how wide (0: not at all), and how wide the curve is.
+/// Chooses the width of each column (0: hidden) and of the curve.
 fn layout(mut widths: [usize; 9], columns: usize) -> ([usize; 9], usize) {
     let total =
         |widths: &[usize; 9]| widths.iter().filter(|width| **width > 0).map(|width| width + 2).sum::<usize>();
-    // A long name would push all other columns out: it has a share, and more only when there is room.
+    // A long name would push out all other columns: its width is limited to a share unless there is
+    // room.
     let name = widths[0];
-    if total(&widths) + SHORTEST_CURVE + 4 > columns {
-        widths[0] = name.min((columns * 2 / 5).max(SHORTEST_NAME));
+    if total(&widths) + MIN_CURVE + 4 > columns {
+        widths[0] = name.min((columns * 2 / 5).max(MIN_NAME));
     }
-    for dispensable in DISPENSABLE {
-        if total(&widths) + SHORTEST_CURVE + 4 <= columns {
+    for optional in OPTIONAL_COLUMNS {
+        if total(&widths) + MIN_CURVE + 4 <= columns {
             break;
         }
-        if let Some(at) = Column::ALL.iter().position(|column| *column == dispensable) {
+        if let Some(at) = Column::ALL.iter().position(|column| *column == optional) {
             widths[at] = 0;
         }
     }
-    let spare = columns.saturating_sub(total(&widths) + SHORTEST_CURVE + 4);
+    let spare = columns.saturating_sub(total(&widths) + MIN_CURVE + 4);
     widths[0] = name.min(widths[0] + spare);
-    // The first column is the target's name: it gives way last.
+    // The target's name shrinks last.
     let over = total(&widths).saturating_sub(columns.saturating_sub(1));
-    widths[0] = widths[0].saturating_sub(over).max(SHORTEST_NAME.min(widths[0]));
+    widths[0] = widths[0].saturating_sub(over).max(MIN_NAME.min(widths[0]));
     let over = total(&widths).saturating_sub(columns);
     widths[1] = widths[1].saturating_sub(over);
     if total(&widths) > columns {
         widths = [columns.saturating_sub(2), 0, 0, 0, 0, 0, 0, 0, 0];
     }
     let left = columns.saturating_sub(total(&widths) + 4);
-    (widths, if left < SHORTEST_CURVE { 0 } else { left.min(LONGEST_CURVE) })
+    (widths, if left < MIN_CURVE { 0 } else { left.min(MAX_CURVE) })
 }
 
-/// The columns that a narrow terminal does without, the first to go first.
-const DISPENSABLE: [Column; 7] = [
+/// Columns that a narrow terminal omits, in order of removal.
+const OPTIONAL_COLUMNS: [Column; 7] = [
     Column::Connects,
     Column::Longest,
     Column::Reconnects,
@@ -311,14 +320,14 @@ const DISPENSABLE: [Column; 7] = [
     Column::Median,
     Column::Since,
 ];
-const SHORTEST_NAME: usize = 8;
-const SHORTEST_CURVE: usize = 8;
-const LONGEST_CURVE: usize = 40;
+const MIN_NAME: usize = 8;
+const MIN_CURVE: usize = 8;
+const MAX_CURVE: usize = 40;
 const MOST_NEWS: usize = 12;
-const SHORTEST_AIRY: usize = 8;
+const MIN_SPACIOUS_ROWS: usize = 8;
 
-/// Synchronized update: terminals that know it show the frame at once, others ignore it. It begins at the first row, and
-/// takes away what stands below it.
+/// Start of a synchronized update: terminals that support it show the frame at once, others ignore
+/// it. The frame starts at the first row, and the end of the update clears the rows below it.
 const BEGIN: &str = "\x1b[?2026h\x1b[?25l\x1b[H";
 const END: &str = "\x1b[J\x1b[?2026l";
 
@@ -346,7 +355,7 @@ mod tests {
         Instant::default() + Duration::from_secs(seconds)
     }
 
-    /// Of every four targets one is down and one not known.
+    /// Of every four targets, one is down and one unknown.
     fn targets(count: usize) -> Vec<(Target, TargetTracker)> {
         (0..count)
             .map(|number| {
@@ -439,7 +448,7 @@ mod tests {
     fn each_frame_has_the_whole_screen_and_the_last_one_stays() {
         let targets = targets(2);
         let mut page = page((80, 24));
-        // The alternate screen is taken once, and each frame begins at its first row.
+        // The alternate screen is entered once, and each frame starts at its first row.
         assert!(
             drawn(&mut page, &targets, false)
                 .starts_with(&format!("\x1b[?1049h\x1b[?25l\x1b[H\x1b[2J{BEGIN}"))
@@ -455,7 +464,7 @@ mod tests {
     }
 
     #[test]
-    fn the_end_shows_all_targets_whatever_the_screen_had_room_for() {
+    fn the_last_frame_shows_all_targets_on_any_screen() {
         let targets = targets(300);
         let mut page = page((80, 10));
         drawn(&mut page, &targets, false);

@@ -1,7 +1,7 @@
-//! One target's connections: the factory that every attempt reports to, and the protocol.
+//! The connections of one target: the factory, which all attempts report to, and the protocol.
 //!
-//! A target has one connector for its whole life; it waits between probes, so that a probe costs
-//! one small protocol and nothing else.
+//! A target has one connector for its whole life. It stays idle between probes, so that a probe
+//! only costs a small protocol object.
 
 use super::track::TargetTracker;
 use super::watching::{Holds, Monitor};
@@ -18,13 +18,13 @@ pub(super) struct Watch {
 struct Probe {
     monitor: Monitor,
     index: u32,
-    /// The peer has sent something.
-    heard: bool,
+    /// Whether the peer has sent data.
+    has_data: bool,
 }
 
 impl Factory for Watch {
     fn build_protocol(&mut self, _: &mut Reactor, _: &Address) -> Option<Box<dyn Protocol>> {
-        Some(Box::new(Probe { monitor: self.monitor.clone(), index: self.index, heard: false }))
+        Some(Box::new(Probe { monitor: self.monitor.clone(), index: self.index, has_data: false }))
     }
 }
 
@@ -63,10 +63,10 @@ impl Protocol for Probe {
         }
     }
 
-    /// What the peer says does not matter, only that it does.
+    /// Only notes that data was received; its contents are ignored.
     fn data_received(&mut self, _: &mut Transport<'_>, _: &[u8]) {
-        if !std::mem::replace(&mut self.heard, true) {
-            self.monitor.heard(self.index);
+        if !std::mem::replace(&mut self.has_data, true) {
+            self.monitor.data_received(self.index);
         }
     }
 }

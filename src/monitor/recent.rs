@@ -1,35 +1,35 @@
-//! The last results of one target: enough for a sparkline and a median, and small, as there may be
-//! ten thousand of them.
+//! The last results of one target, for a sparkline and a median. The ring is compact, because a
+//! monitor may have ten thousand targets.
 
 use std::time::Duration;
 
 /// One result.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sample {
-    /// A connection was made in this time.
+    /// A connection was made; the duration of connecting.
     Took(Duration),
-    /// The held connection is still there.
+    /// The held connection is still open.
     Held,
     /// The target is down.
     Down,
-    /// The target is unknown, for a reason of this side.
+    /// The target is unknown, for a local reason.
     Unknown,
 }
 
-/// A ring of the last 64 results, the last connect time, and the longest connect time ever.
+/// The last 64 results, the last connect time, and the longest connect time.
 #[derive(Clone, Debug, Default)]
 pub struct History {
-    /// Grows to CAPACITY, then wraps: at most 256 bytes a target.
+    /// A ring that grows to CAPACITY, then wraps: at most 256 bytes per target.
     ring: Vec<u32>,
-    /// Where the next result goes once the ring is full: the oldest.
+    /// Index of the oldest result, which the next one replaces once the ring is full.
     oldest: u8,
-    /// The last connect time, for when it has left the ring.
+    /// The last connect time, also after it has left the ring.
     last: Option<u32>,
     longest: Option<Duration>,
 }
 
 impl History {
-    /// Adds a result, and forgets the one 64 before it.
+    /// Adds a result. When the ring is full, it replaces the oldest one.
     pub fn push(&mut self, sample: Sample) {
         let packed = match sample {
             Sample::Took(took) => {
@@ -50,7 +50,7 @@ impl History {
         }
     }
 
-    /// The results, oldest first.
+    /// Returns the results, oldest first.
     pub fn samples(&self) -> impl DoubleEndedIterator<Item = Sample> {
         // `oldest` is an index into the ring, or 0.
         let (newer, older) = self.ring.split_at(usize::from(self.oldest).min(self.ring.len()));
@@ -62,8 +62,10 @@ impl History {
         })
     }
 
-    /// The median connect time of these results; of two in the middle the longer. When no connection
-    /// was made in them (one is held all the while, or the target is down), the last connect time before.
+    /// Returns the median connect time of these results (the upper one of two middle values).
+    ///
+    /// If they hold no connect time (the connection is held all the while, or the target is down),
+    /// returns the last connect time before them.
     pub fn median(&self) -> Option<Duration> {
         let mut times: Vec<Duration> = self
             .samples()
@@ -76,7 +78,7 @@ impl History {
         times.get(times.len() / 2).copied().or(self.last.map(unpacked))
     }
 
-    /// The longest connect time since the start.
+    /// Returns the longest connect time since the start.
     pub fn longest(&self) -> Option<Duration> {
         self.longest
     }
@@ -87,7 +89,8 @@ fn unpacked(packed: u32) -> Duration {
 }
 
 const CAPACITY: usize = 64;
-/// 100 ns: a loopback connect takes about 300 of them, and 7 minutes fit.
+/// Time unit of a packed result: 100 ns. A loopback connect takes about 300 units, and the maximum
+/// is 7 minutes.
 const UNIT: u128 = 100;
 const DOWN: u32 = u32::MAX;
 const HELD: u32 = u32::MAX - 1;

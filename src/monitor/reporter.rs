@@ -1,4 +1,4 @@
-//! What a monitor says, and to whom.
+//! Reporters: the trait through which a monitor reports its results.
 
 use super::cause::DownCause;
 use super::target::Target;
@@ -9,9 +9,9 @@ use crate::{Instant, Reason};
 use std::io;
 use std::time::SystemTime;
 
-/// Where a monitor's findings go. The monitor itself writes nowhere.
+/// The receiver of a monitor's results. The monitor itself performs no output.
 ///
-/// A closure that takes an [`Event`] is a reporter that leaves summaries out:
+/// A closure that takes an [`Event`] is a reporter that ignores summaries:
 ///
 /// ```
 /// use twistor::Reactor;
@@ -26,55 +26,56 @@ use std::time::SystemTime;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 ///
-/// An error of a reporter ends the monitor (a reader that went away, say), and is kept for
+/// An error of a reporter (such as a closed pipe) stops the monitor and is kept for
 /// [`Monitor::error`](super::Monitor::error).
 pub trait Reporter: 'static {
-    /// A result that the settings want to be told.
+    /// Called for each result that the settings select.
     fn event(&mut self, event: &Event<'_>) -> io::Result<()>;
 
-    /// How all targets stand: at the end, or when somebody asked.
+    /// Called with the state of all targets: at the end, and on request.
     fn summary(&mut self, summary: &Summary<'_>) -> io::Result<()>;
 }
 
 /// A result of one target.
 #[derive(Clone, Copy, Debug)]
 pub struct Event<'a> {
-    /// When it happened. Being down or unknown after an orderly close is told when no new connection
-    /// was made that lasted, and began with the close: then it is the time of the close. A reconnection
-    /// is told when it has lasted a second.
+    /// Time of the event.
+    ///
+    /// After an orderly close, a target goes down only once no new connection has lasted; the event
+    /// then has the time of the close. A reconnection is reported when it has lasted a second.
     pub wall: SystemTime,
-    /// Whose it is.
+    /// The target.
     pub target: &'a Target,
-    /// What it was.
+    /// The result.
     pub change: Change,
-    /// Why a connection failed or was lost, in full; none for other results.
+    /// The full reason why a connection failed or was lost; `None` for other results.
     pub reason: Option<&'a Reason>,
 }
 
-/// All targets at one moment, in the order in which they were given.
+/// The state of all targets at one moment, in the order in which they were given.
 #[derive(Clone, Debug)]
 pub struct Summary<'a> {
-    /// The moment.
+    /// Time of the summary.
     pub wall: SystemTime,
-    /// One for each target.
+    /// One row for each target.
     pub rows: Vec<Row<'a>>,
-    /// Whether nothing comes after it.
+    /// Whether this is the last report.
     pub last: bool,
 }
 
 /// One target in a [`Summary`].
 #[derive(Clone, Copy, Debug)]
 pub struct Row<'a> {
-    /// Which it is.
+    /// The target.
     pub target: &'a Target,
     /// Its state, counts and last results.
     pub track: &'a TargetTracker,
-    /// The moment, on the reactor's clock.
+    /// Time of the summary, on the reactor's clock.
     pub now: Instant,
 }
 
 impl Row<'_> {
-    /// How the target stands at the moment. Finds a median: ask once.
+    /// Computes the target's summary at this moment. The median needs a sort, so call it once.
     pub fn standing(&self) -> TargetSummary {
         self.track.standing(self.now)
     }
@@ -100,7 +101,7 @@ impl<F: FnMut(&Event<'_>) -> io::Result<()> + 'static> Reporter for F {
     }
 }
 
-/// Everything is dropped.
+/// A reporter that drops everything.
 impl Reporter for () {
     fn event(&mut self, _: &Event<'_>) -> io::Result<()> {
         Ok(())
@@ -111,7 +112,7 @@ impl Reporter for () {
     }
 }
 
-/// The cause in words, with what is worth knowing beyond it.
+/// Describes the cause in words, with details from the reason where they help.
 pub(crate) fn describe(cause: DownCause, reason: Option<&Reason>) -> String {
     match (cause, reason) {
         (DownCause::Refused, _) => "connection refused".into(),

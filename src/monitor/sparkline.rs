@@ -1,20 +1,21 @@
-//! A curve of a few characters.
+//! Sparklines: a curve of a few characters.
 
 use crate::monitor::recent::{History, Sample};
 use crate::monitor::target::Kind;
 use crate::report::{Painted, Palette};
 use std::time::Duration;
 
-/// The last results in at most `width` columns, oldest first. For probes the height is the connect time, from
-/// nothing to the longest one shown. A held connection is a line that begins where it was made. `×` is a target
-/// that is down, `?` one that is unknown.
+/// Draws the last results in at most `width` columns, oldest first.
+///
+/// For probes the height is the connect time, from zero to the longest one shown. A held connection
+/// is a line that starts where it was made. `×` is a target that is down, `?` one that is unknown.
 pub(crate) fn sparkline(recent: &History, kind: Kind, width: usize, palette: &Palette) -> String {
     let mut shown: Vec<Sample> = recent.samples().rev().take(width).collect();
     shown.reverse();
     let longest = shown.iter().filter_map(time).max().unwrap_or_default();
     let mut line = String::new();
     let mut rest = shown.as_slice();
-    // A run of one style is painted once, so that a line stays short on its way to the terminal.
+    // Consecutive characters of one style share one escape sequence, which keeps the line short.
     while let Some(first) = rest.first() {
         let down = *first == Sample::Down;
         let run = rest.iter().take_while(|sample| (**sample == Sample::Down) == down).count();

@@ -1,4 +1,4 @@
-//! What is watched, and how: `hold://HOST:PORT` or `tcp://HOST:PORT`, or an endpoint, with a name in front if it has one.
+//! Targets: `hold://HOST:PORT`, `tcp://HOST:PORT` or an endpoint, with an optional name in front.
 
 use crate::endpoint::cli_argument::{no_host, no_port, port_alone};
 use crate::endpoint::parse_error::nearest;
@@ -9,7 +9,7 @@ use std::any::Any;
 use std::fmt;
 use std::str::FromStr;
 
-/// One thing to watch.
+/// A target to watch.
 ///
 /// ```
 /// use twistor::monitor::{Kind, Target};
@@ -18,7 +18,7 @@ use std::str::FromStr;
 /// assert_eq!((target.kind(), target.host().as_deref(), target.port()), (Kind::Hold, Some("::1"), Some(22)));
 /// assert_eq!((target.name(), target.url()), ("door", "hold://[::1]:22"));
 ///
-/// // Or any endpoint of a client or an address, to be probed or, after `hold:`, to be held.
+/// An endpoint of a client, or an address, is probed; after `hold:`, it is held.
 /// assert_eq!("localhost:22".parse::<Target>()?.kind(), Kind::Probe);
 /// let target: Target = "web=tcp:example.org:80:timeout=2".parse()?;
 /// assert_eq!((target.kind(), target.name()), (Kind::Probe, "web"));
@@ -27,32 +27,34 @@ use std::str::FromStr;
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Target {
-    /// The name, `=`, and the URL or endpoint; or that alone. One allocation, as there may be thousands.
+    /// `NAME=` and the URL or endpoint, or only the latter. One allocation, because there may be
+    /// thousands.
     text: Box<str>,
-    /// Where in `text` the URL starts.
+    /// Start of the URL in `text`.
     url: u16,
     kind: Kind,
     form: Form,
 }
 
-/// How a target is watched.
+/// The way in which a target is watched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// One connection is held open, and its loss is the event.
     Hold,
-    /// A connection is made and closed on an interval, and its making is timed.
+    /// A connection is made, timed and closed at an interval.
     Probe,
 }
 
-/// How a target is written.
+/// The syntax in which a target is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Form {
     Url,
     Endpoint,
 }
 
-/// How to connect to a target, and which of the monitor's own settings its endpoint overrules.
-pub(super) struct Way {
+/// The options for connecting to a target, and which of the monitor's settings its endpoint
+/// overrides.
+pub(super) struct ConnectPlan {
     pub(super) options: Options,
     pub(super) has_timeout: bool,
     pub(super) has_keepalive: bool,
@@ -64,17 +66,17 @@ pub(super) enum Options {
     Unix(ConnectUnix),
 }
 
-/// Why a text is no [`Target`].
+/// The error of parsing a [`Target`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TargetError {
-    /// The text.
+    /// The text that was parsed.
     pub target: String,
-    /// What is wrong with it.
+    /// The reason why it is not a target.
     pub why: String,
 }
 
 impl Target {
-    /// Its own name if it was given one (`NAME=URL`), else its URL.
+    /// Returns the name if it was given one (`NAME=URL`), else the URL.
     pub fn name(&self) -> &str {
         match self.url {
             0 => &self.text,
@@ -82,42 +84,43 @@ impl Target {
         }
     }
 
-    /// `hold://HOST:PORT` or `tcp://HOST:PORT`, or the endpoint, as it was given.
+    /// Returns `hold://HOST:PORT`, `tcp://HOST:PORT` or the endpoint, as it was given.
     pub fn url(&self) -> &str {
         &self.text[usize::from(self.url)..]
     }
 
-    /// How it is watched.
+    /// Returns how the target is watched.
     pub fn kind(&self) -> Kind {
         self.kind
     }
 
-    /// The host name or address, without brackets; `None` for a UNIX socket.
+    /// Returns the host name or address, without brackets; `None` for a UNIX socket.
     pub fn host(&self) -> Option<String> {
         self.tcp().map(|options| options.host)
     }
 
-    /// The port, 1 to 65535; `None` for a UNIX socket.
+    /// Returns the port, 1 to 65535; `None` for a UNIX socket.
     pub fn port(&self) -> Option<u16> {
         self.tcp().map(|options| options.port)
     }
 
-    /// Whether its endpoint has an argument of this name: `timeout`, `keepalive` and `user_timeout` go before the
-    /// monitor's settings.
+    /// Whether the endpoint has an argument of this name. `timeout`, `keepalive` and `user_timeout`
+    /// override the monitor's settings.
     pub fn has_own(&self, argument: &str) -> bool {
         let endpoint = self.url().strip_prefix("hold:").unwrap_or(self.url());
         self.form == Form::Endpoint && Arguments::of(endpoint).is_ok_and(|arguments| arguments.has(argument))
     }
 
     fn tcp(&self) -> Option<ConnectTcp> {
-        match self.way().ok()?.options {
+        match self.connect_plan().ok()?.options {
             Options::Tcp(options) => Some(options),
             Options::Unix(_) => None,
         }
     }
 
-    /// How to connect to it: never an error for a target that was read, it was tried then.
-    pub(super) fn way(&self) -> Result<Way, TargetError> {
+    /// Returns how to connect to it. Never an error for a parsed target, because parsing has
+    /// checked it.
+    pub(super) fn connect_plan(&self) -> Result<ConnectPlan, TargetError> {
         let error = |why: String| TargetError { target: self.text.to_string(), why };
         let url = self.url();
         let registry = Registry::default();
@@ -139,7 +142,7 @@ impl Target {
                 Error::BadAddress(bad) => error(bad.why.to_owned()),
                 other => error(other.to_string()),
             })?;
-            return Ok(Way {
+            return Ok(ConnectPlan {
                 options: Options::Tcp(options),
                 has_timeout: false,
                 has_keepalive: false,
@@ -165,7 +168,7 @@ impl Target {
         }
         let [has_timeout, has_keepalive, has_user_timeout] =
             ["timeout", "keepalive", "user_timeout"].map(|name| arguments.has(name));
-        for (argument, why) in IDLE {
+        for (argument, why) in INEFFECTIVE {
             if arguments.has(argument) && (self.kind == Kind::Probe || why == NOTHING_SENT) {
                 return Err(error(format!("{argument} has no effect: {why}")));
             }
@@ -177,7 +180,7 @@ impl Target {
             (_, Some(options)) => Options::Unix(options.clone()),
             _ => return Err(error(FORMS.to_owned())),
         };
-        Ok(Way { options, has_timeout, has_keepalive, has_user_timeout })
+        Ok(ConnectPlan { options, has_timeout, has_keepalive, has_user_timeout })
     }
 }
 
@@ -186,7 +189,8 @@ impl FromStr for Target {
 
     fn from_str(text: &str) -> Result<Target, TargetError> {
         let error = |why: String| TargetError { target: text.to_owned(), why };
-        // The name goes to the last `=` before `://`, or, of an endpoint, to the first before any colon.
+        // In a URL the name ends at the last `=` before `://`, in an endpoint at the first `=`
+        // before any colon.
         let url = text.split_once("://").filter(|(before, _)| !before.contains(':'));
         let (name, form) = match url {
             Some((before, _)) => (before.rsplit_once('=').map(|(name, _)| name), Form::Url),
@@ -195,12 +199,12 @@ impl FromStr for Target {
                 (before.split_once('=').map(|(name, _)| name), Form::Endpoint)
             }
         };
-        if name.is_some_and(|name| {
-            name.is_empty() || name.len() > LONGEST_NAME || name.contains(char::is_control)
-        }) {
-            return Err(error(format!("a name has 1 to {LONGEST_NAME} bytes and no control characters")));
+        if name
+            .is_some_and(|name| name.is_empty() || name.len() > MAX_NAME || name.contains(char::is_control))
+        {
+            return Err(error(format!("a name has 1 to {MAX_NAME} bytes and no control characters")));
         }
-        // A name is at most LONGEST_NAME bytes.
+        // The cast is lossless: a name has at most MAX_NAME bytes.
         let url = name.map_or(0, |name| name.len() as u16 + 1);
         let rest = &text[usize::from(url)..];
         if rest.is_empty() {
@@ -209,7 +213,7 @@ impl FromStr for Target {
         let (kind, form) = match (form, rest.split_once(':').map(|(scheme, _)| scheme)) {
             (_, Some("hold")) => (Kind::Hold, form),
             (Form::Url, Some("tcp")) | (Form::Endpoint, _) => (Kind::Probe, form),
-            // The slashes belong to the path.
+            // In a UNIX path the slashes belong to the path.
             (Form::Url, Some("unix")) => (Kind::Probe, Form::Endpoint),
             (Form::Url, scheme) => {
                 let scheme = scheme.unwrap_or_default();
@@ -221,12 +225,12 @@ impl FromStr for Target {
             }
         };
         let target = Target { text: text.into(), url, kind, form };
-        target.way()?;
+        target.connect_plan()?;
         Ok(target)
     }
 }
 
-/// As it was given.
+/// Prints the target as it was given.
 impl fmt::Display for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         Escaped(&self.text).fmt(f)
@@ -241,21 +245,22 @@ impl fmt::Display for TargetError {
 
 impl std::error::Error for TargetError {}
 
-/// What stands before `://`.
+/// Schemes: the text before `://`.
 const SCHEMES: [&str; 3] = ["hold", "tcp", "unix"];
 const FORMS: &str = "a target is HOST:PORT, tcp://HOST:PORT or hold://HOST:PORT, or tcp:HOST:PORT or unix:PATH, \
      to be held after hold:";
 const NOTHING_SENT: &str = "nothing is sent to a target";
 const NOT_HELD: &str = "the target is not held; write hold: before it";
-/// Arguments of endpoints that change nothing here; the second kind does when the target is held.
-const IDLE: [(&str, &str); 4] = [
+/// Endpoint arguments without effect here. The keepalive ones have an effect when the target is
+/// held.
+const INEFFECTIVE: [(&str, &str); 4] = [
     ("nodelay", NOTHING_SENT),
     ("send_buffer", NOTHING_SENT),
     ("keepalive", NOT_HELD),
     ("user_timeout", NOT_HELD),
 ];
-/// Longer names would push everything else out of a table.
-const LONGEST_NAME: usize = 64;
+/// Maximum length of a name in bytes. Longer names would push all else out of a table.
+const MAX_NAME: usize = 64;
 
 #[cfg(test)]
 mod tests {

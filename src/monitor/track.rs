@@ -1,9 +1,8 @@
-//! The state of one target, and what every result changes about it. No I/O, no clock.
+//! The state machine of one target. No I/O, no clock.
 //!
-//! A held connection that its peer closes in good order is no outage by itself: servers close idle
-//! connections. The state stays up while a new connection is made. That connection counts when it
-//! has lasted a second: the backlog of a server that was killed can accept one more.
-//!
+//! Servers close idle connections, so an orderly close by the peer is not an outage by itself. The
+//! state stays up while a new connection is made. The new connection counts only when it has lasted
+//! a second, because the backlog of a killed server can accept one more connection.
 //! | event | state | becomes | next attempt |
 //! |---|---|---|---|
 //! | closed after a second or more | up | up | at once |
@@ -20,121 +19,124 @@ use super::recent::{History, Sample};
 use crate::Instant;
 use std::time::Duration;
 
-/// Whether a target is up.
+/// The state of a target.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum State {
-    /// It is not known: `None` before the first result, [`DownCause::Local`] while this side cannot look.
+    /// Not known: `None` before the first result, [`DownCause::Local`] while this machine cannot
+    /// connect.
     Unknown(Option<DownCause>),
-    /// The last result was good.
+    /// The last result was a success.
     Up,
-    /// The last result was bad, for this cause.
+    /// The last result was a failure, with this cause.
     Down(DownCause),
 }
 
-/// What a result came to.
+/// The effect of a result on the state of its target.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Change {
-    /// The target is up, and was not.
+    /// The target became up.
     Up {
-        /// How long connecting took.
+        /// Duration of connecting.
         took: Duration,
-        /// How long it was down; `None` for the first result, and when it was unknown before.
+        /// How long the target was down before; `None` for the first result, and if it was unknown
+        /// before.
         down_for: Option<Duration>,
-        /// How long it was unknown for a reason of this side; `None` when it was not.
+        /// How long the target was unknown for a local reason; `None` if it was not.
         unknown_for: Option<Duration>,
     },
-    /// The target is up, as before.
+    /// The target is still up.
     StillUp {
-        /// How long connecting took; `None` when a held connection is simply there.
+        /// Duration of connecting; `None` when a held connection is still open.
         took: Option<Duration>,
-        /// How long it has been up.
+        /// How long the target has been up.
         up_for: Duration,
     },
-    /// The target is up, as before: its peer closed the held connection, and a new one was made and has
-    /// lasted for [`TargetTracker::SHORT`].
+    /// The target is still up: its peer closed the held connection, and a new one has lasted for
+    /// [`TargetTracker::SHORT`].
     Reconnected {
-        /// How long the connection before lasted.
+        /// How long the previous connection lasted.
         after: Duration,
-        /// Whether the peer had sent nothing on it.
+        /// Whether no data was received on the previous connection.
         idle: bool,
-        /// The time between the close and the new connection.
+        /// Time between the close and the new connection.
         gap: Duration,
-        /// How long connecting took.
+        /// Duration of connecting.
         took: Duration,
-        /// How often this has happened, with this time.
+        /// Number of reconnects, this one included.
         count: u32,
     },
-    /// The target is down, and was not.
+    /// The target became down.
     Down {
-        /// Why.
+        /// The cause.
         cause: DownCause,
-        /// How long the attempt took; `None` when a held connection was lost.
+        /// Duration of the attempt; `None` when a held connection was lost.
         took: Option<Duration>,
-        /// How long it was up; `None` for the first result, and when it was unknown before.
+        /// How long the target was up; `None` for the first result, and if it was unknown before.
         up_for: Option<Duration>,
-        /// How long it was unknown for a reason of this side; `None` when it was not.
+        /// How long the target was unknown for a local reason; `None` if it was not.
         unknown_for: Option<Duration>,
     },
-    /// The target is down, as before.
+    /// The target is still down.
     StillDown {
-        /// Why.
+        /// The cause.
         cause: DownCause,
-        /// Whether the cause is another one than last time.
+        /// Whether the cause differs from the last one.
         new_cause: bool,
-        /// How long the attempt took; `None` when there was none.
+        /// Duration of the attempt; `None` if there was no attempt.
         took: Option<Duration>,
-        /// How long it has been down.
+        /// How long the target has been down.
         down_for: Duration,
     },
-    /// The target is unknown, for a reason of this side, and was not.
+    /// The target became unknown, for a local reason.
     Unknown {
-        /// Why.
+        /// The cause.
         cause: DownCause,
-        /// How long the attempt took; `None` when there was none.
+        /// Duration of the attempt; `None` if there was no attempt.
         took: Option<Duration>,
-        /// How long it was up, if it was.
+        /// How long the target was up before; `None` if it was not up.
         up_for: Option<Duration>,
-        /// How long it was down, if it was.
+        /// How long the target was down before; `None` if it was not down.
         down_for: Option<Duration>,
     },
-    /// The target is unknown, as before.
+    /// The target is still unknown.
     StillUnknown {
-        /// Why.
+        /// The cause.
         cause: DownCause,
-        /// How long the attempt took; `None` when there was none.
+        /// Duration of the attempt; `None` if there was no attempt.
         took: Option<Duration>,
-        /// How long it has been unknown.
+        /// How long the target has been unknown.
         unknown_for: Duration,
     },
 }
 
-/// When to connect again after an orderly close.
+/// The delay before the next attempt after an orderly close.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Retry {
-    /// Without a wait.
+    /// Reconnect without a delay.
     AtOnce,
-    /// After the wait that follows this number of failures (0: the first wait).
+    /// Reconnect after the backoff delay for this number of failures (0: the first delay).
     After(u32),
 }
 
-/// One target's state and counts.
+/// The state and counts of one target.
 #[derive(Clone, Debug)]
 pub struct TargetTracker {
     state: State,
     /// When `state` began.
     since: Instant,
-    /// The time up, without a stretch that is not over.
+    /// Total time up, without the current state.
     up: Duration,
-    /// The time up or down, without a stretch that is not over.
+    /// Total time up or down, without the current state.
     known: Duration,
-    /// The last state that was known, before an unknown one, was up.
+    /// Whether the last known state, before an unknown one, was up.
     was_up: bool,
-    /// The orderly close that no lasting connection has made good yet. Only while the state is up.
+    /// An orderly close that no lasting connection has followed yet. Only set while the state is
+    /// up.
     closed: Option<Closed>,
-    /// The connection that has not yet lasted for [`SHORT`](TargetTracker::SHORT), and has to before it counts.
+    /// A connection that counts only when it has lasted for [`SHORT`](TargetTracker::SHORT).
     made: Option<Made>,
-    /// Connections in a row that were closed within [`SHORT`].
+    /// Number of consecutive connections that were closed within [`SHORT`](TargetTracker::SHORT).
     short: u32,
     losses: u32,
     reconnects: u32,
@@ -151,41 +153,41 @@ struct Closed {
     idle: bool,
 }
 
-/// A connection that was made.
+/// A connection that does not count yet.
 #[derive(Clone, Copy, Debug)]
 struct Made {
     at: Instant,
     took: Duration,
 }
 
-/// What there is to say about a target at one moment.
+/// The state and figures of a target at one moment.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct TargetSummary {
-    /// Whether it is up.
+    /// The state.
     pub state: State,
-    /// How long it has been so; nothing before the first result.
+    /// Duration of the state so far; zero before the first result.
     pub lasted: Duration,
-    /// The share of the known time that it was up, 0 to 1; `None` before any time has passed. Time
-    /// in which it was unknown does not count.
+    /// Fraction of the known time in which the target was up, 0 to 1. Time in the unknown state
+    /// does not count. `None` before any known time has passed.
     pub uptime: Option<f64>,
-    /// How often it went from up to down.
+    /// Number of changes from up to down.
     pub losses: u32,
-    /// How often its peer closed the held connection and a new one was made, while it stayed up.
+    /// Number of reconnects after an orderly close during which the target stayed up.
     pub reconnects: u32,
-    /// How many connections were made.
+    /// Number of connections made.
     pub connects: u64,
-    /// How many attempts failed.
+    /// Number of failed attempts.
     pub failures: u64,
-    /// The median connect time of the last 64 results; when no connection was made in them, the last
-    /// connect time before.
+    /// Median connect time of the last 64 results. If these hold no connect time, the last connect
+    /// time before them.
     pub median: Option<Duration>,
-    /// The longest connect time.
+    /// Longest connect time.
     pub longest: Option<Duration>,
 }
 
 impl TargetTracker {
-    /// A target about which nothing is known.
+    /// Creates a tracker without any results.
     pub fn new() -> TargetTracker {
         TargetTracker {
             state: State::Unknown(None),
@@ -204,9 +206,11 @@ impl TargetTracker {
         }
     }
 
-    /// A connection was made at `now`, and it took so long. `None` after an orderly close, and when the
-    /// target closed the last three connections at once: then this one counts when it has lasted
-    /// [`SHORT`](TargetTracker::SHORT), which [`settled`](TargetTracker::settled) tells.
+    /// Notes that a connection was made at `now`, after `took`.
+    ///
+    /// Returns `None` after an orderly close, and if the last three connections were closed at
+    /// once. Such a connection counts when it has lasted for [`SHORT`](TargetTracker::SHORT): the
+    /// caller then calls [`settled`](TargetTracker::settled).
     pub fn connected(&mut self, now: Instant, took: Duration) -> Option<Change> {
         self.connects += 1;
         if self.closed.is_some() || self.short >= CLOSES_AT_ONCE {
@@ -216,8 +220,8 @@ impl TargetTracker {
         Some(self.enter_up(now, took))
     }
 
-    /// The connection for which [`connected`](TargetTracker::connected) had no change has lasted. `None` when
-    /// there is no such connection.
+    /// Notes that the connection for which [`connected`](TargetTracker::connected) returned `None`
+    /// has lasted. Returns `None` if there is no such connection.
     pub fn settled(&mut self, now: Instant) -> Option<Change> {
         let Made { at: made, took } = self.made.take()?;
         self.short = 0;
@@ -229,47 +233,49 @@ impl TargetTracker {
         Some(Change::Reconnected { after, idle, gap: made - at, took, count: self.reconnects })
     }
 
-    /// An attempt failed at `now`, after so long. After an orderly close the target is down, or
-    /// unknown, since then.
+    /// Notes that an attempt failed at `now`, after `took`. After an orderly close, the target is
+    /// down or unknown since the close.
     pub fn failed(&mut self, now: Instant, cause: DownCause, took: Duration) -> Change {
         self.failures += 1;
         self.enter_bad(now, cause, Some(took))
     }
 
-    /// The held connection was lost at `now`. If it followed an orderly close and did not last, the
-    /// target is down, or unknown, since that close.
+    /// Notes that the held connection was lost at `now`. If it followed an orderly close and did
+    /// not last, the target is down or unknown since that close.
     pub fn lost(&mut self, now: Instant, cause: DownCause) -> Change {
         let closed = self.closed.is_some() && cause != DownCause::Local;
         self.enter_bad(now, if closed { DownCause::Closed } else { cause }, None)
     }
 
-    /// The peer closed the held connection in good order at `now`; it had lasted for `after`, and
-    /// `idle` says that nothing had come on it.
+    /// Notes that the peer closed the held connection in good order at `now`. The connection had
+    /// lasted for `after`; `idle` is set if no data was received on it.
     pub fn closed(&mut self, now: Instant, after: Duration, idle: bool) -> (Retry, Option<Change>) {
         let short = after < TargetTracker::SHORT || self.state != State::Up;
         self.short = if short { self.short.saturating_add(1) } else { 0 };
         self.made = None;
         let retry = if short { Retry::After(self.short - 1) } else { Retry::AtOnce };
         if self.state == State::Up && self.short < CLOSES_AT_ONCE {
-            // A connection that did not last leaves the target to the close before it.
+            // After a connection that did not last, the earlier close still counts.
             self.closed.get_or_insert(Closed { at: now, after, idle });
             return (retry, None);
         }
         (retry, Some(self.enter_bad(now, DownCause::ClosesAtOnce, None)))
     }
 
-    /// The connection after an orderly close was not made: the target is down, since that close.
-    /// `None` when there was no close.
+    /// Notes that no connection could be made after an orderly close: the target is down since the
+    /// close. Returns `None` if there was no close.
     pub fn close_stands(&mut self, now: Instant) -> Option<Change> {
         self.closed.is_some().then(|| self.enter_bad(now, DownCause::Closed, None))
     }
 
-    /// When the peer closed the held connection, while it is not known whether another can be made that lasts.
+    /// Returns when the peer closed the held connection, until a lasting connection or a failure
+    /// follows.
     pub fn closed_at(&self) -> Option<Instant> {
         self.closed.map(|closed| closed.at)
     }
 
-    /// A round of a held target passed without any news; `None` when nothing is known yet.
+    /// Notes that a round of a held target passed without an event. Returns `None` if the state is
+    /// not known yet.
     pub fn round(&mut self, now: Instant) -> Option<Change> {
         let lasted = now - self.since;
         match self.state {
@@ -289,17 +295,17 @@ impl TargetTracker {
         }
     }
 
-    /// Whether it is up.
+    /// Returns the state.
     pub fn state(&self) -> State {
         self.state
     }
 
-    /// The last results.
+    /// Returns the last results.
     pub fn recent(&self) -> &History {
         &self.recent
     }
 
-    /// How the target stands at `now`.
+    /// Returns the state and figures at `now`.
     pub fn standing(&self, now: Instant) -> TargetSummary {
         let lasted = match self.state {
             State::Unknown(None) => Duration::ZERO,
@@ -331,7 +337,8 @@ impl TargetTracker {
         }
     }
 
-    /// Down, or unknown if the cause is this side's; since an orderly close, if there was one.
+    /// Enters the down state, or unknown for a local cause; since the orderly close, if there was
+    /// one.
     fn enter_bad(&mut self, now: Instant, cause: DownCause, took: Option<Duration>) -> Change {
         self.made = None;
         let at = self.closed.take().map_or(now, |closed| closed.at);
@@ -358,7 +365,8 @@ impl TargetTracker {
         }
     }
 
-    /// Changes the state, and returns the one before. Another cause is no new state in time.
+    /// Changes the state and returns the previous one. A new cause alone does not restart the
+    /// state's duration.
     fn enter(&mut self, state: State, at: Instant) -> State {
         let before = self.state;
         if std::mem::discriminant(&before) == std::mem::discriminant(&state) && before != State::Unknown(None)
@@ -378,15 +386,16 @@ impl TargetTracker {
         before
     }
 
-    /// The time up and the time known, if the state has lasted for so long.
+    /// Returns the total time up and the total known time, if the current state has lasted for
+    /// `lasted`.
     fn times(&self, lasted: Duration) -> (Duration, Duration) {
         let of = |counts: bool| if counts { lasted } else { Duration::ZERO };
         let known = !matches!(self.state, State::Unknown(_));
         (self.up + of(self.state == State::Up), self.known + of(known))
     }
 
-    /// A held connection that the peer closes sooner does not earn an immediate new one, and one that was
-    /// made after a close counts when it has lasted this long.
+    /// Minimum life of a held connection. If the peer closes it sooner, the next attempt is
+    /// delayed. A connection that follows a close counts only after this time.
     pub const SHORT: Duration = Duration::from_secs(1);
 }
 
@@ -397,18 +406,18 @@ impl Default for TargetTracker {
 }
 
 impl Change {
-    /// Whether the target is up after it.
+    /// Whether the target is up after this change.
     pub fn is_up(&self) -> bool {
         matches!(self, Change::Up { .. } | Change::StillUp { .. } | Change::Reconnected { .. })
     }
 
-    /// Whether the target is unknown after it.
+    /// Whether the target is unknown after this change.
     pub fn is_unknown(&self) -> bool {
         matches!(self, Change::Unknown { .. } | Change::StillUnknown { .. })
     }
 
-    /// Whether somebody who wants changes only wants this one: the first result, another state,
-    /// another cause of being down, the first time that a closed connection was made again.
+    /// Whether this is more than a repetition: a first result, a new state, a new cause of being
+    /// down, or the first reconnection.
     pub fn is_news(&self) -> bool {
         match self {
             Change::Up { .. } | Change::Down { .. } | Change::Unknown { .. } => true,
@@ -419,7 +428,8 @@ impl Change {
     }
 }
 
-/// Connections in a row that were closed within [`TargetTracker::SHORT`], after which a target is down.
+/// Number of consecutive connections closed within [`TargetTracker::SHORT`] after which a target is
+/// down.
 const CLOSES_AT_ONCE: u32 = 3;
 
 #[cfg(test)]
@@ -444,7 +454,7 @@ mod tests {
         Change::Down { cause, took, up_for, unknown_for: None }
     }
 
-    /// Up since second 1.
+    /// A target that is up since second 1.
     fn held() -> TargetTracker {
         let mut track = TargetTracker::new();
         track.connected(at(1), MS);
@@ -516,7 +526,7 @@ mod tests {
         let reconnected = |after, idle, count| {
             Some(Change::Reconnected { after: secs(after), idle, gap: secs(1), took: MS, count })
         };
-        // It is told when it has lasted, with the figures of when it was made.
+        // The reconnection is reported when it has lasted, with the figures of its connect.
         assert_eq!((track.connected(at(62), MS), track.closed_at()), (None, Some(at(61))));
         assert_eq!(track.settled(at(63)), reconnected(60, true, 1));
         assert_eq!((track.settled(at(64)), track.closed_at()), (None, None));
@@ -545,7 +555,7 @@ mod tests {
         assert_eq!(track.failed(at(66), DownCause::TimedOut, secs(5)), still);
         let standing = track.standing(at(121));
         assert_eq!((standing.losses, standing.lasted, standing.uptime), (1, secs(60), Some(0.5)));
-        // Or in one step.
+        // The same in one step.
         let mut track = held();
         track.closed(at(61), secs(60), true);
         let refused = down(DownCause::Refused, Some(MS), Some(secs(60)));
@@ -564,16 +574,16 @@ mod tests {
             let standing = track.standing(at(121));
             assert_eq!((standing.losses, standing.reconnects, standing.connects), (1, 0, 2));
             assert_eq!((standing.lasted, standing.uptime), (secs(60), Some(0.5)));
-            // The next one is up at once, as after any loss.
+            // The next connection is up at once, as after any loss.
             assert_eq!(track.connected(at(121), MS), Some(up(MS, Some(secs(60)))));
         }
-        // One that has lasted is lost by itself.
+        // A connection that has lasted is lost as usual.
         let mut track = held();
         track.closed(at(61), secs(60), true);
         track.connected(at(62), MS);
         assert!(track.settled(at(63)).is_some());
         assert_eq!(track.lost(at(63), DownCause::Reset), down(DownCause::Reset, None, Some(secs(62))));
-        // This side's trouble makes it unknown since the close.
+        // A local failure makes the target unknown since the close.
         let mut track = held();
         track.closed(at(61), secs(60), true);
         track.connected(at(62), MS);
@@ -603,10 +613,10 @@ mod tests {
         assert_eq!((track.connected(at(3), MS), track.state()), (None, State::Up));
         assert_eq!(track.closed(at(4), short, true), (Retry::After(1), None));
         assert_eq!((track.connected(at(5), MS), track.state()), (None, State::Up));
-        // None of them lasted: it is down since the first close.
+        // None of the connections lasted: the target is down since the first close.
         let closes = down(DownCause::ClosesAtOnce, None, Some(secs(1)));
         assert_eq!(track.closed(at(6), short, true), (Retry::After(2), Some(closes)));
-        // The next connection proves nothing before it has lasted.
+        // The next connection counts only when it has lasted.
         assert_eq!((track.connected(at(8), MS), track.state()), (None, State::Down(DownCause::ClosesAtOnce)));
         let still = Change::StillDown {
             cause: DownCause::ClosesAtOnce,
@@ -621,7 +631,7 @@ mod tests {
         );
         assert_eq!(track.closed(at(20), secs(8), true), (Retry::AtOnce, None));
         assert_eq!(track.standing(at(20)).losses, 1);
-        // One that has settled leaves no short ones behind, whatever ends it.
+        // A settled connection resets the count of short ones, however it ends.
         let mut track = held();
         for round in 0..3 {
             track.closed(at(2 * round + 2), short, true);
@@ -672,7 +682,7 @@ mod tests {
         };
         assert_eq!(track.failed(at(30), DownCause::Refused, MS), became_down);
         assert_eq!(track.failed(at(40), DownCause::Local, MS), unknown(None, Some(secs(10))));
-        // Ten seconds up, ten down, and the rest does not count.
+        // Ten seconds up, ten down; the rest does not count.
         let standing = track.standing(at(99));
         assert_eq!((standing.uptime, standing.losses, standing.lasted), (Some(0.5), 1, secs(59)));
         assert!(unknown(None, None).is_news() && unknown(None, None).is_unknown() && !still.is_news());

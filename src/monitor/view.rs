@@ -1,64 +1,67 @@
-//! The visible part of a page: which targets, when there are more than rows, and the list of keys.
+//! The visible part of a live table: the scroll position and the list of keys.
 
 use std::cell::Cell;
 use std::rc::Rc;
 
-/// Moves a [`LiveTable`](super::LiveTable) about. A clone is another handle to the same view.
+/// A handle that scrolls a [`LiveTable`](super::LiveTable). A clone is another handle to the same
+/// view.
 #[derive(Clone, Debug, Default)]
 pub struct View(Rc<State>);
 
 #[derive(Debug, Default)]
 struct State {
-    /// Targets above the first row.
+    /// Number of targets above the first row.
     offset: Cell<usize>,
-    /// Rows of targets in the last frame.
+    /// Number of rows of targets in the last frame.
     rows: Cell<usize>,
-    /// Somebody can press keys.
+    /// Whether keys can be pressed.
     keys: Cell<bool>,
     help: Cell<bool>,
-    /// The page has the screen.
+    /// Whether the table is on the screen.
     shown: Cell<bool>,
 }
 
 impl View {
-    /// Moves by so many rows: down, or up when negative. The page stops at its ends.
+    /// Scrolls by this number of rows, down if positive. The position is limited to the table.
     pub fn scroll(&self, rows: isize) {
         self.0.offset.set(self.0.offset.get().saturating_add_signed(rows));
     }
 
-    /// Moves by so many screens.
+    /// Scrolls by this number of screens, down if positive.
     pub fn scroll_pages(&self, pages: isize) {
         let rows = isize::try_from(self.0.rows.get().max(1)).unwrap_or(isize::MAX);
         self.scroll(rows.saturating_mul(pages));
     }
 
-    /// Moves to the first target.
+    /// Scrolls to the first target.
     pub fn home(&self) {
         self.0.offset.set(0);
     }
 
-    /// Moves to the last target.
+    /// Scrolls to the last target.
     pub fn end(&self) {
         self.0.offset.set(usize::MAX);
     }
 
-    /// Shows the list of keys in place of the targets, or the targets again.
+    /// Switches between the list of keys and the targets.
     pub fn toggle_help(&self) {
         self.0.help.set(!self.0.help.get());
     }
 
-    /// Whether the page says which keys there are.
+    /// Sets whether the table shows a footer with the keys.
     pub fn set_keys(&self, keys: bool) {
         self.0.keys.set(keys);
     }
 
-    /// Gives the screen back: the sequence to write for it, if the page has the screen. The next frame takes it again.
+    /// Marks the screen as left. Returns the escape sequence to write for that, or `None` if the
+    /// table is not on the screen. The next frame enters it again.
     pub fn leave(&self) -> Option<&'static str> {
         self.0.help.set(false);
         self.0.shown.replace(false).then_some(LEAVE)
     }
 
-    /// The sequence that takes the screen, if the page does not have it.
+    /// Marks the screen as entered. Returns the escape sequence for that, or `None` if it was
+    /// entered already.
     pub(super) fn enter(&self) -> Option<&'static str> {
         (!self.0.shown.replace(true)).then_some(ENTER)
     }
@@ -71,7 +74,7 @@ impl View {
         self.0.help.get()
     }
 
-    /// The first of `count` targets that are shown in `rows` rows.
+    /// Returns the index of the first of `count` targets shown in `rows` rows.
     pub(super) fn first(&self, count: usize, rows: usize) -> usize {
         self.0.rows.set(rows);
         let first = self.0.offset.get().min(count.saturating_sub(rows));
@@ -80,7 +83,7 @@ impl View {
     }
 }
 
-/// The alternate screen without a cursor: what was on the terminal comes back when it is left.
+/// Enters the alternate screen and hides the cursor. The previous contents return when it is left.
 const ENTER: &str = "\x1b[?1049h\x1b[?25l\x1b[H\x1b[2J";
 const LEAVE: &str = "\x1b[?25h\x1b[?1049l";
 
@@ -101,7 +104,7 @@ mod tests {
         assert_eq!(view.first(30, 10), 20);
         view.scroll_pages(-1);
         assert_eq!(view.first(30, 10), 10);
-        // Fewer targets, or a larger screen.
+        // With fewer targets or a larger screen, the position moves back.
         assert_eq!(view.first(30, 25), 5);
         assert_eq!(view.first(3, 10), 0);
         view.home();

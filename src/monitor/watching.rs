@@ -1,4 +1,4 @@
-//! The monitor itself: all targets on one reactor, and what their results lead to.
+//! The monitor: all targets on one reactor, and the handling of their results.
 
 use super::cause::DownCause;
 use super::probe::Watch;
@@ -15,7 +15,7 @@ use std::io;
 use std::rc::Rc;
 use std::time::Duration;
 
-/// Watches targets from a reactor, and tells a [`Reporter`].
+/// A monitor that watches targets from a reactor and reports to a [`Reporter`].
 ///
 /// A clone is another handle to the same monitor.
 #[derive(Clone)]
@@ -29,48 +29,49 @@ struct Shared {
     started: Instant,
     watched: Vec<Watched>,
     reporter: Box<dyn Reporter>,
-    /// Targets that have rounds to go.
+    /// Number of targets with rounds left.
     unfinished: usize,
-    /// Called once, when nothing is left to do.
+    /// Called once, when all targets have had their rounds.
     finished: Option<Finished>,
     stopped: bool,
     error: Option<io::Error>,
-    /// The next round of the held targets.
+    /// Timer of the next round of the held targets.
     round: Option<DelayedCall>,
-    /// Of trouble on this side.
+    /// Rate limit of the warnings about local trouble.
     warning: Warning,
-    /// Logs the warning that waits.
+    /// Timer that logs the pending warning.
     warning_call: Option<DelayedCall>,
 }
 
 type Finished = Box<dyn FnOnce(&mut Reactor)>;
 
-/// A target, its state, and how far its connector is. There may be ten thousand.
+/// A target with its state and connector. There may be ten thousand.
 struct Watched {
     target: Target,
     track: TargetTracker,
     connector: Option<ConnectorId>,
-    /// When the last attempt began.
+    /// When the last attempt started.
     attempt: Instant,
     /// When the last connection was made.
     connected: Instant,
-    /// Something has come on it.
-    heard: bool,
-    /// Failures since the last connection that lasted.
+    /// Whether data was received on the last connection.
+    has_data: bool,
+    /// Failures since the last connection that lasted for [`SETTLED`].
     failures: u32,
     rounds: u32,
 }
 
-/// Whether a connection that was made is held.
+/// Whether a new connection stays open.
 pub(super) enum Holds {
     No,
     Yes,
-    /// The target closed the one before, or several at once: it counts when it has lasted.
+    /// It counts only when it has lasted, because the target closed the previous one, or several at
+    /// once.
     IfItLasts,
 }
 
 impl Monitor {
-    /// Begins to watch. Nothing happens before the reactor runs.
+    /// Starts a monitor. Nothing is connected before the reactor runs.
     pub fn start(
         reactor: &mut Reactor,
         targets: Vec<Target>,
@@ -85,7 +86,7 @@ impl Monitor {
             connector: None,
             attempt: now,
             connected: now,
-            heard: false,
+            has_data: false,
             failures: 0,
             rounds: 0,
         };
@@ -105,22 +106,23 @@ impl Monitor {
         };
         let monitor = Monitor { shared: Rc::new(RefCell::new(shared)) };
         let first = monitor.clone();
-        reactor.call_later(Duration::ZERO, move |reactor| first.begin(reactor, 0));
+        reactor.call_later(Duration::ZERO, move |reactor| first.start_due(reactor, 0));
         monitor.set_round(reactor);
         monitor
     }
 
-    /// Calls `call` once when every target has had its rounds, or when the reporter failed.
+    /// Sets a callback for when every target has had its rounds, or when the reporter failed. It is
+    /// called once.
     pub fn on_finished(&self, call: impl FnOnce(&mut Reactor) + 'static) {
         self.borrow().finished = Some(Box::new(call));
     }
 
-    /// Reports how all targets stand.
+    /// Reports a summary of all targets.
     pub fn summary(&self, reactor: &mut Reactor) {
         self.report(reactor, false);
     }
 
-    /// Reports how all targets stand for the last time, and stops.
+    /// Reports a last summary of all targets, and stops.
     pub fn finish(&self, reactor: &mut Reactor) {
         if !self.borrow().stopped {
             self.report(reactor, true);
@@ -128,7 +130,7 @@ impl Monitor {
         }
     }
 
-    /// Stops watching: connections are closed, and nothing more is reported.
+    /// Stops watching: closes the connections and reports nothing more.
     pub fn stop(&self, reactor: &mut Reactor) {
         let mut shared = self.borrow();
         shared.stopped = true;
@@ -137,7 +139,7 @@ impl Monitor {
             shared.watched.iter_mut().filter_map(|watched| watched.connector.take()).collect();
         drop(shared);
         for call in calls.into_iter().flatten() {
-            // One that has just been called cannot be cancelled, and does nothing any more.
+            // A timer that is just running cannot be cancelled; it does nothing after the stop.
             let _ = call.cancel(reactor);
         }
         self.log_warning(reactor);
@@ -148,17 +150,17 @@ impl Monitor {
         }
     }
 
-    /// Whether every target was up at its last result.
+    /// Whether the last result of every target was a success.
     pub fn all_up(&self) -> bool {
         self.borrow().watched.iter().all(|watched| watched.track.state() == State::Up)
     }
 
-    /// What the reporter failed with, if it did; once.
+    /// Takes the error of the reporter, if it failed.
     pub fn error(&self) -> Option<io::Error> {
         self.borrow().error.take()
     }
 
-    // -- what probes tell --
+    // -- called by probes --
 
     pub(super) fn attempt_started(&self, index: u32, now: Instant) {
         if let Some(watched) = self.borrow().watched.get_mut(index as usize) {
@@ -166,15 +168,15 @@ impl Monitor {
         }
     }
 
-    /// A connection was made. Whether it is held.
+    /// Notes that a connection was made. Returns whether it stays open.
     ///
-    /// `took` is what was measured next to the system calls, without the look-up of the name.
+    /// `took` is measured next to the system calls, without the name lookup.
     pub(super) fn connected(&self, reactor: &mut Reactor, index: u32, took: Option<Duration>) -> Holds {
         let now = reactor.now();
         let (mut held, mut lasts) = (false, true);
         self.result(reactor, index, None, |watched| {
             watched.connected = now;
-            watched.heard = false;
+            watched.has_data = false;
             held = watched.target.kind() == Kind::Hold;
             let change = watched.track.connected(now, took.unwrap_or(now - watched.attempt));
             lasts = change.is_some();
@@ -187,20 +189,21 @@ impl Monitor {
         }
     }
 
-    /// A connection that had to last before it counts has lasted.
+    /// Notes that a connection has lasted long enough to count.
     pub(super) fn settled(&self, reactor: &mut Reactor, index: u32) {
         let now = reactor.now();
         self.event(reactor, index, None, |watched| watched.track.settled(now));
     }
 
-    /// Something has come on a connection.
-    pub(super) fn heard(&self, index: u32) {
+    /// Notes that data was received on a connection.
+    pub(super) fn data_received(&self, index: u32) {
         if let Some(watched) = self.borrow().watched.get_mut(index as usize) {
-            watched.heard = true;
+            watched.has_data = true;
         }
     }
 
-    /// An attempt failed. When to try again, if at all.
+    /// Notes that an attempt failed. Returns the delay before the next attempt, or `None` for no
+    /// attempt.
     pub(super) fn failed(&self, reactor: &mut Reactor, index: u32, reason: &Reason) -> Option<Duration> {
         let now = reactor.now();
         let cause = DownCause::of(reason)?;
@@ -218,7 +221,8 @@ impl Monitor {
         self.next(reactor, index)
     }
 
-    /// A connection ended. When to connect again, if at all.
+    /// Notes that a connection ended. Returns the delay before the next attempt, or `None` for no
+    /// attempt.
     pub(super) fn lost(&self, reactor: &mut Reactor, index: u32, reason: &Reason) -> Option<Duration> {
         let now = reactor.now();
         let kind = self.borrow().watched.get(index as usize)?.target.kind();
@@ -227,7 +231,8 @@ impl Monitor {
         }
         let cause = DownCause::of(reason)?;
         let mut retry = None;
-        // Its timer may be due in this turn, too, and timers run after what the poll brought.
+        // The settle timer may be due in this turn, too, but timers run after the events of the
+        // poll.
         self.event(reactor, index, None, |watched| match now - watched.connected >= TargetTracker::SHORT {
             true => watched.track.settled(now),
             false => None,
@@ -240,7 +245,7 @@ impl Monitor {
             if *reason != Reason::Done {
                 return Some(watched.track.lost(now, cause));
             }
-            let (when, change) = watched.track.closed(now, lasted, !watched.heard);
+            let (when, change) = watched.track.closed(now, lasted, !watched.has_data);
             retry = Some(when);
             change
         });
@@ -255,7 +260,8 @@ impl Monitor {
         }
     }
 
-    /// Logs that this side has trouble, and how many targets are unknown for it, now or when they are counted.
+    /// Logs a warning about local trouble, with the number of unknown targets: now, or later when
+    /// they are counted.
     fn warn(&self, reactor: &mut Reactor, reason: &Reason) {
         let due = self.borrow().warning.trouble(reactor.now(), reason);
         match due {
@@ -275,7 +281,7 @@ impl Monitor {
         let call = shared.warning_call.take();
         drop(shared);
         if let Some(call) = call {
-            // The one that runs now cannot be cancelled.
+            // A timer that is just running cannot be cancelled.
             let _ = call.cancel(reactor);
         }
         if let Some(Warned { affected, watched, reason }) = warned {
@@ -284,13 +290,13 @@ impl Monitor {
         }
     }
 
-    // -- what follows --
+    // -- attempts and rounds --
 
-    /// Connects to the targets from `index` on whose time has come, and comes back for the others. One timer
-    /// for all of them: a connector needs none of its own before it has something to wait for.
-    fn begin(&self, reactor: &mut Reactor, index: u32) {
+    /// Connects to the due targets from `index` on, and sets a timer for the rest. A single timer
+    /// serves all targets, so that a connector needs none before its first attempt.
+    fn start_due(&self, reactor: &mut Reactor, index: u32) {
         if self.borrow().settings.rounds == Some(1) {
-            return self.begin_densely(reactor, index);
+            return self.start_in_sequence(reactor, index);
         }
         let (schedule, elapsed, stopped) = {
             let shared = self.borrow();
@@ -304,25 +310,26 @@ impl Monitor {
         if next < self.targets() && !stopped {
             let this = self.clone();
             let delay = schedule.first(next).saturating_sub(elapsed);
-            reactor.call_later(delay, move |reactor| this.begin(reactor, next));
+            reactor.call_later(delay, move |reactor| this.start_due(reactor, next));
         }
     }
 
-    /// Connects to the target `index`, and comes back for the next: in the next turn while few are under way,
-    /// so that the answer to each is looked for before the next is asked; else a little later.
-    fn begin_densely(&self, reactor: &mut Reactor, index: u32) {
+    /// Connects to target `index` and schedules the next one. With few attempts in flight, the next
+    /// attempt follows in the next turn, which lets a fast answer arrive before it. Otherwise it
+    /// follows after a delay.
+    fn start_in_sequence(&self, reactor: &mut Reactor, index: u32) {
         if index >= self.targets() || self.borrow().stopped {
             return;
         }
         self.connect(reactor, index);
-        let (next, under_way) = {
+        let (next, in_flight) = {
             let shared = self.borrow();
             let finished = shared.watched.len() - shared.unfinished;
             (index + 1, (index as usize + 1).saturating_sub(finished))
         };
-        let delay = if under_way < UNDER_WAY { Duration::ZERO } else { FIRST_LOOK };
+        let delay = if in_flight < MAX_IN_FLIGHT { Duration::ZERO } else { FIRST_LOOK };
         let this = self.clone();
-        reactor.call_later(delay, move |reactor| this.begin_densely(reactor, next));
+        reactor.call_later(delay, move |reactor| this.start_in_sequence(reactor, next));
     }
 
     fn connect(&self, reactor: &mut Reactor, index: u32) {
@@ -330,7 +337,7 @@ impl Monitor {
         let Some(watched) = shared.watched.get(index as usize).filter(|_| !shared.stopped) else {
             return;
         };
-        let Ok(way) = watched.target.way() else {
+        let Ok(plan) = watched.target.connect_plan() else {
             return;
         };
         let held = watched.target.kind() == Kind::Hold;
@@ -338,18 +345,19 @@ impl Monitor {
         let liveness = shared.settings.lost_after.filter(|_| held).map(liveness);
         drop(shared);
         let watch = Watch { monitor: self.clone(), index };
-        let connector = match way.options {
+        let connector = match plan.options {
             Options::Tcp(options) => {
                 let options = ConnectTcp {
-                    timeout: if way.has_timeout { options.timeout } else { timeout },
-                    // Nothing is ever written.
+                    timeout: if plan.has_timeout { options.timeout } else { timeout },
+                    // The monitor never writes.
                     nodelay: false,
-                    keepalive: match way.has_keepalive {
+                    keepalive: match plan.has_keepalive {
                         true => options.keepalive,
                         false => liveness.map(|(idle, _)| idle),
                     },
-                    // Beside a keepalive of the endpoint's own a shorter limit would end it after one question.
-                    user_timeout: match way.has_user_timeout || way.has_keepalive {
+                    // With a keepalive of the endpoint's own, a shorter limit would end the
+                    // connection after one probe.
+                    user_timeout: match plan.has_user_timeout || plan.has_keepalive {
                         true => options.user_timeout,
                         false => liveness.and_then(|(_, limit)| limit),
                     },
@@ -358,17 +366,19 @@ impl Monitor {
                 reactor.connect_tcp(options, watch)
             }
             Options::Unix(options) => {
-                let timeout = if way.has_timeout { options.timeout } else { timeout };
+                let timeout = if plan.has_timeout { options.timeout } else { timeout };
                 reactor.connect_unix(ConnectUnix { timeout, ..options }, watch)
             }
         };
         if let Some(watched) = self.borrow().watched.get_mut(index as usize) {
-            // The address was checked when it was parsed; what is left is a reactor that stops.
+            // The address was checked when it was parsed, so the only error left is a reactor that
+            // stops.
             watched.connector = connector.ok();
         }
     }
 
-    /// When to connect again: a probe in its next slot, a held connection after its backoff.
+    /// Returns the delay before the next attempt: a probe waits for its next slot, a held
+    /// connection for its backoff.
     fn next(&self, reactor: &mut Reactor, index: u32) -> Option<Duration> {
         if self.is_done(index) {
             return None;
@@ -391,8 +401,8 @@ impl Monitor {
         }
     }
 
-    /// Sets the next round of the held targets, if there are any: at a multiple of the interval from
-    /// the start, so that rounds do not drift.
+    /// Sets a timer for the next round of the held targets, if there are any. It is due at a
+    /// multiple of the interval from the start, so that rounds do not drift.
     fn set_round(&self, reactor: &mut Reactor) {
         let mut shared = self.borrow();
         if shared.watched.iter().all(|watched| watched.target.kind() == Kind::Probe) {
@@ -406,7 +416,7 @@ impl Monitor {
         shared.round = Some(reactor.call_later(next.saturating_sub(elapsed), call));
     }
 
-    /// An interval has passed for the held targets.
+    /// Ends a round of the held targets.
     fn round(&self, reactor: &mut Reactor) {
         let now = reactor.now();
         for index in 0..self.targets() {
@@ -430,8 +440,8 @@ impl Monitor {
         }
     }
 
-    /// An event that also ends a round of its target, unless it is held: a held target's rounds are its
-    /// first result, and intervals after it.
+    /// Reports an event that also ends a round of its target. For a held target only its first
+    /// result does; later rounds are intervals.
     fn result(
         &self,
         reactor: &mut Reactor,
@@ -446,7 +456,7 @@ impl Monitor {
         }
     }
 
-    /// Counts a round of this target.
+    /// Counts a finished round of this target.
     fn end_round(&self, reactor: &mut Reactor, index: u32) {
         let mut shared = self.borrow();
         let rounds = shared.settings.rounds;
@@ -462,7 +472,7 @@ impl Monitor {
         }
     }
 
-    /// Changes a target's state and reports that. Whether there was anything to change.
+    /// Changes a target's state and reports the change. Returns whether there was one.
     fn event(
         &self,
         reactor: &mut Reactor,
@@ -490,7 +500,7 @@ impl Monitor {
             if let Some(closed) = closed
                 && !change.is_up()
             {
-                // It began when the connection was closed, and not when no other could be made.
+                // The outage began with the close, not with the failed attempt.
                 wall = wall.checked_sub(reactor.now() - closed).unwrap_or(wall);
             }
             let event = Event { wall, target: &watched.target, change, reason };
@@ -514,7 +524,7 @@ impl Monitor {
         }
     }
 
-    /// On a fresh stack, as every callback.
+    /// Calls the `on_finished` callback from the loop, so that it can use the monitor.
     fn call_finished(&self, reactor: &mut Reactor, mut shared: RefMut<'_, Shared>) {
         if let Some(finished) = shared.finished.take() {
             drop(shared);
@@ -522,7 +532,7 @@ impl Monitor {
         }
     }
 
-    /// Whether nothing about this target matters any more.
+    /// Whether no more results of this target are needed.
     fn is_done(&self, index: u32) -> bool {
         let shared = self.borrow();
         let rounds = shared.watched.get(index as usize).map(|watched| watched.rounds);
@@ -533,16 +543,16 @@ impl Monitor {
         u32::try_from(self.borrow().watched.len()).unwrap_or(u32::MAX)
     }
 
-    /// Never borrowed twice: a reporter has no way back to its monitor, and callbacks do not nest.
+    /// Never borrowed twice: a reporter cannot reach its monitor, and callbacks do not nest.
     fn borrow(&self) -> RefMut<'_, Shared> {
         self.shared.borrow_mut()
     }
 }
 
-/// A held connection that lasted so long was a real one: the backoff starts anew after it. A server that
-/// takes connections only to drop them is not hammered.
+/// Minimum life of a held connection after which the backoff restarts. A server that accepts
+/// connections only to drop them is not hammered.
 const SETTLED: Duration = Duration::from_secs(10);
 
-/// When each target is looked at once, up to so many attempts are under way before the next waits. Of those that
-/// answer fast, few are at any time.
-const UNDER_WAY: usize = 32;
+/// Maximum number of attempts in flight before the next one is delayed, when each target is checked
+/// once. Fast answers keep the number low.
+const MAX_IN_FLIGHT: usize = 32;
