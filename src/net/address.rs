@@ -1,4 +1,4 @@
-//! Addresses: where a socket is, or its peer.
+//! Addresses of sockets and peers.
 
 use crate::escape::{Escaped, EscapedBytes};
 use std::ffi::OsStr;
@@ -8,7 +8,8 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// Where one end of a connection is, or who sent a datagram. (Twisted: `IPv4Address`, `IPv6Address`, `UNIXAddress`.)
+/// The address of a connection's end or of a datagram's sender. (Twisted: `IPv4Address`,
+/// `IPv6Address`, `UNIXAddress`.)
 ///
 /// ```
 /// use twistor::{Address, UnixAddress};
@@ -26,9 +27,9 @@ pub enum Address {
     Tcp(SocketAddr),
     /// UDP over IPv4 or IPv6.
     Udp(SocketAddr),
-    /// A UNIX socket, of streams or of datagrams.
+    /// A UNIX stream or datagram socket.
     Unix(UnixAddress),
-    /// None: a pipe, a terminal or a file. (Twisted: `PipeAddress`.)
+    /// No address: a pipe, a terminal or a file. (Twisted: `PipeAddress`.)
     Pipe,
 }
 
@@ -43,7 +44,7 @@ impl Address {
         self.socket_address().map(|address| address.port())
     }
 
-    /// IP address and port together.
+    /// The IP address and the port.
     pub fn socket_address(&self) -> Option<SocketAddr> {
         match self {
             Address::Tcp(address) | Address::Udp(address) => Some(*address),
@@ -82,8 +83,9 @@ impl From<UnixAddress> for Address {
     }
 }
 
-/// The address of a UNIX socket: a path in the file system, a name in Linux's abstract space, or none at all, as most
-/// clients have. (Twisted: `UNIXAddress`; abstract names are `\0name` there.)
+/// The address of a UNIX socket: a path in the file system, a name in Linux's abstract namespace,
+/// or unnamed. Most clients are unnamed. (Twisted: `UNIXAddress`, with `\0name` for abstract
+/// names.)
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct UnixAddress(Option<Arc<Name>>);
 
@@ -94,13 +96,16 @@ enum Name {
 }
 
 impl UnixAddress {
-    /// A socket that was never bound.
+    /// The address of an unbound socket.
     pub const UNNAMED: UnixAddress = UnixAddress(None);
 
-    /// A path in the file system, of 1 to 107 bytes.
+    /// Creates an address from a path in the file system, of 1 to 107 bytes.
     ///
     /// # Errors
-    /// [`Error::BadAddress`](crate::Error::BadAddress) for an empty or longer path, or one with a NUL.
+    /// [`Error::BadAddress`](crate::Error::BadAddress) for:
+    /// - an empty path
+    /// - a path of more than 107 bytes
+    /// - a path with a NUL byte
     pub fn of_path(path: impl Into<PathBuf>) -> Result<UnixAddress, BadAddress> {
         let path = path.into();
         let bytes = path.as_os_str().as_bytes();
@@ -108,9 +113,9 @@ impl UnixAddress {
             [] => Err(BadAddress { text: String::new(), why: "the path of the socket is empty" }),
             _ if bytes.contains(&0) => Err(BadAddress {
                 text: EscapedBytes(bytes).to_string(),
-                why: "the path of the socket has a NUL in it",
+                why: "the socket path has a NUL byte",
             }),
-            _ if bytes.len() > LONGEST => Err(BadAddress {
+            _ if bytes.len() > MAX_LEN => Err(BadAddress {
                 text: EscapedBytes(bytes).to_string(),
                 why: "the path of a UNIX socket has at most 107 bytes",
             }),
@@ -118,21 +123,23 @@ impl UnixAddress {
         }
     }
 
-    /// A name in the abstract space, of 1 to 107 bytes, any bytes. It has no file, and goes with its socket. Linux only.
+    /// Creates an address from an abstract name, of 1 to 107 arbitrary bytes. An abstract socket
+    /// has no file, and its name is free once the socket is closed. Linux only.
     ///
     /// # Errors
-    /// [`Error::BadAddress`](crate::Error::BadAddress) for an empty or longer name.
+    /// [`Error::BadAddress`](crate::Error::BadAddress) for an empty name or one of more than 107
+    /// bytes.
     pub fn of_abstract(name: impl Into<Vec<u8>>) -> Result<UnixAddress, BadAddress> {
         let name = name.into();
         let why = match name.len() {
             0 => "the abstract name is empty",
-            1..=LONGEST => return Ok(UnixAddress(Some(Arc::new(Name::Abstract(name))))),
+            1..=MAX_LEN => return Ok(UnixAddress(Some(Arc::new(Name::Abstract(name))))),
             _ => "an abstract name has at most 107 bytes",
         };
         Err(BadAddress { text: format!("@{}", EscapedBytes(&name)), why })
     }
 
-    /// The path, if it has one.
+    /// The path, if the address has one.
     pub fn path(&self) -> Option<&Path> {
         match self.0.as_deref() {
             Some(Name::Path(path)) => Some(path),
@@ -140,7 +147,7 @@ impl UnixAddress {
         }
     }
 
-    /// The abstract name, without the NUL that the system sets before it.
+    /// The abstract name, without the leading NUL of the system's structure.
     pub fn abstract_name(&self) -> Option<&[u8]> {
         match self.0.as_deref() {
             Some(Name::Abstract(name)) => Some(name),
@@ -148,13 +155,13 @@ impl UnixAddress {
         }
     }
 
-    /// Whether the socket was never bound.
+    /// Whether the socket is unbound.
     pub fn is_unnamed(&self) -> bool {
         self.0.is_none()
     }
 }
 
-/// The path, `@` and the abstract name, both [escaped](crate::escape), or `(unnamed)`.
+/// Formats the path, `@` and the abstract name, both [escaped](crate::escape), or `(unnamed)`.
 impl fmt::Display for UnixAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0.as_deref() {
@@ -171,7 +178,7 @@ impl fmt::Debug for UnixAddress {
     }
 }
 
-/// A path, or `@` and an abstract name.
+/// Parses a path, or `@` and an abstract name.
 impl std::str::FromStr for UnixAddress {
     type Err = BadAddress;
 
@@ -183,12 +190,12 @@ impl std::str::FromStr for UnixAddress {
     }
 }
 
-/// An address that could not be read.
+/// An address that could not be parsed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BadAddress {
-    /// The address as it was given.
+    /// The address as given.
     pub text: String,
-    /// What is wrong with it.
+    /// The reason.
     pub why: &'static str,
 }
 
@@ -200,8 +207,8 @@ impl fmt::Display for BadAddress {
 
 impl std::error::Error for BadAddress {}
 
-/// What the system's address structure has room for, less the NUL at either end.
-const LONGEST: usize = 107;
+/// Size of `sun_path` (108), less one NUL byte.
+const MAX_LEN: usize = 107;
 
 #[cfg(test)]
 mod tests {

@@ -1,4 +1,4 @@
-//! Datagrams on their way through the seam: several at a time, each with its other end.
+//! Datagrams at the driver interface: batches, each datagram with its peer.
 
 use std::io;
 use std::net::IpAddr;
@@ -7,45 +7,46 @@ use rustix::io::Errno;
 
 use crate::net::Address;
 
-/// Datagrams that came with one call, in one buffer.
+/// Datagrams received with one call, in one buffer.
 #[derive(Default)]
 pub(crate) struct RecvBatch {
     buffer: Vec<u8>,
     max_len: usize,
     max_count: usize,
     received: Vec<RecvMeta>,
-    /// Those before it were handed over.
+    /// Index of the first datagram that was not handed over.
     next: usize,
-    /// Whether more may wait; otherwise, as after `WouldBlock`, the next report tells.
+    /// Whether more datagrams may wait. If not, as after `WouldBlock`, the next readiness event
+    /// reports them.
     more: bool,
 }
 
-/// Where a datagram lies in the buffer, and what is known of it.
+/// The position of a datagram in the buffer, and its metadata.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct RecvMeta {
     pub(crate) start: usize,
     pub(crate) length: usize,
     pub(crate) from: Address,
-    /// Where it was sent to, of a UDP socket that is bound to any address and has no peer.
+    /// Destination, for a UDP socket that is bound to any address and has no peer.
     pub(crate) to: Option<Destination>,
-    /// It was longer: the rest is gone.
+    /// The datagram was longer than the buffer; the rest is lost.
     pub(crate) truncated: bool,
 }
 
-/// Where a datagram was sent to, in the family of the socket that received it.
+/// The destination of a received datagram, in the address family of the receiving socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Destination {
-    /// An address of this host, a group, or a broadcast address.
+    /// An address of this host, a multicast group, or a broadcast address.
     pub(crate) address: IpAddr,
-    /// The address that an answer leaves from; `None` leaves that to the system.
+    /// Source address for an answer. `None` leaves the choice to the system.
     pub(crate) answer_from: Option<Origin>,
 }
 
-/// An address of this host that a datagram leaves from, in the family of its socket.
+/// The source address of a sent datagram, in the address family of its socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Origin {
     pub(crate) address: IpAddr,
-    /// Where a link-local address is; 0 for all others.
+    /// Interface index of a link-local address; 0 for all others.
     pub(crate) interface: u32,
 }
 
@@ -57,31 +58,31 @@ impl Origin {
 }
 
 impl RecvBatch {
-    /// Makes room for so many datagrams, at most a batch, of so many bytes each, and forgets what came before.
-    pub(crate) fn prepare(&mut self, longest: usize, most: usize) {
-        let longest = longest.max(1);
+    /// Clears the batch and makes room for `max_count` datagrams (1 to `BATCH`) of `max_len` bytes.
+    pub(crate) fn prepare(&mut self, max_len: usize, max_count: usize) {
+        let max_len = max_len.max(1);
         self.received.clear();
         self.next = 0;
         self.more = true;
-        self.max_len = longest;
-        self.max_count = most.clamp(1, BATCH);
-        if self.buffer.len() < longest * BATCH {
-            // Zeroed by the system, page by page, as they are used: short datagrams touch few.
-            self.buffer = vec![0; longest * BATCH];
+        self.max_len = max_len;
+        self.max_count = max_count.clamp(1, BATCH);
+        if self.buffer.len() < max_len * BATCH {
+            // The system zeroes pages on first use, so short datagrams touch few pages.
+            self.buffer = vec![0; max_len * BATCH];
         }
     }
 
-    /// Places for the datagrams that are wanted, each of the longest size, and where to note them.
+    /// Buffers for the wanted datagrams, each of the max length, and the list for their metadata.
     pub(crate) fn places(&mut self) -> (impl Iterator<Item = &mut [u8]>, &mut Vec<RecvMeta>) {
         (self.buffer.chunks_mut(self.max_len).take(self.max_count), &mut self.received)
     }
 
-    /// How many are wanted.
+    /// Max datagrams to receive.
     pub(crate) fn most(&self) -> usize {
         self.max_count
     }
 
-    /// Nothing more waits.
+    /// Records that no more datagrams wait.
     pub(crate) fn drained(&mut self) {
         self.more = false;
     }
@@ -95,47 +96,48 @@ impl RecvBatch {
         &self.received
     }
 
-    /// The first that was not handed over, and its bytes.
+    /// The first datagram that was not handed over, and its bytes.
     pub(crate) fn first(&self) -> Option<(&RecvMeta, &[u8])> {
-        self.received.get(self.next).map(|came| (came, self.data(came)))
+        self.received.get(self.next).map(|meta| (meta, self.data(meta)))
     }
 
     pub(crate) fn hand_over(&mut self) {
         self.next += 1;
     }
 
-    /// What was not handed over, for itself, and no larger than it has to be.
+    /// Moves the remaining datagrams to a batch of their own, with a buffer of minimal size.
     pub(crate) fn rest(&mut self) -> RecvBatch {
         let mut rest = RecvBatch::default();
-        for came in self.received.get(self.next..).unwrap_or_default() {
+        for meta in self.received.get(self.next..).unwrap_or_default() {
             let start = rest.buffer.len();
-            rest.buffer.extend_from_slice(self.data(came));
-            rest.received.push(RecvMeta { start, ..came.clone() });
+            rest.buffer.extend_from_slice(self.data(meta));
+            rest.received.push(RecvMeta { start, ..meta.clone() });
         }
         self.next = self.received.len();
         rest
     }
 
-    pub(crate) fn data(&self, came: &RecvMeta) -> &[u8] {
-        self.buffer.get(came.start..came.start + came.length).unwrap_or_default()
+    pub(crate) fn data(&self, meta: &RecvMeta) -> &[u8] {
+        self.buffer.get(meta.start..meta.start + meta.length).unwrap_or_default()
     }
 }
 
-/// A datagram that waits to be sent; its bytes follow those of the one before.
+/// A datagram to be sent. Its bytes follow those of the datagram before.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Transmit {
     pub(crate) length: usize,
-    /// `None` where the socket has one peer.
+    /// `None` for a connected socket.
     pub(crate) to: Option<Address>,
-    /// `None` leaves it to the socket and the system.
+    /// Source address. `None` leaves the choice to the socket and the system.
     pub(crate) origin: Option<Origin>,
 }
 
-/// Whether an error can be news of the other side, which some call on the socket tells once, before it does what it was
-/// asked to. The same numbers can be about that call, which will then fail again.
+/// Whether an error can report an earlier datagram's fate. Some call on the socket returns it once,
+/// before it does its own work. The same numbers can be about the call itself, which then fails
+/// again.
 ///
-/// Of UDP they are what Linux makes of ICMP, and of ICMPv6: the network's answers to earlier datagrams. Of a UNIX socket it is
-/// that its peer has taken another one, and not read all.
+/// On UDP sockets, Linux maps ICMP and ICMPv6 messages about earlier datagrams to these numbers. On
+/// UNIX sockets, ECONNRESET means that the peer connected to another socket with unread data.
 pub(crate) fn is_icmp_error(error: &io::Error) -> bool {
     matches!(
         error.raw_os_error().map(Errno::from_raw_os_error),
@@ -154,14 +156,15 @@ pub(crate) fn is_icmp_error(error: &io::Error) -> bool {
     )
 }
 
-/// The network is not there: only Linux has the number.
+/// Linux's number for an absent network. Other systems have none.
 #[cfg(any(target_os = "android", target_os = "linux"))]
 const NONET: Errno = Errno::NONET;
 #[cfg(not(any(target_os = "android", target_os = "linux")))]
 const NONET: Errno = Errno::HOSTDOWN;
 
-/// Datagrams of one call. Measured: 32 have most of what there is to gain.
+/// Max datagrams per call. Measured: 32 has most of the gain of larger batches.
 pub(crate) const BATCH: usize = 32;
 
-/// The longest datagram that UDP has room for; IPv6 has 20 bytes more, which nobody relies on.
+/// Max payload of a UDP datagram over IPv4. Over IPv6 it is 20 bytes more, which is not used in
+/// practice.
 pub(crate) const LONGEST_DATAGRAM: usize = 65_507;

@@ -6,19 +6,19 @@ use std::time::Duration;
 
 /// A point in monotonic time, in nanoseconds since an origin that the process chose.
 ///
-/// It plays the part of [`std::time::Instant`], which nobody but the system can make: a
-/// simulated network has to. Instants of the reactors of one process compare with each other.
-/// Sums saturate, so that a deadline centuries away is a deadline that never comes.
+/// A replacement for [`std::time::Instant`], which has no public constructor: a simulated network
+/// has to create instants. Instants of all reactors of a process are comparable. Sums saturate, so
+/// a deadline centuries away is never reached.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Instant(u64);
 
 impl Instant {
-    /// The instant that lies `since_origin` after the clock's origin.
+    /// Creates the instant `since_origin` after the clock's origin.
     pub fn from_origin(since_origin: Duration) -> Instant {
         Instant(nanoseconds(since_origin))
     }
 
-    /// How long after the clock's origin this is.
+    /// The duration since the clock's origin.
     pub fn since_origin(self) -> Duration {
         Duration::from_nanos(self.0)
     }
@@ -31,7 +31,7 @@ impl Instant {
         self.0
     }
 
-    /// The time from `earlier` to this instant; zero when `earlier` is the later one.
+    /// The duration from `earlier` to this instant. Zero when `earlier` is later.
     pub fn saturating_since(self, earlier: Instant) -> Duration {
         Duration::from_nanos(self.0.saturating_sub(earlier.0))
     }
@@ -54,7 +54,7 @@ impl AddAssign<Duration> for Instant {
 impl Sub for Instant {
     type Output = Duration;
 
-    /// As [`Instant::saturating_since`]: never negative, never a panic.
+    /// As [`Instant::saturating_since`]: never negative, never panics.
     fn sub(self, earlier: Instant) -> Duration {
         self.saturating_since(earlier)
     }
@@ -66,7 +66,7 @@ impl fmt::Debug for Instant {
     }
 }
 
-/// A duration in nanoseconds. 584 years fit; what is longer counts as that.
+/// Converts a duration to nanoseconds. Durations of more than 584 years saturate.
 pub(crate) fn nanoseconds(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }

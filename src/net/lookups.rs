@@ -1,19 +1,21 @@
-//! The look-ups of host names that one process has asked for: which wait, which run, and who waits for them.
+//! The host name look-ups of one process: waiting, running, and the requests for each.
 //!
-//! Each back end keeps one [`Lookups`]. The operating system's runs them on threads, the simulation in virtual time.
-//! - Look-ups begin first in, first out, at most `max_running` at a time.
-//! - A name that is asked for while it is being looked up, or in the queue, is looked up once, and everyone who asked is
-//!   answered.
-//! - A name that no asker wants any more leaves the queue. If its look-up has begun, nothing can stop it: it keeps its
-//!   place among the running ones, and a new asker for the same name joins it. So a name whose look-up hangs never
-//!   occupies a second thread, however often it is asked for again.
+//! Each back end has one [`Lookups`]. The operating system's runs look-ups on threads, the
+//! simulation's in virtual time.
+//! - Look-ups start first in, first out, at most `max_running` at a time.
+//! - A name has one look-up at a time. A request for a name that waits or runs joins its look-up,
+//!   and every request is answered.
+//! - A name whose requests are all cancelled leaves the queue. A running look-up cannot be stopped:
+//!   it keeps its place among the running ones, and a new request for the same name joins it. A
+//!   look-up that hangs therefore never occupies a second thread, however often its name is
+//!   requested.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use super::{Answer, Instant};
 
-/// One request for the addresses of a name.
+/// The id of one request for the addresses of a name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct LookupId {
     lookup: u64,
@@ -21,31 +23,31 @@ pub(crate) struct LookupId {
 }
 
 impl LookupId {
-    /// A request that is over already.
+    /// The id of a request that is over already.
     pub(crate) const OVER: LookupId = LookupId { lookup: 0, asker: 0 };
 }
 
-/// How far a request has come.
+/// The progress of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum LookupProgress {
-    /// The name waits in the queue.
+    /// The look-up waits in the queue.
     Waiting,
-    /// The name has been looked up since then.
+    /// The look-up has been running since this time.
     Running(Instant),
-    /// The answer is on its way, has arrived, or was cancelled.
+    /// The request was answered or cancelled, or its answer is being delivered.
     Over,
 }
 
 /// The look-ups of one process.
 pub(crate) struct Lookups {
     max_running: usize,
-    /// Limit on requests that are not answered yet.
+    /// Max unanswered requests.
     max_asked: usize,
     asked: usize,
-    /// By number: the order in which they begin.
+    /// Waiting look-ups by number, which is the order in which they start.
     waiting: BTreeMap<u64, Lookup>,
     running: BTreeMap<u64, Lookup>,
-    /// The numbers of those that wait or run, by name in lower case.
+    /// Numbers of waiting and running look-ups, by name in lower case.
     by_name: HashMap<Arc<str>, u64>,
     count: u64,
 }
@@ -53,7 +55,7 @@ pub(crate) struct Lookups {
 struct Lookup {
     name: Arc<str>,
     askers: BTreeMap<u64, (u16, Answer)>,
-    /// When it began, while it runs.
+    /// Start time, while the look-up runs.
     began: Option<Instant>,
 }
 
@@ -70,7 +72,7 @@ impl Lookups {
         }
     }
 
-    /// Takes a request; gives the answer back when as many wait for one as may.
+    /// Adds a request. Returns the answer callback when the limit of requests is reached.
     pub(crate) fn ask(&mut self, host: &str, port: u16, answer: Answer) -> Result<LookupId, Answer> {
         if self.asked >= self.max_asked {
             return Err(answer);
@@ -92,7 +94,8 @@ impl Lookups {
         Ok(LookupId { lookup: number, asker })
     }
 
-    /// Begins the next look-up: its number and its name. `None` when none waits, or as many run as may.
+    /// Starts the next look-up and returns its number and name. `None` when no look-up waits, or
+    /// the max is running.
     pub(crate) fn begin(&mut self, now: Instant) -> Option<(u64, Arc<str>)> {
         if self.running.len() >= self.max_running {
             return None;
@@ -104,7 +107,8 @@ impl Lookups {
         Some((number, name))
     }
 
-    /// Ends a look-up that runs: when it began, and who is to be answered, with the ports that they asked for.
+    /// Ends a running look-up. Returns its start time and the callbacks to answer, with their
+    /// ports.
     pub(crate) fn finish(&mut self, number: u64) -> Option<(Instant, Vec<(u16, Answer)>)> {
         let lookup = self.running.remove(&number)?;
         self.by_name.remove(&lookup.name);
@@ -112,7 +116,7 @@ impl Lookups {
         Some((lookup.began?, lookup.askers.into_values().collect()))
     }
 
-    /// Takes a request back, and with it its answer; `None` when it is over.
+    /// Cancels a request and returns its answer callback. `None` when the request is over.
     pub(crate) fn cancel(&mut self, id: LookupId) -> Option<Answer> {
         let lookup = match self.running.get_mut(&id.lookup) {
             Some(running) => running,
@@ -128,7 +132,7 @@ impl Lookups {
         Some(answer)
     }
 
-    /// How far a request has come.
+    /// The progress of a request.
     pub(crate) fn progress(&self, id: LookupId) -> LookupProgress {
         let asks = |lookup: &&Lookup| lookup.askers.contains_key(&id.asker);
         if self.waiting.get(&id.lookup).filter(asks).is_some() {
@@ -138,7 +142,7 @@ impl Lookups {
         running.and_then(|lookup| lookup.began).map_or(LookupProgress::Over, LookupProgress::Running)
     }
 
-    /// How many names wait for their look-up to begin.
+    /// Number of names whose look-up has not started.
     pub(crate) fn waiting(&self) -> usize {
         self.waiting.len()
     }

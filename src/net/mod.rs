@@ -1,20 +1,24 @@
-//! The seam: sockets, clock, randomness, signals and threads, at the level of system calls.
+//! The driver interface: sockets, clock, randomness, signals and threads, at the level of system
+//! calls.
 //!
-//! Everything above this module is one body of code, whatever lies below: `os` is the real
-//! network on `mio`. Nothing else in the crate touches a socket, a clock or randomness.
+//! All code above this module is the same for every back end. `os` is the real network, on `mio`.
+//! `null` is a placeholder. The `sim` module has a simulated network. No other module of the crate
+//! uses a socket, a clock or randomness.
 //!
-//! The contract that a back end keeps:
-//! - Sockets are named by the [`Token`]s that the caller chose. A call with a token that names no open
-//!   socket fails with `NotFound`, except `close`, which then does nothing.
-//! - All calls return at once, but for `poll`. Errors keep the system's error number.
-//! - Readiness is edge-triggered, for both directions, from `open` or `accept` on: after it was
-//!   reported, more reports may come only once a call answered `WouldBlock` or moved less
-//!   than it was asked to. Spurious and merged reports are allowed.
-//! - A listener is told of by level: after each `accept`, whatever that answered, the next poll tells again if a connection
-//!   waits, so that nobody has to accept until it fails. One that rests is not told of, or, where the system watches edges alone,
-//!   once for each that comes.
+//! The contract of a back end:
+//! - The caller chooses the [`Token`] that names a socket. A call with a token that names no open
+//!   socket fails with `NotFound`. Exception: `close` then does nothing.
+//! - All calls except `poll` return without blocking. Errors keep the system's error number.
+//! - Readiness is edge-triggered, for both directions, from `open` or `accept` on. After a report,
+//!   further reports may come only once a call returned `WouldBlock` or moved fewer bytes than
+//!   requested. Spurious and merged reports are allowed.
+//! - A listener's readiness is level-triggered. After each `accept`, whatever its result, the next
+//!   poll reports the listener again if a connection waits. The caller need not accept until
+//!   `WouldBlock`.
+//! - A paused listener is not reported. Where the system has edge-triggered readiness only, it is
+//!   reported once per new connection.
 //!
-//! What is deliberately above this line: timers, fairness, buffers, timeouts, closing, naming.
+//! Timers, fairness, buffers, timeouts, closing and naming are deliberately above this interface.
 
 mod address;
 #[cfg(test)]
@@ -46,7 +50,7 @@ pub use process::{ChildStream, ExitReason, ProcessSignal, SpawnFault, SpawnProce
 pub(crate) use process::{Pipes, SpawnError};
 pub use signal::Signal;
 
-/// The calls that a network has to answer.
+/// A network driver: the system calls that the reactor makes.
 pub(crate) trait Net {
     /// Monotonic time.
     fn now(&self) -> Instant;
@@ -57,133 +61,141 @@ pub(crate) trait Net {
     /// 64 unpredictable bits.
     fn random(&mut self) -> u64;
 
-    /// Whether `choose` is left to chance.
+    /// Whether [`pick_index`](Net::pick_index) is random.
     fn is_shuffled(&self) -> bool {
         false
     }
 
-    /// Which of so many goes first, where a program should not notice: always the first, but where chance decides.
-    fn pick_index(&mut self, among: usize) -> usize {
-        let _ = among;
+    /// Picks an index below `count`, where the order must not matter to a program. Default: 0. A
+    /// shuffling driver picks at random.
+    fn pick_index(&mut self, count: usize) -> usize {
+        let _ = count;
         0
     }
 
-    /// Whether accepted sockets have TCP_NODELAY as their listener was opened with it.
+    /// Whether accepted sockets inherit TCP_NODELAY from their listener.
     fn inherits_nodelay(&self) -> bool;
 
-    /// How many descriptors the process may have open.
+    /// Limit on open descriptors of the process. (RLIMIT_NOFILE.)
     fn descriptor_limit(&self) -> usize;
 
-    /// Opens a socket and watches it. A connection is under way afterwards, not made.
-    fn open(&mut self, token: Token, what: &Open) -> Result<(), OpenError>;
+    /// Opens a socket and registers it with the poll. A TCP connect is then in progress, not
+    /// established.
+    fn open(&mut self, token: Token, options: &Open) -> Result<(), OpenError>;
 
-    /// Makes a socket of a descriptor that somebody else opened, and watches it. The descriptor is closed when that
-    /// cannot be done.
-    fn adopt(&mut self, token: Token, descriptor: OwnedFd, what: Adopt) -> Result<(), OpenError> {
-        let _ = (token, descriptor, what);
+    /// Makes a socket of a descriptor that other code opened, and registers it with the poll.
+    /// Closes the descriptor on failure.
+    fn adopt(&mut self, token: Token, descriptor: OwnedFd, kind: Adopt) -> Result<(), OpenError> {
+        let _ = (token, descriptor, kind);
         Err(OpenError { step: OpenStep::Adopt, error: io::ErrorKind::Unsupported.into() })
     }
 
-    /// Another descriptor of the same socket, for somebody else: from now on closing ours ends nothing.
+    /// Duplicates a socket's descriptor, to hand it to other code. Closing the socket then no
+    /// longer ends the connection.
     fn duplicate(&mut self, socket: Token) -> io::Result<OwnedFd> {
         let _ = socket;
         Err(io::ErrorKind::Unsupported.into())
     }
 
-    /// Begins a child process, whose end is told as readable, and watches its pipes; says its number. Pipes are streams: to
-    /// send to one that nobody reads fails, and so does to receive from one that is written to. After an error there
-    /// is no child.
-    fn spawn(&mut self, process: Token, pipes: Pipes, what: &SpawnProcess) -> Result<u32, SpawnError> {
-        let _ = (process, pipes, what);
+    /// Starts a child process, registers its pipes with the poll, and returns its process ID. The
+    /// exit of the child is reported as readable. Each pipe is a stream in one direction. `send` to
+    /// a pipe fails once the child has closed it, and `recv` from the same pipe then reports it.
+    /// After an error there is no child.
+    fn spawn(&mut self, process: Token, pipes: Pipes, spawn: &SpawnProcess) -> Result<u32, SpawnError> {
+        let _ = (process, pipes, spawn);
         Err(io::Error::from(io::ErrorKind::Unsupported).into())
     }
 
-    /// How a child process ended; `None` while it runs. Waits so long for it.
-    fn exit_reason(&mut self, process: Token, patience: Duration) -> io::Result<Option<ExitReason>> {
-        let _ = (process, patience);
+    /// Returns how a child process ended, or `None` while it runs. Blocks for at most `timeout`.
+    fn exit_reason(&mut self, process: Token, timeout: Duration) -> io::Result<Option<ExitReason>> {
+        let _ = (process, timeout);
         Err(io::ErrorKind::NotFound.into())
     }
 
-    /// Sends a child process a signal, or the group that it leads. It fails once `exit_reason` has told of its end.
+    /// Sends a signal to a child process, or to the group that it leads. Fails once `exit_reason`
+    /// has returned the child's end.
     fn signal_process(&mut self, process: Token, signal: ProcessSignal) -> io::Result<()> {
         let _ = (process, signal);
         Err(io::ErrorKind::NotFound.into())
     }
 
-    /// Tells a child's terminal its size.
+    /// Sets the size of a child's terminal.
     fn resize_terminal(&mut self, terminal: Token, size: TerminalSize) -> io::Result<()> {
         let _ = (terminal, size);
         Err(io::ErrorKind::NotFound.into())
     }
 
-    /// Makes one stream of the process's standard input and output, and watches it.
+    /// Makes one stream of the process's standard input and output, and registers it with the poll.
     fn standard_streams(&mut self, token: Token) -> io::Result<()> {
         let _ = token;
         Err(io::ErrorKind::Unsupported.into())
     }
 
-    /// Takes one connection from a listener's queue and watches it as `token`.
+    /// Accepts one connection from a listener's queue and registers it as `token`.
     fn accept(&mut self, listener: Token, token: Token) -> io::Result<Accepted>;
 
-    /// Whether a listener rests: it is not told of, whoever waits, until it rests no more.
-    fn set_listener_paused(&mut self, listener: Token, rests: bool);
+    /// Pauses or resumes a listener. A paused listener is not reported as ready.
+    fn set_listener_paused(&mut self, listener: Token, paused: bool);
 
-    /// Out of descriptors: accepts and closes up to `most` waiting connections with the help of a
-    /// spare descriptor, so that their peers hear of it. Returns how many.
-    fn shed(&mut self, listener: Token, most: usize) -> usize;
+    /// Accepts and closes up to `max` waiting connections when the process is out of descriptors.
+    /// Uses a spare descriptor, so that the peers see the close. Returns the number of closed
+    /// connections.
+    fn shed(&mut self, listener: Token, max: usize) -> usize;
 
     fn recv(&mut self, socket: Token, buffer: &mut [u8]) -> io::Result<usize>;
 
     fn send(&mut self, socket: Token, data: &[u8]) -> io::Result<usize>;
 
-    /// Bytes that a stream has received and that were not read yet. (FIONREAD.)
+    /// Number of bytes in the kernel's receive buffer of a stream. (FIONREAD.)
     fn unread(&self, socket: Token) -> io::Result<usize> {
         let _ = socket;
         Err(io::ErrorKind::Unsupported.into())
     }
 
-    /// As `recv` on a UNIX socket, with the descriptors that came; stops at each of them, so that less than there was
-    /// room for says nothing.
+    /// Receives as `recv` on a UNIX socket, with passed descriptors. The call stops at each message
+    /// with descriptors, so a short read does not mean that the socket is drained.
     fn recv_descriptors(
         &mut self,
         socket: Token,
         buffer: &mut [u8],
-        into: &mut ReceivedFds,
+        received: &mut ReceivedFds,
     ) -> io::Result<usize> {
-        let _ = into;
+        let _ = received;
         self.recv(socket, buffer)
     }
 
-    /// As `send` on a UNIX socket, the first byte with descriptors.
+    /// Sends as `send` on a UNIX socket, with descriptors attached to the first byte.
     fn send_descriptors(&mut self, socket: Token, data: &[u8], descriptors: &[OwnedFd]) -> io::Result<usize> {
         let _ = (socket, data, descriptors);
         Err(io::ErrorKind::Unsupported.into())
     }
 
-    /// Takes as many datagrams as one call brings, at least one, and no more than are wanted; says with them whether more
-    /// may wait, and, of a UDP socket at any address without a peer, where each was sent to.
-    fn recv_datagrams(&mut self, socket: Token, into: &mut RecvBatch) -> io::Result<()>;
+    /// Receives as many datagrams as one call returns, at least one and at most the batch's limit.
+    /// Records whether more may wait. For an unconnected UDP socket bound to any address, also
+    /// records each datagram's destination.
+    fn recv_datagrams(&mut self, socket: Token, batch: &mut RecvBatch) -> io::Result<()>;
 
-    /// Sends the first of these datagrams, whose bytes lie one behind the other; says how many. An error is the first one's.
-    /// An origin that is no address of this host is `InvalidInput`, or `NetworkUnreachable` of IPv4.
-    fn send_datagrams(&mut self, socket: Token, bytes: &[u8], going: &[Transmit]) -> io::Result<usize>;
+    /// Sends the first of these datagrams, whose bytes are contiguous in `bytes`, and returns how
+    /// many were sent. An error is the first datagram's. An origin that is not an address of this
+    /// host fails with `InvalidInput`, or with `NetworkUnreachable` for IPv4.
+    fn send_datagrams(&mut self, socket: Token, bytes: &[u8], datagrams: &[Transmit]) -> io::Result<usize>;
 
-    /// Sends FIN; the other direction stays open.
+    /// Sends FIN. The other direction stays open.
     fn shutdown_write(&mut self, socket: Token) -> io::Result<()>;
 
-    /// Closes and forgets a socket of any kind. A child process is forgotten, and left alone if it runs.
+    /// Closes and forgets a socket of any kind. A child process is forgotten and keeps running.
     fn close(&mut self, socket: Token, how: Close);
 
-    /// The address on this side.
+    /// The local address.
     fn local_address(&self, socket: Token) -> io::Result<Address>;
 
-    /// The address on the other side; `NotConnected` while a connection is under way.
+    /// The peer's address. `NotConnected` while a connect is in progress.
     fn peer_address(&self, socket: Token) -> io::Result<Address>;
 
-    /// The socket's pending error, which is cleared.
+    /// Returns and clears the socket's pending error. (SO_ERROR.)
     fn take_error(&self, socket: Token) -> io::Result<Option<io::Error>>;
 
-    /// Who is on the other side of a UNIX socket.
+    /// The credentials of a UNIX socket's peer. (SO_PEERCRED.)
     fn credentials(&self, socket: Token) -> io::Result<Credentials> {
         let _ = socket;
         Err(io::ErrorKind::Unsupported.into())
@@ -191,49 +203,52 @@ pub(crate) trait Net {
 
     fn set(&mut self, socket: Token, option: SocketOption) -> io::Result<()>;
 
-    /// Waits until something happened, or `timeout` passed, and appends what did. If nothing came, returns how long the
-    /// network is known to have been silent, counted from the call; `None` if the wait ended early.
+    /// Waits for events or until `timeout` has passed, and appends the events. Without events,
+    /// returns how long the network is known to have been silent, counted from the call. Returns
+    /// `None` if the wait ended early.
     fn poll(&mut self, events: &mut Vec<Event>, timeout: Option<Duration>) -> io::Result<Option<Duration>>;
 
-    /// The most events that one poll reports. Further events wait for the next poll.
+    /// Max events that one poll reports. Further events wait for the next poll.
     fn max_events(&self) -> usize {
         usize::MAX
     }
 
-    /// What became of polls that spun: none do, but on a network that is waited for in real time.
+    /// Statistics of busy-polling. All zero for a driver that does not wait in real time.
     fn spins(&self) -> BusyPollStats {
         BusyPollStats::default()
     }
 
-    /// Ends a `poll` from any thread.
+    /// A handle that ends a `poll` from any thread.
     fn waker(&self) -> Arc<dyn Wake>;
 
-    /// From now on these signals, and no others, come as events.
+    /// Replaces the set of signals that are delivered as events.
     fn set_signals(&mut self, signals: &[Watch]) -> io::Result<()>;
 
-    /// Runs a job on a thread of the pool; gives it back when the queue is full.
+    /// Runs a job on a thread of the pool. Returns the job when the queue is full.
     fn run_job(&mut self, job: Job) -> Result<(), Job>;
 
-    /// The number of a network interface of this machine; an error when it has none of this name.
+    /// The index of a network interface of this machine. An error when no interface has this name.
     fn interface_index(&self, name: &str) -> io::Result<u32>;
 
-    /// Looks a host name up, off the loop, and hands the outcome to `answer` on any thread, never inside this call.
+    /// Starts a host name look-up on another thread. Its outcome is passed to `answer` on any
+    /// thread, never inside this call.
     fn resolve(&mut self, host: &str, port: u16, answer: Answer) -> Result<LookupId, NotAsked>;
 
-    /// Takes a look-up back: its answer is dropped, and it needs no thread unless it has one.
+    /// Cancels a look-up and drops its answer. A look-up that has not started needs no thread any
+    /// more.
     fn cancel_lookup(&mut self, lookup: LookupId);
 
-    /// How far a look-up has come.
+    /// The progress of a look-up.
     fn lookup_progress(&self, lookup: LookupId) -> LookupProgress;
 }
 
-/// Limits of the threads of a process.
+/// Limits on the threads of a process.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ThreadLimits {
-    /// Threads for jobs, and how many jobs may wait for one.
+    /// Max threads for jobs, and max jobs that wait for a thread.
     pub(crate) threads: usize,
     pub(crate) thread_queue: usize,
-    /// Threads for look-ups of names, and how many look-ups may be under way or wait.
+    /// Max threads for name look-ups, and max look-ups that run or wait.
     pub(crate) lookup_threads: usize,
     pub(crate) lookup_queue: usize,
 }
@@ -242,25 +257,25 @@ pub(crate) struct ThreadLimits {
 pub(crate) type Job = Box<dyn FnOnce() + Send>;
 
 impl ThreadLimits {
-    /// Of a process without threads.
+    /// Limits of a process without threads.
     pub(crate) const NONE: ThreadLimits =
         ThreadLimits { threads: 0, thread_queue: 0, lookup_threads: 0, lookup_queue: 0 };
 }
 
-/// Where the outcome of a look-up goes.
+/// Callback for the outcome of a look-up.
 pub(crate) type Answer = Box<dyn FnOnce(LookedUp) + Send>;
 
 /// The outcome of a look-up.
 #[derive(Debug)]
 pub(crate) struct LookedUp {
-    /// When the resolver was asked. Before that the look-up may have waited for a thread.
+    /// Time at which the resolver was asked. The look-up may have waited for a thread before.
     pub(crate) began: Instant,
     /// The addresses, in the resolver's order.
     pub(crate) found: Result<Vec<SocketAddr>, NameError>,
 }
 
 impl LookedUp {
-    /// The addresses with this port.
+    /// The addresses of `found` with this port.
     pub(crate) fn new(began: Instant, found: &Result<Vec<SocketAddr>, NameError>, port: u16) -> LookedUp {
         let with_port = |address: &SocketAddr| {
             let mut address = *address;
@@ -272,38 +287,38 @@ impl LookedUp {
     }
 }
 
-/// Why a look-up was not taken.
+/// Reason why a look-up was not started.
 #[derive(Debug)]
 pub(crate) enum NotAsked {
-    /// As many look-ups are under way or wait as may.
+    /// The limit of look-ups that run or wait is reached.
     QueueFull,
-    /// There is no thread, and none can be started.
+    /// No thread runs, and starting one failed.
     NoThread(io::Error),
 }
 
-/// Why a look-up found no address, in words.
+/// Reason why a look-up found no address, as text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum NameError {
     /// The resolver answered that the name has no address.
     NotFound(String),
-    /// The resolver could not be asked, or did not know.
+    /// The resolver could not be asked, or had no definite answer.
     Failed(String),
 }
 
-/// Ends a poll that waits.
+/// Ends a blocked poll.
 pub(crate) trait Wake: Send + Sync {
     fn wake(&self);
 }
 
-/// Where a socket, connector or connection stands: an index and a generation in 64 bits.
+/// The key of a socket, connector or connection: an index and a generation in 64 bits.
 ///
-/// The same bits are the public names and the poll's token. An index is used again, a
-/// generation is not, so what belongs to an old one is recognised.
+/// The public ids and the poll's token have the same bits. Indices are reused and generations are
+/// not, so events of an old generation are recognised.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct Token(u64);
 
 impl Token {
-    /// Names nothing.
+    /// A token that names nothing.
     pub(crate) const NONE: Token = Token(u64::MAX);
 
     pub(crate) fn new(index: u32, generation: u32) -> Token {
@@ -311,7 +326,6 @@ impl Token {
     }
 
     pub(crate) fn index(self) -> usize {
-        // The mask leaves 32 bits.
         (self.0 & 0xffff_ffff) as usize
     }
 
@@ -334,7 +348,7 @@ impl fmt::Debug for Token {
     }
 }
 
-/// What to open.
+/// A socket to open, with its options.
 #[derive(Clone, Debug)]
 pub(crate) enum Open {
     TcpListen {
@@ -344,7 +358,7 @@ pub(crate) enum Open {
         ipv6_only: Option<bool>,
         backlog: u32,
         buffers: Buffers,
-        /// Of what is accepted, where [`Net::inherits_nodelay`].
+        /// TCP_NODELAY of accepted sockets, where [`Net::inherits_nodelay`].
         nodelay: bool,
     },
     TcpConnect {
@@ -355,17 +369,17 @@ pub(crate) enum Open {
     },
     UnixListen {
         address: UnixAddress,
-        /// Of the file, before anybody can connect.
+        /// File mode, set before the first connect is possible.
         mode: Option<u32>,
         backlog: u32,
-        /// A file that nobody listens on any more makes room.
+        /// Removes a socket file that has no listener.
         remove_stale: bool,
-        /// The file goes with the listener.
+        /// Removes the socket file on close.
         unlink: bool,
         buffers: Buffers,
     },
-    /// Made at once or not at all; `WouldBlock` says that the other side's queue is full, and nothing will tell when it
-    /// is not.
+    /// A UNIX connect completes at once or fails. `WouldBlock`: the listener's backlog is full, and
+    /// no event reports when it has room again.
     UnixConnect {
         address: UnixAddress,
         bind: Option<UnixAddress>,
@@ -373,7 +387,7 @@ pub(crate) enum Open {
     },
     Udp {
         bind: SocketAddr,
-        /// The only peer there is to be.
+        /// The only peer, if the socket is connected.
         connect: Option<SocketAddr>,
         reuse_address: bool,
         reuse_port: bool,
@@ -383,7 +397,7 @@ pub(crate) enum Open {
     },
     UnixDatagram {
         bind: Option<UnixAddress>,
-        /// The only peer there is to be.
+        /// The only peer, if the socket is connected.
         connect: Option<UnixAddress>,
         mode: Option<u32>,
         remove_stale: bool,
@@ -392,36 +406,37 @@ pub(crate) enum Open {
     },
 }
 
-/// What a descriptor is taken for.
+/// Expected type of an adopted descriptor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Adopt {
-    /// A socket of streams that listens.
+    /// A listening stream socket.
     Listener,
-    /// A socket of streams that is connected.
+    /// A connected stream socket.
     Connection,
-    /// A socket of datagrams.
+    /// A datagram socket.
     Datagram,
 }
 
-/// Who is on the other side of a UNIX socket, as the system knows it. (SO_PEERCRED.)
+/// Credentials of a UNIX socket's peer, from the kernel. (SO_PEERCRED.)
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Credentials {
-    /// The process that connected, or listened; `None` when it is outside of our own process namespace.
+    /// Process ID of the peer that connected or listened. `None` when it is outside of this
+    /// process's PID namespace.
     pub process: Option<u32>,
-    /// Its effective user, by number.
+    /// Effective user ID.
     pub user: u32,
-    /// Its effective group, by number.
+    /// Effective group ID.
     pub group: u32,
 }
 
-/// Sizes of the kernel's buffers, in bytes; `None` leaves the system's.
+/// Sizes of the kernel's socket buffers, in bytes. `None` keeps the system's default.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Buffers {
     pub(crate) send: Option<usize>,
     pub(crate) receive: Option<usize>,
 }
 
-/// Which step of opening a socket failed.
+/// A failed step of opening a socket.
 #[derive(Debug)]
 pub(crate) struct OpenError {
     pub(crate) step: OpenStep,
@@ -455,18 +470,18 @@ impl OpenStep {
     }
 }
 
-/// What came of an accept that the kernel answered.
+/// Result of an accept that the kernel completed.
 pub(crate) enum Accepted {
-    /// A connection from this peer. The address is from the accept itself: a peer that
-    /// has reset since has none any more.
+    /// A connection from this peer. The address is from the accept itself, because `getpeername`
+    /// fails once the peer has sent RST.
     Connection(Address),
-    /// A connection that could not be watched, and is closed.
+    /// A connection that could not be registered with the poll. It is closed.
     Dropped(io::Error),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Close {
-    /// FIN after what was sent.
+    /// FIN after all sent data.
     Graceful,
     /// RST at once.
     Reset,
@@ -475,20 +490,20 @@ pub(crate) enum Close {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum SocketOption {
     NoDelay(bool),
-    /// Idle time before the first probe, 1 to 32,767 whole seconds; `None` switches keepalive off.
+    /// Idle time before the first probe, 1 to 32,767 whole seconds. `None` turns keepalive off.
     KeepAlive(Option<Duration>),
-    /// How long sent data, or keepalive probes, may go unanswered, in whole milliseconds
-    /// (TCP_USER_TIMEOUT); `None`: as long as the system sends again, or four probes.
+    /// Max time that sent data, or keepalive probes, may stay unacknowledged, in whole milliseconds
+    /// (TCP_USER_TIMEOUT). `None`: the system's limit on retransmissions, or four probes.
     UserTimeout(Option<Duration>),
-    /// Datagrams may go to everybody.
+    /// Whether datagrams may be sent to broadcast addresses.
     Broadcast(bool),
-    /// Hops that a datagram to one host may take.
+    /// Max hops of a unicast datagram.
     Ttl(u32),
-    /// Hops that a datagram to a group may take.
+    /// Max hops of a multicast datagram.
     MulticastTtl(u32),
-    /// What is sent to a group comes back to this host's members.
+    /// Whether multicast datagrams are looped back to members on this host.
     MulticastLoop(bool),
-    /// Where datagrams to groups leave.
+    /// Outgoing interface of multicast datagrams.
     MulticastInterface(Interface),
     Join(IpAddr, Interface),
     Leave(IpAddr, Interface),
@@ -497,37 +512,39 @@ pub(crate) enum SocketOption {
 /// A network interface, for multicast.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Interface {
-    /// The system chooses, by its routes.
+    /// Chosen by the system, from its routes.
     #[default]
     Default,
-    /// The one with this address; IPv4 only.
+    /// The interface with this address. IPv4 only.
     Address(Ipv4Addr),
-    /// By its number, as `ip link` shows it.
+    /// The interface with this index, as `ip link` shows it.
     Index(u32),
 }
 
-/// Descriptors that came with bytes.
+/// Descriptors received with bytes.
 #[derive(Default)]
 pub(crate) struct ReceivedFds {
     pub(crate) descriptors: Vec<OwnedFd>,
-    /// More came than the system had room for, and it has closed them: nobody knows how many.
+    /// The kernel closed further descriptors, because there was no room for them. Their number is
+    /// unknown.
     pub(crate) lost: bool,
 }
 
-/// What the system lets travel at once. (SCM_MAX_FD.)
+/// Max descriptors in one message. (SCM_MAX_FD.)
 pub(crate) const MOST_DESCRIPTORS: usize = 253;
 
-/// Whether descriptors cannot travel because too many of the same user do: some may have arrived soon. The system allows a user
-/// as many on the way, in all its processes, as a process may have open; those with privileges any number.
+/// Whether sending descriptors failed because too many are in flight (ETOOMANYREFS). Some may be
+/// received soon. The kernel limits the in-flight descriptors of a user, over all its processes, to
+/// the process's limit on open descriptors. Privileged users have no limit.
 pub(crate) fn too_many_fds_in_flight(error: &io::Error) -> bool {
     error.raw_os_error() == Some(rustix::io::Errno::TOOMANYREFS.raw_os_error())
 }
 
-/// How often a peer that does not answer is asked, a quarter of the idle time apart: after twice the idle time it
-/// counts as gone.
+/// Number of keepalive probes, a quarter of the idle time apart. An unresponsive peer is lost after
+/// twice the idle time.
 pub(crate) const KEEPALIVE_PROBES: u32 = 4;
 
-/// The system counts in whole seconds.
+/// The interval between keepalive probes. The system counts in whole seconds.
 pub(crate) fn keepalive_interval(idle: Duration) -> Duration {
     Duration::from_secs((idle.as_secs() / u64::from(KEEPALIVE_PROBES)).max(1))
 }
@@ -536,33 +553,34 @@ pub(crate) fn keepalive_interval(idle: Duration) -> Duration {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Watch {
     pub(crate) signal: Signal,
-    /// The first delivery comes as an event, the next does at once what the system does by default.
+    /// Whether only the first delivery is an event. The second then has the system's default
+    /// effect, at once.
     pub(crate) once: bool,
 }
 
-/// How often polls looked again and again before they slept.
+/// Counts of busy-polls.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct BusyPollStats {
     pub(crate) begun: u64,
-    /// Those that slept after it.
+    /// Busy-polls that found no event and went on to sleep.
     pub(crate) in_vain: u64,
 }
 
-/// What a poll found.
+/// An event reported by a poll.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Event {
     Ready(Token, Readiness),
     Signal(Signal),
 }
 
-/// What a socket is ready for.
+/// Readiness of a socket: a set of flags.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Readiness(u8);
 
 impl Readiness {
     pub(crate) const READABLE: Readiness = Readiness(1);
     pub(crate) const WRITABLE: Readiness = Readiness(2);
-    /// The peer sent FIN, or more is wrong: reading has to go on to the end.
+    /// The peer sent FIN, or the socket has an error. The caller has to read to the end.
     pub(crate) const READ_CLOSED: Readiness = Readiness(4);
 
     pub(crate) const ALL: Readiness = Readiness(7);

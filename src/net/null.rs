@@ -1,4 +1,5 @@
-//! No network at all: what a reactor's place is filled with while the reactor itself is lent out.
+//! A driver without a network. It takes the place of a reactor's driver while the reactor itself is
+//! lent out.
 
 use std::io::{self, ErrorKind};
 use std::sync::Arc;
@@ -9,7 +10,7 @@ use crate::net::{
     OpenError, OpenStep, RecvBatch, SocketOption, Token, Transmit, Wake, Watch,
 };
 
-/// Every call fails, time stands at its beginning, and nobody can be woken.
+/// A driver whose calls all fail. Its clock stands at zero, and waking it has no effect.
 pub(crate) struct NullDriver;
 
 impl Net for NullDriver {

@@ -1,4 +1,4 @@
-//! Child processes as values: what to run, how, and how it ended.
+//! Child processes as values: command, options and exit reason.
 
 use crate::escape::{Escaped, EscapedBytes};
 use std::ffi::OsString;
@@ -10,8 +10,8 @@ use std::sync::Arc;
 
 use super::{Signal, Token};
 
-/// What to run, and how. (Twisted: the arguments of `spawnProcess`; without descriptors beyond the three streams, its
-/// `childFDs`.)
+/// A command to run as a child process, with its options. (Twisted: the arguments of
+/// `spawnProcess`. Of its `childFDs`, only the three standard streams.)
 ///
 /// ```
 /// use twistor::{ChildStream, SpawnProcess};
@@ -25,48 +25,52 @@ use super::{Signal, Token};
 /// ```
 #[derive(Clone, Debug)]
 pub struct SpawnProcess {
-    /// The program: a path, or a name that is looked up in PATH.
+    /// The program: a path, or a name to look up in PATH.
     pub program: OsString,
-    /// What the program is told that its name is. Default: `program`.
+    /// The name passed to the program (`argv[0]`). Default: `program`.
     pub name: Option<OsString>,
-    /// Its arguments, without the name.
+    /// Arguments, without the name.
     pub arguments: Vec<OsString>,
-    /// It gets this process's environment; otherwise an empty one. Default: yes. (Twisted: `env=None`.)
+    /// Whether the child inherits this process's environment. Otherwise its environment starts
+    /// empty. Default: true. (Twisted: `env=None`.)
     pub inherit_environment: bool,
-    /// Variables that are set in its environment.
+    /// Environment variables to set.
     pub environment: Vec<(OsString, OsString)>,
-    /// Variables that are not in its environment.
+    /// Environment variables to remove.
     pub without: Vec<OsString>,
-    /// Its working directory. Default: this process's.
+    /// Working directory. Default: this process's.
     pub directory: Option<PathBuf>,
-    /// It runs as this user, by number; needs the right to. Root's supplementary groups are dropped with it. Default: as this
-    /// process.
+    /// User ID of the child. Needs the privilege to change it. Root's supplementary groups are
+    /// dropped with it. Default: this process's.
     pub user: Option<u32>,
-    /// It runs with this group, by number; needs the right to. Default: as this process.
+    /// Group ID of the child. Needs the privilege to change it. Default: this process's.
     pub group: Option<u32>,
-    /// It leads a process group of its own: Ctrl-C at the terminal does not reach it, and signals from here go to all that
-    /// it has started, as far as they have not left the group. Default: no.
+    /// Whether the child leads a process group of its own. Ctrl-C at the terminal then does not
+    /// reach it. Signals from the reactor go to the whole group: the child and those of its
+    /// descendants that have not left the group. Default: false.
     pub own_group: bool,
-    /// Where its standard input comes from. Default: a pipe.
+    /// Source of standard input. Default: a pipe.
     pub stdin: ChildStream,
-    /// Where its standard output goes. Default: a pipe.
+    /// Destination of standard output. Default: a pipe.
     pub stdout: ChildStream,
-    /// Where its standard error goes. Default: a pipe.
+    /// Destination of standard error. Default: a pipe.
     pub stderr: ChildStream,
-    /// It gets a terminal of its own, of this size, and leads a session on it: those of its three streams that would be pipes are the
-    /// terminal, and all that it writes there comes as its standard output, with `\r\n` for the end of a line. What is
-    /// written comes back as well, unless the child switches that off. `own_group` is of no account then: signals go
-    /// to its group. Default: none. (Twisted: `usePTY`.)
+    /// Size of a terminal (pty) for the child, which leads a session on it. The terminal replaces
+    /// the pipes among the three streams. All output to it arrives as standard output, with `\r\n`
+    /// at the end of a line. Input is echoed unless the child turns echo off. `own_group` has no
+    /// effect, since signals go to the child's group anyway. Default: none. (Twisted: `usePTY`.)
     pub terminal: Option<TerminalSize>,
-    /// It does not outlive the reactor: killed when that stops, or is dropped. A graceful stop sends SIGTERM first, closes its
-    /// standard input, and goes on reading its output until it has exited or
-    /// [`Settings::graceful_stop_timeout`](crate::Settings::graceful_stop_timeout) is over. Otherwise its pipes are closed, and it runs on. Default:
-    /// yes: nobody would read its output, wait for it or stop it any more. (Twisted leaves it.)
+    /// Whether the child is killed when the reactor stops or is dropped. A graceful stop first
+    /// sends SIGTERM, closes standard input, and reads the output until the child has exited or
+    /// [`Settings::graceful_stop_timeout`](crate::Settings::graceful_stop_timeout) has passed. If
+    /// false, the pipes are closed and the child runs on. Default: true, because an orphan would
+    /// have no reader for its output, and no parent that waits for it or stops it. (Twisted leaves
+    /// it running.)
     pub kill_on_stop: bool,
 }
 
 impl SpawnProcess {
-    /// Runs `program` with these arguments and the default options.
+    /// Creates a command from a program, its arguments and the default options.
     pub fn new<A>(program: impl Into<OsString>, arguments: impl IntoIterator<Item = A>) -> SpawnProcess
     where
         A: Into<OsString>,
@@ -90,13 +94,13 @@ impl SpawnProcess {
         }
     }
 
-    /// Runs a command line of the shell: `/bin/sh -c LINE`.
+    /// Creates a shell command: `/bin/sh -c LINE`.
     pub fn shell(line: impl Into<OsString>) -> SpawnProcess {
         SpawnProcess::new("/bin/sh", [OsString::from("-c"), line.into()])
     }
 }
 
-/// Program and arguments, for people.
+/// Formats the program and its arguments, for people.
 impl fmt::Display for SpawnProcess {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", EscapedBytes(self.program.as_os_str().as_encoded_bytes()))?;
@@ -106,32 +110,32 @@ impl fmt::Display for SpawnProcess {
     }
 }
 
-/// How many characters a terminal shows.
+/// The size of a terminal, in characters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct TerminalSize {
-    /// Lines.
+    /// Number of lines.
     pub rows: u16,
-    /// Characters in a line.
+    /// Characters per line.
     pub columns: u16,
 }
 
-/// 24 lines of 80.
+/// 24 rows of 80 columns.
 impl Default for TerminalSize {
     fn default() -> TerminalSize {
         TerminalSize { rows: 24, columns: 80 }
     }
 }
 
-/// What one of a child's standard streams is. (Twisted: `childFDs`.)
+/// The type of one of a child's standard streams. (Twisted: `childFDs`.)
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub enum ChildStream {
     /// A pipe to or from this process.
     #[default]
     Pipe,
-    /// The same as this process's.
+    /// This process's stream.
     Inherit,
-    /// Nothing: `/dev/null`.
+    /// `/dev/null`.
     Null,
     /// A duplicate of this descriptor.
     Descriptor(Arc<OwnedFd>),
@@ -143,28 +147,28 @@ impl From<OwnedFd> for ChildStream {
     }
 }
 
-/// What is at fault when a child process cannot be begun.
+/// The cause of a failure to start a child process.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum SpawnFault {
-    /// The program itself, or a limit: of processes, descriptors or memory.
+    /// The program itself, or a limit on processes, descriptors or memory.
     Program,
-    /// What the program is run by: the interpreter of a script, or the dynamic loader.
+    /// The interpreter of a script, or the dynamic loader.
     Interpreter(PathBuf),
     /// The working directory.
     Directory(PathBuf),
-    /// This process may not become this user.
+    /// The change to this user ID.
     User(u32),
-    /// This process may not take on this group.
+    /// The change to this group ID.
     Group(u32),
 }
 
-/// For the middle of a sentence.
+/// Formats a noun phrase, for the middle of a sentence.
 impl fmt::Display for SpawnFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             SpawnFault::Program => f.write_str("the program"),
-            // The name of an interpreter comes from a file.
+            // A script names its interpreter, so the text is untrusted.
             SpawnFault::Interpreter(path) => {
                 write!(f, "its interpreter {}", EscapedBytes(path.as_os_str().as_bytes()))
             }
@@ -177,7 +181,7 @@ impl fmt::Display for SpawnFault {
     }
 }
 
-/// Why a child process could not be begun.
+/// An error of starting a child process.
 #[derive(Debug)]
 pub(crate) struct SpawnError {
     pub(crate) fault: SpawnFault,
@@ -190,35 +194,35 @@ impl From<std::io::Error> for SpawnError {
     }
 }
 
-/// How a child process ended. (Twisted: `ProcessDone`, `ProcessTerminated`.)
+/// The way in which a child process ended. (Twisted: `ProcessDone`, `ProcessTerminated`.)
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ExitReason {
-    /// It exited, with this code; 0 is success.
+    /// Exited with this code. 0 is success.
     Code(i32),
-    /// A signal ended it.
+    /// Killed by a signal.
     Signal {
         /// The signal.
         signal: ProcessSignal,
-        /// The system wrote its memory to a file.
+        /// Whether the system wrote a core dump.
         core_dumped: bool,
     },
-    /// A callback of its protocol panicked with this text: it was killed.
+    /// Killed because a callback of its protocol panicked with this text.
     Panicked(String),
-    /// The reactor stopped, and it runs on.
+    /// The reactor stopped, and the process is still running.
     StillRunning,
-    /// It has ended, and the system does not tell how: another part of this program waited for it (`waitpid(-1)`), or has
-    /// SIGCHLD ignored after the first child was begun.
+    /// Ended with an unknown status. Either another part of this program waited for it
+    /// (`waitpid(-1)`), or SIGCHLD was set to be ignored after the first child was started.
     Unknown,
 }
 
 impl ExitReason {
-    /// Whether it succeeded: exit code 0.
+    /// Whether the process succeeded: exit code 0.
     pub fn is_clean(&self) -> bool {
         *self == ExitReason::Code(0)
     }
 
-    /// The exit code, if it exited by itself.
+    /// The exit code, if the process exited by itself.
     pub fn code(&self) -> Option<i32> {
         match self {
             ExitReason::Code(code) => Some(*code),
@@ -226,7 +230,7 @@ impl ExitReason {
         }
     }
 
-    /// The signal that ended it, if one did.
+    /// The signal that killed the process, if any.
     pub fn signal(&self) -> Option<ProcessSignal> {
         match self {
             ExitReason::Signal { signal, .. } => Some(*signal),
@@ -244,14 +248,14 @@ impl fmt::Display for ExitReason {
             ExitReason::Signal { signal, core_dumped: true } => write!(f, "killed by {signal}, core dumped"),
             ExitReason::Panicked(text) => write!(f, "killed: its protocol panicked: {}", Escaped(text)),
             ExitReason::StillRunning => f.write_str("left running: the reactor stopped"),
-            ExitReason::Unknown => f.write_str("ended, the system does not tell how"),
+            ExitReason::Unknown => f.write_str("ended, exit status unknown"),
         }
     }
 }
 
 impl std::error::Error for ExitReason {}
 
-/// A signal for a child process, by its number. (Twisted: `signalProcess`'s names and numbers.)
+/// A signal for a child process, by number. (Twisted: `signalProcess`'s names and numbers.)
 ///
 /// ```
 /// use twistor::{ProcessSignal, Signal};
@@ -279,15 +283,15 @@ impl ProcessSignal {
     pub const PIPE: ProcessSignal = of(rustix::process::Signal::PIPE);
     /// SIGALRM.
     pub const ALARM: ProcessSignal = of(rustix::process::Signal::ALARM);
-    /// SIGTERM: a polite request to end.
+    /// SIGTERM: a request to exit.
     pub const TERMINATE: ProcessSignal = of(rustix::process::Signal::TERM);
     /// SIGUSR1.
     pub const USER1: ProcessSignal = of(rustix::process::Signal::USR1);
     /// SIGUSR2.
     pub const USER2: ProcessSignal = of(rustix::process::Signal::USR2);
-    /// SIGSTOP: held until SIGCONT; it cannot be caught.
+    /// SIGSTOP: stops the process until SIGCONT; it cannot be caught.
     pub const STOP: ProcessSignal = of(rustix::process::Signal::STOP);
-    /// SIGTSTP: asked to stop, by Ctrl-Z.
+    /// SIGTSTP: a request to stop, by Ctrl-Z.
     pub const SUSPEND: ProcessSignal = of(rustix::process::Signal::TSTP);
     /// SIGCONT.
     pub const CONTINUE: ProcessSignal = of(rustix::process::Signal::CONT);
@@ -296,12 +300,12 @@ impl ProcessSignal {
     /// SIGCHLD.
     pub const CHILD: ProcessSignal = of(rustix::process::Signal::CHILD);
 
-    /// The signal with this number, which the system may refuse.
+    /// Creates a signal from its number. The system may refuse it.
     pub const fn numbered(number: i32) -> ProcessSignal {
         ProcessSignal(number)
     }
 
-    /// Its number on this system.
+    /// The signal's number on this system.
     pub const fn number(self) -> i32 {
         self.0
     }
@@ -354,8 +358,8 @@ impl fmt::Display for ProcessSignal {
     }
 }
 
-/// Where a child's pipes stand in the caller's table; `None` where it has no pipe. A terminal is standard input and output at
-/// once.
+/// Tokens of a child's pipes in the caller's table; `None` for a stream that is no pipe. A terminal
+/// is standard input and output at once.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Pipes {
     pub(crate) stdin: Option<Token>,

@@ -1,4 +1,4 @@
-//! The signals that a reactor can deliver.
+//! Signals that a reactor can deliver.
 
 use std::fmt;
 
@@ -8,23 +8,23 @@ use std::fmt;
 pub enum Signal {
     /// SIGINT: Ctrl-C.
     Interrupt,
-    /// SIGTERM: a polite request to end.
+    /// SIGTERM: a request to exit.
     Terminate,
-    /// SIGHUP: by custom, "read your configuration again" or "say how it stands".
+    /// SIGHUP: by convention, a request to reload the configuration or to report status.
     Hangup,
     /// SIGUSR1.
     User1,
     /// SIGUSR2.
     User2,
-    /// SIGWINCH: the terminal changed its size.
+    /// SIGWINCH: the size of the terminal changed.
     WindowChange,
-    /// SIGCHLD: a child process changed its state.
+    /// SIGCHLD: the state of a child process changed.
     Child,
-    /// SIGQUIT: Ctrl-\, by default the end with a core dump.
+    /// SIGQUIT: Ctrl-\, by default an exit with a core dump.
     Quit,
-    /// SIGTSTP: Ctrl-Z. Whoever handles it stops the process itself, with SIGSTOP.
+    /// SIGTSTP: Ctrl-Z. The handler has to stop the process itself, with SIGSTOP.
     Suspend,
-    /// SIGCONT: the process goes on after it was stopped.
+    /// SIGCONT: the process continues after a stop.
     Continue,
 }
 

@@ -1,40 +1,42 @@
-//! IPv6 zones: the interface that an address belongs to, as `fe80::1%eth0` or `fe80::1%2` have it (RFC 4007, 11).
+//! IPv6 zones: the interface of an address, as in `fe80::1%eth0` or `fe80::1%2` (RFC 4007, section
+//! 11).
 //!
-//! A [`SocketAddr`] has the interface's number. Names are looked up where an address is used, because only this machine
-//! knows its interfaces.
+//! A [`SocketAddr`] has the interface's index. Names are looked up where an address is used,
+//! because interface names are local to a machine.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr, SocketAddrV6};
 
-/// An IP address as text, if need be with a zone.
+/// An IP address as text, with an optional zone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Literal<'a> {
     Ip(IpAddr),
     Zoned(Ipv6Addr, Zone<'a>),
 }
 
-/// The interface of a zone.
+/// A zone: an interface by index or name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Zone<'a> {
     Index(u32),
     Name(&'a str),
 }
 
-/// Why a text with a zone is no address, or none here.
+/// Reason why an address or its zone is invalid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum BadZone {
     OfIpv4,
     Empty,
     Number,
     Name,
-    /// A link-local address has none, and every interface has the same network.
+    /// A link-local address without a zone is ambiguous: every interface has the same prefix.
     Missing,
     /// This machine has no such interface.
     Unknown,
 }
 
 impl<'a> Literal<'a> {
-    /// Reads an address without brackets; `None` when the text is none, with a zone or without.
+    /// Parses an address without brackets. `None` when the text is no IP address, with or without a
+    /// zone.
     pub(crate) fn read(text: &'a str) -> Option<Result<Literal<'a>, BadZone>> {
         let Some((address, zone)) = text.split_once('%') else {
             return text.parse().ok().map(|address| Ok(Literal::Ip(address)));
@@ -46,7 +48,7 @@ impl<'a> Literal<'a> {
         }
     }
 
-    /// Refuses a link-local address without a zone: no system connects to it or binds it.
+    /// Rejects a link-local address without a zone, which no system connects to or binds.
     pub(crate) fn with_its_zone(self) -> Result<Literal<'a>, BadZone> {
         match self {
             Literal::Ip(IpAddr::V6(address)) | Literal::Zoned(address, Zone::Index(0))
@@ -58,7 +60,7 @@ impl<'a> Literal<'a> {
         }
     }
 
-    /// The address with a port; `index` says the number of an interface.
+    /// The socket address with this port. `index` looks up an interface name.
     pub(crate) fn with_port(
         self,
         port: u16,
@@ -81,7 +83,7 @@ impl<'a> Zone<'a> {
             _ if text.bytes().all(|byte| byte.is_ascii_digit()) => {
                 text.parse().map(Zone::Index).map_err(|_| BadZone::Number)
             }
-            1..=LONGEST_NAME if text.bytes().all(is_good) => Ok(Zone::Name(text)),
+            1..=MAX_NAME_LEN if text.bytes().all(is_good) => Ok(Zone::Name(text)),
             _ => Err(BadZone::Name),
         }
     }
@@ -92,7 +94,7 @@ impl BadZone {
         match self {
             BadZone::OfIpv4 => "an IPv4 address has no zone",
             BadZone::Empty => "the zone after % is missing",
-            BadZone::Number => "the zone is no number of an interface",
+            BadZone::Number => "the zone is not an interface number",
             BadZone::Name => "the zone is neither a number nor a name of an interface",
             BadZone::Missing => "a link-local address needs a zone, such as fe80::1%eth0",
             BadZone::Unknown => "this machine has no interface of that name",
@@ -106,7 +108,7 @@ impl fmt::Display for BadZone {
     }
 }
 
-/// The IP address of a socket's address as text that [`Literal::read`] reads, with the zone's number if it has one.
+/// The IP address as text that [`Literal::read`] parses, with the zone's index if it has one.
 pub(crate) fn host_text(address: SocketAddr) -> String {
     match address {
         SocketAddr::V6(six) if six.scope_id() != 0 => format!("{}%{}", six.ip(), six.scope_id()),
@@ -114,8 +116,8 @@ pub(crate) fn host_text(address: SocketAddr) -> String {
     }
 }
 
-/// What the system has room for in an interface's name, less the NUL. (IFNAMSIZ.)
-const LONGEST_NAME: usize = 15;
+/// Max length of an interface name: IFNAMSIZ, less the NUL.
+const MAX_NAME_LEN: usize = 15;
 
 #[cfg(test)]
 mod tests {
