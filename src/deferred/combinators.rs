@@ -1,4 +1,4 @@
-//! Several Deferreds at once: all, the first, or the outcome of each.
+//! Combinators for several Deferreds: all results, the first result, or every outcome.
 
 use std::cell::{Cell, RefCell};
 use std::error::Error;
@@ -10,17 +10,19 @@ use crate::deferred::outcome::{GiveBack, Outcome};
 use crate::deferred::{CancelHandle, Deferred, Failure, FailureKind, Resolver};
 use crate::reactor::Handle;
 
-/// The results of all, in their order, as soon as the last one is there; of none at once. (Twisted: `gatherResults`.)
+/// Collects the results of all Deferreds, in their order, and fires when the last one is there. An
+/// empty list fires at once. (Twisted: `gatherResults`.)
 ///
-/// The first that fails makes it fail, with a [`FirstError`]; the others are cancelled then, and what still comes of them is dropped.
-/// To cancel it cancels all.
+/// The first failure makes it fail with a [`FirstError`]. The other Deferreds are then cancelled,
+/// and their outcomes are dropped. Cancelling it cancels all of them.
 ///
 /// ```
 /// use std::time::Duration;
 /// use twistor::deferred::{defer_later, gather};
 ///
 /// let mut reactor = twistor::Reactor::new()?;
-/// let waits = [3, 1, 2].map(|n| defer_later(&mut reactor, Duration::from_millis(n)).map(move |_, ()| n));
+/// let waits = [3, 1, 2]
+///     .map(|n| defer_later(&mut reactor, Duration::from_millis(n)).map(move |_, ()| n));
 /// gather(&reactor.handle(), waits).done(|reactor, results| {
 ///     assert_eq!(results.unwrap(), [3, 1, 2]);
 ///     reactor.stop();
@@ -33,21 +35,21 @@ pub fn gather<T: 'static>(
     handle: &Handle,
     deferreds: impl IntoIterator<Item = Deferred<T>>,
 ) -> Deferred<Vec<T>> {
-    let (together, all, members) = Together::begin(handle, deferreds);
+    let (combinator, all, members) = Combinator::begin(handle, deferreds);
     if members.is_empty() {
-        together.decide(Ok(Vec::new()));
+        combinator.decide(Ok(Vec::new()));
     }
     for (index, member) in members.into_iter().enumerate() {
-        let together = Rc::clone(&together);
+        let combinator = Rc::clone(&combinator);
         member.last(move |outcome| match outcome {
             Outcome::Failed(failure) => {
                 let place = failure.place();
                 let error = FirstError { index, failure };
-                together.decide(Err(Failure::at(place, FailureKind::Error(Box::new(error)))));
+                combinator.decide(Err(Failure::at(place, FailureKind::Error(Box::new(error)))));
             }
             value => {
-                if let Some(values) = together.note(index, value) {
-                    together.decide_with(all_values::<T>(values));
+                if let Some(values) = combinator.record(index, value) {
+                    combinator.decide_with(all_values::<T>(values));
                 }
             }
         });
@@ -55,17 +57,19 @@ pub fn gather<T: 'static>(
     all
 }
 
-/// The result that is there first, and its index; the others are cancelled then, and what still comes of them is dropped.
-/// (Twisted: `race`.)
+/// Fires with the first result and its index. The other Deferreds are then cancelled, and their
+/// outcomes are dropped. (Twisted: `race`.)
 ///
-/// When all fail it does, with [`AllFailed`]; with none at all it does so at once. To cancel it cancels all.
+/// It fails with [`AllFailed`] when all of them have failed, or at once if the list is empty.
+/// Cancelling it cancels all of them.
 ///
 /// ```
 /// use std::time::Duration;
 /// use twistor::deferred::{defer_later, race};
 ///
 /// let mut reactor = twistor::Reactor::new()?;
-/// let waits = [60_000, 1].map(|n| defer_later(&mut reactor, Duration::from_millis(n)).map(move |_, ()| n));
+/// let waits = [60_000, 1]
+///     .map(|n| defer_later(&mut reactor, Duration::from_millis(n)).map(move |_, ()| n));
 /// race(&reactor.handle(), waits).done(|reactor, winner| {
 ///     assert_eq!(winner.unwrap(), (1, 1));
 ///     reactor.stop();
@@ -80,83 +84,84 @@ pub fn race<T: 'static>(
 ) -> Deferred<(usize, T)> {
     let place = Location::caller();
     let all_failed = move |failures| Failure::at(place, FailureKind::Error(Box::new(AllFailed { failures })));
-    let (together, winner, members) = Together::begin(handle, deferreds);
+    let (combinator, winner, members) = Combinator::begin(handle, deferreds);
     if members.is_empty() {
-        together.decide(Err(all_failed(Vec::new())));
+        combinator.decide(Err(all_failed(Vec::new())));
     }
     for (index, member) in members.into_iter().enumerate() {
-        let together = Rc::clone(&together);
+        let combinator = Rc::clone(&combinator);
         member.last(move |outcome| match outcome {
             Outcome::Failed(failure) => {
-                if let Some(failures) = together.note(index, failure) {
-                    together.decide(Err(all_failed(failures)));
+                if let Some(failures) = combinator.record(index, failure) {
+                    combinator.decide(Err(all_failed(failures)));
                 }
             }
-            // One that comes too late goes back to where it came from, if it was lent.
-            value if together.resolver.is_fired() => drop(value),
-            value => together.decide_with(with_index::<T>(index, value)),
+            // A late value is dropped, which returns it to its owner if it was lent.
+            value if combinator.resolver.is_fired() => drop(value),
+            value => combinator.decide_with(with_index::<T>(index, value)),
         });
     }
     winner
 }
 
-/// The outcome of each, in their order, as soon as the last one is there; of none at once. It does not fail by itself.
-/// To cancel it cancels all. (Twisted: `DeferredList`.)
+/// Collects the outcome of each Deferred, in their order, and fires when the last one is there. An
+/// empty list fires at once. It only fails if it is cancelled, which cancels all of them. (Twisted:
+/// `DeferredList`.)
 #[track_caller]
 pub fn settle_all<T: 'static>(
     handle: &Handle,
     deferreds: impl IntoIterator<Item = Deferred<T>>,
 ) -> Deferred<Vec<Result<T, Failure>>> {
-    let (together, all, members) = Together::begin(handle, deferreds);
+    let (combinator, all, members) = Combinator::begin(handle, deferreds);
     if members.is_empty() {
-        together.decide(Ok(Vec::new()));
+        combinator.decide(Ok(Vec::new()));
     }
     for (index, member) in members.into_iter().enumerate() {
-        let together = Rc::clone(&together);
+        let combinator = Rc::clone(&combinator);
         member.last(move |outcome| {
-            if let Some(outcomes) = together.note(index, outcome) {
-                together.decide_with(each_result::<T>(outcomes));
+            if let Some(outcomes) = combinator.record(index, outcome) {
+                combinator.decide_with(each_result::<T>(outcomes));
             }
         });
     }
     all
 }
 
-/// One of several failed. (Twisted: `FirstError`.)
+/// Error: one of several Deferreds failed. (Twisted: `FirstError`.)
 #[derive(Debug)]
 pub struct FirstError {
-    /// Which one it was, from 0.
+    /// Index of the failed Deferred, from 0.
     pub index: usize,
-    /// What it failed with.
+    /// Its failure.
     pub failure: Failure,
 }
 
-/// All of several failed. (Twisted: `FailureGroup`.)
+/// Error: all of several Deferreds failed. (Twisted: `FailureGroup`.)
 #[derive(Debug)]
 pub struct AllFailed {
-    /// What each failed with, in their order.
+    /// The failure of each Deferred, in their order.
     pub failures: Vec<Failure>,
 }
 
-/// Deferreds that something is made of.
-struct Together<N, R> {
-    /// What is known of each so far.
-    notes: RefCell<Vec<Option<N>>>,
-    missing: Cell<usize>,
+/// The shared state of a combinator.
+struct Combinator<N, R> {
+    /// The recorded outcome of each member so far.
+    outcomes: RefCell<Vec<Option<N>>>,
+    pending: Cell<usize>,
     resolver: Resolver<R>,
     members: Rc<[CancelHandle]>,
     place: &'static Location<'static>,
 }
 
-/// What is made of them, and they themselves.
-type Begun<N, R, T> = (Rc<Together<N, R>>, Deferred<R>, Vec<Deferred<T>>);
+/// The shared state, the resulting Deferred, and the members.
+type Started<N, R, T> = (Rc<Combinator<N, R>>, Deferred<R>, Vec<Deferred<T>>);
 
-impl<N: 'static, R: 'static> Together<N, R> {
+impl<N: 'static, R: 'static> Combinator<N, R> {
     #[track_caller]
     fn begin<T: 'static>(
         handle: &Handle,
         deferreds: impl IntoIterator<Item = Deferred<T>>,
-    ) -> Begun<N, R, T> {
+    ) -> Started<N, R, T> {
         let place = Location::caller();
         let deferreds: Vec<Deferred<T>> = deferreds.into_iter().collect();
         let members: Rc<[CancelHandle]> = deferreds.iter().map(Deferred::abort_handle).collect();
@@ -164,25 +169,25 @@ impl<N: 'static, R: 'static> Together<N, R> {
         let (resolver, result) = Deferred::with_canceller(handle, move |_, _| {
             all.iter().for_each(|member| member.cancel_at(place))
         });
-        let notes = RefCell::new(deferreds.iter().map(|_| None).collect());
-        let missing = Cell::new(deferreds.len());
-        (Rc::new(Together { notes, missing, resolver, members, place }), result, deferreds)
+        let outcomes = RefCell::new(deferreds.iter().map(|_| None).collect());
+        let pending = Cell::new(deferreds.len());
+        (Rc::new(Combinator { outcomes, pending, resolver, members, place }), result, deferreds)
     }
 
-    /// All notes, when this was the last one.
-    fn note(&self, index: usize, note: N) -> Option<Vec<N>> {
-        if let Some(place) = self.notes.borrow_mut().get_mut(index) {
-            *place = Some(note);
+    /// Records the outcome of a member. Returns all of them if it was the last.
+    fn record(&self, index: usize, outcome: N) -> Option<Vec<N>> {
+        if let Some(place) = self.outcomes.borrow_mut().get_mut(index) {
+            *place = Some(outcome);
         }
-        self.missing.set(self.missing.get() - 1);
-        (self.missing.get() == 0).then(|| self.notes.take().into_iter().flatten().collect())
+        self.pending.set(self.pending.get() - 1);
+        (self.pending.get() == 0).then(|| self.outcomes.take().into_iter().flatten().collect())
     }
 
     fn decide(&self, result: Result<R, Failure>) {
         self.decide_with(Outcome::from_result(result));
     }
 
-    /// What comes first counts; nobody waits for the others then.
+    /// Fires the result and cancels the members, unless it was fired before.
     fn decide_with(&self, outcome: Outcome) {
         if self.resolver.fire_outcome(outcome).is_ok() {
             self.members.iter().for_each(|member| member.cancel_at(self.place));
@@ -190,7 +195,7 @@ impl<N: 'static, R: 'static> Together<N, R> {
     }
 }
 
-/// The result of one, and its index.
+/// The result of one member, with its index.
 fn with_index<T: 'static>(index: usize, value: Outcome) -> Outcome {
     match value.into_parts::<T>() {
         Ok((value, None)) => Outcome::of((index, value)),
@@ -199,22 +204,22 @@ fn with_index<T: 'static>(index: usize, value: Outcome) -> Outcome {
     }
 }
 
-/// The results of all, none of which failed.
+/// The results of all members, none of which failed.
 fn all_values<T: 'static>(values: Vec<Outcome>) -> Outcome {
     let results: Vec<Part<T>> = values.into_iter().map(Outcome::into_parts).collect();
-    lent_together(results, Result::ok, Some)
+    lent_list(results, Result::ok, Some)
 }
 
-/// The outcome of each.
+/// The outcome of each member.
 fn each_result<T: 'static>(outcomes: Vec<Outcome>) -> Outcome {
     let results: Vec<Part<T>> = outcomes.into_iter().map(Outcome::into_parts).collect();
-    lent_together(results, Some, Result::ok)
+    lent_list(results, Some, Result::ok)
 }
 
 type Part<T> = Result<(T, Option<GiveBack<T>>), Failure>;
 
-/// A list that gives back what it was lent when it is not taken itself.
-fn lent_together<T: 'static, R: 'static>(
+/// Creates a list that returns its lent values if it is not taken itself.
+fn lent_list<T: 'static, R: 'static>(
     parts: Vec<Part<T>>,
     wrap: impl Fn(Result<T, Failure>) -> Option<R>,
     unwrap: impl Fn(R) -> Option<T> + 'static,
@@ -242,7 +247,7 @@ fn lent_together<T: 'static, R: 'static>(
 
 impl fmt::Display for FirstError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "number {}", self.index)
+        write!(f, "Deferred number {}", self.index)
     }
 }
 
@@ -255,7 +260,7 @@ impl Error for FirstError {
 impl fmt::Display for AllFailed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &*self.failures {
-            [] => f.write_str("there was none that could have come first"),
+            [] => f.write_str("no Deferred was given"),
             [only] => only.fmt(f),
             [first, others @ ..] => write!(f, "all {} failed: {first}", others.len() + 1)
                 .and_then(|()| others.iter().try_for_each(|other| write!(f, "; {other}"))),
@@ -263,5 +268,5 @@ impl fmt::Display for AllFailed {
     }
 }
 
-// Its text has all of them.
+// `Display` prints all failures, so there is no source.
 impl Error for AllFailed {}

@@ -1,4 +1,4 @@
-//! Long work on the loop, in slices.
+//! Cooperative scheduling of long work on the loop, in time slices.
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -13,11 +13,11 @@ use super::{CancelHandle, Deferred, Failure, FailureKind, Resolver};
 use crate::Reactor;
 use crate::reactor::{CallbackKind, Handle};
 
-/// Does long work step by step, a slice of 10 ms in each turn, so that connections and timers have theirs. (Twisted: `Cooperator`.)
-/// Clones are the same one.
+/// Runs long work step by step, in one slice of 10 ms per turn, so that connections and timers are
+/// served in between. (Twisted: `Cooperator`.) Clones share the same tasks.
 ///
-/// All its tasks have their steps in turns. A step should take less than a millisecond; what takes longer, or blocks, belongs
-/// [into a thread](super::defer_to_thread).
+/// The steps of all tasks alternate. A step should take less than 1 ms. Longer or blocking work
+/// belongs on [a thread](super::defer_to_thread).
 ///
 /// ```
 /// use twistor::deferred::{Cooperator, Step};
@@ -39,69 +39,69 @@ use crate::reactor::{CallbackKind, Handle};
 /// ```
 #[derive(Clone)]
 pub struct Cooperator {
-    crew: Rc<Crew>,
+    shared: Rc<Shared>,
 }
 
-/// What a step of a [`CooperativeTask`] leads to.
+/// The result of one step of a [`CooperativeTask`].
 #[derive(Debug)]
 #[must_use]
 pub enum Step {
-    /// The next one.
+    /// Call the next step.
     Again,
-    /// The next one when this has fired; meanwhile the others go on.
+    /// Call the next step when this Deferred has fired. Other tasks continue in the meantime.
     Wait(Deferred<()>),
     /// The task is done.
     Done,
 }
 
-/// Work that a [`Cooperator`] does. (Twisted: `CooperativeTask`.)
+/// A task of a [`Cooperator`]. (Twisted: `CooperativeTask`.)
 ///
-/// Dropping it stops the work; [`detach`](CooperativeTask::detach) lets it go on by itself.
+/// Dropping it stops the task. [`detach`](CooperativeTask::detach) lets it run without an owner.
 #[must_use = "dropped, the work is stopped: keep it, or detach it"]
 pub struct CooperativeTask {
-    crew: Rc<Crew>,
+    shared: Rc<Shared>,
     work: Rc<Work>,
     detached: bool,
 }
 
-/// How a [`CooperativeTask`] ended.
+/// The way a [`CooperativeTask`] ended.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum TaskEnd {
-    /// It said so. (Twisted: `TaskDone`.)
+    /// A step returned [`Step::Done`]. (Twisted: `TaskDone`.)
     Done,
-    /// Somebody stopped it. (Twisted: `TaskStopped`.)
+    /// The task was stopped. (Twisted: `TaskStopped`.)
     Stopped,
-    /// A step failed or panicked, or what it waited for did. (Twisted: `TaskFailed`.)
+    /// A step failed or panicked, or a Deferred that it waited for failed. (Twisted: `TaskFailed`.)
     Failed(Arc<Failure>),
 }
 
-/// A [`CooperativeTask`] is not in a state for that.
+/// Error: the state of a [`CooperativeTask`] does not allow the operation.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum CooperationError {
-    /// As often as it was paused it was resumed. (Twisted: `NotPaused`.)
+    /// The task is not paused. (Twisted: `NotPaused`.)
     NotPaused,
-    /// It has ended. (Twisted: `TaskFinished`.)
+    /// The task has ended. (Twisted: `TaskFinished`.)
     Ended(TaskEnd),
 }
 
-/// What a cooperator's tasks share.
-struct Crew {
+/// The state shared by the tasks of a cooperator.
+struct Shared {
     handle: Handle,
     slice: Duration,
     ready: RefCell<VecDeque<Rc<Work>>>,
-    /// The next slice is queued.
+    /// Whether the next slice is queued.
     queued: Cell<bool>,
 }
 
-/// The next slice, in the reactor's queue or under way.
+/// A slice, queued in the reactor or running.
 struct Slice {
-    crew: Rc<Crew>,
+    shared: Rc<Shared>,
 }
 
 struct Work {
-    /// Out of its place while it is called.
+    /// `None` while the step is being called.
     step: RefCell<Option<NextStep>>,
     state: RefCell<State>,
     pauses: Cell<u32>,
@@ -112,9 +112,9 @@ struct Work {
 type NextStep = Box<dyn FnMut(&mut Reactor) -> Result<Step, Failure>>;
 
 enum State {
-    /// Among those that are ready.
+    /// In the queue of ready tasks.
     Ready,
-    /// Paused when it would have been.
+    /// Paused, and not in the queue.
     Idle,
     Stepping,
     Parked(CancelHandle),
@@ -122,18 +122,20 @@ enum State {
 }
 
 impl Cooperator {
-    /// One with slices of 10 ms.
+    /// Creates a cooperator. Slice: 10 ms.
     pub fn new(handle: &Handle) -> Cooperator {
         Cooperator::with_slice(handle, SLICE)
     }
 
-    /// One whose slices end after this time, with the step that is done then; in any case after 10,000 steps.
+    /// Creates a cooperator with another slice length. A slice ends with the step that exceeds it,
+    /// or after 10,000 steps.
     pub fn with_slice(handle: &Handle, slice: Duration) -> Cooperator {
         let (ready, queued) = (RefCell::default(), Cell::new(false));
-        Cooperator { crew: Rc::new(Crew { handle: handle.clone(), slice, ready, queued }) }
+        Cooperator { shared: Rc::new(Shared { handle: handle.clone(), slice, ready, queued }) }
     }
 
-    /// Begins work: `step` is called from the loop, again and again, until it says that it is done. (Twisted: `cooperate`.)
+    /// Starts a task. The loop calls `step` repeatedly until it returns [`Step::Done`] or an error.
+    /// (Twisted: `cooperate`.)
     #[track_caller]
     pub fn cooperate(
         &self,
@@ -146,13 +148,14 @@ impl Cooperator {
             waiting: RefCell::default(),
             place: Location::caller(),
         });
-        self.crew.ready(&work);
-        CooperativeTask { crew: Rc::clone(&self.crew), work, detached: false }
+        self.shared.ready(&work);
+        CooperativeTask { shared: Rc::clone(&self.shared), work, detached: false }
     }
 }
 
 impl CooperativeTask {
-    /// No step until [`resume`](CooperativeTask::resume); several pauses add up. What a step waits for goes on. (Twisted: `pause`.)
+    /// Pauses the task until [`resume`](CooperativeTask::resume). Pauses nest. A Deferred that a
+    /// step waits for is not affected. (Twisted: `pause`.)
     ///
     /// # Errors
     /// [`CooperationError::Ended`].
@@ -162,7 +165,7 @@ impl CooperativeTask {
         Ok(())
     }
 
-    /// Takes one pause back. (Twisted: `resume`.)
+    /// Undoes one pause. (Twisted: `resume`.)
     ///
     /// # Errors
     /// [`CooperationError::NotPaused`], [`CooperationError::Ended`].
@@ -171,12 +174,12 @@ impl CooperativeTask {
         let left = self.work.pauses.get().checked_sub(1).ok_or(CooperationError::NotPaused)?;
         self.work.pauses.set(left);
         if left == 0 && matches!(*self.work.state.borrow(), State::Idle) {
-            self.crew.ready(&self.work);
+            self.shared.ready(&self.work);
         }
         Ok(())
     }
 
-    /// Ends it; what a step waits for is cancelled. (Twisted: `stop`.)
+    /// Stops the task and cancels the Deferred that it waits for. (Twisted: `stop`.)
     ///
     /// # Errors
     /// [`CooperationError::Ended`].
@@ -187,18 +190,19 @@ impl CooperativeTask {
         Ok(())
     }
 
-    /// Fires when it is done, and fails when it ends in another way, with [`TaskEnd`]. (Twisted: `whenDone`.)
+    /// Returns a Deferred that fires when the task is done. If the task ends in another way it
+    /// fails with [`TaskEnd`]. (Twisted: `whenDone`.)
     #[track_caller]
     pub fn when_done(&self) -> Deferred<()> {
-        let (resolver, deferred) = Deferred::new(&self.crew.handle);
+        let (resolver, deferred) = Deferred::new(&self.shared.handle);
         match &*self.work.state.borrow() {
-            State::Ended(ended) => ended.tell(&resolver, self.work.place),
-            _ => self.work.tell_later(resolver),
+            State::Ended(ended) => ended.notify(&resolver, self.work.place),
+            _ => self.work.add_waiter(resolver),
         }
         deferred
     }
 
-    /// How it has ended, if it has.
+    /// The way the task ended, or `None` while it runs.
     pub fn ended(&self) -> Option<TaskEnd> {
         match &*self.work.state.borrow() {
             State::Ended(ended) => Some(ended.clone()),
@@ -206,7 +210,8 @@ impl CooperativeTask {
         }
     }
 
-    /// Lets it go on by itself. A failure is logged then as that of any Deferred that nobody looked at.
+    /// Lets the task run without an owner. A failure is then logged like that of any unhandled
+    /// Deferred.
     #[track_caller]
     pub fn detach(mut self) {
         self.detached = true;
@@ -222,7 +227,7 @@ impl Drop for CooperativeTask {
     }
 }
 
-impl Crew {
+impl Shared {
     fn ready(self: &Rc<Self>, work: &Rc<Work>) {
         *work.state.borrow_mut() = State::Ready;
         self.ready.borrow_mut().push_back(Rc::clone(work));
@@ -231,12 +236,12 @@ impl Crew {
 
     fn queue(self: &Rc<Self>) {
         if !self.queued.replace(true) {
-            let slice = Slice { crew: Rc::clone(self) };
+            let slice = Slice { shared: Rc::clone(self) };
             self.handle.call(move |reactor| slice.run(reactor));
         }
     }
 
-    /// The next that is neither paused nor stopped since it was ready.
+    /// The next ready task that is neither paused nor stopped.
     fn next(&self) -> Option<Rc<Work>> {
         loop {
             let work = self.ready.borrow_mut().pop_front()?;
@@ -259,7 +264,8 @@ impl Crew {
             Err(Failure::panicked(work.place, reactor, CallbackKind::Call, payload))
         });
         if work.not_ended().is_err() {
-            // It was stopped by itself: what it owns, and what it would wait for, goes with it.
+            // The step stopped its own task. The step, and a Deferred that it returned, are
+            // dropped.
             return;
         }
         *work.step.borrow_mut() = Some(step);
@@ -269,11 +275,11 @@ impl Crew {
             Err(failure) => work.end(TaskEnd::Failed(Arc::new(failure)), work.place),
             Ok(Step::Wait(deferred)) => {
                 *work.state.borrow_mut() = State::Parked(deferred.abort_handle());
-                let (crew, work) = (Rc::clone(self), Rc::clone(work));
+                let (shared, work) = (Rc::clone(self), Rc::clone(work));
                 deferred.done(move |_, outcome| {
                     if work.not_ended().is_ok() {
                         match outcome {
-                            Ok(()) => crew.go_on(&work),
+                            Ok(()) => shared.go_on(&work),
                             Err(failure) => work.end(TaskEnd::Failed(Arc::new(failure)), work.place),
                         }
                     }
@@ -292,13 +298,13 @@ impl Crew {
 }
 
 impl Slice {
-    /// Steps, each of another task, until the time is up.
+    /// Steps the ready tasks in rotation until the slice is used up.
     fn run(self, reactor: &mut Reactor) {
-        let began = fresh(reactor);
-        for _ in 0..STEPS {
-            let Some(work) = self.crew.next() else { return };
-            self.crew.step(reactor, &work);
-            if fresh(reactor) - began >= self.crew.slice {
+        let began = current_time(reactor);
+        for _ in 0..MAX_STEPS {
+            let Some(work) = self.shared.next() else { return };
+            self.shared.step(reactor, &work);
+            if current_time(reactor) - began >= self.shared.slice {
                 return;
             }
         }
@@ -306,17 +312,17 @@ impl Slice {
 }
 
 impl Drop for Slice {
-    /// The next one is queued, also when the drop of a task has panicked. When the reactor has finished there is none: what is
-    /// ready is stopped, as it may hold its own cooperator.
+    /// Queues the next slice, also if the drop of a task panicked. If the reactor has finished, the
+    /// ready tasks are stopped instead, because a task may own its own cooperator.
     fn drop(&mut self) {
-        self.crew.queued.set(false);
-        if self.crew.ready.borrow().is_empty() {
+        self.shared.queued.set(false);
+        if self.shared.ready.borrow().is_empty() {
             return;
         }
-        if !self.crew.handle.finished() {
-            return self.crew.queue();
+        if !self.shared.handle.finished() {
+            return self.shared.queue();
         }
-        let next = || self.crew.ready.borrow_mut().pop_front();
+        let next = || self.shared.ready.borrow_mut().pop_front();
         while let Some(work) = next() {
             if work.not_ended().is_ok() {
                 work.end(TaskEnd::Stopped, work.place);
@@ -333,8 +339,8 @@ impl Work {
         }
     }
 
-    /// Whoever has given up meanwhile goes, before there is to be more room.
-    fn tell_later(&self, resolver: Resolver<()>) {
+    /// Adds a waiter. Cancelled waiters are removed before the list would grow.
+    fn add_waiter(&self, resolver: Resolver<()>) {
         let mut waiting = self.waiting.borrow_mut();
         let mut gone = Vec::new();
         if waiting.len() == waiting.capacity() {
@@ -351,29 +357,29 @@ impl Work {
         let before = self.state.replace(State::Ended(ended.clone()));
         let step = self.step.take();
         for resolver in self.waiting.take() {
-            ended.tell(&resolver, self.place);
+            ended.notify(&resolver, self.place);
         }
         if let State::Parked(waited_for) = before {
             waited_for.cancel_at(place);
         }
-        // Last: it is the user's, and may panic.
+        // Dropped last: it is user code and may panic.
         drop(step);
     }
 }
 
 impl TaskEnd {
-    fn tell(&self, resolver: &Resolver<()>, place: &'static Location<'static>) {
+    fn notify(&self, resolver: &Resolver<()>, place: &'static Location<'static>) {
         let outcome = match self {
             TaskEnd::Done => Ok(()),
             ended => Err(Failure::at(place, FailureKind::Error(Box::new(ended.clone())))),
         };
-        // Who was to be told may have cancelled.
+        // The error is ignored: the waiter may have been cancelled.
         let _ = resolver.fire(outcome);
     }
 }
 
-/// The time now, and not at the beginning of the turn.
-fn fresh(reactor: &Reactor) -> crate::Instant {
+/// The current time, not the time at the start of the turn.
+fn current_time(reactor: &Reactor) -> crate::Instant {
     reactor.forget_time();
     reactor.now()
 }
@@ -409,7 +415,7 @@ impl fmt::Display for CooperationError {
 impl Error for CooperationError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
-            // Its own text is ours.
+            // `Display` prints the same text as the inner error, so skip to its source.
             CooperationError::Ended(ended) => ended.source(),
             CooperationError::NotPaused => None,
         }
@@ -418,7 +424,7 @@ impl Error for CooperationError {
 
 impl fmt::Debug for Cooperator {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let ready = self.crew.ready.borrow().len();
+        let ready = self.shared.ready.borrow().len();
         f.debug_struct("Cooperator").field("ready", &ready).finish_non_exhaustive()
     }
 }
@@ -430,11 +436,12 @@ impl fmt::Debug for CooperativeTask {
     }
 }
 
-/// A hundred slices a second would be a loop that does nothing else, and a connection waits no longer than this. (Twisted: 10 ms.)
+/// Slice length: at most 100 slices per second, and a connection waits at most this long. (Twisted:
+/// 10 ms.)
 const SLICE: Duration = Duration::from_millis(10);
 
-/// Steps of no length end a slice as well, where time stands still: in simulations and tests.
-const STEPS: usize = 10_000;
+/// Step limit of a slice, for simulations and tests, where steps take no time.
+const MAX_STEPS: usize = 10_000;
 
 #[cfg(test)]
 mod tests {
@@ -442,7 +449,7 @@ mod tests {
     use crate::testing::MemoryReactor;
 
     #[test]
-    fn those_who_ask_and_give_up_again_leave_nothing_behind() {
+    fn cancelled_waiters_leave_nothing_behind() {
         let mut memory = MemoryReactor::new();
         let task = Cooperator::new(&memory.reactor().handle()).cooperate(|_| Ok(Step::Again));
         for _ in 0..1000 {

@@ -1,4 +1,4 @@
-//! The receiving end: callbacks, cancelling, awaiting.
+//! The receiving half of a Deferred: adding callbacks, cancelling, awaiting.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -11,11 +11,11 @@ use crate::deferred::outcome::{IntoOutcome, Next, Outcome};
 use crate::deferred::{Failure, Resolver};
 use crate::reactor::Handle;
 
-/// A result that is not there yet, and what is to be done with it. See [the module](super) for the story.
-/// (Twisted: `Deferred`.)
+/// A result that is not there yet, and the callbacks that will handle it. The [module docs](super)
+/// explain the model. (Twisted: `Deferred`.)
 ///
-/// Dropped before its result is there, it is cancelled: what is in nobody's hands is wanted by nobody.
-/// [`done`](Deferred::done) and [`detach`](Deferred::detach) let it go on by itself.
+/// A Deferred that is dropped before its result is there is cancelled. [`done`](Deferred::done) and
+/// [`detach`](Deferred::detach) let it run without an owner.
 #[must_use = "dropped, it is cancelled: `done` takes the outcome, `detach` lets it go on by itself"]
 pub struct Deferred<T> {
     pub(in crate::deferred) end: End,
@@ -23,28 +23,31 @@ pub struct Deferred<T> {
 }
 
 impl<T: 'static> Deferred<T> {
-    /// One that a [`Resolver`] fires. When it is cancelled nobody is told, and the first firing after that is ignored.
+    /// Creates a pair of a [`Resolver`] and the Deferred that it fires. This Deferred has no
+    /// canceller: the producer does not learn of a [`cancel`](Deferred::cancel), and the first
+    /// firing after it is ignored.
     #[track_caller]
     pub fn new(handle: &Handle) -> (Resolver<T>, Deferred<T>) {
         let end = Chain::unfired(handle, Location::caller(), None);
         (Resolver::new(end.chain()), Deferred::from_end(end))
     }
 
-    /// One whose `canceller` gives up what leads to the result. It is called from the loop, once, when the Deferred is cancelled.
-    /// It may fire it; otherwise it fails as cancelled. (Twisted: `Deferred(canceller)`.)
+    /// Creates a pair whose `canceller` aborts the operation that produces the result. The loop
+    /// calls it once, when the Deferred is cancelled. The canceller may fire the Deferred. If it
+    /// does not, the Deferred fails as cancelled. (Twisted: `Deferred(canceller)`.)
     ///
     /// ```
     /// use std::time::Duration;
     /// use twistor::{Deferred, Reactor};
     ///
-    /// /// In a minute, or with its cancellation, at once.
+    /// /// Fires after a minute, or at once when it is cancelled.
     /// fn in_a_minute(reactor: &mut Reactor) -> Deferred<&'static str> {
     ///     let slot = std::rc::Rc::new(std::cell::Cell::new(None));
     ///     let (resolver, deferred) = Deferred::with_canceller(&reactor.handle(), {
     ///         let slot = slot.clone();
     ///         move |reactor, resolver| {
     ///             let timer: Option<twistor::DelayedCall> = slot.take();
-    ///             // It has not come: whatever is fired is not cancelled.
+    ///             // The timer is still pending: a fired Deferred is not cancelled.
     ///             let _ = timer.map(|timer| timer.cancel(reactor));
     ///             let _ = resolver.callback("early");
     ///         }
@@ -73,13 +76,14 @@ impl<T: 'static> Deferred<T> {
         Deferred::with_canceller_at(handle, Location::caller(), canceller)
     }
 
-    /// One that has its result. (Twisted: `succeed`.)
+    /// Creates a Deferred that has already been fired with `value`. (Twisted: `succeed`.)
     #[track_caller]
     pub fn succeed(handle: &Handle, value: T) -> Deferred<T> {
         Deferred::from_end(Chain::fired(handle, Location::caller(), Outcome::of(value)))
     }
 
-    /// One that has its result, which `give_back` takes when nobody takes it here.
+    /// Creates a fired Deferred that returns its value: `give_back` gets it if no callback or task
+    /// takes it.
     #[track_caller]
     pub(in crate::deferred) fn lend(
         handle: &Handle,
@@ -89,7 +93,7 @@ impl<T: 'static> Deferred<T> {
         Deferred::from_end(Chain::fired(handle, Location::caller(), Outcome::lend(value, give_back)))
     }
 
-    /// One that has failed. (Twisted: `fail`.)
+    /// Creates a Deferred that has already failed. (Twisted: `fail`.)
     #[track_caller]
     pub fn fail(handle: &Handle, failure: impl Into<Failure>) -> Deferred<T> {
         Deferred::from_end(Chain::fired(handle, Location::caller(), Outcome::Failed(failure.into())))
@@ -97,7 +101,7 @@ impl<T: 'static> Deferred<T> {
 
     // -- callbacks --
 
-    /// With the result, to another one.
+    /// Adds a callback that converts the result and cannot fail.
     pub fn map<U: 'static>(self, callback: impl FnOnce(&mut Reactor, T) -> U + 'static) -> Deferred<U> {
         self.step(move |reactor, outcome| {
             Next::Done(match outcome.open() {
@@ -107,8 +111,8 @@ impl<T: 'static> Deferred<T> {
         })
     }
 
-    /// With the result, to what may fail or take its time: `callback` returns a `Result`, or another Deferred, whose result is
-    /// waited for. (Twisted: `addCallback`.)
+    /// Adds a callback for the result. `callback` returns a `Result`, or another Deferred, whose
+    /// result the chain waits for. (Twisted: `addCallback`.)
     pub fn then<R: IntoOutcome>(
         self,
         callback: impl FnOnce(&mut Reactor, T) -> R + 'static,
@@ -119,7 +123,8 @@ impl<T: 'static> Deferred<T> {
         })
     }
 
-    /// With a failure, back to a result, or to another failure. (Twisted: `addErrback`.)
+    /// Adds an errback for a failure, which returns a result or another failure. (Twisted:
+    /// `addErrback`.)
     pub fn or_else<R: IntoOutcome<Value = T>>(
         self,
         errback: impl FnOnce(&mut Reactor, Failure) -> R + 'static,
@@ -130,7 +135,8 @@ impl<T: 'static> Deferred<T> {
         })
     }
 
-    /// With the result, or with the failure. What `callback` fails with does not go to `errback`. (Twisted: `addCallbacks`.)
+    /// Adds a callback for the result and an errback for a failure. A failure of `callback` is not
+    /// passed to `errback`. (Twisted: `addCallbacks`.)
     pub fn then_else<R: IntoOutcome>(
         self,
         callback: impl FnOnce(&mut Reactor, T) -> R + 'static,
@@ -142,7 +148,7 @@ impl<T: 'static> Deferred<T> {
         })
     }
 
-    /// With whatever came. (Twisted: `addBoth`.)
+    /// Adds a callback for either outcome. (Twisted: `addBoth`.)
     pub fn then_always<R: IntoOutcome>(
         self,
         callback: impl FnOnce(&mut Reactor, Result<T, Failure>) -> R + 'static,
@@ -153,7 +159,7 @@ impl<T: 'static> Deferred<T> {
         })
     }
 
-    /// Looks at whatever came, and lets it pass.
+    /// Adds a callback that sees the outcome by reference and does not change it.
     pub fn inspect(self, look: impl FnOnce(&mut Reactor, Result<&T, &Failure>) + 'static) -> Deferred<T> {
         self.step(move |reactor, outcome| {
             look(reactor, outcome.value());
@@ -161,54 +167,57 @@ impl<T: 'static> Deferred<T> {
         })
     }
 
-    /// The last callback, whatever came: from here on it goes on by itself.
+    /// Adds the last callback, for either outcome, and detaches the Deferred.
     pub fn done(self, last: impl FnOnce(&mut Reactor, Result<T, Failure>) + 'static) {
         self.then_always(last).detach();
     }
 
-    /// Lets it go on by itself. Nobody can cancel it any more; a failure at its end is logged as an error, but for a
-    /// cancellation.
+    /// Gives up ownership: the Deferred runs on and can no longer be cancelled by its owner. A
+    /// failure at its end is logged as an error, unless it is a cancellation or a panic.
     pub fn detach(self) {
         self.end.detach();
     }
 
     // -- from outside --
 
-    /// Says that the result is not wanted any more. (Twisted: `cancel`.)
+    /// Cancels the Deferred. (Twisted: `cancel`.)
     ///
-    /// While it waits for another one that a callback has returned, that one is cancelled. Else its canceller is called, from the loop; without
-    /// one it fails at once, as cancelled. What was fired before stays as it is.
+    /// - If it waits for another Deferred that a callback returned, that Deferred is cancelled.
+    /// - If it has not been fired and has a canceller, the loop calls the canceller.
+    /// - If it has not been fired and has no canceller, it fails at once as cancelled.
+    /// - If it has been fired, nothing happens.
     #[track_caller]
     pub fn cancel(&self) {
         self.end.chain().cancel(Location::caller());
     }
 
-    /// Cancels it from somewhere else.
+    /// A handle that cancels this Deferred from elsewhere.
     pub fn abort_handle(&self) -> CancelHandle {
         CancelHandle { chain: Rc::downgrade(self.end.chain()) }
     }
 
-    /// Lets no callback run, and no result out, while what is returned is there. Several of them add up. (Twisted: `pause`.)
+    /// Stops callbacks and holds the outcome back until the returned guard is dropped. Guards nest.
+    /// (Twisted: `pause`.)
     pub fn pause(&self) -> PauseGuard {
         let chain = Rc::clone(self.end.chain());
         chain.pause();
         PauseGuard { chain }
     }
 
-    /// The outcome, if it is there, and no callback is left to change it. Nobody else gets it then. (Twisted: `successResultOf`,
+    /// Takes the outcome, if it is there and no callback is pending. (Twisted: `successResultOf`,
     /// `failureResultOf`, `assertNoResult`.)
     pub fn take_outcome(&mut self) -> Option<Result<T, Failure>> {
         self.end.take().map(Outcome::into_result)
     }
 
-    /// A handle to its reactor.
+    /// A handle to the reactor of this Deferred.
     pub fn handle(&self) -> &Handle {
         self.end.chain().handle()
     }
 
-    // -- how it is made --
+    // -- constructors --
 
-    /// What a callback has returned.
+    /// Wraps the return value of a callback.
     #[track_caller]
     pub(in crate::deferred) fn of<R: IntoOutcome<Value = T>>(handle: &Handle, returned: R) -> Deferred<T> {
         Deferred::from_end(match returned.next(None) {
@@ -228,7 +237,7 @@ impl<T: 'static> Deferred<T> {
         (Resolver::new(end.chain()), Deferred::from_end(end))
     }
 
-    /// The last callback, which has the outcome as it is: a lent value stays lent.
+    /// Adds the last callback, which gets the untouched outcome: a lent value stays lent.
     pub(in crate::deferred) fn last(self, last: impl FnOnce(Outcome) + 'static) {
         let last = self.step::<()>(move |_, outcome| {
             last(outcome);
@@ -260,14 +269,14 @@ impl<T> fmt::Debug for Deferred<T> {
     }
 }
 
-/// Cancels a [`Deferred`] whose end somebody else has. It keeps nothing alive.
+/// A handle that cancels a [`Deferred`] owned elsewhere. It keeps nothing alive.
 #[derive(Clone)]
 pub struct CancelHandle {
     chain: Weak<Chain>,
 }
 
 impl CancelHandle {
-    /// As [`Deferred::cancel`]; nothing when it is gone.
+    /// Same as [`Deferred::cancel`]. Does nothing if the Deferred is gone.
     #[track_caller]
     pub fn cancel(&self) {
         self.cancel_at(Location::caller());
@@ -286,14 +295,15 @@ impl fmt::Debug for CancelHandle {
     }
 }
 
-/// Holds up a [`Deferred`] until it is dropped.
+/// A guard that pauses a [`Deferred`] until it is dropped.
 #[must_use = "dropped, it lets the Deferred go on"]
 pub struct PauseGuard {
     chain: Rc<Chain>,
 }
 
 impl PauseGuard {
-    /// Lets it go on, if nobody else holds it up. To drop it does the same. (Twisted: `unpause`.)
+    /// Resumes the Deferred if this is its last guard. Dropping the guard does the same. (Twisted:
+    /// `unpause`.)
     pub fn unpause(self) {}
 }
 

@@ -1,4 +1,4 @@
-//! What a timer or a thread brings, as a Deferred.
+//! Deferreds for timers and for jobs on the thread pool.
 
 use std::cell::Cell;
 use std::rc::Rc;
@@ -7,7 +7,8 @@ use std::time::Duration;
 use crate::Reactor;
 use crate::deferred::Deferred;
 
-/// Fires after `delay`; with a delay of zero in the next turn. To cancel it cancels the timer. (Twisted: `deferLater`.)
+/// Returns a Deferred that fires after `delay`. A zero delay means the next turn. Cancelling it
+/// cancels the timer. (Twisted: `deferLater`.)
 ///
 /// ```
 /// use std::time::Duration;
@@ -25,20 +26,24 @@ pub fn defer_later(reactor: &mut Reactor, delay: Duration) -> Deferred<()> {
     let timer = Rc::new(Cell::new(None::<crate::DelayedCall>));
     let cancelled = Rc::clone(&timer);
     let (resolver, deferred) = Deferred::with_canceller(&reactor.handle(), move |reactor, _| {
-        // It is pending: when it has come the Deferred is fired, and not cancelled any more.
+        // The timer is pending: a Deferred that the timer has fired is not cancelled.
         let _ = cancelled.get().map(|timer| timer.cancel(reactor));
     });
     timer.set(Some(reactor.call_later(delay, move |_| {
-        // Not fired by anybody else; cancelled in the same turn it may be.
+        // Fails only if the Deferred was cancelled in the same turn.
         let _ = resolver.callback(());
     })));
     deferred
 }
 
-/// Runs `job` on a thread of the pool: what it returns is the result. (Twisted: `deferToThread`.)
+/// Runs `job` on the thread pool and returns a Deferred of its return value. (Twisted:
+/// `deferToThread`.)
 ///
-/// It fails with [`JobPanicked`](crate::JobPanicked) when the job panics, and with [`Error::QueueFull`](crate::Error::QueueFull) when too many
-/// jobs wait. When it is cancelled it fails at once; the job runs all the same, and its result is dropped.
+/// Failures:
+/// - [`JobPanicked`](crate::JobPanicked): the job panicked.
+/// - [`Error::QueueFull`](crate::Error::QueueFull): the job queue of the pool is full.
+///
+/// Cancelling the Deferred makes it fail at once. The job still runs, and its result is dropped.
 ///
 /// ```
 /// use twistor::deferred::defer_to_thread;
@@ -59,11 +64,11 @@ pub fn defer_to_thread<T: Send + 'static>(
     let (resolver, deferred) = Deferred::new(&reactor.handle());
     let done = resolver.clone();
     let taken = reactor.call_in_thread(job, move |_, result| {
-        // When it was cancelled, nobody wants it.
+        // The error is ignored: the Deferred may have been cancelled.
         let _ = done.fire(result.map_err(Into::into));
     });
     if let Err(full) = taken {
-        // It is new.
+        // Cannot fail: the Deferred was created above.
         let _ = resolver.errback(full);
     }
     deferred

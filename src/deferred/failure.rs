@@ -1,4 +1,4 @@
-//! What a Deferred fails with: any error, and the place that made it.
+//! The failure type of Deferreds: any error, and the source location that created it.
 
 use crate::escape::Escaped;
 use std::any::Any;
@@ -12,9 +12,10 @@ use crate::error_chain;
 use crate::reactor::{CallbackKind, Reactor};
 use crate::task::{TaskError, TimedOut};
 
-/// Why there is no result: any error, and the place in the code that made it. (Twisted: `Failure`.)
+/// The reason why there is no result: any error, and the source location that created it. (Twisted:
+/// `Failure`.)
 ///
-/// `?` makes one of every error, and gives it to functions that return a `Box<dyn Error>`.
+/// `?` converts every error to a `Failure`, and a `Failure` to a `Box<dyn Error>`.
 ///
 /// ```
 /// use twistor::Failure;
@@ -34,9 +35,10 @@ use crate::task::{TaskError, TimedOut};
 /// println!("{failure}, from {}", failure.place());
 /// ```
 ///
-/// It prints as the error with all that led to it ([`error_chain`](crate::error_chain)), and can go to other threads.
-/// It is itself no [`Error`], or else it could not be made of every one; [`as_error`](Failure::as_error) is, and so is its
-/// [`into_kind`](Failure::into_kind), which is what `map_err` hands to a `?` that wants an error (that of `anyhow`, say).
+/// It displays as the error and its chain of sources ([`error_chain`](crate::error_chain)), and is
+/// `Send`. It does not implement [`Error`], because then it could not be converted from every
+/// error. Use [`as_error`](Failure::as_error), or [`into_kind`](Failure::into_kind) with `map_err`
+/// where a `?` needs an error type (`anyhow`, for example).
 pub struct Failure(Box<Facts>);
 
 struct Facts {
@@ -44,39 +46,41 @@ struct Facts {
     place: &'static Location<'static>,
 }
 
-/// What a [`Failure`] is.
+/// The kind of a [`Failure`].
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum FailureKind {
-    /// Somebody did not want the result any more. (Twisted: `CancelledError`.)
+    /// The result was cancelled. (Twisted: `CancelledError`.)
     Cancelled,
-    /// It took longer than this. (Twisted: three different `TimeoutError`s.)
+    /// The operation took longer than this limit. (Twisted: three different `TimeoutError`s.)
     TimedOut(Duration),
-    /// Every [`Resolver`](super::Resolver) was dropped: nobody was left who could have fired it. Or the reactor has finished before the
-    /// callbacks ran.
+    /// Every [`Resolver`](super::Resolver) was dropped before the Deferred was fired, or the
+    /// reactor finished before the callbacks ran.
     NeverFired,
     /// A callback returned its own Deferred, or one that waits for it.
     WaitsForItself,
-    /// A callback panicked, or a task, with this text. It was counted and logged when it did.
+    /// A callback or a task panicked with this message. The panic was counted and logged when it
+    /// occurred.
     Panicked(String),
     /// Any other error.
     Error(Box<dyn Error + Send + Sync>),
 }
 
 impl Failure {
-    /// One of an error, or of a text. What a [task](crate::task) fails with, and a timeout there, becomes what it is here.
+    /// Creates a failure from an error or a text. A [task](crate::task) error or timeout becomes
+    /// the corresponding [`FailureKind`].
     #[track_caller]
     pub fn new(error: impl Into<Box<dyn Error + Send + Sync>>) -> Failure {
         Failure::at(Location::caller(), FailureKind::of(error.into()))
     }
 
-    /// As if it had been cancelled.
+    /// Creates a failure of kind [`FailureKind::Cancelled`].
     #[track_caller]
     pub fn cancelled() -> Failure {
         Failure::at(Location::caller(), FailureKind::Cancelled)
     }
 
-    /// As if it had taken longer than `limit`.
+    /// Creates a failure of kind [`FailureKind::TimedOut`].
     #[track_caller]
     pub fn timed_out(limit: Duration) -> Failure {
         Failure::at(Location::caller(), FailureKind::TimedOut(limit))
@@ -86,7 +90,7 @@ impl Failure {
         Failure(Box::new(Facts { kind, place }))
     }
 
-    /// That of a panic, which is counted and logged here.
+    /// Creates a failure from a panic, which is counted and logged here.
     #[cold]
     pub(super) fn panicked(
         made_at: &'static Location<'static>,
@@ -98,32 +102,32 @@ impl Failure {
         Failure::at(made_at, FailureKind::Panicked(noted.err().unwrap_or_default()))
     }
 
-    /// What it is.
+    /// The kind of this failure.
     pub fn kind(&self) -> &FailureKind {
         &self.0.kind
     }
 
-    /// What it is, without the place.
+    /// Converts to the kind, without the location.
     pub fn into_kind(self) -> FailureKind {
         self.0.kind
     }
 
-    /// Whether somebody cancelled.
+    /// Whether it is a cancellation.
     pub fn is_cancelled(&self) -> bool {
         matches!(self.0.kind, FailureKind::Cancelled)
     }
 
-    /// Whether it took too long.
+    /// Whether it is a timeout.
     pub fn is_timed_out(&self) -> bool {
         matches!(self.0.kind, FailureKind::TimedOut(_))
     }
 
-    /// Whether nobody was left who could have fired it.
+    /// Whether all resolvers were dropped, or the reactor finished first.
     pub fn is_never_fired(&self) -> bool {
         matches!(self.0.kind, FailureKind::NeverFired)
     }
 
-    /// Whether it comes from a panic, which was logged.
+    /// Whether the cause is a panic, which was already logged.
     pub(super) fn is_panic(&self) -> bool {
         match self.kind() {
             FailureKind::Panicked(_) => true,
@@ -139,15 +143,15 @@ impl Failure {
         }
     }
 
-    /// The error, if it is of this type. (Twisted: `check`.)
+    /// A reference to the error, if it is of this type. (Twisted: `check`.)
     pub fn downcast_ref<E: Error + 'static>(&self) -> Option<&E> {
         self.as_error().downcast_ref()
     }
 
-    /// The error, if it is of this type, and itself else. (Twisted: `trap`.)
+    /// The error, if it is of this type. (Twisted: `trap`.)
     ///
     /// # Errors
-    /// The failure, when it is something else.
+    /// The failure itself, if its error is of another type.
     pub fn downcast<E: Error + 'static>(self) -> Result<E, Failure> {
         let Facts { kind, place } = *self.0;
         match kind {
@@ -159,12 +163,12 @@ impl Failure {
         }
     }
 
-    /// The place in the code that made it.
+    /// The source location that created the failure.
     pub fn place(&self) -> &'static Location<'static> {
         self.0.place
     }
 
-    /// It as an error.
+    /// The failure as a `dyn Error`.
     pub fn as_error(&self) -> &(dyn Error + 'static) {
         match &self.0.kind {
             FailureKind::Error(error) => &**error,
@@ -172,7 +176,7 @@ impl Failure {
         }
     }
 
-    /// What led to it, if it says so.
+    /// The source of the error, if it has one.
     pub fn source(&self) -> Option<&(dyn Error + 'static)> {
         self.as_error().source()
     }
@@ -184,8 +188,8 @@ impl FailureKind {
             Ok(kind) => return *kind,
             Err(error) => error,
         };
-        if let Some(late) = error.downcast_ref::<TimedOut>() {
-            return FailureKind::TimedOut(late.limit);
+        if let Some(timeout) = error.downcast_ref::<TimedOut>() {
+            return FailureKind::TimedOut(timeout.limit);
         }
         match error.downcast::<TaskError>().map(|task| *task) {
             Ok(TaskError::Cancelled) => FailureKind::Cancelled,
@@ -216,7 +220,7 @@ impl fmt::Display for FailureKind {
             FailureKind::Cancelled => f.write_str("cancelled"),
             FailureKind::TimedOut(limit) => write!(f, "timed out after {limit:?}"),
             FailureKind::WaitsForItself => f.write_str("the Deferred waits for itself"),
-            FailureKind::NeverFired => f.write_str("nobody was left to fire it"),
+            FailureKind::NeverFired => f.write_str("it was never fired"),
             FailureKind::Panicked(text) => write!(f, "it panicked: {}", Escaped(text)),
             FailureKind::Error(error) => Escaped(error).fmt(f),
         }
@@ -239,7 +243,7 @@ impl<E: Error + Send + Sync + 'static> From<E> for Failure {
     }
 }
 
-/// The error that it was made of, or its [`FailureKind`].
+/// The original error, or the [`FailureKind`] if there is none.
 impl From<Failure> for Box<dyn Error + Send + Sync> {
     fn from(failure: Failure) -> Box<dyn Error + Send + Sync> {
         match failure.into_kind() {
@@ -249,7 +253,7 @@ impl From<Failure> for Box<dyn Error + Send + Sync> {
     }
 }
 
-/// The error that it was made of, or its [`FailureKind`].
+/// The original error, or the [`FailureKind`] if there is none.
 impl From<Failure> for Box<dyn Error> {
     fn from(failure: Failure) -> Box<dyn Error> {
         let error: Box<dyn Error + Send + Sync> = failure.into();
@@ -257,7 +261,8 @@ impl From<Failure> for Box<dyn Error> {
     }
 }
 
-/// A [`Deferred`](super::Deferred) has a result already, or was cancelled. (Twisted: `AlreadyCalledError`.)
+/// Error: the [`Deferred`](super::Deferred) has already been fired or cancelled. (Twisted:
+/// `AlreadyCalledError`.)
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AlreadyCalled;
 

@@ -1,4 +1,4 @@
-//! Between Deferreds and `async` code: each awaits the other.
+//! Conversions between Deferreds and futures.
 
 use std::cell::Cell;
 use std::future::{Future, poll_fn};
@@ -12,8 +12,9 @@ use super::{Deferred, Failure, FailureKind};
 use crate::reactor::{CallbackKind, Handle, panic_message};
 
 impl<T: 'static> Deferred<T> {
-    /// What a future comes to: it runs as a [task](crate::task). To cancel the Deferred, or to drop it, drops the future; a panic in it is a
-    /// failure. (Twisted: `ensureDeferred`, `fromFuture`.)
+    /// Creates a Deferred from a future, which runs as a [task](crate::task). Cancelling or
+    /// dropping the Deferred drops the future. A panic in the future is a failure. (Twisted:
+    /// `ensureDeferred`, `fromFuture`.)
     ///
     /// ```
     /// use std::time::Duration;
@@ -39,7 +40,7 @@ impl<T: 'static> Deferred<T> {
         let place = Location::caller();
         let task = Rc::new(Cell::new(None));
         let held = Rc::clone(&task);
-        // Dropped, the task is cancelled; when it has fired this there is nothing left to cancel.
+        // Dropping the task cancels it. After it has fired the resolver this does nothing.
         let (resolver, deferred) = Deferred::with_canceller(handle, move |_, _| drop(held.take()));
         let mut future = Box::pin(future);
         let own = handle.clone();
@@ -48,7 +49,7 @@ impl<T: 'static> Deferred<T> {
                 let polled = catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(context)));
                 polled.unwrap_or_else(|payload| {
                     let text = panic_message(&*payload);
-                    // The reactor is at hand wherever its tasks are polled.
+                    // Tasks are polled with the reactor lent to the handle, so this call succeeds.
                     let noted = own.with_reactor(|reactor| {
                         Failure::panicked(place, reactor, CallbackKind::Task, payload)
                     });
@@ -58,7 +59,7 @@ impl<T: 'static> Deferred<T> {
                 })
             };
             let outcome = poll_fn(polled).await;
-            // Cancelled in the same turn, nobody wants it.
+            // The error is ignored: the Deferred may have been cancelled in the same turn.
             let _ = resolver.fire(outcome);
         });
         task.set(Some(spawned));
@@ -66,7 +67,7 @@ impl<T: 'static> Deferred<T> {
     }
 }
 
-/// What a task awaits. A task that is dropped while it does cancels it.
+/// Awaits the outcome. A task that is dropped while it awaits a Deferred cancels it.
 impl<T: 'static> Future for Deferred<T> {
     type Output = Result<T, Failure>;
 

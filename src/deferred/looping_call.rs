@@ -1,4 +1,4 @@
-//! What is called again and again.
+//! Repeated calls of a function at a fixed interval.
 
 use std::any::Any;
 use std::cell::RefCell;
@@ -14,11 +14,17 @@ use crate::reactor::CallbackKind;
 use crate::task::Tick;
 use crate::{DelayedCall, Instant, Reactor};
 
-/// Calls a function once an interval, in phase with its start. (Twisted: `LoopingCall`, `LoopingCall.withCount`.)
+/// Calls a function at a fixed interval, in phase with its start. (Twisted: `LoopingCall`,
+/// `LoopingCall.withCount`.)
 ///
-/// The calls come at whole intervals after the start, however long each takes. What could not be called in time is skipped, and
-/// counted. While a call has returned a Deferred which has not fired, no other comes. A failure or a panic ends the loop.
-/// Clones are the same loop. One that a call of its own stops is over, and its function is dropped, which may so hold a clone to do that.
+/// - Calls happen at whole multiples of the interval after the start, however long each call takes.
+///   Missed calls are skipped and counted.
+/// - While a call waits for the Deferred that it returned, no other call is made.
+/// - A failure or a panic ends the loop.
+/// - A loop that is stopped inside its own call is finished, and its function is dropped. So the
+///   function may own a clone of the loop to stop it.
+///
+/// Clones are the same loop.
 ///
 /// ```
 /// use std::time::Duration;
@@ -41,7 +47,7 @@ pub struct LoopingCall {
 }
 
 struct Loop {
-    /// Out of its place while it is called.
+    /// `None` while the function is being called.
     call: RefCell<Option<Call>>,
     state: RefCell<State>,
 }
@@ -55,42 +61,44 @@ enum Called {
 
 enum State {
     Stopped,
-    /// Until the next call is due.
-    Waiting(Course, DelayedCall),
-    /// It is called, or waited for.
-    Calling(Course, Option<CancelHandle>),
-    /// The same, and it is the last one.
-    Stopping(Course, Option<CancelHandle>),
+    /// A timer is set for the next call.
+    Waiting(Schedule, DelayedCall),
+    /// The function is running, or its Deferred is pending.
+    Calling(Schedule, Option<CancelHandle>),
+    /// Same as `Calling`, for the last call.
+    Stopping(Schedule, Option<CancelHandle>),
 }
 
-/// What the loop goes on with. When it is dropped unused, the reactor has ended, and the loop with it.
-struct GoesOn {
+/// The pending continuation of a loop. Dropping it unused means that the reactor has finished, and
+/// ends the loop.
+struct Continuation {
     own: Option<Rc<Loop>>,
 }
 
-struct Course {
+struct Schedule {
     interval: Duration,
     began: Instant,
-    /// The number of the call that is due next.
+    /// The number of the next call.
     next: u64,
     resolver: Resolver<()>,
-    /// Where it was started.
+    /// Source location of the `start` call.
     place: &'static Location<'static>,
 }
 
-/// A [`LoopingCall`] is not in a state for that.
+/// Error: the state of a [`LoopingCall`] does not allow the operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LoopingError {
-    /// It was started already. (Twisted: an `AssertionError`.)
+    /// The loop is already running. (Twisted: an `AssertionError`.)
     Running,
-    /// It does not run. (Twisted: an `AssertionError`.)
+    /// The loop is not running. (Twisted: an `AssertionError`.)
     NotRunning,
-    /// A call of its own has stopped it, or its reactor has ended while it ran: its function is dropped. (Twisted has no such error.)
+    /// The loop was stopped inside its own call, or its reactor finished while it ran. Its function
+    /// has been dropped. (Twisted has no such error.)
     Finished,
 }
 
 impl LoopingCall {
-    /// A loop that has not begun.
+    /// Creates a loop that is not running.
     pub fn new<R: IntoOutcome>(mut call: impl FnMut(&mut Reactor, Tick) -> R + 'static) -> LoopingCall {
         let call = move |reactor: &mut Reactor, tick| match call(reactor, tick).next(None) {
             Next::Done(Outcome::Value(_) | Outcome::Lent(_)) => Called::Ended(Ok(())),
@@ -103,20 +111,24 @@ impl LoopingCall {
         }
     }
 
-    /// Calls it in the next turn, and then once an `interval`; with an interval of zero once a turn. (Twisted: `start(interval)`.)
+    /// Starts the loop. The first call comes in the next turn, then one per `interval`. A zero
+    /// interval means one call per turn. (Twisted: `start(interval)`.)
     ///
-    /// What is returned fires when the loop was stopped, and fails when a call does. To cancel it, or to drop it, ends the
-    /// loop, and cancels what a call waits for.
+    /// The returned Deferred fires when the loop is stopped, and fails when a call fails.
+    /// Cancelling or dropping it ends the loop and cancels the Deferred that a call waits for.
     ///
     /// # Errors
-    /// [`LoopingError::Running`]; also while the last call of a loop that was stopped has not ended. [`LoopingError::Finished`] after a loop that
-    /// has stopped itself.
+    /// - [`LoopingError::Running`]: the loop runs, or the last call of a stopped loop has not
+    ///   ended.
+    /// - [`LoopingError::Finished`]: the loop was stopped inside its own call, or its reactor
+    ///   finished.
     #[track_caller]
     pub fn start(&self, reactor: &mut Reactor, interval: Duration) -> Result<Deferred<()>, LoopingError> {
         self.begin(reactor, interval, 0, Location::caller())
     }
 
-    /// As [`start`](LoopingCall::start), but the first call comes after an `interval`. (Twisted: `start(interval, now=False)`.)
+    /// Same as [`start`](LoopingCall::start), but the first call comes after one `interval`.
+    /// (Twisted: `start(interval, now=False)`.)
     ///
     /// # Errors
     /// As [`start`](LoopingCall::start).
@@ -129,25 +141,25 @@ impl LoopingCall {
         self.begin(reactor, interval, 1, Location::caller())
     }
 
-    /// Calls it no more. What [`start`](LoopingCall::start) returned fires, when the call that runs or is waited for has
-    /// ended. (Twisted: `stop`.)
+    /// Stops the loop. The Deferred that [`start`](LoopingCall::start) returned fires when the
+    /// current call, if any, has ended. (Twisted: `stop`.)
     ///
-    /// It may be started again then, but for a loop that is stopped inside its own call: that one drops its function.
+    /// The loop can then be started again, unless it was stopped inside its own call.
     ///
     /// # Errors
     /// [`LoopingError::NotRunning`].
     pub fn stop(&self, reactor: &mut Reactor) -> Result<(), LoopingError> {
         let mut state = self.shared.state.borrow_mut();
         match std::mem::replace(&mut *state, State::Stopped) {
-            State::Waiting(course, timer) => {
+            State::Waiting(schedule, timer) => {
                 drop(state);
-                // It is pending while that is the state.
+                // The timer is pending in this state.
                 let _ = timer.cancel(reactor);
-                course.end(Ok(()));
+                schedule.end(Ok(()));
                 Ok(())
             }
-            State::Calling(course, awaited) => {
-                *state = State::Stopping(course, awaited);
+            State::Calling(schedule, awaited) => {
+                *state = State::Stopping(schedule, awaited);
                 Ok(())
             }
             other => {
@@ -157,27 +169,27 @@ impl LoopingCall {
         }
     }
 
-    /// Begins the phase anew: the next call comes an interval from now. (Twisted: `reset`.)
+    /// Restarts the phase: the next call comes one interval from now. (Twisted: `reset`.)
     ///
     /// # Errors
     /// [`LoopingError::NotRunning`].
     pub fn reset(&self, reactor: &mut Reactor) -> Result<(), LoopingError> {
         let now = reactor.now();
         match &mut *self.shared.state.borrow_mut() {
-            State::Waiting(course, timer) => {
-                course.anew(now);
-                // It is pending while that is the state.
-                timer.reset(reactor, course.interval).map_err(|_| LoopingError::NotRunning)
+            State::Waiting(schedule, timer) => {
+                schedule.restart(now);
+                // The timer is pending in this state.
+                timer.reset(reactor, schedule.interval).map_err(|_| LoopingError::NotRunning)
             }
-            State::Calling(course, _) => {
-                course.anew(now);
+            State::Calling(schedule, _) => {
+                schedule.restart(now);
                 Ok(())
             }
             State::Stopped | State::Stopping(..) => Err(LoopingError::NotRunning),
         }
     }
 
-    /// Whether there are calls to come. (Twisted: `running`.)
+    /// Whether more calls will come. (Twisted: `running`.)
     pub fn running(&self) -> bool {
         matches!(*self.shared.state.borrow(), State::Waiting(..) | State::Calling(..))
     }
@@ -196,28 +208,29 @@ impl LoopingCall {
         let own = Rc::downgrade(&self.shared);
         let give_up = move |reactor: &mut Reactor, _: &Resolver<()>| Loop::give_up(&own, reactor, place);
         let (resolver, deferred) = Deferred::with_canceller_at(&reactor.handle(), place, give_up);
-        let course = Course { interval, began: reactor.now(), next, resolver, place };
-        self.wait(reactor, course);
+        let schedule = Schedule { interval, began: reactor.now(), next, resolver, place };
+        self.wait(reactor, schedule);
         Ok(deferred)
     }
 
-    /// Waits for the next call.
-    fn wait(&self, reactor: &mut Reactor, course: Course) {
-        let wait = course.until_next(reactor.now());
-        let goes_on = GoesOn::with(self);
-        let timer = reactor.call_later(wait, move |reactor| goes_on.go(|this| this.due(reactor)));
-        *self.shared.state.borrow_mut() = State::Waiting(course, timer);
+    /// Sets the timer for the next call.
+    fn wait(&self, reactor: &mut Reactor, schedule: Schedule) {
+        let wait = schedule.until_next(reactor.now());
+        let continuation = Continuation::with(self);
+        let timer = reactor.call_later(wait, move |reactor| continuation.resume(|this| this.due(reactor)));
+        *self.shared.state.borrow_mut() = State::Waiting(schedule, timer);
     }
 
     fn due(&self, reactor: &mut Reactor) {
         let mut state = self.shared.state.borrow_mut();
-        let State::Waiting(mut course, _) = std::mem::replace(&mut *state, State::Stopped) else { return };
-        let tick = course.tick(reactor.now());
-        *state = State::Calling(course, None);
+        let State::Waiting(mut schedule, _) = std::mem::replace(&mut *state, State::Stopped) else { return };
+        let tick = schedule.tick(reactor.now());
+        *state = State::Calling(schedule, None);
         drop(state);
         let Some(mut call) = self.shared.call.borrow_mut().take() else { return };
         let called = catch_unwind(AssertUnwindSafe(|| call(reactor, tick)));
-        // It has stopped itself: it may hold this loop, and is dropped when all is in its place.
+        // A function that stopped its own loop may own that loop. It is dropped at the end, when
+        // the state is consistent.
         let stopped = matches!(*self.shared.state.borrow(), State::Stopping(..));
         let _last = match stopped {
             true => Some(call),
@@ -231,8 +244,9 @@ impl LoopingCall {
                 {
                     *awaited = Some(deferred.abort_handle());
                 }
-                let goes_on = GoesOn::with(self);
-                deferred.done(move |reactor, outcome| goes_on.go(|this| this.ended(reactor, outcome)));
+                let continuation = Continuation::with(self);
+                deferred
+                    .done(move |reactor, outcome| continuation.resume(|this| this.ended(reactor, outcome)));
             }
             Err(payload) => self.panicked(reactor, payload),
         }
@@ -240,38 +254,38 @@ impl LoopingCall {
 
     fn panicked(&self, reactor: &mut Reactor, payload: Box<dyn Any + Send>) {
         let place = match &*self.shared.state.borrow() {
-            State::Calling(course, _) | State::Stopping(course, _) => course.place,
+            State::Calling(schedule, _) | State::Stopping(schedule, _) => schedule.place,
             State::Stopped | State::Waiting(..) => return,
         };
         let failure = Failure::panicked(place, reactor, CallbackKind::TimedCall, payload);
         self.ended(reactor, Err(failure));
     }
 
-    /// A call has come to its end.
+    /// Handles the end of a call.
     fn ended(&self, reactor: &mut Reactor, outcome: Result<(), Failure>) {
         let state = self.shared.state.replace(State::Stopped);
         match (state, outcome) {
-            (State::Calling(course, _), Ok(())) => self.wait(reactor, course),
-            (State::Calling(course, _) | State::Stopping(course, _), outcome) => course.end(outcome),
+            (State::Calling(schedule, _), Ok(())) => self.wait(reactor, schedule),
+            (State::Calling(schedule, _) | State::Stopping(schedule, _), outcome) => schedule.end(outcome),
             (State::Stopped | State::Waiting(..), _) => {}
         }
     }
 }
 
 impl Loop {
-    /// Nobody wants the loop any more.
+    /// Ends the loop because its Deferred was cancelled.
     fn give_up(own: &Weak<Loop>, reactor: &mut Reactor, place: &'static Location<'static>) {
         let Some(own) = own.upgrade() else { return };
         let mut state = own.state.borrow_mut();
         match std::mem::replace(&mut *state, State::Stopped) {
-            State::Waiting(course, timer) => {
+            State::Waiting(schedule, timer) => {
                 drop(state);
-                // It is pending while that is the state.
+                // The timer is pending in this state.
                 let _ = timer.cancel(reactor);
-                drop(course);
+                drop(schedule);
             }
-            State::Calling(course, awaited) | State::Stopping(course, awaited) => {
-                *state = State::Stopping(course, None);
+            State::Calling(schedule, awaited) | State::Stopping(schedule, awaited) => {
+                *state = State::Stopping(schedule, None);
                 drop(state);
                 if let Some(awaited) = awaited {
                     awaited.cancel_at(place);
@@ -282,34 +296,34 @@ impl Loop {
     }
 }
 
-impl GoesOn {
-    fn with(looping: &LoopingCall) -> GoesOn {
-        GoesOn { own: Some(Rc::clone(&looping.shared)) }
+impl Continuation {
+    fn with(looping: &LoopingCall) -> Continuation {
+        Continuation { own: Some(Rc::clone(&looping.shared)) }
     }
 
-    fn go(mut self, how: impl FnOnce(LoopingCall)) {
+    fn resume(mut self, callback: impl FnOnce(LoopingCall)) {
         if let Some(shared) = self.own.take() {
-            how(LoopingCall { shared });
+            callback(LoopingCall { shared });
         }
     }
 }
 
-impl Drop for GoesOn {
+impl Drop for Continuation {
     fn drop(&mut self) {
         let Some(own) = self.own.take() else { return };
         let state = own.state.replace(State::Stopped);
-        // Stopped before, it may be started again.
+        // A loop in state `Stopped` can be started again, so it keeps its function.
         let call = match state {
             State::Stopped => None,
             _ => own.call.take(),
         };
-        // They are the user's: nothing is borrowed.
+        // Both are user code: drop them while nothing is borrowed.
         drop((state, call));
     }
 }
 
-impl Course {
-    fn anew(&mut self, now: Instant) {
+impl Schedule {
+    fn restart(&mut self, now: Instant) {
         self.began = now;
         self.next = 1;
     }
@@ -322,7 +336,7 @@ impl Course {
         Tick { count: number, skipped }
     }
 
-    /// How many intervals have passed; `None` when they take no time.
+    /// Number of whole intervals since the start. `None` if the interval is zero.
     fn passed(&self, now: Instant) -> Option<u64> {
         let passed = (now - self.began).as_nanos().checked_div(self.interval.as_nanos())?;
         Some(u64::try_from(passed).unwrap_or(u64::MAX))
@@ -333,16 +347,16 @@ impl Course {
         if self.next <= passed && (self.next == 0 || self.interval.is_zero()) {
             return Duration::ZERO;
         }
-        // What is due already was missed while something else was waited for.
+        // Calls that came due while a Deferred was pending were missed.
         let number = self.next.max(passed.saturating_add(1));
         let due = self.interval.as_nanos().saturating_mul(u128::from(number));
         let wait = due.saturating_sub((now - self.began).as_nanos());
-        // 500 years of nanoseconds fit.
+        // 500 years fit into 64 bits of nanoseconds.
         Duration::from_nanos(u64::try_from(wait).unwrap_or(u64::MAX))
     }
 
     fn end(self, outcome: Result<(), Failure>) {
-        // When it was cancelled nobody waits for it.
+        // The error is ignored: the Deferred may have been cancelled.
         let _ = self.resolver.fire(outcome);
     }
 }
@@ -356,9 +370,9 @@ impl fmt::Debug for LoopingCall {
 impl fmt::Display for LoopingError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            LoopingError::Running => "the loop runs already",
-            LoopingError::NotRunning => "the loop does not run",
-            LoopingError::Finished => "the loop has stopped itself, and is over",
+            LoopingError::Running => "the loop is already running",
+            LoopingError::NotRunning => "the loop is not running",
+            LoopingError::Finished => "the loop has finished and cannot be started again",
         })
     }
 }

@@ -1,7 +1,8 @@
-//! Deferreds: results that are not there yet, and what is to be done when they are.
+//! Deferreds: results that are not there yet, and the callbacks that will handle them.
 //!
-//! Who begins something that takes time makes a pair: a [`Resolver`], which it keeps and fires once, and a [`Deferred`], which it returns.
-//! Who gets that says what comes next, callback by callback, long before there is a result.
+//! The producer of a result creates a pair: a [`Resolver`], which it keeps and fires once, and a
+//! [`Deferred`], which it returns. The consumer adds callbacks to the `Deferred`, before or after
+//! the result is there.
 //!
 //! ```
 //! use std::time::Duration;
@@ -12,7 +13,7 @@
 //! fn measure(reactor: &mut Reactor, sensor: u32) -> Deferred<f64> {
 //!     let (resolver, answer) = Deferred::new(&reactor.handle());
 //!     reactor.call_later(Duration::from_millis(1), move |_| {
-//!         // It is refused when somebody has cancelled meanwhile, and that is fine.
+//!         // The error is ignored: the Deferred may have been cancelled in the meantime.
 //!         let _ = match sensor {
 //!             0 => resolver.callback(f64::NAN),
 //!             _ => resolver.callback(20.0 + f64::from(sensor)),
@@ -25,14 +26,16 @@
 //! let answers: Vec<Deferred<f64>> = (0..3)
 //!     .map(|sensor| {
 //!         measure(&mut reactor, sensor)
-//!             // A callback may fail; `?` takes any error.
+//!             // A callback may fail. `?` converts any error.
 //!             .then(|_, degrees| match degrees.is_nan() {
 //!                 true => Err(Failure::new("it is broken")),
 //!                 false => Ok(degrees),
 //!             })
-//!             // Or return another Deferred, whose result is waited for.
-//!             .then(|reactor, degrees| defer_to_thread(reactor, move || degrees * 9.0 / 5.0 + 32.0))
-//!             // An errback leads back.
+//!             // A callback may return another Deferred. The chain waits for its result.
+//!             .then(|reactor, degrees| {
+//!                 defer_to_thread(reactor, move || degrees * 9.0 / 5.0 + 32.0)
+//!             })
+//!             // An errback turns a failure into a result again.
 //!             .or_else(|_, failure| {
 //!                 println!("no answer: {failure}");
 //!                 Ok(0.0)
@@ -56,57 +59,76 @@
 //!   errback(failure)─┘                  │         │ Err(f) │ makes a │        │      │
 //!                                       └─────────┘───────►│ result  │        └──────┘
 //!                                            │             └─────────┘
-//!                                            └ Deferred: what follows waits for it
+//!                                            └ Deferred: the chain waits for its result
 //! ```
 //!
-//! | method | is called with | returns | Twisted |
+//! | method | the callback gets | it returns | Twisted |
 //! |---|---|---|---|
 //! | [`map`](Deferred::map) | the result | any value | `addCallback` |
 //! | [`then`](Deferred::then) | the result | `()`, a `Result`, a `Deferred` | `addCallback` |
 //! | [`or_else`](Deferred::or_else) | a failure | the same | `addErrback` |
-//! | [`then_else`](Deferred::then_else) | one or the other | the same | `addCallbacks` |
-//! | [`both`](Deferred::then_always) | whatever came | the same | `addBoth` |
-//! | [`inspect`](Deferred::inspect) | a look at whatever came | | |
-//! | [`done`](Deferred::done) | whatever came, at the end | | |
+//! | [`then_else`](Deferred::then_else) | the result, or a failure | the same | `addCallbacks` |
+//! | [`then_always`](Deferred::then_always) | the outcome, as a `Result` | the same | `addBoth` |
+//! | [`inspect`](Deferred::inspect) | the outcome, by reference | `()` | |
+//! | [`done`](Deferred::done) | the outcome, as the last callback | `()` | |
 //!
-//! **Callbacks come from the loop**, never inside of the call that fires the Deferred or adds them. A chain that has its result runs in one go, up
-//! to 1000 callbacks a turn, and in one frame of the stack: a hundred thousand callbacks, or as many Deferreds that wait for each other,
-//! need no more of it than one, to run, to be cancelled and to be dropped. Firing needs no reactor, and works in a `Drop` and in a task.
+//! **Callbacks run from the loop**, never inside the call that fires the Deferred or adds them. A
+//! chain runs at most 1000 callbacks per turn and then requeues itself. A chain of 100,000
+//! callbacks, or of as many Deferreds that wait for each other, uses one stack frame to run, to
+//! cancel and to drop. Firing needs no reactor reference. It works in a `Drop` and in a task.
 //!
 //! # Failures
 //!
-//! A [`Failure`] is any error with the place that made it. `?` makes one. A panic in a callback is one too, and the loop lives on. It goes to the next
-//! callback that takes failures. When there is none, and the Deferred is dropped or goes on by itself, **the failure is logged as an error, at once, with
-//! its place**. Cancellations are not: who cancels knows. Panics are not either: each was counted and logged when it came, whoever looks at it later.
+//! A [`Failure`] is any error plus the source location that created it. `?` creates one. A panic in
+//! a callback becomes a failure too, and the loop continues. A failure goes to the next callback
+//! that takes failures.
 //!
-//! # Who wants the result
+//! If there is no such callback and the Deferred is dropped or detached, **the failure is logged as
+//! an error, at once, with its location**. Two kinds are not logged:
 //!
-//! Whoever has the `Deferred`. **Dropped before its result is there, it is cancelled**, as a task or a future is; [`done`](Deferred::done) and
-//! [`detach`](Deferred::detach) let it go on by itself. To [`cancel`](Deferred::cancel) calls the canceller that it was made with, which can
-//! give up what leads to the result, or cancels the Deferred that it waits for. When all resolvers are dropped it fails: nobody waits for
-//! ever for what cannot come.
+//! - Cancellations, because the canceller knows about them.
+//! - Panics, because each was counted and logged when it occurred.
 //!
-//! A value that waits keeps what its callbacks hold. A callback that holds the last resolver of its own Deferred, or the
-//! [`DeferredQueue`] that it waits for, waits for as long as its thread lives if that is never fired: let such a queue end with a value that says so.
+//! # Cancellation and ownership
 //!
-//! # What else is here
+//! The owner of the `Deferred` owns the result. **A `Deferred` that is dropped before its result is
+//! there is cancelled**, like a task or a future. [`done`](Deferred::done) and
+//! [`detach`](Deferred::detach) let it run without an owner.
 //!
-//! - Of several: [`gather`] (all, or the first failure), [`race`] (the first result), [`settle_all`] (of each).
-//! - [`DeferredLock`], [`DeferredSemaphore`], [`DeferredQueue`]: who may go on, and what is next.
-//! - [`defer_later`], [`defer_to_thread`]: timers and jobs.
-//! - [`LoopingCall`]: again and again, in phase. [`Cooperator`]: long work in slices.
-//! - In a [task](crate::task), `deferred.await`; and [`Deferred::from_future`] the other way.
+//! [`cancel`](Deferred::cancel) calls the canceller that the Deferred was created with, which can
+//! abort the operation. While the Deferred waits for another one, that one is cancelled instead.
+//! When all resolvers are dropped the Deferred fails, so it cannot wait forever.
 //!
-//! # For those who know Twisted's
+//! A pending Deferred keeps alive everything that its callbacks own. A callback that owns the last
+//! resolver of its own Deferred, or the [`DeferredQueue`] that it waits for, creates a cycle.
+//! Unless the Deferred is fired, that cycle lives as long as its thread. End such a queue with a
+//! sentinel value.
 //!
-//! - `callback()` and `addCallback()` run nothing themselves; the loop does, in this turn or the next.
-//! - Each callback has the reactor at hand. Types say what each one gets; a Deferred has one reader, and methods that add callbacks take it and
-//!   return it.
-//! - A failure that nobody looked at is logged when it is dropped, not when it is collected.
-//! - There is one kind of timeout, [`FailureKind::TimedOut`], for Deferreds, tasks and whatever else waits.
-//! - Who drops one has cancelled it.
-//! - [`gather`] cancels the others when one fails, and to cancel it makes it fail as cancelled, not as a `FirstError`. [`race`] of none fails.
-//! - Locks are released by a guard, [`Permit`], also when its owner panics. A semaphore of nothing has one token.
+//! # Other parts of the module
+//!
+//! - Combinators: [`gather`] (all results, or the first failure), [`race`] (the first result),
+//!   [`settle_all`] (every outcome).
+//! - Synchronization: [`DeferredLock`], [`DeferredSemaphore`], [`DeferredQueue`].
+//! - Timers and the thread pool: [`defer_later`], [`defer_to_thread`].
+//! - Repetition: [`LoopingCall`] calls a function at a fixed interval. [`Cooperator`] runs long
+//!   work in slices.
+//! - Futures: `deferred.await` in a [task](crate::task), and [`Deferred::from_future`] for the
+//!   opposite direction.
+//!
+//! # Differences from Twisted
+//!
+//! - `callback()` and `addCallback()` run no callbacks. The loop runs them, in this turn or the
+//!   next.
+//! - Each callback gets `&mut Reactor`. Its argument is typed. A Deferred has one owner, and
+//!   methods that add callbacks consume and return it.
+//! - An unhandled failure is logged when it is dropped, not at garbage collection.
+//! - There is one kind of timeout, [`FailureKind::TimedOut`], for Deferreds, tasks and everything
+//!   else that waits.
+//! - Dropping a Deferred cancels it.
+//! - [`gather`] cancels the other Deferreds when one fails. If it is cancelled itself, it fails as
+//!   cancelled, not with a `FirstError`. [`race`] of an empty list fails.
+//! - A guard, [`Permit`], releases a lock, also when its owner panics. A semaphore created with 0
+//!   tokens has one.
 
 mod chain;
 mod combinators;

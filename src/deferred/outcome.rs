@@ -1,23 +1,24 @@
-//! What goes from one callback to the next, and what callbacks may return.
+//! The value passed from one callback to the next, and the types that callbacks may return.
 
 use std::any::Any;
 
 use super::chain::End;
 use super::{Deferred, Failure};
 
-/// What a callback returns: nothing, a result, or a Deferred whose result is waited for. (Twisted: anything, of which
-/// Failures and Deferreds mean something.)
+/// The return type of a callback: nothing, a result, or a Deferred whose result the chain waits
+/// for. (Twisted accepts any value and treats Failures and Deferreds specially.)
 ///
-/// It is for `()`, `Result<T, Failure>` and [`Deferred<T>`], and for nothing else, so that closures need no types:
-/// in a callback that ends with `Ok(..)`, `?` takes every error.
+/// Implemented for `()`, `Result<T, Failure>` and [`Deferred<T>`] only, so that closures need no
+/// type annotations. In a callback that ends with `Ok(..)`, `?` converts every error.
 pub trait IntoOutcome: Sealed {
-    /// The next callback's argument.
+    /// The type of the next callback's argument.
     type Value: 'static;
 }
 
-/// A result whose type the callbacks around it know.
+/// A result whose type is known only to the adjacent callbacks.
 pub enum Outcome {
-    /// An `Option<T>`: empty while the callback runs that it was given to, filled again by what that returns.
+    /// An `Option<T>`. It is empty while the callback that took it runs, and is refilled with that
+    /// callback's return value.
     Value(Box<dyn Any>),
     /// A value that goes back to its owner if it is dropped before a callback or a task takes it.
     Lent(Box<Lent>),
@@ -26,7 +27,7 @@ pub enum Outcome {
 
 /// See [`Outcome::Lent`].
 pub struct Lent {
-    /// As that of [`Outcome::Value`].
+    /// Same contents as [`Outcome::Value`].
     slot: Option<Slot>,
     give_back: Option<Box<dyn FnOnce(Slot)>>,
 }
@@ -34,18 +35,19 @@ pub struct Lent {
 /// Takes a lent value back.
 pub(super) type GiveBack<T> = Box<dyn FnOnce(T)>;
 
-/// What becomes of a chain after a callback.
+/// Continuation of a chain after a callback.
 pub enum Next {
     Done(Outcome),
     Wait(End),
 }
 
 pub trait Sealed {
-    /// Into the place that the argument was in, if it fits.
+    /// Converts to the continuation. A value reuses `slot`, the allocation of the argument, if it
+    /// fits.
     fn next(self, slot: Option<Slot>) -> Next;
 }
 
-/// The emptied place of a value.
+/// The emptied allocation of a value.
 pub type Slot = Box<dyn Any>;
 
 impl Outcome {
@@ -53,7 +55,7 @@ impl Outcome {
         Outcome::Value(Box::new(Some(value)))
     }
 
-    /// A value that `give_back` takes when it is dropped untaken.
+    /// Creates a value that `give_back` gets if it is dropped before it is taken.
     pub(super) fn lend<T: 'static>(value: T, give_back: impl FnOnce(T) + 'static) -> Outcome {
         let give_back = move |slot: Slot| {
             if let Some(value) = slot.downcast::<Option<T>>().ok().and_then(|mut slot| slot.take()) {
@@ -64,7 +66,7 @@ impl Outcome {
         Outcome::Lent(Box::new(Lent { slot: Some(slot), give_back: Some(Box::new(give_back)) }))
     }
 
-    /// The value, and where it goes when it is not taken after all, if it was lent.
+    /// The value and, if it was lent, the function that gives it back.
     pub(super) fn into_parts<T: 'static>(mut self) -> Result<(T, Option<GiveBack<T>>), Failure> {
         let give_back = match &mut self {
             Outcome::Lent(lent) => lent.give_back.take(),
@@ -86,19 +88,20 @@ impl Outcome {
         self.open().map(|(value, _)| value)
     }
 
-    /// The value, and the place that it was in.
+    /// The value, and the allocation that it was in.
     #[inline]
     pub(super) fn open<T: 'static>(self) -> Result<(T, Box<Option<T>>), Failure> {
         match self {
             Outcome::Lent(mut lent) => {
                 lent.give_back = None;
-                // A slot is in it until it is dropped.
+                // The slot is only taken by `drop` and here, and `self` is consumed.
                 Outcome::Value(lent.slot.take().expect("a lent value is there")).open()
             }
             Outcome::Value(slot) => {
                 // Each callback is added by a `Deferred<T>` behind one that leaves a `T`.
                 let mut slot = slot.downcast::<Option<T>>().expect("the value has the type of its Deferred");
-                // Whoever empties it fills it again, or drops it.
+                // The code that empties it consumes the outcome, so an empty slot is never seen
+                // here.
                 let value = slot.take().expect("the value is there");
                 Ok((value, slot))
             }
@@ -118,7 +121,7 @@ impl Outcome {
             .expect("the value has the type of its Deferred"))
     }
 
-    /// A value in the place that another was in, if it fits.
+    /// Stores a value in the allocation of another one, if it fits.
     #[inline]
     pub(super) fn refill<T: 'static>(slot: Option<Slot>, value: T) -> Outcome {
         match slot.map(|slot| slot.downcast::<Option<T>>()) {

@@ -1,4 +1,4 @@
-//! Values that wait for somebody, or somebody for values.
+//! A queue of values, and of Deferreds that wait for values.
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -9,7 +9,8 @@ use std::rc::Rc;
 use super::{Deferred, Resolver};
 use crate::reactor::Handle;
 
-/// Values for whoever asks first, first in, first out; it is bounded both ways. (Twisted: `DeferredQueue`.) Clones are the same one.
+/// A first-in, first-out queue, bounded in both directions. (Twisted: `DeferredQueue`.) Clones are
+/// the same queue.
 ///
 /// ```
 /// use twistor::deferred::DeferredQueue;
@@ -17,10 +18,10 @@ use crate::reactor::Handle;
 /// let mut reactor = twistor::Reactor::new()?;
 /// let queue = DeferredQueue::new(&reactor.handle(), 2, 1);
 /// queue.get()?.done(|reactor, value| {
-///     assert_eq!(value.unwrap(), "for the one that waits");
+///     assert_eq!(value.unwrap(), "for the pending get");
 ///     reactor.stop();
 /// });
-/// queue.put("for the one that waits")?;
+/// queue.put("for the pending get")?;
 /// queue.put("one")?;
 /// queue.put("two")?;
 /// assert_eq!(queue.put("three").unwrap_err().value, "three");
@@ -35,40 +36,41 @@ struct Waiting<T> {
     handle: Handle,
     size: usize,
     backlog: usize,
-    /// Not both of them: a value goes to whoever waits.
+    /// Only one of the two is non-empty: a new value goes to a waiting `get`.
     sides: RefCell<Sides<T>>,
 }
 
 struct Sides<T> {
-    /// By number, in order.
+    /// Sorted by number.
     values: VecDeque<Queued<T>>,
-    /// How many of the values were given back.
+    /// Number of values that were given back.
     given_back: usize,
-    /// By number, in order.
+    /// Sorted by number.
     gets: VecDeque<(u64, Resolver<T>)>,
     next: u64,
 }
 
-/// A value that waits.
+/// A queued value.
 struct Queued<T> {
     number: u64,
-    /// It was handed to a waiter that was gone before it took it.
+    /// Whether it was handed to a waiter that was cancelled before it took the value.
     given_back: bool,
     value: T,
 }
 
 impl<T: 'static> DeferredQueue<T> {
-    /// A queue in which `size` values may wait, or `backlog` who want one; `usize::MAX` is no limit.
+    /// Creates a queue of at most `size` values, or at most `backlog` pending `get` calls.
+    /// `usize::MAX` means no limit.
     pub fn new(handle: &Handle, size: usize, backlog: usize) -> DeferredQueue<T> {
         let sides =
             RefCell::new(Sides { values: VecDeque::new(), given_back: 0, gets: VecDeque::new(), next: 0 });
         DeferredQueue { waiting: Rc::new(Waiting { handle: handle.clone(), size, backlog, sides }) }
     }
 
-    /// Gives a value to the first that waits for one, or lets it wait.
+    /// Hands a value to the longest-waiting `get`, or queues it.
     ///
     /// # Errors
-    /// [`QueueOverflow`], with the value, when as many wait as may.
+    /// [`QueueOverflow`], with the value, if the queue is full.
     pub fn put(&self, value: T) -> Result<(), QueueOverflow<T>> {
         let number = self.waiting.number();
         let Some(value) = self.waiting.hand_over(number, value) else { return Ok(()) };
@@ -80,12 +82,13 @@ impl<T: 'static> DeferredQueue<T> {
         Ok(())
     }
 
-    /// The next value: the first of those that wait, or one that is put. A caller that cancels waits no longer, and takes no value
-    /// away: a value that is dropped before a callback or a task has taken it goes to the next waiter, or back to its
-    /// place in the queue, where it does not count for `size`.
+    /// Returns the next value: the oldest queued one, or the next one that is put. Cancelling the
+    /// Deferred ends the wait. A value that is dropped before a callback or a task takes it is not
+    /// lost. It goes to the next waiter, or back to its place in the queue, where it does not count
+    /// towards `size`.
     ///
     /// # Errors
-    /// [`QueueUnderflow`] when as many wait for a value as may.
+    /// [`QueueUnderflow`] if the backlog is full.
     #[track_caller]
     pub fn get(&self) -> Result<Deferred<T>, QueueUnderflow> {
         let mut sides = self.waiting.sides.borrow_mut();
@@ -110,17 +113,17 @@ impl<T: 'static> DeferredQueue<T> {
 }
 
 impl<T> DeferredQueue<T> {
-    /// How many values wait. (Twisted: `pending`.)
+    /// Number of queued values. (Twisted: `pending`.)
     pub fn len(&self) -> usize {
         self.waiting.sides.borrow().values.len()
     }
 
-    /// Whether no value waits.
+    /// Whether no value is queued.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// How many wait for a value. (Twisted: `waiting`.)
+    /// Number of pending `get` calls. (Twisted: `waiting`.)
     pub fn waiting(&self) -> usize {
         self.waiting.sides.borrow().gets.len()
     }
@@ -133,25 +136,26 @@ impl<T: 'static> Waiting<T> {
         sides.next - 1
     }
 
-    /// Hands a value to the first that waits; returns it when none does.
+    /// Hands a value to the longest-waiting `get`. Returns it if there is none.
     fn hand_over(self: &Rc<Self>, number: u64, value: T) -> Option<T> {
         while let Some(resolver) = self.next() {
             if resolver.is_wanted() {
                 resolver.lend(value, self.take_back(number));
                 return None;
             }
-            // One that is being given up: its canceller says the rest. What it holds is dropped here.
+            // This waiter is being cancelled, and its canceller completes it. The resolver is
+            // dropped here.
         }
         Some(value)
     }
 
-    /// What becomes of the value of this number when the one that it was handed to is gone.
+    /// Returns the function that takes value `number` back when its waiter is gone.
     fn take_back(self: &Rc<Self>, number: u64) -> impl FnOnce(T) + use<T> {
         let queue = Rc::downgrade(self);
         move |value| {
             let Some(queue) = queue.upgrade() else { return };
             let value = match queue.handle.finished() {
-                // Those that wait will not run any more.
+                // Waiters do not run any more after the reactor has finished.
                 true => Some(value),
                 false => queue.hand_over(number, value),
             };
@@ -191,14 +195,14 @@ impl<T> fmt::Debug for DeferredQueue<T> {
     }
 }
 
-/// As many values wait as may. (Twisted: `QueueOverflow`.)
+/// Error: the queue is full. (Twisted: `QueueOverflow`.)
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct QueueOverflow<T> {
-    /// The one for which there was no room.
+    /// The rejected value.
     pub value: T,
 }
 
-/// As many wait for a value as may. (Twisted: `QueueUnderflow`.)
+/// Error: the backlog of pending `get` calls is full. (Twisted: `QueueUnderflow`.)
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct QueueUnderflow;
 
@@ -218,7 +222,7 @@ impl<T> Error for QueueOverflow<T> {}
 
 impl fmt::Display for QueueUnderflow {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("too many wait for a value of the queue")
+        f.write_str("too many pending gets on the queue")
     }
 }
 

@@ -1,4 +1,4 @@
-//! The firing end of a Deferred.
+//! The firing half of a Deferred.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -8,11 +8,14 @@ use super::chain::Chain;
 use super::outcome::Outcome;
 use super::{AlreadyCalled, Failure};
 
-/// What fires a [`Deferred`](super::Deferred), once. Clones fire the same one; when all of them are dropped before that, it fails.
+/// The firing half of a [`Deferred`](super::Deferred). It fires at most once. Clones fire the same
+/// Deferred, which fails if all of them are dropped before it is fired.
 ///
-/// Nothing is called inside of [`callback`](Resolver::callback) and [`errback`](Resolver::errback): callbacks come from the loop. So it can be
-/// fired anywhere on the reactor's thread: in a `Drop`, in a task, without a reactor at hand. Other threads go by a
-/// [`RemoteHandle`](crate::RemoteHandle), or give their result to [`defer_to_thread`](super::defer_to_thread).
+/// [`callback`](Resolver::callback) and [`errback`](Resolver::errback) run no user code, because
+/// callbacks run from the loop. So a resolver can be fired anywhere on the reactor's thread: in a
+/// `Drop`, in a task, without a reactor reference. Other threads use a
+/// [`RemoteHandle`](crate::RemoteHandle) or pass their result through
+/// [`defer_to_thread`](super::defer_to_thread).
 ///
 /// ```
 /// use twistor::{Deferred, Resolver};
@@ -34,16 +37,16 @@ pub struct Resolver<T> {
 }
 
 impl<T: 'static> Resolver<T> {
-    /// Fires it with a result. (Twisted: `callback`.)
+    /// Fires the Deferred with a result. (Twisted: `callback`.)
     ///
     /// # Errors
-    /// [`AlreadyCalled`] when it was fired before, or was cancelled; but the first firing after a [`cancel`](super::Deferred::cancel)
-    /// that nobody could be told of is ignored.
+    /// [`AlreadyCalled`] if it was fired or cancelled before. Exception: the first firing after a
+    /// [`cancel`](super::Deferred::cancel) without a canceller is ignored and returns `Ok`.
     pub fn callback(&self, value: T) -> Result<(), AlreadyCalled> {
         self.chain.fire(Outcome::of(value))
     }
 
-    /// Fires it with a failure. (Twisted: `errback`.)
+    /// Fires the Deferred with a failure. (Twisted: `errback`.)
     ///
     /// # Errors
     /// As [`callback`](Resolver::callback).
@@ -52,7 +55,7 @@ impl<T: 'static> Resolver<T> {
         self.chain.fire(Outcome::Failed(failure.into()))
     }
 
-    /// Fires it with one or the other.
+    /// Fires the Deferred with a result or a failure.
     ///
     /// # Errors
     /// As [`callback`](Resolver::callback).
@@ -62,7 +65,8 @@ impl<T: 'static> Resolver<T> {
 }
 
 impl<T: 'static> Resolver<T> {
-    /// Fires it with a value that `give_back` takes when nobody takes it here, even if it was fired before.
+    /// Fires with a lent value: `give_back` gets it if no callback or task takes it, also if the
+    /// Deferred was fired before.
     pub(super) fn lend(&self, value: T, give_back: impl FnOnce(T) + 'static) {
         let _ = self.fire_outcome(Outcome::lend(value, give_back));
     }
@@ -78,12 +82,12 @@ impl<T> Resolver<T> {
         Resolver { chain: Rc::clone(chain), value: PhantomData }
     }
 
-    /// Whether it has a result to wait for, and nobody has begun to give it up.
+    /// Whether the Deferred is unfired and not being cancelled.
     pub(super) fn is_wanted(&self) -> bool {
         self.chain.is_wanted()
     }
 
-    /// Whether it was fired, or cancelled: nobody waits for this result any more. (Twisted: `called`.)
+    /// Whether the Deferred was fired, or its cancellation has completed. (Twisted: `called`.)
     pub fn is_fired(&self) -> bool {
         self.chain.called()
     }

@@ -1,4 +1,4 @@
-//! Who may go on, and who has to wait for it.
+//! A counting semaphore and a mutual exclusion lock.
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -10,7 +10,8 @@ use super::{Deferred, IntoOutcome, Resolver};
 use crate::Reactor;
 use crate::reactor::Handle;
 
-/// So many at a time; the others wait, first in, first out. (Twisted: `DeferredSemaphore`.) Clones are the same one.
+/// A counting semaphore. Waiters are served first in, first out. (Twisted: `DeferredSemaphore`.)
+/// Clones are the same semaphore.
 ///
 /// ```
 /// use std::time::Duration;
@@ -19,7 +20,9 @@ use crate::reactor::Handle;
 /// let mut reactor = twistor::Reactor::new()?;
 /// let two_at_a_time = DeferredSemaphore::new(&reactor.handle(), 2);
 /// let jobs = (0..10).map(|number| {
-///     two_at_a_time.run(|reactor| defer_later(reactor, Duration::from_millis(1))).map(move |_, ()| number)
+///     two_at_a_time
+///         .run(|reactor| defer_later(reactor, Duration::from_millis(1)))
+///         .map(move |_, ()| number)
 /// });
 /// gather(&reactor.handle(), jobs).done(|reactor, numbers| {
 ///     assert_eq!(numbers.unwrap().len(), 10);
@@ -33,7 +36,8 @@ pub struct DeferredSemaphore {
     tokens: Rc<Tokens>,
 }
 
-/// One at a time; the others wait, first in, first out. (Twisted: `DeferredLock`.) Clones are the same one.
+/// A mutual exclusion lock. Waiters are served first in, first out. (Twisted: `DeferredLock`.)
+/// Clones are the same lock.
 ///
 /// ```
 /// use twistor::deferred::DeferredLock;
@@ -54,7 +58,8 @@ pub struct DeferredLock {
     semaphore: DeferredSemaphore,
 }
 
-/// A lock, or one of a semaphore's tokens, until it is dropped. (Twisted: what `release` gives back.)
+/// A guard that holds a lock, or one token of a semaphore. Dropping it releases the token.
+/// (Twisted: `release`.)
 #[must_use = "dropped, it is released"]
 pub struct Permit {
     tokens: Rc<Tokens>,
@@ -64,15 +69,15 @@ struct Tokens {
     handle: Handle,
     limit: usize,
     free: Cell<usize>,
-    /// By number, in order.
+    /// Sorted by number.
     waiting: RefCell<VecDeque<(u64, Resolver<Permit>)>>,
     next: Cell<u64>,
-    /// Somebody hands tokens on, further down the stack.
-    handing_on: Cell<bool>,
+    /// Whether a call of `serve_waiters` is active further up the stack.
+    serving: Cell<bool>,
 }
 
 impl DeferredSemaphore {
-    /// One with so many tokens; 0 counts as 1.
+    /// Creates a semaphore with this number of tokens. 0 counts as 1.
     pub fn new(handle: &Handle, tokens: usize) -> DeferredSemaphore {
         let limit = tokens.max(1);
         let tokens = Tokens {
@@ -81,12 +86,13 @@ impl DeferredSemaphore {
             free: Cell::new(limit),
             waiting: RefCell::default(),
             next: Cell::new(0),
-            handing_on: Cell::new(false),
+            serving: Cell::new(false),
         };
         DeferredSemaphore { tokens: Rc::new(tokens) }
     }
 
-    /// A token, as soon as there is one for this caller. Who cancels waits no longer. (Twisted: `acquire`.)
+    /// Acquires a token as soon as one is free. Cancelling the Deferred ends the wait. (Twisted:
+    /// `acquire`.)
     #[track_caller]
     pub fn acquire(&self) -> Deferred<Permit> {
         let tokens = &self.tokens;
@@ -105,7 +111,8 @@ impl DeferredSemaphore {
         deferred
     }
 
-    /// Calls `call` with a token, which is released when what it returns has come to its end. (Twisted: `run`.)
+    /// Runs `call` with a token. The token is released when the returned value or Deferred has
+    /// completed. (Twisted: `run`.)
     #[track_caller]
     pub fn run<R: IntoOutcome>(&self, call: impl FnOnce(&mut Reactor) -> R + 'static) -> Deferred<R::Value> {
         let handle = self.tokens.handle.clone();
@@ -114,46 +121,48 @@ impl DeferredSemaphore {
         })
     }
 
-    /// How many tokens there are in all. (Twisted: `limit`.)
+    /// Total number of tokens. (Twisted: `limit`.)
     pub fn limit(&self) -> usize {
         self.tokens.limit
     }
 
-    /// How many are free. (Twisted: `tokens`.)
+    /// Number of free tokens. (Twisted: `tokens`.)
     pub fn available_permits(&self) -> usize {
         self.tokens.free.get()
     }
 
-    /// How many wait for one. (Twisted: `waiting`.)
+    /// Number of waiters. (Twisted: `waiting`.)
     pub fn waiting(&self) -> usize {
         self.tokens.waiting.borrow().len()
     }
 }
 
 impl DeferredLock {
-    /// One that nobody has.
+    /// Creates an unlocked lock.
     pub fn new(handle: &Handle) -> DeferredLock {
         DeferredLock { semaphore: DeferredSemaphore::new(handle, 1) }
     }
 
-    /// The lock, as soon as this caller is the next. Who cancels waits no longer. (Twisted: `acquire`.)
+    /// Acquires the lock as soon as it is free. Cancelling the Deferred ends the wait. (Twisted:
+    /// `acquire`.)
     #[track_caller]
     pub fn acquire(&self) -> Deferred<Permit> {
         self.semaphore.acquire()
     }
 
-    /// Calls `call` with the lock, which is released when what it returns has come to its end. (Twisted: `run`.)
+    /// Runs `call` with the lock. The lock is released when the returned value or Deferred has
+    /// completed. (Twisted: `run`.)
     #[track_caller]
     pub fn run<R: IntoOutcome>(&self, call: impl FnOnce(&mut Reactor) -> R + 'static) -> Deferred<R::Value> {
         self.semaphore.run(call)
     }
 
-    /// Whether somebody has it. (Twisted: `locked`.)
+    /// Whether the lock is held. (Twisted: `locked`.)
     pub fn locked(&self) -> bool {
         self.semaphore.available_permits() == 0
     }
 
-    /// How many wait for it. (Twisted: `waiting`.)
+    /// Number of waiters. (Twisted: `waiting`.)
     pub fn waiting(&self) -> usize {
         self.semaphore.waiting()
     }
@@ -166,24 +175,24 @@ impl Tokens {
         waiting.remove(place).map(|(_, resolver)| resolver)
     }
 
-    /// Gives free tokens to those who wait.
-    fn hand_on(self: &Rc<Self>) {
-        // Who gets one may drop it at once, which leads back here.
-        if self.handing_on.replace(true) {
+    /// Hands free tokens to waiters.
+    fn serve_waiters(self: &Rc<Self>) {
+        // A waiter may drop its token at once, which calls this function again.
+        if self.serving.replace(true) {
             return;
         }
-        let others = OthersToo { tokens: self };
+        let guard = ContinueOnPanic { tokens: self };
         while self.free.get() > 0 {
             let Some(resolver) = self.next() else { break };
-            // To one that is being given up a token is of no use.
+            // A waiter that is being cancelled gets no token.
             if resolver.is_wanted() {
                 self.free.set(self.free.get() - 1);
-                // It waits: it was not fired.
+                // Cannot fail: the waiter has not been fired.
                 let _ = resolver.callback(Permit { tokens: Rc::clone(self) });
             }
         }
-        mem::forget(others);
-        self.handing_on.set(false);
+        mem::forget(guard);
+        self.serving.set(false);
     }
 
     fn next(&self) -> Option<Resolver<Permit>> {
@@ -195,19 +204,19 @@ impl Drop for Permit {
     fn drop(&mut self) {
         let tokens = &self.tokens;
         tokens.free.set(tokens.free.get() + 1);
-        tokens.hand_on();
+        tokens.serve_waiters();
     }
 }
 
-/// When one who is given a token panics, the others have theirs all the same.
-struct OthersToo<'a> {
+/// A guard that serves the remaining waiters if handing on a token panics.
+struct ContinueOnPanic<'a> {
     tokens: &'a Rc<Tokens>,
 }
 
-impl Drop for OthersToo<'_> {
+impl Drop for ContinueOnPanic<'_> {
     fn drop(&mut self) {
-        self.tokens.handing_on.set(false);
-        self.tokens.hand_on();
+        self.tokens.serving.set(false);
+        self.tokens.serve_waiters();
     }
 }
 

@@ -1,4 +1,4 @@
-//! Deferreds that do not take for ever.
+//! Timeouts for Deferreds.
 
 use std::cell::Cell;
 use std::panic::Location;
@@ -9,8 +9,9 @@ use super::{Deferred, Failure, FailureKind, IntoOutcome};
 use crate::Reactor;
 
 impl<T: 'static> Deferred<T> {
-    /// Cancels it when its outcome is not there within `limit`; it fails as timed out then, unless its canceller found something
-    /// better. It is about all that was added so far; what is added later has its own time. (Twisted: `addTimeout`.)
+    /// Cancels the Deferred if its outcome is not there within `limit`. It then fails as timed out,
+    /// unless its canceller provided another outcome. The limit covers the callbacks added so far,
+    /// not those added later. (Twisted: `addTimeout`.)
     ///
     /// ```
     /// use std::time::Duration;
@@ -34,25 +35,26 @@ impl<T: 'static> Deferred<T> {
         })
     }
 
-    /// As [`timeout`](Deferred::timeout); when the time is up and it was cancelled, `timed_out` has whatever came of
-    /// that. (Twisted: `addTimeout(onTimeoutCancel)`.)
+    /// Same as [`timeout`](Deferred::timeout), with a callback. When the limit has passed and the
+    /// Deferred was cancelled, `timed_out` gets the resulting outcome. (Twisted:
+    /// `addTimeout(onTimeoutCancel)`.)
     pub fn timeout_with<R: IntoOutcome<Value = T>>(
         self,
         reactor: &mut Reactor,
         limit: Duration,
         timed_out: impl FnOnce(&mut Reactor, Result<T, Failure>) -> R + 'static,
     ) -> Deferred<T> {
-        let up = Rc::new(Cell::new(false));
-        let (deferred, late) = (self.abort_handle(), Rc::clone(&up));
+        let expired = Rc::new(Cell::new(false));
+        let (deferred, expired_by_timer) = (self.abort_handle(), Rc::clone(&expired));
         let timer = reactor.call_later(limit, move |_| {
-            late.set(true);
+            expired_by_timer.set(true);
             deferred.cancel();
         });
         self.step(move |reactor, outcome| {
-            if up.get() {
+            if expired.get() {
                 return timed_out(reactor, outcome.into_result()).next(None);
             }
-            // It is pending: it sets `up` when it comes.
+            // The timer is pending: otherwise it would have set the flag.
             let _ = timer.cancel(reactor);
             super::outcome::Next::Done(outcome)
         })

@@ -207,7 +207,7 @@ fn when_all_resolvers_are_dropped_it_fails() {
         assert_eq!(record.events(), [] as [String; 0], "the clone is there");
         drop(clone);
         turn(&mut reactor);
-        assert_eq!(record.events(), ["end failed: nobody was left to fire it"]);
+        assert_eq!(record.events(), ["end failed: it was never fired"]);
     });
 }
 

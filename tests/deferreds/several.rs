@@ -51,7 +51,7 @@ fn gather_fails_with_the_first_failure_and_cancels_the_rest() {
         resolvers[2].errback(Failure::new("in the same turn, it is dropped")).unwrap();
         turn(&mut reactor);
         let failure = outcome(&mut reactor, all).unwrap_err();
-        assert_eq!(failure.to_string(), "number 1: no");
+        assert_eq!(failure.to_string(), "Deferred number 1: no");
         assert_eq!(failure.place().line(), line, "the place is that of what failed");
         assert_eq!(failure.source().map(<dyn Error>::to_string).as_deref(), Some("no"));
         assert_eq!(failure.downcast::<FirstError>().unwrap().index, 1);
@@ -120,7 +120,7 @@ fn an_empty_gather_succeeds_at_once_and_an_empty_first_fails() {
         assert!(settle_all(&handle, none()).take_outcome().unwrap().unwrap().is_empty());
         let failure = race(&handle, none()).take_outcome().unwrap().unwrap_err();
         assert!(failure.downcast_ref::<AllFailed>().unwrap().failures.is_empty());
-        assert_eq!(failure.to_string(), "there was none that could have come first");
+        assert_eq!(failure.to_string(), "no Deferred was given");
     });
 }
 

@@ -1,4 +1,4 @@
-//! The end of a chain: who adds callbacks, and takes what comes out.
+//! The output end of a chain, which adds callbacks and takes the outcome.
 
 use std::mem;
 use std::rc::Rc;
@@ -6,7 +6,7 @@ use std::task::{Context, Poll};
 
 use super::{Chain, Consumer, Outcome, State, Step};
 
-/// The end where the outcome comes out: there is one, and what it is dropped for is cancelled.
+/// The output end of a chain. There is one per chain. Dropping it cancels the chain.
 pub struct End {
     pub(super) chain: Rc<Chain>,
 }
@@ -26,7 +26,7 @@ impl End {
         }
     }
 
-    /// The outcome, if no callback is left to change it.
+    /// Takes the outcome, if no callback is pending.
     pub(in crate::deferred) fn take(&self) -> Option<Outcome> {
         let mut links = self.chain.links.borrow_mut();
         match mem::take(&mut links.state) {
@@ -43,7 +43,7 @@ impl End {
             return Poll::Ready(outcome);
         }
         if self.chain.handle.finished() {
-            // It may have been in the queue then.
+            // The chain may have been queued when the reactor finished.
             self.chain.proceed();
             if let Some(outcome) = self.take() {
                 return Poll::Ready(outcome);
@@ -56,7 +56,7 @@ impl End {
         Poll::Pending
     }
 
-    /// Lets it go on without anybody who wants its result.
+    /// Gives up ownership: the chain runs on without a consumer.
     pub(in crate::deferred) fn detach(self) {
         let before = mem::take(&mut self.chain.links.borrow_mut().consumer);
         drop(before);
@@ -72,7 +72,7 @@ impl Drop for End {
             drop(links);
             drop(before);
             self.chain.cancel(self.chain.made_at);
-            // What was there already is nobody's now.
+            // An outcome that was already there is dropped, and logged if it is a failure.
             self.chain.proceed();
         }
     }

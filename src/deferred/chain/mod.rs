@@ -1,9 +1,10 @@
-//! What a Deferred and its Resolvers share: an outcome on its way through callbacks.
+//! The state shared by a Deferred and its Resolvers: an outcome and the callbacks that handle it.
 //!
-//! Callbacks stand in one flat list, whatever their types, and run one after the other in one frame of the stack. When
-//! one returns another Deferred, that one's chain comes to know who waits for it, and the same frame goes on with it.
-//! So nothing here goes deeper with the number of callbacks, or of Deferreds that wait for each other: not to run, not to
-//! cancel, not to drop. And nothing is borrowed while user code runs, is dropped, or is woken.
+//! Callbacks of all types stand in one flat list and run one after the other in one stack frame.
+//! When a callback returns another Deferred, that Deferred's chain records its waiter, and the same
+//! frame continues with it. So the stack depth does not grow with the number of callbacks or of
+//! waiting Deferreds. This holds for running, cancelling and dropping. No `RefCell` is borrowed
+//! while user code runs, is dropped, or is woken.
 
 mod end;
 mod remains;
@@ -24,7 +25,7 @@ use super::{AlreadyCalled, Failure, FailureKind};
 use crate::Reactor;
 use crate::reactor::{CallbackKind, Handle, Runnable};
 
-/// An outcome on its way through callbacks.
+/// A list of callbacks, and the outcome that they handle.
 pub struct Chain {
     handle: Handle,
     made_at: &'static Location<'static>,
@@ -36,43 +37,45 @@ struct Links {
     state: State,
     steps: VecDeque<Step>,
     consumer: Consumer,
-    /// It goes on when all that pause it have gone.
+    /// Number of pause guards. Callbacks run only while it is 0.
     pauses: u32,
-    /// When the last one goes, nobody is left to fire it.
+    /// Number of resolvers. The chain fails when it reaches 0 before firing.
     resolvers: u32,
-    /// It waits in the reactor's queue.
+    /// Whether the chain is in the reactor's queue.
     queued: bool,
-    /// It was cancelled, and whoever would have fired it does not know: that is no mistake, once.
+    /// Whether it was cancelled without a canceller: the next firing is then ignored, once.
     expects_late_firing: bool,
 }
 
 #[derive(Default)]
 enum State {
-    /// Not fired.
+    /// Neither fired nor cancelled.
     Unfired(Option<Canceller>),
-    /// Somebody does not want it any more: the canceller is to be called, or runs. Who fires it before that has ended decides.
+    /// Cancelled. The canceller is queued or running. A firing before the canceller returns decides
+    /// the outcome.
     Cancelling(Option<Canceller>, &'static Location<'static>),
-    /// The next callback's argument, or the result.
+    /// Holds the next callback's argument, or the result.
     Fired(Outcome),
-    /// A callback runs.
+    /// A callback is running.
     Running,
-    /// A callback has returned another Deferred. It knows us, and its resolvers keep it.
+    /// A callback returned another Deferred. That chain holds a strong reference to this one and is
+    /// kept alive by its resolvers.
     Waiting(Weak<Chain>),
-    /// The outcome has gone to whoever wanted it.
+    /// The outcome was handed to the consumer.
     #[default]
     Spent,
 }
 
-/// Who gets the outcome.
+/// The consumer of the outcome.
 #[derive(Default)]
 enum Consumer {
-    /// The end, when it asks.
+    /// The `End`, which has not asked yet.
     Held,
-    /// A task, by the end.
+    /// A task that polls the `End`.
     Awaited(Waker),
-    /// The chain of which a callback returned this one.
+    /// The chain of the callback that returned this one.
     Chain(Rc<Chain>),
-    /// Nobody.
+    /// No consumer.
     #[default]
     Gone,
 }
@@ -81,7 +84,7 @@ pub(super) type Step = Box<dyn FnOnce(&mut Reactor, Outcome) -> Next>;
 
 pub(super) type Canceller = Box<dyn FnOnce(&mut Reactor, &Rc<Chain>)>;
 
-/// What is to be done next, with nothing borrowed.
+/// The next step of a chain. It holds no borrow.
 enum Action {
     Step(Step, Outcome),
     Deliver(Rc<Chain>, Outcome),
@@ -92,7 +95,7 @@ enum Action {
 }
 
 impl Chain {
-    /// One that has not been fired.
+    /// Creates a chain that has not been fired.
     pub(super) fn unfired(
         handle: &Handle,
         made_at: &'static Location<'static>,
@@ -130,7 +133,7 @@ impl Chain {
         }
     }
 
-    // -- firing it --
+    // -- firing --
 
     pub(super) fn fire(self: &Rc<Self>, outcome: Outcome) -> Result<(), AlreadyCalled> {
         let mut links = self.links.borrow_mut();
@@ -138,7 +141,7 @@ impl Chain {
             let canceller = mem::replace(&mut links.state, State::Fired(outcome));
             drop(links);
             self.proceed();
-            // Last: it is the user's, and may panic.
+            // Dropped last: it is user code and may panic.
             drop(canceller);
             return Ok(());
         }
@@ -164,18 +167,18 @@ impl Chain {
     pub(super) fn drop_resolver(self: &Rc<Self>) {
         let mut links = self.links.borrow_mut();
         links.resolvers -= 1;
-        // While it is being cancelled, that is why there is nobody.
+        // In state `Cancelling` the canceller decides the outcome.
         let orphaned = links.resolvers == 0 && matches!(links.state, State::Unfired(_));
         drop(links);
         if orphaned {
-            // It has not been fired.
+            // Cannot fail: the state is `Unfired`.
             let _ = self.fire(Outcome::Failed(Failure::at(self.made_at, FailureKind::NeverFired)));
         }
     }
 
-    // -- giving it up --
+    // -- cancelling --
 
-    /// Asks whoever would fire it, or the one that it waits for, to give up.
+    /// Cancels the chain, or the chain at the end of its waits.
     pub(super) fn cancel(self: &Rc<Self>, place: &'static Location<'static>) {
         let mut chain = Rc::clone(self);
         loop {
@@ -203,7 +206,7 @@ impl Chain {
         }
     }
 
-    // -- holding it up --
+    // -- pausing --
 
     pub(super) fn pause(&self) {
         self.links.borrow_mut().pauses += 1;
@@ -218,47 +221,48 @@ impl Chain {
         }
     }
 
-    // -- going on --
+    // -- running --
 
-    /// Goes on from outside of the loop: callbacks come from there, the rest is done now.
+    /// Continues from outside the loop. Callbacks are queued, everything else is done now.
     pub(super) fn proceed(self: &Rc<Self>) {
         if self.handle.finished() {
             return self.proceed_without_reactor();
         }
         let mut links = self.links.borrow_mut();
-        let for_the_loop = match links.state {
+        let needs_loop = match links.state {
             State::Fired(_) if links.pauses > 0 => return,
             State::Fired(_) => !links.steps.is_empty() || matches!(links.consumer, Consumer::Chain(_)),
             State::Cancelling(..) => true,
             _ => return,
         };
-        if !for_the_loop {
+        if !needs_loop {
             drop(links);
             return self.hand_over(self.next_action());
         }
         if !mem::replace(&mut links.queued, true) {
-            let waited_for_elsewhere = match &links.consumer {
+            let consumer_elsewhere = match &links.consumer {
                 Consumer::Awaited(_) => true,
                 Consumer::Chain(waiting) => !waiting.handle.is_same(&self.handle),
                 Consumer::Held | Consumer::Gone => false,
             };
             drop(links);
             self.handle.queue(Rc::clone(self) as Rc<dyn Runnable>);
-            if waited_for_elsewhere {
+            if consumer_elsewhere {
                 self.watch_the_end();
             }
         }
     }
 
-    /// Sees to it that whoever waits for this one hears of it when the reactor ends before it runs: not all of those are
-    /// this reactor's.
+    /// Queues a [`Watch`], so that a consumer outside this reactor is notified if the reactor
+    /// finishes before the chain runs.
     fn watch_the_end(self: &Rc<Self>) {
         if self.links.borrow().queued && !self.handle.finished() {
             self.handle.queue(Rc::new(Watch { chain: Rc::clone(self) }));
         }
     }
 
-    /// The reactor has finished: no callback runs any more, and whoever waits hears of it.
+    /// Continues after the reactor has finished. No callback runs any more, and consumers get a
+    /// failure.
     #[cold]
     fn proceed_without_reactor(self: &Rc<Self>) {
         let mut chain = Rc::clone(self);
@@ -282,7 +286,7 @@ impl Chain {
         }
     }
 
-    /// Fails, if there was anything left to do.
+    /// Fails with `NeverFired` or `Cancelled` if work was left, and returns the removed links.
     fn give_up(&self) -> Links {
         let mut links = self.links.borrow_mut();
         let kind = match &links.state {
@@ -344,7 +348,7 @@ impl Chain {
         }
     }
 
-    /// Goes on after a callback; returns the chain to go on with.
+    /// Applies a callback's result. Returns the chain to continue with.
     fn stepped(self: Rc<Self>, next: Next) -> Rc<Chain> {
         match next {
             Next::Done(outcome) => {
@@ -355,13 +359,14 @@ impl Chain {
         }
     }
 
-    /// Counts a panic of the user's, and logs it: whatever becomes of the failure, it is not lost.
+    /// Counts and logs a panic of user code, so that it is reported even if the failure is dropped.
     #[cold]
     fn panicked(&self, reactor: &mut Reactor, payload: Box<dyn Any + Send>) -> Failure {
         Failure::panicked(self.made_at, reactor, CallbackKind::Call, payload)
     }
 
-    /// The one that it waits for is gone without a word, which only the end of a reactor brings about.
+    /// Called when the other chain was dropped without an outcome, which happens only at the end of
+    /// a reactor.
     fn abandoned(self: Rc<Self>) {
         let mut links = self.links.borrow_mut();
         match &links.state {
@@ -374,14 +379,15 @@ impl Chain {
         self.proceed();
     }
 
-    /// Nobody looks at this failure any more.
+    /// Logs a failure that no callback handled.
     #[cold]
     fn unhandled(&self, failure: &Failure) {
-        // Who cancels knows; and when a reactor ends, those that would have fired are dropped with it.
+        // The canceller knows of a cancellation. When a reactor finishes, the resolvers are dropped
+        // with it, so that `NeverFired` is expected.
         if failure.is_cancelled() || (failure.is_never_fired() && self.handle.finished()) {
             return;
         }
-        // Panics were logged when they came.
+        // Panics were logged when they occurred.
         if failure.is_panic() {
             return;
         }
@@ -394,7 +400,7 @@ impl Runnable for Chain {
     fn run(self: Rc<Self>, reactor: &mut Reactor) {
         self.links.borrow_mut().queued = false;
         let mut chain = self;
-        for _ in 0..SHARE {
+        for _ in 0..MAX_CALLBACKS {
             match chain.next_action() {
                 Action::Step(step, outcome) => {
                     let next = catch_unwind(AssertUnwindSafe(|| step(reactor, outcome)));
@@ -429,7 +435,8 @@ impl Runnable for Chain {
     }
 }
 
-/// Stands in a reactor's queue behind a chain for which somebody elsewhere waits. All it does is to be dropped.
+/// A marker queued behind a chain that has a consumer outside the reactor. Only its `drop` has an
+/// effect.
 struct Watch {
     chain: Rc<Chain>,
 }
@@ -446,8 +453,9 @@ impl Drop for Watch {
     }
 }
 
-/// How many callbacks run before others have their turn: a chain without end starves nobody.
-const SHARE: usize = 1000;
+/// Number of callbacks a chain may run before it is requeued, so that an endless chain does not
+/// starve the loop.
+const MAX_CALLBACKS: usize = 1000;
 
 #[cfg(test)]
 mod tests {
@@ -459,10 +467,10 @@ mod tests {
 
     type Chains = Rc<RefCell<Vec<Weak<Chain>>>>;
 
-    /// Each returns the next one, which is fired in the next turn.
-    fn again(reactor: &mut Reactor, left: usize, chains: Chains, most: Rc<Cell<usize>>) -> Deferred<()> {
+    /// Returns a Deferred whose callback returns the next one. Each is fired in the next turn.
+    fn again(reactor: &mut Reactor, left: usize, chains: Chains, max_alive: Rc<Cell<usize>>) -> Deferred<()> {
         chains.borrow_mut().retain(|chain| chain.strong_count() > 0);
-        most.set(most.get().max(chains.borrow().len()));
+        max_alive.set(max_alive.get().max(chains.borrow().len()));
         let (resolver, deferred) = Deferred::new(&reactor.handle());
         chains.borrow_mut().push(Rc::downgrade(deferred.end.chain()));
         reactor.call_later(std::time::Duration::ZERO, move |_| {
@@ -471,21 +479,21 @@ mod tests {
         if left == 0 {
             return deferred;
         }
-        deferred.then(move |reactor, ()| again(reactor, left - 1, chains, most))
+        deferred.then(move |reactor, ()| again(reactor, left - 1, chains, max_alive))
     }
 
     #[test]
     fn an_endless_loop_of_returned_deferreds_uses_constant_memory() {
         let mut memory = MemoryReactor::new();
-        let (chains, most) = (Chains::default(), Rc::new(Cell::new(0)));
-        let mut last = again(&mut memory.reactor(), 1000, Rc::clone(&chains), Rc::clone(&most));
+        let (chains, max_alive) = (Chains::default(), Rc::new(Cell::new(0)));
+        let mut last = again(&mut memory.reactor(), 1000, Rc::clone(&chains), Rc::clone(&max_alive));
         memory.advance(std::time::Duration::from_secs(1));
         assert!(last.take_outcome().unwrap().is_ok());
-        assert!((2..=3).contains(&most.get()), "{}", most.get());
+        assert!((2..=3).contains(&max_alive.get()), "{}", max_alive.get());
     }
 
     #[test]
-    fn one_that_waits_costs_less_than_two_cache_lines_and_a_half() {
+    fn a_pending_chain_fits_two_and_a_half_cache_lines() {
         assert!(size_of::<Chain>() <= 160, "{}", size_of::<Chain>());
     }
 }

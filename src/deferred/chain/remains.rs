@@ -1,4 +1,4 @@
-//! The end of chains that hold each other: what one held is dropped after it, and not in it.
+//! Iterative destruction of chains that own each other, to keep the stack depth constant.
 
 use std::cell::RefCell;
 use std::mem;
@@ -6,13 +6,13 @@ use std::mem;
 use super::{Chain, Consumer, Links, State};
 
 thread_local! {
-    /// What is still to be dropped, while somebody is at it.
+    /// Links still to be dropped. `Some` while a call of `drop_remains` is active on this thread.
     static REMAINS: RefCell<Option<Vec<Links>>> = const { RefCell::new(None) };
 }
 
 impl Drop for Chain {
-    /// Callbacks may hold the last resolver of another chain, and so on: they are dropped one after the other, not one inside
-    /// the other.
+    /// Callbacks may own the last resolver of another chain, and so on. The chains are dropped one
+    /// after the other instead of recursively.
     fn drop(&mut self) {
         let links = self.links.get_mut();
         let holds_nothing = links.steps.is_empty()
@@ -32,7 +32,8 @@ pub(super) fn drop_in_turn(links: Links) {
         remains.get_or_insert_default().extend(links.take());
         first
     });
-    // Otherwise somebody further down the stack goes on with it; or the thread ends, and it is dropped here.
+    // Otherwise an outer call continues with it, or the thread is ending and `links` is dropped
+    // here.
     if let Ok(true) = begun {
         drop_remains();
     }
@@ -40,17 +41,17 @@ pub(super) fn drop_in_turn(links: Links) {
 
 fn drop_remains() {
     while let Some(mut links) = next_remains() {
-        let others = OthersToo;
+        let guard = ContinueOnPanic;
         let consumer = mem::take(&mut links.consumer);
         drop(links);
         if let Consumer::Chain(waiting) = consumer {
             waiting.abandoned();
         }
-        mem::forget(others);
+        mem::forget(guard);
     }
 }
 
-/// What is to be dropped, after something else.
+/// Links that are dropped at the end of the enclosing scope.
 pub(super) struct Remains {
     pub(super) links: Option<Links>,
 }
@@ -75,10 +76,10 @@ fn next_remains() -> Option<Links> {
     next.ok().flatten()
 }
 
-/// When the drop of one panics, the others have their turn all the same.
-struct OthersToo;
+/// A guard that continues with the remaining links when one of the drops panics.
+struct ContinueOnPanic;
 
-impl Drop for OthersToo {
+impl Drop for ContinueOnPanic {
     fn drop(&mut self) {
         drop_remains();
     }

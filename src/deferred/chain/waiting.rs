@@ -1,4 +1,4 @@
-//! Chains that wait for each other: a callback has returned another Deferred.
+//! Chains that wait for each other because a callback returned another Deferred.
 
 use std::mem;
 use std::rc::Rc;
@@ -6,35 +6,38 @@ use std::rc::Rc;
 use super::{Chain, Consumer, End, Failure, FailureKind, Outcome, State};
 
 impl Chain {
-    /// What another one comes to is this one's outcome; returns the chain to go on with.
+    /// Makes the outcome of `end` the outcome of this chain. Returns the chain to continue with.
     pub(super) fn wait_for(self: Rc<Self>, end: End) -> Rc<Chain> {
         let other = Rc::clone(&end.chain);
         if self.is_waited_for_by(&other) {
             let failure = Failure::at(self.made_at, FailureKind::WaitsForItself);
             self.links.borrow_mut().state = State::Fired(Outcome::Failed(failure));
-            // With this the other is cancelled, which comes to nothing here: it has failed.
+            // Dropping the end cancels the other chain. That has no effect here, because this chain
+            // has failed.
             drop(end);
             return self;
         }
-        let waiting = self.who_waits(&other);
+        let waiting = self.choose_waiter(&other);
         let consumer = mem::replace(&mut other.links.borrow_mut().consumer, Consumer::Chain(waiting));
-        // A waker of a task that has handed its Deferred on.
+        // It may be the waker of a task that awaited the Deferred before handing it on.
         drop(consumer);
         if self.handle.is_same(&other.handle) {
             return other;
         }
-        // Another reactor's: it goes on there, and comes back by our queue.
+        // The other chain runs on another reactor and delivers its outcome through the queue of
+        // this one.
         other.watch_the_end();
         other.proceed();
         self
     }
 
-    /// Whether the other one is this one, or waits for it, or for one that waits for it, and so on.
+    /// Whether `other` is this chain, or waits for it directly or through other chains.
     fn is_waited_for_by(self: &Rc<Self>, other: &Rc<Chain>) -> bool {
         if Rc::ptr_eq(self, other) {
             return true;
         }
-        // From both ends at once, so that the shorter way counts: a line that grows at one end is not walked each time.
+        // Search from both ends at once, so that the shorter path decides. A list that grows at one
+        // end is then not traversed each time.
         let (mut waits, mut waited_for) = (Rc::clone(self), Rc::clone(other));
         loop {
             let (Some(next_waits), Some(next_waited_for)) = (waits.waiter(), waited_for.waits_for()) else {
@@ -47,7 +50,7 @@ impl Chain {
         }
     }
 
-    /// The one that waits for this one.
+    /// The chain that waits for this one.
     fn waiter(&self) -> Option<Rc<Chain>> {
         match &self.links.borrow().consumer {
             Consumer::Chain(waiting) => Some(Rc::clone(waiting)),
@@ -55,7 +58,7 @@ impl Chain {
         }
     }
 
-    /// The one that this one waits for.
+    /// The chain that this one waits for.
     fn waits_for(&self) -> Option<Rc<Chain>> {
         match &self.links.borrow().state {
             State::Waiting(other) => other.upgrade(),
@@ -63,11 +66,13 @@ impl Chain {
         }
     }
 
-    /// Who is to wait for another one that a callback has returned: this chain, or, when there is nothing left to do here, the one
-    /// that waits for this. So a loop of Deferreds that each return the next one takes no more memory as it goes.
-    fn who_waits(self: &Rc<Self>, other: &Rc<Chain>) -> Rc<Chain> {
+    /// Returns the chain that shall wait for `other`. It is this chain, or its waiter if this chain
+    /// has no callbacks left. So a loop of Deferreds that each return the next one uses constant
+    /// memory.
+    fn choose_waiter(self: &Rc<Self>, other: &Rc<Chain>) -> Rc<Chain> {
         let mut links = self.links.borrow_mut();
-        // Nobody can pause it any more: its end went to the one that waits, and no callback runs while it is paused.
+        // The chain cannot be paused here: its end was handed to the waiter, and no callback runs
+        // while a chain is paused.
         let nothing_left = links.steps.is_empty();
         match &mut links.consumer {
             consumer @ Consumer::Chain(_) if nothing_left => {
