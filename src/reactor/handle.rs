@@ -327,12 +327,12 @@ impl Reactor {
                 queue: RefCell::default(),
                 place: RefCell::default(),
                 lent: Cell::new(false),
-                attended: Cell::new(self.turning),
-                finished: Cell::new(self.run_state == RunState::Finished),
+                attended: Cell::new(self.lifecycle.in_turn),
+                finished: Cell::new(self.lifecycle.state == RunState::Finished),
                 waker: RefCell::new(Some(self.net.waker())),
                 residents: RefCell::default(),
                 stopping: Cell::new(!matches!(
-                    self.run_state,
+                    self.lifecycle.state,
                     RunState::New | RunState::Starting | RunState::Running
                 )),
                 stop_wakers: RefCell::default(),
@@ -347,7 +347,7 @@ impl Reactor {
         let settings =
             Settings { max_connections: 0, read_buffer: 1, time_callbacks: false, ..Settings::default() };
         let mut empty = Reactor::on(Box::new(NullDriver), settings);
-        empty.run_state = RunState::Finished;
+        empty.lifecycle.state = RunState::Finished;
         empty
     }
 
@@ -420,7 +420,7 @@ impl Reactor {
         drop(handle.shared.waker.take());
         let residents = handle.shared.residents.borrow_mut().take();
         if let Some(resident) = residents {
-            match self.killed {
+            match self.lifecycle.killed {
                 true => resident.kill(),
                 false => resident.finish(self),
             }

@@ -82,6 +82,40 @@ pub(crate) struct Triggers {
     count: u64,
 }
 
+/// The life of a reactor: its state, triggers, guards and signals.
+pub(in crate::reactor) struct Lifecycle {
+    pub(in crate::reactor) state: RunState,
+    /// A turn is under way.
+    pub(in crate::reactor) in_turn: bool,
+    pub(in crate::reactor) triggers: Triggers,
+    /// The number of [`PhaseGuard`]s alive.
+    pub(in crate::reactor) guards: Rc<Cell<usize>>,
+    pub(in crate::reactor) signal_handlers: Vec<(Signal, Option<SignalHandler>)>,
+    /// SIGINT and SIGTERM stop the reactor.
+    pub(in crate::reactor) stop_on_signals: bool,
+    /// One of them did: the next one has its default action.
+    pub(in crate::reactor) signalled: bool,
+    /// The reactor ends without any callback.
+    pub(in crate::reactor) killed: bool,
+}
+
+impl Default for Lifecycle {
+    fn default() -> Lifecycle {
+        Lifecycle {
+            state: RunState::New,
+            in_turn: false,
+            triggers: Triggers::default(),
+            guards: Rc::default(),
+            signal_handlers: Vec::new(),
+            stop_on_signals: false,
+            signalled: false,
+            killed: false,
+        }
+    }
+}
+
+pub(in crate::reactor) type SignalHandler = Box<dyn FnMut(&mut Reactor)>;
+
 /// Where a reactor is in its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum RunState {
@@ -117,9 +151,9 @@ impl Reactor {
         event: SystemEvent,
         trigger: impl FnOnce(&mut Reactor, PhaseGuard) + 'static,
     ) -> TriggerId {
-        self.triggers.count += 1;
-        let id = TriggerId(self.triggers.count);
-        self.triggers.waiting.push((id, phase, event, Box::new(trigger)));
+        self.lifecycle.triggers.count += 1;
+        let id = TriggerId(self.lifecycle.triggers.count);
+        self.lifecycle.triggers.waiting.push((id, phase, event, Box::new(trigger)));
         id
     }
 
@@ -128,7 +162,7 @@ impl Reactor {
     /// # Errors
     /// [`Error::NoSuchTrigger`] when it has run or was removed.
     pub fn remove_system_event_trigger(&mut self, id: TriggerId) -> Result<()> {
-        let waiting = &mut self.triggers.waiting;
+        let waiting = &mut self.lifecycle.triggers.waiting;
         let found = waiting.iter().position(|(other, ..)| *other == id);
         found.map(|index| drop(waiting.remove(index))).ok_or(Error::NoSuchTrigger)
     }
@@ -137,7 +171,7 @@ impl Reactor {
     /// which calls at once then.)
     pub fn call_when_running(&mut self, call: impl FnOnce(&mut Reactor) + 'static) {
         if self.running() {
-            self.callbacks.push(Callback::Call(Box::new(call)));
+            self.queues.callbacks.push(Callback::Call(Box::new(call)));
         } else {
             self.add_system_event_trigger(Phase::After, SystemEvent::Startup, |reactor, _| call(reactor));
         }
@@ -149,13 +183,13 @@ impl Reactor {
     /// # Errors
     /// [`Error::System`] when the system does not let the signal be handled.
     pub fn on_signal(&mut self, signal: Signal, handler: impl FnMut(&mut Reactor) + 'static) -> Result<()> {
-        self.signal_handlers.push((signal, Some(Box::new(handler))));
+        self.lifecycle.signal_handlers.push((signal, Some(Box::new(handler))));
         self.watch_signals()
     }
 
     /// Whether it runs: from after the triggers before the startup to those during the shutdown.
     pub fn running(&self) -> bool {
-        match self.run_state {
+        match self.lifecycle.state {
             RunState::Running
             | RunState::StopAsked { .. }
             | RunState::Stopping { .. }
@@ -180,10 +214,10 @@ impl Reactor {
     }
 
     fn ask_to_stop(&mut self, graceful: bool) -> bool {
-        if self.run_state != RunState::Running {
+        if self.lifecycle.state != RunState::Running {
             return false;
         }
-        self.run_state = RunState::StopAsked { graceful };
+        self.lifecycle.state = RunState::StopAsked { graceful };
         if let Some(handle) = self.handle.get() {
             handle.note_stop();
         }
@@ -195,8 +229,8 @@ impl Reactor {
         let Some(handle) = self.handle.get().cloned() else { return };
         handle.note_stop();
         let wakers = handle.take_stop_wakers();
-        if !wakers.is_empty() && matches!(self.run_state, RunState::Stopping { .. }) {
-            let hold = PhaseGuard::of(Rc::clone(&self.phase_guards));
+        if !wakers.is_empty() && matches!(self.lifecycle.state, RunState::Stopping { .. }) {
+            let hold = PhaseGuard::of(Rc::clone(&self.lifecycle.guards));
             // Tasks are polled just after it.
             handle.call(move |_| drop(hold));
         }
@@ -209,28 +243,28 @@ impl Reactor {
     /// `block_on`, is polled by `also` at the end.
     pub(crate) fn advance_life(&mut self, also: &mut dyn FnMut(&mut Reactor)) -> bool {
         loop {
-            match self.run_state {
+            match self.lifecycle.state {
                 RunState::Running => return true,
                 RunState::New => {
-                    self.run_state = RunState::Starting;
+                    self.lifecycle.state = RunState::Starting;
                     self.fire(Phase::Before, SystemEvent::Startup);
                 }
-                RunState::Starting if self.phase_guards.get() > 0 => return true,
+                RunState::Starting if self.lifecycle.guards.get() > 0 => return true,
                 RunState::Starting => {
-                    self.run_state = RunState::Running;
+                    self.lifecycle.state = RunState::Running;
                     self.fire(Phase::During, SystemEvent::Startup);
                     self.fire(Phase::After, SystemEvent::Startup);
                     return true;
                 }
                 RunState::StopAsked { graceful } => {
-                    self.run_state = RunState::Stopping { graceful };
+                    self.lifecycle.state = RunState::Stopping { graceful };
                     self.fire(Phase::Before, SystemEvent::Shutdown);
                     self.tell_of_stop();
                 }
-                RunState::Stopping { .. } if self.phase_guards.get() > 0 => return true,
+                RunState::Stopping { .. } if self.lifecycle.guards.get() > 0 => return true,
                 RunState::Stopping { graceful: true } => {
                     let until = self.now() + self.settings.graceful_stop_timeout;
-                    self.run_state = RunState::Draining { until };
+                    self.lifecycle.state = RunState::Draining { until };
                     self.begin_to_drain(until);
                 }
                 RunState::Draining { until } => {
@@ -238,9 +272,9 @@ impl Reactor {
                     if self.registry.drains() && self.heard_until() < until {
                         return true;
                     }
-                    self.run_state = RunState::Ending;
+                    self.lifecycle.state = RunState::Ending;
                 }
-                RunState::Stopping { graceful: false } => self.run_state = RunState::Ending,
+                RunState::Stopping { graceful: false } => self.lifecycle.state = RunState::Ending,
                 RunState::Ending => {
                     // Of a reactor that is dropped while it runs, they have not heard.
                     self.tell_of_stop();
@@ -258,9 +292,9 @@ impl Reactor {
 
     /// Whether the next turn takes this one's place in the reactor's life at once.
     pub(crate) fn life_goes_on(&self) -> bool {
-        match self.run_state {
+        match self.lifecycle.state {
             RunState::New | RunState::StopAsked { .. } | RunState::Ending => true,
-            RunState::Starting | RunState::Stopping { .. } => self.phase_guards.get() == 0,
+            RunState::Starting | RunState::Stopping { .. } => self.lifecycle.guards.get() == 0,
             RunState::Draining { .. } => !self.registry.drains(),
             RunState::Running | RunState::Finished => false,
         }
@@ -269,11 +303,11 @@ impl Reactor {
     fn fire(&mut self, phase: Phase, event: SystemEvent) {
         // Looked up anew each time: a trigger may add and remove others.
         while let Some(index) =
-            self.triggers.waiting.iter().position(|(_, p, e, _)| (*p, *e) == (phase, event))
+            self.lifecycle.triggers.waiting.iter().position(|(_, p, e, _)| (*p, *e) == (phase, event))
         {
-            let (.., trigger) = self.triggers.waiting.remove(index);
+            let (.., trigger) = self.lifecycle.triggers.waiting.remove(index);
             let holds = match phase {
-                Phase::Before => Rc::clone(&self.phase_guards),
+                Phase::Before => Rc::clone(&self.lifecycle.guards),
                 Phase::During | Phase::After => Rc::default(),
             };
             let hold = PhaseGuard::of(holds);
@@ -323,7 +357,7 @@ impl Reactor {
             self.queue_loss(token, Reason::Stopped);
         }
         // Nothing new can begin (`RunState::Ending`), so the queue comes to its end.
-        while !self.callbacks.is_empty() {
+        while !self.queues.callbacks.is_empty() {
             self.run_tasks();
         }
         // Those whose loss was told just now.
@@ -335,7 +369,7 @@ impl Reactor {
     /// What losses and triggers have led to is done as well: Deferreds, tasks, queued calls. Not for ever: a task may never rest.
     fn do_what_follows(&mut self, also: &mut dyn FnMut(&mut Reactor)) {
         for _ in 0..LAST_ROUNDS {
-            if !self.handle.get().is_some_and(Handle::has_work) && self.callbacks.is_empty() {
+            if !self.handle.get().is_some_and(Handle::has_work) && self.queues.callbacks.is_empty() {
                 break;
             }
             self.run_handled();
@@ -345,19 +379,19 @@ impl Reactor {
     }
 
     fn finish(&mut self) {
-        self.run_state = RunState::Finished;
+        self.lifecycle.state = RunState::Finished;
         self.finish_handled();
-        let late = self.inbox.close();
+        let late = self.threads.inbox.close();
         self.drop_each(late);
         let timers = std::mem::replace(&mut self.timers, Timers::new());
         self.drop_each(timers.into_calls());
-        let jobs = std::mem::replace(&mut self.jobs, Jobs::new());
+        let jobs = std::mem::replace(&mut self.threads.jobs, Jobs::new());
         self.drop_each(jobs.into_results());
-        let lookups = std::mem::take(&mut self.lookups);
+        let lookups = std::mem::take(&mut self.threads.lookups);
         self.drop_each(lookups.into_calls());
-        let handlers = std::mem::take(&mut self.signal_handlers);
+        let handlers = std::mem::take(&mut self.lifecycle.signal_handlers);
         self.drop_each(handlers);
-        self.stop_on_signals = false;
+        self.lifecycle.stop_on_signals = false;
         if let Err(error) = self.watch_signals() {
             log_warn!("cannot give signals back: {}", Escaped(error));
         }
@@ -372,10 +406,10 @@ impl Reactor {
 
     pub(crate) fn watch_signals(&mut self) -> Result<()> {
         let mut watched: Vec<Watch> = Vec::new();
-        for (signal, _) in &self.signal_handlers {
+        for (signal, _) in &self.lifecycle.signal_handlers {
             watched.push(Watch { signal: *signal, once: false });
         }
-        if self.stop_on_signals {
+        if self.lifecycle.stop_on_signals {
             for signal in [Signal::Interrupt, Signal::Terminate] {
                 watched.push(Watch { signal, once: true });
             }
@@ -389,8 +423,8 @@ impl Reactor {
     #[cold]
     pub(crate) fn signal_came(&mut self, signal: Signal) {
         let mut handled = false;
-        for index in 0..self.signal_handlers.len() {
-            let Some((wanted, handler)) = self.signal_handlers.get_mut(index) else {
+        for index in 0..self.lifecycle.signal_handlers.len() {
+            let Some((wanted, handler)) = self.lifecycle.signal_handlers.get_mut(index) else {
                 break;
             };
             if *wanted != signal {
@@ -399,18 +433,18 @@ impl Reactor {
             handled = true;
             if let Some(mut handler) = handler.take() {
                 self.call(CallbackKind::Signal, |reactor| handler(reactor));
-                if let Some((_, place)) = self.signal_handlers.get_mut(index) {
+                if let Some((_, place)) = self.lifecycle.signal_handlers.get_mut(index) {
                     *place = Some(handler);
                 }
             }
         }
         if !handled && matches!(signal, Signal::Interrupt | Signal::Terminate) {
             log::info!("{signal}: stopping");
-            self.signalled = true;
-            if self.run_state == RunState::Starting {
+            self.lifecycle.signalled = true;
+            if self.lifecycle.state == RunState::Starting {
                 // What holds up the startup does not hold up the end.
-                self.phase_guards = Rc::default();
-                self.run_state = RunState::Running;
+                self.lifecycle.guards = Rc::default();
+                self.lifecycle.state = RunState::Running;
             }
             self.stop_gracefully();
         }

@@ -20,10 +20,7 @@ mod turn;
 mod user_code;
 
 use std::cell::{Cell, OnceCell};
-use std::collections::VecDeque;
 use std::panic::resume_unwind;
-use std::rc::Rc;
-use std::sync::Arc;
 use std::task::Waker;
 use std::time::{Duration, SystemTime};
 
@@ -64,21 +61,19 @@ pub use crate::net::{
     SpawnFault, SpawnProcess, TerminalSize, UnixAddress,
 };
 
-use self::connect::lookup::PendingLookups;
-use self::connection::read::SINGLE_READ_LIMIT;
-use self::connection::read_handoff::Handoff;
-use self::connection::write::WriteBatch;
-use self::lifecycle::{RunState, Triggers};
+use self::connection::read::Receive;
+use self::connection::write_batch::Send;
+use self::lifecycle::{Lifecycle, RunState};
 use self::protocol::building::Building;
 use self::protocol::find;
-use self::queues::CallbackQueue;
+use self::queues::Queues;
 use self::registry::{Registry, Source};
-use self::threads::{Inbox, Jobs, ThreadCall};
+use self::threads::{Inbox, Threads};
 use self::timers::Timers;
-use self::turn::Heard;
+use self::user_code::UserCode;
 use self::user_code::stopwatch::Stopwatch;
 use crate::net::os::{OsConfig, OsDriver};
-use crate::net::{Event, Net, RecvBatch, Token};
+use crate::net::{Net, Token};
 
 /// An event loop with its connections, listeners and timers. (Twisted: `reactor`, but a value: make as many as you
 /// like, one after the other or one for each thread.)
@@ -106,72 +101,27 @@ use crate::net::{Event, Net, RecvBatch, Token};
 /// # Ok::<(), twistor::Error>(())
 /// ```
 pub struct Reactor {
+    /// The seam: system calls of the kernel, or of the simulation.
     net: Box<dyn Net>,
-    settings: Settings,
-    run_state: RunState,
-    /// A turn is under way.
-    turning: bool,
-    /// The clock, read when somebody first asks after a poll, and again after each group of callbacks. Empty after a
-    /// turn.
+    /// The time of this turn. Read at the first call of `now` after a poll, and again after each group of callbacks;
+    /// empty between turns.
     clock: Cell<Option<Instant>>,
+    settings: Settings,
+    statistics: Statistics,
+    /// Connections, listeners, connectors, datagram sockets and processes, by token.
     registry: Registry,
     timers: Timers<TimedCall>,
-    heard: Heard,
-    callbacks: CallbackQueue,
-    /// Connections and sockets of datagrams that had their share of the turn and have more to do.
-    resume_queue: VecDeque<Token>,
-    /// Connections to flush at the end of the turn.
-    flush_queue: Vec<Token>,
-    events: Vec<Event>,
-    /// All connections are read into this one.
-    read_buffer: Vec<u8>,
-    /// How much of it a read uses in this turn.
-    read_limit: usize,
-    /// How much a connection is read at once that has a turn for itself.
-    single_read_limit: usize,
-    read_handoff: Handoff,
-    /// Bytes that came, in large pieces, since tasks last looked.
-    bytes_since_tasks: usize,
-    /// Datagrams of one call.
-    datagrams: RecvBatch,
-    /// The connection whose callback runs.
-    current: Token,
-    /// The socket of datagrams whose callback runs.
-    current_datagram: Token,
-    /// The datagram whose callback runs, where its destination is known.
-    datagram_in_hand: Option<datagram::InHand>,
-    /// That callback's small writes go to `write_batch`: the connection is open, and nothing waits to be sent before them.
-    batching: bool,
-    /// What that callback has written.
-    write_batch: WriteBatch,
-    spare_buffers: Vec<Vec<u8>>,
-    triggers: Triggers,
-    phase_guards: Rc<Cell<usize>>,
-    signal_handlers: Vec<(Signal, Option<SignalHandler>)>,
-    /// SIGINT and SIGTERM stop the reactor.
-    stop_on_signals: bool,
-    /// One of them has: the next one does what the system does by default.
-    signalled: bool,
-    inbox: Arc<Inbox>,
-    /// Room for the calls from threads of one turn.
-    thread_calls: Vec<ThreadCall>,
-    jobs: Jobs,
-    lookups: PendingLookups,
-    stopwatch: Stopwatch,
-    statistics: Statistics,
-    /// The connection that a factory is asked about.
+    queues: Queues,
+    receive: Receive,
+    send: Send,
+    lifecycle: Lifecycle,
+    threads: Threads,
+    user_code: UserCode,
+    /// The connection that a factory is being asked about.
     building: Option<Building>,
-    /// When lost descriptors were last logged.
-    fd_loss_logged: Option<Instant>,
-    /// Where the last panic was, and its text.
-    last_panic: Option<String>,
-    /// Made when somebody asks for it.
+    /// The handle of this reactor's thread, made on first use.
     handle: OnceCell<Handle>,
-    /// It ends without a word.
-    killed: bool,
 }
-
-type SignalHandler = Box<dyn FnMut(&mut Reactor)>;
 
 /// What a timer does.
 pub(crate) enum TimedCall {
@@ -256,46 +206,20 @@ impl Reactor {
         let inbox = Inbox::new(net.waker(), settings.thread_call_queue);
         let stopwatch = Stopwatch::new(settings.time_callbacks);
         Reactor {
-            read_buffer: vec![0; settings.read_buffer],
-            read_limit: 1,
-            single_read_limit: SINGLE_READ_LIMIT,
-            read_handoff: Handoff::default(),
-            bytes_since_tasks: 0,
-            net,
-            settings,
-            run_state: RunState::New,
-            turning: false,
             clock: Cell::new(None),
+            statistics: Statistics::default(),
             registry: Registry::new(),
             timers: Timers::new(),
-            heard: Heard::default(),
-            callbacks: CallbackQueue::default(),
-            resume_queue: VecDeque::new(),
-            flush_queue: Vec::new(),
-            events: Vec::new(),
-            datagrams: RecvBatch::default(),
-            current: Token::NONE,
-            current_datagram: Token::NONE,
-            datagram_in_hand: None,
-            batching: false,
-            write_batch: WriteBatch::new(),
-            spare_buffers: Vec::new(),
-            triggers: Triggers::default(),
-            phase_guards: Rc::default(),
-            signal_handlers: Vec::new(),
-            stop_on_signals: false,
-            signalled: false,
-            inbox,
-            thread_calls: Vec::new(),
-            jobs: Jobs::new(),
-            lookups: PendingLookups::default(),
-            stopwatch,
-            statistics: Statistics::default(),
+            queues: Queues::default(),
+            receive: Receive::new(settings.read_buffer),
+            send: Send::new(),
+            lifecycle: Lifecycle::default(),
+            threads: Threads::new(inbox),
+            user_code: UserCode { stopwatch, last_panic: None },
             building: None,
-            fd_loss_logged: None,
-            last_panic: None,
             handle: OnceCell::new(),
-            killed: false,
+            net,
+            settings,
         }
     }
 
@@ -384,8 +308,8 @@ impl Reactor {
     /// jobs whose result is awaited, and tasks. For leak checks.
     pub fn resource_count(&self) -> usize {
         self.registry.len()
-            + self.jobs.len()
-            + self.lookups.len()
+            + self.threads.jobs.len()
+            + self.threads.lookups.len()
             + self.handle.get().map_or(0, Handle::in_use)
     }
 
@@ -408,8 +332,8 @@ impl Reactor {
 
     /// Ends without a word, as a process that is killed: nothing is called, everything is dropped.
     pub(crate) fn kill(mut self) {
-        self.killed = true;
-        self.run_state = RunState::Finished;
+        self.lifecycle.killed = true;
+        self.lifecycle.state = RunState::Finished;
     }
 }
 
@@ -423,15 +347,15 @@ impl Drop for Reactor {
     /// A reactor that has run and was not stopped ends here: its connections hear of it.
     fn drop(&mut self) {
         // Whoever is called now begins no turn.
-        self.turning = true;
-        let begun = !matches!(self.run_state, RunState::New | RunState::Finished);
+        self.lifecycle.in_turn = true;
+        let begun = !matches!(self.lifecycle.state, RunState::New | RunState::Finished);
         if !std::thread::panicking() {
             if begun {
-                self.run_state = RunState::Ending;
+                self.lifecycle.state = RunState::Ending;
                 self.advance_life(&mut |_| {});
             }
             self.finish_handled();
         }
-        self.inbox.close();
+        self.threads.inbox.close();
     }
 }

@@ -1,9 +1,22 @@
-//! Callbacks that wait for a fresh stack.
+//! Queues of the loop: callbacks for a fresh stack, sockets to resume, connections to flush, events of the poll.
 
 use std::collections::VecDeque;
 
-use crate::net::{Close, Token};
+use crate::net::{Close, Event, Token};
+use crate::reactor::turn::Heard;
 use crate::reactor::{CallbackKind, Protocol, Reactor, Reason};
+
+/// Work of the loop that is queued within or between turns.
+#[derive(Default)]
+pub(in crate::reactor) struct Queues {
+    pub(in crate::reactor) callbacks: CallbackQueue,
+    /// Connections and datagram sockets that used up their budget of the turn and have more to do.
+    pub(in crate::reactor) resume: VecDeque<Token>,
+    /// Connections to flush at the end of the turn.
+    pub(in crate::reactor) flush: Vec<Token>,
+    pub(in crate::reactor) events: Vec<Event>,
+    pub(in crate::reactor) poll_progress: Heard,
+}
 
 /// Something that calls user code, to be done from the loop.
 pub(crate) enum Callback {
@@ -69,8 +82,8 @@ impl CallbackQueue {
 impl Reactor {
     /// Does what waits now; what that queues waits for the next turn.
     pub(crate) fn run_tasks(&mut self) {
-        for _ in 0..self.callbacks.queue.len() {
-            let Some(task) = self.callbacks.queue.pop_front() else {
+        for _ in 0..self.queues.callbacks.queue.len() {
+            let Some(task) = self.queues.callbacks.queue.pop_front() else {
                 break;
             };
             match task {

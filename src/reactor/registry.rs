@@ -198,8 +198,9 @@ impl Reactor {
             Source::Datagram(datagram) => format!("a socket of datagrams at {}", datagram.host),
             Source::Process(process) => format!("the child process {}: {}", process.number, process.program),
         });
-        let jobs = (self.jobs.len() > 0).then(|| format!("results of {} jobs to come", self.jobs.len()));
-        let names = self.lookups.len();
+        let jobs = (self.threads.jobs.len() > 0)
+            .then(|| format!("results of {} jobs to come", self.threads.jobs.len()));
+        let names = self.threads.lookups.len();
         let lookups = (names > 0).then(|| format!("look-ups of {names} host names"));
         let residents = self.handle.get().map(Handle::inventory).unwrap_or_default();
         sources.chain(jobs).chain(lookups).chain(residents).collect()

@@ -69,7 +69,7 @@ impl Reactor {
         });
         self.forget_time();
         self.set_awake(false);
-        if std::mem::take(&mut self.stop_on_signals) && self.run_state != RunState::Finished {
+        if std::mem::take(&mut self.lifecycle.stop_on_signals) && self.lifecycle.state != RunState::Finished {
             self.watch_signals()?;
         }
         ran
@@ -77,9 +77,9 @@ impl Reactor {
 
     /// SIGINT and SIGTERM stop the reactor from now on, if its settings say so.
     pub(crate) fn watch_default_signals(&mut self) -> Result<()> {
-        let finished = self.run_state == RunState::Finished;
-        if !self.turning && !finished && !self.signalled && self.settings.handle_signals {
-            self.stop_on_signals = true;
+        let finished = self.lifecycle.state == RunState::Finished;
+        if !self.lifecycle.in_turn && !finished && !self.lifecycle.signalled && self.settings.handle_signals {
+            self.lifecycle.stop_on_signals = true;
             self.watch_signals()?;
         }
         Ok(())
@@ -94,7 +94,7 @@ impl Reactor {
     /// As [`run`](Reactor::run).
     pub fn iterate(&mut self, wait: Option<Duration>) -> Result<bool> {
         let goes_on = without_current(|| self.take_turn(wait, &mut |_| {}));
-        if !self.turning {
+        if !self.lifecycle.in_turn {
             // What the caller does until the next one is not the last callback's time.
             self.stop_timing();
             self.forget_time();
@@ -104,16 +104,16 @@ impl Reactor {
     }
 
     fn take_turn(&mut self, wait: Option<Duration>, also: &mut dyn FnMut(&mut Reactor)) -> Result<bool> {
-        if self.turning {
+        if self.lifecycle.in_turn {
             return Err(Error::AlreadyRunning);
         }
-        if self.run_state == RunState::Finished {
+        if self.lifecycle.state == RunState::Finished {
             return Err(Error::ReactorFinished);
         }
-        self.turning = true;
+        self.lifecycle.in_turn = true;
         self.set_awake(true);
         let result = self.turn_once(wait, also);
-        self.turning = false;
+        self.lifecycle.in_turn = false;
         result
     }
 
@@ -123,37 +123,37 @@ impl Reactor {
         &mut self,
         call: impl FnOnce(&mut Reactor) -> R,
     ) -> std::thread::Result<R> {
-        let turning = std::mem::replace(&mut self.turning, true);
+        let turning = std::mem::replace(&mut self.lifecycle.in_turn, true);
         let result = catch_unwind(AssertUnwindSafe(|| call(self)));
-        self.turning = turning;
+        self.lifecycle.in_turn = turning;
         result
     }
 
     fn turn_once(&mut self, wait: Option<Duration>, also: &mut dyn FnMut(&mut Reactor)) -> Result<bool> {
         self.statistics.turns += 1;
         self.clock.set(None);
-        if matches!(self.run_state, RunState::New | RunState::Starting) {
+        if matches!(self.lifecycle.state, RunState::New | RunState::Starting) {
             self.advance_life(also);
         }
         self.run_thread_calls();
-        if self.run_state != RunState::Running && !self.advance_life(also) {
+        if self.lifecycle.state != RunState::Running && !self.advance_life(also) {
             // No poll comes any more to end the last callback's time.
             self.stop_timing();
             return Ok(false);
         }
         // Those that are queued by what follows have their share in the next turn.
-        let queued = self.resume_queue.len();
+        let queued = self.queues.resume.len();
         let before = self.timers.sequence();
         self.poll(wait)?;
-        self.bytes_since_tasks = 0;
-        self.choose_read_limit(self.events.len().max(queued));
+        self.receive.bytes_since_tasks = 0;
+        self.choose_read_limit(self.queues.events.len().max(queued));
         self.dispatch();
         if queued > 0 {
             self.run_resumed(queued);
         }
         // Last, so that what came in time counts before a timeout does.
         self.run_timers(before);
-        if !self.callbacks.is_empty() {
+        if !self.queues.callbacks.is_empty() {
             self.run_tasks();
         }
         self.run_handled();
@@ -176,7 +176,7 @@ impl Reactor {
             let next = next.zip(began).map(|(next, began)| next - began);
             [wait, next].into_iter().flatten().min()
         };
-        let polled = self.net.poll(&mut self.events, timeout);
+        let polled = self.net.poll(&mut self.queues.events, timeout);
         self.clock.set(None);
         self.set_awake(true);
         match polled {
@@ -185,9 +185,9 @@ impl Reactor {
             Err(source) => Err(Error::System { call: "poll", source }),
             Ok(silent) => {
                 if let Some(began) = began {
-                    let full = self.events.len() >= self.net.max_events();
+                    let full = self.queues.events.len() >= self.net.max_events();
                     let polls = if full { self.registry.len() / self.net.max_events() } else { 0 };
-                    self.heard.note_poll(began, silent, polls);
+                    self.queues.poll_progress.note_poll(began, silent, polls);
                 }
                 Ok(())
             }
@@ -196,22 +196,22 @@ impl Reactor {
 
     /// The time up to which all that came was told of.
     pub(super) fn heard_until(&self) -> Instant {
-        self.heard.until
+        self.queues.poll_progress.until
     }
 
     /// Whether the next turn has something to do, whatever the poll says.
     fn is_busy(&self) -> bool {
-        !self.callbacks.is_empty()
-            || !self.resume_queue.is_empty()
-            || !self.flush_queue.is_empty()
-            || self.inbox.has_more()
+        !self.queues.callbacks.is_empty()
+            || !self.queues.resume.is_empty()
+            || !self.queues.flush.is_empty()
+            || self.threads.inbox.has_more()
             || self.handle.get().is_some_and(Handle::has_work)
             || self.life_goes_on()
     }
 
     /// When the next turn has something to do, for somebody who gives turns to several reactors.
     pub(crate) fn agenda(&self) -> NextTurn {
-        if self.run_state == RunState::Finished {
+        if self.lifecycle.state == RunState::Finished {
             NextTurn::Finished
         } else if self.is_busy() {
             NextTurn::Now
@@ -229,12 +229,12 @@ impl Reactor {
 
     #[inline(never)] // what surrounds it would need its registers
     fn dispatch(&mut self) {
-        self.statistics.events += self.events.len() as u64;
+        self.statistics.events += self.queues.events.len() as u64;
         // Connections that the same poll found complete were so at the same time, however long the callbacks take.
         let mut seen = None;
-        let mut buffer = std::mem::take(&mut self.read_buffer);
-        for index in 0..self.events.len() {
-            let Some(&event) = self.events.get(index) else { break };
+        let mut buffer = std::mem::take(&mut self.receive.buffer);
+        for index in 0..self.queues.events.len() {
+            let Some(&event) = self.queues.events.get(index) else { break };
             match event {
                 Event::Ready(token, ready) => {
                     if !self.connection_ready(token, ready, &mut buffer) {
@@ -244,9 +244,9 @@ impl Reactor {
                 Event::Signal(signal) => self.signal_came(signal),
             }
         }
-        self.events.clear();
+        self.queues.events.clear();
         // Its place is empty, so there is nothing to drop.
-        std::mem::forget(std::mem::replace(&mut self.read_buffer, buffer));
+        std::mem::forget(std::mem::replace(&mut self.receive.buffer, buffer));
     }
 
     /// The kernel has news of what is no connection.
@@ -270,10 +270,10 @@ impl Reactor {
     #[inline]
     fn run_timers(&mut self, before: u64) {
         if let Some(next) = self.timers.next()
-            && next <= self.heard.until
+            && next <= self.queues.poll_progress.until
         {
             // The network may have been silent for longer than the clock says.
-            self.run_timers_due(self.heard.until.min(self.now()), before);
+            self.run_timers_due(self.queues.poll_progress.until.min(self.now()), before);
         }
     }
 

@@ -393,7 +393,7 @@ impl Reactor {
         self.abandon_attempt(token);
         if let Some(slot) = self.registry.connector_mut(token) {
             slot.phase = Phase::Failing;
-            self.callbacks.push(Callback::ConnectFailed(token, reason));
+            self.queues.callbacks.push(Callback::ConnectFailed(token, reason));
         }
     }
 
@@ -484,7 +484,7 @@ impl Reactor {
             }
             Some(Phase::Waiting(_)) => {
                 self.abandon_attempt(token);
-                self.callbacks.push(Callback::Release(token));
+                self.queues.callbacks.push(Callback::Release(token));
             }
             _ => return Err(Error::NotConnecting),
         }

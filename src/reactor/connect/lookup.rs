@@ -91,7 +91,7 @@ impl Reactor {
         let lookup = self.begin_lookup(host, port, Box::new(done))?;
         let limit = self.settings.lookup_timeout;
         let timer = self.timers.set(self.now() + limit, TimedCall::LookupTimeout(lookup));
-        if let Some(pending) = self.lookups.pending.get_mut(&lookup.0) {
+        if let Some(pending) = self.threads.lookups.pending.get_mut(&lookup.0) {
             pending.limit = Some((limit, timer));
         }
         Ok(lookup)
@@ -104,9 +104,9 @@ impl Reactor {
         port: u16,
         done: OnLookedUp,
     ) -> Result<Lookup> {
-        self.lookups.count += 1;
-        let lookup = Lookup(self.lookups.count);
-        let inbox = Arc::clone(&self.inbox);
+        self.threads.lookups.count += 1;
+        let lookup = Lookup(self.threads.lookups.count);
+        let inbox = Arc::clone(&self.threads.inbox);
         let answer = move |outcome: LookedUp| {
             // Refused only by a reactor that is gone, and then no one waits for the outcome.
             let _ = inbox.push(Box::new(move |reactor| reactor.looked_up(lookup, outcome)), usize::MAX);
@@ -129,7 +129,7 @@ impl Reactor {
                 })?
             }
         };
-        self.lookups.pending.insert(lookup.0, Pending { host: host.into(), id, limit: None, done });
+        self.threads.lookups.pending.insert(lookup.0, Pending { host: host.into(), id, limit: None, done });
         Ok(lookup)
     }
 
@@ -142,7 +142,7 @@ impl Reactor {
 
     /// Takes a request back, if it has no outcome yet.
     fn take_lookup(&mut self, lookup: Lookup) -> Option<Pending> {
-        let pending = self.lookups.pending.remove(&lookup.0)?;
+        let pending = self.threads.lookups.pending.remove(&lookup.0)?;
         self.net.cancel_lookup(pending.id);
         if let Some((_, timer)) = pending.limit {
             self.timers.cancel(timer);
@@ -177,7 +177,7 @@ impl Reactor {
     /// others is that this side was busy.
     pub(in crate::reactor) fn overdue_lookup(&mut self, lookup: Lookup, limit: Duration) -> Overdue {
         let now = self.now();
-        let Some(pending) = self.lookups.pending.get(&lookup.0) else { return Overdue::Until(now) };
+        let Some(pending) = self.threads.lookups.pending.get(&lookup.0) else { return Overdue::Until(now) };
         let host = pending.host.to_string();
         let reason = match self.net.lookup_progress(pending.id) {
             LookupProgress::Waiting => {
@@ -194,12 +194,12 @@ impl Reactor {
 
     /// The limit of a look-up that has its own.
     pub(crate) fn lookup_timed_out(&mut self, lookup: Lookup) {
-        let pending = self.lookups.pending.get(&lookup.0);
+        let pending = self.threads.lookups.pending.get(&lookup.0);
         let Some((limit, _)) = pending.and_then(|pending| pending.limit) else { return };
         match self.overdue_lookup(lookup, limit) {
             Overdue::Until(at) => {
                 let timer = self.timers.set(at, TimedCall::LookupTimeout(lookup));
-                if let Some(pending) = self.lookups.pending.get_mut(&lookup.0) {
+                if let Some(pending) = self.threads.lookups.pending.get_mut(&lookup.0) {
                     pending.limit = Some((limit, timer));
                 }
             }

@@ -182,7 +182,7 @@ impl Connector<'_> {
     /// disconnected or the reactor stops.
     pub fn connect(&mut self) -> bool {
         self.begin(|reactor, token| {
-            reactor.callbacks.push(Callback::Connect(token));
+            reactor.queues.callbacks.push(Callback::Connect(token));
             Phase::Starting
         })
     }
@@ -280,7 +280,7 @@ impl Reactor {
             took: None,
         };
         let token = self.registry.insert(Source::Connector(Box::new(slot)));
-        self.callbacks.push(Callback::Connect(token));
+        self.queues.callbacks.push(Callback::Connect(token));
         Ok(ConnectorId(token))
     }
 
@@ -306,7 +306,7 @@ impl Reactor {
     /// The same, with the error that says why not. While triggers or tasks hold the shutdown up they can: a graceful end may need
     /// a connection.
     pub(crate) fn check_begins(&self) -> Result<()> {
-        match self.run_state {
+        match self.lifecycle.state {
             RunState::Draining { .. } | RunState::Ending => Err(Error::Stopping),
             RunState::Finished => Err(Error::ReactorFinished),
             _ => Ok(()),

@@ -59,7 +59,7 @@ impl Reactor {
         let inserted = self.registry.insert(Source::Connection(connection));
         debug_assert_eq!(inserted, token);
         self.statistics.adopted += 1;
-        self.callbacks.push(Callback::Begin(token, protocol));
+        self.queues.callbacks.push(Callback::Begin(token, protocol));
         ConnectionId(token)
     }
 
@@ -79,7 +79,7 @@ impl Reactor {
     /// Hands a connection over: the descriptor goes on as it is, its peer notices nothing, and what it sends next is
     /// whoever's who [adopts](Reactor::adopt_connection) it. Here the connection is lost, for [`Reason::Released`].
     pub(in crate::reactor) fn release(&mut self, token: Token) -> Result<OwnedFd> {
-        if self.current == token {
+        if self.send.connection == token {
             self.send_write_batch(token);
         }
         let Some(connection) = self.registry.connection(token) else { return Err(Error::NotConnected) };

@@ -40,7 +40,7 @@ impl Reactor {
             return;
         }
         if let Some(protocol) = connection.protocol.take() {
-            self.batching = connection.can_batch();
+            self.send.batching = connection.can_batch();
             self.call_taken(token, place, protocol, call);
         } else if connection.is_layered() {
             self.call_above_layers(token, place, call);
@@ -70,12 +70,12 @@ impl Reactor {
             self.after_callback(token);
             return false;
         }
-        if !self.write_batch.is_empty() {
+        if !self.send.batch.is_empty() {
             connection.wrote = true;
-            match self.net.send(token, self.write_batch.bytes()) {
-                Ok(count) if count == self.write_batch.len() => {
+            match self.net.send(token, self.send.batch.bytes()) {
+                Ok(count) if count == self.send.batch.len() => {
                     self.statistics.bytes_sent += count as u64;
-                    self.write_batch.clear();
+                    self.send.batch.clear();
                 }
                 result => {
                     self.partial_send(token, result);
@@ -100,9 +100,9 @@ impl Reactor {
         place: CallbackKind,
         call: impl FnOnce(&mut Transport<'_>),
     ) {
-        self.current = token;
+        self.send.connection = token;
         let result = self.catch_panic(place, Some(token), |reactor| call(&mut Transport { reactor, token }));
-        self.current = Token::NONE;
+        self.send.connection = Token::NONE;
         if let Err(panic) = result {
             self.lose_panicked(token, panic);
         }
@@ -111,18 +111,18 @@ impl Reactor {
     #[cold]
     #[inline(never)]
     fn lose_panicked(&mut self, token: Token, panic: String) {
-        self.write_batch.clear();
+        self.send.batch.clear();
         let reason = Reason::Panicked(panic);
         match self.registry.connection(token).map(|connection| connection.state) {
             // It had been aborted in the same callback.
-            Some(State::Lost) => self.callbacks.correct_loss(token, reason),
+            Some(State::Lost) => self.queues.callbacks.correct_loss(token, reason),
             _ => self.queue_loss(token, reason),
         }
     }
 
     /// After a callback: what it wrote is sent, what it asked for begins.
     pub(in crate::reactor) fn after_callback(&mut self, token: Token) {
-        if !self.write_batch.is_empty() {
+        if !self.send.batch.is_empty() {
             self.send_write_batch(token);
         }
         match self.registry.connection(token) {

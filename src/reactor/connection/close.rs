@@ -32,11 +32,11 @@ impl Reactor {
             State::Lost | State::Lingering => return,
         };
         connection.state = State::Closing { eof };
-        self.batching &= self.current != token;
+        self.send.batching &= self.send.connection != token;
         if let Some(limit) = within {
             self.limit_closing_in_all(token, limit);
         }
-        if self.current != token {
+        if self.send.connection != token {
             self.schedule_flush(token);
         }
     }
@@ -50,8 +50,8 @@ impl Reactor {
             State::InputClosed => State::InputClosedOutputClosing,
             _ => return,
         };
-        self.batching &= self.current != token;
-        if self.current != token {
+        self.send.batching &= self.send.connection != token;
+        if self.send.connection != token {
             self.schedule_flush(token);
         }
     }
@@ -60,8 +60,8 @@ impl Reactor {
         match self.registry.connection(token).map(|connection| connection.state) {
             Some(State::Lingering) => self.end_lingering(token),
             Some(_) => {
-                if self.current == token {
-                    self.write_batch.clear();
+                if self.send.connection == token {
+                    self.send.batch.clear();
                 }
                 self.queue_loss(token, Reason::Aborted);
             }
@@ -96,7 +96,7 @@ impl Reactor {
                 if let Some(limit) = limit {
                     self.timers.cancel(limit.timer);
                 }
-                self.callbacks.push(Callback::WriteConnectionLost(token));
+                self.queues.callbacks.push(Callback::WriteConnectionLost(token));
                 if both {
                     self.schedule_flush(token);
                 }
@@ -236,10 +236,10 @@ impl Reactor {
         // Nothing waits any more.
         connection.flow = Flow::Open;
         connection.clear_layers();
-        self.batching &= self.current != token;
+        self.send.batching &= self.send.connection != token;
         connection.outgoing = Vec::new();
         connection.sent = 0;
-        self.callbacks.push(Callback::Lost(token, reason, farewell));
+        self.queues.callbacks.push(Callback::Lost(token, reason, farewell));
     }
 
     /// Tells everyone whom it concerns that a connection is lost, and frees its slot.

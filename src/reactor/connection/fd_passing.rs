@@ -72,7 +72,7 @@ impl Reactor {
             call: "sendmsg",
             source: io::Error::new(ErrorKind::InvalidInput, why),
         };
-        if self.current == token {
+        if self.send.connection == token {
             self.send_write_batch(token);
         }
         let Some(connection) = self.registry.connection_mut(token) else { return Err(Error::NotConnected) };
@@ -220,8 +220,8 @@ impl Reactor {
         self.statistics.descriptors_lost += 1;
         let now = self.now();
         // At most once a second: it is the process that has no room, whichever connection finds out.
-        if self.fd_loss_logged.is_none_or(|last| now - last >= Duration::from_secs(1)) {
-            self.fd_loss_logged = Some(now);
+        if self.receive.fd_loss_logged.is_none_or(|last| now - last >= Duration::from_secs(1)) {
+            self.receive.fd_loss_logged = Some(now);
             let id = ConnectionId(token);
             log_warn!([connection:% = id] "out of descriptors: some that came over connection {id} are lost");
         }

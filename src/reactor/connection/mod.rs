@@ -10,6 +10,7 @@ pub(in crate::reactor) mod read;
 pub(in crate::reactor) mod read_handoff;
 pub(in crate::reactor) mod transport;
 pub(in crate::reactor) mod write;
+pub(in crate::reactor) mod write_batch;
 use std::time::Duration;
 
 use crate::net::{Instant, Readiness, Token};

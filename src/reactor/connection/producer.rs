@@ -47,7 +47,7 @@ impl Reactor {
     /// Lets a pull producer, if there is one, be asked from the loop; once, however often this is called before.
     pub(crate) fn ask_producer(&mut self, token: Token) {
         if self.producer_waits(token, ProducerKind::Pull, true) {
-            self.callbacks.push(Callback::Pull(token));
+            self.queues.callbacks.push(Callback::Pull(token));
         }
     }
 
@@ -151,7 +151,7 @@ impl Reactor {
         let Some(mut producer) = registered.producer.take() else {
             return false;
         };
-        self.batching = direct;
+        self.send.batching = direct;
         self.enter(token, CallbackKind::Producer, |transport| call(&mut *producer, transport));
         let place = self.registry.connection_mut(token).and_then(|connection| {
             let registered = connection.cold.as_mut()?.producer.as_mut()?;

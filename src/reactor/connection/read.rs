@@ -2,11 +2,42 @@
 
 use std::io;
 
-use crate::net::{Readiness, Token};
-use crate::reactor::connection::read_handoff::worth_handing_off;
+use crate::net::{Instant, Readiness, RecvBatch, Token};
+use crate::reactor::connection::read_handoff::{Handoff, worth_handing_off};
 use crate::reactor::connection::{Pauses, State};
 use crate::reactor::handle::Pass;
 use crate::reactor::{CallbackKind, Protocol, Reactor, Reason, SystemError};
+
+/// Input of the turn: the read buffer and its limits, the hand-off of the buffer, and the batch of datagrams.
+pub(in crate::reactor) struct Receive {
+    /// All connections are read into this buffer.
+    pub(in crate::reactor) buffer: Vec<u8>,
+    /// Bytes of the buffer that one read uses in this turn.
+    pub(in crate::reactor) limit: usize,
+    /// The limit when only one connection is ready.
+    pub(in crate::reactor) single_limit: usize,
+    pub(in crate::reactor) handoff: Handoff,
+    /// Bytes received in large reads since tasks were polled.
+    pub(in crate::reactor) bytes_since_tasks: usize,
+    /// Datagrams of one system call.
+    pub(in crate::reactor) datagrams: RecvBatch,
+    /// When the loss of received descriptors was last logged.
+    pub(in crate::reactor) fd_loss_logged: Option<Instant>,
+}
+
+impl Receive {
+    pub(in crate::reactor) fn new(buffer_size: usize) -> Receive {
+        Receive {
+            buffer: vec![0; buffer_size],
+            limit: 1,
+            single_limit: SINGLE_READ_LIMIT,
+            handoff: Handoff::default(),
+            bytes_since_tasks: 0,
+            datagrams: RecvBatch::default(),
+            fd_loss_logged: None,
+        }
+    }
+}
 
 impl Reactor {
     /// The kernel has news of a connection; `false` when the token names none.
@@ -35,7 +66,7 @@ impl Reactor {
             }
         }
         let mut read = 0;
-        let room = self.read_limit.min(buffer.len());
+        let room = self.receive.limit.min(buffer.len());
         loop {
             if !connection.wants_read() {
                 let ended = ready.has(Readiness::READ_CLOSED) || connection.pauses_at_the_end();
@@ -58,7 +89,7 @@ impl Reactor {
                     }
                     self.statistics.bytes_received += count as u64;
                     if let Some(protocol) = connection.protocol.take() {
-                        self.batching = connection.can_batch();
+                        self.send.batching = connection.can_batch();
                         let done = match count {
                             LARGE_READ.. => self.received_much(token, protocol, buffer, count, room),
                             // No more was received than there is room for.
@@ -120,10 +151,10 @@ impl Reactor {
         let data = &buffer[..count]; // no more was received than there is room for
         let done = self.received(token, protocol, data);
         let kept = self.complete_handoff(buffer, count);
-        self.bytes_since_tasks += count;
+        self.receive.bytes_since_tasks += count;
         // What is answered before the next read finds more there.
-        if self.bytes_since_tasks >= TASK_POLL_BYTES || (kept && count == room) {
-            self.bytes_since_tasks = 0;
+        if self.receive.bytes_since_tasks >= TASK_POLL_BYTES || (kept && count == room) {
+            self.receive.bytes_since_tasks = 0;
             self.run_residents(Pass::Early);
         }
         done
@@ -217,18 +248,18 @@ impl Reactor {
 
     /// Reads at least so many bytes in one piece, if they are there. For tests: the setting is for programs.
     pub(crate) fn read_at_once(&mut self, bytes: usize) {
-        if self.read_buffer.len() <= bytes {
+        if self.receive.buffer.len() <= bytes {
             // One more, so that a read is seen to have found the end.
-            self.read_buffer.resize(bytes + 1, 0);
+            self.receive.buffer.resize(bytes + 1, 0);
         }
-        self.single_read_limit = self.single_read_limit.max(bytes + 1);
+        self.receive.single_limit = self.receive.single_limit.max(bytes + 1);
     }
 
     /// Sees how many share this turn, or may: much is read at once for many, and less for one, so that its peer goes on
     /// while it is answered.
     pub(in crate::reactor) fn choose_read_limit(&mut self, among: usize) {
-        let all = self.read_buffer.len();
-        self.read_limit = if among > 1 { all } else { all.min(self.single_read_limit) };
+        let all = self.receive.buffer.len();
+        self.receive.limit = if among > 1 { all } else { all.min(self.receive.single_limit) };
     }
 
     /// Gives a connection another share of the loop, in the next turn.
@@ -237,7 +268,7 @@ impl Reactor {
             && !connection.resume_scheduled
         {
             connection.resume_scheduled = true;
-            self.resume_queue.push_back(token);
+            self.queues.resume.push_back(token);
         }
     }
 
@@ -284,9 +315,9 @@ impl Reactor {
     /// The turn of those that were queued.
     #[inline(never)] // a turn without it is short
     pub(crate) fn run_resumed(&mut self, count: usize) {
-        let mut buffer = std::mem::take(&mut self.read_buffer);
+        let mut buffer = std::mem::take(&mut self.receive.buffer);
         for _ in 0..count {
-            let Some(token) = self.resume_queue.pop_front() else { break };
+            let Some(token) = self.queues.resume.pop_front() else { break };
             if let Some(connection) = self.registry.connection_mut(token) {
                 connection.resume_scheduled = false;
                 if connection.pauses.has(Pauses::AGAIN) {
@@ -297,7 +328,7 @@ impl Reactor {
                 self.datagram_queued(token);
             }
         }
-        self.read_buffer = buffer;
+        self.receive.buffer = buffer;
     }
 }
 

@@ -30,10 +30,10 @@ impl Transport<'_> {
     /// few, or lie elsewhere than in the buffer that they were read into.
     #[inline]
     pub(crate) fn take_handoff(&mut self, data: &[u8], keeper: impl FnOnce() -> Rc<dyn BufferSink>) -> bool {
-        let open = matches!(self.reactor.read_handoff, Handoff::Open(place, count)
+        let open = matches!(self.reactor.receive.handoff, Handoff::Open(place, count)
             if place == data.as_ptr().addr() && count == data.len());
         if open {
-            self.reactor.read_handoff = Handoff::By(keeper());
+            self.reactor.receive.handoff = Handoff::By(keeper());
         }
         open
     }
@@ -43,13 +43,13 @@ impl Reactor {
     /// A protocol is about to be called with the first bytes of a buffer.
     #[inline]
     pub(in crate::reactor) fn offer_buffer(&mut self, buffer: &[u8], count: usize) {
-        self.read_handoff = Handoff::Open(buffer.as_ptr().addr(), count);
+        self.receive.handoff = Handoff::Open(buffer.as_ptr().addr(), count);
     }
 
     /// It was called. Whether it keeps the bytes.
     #[inline]
     pub(in crate::reactor) fn complete_handoff(&mut self, buffer: &mut Vec<u8>, count: usize) -> bool {
-        let Handoff::By(keeper) = mem::take(&mut self.read_handoff) else { return false };
+        let Handoff::By(keeper) = mem::take(&mut self.receive.handoff) else { return false };
         let length = buffer.len();
         keeper.take_buffer(buffer, count);
         buffer.resize(length, 0);

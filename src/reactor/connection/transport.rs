@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::net::{Instant, SocketOption, Token};
 use crate::reactor::connection::options;
-use crate::reactor::connection::write::WRITE_BATCH_SIZE;
+use crate::reactor::connection::write_batch::WRITE_BATCH_SIZE;
 use crate::reactor::connection::{ColdState, Flow, Pauses, Registered, State};
 use crate::reactor::protocol::find;
 use crate::reactor::queues::Callback;
@@ -406,7 +406,7 @@ impl Transport<'_> {
             connection.rare().water_marks = Some((high, low.min(high)));
             let small = high.min(self.reactor.settings.write_buffer_limit) < WRITE_BATCH_SIZE;
             connection.small_marks = small;
-            self.reactor.batching &= !small || self.reactor.current != self.token;
+            self.reactor.send.batching &= !small || self.reactor.send.connection != self.token;
             self.reactor.update_water_marks(self.token);
             self.reactor.schedule_flush(self.token);
         }
@@ -423,7 +423,10 @@ impl Transport<'_> {
         let reactor = &mut *self.reactor;
         let open = reactor.registry.connection_mut(token).filter(|c| c.takes_writes());
         let Some(connection) = open else {
-            reactor.callbacks.push(Callback::Call(Box::new(move |reactor| producer.stop_producing(reactor))));
+            reactor
+                .queues
+                .callbacks
+                .push(Callback::Call(Box::new(move |reactor| producer.stop_producing(reactor))));
             return Ok(());
         };
         let paused = connection.flow != Flow::Open;
@@ -434,7 +437,7 @@ impl Transport<'_> {
         rare.producer = Some(Registered::new(producer, kind));
         match kind {
             ProducerKind::Pull => reactor.ask_producer(token),
-            ProducerKind::Push if paused => reactor.callbacks.push(Callback::PauseProducer(token)),
+            ProducerKind::Push if paused => reactor.queues.callbacks.push(Callback::PauseProducer(token)),
             ProducerKind::Push => {}
         }
         Ok(())

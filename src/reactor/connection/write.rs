@@ -3,6 +3,7 @@
 use std::io;
 
 use crate::net::{Readiness, Token};
+use crate::reactor::connection::write_batch::{WRITE_BATCH_SIZE, recycle_buffer};
 use crate::reactor::connection::{Connection, Flow, Pauses, State};
 use crate::reactor::queues::Callback;
 use crate::reactor::{Reactor, Reason, SystemError};
@@ -11,8 +12,8 @@ impl Reactor {
     #[inline]
     pub(crate) fn write(&mut self, token: Token, data: &[u8]) {
         // What one callback writes leaves together, when it returns.
-        let direct = self.batching && self.current == token;
-        if !direct || data.len() >= MAX_BATCHED_WRITE || !self.write_batch.push(data) {
+        let direct = self.send.batching && self.send.connection == token;
+        if !direct || data.len() >= MAX_BATCHED_WRITE || !self.send.batch.push(data) {
             self.write_unbatched(token, data);
         }
     }
@@ -21,7 +22,7 @@ impl Reactor {
     /// until it writes to another, or does something else with the reactor, or waits.
     #[inline]
     pub(crate) fn write_from_task(&mut self, token: Token, data: &[u8]) {
-        if self.current != token {
+        if self.send.connection != token {
             self.end_task_writes();
             let connection = self.registry.connection(token);
             if let Some(connection) = connection
@@ -29,8 +30,8 @@ impl Reactor {
                 && connection.outgoing.is_empty()
                 && !connection.is_layered()
             {
-                self.batching = connection.can_batch();
-                self.current = token;
+                self.send.batching = connection.can_batch();
+                self.send.connection = token;
             }
         }
         self.write(token, data);
@@ -39,7 +40,7 @@ impl Reactor {
     /// What a task has written leaves.
     #[inline]
     pub(crate) fn end_task_writes(&mut self) {
-        if self.current != Token::NONE {
+        if self.send.connection != Token::NONE {
             self.send_task_writes();
         }
     }
@@ -47,17 +48,17 @@ impl Reactor {
     /// As the end of a callback.
     #[inline(never)]
     fn send_task_writes(&mut self) {
-        let token = std::mem::replace(&mut self.current, Token::NONE);
-        let Some(connection) = self.registry.connection_mut(token) else { return self.write_batch.clear() };
+        let token = std::mem::replace(&mut self.send.connection, Token::NONE);
+        let Some(connection) = self.registry.connection_mut(token) else { return self.send.batch.clear() };
         let open = connection.state == State::Open && connection.outgoing.is_empty();
-        if !open || !connection.readiness.has(Readiness::WRITABLE) || self.write_batch.is_empty() {
+        if !open || !connection.readiness.has(Readiness::WRITABLE) || self.send.batch.is_empty() {
             return self.after_callback(token);
         }
         connection.wrote = true;
-        match self.net.send(token, self.write_batch.bytes()) {
-            Ok(count) if count == self.write_batch.len() => {
+        match self.net.send(token, self.send.batch.bytes()) {
+            Ok(count) if count == self.send.batch.len() => {
                 self.statistics.bytes_sent += count as u64;
-                self.write_batch.clear();
+                self.send.batch.clear();
             }
             result => self.partial_send(token, result),
         }
@@ -68,7 +69,7 @@ impl Reactor {
     #[inline]
     pub(crate) fn must_wait_to_write(&mut self, token: Token) -> bool {
         let paused = |connection: &Connection| connection.flow != Flow::Open;
-        if self.current == token && self.registry.connection(token).is_some_and(paused) {
+        if self.send.connection == token && self.registry.connection(token).is_some_and(paused) {
             self.end_task_writes();
             self.update_water_marks(token);
         }
@@ -86,19 +87,19 @@ impl Reactor {
         if !connection.takes_writes() || data.is_empty() {
             return;
         }
-        if self.current == token {
+        if self.send.connection == token {
             // Much by itself is not worth a copy, but goes with what stands before it.
-            let much = data.len() >= MAX_BATCHED_WRITE && self.write_batch.is_empty();
-            if connection.outgoing.is_empty() && !much && self.write_batch.push(data) {
+            let much = data.len() >= MAX_BATCHED_WRITE && self.send.batch.is_empty();
+            if connection.outgoing.is_empty() && !much && self.send.batch.push(data) {
                 return self.update_batch_water_marks(token);
             }
             self.send_write_batch(token);
         }
         let Some(connection) = self.registry.connection(token) else { return };
-        let goes_now = self.current == token || data.len() >= MAX_BATCHED_WRITE;
+        let goes_now = self.send.connection == token || data.len() >= MAX_BATCHED_WRITE;
         if !connection.outgoing.is_empty() || !goes_now {
             self.enqueue(token, data);
-        } else if data.len() < MAX_BATCHED_WRITE && self.write_batch.push(data) {
+        } else if data.len() < MAX_BATCHED_WRITE && self.send.batch.push(data) {
             self.update_batch_water_marks(token);
         } else {
             self.send_or_enqueue(token, data);
@@ -119,7 +120,7 @@ impl Reactor {
         let sends = |connection: &&Connection| connection.state.sends();
         let Some(connection) = self.registry.connection(token).filter(sends) else { return };
         if connection.outgoing.is_empty() {
-            if self.write_batch.push(data) {
+            if self.send.batch.push(data) {
                 return;
             }
             self.send_write_batch(token);
@@ -127,7 +128,7 @@ impl Reactor {
         let Some(connection) = self.registry.connection(token).filter(sends) else { return };
         if !connection.outgoing.is_empty() {
             self.enqueue(token, data);
-        } else if data.len() >= MAX_BATCHED_WRITE || !self.write_batch.push(data) {
+        } else if data.len() >= MAX_BATCHED_WRITE || !self.send.batch.push(data) {
             self.send_or_enqueue(token, data);
         }
     }
@@ -189,7 +190,7 @@ impl Reactor {
             Ok(count) => {
                 connection.readiness.remove(Readiness::WRITABLE);
                 self.statistics.bytes_sent += count as u64;
-                self.write_batch.consume(count);
+                self.send.batch.consume(count);
                 self.send_write_batch(token);
             }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => self.send_write_batch(token),
@@ -198,7 +199,7 @@ impl Reactor {
                 self.send_write_batch(token);
             }
             Err(error) => {
-                self.write_batch.clear();
+                self.send.batch.clear();
                 self.output_failed(token, "send", &error);
             }
         }
@@ -207,13 +208,13 @@ impl Reactor {
     /// Sends what the callback that just returned has written.
     #[inline]
     pub(in crate::reactor) fn send_write_batch(&mut self, token: Token) {
-        if self.write_batch.is_empty() {
+        if self.send.batch.is_empty() {
             return;
         }
-        let mut scratch = std::mem::take(&mut self.write_batch);
+        let mut scratch = std::mem::take(&mut self.send.batch);
         self.send_or_enqueue(token, scratch.bytes());
         scratch.clear();
-        self.write_batch = scratch;
+        self.send.batch = scratch;
     }
 
     /// Keeps bytes until the system takes them.
@@ -230,9 +231,9 @@ impl Reactor {
             return;
         }
         connection.wrote = true;
-        self.batching &= self.current != token;
+        self.send.batching &= self.send.connection != token;
         if connection.outgoing.capacity() == 0 {
-            connection.outgoing = self.spare_buffers.pop().unwrap_or_default();
+            connection.outgoing = self.send.spare_buffers.pop().unwrap_or_default();
         }
         // Bytes sent already make room when they are the larger part.
         if connection.sent > connection.outgoing.len() / 2 {
@@ -252,20 +253,20 @@ impl Reactor {
             && !connection.flush_scheduled
         {
             connection.flush_scheduled = true;
-            self.flush_queue.push(token);
+            self.queues.flush.push(token);
         }
     }
 
     #[inline]
     pub(crate) fn run_flushes(&mut self) {
-        if !self.flush_queue.is_empty() {
+        if !self.queues.flush.is_empty() {
             self.flush_all();
         }
     }
 
     #[inline(never)] // a turn without it is short
     fn flush_all(&mut self) {
-        let mut dirty = std::mem::take(&mut self.flush_queue);
+        let mut dirty = std::mem::take(&mut self.queues.flush);
         for token in dirty.drain(..) {
             if let Some(connection) = self.registry.connection_mut(token) {
                 connection.flush_scheduled = false;
@@ -275,8 +276,8 @@ impl Reactor {
             }
         }
         // Layers are called in a flush, and may have made others dirty: those have the next turn.
-        dirty.append(&mut self.flush_queue);
-        self.flush_queue = dirty;
+        dirty.append(&mut self.queues.flush);
+        self.queues.flush = dirty;
     }
 
     /// Sends what waits, up to the connection's share of the turn, and sees what follows from it.
@@ -328,7 +329,7 @@ impl Reactor {
             let empty = std::mem::take(&mut connection.outgoing);
             connection.sent = 0;
             let all_sent = connection.held() == 0;
-            recycle_buffer(empty, &mut self.spare_buffers);
+            recycle_buffer(empty, &mut self.send.spare_buffers);
             if all_sent {
                 self.ask_once_sent(token, sent);
             }
@@ -353,7 +354,7 @@ impl Reactor {
 
     /// Bytes written that the system has not taken, those included that the running callback has just written.
     pub(in crate::reactor) fn unsent(&self, token: Token) -> usize {
-        let scratch = if self.current == token { self.write_batch.len() } else { 0 };
+        let scratch = if self.send.connection == token { self.send.batch.len() } else { 0 };
         scratch + self.registry.connection(token).map_or(0, Connection::unsent)
     }
 
@@ -379,11 +380,11 @@ impl Reactor {
             Flow::Open if unsent > high => {
                 connection.flow = Flow::PauseQueued;
                 self.statistics.pauses += 1;
-                self.callbacks.push(Callback::PauseWriting(token));
+                self.queues.callbacks.push(Callback::PauseWriting(token));
             }
             Flow::PauseQueued | Flow::Paused if unsent <= low => {
                 connection.flow = Flow::Open;
-                self.callbacks.push(Callback::ResumeWriting(token));
+                self.queues.callbacks.push(Callback::ResumeWriting(token));
             }
             Flow::Paused => {
                 let unsent = u32::try_from(unsent).unwrap_or(u32::MAX);
@@ -401,7 +402,7 @@ impl Reactor {
         connection.outgoing = Vec::new();
         connection.sent = 0;
         connection.drop_fds();
-        self.batching &= self.current != token;
+        self.send.batching &= self.send.connection != token;
         connection.clear_layers();
         let reads = connection.state.reads() && !connection.pauses.has(Pauses::PROTOCOL);
         connection.state = State::Broken;
@@ -417,74 +418,5 @@ impl Reactor {
     }
 }
 
-/// Keeps an emptied buffer for those that will need one.
-pub(in crate::reactor) fn recycle_buffer(mut empty: Vec<u8>, spare: &mut Vec<Vec<u8>>) {
-    if (1..=MAX_RECYCLED_CAPACITY).contains(&empty.capacity()) && spare.len() < MAX_SPARE_BUFFERS {
-        empty.clear();
-        spare.push(empty);
-    }
-}
-
-/// What the callback that runs has written: one buffer for all connections.
-#[derive(Default)]
-pub(in crate::reactor) struct WriteBatch {
-    bytes: Box<[u8]>,
-    used: usize,
-}
-
-impl WriteBatch {
-    pub(in crate::reactor) fn new() -> WriteBatch {
-        WriteBatch { bytes: vec![0; WRITE_BATCH_SIZE].into(), used: 0 }
-    }
-
-    /// Appends `data`, if there is room.
-    #[inline]
-    fn push(&mut self, data: &[u8]) -> bool {
-        let end = self.used + data.len();
-        match self.bytes.get_mut(self.used..end) {
-            Some(room) => {
-                room.copy_from_slice(data);
-                self.used = end;
-                true
-            }
-            None => false,
-        }
-    }
-
-    #[inline]
-    pub(in crate::reactor) fn bytes(&self) -> &[u8] {
-        // `used` never passes the end.
-        &self.bytes[..self.used]
-    }
-
-    pub(in crate::reactor) fn len(&self) -> usize {
-        self.used
-    }
-
-    pub(in crate::reactor) fn is_empty(&self) -> bool {
-        self.used == 0
-    }
-
-    pub(in crate::reactor) fn clear(&mut self) {
-        self.used = 0;
-    }
-
-    /// Forgets the first `count` bytes.
-    fn consume(&mut self, count: usize) {
-        let count = count.min(self.used);
-        self.bytes.copy_within(count..self.used, 0);
-        self.used -= count;
-    }
-}
-
-/// What one callback writes leaves together up to so many bytes.
-pub(in crate::reactor) const WRITE_BATCH_SIZE: usize = 16 * 1024;
-
 /// A write of this many bytes goes straight to the system, uncopied, if nothing was written before it.
 const MAX_BATCHED_WRITE: usize = 8 * 1024;
-
-/// An emptied buffer larger than this is given back.
-const MAX_RECYCLED_CAPACITY: usize = 64 * 1024;
-
-/// Empty buffers kept for those that will need one.
-const MAX_SPARE_BUFFERS: usize = 16;

@@ -258,9 +258,9 @@ impl Reactor {
 
     fn serve_datagrams(&mut self, token: Token) {
         self.flush_datagrams(token);
-        let mut inbound = std::mem::take(&mut self.datagrams);
+        let mut inbound = std::mem::take(&mut self.receive.datagrams);
         self.read_datagrams(token, &mut inbound);
-        self.datagrams = inbound;
+        self.receive.datagrams = inbound;
         self.flush_datagrams(token);
     }
 
@@ -298,7 +298,7 @@ impl Reactor {
         if let Some(slot) = self.registry.datagram_mut(token)
             && !std::mem::replace(&mut slot.resume_scheduled, true)
         {
-            self.resume_queue.push_back(token);
+            self.queues.resume.push_back(token);
         }
     }
 
@@ -314,11 +314,11 @@ impl Reactor {
             return;
         }
         let Some(mut protocol) = slot.protocol.take() else { return };
-        self.current_datagram = token;
+        self.send.datagram_socket = token;
         let called = self.catch_panic(place, None, |reactor| {
             call(&mut *protocol, &mut DatagramTransport { reactor, token });
         });
-        self.current_datagram = Token::NONE;
+        self.send.datagram_socket = Token::NONE;
         if called.is_err() {
             self.log_datagram_panic(token);
         }
@@ -388,7 +388,7 @@ impl Reactor {
         for timer in std::mem::take(&mut slot.timers).into_iter().chain(own.into_iter().flatten()) {
             self.drop_timer(timer);
         }
-        self.callbacks.push(crate::reactor::queues::Callback::StopDatagram(token, reason, started));
+        self.queues.callbacks.push(crate::reactor::queues::Callback::StopDatagram(token, reason, started));
         true
     }
 

@@ -325,7 +325,7 @@ impl Reactor {
         let slot = DatagramSlot::new(protocol, host, peer, hears, max_size.min(MOST_SIZE));
         let inserted = self.registry.insert(Source::Datagram(Box::new(slot)));
         debug_assert_eq!(inserted, token);
-        self.callbacks.push(Callback::StartDatagram(token));
+        self.queues.callbacks.push(Callback::StartDatagram(token));
         Ok(DatagramId(token))
     }
 

@@ -55,10 +55,11 @@ impl Reactor {
             }
             self.statistics.datagrams_received += 1;
             self.statistics.bytes_received += came.length as u64;
-            self.datagram_in_hand = came
-                .to
-                .zip(came.from.socket_address())
-                .map(|(destination, from)| InHand { token, from, destination });
+            self.send.datagram = came.to.zip(came.from.socket_address()).map(|(destination, from)| InHand {
+                token,
+                from,
+                destination,
+            });
             let place = CallbackKind::DatagramReceived;
             self.call_datagram(token, place, |protocol, transport| match came.truncated {
                 false => protocol.datagram_received(transport, data, &came.from),
@@ -67,7 +68,7 @@ impl Reactor {
                     protocol.datagram_truncated(transport, data, &came.from);
                 }
             });
-            self.datagram_in_hand = None;
+            self.send.datagram = None;
             inbound.hand_over();
         }
         true

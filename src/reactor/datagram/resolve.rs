@@ -55,7 +55,7 @@ impl Reactor {
             return;
         }
         match found.and_then(|addresses| self.open_to_one_of(token, name, options, &addresses)) {
-            Ok(()) => self.callbacks.push(Callback::StartDatagram(token)),
+            Ok(()) => self.queues.callbacks.push(Callback::StartDatagram(token)),
             Err(reason) => {
                 self.stop_datagram(token, reason);
             }

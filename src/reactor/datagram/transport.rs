@@ -81,7 +81,7 @@ impl DatagramTransport<'_> {
     /// [`datagram_received`](crate::reactor::DatagramProtocol::datagram_received) and `datagram_truncated`, and for a socket that is
     /// bound to one address ([`host`](DatagramTransport::host) tells it) or has one peer.
     pub fn destination(&self) -> Option<IpAddr> {
-        let in_hand = self.reactor.datagram_in_hand.filter(|in_hand| in_hand.token == self.token)?;
+        let in_hand = self.reactor.send.datagram.filter(|in_hand| in_hand.token == self.token)?;
         Some(in_hand.destination.address.to_canonical())
     }
 
@@ -89,7 +89,7 @@ impl DatagramTransport<'_> {
     /// or `None` if that is a group or a broadcast address. On a socket of both families, the system does not tell the broadcast
     /// address of an IPv4 network apart from a host's: an answer to it fails.
     pub fn reply_source(&self) -> Option<IpAddr> {
-        let in_hand = self.reactor.datagram_in_hand.filter(|in_hand| in_hand.token == self.token)?;
+        let in_hand = self.reactor.send.datagram.filter(|in_hand| in_hand.token == self.token)?;
         in_hand.destination.answer_from.map(|origin| origin.address.to_canonical())
     }
 
@@ -172,7 +172,7 @@ impl DatagramTransport<'_> {
 
     /// Where an answer leaves from to the datagram whose callback runs, if it goes to its sender.
     fn origin_of_answer(&self, to: SocketAddr) -> Option<Origin> {
-        let in_hand = self.reactor.datagram_in_hand.filter(|in_hand| in_hand.token == self.token)?;
+        let in_hand = self.reactor.send.datagram.filter(|in_hand| in_hand.token == self.token)?;
         let is_sender = (in_hand.from.ip(), in_hand.from.port()) == (to.ip(), to.port());
         in_hand.destination.answer_from.filter(|_| is_sender)
     }

@@ -17,14 +17,14 @@ impl Reactor {
         to: Option<Address>,
         origin: Option<Origin>,
     ) -> bool {
-        let (limit, outside) = (self.settings.write_buffer_limit, self.current_datagram != token);
+        let (limit, outside) = (self.settings.write_buffer_limit, self.send.datagram_socket != token);
         let Some(slot) = self.registry.datagram_mut(token) else { return true };
         if !slot.send_queue.enqueue(data, to, origin, limit) {
             self.statistics.datagrams_dropped += 1;
             return false;
         }
         if outside && !std::mem::replace(&mut slot.flush_scheduled, true) {
-            self.flush_queue.push(token);
+            self.queues.flush.push(token);
         }
         true
     }

@@ -235,7 +235,7 @@ impl LayerContext<'_> {
     /// its end.
     pub fn is_sending(&self) -> bool {
         let connection = self.reactor.registry.connection(self.token);
-        let written = self.reactor.current == self.token && !self.reactor.write_batch.is_empty();
+        let written = self.reactor.send.connection == self.token && !self.reactor.send.batch.is_empty();
         written || connection.is_some_and(|connection| connection.unsent() > 0 || connection.has_producer())
     }
 

@@ -52,7 +52,7 @@ impl Reactor {
             Some(stage) => &mut stage.received,
             None => &mut layers.above,
         };
-        waiting.push(data, &mut self.spare_buffers);
+        waiting.push(data, &mut self.send.spare_buffers);
     }
 
     pub(in crate::reactor) fn deliver_end_above(&mut self, token: Token, index: usize) {
@@ -72,7 +72,7 @@ impl Reactor {
         match index.checked_sub(1) {
             Some(beneath) => {
                 if let Some(stage) = layers.stack.get_mut(beneath) {
-                    stage.written.push(data, &mut self.spare_buffers);
+                    stage.written.push(data, &mut self.send.spare_buffers);
                 }
             }
             None if layers.output == Eof::Told => {}
@@ -194,7 +194,7 @@ impl Reactor {
     /// Puts a layer on top of a connection's others.
     pub(crate) fn add_layer(&mut self, token: Token, layer: Box<dyn Layer>) {
         // What the callback has written up to now goes out as it is.
-        if self.current == token {
+        if self.send.connection == token {
             self.send_write_batch(token);
         }
         let Some(connection) = self.registry.connection_mut(token).filter(|c| !c.state.is_closing()) else {
@@ -214,7 +214,7 @@ impl Reactor {
                 layers.made = true;
                 layers.stack.push(stage);
                 layers.protocol = connection.protocol.take();
-                if layers.protocol.is_none() && self.current == token {
+                if layers.protocol.is_none() && self.send.connection == token {
                     // It is the caller, and comes back to its old slot. This keeps it off the shortest way after that:
                     // `settle` moves it above the layers, and sets this right.
                     connection.readiness.remove(Readiness::WRITABLE);
@@ -222,7 +222,7 @@ impl Reactor {
                 connection.rare().layers = Some(Box::new(layers));
             }
         }
-        self.batching &= self.current != token;
+        self.send.batching &= self.send.connection != token;
         self.schedule_flush(token);
     }
 
@@ -253,7 +253,7 @@ impl Reactor {
         if stage.started && stage.received.next().is_none() {
             self.call_layer(token, 0, |layer, below| layer.data_received(below, data));
         } else {
-            stage.received.push(data, &mut self.spare_buffers);
+            stage.received.push(data, &mut self.send.spare_buffers);
         }
         self.flush(token);
     }
@@ -292,14 +292,14 @@ impl Reactor {
         }
         let Some(layers) = connection.layers_mut() else { return };
         if let Some(stage) = layers.stack.last_mut() {
-            stage.written.push(data, &mut self.spare_buffers);
+            stage.written.push(data, &mut self.send.spare_buffers);
         }
         // While one of them is called, what it was handed is in no count.
         let counted = layers.stack.iter().all(|stage| stage.layer.is_some());
         if counted {
             self.update_water_marks(token);
         }
-        if self.current != token {
+        if self.send.connection != token {
             self.schedule_flush(token);
         }
     }
@@ -432,11 +432,11 @@ impl Reactor {
     /// What layers have sent up to now may have brought the unsent bytes up or down: the protocol can see that.
     fn weigh_what_layers_sent(&mut self, token: Token) {
         let Some(connection) = self.registry.connection(token) else { return };
-        if self.write_batch.len() > self.marks(connection).0 {
+        if self.send.batch.len() > self.marks(connection).0 {
             self.send_write_batch(token);
         }
         let unsent = self.registry.connection(token).map_or(0, Connection::unsent);
-        self.update_water_marks_at(token, unsent + self.write_batch.len());
+        self.update_water_marks_at(token, unsent + self.send.batch.len());
     }
 
     fn deliver_to_protocol(&mut self, token: Token) {
@@ -465,7 +465,7 @@ impl Reactor {
         let Some(mut layer) = self.place_mut(token, index).and_then(|stage| stage.layer.take()) else {
             return;
         };
-        self.batching = false;
+        self.send.batching = false;
         let mut held = 0;
         self.enter(token, CallbackKind::Layer, |transport| {
             call(&mut *layer, &mut LayerContext { reactor: transport.reactor, token, index });
@@ -490,7 +490,7 @@ impl Reactor {
     ) {
         let layers = self.registry.connection_mut(token).and_then(Connection::layers_mut);
         let Some(mut protocol) = layers.and_then(|layers| layers.protocol.take()) else { return };
-        self.batching = false;
+        self.send.batching = false;
         self.enter(token, place, |transport| call(&mut *protocol, transport));
         if let Some(connection) = self.registry.connection_mut(token) {
             connection.put_protocol(protocol);
@@ -521,7 +521,7 @@ impl Reactor {
                         if connection.flow == Flow::Paused {
                             // There was no protocol to tell.
                             connection.flow = Flow::PauseQueued;
-                            self.callbacks.push(Callback::PauseWriting(token));
+                            self.queues.callbacks.push(Callback::PauseWriting(token));
                         }
                     }
                     // Aborted while it was built: never made, so never lost either.
@@ -547,10 +547,10 @@ impl Reactor {
             return;
         };
         for stage in &mut layers.stack {
-            give_back(&mut stage.received.bytes, &mut self.spare_buffers);
-            give_back(&mut stage.written.bytes, &mut self.spare_buffers);
+            give_back(&mut stage.received.bytes, &mut self.send.spare_buffers);
+            give_back(&mut stage.written.bytes, &mut self.send.spare_buffers);
         }
-        give_back(&mut layers.above.bytes, &mut self.spare_buffers);
+        give_back(&mut layers.above.bytes, &mut self.send.spare_buffers);
     }
 
     /// Takes a lost connection's layers: their timers are cancelled, and each is told.
@@ -580,6 +580,6 @@ fn reuse(place: &mut Vec<u8>, mut buffer: Vec<u8>) {
 
 fn give_back(buffer: &mut Vec<u8>, spare: &mut Vec<Vec<u8>>) {
     if buffer.is_empty() && buffer.capacity() > 0 {
-        crate::reactor::connection::write::recycle_buffer(std::mem::take(buffer), spare);
+        crate::reactor::connection::write_batch::recycle_buffer(std::mem::take(buffer), spare);
     }
 }

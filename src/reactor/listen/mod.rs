@@ -159,7 +159,7 @@ impl Reactor {
         };
         let inserted = self.registry.insert(Source::Listener(Box::new(state)));
         debug_assert_eq!(inserted, token);
-        self.callbacks.push(Callback::StartFactory(token));
+        self.queues.callbacks.push(Callback::StartFactory(token));
         log::debug!(address = address.to_string().as_str(); "listening on {address}");
         Ok(Listener { token, address })
     }
@@ -215,7 +215,7 @@ impl Reactor {
             // Out of its place it is the caller: `accept_one` ends it then.
             if let Some(mut factory) = listener.factory.take() {
                 let started = listener.started;
-                self.callbacks.push(Callback::Call(Box::new(move |reactor| {
+                self.queues.callbacks.push(Callback::Call(Box::new(move |reactor| {
                     reactor.stop_factory(&mut *factory, started);
                 })));
             }

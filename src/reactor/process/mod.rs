@@ -310,7 +310,7 @@ impl Reactor {
             && let State::Exited(reason) = &slot.state
         {
             slot.state = State::Ended(reason.clone());
-            self.callbacks.push(Callback::ProcessEnded(token));
+            self.queues.callbacks.push(Callback::ProcessEnded(token));
         }
     }
 

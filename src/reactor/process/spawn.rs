@@ -50,7 +50,7 @@ impl Reactor {
                 }
                 let id = ProcessId(process);
                 log::debug!(process:% = id, pid = number; "process {id} runs {what}");
-                self.callbacks.push(Callback::StartProcess(process));
+                self.queues.callbacks.push(Callback::StartProcess(process));
                 Ok(id)
             }
             Err(SpawnError { fault, error: source }) => {

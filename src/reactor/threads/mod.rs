@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use slab::Slab;
 
 use crate::net::Wake;
+use crate::reactor::connect::lookup::PendingLookups;
 use crate::reactor::error::{JobPanicked, panic_message};
 use crate::reactor::{CallbackKind, Error, Reactor, Result};
 
@@ -124,6 +125,21 @@ impl Inbox {
     }
 }
 
+/// Work from and for other threads.
+pub(in crate::reactor) struct Threads {
+    pub(in crate::reactor) inbox: Arc<Inbox>,
+    /// Calls of one turn, taken from the inbox.
+    pub(in crate::reactor) calls: Vec<ThreadCall>,
+    pub(in crate::reactor) jobs: Jobs,
+    pub(in crate::reactor) lookups: PendingLookups,
+}
+
+impl Threads {
+    pub(in crate::reactor) fn new(inbox: Arc<Inbox>) -> Threads {
+        Threads { inbox, calls: Vec::new(), jobs: Jobs::new(), lookups: PendingLookups::default() }
+    }
+}
+
 /// What the results of jobs are for, by the jobs' indices and generations.
 pub(crate) struct Jobs {
     results: Slab<(u64, Box<dyn Any>)>,
@@ -161,7 +177,7 @@ impl Jobs {
 impl Reactor {
     /// A handle for other threads.
     pub fn remote(&self) -> RemoteHandle {
-        RemoteHandle { inbox: Arc::clone(&self.inbox) }
+        RemoteHandle { inbox: Arc::clone(&self.threads.inbox) }
     }
 
     /// Runs `job` on a thread of the pool, and `done` with its result, or its panic, back on the loop.
@@ -176,8 +192,8 @@ impl Reactor {
         job: impl FnOnce() -> T + Send + 'static,
         done: impl FnOnce(&mut Reactor, Result<T, JobPanicked>) + 'static,
     ) -> Result<()> {
-        let name = self.jobs.insert::<Result<T, JobPanicked>>(Box::new(done));
-        let inbox = Arc::clone(&self.inbox);
+        let name = self.threads.jobs.insert::<Result<T, JobPanicked>>(Box::new(done));
+        let inbox = Arc::clone(&self.threads.inbox);
         let job = move || {
             let result = catch_unwind(AssertUnwindSafe(job)).map_err(|payload| {
                 let message = panic_message(&*payload);
@@ -187,7 +203,7 @@ impl Reactor {
             let _ = inbox.push(Box::new(move |reactor| reactor.job_done(name, result)), usize::MAX);
         };
         self.net.run_job(Box::new(job)).map_err(|_| {
-            self.jobs.remove::<Result<T, JobPanicked>>(name);
+            self.threads.jobs.remove::<Result<T, JobPanicked>>(name);
             Error::QueueFull(self.settings.job_queue)
         })
     }
@@ -197,11 +213,11 @@ impl Reactor {
         &mut self,
         done: OnResult<T>,
     ) -> (Arc<Inbox>, (usize, u64)) {
-        (Arc::clone(&self.inbox), self.jobs.insert(done))
+        (Arc::clone(&self.threads.inbox), self.threads.jobs.insert(done))
     }
 
     pub(in crate::reactor) fn job_done<T: 'static>(&mut self, name: (usize, u64), result: T) {
-        if let Some(done) = self.jobs.remove::<T>(name) {
+        if let Some(done) = self.threads.jobs.remove::<T>(name) {
             self.call(CallbackKind::ThreadResult, |reactor| done(reactor, result));
         }
     }
@@ -209,19 +225,19 @@ impl Reactor {
     /// Runs calls that came from threads, up to a limit; the rest waits for the next turn.
     #[inline]
     pub(crate) fn run_thread_calls(&mut self) {
-        if self.inbox.has_more() {
+        if self.threads.inbox.has_more() {
             self.run_calls_of_inbox();
         }
     }
 
     #[inline(never)] // a turn without it is short
     fn run_calls_of_inbox(&mut self) {
-        self.inbox.take(&mut self.thread_calls, self.settings.thread_calls_per_turn);
-        let mut calls = std::mem::take(&mut self.thread_calls);
+        self.threads.inbox.take(&mut self.threads.calls, self.settings.thread_calls_per_turn);
+        let mut calls = std::mem::take(&mut self.threads.calls);
         self.statistics.thread_calls += calls.len() as u64;
         for call in calls.drain(..) {
             self.call(CallbackKind::ThreadCall, call);
         }
-        self.thread_calls = calls;
+        self.threads.calls = calls;
     }
 }

@@ -7,7 +7,15 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use crate::net::Token;
 use crate::reactor::error::panic_message;
+use crate::reactor::user_code::stopwatch::Stopwatch;
 use crate::reactor::{CallbackKind, ConnectionId, Reactor};
+
+/// User code as the loop runs it: its times and its last panic.
+pub(in crate::reactor) struct UserCode {
+    pub(in crate::reactor) stopwatch: Stopwatch,
+    /// The callback that panicked last, and the text.
+    pub(in crate::reactor) last_panic: Option<String>,
+}
 
 impl Reactor {
     /// Runs user code that is nobody's connection's.
@@ -54,12 +62,12 @@ impl Reactor {
             }
             None => log_error!("panic in {place}: {}", Escaped(&text)),
         }
-        self.last_panic = Some(format!("{place}: {text}"));
+        self.user_code.last_panic = Some(format!("{place}: {text}"));
         text
     }
 
     /// Where a callback panicked since it was last asked, and the text.
     pub(crate) fn take_panic(&mut self) -> Option<String> {
-        self.last_panic.take()
+        self.user_code.last_panic.take()
     }
 }

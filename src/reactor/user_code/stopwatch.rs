@@ -36,7 +36,7 @@ impl Reactor {
     /// A callback begins.
     #[inline]
     pub(in crate::reactor) fn begin_timing(&mut self, place: CallbackKind, connection: Token) {
-        let stopwatch = &mut self.stopwatch;
+        let stopwatch = &mut self.user_code.stopwatch;
         stopwatch.place = place;
         stopwatch.connection = connection;
         if stopwatch.began.is_none() {
@@ -47,39 +47,41 @@ impl Reactor {
     #[cold]
     #[inline(never)]
     fn start_group(&mut self) {
-        self.stopwatch.began = Some(self.now());
+        self.user_code.stopwatch.began = Some(self.now());
     }
 
     /// A callback has ended.
     #[inline]
     pub(crate) fn end_timing(&mut self) {
-        self.stopwatch.left = self.stopwatch.left.wrapping_sub(1);
-        if self.stopwatch.left == 0 {
+        self.user_code.stopwatch.left = self.user_code.stopwatch.left.wrapping_sub(1);
+        if self.user_code.stopwatch.left == 0 {
             self.end_group();
         }
     }
 
     /// The loop is about to wait: that is nobody's time.
     pub(in crate::reactor) fn stop_timing(&mut self) {
-        if self.stopwatch.size == u32::MAX {
+        if self.user_code.stopwatch.size == u32::MAX {
             return;
         }
-        if self.stopwatch.left != self.stopwatch.size && self.stopwatch.began.is_some() {
+        if self.user_code.stopwatch.left != self.user_code.stopwatch.size
+            && self.user_code.stopwatch.began.is_some()
+        {
             self.end_group();
         }
-        self.stopwatch.began = None;
+        self.user_code.stopwatch.began = None;
     }
 
     #[cold]
     #[inline(never)]
     fn end_group(&mut self) {
-        if self.stopwatch.size == u32::MAX {
-            self.stopwatch.left = u32::MAX;
+        if self.user_code.stopwatch.size == u32::MAX {
+            self.user_code.stopwatch.left = u32::MAX;
             return;
         }
         let now = self.net.now();
         self.clock.set(Some(now));
-        let stopwatch = &mut self.stopwatch;
+        let stopwatch = &mut self.user_code.stopwatch;
         let among = stopwatch.size.wrapping_sub(stopwatch.left);
         stopwatch.left = stopwatch.size;
         let Some(began) = stopwatch.began.replace(now) else { return };
@@ -99,7 +101,7 @@ impl Reactor {
     #[cold]
     #[inline(never)]
     fn found_slow(&mut self, took: Duration, among: u32) {
-        let stopwatch = &self.stopwatch;
+        let stopwatch = &self.user_code.stopwatch;
         let (place, connection) = (stopwatch.place, named(stopwatch.connection));
         self.statistics.slowest = Some(SlowCallback { callback: place, connection, took, batch_size: among });
         if took >= self.settings.slow_callback {
