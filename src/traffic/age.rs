@@ -1,4 +1,4 @@
-//! How old what a feed says is, and who says so.
+//! The age of a payload, and its source.
 
 use super::payload::{Problem, beginning};
 use super::reading::Value;
@@ -12,31 +12,31 @@ use std::time::{Duration, SystemTime};
 /// The age of a payload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Age {
-    /// How old it is; when its time lies in the future, how far.
+    /// The age, or, with `future` set, the distance into the future.
     pub age: Duration,
-    /// Its time lies in the future: this machine's clock differs from the one that set it.
+    /// Whether the time lies in the future: this machine's clock differs from the one that set it.
     pub future: bool,
-    /// The time was without a zone, and was taken as UTC.
+    /// Whether the time had no zone and was taken as UTC.
     pub zone_assumed: bool,
-    /// Who says so.
+    /// The source of the time.
     pub source: AgeSource,
 }
 
-/// Where an age is from, the best first.
+/// The source of an age, in order of preference.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AgeSource {
-    /// The time in the payload itself, where the settings point.
+    /// The time in the payload itself, at the pointer in the settings.
     Payload,
     /// The `Last-Modified` header.
     LastModified,
-    /// The `Age` header: how long a cache has had it.
+    /// The `Age` header: the time that a cache has held the response.
     AgeHeader,
-    /// The `Date` header: when the answer was made.
+    /// The `Date` header: when the response was generated.
     Date,
 }
 
 impl AgeSource {
-    /// One word, the same in every release.
+    /// Returns one word for machines. It is stable across releases.
     pub fn code(self) -> &'static str {
         match self {
             AgeSource::Payload => "payload",
@@ -48,11 +48,13 @@ impl AgeSource {
 }
 
 impl Age {
-    /// The age that a time in the payload gives:
+    /// Computes the age from a time in the payload:
     ///
-    /// - RFC 3339 text, also with a space for the `T`, and without a zone, which is taken as UTC; or an HTTP date.
-    /// - A number, or text that is one: the time since 1970 in seconds below 10^11 (the year 5138), milliseconds below 10^14,
-    ///   microseconds below 10^17, else nanoseconds; below zero it is before 1970.
+    /// - RFC 3339 text, also with a space instead of the `T`; without a zone it is taken as UTC. Or
+    ///   an HTTP date.
+    /// - A number, or text that is a number: the time since 1970. It is in seconds below 10^11 (the
+    ///   year 5138), milliseconds below 10^14, microseconds below 10^17, else in nanoseconds. A
+    ///   negative number is a time before 1970.
     pub(super) fn of_payload(value: &Value, wall: SystemTime) -> Result<Age, Problem> {
         let time = match value {
             Value::String(text) => of_text(text.trim()),
@@ -63,7 +65,7 @@ impl Age {
         Ok(Age { zone_assumed, ..since(time.into(), wall, AgeSource::Payload) })
     }
 
-    /// The age that the headers give, if they do.
+    /// Computes the age from the headers, if they contain a time.
     pub(super) fn of_headers(headers: &Headers, wall: SystemTime) -> Option<Age> {
         let time =
             |name, source| headers.first(name).and_then(clock::parse).map(|time| since(time, wall, source));
@@ -85,7 +87,7 @@ fn since(time: SystemTime, wall: SystemTime, source: AgeSource) -> Age {
     Age { age, future, zone_assumed: false, source }
 }
 
-/// The time, and whether its zone was assumed.
+/// Parses a time, and returns whether its zone was assumed.
 fn of_text(text: &str) -> Option<(Timestamp, bool)> {
     let known = |time| (time, false);
     if text.parse::<f64>().is_ok() {
@@ -102,7 +104,8 @@ fn of_text(text: &str) -> Option<(Timestamp, bool)> {
     rfc3339().or_else(http_date).or_else(named_utc).map(known).or_else(without_zone)
 }
 
-/// A number of seconds, milliseconds, microseconds or nanoseconds since 1970, by its size.
+/// Parses a number of seconds, milliseconds, microseconds or nanoseconds since 1970, depending on
+/// its size.
 fn of_number(text: &str) -> Option<Timestamp> {
     let number: f64 = text.parse().ok()?;
     let unit: i128 = match number.abs() {
@@ -110,10 +113,10 @@ fn of_number(text: &str) -> Option<Timestamp> {
         n if n < 1e14 => 1_000_000,
         n if n < 1e17 => 1_000,
         n if n < 1e20 => 1,
-        // Not a number, too.
+        // Also for NaN.
         _ => return None,
     };
-    // A whole number is exact to the nanosecond, another as far as its digits go.
+    // An integer is exact to the nanosecond, a fraction to the precision of its digits.
     let nanoseconds = match text.parse::<i128>() {
         Ok(whole) => whole * unit,
         Err(_) => (number * unit as f64) as i128,

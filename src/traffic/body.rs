@@ -1,12 +1,13 @@
-//! The text of an HTTP body, and what is told of one that has none.
+//! The text of an HTTP body, and the description of a body that is not text.
 
 use super::observer::FeedError;
 use crate::http::{Headers, Response};
 
-/// The body as text, without a byte order mark.
+/// Returns the body as text, without a byte order mark.
 ///
 /// # Errors
-/// [`FeedError::Coding`] when it is compressed, [`FeedError::Json`] when it is no UTF-8.
+/// - [`FeedError::Coding`]: the body is compressed.
+/// - [`FeedError::Json`]: the body is not UTF-8.
 pub(super) fn text(response: &Response) -> Result<&str, FeedError> {
     let coded: Vec<String> = response
         .headers
@@ -22,7 +23,7 @@ pub(super) fn text(response: &Response) -> Result<&str, FeedError> {
     let no_json = |why: String| FeedError::Json(format!("{why} ({})", describe(response)));
     match body {
         [] => Err(no_json("the body is empty".to_owned())),
-        // With a mark; or a character of ASCII beside a null byte.
+        // A byte order mark, or an ASCII character next to a null byte.
         [0xff, 0xfe, ..] | [0xfe, 0xff, ..] | [0, 1..=255, ..] | [1..=255, 0, ..] => {
             Err(no_json("the body is UTF-16, and JSON is UTF-8".to_owned()))
         }
@@ -35,30 +36,30 @@ pub(super) fn text(response: &Response) -> Result<&str, FeedError> {
     }
 }
 
-/// What the answer says that it is, and how it begins.
+/// Describes a body by its Content-Type and its first characters.
 pub(super) fn describe(response: &Response) -> String {
     let kind = content_type(&response.headers);
     let begin = response.body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&response.body).trim_ascii_start();
-    // So many bytes have as many characters, or fewer.
-    let text = String::from_utf8_lossy(begin.get(..4 * TOLD).unwrap_or(begin)).into_owned();
-    let told: String = text.chars().take(TOLD).collect();
-    match told.is_empty() {
+    // Each character has at most four bytes.
+    let text = String::from_utf8_lossy(begin.get(..4 * EXCERPT).unwrap_or(begin)).into_owned();
+    let excerpt: String = text.chars().take(EXCERPT).collect();
+    match excerpt.is_empty() {
         true => kind,
-        false => format!("{kind}, begins with {told:?}"),
+        false => format!("{kind}, begins with {excerpt:?}"),
     }
 }
 
-/// The type with its parameters, of which the charset is one.
+/// Returns the Content-Type with its parameters, such as the charset.
 fn content_type(headers: &Headers) -> String {
     match headers.all("Content-Type").next() {
         None => "no Content-Type".to_owned(),
-        Some(value) => String::from_utf8_lossy(value).chars().take(LONGEST_TYPE).collect(),
+        Some(value) => String::from_utf8_lossy(value).chars().take(MAX_TYPE).collect(),
     }
 }
 
-/// Characters of a body that are told.
-const TOLD: usize = 20;
-const LONGEST_TYPE: usize = 80;
+/// Maximum number of characters of a body in a description.
+const EXCERPT: usize = 20;
+const MAX_TYPE: usize = 80;
 
 #[cfg(test)]
 mod tests {
@@ -108,7 +109,7 @@ mod tests {
     #[test]
     fn a_page_is_told_with_its_type_and_its_begin() {
         let page = response("Content-Type: text/html; charset=utf-8\r\n", b"\n <!DOCTYPE html>\n<html>");
-        let told = describe(&page);
-        assert_eq!(told, "text/html; charset=utf-8, begins with \"<!DOCTYPE html>\\n<htm\"");
+        let excerpt = describe(&page);
+        assert_eq!(excerpt, "text/html; charset=utf-8, begins with \"<!DOCTYPE html>\\n<htm\"");
     }
 }

@@ -1,4 +1,4 @@
-//! What is read, and which parts of it.
+//! Feeds and the pointers to the values to read.
 
 use crate::escape::Escaped;
 use crate::http::Url;
@@ -8,14 +8,14 @@ use std::str::FromStr;
 /// A JSON feed at a URL.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Feed {
-    /// What it is called in reports; its URL unless set otherwise.
+    /// The feed's name in reports. Default: the URL.
     pub name: String,
-    /// Where it is.
+    /// The feed's URL.
     pub url: Url,
 }
 
 impl Feed {
-    /// The feed at `url`, with the URL for a name.
+    /// Creates a feed with the URL as its name.
     pub fn new(url: Url) -> Feed {
         Feed { name: url.to_string(), url }
     }
@@ -25,22 +25,22 @@ impl Feed {
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Pointer(Box<str>);
 
-/// A text that is no [`Pointer`].
+/// The error of parsing a [`Pointer`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PointerError(String);
 
 impl Pointer {
-    /// Its text.
+    /// Returns the pointer's text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// The names and indexes on the way, without their escapes.
+    /// Returns the unescaped member names and indexes along the path.
     pub(super) fn tokens(&self) -> impl Iterator<Item = String> {
         self.0.split('/').skip(1).map(|token| token.replace("~1", "/").replace("~0", "~"))
     }
 
-    /// A pointer to a member of the outermost object.
+    /// Creates a pointer to a member of the outermost object.
     pub(super) fn to_member(name: &str) -> Pointer {
         Pointer(format!("/{}", name.replace('~', "~0").replace('/', "~1")).into())
     }
@@ -50,7 +50,7 @@ impl FromStr for Pointer {
     type Err = PointerError;
 
     fn from_str(text: &str) -> Result<Pointer, PointerError> {
-        // "~" introduces "~0" for itself and "~1" for a slash, and nothing else.
+        // "~0" stands for "~" and "~1" for "/"; no other escape is valid.
         let escapes = text.split('~').skip(1).all(|after| after.starts_with(['0', '1']));
         match (text.is_empty() || text.starts_with('/')) && escapes {
             true => Ok(Pointer(text.into())),

@@ -1,15 +1,16 @@
-//! One JSON object a line, for machines. Members keep their names from release to release.
+//! JSON output: one object per line, for machines. Member names are stable across releases.
 //!
-//! Every object has `time` (RFC 3339, UTC, microseconds), `event`, `feed` (the URL), `name` when the feed
-//! has one of its own, and `latency_ms`. By `event`:
+//! Every object has `time` (RFC 3339, UTC, microseconds), `event`, `feed` (the URL), `name` if the
+//! feed has one, and `latency_ms`. The other members depend on `event`:
 //!
-//! - `reading`: `values` (pointer to value), `changes` (for those that changed: `added`, a number, or
-//!   `was`, the value before), `missing` (pointers), `problems` (pointer to `reason`, as [`Problem::code`](super::Problem::code)
-//!   has it, and `detail`, text for people), `age_s` (below zero when the time lies in the future), `age_source` (`payload`,
-//!   `last-modified`, `age`, `date`; both `null` when nothing says so) and `age_zone` (`assumed_utc` for a time without a
-//!   zone; else `null`).
-//! - `error`: `reason` ([`FeedError::code`](super::FeedError::code); `local` is trouble of this machine, which says
-//!   nothing about the feed) and `detail` (text for people).
+//! - `reading`: `values` (pointer to value), `changes` (of changed values: `added`, a number, or
+//!   `was`, the previous value), `missing` (pointers), `problems`, `age_s`, `age_source` and
+//!   `age_zone`. `problems` maps a pointer to `reason` ([`Problem::code`](super::Problem::code))
+//!   and `detail` (text for people). `age_s` is negative if the time lies in the future.
+//!   `age_source` is `payload`, `last-modified`, `age` or `date`. Both are `null` if the age is not
+//!   known. `age_zone` is `assumed_utc` for a time without a zone, else `null`.
+//! - `error`: `reason` ([`FeedError::code`](super::FeedError::code); `local` is trouble of this
+//!   machine, which says nothing about the feed) and `detail` (text for people).
 
 use super::observer::{FeedEvent, FeedObserver, FeedUpdate};
 use super::reading::{Difference, Reading, Value};
@@ -18,14 +19,14 @@ use crate::report::json_line::Object;
 use serde_json::{Map, json};
 use std::io::{self, Write};
 
-/// Writes readings as lines of JSON.
+/// A [`FeedObserver`](super::FeedObserver) that writes readings as JSON lines.
 #[derive(Debug)]
 pub struct Json<W> {
     out: W,
 }
 
 impl<W: Write> Json<W> {
-    /// Writes to `out`.
+    /// Creates an observer that writes to `out`.
     pub fn new(out: W) -> Json<W> {
         Json { out }
     }
@@ -71,8 +72,8 @@ fn members(object: Object, reading: &Reading) -> Object {
     let missing: Vec<Value> = reading.missing.iter().map(|pointer| pointer.as_str().into()).collect();
     let mut problems = Map::new();
     for (pointer, problem) in &reading.problems {
-        let told = json!({ "reason": problem.code(), "detail": problem.to_string() });
-        problems.insert(pointer.as_str().to_owned(), told);
+        let detail = json!({ "reason": problem.code(), "detail": problem.to_string() });
+        problems.insert(pointer.as_str().to_owned(), detail);
     }
     let source = reading.age.map(|age| age.source.code());
     let zone = reading.age.filter(|age| age.zone_assumed).map(|_| "assumed_utc");

@@ -1,4 +1,4 @@
-//! One line for each reading, for people.
+//! Text output: one line for each reading, for people.
 
 use super::age::Age;
 use super::feed::Pointer;
@@ -11,7 +11,7 @@ use std::fmt::Write as _;
 use std::io::{self, Write};
 use unicode_width::UnicodeWidthStr;
 
-/// Writes readings as lines:
+/// A [`FeedObserver`](super::FeedObserver) that writes readings as lines:
 ///
 /// ```text
 /// 2026-11-21 03:17:12.345  roads  ok     congestion/level 0.42 (+0.05)  1.2 s old (payload)  took 1.9 ms
@@ -26,7 +26,7 @@ pub struct TextReporter<W> {
 }
 
 impl<W: Write> TextReporter<W> {
-    /// Writes to `out`, with the feeds' names in a column of `names` columns.
+    /// Creates an observer that writes to `out`. The column of feed names is `names` wide.
     pub fn new(out: W, clock: Clock, palette: Palette, names: usize) -> TextReporter<W> {
         TextReporter { out, clock, palette, names }
     }
@@ -44,7 +44,7 @@ impl<W: Write + 'static> FeedObserver for TextReporter<W> {
             FeedUpdate::Reading(reading) => {
                 // Writing to a String cannot fail, here and below.
                 let _ = write!(line, "{}     ", Painted(palette.good, "ok"));
-                say(&mut line, reading, palette);
+                write_reading(&mut line, reading, palette);
                 let _ = write!(line, "{}", Painted(palette.faint, format_args!("took {latency}")));
             }
             FeedUpdate::Error(error) => {
@@ -60,10 +60,10 @@ impl<W: Write + 'static> FeedObserver for TextReporter<W> {
     }
 }
 
-fn say(line: &mut String, reading: &Reading, palette: &Palette) {
+fn write_reading(line: &mut String, reading: &Reading, palette: &Palette) {
     for (pointer, value, difference) in &reading.values {
         let name = name(pointer);
-        let value = shown(value);
+        let value = format_value(value);
         let _ = match difference {
             Difference::First | Difference::Same => write!(line, "{name} {value}  "),
             Difference::Added(number) => {
@@ -74,12 +74,12 @@ fn say(line: &mut String, reading: &Reading, palette: &Palette) {
                 )
             }
             Difference::Was(before) => {
-                write!(line, "{name} {} -> {}  ", shown(before), Painted(palette.accent, value))
+                write!(line, "{name} {} -> {}  ", format_value(before), Painted(palette.accent, value))
             }
         };
     }
     for pointer in &reading.missing {
-        let text = format!("{} is missing", fit(&Escaped(pointer.as_str()).to_string(), LONGEST_NAME));
+        let text = format!("{} is missing", fit(&Escaped(pointer.as_str()).to_string(), MAX_NAME));
         let _ = write!(line, "{}  ", Painted(palette.bad, text));
     }
     for (pointer, problem) in &reading.problems {
@@ -87,22 +87,22 @@ fn say(line: &mut String, reading: &Reading, palette: &Palette) {
         let _ = write!(line, "{}  ", Painted(palette.bad, text));
     }
     if let Some(age) = reading.age {
-        let _ = write!(line, "{}  ", Painted(palette.faint, told(age)));
+        let _ = write!(line, "{}  ", Painted(palette.faint, format_age(age)));
     }
 }
 
-/// A pointer as people read it, cut.
+/// Formats a pointer without its leading slash, cut to the maximum width.
 fn name(pointer: &Pointer) -> String {
-    fit(&Escaped(pointer.as_str().trim_start_matches('/')).to_string(), LONGEST_NAME)
+    fit(&Escaped(pointer.as_str().trim_start_matches('/')).to_string(), MAX_NAME)
 }
 
-/// A value as JSON, cut.
-fn shown(value: &Value) -> String {
-    fit(&EscapedJson(value).to_string(), LONGEST_VALUE)
+/// Formats a value as JSON, cut to the maximum width.
+fn format_value(value: &Value) -> String {
+    fit(&EscapedJson(value).to_string(), MAX_VALUE)
 }
 
-/// `1.2 s old (payload)`, `in the future by 2 min 3 s (payload, clock differs?)`.
-fn told(age: Age) -> String {
+/// Formats as `1.2 s old (payload)` or `in the future by 2 min 3 s (payload, clock differs?)`.
+fn format_age(age: Age) -> String {
     let source = age.source.code();
     let zone = if age.zone_assumed { ", no zone: taken as UTC" } else { "" };
     match age.future {
@@ -116,9 +116,9 @@ fn signed(number: &serde_json::Number) -> String {
     if text.starts_with('-') { text } else { format!("+{text}") }
 }
 
-/// Columns of a name and of a value.
-const LONGEST_NAME: usize = 40;
-const LONGEST_VALUE: usize = 60;
+/// Maximum widths of a name and of a value, in columns.
+const MAX_NAME: usize = 40;
+const MAX_VALUE: usize = 60;
 
 #[cfg(test)]
 mod tests {
@@ -134,22 +134,25 @@ mod tests {
             zone_assumed,
             source: AgeSource::Payload,
         };
-        assert_eq!(told(age(4, false, false)), "4.0 s old (payload)");
-        assert_eq!(told(age(123, true, false)), "in the future by 2 min 3 s (payload, clock differs?)");
-        assert_eq!(told(age(4, false, true)), "4.0 s old (payload, no zone: taken as UTC)");
+        assert_eq!(format_age(age(4, false, false)), "4.0 s old (payload)");
+        assert_eq!(format_age(age(123, true, false)), "in the future by 2 min 3 s (payload, clock differs?)");
+        assert_eq!(format_age(age(4, false, true)), "4.0 s old (payload, no zone: taken as UTC)");
     }
 
     #[test]
     fn names_and_values_are_cut_by_their_width() {
         let pointer: Pointer = format!("/{}", "日".repeat(100)).parse().unwrap();
         assert_eq!(name(&pointer), format!("{}…", "日".repeat(19)));
-        assert_eq!(shown(&Value::from("x".repeat(100))), format!("\"{}…", "x".repeat(58)));
-        // An escape has six columns, and one of them alone says nothing.
+        assert_eq!(format_value(&Value::from("x".repeat(100))), format!("\"{}…", "x".repeat(58)));
+        // An escape is six columns wide and is never cut.
         let escapes = "\u{1b}".repeat(100);
         let pointer: Pointer = format!("/{escapes}").parse().unwrap();
         assert_eq!(name(&pointer), format!("{}…", r"\u{1b}".repeat(6)));
-        assert_eq!(shown(&Value::from(escapes)), format!("\"{}…", r"\u001b".repeat(9)));
-        // As JSON has them, and in pairs of surrogates.
-        assert_eq!(shown(&Value::from("\u{e0041}".repeat(100))), format!("\"{}…", r"\udb40\udc41".repeat(4)));
+        assert_eq!(format_value(&Value::from(escapes)), format!("\"{}…", r"\u001b".repeat(9)));
+        // JSON writes these characters as surrogate pairs.
+        assert_eq!(
+            format_value(&Value::from("\u{e0041}".repeat(100))),
+            format!("\"{}…", r"\udb40\udc41".repeat(4))
+        );
     }
 }

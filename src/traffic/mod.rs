@@ -1,8 +1,9 @@
-//! JSON feeds, read again and again over HTTP: road traffic, weather, whatever changes.
+//! JSON feeds read periodically over HTTP, such as road traffic or weather.
 //!
-//! [`FeedReader`] reads [`Feed`]s from a [`Reactor`](crate::Reactor) and tells an [`FeedObserver`] what
-//! the chosen values are, how they changed, and how old they are. An error is an event, never an end.
-//! It writes nowhere and reads no clock but the reactor's, so it runs on a simulated network as it is.
+//! [`FeedReader`] reads [`Feed`]s from a [`Reactor`](crate::Reactor) and reports to a
+//! [`FeedObserver`]: the chosen values, their changes and their age. An error is reported as an
+//! event and does not stop the reader. The reader performs no output of its own and reads only the
+//! reactor's clock, so it also runs on a simulated network.
 //!
 //! ```no_run
 //! use twistor::Reactor;
@@ -16,11 +17,12 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! What a feed sends is bounded: values are taken out of the text of a payload, of which nothing else is stored; what goes beyond
-//! [`PayloadLimits`] is told with the limit, of one value or of the whole payload.
+//! The memory for a feed is bounded: values are sliced out of the payload's text, and nothing else
+//! is stored. Data beyond [`PayloadLimits`] is reported with the limit that it exceeds, for one
+//! value or for the whole payload.
 //!
-//! Reading order: [`Feed`] and [`Pointer`]; [`Reading`], what a payload says, with its [`Problem`]s; [`FeedReader`] with its
-//! [`Settings`]; [`FeedObserver`] and those who implement it.
+//! Reading order: [`Feed`] and [`Pointer`]; [`Reading`], the result of one payload, with its
+//! [`Problem`]s; [`FeedReader`] with its [`Settings`]; [`FeedObserver`] and its implementors.
 
 mod age;
 mod body;

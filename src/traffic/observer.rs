@@ -1,4 +1,4 @@
-//! What is said about feeds, and to whom.
+//! Observers: the trait through which a reader reports its results.
 
 use super::feed::Feed;
 use super::reading::Reading;
@@ -9,10 +9,13 @@ use std::fmt;
 use std::io;
 use std::time::{Duration, SystemTime};
 
-/// Where news of feeds goes. An error of it ends the reading, and is kept for
-/// [`FeedReader::error`](super::FeedReader::error). A closure that takes a [`FeedEvent`] is one.
+/// The receiver of readings and errors.
+///
+/// An error of an observer (such as a closed pipe) stops the reader and is kept for
+/// [`FeedReader::error`](super::FeedReader::error). A closure that takes a [`FeedEvent`] is an
+/// observer.
 pub trait FeedObserver: 'static {
-    /// A feed was read, or could not be.
+    /// Called when a feed was read, or could not be read.
     fn news(&mut self, event: &FeedEvent<'_>) -> io::Result<()>;
 }
 
@@ -28,52 +31,53 @@ impl FeedObserver for Box<dyn FeedObserver> {
     }
 }
 
-/// What came of reading a feed once.
+/// The result of reading a feed once.
 #[derive(Clone, Copy, Debug)]
 pub struct FeedEvent<'a> {
-    /// When the answer was complete, or the error known.
+    /// Time at which the response was complete or the error occurred.
     pub wall: SystemTime,
-    /// Which feed.
+    /// The feed.
     pub feed: &'a Feed,
-    /// How long it took.
+    /// Duration of the request.
     pub latency: Duration,
-    /// What came.
+    /// The reading or the error.
     pub news: FeedUpdate<'a>,
 }
 
 /// A reading or an error.
 #[derive(Clone, Copy, Debug)]
 pub enum FeedUpdate<'a> {
-    /// The values.
+    /// The values that were read.
     Reading(&'a Reading),
-    /// Why there are none.
+    /// The reason why the feed could not be read.
     Error(&'a FeedError),
 }
 
-/// Why a feed could not be read.
+/// The reason why a feed could not be read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum FeedError {
-    /// There was no answer, or none that is HTTP.
+    /// No response, or no valid HTTP response.
     Fetch(FetchError),
     /// The status was not 200.
     Status(u16),
-    /// The body is compressed, though identity was asked for: how.
+    /// The body is compressed, although the request asked for identity. Holds the coding.
     Coding(String),
-    /// The body is not JSON: what is wrong where, what the answer says that it is, and how it begins.
+    /// The body is not JSON. Holds the syntax error, the Content-Type and the first characters.
     Json(String),
-    /// The body is beyond a limit of [`PayloadLimits`](super::PayloadLimits): which.
+    /// The body exceeds a limit of [`PayloadLimits`](super::PayloadLimits). Holds the limit's
+    /// description.
     Limit(String),
 }
 
 impl FeedError {
-    /// Whether it says nothing about the feed, because this machine could not ask for it. See
-    /// [`FetchError::is_local`].
+    /// Whether the error is local: this machine could not send the request, so the error says
+    /// nothing about the feed. See [`FetchError::is_local`].
     pub fn is_local(&self) -> bool {
         matches!(self, FeedError::Fetch(error) if error.is_local())
     }
 
-    /// One word for machines: it stays the same from release to release.
+    /// Returns one word for machines. It is stable across releases.
     pub fn code(&self) -> &'static str {
         match self {
             FeedError::Fetch(error) if error.is_local() => "local",

@@ -1,7 +1,8 @@
-//! The chosen values of a JSON text, without a tree of the rest.
+//! Extraction of chosen values from a JSON text, without parsing the rest into a tree.
 //!
-//! A text is walked level by level. Of each object and array only the members on the way to a pointer are looked at. Everything
-//! else is checked and skipped, and stored nowhere: what is kept is bounded by [`PayloadLimits`], whatever the text holds.
+//! A text is walked level by level. In each object and array only the members on the path of a
+//! pointer are examined. Everything else is validated, skipped and not stored, so that memory is
+//! bounded by [`PayloadLimits`].
 
 use super::feed::Pointer;
 use super::reading::Value;
@@ -11,58 +12,62 @@ use serde_json::value::RawValue;
 use std::collections::BTreeMap;
 use std::fmt;
 
-/// How much of a payload is kept, and how deep it may be nested. At the limit is allowed, one more is not.
+/// Limits on the depth of a payload and on the values kept. A value at the limit is allowed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PayloadLimits {
-    /// Levels of objects and arrays; a payload with more is refused. Default: 128.
+    /// Maximum nesting of objects and arrays. A deeper payload is refused. Default: 128.
     pub depth: usize,
-    /// Without fields: members of the outermost object that are chosen. Default: 6, as many as fit into a line.
+    /// Maximum number of members of the outermost object that are chosen without fields. They fit
+    /// into a line. Default: 6.
     pub members: usize,
-    /// Without fields: bytes of a member's name; members with longer ones are not chosen. Default: 256.
+    /// Maximum length in bytes of a member's name that is chosen without fields. Default: 256.
     pub name: usize,
-    /// Bytes of the text of one value; a longer one is not read. Default: 64 KiB.
+    /// Maximum length in bytes of the text of one value. A longer value is not read. Default: 64
+    /// KiB.
     pub value: usize,
-    /// Bytes of the text of all values of a reading; what goes beyond is not read. Default: 1 MiB.
+    /// Maximum length in bytes of the text of all values of a reading. Further values are not read.
+    /// Default: 1 MiB.
     pub total: usize,
 }
 
-/// Why a payload is not read at all.
+/// The reason why a whole payload is refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum PayloadError {
-    /// It is not JSON; what is wrong where.
+    /// Not valid JSON. Holds the syntax error and its position.
     Json(String),
-    /// It is nested deeper than this limit ([`PayloadLimits::depth`]).
+    /// Nested deeper than this limit ([`PayloadLimits::depth`]).
     Depth(usize),
 }
 
-/// What is wrong with one value. The others are read.
+/// A problem with one value. The other values are read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Problem {
-    /// It has more bytes than the limit of a value ([`PayloadLimits::value`]).
+    /// The value exceeds [`PayloadLimits::value`].
     ValueTooLong {
-        /// Bytes that it has.
+        /// Length of the value in bytes.
         bytes: usize,
         /// The limit.
         limit: usize,
     },
-    /// The values before it have used up the limit of all of them ([`PayloadLimits::total`]).
+    /// The values before it have used up the limit in bytes, [`PayloadLimits::total`].
     TotalTooLong(usize),
-    /// The name has more bytes than the limit of a name ([`PayloadLimits::name`]). Only its beginning is told.
+    /// The name exceeds [`PayloadLimits::name`]. Only its first characters are reported.
     NameTooLong {
-        /// Bytes that it has.
+        /// Length of the name in bytes.
         bytes: usize,
         /// The limit.
         limit: usize,
     },
-    /// A number that no 64-bit number comes near, such as `1e400`: its text, cut.
+    /// A number far outside the range of 64-bit numbers, such as `1e400`. Holds its text,
+    /// shortened.
     OutOfRange(String),
-    /// It is no JSON value after all (half a surrogate pair, say): why.
+    /// Not a valid JSON value, such as half a surrogate pair. Holds the error.
     Unreadable(String),
-    /// Its name, or one on the way to it, comes more than once in an object; the last one counts.
+    /// A name on the path occurs more than once in an object. The last one is used.
     Repeated,
-    /// It was to be a time, and is none: its text, cut.
+    /// The value at the timestamp pointer is not a time. Holds its text, shortened.
     NoTime(String),
 }
 
@@ -73,7 +78,7 @@ impl Default for PayloadLimits {
 }
 
 impl Problem {
-    /// One word for machines: it stays the same from release to release.
+    /// Returns one word for machines. It is stable across releases.
     pub fn code(&self) -> &'static str {
         match self {
             Problem::ValueTooLong { .. } => "value_too_long",
@@ -99,8 +104,8 @@ impl fmt::Display for Problem {
             }
             Problem::OutOfRange(text) => write!(f, "{} is out of the range of a number", Escaped(text)),
             Problem::Unreadable(why) => write!(f, "cannot be read: {}", Escaped(why)),
-            Problem::Repeated => f.write_str("comes more than once, the last one counts"),
-            Problem::NoTime(text) => write!(f, "{} is no time", Escaped(text)),
+            Problem::Repeated => f.write_str("occurs more than once, the last one counts"),
+            Problem::NoTime(text) => write!(f, "{} is not a time", Escaped(text)),
         }
     }
 }
@@ -118,7 +123,7 @@ impl fmt::Display for PayloadError {
 
 impl std::error::Error for PayloadError {}
 
-/// A payload that is JSON, and not too deep.
+/// A payload that is valid JSON and within the depth limit.
 #[derive(Clone, Copy)]
 pub(super) struct Payload<'a>(&'a str);
 
@@ -126,15 +131,15 @@ pub(super) struct Payload<'a>(&'a str);
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Found<'a> {
     pub(super) text: &'a str,
-    /// A name on the way to it came more than once.
+    /// Whether a name on the path occurred more than once.
     pub(super) repeated: bool,
 }
 
-/// Values that were chosen without being asked for.
+/// Values chosen without fields.
 type Chosen<'a> = Vec<(Pointer, Found<'a>)>;
 
 impl<'a> Payload<'a> {
-    /// Checks the whole text. Nothing of it is stored.
+    /// Validates the whole text without storing any of it.
     pub(super) fn check(text: &'a str, limits: &PayloadLimits) -> Result<Payload<'a>, PayloadError> {
         if depth(text) > limits.depth {
             return Err(PayloadError::Depth(limits.depth));
@@ -144,7 +149,7 @@ impl<'a> Payload<'a> {
         Ok(Payload(raw.get()))
     }
 
-    /// The texts of the values that these pointers lead to; `None` where there is nothing.
+    /// Returns the texts of the values at these pointers, `None` where there is no value.
     pub(super) fn find(self, pointers: &[&Pointer]) -> Vec<Option<Found<'a>>> {
         let tokens: Vec<Vec<String>> = pointers.iter().map(|pointer| pointer.tokens().collect()).collect();
         let wanted = tokens.iter().enumerate().map(|(index, tokens)| (index, tokens.as_slice())).collect();
@@ -153,9 +158,11 @@ impl<'a> Payload<'a> {
         found
     }
 
-    /// The members of the outermost object that are neither objects nor arrays, in the order of their names: as many as the
-    /// limit allows, and the problem of the first name that is too long. The value itself, when it is no object; an
-    /// array has nothing to choose from.
+    /// Returns the members of the outermost object that are neither objects nor arrays, sorted by
+    /// name, up to the limit. Also returns the problem of the first name that is too long.
+    ///
+    /// If the payload is not an object, its value itself is returned. An array has no members to
+    /// choose.
     pub(super) fn scalars(self, limits: &PayloadLimits) -> (Chosen<'a>, Option<(Pointer, Problem)>) {
         match self.0.as_bytes().first() {
             Some(b'{') => {}
@@ -163,7 +170,7 @@ impl<'a> Payload<'a> {
             Some(_) => return (vec![(Pointer::default(), Found { text: self.0, repeated: false })], None),
         }
         let mut scalars = Scalars { limits, chosen: BTreeMap::new(), too_long: None };
-        // The text was checked: nothing of it can fail but what would be no member.
+        // The text was validated, so the only errors left are wrong types, which have no members.
         let _ = serde_json::Deserializer::from_str(self.0).deserialize_map(&mut scalars);
         let chosen = scalars.chosen.into_iter().map(|(name, found)| (Pointer::to_member(&name), found));
         let too_long = scalars.too_long.map(|(name, bytes)| {
@@ -173,15 +180,15 @@ impl<'a> Payload<'a> {
     }
 }
 
-/// Turns the texts of values into values, up to the limits.
-pub(super) struct Keeper<'a> {
+/// Parses the texts of values, up to the limits.
+pub(super) struct ValueReader<'a> {
     limits: &'a PayloadLimits,
     kept: usize,
 }
 
-impl Keeper<'_> {
-    pub(super) fn new(limits: &PayloadLimits) -> Keeper<'_> {
-        Keeper { limits, kept: 0 }
+impl ValueReader<'_> {
+    pub(super) fn new(limits: &PayloadLimits) -> ValueReader<'_> {
+        ValueReader { limits, kept: 0 }
     }
 
     pub(super) fn value(&mut self, text: &str) -> Result<Value, Problem> {
@@ -199,17 +206,17 @@ impl Keeper<'_> {
     }
 }
 
-/// The first characters of a value, for people.
+/// Returns the first characters of a value, for error texts.
 pub(super) fn beginning(text: &str) -> String {
     match text.chars().count() {
-        ..=TOLD => text.to_owned(),
-        _ => format!("{:.TOLD$}…", Escaped(text)),
+        ..=EXCERPT => text.to_owned(),
+        _ => format!("{:.EXCERPT$}…", Escaped(text)),
     }
 }
 
-const TOLD: usize = 40;
+const EXCERPT: usize = 40;
 
-/// How many objects and arrays stand in each other, at the deepest place. The text need not be JSON.
+/// Returns the maximum nesting of objects and arrays. The text need not be JSON.
 fn depth(text: &str) -> usize {
     let (mut depth, mut deepest) = (0_usize, 0);
     let mut bytes = text.bytes();
@@ -233,7 +240,8 @@ fn depth(text: &str) -> usize {
     deepest
 }
 
-/// Fills in what the wanted tokens (each with the index of its pointer) lead to from here. As deep as the text is, at most.
+/// Follows the wanted tokens (each with the index of its pointer) from this value, and stores the
+/// values found. The recursion is at most as deep as the text.
 fn walk<'a>(here: Found<'a>, wanted: Vec<(usize, &[String])>, found: &mut [Option<Found<'a>>]) {
     let mut below: BTreeMap<&str, Vec<(usize, &[String])>> = BTreeMap::new();
     for (index, tokens) in wanted {
@@ -246,7 +254,7 @@ fn walk<'a>(here: Found<'a>, wanted: Vec<(usize, &[String])>, found: &mut [Optio
         return;
     }
     let mut level = Level { tokens: below.keys().copied().collect(), found: vec![None; below.len()] };
-    // The text was checked: nothing of it can fail but what would be no member.
+    // The text was validated, so the only errors left are wrong types, which have no members.
     let _ = serde_json::Deserializer::from_str(here.text).deserialize_any(&mut level);
     for (member, wanted) in level.found.into_iter().zip(below.into_values()) {
         if let Some(Found { text, repeated }) = member {
@@ -303,7 +311,7 @@ impl<'a> Visitor<'a> for &mut Level<'a, '_> {
                         *found = Some(Found { text: text.get(), repeated: false });
                     }
                 }
-                // The rest was checked with the whole.
+                // The rest was validated with the whole text.
                 None if wanted.peek().is_none() => break,
                 None => {
                     if elements.next_element::<IgnoredAny>()?.is_none() {
@@ -316,18 +324,18 @@ impl<'a> Visitor<'a> for &mut Level<'a, '_> {
     }
 }
 
-/// The index that a token of a pointer is (RFC 6901, 4: no leading zeros).
+/// Parses a token as an array index (RFC 6901, 4: no leading zeros).
 fn place(token: &str) -> Option<usize> {
     let digits = token.bytes().all(|byte| byte.is_ascii_digit());
     let leading = token.len() > 1 && token.starts_with('0');
     token.parse().ok().filter(|_| digits && !leading)
 }
 
-/// The simple members of an object.
+/// The members of an object that are neither objects nor arrays.
 struct Scalars<'a, 'l> {
     limits: &'l PayloadLimits,
     chosen: BTreeMap<String, Found<'a>>,
-    /// The beginning of the first name that is too long, and its bytes.
+    /// The first characters of the first name that is too long, and its length in bytes.
     too_long: Option<(String, usize)>,
 }
 
@@ -341,8 +349,8 @@ impl<'a> Visitor<'a> for &mut Scalars<'a, '_> {
     fn visit_map<A: MapAccess<'a>>(self, mut map: A) -> Result<(), A::Error> {
         let limit = self.limits.name;
         while let Some((name, bytes)) = map.next_key_seed(Name(|name: &[u8]| {
-            // Half a surrogate pair is no text, and such a name can be no pointer.
-            let kept = if name.len() > limit { &name[..TOLD.min(limit)] } else { name };
+            // A name with half a surrogate pair is not text, and no pointer can match it.
+            let kept = if name.len() > limit { &name[..EXCERPT.min(limit)] } else { name };
             let text = match std::str::from_utf8(kept) {
                 Ok(text) => Some(text),
                 Err(error) if name.len() > limit => std::str::from_utf8(&kept[..error.valid_up_to()]).ok(),
@@ -368,7 +376,7 @@ impl<'a> Visitor<'a> for &mut Scalars<'a, '_> {
     }
 }
 
-/// A member's name, of which only what a function makes of it is kept. Its bytes are UTF-8 unless it has half a surrogate pair.
+/// A member's name, passed to a function. Its bytes are UTF-8 unless it has half a surrogate pair.
 struct Name<F>(F);
 
 impl<'a, F: FnOnce(&[u8]) -> T, T> DeserializeSeed<'a> for Name<F> {
@@ -438,7 +446,7 @@ mod tests {
         assert_eq!(found, expected);
         assert_eq!(find(" [1] ", &["", "/0", "/0/x"]), [Some("[1]"), Some("1"), None]);
         assert_eq!(find("7", &["", "/a"]), [Some("7"), None]);
-        // A name is compared as what it says, not as how it is written.
+        // Names are compared after unescaping.
         assert_eq!(find(r#"{"\u0061\"": 1}"#, &["/a\""]), [Some("1")]);
     }
 
@@ -492,7 +500,7 @@ mod tests {
         assert_eq!(check(&nested(1_000_000)).err(), Some(PayloadError::Depth(128)));
         assert!(check(&format!("{{\"{}\\\"\": {}}}", "[".repeat(500), nested(127))).is_ok());
         assert!(check(&format!("{{\"\\\"{}\": {}}}", "[".repeat(500), nested(127))).is_ok());
-        // Not JSON, and not deep either.
+        // Neither JSON nor too deep.
         assert!(matches!(check("[1"), Err(PayloadError::Json(_))));
         assert!(matches!(check("]]]"), Err(PayloadError::Json(_))));
     }
@@ -502,7 +510,7 @@ mod tests {
         let text = format!("[{}{{\"a\":1}}]", "{\"a\":0},".repeat(100_000));
         let pointer: Pointer = "/100000/a".parse().unwrap();
         let found = check(&text).unwrap().find(&[&pointer]);
-        // Slices of the text: nothing of it is copied.
+        // The results are slices of the text, not copies.
         assert_eq!(found, [Some(Found { text: "1", repeated: false })]);
         let limits = PayloadLimits::default();
         let names: String = (0..1000).map(|number| format!("\"{number:0>300}\": 1, ")).collect();
@@ -519,15 +527,15 @@ mod tests {
     #[test]
     fn each_limit_of_values_holds_at_its_edge() {
         let limits = PayloadLimits { value: 10, total: 25, ..PayloadLimits::default() };
-        let mut keeper = Keeper::new(&limits);
-        assert_eq!(keeper.value("1234567890"), Ok(1_234_567_890.into()));
+        let mut reader = ValueReader::new(&limits);
+        assert_eq!(reader.value("1234567890"), Ok(1_234_567_890.into()));
         let problem = Problem::ValueTooLong { bytes: 11, limit: 10 };
-        assert_eq!(keeper.value("12345678901"), Err(problem));
-        assert_eq!(keeper.value("\"abcdefgh\""), Ok("abcdefgh".into()));
-        assert_eq!(keeper.value("123456"), Err(Problem::TotalTooLong(25)));
-        assert_eq!(keeper.value("1e400"), Err(Problem::OutOfRange("1e400".into())));
-        assert_eq!(Keeper::new(&limits).value("1e400"), Err(Problem::OutOfRange("1e400".into())));
-        assert!(matches!(Keeper::new(&limits).value("[1e400]"), Err(Problem::Unreadable(_))));
-        assert!(matches!(Keeper::new(&limits).value(r#""\ud800""#), Err(Problem::Unreadable(_))));
+        assert_eq!(reader.value("12345678901"), Err(problem));
+        assert_eq!(reader.value("\"abcdefgh\""), Ok("abcdefgh".into()));
+        assert_eq!(reader.value("123456"), Err(Problem::TotalTooLong(25)));
+        assert_eq!(reader.value("1e400"), Err(Problem::OutOfRange("1e400".into())));
+        assert_eq!(ValueReader::new(&limits).value("1e400"), Err(Problem::OutOfRange("1e400".into())));
+        assert!(matches!(ValueReader::new(&limits).value("[1e400]"), Err(Problem::Unreadable(_))));
+        assert!(matches!(ValueReader::new(&limits).value(r#""\ud800""#), Err(Problem::Unreadable(_))));
     }
 }

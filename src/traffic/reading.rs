@@ -1,52 +1,52 @@
-//! What a payload says, compared with what the one before said. No I/O, no clock.
+//! Readings: the values of a payload, compared with those of the previous one. No I/O, no clock.
 
 use super::age::Age;
 use super::feed::Pointer;
-use super::payload::{Found, Keeper, Payload, PayloadError, PayloadLimits, Problem};
+use super::payload::{Found, Payload, PayloadError, PayloadLimits, Problem, ValueReader};
 use crate::http::Headers;
 use std::time::SystemTime;
 
 /// A JSON value.
 pub use serde_json::Value;
 
-/// The chosen values of a feed as they were last time: as many as are chosen, whatever the feed sends.
+/// The previous values of a feed. Their number is bounded by the number of chosen values.
 #[derive(Clone, Debug, Default)]
 pub struct Values(Vec<(Pointer, Value)>);
 
 /// One reading of a feed.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Reading {
-    /// The chosen values that are there, in the order in which they were chosen.
+    /// The chosen values that are present, in the order in which they were chosen.
     pub values: Vec<(Pointer, Value, Difference)>,
-    /// The chosen pointers under which there is nothing, that to the time included.
+    /// The chosen pointers without a value, including that of the timestamp.
     pub missing: Vec<Pointer>,
-    /// What is wrong with single values: most of them are not read then.
+    /// Problems with single values. Most of these values are not in `values`.
     pub problems: Vec<(Pointer, Problem)>,
-    /// How old the payload is, if anything says so.
+    /// The age of the payload, if it is known.
     pub age: Option<Age>,
 }
 
-/// How a value compares with the one before.
+/// The difference between a value and the previous one.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Difference {
-    /// There was none before.
+    /// There was no previous value.
     First,
-    /// It is the same.
+    /// The value did not change.
     Same,
-    /// Both are numbers, and this is what was added; an integer when both are.
+    /// Both values are numbers, and this is their difference; an integer if both are.
     Added(serde_json::Number),
-    /// It was this.
+    /// The previous value.
     Was(Value),
 }
 
 impl Values {
-    /// Reads a payload, and remembers its values.
+    /// Reads a payload, and stores its values for the next comparison.
     ///
-    /// Without `fields` the first few members of the outermost object, by their names, that are neither objects nor
-    /// arrays are chosen (or the payload itself, when it is no object).
+    /// Without `fields`, the first members (by name) of the outermost object that are neither
+    /// objects nor arrays are chosen. If the payload is not an object, it is chosen itself.
     ///
     /// # Errors
-    /// What makes the whole payload unreadable. The values stay as they were.
+    /// Returns an error if the whole payload is invalid. The stored values do not change then.
     pub fn read(
         &mut self,
         payload: &str,
@@ -57,7 +57,7 @@ impl Values {
         wall: SystemTime,
     ) -> Result<Reading, PayloadError> {
         let payload = Payload::check(payload, limits)?;
-        let mut keeper = Keeper::new(limits);
+        let mut reader = ValueReader::new(limits);
         let mut reading =
             Reading { values: Vec::new(), missing: Vec::new(), problems: Vec::new(), age: None };
         let wanted: Vec<&Pointer> = fields.iter().chain(timestamp).collect();
@@ -65,17 +65,17 @@ impl Values {
         let time = if timestamp.is_some() { found.pop().flatten() } else { None };
         if fields.is_empty() {
             let (chosen, problem) = payload.scalars(limits);
-            // What was chosen before and is not there now is no field of anybody's.
+            // Forget values that are no longer chosen.
             self.0.retain(|(known, _)| chosen.iter().any(|(pointer, _)| pointer == known));
             for (pointer, found) in chosen {
-                self.keep(&pointer, found, &mut keeper, &mut reading);
+                self.add_value(&pointer, found, &mut reader, &mut reading);
             }
             reading.problems.extend(problem);
         }
         for (field, found) in fields.iter().zip(found) {
             match found {
                 None => reading.missing.push(field.clone()),
-                Some(found) => self.keep(field, found, &mut keeper, &mut reading),
+                Some(found) => self.add_value(field, found, &mut reader, &mut reading),
             }
         }
         match (timestamp, time) {
@@ -84,12 +84,12 @@ impl Values {
             (Some(pointer), Some(found)) => {
                 let mut problems: Vec<Problem> =
                     found.repeated.then_some(Problem::Repeated).into_iter().collect();
-                let age = keeper.value(found.text).and_then(|time| Age::of_payload(&time, wall));
+                let age = reader.value(found.text).and_then(|time| Age::of_payload(&time, wall));
                 match age {
                     Ok(age) => reading.age = Some(age),
                     Err(problem) => problems.push(problem),
                 }
-                // One that is a field as well may have been told already.
+                // If the timestamp is also a field, its problem may be listed already.
                 for problem in problems.into_iter().map(|problem| (pointer.clone(), problem)) {
                     if !reading.problems.contains(&problem) {
                         reading.problems.push(problem);
@@ -97,7 +97,7 @@ impl Values {
                 }
             }
         }
-        // What is missing this time keeps its value from before: it may come back.
+        // A missing value keeps its previous value, because it may return.
         for (pointer, value, _) in &reading.values {
             match self.0.iter_mut().find(|(known, _)| known == pointer) {
                 Some((_, known)) => known.clone_from(value),
@@ -107,9 +107,15 @@ impl Values {
         Ok(reading)
     }
 
-    /// Adds a value to a reading, or what is wrong with it.
-    fn keep(&self, field: &Pointer, found: Found<'_>, keeper: &mut Keeper<'_>, reading: &mut Reading) {
-        match keeper.value(found.text) {
+    /// Adds a value, or its problem, to a reading.
+    fn add_value(
+        &self,
+        field: &Pointer,
+        found: Found<'_>,
+        reader: &mut ValueReader<'_>,
+        reading: &mut Reading,
+    ) {
+        match reader.value(found.text) {
             Ok(value) => {
                 let difference = self.difference(field, &value);
                 reading.values.push((field.clone(), value, difference));
@@ -133,12 +139,12 @@ impl Values {
     }
 }
 
-/// What has to be added to one number to get the other; `None` when one is no number, or it does not fit.
+/// Returns the difference of two numbers; `None` if one is not a number, or if it does not fit.
 fn added(before: &Value, now: &Value) -> Option<serde_json::Number> {
     let integer = |value: &Value| value.as_i64().map(i128::from).or(value.as_u64().map(i128::from));
     match (integer(before), integer(now)) {
         (Some(before), Some(now)) => serde_json::Number::from_i128(now - before),
-        // Nine decimals hide what binary fractions add of their own: 0.3 - 0.1 is 0.2 for a reader.
+        // Rounding to nine decimals hides binary rounding errors: 0.3 - 0.1 becomes 0.2.
         _ => {
             let exact = now.as_f64()? - before.as_f64()?;
             let rounded = (exact * 1e9).round() / 1e9;
@@ -218,7 +224,7 @@ mod tests {
             read(&mut values, &format!("{{{}}}", names.join(",")), &[], None);
             assert_eq!(values.0.len(), 6);
         }
-        // Fields that somebody chose are remembered, and no others.
+        // Values of chosen fields are stored, and no others.
         let fields = pointers(&["/a", "/x"]);
         read(&mut values, r#"{"a": 1, "b": 2}"#, &fields, None);
         assert_eq!(values.0.len(), 7);

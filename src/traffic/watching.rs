@@ -1,4 +1,4 @@
-//! The reader itself: all feeds on one reactor, over connections that are kept.
+//! The feed reader: all feeds on one reactor, over keep-alive connections.
 
 use super::body;
 use super::feed::{Feed, Pointer};
@@ -15,22 +15,22 @@ use std::io;
 use std::rc::Rc;
 use std::time::Duration;
 
-/// How feeds are read.
+/// Settings of a feed reader.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
-    /// The time between two readings of a feed. Default: 10 s.
+    /// Time between two readings of a feed. Default: 10 s.
     pub every: Duration,
-    /// How long one reading may take, connecting included. Default: 5 s.
+    /// Maximum time for one reading, connecting included. Default: 5 s.
     pub timeout: Duration,
-    /// The values to report; none: a few that are there. Default: none.
+    /// The values to report. If empty, a few members that are present are chosen. Default: empty.
     pub fields: Vec<Pointer>,
-    /// Where the payload says when it was made. Default: nowhere.
+    /// The payload's own timestamp. Default: `None`.
     pub timestamp: Option<Pointer>,
-    /// End after so many readings of each feed; none: never. Default: none.
+    /// Maximum number of readings of each feed; `None` means no limit. Default: `None`.
     pub rounds: Option<u32>,
-    /// What a response may be.
+    /// Limits of an HTTP response.
     pub limits: Limits,
-    /// How much of a payload is read and kept.
+    /// Limits of a payload.
     pub payload: PayloadLimits,
 }
 
@@ -48,7 +48,8 @@ impl Default for Settings {
     }
 }
 
-/// Reads feeds from a reactor, and tells an [`FeedObserver`]. A clone is another handle to the same reader.
+/// A reader that reads feeds from a reactor and reports to a [`FeedObserver`]. A clone is another
+/// handle to the same reader.
 #[derive(Clone)]
 pub struct FeedReader {
     shared: Rc<RefCell<Shared>>,
@@ -61,14 +62,14 @@ struct Shared {
     client: Client,
     watched: Vec<Watched>,
     observer: Box<dyn FeedObserver>,
-    /// Feeds that have rounds to go.
+    /// Number of feeds with rounds left.
     unfinished: usize,
     finished: Option<Finished>,
     stopped: bool,
     error: Option<io::Error>,
-    /// Of trouble of this machine.
+    /// Rate limit of the warnings about local trouble.
     warning: Warning,
-    /// Logs the warning that waits.
+    /// Timer that logs the pending warning.
     warning_call: Option<DelayedCall>,
 }
 
@@ -78,17 +79,17 @@ struct Watched {
     feed: Feed,
     request: Request,
     values: Values,
-    asked: Instant,
+    requested_at: Instant,
     rounds: u32,
-    /// There was a reading.
+    /// Whether the feed was read at least once.
     read: bool,
-    /// The last attempt had trouble of this machine.
+    /// Whether the last attempt failed locally.
     in_trouble: bool,
     next: Option<DelayedCall>,
 }
 
 impl FeedReader {
-    /// Begins to read. Nothing happens before the reactor runs.
+    /// Starts a reader. Nothing is read before the reactor runs.
     pub fn start(
         reactor: &mut Reactor,
         feeds: Vec<Feed>,
@@ -99,8 +100,8 @@ impl FeedReader {
         FeedReader::start_with(reactor, client, feeds, settings, observer)
     }
 
-    /// The same with a client of one's own, whose limits are its own as well: one that connects
-    /// [via](Client::via) an endpoint, say.
+    /// Starts a reader that uses this client and its limits, for example one that connects
+    /// [via](Client::via) an endpoint.
     pub fn start_with(
         reactor: &mut Reactor,
         client: Client,
@@ -116,7 +117,7 @@ impl FeedReader {
                 request: accept_json(request.clone()).unwrap_or(request),
                 feed,
                 values: Values::default(),
-                asked: now,
+                requested_at: now,
                 rounds: 0,
                 read: false,
                 in_trouble: false,
@@ -140,17 +141,18 @@ impl FeedReader {
         let traffic = FeedReader { shared: Rc::new(RefCell::new(shared)) };
         let count = traffic.borrow().unfinished;
         for index in 0..u32::try_from(count).unwrap_or(u32::MAX) {
-            traffic.ask_after(reactor, index, schedule.first(index));
+            traffic.schedule_request(reactor, index, schedule.first(index));
         }
         traffic
     }
 
-    /// Calls `call` once when every feed has been read so often as was asked for, or when the observer failed.
+    /// Sets a callback for when every feed has had its readings, or when the observer failed. It is
+    /// called once.
     pub fn on_finished(&self, call: impl FnOnce(&mut Reactor) + 'static) {
         self.borrow().finished = Some(Box::new(call));
     }
 
-    /// Stops reading: connections are closed, and nothing more is reported.
+    /// Stops reading: closes the connections and reports nothing more.
     pub fn stop(&self, reactor: &mut Reactor) {
         let mut shared = self.borrow();
         shared.stopped = true;
@@ -160,38 +162,38 @@ impl FeedReader {
         drop(shared);
         self.log_warning(reactor);
         for call in calls {
-            // One that has been called already cannot be cancelled.
+            // A timer that is just running cannot be cancelled.
             let _ = call.cancel(reactor);
         }
         client.close(reactor);
     }
 
-    /// How many feeds have never been read: each attempt was an error, or there was none.
+    /// Returns the number of feeds that were never read.
     pub fn unread(&self) -> usize {
         self.borrow().watched.iter().filter(|watched| !watched.read).count()
     }
 
-    /// What the observer failed with, if it did; once.
+    /// Takes the error of the observer, if it failed.
     pub fn error(&self) -> Option<io::Error> {
         self.borrow().error.take()
     }
 
-    fn ask_after(&self, reactor: &mut Reactor, index: u32, delay: Duration) {
+    fn schedule_request(&self, reactor: &mut Reactor, index: u32, delay: Duration) {
         let this = self.clone();
-        let next = reactor.call_later(delay, move |reactor| this.ask(reactor, index));
+        let next = reactor.call_later(delay, move |reactor| this.send_request(reactor, index));
         if let Some(watched) = self.borrow().watched.get_mut(index as usize) {
             watched.next = Some(next);
         }
     }
 
-    fn ask(&self, reactor: &mut Reactor, index: u32) {
+    fn send_request(&self, reactor: &mut Reactor, index: u32) {
         let now = reactor.now();
         let mut shared = self.borrow();
         let (client, timeout, stopped) = (shared.client.clone(), shared.settings.timeout, shared.stopped);
         let Some(watched) = shared.watched.get_mut(index as usize).filter(|_| !stopped) else {
             return;
         };
-        (watched.asked, watched.next) = (now, None);
+        (watched.requested_at, watched.next) = (now, None);
         let (url, request) = (watched.feed.url.clone(), watched.request.clone());
         drop(shared);
         let this = self.clone();
@@ -206,41 +208,44 @@ impl FeedReader {
         let Some(watched) = shared.watched.get_mut(index as usize).filter(|_| !shared.stopped) else {
             return;
         };
-        let latency = result.as_ref().map_or(now - watched.asked, |fetched| fetched.latency);
+        let latency = result.as_ref().map_or(now - watched.requested_at, |fetched| fetched.latency);
         let reading = read(result, &mut watched.values, &shared.settings, wall);
         let news = match &reading {
             Ok(reading) => FeedUpdate::Reading(reading),
             Err(error) => FeedUpdate::Error(error),
         };
-        let told = shared.observer.news(&FeedEvent { wall, feed: &watched.feed, latency, news });
+        let reported = shared.observer.news(&FeedEvent { wall, feed: &watched.feed, latency, news });
         watched.rounds = watched.rounds.saturating_add(1);
         watched.read |= reading.is_ok();
         let done = shared.settings.rounds.is_some_and(|rounds| watched.rounds >= rounds);
         let elapsed = now - shared.started;
-        let next =
-            shared.schedule.next(index, watched.asked - shared.started, elapsed).saturating_sub(elapsed);
+        let next = shared
+            .schedule
+            .next(index, watched.requested_at - shared.started, elapsed)
+            .saturating_sub(elapsed);
         if done {
             shared.unfinished = shared.unfinished.saturating_sub(1);
         }
-        let trouble = reading.as_ref().err().and_then(|error| local_reason(error, &watched.feed.url));
-        let before = std::mem::replace(&mut watched.in_trouble, trouble.is_some());
-        shared.warning.count(before, trouble.is_some());
-        let failed = told.is_err();
-        shared.error = told.err().or(shared.error.take());
+        let local = reading.as_ref().err().and_then(|error| local_reason(error, &watched.feed.url));
+        let before = std::mem::replace(&mut watched.in_trouble, local.is_some());
+        shared.warning.count(before, local.is_some());
+        let failed = reported.is_err();
+        shared.error = reported.err().or(shared.error.take());
         let ends = failed || shared.unfinished == 0;
         let finished = if ends { shared.finished.take() } else { None };
         drop(guard);
-        if let Some(reason) = trouble {
+        if let Some(reason) = local {
             self.warn(reactor, &reason);
         }
         if let Some(finished) = finished {
             reactor.call_later(Duration::ZERO, finished);
         } else if !ends && !done {
-            self.ask_after(reactor, index, next);
+            self.schedule_request(reactor, index, next);
         }
     }
 
-    /// Logs that this machine has trouble, and how many feeds are not read for it, now or when they are counted.
+    /// Logs a warning about local trouble, with the number of unread feeds: now, or later when they
+    /// are counted.
     fn warn(&self, reactor: &mut Reactor, reason: &Reason) {
         let due = self.borrow().warning.trouble(reactor.now(), reason);
         match due {
@@ -260,7 +265,7 @@ impl FeedReader {
         let call = shared.warning_call.take();
         drop(shared);
         if let Some(call) = call {
-            // The one that runs now cannot be cancelled.
+            // A timer that is just running cannot be cancelled.
             let _ = call.cancel(reactor);
         }
         if let Some(Warned { affected, watched, reason }) = warned {
@@ -269,13 +274,13 @@ impl FeedReader {
         }
     }
 
-    /// Never borrowed twice: an observer has no way back to its reader, and callbacks do not nest.
+    /// Never borrowed twice: an observer cannot reach its reader, and callbacks do not nest.
     fn borrow(&self) -> RefMut<'_, Shared> {
         self.shared.borrow_mut()
     }
 }
 
-/// The trouble of this machine that an error is, if it is that.
+/// Returns the reason of a local error, or `None` for an error of the feed.
 fn local_reason(error: &FeedError, url: &Url) -> Option<Reason> {
     match error {
         FeedError::Fetch(FetchError::TimedOut(limit, FetchStage::LookingUp)) => {

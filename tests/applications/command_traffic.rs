@@ -268,8 +268,8 @@ fn a_value_that_cannot_be_read_costs_itself_alone() {
     for words in [
         "  ok     a 2  ",
         "big 1e400 is out of the range of a number  ",
-        "at \"tomorrow\" is no time  ",
-        "a comes more than once, the last one counts  ",
+        "at \"tomorrow\" is not a time  ",
+        "a occurs more than once, the last one counts  ",
     ] {
         assert!(out.contains(words), "no {words:?} in {out}");
     }
