@@ -1,4 +1,4 @@
-//! Dumping traffic, for whoever looks for a mistake in a protocol.
+//! Traffic dumps, for debugging protocols.
 
 use crate::escape::{Escaped, EscapedBytes};
 use std::cell::RefCell;
@@ -8,18 +8,26 @@ use std::rc::Rc;
 
 use crate::{Factory, Layer, LayerContext, Layered, Reactor, Reason, layered};
 
-/// How bytes are shown.
+/// Format of dumped bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DumpStyle {
-    /// Sixteen a line: their place in the stream, in hex, and as text.
+    /// Sixteen bytes per line: offset in the stream, hex, and text.
     Hex,
-    /// A line each, what is not printable escaped.
+    /// One line for each read or write, with unprintable bytes escaped.
     Text,
 }
 
-/// Shows everything that the connections of a factory send and receive. (Twisted: `TrafficLoggingFactory`,
-/// `SpewingFactory`.) Each line begins with the connection's name, and `+` for its begin, `<` for bytes that came, `>`
-/// for bytes that were written, `<.` and `>.` for the end of either, `-` for its loss with the reason.
+/// Dumps all data that the connections of a factory send and receive. (Twisted:
+/// `TrafficLoggingFactory`, `SpewingFactory`.)
+///
+/// Each line begins with the connection's id, followed by one of
+///
+/// - `+`: connection made;
+/// - `<`: bytes received;
+/// - `>`: bytes written;
+/// - `<.`: end of the received data;
+/// - `>.`: end of the written data;
+/// - `-`: connection lost, with the reason.
 ///
 /// ```
 /// use twistor::policy::{DumpLayer, DumpStyle, dump_traffic};
@@ -33,64 +41,70 @@ pub enum DumpStyle {
 /// # Ok::<(), twistor::Error>(())
 /// ```
 ///
-/// For other places: [`DumpLayer::to_log`], [`DumpLayer::to_writer`].
+/// [`DumpLayer::to_log`] and [`DumpLayer::to_writer`] are other outputs.
 pub fn dump_traffic<F: Factory>(
     factory: F,
     style: DumpStyle,
     show: impl FnMut(&str) + 'static,
 ) -> Layered<F, impl FnMut() -> DumpLayer> {
     let show: Show = Rc::new(RefCell::new(show));
-    layered(factory, move || DumpLayer { style, show: Rc::clone(&show), name: String::new(), places: [0; 2] })
+    layered(factory, move || DumpLayer {
+        style,
+        show: Rc::clone(&show),
+        name: String::new(),
+        offsets: [0; 2],
+    })
 }
 
 type Show = Rc<RefCell<dyn FnMut(&str)>>;
 
-/// Shows one connection's traffic.
+/// Layer that dumps the traffic of one connection.
 pub struct DumpLayer {
     style: DumpStyle,
     show: Show,
     name: String,
-    /// How much was received and written up to now.
-    places: [u64; 2],
+    /// Bytes received and written so far.
+    offsets: [u64; 2],
 }
 
 impl DumpLayer {
-    /// Hands each line to `show`.
+    /// Creates a layer that passes each line to `show`.
     pub fn new(style: DumpStyle, show: impl FnMut(&str) + 'static) -> DumpLayer {
-        DumpLayer { style, show: Rc::new(RefCell::new(show)), name: String::new(), places: [0; 2] }
+        DumpLayer { style, show: Rc::new(RefCell::new(show)), name: String::new(), offsets: [0; 2] }
     }
 
-    /// What lets [`dump_traffic`] write to the log, as debug messages.
+    /// Output for [`dump_traffic`] that logs each line at debug level.
     pub fn to_log() -> impl FnMut(&str) {
         |line| log::debug!("{}", Escaped(line))
     }
 
-    /// What lets [`dump_traffic`] write lines to a file or the like. It writes from the loop; what fails is not shown.
+    /// Output for [`dump_traffic`] that writes lines to a file or another writer. It writes on the
+    /// loop's thread, and write errors are ignored.
     pub fn to_writer(mut to: impl Write + 'static) -> impl FnMut(&str) {
         move |line| {
-            // A dump that cannot be written must not end the connection.
+            // A failed write of the dump must not end the connection.
             let _ = writeln!(to, "{line}");
         }
     }
 
-    fn line(&self, what: &str) {
-        // It may panic, or be in use: by a line that is shown from inside of this one.
+    fn line(&self, text: &str) {
+        // `show` may panic. It is borrowed already if it causes another line while it runs.
         if let Ok(mut show) = self.show.try_borrow_mut() {
-            show(&format!("{} {what}", self.name));
+            show(&format!("{} {text}", self.name));
         }
     }
 
-    fn bytes(&mut self, way: Way, data: &[u8]) {
-        let (sign, index) = match way {
-            Way::Received => ('<', 0),
-            Way::Written => ('>', 1),
+    fn bytes(&mut self, direction: Direction, data: &[u8]) {
+        let (sign, index) = match direction {
+            Direction::Received => ('<', 0),
+            Direction::Written => ('>', 1),
         };
         match self.style {
             DumpStyle::Text => self.line(&format!("{sign} {}", EscapedBytes(data))),
             DumpStyle::Hex => {
-                for piece in data.chunks(16) {
-                    self.line(&format!("{sign} {}", hex(self.places[index], piece)));
-                    self.places[index] += piece.len() as u64;
+                for chunk in data.chunks(16) {
+                    self.line(&format!("{sign} {}", hex(self.offsets[index], chunk)));
+                    self.offsets[index] += chunk.len() as u64;
                 }
             }
         }
@@ -98,16 +112,16 @@ impl DumpLayer {
 }
 
 #[derive(Clone, Copy)]
-enum Way {
+enum Direction {
     Received,
     Written,
 }
 
-fn hex(place: u64, piece: &[u8]) -> String {
-    let mut line = format!("{place:08x} ");
+fn hex(offset: u64, chunk: &[u8]) -> String {
+    let mut line = format!("{offset:08x} ");
     for index in 0..16 {
         // Writing to a string cannot fail.
-        let _ = match piece.get(index) {
+        let _ = match chunk.get(index) {
             Some(byte) => write!(line, " {byte:02x}"),
             None => write!(line, "   "),
         };
@@ -116,7 +130,7 @@ fn hex(place: u64, piece: &[u8]) -> String {
         }
     }
     line.push_str("  |");
-    line.extend(piece.iter().map(|byte| match byte {
+    line.extend(chunk.iter().map(|byte| match byte {
         b' '..=b'~' => char::from(*byte),
         _ => '.',
     }));
@@ -132,12 +146,12 @@ impl Layer for DumpLayer {
     }
 
     fn data_received(&mut self, below: &mut LayerContext<'_>, data: &[u8]) {
-        self.bytes(Way::Received, data);
+        self.bytes(Direction::Received, data);
         below.pass_up(data);
     }
 
     fn data_written(&mut self, below: &mut LayerContext<'_>, data: &[u8]) {
-        self.bytes(Way::Written, data);
+        self.bytes(Direction::Written, data);
         below.pass_down(data);
     }
 

@@ -1,4 +1,4 @@
-//! A guard for services that answer every datagram: two of them would answer each other without end.
+//! Protection against reply loops between UDP services that answer every datagram.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -6,20 +6,22 @@ use std::time::Duration;
 
 use crate::{Address, DatagramTransport, Instant};
 
-/// Keeps a UDP service that answers whoever asks, as an echo does, from answering another such service: one datagram with a forged
-/// sender would make them answer each other without end.
+/// Prevents reply loops between two UDP services that answer every datagram, such as echo services.
+/// Without it, one datagram with a forged sender makes two services answer each other forever.
 ///
-/// Ask it before each answer. It does not allow an answer to
-/// - a port below 1024, or the port of this socket: other services answer from there, and clients do not ask from there
-///   (inetd does the same);
-/// - a sender that repeats what it was answered: more than 64 times, not counting as many other datagrams, and without a pause of
-///   half a second. After such a pause it is answered again.
+/// Call [`allows`](EchoGuard::allows) before each answer. It refuses an answer to
 ///
-/// So a client whose datagrams differ, by a number for example, is never refused, however fast it asks. One that sends the
-/// same bytes again and again is refused when it does so for long without a pause; it cannot be told from another service.
+/// - a port below 1024 or the port of this socket: other services answer from these ports, and
+///   clients do not use them (inetd has the same rule);
+/// - a sender that repeated an earlier answer more than 64 times without a pause of half a second.
+///   Each different datagram offsets one repetition. After a pause the sender is answered again.
 ///
-/// It remembers 4,096 senders, of each the last 16 answers as numbers: at most 1 MiB. Over UNIX sockets no sender can be forged:
-/// all is allowed.
+/// A client whose datagrams differ, for example by a sequence number, is never refused at any rate.
+/// A client that sends the same bytes for long without a pause is refused, because it cannot be
+/// told from another service.
+///
+/// The guard remembers 4,096 senders, with hashes of the last 16 answers to each: at most 1 MiB.
+/// All datagrams on UNIX sockets are allowed, because their senders cannot be forged.
 ///
 /// ```
 /// use twistor::policy::EchoGuard;
@@ -44,25 +46,26 @@ pub struct EchoGuard {
     refused: u64,
 }
 
-/// What is known of a sender.
+/// State of one sender.
 #[derive(Debug)]
 struct Sender {
-    /// The last answers, as numbers.
+    /// Hashes of the last answers; a ring buffer.
     answers: [u64; ANSWERS],
-    /// The place of the next one.
+    /// Index of the next hash.
     next: usize,
-    /// Datagrams that repeated an answer, less those that did not.
+    /// Number of datagrams that repeated an answer, minus those that did not.
     repeats: u32,
     last: Instant,
 }
 
 impl EchoGuard {
-    /// A guard that has seen no sender yet.
+    /// Creates a guard that has seen no sender yet.
     pub fn new() -> EchoGuard {
         EchoGuard::default()
     }
 
-    /// Whether to answer this datagram with the same bytes. It is taken as answered then.
+    /// Returns whether to answer this datagram with the same bytes. If it returns true, the guard
+    /// records the answer as sent.
     pub fn allows(&mut self, transport: &mut DatagramTransport<'_>, data: &[u8], from: &Address) -> bool {
         let (Some(from), Some(host)) = (from.socket_address(), transport.host().socket_address()) else {
             return true;
@@ -73,27 +76,27 @@ impl EchoGuard {
         allowed
     }
 
-    /// Datagrams that were not to be answered.
+    /// Number of datagrams for which an answer was refused.
     pub fn refused(&self) -> u64 {
         self.refused
     }
 
     fn allows_at(&mut self, now: Instant, own_port: u16, data: &[u8], from: SocketAddr) -> bool {
-        if from.port() == own_port || from.port() < FIRST_PORT_OF_CLIENTS {
+        if from.port() == own_port || from.port() < FIRST_CLIENT_PORT {
             return false;
         }
-        if self.senders.len() >= SENDERS && !self.senders.contains_key(&from) {
-            self.forget_some(now);
+        if self.senders.len() >= MAX_SENDERS && !self.senders.contains_key(&from) {
+            self.forget_idle(now);
         }
         let new = || Sender { answers: [0; ANSWERS], next: 0, repeats: 0, last: now };
         let sender = self.senders.entry(from).or_insert_with(new);
         if now - std::mem::replace(&mut sender.last, now) >= PAUSE {
             sender.repeats = 0;
         }
-        let answer = number_of(data);
+        let answer = hash(data);
         if sender.answers.contains(&answer) {
-            sender.repeats = (sender.repeats + 1).min(REPEATS + 1);
-            return sender.repeats <= REPEATS;
+            sender.repeats = (sender.repeats + 1).min(MAX_REPEATS + 1);
+            return sender.repeats <= MAX_REPEATS;
         }
         sender.repeats = sender.repeats.saturating_sub(1);
         sender.answers[sender.next % ANSWERS] = answer;
@@ -101,17 +104,18 @@ impl EchoGuard {
         true
     }
 
-    /// Makes room: those that pause begin anew in any case. Where all are busy, all begin anew.
-    fn forget_some(&mut self, now: Instant) {
+    /// Forgets senders that are pausing, since their count starts again anyway. If all senders are
+    /// active, forgets all.
+    fn forget_idle(&mut self, now: Instant) {
         self.senders.retain(|_, sender| now - sender.last < PAUSE);
-        if self.senders.len() >= SENDERS {
+        if self.senders.len() >= MAX_SENDERS {
             self.senders.clear();
         }
     }
 }
 
-/// A number that differs for different datagrams, with few exceptions; never 0.
-fn number_of(data: &[u8]) -> u64 {
+/// Hashes a datagram. The result is never 0, which marks an unused entry.
+fn hash(data: &[u8]) -> u64 {
     let mix = |sum: u64, word: u64| (sum.rotate_left(5) ^ word).wrapping_mul(0x517c_c1b7_2722_0a95);
     let (words, rest) = data.as_chunks::<8>();
     let sum = words.iter().fold(data.len() as u64, |sum, word| mix(sum, u64::from_le_bytes(*word)));
@@ -120,16 +124,16 @@ fn number_of(data: &[u8]) -> u64 {
 
 const ANSWERS: usize = 16;
 
-const SENDERS: usize = 4096;
+const MAX_SENDERS: usize = 4096;
 
-/// Repeated answers in succession that are answered.
-const REPEATS: u32 = 64;
+/// Maximum number of repeated answers without a pause.
+const MAX_REPEATS: u32 = 64;
 
-/// What is quiet for so long is no loop that would load anything.
+/// Pause after which a sender is answered again. A reply loop this slow causes no load.
 const PAUSE: Duration = Duration::from_millis(500);
 
-/// Below are the ports of services.
-const FIRST_PORT_OF_CLIENTS: u16 = 1024;
+/// Ports below are for services.
+const FIRST_CLIENT_PORT: u16 = 1024;
 
 #[cfg(test)]
 mod tests {
@@ -145,7 +149,7 @@ mod tests {
         Instant::from_nanoseconds(milliseconds * 1_000_000)
     }
 
-    /// How many of these are answered.
+    /// Returns the number of answered datagrams.
     fn answered(guard: &mut EchoGuard, datagrams: impl IntoIterator<Item = (u64, Vec<u8>)>) -> usize {
         let allowed =
             datagrams.into_iter().filter(|(time, data)| guard.allows_at(at(*time), OWN, data, client()));
@@ -168,10 +172,10 @@ mod tests {
         let mut guard = EchoGuard::new();
         let numbered = (0..100_000u64).map(|number| (0, number.to_be_bytes().to_vec()));
         assert_eq!(answered(&mut guard, numbered), 100_000);
-        // Numbers that stand at the end of long ones, too.
+        // Numbers at the end of long datagrams.
         let numbered = (0..1000u64).map(|number| (0, [&[0; 1000][..], &number.to_be_bytes()].concat()));
         assert_eq!(answered(&mut guard, numbered), 1000);
-        // One that repeats each once in a while.
+        // Each datagram is sent twice.
         let twice = (0..10_000u64).map(|number| (0, (number / 2).to_be_bytes().to_vec()));
         assert_eq!(answered(&mut guard, twice), 10_000);
     }
@@ -183,20 +187,20 @@ mod tests {
         assert_eq!(answered(&mut guard, (0..1000).map(hello)), 65);
         assert_eq!(answered(&mut guard, [hello(999 + 499)]), 0);
         assert_eq!(answered(&mut guard, (0..1000).map(|time| hello(999 + 499 + 500 + time))), 64);
-        // A slow one is always answered.
+        // A slow sender is always answered.
         assert_eq!(answered(&mut guard, (0..1000).map(|time| hello(10_000 + 500 * time))), 1000);
-        // As many others make up for repeated ones.
+        // Different datagrams offset repeated ones.
         let mixed = (0..1000u64).map(|number| match number % 2 {
             0 => (1_000_000, b"hello".to_vec()),
             _ => (1_000_000, number.to_be_bytes().to_vec()),
         });
         assert_eq!(answered(&mut guard, mixed), 1000);
-        // However many were refused: two others are enough for the next.
+        // Two different datagrams are enough, however many were refused before.
         let mut guard = EchoGuard::new();
         assert_eq!(answered(&mut guard, (0..1000).map(|_| (2_000_000, b"hello".to_vec()))), 65);
         let others = ["another", "and another", "hello"].map(|text| (2_000_000, text.as_bytes().to_vec()));
         assert_eq!(answered(&mut guard, others), 3);
-        // Several that go round are seen, too.
+        // Repetition in turn of several datagrams is detected.
         let mut guard = EchoGuard::new();
         assert_eq!(answered(&mut guard, (0..1600u64).map(|number| (0, vec![(number % 16) as u8]))), 80);
     }
@@ -205,12 +209,12 @@ mod tests {
     fn senders_are_forgotten_where_there_are_too_many() {
         let mut guard = EchoGuard::new();
         let from = |number: u32| SocketAddr::from((number.to_be_bytes(), 40_000));
-        for number in 0..2 * SENDERS as u32 {
+        for number in 0..2 * MAX_SENDERS as u32 {
             assert!(guard.allows_at(at(0), OWN, b"hello", from(number)));
-            assert!(guard.senders.len() <= SENDERS);
+            assert!(guard.senders.len() <= MAX_SENDERS);
         }
-        // Those that pause go first.
-        assert!(guard.allows_at(at(600), OWN, b"hello", from(2 * SENDERS as u32)));
+        // Pausing senders are forgotten first.
+        assert!(guard.allows_at(at(600), OWN, b"hello", from(2 * MAX_SENDERS as u32)));
         assert_eq!(guard.senders.len(), 1);
     }
 }

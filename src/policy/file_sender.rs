@@ -1,13 +1,14 @@
-//! Sending a file, no faster than it is taken.
+//! Sending files with backpressure.
 
 use std::io::{self, ErrorKind, Read};
 
 use crate::{Producer, ProducerKind, Reactor, Result, Transport};
 
-/// Sends all that a reader has, piece by piece: the next one is read when the one before has gone. (Twisted: `FileSender`.)
+/// Sends everything that a reader returns, in pieces. The next piece is read once the previous one
+/// has been sent. (Twisted: `FileSender`.)
 ///
-/// It reads on the loop. That is right for regular files and what is in memory; what can keep a reader waiting (a pipe, a file on a
-/// network) holds all connections up, and belongs on a thread.
+/// It reads on the loop's thread. That suits regular files and data in memory. A reader that can
+/// block (a pipe, a network file system) stalls all connections; read it on a thread instead.
 ///
 /// ```
 /// use twistor::policy::{FileSender, FileSendResult};
@@ -22,7 +23,7 @@ use crate::{Producer, ProducerKind, Reactor, Result, Transport};
 ///             assert!(matches!(sent, FileSendResult::Complete(19)));
 ///         });
 ///         if sent.is_ok() {
-///             // It waits for the sender.
+///             // The close waits for the sender.
 ///             transport.lose_connection();
 ///         }
 ///     }
@@ -38,40 +39,42 @@ pub struct FileSender {
 
 type Transform = Box<dyn FnMut(&mut Vec<u8>)>;
 
-/// What became of a file; the count is in bytes of the file, before any transformation.
+/// Result of a transfer. Counts are bytes of the file, before any transformation.
 #[derive(Debug)]
 pub enum FileSendResult {
-    /// All of it was written; the last piece may still be on its way.
+    /// The whole file was written. The last piece may still be in flight.
     Complete(u64),
-    /// The connection was lost; so much had been written.
+    /// The connection was lost after this many bytes were written.
     Lost(u64),
-    /// Reading failed after so much. The connection is as it was.
+    /// Reading failed after this many bytes. The connection stays open.
     Failed(u64, io::Error),
 }
 
 impl FileSender {
-    /// Sends what `from` has, in pieces of 16 KiB.
+    /// Creates a sender that reads `from` to its end, in pieces of 16 KiB.
     pub fn new(from: impl Read + 'static) -> FileSender {
         FileSender { from: Box::new(from), piece: 16 * 1024, transform: None }
     }
 
-    /// The size of a piece, in bytes, from 1 to 16 MiB. Default: 16 KiB.
+    /// Sets the size of a piece, in bytes, from 1 byte to 16 MiB. Default: 16 KiB.
     pub fn piece(mut self, bytes: usize) -> FileSender {
-        self.piece = bytes.clamp(1, LARGEST_PIECE);
+        self.piece = bytes.clamp(1, MAX_PIECE);
         self
     }
 
-    /// Changes each piece before it is written. Default: it is written as it is. (Twisted: `transform`.)
+    /// Sets a function that changes each piece before it is written. Default: no change. (Twisted:
+    /// `transform`.)
     pub fn transform(mut self, transform: impl FnMut(&mut Vec<u8>) + 'static) -> FileSender {
         self.transform = Some(Box::new(transform));
         self
     }
 
-    /// Begins, and calls `done` at the end, whichever it is. A `lose_connection` waits for it. It is the connection's producer
-    /// meanwhile.
+    /// Starts the transfer and calls `done` when it has ended, with any result. Meanwhile the
+    /// sender is the connection's producer, and `lose_connection` waits for it.
     ///
     /// # Errors
-    /// [`Error::ProducerRegistered`](crate::Error::ProducerRegistered) when the connection has one; `done` is not called then.
+    /// [`Error::ProducerRegistered`](crate::Error::ProducerRegistered) if the connection already
+    /// has a producer. `done` is not called then.
     pub fn send(
         self,
         transport: &mut Transport<'_>,
@@ -82,10 +85,10 @@ impl FileSender {
     }
 }
 
-/// A piece is read at once, and waits in memory.
-const LARGEST_PIECE: usize = 16 * 1024 * 1024;
+/// A piece is read at once and held in memory.
+const MAX_PIECE: usize = 16 * 1024 * 1024;
 
-/// A file on its way.
+/// A transfer in progress.
 struct Sending {
     file: FileSender,
     count: u64,
@@ -121,7 +124,7 @@ impl Producer for Sending {
                     transform(&mut piece);
                 }
                 if piece.is_empty() {
-                    // The transformation left nothing of it, and the next one may be longer.
+                    // The transformation left nothing of this piece; read the next.
                     return transport.resume_producer();
                 }
                 transport.write(&piece);

@@ -1,18 +1,22 @@
-//! Ending connections on which nothing happens.
+//! Idle timeouts.
 
 use std::fmt;
 use std::time::Duration;
 
 use crate::{DelayedCall, Factory, Layer, LayerContext, LayerError, Layered, Transport, layered};
 
-/// Ends the connections of a factory on which no byte came and none left for `limit`. A byte leaves when the system takes it, not
-/// when it is written: a slow peer that goes on reading is not idle, and one that takes nothing is, whatever waits for it. They are
-/// lost with an [`IdleTimedOut`] in [`Reason::Layer`](crate::Reason::Layer). (Twisted: `TimeoutFactory`, whose default is 30 minutes, and
-/// which counts writes.)
+/// Ends connections of a factory on which no byte was received or sent for `limit`. (Twisted:
+/// `TimeoutFactory`, whose default is 30 minutes and which counts writes.)
 ///
-/// A connection with nothing to send is closed with a FIN. If bytes wait to be sent, or a producer is registered, it ends with a
-/// reset: after a FIN the peer would take a part for the whole. One that closes already has
-/// [`Settings::close_timeout`](crate::Settings::close_timeout) instead.
+/// A byte is sent when the kernel accepts it, not when the protocol writes it. A slow peer that
+/// keeps reading is therefore not idle. A peer that reads nothing is idle, even if data is waiting
+/// for it. The connection is lost with [`IdleTimedOut`] in [`Reason::Layer`](crate::Reason::Layer).
+///
+/// - With nothing to send, the connection is closed with a FIN.
+/// - With unsent bytes or a registered producer, it is reset. A FIN would make the peer take
+///   partial data for complete data.
+/// - A connection that is already closing is left to
+///   [`Settings::close_timeout`](crate::Settings::close_timeout).
 ///
 /// ```
 /// use std::time::Duration;
@@ -30,27 +34,29 @@ pub fn idle_timeout<F: Factory>(factory: F, limit: Duration) -> Layered<F, impl 
     layered(factory, move || IdleTimeout::new(limit))
 }
 
-/// The error of a connection on which nothing happened for so long.
+/// Error of a connection that was idle for the given time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct IdleTimedOut(pub Duration);
 
 impl fmt::Display for IdleTimedOut {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "nothing happened for {:?}", self.0)
+        write!(f, "no traffic for {:?}", self.0)
     }
 }
 
 impl std::error::Error for IdleTimedOut {}
 
-/// Ends one connection when it is idle. A byte either way puts that off, which costs a store.
+/// Layer that ends one connection when it is idle. Each byte in either direction resets the
+/// timeout, at the cost of one store.
 pub struct IdleTimeout {
     limit: Duration,
-    /// The time is up, and the system was asked once more whether it takes something.
+    /// The timeout has expired, and the kernel was asked once more to accept the unsent bytes.
     last_try: bool,
 }
 
 impl IdleTimeout {
-    /// Ends it after `limit` without a byte either way. See [`idle_timeout`].
+    /// Creates a layer that ends the connection after `limit` without traffic. See
+    /// [`idle_timeout`].
     pub fn new(limit: Duration) -> IdleTimeout {
         IdleTimeout { limit, last_try: false }
     }
@@ -89,7 +95,7 @@ impl Layer for IdleTimeout {
     }
 }
 
-/// A time limit that a protocol sets, puts off and cancels by itself. (Twisted: `TimeoutMixin`.)
+/// A timeout that a protocol sets, resets and cancels. (Twisted: `TimeoutMixin`.)
 ///
 /// ```
 /// use std::time::Duration;
@@ -120,8 +126,8 @@ pub struct ProtocolTimeout {
 }
 
 impl ProtocolTimeout {
-    /// Calls `expired` after `limit`, in place of what was set before, whose limit it returns. (Twisted: `setTimeout`; what is called is
-    /// `timeoutConnection`.)
+    /// Calls `expired` after `limit`. Replaces a pending timeout and returns its limit. (Twisted:
+    /// `setTimeout`, which calls `timeoutConnection`.)
     pub fn set<P: 'static>(
         &mut self,
         transport: &mut Transport<'_>,
@@ -133,21 +139,21 @@ impl ProtocolTimeout {
         before
     }
 
-    /// Cancels it, and returns the limit if there was one. (Twisted: `setTimeout(None)`.)
+    /// Cancels the timeout and returns its limit if it was pending. (Twisted: `setTimeout(None)`.)
     pub fn cancel(&mut self, transport: &mut Transport<'_>) -> Option<Duration> {
         let (limit, timer) = self.pending.take()?;
         timer.cancel(transport.reactor()).ok().map(|()| limit)
     }
 
-    /// Lets the time begin anew; without a limit, or after it, this does nothing. (Twisted: `resetTimeout`.)
+    /// Restarts the timeout. Does nothing when none is pending. (Twisted: `resetTimeout`.)
     pub fn reset(&mut self, transport: &mut Transport<'_>) {
         if let Some((limit, timer)) = self.pending {
-            // It may have come already.
+            // Fails if the timeout has expired already.
             let _ = timer.reset(transport.reactor(), limit);
         }
     }
 
-    /// The limit, while it is pending.
+    /// Returns the limit while the timeout is pending.
     pub fn limit(&self, transport: &mut Transport<'_>) -> Option<Duration> {
         let (limit, timer) = self.pending?;
         timer.active(transport.reactor()).then_some(limit)

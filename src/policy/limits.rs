@@ -1,6 +1,7 @@
-//! Limits of how many connections there may be: in all, and from one peer.
+//! Connection limits: in total and per peer.
 //!
-//! A connection counts from its accept on, so that those count, too, that never come further than their layers.
+//! A connection counts from its accept until it is lost, including the time in which its layers are
+//! not ready and no protocol exists yet.
 
 use std::any::Any;
 use std::cell::{Cell, RefCell};
@@ -15,9 +16,11 @@ use crate::{
     Reactor, Reason,
 };
 
-/// Lets a factory have at most `limit` connections at a time; others are closed at once, or have the overflow protocol. They count
-/// from their accept on, whatever layers they are still in, above this limit and beneath. (Twisted:
-/// `LimitTotalConnectionsFactory`.)
+/// Limits a factory to `limit` concurrent connections. (Twisted: `LimitTotalConnectionsFactory`.)
+///
+/// A connection over the limit is closed at once, or gets the [overflow](LimitTotal::overflow)
+/// protocol. Connections count from their accept on, whichever layers above or below this limit are
+/// not ready yet.
 ///
 /// ```
 /// use twistor::policy::limit_total;
@@ -42,49 +45,55 @@ use crate::{
 /// # Ok::<(), twistor::Error>(())
 /// ```
 pub fn limit_total<F: Factory>(factory: F, limit: usize) -> LimitTotal<F> {
-    LimitTotal { factory, limit, open: Rc::default(), waiting: Rc::default(), overflow: None }
+    LimitTotal { factory, limit, open: Rc::default(), awaiting_overflow: Rc::default(), overflow: None }
 }
 
-/// See [`limit_total`].
+/// Factory returned by [`limit_total`].
 pub struct LimitTotal<F> {
     factory: F,
     limit: usize,
     open: Rc<Cell<usize>>,
-    /// Those above it that wait within their layers for the overflow protocol.
-    waiting: Rc<Cell<usize>>,
+    /// Connections over the limit whose layers are not ready yet; they get the overflow protocol.
+    awaiting_overflow: Rc<Cell<usize>>,
     overflow: Option<Box<dyn FnMut() -> Box<dyn Protocol>>>,
 }
 
 impl<F> LimitTotal<F> {
-    /// What connections over the limit have for a protocol; they are not counted, but no more of them than the limit may wait
-    /// within their layers for it. Default: they are closed at once.
+    /// Sets the protocol for connections over the limit. These connections are not counted.
+    ///
+    /// At most `limit` of them may wait for their layers at a time; further ones are closed at
+    /// once. Default: connections over the limit are closed at once.
     pub fn overflow<P: Protocol>(mut self, mut build: impl FnMut() -> P + 'static) -> LimitTotal<F> {
         self.overflow = Some(Box::new(move || Box::new(build())));
         self
     }
 
-    /// Changes the limit; connections that are open stay.
+    /// Changes the limit. Open connections stay open.
     pub fn set_limit(&mut self, limit: usize) {
         self.limit = limit;
     }
 
-    /// How many connections are open within the limit, those included that have no protocol yet.
+    /// Number of open connections within the limit, including those without a protocol yet.
     pub fn open(&self) -> usize {
         self.open.get()
     }
 }
 
-/// Lets a factory have at most `limit` connections at a time with one peer; others are closed at once. 256 is a sensible
-/// limit: a household or an office may come from one address. UNIX sockets are not limited. They count from their accept on, whatever
-/// layers they are still in.
+/// Limits a factory to `limit` concurrent connections per peer. (Twisted:
+/// `LimitConnectionsByPeer`.)
 ///
-/// A peer is an IPv4 address, or a /64 network of IPv6, because one host of IPv6 can use all 2^64 addresses of its network.
-/// [`ipv4_prefix`](LimitPerPeer::ipv4_prefix) and [`ipv6_prefix`](LimitPerPeer::ipv6_prefix) change that. An IPv4-mapped
-/// address (`::ffff:192.0.2.1`) counts as the IPv4 address. Zones (`%eth0`) are ignored, so all link-local addresses
-/// (`fe80::/64`) are one peer by default.
+/// A connection over the limit is closed at once. A sensible limit is 256, because a household or
+/// an office may share one address. UNIX sockets are not limited. Connections count from their
+/// accept on, whichever layers are not ready yet.
 ///
-///  Behind a proxy, wrap this one inside of [`behind_proxy`](crate::proxy_protocol::behind_proxy): it counts
-/// clients and not the proxy, each from the moment that its header is in. (Twisted: `LimitConnectionsByPeer`.)
+/// A peer is an IPv4 address or an IPv6 /64 network, because one IPv6 host can use all 2^64
+/// addresses of its network. [`ipv4_prefix`](LimitPerPeer::ipv4_prefix) and
+/// [`ipv6_prefix`](LimitPerPeer::ipv6_prefix) change that. An IPv4-mapped address
+/// (`::ffff:192.0.2.1`) counts as the IPv4 address. Zones (`%eth0`) are ignored, so by default all
+/// link-local addresses (`fe80::/64`) are one peer.
+///
+/// Behind a proxy, place this factory inside [`behind_proxy`](crate::proxy_protocol::behind_proxy).
+/// It then counts clients rather than the proxy, each from the arrival of its PROXY header.
 ///
 /// ```
 /// # struct Echo;
@@ -99,12 +108,12 @@ pub fn limit_per_peer<F: Factory>(factory: F, limit: usize) -> LimitPerPeer<F> {
     LimitPerPeer { factory, limit, prefixes: Prefixes::default(), open: Rc::default() }
 }
 
-/// See [`limit_per_peer`].
+/// Factory returned by [`limit_per_peer`].
 pub struct LimitPerPeer<F> {
     factory: F,
     limit: usize,
     prefixes: Prefixes,
-    open: OfPeers,
+    open: PeerCounts,
 }
 
 impl<F> LimitPerPeer<F> {
@@ -112,54 +121,60 @@ impl<F> LimitPerPeer<F> {
         Peers { open: Rc::clone(&self.open), limit: self.limit, prefixes: self.prefixes }
     }
 
-    /// How many leading bits of IPv4 addresses make one peer: 24 counts all addresses of a /24 network together, 0 counts
-    /// all IPv4 addresses together. More than 32 is 32. Default: 32.
+    /// Sets the number of leading bits of an IPv4 address that identify a peer.
+    ///
+    /// With 24, all addresses of a /24 network count together. With 0, all IPv4 addresses do.
+    /// Values over 32 count as 32. Default: 32.
     pub fn ipv4_prefix(mut self, bits: u8) -> LimitPerPeer<F> {
         self.prefixes.ipv4 = bits;
         self
     }
 
-    /// How many leading bits of IPv6 addresses make one peer: 128 counts each address by itself. More than 128 is 128.
-    /// Default: 64.
+    /// Sets the number of leading bits of an IPv6 address that identify a peer.
+    ///
+    /// With 128, each address counts separately. Values over 128 count as 128. Default: 64.
     pub fn ipv6_prefix(mut self, bits: u8) -> LimitPerPeer<F> {
         self.prefixes.ipv6 = bits;
         self
     }
 
-    /// Changes the limit; connections that are open stay.
+    /// Changes the limit. Open connections stay open.
     pub fn set_limit(&mut self, limit: usize) {
         self.limit = limit;
     }
 
-    /// How many connections are open with the peer that this address belongs to.
+    /// Number of open connections of the peer that this address belongs to.
     pub fn open(&self, peer: IpAddr) -> usize {
         self.open.borrow().get(&self.prefixes.network(peer)).copied().unwrap_or(0)
     }
 }
 
 impl<F> LimitTotal<F> {
-    /// Whether the connection that is being built has a place among those that are open.
-    fn has_place(&self, reactor: &mut Reactor) -> bool {
+    /// Claims a slot for the connection that is being built, unless it has one already.
+    fn claim(&self, reactor: &mut Reactor) -> bool {
         let id = reactor.building();
-        Count::InAll(Rc::clone(&self.open)).has_place(reactor, id, self.limit)
+        Count::Total(Rc::clone(&self.open)).claim(reactor, id, self.limit)
     }
 }
 
 impl<F: Factory> Factory for LimitTotal<F> {
     fn build_protocol(&mut self, reactor: &mut Reactor, peer: &Address) -> Option<Box<dyn Protocol>> {
-        // It has one from its accept on, but for one above the limit: meanwhile there may be room.
-        Count::InAll(Rc::clone(&self.waiting)).give_place_back(reactor);
-        match self.has_place(reactor) {
+        // The connection has slot a slot since its accept, unless it was over the limit. A slot may
+        // have become free since then.
+        Count::Total(Rc::clone(&self.awaiting_overflow)).release(reactor);
+        match self.claim(reactor) {
             true => self.factory.build_protocol(reactor, peer),
             false => self.overflow.as_mut().map(|build| build()),
         }
     }
 
     fn layers(&mut self, reactor: &mut Reactor, peer: &Address) -> Vec<Box<dyn Layer>> {
-        if !self.has_place(reactor) {
-            // The overflow protocol stands above the layers, too. Those that wait for it there are as many at the most.
-            let (id, waiting) = (reactor.building(), Count::InAll(Rc::clone(&self.waiting)));
-            if self.overflow.is_none() || !waiting.has_place(reactor, id, self.limit) {
+        if !self.claim(reactor) {
+            // The overflow protocol also runs above the layers. Connections that wait for it are
+            // limited as well.
+            let (id, awaiting_overflow) =
+                (reactor.building(), Count::Total(Rc::clone(&self.awaiting_overflow)));
+            if self.overflow.is_none() || !awaiting_overflow.claim(reactor, id, self.limit) {
                 reactor.refuse();
                 return Vec::new();
             }
@@ -179,20 +194,20 @@ impl<F: Factory> Factory for LimitTotal<F> {
 impl<F: Factory> Factory for LimitPerPeer<F> {
     fn build_protocol(&mut self, reactor: &mut Reactor, peer: &Address) -> Option<Box<dyn Protocol>> {
         let id = reactor.building();
-        match self.peers().has_place(reactor, id, peer) {
+        match self.peers().claim(reactor, id, peer) {
             true => self.factory.build_protocol(reactor, peer),
             false => None,
         }
     }
 
     fn layers(&mut self, reactor: &mut Reactor, peer: &Address) -> Vec<Box<dyn Layer>> {
-        let known_later = reactor.awaits_addresses();
+        let address_pending = reactor.awaits_addresses();
         let mut layers = self.factory.layers(reactor, peer);
-        if known_later && !layers.is_empty() {
+        if address_pending && !layers.is_empty() {
             layers.insert(0, Box::new(self.peers()));
         } else if !reactor.awaits_addresses() {
             let id = reactor.building();
-            if !self.peers().has_place(reactor, id, peer) {
+            if !self.peers().claim(reactor, id, peer) {
                 reactor.refuse();
             }
         }
@@ -229,16 +244,17 @@ macro_rules! client_factory {
 client_factory!(LimitTotal);
 client_factory!(LimitPerPeer);
 
-type OfPeers = Rc<RefCell<HashMap<IpAddr, usize>>>;
+type PeerCounts = Rc<RefCell<HashMap<IpAddr, usize>>>;
 
-/// Counts by the peer. As a layer it stands above the one that tells who that is, and beneath those that take their time.
+/// Per-peer limit. As a layer it stands above the layer that learns the client's address and below
+/// all layers that take time to become ready.
 struct Peers {
-    open: OfPeers,
+    open: PeerCounts,
     limit: usize,
     prefixes: Prefixes,
 }
 
-/// Leading bits of an address that make one peer.
+/// Number of leading bits of an address that identify a peer.
 #[derive(Clone, Copy)]
 struct Prefixes {
     ipv4: u8,
@@ -252,7 +268,7 @@ impl Default for Prefixes {
 }
 
 impl Prefixes {
-    /// The first address of the network that is counted as one peer.
+    /// Returns the first address of the peer's network.
     fn network(self, address: IpAddr) -> IpAddr {
         match address.to_canonical() {
             IpAddr::V4(address) => {
@@ -268,115 +284,117 @@ impl Prefixes {
 }
 
 impl Peers {
-    /// Whether a connection has a place among those of its peer.
-    fn has_place(&self, reactor: &mut Reactor, id: Option<ConnectionId>, peer: &Address) -> bool {
+    /// Claims a slot of this peer for a connection, unless it has one already.
+    fn claim(&self, reactor: &mut Reactor, id: Option<ConnectionId>, peer: &Address) -> bool {
         let Some(ip) = peer.ip() else { return true };
-        Count::OfPeer(Rc::clone(&self.open), self.prefixes.network(ip)).has_place(reactor, id, self.limit)
+        Count::Peer(Rc::clone(&self.open), self.prefixes.network(ip)).claim(reactor, id, self.limit)
     }
 }
 
 impl Layer for Peers {
     fn started(&mut self, below: &mut LayerContext<'_>) {
         let (id, peer) = (below.id(), below.peer());
-        match self.has_place(below.reactor(), Some(id), &peer) {
+        match self.claim(below.reactor(), Some(id), &peer) {
             true => below.ready(),
-            false => below.end(LayerError::new("limit per peer", TooMany(self.limit))),
+            false => below.end(LayerError::new("limit per peer", LimitReached(self.limit))),
         }
     }
 }
 
-/// A peer has as many connections as it may have.
+/// Error: the peer has reached its limit.
 #[derive(Debug)]
-struct TooMany(usize);
+struct LimitReached(usize);
 
-impl fmt::Display for TooMany {
+impl fmt::Display for LimitReached {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} connections are open with this peer", self.0)
     }
 }
 
-impl Error for TooMany {}
+impl Error for LimitReached {}
 
-/// What is counted.
+/// Counter that a slot belongs to.
 #[derive(Clone)]
 enum Count {
-    InAll(Rc<Cell<usize>>),
-    OfPeer(OfPeers, IpAddr),
+    Total(Rc<Cell<usize>>),
+    Peer(PeerCounts, IpAddr),
 }
 
 impl Count {
-    /// Whether a connection has its place here; it takes one if there is room. What is nobody's connection is not counted.
-    fn has_place(self, reactor: &mut Reactor, id: Option<ConnectionId>, limit: usize) -> bool {
+    /// Returns whether the connection has a slot, and claims one if the limit allows it. Without a
+    /// connection, nothing is claimed.
+    fn claim(self, reactor: &mut Reactor, id: Option<ConnectionId>, limit: usize) -> bool {
         let open = self.open();
         let Some(guards) = id.and_then(|id| reactor.guards(id)) else { return open < limit };
-        if let Some(place) = self.place_among(guards) {
-            let had = guards.get(place).and_then(|guard| guard.downcast_ref());
-            if had.is_some_and(|Place(count)| count.ip() == self.ip()) {
+        if let Some(index) = self.slot_index(guards) {
+            let slot = guards.get(index).and_then(|guard| guard.downcast_ref());
+            if slot.is_some_and(|Slot(count)| count.ip() == self.ip()) {
                 return true;
             }
-            // A layer has told of another peer since.
-            guards.swap_remove(place);
+            // A layer has since reported another client address.
+            guards.swap_remove(index);
         }
         if open < limit {
-            guards.push(Box::new(Place::of(self)));
+            guards.push(Box::new(Slot::of(self)));
         }
         open < limit
     }
 
-    fn give_place_back(&self, reactor: &mut Reactor) {
+    fn release(&self, reactor: &mut Reactor) {
         if let Some(guards) = reactor.building().and_then(|id| reactor.guards(id))
-            && let Some(place) = self.place_among(guards)
+            && let Some(index) = self.slot_index(guards)
         {
-            guards.swap_remove(place);
+            guards.swap_remove(index);
         }
     }
 
-    /// The place that was given by the same limit, for whichever peer.
-    fn place_among(&self, guards: &[Box<dyn Any>]) -> Option<usize> {
+    /// Index of the slot that this limit gave to the connection, for any peer.
+    fn slot_index(&self, guards: &[Box<dyn Any>]) -> Option<usize> {
         guards.iter().position(|guard| match (guard.downcast_ref(), self) {
-            (Some(Place(Count::InAll(other))), Count::InAll(own)) => Rc::ptr_eq(other, own),
-            (Some(Place(Count::OfPeer(other, _))), Count::OfPeer(own, _)) => Rc::ptr_eq(other, own),
+            (Some(Slot(Count::Total(other))), Count::Total(own)) => Rc::ptr_eq(other, own),
+            (Some(Slot(Count::Peer(other, _))), Count::Peer(own, _)) => Rc::ptr_eq(other, own),
             _ => false,
         })
     }
 
     fn open(&self) -> usize {
         match self {
-            Count::InAll(open) => open.get(),
-            Count::OfPeer(open, ip) => open.borrow().get(ip).copied().unwrap_or(0),
+            Count::Total(open) => open.get(),
+            Count::Peer(open, ip) => open.borrow().get(ip).copied().unwrap_or(0),
         }
     }
 
     fn ip(&self) -> Option<IpAddr> {
         match self {
-            Count::InAll(_) => None,
-            Count::OfPeer(_, ip) => Some(*ip),
+            Count::Total(_) => None,
+            Count::Peer(_, ip) => Some(*ip),
         }
     }
 }
 
-/// One of the connections that are counted. It is left with the connection, and counts until it is dropped.
-struct Place(Count);
+/// A counted connection. The slot is stored with the connection and is freed when dropped.
+struct Slot(Count);
 
-impl Place {
-    fn of(count: Count) -> Place {
+impl Slot {
+    fn of(count: Count) -> Slot {
         match &count {
-            Count::InAll(open) => open.set(open.get() + 1),
-            Count::OfPeer(open, ip) => *open.borrow_mut().entry(*ip).or_default() += 1,
+            Count::Total(open) => open.set(open.get() + 1),
+            Count::Peer(open, ip) => *open.borrow_mut().entry(*ip).or_default() += 1,
         }
-        Place(count)
+        Slot(count)
     }
 }
 
-impl Drop for Place {
+impl Drop for Slot {
     fn drop(&mut self) {
         match &self.0 {
-            Count::InAll(open) => open.set(open.get().saturating_sub(1)),
-            Count::OfPeer(open, ip) => {
+            Count::Total(open) => open.set(open.get().saturating_sub(1)),
+            Count::Peer(open, ip) => {
                 let mut open = open.borrow_mut();
                 match open.get_mut(ip) {
                     Some(count) if *count > 1 => *count -= 1,
-                    // The last one: addresses are not kept for ever.
+                    // Last connection of this address: remove the entry, so that the map does not
+                    // grow without limit.
                     _ => drop(open.remove(ip)),
                 }
             }
@@ -390,9 +408,9 @@ mod tests {
 
     #[test]
     fn peers_without_connections_are_forgotten() {
-        let open = OfPeers::default();
-        let place = || Place::of(Count::OfPeer(Rc::clone(&open), Ipv4Addr::LOCALHOST.into()));
-        let (one, other) = (place(), place());
+        let open = PeerCounts::default();
+        let slot = || Slot::of(Count::Peer(Rc::clone(&open), Ipv4Addr::LOCALHOST.into()));
+        let (one, other) = (slot(), slot());
         drop(one);
         assert_eq!(open.borrow().values().collect::<Vec<_>>(), [&1]);
         drop(other);

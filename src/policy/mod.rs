@@ -1,6 +1,8 @@
-//! Policies: rules that connections live under, whatever their protocols do.
+//! Connection policies: limits, timeouts, throttles, counters and dumps that work with any
+//! protocol.
 //!
-//! Each wraps a factory, of a listener or of a connector, and knows nothing of the protocol above it. They stack:
+//! Each policy wraps the factory of a listener or connector and is independent of the protocol
+//! above it. Policies stack:
 //!
 //! ```
 //! use std::time::Duration;
@@ -25,9 +27,9 @@
 //! # Ok::<(), twistor::Error>(())
 //! ```
 //!
-//! Throttles, counts, dumps, idle timeouts and PROXY headers are [`Layer`](crate::Layer)s: they see what goes through the
-//! connection, and what other connections write to it as well. Limits decide when a protocol is built. A [`PortForward`] is a
-//! factory of its own, and a [`FileSender`] a producer.
+//! Throttles, counters, dumps, idle timeouts and PROXY headers are [`Layer`](crate::Layer)s. A
+//! layer also sees writes from other connections. Limits are checked when a connection is accepted
+//! and when its protocol is built. [`PortForward`] is a factory and [`FileSender`] a producer.
 
 mod dump;
 mod echo_guard;

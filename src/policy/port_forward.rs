@@ -1,4 +1,4 @@
-//! Forwarding connections to another place.
+//! Port forwarding.
 
 use crate::escape::Escaped;
 use std::rc::Rc;
@@ -10,10 +10,13 @@ use crate::{
     Transport,
 };
 
-/// A factory whose connections lead to another place: each has one of its own there, made when it comes. Neither side runs ahead of
-/// the other; the end of one direction, a close and an abort are carried through. (Twisted: `portforward.ProxyFactory`.)
+/// Factory that forwards each connection to a target through a connection of its own. (Twisted:
+/// `portforward.ProxyFactory`.)
 ///
-/// A client whose target cannot be reached is aborted, and the reason logged.
+/// Backpressure works in both directions. A half-close, a close and an abort of one side are
+/// repeated on the other.
+///
+/// If the target cannot be reached, the client's connection is aborted and the reason is logged.
 ///
 /// ```
 /// use twistor::endpoint::ClientEndpoint;
@@ -30,12 +33,13 @@ pub struct PortForward {
 }
 
 impl PortForward {
-    /// Leads to this place.
+    /// Creates a factory that forwards to `target`.
     pub fn new(target: Box<dyn ClientEndpoint>) -> PortForward {
         PortForward { target: target.into(), announce: None }
     }
 
-    /// Tells the target who the client is, with a PROXY header of this version. Default: it is not told.
+    /// Sends the client's address to the target in a PROXY header of this version. Default: no
+    /// header.
     pub fn announcing(mut self, version: Version) -> PortForward {
         self.announce = Some(version);
         self
@@ -45,47 +49,48 @@ impl PortForward {
 impl Factory for PortForward {
     fn build_protocol(&mut self, _: &mut Reactor, _: &Address) -> Option<Box<dyn Protocol>> {
         let target = Some((Rc::clone(&self.target), self.announce));
-        Some(Box::new(Side { other: Other::Nobody, target }))
+        Some(Box::new(Side { other: Other::Unconnected, target }))
     }
 }
 
-/// One side of a pair.
+/// One of the two connections of a forwarded pair.
 struct Side {
     other: Other,
-    /// The client's side, before it is made: where to connect to, and whether to announce it there.
+    /// On the client's side, until connected: the target and the version of the PROXY header to
+    /// send.
     target: Option<(Rc<dyn ClientEndpoint>, Option<Version>)>,
 }
 
-/// What there is of the other side.
+/// State of the paired connection.
 #[derive(Clone, Copy)]
 enum Other {
-    Nobody,
-    Coming(ConnectorId),
-    Here(ConnectionId),
+    Unconnected,
+    Connecting(ConnectorId),
+    Connected(ConnectionId),
 }
 
 impl Side {
     fn with_other(&self, transport: &mut Transport<'_>, act: impl FnOnce(&mut Transport<'_>)) {
-        if let Other::Here(id) = self.other
+        if let Other::Connected(id) = self.other
             && let Some(mut other) = transport.reactor().transport(id)
         {
             act(&mut other);
         }
     }
 
-    /// The client is there: the connection for it begins.
+    /// Connects to the target for a client that was accepted.
     fn connect(
         &mut self,
         transport: &mut Transport<'_>,
         target: &dyn ClientEndpoint,
         announce: Option<Version>,
     ) {
-        // Nothing is read before there is somewhere to send it to.
+        // Data cannot be forwarded before the target is connected.
         transport.pause_reading();
         let header = announce.map(|version| Header::new(version, transport.peer().clone(), transport.host()));
-        let factory = ToTarget { client: transport.id(), header, place: target.describe() };
+        let factory = ToTarget { client: transport.id(), header, target: target.describe() };
         match target.connect(transport.reactor(), Box::new(factory)) {
-            Ok(connector) => self.other = Other::Coming(connector),
+            Ok(connector) => self.other = Other::Connecting(connector),
             Err(error) => {
                 log_warn!("cannot forward to {}: {error}", Escaped(target.describe()));
                 transport.abort_connection();
@@ -99,10 +104,10 @@ impl Protocol for Side {
         if let Some((target, announce)) = self.target.take() {
             return self.connect(transport, &*target, announce);
         }
-        let Other::Here(client) = self.other else { return };
+        let Other::Connected(client) = self.other else { return };
         let target = transport.id();
         let joined = transport.reactor().with_protocol(client, |side: &mut Side, client| {
-            side.other = Other::Here(target);
+            side.other = Other::Connected(target);
             client.resume_reading();
         });
         if joined.is_none() {
@@ -128,29 +133,29 @@ impl Protocol for Side {
 
     fn connection_lost(&mut self, transport: &mut Transport<'_>, reason: &Reason) {
         match self.other {
-            Other::Nobody => {}
-            Other::Coming(connector) => {
+            Other::Unconnected => {}
+            Other::Connecting(connector) => {
                 if let Some(mut connector) = transport.reactor().connector(connector) {
                     connector.disconnect();
                 }
             }
-            Other::Here(_) if reason.is_clean() => {
+            Other::Connected(_) if reason.is_clean() => {
                 self.with_other(transport, |other| other.lose_connection())
             }
-            Other::Here(_) => self.with_other(transport, |other| other.abort_connection()),
+            Other::Connected(_) => self.with_other(transport, |other| other.abort_connection()),
         }
     }
 }
 
-/// The connection to the target, on behalf of a client.
+/// Factory of the connection to the target for one client.
 struct ToTarget {
     client: ConnectionId,
     header: Option<Header>,
-    place: String,
+    target: String,
 }
 
 impl ToTarget {
-    /// There will be no connection to the target.
+    /// Aborts the client's connection, because the target cannot be reached.
     fn give_up(&self, reactor: &mut Reactor) {
         if let Some(mut client) = reactor.transport(self.client) {
             client.abort_connection();
@@ -160,7 +165,7 @@ impl ToTarget {
 
 impl Factory for ToTarget {
     fn build_protocol(&mut self, _: &mut Reactor, _: &Address) -> Option<Box<dyn Protocol>> {
-        Some(Box::new(Side { other: Other::Here(self.client), target: None }))
+        Some(Box::new(Side { other: Other::Connected(self.client), target: None }))
     }
 
     fn layers(&mut self, _: &mut Reactor, _: &Address) -> Vec<Box<dyn Layer>> {
@@ -171,11 +176,11 @@ impl Factory for ToTarget {
 impl ClientFactory for ToTarget {
     fn client_connection_failed(&mut self, connector: &mut Connector<'_>, reason: &Reason) {
         if *reason != Reason::Cancelled {
-            log_warn!("cannot forward to {}: {reason}", Escaped(&self.place));
+            log_warn!("cannot forward to {}: {reason}", Escaped(&self.target));
         }
         self.give_up(connector.reactor());
     }
 
-    // Its protocol has told the other side.
+    // The protocol has already closed the other side.
     fn client_connection_lost(&mut self, _: &mut Connector<'_>, _: &Reason) {}
 }

@@ -1,4 +1,5 @@
-//! Throttles: bytes a second, for each connection and for all together, both ways.
+//! Throttles: byte rates for single connections and for all connections of a factory, in both
+//! directions.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -6,21 +7,22 @@ use std::time::Duration;
 
 use crate::{Factory, Instant, Layer, LayerContext, Layered, layered};
 
-/// How fast connections may be, in bytes a second. `None` is no limit; 0 counts as 1. Default: none at all.
+/// Rate limits of a factory's connections, in bytes per second. `None` means unlimited, and 0
+/// counts as 1. Default: unlimited.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct RateLimits {
-    /// Received by each connection.
+    /// Receive rate of each connection.
     pub read: Option<u64>,
-    /// Sent by each connection.
+    /// Send rate of each connection.
     pub write: Option<u64>,
-    /// Received by all together.
+    /// Receive rate of all connections together.
     pub read_together: Option<u64>,
-    /// Sent by all together.
+    /// Send rate of all connections together.
     pub write_together: Option<u64>,
 }
 
-/// Throttles the connections of a factory. (Twisted: `ThrottlingFactory`, which measures once a second and is over its limit
-/// until then.)
+/// Throttles the connections of a factory. (Twisted: `ThrottlingFactory`, which measures once a
+/// second and exceeds its limit until then.)
 ///
 /// ```
 /// use twistor::policy::{RateLimits, throttled};
@@ -29,7 +31,7 @@ pub struct RateLimits {
 /// #     fn data_received(&mut self, _: &mut twistor::Transport<'_>, _: &[u8]) {}
 /// # }
 ///
-/// // 10 kB/s for each, no more than a megabyte a second for all.
+/// // 10 kB/s for each connection, at most 1 MB/s for all together.
 /// let rates = RateLimits { write: Some(10_000), write_together: Some(1_000_000), ..RateLimits::default() };
 /// twistor::Reactor::new()?.listen_tcp("127.0.0.1:0", throttled(|| Echo, rates))?;
 /// # Ok::<(), twistor::Error>(())
@@ -45,87 +47,90 @@ pub fn throttled<F: Factory>(factory: F, rates: RateLimits) -> Layered<F, impl F
     })
 }
 
-/// So many bytes a second for whoever takes from it; clones are the same bucket.
+/// A token bucket with a rate in bytes per second. Clones share the bucket.
 ///
-/// It is empty at first, and fills with its rate up to what 50 ms are worth: a transfer is never ahead of its rate by more than
-/// that, and a loop that is late by less catches up. Those who wait have their shares in turn.
+/// The bucket starts empty and holds at most 50 ms of its rate. A transfer is never ahead of its
+/// rate by more than that, and a loop that is late by less catches up. Users of a shared bucket are
+/// served in order of their requests.
 #[derive(Clone, Debug)]
 pub struct TokenBucket(Rc<RefCell<Schedule>>);
 
 #[derive(Debug)]
 struct Schedule {
     rate: u64,
-    /// When everything that was asked for up to now has been paid. `None` until somebody asks.
-    paid: Option<Instant>,
+    /// Time at which all bytes reserved up to now are paid for. `None` before the first request.
+    paid_until: Option<Instant>,
 }
 
 impl TokenBucket {
-    /// A bucket of `rate` bytes a second; 0 counts as 1.
+    /// Creates a bucket with a rate in bytes per second. A rate of 0 counts as 1.
     pub fn new(rate: u64) -> TokenBucket {
-        TokenBucket(Rc::new(RefCell::new(Schedule { rate: rate.max(1), paid: None })))
+        TokenBucket(Rc::new(RefCell::new(Schedule { rate: rate.max(1), paid_until: None })))
     }
 
-    /// Its rate, in bytes a second.
+    /// The rate, in bytes per second.
     pub fn rate(&self) -> u64 {
         self.0.borrow().rate
     }
 
-    /// Changes the rate, in bytes a second, for what is asked for from now on; 0 counts as 1.
+    /// Changes the rate of later requests, in bytes per second. A rate of 0 counts as 1.
     pub fn set_rate(&self, rate: u64) {
         self.0.borrow_mut().rate = rate.max(1);
     }
 
-    /// Takes `bytes` out, and says from when on they may go.
+    /// Reserves `bytes` and returns the time from which they may be passed on.
     fn reserve(&self, now: Instant, bytes: usize) -> Instant {
         let mut schedule = self.0.borrow_mut();
-        let from = schedule.paid.map_or(now + BURST, |paid| paid.max(now));
-        let price = bytes as u128 * 1_000_000_000 / u128::from(schedule.rate);
-        let paid = from + Duration::from_nanos(u64::try_from(price).unwrap_or(u64::MAX));
-        schedule.paid = Some(paid);
-        now + (paid - now).saturating_sub(BURST)
+        let from = schedule.paid_until.map_or(now + BURST, |paid_until| paid_until.max(now));
+        let cost = bytes as u128 * 1_000_000_000 / u128::from(schedule.rate);
+        let paid_until = from + Duration::from_nanos(u64::try_from(cost).unwrap_or(u64::MAX));
+        schedule.paid_until = Some(paid_until);
+        now + (paid_until - now).saturating_sub(BURST)
     }
 
-    /// How much is handed on at once.
-    fn share(&self) -> usize {
-        let share = self.rate() as u128 * SHARE.as_nanos() / 1_000_000_000;
-        (share as usize).clamp(1, LARGEST_SHARE)
+    /// Size of a chunk that is passed on at once, in bytes.
+    fn chunk(&self) -> usize {
+        let chunk = self.rate() as u128 * CHUNK_TIME.as_nanos() / 1_000_000_000;
+        (chunk as usize).clamp(1, MAX_CHUNK)
     }
 }
 
-/// Holds both directions of one connection down to the rates of buckets, its own or shared: every byte is paid to each of them.
+/// Layer that limits both directions of one connection to the rates of token buckets, private or
+/// shared. Every byte is charged to each bucket of its direction.
 ///
-/// What is written waits here, counts as unsent, and so for the water marks. What comes waits here as well, one read of it, and the
-/// rest with the system.
+/// Written data is buffered here and counts as unsent for the water marks. Of the received data,
+/// one read is buffered here. The rest stays in the kernel.
 pub struct Throttle {
-    read: Way,
-    write: Way,
+    read: Direction,
+    write: Direction,
 }
 
-/// One direction.
-struct Way {
+/// One direction of the connection.
+struct Direction {
     buckets: Vec<TokenBucket>,
     held: Vec<u8>,
-    /// Bytes at the beginning of `held` that are gone.
-    gone: usize,
-    next: Option<Share>,
-    /// The end follows what is held.
-    ending: bool,
+    /// Number of bytes at the start of `held` that have been passed on.
+    consumed: usize,
+    next: Option<Chunk>,
+    /// EOF follows after `held`.
+    eof_pending: bool,
 }
 
-/// What goes next, and not before its time.
+/// The next chunk to pass on, and the time from which it may be.
 #[derive(Clone, Copy)]
-struct Share {
+struct Chunk {
     bytes: usize,
     at: Instant,
 }
 
 impl Throttle {
-    /// A throttle of what is read and of what is written; without a bucket there is no limit.
+    /// Creates a throttle with the buckets of both directions. A direction without buckets is
+    /// unlimited.
     pub fn new(read: Vec<TokenBucket>, write: Vec<TokenBucket>) -> Throttle {
-        Throttle { read: Way::new(read), write: Way::new(write) }
+        Throttle { read: Direction::new(read), write: Direction::new(write) }
     }
 
-    /// Lets go what may go, and comes back for the rest.
+    /// Passes on what is due and sets the timer for the rest.
     fn run(&mut self, below: &mut LayerContext<'_>) {
         let now = below.now();
         let read = self.read.run(now, |data| below.pass_up(data));
@@ -165,12 +170,12 @@ impl Layer for Throttle {
     }
 
     fn read_ended(&mut self, below: &mut LayerContext<'_>) {
-        self.read.ending = true;
+        self.read.eof_pending = true;
         self.run(below);
     }
 
     fn write_closing(&mut self, below: &mut LayerContext<'_>) {
-        self.write.ending = true;
+        self.write.eof_pending = true;
         self.run(below);
     }
 
@@ -179,60 +184,62 @@ impl Layer for Throttle {
     }
 
     fn buffered(&self) -> usize {
-        self.write.held.len() - self.write.gone
+        self.write.held.len() - self.write.consumed
     }
 }
 
-impl Way {
-    fn new(buckets: Vec<TokenBucket>) -> Way {
-        Way { buckets, held: Vec::new(), gone: 0, next: None, ending: false }
+impl Direction {
+    fn new(buckets: Vec<TokenBucket>) -> Direction {
+        Direction { buckets, held: Vec::new(), consumed: 0, next: None, eof_pending: false }
     }
 
-    /// Hands on what may go now; says when the next share may, if there is one.
-    fn run(&mut self, now: Instant, mut hand_on: impl FnMut(&[u8])) -> Option<Instant> {
+    /// Passes on what is due. Returns the time of the next chunk, if any bytes are left.
+    fn run(&mut self, now: Instant, mut pass_on: impl FnMut(&[u8])) -> Option<Instant> {
         loop {
-            let left = self.held.len() - self.gone;
+            let left = self.held.len() - self.consumed;
             if left == 0 {
-                // Nothing waits: the memory goes back.
-                (self.held, self.gone) = (Vec::new(), 0);
+                // Free the memory: an idle connection owns no buffer.
+                (self.held, self.consumed) = (Vec::new(), 0);
                 return None;
             }
-            let share = match self.next {
-                Some(share) => share,
+            let chunk = match self.next {
+                Some(chunk) => chunk,
                 None => self.reserve(now, left),
             };
-            if share.at > now {
-                self.next = Some(share);
-                return Some(share.at);
+            if chunk.at > now {
+                self.next = Some(chunk);
+                return Some(chunk.at);
             }
             self.next = None;
-            let end = (self.gone + share.bytes).min(self.held.len());
-            hand_on(self.held.get(self.gone..end).unwrap_or_default());
-            self.gone = end;
-            if self.gone > self.held.len() / 2 {
-                self.held.drain(..self.gone);
-                self.gone = 0;
+            let end = (self.consumed + chunk.bytes).min(self.held.len());
+            pass_on(self.held.get(self.consumed..end).unwrap_or_default());
+            self.consumed = end;
+            if self.consumed > self.held.len() / 2 {
+                self.held.drain(..self.consumed);
+                self.consumed = 0;
             }
         }
     }
 
-    fn reserve(&self, now: Instant, left: usize) -> Share {
-        let share = self.buckets.iter().map(TokenBucket::share).min().unwrap_or(LARGEST_SHARE);
-        let bytes = share.min(left);
+    fn reserve(&self, now: Instant, left: usize) -> Chunk {
+        let chunk = self.buckets.iter().map(TokenBucket::chunk).min().unwrap_or(MAX_CHUNK);
+        let bytes = chunk.min(left);
         let at = self.buckets.iter().map(|bucket| bucket.reserve(now, bytes)).max().unwrap_or(now);
-        Share { bytes, at }
+        Chunk { bytes, at }
     }
 
     fn ended(&self) -> bool {
-        self.ending && self.held.is_empty()
+        self.eof_pending && self.held.is_empty()
     }
 }
 
-/// What an idle bucket has in store: more than any usual lateness of a timer, and 3 % of two seconds' worth.
+/// Capacity of a bucket. More than the usual lateness of a timer, and less than 3 % of two seconds'
+/// traffic.
 const BURST: Duration = Duration::from_millis(50);
 
-/// What a connection takes at a time: short enough to be smooth, long enough to need few timers.
-const SHARE: Duration = Duration::from_millis(20);
+/// Duration of a chunk at the bucket's rate. Short enough to be smooth, long enough to need few
+/// timers.
+const CHUNK_TIME: Duration = Duration::from_millis(20);
 
-/// In bytes: above some three megabytes a second shares are shorter instead of larger.
-const LARGEST_SHARE: usize = 64 * 1024;
+/// In bytes. Above about 3 MB/s, chunks are more frequent instead of larger.
+const MAX_CHUNK: usize = 64 * 1024;

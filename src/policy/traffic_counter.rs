@@ -1,4 +1,4 @@
-//! Counting traffic, of each connection and of all.
+//! Traffic counters, per connection and in total.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
@@ -6,55 +6,55 @@ use std::rc::Rc;
 
 use crate::{ConnectionId, Factory, Layer, LayerContext, Layered, Reactor, Reason, layered};
 
-/// Bytes that went either way.
+/// Byte counts of both directions.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ByteCounts {
-    /// Received from the peer.
+    /// Bytes received from the peer.
     pub received: u64,
-    /// Written by this side, sent or about to be.
+    /// Bytes written by this side, including those not sent yet.
     pub sent: u64,
 }
 
-/// The books of all connections that are counted with it; clones are the same books.
+/// Byte and connection counters of a set of connections. Clones share the counters.
 #[derive(Clone, Debug, Default)]
-pub struct TrafficCounter(Rc<Books>);
+pub struct TrafficCounter(Rc<Counters>);
 
 #[derive(Debug, Default)]
-struct Books {
+struct Counters {
     total: Cell<ByteCounts>,
     connections: Cell<u64>,
     open: RefCell<BTreeMap<ConnectionId, Rc<Cell<ByteCounts>>>>,
 }
 
 impl TrafficCounter {
-    /// Empty books.
+    /// Creates counters that are all zero.
     pub fn new() -> TrafficCounter {
         TrafficCounter::default()
     }
 
-    /// All connections together, those included that are gone.
+    /// Total byte counts, including closed connections.
     pub fn total(&self) -> ByteCounts {
         self.0.total.get()
     }
 
-    /// How many connections there were, those included that are gone.
+    /// Total number of connections, including closed ones.
     pub fn connections(&self) -> u64 {
         self.0.connections.get()
     }
 
-    /// One open connection's; `None` when it is gone or not counted here.
+    /// Byte counts of an open connection. `None` if it is closed or not counted here.
     pub fn of(&self, connection: ConnectionId) -> Option<ByteCounts> {
         self.0.open.borrow().get(&connection).map(|counts| counts.get())
     }
 
-    /// Those of all open connections, in the order of their names.
+    /// Byte counts of all open connections, ordered by id.
     pub fn open(&self) -> Vec<(ConnectionId, ByteCounts)> {
         self.0.open.borrow().iter().map(|(id, counts)| (*id, counts.get())).collect()
     }
 }
 
-/// Counts what the connections of a factory receive and send. Wrapped inside of a throttle it counts what protocols see,
-/// outside what the system does.
+/// Counts the traffic of a factory's connections. Inside a throttle it counts what the protocols
+/// see. Outside, it counts what is exchanged with the kernel.
 ///
 /// ```
 /// use twistor::policy::{TrafficCounter, count_traffic};
@@ -76,7 +76,7 @@ pub fn count_traffic<F: Factory>(
     layered(factory, move || CountLayer::new(&traffic))
 }
 
-/// Counts one connection.
+/// Layer that counts the traffic of one connection.
 pub struct CountLayer {
     traffic: TrafficCounter,
     counts: Rc<Cell<ByteCounts>>,
@@ -84,7 +84,7 @@ pub struct CountLayer {
 }
 
 impl CountLayer {
-    /// Counts in these books.
+    /// Creates a layer that adds to these counters.
     pub fn new(traffic: &TrafficCounter) -> CountLayer {
         CountLayer { traffic: traffic.clone(), counts: Rc::default(), id: None }
     }

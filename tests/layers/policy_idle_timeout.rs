@@ -250,7 +250,7 @@ fn the_error_says_how_long_nothing_happened() {
     let error = twistor::LayerError::new("idle timeout", IdleTimedOut(Duration::from_secs(30)));
     assert_eq!(error.error(), Some(&IdleTimedOut(Duration::from_secs(30))));
     let text = Reason::Layer(error).to_string();
-    assert_eq!(text, "connection ended by a layer: idle timeout: nothing happened for 30s");
+    assert_eq!(text, "connection ended by a layer: idle timeout: no traffic for 30s");
 }
 
 /// A protocol with a limit of its own.
