@@ -1,4 +1,4 @@
-//! What a header says, whichever version it has, and what can be wrong with one.
+//! The header, independent of its version, and header errors.
 
 use crate::escape::Escaped;
 use std::fmt;
@@ -21,55 +21,58 @@ use crate::proxy_protocol::{version_1, version_2};
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Header {
-    /// Its version.
+    /// The version that the header was or will be encoded in.
     pub version: Version,
-    /// The client's address, and the one that it connected to. `None`: the proxy speaks for itself (LOCAL) or does not
-    /// know (UNKNOWN, UNSPEC), and the connection's own addresses hold.
+    /// Addresses of the client and of the server that it connected to. `None` if the proxy connects
+    /// on its own behalf (LOCAL) or does not know the client (UNKNOWN, UNSPEC). The connection's
+    /// own addresses apply then.
     pub addresses: Option<(Address, Address)>,
-    /// What version 2 says beside: the name that the client asked for, its certificate. Without checksum and padding; a proxy
-    /// that speaks for itself says nothing beside.
+    /// Additional values (TLVs) of version 2, such as the requested host name or the client
+    /// certificate. Checksum and padding are not included. Always empty for LOCAL.
     pub values: Vec<Value>,
 }
 
-/// A header's version.
+/// Version of a header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Version {
-    /// A line of text.
+    /// Version 1: a line of text.
     One,
-    /// Binary.
+    /// Version 2: binary.
     Two,
 }
 
-/// One of the values of version 2, as `PP2_TYPE_AUTHORITY` (2).
+/// A value (TLV) of version 2, such as `PP2_TYPE_AUTHORITY` (2).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Value {
-    /// Its type.
+    /// Type of the value.
     pub kind: u8,
-    /// Its bytes.
+    /// Content of the value.
     pub bytes: Vec<u8>,
 }
 
 impl Header {
-    /// A header that says these addresses: the client's, and the one that it connected to.
+    /// Creates a header with the addresses of the client and of the server that it connected to.
     pub fn new(version: Version, client: Address, server: Address) -> Header {
         Header { version, addresses: Some((client, server)), values: Vec::new() }
     }
 
-    /// A header that leaves the connection's own addresses: for checks that a proxy makes by itself.
+    /// Creates a header without addresses, for connections that a proxy makes on its own behalf,
+    /// such as health checks. The connection's own addresses apply.
     pub fn local(version: Version) -> Header {
         Header { version, addresses: None, values: Vec::new() }
     }
 
-    /// The bytes of the first value of this type.
+    /// Returns the content of the first value of this type.
     pub fn value(&self, kind: u8) -> Option<&[u8]> {
         self.values.iter().find(|value| value.kind == kind).map(|value| &value.bytes[..])
     }
 
-    /// Reads a header from the first bytes of a connection: the header and its length, or `None` when more bytes are needed. However
-    /// the bytes are cut, the outcome is the same.
+    /// Parses a header from the first bytes of a connection. Returns the header and its length, or
+    /// `None` if more bytes are needed. The result does not depend on how the bytes are split over
+    /// calls.
     ///
     /// # Errors
-    /// [`HeaderError`], as soon as no bytes to come could make it right.
+    /// [`HeaderError`], as soon as no further bytes could make the header valid.
     pub fn parse(data: &[u8]) -> Result<Option<(Header, usize)>, HeaderError> {
         match data.first() {
             None => Ok(None),
@@ -78,12 +81,20 @@ impl Header {
         }
     }
 
-    /// The header as bytes. Version 1 has no UNIX and no UDP addresses, nor those of different families: it says UNKNOWN then, and
-    /// version 2 UNSPEC. Version 1 has no values.
+    /// Encodes the header.
     ///
-    /// Version 2 says LOCAL without addresses and values, and UNSPEC with values alone. It ends with a checksum where that
-    /// fits. Left out are values that do not fit into 2,584 bytes, and those of the types that `encode` writes itself or that
-    /// mean nothing: checksum (3) and padding (4). Every header that [`parse`](Header::parse) returns is read back the same.
+    /// Version 1 has no values, no UNIX or UDP addresses, and no pairs of different address
+    /// families. It writes UNKNOWN for such addresses. Version 2 writes UNSPEC for pairs of
+    /// different families.
+    ///
+    /// Version 2 writes LOCAL if there are neither addresses nor values, and UNSPEC if there are
+    /// only values. It ends with a checksum where that fits. Two kinds of values are omitted:
+    /// - values that do not fit into 2,584 bytes;
+    /// - the types that `encode` writes itself or that carry no information: checksum (3) and
+    ///   padding (4).
+    ///
+    /// Every header that [`parse`](Header::parse) returns is parsed to an equal header after
+    /// encoding.
     pub fn encode(&self) -> Vec<u8> {
         match self.version {
             Version::One => version_1::encode(self),
@@ -92,13 +103,13 @@ impl Header {
     }
 }
 
-/// What is wrong with a header, or with who sent it.
+/// An invalid header, or a header that is not accepted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum HeaderError {
-    /// The peer is not among those that may send headers.
+    /// The peer is not trusted to send headers.
     NotTrusted(Address),
-    /// No complete header came within the limit.
+    /// No complete header was received within the time limit.
     TimedOut(Duration),
     /// The connection ended within the header.
     Ended,
@@ -106,45 +117,48 @@ pub enum HeaderError {
     Missing,
     /// Version 1: the line is longer than 107 bytes.
     LineTooLong,
-    /// Version 1: neither TCP4 nor TCP6 nor UNKNOWN; this came in its place.
+    /// Version 1: the protocol is this text rather than TCP4, TCP6 or UNKNOWN.
     BadProtocol(String),
-    /// Version 1: not two addresses and two ports with one space between them.
+    /// Version 1: the fields are not two addresses and two ports separated by single spaces.
     BadFields,
-    /// An address is none, or is of the wrong family.
+    /// An address is invalid or of the wrong family.
     BadAddress(Side, String),
-    /// Version 1: a port is no number from 0 to 65535 without leading zeros.
+    /// Version 1: a port is not a number from 0 to 65535 without leading zeros.
     BadPort(Side, String),
-    /// Version 2: the version is not 2.
+    /// Version 2: the version field is not 2.
     BadVersion(u8),
-    /// Version 2: neither LOCAL (0) nor PROXY (1).
+    /// Version 2: the command is neither LOCAL (0) nor PROXY (1).
     BadCommand(u8),
-    /// Version 2: no known address family.
+    /// Version 2: unknown address family.
     BadFamily(u8),
-    /// Version 2: no known transport.
+    /// Version 2: unknown transport.
     BadTransport(u8),
-    /// Version 2: longer than 536 bytes and 2 KiB of values; the length in all.
+    /// Version 2: the header is longer than 536 bytes and 2 KiB of values. The field is the total
+    /// length.
     TooLong(usize),
-    /// Version 2: the header has so many bytes after its first 16, and the addresses alone need more.
+    /// Version 2: too few bytes for the addresses. The field is the number of bytes after the first
+    /// 16.
     AddressesCut(usize),
-    /// Version 2: a value of this type goes beyond the header's end, or its own head does (`None`).
+    /// Version 2: a value of this type, or the type and length of a value (`None`), exceeds the
+    /// header.
     ValueCut(Option<u8>),
-    /// Version 2: the checksum has not four bytes.
+    /// Version 2: the checksum is not four bytes long.
     BadChecksumLength(usize),
     /// Version 2: the checksum is wrong.
     BadChecksum {
-        /// What the header says.
+        /// Checksum in the header.
         said: u32,
-        /// What it is.
+        /// Checksum computed from the header.
         is: u32,
     },
 }
 
-/// Whose address it is.
+/// Owner of an address in an error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Side {
-    /// The client's.
+    /// The client.
     Source,
-    /// The one that the client connected to.
+    /// The server that the client connected to.
     Destination,
 }
 

@@ -1,7 +1,9 @@
-//! The PROXY protocol, versions 1 and 2: a proxy tells the server behind it who the client is.
+//! The PROXY protocol, versions 1 and 2: a proxy sends the client's address to the server behind
+//! it.
 //!
-//! [`behind_proxy`] receives headers, for listeners; [`announced`] sends one, for connectors; [`Header::parse`] and
-//! [`Header::encode`] are the format alone, after HAProxy's `proxy-protocol.txt`.
+//! [`behind_proxy`] receives headers on a listener's connections. [`announced`] sends a header on a
+//! connector's connections. [`Header::parse`] and [`Header::encode`] convert headers without a
+//! connection. The format is that of HAProxy's `proxy-protocol.txt`.
 
 mod header;
 mod receiving;

@@ -1,32 +1,39 @@
-//! Receiving headers: the protocol is built when the header is in, and knows the addresses that it tells of.
+//! Receiving headers. The protocol is built after the header has arrived and sees the header's
+//! addresses.
 
 use std::time::Duration;
 
 use crate::proxy_protocol::{Header, HeaderError, TrustedProxies};
 use crate::{Address, Factory, Layer, LayerContext, LayerError, Protocol, Reactor, Reason};
 
-/// From whom headers are taken, and how long that may last.
+/// Options for receiving headers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ProxyOptions {
-    /// Who may send headers; connections of others end.
+    /// Peers that may send headers. Connections of other peers are closed.
     pub trusted: TrustedProxies,
-    /// How long the header may take, from the connection's begin. Default: 5 s.
+    /// Time limit for the complete header, from the accept on. Default: 5 s.
     pub timeout: Duration,
 }
 
 impl ProxyOptions {
-    /// Takes headers from these peers.
+    /// Creates options that accept headers from these peers.
     pub fn from(trusted: TrustedProxies) -> ProxyOptions {
         ProxyOptions { trusted, timeout: Duration::from_secs(5) }
     }
 }
 
-/// For a listener behind a proxy: every connection begins with a PROXY header, of version 1 or 2. Peer and host are those of the
-/// header from [`Factory::build_protocol`] and `connection_made` on; with LOCAL and UNKNOWN they are the connection's own. A wrong
-/// header, none in time, or a peer that is not trusted ends that connection with a [`HeaderError`]. (Twisted:
+/// Makes each connection of a listener expect a PROXY header, of version 1 or 2. (Twisted:
 /// `HAProxyWrappingFactory`, where `connectionMade` still sees the proxy.)
 ///
-/// The [`Header`] itself, with its values, is [attached](crate::Transport::extension) to the connection:
+/// The header's addresses are the peer and host from [`Factory::build_protocol`] and
+/// `connection_made` on. With LOCAL and UNKNOWN, the connection keeps its own addresses. The
+/// connection ends with a [`HeaderError`] if
+///
+/// - the header is invalid;
+/// - the header is not complete within the time limit;
+/// - the peer is not trusted.
+///
+/// The [`Header`], with its values, is [attached](crate::Transport::extension) to the connection:
 ///
 /// ```
 /// use twistor::proxy_protocol::Header;
@@ -57,14 +64,14 @@ impl ProxyOptions {
 /// twistor::Reactor::new().unwrap().listen_tcp("127.0.0.1:0", echo).unwrap();
 /// # Ok::<(), twistor::proxy_protocol::ParseTrustedError>(())
 /// ```
-pub fn behind_proxy<F: Factory>(factory: F, receiving: ProxyOptions) -> ProxyFactory<F> {
-    ProxyFactory { factory, receiving }
+pub fn behind_proxy<F: Factory>(factory: F, options: ProxyOptions) -> ProxyFactory<F> {
+    ProxyFactory { factory, options }
 }
 
-/// See [`behind_proxy`].
+/// Factory returned by [`behind_proxy`].
 pub struct ProxyFactory<F> {
     factory: F,
-    receiving: ProxyOptions,
+    options: ProxyOptions,
 }
 
 impl<F: Factory> Factory for ProxyFactory<F> {
@@ -75,7 +82,7 @@ impl<F: Factory> Factory for ProxyFactory<F> {
     fn layers(&mut self, reactor: &mut Reactor, peer: &Address) -> Vec<Box<dyn Layer>> {
         reactor.await_addresses();
         let mut layers = self.factory.layers(reactor, peer);
-        layers.insert(0, Box::new(ReceiveProxyHeader::new(self.receiving.clone())));
+        layers.insert(0, Box::new(ReceiveProxyHeader::new(self.options.clone())));
         layers
     }
 
@@ -88,22 +95,22 @@ impl<F: Factory> Factory for ProxyFactory<F> {
     }
 }
 
-/// Takes the header from the begin of one connection.
+/// Layer that reads the header of one connection.
 pub struct ReceiveProxyHeader {
-    receiving: ProxyOptions,
+    options: ProxyOptions,
     state: State,
 }
 
 enum State {
-    /// What came of the header.
+    /// The part of the header that was received so far.
     Waiting(Vec<u8>),
     Done,
 }
 
 impl ReceiveProxyHeader {
-    /// Waits for a header.
-    pub fn new(receiving: ProxyOptions) -> ReceiveProxyHeader {
-        ReceiveProxyHeader { receiving, state: State::Waiting(Vec::new()) }
+    /// Creates a layer that expects a header.
+    pub fn new(options: ProxyOptions) -> ReceiveProxyHeader {
+        ReceiveProxyHeader { options, state: State::Waiting(Vec::new()) }
     }
 
     fn refuse(&mut self, below: &mut LayerContext<'_>, error: HeaderError) {
@@ -117,16 +124,16 @@ impl ReceiveProxyHeader {
 impl Layer for ReceiveProxyHeader {
     fn started(&mut self, below: &mut LayerContext<'_>) {
         let peer = below.peer();
-        match self.receiving.trusted.has(&peer) {
-            true => below.set_timer(self.receiving.timeout),
+        match self.options.trusted.has(&peer) {
+            true => below.set_timer(self.options.timeout),
             false => self.refuse(below, HeaderError::NotTrusted(peer)),
         }
     }
 
     fn data_received(&mut self, below: &mut LayerContext<'_>, data: &[u8]) {
-        let State::Waiting(begun) = &mut self.state else { return below.pass_up(data) };
-        begun.extend_from_slice(data);
-        match Header::parse(begun) {
+        let State::Waiting(received) = &mut self.state else { return below.pass_up(data) };
+        received.extend_from_slice(data);
+        match Header::parse(received) {
             Ok(None) => {}
             Ok(Some((header, length))) => {
                 if let Some((client, server)) = header.addresses.clone() {
@@ -135,7 +142,7 @@ impl Layer for ReceiveProxyHeader {
                 below.insert_extension(header);
                 below.cancel_timer();
                 below.ready();
-                below.pass_up(begun.get(length..).unwrap_or_default());
+                below.pass_up(received.get(length..).unwrap_or_default());
                 self.state = State::Done;
             }
             Err(error) => self.refuse(below, error),
@@ -145,14 +152,14 @@ impl Layer for ReceiveProxyHeader {
     fn read_ended(&mut self, below: &mut LayerContext<'_>) {
         match &self.state {
             State::Done => below.pass_eof_up(),
-            // A proxy that looks whether somebody listens.
-            State::Waiting(begun) if begun.is_empty() => below.close(None),
+            // A health check of the proxy: it connects and closes without sending anything.
+            State::Waiting(received) if received.is_empty() => below.close(None),
             State::Waiting(_) => self.refuse(below, HeaderError::Ended),
         }
     }
 
     fn timer_expired(&mut self, below: &mut LayerContext<'_>) {
-        self.refuse(below, HeaderError::TimedOut(self.receiving.timeout));
+        self.refuse(below, HeaderError::TimedOut(self.options.timeout));
     }
 
     fn connection_lost(&mut self, _: &mut Reactor, _: &Reason) {
@@ -160,5 +167,5 @@ impl Layer for ReceiveProxyHeader {
     }
 }
 
-/// The layer's name in its errors.
+/// Name of the layer in its errors.
 const NAME: &str = "PROXY header";

@@ -1,10 +1,11 @@
-//! Sending a header, to a server that expects one.
+//! Sending headers to a server that expects them.
 
 use crate::proxy_protocol::Header;
 use crate::{Factory, Layer, LayerContext, Layered, layered};
 
-/// For a connector to a server that expects PROXY headers: each connection begins with one. Whoever forwards for several clients makes
-/// a factory for each, as [`PortForward`](crate::policy::PortForward) does.
+/// Makes each connection of a connector begin with a PROXY header, for servers that expect one. To
+/// forward several clients, use one factory for each, as
+/// [`PortForward`](crate::policy::PortForward) does.
 ///
 /// ```
 /// use twistor::proxy_protocol::{Header, Version, announced};
@@ -21,13 +22,13 @@ pub fn announced<F: Factory>(factory: F, header: Header) -> Layered<F, impl FnMu
     layered(factory, move || SendProxyHeader::new(&header))
 }
 
-/// Sends a header before everything else.
+/// Layer that sends a header before all other data.
 pub struct SendProxyHeader {
     bytes: Vec<u8>,
 }
 
 impl SendProxyHeader {
-    /// Sends this one.
+    /// Creates a layer that sends `header`.
     pub fn new(header: &Header) -> SendProxyHeader {
         SendProxyHeader { bytes: header.encode() }
     }

@@ -1,4 +1,4 @@
-//! Who may send headers.
+//! Peers that may send headers.
 
 use crate::escape::Escaped;
 use std::fmt;
@@ -7,7 +7,8 @@ use std::str::FromStr;
 
 use crate::Address;
 
-/// The peers that may send PROXY headers: whoever else could claim any address. There is no default.
+/// Peers that may send PROXY headers. There is no default, because a sender of headers can claim
+/// any client address.
 ///
 /// ```
 /// use twistor::proxy_protocol::TrustedProxies;
@@ -26,34 +27,34 @@ pub struct TrustedProxies {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Network {
     address: IpAddr,
-    /// How many bits have to be the same.
+    /// Number of leading bits that must be equal.
     prefix: u32,
 }
 
-/// A list of trusted peers that cannot be read.
+/// Error of parsing [`TrustedProxies`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ParseTrustedError {
-    /// The part that is wrong.
+    /// The invalid part of the list.
     pub text: String,
-    /// What is wrong with it.
+    /// Reason why it is invalid.
     pub why: &'static str,
 }
 
 impl TrustedProxies {
-    /// Every peer: for a port that nobody but the proxy can reach.
+    /// Trusts every peer. Only for ports that the proxy alone can reach.
     pub fn everybody() -> TrustedProxies {
         let all = |address: [u8; 4]| Network { address: address.into(), prefix: 0 };
         let six = Network { address: IpAddr::from([0u16; 8]), prefix: 0 };
         TrustedProxies { networks: vec![all([0; 4]), six], unix: true }
     }
 
-    /// These addresses alone.
+    /// Trusts only these addresses.
     pub fn addresses(addresses: impl IntoIterator<Item = IpAddr>) -> TrustedProxies {
         let networks = addresses.into_iter().map(|address| Network::one(address.to_canonical()));
         TrustedProxies { networks: networks.collect(), unix: false }
     }
 
-    /// Whether this peer is among them. An IPv4 address counts as such, however an IPv6 socket shows it.
+    /// Returns whether this peer is trusted. IPv4-mapped addresses of IPv6 sockets count as IPv4.
     pub fn has(&self, peer: &Address) -> bool {
         match peer.ip() {
             Some(ip) => self.networks.iter().any(|network| network.has(ip.to_canonical())),
@@ -67,7 +68,7 @@ impl Network {
         Network { address, prefix: if address.is_ipv4() { 32 } else { 128 } }
     }
 
-    /// An IPv4-mapped network as IPv4, because peers are compared in that form.
+    /// Converts an IPv4-mapped network to IPv4, because peers are compared in that form.
     fn canonical(self) -> Network {
         match (self.address.to_canonical(), self.prefix.checked_sub(MAPPED_PREFIX)) {
             (address @ IpAddr::V4(_), Some(prefix)) if self.address.is_ipv6() => Network { address, prefix },
@@ -93,11 +94,16 @@ impl Network {
     }
 }
 
-/// IP addresses, networks as `10.0.0.0/8`, and `unix` for peers of UNIX sockets, with commas between them; at least one.
+/// Parses a comma-separated list of at least one IP address, network (`10.0.0.0/8`) or `unix`,
+/// which stands for peers of UNIX sockets.
 ///
-/// A network of IPv4-mapped addresses is the IPv4 network: `::ffff:10.0.0.0/104` is `10.0.0.0/8`. A shorter prefix than 96
-/// is refused for it. Other IPv6 networks, `::/0` too, have no IPv4 peers. Refused as well: a network whose address has bits
-/// set beyond its prefix (`10.0.0.1/8`), which could mean one host or the whole network.
+/// A network of IPv4-mapped addresses is the IPv4 network: `::ffff:10.0.0.0/104` is `10.0.0.0/8`.
+/// Other IPv6 networks, including `::/0`, contain no IPv4 peers.
+///
+/// Errors:
+/// - A network of IPv4-mapped addresses has a prefix shorter than 96.
+/// - A network's address has bits set beyond its prefix (`10.0.0.1/8`). It could mean one host or
+///   the whole network.
 impl FromStr for TrustedProxies {
     type Err = ParseTrustedError;
 
@@ -154,7 +160,7 @@ impl fmt::Display for ParseTrustedError {
 
 impl std::error::Error for ParseTrustedError {}
 
-/// Bits before the IPv4 address in an IPv4-mapped one.
+/// Number of bits before the IPv4 address in an IPv4-mapped address.
 const MAPPED_PREFIX: u32 = 96;
 
 #[cfg(test)]

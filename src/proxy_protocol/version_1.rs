@@ -10,20 +10,20 @@ pub(in crate::proxy_protocol) fn parse(data: &[u8]) -> Result<Option<(Header, us
     if data.get(..known) != PREFIX.get(..known) {
         return Err(HeaderError::Missing);
     }
-    let within = data.get(..LONGEST).unwrap_or(data);
+    let within = data.get(..MAX_LENGTH).unwrap_or(data);
     let Some(end) = within.windows(2).position(|pair| pair == b"\r\n") else {
-        return if data.len() < LONGEST { Ok(None) } else { Err(HeaderError::LineTooLong) };
+        return if data.len() < MAX_LENGTH { Ok(None) } else { Err(HeaderError::LineTooLong) };
     };
     let line = data.get(PREFIX.len()..end).ok_or(HeaderError::Missing)?;
     let addresses = parse_fields(line)?;
     Ok(Some((Header { version: Version::One, addresses, values: Vec::new() }, end + 2)))
 }
 
-/// What follows `PROXY `, without the end of the line.
+/// Parses the text between `PROXY ` and the end of the line.
 fn parse_fields(line: &[u8]) -> Result<Option<(Address, Address)>, HeaderError> {
     let mut fields = line.split(|byte| *byte == b' ');
     let is_good: fn(&IpAddr) -> bool = match fields.next().unwrap_or_default() {
-        // Whatever else stands there is to be ignored.
+        // The specification requires receivers to ignore the rest of the line.
         b"UNKNOWN" => return Ok(None),
         b"TCP4" => IpAddr::is_ipv4,
         b"TCP6" => IpAddr::is_ipv6,
@@ -49,7 +49,7 @@ fn parse_ip(field: &[u8]) -> Option<IpAddr> {
     std::str::from_utf8(field).ok()?.parse().ok()
 }
 
-/// Digits alone, and no leading zeros: what others could read in another way is refused.
+/// Accepts digits only, without leading zeros. Other parsers might read other forms differently.
 fn parse_port(field: &[u8]) -> Option<u16> {
     let leading_zero = field.len() > 1 && field.first() == Some(&b'0');
     if leading_zero || !field.iter().all(u8::is_ascii_digit) {
@@ -78,5 +78,5 @@ pub(in crate::proxy_protocol) fn encode(header: &Header) -> Vec<u8> {
 
 const PREFIX: &[u8] = b"PROXY ";
 
-/// With its end: the longest that the format allows.
-const LONGEST: usize = 107;
+/// Maximum length that the format allows, including CRLF.
+const MAX_LENGTH: usize = 107;

@@ -1,4 +1,4 @@
-//! Version 2: binary, with further values.
+//! Version 2: binary, with additional values (TLVs).
 
 use std::ffi::OsStr;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -12,7 +12,8 @@ pub(in crate::proxy_protocol) fn parse(data: &[u8]) -> Result<Option<(Header, us
     if data.get(..known) != SIGNATURE.get(..known) {
         return Err(HeaderError::Missing);
     }
-    // Each byte is judged when it is there, so that a piece of a header is refused for the same reason as all of it.
+    // Each byte is checked as soon as it is present, so that a partial header is refused for the
+    // same reason as the complete one.
     let Some(&version_command) = data.get(12) else { return Ok(None) };
     if version_command >> 4 != 2 {
         return Err(HeaderError::BadVersion(version_command >> 4));
@@ -31,15 +32,15 @@ pub(in crate::proxy_protocol) fn parse(data: &[u8]) -> Result<Option<(Header, us
         return Err(HeaderError::BadTransport(transport));
     }
     let (Some(&high), Some(&low)) = (data.get(14), data.get(15)) else { return Ok(None) };
-    let length = HEAD + usize::from(u16::from_be_bytes([high, low]));
-    if length > LONGEST {
+    let length = FIXED_LENGTH + usize::from(u16::from_be_bytes([high, low]));
+    if length > MAX_LENGTH {
         return Err(HeaderError::TooLong(length));
     }
     let Some(whole) = data.get(..length) else { return Ok(None) };
-    let rest = whole.get(HEAD..).unwrap_or_default();
+    let rest = whole.get(FIXED_LENGTH..).unwrap_or_default();
     let header = |addresses, values| Ok(Some((Header { version: Version::Two, addresses, values }, length)));
     if local {
-        // What else it says is to be ignored.
+        // Receivers must ignore the rest of a LOCAL header.
         return header(None, Vec::new());
     }
     let (addresses, used) = match (family, transport) {
@@ -50,7 +51,7 @@ pub(in crate::proxy_protocol) fn parse(data: &[u8]) -> Result<Option<(Header, us
     header(addresses, parse_values(whole, values)?)
 }
 
-/// Both addresses of a family that has them.
+/// Parses both addresses. The family must be one that has addresses.
 fn parse_addresses(family: u8, transport: u8, rest: &[u8]) -> Result<(Address, Address), HeaderError> {
     let block = rest.get(..address_length(family)).ok_or(HeaderError::AddressesCut(rest.len()))?;
     if family == UNIX {
@@ -60,7 +61,7 @@ fn parse_addresses(family: u8, transport: u8, rest: &[u8]) -> Result<(Address, A
     let (ips, ports) = block.split_at(block.len() - 4);
     let (source, destination) = ips.split_at(ips.len() / 2);
     let address = |ip: &[u8], port: usize| {
-        // The block has the family's length, so all of it is there.
+        // The block has the family's length, so all indices are valid.
         let ip = match (<[u8; 4]>::try_from(ip), <[u8; 16]>::try_from(ip)) {
             (Ok(four), _) => IpAddr::V4(Ipv4Addr::from(four)),
             (_, Ok(six)) => IpAddr::V6(Ipv6Addr::from(six)),
@@ -73,7 +74,7 @@ fn parse_addresses(family: u8, transport: u8, rest: &[u8]) -> Result<(Address, A
     Ok((address(source, 0)?, address(destination, 2)?))
 }
 
-/// A path or an abstract name, filled up with NULs.
+/// Parses a path or an abstract name that is padded with NULs.
 fn unix(side: Side, bytes: &[u8]) -> Result<Address, HeaderError> {
     let used = bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
     let name = bytes.get(..used).unwrap_or_default();
@@ -86,7 +87,7 @@ fn unix(side: Side, bytes: &[u8]) -> Result<Address, HeaderError> {
     Ok(Address::Unix(address))
 }
 
-/// The values after the addresses. The checksum, where there is one, is over all of the header.
+/// Parses the values after the addresses. A checksum covers the whole header.
 fn parse_values(whole: &[u8], mut rest: &[u8]) -> Result<Vec<Value>, HeaderError> {
     let mut values = Vec::new();
     while !rest.is_empty() {
@@ -98,8 +99,8 @@ fn parse_values(whole: &[u8], mut rest: &[u8]) -> Result<Vec<Value>, HeaderError
             CHECKSUM => {
                 let four = <[u8; 4]>::try_from(bytes).map_err(|_| HeaderError::BadChecksumLength(length))?;
                 let said = u32::from_be_bytes(four);
-                let place = whole.len() - rest.len() - 4;
-                let is = checksum(whole, place);
+                let offset = whole.len() - rest.len() - 4;
+                let is = checksum(whole, offset);
                 if said != is {
                     return Err(HeaderError::BadChecksum { said, is });
                 }
@@ -115,34 +116,35 @@ pub(in crate::proxy_protocol) fn encode(header: &Header) -> Vec<u8> {
     let mut bytes = SIGNATURE.to_vec();
     let block = header.addresses.as_ref().map(encode_addresses);
     let (kind, block) = block.unwrap_or_default();
-    // Receivers ignore what LOCAL says, so values without addresses are those of PROXY with UNSPEC.
+    // Receivers ignore the content of LOCAL, so values without addresses are sent as PROXY with
+    // UNSPEC.
     let proxied = header.addresses.is_some() || !header.values.is_empty();
     bytes.extend([if proxied { 0x21 } else { 0x20 }, kind, 0, 0]);
     bytes.extend(block);
     for Value { kind, bytes: value } in &header.values {
         let is_own = *kind == CHECKSUM || *kind == PADDING;
-        // The limit of the whole keeps the length within two bytes.
-        if !is_own && bytes.len() + 3 + value.len() <= LONGEST {
+        // The maximum length guarantees that the value's length fits into two bytes.
+        if !is_own && bytes.len() + 3 + value.len() <= MAX_LENGTH {
             let [high, low] = (value.len() as u16).to_be_bytes();
             bytes.extend([*kind, high, low]);
             bytes.extend(value);
         }
     }
-    let summed = bytes.len() + CHECKSUM_VALUE <= LONGEST;
+    let summed = bytes.len() + CHECKSUM_VALUE <= MAX_LENGTH;
     if summed {
         bytes.extend([CHECKSUM, 0, 4, 0, 0, 0, 0]);
     }
-    let length = ((bytes.len() - HEAD) as u16).to_be_bytes();
-    bytes[14..HEAD].copy_from_slice(&length);
+    let length = ((bytes.len() - FIXED_LENGTH) as u16).to_be_bytes();
+    bytes[14..FIXED_LENGTH].copy_from_slice(&length);
     if summed {
-        let place = bytes.len() - 4;
-        let sum = checksum(&bytes, place);
-        bytes[place..].copy_from_slice(&sum.to_be_bytes());
+        let offset = bytes.len() - 4;
+        let sum = checksum(&bytes, offset);
+        bytes[offset..].copy_from_slice(&sum.to_be_bytes());
     }
     bytes
 }
 
-/// Family and transport, and the addresses.
+/// Returns the byte with family and transport, and the encoded addresses.
 fn encode_addresses((source, destination): &(Address, Address)) -> (u8, Vec<u8>) {
     let mut block = Vec::new();
     let ips = |source: &SocketAddr, destination: &SocketAddr, transport: u8| {
@@ -193,9 +195,9 @@ fn address_length(family: u8) -> usize {
     }
 }
 
-/// CRC32c of a header whose checksum, at this place, counts as zeros.
-fn checksum(header: &[u8], place: usize) -> u32 {
-    let zeroed = place..place + 4;
+/// Computes the CRC32c of a header, in which the checksum at `offset` counts as zeros.
+fn checksum(header: &[u8], offset: usize) -> u32 {
+    let zeroed = offset..offset + 4;
     let bytes =
         header.iter().enumerate().map(|(index, byte)| if zeroed.contains(&index) { 0 } else { *byte });
     !bytes.fold(u32::MAX, |sum, byte| {
@@ -205,11 +207,12 @@ fn checksum(header: &[u8], place: usize) -> u32 {
 
 pub(in crate::proxy_protocol) const SIGNATURE: &[u8; 12] = b"\r\n\r\n\0\r\nQUIT\n";
 
-/// Signature, version and command, family and transport, length.
-const HEAD: usize = 16;
+/// Length of signature, version and command, family and transport, and length field.
+const FIXED_LENGTH: usize = 16;
 
-/// What is read at the most: the 536 bytes that every receiver has to take, and some for certificates and names.
-const LONGEST: usize = 536 + 2048;
+/// Maximum header length: the 536 bytes that every receiver must accept, and room for certificates
+/// and names.
+const MAX_LENGTH: usize = 536 + 2048;
 
 const UNIX: u8 = 3;
 const UNIX_PATH: usize = 108;
@@ -218,12 +221,12 @@ const DATAGRAM: u8 = 2;
 
 /// `PP2_TYPE_CRC32C`.
 const CHECKSUM: u8 = 3;
-/// With its type and length.
+/// Length of the checksum value with its type and length.
 const CHECKSUM_VALUE: usize = 7;
 /// `PP2_TYPE_NOOP`.
 const PADDING: u8 = 4;
 
-/// The polynomial of CRC32c, reflected.
+/// Polynomial of CRC32c, reflected.
 const CASTAGNOLI: u32 = 0x82f6_3b78;
 
 #[cfg(test)]
@@ -232,7 +235,7 @@ mod tests {
 
     #[test]
     fn the_checksum_is_crc32c_with_zeros_in_its_own_place() {
-        // The check value of the catalogue of CRCs, and RFC 3720, B.4.
+        // The check value of the CRC catalogue, and RFC 3720, B.4.
         assert_eq!(checksum(b"123456789", 100), 0xe306_9283);
         assert_eq!(checksum(&[0; 32], 28), 0x8a91_36aa);
         let mut ones = [0xff; 32];
