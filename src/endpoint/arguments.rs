@@ -1,4 +1,4 @@
-//! What stands behind the prefix, for those that make an endpoint of it.
+//! Arguments after the prefix, for parsers of endpoints.
 
 use crate::escape::Escaped;
 use std::collections::VecDeque;
@@ -14,8 +14,10 @@ use crate::net::zone::{Literal, Zone};
 use crate::reactor::literal_address;
 use crate::{Error, ListenTcp};
 
-/// The arguments of an endpoint's text. Whoever parses takes them by name, each once; what nobody took is an error
-/// in the end, and so is what was given twice.
+/// Arguments of an endpoint's text.
+///
+/// A parser takes each argument once, by name. Arguments that are given twice or are not taken are
+/// errors.
 ///
 /// ```
 /// use twistor::endpoint::{Argument, Arguments};
@@ -31,17 +33,17 @@ use crate::{Error, ListenTcp};
 /// ```
 #[derive(Clone, Debug)]
 pub struct Arguments {
-    /// All of it, for errors.
+    /// The whole text, for error messages.
     text: Arc<str>,
     prefix: Piece,
-    /// Those without a key, in order.
+    /// Positional arguments, in order.
     plain: VecDeque<Piece>,
     keyed: Vec<(Piece, Piece)>,
-    /// The names that were asked for.
+    /// Names of all arguments that the parser asked for.
     known: Vec<String>,
 }
 
-/// One argument, with its name and its place: what a reader makes a value of.
+/// An argument with its name and position. Its methods convert the value.
 #[derive(Clone, Debug)]
 pub struct Argument {
     text: Arc<str>,
@@ -51,10 +53,11 @@ pub struct Argument {
 }
 
 impl Arguments {
-    /// Takes a text apart.
+    /// Splits a text into arguments.
     ///
     /// # Errors
-    /// When it ends with a lonely backslash, or begins with a key.
+    /// - The text ends with an unescaped backslash.
+    /// - The text begins with a key.
     pub fn of(text: &str) -> Result<Arguments, ParseError> {
         Arguments::from_parts(text.into(), split(text)?, Vec::new())
     }
@@ -84,35 +87,40 @@ impl Arguments {
         }
     }
 
-    /// What the text begins with: the kind of endpoint.
+    /// The kind of endpoint, with which the text begins.
     pub fn prefix(&self) -> &str {
         &self.prefix.text
     }
 
-    /// Whether there is an argument with the key `name` which nobody took yet.
+    /// Returns whether an argument with the key `name` is left.
     pub fn has(&self, name: &str) -> bool {
         self.keyed.iter().any(|(key, _)| key.text == name)
     }
 
-    /// Whether there are so many arguments without a key which nobody took yet, or more.
+    /// Returns whether at least `plain` positional arguments are left.
     pub fn counts(&self, plain: usize) -> bool {
         self.plain.len() >= plain
     }
 
-    /// Whether the arguments without a key that are left begin with `HOST:PORT`, and not with a port.
+    /// Returns whether the remaining positional arguments begin with `HOST:PORT` rather than with a
+    /// port.
     pub(super) fn begins_with_host(&self) -> bool {
         self.plain.len() >= 2 && self.plain.front().is_some_and(|first| !is_number(&first.text))
     }
 
-    /// Whether a port is all that is left without a key, where a host has to stand before it.
+    /// Returns whether a port is the only positional argument left, in a place where a host is
+    /// required before it.
     pub(super) fn is_port_alone(&self) -> bool {
         self.plain.len() == 1 && !self.has("port") && self.plain.iter().all(|first| is_number(&first.text))
     }
 
-    /// The next argument without a key, or that with the key `name`.
+    /// Takes the next positional argument, or the argument with the key `name`, and converts it
+    /// with `read`.
     ///
     /// # Errors
-    /// When it is missing, given twice, or `read` does not like it.
+    /// - The argument is missing.
+    /// - The argument is given twice.
+    /// - `read` fails.
     pub fn required<T>(
         &mut self,
         name: &str,
@@ -121,7 +129,8 @@ impl Arguments {
         self.required_as(name, "it is missing", read)
     }
 
-    /// As [`required`](Arguments::required); what is missing is said with the form to write.
+    /// Like [`required`](Arguments::required), but the error for a missing argument shows the form
+    /// to write.
     pub(super) fn required_in<T>(
         &mut self,
         form: &str,
@@ -140,7 +149,7 @@ impl Arguments {
         if let Some(value) = self.optional(name, read)? {
             return Ok(value);
         }
-        // Perhaps it is there, mistyped.
+        // The argument may be present but misspelled.
         match self.keyed.iter().find(|(key, _)| is_near(&key.text, name)) {
             Some((key, _)) => {
                 let why = format!("{} has no such argument; did you mean {name}?", self.prefix());
@@ -150,10 +159,11 @@ impl Arguments {
         }
     }
 
-    /// The same, if it is there.
+    /// Takes the next positional argument, or the argument with the key `name`, if there is one.
     ///
     /// # Errors
-    /// When it is given twice, or `read` does not like it.
+    /// - The argument is given twice.
+    /// - `read` fails.
     pub fn optional<T>(
         &mut self,
         name: &str,
@@ -163,10 +173,11 @@ impl Arguments {
         self.take(name, plain, read)
     }
 
-    /// The argument with the key `name`, if it is there.
+    /// Takes the argument with the key `name`, if there is one.
     ///
     /// # Errors
-    /// When it is given twice, or `read` does not like it.
+    /// - The argument is given twice.
+    /// - `read` fails.
     pub fn key<T>(
         &mut self,
         name: &str,
@@ -198,11 +209,11 @@ impl Arguments {
         read(&argument).map(Some)
     }
 
-    /// What is left, as an endpoint of its own: for those that wrap another (`haproxy:tcp:80`). Take your own
-    /// arguments before.
+    /// Takes all remaining arguments as an endpoint of its own, for endpoints that wrap another
+    /// (`haproxy:tcp:80`). The wrapper must take its own arguments first.
     ///
     /// # Errors
-    /// When no kind of endpoint is left.
+    /// The remaining arguments do not begin with a kind of endpoint.
     pub fn nested(&mut self) -> Result<Arguments, ParseError> {
         let plain = std::mem::take(&mut self.plain).into_iter().map(Part::Plain);
         let keyed =
@@ -210,10 +221,10 @@ impl Arguments {
         Arguments::from_parts(Arc::clone(&self.text), plain.chain(keyed), self.known.clone())
     }
 
-    /// Looks whether everything was taken.
+    /// Checks that all arguments were taken.
     ///
     /// # Errors
-    /// Names the first argument that nobody took, and those that could have stood there.
+    /// Names the first argument that was not taken, and the known names.
     pub fn finish(&self) -> Result<(), ParseError> {
         if let Some(surplus) = self.plain.front() {
             let why = format!("\"{}\" is one argument too many", Escaped(&surplus.text));
@@ -222,12 +233,13 @@ impl Arguments {
         self.keyed.first().map_or(Ok(()), |(key, _)| Err(self.unknown(key)))
     }
 
-    /// An error about the whole: two arguments that do not go together, say.
+    /// Creates an error about the whole text, for example about two arguments that exclude each
+    /// other.
     pub fn bad(&self, why: impl Into<String>) -> ParseError {
         self.wrong(self.prefix.position, None, why.into())
     }
 
-    /// An error about an argument that is not there, at the end of the text.
+    /// Creates an error about a missing argument. Its position is the end of the text.
     pub fn missing(&self, name: &str, why: impl Into<String>) -> ParseError {
         self.wrong(self.text.len(), Some(name), why.into())
     }
@@ -241,19 +253,20 @@ impl Arguments {
         self.known.iter().map(String::as_str)
     }
 
-    /// An error about a prefix that is none of `prefixes`. `instead` says what it is a kind of.
+    /// Creates an error about a prefix that is not in `prefixes`. `instead` names the kind of
+    /// endpoint that it is.
     pub(super) fn unknown_prefix<'a>(
         &self,
         prefixes: impl Iterator<Item = &'a str> + Clone,
         instead: Option<&str>,
     ) -> ParseError {
-        let what = match (self.text.is_empty(), self.prefix(), instead) {
+        let problem = match (self.text.is_empty(), self.prefix(), instead) {
             (true, ..) => "it is empty",
             (_, "", _) => "the kind of endpoint is missing",
             (_, _, Some(instead)) => instead,
             _ => "there is no such kind of endpoint",
         };
-        let why = format!("{what}; {}", known(self.prefix(), prefixes));
+        let why = format!("{problem}; {}", known(self.prefix(), prefixes));
         self.wrong(self.prefix.position, Some(self.prefix()), why)
     }
 
@@ -266,19 +279,19 @@ fn is_number(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
 }
 
-/// Readers: what an argument can be.
+/// Conversions of the value.
 impl Argument {
-    /// What it is called.
+    /// Name of the argument.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// As it stands there, without the escapes.
+    /// The value without escapes.
     pub fn value(&self) -> &str {
         &self.value
     }
 
-    /// An error that names this argument and its place.
+    /// Creates an error about this argument at its position.
     pub fn bad(&self, why: impl Into<String>) -> ParseError {
         ParseError {
             text: self.text.to_string(),
@@ -288,30 +301,31 @@ impl Argument {
         }
     }
 
-    /// Any text but none.
+    /// Returns the value as text.
     ///
     /// # Errors
-    /// When it is empty.
+    /// The value is empty.
     pub fn text(&self) -> Result<String, ParseError> {
         if self.value.is_empty() { Err(self.bad("it is empty")) } else { Ok(self.value.clone()) }
     }
 
-    /// A number in digits.
+    /// Parses a decimal number.
     ///
     /// # Errors
-    /// When it is none, or does not fit into the type.
+    /// - The value has other characters than digits.
+    /// - The number does not fit into the type.
     pub fn number<N: FromStr>(&self) -> Result<N, ParseError> {
         let shown = Escaped(&self.value);
         if !is_number(&self.value) {
-            return Err(self.bad(format!("\"{shown}\" is no number")));
+            return Err(self.bad(format!("\"{shown}\" is not a number")));
         }
         self.value.parse().map_err(|_| self.bad(format!("{shown} is too large")))
     }
 
-    /// A port, 0 to 65535.
+    /// Parses a port from 0 to 65535.
     ///
     /// # Errors
-    /// When it is none.
+    /// The value is not a port.
     pub fn port(&self) -> Result<u16, ParseError> {
         if !is_number(&self.value) && self.ip().is_ok() {
             let address = match self.value.contains(':') && !self.value.starts_with('[') {
@@ -323,10 +337,10 @@ impl Argument {
         self.number()
     }
 
-    /// The port of a peer, 1 to 65535.
+    /// Parses the port of a peer, from 1 to 65535.
     ///
     /// # Errors
-    /// When it is none.
+    /// The value is not a port or is 0.
     pub fn port_of_peer(&self) -> Result<u16, ParseError> {
         match self.port()? {
             0 => Err(self.bad("port 0 cannot be connected to")),
@@ -334,10 +348,10 @@ impl Argument {
         }
     }
 
-    /// Octal permissions of a file, `660` or `0660`; 777 at most.
+    /// Parses octal file permissions, such as `660` or `0660`, up to 777.
     ///
     /// # Errors
-    /// When they are none.
+    /// The value is not such a number.
     pub fn mode(&self) -> Result<u32, ParseError> {
         let octal = (1..=4).contains(&self.value.len())
             && self.value.bytes().all(|byte| (b'0'..=b'7').contains(&byte));
@@ -347,29 +361,31 @@ impl Argument {
         }
     }
 
-    /// A time in seconds (`5`, `0.25`), or with units (`250ms`, `1h30m`: ns, us, ms, s, m, h, d); a year at most.
+    /// Parses a time in seconds (`5`, `0.25`) or with units (`250ms`, `1h30m`: ns, us, ms, s, m, h,
+    /// d). The limit is 366 days.
     ///
     /// # Errors
-    /// When it is none.
+    /// The value is not such a time.
     pub fn seconds(&self) -> Result<Duration, ParseError> {
         duration::parse(&self.value).map_err(|why| self.bad(why))
     }
 
-    /// The same, but not nothing: a limit that would be over before anything happens.
+    /// Parses a time greater than zero, for limits that must not expire at once. See
+    /// [`seconds`](Argument::seconds).
     ///
     /// # Errors
-    /// When it is none.
+    /// The value is not such a time.
     pub fn positive_seconds(&self) -> Result<Duration, ParseError> {
         match self.seconds()? {
-            Duration::ZERO => Err(self.bad("it has to be more than nothing")),
+            Duration::ZERO => Err(self.bad("it must be greater than 0")),
             time => Ok(time),
         }
     }
 
-    /// `yes` or `no`; `true`, `false`, `1`, `0`, `on` and `off` are understood as well.
+    /// Parses a flag: `yes` or `no`, and also `true`, `false`, `1`, `0`, `on` or `off`.
     ///
     /// # Errors
-    /// When it is neither.
+    /// The value is none of these.
     pub fn flag(&self) -> Result<bool, ParseError> {
         match self.value.as_str() {
             "yes" | "true" | "1" | "on" => Ok(true),
@@ -378,15 +394,15 @@ impl Argument {
         }
     }
 
-    /// An IP address, IPv6 with brackets or without; `localhost` is 127.0.0.1.
+    /// Parses an IP address without a zone. IPv6 may have brackets, and `localhost` is 127.0.0.1.
     ///
     /// # Errors
-    /// When it is none.
+    /// The value is not an IP address, or has a zone.
     pub fn ip(&self) -> Result<IpAddr, ParseError> {
         match Literal::read(self.without_brackets()) {
             Some(Ok(Literal::Ip(address))) => Ok(address),
             Some(Ok(Literal::Zoned(address, Zone::Index(0)))) => Ok(address.into()),
-            Some(Ok(Literal::Zoned(..))) => Err(self.bad("an address without a zone is wanted")),
+            Some(Ok(Literal::Zoned(..))) => Err(self.bad("the address must not have a zone")),
             _ => self.socket_address(0).map(|address| address.ip()),
         }
     }
@@ -396,12 +412,15 @@ impl Argument {
         inner.unwrap_or(&self.value)
     }
 
-    /// An IP address, as [`Argument::ip`], to go with a port that was given apart. `fe80::1%2` has the number of an
-    /// interface, `fe80::1%eth0` its name, which has to be one of this machine's interfaces now. A link-local address
-    /// needs one of the two.
+    /// Parses an IP address, as [`Argument::ip`] does, and combines it with a separate port.
+    ///
+    /// A zone is the number of an interface (`fe80::1%2`) or its name (`fe80::1%eth0`). Named
+    /// interfaces must exist when the text is parsed. A link-local address needs a zone.
     ///
     /// # Errors
-    /// When it is none, or there is no such interface.
+    /// - The value is not an IP address.
+    /// - The interface does not exist.
+    /// - A link-local address has no zone.
     pub fn socket_address(&self, port: u16) -> Result<SocketAddr, ParseError> {
         if self.value == "localhost" {
             return Ok(SocketAddr::new(Ipv4Addr::LOCALHOST.into(), port));
@@ -409,14 +428,15 @@ impl Argument {
         match literal_address(self.without_brackets(), port) {
             Some(Ok(address)) => Ok(address),
             Some(Err(zone)) => Err(self.bad(format!("\"{}\": {zone}", Escaped(&self.value)))),
-            None => Err(self.bad(format!("\"{}\" is no IP address", Escaped(&self.value)))),
+            None => Err(self.bad(format!("\"{}\" is not an IP address", Escaped(&self.value)))),
         }
     }
 
-    /// An address of this machine: an IP address with a port, or alone, when the system chooses the port.
+    /// Parses a local address: an IP address with or without a port. Without a port, the kernel
+    /// chooses it.
     ///
     /// # Errors
-    /// When it is none.
+    /// The value is not such an address.
     pub fn local_address(&self) -> Result<SocketAddr, ParseError> {
         match self.value.parse::<ListenTcp>() {
             Ok(listen) => Ok(listen.address),
@@ -472,7 +492,7 @@ mod tests {
     #[test]
     fn bad_values_are_named() {
         for (text, why) in
-            [("", "\"\" is no number"), ("+1", "\"+1\" is no number"), ("65536", "65536 is too large")]
+            [("", "\"\" is not a number"), ("+1", "\"+1\" is not a number"), ("65536", "65536 is too large")]
         {
             assert_eq!(value(text, Argument::port), Err(why.to_owned()));
         }

@@ -1,4 +1,4 @@
-//! Endpoints of command lines, where a plain `host:port` is understood as well.
+//! Endpoints on command lines, where a plain `host:port` is accepted as well.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
@@ -7,8 +7,10 @@ use crate::net::zone::Literal;
 use crate::{BadAddress, ConnectTcp, Error, ListenTcp};
 
 impl Registry {
-    /// The server that an argument of a command line names: an endpoint's text, or an address alone, `IP:PORT`, with
-    /// `localhost` for 127.0.0.1, or `tcp://IP:PORT`. Text of a known kind of endpoint is never taken for an address.
+    /// Parses a server endpoint from a command-line argument.
+    ///
+    /// Accepted are an endpoint's text, `IP:PORT` and `tcp://IP:PORT`. `localhost` stands for
+    /// 127.0.0.1. A text that begins with a known kind of endpoint is never taken for an address.
     ///
     /// ```
     /// let registry = twistor::endpoint::Registry::default();
@@ -19,7 +21,7 @@ impl Registry {
     /// ```
     ///
     /// # Errors
-    /// What is wrong with it.
+    /// [`ParseError`] if the argument is none of these.
     pub fn server_from_cli(&self, text: &str) -> Result<Box<dyn ServerEndpoint>, ParseError> {
         if let Some(port) = port_alone(text) {
             return Err(advice(text, format!("the kind of endpoint is missing; did you mean tcp:{port}?")));
@@ -27,7 +29,7 @@ impl Registry {
         if text.parse::<Ipv6Addr>().is_ok() {
             return Err(advice(text, no_port(&format!("[{text}]"))));
         }
-        // A server of PROXY headers wraps an address as it does an endpoint.
+        // `haproxy:` accepts an address as well as an endpoint.
         if let Some(inner) = text.strip_prefix("haproxy:").filter(|inner| is_local(inner)) {
             let whole = self.server_from_string(&format!("haproxy:tcp:{inner}"));
             return whole.map_err(|error| ParseError {
@@ -36,20 +38,22 @@ impl Registry {
                 ..error
             });
         }
-        let (before, address) = url(text).unwrap_or(match text.strip_prefix("tcp:") {
+        let (offset, address) = url(text).unwrap_or(match text.strip_prefix("tcp:") {
             Some(rest) => ("tcp:".len(), rest),
             None => (0, text),
         });
-        // A host to listen on is an address of this machine. What has further arguments is an endpoint.
-        let plain = is_local(address) && (before != "tcp:".len() || !address.contains('='));
-        if plain || before == "tcp://".len() {
+        // A listening host is an IP address of this machine. Text with further arguments is an
+        // endpoint.
+        let plain = is_local(address) && (offset != "tcp:".len() || !address.contains('='));
+        if plain || offset == "tcp://".len() {
             let listen = address.parse::<ListenTcp>();
-            return Ok(Box::new(listen.map_err(|error| wrong(text, before, &error))?));
+            return Ok(Box::new(listen.map_err(|error| wrong(text, offset, &error))?));
         }
         self.server_from_string(text)
     }
 
-    /// The client that an argument of a command line names: an endpoint's text, or `HOST:PORT` alone or after `tcp://`.
+    /// Parses a client endpoint from a command-line argument: an endpoint's text, `HOST:PORT` or
+    /// `tcp://HOST:PORT`.
     ///
     /// ```
     /// let registry = twistor::endpoint::Registry::default();
@@ -60,7 +64,7 @@ impl Registry {
     /// ```
     ///
     /// # Errors
-    /// What is wrong with it.
+    /// [`ParseError`] if the argument is none of these.
     pub fn client_from_argument(&self, text: &str) -> Result<Box<dyn ClientEndpoint>, ParseError> {
         if let Some(port) = port_alone(text) {
             return Err(advice(text, no_host(port)));
@@ -70,14 +74,15 @@ impl Registry {
         }
         let address = url(text).or_else(|| self.is_client_address(text).then_some((0, text)));
         match address {
-            Some((before, address)) => {
-                Ok(Box::new(address.parse::<ConnectTcp>().map_err(|error| wrong(text, before, &error))?))
+            Some((offset, address)) => {
+                Ok(Box::new(address.parse::<ConnectTcp>().map_err(|error| wrong(text, offset, &error))?))
             }
             None => self.client_from_string(text),
         }
     }
 
-    /// The host of a text that is nothing else, where a port has to stand behind it. A kind of endpoint is none.
+    /// Returns the host if the text is a host without the required port. A kind of endpoint is not
+    /// a host.
     pub(crate) fn host_alone(&self, text: &str) -> Option<String> {
         let host = text.strip_suffix(':').unwrap_or(text);
         if self.clients().any(|known| known == prefix(text)) {
@@ -90,24 +95,25 @@ impl Registry {
         ConnectTcp::new(inner, 1).check().is_ok().then(|| host.to_owned())
     }
 
-    /// Whether a text is meant as `host:port`: there is no endpoint of this kind, and a number is all that follows.
+    /// Returns whether the text is meant as `host:port`: the prefix is not a kind of endpoint, and
+    /// only a number follows.
     pub(crate) fn is_client_address(&self, text: &str) -> bool {
         let known = self.clients().any(|known| known == prefix(text));
         !known && (text.starts_with('[') || text.split_once(':').is_some_and(|(_, rest)| is_number(rest)))
     }
 }
 
-/// The port of a text that is nothing else, where a host or a kind of endpoint has to stand before it.
+/// Returns the port if the text is a port without the required host or kind of endpoint.
 pub(crate) fn port_alone(text: &str) -> Option<&str> {
     Some(text.strip_prefix(':').unwrap_or(text)).filter(|port| is_number(port))
 }
 
-/// The advice for a client where [`port_alone`] found a port.
+/// Advice for a client whose address is only a port, as found by [`port_alone`].
 pub(crate) fn no_host(port: &str) -> String {
     format!("the host is missing before the port; did you mean localhost:{port}?")
 }
 
-/// The advice for a host without a port.
+/// Advice for a host without a port.
 pub(crate) fn no_port(host: &str) -> String {
     format!("the port is missing; write {host}:PORT")
 }
@@ -116,12 +122,12 @@ fn prefix(text: &str) -> &str {
     text.split_once(':').map_or(text, |(prefix, _)| prefix)
 }
 
-/// The address of a URL, and how many bytes stand before it.
+/// Returns the address in a URL, and its byte offset.
 fn url(text: &str) -> Option<(usize, &str)> {
     text.strip_prefix("tcp://").map(|address| ("tcp://".len(), address))
 }
 
-/// Whether a text begins with an address of this machine.
+/// Returns whether the text begins with an IP address or `localhost`.
 fn is_local(text: &str) -> bool {
     let host = prefix(text);
     host == "localhost" || host.starts_with('[') || host.parse::<Ipv4Addr>().is_ok()

@@ -1,11 +1,12 @@
-//! One protocol that is ready, for one connection.
+//! Connecting a single existing protocol.
 
 use crate::endpoint::ClientEndpoint;
 use crate::{Address, ClientFactory, Connector, ConnectorId, Factory, Protocol, Reactor, Reason, Result};
 
-/// Connects one protocol that was made before. Its own `connection_made` tells that it worked; when it does not,
-/// `failed` is called instead, once, with [`Reason::Cancelled`] if connecting was given up. (Twisted:
-/// `connectProtocol`.)
+/// Connects one existing protocol. (Twisted: `connectProtocol`.)
+///
+/// On success, the protocol's `connection_made` is called. On failure, `failed` is called once
+/// instead, with [`Reason::Cancelled`] if the attempt was cancelled.
 ///
 /// ```
 /// use twistor::endpoint::{client_from_string, connect_protocol};
@@ -16,12 +17,12 @@ use crate::{Address, ClientFactory, Connector, ConnectorId, Factory, Protocol, R
 /// # }
 ///
 /// let mut reactor = Reactor::new()?;
-/// # let nobody = reactor.listen_tcp("127.0.0.1:0", || Hello)?;
-/// # reactor.stop_listening(&nobody)?;
-/// # let port = nobody.address().port().unwrap();
+/// # let closed = reactor.listen_tcp("127.0.0.1:0", || Hello)?;
+/// # reactor.stop_listening(&closed)?;
+/// # let port = closed.address().port().unwrap();
 /// let endpoint = client_from_string(&format!("tcp:localhost:{port}"))?;
 /// connect_protocol(&mut reactor, &*endpoint, Hello, |reactor, reason| {
-///     println!("nobody says hello: {reason}");
+///     println!("cannot say hello: {reason}");
 ///     reactor.stop();
 /// })?;
 /// reactor.run()?;
@@ -29,37 +30,37 @@ use crate::{Address, ClientFactory, Connector, ConnectorId, Factory, Protocol, R
 /// ```
 ///
 /// # Errors
-/// As [`ClientEndpoint::connect`]; nothing is called then.
+/// Those of [`ClientEndpoint::connect`]; `failed` is not called then.
 pub fn connect_protocol(
     reactor: &mut Reactor,
     endpoint: &dyn ClientEndpoint,
     protocol: impl Protocol,
     failed: impl FnOnce(&mut Reactor, &Reason) + 'static,
 ) -> Result<ConnectorId> {
-    let ready = Ready { protocol: Some(Box::new(protocol)), failed: Some(Box::new(failed)) };
-    endpoint.connect(reactor, Box::new(ready))
+    let factory = SingleUse { protocol: Some(Box::new(protocol)), failed: Some(Box::new(failed)) };
+    endpoint.connect(reactor, Box::new(factory))
 }
 
-struct Ready {
+struct SingleUse {
     protocol: Option<Box<dyn Protocol>>,
     failed: Option<Failed>,
 }
 
 type Failed = Box<dyn FnOnce(&mut Reactor, &Reason)>;
 
-impl Factory for Ready {
+impl Factory for SingleUse {
     fn build_protocol(&mut self, _: &mut Reactor, _: &Address) -> Option<Box<dyn Protocol>> {
         self.protocol.take()
     }
 }
 
-impl ClientFactory for Ready {
+impl ClientFactory for SingleUse {
     fn client_connection_failed(&mut self, connector: &mut Connector<'_>, reason: &Reason) {
         if let Some(failed) = self.failed.take() {
             failed(connector.reactor(), reason);
         }
     }
 
-    // The protocol knows.
+    // The protocol has handled the loss.
     fn client_connection_lost(&mut self, _: &mut Connector<'_>, _: &Reason) {}
 }

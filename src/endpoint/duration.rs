@@ -1,13 +1,14 @@
-//! Durations as text: `10s`, `250ms`, `1h30m`, or a bare number of seconds.
+//! Durations as text: `10s`, `250ms`, `1h30m`, or a number of seconds.
 
 use super::parse_error::nearest;
 use crate::escape::Escaped;
 use std::time::Duration;
 
-/// Reads a duration of at most a year: numbers with units (`1h30m`, `2.5s`), or one number of seconds.
+/// Parses a duration of at most 366 days: numbers with units (`1h30m`, `2.5s`), or a single number
+/// of seconds.
 ///
 /// # Errors
-/// What is wrong with the text, for people.
+/// A message for the user that says why the text is invalid.
 pub(crate) fn parse(text: &str) -> Result<Duration, String> {
     if text.is_empty() {
         return Err(format!("it is empty: {FORMS}"));
@@ -21,7 +22,7 @@ pub(crate) fn parse(text: &str) -> Result<Duration, String> {
         let (number, after) = split_where(rest, |c| !is_numeric(c));
         let (unit, next) = split_where(after, is_numeric);
         let factor = match unit {
-            // A bare number is one of seconds, but not behind others: 1h30 may mean either.
+            // A single bare number is in seconds. After other numbers it is ambiguous, as in 1h30.
             "" if number == text => SECOND,
             "" if !number.is_empty() => return Err(format!("the number {number} has no unit: {FORMS}")),
             unit => match nanoseconds(unit) {
@@ -32,7 +33,7 @@ pub(crate) fn parse(text: &str) -> Result<Duration, String> {
                         Some(meant) => format!("; did you mean {meant}?"),
                         None => format!(": {FORMS}"),
                     };
-                    return Err(format!("\"{}\" is no unit of time{advice}", Escaped(unit)));
+                    return Err(format!("\"{}\" is not a unit of time{advice}", Escaped(unit)));
                 }
             },
         };
@@ -41,7 +42,7 @@ pub(crate) fn parse(text: &str) -> Result<Duration, String> {
         rest = next;
     }
     match u64::try_from(sum).map(Duration::from_nanos) {
-        Ok(time) if time <= LONGEST => Ok(time),
+        Ok(time) if time <= MAX => Ok(time),
         _ => Err("it is longer than a year".to_owned()),
     }
 }
@@ -54,7 +55,8 @@ fn is_numeric(character: char) -> bool {
     character.is_ascii_digit() || character == '.'
 }
 
-/// A decimal number of units in nanoseconds, rounded; `None` when it is none. What is too large is large in the product.
+/// Converts a decimal number of units to nanoseconds, rounded. Returns `None` if the number is
+/// invalid. Numbers that are too large saturate.
 fn product(number: &str, factor: u128) -> Option<u128> {
     let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
     let digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
@@ -62,8 +64,8 @@ fn product(number: &str, factor: u128) -> Option<u128> {
         return None;
     }
     let whole = if whole.is_empty() { 0 } else { whole.parse().unwrap_or(u128::MAX) };
-    // More digits are below a nanosecond, whatever the unit.
-    let fraction = fraction.get(..MOST_DIGITS).unwrap_or(fraction);
+    // Further digits are below a nanosecond for every unit.
+    let fraction = fraction.get(..MAX_DIGITS).unwrap_or(fraction);
     let scale = 10_u128.pow(u32::try_from(fraction.len()).unwrap_or(0));
     let fraction: u128 = if fraction.is_empty() { 0 } else { fraction.parse().unwrap_or(0) };
     Some(whole.saturating_mul(factor).saturating_add((fraction * factor + scale / 2) / scale))
@@ -73,15 +75,15 @@ fn nanoseconds(unit: &str) -> Option<u128> {
     UNITS.iter().find(|(names, _)| names.contains(&unit)).map(|(_, nanoseconds)| *nanoseconds)
 }
 
-/// The names of all units.
+/// Names of all units.
 fn units() -> impl Iterator<Item = &'static str> {
     UNITS.iter().flat_map(|(names, _)| names.iter().copied())
 }
 
-/// The names of each unit, and its nanoseconds.
+/// Names and nanoseconds of each unit.
 const UNITS: [(&[&str], u128); 7] = [
     (&["ns"], 1),
-    // The sign for micro, and the Greek letter that looks like it.
+    // The micro sign, and the Greek letter that looks like it.
     (&["us", "\u{b5}s", "\u{3bc}s"], 1_000),
     (&["ms"], 1_000_000),
     (&["s", "sec", "secs", "second", "seconds"], SECOND),
@@ -91,9 +93,10 @@ const UNITS: [(&[&str], u128); 7] = [
 ];
 
 const SECOND: u128 = 1_000_000_000;
-const LONGEST: Duration = Duration::from_secs(366 * 24 * 60 * 60);
-/// Enough for the largest unit, a day of 8.64e13 ns, and few enough for the product.
-const MOST_DIGITS: usize = 20;
+const MAX: Duration = Duration::from_secs(366 * 24 * 60 * 60);
+/// Enough for the largest unit, a day of 8.64e13 ns, and few enough that the product does not
+/// overflow.
+const MAX_DIGITS: usize = 20;
 const FORMS: &str = "write a time in seconds, or with ns, us, ms, s, m, h or d, such as 250ms or 1h30m";
 
 #[cfg(test)]
@@ -144,14 +147,14 @@ mod tests {
             (".s", "write a time"),
             (".", "write a time"),
             ("+1s", "write a time"),
-            ("10 parsecs", "\" parsecs\" is no unit of time"),
-            ("5w", "\"w\" is no unit of time"),
-            ("5S", "\"S\" is no unit of time; did you mean s?"),
-            ("5 ms", "\" ms\" is no unit of time; did you mean ms?"),
-            ("5minuets", "\"minuets\" is no unit of time; did you mean minutes?"),
-            ("1huor", "\"huor\" is no unit of time; did you mean hour?"),
-            ("1\n", "\"\\n\" is no unit of time"),
-            ("1e300", "\"e\" is no unit of time"),
+            ("10 parsecs", "\" parsecs\" is not a unit of time"),
+            ("5w", "\"w\" is not a unit of time"),
+            ("5S", "\"S\" is not a unit of time; did you mean s?"),
+            ("5 ms", "\" ms\" is not a unit of time; did you mean ms?"),
+            ("5minuets", "\"minuets\" is not a unit of time; did you mean minutes?"),
+            ("1huor", "\"huor\" is not a unit of time; did you mean hour?"),
+            ("1\n", "\"\\n\" is not a unit of time"),
+            ("1e300", "\"e\" is not a unit of time"),
             ("1h30", "the number 30 has no unit"),
             ("367d", "it is longer than a year"),
             ("99999999999999999999999999999999999999999999999d", "it is longer than a year"),

@@ -1,16 +1,18 @@
-//! The grammar: how a text falls into pieces, and how a piece is written so that it is read back as it was.
+//! The grammar of endpoints: splitting text into arguments, and escaping.
 //!
-//! `:` ends an argument, the first `=` in one parts key and value, a backslash takes the character after it as it is.
-//! Two things are let pass that Twisted would have escaped. An IPv6 address in brackets is one piece, colons and all
-//! (`tcp:[::1]:80`). And once there was a key, what follows without one belongs to its value (`interface=::1`,
-//! `endpoint=tcp:proxy:80`): arguments without a key come first.
+//! A `:` ends an argument. The first `=` in an argument separates key and value. A backslash makes
+//! the next character literal. Two forms are accepted that need escapes in Twisted:
+//!
+//! - An IPv6 address in brackets is one piece, including its colons (`tcp:[::1]:80`).
+//! - After the first key, arguments without a key belong to the previous value (`interface=::1`,
+//!   `endpoint=tcp:proxy:80`). Positional arguments therefore come first.
 
 use std::net::Ipv6Addr;
 
 use crate::endpoint::ParseError;
 
-/// Escapes text so that it is one argument, or one value of a key, whatever stands in it. (Twisted:
-/// `quoteStringArgument`, which leaves `=` as it is.)
+/// Escapes text so that it is a single argument, or a single value of a key. (Twisted:
+/// `quoteStringArgument`, which does not escape `=`.)
 ///
 /// ```
 /// use twistor::endpoint::quote_argument;
@@ -20,7 +22,7 @@ use crate::endpoint::ParseError;
 pub fn quote_argument(text: &str) -> String {
     let mut quoted = String::with_capacity(text.len());
     for (at, character) in text.char_indices() {
-        // A bracket means something as the first character alone.
+        // A bracket is special only as the first character.
         if matches!(character, ':' | '=' | '\\') || (character == '[' && at == 0) {
             quoted.push('\\');
         }
@@ -29,34 +31,34 @@ pub fn quote_argument(text: &str) -> String {
     quoted
 }
 
-/// Some characters of the text, with the escapes taken out.
+/// A piece of the text, without its escapes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::endpoint) struct Piece {
     pub(in crate::endpoint) text: String,
-    /// Where it begins, in bytes.
+    /// Start of the piece, as a byte offset.
     pub(in crate::endpoint) position: usize,
 }
 
-/// What stands between two colons.
+/// An argument.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::endpoint) enum Part {
     Plain(Piece),
     Keyed { key: Piece, value: Piece },
 }
 
-/// The pieces of a text; there is one at least, and the first has no key.
+/// Splits a text into arguments. Returns at least one, and the first has no key.
 pub(in crate::endpoint) fn split(text: &str) -> Result<Vec<Part>, ParseError> {
     let mut parts: Vec<Part> = Vec::new();
-    let mut reader = Reader { text, at: 0 };
+    let mut reader = Reader { text, offset: 0 };
     loop {
-        let (piece, ended) = reader.piece(true)?;
-        let more = match ended {
-            Ended::Equals => {
-                let (value, ended) = reader.piece(false)?;
+        let (piece, delimiter) = reader.piece(true)?;
+        let more = match delimiter {
+            Delimiter::Equals => {
+                let (value, delimiter) = reader.piece(false)?;
                 parts.push(Part::Keyed { key: piece, value });
-                ended == Ended::Colon
+                delimiter == Delimiter::Colon
             }
-            ended => {
+            delimiter => {
                 match parts.last_mut() {
                     Some(Part::Keyed { value, .. }) => {
                         value.text.push(':');
@@ -64,7 +66,7 @@ pub(in crate::endpoint) fn split(text: &str) -> Result<Vec<Part>, ParseError> {
                     }
                     _ => parts.push(Part::Plain(piece)),
                 }
-                ended == Ended::Colon
+                delimiter == Delimiter::Colon
             }
         };
         if !more {
@@ -75,32 +77,32 @@ pub(in crate::endpoint) fn split(text: &str) -> Result<Vec<Part>, ParseError> {
 
 struct Reader<'a> {
     text: &'a str,
-    /// What was read, in bytes.
-    at: usize,
+    /// Number of bytes read.
+    offset: usize,
 }
 
-/// What a piece ended at, which is read as well.
+/// The delimiter after a piece, which has been read as well.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Ended {
+enum Delimiter {
     Colon,
     Equals,
     Text,
 }
 
 impl Reader<'_> {
-    /// Reads a piece; in a value `=` is a character like others.
-    fn piece(&mut self, may_be_key: bool) -> Result<(Piece, Ended), ParseError> {
-        let position = self.at;
+    /// Reads a piece up to its delimiter. In a value, `=` is an ordinary character.
+    fn piece(&mut self, may_be_key: bool) -> Result<(Piece, Delimiter), ParseError> {
+        let position = self.offset;
         let mut text = self.bracketed().to_owned();
         while let Some(character) = self.next() {
-            let ended = match character {
-                ':' => Ended::Colon,
-                '=' if may_be_key => Ended::Equals,
+            let delimiter = match character {
+                ':' => Delimiter::Colon,
+                '=' if may_be_key => Delimiter::Equals,
                 '\\' => {
                     let Some(escaped) = self.next() else {
                         return Err(ParseError {
                             text: self.text.to_owned(),
-                            position: self.at - 1,
+                            position: self.offset - 1,
                             key: None,
                             why: r"a backslash escapes nothing; write \\ for one".to_owned(),
                         });
@@ -113,31 +115,31 @@ impl Reader<'_> {
                     continue;
                 }
             };
-            return Ok((Piece { text, position }, ended));
+            return Ok((Piece { text, position }, delimiter));
         }
-        Ok((Piece { text, position }, Ended::Text))
+        Ok((Piece { text, position }, Delimiter::Text))
     }
 
     fn rest(&self) -> &str {
-        self.text.get(self.at..).unwrap_or("")
+        self.text.get(self.offset..).unwrap_or("")
     }
 
     fn next(&mut self) -> Option<char> {
         let character = self.rest().chars().next()?;
-        self.at += character.len_utf8();
+        self.offset += character.len_utf8();
         Some(character)
     }
 
-    /// An IPv6 address in brackets, if one begins here.
+    /// Reads an IPv6 address in brackets, if the text continues with one.
     fn bracketed(&mut self) -> &str {
-        let from = self.at;
+        let from = self.offset;
         if let Some((inside, _)) = self.rest().strip_prefix('[').and_then(|rest| rest.split_once(']')) {
             let address = inside.split_once('%').map_or(inside, |(address, _)| address);
             if address.parse::<Ipv6Addr>().is_ok() {
-                self.at += inside.len() + 2;
+                self.offset += inside.len() + 2;
             }
         }
-        self.text.get(from..self.at).unwrap_or("")
+        self.text.get(from..self.offset).unwrap_or("")
     }
 }
 
@@ -188,7 +190,7 @@ mod tests {
                 &["tcp@0", "80@4", "interface@7=[fe80::1%2]@17", "b@29=1@31"],
             ),
             ("tcp:h:1:bind=127.0.0.1:5", &["tcp@0", "h@4", "1@6", "bind@8=127.0.0.1:5@13"]),
-            // No address, no brackets.
+            // Not an address, so the brackets are ordinary characters.
             ("x:[a:b]", &["x@0", "[a@2", "b]@5"]),
             ("x:[::1", &["x@0", "[@2", "@4", "1@5"]),
             (r"x:\[::1]", &["x@0", "[@2", "@5", "1]@6"]),
@@ -206,7 +208,7 @@ mod tests {
 
     #[test]
     fn what_was_quoted_is_read_back() {
-        // Every string of up to four of the characters that mean something, and of two that do not.
+        // All strings of up to four characters from the special characters and two others.
         let letters = [':', '=', '\\', '[', ']', '1', 'é'];
         let mut texts = vec![String::new()];
         let mut from = 0;

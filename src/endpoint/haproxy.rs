@@ -1,34 +1,35 @@
-//! `haproxy:`, which wraps a server whose connections come through a proxy.
+//! `haproxy:`, which wraps a server behind a proxy.
 
 use std::time::Duration;
 
 use super::parse_error::is_near;
 use super::{Argument, Arguments, ParseError, Registry, ServerEndpoint};
-use crate::endpoint::describe::Written;
+use crate::endpoint::describe::TextBuilder;
 use crate::proxy_protocol::{ParseTrustedError, ProxyOptions, TrustedProxies, behind_proxy};
 use crate::{Factory, Listener, Reactor, Result};
 
-/// Another endpoint, whose connections begin with a PROXY header. (Twisted: `haproxy.proxyEndpoint`.)
+/// A server endpoint whose connections begin with a PROXY header. (Twisted:
+/// `haproxy.proxyEndpoint`.)
 pub(super) struct ProxyEndpoint {
     endpoint: Box<dyn ServerEndpoint>,
     allow: String,
-    receiving: ProxyOptions,
+    options: ProxyOptions,
 }
 
 impl ServerEndpoint for ProxyEndpoint {
     fn listen(&self, reactor: &mut Reactor, factory: Box<dyn Factory>) -> Result<Listener> {
-        self.endpoint.listen(reactor, Box::new(behind_proxy(factory, self.receiving.clone())))
+        self.endpoint.listen(reactor, Box::new(behind_proxy(factory, self.options.clone())))
     }
 
     fn describe(&self) -> String {
-        Written::new(&format!("haproxy:{}", self.endpoint.describe()))
-            .key("allow", self.allow.as_str(), NEIGHBOURS)
-            .seconds("header_timeout", self.receiving.timeout, usual_timeout())
+        TextBuilder::new(&format!("haproxy:{}", self.endpoint.describe()))
+            .key("allow", self.allow.as_str(), LOCAL_PEERS)
+            .seconds("header_timeout", self.options.timeout, default_timeout())
             .text()
     }
 }
 
-/// `haproxy:tcp:80:allow=10.0.0.0/8`.
+/// Parses `haproxy:tcp:80:allow=10.0.0.0/8`.
 pub(super) fn server(arguments: &mut Arguments, registry: &Registry) -> Result<ProxyEndpoint, ParseError> {
     let given = arguments.key("allow", |allow| {
         let bad = |wrong: ParseTrustedError| allow.bad(wrong.to_string());
@@ -38,20 +39,20 @@ pub(super) fn server(arguments: &mut Arguments, registry: &Registry) -> Result<P
         Some(given) => given,
         None => {
             let bad = |wrong: ParseTrustedError| arguments.bad(wrong.to_string());
-            (NEIGHBOURS.to_owned(), trusted(NEIGHBOURS).map_err(bad)?)
+            (LOCAL_PEERS.to_owned(), trusted(LOCAL_PEERS).map_err(bad)?)
         }
     };
     let timeout = arguments.key("header_timeout", Argument::positive_seconds)?;
     let mut inner = arguments.nested()?;
     let is_datagram = registry.datagrams().any(|known| known == inner.prefix());
     if is_datagram && !registry.servers().any(|known| known == inner.prefix()) {
-        let instead = "datagrams have no PROXY headers, haproxy wraps a server of streams";
+        let instead = "datagrams have no PROXY headers, haproxy wraps a stream server";
         return Err(inner.unknown_prefix(registry.servers(), Some(instead)));
     }
     let endpoint = registry.server(&mut inner)?;
-    let receiving =
-        ProxyOptions { timeout: timeout.unwrap_or(usual_timeout()), ..ProxyOptions::from(trusted) };
-    Ok(ProxyEndpoint { endpoint, allow, receiving })
+    let options =
+        ProxyOptions { timeout: timeout.unwrap_or(default_timeout()), ..ProxyOptions::from(trusted) };
+    Ok(ProxyEndpoint { endpoint, allow, options })
 }
 
 fn trusted(text: &str) -> Result<TrustedProxies, ParseTrustedError> {
@@ -64,12 +65,13 @@ fn trusted(text: &str) -> Result<TrustedProxies, ParseTrustedError> {
     }
 }
 
-fn usual_timeout() -> Duration {
+fn default_timeout() -> Duration {
     ProxyOptions::from(TrustedProxies::everybody()).timeout
 }
 
-/// Whoever sends a header can claim any address: without a word, only a proxy on this machine may.
-const NEIGHBOURS: &str = "127.0.0.0/8,::1,unix";
+/// Default peers that may send headers: only those on this machine, because a sender can claim any
+/// client address.
+const LOCAL_PEERS: &str = "127.0.0.0/8,::1,unix";
 
 #[cfg(test)]
 mod tests {
@@ -110,7 +112,7 @@ mod tests {
             assert_eq!((error.position, error.key.as_deref()), (position, key), "{error}");
         }
         let error = described("haproxy:udp:1").unwrap_err();
-        let why = "datagrams have no PROXY headers, haproxy wraps a server of streams; \
+        let why = "datagrams have no PROXY headers, haproxy wraps a stream server; \
                    known are: fd, haproxy, systemd, tcp, tcp6, unix";
         assert_eq!((error.position, error.why.as_str()), (8, why));
     }

@@ -1,19 +1,21 @@
-//! Sockets that are listening already: `fd:`, `systemd:`, and a descriptor in hand.
+//! Sockets that are listening already: `fd:`, `systemd:`, and descriptors that the program holds.
 //!
-//! By number or by name a descriptor is duplicated whenever it is listened on. The inherited one stays open until the
-//! process ends, as it is whoever's who opened it: its port stays bound when listening stops, and what connects then
-//! waits in its queue. Programs that this one starts do not inherit it any more; of systemd's none, once one of them is used.
+//! A descriptor given by number or name is duplicated for each listener. The inherited descriptor
+//! stays open until the process ends. Its port therefore stays bound after listening stops, and new
+//! connections wait in its backlog. Child processes no longer inherit a descriptor that was used.
+//! Once one of systemd's descriptors is used, they inherit none of these.
 
 use std::cell::RefCell;
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 
-use crate::endpoint::describe::Written;
+use crate::endpoint::describe::TextBuilder;
 use crate::endpoint::{Argument, Arguments, ParseError, ServerEndpoint};
 use crate::net::os::adopt_inherited_fd;
 use crate::{Error, Factory, Listener, Reactor, Result};
 
-/// A descriptor that listens already, as an endpoint that can be used once. (Twisted: `AdoptedStreamServerEndpoint`.)
+/// A listening descriptor as an endpoint that can be used once. (Twisted:
+/// `AdoptedStreamServerEndpoint`.)
 ///
 /// ```
 /// use twistor::endpoint::{Adopted, ServerEndpoint};
@@ -31,13 +33,14 @@ use crate::{Error, Factory, Listener, Reactor, Result};
 /// ```
 #[derive(Debug)]
 pub struct Adopted {
-    /// Gone once it was listened on.
+    /// `None` after the first use.
     descriptor: RefCell<Option<OwnedFd>>,
     number: RawFd,
 }
 
 impl Adopted {
-    /// An endpoint of a socket that listens; it is closed with the endpoint, or with its listener.
+    /// Creates an endpoint from a listening socket. The socket is closed with the endpoint, or with
+    /// its listener.
     pub fn new(descriptor: impl Into<OwnedFd>) -> Adopted {
         let descriptor = descriptor.into();
         Adopted { number: descriptor.as_raw_fd(), descriptor: RefCell::new(Some(descriptor)) }
@@ -46,58 +49,60 @@ impl Adopted {
 
 impl ServerEndpoint for Adopted {
     fn listen(&self, reactor: &mut Reactor, factory: Box<dyn Factory>) -> Result<Listener> {
-        let used = || cannot(&self.describe(), "adopt", io::Error::other("it was listened on before"));
+        let used = || cannot(&self.describe(), "adopt", io::Error::other("it was used already"));
         let descriptor = self.descriptor.take().ok_or_else(used)?;
         reactor.adopt_listener(descriptor, factory)
     }
 
     fn describe(&self) -> String {
-        Written::new("fd").plain(self.number).text()
+        TextBuilder::new("fd").positional(self.number).text()
     }
 }
 
-/// A descriptor by its number: `fd:3`.
+/// A descriptor given by its number: `fd:3`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(in crate::endpoint) struct Numbered(RawFd);
+pub(in crate::endpoint) struct NumberedFd(RawFd);
 
-impl ServerEndpoint for Numbered {
+impl ServerEndpoint for NumberedFd {
     fn listen(&self, reactor: &mut Reactor, factory: Box<dyn Factory>) -> Result<Listener> {
         adopt(reactor, self.0, &self.describe(), factory)
     }
 
     fn describe(&self) -> String {
-        Written::new("fd").plain(self.0).text()
+        TextBuilder::new("fd").positional(self.0).text()
     }
 }
 
-/// A descriptor that systemd passed: `systemd:name=web`, `systemd:index=0`, or the second of a name.
+/// A descriptor passed by systemd: `systemd:name=web`, `systemd:index=0`, or both.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(in crate::endpoint) struct Passed {
+pub(in crate::endpoint) struct SystemdSocket {
     name: Option<String>,
     index: Option<usize>,
 }
 
-impl ServerEndpoint for Passed {
+impl ServerEndpoint for SystemdSocket {
     fn listen(&self, reactor: &mut Reactor, factory: Box<dyn Factory>) -> Result<Listener> {
         let text = self.describe();
-        let names = passed(std::process::id(), |variable| std::env::var(variable).ok());
+        let names = passed_names(std::process::id(), |variable| std::env::var(variable).ok());
         let found = names.and_then(|names| Ok((self.find(&names)?, names.len())));
         let (number, count) = found.map_err(|why| cannot(&text, "LISTEN_FDS", io::Error::other(why)))?;
-        // To take a duplicate keeps the inherited one from other programs.
-        (FIRST..).take(count).for_each(|number| drop(adopt_inherited_fd(number)));
+        // Duplicating a descriptor sets close-on-exec on the inherited one, so that child processes
+        // do not inherit it.
+        (FIRST_FD..).take(count).for_each(|number| drop(adopt_inherited_fd(number)));
         adopt(reactor, number, &text, factory)
     }
 
     fn describe(&self) -> String {
-        Written::new("systemd").maybe("name", self.name.as_ref()).maybe("index", self.index).text()
+        TextBuilder::new("systemd").optional("name", self.name.as_ref()).optional("index", self.index).text()
     }
 }
 
-impl Passed {
-    /// The number of the descriptor, among those of these names.
+impl SystemdSocket {
+    /// Returns the number of the selected descriptor. `names` are the names of all passed
+    /// descriptors.
     fn find(&self, names: &[String]) -> Result<RawFd, String> {
         let named =
-            (FIRST..).zip(names).filter(|(_, name)| self.name.as_ref().is_none_or(|want| want == *name));
+            (FIRST_FD..).zip(names).filter(|(_, name)| self.name.as_ref().is_none_or(|want| want == *name));
         let found = named.map(|(number, _)| number).nth(self.index.unwrap_or(0));
         found.ok_or_else(|| {
             format!("no such socket was passed; there are {}: {}", names.len(), names.join(", "))
@@ -105,16 +110,18 @@ impl Passed {
     }
 }
 
-/// The names of the descriptors that systemd passed to this process, from number 3 on.
-fn passed(process: u32, variable: impl Fn(&str) -> Option<String>) -> Result<Vec<String>, String> {
+/// Returns the names of the descriptors that systemd passed to this process. The first has number
+/// 3.
+fn passed_names(process: u32, variable: impl Fn(&str) -> Option<String>) -> Result<Vec<String>, String> {
     let count = variable("LISTEN_FDS").ok_or("no sockets were passed to this process")?;
-    let count: usize = count.parse().ok().filter(|count| *count <= MOST).ok_or("LISTEN_FDS is no number")?;
+    let count: usize =
+        count.parse().ok().filter(|count| *count <= MAX_FDS).ok_or("LISTEN_FDS is not a number")?;
     match variable("LISTEN_PID") {
         Some(meant) if meant.parse() == Ok(process) => {}
-        _ => return Err("LISTEN_PID names another process: they were not passed to this one".to_owned()),
+        _ => return Err("the sockets were passed to another process, named by LISTEN_PID".to_owned()),
     }
     let names = variable("LISTEN_FDNAMES").unwrap_or_default();
-    // systemd's own word for those without a name.
+    // systemd uses this name for descriptors without one.
     let named = |name: &str| if name.is_empty() { "unknown".to_owned() } else { name.to_owned() };
     let mut names: Vec<String> = names.split(':').map(named).collect();
     names.resize(count, named(""));
@@ -133,32 +140,32 @@ fn cannot(address: &str, call: &'static str, source: io::Error) -> Error {
     Error::CannotListen { address: address.to_owned(), call, source }
 }
 
-/// `fd:N`.
-pub(in crate::endpoint) fn numbered(arguments: &mut Arguments) -> Result<Numbered, ParseError> {
-    arguments.required("number", Argument::number).map(Numbered)
+/// Parses `fd:N`.
+pub(in crate::endpoint) fn numbered(arguments: &mut Arguments) -> Result<NumberedFd, ParseError> {
+    arguments.required("number", Argument::number).map(NumberedFd)
 }
 
-/// `systemd:name=NAME` or `systemd:index=N`.
-pub(in crate::endpoint) fn systemd(arguments: &mut Arguments) -> Result<Passed, ParseError> {
+/// Parses `systemd:name=NAME` or `systemd:index=N`.
+pub(in crate::endpoint) fn systemd(arguments: &mut Arguments) -> Result<SystemdSocket, ParseError> {
     let name = arguments.key("name", Argument::text)?;
     let index = arguments.key("index", Argument::number)?;
     match (&name, index) {
-        (None, None) => Err(arguments.missing("name", "say which: name=NAME or index=N")),
-        _ => Ok(Passed { name, index }),
+        (None, None) => Err(arguments.missing("name", "it is missing; write name=NAME or index=N")),
+        _ => Ok(SystemdSocket { name, index }),
     }
 }
 
-/// The first descriptor that is passed. (sd_listen_fds(3), SD_LISTEN_FDS_START.)
-const FIRST: RawFd = 3;
-/// More than any process may have open.
-const MOST: usize = 1 << 20;
+/// Number of the first passed descriptor. (sd_listen_fds(3), SD_LISTEN_FDS_START.)
+const FIRST_FD: RawFd = 3;
+/// More descriptors than any process may have open.
+const MAX_FDS: usize = 1 << 20;
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn names(process: u32, variables: &[(&str, &str)]) -> Result<Vec<String>, String> {
-        passed(process, |want| {
+        passed_names(process, |want| {
             variables.iter().find(|(name, _)| *name == want).map(|(_, value)| (*value).to_owned())
         })
     }

@@ -1,36 +1,42 @@
-//! Endpoints: where connections live, as values and as text, apart from what they do.
+//! Endpoints: where to listen or connect, as values and as text.
 //!
-//! A [`ServerEndpoint`] listens, a [`ClientEndpoint`] connects. Whoever has one need not know whether it is TCP, a UNIX
-//! socket or something that wraps another. As values they are the options of listening and connecting,
-//! [`ListenTcp`](crate::ListenTcp) and its like. As text, from a configuration or a command line, they are what
-//! [`server_from_string`], [`client_from_string`] and [`datagram_from_string`] read, in Twisted's syntax:
+//! A [`ServerEndpoint`] listens and a [`ClientEndpoint`] connects. Code that uses an endpoint does
+//! not depend on its transport, which may be TCP, a UNIX socket or a wrapper of another endpoint.
+//! As values, endpoints are the options for listening and connecting, such as
+//! [`ListenTcp`](crate::ListenTcp). As text, from a configuration file or a command line, they are
+//! parsed by [`server_from_string`], [`client_from_string`] and [`datagram_from_string`]. The
+//! syntax is Twisted's:
 //!
-//! | text | what it is | further keys, with their defaults |
+//! | text | endpoint | further keys, with their defaults |
 //! |---|---|---|
 //! | **servers** | | |
-//! | `tcp:8080`, `tcp:127.0.0.1:8080` | a port of TCP, on all addresses of IPv4 or on one | `interface` (an IP address of either family), `backlog` (1024), `reuse_address` (yes), `reuse_port` (no), `nodelay` (yes), `keepalive`, `user_timeout`, `send_buffer`, `receive_buffer`, `ipv6_only` |
-//! | `tcp6:8080` | the same on all addresses of IPv6; with `ipv6_only=no` of both families | the same |
-//! | `unix:/run/app.sock`, `unix:@name` | a UNIX socket, by path or by abstract name | `mode` (the umask decides), `backlog` (1024), `remove_stale` (yes), `unlink` (yes), `send_buffer`, `receive_buffer` |
-//! | `fd:3` | a descriptor that was inherited, and listens already | |
-//! | `systemd:name=web`, `systemd:index=0` | a socket that systemd passed (`LISTEN_FDS`); with both, the one of this name with this index | |
-//! | `haproxy:tcp:8080` | any other server, whose connections begin with a PROXY header: the peer is the one that it names | `allow` (`127.0.0.0/8,::1,unix`: who may send headers, or `everybody`), `header_timeout` (5), and those of the other |
+//! | `tcp:8080`, `tcp:127.0.0.1:8080` | a TCP port, on all IPv4 addresses or on one | `interface` (an IP address of either family), `backlog` (1024), `reuse_address` (yes), `reuse_port` (no), `nodelay` (yes), `keepalive`, `user_timeout`, `send_buffer`, `receive_buffer`, `ipv6_only` |
+//! | `tcp6:8080` | a TCP port on all IPv6 addresses; with `ipv6_only=no` on IPv4 as well | as for `tcp` |
+//! | `unix:/run/app.sock`, `unix:@name` | a UNIX socket, by path or abstract name | `mode` (set by the umask), `backlog` (1024), `remove_stale` (yes), `unlink` (yes), `send_buffer`, `receive_buffer` |
+//! | `fd:3` | an inherited descriptor that is listening already | |
+//! | `systemd:name=web`, `systemd:index=0` | a socket passed by systemd (`LISTEN_FDS`); with both keys, the socket with this index among those of this name | |
+//! | `haproxy:tcp:8080` | any other server, whose connections begin with a PROXY header; the peer is the address in the header | `allow` (`127.0.0.0/8,::1,unix`: peers that may send headers, or `everybody`), `header_timeout` (5), and the keys of the wrapped server |
 //! | **clients** | | |
-//! | `tcp:example.org:80` | a port of TCP, the host by name or address | `timeout` (10), `attempt_delay` (0.25), `bind` (`IP` or `IP:PORT`), `reuse_address` (no), `nodelay` (yes), `keepalive`, `user_timeout`, `send_buffer`, `receive_buffer` |
+//! | `tcp:example.org:80` | a TCP port, with the host's name or address | `timeout` (10), `attempt_delay` (0.25), `bind` (`IP` or `IP:PORT`), `reuse_address` (no), `nodelay` (yes), `keepalive`, `user_timeout`, `send_buffer`, `receive_buffer` |
 //! | `unix:/run/app.sock`, `unix:@name` | a UNIX socket | `timeout` (10), `bind`, `send_buffer`, `receive_buffer` |
 //! | **datagrams** | | |
-//! | `udp:53` | a port of UDP, on all addresses of IPv4 | `interface`, `max_size` (65507), `reuse_address` (no), `reuse_port` (no), `broadcast` (no), `ipv6_only`, `send_buffer`, `receive_buffer` |
-//! | `udp:example.org:53` | one peer, the host by name or address | `bind`, and the same but `interface` |
-//! | `unix:/run/log.sock`, `unix:@name` | a UNIX socket of datagrams at this path or name, of one's own; `unix:peer=/run/log.sock` has none and sends | `peer` (the only one), `max_size` (65507), `mode` (the umask decides), `remove_stale` (yes), `unlink` (yes), `send_buffer`, `receive_buffer` |
+//! | `udp:53` | a UDP port, on all IPv4 addresses | `interface`, `max_size` (65507), `reuse_address` (no), `reuse_port` (no), `broadcast` (no), `ipv6_only`, `send_buffer`, `receive_buffer` |
+//! | `udp:example.org:53` | a single UDP peer, with the host's name or address | `bind`, and the keys of `udp:53` except `interface` |
+//! | `unix:/run/log.sock`, `unix:@name` | a UNIX datagram socket bound to this path or name; `unix:peer=/run/log.sock` is unbound and only sends | `peer` (the only peer), `max_size` (65507), `mode` (set by the umask), `remove_stale` (yes), `unlink` (yes), `send_buffer`, `receive_buffer` |
 //!
-//! Times are in seconds, or have units (`250ms`, `1h30m`: ns, us, ms, s, m, h, d); permissions are octal; what is on or off is `yes` or `no`; sizes are
-//! in bytes. An argument that has no key can be given with its name as well (`tcp:host=example.org:port=80`).
+//! - Times are in seconds or have units (`250ms`, `1h30m`: ns, us, ms, s, m, h, d).
+//! - Permissions are octal.
+//! - Flags are `yes` or `no`.
+//! - Sizes are in bytes.
+//! - Positional arguments can also be given by name (`tcp:host=example.org:port=80`).
 //!
-//! `:` parts arguments, `=` a key from its value, and a backslash takes the character after it as it is;
-//! [`quote_argument`] escapes a whole argument. Arguments without a key come first, and that lets addresses of IPv6
-//! stand as they are: `tcp:8080:interface=::1:backlog=50`, and in front of others in brackets: `tcp:[::1]:80`.
+//! A `:` separates arguments, and `=` separates a key from its value. A backslash makes the next
+//! character literal. [`quote_argument`] escapes a whole argument. Positional arguments come first,
+//! so an IPv6 address in a value needs no escapes: `tcp:8080:interface=::1:backlog=50`. As a
+//! positional argument it is written in brackets: `tcp:[::1]:80`.
 //!
-//! Reading opens nothing. What is wrong with a text is one [`ParseError`], which names the argument and its place. A
-//! [`Registry`] knows the kinds of endpoints, and takes more.
+//! Parsing opens nothing. Every error is a [`ParseError`], which names the argument and its
+//! position. A [`Registry`] holds the known kinds of endpoints and accepts further kinds.
 //!
 //! ```
 //! use twistor::endpoint::{client_from_string, datagram_from_string, server_from_string};
@@ -88,74 +94,75 @@ pub use self::registry::Registry;
 pub use self::udp::ConnectUdp;
 use crate::{ClientFactory, ConnectorId, DatagramId, DatagramProtocol, Factory, Listener, Reactor, Result};
 
-/// Where a server listens. (Twisted: `IStreamServerEndpoint`.)
+/// A place to listen. (Twisted: `IStreamServerEndpoint`.)
 ///
-/// It can be looked at through `dyn Any`: a [`ListenTcp`](crate::ListenTcp) that was read from text, say.
+/// An endpoint can be downcast through `dyn Any`, for example to a [`ListenTcp`](crate::ListenTcp)
+/// that was parsed from text.
 pub trait ServerEndpoint: Any {
-    /// Listens, and makes a protocol with `factory` for each connection.
+    /// Listens, and builds a protocol with `factory` for each connection.
     ///
     /// # Errors
     /// As [`Reactor::listen_tcp`].
     fn listen(&self, reactor: &mut Reactor, factory: Box<dyn Factory>) -> Result<Listener>;
 
-    /// The endpoint as text.
+    /// Returns the endpoint as text.
     fn describe(&self) -> String;
 }
 
-/// Where a client connects to. (Twisted: `IStreamClientEndpoint`.)
+/// A place to connect to. (Twisted: `IStreamClientEndpoint`.)
 ///
-/// Its factory is told of everything, the loss of the connection included, and can connect again.
+/// The factory receives all events, including the loss of the connection, and can connect again.
 pub trait ClientEndpoint: Any {
-    /// Connects, and makes a protocol with `factory` once the connection is made.
+    /// Connects, and builds a protocol with `factory` once the connection is made.
     ///
     /// # Errors
     /// As [`Reactor::connect_tcp`].
     fn connect(&self, reactor: &mut Reactor, factory: Box<dyn ClientFactory>) -> Result<ConnectorId>;
 
-    /// The endpoint as text.
+    /// Returns the endpoint as text.
     fn describe(&self) -> String;
 }
 
-/// Where datagrams are received and sent: at a port of one's own, or with one peer.
+/// A datagram socket: bound to a local port or path, or connected to a single peer.
 pub trait DatagramEndpoint: Any {
-    /// Opens the socket, with its protocol.
+    /// Opens the socket and attaches the protocol.
     ///
     /// # Errors
     /// As [`Reactor::listen_udp`], [`Reactor::connect_udp`] and [`Reactor::listen_unix_datagram`].
     fn open(&self, reactor: &mut Reactor, protocol: Box<dyn DatagramProtocol>) -> Result<DatagramId>;
 
-    /// The endpoint as text.
+    /// Returns the endpoint as text.
     fn describe(&self) -> String;
 }
 
-/// The server that a text names, of the kinds that are built in; see [the table](self). Nothing is opened yet.
+/// Parses a server endpoint of a built-in kind, listed in [the table](self). Opens nothing.
 /// (Twisted: `serverFromString`.)
 ///
 /// # Errors
-/// What is wrong with the text.
+/// [`ParseError`] if the text is not a valid server endpoint.
 pub fn server_from_string(text: &str) -> Result<Box<dyn ServerEndpoint>, ParseError> {
     Registry::default().server_from_string(text)
 }
 
-/// The client that a text names, of the kinds that are built in; see [the table](self). Nothing is opened or looked up
-/// yet. (Twisted: `clientFromString`.)
+/// Parses a client endpoint of a built-in kind, listed in [the table](self). Opens nothing and
+/// resolves no names. (Twisted: `clientFromString`.)
 ///
 /// # Errors
-/// What is wrong with the text.
+/// [`ParseError`] if the text is not a valid client endpoint.
 pub fn client_from_string(text: &str) -> Result<Box<dyn ClientEndpoint>, ParseError> {
     Registry::default().client_from_string(text)
 }
 
-/// The endpoint of datagrams that a text names, of the kinds that are built in; see [the table](self). Nothing is opened
-/// or looked up yet. (Twisted has none.)
+/// Parses a datagram endpoint of a built-in kind, listed in [the table](self). Opens nothing and
+/// resolves no names. (No counterpart in Twisted.)
 ///
 /// # Errors
-/// What is wrong with the text.
+/// [`ParseError`] if the text is not a valid datagram endpoint.
 pub fn datagram_from_string(text: &str) -> Result<Box<dyn DatagramEndpoint>, ParseError> {
     Registry::default().datagram_from_string(text)
 }
 
-/// An endpoint whose type is not known is one as well.
+/// Boxed endpoints are endpoints.
 impl ServerEndpoint for Box<dyn ServerEndpoint> {
     fn listen(&self, reactor: &mut Reactor, factory: Box<dyn Factory>) -> Result<Listener> {
         (**self).listen(reactor, factory)
@@ -166,7 +173,7 @@ impl ServerEndpoint for Box<dyn ServerEndpoint> {
     }
 }
 
-/// An endpoint whose type is not known is one as well.
+/// Boxed endpoints are endpoints.
 impl ClientEndpoint for Box<dyn ClientEndpoint> {
     fn connect(&self, reactor: &mut Reactor, factory: Box<dyn ClientFactory>) -> Result<ConnectorId> {
         (**self).connect(reactor, factory)

@@ -1,10 +1,10 @@
-//! What is wrong with the text of an endpoint, and where.
+//! Parse errors of endpoints, with suggestions for misspelled words.
 
 use crate::escape::Escaped;
 use std::fmt;
 
-/// Why a text is no endpoint: one type for everything that can be wrong with it, from an unknown prefix to a bad
-/// value. (Twisted: `ValueError`, `TypeError`, `KeyError`, as it comes.)
+/// Error of parsing an endpoint from text. One type covers all faults, from an unknown prefix to an
+/// invalid value. (Twisted raises `ValueError`, `TypeError` or `KeyError`.)
 ///
 /// ```
 /// let wrong = twistor::endpoint::server_from_string("tcp:80:backlgo=5").err().unwrap();
@@ -15,20 +15,20 @@ use std::fmt;
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ParseError {
-    /// The whole text, as it was given.
+    /// The whole text.
     pub text: String,
-    /// Where in the text it is wrong: a count of bytes, from 0. Columns as they are printed begin with 1.
+    /// Position of the error in the text, as a byte offset from 0. Printed columns start at 1.
     pub position: usize,
-    /// The argument that is wrong, by its name, if it is about one.
+    /// Name of the invalid argument, if the error is about an argument.
     pub key: Option<String>,
-    /// What is wrong.
+    /// Description of the error.
     pub why: String,
 }
 
 impl fmt::Display for ParseError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "bad endpoint \"{}\" at column {}: ", Escaped(&self.text), self.position + 1)?;
-        // An empty word has no name to say.
+        // An empty name is not printed.
         if let Some(key) = self.key.as_deref().filter(|key| !key.is_empty()) {
             write!(f, "{}: ", Escaped(key))?;
         }
@@ -38,7 +38,8 @@ impl fmt::Display for ParseError {
 
 impl std::error::Error for ParseError {}
 
-/// "What there is, and what was probably meant": the end of a message about an unknown word.
+/// Returns the end of a message about an unknown word: the likely intended word, and all known
+/// words.
 pub(super) fn known<'a>(word: &str, known: impl Iterator<Item = &'a str> + Clone) -> String {
     let list = known.clone().collect::<Vec<_>>().join(", ");
     match nearest(word, known) {
@@ -48,29 +49,30 @@ pub(super) fn known<'a>(word: &str, known: impl Iterator<Item = &'a str> + Clone
     }
 }
 
-/// The name that a word probably is, mistyped.
+/// Returns the name that a word is probably a misspelling of.
 pub(crate) fn nearest<'a>(word: &str, names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     let nearest = names.map(|name| (distance(word, name), name)).min()?;
     is_typo(word, nearest).then_some(nearest.1)
 }
 
-/// Whether a word is probably a mistyped `name`.
+/// Returns whether a word is probably a misspelling of `name`.
 pub(crate) fn is_near(word: &str, name: &str) -> bool {
     is_typo(word, (distance(word, name), name))
 }
 
-/// Whether the mistakes are few enough: half of a short word makes any other of it.
+/// Returns whether the edit distance is small enough. Changing half of a short word can turn it
+/// into any other.
 fn is_typo(word: &str, (distance, name): (usize, &str)) -> bool {
     let letters = word.chars().count().max(name.chars().count());
     distance <= 2 && 2 * distance < letters
 }
 
-/// The number of mistakes that make one word of the other: a letter changed, added or left out, or two neighbours
-/// exchanged. Case does not count. (Optimal string alignment.)
+/// Optimal string alignment distance, ignoring case: the number of letters changed, added or
+/// omitted, and of neighbouring letters exchanged.
 fn distance(from: &str, to: &str) -> usize {
     let letters = |word: &str| word.chars().map(|c| c.to_ascii_lowercase()).collect::<Vec<char>>();
     let (from, to) = (letters(from), letters(to));
-    // Each row has one place more than `to` has letters: every index below is in it.
+    // Each row has one entry more than `to` has letters, so all indices below are valid.
     let mut before: Vec<usize> = Vec::new();
     let mut row: Vec<usize> = (0..=to.len()).collect();
     for (done, letter) in from.iter().enumerate() {
@@ -99,7 +101,7 @@ mod tests {
         assert!(known("Mode", names()).starts_with("did you mean mode?"));
         assert_eq!(known("colour", names()), "known are: backlog, interface, mode");
         assert_eq!(known("x", [].into_iter()), "it has none");
-        // Half of the letters make any word of another: that says nothing.
+        // Changing half of the letters can turn a word into any other.
         for word in ["", "x", "xy", "udp", "fx"] {
             assert_eq!(known(word, ["fd", "tcp"].into_iter()), "known are: fd, tcp");
         }

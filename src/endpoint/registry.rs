@@ -1,4 +1,4 @@
-//! Which prefixes there are, and who makes endpoints of what follows.
+//! The registry of endpoint kinds and their parsers.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -9,9 +9,12 @@ use super::{
     unix,
 };
 
-/// The kinds of endpoints that text can name: the built-in ones, and those that were added. A plain value: a program
-/// makes one, adds what it has, and hands it around. (Twisted: the plugins of `IStreamServerEndpointStringParser` and
+/// The kinds of endpoints that can be parsed from text: built-in kinds and registered ones.
+/// (Twisted: the plugins of `IStreamServerEndpointStringParser` and
 /// `IStreamClientEndpointStringParserWithReactor`.)
+///
+/// A registry is a plain value. A program creates one, registers its own kinds, and passes it to
+/// the code that parses endpoints.
 ///
 /// ```
 /// use twistor::endpoint::{Argument, Registry};
@@ -43,13 +46,14 @@ pub struct Registry {
 type Parser<E> = Arc<dyn Fn(&mut Arguments, &Registry) -> Result<Box<E>, ParseError> + Send + Sync>;
 
 impl Registry {
-    /// Knows nothing.
+    /// Creates a registry without any kinds.
     pub fn empty() -> Registry {
         Registry { servers: BTreeMap::new(), clients: BTreeMap::new(), datagrams: BTreeMap::new() }
     }
 
-    /// Adds a kind of server: `parser` takes from the arguments what it knows, and what is left over is an error. It
-    /// replaces what had the prefix before.
+    /// Registers a kind of server endpoint, replacing an earlier kind with this prefix.
+    ///
+    /// `parser` takes the arguments that it knows. Arguments that are left over are an error.
     pub fn register_server(
         &mut self,
         prefix: impl Into<String>,
@@ -61,7 +65,7 @@ impl Registry {
         self.servers.insert(prefix.into(), Arc::new(parser));
     }
 
-    /// Adds a kind of client, in the same way.
+    /// Registers a kind of client endpoint. See [`register_server`](Registry::register_server).
     pub fn register_client(
         &mut self,
         prefix: impl Into<String>,
@@ -73,7 +77,7 @@ impl Registry {
         self.clients.insert(prefix.into(), Arc::new(parser));
     }
 
-    /// Adds a kind of endpoint of datagrams, in the same way.
+    /// Registers a kind of datagram endpoint. See [`register_server`](Registry::register_server).
     pub fn register_datagram(
         &mut self,
         prefix: impl Into<String>,
@@ -85,50 +89,50 @@ impl Registry {
         self.datagrams.insert(prefix.into(), Arc::new(parser));
     }
 
-    /// The prefixes of servers, in alphabetical order.
+    /// Prefixes of the server endpoints, in alphabetical order.
     pub fn servers(&self) -> impl Iterator<Item = &str> + Clone {
         self.servers.keys().map(String::as_str)
     }
 
-    /// The prefixes of clients, in alphabetical order.
+    /// Prefixes of the client endpoints, in alphabetical order.
     pub fn clients(&self) -> impl Iterator<Item = &str> + Clone {
         self.clients.keys().map(String::as_str)
     }
 
-    /// The prefixes of endpoints of datagrams, in alphabetical order.
+    /// Prefixes of the datagram endpoints, in alphabetical order.
     pub fn datagrams(&self) -> impl Iterator<Item = &str> + Clone {
         self.datagrams.keys().map(String::as_str)
     }
 
-    /// The server that a text names. Nothing is opened yet.
+    /// Parses a server endpoint. Opens nothing.
     ///
     /// # Errors
-    /// What is wrong with the text.
+    /// [`ParseError`] if the text is not a valid server endpoint.
     pub fn server_from_string(&self, text: &str) -> Result<Box<dyn ServerEndpoint>, ParseError> {
         self.server(&mut Arguments::of(text)?)
     }
 
-    /// The client that a text names. Nothing is opened or looked up yet.
+    /// Parses a client endpoint. Opens nothing and resolves no names.
     ///
     /// # Errors
-    /// What is wrong with the text.
+    /// [`ParseError`] if the text is not a valid client endpoint.
     pub fn client_from_string(&self, text: &str) -> Result<Box<dyn ClientEndpoint>, ParseError> {
         self.client(&mut Arguments::of(text)?)
     }
 
-    /// The endpoint of datagrams that a text names. Nothing is opened yet.
+    /// Parses a datagram endpoint. Opens nothing and resolves no names.
     ///
     /// # Errors
-    /// What is wrong with the text.
+    /// [`ParseError`] if the text is not a valid datagram endpoint.
     pub fn datagram_from_string(&self, text: &str) -> Result<Box<dyn DatagramEndpoint>, ParseError> {
         self.datagram(&mut Arguments::of(text)?)
     }
 
-    /// The same for a text that was taken apart: for parsers of endpoints that wrap others, with
+    /// Creates a server endpoint from arguments. Parsers of endpoints that wrap others call it with
     /// [`Arguments::nested`].
     ///
     /// # Errors
-    /// What is wrong with the text.
+    /// [`ParseError`] if the arguments are not a valid server endpoint.
     pub fn server(&self, arguments: &mut Arguments) -> Result<Box<dyn ServerEndpoint>, ParseError> {
         let parser = self.servers.get(arguments.prefix());
         let parser = parser.ok_or_else(|| self.unknown(arguments, self.servers()))?;
@@ -137,10 +141,10 @@ impl Registry {
         Ok(endpoint)
     }
 
-    /// The same for a client.
+    /// Creates a client endpoint from arguments. See [`server`](Registry::server).
     ///
     /// # Errors
-    /// What is wrong with the text.
+    /// [`ParseError`] if the arguments are not a valid client endpoint.
     pub fn client(&self, arguments: &mut Arguments) -> Result<Box<dyn ClientEndpoint>, ParseError> {
         let parser = self.clients.get(arguments.prefix());
         let parser = parser.ok_or_else(|| self.unknown(arguments, self.clients()))?;
@@ -149,10 +153,10 @@ impl Registry {
         Ok(endpoint)
     }
 
-    /// The same for datagrams.
+    /// Creates a datagram endpoint from arguments. See [`server`](Registry::server).
     ///
     /// # Errors
-    /// What is wrong with the text.
+    /// [`ParseError`] if the arguments are not a valid datagram endpoint.
     pub fn datagram(&self, arguments: &mut Arguments) -> Result<Box<dyn DatagramEndpoint>, ParseError> {
         let parser = self.datagrams.get(arguments.prefix());
         let parser = parser.ok_or_else(|| self.unknown(arguments, self.datagrams()))?;
@@ -161,7 +165,7 @@ impl Registry {
         Ok(endpoint)
     }
 
-    /// An error about a prefix that is none of these: a word that is not known, or a kind for something else.
+    /// Error for a prefix that is unknown or belongs to a different kind of endpoint.
     fn unknown<'a>(&self, arguments: &Arguments, known: impl Iterator<Item = &'a str> + Clone) -> ParseError {
         let prefix = arguments.prefix();
         let instead = [
@@ -174,7 +178,7 @@ impl Registry {
     }
 }
 
-/// Knows what is built in: the table of [the module](super).
+/// Contains the built-in kinds, listed in the table of [the module](super).
 impl Default for Registry {
     fn default() -> Registry {
         let mut registry = Registry::empty();

@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use super::{Argument, Arguments, ClientEndpoint, ParseError, ServerEndpoint};
-use crate::endpoint::describe::Written;
+use crate::endpoint::describe::TextBuilder;
 use crate::escape::Escaped;
 use crate::reactor::connection::options;
 use crate::{ClientFactory, ConnectTcp, ConnectorId, Factory, ListenTcp, Listener, Reactor, Result};
@@ -16,22 +16,21 @@ impl ServerEndpoint for ListenTcp {
     }
 
     fn describe(&self) -> String {
-        let usual = ListenTcp::new(self.address);
-        let written = Written::new("tcp").plain(self.address.port());
-        let written = match self.address.ip() {
-            IpAddr::V4(Ipv4Addr::UNSPECIFIED) => written,
-            _ => written.ip("interface", self.address),
+        let defaults = ListenTcp::new(self.address);
+        let text = TextBuilder::new("tcp").positional(self.address.port());
+        let text = match self.address.ip() {
+            IpAddr::V4(Ipv4Addr::UNSPECIFIED) => text,
+            _ => text.ip("interface", self.address),
         };
-        written
-            .key("backlog", self.backlog, usual.backlog)
-            .flag("reuse_address", self.reuse_address, usual.reuse_address)
-            .flag("reuse_port", self.reuse_port, usual.reuse_port)
-            .flag("nodelay", self.nodelay, usual.nodelay)
-            .maybe("keepalive", self.keepalive.map(|time| time.as_secs_f64()))
-            .maybe("user_timeout", self.user_timeout.map(|time| time.as_secs_f64()))
-            .maybe("send_buffer", self.send_buffer)
-            .maybe("receive_buffer", self.receive_buffer)
-            .maybe("ipv6_only", self.ipv6_only.map(|only| if only { "yes" } else { "no" }))
+        text.key("backlog", self.backlog, defaults.backlog)
+            .flag("reuse_address", self.reuse_address, defaults.reuse_address)
+            .flag("reuse_port", self.reuse_port, defaults.reuse_port)
+            .flag("nodelay", self.nodelay, defaults.nodelay)
+            .optional("keepalive", self.keepalive.map(|time| time.as_secs_f64()))
+            .optional("user_timeout", self.user_timeout.map(|time| time.as_secs_f64()))
+            .optional("send_buffer", self.send_buffer)
+            .optional("receive_buffer", self.receive_buffer)
+            .optional("ipv6_only", self.ipv6_only.map(|only| if only { "yes" } else { "no" }))
             .text()
     }
 }
@@ -43,49 +42,48 @@ impl ClientEndpoint for ConnectTcp {
     }
 
     fn describe(&self) -> String {
-        let usual = ConnectTcp::new("", 0);
-        let written = match self.host.contains(':') {
-            true => Written::new(&format!("tcp:[{}]", self.host)),
-            false => Written::new("tcp").plain(&self.host),
+        let defaults = ConnectTcp::new("", 0);
+        let text = match self.host.contains(':') {
+            true => TextBuilder::new(&format!("tcp:[{}]", self.host)),
+            false => TextBuilder::new("tcp").positional(&self.host),
         };
-        let written = written.plain(self.port).seconds("timeout", self.timeout, usual.timeout).seconds(
+        let text = text.positional(self.port).seconds("timeout", self.timeout, defaults.timeout).seconds(
             "attempt_delay",
             self.attempt_delay,
-            usual.attempt_delay,
+            defaults.attempt_delay,
         );
-        let written = match self.bind {
-            None => written,
-            Some(address) if address.port() == 0 => written.ip("bind", address),
-            Some(address) => written.maybe("bind", Some(address)),
+        let text = match self.bind {
+            None => text,
+            Some(address) if address.port() == 0 => text.ip("bind", address),
+            Some(address) => text.optional("bind", Some(address)),
         };
-        written
-            .flag("reuse_address", self.reuse_address, usual.reuse_address)
-            .flag("nodelay", self.nodelay, usual.nodelay)
-            .maybe("keepalive", self.keepalive.map(|time| time.as_secs_f64()))
-            .maybe("user_timeout", self.user_timeout.map(|time| time.as_secs_f64()))
-            .maybe("send_buffer", self.send_buffer)
-            .maybe("receive_buffer", self.receive_buffer)
+        text.flag("reuse_address", self.reuse_address, defaults.reuse_address)
+            .flag("nodelay", self.nodelay, defaults.nodelay)
+            .optional("keepalive", self.keepalive.map(|time| time.as_secs_f64()))
+            .optional("user_timeout", self.user_timeout.map(|time| time.as_secs_f64()))
+            .optional("send_buffer", self.send_buffer)
+            .optional("receive_buffer", self.receive_buffer)
             .text()
     }
 }
 
-/// `tcp:PORT`, which listens on all addresses of IPv4, and whatever `interface` says; `tcp:IP:PORT` has it in front.
+/// Parses `tcp:PORT`, which listens on all IPv4 addresses or on `interface`, or `tcp:IP:PORT`.
 pub(super) fn server(arguments: &mut Arguments) -> Result<ListenTcp, ParseError> {
     listen(arguments, Ipv4Addr::UNSPECIFIED.into())
 }
 
-/// `tcp6:PORT`, which listens on all addresses of IPv6.
+/// Parses `tcp6:PORT`, which listens on all IPv6 addresses.
 pub(super) fn server_v6(arguments: &mut Arguments) -> Result<ListenTcp, ParseError> {
     let listen = listen(arguments, Ipv6Addr::UNSPECIFIED.into())?;
     match listen.address {
         SocketAddr::V6(_) => Ok(listen),
         SocketAddr::V4(address) => {
-            Err(arguments.bad(format!("{} is an address of IPv4, for which there is tcp", address.ip())))
+            Err(arguments.bad(format!("{} is an IPv4 address; use tcp", address.ip())))
         }
     }
 }
 
-fn listen(arguments: &mut Arguments, everywhere: IpAddr) -> Result<ListenTcp, ParseError> {
+fn listen(arguments: &mut Arguments, unspecified: IpAddr) -> Result<ListenTcp, ParseError> {
     let interface = match arguments.begins_with_host() {
         true => Some(arguments.required("interface", |interface| interface.socket_address(0))?),
         false => None,
@@ -95,46 +93,46 @@ fn listen(arguments: &mut Arguments, everywhere: IpAddr) -> Result<ListenTcp, Pa
         Some(interface) => interface,
         None => {
             let interface = arguments.key("interface", |interface| interface.socket_address(0))?;
-            interface.unwrap_or(SocketAddr::new(everywhere, 0))
+            interface.unwrap_or(SocketAddr::new(unspecified, 0))
         }
     };
     address.set_port(port);
-    let usual = ListenTcp::new(address);
+    let defaults = ListenTcp::new(address);
     Ok(ListenTcp {
-        backlog: arguments.key("backlog", Argument::number)?.unwrap_or(usual.backlog),
-        reuse_address: arguments.key("reuse_address", Argument::flag)?.unwrap_or(usual.reuse_address),
-        reuse_port: arguments.key("reuse_port", Argument::flag)?.unwrap_or(usual.reuse_port),
-        nodelay: arguments.key("nodelay", Argument::flag)?.unwrap_or(usual.nodelay),
-        keepalive: arguments.key("keepalive", |time| taken(time, options::keepalive))?,
-        user_timeout: arguments.key("user_timeout", |time| taken(time, options::user_timeout))?,
+        backlog: arguments.key("backlog", Argument::number)?.unwrap_or(defaults.backlog),
+        reuse_address: arguments.key("reuse_address", Argument::flag)?.unwrap_or(defaults.reuse_address),
+        reuse_port: arguments.key("reuse_port", Argument::flag)?.unwrap_or(defaults.reuse_port),
+        nodelay: arguments.key("nodelay", Argument::flag)?.unwrap_or(defaults.nodelay),
+        keepalive: arguments.key("keepalive", |time| kernel_time(time, options::keepalive))?,
+        user_timeout: arguments.key("user_timeout", |time| kernel_time(time, options::user_timeout))?,
         send_buffer: arguments.key("send_buffer", Argument::number)?,
         receive_buffer: arguments.key("receive_buffer", Argument::number)?,
         ipv6_only: arguments.key("ipv6_only", Argument::flag)?,
-        ..usual
+        ..defaults
     })
 }
 
-/// `tcp:HOST:PORT`.
+/// Parses `tcp:HOST:PORT`.
 pub(super) fn client(arguments: &mut Arguments) -> Result<ConnectTcp, ParseError> {
     let port_alone = arguments.is_port_alone();
     let host = arguments.required("host", |argument| host_before_port(argument, port_alone))?;
     let port = arguments.required_in("tcp:HOST:PORT", "port", Argument::port_of_peer)?;
-    let usual = ConnectTcp::new(host, port);
+    let defaults = ConnectTcp::new(host, port);
     Ok(ConnectTcp {
-        timeout: arguments.key("timeout", Argument::positive_seconds)?.unwrap_or(usual.timeout),
-        attempt_delay: arguments.key("attempt_delay", Argument::seconds)?.unwrap_or(usual.attempt_delay),
+        timeout: arguments.key("timeout", Argument::positive_seconds)?.unwrap_or(defaults.timeout),
+        attempt_delay: arguments.key("attempt_delay", Argument::seconds)?.unwrap_or(defaults.attempt_delay),
         bind: arguments.key("bind", Argument::local_address)?,
-        reuse_address: arguments.key("reuse_address", Argument::flag)?.unwrap_or(usual.reuse_address),
-        nodelay: arguments.key("nodelay", Argument::flag)?.unwrap_or(usual.nodelay),
-        keepalive: arguments.key("keepalive", |time| taken(time, options::keepalive))?,
-        user_timeout: arguments.key("user_timeout", |time| taken(time, options::user_timeout))?,
+        reuse_address: arguments.key("reuse_address", Argument::flag)?.unwrap_or(defaults.reuse_address),
+        nodelay: arguments.key("nodelay", Argument::flag)?.unwrap_or(defaults.nodelay),
+        keepalive: arguments.key("keepalive", |time| kernel_time(time, options::keepalive))?,
+        user_timeout: arguments.key("user_timeout", |time| kernel_time(time, options::user_timeout))?,
         send_buffer: arguments.key("send_buffer", Argument::number)?,
         receive_buffer: arguments.key("receive_buffer", Argument::number)?,
-        ..usual
+        ..defaults
     })
 }
 
-/// As [`host`]; a port alone is a likely mistake.
+/// Like [`host`], but reports a port without a host, which is a likely mistake.
 fn host_before_port(argument: &Argument, port_alone: bool) -> Result<String, ParseError> {
     if port_alone {
         let port = argument.value();
@@ -144,20 +142,22 @@ fn host_before_port(argument: &Argument, port_alone: bool) -> Result<String, Par
     host(argument)
 }
 
-/// A host name or an IP address, whose brackets are taken off. The name of a zone stays a name: it is looked up later.
+/// Parses a host name or an IP address, and removes brackets. The name of a zone is kept and looked
+/// up when connecting.
 pub(super) fn host(argument: &Argument) -> Result<String, ParseError> {
     let value = argument.value();
     let inner = value.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
     if let Some(inner) = inner.filter(|inner| !inner.contains(':')) {
-        return Err(argument.bad(format!("\"{}\" is no IPv6 address", Escaped(inner))));
+        return Err(argument.bad(format!("\"{}\" is not an IPv6 address", Escaped(inner))));
     }
     let host = inner.unwrap_or(value);
     ConnectTcp::new(host, 1).check().map_err(|why| argument.bad(why))?;
     Ok(host.to_owned())
 }
 
-/// A time that the kernel takes, as it was given: it is rounded where it is set.
-fn taken(
+/// Parses a time that the kernel accepts. The result is not rounded; that happens when the option
+/// is set.
+fn kernel_time(
     argument: &Argument,
     round: fn(Duration) -> std::result::Result<Duration, &'static str>,
 ) -> std::result::Result<Duration, ParseError> {
@@ -220,7 +220,7 @@ mod tests {
             assert_eq!(served(text).describe(), described, "{text}");
         }
         let wrong = |text| server(&mut Arguments::of(text).unwrap()).unwrap_err().to_string();
-        assert!(wrong("tcp:h:80").contains("column 5: interface: \"h\" is no IP address"));
+        assert!(wrong("tcp:h:80").contains("column 5: interface: \"h\" is not an IP address"));
         assert!(wrong("tcp:127.0.0.1:80:interface=::1").contains("interface: it is given twice"));
     }
 

@@ -1,10 +1,10 @@
-//! `udp:`, with a port of one's own or with one peer.
+//! `udp:`, with a local port or with a single peer.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use super::tcp::host;
 use super::{Argument, Arguments, DatagramEndpoint, ParseError};
-use crate::endpoint::describe::Written;
+use crate::endpoint::describe::TextBuilder;
 use crate::reactor::literal_address;
 use crate::{DatagramId, DatagramProtocol, ListenUdp, Reactor, Result};
 
@@ -14,19 +14,22 @@ impl DatagramEndpoint for ListenUdp {
     }
 
     fn describe(&self) -> String {
-        let written = Written::new("udp").plain(self.address.port());
-        let written = match self.address.ip() {
-            IpAddr::V4(Ipv4Addr::UNSPECIFIED) => written,
-            _ => written.ip("interface", self.address),
+        let text = TextBuilder::new("udp").positional(self.address.port());
+        let text = match self.address.ip() {
+            IpAddr::V4(Ipv4Addr::UNSPECIFIED) => text,
+            _ => text.ip("interface", self.address),
         };
-        options(written, self).text()
+        options(text, self).text()
     }
 }
 
-/// One peer to exchange datagrams with, as `udp:HOST:PORT` has it. A host name is looked up when it is opened: the socket has its
-/// [`DatagramId`] at once, what is written waits, and its protocol starts when it has an address. Of those of the host
-/// the first is taken that a socket can be connected to: UDP has no answer to wait for. When there is none, the protocol is told by
-/// [`stop_protocol`](DatagramProtocol::stop_protocol), with the reason.
+/// A single peer to exchange datagrams with, as text `udp:HOST:PORT`.
+///
+/// A host name is resolved when the endpoint is opened. The socket has its [`DatagramId`] at once,
+/// and datagrams text before the resolution are queued. The protocol starts once the address is
+/// known. The first address of the host to which a socket can be connected is used, because UDP has
+/// no reply that would confirm one. If there is none,
+/// [`stop_protocol`](DatagramProtocol::stop_protocol) reports the reason.
 ///
 /// ```
 /// use twistor::endpoint::{ConnectUdp, datagram_from_string, DatagramEndpoint};
@@ -37,21 +40,22 @@ impl DatagramEndpoint for ListenUdp {
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConnectUdp {
-    /// The peer's host name or IP address; `fe80::1%2` has the number of an interface, `fe80::1%eth0` its name.
+    /// Host name or IP address of the peer. A zone is the number of an interface (`fe80::1%2`) or
+    /// its name (`fe80::1%eth0`).
     pub host: String,
-    /// The peer's port.
+    /// Port of the peer.
     pub port: u16,
-    /// This side: by default any port of the peer's family.
+    /// Local address and options. Default: any port, in the peer's address family.
     pub local: ListenUdp,
 }
 
 impl ConnectUdp {
-    /// A peer, from a port that the system chooses.
+    /// Creates an endpoint for a peer, with a local port that the kernel chooses.
     pub fn new(host: impl Into<String>, port: u16) -> ConnectUdp {
         ConnectUdp { host: host.into(), port, local: ListenUdp::new((Ipv4Addr::UNSPECIFIED, 0)) }
     }
 
-    /// The peer, if its host is an IP address, whose zone, if it has one, is an interface of this machine.
+    /// Returns the peer if its host is an IP address. A zone must be an interface of this machine.
     fn peer(&self) -> Option<SocketAddr> {
         literal_address(&self.host, self.port)?.ok()
     }
@@ -66,47 +70,47 @@ impl DatagramEndpoint for ConnectUdp {
     }
 
     fn describe(&self) -> String {
-        let written = match self.host.contains(':') {
-            true => Written::new(&format!("udp:[{}]", self.host)),
-            false => Written::new("udp").plain(&self.host),
+        let text = match self.host.contains(':') {
+            true => TextBuilder::new(&format!("udp:[{}]", self.host)),
+            false => TextBuilder::new("udp").positional(&self.host),
         };
-        let written = written.plain(self.port);
-        let written = match self.local.address {
-            local if local == ConnectUdp::new("", 0).local.address => written,
-            local if local.port() == 0 => written.ip("bind", local),
-            local => written.maybe("bind", Some(local)),
+        let text = text.positional(self.port);
+        let text = match self.local.address {
+            local if local == ConnectUdp::new("", 0).local.address => text,
+            local if local.port() == 0 => text.ip("bind", local),
+            local => text.optional("bind", Some(local)),
         };
-        options(written, &self.local).text()
+        options(text, &self.local).text()
     }
 }
 
-fn options(written: Written, listen: &ListenUdp) -> Written {
-    let usual = ListenUdp::new(listen.address);
-    written
-        .key("max_size", listen.max_size, usual.max_size)
-        .flag("reuse_address", listen.reuse_address, usual.reuse_address)
-        .flag("reuse_port", listen.reuse_port, usual.reuse_port)
-        .flag("broadcast", listen.broadcast, usual.broadcast)
-        .maybe("ipv6_only", listen.ipv6_only.map(|only| if only { "yes" } else { "no" }))
-        .maybe("send_buffer", listen.send_buffer)
-        .maybe("receive_buffer", listen.receive_buffer)
+fn options(text: TextBuilder, listen: &ListenUdp) -> TextBuilder {
+    let defaults = ListenUdp::new(listen.address);
+    text.key("max_size", listen.max_size, defaults.max_size)
+        .flag("reuse_address", listen.reuse_address, defaults.reuse_address)
+        .flag("reuse_port", listen.reuse_port, defaults.reuse_port)
+        .flag("broadcast", listen.broadcast, defaults.broadcast)
+        .optional("ipv6_only", listen.ipv6_only.map(|only| if only { "yes" } else { "no" }))
+        .optional("send_buffer", listen.send_buffer)
+        .optional("receive_buffer", listen.receive_buffer)
 }
 
-/// `udp:PORT`, which receives at all addresses of IPv4 or at `interface`, or `udp:HOST:PORT`, which has one peer.
+/// Parses `udp:PORT`, which receives on all IPv4 addresses or on `interface`, or `udp:HOST:PORT`,
+/// which has a single peer.
 pub(super) fn datagram(arguments: &mut Arguments) -> Result<Box<dyn DatagramEndpoint>, ParseError> {
     if arguments.counts(2) || arguments.has("host") {
         let host = arguments.required("host", host)?;
         let port = arguments.required_in("udp:HOST:PORT", "port", Argument::port_of_peer)?;
         let bind = arguments.key("bind", Argument::local_address)?;
-        let usual = ConnectUdp::new(host, port);
-        let peer = usual.peer();
+        let defaults = ConnectUdp::new(host, port);
+        let peer = defaults.peer();
         if let (Some(bind), Some(peer)) = (bind, peer)
             && bind.is_ipv4() != peer.is_ipv4()
         {
-            return Err(arguments.bad("the two addresses are of different families"));
+            return Err(arguments.bad("the addresses are of different families"));
         }
-        let local = options_of(arguments, bind.map_or(usual.local.clone(), ListenUdp::new))?;
-        return Ok(Box::new(ConnectUdp { local, ..usual }));
+        let local = options_of(arguments, bind.map_or(defaults.local.clone(), ListenUdp::new))?;
+        return Ok(Box::new(ConnectUdp { local, ..defaults }));
     }
     let port = arguments.required_in("udp:PORT or udp:HOST:PORT", "port", Argument::port)?;
     let interface = arguments.key("interface", |interface| interface.socket_address(port))?;
@@ -114,16 +118,16 @@ pub(super) fn datagram(arguments: &mut Arguments) -> Result<Box<dyn DatagramEndp
     Ok(Box::new(options_of(arguments, ListenUdp::new(address))?))
 }
 
-fn options_of(arguments: &mut Arguments, usual: ListenUdp) -> Result<ListenUdp, ParseError> {
+fn options_of(arguments: &mut Arguments, defaults: ListenUdp) -> Result<ListenUdp, ParseError> {
     Ok(ListenUdp {
-        max_size: arguments.key("max_size", Argument::number)?.unwrap_or(usual.max_size),
-        reuse_address: arguments.key("reuse_address", Argument::flag)?.unwrap_or(usual.reuse_address),
-        reuse_port: arguments.key("reuse_port", Argument::flag)?.unwrap_or(usual.reuse_port),
-        broadcast: arguments.key("broadcast", Argument::flag)?.unwrap_or(usual.broadcast),
+        max_size: arguments.key("max_size", Argument::number)?.unwrap_or(defaults.max_size),
+        reuse_address: arguments.key("reuse_address", Argument::flag)?.unwrap_or(defaults.reuse_address),
+        reuse_port: arguments.key("reuse_port", Argument::flag)?.unwrap_or(defaults.reuse_port),
+        broadcast: arguments.key("broadcast", Argument::flag)?.unwrap_or(defaults.broadcast),
         ipv6_only: arguments.key("ipv6_only", Argument::flag)?,
         send_buffer: arguments.key("send_buffer", Argument::number)?,
         receive_buffer: arguments.key("receive_buffer", Argument::number)?,
-        ..usual
+        ..defaults
     })
 }
 

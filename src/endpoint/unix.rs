@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{Argument, Arguments, ClientEndpoint, DatagramEndpoint, ParseError, ServerEndpoint};
-use crate::endpoint::describe::Written;
+use crate::endpoint::describe::TextBuilder;
 use crate::{
     ClientFactory, ConnectUnix, ConnectorId, DatagramId, DatagramProtocol, Factory, ListenUnix,
     ListenUnixDatagram, Listener, Reactor, Result, UnixAddress,
@@ -16,15 +16,15 @@ impl ServerEndpoint for ListenUnix {
     }
 
     fn describe(&self) -> String {
-        let usual = ListenUnix::new(UnixAddress::UNNAMED);
-        Written::new("unix")
-            .plain(name(&self.address))
-            .maybe("mode", self.mode.map(|mode| format!("{mode:o}")))
-            .key("backlog", self.backlog, usual.backlog)
-            .flag("remove_stale", self.remove_stale, usual.remove_stale)
-            .flag("unlink", self.unlink, usual.unlink)
-            .maybe("send_buffer", self.send_buffer)
-            .maybe("receive_buffer", self.receive_buffer)
+        let defaults = ListenUnix::new(UnixAddress::UNNAMED);
+        TextBuilder::new("unix")
+            .positional(name(&self.address))
+            .optional("mode", self.mode.map(|mode| format!("{mode:o}")))
+            .key("backlog", self.backlog, defaults.backlog)
+            .flag("remove_stale", self.remove_stale, defaults.remove_stale)
+            .flag("unlink", self.unlink, defaults.unlink)
+            .optional("send_buffer", self.send_buffer)
+            .optional("receive_buffer", self.receive_buffer)
             .text()
     }
 }
@@ -36,43 +36,43 @@ impl ClientEndpoint for ConnectUnix {
     }
 
     fn describe(&self) -> String {
-        let usual: Duration = ConnectUnix::new(UnixAddress::UNNAMED).timeout;
-        Written::new("unix")
-            .plain(name(&self.address))
-            .seconds("timeout", self.timeout, usual)
-            .maybe("bind", self.bind.as_ref().map(name))
-            .maybe("send_buffer", self.send_buffer)
-            .maybe("receive_buffer", self.receive_buffer)
+        let defaults: Duration = ConnectUnix::new(UnixAddress::UNNAMED).timeout;
+        TextBuilder::new("unix")
+            .positional(name(&self.address))
+            .seconds("timeout", self.timeout, defaults)
+            .optional("bind", self.bind.as_ref().map(name))
+            .optional("send_buffer", self.send_buffer)
+            .optional("receive_buffer", self.receive_buffer)
             .text()
     }
 }
 
-/// (Twisted has none.)
+/// (No counterpart in Twisted.)
 impl DatagramEndpoint for ListenUnixDatagram {
     fn open(&self, reactor: &mut Reactor, protocol: Box<dyn DatagramProtocol>) -> Result<DatagramId> {
         reactor.open_unix(self, protocol)
     }
 
     fn describe(&self) -> String {
-        let usual = ListenUnixDatagram::default();
-        let written = Written::new("unix");
-        let written = match &self.address {
-            Some(address) => written.plain(name(address)),
-            None => written,
+        let defaults = ListenUnixDatagram::default();
+        let text = TextBuilder::new("unix");
+        let text = match &self.address {
+            Some(address) => text.positional(name(address)),
+            None => text,
         };
-        written
-            .maybe("peer", self.peer.as_ref().map(name))
-            .key("max_size", self.max_size, usual.max_size)
-            .maybe("mode", self.mode.map(|mode| format!("{mode:o}")))
-            .flag("remove_stale", self.remove_stale, usual.remove_stale)
-            .flag("unlink", self.unlink, usual.unlink)
-            .maybe("send_buffer", self.send_buffer)
-            .maybe("receive_buffer", self.receive_buffer)
+        text.optional("peer", self.peer.as_ref().map(name))
+            .key("max_size", self.max_size, defaults.max_size)
+            .optional("mode", self.mode.map(|mode| format!("{mode:o}")))
+            .flag("remove_stale", self.remove_stale, defaults.remove_stale)
+            .flag("unlink", self.unlink, defaults.unlink)
+            .optional("send_buffer", self.send_buffer)
+            .optional("receive_buffer", self.receive_buffer)
             .text()
     }
 }
 
-/// As [`address`] reads it, unescaped: a path that begins like an abstract name is told from one.
+/// Formats an address as [`address`] parses it, unescaped. A path that begins with `@` gets a
+/// prefix, because it would be an abstract name.
 fn name(address: &UnixAddress) -> String {
     let path = address.path().map(|path| path.to_string_lossy());
     match (path, address.abstract_name()) {
@@ -83,42 +83,43 @@ fn name(address: &UnixAddress) -> String {
     }
 }
 
-/// `unix:PATH` or `unix:@NAME`.
+/// Parses `unix:PATH` or `unix:@NAME`.
 pub(super) fn server(arguments: &mut Arguments) -> Result<ListenUnix, ParseError> {
-    let usual = ListenUnix::new(arguments.required("path", address)?);
+    let defaults = ListenUnix::new(arguments.required("path", address)?);
     Ok(ListenUnix {
         mode: arguments.key("mode", Argument::mode)?,
-        backlog: arguments.key("backlog", Argument::number)?.unwrap_or(usual.backlog),
-        remove_stale: arguments.key("remove_stale", Argument::flag)?.unwrap_or(usual.remove_stale),
-        unlink: arguments.key("unlink", Argument::flag)?.unwrap_or(usual.unlink),
+        backlog: arguments.key("backlog", Argument::number)?.unwrap_or(defaults.backlog),
+        remove_stale: arguments.key("remove_stale", Argument::flag)?.unwrap_or(defaults.remove_stale),
+        unlink: arguments.key("unlink", Argument::flag)?.unwrap_or(defaults.unlink),
         send_buffer: arguments.key("send_buffer", Argument::number)?,
         receive_buffer: arguments.key("receive_buffer", Argument::number)?,
-        ..usual
+        ..defaults
     })
 }
 
-/// `unix:PATH` or `unix:@NAME`.
+/// Parses `unix:PATH` or `unix:@NAME`.
 pub(super) fn client(arguments: &mut Arguments) -> Result<ConnectUnix, ParseError> {
-    let usual = ConnectUnix::new(arguments.required("path", address)?);
+    let defaults = ConnectUnix::new(arguments.required("path", address)?);
     Ok(ConnectUnix {
-        timeout: arguments.key("timeout", Argument::positive_seconds)?.unwrap_or(usual.timeout),
+        timeout: arguments.key("timeout", Argument::positive_seconds)?.unwrap_or(defaults.timeout),
         bind: arguments.key("bind", address)?,
         send_buffer: arguments.key("send_buffer", Argument::number)?,
         receive_buffer: arguments.key("receive_buffer", Argument::number)?,
-        ..usual
+        ..defaults
     })
 }
 
-/// `unix:PATH` or `unix:@NAME`, which receive there, with one peer or from anybody; without either it can send alone.
+/// Parses `unix:PATH` or `unix:@NAME`, which receive from a single peer or from all. Without path
+/// and name, the socket only sends.
 pub(super) fn datagram(arguments: &mut Arguments) -> Result<ListenUnixDatagram, ParseError> {
-    let usual = ListenUnixDatagram::default();
+    let defaults = ListenUnixDatagram::default();
     Ok(ListenUnixDatagram {
         address: arguments.optional("path", address)?,
         peer: arguments.key("peer", address)?,
-        max_size: arguments.key("max_size", Argument::number)?.unwrap_or(usual.max_size),
+        max_size: arguments.key("max_size", Argument::number)?.unwrap_or(defaults.max_size),
         mode: arguments.key("mode", Argument::mode)?,
-        remove_stale: arguments.key("remove_stale", Argument::flag)?.unwrap_or(usual.remove_stale),
-        unlink: arguments.key("unlink", Argument::flag)?.unwrap_or(usual.unlink),
+        remove_stale: arguments.key("remove_stale", Argument::flag)?.unwrap_or(defaults.remove_stale),
+        unlink: arguments.key("unlink", Argument::flag)?.unwrap_or(defaults.unlink),
         send_buffer: arguments.key("send_buffer", Argument::number)?,
         receive_buffer: arguments.key("receive_buffer", Argument::number)?,
     })
