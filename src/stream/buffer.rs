@@ -1,13 +1,13 @@
-//! Bytes that came and were not read yet. A connection that is idle owns no memory for them.
+//! Receive buffers of streams. An idle connection owns none.
 
 use std::cell::RefCell;
 use std::mem;
 
-/// What came since the reader last looked.
+/// Bytes received since the reader last took them.
 #[derive(Default)]
 pub(super) struct Input {
     bytes: Vec<u8>,
-    /// What lies behind so many has no meaning.
+    /// Length of the valid data. The bytes behind it are undefined.
     filled: usize,
 }
 
@@ -27,7 +27,8 @@ impl Input {
         self.filled = self.bytes.len();
     }
 
-    /// Takes the buffer with its first `count` bytes, and leaves another one for it. Nothing must have come before.
+    /// Takes `buffer`, with `count` valid bytes, and replaces it by another one of the same length.
+    /// The input must be empty.
     pub(super) fn keep(&mut self, buffer: &mut Vec<u8>, count: usize) {
         let other = spare_of(buffer.len());
         give_back(mem::replace(&mut self.bytes, mem::replace(buffer, other)));
@@ -40,13 +41,13 @@ impl Input {
     }
 }
 
-/// What the reader has with it.
+/// Bytes that the reader has taken and its user has not yet read.
 #[derive(Default)]
 pub(super) struct Buffer {
     bytes: Vec<u8>,
-    /// What was read lies before it.
+    /// Start of the unread data.
     start: usize,
-    /// What lies behind so many has no meaning.
+    /// End of the unread data. The bytes behind it are undefined.
     filled: usize,
 }
 
@@ -56,7 +57,7 @@ impl Buffer {
         self.bytes.get(self.start..self.filled).unwrap_or_default()
     }
 
-    /// The bytes from `start` on, of those which were read last.
+    /// The last `count` bytes that were read.
     #[inline]
     pub(super) fn last(&self, count: usize) -> &[u8] {
         self.bytes.get(self.start - count.min(self.start)..self.start).unwrap_or_default()
@@ -72,7 +73,7 @@ impl Buffer {
         self.start += count.min(self.len());
     }
 
-    /// Takes all that came. Without a copy, if everything before was read.
+    /// Takes all bytes of `input`, without a copy if the buffer is empty.
     #[inline]
     pub(super) fn take(&mut self, input: &mut Input) {
         let bytes = mem::take(&mut input.bytes);
@@ -82,14 +83,14 @@ impl Buffer {
             self.filled = filled;
             give_back(mem::replace(&mut self.bytes, bytes));
         } else {
-            self.add(&bytes[..filled]); // never more than there are
+            self.add(&bytes[..filled]); // `filled` is at most the length
             give_back(bytes);
         }
     }
 
     fn add(&mut self, more: &[u8]) {
         self.bytes.truncate(self.filled);
-        // What was read makes room when it is the larger part.
+        // Remove the bytes already read when they are the larger part.
         if self.start > self.bytes.len() / 2 {
             self.bytes.drain(..self.start);
             self.start = 0;
@@ -98,7 +99,7 @@ impl Buffer {
         self.filled = self.bytes.len();
     }
 
-    /// All that was not read, as it is.
+    /// Takes the unread bytes.
     pub(super) fn take_unread(&mut self) -> Vec<u8> {
         let mut bytes = mem::take(&mut self.bytes);
         bytes.truncate(self.filled);
@@ -107,7 +108,7 @@ impl Buffer {
         bytes
     }
 
-    /// Gives the memory back, if it holds nothing.
+    /// Returns the memory to the pool if the buffer is empty.
     #[inline]
     pub(super) fn give_back(&mut self) {
         if self.len() == 0 && self.bytes.capacity() > 0 {
@@ -118,19 +119,19 @@ impl Buffer {
 }
 
 thread_local! {
-    /// Buffers of this thread's streams that hold nothing: memory, and nothing else.
+    /// Pool of empty buffers of this thread's streams.
     static SPARE: RefCell<Spare> = const { RefCell::new(Spare { large: Vec::new(), small: Vec::new(), bytes: 0 }) };
 }
 
 struct Spare {
-    /// They keep their length, so that a whole buffer is not filled with zeros again.
+    /// Buffers that keep their length, so that they need not be zeroed again.
     large: Vec<Vec<u8>>,
     small: Vec<Vec<u8>>,
-    /// The capacity of all of them.
+    /// Total capacity of all pooled buffers.
     bytes: usize,
 }
 
-/// An empty one.
+/// An empty buffer from the pool, or a new one.
 #[inline]
 fn spare() -> Vec<u8> {
     let mut found = take_spare(|spare| spare.small.pop().or_else(|| spare.large.pop()));
@@ -138,14 +139,14 @@ fn spare() -> Vec<u8> {
     found
 }
 
-/// One of this length; what is in it has no meaning.
+/// A buffer of this length with undefined contents.
 fn spare_of(length: usize) -> Vec<u8> {
     let mut found = take_spare(|spare| spare.large.pop());
     found.resize(length, 0);
     found
 }
 
-/// One that was given back, or a new one.
+/// A buffer from the pool, or a new one.
 #[inline]
 fn take_spare(choose: impl FnOnce(&mut Spare) -> Option<Vec<u8>>) -> Vec<u8> {
     let found = SPARE.try_with(|spare| {
@@ -154,7 +155,7 @@ fn take_spare(choose: impl FnOnce(&mut Spare) -> Option<Vec<u8>>) -> Vec<u8> {
         spare.bytes -= found.capacity();
         Some(found)
     });
-    // At the end of the thread there are none.
+    // The pool is gone while the thread ends.
     found.ok().flatten().unwrap_or_default()
 }
 
@@ -165,27 +166,27 @@ fn give_back(unused: Vec<u8>) {
     }
     let _ = SPARE.try_with(|spare| {
         if let Ok(mut spare) = spare.try_borrow_mut()
-            && spare.bytes + unused.capacity() <= KEPT
+            && spare.bytes + unused.capacity() <= MAX_POOLED
         {
             spare.bytes += unused.capacity();
-            let pile = if unused.len() < LARGE { &mut spare.small } else { &mut spare.large };
-            pile.push(unused);
+            let list = if unused.len() < MIN_LARGE { &mut spare.small } else { &mut spare.large };
+            list.push(unused);
         }
     });
 }
 
-/// From so many bytes on a buffer keeps its length.
-const LARGE: usize = 4 * 1024;
+/// Minimum length of a buffer that keeps its length in the pool.
+const MIN_LARGE: usize = 4 * 1024;
 
-/// Bytes of empty buffers that are kept for those who will need one: those of a turn in which many have something to read.
-const KEPT: usize = 1024 * 1024;
+/// Limit of the pool, in bytes. It serves a turn in which many connections receive at once.
+const MAX_POOLED: usize = 1024 * 1024;
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn what_was_not_read_stays_in_order() {
+    fn unread_bytes_stay_in_order() {
         let mut buffer = Buffer::default();
         let mut input = Input::default();
         input.append(b"abc");
@@ -203,14 +204,14 @@ mod tests {
     }
 
     #[test]
-    fn a_whole_buffer_is_kept_without_what_lies_behind() {
-        let mut shared = vec![0; 2 * LARGE];
+    fn a_handed_over_buffer_keeps_only_its_valid_bytes() {
+        let mut shared = vec![0; 2 * MIN_LARGE];
         let (mut buffer, mut input) = (Buffer::default(), Input::default());
         for text in [&b"first"[..], b"one"] {
             shared[..text.len()].copy_from_slice(text);
             let place = shared.as_ptr();
             input.keep(&mut shared, text.len());
-            assert_eq!((shared.len(), shared.as_ptr() == place), (2 * LARGE, false));
+            assert_eq!((shared.len(), shared.as_ptr() == place), (2 * MIN_LARGE, false));
             buffer.take(&mut input);
             assert_eq!((buffer.unread(), buffer.unread().as_ptr() == place), (text, true));
             buffer.consume(text.len());
@@ -228,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_one_owns_nothing() {
+    fn an_empty_buffer_owns_no_memory() {
         let mut buffer = Buffer::default();
         let mut input = Input::default();
         input.append(b"ab");

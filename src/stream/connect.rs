@@ -1,4 +1,4 @@
-//! Making connections for streams.
+//! Opening connections for streams.
 
 use std::future::poll_fn;
 use std::rc::Rc;
@@ -10,8 +10,9 @@ use crate::stream::state::StreamState;
 use crate::stream::{ConnectError, IntoEndpoint, StreamReader, StreamWriter};
 use crate::{Address, ClientFactory, Connector, ConnectorId, Error, Factory, Protocol, Reactor, Reason};
 
-/// Connects, on the reactor of the task that awaits it. Given up while it waits, by a [`timeout`](crate::task::timeout) say,
-/// the attempt is ended and nothing is left of it. (asyncio: `open_connection`.)
+/// Opens a connection on the reactor of the calling task. Dropping the future, for example by a
+/// [`timeout`](crate::task::timeout), aborts the attempt and frees its resources. (asyncio:
+/// `open_connection`.)
 ///
 /// ```
 /// use twistor::stream::{open_connection, start_server};
@@ -31,8 +32,9 @@ use crate::{Address, ClientFactory, Connector, ConnectorId, Error, Factory, Prot
 /// ```
 ///
 /// # Errors
-/// [`ConnectError::BadEndpoint`] for a text that is none; [`ConnectError::Failed`] when no connection is made;
-/// [`ConnectError::Reactor`] outside of a task.
+/// - [`ConnectError::BadEndpoint`]: the text is not a valid endpoint.
+/// - [`ConnectError::Failed`]: the connection attempt failed.
+/// - [`ConnectError::Reactor`]: the caller is not inside a task.
 pub async fn open_connection(
     endpoint: impl IntoEndpoint<dyn ClientEndpoint>,
 ) -> Result<(StreamReader, StreamWriter), ConnectError> {
@@ -47,7 +49,8 @@ pub async fn open_connection(
     Ok(link.halves())
 }
 
-/// This process's standard input and output as a stream: see [`Reactor::standard_streams`] for what they may be.
+/// Opens this process's standard input and output as a stream. See [`Reactor::standard_streams`]
+/// for the supported file types.
 ///
 /// ```no_run
 /// use twistor::stream;
@@ -63,19 +66,19 @@ pub async fn open_connection(
 /// ```
 ///
 /// # Errors
-/// [`ConnectError::Reactor`].
+/// [`ConnectError::Reactor`]: the caller is not inside a task, or the streams cannot be opened.
 pub async fn stdio() -> Result<(StreamReader, StreamWriter), ConnectError> {
     let handle = Handle::current().ok_or(Error::ReactorUnavailable)?;
     let link = StreamState::new(handle.clone());
     let protocol = Stream::new(Rc::clone(&link));
     let id = handle.with_reactor(|reactor| reactor.standard_streams(protocol))??;
-    let mut closes = Closes(Some((handle, id)));
+    let mut guard = CloseOnDrop(Some((handle, id)));
     poll_fn(|context| link.poll_made(context)).await.map_err(ConnectError::Failed)?;
-    closes.0 = None;
+    guard.0 = None;
     Ok(link.halves())
 }
 
-/// Ends an attempt that is given up.
+/// A guard that aborts a connection attempt.
 struct Attempt {
     handle: Handle,
     connector: Option<ConnectorId>,
@@ -101,10 +104,10 @@ impl Drop for Attempt {
     }
 }
 
-/// Closes an adopted connection that was given up before it began.
-struct Closes(Option<(Handle, crate::ConnectionId)>);
+/// A guard that guard an adopted connection.
+struct CloseOnDrop(Option<(Handle, crate::ConnectionId)>);
 
-impl Drop for Closes {
+impl Drop for CloseOnDrop {
     fn drop(&mut self) {
         let Some((handle, id)) = self.0.take() else { return };
         let close = move |reactor: &mut Reactor| {
@@ -118,7 +121,7 @@ impl Drop for Closes {
     }
 }
 
-/// Hands the one connection to the one who waits for it.
+/// A factory for the protocol of one stream.
 struct Opener {
     link: Rc<StreamState>,
 }
@@ -134,11 +137,12 @@ impl ClientFactory for Opener {
         self.link.ended(reason);
     }
 
-    // The stream knows.
+    // The stream's protocol reports the loss.
     fn client_connection_lost(&mut self, _: &mut Connector<'_>, _: &Reason) {}
 }
 
-/// The reactor went before there was an answer. Of a connection that was made, its protocol tells.
+/// Reports that the reactor finished before the attempt ended. An established connection is
+/// reported by its protocol.
 impl Drop for Opener {
     fn drop(&mut self) {
         if self.link.id().is_none() {

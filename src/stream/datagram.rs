@@ -1,4 +1,4 @@
-//! Datagrams, awaited.
+//! Datagram sockets for tasks.
 
 use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::VecDeque;
@@ -14,8 +14,8 @@ use crate::reactor::Handle;
 use crate::stream::wakers::WakerSlot;
 use crate::{Address, DatagramId, DatagramProtocol, DatagramTransport, Error, Reactor, Reason, Result};
 
-/// Opens a socket of datagrams, on the reactor of the task that awaits it: at a port of one's own, or with one peer. (asyncio:
-/// `create_datagram_endpoint`.)
+/// Opens a datagram socket on the reactor of the calling task, either bound to a local port or
+/// connected to one peer. (asyncio: `create_datagram_endpoint`.)
 ///
 /// ```
 /// use twistor::stream::open_datagram;
@@ -32,8 +32,8 @@ use crate::{Address, DatagramId, DatagramProtocol, DatagramTransport, Error, Rea
 /// ```
 ///
 /// # Errors
-/// [`ConnectError::BadEndpoint`] for a text that is none; [`ConnectError::Reactor`] when the socket cannot be opened, and outside of a
-/// task.
+/// - [`ConnectError::BadEndpoint`]: the text is not a valid endpoint.
+/// - [`ConnectError::Reactor`]: the socket cannot be opened, or the caller is not inside a task.
 pub async fn open_datagram(
     endpoint: impl IntoEndpoint<dyn DatagramEndpoint>,
 ) -> Result<DatagramStream, ConnectError> {
@@ -49,34 +49,36 @@ pub async fn open_datagram(
     Ok(DatagramStream { handle, id, host, peer, queue, last: RefCell::default() })
 }
 
-/// A socket of datagrams. Dropped, it is closed.
+/// A datagram socket. Dropping it closes the socket.
 ///
-/// What comes waits here until it is received: at most 1,024 datagrams and 1 MiB of them. What comes when there is no room is dropped,
-/// and [counted](DatagramStream::dropped).
+/// Received datagrams are queued until they are read. Datagrams over the queue limit are dropped
+/// and [counted](DatagramStream::dropped). Default: 1,024 datagrams and 1 MiB.
 pub struct DatagramStream {
     handle: Handle,
     id: DatagramId,
     host: Address,
     peer: Option<Address>,
     queue: Rc<Queue>,
-    /// The sender of the last datagram that was received, and the address that it had sent that to.
+    /// Sender and local destination address of the datagram received last.
     last: RefCell<Option<(Address, IpAddr)>>,
 }
 
 impl DatagramStream {
-    /// The next datagram, and where it came from. Given up while it waits, nothing is lost.
+    /// Receives the next datagram and its sender. Dropping the future loses no data.
     ///
-    /// Of a socket that is bound to any address, what is sent to that address before the next one is received leaves from the address
-    /// that the datagram was sent to ([`reply_source`](DatagramStream::reply_source)).
+    /// On a socket bound to the unspecified address, replies to this sender use the local address
+    /// that the datagram was sent to ([`reply_source`](DatagramStream::reply_source)). This applies
+    /// until the next datagram is received.
     ///
     /// # Errors
-    /// [`StreamError::Refused`] when the one peer said that nobody listens there, once; [`StreamError::Lost`] when the socket is
-    /// closed, after all that had come.
+    /// - [`StreamError::Refused`]: the connected peer reported that its port is closed. Returned
+    ///   once.
+    /// - [`StreamError::Lost`]: the socket is closed. Queued datagrams are returned first.
     pub async fn recv_from(&mut self) -> Result<(Vec<u8>, Address), StreamError> {
         poll_fn(|context| self.poll_recv_from(context)).await
     }
 
-    /// The next datagram.
+    /// Receives the next datagram.
     ///
     /// # Errors
     /// As [`recv_from`](DatagramStream::recv_from).
@@ -88,8 +90,8 @@ impl DatagramStream {
         if self.queue.refused.take() {
             return Poll::Ready(Err(StreamError::Refused));
         }
-        let next = self.queue.waiting.borrow_mut().pop_front();
-        if let Some(Waiting { data, from, reply_source }) = next {
+        let next = self.queue.datagrams.borrow_mut().pop_front();
+        if let Some(Received { data, from, reply_source }) = next {
             self.queue.bytes.set(self.queue.bytes.get().saturating_sub(data.len()));
             *self.last.borrow_mut() = reply_source.map(|source| (from.clone(), source));
             return Poll::Ready(Ok((data, from)));
@@ -103,16 +105,19 @@ impl DatagramStream {
         Poll::Pending
     }
 
-    /// Sends a datagram to the one peer.
+    /// Sends a datagram to the connected peer.
     ///
     /// # Errors
-    /// [`Error::NoPeer`]; [`Error::DatagramTooLong`]; [`Error::QueueFull`] when too many wait; [`Error::NotConnected`] when the
-    /// socket is closed; [`Error::ReactorUnavailable`].
+    /// - [`Error::NoPeer`]: the socket is not connected to a peer.
+    /// - [`Error::DatagramTooLong`]: the datagram is too long.
+    /// - [`Error::QueueFull`]: the send queue is full.
+    /// - [`Error::NotConnected`]: the socket is closed.
+    /// - [`Error::ReactorUnavailable`]: the reactor cannot be reached from here.
     pub fn send(&self, data: &[u8]) -> Result<()> {
         self.reach(|socket| socket.write(data))
     }
 
-    /// Sends a datagram.
+    /// Sends a datagram to an address.
     ///
     /// # Errors
     /// As [`send`](DatagramStream::send).
@@ -124,17 +129,18 @@ impl DatagramStream {
         }
     }
 
-    /// Sends a datagram from an address of this host, as
+    /// Sends a datagram from a given local address, like
     /// [`DatagramTransport::write_from`](crate::DatagramTransport::write_from).
     ///
     /// # Errors
-    /// As there.
+    /// Same as [`DatagramTransport::write_from`](crate::DatagramTransport::write_from).
     pub fn send_from(&self, data: &[u8], to: &Address, source: IpAddr) -> Result<()> {
         self.reach(|socket| socket.write_from(data, to, source))
     }
 
-    /// The address that an answer to the last datagram that was received leaves from, of a socket that is bound to any address:
-    /// the one that it was sent to. `None` if that was a group or a broadcast address.
+    /// The local address that a reply to the last received datagram is sent from. It is the address
+    /// that the datagram was sent to. `None` if the socket is bound to a specific address, or if
+    /// the destination was a multicast or broadcast address.
     pub fn reply_source(&self) -> Option<IpAddr> {
         self.last.borrow().as_ref().map(|(_, source)| *source)
     }
@@ -145,42 +151,43 @@ impl DatagramStream {
         })?
     }
 
-    /// How many datagrams came for which there was no room.
+    /// Number of received datagrams dropped because the queue was full.
     pub fn dropped(&self) -> u64 {
         self.queue.dropped.get()
     }
 
-    /// How many datagrams wait to be received.
+    /// Number of queued datagrams.
     pub fn len(&self) -> usize {
-        self.queue.waiting.borrow().len()
+        self.queue.datagrams.borrow().len()
     }
 
-    /// Whether none waits.
+    /// Whether the queue is empty.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Changes how much may wait: how many datagrams, and how many bytes of them.
+    /// Sets the queue limit: number of datagrams, and their total bytes. Default: 1,024 and 1 MiB.
     pub fn set_queue_limit(&self, datagrams: usize, bytes: usize) {
-        self.queue.room.set((datagrams, bytes));
+        self.queue.limit.set((datagrams, bytes));
     }
 
-    /// This side's address.
+    /// The local address.
     pub fn host(&self) -> &Address {
         &self.host
     }
 
-    /// The one peer, if there is one.
+    /// The connected peer, if there is one.
     pub fn peer(&self) -> Option<&Address> {
         self.peer.as_ref()
     }
 
-    /// The socket's name, for [`Reactor::datagram_transport`](crate::Reactor::datagram_transport): options, groups.
+    /// The id of the socket, for
+    /// [`Reactor::datagram_transport`](crate::Reactor::datagram_transport): options, groups.
     pub fn id(&self) -> DatagramId {
         self.id
     }
 
-    /// Closes the socket. What has come can still be received.
+    /// Closes the socket. Queued datagrams can still be received.
     pub fn close(&self) {
         let id = self.id;
         let stop = move |reactor: &mut Reactor| {
@@ -209,18 +216,18 @@ impl fmt::Debug for DatagramStream {
     }
 }
 
-/// A datagram that waits to be received.
-struct Waiting {
+/// A queued datagram.
+struct Received {
     data: Vec<u8>,
     from: Address,
     reply_source: Option<IpAddr>,
 }
 
-/// What came, between the protocol and the one who receives it.
+/// The receive queue, shared by the protocol and the receiver.
 struct Queue {
-    waiting: RefCell<VecDeque<Waiting>>,
+    datagrams: RefCell<VecDeque<Received>>,
     bytes: Cell<usize>,
-    room: Cell<(usize, usize)>,
+    limit: Cell<(usize, usize)>,
     dropped: Cell<u64>,
     refused: Cell<bool>,
     receiver: WakerSlot,
@@ -230,9 +237,9 @@ struct Queue {
 impl Default for Queue {
     fn default() -> Queue {
         Queue {
-            waiting: RefCell::default(),
+            datagrams: RefCell::default(),
             bytes: Cell::new(0),
-            room: Cell::new((DATAGRAMS, BYTES)),
+            limit: Cell::new((MAX_DATAGRAMS, MAX_BYTES)),
             dropped: Cell::new(0),
             refused: Cell::new(false),
             receiver: WakerSlot::default(),
@@ -257,13 +264,13 @@ impl DatagramProtocol for Datagrams {
     fn datagram_received(&mut self, transport: &mut DatagramTransport<'_>, data: &[u8], from: &Address) {
         let queue = &self.queue;
         let bytes = queue.bytes.get() + data.len();
-        let (most, most_bytes) = queue.room.get();
-        if queue.waiting.borrow().len() >= most || bytes > most_bytes {
+        let (max_datagrams, max_bytes) = queue.limit.get();
+        if queue.datagrams.borrow().len() >= max_datagrams || bytes > max_bytes {
             queue.dropped.set(queue.dropped.get() + 1);
             return;
         }
         queue.bytes.set(bytes);
-        queue.waiting.borrow_mut().push_back(Waiting {
+        queue.datagrams.borrow_mut().push_back(Received {
             data: data.to_vec(),
             from: from.clone(),
             reply_source: transport.reply_source(),
@@ -281,15 +288,15 @@ impl DatagramProtocol for Datagrams {
     }
 }
 
-/// Nobody will tell any more: the reactor went without a word.
+/// Reports that the reactor finished without calling `stop_protocol`.
 impl Drop for Datagrams {
     fn drop(&mut self) {
         self.queue.ended(&Reason::Stopped);
     }
 }
 
-/// Datagrams that may wait to be received.
-const DATAGRAMS: usize = 1024;
+/// Default limit of queued datagrams.
+const MAX_DATAGRAMS: usize = 1024;
 
-/// Bytes of them.
-const BYTES: usize = 1024 * 1024;
+/// Default limit of queued bytes.
+const MAX_BYTES: usize = 1024 * 1024;

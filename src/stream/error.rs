@@ -1,4 +1,4 @@
-//! What streams fail with.
+//! Errors of streams.
 
 use std::fmt;
 use std::io;
@@ -6,26 +6,28 @@ use std::io;
 use crate::endpoint::ParseError;
 use crate::{Error, Reason};
 
-/// Why nothing was read, or no more can be written. What came before stays in the reader, and can be read.
+/// Error of a read or write on a stream. Received data stays in the reader and can still be read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum StreamError {
-    /// The connection ended otherwise than by both sides closing it; or it has ended, and more was to be written.
+    /// The connection ended without a clean close by both sides, or data was written after it
+    /// ended.
     Lost(Reason),
-    /// The peer ended before all of what was asked for had come; so many bytes of it are there, and stay. (asyncio:
-    /// `IncompleteReadError`.)
+    /// The peer sent EOF before all requested data had arrived. The `read` bytes stay in the
+    /// reader. (asyncio: `IncompleteReadError`.)
     UnexpectedEof {
-        /// How many.
+        /// Number of bytes received.
         read: usize,
     },
-    /// What was asked for is longer than this many bytes. All of it stays. (asyncio: `LimitOverrunError`.)
+    /// The requested data is longer than the limit. All of it stays in the reader. (asyncio:
+    /// `LimitOverrunError`.)
     TooLong {
-        /// The limit.
+        /// The limit, in bytes.
         limit: usize,
     },
-    /// Something was written after `write_eof`, `close` or `abort`, and went nowhere. Said once.
+    /// Data was written after `write_eof`, `close` or `abort`, and was discarded. Reported once.
     WriteEnded,
-    /// Nobody listens where a datagram went. Said once.
+    /// No socket is bound to the destination of a datagram. Reported once.
     Refused,
 }
 
@@ -33,13 +35,13 @@ impl fmt::Display for StreamError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             StreamError::Lost(reason) => reason.fmt(f),
-            StreamError::UnexpectedEof { read: 0 } => f.write_str("the stream ended before anything came"),
-            StreamError::UnexpectedEof { read: there } => {
-                write!(f, "the stream ended after {there} bytes of what was to come")
+            StreamError::UnexpectedEof { read: 0 } => f.write_str("the stream ended before any data"),
+            StreamError::UnexpectedEof { read } => {
+                write!(f, "the stream ended after {read} bytes of the requested data")
             }
-            StreamError::TooLong { limit } => write!(f, "what is to be read is longer than {limit} bytes"),
-            StreamError::WriteEnded => f.write_str("written after the end: it went nowhere"),
-            StreamError::Refused => f.write_str("nobody listens where the datagram went"),
+            StreamError::TooLong { limit } => write!(f, "the data to read is longer than {limit} bytes"),
+            StreamError::WriteEnded => f.write_str("write after EOF"),
+            StreamError::Refused => f.write_str("datagram refused: no listener at the destination"),
         }
     }
 }
@@ -53,7 +55,7 @@ impl std::error::Error for StreamError {
     }
 }
 
-/// With the same text, and this one inside.
+/// Wraps the error. The text is the same.
 impl From<StreamError> for io::Error {
     fn from(error: StreamError) -> io::Error {
         let kind = match &error {
@@ -67,15 +69,16 @@ impl From<StreamError> for io::Error {
     }
 }
 
-/// Why there is no stream.
+/// Error of opening a stream.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum ConnectError {
-    /// The text is no endpoint.
+    /// The text is not a valid endpoint.
     BadEndpoint(ParseError),
-    /// No connection was made.
+    /// The connection attempt failed.
     Failed(Reason),
-    /// The reactor refused: the port is taken, or this is not inside a task, or it has finished.
+    /// The reactor refused: for example the port is in use, the caller is not inside a task, or the
+    /// reactor has finished.
     Reactor(Error),
 }
 
@@ -111,7 +114,7 @@ impl From<Error> for ConnectError {
     }
 }
 
-/// With the same text, and this one inside.
+/// Wraps the error. The text is the same.
 impl From<ConnectError> for io::Error {
     fn from(error: ConnectError) -> io::Error {
         let kind = match &error {

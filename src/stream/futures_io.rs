@@ -1,4 +1,4 @@
-//! The traits of `futures-io`, for crates that are written against them.
+//! Implementations of the `futures-io` traits.
 
 use std::io;
 use std::pin::Pin;
@@ -12,9 +12,9 @@ impl AsyncRead for StreamReader {
     fn poll_read(
         self: Pin<&mut Self>,
         context: &mut Context<'_>,
-        room: &mut [u8],
+        buffer: &mut [u8],
     ) -> Poll<io::Result<usize>> {
-        StreamReader::poll_read(self.get_mut(), context, room).map_err(io::Error::from)
+        StreamReader::poll_read(self.get_mut(), context, buffer).map_err(io::Error::from)
     }
 }
 
@@ -34,30 +34,30 @@ impl AsyncBufRead for StreamReader {
 }
 
 impl AsyncWrite for StreamWriter {
-    /// Takes all of it, once no more than the high-water mark waits to be sent.
+    /// Accepts at most 64 KiB, once the unsent data is below the high-water mark.
     fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, data: &[u8]) -> Poll<io::Result<usize>> {
         match self.link().poll_drain(context, false) {
             Poll::Ready(Ok(())) => {}
             Poll::Ready(Err(error)) => return Poll::Ready(Err(error.into())),
             Poll::Pending => return Poll::Pending,
         }
-        // Not more than a share of it: what is written unasked has a limit.
-        let piece = data.get(..SHARE).unwrap_or(data);
+        // Limit the piece, because a write without `drain` is limited.
+        let piece = data.get(..MAX_WRITE).unwrap_or(data);
         self.write(piece);
         Poll::Ready(Ok(piece.len()))
     }
 
-    /// What is written leaves by itself: this waits as [`drain`](StreamWriter::drain) does.
+    /// Waits like [`drain`](StreamWriter::drain). Written data is sent without a flush.
     fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.link().poll_drain(context, false).map_err(io::Error::from)
     }
 
-    /// Sends FIN after all that was written, and waits until that is out; reading goes on.
+    /// Sends FIN after all written data and waits until it is sent. Reading continues.
     fn poll_close(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.write_eof();
         self.link().poll_finished(context).map_err(io::Error::from)
     }
 }
 
-/// Bytes that are taken at a time: the default high-water mark.
-const SHARE: usize = 64 * 1024;
+/// Maximum bytes per `poll_write`: the default high-water mark.
+const MAX_WRITE: usize = 64 * 1024;

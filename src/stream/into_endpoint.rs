@@ -1,22 +1,22 @@
-//! What can be given where an endpoint is wanted.
+//! Conversions to endpoints.
 
 use std::net::SocketAddr;
 
 use crate::endpoint::{ClientEndpoint, DatagramEndpoint, ParseError, Registry, ServerEndpoint};
 use crate::{Address, ConnectTcp, ConnectUnix, ListenTcp, ListenUdp};
 
-/// What can be given where an endpoint of kind `E` is wanted: its text, or a value.
+/// A conversion to an endpoint of kind `E`, from text or from a value.
 ///
 /// | kind | text | values |
 /// |---|---|---|
-/// | a client, `dyn ClientEndpoint` | `"tcp:example.org:80:timeout=5"`, `"unix:/run/app.sock"`, or `"example.org:80"` alone | every [`ClientEndpoint`], `SocketAddr`, `(host, port)`, [`Address`] |
-/// | a server, `dyn ServerEndpoint` | `"tcp:80:interface=127.0.0.1"`, or `"127.0.0.1:80"` alone | every [`ServerEndpoint`], `SocketAddr` |
+/// | client, `dyn ClientEndpoint` | `"tcp:example.org:80:timeout=5"`, `"unix:/run/app.sock"`, or just `"example.org:80"` | every [`ClientEndpoint`], `SocketAddr`, `(host, port)`, [`Address`] |
+/// | server, `dyn ServerEndpoint` | `"tcp:80:interface=127.0.0.1"`, or just `"127.0.0.1:80"` | every [`ServerEndpoint`], `SocketAddr` |
 /// | datagrams, `dyn DatagramEndpoint` | `"udp:53"`, `"udp:127.0.0.1:53"` | [`ListenUdp`], [`ConnectUdp`](crate::endpoint::ConnectUdp), `SocketAddr` to receive at |
 pub trait IntoEndpoint<E: ?Sized> {
-    /// The endpoint.
+    /// Converts to the endpoint.
     ///
     /// # Errors
-    /// What is wrong with the text.
+    /// The syntax error of the text.
     fn into_endpoint(self) -> Result<Box<E>, ParseError>;
 }
 

@@ -1,9 +1,12 @@
-//! Streams: connections that tasks read and write, with `await`.
+//! Streams: connections that tasks read and write with `await`.
 //!
-//! [`open_connection`] connects, [`start_server`] runs a task for each connection, and both have a [`StreamReader`] and a
-//! [`StreamWriter`]. [`open_datagram`] has a socket of datagrams, [`stdio`] this process's input and output. They are asyncio's
-//! streams, built as it builds its own: on [`Protocol`](crate::Protocol), so that all there is below (endpoints, layers,
-//! policies, limits, the simulated network) is below them too.
+//! - [`open_connection`] connects. [`start_server`] runs a task per connection. Both provide a
+//!   [`StreamReader`] and a [`StreamWriter`].
+//! - [`open_datagram`] opens a datagram socket.
+//! - [`stdio`] opens this process's input and output.
+//!
+//! The API follows asyncio's streams. Like those it is built on [`Protocol`](crate::Protocol), so
+//! that endpoints, layers, policies, limits and the simulated network apply to streams too.
 //!
 //! ```
 //! use twistor::stream::{StreamError, StreamReader, StreamWriter, open_connection, start_server};
@@ -28,16 +31,19 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! # What holds
+//! # Guarantees
 //!
-//! - **Nothing is lost by giving up.** Every future here can be dropped while it waits: bytes that came stay for the next
-//!   read, bytes that were written are sent, an attempt to connect is ended.
-//! - **Nobody waits for ever for what cannot come.** When the connection ends, every future of it ends, with
-//!   [`StreamError::Lost`] and the [`Reason`](crate::Reason) if that was no clean end; so it is when the reactor stops.
-//! - **Neither side floods the other.** A reader that does not read stops the peer at twice its
-//!   [limit](StreamReader::set_limit); [`drain`](StreamWriter::drain) stops a writer whose peer does not read.
-//! - **Reader and writer go their own ways**, into different tasks if need be. The end of what comes does not end what goes. When both
-//!   are dropped the connection is closed, and what was written is sent before.
+//! - **Cancellation safety.** Every future here can be dropped while it waits. Received bytes stay
+//!   for the next read, written bytes are sent, and a connection attempt is aborted.
+//! - **No endless waits.** When a connection ends, all its futures complete. Unless it ended
+//!   cleanly, they return [`StreamError::Lost`] with the [`Reason`](crate::Reason). This also holds
+//!   when the reactor stops.
+//! - **Backpressure in both directions.** A reader that does not read stops the peer at twice its
+//!   [limit](StreamReader::set_limit). [`drain`](StreamWriter::drain) suspends a writer whose peer
+//!   does not read.
+//! - **Independent halves.** Reader and writer may be used by different tasks. EOF in one direction
+//!   does not end the other one. When both are dropped, written data is sent and the connection is
+//!   closed.
 
 mod buffer;
 mod connect;

@@ -1,37 +1,37 @@
-//! The protocol of a connection that is read and written as a stream.
+//! The protocol of a connection that is used as a stream.
 
 use std::rc::Rc;
 
 use crate::stream::state::StreamState;
 use crate::{Protocol, Reason, Transport};
 
-/// It tells the link.
+/// A protocol that passes its events to the stream state.
 pub(super) struct Stream {
     link: Rc<StreamState>,
-    /// Who takes it when it is made, on a server.
-    begins: Option<Rc<dyn OnConnect>>,
+    /// Called once when the connection is made, on a server.
+    on_connect: Option<Rc<dyn OnConnect>>,
 }
 
-/// Takes a connection that was made.
+/// A callback for an established connection.
 pub(super) trait OnConnect {
     fn begin(self: Rc<Self>, link: &Rc<StreamState>);
 }
 
 impl Stream {
     pub(super) fn new(link: Rc<StreamState>) -> Stream {
-        Stream { link, begins: None }
+        Stream { link, on_connect: None }
     }
 
-    pub(super) fn begun_by(link: Rc<StreamState>, begins: Rc<dyn OnConnect>) -> Stream {
-        Stream { link, begins: Some(begins) }
+    pub(super) fn with_on_connect(link: Rc<StreamState>, on_connect: Rc<dyn OnConnect>) -> Stream {
+        Stream { link, on_connect: Some(on_connect) }
     }
 }
 
 impl Protocol for Stream {
     fn connection_made(&mut self, transport: &mut Transport<'_>) {
         self.link.made(transport);
-        if let Some(begins) = self.begins.take() {
-            begins.begin(&self.link);
+        if let Some(on_connect) = self.on_connect.take() {
+            on_connect.begin(&self.link);
         }
     }
 
@@ -40,7 +40,7 @@ impl Protocol for Stream {
         self.link.received(transport, data);
     }
 
-    /// Writing goes on, until a half says otherwise.
+    /// Keeps the connection open for writing. The halves decide when to close it.
     fn read_connection_lost(&mut self, _: &mut Transport<'_>) {
         self.link.input_ended();
     }
@@ -62,7 +62,7 @@ impl Protocol for Stream {
     }
 }
 
-/// Nobody will tell any more: the reactor went without a word.
+/// Reports that the reactor finished without calling `connection_lost`.
 impl Drop for Stream {
     fn drop(&mut self) {
         self.link.ended(&Reason::Stopped);

@@ -1,4 +1,4 @@
-//! The half that reads.
+//! The reading half of a stream.
 
 use std::fmt;
 use std::future::poll_fn;
@@ -10,20 +10,21 @@ use super::buffer::Buffer;
 use crate::stream::state::StreamState;
 use crate::{Address, ConnectionId, Reason};
 
-/// What comes over a connection. (asyncio: `StreamReader`.)
+/// The reading half of a stream. (asyncio: `StreamReader`.)
 ///
-/// Every method can be given up while it waits: what had come stays, in order, for the next one. So each of them may
-/// stand in a [`select`](crate::task::select) or a [`timeout`](crate::task::timeout).
+/// Every method is cancellation safe: received data stays, in order, for the next call. So each of
+/// them can be used in a [`select`](crate::task::select) or a [`timeout`](crate::task::timeout).
 ///
-/// Bytes are taken from the system as they come, up to twice the [limit](StreamReader::set_limit); reading pauses then, so
-/// that the peer has to wait, and goes on when no more than the limit are left. A connection from which nothing waits to be read
-/// owns no buffer.
+/// Data is read from the kernel as it arrives, up to twice the [limit](StreamReader::set_limit).
+/// Reading then pauses, which applies backpressure to the peer. It resumes when at most the limit
+/// is unread. A connection without unread data owns no buffer.
 ///
-/// The end is read as no bytes. A connection that ended otherwise than by being closed is an error,
-/// [`StreamError::Lost`], after everything that had come was read.
+/// EOF is reported as zero bytes. A connection that ended without a clean close returns
+/// [`StreamError::Lost`] after all received data was read.
 ///
-/// **Dropped alone**, it lets the connection be: what still comes is read and dropped, so that the peer is not held up, and
-/// the writer hears of the end. Dropped with or after the writer, the connection is closed, once what was written is sent.
+/// **Dropping only the reader** keeps the connection open. Received data is then discarded, so that
+/// the peer is not held up and the writer learns of the end. When both halves are dropped, written
+/// data is sent and the connection is closed.
 pub struct StreamReader {
     link: Rc<StreamState>,
     buffer: Buffer,
@@ -34,15 +35,17 @@ impl StreamReader {
         StreamReader { link, buffer: Buffer::default() }
     }
 
-    /// Reads what is there, at most as much as there is room for, and waits if there is nothing. 0 is the end.
+    /// Reads the available data, at most `buffer.len()` bytes, and waits if there is none.
+    /// Returns 0 at EOF.
     ///
     /// # Errors
     /// [`StreamError::Lost`].
-    pub async fn read(&mut self, room: &mut [u8]) -> Result<usize, StreamError> {
-        poll_fn(|context| self.poll_read(context, room)).await
+    pub async fn read(&mut self, buffer: &mut [u8]) -> Result<usize, StreamError> {
+        poll_fn(|context| self.poll_read(context, buffer)).await
     }
 
-    /// As [`read`](StreamReader::read), without a copy: the bytes lie in the reader. None are the end. (asyncio: `read(n)`.)
+    /// Same as [`read`](StreamReader::read), without a copy: returns a slice of the reader's
+    /// buffer, at most `max` bytes. An empty slice means EOF. (asyncio: `read(n)`.)
     ///
     /// ```
     /// # use twistor::stream::{StreamError, StreamReader};
@@ -59,32 +62,35 @@ impl StreamReader {
     ///
     /// # Errors
     /// [`StreamError::Lost`].
-    pub async fn read_chunk(&mut self, most: usize) -> Result<&[u8], StreamError> {
-        let there = if most == 0 { 0 } else { poll_fn(|context| self.poll_unread(context)).await? };
-        Ok(self.take(there.min(most)))
+    pub async fn read_chunk(&mut self, max: usize) -> Result<&[u8], StreamError> {
+        let available = if max == 0 { 0 } else { poll_fn(|context| self.poll_unread(context)).await? };
+        Ok(self.take(available.min(max)))
     }
 
-    /// Fills `room`. (asyncio: `readexactly`.)
+    /// Reads exactly `buffer.len()` bytes. (asyncio: `readexactly`.)
     ///
     /// # Errors
-    /// [`StreamError::UnexpectedEof`] when the peer ends before; [`StreamError::Lost`]. Nothing is read then.
-    pub async fn read_exact(&mut self, room: &mut [u8]) -> Result<(), StreamError> {
-        while self.buffer.len() < room.len() {
+    /// If it fails, no data is consumed.
+    /// - [`StreamError::UnexpectedEof`]: the peer sent EOF first.
+    /// - [`StreamError::Lost`]: the connection was lost.
+    pub async fn read_exact(&mut self, buffer: &mut [u8]) -> Result<(), StreamError> {
+        while self.buffer.len() < buffer.len() {
             if !self.more().await? {
                 return Err(StreamError::UnexpectedEof { read: self.buffer.len() });
             }
         }
-        room.copy_from_slice(self.take(room.len()));
+        buffer.copy_from_slice(self.take(buffer.len()));
         Ok(())
     }
 
-    /// Reads up to a delimiter, and with it. `None` is the end, if nothing came before it. An empty delimiter is found at once.
-    /// (asyncio: `readuntil`.)
+    /// Reads up to and including a delimiter. Returns `None` at EOF if there is no data before it.
+    /// An empty delimiter matches at once. (asyncio: `readuntil`.)
     ///
     /// # Errors
-    /// [`StreamError::TooLong`] when it is not found among the first `limit` bytes, itself included;
-    /// [`StreamError::UnexpectedEof`] when the peer ends before it; [`StreamError::Lost`]. Nothing is read then: all of it
-    /// stays.
+    /// If it fails, no data is consumed.
+    /// - [`StreamError::TooLong`]: the first `limit` bytes do not include the whole delimiter.
+    /// - [`StreamError::UnexpectedEof`]: the peer sent EOF first.
+    /// - [`StreamError::Lost`]: the connection was lost.
     pub async fn read_until(&mut self, delimiter: &[u8], limit: usize) -> Result<Option<&[u8]>, StreamError> {
         let mut searched = 0;
         loop {
@@ -96,19 +102,20 @@ impl StreamReader {
             if unread.len() >= limit {
                 return Err(StreamError::TooLong { limit });
             }
-            // Its last bytes may be the beginning of one.
+            // The last bytes may be the start of a delimiter.
             searched = (within.len() + 1).saturating_sub(delimiter.len());
             if !self.more().await? {
                 return match self.buffer.len() {
                     0 => Ok(None),
-                    there => Err(StreamError::UnexpectedEof { read: there }),
+                    available => Err(StreamError::UnexpectedEof { read: available }),
                 };
             }
         }
     }
 
-    /// Reads a line of at most the reader's [limit](StreamReader::set_limit), and takes its end (LF, or CR and LF) off. What
-    /// comes before the end of the stream is a line as well; `None` is that end. (asyncio: `readline`.)
+    /// Reads a line of at most the reader's [limit](StreamReader::set_limit) and removes its
+    /// terminator (LF or CRLF). An unterminated last line is returned too. Returns `None` at EOF.
+    /// (asyncio: `readline`.)
     ///
     /// ```
     /// # use twistor::stream::{StreamError, StreamReader};
@@ -121,14 +128,16 @@ impl StreamReader {
     /// ```
     ///
     /// # Errors
-    /// [`StreamError::TooLong`]; [`StreamError::Lost`]. Nothing is read then: all of it stays.
+    /// If it fails, no data is consumed.
+    /// - [`StreamError::TooLong`]: the line is longer than the limit.
+    /// - [`StreamError::Lost`]: the connection was lost.
     pub async fn read_line(&mut self) -> Result<Option<&[u8]>, StreamError> {
         let limit = self.link.limit();
         let length = match self.read_until(b"\n", limit).await {
             Ok(line) => line.map(<[u8]>::len),
-            Err(StreamError::UnexpectedEof { read: there }) => {
-                self.take(there);
-                Some(there)
+            Err(StreamError::UnexpectedEof { read: available }) => {
+                self.take(available);
+                Some(available)
             }
             Err(error) => return Err(error),
         };
@@ -140,11 +149,12 @@ impl StreamReader {
         }))
     }
 
-    /// Reads everything up to the end.
+    /// Reads all data up to EOF.
     ///
     /// # Errors
-    /// [`StreamError::TooLong`] when that is more than `limit` bytes; [`StreamError::Lost`]. Nothing is read then: all that
-    /// came stays.
+    /// If it fails, no data is consumed.
+    /// - [`StreamError::TooLong`]: there are more than `limit` bytes.
+    /// - [`StreamError::Lost`]: the connection was lost.
     pub async fn read_to_end(&mut self, limit: usize) -> Result<Vec<u8>, StreamError> {
         loop {
             if self.buffer.len() > limit {
@@ -158,28 +168,30 @@ impl StreamReader {
         }
     }
 
-    /// Whether everything was read, and nothing more will come. (asyncio: `at_eof`.)
+    /// Whether EOF was received and all data was read. (asyncio: `at_eof`.)
     pub fn at_eof(&self) -> bool {
         self.buffer.len() == 0 && self.link.has_ended()
     }
 
-    /// How the connection ended, once it has. Not with the end of the input: writing may go on after that.
+    /// The reason why the connection ended, or `None` while it is open. EOF from the peer does not
+    /// end it: writing may continue.
     pub fn reason(&self) -> Option<Reason> {
         self.link.end().cloned()
     }
 
-    /// How many unread bytes there may be when reading goes on; it pauses at twice as many. It is also the longest line.
-    /// Default: 64 KiB; at least 1. (asyncio: `limit`.)
+    /// Sets the limit of unread bytes. Reading from the kernel pauses at twice the limit and
+    /// resumes at the limit. It is also the maximum length of a line. Minimum: 1. (asyncio:
+    /// `limit`.) Default: 64 KiB.
     pub fn set_limit(&mut self, bytes: usize) {
         self.link.set_limit(bytes);
     }
 
-    /// The other side's address.
+    /// The address of the peer.
     pub fn peer(&self) -> Address {
         self.link.peer()
     }
 
-    /// The connection's name.
+    /// The id of the connection.
     pub fn id(&self) -> Option<ConnectionId> {
         self.link.id()
     }
@@ -188,20 +200,20 @@ impl StreamReader {
     pub(super) fn poll_read(
         &mut self,
         context: &mut Context<'_>,
-        room: &mut [u8],
+        buffer: &mut [u8],
     ) -> Poll<Result<usize, StreamError>> {
-        if room.is_empty() {
+        if buffer.is_empty() {
             return Poll::Ready(Ok(0));
         }
-        self.poll_unread(context).map_ok(|there| {
-            let count = there.min(room.len());
-            // It has so much room.
-            room[..count].copy_from_slice(self.take(count));
+        self.poll_unread(context).map_ok(|available| {
+            let count = available.min(buffer.len());
+            // `count` is at most `buffer.len()`.
+            buffer[..count].copy_from_slice(self.take(count));
             count
         })
     }
 
-    /// How many bytes there are to be read: none at the end.
+    /// Waits for data and returns the number of unread bytes. 0 means EOF.
     #[inline]
     pub(super) fn poll_unread(&mut self, context: &mut Context<'_>) -> Poll<Result<usize, StreamError>> {
         if self.buffer.len() > 0 {
@@ -215,12 +227,12 @@ impl StreamReader {
         self.buffer.unread()
     }
 
-    /// `false` at the end.
+    /// Waits for more data. Returns `false` at EOF.
     async fn more(&mut self) -> Result<bool, StreamError> {
         poll_fn(|context| self.link.poll_fill(context, &mut self.buffer)).await
     }
 
-    /// These bytes are read.
+    /// Consumes and returns the first `count` bytes.
     #[inline]
     pub(super) fn take(&mut self, count: usize) -> &[u8] {
         self.buffer.consume(count);
@@ -229,7 +241,7 @@ impl StreamReader {
     }
 }
 
-/// Where the delimiter begins, at `from` or after it.
+/// Position of the first delimiter at or after `from`.
 fn find(bytes: &[u8], delimiter: &[u8], from: usize) -> Option<usize> {
     let rest = bytes.get(from..)?;
     let at = match delimiter {

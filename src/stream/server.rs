@@ -1,4 +1,4 @@
-//! Servers: each connection is a task of its own.
+//! Stream servers: each connection is served by its own task.
 
 use crate::escape::Escaped;
 use std::cell::{Cell, RefCell};
@@ -21,11 +21,14 @@ use crate::stream::wakers::WakerSet;
 use crate::task::Task;
 use crate::{Address, Error, Factory, Listener, Protocol, Reactor};
 
-/// Listens, and runs `handler` as a task of its own for each connection, named by the peer's address. (asyncio: `start_server`.)
+/// Listens, and runs `handler` as a separate task for each connection. The task is named after the
+/// peer's address. (asyncio: `start_server`.)
 ///
-/// When the handler returns, its connection is closed, once what was written is sent; but for a half that it has put elsewhere. What it
-/// returns as an error is logged, as a warning, or for information if it is that the peer went. A panic is logged, and its
-/// connection is reset. Neither concerns anybody else.
+/// - When the handler returns, written data is sent and the connection is closed. Exception: a half
+///   that the handler moved elsewhere keeps it open.
+/// - An error returned by the handler is logged at level warn, or at level info if it is a lost
+///   connection.
+/// - A panic is logged, and the connection is reset. Other connections are not affected.
 ///
 /// ```
 /// use twistor::stream::{open_connection, start_server};
@@ -47,7 +50,8 @@ use crate::{Address, Error, Factory, Listener, Protocol, Reactor};
 /// ```
 ///
 /// # Errors
-/// [`ConnectError::BadEndpoint`] for a text that is none; [`ConnectError::Reactor`] when it cannot be listened on, and outside of a task.
+/// - [`ConnectError::BadEndpoint`]: the text is not a valid endpoint.
+/// - [`ConnectError::Reactor`]: the server cannot listen, or the caller is not inside a task.
 #[track_caller]
 pub fn start_server<R: HandlerResult>(
     endpoint: impl IntoEndpoint<dyn ServerEndpoint>,
@@ -56,7 +60,7 @@ pub fn start_server<R: HandlerResult>(
     start_server_with(endpoint, ServerOptions::default(), handler)
 }
 
-/// As [`start_server`], with limits.
+/// Same as [`start_server`], with limits.
 ///
 /// # Errors
 /// As [`start_server`].
@@ -69,15 +73,15 @@ pub fn start_server_with<R: HandlerResult>(
     let endpoint = endpoint.into_endpoint()?;
     let handle = Handle::current().ok_or(Error::ReactorUnavailable)?;
     let factory = factory(handler);
-    let roster = Rc::clone(&factory.serving.roster);
+    let connections = Rc::clone(&factory.serving.connections);
     let factory = limit_per_peer(limit_total(factory, options.max_connections), options.max_per_peer)
         .ipv4_prefix(options.ipv4_prefix)
         .ipv6_prefix(options.ipv6_prefix);
     let listener = handle.with_reactor(|reactor| endpoint.listen(reactor, Box::new(factory)))??;
-    Ok(Server { handle, listener, listens: Cell::new(true), roster, kept: false })
+    Ok(Server { handle, listener, listens: Cell::new(true), connections, detached: false })
 }
 
-/// The limits of a server; connections over them are closed at once.
+/// Connection limits of a server. Connections over a limit are closed at once.
 ///
 /// ```
 /// use twistor::stream::ServerOptions;
@@ -86,14 +90,15 @@ pub fn start_server_with<R: HandlerResult>(
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ServerOptions {
-    /// Connections that may be open at a time. Default: as many as the reactor's
+    /// Maximum number of open connections. Default: the reactor's
     /// [`Settings::max_connections`](crate::Settings::max_connections).
     pub max_connections: usize,
-    /// Connections that may be open at a time with one peer, which is a network of the prefixes below. Default: no limit.
+    /// Maximum number of open connections per peer, which is a network of the prefix lengths below.
+    /// Default: no limit.
     pub max_per_peer: usize,
-    /// Leading bits of IPv4 addresses that make one peer, at most 32. Default: 32.
+    /// Prefix length that identifies an IPv4 peer, at most 32. Default: 32.
     pub ipv4_prefix: u8,
-    /// Leading bits of IPv6 addresses that make one peer, at most 128. Default: 64.
+    /// Prefix length that identifies an IPv6 peer, at most 128. Default: 64.
     pub ipv6_prefix: u8,
 }
 
@@ -108,14 +113,15 @@ impl Default for ServerOptions {
     }
 }
 
-/// A factory whose connections are tasks, as those of [`start_server`]: for callback programs, and to be wrapped in
-/// [policies](crate::policy).
+/// Creates a factory that serves each connection by a task, like [`start_server`]. Use it in
+/// callback programs, or wrap it in [policies](crate::policy).
 ///
 /// ```
+/// use twistor::stream::{StreamReader, StreamWriter};
 /// use twistor::{policy, stream};
 ///
 /// let mut reactor = twistor::Reactor::new()?;
-/// let echo = stream::factory(async |mut reader: stream::StreamReader, writer: stream::StreamWriter| {
+/// let echo = stream::factory(async |mut reader: StreamReader, writer: StreamWriter| {
 ///     while let chunk @ [_, ..] = reader.read_chunk(4096).await? {
 ///         writer.write(chunk);
 ///         writer.drain().await?;
@@ -130,11 +136,11 @@ pub fn factory<R: HandlerResult, H>(handler: H) -> StreamFactory<H>
 where
     H: AsyncFn(StreamReader, StreamWriter) -> R + 'static,
 {
-    let serving = Serving { handler, roster: Rc::default(), place: Location::caller() };
+    let serving = Serving { handler, connections: Rc::default(), place: Location::caller() };
     StreamFactory { serving: Rc::new(serving) }
 }
 
-/// See [`factory`].
+/// The return type of [`factory`].
 pub struct StreamFactory<H> {
     serving: Rc<Serving<H>>,
 }
@@ -145,13 +151,13 @@ where
 {
     fn build_protocol(&mut self, reactor: &mut Reactor, _: &Address) -> Option<Box<dyn Protocol>> {
         let serving = Rc::<Serving<H>>::clone(&self.serving);
-        Some(Box::new(Stream::begun_by(StreamState::new(reactor.handle()), serving)))
+        Some(Box::new(Stream::with_on_connect(StreamState::new(reactor.handle()), serving)))
     }
 }
 
-/// What a handler may return: nothing, or a result whose error is logged.
+/// The return type of a handler: nothing, or a result whose error is logged.
 pub trait HandlerResult: 'static {
-    /// Logs what went wrong, if anything did.
+    /// Logs the error, if there is one.
     fn report(self, peer: &Address);
 }
 
@@ -164,39 +170,39 @@ impl<E: Into<Box<dyn StdError>> + 'static> HandlerResult for Result<(), E> {
         let Err(error) = self else { return };
         let error = error.into();
         match error.downcast_ref::<StreamError>() {
-            // That is what peers do.
+            // Lost connections are normal.
             Some(StreamError::Lost(_)) => log::info!(peer:%; "{peer}: {error}"),
-            _ => log_warn!([peer:%] "{peer}: the handler of its connection failed: {}", Escaped(&error)),
+            _ => log_warn!([peer:%] "{peer}: connection handler failed: {}", Escaped(&error)),
         }
     }
 }
 
-/// A server that listens, and the tasks of its connections. (asyncio: `Server`.)
+/// A listening server and the tasks of its connections. (asyncio: `Server`.)
 ///
-/// **Dropped**, it listens no more, and its handlers are cancelled, so that nothing goes on unseen; [`detach`](Server::detach)
-/// lets it go on by itself.
+/// **Dropping it** stops listening and cancels the handlers. [`detach`](Server::detach) lets it run
+/// without an owner.
 #[must_use = "a server ends when this is dropped: keep it, await `wait_closed`, or detach it"]
 pub struct Server {
     handle: Handle,
     listener: Listener,
     listens: Cell<bool>,
-    roster: Rc<Roster>,
-    /// It was detached.
-    kept: bool,
+    connections: Rc<Connections>,
+    /// Whether `detach` was called.
+    detached: bool,
 }
 
 impl Server {
-    /// Where it listens.
+    /// The listening address.
     pub fn address(&self) -> &Address {
         self.listener.address()
     }
 
-    /// How many handlers have not ended.
+    /// Number of running handlers.
     pub fn connections(&self) -> usize {
-        self.roster.tasks.borrow().len()
+        self.connections.tasks.borrow().len()
     }
 
-    /// Listens no more; connections go on. (asyncio: `close`.)
+    /// Stops listening. Open connections continue. (asyncio: `close`.)
     pub fn close(&self) {
         if !self.listens.replace(false) {
             return;
@@ -206,49 +212,50 @@ impl Server {
         if self.handle.with_reactor(stop.clone()).is_err() {
             self.handle.call(stop);
         }
-        self.roster.waiting.wake();
+        self.connections.waiting.wake();
     }
 
-    /// Cancels all handlers: each ends where it waits, and its connection is closed, once what was written is sent. (asyncio:
+    /// Cancels all handlers. Written data is sent, and the connections are closed. (asyncio:
     /// `close_clients`.)
     pub fn close_clients(&self) {
-        for seat in self.roster.tasks.borrow().iter() {
-            seat.1.cancel();
+        for served in self.connections.tasks.borrow().iter() {
+            served.1.cancel();
         }
     }
 
     /// Resets all connections and cancels their handlers. (asyncio: `abort_clients`.)
     pub fn abort_clients(&self) {
         let links: Vec<_> =
-            self.roster.tasks.borrow().iter().map(|(_, seat)| Rc::clone(&seat.link)).collect();
+            self.connections.tasks.borrow().iter().map(|(_, served)| Rc::clone(&served.link)).collect();
         for link in links {
             link.abort();
         }
         self.close_clients();
     }
 
-    /// Waits until it listens no more and all handlers have ended. (asyncio: `wait_closed`, `serve_forever`.)
+    /// Waits until the server has stopped listening and all handlers have ended. (asyncio:
+    /// `wait_closed`, `serve_forever`.)
     pub async fn wait_closed(&self) {
         poll_fn(|context| {
             let over = !self.listens.get() && self.connections() == 0;
             if over || self.handle.finished() {
                 return Poll::Ready(());
             }
-            self.roster.waiting.wait(context);
+            self.connections.waiting.wait(context);
             Poll::Pending
         })
         .await
     }
 
-    /// Lets it go on by itself, as long as its reactor.
+    /// Lets the server run without an owner, until its reactor finishes.
     pub fn detach(mut self) {
-        self.kept = true;
+        self.detached = true;
     }
 }
 
 impl Drop for Server {
     fn drop(&mut self) {
-        if !self.kept {
+        if !self.detached {
             self.close();
             self.close_clients();
         }
@@ -265,21 +272,21 @@ impl fmt::Debug for Server {
 
 struct Serving<H> {
     handler: H,
-    roster: Rc<Roster>,
-    /// Where the server was started: the place of its tasks.
+    connections: Rc<Connections>,
+    /// Source location of the call that started the server, reported as that of its tasks.
     place: &'static Location<'static>,
 }
 
 /// The connections of a server.
 #[derive(Default)]
-struct Roster {
+struct Connections {
     tasks: RefCell<Slab<Served>>,
     waiting: WakerSet,
 }
 
 struct Served {
     link: Rc<StreamState>,
-    /// Empty while it is begun.
+    /// `None` while the task is being created.
     task: Option<Task<()>>,
 }
 
@@ -297,33 +304,33 @@ where
 {
     fn begin(self: Rc<Self>, link: &Rc<StreamState>) {
         let (reader, writer) = link.halves();
-        let (place, roster) = (self.place, Rc::clone(&self.roster));
-        let index = roster.tasks.borrow_mut().insert(Served { link: Rc::clone(link), task: None });
-        let presence = Presence { roster: Rc::clone(&roster), index };
+        let (place, connections) = (self.place, Rc::clone(&self.connections));
+        let index = connections.tasks.borrow_mut().insert(Served { link: Rc::clone(link), task: None });
+        let guard = RemoveOnDrop { connections: Rc::clone(&connections), index };
         let peer = link.peer();
         let name = peer.to_string();
         let serve = async move {
-            let _presence = presence;
+            let _guard = guard;
             (self.handler)(reader, writer).await.report(&peer);
         };
         let task = Task::begin(link.handle(), serve, place).named(&name);
-        match roster.tasks.borrow_mut().get_mut(index) {
+        match connections.tasks.borrow_mut().get_mut(index) {
             Some(served) => served.task = Some(task),
-            // The reactor has finished.
+            // The reactor has finished and has dropped the handler already.
             None => task.detach(),
         }
     }
 }
 
-/// A handler that has not ended.
-struct Presence {
-    roster: Rc<Roster>,
+/// A guard that removes the connection from the list when its handler ends.
+struct RemoveOnDrop {
+    connections: Rc<Connections>,
     index: usize,
 }
 
-impl Drop for Presence {
+impl Drop for RemoveOnDrop {
     fn drop(&mut self) {
-        let gone = self.roster.tasks.borrow_mut().try_remove(self.index);
+        let gone = self.connections.tasks.borrow_mut().try_remove(self.index);
         if let Some(served) = gone {
             if std::thread::panicking() {
                 served.link.abort();
@@ -332,6 +339,6 @@ impl Drop for Presence {
                 task.detach();
             }
         }
-        self.roster.waiting.wake();
+        self.connections.waiting.wake();
     }
 }

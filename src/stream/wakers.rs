@@ -1,9 +1,10 @@
-//! Who waits for something.
+//! Wakers of tasks that wait for a stream.
 
 use std::cell::{Cell, RefCell};
 use std::task::{Context, Waker};
 
-/// Room for one who waits, often: who it was is remembered, and woken only while it waits.
+/// A slot for the waker of one task. The waker is kept between waits, to avoid clones, and is woken
+/// only while its task waits.
 #[derive(Default)]
 pub(in crate::stream) struct WakerSlot {
     waker: RefCell<Option<Waker>>,
@@ -18,7 +19,7 @@ impl WakerSlot {
         if !same {
             let before = known.replace(context.waker().clone());
             drop(known);
-            // Somebody's code, perhaps.
+            // Dropping a waker may run user code, so nothing is borrowed here.
             drop(before);
         }
         self.taken.set(true);
@@ -36,7 +37,7 @@ impl WakerSlot {
     }
 }
 
-/// Room for any number.
+/// A set of wakers, each of which is woken once.
 #[derive(Default)]
 pub(in crate::stream) struct WakerSet {
     wakers: RefCell<Vec<Waker>>,

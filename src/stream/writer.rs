@@ -1,4 +1,4 @@
-//! The half that writes.
+//! The writing half of a stream.
 
 use std::fmt;
 use std::future::poll_fn;
@@ -8,15 +8,18 @@ use super::StreamError;
 use crate::stream::state::StreamState;
 use crate::{Address, ConnectionId, Error, Reason, Result};
 
-/// What goes out over a connection. (asyncio: `StreamWriter`.)
+/// The writing half of a stream. (asyncio: `StreamWriter`.)
 ///
-/// `write` never waits and never fails; what several write, in an `Rc`, goes out in the order of the calls. A task that writes
-/// much awaits [`drain`](StreamWriter::drain) after it: when the loop has had its turn and the writes before it still wait,
-/// writing more than [`Settings::write_buffer_limit`](crate::Settings::write_buffer_limit) ends the connection.
+/// `write` never waits and never fails. Writes from several tasks that share the writer in an `Rc`
+/// are sent in the order of the calls.
 ///
-/// **Dropped alone**, it lets the connection be, and sends no end: call [`write_eof`](StreamWriter::write_eof) or
-/// [`close`](StreamWriter::close) for that. Dropped with or after the reader, the connection is closed, once what was written is
-/// sent.
+/// A task that writes a lot must await [`drain`](StreamWriter::drain) after each write. If earlier
+/// writes are still unsent after a turn of the loop, writing more than
+/// [`Settings::write_buffer_limit`](crate::Settings::write_buffer_limit) ends the connection.
+///
+/// **Dropping only the writer** keeps the connection open and sends no FIN. Call
+/// [`write_eof`](StreamWriter::write_eof) or [`close`](StreamWriter::close) for that. When both
+/// halves are dropped, written data is sent and the connection is closed.
 pub struct StreamWriter {
     link: Rc<StreamState>,
 }
@@ -26,95 +29,102 @@ impl StreamWriter {
         StreamWriter { link }
     }
 
-    /// Sends bytes, sooner or later, in order. After `write_eof`, `close` or `abort` they go nowhere, which `drain` says.
+    /// Queues bytes to be sent in order. After `write_eof`, `close` or `abort` they are discarded,
+    /// and the next `drain` reports that.
     #[inline]
     pub fn write(&self, data: &[u8]) {
         self.link.write(data);
     }
 
-    /// Sends several pieces, as one `write` of each in turn. (asyncio: `writelines`.)
+    /// Queues several pieces, like one `write` for each. (asyncio: `writelines`.)
     pub fn write_sequence(&self, pieces: &[&[u8]]) {
         self.link.write_sequence(pieces);
     }
 
-    /// Waits while more than the high-water mark waits to be sent, until that is down at the low one
-    /// ([`Settings::high_water`](crate::Settings::high_water)); while the connection closes, until everything is sent. (asyncio: `drain`.)
+    /// Waits until the unsent data has fallen to the low-water mark, if it is over the high-water
+    /// mark ([`Settings::high_water`](crate::Settings::high_water)). While the connection is
+    /// closing, waits until all data is sent. (asyncio: `drain`.)
     ///
     /// # Errors
-    /// [`StreamError::Lost`] when the connection is gone; [`StreamError::WriteEnded`] when something was written that went
-    /// nowhere.
+    /// - [`StreamError::Lost`]: the connection has ended.
+    /// - [`StreamError::WriteEnded`]: data was written after `write_eof`, `close` or `abort`.
     pub async fn drain(&self) -> std::result::Result<(), StreamError> {
         let mut waited = false;
         poll_fn(|context| self.link.poll_drain(context, std::mem::replace(&mut waited, true))).await
     }
 
-    /// Sends FIN after what was written; the peer reads the end. Reading goes on. (asyncio: `write_eof`; Twisted:
+    /// Sends FIN after the written data. Reading continues. (asyncio: `write_eof`; Twisted:
     /// `loseWriteConnection`.)
     pub fn write_eof(&self) {
         self.link.write_eof();
     }
 
-    /// Sends what was written, then closes; nothing more is read. See
+    /// Sends the written data, then closes the connection. No more data is read. See
     /// [`Transport::lose_connection`](crate::Transport::lose_connection). (asyncio: `close`.)
     pub fn close(&self) {
         self.link.close();
     }
 
-    /// Throws away what was not sent and resets the connection.
+    /// Discards unsent data and resets the connection.
     pub fn abort(&self) {
         self.link.abort();
     }
 
-    /// Waits until the connection has ended, by whatever: how it did. (asyncio: `wait_closed`.)
+    /// Waits until the connection has ended, and returns the reason. (asyncio: `wait_closed`.)
     pub async fn wait_closed(&self) -> Reason {
         poll_fn(|context| self.link.poll_end(context)).await
     }
 
-    /// Whether the connection is closing or gone. (asyncio: `is_closing`.)
+    /// Whether the connection is closing or has ended. (asyncio: `is_closing`.)
     pub fn is_closing(&self) -> bool {
         self.link.is_closing()
     }
 
-    /// How the connection ended, once it has.
+    /// The reason why the connection ended, or `None` while it is open.
     pub fn reason(&self) -> Option<Reason> {
         self.link.end().cloned()
     }
 
-    /// Bytes written that the system has not taken yet. 0 outside of a task.
+    /// Number of written bytes that the kernel has not accepted yet. 0 outside of a task.
     pub fn write_buffer_size(&self) -> usize {
         self.link.try_with(|transport| transport.write_buffer_size()).unwrap_or(0)
     }
 
-    /// Sets this connection's water marks, in bytes; see [`Transport::set_water_marks`](crate::Transport::set_water_marks).
+    /// Sets the water marks of this connection, in bytes. See
+    /// [`Transport::set_water_marks`](crate::Transport::set_water_marks).
     ///
     /// # Errors
-    /// [`Error::NotConnected`]; [`Error::ReactorUnavailable`].
+    /// - [`Error::NotConnected`]: the connection has ended.
+    /// - [`Error::ReactorUnavailable`]: the reactor cannot be reached from here.
     pub fn set_water_marks(&self, high: usize, low: usize) -> Result<()> {
         Ok(self.link.try_with(|transport| transport.set_water_marks(high, low))?)
     }
 
-    /// Switches TCP_NODELAY.
+    /// Sets TCP_NODELAY.
     ///
     /// # Errors
-    /// [`Error::NotConnected`]; [`Error::ReactorUnavailable`]; [`Error::System`].
+    /// - [`Error::NotConnected`]: the connection has ended.
+    /// - [`Error::ReactorUnavailable`]: the reactor cannot be reached from here.
+    /// - [`Error::System`]: the system call failed.
     pub fn set_tcp_nodelay(&self, on: bool) -> Result<()> {
         self.link.try_with(|transport| transport.set_tcp_nodelay(on))?
     }
 
-    /// The other side's address.
+    /// The address of the peer.
     pub fn peer(&self) -> Address {
         self.link.peer()
     }
 
-    /// This side's address, if it was asked for before in a task, or is now.
+    /// The local address. It is cached, so that later calls also work outside of a task.
     ///
     /// # Errors
-    /// [`Error::NotConnected`]; [`Error::ReactorUnavailable`].
+    /// - [`Error::NotConnected`]: the connection has ended.
+    /// - [`Error::ReactorUnavailable`]: the reactor cannot be reached from here.
     pub fn host(&self) -> Result<Address> {
         self.link.host().ok_or(Error::NotConnected)
     }
 
-    /// The connection's name, for [`Reactor::transport`](crate::Reactor::transport).
+    /// The id of the connection, for [`Reactor::transport`](crate::Reactor::transport).
     pub fn id(&self) -> Option<ConnectionId> {
         self.link.id()
     }

@@ -265,7 +265,7 @@ fn what_is_logged_of_peers_and_errors_is_one_line() {
             let path = EscapedBytes(from.as_os_str().as_encoded_bytes()).to_string();
             let text = Escaped(text);
             for expected in [
-                format!("{path}: the handler of its connection failed: {text}"),
+                format!("{path}: connection handler failed: {text}"),
                 format!("panic in a timed call: {text}"),
             ] {
                 assert!(logged.contains(&expected), "no {expected:?} in {logged:#?}");

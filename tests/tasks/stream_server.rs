@@ -124,7 +124,7 @@ fn a_handler_error_closes_the_connection_and_logs_the_peer() {
             writer.host().unwrap()
         });
         let logged = world.logged();
-        let said = format!("{peer}: the handler of its connection failed: out of luck");
+        let said = format!("{peer}: connection handler failed: out of luck");
         assert!(logged.len() == 1 && logged[0].contains(&said), "{logged:?}");
     });
 }

@@ -1,4 +1,4 @@
-//! What the two halves of a stream share with the connection's protocol.
+//! The state of a stream, shared by its two halves and the connection's protocol.
 
 mod reaching;
 
@@ -13,58 +13,58 @@ use crate::stream::wakers::{WakerSet, WakerSlot};
 use crate::stream::{StreamError, StreamReader, StreamWriter};
 use crate::{Address, ConnectionId, Reactor, Reason, Transport};
 
-/// One connection, between its protocol and its halves. Whatever is borrowed in here is given back before anybody
-/// else's code runs.
+/// State of one stream, between its protocol and its halves. No `RefCell` is borrowed while user
+/// code runs.
 pub(in crate::stream) struct StreamState {
     handle: Handle,
     id: Cell<Option<ConnectionId>>,
     peer: OnceCell<Address>,
     host: OnceCell<Address>,
     incoming: Cell<Incoming>,
-    /// What came since the reader last looked.
+    /// Bytes received since the reader last took them.
     input: RefCell<Input>,
-    /// Bytes that came and were not read: those in `input`, and those that the reader has with it.
+    /// Number of unread bytes, in `input` and in the reader's buffer.
     unread: Cell<usize>,
     limit: Cell<usize>,
-    /// The one who reads.
+    /// The task that reads.
     pub(in crate::stream) reading: WakerSlot,
     outgoing: Cell<Outgoing>,
-    /// Between `pause_writing` and `resume_writing`.
-    crowded: Cell<bool>,
-    /// Our FIN is out.
+    /// Whether the protocol is between `pause_writing` and `resume_writing`.
+    write_paused: Cell<bool>,
+    /// Whether our FIN was sent.
     finished: Cell<bool>,
-    /// Bytes written since somebody last waited.
+    /// Bytes written since the last wait in `drain`.
     written: Cell<usize>,
-    /// What was asked for where the reactor could not be reached, in order.
-    late: RefCell<Vec<Command>>,
-    /// Those who wait for the connection to be made, to take more, or to end.
+    /// Commands issued while the reactor was unavailable, in order.
+    deferred: RefCell<Vec<Command>>,
+    /// Tasks that wait for the connection to be made, to become writable, or to end.
     waiting: WakerSet,
-    /// How the connection ended, or that there was none.
+    /// The reason why the connection ended or was not made.
     end: OnceCell<Reason>,
     halves: Cell<u8>,
 }
 
-/// What becomes of the bytes that come.
+/// State of the receiving direction.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Incoming {
     Flows,
-    /// So much is unread that the rest stays with the system.
+    /// The unread limit was reached. Further data stays in the kernel.
     Paused,
-    /// Nobody reads any more: they are dropped.
+    /// The reader was dropped. Further data is discarded.
     Unwanted,
-    /// There are no more.
+    /// EOF was received, or the connection was closed cleanly.
     Ended,
-    /// There are no more, and that is not for the peer to have said so.
+    /// The connection was lost.
     Broken,
 }
 
-/// What becomes of the bytes that are written.
+/// State of the sending direction.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Outgoing {
     Flows,
     /// `write_eof`, `close` or `abort` was called.
     Ended,
-    /// And then more was written.
+    /// Data was written after `write_eof`, `close` or `abort`.
     Overrun,
 }
 
@@ -78,26 +78,26 @@ impl StreamState {
             incoming: Cell::new(Incoming::Flows),
             input: RefCell::default(),
             unread: Cell::new(0),
-            limit: Cell::new(LIMIT),
+            limit: Cell::new(DEFAULT_LIMIT),
             reading: WakerSlot::default(),
             outgoing: Cell::new(Outgoing::Flows),
-            crowded: Cell::new(false),
+            write_paused: Cell::new(false),
             finished: Cell::new(false),
             written: Cell::new(0),
-            late: RefCell::default(),
+            deferred: RefCell::default(),
             waiting: WakerSet::default(),
             end: OnceCell::new(),
             halves: Cell::new(0),
         })
     }
 
-    /// Reader and writer of a connection that is made.
+    /// Creates the reader and the writer of an established connection.
     pub(in crate::stream) fn halves(self: &Rc<StreamState>) -> (StreamReader, StreamWriter) {
         self.halves.set(2);
         (StreamReader::new(Rc::clone(self)), StreamWriter::new(Rc::clone(self)))
     }
 
-    /// One of them is dropped; with the last one the connection is closed.
+    /// Called when a half is dropped. The last one closes the connection.
     pub(in crate::stream) fn half_dropped(self: &Rc<StreamState>) {
         self.halves.set(self.halves.get().saturating_sub(1));
         if self.halves.get() == 0 {
@@ -105,7 +105,7 @@ impl StreamState {
         }
     }
 
-    // -- what is known --
+    // -- accessors --
 
     pub(in crate::stream) fn handle(&self) -> &Handle {
         &self.handle
@@ -127,7 +127,7 @@ impl StreamState {
         self.host.get().cloned()
     }
 
-    /// How it ended; the end of its reactor is one.
+    /// The reason why the connection ended. `Stopped` if the reactor has finished.
     pub(in crate::stream) fn end(&self) -> Option<&Reason> {
         match self.end.get() {
             None if self.handle.finished() => Some(self.end.get_or_init(|| Reason::Stopped)),
@@ -149,12 +149,12 @@ impl StreamState {
         self.limit.get()
     }
 
-    /// Whether nothing more will come than is with the reader.
+    /// Whether all received data has been taken by the reader and no more will arrive.
     pub(in crate::stream) fn has_ended(&self) -> bool {
         matches!(self.incoming.get(), Incoming::Ended | Incoming::Broken) && self.input.borrow().is_empty()
     }
 
-    /// Moves what came to the reader's buffer: `true` when there was something, `false` at the end.
+    /// Moves the received bytes to the reader's buffer. `true`: data was moved. `false`: EOF.
     #[inline]
     pub(in crate::stream) fn poll_fill(
         self: &Rc<StreamState>,
@@ -182,7 +182,7 @@ impl StreamState {
         Poll::Pending
     }
 
-    /// The reader's user has read so many bytes.
+    /// Called when the user has read `count` bytes.
     #[inline]
     pub(in crate::stream) fn consumed(self: &Rc<StreamState>, count: usize) {
         let unread = self.unread.get().saturating_sub(count);
@@ -194,10 +194,10 @@ impl StreamState {
 
     fn resume(self: &Rc<StreamState>) {
         self.incoming.set(Incoming::Flows);
-        self.act(Command::Resume);
+        self.issue(Command::Resume);
     }
 
-    /// Nobody reads any more.
+    /// Called when the reader is dropped.
     pub(in crate::stream) fn reader_dropped(self: &Rc<StreamState>) {
         let before = self.incoming.get();
         if matches!(before, Incoming::Flows | Incoming::Paused) {
@@ -206,7 +206,7 @@ impl StreamState {
         self.input.borrow_mut().give_back();
         self.unread.set(0);
         if before == Incoming::Paused {
-            self.act(Command::Resume);
+            self.issue(Command::Resume);
         }
     }
 
@@ -224,7 +224,7 @@ impl StreamState {
         self.written.set(self.written.get() + data.len());
         let written = self.reach_reactor(|reactor, id| reactor.write_from_task(id.0, data));
         if let Err(ReactorUnavailable::Elsewhere) = written {
-            self.put_off(Command::Write(data.to_vec()));
+            self.defer(Command::Write(data.to_vec()));
         }
     }
 
@@ -239,7 +239,7 @@ impl StreamState {
             }
         };
         if let Err(ReactorUnavailable::Elsewhere) = self.reach_reactor(write) {
-            self.put_off(Command::Write(pieces.concat()));
+            self.defer(Command::Write(pieces.concat()));
         }
     }
 
@@ -257,7 +257,7 @@ impl StreamState {
     pub(in crate::stream) fn write_eof(self: &Rc<StreamState>) {
         if self.outgoing.get() == Outgoing::Flows {
             self.outgoing.set(Outgoing::Ended);
-            self.act(Command::WriteEof);
+            self.issue(Command::WriteEof);
         }
     }
 
@@ -269,23 +269,23 @@ impl StreamState {
         self.end_writing(Command::Abort);
     }
 
-    fn end_writing(self: &Rc<StreamState>, how: Command) {
+    fn end_writing(self: &Rc<StreamState>, command: Command) {
         if self.outgoing.get() == Outgoing::Flows {
             self.outgoing.set(Outgoing::Ended);
         }
         if self.end.get().is_none() {
-            self.act(how);
+            self.issue(command);
         }
     }
 
-    /// Ready when more may be written. `waited`: it was asked before, by the same one.
+    /// Ready when more may be written. `waited`: the same caller was pending before.
     pub(in crate::stream) fn poll_drain(
         &self,
         context: &mut Context<'_>,
         waited: bool,
     ) -> Poll<Result<(), StreamError>> {
         match self.end() {
-            // Everything was sent, or else it would not have ended so.
+            // A clean close means that all data was sent.
             Some(reason) if waited && reason.is_clean() => return Poll::Ready(Ok(())),
             Some(reason) => return Poll::Ready(Err(StreamError::Lost(reason.clone()))),
             None => {}
@@ -294,14 +294,14 @@ impl StreamState {
             self.outgoing.set(Outgoing::Ended);
             return Poll::Ready(Err(StreamError::WriteEnded));
         }
-        let crowded = self.reach_reactor(|reactor, id| reactor.must_wait_to_write(id.0));
-        if crowded.unwrap_or(self.crowded.get()) {
+        let write_paused = self.reach_reactor(|reactor, id| reactor.must_wait_to_write(id.0));
+        if write_paused.unwrap_or(self.write_paused.get()) {
             self.written.set(0);
             self.waiting.wait(context);
             return Poll::Pending;
         }
-        if self.written.get() > SHARE {
-            // However much the system takes, others have their turn.
+        if self.written.get() > WRITE_SHARE {
+            // Yield after this share, even if the kernel accepts everything.
             self.written.set(0);
             context.waker().wake_by_ref();
             return Poll::Pending;
@@ -309,7 +309,7 @@ impl StreamState {
         Poll::Ready(Ok(()))
     }
 
-    /// Ready when our FIN is out.
+    /// Ready when our FIN was sent.
     #[cfg(feature = "futures-io")]
     pub(in crate::stream) fn poll_finished(
         &self,
@@ -336,7 +336,7 @@ impl StreamState {
         }
     }
 
-    /// Ready when the connection was made, or when there will be none.
+    /// Ready when the connection was made, or has failed.
     pub(in crate::stream) fn poll_made(&self, context: &mut Context<'_>) -> Poll<Result<(), Reason>> {
         if self.id.get().is_some() {
             return Poll::Ready(Ok(()));
@@ -344,7 +344,7 @@ impl StreamState {
         self.poll_end(context).map(Err)
     }
 
-    // -- what the protocol says --
+    // -- events of the protocol --
 
     pub(in crate::stream) fn made(&self, transport: &mut Transport<'_>) {
         self.id.set(Some(transport.id()));
@@ -387,15 +387,15 @@ impl StreamState {
         self.waiting.wake();
     }
 
-    /// Whether it is wiser not to write more for now.
-    pub(in crate::stream) fn set_write_paused(&self, crowded: bool) {
-        self.crowded.set(crowded);
-        if !crowded {
+    /// Called when the unsent data crosses a water mark.
+    pub(in crate::stream) fn set_write_paused(&self, write_paused: bool) {
+        self.write_paused.set(write_paused);
+        if !write_paused {
             self.waiting.wake();
         }
     }
 
-    /// It is over, or never was.
+    /// Called when the connection ended or was not made.
     pub(in crate::stream) fn ended(&self, reason: &Reason) {
         if self.end.set(reason.clone()).is_err() {
             return;
@@ -404,7 +404,7 @@ impl StreamState {
             let clean = reason.is_clean();
             self.incoming.set(if clean { Incoming::Ended } else { Incoming::Broken });
         }
-        self.late.take();
+        self.deferred.take();
         self.reading.wake();
         self.waiting.wake();
     }
@@ -419,8 +419,9 @@ impl BufferSink for StreamState {
     }
 }
 
-/// Unread bytes at which reading goes on; at twice as many it stops. asyncio's figures.
-const LIMIT: usize = 64 * 1024;
+/// Default limit of unread bytes: reading resumes at it and pauses at twice as many. asyncio's
+/// values.
+const DEFAULT_LIMIT: usize = 64 * 1024;
 
-/// What a task writes in one go while the system takes it all: the write share of a connection's turn.
-const SHARE: usize = 128 * 1024;
+/// Bytes that a task may write before `drain` yields: the write share of a connection's turn.
+const WRITE_SHARE: usize = 128 * 1024;

@@ -1,4 +1,5 @@
-//! What is done with a stream's connection: now, where the reactor can be reached, and else when it can.
+//! Calls on a stream's connection. They run at once if the reactor is available, otherwise from the
+//! loop.
 
 use std::rc::Rc;
 
@@ -6,7 +7,7 @@ use crate::reactor::Runnable;
 use crate::stream::state::StreamState;
 use crate::{ConnectionId, Error, Reactor, Transport};
 
-/// Something to do with the connection.
+/// A command for the connection.
 pub(in crate::stream::state) enum Command {
     Write(Vec<u8>),
     WriteEof,
@@ -15,18 +16,18 @@ pub(in crate::stream::state) enum Command {
     Resume,
 }
 
-/// Why nothing was done with the connection.
+/// The reason why a call on the connection failed.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(in crate::stream) enum ReactorUnavailable {
-    /// There is none, or none any more.
+    /// The connection is not made yet, or has ended.
     Gone,
-    /// No task is polled here, or somebody has the reactor already.
+    /// No task is being polled on this thread, or the reactor is already borrowed.
     Elsewhere,
 }
 
 impl From<ReactorUnavailable> for Error {
-    fn from(unreached: ReactorUnavailable) -> Error {
-        match unreached {
+    fn from(error: ReactorUnavailable) -> Error {
+        match error {
             ReactorUnavailable::Gone => Error::NotConnected,
             ReactorUnavailable::Elsewhere => Error::ReactorUnavailable,
         }
@@ -46,7 +47,8 @@ impl Command {
 }
 
 impl StreamState {
-    /// Does something with the connection now, if the reactor can be reached; what was put off goes before it.
+    /// Calls `call` with the connection's transport, if the reactor is available. Deferred commands
+    /// run first.
     pub(in crate::stream) fn try_with<R>(
         &self,
         call: impl FnOnce(&mut Transport<'_>) -> R,
@@ -56,7 +58,8 @@ impl StreamState {
         self.reach_reactor(call)?.ok_or(ReactorUnavailable::Gone)
     }
 
-    /// The same for calls that do not mind whether the connection is there.
+    /// Same as [`try_with`](StreamState::try_with), with the reactor itself. The connection need
+    /// not exist.
     #[inline]
     pub(in crate::stream::state) fn reach_reactor<R>(
         &self,
@@ -64,53 +67,53 @@ impl StreamState {
     ) -> Result<R, ReactorUnavailable> {
         let Some(id) = self.id.get() else { return Err(ReactorUnavailable::Gone) };
         let reached = self.handle.try_with(|reactor| {
-            if !self.late.borrow().is_empty() {
-                self.catch_up(reactor);
+            if !self.deferred.borrow().is_empty() {
+                self.run_deferred(reactor);
             }
             call(reactor, id)
         });
         reached.ok_or(ReactorUnavailable::Elsewhere)
     }
 
-    pub(in crate::stream::state) fn act(self: &Rc<StreamState>, act: Command) {
-        let mut act = Some(act);
+    pub(in crate::stream::state) fn issue(self: &Rc<StreamState>, command: Command) {
+        let mut command = Some(command);
         let done = self.try_with(|transport| {
-            if let Some(act) = act.take() {
-                act.apply(transport);
+            if let Some(command) = command.take() {
+                command.apply(transport);
             }
         });
-        if let (Err(ReactorUnavailable::Elsewhere), Some(act)) = (done, act) {
-            self.put_off(act);
+        if let (Err(ReactorUnavailable::Elsewhere), Some(command)) = (done, command) {
+            self.defer(command);
         }
     }
 
     #[cold]
-    pub(in crate::stream::state) fn put_off(self: &Rc<StreamState>, act: Command) {
+    pub(in crate::stream::state) fn defer(self: &Rc<StreamState>, command: Command) {
         if self.end().is_some() {
             return;
         }
-        self.late.borrow_mut().push(act);
-        if self.late.borrow().len() == 1 {
+        self.deferred.borrow_mut().push(command);
+        if self.deferred.borrow().len() == 1 {
             self.handle.queue(Rc::<StreamState>::clone(self));
         }
     }
 
     #[cold]
-    fn catch_up(&self, reactor: &mut Reactor) {
-        let late = self.late.take();
+    fn run_deferred(&self, reactor: &mut Reactor) {
+        let deferred = self.deferred.take();
         if let Some(id) = self.id.get()
             && let Some(mut transport) = reactor.transport(id)
         {
-            for act in late {
-                act.apply(&mut transport);
+            for command in deferred {
+                command.apply(&mut transport);
             }
         }
     }
 }
 
-/// Does what was put off.
+/// Runs the deferred commands.
 impl Runnable for StreamState {
     fn run(self: Rc<StreamState>, reactor: &mut Reactor) {
-        self.catch_up(reactor);
+        self.run_deferred(reactor);
     }
 }
