@@ -1,4 +1,4 @@
-//! A connection that sends one message, and is closed when it is back.
+//! A connection that sends one message and is closed after the answer.
 
 use super::echoing::Stream;
 use super::run::Run;
@@ -6,7 +6,7 @@ use crate::{Instant, Protocol, Reason, Transport};
 use std::rc::Rc;
 use std::time::Duration;
 
-/// The protocol of a connection that comes and goes.
+/// The protocol of a churned connection.
 pub(super) struct Churning {
     run: Rc<Run>,
     stream: Stream,
@@ -18,9 +18,9 @@ pub(super) struct Churning {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Stage {
     Waiting,
-    /// The message is back.
+    /// The message was answered.
     Closing,
-    /// What happens now has been told, or is nobody's loss.
+    /// Already counted; later events are ignored.
     Over,
 }
 
@@ -29,53 +29,53 @@ impl Churning {
         Churning { run, stream: Stream::new(number), number, due, stage: Stage::Waiting }
     }
 
-    /// It is over. Returns the messages that were not answered.
+    /// Ends the connection. Returns the number of unanswered messages.
     pub(super) fn end(&mut self, transport: &mut Transport<'_>, now: Instant) -> u64 {
         let waited = self.stage == Stage::Waiting;
         if waited {
-            self.forsake(now);
+            self.record_unanswered(now);
         }
         self.stage = Stage::Over;
         transport.abort_connection();
         u64::from(waited)
     }
 
-    /// Counts the exchange that was due and is not complete.
-    fn forsake(&self, now: Instant) {
-        self.run.state.borrow_mut().waited(self.due, Some(self.stream.made), 1, now);
+    /// Counts the exchange as unanswered, with its wait so far.
+    fn record_unanswered(&self, now: Instant) {
+        self.run.state.borrow_mut().record_wait(self.due, Some(self.stream.made), 1, now);
     }
 
-    fn speak(&mut self, transport: &mut Transport<'_>) {
+    fn send_pending(&mut self, transport: &mut Transport<'_>) {
         if self.stream.send_up_to(self.run.plan.size as u64, &self.run.pattern, transport) {
-            transport.call_later(Duration::ZERO, Churning::look_for_room);
+            transport.call_later(Duration::ZERO, Churning::check_room);
         }
     }
 
-    fn look_for_room(&mut self, transport: &mut Transport<'_>) {
+    fn check_room(&mut self, transport: &mut Transport<'_>) {
         let size = self.run.plan.size as u64;
-        if self.stage == Stage::Waiting && self.stream.looks(size, &self.run.pattern, transport) {
-            transport.call_later(Duration::ZERO, Churning::look_for_room);
+        if self.stage == Stage::Waiting && self.stream.resume_sending(size, &self.run.pattern, transport) {
+            transport.call_later(Duration::ZERO, Churning::check_room);
         }
     }
 }
 
 impl Protocol for Churning {
     fn connection_made(&mut self, transport: &mut Transport<'_>) {
-        self.stream.made = super::run::fresh(transport.reactor());
+        self.stream.made = super::run::read_clock(transport.reactor());
         self.run.connected(self.number, transport);
-        self.speak(transport);
+        self.send_pending(transport);
     }
 
     fn data_received(&mut self, transport: &mut Transport<'_>, data: &[u8]) {
         if self.stage == Stage::Over {
             return;
         }
-        let now = super::run::fresh(transport.reactor());
+        let now = super::run::read_clock(transport.reactor());
         let size = self.run.plan.size as u64;
         if let Err(mismatch) = self.stream.receive(data, size, &self.run.pattern) {
             let under_way = u64::from(self.stage == Stage::Waiting);
             if under_way > 0 {
-                self.forsake(now);
+                self.record_unanswered(now);
             }
             self.stage = Stage::Over;
             transport.abort_connection();
@@ -99,7 +99,7 @@ impl Protocol for Churning {
 
     fn resume_writing(&mut self, transport: &mut Transport<'_>) {
         self.stream.resume();
-        self.speak(transport);
+        self.send_pending(transport);
     }
 
     fn connection_lost(&mut self, transport: &mut Transport<'_>, reason: &Reason) {
@@ -110,7 +110,7 @@ impl Protocol for Churning {
             Stage::Over => {}
             Stage::Closing => self.run.churned(reactor, self.number),
             Stage::Waiting => {
-                self.forsake(now);
+                self.record_unanswered(now);
                 self.run.lost(reactor, self.number, after, 1, reason, false);
                 self.run.churned(reactor, self.number);
             }

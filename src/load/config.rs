@@ -1,75 +1,80 @@
-//! What a load is to be.
+//! The configuration of a load.
 
 use std::fmt;
 use std::net::IpAddr;
 use std::time::Duration;
 
-/// What a load is to be.
+/// The configuration of a load.
 #[derive(Clone, Debug, PartialEq)]
 pub struct LoadConfig {
-    /// What its connections do. Default: [`Workload::Echo`].
+    /// What the connections do. Default: [`Workload::Echo`].
     pub work: Workload,
-    /// How many connections; with [`Workload::Churn`] at most so many at a time. Default: 1.
+    /// Number of connections; with [`Workload::Churn`] the maximum number at a time. Default: 1.
     pub connections: usize,
-    /// The size of a message in bytes, at most [`LoadConfig::MAX_SIZE`]. Default: 64.
+    /// Size of a message in bytes, at most [`LoadConfig::MAX_SIZE`]. Default: 64.
     pub size: usize,
-    /// Messages under way on each connection: without a rate always so many, with one at most. Default: 1.
+    /// Number of messages in flight on each connection; with a rate, the maximum number. Default:
+    /// 1.
     pub depth: usize,
-    /// Messages a second on all connections together ([`Workload::Churn`]: connections a second), due evenly, whatever
-    /// becomes of those before. Default: none; a message follows an answer.
+    /// Messages a second on all connections together ([`Workload::Churn`]: connections a second).
+    /// They are due at even times, whether earlier ones were answered or not. `None` sends a
+    /// message after each answer. Default: `None`.
     pub rate: Option<f64>,
-    /// The time over which connections are opened evenly. Default: none; as soon as may be.
+    /// Time over which connections are opened evenly. Zero opens them as fast as possible. Default:
+    /// zero.
     pub ramp: Duration,
-    /// Attempts to connect that may be under way at a time. Default: 128, which every backlog holds.
+    /// Maximum number of connection attempts in flight. Default: 128, which every backlog holds.
     pub attempts: usize,
-    /// Messages flow, and are compared, but do not count yet. Default: none.
+    /// Time in which messages are sent and compared, but not counted. Default: zero.
     pub warm_up: Duration,
-    /// How long messages that count are sent, or connections are held. Default: 10 s.
+    /// Time in which counted messages are sent, or connections are held. Default: 10 s.
     pub duration: Duration,
-    /// How long the last answers are waited for after that. Default: 5 s.
+    /// Maximum wait for the last answers after that. Default: 5 s.
     pub drain_timeout: Duration,
-    /// For datagrams: how long an answer is waited for before its message counts as lost. Default: 1 s.
+    /// For datagrams: time without an answer after which a message counts as lost. Default: 1 s.
     pub lost_after: Duration,
-    /// With a rate: the loop does not sleep between messages. They leave within microseconds of their time, and
-    /// a processor is busy all the while. Default: no; they are late by up to a millisecond.
+    /// With a rate: whether the loop busy-polls between messages. Messages then leave within
+    /// microseconds of their time, but a core is always busy. Otherwise they are late by up to a
+    /// millisecond. Default: false.
     pub spin: bool,
-    /// With [`Workload::Churn`]: connections are reset (RST) instead of closed, so that none of them
-    /// lingers on this side and takes a port. Default: no.
+    /// With [`Workload::Churn`]: whether connections are reset (RST) instead of closed, so that
+    /// they do not linger in TIME_WAIT and keep a port. Default: false.
     pub reset: bool,
-    /// Addresses of this machine that connections of TCP come from, in turn: each has ports of its own. Default: none;
-    /// the system chooses.
+    /// Local addresses that TCP connections are bound to, in turn. Each address has its own ports.
+    /// If empty, the system chooses. Default: empty.
     pub sources: Vec<IpAddr>,
 }
 
-/// What the connections of a load do.
+/// The activity of the connections of a load.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Workload {
-    /// They are made once, and send messages all the time.
+    /// Connections are made once and send messages continuously.
     Echo,
-    /// Each is made, sends one message, and is closed; then the next.
+    /// Each connection is made, sends one message and is closed; another one follows.
     Churn,
-    /// They are made once and are idle. At the end each sends one message.
+    /// Connections are made once and are idle. At the end each sends one message.
     Hold {
-        /// Each sends one message in every such time as well; all of them are spread evenly over it.
+        /// Interval at which each connection also sends a message. The connections are spread
+        /// evenly over it.
         every: Option<Duration>,
     },
 }
 
-/// Why a plan cannot be followed.
+/// The reason why a configuration is invalid.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum PlanError {
-    /// It asks for none of something that there has to be one of at least.
+    /// This count or time is zero, but has to be positive.
     Nothing(&'static str),
-    /// The rate is no number above nothing.
+    /// The rate is not a positive finite number.
     Rate(f64),
-    /// A message of this many bytes is longer than [`LoadConfig::MAX_SIZE`].
+    /// The message size in bytes exceeds [`LoadConfig::MAX_SIZE`].
     Size(usize),
-    /// Datagrams are neither churned nor held.
+    /// Datagrams support only [`Workload::Echo`].
     Work(Workload),
-    /// Only connections of TCP have source addresses to choose.
+    /// Source addresses are supported only for TCP.
     Sources,
-    /// A datagram of so many bytes has no place for its number, or is none.
+    /// A datagram of this size in bytes is too small for its number, or larger than a UDP datagram.
     DatagramSize(usize),
 }
 
@@ -95,13 +100,13 @@ impl Default for LoadConfig {
 }
 
 impl LoadConfig {
-    /// The longest message of a stream, in bytes: 1 GiB. (A datagram has at most 65,507.)
+    /// Maximum size of a message on a stream: 1 GiB. (A datagram has at most 65,507 bytes.)
     pub const MAX_SIZE: usize = 1 << 30;
 
-    /// Whether it can be followed.
+    /// Checks whether the configuration is valid.
     ///
     /// # Errors
-    /// What stands against it.
+    /// Returns the first problem found.
     pub fn check(&self) -> Result<(), PlanError> {
         let counts = [
             (self.connections, "connections"),
@@ -124,10 +129,11 @@ impl LoadConfig {
         }
     }
 
-    /// Whether it can be followed with datagrams: [`Workload::Echo`], and 8 to 65,507 bytes.
+    /// Checks whether the configuration is valid for datagrams: [`Workload::Echo`], and 8 to 65,507
+    /// bytes.
     ///
     /// # Errors
-    /// What stands against it.
+    /// Returns the first problem found.
     pub fn check_datagrams(&self) -> Result<(), PlanError> {
         self.check()?;
         match (self.work, self.size) {
@@ -138,7 +144,7 @@ impl LoadConfig {
         }
     }
 
-    /// The rate at which messages are due by a schedule, if they are.
+    /// Returns the rate at which messages are due, if there is one.
     pub(in crate::load) fn paced(&self) -> Option<f64> {
         match self.work {
             Workload::Echo | Workload::Churn => self.rate,
@@ -146,14 +152,15 @@ impl LoadConfig {
         }
     }
 
-    /// The share of it that the `index`-th of `parts` does, on a reactor of its own.
+    /// Returns the share of part `index` of `parts`, each of which runs on its own reactor.
     pub fn part(&self, index: usize, parts: usize) -> LoadConfig {
         let parts = parts.max(1);
         let connections = self.connections / parts + usize::from(index < self.connections % parts);
         let share = connections as f64 / self.connections.max(1) as f64;
         let attempts = (self.attempts / parts).max(1);
         let mut sources = self.sources.clone();
-        // Each part begins with another: those that have few connections do not all take the first.
+        // Each part starts with another source, so that parts with few connections do not all use
+        // the first.
         let first = index.checked_rem(sources.len()).unwrap_or_default();
         sources.rotate_left(first);
         LoadConfig {

@@ -1,4 +1,5 @@
-//! A socket of datagrams: each message has its number, and one that does not come back in time is lost.
+//! A datagram socket of a load. Each message has a number; a message without an answer in time is
+//! lost.
 
 use crate::load::echoing::Pace;
 use crate::load::error::{Corruption, Mismatch};
@@ -10,25 +11,25 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 use std::time::Duration;
 
-/// The protocol of a socket.
-pub(in crate::load) struct Volley {
+/// The protocol of a datagram socket.
+pub(in crate::load) struct DatagramClient {
     run: Rc<Run>,
     /// The socket's number, from 0.
     number: u64,
-    /// Where in the pattern it begins.
+    /// Offset of the socket's first byte in the pattern.
     start: u64,
-    /// Messages begun; their numbers are below.
+    /// Number of messages sent so far, which is the number of the next one.
     begun: u64,
-    /// Those that may still come, by number.
-    under_way: VecDeque<Shot>,
+    /// Datagrams in flight, sorted by number.
+    in_flight: VecDeque<Datagram>,
     pace: Option<Pace>,
     stage: Stage,
     made: Instant,
-    /// Something came back.
-    heard: bool,
-    /// A timer looks for room to send.
-    looking: bool,
-    /// Room for one datagram.
+    /// Whether anything was received.
+    has_answer: bool,
+    /// Whether a timer checks for buffer space.
+    room_check_set: bool,
+    /// Buffer for one datagram.
     message: Vec<u8>,
 }
 
@@ -40,50 +41,52 @@ enum Stage {
     Over,
 }
 
-/// A datagram under way.
-struct Shot {
+/// A datagram in flight.
+struct Datagram {
     number: u64,
     due: Instant,
     sent: Instant,
 }
 
-impl Volley {
-    pub(in crate::load) fn new(run: Rc<Run>, number: u64, made: Instant) -> Volley {
-        Volley {
+impl DatagramClient {
+    pub(in crate::load) fn new(run: Rc<Run>, number: u64, made: Instant) -> DatagramClient {
+        DatagramClient {
             run,
             number,
             start: Pattern::start(number),
             begun: 0,
-            under_way: VecDeque::new(),
+            in_flight: VecDeque::new(),
             pace: None,
             stage: Stage::Idle,
             made,
-            heard: false,
-            looking: false,
+            has_answer: false,
+            room_check_set: false,
             message: Vec::new(),
         }
     }
 
-    /// As many messages as may be under way, and then one for each that came back or is lost.
+    /// Sends the configured number of messages in flight, and then one for each answer or loss.
     pub(in crate::load) fn begin(&mut self, transport: &mut DatagramTransport<'_>) {
         self.stage = Stage::Busy;
         self.refill(transport);
     }
 
-    pub(in crate::load) fn begin_pace(&mut self, schedule: Schedule, lane: u64, end: Instant) {
+    pub(in crate::load) fn start_paced(&mut self, schedule: Schedule, slot: u64, end: Instant) {
         self.stage = Stage::Busy;
-        self.pace = Some(Pace { schedule, lane, next: 0, end });
+        self.pace = Some(Pace { schedule, slot, next: 0, end });
     }
 
-    /// Sends what is due and has room. `late`: there was room before, so it is the generator that is late.
+    /// Sends the due messages that fit into the buffer.
+    ///
+    /// `late` is set if there was room before, so that a delay is the generator's own.
     pub(in crate::load) fn follow_pace(
         &mut self,
         now: Instant,
         late: bool,
         transport: &mut DatagramTransport<'_>,
     ) {
-        let late = late && !self.looking;
-        while self.under_way.len() < self.run.plan.depth {
+        let late = late && !self.room_check_set;
+        while self.in_flight.len() < self.run.plan.depth {
             let Some(pace) = &self.pace else { return };
             let Some(due) = pace.due().filter(|due| *due <= now) else { return };
             if !self.has_room(transport) {
@@ -91,12 +94,13 @@ impl Volley {
             }
             let Some(pace) = &mut self.pace else { return };
             pace.next += 1;
-            self.run.taken(now, due, late);
-            self.shoot(due, now, transport);
+            self.run.note_started(now, due, late);
+            self.send_message(due, now, transport);
         }
     }
 
-    /// No new messages, but for those that are due before `end`. Whether there still is something to wait for.
+    /// Stops sending new messages, except those due before `end`. Returns whether answers are still
+    /// awaited.
     pub(in crate::load) fn drain(&mut self, end: Instant) -> bool {
         self.stage = Stage::Draining;
         if let Some(pace) = &mut self.pace {
@@ -108,43 +112,43 @@ impl Volley {
         self.stage == Stage::Draining
     }
 
-    /// Gives up what is too late.
+    /// Counts datagrams in flight that are too old as lost.
     pub(in crate::load) fn sweep(&mut self, now: Instant, transport: &mut DatagramTransport<'_>) {
-        let before = self.under_way.len();
-        while let Some(shot) = self.under_way.front()
-            && shot.sent + self.run.plan.lost_after <= now
+        let before = self.in_flight.len();
+        while let Some(datagram) = self.in_flight.front()
+            && datagram.sent + self.run.plan.lost_after <= now
         {
-            self.run.dropped(shot.due, shot.sent, now);
-            self.under_way.pop_front();
+            self.run.dropped(datagram.due, datagram.sent, now);
+            self.in_flight.pop_front();
         }
-        if self.under_way.len() < before {
-            self.go_on(now, false, transport);
+        if self.in_flight.len() < before {
+            self.advance(now, false, transport);
         }
     }
 
-    /// It is over: what did not come back is lost.
+    /// Ends the client, and counts the datagrams in flight as lost.
     pub(in crate::load) fn end(&mut self, transport: &mut DatagramTransport<'_>, now: Instant) {
         self.stage = Stage::Over;
-        for shot in self.under_way.drain(..) {
-            self.run.dropped(shot.due, shot.sent, now);
+        for datagram in self.in_flight.drain(..) {
+            self.run.dropped(datagram.due, datagram.sent, now);
         }
-        self.leave_lane();
+        self.leave_schedule();
         transport.stop_listening();
     }
 
-    /// What its part of the schedule still has is not sent.
-    fn leave_lane(&mut self) {
+    /// Leaves the schedule: its remaining messages count as unsent.
+    fn leave_schedule(&mut self) {
         if let Some(pace) = self.pace.take() {
-            self.run.state.borrow_mut().unfinished_lanes.push((pace.lane, pace.next));
+            self.run.state.borrow_mut().unfinished_slots.push((pace.slot, pace.next));
         }
     }
 
     fn has_work(&self) -> bool {
-        !self.under_way.is_empty() || self.pace.as_ref().is_some_and(|pace| pace.due().is_some())
+        !self.in_flight.is_empty() || self.pace.as_ref().is_some_and(|pace| pace.due().is_some())
     }
 
-    /// There is room again.
-    fn go_on(&mut self, now: Instant, late: bool, transport: &mut DatagramTransport<'_>) {
+    /// Continues after datagrams have left the window or the send buffer.
+    fn advance(&mut self, now: Instant, late: bool, transport: &mut DatagramTransport<'_>) {
         match (&self.pace, self.stage) {
             (Some(_), _) => self.follow_pace(now, late, transport),
             (None, Stage::Busy) => self.refill(transport),
@@ -157,44 +161,46 @@ impl Volley {
     }
 
     fn refill(&mut self, transport: &mut DatagramTransport<'_>) {
-        let now = crate::load::run::fresh(transport.reactor());
-        while self.under_way.len() < self.run.plan.depth && self.has_room(transport) {
-            self.shoot(now, now, transport);
+        let now = crate::load::run::read_clock(transport.reactor());
+        while self.in_flight.len() < self.run.plan.depth && self.has_room(transport) {
+            self.send_message(now, now, transport);
         }
     }
 
-    /// Whether the socket takes another datagram. If not, a timer looks again: no callback tells when it does.
+    /// Whether the send buffer has room for another datagram. If not, a timer checks again, because
+    /// no callback reports it.
     fn has_room(&mut self, transport: &mut DatagramTransport<'_>) -> bool {
         let has_room = transport.write_buffer_size() <= transport.reactor().settings().high_water;
-        if !has_room && !std::mem::replace(&mut self.looking, true) {
-            transport.call_later(Duration::ZERO, Volley::look_for_room);
+        if !has_room && !std::mem::replace(&mut self.room_check_set, true) {
+            transport.call_later(Duration::ZERO, DatagramClient::check_room);
         }
         has_room
     }
 
-    fn look_for_room(&mut self, transport: &mut DatagramTransport<'_>) {
+    fn check_room(&mut self, transport: &mut DatagramTransport<'_>) {
         if self.stage == Stage::Over {
             return;
         }
         if transport.write_buffer_size() > transport.reactor().settings().high_water {
-            transport.call_later(NEXT_LOOK, Volley::look_for_room);
+            transport.call_later(ROOM_CHECK_DELAY, DatagramClient::check_room);
             return;
         }
-        self.looking = false;
-        let now = crate::load::run::fresh(transport.reactor());
-        self.go_on(now, false, transport);
+        self.room_check_set = false;
+        let now = crate::load::run::read_clock(transport.reactor());
+        self.advance(now, false, transport);
     }
 
-    fn shoot(&mut self, due: Instant, sent: Instant, transport: &mut DatagramTransport<'_>) {
+    fn send_message(&mut self, due: Instant, sent: Instant, transport: &mut DatagramTransport<'_>) {
         let number = self.begun;
         self.begun += 1;
         self.write_message(number);
-        self.under_way.push_back(Shot { number, due, sent });
-        // There is room. What the system refuses is lost, as it would be on its way; `send_failed` has the reason.
+        self.in_flight.push_back(Datagram { number, due, sent });
+        // The buffer has room. A refused datagram is lost like one in the network; `send_failed`
+        // gets the reason.
         let _ = transport.write(&self.message);
     }
 
-    /// The number, and bytes of the pattern that are nobody else's.
+    /// Writes the message: its number, followed by its own part of the pattern.
     fn write_message(&mut self, number: u64) {
         let size = self.run.plan.size;
         self.message.clear();
@@ -205,7 +211,8 @@ impl Volley {
         }
     }
 
-    /// The number of the message that this is, and its first wrong byte, if it has one.
+    /// Returns the number of a received message, and the index of its first wrong byte, if any.
+    /// Returns `None` without a valid number.
     fn compare(&self, data: &[u8]) -> Option<(u64, Result<(), usize>)> {
         let (head, rest) = data.split_first_chunk()?;
         let number = u64::from_be_bytes(*head);
@@ -236,33 +243,34 @@ impl Volley {
     }
 }
 
-impl DatagramProtocol for Volley {
+impl DatagramProtocol for DatagramClient {
     fn datagram_received(&mut self, transport: &mut DatagramTransport<'_>, data: &[u8], _: &Address) {
-        let now = crate::load::run::fresh(transport.reactor());
+        let now = crate::load::run::read_clock(transport.reactor());
         if self.stage == Stage::Over {
             return;
         }
-        self.heard = true;
+        self.has_answer = true;
         let Some((number, compared)) = self.compare(data) else {
-            // It has no number, or one that was never sent: the message that it was will be missed.
+            // The message has no number, or one that was never sent. The original message will
+            // count as lost.
             let mismatch = Mismatch { expected: None, what: Corruption::Elsewhere, ..self.wrong(0, 0, data) };
             return self.run.wrong_datagram(mismatch);
         };
         if let Err(place) = compared {
             self.run.wrong_datagram(self.wrong(number, place, data));
         }
-        let Ok(index) = self.under_way.binary_search_by_key(&number, |shot| shot.number) else {
+        let Ok(index) = self.in_flight.binary_search_by_key(&number, |datagram| datagram.number) else {
             return self.run.repeated();
         };
-        let had_room = self.under_way.len() < self.run.plan.depth;
-        if let Some(shot) = self.under_way.remove(index) {
+        let had_room = self.in_flight.len() < self.run.plan.depth;
+        if let Some(datagram) = self.in_flight.remove(index) {
             let mut state = self.run.state.borrow_mut();
             match compared {
-                Ok(()) => state.answered(shot.due, shot.sent, 1, now),
-                Err(_) => state.waited(shot.due, Some(shot.sent), 1, now),
+                Ok(()) => state.answered(datagram.due, datagram.sent, 1, now),
+                Err(_) => state.record_wait(datagram.due, Some(datagram.sent), 1, now),
             }
         }
-        self.go_on(now, had_room, transport);
+        self.advance(now, had_room, transport);
     }
 
     fn send_failed(
@@ -285,14 +293,19 @@ impl DatagramProtocol for Volley {
         transport.stop_listening();
         let now = transport.now();
         let after = now - self.made;
-        let under_way = self.under_way.len() as u64;
-        for shot in self.under_way.drain(..) {
-            self.run.state.borrow_mut().waited(shot.due, Some(shot.sent), 1, now);
+        let under_way = self.in_flight.len() as u64;
+        for datagram in self.in_flight.drain(..) {
+            self.run.state.borrow_mut().record_wait(datagram.due, Some(datagram.sent), 1, now);
         }
-        self.leave_lane();
-        self.run.refused(transport.reactor(), self.number, self.heard.then_some((after, under_way)), busy);
+        self.leave_schedule();
+        self.run.refused(
+            transport.reactor(),
+            self.number,
+            self.has_answer.then_some((after, under_way)),
+            busy,
+        );
     }
 }
 
-/// How long a socket that takes nothing is left alone before the next look.
-const NEXT_LOOK: Duration = Duration::from_millis(1);
+/// Delay between two checks for room in the send buffer.
+const ROOM_CHECK_DELAY: Duration = Duration::from_millis(1);

@@ -1,52 +1,53 @@
-//! Many times as one distribution: constant memory, every value within a thousandth.
+//! A distribution of times in constant memory, with an error below 0.1 %.
 
 use hdrhistogram::Histogram;
 use std::fmt;
 use std::time::Duration;
 
-/// A distribution of times (latencies, connect times), from a nanosecond to an hour; each is kept within 0.1 % of
-/// its value, and what is longer counts as an hour.
+/// A distribution of times (latencies, connect times) from a nanosecond to an hour. Each time is
+/// kept within 0.1 % of its value; a longer one counts as an hour.
 #[derive(Clone, PartialEq)]
 pub struct Distribution {
     histogram: Histogram<u64>,
-    /// The longest in nanoseconds, to the last of them.
+    /// The exact longest time in nanoseconds.
     longest: u64,
 }
 
 impl Distribution {
-    /// One without any times.
+    /// Creates an empty distribution.
     pub fn new() -> Distribution {
-        // The bounds and the precision are among those that a histogram can have.
-        let histogram = Histogram::new_with_bounds(1, LONGEST, DIGITS).unwrap_or_else(|_| unreachable!());
+        // The bounds and the precision are valid for a histogram.
+        let histogram =
+            Histogram::new_with_bounds(1, MAX_NANOSECONDS, DIGITS).unwrap_or_else(|_| unreachable!());
         Distribution { histogram, longest: 0 }
     }
 
-    /// Adds `times` equal ones.
+    /// Adds a time, counted `times` times.
     #[inline]
     pub fn record(&mut self, time: Duration, times: u64) {
-        let time = u64::try_from(time.as_nanos()).unwrap_or(LONGEST).min(LONGEST);
+        let time = u64::try_from(time.as_nanos()).unwrap_or(MAX_NANOSECONDS).min(MAX_NANOSECONDS);
         self.longest = self.longest.max(time);
         self.histogram.saturating_record_n(time, times);
     }
 
-    /// Adds all of another.
+    /// Adds all times of another distribution.
     pub fn merge(&mut self, other: &Distribution) {
-        // Both have the same bounds, so there is room.
+        // Both have the same bounds, so this cannot fail.
         let _ = self.histogram.add(&other.histogram);
         self.longest = self.longest.max(other.longest);
     }
 
-    /// How many there are.
+    /// Returns the number of times.
     pub fn count(&self) -> u64 {
         self.histogram.len()
     }
 
-    /// Whether there are none.
+    /// Whether the distribution is empty.
     pub fn is_empty(&self) -> bool {
         self.histogram.is_empty()
     }
 
-    /// The time that this share of all, in percent (0 to 100), did not exceed. `None` when there are none.
+    /// Returns the time at a percentile (0 to 100). `None` if empty.
     pub fn percentile(&self, percent: f64) -> Option<Duration> {
         (!self.is_empty()).then(|| {
             let value = self.histogram.value_at_percentile(percent).min(self.longest);
@@ -54,22 +55,22 @@ impl Distribution {
         })
     }
 
-    /// The shortest. `None` when there are none.
+    /// Returns the shortest time. `None` if empty.
     pub fn min(&self) -> Option<Duration> {
         (!self.is_empty()).then(|| Duration::from_nanos(self.histogram.min()))
     }
 
-    /// The longest. `None` when there are none.
+    /// Returns the longest time. `None` if empty.
     pub fn max(&self) -> Option<Duration> {
         (!self.is_empty()).then(|| Duration::from_nanos(self.longest))
     }
 
-    /// The mean. `None` when there are none.
+    /// Returns the mean. `None` if empty.
     pub fn mean(&self) -> Option<Duration> {
         (!self.is_empty()).then(|| Duration::from_nanos(self.histogram.mean() as u64))
     }
 
-    /// How many are longer than `from` and not longer than `to`.
+    /// Returns the number of times longer than `from` and at most `to`.
     pub(super) fn count_between(&self, from: Duration, to: Duration) -> u64 {
         let (from, to) = (from.as_nanos() as u64, to.as_nanos() as u64);
         let all = self.histogram.iter_recorded();
@@ -80,25 +81,26 @@ impl Distribution {
         .sum()
     }
 
-    /// All of it as pairs of a value in nanoseconds and how often it occurred, after the longest.
+    /// Returns the longest time, and pairs of a value in nanoseconds and its count.
     #[cfg(feature = "cli")]
     pub(super) fn parts(&self) -> (u64, Vec<(u64, u64)>) {
         let all = self.histogram.iter_recorded();
         (self.longest, all.map(|step| (step.value_iterated_to(), step.count_at_value())).collect())
     }
 
-    /// One of these parts.
+    /// Creates a distribution from the result of [`parts`](Distribution::parts).
     #[cfg(feature = "cli")]
     pub(super) fn of_parts(longest: u64, pairs: impl IntoIterator<Item = (u64, u64)>) -> Distribution {
         let mut times = Distribution::new();
         for (value, count) in pairs {
-            times.histogram.saturating_record_n(value.min(LONGEST), count);
+            times.histogram.saturating_record_n(value.min(MAX_NANOSECONDS), count);
         }
-        times.longest = longest.min(LONGEST);
+        times.longest = longest.min(MAX_NANOSECONDS);
         times
     }
 
-    /// The curve of the percentiles: each time that occurred, with the share of all (0 to 1) that did not exceed it.
+    /// Returns the percentile curve: each recorded time, and the fraction of all times (0 to 1)
+    /// that did not exceed it.
     pub(super) fn curve(&self) -> Vec<(f64, Duration)> {
         let all = self.histogram.iter_recorded();
         let longest = self.longest;
@@ -123,10 +125,10 @@ impl fmt::Debug for Distribution {
     }
 }
 
-/// An hour in nanoseconds.
-const LONGEST: u64 = 3_600_000_000_000;
+/// One hour in nanoseconds.
+const MAX_NANOSECONDS: u64 = 3_600_000_000_000;
 
-/// Significant digits.
+/// Significant digits of a recorded value.
 const DIGITS: u8 = 3;
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! A connection that sends messages ahead, and compares what comes back.
+//! A connection that keeps messages in flight and compares the answers.
 
 use super::limit::Limit;
 use super::pattern::Pattern;
@@ -10,21 +10,21 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 use std::time::Duration;
 
-/// The bytes of one connection: what was sent of the pattern, and what came back.
+/// The byte stream of one connection: the part of the pattern sent, and the part received.
 pub(super) struct Stream {
     number: u64,
-    /// Where in the pattern it begins.
+    /// Offset of the first byte in the pattern.
     start: u64,
-    /// Bytes handed to the transport.
+    /// Number of bytes passed to the transport.
     sent: u64,
-    /// Bytes that came back, and were the right ones.
+    /// Number of bytes received and found correct.
     pub(super) received: u64,
-    /// When it was made.
+    /// Time at which the connection was made.
     pub(super) made: Instant,
-    /// The transport has asked to pause: `resume_writing` follows.
+    /// Whether the transport has paused writing: `resume_writing` follows.
     paused: bool,
-    /// A timer looks for room in the next turn.
-    looking: bool,
+    /// Whether a timer checks for buffer space in the next turn.
+    room_check_set: bool,
 }
 
 impl Stream {
@@ -36,56 +36,62 @@ impl Stream {
             received: 0,
             made: Instant::default(),
             paused: false,
-            looking: false,
+            room_check_set: false,
         }
     }
 
-    /// Sends the bytes up to `end` while the transport has room. Returns whether the caller has to call
-    /// [`looks`](Stream::looks) in the next turn; otherwise all is sent, or `resume_writing` follows.
+    /// Sends the bytes up to `end` while the transport has room. Returns whether the caller has to
+    /// call [`resume_sending`](Stream::resume_sending) in the next turn. Otherwise all bytes are sent, or
+    /// `resume_writing` follows.
     #[inline]
     pub(super) fn send_up_to(&mut self, end: u64, pattern: &Pattern, transport: &mut Transport<'_>) -> bool {
-        // The transport tells of a pause after the callback, so one piece has room.
-        let mut has_room = !(self.paused || self.looking && is_full(transport));
+        // The transport reports a pause after the callback, so there is room for one piece.
+        let mut has_room = !(self.paused || self.room_check_set && is_full(transport));
         while self.sent < end && has_room {
             let piece = pattern.at(self.start + self.sent, end - self.sent);
             self.sent += piece.len() as u64;
             transport.write(piece);
             has_room = self.sent == end || !is_full(transport);
         }
-        // Bytes that a layer or the scratch buffer holds can leave without a pause ever being told.
-        self.sent < end && self.begins_to_look()
+        // Bytes in a layer or in the write batch can be sent without a pause being reported.
+        self.sent < end && self.schedules_room_check()
     }
 
-    /// Whether there is room for a message that begins now: `end` is that of the messages before.
+    /// Whether there is room for another message. `end` is the end of the previous messages.
     #[inline]
     pub(super) fn has_room(&self, end: u64) -> bool {
         !self.paused && self.sent == end
     }
 
-    /// Whether the caller has to call [`looks`](Stream::looks) in the next turn.
-    fn begins_to_look(&mut self) -> bool {
-        !self.paused && !std::mem::replace(&mut self.looking, true)
+    /// Whether the caller has to call [`resume_sending`](Stream::resume_sending) in the next turn.
+    fn schedules_room_check(&mut self) -> bool {
+        !self.paused && !std::mem::replace(&mut self.room_check_set, true)
     }
 
-    /// As `pause_writing`.
+    /// Notes `pause_writing`.
     pub(super) fn pause(&mut self) {
         self.paused = true;
     }
 
-    /// As `resume_writing`.
+    /// Notes `resume_writing`.
     pub(super) fn resume(&mut self) {
         self.paused = false;
     }
 
-    /// Sends on in the turn after one that ended without room.
-    pub(super) fn looks(&mut self, end: u64, pattern: &Pattern, transport: &mut Transport<'_>) -> bool {
-        // It is reset afterwards, so that not even one piece is written where there is no room.
+    /// Continues sending in the turn after one that ended without room.
+    pub(super) fn resume_sending(
+        &mut self,
+        end: u64,
+        pattern: &Pattern,
+        transport: &mut Transport<'_>,
+    ) -> bool {
+        // The flag is reset only afterwards, so that not even one piece is written without room.
         self.send_up_to(end, pattern, transport);
-        self.looking = self.sent < end && !self.paused;
-        self.looking
+        self.room_check_set = self.sent < end && !self.paused;
+        self.room_check_set
     }
 
-    /// Compares what came back with what was sent. `size` is that of a message.
+    /// Compares received bytes with those sent. `size` is the size of a message.
     #[inline]
     pub(super) fn receive(&mut self, data: &[u8], size: u64, pattern: &Pattern) -> Result<(), Mismatch> {
         let position = self.start + self.received;
@@ -116,41 +122,41 @@ impl Stream {
     }
 }
 
-/// Whether as many bytes wait as may: the water marks, without waiting for the transport to tell.
+/// Whether the write buffer exceeds the high-water mark. Does not rely on the transport's callback.
 fn is_full(transport: &mut Transport<'_>) -> bool {
     transport.writing_paused() || transport.write_buffer_size() > transport.reactor().settings().high_water
 }
 
-/// The protocol of a connection that stays.
+/// The protocol of a connection that stays open.
 pub(super) struct Echoing {
     run: Rc<Run>,
     stream: Stream,
-    /// Messages begun, and messages that are back.
+    /// Messages started, and messages answered.
     begun: u64,
     answered: u64,
-    /// Those in between, in order: the first of them, as a rule the only one, without an allocation of its own.
+    /// Messages in flight, in order. The first batch, usually the only one, needs no allocation.
     first: Batch,
     others: VecDeque<Batch>,
-    /// Elsewhere, because without a rate there is none: what every message touches stays small.
+    /// Boxed, because it is only used with a rate: the state that each message touches stays small.
     pace: Option<Box<Pace>>,
     stage: Stage,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Stage {
-    /// Nothing is sent by itself.
+    /// Sends nothing.
     Idle,
-    /// An answer is followed by a message; with a pace, a message is sent when it is due.
+    /// Sends a message after each answer or, with a schedule, when one is due.
     Busy,
-    /// It is to be asked at the end, and was not yet.
+    /// Waits for the final check message to be sent.
     Expecting,
-    /// The last answers are awaited.
+    /// Waits for the last answers.
     Draining,
-    /// It is over: what happens now is nobody's loss.
+    /// Ended; later events are ignored.
     Over,
 }
 
-/// Messages begun at the same time; none are no batch.
+/// Messages started at the same time. A batch without messages is empty.
 #[derive(Default)]
 struct Batch {
     due: Instant,
@@ -158,20 +164,20 @@ struct Batch {
     messages: u64,
 }
 
-/// A connection's part of the schedule.
+/// A sender's part of the schedule.
 pub(super) struct Pace {
     pub(super) schedule: Schedule,
-    pub(super) lane: u64,
-    /// How many of its messages it has begun.
+    pub(super) slot: u64,
+    /// Number of messages started so far.
     pub(super) next: u64,
-    /// What is due then or later is not sent.
+    /// Messages due at this time or later are not sent.
     pub(super) end: Instant,
 }
 
 impl Pace {
-    /// When the next message is due; `None` when there are none any more.
+    /// Returns when the next message is due; `None` after the last one.
     pub(super) fn due(&self) -> Option<Instant> {
-        Some(self.schedule.due_in_lane(self.lane, self.next)).filter(|due| *due < self.end)
+        Some(self.schedule.due_in_slot(self.slot, self.next)).filter(|due| *due < self.end)
     }
 }
 
@@ -189,40 +195,41 @@ impl Echoing {
         }
     }
 
-    /// As many messages as may be under way, and then one for each answer.
+    /// Sends the configured number of messages in flight, and then one for each answer.
     pub(super) fn begin(&mut self, transport: &mut Transport<'_>) {
         self.stage = Stage::Busy;
-        let now = super::run::fresh(transport.reactor());
+        let now = super::run::read_clock(transport.reactor());
         self.push(now, now, self.run.plan.depth as u64);
-        self.speak(transport);
+        self.send_pending(transport);
     }
 
-    /// From now on, messages by a schedule, which has to call [`look`](Echoing::look) when one of them is due.
-    pub(super) fn begin_pace(&mut self, schedule: Schedule, lane: u64, end: Instant) {
+    /// Starts sending by a schedule, which calls [`send_due`](Echoing::send_due) when a message is due.
+    pub(super) fn start_paced(&mut self, schedule: Schedule, slot: u64, end: Instant) {
         self.stage = Stage::Busy;
-        self.pace = Some(Box::new(Pace { schedule, lane, next: 0, end }));
+        self.pace = Some(Box::new(Pace { schedule, slot, next: 0, end }));
     }
 
-    /// Sends what is due.
-    pub(super) fn look(&mut self, now: Instant, transport: &mut Transport<'_>) {
+    /// Sends the due messages.
+    pub(super) fn send_due(&mut self, now: Instant, transport: &mut Transport<'_>) {
         self.follow_pace(now, true, transport);
     }
 
-    /// One message, and then nothing more: whoever is idle shows that he is there.
-    pub(super) fn ask(&mut self, transport: &mut Transport<'_>) {
+    /// Sends a single final message, to check that an idle connection is alive.
+    pub(super) fn send_check(&mut self, transport: &mut Transport<'_>) {
         self.stage = Stage::Draining;
-        let now = super::run::fresh(transport.reactor());
+        let now = super::run::read_clock(transport.reactor());
         self.push(now, now, 1);
-        self.speak(transport);
+        self.send_pending(transport);
     }
 
-    /// It will be asked; no new messages before.
-    pub(super) fn expect(&mut self, end: Instant) {
+    /// Stops sending new messages until the final check.
+    pub(super) fn await_check(&mut self, end: Instant) {
         self.drain(end);
         self.stage = Stage::Expecting;
     }
 
-    /// No new messages, but for those that are due before `end`. Whether there still is something to wait for.
+    /// Stops sending new messages, except those due before `end`. Returns whether answers are still
+    /// awaited.
     pub(super) fn drain(&mut self, end: Instant) -> bool {
         self.stage = Stage::Draining;
         if let Some(pace) = &mut self.pace {
@@ -231,29 +238,29 @@ impl Echoing {
         self.has_work()
     }
 
-    /// It is over. Returns the messages that were not answered.
+    /// Ends the connection. Returns the number of unanswered messages.
     pub(super) fn end(&mut self, transport: &mut Transport<'_>, now: Instant) -> u64 {
         self.stage = Stage::Over;
-        self.forsake(now);
+        self.record_unanswered(now);
         if self.answered == 0 && self.begun > 0 && self.run.holds() {
-            self.run.limited(Some(Limit::Silent));
+            self.run.count_limit(Some(Limit::Silent));
         }
         match self.begun - self.answered {
             0 => transport.lose_connection(),
-            // Nobody waits for what nobody reads.
+            // A close would wait until the peer reads the rest.
             _ => transport.abort_connection(),
         }
         self.begun - self.answered
     }
 
-    /// Counts what was due and is not answered: it waits no longer.
-    fn forsake(&mut self, now: Instant) {
+    /// Counts the messages in flight as unanswered, with their wait so far.
+    fn record_unanswered(&mut self, now: Instant) {
         let mut state = self.run.state.borrow_mut();
         for batch in std::iter::once(std::mem::take(&mut self.first)).chain(self.others.drain(..)) {
-            state.waited(batch.due, Some(batch.sent), batch.messages, now);
+            state.record_wait(batch.due, Some(batch.sent), batch.messages, now);
         }
         if let Some(pace) = self.pace.take() {
-            state.unfinished_lanes.push((pace.lane, pace.next));
+            state.unfinished_slots.push((pace.slot, pace.next));
         }
     }
 
@@ -262,7 +269,7 @@ impl Echoing {
         self.stage == Stage::Expecting || self.begun > self.answered || self.pace.as_deref().is_some_and(due)
     }
 
-    /// Whether the end of the load waits for it.
+    /// Whether the end of the load waits for this connection.
     fn is_awaited(&self) -> bool {
         matches!(self.stage, Stage::Expecting | Stage::Draining) && self.has_work()
     }
@@ -276,68 +283,71 @@ impl Echoing {
         }
     }
 
-    /// Begins what is due and has room. `late`: there was room before, so it is the generator that is late.
+    /// Starts the due messages for which there is room.
     ///
-    /// A message that the transport has no room for is not begun: it waits, and its latency counts from when it was due.
+    /// `late` is set if there was room before, so that a delay is the generator's own. Without room
+    /// in the transport a message is not started, and its latency still counts from when it was
+    /// due.
     fn follow_pace(&mut self, now: Instant, late: bool, transport: &mut Transport<'_>) {
         let room = (self.run.plan.depth as u64).saturating_sub(self.begun - self.answered);
         for message in 0..room {
-            // A pause is told after the callback, and no earlier message asks for it.
+            // A pause is reported only after the callback, so check the buffer from the second
+            // message on.
             if !self.stream.has_room(self.end_of_begun()) || message > 0 && is_full(transport) {
-                self.look_later(transport);
+                self.schedule_room_check(transport);
                 return;
             }
             let Some(pace) = &mut self.pace else { return };
             let Some(due) = pace.due().filter(|due| *due <= now) else { return };
             pace.next += 1;
             self.push(due, now, 1);
-            self.run.taken(now, due, late);
-            self.speak(transport);
+            self.run.note_started(now, due, late);
+            self.send_pending(transport);
         }
     }
 
-    /// Where the last message that was begun ends.
+    /// Returns the offset at which the last started message ends.
     fn end_of_begun(&self) -> u64 {
         self.begun.saturating_mul(self.run.plan.size as u64)
     }
 
-    fn speak(&mut self, transport: &mut Transport<'_>) {
+    fn send_pending(&mut self, transport: &mut Transport<'_>) {
         if self.stream.send_up_to(self.end_of_begun(), &self.run.pattern, transport) {
-            transport.call_later(Duration::ZERO, Echoing::look_for_room);
+            transport.call_later(Duration::ZERO, Echoing::check_room);
         }
     }
 
-    /// Messages wait for room, and no pause was told that ends with a call.
-    fn look_later(&mut self, transport: &mut Transport<'_>) {
-        if self.stream.begins_to_look() {
-            transport.call_later(Duration::ZERO, Echoing::look_for_room);
+    /// Schedules a check for room, because no `resume_writing` will follow.
+    fn schedule_room_check(&mut self, transport: &mut Transport<'_>) {
+        if self.stream.schedules_room_check() {
+            transport.call_later(Duration::ZERO, Echoing::check_room);
         }
     }
 
-    fn look_for_room(&mut self, transport: &mut Transport<'_>) {
+    fn check_room(&mut self, transport: &mut Transport<'_>) {
         if self.stage == Stage::Over {
             return;
         }
         let end = self.end_of_begun();
-        match self.stream.looks(end, &self.run.pattern, transport) {
+        match self.stream.resume_sending(end, &self.run.pattern, transport) {
             true => {
-                transport.call_later(Duration::ZERO, Echoing::look_for_room);
+                transport.call_later(Duration::ZERO, Echoing::check_room);
             }
             false => self.follow_pace_with_room(transport),
         }
     }
 
-    /// There is room again: messages that were due meanwhile go out.
+    /// Sends the messages that became due while there was no room.
     fn follow_pace_with_room(&mut self, transport: &mut Transport<'_>) {
         if self.pace.is_some() && self.stage != Stage::Over {
-            let now = super::run::fresh(transport.reactor());
+            let now = super::run::read_clock(transport.reactor());
             self.follow_pace(now, false, transport);
         }
     }
 
-    /// `done` messages are back. Returns whether others may follow: an answer at the very end of the load may come before the
-    /// timer that ends it.
-    fn settle(&mut self, mut done: u64, now: Instant) -> bool {
+    /// Records `done` answered messages. Returns whether new messages may follow: the last answer
+    /// can arrive before the timer that ends the load.
+    fn record_answers(&mut self, mut done: u64, now: Instant) -> bool {
         let mut state = self.run.state.borrow_mut();
         while done > 0 && self.first.messages > 0 {
             let first = &mut self.first;
@@ -360,7 +370,7 @@ impl Protocol for Echoing {
     }
 
     fn data_received(&mut self, transport: &mut Transport<'_>, data: &[u8]) {
-        let now = super::run::fresh(transport.reactor());
+        let now = super::run::read_clock(transport.reactor());
         let size = self.run.plan.size as u64;
         if self.stage == Stage::Over {
             return;
@@ -368,7 +378,7 @@ impl Protocol for Echoing {
         if let Err(mismatch) = self.stream.receive(data, size, &self.run.pattern) {
             let busy = self.is_awaited();
             self.stage = Stage::Over;
-            self.forsake(now);
+            self.record_unanswered(now);
             transport.abort_connection();
             self.run.wrong(transport.reactor(), mismatch, self.begun - self.answered, busy);
             return;
@@ -379,17 +389,17 @@ impl Protocol for Echoing {
             let had_room = self.begun - self.answered < self.run.plan.depth as u64
                 && self.stream.has_room(self.end_of_begun());
             self.answered = back;
-            let goes_on = self.settle(done, now);
+            let may_continue = self.record_answers(done, now);
             match (&self.pace, self.stage) {
                 (Some(_), _) => self.follow_pace(now, had_room, transport),
-                (None, Stage::Busy) if goes_on => self.push(now, now, done),
+                (None, Stage::Busy) if may_continue => self.push(now, now, done),
                 (None, Stage::Busy | Stage::Idle | Stage::Expecting | Stage::Draining | Stage::Over) => {}
             }
             if self.stage == Stage::Draining && !self.has_work() {
                 self.run.drained(transport.reactor());
             }
         }
-        self.speak(transport);
+        self.send_pending(transport);
     }
 
     fn pause_writing(&mut self, _: &mut Transport<'_>) {
@@ -399,7 +409,7 @@ impl Protocol for Echoing {
     fn resume_writing(&mut self, transport: &mut Transport<'_>) {
         self.stream.resume();
         if self.stage != Stage::Over {
-            self.speak(transport);
+            self.send_pending(transport);
             self.follow_pace_with_room(transport);
         }
     }
@@ -411,9 +421,9 @@ impl Protocol for Echoing {
         let busy = self.is_awaited();
         let (now, number) = (transport.now(), self.stream.number);
         let after = now - self.stream.made;
-        self.forsake(now);
+        self.record_unanswered(now);
         if self.answered == 0 && self.run.holds() && self.run.is_early(after) {
-            self.run.limited(Some(Limit::Closed));
+            self.run.count_limit(Some(Limit::Closed));
         }
         self.run.lost(transport.reactor(), number, after, self.begun - self.answered, reason, busy);
     }

@@ -1,77 +1,78 @@
-//! What can go wrong under load.
+//! Errors during a load.
 
 use crate::escape::Escaped;
 use std::fmt;
 use std::time::Duration;
 
-/// Something that went wrong. Connections are numbered from 1, in the order in which they were begun.
+/// An error during a load. Connections are numbered from 1, in the order in which they were
+/// started.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum LoadError {
     /// A connection could not be made.
     NotConnected {
-        /// Its number.
+        /// The connection's number.
         connection: u64,
-        /// Why.
+        /// The reason.
         reason: String,
     },
     /// A connection was lost, or the server closed it.
     Lost {
-        /// Its number.
+        /// The connection's number.
         connection: u64,
-        /// How long it stood.
+        /// How long the connection was open.
         after: Duration,
-        /// Messages that were under way on it.
+        /// Number of messages in flight on it.
         under_way: u64,
-        /// Why.
+        /// The reason.
         reason: String,
     },
-    /// Other bytes came back than were sent. The connection was given up.
+    /// The bytes received differ from those sent. The connection was aborted.
     Wrong(Mismatch),
-    /// Messages were not answered, long after the end.
+    /// Messages were still unanswered after the drain timeout.
     Unanswered {
         /// The connection's number.
         connection: u64,
-        /// How many.
+        /// Number of unanswered messages.
         messages: u64,
     },
 }
 
-/// Where other bytes came back than were sent, and which.
+/// The position of the first wrong byte, and the likely cause.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mismatch {
     /// The connection's number, from 1.
     pub connection: u64,
-    /// The place of the first wrong byte in what the connection sent, from 0.
+    /// Offset of the first wrong byte in the connection's stream, from 0.
     pub offset: u64,
-    /// The number of the message that it would belong to, from 1.
+    /// Number of the message that the byte belongs to, from 1.
     pub message: u64,
-    /// The byte that was sent there; none when nothing was.
+    /// The byte that was sent at this offset; `None` if none was sent.
     pub expected: Option<u8>,
-    /// The byte that came back.
+    /// The byte that was received.
     pub found: u8,
-    /// What seems to have happened.
+    /// The likely cause.
     pub what: Corruption,
 }
 
-/// What seems to have happened to bytes on their way.
+/// The likely cause of wrong bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Corruption {
-    /// They are others.
+    /// The bytes were changed.
     Changed,
-    /// So many bytes before them are missing.
+    /// This number of bytes before them is missing.
     LeftOut(u64),
-    /// They came before, so many bytes ago.
+    /// The bytes were received before, this number of bytes ago.
     Repeated(u64),
-    /// They were sent on another connection.
+    /// The bytes were sent on another connection.
     Elsewhere,
-    /// More came back than was sent.
+    /// More bytes were received than sent.
     TooMany,
 }
 
 impl LoadError {
-    /// The sort, as one word for machines: `connect`, `lost`, `wrong`, `unanswered`.
+    /// Returns the kind as one word for machines: `connect`, `lost`, `wrong`, `unanswered`.
     pub fn kind(&self) -> &'static str {
         match self {
             LoadError::NotConnected { .. } => "connect",
@@ -81,7 +82,7 @@ impl LoadError {
         }
     }
 
-    /// What troubles of the same sort are counted by.
+    /// Returns the text by which errors of the same kind are counted.
     pub(in crate::load) fn reason(&self) -> &str {
         match self {
             LoadError::NotConnected { reason, .. } | LoadError::Lost { reason, .. } => reason,
@@ -110,7 +111,11 @@ impl fmt::Display for LoadError {
                 write!(f, "connection {connection} was not made: {}", Escaped(reason))
             }
             LoadError::Lost { connection, after, under_way, reason } => {
-                write!(f, "connection {connection} was lost after {}", crate::load::figures::time(*after))?;
+                write!(
+                    f,
+                    "connection {connection} was lost after {}",
+                    crate::load::number_format::time(*after)
+                )?;
                 if *under_way > 0 {
                     let plural = if *under_way == 1 { "message" } else { "messages" };
                     write!(f, " with {under_way} {plural} under way")?;

@@ -1,8 +1,8 @@
-//! The handle of a load: it begins one, looks at it, ends it.
+//! The handle of a load, which starts, observes and stops it.
 
 use super::pattern::Pattern;
 use super::report::Report;
-use super::run::{Gate, Run, Stage, State, Target};
+use super::run::{Run, Stage, StartGate, State, Target};
 use super::sockets::Candidates;
 use crate::endpoint::ClientEndpoint;
 use crate::load::config::{LoadConfig, PlanError};
@@ -15,29 +15,29 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::Duration;
 
-/// A load that runs. A clone is another handle to the same one.
+/// A running load. A clone is another handle to the same load.
 #[derive(Clone)]
 pub struct LoadTest(Rc<Run>);
 
-/// How far a load is.
+/// The progress of a load.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Progress {
-    /// Connections that stand.
+    /// Number of open connections.
     pub standing: u64,
-    /// Messages answered so far, those of the warm-up included.
+    /// Number of messages answered so far, warm-up included.
     pub messages: u64,
-    /// What went wrong so far.
+    /// Number of errors so far.
     pub errors: u64,
-    /// The time since messages flow, or since connections are held; none before.
+    /// Time since messages are sent or connections are held; `None` before.
     pub running: Option<Duration>,
 }
 
 impl LoadTest {
-    /// Begins a load. Nothing happens before the reactor runs. A host name is looked up until a connection is made;
-    /// the further ones go to where that one did.
+    /// Starts a load. Nothing is connected before the reactor runs. A host name is looked up until
+    /// the first connection is made; later connections go to the same address.
     ///
     /// # Errors
-    /// What stands against the plan.
+    /// Returns an error if the configuration is invalid.
     pub fn start(
         reactor: &mut Reactor,
         endpoint: Box<dyn ClientEndpoint>,
@@ -50,14 +50,19 @@ impl LoadTest {
         Ok(LoadTest::start_to(reactor, endpoint.describe(), Target::Endpoint(endpoint), plan))
     }
 
-    /// Begins a load of datagrams, on sockets that have the server as their one peer. Each datagram has its number in
-    /// its first 8 bytes. One that does not come back within [`LoadConfig::lost_after`] is lost, which is counted and no error.
-    /// A host name is looked up once. Where it has several addresses, each in turn is sent one message, and the first that
-    /// answers is used; if none does, the first that did not refuse. [`Report::endpoint`] names the address.
-    /// [`LoadConfig::ramp`] has no meaning.
+    /// Starts a load of datagrams, on sockets that are connected to the server.
+    ///
+    /// Each datagram has its number in its first 8 bytes. A datagram that is not answered within
+    /// [`LoadConfig::lost_after`] counts as lost, which is not an error. [`LoadConfig::ramp`] is
+    /// ignored.
+    ///
+    /// A host name is looked up once. If it has several addresses, each is sent one message in
+    /// turn, and the first that answers is used. If none answers, the first that did not refuse is
+    /// used. [`Report::endpoint`] names the address.
     ///
     /// # Errors
-    /// What stands against the plan ([`LoadConfig::check_datagrams`]).
+    /// Returns an error if the configuration is invalid for datagrams
+    /// ([`LoadConfig::check_datagrams`]).
     pub fn start_datagrams(
         reactor: &mut Reactor,
         host: &str,
@@ -81,12 +86,12 @@ impl LoadTest {
             until: now,
             last: now,
             connecting: BTreeMap::new(),
-            standing: BTreeMap::new(),
-            lanes: Vec::new(),
+            open: BTreeMap::new(),
+            slots: Vec::new(),
             schedule: None,
             cursor: 0,
-            taken: 0,
-            unfinished_lanes: Vec::new(),
+            note_started: 0,
+            unfinished_slots: Vec::new(),
             busy: 0,
             next: None,
             end: None,
@@ -95,7 +100,7 @@ impl LoadTest {
             paced: plan.paced().is_some(),
             tally: Totals::default(),
             finished: None,
-            gate: Gate::Open,
+            start_gate: StartGate::Open,
             candidates: Candidates::default(),
         };
         let state = RefCell::new(state);
@@ -114,35 +119,39 @@ impl LoadTest {
         load
     }
 
-    /// Calls `observer` at each trouble, when it happens. One that is set later takes its place.
+    /// Sets an observer that is called for each error when it happens. It replaces the previous
+    /// one.
     pub fn on_trouble(&self, observer: impl FnMut(&LoadError) + 'static) {
         *self.0.observer.borrow_mut() = Some(Box::new(observer));
     }
 
-    /// Calls `call` once when the load has finished; if it has, never.
+    /// Sets a callback that is called once when the load has finished. It is not called if the load
+    /// has finished already.
     pub fn on_finished(&self, call: impl FnOnce(&mut Reactor) + 'static) {
         self.0.state.borrow_mut().finished = Some(Box::new(call));
     }
 
-    /// Lets the load wait when its connections are made, as many as could be, before messages flow or anything is held: `call`
-    /// is called then, and [`go_on`](LoadTest::resume) lets it go on. So several loads begin to run together. `call` is never called
-    /// when the load has come further, or is finished before.
+    /// Pauses the load when all connections that could be made are open, before messages are sent
+    /// or connections are held. `call` is called then, and [`resume`](LoadTest::resume) continues
+    /// the load. With this, several loads can start together.
+    ///
+    /// `call` is not called if the load is past this point, or if it finishes before.
     pub fn wait_when_opened(&self, call: impl FnOnce(&mut Reactor) + 'static) {
-        self.0.state.borrow_mut().gate = Gate::Closed(Box::new(call));
+        self.0.state.borrow_mut().start_gate = StartGate::Closed(Box::new(call));
     }
 
-    /// Lets a load go on that waits, or will.
+    /// Continues a load that is paused after connecting, or will be.
     pub fn resume(&self, reactor: &mut Reactor) {
         let mut state = self.0.state.borrow_mut();
-        let waits = matches!(state.gate, Gate::Reached) && state.stage == Stage::Opening;
-        state.gate = Gate::Open;
+        let waits = matches!(state.start_gate, StartGate::Reached) && state.stage == Stage::Opening;
+        state.start_gate = StartGate::Open;
         drop(state);
         if waits {
             self.0.begin(reactor);
         }
     }
 
-    /// Ends the load before its time: the last answers are awaited as at the end. A second time does not wait.
+    /// Ends the load early, and waits for the last answers as usual. A second call does not wait.
     pub fn stop(&self, reactor: &mut Reactor) {
         let stage = self.0.state.borrow().stage;
         match stage {
@@ -152,23 +161,23 @@ impl LoadTest {
         }
     }
 
-    /// Whether it is over.
+    /// Whether the load has finished.
     pub fn is_finished(&self) -> bool {
         self.0.state.borrow().stage == Stage::Finished
     }
 
-    /// How far it is.
+    /// Returns the progress at `now`.
     pub fn progress(&self, now: Instant) -> Progress {
         let state = self.0.state.borrow();
         Progress {
-            standing: state.standing.len() as u64,
+            standing: state.open.len() as u64,
             messages: state.answers,
             errors: state.tally.error_count(),
             running: (state.stage != Stage::Opening).then(|| now - state.begun_to_run(&self.0.plan)),
         }
     }
 
-    /// What it has come to: at the end of it; or so far.
+    /// Returns the report, preliminary before the end.
     pub fn report(&self) -> Report {
         let tally = self.0.state.borrow().tally.clone();
         Report::new(self.0.described.borrow().clone(), self.0.plan.clone(), tally)

@@ -1,39 +1,48 @@
-//! A report as one JSON object, for machines. Members keep their names from release to release.
+//! A report as one JSON object, for machines. Member names are stable across releases.
 //!
-//! Times ending in `_ms` are milliseconds, in `_s` seconds; sizes are bytes. `null` is where there is none.
+//! Times ending in `_ms` are milliseconds, in `_s` seconds. Sizes are bytes. `null` stands for no
+//! value.
 //!
-//! - `endpoint` (text), `right` (whether everything was: [`Report::is_success`]), `work` (`echo`, `churn`, `hold`).
-//! - `plan`: `connections`, `size`, `depth`, `rate` (a second), `ramp_s`, `warm_up_s`, `for_s`, `patience_s`,
+//! - `endpoint` (text), `right` (whether the load succeeded: [`Report::is_success`]), `work`
+//!   (`echo`, `churn`, `hold`).
+//! - `plan`: `connections`, `size`, `depth`, `rate` (per second), `ramp_s`, `warm_up_s`, `for_s`,
+//!   `patience_s` ([`LoadConfig::drain_timeout`](crate::load::LoadConfig::drain_timeout)),
 //!   `sources` (addresses, as text).
-//! - `connections`: `begun`, `made`, `lost` (before the end), `standing` (at the end), `opening_s` (from the first attempt to
-//!   the last connection), `connect_ms` (a distribution).
-//! - `messages`: `due` (all that count), `answered` (with `churn`: exchanges), `unanswered`, `write_buffer_size` (of the schedule), `dropped` and
-//!   `repeated` (of datagrams: not answered in time; came again or too late), `unsendable` (of those that were dropped, the ones that this
-//!   machine did not send: each `reason`, text, and `count`), `bytes` (one way), `elapsed_s`, `per_second`, `bytes_per_second`.
-//! - `latency_ms`; with a rate `since_sent_ms` (from the sending, not from when it was due) and `lateness_ms` (of the
-//!   generator itself); else `null`: distributions. `latency_ms` is that of all `messages.due`: `answered` of its `count` came
-//!   back, the others count with the time that they had waited.
-//! - `steps`: the latencies in steps that grow; each has `from_ms` (exclusive), `to_ms` (inclusive) and `count`.
-//! - `errors`: each `kind` (`connect`, `lost`, `wrong`, `unanswered`), `reason` (text) and `count`.
-//! - `troubles`: the first few of them: `kind`, `connection` (from 1), `detail` (text); `wrong` has also `offset` (the place
-//!   of the first wrong byte in what the connection sent, from 0), `message` (from 1), `expected` and `found` (bytes as numbers).
+//! - `connections`: `begun`, `made`, `lost` (before the end), `standing` (open at the end),
+//!   `opening_s` (from the first attempt to the last connection), `connect_ms` (a distribution).
+//! - `messages`: `due` (all that count), `answered` (with `churn`: exchanges), `unanswered`,
+//!   `unsent` (of the schedule), `dropped` (datagrams without an answer in time), `repeated`
+//!   (datagrams received twice or too late), `unsendable`, `bytes` (one way), `elapsed_s`,
+//!   `per_second`, `bytes_per_second`. `unsendable` lists the dropped datagrams that this machine
+//!   did not send: each entry has `reason` (text) and `count`.
+//! - `latency_ms`: a distribution over all `messages.due`. Its `answered` is the number of answered
+//!   messages; the others count with their wait so far.
+//! - `since_sent_ms`: latencies from the actual send, and `lateness_ms`: delays of the generator
+//!   itself. Both are distributions with a rate, else `null`.
+//! - `steps`: the latencies as a histogram. Each bar has `from_ms` (exclusive), `to_ms` (inclusive)
+//!   and `count`.
+//! - `errors`: each has `kind` (`connect`, `lost`, `wrong`, `unanswered`), `reason` (text) and
+//!   `count`.
+//! - `troubles`: the first errors in detail: `kind`, `connection` (from 1), `detail` (text).
+//!   `wrong` also has `offset` (of the first wrong byte in the connection's stream, from 0),
+//!   `message` (from 1), `expected` and `found` (bytes as numbers).
+//! - `stopped_by`: the limits that kept connections from being made or held; empty if all were.
+//!   Each has `limit`, `connections`, `now` (its present value) and `raise` (how to raise it), both
+//!   text or `null`. `limit` is `descriptors`, `system_descriptors`, `ports`, `memory`, `refused`,
+//!   `no_answer`, `closed`, `silent` or `workers`.
 //!
-//! - `stopped_by`: what kept connections from being made or held: `limit` (`descriptors`, `system_descriptors`, `ports`, `memory`,
-//!   `refused`, `no_answer`, `closed`, `silent`, `workers`), `connections`, `now` (its present value) and `raise` (how to raise
-//!   it), both text or `null`; empty when all were.
-//!
-//! A distribution has `count`, `min`, `mean`, `p50`, `p75`, `p90`, `p95`, `p99`, `p99_9`, `p99_99`, `max`; without any
-//! times it is `null`.
+//! A distribution has `count`, `min`, `mean`, `p50`, `p75`, `p90`, `p95`, `p99`, `p99_9`, `p99_99`,
+//! `max`; an empty one is `null`.
 
-use super::bars;
 use super::distribution::Distribution;
+use super::histogram;
 use super::report::Report;
 use crate::load::config::Workload;
 use crate::load::error::LoadError;
 use serde_json::{Value, json};
 use std::time::Duration;
 
-/// The report as JSON.
+/// Returns the report as JSON.
 ///
 /// ```
 /// # use twistor::load::{json, LoadConfig, Report, Totals};
@@ -49,8 +58,8 @@ pub fn value(report: &Report) -> Value {
         Workload::Hold { .. } => "hold",
     };
     let mut latency = distribution(&tally.latencies);
-    if let Some(members) = latency.as_object_mut() {
-        members.insert("answered".to_owned(), tally.messages.into());
+    if let Some(senders) = latency.as_object_mut() {
+        senders.insert("answered".to_owned(), tally.messages.into());
     }
     json!({
         "endpoint": endpoint,
@@ -94,7 +103,7 @@ pub fn value(report: &Report) -> Value {
         "latency_ms": latency,
         "since_sent_ms": distribution(&tally.since_sent),
         "lateness_ms": distribution(&tally.lateness),
-        "steps": bars::bars(&tally.latencies).iter().map(|bar| json!({
+        "steps": histogram::bars(&tally.latencies).iter().map(|bar| json!({
             "from_ms": millis(bar.from),
             "to_ms": millis(bar.to),
             "count": bar.count,
@@ -154,7 +163,7 @@ fn trouble(trouble: &LoadError) -> Value {
     }
 }
 
-/// To the nanosecond: what is beyond is the conversion's.
+/// Rounds to nanoseconds, which removes conversion errors.
 fn millis(time: Duration) -> f64 {
     (time.as_secs_f64() * 1e9).round() / 1e6
 }

@@ -1,4 +1,4 @@
-//! What keeps a load from holding as many connections as it was to: the limits of systems.
+//! System limits that keep a load from holding its connections.
 
 use crate::{Error, Reason};
 use std::fmt;
@@ -8,21 +8,23 @@ use std::io;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum Limit {
-    /// The descriptors that one process may have (EMFILE).
+    /// Descriptors of one process (EMFILE).
     Descriptors,
-    /// The descriptors of the whole system (ENFILE).
+    /// Descriptors of the whole system (ENFILE).
     SystemDescriptors,
-    /// The ports of a source address (EADDRNOTAVAIL; EADDRINUSE for an address that was asked for).
+    /// Ports of a source address (EADDRNOTAVAIL; EADDRINUSE for a configured source address).
     Ports,
-    /// The kernel's memory (ENOMEM, ENOBUFS).
+    /// Kernel memory (ENOMEM, ENOBUFS).
     Memory,
-    /// The server refused (ECONNREFUSED).
+    /// The server refused the connection (ECONNREFUSED).
     Refused,
-    /// The server, or its machine, did not answer an attempt in time.
+    /// The server or its host did not answer the attempt in time.
     NoAnswer,
-    /// The server closed or reset a held connection soon after it was made, and never answered on it.
+    /// The server closed or reset a held connection soon after it was made, without an answer on
+    /// it.
     Closed,
-    /// The server took a held connection, and answered neither on it nor the message at the end.
+    /// The server accepted a held connection, but answered no message on it, including the final
+    /// check.
     Silent,
     /// Processes of the load ended early.
     Workers,
@@ -42,7 +44,7 @@ impl Limit {
         Limit::Workers,
     ];
 
-    /// One word for machines.
+    /// Returns one word for machines. It is stable across releases.
     pub fn name(self) -> &'static str {
         match self {
             Limit::Descriptors => "descriptors",
@@ -57,13 +59,13 @@ impl Limit {
         }
     }
 
-    /// Whether it is a limit of this machine, and not of the server or the way to it.
+    /// Whether this is a limit of the local machine, and not of the server or the network.
     pub(super) fn is_local(self) -> bool {
         use Limit::{Descriptors, Memory, Ports, SystemDescriptors};
         matches!(self, Descriptors | SystemDescriptors | Ports | Memory)
     }
 
-    /// The limit that an attempt to connect ran into, if it was one.
+    /// Returns the limit that a failed attempt ran into, if it was a limit.
     pub(super) fn of(reason: &Reason) -> Option<Limit> {
         match reason {
             Reason::Refused(_) => Some(Limit::Refused),
@@ -74,7 +76,7 @@ impl Limit {
         }
     }
 
-    /// The limit that an attempt ran into which could not even begin.
+    /// Returns the limit that kept an attempt from starting, if it was a limit.
     pub(super) fn of_error(error: &Error) -> Option<Limit> {
         match error {
             Error::CannotListen { source, .. }
@@ -111,16 +113,16 @@ impl fmt::Display for Limit {
     }
 }
 
-/// What kept some of the connections from being held.
+/// A limit that kept connections from being held.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Bottleneck {
     /// The limit.
     pub limit: Limit,
-    /// How many connections ran into it.
+    /// Number of connections that ran into it.
     pub connections: u64,
-    /// Its present value, for people; empty when that is not known here.
+    /// Present value of the limit, for people; empty if unknown.
     pub now: String,
-    /// How to raise it, for people; empty when that is not known here.
+    /// How to raise the limit, for people; empty if unknown.
     pub raise: String,
 }
 

@@ -1,8 +1,9 @@
-//! Load on an echo server: every byte that comes back is compared, every message's latency recorded.
+//! Load tests against an echo server: every received byte is compared, and every latency recorded.
 //!
-//! A [`LoadTest`] runs on a [`Reactor`](crate::Reactor) as its [`LoadConfig`] says, and ends with a [`Report`]. It holds many
-//! connections and keeps a number of messages under way on each; sends them at a steady rate; makes connections only to close them
-//! again; or holds idle ones. It reads no clock but the reactor's, so it runs on a simulated network as it is.
+//! A [`LoadTest`] runs on a [`Reactor`](crate::Reactor) as configured by its [`LoadConfig`], and
+//! ends with a [`Report`]. It can keep messages in flight on many connections, send them at a
+//! steady rate, make and close connections continuously, or hold idle ones. It reads only the
+//! reactor's clock, so it also runs on a simulated network.
 //!
 //! ```
 //! use std::time::Duration;
@@ -31,24 +32,24 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! # What a latency is
+//! # Latency
 //!
-//! Without a rate it is the time from handing a message to the reactor to the callback that has its last byte. With a
-//! rate it begins when the message was *due*, whether it could be sent then or not: a server that stands still
-//! for a second is seen by all the messages that a second holds, and not by the few that were under way
-//! (the mistake of leaving them out is known as coordinated omission). How late the generator itself was is told apart.
+//! Without a rate, the latency of a message is the time from passing it to the reactor to the
+//! callback with its last byte. With a rate, it starts when the message was *due*, also if it could
+//! not be sent then. When a server stalls for a second, the latencies of all messages due in this
+//! second show it, and not only those of the messages in flight. (Omitting them is known as
+//! coordinated omission.) The delay of the generator itself is reported separately.
 //!
-//! A message that was due and has no answer counts with the time that it had waited when its connection was lost, its datagram
-//! was given up, or the load ended. So the latencies are those of all that was due, and the report says how many of these
-//! were answered.
+//! A due message without an answer counts with its wait so far: until its connection was lost, its
+//! datagram was given up, or the load ended. So the latencies cover all due messages, and the
+//! report says how many of them were answered.
 //!
-//! The generator respects backpressure: a message for which the transport has no room waits, and its latency with a rate
-//! counts from when it was due.
+//! The generator respects backpressure. A message for which the transport has no room waits, and
+//! with a rate its latency still counts from when it was due.
 //!
-//! Reading order: [`LoadConfig`]; [`LoadTest`]; [`Report`] with its [`Totals`], [`Distribution`]s and [`LoadError`]s; the text, the
-//! JSON ([`json`]) and the picture ([`svg`]) of a report.
+//! Reading order: [`LoadConfig`]; [`LoadTest`]; [`Report`] with its [`Totals`], [`Distribution`]s
+//! and [`LoadError`]s; the report as text, JSON ([`json`]) and picture ([`svg`]).
 
-mod bars;
 mod churning;
 mod config;
 mod datagram_client;
@@ -56,16 +57,17 @@ mod distribution;
 mod echoing;
 mod ending;
 mod error;
-mod figures;
 mod handle;
+mod histogram;
 pub mod json;
 mod limit;
-mod member;
+mod number_format;
 mod opening;
 mod pattern;
 mod report;
 mod run;
 mod schedule;
+mod sender;
 mod sockets;
 pub mod svg;
 mod totals;

@@ -1,4 +1,4 @@
-//! Making the connections: the factory of each, and what becomes of the attempt.
+//! Opening of connections: the factory of each, and the handling of failed attempts.
 
 use super::churning::Churning;
 use super::echoing::Echoing;
@@ -12,7 +12,7 @@ pub(super) struct Opening {
     pub(super) run: Rc<Run>,
     /// The connection's number, from 0.
     pub(super) number: u64,
-    /// When it was due, or begun.
+    /// Time at which the connection was due or started.
     pub(super) due: Instant,
 }
 
@@ -31,6 +31,6 @@ impl ClientFactory for Opening {
         self.run.not_connected(connector.reactor(), self.number, reason);
     }
 
-    // Its protocol has told.
+    // The protocol has reported the loss.
     fn client_connection_lost(&mut self, _: &mut Connector<'_>, _: &Reason) {}
 }

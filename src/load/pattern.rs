@@ -1,20 +1,21 @@
-//! The bytes that are sent, and what it means when others come back.
+//! The byte pattern that is sent, and the analysis of wrong bytes.
 //!
-//! One long piece of random bytes, prepared once, serves all connections: each is at another place of it, and goes on from
-//! there, round and round. So a message is a slice, a comparison is one `memcmp`, and bytes that were lost, doubled,
-//! mixed up or changed are others than those at their place. The piece repeats after a prime number of bytes:
-//! no buffer's size is a multiple of it.
+//! One long block of random bytes, generated once, serves all connections. Each connection starts
+//! at its own offset and wraps around at the end. So a message is a slice, a comparison is one
+//! `memcmp`, and lost, duplicated, reordered or changed bytes differ from the expected ones. The
+//! period is a prime number of bytes, so that it is not a multiple of any buffer size.
 
 use crate::load::error::Corruption;
 
-/// The bytes of all connections.
+/// The pattern of all connections.
 pub(super) struct Pattern {
-    /// The period, and so much again that a slice of the longest piece can begin anywhere in it.
+    /// One period, followed by its first PIECE bytes, so that a slice of that length can start
+    /// anywhere.
     bytes: Box<[u8]>,
 }
 
 impl Pattern {
-    /// The same for everybody: there is no seed.
+    /// Creates the pattern. There is no seed: all processes have the same one.
     pub(super) fn new() -> Pattern {
         let mut bytes = vec![0; PERIOD + PIECE];
         let mut state = 0x9e37_79b9_7f4a_7c15_u64;
@@ -28,20 +29,22 @@ impl Pattern {
         Pattern { bytes: bytes.into() }
     }
 
-    /// Where a connection begins: no two of the first 65,521 at the same place.
+    /// Returns the start offset of a connection. The first 65,521 connections have distinct
+    /// offsets.
     pub(super) fn start(connection: u64) -> u64 {
         connection % PERIOD as u64 * STRIDE % PERIOD as u64
     }
 
-    /// The bytes from `position` on: `most`, or a piece.
+    /// Returns at most `max_len` bytes from `position` on, and at most PIECE bytes.
     #[inline]
-    pub(super) fn at(&self, position: u64, most: u64) -> &[u8] {
+    pub(super) fn at(&self, position: u64, max_len: u64) -> &[u8] {
         let start = (position % PERIOD as u64) as usize;
-        // A remainder and a piece lie within.
-        &self.bytes[start..start + most.min(PIECE as u64) as usize]
+        // In bounds: the remainder plus a piece is at most the length.
+        &self.bytes[start..start + max_len.min(PIECE as u64) as usize]
     }
 
-    /// Whether `data` is what stands at `position`; if not, the index of the first byte that is another.
+    /// Compares `data` with the pattern at `position`. Returns the index of the first wrong byte as
+    /// the error.
     #[inline]
     pub(super) fn compare(&self, position: u64, data: &[u8]) -> Result<(), usize> {
         match data.len() <= PIECE && self.at(position, data.len() as u64) == data {
@@ -62,11 +65,11 @@ impl Pattern {
         Ok(())
     }
 
-    /// What became of the stream where `found` came in the place of the bytes at `position`. Before it lie `behind` bytes
-    /// of the connection, after it `bytes_before` were sent.
+    /// Finds the likely cause of receiving `found` at `position`. The connection has `behind` bytes
+    /// before `position`, and has sent `ahead` bytes from there on.
     pub(super) fn explain(&self, position: u64, found: &[u8], behind: u64, ahead: u64) -> Corruption {
-        let found = &found[..found.len().min(TELLING)];
-        if found.len() < LEAST_TELLING {
+        let found = &found[..found.len().min(MAX_LOCATING)];
+        if found.len() < MIN_LOCATING {
             return Corruption::Changed;
         }
         let places =
@@ -87,18 +90,19 @@ impl Pattern {
     }
 }
 
-/// A prime. Twice this, which is touched by and by, still stays in a second-level cache.
+/// Length of the pattern, a prime. Twice this fits into a second-level cache.
 const PERIOD: usize = 65_521;
 
-/// The most that is sent or compared at once: as much as the loop reads at once, and less than a period.
+/// Maximum length of a slice: the read size of the loop, and less than a period.
 const PIECE: usize = 32 * 1024;
 
-/// The period's golden section: neighbours begin far from each other.
+/// The golden section of the period, which puts neighbouring connections far apart.
 const STRIDE: u64 = 40_494;
 
-/// So many bytes name their place in the pattern; fewer than the other, and they could be anywhere.
-const TELLING: usize = 32;
-const LEAST_TELLING: usize = 4;
+/// Maximum number of bytes used to find an offset in the pattern, and the minimum below which they
+/// could be anywhere.
+const MAX_LOCATING: usize = 32;
+const MIN_LOCATING: usize = 4;
 
 #[cfg(test)]
 mod tests {

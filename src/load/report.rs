@@ -1,38 +1,40 @@
-//! What a load came to, for people.
+//! The report of a load, as text for people.
 
-use super::bars;
 use super::distribution::Distribution;
-use super::figures::{bytes, count, counted, rate, time, time_or_none};
+use super::histogram;
 use super::limit::{Bottleneck, Limit};
+use super::number_format::{bytes, count, counted, rate, time, time_or_none};
 use crate::escape::Escaped;
 use crate::load::config::{LoadConfig, Workload};
 use crate::load::totals::Totals;
 use std::fmt;
 
-/// What a load came to. It displays as text of at most 80 columns.
+/// The report of a load. `Display` prints it as text of at most 80 columns.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Report {
-    /// Where the load went, as text.
+    /// The endpoint as text.
     pub endpoint: String,
-    /// What it was to be.
+    /// The configuration.
     pub plan: LoadConfig,
-    /// What it came to.
+    /// The totals.
     pub tally: Totals,
-    /// What kept connections from being made or held, when fewer were than there should have been. The command adds the
-    /// limits' present values and how to raise them.
+    /// The limits that kept connections from being made or held. The command adds their present
+    /// values and how to raise them.
     pub stops: Vec<Bottleneck>,
 }
 
 impl Report {
-    /// A report; what stopped the load is found in the tally.
+    /// Creates a report. The limits are taken from the totals.
     pub fn new(endpoint: String, plan: LoadConfig, tally: Totals) -> Report {
         let stops = stops(&plan, &tally);
         Report { endpoint, plan, tally, stops }
     }
 
-    /// Whether everything came back as it was sent, and something did: no connection failed or was lost, no byte was
-    /// another, no message unanswered. Messages that were due and never sent, because the server did not keep up, are a
-    /// measurement and nothing wrong; so are lost datagrams, if any came back.
+    /// Whether the load succeeded: messages were answered without a failed or lost connection, a
+    /// wrong byte or an unanswered message.
+    ///
+    /// Unsent messages of the schedule are a measurement of the server, not a failure. Lost
+    /// datagrams are not a failure either, unless all are lost.
     pub fn is_success(&self) -> bool {
         let tally = &self.tally;
         tally.error_count() == 0 && tally.connected > 0 && (tally.messages > 0 || tally.dropped == 0)
@@ -110,7 +112,7 @@ impl Report {
         }
         for (reason, times) in &tally.unsendable {
             for (number, line) in
-                wrapped(&format!("{} of them: {reason}", count(*times)), WIDE).iter().enumerate()
+                wrapped(&format!("{} of them: {reason}", count(*times)), TEXT_WIDTH).iter().enumerate()
             {
                 let name = if number == 0 { "refused here" } else { "" };
                 writeln!(f, "{name:<12} {}", Escaped(line))?;
@@ -135,7 +137,7 @@ impl Report {
         if latencies.is_empty() {
             return Ok(());
         }
-        writeln!(f, "\nlatency\n{}", bars::draw(latencies))?;
+        writeln!(f, "\nlatency\n{}", histogram::draw(latencies))?;
         let columns: Vec<_> = [("latency", latencies), ("since sent", since_sent)]
             .into_iter()
             .filter(|(_, times)| !times.is_empty())
@@ -145,11 +147,11 @@ impl Report {
             write!(f, "{name:>13}")?;
         }
         writeln!(f)?;
-        let shown = |(_, percent): &&(&str, f64)| {
-            // Beyond the last thousandth there has to be somebody to speak of.
+        let is_shown = |(_, percent): &&(&str, f64)| {
+            // A percentile is shown only if at least one message is beyond it.
             latencies.count() as f64 * (100.0 - percent) / 100.0 >= 1.0
         };
-        let spectrum = SPECTRUM.iter().filter(shown).map(|(name, percent)| (*name, *percent));
+        let spectrum = SPECTRUM.iter().filter(is_shown).map(|(name, percent)| (*name, *percent));
         for (name, percent) in spectrum.chain([("max", 100.0)]) {
             write!(f, "{name:>10}")?;
             for (_, times) in &columns {
@@ -191,7 +193,7 @@ impl Report {
         for Bottleneck { limit, connections, now, raise } in &self.stops {
             writeln!(f, "  {:>9} x {limit}", count(*connections))?;
             for (name, text) in [("now:", now), ("for more:", raise)] {
-                for (number, line) in wrapped(text, TEXT).into_iter().enumerate() {
+                for (number, line) in wrapped(text, LIMIT_TEXT_WIDTH).into_iter().enumerate() {
                     let name = if number == 0 { name } else { "" };
                     writeln!(f, "              {name:<9} {}", Escaped(line))?;
                 }
@@ -212,8 +214,8 @@ impl fmt::Display for Report {
     }
 }
 
-/// The limits that connections ran into, the most first. With [`Workload::Churn`] only those of this machine: the server's are in
-/// the errors.
+/// Returns the limits that connections ran into, the most frequent first. With [`Workload::Churn`]
+/// only local limits count; those of the server are errors.
 fn stops(plan: &LoadConfig, tally: &Totals) -> Vec<Bottleneck> {
     let churns = plan.work == Workload::Churn;
     if !churns && tally.standing >= plan.connections as u64 && tally.unanswered == 0 {
@@ -231,7 +233,7 @@ fn stops(plan: &LoadConfig, tally: &Totals) -> Vec<Bottleneck> {
     stops
 }
 
-/// A distribution on one line; nothing when it is empty.
+/// Writes a distribution on one line, or nothing if it is empty.
 fn row(f: &mut fmt::Formatter<'_>, name: &str, times: &Distribution) -> fmt::Result {
     if times.is_empty() {
         return Ok(());
@@ -242,7 +244,7 @@ fn row(f: &mut fmt::Formatter<'_>, name: &str, times: &Distribution) -> fmt::Res
     writeln!(f, "{name:<12} {}", figures.join("  "))
 }
 
-/// Lines of at most so many characters, but for words that are longer.
+/// Wraps text into lines of at most `width` characters. Only a longer word exceeds it.
 fn wrapped(text: &str, width: usize) -> Vec<String> {
     let mut lines: Vec<String> = Vec::new();
     for word in text.split_whitespace() {
@@ -257,13 +259,13 @@ fn wrapped(text: &str, width: usize) -> Vec<String> {
     lines
 }
 
-/// Columns for a text behind a name.
-const WIDE: usize = 67;
+/// Columns for a text after a row's name.
+const TEXT_WIDTH: usize = 67;
 
-/// Columns for what is told of a limit: the page has 80.
-const TEXT: usize = 56;
+/// Columns for the text about a limit: the page has 80.
+const LIMIT_TEXT_WIDTH: usize = 56;
 
-/// The percentiles that are told, each as far from the end as the one before, and twice as near.
+/// The percentiles of the report.
 const SPECTRUM: [(&str, f64); 11] = [
     ("10 %", 10.0),
     ("25 %", 25.0),

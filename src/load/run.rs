@@ -1,11 +1,11 @@
-//! The run: connections are opened, messages flow, the last answers are awaited, and that was it.
+//! The run of a load: opening connections, sending messages, and waiting for the last answers.
 
 use super::distribution::Distribution;
 use super::limit::Limit;
-use super::member::Member;
 use super::opening::Opening;
 use super::pattern::Pattern;
 use super::schedule::Schedule;
+use super::sender::Sender;
 use super::sockets::Candidates;
 use crate::endpoint::ClientEndpoint;
 use crate::load::config::{LoadConfig, Workload};
@@ -20,12 +20,12 @@ use std::ops::Range;
 use std::rc::Rc;
 use std::time::Duration;
 
-/// What all connections of a load share.
+/// The state shared by all connections of a load.
 pub(super) struct Run {
     pub(super) plan: LoadConfig,
-    /// The endpoint as it was given; for datagrams to a name, with the address that is used.
+    /// The endpoint as it was given; for datagrams to a name, followed by the address in use.
     pub(super) described: RefCell<String>,
-    /// Where further connections go.
+    /// The target of further connections.
     pub(super) target: RefCell<Target>,
     pub(super) pattern: Pattern,
     pub(super) state: RefCell<State>,
@@ -42,9 +42,9 @@ pub(super) type Finished = Box<dyn FnOnce(&mut Reactor)>;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Stage {
-    /// Connections are made.
+    /// Connections are opened.
     Opening,
-    /// Messages flow, or connections are held.
+    /// Messages are sent, or connections are held.
     Running,
     /// The last answers are awaited.
     Draining,
@@ -54,53 +54,53 @@ pub(super) enum Stage {
 pub(super) struct State {
     pub(super) stage: Stage,
     pub(super) began: Instant,
-    /// Messages that were due, or sent, in this time count.
+    /// Messages due or sent from here until `until` count.
     pub(super) since: Instant,
     pub(super) until: Instant,
-    /// When the last message that counts was answered.
+    /// Time of the last answer to a counted message.
     pub(super) last: Instant,
-    /// Attempts to connect that are under way and when each was due, by the connection's number.
+    /// Connection attempts in flight by connection number, with the time each was due.
     pub(super) connecting: BTreeMap<u64, (ConnectorId, Instant)>,
-    /// Connections that are open.
-    pub(super) standing: BTreeMap<u64, Member>,
-    /// Those that take turns in the schedule.
-    pub(super) lanes: Vec<Member>,
+    /// Open connections by number.
+    pub(super) open: BTreeMap<u64, Sender>,
+    /// Senders that take turns in the schedule.
+    pub(super) slots: Vec<Sender>,
     pub(super) schedule: Option<Schedule>,
-    /// The first message of the schedule that nobody was told of.
+    /// First message of the schedule that was not passed to a sender.
     pub(super) cursor: u64,
-    /// Messages of the schedule that were begun.
-    pub(super) taken: u64,
-    /// Lanes whose connection is gone, with the number of the first message that each did not begin.
-    pub(super) unfinished_lanes: Vec<(u64, u64)>,
-    /// Connections that still wait for something at the end.
+    /// Number of started messages of the schedule.
+    pub(super) note_started: u64,
+    /// Slots of lost connections, each with its first message that was not started.
+    pub(super) unfinished_slots: Vec<(u64, u64)>,
+    /// Number of connections with answers awaited at the end.
     pub(super) busy: usize,
-    /// The next thing to be done: opening, or messages that are due.
+    /// Timer for the next connection attempt or the next due message.
     pub(super) next: Option<DelayedCall>,
-    /// The end of messages, or of patience.
+    /// Timer for the end of sending, or for the drain timeout.
     pub(super) end: Option<DelayedCall>,
-    /// The next look for datagrams that are too late.
+    /// Timer for the next search for lost datagrams.
     pub(super) sweep: Option<DelayedCall>,
-    /// Messages answered, those that do not count included.
+    /// Number of answers, including those that do not count.
     pub(super) answers: u64,
     pub(super) paced: bool,
     pub(super) tally: Totals,
     pub(super) finished: Option<Finished>,
-    pub(super) gate: Gate,
-    /// For datagrams: which address is used.
+    pub(super) start_gate: StartGate,
+    /// For datagrams: the candidate addresses.
     pub(super) candidates: Candidates,
 }
 
-/// Between the opening and the running.
-pub(super) enum Gate {
+/// The gate between opening and running.
+pub(super) enum StartGate {
     Open,
-    /// Whoever closed it is told when the load has come there.
+    /// Calls this callback when the load reaches the gate.
     Closed(Finished),
-    /// The load waits there.
+    /// The load waits at the gate.
     Reached,
 }
 
 impl State {
-    /// Messages that were begun together are back.
+    /// Records answers to messages that were started together.
     #[inline]
     pub(super) fn answered(&mut self, due: Instant, sent: Instant, messages: u64, now: Instant) {
         self.answers += messages;
@@ -114,9 +114,9 @@ impl State {
         }
     }
 
-    /// Messages that were due together have no answer, and wait for none any longer. They count with their wait so far:
-    /// leaving them out would make a server look fast that answers some and lets others wait.
-    pub(super) fn waited(&mut self, due: Instant, sent: Option<Instant>, messages: u64, now: Instant) {
+    /// Records messages without an answer that are no longer awaited, with their wait so far.
+    /// Omitting them would make a server look fast that answers only some messages.
+    pub(super) fn record_wait(&mut self, due: Instant, sent: Option<Instant>, messages: u64, now: Instant) {
         if due >= self.since && messages > 0 {
             self.tally.latencies.record(now - due, messages);
             if let Some(sent) = sent.filter(|_| self.paced) {
@@ -125,19 +125,19 @@ impl State {
         }
     }
 
-    /// Counts the messages of the schedule that were due and never sent, each with its wait so far.
+    /// Records the due messages of the schedule that were never sent, with their wait so far.
     pub(super) fn count_unsent(&mut self, schedule: Schedule, work: Workload, now: Instant) {
         let (since, until) = (schedule.before(self.since), schedule.before(self.until));
         let waits = &mut self.tally.latencies;
         if work == Workload::Churn {
-            // The cursor counts all that were taken.
+            // The cursor counts all started exchanges.
             let rest = self.cursor.max(since)..until;
             return record_waits(waits, rest, now, |number| schedule.due(number));
         }
-        for (lane, next) in std::mem::take(&mut self.unfinished_lanes) {
-            let of_lane = |all: u64| all.saturating_sub(lane).div_ceil(schedule.lanes());
-            let rest = next.max(of_lane(since))..of_lane(until);
-            record_waits(waits, rest, now, |number| schedule.due_in_lane(lane, number));
+        for (slot, next) in std::mem::take(&mut self.unfinished_slots) {
+            let of_slot = |all: u64| all.saturating_sub(slot).div_ceil(schedule.slots());
+            let rest = next.max(of_slot(since))..of_slot(until);
+            record_waits(waits, rest, now, |number| schedule.due_in_slot(slot, number));
         }
     }
 
@@ -146,7 +146,8 @@ impl State {
     }
 }
 
-/// Records the waits of messages with these numbers. Of very many, the shortest wait of a group counts for the group.
+/// Records the waits of messages with these numbers. For large ranges, each group is recorded with
+/// its shortest wait.
 fn record_waits(waits: &mut Distribution, numbers: Range<u64>, now: Instant, due: impl Fn(u64) -> Instant) {
     let count = numbers.end.saturating_sub(numbers.start);
     let groups = count.min(GROUPS);
@@ -158,9 +159,9 @@ fn record_waits(waits: &mut Distribution, numbers: Range<u64>, now: Instant, due
     }
 }
 
-/// The time at this very moment: the reactor's own may be that of some callbacks ago.
+/// Returns the current time. The reactor's cached time may be several callbacks old.
 #[inline]
-pub(super) fn fresh(reactor: &mut Reactor) -> Instant {
+pub(super) fn read_clock(reactor: &mut Reactor) -> Instant {
     reactor.forget_time();
     reactor.now()
 }
@@ -183,7 +184,7 @@ impl Run {
 
     // -- opening --
 
-    /// Opens as many of the connections as may be opened now.
+    /// Opens as many connections as the ramp and the limit of attempts allow.
     pub(super) fn open_more(self: &Rc<Run>, reactor: &mut Reactor) {
         let now = reactor.now();
         loop {
@@ -193,7 +194,7 @@ impl Run {
                 return;
             }
             if number == self.plan.connections as u64 {
-                // Those under way will come here when they are decided.
+                // Attempts in flight call this again when they complete.
                 if state.connecting.is_empty() {
                     state.tally.opening = now - state.began;
                     drop(state);
@@ -214,7 +215,7 @@ impl Run {
         }
     }
 
-    /// Begins a connection.
+    /// Starts a connection.
     pub(super) fn open(self: &Rc<Run>, reactor: &mut Reactor, due: Instant) {
         let number = self.state.borrow().tally.begun;
         self.state.borrow_mut().tally.begun += 1;
@@ -224,7 +225,7 @@ impl Run {
                 Some(endpoint) => endpoint.connect(reactor, Box::new(factory)),
                 None => endpoint.connect(reactor, Box::new(factory)),
             },
-            // Nobody connects there.
+            // Datagram sockets are opened by `open_sockets`.
             Target::Datagrams { .. } => return,
         };
         match begun {
@@ -233,13 +234,13 @@ impl Run {
             }
             Err(error) => {
                 self.exchange_failed(due, reactor.now());
-                self.limited(Limit::of_error(&error));
+                self.count_limit(Limit::of_error(&error));
                 self.note(&LoadError::NotConnected { connection: number + 1, reason: error.to_string() });
             }
         }
     }
 
-    /// The endpoint with the source address whose turn it is, if there are such.
+    /// Returns the endpoint with the next source address, if there are any.
     fn with_source(&self, endpoint: &dyn ClientEndpoint, number: u64) -> Option<ConnectTcp> {
         let sources = &self.plan.sources;
         let turn = usize::try_from(number).unwrap_or_default().checked_rem(sources.len())?;
@@ -247,13 +248,13 @@ impl Run {
         Some(ConnectTcp { bind: Some(SocketAddr::new(*sources.get(turn)?, 0)), ..options.clone() })
     }
 
-    /// A connection was made.
+    /// Notes that a connection was made.
     pub(super) fn connected(self: &Rc<Run>, number: u64, transport: &mut Transport<'_>) {
         let (id, took) = (transport.id(), transport.connect_time());
         self.remember(transport.peer());
         let mut state = self.state.borrow_mut();
         state.connecting.remove(&number);
-        state.standing.insert(number, Member::Stream(id));
+        state.open.insert(number, Sender::Stream(id));
         state.tally.connected += 1;
         if let Some(took) = took {
             state.tally.connects.record(took, 1);
@@ -264,7 +265,7 @@ impl Run {
         }
     }
 
-    /// Looking a name up is not what is measured, and once is enough.
+    /// Stores the address of the peer, so that the name is looked up only once.
     pub(super) fn remember(&self, peer: &Address) {
         let mut target = self.target.borrow_mut();
         let Target::Endpoint(endpoint) = &mut *target else { return };
@@ -276,85 +277,86 @@ impl Run {
         }
     }
 
-    /// A connection could not be made.
+    /// Notes that a connection could not be made.
     pub(super) fn not_connected(self: &Rc<Run>, reactor: &mut Reactor, number: u64, reason: &Reason) {
         let known = self.state.borrow_mut().connecting.remove(&number);
         let stage = self.state.borrow().stage;
         let Some((_, due)) = known.filter(|_| stage != Stage::Finished) else { return };
         self.exchange_failed(due, reactor.now());
-        self.limited(Limit::of(reason));
+        self.count_limit(Limit::of(reason));
         self.note(&LoadError::NotConnected { connection: number + 1, reason: reason.to_string() });
         match self.plan.work {
             Workload::Echo | Workload::Hold { .. } => self.open_more(reactor),
-            Workload::Churn => self.slot_is_free(reactor, AFTER_FAILURE),
+            Workload::Churn => self.slot_is_free(reactor, REPLACEMENT_DELAY),
         }
     }
 
-    /// With [`Workload::Churn`] a connection is due as a message is.
+    /// Records a failed exchange of [`Workload::Churn`], where a connection is due like a message.
     fn exchange_failed(&self, due: Instant, now: Instant) {
         if self.plan.work == Workload::Churn {
-            self.state.borrow_mut().waited(due, None, 1, now);
+            self.state.borrow_mut().record_wait(due, None, 1, now);
         }
     }
 
-    /// Whether connections are there to be held.
+    /// Whether connections are held.
     pub(super) fn holds(&self) -> bool {
         matches!(self.plan.work, Workload::Hold { .. })
     }
 
-    /// Whether a connection that ends after this time was hardly more than accepted: a server does that to what it has no
-    /// descriptors for. Later it is an idle time-out, or a fault.
+    /// Whether a connection ended this soon after it was made. A server without descriptors closes
+    /// connections right after accepting them; later ends are idle timeouts or faults.
     pub(super) fn is_early(&self, after: Duration) -> bool {
-        self.state.borrow().stage == Stage::Opening || after < EARLY
+        self.state.borrow().stage == Stage::Opening || after < EARLY_LOSS
     }
 
-    /// A connection ran into this limit, if it was one.
-    pub(super) fn limited(&self, limit: Option<Limit>) {
+    /// Counts a connection that ran into this limit, if any.
+    pub(super) fn count_limit(&self, limit: Option<Limit>) {
         if let Some(limit) = limit {
             *self.state.borrow_mut().tally.limits.entry(limit).or_default() += 1;
         }
     }
 
-    /// Connections stand, as many as could be made: on, if nobody wants to be asked.
+    /// Notes that all connections that could be made are open. Starts to run, or waits at a closed
+    /// gate.
     pub(super) fn opened(self: &Rc<Run>, reactor: &mut Reactor) {
-        let gate = std::mem::replace(&mut self.state.borrow_mut().gate, Gate::Reached);
-        match gate {
-            Gate::Open | Gate::Reached => self.begin(reactor),
-            Gate::Closed(tell) => tell(reactor),
+        let start_gate = std::mem::replace(&mut self.state.borrow_mut().start_gate, StartGate::Reached);
+        match start_gate {
+            StartGate::Open | StartGate::Reached => self.begin(reactor),
+            StartGate::Closed(tell) => tell(reactor),
         }
     }
 
     // -- running --
 
-    /// Connections stand, as many as could be made.
+    /// Starts sending, or holding connections.
     pub(super) fn begin(self: &Rc<Run>, reactor: &mut Reactor) {
-        let now = fresh(reactor);
+        let now = read_clock(reactor);
         let mut state = self.state.borrow_mut();
         state.stage = Stage::Running;
         state.since = now + self.plan.warm_up;
         state.until = state.since + self.plan.duration;
         state.last = state.since;
-        state.lanes = state.standing.values().copied().collect();
-        let (wait, lanes) = (state.until - now, state.lanes.clone());
+        state.slots = state.open.values().copied().collect();
+        let (wait, slots) = (state.until - now, state.slots.clone());
         let until = state.until;
-        if lanes.is_empty() && self.plan.work != Workload::Churn {
+        if slots.is_empty() && self.plan.work != Workload::Churn {
             drop(state);
             return self.finish(reactor);
         }
         if let Some(rate) = self.plan.paced() {
-            let schedule = Schedule::new(now, rate, lanes.len() as u64);
+            let schedule = Schedule::new(now, rate, slots.len() as u64);
             state.schedule = Some(schedule);
             drop(state);
-            for (lane, member) in lanes.iter().enumerate() {
-                member.begin_pace(reactor, schedule, lane as u64, until);
+            for (slot, sender) in slots.iter().enumerate() {
+                sender.start_paced(reactor, schedule, slot as u64, until);
             }
             self.tick(reactor);
         } else {
             drop(state);
             match self.plan.work {
                 Workload::Echo => {
-                    for member in lanes {
-                        member.begin(reactor);
+                    for sender in slots {
+                        sender.begin(reactor);
                     }
                 }
                 Workload::Churn => {
@@ -370,9 +372,9 @@ impl Run {
         self.state.borrow_mut().end = Some(end);
     }
 
-    /// Sees to what is due by the schedule, and when it has to look again.
+    /// Sends the due messages of the schedule, and sets a timer for the next.
     pub(super) fn tick(self: &Rc<Run>, reactor: &mut Reactor) {
-        let now = fresh(reactor);
+        let now = read_clock(reactor);
         let state = self.state.borrow();
         let Some(schedule) = state.schedule.filter(|_| state.stage == Stage::Running) else { return };
         let (until, cursor) = (state.until, state.cursor);
@@ -381,12 +383,12 @@ impl Run {
         match self.plan.work {
             Workload::Churn => self.open_due(reactor, now, true),
             Workload::Echo | Workload::Hold { .. } => {
-                // One look is enough for a connection, however many are due.
-                for number in cursor..end.min(cursor + schedule.lanes()) {
-                    let lane = (number % schedule.lanes()) as usize;
-                    let member = self.state.borrow().lanes.get(lane).copied();
-                    if let Some(member) = member {
-                        member.look(reactor);
+                // One call is enough for a connection, even if several messages are due.
+                for number in cursor..end.min(cursor + schedule.slots()) {
+                    let slot = (number % schedule.slots()) as usize;
+                    let sender = self.state.borrow().slots.get(slot).copied();
+                    if let Some(sender) = sender {
+                        sender.send_due(reactor);
                     }
                 }
                 self.state.borrow_mut().cursor = end.max(cursor);
@@ -394,48 +396,49 @@ impl Run {
         }
         let next = schedule.due(self.state.borrow().cursor.max(end));
         if next < until {
-            let wait = if self.plan.spin { Duration::ZERO } else { next - fresh(reactor) };
+            let wait = if self.plan.spin { Duration::ZERO } else { next - read_clock(reactor) };
             self.later(reactor, wait, Run::tick);
         }
     }
 
-    /// Opens the connections that are due and for which there is room.
+    /// Opens the due connections for which there is room.
     pub(super) fn open_due(self: &Rc<Run>, reactor: &mut Reactor, now: Instant, late: bool) {
         loop {
             let mut state = self.state.borrow_mut();
             let Some(schedule) = state.schedule.filter(|_| state.stage == Stage::Running) else { return };
             let due = schedule.due(state.cursor);
-            let room = state.connecting.len() + state.standing.len() < self.plan.connections;
+            let room = state.connecting.len() + state.open.len() < self.plan.connections;
             if !room || due > now || due >= state.until {
                 return;
             }
             state.cursor += 1;
             drop(state);
-            self.taken(now, due, late);
+            self.note_started(now, due, late);
             self.open(reactor, due);
         }
     }
 
-    /// A message of the schedule was begun; `late` when nothing but the generator held it up.
-    pub(super) fn taken(&self, now: Instant, due: Instant, late: bool) {
+    /// Notes that a message of the schedule was started. `late` is set if only the generator
+    /// delayed it.
+    pub(super) fn note_started(&self, now: Instant, due: Instant, late: bool) {
         let mut state = self.state.borrow_mut();
-        state.taken += 1;
+        state.note_started += 1;
         if late && due >= state.since {
             state.tally.lateness.record(now - due, 1);
         }
     }
 
-    /// A connection was used and is closed, or is gone.
+    /// Notes that a churned connection is closed or lost.
     pub(super) fn churned(self: &Rc<Run>, reactor: &mut Reactor, number: u64) {
-        self.state.borrow_mut().standing.remove(&number);
+        self.state.borrow_mut().open.remove(&number);
         self.slot_is_free(reactor, Duration::ZERO);
     }
 
-    /// Another connection may take the place of one that is gone.
+    /// Opens another connection in place of a closed one, after `wait`.
     pub(super) fn slot_is_free(self: &Rc<Run>, reactor: &mut Reactor, wait: Duration) {
         let state = self.state.borrow();
         let (stage, tally) = (state.stage, &state.tally);
-        let idle = state.connecting.is_empty() && state.standing.is_empty();
+        let idle = state.connecting.is_empty() && state.open.is_empty();
         let hopeless = tally.connected == 0 && tally.error_count() >= self.plan.connections as u64;
         let paced = state.schedule.is_some();
         drop(state);
@@ -446,8 +449,9 @@ impl Run {
                 self.open_due(reactor, now, false);
             }
             Stage::Running if wait.is_zero() => {
-                let now = fresh(reactor);
-                // The timer that ends the load may come after what ends a connection at the same time.
+                let now = read_clock(reactor);
+                // The timer that ends the load may run after the end of a connection at the same
+                // time.
                 if now < self.state.borrow().until {
                     self.open(reactor, now);
                 }
@@ -468,7 +472,7 @@ impl Run {
 
     // -- losses --
 
-    /// A connection was lost. `busy`: something was still awaited of it at the end.
+    /// Notes that a connection was lost. `busy` is set if answers were awaited at the end.
     pub(super) fn lost(
         self: &Rc<Run>,
         reactor: &mut Reactor,
@@ -486,7 +490,7 @@ impl Run {
         self.note(&LoadError::Lost { connection: number + 1, after, under_way, reason });
     }
 
-    /// Other bytes came back than were sent.
+    /// Notes that wrong bytes were received.
     pub(super) fn wrong(
         self: &Rc<Run>,
         reactor: &mut Reactor,
@@ -500,10 +504,10 @@ impl Run {
 
     pub(super) fn gone(self: &Rc<Run>, reactor: &mut Reactor, number: u64, under_way: u64, busy: bool) {
         let mut state = self.state.borrow_mut();
-        state.standing.remove(&number);
+        state.open.remove(&number);
         state.tally.lost += 1;
         state.tally.unanswered += under_way;
-        let last = state.stage == Stage::Running && state.standing.is_empty();
+        let last = state.stage == Stage::Running && state.open.is_empty();
         drop(state);
         if busy {
             self.drained(reactor);
@@ -519,7 +523,7 @@ impl Run {
         }
     }
 
-    /// Calls `call` later, in the place of what was to be called before.
+    /// Calls `call` later, in place of the previously scheduled call.
     pub(super) fn later(
         self: &Rc<Run>,
         reactor: &mut Reactor,
@@ -535,19 +539,19 @@ impl Run {
 
 pub(super) fn cancel(reactor: &mut Reactor, calls: impl IntoIterator<Item = Option<DelayedCall>>) {
     for call in calls.into_iter().flatten() {
-        // One that has been called cannot be cancelled, and need not be.
+        // A timer that has run cannot be cancelled.
         let _ = call.cancel(reactor);
     }
 }
 
-/// How long the place of a connection that could not be made is left empty, so that a refusal is not a storm.
-const AFTER_FAILURE: Duration = Duration::from_millis(10);
+/// Delay before a failed connection is replaced, so that refusals do not become a storm.
+const REPLACEMENT_DELAY: Duration = Duration::from_millis(10);
 
-/// How soon after it was made a held connection ends that a server could not keep.
-const EARLY: Duration = Duration::from_secs(5);
+/// Age below which the end of a held connection suggests that the server could not keep it.
+const EARLY_LOSS: Duration = Duration::from_secs(5);
 
-/// Waits that are recorded one by one, for each connection.
+/// Maximum number of waits that are recorded one by one, for each sender.
 const GROUPS: u64 = 1_000;
 
-/// The smallest step of the clock.
+/// Resolution of the clock.
 const NANOSECOND: Duration = Duration::from_nanos(1);

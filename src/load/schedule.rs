@@ -1,44 +1,45 @@
-//! When messages are due: evenly, at a rate, whatever becomes of those before them.
+//! The times at which messages are due: evenly spaced, independent of the answers.
 
 use crate::Instant;
 use std::time::Duration;
 
-/// Even times, numbered from 0. Lanes (connections) take turns: number `n` is lane `n % lanes`'s.
+/// Evenly spaced times, numbered from 0. The senders take turns: number `n` belongs to sender slot
+/// `n % slots`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Schedule {
     start: Instant,
-    /// Nanoseconds between two.
+    /// Nanoseconds between two times.
     interval: f64,
-    lanes: u64,
+    slots: u64,
 }
 
 impl Schedule {
-    /// `rate` a second, which is finite and more than nothing.
-    pub(super) fn new(start: Instant, rate: f64, lanes: u64) -> Schedule {
-        Schedule { start, interval: 1e9 / rate, lanes: lanes.max(1) }
+    /// Creates a schedule of `rate` times a second. The rate is finite and positive.
+    pub(super) fn new(start: Instant, rate: f64, slots: u64) -> Schedule {
+        Schedule { start, interval: 1e9 / rate, slots: slots.max(1) }
     }
 
-    pub(super) fn lanes(&self) -> u64 {
-        self.lanes
+    pub(super) fn slots(&self) -> u64 {
+        self.slots
     }
 
-    /// When number `number` of all is due.
+    /// Returns when message `number` is due.
     pub(super) fn due(&self, number: u64) -> Instant {
-        // A conversion that does not fit is the largest number: a time that never comes.
+        // A saturated conversion gives a time that never comes.
         self.start + Duration::from_nanos((number as f64 * self.interval) as u64)
     }
 
-    /// When a lane's own number `number` is due.
+    /// Returns when message `number` of a slot is due.
     #[inline]
-    pub(super) fn due_in_lane(&self, lane: u64, number: u64) -> Instant {
-        self.due(number.saturating_mul(self.lanes).saturating_add(lane))
+    pub(super) fn due_in_slot(&self, slot: u64, number: u64) -> Instant {
+        self.due(number.saturating_mul(self.slots).saturating_add(slot))
     }
 
-    /// How many are due before `end`.
+    /// Returns the number of messages due before `end`.
     pub(super) fn before(&self, end: Instant) -> u64 {
         let span = end - self.start;
         let mut count = (span.as_nanos() as f64 / self.interval) as u64;
-        // The quotient is rounded, and the truth is what `due` says.
+        // The quotient is rounded, so correct it by `due`.
         while count > 0 && self.due(count - 1) >= end {
             count -= 1;
         }
@@ -61,7 +62,7 @@ mod tests {
     fn messages_are_due_evenly_and_lanes_take_turns() {
         let schedule = Schedule::new(at(500), 1e6, 3);
         assert_eq!([0, 1, 2].map(|number| schedule.due(number)), [at(500), at(1500), at(2500)]);
-        let second = [0, 1, 2].map(|number| schedule.due_in_lane(1, number));
+        let second = [0, 1, 2].map(|number| schedule.due_in_slot(1, number));
         assert_eq!(second, [at(1500), at(4500), at(7500)]);
     }
 

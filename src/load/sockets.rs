@@ -1,8 +1,9 @@
-//! Datagrams in a run: their sockets are opened at once, and what does not come back is looked for.
+//! Datagram sockets of a run: choosing the address, opening the sockets, and finding lost
+//! datagrams.
 
-use super::member::Member;
 use super::run::{Run, Stage};
-use crate::load::datagram_client::Volley;
+use super::sender::Sender;
+use crate::load::datagram_client::DatagramClient;
 use crate::load::error::{LoadError, Mismatch};
 use crate::{
     Address, DatagramId, DatagramProtocol, DatagramTransport, Instant, Reactor, Reason, SystemError,
@@ -34,7 +35,7 @@ impl Run {
         }
     }
 
-    /// Uses the only address that there is, or the first that answers.
+    /// Uses the only address, or the first that answers.
     fn choose(self: &Rc<Run>, reactor: &mut Reactor, addresses: Vec<SocketAddr>) {
         match addresses[..] {
             [] => self.give_up(reactor, "the host has no address".to_owned()),
@@ -52,8 +53,8 @@ impl Run {
         self.open_sockets(reactor, address);
     }
 
-    /// Sends one message to the next address. When all have been asked, the first that was silent is used: what it does not
-    /// answer is counted.
+    /// Sends one message to the next address. If none answers, uses the first that did not refuse;
+    /// its lost messages are counted.
     fn probe_next(self: &Rc<Run>, reactor: &mut Reactor) {
         loop {
             let Some(address) = self.state.borrow_mut().candidates.rest.pop_front() else { break };
@@ -73,7 +74,7 @@ impl Run {
         }
     }
 
-    /// Closes the socket that asks, and returns the address that it asked.
+    /// Closes the socket of the current probe, and returns its address.
     pub(super) fn end_probe(&self, reactor: &mut Reactor) -> Option<SocketAddr> {
         let (address, id) = self.state.borrow_mut().candidates.asked.take()?;
         if let Some(mut transport) = reactor.datagram_transport(id) {
@@ -102,15 +103,15 @@ impl Run {
         }
     }
 
-    /// Opens all sockets at once: there is nothing to wait for.
+    /// Opens all sockets at once.
     pub(super) fn open_sockets(self: &Rc<Run>, reactor: &mut Reactor, peer: SocketAddr) {
         let now = reactor.now();
         for number in 0..self.plan.connections as u64 {
             self.state.borrow_mut().tally.begun += 1;
-            match reactor.connect_udp(peer, Volley::new(Rc::clone(self), number, now)) {
+            match reactor.connect_udp(peer, DatagramClient::new(Rc::clone(self), number, now)) {
                 Ok(id) => {
                     let mut state = self.state.borrow_mut();
-                    state.standing.insert(number, Member::Datagrams(id));
+                    state.open.insert(number, Sender::Datagrams(id));
                     state.tally.connected += 1;
                 }
                 Err(error) => {
@@ -128,16 +129,16 @@ impl Run {
         self.finish(reactor);
     }
 
-    /// Looks for datagrams that are too late, again and again.
+    /// Counts datagrams that are too old as lost, periodically.
     pub(super) fn sweep(self: &Rc<Run>, reactor: &mut Reactor) {
         let state = self.state.borrow();
         if state.stage == Stage::Finished {
             return;
         }
-        let members: Vec<Member> = state.standing.values().copied().collect();
+        let senders: Vec<Sender> = state.open.values().copied().collect();
         drop(state);
-        for member in members {
-            member.sweep(reactor);
+        for sender in senders {
+            sender.sweep(reactor);
         }
         let run = Rc::clone(self);
         let wait = (self.plan.lost_after / SWEEPS).max(Duration::from_millis(1));
@@ -145,16 +146,16 @@ impl Run {
         self.state.borrow_mut().sweep = Some(next);
     }
 
-    /// A datagram did not come back in time.
+    /// Notes that a datagram was not answered in time.
     pub(super) fn dropped(&self, due: Instant, sent: Instant, now: Instant) {
         let mut state = self.state.borrow_mut();
         if due >= state.since {
             state.tally.dropped += 1;
         }
-        state.waited(due, Some(sent), 1, now);
+        state.record_wait(due, Some(sent), 1, now);
     }
 
-    /// The system refused to send a datagram, which counts as lost later on.
+    /// Notes that the system refused to send a datagram. It will count as lost.
     pub(super) fn not_sent(&self, now: Instant, error: &SystemError) {
         let mut state = self.state.borrow_mut();
         if now < state.since {
@@ -172,17 +173,18 @@ impl Run {
         *state.tally.unsendable.entry(reason).or_default() += 1;
     }
 
-    /// A datagram came again, or too late.
+    /// Notes that a datagram was received twice or too late.
     pub(super) fn repeated(&self) {
         self.state.borrow_mut().tally.repeated += 1;
     }
 
-    /// A datagram has other bytes than were sent. The socket goes on.
+    /// Notes that a datagram has wrong bytes. The socket stays open.
     pub(super) fn wrong_datagram(&self, mismatch: Mismatch) {
         self.note(&LoadError::Wrong(mismatch));
     }
 
-    /// Nobody listens there; if somebody did before, for so long, and with so many messages under way.
+    /// Notes that the port is closed. `heard` is set if the server answered before: how long ago
+    /// the socket was opened, and the number of messages in flight.
     pub(super) fn refused(
         self: &Rc<Run>,
         reactor: &mut Reactor,
@@ -209,24 +211,25 @@ impl Run {
     }
 }
 
-/// The addresses of a name, while it is not known which of them answers.
+/// The addresses of a name, until one of them has answered.
 #[derive(Default)]
 pub(super) struct Candidates {
-    /// Those that were not asked yet.
+    /// Addresses not probed yet.
     rest: VecDeque<SocketAddr>,
-    /// The one that is asked now.
+    /// The address that is probed now.
     asked: Option<(SocketAddr, DatagramId)>,
-    /// The first that neither answered nor refused.
+    /// The first address that neither answered nor refused.
     silent: Option<SocketAddr>,
-    /// Why the last one that refused did.
+    /// The reason of the last refusal.
     why: String,
 }
 
-/// Sends one message to an address. Any answer will do: it is compared when the load runs.
+/// Sends one message to an address. Any answer counts; its bytes are compared only in the load
+/// itself.
 struct Probe(Rc<Run>);
 
 impl Probe {
-    /// On a fresh stack, and in place of the time-out.
+    /// Ends the probe from the loop, in place of its timeout.
     fn end(&self, reactor: &mut Reactor, call: impl FnOnce(&Rc<Run>, &mut Reactor) + 'static) {
         self.0.later(reactor, Duration::ZERO, call);
     }
@@ -234,7 +237,7 @@ impl Probe {
 
 impl DatagramProtocol for Probe {
     fn start_protocol(&mut self, transport: &mut DatagramTransport<'_>) {
-        // What cannot be sent is told below, or has no answer.
+        // A failed send is reported below, or has no answer.
         let _ = transport.write(&vec![0; self.0.plan.size]);
     }
 
@@ -263,5 +266,6 @@ impl DatagramProtocol for Probe {
 
 const REFUSED: &str = "connection refused";
 
-/// Looks for datagrams that are too late, in the time after which one is.
+/// Number of searches for lost datagrams within
+/// [`LoadConfig::lost_after`](crate::load::LoadConfig::lost_after).
 const SWEEPS: u32 = 10;

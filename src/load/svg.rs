@@ -1,16 +1,17 @@
-//! A report as a picture: the latency that each share of the messages did not exceed, up to the slowest.
+//! A report as a picture: the latencies by percentile.
 //!
-//! The horizontal axis is that of HdrHistogram's plots: each nine of the percentile has the same width. The vertical one is
-//! logarithmic as well. The picture stands for itself (no scripts, no fonts to load) and is light or dark as its reader is.
+//! The horizontal axis is that of HdrHistogram's plots: each nine of the percentile has the same
+//! width. The vertical axis is logarithmic. The SVG is self-contained (no scripts, no external
+//! fonts) and follows the viewer's light or dark theme.
 
 use super::distribution::Distribution;
-use super::figures;
+use super::number_format;
 use super::report::Report;
 use crate::escape::Escaped;
 use std::fmt::Write as _;
 use std::time::Duration;
 
-/// The picture, as the text of an SVG file.
+/// Draws the report as the text of an SVG file.
 ///
 /// ```
 /// # use twistor::load::{svg, LoadConfig, Report, Totals};
@@ -50,12 +51,12 @@ struct Curve<'a> {
     times: &'a Distribution,
 }
 
-/// What the axes span.
+/// The ranges of the axes.
 struct Frame {
-    /// Nanoseconds, both powers of ten times 1, 2 or 5.
+    /// Limits in nanoseconds, each a power of ten times 1, 2 or 5.
     low: f64,
     high: f64,
-    /// Nines of the last percentile.
+    /// Number of nines at the right end.
     nines: f64,
 }
 
@@ -67,7 +68,7 @@ impl Frame {
         let count = curves.iter().map(|curve| curve.times.count()).max().unwrap_or(1);
         let low = ticks().take_while(|tick| *tick <= min).last().unwrap_or(1.0);
         let high = ticks().find(|tick| *tick >= max && *tick > low).unwrap_or(max);
-        // Half a nine more, so that the slowest message has a place of its own.
+        // Half a nine more, so that the slowest message is visible.
         Some(Frame { low, high, nines: ((count as f64).log10() + 0.3).max(1.3) })
     }
 
@@ -85,7 +86,7 @@ impl Frame {
             let y = self.y(tick);
             line(svg, "grid", (LEFT, y), (WIDTH - RIGHT, y));
             let label =
-                figures::time(Duration::from_nanos(tick as u64)).replace(".00", "").replace(".0 ", " ");
+                number_format::time(Duration::from_nanos(tick as u64)).replace(".00", "").replace(".0 ", " ");
             text(svg, "label end", LEFT - 8.0, y + 4.0, &label);
         }
         let percentiles = (0..=(self.nines as u32)).map(|nines| {
@@ -111,7 +112,7 @@ impl Frame {
         );
     }
 
-    /// Steps from each time that occurred to the next; those that fall on the same spot are left out.
+    /// Draws steps between the recorded times. Steps that would fall on the same spot are omitted.
     fn curve(&self, svg: &mut String, curve: &Curve<'_>) {
         let mut path = String::new();
         let mut drawn = (f64::NEG_INFINITY, f64::INFINITY);
@@ -143,14 +144,16 @@ fn subtitle(report: &Report) -> String {
     let tally = &report.tally;
     let due = tally.latencies.count();
     let messages = match tally.messages == due {
-        true => figures::counted(due, "message"),
-        false => format!("{} of {}", figures::count(tally.messages), figures::counted(due, "message")),
+        true => number_format::counted(due, "message"),
+        false => {
+            format!("{} of {}", number_format::count(tally.messages), number_format::counted(due, "message"))
+        }
     };
-    let percentile = |percent| figures::time_or_none(tally.latencies.percentile(percent));
+    let percentile = |percent| number_format::time_or_none(tally.latencies.percentile(percent));
     format!(
         "{messages} in {}, {} a second; p50 {}, p99 {}, p99.9 {}, max {}",
-        figures::time(tally.elapsed),
-        figures::rate(tally.rate()),
+        number_format::time(tally.elapsed),
+        number_format::rate(tally.rate()),
         percentile(50.0),
         percentile(99.0),
         percentile(99.9),
@@ -158,7 +161,7 @@ fn subtitle(report: &Report) -> String {
     )
 }
 
-/// Two curves need names; one is what the title says.
+/// Draws a legend for two curves. A single curve is named by the title.
 fn legend(svg: &mut String, curves: &[Curve<'_>]) {
     if curves.len() < 2 {
         return;
@@ -188,7 +191,7 @@ fn text(svg: &mut String, class: &str, x: f64, y: f64, text: &str) {
     let _ = writeln!(svg, "<text class=\"{class}\" x=\"{x:.1}\" y=\"{y:.1}\">{text}</text>");
 }
 
-/// 1, 2, 5, 10, 20, 50.. nanoseconds, to more than an hour.
+/// Returns 1, 2, 5, 10, 20, 50.. nanoseconds, up to more than an hour.
 fn ticks() -> impl Iterator<Item = f64> {
     (0..13).flat_map(|power| [1.0, 2.0, 5.0].map(|step| step * 10_f64.powi(power)))
 }

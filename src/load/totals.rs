@@ -1,4 +1,4 @@
-//! What a load has come to, in figures.
+//! The totals of a load.
 
 use crate::load::distribution::Distribution;
 use crate::load::error::LoadError;
@@ -6,58 +6,64 @@ use crate::load::limit::Limit;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// What a load has come to. Several of them (of several threads) add up with [`merge`](Totals::merge).
+/// The totals of a load. Those of several threads are added with [`merge`](Totals::merge).
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Totals {
-    /// Connections that were begun.
+    /// Number of connections started.
     pub begun: u64,
-    /// Of these, those that were made.
+    /// Number of connections made.
     pub connected: u64,
-    /// Connections that were made and lost before the end, wrong bytes included.
+    /// Number of connections lost before the end, including those with wrong bytes.
     pub lost: u64,
-    /// Connections that stood at the end.
+    /// Number of connections open at the end.
     pub standing: u64,
-    /// Messages that were answered rightly; those of the warm-up are not among them. With
-    /// [`Workload::Churn`](crate::load::Workload::Churn): connections that were made, used and closed.
+    /// Number of messages answered correctly, without those of the warm-up. With
+    /// [`Workload::Churn`](crate::load::Workload::Churn): connections that were made, used and
+    /// closed.
     pub messages: u64,
-    /// The bytes of these messages, in one direction.
+    /// Number of bytes of these messages, in one direction.
     pub bytes: u64,
-    /// Messages that were sent and not answered: lost with their connection, or awaited in vain at the end.
+    /// Number of messages sent but not answered: lost with their connection, or still awaited at
+    /// the end.
     pub unanswered: u64,
-    /// Datagrams that were not answered in time.
+    /// Number of datagrams not answered in time.
     pub dropped: u64,
-    /// Of these, the datagrams that this machine did not send, by what the system said.
+    /// The dropped datagrams that this machine did not send, by the system's error.
     pub unsendable: BTreeMap<String, u64>,
-    /// Datagrams that came again, or after they counted as lost.
+    /// Number of datagrams received twice, or after they counted as lost.
     pub repeated: u64,
-    /// Messages of the schedule that were never sent, because their connections were busy or gone.
+    /// Number of messages of the schedule never sent, because their connections were busy or gone.
     pub unsent: u64,
-    /// The time from the end of the warm-up to the end of the load, or to the last answer if that was later.
+    /// Time from the end of the warm-up to the end of the load, or to the last answer if that was
+    /// later.
     pub elapsed: Duration,
-    /// The time from the first attempt to connect to the last connection; zero with [`Workload::Churn`](crate::load::Workload::Churn).
+    /// Time from the first connection attempt to the last connection; zero with
+    /// [`Workload::Churn`](crate::load::Workload::Churn).
     pub opening: Duration,
-    /// How long connections took to make.
+    /// Connect times.
     pub connects: Distribution,
-    /// How long messages took: from when they were due or, without a rate, sent, to their last byte. With
-    /// [`Workload::Churn`](crate::load::Workload::Churn): from when the connection was due or begun.
+    /// Latencies of messages, from when they were due or, without a rate, sent, to their last byte.
+    /// With [`Workload::Churn`](crate::load::Workload::Churn): from when the connection was due or
+    /// started.
     ///
-    /// Every message that was due is one of them. Those that were not answered (`count` less [`messages`](Totals::messages))
-    /// count with the time that they had waited when their connection was lost, their datagram was given up, or the load ended.
+    /// Every due message is included. Unanswered ones (the count less
+    /// [`messages`](Totals::messages)) count with their wait until their connection was lost, their
+    /// datagram was given up, or the load ended.
     pub latencies: Distribution,
-    /// With a rate: the same from when they were really sent; what was never sent is not there.
+    /// With a rate: latencies from the actual send, without the messages that were never sent.
     pub since_sent: Distribution,
-    /// With a rate: how late the generator itself was, for messages that nothing else held up.
+    /// With a rate: delays of the generator itself, for messages that nothing else held up.
     pub lateness: Distribution,
-    /// How often what went wrong, by sort and reason.
+    /// Number of errors by kind and reason.
     pub errors: BTreeMap<(&'static str, String), u64>,
-    /// How many connections ran into a limit of a system; what went wrong otherwise is in `errors` alone.
+    /// Number of connections that ran into a system limit. Other failures are only in `errors`.
     pub limits: BTreeMap<Limit, u64>,
-    /// The first few troubles, with all that is known of them.
+    /// The first errors in detail.
     pub troubles: Vec<LoadError>,
 }
 
 impl Totals {
-    /// Adds what another has counted in the same time.
+    /// Adds totals counted over the same time.
     pub fn merge(&mut self, other: &Totals) {
         self.begun += other.begun;
         self.connected += other.connected;
@@ -85,20 +91,20 @@ impl Totals {
             *self.limits.entry(*limit).or_default() += count;
         }
         self.troubles.extend(other.troubles.iter().cloned());
-        self.troubles.truncate(TROUBLES);
+        self.troubles.truncate(MAX_DETAILED);
     }
 
-    /// Messages a second; 0 when no time has passed.
+    /// Returns messages per second; 0 if no time has passed.
     pub fn rate(&self) -> f64 {
         per_second(self.messages, self.elapsed)
     }
 
-    /// Bytes a second in one direction; 0 when no time has passed.
+    /// Returns bytes per second in one direction; 0 if no time has passed.
     pub fn bytes_rate(&self) -> f64 {
         per_second(self.bytes, self.elapsed)
     }
 
-    /// How many things went wrong.
+    /// Returns the number of errors.
     pub fn error_count(&self) -> u64 {
         self.errors.values().sum()
     }
@@ -109,7 +115,7 @@ impl Totals {
             _ => 1,
         };
         *self.errors.entry((trouble.kind(), trouble.reason().to_owned())).or_default() += count;
-        if self.troubles.len() < TROUBLES {
+        if self.troubles.len() < MAX_DETAILED {
             self.troubles.push(trouble.clone());
         }
     }
@@ -122,8 +128,8 @@ fn per_second(count: u64, time: Duration) -> f64 {
     }
 }
 
-/// So many are told one by one; the others are counted.
-const TROUBLES: usize = 10;
+/// Maximum number of errors kept in detail.
+const MAX_DETAILED: usize = 10;
 
 #[cfg(test)]
 mod tests {
@@ -137,7 +143,7 @@ mod tests {
             tally.note(&LoadError::NotConnected { connection, reason });
         }
         tally.note(&LoadError::Unanswered { connection: 31, messages: 5 });
-        assert_eq!((tally.error_count(), tally.troubles.len()), (35, TROUBLES));
+        assert_eq!((tally.error_count(), tally.troubles.len()), (35, MAX_DETAILED));
         assert_eq!(tally.errors[&("connect", "refused".to_owned())], 10);
         let (once, mut twice) = (tally.clone(), tally);
         twice.merge(&once);

@@ -1,6 +1,7 @@
-//! A tally as JSON that can be read again: how the parts of a load that run in several processes come together.
+//! Totals as JSON that can be parsed again, to combine the parts of a load from several processes.
 //!
-//! It is between processes of the same program alone, and changes with it: the report for others is [`json`](crate::load::json).
+//! The format is only used between processes of the same program and may change with it. For other
+//! readers, see [`json`](crate::load::json).
 
 use crate::load::distribution::Distribution;
 use crate::load::error::{Corruption, LoadError, Mismatch};
@@ -9,7 +10,7 @@ use crate::load::totals::Totals;
 use serde_json::{Value, json};
 use std::time::Duration;
 
-/// The tally, whole.
+/// Serializes the totals.
 pub(crate) fn pack(tally: &Totals) -> Value {
     let times = [&tally.connects, &tally.latencies, &tally.since_sent, &tally.lateness];
     json!({
@@ -24,7 +25,7 @@ pub(crate) fn pack(tally: &Totals) -> Value {
     })
 }
 
-/// The tally that was packed; `None` when this is none.
+/// Parses serialized totals; `None` if the value is invalid.
 pub(crate) fn unpack(value: &Value) -> Option<Totals> {
     let counts: Vec<u64> = value["counts"].as_array()?.iter().filter_map(Value::as_u64).collect();
     let [begun, connected, lost, standing, messages, bytes, unanswered, dropped, repeated, unsent] =
@@ -71,7 +72,7 @@ fn counts(tally: &Totals) -> [u64; COUNTS] {
 
 const COUNTS: usize = 10;
 
-/// 584 years are enough.
+/// An u64 holds 584 years of nanoseconds.
 fn nanoseconds(time: Duration) -> u64 {
     u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }

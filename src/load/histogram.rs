@@ -1,11 +1,12 @@
-//! A distribution as bars: steps that grow with the times, so that fast and slow ones are seen on one page.
+//! A distribution as a histogram of bars. The bounds grow with the times, so that fast and slow
+//! ones fit on one page.
 
 use super::distribution::Distribution;
-use super::figures;
+use super::number_format;
 use std::fmt::Write as _;
 use std::time::Duration;
 
-/// The times longer than `from` and not longer than `to`.
+/// The number of times longer than `from` and at most `to`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Bar {
     pub(super) from: Duration,
@@ -13,13 +14,14 @@ pub(super) struct Bar {
     pub(super) count: u64,
 }
 
-/// A distribution in at most 24 steps without gaps, from the shortest time to the longest; none when it is empty.
+/// Splits a distribution into at most 24 adjacent bars, from the shortest time to the longest.
+/// Returns none if it is empty.
 pub(super) fn bars(times: &Distribution) -> Vec<Bar> {
     let (Some(min), Some(max)) = (times.min(), times.max()) else { return Vec::new() };
     let bounds = STEPS
         .iter()
         .map(|steps| bounds(steps, min, max))
-        .find(|bounds| bounds.len() <= MOST + 1)
+        .find(|bounds| bounds.len() <= MAX_BARS + 1)
         .unwrap_or_else(|| bounds(&[10], min, max));
     let bar = |pair: &[Duration]| match *pair {
         [from, to] => Bar { from, to, count: times.count_between(from, to) },
@@ -28,39 +30,39 @@ pub(super) fn bars(times: &Distribution) -> Vec<Bar> {
     bounds.windows(2).map(bar).collect()
 }
 
-/// The bars as lines of at most 80 columns.
+/// Draws the bars as lines of at most 80 columns.
 pub(super) fn draw(times: &Distribution) -> String {
     let bars = bars(times);
-    let most = bars.iter().map(|bar| bar.count).max().unwrap_or(0).max(1);
+    let max_count = bars.iter().map(|bar| bar.count).max().unwrap_or(0).max(1);
     let mut text = String::new();
     for Bar { from, to, count } in bars {
         let share = 100.0 * count as f64 / times.count().max(1) as f64;
         let share = if count > 0 && share < 0.01 { "<0.01".into() } else { format!("{share:.2}") };
         let line = format!(
             "  {:>7} - {:<7} {:>13} {share:>6} %  {}",
-            step(from),
-            step(to),
-            figures::count(count),
-            blocks(count as f64 / most as f64)
+            format_bound(from),
+            format_bound(to),
+            number_format::count(count),
+            draw_bar(count as f64 / max_count as f64)
         );
-        // A string takes everything.
+        // Writing to a String cannot fail.
         let _ = writeln!(text, "{}", line.trim_end());
     }
     text
 }
 
-/// A bar of this share of the width; what is there at all is seen.
-fn blocks(share: f64) -> String {
+/// Draws a bar of this fraction of the width. Any fraction above zero is visible.
+fn draw_bar(share: f64) -> String {
     let eighths = (share * WIDTH as f64 * 8.0).round().max(if share > 0.0 { 1.0 } else { 0.0 }) as usize;
     let mut bar = "█".repeat(eighths / 8);
-    // A remainder is below eight.
+    // In bounds: a remainder of a division by eight.
     bar.push_str(["", "▏", "▎", "▍", "▌", "▋", "▊", "▉"][eighths % 8]);
     bar
 }
 
-/// A bound has no more digits than it needs: `1.5 µs`, `200 ns`.
-fn step(time: Duration) -> String {
-    let text = figures::time(time);
+/// Formats a bound without trailing zeros: `1.5 µs`, `200 ns`.
+fn format_bound(time: Duration) -> String {
+    let text = number_format::time(time);
     let Some((number, unit)) = text.split_once(' ') else { return text };
     let number = match number.contains('.') {
         true => number.trim_end_matches('0').trim_end_matches('.'),
@@ -69,13 +71,13 @@ fn step(time: Duration) -> String {
     format!("{number} {unit}")
 }
 
-/// Bounds (in tenths of a power of ten) around everything from `min` to `max`.
+/// Returns bounds (steps are tenths of a power of ten) that enclose `min` to `max`.
 fn bounds(steps: &[u64], min: Duration, max: Duration) -> Vec<Duration> {
     let mut bounds = vec![Duration::ZERO];
     for power in 0..POWERS {
         for step in steps {
             let bound = Duration::from_nanos(step * 10_u64.pow(power));
-            // The last bound that all are beyond is the first of the bars.
+            // The last bound below all times is the first one of the bars.
             if bound < min {
                 bounds.clear();
             }
@@ -88,17 +90,17 @@ fn bounds(steps: &[u64], min: Duration, max: Duration) -> Vec<Duration> {
     bounds
 }
 
-/// Fine where they are few, coarser where they would be many.
+/// Step sizes from fine to coarse. The first that gives few enough bars is used.
 const STEPS: [&[u64]; 3] =
     [&[10, 12, 15, 20, 25, 30, 40, 50, 60, 80], &[10, 15, 20, 30, 50, 70], &[10, 20, 50]];
 
-/// From ten nanoseconds to more than an hour.
+/// Number of powers of ten, from ten nanoseconds to more than an hour.
 const POWERS: u32 = 13;
 
-/// What fits on a page beside the rest.
-const MOST: usize = 24;
+/// Maximum number of bars, so that the report fits on a page.
+const MAX_BARS: usize = 24;
 
-/// Columns of the longest bar.
+/// Width of the longest bar in columns.
 const WIDTH: usize = 34;
 
 #[cfg(test)]

@@ -1,8 +1,8 @@
-//! Figures for people: three digits, and a unit that leaves one to three of them before the point.
+//! Number formatting for people: three significant digits and a fitting unit.
 
 use std::time::Duration;
 
-/// `98.2 µs`, `1.20 ms`, `12.0 s`.
+/// Formats a time: `98.2 µs`, `1.20 ms`, `12.0 s`.
 pub(super) fn time(time: Duration) -> String {
     let nanoseconds = time.as_nanos() as f64;
     let (value, unit) = match nanoseconds {
@@ -14,12 +14,12 @@ pub(super) fn time(time: Duration) -> String {
     format!("{} {unit}", three(value))
 }
 
-/// The same, or a dash where there is none.
+/// Formats a time, or a dash for `None`.
 pub(super) fn time_or_none(time: Option<Duration>) -> String {
     time.map_or_else(|| "-".to_owned(), self::time)
 }
 
-/// `64 B`, `20.6 MB`: in powers of a thousand.
+/// Formats a size in powers of 1000: `64 B`, `20.6 MB`.
 pub(super) fn bytes(bytes: f64) -> String {
     match bytes {
         b if b < 999.5 => format!("{b:.0} B"),
@@ -29,7 +29,7 @@ pub(super) fn bytes(bytes: f64) -> String {
     }
 }
 
-/// `3,214,567`.
+/// Formats a count with separators: `3,214,567`.
 pub(super) fn count(count: u64) -> String {
     let digits = count.to_string();
     let mut text = String::new();
@@ -42,12 +42,12 @@ pub(super) fn count(count: u64) -> String {
     text
 }
 
-/// `321,457`, `12.5`.
+/// Formats a rate: `321,457`, `12.5`.
 pub(super) fn rate(rate: f64) -> String {
     if rate < 999.5 { three(rate) } else { count(rate.round() as u64) }
 }
 
-/// `1 message`, `1,000 messages`.
+/// Formats a count with its noun: `1 message`, `1,000 messages`.
 pub(super) fn counted(number: u64, what: &str) -> String {
     let plural = if number == 1 { "" } else { "s" };
     format!("{} {what}{plural}", count(number))
