@@ -1,9 +1,11 @@
-//! A reactor as code on its own thread can keep it: over an `await`, in a `Drop`, in a value that waits.
+//! A handle to the reactor for code on its own thread: across an `await`, in a `Drop`, in a value
+//! that waits.
 //!
-//! A callback has the reactor by `&mut`, and gives it back when it returns. What runs in between, tasks above all,
-//! keeps a [`Handle`]. It queues calls at any time. And while tasks are polled, the reactor itself stands in the place
-//! that all handles share: it is *lent*, by a swap with an empty one, which costs two moves of about a kilobyte for all the
-//! tasks of a turn. So nothing is borrowed twice, and nothing needs `unsafe`.
+//! A callback has the reactor by `&mut` and gives it back when it returns. Code that runs between
+//! callbacks, tasks above all, keeps a [`Handle`]. A handle can queue calls at any time. While
+//! tasks are polled, the reactor itself is *lent* to the slot that all handles share. It is swapped
+//! with an empty reactor, which costs two moves of about a kilobyte for all tasks of a turn. So
+//! nothing is borrowed twice, and no `unsafe` is needed.
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -19,7 +21,8 @@ use crate::net::null::NullDriver;
 use crate::net::{Token, Wake};
 use crate::reactor::lifecycle::RunState;
 
-/// A reactor, for code on its own thread that has to keep it. Clone it, hold it over an `await`.
+/// A clonable handle to a reactor, for code on the reactor's thread. It may be held across an
+/// `await`.
 ///
 /// ```
 /// let mut reactor = twistor::Reactor::new()?;
@@ -36,23 +39,24 @@ pub struct Handle {
     shared: Rc<HandleState>,
 }
 
-/// What all handles of a reactor share with it.
+/// State shared by a reactor and all its handles.
 struct HandleState {
     queue: RefCell<VecDeque<Queued>>,
-    /// The reactor while it is lent, and an empty one else. It is made when a reactor is first lent.
+    /// The reactor while it is lent, otherwise an empty one. Created when the reactor is first
+    /// lent.
     place: RefCell<Option<Box<Reactor>>>,
     lent: Cell<bool>,
-    /// The loop looks at the queue before it waits again.
+    /// The loop looks at the queue before it next waits, so it need not be woken.
     attended: Cell<bool>,
     finished: Cell<bool>,
-    /// Gone at the end: handles may be kept for ever, and this is a descriptor.
+    /// `None` after the end. Handles may be kept forever, and the waker holds a file descriptor.
     waker: RefCell<Option<Arc<dyn Wake>>>,
     residents: RefCell<Option<Rc<dyn TurnHook>>>,
     /// The reactor was told to stop.
     stopping: Cell<bool>,
-    /// Tasks that wait for that.
+    /// Tasks that wait for the stop.
     stop_wakers: RefCell<Slab<Waker>>,
-    /// The program asks for it.
+    /// The program has called `is_stopping`.
     asks_for_stop: Cell<bool>,
 }
 
@@ -60,7 +64,8 @@ thread_local! {
     static CURRENT: Cell<Option<Handle>> = const { Cell::new(None) };
 }
 
-/// Says who is current from now on, and who was. Nobody is once the thread gives its locals back, as a reactor may be one of them.
+/// Replaces the current handle of this thread and returns the previous one. Returns `None` during
+/// the destruction of thread locals, because a reactor may be one of them.
 pub(super) fn set_current(next: Option<Handle>) -> Option<Handle> {
     CURRENT.try_with(|current| current.replace(next)).ok().flatten()
 }
@@ -70,52 +75,54 @@ enum Queued {
     Run(Rc<dyn Runnable>),
 }
 
-/// Something that waits to run from the loop, in an `Rc` of its own.
+/// A call in an `Rc` of its own that runs from the loop.
 pub(crate) trait Runnable {
     fn run(self: Rc<Self>, reactor: &mut Reactor);
 }
 
-/// When in a turn a resident runs.
+/// The point in a turn at which a hook runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Pass {
-    /// Between callbacks, for what they have brought so far. What that brings about waits for the next turn.
+    /// Between callbacks, for the work they have queued so far. Work that this causes waits for the
+    /// next turn.
     Early,
-    /// After all of them.
+    /// After all callbacks.
     Last,
 }
 
-/// What a higher layer has living in a reactor: it is asked in every turn.
+/// A hook of a higher layer that is called in every turn.
 pub(crate) trait TurnHook: std::any::Any {
-    /// Whether it has something to do in the next turn, whatever the network says.
+    /// Whether it has work for the next turn, regardless of network events.
     fn has_work(&self) -> bool;
 
-    /// Does what is there to do.
+    /// Does its pending work.
     fn run(&self, reactor: &mut Reactor, share: Pass);
 
-    /// How many things of its are there, for leak checks.
+    /// The number of its resources, for leak checks.
     fn in_use(&self) -> usize;
 
-    /// The same in words.
+    /// A description of each of these resources.
     fn inventory(&self) -> Vec<String>;
 
-    /// The loop is about to wait, or begins another turn: who brings work has to wake it, or need not.
+    /// Called with `false` before the loop waits and with `true` when a turn begins. Code that
+    /// queues work has to wake the loop only after `false`.
     fn set_awake(&self, attended: bool);
 
-    /// The reactor ends. What is left is dropped, piece by piece.
+    /// Called when the reactor ends. Drops the remaining work one by one.
     fn finish(&self, reactor: &mut Reactor);
 
-    /// The reactor is gone without a word.
+    /// Called when the reactor was killed. No callback runs.
     fn kill(&self);
 }
 
 impl Handle {
-    /// Queues a call: it comes from the loop, on a fresh stack, in this turn or the next. When the reactor has finished
-    /// it is dropped.
+    /// Queues a call. It runs from the loop on a fresh stack, in this turn or the next. It is
+    /// dropped if the reactor has finished.
     pub fn call(&self, call: impl FnOnce(&mut Reactor) + 'static) {
         self.push(Queued::Call(Box::new(call)));
     }
 
-    /// As [`call`](Handle::call), without an allocation.
+    /// Queues a call as [`call`](Handle::call) does, without an allocation.
     pub(crate) fn queue(&self, run: Rc<dyn Runnable>) {
         self.push(Queued::Run(run));
     }
@@ -133,10 +140,11 @@ impl Handle {
         }
     }
 
-    /// Reaches the reactor itself, from inside a task.
+    /// Calls `call` with the reactor. Works only inside a task.
     ///
     /// # Errors
-    /// [`Error::ReactorUnavailable`] elsewhere, and inside another `with`: whoever is called has the reactor then.
+    /// [`Error::ReactorUnavailable`] outside a task, and inside another `with_reactor`, which has
+    /// the reactor already.
     pub fn with_reactor<R>(&self, call: impl FnOnce(&mut Reactor) -> R) -> Result<R> {
         let done = self.try_with(|reactor| {
             reactor.end_task_writes();
@@ -148,7 +156,7 @@ impl Handle {
         }
     }
 
-    /// As `with`, for code of ours that leaves what the task has just written where it is.
+    /// Like `with_reactor`, for internal code. Data that the task has just written stays buffered.
     #[inline]
     pub(crate) fn try_with<R>(&self, call: impl FnOnce(&mut Reactor) -> R) -> Option<R> {
         if !self.shared.lent.get() {
@@ -158,14 +166,14 @@ impl Handle {
         place.as_mut().map(|reactor| call(reactor))
     }
 
-    /// That of the task which is polled on this thread.
+    /// The handle of the reactor whose task is being polled on this thread.
     pub fn current() -> Option<Handle> {
         let current = set_current(None)?;
         set_current(Some(current.clone()));
         Some(current)
     }
 
-    /// Cancels a timed call now, or as soon as the reactor can be reached.
+    /// Cancels a timed call now, or as soon as the reactor is available.
     pub(crate) fn cancel(&self, timer: DelayedCall) {
         let cancel = move |reactor: &mut Reactor| drop(timer.cancel(reactor));
         if self.with_reactor(cancel).is_err() {
@@ -173,7 +181,7 @@ impl Handle {
         }
     }
 
-    /// Whether it is the same reactor's.
+    /// Whether both handles belong to the same reactor.
     pub fn is_same(&self, other: &Handle) -> bool {
         Rc::ptr_eq(&self.shared, &other.shared)
     }
@@ -183,9 +191,11 @@ impl Handle {
         self.shared.finished.get()
     }
 
-    /// Whether the reactor was told to stop, by a signal or a call, or has finished. See [`task::stopping`](crate::task::stopping)
-    /// for what can still be done then, and to wait for it. The future of a [`block_on`](Reactor::block_on) whose
-    /// program has asked this is granted the same time to end.
+    /// Whether the reactor was told to stop, by a signal or a call, or has finished.
+    ///
+    /// See [`task::stopping`](crate::task::stopping) to wait for it, and for what a program can
+    /// still do then. If a program has called this, the future of its
+    /// [`block_on`](Reactor::block_on) is granted the same time to end.
     ///
     /// ```
     /// # use std::time::Duration;
@@ -204,10 +214,11 @@ impl Handle {
         self.shared.stopping.get() || self.finished()
     }
 
-    /// Has the waker woken when the reactor is told to stop, by its key; `false` when it was.
+    /// Registers a waker for the stop, under `key`. Returns `false` when the reactor was told to
+    /// stop.
     pub(crate) fn awaits_stop(&self, key: &mut Option<usize>, waker: &Waker) -> bool {
         if self.shared.stopping.get() || self.finished() {
-            // The shutdown may be still to come: a task can have asked for it just now.
+            // The shutdown may not have begun yet: a task can have requested it just now.
             self.shared.asks_for_stop.set(true);
             return false;
         }
@@ -221,33 +232,33 @@ impl Handle {
             }
         };
         drop(wakers);
-        // It may own what comes back here.
+        // Dropped without a borrow: the waker may own values that come back here.
         drop(earlier);
         true
     }
 
     pub(crate) fn awaits_stop_no_more(&self, key: usize) {
-        // Once the reactor is told to stop none is left.
+        // No waker is left once the reactor was told to stop.
         let waker = self.shared.stop_wakers.borrow_mut().try_remove(key);
         drop(waker);
     }
 
-    /// Whether any task awaits a stop, or asks for it.
+    /// Whether a task awaits the stop or the program has asked for it.
     pub(crate) fn minds_stop(&self) -> bool {
         self.shared.asks_for_stop.get() || !self.shared.stop_wakers.borrow().is_empty()
     }
 
-    /// The reactor was told to stop.
+    /// Records that the reactor was told to stop.
     pub(super) fn note_stop(&self) {
         self.shared.stopping.set(true);
     }
 
-    /// Those that await the stop.
+    /// Takes the wakers of tasks that await the stop.
     pub(super) fn take_stop_wakers(&self) -> Slab<Waker> {
         self.shared.stop_wakers.take()
     }
 
-    /// What lives in the reactor, made by `make` if nothing does yet.
+    /// The hook of the higher layer; created by `make` if there is none yet.
     pub(crate) fn resident(
         &self,
         make: impl FnOnce(Option<Arc<dyn Wake>>) -> Rc<dyn TurnHook>,
@@ -274,7 +285,7 @@ impl Handle {
         std::mem::swap(reactor, place.get_or_insert_with(|| Box::new(Reactor::empty())));
     }
 
-    /// Has work for the next turn.
+    /// Whether there is work for the next turn.
     pub(super) fn has_work(&self) -> bool {
         !self.shared.queue.borrow().is_empty()
             || self.shared.residents.borrow().as_ref().is_some_and(|resident| resident.has_work())
@@ -288,7 +299,7 @@ impl Handle {
         self.shared.residents.borrow().as_ref().map(|resident| resident.inventory()).unwrap_or_default()
     }
 
-    #[inline(never)] // a turn without it is short
+    #[inline(never)] // keeps a turn without a handle short
     pub(super) fn set_awake(&self, attended: bool) {
         self.shared.attended.set(attended);
         if let Some(resident) = &*self.shared.residents.borrow() {
@@ -297,7 +308,7 @@ impl Handle {
     }
 }
 
-/// Ends with the reactor in its place, whatever happens.
+/// Puts the reactor back on drop, also after a panic.
 struct Lent<'a> {
     handle: &'a Handle,
     reactor: &'a mut Reactor,
@@ -320,7 +331,7 @@ impl fmt::Debug for Handle {
 }
 
 impl Reactor {
-    /// A handle for code on this thread that has to keep the reactor. For other threads, see [`remote`](Reactor::remote).
+    /// A handle for code on this thread. For other threads, see [`remote`](Reactor::remote).
     pub fn handle(&self) -> Handle {
         let make = || Handle {
             shared: Rc::new(HandleState {
@@ -342,7 +353,7 @@ impl Reactor {
         self.handle.get_or_init(make).clone()
     }
 
-    /// What stands in a reactor's place while it is lent: it does nothing, and has finished.
+    /// An empty, finished reactor that fills the slot while the real one is lent.
     fn empty() -> Reactor {
         let settings =
             Settings { max_connections: 0, read_buffer: 1, time_callbacks: false, ..Settings::default() };
@@ -351,12 +362,12 @@ impl Reactor {
         empty
     }
 
-    /// Code of the user's begins that is no callback.
+    /// Starts the timing of user code that is not a callback.
     pub(crate) fn begin_call(&mut self, place: CallbackKind) {
         self.begin_timing(place, Token::NONE);
     }
 
-    /// It has ended, perhaps with a panic, whose text this is.
+    /// Ends it. Returns the text of a panic as the error.
     pub(crate) fn end_call<R>(
         &mut self,
         place: CallbackKind,
@@ -366,21 +377,21 @@ impl Reactor {
         result.map_err(|payload| self.record_panic(place, None, payload))
     }
 
-    /// Whether chance decides which of several tasks goes first.
+    /// Whether the order of tasks is random.
     pub(crate) fn shuffles_tasks(&self) -> bool {
         self.net.is_shuffled()
     }
 
-    /// Which of so many goes first, where it should not matter.
-    pub(crate) fn choose(&mut self, among: usize) -> usize {
-        self.net.pick_index(among).min(among.saturating_sub(1))
+    /// Picks an index below the given number, where the choice should not matter.
+    pub(crate) fn choose(&mut self, count: usize) -> usize {
+        self.net.pick_index(count).min(count.saturating_sub(1))
     }
 
     pub(crate) fn set_timer(&mut self, time: Instant, call: TimedCall) -> DelayedCall {
         self.timers.set(time, call)
     }
 
-    /// Runs what handles have queued so far, and what lives here.
+    /// Runs the calls that handles have queued so far, then the hook.
     #[inline]
     pub(super) fn run_handled(&mut self) {
         if let Some(handle) = self.handle.get().cloned() {
@@ -388,7 +399,7 @@ impl Reactor {
         }
     }
 
-    #[inline(never)] // a turn without it is short
+    #[inline(never)] // keeps a turn without a handle short
     fn run_queued(&mut self, handle: &Handle) {
         let queued = handle.shared.queue.borrow().len();
         for _ in 0..queued {
@@ -402,7 +413,7 @@ impl Reactor {
         self.run_residents(Pass::Last);
     }
 
-    /// Runs what lives here.
+    /// Runs the hook, if it has work.
     pub(super) fn run_residents(&mut self, share: Pass) {
         let handle = self.handle.get();
         let resident = handle.and_then(|handle| handle.shared.residents.borrow().clone());
@@ -413,7 +424,7 @@ impl Reactor {
         }
     }
 
-    /// Tells handles that nothing will be called any more, and drops what waits.
+    /// Marks all handles as finished and drops the remaining work.
     pub(super) fn finish_handled(&mut self) {
         let Some(handle) = self.handle.get().cloned() else { return };
         handle.shared.finished.set(true);
@@ -425,7 +436,7 @@ impl Reactor {
                 false => resident.finish(self),
             }
         }
-        // Dropping one may drop others: the queue is not borrowed meanwhile.
+        // Dropping a call may drop others, so the queue is not borrowed meanwhile.
         loop {
             let Some(queued) = handle.shared.queue.borrow_mut().pop_front() else { break };
             self.call(CallbackKind::Drop, |_| drop(queued));

@@ -1,7 +1,8 @@
-//! Starting and stopping: the phases of a reactor's life and what users hang on to them.
+//! Starting and stopping: the phases of a reactor's life, triggers and signals.
 //!
-//! Startup and shutdown have three phases each. All triggers of a phase are called in the order in which they
-//! were added; those before the event can hold it up, and the loop is fully alive meanwhile.
+//! Startup and shutdown have three phases each. The triggers of a phase are called in the order in
+//! which they were added. Triggers before the event can delay it, and the loop runs normally
+//! meanwhile.
 
 use crate::escape::Escaped;
 use std::cell::Cell;
@@ -14,18 +15,19 @@ use crate::reactor::threads::Jobs;
 use crate::reactor::timers::Timers;
 use crate::reactor::{CallbackKind, Error, Handle, Reactor, Reason, Result, Signal, TimedCall};
 
-/// When a trigger runs, in relation to its event. (Twisted: `'before'`, `'during'`, `'after'`.)
+/// The phase of an event in which a trigger runs. (Twisted: `'before'`, `'during'`, `'after'`.)
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Phase {
-    /// Can hold the event up. At shutdown, connections are still open: the place for a graceful end.
+    /// Before the event, which a trigger can delay. At shutdown connections are still open, so this
+    /// is the phase for a graceful end.
     Before,
-    /// At shutdown, all connections are lost already.
+    /// During the event. At shutdown all connections are already lost.
     During,
     /// After everything else.
     After,
 }
 
-/// What triggers wait for.
+/// The event of a trigger.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SystemEvent {
     /// The reactor begins to run.
@@ -34,8 +36,8 @@ pub enum SystemEvent {
     Shutdown,
 }
 
-/// Holds up the event that a [`Phase::Before`] trigger was called for, until it is dropped.
-/// (Twisted: the Deferred that a trigger returns.) In other phases it does nothing.
+/// A guard that delays the event of a [`Phase::Before`] trigger until it is dropped. In other
+/// phases it has no effect. (Twisted: the Deferred that a trigger returns.)
 ///
 /// ```
 /// use std::time::Duration;
@@ -69,7 +71,7 @@ impl Drop for PhaseGuard {
     }
 }
 
-/// A trigger by name.
+/// An identifier of a trigger.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct TriggerId(u64);
 
@@ -93,7 +95,7 @@ pub(in crate::reactor) struct Lifecycle {
     pub(in crate::reactor) signal_handlers: Vec<(Signal, Option<SignalHandler>)>,
     /// SIGINT and SIGTERM stop the reactor.
     pub(in crate::reactor) stop_on_signals: bool,
-    /// One of them did: the next one has its default action.
+    /// SIGINT or SIGTERM has arrived. The next one has its default action.
     pub(in crate::reactor) signalled: bool,
     /// The reactor ends without any callback.
     pub(in crate::reactor) killed: bool,
@@ -116,35 +118,35 @@ impl Default for Lifecycle {
 
 pub(in crate::reactor) type SignalHandler = Box<dyn FnMut(&mut Reactor)>;
 
-/// Where a reactor is in its life.
+/// The state of a reactor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum RunState {
     New,
-    /// Triggers before the startup hold it up, perhaps.
+    /// Triggers before the startup may delay it.
     Starting,
     Running,
-    /// Told to stop; the next turn begins to.
+    /// Told to stop. The shutdown begins with the next turn.
     StopAsked {
         graceful: bool,
     },
-    /// Triggers before the shutdown hold it up, perhaps.
+    /// Triggers before the shutdown may delay it.
     Stopping {
         graceful: bool,
     },
-    /// Connections close; at the latest until then.
+    /// Connections are closing, at the latest until this time.
     Draining {
         until: Instant,
     },
-    /// Connections are being lost; nothing new can begin.
+    /// Connections are being lost. Nothing new can begin.
     Ending,
     Finished,
 }
 
-/// How often tasks are polled and calls are made at the end, at the most: as many steps as a clean-up may take one after the other.
-const LAST_ROUNDS: usize = 100;
+/// Limit on rounds of tasks and calls at the end. A clean-up can take this many consecutive steps.
+const MAX_FINAL_ROUNDS: usize = 100;
 
 impl Reactor {
-    /// Calls `trigger` once, in that phase of that event. (Twisted: `addSystemEventTrigger`.)
+    /// Calls `trigger` once, in the given phase of the event. (Twisted: `addSystemEventTrigger`.)
     pub fn add_system_event_trigger(
         &mut self,
         phase: Phase,
@@ -167,8 +169,8 @@ impl Reactor {
         found.map(|index| drop(waiting.remove(index))).ok_or(Error::NoSuchTrigger)
     }
 
-    /// Calls `call` once the reactor runs; if it does, in one of its next turns. (Twisted: `callWhenRunning`,
-    /// which calls at once then.)
+    /// Calls `call` once the reactor runs. If it already runs, the call comes in one of its next
+    /// turns. (Twisted: `callWhenRunning`, which then calls at once.)
     pub fn call_when_running(&mut self, call: impl FnOnce(&mut Reactor) + 'static) {
         if self.running() {
             self.queues.callbacks.push(Callback::Call(Box::new(call)));
@@ -177,17 +179,18 @@ impl Reactor {
         }
     }
 
-    /// Calls `handler` at each delivery of a signal. A handler for [`Signal::Interrupt`] or [`Signal::Terminate`]
-    /// takes the place of the graceful stop.
+    /// Calls `handler` at each delivery of a signal. A handler for [`Signal::Interrupt`] or
+    /// [`Signal::Terminate`] replaces the graceful stop.
     ///
     /// # Errors
-    /// [`Error::System`] when the system does not let the signal be handled.
+    /// [`Error::System`] when the system does not allow the signal to be handled.
     pub fn on_signal(&mut self, signal: Signal, handler: impl FnMut(&mut Reactor) + 'static) -> Result<()> {
         self.lifecycle.signal_handlers.push((signal, Some(Box::new(handler))));
         self.watch_signals()
     }
 
-    /// Whether it runs: from after the triggers before the startup to those during the shutdown.
+    /// Whether the reactor runs. True from the end of the triggers before the startup until
+    /// connections are lost at the shutdown.
     pub fn running(&self) -> bool {
         match self.lifecycle.state {
             RunState::Running
@@ -198,17 +201,23 @@ impl Reactor {
         }
     }
 
-    /// Asks the reactor to stop, and returns at once: the shutdown begins with the next turn, and
-    /// what then waits to be sent is lost (see [`stop_gracefully`](Reactor::stop_gracefully)). Every connection hears of it, what that
-    /// leads to (Deferreds, tasks) is still done, and then tasks that wait are dropped. `false` when it does not
-    /// run or stops already. (Twisted raises `ReactorNotRunning` then.)
+    /// Asks the reactor to stop and returns at once.
+    ///
+    /// The shutdown begins with the next turn. Unsent data is lost; see
+    /// [`stop_gracefully`](Reactor::stop_gracefully). Every connection receives `connection_lost`.
+    /// Deferreds and tasks that this completes still run, then waiting tasks are dropped. Returns
+    /// `false` when the reactor is not running or is already stopping. (Twisted raises
+    /// `ReactorNotRunning` then.)
     pub fn stop(&mut self) -> bool {
         self.ask_to_stop(false)
     }
 
-    /// As [`stop`](Reactor::stop), but after the triggers before the shutdown, listeners stop, connections are closed as by
-    /// `lose_connection`, and have [`Settings::graceful_stop_timeout`](crate::reactor::Settings::graceful_stop_timeout) to send what waits. This is
-    /// what SIGINT and SIGTERM do.
+    /// Asks the reactor to stop gracefully, as SIGINT and SIGTERM do.
+    ///
+    /// After the triggers before the shutdown, listeners stop and connections are closed as by
+    /// `lose_connection`. They have
+    /// [`Settings::graceful_stop_timeout`](crate::reactor::Settings::graceful_stop_timeout) to send
+    /// unsent data. The return value is that of [`stop`](Reactor::stop).
     pub fn stop_gracefully(&mut self) -> bool {
         self.ask_to_stop(true)
     }
@@ -224,14 +233,14 @@ impl Reactor {
         true
     }
 
-    /// Wakes the tasks that await the stop. Connections are not closed before these were polled.
-    fn tell_of_stop(&mut self) {
+    /// Wakes the tasks that await the stop. Connections stay open until these were polled.
+    fn notify_stop(&mut self) {
         let Some(handle) = self.handle.get().cloned() else { return };
         handle.note_stop();
         let wakers = handle.take_stop_wakers();
         if !wakers.is_empty() && matches!(self.lifecycle.state, RunState::Stopping { .. }) {
             let hold = PhaseGuard::of(Rc::clone(&self.lifecycle.guards));
-            // Tasks are polled just after it.
+            // Tasks are polled just after this call.
             handle.call(move |_| drop(hold));
         }
         for (_, waker) in wakers {
@@ -239,8 +248,8 @@ impl Reactor {
         }
     }
 
-    /// Goes on to the next phase when it can. `false` at the very end. What is to be polled along with tasks, as the future of
-    /// `block_on`, is polled by `also` at the end.
+    /// Enters the next phase if possible. Returns `false` at the end. `also` polls work that runs
+    /// along with tasks, such as the future of `block_on`, during the last phase.
     pub(crate) fn advance_life(&mut self, also: &mut dyn FnMut(&mut Reactor)) -> bool {
         loop {
             match self.lifecycle.state {
@@ -259,7 +268,7 @@ impl Reactor {
                 RunState::StopAsked { graceful } => {
                     self.lifecycle.state = RunState::Stopping { graceful };
                     self.fire(Phase::Before, SystemEvent::Shutdown);
-                    self.tell_of_stop();
+                    self.notify_stop();
                 }
                 RunState::Stopping { .. } if self.lifecycle.guards.get() > 0 => return true,
                 RunState::Stopping { graceful: true } => {
@@ -268,21 +277,21 @@ impl Reactor {
                     self.begin_to_drain(until);
                 }
                 RunState::Draining { until } => {
-                    // Not before what came in time was heard.
-                    if self.registry.drains() && self.heard_until() < until {
+                    // The deadline counts only after the poll has reported what arrived in time.
+                    if self.registry.drains() && self.reported_until() < until {
                         return true;
                     }
                     self.lifecycle.state = RunState::Ending;
                 }
                 RunState::Stopping { graceful: false } => self.lifecycle.state = RunState::Ending,
                 RunState::Ending => {
-                    // Of a reactor that is dropped while it runs, they have not heard.
-                    self.tell_of_stop();
+                    // Tasks of a reactor that is dropped while it runs have not been notified yet.
+                    self.notify_stop();
                     self.disconnect_all();
-                    self.do_what_follows(also);
+                    self.run_follow_ups(also);
                     self.fire(Phase::During, SystemEvent::Shutdown);
                     self.fire(Phase::After, SystemEvent::Shutdown);
-                    self.do_what_follows(also);
+                    self.run_follow_ups(also);
                     self.finish();
                 }
                 RunState::Finished => return false,
@@ -290,8 +299,8 @@ impl Reactor {
         }
     }
 
-    /// Whether the next turn takes this one's place in the reactor's life at once.
-    pub(crate) fn life_goes_on(&self) -> bool {
+    /// Whether the next turn can enter the next phase at once.
+    pub(crate) fn has_next_phase(&self) -> bool {
         match self.lifecycle.state {
             RunState::New | RunState::StopAsked { .. } | RunState::Ending => true,
             RunState::Starting | RunState::Stopping { .. } => self.lifecycle.guards.get() == 0,
@@ -301,7 +310,7 @@ impl Reactor {
     }
 
     fn fire(&mut self, phase: Phase, event: SystemEvent) {
-        // Looked up anew each time: a trigger may add and remove others.
+        // Searched anew each time: a trigger may add and remove others.
         while let Some(index) =
             self.lifecycle.triggers.waiting.iter().position(|(_, p, e, _)| (*p, *e) == (phase, event))
         {
@@ -328,17 +337,17 @@ impl Reactor {
         for token in self.registry.tokens(|source| matches!(source, Source::Process(_))) {
             self.ask_process_to_end(token);
         }
-        let ours = |source: &Source| match source {
+        let is_own = |source: &Source| match source {
             Source::Connection(connection) => !connection.is_child_pipe(),
             _ => false,
         };
-        for token in self.registry.tokens(ours) {
+        for token in self.registry.tokens(is_own) {
             self.lose_connection(token, None);
         }
         self.timers.set(until, TimedCall::Look);
     }
 
-    /// Everything that is open or under way is lost, and hears so.
+    /// Closes everything that is open or in progress, and delivers the losses.
     fn disconnect_all(&mut self) {
         for token in self.registry.tokens(|source| matches!(source, Source::Listener(_))) {
             self.stop_listener(token);
@@ -356,19 +365,20 @@ impl Reactor {
             self.end_lingering(token);
             self.queue_loss(token, Reason::Stopped);
         }
-        // Nothing new can begin (`RunState::Ending`), so the queue comes to its end.
+        // Nothing new can begin in `RunState::Ending`, so the queue becomes empty.
         while !self.queues.callbacks.is_empty() {
             self.run_tasks();
         }
-        // Those whose loss was told just now.
+        // Connections whose loss was delivered just now.
         for token in self.registry.tokens(|source| matches!(source, Source::Connection(_))) {
             self.end_lingering(token);
         }
     }
 
-    /// What losses and triggers have led to is done as well: Deferreds, tasks, queued calls. Not for ever: a task may never rest.
-    fn do_what_follows(&mut self, also: &mut dyn FnMut(&mut Reactor)) {
-        for _ in 0..LAST_ROUNDS {
+    /// Runs the work that losses and triggers have caused: Deferreds, tasks, queued calls. The
+    /// rounds are limited, because a task may queue work forever.
+    fn run_follow_ups(&mut self, also: &mut dyn FnMut(&mut Reactor)) {
+        for _ in 0..MAX_FINAL_ROUNDS {
             if !self.handle.get().is_some_and(Handle::has_work) && self.queues.callbacks.is_empty() {
                 break;
             }
@@ -381,8 +391,8 @@ impl Reactor {
     fn finish(&mut self) {
         self.lifecycle.state = RunState::Finished;
         self.finish_handled();
-        let late = self.threads.inbox.close();
-        self.drop_each(late);
+        let calls = self.threads.inbox.close();
+        self.drop_each(calls);
         let timers = std::mem::replace(&mut self.timers, Timers::new());
         self.drop_each(timers.into_calls());
         let jobs = std::mem::replace(&mut self.threads.jobs, Jobs::new());
@@ -393,11 +403,12 @@ impl Reactor {
         self.drop_each(handlers);
         self.lifecycle.stop_on_signals = false;
         if let Err(error) = self.watch_signals() {
-            log_warn!("cannot give signals back: {}", Escaped(error));
+            log_warn!("cannot restore signal handling: {}", Escaped(error));
         }
     }
 
-    /// Drops what is the user's one by one: each may panic, and two panics at once would end the process.
+    /// Drops user values one by one. Each drop may panic, and two panics at once would abort the
+    /// process.
     fn drop_each<T>(&mut self, leftovers: impl IntoIterator<Item = T>) {
         for leftover in leftovers {
             self.call(CallbackKind::Drop, |_| drop(leftover));
@@ -414,7 +425,7 @@ impl Reactor {
                 watched.push(Watch { signal, once: true });
             }
         }
-        // A handler of the user's, which comes first, decides about a second delivery.
+        // Sorts the user's handler first. It decides about a second delivery.
         watched.sort_by_key(|watch| (watch.signal, watch.once));
         watched.dedup_by_key(|watch| watch.signal);
         self.net.set_signals(&watched).map_err(|source| Error::System { call: "sigaction", source })
@@ -433,8 +444,8 @@ impl Reactor {
             handled = true;
             if let Some(mut handler) = handler.take() {
                 self.call(CallbackKind::Signal, |reactor| handler(reactor));
-                if let Some((_, place)) = self.lifecycle.signal_handlers.get_mut(index) {
-                    *place = Some(handler);
+                if let Some((_, slot)) = self.lifecycle.signal_handlers.get_mut(index) {
+                    *slot = Some(handler);
                 }
             }
         }
@@ -442,7 +453,7 @@ impl Reactor {
             log::info!("{signal}: stopping");
             self.lifecycle.signalled = true;
             if self.lifecycle.state == RunState::Starting {
-                // What holds up the startup does not hold up the end.
+                // A delayed startup must not delay the stop.
                 self.lifecycle.guards = Rc::default();
                 self.lifecycle.state = RunState::Running;
             }

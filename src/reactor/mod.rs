@@ -1,4 +1,5 @@
-//! The loop: reactor, connections, listeners, connectors, timers, and the vocabulary that protocols are written in.
+//! The event loop: reactor, connections, listeners, connectors and timers. It also defines the
+//! traits and types that protocols are written with.
 
 mod connect;
 pub(crate) mod connection;
@@ -75,12 +76,15 @@ use self::user_code::stopwatch::Stopwatch;
 use crate::net::os::{OsConfig, OsDriver};
 use crate::net::{Net, Token};
 
-/// An event loop with its connections, listeners and timers. (Twisted: `reactor`, but a value: make as many as you
-/// like, one after the other or one for each thread.)
+/// An event loop with its connections, listeners and timers. (Twisted: `reactor`.)
 ///
-/// Three rules make callbacks safe. A callback never runs inside another: what a call leads to comes from the loop,
-/// later. While its callback runs, a protocol is out of its slot. And every name is an index and a generation:
-/// what belongs to something gone is ignored.
+/// A reactor is a plain value. A program can make several, one after another or one per thread.
+///
+/// Three rules make callbacks safe:
+/// - A callback never runs inside another callback. Calls that it causes are queued and run from
+///   the loop.
+/// - A protocol is taken out of its slot while its callback runs.
+/// - Every handle is an index and a generation. A handle to a closed object is ignored.
 ///
 /// ```
 /// use twistor::{Protocol, Reactor, Transport};
@@ -101,10 +105,10 @@ use crate::net::{Net, Token};
 /// # Ok::<(), twistor::Error>(())
 /// ```
 pub struct Reactor {
-    /// The seam: system calls of the kernel, or of the simulation.
+    /// The driver: system calls of the kernel, or of the simulation.
     net: Box<dyn Net>,
-    /// The time of this turn. Read at the first call of `now` after a poll, and again after each group of callbacks;
-    /// empty between turns.
+    /// The time of this turn; `None` between turns. It is read at the first call of `now` after a
+    /// poll and again after each group of callbacks.
     clock: Cell<Option<Instant>>,
     settings: Settings,
     statistics: Statistics,
@@ -117,39 +121,39 @@ pub struct Reactor {
     lifecycle: Lifecycle,
     threads: Threads,
     user_code: UserCode,
-    /// The connection that a factory is being asked about.
+    /// The connection for which a factory is being called.
     building: Option<Building>,
     /// The handle of this reactor's thread, made on first use.
     handle: OnceCell<Handle>,
 }
 
-/// What a timer does.
+/// The action of a timer.
 pub(crate) enum TimedCall {
     Reactor(Box<dyn FnOnce(&mut Reactor)>),
     Protocol(Token, ProtocolCall),
     Datagram(Token, DatagramCall),
     Process(Token, ProcessCall),
-    /// A task that sleeps goes on.
+    /// Resumes a sleeping task.
     Wake(Waker),
-    /// A full queue of a UNIX socket is tried again.
+    /// Retries a UNIX datagram socket whose peer's queue was full.
     SendAgain(Token),
-    /// Descriptors that could not travel are sent again.
+    /// Resends descriptors that could not be passed.
     WriteAgain(Token),
-    /// A socket of datagrams that could not be read is read again.
+    /// Retries a datagram socket whose read failed.
     ReadAgain(Token),
     ConnectTimeout(Token),
-    /// The layers of an accepted connection have had their time to get ready.
+    /// The handshake timeout of an accepted connection's layers.
     HandshakeLimit(Token),
-    /// A connector's next address is tried, or a full queue of a UNIX socket again.
+    /// Tries a connector's next address, or retries a UNIX socket whose backlog was full.
     NextAttempt(Token),
     Reconnect(Token),
     CloseLimit(Token),
-    /// A pull producer that had nothing to write is asked again.
+    /// Calls a pull producer again that wrote nothing.
     AskProducer(Token),
     AcceptAgain(Token),
     WakeLayer(Token, u32),
     LookupTimeout(Lookup),
-    /// Nothing: the loop looks at its own state after it.
+    /// Does nothing. The loop checks its own state after the turn.
     Look,
 }
 
@@ -160,18 +164,18 @@ pub(crate) type ProcessCall = Box<dyn FnOnce(&mut dyn ProcessProtocol, &mut Proc
 pub(crate) type DatagramCall = Box<dyn FnOnce(&mut dyn DatagramProtocol, &mut DatagramTransport<'_>)>;
 
 impl Reactor {
-    /// A reactor on the real network, with the default settings.
+    /// Creates a reactor on the real network with the default settings.
     ///
     /// # Errors
-    /// [`Error::System`] when the system has no descriptors left.
+    /// [`Error::System`] when the process has no file descriptors left.
     pub fn new() -> Result<Reactor> {
         Reactor::with_settings(Settings::default())
     }
 
-    /// A reactor on the real network.
+    /// Creates a reactor on the real network.
     ///
     /// # Errors
-    /// [`Error::System`] when the system has no descriptors left.
+    /// [`Error::System`] when the process has no file descriptors left.
     pub fn with_settings(settings: Settings) -> Result<Reactor> {
         let sizes = OsConfig {
             limits: settings.thread_limits(),
@@ -182,13 +186,13 @@ impl Reactor {
         Ok(Reactor::on(Box::new(net), settings))
     }
 
-    /// A reactor on a network of whatever kind.
+    /// Creates a reactor on any driver.
     pub(crate) fn on(net: Box<dyn Net>, mut settings: Settings) -> Reactor {
         if settings.max_connections == usize::MAX {
             settings.max_connections = Settings::default_connections(net.descriptor_limit());
         }
-        // A share of nothing would never end.
-        for share in [
+        // A budget of zero would never make progress.
+        for budget in [
             &mut settings.read_buffer,
             &mut settings.read_per_turn,
             &mut settings.write_per_turn,
@@ -197,12 +201,12 @@ impl Reactor {
             &mut settings.thread_calls_per_turn,
             &mut settings.lookup_threads,
         ] {
-            *share = (*share).max(1);
+            *budget = (*budget).max(1);
         }
-        settings.read_buffer = settings.read_buffer.min(LARGEST_READ_BUFFER);
+        settings.read_buffer = settings.read_buffer.min(MAX_READ_BUFFER);
         settings.threads = settings.threads.max(1);
-        // Without any, a loop without descriptors would never rest.
-        settings.accept_retry_delay = settings.accept_retry_delay.max(SHORTEST_ACCEPT_PAUSE);
+        // Without a delay, a loop that has run out of descriptors would spin.
+        settings.accept_retry_delay = settings.accept_retry_delay.max(MIN_ACCEPT_RETRY_DELAY);
         let inbox = Inbox::new(net.waker(), settings.thread_call_queue);
         let stopwatch = Stopwatch::new(settings.time_callbacks);
         Reactor {
@@ -223,8 +227,11 @@ impl Reactor {
         }
     }
 
-    /// Monotonic time. The clock is read once a turn, when somebody first asks, and again after every few callbacks
-    /// while these are timed ([`Settings::time_callbacks`]); between two turns it stands still again. (Twisted: `seconds`.)
+    /// The monotonic time. (Twisted: `seconds`.)
+    ///
+    /// The clock is read at most once a turn, at the first call. While callbacks are timed
+    /// ([`Settings::time_callbacks`]), it is also read after each group of callbacks. Between two
+    /// turns the value does not change.
     #[inline]
     pub fn now(&self) -> Instant {
         match self.clock.get() {
@@ -237,29 +244,33 @@ impl Reactor {
         }
     }
 
-    /// Whoever asks next reads the clock: time has passed without a turn.
+    /// Makes the next call of `now` read the clock, because time has passed without a turn.
     pub(crate) fn forget_time(&self) {
         self.clock.set(None);
     }
 
-    /// Calendar time, which may jump: for people and records, not for measuring.
+    /// The calendar time, which may jump. Use it for display and records, not for measuring.
     pub fn system_time(&self) -> SystemTime {
         self.net.wall()
     }
 
-    /// 64 random bits of the system's.
+    /// 64 random bits from the operating system.
     pub fn random(&mut self) -> u64 {
         self.net.random()
     }
 
-    /// A connection by name, if it still is there.
+    /// The transport of a connection; `None` when the connection is gone.
     pub fn transport(&mut self, id: ConnectionId) -> Option<Transport<'_>> {
         self.registry.connection(id.0)?;
         Some(Transport { reactor: self, token: id.0 })
     }
 
-    /// Reaches another connection's protocol, by its type. `None` when the connection is gone, its protocol is
-    /// of another type, or is the very one whose callback runs.
+    /// Calls `call` with another connection's protocol of type `P`.
+    ///
+    /// Returns `None` in these cases:
+    /// - The connection is gone.
+    /// - Its protocol is of another type.
+    /// - Its protocol is the one whose callback is running.
     ///
     /// ```
     /// # use twistor::{ConnectionId, Protocol, Transport};
@@ -289,23 +300,24 @@ impl Reactor {
         if let Some(connection) = self.registry.connection_mut(token) {
             connection.put_protocol(protocol);
         }
-        // The panic is the caller's, not the other connection's.
+        // A panic belongs to the caller, not to the other connection.
         result.unwrap_or_else(|panic| resume_unwind(panic))
     }
 
-    /// The names of all open connections.
+    /// The handles of all open connections.
     pub fn connections(&self) -> Vec<ConnectionId> {
-        let open = |source: &Source| match source {
+        let is_open = |source: &Source| match source {
             Source::Connection(connection) => {
                 connection.state != connection::State::Lingering && !connection.is_child_pipe()
             }
             _ => false,
         };
-        self.registry.tokens(open).into_iter().map(ConnectionId).collect()
+        self.registry.tokens(is_open).into_iter().map(ConnectionId).collect()
     }
 
-    /// How much is in use: everything that has a name (connections, listeners, connectors and their attempts),
-    /// jobs whose result is awaited, and tasks. For leak checks.
+    /// The number of resources in use, for leak checks: connections, listeners, connectors and
+    /// their attempts, datagram sockets, processes, jobs whose result is pending, look-ups and
+    /// tasks.
     pub fn resource_count(&self) -> usize {
         self.registry.len()
             + self.threads.jobs.len()
@@ -313,7 +325,7 @@ impl Reactor {
             + self.handle.get().map_or(0, Handle::in_use)
     }
 
-    /// What it has done so far.
+    /// The counters so far.
     pub fn statistics(&self) -> Statistics {
         let spins = self.net.spins();
         Statistics {
@@ -325,28 +337,28 @@ impl Reactor {
         }
     }
 
-    /// The settings that it was made with.
+    /// The settings in effect.
     pub fn settings(&self) -> &Settings {
         &self.settings
     }
 
-    /// Ends without a word, as a process that is killed: nothing is called, everything is dropped.
+    /// Ends without any callback, as a killed process does. Everything is dropped.
     pub(crate) fn kill(mut self) {
         self.lifecycle.killed = true;
         self.lifecycle.state = RunState::Finished;
     }
 }
 
-/// No system gives more to one read.
-const LARGEST_READ_BUFFER: usize = 64 * 1024 * 1024;
+/// No system returns more from one read.
+const MAX_READ_BUFFER: usize = 64 * 1024 * 1024;
 
-/// The shortest wait after an accept that failed.
-const SHORTEST_ACCEPT_PAUSE: Duration = Duration::from_millis(1);
+/// The shortest delay after a failed accept.
+const MIN_ACCEPT_RETRY_DELAY: Duration = Duration::from_millis(1);
 
 impl Drop for Reactor {
-    /// A reactor that has run and was not stopped ends here: its connections hear of it.
+    /// Ends a reactor that has run and was not stopped. Its connections receive `connection_lost`.
     fn drop(&mut self) {
-        // Whoever is called now begins no turn.
+        // Callbacks called from here must not begin a turn.
         self.lifecycle.in_turn = true;
         let begun = !matches!(self.lifecycle.state, RunState::New | RunState::Finished);
         if !std::thread::panicking() {

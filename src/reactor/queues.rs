@@ -1,9 +1,10 @@
-//! Queues of the loop: callbacks for a fresh stack, sockets to resume, connections to flush, events of the poll.
+//! Queues of the loop: callbacks for a fresh stack, sockets to resume, connections to flush, and
+//! events of the poll.
 
 use std::collections::VecDeque;
 
 use crate::net::{Close, Event, Token};
-use crate::reactor::turn::Heard;
+use crate::reactor::turn::PollProgress;
 use crate::reactor::{CallbackKind, Protocol, Reactor, Reason};
 
 /// Work of the loop that is queued within or between turns.
@@ -15,44 +16,44 @@ pub(in crate::reactor) struct Queues {
     /// Connections to flush at the end of the turn.
     pub(in crate::reactor) flush: Vec<Token>,
     pub(in crate::reactor) events: Vec<Event>,
-    pub(in crate::reactor) poll_progress: Heard,
+    pub(in crate::reactor) poll_progress: PollProgress,
 }
 
-/// Something that calls user code, to be done from the loop.
+/// A queued action that calls user code from the loop.
 pub(crate) enum Callback {
-    /// A connection is lost: tell, then free its slot.
+    /// A connection is lost: calls `connection_lost`, then frees its slot.
     Lost(Token, Reason, SocketDisposal),
     PauseWriting(Token),
     ResumeWriting(Token),
-    /// A push producer came to a connection that is paused.
+    /// A push producer was registered on a paused connection.
     PauseProducer(Token),
     WriteConnectionLost(Token),
-    /// A pull producer is asked for its next piece.
+    /// Asks a pull producer for its next piece.
     Pull(Token),
     StartFactory(Token),
-    /// An adopted connection begins.
+    /// Starts an adopted connection.
     Begin(Token, Box<dyn Protocol>),
     StartDatagram(Token),
-    /// A socket of datagrams is closed: tell, if it has started, then free its slot.
+    /// A datagram socket is closed: calls its protocol, if it has started, then frees its slot.
     StopDatagram(Token, Reason, bool),
     StartProcess(Token),
     ProcessEnded(Token),
     Connect(Token),
     ConnectFailed(Token, Reason),
-    /// A connector was told to give up while it only waited.
+    /// A connector was cancelled while it waited to reconnect.
     Release(Token),
     Call(Box<dyn FnOnce(&mut Reactor)>),
 }
 
-/// What becomes of the socket of a lost connection.
+/// The treatment of a lost connection's socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum SocketDisposal {
     Close(Close),
-    /// Our FIN is out: what still comes is read and dropped for a while.
+    /// FIN was sent. Incoming data is read and discarded for a while.
     Linger,
 }
 
-/// The queue, first in, first out.
+/// A first-in, first-out queue of callbacks.
 #[derive(Default)]
 pub(crate) struct CallbackQueue {
     queue: VecDeque<Callback>,
@@ -67,27 +68,28 @@ impl CallbackQueue {
         self.queue.is_empty()
     }
 
-    /// What happened later in the same callback is the better reason.
-    pub(crate) fn correct_loss(&mut self, token: Token, better: Reason) {
+    /// Replaces the reason of a queued loss. A later event in the same callback gives the better
+    /// one.
+    pub(crate) fn correct_loss(&mut self, token: Token, correct: Reason) {
         let found = self.queue.iter_mut().find_map(|task| match task {
             Callback::Lost(other, reason, _) if *other == token => Some(reason),
             _ => None,
         });
         if let Some(reason) = found {
-            *reason = better;
+            *reason = correct;
         }
     }
 }
 
 impl Reactor {
-    /// Does what waits now; what that queues waits for the next turn.
+    /// Runs the queued callbacks. Callbacks that they queue wait for the next turn.
     pub(crate) fn run_tasks(&mut self) {
         for _ in 0..self.queues.callbacks.queue.len() {
             let Some(task) = self.queues.callbacks.queue.pop_front() else {
                 break;
             };
             match task {
-                Callback::Lost(token, reason, farewell) => self.deliver_loss(token, &reason, farewell),
+                Callback::Lost(token, reason, disposal) => self.deliver_loss(token, &reason, disposal),
                 Callback::PauseWriting(token) => self.tell_to_pause(token),
                 Callback::ResumeWriting(token) => self.tell_to_resume(token),
                 Callback::PauseProducer(token) => self.pause_producer(token),

@@ -1,4 +1,5 @@
-//! The table of everything that has a name: connections, attempts, listeners, connectors.
+//! The table of all sources: connections, attempts, listeners, connectors, datagram sockets and
+//! processes.
 
 use slab::Slab;
 
@@ -10,10 +11,10 @@ use crate::reactor::listen::ListenerSlot;
 use crate::reactor::process::ProcessSlot;
 use crate::reactor::{Handle, Reactor};
 
-/// What a token can name.
+/// An object that a token refers to.
 pub(crate) enum Source {
     Connection(Connection),
-    /// A connection under way, for this connector.
+    /// A connection attempt of this connector.
     Attempt(Token),
     Listener(Box<ListenerSlot>),
     Connector(Box<ConnectorSlot>),
@@ -21,10 +22,10 @@ pub(crate) enum Source {
     Process(Box<ProcessSlot>),
 }
 
-/// All sources by index; an old generation finds nothing.
+/// All sources by index. A token of an old generation finds nothing.
 pub(crate) struct Registry {
     slots: Slab<Slot>,
-    /// Counts what was ever inserted, so that no two tokens are alike (until four billion later).
+    /// The number of insertions. It makes tokens unique, until it wraps after four billion.
     generation: u32,
     connections: usize,
     processes: usize,
@@ -40,7 +41,7 @@ impl Registry {
         Registry { slots: Slab::new(), generation: 0, connections: 0, processes: 0 }
     }
 
-    /// The token that the next insertion will have.
+    /// The token of the next insertion.
     pub(crate) fn next_token(&self) -> Token {
         Token::new(self.slots.vacant_key() as u32, self.generation)
     }
@@ -57,7 +58,7 @@ impl Registry {
         token
     }
 
-    /// An attempt has become a connection, and keeps its name.
+    /// Turns an attempt into a connection that keeps its token.
     pub(crate) fn promote(&mut self, token: Token, connection: Connection) {
         if let Some(source) = self.get_mut(token) {
             *source = Source::Connection(connection);
@@ -155,17 +156,17 @@ impl Registry {
         }
     }
 
-    /// Open connections, those included that only linger.
+    /// The number of open connections, including lingering ones.
     pub(crate) fn connections(&self) -> usize {
         self.connections
     }
 
-    /// Whether a graceful stop has something to wait for.
+    /// Whether a graceful stop has connections or processes to wait for.
     pub(crate) fn drains(&self) -> bool {
         self.connections > 0 || self.processes > 0
     }
 
-    /// Child processes that have not ended.
+    /// The number of child processes that have not ended.
     pub(crate) fn processes(&self) -> usize {
         self.processes
     }
@@ -174,7 +175,7 @@ impl Registry {
         self.slots.len()
     }
 
-    /// The tokens of all sources that `choose` wants, in the order of their indices.
+    /// The tokens of all sources that match `choose`, ordered by index.
     pub(crate) fn tokens(&self, choose: impl Fn(&Source) -> bool) -> Vec<Token> {
         let chosen = self.slots.iter().filter(|(_, slot)| choose(&slot.source));
         chosen.map(|(index, slot)| Token::new(index as u32, slot.generation)).collect()
@@ -182,30 +183,31 @@ impl Registry {
 }
 
 impl Reactor {
-    /// Everything that is [in use](Reactor::resource_count), in words.
+    /// A description of each [resource in use](Reactor::resource_count).
     pub(crate) fn inventory(&self) -> Vec<String> {
         let sources = self.registry.slots.iter().map(|(_, slot)| match &slot.source {
             Source::Connection(connection) if connection.state == State::Lingering => {
-                format!("a connection with {}, which was lost and waits for the peer's end", connection.peer)
+                format!("a lingering connection with {}", connection.peer)
             }
             Source::Connection(connection) if connection.is_child_pipe() => {
                 "a pipe of a child process".to_owned()
             }
             Source::Connection(connection) => format!("a connection with {}", connection.peer),
-            Source::Attempt(_) => "a connection under way".to_owned(),
+            Source::Attempt(_) => "a connection attempt".to_owned(),
             Source::Listener(listener) => format!("a listener on {}", listener.address()),
             Source::Connector(connector) => format!("a connector to {}", connector.destination),
-            Source::Datagram(datagram) => format!("a socket of datagrams at {}", datagram.host),
+            Source::Datagram(datagram) => format!("a datagram socket at {}", datagram.host),
             Source::Process(process) => format!("the child process {}: {}", process.number, process.program),
         });
-        let jobs = (self.threads.jobs.len() > 0)
-            .then(|| format!("results of {} jobs to come", self.threads.jobs.len()));
+        let jobs =
+            (self.threads.jobs.len() > 0).then(|| format!("{} pending job results", self.threads.jobs.len()));
         let names = self.threads.lookups.len();
-        let lookups = (names > 0).then(|| format!("look-ups of {names} host names"));
+        let lookups = (names > 0).then(|| format!("{names} pending host name look-ups"));
         let residents = self.handle.get().map(Handle::inventory).unwrap_or_default();
         sources.chain(jobs).chain(lookups).chain(residents).collect()
     }
 }
 
-/// Slots kept however few are used; above it an empty table gives its memory back.
+/// Capacity in slots that is always kept. Above it, the table shrinks when the last connection is
+/// removed.
 const SHRINK_ABOVE: usize = 1024;

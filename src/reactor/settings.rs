@@ -1,4 +1,4 @@
-//! The limits and sizes of a reactor.
+//! Limits and sizes of a reactor.
 
 use std::time::Duration;
 
@@ -6,11 +6,11 @@ use std::time::Duration;
 use super::Reactor;
 use crate::net::ThreadLimits;
 
-/// The limits and sizes of a reactor. Every queue, buffer and wait has one.
+/// The limits and sizes of a reactor. Every queue, buffer and wait has a limit.
 ///
-/// Any value is valid. A time of zero leaves no time, [`Duration::MAX`] never ends. Sizes and counts that would make
-/// work impossible are raised to 1, and those that no machine has are lowered, as the fields say; [`Reactor::settings`] has what
-/// came of it.
+/// Any value is valid. A time of zero expires at once, and [`Duration::MAX`] never expires. Sizes
+/// and counts that would make progress impossible are raised to 1. Sizes above a documented maximum
+/// are lowered. [`Reactor::settings`] returns the values in effect.
 ///
 /// ```
 /// use twistor::{Reactor, Settings};
@@ -21,85 +21,104 @@ use crate::net::ThreadLimits;
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
-    /// Connections that may be open at once; those beyond it are accepted and closed, and counted. Default:
-    /// 10,000, or as many as leave half of the descriptors and 256 more for other things if that is less.
+    /// Limit on open connections. Connections beyond it are accepted, closed and counted. Default:
+    /// 10,000, or half of what is left of the file descriptor limit after subtracting 256, if that
+    /// is less.
     pub max_connections: usize,
-    /// Connections accepted from one listener in a turn, 1 at least: they are accepted one by one as long as there is no queue of
-    /// them. Default: 16.
+    /// Limit on connections accepted from one listener in a turn, at least 1. Connections are
+    /// accepted one at a time until the backlog stays non-empty in consecutive turns. Default: 16.
     pub accepts_per_turn: usize,
-    /// Wait after an accept that failed for want of descriptors or memory, 1 ms at least. Default: 100 ms.
+    /// Delay after an accept that failed for lack of descriptors or memory, at least 1 ms. Default:
+    /// 100 ms.
     pub accept_retry_delay: Duration,
-    /// Size of the buffer that all connections are read into, in bytes, from 1 to 64 MiB. A connection that is alone in a turn is read 32 KiB at a time
-    /// at the most, so that its peer goes on while it is answered. Default: 64 KiB (measured: one connection in bulk takes 0.7 of the
-    /// CPU with 32 KiB, many with much under way take 0.7 of it with 64 KiB).
+    /// Size of the shared read buffer in bytes, from 1 byte to 64 MiB. When only one connection is
+    /// ready in a turn, at most 32 KiB are read at a time, so that its peer keeps sending while the
+    /// data is processed. Default: 64 KiB (measured: a single bulk connection takes 0.7 of the CPU
+    /// with 32 KiB; many connections with much data in flight take 0.7 of it with 64 KiB).
     pub read_buffer: usize,
-    /// Bytes read from one connection in a turn before the others have theirs, 1 at least. Default: 64 KiB.
+    /// Read budget in bytes of one connection in a turn, at least 1. Default: 64 KiB.
     pub read_per_turn: usize,
-    /// Bytes sent of one connection's buffer in a turn, 1 at least. Default: 128 KiB.
+    /// Write budget in bytes of one connection's buffer in a turn, at least 1. Default: 128 KiB.
     pub write_per_turn: usize,
-    /// Unsent bytes above which a protocol is told to pause writing; one above `write_buffer_limit` counts as that.
-    /// Default: 64 KiB.
+    /// High-water mark: unsent bytes above which a protocol's `pause_writing` is called. A value
+    /// above `write_buffer_limit` is lowered to it. Default: 64 KiB.
     pub high_water: usize,
-    /// Unsent bytes at which a protocol is told to resume; above `high_water` it counts as that. Default: 16 KiB.
+    /// Low-water mark: unsent bytes at which a protocol's `resume_writing` is called. A value above
+    /// `high_water` is lowered to it. Default: 16 KiB.
     pub low_water: usize,
-    /// Bytes that a protocol may have unsent beyond what waited when
-    /// [`pause_writing`](crate::Protocol::pause_writing) was delivered, or beyond the least that has waited since. A write that
-    /// finds more ends the connection with [`Reason::BufferLimit`](crate::Reason::BufferLimit). What is written before that callback,
-    /// which comes in the same turn or the next, has no limit: one large answer may be written in any number of
-    /// pieces, and a protocol that ignores `pause_writing` has at most one turn's writes and this in memory.
-    /// Default: 1 MiB.
+    /// Limit on unsent bytes after [`pause_writing`](crate::Protocol::pause_writing) was delivered.
+    ///
+    /// It counts beyond the bytes that were unsent at that callback, or the lowest number since
+    /// then. A write that finds the limit exceeded ends the connection with
+    /// [`Reason::BufferLimit`](crate::Reason::BufferLimit).
+    ///
+    /// Writes before that callback have no limit. It comes in the same turn or the next, so a large
+    /// answer may be written in any number of pieces. A protocol that ignores `pause_writing` has
+    /// at most one turn's writes and this limit in memory. Default: 1 MiB.
     pub write_buffer_limit: usize,
-    /// After `lose_connection` or `lose_write_connection`: how long nothing may be sent before the connection is aborted, because
-    /// the peer takes nothing, or a registered producer or a layer does not come to its end. Default: 30 s.
+    /// Time without progress after `lose_connection` or `lose_write_connection`, after which the
+    /// connection is aborted. The peer may not read, or a registered producer or a layer may not
+    /// finish. Default: 30 s.
     pub close_timeout: Duration,
-    /// How long the layers of an accepted connection may take to get [ready](crate::LayerContext::ready) before it is given up. For one that
-    /// this side makes, [`ConnectTcp::timeout`](crate::ConnectTcp::timeout) includes it. Default: 30 s.
+    /// Time limit for the layers of an accepted connection to become
+    /// [ready](crate::LayerContext::ready). For outgoing connections,
+    /// [`ConnectTcp::timeout`](crate::ConnectTcp::timeout) includes it. Default: 30 s.
     pub handshake_timeout: Duration,
-    /// After the last byte was sent: how long the peer's own data is read and dropped, so that
-    /// none of ours is destroyed by a reset. At most five times this in all. Zero switches it off. Default: 2 s.
+    /// Lingering close: the time for which incoming data is read and discarded after the last byte
+    /// was sent. It prevents a reset that would destroy sent data. The total is at most five times
+    /// this. Zero disables it. Default: 2 s.
     pub linger: Duration,
-    /// What [`stop_gracefully`](crate::Reactor::stop_gracefully) grants for sending what waits; and before that, once more,
-    /// a future of [`block_on`](crate::block_on()) that awaits [`stopping`](crate::task::stopping()), to end. Default: 5 s.
+    /// Time that [`stop_gracefully`](crate::Reactor::stop_gracefully) grants for sending unsent
+    /// data. Before that, a future of [`block_on`](crate::block_on()) that awaits
+    /// [`stopping`](crate::task::stopping()) is granted the same time to end. Default: 5 s.
     pub graceful_stop_timeout: Duration,
-    /// Timed calls run in one turn, 1 at least. Default: 10,000.
+    /// Limit on timed calls run in one turn, at least 1. Default: 10,000.
     pub timers_per_turn: usize,
-    /// Threads for [`call_in_thread`](crate::Reactor::call_in_thread), 1 at least. Default: 10.
+    /// Threads for [`call_in_thread`](crate::Reactor::call_in_thread), at least 1. Default: 10.
     pub threads: usize,
-    /// Jobs that may wait for a thread. Default: 1,000.
+    /// Limit on jobs that wait for a thread. Default: 1,000.
     pub job_queue: usize,
-    /// How long the end of a reactor waits for jobs that run. Default: 5 s.
+    /// Time that the end of a reactor waits for running jobs. Default: 5 s.
     pub thread_join_timeout: Duration,
-    /// Threads for looking host names up, 1 at least, started when look-ups wait and ended after 10 s without one. Each name whose
-    /// look-up hangs occupies one of them, until the system's resolver gives up. Default: 64.
+    /// Limit on threads for host name look-ups, at least 1. Threads are started on demand and end
+    /// after 10 s without a look-up. A look-up that hangs occupies a thread until the system's
+    /// resolver gives up. Default: 64.
     pub lookup_threads: usize,
-    /// Look-ups of host names that may be under way or wait for a thread. Default: 100,000.
+    /// Limit on host name look-ups that are running or waiting for a thread. Default: 100,000.
     pub lookup_queue: usize,
-    /// How long a look-up by [`resolve`](crate::Reactor::resolve) or for a UDP socket may wait for a thread, and how long
-    /// the resolver may take then. Connectors have a [limit](crate::ConnectTcp::timeout) of their own. Default: 30 s.
+    /// Time limit for a look-up by [`resolve`](crate::Reactor::resolve), or for a UDP socket, to
+    /// wait for a thread. The resolver then has the same time to answer. Connectors have a
+    /// [timeout](crate::ConnectTcp::timeout) of their own. Default: 30 s.
     pub lookup_timeout: Duration,
-    /// Calls from threads that may wait. Default: 1,000,000.
+    /// Limit on queued calls from threads. Default: 1,000,000.
     pub thread_call_queue: usize,
-    /// Calls from threads run in one turn, 1 at least. Default: 10,000.
+    /// Limit on calls from threads run in one turn, at least 1. Default: 10,000.
     pub thread_calls_per_turn: usize,
-    /// Measure callbacks, for [`Statistics::slowest`](crate::Statistics::slowest). Costs two clock reads a turn and one
-    /// for every 64 callbacks. Default: on.
+    /// Measures callbacks, for [`Statistics::slowest`](crate::Statistics::slowest). It costs two
+    /// clock reads a turn and one per 64 callbacks. Default: on.
     pub time_callbacks: bool,
-    /// A callback that takes longer than this is logged as a warning. Default: 100 ms.
+    /// Duration above which a callback is logged as a warning. Default: 100 ms.
     pub slow_callback: Duration,
-    /// Busy polling: a loop that has run out of work looks for more, again and again, for so long before it sleeps.
+    /// Busy-poll time: how long a loop without work polls before it sleeps.
     ///
-    /// What comes in that time is served at once; a thread that sleeps is first woken by the system, which takes it some microseconds,
-    /// and more in a virtual machine. The price is a processor that is busy while nothing happens: for this long after each burst
-    /// of work, and all the time if something comes that often. It is for a loop with a core of its own, whose answers have to
-    /// come soon, and whose peers wait for them; 20 to 200 µs are usual. Where threads share a core, everything becomes slower.
-    /// Measured with 50 µs in a virtual machine, one message under way: half of the answers came within 22 µs instead of 70 where server and
-    /// client had a core each, and a tenth of them took longer than 70 µs instead of 18 where they had not.
+    /// An event in that time is served at once. A sleeping thread must first be woken by the
+    /// kernel, which takes some microseconds, and more in a virtual machine. The cost is a busy CPU
+    /// core: for this time after each burst of work, and permanently if events are that frequent.
     ///
-    /// Timed calls, signals, calls from threads and tasks that they wake end it at once. Whether it is of use, [`Statistics::busy_polls`](crate::Statistics::busy_polls)
-    /// and [`Statistics::busy_polls_idle`](crate::Statistics::busy_polls_idle) say. A simulated network does not spin: its time passes while everybody
-    /// waits, and only then. Default: zero, the loop sleeps at once.
+    /// Busy polling suits a loop with a core of its own whose peers wait for fast answers. Values
+    /// of 20 to 200 µs are usual. Where threads share a core, it slows everything down. Measured
+    /// with 50 µs in a virtual machine and one message in flight:
+    /// - With a core each for server and client, half of the answers took at most 22 µs instead of
+    ///   70.
+    /// - With a shared core, a tenth of the answers took longer than 70 µs instead of 18.
+    ///
+    /// Timed calls, signals, calls from threads and tasks that they wake end it at once.
+    /// [`Statistics::busy_polls`](crate::Statistics::busy_polls) and
+    /// [`Statistics::busy_polls_idle`](crate::Statistics::busy_polls_idle) show whether it pays
+    /// off. A simulated network does not busy-poll, because its time passes only while all reactors
+    /// wait. Default: zero, so the loop sleeps at once.
     pub busy_poll: Duration,
-    /// Let `run` end gracefully at SIGINT and SIGTERM. Default: on.
+    /// Makes `run` end gracefully at SIGINT and SIGTERM. Default: on.
     pub handle_signals: bool,
 }
 
@@ -146,7 +165,7 @@ impl Settings {
         }
     }
 
-    /// The default of `max_connections`, given the process's descriptors.
+    /// The default of `max_connections` for a given limit on file descriptors.
     pub(crate) fn default_connections(descriptors: usize) -> usize {
         (descriptors.saturating_sub(256) / 2).clamp(1, 10_000)
     }

@@ -1,11 +1,12 @@
-//! What a reactor counts.
+//! Counters of a reactor.
 
 use std::fmt;
 use std::time::Duration;
 
 use super::ConnectionId;
 
-/// What a reactor has done since it was made: plain counters, a copy costs a few cache lines.
+/// Counters of a reactor since its creation. They are plain values, and a copy costs a few cache
+/// lines.
 #[derive(Clone, Copy, Debug, Default)]
 #[non_exhaustive]
 pub struct Statistics {
@@ -13,9 +14,10 @@ pub struct Statistics {
     pub turns: u64,
     /// Readiness events.
     pub events: u64,
-    /// Times that the loop ran out of work and polled on instead of sleeping ([`Settings::busy_poll`](crate::Settings::busy_poll)).
+    /// Times that the loop ran out of work and polled on instead of sleeping
+    /// ([`Settings::busy_poll`](crate::Settings::busy_poll)).
     pub busy_polls: u64,
-    /// Those of them after which it slept all the same, because nothing had come.
+    /// Busy polls after which the loop slept, because no event had arrived.
     pub busy_polls_idle: u64,
     /// Bytes received.
     pub bytes_received: u64,
@@ -23,16 +25,16 @@ pub struct Statistics {
     pub bytes_sent: u64,
     /// Connections accepted.
     pub accepts: u64,
-    /// Connections made to others.
+    /// Outgoing connections made.
     pub connects: u64,
-    /// Connections that came as descriptors.
+    /// Connections adopted as file descriptors.
     pub adopted: u64,
-    /// Times that descriptors came over a UNIX socket and the process could have no more; how many each time, the system
-    /// does not tell.
+    /// Times that descriptors arrived over a UNIX socket while the process had reached its limit.
+    /// The system does not report the number lost each time.
     pub descriptors_lost: u64,
-    /// Attempts to connect that failed.
+    /// Failed connection attempts.
     pub connect_failures: u64,
-    /// Connections lost, for whatever reason.
+    /// Connections lost for any reason.
     pub connections_lost: u64,
     /// Connections open now.
     pub connections: usize,
@@ -40,35 +42,37 @@ pub struct Statistics {
     pub connections_refused: u64,
     /// Connections accepted and closed because of `max_connections`.
     pub accepts_over_limit: u64,
-    /// Connections accepted and closed for want of descriptors.
+    /// Connections accepted and closed for lack of descriptors.
     pub accepts_shed: u64,
-    /// Accepts that failed.
+    /// Failed accepts.
     pub accept_errors: u64,
-    /// Times that a connection came over its high-water mark.
+    /// Times that a connection exceeded its high-water mark.
     pub pauses: u64,
-    /// Connections ended because they wrote too much after `pause_writing` ([`Settings::write_buffer_limit`](super::Settings::write_buffer_limit)).
+    /// Connections ended because they exceeded
+    /// [`Settings::write_buffer_limit`](super::Settings::write_buffer_limit) after `pause_writing`.
     pub buffer_limits: u64,
-    /// Connections ended by the closing limit.
+    /// Connections aborted by the close timeout.
     pub close_timeouts: u64,
-    /// Connections given up because their layers were not ready in time.
+    /// Connections ended by the handshake timeout.
     pub handshake_timeouts: u64,
     /// Datagrams received.
     pub datagrams_received: u64,
     /// Datagrams sent.
     pub datagrams_sent: u64,
-    /// Datagrams that were longer than asked for.
+    /// Received datagrams that were truncated, because they were longer than the socket's
+    /// `max_size`.
     pub datagrams_truncated: u64,
-    /// Datagrams that came to a socket with one peer, and not from it: nobody is told of them.
+    /// Datagrams from other senders that a socket with one peer received. They are discarded.
     pub datagrams_from_others: u64,
-    /// Datagrams that were not taken because too many waited.
+    /// Outgoing datagrams dropped because the send queue was full.
     pub datagrams_dropped: u64,
-    /// Errors of sockets of datagrams: answers of the network, datagrams that the system refused, reading that failed.
+    /// Errors of datagram sockets: answers of the network, rejected datagrams and failed reads.
     pub datagram_errors: u64,
-    /// Child processes begun.
+    /// Child processes started.
     pub spawns: u64,
-    /// Child processes that could not be begun.
+    /// Child processes that failed to start.
     pub spawn_failures: u64,
-    /// Child processes that have not ended, now.
+    /// Child processes that have not ended.
     pub processes: usize,
     /// Timed calls run.
     pub timed_calls: u64,
@@ -76,25 +80,26 @@ pub struct Statistics {
     pub thread_calls: u64,
     /// Panics caught.
     pub panics: u64,
-    /// The slowest callback so far, if callbacks are timed; most that take less than 10 ms are not looked at.
+    /// The slowest callback so far, if callbacks are timed. Most callbacks below 10 ms are not
+    /// examined.
     pub slowest: Option<SlowCallback>,
 }
 
-/// A callback that took long.
+/// A slow callback.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SlowCallback {
-    /// Which callback it was.
+    /// The kind of callback.
     pub callback: CallbackKind,
-    /// Whose, if it was a connection's.
+    /// Its connection, if it belongs to one.
     pub connection: Option<ConnectionId>,
-    /// How long it took.
+    /// Its duration.
     pub took: Duration,
-    /// 1: it was this callback. More: it was timed together with those just before it, so many in all; as soon
-    /// as that happens, the next thousand callbacks are timed one by one.
+    /// The number of callbacks timed together, of which this is the last. With 1, the duration is
+    /// that of this callback. After a slow batch, the next thousand callbacks are timed one by one.
     pub batch_size: u32,
 }
 
-/// The places where user code runs.
+/// The places where the loop runs user code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 #[expect(missing_docs, reason = "each is named as the method that it stands for")]

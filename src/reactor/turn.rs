@@ -1,4 +1,4 @@
-//! One turn of the loop.
+//! One turn of the event loop.
 
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -10,47 +10,52 @@ use crate::net::{Event, Instant, Readiness, Token};
 use crate::reactor::lifecycle::RunState;
 use crate::reactor::registry::Source;
 
-/// How far the polls up to now have told of what came.
+/// How far the polls so far have reported what has arrived.
 #[derive(Default)]
-pub(crate) struct Heard {
-    /// All that came before this time was told of. Timers that are due later wait for the next poll.
+pub(crate) struct PollProgress {
+    /// Everything that arrived before this time was reported. Timers due later wait for the next
+    /// poll.
     until: Instant,
-    /// Polls in a row that found more than they can report: when the first of them began, and their number.
+    /// Consecutive polls that found more events than they can report: the start of the first, and
+    /// their number.
     full: Option<(Instant, usize)>,
 }
 
-impl Heard {
-    /// A poll that began at this time was silent for so long, or has told of what came before. If it was full, this many
-    /// more full ones may follow before each socket was reported.
-    fn note_poll(&mut self, began: Instant, silent: Option<Duration>, more: usize) {
+impl PollProgress {
+    /// Records a poll that began at `began`. `silence` is how long the network was known to be
+    /// silent after that. `more` is 0 unless the poll was full; then it is the number of further
+    /// full polls after which each socket has been reported.
+    fn note_poll(&mut self, began: Instant, silence: Option<Duration>, more: usize) {
         let (first, polls) = self.full.unwrap_or((began, 0));
         if more == 0 {
-            *self = Heard { until: began + silent.unwrap_or_default(), full: None };
+            *self = PollProgress { until: began + silence.unwrap_or_default(), full: None };
         } else if polls < more {
             self.full = Some((first, polls + 1));
         } else {
-            *self = Heard { until: first, full: None };
+            *self = PollProgress { until: first, full: None };
         }
     }
 }
 
-/// When a reactor has something to do by itself.
+/// When a reactor next has work of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum NextTurn {
     Now,
     At(Instant),
-    /// Not before the network has news.
+    /// Not before a network event.
     Idle,
     Finished,
 }
 
 impl Reactor {
-    /// Runs until [`stop`](Reactor::stop), SIGINT or SIGTERM. A second SIGINT or SIGTERM does at once what the system
-    /// does by default. (Twisted: `run`.)
+    /// Runs the loop until [`stop`](Reactor::stop), SIGINT or SIGTERM. A second SIGINT or SIGTERM
+    /// has the system's default action. (Twisted: `run`.)
     ///
     /// # Errors
-    /// [`Error::AlreadyRunning`] inside a callback and inside [`with`](Reactor::with_protocol) and its like, [`Error::ReactorFinished`] after it has run, [`Error::System`]
-    /// when the system's poll fails.
+    /// - [`Error::AlreadyRunning`] inside a callback, or inside
+    ///   [`with_protocol`](Reactor::with_protocol) and similar calls.
+    /// - [`Error::ReactorFinished`] after the reactor has run.
+    /// - [`Error::System`] when the system's poll fails.
     pub fn run(&mut self) -> Result<()> {
         self.watch_default_signals()?;
         without_current(|| {
@@ -59,12 +64,13 @@ impl Reactor {
         })
     }
 
-    /// As `run`, until `goes_on` says no, which is asked once in every turn, before what was written leaves.
+    /// Runs as `run` does, until `goes_on` returns `false`. It is called once a turn, before
+    /// buffered writes are flushed.
     pub(crate) fn run_until(&mut self, mut goes_on: impl FnMut(&mut Reactor) -> bool) -> Result<()> {
         self.watch_default_signals()?;
-        let mut enough = false;
+        let mut done = false;
         let ran = without_current(|| {
-            while !enough && self.take_turn(None, &mut |reactor| enough |= !goes_on(reactor))? {}
+            while !done && self.take_turn(None, &mut |reactor| done |= !goes_on(reactor))? {}
             Ok(())
         });
         self.forget_time();
@@ -75,7 +81,7 @@ impl Reactor {
         ran
     }
 
-    /// SIGINT and SIGTERM stop the reactor from now on, if its settings say so.
+    /// Makes SIGINT and SIGTERM stop the reactor, if the settings say so.
     pub(crate) fn watch_default_signals(&mut self) -> Result<()> {
         let finished = self.lifecycle.state == RunState::Finished;
         if !self.lifecycle.in_turn && !finished && !self.lifecycle.signalled && self.settings.handle_signals {
@@ -85,17 +91,18 @@ impl Reactor {
         Ok(())
     }
 
-    /// One turn, for embedding and tests: whatever can be done is done, after waiting for it for `wait`
-    /// at the most (`None`: as long as it takes). The first turn starts the reactor. Signals are left
-    /// alone, but for those of [`on_signal`](Reactor::on_signal). `false` when the reactor has stopped with it.
-    /// (Twisted: `iterate`.)
+    /// Runs one turn, for embedding and tests. (Twisted: `iterate`.)
+    ///
+    /// The turn waits for work for at most `wait`; `None` waits without limit. The first turn
+    /// starts the reactor. Only the signals of [`on_signal`](Reactor::on_signal) are handled.
+    /// Returns `false` when the reactor has stopped.
     ///
     /// # Errors
     /// As [`run`](Reactor::run).
     pub fn iterate(&mut self, wait: Option<Duration>) -> Result<bool> {
         let goes_on = without_current(|| self.take_turn(wait, &mut |_| {}));
         if !self.lifecycle.in_turn {
-            // What the caller does until the next one is not the last callback's time.
+            // The caller's own time until the next turn must not count for the last callback.
             self.stop_timing();
             self.forget_time();
             self.set_awake(false);
@@ -117,8 +124,8 @@ impl Reactor {
         result
     }
 
-    /// Runs a call that has a protocol out of its slot: no turn begins in it, though none is under way. A panic is the
-    /// caller's to see to.
+    /// Runs a call that holds a protocol out of its slot. It cannot begin a turn, even if none is
+    /// running. A panic is returned to the caller.
     pub(super) fn between_turns<R>(
         &mut self,
         call: impl FnOnce(&mut Reactor) -> R,
@@ -137,11 +144,11 @@ impl Reactor {
         }
         self.run_thread_calls();
         if self.lifecycle.state != RunState::Running && !self.advance_life(also) {
-            // No poll comes any more to end the last callback's time.
+            // No further poll will stop the timing of the last callback.
             self.stop_timing();
             return Ok(false);
         }
-        // Those that are queued by what follows have their share in the next turn.
+        // Connections queued below run in the next turn.
         let queued = self.queues.resume.len();
         let before = self.timers.sequence();
         self.poll(wait)?;
@@ -151,7 +158,7 @@ impl Reactor {
         if queued > 0 {
             self.run_resumed(queued);
         }
-        // Last, so that what came in time counts before a timeout does.
+        // Timers run last, so that data which arrived in time counts before a timeout.
         self.run_timers(before);
         if !self.queues.callbacks.is_empty() {
             self.run_tasks();
@@ -162,13 +169,13 @@ impl Reactor {
         Ok(true)
     }
 
-    /// Waits for something to do, if there is nothing.
+    /// Polls. Waits only if the loop has no work.
     fn poll(&mut self, wait: Option<Duration>) -> Result<()> {
-        // Before the look at what there is to do: who brings more from now on wakes the poll.
+        // Set before the loop looks for work: work queued from now on wakes the poll.
         self.set_awake(false);
         self.stop_timing();
         let next = self.timers.next();
-        // The clock is read for timers alone.
+        // Only timers need the clock.
         let began = next.map(|_| self.now());
         let timeout = if self.is_busy() {
             Some(Duration::ZERO)
@@ -180,36 +187,36 @@ impl Reactor {
         self.clock.set(None);
         self.set_awake(true);
         match polled {
-            // The next turn waits again, for what is left of the time.
+            // EINTR: the next turn waits for the remaining time.
             Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(()),
             Err(source) => Err(Error::System { call: "poll", source }),
-            Ok(silent) => {
+            Ok(silence) => {
                 if let Some(began) = began {
                     let full = self.queues.events.len() >= self.net.max_events();
                     let polls = if full { self.registry.len() / self.net.max_events() } else { 0 };
-                    self.queues.poll_progress.note_poll(began, silent, polls);
+                    self.queues.poll_progress.note_poll(began, silence, polls);
                 }
                 Ok(())
             }
         }
     }
 
-    /// The time up to which all that came was told of.
-    pub(super) fn heard_until(&self) -> Instant {
+    /// The time up to which everything that arrived was reported.
+    pub(super) fn reported_until(&self) -> Instant {
         self.queues.poll_progress.until
     }
 
-    /// Whether the next turn has something to do, whatever the poll says.
+    /// Whether the next turn has work, regardless of the poll.
     fn is_busy(&self) -> bool {
         !self.queues.callbacks.is_empty()
             || !self.queues.resume.is_empty()
             || !self.queues.flush.is_empty()
             || self.threads.inbox.has_more()
             || self.handle.get().is_some_and(Handle::has_work)
-            || self.life_goes_on()
+            || self.has_next_phase()
     }
 
-    /// When the next turn has something to do, for somebody who gives turns to several reactors.
+    /// When the next turn has work, for a caller that runs several reactors.
     pub(crate) fn agenda(&self) -> NextTurn {
         if self.lifecycle.state == RunState::Finished {
             NextTurn::Finished
@@ -220,64 +227,65 @@ impl Reactor {
         }
     }
 
-    /// Says to those who bring work from outside whether the loop looks for it by itself.
+    /// Tells wakers whether the loop is awake. If it is, they need not wake it.
     fn set_awake(&self, attended: bool) {
         if let Some(handle) = self.handle.get() {
             handle.set_awake(attended);
         }
     }
 
-    #[inline(never)] // what surrounds it would need its registers
+    #[inline(never)] // inlined, it would take registers from the caller
     fn dispatch(&mut self) {
         self.statistics.events += self.queues.events.len() as u64;
-        // Connections that the same poll found complete were so at the same time, however long the callbacks take.
-        let mut seen = None;
+        // Connections that one poll reported as established share one time, however long callbacks
+        // take.
+        let mut established_at = None;
         let mut buffer = std::mem::take(&mut self.receive.buffer);
         for index in 0..self.queues.events.len() {
             let Some(&event) = self.queues.events.get(index) else { break };
             match event {
                 Event::Ready(token, ready) => {
                     if !self.connection_ready(token, ready, &mut buffer) {
-                        self.other_ready(token, ready, &mut seen);
+                        self.other_ready(token, ready, &mut established_at);
                     }
                 }
                 Event::Signal(signal) => self.signal_came(signal),
             }
         }
         self.queues.events.clear();
-        // Its place is empty, so there is nothing to drop.
+        // The buffer in the slot is empty and needs no drop.
         std::mem::forget(std::mem::replace(&mut self.receive.buffer, buffer));
     }
 
-    /// The kernel has news of what is no connection.
+    /// Handles an event of a token that is not a connection.
     #[inline(never)]
-    fn other_ready(&mut self, token: Token, ready: Readiness, seen: &mut Option<Instant>) {
+    fn other_ready(&mut self, token: Token, ready: Readiness, established_at: &mut Option<Instant>) {
         match self.registry.get(token) {
             Some(Source::Listener(_)) => self.accept_ready(token),
             Some(&Source::Attempt(connector)) => {
-                let seen = *seen.get_or_insert_with(|| self.net.now());
-                self.attempt_ready(token, connector, ready, seen);
+                let established_at = *established_at.get_or_insert_with(|| self.net.now());
+                self.attempt_ready(token, connector, ready, established_at);
             }
             Some(Source::Datagram(_)) => self.datagram_ready(token, ready),
             Some(Source::Process(_)) => self.look_at_process(token),
-            // An event of something that was closed earlier in this batch.
+            // An event of an object that was closed earlier in this batch.
             _ => {}
         }
     }
 
-    /// Runs the calls that are due and were set before this number came up. Those that this turn sets, however soon, wait
-    /// for the next one.
+    /// Runs the calls that are due and whose sequence number is below `before`. Calls set in this
+    /// turn wait for the next, whatever their delay.
     #[inline]
     fn run_timers(&mut self, before: u64) {
         if let Some(next) = self.timers.next()
             && next <= self.queues.poll_progress.until
         {
-            // The network may have been silent for longer than the clock says.
+            // The poll may have been silent for longer than the clock shows.
             self.run_timers_due(self.queues.poll_progress.until.min(self.now()), before);
         }
     }
 
-    #[inline(never)] // a turn without it is short
+    #[inline(never)] // keeps a turn without due timers short
     fn run_timers_due(&mut self, now: Instant, before: u64) {
         for _ in 0..self.settings.timers_per_turn {
             let Some((name, call)) = self.timers.first_due(now, before) else {
@@ -290,7 +298,7 @@ impl Reactor {
                 _ => None,
             };
             if owner.is_some_and(|token| self.reads_before_timers(token)) {
-                self.timers.reset(name, now + A_MOMENT);
+                self.timers.reset(name, now + CLOCK_RESOLUTION);
                 continue;
             }
             let Some(call) = self.timers.take_first() else { return };
@@ -303,10 +311,10 @@ impl Reactor {
                     self.statistics.timed_calls += 1;
                     self.call_protocol(token, CallbackKind::TimedCall, call);
                 }
-                // The connection was lost by a call of the same instant.
+                // The connection was lost in a call of the same instant.
                 TimedCall::Protocol(_, call) => self.call(CallbackKind::Drop, |_| drop(call)),
                 TimedCall::Datagram(token, call)
-                    if self.registry.datagram(token).is_none_or(|s| s.has_stopped()) =>
+                    if self.registry.datagram(token).is_none_or(|slot| slot.has_stopped()) =>
                 {
                     self.call(CallbackKind::Drop, |_| drop(call));
                 }
@@ -337,10 +345,11 @@ impl Reactor {
     }
 }
 
-/// Nothing is due between two instants this far apart.
-const A_MOMENT: Duration = Duration::from_nanos(1);
+/// The clock's resolution: no timer is due between two times this far apart.
+const CLOCK_RESOLUTION: Duration = Duration::from_nanos(1);
 
-/// Runs turns as no task's: one of another reactor may be what asks for them, and its reactor is not the callbacks'.
+/// Runs turns without a current handle. The caller may be a task of another reactor, whose handle
+/// is not that of these callbacks.
 fn without_current<R>(run: impl FnOnce() -> R) -> R {
     let outer = set_current(None);
     let result = run();
@@ -355,19 +364,19 @@ mod tests {
     #[test]
     fn full_polls_are_repeated_until_each_socket_was_reported() {
         let at = |seconds| Instant::from_origin(Duration::from_secs(seconds));
-        let mut heard = Heard::default();
-        heard.note_poll(at(1), None, 0);
-        assert_eq!(heard.until, at(1));
-        // Three polls report all of them; what came before the first is known then.
+        let mut progress = PollProgress::default();
+        progress.note_poll(at(1), None, 0);
+        assert_eq!(progress.until, at(1));
+        // Three polls report all sockets. Then everything before the first of them is known.
         for (began, until) in [(2, 1), (3, 1), (4, 2), (5, 2), (6, 2), (7, 5)] {
-            heard.note_poll(at(began), None, 2);
-            assert_eq!(heard.until, at(until), "{began}");
+            progress.note_poll(at(began), None, 2);
+            assert_eq!(progress.until, at(until), "{began}");
         }
-        // One that is not full has reported the rest.
-        heard.note_poll(at(8), None, 2);
-        heard.note_poll(at(9), None, 0);
-        assert_eq!(heard.until, at(9));
-        heard.note_poll(at(10), Some(Duration::from_secs(5)), 0);
-        assert_eq!(heard.until, at(15), "nothing came until then");
+        // A poll that is not full has reported the rest.
+        progress.note_poll(at(8), None, 2);
+        progress.note_poll(at(9), None, 0);
+        assert_eq!(progress.until, at(9));
+        progress.note_poll(at(10), Some(Duration::from_secs(5)), 0);
+        assert_eq!(progress.until, at(15), "nothing came until then");
     }
 }
