@@ -104,7 +104,7 @@ impl Drop for Attempt {
     }
 }
 
-/// A guard that guard an adopted connection.
+/// A guard that closes an adopted connection.
 struct CloseOnDrop(Option<(Handle, crate::ConnectionId)>);
 
 impl Drop for CloseOnDrop {

@@ -1,4 +1,4 @@
-//! Running one future, and the reactor as long as that takes.
+//! Running one future to completion, together with its reactor.
 
 use std::cell::Cell;
 use std::future::Future;
@@ -11,9 +11,10 @@ use super::executor::Executor;
 use crate::reactor::{CallbackKind, Error, Phase, Reactor, Result, SystemEvent};
 use crate::task::run_queue::BlockOnWaker;
 
-/// Runs a future on a reactor of its own, with everything that it spawns, opens and sets; then the reactor stops
-/// gracefully: connections are closed once what waits is sent, and tasks that still run are cancelled. It is the `main` of a program
-/// of tasks. (asyncio: `run`; Twisted: `react`.)
+/// Runs a future, with everything that it spawns, opens and sets, on a new reactor. When the future
+/// ends, the reactor stops gracefully: written data is sent, connections are closed, and tasks that
+/// still run are cancelled. This is the entry point of a program made of tasks. (asyncio: `run`;
+/// Twisted: `react`.)
 ///
 /// ```
 /// let answer = twistor::block_on(async { 6 * 7 })?;
@@ -21,11 +22,12 @@ use crate::task::run_queue::BlockOnWaker;
 /// # Ok::<(), twistor::Error>(())
 /// ```
 ///
-/// # How a program stops
+/// # Stopping
 ///
-/// SIGINT and SIGTERM stop the reactor gracefully; the second one ends the process at once. A future that awaits
-/// [`stopping`](super::stopping()) learns of it, has [`Settings::graceful_stop_timeout`](crate::Settings::graceful_stop_timeout) to end, with its
-/// connections open, and its result is returned as always: a stop is no error of such a program.
+/// SIGINT and SIGTERM stop the reactor gracefully. A second signal ends the process at once. A
+/// future that awaits [`stopping`](super::stopping()) is notified. It then has
+/// [`Settings::graceful_stop_timeout`](crate::Settings::graceful_stop_timeout) to end, with its
+/// connections still open. Its result is returned as usual, without an error.
 ///
 /// ```
 /// use std::time::Duration;
@@ -34,7 +36,9 @@ use crate::task::run_queue::BlockOnWaker;
 ///
 /// fn main() -> Result<(), Box<dyn std::error::Error>> {
 ///     twistor::block_on(async {
-///         let server = start_server("127.0.0.1:0", async |mut reader, _| reader.read_to_end(1024).await.map(drop))?;
+///         let server = start_server("127.0.0.1:0", async |mut reader, _| {
+///             reader.read_to_end(1024).await.map(drop)
+///         })?;
 ///         let (_reader, writer) = open_connection(server.address()).await?;
 /// #       here().call(|reactor| drop(reactor.stop_gracefully()));
 ///         while let Either::Right(()) = select(stopping(), sleep(Duration::from_secs(1))).await {
@@ -46,38 +50,43 @@ use crate::task::run_queue::BlockOnWaker;
 /// }
 /// ```
 ///
-/// A future that does not await it, or does not end in time, is cut off: it is dropped once connections are closed.
+/// A future that does not await `stopping`, or does not end in time, is dropped after connections
+/// are closed.
 ///
 /// # Errors
-/// [`Error::Stopped`] when the future was cut off because the reactor stopped; the rest as [`Reactor::new`] and
-/// [`Reactor::run`].
+/// - [`Error::Stopped`]: the reactor stopped before the future ended.
+/// - The errors of [`Reactor::new`] and [`Reactor::run`].
 pub fn block_on<F: Future>(future: F) -> Result<F::Output> {
     let mut reactor = Reactor::new()?;
     let result = match catch_unwind(AssertUnwindSafe(|| reactor.block_on(future))) {
         Ok(result) => result?,
         Err(panic) => {
-            // While a panic unwinds, nothing of the reactor's could be told of its end.
+            // Drop the reactor before unwinding: during a panic it could not report its end.
             drop(reactor);
             resume_unwind(panic)
         }
     };
     reactor.stop_gracefully();
     match reactor.run() {
-        // It had stopped when the future ended.
+        // The reactor had already stopped when the future ended.
         Ok(()) | Err(Error::ReactorFinished) => Ok(result),
         Err(error) => Err(error),
     }
 }
 
 impl Reactor {
-    /// Runs until the future has ended, or the reactor stops. The reactor goes on afterwards with the next
-    /// [`run`](Reactor::run), [`turn`](Reactor::iterate) or `block_on`. A panic of the future is the caller's. SIGINT and SIGTERM
-    /// stop the reactor, as in `run`; if any task awaits [`stopping`](super::stopping()) then, the future has
-    /// [`Settings::graceful_stop_timeout`](crate::Settings::graceful_stop_timeout) to end. If it does, the rest of the stop is for the next `run`
-    /// or `turn`.
+    /// Runs the reactor until the future has ended or the reactor stops. The reactor can then be
+    /// used further with [`run`](Reactor::run), [`turn`](Reactor::iterate) or `block_on`. A panic
+    /// of the future is propagated to the caller.
+    ///
+    /// SIGINT and SIGTERM stop the reactor, as in `run`. If a task awaits
+    /// [`stopping`](super::stopping()) at that time, the future has
+    /// [`Settings::graceful_stop_timeout`](crate::Settings::graceful_stop_timeout) to end. If it
+    /// ends in time, the next `run` or `turn` completes the stop.
     ///
     /// # Errors
-    /// [`Error::Stopped`] when the reactor stops first; the rest as [`run`](Reactor::run).
+    /// - [`Error::Stopped`]: the reactor stopped before the future ended.
+    /// - The errors of [`run`](Reactor::run).
     pub fn block_on<F: Future>(&mut self, future: F) -> Result<F::Output> {
         let handle = self.handle();
         let executor = Executor::of(&handle);
@@ -85,10 +94,10 @@ impl Reactor {
         let waker = Waker::from(Arc::new(BlockOnWaker(Arc::clone(&ready))));
         let mut future = Some(Box::pin(future));
         let mut ended = None;
-        if executor.rooted.replace(true) {
+        if executor.block_on_running.replace(true) {
             return Err(Error::AlreadyRunning);
         }
-        ready.wake_root();
+        ready.wake_block_on();
         let (grace, granted) = (Rc::new(Cell::new(None)), handle.clone());
         let held = Rc::clone(&grace);
         let trigger =
@@ -101,7 +110,7 @@ impl Reactor {
                 held.set(Some((hold, timer)));
             });
         let ran = self.run_until(|reactor| {
-            if !ready.take_root() {
+            if !ready.take_block_on() {
                 return true;
             }
             if ended.is_some() {
@@ -125,14 +134,15 @@ impl Reactor {
                 }
             }
         });
-        executor.rooted.set(false);
-        // It is gone if it was called.
+        executor.block_on_running.set(false);
+        // The trigger is already gone if it was called.
         let _ = self.remove_system_event_trigger(trigger);
         if let Some((hold, timer)) = grace.take() {
             let _ = timer.cancel(self);
             drop(hold);
         }
-        // Its end can reach the reactor, as its life could; a panic is the caller's.
+        // Destructors in the future may use the reactor, so it is lent here. A panic is propagated
+        // to the caller.
         let gone = handle.lend(self, || catch_unwind(AssertUnwindSafe(|| drop(future.take()))));
         if let (None | Some(Ok(_)), Err(panic)) = (&ended, gone) {
             resume_unwind(panic);

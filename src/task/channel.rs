@@ -1,4 +1,4 @@
-//! A way from tasks and threads to a task.
+//! A bounded channel from tasks and threads to one receiver.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -8,8 +8,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread::{self, Thread};
 
-/// A queue of at most `capacity` values (at least one): any number of senders, in tasks and other threads, and one receiver.
-/// Values come in the order in which they were sent. (asyncio: `Queue`.)
+/// Creates a bounded channel with any number of senders, in tasks and other threads, and one
+/// receiver. It holds at most `capacity` values. Minimum: 1. Values are received in the order in
+/// which they were sent. (asyncio: `Queue`.)
 ///
 /// ```
 /// use twistor::task;
@@ -32,40 +33,40 @@ pub fn channel<T>(capacity: usize) -> (Sender<T>, Receiver<T>) {
     let state = State {
         values: VecDeque::new(),
         capacity: capacity.max(1),
-        receives: true,
+        receiver_alive: true,
         receiver: None,
         senders: 1,
         waiting: VecDeque::new(),
-        tickets: 0,
+        last_ticket: 0,
     };
     let shared = Arc::new(Shared { state: Mutex::new(state) });
     (Sender { shared: Arc::clone(&shared) }, Receiver { shared })
 }
 
-/// The end where values go in. Clone it, send it to other threads.
+/// The sending half of a channel. It can be cloned and sent to other threads.
 pub struct Sender<T> {
     shared: Arc<Shared<T>>,
 }
 
-/// The end where values come out, in a task or another thread.
+/// The receiving half of a channel, for a task or another thread.
 pub struct Receiver<T> {
     shared: Arc<Shared<T>>,
 }
 
-/// Nobody receives any more: the value comes back.
+/// Error: the receiver is gone. Contains the unsent value.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct SendError<T>(pub T);
 
-/// The value was not taken, and comes back.
+/// Error of [`Sender::try_send`]. Contains the unsent value.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum TrySendError<T> {
-    /// There is no room now.
+    /// The channel is full.
     Full(T),
-    /// Nobody receives any more.
+    /// The receiver is gone.
     Closed(T),
 }
 
-/// Nothing is there, and nothing will come: all senders are gone.
+/// Error: the channel is empty and all senders are gone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RecvError;
 
@@ -76,34 +77,35 @@ struct Shared<T> {
 struct State<T> {
     values: VecDeque<T>,
     capacity: usize,
-    receives: bool,
+    receiver_alive: bool,
     receiver: Option<Waker>,
     senders: usize,
-    /// Tasks and threads that wait for room, the longest first.
+    /// Senders that wait for room, sorted by ticket.
     waiting: VecDeque<(u64, Waker)>,
-    tickets: u64,
+    last_ticket: u64,
 }
 
 impl<T> State<T> {
-    /// Where in line a ticket stands: they ascend.
+    /// Position of a ticket in `waiting`. Tickets are ascending.
     fn position(&self, ticket: u64) -> Option<usize> {
         self.waiting.binary_search_by_key(&ticket, |(other, _)| *other).ok()
     }
 }
 
 impl<T> Shared<T> {
-    /// A poisoned lock means that dropping a value panicked; the queue is whole.
+    /// The lock is poisoned if dropping a value panicked. The state is consistent then.
     fn lock(&self) -> MutexGuard<'_, State<T>> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Puts a value in, if it is taken. `before`: those who wait before it; nobody overtakes them.
-    fn put(&self, value: T, overtakes: bool) -> Result<(), TrySendError<T>> {
+    /// Adds a value if there is room. `is_first`: the caller is the first waiting sender. For other
+    /// senders the channel counts as full while senders wait.
+    fn put(&self, value: T, is_first: bool) -> Result<(), TrySendError<T>> {
         let mut state = self.lock();
-        if !state.receives {
+        if !state.receiver_alive {
             return Err(TrySendError::Closed(value));
         }
-        if state.values.len() >= state.capacity || (!overtakes && !state.waiting.is_empty()) {
+        if state.values.len() >= state.capacity || (!is_first && !state.waiting.is_empty()) {
             return Err(TrySendError::Full(value));
         }
         state.values.push_back(value);
@@ -115,26 +117,26 @@ impl<T> Shared<T> {
 }
 
 impl<T> Sender<T> {
-    /// Sends a value, as soon as there is room; those who wait have it in the order in which they came. Dropped before it is
-    /// sent, the value is dropped.
+    /// Sends a value as soon as there is room. Waiting senders are served in the order of their
+    /// arrival. If the future is dropped before the value is sent, the value is dropped.
     ///
     /// # Errors
-    /// [`SendError`] with the value when the receiver is gone.
+    /// [`SendError`], with the value, if the receiver is gone.
     pub async fn send(&self, value: T) -> Result<(), SendError<T>> {
-        let mut place = Place { shared: &self.shared, ticket: None };
+        let mut waiter = Waiter { shared: &self.shared, ticket: None };
         let mut value = Some(value);
         poll_fn(|context| {
-            // Polled again after the end: there is nothing to send.
+            // The value was already sent: the future was polled after completion.
             let Some(unsent) = value.take() else { return Poll::Pending };
-            let sent = self.shared.put(unsent, place.is_first());
+            let sent = self.shared.put(unsent, waiter.is_first());
             match sent {
                 Ok(()) => Poll::Ready(Ok(())),
                 Err(TrySendError::Closed(back)) => Poll::Ready(Err(SendError(back))),
                 Err(TrySendError::Full(back)) => {
                     value = Some(back);
-                    match place.wait(context) {
+                    match waiter.wait(context) {
                         true => Poll::Pending,
-                        // Room came in between.
+                        // Room became available in between: poll again.
                         false => {
                             context.waker().wake_by_ref();
                             Poll::Pending
@@ -146,29 +148,30 @@ impl<T> Sender<T> {
         .await
     }
 
-    /// Sends a value now.
+    /// Sends a value if there is room now.
     ///
     /// # Errors
-    /// [`TrySendError`] with the value.
+    /// [`TrySendError`], with the value, if the channel is full or the receiver is gone.
     pub fn try_send(&self, value: T) -> Result<(), TrySendError<T>> {
         self.shared.put(value, false)
     }
 
-    /// Sends a value from a thread that may wait: never the reactor's own, which would stand still.
+    /// Sends a value and blocks the thread until there is room. Never call it on the reactor's
+    /// thread, because it would block the loop.
     ///
     /// # Errors
-    /// [`SendError`] with the value when the receiver is gone.
+    /// [`SendError`], with the value, if the receiver is gone.
     pub fn send_blocking(&self, value: T) -> Result<(), SendError<T>> {
         park_on(self.send(value))
     }
 
     /// Whether the receiver is gone.
     pub fn is_closed(&self) -> bool {
-        !self.shared.lock().receives
+        !self.shared.lock().receiver_alive
     }
 }
 
-/// Waits on a thread of its own.
+/// Runs a future by parking the current thread.
 fn park_on<F: Future>(future: F) -> F::Output {
     let (mut future, waker) = (pin!(future), Waker::from(Arc::new(Parked(thread::current()))));
     loop {
@@ -179,7 +182,7 @@ fn park_on<F: Future>(future: F) -> F::Output {
     }
 }
 
-/// A thread that waits.
+/// A waker that unparks a thread.
 struct Parked(Thread);
 
 impl Wake for Parked {
@@ -188,19 +191,19 @@ impl Wake for Parked {
     }
 }
 
-/// A place in the line of those who wait for room.
-struct Place<'a, T> {
+/// A sender's place in the queue of waiting senders.
+struct Waiter<'a, T> {
     shared: &'a Shared<T>,
     ticket: Option<u64>,
 }
 
-impl<T> Place<'_, T> {
+impl<T> Waiter<'_, T> {
     fn is_first(&self) -> bool {
         let state = self.shared.lock();
         self.ticket.is_some() && state.waiting.front().map(|(ticket, _)| *ticket) == self.ticket
     }
 
-    /// `false` when there is room by now for the first in line.
+    /// Joins the queue. Returns `false` if this is the first sender and there is room by now.
     fn wait(&mut self, context: &mut Context<'_>) -> bool {
         let mut waker = context.waker().clone();
         let mut state = self.shared.lock();
@@ -208,8 +211,8 @@ impl<T> Place<'_, T> {
         match known.and_then(|position| state.waiting.get_mut(position)) {
             Some((_, before)) => std::mem::swap(before, &mut waker),
             None => {
-                state.tickets += 1;
-                let ticket = state.tickets;
+                state.last_ticket += 1;
+                let ticket = state.last_ticket;
                 self.ticket = Some(ticket);
                 state.waiting.push_back((ticket, waker.clone()));
             }
@@ -217,30 +220,31 @@ impl<T> Place<'_, T> {
         let first = state.waiting.front().map(|(ticket, _)| *ticket) == self.ticket;
         let waits = !(first && state.values.len() < state.capacity);
         drop(state);
-        // The one before goes now, and what it owns may come back here.
+        // Drop the previous waker without the lock: its destructor may use this channel.
         drop(waker);
         waits
     }
 }
 
-/// Leaves the line, and lets the next one look.
-impl<T> Drop for Place<'_, T> {
+/// Leaves the queue and wakes the next sender if there is room.
+impl<T> Drop for Waiter<'_, T> {
     fn drop(&mut self) {
         let Some(own) = self.ticket else { return };
         let mut state = self.shared.lock();
-        let left = state.position(own).and_then(|position| state.waiting.remove(position));
+        let removed = state.position(own).and_then(|position| state.waiting.remove(position));
         let next = match state.values.len() < state.capacity {
             true => state.waiting.front().map(|(_, waker)| waker.clone()),
             false => None,
         };
         drop(state);
-        drop(left);
+        drop(removed);
         wake(next);
     }
 }
 
 impl<T> Receiver<T> {
-    /// The next value; `None` when all senders are gone. Dropped before it comes, nothing is lost.
+    /// Receives the next value. Returns `None` when the channel is empty and all senders are gone.
+    /// Dropping the future loses no value.
     pub async fn recv(&mut self) -> Option<T> {
         poll_fn(|context| match self.try_recv() {
             Ok(Some(value)) => Poll::Ready(Some(value)),
@@ -248,13 +252,13 @@ impl<T> Receiver<T> {
             Ok(None) => {
                 let mut waker = Some(context.waker().clone());
                 let mut state = self.shared.lock();
-                // Looked at again under the lock: one may have come in between.
+                // Check again under the lock: a value may have arrived in between.
                 let waits = state.values.is_empty() && state.senders > 0;
                 if waits {
                     std::mem::swap(&mut state.receiver, &mut waker);
                 }
                 drop(state);
-                // The one before goes now, and what it owns may come back here.
+                // Drop the previous waker without the lock: its destructor may use this channel.
                 drop(waker);
                 if !waits {
                     context.waker().wake_by_ref();
@@ -265,15 +269,16 @@ impl<T> Receiver<T> {
         .await
     }
 
-    /// The next value, for a thread that may wait: never the reactor's own, which would stand still.
+    /// Receives the next value and blocks the thread until there is one. Never call it on the
+    /// reactor's thread, because it would block the loop.
     pub fn recv_blocking(&mut self) -> Option<T> {
         park_on(self.recv())
     }
 
-    /// The next value, if it is there.
+    /// Receives the next value if there is one. `None`: the channel is empty.
     ///
     /// # Errors
-    /// [`RecvError`] when none will come.
+    /// [`RecvError`] if the channel is empty and all senders are gone.
     pub fn try_recv(&self) -> Result<Option<T>, RecvError> {
         let mut state = self.shared.lock();
         match state.values.pop_front() {
@@ -288,12 +293,12 @@ impl<T> Receiver<T> {
         }
     }
 
-    /// How many values wait.
+    /// Number of queued values.
     pub fn len(&self) -> usize {
         self.shared.lock().values.len()
     }
 
-    /// Whether none waits.
+    /// Whether the channel is empty.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
@@ -321,7 +326,7 @@ impl<T> Drop for Sender<T> {
 impl<T> Drop for Receiver<T> {
     fn drop(&mut self) {
         let mut state = self.shared.lock();
-        state.receives = false;
+        state.receiver_alive = false;
         let values = std::mem::take(&mut state.values);
         let waiting = std::mem::take(&mut state.waiting);
         drop(state);
@@ -346,7 +351,7 @@ impl<T> fmt::Debug for SendError<T> {
 
 impl<T> fmt::Display for SendError<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("nobody receives any more")
+        f.write_str("the receiver is gone")
     }
 }
 
@@ -364,8 +369,8 @@ impl<T> fmt::Debug for TrySendError<T> {
 impl<T> fmt::Display for TrySendError<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            TrySendError::Full(_) => "there is no room now",
-            TrySendError::Closed(_) => "nobody receives any more",
+            TrySendError::Full(_) => "the channel is full",
+            TrySendError::Closed(_) => "the receiver is gone",
         })
     }
 }
@@ -374,7 +379,7 @@ impl<T> std::error::Error for TrySendError<T> {}
 
 impl fmt::Display for RecvError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("nobody sends any more")
+        f.write_str("all senders are gone")
     }
 }
 

@@ -1,4 +1,4 @@
-//! The tasks of one reactor, and who is polled next.
+//! The executor: the tasks of one reactor, and the order in which they are polled.
 
 use std::any::Any;
 use std::cell::{Cell, RefCell};
@@ -16,18 +16,18 @@ use super::{TaskId, TaskInfo};
 use crate::reactor::{CallbackKind, Handle, Pass, Reactor, TurnHook};
 use crate::task::run_queue::{RunQueue, TaskWaker};
 
-/// Lives in its reactor, as long as that does.
+/// The executor of one reactor. It lives as long as the reactor.
 pub(super) struct Executor {
     slots: RefCell<Slab<Slot>>,
     pub(super) ready: Arc<RunQueue>,
-    /// Those whose turn it is.
+    /// Tasks to poll in this pass.
     batch: RefCell<VecDeque<Arc<TaskWaker>>>,
-    /// Those who were woken while tasks were polled early in a turn: they come in the next one.
-    later: RefCell<VecDeque<Arc<TaskWaker>>>,
+    /// Tasks woken during the early pass of a turn. They are polled in the next turn.
+    next_turn: RefCell<VecDeque<Arc<TaskWaker>>>,
     spawned: Cell<u64>,
     finished: Cell<bool>,
-    /// A `block_on` is under way.
-    pub(super) rooted: Cell<bool>,
+    /// Whether a `block_on` is running.
+    pub(super) block_on_running: Cell<bool>,
 }
 
 struct Slot {
@@ -38,24 +38,24 @@ struct Slot {
 }
 
 impl Executor {
-    /// That of a reactor.
+    /// The executor of a reactor, created on first use.
     pub(super) fn of(handle: &Handle) -> Rc<Executor> {
         let resident: Rc<dyn Any> = handle.resident(|waker| {
             Rc::new(Executor {
                 slots: RefCell::default(),
                 ready: RunQueue::new(waker),
                 batch: RefCell::default(),
-                later: RefCell::default(),
+                next_turn: RefCell::default(),
                 spawned: Cell::new(0),
                 finished: Cell::new(handle.finished()),
-                rooted: Cell::new(false),
+                block_on_running: Cell::new(false),
             })
         });
-        // Nothing else is ever put there.
+        // The resident slot holds nothing but an `Executor`.
         resident.downcast().unwrap_or_else(|_| unreachable!())
     }
 
-    /// Takes a task in. `None` when the reactor has finished: it is nobody's then.
+    /// Adds a task. Returns `None` if the reactor has finished.
     pub(super) fn insert(
         &self,
         job: Rc<dyn Job>,
@@ -68,8 +68,8 @@ impl Executor {
         let id = TaskId(self.spawned.get());
         let mut slots = self.slots.borrow_mut();
         let entry = slots.vacant_entry();
-        let ticket = self.ready.enter(entry.key());
-        job.admitted(Waker::from(Arc::clone(&ticket)));
+        let ticket = self.ready.new_ticket(entry.key());
+        job.set_waker(Waker::from(Arc::clone(&ticket)));
         entry.insert(Slot { id, job, ticket: Arc::clone(&ticket), place });
         Some(ticket)
     }
@@ -79,7 +79,7 @@ impl Executor {
         self.slots.borrow().iter().map(|(_, slot)| info(slot)).collect()
     }
 
-    /// Of all tasks, the youngest first.
+    /// The tickets of all tasks, newest task first.
     fn tickets(&self) -> Vec<Arc<TaskWaker>> {
         let slots = self.slots.borrow();
         let mut slots: Vec<&Slot> = slots.iter().map(|(_, slot)| slot).collect();
@@ -87,18 +87,18 @@ impl Executor {
         slots.into_iter().map(|slot| Arc::clone(&slot.ticket)).collect()
     }
 
-    /// Polls the task of a ticket, if it is still there.
+    /// Polls the task of a ticket, unless the task has ended.
     fn poll(&self, handle: &Handle, ticket: Arc<TaskWaker>) {
         let job = match self.slots.borrow().get(ticket.index) {
             Some(slot) if Arc::ptr_eq(&slot.ticket, &ticket) => Rc::clone(&slot.job),
             _ => return,
         };
-        ticket.accept();
+        ticket.clear_woken();
         let polled = catch_panic(handle, CallbackKind::Task, || job.poll());
-        // What is left of it goes in `end`, where a panic is caught.
+        // Drop this reference first, so that `end` drops the task where panics are caught.
         drop(job);
         let outcome = match polled {
-            Ok(Polled::Waits) => return,
+            Ok(Polled::Pending) => return,
             Ok(Polled::Ended) => Outcome::Done,
             Ok(Polled::Cancelled) => Outcome::Cancelled,
             Err(message) => Outcome::Panicked(message),
@@ -106,21 +106,21 @@ impl Executor {
         self.end(handle, &ticket, outcome);
     }
 
-    /// Frees the task's place, and tells whoever waits for it.
+    /// Frees the task's slot and wakes the tasks that await it.
     fn end(&self, handle: &Handle, ticket: &TaskWaker, outcome: Outcome) {
         let Some(slot) = self.slots.borrow_mut().try_remove(ticket.index) else { return };
-        // What its end drops, and wakes, is the user's.
+        // Destructors and wakers are user code.
         let _ = catch_panic(handle, CallbackKind::Drop, move || slot.job.end(outcome));
     }
 }
 
 impl TurnHook for Executor {
     fn has_work(&self) -> bool {
-        self.ready.has_work() || !self.later.borrow().is_empty()
+        self.ready.has_work() || !self.next_turn.borrow().is_empty()
     }
 
-    fn set_awake(&self, attended: bool) {
-        self.ready.set_awake(attended);
+    fn set_awake(&self, awake: bool) {
+        self.ready.set_awake(awake);
     }
 
     fn inventory(&self) -> Vec<String> {
@@ -131,11 +131,11 @@ impl TurnHook for Executor {
         self.slots.borrow().len()
     }
 
-    /// Polls those that were woken so far; who is woken by that waits for the next turn.
-    fn run(&self, reactor: &mut Reactor, share: Pass) {
-        if !self.rooted.get() {
-            // Woken too late.
-            self.ready.take_root();
+    /// Polls the tasks woken so far. Tasks woken meanwhile are polled in the next turn.
+    fn run(&self, reactor: &mut Reactor, pass: Pass) {
+        if !self.block_on_running.get() {
+            // A wake-up of a `block_on` that has ended is discarded.
+            self.ready.take_block_on();
         }
         let mut batch = self.batch.take();
         self.ready.take(&mut batch);
@@ -146,12 +146,12 @@ impl TurnHook for Executor {
                 self.poll(&handle, ticket);
             }
         });
-        match share {
+        match pass {
             Pass::Early => {
                 self.ready.take(&mut batch);
-                self.later.borrow_mut().append(&mut batch);
+                self.next_turn.borrow_mut().append(&mut batch);
             }
-            Pass::Last => self.ready.put_first(&mut self.later.borrow_mut()),
+            Pass::Last => self.ready.put_first(&mut self.next_turn.borrow_mut()),
         }
         *self.batch.borrow_mut() = batch;
     }
@@ -160,28 +160,28 @@ impl TurnHook for Executor {
         self.finished.set(true);
         let handle = reactor.handle();
         handle.lend(reactor, || {
-            // Whoever was spawned by another goes before it.
+            // Cancel newest first, so that a task is dropped before the task that spawned it.
             for ticket in self.tickets() {
                 self.end(&handle, &ticket, Outcome::Cancelled);
             }
         });
-        self.later.take();
+        self.next_turn.take();
         self.ready.close();
     }
 
     fn kill(&self) {
         self.finished.set(true);
         let slots = self.slots.take();
-        // Destructors are called, but reach no reactor.
+        // Destructors run, but have no access to a reactor.
         for (_, slot) in slots {
             let _ = catch_unwind(AssertUnwindSafe(move || slot.job.end(Outcome::Cancelled)));
         }
-        self.later.take();
+        self.next_turn.take();
         self.ready.close();
     }
 }
 
-/// First in, first out, unless chance is to decide.
+/// Takes the next task: first in, first out, or at random if tasks are shuffled.
 fn next(handle: &Handle, shuffled: bool, batch: &mut VecDeque<Arc<TaskWaker>>) -> Option<Arc<TaskWaker>> {
     if shuffled && batch.len() > 1 {
         let chosen = handle.with_reactor(|reactor| reactor.choose(batch.len())).unwrap_or(0);
@@ -190,9 +190,9 @@ fn next(handle: &Handle, shuffled: bool, batch: &mut VecDeque<Arc<TaskWaker>>) -
     batch.pop_front()
 }
 
-/// Runs a part of a task: a panic ends here, and how long it took is noted.
+/// Runs a part of a task, catches its panic, and measures its duration.
 fn catch_panic<R>(handle: &Handle, place: CallbackKind, run: impl FnOnce() -> R) -> Result<R, String> {
-    // Between the two the reactor is the task's.
+    // The reactor is released while `run` executes, because the task may use it.
     let _ = handle.try_with(|reactor| reactor.begin_call(place));
     let result = catch_unwind(AssertUnwindSafe(run));
     let ended = handle.with_reactor(|reactor| reactor.end_call(place, result));

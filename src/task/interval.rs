@@ -1,13 +1,13 @@
-//! Ticks.
+//! Periodic ticks for tasks.
 
 use std::time::Duration;
 
 use super::{here, sleep_until};
 use crate::reactor::Instant;
 
-/// Ticks a `period` apart, the first at once. It keeps its phase: the ticks come at whole periods after the first call of
-/// [`tick`](Interval::tick), however long is done in between; what is missed is skipped, and counted. A period below a
-/// millisecond counts as one.
+/// Creates an interval that ticks every `period`. The first tick completes at once. Ticks keep
+/// their phase: they come at whole multiples of the period after the first call of
+/// [`tick`](Interval::tick). Missed ticks are skipped and counted. Minimum period: 1 ms.
 ///
 /// ```
 /// # use std::time::Duration;
@@ -25,35 +25,35 @@ pub fn interval(period: Duration) -> Interval {
     Interval { period: period.max(Duration::from_millis(1)), began: None, next: 0 }
 }
 
-/// See [`interval`].
+/// A periodic timer, created by [`interval`].
 #[derive(Debug)]
 pub struct Interval {
     period: Duration,
     began: Option<Instant>,
-    /// The number of the tick that is waited for.
+    /// The number of the next tick.
     next: u64,
 }
 
-/// One of them.
+/// One tick of an [`Interval`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Tick {
-    /// How many periods after the first.
+    /// Number of periods since the first tick.
     pub count: u64,
-    /// How many were skipped since the one before.
+    /// Number of ticks skipped since the previous one.
     pub skipped: u64,
 }
 
 impl Interval {
-    /// Waits for the next tick. Dropped before it comes, it is as if it had not been asked.
+    /// Waits for the next tick. Dropping the future skips no tick.
     ///
     /// # Panics
-    /// Outside of a task, where there is no clock.
+    /// Outside of a task, because there is no clock.
     pub async fn tick(&mut self) -> Tick {
         let now = || here().with_reactor(|reactor| reactor.now()).unwrap_or_default();
         let began = *self.began.get_or_insert_with(now);
         let period = self.period.as_nanos();
         let passed = (now() - began).as_nanos() / period;
-        // 500 years of nanoseconds fit.
+        // 500 years fit into 64 bits of nanoseconds.
         let passed = u64::try_from(passed).unwrap_or(u64::MAX);
         let number = self.next.max(passed);
         if number > passed {

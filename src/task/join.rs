@@ -1,4 +1,4 @@
-//! Several futures at once, in one task.
+//! Waiting for several futures in one task.
 
 use std::collections::VecDeque;
 use std::future::Future;
@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
 
-/// Both results. (asyncio: `gather`.)
+/// Runs two futures concurrently and returns both results. (asyncio: `gather`.)
 ///
 /// ```
 /// use twistor::task::{join, yield_now};
@@ -16,17 +16,17 @@ use std::task::{Context, Poll, Wake, Waker};
 /// assert_eq!(both, (1, "two"));
 /// # Ok::<(), twistor::Error>(())
 /// ```
-pub async fn join<A: Future, B: Future>(one: A, other: B) -> (A::Output, B::Output) {
-    let (mut one, mut other) = (pin!(one), pin!(other));
+pub async fn join<A: Future, B: Future>(left: A, right: B) -> (A::Output, B::Output) {
+    let (mut left, mut right) = (pin!(left), pin!(right));
     let (mut first, mut second) = (None, None);
     std::future::poll_fn(|context| {
         if first.is_none()
-            && let Poll::Ready(result) = one.as_mut().poll(context)
+            && let Poll::Ready(result) = left.as_mut().poll(context)
         {
             first = Some(result);
         }
         if second.is_none()
-            && let Poll::Ready(result) = other.as_mut().poll(context)
+            && let Poll::Ready(result) = right.as_mut().poll(context)
         {
             second = Some(result);
         }
@@ -41,7 +41,8 @@ pub async fn join<A: Future, B: Future>(one: A, other: B) -> (A::Output, B::Outp
     .await
 }
 
-/// The first of two results; the other future is dropped. If both are there, it is the one that was given first.
+/// Runs two futures concurrently, returns the first result, and drops the other future. If both are
+/// ready, the result of the first argument is returned.
 ///
 /// ```
 /// use std::time::Duration;
@@ -51,27 +52,28 @@ pub async fn join<A: Future, B: Future>(one: A, other: B) -> (A::Output, B::Outp
 /// assert_eq!(first, Either::Left("at once"));
 /// # Ok::<(), twistor::Error>(())
 /// ```
-pub async fn select<A: Future, B: Future>(one: A, other: B) -> Either<A::Output, B::Output> {
-    let (mut one, mut other) = (pin!(one), pin!(other));
+pub async fn select<A: Future, B: Future>(left: A, right: B) -> Either<A::Output, B::Output> {
+    let (mut left, mut right) = (pin!(left), pin!(right));
     std::future::poll_fn(|context| {
-        if let Poll::Ready(result) = one.as_mut().poll(context) {
+        if let Poll::Ready(result) = left.as_mut().poll(context) {
             return Poll::Ready(Either::Left(result));
         }
-        other.as_mut().poll(context).map(Either::Right)
+        right.as_mut().poll(context).map(Either::Right)
     })
     .await
 }
 
-/// Which of two came first.
+/// The result of [`select`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Either<A, B> {
-    /// The one that was given first.
+    /// The first future completed first.
     Left(A),
-    /// The other.
+    /// The second future completed first.
     Right(B),
 }
 
-/// All results, in the order of the futures, of which each is polled when it is woken and not else. (asyncio: `gather`.)
+/// Runs many futures concurrently and returns all results in their order. Each future is polled
+/// only when it was woken. (asyncio: `gather`.)
 ///
 /// ```
 /// use twistor::task::join_all;
@@ -81,35 +83,37 @@ pub enum Either<A, B> {
 /// # Ok::<(), twistor::Error>(())
 /// ```
 pub async fn join_all<F: Future>(futures: impl IntoIterator<Item = F>) -> Vec<F::Output> {
-    let mut crowd = FutureSet::new(futures);
-    let mut results: Vec<Option<F::Output>> = crowd.members.iter().map(|_| None).collect();
-    let mut missing = results.len();
-    while missing > 0 {
-        let (index, result) = std::future::poll_fn(|context| crowd.poll_next(context)).await;
+    let mut set = FutureSet::new(futures);
+    let mut results: Vec<Option<F::Output>> = set.members.iter().map(|_| None).collect();
+    let mut pending = results.len();
+    while pending > 0 {
+        let (index, result) = std::future::poll_fn(|context| set.poll_next(context)).await;
         if let Some(place) = results.get_mut(index) {
             *place = Some(result);
-            missing -= 1;
+            pending -= 1;
         }
     }
-    // None is missing.
+    // All results are there.
     results.into_iter().flatten().collect()
 }
 
-/// The first of many results, and the place of its future; the others are dropped. Of none, it never comes.
+/// Runs many futures concurrently, returns the first result and the index of its future, and drops
+/// the others. With no futures it never completes.
 ///
 /// ```
 /// use twistor::task::select_all;
 ///
-/// let (index, result) = twistor::block_on(select_all([std::future::ready("a"), std::future::ready("b")]))?;
+/// let futures = [std::future::ready("a"), std::future::ready("b")];
+/// let (index, result) = twistor::block_on(select_all(futures))?;
 /// assert_eq!((index, result), (0, "a"));
 /// # Ok::<(), twistor::Error>(())
 /// ```
 pub async fn select_all<F: Future>(futures: impl IntoIterator<Item = F>) -> (usize, F::Output) {
-    let mut crowd = FutureSet::new(futures);
-    std::future::poll_fn(|context| crowd.poll_next(context)).await
+    let mut set = FutureSet::new(futures);
+    std::future::poll_fn(|context| set.poll_next(context)).await
 }
 
-/// Many futures, and which of them were woken.
+/// A set of futures that records which of them were woken.
 struct FutureSet<F> {
     members: Vec<Option<FutureSlot<F>>>,
     woken: Arc<WokenSet>,
@@ -117,20 +121,20 @@ struct FutureSet<F> {
 
 struct FutureSlot<F> {
     future: Pin<Box<F>>,
-    bell: Arc<SlotWaker>,
+    slot_waker: Arc<SlotWaker>,
     waker: Waker,
 }
 
-/// Those that were woken, in order, and who waits for that.
+/// The woken members in order, and the waker of the task that polls the set.
 #[derive(Default)]
 struct WokenSet {
     state: Mutex<(VecDeque<usize>, Option<Waker>)>,
 }
 
-/// Puts its member among the woken, once.
+/// The waker of one member. It adds the member to the woken set at most once.
 struct SlotWaker {
     index: usize,
-    rung: AtomicBool,
+    queued: AtomicBool,
     woken: Arc<WokenSet>,
 }
 
@@ -138,23 +142,29 @@ impl<F: Future> FutureSet<F> {
     fn new(futures: impl IntoIterator<Item = F>) -> FutureSet<F> {
         let woken = Arc::new(WokenSet::default());
         let member = |(index, future)| {
-            // Each is polled at first.
-            let bell = Arc::new(SlotWaker { index, rung: AtomicBool::new(true), woken: Arc::clone(&woken) });
-            Some(FutureSlot { future: Box::pin(future), waker: Waker::from(Arc::clone(&bell)), bell })
+            // Every future is polled once at the start.
+            let slot_waker =
+                Arc::new(SlotWaker { index, queued: AtomicBool::new(true), woken: Arc::clone(&woken) });
+            Some(FutureSlot {
+                future: Box::pin(future),
+                waker: Waker::from(Arc::clone(&slot_waker)),
+                slot_waker,
+            })
         };
         let members: Vec<_> = futures.into_iter().enumerate().map(member).collect();
         woken.lock().0.extend(0..members.len());
         FutureSet { members, woken }
     }
 
-    /// Polls those that were woken so far. Who is woken by that waits until this is polled again: the loop has its turn first.
+    /// Polls the members woken so far. Members woken meanwhile are polled in the next call, so that
+    /// the loop gets a turn in between.
     fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<(usize, F::Output)> {
         let share = self.woken.lock().0.len();
         for _ in 0..share {
             let Some(index) = self.woken.lock().0.pop_front() else { break };
             let Some(place) = self.members.get_mut(index) else { continue };
             let Some(member) = place else { continue };
-            member.bell.rung.store(false, Ordering::SeqCst);
+            member.slot_waker.queued.store(false, Ordering::SeqCst);
             if let Poll::Ready(result) = member.future.as_mut().poll(&mut Context::from_waker(&member.waker))
             {
                 *place = None;
@@ -177,7 +187,7 @@ impl<F: Future> FutureSet<F> {
 }
 
 impl WokenSet {
-    /// A poisoned lock means that a push panicked for want of memory; the queue is whole.
+    /// The lock is poisoned if a push ran out of memory. The queue is consistent then.
     fn lock(&self) -> MutexGuard<'_, (VecDeque<usize>, Option<Waker>)> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -189,7 +199,7 @@ impl Wake for SlotWaker {
     }
 
     fn wake_by_ref(self: &Arc<SlotWaker>) {
-        if self.rung.swap(true, Ordering::SeqCst) {
+        if self.queued.swap(true, Ordering::SeqCst) {
             return;
         }
         let waiting = {

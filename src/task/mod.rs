@@ -1,8 +1,10 @@
-//! Tasks: `async` code on the reactor's own thread, beside callbacks.
+//! Tasks: `async` code on the reactor's thread, next to callbacks.
 //!
-//! A task is a future that the loop polls when it was woken: in the turn of what woke it, after the callbacks, before what
-//! was written leaves. While much comes in, tasks look at it between callbacks as well, before it has left the processor's cache. There is no other runtime and no other thread. What tasks wait for are the reactor's own timers,
-//! connections and jobs, so that they live in the simulated network as well, in virtual time.
+//! A task is a future that the loop polls after it was woken. This happens in the same turn, after
+//! the callbacks and before written data is flushed. Under load, tasks are also polled between
+//! callbacks, while received data is still in the CPU cache. There is no other runtime and no other
+//! thread. Tasks wait for the reactor's own timers, connections and jobs, so they also run in the
+//! simulated network, in virtual time.
 //!
 //! ```
 //! use std::time::Duration;
@@ -26,20 +28,24 @@
 //! # Ok::<(), twistor::Error>(())
 //! ```
 //!
-//! # How a task reaches the reactor
+//! # Reactor access
 //!
-//! By [`Handle`]: [`here`] has the one of the task that is polled, and [`Handle::with_reactor`] the reactor itself, for as long as a
-//! closure runs. Nothing of it is borrowed over an `await`:
+//! Tasks use the reactor through a [`Handle`]. [`here`] returns the handle of the current task, and
+//! [`Handle::with_reactor`] lends the reactor to a closure. It cannot be borrowed across an
+//! `await`:
 //!
 //! ```
 //! # struct Echo;
 //! # impl twistor::Protocol for Echo {
-//! #     fn data_received(&mut self, transport: &mut twistor::Transport<'_>, data: &[u8]) { transport.write(data); }
+//! #     fn data_received(&mut self, transport: &mut twistor::Transport<'_>, data: &[u8]) {
+//! #         transport.write(data);
+//! #     }
 //! # }
 //! use twistor::task;
 //!
 //! let address = twistor::block_on(async {
-//!     let listener = task::here().with_reactor(|reactor| reactor.listen_tcp("127.0.0.1:0", || Echo))??;
+//!     let listen = |reactor: &mut twistor::Reactor| reactor.listen_tcp("127.0.0.1:0", || Echo);
+//!     let listener = task::here().with_reactor(listen)??;
 //!     task::yield_now().await;
 //!     Ok::<_, twistor::Error>(listener.address().clone())
 //! })??;
@@ -47,19 +53,24 @@
 //! # Ok::<(), twistor::Error>(())
 //! ```
 //!
-//! # What ends a task
+//! # End of a task
 //!
-//! Its own end; [`Task::cancel`], or the [`Task`] being dropped: its future is dropped where it waits, and what it owns with it; a
-//! panic, which ends that task alone, is logged, and is told to whoever awaits it; and the reactor's end, which [`stopping`] tells of
-//! in time.
+//! - The future completes.
+//! - [`Task::cancel`] is called or the [`Task`] is dropped: the future is dropped at its current
+//!   `await`, with everything that it owns.
+//! - The future panics. Only this task ends. The panic is logged and reported to the task that
+//!   awaits it.
+//! - The reactor finishes. [`stopping`] notifies tasks in time.
 //!
 //! # Order
 //!
-//! Tasks are polled in the order in which they were woken; who is woken while tasks are polled comes in the next turn, so that
-//! the network has its share whatever they do. In a simulation that [shuffles tasks](crate::sim::Network::shuffle_tasks), the seed decides who of
-//! those that are ready comes first: a program that depends on the order shows it.
+//! Tasks are polled in the order in which they were woken. A task that is woken while tasks are
+//! polled runs in the next turn, so that I/O is not starved. A simulation that [shuffles
+//! tasks](crate::sim::Network::shuffle_tasks) polls ready tasks in an order chosen by the seed,
+//! which exposes programs that depend on the order.
 //!
-//! Futures of other crates run here if they need no other runtime: those of `futures`, channels, locks.
+//! Futures of other crates work here if they need no other runtime, for example the combinators,
+//! channels and locks of `futures`.
 
 mod block_on;
 mod channel;
@@ -93,7 +104,7 @@ pub use self::yield_now::yield_now;
 use self::executor::Executor;
 use crate::reactor::{Handle, Reactor};
 
-/// A task by number. A reactor never gives one twice.
+/// The id of a task. A reactor never reuses it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct TaskId(u64);
 
@@ -103,19 +114,19 @@ impl fmt::Display for TaskId {
     }
 }
 
-/// What can be seen of a task from outside.
+/// Information about a task.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct TaskInfo {
-    /// Which it is.
+    /// The id of the task.
     pub id: TaskId,
-    /// What it was [named](Task::named).
+    /// The name given by [`Task::named`].
     pub name: Option<Rc<str>>,
-    /// Where it was spawned.
+    /// The source location where the task was spawned.
     pub location: &'static Location<'static>,
 }
 
-/// Its name, or else its number, and its place.
+/// Prints the name, or the id if there is none, and the location.
 impl fmt::Display for TaskInfo {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.name {
@@ -125,29 +136,31 @@ impl fmt::Display for TaskInfo {
     }
 }
 
-/// Begins a task beside the one that is polled. It is polled first in the next turn. (asyncio: `create_task`.)
+/// Spawns a task on the current task's reactor. It is first polled in the next turn. (asyncio:
+/// `create_task`.)
 ///
 /// # Panics
-/// Outside of a task, where there is no reactor: use [`Reactor::spawn`].
+/// Outside of a task, because there is no reactor. Use [`Reactor::spawn`] there.
 #[track_caller]
 pub fn spawn<F: Future + 'static>(future: F) -> Task<F::Output> {
     here().spawn(future)
 }
 
-/// The reactor of the task that is polled.
+/// A handle to the reactor of the current task.
 ///
 /// # Panics
-/// Outside of a task; [`Handle::current`] says `None` then.
+/// Outside of a task. [`Handle::current`] returns `None` there.
 #[track_caller]
 pub fn here() -> Handle {
     match Handle::current() {
         Some(handle) => handle,
-        None => panic!("there is no reactor here: this is not inside a task"),
+        None => panic!("no reactor here: not inside a task"),
     }
 }
 
 impl Reactor {
-    /// Begins a task: the future is polled in this turn or the next, never inside this call. (Twisted: `ensureDeferred`.)
+    /// Spawns a task. It is first polled in this turn or the next, never inside this call.
+    /// (Twisted: `ensureDeferred`.)
     ///
     /// ```
     /// use std::time::Duration;
@@ -174,7 +187,7 @@ impl Reactor {
 }
 
 impl Handle {
-    /// As [`Reactor::spawn`]. When the reactor has finished the task is cancelled at once.
+    /// Same as [`Reactor::spawn`]. If the reactor has finished, the task is cancelled at once.
     #[track_caller]
     pub fn spawn<F: Future + 'static>(&self, future: F) -> Task<F::Output> {
         Task::begin(self, future, Location::caller())

@@ -1,4 +1,4 @@
-//! Which tasks want to be polled: the one thing of theirs that other threads may touch.
+//! The queue of woken tasks, which is the part of the executor that other threads access.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -6,24 +6,26 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::net::Wake;
 
-/// The tasks of one reactor that were woken, first in, first out.
+/// The woken tasks of one reactor, first in, first out.
 pub(in crate::task) struct RunQueue {
-    /// Gone with the reactor: a ticket in it holds this one, and so both would stay for ever.
+    /// Set to `None` when the reactor finishes. Tickets in the queue own the `RunQueue`, so a queue
+    /// that is never cleared would leak.
     queue: Mutex<Option<VecDeque<Arc<TaskWaker>>>>,
-    /// How many wait: asked for in every turn, without the lock.
+    /// Number of queued tasks, read in every turn without the lock.
     waiting: AtomicUsize,
-    /// The future of `block_on` was woken.
-    root: AtomicBool,
-    /// The loop looks here before it waits again; else it has to be woken.
-    attended: AtomicBool,
-    /// None for tasks of a reactor that has finished.
+    /// Whether the future of `block_on` was woken.
+    block_on_woken: AtomicBool,
+    /// Whether the loop is awake and will check the queue before it polls again. If not, it must be
+    /// woken.
+    awake: AtomicBool,
+    /// `None` for a reactor that has finished.
     waker: Option<Arc<dyn Wake>>,
 }
 
-/// What a task is woken by. It is in the queue once, however often it is woken.
+/// The waker of a task. The task is queued at most once, however often it is woken.
 pub(in crate::task) struct TaskWaker {
     ready: Arc<RunQueue>,
-    /// Where the task stands.
+    /// Index of the task in the executor's slab.
     pub(in crate::task) index: usize,
     woken: AtomicBool,
 }
@@ -33,14 +35,14 @@ impl RunQueue {
         Arc::new(RunQueue {
             queue: Mutex::new(Some(VecDeque::new())),
             waiting: AtomicUsize::new(0),
-            root: AtomicBool::new(false),
-            attended: AtomicBool::new(false),
+            block_on_woken: AtomicBool::new(false),
+            awake: AtomicBool::new(false),
             waker,
         })
     }
 
-    /// A ticket that stands in the queue already: a new task is polled.
-    pub(in crate::task) fn enter(self: &Arc<RunQueue>, index: usize) -> Arc<TaskWaker> {
+    /// Creates the ticket of a new task and queues it, so that the task is polled.
+    pub(in crate::task) fn new_ticket(self: &Arc<RunQueue>, index: usize) -> Arc<TaskWaker> {
         let ticket = Arc::new(TaskWaker { ready: Arc::clone(self), index, woken: AtomicBool::new(true) });
         self.push(Arc::clone(&ticket));
         ticket
@@ -55,25 +57,26 @@ impl RunQueue {
         self.wake_loop();
     }
 
-    /// After the work was left: the loop says that it does not look, and then looks once more.
+    /// Wakes the loop if it is not awake. Call it after queueing: the loop clears the flag first
+    /// and then checks the queue once more.
     fn wake_loop(&self) {
-        if !self.attended.load(Ordering::SeqCst)
-            && !self.attended.swap(true, Ordering::SeqCst)
+        if !self.awake.load(Ordering::SeqCst)
+            && !self.awake.swap(true, Ordering::SeqCst)
             && let Some(waker) = &self.waker
         {
             waker.wake();
         }
     }
 
-    pub(in crate::task) fn set_awake(&self, attended: bool) {
-        self.attended.store(attended, Ordering::SeqCst);
+    pub(in crate::task) fn set_awake(&self, awake: bool) {
+        self.awake.store(awake, Ordering::SeqCst);
     }
 
     pub(in crate::task) fn has_work(&self) -> bool {
-        self.waiting.load(Ordering::SeqCst) > 0 || self.root.load(Ordering::SeqCst)
+        self.waiting.load(Ordering::SeqCst) > 0 || self.block_on_woken.load(Ordering::SeqCst)
     }
 
-    /// Has these before all that wait.
+    /// Puts these tickets in front of the queued ones.
     pub(in crate::task) fn put_first(&self, tickets: &mut VecDeque<Arc<TaskWaker>>) {
         if !tickets.is_empty()
             && let Some(queue) = self.lock().as_mut()
@@ -84,7 +87,7 @@ impl RunQueue {
         }
     }
 
-    /// Moves all that wait to `batch`, which is empty.
+    /// Moves all queued tickets to `batch`, which must be empty.
     pub(in crate::task) fn take(&self, batch: &mut VecDeque<Arc<TaskWaker>>) {
         if self.waiting.load(Ordering::SeqCst) > 0 {
             let mut lock = self.lock();
@@ -94,33 +97,33 @@ impl RunQueue {
         }
     }
 
-    /// Nobody is polled any more.
+    /// Discards the queue. No task is polled any more.
     pub(in crate::task) fn close(&self) {
         let left = self.lock().take();
         self.waiting.store(0, Ordering::SeqCst);
         drop(left);
     }
 
-    pub(in crate::task) fn wake_root(&self) {
-        if !self.root.swap(true, Ordering::SeqCst) {
+    pub(in crate::task) fn wake_block_on(&self) {
+        if !self.block_on_woken.swap(true, Ordering::SeqCst) {
             self.wake_loop();
         }
     }
 
-    /// Whether the root was woken since it was last asked.
-    pub(in crate::task) fn take_root(&self) -> bool {
-        self.root.load(Ordering::SeqCst) && self.root.swap(false, Ordering::SeqCst)
+    /// Whether the future of `block_on` was woken since the last call.
+    pub(in crate::task) fn take_block_on(&self) -> bool {
+        self.block_on_woken.load(Ordering::SeqCst) && self.block_on_woken.swap(false, Ordering::SeqCst)
     }
 
-    /// A poisoned lock means that a push panicked for want of memory; the queue is whole.
+    /// The lock is poisoned if a push ran out of memory. The queue is consistent then.
     fn lock(&self) -> MutexGuard<'_, Option<VecDeque<Arc<TaskWaker>>>> {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl TaskWaker {
-    /// From now on it can be woken again.
-    pub(in crate::task) fn accept(&self) {
+    /// Allows the task to be queued again.
+    pub(in crate::task) fn clear_woken(&self) {
         self.woken.store(false, Ordering::SeqCst);
     }
 }
@@ -140,15 +143,15 @@ impl std::task::Wake for TaskWaker {
     }
 }
 
-/// Wakes the future of `block_on`.
+/// The waker of the future of `block_on`.
 pub(in crate::task) struct BlockOnWaker(pub(in crate::task) Arc<RunQueue>);
 
 impl std::task::Wake for BlockOnWaker {
     fn wake(self: Arc<BlockOnWaker>) {
-        self.0.wake_root();
+        self.0.wake_block_on();
     }
 
     fn wake_by_ref(self: &Arc<BlockOnWaker>) {
-        self.0.wake_root();
+        self.0.wake_block_on();
     }
 }

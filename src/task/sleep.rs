@@ -1,4 +1,4 @@
-//! Waiting for a time.
+//! Timers for tasks.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -8,8 +8,8 @@ use std::time::Duration;
 use super::here;
 use crate::reactor::{DelayedCall, Handle, Instant, TimedCall};
 
-/// Waits for `delay`, counted from when it is first polled; never less than until the next turn. Dropped before, it leaves
-/// no timer behind. (asyncio: `sleep`.)
+/// Waits for `delay`, counted from the first poll, and at least until the next turn. Dropping the
+/// future removes its timer. (asyncio: `sleep`.)
 ///
 /// ```
 /// # use std::time::Duration;
@@ -22,12 +22,12 @@ pub fn sleep(delay: Duration) -> Sleep {
     Sleep { state: State::Unstarted(delay) }
 }
 
-/// Waits until a time, or for the next turn if that has passed.
+/// Waits until a point in time, or until the next turn if that has passed.
 pub fn sleep_until(time: Instant) -> Sleep {
     Sleep { state: State::Until(time) }
 }
 
-/// See [`sleep`].
+/// The future of [`sleep`] and [`sleep_until`].
 #[must_use = "a future does nothing until it is awaited"]
 pub struct Sleep {
     state: State,
@@ -36,29 +36,29 @@ pub struct Sleep {
 enum State {
     Unstarted(Duration),
     Until(Instant),
-    Asleep { handle: Handle, timer: DelayedCall, waker: Waker, until: Instant },
-    Over,
+    Waiting { handle: Handle, timer: DelayedCall, waker: Waker, until: Instant },
+    Done,
 }
 
 impl Future for Sleep {
     type Output = ();
 
     /// # Panics
-    /// Outside of a task, where there is no clock.
+    /// Outside of a task, because there is no clock.
     fn poll(mut self: Pin<&mut Sleep>, context: &mut Context<'_>) -> Poll<()> {
         let waker = context.waker();
         match &mut self.state {
-            State::Over => return Poll::Ready(()),
-            // It was taken to another reactor.
-            State::Asleep { handle, timer, until, .. } if !handle.finished() && !is_here(handle) => {
+            State::Done => return Poll::Ready(()),
+            // The future was moved to a task of another reactor.
+            State::Waiting { handle, timer, until, .. } if !handle.finished() && !is_here(handle) => {
                 let (timer, until) = (*timer, *until);
                 handle.cancel(timer);
                 self.state = State::Until(until);
             }
-            State::Asleep { handle, timer, waker: known, .. } => {
+            State::Waiting { handle, timer, waker: known, .. } => {
                 let (timer, same) = (*timer, known.will_wake(waker));
                 let time = handle.with_reactor(|reactor| match timer.time(reactor) {
-                    // Somebody else polls it now.
+                    // The waker has changed: another task polls the future now.
                     Some(time) if !same => {
                         let _ = timer.cancel(reactor);
                         Some(time)
@@ -68,19 +68,19 @@ impl Future for Sleep {
                 match time {
                     Ok(Some(_)) if same => return Poll::Pending,
                     Ok(Some(time)) => self.state = State::Until(time),
-                    // It was called.
+                    // The timer has fired.
                     Ok(None) => {
-                        self.state = State::Over;
+                        self.state = State::Done;
                         return Poll::Ready(());
                     }
-                    // There is no reactor for it any more.
+                    // The reactor has finished, so the timer cannot fire.
                     Err(_) if handle.finished() => {
-                        self.state = State::Over;
+                        self.state = State::Done;
                         return Poll::Ready(());
                     }
                     Err(_) => {
                         if !same {
-                            ask_again(handle, waker);
+                            poll_in_next_turn(handle, waker);
                         }
                         return Poll::Pending;
                     }
@@ -94,25 +94,25 @@ impl Future for Sleep {
             let time = match state {
                 State::Unstarted(delay) => reactor.now() + *delay,
                 State::Until(time) => *time,
-                State::Asleep { .. } | State::Over => return None,
+                State::Waiting { .. } | State::Done => return None,
             };
             Some((time, reactor.set_timer(time, TimedCall::Wake(waker.clone()))))
         });
         match timer {
             Ok(Some((until, timer))) => {
-                self.state = State::Asleep { handle, timer, waker: waker.clone(), until };
+                self.state = State::Waiting { handle, timer, waker: waker.clone(), until };
                 Poll::Pending
             }
             Ok(None) | Err(_) => {
-                ask_again(&handle, waker);
+                poll_in_next_turn(&handle, waker);
                 Poll::Pending
             }
         }
     }
 }
 
-/// Inside a call that has the reactor already no timer can be set: in the next turn it can.
-fn ask_again(handle: &Handle, waker: &Waker) {
+/// Polls again in the next turn. Inside a call that borrows the reactor no timer can be set.
+fn poll_in_next_turn(handle: &Handle, waker: &Waker) {
     let waker = waker.clone();
     handle.call(move |_| waker.wake());
 }
@@ -123,7 +123,7 @@ fn is_here(handle: &Handle) -> bool {
 
 impl Drop for Sleep {
     fn drop(&mut self) {
-        if let State::Asleep { handle, timer, .. } = &self.state {
+        if let State::Waiting { handle, timer, .. } = &self.state {
             handle.cancel(*timer);
         }
     }

@@ -1,4 +1,4 @@
-//! Learning that the reactor was told to stop.
+//! Notification of a requested stop.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -7,19 +7,21 @@ use std::task::{Context, Poll};
 use super::here;
 use crate::reactor::Handle;
 
-/// Waits until the reactor of the task that first polls it is told to stop: by SIGINT or SIGTERM, by
-/// [`stop_gracefully`](crate::Reactor::stop_gracefully) or by [`stop`](crate::Reactor::stop). (tokio: `signal::ctrl_c`,
-/// `CancellationToken::cancelled`.)
+/// Waits until the reactor of the first polling task is told to stop: by SIGINT or SIGTERM, by
+/// [`stop_gracefully`](crate::Reactor::stop_gracefully) or by [`stop`](crate::Reactor::stop).
+/// (tokio: `signal::ctrl_c`, `CancellationToken::cancelled`.)
 ///
-/// Connections are still open then. What is to be done once can be awaited anywhere:
+/// Connections are still open at that time:
 ///
-/// - The future of [`block_on`](crate::block_on()) is granted [`Settings::graceful_stop_timeout`](crate::Settings::graceful_stop_timeout) to end,
-///   if it or any other task awaits this. Connections stay open and new ones can be made meanwhile.
-/// - Other tasks are polled once before connections are closed: what they write then is sent. A task that needs longer has the
-///   future of `block_on` await it, or holds the shutdown up by a
-///   [trigger](crate::Reactor::add_system_event_trigger).
+/// - The future of [`block_on`](crate::block_on()) gets
+///   [`Settings::graceful_stop_timeout`](crate::Settings::graceful_stop_timeout) to end, if it or
+///   any other task awaits this. Connections stay open in the meantime, and new ones can be made.
+/// - Other tasks are polled once before connections are closed, and the data that they write then
+///   is sent. A task that needs longer must be awaited by the future of `block_on`, or delay the
+///   shutdown by a [trigger](crate::Reactor::add_system_event_trigger).
 ///
-/// After that connections are closed, and what a task begins fails with [`Error::Stopping`](crate::Error::Stopping).
+/// After that connections are closed, and new operations fail with
+/// [`Error::Stopping`](crate::Error::Stopping).
 ///
 /// ```
 /// use std::time::Duration;
@@ -47,11 +49,11 @@ pub fn stopping() -> Stopping {
     Stopping { place: None }
 }
 
-/// See [`stopping`].
+/// The future of [`stopping`].
 #[must_use = "a future does nothing until it is awaited"]
 #[derive(Debug)]
 pub struct Stopping {
-    /// The reactor, and where its waker is there.
+    /// The reactor, and the key of the registered waker.
     place: Option<(Handle, Option<usize>)>,
 }
 
@@ -59,7 +61,7 @@ impl Future for Stopping {
     type Output = ();
 
     /// # Panics
-    /// Outside of a task, where there is no reactor.
+    /// Outside of a task, because there is no reactor.
     fn poll(mut self: Pin<&mut Stopping>, context: &mut Context<'_>) -> Poll<()> {
         let (handle, key) = self.place.get_or_insert_with(|| (here(), None));
         match handle.awaits_stop(key, context.waker()) {

@@ -1,4 +1,4 @@
-//! One task: its future, its end, and who waits for that.
+//! A task: its future, its result, and the waker of the task that awaits it.
 
 use crate::escape::Escaped;
 use std::cell::{Cell, OnceCell, RefCell};
@@ -14,10 +14,11 @@ use super::executor::Executor;
 use crate::reactor::{CallbackKind, Handle, panic_message};
 use crate::task::run_queue::TaskWaker;
 
-/// A task that runs, and its result to be. (asyncio: `Task`; tokio: `JoinHandle`.)
+/// A handle to a spawned task, and the future of its result. (asyncio: `Task`; tokio:
+/// `JoinHandle`.)
 ///
-/// It is a future of its result. **Dropping it cancels the task**, from the loop, in this turn or the next, so that nothing
-/// goes on unseen; [`detach`](Task::detach) lets it go on by itself.
+/// **Dropping it cancels the task**, from the loop, in this turn or the next.
+/// [`detach`](Task::detach) lets the task run without an owner.
 ///
 /// ```
 /// use twistor::task;
@@ -34,16 +35,16 @@ use crate::task::run_queue::TaskWaker;
 #[must_use = "a task is cancelled when this is dropped: keep it, await it, or detach it"]
 pub struct Task<T> {
     body: Rc<dyn Body<T>>,
-    /// Gone once it was detached, or there is no reactor for it.
+    /// `None` if the task was detached or its reactor has finished.
     ticket: Option<Arc<TaskWaker>>,
 }
 
-/// Why a task has no result.
+/// The reason why a task has no result.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum TaskError {
-    /// It was cancelled, or its reactor came to its end.
+    /// The task was cancelled, or its reactor finished.
     Cancelled,
-    /// It panicked; what the panic said.
+    /// The task panicked with this message.
     Panicked(String),
 }
 
@@ -58,33 +59,33 @@ impl fmt::Display for TaskError {
 
 impl std::error::Error for TaskError {}
 
-/// What the executor knows of a task.
+/// The executor's view of a task.
 pub(super) trait Job {
-    /// What wakes it from now on.
-    fn admitted(&self, waker: Waker);
+    /// Sets the waker of the task.
+    fn set_waker(&self, waker: Waker);
     fn poll(&self) -> Polled;
-    /// Drops the future, then tells whoever waits.
+    /// Drops the future, then wakes the task that awaits the result.
     fn end(&self, outcome: Outcome);
     fn name(&self) -> Option<Rc<str>>;
 }
 
-/// What came of polling a task.
+/// The result of polling a task.
 pub(super) enum Polled {
-    Waits,
+    Pending,
     Ended,
-    /// It was not polled.
+    /// The task was cancelled and was not polled.
     Cancelled,
 }
 
-/// How the executor saw a task end.
+/// The way a task ended.
 pub(super) enum Outcome {
-    /// Its result is there.
+    /// The result is stored.
     Done,
     Cancelled,
     Panicked(String),
 }
 
-/// What the one who waits knows of it.
+/// The owner's view of a task.
 trait Body<T> {
     fn result(&self, context: &mut Context<'_>) -> Poll<Result<T, TaskError>>;
     fn ended(&self) -> bool;
@@ -97,22 +98,22 @@ struct Running<F: Future> {
     end: RefCell<End<F::Output>>,
     cancelled: Cell<bool>,
     name: RefCell<Option<Rc<str>>>,
-    /// Made once, and not for every poll.
+    /// Created once instead of for every poll.
     waker: OnceCell<Waker>,
 }
 
 enum End<T> {
-    NotYet,
+    Pending,
     Awaited(Waker),
-    /// The future has ended; whoever waits is told when it was dropped.
-    Here(T, Option<Waker>),
+    /// The future has returned. The waiter is woken after the future was dropped.
+    Returned(T, Option<Waker>),
     Done(Result<T, TaskError>),
     Taken,
 }
 
 impl<F: Future> Job for Running<F> {
-    fn admitted(&self, waker: Waker) {
-        // It is admitted once.
+    fn set_waker(&self, waker: Waker) {
+        // Called once, so the cell is empty.
         let _ = self.waker.set(waker);
     }
 
@@ -123,24 +124,24 @@ impl<F: Future> Job for Running<F> {
         let mut future = self.future.borrow_mut();
         let (Some(running), Some(waker)) = (future.as_mut(), self.waker.get()) else { return Polled::Ended };
         let mut context = Context::from_waker(waker);
-        let Poll::Ready(result) = running.as_mut().poll(&mut context) else { return Polled::Waits };
+        let Poll::Ready(result) = running.as_mut().poll(&mut context) else { return Polled::Pending };
         let waiter = match self.end.replace(End::Taken) {
             End::Awaited(waker) => Some(waker),
             _ => None,
         };
-        self.end.replace(End::Here(result, waiter));
+        self.end.replace(End::Returned(result, waiter));
         Polled::Ended
     }
 
     fn end(&self, outcome: Outcome) {
         let (end, waiter) = match (self.end.replace(End::Taken), outcome) {
-            (End::Here(result, waiter), Outcome::Done) => (Ok(result), waiter),
+            (End::Returned(result, waiter), Outcome::Done) => (Ok(result), waiter),
             (before, Outcome::Panicked(message)) => (Err(TaskError::Panicked(message)), before.waiter()),
             (before, Outcome::Cancelled | Outcome::Done) => (Err(TaskError::Cancelled), before.waiter()),
         };
         self.end.replace(End::Done(end));
-        // Even if dropping the future panics.
-        let _told = Tell(waiter);
+        // Wakes the waiter even if dropping the future panics.
+        let _wake = WakeOnDrop(waiter);
         let future = self.future.take();
         drop(future);
     }
@@ -154,15 +155,15 @@ impl<T> End<T> {
     fn waiter(self) -> Option<Waker> {
         match self {
             End::Awaited(waker) => Some(waker),
-            End::Here(_, waiter) => waiter,
-            End::NotYet | End::Done(_) | End::Taken => None,
+            End::Returned(_, waiter) => waiter,
+            End::Pending | End::Done(_) | End::Taken => None,
         }
     }
 }
 
-struct Tell(Option<Waker>);
+struct WakeOnDrop(Option<Waker>);
 
-impl Drop for Tell {
+impl Drop for WakeOnDrop {
     fn drop(&mut self) {
         if let Some(waker) = self.0.take() {
             waker.wake();
@@ -178,19 +179,19 @@ impl<F: Future> Body<F::Output> for Running<F> {
                 End::Done(result) => Poll::Ready(result),
                 _ => Poll::Pending,
             },
-            // Asked again after it was given: what was, is gone.
+            // The result was already taken: the handle was polled after completion.
             End::Taken => Poll::Ready(Err(TaskError::Cancelled)),
             End::Awaited(waker) if waker.will_wake(context.waker()) => Poll::Pending,
-            End::Here(_, waiter) => {
+            End::Returned(_, waiter) => {
                 let before = waiter.replace(context.waker().clone());
                 drop(end);
                 drop(before);
                 Poll::Pending
             }
-            End::NotYet | End::Awaited(_) => {
+            End::Pending | End::Awaited(_) => {
                 let before = std::mem::replace(&mut *end, End::Awaited(context.waker().clone()));
                 drop(end);
-                // It may own what comes back here.
+                // Its destructor may use this task, so the borrow ends first.
                 drop(before);
                 Poll::Pending
             }
@@ -218,7 +219,7 @@ impl<T> Task<T> {
     {
         let running = Rc::new(Running {
             future: RefCell::new(Some(Box::pin(future))),
-            end: RefCell::new(End::NotYet),
+            end: RefCell::new(End::Pending),
             cancelled: Cell::new(false),
             name: RefCell::new(None),
             waker: OnceCell::new(),
@@ -236,18 +237,19 @@ impl<T> Task<T> {
         Task { body: running, ticket }
     }
 
-    /// With a name, for whoever looks at the tasks there are.
+    /// Sets the name of the task, for [`Reactor::tasks`](crate::Reactor::tasks) and leak reports.
     pub fn named(self, name: &str) -> Task<T> {
         self.body.rename(name);
         self
     }
 
-    /// Lets it go on by itself. Its result is dropped, and so is what a panic said, which was logged.
+    /// Lets the task run without an owner. Its result is dropped. A panic is logged.
     pub fn detach(mut self) {
         self.ticket = None;
     }
 
-    /// Ends it where it waits: its future is dropped from the loop, in this turn or the next, unless it has ended by then.
+    /// Cancels the task: its future is dropped from the loop, in this turn or the next, unless it
+    /// has ended by then.
     pub fn cancel(&self) {
         if let Some(ticket) = &self.ticket
             && !self.body.ended()
@@ -257,7 +259,7 @@ impl<T> Task<T> {
         }
     }
 
-    /// Whether it has ended, in whatever way.
+    /// Whether the task has ended: completed, cancelled or panicked.
     pub fn is_finished(&self) -> bool {
         self.body.ended()
     }

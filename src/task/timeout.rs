@@ -1,4 +1,4 @@
-//! A limit for how long something may take.
+//! Time limits for futures.
 
 use std::fmt;
 use std::future::Future;
@@ -8,51 +8,52 @@ use std::time::Duration;
 
 use super::sleep;
 
-/// The result of `future`, if it comes within `limit`, counted from when this is first polled; else `future` is dropped.
-/// What comes at the limit itself counts. (asyncio: `wait_for`.)
+/// Runs `future` for at most `limit`, counted from the first poll. If the limit passes first,
+/// `future` is dropped. A result that is ready exactly at the limit is returned. (asyncio:
+/// `wait_for`.)
 ///
 /// ```
 /// # use std::time::Duration;
 /// use twistor::task::{sleep, timeout};
 ///
 /// twistor::block_on(async {
-///     let late = timeout(Duration::from_millis(1), sleep(Duration::from_secs(60))).await;
-///     assert_eq!(late.unwrap_err().to_string(), "nothing came within 1ms");
+///     let result = timeout(Duration::from_millis(1), sleep(Duration::from_secs(60))).await;
+///     assert_eq!(result.unwrap_err().to_string(), "timed out after 1ms");
 /// })?;
 /// # Ok::<(), twistor::Error>(())
 /// ```
 ///
 /// # Errors
-/// [`TimedOut`].
+/// [`TimedOut`] if the limit has passed.
 pub async fn timeout<F: Future>(limit: Duration, future: F) -> Result<F::Output, TimedOut> {
     let mut future = pin!(future);
-    let mut limited = pin!(sleep(limit));
+    let mut timer = pin!(sleep(limit));
     std::future::poll_fn(|context| {
         if let Poll::Ready(result) = future.as_mut().poll(context) {
             return Poll::Ready(Ok(result));
         }
-        limited.as_mut().poll(context).map(|()| Err(TimedOut { limit }))
+        timer.as_mut().poll(context).map(|()| Err(TimedOut { limit }))
     })
     .await
 }
 
-/// It took longer than it was granted.
+/// Error: a future took longer than its limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TimedOut {
-    /// What was granted.
+    /// The limit.
     pub limit: Duration,
 }
 
 impl fmt::Display for TimedOut {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "nothing came within {:?}", self.limit)
+        write!(f, "timed out after {:?}", self.limit)
     }
 }
 
 impl std::error::Error for TimedOut {}
 
 impl From<TimedOut> for std::io::Error {
-    fn from(late: TimedOut) -> std::io::Error {
-        std::io::Error::new(std::io::ErrorKind::TimedOut, late)
+    fn from(error: TimedOut) -> std::io::Error {
+        std::io::Error::new(std::io::ErrorKind::TimedOut, error)
     }
 }

@@ -1,9 +1,9 @@
-//! Giving way.
+//! Yielding to the loop.
 
 use std::future::poll_fn;
 use std::task::Poll;
 
-/// Lets everything else have a turn: the network, timers, other tasks. (asyncio: `sleep(0)`.)
+/// Yields until the next turn, so that I/O, timers and other tasks run. (asyncio: `sleep(0)`.)
 ///
 /// ```
 /// twistor::block_on(async {
@@ -17,7 +17,7 @@ pub async fn yield_now() {
         if std::mem::replace(&mut yielded, true) {
             return Poll::Ready(());
         }
-        // Who is woken while tasks are polled comes in the next turn.
+        // A task that is woken while tasks are polled runs in the next turn.
         context.waker().wake_by_ref();
         Poll::Pending
     })

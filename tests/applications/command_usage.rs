@@ -123,7 +123,10 @@ fn a_bad_argument_is_named_on_one_line() {
             &["echo", "--listen", "tcp:0:backlgo=5"],
             "column 7: backlgo: tcp has no such argument; did you mean backlog?",
         ),
-        (&["echo", "--listen", "tcp:0:interface=here"], "column 17: interface: \"here\" is not an IP address"),
+        (
+            &["echo", "--listen", "tcp:0:interface=here"],
+            "column 17: interface: \"here\" is not an IP address",
+        ),
         (&["echo", "--listen", "unix:"], "column 6: path: the path of the socket is empty"),
         (&["echo", "--listen", "unix:/run/x:mode=999"], "column 18: mode"),
         (&["echo", "--listen", "unix:@x", "--workers", "2"], "workers can share tcp, udp, fd and systemd"),
