@@ -1,4 +1,4 @@
-//! Polls that look again and again before they sleep.
+//! Busy-polling: polls that spin before they sleep.
 
 use std::io;
 use std::time::{Duration, Instant};
@@ -7,7 +7,7 @@ use mio::{Events, Poll};
 
 use crate::net::BusyPollStats;
 
-/// How long polls spin, and how often they did.
+/// Time limit of busy-polls, and their counts.
 pub(in crate::net::os) struct Spin {
     limit: Duration,
     pub(in crate::net::os) spins: BusyPollStats,
@@ -18,7 +18,7 @@ impl Spin {
         Spin { limit, spins: BusyPollStats::default() }
     }
 
-    /// As a poll, which ends with the first event, a wake-up included, or with its time.
+    /// Polls. Ends with the first event (a wake-up included) or after the timeout.
     #[inline]
     pub(in crate::net::os) fn poll(
         &mut self,
@@ -32,7 +32,7 @@ impl Spin {
         self.busy_poll(poll, events, timeout)
     }
 
-    #[inline(never)] // seldom asked for
+    #[inline(never)] // rarely enabled
     fn busy_poll(
         &mut self,
         poll: &mut Poll,
@@ -46,7 +46,7 @@ impl Spin {
             if !events.is_empty() {
                 return Ok(());
             }
-            // A loop that always finds something reads no clock.
+            // A loop that always finds events never reads the clock.
             let now = Instant::now();
             let passed = now
                 - *begun.get_or_insert_with(|| {

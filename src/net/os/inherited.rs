@@ -1,12 +1,14 @@
-//! Descriptors that the process was started with, and knows by number alone.
+//! Adoption of inherited descriptors, which are known by number only.
 //!
-//! Nothing says that a number is a descriptor, or whose. It is therefore sent to ourselves over a pair of sockets: the
-//! system looks at it, and what arrives is a duplicate that is ours, and is closed on exec.
+//! Nothing guarantees that a number is an open descriptor, or that no other owner has it. The
+//! number is therefore sent over a socket pair. The kernel validates it, and the received duplicate
+//! is owned and close-on-exec.
 //!
-//! The inherited one was left open for this program, and not for those that it starts. To mark a number as closed on exec
-//! takes the word that it is ours, which is unsafe code; but a duplicate can take its place, and has the mark. That is done
-//! only to what has no mark: whatever this process opened by itself has it from the start. Where the system does not
-//! show the marks, which Linux does in `/proc/self/fdinfo`, it stays as it was.
+//! The inherited descriptor was left open for this program, not for its children. Setting
+//! close-on-exec on a raw number takes an ownership claim, which is unsafe code. Instead, a
+//! close-on-exec duplicate takes the number over. This happens only when close-on-exec is not set:
+//! descriptors opened by this process have it from the start. Linux shows the flag in
+//! `/proc/self/fdinfo`. On other systems the inherited descriptor stays unchanged.
 
 use std::io::{self, IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
@@ -17,32 +19,33 @@ use nix::sys::socket::{ControlMessage, MsgFlags, sendmsg};
 use rustix::fs::OFlags;
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
 
-/// A duplicate of the descriptor with this number. The one that was inherited stays open, and is closed on exec from now on.
+/// Duplicates the descriptor with this number. The inherited one stays open, and is close-on-exec
+/// from now on.
 pub(crate) fn adopt_inherited_fd(number: RawFd) -> io::Result<OwnedFd> {
     let duplicate = duplicate(number)?;
-    if number > STANDARD && is_left_open(number) {
+    if number > STANDARD && is_inheritable(number) {
         close_on_exec(number, &duplicate);
     }
     Ok(duplicate)
 }
 
-/// Whether programs that are started from here inherit this number.
-fn is_left_open(number: RawFd) -> bool {
+/// Whether child programs inherit this number.
+fn is_inheritable(number: RawFd) -> bool {
     let facts = std::fs::read_to_string(format!("/proc/self/fdinfo/{number}")).unwrap_or_default();
     let flags = facts.lines().find_map(|line| line.strip_prefix("flags:"));
     let flags = flags.and_then(|flags| u32::from_str_radix(flags.trim(), 8).ok());
     flags.is_some_and(|flags| flags & OFlags::CLOEXEC.bits() == 0)
 }
 
-/// Puts another of its duplicates in its place.
+/// Replaces the descriptor by a close-on-exec duplicate.
 fn close_on_exec(number: RawFd, duplicate: &OwnedFd) {
     if nix::unistd::close(number).is_err() {
         return;
     }
     match rustix::io::fcntl_dupfd_cloexec(duplicate, number) {
-        // It stays open until the process ends, as it would have.
+        // Leaked on purpose: the number stays open until the process ends, as it would have.
         Ok(placed) if placed.as_raw_fd() == number => drop(placed.into_raw_fd()),
-        // Another thread has opened something in between, which has the number now.
+        // Another thread has taken the number in between.
         Ok(_) | Err(_) => log_warn!("the inherited descriptor {number} cannot be used a second time"),
     }
 }
@@ -65,11 +68,11 @@ fn duplicate(number: RawFd) -> io::Result<OwnedFd> {
         RecvAncillaryMessage::ScmRights(mut descriptors) => descriptors.next(),
         _ => None,
     });
-    // The limit of descriptors is what it can be: there was no room for the duplicate.
+    // Without room for the duplicate, the process has reached its limit on descriptors.
     descriptors.next().ok_or_else(|| rustix::io::Errno::MFILE.into())
 }
 
-/// The last of the standard streams, which children have of their own.
+/// The last of the standard streams. Children have their own.
 const STANDARD: RawFd = 2;
 
 #[cfg(test)]

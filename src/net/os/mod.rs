@@ -1,6 +1,7 @@
-//! The real network: `mio` for readiness, `rustix` for calls, `socket2` for options, `signal-hook` for signals.
+//! The real network: `mio` for readiness, `rustix` for system calls, `socket2` for options,
+//! `signal-hook` for signals.
 
-#![allow(clippy::disallowed_methods, reason = "the one place that may")]
+#![allow(clippy::disallowed_methods, reason = "time and randomness are read here only")]
 
 mod busy_poll;
 mod datagrams;
@@ -53,35 +54,35 @@ use super::{
     Token, Transmit, UnixAddress, Wake, Watch,
 };
 
-/// The sizes that a reactor's settings decide.
+/// Settings of the driver, taken from the reactor's settings.
 pub(crate) struct OsConfig {
     pub(crate) limits: ThreadLimits,
     pub(crate) thread_patience: Duration,
     pub(crate) spin: Duration,
 }
 
-/// The operating system as a [`Net`].
+/// The operating system's [`Net`].
 pub(crate) struct OsDriver {
     poll: Poll,
     events: mio::Events,
     spin: Spin,
     sockets: Sockets,
     children: Children,
-    /// Made for the first datagram.
+    /// Created for the first datagram.
     batches: Option<Box<Batches>>,
     waker: Arc<mio::Waker>,
-    /// Held in reserve for [`Net::shed`].
+    /// Spare descriptor for [`Net::shed`].
     spare: Option<File>,
     signals: Option<Watched>,
     standard: Option<Box<Streams>>,
-    /// Files are ready when they are asked again, and no poll tells so.
-    again: Vec<Token>,
-    /// Signals that came while the watched ones changed.
-    came: Vec<Signal>,
+    /// Descriptors to report as ready in the next poll, because epoll will not report them.
+    reported_next: Vec<Token>,
+    /// Signals that arrived while the set of watched signals changed.
+    pending_signals: Vec<Signal>,
     jobs: Pool,
-    /// Look-ups of names have threads of their own, so that those that hang cannot stop other jobs.
+    /// Look-ups have their own threads, so a hanging look-up does not block other jobs.
     resolver: Resolver,
-    /// Random bytes not yet handed out.
+    /// Random bytes that are not used yet.
     random: Vec<u8>,
 }
 
@@ -90,7 +91,7 @@ impl OsDriver {
         OsDriver::with_look_up(sizes, Box::new(system_resolver::look_up))
     }
 
-    /// As [`new`](OsDriver::new), with another resolver than the system's.
+    /// As [`new`](OsDriver::new), with a replacement for the system's resolver.
     pub(crate) fn with_look_up(sizes: &OsConfig, look_up: Box<LookUp>) -> io::Result<OsDriver> {
         let ThreadLimits { threads, thread_queue, lookup_threads, lookup_queue } = sizes.limits;
         let poll = Poll::new()?;
@@ -107,8 +108,8 @@ impl OsDriver {
             spare: reserve(),
             signals: None,
             standard: None,
-            again: Vec::new(),
-            came: Vec::new(),
+            reported_next: Vec::new(),
+            pending_signals: Vec::new(),
             jobs: Pool::new("job", threads, thread_queue, sizes.thread_patience),
             resolver: Resolver::new(lookup_threads, lookup_queue, look_up),
             random: Vec::new(),
@@ -138,18 +139,18 @@ impl OsDriver {
         }
     }
 
-    /// The standard streams, if that is their token.
+    /// The standard streams, if they have this token.
     fn streams(&self, token: Token) -> Option<&Streams> {
         self.standard.as_deref().filter(|streams| streams.is(token))
     }
 
-    /// Receives from what is no stream of TCP that was made here.
+    /// Receives from every kind but a TCP stream that this driver opened.
     #[inline(never)]
     fn read(&mut self, pipe: Token, buffer: &mut [u8]) -> io::Result<usize> {
         if let Some(streams) = self.streams(pipe) {
             let count = streams.receive(buffer)?;
             if count > 0 && streams.reads_in_lines() {
-                self.again.push(pipe);
+                self.reported_next.push(pipe);
             }
             return Ok(count);
         }
@@ -158,12 +159,12 @@ impl OsDriver {
             (stream, Kind::AdoptedTcp) => Ok(rustix::net::recv(stream, buffer, RecvFlags::empty())?.1),
             (descriptor, Kind::PipeFrom) => Ok(rustix::io::read(descriptor, buffer)?),
             (descriptor, Kind::Terminal) => match rustix::io::read(descriptor, buffer) {
-                // Nobody has the other side open any more.
+                // EIO: the other side of the terminal is closed.
                 Err(rustix::io::Errno::IO) => Ok(0),
                 read => {
-                    // A terminal gives what it has in pieces: it is asked again.
+                    // A terminal returns its data in pieces, so a short read does not mean drained.
                     let count = read?;
-                    self.again.push(pipe);
+                    self.reported_next.push(pipe);
                     Ok(count)
                 }
             },
@@ -172,13 +173,13 @@ impl OsDriver {
         }
     }
 
-    /// Sends to what is no stream of TCP that was made here.
+    /// Sends to every kind but a TCP stream that this driver opened.
     #[inline(never)]
     fn write(&mut self, pipe: Token, data: &[u8]) -> io::Result<usize> {
         if let Some(streams) = self.streams(pipe) {
             let sent = streams.send(data)?;
-            if sent < data.len() && streams.writes_at_once() {
-                self.again.push(pipe);
+            if sent < data.len() && streams.always_writable() {
+                self.reported_next.push(pipe);
             }
             return Ok(sent);
         }
@@ -186,7 +187,7 @@ impl OsDriver {
             (stream, Kind::Unix | Kind::AdoptedTcp | Kind::AdoptedUnix) => {
                 Ok(rustix::net::send(stream, data, SendFlags::NOSIGNAL)?)
             }
-            // The signal for it is ignored, as std sees to.
+            // std ignores SIGPIPE, so a broken pipe is an error.
             (descriptor, Kind::PipeTo | Kind::Terminal) => Ok(rustix::io::write(descriptor, data)?),
             _ => Err(io::ErrorKind::NotFound.into()),
         }
@@ -207,8 +208,8 @@ impl Net for OsDriver {
             self.random.resize(RANDOM_BLOCK, 0);
             let filled = rustix::rand::getrandom(&mut self.random, rustix::rand::GetRandomFlags::empty());
             if filled != Ok(RANDOM_BLOCK) {
-                // Before the kernel's pool is up, or without the call: std's hasher keys are seeded
-                // from the best source that it knows.
+                // The kernel's pool is not initialised yet, or the call is missing. std seeds its
+                // hasher keys from the best source that it has.
                 self.random.fill_with(|| {
                     use std::hash::{BuildHasher, Hasher};
                     let seed = std::hash::RandomState::new().build_hasher().finish();
@@ -225,7 +226,7 @@ impl Net for OsDriver {
     }
 
     fn inherits_nodelay(&self) -> bool {
-        opening::HANDS_NODELAY_ON
+        opening::INHERITS_NODELAY
     }
 
     fn descriptor_limit(&self) -> usize {
@@ -233,13 +234,13 @@ impl Net for OsDriver {
         limit.and_then(|limit| usize::try_from(limit).ok()).unwrap_or(usize::MAX)
     }
 
-    fn open(&mut self, token: Token, what: &Open) -> Result<(), OpenError> {
-        let socket = opening::open(what)?;
+    fn open(&mut self, token: Token, options: &Open) -> Result<(), OpenError> {
+        let socket = opening::open(options)?;
         self.register(token, socket).map_err(|error| OpenError { step: OpenStep::Watch, error })
     }
 
-    fn adopt(&mut self, token: Token, descriptor: OwnedFd, what: Adopt) -> Result<(), OpenError> {
-        let adopted = opening::adopt(descriptor, what)?;
+    fn adopt(&mut self, token: Token, descriptor: OwnedFd, kind: Adopt) -> Result<(), OpenError> {
+        let adopted = opening::adopt(descriptor, kind)?;
         self.register(token, adopted).map_err(|error| OpenError { step: OpenStep::Watch, error })
     }
 
@@ -247,8 +248,8 @@ impl Net for OsDriver {
         self.sockets.duplicate(socket)
     }
 
-    fn spawn(&mut self, process: Token, pipes: Pipes, what: &SpawnProcess) -> Result<u32, SpawnError> {
-        let mut begun = process::begin(what)?;
+    fn spawn(&mut self, process: Token, pipes: Pipes, spawn: &SpawnProcess) -> Result<u32, SpawnError> {
+        let mut begun = process::begin(spawn)?;
         let ends = [
             (pipes.stdout, begun.terminal.take(), Kind::Terminal),
             (pipes.stdin, begun.stdin.take(), Kind::PipeTo),
@@ -275,8 +276,8 @@ impl Net for OsDriver {
         Ok(number)
     }
 
-    fn exit_reason(&mut self, process: Token, patience: Duration) -> io::Result<Option<ExitReason>> {
-        self.children.wait(process, patience)
+    fn exit_reason(&mut self, process: Token, timeout: Duration) -> io::Result<Option<ExitReason>> {
+        self.children.wait(process, timeout)
     }
 
     fn signal_process(&mut self, process: Token, signal: ProcessSignal) -> io::Result<()> {
@@ -295,8 +296,8 @@ impl Net for OsDriver {
 
     fn standard_streams(&mut self, token: Token) -> io::Result<()> {
         let streams = Streams::open(token, mio_token(token), self.poll.registry())?;
-        if streams.reads_at_once() {
-            self.again.push(token);
+        if streams.always_readable() {
+            self.reported_next.push(token);
         }
         self.standard = Some(Box::new(streams));
         Ok(())
@@ -306,12 +307,12 @@ impl Net for OsDriver {
         self.accept_from(listener, token)
     }
 
-    fn set_listener_paused(&mut self, listener: Token, rests: bool) {
-        self.let_rest(listener, rests);
+    fn set_listener_paused(&mut self, listener: Token, paused: bool) {
+        self.pause_listener(listener, paused);
     }
 
-    fn shed(&mut self, listener: Token, most: usize) -> usize {
-        self.shed_from(listener, most)
+    fn shed(&mut self, listener: Token, max: usize) -> usize {
+        self.shed_from(listener, max)
     }
 
     #[inline]
@@ -329,23 +330,23 @@ impl Net for OsDriver {
         &mut self,
         socket: Token,
         buffer: &mut [u8],
-        into: &mut ReceivedFds,
+        received: &mut ReceivedFds,
     ) -> io::Result<usize> {
-        fd_passing::recv_with(self.sockets.stream(socket)?, buffer, into)
+        fd_passing::recv_with(self.sockets.stream(socket)?, buffer, received)
     }
 
     fn send_descriptors(&mut self, socket: Token, data: &[u8], descriptors: &[OwnedFd]) -> io::Result<usize> {
         fd_passing::send_with(self.sockets.stream(socket)?, data, descriptors)
     }
 
-    fn recv_datagrams(&mut self, socket: Token, into: &mut RecvBatch) -> io::Result<()> {
+    fn recv_datagrams(&mut self, socket: Token, batch: &mut RecvBatch) -> io::Result<()> {
         let (descriptor, family) = self.sockets.datagram(socket)?;
-        self.batches.get_or_insert_default().receive(descriptor, family, into)
+        self.batches.get_or_insert_default().receive(descriptor, family, batch)
     }
 
-    fn send_datagrams(&mut self, socket: Token, bytes: &[u8], going: &[Transmit]) -> io::Result<usize> {
+    fn send_datagrams(&mut self, socket: Token, bytes: &[u8], datagrams: &[Transmit]) -> io::Result<usize> {
         let (descriptor, family) = self.sockets.datagram(socket)?;
-        self.batches.get_or_insert_default().send(descriptor, family, bytes, going)
+        self.batches.get_or_insert_default().send(descriptor, family, bytes, datagrams)
     }
 
     #[inline]
@@ -411,12 +412,12 @@ impl Net for OsDriver {
     }
 
     fn poll(&mut self, events: &mut Vec<Event>, timeout: Option<Duration>) -> io::Result<Option<Duration>> {
-        let waits = self.came.is_empty() && self.again.is_empty();
+        let waits = self.pending_signals.is_empty() && self.reported_next.is_empty();
         let timeout = if waits { timeout } else { Some(Duration::ZERO) };
         self.spin.poll(&mut self.poll, &mut self.events, timeout)?;
         if !waits {
-            events.extend(self.came.drain(..).map(Event::Signal));
-            events.extend(self.again.drain(..).map(|token| Event::Ready(token, Readiness::ALL)));
+            events.extend(self.pending_signals.drain(..).map(Event::Signal));
+            events.extend(self.reported_next.drain(..).map(|token| Event::Ready(token, Readiness::ALL)));
         }
         let mut signalled = false;
         for event in &self.events {
@@ -425,7 +426,8 @@ impl Net for OsDriver {
                 signalled |= token == SIGNALS;
                 continue;
             }
-            // A hang-up of both sides says that it is writable, too: the write will tell.
+            // After a hang-up of both sides the socket counts as writable too; the write returns
+            // the error.
             let ready = if event.is_error() || event.is_read_closed() {
                 Readiness::ALL
             } else {
@@ -436,13 +438,13 @@ impl Net for OsDriver {
         if signalled && let Some(watched) = &mut self.signals {
             events.extend(watched.pending().map(Event::Signal));
         }
-        // The kernel looks for events once more when the time is over.
+        // The kernel checks for events once more when the timeout expires.
         let silent = waits && self.events.is_empty();
-        Ok(if silent { timeout.map(as_waited) } else { None })
+        Ok(if silent { timeout.map(round_timeout) } else { None })
     }
 
     fn max_events(&self) -> usize {
-        // The waker and the signals may take two places.
+        // The waker and the signals may take two entries.
         EVENTS - 2
     }
 
@@ -455,23 +457,24 @@ impl Net for OsDriver {
     }
 
     fn set_signals(&mut self, signals: &[Watch]) -> io::Result<()> {
-        // The new ones first, so that no signal comes while nobody watches it.
+        // Registers the new signals before the old ones are dropped, so that no signal is lost in
+        // between.
         let mut new = match signals {
             [] => None,
             _ => Some(Watched::new(self.poll.registry(), SIGNALS, signals)?),
         };
         if let Some(mut old) = self.signals.take() {
-            self.came.extend(old.pending());
+            self.pending_signals.extend(old.pending());
             old.unregister(self.poll.registry());
         }
         if let Some(new) = &mut new {
             for signal in new.pending() {
-                if !self.came.contains(&signal) {
-                    self.came.push(signal);
+                if !self.pending_signals.contains(&signal) {
+                    self.pending_signals.push(signal);
                 }
             }
         }
-        self.came.retain(|signal| signals.iter().any(|watch| watch.signal == *signal));
+        self.pending_signals.retain(|signal| signals.iter().any(|watch| watch.signal == *signal));
         self.signals = new;
         Ok(())
     }
@@ -499,28 +502,28 @@ impl Net for OsDriver {
 
 impl Wake for mio::Waker {
     fn wake(&self) {
-        // A full counter is a poll that was woken already.
+        // EAGAIN means that a wake-up is pending already.
         let _ = mio::Waker::wake(self);
     }
 }
 
-/// The number of a network interface by its name.
+/// The index of the network interface with this name.
 pub(crate) fn interface_index(name: &str) -> io::Result<u32> {
     Ok(nix::net::if_::if_nametoindex(name)?)
 }
 
-/// Monotonic time, on any thread.
+/// The monotonic time. Callable on any thread.
 fn clock() -> Instant {
     Instant::from_origin(origin().elapsed())
 }
 
-/// The clock's origin: one for the process, so that all its reactors agree.
+/// The clock's origin. One per process, so that instants of all reactors are comparable.
 fn origin() -> std::time::Instant {
     static ORIGIN: OnceLock<std::time::Instant> = OnceLock::new();
     *ORIGIN.get_or_init(std::time::Instant::now)
 }
 
-/// A descriptor to give up when there are no others; `None` when there are none already.
+/// Opens the spare descriptor. `None` when the process is out of descriptors.
 fn reserve() -> Option<File> {
     File::open("/dev/null").ok()
 }
@@ -532,18 +535,19 @@ fn mio_token(token: Token) -> mio::Token {
 // Tokens carry an index and a generation of 32 bits each.
 const _: () = assert!(usize::BITS >= 64, "twistor needs a 64-bit platform");
 
-/// Indices never come near: they would need four billion open sockets.
+/// Token indices never reach these values: that would take four billion open sockets.
 const WAKER: mio::Token = mio::Token(usize::MAX);
 const SIGNALS: mio::Token = mio::Token(usize::MAX - 1);
 
-/// A timeout as the kernel takes it: in whole milliseconds, rounded up, and 24 days at most.
-fn as_waited(timeout: Duration) -> Duration {
+/// Rounds a timeout as the kernel does: up to whole milliseconds, at most 24 days.
+fn round_timeout(timeout: Duration) -> Duration {
     let milliseconds = timeout.as_nanos().div_ceil(1_000_000).min(i32::MAX.unsigned_abs().into());
     Duration::from_millis(milliseconds as u64)
 }
 
-/// Events of one poll. Measured: 16 cost 0.05 more system calls a message, more than 1024 gain nothing.
+/// Max events per poll. Measured: with 16 a message costs 0.05 more system calls. More than 1024
+/// gain nothing.
 const EVENTS: usize = 1024;
 
-/// One system call for 32 numbers.
+/// Random bytes per system call: enough for 32 numbers.
 const RANDOM_BLOCK: usize = 256;

@@ -1,4 +1,4 @@
-//! Addresses of sockets, as the system takes and tells them.
+//! Conversion between socket addresses and the system's structures.
 
 use std::io;
 use std::net::SocketAddr;
@@ -8,7 +8,7 @@ use rustix::net::{AddressFamily, SocketAddrAny, SocketAddrUnix};
 
 use crate::net::{Address, UnixAddress};
 
-/// A UNIX address as the system takes it.
+/// Converts a UNIX address to the system's structure.
 pub(super) fn system_address(address: &UnixAddress) -> io::Result<SocketAddrUnix> {
     if let Some(path) = address.path() {
         return Ok(SocketAddrUnix::new(path)?);
@@ -20,7 +20,7 @@ pub(super) fn system_address(address: &UnixAddress) -> io::Result<SocketAddrUnix
     Err(io::ErrorKind::Unsupported.into())
 }
 
-/// An address that the system told of.
+/// Converts an address from the system's structure.
 pub(super) fn address_of(system: SocketAddrAny, stream: bool) -> io::Result<Address> {
     if system.address_family() == AddressFamily::UNIX {
         return Ok(Address::Unix(unix_address_of(&SocketAddrUnix::try_from(system)?)));

@@ -1,4 +1,4 @@
-//! The socket on which a service manager listens for how its services are.
+//! The notification socket of the service manager. (`sd_notify(3)`.)
 
 use std::env;
 use std::ffi::OsStr;
@@ -9,14 +9,15 @@ use std::time::Duration;
 
 use rustix::time::{ClockId, clock_gettime};
 
-/// A way to the service manager that never blocks. (`sd_notify(3)`.)
+/// A non-blocking socket for messages to the service manager. (`sd_notify(3)`.)
 pub(crate) struct NotifySocket {
     socket: UnixDatagram,
     manager: SocketAddr,
 }
 
 impl NotifySocket {
-    /// The manager's socket, as the environment names it: a path, or `@` and an abstract name. `None`: there is none.
+    /// Opens the manager's socket. NOTIFY_SOCKET has its address: a path, or `@` and an abstract
+    /// name. `None` when the variable is not set.
     pub(crate) fn from_environment() -> io::Result<Option<NotifySocket>> {
         let Some(name) = env::var_os("NOTIFY_SOCKET").filter(|name| !name.is_empty()) else {
             return Ok(None);
@@ -27,13 +28,13 @@ impl NotifySocket {
         Ok(Some(NotifySocket { socket, manager }))
     }
 
-    /// `WouldBlock` when the manager has not read what came before.
+    /// Sends a message. `WouldBlock` when the manager's queue is full.
     pub(crate) fn send(&self, text: &str) -> io::Result<()> {
         self.socket.send_to_addr(text.as_bytes(), &self.manager).map(drop)
     }
 }
 
-/// How often the manager wants to hear from this process, if it does.
+/// The manager's watchdog timeout for this process, if it has one. (WATCHDOG_USEC.)
 pub(crate) fn watchdog_period() -> Option<Duration> {
     let number = |name| env::var(name).ok()?.parse::<u64>().ok();
     let for_another = number("WATCHDOG_PID").is_some_and(|id| id != u64::from(std::process::id()));
@@ -41,7 +42,7 @@ pub(crate) fn watchdog_period() -> Option<Duration> {
     period.map(Duration::from_micros)
 }
 
-/// The system's monotonic clock in microseconds, which the manager compares with its own.
+/// The system's monotonic clock in microseconds. The manager compares it with its own.
 pub(crate) fn monotonic_microseconds() -> i64 {
     let now = clock_gettime(ClockId::Monotonic);
     now.tv_sec * 1_000_000 + now.tv_nsec / 1000

@@ -1,4 +1,4 @@
-//! Opening sockets with their options, adopting and accepting them.
+//! Opening, adopting and accepting sockets.
 
 use std::io;
 use std::net::SocketAddr;
@@ -7,15 +7,15 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::net::{AddressFamily, SocketAddrAny, SocketType, sockopt};
 use socket2::{Domain, Protocol, Socket, Type};
 
-use super::datagrams::{Destinations, Family, ask_for_destinations};
+use super::datagrams::{Destinations, Family, request_destinations};
 use super::names::system_address;
 use super::socket_file::{Bound, bind_unix};
 use super::sockets::{Kind, Opened};
 use crate::net::{Adopt, Buffers, Credentials, Open, OpenError, OpenStep};
 
-pub(super) fn open(what: &Open) -> Result<Opened, OpenError> {
+pub(super) fn open(options: &Open) -> Result<Opened, OpenError> {
     let opened = |kind, socket: Socket| Opened { kind, descriptor: socket.into(), file: None };
-    match what {
+    match options {
         Open::TcpListen { address, reuse_address, reuse_port, ipv6_only, backlog, buffers, nodelay } => {
             let socket = tcp_socket(address, *reuse_address, *buffers)?;
             if let (Some(only), SocketAddr::V6(_)) = (ipv6_only, address) {
@@ -24,7 +24,7 @@ pub(super) fn open(what: &Open) -> Result<Opened, OpenError> {
             if *reuse_port {
                 at(OpenStep::Option, socket.set_reuse_port(true))?;
             }
-            if *nodelay && HANDS_NODELAY_ON {
+            if *nodelay && INHERITS_NODELAY {
                 at(OpenStep::Option, socket.set_tcp_nodelay(true))?;
             }
             at(OpenStep::Bind, socket.bind(&(*address).into()))?;
@@ -38,7 +38,7 @@ pub(super) fn open(what: &Open) -> Result<Opened, OpenError> {
             }
             match socket.connect(&(*address).into()) {
                 Ok(()) => {}
-                Err(error) if under_way(&error) => {}
+                Err(error) if in_progress(&error) => {}
                 Err(error) => {
                     return Err(OpenError { step: OpenStep::Connect, error });
                 }
@@ -81,11 +81,11 @@ pub(super) fn open(what: &Open) -> Result<Opened, OpenError> {
                 at(OpenStep::Option, socket.set_only_v6(*only))?;
             }
             let destinations = match bind.ip().is_unspecified() && connect.is_none() {
-                true => Destinations::Told,
-                false => Destinations::Untold,
+                true => Destinations::Reported,
+                false => Destinations::Unreported,
             };
-            if destinations == Destinations::Told {
-                at(OpenStep::Option, ask_for_destinations(socket.as_fd(), bind.is_ipv6()))?;
+            if destinations == Destinations::Reported {
+                at(OpenStep::Option, request_destinations(socket.as_fd(), bind.is_ipv6()))?;
             }
             let family = match bind {
                 SocketAddr::V4(_) => Family::V4(destinations),
@@ -114,19 +114,19 @@ pub(super) fn open(what: &Open) -> Result<Opened, OpenError> {
     }
 }
 
-/// Looks whether a descriptor is what it is taken for, and makes it ours.
-pub(super) fn adopt(descriptor: OwnedFd, what: Adopt) -> Result<Opened, OpenError> {
+/// Checks that a descriptor has the expected type, and makes it non-blocking and close-on-exec.
+pub(super) fn adopt(descriptor: OwnedFd, adopt: Adopt) -> Result<Opened, OpenError> {
     let wrong = |errno: rustix::io::Errno| OpenError { step: OpenStep::Adopt, error: errno.into() };
     let family = sockopt::socket_domain(&descriptor).map_err(wrong)?;
     if ![AddressFamily::INET, AddressFamily::INET6, AddressFamily::UNIX].contains(&family) {
         return Err(wrong(rustix::io::Errno::AFNOSUPPORT));
     }
-    let wanted = match what {
+    let wanted = match adopt {
         Adopt::Listener | Adopt::Connection => SocketType::STREAM,
         Adopt::Datagram => SocketType::DGRAM,
     };
     let listens = sockopt::socket_acceptconn(&descriptor).map_err(wrong)?;
-    let kind = match (what, family) {
+    let kind = match (adopt, family) {
         _ if sockopt::socket_type(&descriptor).map_err(wrong)? != wanted => {
             return Err(wrong(rustix::io::Errno::PROTOTYPE));
         }
@@ -154,18 +154,18 @@ pub(super) fn adopt(descriptor: OwnedFd, what: Adopt) -> Result<Opened, OpenErro
     Ok(Opened { kind, descriptor, file: None })
 }
 
-/// Asks for destinations where an adopted socket is bound to any address and has no peer.
+/// Requests destination addresses where an adopted socket is bound to any address and has no peer.
 fn destinations_of(descriptor: &OwnedFd, v6: bool) -> Destinations {
     let local = rustix::net::getsockname(descriptor).ok().and_then(|local| SocketAddr::try_from(local).ok());
     let anywhere = local.is_some_and(|local| local.ip().is_unspecified());
     let has_peer = rustix::net::getpeername(descriptor).is_ok_and(|peer| peer.is_some());
-    match anywhere && !has_peer && ask_for_destinations(descriptor.as_fd(), v6).is_ok() {
-        true => Destinations::Told,
-        false => Destinations::Untold,
+    match anywhere && !has_peer && request_destinations(descriptor.as_fd(), v6).is_ok() {
+        true => Destinations::Reported,
+        false => Destinations::Unreported,
     }
 }
 
-/// There are others with datagrams: ICMP's, say, whose addresses have no ports.
+/// Excludes other datagram sockets, such as ICMP's, whose addresses have no ports.
 #[cfg(any(target_os = "android", target_os = "linux"))]
 fn is_udp(descriptor: &OwnedFd) -> bool {
     sockopt::socket_protocol(descriptor) == Ok(Some(rustix::net::ipproto::UDP))
@@ -179,7 +179,7 @@ fn is_udp(_: &OwnedFd) -> bool {
 #[cfg(any(target_os = "android", target_os = "linux"))]
 pub(super) fn credentials(stream: BorrowedFd<'_>) -> io::Result<Credentials> {
     let peer = nix::sys::socket::getsockopt(&stream, nix::sys::socket::sockopt::PeerCredentials)?;
-    // 0 is a process outside of our own namespace.
+    // 0 is a process outside of this PID namespace.
     let process = u32::try_from(peer.pid()).ok().filter(|process| *process != 0);
     Ok(Credentials { process, user: peer.uid(), group: peer.gid() })
 }
@@ -216,12 +216,13 @@ pub(super) fn accept(listener: BorrowedFd<'_>) -> io::Result<(OwnedFd, Option<So
     Ok((descriptor, peer))
 }
 
-/// Whether an accepted socket has its listener's TCP_NODELAY: one system call less for each. (Linux: the socket is a copy of the
-/// listener's.)
-pub(super) const HANDS_NODELAY_ON: bool = cfg!(any(target_os = "android", target_os = "linux"));
+/// Whether an accepted socket inherits TCP_NODELAY from its listener, which saves one system call
+/// per connection. On Linux an accepted socket copies the listener's options.
+pub(super) const INHERITS_NODELAY: bool = cfg!(any(target_os = "android", target_os = "linux"));
 
-/// A connect that goes on in the background; EINTR leaves it under way as well. EAGAIN does not: it is a failure.
-fn under_way(error: &io::Error) -> bool {
+/// Whether a connect continues in the background. EINTR leaves it in progress as well. EAGAIN is a
+/// failure.
+fn in_progress(error: &io::Error) -> bool {
     error.raw_os_error() == Some(rustix::io::Errno::INPROGRESS.raw_os_error())
         || error.kind() == io::ErrorKind::Interrupted
 }
@@ -252,15 +253,16 @@ fn set_buffers(socket: &Socket, buffers: Buffers) -> Result<(), OpenError> {
     Ok(())
 }
 
-fn backlog_of(asked: u32) -> i32 {
-    i32::try_from(asked).unwrap_or(i32::MAX)
+fn backlog_of(backlog: u32) -> i32 {
+    i32::try_from(backlog).unwrap_or(i32::MAX)
 }
 
 pub(super) fn at<T>(step: OpenStep, result: io::Result<T>) -> Result<T, OpenError> {
     result.map_err(|error| OpenError { step, error })
 }
 
-/// Close-on-exec, and non-blocking from the start where the system can, which saves two calls.
+/// Creates a close-on-exec, non-blocking socket. Where the system takes both as flags, this saves
+/// two calls.
 #[cfg(any(
     target_os = "android",
     target_os = "freebsd",
@@ -308,7 +310,7 @@ mod tests {
             let address = listener.local_addr().unwrap().as_socket().unwrap();
             let _peer = TcpStream::connect(address).unwrap();
             let (accepted, _) = accept(listener.as_fd()).unwrap();
-            assert_eq!(Socket::from(accepted).tcp_nodelay().unwrap(), nodelay && HANDS_NODELAY_ON);
+            assert_eq!(Socket::from(accepted).tcp_nodelay().unwrap(), nodelay && INHERITS_NODELAY);
         }
     }
 
@@ -336,7 +338,7 @@ mod tests {
         };
         for open in [tcp, udp] {
             let socket = Socket::from(super::open(&open).unwrap().descriptor);
-            // Linux counts its own overhead, too: twice the size.
+            // Linux adds its overhead: it returns twice the size.
             let (send, receive) = (socket.send_buffer_size().unwrap(), socket.recv_buffer_size().unwrap());
             assert!([20_000, 40_000].contains(&send), "{send}");
             assert!([30_000, 60_000].contains(&receive), "{receive}");
@@ -353,7 +355,9 @@ mod tests {
         let any: SocketAddr = (Ipv4Addr::UNSPECIFIED, 0).into();
         anywhere.bind(&any.into()).unwrap();
         connected.connect(&SocketAddr::from((Ipv4Addr::LOCALHOST, 9)).into()).unwrap();
-        for (socket, destinations) in [(anywhere, Destinations::Told), (connected, Destinations::Untold)] {
+        for (socket, destinations) in
+            [(anywhere, Destinations::Reported), (connected, Destinations::Unreported)]
+        {
             rustix::io::fcntl_setfd(&socket, FdFlags::empty()).unwrap();
             let adopted = adopt(socket.into(), Adopt::Datagram).unwrap();
             assert_eq!(adopted.kind, Kind::AdoptedDatagram(Family::V4(destinations)));

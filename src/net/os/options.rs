@@ -18,7 +18,7 @@ pub(super) fn set(descriptor: BorrowedFd<'_>, kind: Kind, option: SocketOption) 
         SocketOption::NoDelay(on) => socket.set_tcp_nodelay(on),
         SocketOption::KeepAlive(None) => socket.set_keepalive(false),
         SocketOption::KeepAlive(Some(idle)) => {
-            // The system would ask nine times, 75 seconds apart: eleven minutes.
+            // Linux's default is nine probes, 75 seconds apart: eleven minutes.
             let probes = TcpKeepalive::new()
                 .with_time(idle)
                 .with_interval(keepalive_interval(idle))
@@ -39,7 +39,8 @@ pub(super) fn set(descriptor: BorrowedFd<'_>, kind: Kind, option: SocketOption) 
         SocketOption::MulticastInterface(interface) if v6 => socket.set_multicast_if_v6(index(interface)?),
         SocketOption::MulticastInterface(interface) => outgoing_v4(descriptor, interface),
         SocketOption::Join(IpAddr::V4(group), interface) => {
-            // Linux would hand over what is sent to groups that others on this host have joined.
+            // By default Linux also delivers datagrams of groups that other sockets on this host
+            // have joined.
             #[cfg(any(target_os = "android", target_os = "linux"))]
             socket.set_multicast_all_v4(false)?;
             socket.join_multicast_v4_n(&group, &interface_v4(interface))
@@ -67,20 +68,20 @@ fn interface_v4(interface: Interface) -> InterfaceIndexOrAddress {
 }
 
 fn outgoing_v4(descriptor: BorrowedFd<'_>, interface: Interface) -> io::Result<()> {
-    let nowhere = Ipv4Addr::UNSPECIFIED;
+    let unspecified = Ipv4Addr::UNSPECIFIED;
     match interface {
-        Interface::Default => Ok(sockopt::set_ip_multicast_if(descriptor, &nowhere)?),
+        Interface::Default => Ok(sockopt::set_ip_multicast_if(descriptor, &unspecified)?),
         Interface::Address(address) => Ok(sockopt::set_ip_multicast_if(descriptor, &address)?),
         #[cfg(any(target_os = "android", target_os = "linux"))]
         Interface::Index(index) => {
-            Ok(sockopt::set_ip_multicast_if_with_ifindex(descriptor, &nowhere, &nowhere, index)?)
+            Ok(sockopt::set_ip_multicast_if_with_ifindex(descriptor, &unspecified, &unspecified, index)?)
         }
         #[cfg(not(any(target_os = "android", target_os = "linux")))]
         Interface::Index(_) => Err(io::ErrorKind::Unsupported.into()),
     }
 }
 
-/// IPv6 knows interfaces by their number alone.
+/// The index of an interface. IPv6 identifies interfaces by index only.
 fn index(interface: Interface) -> io::Result<u32> {
     match interface {
         Interface::Default => Ok(0),
@@ -115,8 +116,8 @@ mod tests {
     #[test]
     fn multicast_options_are_set_on_and_off() {
         for (domain, family) in [
-            (Domain::IPV4, Family::V4(Destinations::Untold)),
-            (Domain::IPV6, Family::V6(Destinations::Untold)),
+            (Domain::IPV4, Family::V4(Destinations::Unreported)),
+            (Domain::IPV6, Family::V6(Destinations::Unreported)),
         ] {
             let socket = Socket::new(domain, Type::DGRAM, None).unwrap();
             for on in [false, true] {

@@ -1,8 +1,8 @@
-//! Threads for work that would block the loop.
+//! A pool of threads for blocking work.
 //!
-//! Threads start when there is work for them, up to a limit, and end when the pool does. The queue is
-//! bounded: who finds it full hears so at once. Dropping the pool discards what has not begun and
-//! waits, within a limit, for what has.
+//! Threads start on demand, up to a limit, and end with the pool. The queue is bounded, and a job
+//! that does not fit is returned at once. Dropping the pool discards the queued jobs and waits for
+//! the running ones, within a time limit.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -16,15 +16,15 @@ pub(super) struct Pool {
     name: &'static str,
     threads: usize,
     queue: usize,
-    /// How long a drop waits for jobs that run.
-    patience: Duration,
+    /// Max time that a drop waits for running jobs.
+    join_timeout: Duration,
 }
 
 struct Shared {
     state: Mutex<State>,
-    /// There is a job, or the pool ends.
+    /// Signalled when a job is queued or the pool closes.
     work: Condvar,
-    /// A thread has ended.
+    /// Signalled when a thread ends.
     ended: Condvar,
 }
 
@@ -37,12 +37,12 @@ struct State {
 }
 
 impl Pool {
-    pub(super) fn new(name: &'static str, threads: usize, queue: usize, patience: Duration) -> Pool {
+    pub(super) fn new(name: &'static str, threads: usize, queue: usize, join_timeout: Duration) -> Pool {
         let shared = Shared { state: Mutex::default(), work: Condvar::new(), ended: Condvar::new() };
-        Pool { shared: Arc::new(shared), name, threads: threads.max(1), queue, patience }
+        Pool { shared: Arc::new(shared), name, threads: threads.max(1), queue, join_timeout }
     }
 
-    /// Queues a job; gives it back when the queue is full or no thread can be had.
+    /// Queues a job. Returns it when the queue is full or no thread can be started.
     pub(super) fn offer(&self, job: Job) -> Result<(), Job> {
         let mut state = self.shared.lock();
         let busy = state.jobs.len() >= state.idle;
@@ -65,7 +65,8 @@ impl Pool {
 }
 
 impl Shared {
-    /// A poisoned lock only means that a job's drop panicked; the state is whole after each statement.
+    /// Locks the state. A poisoned lock only means that dropping a job panicked; the state is
+    /// consistent after each statement.
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -100,7 +101,7 @@ impl Drop for Pool {
         drop(unstarted);
         let state = self.shared.lock();
         let ended = &self.shared.ended;
-        let _ = ended.wait_timeout_while(state, self.patience, |state| state.threads > 0);
+        let _ = ended.wait_timeout_while(state, self.join_timeout, |state| state.threads > 0);
     }
 }
 
@@ -152,9 +153,9 @@ mod tests {
     fn an_idle_thread_takes_the_next_job_and_no_other_is_started() {
         let pool = Pool::new("test", 2, 0, Duration::from_secs(5));
         for _ in 0..3 {
-            let (done, told) = mpsc::channel();
+            let (done, finished) = mpsc::channel();
             assert!(pool.offer(Box::new(move || done.send(()).unwrap())).is_ok());
-            told.recv().unwrap();
+            finished.recv().unwrap();
             while pool.shared.lock().idle == 0 {
                 thread::yield_now();
             }
@@ -165,7 +166,7 @@ mod tests {
     #[test]
     fn idle_threads_make_room_beside_the_queue() {
         let pool = Pool::new("test", 2, 1, Duration::ZERO);
-        // Two threads that do not wake.
+        // Two threads that never wake.
         (pool.shared.lock().threads, pool.shared.lock().idle) = (2, 2);
         let offers = [(); 4].map(|()| pool.offer(Box::new(|| {})).is_ok());
         assert_eq!(offers, [true, true, true, false]);

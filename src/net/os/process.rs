@@ -1,10 +1,12 @@
-//! Child processes: std begins them, a descriptor of the process tells of their end, and every one is waited for.
+//! Child processes: std spawns them, a pidfd reports their exit, and each child is waited for.
 //!
-//! A child is signalled only while nobody has waited for it: until then its number is no other process's.
+//! A child is signalled only until it has been waited for. Until then its process ID cannot be
+//! reused.
 //!
-//! Systems without descriptors of processes (Linux before 5.3, some containers, all others) have a thread for each child instead,
-//! which waits for its end and leaves the waiting to be done. SIGCHLD would be the program's, and say less. A child has
-//! its three streams and nothing more: to put a descriptor in a place of its choice is unsafe code.
+//! Systems without pidfds (Linux before 5.3, some containers, all other systems) use one thread per
+//! child. The thread waits for the exit without reaping the child. SIGCHLD belongs to the program,
+//! and would carry less information. A child gets its three standard streams only: placing a
+//! descriptor at a chosen number takes unsafe code.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -22,7 +24,7 @@ use rustix::process::{Pid, Signal, WaitId, WaitIdOptions};
 use super::spawn_fault::fault_of;
 use crate::net::{ChildStream, ExitReason, ProcessSignal, SpawnError, SpawnProcess, TerminalSize, Token};
 
-/// The children that nobody has waited for yet, and those that the reactor still has a name for.
+/// The children that have not been waited for, and those that the reactor still has a token for.
 #[derive(Default)]
 pub(super) struct Children {
     running: BTreeMap<Token, Running>,
@@ -30,15 +32,15 @@ pub(super) struct Children {
 
 struct Running {
     child: Child,
-    /// Becomes readable when the child has ended.
+    /// Becomes readable when the child exits.
     end: End,
     own_group: bool,
     kill: bool,
-    /// It was waited for: its number may be another process's.
+    /// Whether the child was waited for. Its process ID may then belong to another process.
     ended: bool,
 }
 
-/// A child that was begun, with its pipes' ends on this side.
+/// A spawned child, with this process's ends of its pipes.
 pub(super) struct Begun {
     running: Running,
     pub(super) stdin: Option<OwnedFd>,
@@ -48,7 +50,7 @@ pub(super) struct Begun {
 }
 
 impl Begun {
-    /// What tells of its end.
+    /// The descriptor that becomes readable on exit.
     pub(super) fn end(&self) -> &OwnedFd {
         self.running.end.descriptor()
     }
@@ -57,24 +59,25 @@ impl Begun {
         self.running.child.id()
     }
 
-    /// It was begun in vain.
+    /// Kills the child after a later step has failed.
     pub(super) fn undo(mut self) {
         self.running.finish(Duration::MAX);
     }
 }
 
-/// Begins a child. It has nothing of ours open but what it was given: all our descriptors are closed on exec.
-pub(super) fn begin(what: &SpawnProcess) -> Result<Begun, SpawnError> {
+/// Spawns a child. It inherits no descriptors but its streams, since all others are close-on-exec.
+pub(super) fn begin(spawn: &SpawnProcess) -> Result<Begun, SpawnError> {
     handle_ignored_signals()?;
-    // std panics when another part of the program waits for the child of an exec that has failed.
-    let begun = std::panic::catch_unwind(|| begin_child(what));
+    // std panics when an exec has failed and another part of the program waits for the child.
+    let begun = std::panic::catch_unwind(|| begin_child(spawn));
     let begun = begun.unwrap_or_else(|_| Err(Errno::CHILD.into()));
-    begun.map_err(|error| SpawnError { fault: fault_of(what, &error), error })
+    begun.map_err(|error| SpawnError { fault: fault_of(spawn, &error), error })
 }
 
-/// Gives ignored signals a handler that does nothing. An ignored signal stays ignored in a child, which could not be
-/// ended by it; a handled one has its default action there. (Twisted and libuv reset signals in the child itself, which
-/// takes unsafe code here.) Where SIGCHLD is ignored, the kernel also forgets children as soon as they end.
+/// Installs an empty handler for ignored signals. An ignored signal stays ignored in a child, which
+/// then could not be ended by it. A handled signal has its default action there. (Twisted and libuv
+/// reset signals in the child, which takes unsafe code in Rust.) If SIGCHLD is ignored, the kernel
+/// also reaps children as soon as they exit.
 fn handle_ignored_signals() -> io::Result<()> {
     static HANDLED: Mutex<u64> = Mutex::new(0);
     let ignored = ignored_signals();
@@ -92,12 +95,13 @@ fn handle_ignored_signals() -> io::Result<()> {
     Ok(())
 }
 
-/// The signals that children have with their default action. The signals of job control are not among them: a
-/// background process that ignores SIGTTOU may write to its terminal, and one that handles it may not.
+/// The signals that have their default action in children. Job control signals are not included: a
+/// background process that ignores SIGTTOU may write to its terminal, and one that handles it may
+/// not.
 const RESET_IN_CHILDREN: [Signal; 7] =
     [Signal::HUP, Signal::INT, Signal::QUIT, Signal::TERM, Signal::USR1, Signal::USR2, Signal::CHILD];
 
-/// The mask of ignored signals, as far as the kernel tells.
+/// The mask of ignored signals. Only Linux shows it.
 #[cfg(any(target_os = "android", target_os = "linux"))]
 fn ignored_signals() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
@@ -111,53 +115,53 @@ fn ignored_signals() -> u64 {
     SIGCHLD_ONLY
 }
 
-/// Where the mask is not known: a handler of SIGCHLD does no harm.
+/// Used where the mask is unknown. A handler for SIGCHLD does no harm.
 const SIGCHLD_ONLY: u64 = 1 << (Signal::CHILD.as_raw() - 1);
 
-fn begin_child(what: &SpawnProcess) -> io::Result<Begun> {
-    let mut command = Command::new(&what.program);
-    command.args(&what.arguments);
-    if let Some(name) = &what.name {
+fn begin_child(spawn: &SpawnProcess) -> io::Result<Begun> {
+    let mut command = Command::new(&spawn.program);
+    command.args(&spawn.arguments);
+    if let Some(name) = &spawn.name {
         command.arg0(name);
     }
-    if !what.inherit_environment {
+    if !spawn.inherit_environment {
         command.env_clear();
     }
-    for name in &what.without {
+    for name in &spawn.without {
         command.env_remove(name);
     }
-    command.envs(what.environment.iter().map(|(name, value)| (name, value)));
-    if let Some(directory) = &what.directory {
+    command.envs(spawn.environment.iter().map(|(name, value)| (name, value)));
+    if let Some(directory) = &spawn.directory {
         command.current_dir(directory);
     }
-    if let Some(group) = what.group {
+    if let Some(group) = spawn.group {
         command.gid(group);
     }
-    if let Some(user) = what.user {
+    if let Some(user) = spawn.user {
         command.uid(user);
     }
-    let (mut child, terminal) = match what.terminal {
+    let (mut child, terminal) = match spawn.terminal {
         None => {
-            if what.own_group {
+            if spawn.own_group {
                 command.process_group(0);
             }
-            command.stdin(stdio(&what.stdin)?).stdout(stdio(&what.stdout)?).stderr(stdio(&what.stderr)?);
+            command.stdin(stdio(&spawn.stdin)?).stdout(stdio(&spawn.stdout)?).stderr(stdio(&spawn.stderr)?);
             (command.spawn()?, None)
         }
         Some(size) => {
-            let (child, terminal) = spawn_on_terminal(command, what, size)?;
+            let (child, terminal) = spawn_on_terminal(command, spawn, size)?;
             (child, Some(terminal))
         }
     };
     let (end, ended) = match open_end(&child) {
         Ok(end) => (end, false),
-        // Another part of the program has waited for it already.
+        // Another part of the program has waited for the child already.
         Err(error) if error.raw_os_error() == Some(Errno::SRCH.raw_os_error()) => {
             let (end, _) = io::pipe()?;
             (End::Pipe(end.into()), true)
         }
         Err(error) => {
-            // Nobody would hear of its end.
+            // Without a descriptor, its exit would not be reported.
             let _ = child.kill();
             let _ = child.wait();
             return Err(error);
@@ -166,11 +170,11 @@ fn begin_child(what: &SpawnProcess) -> io::Result<Begun> {
     let stdin = child.stdin.take().map(OwnedFd::from);
     let stdout = child.stdout.take().map(OwnedFd::from);
     let stderr = child.stderr.take().map(OwnedFd::from);
-    // Who leads a session leads its group.
-    let own_group = what.own_group || terminal.is_some();
-    let running = Running { child, end, own_group, kill: what.kill_on_stop, ended };
+    // A session leader is the leader of its process group.
+    let own_group = spawn.own_group || terminal.is_some();
+    let running = Running { child, end, own_group, kill: spawn.kill_on_stop, ended };
     let begun = Begun { running, stdin, stdout, stderr, terminal };
-    // Ours alone: the child's end is another open file.
+    // The flag affects this side only: the child's end is a separate open file.
     let pipes = [&begun.stdin, &begun.stdout, &begun.stderr, &begun.terminal];
     let set = pipes.into_iter().flatten().try_for_each(|pipe| rustix::io::ioctl_fionbio(pipe, true));
     match set {
@@ -182,30 +186,30 @@ fn begin_child(what: &SpawnProcess) -> io::Result<Begun> {
     }
 }
 
-/// The terminal is the child's, and leads its session, before the program runs.
+/// Spawns a child on a new terminal, whose session it leads before the program runs.
 fn spawn_on_terminal(
     command: Command,
-    what: &SpawnProcess,
+    spawn: &SpawnProcess,
     size: TerminalSize,
 ) -> io::Result<(Child, OwnedFd)> {
-    let (ours, theirs) = pty_process::blocking::open().map_err(of_terminal)?;
-    ours.resize(pty_process::Size::new(size.rows, size.columns)).map_err(of_terminal)?;
+    let (ours, theirs) = pty_process::blocking::open().map_err(terminal_error)?;
+    ours.resize(pty_process::Size::new(size.rows, size.columns)).map_err(terminal_error)?;
     let mut command = pty_process::blocking::Command::from(command);
-    // What is to be a pipe is the terminal.
+    // The terminal replaces the streams that would be pipes.
     for (stream, set) in [
-        (&what.stdin, pty_process::blocking::Command::stdin as fn(_, Stdio) -> _),
-        (&what.stdout, pty_process::blocking::Command::stdout),
-        (&what.stderr, pty_process::blocking::Command::stderr),
+        (&spawn.stdin, pty_process::blocking::Command::stdin as fn(_, Stdio) -> _),
+        (&spawn.stdout, pty_process::blocking::Command::stdout),
+        (&spawn.stderr, pty_process::blocking::Command::stderr),
     ] {
         if !matches!(stream, ChildStream::Pipe) {
             command = set(command, stdio(stream)?);
         }
     }
-    let child = command.spawn(theirs).map_err(of_terminal)?;
+    let child = command.spawn(theirs).map_err(terminal_error)?;
     Ok((child, ours.into()))
 }
 
-fn of_terminal(error: pty_process::Error) -> io::Error {
+fn terminal_error(error: pty_process::Error) -> io::Error {
     match error {
         pty_process::Error::Io(error) => error,
         pty_process::Error::Rustix(error) => error.into(),
@@ -223,11 +227,11 @@ fn stdio(stream: &ChildStream) -> io::Result<Stdio> {
     })
 }
 
-/// What tells of a child's end.
+/// The descriptor that reports a child's exit.
 enum End {
-    /// A descriptor of the process.
+    /// A pidfd.
     Process(OwnedFd),
-    /// A pipe that ends with it.
+    /// The read end of a pipe that a thread closes on exit.
     Pipe(OwnedFd),
 }
 
@@ -239,28 +243,29 @@ impl End {
     }
 }
 
-/// A descriptor of the process. It fails where another part of the program has waited for the child, or a pipe in its place.
+/// Opens a pidfd, or a pipe where the system has none. Fails with ESRCH when another part of the
+/// program has waited for the child.
 #[cfg(target_os = "linux")]
 fn open_end(child: &Child) -> io::Result<End> {
     let number = number(child)?;
     match rustix::process::pidfd_open(number, rustix::process::PidfdFlags::empty()) {
-        // It has no such call, or its sandbox does not let it through.
-        Err(Errno::NOSYS | Errno::PERM) => wait_beside(number).map(End::Pipe),
+        // The kernel lacks the call, or a sandbox denies it.
+        Err(Errno::NOSYS | Errno::PERM) => spawn_waiter(number).map(End::Pipe),
         opened => Ok(End::Process(opened?)),
     }
 }
 
 #[cfg(not(target_os = "linux"))]
 fn open_end(child: &Child) -> io::Result<End> {
-    wait_beside(number(child)?).map(End::Pipe)
+    spawn_waiter(number(child)?).map(End::Pipe)
 }
 
-/// A pipe that ends when the child has, which a thread sees to.
-fn wait_beside(number: Pid) -> io::Result<OwnedFd> {
+/// Starts a thread that closes a pipe when the child exits, and returns the pipe's read end.
+fn spawn_waiter(number: Pid) -> io::Result<OwnedFd> {
     let (end, ours) = io::pipe()?;
     let wait = move || {
         let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
-        // Whatever else it says, there is nothing to wait for any more.
+        // Every other error means that there is no child to wait for.
         while matches!(rustix::process::waitid(WaitId::Pid(number), options), Err(Errno::INTR)) {}
         drop(ours);
     };
@@ -278,10 +283,10 @@ impl Children {
         self.running.insert(process, begun.running);
     }
 
-    /// Waits for a child that has ended, for so long at the most; `None` while it runs.
-    pub(super) fn wait(&mut self, process: Token, patience: Duration) -> io::Result<Option<ExitReason>> {
+    /// Waits for a child for at most `timeout`. `None` while it runs.
+    pub(super) fn wait(&mut self, process: Token, timeout: Duration) -> io::Result<Option<ExitReason>> {
         let running = self.running.get_mut(&process).ok_or(io::ErrorKind::NotFound)?;
-        running.wait(patience)
+        running.wait(timeout)
     }
 
     pub(super) fn signal(&mut self, process: Token, signal: ProcessSignal) -> io::Result<()> {
@@ -289,13 +294,13 @@ impl Children {
         running.signal(signal)
     }
 
-    /// Forgets a child. One that runs still is left alone; a thread waits for it, so that it is no zombie when it ends.
+    /// Forgets a child. A running child is left alone, and a thread reaps it when it exits.
     pub(super) fn forget(&mut self, process: Token) -> bool {
         let found = self.running.remove(&process);
         let is_one = found.is_some();
         if let Some(Running { mut child, ended: false, .. }) = found {
             let wait = move || drop(child.wait());
-            // Without a thread it is one until this process ends.
+            // Without a thread, the child stays a zombie until this process ends.
             let _ = thread::Builder::new().name("twistor-child".to_owned()).spawn(wait);
         }
         is_one
@@ -303,17 +308,18 @@ impl Children {
 }
 
 impl Running {
-    fn wait(&mut self, patience: Duration) -> io::Result<Option<ExitReason>> {
-        if !patience.is_zero() && !self.ended {
-            // Whatever it says, the wait that follows knows better.
+    fn wait(&mut self, timeout: Duration) -> io::Result<Option<ExitReason>> {
+        if !timeout.is_zero() && !self.ended {
+            // The result does not matter: `try_wait` follows.
             let mut end = [rustix::event::PollFd::new(self.end.descriptor(), rustix::event::PollFlags::IN)];
-            let _ = rustix::event::poll(&mut end, timespec(patience).as_ref());
+            let _ = rustix::event::poll(&mut end, timespec(timeout).as_ref());
         }
         let waited = self.child.try_wait();
         self.ended |= !matches!(waited, Ok(None));
         match waited {
             Ok(status) => Ok(status.map(reason)),
-            // Somebody else has waited for it, or the system has by itself, because SIGCHLD is ignored.
+            // Another part of the program has waited for it, or the kernel has reaped it because
+            // SIGCHLD is ignored.
             Err(error) if error.raw_os_error() == Some(Errno::CHILD.raw_os_error()) => {
                 Ok(Some(ExitReason::Unknown))
             }
@@ -335,15 +341,16 @@ impl Running {
         Ok(())
     }
 
-    /// Kills it and waits for it.
-    fn finish(&mut self, patience: Duration) {
-        // It may have ended by itself.
+    /// Kills the child and waits for it.
+    fn finish(&mut self, timeout: Duration) {
+        // The child may have exited already.
         let _ = self.signal(ProcessSignal::KILL);
-        let _ = self.wait(patience);
+        let _ = self.wait(timeout);
     }
 }
 
-/// By the descriptor, no other process gets it, although another part of the program may have waited for the child.
+/// Signals a process by its pidfd. No other process can receive the signal, even if another part of
+/// the program has waited for the child.
 #[cfg(target_os = "linux")]
 fn send_to(process: &OwnedFd, signal: Signal) -> Result<(), Errno> {
     rustix::process::pidfd_send_signal(process, signal)
@@ -351,12 +358,11 @@ fn send_to(process: &OwnedFd, signal: Signal) -> Result<(), Errno> {
 
 #[cfg(not(target_os = "linux"))]
 fn send_to(_: &OwnedFd, _: Signal) -> Result<(), Errno> {
-    // There are no such descriptors.
     Err(Errno::NOSYS)
 }
 
-fn timespec(patience: Duration) -> Option<rustix::event::Timespec> {
-    rustix::event::Timespec::try_from(patience).ok()
+fn timespec(timeout: Duration) -> Option<rustix::event::Timespec> {
+    rustix::event::Timespec::try_from(timeout).ok()
 }
 
 fn reason(status: ExitStatus) -> ExitReason {
@@ -369,11 +375,11 @@ fn reason(status: ExitStatus) -> ExitReason {
     }
 }
 
-/// A reactor that is dropped without its last turn takes with it those of its children that are not to outlive it.
+/// Kills the children with `kill_on_stop` when the reactor is dropped without a final turn.
 impl Drop for Children {
     fn drop(&mut self) {
         for running in self.running.values_mut().filter(|running| running.kill && !running.ended) {
-            running.finish(PATIENCE);
+            running.finish(KILL_TIMEOUT);
         }
         while let Some(process) = self.running.first_key_value().map(|(process, _)| *process) {
             self.forget(process);
@@ -381,15 +387,15 @@ impl Drop for Children {
     }
 }
 
-/// A killed process is gone at once, unless the system is stuck in it.
-const PATIENCE: Duration = Duration::from_secs(1);
+/// A killed process exits at once, unless it is stuck in the kernel.
+const KILL_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// What a pipe whose only use is to be written to says to a read: that its reader is gone, or nothing.
+/// Reads from a pipe that is write-only: EPIPE when its reader is gone, EAGAIN otherwise.
 pub(super) fn look_for_reader(pipe: impl AsFd) -> io::Result<usize> {
     let pipe = pipe.as_fd();
-    let mut looked = [rustix::event::PollFd::from_borrowed_fd(pipe, rustix::event::PollFlags::empty())];
-    rustix::event::poll(&mut looked, Some(&rustix::event::Timespec::default()))?;
-    match looked[0].revents().intersects(rustix::event::PollFlags::ERR) {
+    let mut polled = [rustix::event::PollFd::from_borrowed_fd(pipe, rustix::event::PollFlags::empty())];
+    rustix::event::poll(&mut polled, Some(&rustix::event::Timespec::default()))?;
+    match polled[0].revents().intersects(rustix::event::PollFlags::ERR) {
         true => Err(Errno::PIPE.into()),
         false => Err(io::ErrorKind::WouldBlock.into()),
     }
@@ -401,10 +407,10 @@ mod tests {
     use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
     #[test]
-    fn a_thread_tells_of_the_end_and_leaves_the_waiting_to_be_done() {
+    fn a_thread_reports_the_exit_and_does_not_reap_the_child() {
         let mut child = Command::new("cat").stdin(Stdio::piped()).spawn().unwrap();
-        let end = wait_beside(number(&child).unwrap()).unwrap();
-        // Signals of other tests may interrupt.
+        let end = spawn_waiter(number(&child).unwrap()).unwrap();
+        // Signals of other tests may interrupt the poll.
         let look = |wait: &Timespec| poll(&mut [PollFd::new(&end, PollFlags::IN)], Some(wait));
         let ended = |wait: &Timespec| rustix::io::retry_on_intr(|| look(wait)) == Ok(1);
         assert!(!ended(&Timespec::default()), "it runs");

@@ -1,7 +1,8 @@
-//! Look-ups of host names on threads.
+//! Host name look-ups on threads.
 //!
-//! Threads start when look-ups wait, up to a limit, and end when they had nothing to do for a while or the resolver
-//! goes. A look-up that runs when the resolver goes is not waited for, and its outcome is dropped.
+//! Threads start when look-ups wait, up to a limit. They end after an idle time, or with the
+//! resolver. A look-up that runs when the resolver is dropped is not waited for, and its outcome is
+//! discarded.
 
 use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -18,15 +19,15 @@ pub(super) struct Resolver {
     max_threads: usize,
 }
 
-/// Looks one name up, and blocks until it is done: the addresses, with any port.
+/// Looks up a name, blocking. Returns its addresses, with any port.
 pub(crate) type LookUp = dyn Fn(&str) -> Result<Vec<SocketAddr>, NameError> + Send + Sync;
 
 struct Shared {
     state: Mutex<State>,
-    /// A look-up waits, or the resolver has gone.
+    /// Signalled when a look-up waits or the resolver is dropped.
     work: Condvar,
     look_up: Box<LookUp>,
-    /// How long a thread waits for work before it ends.
+    /// Max time that an idle thread waits for work.
     idle_limit: Duration,
 }
 
@@ -55,7 +56,7 @@ impl Resolver {
         Resolver { shared: Arc::new(shared), max_threads }
     }
 
-    /// Queues a look-up; its outcome is handed to `answer` on a thread.
+    /// Queues a look-up. Its outcome is passed to `answer` on a thread.
     pub(super) fn ask(&self, host: &str, port: u16, answer: Answer) -> Result<LookupId, NotAsked> {
         let mut state = self.shared.lock();
         let id = state.lookups.ask(host, port, answer).map_err(|_| NotAsked::QueueFull)?;
@@ -64,7 +65,7 @@ impl Resolver {
             let started = thread::Builder::new().name("twistor-name".into()).spawn(move || shared.serve());
             match started {
                 Ok(_) => state.threads += 1,
-                // One that exists will come to it.
+                // A running thread will process it.
                 Err(_) if state.threads > 0 => {}
                 Err(error) => {
                     let back = state.lookups.cancel(id);
@@ -78,7 +79,7 @@ impl Resolver {
         Ok(id)
     }
 
-    /// Takes a request back: its answer is dropped, and never called.
+    /// Cancels a request. Its answer is dropped without a call.
     pub(super) fn cancel(&self, id: LookupId) {
         let answer = self.shared.lock().lookups.cancel(id);
         drop(answer);
@@ -90,7 +91,8 @@ impl Resolver {
 }
 
 impl Shared {
-    /// A poisoned lock means that a statement ran out of memory; the state is whole after each one.
+    /// Locks the state. A poisoned lock means that a statement ran out of memory; the state is
+    /// consistent after each one.
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -138,7 +140,8 @@ impl Drop for Resolver {
     }
 }
 
-/// Threads cost memory, and starting one tens of microseconds: after a burst of look-ups they stay a little.
+/// Idle time before a thread ends. A thread costs memory, and starting one takes tens of
+/// microseconds.
 const IDLE_LIMIT: Duration = Duration::from_secs(10);
 
 #[cfg(test)]
@@ -147,7 +150,8 @@ mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
     use std::sync::mpsc;
 
-    /// A resolver whose look-ups of "hangs*" block until the sender is dropped; others answer 192.0.2.1 at once.
+    /// A resolver whose look-ups of "hangs*" block until the sender is dropped; others answer
+    /// 192.0.2.1 at once.
     fn resolver(threads: usize, asked: usize, idle: Duration) -> (Resolver, Gate) {
         let (sender, receiver) = mpsc::channel::<()>();
         let receiver = Arc::new(Mutex::new(receiver));
@@ -172,8 +176,8 @@ mod tests {
     }
 
     fn ask(resolver: &Resolver, host: &str) -> (LookupId, mpsc::Receiver<LookedUp>) {
-        let (told, answers) = mpsc::channel();
-        let answer = move |found| told.send(found).unwrap_or_default();
+        let (answered, answers) = mpsc::channel();
+        let answer = move |found| answered.send(found).unwrap_or_default();
         let id = resolver.ask(host, 80, Box::new(answer)).unwrap();
         (id, answers)
     }
@@ -208,7 +212,7 @@ mod tests {
         let (_, answer) = ask(&resolver, "hangs");
         drop(gate.sender);
         assert!(answer.recv().unwrap().found.is_ok());
-        // Before its thread had begun with it, a cancelled one left the queue.
+        // A request that was cancelled before its thread had started left the queue.
         assert_eq!(gate.running.load(Ordering::SeqCst), 1);
     }
 

@@ -1,8 +1,8 @@
-//! Signals as events of the poll.
+//! Signals as poll events.
 //!
-//! Handlers are the process's, reactors are many: every reactor that watches a signal gets it. As soon as
-//! nobody watches a signal any more, it does again what the system does by default, so
-//! that Ctrl-C ends a program whose reactor has finished.
+//! A signal handler belongs to the process, and a process can have several reactors. Every reactor
+//! that watches a signal receives it. A signal that no reactor watches any more has its default
+//! action again, so that Ctrl-C ends a program whose reactor has finished.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -36,13 +36,13 @@ impl Watched {
         Ok(watched)
     }
 
-    /// The signals that came since the last call.
+    /// The signals received since the last call.
     pub(super) fn pending(&mut self) -> impl Iterator<Item = Signal> + '_ {
         self.source.pending().filter_map(from_number)
     }
 
     pub(super) fn unregister(mut self, registry: &Registry) {
-        // The source goes away just after; a poll that no longer knows it is content.
+        // The source is dropped next, so an error has no consequence.
         let _ = registry.deregister(&mut self.source);
     }
 }
@@ -50,7 +50,7 @@ impl Watched {
 impl Drop for Watched {
     fn drop(&mut self) {
         for watch in &self.signals {
-            // Ending cannot fail: the handling was installed by `new`.
+            // Cannot fail: `new` has installed the handling.
             let _ = process_wide(watch.signal, |handling| {
                 handling.end(*watch);
                 Ok(())
@@ -59,21 +59,21 @@ impl Drop for Watched {
     }
 }
 
-/// How the whole process handles one signal.
+/// Process-wide handling of one signal.
 struct Handling {
     watchers: usize,
-    /// Those of them that want it once.
+    /// Number of watchers with `once`.
     once: usize,
-    /// While set, the signal does at once what the system does by default.
+    /// While true, the signal has its default action at once.
     default_now: Arc<AtomicBool>,
-    /// Sets `default_now` when the signal comes.
+    /// Handler that sets `default_now` when the signal arrives.
     then_default: Option<signal_hook::SigId>,
 }
 
 impl Handling {
     fn install(signal: Signal) -> io::Result<Handling> {
         let default_now = Arc::new(AtomicBool::new(false));
-        // Signals that are ignored by default stay so without help.
+        // These are ignored by default and need no handler for that.
         if !matches!(signal, Signal::WindowChange | Signal::Child | Signal::Continue) {
             flag::register_conditional_default(to_number(signal), Arc::clone(&default_now))?;
         }
@@ -119,7 +119,8 @@ fn process_wide<R>(signal: Signal, change: impl FnOnce(&mut Handling) -> io::Res
     }
 }
 
-/// A program can be started with signals blocked: it would never hear of them, nor would its children.
+/// Unblocks the signals. A program can be started with signals blocked, and would then neither
+/// receive them nor pass them to its children.
 fn unblock(signals: &[Watch]) -> io::Result<()> {
     let mut set = SigSet::empty();
     for watch in signals {

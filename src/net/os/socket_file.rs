@@ -1,13 +1,15 @@
-//! The files of UNIX sockets: binding with a mode, and removing them again.
+//! The files of UNIX sockets: binding with a file mode, and removal.
 //!
-//! A folder that others can write to is hostile ground: between two calls that name the same path, they can put a symbolic link or
-//! another file there, and another folder in the place of a whole part of the path. So no call after `bind` trusts the path:
-//! - The file has its mode from the moment on in which it is made. Linux takes the mode of the socket, less the umask; a thread that
-//!   has an umask of its own (unshare) binds where the umask would take something away.
-//! - Where that is not possible, the file is opened without following links, and its mode is set by that descriptor, if it is a
-//!   socket of this user that has no other name.
-//! - Everything else goes through a descriptor of the folder. What is to be removed has to be the same file in the same folder, by
-//!   device and number.
+//! A directory that other users can write to is hostile. Between two calls with the same path, they
+//! can place a symbolic link or another file there, or replace a parent directory. No call after
+//! `bind` therefore trusts the path:
+//! - The file has its mode from its creation on. Linux derives it from the socket's own mode, less
+//!   the umask. If the umask would remove bits, the bind runs on a thread with its own umask
+//!   (unshare).
+//! - Where that is not possible, the file is opened without following links. The mode is set by
+//!   descriptor, provided that the file is a socket of this user without a second hard link.
+//! - All other calls go through a descriptor of the directory. A file is removed only if it is the
+//!   same file in the same directory, by device and inode.
 
 use std::ffi::{OsStr, OsString};
 use std::io;
@@ -24,10 +26,10 @@ use super::opening::at;
 use crate::net::os::stale_socket::DirLock;
 use crate::net::{OpenError, OpenStep, UnixAddress};
 
-/// The file of a UNIX socket: it is removed with the socket, if it still is the same one.
+/// The file of a UNIX socket. It is removed with the socket, if it still is the same file.
 #[derive(Debug)]
 pub(super) struct SocketFile {
-    /// Absolute: the working directory may change.
+    /// Absolute, because the working directory may change.
     folder: PathBuf,
     name: OsString,
     folder_id: FileId,
@@ -35,19 +37,19 @@ pub(super) struct SocketFile {
 }
 
 impl SocketFile {
-    /// Another process may have bound the same path since.
+    /// Removes the file. Another process may have bound the same path since.
     pub(super) fn remove(self) {
         let Ok(place) = Place::open(&self.folder, &self.name) else { return };
         if place.folder_id().is_ok_and(|id| id == self.folder_id)
             && place.look().is_ok_and(|found| FileId::of(&found) == self.id)
         {
-            // If another process has removed it already, nothing is left to do.
+            // An error means that another process has removed it already.
             let _ = place.remove();
         }
     }
 }
 
-/// Names a file, whichever path leads to it.
+/// Identity of a file, independent of its path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct FileId {
     device: u64,
@@ -61,7 +63,7 @@ impl FileId {
     }
 }
 
-/// A name in a folder that is held open: whatever happens to the path, it stays the same folder.
+/// A name in an open directory. It stays the same directory when its path changes.
 pub(super) struct Place {
     folder: OwnedFd,
     name: OsString,
@@ -74,15 +76,15 @@ impl Place {
     }
 
     fn open(folder: &Path, name: &OsStr) -> io::Result<Place> {
-        let flags = ONLY_TO_NAME | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let flags = PATH_FLAGS | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let folder = rustix::fs::openat(CWD, folder, flags, Mode::empty())?;
         Ok(Place { folder, name: name.to_owned() })
     }
 
-    /// The file with another ending, in the same folder.
-    pub(super) fn beside(&self, ending: &str) -> io::Result<Place> {
+    /// The entry whose name has this suffix added, in the same directory.
+    pub(super) fn with_suffix(&self, suffix: &str) -> io::Result<Place> {
         let mut name = self.name.clone();
-        name.push(ending);
+        name.push(suffix);
         Ok(Place { folder: self.folder.try_clone()?, name })
     }
 
@@ -94,7 +96,7 @@ impl Place {
         Ok(FileId::of(&rustix::fs::fstat(&self.folder)?))
     }
 
-    /// The file that is there; a symbolic link is itself.
+    /// Metadata of the entry, without following a symbolic link.
     pub(super) fn look(&self) -> io::Result<Stat> {
         Ok(rustix::fs::statat(&self.folder, &self.name, AtFlags::SYMLINK_NOFOLLOW)?)
     }
@@ -116,7 +118,8 @@ fn folder_of(path: &Path) -> &Path {
     }
 }
 
-/// What a socket was bound with. Until it listens, which is when this is gone, no other reactor takes its file for a stale one.
+/// The result of a bind: the file and the lock. The lock is held until the socket listens, so that
+/// no other reactor takes the file for a stale one.
 #[derive(Default)]
 pub(super) struct Bound {
     file: Option<SocketFile>,
@@ -124,7 +127,8 @@ pub(super) struct Bound {
 }
 
 impl Bound {
-    /// The file that goes with the socket, if it is to; it goes at once when the next step has failed.
+    /// Returns the file to remove with the socket, if requested. Removes the file at once when the
+    /// next step has failed.
     pub(super) fn keep_file(
         self,
         unlink: bool,
@@ -142,8 +146,8 @@ impl Bound {
     }
 }
 
-/// Binds, and answers with the file that came to be. What comes to a socket before it listens is refused, so that
-/// no peer gets in before the file has its mode.
+/// Binds, and returns the created file. The kernel refuses connects until the socket listens, so no
+/// peer connects before the file has its mode.
 pub(super) fn bind_unix(
     socket: &Socket,
     address: &UnixAddress,
@@ -158,7 +162,7 @@ pub(super) fn bind_unix(
     let place = match Place::of(path) {
         Ok(place) => Some(place),
         Err(error) if out_of_descriptors(&error) => return Err(OpenError { step: OpenStep::Bind, error }),
-        // Where there is no such folder, the bind says so.
+        // If the directory is missing, the bind returns the error.
         Err(_) => None,
     };
     let lock = place.as_ref().map(|place| DirLock::take(place, path));
@@ -197,11 +201,11 @@ fn out_of_descriptors(error: &io::Error) -> bool {
     matches!(Errno::from_io_error(error), Some(Errno::MFILE | Errno::NFILE))
 }
 
-/// The file that a bind has made.
+/// The file that a bind created.
 struct NewFile {
-    /// `None` when the folder was exchanged meanwhile.
+    /// `None` when the directory was replaced meanwhile.
     id: Option<FileId>,
-    /// It has the mode that was asked for.
+    /// Whether the file has the requested mode.
     mode_set: bool,
 }
 
@@ -211,7 +215,7 @@ fn bind_new(
     place: Option<&Place>,
     mode: Option<u32>,
 ) -> io::Result<NewFile> {
-    // A file that was there before is not the one that the bind makes.
+    // A file that existed before is not the one that the bind creates.
     let was_there = place.is_none_or(|place| place.look().is_ok());
     let mode_set = bind_with_mode(socket, address, mode)?;
     let found = place.filter(|_| !was_there).and_then(|place| place.look().ok());
@@ -223,7 +227,7 @@ fn is_socket(found: &Stat) -> bool {
     FileType::from_raw_mode(found.st_mode) == FileType::Socket
 }
 
-/// Whether the file has this mode; without one it has what the umask leaves.
+/// Binds. Returns whether the file has the requested mode. Without a mode, the umask applies.
 #[cfg(any(target_os = "android", target_os = "linux"))]
 fn bind_with_mode(socket: &Socket, address: &SocketAddrUnix, mode: Option<u32>) -> io::Result<bool> {
     let Some(mode) = mode else {
@@ -250,7 +254,7 @@ fn bind_with_mode(socket: &Socket, address: &SocketAddrUnix, mode: Option<u32>) 
     Ok(mode.is_none())
 }
 
-/// Binds on a thread with an umask of its own; `None` when the sandbox does not allow that, and nothing was bound.
+/// Binds on a thread with its own umask. `None`, without a bind, when a sandbox denies unshare.
 #[cfg(any(target_os = "android", target_os = "linux"))]
 fn bind_without_umask(socket: &Socket, address: &SocketAddrUnix) -> Option<io::Result<()>> {
     let bind = || {
@@ -264,7 +268,7 @@ fn bind_without_umask(socket: &Socket, address: &SocketAddrUnix) -> Option<io::R
     })
 }
 
-/// The umask of this thread. It can be asked for without changing it only there.
+/// The umask of this thread. Other systems have no way to read it without changing it.
 #[cfg(any(target_os = "android", target_os = "linux"))]
 fn umask() -> Option<Mode> {
     let status = std::fs::read_to_string("/proc/thread-self/status").ok()?;
@@ -272,7 +276,7 @@ fn umask() -> Option<Mode> {
     u32::from_str_radix(line.trim(), 8).ok().map(Mode::from_raw_mode)
 }
 
-/// Sets the mode of the file that was bound, and of no other.
+/// Sets the mode of the bound file, and of no other.
 #[cfg(any(target_os = "android", target_os = "linux"))]
 fn set_mode(place: &Place, id: FileId, mode: u32) -> io::Result<()> {
     let file = place.open_file(OFlags::PATH, Mode::empty())?;
@@ -287,7 +291,8 @@ fn set_mode(place: &Place, id: FileId, mode: u32) -> io::Result<()> {
     Ok(rustix::fs::chmodat(&place.folder, &place.name, Mode::from_raw_mode(mode as _), flags)?)
 }
 
-/// A socket of another user, or one with a second name, may have been put in the place of ours.
+/// Checks that the file is still ours. A socket of another user, or one with a second hard link,
+/// may have replaced it.
 fn check_ours(found: &Stat, id: FileId) -> io::Result<()> {
     let own = rustix::process::geteuid().as_raw() == found.st_uid;
     match is_socket(found) && own && found.st_nlink == 1 && FileId::of(found) == id {
@@ -297,21 +302,21 @@ fn check_ours(found: &Stat, id: FileId) -> io::Result<()> {
 }
 
 fn not_ours() -> io::Error {
-    io::Error::new(io::ErrorKind::PermissionDenied, "another file is in the place of the socket's")
+    io::Error::new(io::ErrorKind::PermissionDenied, "another file has replaced the socket's file")
 }
 
-/// A path that leads to what a descriptor has open, and nowhere else.
+/// A path that leads to the open file of a descriptor.
 #[cfg(any(target_os = "android", target_os = "linux"))]
 pub(super) fn of_descriptor(descriptor: impl AsFd) -> PathBuf {
     use std::os::fd::AsRawFd;
     PathBuf::from(format!("/proc/self/fd/{}", descriptor.as_fd().as_raw_fd()))
 }
 
-/// A descriptor that names its file, and needs no right to read it.
+/// Flags for a descriptor that only identifies its file and needs no read permission.
 #[cfg(any(target_os = "android", target_os = "linux"))]
-pub(super) const ONLY_TO_NAME: OFlags = OFlags::PATH;
+pub(super) const PATH_FLAGS: OFlags = OFlags::PATH;
 #[cfg(not(any(target_os = "android", target_os = "linux")))]
-pub(super) const ONLY_TO_NAME: OFlags = OFlags::RDONLY;
+pub(super) const PATH_FLAGS: OFlags = OFlags::RDONLY;
 
 #[cfg(test)]
 mod tests {
@@ -321,7 +326,7 @@ mod tests {
 
     use super::*;
 
-    /// A folder that goes with its test.
+    /// A directory that is removed with its test.
     struct Folder(PathBuf);
 
     impl Folder {
@@ -352,7 +357,7 @@ mod tests {
         let id = FileId::of(&place.look().unwrap());
         set_mode(&place, id, 0o620).unwrap();
         assert_eq!(mode_of(&path), 0o620);
-        // A second name, a link, another socket and another file are not set.
+        // A file with a second hard link, a link, another socket and another file keep their mode.
         fs::hard_link(&path, &link).unwrap();
         set_mode(&place, id, 0o600).unwrap_err();
         fs::remove_file(&link).unwrap();
@@ -378,13 +383,13 @@ mod tests {
             SocketFile { folder: one.clone(), name: "socket".into(), folder_id, id }
         };
         let (exchanged, linked, own) = (file(), file(), file());
-        // Another folder, where the same file has a name, is in the place of the first.
+        // Another directory, with a hard link to the same file, replaces the first.
         fs::rename(&one, &two).unwrap();
         fs::create_dir(&one).unwrap();
         fs::hard_link(two.join("socket"), one.join("socket")).unwrap();
         exchanged.remove();
         assert!(one.join("socket").exists());
-        // A link to the file is another file.
+        // A symbolic link to the file is another file.
         fs::remove_dir_all(&one).unwrap();
         fs::rename(&two, &one).unwrap();
         fs::rename(one.join("socket"), one.join("moved")).unwrap();

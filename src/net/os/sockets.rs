@@ -1,4 +1,4 @@
-//! The table of the open sockets.
+//! The table of open sockets.
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -9,29 +9,30 @@ use super::datagrams::Family;
 use super::socket_file::SocketFile;
 use crate::net::{Close, Token};
 
-/// Open sockets by the index of their token.
+/// Open sockets, by the index of their token.
 #[derive(Default)]
 pub(super) struct Sockets {
     entries: Vec<Entry>,
-    /// The files of UNIX listeners that go with them.
+    /// Files of UNIX sockets that are removed on close.
     files: Vec<(Token, SocketFile)>,
 }
 
 struct Entry {
     generation: u32,
     kind: Kind,
-    /// None once it is closed.
+    /// `None` once the socket is closed.
     descriptor: Option<OwnedFd>,
 }
 
-/// What a descriptor is.
+/// The type of a descriptor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
-    /// It may be open elsewhere as well: closing ours does not take it out of the poll.
+    /// A listener. Other processes may have it open as well, so closing it does not remove it from
+    /// the poll.
     Listener,
     Tcp,
     Unix,
-    /// A stream that came as a descriptor, and may be open elsewhere as well.
+    /// An adopted stream, which other owners may have open as well.
     AdoptedTcp,
     AdoptedUnix,
     Datagram(Family),
@@ -53,7 +54,7 @@ impl Kind {
         self.family().is_none()
     }
 
-    /// Of a socket of datagrams.
+    /// The address family of a datagram socket.
     pub(super) fn family(self) -> Option<Family> {
         match self {
             Kind::Datagram(family) | Kind::AdoptedDatagram(family) => Some(family),
@@ -78,7 +79,7 @@ impl Kind {
     }
 }
 
-/// A socket that was opened, and is in no table yet.
+/// An opened socket that is not in the table yet.
 pub(super) struct Opened {
     pub(super) kind: Kind,
     pub(super) descriptor: OwnedFd,
@@ -86,7 +87,7 @@ pub(super) struct Opened {
 }
 
 impl Opened {
-    /// It comes to nothing: what was made for it goes.
+    /// Removes the socket's file after a later step has failed.
     pub(super) fn undo(self) {
         if let Some(file) = self.file {
             file.remove();
@@ -110,7 +111,7 @@ impl Sockets {
         self.find(token).ok_or(io::ErrorKind::NotFound.into())
     }
 
-    /// Anything that carries bytes.
+    /// Looks up a descriptor that carries data: anything but a listener.
     pub(super) fn carrier(&self, token: Token) -> io::Result<(BorrowedFd<'_>, Kind)> {
         self.get(token).and_then(|(descriptor, kind)| match kind.listens() {
             true => Err(io::ErrorKind::NotFound.into()),
@@ -118,7 +119,7 @@ impl Sockets {
         })
     }
 
-    /// What is open under a token. On the path of every message: no error is made.
+    /// Looks up a token. Runs for every message, so it creates no error.
     #[inline]
     pub(super) fn find(&self, token: Token) -> Option<(BorrowedFd<'_>, Kind)> {
         match self.entries.get(token.index()) {
@@ -151,7 +152,7 @@ impl Sockets {
         }
     }
 
-    /// Whoever gets it shares the socket, and its file if it has one.
+    /// Duplicates a descriptor. The new owner shares the socket, and owns its file if it has one.
     pub(super) fn duplicate(&mut self, token: Token) -> io::Result<OwnedFd> {
         let (descriptor, kind) = self.get(token)?;
         if matches!(kind, Kind::PipeTo | Kind::PipeFrom | Kind::Terminal) {
@@ -176,7 +177,8 @@ impl Sockets {
         Ok(duplicate)
     }
 
-    /// Closing takes the descriptor out of the poll as well, unless it is open elsewhere, too.
+    /// Closes a socket. This removes the descriptor from the poll as well, unless it is open
+    /// elsewhere.
     pub(super) fn close(&mut self, token: Token, how: Close, registry: &mio::Registry) {
         let Some(entry) = self.entries.get_mut(token.index()) else {
             return;
@@ -188,14 +190,15 @@ impl Sockets {
             return;
         };
         if let (Kind::Tcp | Kind::AdoptedTcp, Close::Reset) = (entry.kind, how) {
-            // Without it the close is a graceful one, which is the best that is left.
+            // If this fails, the close is a graceful one.
             let _ = SockRef::from(&descriptor).set_linger(Some(std::time::Duration::ZERO));
         }
         if entry.kind.may_be_shared() {
-            // It may have been closed from below us: then it is in no poll either.
+            // Fails if the descriptor was closed behind our back; it is then in no poll either.
             let _ = registry.deregister(&mut mio::unix::SourceFd(&descriptor.as_raw_fd()));
         }
-        // The file goes first: whoever finds it in between is told at once that nobody listens any more.
+        // Removes the file before the socket closes. A client that connects in between is refused
+        // at once.
         if let Some(at) = self.files.iter().position(|(owner, _)| *owner == token) {
             self.files.swap_remove(at).1.remove();
         }
@@ -203,7 +206,7 @@ impl Sockets {
     }
 }
 
-/// A process that ends with its listeners open leaves no files behind.
+/// Removes the files of all listeners that are still open.
 impl Drop for Sockets {
     fn drop(&mut self) {
         for (_, file) in self.files.drain(..) {
@@ -263,7 +266,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_socket_cannot_be_duplicated() {
+    fn pipes_and_terminals_cannot_be_duplicated() {
         for kind in [Kind::PipeTo, Kind::PipeFrom, Kind::Terminal] {
             let mut sockets = Sockets::default();
             let (pipe, _) = io::pipe().unwrap();

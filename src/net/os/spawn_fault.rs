@@ -1,7 +1,7 @@
-//! The cause when a program cannot be run: the system's error number is the same for a program,
-//! its interpreter and its working directory.
+//! The cause of a failed spawn. The system's error number is the same for a program, its
+//! interpreter and its working directory.
 //!
-//! It is found out after the failure, by a look at the files that the number can be about.
+//! The cause is determined after the failure, by checking the files that the number can be about.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
@@ -15,23 +15,23 @@ use rustix::io::Errno;
 
 use crate::net::{SpawnFault, SpawnProcess};
 
-/// What an error of beginning this process is about.
-pub(super) fn fault_of(what: &SpawnProcess, error: &io::Error) -> SpawnFault {
+/// Determines the cause of a spawn error.
+pub(super) fn fault_of(spawn: &SpawnProcess, error: &io::Error) -> SpawnFault {
     let Some(errno) = Errno::from_io_error(error) else { return SpawnFault::Program };
     match errno {
-        // They are taken on first.
-        Errno::PERM | Errno::INVAL => identity_fault(what),
+        // The user and the group are changed before the exec.
+        Errno::PERM | Errno::INVAL => identity_fault(spawn),
         Errno::NOENT | Errno::NOTDIR | Errno::ACCESS | Errno::LOOP | Errno::NAMETOOLONG => {
-            directory_fault(what, errno).unwrap_or_else(|| program_fault(what, errno))
+            directory_fault(spawn, errno).unwrap_or_else(|| program_fault(spawn, errno))
         }
         _ => SpawnFault::Program,
     }
 }
 
-fn identity_fault(what: &SpawnProcess) -> SpawnFault {
+fn identity_fault(spawn: &SpawnProcess) -> SpawnFault {
     let (user, group) = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
-    match (what.group.filter(|wanted| *wanted != group), what.user.filter(|wanted| *wanted != user)) {
-        // Root may take on both, unless its number space has no such group.
+    match (spawn.group.filter(|wanted| *wanted != group), spawn.user.filter(|wanted| *wanted != user)) {
+        // Root may change to any user and group, unless its user namespace does not map the group.
         (Some(wanted), Some(other)) if user == 0 => match in_number_space("gid_map", wanted) {
             true => SpawnFault::User(other),
             false => SpawnFault::Group(wanted),
@@ -42,7 +42,7 @@ fn identity_fault(what: &SpawnProcess) -> SpawnFault {
     }
 }
 
-/// Whether this number means something in the user namespace: lines of `first outside count`.
+/// Whether the user namespace maps this number. The file has lines of `first outside count`.
 fn in_number_space(map: &str, number: u32) -> bool {
     let Ok(text) = fs::read_to_string(format!("/proc/self/{map}")) else { return true };
     text.lines().any(|line| {
@@ -55,25 +55,26 @@ fn in_number_space(map: &str, number: u32) -> bool {
     })
 }
 
-/// The working directory, if that is what an error of this number is about.
-fn directory_fault(what: &SpawnProcess, errno: Errno) -> Option<SpawnFault> {
-    let directory = what.directory.as_ref()?;
+/// The working directory, if it explains this error number.
+fn directory_fault(spawn: &SpawnProcess, errno: Errno) -> Option<SpawnFault> {
+    let directory = spawn.directory.as_ref()?;
     let error = match fs::metadata(directory) {
         Ok(found) if !found.is_dir() => Errno::NOTDIR,
-        Ok(_) if !can_search(what, directory) => Errno::ACCESS,
+        Ok(_) if !can_search(spawn, directory) => Errno::ACCESS,
         Ok(_) => return None,
         Err(error) => Errno::from_io_error(&error)?,
     };
     (error == errno).then(|| SpawnFault::Directory(directory.clone()))
 }
 
-/// Whether the child may enter a directory, by the users that it and its parents belong to.
-fn can_search(what: &SpawnProcess, directory: &Path) -> bool {
-    if what.user.is_none() && what.group.is_none() {
+/// Whether the child may enter a directory, by the owners and modes of the directory and its
+/// parents.
+fn can_search(spawn: &SpawnProcess, directory: &Path) -> bool {
+    if spawn.user.is_none() && spawn.group.is_none() {
         return rustix::fs::access(directory, Access::EXEC_OK).is_ok();
     }
-    let user = what.user.unwrap_or_else(|| rustix::process::geteuid().as_raw());
-    let group = what.group.unwrap_or_else(|| rustix::process::getegid().as_raw());
+    let user = spawn.user.unwrap_or_else(|| rustix::process::geteuid().as_raw());
+    let group = spawn.group.unwrap_or_else(|| rustix::process::getegid().as_raw());
     let Ok(whole) = fs::canonicalize(directory) else { return true };
     let may_search = |place: &Path| {
         let Ok(found) = fs::metadata(place) else { return true };
@@ -87,11 +88,11 @@ fn can_search(what: &SpawnProcess, directory: &Path) -> bool {
     user == 0 || whole.ancestors().all(may_search)
 }
 
-/// The interpreter that the program asks for, if that is what an error of this number is about; otherwise the program.
-fn program_fault(what: &SpawnProcess, errno: Errno) -> SpawnFault {
-    let Some(mut path) = find_program(what) else { return SpawnFault::Program };
-    for _ in 0..INTERPRETERS {
-        let Some(interpreter) = interpreter_of(&path).map(|path| from_directory(what, path)) else { break };
+/// The program's interpreter, if it explains this error number. Otherwise the program.
+fn program_fault(spawn: &SpawnProcess, errno: Errno) -> SpawnFault {
+    let Some(mut path) = find_program(spawn) else { return SpawnFault::Program };
+    for _ in 0..MAX_INTERPRETERS {
+        let Some(interpreter) = interpreter_of(&path).map(|path| from_directory(spawn, path)) else { break };
         let error = match fs::metadata(&interpreter) {
             Ok(found) if found.is_dir() || found.permissions().mode() & 0o111 == 0 => Some(Errno::ACCESS),
             Ok(_) => None,
@@ -105,39 +106,39 @@ fn program_fault(what: &SpawnProcess, errno: Errno) -> SpawnFault {
     SpawnFault::Program
 }
 
-/// The file of the program, as the system finds it.
-fn find_program(what: &SpawnProcess) -> Option<PathBuf> {
-    let program = Path::new(&what.program);
-    if what.program.as_bytes().contains(&b'/') {
-        return Some(from_directory(what, program.to_owned()));
+/// The file of the program, found as the system does.
+fn find_program(spawn: &SpawnProcess) -> Option<PathBuf> {
+    let program = Path::new(&spawn.program);
+    if spawn.program.as_bytes().contains(&b'/') {
+        return Some(from_directory(spawn, program.to_owned()));
     }
-    let set = what.environment.iter().rev().find(|(name, _)| name == "PATH").map(|(_, value)| value.clone());
+    let set = spawn.environment.iter().rev().find(|(name, _)| name == "PATH").map(|(_, value)| value.clone());
     let inherited = || {
-        let left_out = what.without.iter().any(|name| name == "PATH");
-        std::env::var_os("PATH").filter(|_| what.inherit_environment && !left_out)
+        let left_out = spawn.without.iter().any(|name| name == "PATH");
+        std::env::var_os("PATH").filter(|_| spawn.inherit_environment && !left_out)
     };
-    let folders = set.or_else(inherited).unwrap_or_else(|| OsString::from(USUAL_PATH));
-    let found = std::env::split_paths(&folders).map(|folder| from_directory(what, folder.join(program)));
+    let folders = set.or_else(inherited).unwrap_or_else(|| OsString::from(DEFAULT_PATH));
+    let found = std::env::split_paths(&folders).map(|folder| from_directory(spawn, folder.join(program)));
     found.filter(|path| fs::metadata(path).is_ok_and(|found| found.is_file())).find(|path| {
-        // Those that may not be run are passed over.
+        // Files without execute permission are skipped.
         fs::metadata(path).is_ok_and(|found| found.permissions().mode() & 0o111 != 0)
     })
 }
 
-/// The program is looked for from the working directory of the child.
-fn from_directory(what: &SpawnProcess, path: PathBuf) -> PathBuf {
-    match &what.directory {
+/// Resolves a path relative to the child's working directory.
+fn from_directory(spawn: &SpawnProcess, path: PathBuf) -> PathBuf {
+    match &spawn.directory {
         Some(directory) => directory.join(path),
         None => path,
     }
 }
 
-/// What a file is run by: the first word after `#!`, or the dynamic loader of an ELF file.
+/// The interpreter of a file: the first word after `#!`, or the dynamic loader of an ELF file.
 fn interpreter_of(path: &Path) -> Option<PathBuf> {
-    // A FIFO would hold the open up.
+    // Opening a FIFO would block.
     let file = fs::metadata(path).is_ok_and(|found| found.is_file()).then(|| File::open(path).ok())??;
     let mut begin = Vec::new();
-    (&file).take(FIRST_LINE).read_to_end(&mut begin).ok()?;
+    (&file).take(MAX_FIRST_LINE).read_to_end(&mut begin).ok()?;
     if let Some(line) = begin.strip_prefix(b"#!") {
         let line = line.split(|byte| *byte == b'\n').next().unwrap_or_default().trim_ascii();
         let word = line.split(|byte| matches!(byte, b' ' | b'\t')).next().filter(|word| !word.is_empty())?;
@@ -174,7 +175,7 @@ fn loader_of(file: &File, head: &[u8]) -> Option<PathBuf> {
             true => (number(entry, 0x08, 8)?, number(entry, 0x20, 8)?),
             false => (number(entry, 0x04, 4)?, number(entry, 0x10, 4)?),
         };
-        let mut name = vec![0; usize::try_from(length.min(LONGEST_PATH)).ok()?];
+        let mut name = vec![0; usize::try_from(length.min(MAX_PATH_LEN)).ok()?];
         file.read_exact_at(&mut name, offset).ok()?;
         name.truncate(name.iter().position(|byte| *byte == 0).unwrap_or(name.len()));
         return Some(PathBuf::from(OsString::from_vec(name)));
@@ -182,20 +183,21 @@ fn loader_of(file: &File, head: &[u8]) -> Option<PathBuf> {
     None
 }
 
-/// What the system follows: an interpreter can be a script itself. (BINPRM_MAX_RECURSION of Linux.)
-const INTERPRETERS: usize = 5;
+/// Max interpreters to follow: an interpreter can be a script itself. (BINPRM_MAX_RECURSION of
+/// Linux.)
+const MAX_INTERPRETERS: usize = 5;
 
-/// What the system reads of a script for its first line.
-const FIRST_LINE: u64 = 256;
-const LONGEST_PATH: u64 = 4096;
+/// Number of bytes that the system reads of a script for its first line.
+const MAX_FIRST_LINE: u64 = 256;
+const MAX_PATH_LEN: u64 = 4096;
 
 /// ELFDATA2LSB.
 const LITTLE_ENDIAN: u8 = 1;
 /// PT_INTERP.
 const LOADER_SEGMENT: u64 = 3;
 
-/// Where programs are without a PATH.
-const USUAL_PATH: &str = "/bin:/usr/bin";
+/// The search path when PATH is not set.
+const DEFAULT_PATH: &str = "/bin:/usr/bin";
 
 #[cfg(test)]
 mod tests {
@@ -207,7 +209,7 @@ mod tests {
         if let Some(loader) = interpreter_of(&own) {
             assert!(loader.is_absolute() && loader.exists(), "{}", loader.display());
         }
-        // A header with one segment, whose name stands at its end.
+        // A header with one segment, whose name is at the end of the file.
         let mut elf = vec![0; 64 + 56];
         elf[..6].copy_from_slice(&[0x7f, b'E', b'L', b'F', 2, 1]);
         elf[0x20] = 64;

@@ -1,18 +1,24 @@
-//! Files of UNIX sockets that no process uses any more: a process that was killed leaves them, and they stand in the way.
+//! Removal of stale UNIX socket files, which a killed process leaves behind and which block the
+//! next bind.
 //!
 //! A file is removed only when it is certain that no process listens there, or is about to:
-//! - A connect to it is refused. Anything else, a full backlog too, says that it is in use.
-//! - No socket is bound to it that does not listen yet, as far as the system shows it: Linux does, in `/proc/net/unix`.
-//! - It still is the same file after both, by its device, number and time of change.
-//! - This process has the [`DirLock`]: a reactor that binds a socket has `PATH.lock` locked (flock) until the socket listens. Of two
-//!   starters that find the same file, the second finds the first one's socket, and it listens.
+//! - A connect to it is refused. Every other result means that it is in use, a full backlog
+//!   included.
+//! - No socket is bound to it that does not listen yet. Only Linux shows these sockets, in
+//!   `/proc/net/unix`.
+//! - After both checks it still is the same file, by device, inode and change time.
+//! - This process holds the [`DirLock`]: a reactor that binds a socket holds a lock (flock) on
+//!   `PATH.lock` until the socket listens. Of two processes that find the same stale file, the
+//!   second one then finds the first one's listening socket.
 //!
-//! Only its owner can open the lock file, so no other user can keep a stale file from being removed by holding a lock. A lock file
-//! that another user has put there is ignored. It is removed with the lock.
+//! Only its owner can open the lock file, so no other user can prevent the removal of a stale file
+//! by holding the lock. A lock file of another user is ignored. The lock file is removed with the
+//! lock.
 //!
-//! Other programs do not take that lock. One of them that removes a file and binds its own within the few microseconds
-//! between our last look and our removal could still lose it. To move the file away and look again would take a live one from its
-//! clients for a moment; systemd, nginx and redis remove without a look, or not at all.
+//! Other programs do not take this lock. A program that replaces the file in the few microseconds
+//! between the last check and the removal could still lose its file. Moving the file away first and
+//! checking it then would hide a live socket from its clients for a moment. systemd, nginx and
+//! redis remove the file without any check, or not at all.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -31,38 +37,41 @@ use socket2::{Domain, Type};
 use crate::net::os::opening::new_socket;
 use crate::net::os::socket_file::Place;
 
-/// The right to bind at a path and to remove what is there, until it is dropped.
+/// The lock on a socket path: the right to bind there and to remove the file, until it is dropped.
 pub(in crate::net::os) enum DirLock {
     Held {
         file: OwnedFd,
         place: Place,
     },
-    /// There is no lock to be had: the file system has none, or the lock file is another user's. The other looks have to do.
+    /// No lock is available: the file system has no locks, or the lock file belongs to another
+    /// user. The other checks have to suffice.
     None,
-    /// Another process has this file locked, and keeps it.
+    /// Another process holds the lock on this file.
     Taken(PathBuf),
 }
 
 impl DirLock {
-    /// Waits for it, but not for a process that keeps it.
+    /// Takes the lock. Waits for a process that is binding, but not for one that keeps the lock.
     pub(in crate::net::os) fn take(place: &Place, path: &Path) -> DirLock {
-        let Ok(place) = place.beside(ENDING) else { return DirLock::None };
-        for _ in 0..TRIES {
+        let Ok(place) = place.with_suffix(LOCK_SUFFIX) else { return DirLock::None };
+        for _ in 0..MAX_ATTEMPTS {
             match try_lock(&place) {
                 Ok(Some(file)) => return DirLock::Held { file, place },
-                // It was removed between two calls.
+                // The file was removed between two calls.
                 Ok(None) | Err(Errno::INTR) => {}
-                Err(Errno::WOULDBLOCK) => std::thread::sleep(BETWEEN),
+                Err(Errno::WOULDBLOCK) => std::thread::sleep(RETRY_DELAY),
                 Err(_) => return DirLock::None,
             }
         }
         DirLock::Taken(path.with_file_name(place.name()))
     }
 
-    /// Removes the file of a socket that no process uses. `false` when it is in use, or might be.
+    /// Removes the socket file if no process uses it. Returns `false` when it is, or may be, in
+    /// use.
     ///
     /// # Errors
-    /// It cannot be removed, or the lock is taken.
+    /// - The file cannot be removed.
+    /// - Another process holds the lock.
     pub(in crate::net::os) fn remove_stale(
         &self,
         place: &Place,
@@ -70,12 +79,12 @@ impl DirLock {
         address: &SocketAddrUnix,
     ) -> io::Result<bool> {
         let Some(found) = FileId::at(place) else { return Ok(false) };
-        if !found.refuses(place, address) || found.is_held(path) {
+        if !found.refuses(place, address) || found.is_being_bound(path) {
             return Ok(false);
         }
         if let DirLock::Taken(lock) = self {
             let text = format!(
-                "a stale socket file is there, and cannot be removed: another process holds the lock {}",
+                "cannot remove the stale socket file: another process holds the lock {}",
                 lock.display()
             );
             return Err(io::Error::new(io::ErrorKind::AddrInUse, text));
@@ -88,16 +97,17 @@ impl Drop for DirLock {
     fn drop(&mut self) {
         if let DirLock::Held { file, place } = self {
             let _ = place.remove();
-            // A child that is being made has it open, too, for a moment: closing alone would not give it back.
+            // A child process that is being spawned has the file open for a moment as well. Closing
+            // alone would not release the lock.
             let _ = rustix::fs::flock(&*file, FlockOperation::Unlock);
         }
     }
 }
 
-/// Locks a file of this user's; `None` when the name leads to another file by now.
+/// Locks a file that belongs to this user. `None` when the name has become another file meanwhile.
 fn try_lock(place: &Place) -> Result<Option<OwnedFd>, Errno> {
     let errno = |error: io::Error| Errno::from_io_error(&error).unwrap_or(Errno::IO);
-    // A FIFO in its place does not hold the open up.
+    // Opening a FIFO must not block.
     let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NONBLOCK | OFlags::NOCTTY;
     let file = place.open_file(flags, Mode::RUSR | Mode::WUSR).map_err(errno)?;
     let found = rustix::fs::fstat(&file)?;
@@ -114,7 +124,8 @@ fn try_lock(place: &Place) -> Result<Option<OwnedFd>, Errno> {
     Ok(place.look().is_ok_and(same).then_some(file))
 }
 
-/// The file of a socket as it was found. Another one in its place differs, though it may have the same number.
+/// Identity of a socket file. A replacement differs in its change time, even if it reuses the
+/// inode.
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct FileId {
     device: u64,
@@ -142,31 +153,31 @@ impl FileId {
         Some(FileId { device: found.dev(), inode: found.ino(), changed })
     }
 
-    /// Removes the file. `false` if another one has taken its place since it was found.
+    /// Removes the file. Returns `false` if another file has replaced it.
     ///
     /// # Errors
-    /// It cannot be removed.
+    /// The file cannot be removed.
     fn remove(&self, place: &Place) -> io::Result<bool> {
         if FileId::at(place) != Some(*self) {
             return Ok(false);
         }
         match place.remove() {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                let text = format!("a stale socket file is there, and cannot be removed: {error}");
+                let text = format!("cannot remove the stale socket file: {error}");
                 Err(io::Error::new(error.kind(), text))
             }
             _ => Ok(true),
         }
     }
 
-    /// Whether a socket of this machine is bound to it that neither listens nor is connected: it is about to.
-    fn is_held(&self, path: &Path) -> bool {
-        // Other systems do not tell.
+    /// Whether a socket is bound to the file that neither listens nor is connected yet.
+    fn is_being_bound(&self, path: &Path) -> bool {
+        // Only Linux has this file.
         let sockets = fs::read("/proc/net/unix").unwrap_or_default();
-        sockets.split(|byte| *byte == b'\n').filter_map(bound_alone).any(|name| {
+        sockets.split(|byte| *byte == b'\n').filter_map(unconnected_path).any(|name| {
             let name = Path::new(OsStr::from_bytes(name));
             let same = || FileId::at_path(name).is_some_and(|other| other == *self);
-            // What is relative, is so to a folder of that process's.
+            // A relative path is relative to the working directory of the other process.
             name.file_name() == path.file_name() && (name == path || name.is_relative() || same())
         })
     }
@@ -174,14 +185,14 @@ impl FileId {
     /// Whether a connect to this very file is refused.
     #[cfg(any(target_os = "android", target_os = "linux"))]
     fn refuses(&self, place: &Place, address: &SocketAddrUnix) -> bool {
-        use crate::net::os::socket_file::{ONLY_TO_NAME, of_descriptor};
+        use crate::net::os::socket_file::{PATH_FLAGS, of_descriptor};
 
-        let Ok(file) = place.open_file(ONLY_TO_NAME, Mode::empty()) else { return false };
+        let Ok(file) = place.open_file(PATH_FLAGS, Mode::empty()) else { return false };
         let same = rustix::fs::fstat(&file).ok().and_then(|found| FileId::of(&found)) == Some(*self);
         let of_file = of_descriptor(&file);
         match (same, SocketAddrUnix::new(&of_file)) {
             (true, Ok(of_file_address)) if of_file.exists() => refuses(&of_file_address),
-            // There is no /proc.
+            // /proc is not mounted.
             (true, _) => refuses(address),
             (false, _) => false,
         }
@@ -193,9 +204,9 @@ impl FileId {
     }
 }
 
-/// The name of a socket of streams that is bound, and no more; of one line of `/proc/net/unix`: `Num RefCount Protocol
-/// Flags Type St Inode Path`.
-fn bound_alone(line: &[u8]) -> Option<&[u8]> {
+/// The path of a stream socket that is bound and not yet listening, from a line of
+/// `/proc/net/unix`: `Num RefCount Protocol Flags Type St Inode Path`.
+fn unconnected_path(line: &[u8]) -> Option<&[u8]> {
     let mut fields = [&b""[..]; 7];
     let mut rest = line;
     for field in &mut fields {
@@ -203,8 +214,8 @@ fn bound_alone(line: &[u8]) -> Option<&[u8]> {
         (*field, rest) = rest.split_at(rest.iter().position(|byte| *byte == b' ')?);
     }
     let [_, _, _, flags, kind, state, _] = fields;
-    let alone = flags == NO_FLAGS && kind == STREAM && state == UNCONNECTED;
-    rest.strip_prefix(b" ").filter(|_| alone)
+    let matches = flags == NO_FLAGS && kind == STREAM && state == UNCONNECTED;
+    rest.strip_prefix(b" ").filter(|_| matches)
 }
 
 /// Whether a connect is refused.
@@ -215,24 +226,24 @@ fn refuses(address: &SocketAddrUnix) -> bool {
     };
     match connect(Type::STREAM) {
         Some(Err(Errno::CONNREFUSED)) => true,
-        // A socket of datagrams has its file there: it takes no streams, and says whether it lives.
+        // The file belongs to a datagram socket. A datagram connect shows whether it is live.
         Some(Err(Errno::PROTOTYPE)) => connect(Type::DGRAM) == Some(Err(Errno::CONNREFUSED)),
         _ => false,
     }
 }
 
-/// What the name of a lock file ends in.
-const ENDING: &str = ".lock";
+/// Suffix of a lock file's name.
+const LOCK_SUFFIX: &str = ".lock";
 
-/// A bind needs the lock for a few microseconds.
-const TRIES: u32 = 50;
-const BETWEEN: Duration = Duration::from_millis(1);
+/// Attempts to take the lock. A bind holds it for a few microseconds.
+const MAX_ATTEMPTS: u32 = 50;
+const RETRY_DELAY: Duration = Duration::from_millis(1);
 
-/// A listener has SO_ACCEPTCON among its flags.
+/// A listener would have the flag SO_ACCEPTCON.
 const NO_FLAGS: &[u8] = b"00000000";
 /// SOCK_STREAM.
 const STREAM: &[u8] = b"0001";
-/// SS_UNCONNECTED: of those that are bound, such that listen, and such that do not yet.
+/// SS_UNCONNECTED: listening sockets, and bound sockets that do not listen yet.
 const UNCONNECTED: &[u8] = b"01";
 
 #[cfg(test)]
@@ -259,7 +270,7 @@ mod tests {
     #[test]
     fn a_name_is_told_of_a_socket_that_is_bound_and_no_more() {
         let line = b"00000000c2d4d33f: 00000002 00000000 00000000 0001 01 29976710 /run/my app.sock";
-        assert_eq!(bound_alone(line), Some(&b"/run/my app.sock"[..]));
+        assert_eq!(unconnected_path(line), Some(&b"/run/my app.sock"[..]));
         for other in [
             &b"Num       RefCount Protocol Flags    Type St Inode Path"[..],
             b"00000000c2d4d33f: 00000002 00000000 00010000 0001 01 29976710 /run/app.sock",
@@ -268,7 +279,7 @@ mod tests {
             b"00000000c2d4d33f: 00000002 00000000 00000000 0001 01    12",
             b"",
         ] {
-            assert_eq!(bound_alone(other), None, "{}", String::from_utf8_lossy(other));
+            assert_eq!(unconnected_path(other), None, "{}", String::from_utf8_lossy(other));
         }
     }
 

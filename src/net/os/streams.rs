@@ -1,8 +1,9 @@
 //! This process's standard input and output, as one stream.
 //!
-//! Whoever began this process may have the same open files: the shell its terminal, others the other side of a pipe. To
-//! make those non-blocking would break them. So a pipe and a terminal are opened once more, a socket is asked not to
-//! block in each call, and a file never does. Where opening fails, the flag is set, and taken back at the end.
+//! The parent process may share the open files: a shell its terminal, another program the other end
+//! of a pipe. Setting O_NONBLOCK on them would break the other owners. A pipe or a terminal is
+//! therefore opened again, a socket is used with MSG_DONTWAIT, and a file never blocks. Where
+//! opening again fails, O_NONBLOCK is set, and cleared at the end.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, ErrorKind};
@@ -19,11 +20,11 @@ use rustix::net::{RecvFlags, SendFlags};
 use super::process::look_for_reader;
 use crate::net::Token;
 
-/// Standard input and output while a reactor has them. There is one for each process.
+/// Standard input and output while a reactor uses them. At most one per process.
 pub(super) struct Streams {
     token: Token,
     input: End,
-    /// Gone once it was closed alone.
+    /// `None` once the output alone was closed.
     output: Option<End>,
     _taken: Taken,
 }
@@ -31,7 +32,7 @@ pub(super) struct Streams {
 struct End {
     descriptor: OwnedFd,
     kind: Kind,
-    /// It was made non-blocking for all who have it open.
+    /// Whether O_NONBLOCK was set on the shared open file.
     flagged: bool,
     polled: bool,
 }
@@ -40,7 +41,7 @@ struct End {
 enum Kind {
     Pipe,
     Socket,
-    /// A terminal, or another device.
+    /// A terminal or another device.
     Device,
     File,
 }
@@ -69,18 +70,18 @@ impl Streams {
         self.token == token
     }
 
-    /// Whether there is something to read at all times: no poll tells of it.
-    pub(super) fn reads_at_once(&self) -> bool {
+    /// Whether the input is always readable. The poll does not report it then.
+    pub(super) fn always_readable(&self) -> bool {
         !self.input.polled
     }
 
-    /// Whether a short read does not say that there is no more: a terminal gives one line at a time.
+    /// Whether a short read does not mean drained: a terminal returns one line at a time.
     pub(super) fn reads_in_lines(&self) -> bool {
         self.input.kind == Kind::Device
     }
 
-    /// Whether a write that was taken in part may go on at once: no poll tells of it.
-    pub(super) fn writes_at_once(&self) -> bool {
+    /// Whether a partial write can continue at once. The poll does not report it then.
+    pub(super) fn always_writable(&self) -> bool {
         self.output.as_ref().is_some_and(|output| !output.polled)
     }
 
@@ -91,7 +92,7 @@ impl Streams {
             Kind::Pipe | Kind::Device | Kind::File => rustix::io::read(input, buffer),
         };
         match received {
-            // A terminal that is gone says so.
+            // EIO: the terminal was closed.
             Err(Errno::IO) if self.input.kind == Kind::Device => Ok(0),
             Err(Errno::AGAIN) => match self.broken() {
                 Some(error) => Err(error),
@@ -111,20 +112,21 @@ impl Streams {
         })
     }
 
-    /// What is wrong with the output: nobody reads it any more.
+    /// EPIPE, if the output has no reader any more.
     pub(super) fn broken(&self) -> Option<io::Error> {
         let output = self.output.as_ref()?;
         look_for_reader(&output.descriptor).err().filter(|error| error.kind() == ErrorKind::BrokenPipe)
     }
 
-    /// Ends the output alone. Whoever reads it sees the end only when nobody has it open: standard output becomes /dev/null.
+    /// Closes the output alone. Its reader sees EOF only when no descriptor has it open, so
+    /// standard output is redirected to /dev/null.
     pub(super) fn close_output(&mut self, registry: &Registry) -> io::Result<()> {
         let Some(mut output) = self.output.take() else { return Ok(()) };
         output.forget(registry);
         match output.kind {
             Kind::Pipe | Kind::Socket => {
                 if output.kind == Kind::Socket {
-                    // The input may be the same socket, and goes on.
+                    // The input may be the same socket, and stays open.
                     rustix::net::shutdown(&output.descriptor, rustix::net::Shutdown::Write)?;
                 }
                 rustix::stdio::dup2_stdout(File::options().write(true).open("/dev/null")?)?;
@@ -157,8 +159,8 @@ impl End {
         if matches!(kind, Kind::Socket | Kind::File) {
             return Ok(end(file, false));
         }
-        // To open the master of terminals makes another one.
-        let own = match metadata.rdev() == MASTER && kind == Kind::Device {
+        // Opening the terminal multiplexer would create another terminal.
+        let own = match metadata.rdev() == PTMX && kind == Kind::Device {
             true => None,
             false => reopen(standard, direction).ok(),
         };
@@ -176,7 +178,7 @@ impl End {
     fn watch(&mut self, token: mio::Token, registry: &Registry, interest: Interest) -> io::Result<()> {
         match registry.register(&mut SourceFd(&self.descriptor.as_raw_fd()), token, interest) {
             Ok(()) => self.polled = true,
-            // A file, or /dev/null: it never makes anybody wait.
+            // EPERM: a file or /dev/null never blocks and cannot be polled.
             Err(error) if error.kind() == ErrorKind::PermissionDenied => {}
             Err(error) => return Err(error),
         }
@@ -185,25 +187,25 @@ impl End {
 
     fn forget(&mut self, registry: &Registry) {
         if std::mem::take(&mut self.polled) {
-            // It is closed next, but others may have it open.
+            // The descriptor is closed next, but other owners may have the file open.
             let _ = registry.deregister(&mut SourceFd(&self.descriptor.as_raw_fd()));
         }
     }
 }
 
-/// What was borrowed is given back as it was.
+/// Clears O_NONBLOCK on a shared open file.
 impl Drop for End {
     fn drop(&mut self) {
         if self.flagged
             && let Ok(flags) = rustix::fs::fcntl_getfl(&self.descriptor)
         {
-            // There is nobody to tell.
+            // An error has no consequence here.
             let _ = rustix::fs::fcntl_setfl(&self.descriptor, flags - OFlags::NONBLOCK);
         }
     }
 }
 
-/// The same pipe or device, with flags of its own.
+/// Opens the same pipe or device again, with its own flags.
 fn reopen(standard: BorrowedFd<'_>, direction: Direction) -> io::Result<File> {
     let flags = OFlags::NONBLOCK | OFlags::NOCTTY;
     OpenOptions::new()
@@ -213,7 +215,7 @@ fn reopen(standard: BorrowedFd<'_>, direction: Direction) -> io::Result<File> {
         .open(format!("/proc/self/fd/{}", standard.as_raw_fd()))
 }
 
-/// Says that a reactor of this process has the standard streams.
+/// Guard: a reactor of this process uses the standard streams.
 struct Taken;
 
 static TAKEN: AtomicBool = AtomicBool::new(false);
@@ -234,4 +236,4 @@ impl Drop for Taken {
 }
 
 /// The device number of /dev/ptmx on Linux.
-const MASTER: u64 = 5 << 8 | 2;
+const PTMX: u64 = 5 << 8 | 2;

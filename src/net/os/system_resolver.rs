@@ -8,24 +8,25 @@ use dns_lookup::{AddrInfoHints, LookupError, LookupErrorKind, SockType, getaddri
 
 use crate::net::NameError;
 
-/// The addresses of a host name, in the system's order, with port 0. Blocks until the system answers or gives up.
+/// Returns the addresses of a host name, in the system's order, with port 0. Blocks until the
+/// system answers or gives up.
 ///
-/// Families that this machine has no address of are included (no `AI_ADDRCONFIG`): with that flag glibc hides `::1` of
-/// `localhost` from a machine whose only IPv6 address is the loopback's. An address without a route fails at once, and
-/// costs the others no time.
+/// Address families that this machine has no address of are included (no `AI_ADDRCONFIG`). With
+/// that flag, glibc hides the `::1` of `localhost` on a machine whose only IPv6 address is
+/// loopback. A connect to an address without a route fails at once, and does not delay the others.
 pub(crate) fn look_up(host: &str) -> Result<Vec<SocketAddr>, NameError> {
     let hints = AddrInfoHints { socktype: SockType::Stream.into(), ..AddrInfoHints::default() };
     let found = getaddrinfo(Some(host), None, Some(hints)).map_err(name_error)?;
-    // Entries of other families are no addresses to connect to.
+    // Entries of other families cannot be connected to.
     Ok(found.filter_map(|entry| entry.ok().map(|entry| entry.sockaddr)).collect())
 }
 
 fn name_error(error: LookupError) -> NameError {
     use LookupErrorKind as Kind;
     match error.kind() {
-        // EAI_SYSTEM: the text has the error number.
+        // The text of EAI_SYSTEM has the error number.
         Kind::Again | Kind::Memory | Kind::System => NameError::Failed(error.to_string()),
-        // glibc says "unknown" also when it could open neither /etc/hosts nor a socket.
+        // glibc also reports an unknown name when it could open neither /etc/hosts nor a socket.
         _ => match File::open("/dev/null") {
             Err(failed) if out_of_descriptors(&failed) => NameError::Failed(failed.to_string()),
             _ => NameError::NotFound(error.to_string()),
