@@ -159,7 +159,7 @@ impl<F> LimitTotal<F> {
 
 impl<F: Factory> Factory for LimitTotal<F> {
     fn build_protocol(&mut self, reactor: &mut Reactor, peer: &Address) -> Option<Box<dyn Protocol>> {
-        // The connection has slot a slot since its accept, unless it was over the limit. A slot may
+        // The connection has had a slot since its accept, unless it was over the limit. A slot may
         // have become free since then.
         Count::Total(Rc::clone(&self.awaiting_overflow)).release(reactor);
         match self.claim(reactor) {

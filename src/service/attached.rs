@@ -1,4 +1,4 @@
-//! A service and the reactor that it lives and dies with.
+//! A service whose lifetime is that of a reactor.
 
 use std::cell::Cell;
 use std::rc::Rc;
@@ -7,9 +7,11 @@ use std::time::Duration;
 use super::{Failure, MultiService, Service, ServiceError, StopToken};
 use crate::{Phase, Reactor, SystemEvent};
 
-/// Starts a service now, and stops it when the reactor stops: the reactor waits for that, its connections alive, for `limit` at
-/// the most; then it aborts them. For reactors that are not [`run`](super::run)'s own: on threads, in tests, in
-/// simulations.
+/// Starts a service now and stops it when the reactor stops. For reactors other than that of
+/// [`run`](super::run), on threads, in tests and in simulations.
+///
+/// While the service stops, the reactor keeps running and its connections stay open, for at most
+/// `limit`. Then the connections are aborted.
 ///
 /// ```
 /// use std::time::Duration;
@@ -25,7 +27,7 @@ use crate::{Phase, Reactor, SystemEvent};
 /// ```
 ///
 /// # Errors
-/// [`ServiceError::Failed`] when it does not start; what was begun is stopped again.
+/// [`ServiceError::Failed`] if the service does not start. A partial start is undone.
 pub fn run_service(
     reactor: &mut Reactor,
     service: impl Service,
@@ -37,24 +39,25 @@ pub fn run_service(
     attached.start(reactor)
 }
 
-/// The service of a program. Clones are the same.
+/// The root service of a reactor. Clones share it.
 #[derive(Clone)]
 pub(super) struct Attached {
-    /// Its one service is the program's: so a panic in it is a failure, and it can be stopped from anywhere.
+    /// A parent with a single child, the program's service. It turns a panic of the child into a
+    /// failure, and it can be stopped from any callback.
     root: MultiService,
     named: bool,
-    /// It has not stopped in time.
-    pub(super) late: Rc<Cell<bool>>,
+    /// The service did not stop within the limit.
+    pub(super) timed_out: Rc<Cell<bool>>,
 }
 
 impl Attached {
     pub(super) fn new(service: impl Service) -> Attached {
-        // The limit is the reactor's here.
+        // The limit is enforced by the shutdown trigger below.
         let root = MultiService::new().stop_limit(Duration::MAX);
         let named = service.name().is_some();
-        // The first one: no name is taken.
+        // Cannot fail: no other service has the name.
         let _ = root.add(service);
-        Attached { root, named, late: Rc::default() }
+        Attached { root, named, timed_out: Rc::default() }
     }
 
     pub(super) fn privileged_start(&self, reactor: &mut Reactor) -> Result<(), ServiceError> {
@@ -69,24 +72,24 @@ impl Attached {
         self.root.clone().reload(reactor);
     }
 
-    /// Stops the service with the reactor. `told` is called when that begins.
+    /// Stops the service with the reactor. `on_stopping` is called first.
     pub(super) fn stop_with(
         &self,
         reactor: &mut Reactor,
         limit: Duration,
-        told: impl FnOnce(&mut Reactor) + 'static,
+        on_stopping: impl FnOnce(&mut Reactor) + 'static,
     ) {
-        let (mut root, late) = (self.root.clone(), Rc::clone(&self.late));
+        let (mut root, timed_out) = (self.root.clone(), Rc::clone(&self.timed_out));
         reactor.add_system_event_trigger(Phase::Before, SystemEvent::Shutdown, move |reactor, hold| {
-            told(reactor);
+            on_stopping(reactor);
             let hold = Rc::new(Cell::new(Some(hold)));
-            let held = Rc::clone(&hold);
+            let pending_hold = Rc::clone(&hold);
             reactor.call_later(limit, move |reactor| {
-                if held.take().is_some() {
+                if pending_hold.take().is_some() {
                     log_warn!("the services have not stopped within {limit:?}");
-                    late.set(true);
+                    timed_out.set(true);
                 }
-                // The connections have had this time as well.
+                // The limit applies to the connections as well.
                 for id in reactor.connections() {
                     if let Some(mut transport) = reactor.transport(id) {
                         transport.abort_connection();
@@ -98,7 +101,8 @@ impl Attached {
         });
     }
 
-    /// A tree without a name adds nothing to what its service said.
+    /// Removes the error of the root service, unless the service has a name. It adds no
+    /// information.
     fn reason(&self, failure: Failure) -> ServiceError {
         let (service, source) = match failure.downcast::<ServiceError>() {
             Ok(ServiceError::Failed { service, source }) => (service, source),

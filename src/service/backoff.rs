@@ -1,12 +1,14 @@
-//! How long to wait before a connection is tried again.
+//! Delays between connection attempts.
 
 use std::time::Duration;
 
-/// A policy of waiting: how long after so many failures in a row (0: a connection that was made was lost), given 64 random bits;
-/// `None` gives up.
+/// Retry policy: a function of the number of consecutive failures and of 64 random bits that
+/// returns the delay before the next attempt. Zero failures means that an established connection
+/// was lost. `None` means no further attempt.
 pub type RetryPolicy = dyn Fn(u32, u64) -> Option<Duration>;
 
-/// Exponential backoff: `min(initial · factor^failures, max)` and up to `jitter` more. (Twisted: `backoffPolicy`.)
+/// Exponential backoff: `min(initial · factor^failures, max)`, plus a random jitter of up to
+/// `jitter`. (Twisted: `backoffPolicy`.)
 ///
 /// ```
 /// use std::time::Duration;
@@ -18,33 +20,35 @@ pub type RetryPolicy = dyn Fn(u32, u64) -> Option<Duration>;
 /// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct Backoff {
-    /// The wait when no attempt has failed. Default: 1 s.
+    /// Delay after zero failures. Default: 1 s.
     pub initial: Duration,
-    /// Each failure makes the wait this many times as long; less than 1 counts as 1. Default: 1.5.
+    /// Factor by which each failure multiplies the delay. Values below 1 count as 1. Default: 1.5.
     pub factor: f64,
-    /// What the wait grows to, the jitter aside. Default: 60 s.
+    /// Maximum delay, without the jitter. Default: 60 s.
     pub max: Duration,
-    /// Up to so much longer, so that clients that lost the same server do not come back all at once. Default: 1 s.
+    /// Maximum jitter, which keeps clients that lost the same server from reconnecting at the same
+    /// time. Default: 1 s.
     pub jitter: Duration,
-    /// So many failures in a row, and nothing is tried any more. Default: no limit.
+    /// Number of consecutive failures after which the client gives up. Default: no limit.
     pub attempts: Option<u32>,
 }
 
 impl Backoff {
-    /// The wait after `failures` failures in a row, jittered by 64 random bits. `None` after too many.
+    /// Returns the delay after `failures` consecutive failures, with a jitter derived from 64
+    /// random bits. Returns `None` if the limit of attempts is reached.
     pub fn delay(&self, failures: u32, random: u64) -> Option<Duration> {
         if self.attempts.is_some_and(|attempts| failures >= attempts) {
             return None;
         }
         let growth = self.factor.max(1.0).powi(i32::try_from(failures).unwrap_or(i32::MAX));
         let grown = Duration::try_from_secs_f64(self.initial.as_secs_f64() * growth).unwrap_or(self.max);
-        // 0 to 1, from the bits that f64 keeps.
-        let share = (random >> 11) as f64 / (1_u64 << 53) as f64;
-        let jitter = Duration::try_from_secs_f64(self.jitter.as_secs_f64() * share).unwrap_or(self.jitter);
+        // A fraction from 0 to 1, from the 53 bits that an f64 can hold.
+        let fraction = (random >> 11) as f64 / (1_u64 << 53) as f64;
+        let jitter = Duration::try_from_secs_f64(self.jitter.as_secs_f64() * fraction).unwrap_or(self.jitter);
         Some(grown.min(self.max).saturating_add(jitter))
     }
 
-    /// It as a policy.
+    /// Converts the backoff to a retry policy.
     pub fn policy(self) -> impl Fn(u32, u64) -> Option<Duration> {
         move |failures, random| self.delay(failures, random)
     }

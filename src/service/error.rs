@@ -1,4 +1,4 @@
-//! What starting, adding and removing services can fail with.
+//! Errors of services.
 
 use crate::escape::Escaped;
 use std::error::Error;
@@ -6,28 +6,29 @@ use std::fmt;
 
 use crate::deferred::Failure;
 
-/// What can go wrong with a service in its tree. Print it with [`error_chain`](crate::error_chain).
+/// Error of starting, adding or removing a service. Print it with
+/// [`error_chain`](crate::error_chain).
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum ServiceError {
-    /// A service of the tree did not start.
+    /// A service did not start.
     Failed {
-        /// Which one: its name, or its place and its type.
+        /// Name of the service, or its position and type.
         service: String,
-        /// What it said.
+        /// Failure that the service returned.
         source: Failure,
     },
-    /// Another service of the same parent has this name. (Twisted: a `RuntimeError`.)
+    /// The parent already has a service of this name. (Twisted: a `RuntimeError`.)
     NameTaken(String),
     /// The parent has no such service.
     NoSuchService,
-    /// It cannot be removed from inside one of its own calls.
+    /// The service cannot be removed from one of its own callbacks.
     Busy(String),
-    /// The parent runs: a service that is added has to be started, which takes a reactor.
+    /// The parent is running. Adding a service then requires a reactor that starts it.
     Running,
-    /// The parent stops, or was stopped while it started.
+    /// The parent is stopping, or was stopped while it started.
     Stopping,
-    /// It panicked, with this text.
+    /// The service panicked, with this message.
     Panicked(String),
 }
 
@@ -36,13 +37,13 @@ impl fmt::Display for ServiceError {
         match self {
             ServiceError::Failed { service, .. } => write!(f, "service {}", Escaped(service)),
             ServiceError::NameTaken(name) => {
-                write!(f, "two services are called \"{}\"", Escaped(name))
+                write!(f, "the service name \"{}\" is taken", Escaped(name))
             }
             ServiceError::NoSuchService => f.write_str("there is no such service"),
             ServiceError::Busy(service) => {
-                write!(f, "service {} cannot be removed from inside one of its own calls", Escaped(service))
+                write!(f, "service {} cannot be removed from one of its own callbacks", Escaped(service))
             }
-            ServiceError::Running => f.write_str("the parent runs: add the service with its reactor"),
+            ServiceError::Running => f.write_str("the parent is running: use add_running to add a service"),
             ServiceError::Stopping => f.write_str("the services are being stopped"),
             ServiceError::Panicked(text) => write!(f, "it panicked: {}", Escaped(text)),
         }

@@ -1,8 +1,9 @@
-//! Services: what a program does from its start to its end, as values that can be put together.
+//! Services: the parts of a program that start and stop, as values that can be combined.
 //!
-//! A [`Service`] starts, runs, and stops. A [`MultiService`] makes one of several. Three are ready-made: a port
-//! ([`StreamServerService`]), a connection that is kept alive ([`ClientService`]), and a timer ([`TimerService`]). [`run`] makes a
-//! program of one.
+//! A [`Service`] starts, runs, and stops. A [`MultiService`] combines several into one. Three
+//! services are provided: a listening port ([`StreamServerService`]), a persistent client
+//! connection ([`ClientService`]) and a timer ([`TimerService`]). [`run`] runs a service as a
+//! program.
 //!
 //! ```no_run
 //! use std::process::ExitCode;
@@ -34,10 +35,10 @@
 //! }
 //! ```
 //!
-//! Where they listen and connect to can be text as well: [`server_from_string`](crate::endpoint::server_from_string) gives an
-//! endpoint that these services take.
+//! Endpoints of these services can also be parsed from text, with
+//! [`server_from_string`](crate::endpoint::server_from_string) and its siblings.
 //!
-//! # The life of a service
+//! # Lifecycle
 //!
 //! ```text
 //!             privileged_start        start                      stop(stopped)            drop(stopped)
@@ -46,13 +47,14 @@
 //!                    └─────────────────┴────────────────────────────────────────────┘ stop, all the same
 //! ```
 //!
-//! To stop takes time: connections have to end, threads to be joined. So `stop` is given a token, [`StopToken`], and
-//! the service has stopped when that is dropped, wherever it is then. The loop is fully alive meanwhile. Every wait for it has a
-//! limit: [`MultiService::stop_limit`] for each service, [`RunSettings::stop_limit`] for the program.
+//! Stopping takes time: connections have to close and threads have to be joined. `stop` is
+//! therefore given a [`StopToken`]. The service has stopped when the token is dropped, in any
+//! callback or thread. The loop keeps running meanwhile. Every stop has a time limit:
+//! [`MultiService::stop_limit`] for each service, [`RunSettings::stop_limit`] for the program.
 //!
-//! # Your own
+//! # Custom services
 //!
-//! A service has to `start`; everything else has a default.
+//! A service must implement `start`. All other methods have defaults.
 //!
 //! ```
 //! use twistor::service::{Failure, Service, StopToken, run_service};
@@ -85,14 +87,16 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! [`run_service`] is for reactors of your own, those of the simulation included: services run in virtual time as everything does.
+//! [`run_service`] is for other reactors, including simulated ones, where services run in virtual
+//! time.
 //!
-//! # A program
+//! # Programs
 //!
-//! [`run`] makes the reactor, starts the service, and stops it at SIGTERM and SIGINT, gracefully and within a limit; SIGHUP lets it
-//! read its configuration again. [`RunSettings`] has the rest: a user to become once ports are open, a pid file, limits. Under
-//! systemd (`Type=notify` or `notify-reload`, `WatchdogSec=`) the manager is told when it is ready, reads its configuration,
-//! stops, and that it lives. It does not put itself into the background: that is the manager's business.
+//! [`run`] creates the reactor and starts the service. SIGTERM and SIGINT stop it gracefully within
+//! a time limit. SIGHUP reloads the configuration. [`RunSettings`] adds a user to switch to once
+//! ports are open, a pid file, and limits. Under systemd (`Type=notify` or `notify-reload`,
+//! `WatchdogSec=`), the program reports readiness, reloads and stops, and sends watchdog messages.
+//! It does not daemonize, since that is the service manager's task.
 
 mod attached;
 mod backoff;
@@ -121,44 +125,45 @@ pub use crate::task::Tick;
 
 use crate::Reactor;
 
-/// Something that a program does from its start to its end. (Twisted: `IService`.)
+/// A part of a program that starts and stops. (Twisted: `IService`.)
 ///
-/// Who owns a service calls `privileged_start` and `start`, in this order, and then, once, `stop`: also when one of
-/// the first two failed. After it has stopped it may be started again.
+/// The owner calls `privileged_start` and `start`, in this order, and later `stop` once. It calls
+/// `stop` as well if one of the first two failed. A stopped service can be started again.
 pub trait Service: 'static {
-    /// What it is called, in errors and among the services of one parent. Default: nothing.
+    /// Name of the service, for errors and for lookups in its parent. Default: none.
     fn name(&self) -> Option<&str> {
         None
     }
 
-    /// The first half of the start: what needs privileges that the process gives up afterwards, such as listening on a port below 1024.
+    /// First half of the start, for work that needs privileges that the process drops afterwards,
+    /// such as listening on a port below 1024.
     ///
     /// # Errors
-    /// Whatever keeps it from starting.
+    /// Any failure that prevents the start.
     fn privileged_start(&mut self, reactor: &mut Reactor) -> Result<(), Failure> {
         let _ = reactor;
         Ok(())
     }
 
-    /// Starts.
+    /// Starts the service.
     ///
     /// # Errors
-    /// Whatever keeps it from starting. `stop` comes all the same, for what was begun.
+    /// Any failure that prevents the start. `stop` is still called, to undo a partial start.
     fn start(&mut self, reactor: &mut Reactor) -> Result<(), Failure>;
 
-    /// Stops, and drops `stopped` when it has. By default there is nothing to do.
+    /// Stops the service. It has stopped when `stopped` is dropped. Default: drops it at once.
     fn stop(&mut self, reactor: &mut Reactor, stopped: StopToken) {
         let _ = reactor;
         drop(stopped);
     }
 
-    /// Reads its configuration again: what SIGHUP asks for. By default there is none.
+    /// Reloads the configuration, on SIGHUP. Default: does nothing.
     fn reload(&mut self, reactor: &mut Reactor) {
         let _ = reactor;
     }
 }
 
-/// A service whose type is not known.
+/// Boxed services are services.
 impl Service for Box<dyn Service> {
     fn name(&self) -> Option<&str> {
         (**self).name()

@@ -1,4 +1,4 @@
-//! Several services as one: started in order, stopped in reverse.
+//! A service of several services, which are started in order and stopped in reverse order.
 
 use std::any::type_name;
 use std::cell::RefCell;
@@ -11,13 +11,15 @@ use crate::Reactor;
 
 /// A tree of services. (Twisted: `MultiService`.)
 ///
-/// Its services start in the order in which they were added, and stop in reverse, **one after the other**: the next is told when the
-/// one before has stopped, or had [its limit](MultiService::stop_limit). (Twisted tells all at once.) So what was
-/// started later, and leans on what was started before, never stands without it.
+/// The services start in the order in which they were added. They stop in reverse order, **one
+/// after the other**: a service is stopped when the previous one has stopped or has exceeded [the
+/// limit](MultiService::stop_limit). A service can therefore rely on the services added before it
+/// until it has stopped. (Twisted stops all at once.)
 ///
-/// When one does not start, those that were started before are stopped again, in reverse, and the error names it.
+/// If a service does not start, the services started before it are stopped in reverse order, and
+/// the error names the service.
 ///
-/// Clones are the same tree.
+/// Clones share the tree.
 ///
 /// ```
 /// use std::time::Duration;
@@ -36,32 +38,34 @@ pub struct MultiService {
     pub(super) tree: Rc<RefCell<Tree>>,
 }
 
-/// A service of a [`MultiService`] by name.
+/// Identifier of a service within a [`MultiService`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ServiceId(u64);
 
 impl MultiService {
-    /// Without services.
+    /// Creates a tree without services.
     pub fn new() -> MultiService {
         MultiService::default()
     }
 
-    /// With this name, for a parent of its own.
+    /// Sets the name, for a parent of this tree.
     pub fn named(mut self, name: &str) -> MultiService {
         self.name = Some(name.into());
         self
     }
 
-    /// How long each service may take to stop; then the next is told all the same, and a warning is logged. Default: 10 s.
+    /// Sets the time limit for each service to stop. After it, a warning is logged and the next
+    /// service is stopped. Default: 10 s.
     pub fn stop_limit(self, limit: Duration) -> MultiService {
         self.tree.borrow_mut().stop_limit = limit;
         self
     }
 
-    /// Adds a service, to be started with the others. (Twisted: `setServiceParent`.)
+    /// Adds a service, which is started with the others. (Twisted: `setServiceParent`.)
     ///
     /// # Errors
-    /// [`ServiceError::NameTaken`]; [`ServiceError::Running`]: see [`add_running`](MultiService::add_running).
+    /// - [`ServiceError::NameTaken`].
+    /// - [`ServiceError::Running`]: use [`add_running`](MultiService::add_running).
     pub fn add<S: Service>(&self, service: S) -> Result<ServiceId, ServiceError> {
         if self.running() {
             return Err(ServiceError::Running);
@@ -69,10 +73,11 @@ impl MultiService {
         self.insert(service)
     }
 
-    /// Adds a service, and starts it now if the others run.
+    /// Adds a service, and starts it if the tree is running.
     ///
     /// # Errors
-    /// [`ServiceError::NameTaken`]; [`ServiceError::Failed`] when it does not start: then it is stopped and removed again.
+    /// - [`ServiceError::NameTaken`].
+    /// - [`ServiceError::Failed`] if the service does not start. It is stopped and removed.
     pub fn add_running<S: Service>(
         &self,
         reactor: &mut Reactor,
@@ -82,21 +87,22 @@ impl MultiService {
         if !self.running() {
             return Ok(id);
         }
-        match self.raise(reactor, id, Stage::Up) {
+        match self.start_child(reactor, id, Stage::Up) {
             Ok(()) => Ok(id),
             Err(error) => {
-                // It is there, and not inside a call.
+                // Cannot fail: the service was just added, and none of its callbacks is running.
                 let _ = self.remove(reactor, id, StopToken::ignored());
                 Err(error)
             }
         }
     }
 
-    /// Removes a service; one that runs is stopped first, and keeps its name until then. (Twisted:
-    /// `disownServiceParent`.)
+    /// Removes a service. A running service is stopped first and keeps its name until it has
+    /// stopped. (Twisted: `disownServiceParent`.)
     ///
     /// # Errors
-    /// [`ServiceError::NoSuchService`]; [`ServiceError::Busy`] inside one of its own calls.
+    /// - [`ServiceError::NoSuchService`].
+    /// - [`ServiceError::Busy`] in one of the service's own callbacks.
     pub fn remove(
         &self,
         reactor: &mut Reactor,
@@ -104,51 +110,51 @@ impl MultiService {
         stopped: StopToken,
     ) -> Result<(), ServiceError> {
         let mut tree = self.tree.borrow_mut();
-        let index = tree.children.iter().position(|child| child.id == id && !child.leaving);
+        let index = tree.children.iter().position(|child| child.id == id && !child.removing);
         let index = index.ok_or(ServiceError::NoSuchService)?;
         let child = &mut tree.children[index];
         if child.service.is_none() {
             return Err(ServiceError::Busy(child.label.clone()));
         }
-        child.leaving = true;
+        child.removing = true;
         match child.stage {
             Stage::Down => {
-                let gone = tree.children.remove(index);
+                let removed = tree.children.remove(index);
                 drop(tree);
-                drop((gone, stopped));
+                drop((removed, stopped));
             }
             Stage::Privileged | Stage::Up => {
                 drop(tree);
                 self.stop_child(reactor, id, stopped);
             }
-            // Its parent's stop is told of it, and removes it.
+            // `child_stopped` removes the service.
             Stage::Stopping => drop(stopped),
         }
         Ok(())
     }
 
-    /// The names of those that have one, in order.
+    /// Names of the services that have one, in order.
     pub fn names(&self) -> Vec<String> {
         self.tree.borrow().children.iter().filter_map(|child| child.name.clone()).collect()
     }
 
-    /// The service of this name.
+    /// Returns the service of this name.
     pub fn find(&self, name: &str) -> Option<ServiceId> {
         let tree = self.tree.borrow();
         tree.children.iter().find(|child| child.name.as_deref() == Some(name)).map(|child| child.id)
     }
 
-    /// How many services it has, those included that are removed and still stop.
+    /// Number of services, including removed ones that are still stopping.
     pub fn len(&self) -> usize {
         self.tree.borrow().children.len()
     }
 
-    /// Whether it has none.
+    /// Returns whether the tree has no services.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Whether its services run.
+    /// Returns whether the services are running.
     pub fn running(&self) -> bool {
         matches!(self.tree.borrow().state, State::Up)
     }
@@ -166,13 +172,13 @@ impl MultiService {
         let label = name.clone().unwrap_or_else(|| {
             let kind = type_name::<S>().split('<').next().unwrap_or_default();
             match kind.rsplit("::").next().unwrap_or(kind) {
-                // Says nothing of what is in it.
+                // The type name of a box says nothing about its content.
                 "Box" => tree.count.to_string(),
                 kind => format!("{} ({kind})", tree.count),
             }
         });
         let service: Option<Box<dyn Service>> = Some(Box::new(service));
-        tree.children.push(Child { id, name, label, service, stage: Stage::Down, leaving: false });
+        tree.children.push(Child { id, name, label, service, stage: Stage::Down, removing: false });
         Ok(id)
     }
 }
@@ -188,7 +194,7 @@ impl Service for MultiService {
             State::Stopping(_) => return Err(ServiceError::Stopping.into()),
             State::Privileged | State::Starting | State::Up => return Ok(()),
         }
-        Ok(self.raise_all(reactor, Stage::Privileged)?)
+        Ok(self.start_all(reactor, Stage::Privileged)?)
     }
 
     fn start(&mut self, reactor: &mut Reactor) -> Result<(), Failure> {
@@ -197,7 +203,7 @@ impl Service for MultiService {
             State::Stopping(_) => return Err(ServiceError::Stopping.into()),
             State::Starting | State::Up => return Ok(()),
         }
-        Ok(self.raise_all(reactor, Stage::Up)?)
+        Ok(self.start_all(reactor, Stage::Up)?)
     }
 
     fn stop(&mut self, reactor: &mut Reactor, stopped: StopToken) {
@@ -208,7 +214,7 @@ impl Service for MultiService {
                 drop(stopped);
             }
             State::Stopping(waiting) => waiting.push(stopped),
-            // Inside a service's start: it goes on from there.
+            // Called while a service starts. `start_all` continues with the stop.
             State::Starting => tree.state = State::Stopping(vec![stopped]),
             State::Privileged | State::Up => {
                 tree.state = State::Stopping(vec![stopped]);

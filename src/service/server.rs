@@ -1,4 +1,4 @@
-//! A port that is listened on while the service runs.
+//! A listening port.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -10,10 +10,11 @@ use crate::{Factory, Listener, Reactor, Shared, Transport, shared};
 
 /// Listens at an endpoint while it runs. (Twisted: `StreamServerEndpointService`.)
 ///
-/// It listens from the privileged half of its start on, so that a port below 1024 needs no privileges later. To
-/// stop closes the port; connections go on, unless [`graceful`](StreamServerService::graceful) says what becomes of them.
+/// It starts to listen in `privileged_start`, so that a port below 1024 needs no privileges later.
+/// Stopping closes the port. Connections stay open, unless
+/// [`graceful`](StreamServerService::graceful) sets a time limit for them.
 ///
-/// Clones are the same service.
+/// Clones share the service.
 ///
 /// ```
 /// use twistor::service::StreamServerService;
@@ -40,33 +41,39 @@ struct Server {
     endpoint: Rc<dyn ServerEndpoint>,
     factory: Shared<Box<dyn Factory>>,
     listener: Option<Listener>,
-    /// How long connections may take to end.
-    patience: Option<Duration>,
+    /// Time limit for connections to close.
+    graceful_limit: Option<Duration>,
 }
 
 impl StreamServerService {
-    /// Listens at `endpoint`, and makes a protocol with `factory` for each connection.
+    /// Creates a service that listens at `endpoint` and builds a protocol with `factory` for each
+    /// connection.
     pub fn new(endpoint: impl ServerEndpoint + 'static, factory: impl Factory) -> StreamServerService {
         let factory: Box<dyn Factory> = Box::new(factory);
-        let server =
-            Server { endpoint: Rc::new(endpoint), factory: shared(factory), listener: None, patience: None };
+        let server = Server {
+            endpoint: Rc::new(endpoint),
+            factory: shared(factory),
+            listener: None,
+            graceful_limit: None,
+        };
         StreamServerService { name: None, server: Rc::new(RefCell::new(server)) }
     }
 
-    /// With this name.
+    /// Sets the name.
     pub fn named(mut self, name: &str) -> StreamServerService {
         self.name = Some(name.into());
         self
     }
 
-    /// To stop, after the port is closed, waits until the connections have ended by themselves; those that have not within `limit` are
-    /// aborted. Default: the service has stopped when the port is closed.
+    /// Makes the stop wait, after the port is closed, until all connections have closed.
+    /// Connections that are open after `limit` are aborted. Default: the service has stopped when
+    /// the port is closed.
     pub fn graceful(self, limit: Duration) -> StreamServerService {
-        self.server.borrow_mut().patience = Some(limit);
+        self.server.borrow_mut().graceful_limit = Some(limit);
         self
     }
 
-    /// The port that is listened on, while it is.
+    /// The listener, while the service listens.
     pub fn listener(&self) -> Option<Listener> {
         self.server.borrow().listener.clone()
     }
@@ -99,40 +106,44 @@ impl Service for StreamServerService {
     }
 
     fn stop(&mut self, reactor: &mut Reactor, stopped: StopToken) {
-        let (listener, patience) = {
+        let (listener, graceful_limit) = {
             let mut server = self.server.borrow_mut();
-            (server.listener.take(), server.patience)
+            (server.listener.take(), server.graceful_limit)
         };
         let Some(listener) = listener else { return drop(stopped) };
-        // The reactor may have stopped it before.
+        // Fails if the reactor has stopped the listener already.
         let _ = reactor.stop_listening(&listener);
         let connections = reactor.connections_of(&listener);
-        let Some(patience) = patience.filter(|_| !connections.is_empty()) else { return drop(stopped) };
-        let late = reactor.call_later(patience, move |reactor| {
+        let Some(graceful_limit) = graceful_limit.filter(|_| !connections.is_empty()) else {
+            return drop(stopped);
+        };
+        let deadline = reactor.call_later(graceful_limit, move |reactor| {
             for id in reactor.connections_of(&listener) {
                 if let Some(mut transport) = reactor.transport(id) {
                     transport.abort_connection();
                 }
             }
         });
-        // A timed call of a connection is dropped with it: the last one drops what all share.
+        // A connection's timer is dropped with the connection. Each timer holds a reference, and
+        // the last one to be dropped fires the token.
         let all_ended = Rc::new(StopToken::new(reactor, move |reactor| {
-            // It was called when the limit came first.
-            let _ = late.cancel(reactor);
+            // Fails if the limit has expired.
+            let _ = deadline.cancel(reactor);
             drop(stopped);
         }));
         for id in connections {
             if let Some(mut transport) = reactor.transport(id) {
-                let share = Rc::clone(&all_ended);
-                let longer = patience.saturating_mul(2).saturating_add(LONGER);
-                transport.call_later(longer, move |_: &mut Nobody, _: &mut Transport<'_>| drop(share));
+                let reference = Rc::clone(&all_ended);
+                let timeout = graceful_limit.saturating_mul(2).saturating_add(ABORT_MARGIN);
+                transport
+                    .call_later(timeout, move |_: &mut NoProtocol, _: &mut Transport<'_>| drop(reference));
             }
         }
     }
 }
 
-/// No protocol is of this type.
-enum Nobody {}
+/// A type that no protocol has. The timer is only dropped and never called.
+enum NoProtocol {}
 
-/// A connection is lost in the turn after it was aborted.
-const LONGER: Duration = Duration::from_secs(1);
+/// An aborted connection is lost in the next turn, before this margin has passed.
+const ABORT_MARGIN: Duration = Duration::from_secs(1);

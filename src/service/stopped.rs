@@ -1,12 +1,13 @@
-//! The token with which a service says that it has stopped.
+//! The token that reports the end of a service.
 
 use crate::Reactor;
 use crate::reactor::Completion;
 
-/// Says that a service has stopped, when it is dropped. (Twisted: the Deferred of `stopService`.)
+/// Token of a service that is stopping. Dropping it reports that the service has stopped. (Twisted:
+/// the Deferred of `stopService`.)
 ///
-/// A service that ends at once drops it at once. One that waits, for a connection or a thread, keeps it until then: it
-/// can be moved into any callback, and sent to another thread.
+/// A service that stops at once drops the token at once. A service that waits, for a connection or
+/// a thread, keeps it. The token can be moved into any callback and sent to another thread.
 ///
 /// ```
 /// use twistor::service::{Failure, Service, StopToken};
@@ -24,19 +25,19 @@ use crate::reactor::Completion;
 ///     }
 /// }
 /// ```
-#[must_use = "dropping it says that the service has stopped"]
+#[must_use = "dropping it reports that the service has stopped"]
 pub struct StopToken {
     _completion: Option<Completion<()>>,
 }
 
 impl StopToken {
-    /// A token; `then` is called once it was dropped, in one of the reactor's next turns. It counts as
-    /// [in use](Reactor::resource_count) until then.
+    /// Creates a token. `then` is called in a later turn of the reactor, after the token was
+    /// dropped. Until then the token counts as a [resource](Reactor::resource_count).
     pub fn new(reactor: &mut Reactor, then: impl FnOnce(&mut Reactor) + 'static) -> StopToken {
         StopToken { _completion: Some(reactor.completion(|reactor, _| then(reactor))) }
     }
 
-    /// A token that nobody waits for.
+    /// Creates a token whose drop has no effect.
     pub fn ignored() -> StopToken {
         StopToken { _completion: None }
     }

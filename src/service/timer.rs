@@ -1,4 +1,4 @@
-//! Something that is called again and again.
+//! A periodic timer.
 
 use std::rc::Rc;
 use std::time::Duration;
@@ -8,10 +8,11 @@ use crate::deferred::LoopingCall;
 use crate::task::Tick;
 use crate::{CallbackKind, Reactor};
 
-/// Calls a function at its start, and once a period after that. (Twisted: `TimerService`.)
+/// Calls a function at its start and then once per period. (Twisted: `TimerService`.)
 ///
-/// It is a [`LoopingCall`], and keeps its phase: the calls come at whole periods after the start, however long each takes. What
-/// could not be called in time is skipped, and counted. A panic in a call is logged, and the next call comes all the same.
+/// It is a [`LoopingCall`]. The calls keep their phase: they are made at whole periods after the
+/// start, however long each call takes. Calls that could not be made in time are skipped and
+/// counted. If a call panics, the panic is logged and the timer continues.
 ///
 /// ```
 /// use std::time::Duration;
@@ -30,34 +31,34 @@ pub struct TimerService {
 }
 
 impl TimerService {
-    /// Calls `call` once a `period`. A period below a millisecond counts as one.
+    /// Creates a timer that calls `call` once per `period`. The minimum period is 1 ms.
     pub fn new(period: Duration, mut call: impl FnMut(&mut Reactor, Tick) + 'static) -> TimerService {
-        // A panic ends in there, and not the loop.
+        // `Reactor::call` catches panics of the callback.
         let calls = LoopingCall::new(move |reactor, tick| {
             reactor.call(CallbackKind::TimedCall, |reactor| call(reactor, tick));
         });
         TimerService { name: None, period: period.max(Duration::from_millis(1)), calls }
     }
 
-    /// With this name.
+    /// Sets the name.
     pub fn named(mut self, name: &str) -> TimerService {
         self.name = Some(name.into());
         self
     }
 
-    /// Whether it runs.
+    /// Returns whether the timer is running.
     pub fn running(&self) -> bool {
         self.calls.running()
     }
 
-    fn begin(&self, reactor: &mut Reactor) {
+    fn start_calls(&self, reactor: &mut Reactor) {
         match self.calls.start(reactor, self.period) {
             Ok(calls) => calls.detach(),
             Err(_) if self.calls.running() => {}
             Err(_) => {
-                // It was stopped by its own call, which has yet to return.
+                // The timer was stopped from its own call, which has not returned yet.
                 let this = self.clone();
-                reactor.call_later(Duration::ZERO, move |reactor| this.begin(reactor));
+                reactor.call_later(Duration::ZERO, move |reactor| this.start_calls(reactor));
             }
         }
     }
@@ -69,12 +70,12 @@ impl Service for TimerService {
     }
 
     fn start(&mut self, reactor: &mut Reactor) -> Result<(), Failure> {
-        self.begin(reactor);
+        self.start_calls(reactor);
         Ok(())
     }
 
     fn stop(&mut self, reactor: &mut Reactor, stopped: StopToken) {
-        // One that does not run has stopped.
+        // Fails if the timer is not running.
         let _ = self.calls.stop(reactor);
         drop(stopped);
     }

@@ -1,4 +1,4 @@
-//! How the services of a tree are brought up and down, one after the other.
+//! Starting and stopping the services of a tree in sequence.
 
 use crate::escape::Escaped;
 use std::cell::Cell;
@@ -10,36 +10,36 @@ use super::{Failure, MultiService, Service, ServiceError, ServiceId, StopToken};
 use crate::Reactor;
 use crate::reactor::panic_message;
 
-/// The services of one parent.
+/// Services of one parent.
 pub(super) struct Tree {
     pub(super) state: State,
     pub(super) children: Vec<Child>,
-    /// Counts what was ever added.
+    /// Number of services that were ever added.
     pub(super) count: u64,
     pub(super) stop_limit: Duration,
 }
 
 pub(super) enum State {
     Down,
-    /// Everything that needs privileges is done.
+    /// `privileged_start` of all services has returned.
     Privileged,
-    /// A step of the start is under way: a service is being called.
+    /// A service is being started.
     Starting,
     Up,
-    /// Who waits for the end.
+    /// Tokens of the callers that wait for the stop.
     Stopping(Vec<StopToken>),
 }
 
 pub(super) struct Child {
     pub(super) id: ServiceId,
     pub(super) name: Option<String>,
-    /// For errors.
+    /// Name for error messages.
     pub(super) label: String,
-    /// Out of its place while it is called.
+    /// `None` while the service is being called.
     pub(super) service: Option<Box<dyn Service>>,
     pub(super) stage: Stage,
-    /// It was removed, and goes when it has stopped.
-    pub(super) leaving: bool,
+    /// The service was removed. It is dropped when it has stopped.
+    pub(super) removing: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -51,7 +51,7 @@ pub(super) enum Stage {
 }
 
 impl MultiService {
-    /// Calls a service, which is out of its place meanwhile. A panic is its failure.
+    /// Calls a service, which is taken out of the tree meanwhile. A panic becomes a failure.
     pub(super) fn call(
         &self,
         reactor: &mut Reactor,
@@ -68,12 +68,17 @@ impl MultiService {
     }
 
     /// Brings one service up to a stage.
-    pub(super) fn raise(&self, reactor: &mut Reactor, id: ServiceId, to: Stage) -> Result<(), ServiceError> {
+    pub(super) fn start_child(
+        &self,
+        reactor: &mut Reactor,
+        id: ServiceId,
+        to: Stage,
+    ) -> Result<(), ServiceError> {
         for stage in [Stage::Privileged, Stage::Up] {
             let mut tree = self.tree.borrow_mut();
             let Some(child) = tree.child(id) else { return Ok(()) };
             if matches!((child.stage, stage), (Stage::Down, _) | (Stage::Privileged, Stage::Up)) {
-                // Whatever becomes of the call: it has to be stopped.
+                // Set before the call, because the service must be stopped even if the call fails.
                 child.stage = stage;
                 let service = child.label.clone();
                 drop(tree);
@@ -90,35 +95,36 @@ impl MultiService {
         Ok(())
     }
 
-    /// Brings all up to a stage, those included that are added meanwhile. When one fails, the others are stopped.
-    pub(super) fn raise_all(&self, reactor: &mut Reactor, to: Stage) -> Result<(), ServiceError> {
+    /// Brings all services up to a stage, including services added meanwhile. If one fails, the
+    /// others are stopped.
+    pub(super) fn start_all(&self, reactor: &mut Reactor, to: Stage) -> Result<(), ServiceError> {
         self.tree.borrow_mut().state = State::Starting;
         loop {
             let next = self.tree.borrow().next_below(to);
             let Some(id) = next else { break };
-            let raised = self.raise(reactor, id, to);
+            let started = self.start_child(reactor, id, to);
             let stopping = matches!(self.tree.borrow().state, State::Stopping(_));
             if stopping {
-                // By the service that was called.
+                // Stopped by the service that was called.
                 self.stop_next(reactor);
-                return raised.and(Err(ServiceError::Stopping));
+                return started.and(Err(ServiceError::Stopping));
             }
-            if raised.is_err() {
+            if started.is_err() {
                 self.tree.borrow_mut().state = State::Stopping(Vec::new());
                 self.stop_next(reactor);
-                return raised;
+                return started;
             }
         }
         self.tree.borrow_mut().state = if to == Stage::Up { State::Up } else { State::Privileged };
         Ok(())
     }
 
-    /// Stops the last one that is not down; after all of them tells who waits.
+    /// Stops the last service that is not down. If all are down, reports the end of the stop.
     pub(super) fn stop_next(&self, reactor: &mut Reactor) {
         let mut tree = self.tree.borrow_mut();
         let last = tree.children.iter().rev().find(|child| child.stage != Stage::Down);
         match last.map(|child| (child.id, child.stage)) {
-            // It is being removed, and comes here when it has stopped.
+            // The service is being removed. `child_stopped` continues when it has stopped.
             Some((_, Stage::Stopping)) => {}
             Some((id, _)) => {
                 drop(tree);
@@ -132,22 +138,22 @@ impl MultiService {
         }
     }
 
-    pub(super) fn stop_child(&self, reactor: &mut Reactor, id: ServiceId, also: StopToken) {
+    pub(super) fn stop_child(&self, reactor: &mut Reactor, id: ServiceId, stopped_token: StopToken) {
         let mut tree = self.tree.borrow_mut();
         let limit = tree.stop_limit;
         let Some(child) = tree.child(id) else { return };
         child.stage = Stage::Stopping;
         if child.service.is_none() {
-            // It is inside one of its own calls, which is over by then.
+            // Removed from its own callback, which has returned when the call below runs.
             drop(tree);
             let this = self.clone();
-            reactor.call_later(Duration::ZERO, move |reactor| this.stop_child(reactor, id, also));
+            reactor.call_later(Duration::ZERO, move |reactor| this.stop_child(reactor, id, stopped_token));
             return;
         }
         let label = child.label.clone();
         drop(tree);
-        // Whichever comes first: its word, or the limit.
-        let over = Rc::new(Cell::new(Some(also)));
+        // Taken by the first of two events: the token is dropped, or the limit expires.
+        let over = Rc::new(Cell::new(Some(stopped_token)));
         let (tree, late, name) = (self.clone(), Rc::clone(&over), label.clone());
         let timer = reactor.call_later(limit, move |reactor| {
             if late.take().is_some() {
@@ -158,7 +164,7 @@ impl MultiService {
         });
         let tree = self.clone();
         let stopped = StopToken::new(reactor, move |reactor| {
-            // It was called when the limit came first.
+            // Fails if the limit has expired.
             let _ = timer.cancel(reactor);
             if over.take().is_some() {
                 tree.child_stopped(reactor, id);
@@ -177,13 +183,13 @@ impl MultiService {
     pub(super) fn child_stopped(&self, reactor: &mut Reactor, id: ServiceId) {
         let mut tree = self.tree.borrow_mut();
         let index = tree.children.iter().position(|child| child.id == id);
-        let gone = index.and_then(|index| {
+        let removed = index.and_then(|index| {
             tree.children[index].stage = Stage::Down;
-            tree.children[index].leaving.then(|| tree.children.remove(index))
+            tree.children[index].removing.then(|| tree.children.remove(index))
         });
         let stopping = matches!(tree.state, State::Stopping(_));
         drop(tree);
-        drop(gone);
+        drop(removed);
         if stopping {
             self.stop_next(reactor);
         }
@@ -197,8 +203,8 @@ impl Tree {
 
     pub(super) fn next_below(&self, to: Stage) -> Option<ServiceId> {
         let below = |child: &&Child| match child.stage {
-            Stage::Down => !child.leaving,
-            Stage::Privileged => to == Stage::Up && !child.leaving,
+            Stage::Down => !child.removing,
+            Stage::Privileged => to == Stage::Up && !child.removing,
             Stage::Up | Stage::Stopping => false,
         };
         self.children.iter().find(below).map(|child| child.id)

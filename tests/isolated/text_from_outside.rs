@@ -259,7 +259,7 @@ fn what_is_logged_of_peers_and_errors_is_one_line() {
                 run_service(&mut reactor, ClientService::new(client, nobody).named(&service), Duration::ZERO)
                     .unwrap();
                 reactor.call_when_running(move |_| panic!("{service}"));
-                stop_when_logged(&mut reactor, "the next attempt comes in");
+                stop_when_logged(&mut reactor, "next attempt in");
                 reactor.run().unwrap();
             });
             let path = EscapedBytes(from.as_os_str().as_encoded_bytes()).to_string();

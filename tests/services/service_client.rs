@@ -232,8 +232,8 @@ fn a_connection_counts_only_once_it_is_prepared() {
             *failures.borrow(),
             [
                 failed("the wrong password"),
-                failed("it was let go without a word"),
-                failed("it was let go without a word"),
+                failed("the preparation was abandoned"),
+                failed("the preparation was abandoned"),
                 failed("not within 300ms"),
                 // The connection went, or the token did, whichever is heard of first.
                 failures.borrow()[4].clone(),

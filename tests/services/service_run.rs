@@ -107,7 +107,7 @@ fn a_service_that_does_not_stop_in_time_exits_with_code_1() {
         let mut child = program(test, "", settings, Says { stopping: None, ..SAYS });
         child.says("runs");
         child.kill(Signal::TERM);
-        child.complains("it has not stopped within 20ms");
+        child.complains("the services have not stopped within 20ms");
         assert_eq!(child.code(), 1);
     });
 }
@@ -181,7 +181,7 @@ fn what_its_user_can_put_right_has_exit_code_2() {
             ("user", "there is no user \"nobody of this name\""),
             ("group", "there is no group \"no group of this name\""),
             ("pid", "pid file /nowhere/at/all.pid: No such file or directory (os error 2)"),
-            ("name", "two services are called \"web\""),
+            ("name", "the service name \"web\" is taken"),
             ("endpoint", "bad endpoint \"pigeon:80\""),
             ("address", "bad address \"somewhere\": the port is missing; write HOST:PORT"),
         ] {
@@ -222,7 +222,11 @@ fn the_pid_file_exists_while_running_and_replaces_a_stale_one() {
 
             // A second one is refused, and takes nothing away.
             let mut second = program(test, "", settings(), SAYS);
-            second.complains(&format!("it runs already: process {}, says {}", first.id(), file.display()));
+            second.complains(&format!(
+                "already running: process {}, according to {}",
+                first.id(),
+                file.display()
+            ));
             assert_eq!(second.code(), 1);
             assert_eq!(fs::read_to_string(&file).unwrap(), format!("{}\n", first.id()));
 
@@ -233,7 +237,10 @@ fn the_pid_file_exists_while_running_and_replaces_a_stale_one() {
         // What is no pid file is not touched.
         fs::write(&file, "my novel").unwrap();
         let mut child = program(test, "", settings(), SAYS);
-        child.complains(&format!("pid file {}: it is there, and holds no process number", file.display()));
+        child.complains(&format!(
+            "pid file {}: the file exists and does not contain a process id",
+            file.display()
+        ));
         assert_eq!(child.code(), 2);
         assert_eq!(fs::read_to_string(&file).unwrap(), "my novel");
     });
@@ -404,7 +411,7 @@ fn privileges_are_dropped_for_good_between_the_start_phases() {
         assert_eq!(child.code(), 0);
 
         let mut child = begin("unknown");
-        child.complains("user 54322 is not known to this system: name a group as well");
+        child.complains("user 54322 is not known to this system: specify a group as well");
         assert_eq!(child.code(), 2);
     });
 }

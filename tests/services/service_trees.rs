@@ -392,7 +392,7 @@ fn two_services_of_one_name_are_refused() {
     let services = MultiService::new();
     services.add(noting("one", &record)).unwrap();
     let error = services.add(noting("one", &record)).unwrap_err();
-    assert_eq!(error.to_string(), "two services are called \"one\"");
+    assert_eq!(error.to_string(), "the service name \"one\" is taken");
     assert_eq!(services.len(), 1);
 }
 

@@ -1,4 +1,4 @@
-//! What a client service does when its table says so: it connects, waits, prepares, and tells who waits.
+//! Effects of the client service's state machine: connecting, waiting, preparing and notifying.
 
 use crate::escape::Escaped;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -12,24 +12,24 @@ use crate::service::{AttemptError, ClientService, ClientState, ConnectError, Pre
 use crate::{Address, ClientFactory, ConnectionId, Connector, Factory, Layer, Protocol, Reactor, Reason};
 
 impl ClientService {
-    /// Something that belongs to one attempt.
-    pub(in crate::service) fn of_attempt(&self, reactor: &mut Reactor, attempt: u64, event: Event) {
+    /// Handles an event of one attempt. Events of earlier attempts are ignored.
+    pub(in crate::service) fn handle_attempt_event(&self, reactor: &mut Reactor, attempt: u64, event: Event) {
         if self.client.borrow().attempt == attempt {
-            self.happened(reactor, event);
+            self.handle_event(reactor, event);
         }
     }
 
-    pub(in crate::service) fn happened(&self, reactor: &mut Reactor, event: Event) {
+    pub(in crate::service) fn handle_event(&self, reactor: &mut Reactor, event: Event) {
         let mut next = Some(event);
         while let Some(event) = next.take() {
             let effects = {
                 let client = &mut *self.client.borrow_mut();
-                let (state, effects) = client.state.step(event, client.prepares, &mut client.course);
+                let (state, effects) = client.state.step(event, client.prepares, &mut client.history);
                 client.state = state;
                 effects
             };
             for effect in effects {
-                // What follows from it comes last in each list.
+                // Only the last effect of a list produces an event.
                 next = self.effect(reactor, effect);
             }
         }
@@ -48,13 +48,13 @@ impl ClientService {
             }
             Effect::CancelTimer => {
                 if let Some(timer) = self.client.borrow_mut().timer.take() {
-                    // It may be the very one that was called.
+                    // Fails if the timer is the one that has just expired.
                     let _ = timer.cancel(reactor);
                 }
             }
             Effect::Retry => return self.retry_later(reactor),
             Effect::Prepare(connection) => self.prepare(reactor, connection),
-            Effect::Tell => {
+            Effect::NotifyWaiters => {
                 let waiters = std::mem::take(&mut self.client.borrow_mut().waiters);
                 for waiter in waiters {
                     let this = self.clone();
@@ -68,15 +68,16 @@ impl ClientService {
                 for waiter in &mut client.waiters {
                     waiter.failures = waiter.failures.saturating_add(1);
                 }
-                let had_enough =
-                    |waiter: &mut Waiter| waiter.patience.is_some_and(|patience| waiter.failures >= patience);
-                let enough: Vec<Waiter> = client.waiters.extract_if(.., had_enough).collect();
-                for Waiter { failures, call, .. } in enough {
+                let limit_reached = |waiter: &mut Waiter| {
+                    waiter.max_failures.is_some_and(|max_failures| waiter.failures >= max_failures)
+                };
+                let failed: Vec<Waiter> = client.waiters.extract_if(.., limit_reached).collect();
+                for Waiter { failures, call, .. } in failed {
                     let answer = ConnectError::Failed { failures, last: why.clone() };
                     reactor.call_later(Duration::ZERO, move |reactor| call(reactor, Err(answer)));
                 }
             }
-            Effect::Refuse(why) => {
+            Effect::FailWaiters(why) => {
                 let waiters = std::mem::take(&mut self.client.borrow_mut().waiters);
                 for Waiter { call, .. } in waiters {
                     let why = why.clone();
@@ -96,7 +97,7 @@ impl ClientService {
             let mut client = self.client.borrow_mut();
             (client.attempt, client.connector) = (client.attempt.wrapping_add(1), None);
             if client.state != ClientState::Connecting {
-                // Stopped by the factory that was started for it.
+                // Stopped by `start_factory`.
                 return Some(Event::Failed(AttemptError::Unreachable(Reason::Cancelled)));
             }
             (Rc::clone(&client.endpoint), client.attempt)
@@ -124,7 +125,7 @@ impl ClientService {
         let random = reactor.random();
         let (policy, failures, attempt) = {
             let client = self.client.borrow();
-            (Rc::clone(&client.policy), client.course.failures, client.attempt)
+            (Rc::clone(&client.policy), client.history.failures, client.attempt)
         };
         let label = self.label();
         let wait = catch_unwind(AssertUnwindSafe(|| policy(failures, random))).unwrap_or_else(|panic| {
@@ -135,9 +136,10 @@ impl ClientService {
             log_warn!([service = label.as_str()] "{label}: gave up after {failures} attempts");
             return Some(Event::Exhausted);
         };
-        log::debug!(service = label.as_str(); "{label}: the next attempt comes in {wait:?}");
+        log::debug!(service = label.as_str(); "{label}: next attempt in {wait:?}");
         let this = self.clone();
-        let timer = reactor.call_later(wait, move |reactor| this.of_attempt(reactor, attempt, Event::Due));
+        let timer =
+            reactor.call_later(wait, move |reactor| this.handle_attempt_event(reactor, attempt, Event::Due));
         self.client.borrow_mut().timer = Some(timer);
         None
     }
@@ -146,28 +148,29 @@ impl ClientService {
         let mut client = self.client.borrow_mut();
         let (attempt, limit) = (client.attempt, client.prepare_limit);
         let this = self.clone();
-        let late = Event::Unprepared(format!("not within {limit:?}"));
-        client.timer =
-            Some(reactor.call_later(limit, move |reactor| this.of_attempt(reactor, attempt, late)));
+        let timed_out = Event::Unprepared(format!("not within {limit:?}"));
+        client.timer = Some(
+            reactor.call_later(limit, move |reactor| this.handle_attempt_event(reactor, attempt, timed_out)),
+        );
         let this = self.clone();
         let completion = reactor.completion(move |reactor, result| {
             let event = match result {
                 Some(Ok(())) => Event::Prepared,
                 Some(Err(why)) => Event::Unprepared(why),
-                None => Event::Unprepared("it was let go without a word".to_owned()),
+                None => Event::Unprepared("the preparation was abandoned".to_owned()),
             };
-            this.of_attempt(reactor, attempt, event);
+            this.handle_attempt_event(reactor, attempt, event);
         });
         let Some(mut prepare) = client.prepare.take() else { return };
         drop(client);
         let call = || prepare(reactor, connection, PrepareToken { completion });
         let called = catch_unwind(AssertUnwindSafe(call));
         self.client.borrow_mut().prepare = Some(prepare);
-        // The token is dropped with it; the reactor counts and logs the panic.
+        // The panic drops the token. The reactor counts and logs the panic.
         called.unwrap_or_else(|panic| resume_unwind(panic));
     }
 
-    /// The attempt's protocol was built; its `connection_made` comes before this.
+    /// Handles a connection whose protocol was built. Its `connection_made` has been called.
     fn made(&self, reactor: &mut Reactor, attempt: u64) {
         let (current, connector) = {
             let client = self.client.borrow();
@@ -175,16 +178,16 @@ impl ClientService {
         };
         let connector = connector.filter(|_| current == attempt);
         let connection = connector.and_then(|id| reactor.connector(id)?.connection());
-        // One that closes already is of no use, and its loss will be told.
+        // A connection that is closing cannot be used. Its loss is reported later.
         let open =
             connection.and_then(|id| reactor.transport(id)).filter(|transport| !transport.is_closing());
         if let Some(id) = open.map(|transport| transport.id()) {
-            self.happened(reactor, Event::Made(id));
+            self.handle_event(reactor, Event::Made(id));
         }
     }
 }
 
-/// What an attempt tells the service.
+/// Factory of one attempt, which reports events to the service.
 struct Attempt {
     service: ClientService,
     attempt: u64,
@@ -192,7 +195,7 @@ struct Attempt {
 
 impl Factory for Attempt {
     fn build_protocol(&mut self, reactor: &mut Reactor, peer: &Address) -> Option<Box<dyn Protocol>> {
-        // In use only inside its own call, which connects to itself.
+        // The factory is borrowed only if one of its own calls makes this connection.
         let protocol = self.service.factory.try_borrow_mut().ok()?.build_protocol(reactor, peer)?;
         let (service, attempt) = (self.service.clone(), self.attempt);
         reactor.call_later(Duration::ZERO, move |reactor| service.made(reactor, attempt));
@@ -208,11 +211,11 @@ impl Factory for Attempt {
 impl ClientFactory for Attempt {
     fn client_connection_failed(&mut self, connector: &mut Connector<'_>, reason: &Reason) {
         let event = Event::Failed(AttemptError::Unreachable(reason.clone()));
-        self.service.of_attempt(connector.reactor(), self.attempt, event);
+        self.service.handle_attempt_event(connector.reactor(), self.attempt, event);
     }
 
     fn client_connection_lost(&mut self, connector: &mut Connector<'_>, reason: &Reason) {
         let event = Event::Lost(reason.clone());
-        self.service.of_attempt(connector.reactor(), self.attempt, event);
+        self.service.handle_attempt_event(connector.reactor(), self.attempt, event);
     }
 }

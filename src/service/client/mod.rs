@@ -1,4 +1,4 @@
-//! One connection that is kept alive.
+//! A persistent client connection.
 
 mod effects;
 pub(super) mod state;
@@ -9,14 +9,15 @@ use std::time::Duration;
 
 use crate::endpoint::ClientEndpoint;
 use crate::reactor::Completion;
-use crate::service::client::state::{Course, Event};
+use crate::service::client::state::{AttemptHistory, Event};
 use crate::service::{Backoff, ClientState, ConnectError, Failure, RetryPolicy, Service, StopToken};
 use crate::{ConnectionId, ConnectorId, DelayedCall, Factory, Reactor};
 
-/// Keeps one connection to an endpoint alive while it runs: connects, and connects again after a failure or a loss, each time after a
-/// wait that grows with the failures. (Twisted: `ClientService`.)
+/// Keeps one connection to an endpoint open while it runs. (Twisted: `ClientService`.)
 ///
-/// Clones are the same service.
+/// It reconnects after each failure or loss, with a delay that grows with the number of failures.
+///
+/// Clones share the service.
 ///
 /// ```
 /// use twistor::service::ClientService;
@@ -52,16 +53,16 @@ pub struct ClientService {
 pub(in crate::service) struct Client {
     pub(in crate::service) endpoint: Rc<dyn ClientEndpoint>,
     pub(in crate::service) policy: Rc<RetryPolicy>,
-    /// Out of its place while it runs.
+    /// `None` while it is being called.
     pub(in crate::service) prepare: Option<Prepare>,
     pub(in crate::service) prepares: bool,
     pub(in crate::service) prepare_limit: Duration,
     pub(in crate::service) state: ClientState,
-    pub(in crate::service) course: Course,
-    /// Counts the attempts: what comes late from an earlier one is ignored.
+    pub(in crate::service) history: AttemptHistory,
+    /// Number of the current attempt. Events of earlier attempts are ignored.
     pub(in crate::service) attempt: u64,
     pub(in crate::service) connector: Option<ConnectorId>,
-    /// Of the wait, or of the preparation.
+    /// Timer of the retry delay or of the preparation.
     pub(in crate::service) timer: Option<DelayedCall>,
     pub(in crate::service) waiters: Vec<Waiter>,
     pub(in crate::service) stops: Vec<StopToken>,
@@ -69,37 +70,40 @@ pub(in crate::service) struct Client {
 
 pub(in crate::service) type Prepare = Box<dyn FnMut(&mut Reactor, ConnectionId, PrepareToken)>;
 
-/// Somebody who waits for a connection.
+/// A caller that waits for a connection.
 pub(in crate::service) struct Waiter {
-    /// So many more failures, and it has had enough.
-    pub(in crate::service) patience: Option<u32>,
+    /// Number of failures after which the caller gets an error.
+    pub(in crate::service) max_failures: Option<u32>,
     pub(in crate::service) failures: u32,
     pub(in crate::service) call: WaiterCall,
 }
 
 pub(in crate::service) type WaiterCall = Box<dyn FnOnce(&mut Reactor, Result<ConnectionId, ConnectError>)>;
 
-/// Says how the preparation of a connection ended. Dropped without a word, it has failed.
-#[must_use = "dropping it says that the preparation failed"]
+/// Token of a connection that is being prepared. Reports the result. Dropping it reports a failure.
+#[must_use = "dropping it reports that the preparation failed"]
 pub struct PrepareToken {
     pub(in crate::service) completion: Completion<Result<(), String>>,
 }
 
 impl PrepareToken {
-    /// The connection can be used.
+    /// Reports that the connection is ready for use.
     pub fn done(self) {
         self.completion.complete(Ok(()));
     }
 
-    /// It cannot: it is closed, and that counts as a failed attempt.
+    /// Reports a failure. The connection is closed, and the attempt counts as failed.
     pub fn failed(self, why: impl Into<String>) {
         self.completion.complete(Err(why.into()));
     }
 }
 
 impl ClientService {
-    /// Connects to `endpoint`, and makes a protocol with `factory` for each connection. The service alone is told
-    /// what becomes of an attempt: a [`ClientFactory`](crate::ClientFactory)'s own callbacks for that are not called.
+    /// Creates a service that connects to `endpoint` and builds a protocol with `factory` for each
+    /// connection.
+    ///
+    /// Only the service receives the results of attempts. The callbacks of a
+    /// [`ClientFactory`](crate::ClientFactory) are not called.
     pub fn new(endpoint: impl ClientEndpoint + 'static, factory: impl Factory) -> ClientService {
         let client = Client {
             endpoint: Rc::new(endpoint),
@@ -108,7 +112,7 @@ impl ClientService {
             prepares: false,
             prepare_limit: Duration::from_secs(30),
             state: ClientState::New,
-            course: Course::default(),
+            history: AttemptHistory::default(),
             attempt: 0,
             connector: None,
             timer: None,
@@ -122,27 +126,30 @@ impl ClientService {
         }
     }
 
-    /// With this name.
+    /// Sets the name.
     pub fn named(mut self, name: &str) -> ClientService {
         self.name = Some(name.into());
         self
     }
 
-    /// How long to wait before the next attempt. Default: [`Backoff::default`]. (Twisted: `retryPolicy`.)
+    /// Sets the delay before the next attempt. Default: [`Backoff::default`]. (Twisted:
+    /// `retryPolicy`.)
     pub fn retry(self, backoff: Backoff) -> ClientService {
         self.retry_with(backoff.policy())
     }
 
-    /// As [`retry`](ClientService::retry), with a function of the failures in a row (0: a connection was lost) and of 64 random bits;
-    /// `None` gives up.
+    /// Sets the delay as a function of the number of consecutive failures and of 64 random bits.
+    /// Zero failures means that a connection was lost. `None` gives up.
     pub fn retry_with(self, policy: impl Fn(u32, u64) -> Option<Duration> + 'static) -> ClientService {
         self.client.borrow_mut().policy = Rc::new(policy);
         self
     }
 
-    /// Prepares each connection after its `connection_made`, by a greeting or a login, before anybody who waits for one is told.
-    /// To fail counts as a failed attempt, and so does to take longer than the
-    /// [limit](ClientService::prepare_limit). (Twisted: `prepareConnection`.)
+    /// Sets a function that prepares each connection after `connection_made`, for example with a
+    /// greeting or a login. (Twisted: `prepareConnection`.)
+    ///
+    /// Waiting callers get the connection after its preparation. A failed preparation counts as a
+    /// failed attempt, and so does exceeding the [time limit](ClientService::prepare_limit).
     ///
     /// ```
     /// # use twistor::service::ClientService;
@@ -157,7 +164,7 @@ impl ClientService {
     ///             transport.write(b"I am here\n");
     ///             preparation.done();
     ///         }
-    ///         None => preparation.failed("it is gone"),
+    ///         None => preparation.failed("connection lost"),
     ///     });
     /// # drop(reports);
     /// ```
@@ -172,39 +179,42 @@ impl ClientService {
         self
     }
 
-    /// How long a preparation may take. Default: 30 s.
+    /// Sets the time limit of a preparation. Default: 30 s.
     pub fn prepare_limit(self, limit: Duration) -> ClientService {
         self.client.borrow_mut().prepare_limit = limit;
         self
     }
 
-    /// Calls `call` with the connection: with the one that is there, never inside this call, or with the next one. Once the service
-    /// is stopped, or its policy gives up, there is none. (Twisted: `whenConnected`.)
+    /// Calls `call` with the current connection or with the next one, never within this call.
+    /// (Twisted: `whenConnected`.)
+    ///
+    /// `call` gets an error if the service is stopped or its retry policy gives up.
     pub fn when_connected(
         &self,
         reactor: &mut Reactor,
         call: impl FnOnce(&mut Reactor, Result<ConnectionId, ConnectError>) + 'static,
     ) {
-        self.wait(reactor, Waiter { patience: None, failures: 0, call: Box::new(call) });
+        self.wait(reactor, Waiter { max_failures: None, failures: 0, call: Box::new(call) });
     }
 
-    /// As [`when_connected`](ClientService::when_connected), but waits for no more than so many failures in a row, from now
-    /// on (0 counts as 1). (Twisted: `whenConnected(failAfterFailures)`.)
+    /// Like [`when_connected`](ClientService::when_connected), but gives up after `failures`
+    /// consecutive failures from now on; 0 counts as 1. (Twisted:
+    /// `whenConnected(failAfterFailures)`.)
     pub fn when_connected_or_failed(
         &self,
         reactor: &mut Reactor,
         failures: u32,
         call: impl FnOnce(&mut Reactor, Result<ConnectionId, ConnectError>) + 'static,
     ) {
-        self.wait(reactor, Waiter { patience: Some(failures.max(1)), failures: 0, call: Box::new(call) });
+        self.wait(reactor, Waiter { max_failures: Some(failures.max(1)), failures: 0, call: Box::new(call) });
     }
 
-    /// What it does.
+    /// Current state.
     pub fn state(&self) -> ClientState {
         self.client.borrow().state
     }
 
-    /// The connection, if it is there.
+    /// The connection, if it is ready for use.
     pub fn connection(&self) -> Option<ConnectionId> {
         match self.state() {
             ClientState::Connected(connection) => Some(connection),
@@ -212,12 +222,12 @@ impl ClientService {
         }
     }
 
-    /// How many attempts have failed since there was a connection.
+    /// Number of failed attempts since the last connection.
     pub fn failures(&self) -> u32 {
-        self.client.borrow().course.failures
+        self.client.borrow().history.failures
     }
 
-    /// For the log.
+    /// Name for log messages.
     pub(in crate::service) fn label(&self) -> String {
         match &self.name {
             Some(name) => Escaped(name).to_string(),
@@ -244,13 +254,13 @@ impl ClientService {
         }
     }
 
-    /// Tells somebody how it stands now.
+    /// Calls a waiting caller with the current result, or queues it again if there is none.
     pub(in crate::service) fn answer(&self, reactor: &mut Reactor, waiter: Waiter) {
         let answer = match self.state() {
             ClientState::Connected(connection) => Ok(connection),
             ClientState::Stopped | ClientState::Stopping => Err(ConnectError::Cancelled),
-            ClientState::GivenUp => Err(self.client.borrow().course.no_connection()),
-            // It was lost in between.
+            ClientState::GivenUp => Err(self.client.borrow().history.no_connection()),
+            // The connection was lost meanwhile.
             _ => return self.client.borrow_mut().waiters.push(waiter),
         };
         (waiter.call)(reactor, answer);
@@ -263,12 +273,12 @@ impl Service for ClientService {
     }
 
     fn start(&mut self, reactor: &mut Reactor) -> Result<(), Failure> {
-        self.happened(reactor, Event::Start);
+        self.handle_event(reactor, Event::Start);
         Ok(())
     }
 
     fn stop(&mut self, reactor: &mut Reactor, stopped: StopToken) {
         self.client.borrow_mut().stops.push(stopped);
-        self.happened(reactor, Event::Stop);
+        self.handle_event(reactor, Event::Stop);
     }
 }

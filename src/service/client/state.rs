@@ -1,181 +1,183 @@
-//! The states of a client service, what can happen in each, and what follows from it: one table, without a reactor.
+//! State machine of a client service: a table of states, events and effects, without a reactor.
 
 use crate::escape::Escaped;
 use std::fmt;
 
 use crate::{ConnectionId, Reason};
 
-/// What a client service does.
+/// State of a client service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ClientState {
-    /// Nothing: it was never started.
+    /// Not started yet.
     New,
-    /// Nothing: it was stopped.
+    /// Stopped.
     Stopped,
-    /// It waits before the next attempt.
+    /// Waiting for the next attempt.
     Waiting,
-    /// It looks the name up, or connects.
+    /// Resolving the name, or connecting.
     Connecting,
-    /// The connection is made, and being prepared.
+    /// Connected; the connection is being prepared.
     Preparing(ConnectionId),
-    /// The connection could not be prepared, and is closed.
+    /// The preparation failed; the connection is being closed.
     Discarding,
-    /// The connection is there.
+    /// Connected and ready for use.
     Connected(ConnectionId),
-    /// It ends the attempt or the connection.
+    /// Closing the attempt or the connection, in order to stop.
     Stopping,
-    /// As [`Stopping`](ClientState::Stopping), and was started again meanwhile.
+    /// Like [`Stopping`](ClientState::Stopping), but started again meanwhile.
     Restarting,
-    /// It tried as often as its policy lets it. To start it begins anew.
+    /// The retry policy allows no further attempt. A start resets the count of failures.
     GivenUp,
 }
 
-/// Why one attempt brought no connection.
+/// Failure of one attempt.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum AttemptError {
-    /// The endpoint refused to try, and said why.
+    /// The endpoint returned an error, with this message.
     Endpoint(String),
     /// No connection was made.
     Unreachable(Reason),
-    /// The connection ended before it was of use: refused by the factory, closed while it was made or prepared.
+    /// The connection was lost before it was ready: refused by the factory, or closed while it was
+    /// made or prepared.
     LostEarly(Reason),
-    /// It could not be prepared, and this is why.
+    /// The preparation failed, with this message.
     Preparation(String),
 }
 
-/// Why there is no connection for those that waited for one.
+/// Failure to obtain a connection, reported to waiting callers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ConnectError {
     /// The service was stopped. (Twisted: `CancelledError`.)
     Cancelled,
-    /// So many attempts in a row failed.
+    /// Too many consecutive attempts failed.
     Failed {
-        /// How many.
+        /// Number of failed attempts.
         failures: u32,
-        /// Why the last one did.
+        /// Failure of the last attempt.
         last: AttemptError,
     },
 }
 
-/// What can happen to a client service. What belongs to an earlier attempt was sorted out before.
+/// Input of the state machine. Events of earlier attempts are filtered out before.
 #[derive(Clone, Debug, PartialEq)]
 pub(in crate::service) enum Event {
     Start,
     Stop,
-    /// The wait is over.
+    /// The delay before the next attempt has passed.
     Due,
-    /// The policy wants no further attempt.
+    /// The retry policy allows no further attempt.
     Exhausted,
     Failed(AttemptError),
     Made(ConnectionId),
     Prepared,
-    /// It could not be prepared, or not in time.
+    /// The preparation failed or timed out.
     Unprepared(String),
     Lost(Reason),
 }
 
-/// What is to be done, in this order.
+/// Output of the state machine, to be executed in order.
 #[derive(Clone, Debug, PartialEq)]
 pub(in crate::service) enum Effect {
     StartFactory,
     StopFactory,
     Connect,
-    /// Ends the attempt or the connection.
+    /// Closes the attempt or the connection.
     Disconnect,
     CancelTimer,
     Retry,
     Prepare(ConnectionId),
-    /// Those that wait have their connection.
-    Tell,
-    /// An attempt has failed: some of those that wait may have had enough.
+    /// Passes the connection to the waiting callers.
+    NotifyWaiters,
+    /// Counts a failed attempt. Waiting callers whose limit of failures is reached get an error.
     CountFailure(AttemptError),
-    /// Nobody waits any longer.
-    Refuse(ConnectError),
-    /// It has stopped: whoever waits for that is told.
+    /// Passes an error to all waiting callers.
+    FailWaiters(ConnectError),
+    /// Reports that the service has stopped.
     Finish,
 }
 
 impl ClientState {
-    /// The next state, and what is to be done. `prepares`: a connection is prepared before it counts.
+    /// Returns the next state and the effects. `prepares` says whether connections are prepared
+    /// before use.
     pub(in crate::service) fn step(
         self,
         event: Event,
         prepares: bool,
-        course: &mut Course,
+        history: &mut AttemptHistory,
     ) -> (ClientState, Vec<Effect>) {
         use ClientState as S;
         match (self, event) {
             (S::New | S::Stopped | S::GivenUp, Event::Start) => {
-                *course = Course::default();
+                *history = AttemptHistory::default();
                 (S::Connecting, vec![Effect::StartFactory, Effect::Connect])
             }
             (S::Stopping, Event::Start) => (S::Restarting, vec![]),
 
             (S::New | S::Stopped, Event::Stop) => {
-                (S::Stopped, vec![Effect::Refuse(ConnectError::Cancelled), Effect::Finish])
+                (S::Stopped, vec![Effect::FailWaiters(ConnectError::Cancelled), Effect::Finish])
             }
             (S::GivenUp, Event::Stop) => (S::Stopped, vec![Effect::Finish]),
             (S::Waiting, Event::Stop) => {
-                let refuse = Effect::Refuse(ConnectError::Cancelled);
-                (S::Stopped, vec![Effect::CancelTimer, refuse, Effect::StopFactory, Effect::Finish])
+                let fail = Effect::FailWaiters(ConnectError::Cancelled);
+                (S::Stopped, vec![Effect::CancelTimer, fail, Effect::StopFactory, Effect::Finish])
             }
             (S::Connecting | S::Preparing(_) | S::Discarding | S::Connected(_), Event::Stop) => {
-                let refuse = Effect::Refuse(ConnectError::Cancelled);
-                (S::Stopping, vec![Effect::CancelTimer, refuse, Effect::Disconnect])
+                let fail = Effect::FailWaiters(ConnectError::Cancelled);
+                (S::Stopping, vec![Effect::CancelTimer, fail, Effect::Disconnect])
             }
             (S::Stopping | S::Restarting, Event::Stop) => {
-                (S::Stopping, vec![Effect::Refuse(ConnectError::Cancelled)])
+                (S::Stopping, vec![Effect::FailWaiters(ConnectError::Cancelled)])
             }
             (S::Stopping, Event::Failed(_) | Event::Lost(_)) => {
                 (S::Stopped, vec![Effect::StopFactory, Effect::Finish])
             }
             (S::Restarting, Event::Failed(_) | Event::Lost(_)) => {
-                *course = Course::default();
+                *history = AttemptHistory::default();
                 (S::Connecting, vec![Effect::Finish, Effect::Connect])
             }
 
             (S::Waiting, Event::Due) => (S::Connecting, vec![Effect::Connect]),
             (S::Waiting, Event::Exhausted) => {
-                let refuse = Effect::Refuse(course.no_connection());
-                (S::GivenUp, vec![refuse, Effect::StopFactory])
+                let fail = Effect::FailWaiters(history.no_connection());
+                (S::GivenUp, vec![fail, Effect::StopFactory])
             }
 
             (S::Connecting, Event::Made(connection)) if prepares => {
                 (S::Preparing(connection), vec![Effect::Prepare(connection)])
             }
             (S::Connecting, Event::Made(connection)) | (S::Preparing(connection), Event::Prepared) => {
-                *course = Course::default();
-                (S::Connected(connection), vec![Effect::CancelTimer, Effect::Tell])
+                *history = AttemptHistory::default();
+                (S::Connected(connection), vec![Effect::CancelTimer, Effect::NotifyWaiters])
             }
             (S::Connecting, Event::Failed(failed)) => {
-                (S::Waiting, vec![course.failed(failed), Effect::Retry])
+                (S::Waiting, vec![history.failed(failed), Effect::Retry])
             }
             (S::Connecting | S::Preparing(_), Event::Lost(reason)) => {
-                let failed = course.failed(AttemptError::LostEarly(reason));
+                let failed = history.failed(AttemptError::LostEarly(reason));
                 (S::Waiting, vec![Effect::CancelTimer, failed, Effect::Retry])
             }
             (S::Preparing(_), Event::Unprepared(why)) => {
-                let failed = course.failed(AttemptError::Preparation(why));
+                let failed = history.failed(AttemptError::Preparation(why));
                 (S::Discarding, vec![Effect::CancelTimer, failed, Effect::Disconnect])
             }
             (S::Discarding | S::Connected(_), Event::Lost(_)) => (S::Waiting, vec![Effect::Retry]),
 
-            // Started twice, or something late.
+            // A repeated start, or an event that no longer matters.
             (state, _) => (state, vec![]),
         }
     }
 }
 
-/// How the attempts have gone since there was a connection.
+/// Failed attempts since the last connection.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(in crate::service) struct Course {
+pub(in crate::service) struct AttemptHistory {
     pub(in crate::service) failures: u32,
     last: Option<AttemptError>,
 }
 
-impl Course {
+impl AttemptHistory {
     fn failed(&mut self, why: AttemptError) -> Effect {
         self.failures = self.failures.saturating_add(1);
         self.last = Some(why.clone());
@@ -185,7 +187,7 @@ impl Course {
     pub(in crate::service) fn no_connection(&self) -> ConnectError {
         match &self.last {
             Some(last) => ConnectError::Failed { failures: self.failures, last: last.clone() },
-            // A policy that does not want a connection back that was lost.
+            // The retry policy does not want a lost connection to be replaced.
             None => ConnectError::Cancelled,
         }
     }
@@ -196,8 +198,8 @@ impl fmt::Display for AttemptError {
         match self {
             AttemptError::Endpoint(why) => Escaped(why).fmt(f),
             AttemptError::Unreachable(reason) => reason.fmt(f),
-            AttemptError::LostEarly(reason) => write!(f, "of no use: {reason}"),
-            AttemptError::Preparation(why) => write!(f, "it could not be prepared: {}", Escaped(why)),
+            AttemptError::LostEarly(reason) => write!(f, "connection lost before it was ready: {reason}"),
+            AttemptError::Preparation(why) => write!(f, "preparation failed: {}", Escaped(why)),
         }
     }
 }

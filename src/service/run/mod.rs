@@ -1,4 +1,4 @@
-//! A program that is one service: its `main` in one line.
+//! Running a service as a program.
 
 pub(super) mod notify;
 pub(super) mod pid_file;
@@ -21,8 +21,8 @@ use crate::service::{Service, ServiceError};
 use crate::stream::ConnectError;
 use crate::{Error, Phase, Reactor, Settings, Signal, SystemEvent, error_chain};
 
-/// Runs a service until it is told to stop, with the default [`RunSettings`]: a `main` in one line.
-/// (Twisted: `twist`, `twistd`.)
+/// Runs a service as a program until it is stopped, with the default [`RunSettings`]. (Twisted:
+/// `twist`, `twistd`.)
 ///
 /// ```no_run
 /// use std::process::ExitCode;
@@ -34,31 +34,37 @@ use crate::{Error, Phase, Reactor, Settings, Signal, SystemEvent, error_chain};
 /// }
 /// ```
 ///
-/// SIGTERM and SIGINT stop it gracefully; a second one ends it at once. SIGHUP calls [`Service::reload`]. The exit
-/// code is 0 after a clean stop, 1 when something failed and 2 when it was wrongly configured; then what it was is on stderr, in one
-/// line.
+/// SIGTERM and SIGINT stop the service gracefully. A second signal ends the program at once. SIGHUP
+/// calls [`Service::reload`].
+///
+/// Exit codes:
+/// - 0: the service was stopped.
+/// - 1: a failure.
+/// - 2: a configuration error.
+///
+/// Errors are printed to stderr, on one line.
 pub fn run(service: impl Service) -> ExitCode {
     run_with(RunSettings::default(), service)
 }
 
-/// As [`run`], with other settings.
+/// Like [`run`], with other settings.
 pub fn run_with(settings: RunSettings, service: impl Service) -> ExitCode {
     match settings.run(service) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            // For the manager's eyes; there may be none.
+            // Fails without a service manager.
             let text = error_chain(&error).to_string();
             let _ = notify_status(&text);
             let program = std::env::args_os().next().map(PathBuf::from);
             let program = program.as_deref().and_then(|path| path.file_name()).unwrap_or_default();
-            // Nobody may be there to read it.
+            // stderr may be closed.
             let _ = writeln!(io::stderr(), "{}: {text}", Escaped(program.display()));
             ExitCode::from(error.exit_code())
         }
     }
 }
 
-/// How a program runs.
+/// Settings of a program.
 ///
 /// ```no_run
 /// use twistor::service::{MultiService, RunSettings, run_with};
@@ -72,17 +78,19 @@ pub fn run_with(settings: RunSettings, service: impl Service) -> ExitCode {
 /// ```
 #[derive(Clone, Debug)]
 pub struct RunSettings {
-    /// How long the services may take to stop; then what is left is aborted, and the exit code is 1. Connections that
-    /// are left after them have [`Settings::graceful_stop_timeout`], and no longer than this in all. Default: 30 s.
+    /// Time limit for the services to stop. After it, all connections are aborted and the exit code
+    /// is 1. Connections that outlive the services have [`Settings::graceful_stop_timeout`], and at
+    /// most this limit in total. Default: 30 s.
     pub stop_limit: Duration,
-    /// Whom to become once everything that needs privileges is done, by name or number. Default: nobody else.
+    /// User to change to once all work that needs privileges is done, by name or number. Default:
+    /// no change.
     pub user: Option<String>,
-    /// The group to have then. Default: the user's.
+    /// Group to change to. Default: the user's group.
     pub group: Option<String>,
-    /// A file for the number of the process. It must not be there, or be left over from a process that
-    /// lives no more; it goes at the end. Default: none.
+    /// Pid file. It must not exist, unless it belongs to a process that no longer runs. It is
+    /// removed at the end. Default: none.
     pub pid_file: Option<PathBuf>,
-    /// The reactor's settings.
+    /// Settings of the reactor.
     pub reactor: Settings,
 }
 
@@ -98,38 +106,38 @@ impl Default for RunSettings {
     }
 }
 
-/// Why a program did not run, or not to a clean end.
+/// Error of a program.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum RunError {
-    /// It was told something impossible: a user who is not there, say.
+    /// Invalid configuration, such as an unknown user.
     Configuration(String),
-    /// The file for the number of the process cannot be written.
+    /// The pid file cannot be written.
     PidFile {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
-        /// What the system said.
+        /// The I/O error.
         source: io::Error,
     },
-    /// By the file for it, the program runs already.
+    /// According to the pid file, the program is already running.
     AlreadyRuns {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
-        /// The number of the process.
+        /// Id of the running process.
         process: u32,
     },
-    /// The system did not let it become the user, or would let it become root again.
+    /// The user could not be changed, or root could be regained.
     Privileges(String),
     /// The service did not start.
     Service(ServiceError),
     /// The reactor failed.
     Reactor(Error),
-    /// It has not stopped within this limit.
+    /// The services did not stop within this limit.
     StopTimedOut(Duration),
 }
 
 impl RunError {
-    /// What the process should end with: 2 for what its user can put right, 1 for everything else.
+    /// Exit code of the process: 2 for configuration errors, 1 for all others.
     pub fn exit_code(&self) -> u8 {
         match self {
             RunError::Configuration(_) | RunError::PidFile { .. } => 2,
@@ -143,7 +151,7 @@ impl RunError {
     }
 }
 
-/// Whether a bad address, a bad endpoint or a name that is taken is at the bottom of it.
+/// Returns whether the root cause is an invalid address, an invalid endpoint or a taken name.
 fn is_configuration(error: &ServiceError) -> bool {
     let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
     while let Some(error) = cause {
@@ -160,18 +168,18 @@ fn is_configuration(error: &ServiceError) -> bool {
 }
 
 impl RunSettings {
-    /// Runs a service until it is told to stop. What happens, in this order:
+    /// Runs a service until it is stopped. The steps are:
     ///
-    /// 1. The user and the group are looked up, the pid file is created, the reactor made. It begins to run: a signal
-    ///    that comes from now on stops the program gracefully, once it has started.
-    /// 2. [`Service::privileged_start`]; the process becomes the user; [`Service::start`].
-    /// 3. The service manager, if `NOTIFY_SOCKET` names one, is told `READY=1`, and `WATCHDOG=1` from the loop, twice in each
-    ///    `WATCHDOG_USEC`.
-    /// 4. SIGHUP calls [`Service::reload`], and the manager is told so.
-    /// 5. After SIGTERM, SIGINT or [`Reactor::stop`]: `STOPPING=1`, [`Service::stop`]; then, after a signal, connections are closed when what
-    ///    they wait to send is sent. Whatever takes longer than the limit is aborted.
-    /// 6. The pid file is removed.
-    ///
+    /// 1. Look up user and group, create the pid file and the reactor, and run the reactor. From
+    ///    now on, a signal stops the program gracefully once it has started.
+    /// 2. Call [`Service::privileged_start`], change the user, and call [`Service::start`].
+    /// 3. If `NOTIFY_SOCKET` is set, send `READY=1` to the service manager, and then `WATCHDOG=1`
+    ///    twice per `WATCHDOG_USEC`. The loop sends them.
+    /// 4. On SIGHUP, call [`Service::reload`] and notify the service manager.
+    /// 5. After SIGTERM, SIGINT or [`Reactor::stop`], send `STOPPING=1` and call [`Service::stop`].
+    ///    After a signal, close the connections once their unsent data is sent. Abort all that
+    ///    exceeds the limit.
+    /// 6. Remove the pid file.
     /// # Errors
     /// See [`RunError`].
     pub fn run(self, service: impl Service) -> Result<(), RunError> {
@@ -180,17 +188,17 @@ impl RunSettings {
         let manager = Manager::from_environment();
         let mut reactor = Reactor::with_settings(self.reactor).map_err(RunError::Reactor)?;
         let attached = Attached::new(service);
-        let told = manager.clone();
-        attached.stop_with(&mut reactor, self.stop_limit, move |reactor| told.stopping(reactor));
+        let stopping_manager = manager.clone();
+        attached.stop_with(&mut reactor, self.stop_limit, move |reactor| stopping_manager.stopping(reactor));
         let outcome = Rc::new(RefCell::new(None));
         let (failed, program) = (Rc::clone(&outcome), attached.clone());
-        // Inside the run: a signal that comes meanwhile finds its handler.
+        // Within the run, so that a signal during the start finds its handler.
         reactor.add_system_event_trigger(Phase::During, SystemEvent::Startup, move |reactor, _| {
-            match begin(&program, identity.as_ref(), reactor) {
-                Ok(()) => running(program, manager, reactor),
+            match start(&program, identity.as_ref(), reactor) {
+                Ok(()) => started(program, manager, reactor),
                 Err(error) => {
                     *failed.borrow_mut() = Some(error);
-                    // What was begun is stopped.
+                    // Undoes a partial start.
                     reactor.stop_gracefully();
                 }
             }
@@ -200,11 +208,11 @@ impl RunSettings {
             return Err(error);
         }
         ran?;
-        if attached.late.get() { Err(RunError::StopTimedOut(self.stop_limit)) } else { Ok(()) }
+        if attached.timed_out.get() { Err(RunError::StopTimedOut(self.stop_limit)) } else { Ok(()) }
     }
 }
 
-fn begin(attached: &Attached, identity: Option<&Identity>, reactor: &mut Reactor) -> Result<(), RunError> {
+fn start(attached: &Attached, identity: Option<&Identity>, reactor: &mut Reactor) -> Result<(), RunError> {
     attached.privileged_start(reactor).map_err(RunError::Service)?;
     if let Some(identity) = identity {
         identity.assume()?;
@@ -212,12 +220,12 @@ fn begin(attached: &Attached, identity: Option<&Identity>, reactor: &mut Reactor
     attached.start(reactor).map_err(RunError::Service)
 }
 
-/// The program has started.
-fn running(program: Attached, manager: Manager, reactor: &mut Reactor) {
+/// Notifies the service manager and installs the SIGHUP handler once the program has started.
+fn started(program: Attached, manager: Manager, reactor: &mut Reactor) {
     manager.ready(reactor);
-    manager.keep_telling(reactor);
+    manager.start_watchdog(reactor);
     let reload = move |reactor: &mut Reactor| {
-        log::info!("reading the configuration again");
+        log::info!("reloading the configuration");
         manager.reloading(reactor);
         program.reload(reactor);
         manager.ready(reactor);
@@ -235,12 +243,12 @@ impl fmt::Display for RunError {
                 write!(f, "pid file {}: {}", Escaped(path.display()), Escaped(source))
             }
             RunError::AlreadyRuns { path, process } => {
-                write!(f, "it runs already: process {process}, says {}", Escaped(path.display()))
+                write!(f, "already running: process {process}, according to {}", Escaped(path.display()))
             }
             RunError::Privileges(why) => write!(f, "cannot give up privileges: {}", Escaped(why)),
             RunError::Service(error) => error.fmt(f),
             RunError::Reactor(error) => error.fmt(f),
-            RunError::StopTimedOut(limit) => write!(f, "it has not stopped within {limit:?}"),
+            RunError::StopTimedOut(limit) => write!(f, "the services have not stopped within {limit:?}"),
         }
     }
 }
@@ -248,7 +256,7 @@ impl fmt::Display for RunError {
 impl std::error::Error for RunError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
-            // What these say is in the text already.
+            // The display text already contains these errors.
             RunError::PidFile { source, .. } => source.source(),
             RunError::Service(error) => error.source(),
             RunError::Reactor(error) => error.source(),

@@ -1,4 +1,4 @@
-//! The file that says which process runs, and keeps a second one from starting.
+//! The pid file, which names the running process and prevents a second one.
 
 use crate::escape::Escaped;
 use std::fs::{self, File};
@@ -13,21 +13,21 @@ use rustix::process::{Pid, test_kill_process};
 
 use crate::service::RunError;
 
-/// A file with the number of this process; it goes when this is dropped.
+/// A file with the id of this process. It is removed on drop.
 pub(in crate::service) struct PidFile {
     path: PathBuf,
     file: File,
 }
 
 impl PidFile {
-    /// Creates the file, which must not be there, or must be that of a process that lives no more.
+    /// Creates the file. It must not exist, unless it belongs to a process that no longer runs.
     pub(in crate::service) fn create(path: &Path) -> Result<PidFile, RunError> {
         let failed = |source| RunError::PidFile { path: path.to_owned(), source };
-        // It is written under another name, and linked to its own: nobody ever sees it empty.
+        // Written under a temporary name and then linked, so that no process sees an empty file.
         let draft = beside(path, "new");
-        // Left over from a process of the same number, if it is there at all.
+        // May be left over from an earlier process with the same id.
         let _ = fs::remove_file(&draft);
-        // Others may read it, whatever the umask says, and not write.
+        // Readable for all users regardless of the umask, writable only for this one.
         let mut new = File::options();
         new.write(true).create_new(true).mode(0o644);
         let mut file = new.open(&draft).map_err(failed)?;
@@ -39,17 +39,22 @@ impl PidFile {
 
 impl Drop for PidFile {
     fn drop(&mut self) {
-        let found = fs::symlink_metadata(&self.path).and_then(|there| Ok((there, self.file.metadata()?)));
-        let gone = match found {
-            // Another file, when this one was taken away.
-            Ok((there, ours)) if (there.dev(), there.ino()) != (ours.dev(), ours.ino()) => return,
+        let found = fs::symlink_metadata(&self.path).and_then(|current| Ok((current, self.file.metadata()?)));
+        let removed = match found {
+            // Another file has taken the place of this one.
+            Ok((current, ours)) if (current.dev(), current.ino()) != (ours.dev(), ours.ino()) => return,
             Ok(_) => fs::remove_file(&self.path),
             Err(error) => Err(error),
         };
-        if let Err(error) = gone {
-            // The user that this process became may not reach the folder; what is empty belongs to nobody.
+        if let Err(error) = removed {
+            // After a change of user, the process may have no access to the folder. An empty file
+            // counts as unused.
             let emptied = self.file.set_len(0);
-            log::debug!("{} stays, empty ({emptied:?}): {}", Escaped(self.path.display()), Escaped(error));
+            log::debug!(
+                "cannot remove {}, emptied instead ({emptied:?}): {}",
+                Escaped(self.path.display()),
+                Escaped(error)
+            );
         }
     }
 }
@@ -63,11 +68,12 @@ fn link(draft: &Path, path: &Path) -> Result<(), RunError> {
         }
         match read(path) {
             Ok(owner) => refuse_if_alive(path, owner)?,
-            // It went at this moment.
+            // The file was removed meanwhile.
             Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
             Err(error) => return Err(failed(error)),
         }
-        // Out of the way first, then looked at again: another process may have replaced it a moment ago.
+        // Rename the file first, then check it again, because another process may have replaced it
+        // meanwhile.
         let old = beside(path, "old");
         match fs::rename(path, &old) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
@@ -75,22 +81,23 @@ fn link(draft: &Path, path: &Path) -> Result<(), RunError> {
         }
         let checked = read(&old).map_err(failed).and_then(|owner| refuse_if_alive(path, owner));
         if checked.is_err() {
-            // Put back, unless yet another one is there.
+            // Restore it, unless there is another file by now.
             let _ = fs::hard_link(&old, path);
         }
         let _ = fs::remove_file(&old);
         checked?;
     }
-    Err(failed(io::Error::other("others create and remove it all the time")))
+    Err(failed(io::Error::other("other processes keep creating and removing it")))
 }
 
-/// The process that a file names; `None` when it is empty.
+/// Reads the process id in a file. Returns `None` if the file is empty.
 fn read(path: &Path) -> io::Result<Option<u32>> {
     let bad = || {
-        let text = "it is there, and holds no process number";
+        let text = "the file exists and does not contain a process id";
         io::Error::new(io::ErrorKind::InvalidData, text)
     };
-    // Where others can write to the folder, it may be a link to anything, or a FIFO that never ends.
+    // In a folder that other users can write to, the path may be a symbolic link or a FIFO that
+    // never ends.
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
     let file = match rustix::fs::open(path, flags, Mode::empty()) {
         Err(Errno::LOOP) => return Err(bad()),
@@ -100,7 +107,7 @@ fn read(path: &Path) -> io::Result<Option<u32>> {
         return Err(bad());
     }
     let mut text = Vec::new();
-    file.take(LONGEST).read_to_end(&mut text)?;
+    file.take(MAX_LENGTH).read_to_end(&mut text)?;
     match text.trim_ascii() {
         [] => Ok(None),
         text => {
@@ -117,18 +124,18 @@ fn refuse_if_alive(path: &Path, owner: Option<u32>) -> Result<(), RunError> {
     if alive { Err(RunError::AlreadyRuns { path: path.to_owned(), process: owner }) } else { Ok(()) }
 }
 
-/// A name of this process's own in the same folder.
-fn beside(path: &Path, what: &str) -> PathBuf {
+/// Returns a path in the same folder that is unique to this process.
+fn beside(path: &Path, suffix: &str) -> PathBuf {
     let mut name = path.file_name().unwrap_or_default().to_owned();
-    name.push(format!(".{what}.{}", process::id()));
+    name.push(format!(".{suffix}.{}", process::id()));
     path.with_file_name(name)
 }
 
-/// How often a stale file is taken away before it is a quarrel.
+/// Number of attempts to replace a stale file.
 const ATTEMPTS: usize = 10;
 
-/// More than any process number needs, in bytes.
-const LONGEST: u64 = 64;
+/// More bytes than any process id needs.
+const MAX_LENGTH: u64 = 64;
 
 #[cfg(test)]
 mod tests {
@@ -147,7 +154,7 @@ mod tests {
         rustix::fs::mknodat(rustix::fs::CWD, &path, fifo, Mode::RWXU, 0).unwrap();
         assert!(matches!(PidFile::create(&path), Err(RunError::PidFile { .. })));
         fs::remove_file(&path).unwrap();
-        // What is in its place at the end, stays.
+        // A file that replaced it stays.
         let file = PidFile::create(&path).unwrap();
         fs::remove_file(&path).unwrap();
         fs::write(&path, process::id().to_string()).unwrap();

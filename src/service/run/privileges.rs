@@ -1,4 +1,4 @@
-//! Becoming an ordinary user for good.
+//! Dropping privileges permanently.
 
 use std::ffi::CString;
 
@@ -10,17 +10,17 @@ use nix::unistd::{
 
 use crate::service::RunError;
 
-/// Whom the process is to become.
+/// User and group that the process changes to.
 pub(in crate::service) struct Identity {
     user: Uid,
     group: Gid,
-    /// The user's name, for the groups that it belongs to.
+    /// Name of the user, for its supplementary groups.
     name: Option<CString>,
 }
 
 impl Identity {
-    /// Looks both up, by name or number. A user brings its own group, unless another is named. `None`: the process
-    /// stays what it is.
+    /// Looks up user and group, by name or number. The default group is the user's. Returns `None`
+    /// if neither is given.
     pub(in crate::service) fn look_up(
         user: Option<&str>,
         group: Option<&str>,
@@ -38,7 +38,7 @@ impl Identity {
             }
             Some((user, None)) => {
                 let group = group.ok_or_else(|| {
-                    bad(format!("user {user} is not known to this system: name a group as well"))
+                    bad(format!("user {user} is not known to this system: specify a group as well"))
                 })?;
                 Identity { user, group, name: None }
             }
@@ -52,10 +52,11 @@ impl Identity {
         Ok(Some(identity))
     }
 
-    /// Becomes this user: groups first, as the user has no right to change them, and makes sure that there is no way back.
+    /// Changes to this user and group, and checks that root cannot be regained. Groups are changed
+    /// first, because only root may change them.
     pub(in crate::service) fn assume(&self) -> Result<(), RunError> {
         if !geteuid().is_root() {
-            // It was made sure of when it was looked up.
+            // `look_up` has checked that the process already has this identity.
             return Ok(());
         }
         match &self.name {
@@ -73,7 +74,7 @@ impl Identity {
             return Err(RunError::Privileges("root's group could be regained".to_owned()));
         }
         if !self.is_assumed() {
-            return Err(RunError::Privileges("the system did not change the user".to_owned()));
+            return Err(RunError::Privileges("the kernel did not change the user".to_owned()));
         }
         Ok(())
     }
@@ -85,7 +86,7 @@ impl Identity {
 
 fn find_user(text: &str) -> Result<(Uid, Option<User>), RunError> {
     let failed = |error: Errno| bad(format!("user \"{text}\": {error}"));
-    // A name may look like a number.
+    // Names are tried first, because a name may look like a number.
     if let Some(user) = User::from_name(text).map_err(failed)? {
         return Ok((user.uid, Some(user)));
     }
