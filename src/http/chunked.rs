@@ -1,19 +1,19 @@
-//! The chunked transfer coding (RFC 9112, 7.1), strictly.
+//! The chunked transfer coding (RFC 9112, 7.1), parsed strictly.
 
 use super::error::HttpError;
-use super::head::shown;
+use super::head::excerpt;
 use super::headers::Headers;
 use super::limits::Limits;
 use super::lines::{Block, BlockFault, LINE_END, take_line};
 
-/// A decoder of one chunked body.
+/// Decoder of one chunked body.
 #[derive(Debug, Default)]
 pub(super) struct Chunked {
     part: Part,
     extensions: usize,
 }
 
-/// What comes next.
+/// The part of the body that is expected next.
 #[derive(Debug)]
 enum Part {
     Size(Vec<u8>),
@@ -29,7 +29,7 @@ impl Default for Part {
 }
 
 impl Chunked {
-    /// Decodes from `data` into `body`; the trailers when the body is complete.
+    /// Decodes bytes from `data` into `body`. Returns the trailers once the body is complete.
     pub(super) fn take(
         &mut self,
         limits: &Limits,
@@ -48,10 +48,10 @@ impl Chunked {
                     }
                 }
                 Part::Data(remaining) => {
-                    let (piece, rest) = data.split_at(data.len().min(*remaining));
-                    body.extend_from_slice(piece);
+                    let (taken, rest) = data.split_at(data.len().min(*remaining));
+                    body.extend_from_slice(taken);
                     *data = rest;
-                    *remaining -= piece.len();
+                    *remaining -= taken.len();
                     if *remaining == 0 {
                         self.part = Part::DataEnd { carriage_return: false };
                     }
@@ -82,12 +82,12 @@ impl Chunked {
         Ok(None)
     }
 
-    /// What follows a chunk-size line (without its line end).
+    /// Parses a chunk-size line, without its line end, and returns the next part.
     fn chunk(&mut self, line: &[u8], limits: &Limits, received: usize) -> Result<Part, HttpError> {
         let digits = line.iter().take_while(|byte| byte.is_ascii_hexdigit()).count();
         let (number, extension) = line.split_at(digits);
-        let malformed = || HttpError::ChunkSize(shown(line));
-        if !(1..=MOST_DIGITS).contains(&digits) || !is_extension(extension) {
+        let malformed = || HttpError::ChunkSize(excerpt(line));
+        if !(1..=MAX_DIGITS).contains(&digits) || !is_extension(extension) {
             return Err(malformed());
         }
         self.extensions += extension.len();
@@ -104,7 +104,7 @@ impl Chunked {
     }
 }
 
-/// Nothing, or `;` (after blanks, if there are any) and then no control character.
+/// Accepts nothing, or `;` after optional blanks and then no control character.
 fn is_extension(text: &[u8]) -> bool {
     let trimmed = text.trim_ascii_start();
     text.is_empty()
@@ -122,5 +122,5 @@ fn trailers(block: &[u8], limits: &Limits) -> Result<Headers, HttpError> {
     }
 }
 
-/// The hexadecimal digits of a `u64`.
-const MOST_DIGITS: usize = 16;
+/// Number of hexadecimal digits of a `u64`.
+const MAX_DIGITS: usize = 16;

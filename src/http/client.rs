@@ -1,10 +1,10 @@
-//! A client that keeps connections open between requests.
+//! A client that reuses connections.
 //!
-//! One GET at a time runs on a connection. One that was kept, and that the server closed before it
-//! answered, is replaced by a new one without a word, once: the server may not have seen the
+//! A connection carries one GET at a time. If the server closes a reused connection before it
+//! answers, the client retries once on a new connection. The server may not have received the
 //! request, and a GET can be repeated (RFC 9112, 9.3.1).
 
-use super::connection::{Connection, Dial};
+use super::connection::{Attempt, Connection};
 use super::error::HttpError;
 use super::limits::Limits;
 use super::request::Request;
@@ -17,7 +17,7 @@ use std::fmt;
 use std::rc::Rc;
 use std::time::Duration;
 
-/// An HTTP client with its pool of idle connections. A clone is another handle to the same pool.
+/// An HTTP client with a pool of idle connections. Clones share the pool.
 #[derive(Clone)]
 pub struct Client {
     pool: Rc<RefCell<Pool>>,
@@ -25,55 +25,56 @@ pub struct Client {
 
 struct Pool {
     limits: Limits,
-    /// Where all connections are made to, if not to the hosts of the URLs.
+    /// Endpoint of all connections, instead of the URLs' hosts.
     via: Option<Rc<dyn ClientEndpoint>>,
     idle: Vec<(Origin, ConnectionId)>,
 }
 
-/// A host and a port: what a connection can be used again for.
+/// Host and port. A connection can be reused for requests to the same origin.
 pub(super) type Origin = Rc<(String, u16)>;
 
-/// A response and how it came.
+/// A response and details of its request.
 #[derive(Clone, Debug)]
 pub struct FetchResult {
-    /// The response, of whatever status.
+    /// The response, with any status.
     pub response: Response,
-    /// From the request to the last byte of the response; connecting included when that was necessary.
+    /// Time from the request to the last byte of the response, including connecting if a new
+    /// connection was needed.
     pub latency: Duration,
-    /// Whether the connection had been used before.
+    /// Whether the connection was reused.
     pub reused: bool,
 }
 
-/// Why there is no response.
+/// Failure of a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum FetchError {
-    /// The connection could not be made.
+    /// The connection failed.
     Connect(Reason),
-    /// It took longer than this.
+    /// The request exceeded this timeout in the given stage.
     TimedOut(Duration, FetchStage),
-    /// The connection ended before a byte of the response came.
+    /// The connection ended before the first byte of the response.
     Closed(Reason),
-    /// The connection broke in the middle of the response.
+    /// The connection ended within the response.
     Lost(Reason),
-    /// The response is malformed, too large, or cut short.
+    /// The response is malformed, too large or truncated.
     Http(HttpError),
 }
 
-/// How far a request has come.
+/// Progress of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FetchStage {
-    /// The name of the host is being looked up.
+    /// Resolving the host name.
     LookingUp,
-    /// There is no connection yet.
+    /// Connecting.
     Connecting,
-    /// The request is under way, and no byte of the response has come.
+    /// Sending the request and waiting for the first byte of the response.
     Waiting,
-    /// The response is coming.
+    /// Receiving the response.
     Reading,
 }
 
-/// A request under way.
+/// A request in flight.
 pub(super) struct Exchange {
     pub(super) request: Vec<u8>,
     pub(super) stage: FetchStage,
@@ -90,20 +91,20 @@ type Done = Box<dyn FnOnce(&mut Reactor, Result<FetchResult, FetchError>)>;
 pub(super) type Pending = Rc<RefCell<Exchange>>;
 
 impl Client {
-    /// A client with an empty pool, whose responses have these limits.
+    /// Creates a client with an empty pool and these limits for responses.
     pub fn new(limits: Limits) -> Client {
         Client { pool: Rc::new(RefCell::new(Pool { limits, via: None, idle: Vec::new() })) }
     }
 
-    /// One that connects to this endpoint whatever the host of a URL is, which it still sends in its requests: for a
-    /// service on a UNIX socket, say. (Twisted: `Agent.usingEndpointFactory`.)
+    /// Creates a client that connects to one endpoint for all URLs, such as a service on a UNIX
+    /// socket. Requests still contain the URL's host. (Twisted: `Agent.usingEndpointFactory`.)
     pub fn via(limits: Limits, endpoint: impl ClientEndpoint) -> Client {
         let via: Option<Rc<dyn ClientEndpoint>> = Some(Rc::new(endpoint));
         Client { pool: Rc::new(RefCell::new(Pool { limits, via, idle: Vec::new() })) }
     }
 
-    /// Sends `request`, made from `url`, and calls `done` once with what came of it, at the latest
-    /// after `timeout`, and never before this returns.
+    /// Sends `request`, which was made from `url`. Calls `done` once with the result, after at most
+    /// `timeout`, and never before this function returns.
     pub fn fetch(
         &self,
         reactor: &mut Reactor,
@@ -123,8 +124,8 @@ impl Client {
             deadline: None,
             done: Some(Box::new(done)),
         }));
-        let late = Rc::clone(&exchange);
-        let deadline = reactor.call_later(timeout, move |reactor| time_out(reactor, &late));
+        let timed_out = Rc::clone(&exchange);
+        let deadline = reactor.call_later(timeout, move |reactor| time_out(reactor, &timed_out));
         exchange.borrow_mut().deadline = Some(deadline);
         let origin = Rc::new((url.host().to_owned(), url.port()));
         while let Some(idle) = self.take_idle(&origin) {
@@ -151,15 +152,15 @@ impl Client {
     pub(super) fn connect(&self, reactor: &mut Reactor, origin: &Origin, exchange: Pending) {
         let timeout = exchange.borrow().timeout;
         let options = ConnectTcp { timeout, ..ConnectTcp::new(origin.0.as_str(), origin.1) };
-        let dial = Dial::new(self.clone(), Rc::clone(origin), Rc::clone(&exchange));
+        let attempt = Attempt::new(self.clone(), Rc::clone(origin), Rc::clone(&exchange));
         let via = self.pool.borrow().via.clone();
         let connector = match via {
-            Some(endpoint) => endpoint.connect(reactor, Box::new(dial)),
-            None => reactor.connect_tcp(options, dial),
+            Some(endpoint) => endpoint.connect(reactor, Box::new(attempt)),
+            None => reactor.connect_tcp(options, attempt),
         };
         match connector {
             Ok(connector) => exchange.borrow_mut().connector = Some(connector),
-            // The address was checked with the URL: the reactor stops.
+            // The address was checked when the URL was parsed, so the reactor is stopping.
             Err(_) => complete(reactor, &exchange, Err(FetchError::Connect(Reason::Stopped))),
         }
     }
@@ -176,7 +177,7 @@ impl Client {
         self.pool.borrow_mut().idle.retain(|(_, idle)| *idle != connection);
     }
 
-    /// The one that was used last: it is the least likely to have been closed.
+    /// Takes the most recently used connection, which is the least likely to have been closed.
     fn take_idle(&self, origin: &Origin) -> Option<ConnectionId> {
         let idle = &mut self.pool.borrow_mut().idle;
         let at = idle.iter().rposition(|(known, _)| known == origin)?;
@@ -184,14 +185,14 @@ impl Client {
     }
 }
 
-/// Hands the result over, unless that has been done; from the loop, on a fresh stack.
+/// Passes the result to the caller in a later callback, unless this was done already.
 pub(super) fn complete(reactor: &mut Reactor, exchange: &Pending, result: Result<Response, FetchError>) {
     let mut exchange = exchange.borrow_mut();
     let Some(done) = exchange.done.take() else {
         return;
     };
     if let Some(deadline) = exchange.deadline.take() {
-        // The one that is running now cannot be cancelled.
+        // Fails if the timer is the one that has just expired.
         let _ = deadline.cancel(reactor);
     }
     let (latency, reused) = (reactor.now() - exchange.started, exchange.reused);
@@ -215,8 +216,8 @@ fn time_out(reactor: &mut Reactor, exchange: &Pending) {
 }
 
 impl FetchError {
-    /// Whether it says nothing about the server, because this machine could not even ask it: as
-    /// [`Reason::is_local`], and a look-up that took too long.
+    /// Returns whether the failure says nothing about the server, because its cause is on this
+    /// machine: see [`Reason::is_local`]. A lookup that timed out counts as local.
     pub fn is_local(&self) -> bool {
         match self {
             FetchError::Connect(reason) | FetchError::Closed(reason) | FetchError::Lost(reason) => {
@@ -239,7 +240,7 @@ impl fmt::Display for FetchError {
                 write!(f, "no connection within {limit:?}")
             }
             FetchError::TimedOut(limit, FetchStage::Waiting) => {
-                write!(f, "connected, and no answer within {limit:?}")
+                write!(f, "connected, but no answer within {limit:?}")
             }
             FetchError::TimedOut(limit, FetchStage::Reading) => {
                 write!(f, "the answer was not complete within {limit:?}")

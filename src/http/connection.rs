@@ -1,4 +1,4 @@
-//! One connection of the client: a request, its response, and then idleness until the next.
+//! A connection of the client, which carries one request after another and is idle between them.
 
 use super::client::{Client, FetchError, FetchStage, Origin, Pending, complete};
 use super::response::{Response, ResponseReader};
@@ -6,31 +6,31 @@ use crate::{Address, ClientFactory, Connector, DelayedCall, Factory, Protocol, R
 use std::rc::Rc;
 use std::time::Duration;
 
-/// Makes the connection for one request.
-pub(super) struct Dial {
+/// Factory of the connection for a request.
+pub(super) struct Attempt {
     client: Client,
     origin: Origin,
     exchange: Pending,
 }
 
-/// The protocol of a connection to a server.
+/// Protocol of a connection to a server.
 pub(super) struct Connection {
     client: Client,
     origin: Origin,
     reader: ResponseReader,
-    /// The request under way; none while idle.
+    /// The request in flight; `None` while idle.
     exchange: Option<Pending>,
-    /// Closes the connection when it has been idle for too long.
+    /// Timer that closes an idle connection.
     idle: Option<DelayedCall>,
 }
 
-impl Dial {
-    pub(super) fn new(client: Client, origin: Origin, exchange: Pending) -> Dial {
-        Dial { client, origin, exchange }
+impl Attempt {
+    pub(super) fn new(client: Client, origin: Origin, exchange: Pending) -> Attempt {
+        Attempt { client, origin, exchange }
     }
 }
 
-impl Factory for Dial {
+impl Factory for Attempt {
     fn build_protocol(&mut self, _: &mut Reactor, _: &Address) -> Option<Box<dyn Protocol>> {
         Some(Box::new(Connection {
             client: self.client.clone(),
@@ -42,7 +42,7 @@ impl Factory for Dial {
     }
 }
 
-impl ClientFactory for Dial {
+impl ClientFactory for Attempt {
     fn client_connection_failed(&mut self, connector: &mut Connector<'_>, reason: &Reason) {
         let error = match reason {
             Reason::TimedOut(limit) => FetchError::TimedOut(*limit, FetchStage::Connecting),
@@ -54,10 +54,10 @@ impl ClientFactory for Dial {
 }
 
 impl Connection {
-    /// Sends another request on an idle connection.
+    /// Sends another request on this idle connection.
     pub(super) fn reuse(&mut self, transport: &mut Transport<'_>, exchange: Pending) {
         if let Some(idle) = self.idle.take() {
-            // One that has just been called finds the exchange, and does nothing.
+            // If the timer has just expired, its callback finds the exchange and does nothing.
             let _ = idle.cancel(transport.reactor());
         }
         exchange.borrow_mut().reused = true;
@@ -74,16 +74,16 @@ impl Connection {
         }
     }
 
-    fn answer(&mut self, transport: &mut Transport<'_>, result: Result<Response, FetchError>) {
+    fn complete(&mut self, transport: &mut Transport<'_>, result: Result<Response, FetchError>) {
         if let Some(exchange) = self.exchange.take() {
             exchange.borrow_mut().connection = None;
             complete(transport.reactor(), &exchange, result);
         }
     }
 
-    fn rest(&mut self, transport: &mut Transport<'_>) {
+    fn keep_idle(&mut self, transport: &mut Transport<'_>) {
         self.client.keep(&self.origin, transport.id());
-        self.idle = Some(transport.call_later(LONGEST_IDLE, |this: &mut Connection, transport| {
+        self.idle = Some(transport.call_later(IDLE_TIMEOUT, |this: &mut Connection, transport| {
             if this.exchange.is_none() {
                 this.client.forget(transport.id());
                 transport.lose_connection();
@@ -99,7 +99,7 @@ impl Protocol for Connection {
 
     fn data_received(&mut self, transport: &mut Transport<'_>, mut data: &[u8]) {
         let Some(exchange) = &self.exchange else {
-            // Bytes that nobody asked for: whatever they are, they are no answer to the next request.
+            // Unsolicited bytes, which must not be taken for the response to the next request.
             self.client.forget(transport.id());
             return transport.abort_connection();
         };
@@ -108,13 +108,13 @@ impl Protocol for Connection {
             Ok(None) => {}
             Ok(Some(response)) => {
                 match response.keep_alive && data.is_empty() {
-                    true => self.rest(transport),
+                    true => self.keep_idle(transport),
                     false => transport.lose_connection(),
                 }
-                self.answer(transport, Ok(response));
+                self.complete(transport, Ok(response));
             }
             Err(error) => {
-                self.answer(transport, Err(FetchError::Http(error)));
+                self.complete(transport, Err(FetchError::Http(error)));
                 transport.abort_connection();
             }
         }
@@ -122,10 +122,10 @@ impl Protocol for Connection {
 
     fn read_connection_lost(&mut self, transport: &mut Transport<'_>) {
         match self.reader.finish() {
-            Ok(Some(response)) => self.answer(transport, Ok(response)),
-            // `connection_lost` sees to a request that has no answer.
+            Ok(Some(response)) => self.complete(transport, Ok(response)),
+            // `connection_lost` completes a request without a response.
             Ok(None) => {}
-            Err(error) => self.answer(transport, Err(FetchError::Http(error))),
+            Err(error) => self.complete(transport, Err(FetchError::Http(error))),
         }
         self.client.forget(transport.id());
         transport.lose_connection();
@@ -152,5 +152,6 @@ impl Protocol for Connection {
     }
 }
 
-/// Servers close idle connections after 5 s (Node, Apache) to 75 s (nginx); a feed is read every 10 s.
-const LONGEST_IDLE: Duration = Duration::from_secs(60);
+/// Servers close idle connections after 5 s (Node, Apache) to 75 s (nginx). A feed is read every 10
+/// s.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(60);

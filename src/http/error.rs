@@ -1,61 +1,65 @@
-//! The ways in which a response can be wrong.
+//! Errors in responses.
 
 use crate::escape::Escaped;
 use std::fmt;
 
-/// What was wrong with a response. Every one of them is the peer's doing, and ends the connection.
+/// An invalid response. All of these are caused by the server, and end the connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum HttpError {
-    /// The first bytes are not `HTTP/1.`: another protocol speaks there.
+    /// The response does not begin with `HTTP/1.`, so the server speaks another protocol.
     NotHttp,
-    /// The status line is not `HTTP/1.0` or `HTTP/1.1` and a status.
+    /// The status line is not `HTTP/1.0` or `HTTP/1.1` followed by a status.
     StatusLine,
     /// The status is not between 100 and 599.
     Status(u16),
-    /// `101 Switching Protocols`, which nobody asked for.
+    /// `101 Switching Protocols`, without a request for an upgrade.
     Upgrade,
-    /// A line that ends in LF without CR.
+    /// A line ends in LF without CR.
     BareLineFeed,
-    /// A CR that no LF follows.
+    /// A CR is not followed by LF.
     BareCarriageReturn,
-    /// A header line that is no `name: value` (a space before the colon, a folded line, a control character).
+    /// A header line is not `name: value` (a space before the colon, a folded line, a control
+    /// character).
     Header,
     /// The head is longer than [`Limits::head`](super::Limits::head) bytes.
     HeadTooLong(usize),
     /// A line of head or trailers is longer than [`Limits::line`](super::Limits::line) bytes.
     LineTooLong(usize),
-    /// More than [`Limits::headers`](super::Limits::headers) fields.
+    /// There are more than [`Limits::headers`](super::Limits::headers) fields.
     TooManyHeaders(usize),
-    /// More than [`Limits::interim`](super::Limits::interim) responses with a 1xx status.
+    /// There are more than [`Limits::interim`](super::Limits::interim) responses with a 1xx status.
     TooManyInterim(usize),
-    /// A `Content-Length` that is not a decimal number.
+    /// A `Content-Length` is not a decimal number.
     ContentLength(String),
-    /// Two different values of `Content-Length`.
+    /// There are two different values of `Content-Length`.
     ContentLengthsDiffer(u64, u64),
-    /// Both `Content-Length` and `Transfer-Encoding` (RFC 9112, 6.1: an attack or a broken proxy).
+    /// There are both `Content-Length` and `Transfer-Encoding` (RFC 9112, 6.1: an attack or a
+    /// broken proxy).
     LengthAndEncoding,
-    /// A `Transfer-Encoding` that is not exactly `chunked`, or one on HTTP/1.0.
+    /// A `Transfer-Encoding` is not exactly `chunked`, or occurs with HTTP/1.0.
     TransferEncoding(String),
-    /// A chunk size that is not a hexadecimal number of at most 16 digits, or a malformed extension.
+    /// A chunk size is not a hexadecimal number of at most 16 digits, or its extension is
+    /// malformed.
     ChunkSize(String),
     /// A chunk-size line is longer than [`Limits::chunk_line`](super::Limits::chunk_line) bytes.
     ChunkLineTooLong(usize),
-    /// More than [`Limits::chunk_extensions`](super::Limits::chunk_extensions) bytes of chunk extensions.
+    /// There are more than [`Limits::chunk_extensions`](super::Limits::chunk_extensions) bytes of
+    /// chunk extensions.
     ChunkExtensionsTooLong(usize),
-    /// The bytes of a chunk are not followed by CR LF.
+    /// The data of a chunk is not followed by CR LF.
     ChunkEnd,
     /// The trailers are longer than [`Limits::trailers`](super::Limits::trailers) bytes.
     TrailersTooLong(usize),
     /// The body is longer than [`Limits::body`](super::Limits::body) bytes.
     BodyTooLong(usize),
-    /// The connection ended before the head did.
+    /// The connection ended within the head.
     ClosedInHead,
-    /// The connection ended before the body did.
+    /// The connection ended within the body.
     ClosedInBody {
-        /// The bytes of body that came.
+        /// Number of body bytes received.
         received: u64,
-        /// The bytes that `Content-Length` announced; none for a chunked body.
+        /// Value of `Content-Length`; `None` for a chunked body.
         expected: Option<u64>,
     },
 }
@@ -65,8 +69,8 @@ impl fmt::Display for HttpError {
         match self {
             HttpError::NotHttp => f.write_str("the answer is not HTTP/1"),
             HttpError::StatusLine => f.write_str("malformed status line"),
-            HttpError::Status(status) => write!(f, "impossible status {status}"),
-            HttpError::Upgrade => f.write_str("unasked 101 Switching Protocols"),
+            HttpError::Status(status) => write!(f, "invalid status {status}"),
+            HttpError::Upgrade => f.write_str("unsolicited 101 Switching Protocols"),
             HttpError::BareLineFeed => f.write_str("a line ends in LF without CR"),
             HttpError::BareCarriageReturn => f.write_str("a CR without LF in a line"),
             HttpError::Header => f.write_str("malformed header line"),

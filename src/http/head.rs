@@ -1,4 +1,5 @@
-//! The head of a response, and how its body ends (RFC 9112, 6.3, for a client that sends only GET).
+//! The head of a response, and the framing of its body (RFC 9112, 6.3, for a client that sends only
+//! GET).
 
 use super::error::HttpError;
 use super::headers::Headers;
@@ -13,7 +14,7 @@ pub(super) struct Head {
     pub(super) keep_alive: bool,
 }
 
-/// How the body ends.
+/// How the end of the body is determined.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Framing {
     Length(u64),
@@ -22,7 +23,7 @@ pub(super) enum Framing {
 }
 
 impl Head {
-    /// Reads a block that ended with its empty line.
+    /// Parses a block, which ends with an empty line.
     pub(super) fn parse(block: &[u8], limits: &Limits) -> Result<Head, HttpError> {
         let mut fields = vec![httparse::EMPTY_HEADER; limits.headers];
         let mut parsed = httparse::Response::new(&mut fields);
@@ -71,27 +72,27 @@ fn framing(minor: u8, status: u16, headers: &Headers) -> Result<Framing, HttpErr
     }
 }
 
-/// Whether the body is chunked. Nothing but one single `chunked` is accepted.
+/// Returns whether the body is chunked. Only a single `chunked` is accepted.
 fn transfer_encoding(minor: u8, headers: &Headers) -> Result<bool, HttpError> {
     let values: Vec<&[u8]> = headers.all("Transfer-Encoding").collect();
     match values.as_slice() {
         [] => Ok(false),
         [value] if minor == 1 && value.eq_ignore_ascii_case(b"chunked") => Ok(true),
-        _ => Err(HttpError::TransferEncoding(shown(&values.join(&b", "[..])))),
+        _ => Err(HttpError::TransferEncoding(excerpt(&values.join(&b", "[..])))),
     }
 }
 
-/// The one length that every field and every item of a list agrees on (RFC 9110, 8.6).
+/// Returns the length, on which all fields and all items of a list must agree (RFC 9110, 8.6).
 fn content_length(headers: &Headers) -> Result<Option<u64>, HttpError> {
     let mut agreed = None;
     for item in headers.all("Content-Length").flat_map(|value| value.split(|byte| *byte == b',')) {
         let digits = item.trim_ascii();
         let number = match digits.iter().all(u8::is_ascii_digit) {
-            // All digits, and not too many of them for u64: `parse` alone would take "+5".
+            // Only digits, because `parse` accepts "+5". It fails for numbers that exceed u64.
             true => std::str::from_utf8(digits).ok().and_then(|digits| digits.parse().ok()),
             false => None,
         };
-        let number: u64 = number.ok_or_else(|| HttpError::ContentLength(shown(item)))?;
+        let number: u64 = number.ok_or_else(|| HttpError::ContentLength(excerpt(item)))?;
         match agreed {
             Some(known) if known != number => {
                 return Err(HttpError::ContentLengthsDiffer(known, number));
@@ -102,7 +103,7 @@ fn content_length(headers: &Headers) -> Result<Option<u64>, HttpError> {
     Ok(agreed)
 }
 
-/// Bytes of the peer for an error text, at most 40 of them; `Display` escapes them.
-pub(super) fn shown(bytes: &[u8]) -> String {
+/// Returns at most 40 bytes from the peer for an error message. `Display` escapes them.
+pub(super) fn excerpt(bytes: &[u8]) -> String {
     String::from_utf8_lossy(&bytes[..bytes.len().min(40)]).into_owned()
 }

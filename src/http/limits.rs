@@ -1,23 +1,25 @@
-//! How much of a response is read before it is refused.
+//! Limits of responses.
 
-/// The limits of one response. At the limit is allowed, one more is an error.
+/// Limits of one response. A response that reaches a limit is accepted; one that exceeds it is an
+/// error.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Bytes of status line and headers with their line ends: 16 KiB (Twisted, Node and h11 have the same).
+    /// Bytes of the status line and headers, including line ends. Default: 16 KiB (as in Twisted,
+    /// Node and h11).
     pub head: usize,
-    /// Bytes of one line of head or trailers, without its line end: 8 KiB (nginx, aiohttp).
+    /// Bytes of a line of head or trailers, without its line end. Default: 8 KiB (nginx, aiohttp).
     pub line: usize,
-    /// Header fields, and trailer fields: 100 each (hyper, Envoy).
+    /// Number of header fields, and of trailer fields. Default: 100 (hyper, Envoy).
     pub headers: usize,
-    /// Interim (1xx) responses before the final one: 8.
+    /// Number of interim (1xx) responses before the final one. Default: 8.
     pub interim: usize,
-    /// Bytes of a chunk-size line, without its line end: 256.
+    /// Bytes of a chunk-size line, without its line end. Default: 256.
     pub chunk_line: usize,
-    /// Bytes of chunk extensions in the whole body: 16 KiB (hyper).
+    /// Bytes of all chunk extensions of a body. Default: 16 KiB (hyper).
     pub chunk_extensions: usize,
-    /// Bytes of the trailers with their line ends: 8 KiB.
+    /// Bytes of the trailers, including line ends. Default: 8 KiB.
     pub trailers: usize,
-    /// Bytes of the body: 16 MiB.
+    /// Bytes of the body. Default: 16 MiB.
     pub body: usize,
 }
 

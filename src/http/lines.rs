@@ -1,10 +1,11 @@
-//! Lines that end in CR LF, collected across feeds, with a limit on each and on the block they form.
+//! Lines that end in CR LF, collected over several reads, with limits for each line and for a block
+//! of lines.
 //!
-//! The verdict depends on the bytes alone, never on how they were cut into feeds.
+//! Errors depend on the bytes only, never on how they were split into reads.
 
 use super::error::HttpError;
 
-/// What is wrong with a line; the caller knows which limit it was.
+/// A fault of a line. The caller knows which limit applied.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Fault {
     TooLong,
@@ -22,8 +23,9 @@ impl Fault {
     }
 }
 
-/// Moves bytes of one line from `data` to `line`, which may hold earlier lines before `start`.
-/// `Ok(true)`: its CR LF has come (and is in `line`). `room` is how long `line` may become.
+/// Moves the bytes of one line from `data` to `line`, which may hold earlier lines before `start`.
+/// Returns `Ok(true)` once the CR LF has been moved as well. `room` is the maximum length of
+/// `line`.
 pub(super) fn take_line(
     line: &mut Vec<u8>,
     start: usize,
@@ -31,11 +33,11 @@ pub(super) fn take_line(
     data: &mut &[u8],
 ) -> Result<bool, Fault> {
     let end = data.iter().position(|byte| *byte == b'\n');
-    let (piece, rest) = data.split_at(end.map_or(data.len(), |end| end + 1));
-    if line.len() + piece.len() > room {
+    let (taken, rest) = data.split_at(end.map_or(data.len(), |end| end + 1));
+    if line.len() + taken.len() > room {
         return Err(Fault::TooLong);
     }
-    line.extend_from_slice(piece);
+    line.extend_from_slice(taken);
     *data = rest;
     if end.is_none() {
         return Ok(false);
@@ -49,14 +51,14 @@ pub(super) fn take_line(
     }
 }
 
-/// Lines up to and with an empty one: a head, or trailers.
+/// Lines up to and including an empty line: a head or trailers.
 #[derive(Debug, Default)]
 pub(super) struct Block {
     pub(super) bytes: Vec<u8>,
     line_start: usize,
 }
 
-/// What made a block end in an error.
+/// A fault of a block.
 pub(super) enum BlockFault {
     Line(Fault),
     TooLong,
@@ -65,7 +67,8 @@ pub(super) enum BlockFault {
 impl Block {
     pub(super) const EMPTY: Block = Block { bytes: Vec::new(), line_start: 0 };
 
-    /// Takes bytes up to the end of the block; `Ok(true)` when the empty line has come.
+    /// Takes bytes up to the end of the block. Returns `Ok(true)` once the empty line has been
+    /// taken.
     pub(super) fn take(&mut self, line: usize, block: usize, data: &mut &[u8]) -> Result<bool, BlockFault> {
         while !data.is_empty() {
             let line_room = self.line_start.saturating_add(line).saturating_add(LINE_END);

@@ -1,7 +1,8 @@
-//! HTTP/1.1 as a client speaks it: URLs, requests, and a strict incremental response reader.
+//! An HTTP/1.1 client: URLs, requests, and a strict incremental response parser.
 //!
-//! Everything here is sans-I/O (bytes in, values out) but [`Client`], which keeps connections open
-//! between requests on a [`Reactor`](crate::Reactor). `https://` waits for the TLS layer.
+//! All of it is sans-I/O (bytes in, values out) except [`Client`], which keeps connections open
+//! between requests on a [`Reactor`](crate::Reactor). `https://` is not supported yet, since it
+//! needs the TLS layer.
 //!
 //! ```
 //! use twistor::http::{Limits, Request, ResponseReader, Url};

@@ -1,5 +1,7 @@
-//! A GET request and its bytes. What is encoded can hold no line break that the caller did not mean:
-//! a [`Url`] has none, and [`Request::header`] refuses them (Twisted's CVE-2019-12387 was that).
+//! GET requests and their encoding.
+//!
+//! An encoded request contains no line breaks from its parts: a [`Url`] has none, and
+//! [`Request::header`] refuses them (Twisted's CVE-2019-12387 was such an injection).
 
 use super::url::Url;
 use crate::escape::Escaped;
@@ -7,26 +9,27 @@ use std::fmt;
 
 /// A GET request.
 ///
-/// It carries `Host`, `User-Agent: twistor/VERSION`, `Accept: */*`, `Accept-Encoding: identity` (nothing is
-/// decompressed here) and `Connection: keep-alive`; [`Request::header`] adds to these or replaces them.
+/// The default headers are `Host`, `User-Agent: twistor/VERSION`, `Accept: */*`, `Accept-Encoding:
+/// identity` (the client does not decompress) and `Connection: keep-alive`. [`Request::header`]
+/// replaces them or adds to them.
 #[derive(Clone, Debug)]
 pub struct Request {
     target: String,
     headers: Vec<(String, String)>,
 }
 
-/// Why a header was refused.
+/// Error of setting a header.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum RequestError {
-    /// The name is no token (RFC 9110, 5.6.2).
+    /// The name is not a token (RFC 9110, 5.6.2).
     HeaderName(String),
-    /// The value of this header holds a control character.
+    /// The value of this header contains a control character.
     HeaderValue(String),
 }
 
 impl Request {
-    /// A GET of this URL.
+    /// Creates a GET request for this URL.
     pub fn get(url: &Url) -> Request {
         let headers = [
             ("Host", url.host_header()),
@@ -39,7 +42,7 @@ impl Request {
         Request { target: url.target().to_owned(), headers }
     }
 
-    /// Sets a header, in place of one of the same name.
+    /// Sets a header. Replaces a header of the same name.
     pub fn header(mut self, name: &str, value: &str) -> Result<Request, RequestError> {
         if name.is_empty() || !name.bytes().all(is_token) {
             return Err(RequestError::HeaderName(name.into()));
@@ -54,7 +57,7 @@ impl Request {
         Ok(self)
     }
 
-    /// The bytes to send.
+    /// Returns the encoded request.
     pub fn encode(&self) -> Vec<u8> {
         let mut bytes = format!("GET {} HTTP/1.1\r\n", self.target).into_bytes();
         for (name, value) in &self.headers {
@@ -74,7 +77,7 @@ impl fmt::Display for RequestError {
                 write!(f, "\"{}\" is not a header name", Escaped(name))
             }
             RequestError::HeaderValue(name) => {
-                write!(f, "the value of header {} holds a control character", Escaped(name))
+                write!(f, "the value of header {} contains a control character", Escaped(name))
             }
         }
     }

@@ -1,4 +1,4 @@
-//! The incremental reader of responses: feed it bytes as they come, and take responses out.
+//! The incremental response parser.
 
 use super::chunked::Chunked;
 use super::error::HttpError;
@@ -7,24 +7,25 @@ use super::headers::Headers;
 use super::limits::Limits;
 use super::lines::{Block, BlockFault};
 
-/// A whole response.
+/// A complete response.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Response {
-    /// The status, 200 to 599.
+    /// Status, from 200 to 599.
     pub status: u16,
-    /// The header fields.
+    /// Header fields.
     pub headers: Headers,
-    /// The body, out of its transfer coding.
+    /// Body, with its transfer coding removed.
     pub body: Vec<u8>,
-    /// The trailer fields of a chunked body. They never change what the headers said.
+    /// Trailer fields of a chunked body. They are kept apart from the headers and never override
+    /// them.
     pub trailers: Headers,
     /// Whether the connection can carry another request.
     pub keep_alive: bool,
 }
 
-/// Reads the responses to GET requests from one connection, one after the other.
+/// Parser of the responses to consecutive GET requests on one connection.
 ///
-/// Interim (1xx) responses are skipped. After an error every further call gives the same error.
+/// Interim (1xx) responses are skipped. After an error, every further call returns the same error.
 #[derive(Debug)]
 pub struct ResponseReader {
     limits: Limits,
@@ -39,15 +40,15 @@ enum State {
 }
 
 impl ResponseReader {
-    /// A reader at the start of a connection.
+    /// Creates a parser for a new connection.
     pub fn new(limits: Limits) -> ResponseReader {
         ResponseReader { limits, state: State::START }
     }
 
-    /// Reads from `data`, and moves its start past what it used.
+    /// Parses bytes from `data` and advances its start past them.
     ///
-    /// A response that is complete is returned at once, with what follows it left in `data`: bytes
-    /// that nobody asked for, when there was one request.
+    /// A complete response is returned at once. The bytes after it stay in `data`. If only one
+    /// request was sent, these bytes are unsolicited.
     pub fn feed(&mut self, data: &mut &[u8]) -> Result<Option<Response>, HttpError> {
         let result = self.advance(data);
         if let Err(error) = &result {
@@ -56,8 +57,8 @@ impl ResponseReader {
         result
     }
 
-    /// Tells the reader that the connection ended: the response whose end that was, `None` when the
-    /// connection ended between responses, or what is missing.
+    /// Handles the end of the connection. Returns the response that ends with it, `None` if the
+    /// connection ended between responses, or the error of a truncated response.
     pub fn finish(&mut self) -> Result<Option<Response>, HttpError> {
         let error = match std::mem::replace(&mut self.state, State::START) {
             State::Head { block, interim: 0 } if block.bytes.is_empty() => return Ok(None),
@@ -75,7 +76,7 @@ impl ResponseReader {
         Err(error)
     }
 
-    /// Whether no byte of the next response has come.
+    /// Returns whether no byte of the next response has been received.
     pub fn is_idle(&self) -> bool {
         matches!(&self.state, State::Head { block, interim: 0 } if block.bytes.is_empty())
     }
@@ -95,7 +96,7 @@ impl ResponseReader {
                         }
                         State::Head { block: Block::default(), interim }
                     } else {
-                        // A length that cannot be met is refused before its bytes come.
+                        // Refused before the body arrives.
                         if matches!(head.framing, Framing::Length(length) if length > self.limits.body as u64)
                         {
                             return Err(HttpError::BodyTooLong(self.limits.body));
@@ -145,11 +146,11 @@ fn take_head(block: &mut Block, limits: &Limits, data: &mut &[u8]) -> Result<Opt
     }
 }
 
-/// The (empty) trailers when `length` bytes are there.
+/// Returns the trailers, which are empty, once `length` bytes are complete.
 fn take_length(length: u64, data: &mut &[u8], body: &mut Vec<u8>) -> Option<Headers> {
     let missing = length - body.len() as u64;
-    let (piece, rest) = data.split_at(data.len().min(usize::try_from(missing).unwrap_or(usize::MAX)));
-    body.extend_from_slice(piece);
+    let (taken, rest) = data.split_at(data.len().min(usize::try_from(missing).unwrap_or(usize::MAX)));
+    body.extend_from_slice(taken);
     *data = rest;
     (body.len() as u64 == length).then(Headers::default)
 }
@@ -158,5 +159,5 @@ fn response(head: Head, body: Vec<u8>, trailers: Headers) -> Response {
     Response { status: head.status, headers: head.headers, body, trailers, keep_alive: head.keep_alive }
 }
 
-/// Checked byte by byte, so that another protocol's greeting is known as such at once.
+/// Compared byte by byte, so that another protocol is detected at once.
 const START_OF_HEAD: &[u8] = b"HTTP/1.";

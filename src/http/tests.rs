@@ -1,8 +1,9 @@
-//! Response vectors, each fed whole, byte by byte, and cut in two at every place: the same result.
+//! Response vectors. Each is parsed whole, byte by byte, and split in two at every position, with
+//! the same result.
 
 use super::{HttpError, Limits, Response, ResponseReader};
 
-/// What a connection's bytes come to: responses, then how it ended, and the bytes nobody used.
+/// Result of a connection's bytes: the responses, how it ended, and the unused bytes.
 type Outcome = (Vec<Response>, Result<(), HttpError>);
 
 fn read(pieces: &[&[u8]], limits: &Limits) -> Outcome {
@@ -31,7 +32,7 @@ fn read_with(bytes: &[u8], limits: &Limits) -> Outcome {
     let whole = read(&[bytes], limits);
     let single: Vec<&[u8]> = bytes.chunks(1).collect();
     assert_eq!(read(&single, limits), whole, "byte by byte: {}", bytes.escape_ascii());
-    // Long vectors are cut at every 97th place only: the short ones cover the grammar.
+    // Long vectors are split at every 97th position only, since the short ones cover the grammar.
     for cut in (0..bytes.len()).step_by(if bytes.len() > 2000 { 97 } else { 1 }) {
         let (first, second) = bytes.split_at(cut);
         assert_eq!(read(&[first, second], limits), whole, "cut at {cut}: {}", bytes.escape_ascii());
@@ -205,7 +206,7 @@ fn malformed_chunks_are_refused() {
     assert_eq!(error(chunked("FFFFFFFFFFFFFFFF\r\n")), HttpError::BodyTooLong(16 << 20));
 }
 
-/// Every limit: what is at it passes, one more does not.
+/// For every limit, a value at the limit is accepted, and one above it is not.
 #[test]
 fn each_limit_holds_at_its_edge() {
     let limits = Limits {

@@ -1,8 +1,11 @@
-//! `http://HOST[:PORT]/PATH?QUERY`: the part of RFC 3986 that a client of plain HTTP needs, and zones of IPv6 addresses
-//! (RFC 6874: `http://[fe80::1%25eth0]/`; `%eth0` is read as well).
+//! URLs of the form `http://HOST[:PORT]/PATH?QUERY`.
 //!
-//! A parsed URL holds nothing that could break a request apart: no space, no control character, no
-//! byte beyond ASCII. A fragment is dropped, as it never travels.
+//! This is the part of RFC 3986 that a client of plain HTTP needs, and zones of IPv6 addresses (RFC
+//! 6874: `http://[fe80::1%25eth0]/`). A zone without percent-encoding (`%eth0`) is accepted as
+//! well.
+//!
+//! A parsed URL contains only printable ASCII, without spaces, so it cannot break the framing of a
+//! request. A fragment is dropped, as it is never sent.
 
 use crate::endpoint::parse_error::is_near;
 use crate::escape::Escaped;
@@ -18,40 +21,41 @@ pub struct Url {
     target: String,
 }
 
-/// Why a text is no [`Url`].
+/// Error of parsing a [`Url`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum UrlError {
-    /// No `://` in it.
+    /// The URL contains no `://`.
     NoScheme,
-    /// `https://`, which needs the TLS layer.
+    /// The scheme is `https`, which needs the TLS layer.
     NoTls,
-    /// A scheme that is not HTTP.
+    /// The scheme is not HTTP.
     Scheme(String),
-    /// A user or a password before the host.
+    /// The URL contains a user or a password before the host.
     Credentials,
-    /// The host or the port is wrong.
+    /// The host or the port is invalid.
     Address(&'static str),
-    /// A character in path or query that has to be percent-encoded.
+    /// A character in the path or query must be percent-encoded.
     Character(char),
-    /// More than 8,000 bytes (RFC 9112, 3 asks for at least that much).
+    /// The URL is longer than 8,000 bytes. RFC 9112, 3 recommends at least this limit.
     TooLong,
 }
 
 impl Url {
-    /// The name or address, without brackets; a zone of IPv6 comes after `%`.
+    /// The host's name or address, without brackets. The zone of an IPv6 address follows a `%`.
     pub fn host(&self) -> &str {
         &self.host
     }
 
-    /// The port, 80 unless the URL gives one.
+    /// The port. Default: 80.
     pub fn port(&self) -> u16 {
         self.port
     }
 
-    /// The value of the `Host` header: brackets around IPv6, no zone (RFC 6874, 4), and no port when it is 80.
+    /// Returns the value of the `Host` header: IPv6 in brackets, without a zone (RFC 6874, 4), and
+    /// without port 80.
     pub fn host_header(&self) -> String {
-        // A zone means something on this machine alone.
+        // A zone is only meaningful on this machine.
         let host = self.host.split_once('%').map_or(self.host.as_str(), |(host, _)| host);
         self.authority(host)
     }
@@ -64,7 +68,7 @@ impl Url {
         }
     }
 
-    /// The path and the query, at least `/`.
+    /// The path and the query; at least `/`.
     pub fn target(&self) -> &str {
         &self.target
     }
@@ -80,7 +84,7 @@ impl FromStr for Url {
             _ if scheme.eq_ignore_ascii_case("https") => return Err(UrlError::NoTls),
             _ => return Err(UrlError::Scheme(scheme.chars().take(40).collect())),
         }
-        if text.len() > LONGEST {
+        if text.len() > MAX_LENGTH {
             return Err(UrlError::TooLong);
         }
         let rest = rest.split_once('#').map_or(rest, |(before, _)| before);
@@ -113,7 +117,7 @@ impl fmt::Display for Url {
 impl fmt::Display for UrlError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            UrlError::NoScheme => f.write_str("it has to start with http://"),
+            UrlError::NoScheme => f.write_str("it must start with http://"),
             UrlError::NoTls => f.write_str("https:// is not supported yet, TLS is not built in; use http://"),
             UrlError::Scheme(scheme) => {
                 let advice = if is_near(scheme, "http") { "; did you mean http://?" } else { "" };
@@ -122,9 +126,9 @@ impl fmt::Display for UrlError {
             UrlError::Credentials => f.write_str("a user or password in the URL is not supported"),
             UrlError::Address(why) => f.write_str(why),
             UrlError::Character(character) => {
-                write!(f, "'{}' has to be percent-encoded", Escaped(character))
+                write!(f, "'{}' must be percent-encoded", Escaped(character))
             }
-            UrlError::TooLong => write!(f, "it is longer than {LONGEST} bytes"),
+            UrlError::TooLong => write!(f, "it is longer than {MAX_LENGTH} bytes"),
         }
     }
 }
@@ -133,7 +137,7 @@ impl std::error::Error for UrlError {}
 
 const DEFAULT_PORT: u16 = 80;
 /// What RFC 9112, 3 recommends that a server reads at least.
-const LONGEST: usize = 8000;
+const MAX_LENGTH: usize = 8000;
 
 #[cfg(test)]
 mod tests {
