@@ -30,7 +30,7 @@ use crate::{Address, ClientFactory, Connector, ConnectorId, Factory, Protocol, R
 /// ```
 ///
 /// # Errors
-/// Those of [`ClientEndpoint::connect`]; `failed` is not called then.
+/// The errors of [`ClientEndpoint::connect`]. `failed` is not called then.
 pub fn connect_protocol(
     reactor: &mut Reactor,
     endpoint: &dyn ClientEndpoint,

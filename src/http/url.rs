@@ -136,7 +136,7 @@ impl fmt::Display for UrlError {
 impl std::error::Error for UrlError {}
 
 const DEFAULT_PORT: u16 = 80;
-/// What RFC 9112, 3 recommends that a server reads at least.
+/// The minimum that RFC 9112, 3 recommends servers to accept.
 const MAX_LENGTH: usize = 8000;
 
 #[cfg(test)]

@@ -70,7 +70,7 @@ pub fn run_with(settings: RunSettings, service: impl Service) -> ExitCode {
 /// use twistor::service::{MultiService, RunSettings, run_with};
 ///
 /// let settings = RunSettings {
-///     user: Some("nobody".to_owned()),
+///     user: Some("www-data".to_owned()),
 ///     pid_file: Some("/run/reports.pid".into()),
 ///     ..RunSettings::default()
 /// };
