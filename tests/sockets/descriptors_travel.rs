@@ -177,7 +177,7 @@ fn what_cannot_travel_is_refused_and_closed() {
             say(transport.write_descriptors(b"x", many(254)));
             transport.write_descriptors(b"253", many(253)).unwrap();
         });
-        let count = "sendmsg: 1 to 253 descriptors travel with at least one byte";
+        let count = "sendmsg: needs 1 to 253 descriptors and at least one byte";
         assert_eq!(*said.borrow(), [count; 3]);
         assert_eq!(events.iter().filter(|event| event.starts_with("descriptor")).count(), 253);
         // Over TCP they cannot travel at all.

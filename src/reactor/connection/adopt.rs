@@ -1,4 +1,4 @@
-//! Sockets that somebody else opened: inherited from the process before, handed over by systemd, passed by a peer.
+//! Adopted sockets: inherited from a previous process, handed over by systemd, or passed by a peer.
 
 use std::os::fd::OwnedFd;
 
@@ -11,14 +11,17 @@ use crate::reactor::registry::Source;
 use crate::reactor::{Address, ConnectionId, Error, Factory, Listener, Protocol, Reactor, Reason, Result};
 
 impl Reactor {
-    /// Listens on a socket that is listening already, TCP or UNIX, and makes a protocol with `factory` for each
-    /// connection. Whoever else has the descriptor open goes on listening when this listener stops: it is closed, never
-    /// shut down. A UNIX socket's file stays. The descriptor becomes non-blocking for all who share it. (Twisted:
-    /// `adoptStreamPort`.)
+    /// Listens on a TCP or UNIX socket that is already listening, and builds a protocol with
+    /// `factory` for each connection.
+    ///
+    /// When this listener stops, the socket is closed and never shut down, so other processes with
+    /// the descriptor go on listening. The file of a UNIX socket stays. The descriptor becomes
+    /// non-blocking for all processes that share it. (Twisted: `adoptStreamPort`.)
     ///
     /// # Errors
-    /// [`Error::CannotListen`] when it is no listening socket of streams, and the descriptor is closed;
-    /// [`Error::Stopping`] or [`Error::ReactorFinished`] when the reactor stops or has stopped.
+    /// The descriptor is closed on every error.
+    /// - [`Error::CannotListen`]: not a listening stream socket
+    /// - [`Error::Stopping`], [`Error::ReactorFinished`]: the reactor is stopping or has stopped
     pub fn adopt_listener(&mut self, descriptor: OwnedFd, factory: impl Factory) -> Result<Listener> {
         self.check_begins()?;
         let token = self.registry.next_token();
@@ -28,12 +31,14 @@ impl Reactor {
         self.begin_listening(token, ListenOptions::Adopted, Box::new(factory), asked)
     }
 
-    /// Goes on with a connection that was made already, TCP or UNIX: `connection_made` of `protocol` is called from the
-    /// loop, in the next turn. The descriptor becomes non-blocking for all who share it. (Twisted: `adoptStreamConnection`.)
+    /// Takes over a connected TCP or UNIX socket. `connection_made` of `protocol` is called from
+    /// the loop, in the next turn. The descriptor becomes non-blocking for all processes that share
+    /// it. (Twisted: `adoptStreamConnection`.)
     ///
     /// # Errors
-    /// [`Error::System`] when it is no connected socket of streams, and the descriptor is closed;
-    /// [`Error::Stopping`] or [`Error::ReactorFinished`] when the reactor stops or has stopped.
+    /// The descriptor is closed on every error.
+    /// - [`Error::System`]: not a connected stream socket
+    /// - [`Error::Stopping`], [`Error::ReactorFinished`]: the reactor is stopping or has stopped
     pub fn adopt_connection(&mut self, descriptor: OwnedFd, protocol: impl Protocol) -> Result<ConnectionId> {
         self.check_begins()?;
         let token = self.registry.next_token();
@@ -46,7 +51,7 @@ impl Reactor {
         Ok(self.adopted(token, peer, Box::new(protocol)))
     }
 
-    /// A place for what the network has adopted, whose protocol begins in the next turn.
+    /// Registers a socket adopted by the driver. Its protocol begins in the next turn.
     pub(in crate::reactor) fn adopted(
         &mut self,
         token: Token,
@@ -54,8 +59,8 @@ impl Reactor {
         protocol: Box<dyn Protocol>,
     ) -> ConnectionId {
         let mut connection = Connection::new(peer, Token::NONE, self.has_small_marks());
-        // What has come already waits for the protocol to begin.
-        connection.pauses.set(Pauses::UNBEGUN, true);
+        // Data that has already arrived waits until the protocol begins.
+        connection.pauses.set(Pauses::NOT_STARTED, true);
         let inserted = self.registry.insert(Source::Connection(connection));
         debug_assert_eq!(inserted, token);
         self.statistics.adopted += 1;
@@ -63,11 +68,13 @@ impl Reactor {
         ConnectionId(token)
     }
 
-    /// Another descriptor of a listening socket, for the process that is to go on with it: both accept until one stops.
-    /// The file of a UNIX socket stays from now on.
+    /// Duplicates the descriptor of a listening socket, for a process that takes it over. Both
+    /// processes accept connections until one of them stops. The file of a UNIX socket is no longer
+    /// removed by this reactor.
     ///
     /// # Errors
-    /// [`Error::NotListening`]; [`Error::System`] when there are no descriptors left.
+    /// - [`Error::NotListening`]
+    /// - [`Error::System`]: no descriptors left
     pub fn duplicate_listener(&mut self, listener: &Listener) -> Result<OwnedFd> {
         let token = listener.token();
         if self.registry.listener_mut(token).is_none() {
@@ -76,8 +83,9 @@ impl Reactor {
         self.net.duplicate(token).map_err(|source| Error::System { call: "dup", source })
     }
 
-    /// Hands a connection over: the descriptor goes on as it is, its peer notices nothing, and what it sends next is
-    /// whoever's who [adopts](Reactor::adopt_connection) it. Here the connection is lost, for [`Reason::Released`].
+    /// Detaches a connection from the reactor and returns its descriptor. The peer notices nothing;
+    /// a process that [adopts](Reactor::adopt_connection) the descriptor receives what the peer
+    /// sends next. Here the connection is lost, with [`Reason::Released`].
     pub(in crate::reactor) fn release(&mut self, token: Token) -> Result<OwnedFd> {
         if self.send.connection == token {
             self.send_write_batch(token);
@@ -95,7 +103,7 @@ impl Reactor {
 
     pub(in crate::reactor) fn begin_adopted(&mut self, token: Token, protocol: Box<dyn Protocol>) {
         if let Some(connection) = self.registry.connection_mut(token) {
-            connection.pauses.set(Pauses::UNBEGUN, false);
+            connection.pauses.set(Pauses::NOT_STARTED, false);
         }
         self.begin_connection(token, Built::Protocol(protocol));
         self.schedule_resume(token);

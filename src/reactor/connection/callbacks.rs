@@ -1,4 +1,4 @@
-//! Calling a connection's protocol: the one door through which its user code runs.
+//! Calls of a connection's protocol. All user code of a connection runs through here.
 
 use crate::net::{Readiness, Token};
 use crate::reactor::connection::State;
@@ -6,16 +6,17 @@ use crate::reactor::layer::run::Built;
 use crate::reactor::{CallbackKind, Protocol, Reactor, Reason, Transport};
 
 impl Reactor {
-    pub(crate) fn begin_connection(&mut self, token: Token, begun: Built) {
+    pub(crate) fn begin_connection(&mut self, token: Token, built: Built) {
         let Some(connection) = self.registry.connection_mut(token) else {
             return;
         };
         if connection.state == State::Lost {
-            // Aborted while its protocol was built: never made, so never lost either.
-            self.call(CallbackKind::Drop, |_| drop(begun));
+            // Aborted while its protocol was built: `connection_made` was not called, so neither is
+            // `connection_lost`.
+            self.call(CallbackKind::Drop, |_| drop(built));
             return;
         }
-        let protocol = match begun {
+        let protocol = match built {
             Built::Protocol(protocol) => protocol,
             Built::Layers(layers) => return self.begin_layers(token, layers),
         };
@@ -25,7 +26,8 @@ impl Reactor {
         });
     }
 
-    /// Calls a connection's protocol, which is out of its slot meanwhile, and sees what follows from it.
+    /// Calls a connection's protocol and then handles the consequences: writes and state changes.
+    /// The protocol is out of its slot during the call.
     #[inline]
     pub(crate) fn call_protocol(
         &mut self,
@@ -48,9 +50,9 @@ impl Reactor {
         }
     }
 
-    /// Calls a protocol that was taken out of its slot, puts it back, and sees what follows from it. `true` when it is
-    /// certain that there is nothing more to read.
-    #[inline(always)] // into the path of every message
+    /// Calls a protocol that was taken out of its slot, puts it back, and handles the consequences.
+    /// Returns `true` if there is certainly nothing more to read.
+    #[inline(always)] // on the path of every message
     pub(in crate::reactor) fn call_taken(
         &mut self,
         token: Token,
@@ -59,9 +61,9 @@ impl Reactor {
         call: impl FnOnce(&mut dyn Protocol, &mut Transport<'_>),
     ) -> bool {
         self.enter(token, place, |transport| call(&mut *protocol, transport));
-        // The slot cannot have gone: it is freed by the loop alone.
+        // Only the loop frees slots, so the slot still exists.
         let Some(connection) = self.registry.connection_mut(token) else { return true };
-        // Its place is empty, so there is nothing to drop.
+        // The slot is empty, so there is nothing to drop.
         std::mem::forget(connection.protocol.replace(protocol));
         if connection.state != State::Open
             || !connection.outgoing.is_empty()
@@ -86,13 +88,13 @@ impl Reactor {
         !connection.readiness.has(Readiness::READABLE)
     }
 
-    /// Whether there is a protocol that could be called.
+    /// Whether the connection has a protocol that may be called.
     pub(in crate::reactor) fn has_protocol(&self, token: Token) -> bool {
         let connection = self.registry.connection(token);
         connection.is_some_and(|connection| connection.state != State::Lost && connection.protocol_is_in())
     }
 
-    /// Runs user code as this connection's.
+    /// Runs user code in the context of this connection.
     #[inline(always)]
     pub(in crate::reactor) fn enter(
         &mut self,
@@ -114,13 +116,13 @@ impl Reactor {
         self.send.batch.clear();
         let reason = Reason::Panicked(panic);
         match self.registry.connection(token).map(|connection| connection.state) {
-            // It had been aborted in the same callback.
+            // The callback aborted the connection before it panicked.
             Some(State::Lost) => self.queues.callbacks.correct_loss(token, reason),
             _ => self.queue_loss(token, reason),
         }
     }
 
-    /// After a callback: what it wrote is sent, what it asked for begins.
+    /// Sends what a callback wrote and starts the state changes that it requested.
     pub(in crate::reactor) fn after_callback(&mut self, token: Token) {
         if !self.send.batch.is_empty() {
             self.send_write_batch(token);

@@ -1,4 +1,5 @@
-//! Closing: what waits is sent first, within a limit; the loss is told once; what lingers is read and dropped.
+//! Closing: queued output is sent within a time limit, the loss is reported once, and lingering
+//! input is discarded.
 
 use std::io;
 use std::time::Duration;
@@ -23,18 +24,18 @@ impl Reactor {
             State::InputClosed | State::InputClosedOutputClosing => true,
             State::Closing { .. } => {
                 if let Some(limit) = within {
-                    self.limit_closing_in_all(token, limit);
+                    self.limit_closing_total(token, limit);
                 }
                 return;
             }
-            // What had come before the failure is not wanted any more.
+            // Data received before the failure is no longer wanted.
             State::Broken => return self.finish_broken(token),
             State::Lost | State::Lingering => return,
         };
         connection.state = State::Closing { eof };
         self.send.batching &= self.send.connection != token;
         if let Some(limit) = within {
-            self.limit_closing_in_all(token, limit);
+            self.limit_closing_total(token, limit);
         }
         if self.send.connection != token {
             self.schedule_flush(token);
@@ -69,7 +70,7 @@ impl Reactor {
         }
     }
 
-    /// Takes the next step of a connection that closes, if it can be taken.
+    /// Takes the next step of a closing connection, if it is possible.
     pub(in crate::reactor) fn advance_close(&mut self, token: Token) {
         let Some(connection) = self.registry.connection_mut(token) else {
             return;
@@ -79,7 +80,7 @@ impl Reactor {
         match connection.state {
             State::OutputClosing | State::InputClosedOutputClosing if !waits => {
                 match self.net.shutdown_write(token) {
-                    // A peer that is gone has no use for it; the read side will tell.
+                    // A peer that is gone does not need the FIN. The read side reports the loss.
                     Err(error) if error.kind() != io::ErrorKind::NotConnected => {
                         return self.output_failed(token, "shutdown", &error);
                     }
@@ -91,7 +92,7 @@ impl Reactor {
                     true => State::Closing { eof: true },
                     false => State::OutputClosed,
                 };
-                // Reading goes on for as long as the peer likes.
+                // Reading may continue for any length of time.
                 let limit = connection.cold.as_mut().and_then(|rare| rare.close_limit.take_if(|_| !both));
                 if let Some(limit) = limit {
                     self.timers.cancel(limit.timer);
@@ -102,21 +103,21 @@ impl Reactor {
                 }
             }
             State::Closing { eof } if !waits => {
-                // No pipe destroys what its reader has not read yet.
+                // Closing a pipe never destroys data that its reader has not read yet.
                 let at_risk = connection.wrote
                     && !eof
                     && connection.peer != Address::Pipe
                     && !self.settings.linger.is_zero();
-                let farewell = match at_risk && self.net.shutdown_write(token).is_ok() {
+                let disposal = match at_risk && self.net.shutdown_write(token).is_ok() {
                     true => SocketDisposal::Linger,
                     false => SocketDisposal::Close(Close::Graceful),
                 };
-                let told =
+                let close_reason =
                     self.registry.connection_mut(token).and_then(|c| c.cold.as_mut()?.close_reason.take());
-                let reason = told.unwrap_or(Reason::Done);
-                self.end(token, reason, farewell);
+                let reason = close_reason.unwrap_or(Reason::Done);
+                self.end(token, reason, disposal);
             }
-            // A child may take its time to read; when it is gone there is nothing to wait for.
+            // No limit for a child process, which may read slowly. Its exit ends the wait.
             State::Closing { .. } | State::OutputClosing | State::InputClosedOutputClosing
                 if !limited && !connection.is_child_pipe() =>
             {
@@ -127,7 +128,7 @@ impl Reactor {
         }
     }
 
-    /// Tells the protocol that our FIN is out, unless it knows.
+    /// Calls `write_connection_lost` once our FIN was sent, if it is still pending.
     pub(in crate::reactor) fn notify_write_closed(&mut self, token: Token) {
         if let Some(connection) = self.registry.connection_mut(token)
             && std::mem::replace(&mut connection.write_closed_pending, false)
@@ -138,12 +139,12 @@ impl Reactor {
         }
     }
 
-    fn limit_closing_in_all(&mut self, token: Token, limit: Duration) {
+    fn limit_closing_total(&mut self, token: Token, limit: Duration) {
         let last = self.now() + limit;
         self.limit_closing(token, limit, Some(last));
     }
 
-    /// Grants a connection `limit` without progress, and no more than until `last`.
+    /// Sets the close timer: at most `limit` without progress, and at most until `last`.
     fn limit_closing(&mut self, token: Token, limit: Duration, last: Option<Instant>) {
         let at = self.now() + limit;
         let at = last.map_or(at, |last| at.min(last));
@@ -158,7 +159,7 @@ impl Reactor {
         }
     }
 
-    /// Bytes went: the limit of a connection on its way out begins anew.
+    /// Restarts the time limit of a closing connection after progress.
     pub(in crate::reactor) fn note_progress(&mut self, token: Token) {
         let Some(connection) = self.registry.connection(token) else {
             return;
@@ -166,17 +167,17 @@ impl Reactor {
         if let Some(closing) = connection.cold.as_ref().and_then(|rare| rare.close_limit) {
             let at = self.now() + closing.limit;
             let at = closing.last.map_or(at, |last| at.min(last));
-            // Only ever put off: a timer that is set in this turn waits for the next one, so setting an overdue one again and
-            // again would keep it from running while bytes go.
+            // The timer is only ever postponed. A timer set in this turn fires in a later one, so
+            // resetting an overdue timer repeatedly would keep it from firing while bytes are sent.
             if self.timers.due(closing.timer).is_some_and(|due| due < at) {
                 self.timers.reset(closing.timer, at);
             }
         }
     }
 
-    /// Offers what waits to the system, although it has not said that it takes any: Linux says so when a third of its
-    /// buffer is free, which a slow peer may take longer for than the limit.
-    fn sends_after_all(&mut self, token: Token) -> bool {
+    /// Tries to send queued output before WRITABLE is reported. Linux reports it when a third of
+    /// the send buffer is free, which can take a slow peer longer than the limit.
+    fn retry_send(&mut self, token: Token) -> bool {
         let Some(connection) = self.registry.connection_mut(token) else { return false };
         if connection.waiting() == 0 {
             return false;
@@ -199,7 +200,7 @@ impl Reactor {
         match state {
             State::Lost => {}
             State::Lingering => self.end_lingering(token),
-            _ if !over && self.sends_after_all(token) => {
+            _ if !over && self.retry_send(token) => {
                 if self.registry.connection(token).is_some_and(|connection| !connection.state.is_over()) {
                     self.limit_closing(token, closing.limit, closing.last);
                 }
@@ -211,8 +212,8 @@ impl Reactor {
         }
     }
 
-    /// The connection is lost: `connection_lost` is queued, and nothing else will come. Where something that was
-    /// written is thrown away with it, the peer sees a reset: an end would say that it has all of it.
+    /// Queues `connection_lost`, the last callback of the connection. If unsent output is
+    /// discarded, the socket is reset: a FIN would tell the peer that the data is complete.
     pub(crate) fn queue_loss(&mut self, token: Token, reason: Reason) {
         let complete = self
             .registry
@@ -225,7 +226,7 @@ impl Reactor {
         self.end(token, reason, SocketDisposal::Close(how));
     }
 
-    pub(in crate::reactor) fn end(&mut self, token: Token, reason: Reason, farewell: SocketDisposal) {
+    pub(in crate::reactor) fn end(&mut self, token: Token, reason: Reason, disposal: SocketDisposal) {
         let Some(connection) = self.registry.connection_mut(token) else {
             return;
         };
@@ -233,17 +234,17 @@ impl Reactor {
             return;
         }
         connection.state = State::Lost;
-        // Nothing waits any more.
+        // Nothing waits to be sent any more.
         connection.flow = Flow::Open;
         connection.clear_layers();
         self.send.batching &= self.send.connection != token;
         connection.outgoing = Vec::new();
         connection.sent = 0;
-        self.queues.callbacks.push(Callback::Lost(token, reason, farewell));
+        self.queues.callbacks.push(Callback::Lost(token, reason, disposal));
     }
 
-    /// Tells everyone whom it concerns that a connection is lost, and frees its slot.
-    pub(crate) fn deliver_loss(&mut self, token: Token, reason: &Reason, farewell: SocketDisposal) {
+    /// Reports the loss to the protocol, producer, layers and connector, and frees the slot.
+    pub(crate) fn deliver_loss(&mut self, token: Token, reason: &Reason, disposal: SocketDisposal) {
         let Some(connection) = self.registry.connection_mut(token) else {
             return;
         };
@@ -261,7 +262,7 @@ impl Reactor {
             layers = rare.layers.take();
             guards = rare.extensions.take_guards();
         }
-        // Whoever hears of the loss may connect anew.
+        // Guards are dropped first, because the callbacks below may connect again.
         drop(guards);
         let again = producer.as_ref().and_then(|registered| registered.again);
         for timer in timers.into_iter().chain(closing.map(|closing| closing.timer)).chain(again) {
@@ -275,7 +276,7 @@ impl Reactor {
         }
         let mut protocol = protocol;
         if let Some(protocol) = protocol.as_mut() {
-            // A panic in here changes nothing any more: it is logged, and everyone else is told all the same.
+            // A panic here is only logged. The remaining callbacks still run.
             let _ = self.catch_panic(CallbackKind::ConnectionLost, Some(token), |reactor| {
                 protocol.connection_lost(&mut Transport { reactor, token }, reason);
             });
@@ -283,7 +284,7 @@ impl Reactor {
         if let Some(layers) = layers {
             self.lose_layers(*layers, reason);
         }
-        match farewell {
+        match disposal {
             SocketDisposal::Close(how) => self.net.close(token, how),
             SocketDisposal::Linger => self.begin_lingering(token),
         }
@@ -291,13 +292,14 @@ impl Reactor {
             true => self.connector_lost(origin, token, reason),
             false => self.connection_never_made(origin, token, reason),
         }
-        if let SocketDisposal::Close(_) = farewell {
+        if let SocketDisposal::Close(_) = disposal {
             self.forget(token);
         }
         self.call(CallbackKind::Drop, |_| drop(protocol));
     }
 
-    /// Frees a slot, and drops what was registered too late.
+    /// Frees a slot. Also drops timers and extensions that were registered during
+    /// `connection_lost`.
     fn forget(&mut self, token: Token) {
         if let Some(Source::Connection(Connection { cold: Some(rare), .. })) = self.registry.remove(token) {
             for timer in rare.timers {
@@ -309,8 +311,8 @@ impl Reactor {
         }
     }
 
-    /// Our FIN is out. Closing now would answer what still comes with a reset, which could destroy what
-    /// the peer has not read yet.
+    /// Starts lingering, after our FIN was sent. Closing the socket now would answer further input
+    /// with a reset, which could destroy data that the peer has not read yet.
     fn begin_lingering(&mut self, token: Token) {
         let Some(connection) = self.registry.connection_mut(token) else {
             return;
@@ -318,7 +320,7 @@ impl Reactor {
         connection.state = State::Lingering;
         connection.readiness.insert(Readiness::READABLE);
         let linger = self.settings.linger;
-        let last = self.now() + linger.saturating_mul(LINGERS);
+        let last = self.now() + linger.saturating_mul(MAX_LINGER_FACTOR);
         self.limit_closing(token, linger, Some(last));
         self.schedule_resume(token);
     }
@@ -338,5 +340,5 @@ impl Reactor {
     }
 }
 
-/// How many times the idle limit a lingering may last in all.
-const LINGERS: u32 = 5;
+/// Max total duration of lingering, as a multiple of the idle limit.
+const MAX_LINGER_FACTOR: u32 = 5;

@@ -1,4 +1,4 @@
-//! Descriptors that travel with the bytes of a UNIX socket.
+//! File descriptors sent with the bytes of a UNIX socket (SCM_RIGHTS).
 
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind};
@@ -9,35 +9,35 @@ use crate::net::{MOST_DESCRIPTORS, Readiness, ReceivedFds, Token, too_many_fds_i
 use crate::reactor::connection::{Connection, Pauses, State};
 use crate::reactor::{Address, CallbackKind, ConnectionId, Error, Reactor, Result, TimedCall};
 
-/// Descriptors that wait to be sent, each with the first of its bytes.
+/// Descriptors to be sent, each set with the position of its first byte.
 #[derive(Default)]
 pub(crate) struct FdQueue {
     waiting: VecDeque<QueuedFds>,
-    /// Too many travel: a timer is set after which these are tried again.
-    rests: bool,
+    /// Too many descriptors are in flight. A timer is set for the next attempt.
+    retry_scheduled: bool,
 }
 
 struct QueuedFds {
-    /// Bytes that go before.
+    /// Bytes to be sent before these descriptors.
     ahead: usize,
     descriptors: Vec<OwnedFd>,
 }
 
 impl FdQueue {
-    /// How much of what waits may be sent without them; 0: it is the turn of the first.
+    /// Number of bytes to be sent before the first descriptors. 0: the first descriptors are next.
     pub(in crate::reactor) fn bytes_before(&self) -> Option<usize> {
-        self.waiting.front().map(|attached| attached.ahead)
+        self.waiting.front().map(|queued| queued.ahead)
     }
 
     pub(in crate::reactor) fn sent(&mut self, count: usize) {
-        for attached in &mut self.waiting {
-            attached.ahead = attached.ahead.saturating_sub(count);
+        for queued in &mut self.waiting {
+            queued.ahead = queued.ahead.saturating_sub(count);
         }
     }
 }
 
 impl Connection {
-    /// Whether it is read in the way that brings descriptors, and there may be something.
+    /// Whether reads use `recvmsg` and input may be there.
     pub(in crate::reactor) fn reads_descriptors(&self) -> bool {
         self.pauses == Pauses::DESCRIPTORS && self.readiness.has(Readiness::READABLE) && self.state.reads()
     }
@@ -48,14 +48,14 @@ impl Connection {
         }
     }
 
-    /// What was to travel with bytes that are thrown away is closed.
+    /// Closes descriptors whose bytes are discarded.
     pub(in crate::reactor) fn drop_fds(&mut self) {
         if let Some(rare) = &mut self.cold {
             rare.fd_queue = None;
         }
     }
 
-    /// How much of what waits may be sent without descriptors.
+    /// Number of queued bytes that may be sent without descriptors.
     pub(in crate::reactor) fn bytes_before_fds(&self) -> Option<usize> {
         self.cold.as_ref()?.fd_queue.as_ref()?.bytes_before()
     }
@@ -77,10 +77,10 @@ impl Reactor {
         }
         let Some(connection) = self.registry.connection_mut(token) else { return Err(Error::NotConnected) };
         if !matches!(connection.peer, Address::Unix(_)) || connection.is_layered() {
-            return Err(unsupported("descriptors travel over bare UNIX sockets alone"));
+            return Err(unsupported("descriptors need a UNIX socket without layers"));
         }
         if data.is_empty() || descriptors.is_empty() || descriptors.len() > MOST_DESCRIPTORS {
-            return Err(unsupported("1 to 253 descriptors travel with at least one byte"));
+            return Err(unsupported("needs 1 to 253 descriptors and at least one byte"));
         }
         if !connection.takes_writes() {
             return Err(Error::NotConnected);
@@ -95,22 +95,23 @@ impl Reactor {
         Ok(())
     }
 
-    /// Hands the first descriptors to the system, with bytes as far as theirs go.
+    /// Sends the first queued descriptors, with bytes up to the next ones.
     pub(in crate::reactor) fn send_fds(&mut self, token: Token, piece: &[u8]) -> usize {
         let Some(connection) = self.registry.connection_mut(token) else { return piece.len() };
         let mut passing = connection.cold.as_mut().and_then(|rare| rare.fd_queue.as_mut());
-        if passing.as_ref().is_some_and(|passing| passing.rests) {
-            // That there is room, as after each attempt that failed, is no news.
+        if passing.as_ref().is_some_and(|passing| passing.retry_scheduled) {
+            // A WRITABLE event, as after each failed attempt, does not mean that the send would
+            // succeed.
             connection.readiness.remove(Readiness::WRITABLE);
             return 0;
         }
-        let Some(attached) = passing.as_mut().and_then(|passing| passing.waiting.pop_front()) else {
+        let Some(queued) = passing.as_mut().and_then(|passing| passing.waiting.pop_front()) else {
             return 0;
         };
-        // What is ahead of the next was counted from the same byte.
+        // The position of the next descriptors was counted from the same byte.
         let reach = passing.and_then(|passing| passing.bytes_before()).unwrap_or(usize::MAX);
         let piece = piece.get(..reach.max(1)).unwrap_or(piece);
-        match self.net.send_descriptors(token, piece, &attached.descriptors) {
+        match self.net.send_descriptors(token, piece, &queued.descriptors) {
             Ok(count) => {
                 if count < piece.len() {
                     connection.readiness.remove(Readiness::WRITABLE);
@@ -123,14 +124,14 @@ impl Reactor {
                     connection.readiness.remove(Readiness::WRITABLE);
                 }
                 if let Some(passing) = connection.cold.as_mut().and_then(|rare| rare.fd_queue.as_mut()) {
-                    passing.waiting.push_front(attached);
+                    passing.waiting.push_front(queued);
                 }
                 0
             }
             Err(error) if too_many_fds_in_flight(&error) => {
                 connection.readiness.remove(Readiness::WRITABLE);
                 let passing = connection.rare().fd_queue.get_or_insert_default();
-                passing.waiting.push_front(attached);
+                passing.waiting.push_front(queued);
                 self.write_again_later(token);
                 0
             }
@@ -141,12 +142,13 @@ impl Reactor {
         }
     }
 
-    /// Nobody tells when what travels has arrived, whose ever it is: a look now and then finds it out.
+    /// Retries on a timer. No event reports that in-flight descriptors were received, and the limit
+    /// counts all sockets of the user.
     fn write_again_later(&mut self, token: Token) {
         let at = self.now() + FD_RETRY_DELAY;
         let Some(connection) = self.registry.connection_mut(token) else { return };
         let passing = connection.rare().fd_queue.get_or_insert_default();
-        if !std::mem::replace(&mut passing.rests, true) {
+        if !std::mem::replace(&mut passing.retry_scheduled, true) {
             let timer = self.timers.set(at, TimedCall::WriteAgain(token));
             connection.rare().timers.push(timer);
         }
@@ -155,14 +157,15 @@ impl Reactor {
     pub(in crate::reactor) fn write_again(&mut self, token: Token) {
         let Some(connection) = self.registry.connection_mut(token) else { return };
         if let Some(passing) = connection.cold.as_mut().and_then(|rare| rare.fd_queue.as_mut()) {
-            passing.rests = false;
+            passing.retry_scheduled = false;
         }
         connection.readiness.insert(Readiness::WRITABLE);
         self.flush(token);
     }
 
-    /// Reads what comes with descriptors, which are told of before the bytes they came with. Nothing is concluded
-    /// from how much it is: the system stops at each of them.
+    /// Reads bytes and descriptors. Descriptors are delivered before the bytes that they came with.
+    /// A short read does not mean drained, because the kernel stops a read at each set of
+    /// descriptors.
     #[cold]
     pub(in crate::reactor) fn read_descriptors(&mut self, token: Token, buffer: &mut [u8]) {
         let mut share = self.settings.read_per_turn;
@@ -188,7 +191,8 @@ impl Reactor {
                         self.note_lost_descriptors(token);
                     }
                     let data = buffer.get(..count).unwrap_or_default();
-                    // One call for both: a close that the loss leads to begins after the bytes.
+                    // One call for both, so that a close in `descriptors_lost` begins after the
+                    // bytes.
                     self.call_protocol(token, CallbackKind::DataReceived, |protocol, transport| {
                         if lost {
                             protocol.descriptors_lost(transport);
@@ -214,22 +218,22 @@ impl Reactor {
 }
 
 impl Reactor {
-    /// The system had no room for what came.
+    /// Records that received descriptors were lost because the process is out of descriptors.
     #[cold]
     fn note_lost_descriptors(&mut self, token: Token) {
         self.statistics.descriptors_lost += 1;
         let now = self.now();
-        // At most once a second: it is the process that has no room, whichever connection finds out.
+        // At most one line a second: the limit is the process's, not the connection's.
         if self.receive.fd_loss_logged.is_none_or(|last| now - last >= Duration::from_secs(1)) {
             self.receive.fd_loss_logged = Some(now);
             let id = ConnectionId(token);
-            log_warn!([connection:% = id] "out of descriptors: some that came over connection {id} are lost");
+            log_warn!([connection:% = id] "out of descriptors: some received on connection {id} are lost");
         }
     }
 }
 
-/// How soon descriptors are sent again while too many of this user's travel.
+/// Retry delay while too many of this user's descriptors are in flight.
 const FD_RETRY_DELAY: Duration = Duration::from_millis(10);
 
-/// Writes with descriptors that may wait on one connection: each holds some open.
+/// Max queued writes with descriptors per connection. Each holds descriptors open.
 const MAX_QUEUED_FDS: usize = 64;

@@ -1,4 +1,4 @@
-//! One connection: its state, and what waits to be sent.
+//! A connection: state, flags and unsent output.
 
 pub(in crate::reactor) mod adopt;
 pub(in crate::reactor) mod callbacks;
@@ -19,65 +19,67 @@ use crate::reactor::layer::stack::Layers;
 use crate::reactor::protocol::building::Extensions;
 use crate::reactor::{Address, DelayedCall, Producer, ProducerKind, Protocol, Reason};
 
-/// An open connection. Sized for many idle ones: what few need is in [`ColdState`], and there is no buffer
-/// but while bytes wait.
+/// An open connection. The struct is small because most connections are idle: rarely used state is
+/// in [`ColdState`], and buffers exist only while bytes wait.
 pub(crate) struct Connection {
-    /// Out of its slot while one of its callbacks runs. Never here when there are layers: it stands above them.
+    /// `None` while one of its callbacks runs, and on a connection with layers: the protocol is
+    /// then stored above them.
     pub(crate) protocol: Option<Box<dyn Protocol>>,
     pub(crate) peer: Address,
-    /// The listener or connector that it came from.
+    /// The listener or connector that created the connection.
     pub(crate) origin: Token,
-    /// What waits to be sent begins at `sent`.
+    /// Output buffer. Unsent bytes start at `sent`.
     pub(crate) outgoing: Vec<u8>,
     pub(crate) sent: usize,
     pub(crate) cold: Option<Box<ColdState>>,
     pub(crate) state: State,
-    /// Who wants nothing read: the kernel keeps what comes.
+    /// Reasons not to read. Data stays in the kernel.
     pub(crate) pauses: Pauses,
     pub(crate) flow: Flow,
-    /// While the flow is paused: the fewest bytes that have waited since `pause_writing` was delivered. The
-    /// buffer limit counts from here. Saturates at 4 GiB.
+    /// Least number of unsent bytes since `pause_writing` was delivered, while the flow is paused.
+    /// The buffer limit counts from here. Saturates at 4 GiB.
     pub(crate) unsent_floor: u32,
-    /// Its high-water mark is below the size of the scratch buffer: what a callback writes is weighed at once.
+    /// The high-water mark is below the size of the write batch, so marks are checked on every
+    /// write.
     pub(crate) small_marks: bool,
-    /// Latched, because no edge tells twice: a read may find something, a write may be taken, the end of what comes
-    /// is known to the kernel.
+    /// Latched readiness, because an edge is reported only once: a read may return data, a write
+    /// may be accepted, or the kernel has the peer's FIN.
     pub(crate) readiness: Readiness,
-    /// Our FIN is out, and the protocol has not been told.
+    /// Our FIN was sent, and `write_connection_lost` was not delivered yet.
     pub(crate) write_closed_pending: bool,
-    /// Something was written: a reset could destroy it.
+    /// Something was written, so a reset could destroy it.
     pub(crate) wrote: bool,
-    /// It stands in the list of those to flush at the end of the turn.
+    /// Queued for a flush at the end of the turn.
     pub(crate) flush_scheduled: bool,
-    /// It stands in the list of those that had their share of the turn.
+    /// Queued for another share in the next turn.
     pub(crate) resume_scheduled: bool,
 }
 
-/// Where a connection is in its life.
+/// The lifecycle state of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum State {
     /// Bytes flow both ways.
     Open,
-    /// The peer's FIN was read; writing goes on.
+    /// The peer's FIN was read. Writing continues.
     InputClosed,
-    /// Our FIN follows when everything is sent; reading goes on.
+    /// Our FIN is sent once all output is sent. Reading continues.
     OutputClosing,
-    /// Our FIN is out; reading goes on.
+    /// Our FIN was sent. Reading continues.
     OutputClosed,
-    /// The peer's FIN was read, ours follows when everything is sent.
+    /// The peer's FIN was read. Ours is sent once all output is sent.
     InputClosedOutputClosing,
-    /// A write failed; what had come before is still delivered, then the connection is lost.
+    /// A write failed. Data received before is still delivered, then the connection is lost.
     Broken,
-    /// `lose_connection`: close when everything is sent. `eof`: the peer's FIN was read.
+    /// After `lose_connection`: closes once all output is sent. `eof`: the peer's FIN was read.
     Closing { eof: bool },
-    /// The loss is queued; nothing but `connection_lost` will come.
+    /// The loss is queued. `connection_lost` is the only callback that follows.
     Lost,
-    /// The loss was delivered, our FIN is out, what still comes is dropped.
+    /// The loss was delivered and our FIN was sent. Further input is discarded.
     Lingering,
 }
 
 impl State {
-    /// Whether what comes is read.
+    /// Whether input is read.
     pub(crate) fn reads(self) -> bool {
         match self {
             State::Open | State::OutputClosing | State::OutputClosed | State::Broken | State::Lingering => {
@@ -89,7 +91,7 @@ impl State {
         }
     }
 
-    /// Whether waiting bytes are sent.
+    /// Whether queued output is sent.
     pub(crate) fn sends(self) -> bool {
         match self {
             State::Open
@@ -101,12 +103,12 @@ impl State {
         }
     }
 
-    /// Whether nothing is sent or told any more.
+    /// Whether no further data is sent or delivered.
     pub(crate) fn is_over(self) -> bool {
         matches!(self, State::Lost | State::Lingering)
     }
 
-    /// Whether the connection is on its way out.
+    /// Whether the connection is closing, broken or lost.
     pub(crate) fn is_closing(self) -> bool {
         match self {
             State::Closing { .. } | State::Broken | State::Lost | State::Lingering => true,
@@ -119,18 +121,18 @@ impl State {
     }
 }
 
-/// What the protocol knows of its unsent bytes.
+/// The water-mark state of a connection's output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Flow {
-    /// They have not passed the high-water mark, or came down to the low one.
+    /// Unsent bytes are at most the high-water mark, or have come down to the low one.
     Open,
     /// Above the high-water mark; `pause_writing` is queued.
     PauseQueued,
-    /// `pause_writing` was delivered: what is written from now on counts for the buffer limit.
+    /// `pause_writing` was delivered. Bytes written from now on count for the buffer limit.
     Paused,
 }
 
-/// Who has paused reading: nobody, or some.
+/// A set of reasons for which reading is paused.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Pauses(u8);
 
@@ -139,13 +141,14 @@ impl Pauses {
     pub(crate) const PROTOCOL: Pauses = Pauses(1);
     /// At least one of the layers.
     pub(crate) const LAYERS: Pauses = Pauses(2);
-    /// It was adopted, and its protocol has not begun.
-    pub(crate) const UNBEGUN: Pauses = Pauses(8);
-    /// The protocol keeps something that came, and is called for it before anything else is read.
+    /// The connection was adopted, and `connection_made` was not called yet.
+    pub(crate) const NOT_STARTED: Pauses = Pauses(8);
+    /// The protocol kept unprocessed input and asked for another `data_received` before the next
+    /// read.
     pub(crate) const AGAIN: Pauses = Pauses(16);
-    /// What layers had for a protocol that was paused goes before anything else is read.
+    /// Layers hold input for a protocol that was paused. It is delivered before the next read.
     pub(crate) const KEPT: Pauses = Pauses(32);
-    /// Nobody: it is read in another way, which brings descriptors.
+    /// Not a pause: reads use `recvmsg`, which returns descriptors.
     pub(crate) const DESCRIPTORS: Pauses = Pauses(4);
 
     #[inline]
@@ -153,8 +156,8 @@ impl Pauses {
         self.0 != 0
     }
 
-    /// Whether the protocol has paused reading, and nothing else keeps input back.
-    pub(crate) fn only_the_protocols(self) -> bool {
+    /// Whether only the protocol has paused reading.
+    pub(crate) fn only_protocol(self) -> bool {
         self.0 & !Pauses::DESCRIPTORS.0 == Pauses::PROTOCOL.0
     }
 
@@ -170,50 +173,50 @@ impl Pauses {
     }
 }
 
-/// What few connections need.
+/// State that few connections need.
 #[derive(Default)]
 pub(crate) struct ColdState {
-    /// This side's address, once asked for.
+    /// The local address, once it was requested.
     pub(crate) host: Option<Address>,
     pub(crate) producer: Option<Registered>,
     pub(crate) timers: Vec<DelayedCall>,
-    /// The turn up to which timers wait for what had come before them; 0 if they do not.
+    /// Timers wait for earlier input until this turn. 0: they do not wait.
     pub(crate) timers_wait_until: u64,
     pub(crate) close_limit: Option<CloseLimit>,
-    /// High and low, if not the reactor's.
+    /// High and low, if they differ from the reactor's.
     pub(crate) water_marks: Option<(usize, usize)>,
-    /// Why a write failed.
+    /// The reason why a write failed.
     pub(crate) broken: Option<Reason>,
-    /// What a clean close is told as, if not as `Reason::Done`.
+    /// The reason of a clean close. Default: `Reason::Done`.
     pub(crate) close_reason: Option<Reason>,
     pub(crate) layers: Option<Box<Layers>>,
-    /// What layers and factories left with it.
+    /// Values attached by layers and factories.
     pub(crate) extensions: Extensions,
-    /// Descriptors that travel with its bytes.
+    /// Descriptors to be sent with output bytes.
     pub(crate) fd_queue: Option<Box<FdQueue>>,
-    /// It belongs to a child process, and is nobody's connection.
+    /// The connection is a pipe of a child process.
     pub(crate) child_pipe: bool,
 }
 
 /// A registered producer.
 pub(crate) struct Registered {
-    /// Out of its place while it is called.
+    /// `None` while it is called.
     pub(crate) producer: Option<Box<dyn Producer>>,
     pub(crate) kind: ProducerKind,
-    /// Push: it was told to pause. Pull: that it will be asked is queued.
+    /// Push: the producer was told to pause. Pull: a call to it is queued.
     pub(crate) waits: bool,
-    /// Pull: it is asked again when everything is sent.
+    /// Pull: the producer is called again once all output is sent.
     pub(crate) sending: bool,
-    /// Pull: it had nothing to write, and is asked again then.
+    /// Pull: the timer of the next call, when the producer had nothing to write.
     pub(crate) again: Option<DelayedCall>,
-    /// How long it is left alone when it has nothing to write.
+    /// Delay before the next call when the producer has nothing to write.
     pub(crate) pause: Duration,
 }
 
 impl Registered {
     pub(crate) fn new(producer: Box<dyn Producer>, kind: ProducerKind) -> Registered {
         let producer = Some(producer);
-        Registered { producer, kind, waits: false, sending: false, again: None, pause: SHORTEST_PAUSE }
+        Registered { producer, kind, waits: false, sending: false, again: None, pause: MIN_PULL_DELAY }
     }
 }
 
@@ -221,9 +224,9 @@ impl Registered {
 #[derive(Clone, Copy)]
 pub(crate) struct CloseLimit {
     pub(crate) timer: DelayedCall,
-    /// How long nothing may happen.
+    /// Max time without progress.
     pub(crate) limit: Duration,
-    /// The last moment, whatever happens.
+    /// Latest end, whether or not there is progress.
     pub(crate) last: Option<Instant>,
 }
 
@@ -249,17 +252,17 @@ impl Connection {
         }
     }
 
-    /// Bytes that wait to be sent, those included that layers hold back.
+    /// Unsent bytes, including bytes held by layers.
     pub(crate) fn unsent(&self) -> usize {
         self.waiting().saturating_add(self.held())
     }
 
-    /// Bytes that wait for the system.
+    /// Bytes in the output buffer, not accepted by the kernel yet.
     pub(crate) fn waiting(&self) -> usize {
         self.outgoing.len() - self.sent
     }
 
-    /// Whether the user may write. A close that waits for a producer takes what is written until then.
+    /// Whether writes are accepted. A close that waits for a producer accepts its writes.
     pub(crate) fn takes_writes(&self) -> bool {
         match self.state {
             State::Open | State::InputClosed => true,
@@ -270,13 +273,13 @@ impl Connection {
         }
     }
 
-    /// Whether the small writes of a callback can be collected outside of it.
+    /// Whether small writes of a callback may go to the shared write batch.
     #[inline]
     pub(crate) fn can_batch(&self) -> bool {
         self.state == State::Open && self.outgoing.is_empty() && !self.small_marks
     }
 
-    /// `pause_writing` is delivered.
+    /// Records that `pause_writing` is delivered.
     pub(crate) fn enter_pause(&mut self) {
         if self.flow == Flow::PauseQueued {
             self.flow = Flow::Paused;
@@ -284,7 +287,7 @@ impl Connection {
         }
     }
 
-    /// Whether so many unsent bytes are more than may wait beyond those written before `pause_writing`.
+    /// Whether `unsent` exceeds `limit`, not counting bytes written before `pause_writing`.
     pub(crate) fn exceeds(&self, unsent: usize, limit: usize) -> bool {
         self.flow == Flow::Paused && unsent.saturating_sub(self.unsent_floor as usize) > limit
     }
@@ -292,24 +295,25 @@ impl Connection {
     /// Whether a read should be tried now.
     #[inline]
     pub(crate) fn wants_read(&self) -> bool {
-        let quickly = self.state == State::Open && !self.pauses.any();
-        self.readiness.has(Readiness::READABLE) && (quickly || self.wants_read_still())
+        let fast = self.state == State::Open && !self.pauses.any();
+        self.readiness.has(Readiness::READABLE) && (fast || self.wants_read_slow())
     }
 
-    /// One that is paused, or on its way out.
+    /// The slow path, for a paused or closing connection.
     #[cold]
     #[inline(never)]
-    fn wants_read_still(&self) -> bool {
+    fn wants_read_slow(&self) -> bool {
         let held = self.pauses.any() && self.state != State::Lingering;
         !held && self.state.reads()
     }
 
-    /// Whether reading is paused although the kernel knows the end of what comes, which may be a reset.
+    /// Whether the protocol has paused reading and the kernel has the end of the input, which may
+    /// be a reset.
     pub(crate) fn pauses_at_the_end(&self) -> bool {
         self.pauses.has(Pauses::PROTOCOL) && self.readiness.has(Readiness::READ_CLOSED)
     }
 
-    /// Whether it is a pipe to or from a child process.
+    /// Whether the connection is a pipe to or from a child process.
     pub(crate) fn is_child_pipe(&self) -> bool {
         self.cold.as_ref().is_some_and(|rare| rare.child_pipe)
     }
@@ -331,8 +335,8 @@ impl Connection {
     }
 }
 
-/// The first pause of a pull producer that has nothing to write.
-pub(in crate::reactor) const SHORTEST_PAUSE: Duration = Duration::from_millis(1);
+/// First delay of a pull producer that has nothing to write.
+pub(in crate::reactor) const MIN_PULL_DELAY: Duration = Duration::from_millis(1);
 
 #[cfg(test)]
 mod tests {

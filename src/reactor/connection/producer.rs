@@ -1,9 +1,9 @@
-//! Telling protocols and producers to pause, to resume, and to produce.
+//! Flow control: pause and resume of protocols and producers, and calls of pull producers.
 
 use std::time::Duration;
 
 use crate::net::Token;
-use crate::reactor::connection::{Flow, SHORTEST_PAUSE, State};
+use crate::reactor::connection::{Flow, MIN_PULL_DELAY, State};
 use crate::reactor::queues::Callback;
 use crate::reactor::{CallbackKind, Producer, ProducerKind, Reactor, TimedCall, Transport};
 
@@ -19,7 +19,8 @@ impl Reactor {
     }
 
     pub(crate) fn tell_to_resume(&mut self, token: Token) {
-        // The mark was passed again since this was queued. That is told behind this, and limits nothing before.
+        // The high-water mark was exceeded again since this call was queued. A new `pause_writing`
+        // follows it, and the buffer limit applies only from then on.
         if let Some(connection) = self.registry.connection_mut(token)
             && connection.flow == Flow::Paused
         {
@@ -35,7 +36,7 @@ impl Reactor {
         });
     }
 
-    /// Tells a push producer to pause, unless it was told already.
+    /// Tells a push producer to pause, unless it is already paused.
     pub(crate) fn pause_producer(&mut self, token: Token) {
         if self.producer_waits(token, ProducerKind::Push, true) {
             self.call_producer(token, ProducerKind::Push, |producer, transport| {
@@ -44,14 +45,14 @@ impl Reactor {
         }
     }
 
-    /// Lets a pull producer, if there is one, be asked from the loop; once, however often this is called before.
+    /// Queues a call of the pull producer, if there is one. Repeated calls queue it once.
     pub(crate) fn ask_producer(&mut self, token: Token) {
         if self.producer_waits(token, ProducerKind::Pull, true) {
             self.queues.callbacks.push(Callback::Pull(token));
         }
     }
 
-    /// Notes that a producer of this kind waits, or does not any more; `false` when that is nothing new.
+    /// Sets `waits` of a producer of this kind. Returns `false` if it is unchanged.
     fn producer_waits(&mut self, token: Token, kind: ProducerKind, waits: bool) -> bool {
         let connection = self.registry.connection_mut(token);
         let registered = connection.and_then(|connection| connection.cold.as_mut()?.producer.as_mut());
@@ -63,7 +64,7 @@ impl Reactor {
         }
     }
 
-    /// Asks a pull producer for its next piece.
+    /// Calls a pull producer for its next piece.
     pub(crate) fn pull(&mut self, token: Token) {
         if !self.producer_waits(token, ProducerKind::Pull, false) {
             return;
@@ -82,7 +83,8 @@ impl Reactor {
         let called = !sending
             && self.call_producer(token, ProducerKind::Pull, |producer, transport| {
                 producer.resume_producing(transport);
-                // Before the call has consequences: a close lingers if anything was ever written.
+                // Read before the call's consequences: a close lingers if anything was ever
+                // written.
                 wrote = transport.reactor.wrote_since(token, wrote_before);
             });
         let Some(connection) = self.registry.connection_mut(token) else { return };
@@ -94,18 +96,19 @@ impl Reactor {
         let Some(registered) = connection.registered() else { return };
         registered.sending = sending;
         if sending || wrote {
-            registered.pause = SHORTEST_PAUSE;
+            registered.pause = MIN_PULL_DELAY;
         }
         match (sending, wrote) {
-            // It is asked when that is sent.
+            // The producer is called when the output is sent.
             (true, _) => {}
-            // All of it went at once: the next piece has its turn.
+            // All of it was sent at once: queue the call for the next piece.
             (false, true) => self.ask_producer(token),
             (false, false) => self.ask_producer_later(token),
         }
     }
 
-    /// Whether a connection that had nothing unsent has written since its flag was cleared, which `before` sets again.
+    /// Whether the connection wrote since `wrote` was cleared. It had nothing unsent then. Restores
+    /// `wrote` from `before`.
     fn wrote_since(&mut self, token: Token, before: bool) -> bool {
         let unsent = self.unsent(token) > 0;
         let Some(connection) = self.registry.connection_mut(token) else { return false };
@@ -114,17 +117,19 @@ impl Reactor {
         wrote
     }
 
-    /// A pull producer had nothing to write: to ask it in each turn would keep the loop busy.
+    /// Calls a pull producer that had nothing to write again after a delay. A call in each turn
+    /// would keep the loop busy.
     fn ask_producer_later(&mut self, token: Token) {
         let now = self.now();
         let registered = self.registry.connection_mut(token).and_then(|connection| connection.registered());
         let Some(registered) = registered.filter(|registered| !registered.waits) else { return };
         let at = now + registered.pause;
-        registered.pause = (registered.pause * 2).min(LONGEST_PAUSE);
+        registered.pause = (registered.pause * 2).min(MAX_PULL_DELAY);
         registered.again = Some(self.timers.set(at, TimedCall::AskProducer(token)));
     }
 
-    /// Everything is sent, which something was, or a producer waits for it.
+    /// Queues a call of the pull producer, now that all output is sent: if something was sent, or
+    /// if it waits for that.
     pub(in crate::reactor) fn ask_once_sent(&mut self, token: Token, sent: bool) {
         let registered = self.registry.connection_mut(token).and_then(|connection| connection.registered());
         if registered.is_some_and(|registered| sent || registered.sending) {
@@ -132,7 +137,8 @@ impl Reactor {
         }
     }
 
-    /// Calls a connection's producer, if there is one of that kind; it is out of its place meanwhile.
+    /// Calls a connection's producer of this kind, if there is one. It is out of its slot during
+    /// the call.
     fn call_producer(
         &mut self,
         token: Token,
@@ -159,7 +165,7 @@ impl Reactor {
         });
         match place {
             Some(place) => *place = Some(producer),
-            // It was unregistered, and perhaps replaced, inside the call.
+            // It was unregistered, and perhaps replaced, during the call.
             None => self.call(CallbackKind::Drop, |_| drop(producer)),
         }
         self.after_callback(token);
@@ -167,5 +173,5 @@ impl Reactor {
     }
 }
 
-/// The longest pause of a pull producer that has nothing to write.
-const LONGEST_PAUSE: Duration = Duration::from_millis(100);
+/// Max delay of a pull producer that has nothing to write.
+const MAX_PULL_DELAY: Duration = Duration::from_millis(100);

@@ -1,4 +1,4 @@
-//! Reading: readiness is latched, and each connection has its share of a turn.
+//! Reading: readiness is latched, and each connection has a read budget per turn.
 
 use std::io;
 
@@ -8,20 +8,20 @@ use crate::reactor::connection::{Pauses, State};
 use crate::reactor::handle::Pass;
 use crate::reactor::{CallbackKind, Protocol, Reactor, Reason, SystemError};
 
-/// Input of the turn: the read buffer and its limits, the hand-off of the buffer, and the batch of datagrams.
+/// Input state of the turn: the read buffer, its limits and hand-off, and the datagram batch.
 pub(in crate::reactor) struct Receive {
-    /// All connections are read into this buffer.
+    /// The read buffer, shared by all connections.
     pub(in crate::reactor) buffer: Vec<u8>,
-    /// Bytes of the buffer that one read uses in this turn.
+    /// Max bytes per read in this turn.
     pub(in crate::reactor) limit: usize,
-    /// The limit when only one connection is ready.
+    /// Read limit when only one connection is ready.
     pub(in crate::reactor) single_limit: usize,
     pub(in crate::reactor) handoff: Handoff,
-    /// Bytes received in large reads since tasks were polled.
+    /// Bytes received in large reads since tasks were last polled.
     pub(in crate::reactor) bytes_since_tasks: usize,
-    /// Datagrams of one system call.
+    /// Datagrams received with one system call.
     pub(in crate::reactor) datagrams: RecvBatch,
-    /// When the loss of received descriptors was last logged.
+    /// Time of the last log line about lost descriptors.
     pub(in crate::reactor) fd_loss_logged: Option<Instant>,
 }
 
@@ -40,11 +40,11 @@ impl Receive {
 }
 
 impl Reactor {
-    /// The kernel has news of a connection; `false` when the token names none.
+    /// Handles readiness of a connection. Returns `false` if the token names no connection.
     ///
-    /// This is the path of every message: it looks the connection up twice for each, once before its callback
-    /// and once after.
-    #[inline(always)] // into the loop of the events
+    /// This is the path of every message. It looks the connection up twice per message: once before
+    /// the callback and once after.
+    #[inline(always)] // into the event loop
     pub(in crate::reactor) fn connection_ready(
         &mut self,
         token: Token,
@@ -54,10 +54,10 @@ impl Reactor {
         let Some(mut connection) = self.registry.connection_mut(token) else { return false };
         connection.readiness.insert(ready);
         if connection.resume_scheduled {
-            // It has its turn anyway: one share, not two.
+            // It is queued for this turn anyway: one share, not two.
             return true;
         }
-        // First, because it frees memory and lets a close come to its end.
+        // Flush first, because it frees memory and may complete a close.
         if !connection.outgoing.is_empty() && connection.readiness.has(Readiness::WRITABLE) {
             self.flush(token);
             match self.registry.connection_mut(token) {
@@ -80,8 +80,8 @@ impl Reactor {
             }
             match self.net.recv(token, &mut buffer[..room]) {
                 Ok(count @ 1..) => {
-                    // Less than there was room for: the kernel has no more, and will tell when it has;
-                    // unless the end has come already.
+                    // A short read: the kernel has no more data and reports new data with an edge,
+                    // unless the peer's FIN has already been reported.
                     if count == room || connection.readiness.has(Readiness::READ_CLOSED) {
                         read += count;
                     } else {
@@ -91,16 +91,16 @@ impl Reactor {
                     if let Some(protocol) = connection.protocol.take() {
                         self.send.batching = connection.can_batch();
                         let done = match count {
-                            LARGE_READ.. => self.received_much(token, protocol, buffer, count, room),
-                            // No more was received than there is room for.
+                            LARGE_READ.. => self.received_large(token, protocol, buffer, count, room),
+                            // The count is at most the length of the buffer.
                             _ => self.received(token, protocol, &buffer[..count]),
                         };
                         if done {
                             break;
                         }
                     } else {
-                        // It lingers, or its protocol stands above layers.
-                        self.received_beneath(token, buffer, count);
+                        // The connection lingers, or its protocol is above layers.
+                        self.received_below(token, buffer, count);
                     }
                 }
                 Ok(_) => {
@@ -126,18 +126,19 @@ impl Reactor {
         true
     }
 
-    /// Calls the protocol with what came. `true` when it is certain that there is nothing more to read.
-    #[inline(always)] // into the path of every message
+    /// Calls the protocol with received bytes. Returns `true` if there is certainly nothing more to
+    /// read.
+    #[inline(always)] // on the path of every message
     fn received(&mut self, token: Token, protocol: Box<dyn Protocol>, data: &[u8]) -> bool {
         self.call_taken(token, CallbackKind::DataReceived, protocol, |protocol, transport| {
             protocol.data_received(transport, data);
         })
     }
 
-    /// The same for so much that it is worth not to copy it, and to have tasks look at it while it is in the processor's
-    /// cache.
+    /// As `received`, for large reads. The buffer can be handed off instead of copied, and tasks
+    /// are polled while the bytes are in the processor's cache.
     #[inline(never)]
-    fn received_much(
+    fn received_large(
         &mut self,
         token: Token,
         protocol: Box<dyn Protocol>,
@@ -148,11 +149,11 @@ impl Reactor {
         if worth_handing_off(count, buffer.len()) {
             self.offer_buffer(buffer, count);
         }
-        let data = &buffer[..count]; // no more was received than there is room for
+        let data = &buffer[..count]; // at most the length of the buffer
         let done = self.received(token, protocol, data);
         let kept = self.complete_handoff(buffer, count);
         self.receive.bytes_since_tasks += count;
-        // What is answered before the next read finds more there.
+        // A reply sent before the next read lets that read find more data.
         if self.receive.bytes_since_tasks >= TASK_POLL_BYTES || (kept && count == room) {
             self.receive.bytes_since_tasks = 0;
             self.run_residents(Pass::Early);
@@ -160,21 +161,22 @@ impl Reactor {
         done
     }
 
-    /// Another share.
+    /// Gives a queued connection its next share.
     #[inline(never)]
-    fn connection_again(&mut self, token: Token, buffer: &mut Vec<u8>) {
+    fn resume_connection(&mut self, token: Token, buffer: &mut Vec<u8>) {
         self.connection_ready(token, Readiness::default(), buffer);
     }
 
     pub(in crate::reactor) fn input_ended(&mut self, token: Token) {
-        if !self.end_beneath(token) {
+        if !self.eof_below(token) {
             self.input_ended_above(token);
         }
     }
 
-    /// The end of the input has come to the protocol.
+    /// Delivers the end of the input to the protocol.
     pub(in crate::reactor) fn input_ended_above(&mut self, token: Token) {
-        // Our end went out before the peer's came, which may be all that it waited for.
+        // Our FIN may have been sent before the peer's arrived, and the peer may have waited for
+        // it.
         self.notify_write_closed(token);
         let Some(connection) = self.registry.connection_mut(token) else {
             return;
@@ -182,7 +184,7 @@ impl Reactor {
         let next = match connection.state {
             State::Open => State::InputClosed,
             State::OutputClosing => State::InputClosedOutputClosing,
-            // Both ways are shut: that is the end, whatever the protocol says to it.
+            // Both directions are shut, so the connection ends whatever the protocol does.
             State::OutputClosed => State::Closing { eof: true },
             State::Broken => return self.finish_broken(token),
             State::Lingering => return self.end_lingering(token),
@@ -194,12 +196,13 @@ impl Reactor {
         self.call_protocol(token, CallbackKind::ReadConnectionLost, |protocol, transport| {
             protocol.read_connection_lost(transport);
         });
-        // The reset may have come with the end: no event will tell of it again.
+        // The reset may have arrived with the FIN. No further event reports it.
         self.check_for_reset(token);
     }
 
-    /// What is not read, or not now, does not say that the peer has reset it, and a write may never come. While bytes that came
-    /// before are unread they go first, and the next read tells.
+    /// Checks for a reset by the peer on a connection that does not read, or has paused reading. No
+    /// read reports it, and a write may never come. Unread bytes come first; the read after them
+    /// reports the reset.
     #[cold]
     #[inline(never)]
     fn check_for_reset(&mut self, token: Token) {
@@ -207,7 +210,7 @@ impl Reactor {
         match connection.state {
             State::InputClosed | State::InputClosedOutputClosing | State::Closing { .. } => {}
             State::Open | State::OutputClosing | State::OutputClosed => {
-                let waits = !connection.pauses.only_the_protocols() || connection.layers_keep_input();
+                let waits = !connection.pauses.only_protocol() || connection.layers_keep_input();
                 if waits || self.net.unread(token).is_ok_and(|unread| unread > 0) {
                     return;
                 }
@@ -219,14 +222,14 @@ impl Reactor {
         }
     }
 
-    /// A write had failed, and what came before it was delivered.
+    /// Reports the loss after a failed write, once earlier input was delivered.
     pub(in crate::reactor) fn finish_broken(&mut self, token: Token) {
         let Some(connection) = self.registry.connection_mut(token) else { return };
         let reason = connection.rare().broken.take();
         self.queue_loss(token, reason.unwrap_or(Reason::Done));
     }
 
-    /// Whether reading should be tried again.
+    /// Handles a failed read. Returns whether to retry it.
     #[cold]
     #[inline(never)]
     pub(in crate::reactor) fn input_failed(&mut self, token: Token, error: &io::Error) -> bool {
@@ -236,7 +239,7 @@ impl Reactor {
         if let Some(connection) = self.registry.connection_mut(token) {
             connection.readiness.remove(Readiness::READABLE);
             match connection.state {
-                // Everything that came before the failed write is delivered.
+                // All data received before the failed write was delivered.
                 State::Broken => self.finish_broken(token),
                 _ if error.kind() == io::ErrorKind::WouldBlock => {}
                 State::Lingering => self.end_lingering(token),
@@ -246,23 +249,23 @@ impl Reactor {
         false
     }
 
-    /// Reads at least so many bytes in one piece, if they are there. For tests: the setting is for programs.
+    /// Raises the read limit to at least `bytes` per read. For tests; programs use the settings.
     pub(crate) fn read_at_once(&mut self, bytes: usize) {
         if self.receive.buffer.len() <= bytes {
-            // One more, so that a read is seen to have found the end.
+            // One byte more, so that a full read of `bytes` counts as short.
             self.receive.buffer.resize(bytes + 1, 0);
         }
         self.receive.single_limit = self.receive.single_limit.max(bytes + 1);
     }
 
-    /// Sees how many share this turn, or may: much is read at once for many, and less for one, so that its peer goes on
-    /// while it is answered.
-    pub(in crate::reactor) fn choose_read_limit(&mut self, among: usize) {
+    /// Sets the read limit of this turn from the number of ready connections. With several it is
+    /// the whole buffer. With one it is less, so that the peer continues while it is answered.
+    pub(in crate::reactor) fn choose_read_limit(&mut self, ready_count: usize) {
         let all = self.receive.buffer.len();
-        self.receive.limit = if among > 1 { all } else { all.min(self.receive.single_limit) };
+        self.receive.limit = if ready_count > 1 { all } else { all.min(self.receive.single_limit) };
     }
 
-    /// Gives a connection another share of the loop, in the next turn.
+    /// Queues a connection for another share in the next turn.
     pub(crate) fn schedule_resume(&mut self, token: Token) {
         if let Some(connection) = self.registry.connection_mut(token)
             && !connection.resume_scheduled
@@ -272,8 +275,9 @@ impl Reactor {
         }
     }
 
-    /// Whether timers of a connection or a socket of datagrams wait for the next turn, because what came before them is still
-    /// to be read. They wait for what is there when the first of them is due, and for nothing that comes later.
+    /// Whether timers of a connection or datagram socket wait for the next turn, because earlier
+    /// input is still unread. They wait for the input that is there when the first of them is due,
+    /// and not for later input.
     #[cold]
     #[inline(never)]
     pub(in crate::reactor) fn reads_before_timers(&mut self, token: Token) -> bool {
@@ -296,7 +300,7 @@ impl Reactor {
         turns > 0
     }
 
-    /// Calls a protocol that keeps something which came, before anything else that has come since.
+    /// Calls `data_received` with no bytes for a protocol that kept input, before newer input.
     #[cold]
     #[inline(never)]
     fn deliver_again(&mut self, token: Token) {
@@ -312,8 +316,8 @@ impl Reactor {
         }
     }
 
-    /// The turn of those that were queued.
-    #[inline(never)] // a turn without it is short
+    /// Gives the first `count` queued connections and sockets their share.
+    #[inline(never)] // keeps turns without it short
     pub(crate) fn run_resumed(&mut self, count: usize) {
         let mut buffer = std::mem::take(&mut self.receive.buffer);
         for _ in 0..count {
@@ -323,7 +327,7 @@ impl Reactor {
                 if connection.pauses.has(Pauses::AGAIN) {
                     self.deliver_again(token);
                 }
-                self.connection_again(token, &mut buffer);
+                self.resume_connection(token, &mut buffer);
             } else {
                 self.datagram_queued(token);
             }
@@ -332,11 +336,11 @@ impl Reactor {
     }
 }
 
-/// A connection that is alone is read so much at once, at the most.
+/// Read limit in bytes when only one connection is ready.
 pub(in crate::reactor) const SINGLE_READ_LIMIT: usize = 32 * 1024;
 
-/// From so many bytes on, a read counts towards `TASK_POLL_BYTES`.
+/// Smallest read that counts towards `TASK_POLL_BYTES`.
 const LARGE_READ: usize = 1024;
 
-/// Bytes that are received before tasks look at them: more of them would push each other out of the cache.
+/// Received bytes after which tasks are polled. More bytes would evict each other from the cache.
 const TASK_POLL_BYTES: usize = 64 * 1024;

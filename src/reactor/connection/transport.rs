@@ -1,4 +1,4 @@
-//! What a protocol may do with its connection.
+//! The transport: a protocol's handle on its connection.
 
 use std::fmt;
 use std::os::fd::OwnedFd;
@@ -15,8 +15,8 @@ use crate::reactor::{
     Result, TimedCall,
 };
 
-/// A connection by name: it can be kept, sent to other places of the program, and used after the
-/// connection is gone, when it names nothing.
+/// The ID of a connection. It can be stored, sent to other threads, and used after the connection
+/// is gone: it then names nothing.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ConnectionId(pub(crate) Token);
 
@@ -26,39 +26,40 @@ impl fmt::Debug for ConnectionId {
     }
 }
 
-/// The index, a dot, and the generation.
+/// Formats the index, a dot, and the generation.
 impl fmt::Display for ConnectionId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:?}", self.0)
     }
 }
 
-/// One connection, as its protocol sees it. (Twisted: `ITCPTransport`, `IConsumer`.)
+/// A handle on one connection, passed to its protocol's callbacks. (Twisted: `ITCPTransport`,
+/// `IConsumer`.)
 ///
-/// Nothing here calls back: a call changes the reactor's state, and what follows from it comes later. After
-/// the connection is lost the calls do nothing.
+/// No method calls back into user code. A call changes the reactor's state, and callbacks follow
+/// later. After the connection is lost, the methods do nothing.
 pub struct Transport<'a> {
     pub(crate) reactor: &'a mut Reactor,
     pub(crate) token: Token,
 }
 
-/// What becomes of bytes that came, and of which some are with the protocol.
+/// What to do with the rest of the received bytes while a protocol processes them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Delivery {
     GoesOn,
     /// Reading is paused.
     Held,
-    /// The connection closes by the wish of its protocol, or is lost: nothing more is told.
+    /// The protocol closed the connection, or it is lost: the rest is discarded.
     Over,
 }
 
 impl Transport<'_> {
-    /// The connection's name.
+    /// The connection's ID.
     pub fn id(&self) -> ConnectionId {
         ConnectionId(self.token)
     }
 
-    /// The other side's address. (Twisted: `getPeer`.)
+    /// The peer's address. (Twisted: `getPeer`.)
     pub fn peer(&self) -> &Address {
         match self.reactor.registry.connection(self.token) {
             Some(connection) => &connection.peer,
@@ -66,7 +67,7 @@ impl Transport<'_> {
         }
     }
 
-    /// This side's address. (Twisted: `getHost`.)
+    /// The local address. (Twisted: `getHost`.)
     pub fn host(&mut self) -> Address {
         let Some(connection) = self.reactor.registry.connection_mut(self.token) else {
             return NOWHERE;
@@ -83,11 +84,12 @@ impl Transport<'_> {
         }
     }
 
-    /// Who is on the other side of a UNIX socket, as the system knows it: of the side that connected, who it was then;
-    /// of the side that listened, who it was when it began to. (Twisted has none.)
+    /// The peer process of a UNIX socket, as recorded by the kernel. For the connecting side the
+    /// record is made at connect, for the listening side at listen. (Not in Twisted.)
     ///
     /// # Errors
-    /// [`Error::NotConnected`]; [`Error::System`] where the system has no such thing, as for TCP.
+    /// - [`Error::NotConnected`]
+    /// - [`Error::System`]: the system has no credentials for the socket, as for TCP
     pub fn peer_credentials(&mut self) -> Result<Credentials> {
         match self.reactor.registry.connection(self.token).map(|connection| &connection.peer) {
             None => Err(Error::NotConnected),
@@ -102,46 +104,49 @@ impl Transport<'_> {
         }
     }
 
-    /// How long the connection took to make, if this side made it. See
+    /// The time that connecting took, if this side connected. See
     /// [`Connector::connect_time`](crate::reactor::Connector::connect_time).
     pub fn connect_time(&mut self) -> Option<Duration> {
         let origin = self.reactor.registry.connection(self.token)?.origin;
         self.reactor.connector(crate::reactor::ConnectorId(origin))?.connect_time()
     }
 
-    /// The time, as [`Reactor::now`].
+    /// The current time, as [`Reactor::now`].
     pub fn now(&mut self) -> Instant {
         self.reactor.now()
     }
 
-    /// The reactor: timers, other connections, listening, connecting.
+    /// The reactor, for timers, other connections, listening and connecting.
     pub fn reactor(&mut self) -> &mut Reactor {
         self.reactor
     }
 
-    /// Sends bytes, sooner or later, in order. What is written in one callback leaves together. Writes
-    /// after `lose_connection` or `lose_write_connection` are ignored, unless the close waits for a producer. One answer may be as
-    /// large as memory allows, in one write or several: only what is written after `pause_writing` was delivered is limited
+    /// Queues bytes to be sent in order. Writes of one callback are sent together.
+    ///
+    /// Writes after `lose_connection` or `lose_write_connection` are ignored, unless the close
+    /// waits for a producer. An answer may be as large as memory allows, in one write or several.
+    /// Only bytes written after `pause_writing` was delivered are limited
     /// ([`Settings::write_buffer_limit`](crate::reactor::Settings::write_buffer_limit)).
     pub fn write(&mut self, data: &[u8]) {
         self.reactor.write(self.token, data);
     }
 
-    /// Sends several pieces, as one `write` of each in turn.
+    /// Writes several pieces in order, as one `write` for each.
     pub fn write_sequence(&mut self, pieces: &[&[u8]]) {
         for piece in pieces {
             self.write(piece);
         }
     }
 
-    /// What a layer has [attached](crate::reactor::LayerContext::insert_extension) to this connection, by its type: a PROXY header, for one. A factory
-    /// reaches it as well:
+    /// The value of type `T` that a layer has
+    /// [attached](crate::reactor::LayerContext::insert_extension) to this connection, such as a
+    /// PROXY header. A factory can read it too:
     ///
     /// ```
     /// use twistor::proxy_protocol::Header;
     /// use twistor::{ConnectionId, Reactor};
     ///
-    /// /// How many values came with the header of the connection that a protocol is about to be built for.
+    /// /// The number of TLVs in the PROXY header of the connection being built.
     /// fn values(reactor: &mut Reactor) -> Option<usize> {
     ///     let id = reactor.building()?;
     ///     let header: Header = reactor.transport(id)?.extension().cloned()?;
@@ -152,31 +157,39 @@ impl Transport<'_> {
         self.reactor.attached(self.token)
     }
 
-    /// Sends bytes over a UNIX socket, the first of them with descriptors, which the peer gets copies of; ours are closed
-    /// once the system has them. While more of this user's travel, in all processes, than a process may have open, they
-    /// wait, with what is written behind them. (Twisted: `sendFileDescriptor`, and a byte written for it.)
+    /// Sends bytes over a UNIX socket, the first of them with descriptors. The peer receives
+    /// copies. The descriptors are closed here once the kernel has taken them. (Twisted:
+    /// `sendFileDescriptor`, and a byte written for it.)
+    ///
+    /// Linux limits the descriptors in flight of a user, over all processes, to the max open files
+    /// of a process. Above that limit, the descriptors and all later output wait.
     ///
     /// # Errors
-    /// [`Error::System`] when the connection is not over a bare UNIX socket, there is no byte for them to travel with,
-    /// or they are more than 253; [`Error::QueueFull`] when 64 such writes wait already; [`Error::NotConnected`]. The
-    /// descriptors are closed then, and nothing is written.
+    /// The descriptors are closed, and nothing is written.
+    /// - [`Error::System`]: not a UNIX socket without layers, no bytes in `data`, no descriptors,
+    ///   or more than 253
+    /// - [`Error::QueueFull`]: 64 such writes are already queued
+    /// - [`Error::NotConnected`]
     pub fn write_descriptors(&mut self, data: &[u8], descriptors: Vec<OwnedFd>) -> Result<()> {
         self.reactor.write_descriptors(self.token, data, descriptors)
     }
 
-    /// Takes descriptors that the peer sends over a UNIX socket: each comes as
-    /// [`descriptor_received`](crate::reactor::Protocol::descriptor_received), before the bytes that it travelled with, or, out of
-    /// descriptors, as [`descriptors_lost`](crate::reactor::Protocol::descriptors_lost). Until it is called, and by default, the system
-    /// closes what comes. (Twisted: `IFileDescriptorReceiver`.)
+    /// Accepts descriptors from the peer of a UNIX socket. Each is delivered to
+    /// [`descriptor_received`](crate::reactor::Protocol::descriptor_received) before the bytes that
+    /// it was sent with. If the process is out of descriptors,
+    /// [`descriptors_lost`](crate::reactor::Protocol::descriptors_lost) is called instead. Until
+    /// this method is called, received descriptors are closed by the kernel. (Twisted:
+    /// `IFileDescriptorReceiver`.)
     ///
     /// # Errors
-    /// [`Error::System`] when the connection is not over a bare UNIX socket; [`Error::NotConnected`].
+    /// - [`Error::System`]: not a UNIX socket without layers
+    /// - [`Error::NotConnected`]
     pub fn receive_descriptors(&mut self) -> Result<()> {
         match self.reactor.registry.connection_mut(self.token) {
             None => Err(Error::NotConnected),
             Some(connection) if matches!(connection.peer, Address::Unix(_)) && !connection.is_layered() => {
                 connection.pauses.set(Pauses::DESCRIPTORS, true);
-                // Another way of reading may find something that no edge tells of.
+                // `recvmsg` may find input that no edge reports.
                 self.reactor.schedule_resume(self.token);
                 Ok(())
             }
@@ -184,24 +197,26 @@ impl Transport<'_> {
                 call: "recvmsg",
                 source: std::io::Error::new(
                     std::io::ErrorKind::InvalidInput,
-                    "descriptors travel over bare UNIX sockets alone",
+                    "descriptors need a UNIX socket without layers",
                 ),
             }),
         }
     }
 
-    /// Hands the connection over, to another process perhaps: its descriptor goes on as it is, and the peer notices
-    /// nothing. `connection_lost` comes later, with [`Reason::Released`](crate::reactor::Reason::Released). See
-    /// [`Reactor::adopt_connection`].
+    /// Detaches the connection from the reactor and returns its descriptor, for example for another
+    /// process. The peer notices nothing. `connection_lost` follows with
+    /// [`Reason::Released`](crate::reactor::Reason::Released). See [`Reactor::adopt_connection`].
     ///
     /// # Errors
-    /// [`Error::UnsentData`] while bytes wait to be sent, or layers stand in between; [`Error::NotConnected`] when it is
-    /// closing, half or whole; [`Error::System`]. The connection goes on then.
+    /// The connection continues.
+    /// - [`Error::UnsentData`]: output is unsent, or the connection has layers
+    /// - [`Error::NotConnected`]: closing or half-closed
+    /// - [`Error::System`]
     pub fn detach(&mut self) -> Result<OwnedFd> {
         self.reactor.release(self.token)
     }
 
-    /// Bytes written that the system has not taken yet, those included that layers hold back.
+    /// Unsent bytes: written, and not accepted by the kernel yet. Includes bytes held by layers.
     pub fn write_buffer_size(&self) -> usize {
         self.reactor.unsent(self.token)
     }
@@ -211,19 +226,22 @@ impl Transport<'_> {
         self.reactor.registry.connection(self.token).is_none_or(|c| c.state.is_closing())
     }
 
-    /// Whether reading is paused, by [`pause_reading`](Transport::pause_reading).
+    /// Whether reading is paused by [`pause_reading`](Transport::pause_reading).
     pub fn reading_paused(&self) -> bool {
         self.reactor.registry.connection(self.token).is_some_and(|c| c.pauses.has(Pauses::PROTOCOL))
     }
 
-    /// Whether more bytes than the high-water mark are [unsent](Transport::write_buffer_size), and have not come down to the low one
-    /// since. It is true at once after the write that passed the mark, whatever layers the connection has;
-    /// `pause_writing` follows, and `resume_writing` when they have come down. So a protocol can write as much as there is room for:
+    /// Whether output is above the high-water mark, or has not come down to the low one since.
+    /// Counts [unsent bytes](Transport::write_buffer_size), with or without layers.
+    ///
+    /// It is true right after the write that exceeds the mark. `pause_writing` follows, and
+    /// `resume_writing` once output is down to the low mark. So a protocol can write as long as
+    /// there is room:
     ///
     /// ```
     /// use twistor::{Protocol, Transport};
     ///
-    /// /// Sends zeros without end.
+    /// /// Sends an endless stream of zeros.
     /// struct Zeros;
     ///
     /// impl Protocol for Zeros {
@@ -242,27 +260,33 @@ impl Transport<'_> {
         self.reactor.writing_paused(self.token)
     }
 
-    /// The kind of the registered producer, if there is one. (Twisted's `StringTransport`: `producer`, `streaming`.)
+    /// The kind of the registered producer, if any. (Twisted's `StringTransport`: `producer`,
+    /// `streaming`.)
     pub fn producer(&self) -> Option<ProducerKind> {
         let connection = self.reactor.registry.connection(self.token)?;
         Some(connection.cold.as_ref()?.producer.as_ref()?.kind)
     }
 
-    /// Stops reading, sends what was written, waits for a registered producer to be unregistered, then closes.
-    /// `connection_lost` comes later. If nothing is sent for [`Settings::close_timeout`](crate::reactor::Settings::close_timeout), because
-    /// the peer takes nothing or the producer writes nothing, the connection is aborted. (Twisted: `loseConnection`.)
+    /// Stops reading, sends all output, waits until a registered producer is unregistered, then
+    /// closes. `connection_lost` follows. (Twisted: `loseConnection`.)
+    ///
+    /// The connection is aborted if nothing is sent for
+    /// [`Settings::close_timeout`](crate::reactor::Settings::close_timeout), because the peer does
+    /// not read or the producer does not write.
     pub fn lose_connection(&mut self) {
         self.reactor.lose_connection(self.token, None);
     }
 
-    /// As `lose_connection`, but the connection is aborted when it has not closed after `limit` in all.
+    /// As `lose_connection`, but aborts the connection if it has not closed within `limit` in
+    /// total.
     pub fn lose_connection_timeout(&mut self, limit: Duration) {
         self.reactor.lose_connection(self.token, Some(limit));
     }
 
-    /// As `lose_connection`, with the reason: the connection is lost with this error, in
-    /// [`Reason::Protocol`](crate::reactor::Reason::Protocol), in place of [`Reason::Done`](crate::reactor::Reason::Done). One that is closing
-    /// already keeps the reason that it has.
+    /// As `lose_connection`, with an error as the reason:
+    /// [`Reason::Protocol`](crate::reactor::Reason::Protocol) instead of
+    /// [`Reason::Done`](crate::reactor::Reason::Done). A connection that is already closing keeps
+    /// its reason.
     ///
     /// ```
     /// use twistor::{Protocol, Transport};
@@ -287,37 +311,39 @@ impl Transport<'_> {
         self.lose_connection();
     }
 
-    /// Throws away what was not sent and resets the connection (RST). `connection_lost` comes later, with
+    /// Discards unsent output and resets the connection (RST). `connection_lost` follows with
     /// [`Reason::Aborted`](crate::reactor::Reason::Aborted). (Twisted: `abortConnection`.)
     pub fn abort_connection(&mut self) {
         self.reactor.abort_connection(self.token);
     }
 
-    /// Sends what was written, waits for a registered producer to be unregistered, then sends FIN; reading goes on.
-    /// `write_connection_lost` follows. Until the FIN is sent, the limit of `lose_connection` holds. (Twisted:
-    /// `loseWriteConnection`.)
+    /// Sends all output, waits until a registered producer is unregistered, then sends FIN. Reading
+    /// continues. `write_connection_lost` follows. Until the FIN is sent, the time limit of
+    /// `lose_connection` applies. (Twisted: `loseWriteConnection`.)
     pub fn lose_write_connection(&mut self) {
         self.reactor.lose_write_connection(self.token);
     }
 
-    /// Stops reading until `resume_reading`: received bytes stay in the kernel, and the peer's end (FIN) is not seen.
-    /// (Twisted: `pauseProducing`.)
+    /// Stops reading until `resume_reading`. Data and the peer's FIN stay in the kernel. (Twisted:
+    /// `pauseProducing`.)
     ///
-    /// A connection that fails meanwhile (a reset by the peer, keepalive) is lost at once, if everything that came before was
-    /// delivered. If bytes are left in the kernel, or with a layer or the protocol ([`schedule_data_received`](Transport::schedule_data_received)),
-    /// they come first: the loss is told after them, when reading is resumed, or as soon as a write fails. The kernel tells of a
-    /// failure of TCP and UNIX sockets (EPOLLERR); of a pipe it does not.
+    /// A connection that fails meanwhile (reset by the peer, keepalive) is lost at once if all
+    /// earlier input was delivered. Undelivered input comes first, whether it is in the kernel, in
+    /// a layer, or kept by the protocol
+    /// ([`schedule_data_received`](Transport::schedule_data_received)). The loss then follows when
+    /// reading is resumed, or as soon as a write fails. The kernel reports failures of TCP and UNIX
+    /// sockets (EPOLLERR), but not of pipes.
     pub fn pause_reading(&mut self) {
         if let Some(connection) = self.reactor.registry.connection_mut(self.token) {
             connection.pauses.set(Pauses::PROTOCOL, true);
             if connection.state == State::Broken {
-                // Only what had come before was still to be read, and is not wanted.
+                // Only earlier input was still to be read, and it is no longer wanted.
                 self.reactor.finish_broken(self.token);
             }
         }
     }
 
-    /// Reads again. (Twisted: `resumeProducing`.)
+    /// Resumes reading. (Twisted: `resumeProducing`.)
     pub fn resume_reading(&mut self) {
         if let Some(connection) = self.reactor.registry.connection_mut(self.token) {
             connection.pauses.set(Pauses::PROTOCOL, false);
@@ -329,23 +355,24 @@ impl Transport<'_> {
                 || connection.reads_descriptors()
                 || connection.pauses.has(Pauses::AGAIN)
             {
-                // No edge will come for what is there already.
+                // No edge reports data that is already there.
                 self.reactor.schedule_resume(self.token);
             }
             if layered {
-                // Something may wait above them.
+                // Output may wait above the layers.
                 self.reactor.schedule_flush(self.token);
             }
         }
     }
 
-    /// `data_received` is called again from the loop, once and with no bytes, as soon as reading is not paused: for a protocol
-    /// that was paused in the middle of what came, and keeps the rest. What has come since is told after it.
+    /// Schedules one call of `data_received` from the loop, without bytes, as soon as reading is
+    /// not paused. For a protocol that was paused in the middle of its input and keeps the rest.
+    /// Newer input is delivered after that call.
     ///
     /// ```
     /// use twistor::{Protocol, Transport};
     ///
-    /// /// Takes one byte after the other, and stops where it is told to.
+    /// /// Processes bytes one by one, and pauses at a full stop.
     /// #[derive(Default)]
     /// struct Bytes {
     ///     rest: Vec<u8>,
@@ -380,13 +407,13 @@ impl Transport<'_> {
         }
     }
 
-    /// The same connection, for whoever needs one of its own.
+    /// Reborrows the transport for a shorter lifetime.
     #[inline]
     pub(crate) fn reborrow(&mut self) -> Transport<'_> {
         Transport { reactor: self.reactor, token: self.token }
     }
 
-    /// Whether the rest of what came is to be delivered.
+    /// Whether to deliver the rest of the received bytes.
     #[inline]
     pub(crate) fn delivery(&self) -> Delivery {
         match self.reactor.registry.connection(self.token) {
@@ -399,8 +426,10 @@ impl Transport<'_> {
         }
     }
 
-    /// Sets this connection's water marks, in bytes: above `high` it is told to pause, at `low` to resume.
-    /// A `low` above `high` counts as `high`, a `high` above [`Settings::write_buffer_limit`](crate::reactor::Settings::write_buffer_limit) as that.
+    /// Sets this connection's water marks, in bytes. Above `high`, `pause_writing` is called; at
+    /// `low`, `resume_writing`. `low` is at most `high`, and `high` at most
+    /// [`Settings::write_buffer_limit`](crate::reactor::Settings::write_buffer_limit); larger
+    /// values are reduced.
     pub fn set_water_marks(&mut self, high: usize, low: usize) {
         if let Some(connection) = self.reactor.registry.connection_mut(self.token) {
             connection.rare().water_marks = Some((high, low.min(high)));
@@ -412,11 +441,12 @@ impl Transport<'_> {
         }
     }
 
-    /// Lets a producer be paused, resumed and asked as the bytes go. On a connection that is lost or
-    /// closing it is told to stop, and that is all. (Twisted: `registerProducer`.)
+    /// Registers a producer, which is paused, resumed or called as output is sent. If the
+    /// connection is closing or lost, the producer is only told to stop. (Twisted:
+    /// `registerProducer`.)
     ///
     /// # Errors
-    /// [`Error::ProducerRegistered`] when there is one.
+    /// [`Error::ProducerRegistered`] if there is one already.
     pub fn register_producer(&mut self, producer: impl Producer, kind: ProducerKind) -> Result<()> {
         let mut producer: Box<dyn Producer> = Box::new(producer);
         let token = self.token;
@@ -443,7 +473,8 @@ impl Transport<'_> {
         Ok(())
     }
 
-    /// Forgets the producer; a close that waited for it goes on. (Twisted: `unregisterProducer`.)
+    /// Unregisters the producer. A close that waited for it continues. (Twisted:
+    /// `unregisterProducer`.)
     pub fn unregister_producer(&mut self) {
         if let Some(connection) = self.reactor.registry.connection_mut(self.token) {
             let producer =
@@ -458,14 +489,15 @@ impl Transport<'_> {
         }
     }
 
-    /// Asks a pull producer for its next piece, from the loop: for one that wrote nothing when it was asked, and has something
-    /// now. Without a pull producer, or while it waits for what it wrote to be sent, this does nothing.
+    /// Schedules a call of the pull producer, from the loop. For a producer that had nothing to
+    /// write when it was called, and has now. Does nothing without a pull producer, or while its
+    /// output is being sent.
     ///
     /// ```
     /// use twistor::testing::StringTransport;
     /// use twistor::{Producer, ProducerKind, Protocol, Transport};
     ///
-    /// /// Has one answer, as soon as there is a question.
+    /// /// Writes one answer once there is a question.
     /// struct Answers;
     ///
     /// impl Producer for Answers {
@@ -497,39 +529,48 @@ impl Transport<'_> {
         self.reactor.ask_producer(self.token);
     }
 
-    /// Puts a layer on top of the others that the connection has, just beneath its protocol: in mid-connection, for a
-    /// change of what is spoken (STARTTLS). What was written up to now, in this callback as well, goes out without it; bytes that
-    /// were received and not handed to the protocol yet are the layer's. On a connection that is closing or lost the layer is dropped.
+    /// Adds a layer above the connection's other layers, just below its protocol. This is for a
+    /// change of protocol in mid-connection, such as STARTTLS. Earlier output, including that of
+    /// the running callback, bypasses the layer. Input that was not delivered to the protocol yet
+    /// passes through the layer. If the connection is closing or lost, the layer is dropped.
     pub fn add_layer(&mut self, layer: impl Layer) {
         self.reactor.add_layer(self.token, Box::new(layer));
     }
 
-    /// Switches TCP_NODELAY.
+    /// Sets TCP_NODELAY.
     ///
     /// # Errors
-    /// [`Error::NotConnected`], [`Error::System`].
+    /// - [`Error::NotConnected`]
+    /// - [`Error::System`]
     pub fn set_tcp_nodelay(&mut self, on: bool) -> Result<()> {
         self.set(SocketOption::NoDelay(on))
     }
 
-    /// Sets the idle time before keepalive probes, or switches them off. It is rounded up to whole seconds. A peer that
-    /// answers none of four, a quarter of that time apart (whole seconds, at least one), is gone: found after twice the
-    /// idle time, or when the [user timeout](Transport::set_tcp_user_timeout) has passed, if there is one.
+    /// Sets the idle time before keepalive probes, or disables them with `None`. It is rounded up
+    /// to whole seconds.
+    ///
+    /// A peer is considered dead after four unanswered probes, a quarter of that time apart (whole
+    /// seconds, at least one). It is thus detected after twice the idle time, or after the [user
+    /// timeout](Transport::set_tcp_user_timeout) if there is one.
     ///
     /// # Errors
-    /// [`Error::BadOption`] for nothing and for more than 32,767 s; [`Error::NotConnected`]; [`Error::System`].
+    /// - [`Error::BadOption`]: zero, or more than 32,767 s
+    /// - [`Error::NotConnected`]
+    /// - [`Error::System`]
     pub fn set_tcp_keepalive(&mut self, idle: Option<Duration>) -> Result<()> {
         let idle = idle.map(options::keepalive).transpose();
         let idle = idle.map_err(|why| Error::BadOption { option: "keepalive", why })?;
         self.set(SocketOption::KeepAlive(idle))
     }
 
-    /// Sets how long what was sent, or a keepalive probe, may go unanswered before the connection is lost
-    /// (TCP_USER_TIMEOUT), or leaves it to the system. It is rounded up to milliseconds.
+    /// Sets TCP_USER_TIMEOUT: the max time that sent data or a keepalive probe may stay
+    /// unacknowledged before the connection is lost. `None` leaves it to the system. It is rounded
+    /// up to milliseconds.
     ///
     /// # Errors
-    /// [`Error::BadOption`] for nothing and for more than 24 days; [`Error::NotConnected`]; [`Error::System`], everywhere
-    /// but on Linux and Android.
+    /// - [`Error::BadOption`]: zero, or more than 24 days
+    /// - [`Error::NotConnected`]
+    /// - [`Error::System`]: always, except on Linux and Android
     pub fn set_tcp_user_timeout(&mut self, limit: Option<Duration>) -> Result<()> {
         let limit = limit.map(options::user_timeout).transpose();
         let limit = limit.map_err(|why| Error::BadOption { option: "user_timeout", why })?;
@@ -547,9 +588,10 @@ impl Transport<'_> {
         }
     }
 
-    /// Calls `call` with this connection's protocol after `delay`, unless the connection is lost before: then
-    /// the call is dropped. `P` is the protocol's type, or that of one that it wraps
-    /// ([`Protocol::downcast_inner`](crate::reactor::Protocol::downcast_inner)); a protocol of another type is not called.
+    /// Calls `call` with this connection's protocol after `delay`. The call is dropped if the
+    /// connection is lost before. `P` is the type of the protocol, or of a protocol that it wraps
+    /// ([`Protocol::downcast_inner`](crate::reactor::Protocol::downcast_inner)). A protocol of
+    /// another type is not called.
     ///
     /// ```
     /// use std::time::Duration;
@@ -583,7 +625,7 @@ impl Transport<'_> {
         match reactor.registry.connection_mut(token) {
             Some(connection) => {
                 let timers = &mut connection.rare().timers;
-                // Forgets those that were called or cancelled each time the list would grow.
+                // Removes called and cancelled timers each time before the list would grow.
                 if timers.len() == timers.capacity() {
                     timers.retain(|timer| reactor.timers.due(*timer).is_some());
                 }
@@ -595,6 +637,6 @@ impl Transport<'_> {
     }
 }
 
-/// What a connection's addresses are when it is gone.
+/// The addresses of a connection that is gone.
 const NOWHERE: Address =
     Address::Tcp(std::net::SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED), 0));

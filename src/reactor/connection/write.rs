@@ -1,4 +1,5 @@
-//! Writing: what a callback writes leaves together when it returns; what the system does not take waits.
+//! Writing: small writes of a callback are sent together when it returns, and output that the
+//! kernel does not accept is queued.
 
 use std::io;
 
@@ -11,15 +12,15 @@ use crate::reactor::{Reactor, Reason, SystemError};
 impl Reactor {
     #[inline]
     pub(crate) fn write(&mut self, token: Token, data: &[u8]) {
-        // What one callback writes leaves together, when it returns.
+        // Batched, and sent when the callback returns.
         let direct = self.send.batching && self.send.connection == token;
         if !direct || data.len() >= MAX_BATCHED_WRITE || !self.send.batch.push(data) {
             self.write_unbatched(token, data);
         }
     }
 
-    /// A task writes. What it writes to one connection leaves together, as if it were that connection's callback that runs:
-    /// until it writes to another, or does something else with the reactor, or waits.
+    /// Writes from a task. Its writes to one connection are batched as in a callback, until it
+    /// writes to another connection, uses the reactor otherwise, or waits.
     #[inline]
     pub(crate) fn write_from_task(&mut self, token: Token, data: &[u8]) {
         if self.send.connection != token {
@@ -37,7 +38,7 @@ impl Reactor {
         self.write(token, data);
     }
 
-    /// What a task has written leaves.
+    /// Sends the batched writes of a task.
     #[inline]
     pub(crate) fn end_task_writes(&mut self) {
         if self.send.connection != Token::NONE {
@@ -45,7 +46,7 @@ impl Reactor {
         }
     }
 
-    /// As the end of a callback.
+    /// As the end of `call_taken`.
     #[inline(never)]
     fn send_task_writes(&mut self) {
         let token = std::mem::replace(&mut self.send.connection, Token::NONE);
@@ -64,8 +65,8 @@ impl Reactor {
         }
     }
 
-    /// Whether a task that writes to a connection has to wait, because much waits to be sent or the connection closes or is
-    /// gone.
+    /// Whether a task has to wait before it writes: the connection is above its high-water mark,
+    /// closing or gone.
     #[inline]
     pub(crate) fn must_wait_to_write(&mut self, token: Token) -> bool {
         let paused = |connection: &Connection| connection.flow != Flow::Open;
@@ -77,7 +78,8 @@ impl Reactor {
         connection.is_none_or(|connection| connection.flow != Flow::Open || connection.state.is_closing())
     }
 
-    /// A write from outside of the connection's callbacks, or one that has no room beside what the callback has written.
+    /// Handles a write from outside of the connection's callbacks, or one that does not fit into
+    /// the batch.
     #[inline(never)]
     fn write_unbatched(&mut self, token: Token, data: &[u8]) {
         if self.registry.connection(token).is_some_and(Connection::is_layered) {
@@ -88,9 +90,9 @@ impl Reactor {
             return;
         }
         if self.send.connection == token {
-            // Much by itself is not worth a copy, but goes with what stands before it.
-            let much = data.len() >= MAX_BATCHED_WRITE && self.send.batch.is_empty();
-            if connection.outgoing.is_empty() && !much && self.send.batch.push(data) {
+            // A large first write is not worth a copy. Behind batched bytes, it is sent with them.
+            let large = data.len() >= MAX_BATCHED_WRITE && self.send.batch.is_empty();
+            if connection.outgoing.is_empty() && !large && self.send.batch.push(data) {
                 return self.update_batch_water_marks(token);
             }
             self.send_write_batch(token);
@@ -106,16 +108,16 @@ impl Reactor {
         }
     }
 
-    /// What the running callback has written may be more than a small high-water mark.
+    /// Checks the water marks while a callback runs, for a connection with a small high-water mark.
     fn update_batch_water_marks(&mut self, token: Token) {
         if self.registry.connection(token).is_some_and(|connection| connection.small_marks) {
             self.update_water_marks(token);
-            // The system may take all of it at the end of the callback; that has to be noticed.
+            // The kernel may accept everything at the end of the callback. The flush notices that.
             self.schedule_flush(token);
         }
     }
 
-    /// The lowest layer's bytes: they leave together when the layers rest.
+    /// Takes output of the lowest layer. It is batched until the layers are idle.
     pub(in crate::reactor) fn write_from_layers(&mut self, token: Token, data: &[u8]) {
         let sends = |connection: &&Connection| connection.state.sends();
         let Some(connection) = self.registry.connection(token).filter(sends) else { return };
@@ -145,8 +147,8 @@ impl Reactor {
         }
     }
 
-    /// Hands bytes to the system, as many as it takes. All of them count as sent when the connection is
-    /// broken: they have no future.
+    /// Sends bytes and returns the number accepted by the kernel. If the connection is broken, all
+    /// bytes count as sent, because they are discarded.
     #[inline]
     fn send(&mut self, token: Token, data: &[u8]) -> usize {
         let Some(connection) = self.registry.connection_mut(token) else {
@@ -181,7 +183,7 @@ impl Reactor {
         0
     }
 
-    /// The system did not take all that a callback has written.
+    /// Queues the rest of a callback's output after a short or failed send.
     #[cold]
     #[inline(never)]
     pub(in crate::reactor) fn partial_send(&mut self, token: Token, result: io::Result<usize>) {
@@ -205,7 +207,7 @@ impl Reactor {
         }
     }
 
-    /// Sends what the callback that just returned has written.
+    /// Sends the output of the callback that just returned.
     #[inline]
     pub(in crate::reactor) fn send_write_batch(&mut self, token: Token) {
         if self.send.batch.is_empty() {
@@ -217,13 +219,13 @@ impl Reactor {
         self.send.batch = scratch;
     }
 
-    /// Keeps bytes until the system takes them.
+    /// Queues bytes until the kernel accepts them.
     pub(in crate::reactor) fn enqueue(&mut self, token: Token, data: &[u8]) {
         let limit = self.settings.write_buffer_limit;
         let Some(connection) = self.registry.connection_mut(token) else {
             return;
         };
-        // What comes from layers was weighed when it was written.
+        // Output of layers was checked against the limit when it was written.
         let layered = connection.is_layered();
         if !layered && connection.exceeds(connection.waiting(), limit) {
             self.statistics.buffer_limits += 1;
@@ -235,7 +237,7 @@ impl Reactor {
         if connection.outgoing.capacity() == 0 {
             connection.outgoing = self.send.spare_buffers.pop().unwrap_or_default();
         }
-        // Bytes sent already make room when they are the larger part.
+        // Compacts the buffer when more than half of it was sent.
         if connection.sent > connection.outgoing.len() / 2 {
             connection.outgoing.drain(..connection.sent);
             connection.sent = 0;
@@ -247,7 +249,7 @@ impl Reactor {
         }
     }
 
-    /// Looks after a connection at the end of the turn.
+    /// Queues a connection for a flush at the end of the turn.
     pub(crate) fn schedule_flush(&mut self, token: Token) {
         if let Some(connection) = self.registry.connection_mut(token)
             && !connection.flush_scheduled
@@ -264,7 +266,7 @@ impl Reactor {
         }
     }
 
-    #[inline(never)] // a turn without it is short
+    #[inline(never)] // keeps turns without it short
     fn flush_all(&mut self) {
         let mut dirty = std::mem::take(&mut self.queues.flush);
         for token in dirty.drain(..) {
@@ -275,12 +277,13 @@ impl Reactor {
                 self.flush_dirty_datagrams(token);
             }
         }
-        // Layers are called in a flush, and may have made others dirty: those have the next turn.
+        // Layers run during a flush and may have queued other connections. Those are flushed in the
+        // next turn.
         dirty.append(&mut self.queues.flush);
         self.queues.flush = dirty;
     }
 
-    /// Sends what waits, up to the connection's share of the turn, and sees what follows from it.
+    /// Sends queued output, up to the write budget per turn, and handles the consequences.
     pub(in crate::reactor) fn flush(&mut self, token: Token) {
         let layered = self.registry.connection(token).is_some_and(Connection::is_layered);
         if layered {
@@ -296,12 +299,12 @@ impl Reactor {
                 self.schedule_resume(token);
                 break;
             }
-            // Taken out, so that the buffer and the table are not borrowed together.
+            // Taken out, so that the buffer and the table are not borrowed at the same time.
             let outgoing = std::mem::take(&mut connection.outgoing);
             let start = connection.sent;
             let ahead = connection.bytes_before_fds();
-            let most = ahead.filter(|ahead| *ahead > 0).unwrap_or(share).min(share);
-            let end = outgoing.len().min(start.saturating_add(most));
+            let max = ahead.filter(|ahead| *ahead > 0).unwrap_or(share).min(share);
+            let end = outgoing.len().min(start.saturating_add(max));
             let piece = outgoing.get(start..end).unwrap_or_default();
             let count = match ahead {
                 Some(0) => self.send_fds(token, piece),
@@ -321,7 +324,7 @@ impl Reactor {
                 self.note_progress(token);
             }
         }
-        let sent = !layered || self.tell_layers_of_sent(token);
+        let sent = !layered || self.notify_layers_sent(token);
         if let Some(connection) = self.registry.connection_mut(token)
             && connection.waiting() == 0
             && (connection.outgoing.capacity() > 0 || layered)
@@ -338,8 +341,8 @@ impl Reactor {
         self.advance_close(token);
     }
 
-    /// A connection's water marks, high and low. A high one above the buffer limit counts as the limit: a protocol
-    /// is told to pause before the limit can end its connection.
+    /// Returns a connection's water marks, high and low. The high mark is at max the buffer limit,
+    /// so that `pause_writing` is delivered before the limit can end the connection.
     pub(in crate::reactor) fn marks(&self, connection: &Connection) -> (usize, usize) {
         let defaults = (self.settings.high_water, self.settings.low_water);
         let (high, low) = connection.water_marks().unwrap_or(defaults);
@@ -347,31 +350,32 @@ impl Reactor {
         (high, low.min(high))
     }
 
-    /// Whether a new connection's high-water mark is below what a callback's writes may come to.
+    /// Whether the high-water mark of a new connection is below the size of the write batch.
     pub(in crate::reactor) fn has_small_marks(&self) -> bool {
         self.settings.high_water.min(self.settings.write_buffer_limit) < WRITE_BATCH_SIZE
     }
 
-    /// Bytes written that the system has not taken, those included that the running callback has just written.
+    /// Unsent bytes, including those that the running callback has just written.
     pub(in crate::reactor) fn unsent(&self, token: Token) -> usize {
         let scratch = if self.send.connection == token { self.send.batch.len() } else { 0 };
         scratch + self.registry.connection(token).map_or(0, Connection::unsent)
     }
 
-    /// Whether a connection has more unsent bytes than its high-water mark, or has not come down to the low one.
+    /// Whether the connection has more unsent bytes than its high-water mark, or has not come down
+    /// to the low one since.
     pub(in crate::reactor) fn writing_paused(&self, token: Token) -> bool {
         self.registry.connection(token).is_some_and(|connection| {
             connection.flow != Flow::Open || self.unsent(token) > self.marks(connection).0
         })
     }
 
-    /// Whether a water mark was crossed.
+    /// Checks the water marks and queues `pause_writing` or `resume_writing`.
     pub(crate) fn update_water_marks(&mut self, token: Token) {
         let unsent = self.unsent(token);
         self.update_water_marks_at(token, unsent);
     }
 
-    /// The same, for so many unsent bytes.
+    /// As `update_water_marks`, for a given number of unsent bytes.
     pub(in crate::reactor) fn update_water_marks_at(&mut self, token: Token, unsent: usize) {
         let Some(connection) = self.registry.connection(token) else { return };
         let (high, low) = self.marks(connection);
@@ -407,7 +411,7 @@ impl Reactor {
         let reads = connection.state.reads() && !connection.pauses.has(Pauses::PROTOCOL);
         connection.state = State::Broken;
         if reads {
-            // What came before the failure is delivered first; the end of the input brings the loss.
+            // Earlier input is delivered first. The end of the input then reports the loss.
             connection.rare().broken = Some(reason);
             connection.readiness.insert(Readiness::READABLE);
             connection.readiness.insert(Readiness::READ_CLOSED);
@@ -418,5 +422,6 @@ impl Reactor {
     }
 }
 
-/// A write of this many bytes goes straight to the system, uncopied, if nothing was written before it.
+/// Smallest write that is sent directly, without a copy, if nothing was written before it. In
+/// bytes.
 const MAX_BATCHED_WRITE: usize = 8 * 1024;

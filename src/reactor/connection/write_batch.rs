@@ -3,15 +3,16 @@
 use crate::net::Token;
 use crate::reactor::datagram::InHand;
 
-/// Output of the callback that runs: for which socket it is, its write batch, and empty buffers for the next ones.
+/// Output of the running callback: its socket, its write batch, and spare buffers.
 pub(in crate::reactor) struct Send {
     /// The connection whose callback runs.
     pub(in crate::reactor) connection: Token,
     /// The datagram socket whose callback runs.
     pub(in crate::reactor) datagram_socket: Token,
-    /// The datagram whose callback runs, if its destination is known.
+    /// The datagram whose callback runs, if its destination address is known.
     pub(in crate::reactor) datagram: Option<InHand>,
-    /// Small writes of the callback go to `batch`: the connection is open, and no older output is queued.
+    /// Small writes of the callback go to `batch`. Requires an open connection without queued
+    /// output.
     pub(in crate::reactor) batching: bool,
     pub(in crate::reactor) batch: WriteBatch,
     pub(in crate::reactor) spare_buffers: Vec<Vec<u8>>,
@@ -42,7 +43,7 @@ impl WriteBatch {
         WriteBatch { bytes: vec![0; WRITE_BATCH_SIZE].into(), used: 0 }
     }
 
-    /// Appends `data`, if there is room.
+    /// Appends `data`. Returns `false` if it does not fit.
     #[inline]
     pub(in crate::reactor) fn push(&mut self, data: &[u8]) -> bool {
         let end = self.used + data.len();
@@ -58,7 +59,7 @@ impl WriteBatch {
 
     #[inline]
     pub(in crate::reactor) fn bytes(&self) -> &[u8] {
-        // `used` never passes the end.
+        // `used` is at most the length.
         &self.bytes[..self.used]
     }
 
@@ -74,7 +75,7 @@ impl WriteBatch {
         self.used = 0;
     }
 
-    /// Forgets the first `count` bytes.
+    /// Removes the first `count` bytes.
     pub(in crate::reactor) fn consume(&mut self, count: usize) {
         let count = count.min(self.used);
         self.bytes.copy_within(count..self.used, 0);
@@ -82,7 +83,7 @@ impl WriteBatch {
     }
 }
 
-/// Keeps an emptied buffer for those that will need one.
+/// Keeps an empty buffer for reuse.
 pub(in crate::reactor) fn recycle_buffer(mut empty: Vec<u8>, spare: &mut Vec<Vec<u8>>) {
     if (1..=MAX_RECYCLED_CAPACITY).contains(&empty.capacity()) && spare.len() < MAX_SPARE_BUFFERS {
         empty.clear();
@@ -90,11 +91,12 @@ pub(in crate::reactor) fn recycle_buffer(mut empty: Vec<u8>, spare: &mut Vec<Vec
     }
 }
 
-/// Capacity of the write batch in bytes: smaller writes of one callback leave with one system call.
+/// Capacity of the write batch, in bytes. Smaller writes of one callback are sent with one system
+/// call.
 pub(in crate::reactor) const WRITE_BATCH_SIZE: usize = 16 * 1024;
 
-/// An emptied buffer larger than this is given back.
+/// Max capacity of a buffer that is kept for reuse, in bytes.
 const MAX_RECYCLED_CAPACITY: usize = 64 * 1024;
 
-/// Empty buffers kept for those that will need one.
+/// Max number of buffers kept for reuse.
 const MAX_SPARE_BUFFERS: usize = 16;

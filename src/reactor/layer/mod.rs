@@ -1,4 +1,4 @@
-//! What users write to stand between a socket and its protocol.
+//! Layers: user code between a socket and its protocol.
 
 pub(in crate::reactor) mod run;
 pub(in crate::reactor) mod stack;
@@ -12,20 +12,26 @@ use crate::net::{Instant, Readiness, Token};
 use crate::reactor::connection::Pauses;
 use crate::reactor::{Address, ClientFactory, ConnectionId, Connector, Factory, Protocol, Reactor, Reason};
 
-/// Something between the socket and the protocol of one connection: it sees, changes, holds back and adds to what goes
-/// either way, while the protocol sees the same [`Transport`](crate::Transport) as without it. (Twisted:
-/// `ProtocolWrapper`; but a write from another connection takes the same way down.)
+/// Code between the socket and the protocol of one connection. A layer sees both directions, and
+/// can change, hold back and add data. The protocol sees the same [`Transport`](crate::Transport)
+/// as without layers. (Twisted: `ProtocolWrapper`; here, writes from other connections pass through
+/// the layers too.)
 ///
-/// A connection has any number of them, one on the other. [`layered`] puts one beneath what a factory makes,
-/// [`Transport::add_layer`](crate::Transport::add_layer) one on top in mid-connection. All have the rules of protocols: no call
-/// comes from inside another callback, what they ask for happens when they have returned, and a panic ends this connection alone.
+/// A connection has any number of layers in a stack. [`layered`] puts a layer below the protocols
+/// of a factory. [`Transport::add_layer`](crate::Transport::add_layer) adds one on top in
+/// mid-connection.
 ///
-/// What is not overridden lets everything through:
+/// The rules of protocols apply to layers:
+/// - A method is never called from inside another callback.
+/// - What a layer requests happens after its method has returned.
+/// - A panic ends only this connection.
+///
+/// By default, every method passes its data or event on:
 ///
 /// ```
 /// use twistor::{LayerContext, Layer, Protocol, Reactor, Transport, layered};
 ///
-/// /// Sends each byte as its opposite, and turns what comes back.
+/// /// Sends each byte inverted, and inverts received bytes.
 /// struct Inverse;
 ///
 /// impl Layer for Inverse {
@@ -50,52 +56,56 @@ use crate::reactor::{Address, ClientFactory, ConnectionId, Connector, Factory, P
 /// # Ok::<(), twistor::Error>(())
 /// ```
 pub trait Layer: 'static {
-    /// It is in its place, and the one beneath is ready. Nothing is called before. By default it is
-    /// [`ready`](LayerContext::ready) at once.
+    /// Called first, once the layer is in place and the layer below is ready. Default: calls
+    /// [`ready`](LayerContext::ready).
     fn started(&mut self, below: &mut LayerContext<'_>) {
         below.ready();
     }
 
-    /// Bytes came from beneath.
+    /// Called with bytes from below.
     fn data_received(&mut self, below: &mut LayerContext<'_>, data: &[u8]) {
         below.pass_up(data);
     }
 
-    /// Bytes were written above.
+    /// Called with bytes written above.
     fn data_written(&mut self, below: &mut LayerContext<'_>, data: &[u8]) {
         below.pass_down(data);
     }
 
-    /// Nothing more will come from beneath. Whoever holds bytes back delivers them, then the end.
+    /// Called at the end of the input from below. Deliver buffered bytes, then call
+    /// [`pass_eof_up`](LayerContext::pass_eof_up).
     fn read_ended(&mut self, below: &mut LayerContext<'_>) {
         below.pass_eof_up();
     }
 
-    /// Nothing more will be written above: the protocol closes the connection, or its half. Whoever holds bytes back sends
-    /// them, then the end, at once or later; the close waits for it, within
+    /// Called when the protocol has finished writing (close or half-close). Send buffered bytes,
+    /// then call [`pass_eof_down`](LayerContext::pass_eof_down), now or later. The connection
+    /// closes once all layers have, or after
     /// [`Settings::close_timeout`](crate::Settings::close_timeout).
     fn write_closing(&mut self, below: &mut LayerContext<'_>) {
         below.pass_eof_down();
     }
 
-    /// The system took this many bytes of the connection, at least one, since the last call: as they left the lowest layer, and
-    /// whichever layer sent them. Called only for layers that asked for it with [`watch_sent`](LayerContext::watch_sent).
+    /// Called after the kernel has accepted output of the connection. `bytes` is the number
+    /// accepted since the last call, at least 1, counted below the lowest layer and for all layers
+    /// together. Only called after [`watch_sent`](LayerContext::watch_sent).
     fn sent(&mut self, below: &mut LayerContext<'_>, bytes: usize) {
         let _ = (below, bytes);
     }
 
-    /// The time of [`set_timer`](LayerContext::set_timer) has come.
+    /// Called when the timer of [`set_timer`](LayerContext::set_timer) expires.
     fn timer_expired(&mut self, below: &mut LayerContext<'_>) {
         let _ = below;
     }
 
-    /// How many of the bytes written above it holds back: they count as unsent, for the water marks and the buffer's
-    /// limit. Asked after each call.
+    /// Number of bytes from above that the layer holds back. They count as unsent for the water
+    /// marks and the write buffer limit. Called after each other method.
     fn buffered(&self) -> usize {
         0
     }
 
-    /// The connection is lost; the protocol, if there was one, knows already.
+    /// Called when the connection is lost, after the protocol's `connection_lost` if there is a
+    /// protocol.
     fn connection_lost(&mut self, reactor: &mut Reactor, reason: &Reason) {
         let _ = (reactor, reason);
     }
@@ -139,21 +149,22 @@ impl Layer for Box<dyn Layer> {
     }
 }
 
-/// What a layer may do: hand on, hold up, end. Nothing here calls back; what follows comes when the layer has returned.
+/// A layer's handle on its connection. No method calls back into user code: callbacks follow after
+/// the layer's method has returned.
 pub struct LayerContext<'a> {
     pub(in crate::reactor) reactor: &'a mut Reactor,
     pub(in crate::reactor) token: Token,
-    /// The layer's place; the lowest is 0.
+    /// The layer's position. 0 is the lowest.
     pub(in crate::reactor) index: usize,
 }
 
 impl LayerContext<'_> {
-    /// The connection's name.
+    /// The connection's ID.
     pub fn id(&self) -> ConnectionId {
         ConnectionId(self.token)
     }
 
-    /// The time, as [`Reactor::now`].
+    /// The current time, as [`Reactor::now`].
     pub fn now(&self) -> Instant {
         self.reactor.now()
     }
@@ -163,18 +174,18 @@ impl LayerContext<'_> {
         self.reactor
     }
 
-    /// The other side's address, as the layers beneath have it.
+    /// The peer's address, as set by the layers below.
     pub fn peer(&mut self) -> Address {
         self.transport().peer().clone()
     }
 
-    /// This side's address, as the layers beneath have it.
+    /// The local address, as set by the layers below.
     pub fn host(&mut self) -> Address {
         self.transport().host()
     }
 
-    /// Gives the connection other addresses: those that a proxy tells of. Before [`ready`](LayerContext::ready), so that protocols and
-    /// factories never see others.
+    /// Replaces the connection's addresses, for example by those of a PROXY header. Call it before
+    /// [`ready`](LayerContext::ready), so that factories and protocols see only the new addresses.
     pub fn set_addresses(&mut self, peer: Address, host: Address) {
         if let Some(connection) = self.reactor.registry.connection_mut(self.token) {
             connection.peer = peer;
@@ -182,66 +193,68 @@ impl LayerContext<'_> {
         }
     }
 
-    /// Leaves something with the connection, for its protocol and its factory: what a header said, or a handshake came to. One
-    /// of each type: a later one takes the place of an earlier. It stays as long as the connection has its name. See
+    /// Attaches a value to the connection for its protocol and factory, such as a parsed header or
+    /// the result of a handshake. There is one value per type; a new value replaces the old one. It
+    /// is kept until the connection's slot is freed. See
     /// [`Transport::extension`](crate::Transport::extension).
     pub fn insert_extension<T: 'static>(&mut self, value: T) {
         self.reactor.attach(self.token, value);
     }
 
-    /// The layer above can begin, or, above the last, the protocol: it is built then, and its connection made. Once, in
-    /// [`started`](Layer::started) or any time later.
+    /// Starts the layer above. Above the highest layer, builds the protocol and calls its
+    /// `connection_made`. To be called once, in [`started`](Layer::started) or later.
     pub fn ready(&mut self) {
         if let Some(place) = self.reactor.place_mut(self.token, self.index) {
             place.ready = true;
         }
     }
 
-    /// Hands bytes on to the layer above, or to the protocol.
+    /// Passes bytes to the layer above, or to the protocol.
     pub fn pass_up(&mut self, data: &[u8]) {
         self.reactor.deliver_above(self.token, self.index, data);
     }
 
-    /// Hands the end of the input on. Bytes delivered after it are dropped.
+    /// Passes the end of the input up. Bytes passed up after it are dropped.
     pub fn pass_eof_up(&mut self) {
-        self.reactor.deliver_end_above(self.token, self.index);
+        self.reactor.deliver_eof_above(self.token, self.index);
     }
 
-    /// Hands bytes on to the layer beneath, or to the system.
+    /// Passes bytes to the layer below, or to the socket.
     pub fn pass_down(&mut self, data: &[u8]) {
-        self.reactor.send_beneath(self.token, self.index, data);
+        self.reactor.send_below(self.token, self.index, data);
     }
 
-    /// Everything was sent: the close that is under way can go on. Bytes sent after it are dropped. Before
-    /// [`write_closing`](Layer::write_closing) was called it does nothing.
+    /// Passes the end of the output down, so that the pending close can continue. Bytes passed down
+    /// after it are dropped. Does nothing before [`write_closing`](Layer::write_closing) was
+    /// called.
     pub fn pass_eof_down(&mut self) {
-        self.reactor.send_end_beneath(self.token, self.index);
+        self.reactor.send_eof_below(self.token, self.index);
     }
 
-    /// From now on [`sent`](Layer::sent) is called when the system has taken bytes of this connection.
+    /// Enables calls of [`sent`](Layer::sent).
     pub fn watch_sent(&mut self) {
         if let Some(place) = self.reactor.place_mut(self.token, self.index) {
             place.watches_sent = true;
         }
     }
 
-    /// Whether the connection is closing or gone, as [`Transport::is_closing`](crate::Transport::is_closing).
+    /// Whether the connection is closing or gone, as
+    /// [`Transport::is_closing`](crate::Transport::is_closing).
     pub fn is_closing(&self) -> bool {
         let connection = self.reactor.registry.connection(self.token);
         connection.is_none_or(|connection| connection.state.is_closing())
     }
 
-    /// Whether a close now would wait: bytes that were written have not been sent, or a registered producer has not come to
-    /// its end.
+    /// Whether a close would have to wait: output is unsent, or a producer is registered.
     pub fn is_sending(&self) -> bool {
         let connection = self.reactor.registry.connection(self.token);
         let written = self.reactor.send.connection == self.token && !self.reactor.send.batch.is_empty();
         written || connection.is_some_and(|connection| connection.unsent() > 0 || connection.has_producer())
     }
 
-    /// Offers bytes that wait to the system once more when this call has returned, although it has not said that it takes any:
-    /// Linux says so when a third of its buffer is free, which a slow peer may take minutes for. What it takes is told by
-    /// [`sent`](Layer::sent).
+    /// Retries sending after this call has returned, before WRITABLE is reported. Linux reports it
+    /// when a third of the send buffer is free, which can take minutes with a slow peer.
+    /// [`sent`](Layer::sent) reports accepted bytes.
     pub fn retry_send(&mut self) {
         if let Some(connection) = self.reactor.registry.connection_mut(self.token) {
             connection.readiness.insert(Readiness::WRITABLE);
@@ -249,26 +262,27 @@ impl LayerContext<'_> {
         }
     }
 
-    /// [`woken`](Layer::timer_expired) is called after `delay`. There is one such time for each layer: the last one asked for. Putting it off
-    /// is cheap.
+    /// Sets the layer's timer: [`timer_expired`](Layer::timer_expired) is called after `delay`.
+    /// Each layer has one timer; a new call replaces the time. Postponing it is cheap.
     pub fn set_timer(&mut self, delay: Duration) {
         let at = self.reactor.now() + delay;
-        self.reactor.wake_layer_at(self.token, self.index, at);
+        self.reactor.set_layer_timer(self.token, self.index, at);
     }
 
-    /// `woken` is not called any more.
+    /// Cancels the layer's timer.
     pub fn cancel_timer(&mut self) {
-        self.reactor.cancel_wake(self.token, self.index);
+        self.reactor.cancel_layer_timer(self.token, self.index);
     }
 
-    /// Leaves what comes with the system, until this layer and whoever else has paused it resume.
+    /// Stops reading until this layer calls `resume_reading`. Other layers and the protocol can
+    /// pause reading too. Data stays in the kernel.
     pub fn pause_reading(&mut self) {
-        self.reactor.layer_pauses(self.token, self.index, true);
+        self.reactor.pause_from_layer(self.token, self.index, true);
     }
 
-    /// Reads again.
+    /// Resumes reading, unless it is paused elsewhere.
     pub fn resume_reading(&mut self) {
-        self.reactor.layer_pauses(self.token, self.index, false);
+        self.reactor.pause_from_layer(self.token, self.index, false);
     }
 
     /// Whether the protocol has paused reading.
@@ -277,19 +291,20 @@ impl LayerContext<'_> {
         connection.is_some_and(|connection| connection.pauses.has(Pauses::PROTOCOL))
     }
 
-    /// Closes the connection as [`Transport::lose_connection`](crate::Transport::lose_connection): what was written is sent first. With
-    /// an error, it is lost with [`Reason::Layer`]; without one, with [`Reason::Done`].
+    /// Sends all output, then closes the connection, as
+    /// [`Transport::lose_connection`](crate::Transport::lose_connection). The reason of the loss is
+    /// [`Reason::Layer`] with an error, and [`Reason::Done`] without.
     pub fn close(&mut self, error: Option<LayerError>) {
         self.reactor.close_from_layer(self.token, error);
     }
 
-    /// Ends the connection as soon as what was delivered has been told, with [`Reason::Layer`]. Where something that was
-    /// written is thrown away with it, the peer sees a reset.
+    /// Ends the connection with [`Reason::Layer`], once the data passed up before is delivered. If
+    /// unsent output is discarded, the socket is reset.
     pub fn end(&mut self, error: LayerError) {
         self.reactor.end_from_layer(self.token, error);
     }
 
-    /// Throws away what was not sent and resets the connection, with [`Reason::Aborted`].
+    /// Discards unsent output and resets the connection. The reason is [`Reason::Aborted`].
     pub fn abort(&mut self) {
         self.reactor.abort_connection(self.token);
     }
@@ -299,7 +314,7 @@ impl LayerContext<'_> {
     }
 }
 
-/// Why a layer ended its connection: which one, and its own error.
+/// The error with which a layer ended its connection, and the layer's name.
 ///
 /// ```
 /// use twistor::LayerError;
@@ -315,28 +330,28 @@ pub struct LayerError {
 }
 
 impl LayerError {
-    /// The error of the layer of this name.
+    /// Creates an error of the named layer.
     pub fn new(layer: &'static str, error: impl Error + Send + Sync + 'static) -> LayerError {
         LayerError { layer, error: Arc::new(error) }
     }
 
-    /// The layer's name, as `"proxy protocol"`.
+    /// The layer's name, such as `"proxy protocol"`.
     pub fn layer(&self) -> &'static str {
         self.layer
     }
 
-    /// Its error, if it is of this type.
+    /// The layer's own error, if it is an `E`.
     pub fn error<E: Error + 'static>(&self) -> Option<&E> {
         self.error.downcast_ref()
     }
 
-    /// Whether its error is of this type.
+    /// Whether the layer's own error is an `E`.
     pub fn is<E: Error + 'static>(&self) -> bool {
         self.error.is::<E>()
     }
 }
 
-/// Of the same layer, and saying the same.
+/// Equal if the layer and the error's text are equal.
 impl PartialEq for LayerError {
     fn eq(&self, other: &LayerError) -> bool {
         self.layer == other.layer && self.error.to_string() == other.error.to_string()
@@ -353,16 +368,17 @@ impl fmt::Display for LayerError {
 
 impl Error for LayerError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
-        // Its text is in ours.
+        // The error's text is part of `Display`.
         self.error.source()
     }
 }
 
-/// Puts a layer beneath everything that `factory` makes, the layers of its own included: of `layered(layered(f, upper), lower)`
-/// the `lower` one is at the socket. For listeners and connectors alike. (Twisted: `WrappingFactory`.)
+/// Adds a layer to the connections of `factory`, below the factory's own layers: in
+/// `layered(layered(f, upper), lower)`, `lower` is next to the socket. For listeners and
+/// connectors. (Twisted: `WrappingFactory`.)
 ///
-/// The protocol is built when the layers are ready, and so knows the addresses that they gave. A connection that is not as
-/// far when its listener stops is closed.
+/// The protocol is built once all layers are ready, so it sees the addresses that they set. If the
+/// listener stops before that, the connection is closed.
 pub fn layered<F, M, L>(factory: F, make: M) -> Layered<F, M>
 where
     F: Factory,
@@ -372,7 +388,7 @@ where
     Layered { factory, make }
 }
 
-/// See [`layered`].
+/// The factory returned by [`layered`].
 pub struct Layered<F, M> {
     factory: F,
     make: M,

@@ -1,8 +1,10 @@
-//! The layers of a connection at work: they are called one after the other, until nothing waits for anybody.
+//! Runs the layers of a connection, one call after the other, until no data is pending between
+//! them.
 //!
-//! What a layer asks for only fills the buffers between it and its neighbours ([`Layers`]). [`Reactor::run_layers`] empties
-//! them from the loop, one call of user code after the other. A connection without layers has none of this: its
-//! protocol stands in its own slot, which is where the path of a message looks first.
+//! Requests of a layer only fill the buffers between it and its neighbours ([`Layers`]).
+//! [`Reactor::run_layers`] empties them from the loop, one call of user code at a time. A
+//! connection without layers has no such state: its protocol is in its own slot, which the path of
+//! a message checks first.
 
 use std::time::Duration;
 
@@ -14,14 +16,15 @@ use crate::reactor::queues::Callback;
 use crate::reactor::registry::Source;
 use crate::reactor::{Address, CallbackKind, Factory, Protocol, Reactor, Reason, TimedCall, Transport};
 
-/// What a factory made for a connection.
+/// The result of a factory for a new connection.
 pub(crate) enum Built {
     Protocol(Box<dyn Protocol>),
-    /// The protocol is built when these are ready.
+    /// The protocol is built once these are ready.
     Layers(Vec<Box<dyn Layer>>),
 }
 
-/// Asks a factory, which is out of its place, for a new connection's layers, and for its protocol if it has none.
+/// Calls a factory for the layers of a new connection, and for its protocol if there are no layers.
+/// The factory is out of its slot meanwhile.
 pub(in crate::reactor) fn build(
     factory: &mut dyn Factory,
     reactor: &mut Reactor,
@@ -37,7 +40,7 @@ pub(in crate::reactor) fn build(
     }
 }
 
-// -- what layers ask for --
+// Requests of layers
 
 impl Reactor {
     pub(in crate::reactor) fn place_mut(&mut self, token: Token, index: usize) -> Option<&mut LayerSlot> {
@@ -55,7 +58,7 @@ impl Reactor {
         waiting.push(data, &mut self.send.spare_buffers);
     }
 
-    pub(in crate::reactor) fn deliver_end_above(&mut self, token: Token, index: usize) {
+    pub(in crate::reactor) fn deliver_eof_above(&mut self, token: Token, index: usize) {
         let Some(layers) = self.registry.connection_mut(token).and_then(Connection::layers_mut) else {
             return;
         };
@@ -65,39 +68,39 @@ impl Reactor {
         }
     }
 
-    pub(in crate::reactor) fn send_beneath(&mut self, token: Token, index: usize, data: &[u8]) {
+    pub(in crate::reactor) fn send_below(&mut self, token: Token, index: usize, data: &[u8]) {
         let Some(layers) = self.registry.connection_mut(token).and_then(Connection::layers_mut) else {
             return;
         };
         match index.checked_sub(1) {
-            Some(beneath) => {
-                if let Some(stage) = layers.stack.get_mut(beneath) {
+            Some(below) => {
+                if let Some(stage) = layers.stack.get_mut(below) {
                     stage.written.push(data, &mut self.send.spare_buffers);
                 }
             }
-            None if layers.output == Eof::Told => {}
+            None if layers.output == Eof::Delivered => {}
             None => self.write_from_layers(token, data),
         }
     }
 
-    pub(in crate::reactor) fn send_end_beneath(&mut self, token: Token, index: usize) {
+    pub(in crate::reactor) fn send_eof_below(&mut self, token: Token, index: usize) {
         let Some(layers) = self.registry.connection_mut(token).and_then(Connection::layers_mut) else {
             return;
         };
-        if layers.stack.get(index).is_none_or(|stage| stage.written.end != Eof::Told) {
+        if layers.stack.get(index).is_none_or(|stage| stage.written.end != Eof::Delivered) {
             return;
         }
         match index.checked_sub(1) {
-            Some(beneath) => {
-                if let Some(stage) = layers.stack.get_mut(beneath) {
+            Some(below) => {
+                if let Some(stage) = layers.stack.get_mut(below) {
                     stage.written.finish();
                 }
             }
-            None => layers.output = Eof::Told,
+            None => layers.output = Eof::Delivered,
         }
     }
 
-    pub(in crate::reactor) fn wake_layer_at(&mut self, token: Token, index: usize, at: Instant) {
+    pub(in crate::reactor) fn set_layer_timer(&mut self, token: Token, index: usize, at: Instant) {
         let Some(earlier) = self.place_mut(token, index).map(|stage| stage.wake) else { return };
         if let Some(earlier) = earlier
             && self.timers.reset(earlier, at)
@@ -110,13 +113,13 @@ impl Reactor {
         }
     }
 
-    pub(in crate::reactor) fn cancel_wake(&mut self, token: Token, index: usize) {
+    pub(in crate::reactor) fn cancel_layer_timer(&mut self, token: Token, index: usize) {
         if let Some(timer) = self.place_mut(token, index).and_then(|stage| stage.wake.take()) {
             self.timers.cancel(timer);
         }
     }
 
-    pub(in crate::reactor) fn layer_pauses(&mut self, token: Token, index: usize, paused: bool) {
+    pub(in crate::reactor) fn pause_from_layer(&mut self, token: Token, index: usize, paused: bool) {
         let Some(connection) = self.registry.connection_mut(token) else { return };
         let Some(layers) = connection.layers_mut() else { return };
         if let Some(stage) = layers.stack.get_mut(index) {
@@ -125,7 +128,7 @@ impl Reactor {
         let any = layers.stack.iter().any(|stage| stage.reading_paused);
         connection.pauses.set(Pauses::LAYERS, any);
         if connection.wants_read() {
-            // No edge will come for what is there already.
+            // No edge reports data that is already there.
             self.schedule_resume(token);
         }
     }
@@ -147,16 +150,16 @@ impl Reactor {
     }
 }
 
-// -- the way through --
+// Data through the layers
 
 impl Reactor {
-    /// A new connection with layers, which are started now.
+    /// Starts the layers of a new connection.
     pub(in crate::reactor) fn begin_layers(&mut self, token: Token, layers: Vec<Box<dyn Layer>>) {
         if let Some(connection) = self.registry.connection_mut(token) {
             let origin = connection.origin;
             connection.rare().layers = Some(Box::new(Layers::new(layers)));
             self.flush(token);
-            // A connector has a limit of its own.
+            // A connector has a timeout of its own.
             if self.awaits_layers(token) && self.registry.connector(origin).is_none() {
                 let at = self.now() + self.settings.handshake_timeout;
                 let timer = self.timers.set(at, TimedCall::HandshakeLimit(token));
@@ -167,13 +170,13 @@ impl Reactor {
         }
     }
 
-    /// Whether a connection is not made yet, because its layers are not ready.
+    /// Whether `connection_made` was not called yet because the layers are not ready.
     pub(in crate::reactor) fn awaits_layers(&self, token: Token) -> bool {
         let connection = self.registry.connection(token);
         connection.is_some_and(|connection| !connection.is_made() && connection.state != State::Lost)
     }
 
-    /// The layers of a connection were not ready in time.
+    /// Ends a connection whose layers were not ready in time.
     pub(in crate::reactor) fn handshake_timed_out(&mut self, token: Token, limit: Duration) {
         if self.awaits_layers(token) {
             self.statistics.handshake_timeouts += 1;
@@ -181,7 +184,7 @@ impl Reactor {
         }
     }
 
-    /// Layers are ready, and a limit for that has no use any more.
+    /// Cancels the time limits of the handshake.
     fn end_handshake(&mut self, token: Token, origin: Token) {
         let layers = self.registry.connection_mut(token).and_then(Connection::layers_mut);
         let own = layers.and_then(|layers| layers.limit.take());
@@ -191,21 +194,21 @@ impl Reactor {
         }
     }
 
-    /// Puts a layer on top of a connection's others.
+    /// Adds a layer on top of a connection's other layers.
     pub(crate) fn add_layer(&mut self, token: Token, layer: Box<dyn Layer>) {
-        // What the callback has written up to now goes out as it is.
+        // Output written so far bypasses the layer.
         if self.send.connection == token {
             self.send_write_batch(token);
         }
         let Some(connection) = self.registry.connection_mut(token).filter(|c| !c.state.is_closing()) else {
             return;
         };
-        // Its bytes are the layer's from now on, and descriptors would come past it.
+        // Input passes through the layer from now on. Descriptors would bypass it.
         connection.pauses.set(Pauses::DESCRIPTORS, false);
         let mut stage = LayerSlot::new(layer);
         match connection.layers_mut() {
             Some(layers) => {
-                // What the protocol has not been told of is the new layer's.
+                // Input that was not delivered to the protocol passes through the new layer.
                 std::mem::swap(&mut layers.above, &mut stage.received);
                 layers.stack.push(stage);
             }
@@ -215,8 +218,9 @@ impl Reactor {
                 layers.stack.push(stage);
                 layers.protocol = connection.protocol.take();
                 if layers.protocol.is_none() && self.send.connection == token {
-                    // It is the caller, and comes back to its old slot. This keeps it off the shortest way after that:
-                    // `settle` moves it above the layers, and sets this right.
+                    // The running callback puts the protocol back into its old slot. Without
+                    // WRITABLE, the callback ends in `after_callback`: `move_above_layers` then
+                    // moves the protocol and restores the flag.
                     connection.readiness.remove(Readiness::WRITABLE);
                 }
                 connection.rare().layers = Some(Box::new(layers));
@@ -226,7 +230,7 @@ impl Reactor {
         self.schedule_flush(token);
     }
 
-    /// After a callback in which a connection got its first layer.
+    /// Moves the protocol above the layers, after the callback that added the first layer.
     pub(in crate::reactor) fn move_above_layers(&mut self, token: Token) {
         if let Some(connection) = self.registry.connection_mut(token)
             && let Some(protocol) = connection.protocol.take()
@@ -236,15 +240,15 @@ impl Reactor {
         }
     }
 
-    /// Bytes from the socket of a connection whose protocol is not in its first slot.
+    /// Handles input of a connection whose protocol is not in its own slot.
     #[cold]
     #[inline(never)]
-    pub(in crate::reactor) fn received_beneath(&mut self, token: Token, buffer: &[u8], count: usize) {
+    pub(in crate::reactor) fn received_below(&mut self, token: Token, buffer: &[u8], count: usize) {
         let data = buffer.get(..count).unwrap_or_default();
         let Some(connection) = self.registry.connection_mut(token) else { return };
         let state = connection.state;
         let Some(stage) = connection.stage(0) else {
-            // It lingers: what comes is dropped.
+            // Lingering: input is discarded.
             return self.note_progress(token);
         };
         if state == State::Lost {
@@ -258,8 +262,9 @@ impl Reactor {
         self.flush(token);
     }
 
-    /// The end of a layered connection's input goes through its layers first; `false` when there are none to go through.
-    pub(in crate::reactor) fn end_beneath(&mut self, token: Token) -> bool {
+    /// Passes the end of the input to the lowest layer. Returns `false` if the connection has no
+    /// layers.
+    pub(in crate::reactor) fn eof_below(&mut self, token: Token) -> bool {
         let Some(connection) = self.registry.connection_mut(token) else { return false };
         if matches!(connection.state, State::Broken | State::Lingering) {
             return false;
@@ -278,7 +283,7 @@ impl Reactor {
         self.flush(token);
     }
 
-    /// What the protocol, or somebody else by its transport, has written.
+    /// Writes output of the protocol or of another user of its transport.
     pub(in crate::reactor) fn write_to_layers(&mut self, token: Token, data: &[u8]) {
         let (limit, unsent) = (self.settings.write_buffer_limit, self.unsent(token));
         let Some(connection) = self.registry.connection_mut(token) else { return };
@@ -294,7 +299,7 @@ impl Reactor {
         if let Some(stage) = layers.stack.last_mut() {
             stage.written.push(data, &mut self.send.spare_buffers);
         }
-        // While one of them is called, what it was handed is in no count.
+        // While a layer runs, the bytes passed to it are in no count.
         let counted = layers.stack.iter().all(|stage| stage.layer.is_some());
         if counted {
             self.update_water_marks(token);
@@ -304,13 +309,13 @@ impl Reactor {
         }
     }
 
-    /// Calls layers and protocol until nothing waits for them.
+    /// Calls layers and protocol until no data is pending.
     pub(in crate::reactor) fn run_layers(&mut self, token: Token) {
         while let Some(step) = self.next_step(token) {
             self.take_step(token, step);
         }
         self.send_write_batch(token);
-        self.empty_layers(token);
+        self.release_layer_buffers(token);
         if let Some(connection) = self.registry.connection_mut(token)
             && connection.pauses.has(Pauses::KEPT)
             && !connection.layers_keep_input()
@@ -322,8 +327,8 @@ impl Reactor {
         }
     }
 
-    /// Tells layers that asked for it what the system took; says whether it took anything.
-    pub(in crate::reactor) fn tell_layers_of_sent(&mut self, token: Token) -> bool {
+    /// Calls `sent` of the layers that watch it. Returns whether the kernel accepted any bytes.
+    pub(in crate::reactor) fn notify_layers_sent(&mut self, token: Token) -> bool {
         let Some(layers) = self.registry.connection_mut(token).and_then(Connection::layers_mut) else {
             return false;
         };
@@ -342,7 +347,7 @@ impl Reactor {
             self.run_layers(token);
             let connection = self.registry.connection(token);
             if connection.and_then(Connection::layers).is_some_and(|layers| layers.taken > 0) {
-                // What they wrote themselves has the next turn.
+                // Output of these layers is flushed in the next turn.
                 self.schedule_flush(token);
             }
         }
@@ -364,7 +369,7 @@ impl Reactor {
 
     fn take_step(&mut self, token: Token, step: Step) {
         if matches!(step, Step::Make | Step::Deliver | Step::DeliverEnd) {
-            self.weigh_what_layers_sent(token);
+            self.update_marks_for_layers(token);
         }
         let Some(connection) = self.registry.connection_mut(token) else { return };
         let again = connection.pauses.has(Pauses::AGAIN);
@@ -394,19 +399,19 @@ impl Reactor {
             }
             Step::WriteEnding(index) => {
                 let Some(stage) = layers.stack.get_mut(index) else { return };
-                stage.written.end = Eof::Told;
+                stage.written.end = Eof::Delivered;
                 self.call_layer(token, index, |layer, below| layer.write_closing(below));
             }
             Step::ReadEnded(index) => {
                 let Some(stage) = layers.stack.get_mut(index) else { return };
-                stage.received.end = Eof::Told;
+                stage.received.end = Eof::Delivered;
                 self.call_layer(token, index, |layer, below| layer.read_ended(below));
             }
             Step::EndOutput => {
-                layers.output = Eof::Coming;
+                layers.output = Eof::Pending;
                 match layers.stack.last_mut() {
                     Some(stage) => stage.written.finish(),
-                    None => layers.output = Eof::Told,
+                    None => layers.output = Eof::Delivered,
                 }
             }
             Step::End => {
@@ -423,14 +428,15 @@ impl Reactor {
             }
             Step::Deliver => self.deliver_to_protocol(token),
             Step::DeliverEnd => {
-                layers.above.end = Eof::Told;
+                layers.above.end = Eof::Delivered;
                 self.input_ended_above(token);
             }
         }
     }
 
-    /// What layers have sent up to now may have brought the unsent bytes up or down: the protocol can see that.
-    fn weigh_what_layers_sent(&mut self, token: Token) {
+    /// Updates the water marks before a callback of the protocol, because output of layers may have
+    /// changed the number of unsent bytes.
+    fn update_marks_for_layers(&mut self, token: Token) {
         let Some(connection) = self.registry.connection(token) else { return };
         if self.send.batch.len() > self.marks(connection).0 {
             self.send_write_batch(token);
@@ -443,7 +449,7 @@ impl Reactor {
         let layers = self.registry.connection_mut(token).and_then(Connection::layers_mut);
         let Some(waiting) = layers.map(|layers| &mut layers.above.bytes) else { return };
         let mut bytes = std::mem::take(waiting);
-        // No more at once than a read brings.
+        // At most as many bytes as one read returns.
         if bytes.len() > self.settings.read_buffer {
             *waiting = bytes.split_off(self.settings.read_buffer);
         }
@@ -455,7 +461,7 @@ impl Reactor {
         }
     }
 
-    /// Calls one layer, which is out of its place meanwhile.
+    /// Calls one layer, which is out of its slot meanwhile.
     fn call_layer(
         &mut self,
         token: Token,
@@ -472,7 +478,7 @@ impl Reactor {
             held = layer.buffered();
         });
         if let Some(connection) = self.registry.connection_mut(token) {
-            // Nothing is held any more on a connection that was lost.
+            // A lost connection holds no bytes.
             let lost = connection.state == State::Lost;
             if let Some(stage) = connection.stage(index) {
                 stage.held = if lost { 0 } else { held };
@@ -481,7 +487,8 @@ impl Reactor {
         }
     }
 
-    /// Calls the protocol of a layered connection, which is out of its slot meanwhile; nothing that follows is done.
+    /// Calls the protocol of a layered connection, which is out of its slot meanwhile. Does not
+    /// handle the consequences.
     pub(in crate::reactor) fn call_above_layers(
         &mut self,
         token: Token,
@@ -497,7 +504,7 @@ impl Reactor {
         }
     }
 
-    /// All layers are ready: the factory builds the protocol, which knows the final addresses.
+    /// Builds the protocol once all layers are ready. It sees the final addresses.
     fn make_above_layers(&mut self, token: Token) {
         let Some(connection) = self.registry.connection_mut(token) else { return };
         let (origin, peer) = (connection.origin, connection.peer.clone());
@@ -519,12 +526,13 @@ impl Reactor {
                     Some(connection) => {
                         connection.put_protocol(protocol);
                         if connection.flow == Flow::Paused {
-                            // There was no protocol to tell.
+                            // `pause_writing` was due before there was a protocol.
                             connection.flow = Flow::PauseQueued;
                             self.queues.callbacks.push(Callback::PauseWriting(token));
                         }
                     }
-                    // Aborted while it was built: never made, so never lost either.
+                    // Aborted while the protocol was built: `connection_made` was not called, so
+                    // neither is `connection_lost`.
                     None => return self.call(CallbackKind::Drop, |_| drop(protocol)),
                 }
                 self.call_above_layers(token, CallbackKind::ConnectionMade, |protocol, transport| {
@@ -541,8 +549,8 @@ impl Reactor {
         }
     }
 
-    /// A resting connection owns no buffer.
-    fn empty_layers(&mut self, token: Token) {
+    /// Releases empty buffers: an idle connection owns none.
+    fn release_layer_buffers(&mut self, token: Token) {
         let Some(layers) = self.registry.connection_mut(token).and_then(Connection::layers_mut) else {
             return;
         };
@@ -553,7 +561,7 @@ impl Reactor {
         give_back(&mut layers.above.bytes, &mut self.send.spare_buffers);
     }
 
-    /// Takes a lost connection's layers: their timers are cancelled, and each is told.
+    /// Cancels the timers of a lost connection's layers and calls their `connection_lost`.
     pub(in crate::reactor) fn lose_layers(&mut self, layers: Layers, reason: &Reason) {
         if let Some(limit) = layers.limit {
             self.timers.cancel(limit);
@@ -570,7 +578,7 @@ impl Reactor {
     }
 }
 
-/// Puts an emptied buffer back, if nothing came into its place.
+/// Puts an emptied buffer back into its place, if that has no new buffer.
 fn reuse(place: &mut Vec<u8>, mut buffer: Vec<u8>) {
     if place.capacity() == 0 {
         buffer.clear();

@@ -1,66 +1,67 @@
-//! The layers of one connection: their places, what waits between two of them, and whose turn is next.
+//! The layer stack of one connection: slots, pending data between layers, and the choice of the
+//! next call.
 
 use crate::reactor::connection::{Connection, State};
 use crate::reactor::layer::Layer;
 use crate::reactor::{DelayedCall, Protocol, Reason};
 
-/// The layers of a connection, and its protocol, which stands above them.
+/// The layers of a connection, and its protocol above them.
 pub(crate) struct Layers {
-    /// The lowest first.
+    /// Lowest first.
     pub(in crate::reactor) stack: Vec<LayerSlot>,
-    /// Out of its slot while one of its callbacks runs; and before it is made.
+    /// `None` while one of its callbacks runs, and before it is built.
     pub(in crate::reactor) protocol: Option<Box<dyn Protocol>>,
     pub(in crate::reactor) made: bool,
-    /// When the connection is given up, if the layers of an accepted one are not ready by then.
+    /// Time limit for the layers of an accepted connection to become ready.
     pub(in crate::reactor) limit: Option<DelayedCall>,
-    /// Waits for the protocol.
+    /// Data for the protocol.
     pub(in crate::reactor) above: PendingBytes,
-    /// What becomes of our end.
+    /// State of our end of output.
     pub(in crate::reactor) output: Eof,
-    /// Bytes that the system took since layers were last told.
+    /// Bytes accepted by the kernel since `sent` was last called.
     pub(in crate::reactor) taken: usize,
-    /// A layer ends the connection, as soon as everybody was told what came before.
+    /// Reason of a layer to end the connection, once earlier data is delivered.
     pub(in crate::reactor) ending: Option<Reason>,
 }
 
-/// One layer in its place.
+/// One layer and its state.
 pub(crate) struct LayerSlot {
-    /// Out of its place while it is called.
+    /// `None` while it is called.
     pub(in crate::reactor) layer: Option<Box<dyn Layer>>,
     pub(in crate::reactor) started: bool,
-    /// The one above can begin.
+    /// The layer above may start.
     pub(in crate::reactor) ready: bool,
     pub(in crate::reactor) reading_paused: bool,
-    /// It is told of what the system takes.
+    /// Calls `sent` of this layer.
     pub(in crate::reactor) watches_sent: bool,
-    /// Bytes written that it holds back, as it said itself.
+    /// Bytes that the layer holds back, from `Layer::buffered`.
     pub(in crate::reactor) held: usize,
     pub(in crate::reactor) wake: Option<DelayedCall>,
-    /// From beneath.
+    /// Input from below.
     pub(in crate::reactor) received: PendingBytes,
-    /// From above.
+    /// Output from above.
     pub(in crate::reactor) written: PendingBytes,
 }
 
-/// Bytes, and perhaps the end, that have not been told yet.
+/// Pending data of one direction, and its end.
 #[derive(Default)]
 pub(in crate::reactor) struct PendingBytes {
     pub(in crate::reactor) bytes: Vec<u8>,
     pub(in crate::reactor) end: Eof,
 }
 
-/// How far the end of a direction has come.
+/// State of the end of a direction.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(in crate::reactor) enum Eof {
     #[default]
     Open,
-    /// It follows the bytes that wait.
-    Coming,
-    /// It was told.
-    Told,
+    /// Follows the pending bytes.
+    Pending,
+    /// Was delivered.
+    Delivered,
 }
 
-/// What is to be done next.
+/// The next call of a layer or protocol.
 #[derive(Clone, Copy)]
 pub(in crate::reactor) enum Step {
     Start(usize),
@@ -68,11 +69,11 @@ pub(in crate::reactor) enum Step {
     WriteEnding(usize),
     Received(usize),
     ReadEnded(usize),
-    /// All layers are ready: the protocol is built.
+    /// All layers are ready: build the protocol.
     Make,
     Deliver,
     DeliverEnd,
-    /// The protocol closes, and nothing follows what it has written.
+    /// The protocol closes and has no more output.
     EndOutput,
     /// A layer ends the connection.
     End,
@@ -93,13 +94,13 @@ impl Layers {
         }
     }
 
-    /// Bytes written that have not come to the system's side.
+    /// Bytes written and not passed to the socket's output yet.
     fn held(&self) -> usize {
         let held = self.stack.iter().map(|stage| stage.held.saturating_add(stage.written.bytes.len()));
         held.fold(0, usize::saturating_add)
     }
 
-    /// What to do next for a connection in this state; `None` when everything rests.
+    /// Returns the next step for a connection in this state, or `None` if no data is pending.
     pub(in crate::reactor) fn next(&self, state: State, closes: bool, paused: bool) -> Option<Step> {
         self.next_call(state, closes, paused).or_else(|| self.ending.as_ref().map(|_| Step::End))
     }
@@ -128,7 +129,7 @@ impl Layers {
             }
         }
         if matches!(state, State::Closing { .. }) {
-            // Nothing is read any more.
+            // Input is no longer read.
             return None;
         }
         for (index, stage) in self.stack.iter().enumerate().filter(|(_, stage)| started(stage)) {
@@ -176,12 +177,12 @@ impl PendingBytes {
     pub(in crate::reactor) fn next(&self) -> Option<Next> {
         match (self.bytes.is_empty(), self.end) {
             (false, _) => Some(Next::Bytes),
-            (true, Eof::Coming) => Some(Next::End),
-            (true, Eof::Open | Eof::Told) => None,
+            (true, Eof::Pending) => Some(Next::End),
+            (true, Eof::Open | Eof::Delivered) => None,
         }
     }
 
-    /// Takes bytes, unless the end came before them.
+    /// Appends bytes, unless the end is pending or delivered.
     pub(in crate::reactor) fn push(&mut self, data: &[u8], spare: &mut Vec<Vec<u8>>) {
         if self.end == Eof::Open && !data.is_empty() {
             if self.bytes.capacity() == 0 {
@@ -193,7 +194,7 @@ impl PendingBytes {
 
     pub(in crate::reactor) fn finish(&mut self) {
         if self.end == Eof::Open {
-            self.end = Eof::Coming;
+            self.end = Eof::Pending;
         }
     }
 }
@@ -211,12 +212,12 @@ impl Connection {
         self.layers().is_some()
     }
 
-    /// Bytes written that layers hold.
+    /// Unsent bytes in layers.
     pub(crate) fn held(&self) -> usize {
         self.layers().map_or(0, Layers::held)
     }
 
-    /// Whether something that was received waits for a layer or for the protocol.
+    /// Whether input is pending for a layer or the protocol.
     pub(crate) fn layers_keep_input(&self) -> bool {
         self.layers().is_some_and(|layers| {
             let waiting = layers.stack.iter().map(|stage| &stage.received).chain([&layers.above]);
@@ -224,16 +225,16 @@ impl Connection {
         })
     }
 
-    /// Whether our end has not come through the layers.
+    /// Whether our end of output has not passed all layers.
     pub(crate) fn layers_send(&self) -> bool {
-        self.layers().is_some_and(|layers| layers.output != Eof::Told)
+        self.layers().is_some_and(|layers| layers.output != Eof::Delivered)
     }
 
     pub(crate) fn is_made(&self) -> bool {
         self.layers().is_none_or(|layers| layers.made)
     }
 
-    /// Throws away what layers have between them.
+    /// Discards pending output.
     pub(crate) fn clear_layers(&mut self) {
         if let Some(layers) = self.layers_mut() {
             for stage in &mut layers.stack {
@@ -243,12 +244,12 @@ impl Connection {
         }
     }
 
-    /// The protocol, wherever its slot is.
+    /// Takes the protocol out of its slot, above layers or not.
     pub(crate) fn take_protocol(&mut self) -> Option<Box<dyn Protocol>> {
         self.protocol.take().or_else(|| self.layers_mut()?.protocol.take())
     }
 
-    /// Puts the protocol back, which may have got its first layer meanwhile.
+    /// Puts the protocol back. Its connection may have got its first layer meanwhile.
     pub(crate) fn put_protocol(&mut self, protocol: Box<dyn Protocol>) {
         match self.layers_mut() {
             Some(layers) => layers.protocol = Some(protocol),
