@@ -263,16 +263,16 @@ fn a_write_that_cannot_be_sent_is_refused_with_what_is_wrong() {
         let said = |result: Result<(), Error>| result.unwrap_err().to_string();
         assert_eq!(said(transport.write(b"x")), "the socket of datagrams has no peer");
         for (to, why) in [
-            (&v6, "bad address \"[::1]:9\": the socket is one of IPv4, the address is not"),
+            (&v6, "bad address \"[::1]:9\": an IPv4 socket cannot send to an IPv6 address"),
             (&nowhere, "bad address \"127.0.0.1:0\": port 0 cannot be sent to"),
-            (&unix, "bad address \"@name\": the socket is of another family"),
+            (&unix, "bad address \"@name\": the socket is of another address family"),
         ] {
             assert_eq!(said(transport.write_to(b"x", to)), why);
         }
         let mut transport = reactor.datagram_transport(client).unwrap();
         assert_eq!(
             said(transport.write_to(b"x", &other)),
-            "bad address \"127.0.0.1:9\": the socket is connected to another one"
+            "bad address \"127.0.0.1:9\": the socket is connected to another peer"
         );
         transport.write_to(b"fine", &Address::Udp(address)).unwrap();
         transport.stop_listening();
@@ -951,7 +951,7 @@ fn whose_panics_many_datagrams_cause_is_logged_once_a_second() {
         world.run_until(&mut reactor, "all there", |_| record.count("datagram bad") == 5);
         stop(world, &mut reactor, &[server]);
         let logged = world.logged();
-        let named = logged.iter().filter(|line| line.contains("the panic was in the protocol of"));
+        let named = logged.iter().filter(|line| line.contains("panic in the protocol of"));
         assert_eq!(named.count(), 1, "{logged:?}");
     });
 }

@@ -1,4 +1,4 @@
-//! Datagrams: their protocol, the socket in its slot, its beginning and its end.
+//! Datagram sockets: the protocol trait, the socket's slot, and its start and stop.
 
 pub(in crate::reactor) mod options;
 pub(in crate::reactor) mod read;
@@ -17,11 +17,11 @@ use crate::reactor::datagram::transport::{DatagramId, DatagramTransport, same_pl
 use crate::reactor::registry::Source;
 use crate::reactor::{Address, CallbackKind, DelayedCall, Lookup, Reactor, Reason, SystemError};
 
-/// What a socket of datagrams does. (Twisted: `DatagramProtocol`, `ConnectedDatagramProtocol`.)
+/// The callbacks of a datagram socket. (Twisted: `DatagramProtocol`, `ConnectedDatagramProtocol`.)
 ///
-/// For one socket the calls are: `start_protocol` once, then the others in any number, then `stop_protocol` once. No call
-/// comes from inside another callback. A panic ends that one call: it is logged, and the socket goes on, because
-/// anybody may send anything to it.
+/// For one socket, `start_protocol` is called once, then the others any number of times, then
+/// `stop_protocol` once. No callback is called from inside another one. A panic ends only that
+/// callback: it is logged, and the socket stays open, because any host can send to it.
 ///
 /// ```
 /// use twistor::{Address, DatagramProtocol, DatagramTransport};
@@ -29,8 +29,13 @@ use crate::reactor::{Address, CallbackKind, DelayedCall, Lookup, Reactor, Reason
 /// struct Echo;
 ///
 /// impl DatagramProtocol for Echo {
-///     fn datagram_received(&mut self, transport: &mut DatagramTransport<'_>, data: &[u8], from: &Address) {
-///         // Fails for one that is too long, or when too many wait: datagrams may be lost anyway.
+///     fn datagram_received(
+///         &mut self,
+///         transport: &mut DatagramTransport<'_>,
+///         data: &[u8],
+///         from: &Address,
+///     ) {
+///         // Fails if the datagram is too long or the queue is full. Datagrams may be lost anyway.
 ///         let _ = transport.write_to(data, from);
 ///     }
 /// }
@@ -41,44 +46,57 @@ use crate::reactor::{Address, CallbackKind, DelayedCall, Lookup, Reactor, Reason
 /// # Ok::<(), twistor::Error>(())
 /// ```
 pub trait DatagramProtocol: Any {
-    /// The socket is bound, and its address known.
+    /// Called once the socket is bound and its address is known.
     fn start_protocol(&mut self, transport: &mut DatagramTransport<'_>) {
         let _ = transport;
     }
 
-    /// A datagram came, whole; it may be empty. `from` is where an answer goes, if its socket has a name.
+    /// Called with a whole datagram, which may be empty. `from` is the address for an answer,
+    /// unless it is an unnamed UNIX socket.
     ///
-    /// Of a socket that is bound to any address (`0.0.0.0`, `::`), what this call writes to `from` leaves from the address that
-    /// the datagram was sent to, as a peer expects it. For an answer that is written later, keep
-    /// [`DatagramTransport::reply_source`] and use [`DatagramTransport::write_from`].
+    /// On a socket bound to a wildcard address (`0.0.0.0`, `::`), datagrams that this callback
+    /// writes to `from` have the datagram's destination as their source, as the peer expects. For a
+    /// later answer, keep [`DatagramTransport::reply_source`] and use
+    /// [`DatagramTransport::write_from`].
     fn datagram_received(&mut self, transport: &mut DatagramTransport<'_>, data: &[u8], from: &Address);
 
-    /// A datagram came that was longer than [`ListenUdp::max_size`](crate::reactor::ListenUdp::max_size): these are its first
-    /// bytes, the rest is gone. By default it is dropped; it is counted in
-    /// [`Statistics::datagrams_truncated`](crate::reactor::Statistics::datagrams_truncated) in any case.
+    /// Called with the first bytes of a datagram longer than
+    /// [`ListenUdp::max_size`](crate::reactor::ListenUdp::max_size). The rest is lost. Counted in
+    /// [`Statistics::datagrams_truncated`](crate::reactor::Statistics::datagrams_truncated).
+    /// Default: drops it.
     fn datagram_truncated(&mut self, transport: &mut DatagramTransport<'_>, data: &[u8], from: &Address) {
         let _ = (transport, data, from);
     }
 
-    /// The peer of a socket with one peer said that nobody listens there; the socket goes on. One such answer is told
-    /// once. (Twisted: `connectionRefused`, after which its epoll reactor ends the port.)
+    /// Called when the peer of a connected socket reports that its port is closed (ICMP). The
+    /// socket stays open. Each report is delivered once. (Twisted: `connectionRefused`, after which
+    /// its epoll reactor closes the port.)
     fn connection_refused(&mut self, transport: &mut DatagramTransport<'_>) {
         let _ = transport;
     }
 
-    /// An error that cost no datagram in hand; the socket goes on. Either the network's answer to an earlier datagram, but
-    /// for the refusal, which has its own call: that the host cannot be reached, say; one answer is told once, where the
-    /// socket has one peer. Or the peer of a UNIX socket has taken another one for its own, and what it had not read is
-    /// lost. Or the datagrams that have come cannot be read, for want of memory, say: then it is tried again ten times a
-    /// second, and each failure told. By default that is logged at debug level; it is counted in
-    /// [`Statistics::datagram_errors`](crate::reactor::Statistics::datagram_errors) in any case.
+    /// Called for an error without a datagram at hand. The socket stays open. The causes are:
+    /// - An ICMP error for an earlier datagram, such as an unreachable host. A refusal goes to
+    ///   `connection_refused` instead. On connected sockets only; each error is delivered once.
+    /// - The peer of a UNIX socket connected to another socket. Datagrams that it had not read are
+    ///   lost.
+    /// - Received datagrams cannot be read, for example for lack of memory. Reading is retried ten
+    ///   times a second, and each failure is delivered.
+    ///
+    /// Counted in [`Statistics::datagram_errors`](crate::reactor::Statistics::datagram_errors).
+    /// Default: logs at debug level.
     fn error_received(&mut self, transport: &mut DatagramTransport<'_>, error: &SystemError) {
         log::debug!("{}: {error}", transport.host());
     }
 
-    /// A datagram was given up, because the system refused it: too long for the way (EMSGSIZE), no route in this
-    /// machine's own table (ENETUNREACH). A router's answer goes to `error_received`. By default that is logged at
-    /// debug level; it is counted in any case. `to` is `None` for the one peer of the socket.
+    /// Called when a datagram was dropped because the kernel refused it, for example:
+    /// - longer than the path allows (EMSGSIZE)
+    /// - no route in the host's own table (ENETUNREACH)
+    ///
+    /// A router's answer goes to `error_received` instead. `to` is `None` for the peer of a
+    /// connected socket. Counted in
+    /// [`Statistics::datagram_errors`](crate::reactor::Statistics::datagram_errors). Default: logs
+    /// at debug level.
     fn send_failed(
         &mut self,
         transport: &mut DatagramTransport<'_>,
@@ -86,57 +104,60 @@ pub trait DatagramProtocol: Any {
         error: &SystemError,
     ) {
         let (host, to) = (transport.host(), to.or(transport.peer()).map(Address::to_string));
-        log::debug!("{host}: a datagram to {} was given up: {error}", to.unwrap_or_default());
+        log::debug!("{host}: dropped a datagram to {}: {error}", to.unwrap_or_default());
     }
 
-    /// The socket is closed: what is written from now on goes nowhere. The reason is
-    /// [`Reason::Done`] after `stop_listening`, [`Reason::Stopped`] at the reactor's end. One that was to have a peer by its host
-    /// name, which has no address or none that can be reached, has not been started, and is told why here alone.
+    /// Called when the socket is closed. Later writes fail. The reason is [`Reason::Done`] after
+    /// `stop_listening`, and [`Reason::Stopped`] when the reactor stops.
+    ///
+    /// A socket with a peer given by host name is not started if the name has no usable address.
+    /// Then only this callback is called, with the reason.
     fn stop_protocol(&mut self, transport: &mut DatagramTransport<'_>, reason: &Reason) {
         let _ = (transport, reason);
     }
 }
 
-/// A socket of datagrams in its slot.
+/// State of a datagram socket.
 pub(in crate::reactor) struct DatagramSlot {
-    /// Out of its place while one of its callbacks runs.
+    /// `None` while one of its callbacks runs.
     pub(in crate::reactor) protocol: Option<Box<dyn DatagramProtocol>>,
     pub(in crate::reactor) host: Address,
     pub(in crate::reactor) peer: Option<Address>,
-    /// The one peer as the system names it: nobody else is heard, whatever the system lets through.
+    /// The peer's address as the kernel reports it. Datagrams from other addresses are dropped,
+    /// even if the kernel delivers them.
     pub(in crate::reactor) connected_peer: Option<Address>,
     pub(in crate::reactor) max_size: usize,
     pub(in crate::reactor) state: State,
-    /// Of the peer's host, while its name is looked up.
+    /// The lookup of the peer's host name, while it runs.
     pub(in crate::reactor) lookup: Option<Lookup>,
     pub(in crate::reactor) reading_paused: bool,
     pub(in crate::reactor) readiness: Readiness,
-    /// What has come and is not told of yet: it goes before what is still with the system.
+    /// Datagrams read and not delivered yet. They are delivered before the next read.
     pub(in crate::reactor) received: Option<Box<RecvBatch>>,
-    /// It stands in the list of those that had their share of the turn.
+    /// Queued for another share in the next turn.
     pub(in crate::reactor) resume_scheduled: bool,
-    /// The turn up to which timers wait for what had come before them; 0 if they do not.
+    /// Timers wait for earlier input until this turn. 0: they do not wait.
     pub(in crate::reactor) timers_wait_until: u64,
-    /// It stands in the list of those to flush at the end of the turn.
+    /// Queued for a flush at the end of the turn.
     pub(in crate::reactor) flush_scheduled: bool,
     pub(in crate::reactor) send_queue: SendQueue,
-    /// When the receivers are tried again that were full.
+    /// Timer of the next attempt to send to full receivers.
     pub(in crate::reactor) send_retry: Option<DelayedCall>,
-    /// When it is read again, after it could not be.
+    /// Timer of the next attempt to read after a failure.
     pub(in crate::reactor) read_retry: Option<DelayedCall>,
     pub(in crate::reactor) timers: Vec<DelayedCall>,
-    /// When a panic was last logged with this socket's address.
+    /// Time of the last log line about a panic in this socket's protocol.
     logged: Option<Instant>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::reactor) enum State {
-    /// The name of the peer's host is looked up: there is no socket yet.
+    /// The peer's host name is being looked up. There is no socket yet.
     Resolving,
     /// `start_protocol` is queued.
     Starting,
     Open,
-    /// `stop_protocol` is queued, or runs; the descriptor is closed.
+    /// `stop_protocol` is queued or runs. The descriptor is closed.
     Stopped,
 }
 
@@ -145,7 +166,7 @@ impl DatagramSlot {
         protocol: Box<dyn DatagramProtocol>,
         host: Address,
         peer: Option<Address>,
-        hears: Option<Address>,
+        connected_peer: Option<Address>,
         max_size: usize,
     ) -> DatagramSlot {
         DatagramSlot {
@@ -156,7 +177,7 @@ impl DatagramSlot {
             state: State::Starting,
             lookup: None,
             reading_paused: false,
-            connected_peer: hears,
+            connected_peer,
             readiness: Readiness::WRITABLE,
             received: None,
             resume_scheduled: false,
@@ -170,7 +191,7 @@ impl DatagramSlot {
         }
     }
 
-    /// One without a socket yet, that is to have this address.
+    /// Creates the slot of a socket to be opened at this address after a lookup.
     pub(in crate::reactor) fn resolving(
         protocol: Box<dyn DatagramProtocol>,
         host: SocketAddr,
@@ -180,27 +201,28 @@ impl DatagramSlot {
         DatagramSlot { state: State::Resolving, readiness: Readiness::default(), ..slot }
     }
 
-    /// Now it has one.
+    /// Records that the socket was opened.
     pub(in crate::reactor) fn opened(
         &mut self,
         host: Address,
         peer: Option<Address>,
-        hears: Option<Address>,
+        connected_peer: Option<Address>,
     ) {
-        (self.host, self.peer, self.connected_peer) = (host, peer, hears);
+        (self.host, self.peer, self.connected_peer) = (host, peer, connected_peer);
         (self.state, self.readiness) = (State::Starting, Readiness::WRITABLE);
     }
 
-    pub(in crate::reactor) fn may_be_told(&self) -> bool {
+    pub(in crate::reactor) fn may_deliver(&self) -> bool {
         self.state == State::Open && !self.reading_paused
     }
 
     pub(in crate::reactor) fn wants_read(&self) -> bool {
-        self.may_be_told() && self.read_retry.is_none() && self.readiness.has(Readiness::READABLE)
+        self.may_deliver() && self.read_retry.is_none() && self.readiness.has(Readiness::READABLE)
     }
 
-    /// Whether a datagram is not of the one peer. One of UNIX that is left by its peer takes from anybody, and one of UDP has what
-    /// came before it had a peer.
+    /// Whether a datagram is from another address than the peer's. A UNIX socket whose peer has
+    /// gone receives from any socket, and a UDP socket keeps datagrams received before it was
+    /// connected.
     pub(in crate::reactor) fn is_from_other(&self, from: &Address) -> bool {
         self.connected_peer.as_ref().is_some_and(|peer| peer != from && !same_place(peer, from))
     }
@@ -209,20 +231,21 @@ impl DatagramSlot {
         self.state == State::Stopped
     }
 
-    /// Bytes that wait to be sent.
+    /// Bytes queued to be sent.
     pub(in crate::reactor) fn unsent(&self) -> usize {
         self.send_queue.bytes()
     }
 
-    /// Whether a queue that is full is the receiver's: of UNIX sockets, but of those with one peer the system tells when
-    /// there is room. Of the others nothing tells, and what it says of our own queue is no news: it has room
-    /// again after each datagram that was refused.
+    /// Whether EAGAIN means that the receiver's queue is full. This applies to UNIX sockets without
+    /// a peer. For connected sockets, the kernel reports when there is room. For the others no
+    /// event does: WRITABLE only tells that our own send buffer has room, which is so after each
+    /// refused datagram.
     pub(in crate::reactor) fn has_many_receivers(&self) -> bool {
         self.peer.is_none() && matches!(self.host, Address::Unix(_))
     }
 }
 
-/// The datagram whose callback runs, of a socket that is bound to any address.
+/// The datagram whose callback runs, on a socket bound to a wildcard address.
 #[derive(Clone, Copy)]
 pub(in crate::reactor) struct InHand {
     pub(in crate::reactor) token: Token,
@@ -230,16 +253,16 @@ pub(in crate::reactor) struct InHand {
     pub(in crate::reactor) destination: Destination,
 }
 
-/// What an error is about.
+/// The datagram that an error is about.
 pub(in crate::reactor) enum DatagramError {
-    /// No datagram in hand.
+    /// No datagram at hand: an error about earlier ones, or of reading.
     Answer,
-    /// The one to this address, which was given up; `None` is the one peer.
+    /// The datagram to this address was dropped. `None`: the connected peer.
     Lost(Option<Address>),
 }
 
 impl Reactor {
-    /// The kernel has news of a socket of datagrams.
+    /// Handles readiness of a datagram socket.
     pub(in crate::reactor) fn datagram_ready(&mut self, token: Token, ready: Readiness) {
         let Some(slot) = self.registry.datagram_mut(token) else { return };
         slot.readiness.insert(ready);
@@ -249,7 +272,7 @@ impl Reactor {
         self.serve_datagrams(token);
     }
 
-    /// The turn of a socket that was queued, if the token names one.
+    /// Gives a queued socket its share, if the token names one.
     pub(in crate::reactor) fn datagram_queued(&mut self, token: Token) {
         let Some(slot) = self.registry.datagram_mut(token) else { return };
         slot.resume_scheduled = false;
@@ -264,8 +287,8 @@ impl Reactor {
         self.flush_datagrams(token);
     }
 
-    /// Tells what went wrong.
-    pub(in crate::reactor) fn datagram_trouble(
+    /// Reports an error to the protocol.
+    pub(in crate::reactor) fn report_datagram_error(
         &mut self,
         token: Token,
         call: &'static str,
@@ -294,7 +317,7 @@ impl Reactor {
         }
     }
 
-    pub(in crate::reactor) fn queue_datagrams(&mut self, token: Token) {
+    pub(in crate::reactor) fn schedule_datagrams(&mut self, token: Token) {
         if let Some(slot) = self.registry.datagram_mut(token)
             && !std::mem::replace(&mut slot.resume_scheduled, true)
         {
@@ -302,7 +325,7 @@ impl Reactor {
         }
     }
 
-    /// Calls a socket's protocol, which is out of its place meanwhile.
+    /// Calls a socket's protocol, which is out of its slot meanwhile.
     pub(in crate::reactor) fn call_datagram(
         &mut self,
         token: Token,
@@ -328,14 +351,15 @@ impl Reactor {
         }
     }
 
-    /// Which socket's it was, at most once a second: anybody may send what makes it panic.
+    /// Logs the address of the socket whose protocol panicked. At most once a second, because any
+    /// host can send a datagram that causes it.
     fn log_datagram_panic(&mut self, token: Token) {
         let now = self.now();
         if let Some(slot) = self.registry.datagram_mut(token)
             && slot.logged.is_none_or(|last| now - last >= Duration::from_secs(1))
         {
             slot.logged = Some(now);
-            log_error!([socket = slot.host.to_string().as_str()] "the panic was in the protocol of {}", slot.host);
+            log_error!([socket = slot.host.to_string().as_str()] "panic in the protocol of {}", slot.host);
         }
     }
 
@@ -349,30 +373,31 @@ impl Reactor {
             protocol.start_protocol(transport);
         });
         self.flush_datagrams(token);
-        // What came meanwhile.
-        self.queue_datagrams(token);
+        // Datagrams may have arrived meanwhile.
+        self.schedule_datagrams(token);
     }
 
-    /// Closes a socket; its protocol is told from the loop. `false` when it is closed already.
+    /// Closes a socket and queues `stop_protocol`. Returns `false` if it is already closed.
     pub(in crate::reactor) fn stop_datagram(&mut self, token: Token, reason: Reason) -> bool {
         let Some(slot) = self.registry.datagram_mut(token) else { return false };
         let started = match slot.state {
-            // Nobody else says that nothing comes of it.
+            // No other callback reports that the socket was never opened.
             State::Resolving => !matches!(reason, Reason::Done | Reason::Stopped),
             State::Starting => false,
             State::Open => true,
             State::Stopped => return false,
         };
-        // What its callback has written before goes first. Nobody is called from here: what fails is counted.
+        // Datagrams written before are sent first. No callback runs here, so failures are only
+        // counted.
         slot.send_queue.try_again(usize::MAX);
         loop {
-            let troubles = self.send_datagrams(token);
-            if troubles.is_empty() {
+            let errors = self.send_datagrams(token);
+            if errors.is_empty() {
                 break;
             }
-            for (_, error) in troubles {
+            for (_, error) in errors {
                 self.statistics.datagram_errors += 1;
-                log::debug!("a socket of datagrams that closes: {error}");
+                log::debug!("cannot send a datagram while closing: {error}");
             }
         }
         self.net.close(token, Close::Graceful);
@@ -409,14 +434,14 @@ impl Reactor {
         }
     }
 
-    /// A socket of datagrams by name, if it still is there.
+    /// Returns the transport of a datagram socket, if the socket is open.
     pub fn datagram_transport(&mut self, id: DatagramId) -> Option<DatagramTransport<'_>> {
         self.registry.datagram_mut(id.0)?;
         Some(DatagramTransport { reactor: self, token: id.0 })
     }
 
-    /// Reaches another socket's protocol, by its type. `None` when the socket is gone, its protocol is of another
-    /// type, or is the very one whose callback runs.
+    /// Calls `call` with the protocol of another socket, if it is a `P`. Returns `None` if the
+    /// socket is gone, the protocol is of another type, or the protocol's own callback is running.
     pub fn with_datagram<P: DatagramProtocol, R>(
         &mut self,
         id: DatagramId,
@@ -432,11 +457,11 @@ impl Reactor {
         if let Some(slot) = self.registry.datagram_mut(token) {
             slot.protocol = Some(protocol);
         }
-        // The panic is the caller's, not the other socket's.
+        // The panic is the caller's and not the other socket's.
         result.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
     }
 
-    /// The names of all open sockets of datagrams.
+    /// The IDs of all open datagram sockets.
     pub fn datagrams(&self) -> Vec<DatagramId> {
         let open = |source: &Source| match source {
             Source::Datagram(slot) => slot.state != State::Stopped,

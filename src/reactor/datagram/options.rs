@@ -1,4 +1,4 @@
-//! Opening sockets of datagrams: UDP, with or without a peer, and UNIX.
+//! Opening datagram sockets: UDP, connected or not, and UNIX.
 
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -12,40 +12,44 @@ use crate::reactor::queues::Callback;
 use crate::reactor::registry::Source;
 use crate::reactor::{Address, DatagramId, DatagramProtocol, Error, ListenTcp, Reactor, Result, UnixAddress};
 
-/// Where and how to receive datagrams. (Twisted: `listenUDP`, `listenMulticast`.)
+/// The address and options of a UDP socket. (Twisted: `listenUDP`, `listenMulticast`.)
 ///
 /// ```
-/// let listen = twistor::ListenUdp { broadcast: true, ..twistor::ListenUdp::new(([0, 0, 0, 0], 67)) };
-/// assert_eq!("127.0.0.1:53".parse::<twistor::ListenUdp>()?.max_size, 65_507);
+/// use twistor::ListenUdp;
+///
+/// let listen = ListenUdp { broadcast: true, ..ListenUdp::new(([0, 0, 0, 0], 67)) };
+/// assert_eq!("127.0.0.1:53".parse::<ListenUdp>()?.max_size, 65_507);
 /// # Ok::<(), twistor::Error>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ListenUdp {
-    /// The address to bind; port 0 lets the system choose. With a wildcard (`0.0.0.0`, `::`) datagrams to all addresses of the
-    /// host are received, and answers leave from the address that was asked: see
+    /// The address to bind. With port 0, the kernel chooses the port. With a wildcard (`0.0.0.0`,
+    /// `::`), the socket receives datagrams to all addresses of the host, and answers have the
+    /// destination of the question as their source: see
     /// [`DatagramTransport::reply_source`](crate::reactor::DatagramTransport::reply_source).
     pub address: SocketAddr,
-    /// The longest datagram that is received whole, in bytes, at most 262,144; of a longer one the protocol is told.
-    /// Default: 65,507,
-    /// as long as they get. (Twisted: 8192.)
+    /// Max size of a received datagram in bytes, at most 262,144. Longer datagrams are truncated,
+    /// and `datagram_truncated` is called. (Twisted: 8192.) Default: 65,507, the max of UDP.
     pub max_size: usize,
-    /// Let others bind the same address and port, if they allow it, too: each receives what is sent to a group that it
-    /// has joined. Default: no. (Twisted: `listenMultiple`.)
+    /// Allows other sockets with this option to bind the same address and port. Each receives the
+    /// datagrams to a multicast group that it has joined. (Twisted: `listenMultiple`.) Default: no.
     pub reuse_address: bool,
-    /// Let several sockets of this user share the port, datagrams to one host are spread over them. Default: no.
+    /// Allows several sockets of this user to share the port. Unicast datagrams are spread over
+    /// them. Default: no.
     pub reuse_port: bool,
-    /// For an IPv6 address: no IPv4 datagrams. Default: the system's choice.
+    /// For an IPv6 address: receives no IPv4 datagrams. Default: the system's.
     pub ipv6_only: Option<bool>,
-    /// Datagrams may go to broadcast addresses. Default: no.
+    /// Allows sending to broadcast addresses. Default: no.
     pub broadcast: bool,
-    /// The kernel's send buffer in bytes. Default: the system's.
+    /// Size of the kernel's send buffer in bytes. Default: the system's.
     pub send_buffer: Option<usize>,
-    /// The kernel's receive buffer in bytes: what comes while it is full is lost. Default: the system's.
+    /// Size of the kernel's receive buffer in bytes. Datagrams that arrive while it is full are
+    /// lost. Default: the system's.
     pub receive_buffer: Option<usize>,
 }
 
 impl ListenUdp {
-    /// Receives at `address` with the default options.
+    /// Creates default options for this address.
     pub fn new(address: impl Into<SocketAddr>) -> ListenUdp {
         ListenUdp {
             address: address.into(),
@@ -59,14 +63,14 @@ impl ListenUdp {
         }
     }
 
-    /// For a multicast group: other programs may receive at the same port.
+    /// Creates options for a multicast group: other programs may receive on the same port.
     pub fn multicast(port: u16) -> ListenUdp {
         ListenUdp { reuse_address: true, ..ListenUdp::new((Ipv4Addr::UNSPECIFIED, port)) }
     }
 
-    /// These options for this peer, and the peer in the family of the socket. An address that says nothing takes the peer's
-    /// family.
-    pub(in crate::reactor) fn towards(&self, peer: SocketAddr) -> (ListenUdp, SocketAddr) {
+    /// Returns the options for a socket connected to `peer`, and `peer` in the socket's address
+    /// family. With the default address, the socket has the peer's family.
+    pub(in crate::reactor) fn with_peer(&self, peer: SocketAddr) -> (ListenUdp, SocketAddr) {
         let mut options = self.clone();
         if peer.is_ipv6() && self.address == SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)) {
             options.address = SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0));
@@ -97,7 +101,7 @@ impl From<SocketAddr> for ListenUdp {
 impl std::str::FromStr for ListenUdp {
     type Err = Error;
 
-    /// Reads `IP:PORT`; `localhost` is 127.0.0.1.
+    /// Parses `IP:PORT`. `localhost` is 127.0.0.1.
     fn from_str(text: &str) -> Result<ListenUdp> {
         Ok(ListenUdp::new(text.parse::<ListenTcp>()?.address))
     }
@@ -119,25 +123,28 @@ impl TryFrom<String> for ListenUdp {
     }
 }
 
-/// Where and how to have UNIX datagrams. (Twisted: `listenUNIXDatagram`, `connectUNIXDatagram`.)
+/// The addresses and options of a UNIX datagram socket. (Twisted: `listenUNIXDatagram`,
+/// `connectUNIXDatagram`.)
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ListenUnixDatagram {
-    /// The path or the abstract name of this side; nobody can answer a socket that has none.
+    /// The local path or abstract name. Without one, peers cannot answer. Default: none.
     pub address: Option<UnixAddress>,
-    /// The only peer there is to be. Default: none, datagrams come from anybody and go anywhere.
+    /// The peer to connect to. Without one, the socket exchanges datagrams with any socket.
+    /// Default: none.
     pub peer: Option<UnixAddress>,
-    /// The longest datagram that is received whole, in bytes, at most 262,144; of a longer one the protocol is told.
-    /// Default: 65,507.
+    /// Max size of a received datagram in bytes, at most 262,144. Longer datagrams are truncated,
+    /// and `datagram_truncated` is called. Default: 65,507.
     pub max_size: usize,
-    /// The mode of the file. Default: what the process's umask leaves of 0o777.
+    /// Mode of the socket file. Default: 0o777 less the umask.
     pub mode: Option<u32>,
-    /// Remove a socket file that stands in the way, if it is nobody's any more. Default: yes.
+    /// Removes an existing socket file if no process uses it any more. Default: yes.
     pub remove_stale: bool,
-    /// Remove the file with the socket, unless another one has taken its place. Default: yes.
+    /// Removes the file when the socket is closed, unless another file has replaced it. Default:
+    /// yes.
     pub unlink: bool,
-    /// The kernel's send buffer in bytes. Default: the system's.
+    /// Size of the kernel's send buffer in bytes. Default: the system's.
     pub send_buffer: Option<usize>,
-    /// The kernel's receive buffer in bytes. Default: the system's.
+    /// Size of the kernel's receive buffer in bytes. Default: the system's.
     pub receive_buffer: Option<usize>,
 }
 
@@ -157,14 +164,15 @@ impl Default for ListenUnixDatagram {
 }
 
 impl Reactor {
-    /// Receives datagrams at a UDP port, from anybody, and sends them anywhere. The port is bound at once; nothing is
-    /// called before this returns. (Twisted: `listenUDP`.)
+    /// Opens a UDP socket that exchanges datagrams with any peer. The port is bound before this
+    /// returns, and callbacks come later from the loop. (Twisted: `listenUDP`.)
     ///
     /// `address` is text (`"127.0.0.1:53"`, `"[::]:53"`), a `SocketAddr` or a [`ListenUdp`].
     ///
     /// # Errors
-    /// [`Error::BadAddress`], [`Error::CannotListen`];
-    /// [`Error::Stopping`] or [`Error::ReactorFinished`] when the reactor stops or has stopped.
+    /// - [`Error::BadAddress`]
+    /// - [`Error::CannotListen`]
+    /// - [`Error::Stopping`], [`Error::ReactorFinished`]: the reactor is stopping or has stopped
     pub fn listen_udp<A>(&mut self, address: A, protocol: impl DatagramProtocol) -> Result<DatagramId>
     where
         A: TryInto<ListenUdp>,
@@ -173,16 +181,17 @@ impl Reactor {
         self.open_udp(&address.try_into().map_err(Into::into)?, None, Box::new(protocol))
     }
 
-    /// Exchanges datagrams with one peer: others are not heard, and its answer that nobody listens there comes as
+    /// Opens a UDP socket connected to one peer. Datagrams from other addresses are dropped. If the
+    /// peer's port is closed, its ICMP answer is delivered to
     /// [`DatagramProtocol::connection_refused`]. (Twisted: `IUDPTransport.connect`.)
     ///
-    /// The peer is an IP address: a host name has to be looked up before ([`Reactor::resolve`]). `options` without an
-    /// address of their own (`0.0.0.0:0`) take the peer's family.
+    /// The peer is an IP address. Host names have to be looked up before ([`Reactor::resolve`]). If
+    /// `options` has the address `0.0.0.0:0`, the socket takes the peer's address family.
     ///
     /// # Errors
-    /// [`Error::BadAddress`] when the peer's port is 0, or the addresses are of different families;
-    /// [`Error::CannotListen`];
-    /// [`Error::Stopping`] or [`Error::ReactorFinished`] when the reactor stops or has stopped.
+    /// - [`Error::BadAddress`]: the peer's port is 0, or the addresses are of different families
+    /// - [`Error::CannotListen`]
+    /// - [`Error::Stopping`], [`Error::ReactorFinished`]: the reactor is stopping or has stopped
     pub fn connect_udp_with(
         &mut self,
         peer: SocketAddr,
@@ -192,7 +201,7 @@ impl Reactor {
         self.open_udp(&options, Some(peer), Box::new(protocol))
     }
 
-    /// The same for a protocol whose type is not known, with or without a peer.
+    /// Opens a UDP socket for a boxed protocol, connected if there is a peer.
     pub(crate) fn open_udp(
         &mut self,
         options: &ListenUdp,
@@ -202,21 +211,21 @@ impl Reactor {
         let Some(peer) = peer else {
             return self.open_datagram(&options.open(None), protocol, options.max_size);
         };
-        let (options, peer) = options.towards(peer);
+        let (options, peer) = options.with_peer(peer);
         let bad = |why| Error::BadAddress(crate::reactor::BadAddress { text: peer.to_string(), why });
         if peer.port() == 0 {
             return Err(bad("port 0 cannot be connected to"));
         }
         if options.address.is_ipv4() && peer.is_ipv6() {
-            return Err(bad("the socket is one of IPv4, the address is not"));
+            return Err(bad("an IPv4 socket cannot send to an IPv6 address"));
         }
         self.open_datagram(&options.open(Some(peer)), protocol, options.max_size)
     }
 
-    /// As [`connect_udp_with`](Reactor::connect_udp_with), from a port that the system chooses.
+    /// Opens a UDP socket connected to one peer, from a port that the kernel chooses.
     ///
     /// # Errors
-    /// As there.
+    /// As [`connect_udp_with`](Reactor::connect_udp_with).
     pub fn connect_udp(
         &mut self,
         peer: impl Into<SocketAddr>,
@@ -230,16 +239,22 @@ impl Reactor {
         self.connect_udp_with(peer, ListenUdp::new(bind), protocol)
     }
 
-    /// Has UNIX datagrams: kept in order, none lost. While the queue of a receiver is full, what goes to it waits here, and
-    /// what goes to others does not; a receiver that is full can have about half of what may wait on the socket
-    /// ([`Settings::write_buffer_limit`](crate::reactor::Settings::write_buffer_limit)), two of them a third each, until
-    /// [`Error::QueueFull`]. What its receivers have not read counts for the socket's
-    /// [`send_buffer`](ListenUnixDatagram::send_buffer) with the system, so that a few long datagrams to one that does not read
-    /// can use that up for all. (Twisted: `listenUNIXDatagram`, `connectUNIXDatagram`.)
+    /// Opens a UNIX datagram socket. Datagrams are kept in order and not lost. (Twisted:
+    /// `listenUNIXDatagram`, `connectUNIXDatagram`.)
+    ///
+    /// While a receiver's queue is full, datagrams to it wait here, and those to other receivers
+    /// are sent. Above the limit, writes fail with [`Error::QueueFull`]. One full receiver can use
+    /// about half of the socket's limit
+    /// ([`Settings::write_buffer_limit`](crate::reactor::Settings::write_buffer_limit)), and two a
+    /// third each.
+    ///
+    /// The kernel counts unread datagrams of all receivers against the socket's
+    /// [`send_buffer`](ListenUnixDatagram::send_buffer). A few long datagrams to a receiver that
+    /// does not read can therefore block all of them.
     ///
     /// # Errors
-    /// [`Error::CannotListen`];
-    /// [`Error::Stopping`] or [`Error::ReactorFinished`] when the reactor stops or has stopped.
+    /// - [`Error::CannotListen`]
+    /// - [`Error::Stopping`], [`Error::ReactorFinished`]: the reactor is stopping or has stopped
     pub fn listen_unix_datagram(
         &mut self,
         options: ListenUnixDatagram,
@@ -248,7 +263,7 @@ impl Reactor {
         self.open_unix(&options, Box::new(protocol))
     }
 
-    /// The same for a protocol whose type is not known.
+    /// Opens a UNIX datagram socket for a boxed protocol.
     pub(crate) fn open_unix(
         &mut self,
         options: &ListenUnixDatagram,
@@ -265,12 +280,12 @@ impl Reactor {
         self.open_datagram(&open, protocol, options.max_size)
     }
 
-    /// Goes on with a socket of datagrams that somebody else opened. (Twisted: `adoptDatagramPort`.)
+    /// Takes over an open datagram socket. (Twisted: `adoptDatagramPort`.)
     ///
     /// # Errors
-    /// [`Error::System`] when it is no socket of datagrams, and the descriptor is closed;
-    /// [`Error::Stopping`] or [`Error::ReactorFinished`] when
-    /// the reactor stops or has stopped.
+    /// The descriptor is closed on every error.
+    /// - [`Error::System`]: not a datagram socket
+    /// - [`Error::Stopping`], [`Error::ReactorFinished`]: the reactor is stopping or has stopped
     pub fn adopt_datagram(
         &mut self,
         descriptor: OwnedFd,
@@ -316,39 +331,38 @@ impl Reactor {
         peer: Option<Address>,
         asked: &str,
     ) -> Result<DatagramId> {
-        let (host, peer, hears) = self.name_datagram(token, peer).map_err(|source| Error::CannotListen {
-            address: asked.to_owned(),
-            call: "getsockname",
-            source,
+        let (host, peer, connected_peer) = self.datagram_addresses(token, peer).map_err(|source| {
+            Error::CannotListen { address: asked.to_owned(), call: "getsockname", source }
         })?;
         log::debug!(address = host.to_string().as_str(); "datagrams at {host}");
-        let slot = DatagramSlot::new(protocol, host, peer, hears, max_size.min(MOST_SIZE));
+        let slot = DatagramSlot::new(protocol, host, peer, connected_peer, max_size.min(MAX_SIZE_LIMIT));
         let inserted = self.registry.insert(Source::Datagram(Box::new(slot)));
         debug_assert_eq!(inserted, token);
         self.queues.callbacks.push(Callback::StartDatagram(token));
         Ok(DatagramId(token))
     }
 
-    /// The address of a socket that was opened; its peer, as it is shown, and as the system names it. It is closed if it
-    /// has none.
-    pub(in crate::reactor) fn name_datagram(
+    /// Returns the socket's address, its peer as displayed, and its peer as the kernel reports it.
+    /// Closes the socket on failure.
+    pub(in crate::reactor) fn datagram_addresses(
         &mut self,
         token: Token,
         asked: Option<Address>,
-    ) -> io::Result<Named> {
+    ) -> io::Result<DatagramAddresses> {
         let host = self.net.local_address(token).inspect_err(|_| self.net.close(token, Close::Graceful))?;
-        // An adopted one may have a peer that nobody told us of. The name of a UNIX socket can be written in several ways.
-        let hears = self.net.peer_address(token).ok().or_else(|| asked.clone());
+        // An adopted socket may be connected to a peer unknown here. A UNIX socket's path can be
+        // written in several ways, so the one from the options is displayed.
+        let connected_peer = self.net.peer_address(token).ok().or_else(|| asked.clone());
         let peer = match asked {
             Some(Address::Unix(_)) => asked,
-            _ => hears.clone(),
+            _ => connected_peer.clone(),
         };
-        Ok((host, peer, hears))
+        Ok((host, peer, connected_peer))
     }
 }
 
-/// What a `max_size` can be at the most: no datagram of UNIX sockets gets as long, by the system's default sizes.
-pub(in crate::reactor) const MOST_SIZE: usize = 256 * 1024;
+/// Max of `max_size`. With the system's default buffer sizes, UNIX datagrams are shorter.
+pub(in crate::reactor) const MAX_SIZE_LIMIT: usize = 256 * 1024;
 
-/// The address of a socket, its peer as it is shown, and as the system names it.
-pub(in crate::reactor) type Named = (Address, Option<Address>, Option<Address>);
+/// A socket's address, its peer as displayed, and its peer as the kernel reports it.
+pub(in crate::reactor) type DatagramAddresses = (Address, Option<Address>, Option<Address>);

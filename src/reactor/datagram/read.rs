@@ -1,4 +1,4 @@
-//! How a socket of datagrams is read: in batches, within its share of the turn, and not while it pauses.
+//! Reading datagrams: in batches, within the budget per turn, unless reading is paused.
 
 use std::io;
 use std::time::Duration;
@@ -12,7 +12,7 @@ impl Reactor {
         let mut share = self.settings.read_per_turn;
         let held = self.registry.datagram_mut(token).and_then(|slot| slot.received.take());
         if let Some(mut held) = held
-            && !self.tell_datagrams(token, &mut held, &mut share)
+            && !self.deliver_datagrams(token, &mut held, &mut share)
         {
             return self.hold_datagrams(token, held, share);
         }
@@ -21,7 +21,7 @@ impl Reactor {
                 return;
             }
             if share == 0 {
-                return self.queue_datagrams(token);
+                return self.schedule_datagrams(token);
             }
             inbound.prepare(slot.max_size, share.div_ceil(DATAGRAM_COST));
             match self.net.recv_datagrams(token, inbound) {
@@ -35,37 +35,38 @@ impl Reactor {
                     continue;
                 }
             }
-            if !self.tell_datagrams(token, inbound, &mut share) {
+            if !self.deliver_datagrams(token, inbound, &mut share) {
                 let rest = Box::new(inbound.rest());
                 return self.hold_datagrams(token, rest, share);
             }
         }
     }
 
-    /// Tells a protocol what has come, until it wants no more or its share is used up; whether that was all.
-    fn tell_datagrams(&mut self, token: Token, inbound: &mut RecvBatch, share: &mut usize) -> bool {
-        while let Some((came, data)) = inbound.first() {
-            let slot = self.registry.datagram(token).filter(|slot| slot.may_be_told());
+    /// Delivers datagrams until the protocol pauses reading or the budget is used up. Returns
+    /// whether all were delivered.
+    fn deliver_datagrams(&mut self, token: Token, inbound: &mut RecvBatch, share: &mut usize) -> bool {
+        while let Some((meta, data)) = inbound.first() {
+            let slot = self.registry.datagram(token).filter(|slot| slot.may_deliver());
             let Some(slot) = slot.filter(|_| *share > 0) else { return false };
-            *share = share.saturating_sub(came.length + DATAGRAM_COST);
-            if slot.is_from_other(&came.from) {
+            *share = share.saturating_sub(meta.length + DATAGRAM_COST);
+            if slot.is_from_other(&meta.from) {
                 self.statistics.datagrams_from_others += 1;
                 inbound.hand_over();
                 continue;
             }
             self.statistics.datagrams_received += 1;
-            self.statistics.bytes_received += came.length as u64;
-            self.send.datagram = came.to.zip(came.from.socket_address()).map(|(destination, from)| InHand {
+            self.statistics.bytes_received += meta.length as u64;
+            self.send.datagram = meta.to.zip(meta.from.socket_address()).map(|(destination, from)| InHand {
                 token,
                 from,
                 destination,
             });
             let place = CallbackKind::DatagramReceived;
-            self.call_datagram(token, place, |protocol, transport| match came.truncated {
-                false => protocol.datagram_received(transport, data, &came.from),
+            self.call_datagram(token, place, |protocol, transport| match meta.truncated {
+                false => protocol.datagram_received(transport, data, &meta.from),
                 true => {
                     transport.reactor.statistics.datagrams_truncated += 1;
-                    protocol.datagram_truncated(transport, data, &came.from);
+                    protocol.datagram_truncated(transport, data, &meta.from);
                 }
             });
             self.send.datagram = None;
@@ -74,7 +75,7 @@ impl Reactor {
         true
     }
 
-    /// Keeps what was not told of, for the next turn or until the protocol reads again.
+    /// Keeps undelivered datagrams for the next turn, or until the protocol resumes reading.
     fn hold_datagrams(&mut self, token: Token, rest: Box<RecvBatch>, share: usize) {
         let Some(slot) = self.registry.datagram_mut(token) else { return };
         if slot.state == State::Stopped {
@@ -82,11 +83,11 @@ impl Reactor {
         }
         slot.received = Some(rest);
         if share == 0 {
-            self.queue_datagrams(token);
+            self.schedule_datagrams(token);
         }
     }
 
-    /// Whether reading should be tried again.
+    /// Handles a failed read. Returns whether to retry it.
     fn datagram_input_failed(&mut self, token: Token, error: &io::Error) -> bool {
         match error.kind() {
             io::ErrorKind::Interrupted => true,
@@ -99,25 +100,27 @@ impl Reactor {
             }
             _ if is_icmp_error(error) => {
                 if let Some(slot) = self.registry.datagram_mut(token) {
-                    // The error was the news, not the end: what came behind it is still to be read.
+                    // The event reported the error and not an end of input: datagrams behind it are
+                    // still to be read.
                     slot.readiness.remove(Readiness::READ_CLOSED);
                 }
-                self.datagram_trouble(token, "recv", DatagramError::Answer, error);
+                self.report_datagram_error(token, "recv", DatagramError::Answer, error);
                 true
             }
             _ => {
-                let at = self.now() + READ_PAUSE;
+                let at = self.now() + READ_RETRY_DELAY;
                 let timer = self.timers.set(at, TimedCall::ReadAgain(token));
                 if let Some(slot) = self.registry.datagram_mut(token) {
                     slot.read_retry = Some(timer);
                 }
-                self.datagram_trouble(token, "recv", DatagramError::Answer, error);
+                self.report_datagram_error(token, "recv", DatagramError::Answer, error);
                 false
             }
         }
     }
 
-    /// As [`reads_before_timers`](Reactor::reads_before_timers). The system does not tell how many datagrams wait.
+    /// As [`reads_before_timers`](Reactor::reads_before_timers). The kernel does not report the
+    /// number of waiting datagrams.
     pub(in crate::reactor) fn datagrams_before_timers(&mut self, token: Token) -> bool {
         let turn = self.statistics.turns;
         let Some(slot) =
@@ -134,16 +137,18 @@ impl Reactor {
     pub(in crate::reactor) fn read_datagrams_again(&mut self, token: Token) {
         if let Some(slot) = self.registry.datagram_mut(token) {
             slot.read_retry = None;
-            self.queue_datagrams(token);
+            self.schedule_datagrams(token);
         }
     }
 }
 
-/// How soon a socket is read again that could not be.
-const READ_PAUSE: Duration = Duration::from_millis(100);
+/// Delay before a failed read is retried.
+const READ_RETRY_DELAY: Duration = Duration::from_millis(100);
 
-/// Turns in which a socket whose timer is due is read first: enough for the 208 KiB that Linux keeps by default.
+/// Number of turns in which a socket is read before its due timers run. Enough to read the 208 KiB
+/// of Linux's default receive buffer.
 const TURNS_BEFORE_TIMERS: u64 = 8;
 
-/// What a datagram counts beside its bytes, in a socket's share of the turn: empty ones cost their callback, too.
+/// Cost of a datagram in bytes, in addition to its length, in the budget per turn. Empty datagrams
+/// cost a callback too.
 const DATAGRAM_COST: usize = 256;

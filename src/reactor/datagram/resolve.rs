@@ -1,18 +1,20 @@
-//! UDP with a peer by its host name: the socket has its name at once, and is opened when the host's addresses are known.
+//! UDP sockets with a peer given by host name. The socket has an ID at once, and is opened when the
+//! lookup completes.
 
 use std::net::SocketAddr;
 
 use crate::net::Token;
 use crate::reactor::connect::happy_eyeballs::RankedFailure;
-use crate::reactor::datagram::options::MOST_SIZE;
+use crate::reactor::datagram::options::MAX_SIZE_LIMIT;
 use crate::reactor::datagram::{DatagramSlot, State};
 use crate::reactor::queues::Callback;
 use crate::reactor::registry::Source;
 use crate::reactor::{Address, ConnectTcp, DatagramId, DatagramProtocol, ListenUdp, Reactor, Reason, Result};
 
 impl Reactor {
-    /// As [`open_udp`](Reactor::open_udp) with a peer, whose host is looked up; of its addresses the first is taken that a
-    /// socket can be connected to. Until then what is written waits. When there is none, the protocol is stopped.
+    /// As [`open_udp`](Reactor::open_udp) with a peer given by host name. The socket is connected
+    /// to the first address for which that succeeds. Writes are queued until then. If no address
+    /// works, `stop_protocol` is called.
     pub(crate) fn open_udp_to(
         &mut self,
         host: &str,
@@ -23,7 +25,7 @@ impl Reactor {
         let asked = ConnectTcp::new(host, port);
         asked.check().map_err(|why| crate::reactor::BadAddress { text: format!("{host}:{port}"), why })?;
         self.check_begins()?;
-        let slot = DatagramSlot::resolving(protocol, options.address, options.max_size.min(MOST_SIZE));
+        let slot = DatagramSlot::resolving(protocol, options.address, options.max_size.min(MAX_SIZE_LIMIT));
         let token = self.registry.insert(Source::Datagram(Box::new(slot)));
         let (name, options) = (host.to_owned(), options.clone());
         let asked = self.resolve(host, port, move |reactor, found| {
@@ -50,7 +52,7 @@ impl Reactor {
         options: &ListenUdp,
         found: Result<Vec<SocketAddr>, Reason>,
     ) {
-        // It may have been closed meanwhile.
+        // The socket may have been closed meanwhile.
         if self.registry.datagram(token).is_none_or(|slot| slot.state != State::Resolving) {
             return;
         }
@@ -69,26 +71,28 @@ impl Reactor {
         options: &ListenUdp,
         addresses: &[SocketAddr],
     ) -> Result<(), Reason> {
-        let mut told = None;
+        let mut failure = None;
         for address in addresses {
-            let (options, peer) = options.towards(*address);
+            let (options, peer) = options.with_peer(*address);
             if options.address.is_ipv4() && peer.is_ipv6() {
                 continue;
             }
             match self.net.open(token, &options.open(Some(peer))) {
-                Err(failed) => RankedFailure::note_opening(&mut told, &failed, peer.is_ipv6()),
-                Ok(()) => match self.name_datagram(token, Some(Address::Udp(peer))) {
-                    Ok((host, peer, hears)) => {
+                Err(failed) => RankedFailure::note_opening(&mut failure, &failed, peer.is_ipv6()),
+                Ok(()) => match self.datagram_addresses(token, Some(Address::Udp(peer))) {
+                    Ok((host, peer, connected_peer)) => {
                         if let Some(slot) = self.registry.datagram_mut(token) {
-                            slot.opened(host, peer, hears);
+                            slot.opened(host, peer, connected_peer);
                         }
                         return Ok(());
                     }
-                    Err(error) => RankedFailure::note(&mut told, Reason::of_connect(&error, "getsockname")),
+                    Err(error) => {
+                        RankedFailure::note(&mut failure, Reason::of_connect(&error, "getsockname"))
+                    }
                 },
             }
         }
-        let why = "it has no address of the socket's family".to_owned();
-        Err(told.map_or(Reason::Unresolved { host: name.to_owned(), why }, RankedFailure::into_reason))
+        let why = "no address of the socket's address family".to_owned();
+        Err(failure.map_or(Reason::Unresolved { host: name.to_owned(), why }, RankedFailure::into_reason))
     }
 }

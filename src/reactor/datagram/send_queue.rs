@@ -1,44 +1,46 @@
-//! Datagrams that wait to be sent: in one line, but those to receivers that were found full in lines of their own.
+//! The send queue of a datagram socket: one queue for all receivers, and one for each receiver that
+//! was found full.
 //!
-//! The order towards each receiver is kept, and whoever is full holds up nobody else. While no receiver is full, which is
-//! the usual case, there is the one line alone. Who is full is the caller's to say.
+//! The order per receiver is kept, and a full receiver does not block others. While no receiver is
+//! full, as is usual, there is only the common queue. The caller determines which receivers are
+//! full.
 
 use std::collections::BTreeMap;
 use std::ops::Bound;
 
 use crate::net::{Address, Origin, Transmit};
 
-/// What waits on one socket.
+/// The datagrams queued on one socket.
 #[derive(Default)]
 pub(in crate::reactor) struct SendQueue {
-    /// In the order in which they were written.
+    /// The common queue, in the order of writing.
     fifo: Fifo,
-    /// Receivers that took nothing when they were tried last, and what waits for each. No line is empty.
+    /// Queues of receivers that accepted nothing at the last attempt. None of them is empty.
     full: BTreeMap<Address, Fifo>,
     full_weight: usize,
     full_bytes: usize,
-    /// The receiver that was tried last.
+    /// The receiver of the last attempt.
     last_tried: Option<Address>,
-    /// How many of the full ones are to be tried before they rest.
+    /// Number of full receivers left to try in this pass.
     to_try: usize,
-    /// How many of them may still be found full.
+    /// Number of failed attempts left in this pass.
     max_retries: usize,
 }
 
-/// Where the datagrams to be sent next stand.
+/// The queue of the next datagrams to send.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::reactor) enum Next {
-    /// In the line of all.
-    Line,
-    /// In the line of a receiver that was full.
+    /// The common queue.
+    Common,
+    /// The queue of a receiver that was full.
     Full,
-    /// Nothing is to be sent now.
-    Nothing,
+    /// Nothing to send now.
+    None,
 }
 
 impl SendQueue {
-    /// Takes a datagram, unless more than so many bytes wait. What waits for a receiver that is full counts for it once more:
-    /// so it leaves room for others, however much is written to it.
+    /// Queues a datagram. Returns `false` if more than `limit` bytes are already queued. Datagrams
+    /// to a full receiver count twice for later ones to it, which leaves room for other receivers.
     pub(in crate::reactor) fn enqueue(
         &mut self,
         data: &[u8],
@@ -57,47 +59,48 @@ impl SendQueue {
         true
     }
 
-    /// What to send next; those to receivers that are full are taken out of the line of all on the way.
+    /// Returns the queue to send from next. Moves datagrams to full receivers out of the common
+    /// queue on the way.
     pub(in crate::reactor) fn next(&mut self) -> Next {
         while !self.full.is_empty()
-            && let Some(to) = self.fifo.first().and_then(|going| going.to.as_ref())
+            && let Some(to) = self.fifo.first().and_then(|transmit| transmit.to.as_ref())
             && self.full.contains_key(to)
         {
-            self.set_aside();
+            self.move_to_full();
         }
         if !self.fifo.is_empty() {
-            return Next::Line;
+            return Next::Common;
         }
         if self.to_try == 0 || self.full.is_empty() {
             self.to_try = 0;
-            return Next::Nothing;
+            return Next::None;
         }
         Next::Full
     }
 
-    /// Those to send next, and their bytes.
+    /// The next datagrams to send, and their bytes.
     pub(in crate::reactor) fn front(&self, next: Next) -> (&[u8], &[Transmit]) {
         match next {
-            Next::Line if self.full.is_empty() => self.fifo.rest(),
-            // The second may be to one that is full.
-            Next::Line => self.fifo.only_first(),
-            Next::Full => self.next_full().map_or((&[], &[]), |(_, line)| line.rest()),
-            Next::Nothing => (&[], &[]),
+            Next::Common if self.full.is_empty() => self.fifo.rest(),
+            // The second datagram may be to a full receiver.
+            Next::Common => self.fifo.first_entry(),
+            Next::Full => self.next_full().map_or((&[], &[]), |(_, queue)| queue.rest()),
+            Next::None => (&[], &[]),
         }
     }
 
-    /// The first of them are gone; says how many bytes they had.
+    /// Removes the first `count` datagrams and returns the number of their bytes.
     pub(in crate::reactor) fn drop_first(&mut self, next: Next, count: usize) -> usize {
         if next != Next::Full {
             return self.fifo.drop_first(count);
         }
         let Some(to) = self.next_full().map(|(to, _)| to.clone()) else { return 0 };
-        let Some(line) = self.full.get_mut(&to) else { return 0 };
-        let before = line.weight();
-        let bytes = line.drop_first(count);
-        self.full_weight -= before - line.weight();
+        let Some(queue) = self.full.get_mut(&to) else { return 0 };
+        let before = queue.weight();
+        let bytes = queue.drop_first(count);
+        self.full_weight -= before - queue.weight();
         self.full_bytes -= bytes;
-        if line.is_empty() {
+        if queue.is_empty() {
             self.full.remove(&to);
             self.last_tried = Some(to);
             self.to_try = self.to_try.saturating_sub(1);
@@ -105,51 +108,52 @@ impl SendQueue {
         bytes
     }
 
-    /// The receiver of the first of them is full.
+    /// Records that the receiver of the first datagram is full.
     pub(in crate::reactor) fn mark_full(&mut self, next: Next) {
         match next {
-            Next::Line => self.set_aside(),
+            Next::Common => self.move_to_full(),
             Next::Full => {
                 self.last_tried = self.next_full().map(|(to, _)| to.clone());
                 self.max_retries = self.max_retries.saturating_sub(1);
                 self.to_try = if self.max_retries == 0 { 0 } else { self.to_try - 1 };
             }
-            Next::Nothing => {}
+            Next::None => {}
         }
     }
 
-    /// From now on those are tried that were full, each once, until so many of them still are.
-    pub(in crate::reactor) fn try_again(&mut self, patience: usize) {
-        (self.to_try, self.max_retries) = (self.full.len(), patience);
+    /// Starts a new pass: tries each full receiver once, until `max_retries` of them were still
+    /// full.
+    pub(in crate::reactor) fn try_again(&mut self, max_retries: usize) {
+        (self.to_try, self.max_retries) = (self.full.len(), max_retries);
     }
 
-    /// Whether some wait for receivers that are full.
-    pub(in crate::reactor) fn some_are_full(&self) -> bool {
+    /// Whether datagrams wait for full receivers.
+    pub(in crate::reactor) fn has_full_receivers(&self) -> bool {
         !self.full.is_empty()
     }
 
-    /// Bytes that wait.
+    /// Bytes queued.
     pub(in crate::reactor) fn bytes(&self) -> usize {
         self.fifo.rest().0.len() + self.full_bytes
     }
 
-    /// Bytes that wait, each datagram with what keeping it takes.
+    /// Bytes queued, including the overhead of each datagram.
     fn weight(&self) -> usize {
         self.fifo.weight() + self.full_weight
     }
 
-    fn set_aside(&mut self) {
-        let (bytes, first) = self.fifo.only_first();
+    fn move_to_full(&mut self) {
+        let (bytes, first) = self.fifo.first_entry();
         let Some(Transmit { length, to: Some(to), origin }) = first.first().cloned() else { return };
-        let line = self.full.entry(to.clone()).or_default();
-        let before = line.weight();
-        line.push(bytes, Some(to), origin);
-        self.full_weight += line.weight() - before;
+        let queue = self.full.entry(to.clone()).or_default();
+        let before = queue.weight();
+        queue.push(bytes, Some(to), origin);
+        self.full_weight += queue.weight() - before;
         self.full_bytes += length;
         self.fifo.drop_first(1);
     }
 
-    /// The one behind the one that was tried last, in a ring.
+    /// The full receiver after the last one tried, in circular order.
     fn next_full(&self) -> Option<(&Address, &Fifo)> {
         let behind = self.last_tried.as_ref().and_then(|tried| {
             self.full.range::<Address, _>((Bound::Excluded(tried), Bound::Unbounded)).next()
@@ -158,7 +162,8 @@ impl SendQueue {
     }
 }
 
-/// Datagrams in a row: those before `first` are gone, and their bytes lie before `start`.
+/// A queue of datagrams in one buffer. Those before `first` were removed, and their bytes are
+/// before `start`.
 #[derive(Default)]
 struct Fifo {
     bytes: Vec<u8>,
@@ -182,9 +187,9 @@ impl Fifo {
         self.queue.get(self.first)
     }
 
-    fn only_first(&self) -> (&[u8], &[Transmit]) {
+    fn first_entry(&self) -> (&[u8], &[Transmit]) {
         let (bytes, queue) = self.rest();
-        let length = queue.first().map_or(0, |going| going.length);
+        let length = queue.first().map_or(0, |transmit| transmit.length);
         (bytes.get(..length).unwrap_or(bytes), queue.get(..1).unwrap_or_default())
     }
 
@@ -192,13 +197,15 @@ impl Fifo {
         self.first == self.queue.len()
     }
 
-    /// Says how many bytes they had.
+    /// Removes the first `count` datagrams and returns the number of their bytes.
     fn drop_first(&mut self, count: usize) -> usize {
         let gone = self.rest().1.iter().take(count);
-        let (count, bytes) = gone.fold((0, 0), |(count, bytes), going| (count + 1, bytes + going.length));
+        let (count, bytes) =
+            gone.fold((0, 0), |(count, bytes), transmit| (count + 1, bytes + transmit.length));
         self.first += count;
         self.start += bytes;
-        // What is gone makes room when it is the larger part: so none is moved more often than others go before it.
+        // Compacts the queue when more than half of it was removed. So a datagram is moved at most
+        // as often as others are removed before it.
         if self.first > self.queue.len() / 2 {
             self.queue.drain(..self.first);
             self.bytes.drain(..self.start);
@@ -209,12 +216,12 @@ impl Fifo {
 
     fn weight(&self) -> usize {
         let (bytes, queue) = self.rest();
-        bytes.len() + queue.len() * KEPT
+        bytes.len() + queue.len() * DATAGRAM_OVERHEAD
     }
 }
 
-/// What a datagram counts beside its bytes: what keeping it takes, but for the address that an answer leaves from.
-const KEPT: usize = size_of::<Transmit>() - size_of::<Option<Origin>>();
+/// Overhead of a queued datagram, without the source address.
+const DATAGRAM_OVERHEAD: usize = size_of::<Transmit>() - size_of::<Option<Origin>>();
 
 #[cfg(test)]
 mod tests {
@@ -227,13 +234,14 @@ mod tests {
         Some(Address::Unix(UnixAddress::of_abstract(name).unwrap()))
     }
 
-    /// Sends what can be sent, with these receivers being full; says what went, and how often it was tried in vain.
+    /// Sends as long as possible while the receivers in `full` are full. Returns the datagrams sent
+    /// and the number of refused attempts.
     fn send(outgoing: &mut SendQueue, full: &[&str]) -> (Vec<String>, usize) {
         let (mut went, mut refused) = (Vec::new(), 0);
         loop {
             let next = outgoing.next();
-            let (bytes, going) = outgoing.front(next);
-            let Some(first) = going.first() else { return (went, refused) };
+            let (bytes, transmit) = outgoing.front(next);
+            let Some(first) = transmit.first() else { return (went, refused) };
             if full.iter().any(|name| to(name) == first.to) {
                 refused += 1;
                 outgoing.mark_full(next);
@@ -251,7 +259,7 @@ mod tests {
     }
 
     #[test]
-    fn who_is_full_holds_up_nobody_else_and_is_tried_once() {
+    fn a_full_receiver_blocks_no_other_and_is_tried_once() {
         let mut outgoing = SendQueue::default();
         write(&mut outgoing, &["a1", "b1", "a2", "c1", "a3", "b2"]);
         assert_eq!(send(&mut outgoing, &["a"]), (vec!["b1".into(), "c1".into(), "b2".into()], 1));
@@ -263,16 +271,16 @@ mod tests {
         outgoing.try_again(9);
         let all = ["a1", "a2", "a3", "a4"].map(str::to_owned).to_vec();
         assert_eq!(send(&mut outgoing, &[]), (all, 0));
-        assert!(!outgoing.some_are_full() && outgoing.weight() == 0 && outgoing.bytes() == 0);
+        assert!(!outgoing.has_full_receivers() && outgoing.weight() == 0 && outgoing.bytes() == 0);
     }
 
     #[test]
-    fn what_was_written_before_goes_before_whatever_comes_between() {
+    fn the_order_per_receiver_is_kept_after_an_error() {
         let mut outgoing = SendQueue::default();
         write(&mut outgoing, &["a1", "b1", "a2"]);
         let next = outgoing.next();
         outgoing.mark_full(next);
-        // An error of the second ends this pass; the third stands in the line of all still.
+        // An error of the second datagram ends this pass. The third is still in the common queue.
         let next = outgoing.next();
         outgoing.drop_first(next, 1);
         write(&mut outgoing, &["a3"]);
@@ -281,14 +289,14 @@ mod tests {
     }
 
     #[test]
-    fn full_ones_are_tried_in_turn_and_so_many_at_a_time() {
+    fn full_receivers_are_tried_in_turn_up_to_a_limit() {
         let names = ["a", "b", "c", "d", "e"];
         let mut outgoing = SendQueue::default();
         write(&mut outgoing, &names);
         assert_eq!(send(&mut outgoing, &names), (vec![], 5));
         outgoing.try_again(2);
         assert_eq!(send(&mut outgoing, &names), (vec![], 2));
-        // The first two have had their turn.
+        // The first two were tried in the last pass.
         outgoing.try_again(2);
         assert_eq!(send(&mut outgoing, &["c", "e"]), (vec!["d".into()], 2));
         outgoing.try_again(9);
@@ -296,11 +304,11 @@ mod tests {
     }
 
     #[test]
-    fn a_full_one_leaves_room_for_others() {
+    fn a_full_receiver_leaves_room_for_others() {
         let mut outgoing = SendQueue::default();
         write(&mut outgoing, &["a1"]);
         send(&mut outgoing, &["a"]);
-        let limit = 100 * (4 + KEPT);
+        let limit = 100 * (4 + DATAGRAM_OVERHEAD);
         let mut taken = 0;
         while outgoing.enqueue(b"deaf", to("a"), None, limit) {
             send(&mut outgoing, &["a"]);
@@ -308,21 +316,21 @@ mod tests {
         }
         assert!((48..=52).contains(&taken), "{taken}");
         assert!(outgoing.enqueue(b"deaf", to("b"), None, limit));
-        // Among all there is no more than the limit.
+        // The limit holds for all receivers together.
         let more = (0..1000).take_while(|_| outgoing.enqueue(b"some", to("b"), None, limit)).count();
         assert!((48..=52).contains(&more), "{more}");
     }
 
     #[test]
-    fn a_long_line_moves_no_datagram_more_often_than_one_goes() {
-        let mut line = Fifo::default();
+    fn a_long_queue_moves_a_datagram_at_most_once() {
+        let mut queue = Fifo::default();
         for _ in 0..10_000 {
-            line.push(b"x", None, None);
+            queue.push(b"x", None, None);
         }
         let mut moved = 0;
-        while !line.is_empty() {
-            line.drop_first(1);
-            moved += if line.first == 0 { line.queue.len() } else { 0 };
+        while !queue.is_empty() {
+            queue.drop_first(1);
+            moved += if queue.first == 0 { queue.queue.len() } else { 0 };
         }
         assert!((1..=10_000).contains(&moved), "{moved}");
     }

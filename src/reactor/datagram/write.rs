@@ -1,4 +1,5 @@
-//! How datagrams are sent: what one callback has written leaves together, and what the system has no room for waits.
+//! Sending datagrams: those of one callback are sent together, and those that the kernel does not
+//! accept are queued.
 
 use std::io;
 use std::time::Duration;
@@ -9,8 +10,8 @@ use crate::reactor::datagram::{DatagramError, State};
 use crate::reactor::{Address, Reactor, TimedCall};
 
 impl Reactor {
-    /// Takes a datagram to be sent; `false` when too much waits.
-    pub(in crate::reactor) fn keep_datagram(
+    /// Queues a datagram. Returns `false` if the queue is full.
+    pub(in crate::reactor) fn queue_datagram(
         &mut self,
         token: Token,
         data: &[u8],
@@ -29,7 +30,7 @@ impl Reactor {
         true
     }
 
-    /// The end of a turn in which others than its own callbacks have written.
+    /// Flushes a socket that was written to from outside of its callbacks, at the end of the turn.
     pub(in crate::reactor) fn flush_dirty_datagrams(&mut self, token: Token) {
         if let Some(slot) = self.registry.datagram_mut(token) {
             slot.flush_scheduled = false;
@@ -37,35 +38,36 @@ impl Reactor {
         }
     }
 
-    /// Sends what waits, as far as the system takes it. After something went wrong with one the rest has the next turn,
-    /// because its protocol may have written more.
+    /// Sends queued datagrams and reports errors. After an error, the rest is sent in the next
+    /// turn, because the protocol may have written more.
     pub(in crate::reactor) fn flush_datagrams(&mut self, token: Token) {
-        let troubles = self.send_datagrams(token);
-        if troubles.is_empty() {
+        let errors = self.send_datagrams(token);
+        if errors.is_empty() {
             return;
         }
-        for (what, error) in troubles {
-            self.datagram_trouble(token, "send", what, &error);
+        for (what, error) in errors {
+            self.report_datagram_error(token, "send", what, &error);
         }
-        self.queue_datagrams(token);
+        self.schedule_datagrams(token);
     }
 
-    /// Sends until the system takes no more, or has an error.
+    /// Sends until the kernel accepts no more, or reports an error.
     pub(in crate::reactor) fn send_datagrams(&mut self, token: Token) -> Vec<(DatagramError, io::Error)> {
-        let mut troubles = Vec::new();
-        let Some(slot) = self.registry.datagram_mut(token) else { return troubles };
+        let mut errors = Vec::new();
+        let Some(slot) = self.registry.datagram_mut(token) else { return errors };
         if !slot.readiness.has(Readiness::WRITABLE) || slot.state == State::Stopped {
-            return troubles;
+            return errors;
         }
         let (of_udp, many) = (matches!(slot.host, Address::Udp(_)), slot.has_many_receivers());
-        // Taken out, so that the queue and the table are not borrowed together.
+        // Taken out, so that the queue and the table are not borrowed at the same time.
         let mut outgoing = std::mem::take(&mut slot.send_queue);
         let mut blocked = false;
-        // May have been about an earlier one: then the same one goes at the second attempt.
-        let mut doubtful: Option<io::Error> = None;
-        while troubles.is_empty() && !blocked {
+        // An error that may be about an earlier datagram. If so, the same datagram is sent at the
+        // second attempt.
+        let mut uncertain: Option<io::Error> = None;
+        while errors.is_empty() && !blocked {
             let next = outgoing.next();
-            if next == Next::Nothing {
+            if next == Next::None {
                 break;
             }
             let (bytes, rest) = outgoing.front(next);
@@ -74,7 +76,7 @@ impl Reactor {
                     let count = count.clamp(1, rest.len());
                     self.statistics.datagrams_sent += count as u64;
                     self.statistics.bytes_sent += outgoing.drop_first(next, count) as u64;
-                    troubles.extend(doubtful.take().map(|error| (DatagramError::Answer, error)));
+                    errors.extend(uncertain.take().map(|error| (DatagramError::Answer, error)));
                     continue;
                 }
                 Err(error) => error,
@@ -83,54 +85,54 @@ impl Reactor {
                 io::ErrorKind::Interrupted => {}
                 io::ErrorKind::WouldBlock if many => outgoing.mark_full(next),
                 io::ErrorKind::WouldBlock => blocked = true,
-                // This is about an earlier one in any case; of UNIX sockets it is about this one.
-                io::ErrorKind::ConnectionRefused if of_udp => troubles.push((DatagramError::Answer, error)),
-                _ if of_udp && is_icmp_error(&error) && !is_same(&doubtful, &error) => {
-                    troubles.extend(doubtful.replace(error).map(|error| (DatagramError::Answer, error)));
+                // On UDP, always about an earlier datagram. On UNIX sockets, about this one.
+                io::ErrorKind::ConnectionRefused if of_udp => errors.push((DatagramError::Answer, error)),
+                _ if of_udp && is_icmp_error(&error) && !is_same(&uncertain, &error) => {
+                    errors.extend(uncertain.replace(error).map(|error| (DatagramError::Answer, error)));
                 }
                 _ => {
                     let earlier =
-                        doubtful.take().filter(|other| other.raw_os_error() != error.raw_os_error());
-                    troubles.extend(earlier.map(|error| (DatagramError::Answer, error)));
-                    let to = rest.first().and_then(|going| going.to.clone());
+                        uncertain.take().filter(|other| other.raw_os_error() != error.raw_os_error());
+                    errors.extend(earlier.map(|error| (DatagramError::Answer, error)));
+                    let to = rest.first().and_then(|transmit| transmit.to.clone());
                     outgoing.drop_first(next, 1);
-                    troubles.push((DatagramError::Lost(to), error));
+                    errors.push((DatagramError::Lost(to), error));
                 }
             }
         }
-        troubles.extend(doubtful.map(|error| (DatagramError::Answer, error)));
-        let some_are_full = outgoing.some_are_full();
-        let Some(slot) = self.registry.datagram_mut(token) else { return troubles };
+        errors.extend(uncertain.map(|error| (DatagramError::Answer, error)));
+        let has_full_receivers = outgoing.has_full_receivers();
+        let Some(slot) = self.registry.datagram_mut(token) else { return errors };
         slot.send_queue = outgoing;
         if blocked {
             slot.readiness.remove(Readiness::WRITABLE);
         }
-        if some_are_full && slot.send_retry.is_none() {
-            let at = self.now() + CROWDED_PAUSE;
+        if has_full_receivers && slot.send_retry.is_none() {
+            let at = self.now() + SEND_RETRY_DELAY;
             let timer = self.timers.set(at, TimedCall::SendAgain(token));
             if let Some(slot) = self.registry.datagram_mut(token) {
                 slot.send_retry = Some(timer);
             }
         }
-        troubles
+        errors
     }
 
     pub(in crate::reactor) fn send_datagrams_again(&mut self, token: Token) {
         if let Some(slot) = self.registry.datagram_mut(token) {
             slot.send_retry = None;
-            slot.send_queue.try_again(MOST_CROWDED);
+            slot.send_queue.try_again(MAX_SEND_RETRIES);
             self.flush_datagrams(token);
         }
     }
 }
 
-/// Whether an error was told twice in succession: then it is about the datagram in hand.
+/// Whether the same error was returned twice in succession: then it is about this datagram.
 fn is_same(earlier: &Option<io::Error>, error: &io::Error) -> bool {
     earlier.as_ref().is_some_and(|earlier| earlier.raw_os_error() == error.raw_os_error())
 }
 
-/// How soon the full queues of other UNIX sockets are tried again.
-const CROWDED_PAUSE: Duration = Duration::from_millis(10);
+/// Delay before full receivers of UNIX sockets are tried again.
+const SEND_RETRY_DELAY: Duration = Duration::from_millis(10);
 
-/// How many of them may turn out to be full still before the others wait for the next time.
-const MOST_CROWDED: usize = 32;
+/// Max number of receivers found full again per attempt. The others wait for the next one.
+const MAX_SEND_RETRIES: usize = 32;
