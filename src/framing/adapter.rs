@@ -1,19 +1,20 @@
-//! What all framings have in common as protocols: what came and waits, and the callbacks that are handed on.
+//! Code shared by all framing protocols: buffering of held data, and forwarding of callbacks.
 
 use crate::Transport;
 use crate::reactor::Delivery;
 
-/// A codec that stands between a connection and its handler.
+/// A codec between a connection and its handler.
 pub(super) trait Adapter {
-    /// Hands frames to the handler while there are any, and while they may be delivered; returns what of the input is left. What the
-    /// handler puts behind it goes to [`held`](Adapter::held), which is empty when this is called, and ends the pass.
+    /// Delivers frames to the handler while there are any and delivery is allowed. Returns the
+    /// undelivered part of `input`. Data that the handler puts back is appended to
+    /// [`held`](Adapter::held) and ends the pass. `held` is empty when this is called.
     fn pass<'i>(&mut self, transport: &mut Transport<'_>, input: &'i [u8]) -> &'i [u8];
 
-    /// What waits.
+    /// The held data.
     fn held(&mut self) -> &mut Held;
 }
 
-/// Bytes came, or it is time for those that wait.
+/// Called when data arrives, or from the loop when held data is due.
 #[inline]
 pub(super) fn receive(adapter: &mut impl Adapter, transport: &mut Transport<'_>, data: &[u8]) {
     if adapter.held().is_empty() {
@@ -35,7 +36,7 @@ fn receive_held(adapter: &mut impl Adapter, transport: &mut Transport<'_>) {
         match transport.delivery() {
             Delivery::GoesOn => {}
             Delivery::Held => return transport.schedule_data_received(),
-            // It stays where it is; the handler can have it still.
+            // Keep the data: the handler can still take it.
             Delivery::Over => return,
         }
         let mut held = std::mem::take(adapter.held());
@@ -46,15 +47,15 @@ fn receive_held(adapter: &mut impl Adapter, transport: &mut Transport<'_>) {
     }
 }
 
-/// After a callback that brought no bytes: what the handler has put back is delivered from the loop.
+/// Called after a callback without data. Schedules the delivery of data that the handler put back.
 #[inline]
-pub(super) fn settle(adapter: &mut impl Adapter, transport: &mut Transport<'_>) {
+pub(super) fn schedule_held(adapter: &mut impl Adapter, transport: &mut Transport<'_>) {
     if !adapter.held().is_empty() {
         transport.schedule_data_received();
     }
 }
 
-/// Bytes that came and were not looked at, because delivery stopped.
+/// Received bytes that were not processed because delivery stopped.
 #[derive(Default)]
 pub(super) struct Held {
     bytes: Vec<u8>,
@@ -73,7 +74,7 @@ impl Held {
 
     pub(super) fn append(&mut self, bytes: &[u8]) {
         if self.start > self.bytes.len() / 2 {
-            // No more is moved than has been delivered.
+            // Amortized: at most as many bytes are moved as were delivered.
             self.bytes.drain(..std::mem::take(&mut self.start));
         }
         self.bytes.extend_from_slice(bytes);
@@ -83,13 +84,13 @@ impl Held {
         self.bytes.splice(..std::mem::take(&mut self.start), bytes.iter().copied());
     }
 
-    /// Moves all of it to the end of `all`.
+    /// Moves the contents to the end of `all`.
     pub(super) fn move_to(&mut self, all: &mut Vec<u8>) {
         all.extend_from_slice(self.rest());
         *self = Held::default();
     }
 
-    /// The last so many wait still.
+    /// Keeps only the last `count` bytes.
     fn keep_last(&mut self, count: usize) {
         match count {
             0 => *self = Held::default(),
@@ -98,45 +99,48 @@ impl Held {
     }
 }
 
-/// The callbacks of a protocol as a handler has them, to stand in its trait.
+/// Defines the forwarded callbacks in a handler trait.
 macro_rules! callbacks {
     ($transport:ident) => {
-        /// The connection is made; both addresses are known.
+        /// Called when the connection is made. Both addresses are known.
         fn connection_made(&mut self, transport: &mut $transport<'_>) {
             let _ = transport;
         }
 
-        /// A descriptor came over a UNIX socket; see [`Protocol::descriptor_received`](crate::Protocol::descriptor_received).
+        /// Called for a descriptor received over a UNIX socket. See
+        /// [`Protocol::descriptor_received`](crate::Protocol::descriptor_received).
         fn descriptor_received(&mut self, transport: &mut $transport<'_>, descriptor: std::os::fd::OwnedFd) {
             let _ = (transport, descriptor);
         }
 
-        /// The peer sent FIN, after all that was delivered. By default the connection is closed.
+        /// Called when the peer has sent FIN and all data before it was delivered. Default: closes
+        /// the connection.
         fn read_connection_lost(&mut self, transport: &mut $transport<'_>) {
             transport.lose_connection();
         }
 
-        /// Our FIN was sent.
+        /// Called when our FIN was sent.
         fn write_connection_lost(&mut self, transport: &mut $transport<'_>) {
             let _ = transport;
         }
 
-        /// More unsent bytes than the high-water mark wait.
+        /// Called when the unsent data exceeds the high-water mark.
         fn pause_writing(&mut self, transport: &mut $transport<'_>) {
             let _ = transport;
         }
 
-        /// The unsent bytes came down to the low-water mark.
+        /// Called when the unsent data has fallen to the low-water mark.
         fn resume_writing(&mut self, transport: &mut $transport<'_>) {
             let _ = transport;
         }
 
-        /// The connection is gone, and so is what had not been delivered.
+        /// Called when the connection has ended. Undelivered data is lost, unless it is taken here.
         fn connection_lost(&mut self, transport: &mut $transport<'_>, reason: &crate::Reason) {
             let _ = (transport, reason);
         }
 
-        /// For a handler that wraps another; see [`Protocol::downcast_inner`](crate::Protocol::downcast_inner).
+        /// Finds the handler that this handler wraps. See
+        /// [`Protocol::downcast_inner`](crate::Protocol::downcast_inner).
         fn downcast_inner(&mut self, want: std::any::TypeId) -> Option<&mut dyn std::any::Any> {
             let _ = want;
             None
@@ -144,8 +148,8 @@ macro_rules! callbacks {
     };
 }
 
-/// Makes an adapter the protocol of its handler. It has a field `handler`, and a function `split` that makes
-/// the handler's transport.
+/// Implements `Protocol` for an adapter. The adapter needs a field `handler` and a method `split`
+/// that creates the handler's transport.
 macro_rules! protocol {
     ($adapter:ident, $receiver:ident, $transport:ident) => {
         impl<H: $receiver> $adapter<H> {
@@ -154,21 +158,22 @@ macro_rules! protocol {
                 &self.handler
             }
 
-            /// The handler.
+            /// The handler, mutable.
             pub fn handler_mut(&mut self) -> &mut H {
                 &mut self.handler
             }
 
-            /// Calls the handler with its transport, of somebody who has but the connection's:
-            /// [`Reactor::with_protocol`](crate::Reactor::with_protocol) finds this type as well as the handler's.
+            /// Calls the handler with its own kind of transport, for callers that have a plain
+            /// transport. [`Reactor::with_protocol`](crate::Reactor::with_protocol) finds this type
+            /// and the handler's type.
             pub fn with<R>(
                 &mut self,
                 transport: &mut crate::Transport<'_>,
                 call: impl FnOnce(&mut H, &mut $transport<'_>) -> R,
             ) -> R {
-                let (handler, mut of_handler) = self.split(transport);
-                let result = call(handler, &mut of_handler);
-                super::adapter::settle(self, transport);
+                let (handler, mut handler_transport) = self.split(transport);
+                let result = call(handler, &mut handler_transport);
+                super::adapter::schedule_held(self, transport);
                 result
             }
         }
@@ -235,7 +240,8 @@ macro_rules! protocol {
         }
 
         impl $transport<'_> {
-            /// As [`Transport::call_later`](crate::Transport::call_later), with the handler and its transport.
+            /// Same as [`Transport::call_later`](crate::Transport::call_later), with the handler
+            /// and its transport.
             pub fn call_later<H: $receiver>(
                 &mut self,
                 delay: std::time::Duration,

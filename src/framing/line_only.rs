@@ -1,16 +1,19 @@
-//! Lines and nothing else: the small one.
+//! A minimal protocol for lines, without a raw mode.
 
 use super::adapter::{Adapter, Held, callbacks, protocol};
 use super::codec::{LineDecoder, LineFormat, LineTooLong, UnfinishedLine};
 use crate::Transport;
 use crate::reactor::Delivery;
 
-/// What one connection does with lines, and with nothing but lines. [`LinesOnly`] is the protocol of such a handler.
+/// A handler of lines for one connection, without a raw mode. [`LinesOnly`] is its protocol.
 /// (Twisted: `LineOnlyReceiver`.)
 ///
-/// Unlike a [`LineReceiver`](super::LineReceiver) it has no raw mode. Of a line that is not complete not even a part of the delimiter may be
-/// beyond the limit. One that is too long is told by itself, and the lines behind it come all the same. (Twisted's tells of it again
-/// with each new data, and keeps it.)
+/// Differences from a [`LineReceiver`](super::LineReceiver):
+///
+/// - There is no raw mode.
+/// - In an incomplete line the limit also covers a partial delimiter.
+/// - A line that is too long is reported once, and the lines after it are delivered. (Twisted keeps
+///   such a line and reports it again with each new data.)
 ///
 /// ```
 /// use twistor::framing::{LineOnlyReceiver, LineOnlyTransport, LinesOnly};
@@ -27,14 +30,15 @@ use crate::reactor::Delivery;
 /// # Ok::<(), twistor::Error>(())
 /// ```
 pub trait LineOnlyReceiver: 'static {
-    /// A line came, without its delimiter; it may be empty. (Twisted: `lineReceived`.)
+    /// Called for each line, without its delimiter. It may be empty. (Twisted: `lineReceived`.)
     ///
-    /// [`pause_reading`](Transport::pause_reading) holds the lines behind it up at once, `lose_connection` and `abort_connection` for
-    /// ever.
+    /// [`pause_reading`](Transport::pause_reading) holds the following lines back at once.
+    /// `lose_connection` and `abort_connection` discard them.
     fn line_received(&mut self, transport: &mut LineOnlyTransport<'_>, line: &[u8]);
 
-    /// A line is longer than it may be: this one, as far as it has come. The rest of it is skipped, if the connection goes on. By
-    /// default it does not: it is lost with [`LineTooLong`]. (Twisted: `lineLengthExceeded`.)
+    /// Called when a line is longer than the limit, with the part received so far. If the
+    /// connection continues, the rest of the line is skipped. Default: ends the connection with
+    /// [`LineTooLong`]. (Twisted: `lineLengthExceeded`.)
     fn line_length_exceeded(&mut self, transport: &mut LineOnlyTransport<'_>, line: &[u8]) {
         let _ = line;
         let limit = transport.max_length();
@@ -44,8 +48,8 @@ pub trait LineOnlyReceiver: 'static {
     callbacks!(LineOnlyTransport);
 }
 
-/// The protocol of a [`LineOnlyReceiver`]. Lines end in `\r\n` and have at most 16,384 bytes, unless a [`LineDecoder`] says
-/// otherwise.
+/// The protocol of a [`LineOnlyReceiver`]. A [`LineDecoder`] sets the delimiter and the maximum
+/// line length. Default: `\r\n` and 16,384 bytes.
 pub struct LinesOnly<H> {
     handler: H,
     format: LineFormat,
@@ -53,25 +57,25 @@ pub struct LinesOnly<H> {
     held: Held,
 }
 
-/// A connection, as a [`LineOnlyReceiver`] sees it: a [`Transport`] that knows of lines.
+/// The transport of a [`LineOnlyReceiver`]: a [`Transport`] with methods for lines.
 pub struct LineOnlyTransport<'a> {
     transport: Transport<'a>,
     format: &'a LineFormat,
-    /// Of a line that is not complete. While lines are delivered there is none.
+    /// The incomplete line. `None` while a line is being delivered.
     unfinished: Option<&'a mut UnfinishedLine>,
-    /// What is left of the bytes whose delivery is under way.
+    /// Undelivered rest of the current input.
     rest: &'a [u8],
-    /// What waits, when none is.
+    /// Held data, used when there is no current input.
     held: &'a mut Held,
 }
 
 impl<H: LineOnlyReceiver> LinesOnly<H> {
-    /// Lines for this handler.
+    /// Creates the protocol with the default delimiter and limit.
     pub fn new(handler: H) -> LinesOnly<H> {
         LinesOnly::with_decoder(handler, LineDecoder::default())
     }
 
-    /// Lines with another delimiter or another limit.
+    /// Creates the protocol with another delimiter or limit.
     pub fn with_decoder(handler: H, decoder: LineDecoder) -> LinesOnly<H> {
         let LineDecoder { format, unfinished } = decoder;
         LinesOnly { handler, format, unfinished, held: Held::default() }
@@ -88,7 +92,8 @@ impl<H: LineOnlyReceiver> LinesOnly<H> {
         (&mut self.handler, transport)
     }
 
-    /// A line is too long: `input` is moved to the line behind it, or it is skipped as it comes.
+    /// Handles a line that is too long. Advances `input` to the next line if there is one, or skips
+    /// the rest of the line as it arrives.
     #[cold]
     #[inline(never)]
     fn exceed(&mut self, transport: &mut Transport<'_>, input: &mut &[u8]) {
@@ -100,7 +105,7 @@ impl<H: LineOnlyReceiver> LinesOnly<H> {
             Some(_) => line.truncate(line.len() - self.format.delimiter.len()),
             None => {
                 self.unfinished.skip();
-                // What it takes of the end may be the beginning of a delimiter.
+                // The last bytes of the line may be the start of a delimiter.
                 self.unfinished.skip_over(&self.format, &line);
             }
         }
@@ -131,7 +136,7 @@ impl<H: LineOnlyReceiver> Adapter for LinesOnly<H> {
                     };
                     self.handler.line_received(&mut transport, line);
                     if transport.rest.is_empty() {
-                        // It was the last one, or the handler took the others.
+                        // This was the last line, or the handler took the rest.
                         input = &[];
                     }
                 }
@@ -162,8 +167,8 @@ impl LineOnlyTransport<'_> {
         self.transport.write(&self.format.delimiter);
     }
 
-    /// Takes all that came and was not delivered: an unfinished line, and in mid-buffer everything behind the line that was
-    /// delivered last.
+    /// Takes all received data that was not delivered: an incomplete line, and the data after the
+    /// line being delivered.
     pub fn clear_line_buffer(&mut self) -> Vec<u8> {
         let mut all = self.unfinished.as_mut().map_or_else(Vec::new, |unfinished| unfinished.clear());
         all.extend_from_slice(std::mem::take(&mut self.rest));
@@ -171,12 +176,12 @@ impl LineOnlyTransport<'_> {
         all
     }
 
-    /// What ends a line.
+    /// The delimiter of lines.
     pub fn delimiter(&self) -> &[u8] {
         &self.format.delimiter
     }
 
-    /// How many bytes a line may have.
+    /// The maximum length of a line, in bytes.
     pub fn max_length(&self) -> usize {
         self.format.max_length
     }

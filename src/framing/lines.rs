@@ -1,4 +1,4 @@
-//! Lines, and bytes in between: for protocols that talk in lines and now and then send something raw.
+//! A protocol for lines, with a raw mode for other data in between.
 
 use std::borrow::Cow;
 
@@ -7,7 +7,7 @@ use super::codec::{LineDecoder, LineFormat, LineTooLong, UnfinishedLine};
 use crate::Transport;
 use crate::reactor::Delivery;
 
-/// What one connection does with lines. [`Lines`] is the protocol of such a handler. (Twisted: `LineReceiver`.)
+/// A handler of lines for one connection. [`Lines`] is its protocol. (Twisted: `LineReceiver`.)
 ///
 /// ```
 /// use twistor::framing::{LineReceiver, LineTransport, Lines};
@@ -29,20 +29,21 @@ use crate::reactor::Delivery;
 /// # Ok::<(), twistor::Error>(())
 /// ```
 pub trait LineReceiver: 'static {
-    /// A line came, without its delimiter; it may be empty. (Twisted: `lineReceived`.)
+    /// Called for each line, without its delimiter. It may be empty. (Twisted: `lineReceived`.)
     ///
-    /// [`pause_reading`](Transport::pause_reading) holds the lines behind it up at once, `lose_connection` and `abort_connection` for
-    /// ever.
+    /// [`pause_reading`](Transport::pause_reading) holds the following lines back at once.
+    /// `lose_connection` and `abort_connection` discard them.
     fn line_received(&mut self, transport: &mut LineTransport<'_>, line: &[u8]);
 
-    /// Bytes came in raw mode. By default they are dropped. (Twisted: `rawDataReceived`.)
+    /// Called for data received in raw mode. Default: drops it. (Twisted: `rawDataReceived`.)
     fn raw_data_received(&mut self, transport: &mut LineTransport<'_>, data: &[u8]) {
         let _ = (transport, data);
     }
 
-    /// A line is longer than it may be. `data` is what there is of it, and all that has come behind it, delimiters included; what
-    /// comes next is the beginning of a line, if the connection goes on. By default it does not: it is lost with [`LineTooLong`].
-    /// (Twisted: `lineLengthExceeded`.)
+    /// Called when a line is longer than the limit. `data` is the line so far and everything
+    /// received after it, delimiters included. If the connection continues, the next data starts a
+    /// new line. Default: ends the connection with [`LineTooLong`]. (Twisted:
+    /// `lineLengthExceeded`.)
     fn line_length_exceeded(&mut self, transport: &mut LineTransport<'_>, data: &[u8]) {
         let _ = data;
         let limit = transport.max_length();
@@ -52,9 +53,10 @@ pub trait LineReceiver: 'static {
     callbacks!(LineTransport);
 }
 
-/// The protocol of a [`LineReceiver`]. Lines end in `\r\n` and have at most 16,384 bytes, unless a [`LineDecoder`] says otherwise.
+/// The protocol of a [`LineReceiver`]. A [`LineDecoder`] sets the delimiter and the maximum line
+/// length. Default: `\r\n` and 16,384 bytes.
 ///
-/// A line that lies whole in what was read is not copied.
+/// A line that lies completely in one read is not copied.
 pub struct Lines<H> {
     handler: H,
     controls: Controls,
@@ -62,17 +64,17 @@ pub struct Lines<H> {
     held: Held,
 }
 
-/// A connection, as a [`LineReceiver`] sees it: a [`Transport`] that knows of lines.
+/// The transport of a [`LineReceiver`]: a [`Transport`] with methods for lines.
 pub struct LineTransport<'a> {
     transport: Transport<'a>,
     controls: &'a mut Controls,
-    /// Of a line that is not complete. While lines are delivered there is none.
+    /// The incomplete line. `None` while data is being delivered.
     unfinished: Option<&'a mut UnfinishedLine>,
-    /// What the handler is given in raw mode, where it can be given back.
+    /// The raw data being delivered, if its end may be given back without a copy.
     raw: &'a [u8],
-    /// What is left of the bytes whose delivery is under way, at their end.
+    /// Undelivered rest at the end of the current input.
     rest: &'a [u8],
-    /// What waits behind them.
+    /// Held data after `rest`.
     held: &'a mut Held,
 }
 
@@ -88,12 +90,13 @@ enum Mode {
 }
 
 impl<H: LineReceiver> Lines<H> {
-    /// Lines for this handler.
+    /// Creates the protocol with the default delimiter and limit.
     pub fn new(handler: H) -> Lines<H> {
         Lines::with_decoder(handler, LineDecoder::default())
     }
 
-    /// Lines with another delimiter or another limit; and if the decoder has taken bytes already, they come first.
+    /// Creates the protocol with another delimiter or limit. Data that the decoder already holds is
+    /// delivered first.
     ///
     /// ```
     /// use twistor::framing::{LineDecoder, LineReceiver, LineTransport, Lines};
@@ -124,7 +127,8 @@ impl<H: LineReceiver> Lines<H> {
         (&mut self.handler, transport)
     }
 
-    /// Everything that there is goes to the handler in one piece, as what it is or as what it cannot be.
+    /// Delivers all available data to the handler in one piece, in raw mode or for a line that is
+    /// too long.
     fn pass_whole<'i>(
         &mut self,
         transport: &mut Transport<'_>,
@@ -133,7 +137,7 @@ impl<H: LineReceiver> Lines<H> {
     ) {
         let before = self.unfinished.clear();
         let joined: Vec<u8>;
-        // What is given back of bytes that lie in the input need not be copied.
+        // If all data lies in the input, the handler can give back its end without a copy.
         let (data, raw): (&[u8], &'i [u8]) = match before.is_empty() {
             true => (input, input),
             false => {
@@ -151,7 +155,7 @@ impl<H: LineReceiver> Lines<H> {
         };
         call(&mut self.handler, &mut transport, data);
         let given_back = transport.rest.len();
-        // It is the end of what there was.
+        // The handler gives back a suffix of the input.
         *input = &input[input.len() - given_back..];
     }
 }
@@ -159,7 +163,8 @@ impl<H: LineReceiver> Lines<H> {
 impl<H: LineReceiver> Adapter for Lines<H> {
     #[inline]
     fn pass<'i>(&mut self, transport: &mut Transport<'_>, mut input: &'i [u8]) -> &'i [u8] {
-        // One loop, whatever the handler does: a mode that changes a thousand times is not a thousand calls deep.
+        // A loop instead of recursion, so that the stack depth does not grow with the number of
+        // mode changes.
         while transport.delivery() == Delivery::GoesOn && self.held.is_empty() {
             match self.controls.mode {
                 Mode::Lines => match self.unfinished.next(&self.controls.format, &mut input) {
@@ -174,7 +179,7 @@ impl<H: LineReceiver> Adapter for Lines<H> {
                         };
                         self.handler.line_received(&mut transport, line);
                         if transport.rest.is_empty() {
-                            // It was the last one, or the handler took the others.
+                            // This was the last line, or the handler took the rest.
                             input = &[];
                         }
                     }
@@ -204,23 +209,25 @@ impl LineTransport<'_> {
         self.transport.write(&self.controls.format.delimiter);
     }
 
-    /// From now on bytes come as they are, to [`raw_data_received`](LineReceiver::raw_data_received); the rest of what came already first,
-    /// and in one piece. (Twisted: `setRawMode`.)
+    /// Switches to raw mode: data is passed unchanged to
+    /// [`raw_data_received`](LineReceiver::raw_data_received). Data that was already received comes
+    /// first, in one piece. (Twisted: `setRawMode`.)
     pub fn set_raw_mode(&mut self) {
         self.controls.mode = Mode::Raw;
     }
 
-    /// From now on lines come, first those in `extra`: what a handler was given in raw mode and is no more of it. They are behind
-    /// whatever else waits, and come when the handler has returned. (Twisted: `setLineMode`.)
+    /// Switches to line mode. `extra` is data given to the handler in raw mode that belongs to
+    /// lines. It is queued after other held data and delivered when the handler has returned.
+    /// (Twisted: `setLineMode`.)
     ///
-    /// The end of what `raw_data_received` was given is not copied for it.
+    /// If `extra` is the end of the slice given to `raw_data_received`, it is not copied.
     pub fn set_line_mode(&mut self, extra: &[u8]) {
         self.controls.mode = Mode::Lines;
         if extra.is_empty() {
             return;
         }
         let nothing_behind = self.rest.is_empty() && self.held.is_empty();
-        // The same place in memory, and not just the same bytes: nothing is compared, and nothing copied.
+        // Compare the position in memory instead of the contents, so that nothing is copied.
         if nothing_behind
             && extra.as_ptr_range().end == self.raw.as_ptr_range().end
             && let Some(start) = self.raw.len().checked_sub(extra.len())
@@ -231,13 +238,13 @@ impl LineTransport<'_> {
         }
     }
 
-    /// Whether bytes come as they are.
+    /// Whether raw mode is on.
     pub fn raw_mode(&self) -> bool {
         self.controls.mode == Mode::Raw
     }
 
-    /// Takes all that came and was not delivered: an unfinished line, and in mid-buffer everything behind the line that was
-    /// delivered last. (Twisted: `clearLineBuffer`.)
+    /// Takes all received data that was not delivered: an incomplete line, and the data after the
+    /// line being delivered. (Twisted: `clearLineBuffer`.)
     pub fn clear_line_buffer(&mut self) -> Vec<u8> {
         let mut all = self.unfinished.as_mut().map_or_else(Vec::new, |unfinished| unfinished.clear());
         all.extend_from_slice(std::mem::take(&mut self.rest));
@@ -245,12 +252,13 @@ impl LineTransport<'_> {
         all
     }
 
-    /// What ends a line.
+    /// The delimiter of lines.
     pub fn delimiter(&self) -> &[u8] {
         &self.controls.format.delimiter
     }
 
-    /// Sets what ends a line, those included that came and were not delivered. (Twisted: `delimiter`.)
+    /// Sets the delimiter. It also applies to received data that was not delivered. (Twisted:
+    /// `delimiter`.)
     pub fn set_delimiter(&mut self, delimiter: impl Into<Cow<'static, [u8]>>) {
         self.controls.format.delimiter = delimiter.into();
         if let Some(unfinished) = &mut self.unfinished {
@@ -258,12 +266,12 @@ impl LineTransport<'_> {
         }
     }
 
-    /// How many bytes a line may have.
+    /// The maximum length of a line, in bytes.
     pub fn max_length(&self) -> usize {
         self.controls.format.max_length
     }
 
-    /// Sets how many bytes a line may have. (Twisted: `MAX_LENGTH`.)
+    /// Sets the maximum length of a line, in bytes. (Twisted: `MAX_LENGTH`.)
     pub fn set_max_length(&mut self, max_length: usize) {
         self.controls.format.max_length = max_length;
     }

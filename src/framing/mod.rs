@@ -1,16 +1,16 @@
-//! Framings: where a message begins and ends in a stream of bytes, which is cut anywhere.
+//! Framings: the boundaries of messages in a byte stream.
 //!
-//! Each is here twice. As a *handler* of a connection: a trait that is told of whole messages, and a protocol that it
-//! is put into.
+//! Each framing comes in two forms. The first is a *handler* of a connection: a trait whose methods
+//! get whole messages, and a protocol that wraps it.
 //!
-//! | Twisted | handler | its protocol | what it is told of |
+//! | Twisted | handler | its protocol | messages |
 //! |---|---|---|---|
-//! | `LineReceiver` | [`LineReceiver`] | [`Lines`] | lines with any delimiter, and raw bytes in between |
-//! | `LineOnlyReceiver` | [`LineOnlyReceiver`] | [`LinesOnly`] | lines and nothing else |
+//! | `LineReceiver` | [`LineReceiver`] | [`Lines`] | lines with any delimiter, and raw data in between |
+//! | `LineOnlyReceiver` | [`LineOnlyReceiver`] | [`LinesOnly`] | only lines |
 //! | `NetstringReceiver` | [`StringReceiver`] | [`Strings::netstrings`] | netstrings |
-//! | `Int8StringReceiver`, `Int16StringReceiver`, `Int32StringReceiver` | [`StringReceiver`] | [`Strings::int8`], [`int16`](Strings::int16), [`int32`](Strings::int32) | strings behind their length |
-//! | `StatefulStringProtocol` | [`StatefulStringReceiver`] | [`Strings`] | the same, each by a function that the one before it named |
-//! | `StatefulProtocol` | [`StatefulReceiver`] | [`Stateful`] | as many bytes as it asked for, by the function that it named |
+//! | `Int8StringReceiver`, `Int16StringReceiver`, `Int32StringReceiver` | [`StringReceiver`] | [`Strings::int8`], [`int16`](Strings::int16), [`int32`](Strings::int32) | length-prefixed strings |
+//! | `StatefulStringProtocol` | [`StatefulStringReceiver`] | [`Strings`] | the same; each call names the function for the next string |
+//! | `StatefulProtocol` | [`StatefulReceiver`] | [`Stateful`] | a requested number of bytes; each call names the next function and size |
 //!
 //! ```
 //! use std::time::Duration;
@@ -50,13 +50,18 @@
 //! # Ok::<(), twistor::Error>(())
 //! ```
 //!
-//! A handler has all the callbacks of a [`Protocol`](crate::Protocol), with a transport that knows of its framing
-//! and is a [`Transport`](crate::Transport) for everything else. [`Reactor::with_protocol`](crate::Reactor::with_protocol) and
-//! [`Transport::call_later`](crate::Transport::call_later) find the handler by its type, and the protocol that it is in by that one's.
+//! A handler has all callbacks of a [`Protocol`](crate::Protocol). Its transport has methods for
+//! the framing and derefs to [`Transport`](crate::Transport).
+//! [`Reactor::with_protocol`](crate::Reactor::with_protocol) and
+//! [`Transport::call_later`](crate::Transport::call_later) find the handler and its protocol by
+//! their types.
 //!
-//! And as a *codec*, for bytes that come from elsewhere, without a reactor: [`LineDecoder`], [`NetstringDecoder`], [`PrefixDecoder`],
-//! [`CountDecoder`]; for the way out [`encode_line`], [`encode_netstring`], [`encode_string`]. The protocols above do nothing but
-//! drive these.
+//! The second form is a *codec*, for use without a reactor:
+//!
+//! - Decoders: [`LineDecoder`], [`NetstringDecoder`], [`PrefixDecoder`], [`CountDecoder`].
+//! - Encoders: [`encode_line`], [`encode_netstring`], [`encode_string`].
+//!
+//! The protocols above are built on these codecs.
 //!
 //! ```
 //! use twistor::framing::{NetstringDecoder, encode_netstring};
@@ -76,18 +81,21 @@
 //! # Ok::<(), twistor::framing::StringError>(())
 //! ```
 //!
-//! # What holds for all of them
+//! # Common properties
 //!
-//! - Frames and errors depend on the bytes, and not on how they are cut, with two exceptions of Twisted's: how much is handed over with a
-//!   line that is too long, and a [`LineOnlyReceiver`]'s line whose delimiter goes beyond the limit.
-//! - The time goes with the number of bytes, in pieces of one byte as well. A frame that lies whole in what was read is not copied,
-//!   another one once.
-//! - Everything has a limit. What comes and is no frame ends the connection, with an error of a type of its own in
+//! - Frames and errors depend only on the bytes, not on their division into reads. There are two
+//!   exceptions, both from Twisted: the amount of data passed with a line that is too long, and a
+//!   [`LineOnlyReceiver`]'s line whose delimiter exceeds the limit.
+//! - Running time is linear in the number of bytes, even if they arrive one by one. A frame that
+//!   lies completely in one read is not copied. Other frames are copied once.
+//! - Everything has a limit. Invalid data ends the connection with a typed error in
 //!   [`Reason::Protocol`](crate::Reason::Protocol), unless the handler decides otherwise.
-//! - [`pause_reading`](crate::Transport::pause_reading) stops delivery at once, in the middle of what was read.
-//!   [`resume_reading`](crate::Transport::resume_reading), by whomever, lets the rest come from the loop, in order, before anything else.
-//! - Behind `lose_connection` and `abort_connection` nothing is delivered, which Twisted's prefixed strings and raw mode do. What was
-//!   not can be had in `connection_lost` (`clear_line_buffer`, `clear_buffer`).
+//! - [`pause_reading`](crate::Transport::pause_reading) stops delivery at once, in the middle of a
+//!   read. After [`resume_reading`](crate::Transport::resume_reading) the loop delivers the rest
+//!   first, in order.
+//! - After `lose_connection` and `abort_connection` nothing is delivered. (Twisted's prefixed
+//!   strings and raw mode do deliver.) The undelivered data can be taken in `connection_lost`
+//!   (`clear_line_buffer`, `clear_buffer`).
 
 mod adapter;
 mod codec;

@@ -1,4 +1,4 @@
-//! Protocols as states: each says how many bytes it takes, and which one comes next.
+//! A protocol made of states, each of which requests a number of bytes and names its successor.
 
 use std::fmt;
 
@@ -7,13 +7,13 @@ use super::codec::{CountDecoder, MAX_STRING};
 use crate::Transport;
 use crate::reactor::Delivery;
 
-/// What one connection does with bytes that come in portions whose sizes it knows one after the other. [`Stateful`] is the protocol of
-/// such a handler. (Twisted: `StatefulProtocol`.)
+/// A handler for one connection that requests data piece by piece. [`Stateful`] is its protocol.
+/// (Twisted: `StatefulProtocol`.)
 ///
 /// ```
 /// use twistor::framing::{NextState, Stateful, StatefulReceiver, StatefulTransport};
 ///
-/// /// Shouts messages with a byte in front that says how long they are.
+/// /// Shouts messages that are prefixed by a length byte.
 /// struct Shout;
 ///
 /// impl StatefulReceiver for Shout {
@@ -27,7 +27,11 @@ use crate::reactor::Delivery;
 ///         NextState::new(length[0].into(), Shout::message)
 ///     }
 ///
-///     fn message(&mut self, transport: &mut StatefulTransport<'_>, message: &[u8]) -> NextState<Shout> {
+///     fn message(
+///         &mut self,
+///         transport: &mut StatefulTransport<'_>,
+///         message: &[u8],
+///     ) -> NextState<Shout> {
 ///         transport.write(&message.to_ascii_uppercase());
 ///         NextState::new(1, Shout::length)
 ///     }
@@ -40,11 +44,12 @@ use crate::reactor::Delivery;
 /// # Ok::<(), twistor::Error>(())
 /// ```
 pub trait StatefulReceiver: Sized + 'static {
-    /// The first state; asked for when the first bytes come. (Twisted: `getInitialState`.)
+    /// Returns the first state. Called when the first data arrives. (Twisted: `getInitialState`.)
     fn initial_state(&mut self) -> NextState<Self>;
 
-    /// A state wants more bytes than it may, or goes on without any: a fault of the handler or, where it has the number from its peer,
-    /// of that. By default the connection is lost with this error, and in any case nothing more is delivered.
+    /// Called when a state requests more bytes than the limit, or when too many states in a row
+    /// request none. The fault is the handler's, or the peer's if the number comes from the peer.
+    /// No more data is delivered in any case. Default: ends the connection with this error.
     fn state_refused(&mut self, transport: &mut StatefulTransport<'_>, error: &StateError) {
         transport.lose_connection_with_error(*error);
     }
@@ -52,14 +57,15 @@ pub trait StatefulReceiver: Sized + 'static {
     callbacks!(StatefulTransport);
 }
 
-/// What is called when so many bytes have come; it says which state follows.
+/// A state: a number of bytes, and the function that gets them and returns the next state.
 pub struct NextState<H> {
     bytes: usize,
     call: fn(&mut H, &mut StatefulTransport<'_>, &[u8]) -> NextState<H>,
 }
 
 impl<H> NextState<H> {
-    /// `call` gets exactly `bytes` bytes, once they have come. Of none it is called at once.
+    /// Creates a state. `call` gets exactly `bytes` bytes when they have arrived. If `bytes` is 0
+    /// it is called at once.
     pub fn new(
         bytes: usize,
         call: fn(&mut H, &mut StatefulTransport<'_>, &[u8]) -> NextState<H>,
@@ -76,18 +82,18 @@ impl<H> Clone for NextState<H> {
 
 impl<H> Copy for NextState<H> {}
 
-/// A state cannot be.
+/// Error: a state was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum StateError {
-    /// It wants too many bytes.
+    /// The state requests more bytes than the limit.
     TooLong {
-        /// So many.
+        /// Number of bytes requested.
         length: usize,
-        /// How many it may.
+        /// The limit, in bytes.
         limit: usize,
     },
-    /// So many states in a row wanted no bytes at all.
+    /// This number of states in a row requested no bytes.
     Idle(usize),
 }
 
@@ -95,45 +101,46 @@ impl fmt::Display for StateError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             StateError::TooLong { length, limit } => {
-                write!(f, "{length} bytes are too many for a state: {limit} is the most")
+                write!(f, "a state of {length} bytes is too long: the limit is {limit}")
             }
-            StateError::Idle(count) => write!(f, "{count} states in a row wanted no bytes"),
+            StateError::Idle(count) => write!(f, "{count} states in a row requested no bytes"),
         }
     }
 }
 
 impl std::error::Error for StateError {}
 
-/// The protocol of a [`StatefulReceiver`]. A state gets at most 99,999 bytes, unless told otherwise. (Twisted has no limit.)
+/// The protocol of a [`StatefulReceiver`]. It limits the bytes per state. (Twisted has no limit.)
+/// Default: 99,999.
 pub struct Stateful<H> {
     handler: H,
     state: Option<NextState<H>>,
     max_length: usize,
-    /// States in a row that wanted nothing.
+    /// Number of states in a row that requested no bytes.
     idle: usize,
     refused: bool,
     bytes: CountDecoder,
     held: Held,
 }
 
-/// A connection, as a [`StatefulReceiver`] sees it.
+/// The transport of a [`StatefulReceiver`].
 pub struct StatefulTransport<'a> {
     transport: Transport<'a>,
-    /// Of the state that waits. While bytes are delivered there are none.
+    /// Data of the incomplete state. `None` while data is being delivered.
     unfinished: Option<&'a mut CountDecoder>,
-    /// What is left of the bytes whose delivery is under way.
+    /// Undelivered rest of the current input.
     rest: &'a [u8],
-    /// What waits, when none is.
+    /// Held data, used when there is no current input.
     held: &'a mut Held,
 }
 
 impl<H: StatefulReceiver> Stateful<H> {
-    /// States of this handler.
+    /// Creates the protocol with the default limit.
     pub fn new(handler: H) -> Stateful<H> {
         Stateful::with_max_length(handler, MAX_STRING)
     }
 
-    /// With another limit for the bytes of a state.
+    /// Creates the protocol with another limit of bytes per state.
     pub fn with_max_length(handler: H, max_length: usize) -> Stateful<H> {
         Stateful {
             handler,
@@ -176,7 +183,7 @@ impl<H: StatefulReceiver> Adapter for Stateful<H> {
                 continue;
             }
             self.idle = if state.bytes == 0 { self.idle + 1 } else { 0 };
-            if self.idle > MOST_IDLE {
+            if self.idle > MAX_IDLE_STATES {
                 self.refuse(transport, StateError::Idle(self.idle));
                 continue;
             }
@@ -189,7 +196,7 @@ impl<H: StatefulReceiver> Adapter for Stateful<H> {
             };
             self.state = Some((state.call)(&mut self.handler, &mut transport, bytes));
             if transport.rest.is_empty() {
-                // There was no more, or the handler took it.
+                // There was no more data, or the handler took it.
                 input = &[];
             }
         }
@@ -204,7 +211,7 @@ impl<H: StatefulReceiver> Adapter for Stateful<H> {
 protocol!(Stateful, StatefulReceiver, StatefulTransport);
 
 impl StatefulTransport<'_> {
-    /// Takes all that came and was not delivered: whoever speaks something else from now on begins with it.
+    /// Takes all received data that was not delivered, for example to switch to another protocol.
     pub fn clear_buffer(&mut self) -> Vec<u8> {
         let mut all = self.unfinished.as_mut().map_or_else(Vec::new, |unfinished| unfinished.clear());
         all.extend_from_slice(std::mem::take(&mut self.rest));
@@ -213,5 +220,6 @@ impl StatefulTransport<'_> {
     }
 }
 
-/// More than any sensible protocol has; without a limit a handler could go round for ever.
-const MOST_IDLE: usize = 1000;
+/// Limit of consecutive states without data, above that of any sensible protocol. It stops handlers
+/// that loop forever.
+const MAX_IDLE_STATES: usize = 1000;

@@ -1,12 +1,12 @@
-//! Handlers of strings as states: which function the next string goes to.
+//! Handlers of strings that choose a function for each next string.
 
 use super::adapter::callbacks;
 use super::codec::StringError;
 use super::strings::{FrameTransport, StringReceiver};
 use crate::Reason;
 
-/// A handler of strings that keeps the function for the next one. [`Strings`](super::Strings) is the protocol of such a
-/// handler as well. (Twisted: `StatefulStringProtocol`.)
+/// A handler of strings that stores the function for the next one. [`Strings`](super::Strings) is
+/// its protocol too. (Twisted: `StatefulStringProtocol`.)
 ///
 /// ```
 /// use twistor::framing::{FrameTransport, StatefulStringReceiver, NextString, Strings};
@@ -43,10 +43,10 @@ use crate::Reason;
 /// # Ok::<(), twistor::Error>(())
 /// ```
 pub trait StatefulStringReceiver: Sized + 'static {
-    /// Where the state is kept. (Twisted: `state`.)
+    /// The stored state. (Twisted: `state`.)
     fn state(&mut self) -> &mut NextString<Self>;
 
-    /// As [`StringReceiver::string_refused`].
+    /// Same as [`StringReceiver::string_refused`].
     fn string_refused(&mut self, transport: &mut FrameTransport<'_>, error: &StringError) {
         transport.lose_connection_with_error(error.clone());
     }
@@ -54,11 +54,11 @@ pub trait StatefulStringReceiver: Sized + 'static {
     callbacks!(FrameTransport);
 }
 
-/// What becomes of the next string.
+/// The action for the next string.
 pub enum NextString<H> {
-    /// This is called, and says what becomes of the one after it. (Twisted: `proto_STATE`.)
+    /// Call this function. It returns the action for the string after it. (Twisted: `proto_STATE`.)
     Next(fn(&mut H, &mut FrameTransport<'_>, &[u8]) -> NextString<H>),
-    /// The connection is closed, and nothing more is delivered. (Twisted: `'done'`.)
+    /// Close the connection and deliver nothing more. (Twisted: `'done'`.)
     Done,
 }
 

@@ -1,12 +1,13 @@
-//! Strings of bytes, each with its length in front: as netstrings, or behind a number of 8, 16 or 32 bits.
+//! A protocol for byte strings: netstrings, or strings prefixed by a length of 8, 16 or 32 bits.
 
 use super::adapter::{Adapter, Held, callbacks, protocol};
 use super::codec::{LengthPrefix, MAX_STRING, NetstringDecoder, PrefixDecoder, StringError, StringTooLong};
 use crate::Transport;
 use crate::reactor::Delivery;
 
-/// What one connection does with strings, in whatever way they travel. [`Strings`] is the protocol of such a handler.
-/// (Twisted: `NetstringReceiver`, `Int8StringReceiver`, `Int16StringReceiver`, `Int32StringReceiver`.)
+/// A handler of byte strings for one connection, independent of their encoding. [`Strings`] is its
+/// protocol. (Twisted: `NetstringReceiver`, `Int8StringReceiver`, `Int16StringReceiver`,
+/// `Int32StringReceiver`.)
 ///
 /// ```
 /// use twistor::framing::{FrameTransport, StringReceiver, Strings};
@@ -15,7 +16,7 @@ use crate::reactor::Delivery;
 ///
 /// impl StringReceiver for Shout {
 ///     fn string_received(&mut self, transport: &mut FrameTransport<'_>, string: &[u8]) {
-///         // It is as long as one that came.
+///         // It has the length of a received string, so it fits the prefix.
 ///         let _ = transport.send_string(&string.to_ascii_uppercase());
 ///     }
 /// }
@@ -29,16 +30,19 @@ use crate::reactor::Delivery;
 /// # Ok::<(), twistor::Error>(())
 /// ```
 pub trait StringReceiver: 'static {
-    /// A string came; it may be empty. (Twisted: `stringReceived`.)
+    /// Called for each string. It may be empty. (Twisted: `stringReceived`.)
     ///
-    /// [`pause_reading`](Transport::pause_reading) holds those behind it up at once, `lose_connection` and `abort_connection` for ever.
+    /// [`pause_reading`](Transport::pause_reading) holds the following strings back at once.
+    /// `lose_connection` and `abort_connection` discard them.
     fn string_received(&mut self, transport: &mut FrameTransport<'_>, string: &[u8]);
 
-    /// What came is no string, or is longer than it may be. By default the connection is lost with this error. (Twisted:
-    /// `lengthLimitExceeded`, `handleParseError`.)
+    /// Called for invalid data or a string longer than the limit. Default: ends the connection with
+    /// this error. (Twisted: `lengthLimitExceeded`, `handleParseError`.)
     ///
-    /// There is no way on after a netstring that is none: the connection is lost in any case. A string that is too long by its prefix can be
-    /// let pass with [`set_max_length`](FrameTransport::set_max_length); else what comes is dropped, and this is called again each time.
+    /// - After an invalid netstring the connection ends in any case.
+    /// - A prefixed string that is too long can be accepted with
+    ///   [`set_max_length`](FrameTransport::set_max_length). Otherwise data is dropped, and this is
+    ///   called again for each read.
     fn string_refused(&mut self, transport: &mut FrameTransport<'_>, error: &StringError) {
         transport.lose_connection_with_error(error.clone());
     }
@@ -46,9 +50,10 @@ pub trait StringReceiver: 'static {
     callbacks!(FrameTransport);
 }
 
-/// The protocol of a [`StringReceiver`]. A string has at most 99,999 bytes, unless a decoder says otherwise.
+/// The protocol of a [`StringReceiver`]. A decoder sets the maximum length of a string. Default:
+/// 99,999 bytes.
 ///
-/// A string that lies whole in what was read is not copied.
+/// A string that lies completely in one read is not copied.
 pub struct Strings<H> {
     handler: H,
     decoder: Decoder,
@@ -56,17 +61,17 @@ pub struct Strings<H> {
     held: Held,
 }
 
-/// A connection, as a [`StringReceiver`] sees it: a [`Transport`] that knows of strings.
+/// The transport of a [`StringReceiver`]: a [`Transport`] with methods for strings.
 pub struct FrameTransport<'a> {
     transport: Transport<'a>,
     /// `None` for netstrings.
     prefix: Option<LengthPrefix>,
     max_length: &'a mut usize,
-    /// While strings are delivered it is with them.
+    /// `None` while a string is being delivered.
     decoder: Option<&'a mut Decoder>,
-    /// What is left of the bytes whose delivery is under way.
+    /// Undelivered rest of the current input.
     rest: &'a [u8],
-    /// What waits, when none is.
+    /// Held data, used when there is no current input.
     held: &'a mut Held,
 }
 
@@ -76,42 +81,49 @@ enum Decoder {
 }
 
 impl<H: StringReceiver> Strings<H> {
-    /// Netstrings: `3:abc,` is `abc`. (Twisted: `NetstringReceiver`.)
+    /// Creates the protocol for netstrings: `3:abc,` is `abc`. (Twisted: `NetstringReceiver`.)
     pub fn netstrings(handler: H) -> Strings<H> {
         Strings::with_netstring_decoder(handler, NetstringDecoder::default())
     }
 
-    /// One byte in front of each string says how long it is. (Twisted: `Int8StringReceiver`.)
+    /// Creates the protocol for strings with a length prefix of one byte. (Twisted:
+    /// `Int8StringReceiver`.)
     pub fn int8(handler: H) -> Strings<H> {
         Strings::with_prefix_decoder(handler, PrefixDecoder::new(LengthPrefix::Int8, MAX_STRING))
     }
 
-    /// Two bytes, big-endian, in front of each string say how long it is. (Twisted: `Int16StringReceiver`.)
+    /// Creates the protocol for strings with a length prefix of two bytes, big-endian. (Twisted:
+    /// `Int16StringReceiver`.)
     pub fn int16(handler: H) -> Strings<H> {
         Strings::with_prefix_decoder(handler, PrefixDecoder::new(LengthPrefix::Int16, MAX_STRING))
     }
 
-    /// Four bytes, big-endian, in front of each string say how long it is. (Twisted: `Int32StringReceiver`.)
+    /// Creates the protocol for strings with a length prefix of four bytes, big-endian. (Twisted:
+    /// `Int32StringReceiver`.)
     pub fn int32(handler: H) -> Strings<H> {
         Strings::with_prefix_decoder(handler, PrefixDecoder::new(LengthPrefix::Int32, MAX_STRING))
     }
 
-    /// Netstrings with another limit; what the decoder has taken already comes first.
+    /// Creates the protocol for netstrings with another limit. Data that the decoder already holds
+    /// is delivered first.
     pub fn with_netstring_decoder(handler: H, decoder: NetstringDecoder) -> Strings<H> {
         let max_length = decoder.max_length();
         Strings { handler, decoder: Decoder::Netstring(decoder), max_length, held: Held::default() }
     }
 
-    /// Strings behind their length with another limit; what the decoder has taken already comes first.
+    /// Creates the protocol for prefixed strings with another limit. Data that the decoder already
+    /// holds is delivered first.
     ///
     /// ```
-    /// use twistor::framing::{FrameTransport, LengthPrefix, PrefixDecoder, StringReceiver, Strings};
+    /// use twistor::framing::{FrameTransport, StringReceiver, Strings};
+    /// use twistor::framing::{LengthPrefix, PrefixDecoder};
     /// # struct Shout;
     /// # impl StringReceiver for Shout {
     /// #     fn string_received(&mut self, _: &mut FrameTransport<'_>, _: &[u8]) {}
     /// # }
     ///
-    /// let strings = || Strings::with_prefix_decoder(Shout, PrefixDecoder::new(LengthPrefix::Int16, 1000));
+    /// let decoder = || PrefixDecoder::new(LengthPrefix::Int16, 1000);
+    /// let strings = move || Strings::with_prefix_decoder(Shout, decoder());
     /// twistor::Reactor::new()?.listen_tcp("127.0.0.1:0", strings)?;
     /// # Ok::<(), twistor::Error>(())
     /// ```
@@ -132,11 +144,11 @@ impl<H: StringReceiver> Strings<H> {
         (&mut self.handler, transport)
     }
 
-    /// What came is refused; `true` when it was let pass after all.
+    /// Reports an error to the handler. Returns `true` if the handler accepted the string.
     #[cold]
     #[inline(never)]
     fn refuse(&mut self, transport: &mut Transport<'_>, rest: &[u8], error: &StringError) -> bool {
-        let mut of_handler = FrameTransport {
+        let mut handler_transport = FrameTransport {
             transport: transport.reborrow(),
             prefix: self.decoder.prefix(),
             max_length: &mut self.max_length,
@@ -144,7 +156,7 @@ impl<H: StringReceiver> Strings<H> {
             rest,
             held: &mut self.held,
         };
-        self.handler.string_refused(&mut of_handler, error);
+        self.handler.string_refused(&mut handler_transport, error);
         match (&self.decoder, error) {
             (Decoder::Prefixed(_), StringError::TooLong(error)) => error.length <= self.max_length,
             _ => {
@@ -161,7 +173,7 @@ impl<H: StringReceiver> Adapter for Strings<H> {
         while transport.delivery() == Delivery::GoesOn {
             let prefix = self.decoder.prefix();
             let result = match &mut self.decoder {
-                // Everything behind an error is ignored.
+                // Data after an error is ignored.
                 Decoder::Netstring(decoder) if decoder.error().is_some() => return &[],
                 Decoder::Netstring(decoder) => {
                     decoder.set_max_length(self.max_length);
@@ -184,7 +196,7 @@ impl<H: StringReceiver> Adapter for Strings<H> {
                     };
                     self.handler.string_received(&mut transport, string);
                     if transport.rest.is_empty() {
-                        // It was the last one, or the handler took the others.
+                        // This was the last string, or the handler took the rest.
                         input = &[];
                     }
                 }
@@ -224,11 +236,11 @@ impl Decoder {
 }
 
 impl FrameTransport<'_> {
-    /// Sends a string, framed as those that come. (Twisted: `sendString`.)
+    /// Sends a string in the encoding of the received ones. (Twisted: `sendString`.)
     ///
     /// # Errors
-    /// [`StringTooLong`] when its length has no room in the prefix; nothing is sent then. Netstrings have room for any.
-    /// (Twisted: `StringTooLongError`.)
+    /// [`StringTooLong`] if the length does not fit the prefix. Nothing is sent then. Netstrings
+    /// have no such limit. (Twisted: `StringTooLongError`.)
     pub fn send_string(&mut self, string: &[u8]) -> Result<(), StringTooLong> {
         match self.prefix {
             None => {
@@ -238,7 +250,7 @@ impl FrameTransport<'_> {
             }
             Some(prefix) => {
                 let number = prefix.encode(string.len())?;
-                // No prefix is longer than four bytes.
+                // A prefix has at most four bytes.
                 self.transport.write(&number[4 - prefix.size()..]);
                 self.transport.write(string);
             }
@@ -246,8 +258,8 @@ impl FrameTransport<'_> {
         Ok(())
     }
 
-    /// Takes all that came and was not delivered, lengths included: whoever speaks something else from now on begins with it.
-    /// (Twisted: `recvd`, `clearBuffer`.)
+    /// Takes all received data that was not delivered, including length prefixes, for example to
+    /// switch to another protocol. (Twisted: `recvd`, `clearBuffer`.)
     pub fn clear_buffer(&mut self) -> Vec<u8> {
         let mut all = self.decoder.as_mut().map_or_else(Vec::new, |decoder| decoder.clear());
         all.extend_from_slice(std::mem::take(&mut self.rest));
@@ -255,12 +267,12 @@ impl FrameTransport<'_> {
         all
     }
 
-    /// How many bytes a string may have.
+    /// The maximum length of a string, in bytes.
     pub fn max_length(&self) -> usize {
         *self.max_length
     }
 
-    /// Sets how many bytes a string may have that comes. (Twisted: `MAX_LENGTH`.)
+    /// Sets the maximum length of received strings, in bytes. (Twisted: `MAX_LENGTH`.)
     pub fn set_max_length(&mut self, max_length: usize) {
         *self.max_length = max_length;
     }

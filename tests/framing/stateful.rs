@@ -181,6 +181,6 @@ fn a_handler_may_have_the_last_word_and_nothing_more_comes() {
     let mut transport = StringTransport::new(Stateful::new(Wants(record.clone())));
     transport.feed(b"one");
     transport.feed(b"two");
-    assert_eq!(transport.value(), b"18446744073709551615 bytes are too many for a state: 99999 is the most");
+    assert_eq!(transport.value(), b"a state of 18446744073709551615 bytes is too long: the limit is 99999");
     assert_eq!(record.take(), Vec::<String>::new());
 }

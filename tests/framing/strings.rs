@@ -224,11 +224,11 @@ fn by_default_an_overlong_length_alone_ends_the_connection() {
 fn a_malformed_netstring_is_fatal_and_later_input_is_ignored() {
     on_each_back_end(|world| {
         let bad = [
-            (&b"01:a,1:b,"[..], "the length of a netstring begins with a zero"),
-            (b":a,1:b,", "a netstring begins with ':', and not with a digit"),
-            (b"1\na,1:b,", "'\\n' stands after the length of a netstring in place of a colon"),
-            (b"1:ab1:b,", "'b' stands after a netstring in place of a comma"),
-            (b"11:a,1:b,", "a string of 11 bytes is too long: 10 is the most"),
+            (&b"01:a,1:b,"[..], "the length of a netstring has a leading zero"),
+            (b":a,1:b,", "a netstring begins with ':' instead of a digit"),
+            (b"1\na,1:b,", "'\\n' instead of a colon after the length of a netstring"),
+            (b"1:ab1:b,", "'b' instead of a comma after a netstring"),
+            (b"11:a,1:b,", "a string of 11 bytes is too long: the limit is 10"),
         ];
         for (bytes, error) in bad {
             for size in [1, 100] {
@@ -266,7 +266,7 @@ fn an_excessive_length_is_reported_again_for_each_new_input() {
             peer.send(piece);
             turns(&mut reactor);
         }
-        let refused = "refused a string of 11 bytes is too long: 10 is the most";
+        let refused = "refused a string of 11 bytes is too long: the limit is 10";
         assert_eq!(record.take(), ["string one", refused, refused, refused]);
         end(world, reactor, peer);
     });
@@ -287,7 +287,7 @@ fn a_length_that_is_too_much_can_be_let_pass() {
             turns(&mut reactor);
         }
         let refused =
-            |length, most| format!("refused a string of {length} bytes is too long: {most} is the most");
+            |length, most| format!("refused a string of {length} bytes is too long: the limit is {most}");
         assert_eq!(record.events()[..3], [refused(11, 10), "string hello world".into(), "string one".into()]);
         // The handler's assertion does not hold a second time.
         assert_eq!(record.take()[3], refused(12, 11));

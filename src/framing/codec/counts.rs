@@ -1,6 +1,6 @@
-//! So many bytes, and then so many: what all framings with lengths are made of.
+//! A decoder of blocks of known size, the basis of all framings with lengths.
 
-/// Takes as many bytes as it is told from what comes.
+/// A decoder that takes a requested number of bytes from its input.
 ///
 /// ```
 /// use twistor::framing::CountDecoder;
@@ -13,20 +13,21 @@
 /// assert_eq!(decoder.next(5, &mut &b"gh"[..]), Some(&b"cdefg"[..]));
 /// ```
 ///
-/// It has no limit of its own: whoever says how many sees to it that they are not too many. Memory is taken as bytes
-/// come, not as they are announced.
+/// It has no limit of its own: the caller must limit the requested number. Memory is allocated as
+/// bytes arrive, not as they are requested.
 #[derive(Clone, Debug, Default)]
 pub struct CountDecoder {
     bytes: Vec<u8>,
-    /// So many of them were handed out.
+    /// Number of leading `bytes` that were already returned.
     start: usize,
 }
 
 impl CountDecoder {
-    /// The next `count` bytes, when they have come. `input` is moved behind what was taken, which is all of it when they
-    /// have not. Bytes that lie whole in the input are borrowed from it, others from the decoder.
+    /// Returns the next `count` bytes, or `None` until they have arrived. `input` is advanced past
+    /// the consumed bytes, which are all of it if there are too few. Bytes that lie completely in
+    /// the input are borrowed from it, others from the decoder.
     ///
-    /// Fewer can be asked for than before: these are the first of those that came.
+    /// A call may request fewer bytes than the one before. It gets the first of the buffered bytes.
     #[inline]
     pub fn next<'a, 'i: 'a>(&'a mut self, count: usize, input: &mut &'i [u8]) -> Option<&'a [u8]> {
         if self.bytes.is_empty()
@@ -35,22 +36,22 @@ impl CountDecoder {
             *input = rest;
             return Some(taken);
         }
-        self.next_in_pieces(count, input)
+        self.next_buffered(count, input)
     }
 
-    fn next_in_pieces<'a, 'i: 'a>(&'a mut self, count: usize, input: &mut &'i [u8]) -> Option<&'a [u8]> {
+    fn next_buffered<'a, 'i: 'a>(&'a mut self, count: usize, input: &mut &'i [u8]) -> Option<&'a [u8]> {
         if self.start > 0 {
             if self.start == self.bytes.len() {
                 self.start = 0;
                 self.bytes.clear();
                 if input.is_empty() {
-                    // A decoder that rests owns no buffer.
+                    // An idle decoder owns no buffer.
                     self.bytes = Vec::new();
                 }
                 return self.next(count, input);
             }
             if self.start > self.bytes.len() / 2 {
-                // No more is moved than was handed out.
+                // Amortized: at most as many bytes are moved as were returned.
                 self.bytes.drain(..std::mem::take(&mut self.start));
             }
         }
@@ -66,12 +67,12 @@ impl CountDecoder {
         self.bytes.get(from..self.start)
     }
 
-    /// The bytes that were taken from the input, and not handed out.
+    /// The buffered bytes: taken from the input, and not yet returned.
     pub fn unfinished(&self) -> &[u8] {
         self.bytes.get(self.start..).unwrap_or_default()
     }
 
-    /// Forgets the bytes that were taken and not handed out, and returns them.
+    /// Takes the buffered bytes and resets the decoder.
     pub fn clear(&mut self) -> Vec<u8> {
         let start = std::mem::take(&mut self.start);
         let mut bytes = std::mem::take(&mut self.bytes);

@@ -1,13 +1,13 @@
-//! Lines: bytes up to a delimiter, which is not part of them.
+//! A decoder of lines, which are bytes up to a delimiter.
 //!
-//! Each byte is looked at once, however the input is cut: what was searched is not searched again. A byte is copied at most once
-//! by the decoder, and only when its line does not lie whole in one piece of input.
+//! Each byte is searched once, however the input is divided. The decoder copies a byte at most
+//! once, and only if its line does not lie completely in one piece of input.
 
 use std::borrow::Cow;
 use std::fmt;
 
-/// Takes lines from bytes. The one implementation beneath [`Lines`](crate::framing::Lines) and
-/// [`LinesOnly`](crate::framing::LinesOnly).
+/// A decoder of lines. [`Lines`](crate::framing::Lines) and
+/// [`LinesOnly`](crate::framing::LinesOnly) are built on it.
 ///
 /// ```
 /// use twistor::framing::LineDecoder;
@@ -29,14 +29,14 @@ pub struct LineDecoder {
     pub(in crate::framing) unfinished: UnfinishedLine,
 }
 
-/// What ends a line, and how long it may be.
+/// The delimiter and the maximum length of lines.
 #[derive(Clone, Debug)]
 pub(in crate::framing) struct LineFormat {
     pub(in crate::framing) delimiter: Cow<'static, [u8]>,
     pub(in crate::framing) max_length: usize,
 }
 
-/// What came of a line before its end.
+/// The received part of an incomplete line.
 #[derive(Clone, Debug, Default)]
 pub(in crate::framing) struct UnfinishedLine {
     bytes: Vec<u8>,
@@ -45,21 +45,22 @@ pub(in crate::framing) struct UnfinishedLine {
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum State {
-    /// The bytes hold no delimiter.
+    /// The bytes contain no delimiter.
     #[default]
     Collecting,
-    /// They were a line, with its delimiter, and it was handed out.
+    /// The bytes are a line with its delimiter, which was returned.
     HandedOut,
-    /// Nothing is of use up to the next delimiter; the bytes may be the beginning of one.
+    /// Input is skipped up to the next delimiter. The bytes may be the start of one.
     Skipping,
 }
 
 impl LineDecoder {
-    /// Lines that end in `delimiter` and have at most `max_length` bytes without it. The default is `\r\n` and 16,384. (Twisted:
-    /// `delimiter`, `MAX_LENGTH`.) An empty delimiter ends no line.
+    /// Creates a decoder of lines that end in `delimiter` and have at most `max_length` bytes
+    /// without it. (Twisted: `delimiter`, `MAX_LENGTH`.) An empty delimiter never matches. Default:
+    /// `\r\n` and 16,384.
     ///
-    /// The last byte of the delimiter is what is searched for: time goes with the bytes, and with the delimiter's length where
-    /// that byte stands alone.
+    /// The search is for the last byte of the delimiter. It is linear in the input, plus the
+    /// delimiter's length for each match of that byte alone.
     pub fn new(delimiter: impl Into<Cow<'static, [u8]>>, max_length: usize) -> LineDecoder {
         LineDecoder {
             format: LineFormat { delimiter: delimiter.into(), max_length },
@@ -67,40 +68,46 @@ impl LineDecoder {
         }
     }
 
-    /// The next line. `input` is moved behind what was taken, which is all of it when there is no further line. A line that
-    /// lies whole in the input is borrowed from it, another one from the decoder.
+    /// Returns the next line, or `None` if there is no further complete line. `input` is advanced
+    /// past the consumed bytes, which are all of it in the latter case. A line that lies completely
+    /// in the input is borrowed from it, others from the decoder.
     ///
     /// # Errors
-    /// [`LineTooLong`], as soon as that is certain: a line of `max_length` is in order however it is cut, and without its delimiter
-    /// `max_length` bytes and all but one of the delimiter's may wait. Nothing is taken then: [`unfinished`](LineDecoder::unfinished) and the
-    /// input hold the line, and the next call says the same, until [`clear`](LineDecoder::clear) or
-    /// [`skip_line`](LineDecoder::skip_line).
+    /// [`LineTooLong`], as soon as it is certain:
+    ///
+    /// - A line of `max_length` bytes is accepted, however it is divided.
+    /// - Without a whole delimiter, at most `max_length` bytes plus all but one byte of the
+    ///   delimiter are buffered.
+    ///
+    /// No input is consumed then. [`unfinished`](LineDecoder::unfinished) and the input hold the
+    /// line. The next calls return the same error, until [`clear`](LineDecoder::clear) or
+    /// [`skip_line`](LineDecoder::skip_line) is called.
     #[inline]
     pub fn next<'a, 'i: 'a>(&'a mut self, input: &mut &'i [u8]) -> Result<Option<&'a [u8]>, LineTooLong> {
         self.unfinished.next(&self.format, input)
     }
 
-    /// What came of a line before its end: taken from the input, and not handed out.
+    /// The received part of an incomplete line: taken from the input, and not yet returned.
     pub fn unfinished(&self) -> &[u8] {
         self.unfinished.bytes()
     }
 
-    /// Forgets the unfinished line and returns it. What comes next is the beginning of a line.
+    /// Takes the incomplete line. The next input starts a new line.
     pub fn clear(&mut self) -> Vec<u8> {
         self.unfinished.clear()
     }
 
-    /// Throws away what there is of a line up to its delimiter, which may be still to come; the next line is the one after it.
+    /// Skips the current line up to its delimiter, which may not have arrived yet.
     pub fn skip_line(&mut self) {
         self.unfinished.skip();
     }
 
-    /// What ends a line.
+    /// The delimiter of lines.
     pub fn delimiter(&self) -> &[u8] {
         &self.format.delimiter
     }
 
-    /// How many bytes a line may have.
+    /// The maximum length of a line, in bytes.
     pub fn max_length(&self) -> usize {
         self.format.max_length
     }
@@ -112,8 +119,8 @@ impl Default for LineDecoder {
     }
 }
 
-/// Appends a line and its delimiter to what goes out. A delimiter in the line would end it for whoever reads it: that is for the caller
-/// to see to.
+/// Appends a line and its delimiter to `out`. The caller must ensure that the line does not contain
+/// the delimiter.
 ///
 /// ```
 /// let mut out = Vec::new();
@@ -125,10 +132,10 @@ pub fn encode_line(out: &mut Vec<u8>, line: &[u8], delimiter: &[u8]) {
     out.extend_from_slice(delimiter);
 }
 
-/// A line is longer than it may be.
+/// Error: a line is longer than the limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LineTooLong {
-    /// How many bytes it may have.
+    /// The limit, in bytes.
     pub limit: usize,
 }
 
@@ -141,17 +148,17 @@ impl fmt::Display for LineTooLong {
 impl std::error::Error for LineTooLong {}
 
 impl LineFormat {
-    /// As many bytes without a delimiter are a line that is too long.
-    fn room(&self) -> usize {
+    /// Length without a delimiter from which a line is too long.
+    fn window_limit(&self) -> usize {
         self.max_length.saturating_add(self.delimiter.len())
     }
 
-    /// Where the first delimiter ends in `input`, which comes after `before`.
+    /// Position after the first delimiter in `input`. `before` are the bytes that precede `input`.
     #[inline]
     pub(in crate::framing) fn find(&self, before: &[u8], input: &[u8]) -> Option<usize> {
         let (&last, head) = self.delimiter.split_last()?;
         let mut from = 0;
-        // `from` is at most the length: it is behind a byte that was found.
+        // `from` is at most the length: it is the position after a match.
         while let Some(offset) = memchr::memchr(last, &input[from..]) {
             let at = from + offset;
             // `at` is the index of a byte.
@@ -164,13 +171,13 @@ impl LineFormat {
     }
 }
 
-/// Whether `before` and `bytes`, put together, end with `end`.
+/// Whether the concatenation of `before` and `bytes` ends with `end`.
 #[inline]
 fn ends_with(before: &[u8], bytes: &[u8], end: &[u8]) -> bool {
     match end.len().checked_sub(bytes.len()) {
-        // Byte by byte: there is one, mostly, and it is not worth a call.
+        // Compare byte by byte: mostly there is only one, which is not worth a call.
         None | Some(0) => bytes.iter().rev().zip(end.iter().rev()).all(|(byte, wanted)| byte == wanted),
-        // No more than the end is long.
+        // `missing` is at most the length of `end`.
         Some(missing) => bytes == &end[missing..] && before.ends_with(&end[..missing]),
     }
 }
@@ -183,19 +190,19 @@ impl UnfinishedLine {
         input: &mut &'i [u8],
     ) -> Result<Option<&'a [u8]>, LineTooLong> {
         if self.bytes.is_empty() && self.state != State::Skipping {
-            let window = &input[..input.len().min(format.room())];
+            let window = &input[..input.len().min(format.window_limit())];
             if let Some(end) = format.find(&[], window) {
-                // A delimiter ends there, so there are as many bytes before it as it has.
+                // The slice ends with a delimiter, so it is at least as long.
                 let line = &input[..end - format.delimiter.len()];
                 *input = &input[end..];
                 return Ok(Some(line));
             }
         }
-        self.next_in_pieces(format, input)
+        self.next_buffered(format, input)
     }
 
-    /// There is no whole line in the input, or one has begun before it.
-    fn next_in_pieces<'a, 'i: 'a>(
+    /// The general case: the input contains no whole line, or a line started before it.
+    fn next_buffered<'a, 'i: 'a>(
         &'a mut self,
         format: &LineFormat,
         input: &mut &'i [u8],
@@ -221,32 +228,32 @@ impl UnfinishedLine {
                 }
             },
         }
-        let room = format.room().saturating_sub(self.bytes.len());
-        let window = &input[..input.len().min(room)];
+        let window_limit = format.window_limit().saturating_sub(self.bytes.len());
+        let window = &input[..input.len().min(window_limit)];
         let found = format.find(&self.bytes, window);
-        if found.is_none() && window.len() == room {
+        if found.is_none() && window.len() == window_limit {
             return Err(LineTooLong { limit: format.max_length });
         }
         let taken = found.unwrap_or(input.len());
-        // At most the window, or all of it.
+        // `taken` is a position in the window or the length of the input.
         self.bytes.extend_from_slice(&input[..taken]);
         *input = &input[taken..];
         if found.is_none() {
             return Ok(None);
         }
         self.state = State::HandedOut;
-        // The delimiter was found at its end.
+        // The buffer ends with the delimiter.
         Ok(Some(&self.bytes[..self.bytes.len() - format.delimiter.len()]))
     }
 
-    /// The bytes before the input are gone.
+    /// Continues with an empty buffer.
     fn next_after<'a, 'i: 'a>(
         &'a mut self,
         format: &LineFormat,
         input: &mut &'i [u8],
     ) -> Result<Option<&'a [u8]>, LineTooLong> {
         if input.is_empty() {
-            // A decoder that rests owns no buffer.
+            // An idle decoder owns no buffer.
             self.bytes = Vec::new();
             return Ok(None);
         }
@@ -275,7 +282,7 @@ impl UnfinishedLine {
         self.state = State::Skipping;
     }
 
-    /// These bytes are skipped, and their end may be the beginning of a delimiter.
+    /// Skips these bytes and keeps the last ones, which may be the start of a delimiter.
     pub(in crate::framing) fn skip_over(&mut self, format: &LineFormat, bytes: &[u8]) {
         let beginning = format.delimiter.len().saturating_sub(1);
         let last = bytes.len().saturating_sub(beginning);
@@ -286,5 +293,5 @@ impl UnfinishedLine {
 
 const DELIMITER: &[u8] = b"\r\n";
 
-/// Twisted's.
+/// Default limit, in bytes: Twisted's.
 const MAX_LENGTH: usize = 16_384;

@@ -1,4 +1,4 @@
-//! The framings without a reactor: bytes in, frames out; and the way back.
+//! The codecs of the framings, for use without a reactor.
 
 mod counts;
 mod lines;
@@ -13,5 +13,5 @@ pub use self::netstrings::{NetstringDecoder, encode_netstring};
 pub use self::prefixes::{LengthPrefix, PrefixDecoder, encode_string};
 pub use self::string_error::{StringError, StringTooLong};
 
-/// How long strings may be by default, in bytes; Twisted's.
+/// Default maximum length of a string, in bytes: Twisted's.
 pub(super) const MAX_STRING: usize = 99_999;

@@ -1,10 +1,11 @@
-//! Netstrings: the length in decimal digits, a colon, as many bytes, a comma. (D. J. Bernstein, "Netstrings", 1997.)
+//! Netstrings: the length in decimal digits, a colon, that number of bytes, a comma. (D. J.
+//! Bernstein, "Netstrings", 1997.)
 
 use super::counts::CountDecoder;
 use super::string_error::{StringError, StringTooLong};
 
-/// Takes strings from netstrings: `b"3:abc,"` is `abc`. The one implementation beneath
-/// [`Strings`](crate::framing::Strings).
+/// A decoder of netstrings: `b"3:abc,"` is `abc`. [`Strings`](crate::framing::Strings) is built on
+/// it.
 ///
 /// ```
 /// use twistor::framing::{NetstringDecoder, StringError};
@@ -24,27 +25,30 @@ pub struct NetstringDecoder {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum State {
-    /// A netstring begins.
+    /// At the start of a netstring.
     Length,
-    /// Its first digits make this number.
+    /// In the length. The digits so far have this value.
     Digits(usize),
-    /// So many bytes and a comma.
+    /// In a string of this length, which is followed by a comma.
     String(usize),
     Broken(StringError),
 }
 
 impl NetstringDecoder {
-    /// Strings of at most `max_length` bytes. The default is 99,999. (Twisted: `MAX_LENGTH`.)
+    /// Creates a decoder of strings of at most `max_length` bytes. (Twisted: `MAX_LENGTH`.)
+    /// Default: 99,999.
     pub fn new(max_length: usize) -> NetstringDecoder {
         NetstringDecoder { max_length, state: State::Length, string: CountDecoder::default() }
     }
 
-    /// The next string. `input` is moved behind what was taken, which is all of it when there is no further one. A string
-    /// that lies whole in the input is borrowed from it, another one from the decoder.
+    /// Returns the next string, or `None` if there is no further complete one. `input` is advanced
+    /// past the consumed bytes, which are all of it in the latter case. A string that lies
+    /// completely in the input is borrowed from it, others from the decoder.
     ///
     /// # Errors
-    /// [`StringError`] at the first byte that cannot be one of a netstring; one that is too long is known by its digits. There is no
-    /// way to go on: every further call says the same, and takes nothing. (Twisted: `brokenPeer`.)
+    /// [`StringError`] at the first byte that is invalid in a netstring. A string that is too long
+    /// is detected by its length digits. The error is permanent: further calls return it again and
+    /// consume nothing. (Twisted: `brokenPeer`.)
     #[inline]
     pub fn next<'a, 'i: 'a>(&'a mut self, input: &mut &'i [u8]) -> Result<Option<&'a [u8]>, StringError> {
         if let State::String(_) | State::Broken(_) = self.state {
@@ -54,18 +58,19 @@ impl NetstringDecoder {
         self.take_string(input)
     }
 
-    /// How many bytes a string may have.
+    /// The maximum length of a string, in bytes.
     pub fn max_length(&self) -> usize {
         self.max_length
     }
 
-    /// Sets how many bytes a string may have whose length has not come.
+    /// Sets the maximum length, in bytes, for strings whose length has not been decoded yet.
     pub fn set_max_length(&mut self, max_length: usize) {
         self.max_length = max_length;
     }
 
-    /// Forgets the netstring that is not complete and returns what came of it, its length included. After an error there is nothing
-    /// to return, and the next netstring begins where the input stands.
+    /// Takes the received part of an incomplete netstring, including its length, and resets the
+    /// decoder. After an error it returns nothing, and the next netstring starts at the current
+    /// input.
     pub fn clear(&mut self) -> Vec<u8> {
         let string = self.string.clear();
         match std::mem::replace(&mut self.state, State::Length) {
@@ -75,7 +80,7 @@ impl NetstringDecoder {
         }
     }
 
-    /// The error that ended it.
+    /// The permanent error, if there was one.
     pub fn error(&self) -> Option<&StringError> {
         match &self.state {
             State::Broken(error) => Some(error),
@@ -83,7 +88,7 @@ impl NetstringDecoder {
         }
     }
 
-    /// Digits, up to the colon; `false` when more of them may come.
+    /// Decodes the length up to the colon. Returns `false` if more input is needed.
     fn take_length(&mut self, input: &mut &[u8]) -> Result<bool, StringError> {
         while let Some((&byte, rest)) = input.split_first() {
             self.state = match (&self.state, byte) {
@@ -139,7 +144,7 @@ impl Default for NetstringDecoder {
     }
 }
 
-/// Appends a string as a netstring to what goes out. Any string can be one.
+/// Appends a string to `out` as a netstring.
 ///
 /// ```
 /// let mut out = Vec::new();

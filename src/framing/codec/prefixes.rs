@@ -1,9 +1,9 @@
-//! Strings with their length in front, as a big-endian number of 8, 16 or 32 bits.
+//! Strings prefixed by their length, a big-endian number of 8, 16 or 32 bits.
 
 use super::counts::CountDecoder;
 use super::string_error::StringTooLong;
 
-/// How the length stands in front of a string.
+/// The size of a length prefix.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LengthPrefix {
     /// One byte. (Twisted: `Int8StringReceiver`.)
@@ -15,7 +15,7 @@ pub enum LengthPrefix {
 }
 
 impl LengthPrefix {
-    /// How many bytes it takes.
+    /// The size of the prefix, in bytes.
     pub fn size(self) -> usize {
         match self {
             LengthPrefix::Int8 => 1,
@@ -24,7 +24,7 @@ impl LengthPrefix {
         }
     }
 
-    /// The longest string that can stand behind it.
+    /// The maximum length of a string with this prefix, in bytes.
     pub fn longest(self) -> usize {
         match self {
             LengthPrefix::Int8 => u8::MAX.into(),
@@ -33,7 +33,8 @@ impl LengthPrefix {
         }
     }
 
-    /// The bytes for a string of this length: the last [`size`](LengthPrefix::size) of these four.
+    /// Encodes a length. The prefix is the last [`size`](LengthPrefix::size) bytes of the returned
+    /// array.
     pub(in crate::framing) fn encode(self, length: usize) -> Result<[u8; 4], StringTooLong> {
         match u32::try_from(length) {
             Ok(number) if length <= self.longest() => Ok(number.to_be_bytes()),
@@ -42,8 +43,7 @@ impl LengthPrefix {
     }
 }
 
-/// Takes strings from bytes in which each has its length in front. The one implementation beneath
-/// [`Strings`](crate::framing::Strings).
+/// A decoder of length-prefixed strings. [`Strings`](crate::framing::Strings) is built on it.
 ///
 /// ```
 /// use twistor::framing::{LengthPrefix, PrefixDecoder, StringTooLong};
@@ -57,30 +57,32 @@ impl LengthPrefix {
 pub struct PrefixDecoder {
     prefix: LengthPrefix,
     max_length: usize,
-    /// Of the string whose prefix has come.
+    /// The length of the current string, once its prefix was decoded.
     length: Option<usize>,
     bytes: CountDecoder,
 }
 
 impl PrefixDecoder {
-    /// Strings of at most `max_length` bytes. Twisted's limit is 99,999 (`MAX_LENGTH`).
+    /// Creates a decoder of strings of at most `max_length` bytes. Twisted's limit is 99,999
+    /// (`MAX_LENGTH`).
     pub fn new(prefix: LengthPrefix, max_length: usize) -> PrefixDecoder {
         PrefixDecoder { prefix, max_length, length: None, bytes: CountDecoder::default() }
     }
 
-    /// The next string. `input` is moved behind what was taken, which is all of it when there is no further one. A string
-    /// that lies whole in the input is borrowed from it, another one from the decoder.
+    /// Returns the next string, or `None` if there is no further complete one. `input` is advanced
+    /// past the consumed bytes, which are all of it in the latter case. A string that lies
+    /// completely in the input is borrowed from it, others from the decoder.
     ///
     /// # Errors
-    /// [`StringTooLong`] on the prefix alone, before the string. The next call says the same, and nothing more is taken, unless
-    /// [`set_max_length`](PrefixDecoder::set_max_length) has let it pass.
+    /// [`StringTooLong`] as soon as the prefix was decoded. Further calls return the same error and
+    /// consume nothing, unless [`set_max_length`](PrefixDecoder::set_max_length) raises the limit.
     #[inline]
     pub fn next<'a, 'i: 'a>(&'a mut self, input: &mut &'i [u8]) -> Result<Option<&'a [u8]>, StringTooLong> {
         let length = match self.length {
             Some(length) => length,
             None => {
                 let Some(prefix) = self.bytes.next(self.prefix.size(), input) else { return Ok(None) };
-                // At most four bytes.
+                // A prefix has at most four bytes.
                 let number = prefix.iter().fold(0_u32, |number, byte| number << 8 | u32::from(*byte));
                 *self.length.insert(usize::try_from(number).unwrap_or(usize::MAX))
             }
@@ -95,37 +97,39 @@ impl PrefixDecoder {
         Ok(string)
     }
 
-    /// Forgets the string that is not complete, and returns what came of it, its prefix included.
+    /// Takes the received part of an incomplete string, including its prefix, and resets the
+    /// decoder.
     pub fn clear(&mut self) -> Vec<u8> {
         let mut all = Vec::new();
         if let Some(Ok(number)) = self.length.take().map(|length| self.prefix.encode(length)) {
-            // No prefix is longer than four bytes.
+            // A prefix has at most four bytes.
             all.extend_from_slice(&number[4 - self.prefix.size()..]);
         }
         all.append(&mut self.bytes.clear());
         all
     }
 
-    /// How the length stands in front.
+    /// The size of the length prefix.
     pub fn prefix(&self) -> LengthPrefix {
         self.prefix
     }
 
-    /// How many bytes a string may have.
+    /// The maximum length of a string, in bytes.
     pub fn max_length(&self) -> usize {
         self.max_length
     }
 
-    /// Sets how many bytes a string may have that is not complete.
+    /// Sets the maximum length, in bytes. It also applies to the current string.
     pub fn set_max_length(&mut self, max_length: usize) {
         self.max_length = max_length;
     }
 }
 
-/// Appends a string with its length in front to what goes out.
+/// Appends a string to `out`, prefixed by its length.
 ///
 /// # Errors
-/// [`StringTooLong`] when the prefix has no room for its length. Nothing is appended then. (Twisted: `StringTooLongError`.)
+/// [`StringTooLong`] if the length does not fit the prefix. Nothing is appended then. (Twisted:
+/// `StringTooLongError`.)
 ///
 /// ```
 /// use twistor::framing::{LengthPrefix, encode_string};
@@ -138,7 +142,7 @@ impl PrefixDecoder {
 /// ```
 pub fn encode_string(out: &mut Vec<u8>, prefix: LengthPrefix, string: &[u8]) -> Result<(), StringTooLong> {
     let number = prefix.encode(string.len())?;
-    // No prefix is longer than four bytes.
+    // A prefix has at most four bytes.
     out.extend_from_slice(&number[4 - prefix.size()..]);
     out.extend_from_slice(string);
     Ok(())

@@ -1,36 +1,36 @@
-//! What can be wrong with a string.
+//! Errors of string decoding.
 
 use crate::escape::EscapedBytes;
 use std::fmt;
 
-/// A string is longer than it may be.
+/// Error: a string is longer than the limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StringTooLong {
-    /// Its length in bytes, as its prefix says; of a netstring as far as its digits were read.
+    /// The length from the prefix, in bytes. For netstrings, the value of the digits read so far.
     pub length: usize,
-    /// How many it may have.
+    /// The limit, in bytes.
     pub limit: usize,
 }
 
-/// What came is no string. (Twisted: `NetstringParseError`.)
+/// Error: invalid data in place of a string. (Twisted: `NetstringParseError`.)
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum StringError {
-    /// It is too long; of any framing.
+    /// The string is too long. Possible in every encoding.
     TooLong(StringTooLong),
-    /// A netstring begins with this byte, and not with a digit.
+    /// A netstring starts with this byte instead of a digit.
     NoLength {
         /// The byte.
         found: u8,
     },
-    /// The length of a netstring has a zero in front.
+    /// The length of a netstring has a leading zero.
     LeadingZero,
-    /// This byte stands after the digits of a netstring in place of a colon.
+    /// The length of a netstring is followed by this byte instead of a colon.
     NoColon {
         /// The byte.
         found: u8,
     },
-    /// This byte stands after a netstring in place of a comma.
+    /// A netstring is followed by this byte instead of a comma.
     NoComma {
         /// The byte.
         found: u8,
@@ -39,7 +39,7 @@ pub enum StringError {
 
 impl fmt::Display for StringTooLong {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "a string of {} bytes is too long: {} is the most", self.length, self.limit)
+        write!(f, "a string of {} bytes is too long: the limit is {}", self.length, self.limit)
     }
 }
 
@@ -49,14 +49,14 @@ impl fmt::Display for StringError {
         match self {
             StringError::TooLong(error) => error.fmt(f),
             StringError::NoLength { found } => {
-                write!(f, "a netstring begins with '{}', and not with a digit", shown(found))
+                write!(f, "a netstring begins with '{}' instead of a digit", shown(found))
             }
-            StringError::LeadingZero => f.write_str("the length of a netstring begins with a zero"),
+            StringError::LeadingZero => f.write_str("the length of a netstring has a leading zero"),
             StringError::NoColon { found } => {
-                write!(f, "'{}' stands after the length of a netstring in place of a colon", shown(found))
+                write!(f, "'{}' instead of a colon after the length of a netstring", shown(found))
             }
             StringError::NoComma { found } => {
-                write!(f, "'{}' stands after a netstring in place of a comma", shown(found))
+                write!(f, "'{}' instead of a comma after a netstring", shown(found))
             }
         }
     }
