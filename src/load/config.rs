@@ -176,7 +176,7 @@ impl LoadConfig {
 impl fmt::Display for PlanError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            PlanError::Nothing(what) => write!(f, "{what}: there has to be one at least"),
+            PlanError::Nothing(what) => write!(f, "{what}: there has to be at least one"),
             PlanError::Work(Workload::Churn) => f.write_str("churn: datagrams have no connections"),
             PlanError::Work(_) => f.write_str("hold: datagrams have no connections"),
             PlanError::Size(size) => {
@@ -186,7 +186,7 @@ impl fmt::Display for PlanError {
             PlanError::DatagramSize(size) => {
                 write!(f, "size: a datagram has 8 to 65507 bytes, and not {size}")
             }
-            PlanError::Rate(rate) => write!(f, "rate: {rate} is no number above 0"),
+            PlanError::Rate(rate) => write!(f, "rate: {rate} is not a number above 0"),
         }
     }
 }

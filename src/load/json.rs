@@ -58,8 +58,8 @@ pub fn value(report: &Report) -> Value {
         Workload::Hold { .. } => "hold",
     };
     let mut latency = distribution(&tally.latencies);
-    if let Some(senders) = latency.as_object_mut() {
-        senders.insert("answered".to_owned(), tally.messages.into());
+    if let Some(members) = latency.as_object_mut() {
+        members.insert("answered".to_owned(), tally.messages.into());
     }
     json!({
         "endpoint": endpoint,
