@@ -1,15 +1,16 @@
-//! The descriptors that this process may have.
+//! The descriptor limit of this process.
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-/// As many as the system lets this process have; how many that are. Where that fails, the connections will tell.
+/// Raises the soft limit to the hard limit, and returns it. A failure is ignored, because
+/// connections will report it.
 pub(super) fn raise_limit() -> usize {
     let limit = getrlimit(Resource::Nofile);
     let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
     self::limit()
 }
 
-/// How many that are now.
+/// Returns the current soft limit.
 pub(super) fn limit() -> usize {
     getrlimit(Resource::Nofile)
         .current

@@ -1,8 +1,8 @@
-//! Keys of a terminal that gives them one at a time.
+//! Keys of a terminal in non-canonical mode.
 
 use crate::{Protocol, Reactor, Transport};
 
-/// What a key asks for.
+/// The action of a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Key {
     Up,
@@ -16,7 +16,7 @@ pub(super) enum Key {
     Quit,
 }
 
-/// Calls `call` for each key that is known.
+/// A protocol that calls `call` for each known key.
 pub(super) struct Keys<F> {
     reader: Reader,
     call: F,
@@ -36,10 +36,10 @@ impl<F: FnMut(&mut Reactor, Key) + 'static> Protocol for Keys<F> {
     }
 }
 
-/// Makes keys of bytes. An escape sequence may come in pieces.
+/// The parser from bytes to keys. An escape sequence may arrive in pieces.
 #[derive(Default)]
 struct Reader {
-    /// The sequence that has begun, without its escape.
+    /// The sequence in progress, without its escape byte.
     sequence: Option<Vec<u8>>,
 }
 
@@ -54,12 +54,12 @@ impl Reader {
         match (sequence.as_slice(), byte) {
             (_, ESCAPE) => sequence.clear(),
             ([], b'[' | b'O') => sequence.push(byte),
-            // With Alt, or after an Escape alone: the key is meant.
+            // A key with Alt, or after a single Escape, counts as the key itself.
             ([], _) => {
                 self.sequence = None;
                 return plain(byte);
             }
-            ([b'['], b'0'..=b'?') | ([b'[', ..], b' '..=b'?') if sequence.len() < LONGEST => {
+            ([b'['], b'0'..=b'?') | ([b'[', ..], b' '..=b'?') if sequence.len() < MAX_SEQUENCE => {
                 sequence.push(byte)
             }
             _ => {
@@ -87,7 +87,7 @@ fn plain(byte: u8) -> Option<Key> {
     })
 }
 
-/// As xterm has them, the console of Linux, and rxvt.
+/// Parses the sequences of xterm, the Linux console and rxvt.
 fn special(sequence: &[u8]) -> Option<Key> {
     Some(match sequence {
         b"[A" | b"OA" => Key::Up,
@@ -102,8 +102,8 @@ fn special(sequence: &[u8]) -> Option<Key> {
 
 const ESCAPE: u8 = 0x1b;
 const CONTROL_L: u8 = 0x0c;
-/// Longer sequences are none.
-const LONGEST: usize = 16;
+/// Maximum length of a sequence.
+const MAX_SEQUENCE: usize = 16;
 
 #[cfg(test)]
 mod tests {
@@ -128,7 +128,7 @@ mod tests {
 
     #[test]
     fn what_is_no_key_is_nothing() {
-        // Sequences that are not known, letters of others, a lonely Escape before a key.
+        // Unknown sequences, other letters, and an Escape before a key.
         assert_eq!(keys("xyzäß\n\x1b[1;5A\x1b[200~\x1b[15~"), []);
         assert_eq!(keys("\x1bq\x1b\x1b[A"), [Key::Quit, Key::Up]);
         assert_eq!(keys(&format!("\x1b[{}q", "1".repeat(100))).last(), Some(&Key::Quit));

@@ -1,12 +1,14 @@
 //! The `twistor` command: `echo`, `load`, `monitor`, `traffic` and `demo`.
 //!
-//! Exit codes: 0 for success (a reader of the output that went away is one), 1 for failure, 2 for bad
-//! usage; `echo` with several processes keeps the exit code of one that died. The first SIGINT or SIGTERM ends a command
-//! in good order. The second one ends it at once: it dies by the signal, which a shell shows as 130 or 143; the live table
-//! gives the terminal back first and exits with that code.
+//! Exit codes: 0 for success (also if the reader of the output goes away), 1 for failure, 2 for bad
+//! usage. `echo` with several processes keeps the exit code of one that died.
 //!
-//! An error is one line on stderr. Log records go to stderr as `RUST_LOG` says; by default errors, and
-//! the warnings of `monitor` and `traffic` of trouble of this machine.
+//! The first SIGINT or SIGTERM ends a command gracefully. The second one ends it at once: the
+//! process dies by the signal, which a shell shows as 130 or 143. The live table restores the
+//! terminal first and exits with that code.
+//!
+//! An error is one line on stderr. Log records go to stderr as configured by `RUST_LOG`. By default
+//! these are errors, and the warnings of `monitor` and `traffic` about local trouble.
 
 mod demo;
 mod descriptors;
@@ -37,7 +39,7 @@ use std::process::ExitCode;
 pub fn main() -> ExitCode {
     let mut logger = env_logger::Builder::from_env(env_logger::Env::default().default_filter_or(LOGGED));
     logger.format(|out, record| {
-        // A record is one line, whatever the crate that wrote it has put into it.
+        // A record is printed as one line, regardless of its contents.
         let text = Escaped(record.args());
         writeln!(out, "[{:<5} {}] {text}", record.level(), Escaped(record.target()))
     });
@@ -62,7 +64,7 @@ pub fn main() -> ExitCode {
         Command::Echo(echo) => echo.run(),
         Command::Load(load) => load.run(),
     };
-    // What was queued before a panic is written, too.
+    // Also writes what was queued before a panic.
     let result = panic::catch_unwind(AssertUnwindSafe(run));
     let unwritten = writer::finish_stdout();
     let code = match (result, unwritten) {
@@ -76,12 +78,12 @@ pub fn main() -> ExitCode {
     code
 }
 
-/// What a command's outcome is for whoever started it.
+/// Prints a failure, and returns the exit code.
 fn answer(outcome: Outcome) -> ExitCode {
     match outcome {
         Ok(code) => code,
         Err(failure) => {
-            complain(&failure);
+            print_error(&failure);
             match failure {
                 Failure::Usage(_) => ExitCode::from(USAGE),
                 Failure::Run(_) => ExitCode::FAILURE,
@@ -98,7 +100,7 @@ struct Arguments {
     command: Command,
 }
 
-/// The command with what all options of a kind have in common.
+/// Returns the command line, with properties common to all options of a kind.
 fn command() -> clap::Command {
     Arguments::command().mut_subcommands(|command| {
         let takes = |argument: &clap::Arg, names: &[&str]| {
@@ -106,7 +108,7 @@ fn command() -> clap::Command {
             own.iter().any(|name| names.contains(&name.as_str()))
         };
         let times = command.get_arguments().any(|argument| takes(argument, &["TIME"]));
-        // A negative number is a bad value, and no unknown option.
+        // A negative number is a bad value, not an unknown option.
         let command = command.mut_args(|argument| match takes(&argument, NUMBERS) {
             true => argument.allow_hyphen_values(true),
             false => argument,
@@ -119,8 +121,8 @@ fn command() -> clap::Command {
     })
 }
 
-/// The text with one line for each paragraph, to be wrapped at the width of the terminal; indented
-/// lines and those before them stay.
+/// Joins each paragraph into one line, which clap wraps at the width of the terminal. Indented
+/// lines and the lines before them stay as they are.
 fn joined(text: &str) -> String {
     let mut joined = String::new();
     let mut before = "";
@@ -145,12 +147,12 @@ enum Command {
     Load(load::Load),
 }
 
-/// Why the command failed.
+/// The reason why the command failed.
 #[derive(Debug)]
 enum Failure {
-    /// It was asked for something that cannot be; nothing was started.
+    /// Bad usage; nothing was started.
     Usage(String),
-    /// Something went wrong on the way.
+    /// A failure at run time.
     Run(String),
 }
 
@@ -167,10 +169,10 @@ impl fmt::Display for Failure {
     }
 }
 
-/// What came of a command that ended by itself or was asked to.
+/// The result of a command.
 type Outcome = Result<ExitCode, Failure>;
 
-/// Help and version are no errors; everything else of clap's is put on one line.
+/// Prints help and version, or a usage error of clap as one line.
 fn refuse(error: &clap::Error) -> ExitCode {
     match error.kind() {
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
@@ -189,7 +191,7 @@ fn refuse(error: &clap::Error) -> ExitCode {
             let first: Vec<&str> = text.lines().take_while(|line| !line.is_empty()).map(str::trim).collect();
             let text = first.join(" ");
             let meant = meant(error).map(|meant| format!("; did you mean {meant}?")).unwrap_or_default();
-            complain(&format_args!("{}{meant} (see --help)", text.trim_start_matches("error: ")));
+            print_error(&format_args!("{}{meant} (see --help)", text.trim_start_matches("error: ")));
             ExitCode::from(USAGE)
         }
     }
@@ -199,9 +201,9 @@ fn styled(text: &StyledStr, colours: bool) -> String {
     if colours { text.ansi().to_string() } else { text.to_string() }
 }
 
-/// What was probably meant by a word that is not known.
+/// Returns the suggestion for an unknown word.
 fn meant(error: &clap::Error) -> Option<String> {
-    // Behind `help` there are no suggestions of clap's.
+    // After `help`, clap has no suggestions.
     if let Some(ContextValue::String(word)) = error.get(ContextKind::InvalidSubcommand) {
         let command = command();
         let known = command.get_subcommands().map(clap::Command::get_name);
@@ -215,18 +217,18 @@ fn meant(error: &clap::Error) -> Option<String> {
     })
 }
 
-fn complain(what: &impl fmt::Display) {
-    // Whoever closed stderr does not want to know.
+fn print_error(what: &impl fmt::Display) {
+    // A closed stderr is ignored.
     let _ = writeln!(writer::stderr(), "twistor: {}", Escaped(what));
 }
 
 const USAGE: u8 = 2;
-/// What is logged when `RUST_LOG` does not say.
+/// The default of `RUST_LOG`.
 const LOGGED: &str = "error,twistor::monitor=warn,twistor::traffic=warn";
-/// As of any Rust program.
+/// The exit code of any Rust program after a panic.
 const PANICKED: u8 = 101;
 
-/// What options that take a number call it.
+/// Value names of options that take a number.
 const NUMBERS: &[&str] = &["TIME", "NUMBER", "N", "S", "D", "R"];
 
 const AFTER_HELP: &str = "\

@@ -1,10 +1,10 @@
-//! `twistor monitor`: targets on the command line, reports on stdout.
+//! `twistor monitor`: watches the targets given on the command line, with reports on stdout.
 
 use super::keys::Key;
 use super::output;
 use super::terminal::Terminal;
 use super::writer::{self, Out};
-use super::{Failure, Outcome, complain, descriptors, number, span};
+use super::{Failure, Outcome, descriptors, number, print_error, span};
 use crate::monitor::{
     Backoff, Event, Json, Kind, LiveTable, Monitor as Watcher, Reporter, Screen, Settings, Size, Summary,
     Target, TextReporter, View,
@@ -18,29 +18,32 @@ use std::process::ExitCode;
 use std::rc::Rc;
 use std::time::Duration;
 
-/// Watch services: hold connections open and tell when they are lost, or probe on an interval.
+/// Watch services: hold connections open and report their loss, or probe at an interval.
 ///
-/// A target is hold://HOST:PORT (one connection is held open; its loss is the event; it is made again
-/// with growing waits) or tcp://HOST:PORT or HOST:PORT (a connection is made, timed and closed on an
-/// interval), or an endpoint, such as tcp:HOST:PORT:timeout=2 or unix:PATH, which is probed, or held
-/// with hold: before it. NAME=tcp://HOST:PORT gives it a name.
+/// A target is hold://HOST:PORT (one connection is held open, its loss is reported, and it is made
+/// again with growing delays) or tcp://HOST:PORT or HOST:PORT (a connection is made, timed and
+/// closed at an interval). An endpoint, such as tcp:HOST:PORT:timeout=2 or unix:PATH, is probed, or
+/// held with hold: before it. NAME=tcp://HOST:PORT gives a target a name.
 ///
-/// What hold:// sees, of any TCP server, without sending a byte of its own: a process that ends, is killed or resets
-/// the connection, at once; a host that crashed or a link that is cut, within --lost-after, on Linux (the kernel asks
-/// an idle peer for a sign of life every two fifths of that time: two small packets, every 4 s by default; four lost in a row count as a loss then, one at 3 s). It does not
-/// see that a server accepts no new connections, or answers no requests: tcp:// sees the first.
+/// hold:// works with any TCP server, and sends no data of its own. It notices at once when a
+/// process ends, is killed or resets the connection. On Linux it notices a crashed host or a cut
+/// link within --lost-after: the kernel sends keepalive probes to an idle peer every two fifths of
+/// that time (two small packets, every 4 s by default; four lost in a row count as a loss then, one
+/// at 3 s). It does not notice that a server accepts no new connections or answers no requests;
+/// tcp:// notices the former.
 ///
-/// A held connection that its server closes (many close idle ones) is made again at once: the target stays up, the
-/// first time is told when the new connection has lasted a second, and further ones are counted (reconnects in the
-/// summary). It is down, since the close, if that fails, if the new connection breaks within a second, or if three
-/// connections in a row are closed within a second. A target is unknown, and the time is
-/// not counted, while this machine cannot look: out of descriptors or ports, without a route to it (no default
-/// route, an interface that is down), or not permitted. A route that is missing farther on is no_route, and down.
+/// If the server closes a held connection (many close idle ones), it is made again at once and the
+/// target stays up. The first time is reported when the new connection has lasted a second, and
+/// further ones are counted (reconnects in the summary). The target is down since the close if
+/// reconnecting fails, if the new connection breaks within a second, or if three connections in a
+/// row are closed within a second. A target is unknown, and the time is not counted, while this
+/// machine cannot connect: no descriptors or ports, no route of its own (no default route, an
+/// interface that is down), or no permission. A missing route farther on is no_route, and down.
 ///
 /// There is a line for each first result, each change of state and each new cause of being down;
-/// --every-probe shows the results between as well. A summary comes at the end (SIGINT, SIGTERM,
-/// --count) and on SIGHUP. The live table of --watch ends with q, and scrolls with the arrows; ? shows
-/// all keys.
+/// --every-probe also shows the results between. A summary comes at the end (SIGINT, SIGTERM,
+/// --count) and on SIGHUP. The live table of --watch ends with q, and scrolls with the arrows; ?
+/// shows all keys.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -61,17 +64,17 @@ was made in them).
 Exit codes: 0 ended as asked (with --once: all targets are up), 1 with --once: something is down or
 unknown; or an error of this machine, 2 bad usage; a second SIGINT or SIGTERM ends it at once (130, 143).")]
 pub(super) struct Monitor {
-    /// What to watch: [NAME=]hold://HOST:PORT, [NAME=][tcp://]HOST:PORT, or [NAME=][hold:]ENDPOINT
+    /// Targets: [NAME=]hold://HOST:PORT, [NAME=][tcp://]HOST:PORT, or [NAME=][hold:]ENDPOINT
     #[arg(required = true, value_name = "TARGET")]
     targets: Vec<String>,
 
-    /// Time between two probes of a target that is not held, and the length of a round of one that is
-    /// (for --count, --every-probe and --watch); probes are spread evenly over it [default: 10s]
+    /// Time between two probes of a target that is not held, and the length of a round of one that
+    /// is (for --count, --every-probe and --watch); probes are spread evenly over it [default: 10s]
     #[arg(long, value_name = "TIME", value_parser = span::positive, conflicts_with = "once")]
     interval: Option<Duration>,
 
-    /// How long connecting may take, looking up the name included; an endpoint's own timeout goes
-    /// before it [default: 5s]
+    /// Maximum time for connecting, name lookup included; an endpoint's own timeout overrides it
+    /// [default: 5s]
     #[arg(long, value_name = "TIME", value_parser = span::positive)]
     timeout: Option<Duration>,
 
@@ -95,31 +98,31 @@ pub(super) struct Monitor {
     #[arg(long)]
     every_probe: bool,
 
-    /// Print no events, only the summary (with --once: nothing, the exit code tells)
+    /// Print no events, only the summary (with --once: nothing, only the exit code tells)
     #[arg(long, short, conflicts_with_all = ["every_probe", "watch"])]
     quiet: bool,
 
-    /// First wait before a lost hold:// target is connected to again [default: 1s]
+    /// First delay before a lost hold:// target is connected to again [default: 1s]
     #[arg(long, value_name = "TIME", value_parser = span::positive, conflicts_with = "once")]
     backoff: Option<Duration>,
 
-    /// Longest such wait [default: 60s]
+    /// Maximum delay [default: 60s]
     #[arg(long, value_name = "TIME", value_parser = span::positive, conflicts_with = "once")]
     backoff_max: Option<Duration>,
 
-    /// Each wait is this many times the one before [default: 1.5]
+    /// Factor between consecutive delays [default: 1.5]
     #[arg(long, value_name = "NUMBER", value_parser = number::decimal(1.0..=100.0), conflicts_with = "once")]
     backoff_factor: Option<f64>,
 
-    /// Within what time the peer of a held TCP connection that vanished is known to be gone, 3s to
-    /// 9h; 0 for never [default: 10s]
+    /// Maximum time until a vanished peer of a held TCP connection is detected, 3s to 9h; 0 for
+    /// never [default: 10s]
     #[arg(long, value_name = "TIME", value_parser = lost_after, conflicts_with = "once")]
     lost_after: Option<Duration>,
 }
 
 impl Monitor {
     pub(super) fn run(mut self) -> Outcome {
-        // Taken, because there may be thousands, and none is needed twice.
+        // Taken instead of cloned, because there may be thousands.
         let targets = std::mem::take(&mut self.targets);
         let targets = targets.into_iter().map(|text| text.parse()).collect::<Result<Vec<Target>, _>>();
         let targets = targets.map_err(|error| Failure::Usage(error.to_string()))?;
@@ -131,9 +134,9 @@ impl Monitor {
         if self.watch && !live {
             let why = match io::stdout().is_terminal() {
                 true => "TERM names a terminal without escape sequences",
-                false => "stdout is no terminal",
+                false => "stdout is not a terminal",
             };
-            complain(&format_args!("--watch shows lines instead of a live table: {why}"));
+            print_error(&format_args!("--watch shows lines instead of a live table: {why}"));
         }
         let reporter: Box<dyn Reporter> = match (self.json, live) {
             (true, _) => Box::new(Json::new(writer::stdout())),
@@ -149,7 +152,7 @@ impl Monitor {
         let reporter = Chosen { events: !self.quiet, summaries: !self.once, reporter };
         self.raise_descriptor_limit(&targets);
         if live && io::stderr().is_terminal() {
-            // Warnings would be written across the table, which tells of unknown targets itself.
+            // Warnings would overwrite the table, which shows unknown targets itself.
             log::set_max_level(log::max_level().min(log::LevelFilter::Error));
         }
         let mut reactor = Reactor::new()?;
@@ -164,7 +167,7 @@ impl Monitor {
         let last = monitor.clone();
         reactor.add_system_event_trigger(Phase::Before, SystemEvent::Shutdown, move |reactor, _| {
             if !finished.get() {
-                writer::hurry();
+                writer::limit_finish();
             }
             last.finish(reactor);
         });
@@ -182,8 +185,8 @@ impl Monitor {
         output::outcome(monitor.error(), code)
     }
 
-    /// A descriptor for each connection that may be open at one time: where the system does not allow them, some
-    /// targets will be unknown, and that is said at once.
+    /// Raises the descriptor limit to the number of connections that may be open at a time. If the
+    /// system does not allow that, some targets will be unknown, which is reported at once.
     fn raise_descriptor_limit(&self, targets: &[Target]) {
         let held = targets.iter().filter(|target| target.kind() == Kind::Hold).count();
         let Settings { timeout, interval, .. } = self.settings();
@@ -202,13 +205,13 @@ impl Monitor {
         if needed > allowed {
             let (needs, targets) = (output::grouped(needed as u64), output::grouped(targets.len() as u64));
             let allowed = output::grouped(allowed as u64);
-            complain(&format_args!(
+            print_error(&format_args!(
                 "{targets} targets need {needs} descriptors, {allowed} allowed; raise with ulimit -n {needed}"
             ));
         }
     }
 
-    /// An option that changes nothing is a mistake, and is said.
+    /// Refuses options without effect.
     fn refuse_idle_options(&self, targets: &[Target]) -> Result<(), Failure> {
         let refuse = |why: String| Err(Failure::Usage(format!("{why} (see --help)")));
         if self.count == Some(1) {
@@ -248,7 +251,8 @@ impl Monitor {
         if self.timeout.is_some() && targets.iter().all(|target| target.has_own("timeout")) {
             return refuse("--timeout has no effect: every target has a timeout of its own".into());
         }
-        // More than a hundred targets are first looked at within an interval, held ones as well.
+        // With more than a hundred targets, the first checks are spread over an interval, also
+        // those of held ones.
         let pace = |interval| Schedule::new(interval, targets.len()).first(1);
         let shows_rounds = self.count.is_some() || self.every_probe || self.watch;
         if let Some(interval) = self.interval
@@ -290,13 +294,13 @@ impl Monitor {
             },
             lost_after: self.lost_after.or(usual.lost_after).filter(|limit| !limit.is_zero()),
             rounds: if self.once { Some(1) } else { self.count },
-            // Below the live table is the place for news alone.
+            // The list below the live table shows only changes unless --every-probe is given.
             every_result: self.every_probe,
         }
     }
 }
 
-/// The terminal on stdout: a frame stands for those before it.
+/// The terminal on stdout. A frame replaces the previous ones.
 struct Frames(Out);
 
 impl Screen for Frames {
@@ -305,11 +309,11 @@ impl Screen for Frames {
     }
 
     fn text(&mut self, text: &str) -> io::Result<()> {
-        writer::keep(|| self.0.write_all(text.as_bytes()).and_then(|()| self.0.flush()))
+        writer::prioritize(|| self.0.write_all(text.as_bytes()).and_then(|()| self.0.flush()))
     }
 }
 
-/// A reporter of which only a part is wanted.
+/// A reporter that passes on only events or only summaries.
 struct Chosen {
     events: bool,
     summaries: bool,
@@ -322,8 +326,8 @@ impl Reporter for Chosen {
     }
 
     fn summary(&mut self, summary: &Summary<'_>) -> io::Result<()> {
-        // Events come and go, a summary has all that they came to.
-        if self.summaries { writer::keep(|| self.reporter.summary(summary)) } else { Ok(()) }
+        // A summary is more important than events, because it contains their results.
+        if self.summaries { writer::prioritize(|| self.reporter.summary(summary)) } else { Ok(()) }
     }
 }
 
@@ -367,8 +371,8 @@ impl Live {
             resumed.terminal.resumed(reactor);
             resumed.draw(reactor);
         })?;
-        // The default action of a second SIGINT would leave the terminal as it is, and a wrapper that passes Ctrl-C on sends
-        // two at once.
+        // The default action of a second SIGINT would not restore the terminal, and a wrapper that
+        // passes Ctrl-C on sends two at once.
         for (signal, number) in SIGNALS {
             let ended = live.terminal.clone();
             reactor.on_signal(signal, move |reactor| {
@@ -386,7 +390,7 @@ impl Live {
         Ok(())
     }
 
-    /// A summary is a frame, where the terminal is this process's to draw on.
+    /// Draws a frame, which is a summary, if this process may use the terminal.
     fn draw(&self, reactor: &mut Reactor) {
         if self.terminal.is_ours(reactor) {
             self.monitor.summary(reactor);
@@ -399,22 +403,24 @@ impl Live {
     }
 }
 
-/// Zero, or a time that the kernel's keepalive can keep.
+/// Parses zero, or a time within the limits of the kernel's keepalive.
 fn lost_after(text: &str) -> Result<Duration, String> {
     match span::parse(text)? {
         Duration::ZERO => Ok(Duration::ZERO),
         time if time < Settings::SHORTEST_LOST_AFTER => {
-            Err("3 seconds are the least: the kernel counts in whole ones".into())
+            Err("the minimum is 3 s: the kernel counts whole seconds".into())
         }
-        time if time > Settings::LONGEST_LOST_AFTER => Err("9 hours are the most".into()),
+        time if time > Settings::LONGEST_LOST_AFTER => Err("the maximum is 9 h".into()),
         time => Ok(time),
     }
 }
 
-/// Descriptors that are no connections: the standard streams, the poll, the waker, signals, a spare one.
+/// Descriptors that are not connections: the standard streams, the poll, the waker, signals, a
+/// spare one.
 const OTHER_DESCRIPTORS: usize = 10;
-/// Signals that end the live table, with their numbers: after a second one the exit code is as a shell has it.
+/// Signals that end the live table, with their numbers. After a second one the exit code is that of
+/// a shell.
 const SIGNALS: [(Signal, i32); 4] =
     [(Signal::Hangup, 1), (Signal::Interrupt, 2), (Signal::Quit, 3), (Signal::Terminate, 15)];
-/// Four frames a second: a loss is seen at once, and a second never seems to stand still.
+/// Four frames a second: changes appear at once, and the seconds advance evenly.
 const FRAME: Duration = Duration::from_millis(250);

@@ -2,7 +2,7 @@
 
 use std::ops::RangeInclusive;
 
-/// Reads whole numbers of a range.
+/// Returns a parser of whole numbers in a range.
 pub(super) fn whole<N: TryFrom<u64>>(
     range: RangeInclusive<u64>,
 ) -> impl Fn(&str) -> Result<N, String> + Clone {
@@ -13,13 +13,13 @@ pub(super) fn whole<N: TryFrom<u64>>(
         }
         let number = text.parse().ok().filter(|number| range.contains(number));
         number.and_then(|number| N::try_from(number).ok()).ok_or_else(|| match range.end() {
-            &u64::MAX => format!("it has to be {} at least", range.start()),
+            &u64::MAX => format!("it has to be at least {}", range.start()),
             end => format!("it has to be a number from {} to {end}", range.start()),
         })
     }
 }
 
-/// Reads decimal numbers of a range.
+/// Returns a parser of decimal numbers in a range.
 pub(super) fn decimal(range: RangeInclusive<f64>) -> impl Fn(&str) -> Result<f64, String> + Clone {
     move |text| {
         check(text)?;
@@ -28,11 +28,12 @@ pub(super) fn decimal(range: RangeInclusive<f64>) -> impl Fn(&str) -> Result<f64
     }
 }
 
-/// What goes wrong with numbers of all kinds.
+/// Checks for errors common to all numbers.
 fn check(text: &str) -> Result<(), String> {
     match text {
         "" => Err("it is empty".into()),
-        // An option that follows is taken for the value, so that -1 is.
+        // clap takes a following option for the value, because negative numbers are allowed as
+        // values.
         text if text.starts_with("--") => Err("the number is missing".into()),
         text if text.strip_prefix('-').is_some_and(|rest| rest.parse::<f64>().is_ok()) => {
             Err(format!("the number {text} is negative"))
@@ -63,7 +64,7 @@ mod tests {
         ] {
             assert_eq!(count(text), Err(why.into()), "{text}");
         }
-        assert_eq!(whole::<u32>(1..=u64::MAX)("0"), Err("it has to be 1 at least".into()));
+        assert_eq!(whole::<u32>(1..=u64::MAX)("0"), Err("it has to be at least 1".into()));
         let factor = decimal(1.0..=100.0);
         assert_eq!(factor("1.5"), Ok(1.5));
         assert_eq!(factor("-1"), Err("the number -1 is negative".into()));

@@ -1,4 +1,4 @@
-//! The terminal, if there is one: its colours and its size; and what a failed write means.
+//! The terminal's colours and size, and the handling of failed writes.
 
 use super::{Outcome, writer};
 use crate::Reactor;
@@ -11,13 +11,14 @@ use std::os::fd::AsFd;
 use std::process::ExitCode;
 use unicode_width::UnicodeWidthStr;
 
-/// Colours when stdout shows them.
+/// Returns the palette for stdout: colours if it shows them.
 pub(super) fn palette() -> Palette {
     if colours(&io::stdout()) { Palette::coloured() } else { Palette::plain() }
 }
 
-/// Whether a stream shows colours: a terminal that knows them, unless `NO_COLOR` or `CLICOLOR=0` forbid it;
-/// `CLICOLOR_FORCE` asks for them elsewhere, too. (no-color.org, bixense.com/clicolors)
+/// Whether a stream shows colours: it is a terminal that supports them, and `NO_COLOR` or
+/// `CLICOLOR=0` is not set. `CLICOLOR_FORCE` turns colours on for any stream. (no-color.org,
+/// bixense.com/clicolors)
 pub(super) fn colours(stream: &impl IsTerminal) -> bool {
     let variable = |name| std::env::var_os(name).filter(|value| !value.is_empty());
     if variable("NO_COLOR").is_some() || is_dumb() {
@@ -29,42 +30,44 @@ pub(super) fn colours(stream: &impl IsTerminal) -> bool {
     stream.is_terminal() && variable("CLICOLOR").is_none_or(|value| value != "0")
 }
 
-/// Whether a stream is a terminal that knows escape sequences.
+/// Whether a stream is a terminal that supports escape sequences.
 pub(super) fn is_screen(stream: &impl IsTerminal) -> bool {
     stream.is_terminal() && !is_dumb()
 }
 
-/// Whether the terminal knows no escape sequences: `TERM` says so, or nothing.
+/// Whether `TERM` is unset or names a terminal without escape sequences.
 fn is_dumb() -> bool {
     std::env::var_os("TERM").is_none_or(|term| term.is_empty() || term == "dumb")
 }
 
-/// The time in the system's zone.
+/// Returns a clock in the system's time zone.
 pub(super) fn clock(date: bool) -> Clock {
     Clock { zone: TimeZone::system(), date }
 }
 
-/// Columns and rows of the terminal; 80 x 24 when it does not say.
+/// Returns columns and rows of the terminal, 80 x 24 if unknown.
 pub(super) fn size() -> (u16, u16) {
     terminal_size::terminal_size().map_or((80, 24), |(width, height)| (width.0, height.0))
 }
 
-/// Columns of the terminal of a stream; 80 when it does not say.
+/// Returns the columns of a stream's terminal, 80 if unknown.
 pub(super) fn columns(stream: impl AsFd) -> u16 {
     terminal_size::terminal_size_of(stream).map_or(80, |(width, _)| width.0)
 }
 
-/// How wide a column of these names is when they are escaped. A longer one than 40 pushes its own line aside, and no other.
+/// Returns the width of a column of these names when escaped, at most 40. A longer name only shifts
+/// its own line.
 pub(super) fn width_of<'a>(names: impl Iterator<Item = &'a str>) -> usize {
     names.map(|name| Escaped(name).to_string().width()).max().unwrap_or(0).min(40)
 }
 
-/// Ends a reactor when stdout cannot be written to any more; a reader that went away is no reason where `serves`.
+/// Ends a reactor when stdout cannot be written to. With `serves`, a reader that goes away is
+/// ignored.
 pub(super) fn end_with_stdout(reactor: &Reactor, serves: bool) {
     let remote = reactor.remote();
     writer::on_stdout_error(move |error| {
         if !(serves && error.kind() == io::ErrorKind::BrokenPipe) {
-            // One that is gone has ended already.
+            // A reactor that is gone has ended already.
             let _ = remote.call_from_thread(|reactor| {
                 reactor.stop_gracefully();
             });
@@ -72,7 +75,7 @@ pub(super) fn end_with_stdout(reactor: &Reactor, serves: bool) {
     });
 }
 
-/// What it means that a report could not be written. A reader that had enough is nothing bad.
+/// Returns the outcome after a write error. A reader that went away is not a failure.
 pub(super) fn outcome(error: Option<io::Error>, code: ExitCode) -> Outcome {
     match error {
         None => Ok(code),
@@ -81,7 +84,7 @@ pub(super) fn outcome(error: Option<io::Error>, code: ExitCode) -> Outcome {
     }
 }
 
-/// `1234567` as `1,234,567`.
+/// Formats `1234567` as `1,234,567`.
 pub(super) fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::new();

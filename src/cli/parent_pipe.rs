@@ -1,29 +1,29 @@
-//! What a process of several has to do with the one that started it: lines come on its standard input, and when that
-//! ends, the other is gone, however that came.
+//! The pipe from a parent process: lines arrive on standard input, and its end means that the
+//! parent is gone, even if the parent was killed.
 
 use crate::cli::Failure;
 use crate::{Protocol, Reactor, Reason, Transport};
 use std::ffi::OsString;
 
-/// The other end of a child's standard input.
-struct Lifeline<L, E> {
-    /// A line that is not whole yet.
+/// The protocol of a child's standard input.
+struct ParentPipe<L, E> {
+    /// The start of an incomplete line.
     rest: Vec<u8>,
     line: L,
     end: E,
 }
 
-/// Calls `line` for each line that the process says which started this one, and `end` when it is gone.
+/// Calls `line` for each line that the parent sends, and `end` when the parent is gone.
 pub(in crate::cli) fn hold(
     reactor: &mut Reactor,
     line: impl FnMut(&mut Reactor, &str) + 'static,
     end: impl FnMut(&mut Reactor) + 'static,
 ) -> Result<(), Failure> {
-    reactor.standard_streams(Lifeline { rest: Vec::new(), line, end })?;
+    reactor.standard_streams(ParentPipe { rest: Vec::new(), line, end })?;
     Ok(())
 }
 
-impl<L, E> Protocol for Lifeline<L, E>
+impl<L, E> Protocol for ParentPipe<L, E>
 where
     L: FnMut(&mut Reactor, &str) + 'static,
     E: FnMut(&mut Reactor) + 'static,
@@ -39,14 +39,14 @@ where
     }
 
     fn connection_lost(&mut self, transport: &mut Transport<'_>, reason: &Reason) {
-        // Cleanly, or because the reactor stops, it ends from here.
+        // Other reasons mean that this process closed it, or that its reactor stops.
         if matches!(reason, Reason::Lost(_)) {
             (self.end)(transport.reactor());
         }
     }
 }
 
-/// The lines that are whole with these bytes; what is left of them waits.
+/// Appends data and returns the complete lines; an incomplete one stays in `rest`.
 pub(in crate::cli) fn whole_lines(rest: &mut Vec<u8>, data: &[u8]) -> Vec<String> {
     rest.extend_from_slice(data);
     let Some(last) = rest.iter().rposition(|byte| *byte == b'\n') else { return Vec::new() };
@@ -54,7 +54,7 @@ pub(in crate::cli) fn whole_lines(rest: &mut Vec<u8>, data: &[u8]) -> Vec<String
     String::from_utf8_lossy(&whole).lines().map(str::to_owned).collect()
 }
 
-/// The arguments of this process for another one like it, with these after the name of the command.
+/// Returns the arguments of this process for a child, with `more` after the command's name.
 pub(in crate::cli) fn arguments_with(more: impl IntoIterator<Item = String>) -> Vec<OsString> {
     let mut own = std::env::args_os().skip(1);
     own.next().into_iter().chain(more.into_iter().map(OsString::from)).chain(own).collect()

@@ -1,26 +1,28 @@
-//! Times on the command line, in the syntax of endpoints: `10s`, `500ms`, `1h30m`, or a bare number of seconds.
+//! Times on the command line, in the syntax of endpoints: `10s`, `500ms`, `1h30m`, or a number of
+//! seconds.
 
 use crate::endpoint::duration;
 use std::time::Duration;
 
-/// Reads a time of a year at most; zero is one.
+/// Parses a time of at most a year; zero is allowed.
 pub(super) fn parse(text: &str) -> Result<Duration, String> {
     match text.starts_with("--") {
-        // An option that follows is taken for the value, so that -1s is.
+        // clap takes a following option for the value, because negative times are allowed as
+        // values.
         true => Err("the time is missing".into()),
         false => duration::parse(text),
     }
 }
 
-/// As [`parse`], and more than nothing.
+/// Parses a time of at least a millisecond.
 pub(super) fn positive(text: &str) -> Result<Duration, String> {
     match parse(text)? {
-        span if span < Duration::from_millis(1) => Err("it has to be a millisecond at least".into()),
+        span if span < Duration::from_millis(1) => Err("it has to be at least 1 ms".into()),
         span => Ok(span),
     }
 }
 
-/// For the help of each command that takes a time.
+/// The help text about times, for each command that takes one.
 pub(super) const HELP: &str = "\
 A TIME is a number with its unit, ns, us, ms, s, m, h or d, or several of them (1h30m); without a unit it
 is in seconds.";

@@ -1,7 +1,7 @@
-//! The terminal while a live page is on it: single keys, and what it was before, given back in every way out.
+//! The terminal while a live table is shown: single keys, and restoring it on every exit.
 //!
-//! A page has the terminal only while its process group is in the foreground. In the background it draws nothing, reads
-//! nothing and changes nothing there, until the shell brings it back.
+//! The table uses the terminal only while its process group is in the foreground. In the background
+//! it draws nothing, reads nothing and changes nothing, until the shell brings it back.
 
 use super::keys::{Key, Keys};
 use super::writer::{self, Out};
@@ -18,7 +18,7 @@ use std::io::Write;
 use std::rc::Rc;
 use std::time::Duration;
 
-/// A handle to the terminal; a clone is another one.
+/// A handle to the terminal. A clone is another handle to the same terminal.
 #[derive(Clone)]
 pub(super) struct Terminal(Rc<RefCell<Shared>>);
 
@@ -28,24 +28,25 @@ struct Shared {
     view: View,
     out: Out,
     call: Rc<OnKey>,
-    /// Taken, and not given back.
+    /// Whether the terminal was taken and not given back.
     ours: bool,
-    /// How it was, when it was changed.
+    /// The original modes, if they were changed.
     before: Option<Termios>,
     keys: Option<ConnectionId>,
 }
 
 impl Terminal {
-    /// The terminal of `view`; `call` is called for each key, when stdin is a terminal. Nothing is changed before the
-    /// first [`Terminal::is_ours`].
+    /// Creates the terminal of `view`. `call` is called for each key if stdin is a terminal.
+    /// Nothing is changed before the first [`Terminal::is_ours`].
     ///
-    /// Call it before other threads are started: to the background the system sends signals that stop a process, and
-    /// they are blocked in this thread and in those that it starts.
+    /// Call it before other threads are started. In the background the system sends signals that
+    /// stop a process; they are blocked in this thread and in those that it starts.
     pub(super) fn new(view: View, call: impl Fn(&mut Reactor, Key) + 'static) -> Terminal {
         let mut stops = SigSet::empty();
         stops.add(Signal::SIGTTOU);
         stops.add(Signal::SIGTTIN);
-        // It fails for no valid set; the process would stop in the background, as others do.
+        // A failure (not possible with a valid set) only means that the process stops in the
+        // background.
         let _ = stops.thread_block();
         let shared = Shared {
             view,
@@ -58,14 +59,14 @@ impl Terminal {
         Terminal(Rc::new(RefCell::new(shared)))
     }
 
-    /// Whether the page may draw: takes the terminal when it has come to the foreground, and lets go of it when another
-    /// has it now.
+    /// Whether the table may draw. Takes the terminal when the process has come to the foreground,
+    /// and lets go of it when the process is in the background.
     pub(super) fn is_ours(&self, reactor: &mut Reactor) -> bool {
         let (foreground, ours) = (is_foreground(), self.0.borrow().ours);
         match (foreground, ours) {
             (true, false) => self.take(reactor),
             (false, true) => {
-                // Its modes are another's now.
+                // The modes now belong to the foreground process.
                 self.0.borrow_mut().before = None;
                 self.give_back(reactor);
             }
@@ -74,27 +75,28 @@ impl Terminal {
         foreground
     }
 
-    /// It was stopped and goes on: whoever had the terminal meanwhile has changed it.
+    /// Takes the terminal again after a stop, because other processes may have changed it.
     pub(super) fn resumed(&self, reactor: &mut Reactor) {
         self.0.borrow_mut().ours = false;
         self.is_ours(reactor);
     }
 
-    /// Gives the terminal back and stops the process, as Ctrl-Z asks for. Returns when it goes on.
+    /// Gives the terminal back and stops the process, as Ctrl-Z does. Returns when it continues.
     pub(super) fn suspend(&self, reactor: &mut Reactor) {
         self.give_back(reactor);
-        writer::settle(SETTLING);
-        // As the signal's default action: this one cannot be caught.
+        writer::wait_until_written(MAX_WRITE_WAIT);
+        // Same as the signal's default action, but SIGSTOP cannot be caught.
         let _ = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::STOP);
     }
 
-    /// Gives the terminal back, and waits until it has shown all: a signal may end this process at any time after that.
+    /// Gives the terminal back, and waits until all output is shown. A signal may end this process
+    /// at any time after that.
     pub(super) fn give_back_for_good(&self, reactor: &mut Reactor) {
         self.give_back(reactor);
-        writer::settle(SETTLING);
+        writer::wait_until_written(MAX_WRITE_WAIT);
     }
 
-    /// Gives the terminal back as it was before.
+    /// Restores the terminal.
     pub(super) fn give_back(&self, reactor: &mut Reactor) {
         let keys = self.0.borrow_mut().keys.take();
         if let Some(mut keys) = keys.and_then(|keys| reactor.transport(keys)) {
@@ -112,14 +114,14 @@ impl Terminal {
         let open = shared.keys.is_some_and(|keys| reactor.transport(keys).is_some());
         if with_keys && !open {
             let call = Rc::clone(&shared.call);
-            // Without them signals end it still.
+            // Without keys, signals can still end it.
             shared.keys = reactor.standard_streams(Keys::new(move |reactor, key| call(reactor, key))).ok();
         }
     }
 }
 
 impl Shared {
-    /// Each key comes at once, and is not shown. Signals are still made of Ctrl-C and Ctrl-Z.
+    /// Turns on single keys without echo. Ctrl-C and Ctrl-Z still make signals.
     fn set_modes(&mut self) -> bool {
         let Ok(before) = tcgetattr(stdin()) else { return false };
         let mut modes = before.clone();
@@ -129,15 +131,16 @@ impl Shared {
         if tcsetattr(stdin(), OptionalActions::Now, &modes).is_err() {
             return false;
         }
-        // After SIGSTOP they may be this page's own still.
+        // After SIGSTOP the current modes may be those set here.
         self.before.get_or_insert(before);
         true
     }
 
     fn restore(&mut self) {
         if self.ours {
-            // Stopped by Ctrl-S, the terminal would not take the sequence. It goes on by itself at Ctrl-C, for other ways
-            // out it has to be told. TCOON alone lifts only a stop by TCOOFF; after one it lifts both.
+            // A terminal stopped by Ctrl-S would not take the sequence. Ctrl-C resumes it, but
+            // other ways out have to. TCOON alone lifts only a stop by TCOOFF; after a TCOOFF it
+            // lifts both.
             let _ = tcflow(stdout(), Action::OOff).and_then(|()| tcflow(stdout(), Action::OOn));
         }
         if let Some(before) = self.before.take() {
@@ -158,10 +161,10 @@ impl Drop for Shared {
     }
 }
 
-/// Whether this process may use the terminal. Of one that does not control it nobody else has a part.
+/// Whether this process may use the terminal. Without a controlling terminal it may.
 fn is_foreground() -> bool {
     tcgetpgrp(stdout()).map_or(true, |group| group == rustix::process::getpgrp())
 }
 
-/// A terminal whose other side does not read takes nothing.
-const SETTLING: Duration = Duration::from_millis(300);
+/// Maximum wait for a terminal whose other side does not read.
+const MAX_WRITE_WAIT: Duration = Duration::from_millis(300);

@@ -1,4 +1,4 @@
-//! `twistor traffic`: feeds on the command line, readings on stdout.
+//! `twistor traffic`: reads the feeds given on the command line, with readings on stdout.
 
 use super::{Failure, Outcome, number, span};
 use super::{output, writer};
@@ -16,12 +16,12 @@ use std::process::ExitCode;
 use std::rc::Rc;
 use std::time::Duration;
 
-/// Read JSON feeds over HTTP and tell how their values change.
+/// Read JSON feeds over HTTP and report how their values change.
 ///
-/// Each feed is read again and again over a connection that is kept. A line has the chosen values
-/// and how they changed since last time, how old the feed is and who says so (its payload, or its
-/// headers), and how long the answer took. An error is a line like any other, never the end. Trouble of
-/// this machine itself is said as such, and on stderr as well, once a second at most.
+/// Each feed is read periodically over a keep-alive connection. A line has the chosen values and
+/// their changes, the age of the feed and its source (the payload or the headers), and the time
+/// that the answer took. An error is a line like any other, and does not end the command. Trouble
+/// of this machine itself is marked as such, and also reported on stderr, at most once a second.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -36,21 +36,22 @@ zero: in the future), age_source and age_zone (assumed_utc: the time had no zone
 (connect, timed_out, closed, http, status, encoding, json, limit; local for trouble of this machine, such as
 no descriptor or no route, which says nothing about the feed) and detail.
 
-Of a payload nothing is kept but the chosen values: at most 64 KiB of text each and 1 MiB in all, out of
+Only the chosen values of a payload are kept: at most 64 KiB of text each and 1 MiB in all, out of
 a body of at most 16 MiB with at most 128 levels.
 
 Exit codes: 0 ended as asked, 1 with --count a feed that could never be read, or an error of this
 machine, 2 bad usage.")]
 pub(super) struct Traffic {
-    /// What to read: [NAME=]http://HOST[:PORT]/PATH
+    /// Feeds: [NAME=]http://HOST[:PORT]/PATH
     #[arg(required = true, value_name = "URL")]
     urls: Vec<String>,
 
-    /// A value to report, as a JSON pointer such as /congestion/level [default: the first few simple ones]
+    /// A value to report, as a JSON pointer such as /congestion/level [default: the first few
+    /// simple ones]
     #[arg(long = "field", value_name = "POINTER")]
     fields: Vec<String>,
 
-    /// Where the payload says when it was made, as a JSON pointer: RFC 3339 (UTC without a zone), or seconds,
+    /// The payload's own timestamp, as a JSON pointer: RFC 3339 (UTC without a zone), or seconds,
     /// milliseconds, microseconds or nanoseconds since 1970
     #[arg(long, value_name = "POINTER")]
     timestamp: Option<String>,
@@ -59,7 +60,7 @@ pub(super) struct Traffic {
     #[arg(long, value_name = "TIME", value_parser = span::positive)]
     every: Option<Duration>,
 
-    /// How long one reading may take
+    /// Maximum time for one reading
     #[arg(long, value_name = "TIME", default_value = "5s", value_parser = span::positive)]
     timeout: Duration,
 
@@ -67,7 +68,7 @@ pub(super) struct Traffic {
     #[arg(long, value_name = "N", value_parser = number::whole::<u32>(1..=u64::MAX))]
     count: Option<u32>,
 
-    /// Connect to this endpoint, whatever the host of the URL is: unix:PATH, tcp:HOST:PORT, HOST:PORT
+    /// Connect to this endpoint instead of the URL's host: unix:PATH, tcp:HOST:PORT, HOST:PORT
     #[arg(long, value_name = "ENDPOINT")]
     via: Option<String>,
 
@@ -108,7 +109,7 @@ impl Traffic {
         let last = traffic.clone();
         reactor.add_system_event_trigger(Phase::Before, SystemEvent::Shutdown, move |reactor, _| {
             if !finished.get() {
-                writer::hurry();
+                writer::limit_finish();
             }
             last.stop(reactor);
         });
@@ -118,9 +119,9 @@ impl Traffic {
         output::outcome(traffic.error(), code)
     }
 
-    /// An option that changes nothing is a mistake, and is said.
+    /// Refuses options without effect.
     fn refuse_idle_options(&self) -> Result<(), Failure> {
-        // More than a hundred feeds are first read within the interval.
+        // With more than a hundred feeds, the first readings are spread over the interval.
         let pace = |every| Schedule::new(every, self.urls.len()).first(1);
         match self.every {
             Some(every) if self.count == Some(1) && pace(every) == pace(Settings::default().every) => {
@@ -144,7 +145,7 @@ impl Traffic {
     }
 }
 
-/// A URL, perhaps with a name before it.
+/// Parses a URL with an optional name before it.
 fn feed(text: &str) -> Result<Feed, Failure> {
     let scheme = text.find("://").unwrap_or(text.len());
     let (name, url) = match text[..scheme].rsplit_once('=') {

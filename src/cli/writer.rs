@@ -1,11 +1,13 @@
-//! The writers of stdout and stderr: a thread for each takes text from a bounded queue.
+//! Non-blocking writers of stdout and stderr: a thread for each takes text from a bounded queue.
 //!
-//! A write to a pipe whose reader stands still, or to a terminal that was stopped, blocks until the reader goes on. Here
-//! it blocks a thread, and never the loop: a full queue drops whole lines, counts them, and says so on stderr once the
-//! reader goes on, or at the end. There are two threads because the one says what happens to the other.
+//! A write to a pipe whose reader stalls, or to a stopped terminal, blocks until the reader
+//! continues. Here it blocks only a thread, never the loop. A full queue drops whole lines and
+//! counts them. The number is written to stderr once the reader continues, or at the end. Each
+//! stream has its own thread, because stderr reports the dropped lines of stdout.
 //!
-//! At the end the queues are emptied. A reader that reads gets everything. After a signal a reader that does not is
-//! waited for half a second; without one it is waited for as every program does that writes into a pipe.
+//! At the end the queues are emptied. A reader that reads gets everything. After a signal, a
+//! stalled reader is awaited for half a second. Without a signal it is awaited without limit, as in
+//! any program that writes to a pipe.
 
 use super::output;
 use rustix::event::{PollFd, PollFlags, poll};
@@ -18,21 +20,22 @@ use std::sync::{Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-/// Writes to stdout without ever waiting.
+/// Returns a writer of stdout that never blocks.
 pub(super) fn stdout() -> Out {
     Out { stream: Stream::of(&STDOUT, "stdout", rustix::stdio::stdout), line: Vec::new() }
 }
 
-/// Writes to stderr without ever waiting.
+/// Returns a writer of stderr that never blocks.
 pub(super) fn stderr() -> Out {
     Out { stream: Stream::of(&STDERR, "stderr", rustix::stdio::stderr), line: Vec::new() }
 }
 
-/// Lines that `write` writes to stdout take the place of others when the queue is full.
-pub(super) fn keep<R>(write: impl FnOnce() -> R) -> R {
-    KEEP.store(true, Ordering::Relaxed);
+/// Gives the lines that `write` writes to stdout priority: when the queue is full, they replace
+/// others.
+pub(super) fn prioritize<R>(write: impl FnOnce() -> R) -> R {
+    PRIORITIZED.store(true, Ordering::Relaxed);
     let result = write();
-    KEEP.store(false, Ordering::Relaxed);
+    PRIORITIZED.store(false, Ordering::Relaxed);
     result
 }
 
@@ -49,15 +52,15 @@ pub(super) fn on_stdout_error(call: impl FnOnce(io::Error) + Send + 'static) {
     }
 }
 
-/// Keeps what stderr is to show until it is let go, when stderr is a terminal: a live page is on it.
+/// If stderr is a terminal, holds its output back while a live table is shown, or releases it.
 pub(super) fn hold_stderr(hold: bool) {
     let stream = stderr().stream;
     stream.lock().held = hold && io::stderr().is_terminal();
     stream.work.notify_one();
 }
 
-/// Waits until stdout has shown what there is, for so long at the most.
-pub(super) fn settle(limit: Duration) {
+/// Waits until stdout is written, for at most `limit`.
+pub(super) fn wait_until_written(limit: Duration) {
     let Some(stream) = STDOUT.get() else { return };
     let (mut queue, mut waited) = (stream.lock(), Duration::ZERO);
     while queue.error.is_none() && !queue.is_empty() && waited < limit {
@@ -66,39 +69,39 @@ pub(super) fn settle(limit: Duration) {
     }
 }
 
-/// A signal ends the command: a reader that stands still is not waited for.
-pub(super) fn hurry() {
-    HURRY.store(true, Ordering::Relaxed);
+/// Notes that a signal ends the command: a stalled reader is no longer awaited without limit.
+pub(super) fn limit_finish() {
+    FINISH_LIMITED.store(true, Ordering::Relaxed);
 }
 
-/// Waits until stdout is written, or cannot be. What it failed with.
+/// Waits until stdout is written or has failed. Returns the error.
 pub(super) fn finish_stdout() -> Option<io::Error> {
     let stream = STDOUT.get()?;
-    let lost = stream.finish(PATIENCE);
+    let lost = stream.finish(STALL_LIMIT);
     if lost > 0 {
-        stream.tell_dropped(lost);
+        stream.report_dropped(lost);
     }
     stream.lock().error.map(io::Error::from)
 }
 
-/// Waits until stderr is written, or cannot be.
+/// Waits until stderr is written or has failed.
 pub(super) fn finish_stderr() {
     if let Some(stream) = STDERR.get() {
         hold_stderr(false);
-        // There is no place left to say how many are lost.
-        stream.finish(PATIENCE_WITH_ERRORS);
+        // There is no stream left to report lost lines on.
+        stream.finish(STDERR_STALL_LIMIT);
     }
 }
 
-/// One of the two streams, for whoever writes lines.
+/// A line-buffered writer to one of the two streams.
 pub(super) struct Out {
     stream: &'static Stream,
-    /// What is no whole line yet.
+    /// The start of an incomplete line.
     line: Vec<u8>,
 }
 
 impl Out {
-    /// Shows `text` in place of the frame before, which is left out when it was not written yet.
+    /// Shows `text` in place of the previous frame, which is dropped if it was not written yet.
     pub(super) fn frame(&mut self, text: &[u8]) -> io::Result<()> {
         self.stream.change(|queue| queue.frame = Some(text.into()))
     }
@@ -119,14 +122,14 @@ impl Write for Out {
                 let lines = std::mem::replace(&mut self.line, rest);
                 self.stream.push(&lines)?;
             }
-            // Text without an end does not collect without one.
+            // Text without a line end is flushed at the size of a batch.
             None if self.line.len() > BATCH => self.flush()?,
             None => {}
         }
         Ok(data.len())
     }
 
-    /// Gives out what is no whole line as well.
+    /// Also queues an incomplete line.
     fn flush(&mut self) -> io::Result<()> {
         match std::mem::take(&mut self.line) {
             text if text.is_empty() => Ok(()),
@@ -137,7 +140,7 @@ impl Write for Out {
 
 impl Drop for Out {
     fn drop(&mut self) {
-        // It was told before when the stream cannot be written to.
+        // An error of the stream was reported before.
         let _ = self.flush();
     }
 }
@@ -147,26 +150,26 @@ struct Stream {
     name: &'static str,
     descriptor: BorrowedFd<'static>,
     queue: Mutex<Queue>,
-    /// There is something to write.
+    /// Signals that there is something to write.
     work: Condvar,
-    /// Something was written, or cannot be.
+    /// Signals that something was written, or that the stream failed.
     progress: Condvar,
 }
 
 #[derive(Default)]
 struct Queue {
-    /// The thread runs.
+    /// Whether the thread runs.
     started: bool,
-    /// Nothing is to be written for now.
+    /// Whether output is held back.
     held: bool,
     lines: VecDeque<Line>,
     bytes: usize,
     frame: Option<Box<[u8]>>,
-    /// Lines that the thread has taken and not written yet.
+    /// Number of lines that the thread has taken but not written yet.
     in_flight: u64,
-    /// Bytes that were written.
+    /// Number of bytes written.
     written: u64,
-    /// Lines that were dropped and not told yet.
+    /// Number of dropped lines not reported yet.
     dropped: u64,
     error: Option<Errno>,
     on_error: Option<Box<dyn FnOnce(io::Error) + Send>>,
@@ -174,11 +177,11 @@ struct Queue {
 
 struct Line {
     text: Box<[u8]>,
-    /// Others make room for it.
-    kept: bool,
+    /// Whether other lines make room for it.
+    prioritized: bool,
 }
 
-/// What the thread writes next.
+/// The text of the next write.
 struct Batch {
     text: Vec<u8>,
     lines: u64,
@@ -196,7 +199,7 @@ impl Stream {
         })
     }
 
-    /// Starts the thread, with the first thing to write.
+    /// Starts the thread, when there is something to write.
     fn start(&'static self) {
         let thread = thread::Builder::new().name(self.name.into()).spawn(move || self.run());
         if let Err(error) = thread {
@@ -204,14 +207,14 @@ impl Stream {
         }
     }
 
-    /// Adds lines, or one text without an end.
+    /// Queues lines, or one text without a line end.
     fn push(&'static self, text: &[u8]) -> io::Result<()> {
-        let kept = KEEP.load(Ordering::Relaxed);
+        let prioritized = PRIORITIZED.load(Ordering::Relaxed);
         self.change(|queue| {
-            // What follows a frame makes it old.
+            // A text after a frame makes the frame obsolete.
             queue.frame = None;
             for line in text.split_inclusive(|byte| *byte == b'\n') {
-                queue.push(Line { text: line.into(), kept });
+                queue.push(Line { text: line.into(), prioritized });
             }
         })
     }
@@ -231,7 +234,7 @@ impl Stream {
         Ok(())
     }
 
-    /// The thread.
+    /// Runs the thread.
     fn run(&self) {
         loop {
             let Some(batch) = self.next() else {
@@ -245,19 +248,19 @@ impl Stream {
             }
             let mut queue = self.lock();
             queue.in_flight = 0;
-            // Lines that are dropped while the reader is slow are told together.
+            // Lines that are dropped while the reader is slow are reported together.
             let resumed = queue.dropped > 0 && queue.bytes < LIMIT / 2;
             let dropped = if resumed { std::mem::take(&mut queue.dropped) } else { 0 };
             drop(queue);
             self.progress.notify_all();
             if dropped > 0 {
-                self.tell_dropped(dropped);
+                self.report_dropped(dropped);
             }
         }
     }
 
-    /// What to write. `None` now and then while there is nothing, when a loop wants to know of errors: a reader that has
-    /// gone is then seen without a line for it.
+    /// Waits for the next batch. With an error callback, returns `None` periodically while idle, so
+    /// that a reader that went away is noticed without a write.
     fn next(&self) -> Option<Batch> {
         let mut queue = self.lock();
         loop {
@@ -269,7 +272,7 @@ impl Stream {
                 queue = self.work.wait(queue).unwrap_or_else(PoisonError::into_inner);
                 continue;
             }
-            let waited = self.work.wait_timeout(queue, LOOK).unwrap_or_else(PoisonError::into_inner);
+            let waited = self.work.wait_timeout(queue, IDLE_CHECK).unwrap_or_else(PoisonError::into_inner);
             queue = waited.0;
             if waited.1.timed_out() && queue.is_empty() {
                 return None;
@@ -285,7 +288,8 @@ impl Stream {
 
     fn write(&self, mut text: &[u8]) -> Result<(), Errno> {
         while !text.is_empty() {
-            // A larger write returns when all of it is read: what was read meanwhile would not be seen.
+            // A larger write would return only when all of it is read, and hide the reader's
+            // progress.
             let piece = text.get(..BATCH).unwrap_or(text);
             match rustix::io::write(self.descriptor, piece) {
                 Ok(count) => {
@@ -294,7 +298,7 @@ impl Stream {
                     self.progress.notify_all();
                 }
                 Err(Errno::INTR) => {}
-                // Whoever shares it has made it non-blocking.
+                // Another process that shares the stream has made it non-blocking.
                 Err(Errno::AGAIN) => {
                     let _ = poll(&mut [PollFd::new(&self.descriptor, PollFlags::OUT)], None);
                 }
@@ -315,25 +319,25 @@ impl Stream {
         }
     }
 
-    fn tell_dropped(&self, lines: u64) {
+    fn report_dropped(&self, lines: u64) {
         let plural = if lines == 1 { "line was" } else { "lines were" };
-        let told = format!(
+        let report = format!(
             "twistor: {} {plural} dropped: {} was not being read\n",
             output::grouped(lines),
             self.name
         );
-        // Whoever does not read stderr is not told.
-        let _ = stderr().write_all(told.as_bytes());
+        // An error of stderr itself cannot be reported.
+        let _ = stderr().write_all(report.as_bytes());
     }
 
-    /// Waits until all is written, or cannot be. How many lines are lost.
-    fn finish(&self, patience: Duration) -> u64 {
+    /// Waits until all is written or the stream has failed. Returns the number of lost lines.
+    fn finish(&self, stall_limit: Duration) -> u64 {
         let mut stalled = Duration::ZERO;
-        let mut limit = patience;
+        let mut limit = stall_limit;
         let mut queue = self.lock();
         let mut before = (queue.written, self.unread());
         while queue.error.is_none() && !queue.is_empty() {
-            if HURRY.load(Ordering::Relaxed) && stalled >= limit {
+            if FINISH_LIMITED.load(Ordering::Relaxed) && stalled >= limit {
                 let lost = queue.dropped + queue.in_flight + queue.lines.len() as u64;
                 *queue = Queue { started: true, in_flight: queue.in_flight, ..Queue::default() };
                 return lost;
@@ -342,8 +346,8 @@ impl Stream {
             queue = waited.unwrap_or_else(PoisonError::into_inner).0;
             let now = (queue.written, self.unread());
             match now.0 > before.0 || now.1 < before.1 {
-                // Somebody reads: there is more time for the next piece.
-                true => (stalled, limit) = (Duration::ZERO, READING),
+                // The reader makes progress, so it gets more time for the next piece.
+                true => (stalled, limit) = (Duration::ZERO, PROGRESS_LIMIT),
                 false => stalled += SLICE,
             }
             before = now;
@@ -351,7 +355,7 @@ impl Stream {
         std::mem::take(&mut queue.dropped)
     }
 
-    /// Bytes of a pipe that its reader has not read yet; 0 for what is no pipe.
+    /// Returns the number of unread bytes of a pipe; 0 for other streams.
     fn unread(&self) -> u64 {
         rustix::io::ioctl_fionread(self.descriptor).unwrap_or(0)
     }
@@ -368,9 +372,9 @@ impl Queue {
 
     fn push(&mut self, line: Line) {
         let size = line.text.len() + OVERHEAD;
-        while self.bytes + size > LIMIT && line.kept {
-            // The oldest that need not be kept, or else the oldest.
-            let at = self.lines.iter().position(|line| !line.kept).unwrap_or(0);
+        while self.bytes + size > LIMIT && line.prioritized {
+            // Drop the oldest line without priority, or else the oldest.
+            let at = self.lines.iter().position(|line| !line.prioritized).unwrap_or(0);
             match self.lines.remove(at) {
                 Some(removed) => {
                     self.bytes -= removed.text.len() + OVERHEAD;
@@ -387,7 +391,7 @@ impl Queue {
         self.lines.push_back(line);
     }
 
-    /// As many lines as one write takes, or the frame.
+    /// Returns as many lines as fit into one write, or the frame.
     fn next(&mut self) -> Option<Batch> {
         if self.held {
             return None;
@@ -410,32 +414,33 @@ impl Queue {
 
 static STDOUT: OnceLock<Stream> = OnceLock::new();
 static STDERR: OnceLock<Stream> = OnceLock::new();
-static KEEP: AtomicBool = AtomicBool::new(false);
-static HURRY: AtomicBool = AtomicBool::new(false);
+static PRIORITIZED: AtomicBool = AtomicBool::new(false);
+static FINISH_LIMITED: AtomicBool = AtomicBool::new(false);
 
-/// Bytes that a queue holds: some ten thousand lines.
+/// Maximum size of a queue in bytes: some ten thousand lines.
 const LIMIT: usize = 1 << 20;
-/// What a line costs beside its text.
+/// Memory of a line besides its text.
 const OVERHEAD: usize = 32;
-/// One write: a pipe takes so much as a whole (PIPE_BUF), so that lines of stdout and stderr stay lines.
+/// Maximum size of a write. A pipe takes this size atomically (PIPE_BUF), so that lines of stdout
+/// and stderr stay whole.
 const BATCH: usize = 4096;
 
-/// After a signal: how long stdout, and then stderr, may stand still.
-const PATIENCE: Duration = Duration::from_millis(500);
-const PATIENCE_WITH_ERRORS: Duration = Duration::from_millis(250);
-/// The same for a reader that was seen to read.
-const READING: Duration = Duration::from_secs(2);
+/// Limits for stdout, and then stderr, after a signal: time without progress.
+const STALL_LIMIT: Duration = Duration::from_millis(500);
+const STDERR_STALL_LIMIT: Duration = Duration::from_millis(250);
+/// The same limit for a reader that has made progress.
+const PROGRESS_LIMIT: Duration = Duration::from_secs(2);
 const SLICE: Duration = Duration::from_millis(50);
-/// How often a stream with nothing to write is looked at.
-const LOOK: Duration = Duration::from_secs(1);
+/// Interval at which an idle stream is checked for a reader that went away.
+const IDLE_CHECK: Duration = Duration::from_secs(1);
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use std::os::fd::AsFd;
 
-    fn line(text: &str, kept: bool) -> Line {
-        Line { text: text.as_bytes().into(), kept }
+    fn line(text: &str, prioritized: bool) -> Line {
+        Line { text: text.as_bytes().into(), prioritized }
     }
 
     fn texts(queue: &mut Queue) -> Vec<String> {
@@ -454,7 +459,7 @@ mod tests {
         assert_eq!((queue.lines.len(), queue.dropped), (4, 2));
         queue.push(line("event\n", false));
         let left: Vec<String> = texts(&mut queue).iter().map(|text| text[..1].to_owned()).collect();
-        // The oldest made room.
+        // The oldest line made room.
         assert_eq!(left, ["2", "3", "4", "s"]);
         assert_eq!((queue.bytes, queue.dropped), (0, 2));
     }
@@ -468,7 +473,7 @@ mod tests {
         }
         let left: Vec<String> = texts(&mut queue).iter().map(|text| text[..1].to_owned()).collect();
         assert_eq!((left, queue.dropped), (vec!["2".to_owned(), "3".to_owned()], 1));
-        // A line that is larger than all of it is better than nothing.
+        // A line larger than the limit is accepted by an empty queue.
         queue.push(line(&"y".repeat(2 * LIMIT), false));
         assert_eq!(texts(&mut queue).len(), 1);
     }
@@ -483,7 +488,7 @@ mod tests {
         assert_eq!(batches, [4002, 2001, 5]);
     }
 
-    /// A stream into a pipe, whose thread does not run.
+    /// A stream into a pipe, without a running thread.
     fn stream() -> (&'static Stream, std::io::PipeReader) {
         let (reader, writer) = std::io::pipe().unwrap();
         let writer: &'static std::io::PipeWriter = Box::leak(Box::new(writer));

@@ -101,7 +101,8 @@ fn a_worker_that_dies_is_told_and_its_exit_code_is_kept() {
     let workers = children(echo.id());
     assert_eq!(workers.len(), 3);
     kill_process(Pid::from_raw(workers[1]).unwrap(), Signal::KILL).unwrap();
-    let line = format!("twistor: worker 2 (process {}) ended: killed by SIGKILL; 2 of 3 go on", workers[1]);
+    let line =
+        format!("twistor: worker 2 (process {}) ended: killed by SIGKILL; 2 of 3 continue", workers[1]);
     assert_eq!(told.next().unwrap().unwrap(), line);
     // The others share the port, and nobody is sent where nobody is.
     let connections: Vec<TcpStream> = (0..16).map(|_| accepted(address)).collect();

@@ -60,8 +60,8 @@ fn a_bad_argument_is_named_on_one_line() {
         (&["monitor", "--lost-after", "10s", "tcp://h:1"], "--lost-after has no effect: no target is held"),
         (&["monitor", "--lost-after", "10s", "hold:unix:/x"], "--lost-after has no effect"),
         (&["monitor", "--lost-after", "10s", "hold:tcp:h:1:keepalive=5"], "--lost-after has no effect"),
-        (&["monitor", "--lost-after", "500ms", "hold://h:1"], "3 seconds are the least"),
-        (&["monitor", "--lost-after", "10h", "hold://h:1"], "9 hours are the most"),
+        (&["monitor", "--lost-after", "500ms", "hold://h:1"], "the minimum is 3 s"),
+        (&["monitor", "--lost-after", "10h", "hold://h:1"], "the maximum is 9 h"),
         (&["monitor", "--backoff", "1s", "tcp://h:1"], "--backoff has no effect"),
         (&["monitor", "--backoff-max", "1s", "tcp://h:1"], "--backoff-max has no effect"),
         (&["monitor", "--backoff-factor", "2", "tcp://h:1"], "--backoff-factor has no effect"),
@@ -192,7 +192,7 @@ fn a_bad_argument_is_named_on_one_line() {
         (&["load", "h:1", "--reset"], "--churn"),
         (&["load", "h:1", "--threads", "0"], "--threads"),
         (&["load", "h:1", "--processes", "0"], "--processes"),
-        (&["load", "h:1", "--from", "here"], "'here' for '--from <ADDRESS>': it is no IP address"),
+        (&["load", "h:1", "--from", "here"], "'here' for '--from <ADDRESS>': it is not an IP address"),
         (&["load", "h:1", "--from", "fe80::1"], "a link-local address needs a zone"),
         (&["load", "unix:@x", "--from", "127.0.0.2"], "only connections of TCP have source addresses"),
         (&["load", "udp:h:1", "--from", "127.0.0.2"], "only connections of TCP have source addresses"),
@@ -420,7 +420,7 @@ fn no_escape_sequence_goes_where_none_is_wanted() {
 fn watch_without_a_terminal_says_so_and_shows_lines() {
     let ended = run(&["monitor", "--watch", "--count", "1", "tcp://127.0.0.1:1"]);
     assert_eq!((ended.code, ended.err.lines().count()), (Some(0), 1), "{}", ended.err);
-    assert!(ended.err.contains("stdout is no terminal") && ended.out.contains("down "), "{}", ended.err);
+    assert!(ended.err.contains("stdout is not a terminal") && ended.out.contains("down "), "{}", ended.err);
 }
 
 #[test]

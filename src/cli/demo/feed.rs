@@ -1,4 +1,4 @@
-//! A traffic feed over HTTP: numbers that keep changing, and a server for just them.
+//! The demo's traffic feed over HTTP: changing numbers, and a minimal server for them.
 
 use crate::report::clock::rfc3339;
 use crate::{Protocol, Reactor, Transport};
@@ -7,9 +7,9 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::{Duration, SystemTime};
 
-/// What is happening on the roads.
+/// The simulated traffic on the roads.
 pub(super) struct Roads {
-    /// 0 (empty) to 1 (nothing moves).
+    /// Congestion from 0 (empty) to 1 (standstill).
     level: f64,
     rising: bool,
     vehicles: u64,
@@ -17,7 +17,7 @@ pub(super) struct Roads {
 }
 
 impl Roads {
-    /// Begins to change, again and again.
+    /// Starts to change the numbers periodically.
     pub(super) fn start(reactor: &mut Reactor) -> Rc<RefCell<Roads>> {
         let updated = reactor.system_time();
         let roads = Rc::new(RefCell::new(Roads { level: 0.4, rising: true, vehicles: 1240, updated }));
@@ -53,7 +53,7 @@ fn change(reactor: &mut Reactor, roads: Rc<RefCell<Roads>>) {
     reactor.call_later(CHANGE, move |reactor| change(reactor, roads));
 }
 
-/// Answers every request, one after the other on one connection.
+/// The HTTP server: answers the requests of a connection one after the other.
 pub(super) struct Server {
     roads: Rc<RefCell<Roads>>,
     request: Vec<u8>,
@@ -71,7 +71,7 @@ impl Protocol for Server {
         let mut fields = [httparse::EMPTY_HEADER; 32];
         let mut request = httparse::Request::new(&mut fields);
         match request.parse(&self.request) {
-            Ok(httparse::Status::Partial) if self.request.len() < LONGEST_REQUEST => {}
+            Ok(httparse::Status::Partial) if self.request.len() < MAX_REQUEST => {}
             Ok(httparse::Status::Complete(length)) if request.method == Some("GET") => {
                 self.request.drain(..length);
                 let body = self.roads.borrow().body();
@@ -90,6 +90,6 @@ impl Protocol for Server {
     }
 }
 
-/// Out of step with the reader's two seconds, so that ages differ.
+/// Out of phase with the reader's interval of two seconds, so that ages differ.
 const CHANGE: Duration = Duration::from_millis(700);
-const LONGEST_REQUEST: usize = 8 << 10;
+const MAX_REQUEST: usize = 8 << 10;

@@ -1,4 +1,4 @@
-//! `twistor demo`: a small world in one process, and twistor watching it.
+//! `twistor demo`: a few services in one process, watched by twistor.
 
 mod feed;
 mod world;
@@ -18,18 +18,18 @@ use std::process::ExitCode;
 use std::rc::Rc;
 use std::time::Duration;
 
-/// Show everything at once: a small world in one process, and twistor watching it.
+/// Show everything at once: a few services in one process, and twistor watching them.
 ///
-/// It needs nothing and touches nothing but a few free ports of 127.0.0.1.
+/// It needs no other services, and uses only a few free ports of 127.0.0.1.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
   twistor demo
   twistor demo --for 1m
 
-Exit codes: 0 the end of the demo, 1 an error of this machine, 2 bad usage.")]
+Exit codes: 0 the demo ended, 1 an error of this machine, 2 bad usage.")]
 pub(super) struct Demo {
-    /// How long it runs; 0 for until Ctrl-C
+    /// Duration of the demo; 0 runs until Ctrl-C
     #[arg(long = "for", value_name = "TIME", default_value = "12s", value_parser = span::parse)]
     duration: Duration,
 }
@@ -51,10 +51,10 @@ impl Demo {
         let done = Rc::clone(&finished);
         reactor.add_system_event_trigger(Phase::Before, SystemEvent::Shutdown, move |reactor, _| {
             if !finished.get() {
-                writer::hurry();
+                writer::limit_finish();
             }
             feeds.stop(reactor);
-            writer::keep(|| watched.finish(reactor));
+            writer::prioritize(|| watched.finish(reactor));
         });
         monitor.on_finished(stop);
         traffic.on_finished(stop);
@@ -66,7 +66,7 @@ impl Demo {
         }
         reactor.run()?;
         match monitor.error().or(traffic.error()) {
-            None => output::outcome(farewell(&palette).err(), ExitCode::SUCCESS),
+            None => output::outcome(print_next_step(&palette).err(), ExitCode::SUCCESS),
             error => output::outcome(error, ExitCode::SUCCESS),
         }
     }
@@ -129,8 +129,8 @@ fn watch(reactor: &mut Reactor, world: &World, palette: Palette) -> Result<Monit
     let targets: Result<Vec<Target>, _> = targets.into_iter().collect();
     let targets = targets.map_err(|error| Failure::Run(error.to_string()))?;
     let settings = monitor::Settings {
-        interval: EVERY,
-        timeout: PATIENCE,
+        interval: INTERVAL,
+        timeout: TIMEOUT,
         backoff: Backoff { initial: Duration::from_millis(300), factor: 1.0, ..Backoff::default() },
         ..monitor::Settings::default()
     };
@@ -146,8 +146,8 @@ fn read(reactor: &mut Reactor, world: &World, palette: Palette) -> Result<FeedRe
     };
     let pointer = |text: &str| text.parse().map_err(|error| bad(&error));
     let settings = traffic::Settings {
-        every: EVERY,
-        timeout: PATIENCE,
+        every: INTERVAL,
+        timeout: TIMEOUT,
         fields: vec![pointer("/congestion/level")?, pointer("/trend")?, pointer("/vehicles")?],
         timestamp: Some(pointer("/updated")?),
         ..traffic::Settings::default()
@@ -157,10 +157,10 @@ fn read(reactor: &mut Reactor, world: &World, palette: Palette) -> Result<FeedRe
     Ok(FeedReader::start(reactor, feeds, settings, lines))
 }
 
-fn farewell(palette: &Palette) -> io::Result<()> {
+fn print_next_step(palette: &Palette) -> io::Result<()> {
     let next = Painted(palette.strong, "twistor monitor --watch hold://localhost:22");
     writeln!(writer::stdout(), "\nNow with something of your own:  {next}")
 }
 
-const EVERY: Duration = Duration::from_secs(2);
-const PATIENCE: Duration = Duration::from_millis(1500);
+const INTERVAL: Duration = Duration::from_secs(2);
+const TIMEOUT: Duration = Duration::from_millis(1500);

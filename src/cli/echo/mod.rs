@@ -1,4 +1,4 @@
-//! `twistor echo`: a server that sends back what it gets, on as many threads and processes as it is given.
+//! `twistor echo`: an echo server on any number of threads and processes.
 
 mod processes;
 
@@ -20,14 +20,15 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
-/// Send back whatever comes in.
+/// Send received data back.
 ///
-/// Prints "listening on ENDPOINT" for each endpoint when all are ready, with the real port when 0 was asked for, and is
-/// quiet afterwards. SIGINT or SIGTERM ends it with exit code 0. It takes as many connections as its descriptors allow;
-/// with --processes each process has descriptors of its own.
+/// Prints "listening on ENDPOINT" for each endpoint when all are ready, with the real port if 0 was
+/// given, and is quiet afterwards. SIGINT or SIGTERM ends it with exit code 0. It takes as many
+/// connections as its descriptors allow; with --processes each process has its own descriptors.
 ///
-/// Processes end with the one that started them, however that ends. One that dies is told on stderr, the others go on,
-/// and the exit code is that of the first one that died, when all have ended.
+/// The processes end with the command that started them, even if it is killed. If a process dies,
+/// this is reported on stderr and the others continue. The exit code is then that of the first
+/// process that died, once all have ended.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -43,38 +44,40 @@ fd:NUMBER, systemd:name=NAME, each with further key=value arguments after colons
 haproxy:ENDPOINT for any of them but udp, such as haproxy:tcp:7007 or haproxy:tcp:127.0.0.1:7007.
 
 Exit codes: 0 ended by a signal, 1 an endpoint cannot be listened on, 2 bad usage;
-with --processes, when one of them died before: its exit code, or 128 and the
+with --processes, if one of them died before: its exit code, or 128 plus the
 number of the signal that killed it (137 for SIGKILL).")]
 pub(super) struct Echo {
-    /// Where to listen, as tcp:PORT, tcp:IP:PORT, udp:PORT, unix:PATH or another endpoint; port 0 is any free one
+    /// Where to listen, as tcp:PORT, tcp:IP:PORT, udp:PORT, unix:PATH or another endpoint; port 0
+    /// is any free one
     #[arg(long, value_name = "ENDPOINT", required = true)]
     listen: Vec<String>,
 
-    /// Threads, each with a reactor of its own; they share the ports (SO_REUSEPORT)
+    /// Number of threads, each with its own reactor; they share the ports (SO_REUSEPORT)
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = number::whole::<u16>(1..=1024))]
     workers: u16,
 
-    /// Processes, each with so many workers; they share the ports (SO_REUSEPORT)
+    /// Number of processes, each with --workers threads; they share the ports (SO_REUSEPORT)
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = number::whole::<u16>(1..=1024))]
     processes: u16,
 
-    /// How long a reactor that has run out of work looks for more before it sleeps: answers come sooner, and a core
-    /// is busy for so long after each burst, or always. A worker needs a core of its own for it; try 50us [default: it
-    /// sleeps at once]
+    /// Time for which an idle reactor polls before it sleeps. Answers come sooner, but a core is
+    /// busy for this time after each burst, or always. Each worker needs its own core for it; try
+    /// 50us [default: it sleeps at once]
     #[arg(long, value_name = "TIME", default_value = "0", hide_default_value = true, value_parser = span::parse)]
     spin: Duration,
 
-    /// Over UDP, answer what an echo server may have sent, too: datagrams from ports below 1024 and from the same port, and those that
-    /// repeat their answers more than 64 times without a pause of half a second. One datagram with a forged sender makes two
-    /// such servers answer each other without end
+    /// Over UDP, also answer datagrams that another echo server may have sent: those from ports
+    /// below 1024 and from the same port, and those that repeat an answer more than 64 times
+    /// without a pause of half a second. A single datagram with a forged sender makes two such
+    /// servers answer each other without end
     #[arg(long)]
     no_loop_guard: bool,
 
-    /// This is one of several processes, with this number from 1
+    /// Number of this process, from 1, if it is one of several
     #[arg(long, hide = true)]
     part: Option<u16>,
 
-    /// Where the first of several processes listens
+    /// The addresses of the first process, if this is another one
     #[arg(long, hide = true)]
     at: Vec<String>,
 }
@@ -87,7 +90,7 @@ impl Protocol for Bytes {
         transport.write(data);
     }
 
-    // A peer that sends much and reads little keeps the rest until it has read.
+    // A peer that sends more than it reads has to wait: unread data stays in the kernel.
     fn pause_writing(&mut self, transport: &mut Transport<'_>) {
         transport.pause_reading();
     }
@@ -97,9 +100,10 @@ impl Protocol for Bytes {
     }
 }
 
-/// The protocol of a socket of datagrams. What cannot be sent back is lost, as datagrams are.
+/// The protocol of a datagram socket. A failed send is ignored, because datagrams may be lost
+/// anyway.
 struct Datagrams {
-    /// `None`: everything is answered.
+    /// `None` answers all datagrams.
     guard: Option<EchoGuard>,
 }
 
@@ -113,17 +117,17 @@ impl DatagramProtocol for Datagrams {
 
 impl Echo {
     pub(super) fn run(&self) -> Outcome {
-        let places = self.listen.iter().map(|text| Place::of(text, self.sharers(), !self.no_loop_guard));
-        let mut places = places.collect::<Result<Vec<_>, _>>()?;
-        if self.no_loop_guard && !places.iter().any(|place| matches!(place, Place::Udp(..))) {
+        let specs = self.listen.iter().map(|text| ListenSpec::of(text, self.sharers(), !self.no_loop_guard));
+        let mut specs = specs.collect::<Result<Vec<_>, _>>()?;
+        if self.no_loop_guard && !specs.iter().any(|spec| matches!(spec, ListenSpec::Udp(..))) {
             let why = "--no-loop-guard has no effect: nothing listens on udp (see --help)";
             return Err(Failure::Usage(why.to_owned()));
         }
         if self.processes > 1 && self.part.is_none() {
             return processes::run(self.processes);
         }
-        for (place, at) in places.iter_mut().zip(&self.at) {
-            place.take_address_of(at);
+        for (spec, at) in specs.iter_mut().zip(&self.at) {
+            spec.set_address_from(at);
         }
         let settings = Settings { busy_poll: self.spin, ..settings(self.workers) };
         let mut reactor = Reactor::with_settings(settings.clone())?;
@@ -133,18 +137,18 @@ impl Echo {
             };
             parent_pipe::hold(&mut reactor, |_, _| {}, gone)?;
         }
-        // The first reactor binds; where the system chose a port, the others take the same.
-        let real = places.iter().map(|place| place.listen(&mut reactor)).collect::<Result<Vec<_>, _>>()?;
+        // The first reactor binds. If the system chose a port, the others use the same one.
+        let real = specs.iter().map(|spec| spec.listen(&mut reactor)).collect::<Result<Vec<_>, _>>()?;
         let mut workers = Vec::new();
         let result = (1..self.workers).try_for_each(|_| {
-            let places = real.iter().map(|(place, _)| place.clone()).collect();
-            workers.push(Worker::start(places, settings.clone())?);
+            let specs = real.iter().map(|(spec, _)| spec.clone()).collect();
+            workers.push(Worker::start(specs, settings.clone())?);
             Ok(())
         });
         let remotes: Vec<RemoteHandle> = workers.iter().map(|worker| worker.remote.clone()).collect();
         let stop = move || {
             for remote in &remotes {
-                // One that is gone has stopped.
+                // A worker that has ended needs no stop.
                 let _ = remote.stop();
             }
         };
@@ -152,12 +156,13 @@ impl Echo {
             Ok(()) => {
                 let addresses = real.iter().map(|(_, address)| address.clone()).collect::<Vec<_>>();
                 let ready = self.part.is_some();
-                // Who reads it may send a signal at once: not before somebody looks for signals.
+                // A reader may send a signal at once, so print only when the signal handlers are
+                // installed.
                 reactor.add_system_event_trigger(Phase::After, SystemEvent::Startup, move |_, _| {
-                    say_where(&addresses, ready);
+                    print_addresses(&addresses, ready);
                 });
                 reactor.add_system_event_trigger(Phase::Before, SystemEvent::Shutdown, move |_, _| {
-                    writer::hurry();
+                    writer::limit_finish();
                     stop();
                 });
                 output::end_with_stdout(&reactor, true);
@@ -169,13 +174,13 @@ impl Echo {
             }
         };
         for worker in workers {
-            // What it panicked with is on stderr already.
+            // The panic has been printed to stderr already.
             let _ = worker.thread.join();
         }
         outcome
     }
 
-    /// How many reactors listen on the same ports.
+    /// Returns which kinds of reactors share the ports.
     fn sharers(&self) -> Sharers {
         match (self.workers, self.processes) {
             (1, 1) => Sharers::None,
@@ -185,16 +190,16 @@ impl Echo {
     }
 }
 
-/// Says that all of them are listened on.
-fn say_where(addresses: &[Address], ready: bool) {
+/// Prints the addresses that are listened on.
+fn print_addresses(addresses: &[Address], ready: bool) {
     let mut out = writer::stdout();
     for address in addresses {
-        // Whoever closed stdout does not want to know.
+        // A closed stdout is ignored.
         let _ = match address {
             Address::Tcp(address) => writeln!(out, "{LISTENING}tcp:{address}"),
             Address::Udp(address) => writeln!(out, "{LISTENING}udp:{address}"),
             Address::Unix(address) => writeln!(out, "{LISTENING}unix:{address}"),
-            // Nobody listens on one.
+            // A pipe is never listened on.
             Address::Pipe => Ok(()),
         };
     }
@@ -204,7 +209,7 @@ fn say_where(addresses: &[Address], ready: bool) {
     let _ = out.flush();
 }
 
-/// Who shares the ports.
+/// The kinds of reactors that share the ports.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Sharers {
     None,
@@ -212,38 +217,41 @@ enum Sharers {
     Processes,
 }
 
-/// Of a reactor of so many: its share of the descriptors, but for those that are not connections.
+/// Returns the settings of one of `workers` reactors. Its connection limit is its share of the
+/// descriptors.
 fn settings(workers: u16) -> Settings {
     let descriptors = descriptors::raise_limit();
-    let others = OTHERS.min(descriptors / 2) + OTHERS_OF_A_WORKER * usize::from(workers);
+    let others = RESERVED.min(descriptors / 2) + RESERVED_PER_WORKER * usize::from(workers);
     let max_connections = (descriptors.saturating_sub(others) / usize::from(workers)).max(1);
     Settings { max_connections, ..Settings::default() }
 }
 
-/// Descriptors of a process that are no connections, and those of each of its reactors: rather too many.
-const OTHERS: usize = 48;
-const OTHERS_OF_A_WORKER: usize = 8;
+/// Descriptors of a process, and of each of its reactors, that are not connections. Both are
+/// generous estimates.
+const RESERVED: usize = 48;
+const RESERVED_PER_WORKER: usize = 8;
 
-/// A thread with a reactor that listens.
+/// A thread with a listening reactor.
 struct Worker {
     thread: thread::JoinHandle<()>,
     remote: RemoteHandle,
 }
 
 impl Worker {
-    /// Returns when it listens. Signals are for the first reactor, which stops the others.
-    fn start(places: Vec<Place>, settings: Settings) -> Result<Worker, Failure> {
+    /// Starts a thread, and returns when it listens. Only the first reactor handles signals; it
+    /// stops the others.
+    fn start(specs: Vec<ListenSpec>, settings: Settings) -> Result<Worker, Failure> {
         let (ready, started) = mpsc::channel();
         let run = move || {
             let set_up = || -> Result<Reactor, Failure> {
                 let settings = Settings { handle_signals: false, ..settings };
                 let mut reactor = Reactor::with_settings(settings)?;
-                places.iter().try_for_each(|place| place.listen(&mut reactor).map(drop))?;
+                specs.iter().try_for_each(|spec| spec.listen(&mut reactor).map(drop))?;
                 Ok(reactor)
             };
             match set_up() {
                 Ok(mut reactor) => {
-                    // The other end waits for exactly one message.
+                    // The receiver waits for exactly one message.
                     let _ = ready.send(Ok(reactor.remote()));
                     if let Err(error) = reactor.run() {
                         log::error!("a worker ended: {error}");
@@ -262,18 +270,18 @@ impl Worker {
     }
 }
 
-/// Where to listen, for each worker.
+/// An endpoint to listen on, parsed once and used by each worker.
 #[derive(Clone)]
-enum Place {
+enum ListenSpec {
     Tcp(ListenTcp),
-    /// With a guard against other echo servers, or without.
+    /// The flag turns on the guard against other echo servers.
     Udp(ListenUdp, bool),
-    /// A text that has been read: of a socket that cannot be bound twice, but perhaps taken twice.
+    /// The text of another endpoint. It cannot be bound twice, but possibly inherited twice.
     Other(String),
 }
 
-impl Place {
-    fn of(text: &str, sharers: Sharers, guarded: bool) -> Result<Place, Failure> {
+impl ListenSpec {
+    fn of(text: &str, sharers: Sharers, guarded: bool) -> Result<ListenSpec, Failure> {
         let registry = registry(text);
         let shared = sharers != Sharers::None;
         let bad = |error: ParseError| Failure::Usage(error.to_string());
@@ -281,9 +289,9 @@ impl Place {
             let address = rest.strip_prefix("//").unwrap_or(rest);
             if let Ok(listen) = address.parse::<ListenUdp>() {
                 let reuse_port = listen.reuse_port || shared;
-                return Ok(Place::Udp(ListenUdp { reuse_port, ..listen }, guarded));
+                return Ok(ListenSpec::Udp(ListenUdp { reuse_port, ..listen }, guarded));
             }
-            let own = own_port(rest).and_then(|text| registry.datagram_from_string(&text).ok());
+            let own = as_listen_endpoint(rest).and_then(|text| registry.datagram_from_string(&text).ok());
             let endpoint = match own {
                 Some(own) => own,
                 None => registry.datagram_from_string(text).map_err(bad)?,
@@ -292,7 +300,7 @@ impl Place {
             return match (endpoint.downcast_ref::<ListenUdp>(), endpoint.downcast_ref::<ConnectUdp>()) {
                 (Some(listen), _) => {
                     let reuse_port = listen.reuse_port || shared;
-                    Ok(Place::Udp(ListenUdp { reuse_port, ..listen.clone() }, guarded))
+                    Ok(ListenSpec::Udp(ListenUdp { reuse_port, ..listen.clone() }, guarded))
                 }
                 _ => Err(unfit(text, "to listen, write udp:PORT or udp:PORT:interface=IP")),
             };
@@ -302,48 +310,48 @@ impl Place {
         match endpoint.downcast_ref::<ListenTcp>() {
             Some(listen) => {
                 let reuse_port = listen.reuse_port || shared;
-                Ok(Place::Tcp(ListenTcp { reuse_port, ..listen.clone() }))
+                Ok(ListenSpec::Tcp(ListenTcp { reuse_port, ..listen.clone() }))
             }
-            // An inherited socket is each worker's as it is, but what systemd passed is one process's; others would be
-            // bound twice.
+            // Each process can use an inherited descriptor, but only one gets those passed by
+            // systemd. Other endpoints would be bound twice.
             None if sharers == Sharers::Processes && !text.starts_with("fd:") => {
                 Err(unfit(text, "processes can share tcp, udp and fd: leave --processes out"))
             }
             None if shared && !["fd:", "systemd:"].iter().any(|kind| text.starts_with(kind)) => {
                 Err(unfit(text, "workers can share tcp, udp, fd and systemd: leave --workers out"))
             }
-            None => Ok(Place::Other(text.to_owned())),
+            None => Ok(ListenSpec::Other(text.to_owned())),
         }
     }
 
-    /// The port that the first process has, as it says it.
-    fn take_address_of(&mut self, said: &str) {
-        let address = said.split_once(':').and_then(|(_, address)| address.parse::<SocketAddr>().ok());
+    /// Takes the port from the line that the first process printed.
+    fn set_address_from(&mut self, line: &str) {
+        let address = line.split_once(':').and_then(|(_, address)| address.parse::<SocketAddr>().ok());
         match (self, address) {
-            (Place::Tcp(listen), Some(address)) => listen.address = address,
-            (Place::Udp(listen, _), Some(address)) => listen.address = address,
+            (ListenSpec::Tcp(listen), Some(address)) => listen.address = address,
+            (ListenSpec::Udp(listen, _), Some(address)) => listen.address = address,
             _ => {}
         }
     }
 
-    /// Listens, and returns the same place with the port that the system chose.
-    fn listen(&self, reactor: &mut Reactor) -> Result<(Place, Address), Failure> {
+    /// Listens, and returns the endpoint with the port that the system chose.
+    fn listen(&self, reactor: &mut Reactor) -> Result<(ListenSpec, Address), Failure> {
         match self {
-            Place::Tcp(listen) => {
+            ListenSpec::Tcp(listen) => {
                 let address = reactor.listen_tcp(listen.clone(), || Bytes)?.address().clone();
                 let real = address.socket_address().unwrap_or(listen.address);
-                Ok((Place::Tcp(ListenTcp { address: real, ..listen.clone() }), address))
+                Ok((ListenSpec::Tcp(ListenTcp { address: real, ..listen.clone() }), address))
             }
-            Place::Udp(listen, guarded) => {
+            ListenSpec::Udp(listen, guarded) => {
                 let guard = guarded.then(EchoGuard::new);
                 let id = reactor.listen_udp(listen.clone(), Datagrams { guard })?;
                 let address = reactor
                     .datagram_transport(id)
                     .map_or(Address::Udp(listen.address), |socket| socket.host());
                 let real = address.socket_address().unwrap_or(listen.address);
-                Ok((Place::Udp(ListenUdp { address: real, ..listen.clone() }, *guarded), address))
+                Ok((ListenSpec::Udp(ListenUdp { address: real, ..listen.clone() }, *guarded), address))
             }
-            Place::Other(text) => {
+            ListenSpec::Other(text) => {
                 let endpoint = Registry::default().server_from_cli(text);
                 let endpoint = endpoint.map_err(|error| Failure::Usage(error.to_string()))?;
                 let listener = endpoint.listen(reactor, Box::new(|| Bytes))?;
@@ -353,8 +361,8 @@ impl Place {
     }
 }
 
-/// The kinds of endpoints that can be listened on: `udp` is read before the others, and listed with them. It is not
-/// behind a proxy.
+/// Returns the kinds of endpoints that can be listened on. `udp` is handled before the others but
+/// listed with them. It cannot be behind a proxy.
 fn registry(text: &str) -> Registry {
     let mut registry = Registry::default();
     if !text.starts_with("haproxy:") {
@@ -364,8 +372,9 @@ fn registry(text: &str) -> Registry {
     registry
 }
 
-/// `IP:PORT` with further arguments, as an endpoint that receives there; in endpoints it is a peer's address.
-fn own_port(text: &str) -> Option<String> {
+/// Rewrites `IP:PORT` with further arguments as an endpoint that listens there. In other endpoints
+/// the address is that of a peer.
+fn as_listen_endpoint(text: &str) -> Option<String> {
     let host = match text.starts_with('[') {
         true => text.find(']')? + 1,
         false => text.find(':')?,

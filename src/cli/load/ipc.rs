@@ -1,64 +1,69 @@
-//! What the processes of a load say to the one that started them: one JSON object on a line of standard output. The other
-//! way there are two words.
+//! The messages between the processes of a load and their parent.
+//!
+//! A child sends one JSON object a line on its standard output. The parent sends one of two words a
+//! line.
 
 use crate::cli::writer;
 use crate::load::{Totals, totals_json};
 use serde_json::{Value, json};
 use std::io::Write;
 
-/// What a process of a load has to say.
+/// A message of a child process.
 #[derive(Debug, PartialEq)]
-pub(super) enum News {
-    /// Its connections are made, as many as could be: so many stand.
+pub(super) enum Message {
+    /// All connections that could be made are open; their number.
     Opened(u64),
-    /// How far it is: connections that stand, messages, errors, milliseconds.
+    /// Progress: open connections, messages, errors, milliseconds.
     Progress([u64; 4]),
-    /// A trouble, for people.
+    /// The text of an error.
     Trouble(String),
-    /// It has ended: where the load went, and what it came to.
+    /// The end of the child's load: the endpoint and the totals.
     Ended(String, Box<Totals>),
-    /// It cannot go on.
+    /// The child cannot continue; the reason.
     Failed(String),
 }
 
-/// Lets a process begin to run, when all are opened.
+/// Command of the parent: start to run, because all connections are made.
 pub(super) const GO: &str = "go";
-/// Ends it before its time, with its tally.
+/// Command of the parent: end early, with the totals so far.
 pub(super) const STOP: &str = "stop";
 
-impl News {
-    pub(super) fn say(&self) {
-        // Whoever does not listen is gone, and that is told by the other pipe. Progress may be dropped, and nothing else.
+impl Message {
+    pub(super) fn send(&self) {
+        // A write error is ignored: if the parent is gone, the other pipe reports it. Only progress
+        // may be dropped.
         let mut out = writer::stdout();
-        let mut say = || writeln!(out, "{}", self.to_value());
+        let mut write = || writeln!(out, "{}", self.to_value());
         let _ = match self {
-            News::Progress(_) => say(),
-            _ => writer::keep(say),
+            Message::Progress(_) => write(),
+            _ => writer::prioritize(write),
         };
     }
 
     fn to_value(&self) -> Value {
         match self {
-            News::Opened(standing) => json!({ "opened": standing }),
-            News::Progress(figures) => json!({ "progress": figures }),
-            News::Trouble(text) => json!({ "trouble": text }),
-            News::Ended(endpoint, tally) => json!({ "ended": endpoint, "tally": totals_json::pack(tally) }),
-            News::Failed(why) => json!({ "failed": why }),
+            Message::Opened(standing) => json!({ "opened": standing }),
+            Message::Progress(figures) => json!({ "progress": figures }),
+            Message::Trouble(text) => json!({ "trouble": text }),
+            Message::Ended(endpoint, tally) => {
+                json!({ "ended": endpoint, "tally": totals_json::pack(tally) })
+            }
+            Message::Failed(why) => json!({ "failed": why }),
         }
     }
 
-    /// What a line says; `None` for one that says nothing.
-    pub(super) fn read(line: &str) -> Option<News> {
+    /// Parses a line; `None` if it is not a message.
+    pub(super) fn read(line: &str) -> Option<Message> {
         let value: Value = serde_json::from_str(line).ok()?;
         let text = |name: &str| value[name].as_str().map(str::to_owned);
-        let opened = || value["opened"].as_u64().map(News::Opened);
+        let opened = || value["opened"].as_u64().map(Message::Opened);
         let progress = || {
             let figures: Vec<u64> = value["progress"].as_array()?.iter().filter_map(Value::as_u64).collect();
-            figures.try_into().ok().map(News::Progress)
+            figures.try_into().ok().map(Message::Progress)
         };
-        let trouble = || text("trouble").map(News::Trouble);
-        let ended = || Some(News::Ended(text("ended")?, Box::new(totals_json::unpack(&value["tally"])?)));
-        let failed = || text("failed").map(News::Failed);
+        let trouble = || text("trouble").map(Message::Trouble);
+        let ended = || Some(Message::Ended(text("ended")?, Box::new(totals_json::unpack(&value["tally"])?)));
+        let failed = || text("failed").map(Message::Failed);
         opened().or_else(progress).or_else(trouble).or_else(ended).or_else(failed)
     }
 }
@@ -69,18 +74,18 @@ mod tests {
 
     #[test]
     fn what_is_read_is_what_was_said() {
-        for news in [
-            News::Opened(7),
-            News::Progress([1, 2, 3, 4]),
-            News::Trouble("a \"line\"\nand another".into()),
-            News::Ended("tcp:h:7".into(), Box::default()),
-            News::Failed("no".into()),
+        for message in [
+            Message::Opened(7),
+            Message::Progress([1, 2, 3, 4]),
+            Message::Trouble("a \"line\"\nand another".into()),
+            Message::Ended("tcp:h:7".into(), Box::default()),
+            Message::Failed("no".into()),
         ] {
-            let line = news.to_value().to_string();
+            let line = message.to_value().to_string();
             assert!(!line.contains('\n'), "{line}");
-            assert_eq!(News::read(&line), Some(news));
+            assert_eq!(Message::read(&line), Some(message));
         }
-        assert_eq!(News::read("hello"), None);
-        assert_eq!(News::read("{}"), None);
+        assert_eq!(Message::read("hello"), None);
+        assert_eq!(Message::read("{}"), None);
     }
 }

@@ -1,4 +1,4 @@
-//! What the limits of this machine are now, and how to raise them: for a load that could not hold what it was to.
+//! The present values of the limits that stopped a load, and how to raise them.
 
 use super::sources;
 use crate::cli::descriptors;
@@ -62,14 +62,14 @@ fn of_ports(addresses: usize) -> (String, String) {
     (now, "--from ADDRESS,ADDRESS.. or sysctl net.ipv4.ip_local_port_range='1024 65535'".into())
 }
 
-/// The value of a setting of the kernel, with its name; nothing where there is none.
+/// Returns the value of a kernel setting with its name, or an empty text without it.
 fn sysctl(path: &str, name: &str) -> String {
     let value = fs::read_to_string(format!("/proc/sys/{path}")).unwrap_or_default();
     let value = value.split_whitespace().collect::<Vec<_>>().join(" ");
     if value.is_empty() { value } else { format!("{value} ({name})") }
 }
 
-/// The memory that is available.
+/// Returns the available memory.
 fn available() -> String {
     let all = fs::read_to_string("/proc/meminfo").unwrap_or_default();
     let line = all.lines().find_map(|line| line.strip_prefix("MemAvailable:"));
@@ -81,5 +81,5 @@ fn with(one: String, other: String) -> String {
     [one, other].into_iter().filter(|text| !text.is_empty()).collect::<Vec<_>>().join("; ")
 }
 
-/// Descriptors of a process that are no connections, and a few more.
+/// Descriptors of a process that are not connections, and a reserve.
 const OTHERS: usize = 16;

@@ -1,6 +1,6 @@
-//! What is told while the load runs: a progress line on a terminal, and losses when they happen.
+//! Live output of a load: a progress line on a terminal, and losses when they happen.
 
-use super::news::News;
+use super::ipc::Message;
 use crate::cli::{output, writer};
 use crate::escape::Escaped;
 use crate::load::{LoadConfig, LoadError, LoadTest, Workload};
@@ -12,20 +12,20 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-/// How far each thread is.
+/// The progress of each thread.
 pub(super) struct Live {
     parts: Vec<Part>,
     shown: Shown,
 }
 
-/// Who looks.
+/// The recipient of the progress.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Shown {
-    Nobody,
-    /// People, at a terminal.
-    Here,
-    /// The process that started this one shows it.
-    Elsewhere,
+    None,
+    /// The terminal on stderr.
+    Terminal,
+    /// The parent process, which shows it.
+    Parent,
 }
 
 #[derive(Default)]
@@ -33,7 +33,7 @@ struct Part {
     standing: AtomicU64,
     messages: AtomicU64,
     errors: AtomicU64,
-    /// Milliseconds, and one more, since it runs; 0 before.
+    /// Milliseconds of running plus 1; 0 before the start.
     running: AtomicU64,
 }
 
@@ -44,34 +44,34 @@ impl Part {
 }
 
 impl Live {
-    /// Of this process, or of several.
-    pub(super) fn for_people(parts: usize) -> Live {
-        Live::shown(parts, Shown::Here)
+    /// Creates the progress of this process, or of several children.
+    pub(super) fn for_terminal(parts: usize) -> Live {
+        Live::shown(parts, Shown::Terminal)
     }
 
-    /// Of a process of several.
-    pub(super) fn for_others(parts: usize) -> Live {
-        Live::shown(parts, Shown::Elsewhere)
+    /// Creates the progress of a child process, which its parent shows.
+    pub(super) fn for_parent(parts: usize) -> Live {
+        Live::shown(parts, Shown::Parent)
     }
 
-    /// Nobody looks where there is no terminal; the processes of a load have the same one.
+    /// Without a terminal the progress is not shown. The processes of a load share one terminal.
     fn shown(parts: usize, shown: Shown) -> Live {
-        let shown = if output::is_screen(&io::stderr()) { shown } else { Shown::Nobody };
+        let shown = if output::is_screen(&io::stderr()) { shown } else { Shown::None };
         Live { parts: (0..parts).map(|_| Part::default()).collect(), shown }
     }
 
-    /// How far a process is.
+    /// Stores the progress of a child process.
     pub(super) fn put(&self, index: usize, figures: [u64; 4]) {
         if let Some(part) = self.parts.get(index) {
-            for (place, figure) in part.figures().into_iter().zip(figures) {
-                place.store(figure, Ordering::Relaxed);
+            for (counter, figure) in part.figures().into_iter().zip(figures) {
+                counter.store(figure, Ordering::Relaxed);
             }
         }
     }
 
-    /// Publishes how far a thread's load is, a few times a second.
+    /// Publishes the progress of a thread periodically.
     pub(super) fn watch(self: &Arc<Live>, reactor: &mut Reactor, load: &LoadTest, index: usize) {
-        let Some(part) = self.parts.get(index).filter(|_| self.shown != Shown::Nobody && !load.is_finished())
+        let Some(part) = self.parts.get(index).filter(|_| self.shown != Shown::None && !load.is_finished())
         else {
             return;
         };
@@ -82,52 +82,52 @@ impl Live {
         let running = progress.running.map_or(0, |running| running.as_millis() as u64 + 1);
         part.running.store(running, Ordering::Relaxed);
         let (live, load) = (Arc::clone(self), load.clone());
-        reactor.call_later(PUBLISHED, move |reactor| live.watch(reactor, &load, index));
+        reactor.call_later(PUBLISH_INTERVAL, move |reactor| live.watch(reactor, &load, index));
     }
 
-    /// Shows the progress of all once a second.
+    /// Shows the total progress periodically.
     pub(super) fn show(
         self: &Arc<Live>,
         reactor: &mut Reactor,
         plan: &LoadConfig,
-        teller: Arc<Mutex<Teller>>,
+        notifier: Arc<Mutex<Notifier>>,
     ) {
         match self.shown {
-            Shown::Nobody => {}
-            Shown::Here => {
+            Shown::None => {}
+            Shown::Terminal => {
                 let now = reactor.now();
-                self.show_next(reactor, plan.clone(), teller, (now, 0));
+                self.show_next(reactor, plan.clone(), notifier, (now, 0));
             }
-            Shown::Elsewhere => self.pass_on(reactor),
+            Shown::Parent => self.send_to_parent(reactor),
         }
     }
 
-    fn pass_on(self: &Arc<Live>, reactor: &mut Reactor) {
+    fn send_to_parent(self: &Arc<Live>, reactor: &mut Reactor) {
         let running = self.parts.iter().map(|part| part.running.load(Ordering::Relaxed)).max().unwrap_or(0);
         let (standing, messages) = (self.sum(|part| &part.standing), self.sum(|part| &part.messages));
         let errors = self.sum(|part| &part.errors);
-        News::Progress([standing, messages, errors, running]).say();
+        Message::Progress([standing, messages, errors, running]).send();
         let live = Arc::clone(self);
-        reactor.call_later(PUBLISHED, move |reactor| live.pass_on(reactor));
+        reactor.call_later(PUBLISH_INTERVAL, move |reactor| live.send_to_parent(reactor));
     }
 
     fn show_next(
         self: &Arc<Live>,
         reactor: &mut Reactor,
         plan: LoadConfig,
-        teller: Arc<Mutex<Teller>>,
+        notifier: Arc<Mutex<Notifier>>,
         before: (Instant, u64),
     ) {
         let live = Arc::clone(self);
-        reactor.call_later(SHOWN, move |reactor| {
+        reactor.call_later(DISPLAY_INTERVAL, move |reactor| {
             let now = reactor.now();
             let messages = live.sum(|part| &part.messages);
             let passed = (now - before.0).as_secs_f64().max(0.001);
             let rate = (messages - before.1) as f64 / passed;
-            if let Ok(mut teller) = teller.lock() {
-                teller.progress(&live.line(&plan, rate));
+            if let Ok(mut notifier) = notifier.lock() {
+                notifier.progress(&live.line(&plan, rate));
             }
-            live.show_next(reactor, plan, teller, (now, messages));
+            live.show_next(reactor, plan, notifier, (now, messages));
         });
     }
 
@@ -156,52 +156,52 @@ impl Live {
     }
 }
 
-/// Writes to stderr, for people.
+/// Writes errors and the progress line to stderr.
 #[derive(Default)]
-pub(super) struct Teller {
-    /// A progress line stands there.
+pub(super) struct Notifier {
+    /// Whether a progress line is on the terminal.
     line: bool,
-    told: u64,
-    /// Why connections could not be made: of each reason the first is told.
+    printed: u64,
+    /// Reasons of failed connections. Only the first error of each reason is printed.
     reasons: BTreeSet<String>,
 }
 
-impl Teller {
-    /// Whether it is worth a line: a limit stops many connections, and each for the same reason.
-    pub(super) fn is_news(&mut self, trouble: &LoadError) -> bool {
+impl Notifier {
+    /// Whether an error is worth a line. A limit stops many connections for the same reason.
+    pub(super) fn is_worth_printing(&mut self, trouble: &LoadError) -> bool {
         match trouble {
             LoadError::NotConnected { reason, .. } => self.reasons.insert(reason.clone()),
             _ => true,
         }
     }
 
-    /// A trouble, at once. After many of them the rest is left to the report.
-    pub(super) fn tell(&mut self, trouble: &str) {
-        self.told += 1;
-        match self.told {
-            ..=MOST_TOLD => self.write(&format!("{}\n", Escaped(trouble))),
-            n if n == MOST_TOLD + 1 => self.write("more is lost; the report will count it\n"),
+    /// Prints an error, up to a maximum number of errors.
+    pub(super) fn print(&mut self, trouble: &str) {
+        self.printed += 1;
+        match self.printed {
+            ..=MAX_PRINTED => self.write(&format!("{}\n", Escaped(trouble))),
+            n if n == MAX_PRINTED + 1 => self.write("more losses follow; the report counts them\n"),
             _ => {}
         }
     }
 
-    /// To the process that started this one, which tells it.
-    pub(super) fn pass_on(&mut self, trouble: &str) {
-        self.told += 1;
-        // One more than it tells: so it knows that there was more.
-        if self.told <= MOST_TOLD + 1 {
-            News::Trouble(trouble.to_owned()).say();
+    /// Passes an error to the parent process, which prints it.
+    pub(super) fn send_to_parent(&mut self, trouble: &str) {
+        self.printed += 1;
+        // One more than the parent prints, so that it notices the excess.
+        if self.printed <= MAX_PRINTED + 1 {
+            Message::Trouble(trouble.to_owned()).send();
         }
     }
 
-    /// Something that is told in any case.
-    pub(super) fn tell_always(&mut self, what: &str) {
+    /// Prints a text regardless of the maximum.
+    pub(super) fn print_always(&mut self, what: &str) {
         self.write(&format!("{}\n", Escaped(what)));
     }
 
     fn progress(&mut self, line: &str) {
         self.line = true;
-        // Whoever closed stderr does not want to know.
+        // A closed stderr is ignored.
         let _ = writer::stderr().frame(frame(line, output::columns(io::stderr())).as_bytes());
     }
 
@@ -211,7 +211,7 @@ impl Teller {
     }
 }
 
-impl Drop for Teller {
+impl Drop for Notifier {
     fn drop(&mut self) {
         if self.line {
             self.write("");
@@ -219,24 +219,25 @@ impl Drop for Teller {
     }
 }
 
-/// The line in place of the one before, cut to the terminal: of a wrapped line only the last row could be taken away.
+/// Formats the line in place of the previous one, cut to the terminal: a wrapped line could not be
+/// cleared.
 fn frame(line: &str, columns: u16) -> String {
-    // The terminal shows ^C behind it.
+    // The terminal may echo ^C after the line.
     format!("{CLEAR}{}", fit(line, usize::from(columns).saturating_sub(ROOM_FOR_KEYS)))
 }
 
-/// Two columns of `^C`, and the last one, in which some terminals wrap at once.
+/// Two columns for `^C`, and the last column, after which some terminals wrap.
 const ROOM_FOR_KEYS: usize = 3;
 
-/// Takes the progress line away.
+/// Clears the progress line.
 const CLEAR: &str = "\r\x1b[K";
 
-/// How often a thread tells how far it is, and how often all are shown.
-const PUBLISHED: Duration = Duration::from_millis(200);
-const SHOWN: Duration = Duration::from_secs(1);
+/// Intervals at which a thread publishes its progress, and at which the total is shown.
+const PUBLISH_INTERVAL: Duration = Duration::from_millis(200);
+const DISPLAY_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Losses told one by one: a thousand lines would hide what they say.
-const MOST_TOLD: u64 = 100;
+/// Maximum number of errors printed one by one.
+const MAX_PRINTED: u64 = 100;
 
 #[cfg(test)]
 mod tests {

@@ -1,15 +1,16 @@
-//! `twistor load`: load on an echo server, on as many threads and processes as it is given, and the report on stdout.
+//! `twistor load`: a load test of an echo server on any number of threads and processes, with a
+//! report on stdout.
 
-mod crew;
+mod ipc;
 mod limits;
 mod live;
-mod news;
+mod processes;
 mod sources;
-mod team;
+mod threads;
 
-use self::crew::Crew;
-use self::news::News;
-use super::{Failure, Outcome, complain, number, span};
+use self::ipc::Message;
+use self::threads::ThreadGroup;
+use super::{Failure, Outcome, number, print_error, span};
 use super::{output, writer};
 use crate::endpoint::{ClientEndpoint, Registry};
 use crate::escape::EscapedJson;
@@ -24,23 +25,25 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
-/// Put load on an echo server, compare every byte that comes back, and measure how long it took.
+/// Put load on an echo server, compare every byte that comes back, and measure latencies.
 ///
-/// Without more, each of --connections keeps --depth messages of --size bytes under way: a message
-/// follows an answer. With --rate messages are due at even times, whatever becomes of those before,
-/// and a latency counts from when its message was due: a server that stands still is seen by every
-/// message that it kept waiting (free of coordinated omission). The report says how late this
+/// By default, each of --connections keeps --depth messages of --size bytes in flight: a message
+/// follows an answer. With --rate messages are due at even times, independent of the answers, and a
+/// latency counts from when its message was due. So a stalled server shows in the latency of every
+/// message that was due meanwhile (no coordinated omission). The report also says how late this
 /// program itself was.
 ///
-/// With --churn a connection is made, sends one message, is closed when it is back, and is followed
-/// by the next; --connections are open at most, --rate is in connections a second, and a latency is
-/// that of a whole exchange. With --hold connections are made and are idle; a loss is told at once,
-/// with its reason, and at the end each has to answer a message.
+/// With --churn a connection is made, sends one message, is closed after the answer, and is
+/// followed by the next. --connections is the maximum number open at a time, --rate is in
+/// connections a second, and a latency covers a whole exchange. With --hold connections are made
+/// and are idle. A loss is printed at once, with its reason, and at the end each connection has to
+/// answer a message.
 ///
-/// A process can hold as many connections as it may have descriptors: with --processes there are more. They begin to
-/// run together, when the connections of all are made, and end with the one that started them. One that dies is told
-/// on stderr, its connections count as lost, and the others go on. When fewer connections could be held than were to
-/// be, the report names the limits that stopped it, their present values, and how to raise them.
+/// A process can hold as many connections as it has descriptors; --processes allows more. The
+/// processes start to run together, when all connections are made, and end with the command that
+/// started them. If a process dies, this is reported on stderr, its connections count as lost, and
+/// the others continue. If not all connections could be held, the report names the limits that
+/// stopped them, their present values, and how to raise them.
 ///
 /// SIGINT or SIGTERM ends it early, with a report of what was measured.
 #[derive(Debug, Args)]
@@ -56,7 +59,7 @@ Examples:
 --json prints one object: endpoint, right, work, plan, connections, messages,
 latency_ms, since_sent_ms and lateness_ms (with a rate), steps, errors,
 troubles, stopped_by (limit, connections, now, raise). A latency has count, min, mean, p50, p75, p90, p95, p99, p99_9,
-p99_99, max. latency_ms counts all that was due; what was not answered counts with the time that it waited.
+p99_99, max. latency_ms covers all due messages; unanswered ones count with their wait so far.
 
 Exit codes: 0 every byte came back as it was sent, 1 something went wrong
 (bytes, losses, missing answers, nothing connected; an error of this machine,
@@ -67,7 +70,7 @@ pub(super) struct Load {
     #[arg(value_name = "ENDPOINT")]
     endpoint: String,
 
-    /// Connections; with --churn how many are open at a time
+    /// Number of connections; with --churn the maximum number open at a time
     #[arg(long, short, value_name = "N", default_value_t = 1, value_parser = number::whole::<u64>(1..=100_000_000))]
     connections: u64,
 
@@ -75,7 +78,7 @@ pub(super) struct Load {
     #[arg(long, short, value_name = "S", default_value_t = 64, value_parser = number::whole::<u64>(1..=LoadConfig::MAX_SIZE as u64))]
     size: u64,
 
-    /// Messages under way on each connection; with --rate at most so many
+    /// Messages in flight on each connection; with --rate the maximum number
     #[arg(long, short, value_name = "D", default_value_t = 1, value_parser = number::whole::<u64>(1..=1_000_000))]
     depth: u64,
 
@@ -83,7 +86,7 @@ pub(super) struct Load {
     #[arg(long = "for", value_name = "TIME", default_value = "10s", value_parser = span::positive)]
     duration: Duration,
 
-    /// Messages a second in all, due at even times [default: a message follows an answer]
+    /// Messages a second in total, due at even times [default: a message follows an answer]
     #[arg(long, short, value_name = "R", value_parser = number::decimal(0.001..=1e9))]
     rate: Option<f64>,
 
@@ -91,11 +94,11 @@ pub(super) struct Load {
     #[arg(long, conflicts_with_all = ["hold", "depth"])]
     churn: bool,
 
-    /// Hold connections that are idle
+    /// Hold idle connections
     #[arg(long, conflicts_with_all = ["rate", "depth", "warm_up"])]
     hold: bool,
 
-    /// With --hold: let each connection send a message in every TIME, too
+    /// With --hold: let each connection also send a message in every TIME
     #[arg(long, value_name = "TIME", requires = "hold", value_parser = span::positive)]
     every: Option<Duration>,
 
@@ -103,20 +106,21 @@ pub(super) struct Load {
     #[arg(long, value_name = "TIME", default_value = "0", hide_default_value = true, value_parser = span::parse, conflicts_with = "churn")]
     ramp: Duration,
 
-    /// Let messages flow for TIME before they count
+    /// Send messages for TIME before they count
     #[arg(long, value_name = "TIME", default_value = "0", hide_default_value = true, value_parser = span::parse)]
     warm_up: Duration,
 
-    /// How long the last answers are waited for
+    /// Maximum wait for the last answers
     #[arg(long, value_name = "TIME", default_value = "5s", value_parser = span::parse)]
     patience: Duration,
 
-    /// With udp: a datagram that is not back within TIME is lost (counted, and no error) [default: 1s]
+    /// With udp: time without an answer after which a datagram counts as lost (which is no error)
+    /// [default: 1s]
     #[arg(long, value_name = "TIME", value_parser = span::positive)]
     lost_after: Option<Duration>,
 
     /// With --rate: never sleep. Messages leave within microseconds of their time instead of a
-    /// millisecond, and a processor for each thread is busy all the while
+    /// millisecond, but a core for each thread is always busy
     #[arg(long, requires = "rate")]
     spin: bool,
 
@@ -128,16 +132,16 @@ pub(super) struct Load {
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = number::whole::<u64>(1..=1024))]
     threads: u64,
 
-    /// Processes, each with a share of the connections and descriptors of its own
+    /// Processes, each with a share of the connections and its own descriptors
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = number::whole::<u64>(1..=1024))]
     processes: u64,
 
-    /// Addresses of this machine that connections of tcp come from, in turn: each has ports of its own
-    /// [default: the system's choice; to the loopback (127.0.0.1) as many of 127.0.x.y as have ports enough]
+    /// Local addresses to which tcp connections are bound in turn: each has its own ports [default:
+    /// the system's choice; to the loopback (127.0.0.1) as many of 127.0.x.y as have ports enough]
     #[arg(long, value_name = "ADDRESS", value_delimiter = ',', value_parser = source)]
     from: Vec<IpAddr>,
 
-    /// This is one of the processes, with this number from 0
+    /// Number of this process, from 0, if it is one of several
     #[arg(long, hide = true)]
     part: Option<usize>,
 
@@ -152,12 +156,12 @@ pub(super) struct Load {
 
 impl Load {
     pub(super) fn run(&self) -> Outcome {
-        // Parsed here to be refused at once; each thread has one of its own.
+        // Parse the endpoint here to refuse it early. Each thread parses its own copy.
         let mut plan = self.plan();
-        let goal = Goal::read(&self.endpoint, &plan)?;
-        self.refuse_idle_options(&goal)?;
+        let destination = Destination::read(&self.endpoint, &plan)?;
+        self.refuse_idle_options(&destination)?;
         if plan.sources.is_empty() {
-            plan.sources = goal.sources(&plan);
+            plan.sources = destination.sources(&plan);
         }
         let processes = usize::try_from(self.processes.min(self.connections)).unwrap_or(1);
         if let Some(part) = self.part {
@@ -166,8 +170,8 @@ impl Load {
         }
         let picture = self.svg.as_deref().map(Picture::open).transpose()?;
         let mut report = match processes {
-            1 => Crew::run(&self.endpoint, &plan, self.threads(&plan), Place::Alone)?,
-            _ => team::run(&self.endpoint, &plan, processes)?,
+            1 => ThreadGroup::run(&self.endpoint, &plan, self.threads(&plan), Role::Standalone)?,
+            _ => processes::run(&self.endpoint, &plan, processes)?,
         };
         limits::explain(&mut report, processes);
         let nothing = report.tally.connected == 0;
@@ -176,11 +180,11 @@ impl Load {
             (false, true) => Ok(()),
             (false, false) => print(&report),
         };
-        // The report is out before anything else can go wrong.
+        // Print the report first, so that no later error loses it.
         let drawn = picture.map_or(Ok(()), |picture| picture.draw(&report));
         if nothing {
             if let Err(failure) = &drawn {
-                complain(failure);
+                print_error(failure);
             }
             let why = report.tally.errors.keys().next().map_or("it was ended before", |(_, reason)| reason);
             return Err(Failure::Run(format!("nothing connected to {}: {why}", report.endpoint)));
@@ -191,19 +195,19 @@ impl Load {
             (Ok(()), _) => outcome,
             (Err(failure), Ok(_)) => Err(failure),
             (Err(failure), Err(_)) => {
-                complain(&failure);
+                print_error(&failure);
                 outcome
             }
         }
     }
 
-    /// An option that changes nothing is a mistake, and is said.
-    fn refuse_idle_options(&self, goal: &Goal) -> Result<(), Failure> {
-        let why = match goal {
-            Goal::Endpoint(_) if self.lost_after.is_some() => {
+    /// Refuses options without effect.
+    fn refuse_idle_options(&self, destination: &Destination) -> Result<(), Failure> {
+        let why = match destination {
+            Destination::Endpoint(_) if self.lost_after.is_some() => {
                 "--lost-after has no effect: it is for datagrams (udp:HOST:PORT); see --patience"
             }
-            Goal::Datagrams(_) if !self.ramp.is_zero() => {
+            Destination::Datagrams(_) if !self.ramp.is_zero() => {
                 "--ramp has no effect: sockets of datagrams are opened at once"
             }
             _ => return Ok(()),
@@ -211,13 +215,13 @@ impl Load {
         Err(Failure::Usage(format!("{why} (see --help)")))
     }
 
-    /// The share of one of several processes, told to the one that started it.
+    /// Runs the share of one of several processes, and reports to the parent.
     fn run_part(&self, plan: &LoadConfig) {
-        let news = match Crew::run(&self.endpoint, plan, self.threads(plan), Place::OneOfSeveral) {
-            Ok(report) => News::Ended(report.endpoint, Box::new(report.tally)),
-            Err(failure) => News::Failed(failure.to_string()),
+        let message = match ThreadGroup::run(&self.endpoint, plan, self.threads(plan), Role::Child) {
+            Ok(report) => Message::Ended(report.endpoint, Box::new(report.tally)),
+            Err(failure) => Message::Failed(failure.to_string()),
         };
-        news.say();
+        message.send();
     }
 
     fn threads(&self, plan: &LoadConfig) -> usize {
@@ -249,31 +253,31 @@ impl Load {
     }
 }
 
-/// Which process this is.
+/// The role of this process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Place {
-    /// The one that people have started.
-    Alone,
-    /// Another one has started it, and tells people.
-    OneOfSeveral,
+enum Role {
+    /// The only process of the load.
+    Standalone,
+    /// A child process, whose parent prints the results.
+    Child,
 }
 
-/// Where a load goes, as the command line says it.
-enum Goal {
+/// The target of a load.
+enum Destination {
     Endpoint(Box<dyn ClientEndpoint>),
     Datagrams(ConnectTcp),
 }
 
-impl Goal {
-    /// Reads it, and sees whether the plan can be followed there.
-    fn read(text: &str, plan: &LoadConfig) -> Result<Goal, Failure> {
+impl Destination {
+    /// Parses a target, and checks that the plan is valid for it.
+    fn read(text: &str, plan: &LoadConfig) -> Result<Destination, Failure> {
         let usage = |error: &dyn std::fmt::Display| Failure::Usage(error.to_string());
         match text.strip_prefix("udp:") {
             Some(address) => {
                 let address = address.strip_prefix("//").unwrap_or(address);
                 let address = address.parse().map_err(|error: crate::Error| usage(&error))?;
                 plan.check_datagrams().map_err(|error| usage(&error))?;
-                Ok(Goal::Datagrams(address))
+                Ok(Destination::Datagrams(address))
             }
             None => {
                 let endpoint = registry().client_from_argument(text);
@@ -282,40 +286,41 @@ impl Goal {
                 if !plan.sources.is_empty() && !(&*endpoint as &dyn Any).is::<ConnectTcp>() {
                     return Err(usage(&PlanError::Sources));
                 }
-                Ok(Goal::Endpoint(endpoint))
+                Ok(Destination::Endpoint(endpoint))
             }
         }
     }
 
-    /// The addresses that connections have to come from so that there are ports enough.
+    /// Returns the source addresses that are needed for enough ports.
     fn sources(&self, plan: &LoadConfig) -> Vec<IpAddr> {
-        let Goal::Endpoint(endpoint) = self else { return Vec::new() };
+        let Destination::Endpoint(endpoint) = self else { return Vec::new() };
         let target: Option<&ConnectTcp> = (&**endpoint as &dyn Any).downcast_ref();
         target.map_or_else(Vec::new, |target| sources::spread(target, plan))
     }
 
     fn start(self, reactor: &mut Reactor, plan: LoadConfig) -> Result<Running, PlanError> {
         match self {
-            Goal::Endpoint(endpoint) => Running::start(reactor, endpoint, plan),
-            Goal::Datagrams(ConnectTcp { host, port, .. }) => {
+            Destination::Endpoint(endpoint) => Running::start(reactor, endpoint, plan),
+            Destination::Datagrams(ConnectTcp { host, port, .. }) => {
                 Running::start_datagrams(reactor, &host, port, plan)
             }
         }
     }
 }
 
-/// An address to connect from. One with a zone has no place in the plan.
+/// Parses a source address. The plan cannot hold a zone.
 fn source(text: &str) -> Result<IpAddr, String> {
     match text.parse() {
         Ok(IpAddr::V6(six)) if six.is_unicast_link_local() => {
             Err("a link-local address needs a zone, and a source address has none".into())
         }
         Ok(address) => Ok(address),
-        Err(_) => Err("it is no IP address".into()),
+        Err(_) => Err("it is not an IP address".into()),
     }
 }
 
-/// The kinds of endpoints that a load goes to: `udp` is read before the others, and listed with them.
+/// Returns the kinds of endpoints that a load can use. `udp` is handled before the others but
+/// listed with them.
 fn registry() -> Registry {
     let mut registry = Registry::default();
     registry.register_client("udp", |arguments, _| Err(arguments.missing("host", "write udp:HOST:PORT")));
@@ -328,8 +333,8 @@ fn print(report: &impl std::fmt::Display) -> io::Result<()> {
     out.flush()
 }
 
-/// The file for the picture. It is opened before the load, so that a path that cannot be written is known at once, and keeps what it
-/// has until there is something to write.
+/// The file for the picture. It is opened before the load, so that an unwritable path is reported
+/// early. Its old contents are kept until there is a picture to write.
 struct Picture<'a> {
     file: File,
     path: &'a Path,
@@ -343,7 +348,7 @@ impl Picture<'_> {
     }
 
     fn draw(mut self, report: &Report) -> Result<(), Failure> {
-        // What is no regular file (a terminal, a pipe) has no length to change.
+        // Only a regular file has a length to change.
         let regular = self.file.metadata().is_ok_and(|metadata| metadata.is_file());
         let emptied = if regular { self.file.set_len(0) } else { Ok(()) };
         let written = emptied.and_then(|()| self.file.write_all(svg::draw(report).as_bytes()));
@@ -355,5 +360,6 @@ fn cannot_write(path: &Path, error: &io::Error) -> Failure {
     Failure::Run(format!("cannot write {}: {error}", path.display()))
 }
 
-/// Everything was measured: a server that does not close its side is not waited for.
-const CLOSING: Duration = Duration::from_secs(1);
+/// Timeout for closing: the measurement is complete, so a server that does not close its side is
+/// not awaited.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);

@@ -1,12 +1,12 @@
-//! The processes of a load, seen from the one that started them: each does a share of the plan, they begin to run together, and
-//! what they come to is put together.
+//! The processes of a load, seen from the parent. Each runs a share of the plan; they start to run
+//! together, and their totals are merged.
 //!
-//! A process ends with this one, however that ends: its standard input closes then. One that dies is told, its share
-//! counts as lost, and the others go on.
+//! A process ends with its parent, even if the parent is killed, because its standard input closes.
+//! If a process dies, this is reported, its share counts as lost, and the others continue.
 
-use super::live::{Live, Teller};
-use super::news::{GO, News, STOP};
-use super::{CLOSING, crew};
+use super::ipc::{GO, Message, STOP};
+use super::live::{Live, Notifier};
+use super::{CLOSE_TIMEOUT, threads};
 use crate::cli::{Failure, parent_pipe, writer};
 use crate::load::{Limit, LoadConfig, Report, Totals};
 use crate::{
@@ -17,28 +17,28 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::{Arc, Mutex};
 
-/// What all processes are to this one.
-struct Team {
+/// The parent's state.
+struct Parent {
     endpoint: String,
     plan: LoadConfig,
     processes: Vec<ProcessId>,
-    /// Those whose connections are being made.
+    /// Number of processes that are still connecting.
     opening: usize,
     running: usize,
     standing: u64,
     tally: Totals,
     failure: Option<String>,
-    /// Holds the end up until all have ended.
+    /// Delays the shutdown until all processes have ended.
     hold: Option<PhaseGuard>,
     live: Arc<Live>,
-    teller: Arc<Mutex<Teller>>,
+    notifier: Arc<Mutex<Notifier>>,
 }
 
-/// Runs a load on so many processes, and puts their reports together.
+/// Runs a load on this number of processes, and merges their reports.
 pub(super) fn run(text: &str, plan: &LoadConfig, processes: usize) -> Result<Report, Failure> {
     let mut reactor =
-        Reactor::with_settings(Settings { graceful_stop_timeout: CLOSING, ..Settings::default() })?;
-    let team = Rc::new(RefCell::new(Team {
+        Reactor::with_settings(Settings { graceful_stop_timeout: CLOSE_TIMEOUT, ..Settings::default() })?;
+    let parent = Rc::new(RefCell::new(Parent {
         endpoint: text.to_owned(),
         plan: plan.clone(),
         processes: Vec::new(),
@@ -48,52 +48,64 @@ pub(super) fn run(text: &str, plan: &LoadConfig, processes: usize) -> Result<Rep
         tally: Totals::default(),
         failure: None,
         hold: None,
-        live: Arc::new(Live::for_people(processes)),
-        teller: Arc::default(),
+        live: Arc::new(Live::for_terminal(processes)),
+        notifier: Arc::default(),
     }));
     for index in 0..processes {
-        start(&mut reactor, &team, index, processes)?;
+        start(&mut reactor, &parent, index, processes)?;
     }
-    let (live, teller) = (Arc::clone(&team.borrow().live), Arc::clone(&team.borrow().teller));
-    live.show(&mut reactor, plan, teller);
-    let ends = Rc::clone(&team);
+    let (live, notifier) = (Arc::clone(&parent.borrow().live), Arc::clone(&parent.borrow().notifier));
+    live.show(&mut reactor, plan, notifier);
+    let ends = Rc::clone(&parent);
     reactor.add_system_event_trigger(Phase::Before, SystemEvent::Shutdown, move |reactor, hold| {
         if ends.borrow().running > 0 {
-            writer::hurry();
+            writer::limit_finish();
             ends.borrow_mut().hold = Some(hold);
-            tell_all(&ends, reactor, STOP);
+            send_to_all(&ends, reactor, STOP);
         }
     });
     reactor.run()?;
-    let team = team.borrow();
-    match &team.failure {
+    let parent = parent.borrow();
+    match &parent.failure {
         Some(failure) => Err(Failure::Run(failure.clone())),
-        None => Ok(Report::new(team.endpoint.clone(), plan.clone(), team.tally.clone())),
+        None => Ok(Report::new(parent.endpoint.clone(), plan.clone(), parent.tally.clone())),
     }
 }
 
-fn start(reactor: &mut Reactor, team: &Rc<RefCell<Team>>, index: usize, parts: usize) -> Result<(), Failure> {
+fn start(
+    reactor: &mut Reactor,
+    parent: &Rc<RefCell<Parent>>,
+    index: usize,
+    parts: usize,
+) -> Result<(), Failure> {
     let program = std::env::current_exe();
     let program = program.map_err(|error| Failure::Run(format!("cannot find this program: {error}")))?;
     let part = ["--part".to_owned(), index.to_string()];
     let what = SpawnProcess {
-        // Ctrl-C at a terminal reaches this one, and it ends the others.
+        // Ctrl-C at a terminal reaches only the parent, which ends the children.
         own_group: true,
         stderr: ChildStream::Inherit,
         ..SpawnProcess::new(program, parent_pipe::arguments_with(part))
     };
-    let share = team.borrow().plan.part(index, parts).connections as u64;
-    let worker =
-        Worker { team: Rc::clone(team), index, share, pid: 0, rest: Vec::new(), opening: true, ended: false };
+    let share = parent.borrow().plan.part(index, parts).connections as u64;
+    let worker = Worker {
+        parent: Rc::clone(parent),
+        index,
+        share,
+        pid: 0,
+        rest: Vec::new(),
+        opening: true,
+        ended: false,
+    };
     let id = reactor.spawn_process(what, worker)?;
-    let mut team = team.borrow_mut();
-    team.processes.push(id);
-    team.running += 1;
+    let mut parent = parent.borrow_mut();
+    parent.processes.push(id);
+    parent.running += 1;
     Ok(())
 }
 
-fn tell_all(team: &Rc<RefCell<Team>>, reactor: &mut Reactor, word: &str) {
-    let processes = team.borrow().processes.clone();
+fn send_to_all(parent: &Rc<RefCell<Parent>>, reactor: &mut Reactor, word: &str) {
+    let processes = parent.borrow().processes.clone();
     for id in processes {
         if let Some(mut process) = reactor.process_transport(id) {
             process.write_sequence(&[word.as_bytes(), b"\n"]);
@@ -101,73 +113,74 @@ fn tell_all(team: &Rc<RefCell<Team>>, reactor: &mut Reactor, word: &str) {
     }
 }
 
-/// A process that does a share, seen from the one that started it.
+/// A child process, as seen by the parent.
 struct Worker {
-    team: Rc<RefCell<Team>>,
+    parent: Rc<RefCell<Parent>>,
     index: usize,
-    /// Connections that it has to make.
+    /// Number of connections it has to make.
     share: u64,
     pid: u32,
     rest: Vec<u8>,
     opening: bool,
-    /// Its tally has come, or why there is none.
+    /// Whether its totals or its error have arrived.
     ended: bool,
 }
 
 impl Worker {
-    fn news(&mut self, reactor: &mut Reactor, news: News) {
-        let mut team = self.team.borrow_mut();
-        match news {
-            News::Opened(standing) => {
-                team.standing += standing;
-                drop(team);
+    fn message(&mut self, reactor: &mut Reactor, message: Message) {
+        let mut parent = self.parent.borrow_mut();
+        match message {
+            Message::Opened(standing) => {
+                parent.standing += standing;
+                drop(parent);
                 self.opened(reactor);
             }
-            News::Progress(figures) => team.live.put(self.index, figures),
-            News::Trouble(text) => team.tell(&text),
-            News::Ended(endpoint, tally) => {
+            Message::Progress(figures) => parent.live.put(self.index, figures),
+            Message::Trouble(text) => parent.print(&text),
+            Message::Ended(endpoint, tally) => {
                 self.ended = true;
-                team.endpoint = endpoint;
-                team.tally.merge(&tally);
+                parent.endpoint = endpoint;
+                parent.tally.merge(&tally);
             }
-            News::Failed(why) => {
+            Message::Failed(why) => {
                 self.ended = true;
-                team.failure.get_or_insert(why);
-                drop(team);
+                parent.failure.get_or_insert(why);
+                drop(parent);
                 reactor.stop_gracefully();
             }
         }
     }
 
-    /// All run together, those too that have nothing to run with.
+    /// Notes that a process has made its connections or has ended. When all have, they start to
+    /// run.
     fn opened(&mut self, reactor: &mut Reactor) {
         if !std::mem::take(&mut self.opening) {
             return;
         }
-        let mut team = self.team.borrow_mut();
-        team.opening -= 1;
-        let (all, standing) = (team.opening == 0, team.standing);
-        drop(team);
+        let mut parent = self.parent.borrow_mut();
+        parent.opening -= 1;
+        let (all, standing) = (parent.opening == 0, parent.standing);
+        drop(parent);
         if all {
-            crew::stand(standing);
-            tell_all(&self.team, reactor, GO);
+            threads::log_open(standing);
+            send_to_all(&self.parent, reactor, GO);
         }
     }
 }
 
-impl Team {
-    fn tell(&self, text: &str) {
-        // Nobody panics while he tells.
-        if let Ok(mut teller) = self.teller.lock() {
-            teller.tell(text);
+impl Parent {
+    fn print(&self, text: &str) {
+        // A poisoned lock is ignored.
+        if let Ok(mut notifier) = self.notifier.lock() {
+            notifier.print(text);
         }
     }
 
-    /// A process ended without a word of what it has done.
+    /// Counts the share of a process that ended without sending its totals.
     fn lose(&mut self, worker: &Worker, reason: &ExitReason) {
         let (number, pid, share) = (worker.index + 1, worker.pid, worker.share);
-        if let Ok(mut teller) = self.teller.lock() {
-            teller.tell_always(&format!(
+        if let Ok(mut notifier) = self.notifier.lock() {
+            notifier.print_always(&format!(
                 "twistor: process {number} of the load ({pid}) ended: {reason}; its {share} connections are lost"
             ));
         }
@@ -185,21 +198,21 @@ impl ProcessProtocol for Worker {
 
     fn out_received(&mut self, process: &mut ProcessTransport<'_>, data: &[u8]) {
         for line in parent_pipe::whole_lines(&mut self.rest, data) {
-            if let Some(news) = News::read(&line) {
-                self.news(process.reactor(), news);
+            if let Some(message) = Message::read(&line) {
+                self.message(process.reactor(), message);
             }
         }
     }
 
     fn process_ended(&mut self, process: &mut ProcessTransport<'_>, reason: &ExitReason) {
-        let team = Rc::clone(&self.team);
+        let parent = Rc::clone(&self.parent);
         if !self.ended {
-            team.borrow_mut().lose(self, reason);
+            parent.borrow_mut().lose(self, reason);
         }
         self.opened(process.reactor());
-        team.borrow_mut().running -= 1;
-        if team.borrow().running == 0 {
-            drop(team.borrow_mut().hold.take());
+        parent.borrow_mut().running -= 1;
+        if parent.borrow().running == 0 {
+            drop(parent.borrow_mut().hold.take());
             process.reactor().stop_gracefully();
         }
     }

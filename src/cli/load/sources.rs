@@ -1,13 +1,13 @@
-//! Where the connections of a load come from, when one address has too few ports for them.
+//! Source addresses for a load that needs more ports than one address has.
 
 use crate::ConnectTcp;
 use crate::load::{LoadConfig, Workload};
 use std::net::{IpAddr, Ipv4Addr};
 
-/// Addresses of this machine's loopback, as many as are needed so that the plan's connections have enough ports; none when
-/// the system's choice will do, or the target is elsewhere.
+/// Returns the loopback addresses that are needed for the plan's connections. Returns none if the
+/// system's choice suffices, or if the target is not the loopback.
 pub(super) fn spread(target: &ConnectTcp, plan: &LoadConfig) -> Vec<IpAddr> {
-    // Others have 127.0.0.1 alone.
+    // Other systems have only 127.0.0.1.
     if cfg!(not(any(target_os = "android", target_os = "linux"))) {
         return Vec::new();
     }
@@ -19,40 +19,40 @@ pub(super) fn spread(target: &ConnectTcp, plan: &LoadConfig) -> Vec<IpAddr> {
     }
 }
 
-/// The ports that the system gives to connections, first and last. `None` where it does not say.
+/// Returns the system's range of ephemeral ports, first and last. `None` if unknown.
 pub(super) fn ports() -> Option<(u16, u16)> {
     let text = std::fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range").ok()?;
     let mut ports = text.split_whitespace().map(|port| port.parse().ok());
     Some((ports.next()??, ports.next()??))
 }
 
-/// How many these are.
+/// Returns the number of ports in a range.
 pub(super) fn count(low: u16, high: u16) -> usize {
     usize::from(high.saturating_sub(low)) + 1
 }
 
-/// One address has ports enough for half of them. Where there are several, each gets a quarter: for a socket that is bound to
-/// an address the kernel looks for every other port first, one after the other from a place by chance, and looks long
-/// when most of those are taken.
+/// Returns the addresses, each of which is given a quarter of its ports; a single address is used
+/// up to half of them. For a bound socket, the kernel searches linearly through every second port
+/// from a random start, which is slow when most of them are taken.
 fn addresses(connections: usize, ports: usize) -> Vec<IpAddr> {
     let each = (ports / 4).max(1);
     if connections <= ports / 2 {
         return Vec::new();
     }
-    (0..connections.div_ceil(each).min(MOST)).map(address).collect()
+    (0..connections.div_ceil(each).min(MAX_ADDRESSES)).map(address).collect()
 }
 
-/// 127.0.1.1 to 127.0.1.250, 127.0.2.1 and so on.
+/// Returns 127.0.1.1 to 127.0.1.250, then 127.0.2.1 and so on.
 fn address(number: usize) -> IpAddr {
     let part = |number: usize| u8::try_from(number + 1).unwrap_or(u8::MAX);
     Ipv4Addr::new(127, 0, part(number / 250), part(number % 250)).into()
 }
 
-/// As Linux has them: 32768 to 60999.
+/// The default range of Linux, 32768 to 60999.
 const DEFAULT_PORTS: usize = 28_232;
 
-/// 250 in each of the networks 127.0.1 to 127.0.255.
-const MOST: usize = 63_750;
+/// 250 addresses in each of the networks 127.0.1 to 127.0.255.
+const MAX_ADDRESSES: usize = 63_750;
 
 #[cfg(test)]
 mod tests {
@@ -66,7 +66,7 @@ mod tests {
         let far = addresses(1_000_000, 100);
         assert_eq!((far.len(), far[250].to_string()), (40_000, "127.0.2.1".into()));
         assert!(far.iter().all(IpAddr::is_loopback));
-        assert_eq!(addresses(usize::MAX, 2).len(), MOST);
+        assert_eq!(addresses(usize::MAX, 2).len(), MAX_ADDRESSES);
     }
 
     #[test]

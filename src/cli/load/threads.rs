@@ -1,12 +1,14 @@
-//! The threads of a load: each has a reactor and a share of the plan, and the first one has the signals.
+//! The threads of a load. Each has a reactor and a share of the plan; the first one handles the
+//! signals.
 //!
-//! They begin to run together, when the connections of all are made. In a process of several the one that started it says
+//! The threads start to run together, when all connections are made. In a process of several, the
+//! parent gives the start signal.
 //! when.
 
-use super::Goal;
-use super::live::{Live, Teller};
-use super::news::{self, News};
-use super::{CLOSING, Place};
+use super::Destination;
+use super::ipc::{self, Message};
+use super::live::{Live, Notifier};
+use super::{CLOSE_TIMEOUT, Role};
 use crate::cli::{Failure, descriptors, parent_pipe, writer};
 use crate::load::{LoadConfig, LoadTest, Report, Workload};
 use crate::{Phase, PhaseGuard, Reactor, RemoteHandle, Settings, SystemEvent};
@@ -16,75 +18,75 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, mpsc};
 use std::thread;
 
-/// What the threads share.
+/// The state shared by the threads.
 #[derive(Clone)]
-pub(super) struct Crew {
+pub(super) struct ThreadGroup {
     text: Arc<str>,
     plan: LoadConfig,
     parts: usize,
-    place: Place,
-    /// Threads whose connections are being made, and how many connections stand on the others.
+    role: Role,
+    /// Number of threads that are still connecting, and number of connections on the others.
     opening: Arc<AtomicUsize>,
     standing: Arc<AtomicU64>,
-    /// The reactors of all.
+    /// The reactors of all threads.
     all: Arc<OnceLock<Vec<RemoteHandle>>>,
-    /// Threads that have not finished.
+    /// Number of threads that have not finished.
     unfinished: Arc<AtomicUsize>,
     live: Arc<Live>,
-    teller: Arc<Mutex<Teller>>,
-    /// The first thread's reactor: it ends when all have finished.
+    notifier: Arc<Mutex<Notifier>>,
+    /// The first thread's reactor, which ends when all threads have finished.
     first: RemoteHandle,
 }
 
-impl Crew {
-    /// Runs a load on so many threads, this one included, and puts their reports together.
-    pub(super) fn run(text: &str, plan: &LoadConfig, parts: usize, place: Place) -> Result<Report, Failure> {
+impl ThreadGroup {
+    /// Runs a load on `parts` threads, this one included, and merges their reports.
+    pub(super) fn run(text: &str, plan: &LoadConfig, parts: usize, role: Role) -> Result<Report, Failure> {
         descriptors::raise_limit();
         let mut reactor = Reactor::with_settings(settings(true))?;
-        let crew = Crew {
+        let group = ThreadGroup {
             text: text.into(),
             plan: plan.clone(),
             parts,
-            place,
+            role,
             opening: Arc::new(AtomicUsize::new(parts)),
             standing: Arc::default(),
             all: Arc::default(),
             unfinished: Arc::new(AtomicUsize::new(parts)),
-            live: Arc::new(match place {
-                Place::Alone => Live::for_people(parts),
-                Place::OneOfSeveral => Live::for_others(parts),
+            live: Arc::new(match role {
+                Role::Standalone => Live::for_terminal(parts),
+                Role::Child => Live::for_parent(parts),
             }),
-            teller: Arc::default(),
+            notifier: Arc::default(),
             first: reactor.remote(),
         };
         let mut others = Vec::new();
         for index in 1..parts {
-            // Those that wait to begin end when nobody is left to tell them.
-            others.push(Other::start(&crew, index)?);
+            // If this fails, the waiting threads end because their channel closes.
+            others.push(Other::start(&group, index)?);
         }
         let remotes: Vec<RemoteHandle> = others.iter().map(|other| other.remote.clone()).collect();
-        // Nobody has set them before.
-        let _ = crew.all.set([std::slice::from_ref(&crew.first), &remotes[..]].concat());
-        if place == Place::OneOfSeveral {
-            crew.listen(&mut reactor)?;
+        // Set only here.
+        let _ = group.all.set([std::slice::from_ref(&group.first), &remotes[..]].concat());
+        if role == Role::Child {
+            group.listen(&mut reactor)?;
         }
         let stop = move || {
             for remote in &remotes {
-                // One that is gone has finished.
+                // A thread that has ended needs no stop.
                 let _ = remote.stop();
             }
         };
-        let load = crew.begin(&mut reactor, 0)?;
+        let load = group.begin(&mut reactor, 0)?;
         reactor.add_system_event_trigger(Phase::Before, SystemEvent::Shutdown, move |_, _| stop());
-        // All begin together, and not before a signal ends them all.
+        // All threads start together, and only once the signal handlers are installed.
         let begins: Vec<_> = others.iter().map(|other| other.begins.clone()).collect();
         reactor.call_when_running(move |_| {
             for begin in begins {
-                // One that is gone will say why.
+                // A thread that has ended reports its error itself.
                 let _ = begin.send(());
             }
         });
-        crew.live.show(&mut reactor, plan, Arc::clone(&crew.teller));
+        group.live.show(&mut reactor, plan, Arc::clone(&group.notifier));
         reactor.run()?;
         let mut report = load.report();
         for other in others {
@@ -96,25 +98,25 @@ impl Crew {
         Ok(report)
     }
 
-    /// Begins a share of the plan. The reactor's end waits for its last answers.
+    /// Starts a share of the plan. The shutdown of the reactor waits for its last answers.
     fn begin(&self, reactor: &mut Reactor, index: usize) -> Result<LoadTest, Failure> {
         let plan = self.plan.part(index, self.parts);
-        let load = Goal::read(&self.text, &plan)?.start(reactor, plan);
+        let load = Destination::read(&self.text, &plan)?.start(reactor, plan);
         let load = load.map_err(|error| Failure::Usage(error.to_string()))?;
         LOAD.set(Some(load.clone()));
         let opening = Rc::new(Cell::new(true));
-        let (crew, first_time) = (self.clone(), Rc::clone(&opening));
-        load.wait_when_opened(move |reactor| crew.opened(reactor, &first_time));
+        let (group, first_time) = (self.clone(), Rc::clone(&opening));
+        load.wait_when_opened(move |reactor| group.opened(reactor, &first_time));
         if matches!(self.plan.work, Workload::Hold { .. }) {
-            let (teller, place) = (Arc::clone(&self.teller), self.place);
+            let (notifier, role) = (Arc::clone(&self.notifier), self.role);
             load.on_trouble(move |trouble| {
-                // Nobody panics while he tells.
-                if let Ok(mut teller) = teller.lock()
-                    && teller.is_news(trouble)
+                // A poisoned lock is ignored.
+                if let Ok(mut notifier) = notifier.lock()
+                    && notifier.is_worth_printing(trouble)
                 {
-                    match place {
-                        Place::Alone => teller.tell(&trouble.to_string()),
-                        Place::OneOfSeveral => teller.pass_on(&trouble.to_string()),
+                    match role {
+                        Role::Standalone => notifier.print(&trouble.to_string()),
+                        Role::Child => notifier.send_to_parent(&trouble.to_string()),
                     }
                 }
             });
@@ -122,14 +124,14 @@ impl Crew {
         self.live.watch(reactor, &load, index);
         let held: Rc<Cell<Option<PhaseGuard>>> = Rc::default();
         let (unfinished, first, holds) = (Arc::clone(&self.unfinished), self.first.clone(), Rc::clone(&held));
-        let crew = self.clone();
+        let group = self.clone();
         load.on_finished(move |reactor| {
             drop(holds.take());
             LOAD.set(None);
-            // The others do not wait for one that has nothing to run with.
-            crew.opened(reactor, &opening);
+            // The other threads do not wait for one without connections.
+            group.opened(reactor, &opening);
             if unfinished.fetch_sub(1, Ordering::SeqCst) == 1 {
-                // It is gone when it was stopped before.
+                // The call fails if the reactor was stopped before.
                 let _ = first.call_from_thread(|reactor| {
                     reactor.stop_gracefully();
                 });
@@ -141,7 +143,7 @@ impl Crew {
         let last = load.clone();
         reactor.add_system_event_trigger(Phase::Before, SystemEvent::Shutdown, move |reactor, hold| {
             if !last.is_finished() {
-                writer::hurry();
+                writer::limit_finish();
                 held.set(Some(hold));
                 last.stop(reactor);
             }
@@ -149,7 +151,8 @@ impl Crew {
         Ok(load)
     }
 
-    /// The connections of this thread's share are made. When those of all are, all go on.
+    /// Notes that the connections of this thread are made. When those of all threads are, all
+    /// resume.
     fn opened(&self, reactor: &mut Reactor, opening: &Cell<bool>) {
         if !opening.replace(false) {
             return;
@@ -158,19 +161,19 @@ impl Crew {
         let standing = LOAD.with_borrow(|load| load.as_ref().map_or(0, |load| load.progress(now).standing));
         let standing = self.standing.fetch_add(standing, Ordering::SeqCst) + standing;
         if self.opening.fetch_sub(1, Ordering::SeqCst) == 1 {
-            match self.place {
-                Place::Alone => {
-                    stand(standing);
+            match self.role {
+                Role::Standalone => {
+                    log_open(standing);
                     self.go();
                 }
-                Place::OneOfSeveral => News::Opened(standing).say(),
+                Role::Child => Message::Opened(standing).send(),
             }
         }
     }
 
     fn go(&self) {
         for remote in self.all.get().into_iter().flatten() {
-            // One that is gone has finished.
+            // A thread that has ended needs no call.
             let _ = remote.call_from_thread(|reactor| {
                 let load = LOAD.with_borrow(Clone::clone);
                 if let Some(load) = load {
@@ -180,48 +183,48 @@ impl Crew {
         }
     }
 
-    /// Does what the process says that started this one, and ends when it is gone.
+    /// Follows the commands of the parent process, and exits when the parent is gone.
     fn listen(&self, reactor: &mut Reactor) -> Result<(), Failure> {
-        let crew = self.clone();
+        let group = self.clone();
         let line = move |reactor: &mut Reactor, line: &str| match line {
-            news::GO => crew.go(),
-            news::STOP => {
+            ipc::GO => group.go(),
+            ipc::STOP => {
                 reactor.stop_gracefully();
             }
             _ => {}
         };
-        // Nobody is left to be told what it came to.
+        // Without the parent, nothing reads the result.
         parent_pipe::hold(reactor, line, |_| std::process::exit(1))
     }
 }
 
-/// Says, to those who want to know, that all connections are made that could be.
-pub(super) fn stand(connections: u64) {
+/// Logs that all connections that could be made are open.
+pub(super) fn log_open(connections: u64) {
     log::info!(connections; "{connections} connections stand");
 }
 
 thread_local! {
-    /// The share of this thread.
+    /// The load of this thread.
     static LOAD: RefCell<Option<LoadTest>> = const { RefCell::new(None) };
 }
 
-/// A thread beside the first.
+/// A thread other than the first.
 struct Other {
     thread: thread::JoinHandle<Result<Report, Failure>>,
     remote: RemoteHandle,
-    /// It waits for a word here.
+    /// The channel on which it waits for the start.
     begins: mpsc::Sender<()>,
 }
 
 impl Other {
-    fn start(crew: &Crew, index: usize) -> Result<Other, Failure> {
+    fn start(group: &ThreadGroup, index: usize) -> Result<Other, Failure> {
         let (ready, started) = mpsc::channel();
         let (begins, begin) = mpsc::channel();
-        let crew = crew.clone();
+        let group = group.clone();
         let run = move || {
             let mut reactor = Reactor::with_settings(settings(false))?;
-            let load = crew.begin(&mut reactor, index)?;
-            // The other end waits for exactly this.
+            let load = group.begin(&mut reactor, index)?;
+            // The receiver waits for exactly one message.
             let _ = ready.send(reactor.remote());
             begin.recv().map_err(|_| Failure::Run("the load did not begin".into()))?;
             reactor.run()?;
@@ -240,5 +243,5 @@ impl Other {
 }
 
 fn settings(handle_signals: bool) -> Settings {
-    Settings { handle_signals, graceful_stop_timeout: CLOSING, ..Settings::default() }
+    Settings { handle_signals, graceful_stop_timeout: CLOSE_TIMEOUT, ..Settings::default() }
 }
