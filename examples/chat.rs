@@ -1,4 +1,5 @@
-//! A chat room: what one says, all others hear. Try it with `nc 127.0.0.1 7008`, twice.
+//! A chat room: each line from one client is sent to all others. Try it with two `nc 127.0.0.1
+//! 7008`.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -7,7 +8,7 @@ use std::rc::Rc;
 use twistor::escape::EscapedBytes;
 use twistor::{ConnectionId, Protocol, Reactor, Reason, Transport};
 
-/// Who is in the room. Callbacks never run inside each other, so it is never borrowed twice.
+/// The clients in the room. Callbacks do not nest, so it is never borrowed twice.
 type Room = Rc<RefCell<BTreeMap<ConnectionId, String>>>;
 
 struct Guest {
@@ -33,7 +34,7 @@ impl Guest {
             return;
         }
         let here = self.room.borrow().values().cloned().collect::<Vec<_>>().join(", ");
-        let here = if here.is_empty() { "nobody else".to_owned() } else { here };
+        let here = if here.is_empty() { "no other guests".to_owned() } else { here };
         transport.write(format!("Welcome, {line}! Here: {here}.\n").as_bytes());
         self.room.borrow_mut().insert(transport.id(), line.to_owned());
         self.name = Some(line.to_owned());
@@ -50,7 +51,7 @@ impl Protocol for Guest {
         self.unfinished.extend_from_slice(data);
         while let Some(end) = self.unfinished.iter().position(|byte| *byte == b'\n') {
             let line: Vec<u8> = self.unfinished.drain(..=end).collect();
-            // What it says goes to the terminals of the others.
+            // The line is shown on the terminals of other clients.
             self.line_received(transport, &EscapedBytes(line.trim_ascii()).to_string());
         }
         if self.unfinished.len() > 1000 {

@@ -1,6 +1,8 @@
-//! Holds a connection to each of many devices, processes what they send, and knows at once when one is gone.
+//! Holds a connection to each of several devices, prints what they send, and reports a loss at
+//! once.
 //!
-//! `cargo run --example device_monitor HOST[:PORT]...` (port 22 by default); it ends when the last device has.
+//! `cargo run --example device_monitor HOST[:PORT]...` (port 22 by default). It ends with the last
+//! connection.
 
 use std::io::Write;
 use twistor::{
@@ -57,7 +59,7 @@ fn main() -> twistor::Result<()> {
         let to = device.parse().unwrap_or_else(|_| ConnectTcp::new(device.clone(), 22));
         reactor.connect_tcp(to, Watch { name: device })?;
     }
-    // Connectors that have lost their connection go: with the last of them nothing is left to watch.
+    // A connector is removed after its connection is lost, so the loop ends with the last one.
     while reactor.resource_count() > 0 && reactor.iterate(None)? {}
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! Says hello to an echo server, checks what comes back, and ends.
+//! Sends a greeting to an echo server, checks the answer, and ends.
 //!
 //! `cargo run --example echo_client [HOST:PORT]`, with `echo_server` running.
 
@@ -19,7 +19,7 @@ impl Protocol for EchoClient {
     fn connection_made(&mut self, transport: &mut Transport<'_>) {
         println_or_exit!("connected to {}, saying \"{}\"", transport.peer(), EscapedBytes(GREETING));
         transport.write(GREETING);
-        // Dropped with the connection: no need to cancel it.
+        // Dropped with the connection, so it need not be cancelled.
         transport.call_later(Duration::from_secs(5), |_: &mut Self, transport| {
             println_or_exit!("no answer within five seconds");
             transport.abort_connection();
@@ -27,7 +27,7 @@ impl Protocol for EchoClient {
     }
 
     fn data_received(&mut self, transport: &mut Transport<'_>, data: &[u8]) {
-        // Bytes come in pieces of any size: collect until all are there.
+        // TCP delivers pieces of any size: collect until all bytes are there.
         self.received.extend_from_slice(data);
         if self.received.len() >= GREETING.len() {
             println_or_exit!("it answered \"{}\"", EscapedBytes(&self.received));

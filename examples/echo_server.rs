@@ -1,4 +1,4 @@
-//! Sends back what it is sent. Try it with `nc 127.0.0.1 7007`.
+//! Sends received data back. Try it with `nc 127.0.0.1 7007`.
 
 use std::io::Write;
 use twistor::{Protocol, Reactor, Transport};
@@ -10,7 +10,7 @@ impl Protocol for Echo {
         transport.write(data);
     }
 
-    // A peer that sends much and reads little: leave the rest with it until it has read.
+    // Backpressure: while the peer does not read, its data stays in the kernel.
     fn pause_writing(&mut self, transport: &mut Transport<'_>) {
         transport.pause_reading();
     }

@@ -1,6 +1,7 @@
-//! Fetches ten pages at once, each a Deferred, and gathers them.
+//! Fetches ten pages at once, each as a Deferred, and gathers them.
 //!
-//! `cargo run --example fetch_many [HOST[:PORT]]...`; without servers it starts ten small ones of its own.
+//! `cargo run --example fetch_many [HOST[:PORT]]...`; without servers it starts ten small ones
+//! itself.
 
 use std::time::Duration;
 use twistor::endpoint::connect_protocol;
@@ -9,7 +10,7 @@ use twistor::{ConnectTcp, Deferred, Failure, Protocol, Reactor, Reason, Resolver
 
 const LIMIT: Duration = Duration::from_secs(5);
 
-/// Asks for a page, and fires with it when the server has closed.
+/// Requests a page, and fires the resolver with it when the server has closed.
 struct Fetch {
     request: String,
     page: Vec<u8>,
@@ -26,7 +27,7 @@ impl Protocol for Fetch {
     }
 
     fn connection_lost(&mut self, _: &mut Transport<'_>, reason: &Reason) {
-        // After the timeout nobody waits for it.
+        // Fails if the timeout has fired the Deferred before.
         let _ = match reason {
             Reason::Done => self.resolver.callback(std::mem::take(&mut self.page)),
             reason => self.resolver.errback(reason.clone()),
@@ -45,7 +46,7 @@ fn fetch(reactor: &mut Reactor, server: &str) -> twistor::Result<Deferred<Vec<u8
     Ok(page.timeout(reactor, LIMIT))
 }
 
-/// What came of it, as a line: the status, the size, the time.
+/// Formats a result as a line: status, size, time.
 fn line(server: &str, page: Result<Vec<u8>, Failure>, took: Duration) -> String {
     let (said, size) = page.map_or_else(
         |failure| (failure.to_string(), 0),
@@ -81,7 +82,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     Ok(reactor.run()?)
 }
 
-/// A small server, which takes its time.
+/// A small server that answers after a delay.
 struct Page {
     number: u64,
 }

@@ -1,4 +1,5 @@
-//! A chat room on lines, with names and commands. Try it with `nc 127.0.0.1 7009` or `telnet 127.0.0.1 7009`, twice.
+//! A chat room on lines, with names and commands. Try it with two `nc 127.0.0.1 7009` or `telnet
+//! 127.0.0.1 7009`.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -9,7 +10,7 @@ use twistor::escape::EscapedBytes;
 use twistor::framing::{LineDecoder, LineReceiver, LineTransport, Lines};
 use twistor::{ConnectionId, Reactor, Reason};
 
-/// Who is in the room. Callbacks never run inside each other, so it is never borrowed twice.
+/// The clients in the room. Callbacks do not nest, so it is never borrowed twice.
 type Room = Rc<RefCell<BTreeMap<ConnectionId, String>>>;
 
 struct Guest {
@@ -20,11 +21,11 @@ struct Guest {
 impl LineReceiver for Guest {
     fn connection_made(&mut self, transport: &mut LineTransport<'_>) {
         transport.send_line(b"Welcome! What is your name?");
-        transport.call_later(Duration::from_secs(60), Guest::hurry);
+        transport.call_later(Duration::from_secs(60), Guest::check_name);
     }
 
     fn line_received(&mut self, transport: &mut LineTransport<'_>, line: &[u8]) {
-        // nc ends its lines in a line feed, telnet in a carriage return as well. The rest goes to others' terminals.
+        // nc ends a line with LF, telnet with CR LF. The text is shown on other clients' terminals.
         let line = EscapedBytes(line.trim_ascii()).to_string();
         match (self.name.clone(), line.as_str()) {
             (_, "") => {}
@@ -50,7 +51,7 @@ impl LineReceiver for Guest {
 impl Guest {
     fn enter(&mut self, transport: &mut LineTransport<'_>, name: &str) {
         if self.room.borrow().values().any(|other| other == name) {
-            return transport.send_line(b"Somebody has this name already. Another one?");
+            return transport.send_line(b"This name is taken. Another one?");
         }
         transport.send_line(format!("Hello, {name}! /who lists who is here, /quit leaves.").as_bytes());
         self.list(transport);
@@ -61,10 +62,11 @@ impl Guest {
 
     fn list(&self, transport: &mut LineTransport<'_>) {
         let names = self.room.borrow().values().cloned().collect::<Vec<_>>().join(", ");
-        transport.send_line(format!("Here: {}", if names.is_empty() { "nobody" } else { &names }).as_bytes());
+        transport
+            .send_line(format!("Here: {}", if names.is_empty() { "no guests" } else { &names }).as_bytes());
     }
 
-    /// To everybody else in the room.
+    /// Sends a line to all other clients in the room.
     fn say(&self, transport: &mut LineTransport<'_>, text: &str) {
         let line = format!("{text}\n");
         let others: Vec<_> = self.room.borrow().keys().copied().filter(|id| *id != transport.id()).collect();
@@ -75,9 +77,9 @@ impl Guest {
         }
     }
 
-    fn hurry(&mut self, transport: &mut LineTransport<'_>) {
+    fn check_name(&mut self, transport: &mut LineTransport<'_>) {
         if self.name.is_none() {
-            transport.send_line(b"You have none? Goodbye.");
+            transport.send_line(b"No name given. Goodbye.");
             transport.lose_connection();
         }
     }

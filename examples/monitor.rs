@@ -1,4 +1,4 @@
-//! Watches one server, as the first Twisted script of many of us did: a factory, a protocol, six callbacks.
+//! Watches one server, like a first Twisted script: a factory, a protocol, six callbacks.
 //!
 //! `cargo run --example monitor [HOST PORT]`
 

@@ -1,7 +1,8 @@
-//! Leads connections to another place, within limits, and shows once a second what goes through.
+//! Forwards connections to a target, within limits, and prints the traffic once a second.
 //!
-//! `cargo run --example port_forward [TARGET [RATE]]`, with `echo_server` running: port 7009 leads to port 7007. TARGET is an
-//! endpoint, as `tcp:example.org:80` or `unix:/run/app.sock`; RATE is in bytes a second for each connection, each way.
+//! `cargo run --example port_forward [TARGET [RATE]]`, with `echo_server` running: port 7009 is
+//! forwarded to port 7007. TARGET is an endpoint, such as `tcp:example.org:80` or
+//! `unix:/run/app.sock`. RATE is in bytes a second for each connection and direction.
 
 use std::time::Duration;
 
@@ -31,7 +32,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut arguments = std::env::args().skip(1);
     let target = client_from_string(&arguments.next().unwrap_or_else(|| "tcp:127.0.0.1:7007".to_owned()))?;
     let rate = arguments.next().map(|text| text.parse()).transpose()?;
-    let place = Escaped(target.describe());
+    let described = Escaped(target.describe());
 
     let traffic = TrafficCounter::new();
     let forward = limit_per_peer(PortForward::new(target), 100);
@@ -41,7 +42,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 
     let mut reactor = Reactor::new()?;
     let listener = reactor.listen_tcp("127.0.0.1:7009", forward)?;
-    println_or_exit!("{} leads to {place}", listener.address());
+    println_or_exit!("{} forwards to {described}", listener.address());
     show(&mut reactor, traffic, 0);
     Ok(reactor.run()?)
 }

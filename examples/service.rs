@@ -1,6 +1,8 @@
-//! A whole daemon: an echo server, a client that is kept connected to it, and a timer that lets the client speak.
+//! A complete daemon: an echo server, a client that stays connected to it, and a timer that makes
+//! the client send.
 //!
-//! Try `cargo run --example service`, then Ctrl-C; or `kill -HUP` it, or run it as a unit of systemd with `Type=notify`.
+//! Try `cargo run --example service`, then Ctrl-C or `kill -HUP`. Or run it as a systemd unit with
+//! `Type=notify`.
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -38,7 +40,7 @@ fn main() -> ExitCode {
         });
     });
     let services = MultiService::new();
-    // No two have the same name.
+    // The names are distinct, so adding cannot fail.
     let _ = (services.add(server), services.add(client), services.add(timer));
     twistor::run(services)
 }

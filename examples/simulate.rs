@@ -1,5 +1,5 @@
-//! A monitor watches 1,000 simulated hosts through a day of outages, in seconds: what did it see, how late, and what did
-//! it miss? The same seed tells the same story: `cargo run --release --example simulate [SEED]`
+//! A monitor watches 1,000 simulated hosts through a day of outages: what it detected, how late, and
+//! what it missed. A seed gives the same result: `cargo run --release --example simulate [SEED]`
 
 use std::io::Write;
 use std::time::{Duration, Instant};
@@ -12,12 +12,12 @@ use twistor::{Protocol, Transport, println_or_exit};
 
 use FaultKind::{Crash, FullBacklog, Kill, OneWayPartition, Partition, Refusal, Reset, Silence};
 
-/// What only new connections meet is no outage for one that is held, and nobody else notices a reset.
+/// Some faults affect only new connections, and only a held connection notices a reset.
 const HELD: &[FaultKind] = &[Kill, Reset, Crash, Partition, OneWayPartition];
 const PROBED: &[FaultKind] = &[Kill, Refusal, Crash, Partition, OneWayPartition, Silence, FullBacklog];
 const HOUR: Duration = Duration::from_secs(3600);
 
-/// Takes connections, and says nothing.
+/// A service that accepts connections and sends nothing.
 struct Silent;
 
 impl Protocol for Silent {
@@ -38,10 +38,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         let name = format!("host{number}");
         let host = simulation.host(&name);
         simulation.boot(host, |reactor| reactor.listen_tcp("0.0.0.0:80", || Silent).map(drop))?;
-        // Every other host is held: a connection that stays open. The others are probed every minute.
+        // Every other host is held. The others are probed every minute.
         let (scheme, kinds) = if number % 2 == 0 { ("hold", HELD) } else { ("tcp", PROBED) };
         targets.push(format!("{scheme}://{name}:80").parse()?);
-        // Each has an outage of 5 to 90 minutes in every third of the day.
+        // Each host has an outage of 5 to 90 minutes in every third of the day.
         for begin in [HOUR / 2, HOUR * 8, HOUR * 16] {
             let (kind, from) = (*random.pick(kinds), begin + random.between(Duration::ZERO, HOUR * 6));
             let until = from + random.between(HOUR / 12, HOUR * 3 / 2);
@@ -51,16 +51,16 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         }
     }
     let alarms = Rc::new(RefCell::new(Vec::new()));
-    let (told, settings) = (Rc::clone(&alarms), Settings { interval: HOUR / 60, ..Settings::default() });
+    let (reported, settings) = (Rc::clone(&alarms), Settings { interval: HOUR / 60, ..Settings::default() });
     Monitor::start(simulation.reactor(watcher), targets, settings, move |event: &Event<'_>| {
         if let Change::Down { .. } = event.change {
-            told.borrow_mut().push((event.target.host().unwrap_or_default(), event.wall));
+            reported.borrow_mut().push((event.target.host().unwrap_or_default(), event.wall));
         }
         Ok(())
     });
     simulation.run_for(HOUR * 24)?;
 
-    // How late each outage was told, if it was. Alarms that belong to none are false.
+    // Match alarms to outages and compute the delays. Alarms without an outage are false.
     let (mut alarms, mut lateness, count) = (alarms.borrow_mut(), BTreeMap::new(), outages.len());
     for (scheme, kind, name, time) in outages {
         let alarm = alarms.iter().position(|(host, at)| *host == name && time.contains(at));
@@ -88,12 +88,12 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     Ok(())
 }
 
-/// How many there are from 0 to 70 seconds, in twenty bars.
+/// Draws the distribution from 0 to 70 seconds in twenty bars.
 fn histogram(times: &[Duration]) -> String {
     let mut bars = [0; 20];
     times.iter().for_each(|time| bars[(time.as_secs() as usize * 2 / 7).min(19)] += 1);
-    let most = bars.iter().copied().max().unwrap_or(0).max(1);
-    bars.map(|bar: usize| [' ', '▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'][(bar * 8).div_ceil(most)])
+    let max = bars.iter().copied().max().unwrap_or(0).max(1);
+    bars.map(|bar: usize| [' ', '▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'][(bar * 8).div_ceil(max)])
         .iter()
         .collect()
 }

@@ -1,6 +1,8 @@
-//! An echo server and its clients, as asyncio's documentation has them: each connection a task, read and written in order.
+//! An echo server and its clients with asyncio-style streams: each connection is a task that reads
+//! and writes in order.
 //!
-//! `cargo run --example streams_echo` asks itself; `cargo run --example streams_echo 127.0.0.1:7007` serves there until Ctrl-C.
+//! `cargo run --example streams_echo` runs server and clients; `cargo run --example streams_echo
+//! 127.0.0.1:7007` only serves there until Ctrl-C.
 
 use std::time::Duration;
 
@@ -14,7 +16,7 @@ async fn echo(mut reader: StreamReader, writer: StreamWriter) -> Result<(), Stre
     while let chunk @ [_, ..] = reader.read_chunk(1024).await? {
         bytes += chunk.len();
         writer.write(chunk);
-        // Waits if the client does not read.
+        // Backpressure: waits while the client does not read.
         writer.drain().await?;
     }
     println_or_exit!("server  {} went, {bytes} bytes", writer.peer());
@@ -41,7 +43,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         let server = start_server(serves.as_deref().unwrap_or("127.0.0.1:0"), echo)?;
         println_or_exit!("server  listens on {}", server.address());
         if serves.is_some() {
-            // Ctrl-C, or SIGTERM.
+            // Waits for Ctrl-C or SIGTERM.
             stopping().await;
             return Ok(());
         }

@@ -1,7 +1,8 @@
-//! The asyncio monitor of many tutorials, with tasks and streams: a connection to each device, `read(1024)` until its end, and a
-//! tick every second.
+//! The monitor of many asyncio tutorials, with tasks and streams: a connection to each device,
+//! `read(1024)` until its end, and a status line every second.
 //!
-//! `cargo run --example streams_monitor HOST[:PORT]...` (port 22 by default). Without devices it makes three small ones itself.
+//! `cargo run --example streams_monitor HOST[:PORT]...` (port 22 by default). Without devices it
+//! starts three small ones itself.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -11,7 +12,7 @@ use twistor::stream::{ConnectError, Server, StreamReader, StreamWriter, open_con
 use twistor::task::{interval, select, sleep, spawn, stopping, timeout};
 use twistor::{ConnectTcp, println_or_exit};
 
-/// What is known of one device.
+/// The state of one device.
 struct Device {
     name: String,
     state: &'static str,
@@ -65,7 +66,7 @@ async fn watch(names: Vec<String>) {
     }
 }
 
-/// One that has this to say, a second apart.
+/// Starts a device that sends these lines, a second apart.
 fn device(says: &'static [&'static str]) -> Result<Server, ConnectError> {
     start_server("127.0.0.1:0", async move |_: StreamReader, writer: StreamWriter| {
         for line in says {
@@ -79,7 +80,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let names: Vec<String> = std::env::args().skip(1).collect();
     twistor::block_on(async {
         if !names.is_empty() {
-            // Until Ctrl-C.
+            // Watches until Ctrl-C.
             select(stopping(), watch(names)).await;
             return Ok(());
         }

@@ -1,16 +1,16 @@
-//! Keeps a program running: whenever it ends it is begun again, at once less and less often.
+//! Keeps a program running: whenever it ends, it is started again, with growing delays.
 //!
-//! `cargo run --example supervisor -- sh -c 'echo hello; sleep 1; exit 3'`; Ctrl-C stops it, gently first.
+//! `cargo run --example supervisor -- sh -c 'echo hello; sleep 1; exit 3'`, then Ctrl-C.
 
 use std::{cell::Cell, fmt::Display, io::Write, rc::Rc, time::Duration};
 use twistor::escape::{Escaped, EscapedBytes};
 use twistor::{DelayedCall, ExitReason, ProcessProtocol, ProcessTransport, Reactor, Signal, SpawnProcess};
 
-const SHORTEST: Duration = Duration::from_secs(1);
-/// One that ran for so long begins at the shortest pause again.
-const A_WHILE: Duration = Duration::from_secs(30);
+const MIN_DELAY: Duration = Duration::from_secs(1);
+/// A child that ran for this time resets the delay.
+const LONG_RUN: Duration = Duration::from_secs(30);
 
-/// What outlives each child.
+/// The state shared by all runs of the child.
 struct Plan {
     what: SpawnProcess,
     pause: Cell<Duration>,
@@ -45,18 +45,18 @@ impl ProcessProtocol for Child {
             process.reactor().stop();
             return;
         }
-        let pause = if ran >= A_WHILE { SHORTEST } else { plan.pause.get() };
-        plan.pause.set(pause.mul_f64(1.5).min(60 * SHORTEST));
-        begin_after(process.reactor(), pause, plan);
+        let pause = if ran >= LONG_RUN { MIN_DELAY } else { plan.pause.get() };
+        plan.pause.set(pause.mul_f64(1.5).min(60 * MIN_DELAY));
+        start_after(process.reactor(), pause, plan);
     }
 }
 
-/// To whoever reads it: the child runs on without a reader, too (`| head`).
+/// Prints a line. A write error is ignored, so that the child runs on without a reader (`| head`).
 fn say(what: &dyn Display) {
     let _ = writeln!(std::io::stdout(), "supervisor: {what}");
 }
 
-fn begin_after(reactor: &mut Reactor, pause: Duration, plan: Rc<Plan>) {
+fn start_after(reactor: &mut Reactor, pause: Duration, plan: Rc<Plan>) {
     let again = Rc::clone(&plan);
     let call = reactor.call_later(pause, move |reactor| {
         again.restart.set(None);
@@ -69,7 +69,7 @@ fn begin_after(reactor: &mut Reactor, pause: Duration, plan: Rc<Plan>) {
     plan.restart.set(Some(call));
 }
 
-/// Asks the child to end, and kills it when it takes too long.
+/// Asks the child to end, and kills it after a timeout.
 fn stop(reactor: &mut Reactor, plan: &Plan) {
     plan.stopping.set(true);
     if plan.restart.get().is_some() {
@@ -77,7 +77,7 @@ fn stop(reactor: &mut Reactor, plan: &Plan) {
     }
     for id in reactor.processes() {
         let asked = reactor.process_transport(id).map(|mut process| process.signal(Signal::Terminate));
-        say(&format_args!("asked to end: {}", if let Some(Ok(())) = asked { "yes" } else { "no" }));
+        say(&format_args!("SIGTERM sent: {}", if let Some(Ok(())) = asked { "yes" } else { "no" }));
         reactor.call_later(Duration::from_secs(5), move |reactor| {
             let _ = reactor.process_transport(id).is_some_and(|mut process| process.kill());
         });
@@ -88,12 +88,12 @@ fn main() -> twistor::Result<()> {
     let mut arguments = std::env::args_os().skip(1);
     let program = arguments.next().unwrap_or_else(|| "date".into());
     let what = SpawnProcess { own_group: true, ..SpawnProcess::new(program, arguments) };
-    let plan = Plan { what, pause: SHORTEST.into(), restart: None.into(), stopping: false.into() };
+    let plan = Plan { what, pause: MIN_DELAY.into(), restart: None.into(), stopping: false.into() };
     let (plan, mut reactor) = (Rc::new(plan), Reactor::new()?);
     for signal in [Signal::Interrupt, Signal::Terminate] {
         let plan = Rc::clone(&plan);
         reactor.on_signal(signal, move |reactor| stop(reactor, &plan))?;
     }
-    begin_after(&mut reactor, Duration::ZERO, plan);
+    start_after(&mut reactor, Duration::ZERO, plan);
     reactor.run()
 }

@@ -1,4 +1,4 @@
-//! Reads a road-traffic feed every ten seconds, until Ctrl-C. The connection stays open in between.
+//! Reads a road-traffic feed every ten seconds until Ctrl-C, over a keep-alive connection.
 //!
 //! `cargo run --example traffic [URL]`
 
@@ -8,13 +8,13 @@ use twistor::http::{Client, FetchError, FetchResult, Limits, Request, Url};
 use twistor::{Reactor, println_or_exit};
 
 const FEED: &str = "http://127.0.0.1:8080/traffic.json";
-const EVERY: Duration = Duration::from_secs(10);
+const INTERVAL: Duration = Duration::from_secs(10);
 const TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Asks once, and again ten seconds later, whatever the answer was.
+/// Sends a request, and another one ten seconds later, regardless of the answer.
 fn monitor_traffic(reactor: &mut Reactor, client: Client, url: Url) {
     client.fetch(reactor, &url, &Request::get(&url), TIMEOUT, |_, result| show(result));
-    reactor.call_later(EVERY, move |reactor| monitor_traffic(reactor, client, url));
+    reactor.call_later(INTERVAL, move |reactor| monitor_traffic(reactor, client, url));
 }
 
 fn show(result: Result<FetchResult, FetchError>) {
@@ -30,7 +30,7 @@ fn show(result: Result<FetchResult, FetchError>) {
             fetched.latency,
             if fetched.reused { " on the same connection" } else { "" },
         ),
-        Err(error) => println_or_exit!("status {}, and no JSON: {error}", fetched.response.status),
+        Err(error) => println_or_exit!("status {}, not JSON: {error}", fetched.response.status),
     }
 }
 

@@ -1,4 +1,4 @@
-//! Sends one datagram, prints the answer, and ends: asyncio's UDP client in twistor's words.
+//! Sends one datagram, prints the answer, and ends, like asyncio's UDP client example.
 //!
 //! ```console
 //! $ cargo run --example udp_client -- 127.0.0.1:9999 'Hello, World!'
@@ -24,7 +24,7 @@ impl DatagramProtocol for Client {
             let _ = writeln!(std::io::stderr(), "{error}");
             transport.stop_listening();
         }
-        // A datagram may be lost, and nobody says so.
+        // A lost datagram is not reported, so use a timeout.
         transport.call_later(Duration::from_secs(3), |_: &mut Client, transport| {
             let _ = writeln!(std::io::stderr(), "no answer");
             transport.stop_listening();
@@ -37,7 +37,7 @@ impl DatagramProtocol for Client {
     }
 
     fn connection_refused(&mut self, transport: &mut DatagramTransport<'_>) {
-        let _ = writeln!(std::io::stderr(), "nobody listens there");
+        let _ = writeln!(std::io::stderr(), "connection refused");
         transport.stop_listening();
     }
 

@@ -1,4 +1,5 @@
-//! Sends datagrams back to their senders, but not to another echo server: they would go on without end.
+//! Sends datagrams back to their senders, but not to another echo server, which would cause an
+//! endless loop.
 //!
 //! ```console
 //! $ cargo run --example udp_echo -- 127.0.0.1:9999
@@ -22,7 +23,7 @@ impl DatagramProtocol for Echo {
     fn datagram_received(&mut self, transport: &mut DatagramTransport<'_>, data: &[u8], from: &Address) {
         println_or_exit!("{from}: {} bytes", data.len());
         if !self.guard.allows(transport, data, from) {
-            let _ = writeln!(std::io::stderr(), "{from}: it may be an echo server itself, not echoed");
+            let _ = writeln!(std::io::stderr(), "{from}: possibly an echo server, not echoed");
         } else if let Err(error) = transport.write_to(data, from) {
             let _ = writeln!(std::io::stderr(), "{from}: {error}");
         }

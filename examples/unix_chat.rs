@@ -1,4 +1,4 @@
-//! A chat room on a UNIX socket: who you are is what the system says, not what you say.
+//! A chat room on a UNIX socket. The kernel's peer credentials name the clients.
 //!
 //! ```console
 //! $ cargo run --example unix_chat -- /tmp/chat.sock
@@ -15,7 +15,7 @@ use std::rc::Rc;
 use twistor::escape::EscapedBytes;
 use twistor::{ConnectionId, ListenUnix, Protocol, Reactor, Reason, Transport};
 
-/// Who is there, shared by all guests.
+/// The clients in the room, shared by all connections.
 type Room = Rc<RefCell<BTreeMap<ConnectionId, String>>>;
 
 struct Guest {
@@ -40,7 +40,7 @@ impl Protocol for Guest {
     fn connection_made(&mut self, transport: &mut Transport<'_>) {
         self.name = match transport.peer_credentials() {
             Ok(peer) => format!("user {}, process {}", peer.user, peer.process.unwrap_or_default()),
-            Err(error) => format!("somebody ({error})"),
+            Err(error) => format!("unknown user ({error})"),
         };
         transport.write(format!("* you are {}\n", self.name).as_bytes());
         self.room.borrow_mut().insert(transport.id(), self.name.clone());
@@ -54,7 +54,7 @@ impl Protocol for Guest {
                     let line = std::mem::take(&mut self.line);
                     self.tell_others(transport, &format!("<{}> {}\n", self.name, EscapedBytes(&line)));
                 }
-                _ if self.line.len() < LONGEST_LINE => self.line.push(*byte),
+                _ if self.line.len() < MAX_LINE => self.line.push(*byte),
                 _ => {
                     transport.write(b"* that line was too long\n");
                     return transport.lose_connection();
@@ -69,13 +69,13 @@ impl Protocol for Guest {
     }
 }
 
-const LONGEST_LINE: usize = 1000;
+const MAX_LINE: usize = 1000;
 
 fn main() -> twistor::Result<()> {
     let path = std::env::args().nth(1).unwrap_or("/tmp/chat.sock".into());
     let room = Room::default();
     let mut reactor = Reactor::new()?;
-    // This user's alone; the file goes with the room.
+    // Only this user may connect. The file is removed with the listener.
     let listen = ListenUnix { mode: Some(0o600), ..ListenUnix::at(path)? };
     let listener = reactor.listen_unix(listen, move || Guest {
         room: Rc::clone(&room),

@@ -1,4 +1,4 @@
-//! Three workers share a queue of jobs, and let threads do the hard part; the loop stays free.
+//! Three workers share a queue of jobs and compute in threads, so that the loop stays free.
 //!
 //! `cargo run --release --example worker_pool [JOBS]`
 
@@ -9,7 +9,7 @@ use twistor::{Deferred, LoopingCall, Reactor, println_or_exit};
 
 const WORKERS: usize = 3;
 
-/// How many numbers below this are prime; `None` is the end of the work.
+/// The upper bound of a prime count; `None` ends the work.
 type Job = Option<u32>;
 
 fn primes(below: u32) -> usize {
@@ -17,7 +17,7 @@ fn primes(below: u32) -> usize {
     (2..below).filter(is_prime).count()
 }
 
-/// Works until there is nothing left to do; how many jobs it has done.
+/// Works until the queue is at its end. Returns the number of finished jobs.
 fn work(reactor: &mut Reactor, worker: usize, jobs: DeferredQueue<Job>, done: u32) -> Deferred<u32> {
     let job = match jobs.get() {
         Ok(job) => job,
@@ -49,7 +49,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     for _ in 0..WORKERS {
         queue.put(None)?;
     }
-    // The loop has time for other things meanwhile.
+    // The loop has time for other events meanwhile.
     let ticks = LoopingCall::new(|_, tick| {
         println_or_exit!("            second {}, {} skipped", tick.count, tick.skipped)
     });
