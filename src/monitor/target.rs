@@ -18,7 +18,7 @@ use std::str::FromStr;
 /// assert_eq!((target.kind(), target.host().as_deref(), target.port()), (Kind::Hold, Some("::1"), Some(22)));
 /// assert_eq!((target.name(), target.url()), ("door", "hold://[::1]:22"));
 ///
-/// An endpoint of a client, or an address, is probed; after `hold:`, it is held.
+/// // An endpoint of a client, or an address, is probed; after `hold:`, it is held.
 /// assert_eq!("localhost:22".parse::<Target>()?.kind(), Kind::Probe);
 /// let target: Target = "web=tcp:example.org:80:timeout=2".parse()?;
 /// assert_eq!((target.kind(), target.name()), (Kind::Probe, "web"));
