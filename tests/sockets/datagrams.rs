@@ -174,7 +174,7 @@ fn the_longest_datagram_is_sent_and_one_byte_more_is_refused() {
             transport.write_to(&vec![7; length], &to).unwrap();
         }
         let error = transport.write_to(&vec![7; 65_508], &to).unwrap_err();
-        assert_eq!(error.to_string(), "a datagram of 65508 bytes is too long: 65507 is the most");
+        assert_eq!(error.to_string(), "a datagram of 65508 bytes is too long: the maximum is 65507");
         world.run_until(&mut reactor, "both there", |_| there.events().len() == 3);
         stop(world, &mut reactor, &[server, client]);
         assert_eq!(there.events()[1..3], ["datagram (65506 bytes)", "datagram (65507 bytes)"]);
@@ -261,7 +261,7 @@ fn a_write_that_cannot_be_sent_is_refused_with_what_is_wrong() {
         let other = Address::Udp((Ipv4Addr::LOCALHOST, 9).into());
         let mut transport = reactor.datagram_transport(server).unwrap();
         let said = |result: Result<(), Error>| result.unwrap_err().to_string();
-        assert_eq!(said(transport.write(b"x")), "the socket of datagrams has no peer");
+        assert_eq!(said(transport.write(b"x")), "the datagram socket has no peer");
         for (to, why) in [
             (&v6, "bad address \"[::1]:9\": an IPv4 socket cannot send to an IPv6 address"),
             (&nowhere, "bad address \"127.0.0.1:0\": port 0 cannot be sent to"),

@@ -377,7 +377,7 @@ fn no_turn_begins_in_what_the_drop_of_a_reactor_calls() {
         });
         turns(&mut reactor, 1);
         drop(reactor);
-        assert_eq!(log.take(), ["the reactor runs already"]);
+        assert_eq!(log.take(), ["the reactor is already running"]);
     });
 }
 

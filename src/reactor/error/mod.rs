@@ -1,4 +1,4 @@
-//! Errors of calls, as opposed to the [`Reason`](crate::Reason)s that connections end with.
+//! Errors of calls to the reactor. Connections end with a [`Reason`](crate::Reason) instead.
 
 pub(in crate::reactor) mod protocol_error;
 pub(in crate::reactor) mod reason;
@@ -10,83 +10,87 @@ use std::io;
 
 use crate::net::{BadAddress, SpawnFault};
 
-/// What a call to the reactor can fail with.
+/// An error of a call to the reactor.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Error {
-    /// An address could not be read. (Twisted: `ServiceNameUnknownError`, `InvalidAddressError`, `ValueError`.)
+    /// An invalid address. (Twisted: `ServiceNameUnknownError`, `InvalidAddressError`,
+    /// `ValueError`.)
     BadAddress(BadAddress),
-    /// An option has a value that the kernel does not take.
+    /// An option with a value that the kernel does not accept.
     BadOption {
-        /// Its name.
+        /// The option's name.
         option: &'static str,
-        /// What is wrong with it.
+        /// What is wrong with its value.
         why: &'static str,
     },
-    /// The port cannot be listened on. (Twisted: `CannotListenError`.)
+    /// The address cannot be listened on. (Twisted: `CannotListenError`.)
     CannotListen {
-        /// The address that was asked for.
+        /// The requested address.
         address: String,
         /// The system call that failed.
         call: &'static str,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
-    /// The child process could not be begun.
+    /// The child process could not be started.
     CannotSpawn {
-        /// The program that was to run.
+        /// The program.
         program: String,
-        /// What is at fault.
+        /// The failing part.
         fault: SpawnFault,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
     /// The child process has exited. (Twisted: `ProcessExitedAlready`.)
     ProcessExited,
-    /// `run` or `turn` was called from inside a callback, or inside `with` and its like. (Twisted: `ReactorAlreadyRunning`.)
+    /// `run` or `iterate` was called inside a callback, or inside `with_protocol` and similar
+    /// calls. (Twisted: `ReactorAlreadyRunning`.)
     AlreadyRunning,
-    /// The reactor stops, and closes what is open: nothing new begins.
+    /// The reactor is stopping and closing everything. Nothing new can begin.
     Stopping,
-    /// This reactor has run and stopped: make a new one. (Twisted: `ReactorNotRestartable`.)
+    /// The reactor has run and stopped. Create a new one. (Twisted: `ReactorNotRestartable`.)
     ReactorFinished,
-    /// The timed call was called or cancelled before. (Twisted: `AlreadyCalled`, `AlreadyCancelled`.)
+    /// The timed call has already run or was cancelled. (Twisted: `AlreadyCalled`,
+    /// `AlreadyCancelled`.)
     TimerNotActive,
-    /// The listener has stopped already. (Twisted: `NotListeningError`.)
+    /// The listener has already stopped. (Twisted: `NotListeningError`.)
     NotListening,
-    /// The connector does not connect. (Twisted: `NotConnectingError`.)
+    /// The connector is not connecting. (Twisted: `NotConnectingError`.)
     NotConnecting,
     /// The connector is not disconnected. (Twisted: a `RuntimeError`.)
     NotDisconnected,
-    /// The connection has a producer. (Twisted: a `RuntimeError`.)
+    /// The connection already has a producer. (Twisted: a `RuntimeError`.)
     ProducerRegistered,
     /// The trigger has run or was removed. (Twisted: a `ValueError`.)
     NoSuchTrigger,
-    /// So many calls or jobs wait already that this one was not taken; the number is the limit.
+    /// The queue of calls or jobs is full. The number is its limit.
     QueueFull(usize),
-    /// A datagram is longer than they get. (Twisted: `MessageLengthError`.)
+    /// The datagram exceeds the maximum length. (Twisted: `MessageLengthError`.)
     DatagramTooLong {
         /// Its length in bytes.
         length: usize,
-        /// How long one may be.
+        /// The maximum in bytes.
         longest: usize,
     },
-    /// So many bytes wait to be sent, or layers stand between protocol and socket: nobody else could go on with it.
+    /// The connection cannot be detached. It has this many unsent bytes, or layers if the number is
+    /// 0.
     UnsentData(usize),
-    /// The socket of datagrams has no peer: say where to, with `write_to`.
+    /// The datagram socket has no peer. Use `write_to`.
     NoPeer,
     /// The connection or the socket is gone.
     NotConnected,
     /// The reactor is gone.
     ReactorGone,
-    /// The reactor itself can be reached from inside a task alone, and not where somebody has it already.
+    /// The reactor is not available: the caller is not inside a task, or has the reactor already.
     ReactorUnavailable,
-    /// The reactor was stopped before the future of [`block_on`](crate::block_on()) had ended.
+    /// The reactor stopped before the future of [`block_on`](crate::block_on()) ended.
     Stopped,
-    /// The system refused.
+    /// A system call failed.
     System {
         /// The system call that failed.
         call: &'static str,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
 }
@@ -94,10 +98,10 @@ pub enum Error {
 /// The result of a call to the reactor.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// Why a job on the pool has no result.
+/// The error of a job on the thread pool that panicked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct JobPanicked {
-    /// What the panic said.
+    /// The panic message.
     pub message: String,
 }
 
@@ -116,26 +120,26 @@ impl fmt::Display for Error {
                 write!(f, "cannot run {}: {fault}: {}", Escaped(program), Escaped(source))
             }
             Error::ProcessExited => f.write_str("the process has exited"),
-            Error::AlreadyRunning => f.write_str("the reactor runs already"),
-            Error::Stopping => f.write_str("the reactor is stopping: nothing new begins"),
-            Error::ReactorFinished => f.write_str("the reactor has finished: make a new one"),
-            Error::TimerNotActive => f.write_str("the timed call was called or cancelled before"),
-            Error::NotListening => f.write_str("the listener has stopped already"),
-            Error::NotConnecting => f.write_str("the connector does not connect"),
+            Error::AlreadyRunning => f.write_str("the reactor is already running"),
+            Error::Stopping => f.write_str("the reactor is stopping: nothing new can begin"),
+            Error::ReactorFinished => f.write_str("the reactor has finished: create a new one"),
+            Error::TimerNotActive => f.write_str("the timed call has already run or was cancelled"),
+            Error::NotListening => f.write_str("the listener has already stopped"),
+            Error::NotConnecting => f.write_str("the connector is not connecting"),
             Error::NotDisconnected => f.write_str("the connector is not disconnected"),
-            Error::ProducerRegistered => f.write_str("the connection has a producer already"),
+            Error::ProducerRegistered => f.write_str("the connection already has a producer"),
             Error::NoSuchTrigger => f.write_str("the trigger has run or was removed"),
-            Error::QueueFull(limit) => write!(f, "the queue is full: {limit} wait already"),
+            Error::QueueFull(limit) => write!(f, "the queue is full: its limit is {limit}"),
             Error::DatagramTooLong { length, longest } => {
-                write!(f, "a datagram of {length} bytes is too long: {longest} is the most")
+                write!(f, "a datagram of {length} bytes is too long: the maximum is {longest}")
             }
-            Error::UnsentData(0) => f.write_str("layers stand between the protocol and its socket"),
-            Error::UnsentData(bytes) => write!(f, "{bytes} bytes wait to be sent"),
-            Error::NoPeer => f.write_str("the socket of datagrams has no peer"),
+            Error::UnsentData(0) => f.write_str("the connection has layers"),
+            Error::UnsentData(bytes) => write!(f, "{bytes} bytes are unsent"),
+            Error::NoPeer => f.write_str("the datagram socket has no peer"),
             Error::NotConnected => f.write_str("the connection is gone"),
             Error::ReactorGone => f.write_str("the reactor is gone"),
-            Error::ReactorUnavailable => f.write_str("the reactor can be reached from inside a task alone"),
-            Error::Stopped => f.write_str("the reactor was stopped before the task had ended"),
+            Error::ReactorUnavailable => f.write_str("the reactor is only available inside a task"),
+            Error::Stopped => f.write_str("the reactor stopped before the task ended"),
             Error::System { call, source } => write!(f, "{call}: {}", Escaped(source)),
         }
     }
@@ -144,7 +148,7 @@ impl fmt::Display for Error {
 impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
-            // What the system said is in the text already; below it there is only what somebody wrapped in it.
+            // The text contains the system's error already. Below it, only a wrapped error is left.
             Error::CannotListen { source, .. }
             | Error::CannotSpawn { source, .. }
             | Error::System { source, .. } => source.source(),
@@ -153,7 +157,7 @@ impl std::error::Error for Error {
     }
 }
 
-/// Lets options that are no text be handed over where text could be.
+/// Lets options be passed where text could be: their conversion cannot fail.
 impl From<Infallible> for Error {
     fn from(never: Infallible) -> Error {
         match never {}
@@ -174,7 +178,7 @@ impl fmt::Display for JobPanicked {
 
 impl std::error::Error for JobPanicked {}
 
-/// What a panic said.
+/// The message of a panic.
 pub(crate) fn panic_message(payload: &(dyn Any + Send)) -> String {
     match (payload.downcast_ref::<&str>(), payload.downcast_ref::<String>()) {
         (Some(text), _) => (*text).to_owned(),

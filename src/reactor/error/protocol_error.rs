@@ -1,11 +1,11 @@
-//! Why a protocol ended its own connection, as a value that everybody else can look into.
+//! The error with which a protocol ended its own connection.
 
 use crate::escape::Escaped;
 use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
 
-/// The error that a protocol gave when it ended its connection with
+/// The error that a protocol passed to
 /// [`lose_connection_with_error`](crate::Transport::lose_connection_with_error).
 ///
 /// ```
@@ -18,23 +18,23 @@ use std::sync::Arc;
 pub struct ProtocolError(Arc<dyn Error + Send + Sync>);
 
 impl ProtocolError {
-    /// This error.
+    /// Wraps an error.
     pub fn new(error: impl Error + Send + Sync + 'static) -> ProtocolError {
         ProtocolError(Arc::new(error))
     }
 
-    /// The error itself, if it is of this type.
+    /// The error, if it is of type `E`.
     pub fn error<E: Error + 'static>(&self) -> Option<&E> {
         self.0.downcast_ref()
     }
 
-    /// Whether it is of this type.
+    /// Whether the error is of type `E`.
     pub fn is<E: Error + 'static>(&self) -> bool {
         self.0.is::<E>()
     }
 }
 
-/// Saying the same.
+/// Compares the texts.
 impl PartialEq for ProtocolError {
     fn eq(&self, other: &ProtocolError) -> bool {
         self.0.to_string() == other.0.to_string()
@@ -51,7 +51,7 @@ impl fmt::Display for ProtocolError {
 
 impl Error for ProtocolError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
-        // Its text is ours.
+        // The wrapped error's own text is the text of this one.
         self.0.source()
     }
 }

@@ -1,4 +1,4 @@
-//! Why a connection was lost, or was never made.
+//! The reason why a connection was lost or could not be made.
 
 use crate::escape::Escaped;
 use std::fmt;
@@ -11,101 +11,109 @@ use crate::net::{OpenError, OpenStep};
 use crate::reactor::error::protocol_error::ProtocolError;
 use crate::reactor::layer::LayerError;
 
-/// Why a connection was lost, or could not be made: the value that `connection_lost`,
-/// `client_connection_lost` and `client_connection_failed` are told.
+/// The reason why a connection was lost, or could not be made. It is passed to `connection_lost`,
+/// `client_connection_lost` and `client_connection_failed`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Reason {
-    // -- a connection that was made --
-    /// It was closed cleanly, by either side. (Twisted: `ConnectionDone`.)
+    // Reasons of established connections.
+    /// Either side closed the connection cleanly. (Twisted: `ConnectionDone`.)
     Done,
-    /// It broke: a reset by the peer, a network error. (Twisted: `ConnectionLost`.)
+    /// The connection broke: a reset by the peer, or a network error. (Twisted: `ConnectionLost`.)
     Lost(SystemError),
-    /// `abort_connection` was called on this side. (Twisted: `ConnectionAborted`.)
+    /// This side called `abort_connection`. (Twisted: `ConnectionAborted`.)
     Aborted,
-    /// `lose_connection` or `lose_write_connection` was called, and nothing was sent for the closing limit, although the
-    /// connection was not done: the peer took nothing, or a registered producer or a layer did not come to its end.
+    /// Nothing was sent for this long after `lose_connection` or `lose_write_connection`. The peer
+    /// did not read, or a registered producer or a layer did not finish. See
+    /// [`Settings::close_timeout`](crate::Settings::close_timeout).
     CloseTimedOut(Duration),
-    /// The protocol wrote on after `pause_writing`, and more than this many bytes waited beyond what waited then. See
-    /// [`Settings::write_buffer_limit`](crate::Settings::write_buffer_limit).
+    /// The protocol kept writing after `pause_writing`, and more than this many additional bytes
+    /// were unsent. See [`Settings::write_buffer_limit`](crate::Settings::write_buffer_limit).
     BufferLimit(usize),
-    /// A callback of the protocol panicked with this text. (Twisted: the exception itself.)
+    /// A callback of the protocol panicked with this message. (Twisted: the exception itself.)
     Panicked(String),
-    /// One of its layers ended it: a policy, or a header that is wrong.
+    /// A layer ended the connection, for example a policy, or because of an invalid header.
     Layer(LayerError),
-    /// Its protocol ended it with this error: what came made no sense, or the like. (Twisted: `loseConnection`, and the error in
-    /// the log.)
+    /// The protocol ended the connection with this error, for example because of invalid input.
+    /// (Twisted: `loseConnection`, and the error in the log.)
     Protocol(ProtocolError),
-    /// [`Transport::detach`](crate::Transport::detach) handed it over: it goes on elsewhere.
+    /// [`Transport::detach`](crate::Transport::detach) released the socket for use elsewhere.
     Released,
     /// The reactor stopped. (Twisted: `ConnectionLost`.)
     Stopped,
 
-    // -- an attempt to connect --
-    /// The peer refused. (Twisted: `ConnectionRefusedError`.)
+    // Reasons of connection attempts.
+    /// The peer refused the connection. (Twisted: `ConnectionRefusedError`.)
     Refused(SystemError),
-    /// No answer came within the connector's own limit, or layers were not ready in time. (Twisted: `TimeoutError`.)
+    /// No answer arrived within the connector's timeout, or layers were not ready in time.
+    /// (Twisted: `TimeoutError`.)
     TimedOut(Duration),
     /// The system gave up waiting for an answer. (Twisted: `TCPTimedOutError`.)
     SystemTimedOut(SystemError),
-    /// The network answered that the host or its network cannot be reached: a router by ICMP, or the
-    /// local link, where no host has the address. (Twisted: `NoRouteError`.)
+    /// A network answer: the host or its network is unreachable. It came from a router by ICMP, or
+    /// from the local link, where no host has the address. (Twisted: `NoRouteError`.)
     NoRoute(SystemError),
-    /// This machine has no route to the address: there is no default route, or an interface is down.
-    /// The system said so at once, from its own routing table, and sent nothing. (Twisted: `NoRouteError`.)
+    /// This machine has no route to the address: there is no default route, or an interface is
+    /// down. The system returned the error at once, from its own routing table, and sent nothing.
+    /// (Twisted: `NoRouteError`.)
     ///
     /// # Portability
-    /// ENETUNREACH and ENETDOWN of the `connect` call itself are this reason, and on Linux and Android
-    /// EHOSTUNREACH (a route of type `unreachable`). Other systems also return EHOSTUNREACH at once
-    /// when the link did not answer a moment before, so there it is [`NoRoute`](Reason::NoRoute).
+    /// - ENETUNREACH and ENETDOWN of the `connect` call itself map to this reason.
+    /// - On Linux and Android, EHOSTUNREACH of that call does too (a route of type `unreachable`).
+    /// - Other systems also return EHOSTUNREACH at once when the link did not answer a moment
+    ///   before. There it maps to [`NoRoute`](Reason::NoRoute).
+    ///
     /// Packets that a local firewall rejects can look like a router's answer.
     NoLocalRoute(SystemError),
     /// The host name has no address. (Twisted: `DNSLookupError`.)
     Unresolved {
         /// The host name.
         host: String,
-        /// What the resolver said.
+        /// The resolver's error.
         why: String,
     },
-    /// The connector's limit passed while the host name was still being looked up: the resolver did not answer in
-    /// time. (Twisted: `TimeoutError` of its DNS.)
+    /// The connector's timeout expired during the look-up of the host name. (Twisted:
+    /// `TimeoutError` of its DNS.)
     LookupTimedOut {
         /// The host name.
         host: String,
-        /// The limit that passed.
+        /// The timeout that expired.
         limit: Duration,
     },
-    /// The host name could not be looked up, whether it has an address or not: the resolver on this side could not be
-    /// asked (no descriptor, no thread, a full queue), or answered "try again". It says nothing about the host.
+    /// The look-up of the host name failed, so whether it has an address is unknown. The local
+    /// resolver could not be asked (no descriptor, no thread, a full queue), or answered "try
+    /// again".
     LookupFailed {
         /// The host name.
         host: String,
-        /// What stood in the way.
+        /// The cause.
         why: String,
     },
     /// The local address could not be bound. (Twisted: `ConnectBindError`.)
     Bind(SystemError),
-    /// The system connected the socket to itself: nobody listens there.
+    /// The system connected the socket to itself, because no process listens on that port.
     SelfConnected,
     /// `stop_connecting` was called. (Twisted: `UserError`.)
     Cancelled,
-    /// Anything else that the system said. (Twisted: `ConnectError`.)
+    /// Any other system error. (Twisted: `ConnectError`.)
     ConnectFailed(SystemError),
 }
 
 impl Reason {
-    /// Whether the connection ended as connections should.
+    /// Whether the connection was closed cleanly.
     pub fn is_clean(&self) -> bool {
         *self == Reason::Done
     }
 
-    /// Whether it says nothing about the peer, because this side could not even ask it: out of
-    /// descriptors, ports, buffers or memory, not permitted to make a socket, an address of a family
-    /// that this system does not have, no route in this machine's own table, or a resolver that cannot
-    /// be asked or does not answer.
+    /// Whether the cause is on this side, so that the reason says nothing about the peer:
+    /// - no descriptors, ports, buffers or memory left,
+    /// - no permission to create a socket,
+    /// - an address family that this system does not support,
+    /// - no route in this machine's own table,
+    /// - a resolver that cannot be asked or does not answer.
     ///
-    /// EPERM and EACCES count when a call other than `connect` had them: those of `connect` can be
-    /// the answer of a firewall on the way.
+    /// EPERM and EACCES count as local for every call but `connect`. Those of `connect` can be the
+    /// answer of a firewall on the way.
     pub fn is_local(&self) -> bool {
         match self {
             Reason::Bind(_)
@@ -127,7 +135,7 @@ impl Reason {
         }
     }
 
-    /// What the system said, if it did.
+    /// The system error, if there is one.
     pub fn system_error(&self) -> Option<&SystemError> {
         match self {
             Reason::Lost(error)
@@ -141,30 +149,32 @@ impl Reason {
         }
     }
 
-    /// The reason for a socket that could not be opened: the error came at once, from this machine.
+    /// The reason for a socket that could not be opened. This machine returned the error at once.
     pub(crate) fn of_open(failed: &OpenError) -> Reason {
-        let said = SystemError::new(failed.step.name(), &failed.error);
+        let system_error = SystemError::new(failed.step.name(), &failed.error);
         let linux = cfg!(any(target_os = "android", target_os = "linux"));
         match (failed.step, failed.error.kind()) {
-            (OpenStep::Bind, _) => Reason::Bind(said),
+            (OpenStep::Bind, _) => Reason::Bind(system_error),
             (OpenStep::Connect, io::ErrorKind::NetworkUnreachable | io::ErrorKind::NetworkDown) => {
-                Reason::NoLocalRoute(said)
+                Reason::NoLocalRoute(system_error)
             }
-            (OpenStep::Connect, io::ErrorKind::HostUnreachable) if linux => Reason::NoLocalRoute(said),
+            (OpenStep::Connect, io::ErrorKind::HostUnreachable) if linux => {
+                Reason::NoLocalRoute(system_error)
+            }
             (step, _) => Reason::of_connect(&failed.error, step.name()),
         }
     }
 
-    /// The reason for an error that a connection under way ended with.
+    /// The reason for the error of a connection attempt in progress.
     pub(crate) fn of_connect(error: &io::Error, call: &'static str) -> Reason {
-        let said = SystemError::new(call, error);
+        let system_error = SystemError::new(call, error);
         match error.kind() {
-            io::ErrorKind::ConnectionRefused => Reason::Refused(said),
-            io::ErrorKind::TimedOut => Reason::SystemTimedOut(said),
+            io::ErrorKind::ConnectionRefused => Reason::Refused(system_error),
+            io::ErrorKind::TimedOut => Reason::SystemTimedOut(system_error),
             io::ErrorKind::HostUnreachable
             | io::ErrorKind::NetworkUnreachable
-            | io::ErrorKind::NetworkDown => Reason::NoRoute(said),
-            _ => Reason::ConnectFailed(said),
+            | io::ErrorKind::NetworkDown => Reason::NoRoute(system_error),
+            _ => Reason::ConnectFailed(system_error),
         }
     }
 }
@@ -186,7 +196,7 @@ impl fmt::Display for Reason {
             }
             Reason::Layer(error) => write!(f, "connection ended by a layer: {error}"),
             Reason::Protocol(error) => write!(f, "connection ended by its protocol: {error}"),
-            Reason::Released => f.write_str("connection handed over"),
+            Reason::Released => f.write_str("connection detached"),
             Reason::Stopped => f.write_str("connection aborted: the reactor stopped"),
             Reason::Refused(_) => f.write_str("connection refused"),
             Reason::TimedOut(limit) => write!(f, "no connection within {limit:?}"),
@@ -203,7 +213,7 @@ impl fmt::Display for Reason {
                 write!(f, "the name {} could not be looked up: {}", Escaped(host), Escaped(why))
             }
             Reason::Bind(error) => write!(f, "local address: {error}"),
-            Reason::SelfConnected => f.write_str("connected to itself: nobody listens there"),
+            Reason::SelfConnected => f.write_str("connected to itself: no process listens on the port"),
             Reason::Cancelled => f.write_str("connecting was cancelled"),
             Reason::ConnectFailed(error) => write!(f, "connection failed: {error}"),
         }
@@ -214,7 +224,7 @@ impl std::error::Error for Reason {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Reason::Refused(error) | Reason::SystemTimedOut(error) => Some(error),
-            // The text of the others has what they are made of.
+            // The texts of these contain the wrapped error already.
             Reason::Layer(error) => error.source(),
             Reason::Protocol(error) => error.source(),
             _ => None,
@@ -222,14 +232,14 @@ impl std::error::Error for Reason {
     }
 }
 
-/// An error of the system as a value: which call, and its error number.
+/// A system error as a value: the call and its error number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SystemError {
     /// The system call that failed.
     pub call: &'static str,
-    /// The kind, as std sorts them.
+    /// The error kind.
     pub kind: io::ErrorKind,
-    /// The system's error number, if it came from the system.
+    /// The system's error number, if the error has one.
     pub code: Option<i32>,
 }
 
@@ -238,7 +248,7 @@ impl SystemError {
         SystemError { call, kind: error.kind(), code: error.raw_os_error() }
     }
 
-    /// Whether this system had not enough of something.
+    /// Whether a local resource was exhausted.
     fn is_shortage(&self) -> bool {
         self.is_one_of(&[Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM])
     }
@@ -249,7 +259,7 @@ impl SystemError {
         self.is_one_of(&[Errno::MSGSIZE])
     }
 
-    /// Whether this system does not have the family of the address.
+    /// Whether this system does not support the address family.
     pub(in crate::reactor) fn is_of_another_family(&self) -> bool {
         self.is_one_of(&[Errno::AFNOSUPPORT])
     }

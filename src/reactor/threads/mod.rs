@@ -1,4 +1,4 @@
-//! The door for other threads, and the jobs that the reactor gives to threads.
+//! Calls from other threads, and jobs on the thread pool.
 
 pub(in crate::reactor) mod completion;
 use std::any::Any;
@@ -14,7 +14,7 @@ use crate::reactor::connect::lookup::PendingLookups;
 use crate::reactor::error::{JobPanicked, panic_message};
 use crate::reactor::{CallbackKind, Error, Reactor, Result};
 
-/// A handle to a reactor for other threads: clone it, send it.
+/// A clonable handle to a reactor that other threads can use.
 ///
 /// ```
 /// let mut reactor = twistor::Reactor::new()?;
@@ -31,20 +31,22 @@ pub struct RemoteHandle {
 }
 
 impl RemoteHandle {
-    /// Runs `call` on the reactor's thread, in one of its next turns: first in, first out, and never
-    /// inside this call. (Twisted: `callFromThread`.)
+    /// Runs `call` on the reactor's thread, in one of its next turns and never inside this call.
+    /// Calls run in the order in which they were queued. (Twisted: `callFromThread`.)
     ///
     /// # Errors
-    /// [`Error::QueueFull`] when as many calls wait as [`Settings::thread_call_queue`](crate::reactor::Settings::thread_call_queue) allows;
-    /// [`Error::ReactorGone`] when the reactor has finished.
+    /// - [`Error::QueueFull`] when
+    ///   [`Settings::thread_call_queue`](crate::reactor::Settings::thread_call_queue) calls are
+    ///   queued.
+    /// - [`Error::ReactorGone`] when the reactor has finished.
     pub fn call_from_thread(&self, call: impl FnOnce(&mut Reactor) + Send + 'static) -> Result<()> {
         self.inbox.push(Box::new(call), self.inbox.limit)
     }
 
-    /// Stops the reactor from any thread.
+    /// Stops the reactor. Can be called on any thread.
     ///
     /// # Errors
-    /// [`Error::ReactorGone`] when it has finished already.
+    /// [`Error::ReactorGone`] when the reactor has finished.
     pub fn stop(&self) -> Result<()> {
         let stop: ThreadCall = Box::new(|reactor| {
             reactor.stop();
@@ -55,10 +57,10 @@ impl RemoteHandle {
 
 pub(crate) type ThreadCall = Box<dyn FnOnce(&mut Reactor) + Send>;
 
-/// Where calls from threads wait.
+/// The queue of calls from threads.
 pub(crate) struct Inbox {
     calls: Mutex<Calls>,
-    /// Someone has woken the loop since it last looked: one wake-up is enough for many calls.
+    /// A thread has woken the loop since it last took calls. One wake-up is enough for many calls.
     woken: AtomicBool,
     waker: Arc<dyn Wake>,
     limit: usize,
@@ -66,7 +68,7 @@ pub(crate) struct Inbox {
 
 #[derive(Default)]
 struct Calls {
-    waiting: VecDeque<ThreadCall>,
+    queue: VecDeque<ThreadCall>,
     closed: bool,
 }
 
@@ -81,10 +83,10 @@ impl Inbox {
         if calls.closed {
             return Err(Error::ReactorGone);
         }
-        if calls.waiting.len() >= limit {
+        if calls.queue.len() >= limit {
             return Err(Error::QueueFull(limit));
         }
-        calls.waiting.push_back(call);
+        calls.queue.push_back(call);
         drop(calls);
         if !self.woken.swap(true, Ordering::SeqCst) {
             self.waker.wake();
@@ -92,43 +94,43 @@ impl Inbox {
         Ok(())
     }
 
-    /// Moves the first of those that wait to the end of `into`, up to `share` of them.
-    pub(crate) fn take(&self, into: &mut Vec<ThreadCall>, share: usize) {
-        // Cleared before the calls are taken: who pushes after that wakes the loop again.
+    /// Moves queued calls to the end of `into`, at most `limit` of them.
+    pub(crate) fn take(&self, into: &mut Vec<ThreadCall>, limit: usize) {
+        // Cleared before the calls are taken: a later push wakes the loop again.
         if self.has_more() {
             self.woken.store(false, Ordering::SeqCst);
             let mut calls = self.lock();
-            let share = share.min(calls.waiting.len());
-            into.extend(calls.waiting.drain(..share));
-            if !calls.waiting.is_empty() {
-                // The loop comes back for these without being woken.
+            let limit = limit.min(calls.queue.len());
+            into.extend(calls.queue.drain(..limit));
+            if !calls.queue.is_empty() {
+                // The loop returns for the remaining calls without a wake-up.
                 self.woken.store(true, Ordering::SeqCst);
             }
         }
     }
 
-    /// Whether calls may wait.
+    /// Whether calls may be queued.
     pub(crate) fn has_more(&self) -> bool {
         self.woken.load(Ordering::SeqCst)
     }
 
-    /// Refuses all calls from now on and returns those that came too late.
+    /// Refuses all further calls and returns the queued ones.
     pub(crate) fn close(&self) -> VecDeque<ThreadCall> {
         let mut calls = self.lock();
         calls.closed = true;
-        std::mem::take(&mut calls.waiting)
+        std::mem::take(&mut calls.queue)
     }
 
-    /// A poisoned lock means that a push panicked for want of memory; the list is whole.
+    /// A poisoned lock means that a push panicked for lack of memory. The list is intact.
     fn lock(&self) -> MutexGuard<'_, Calls> {
         self.calls.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Work from and for other threads.
+/// Calls from threads, jobs and look-ups.
 pub(in crate::reactor) struct Threads {
     pub(in crate::reactor) inbox: Arc<Inbox>,
-    /// Calls of one turn, taken from the inbox.
+    /// Calls of this turn, taken from the inbox.
     pub(in crate::reactor) calls: Vec<ThreadCall>,
     pub(in crate::reactor) jobs: Jobs,
     pub(in crate::reactor) lookups: PendingLookups,
@@ -140,7 +142,7 @@ impl Threads {
     }
 }
 
-/// What the results of jobs are for, by the jobs' indices and generations.
+/// The callbacks for pending job results, by index and generation.
 pub(crate) struct Jobs {
     results: Slab<(u64, Box<dyn Any>)>,
     count: u64,
@@ -157,7 +159,7 @@ impl Jobs {
         self.results.len()
     }
 
-    /// All that still waited for a result.
+    /// All callbacks whose result is pending.
     pub(crate) fn into_results(self) -> impl Iterator<Item = Box<dyn Any>> {
         self.results.into_iter().map(|(_, (_, done))| done)
     }
@@ -180,13 +182,15 @@ impl Reactor {
         RemoteHandle { inbox: Arc::clone(&self.threads.inbox) }
     }
 
-    /// Runs `job` on a thread of the pool, and `done` with its result, or its panic, back on the loop.
+    /// Runs `job` on a thread of the pool, then `done` on the loop with its result or its panic.
     /// (Twisted: `deferToThread`.)
     ///
-    /// A job that runs when the reactor finishes is waited for, within a limit, and its result dropped.
+    /// When the reactor finishes, it waits for running jobs for at most
+    /// [`Settings::thread_join_timeout`](crate::reactor::Settings::thread_join_timeout). Their
+    /// results are dropped.
     ///
     /// # Errors
-    /// [`Error::QueueFull`] when too many jobs wait; neither closure is called then.
+    /// [`Error::QueueFull`] when too many jobs are queued. Neither closure is called then.
     pub fn call_in_thread<T: Send + 'static>(
         &mut self,
         job: impl FnOnce() -> T + Send + 'static,
@@ -199,7 +203,7 @@ impl Reactor {
                 let message = panic_message(&*payload);
                 JobPanicked { message }
             });
-            // Refused only by a reactor that is gone, and then nobody waits for the result.
+            // The push fails only if the reactor is gone. Then the result is not needed.
             let _ = inbox.push(Box::new(move |reactor| reactor.job_done(name, result)), usize::MAX);
         };
         self.net.run_job(Box::new(job)).map_err(|_| {
@@ -208,7 +212,7 @@ impl Reactor {
         })
     }
 
-    /// Waits for a result that somebody else will push.
+    /// Registers a callback for a result that other code will push.
     pub(in crate::reactor) fn expect_result<T: 'static>(
         &mut self,
         done: OnResult<T>,
@@ -222,7 +226,7 @@ impl Reactor {
         }
     }
 
-    /// Runs calls that came from threads, up to a limit; the rest waits for the next turn.
+    /// Runs calls from threads, up to a limit. The rest waits for the next turn.
     #[inline]
     pub(crate) fn run_thread_calls(&mut self) {
         if self.threads.inbox.has_more() {

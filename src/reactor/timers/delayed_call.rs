@@ -1,15 +1,19 @@
-//! Calls at a later time, and what their names are good for.
+//! Setting, cancelling and postponing timed calls.
 
 use std::time::Duration;
 
 use crate::reactor::{CallbackKind, DelayedCall, Error, Instant, Reactor, Result, TimedCall};
 
 impl Reactor {
-    /// Calls `call` at [`now`](Reactor::now) `+ delay`, never inside this call; with a delay of zero in the next turn. Calls of the
-    /// same time come in the order in which they were set. (Twisted: `callLater`.)
+    /// Calls `call` at [`now`](Reactor::now) `+ delay`, never inside this call. (Twisted:
+    /// `callLater`.)
     ///
-    /// The loop polls once between the time of a call and the call itself, and delivers what came: a timeout that is late, after
-    /// a slow callback or while the process was stopped, does not fail a peer that answered in time.
+    /// With a delay of zero the call comes in the next turn. Calls of equal time come in the order
+    /// in which they were set.
+    ///
+    /// The loop polls once between the due time and the call, and delivers what arrived first. So a
+    /// timeout that is late, after a slow callback or while the process was stopped, does not fail
+    /// a peer that answered in time.
     ///
     /// ```
     /// use std::time::Duration;
@@ -29,12 +33,12 @@ impl Reactor {
         self.timers.set(at, TimedCall::Reactor(Box::new(call)))
     }
 
-    /// How many timed calls are pending, the reactor's own included. (Twisted: `getDelayedCalls`.)
+    /// The number of pending timed calls, including internal ones. (Twisted: `getDelayedCalls`.)
     pub fn delayed_call_count(&self) -> usize {
         self.timers.len()
     }
 
-    /// Cancels a call of the user's from the loop.
+    /// Cancels a user's call and drops it from the loop.
     pub(in crate::reactor) fn drop_timer(&mut self, timer: DelayedCall) {
         if let Some(gone) = self.timers.cancel(timer) {
             self.call(CallbackKind::Drop, |_| drop(gone));
@@ -46,36 +50,37 @@ impl DelayedCall {
     /// Cancels the call and drops it.
     ///
     /// # Errors
-    /// [`Error::TimerNotActive`] when it was called or cancelled before; inside the call itself it counts as called.
+    /// [`Error::TimerNotActive`] when it has run or was cancelled. Inside the call itself it has
+    /// run.
     pub fn cancel(self, reactor: &mut Reactor) -> Result<()> {
         reactor.timers.cancel(self).map(drop).ok_or(Error::TimerNotActive)
     }
 
-    /// Lets it come `delay` from now. Among calls of the same time it comes as if it had been set by this: behind those
-    /// that were set or reset before, and before those after it.
+    /// Moves the call to `delay` from now. Among calls of equal time, it is ordered as if it had
+    /// been set by this call.
     ///
     /// # Errors
-    /// [`Error::TimerNotActive`] when it was called or cancelled before.
+    /// [`Error::TimerNotActive`] when it has run or was cancelled.
     pub fn reset(self, reactor: &mut Reactor, delay: Duration) -> Result<()> {
         let at = reactor.now() + delay;
         if reactor.timers.reset(self, at) { Ok(()) } else { Err(Error::TimerNotActive) }
     }
 
-    /// Lets it come `delay` later than it would.
+    /// Postpones the call by `delay`.
     ///
     /// # Errors
-    /// [`Error::TimerNotActive`] when it was called or cancelled before.
+    /// [`Error::TimerNotActive`] when it has run or was cancelled.
     pub fn delay(self, reactor: &mut Reactor, delay: Duration) -> Result<()> {
         let at = reactor.timers.due(self).ok_or(Error::TimerNotActive)? + delay;
         if reactor.timers.reset(self, at) { Ok(()) } else { Err(Error::TimerNotActive) }
     }
 
-    /// Whether it is still to come.
+    /// Whether the call is pending.
     pub fn active(self, reactor: &Reactor) -> bool {
         reactor.timers.due(self).is_some()
     }
 
-    /// When it comes; `None` when it was called or cancelled. (Twisted: `getTime`.)
+    /// The due time; `None` when the call has run or was cancelled. (Twisted: `getTime`.)
     pub fn time(self, reactor: &Reactor) -> Option<Instant> {
         reactor.timers.due(self)
     }

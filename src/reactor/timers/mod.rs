@@ -1,19 +1,20 @@
-//! Timers: what is to be called when.
+//! Timers: the pending timed calls of a reactor.
 //!
-//! A four-ary heap that knows where each entry stands, ordered by due time and then by the order in which they
-//! were set: timers of the same time run first in, first out, and a cancelled one is gone at once.
-//! A later due time is only stored; the heap looks at it when the entry comes up. That makes
-//! the usual refresh of an idle timeout a store, and nothing more.
+//! The timers are a four-ary heap with an index from entries to positions. It is ordered by due
+//! time and then by the order in which calls were set. Timers of equal time run first in, first
+//! out, and a cancelled timer is removed at once.
+//!
+//! A later due time is only stored. The heap moves the entry when it reaches the top. So the usual
+//! refresh of an idle timeout is a single store.
 
 pub(in crate::reactor) mod delayed_call;
 use slab::Slab;
 
 use crate::net::Instant;
 
-/// A timed call by name. See [`Reactor::call_later`](crate::Reactor::call_later).
+/// A handle to a timed call. See [`Reactor::call_later`](crate::Reactor::call_later).
 ///
-/// A name is an index and a generation: one that was called or cancelled stays so, even when its place
-/// is taken by another.
+/// It is an index and a generation. It never refers to a later call that reuses the index.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct DelayedCall {
     index: u32,
@@ -24,15 +25,15 @@ pub struct DelayedCall {
 pub(crate) struct Timers<C> {
     heap: Vec<Due>,
     entries: Slab<Entry<C>>,
-    /// Where each entry stands in the heap. Apart from the entries, because a step in the heap writes one, and so
-    /// a million of them stay in the cache.
+    /// The heap position of each entry. It is separate from the entries, because each heap step
+    /// writes one position. A million positions stay in the cache.
     positions: Vec<u32>,
-    /// Counts everything that was ever set or reset; decides between equal times.
+    /// The number of calls ever set or reset. It orders equal times.
     sequence: u64,
     generation: u32,
 }
 
-/// When an entry comes up, at the latest.
+/// A heap element: an entry and its earliest possible due time.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct Due {
     at: Instant,
@@ -41,7 +42,7 @@ struct Due {
 }
 
 struct Entry<C> {
-    /// When it is really due: never before its place in the heap says.
+    /// The actual due time, never before that of the heap element.
     at: Instant,
     sequence: u64,
     generation: u32,
@@ -57,7 +58,7 @@ impl<C> Timers<C> {
         self.entries.len()
     }
 
-    /// The sequence that the next call to be set will have.
+    /// The sequence number of the next call.
     pub(crate) fn sequence(&self) -> u64 {
         self.sequence
     }
@@ -76,13 +77,13 @@ impl<C> Timers<C> {
         DelayedCall { index, generation }
     }
 
-    /// Takes a call out; `None` when it was called or cancelled before.
+    /// Removes a call; `None` when it has run or was cancelled.
     pub(crate) fn cancel(&mut self, name: DelayedCall) -> Option<C> {
         self.entry(name)?;
         self.take(self.position(name.index))
     }
 
-    /// Gives a call another time; `false` when it was called or cancelled before.
+    /// Changes the time of a call; `false` when it has run or was cancelled.
     pub(crate) fn reset(&mut self, name: DelayedCall, at: Instant) -> bool {
         let sequence = self.sequence;
         let Some(entry) = self.entry_mut(name) else {
@@ -99,17 +100,17 @@ impl<C> Timers<C> {
         true
     }
 
-    /// When a call is due; `None` when it was called or cancelled.
+    /// The due time of a call; `None` when it has run or was cancelled.
     pub(crate) fn due(&self, name: DelayedCall) -> Option<Instant> {
         self.entry(name).map(|entry| entry.at)
     }
 
-    /// No call is due before this. (A call that was put off may make it too early, never too late.)
+    /// A lower bound of the first due time. A postponed call can make it too early, never too late.
     pub(crate) fn next(&self) -> Option<Instant> {
         self.heap.first().map(|due| due.at)
     }
 
-    /// The first call that is due at `now` and was set before `sequence` came up.
+    /// The first call that is due at `now` and has a sequence number below `sequence`.
     pub(crate) fn first_due(&mut self, now: Instant, sequence: u64) -> Option<(DelayedCall, &C)> {
         loop {
             let first = *self.heap.first()?;
@@ -119,14 +120,15 @@ impl<C> Timers<C> {
             let entry = self.entries.get(first.entry as usize)?;
             let name = DelayedCall { index: first.entry, generation: entry.generation };
             if entry.sequence != first.sequence {
-                // Put off since: to where it belongs.
+                // The call was postponed: move it to its actual time.
                 let due = Due { at: entry.at, sequence: entry.sequence, entry: first.entry };
                 self.heap[0] = due;
                 self.sink(0);
             } else if first.sequence >= sequence && first.at == now {
                 return None;
             } else if first.sequence >= sequence {
-                // Set since for a time that is over: it does not stand before those that were set in time.
+                // The call was set in this turn for a time in the past. It must not overtake calls
+                // that were set earlier.
                 self.heap[0].at = now;
                 if let Some(entry) = self.entries.get_mut(first.entry as usize) {
                     entry.at = now;
@@ -138,12 +140,12 @@ impl<C> Timers<C> {
         }
     }
 
-    /// Takes the call that [`first_due`](Timers::first_due) found.
+    /// Removes the call that [`first_due`](Timers::first_due) returned.
     pub(crate) fn take_first(&mut self) -> Option<C> {
         self.take(0)
     }
 
-    /// All calls that are left.
+    /// All remaining calls.
     pub(crate) fn into_calls(self) -> impl Iterator<Item = C> {
         self.entries.into_iter().map(|(_, entry)| entry.call)
     }
@@ -165,7 +167,7 @@ impl<C> Timers<C> {
         self.entries.get_mut(name.index as usize).filter(|entry| entry.generation == name.generation)
     }
 
-    /// Takes the call at a place of the heap; the last one fills the gap.
+    /// Removes the call at a heap position. The last element fills the gap.
     fn take(&mut self, position: usize) -> Option<C> {
         if position >= self.heap.len() {
             return None;
@@ -173,7 +175,7 @@ impl<C> Timers<C> {
         let due = self.heap.swap_remove(position);
         let entry = self.entries.try_remove(due.entry as usize)?;
         if position < self.heap.len() {
-            // The one that moved here may belong either way.
+            // The element that moved here may have to move in either direction.
             self.sink(position);
             self.rise(position);
         }
@@ -212,12 +214,12 @@ impl<C> Timers<C> {
 
     fn place(&mut self, position: usize, due: Due) {
         self.heap[position] = due;
-        // Each entry in the heap has its place in the list since it was set.
+        // Each entry in the heap has had its place in `positions` since it was set.
         self.positions[due.entry as usize] = position as u32;
     }
 }
 
-/// Children of a heap's node: four sit in two cache lines, and halve the depth of a binary heap.
+/// Children per heap node. Four fit in two cache lines and halve the depth of a binary heap.
 const FAN: usize = 4;
 
 #[cfg(test)]
@@ -285,7 +287,7 @@ mod tests {
     }
 
     #[test]
-    fn a_call_set_too_late_for_its_time_stands_before_nobody() {
+    fn a_call_set_too_late_for_its_time_overtakes_no_other() {
         let mut timers = Timers::new();
         timers.set(at(5), 1);
         let before = timers.sequence();

@@ -1,4 +1,4 @@
-//! User code, and what its panics come to.
+//! Calling user code: catching its panics and timing it.
 
 pub(in crate::reactor) mod stopwatch;
 use crate::escape::Escaped;
@@ -10,21 +10,21 @@ use crate::reactor::error::panic_message;
 use crate::reactor::user_code::stopwatch::Stopwatch;
 use crate::reactor::{CallbackKind, ConnectionId, Reactor};
 
-/// User code as the loop runs it: its times and its last panic.
+/// The state of calls to user code: the stopwatch and the last panic.
 pub(in crate::reactor) struct UserCode {
     pub(in crate::reactor) stopwatch: Stopwatch,
-    /// The callback that panicked last, and the text.
+    /// The callback that last panicked, and the message.
     pub(in crate::reactor) last_panic: Option<String>,
 }
 
 impl Reactor {
-    /// Runs user code that is nobody's connection's.
+    /// Runs user code that does not belong to a connection.
     pub(crate) fn call(&mut self, place: CallbackKind, call: impl FnOnce(&mut Reactor)) {
-        // A panic is counted and logged in there, and concerns nobody else.
+        // `catch_panic` has counted and logged the panic. It affects no other code.
         let _ = self.catch_panic(place, None, call);
     }
 
-    /// Runs user code: a panic ends here, with its text, and how long it took is noted.
+    /// Runs user code, times it, and catches a panic. Returns its message as the error.
     #[inline(always)]
     pub(in crate::reactor) fn catch_panic<R>(
         &mut self,
@@ -50,7 +50,8 @@ impl Reactor {
         payload: Box<dyn Any + Send>,
     ) -> String {
         let text = panic_message(&*payload);
-        // What was thrown is the user's, and may panic as it goes; what is thrown then stays.
+        // The payload is a user value, and its drop may panic too. A payload thrown by that is
+        // leaked.
         if let Err(again) = catch_unwind(AssertUnwindSafe(move || drop(payload))) {
             std::mem::forget(again);
         }
@@ -66,7 +67,7 @@ impl Reactor {
         text
     }
 
-    /// Where a callback panicked since it was last asked, and the text.
+    /// The last panic since the previous call: the callback and the message.
     pub(crate) fn take_panic(&mut self) -> Option<String> {
         self.user_code.last_panic.take()
     }

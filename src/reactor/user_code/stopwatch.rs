@@ -1,24 +1,26 @@
-//! How long callbacks take, for next to nothing.
+//! Timing of callbacks at low cost.
 //!
-//! A clock read costs as much as the rest of the framework's work for a message. So callbacks are timed in
-//! groups: the clock is read once for each group and once for each turn. As soon as a group takes
-//! ten milliseconds, a thousand callbacks are timed one by one, and the next slow one is named exactly.
+//! A clock read costs as much as all other framework work for a message. So callbacks are timed in
+//! groups, with one clock read per group and one per turn. When a group takes 10 ms, the next
+//! thousand callbacks are timed one by one, so that the next slow one is identified exactly.
 
 use std::time::Duration;
 
 use crate::net::{Instant, Token};
 use crate::reactor::{CallbackKind, ConnectionId, Reactor, SlowCallback};
 
-/// The group of callbacks that is being timed.
+/// The group of callbacks being timed.
 pub(crate) struct Stopwatch {
-    /// When it began; `None` after a poll, until the next callback. Long ago, always, when callbacks are not timed.
+    /// The start of the group; `None` from a poll until the next callback. If callbacks are not
+    /// timed, always a time in the past.
     began: Option<Instant>,
-    /// Callbacks that make it full; nothing fills it when callbacks are not timed.
+    /// The number of callbacks in a full group. If callbacks are not timed, no group ever becomes
+    /// full.
     size: u32,
-    /// Those of them that are still to come: it counts down, which costs least.
+    /// The remaining callbacks of the group. Counting down is cheapest.
     left: u32,
-    /// Callbacks that are still to be timed one by one.
-    exact: u32,
+    /// The number of callbacks still to be timed one by one.
+    singles_left: u32,
     /// The last callback of the group.
     place: CallbackKind,
     connection: Token,
@@ -26,14 +28,21 @@ pub(crate) struct Stopwatch {
 
 impl Stopwatch {
     pub(crate) fn new(on: bool) -> Stopwatch {
-        let size = if on { GROUP } else { u32::MAX };
+        let size = if on { GROUP_SIZE } else { u32::MAX };
         let began = (!on).then_some(Instant::from_origin(Duration::ZERO));
-        Stopwatch { began, size, left: size, exact: 0, place: CallbackKind::Drop, connection: Token::NONE }
+        Stopwatch {
+            began,
+            size,
+            left: size,
+            singles_left: 0,
+            place: CallbackKind::Drop,
+            connection: Token::NONE,
+        }
     }
 }
 
 impl Reactor {
-    /// A callback begins.
+    /// Starts the timing of a callback.
     #[inline]
     pub(in crate::reactor) fn begin_timing(&mut self, place: CallbackKind, connection: Token) {
         let stopwatch = &mut self.user_code.stopwatch;
@@ -50,7 +59,7 @@ impl Reactor {
         self.user_code.stopwatch.began = Some(self.now());
     }
 
-    /// A callback has ended.
+    /// Ends the timing of a callback.
     #[inline]
     pub(crate) fn end_timing(&mut self) {
         self.user_code.stopwatch.left = self.user_code.stopwatch.left.wrapping_sub(1);
@@ -59,7 +68,7 @@ impl Reactor {
         }
     }
 
-    /// The loop is about to wait: that is nobody's time.
+    /// Ends the group before the loop waits, so that the wait is not counted.
     pub(in crate::reactor) fn stop_timing(&mut self) {
         if self.user_code.stopwatch.size == u32::MAX {
             return;
@@ -82,49 +91,49 @@ impl Reactor {
         let now = self.net.now();
         self.clock.set(Some(now));
         let stopwatch = &mut self.user_code.stopwatch;
-        let among = stopwatch.size.wrapping_sub(stopwatch.left);
+        let count = stopwatch.size.wrapping_sub(stopwatch.left);
         stopwatch.left = stopwatch.size;
         let Some(began) = stopwatch.began.replace(now) else { return };
         let took = now - began;
-        if among > 1 && took >= WORTH_A_LOOK {
-            stopwatch.exact = EXACT;
+        if count > 1 && took >= SLOW_GROUP {
+            stopwatch.singles_left = SINGLE_TIMINGS;
         }
-        stopwatch.exact = stopwatch.exact.saturating_sub(among);
-        stopwatch.size = if stopwatch.exact > 0 { 1 } else { GROUP };
+        stopwatch.singles_left = stopwatch.singles_left.saturating_sub(count);
+        stopwatch.size = if stopwatch.singles_left > 0 { 1 } else { GROUP_SIZE };
         stopwatch.left = stopwatch.size;
-        let known = self.statistics.slowest.map_or(Duration::ZERO, |slowest| slowest.took);
-        if took > known && (among == 1 || took >= WORTH_A_LOOK) {
-            self.found_slow(took, among);
+        let slowest = self.statistics.slowest.map_or(Duration::ZERO, |slowest| slowest.took);
+        if took > slowest && (count == 1 || took >= SLOW_GROUP) {
+            self.record_slow(took, count);
         }
     }
 
     #[cold]
     #[inline(never)]
-    fn found_slow(&mut self, took: Duration, among: u32) {
+    fn record_slow(&mut self, took: Duration, count: u32) {
         let stopwatch = &self.user_code.stopwatch;
-        let (place, connection) = (stopwatch.place, named(stopwatch.connection));
-        self.statistics.slowest = Some(SlowCallback { callback: place, connection, took, batch_size: among });
+        let (place, connection) = (stopwatch.place, connection_id(stopwatch.connection));
+        self.statistics.slowest = Some(SlowCallback { callback: place, connection, took, batch_size: count });
         if took >= self.settings.slow_callback {
-            match among {
+            match count {
                 1 => log::warn!("{place} took {took:?}, the slowest so far"),
                 _ => log::warn!(
                     "{place}, or one of {} before it, took {took:?}, the slowest so far",
-                    among - 1
+                    count - 1
                 ),
             }
         }
     }
 }
 
-fn named(token: Token) -> Option<ConnectionId> {
+fn connection_id(token: Token) -> Option<ConnectionId> {
     (token != Token::NONE).then_some(ConnectionId(token))
 }
 
-/// Callbacks timed together.
-const GROUP: u32 = 64;
+/// The number of callbacks timed together.
+const GROUP_SIZE: u32 = 64;
 
-/// A group that takes so long is no ordinary one: sixty-four messages take a quarter of a millisecond.
-const WORTH_A_LOOK: Duration = Duration::from_millis(10);
+/// The duration of a group that is examined. Sixty-four messages take a quarter of a millisecond.
+const SLOW_GROUP: Duration = Duration::from_millis(10);
 
-/// Callbacks timed one by one after that.
-const EXACT: u32 = 1000;
+/// The number of callbacks timed one by one after a slow group.
+const SINGLE_TIMINGS: u32 = 1000;
