@@ -1,25 +1,25 @@
-//! What a factory knows of the connection that it is asked about, and what is left with a connection.
+//! State of a connection under construction, and values attached to connections.
 
 use std::any::Any;
 
 use crate::net::Token;
 use crate::reactor::{ConnectionId, Reactor};
 
-/// The connection that a factory is asked about.
+/// The connection for which a factory is being called.
 pub(in crate::reactor) struct Building {
     token: Token,
-    /// The factory wants none of it, before its layers begin.
+    /// The factory has refused the connection before its layers begin.
     refused: bool,
-    /// One of its layers will tell its addresses.
+    /// A layer will provide the connection's addresses.
     awaits_addresses: bool,
 }
 
-/// What was left with a connection.
+/// Values attached to a connection.
 #[derive(Default)]
 pub(crate) struct Extensions {
-    /// By layers, for whoever wants to know: one of each type.
+    /// Values of layers, one of each type. Any code can read them.
     values: Vec<Box<dyn Any>>,
-    /// By factories: dropped when it is lost, before anybody hears of it.
+    /// Guards of factories. They are dropped when the connection is lost, before `connection_lost`.
     guards: Vec<Box<dyn Any>>,
 }
 
@@ -34,14 +34,15 @@ impl Extensions {
 }
 
 impl Reactor {
-    /// The connection that [`Factory::layers`](crate::reactor::Factory::layers) or
-    /// [`Factory::build_protocol`](crate::reactor::Factory::build_protocol) is asked about; `None` outside of them. With it, a factory
-    /// reaches what layers have [attached](crate::reactor::LayerContext::insert_extension), before it builds the protocol.
+    /// The connection for which [`Factory::layers`](crate::reactor::Factory::layers) or
+    /// [`Factory::build_protocol`](crate::reactor::Factory::build_protocol) is being called; `None`
+    /// outside of them. With it, a factory can read the values that layers have
+    /// [attached](crate::reactor::LayerContext::insert_extension) before it builds the protocol.
     pub fn building(&self) -> Option<ConnectionId> {
         self.building.as_ref().map(|building| ConnectionId(building.token))
     }
 
-    /// Asks a factory about a connection; a panic does not come out of `call`.
+    /// Calls a factory for a connection. `call` must not panic.
     pub(in crate::reactor) fn while_building<R>(
         &mut self,
         token: Token,
@@ -54,7 +55,8 @@ impl Reactor {
         returned
     }
 
-    /// From [`Factory::layers`](crate::reactor::Factory::layers): the connection is closed, and nothing is built for it.
+    /// Refuses the connection. Called from [`Factory::layers`](crate::reactor::Factory::layers).
+    /// The connection is closed and no protocol is built.
     pub(crate) fn refuse(&mut self) {
         if let Some(building) = &mut self.building {
             building.refused = true;
@@ -65,7 +67,8 @@ impl Reactor {
         self.building.as_ref().is_some_and(|building| building.refused)
     }
 
-    /// From [`Factory::layers`](crate::reactor::Factory::layers): the addresses that are known now are not those that count.
+    /// Postpones the build until a layer provides the addresses. Called from
+    /// [`Factory::layers`](crate::reactor::Factory::layers).
     pub(crate) fn await_addresses(&mut self) {
         if let Some(building) = &mut self.building {
             building.awaits_addresses = true;
@@ -76,7 +79,7 @@ impl Reactor {
         self.building.as_ref().is_some_and(|building| building.awaits_addresses)
     }
 
-    /// What is dropped as soon as a connection is lost, before its protocol hears of it; `None` when it is gone.
+    /// The guards of a connection; `None` when it is gone.
     pub(crate) fn guards(&mut self, id: ConnectionId) -> Option<&mut Vec<Box<dyn Any>>> {
         Some(&mut self.registry.connection_mut(id.0)?.rare().extensions.guards)
     }
@@ -87,7 +90,7 @@ impl Reactor {
         let earlier = values.iter().position(|earlier| earlier.is::<T>());
         let earlier = earlier.map(|place| values.swap_remove(place));
         values.push(Box::new(value));
-        // Whose drop may panic: that is the layer's own.
+        // Its drop may panic, and that belongs to the layer.
         drop(earlier);
     }
 

@@ -1,4 +1,4 @@
-//! What users write: protocols, factories and producers.
+//! The traits that users implement: protocols, factories and producers.
 
 pub(in crate::reactor) mod building;
 use crate::escape::Escaped;
@@ -9,11 +9,11 @@ use std::rc::Rc;
 
 use crate::reactor::{Address, Connector, Layer, Reactor, Reason, Transport};
 
-/// One connection's behaviour. (Twisted: `IProtocol`, `IHalfCloseableProtocol`.)
+/// The behaviour of one connection. (Twisted: `IProtocol`, `IHalfCloseableProtocol`.)
 ///
-/// For one connection the calls are: `connection_made` once, then the others in any number, then
-/// `connection_lost` once, and nothing after it. No call comes from inside another callback, of
-/// whatever connection. A panic ends this connection alone, with [`Reason::Panicked`].
+/// The calls for a connection are `connection_made` once, then any number of others, then
+/// `connection_lost` once and last. No call comes from inside another callback, of any connection.
+/// A panic ends only this connection, with [`Reason::Panicked`].
 ///
 /// ```
 /// use twistor::{Protocol, Transport};
@@ -27,58 +27,68 @@ use crate::reactor::{Address, Connector, Layer, Reactor, Reason, Transport};
 /// }
 /// ```
 pub trait Protocol: Any {
-    /// The connection is made; both addresses are known.
+    /// Called when the connection is made. Both addresses are known.
     fn connection_made(&mut self, transport: &mut Transport<'_>) {
         let _ = transport;
     }
 
-    /// Some bytes came: one to as many as the read buffer holds, cut anywhere. None, if the protocol asked for that with
+    /// Called with received bytes: at least one, at most a full read buffer, split at any point.
+    /// The slice is empty if the protocol requested the call with
     /// [`Transport::schedule_data_received`].
     fn data_received(&mut self, transport: &mut Transport<'_>, data: &[u8]);
 
-    /// A descriptor came over a UNIX socket, after [`Transport::receive_descriptors`]. The byte that it travelled with is in
-    /// the next `data_received`, where the system may have put bytes sent before it as well. By default it is closed. (Twisted: `fileDescriptorReceived`.)
+    /// Called when a descriptor arrives over a UNIX socket, after
+    /// [`Transport::receive_descriptors`]. By default it is closed. (Twisted:
+    /// `fileDescriptorReceived`.)
+    ///
+    /// The byte that carried the descriptor is in the next `data_received`. The kernel may have put
+    /// earlier bytes before it.
     fn descriptor_received(&mut self, transport: &mut Transport<'_>, descriptor: OwnedFd) {
         let _ = (transport, descriptor);
     }
 
-    /// Descriptors came when the process could have no more, and the system has closed them: one or more, the last of
-    /// those that travelled with the bytes of the `data_received` that follows. By default everything written so far is sent and the
-    /// connection closed, because the next descriptor could be taken for the one that is missing. All bytes come, even
-    /// after a `lose_connection` in here. It is counted ([`Statistics::descriptors_lost`](crate::reactor::Statistics::descriptors_lost)) and logged
-    /// in any case.
+    /// Called when descriptors arrived while the process had reached its limit. The kernel has
+    /// closed one or more of them: the last of those sent with the bytes of the next
+    /// `data_received`.
+    ///
+    /// By default, all buffered data is sent and the connection closed, because the next descriptor
+    /// could be mistaken for the missing one. All received bytes are still delivered, even after a
+    /// `lose_connection` in this call. The event is always logged and counted
+    /// ([`Statistics::descriptors_lost`](crate::reactor::Statistics::descriptors_lost)).
     fn descriptors_lost(&mut self, transport: &mut Transport<'_>) {
         transport.lose_connection();
     }
 
-    /// The peer sent FIN: no more bytes will come, writing is still possible. By default
-    /// everything written so far is sent and the connection closed. (Twisted: without
-    /// `IHalfCloseableProtocol` what waits to be sent is discarded.)
+    /// Called when the peer has sent FIN. No more data arrives, but writing is still possible. By
+    /// default all buffered data is sent and the connection closed. (Twisted: without
+    /// `IHalfCloseableProtocol`, unsent data is discarded.)
     fn read_connection_lost(&mut self, transport: &mut Transport<'_>) {
         transport.lose_connection();
     }
 
-    /// Our FIN was sent, as asked for with `lose_write_connection`.
+    /// Called when FIN was sent after `lose_write_connection`.
     fn write_connection_lost(&mut self, transport: &mut Transport<'_>) {
         let _ = transport;
     }
 
-    /// More unsent bytes than the high-water mark wait: stop writing until `resume_writing`. Comes once a crossing.
+    /// Called when unsent bytes exceed the high-water mark. The protocol should stop writing until
+    /// `resume_writing`. Comes once per crossing.
     fn pause_writing(&mut self, transport: &mut Transport<'_>) {
         let _ = transport;
     }
 
-    /// The unsent bytes came down to the low-water mark.
+    /// Called when unsent bytes have fallen to the low-water mark.
     fn resume_writing(&mut self, transport: &mut Transport<'_>) {
         let _ = transport;
     }
 
-    /// The connection is gone. What is written from now on goes nowhere; the addresses can still be asked for.
+    /// Called when the connection is gone. Later writes are ignored. The addresses are still
+    /// available.
     fn connection_lost(&mut self, transport: &mut Transport<'_>, reason: &Reason) {
         let _ = (transport, reason);
     }
 
-    /// For a protocol that wraps another or a handler: the wrapped one, so that
+    /// Returns the wrapped protocol or handler, for a protocol that wraps one. With it,
     /// [`Reactor::with_protocol`] and [`Transport::call_later`] find it by its type.
     fn downcast_inner(&mut self, want: TypeId) -> Option<&mut dyn Any> {
         let _ = want;
@@ -86,7 +96,7 @@ pub trait Protocol: Any {
     }
 }
 
-/// The protocol as a `P`, or the one that it wraps.
+/// The protocol itself or the one it wraps, as a `P`.
 pub(crate) fn find<P: 'static>(protocol: &mut dyn Protocol) -> Option<&mut P> {
     let outer: &dyn Any = protocol;
     if outer.is::<P>() {
@@ -96,64 +106,73 @@ pub(crate) fn find<P: 'static>(protocol: &mut dyn Protocol) -> Option<&mut P> {
     protocol.downcast_inner(TypeId::of::<P>())?.downcast_mut()
 }
 
-/// Makes a protocol for each connection. (Twisted: `IProtocolFactory`.)
+/// A builder of protocols, called once per connection. (Twisted: `IProtocolFactory`.)
 ///
-/// Every `FnMut() -> impl Protocol` is one; [`factory`] makes one of a closure that looks at the peer.
+/// Every `FnMut() -> impl Protocol` is a factory. [`factory`] makes one of a closure that takes the
+/// peer's address.
 pub trait Factory: 'static {
-    /// The protocol for a connection with `peer`; `None` closes it at once, and no protocol hears of it. A client's
-    /// factory does: the connection was made, and [`ClientFactory::client_connection_lost`] follows with
-    /// [`Reason::Done`]. (Twisted: the same.) A panic closes the connection as well.
+    /// Builds the protocol for a connection with `peer`. `None` closes the connection at once. A
+    /// panic does so, too.
+    ///
+    /// On a client, a connection closed by `None` counts as made:
+    /// [`ClientFactory::client_connection_lost`] follows with [`Reason::Done`]. (Twisted: the
+    /// same.)
     fn build_protocol(&mut self, reactor: &mut Reactor, peer: &Address) -> Option<Box<dyn Protocol>>;
 
-    /// What stands between the socket and the protocol of a connection with `peer`, the lowest first; asked for before the
-    /// protocol, which is built when they are all ready. By default nothing. A factory that wraps another hands its layers on; see
+    /// Returns the layers between the socket and the protocol of a connection with `peer`, lowest
+    /// first. By default there are none. It is called before `build_protocol`, which follows when
+    /// all layers are ready. A factory that wraps another must return its layers; see
     /// [`layered`](crate::layered).
     fn layers(&mut self, reactor: &mut Reactor, peer: &Address) -> Vec<Box<dyn Layer>> {
         let _ = (reactor, peer);
         Vec::new()
     }
 
-    /// Before its first use by a listener or connector. A panic is logged and counted, and changes nothing else.
-    /// (Twisted: `doStart`, `startFactory`.)
+    /// Called before the first use by a listener or connector. A panic is logged and counted, and
+    /// has no other effect. (Twisted: `doStart`, `startFactory`.)
     fn start_factory(&mut self, reactor: &mut Reactor) {
         let _ = reactor;
     }
 
-    /// After its last use. A panic is logged as that of [`CallbackKind::StopFactory`](crate::reactor::CallbackKind::StopFactory), counted in
-    /// [`Statistics::panics`](crate::reactor::Statistics::panics), and changes nothing else: the listener or connector is gone all the same.
-    /// (Twisted: `doStop`, `stopFactory`.)
+    /// Called after the last use. The listener or connector is gone even after a panic, which is
+    /// logged as [`CallbackKind::StopFactory`](crate::reactor::CallbackKind::StopFactory) and
+    /// counted in [`Statistics::panics`](crate::reactor::Statistics::panics). (Twisted: `doStop`,
+    /// `stopFactory`.)
     fn stop_factory(&mut self, reactor: &mut Reactor) {
         let _ = reactor;
     }
 }
 
-/// A factory for connections to others, told what becomes of them. (Twisted: `ClientFactory`.)
+/// A factory for outgoing connections, which is notified of their outcome. (Twisted:
+/// `ClientFactory`.)
 ///
-/// A connector whose last callback returned without asking for another connection
-/// ([`Connector::connect`], [`Connector::connect_later`]) is gone.
+/// A connector is removed when its last callback returns without a request for another connection
+/// ([`Connector::connect`], [`Connector::connect_later`]).
 pub trait ClientFactory: Factory {
-    /// An attempt begins; `stop_connecting` ends it at once.
+    /// Called when an attempt begins. `stop_connecting` ends it at once.
     fn started_connecting(&mut self, connector: &mut Connector<'_>) {
         let _ = connector;
     }
 
-    /// No connection was made, or it was lost before its layers were ready. By default that is logged as a warning, or
-    /// written to standard error when the program has set no logger. A reactor whose only connect has failed goes on
-    /// running: see [`on_failure`](ClientFactory::on_failure).
+    /// Called when no connection was made, or when it was lost before its layers were ready.
+    ///
+    /// By default the reason is logged as a warning, or written to standard error if the program
+    /// has set no logger. A reactor keeps running when its only connect has failed: see
+    /// [`on_failure`](ClientFactory::on_failure).
     fn client_connection_failed(&mut self, connector: &mut Connector<'_>, reason: &Reason) {
         log_warn!([destination:% = Escaped(connector.destination())] "cannot connect to {}: {reason}", Escaped(connector.destination()));
     }
 
-    /// A connection was made and is lost; its protocol's `connection_lost` came before. By default an unclean
-    /// loss is logged.
+    /// Called when an established connection is lost, after the protocol's `connection_lost`. By
+    /// default an unclean loss is logged.
     fn client_connection_lost(&mut self, connector: &mut Connector<'_>, reason: &Reason) {
         if !reason.is_clean() {
             log::info!(destination:% = Escaped(connector.destination()); "lost {}: {reason}", Escaped(connector.destination()));
         }
     }
 
-    /// This factory, which calls `call` when no connection is made, in the place of
-    /// [`client_connection_failed`](ClientFactory::client_connection_failed). So a closure can be told:
+    /// Returns this factory with `call` in place of
+    /// [`client_connection_failed`](ClientFactory::client_connection_failed):
     ///
     /// ```
     /// # struct Echo;
@@ -182,7 +201,7 @@ pub trait ClientFactory: Factory {
     }
 }
 
-/// See [`ClientFactory::on_failure`].
+/// A factory with its own failure callback; see [`ClientFactory::on_failure`].
 pub struct OnFailure<T, F> {
     factory: T,
     call: F,
@@ -241,7 +260,7 @@ where
 {
 }
 
-/// A factory whose type is not known: what endpoints and services hold.
+/// A factory of an unknown type, as endpoints and services hold it.
 impl Factory for Box<dyn Factory> {
     fn build_protocol(&mut self, reactor: &mut Reactor, peer: &Address) -> Option<Box<dyn Protocol>> {
         (**self).build_protocol(reactor, peer)
@@ -292,7 +311,8 @@ impl ClientFactory for Box<dyn ClientFactory> {
     }
 }
 
-/// A factory of a closure that looks at the peer, or refuses it with `None`.
+/// Creates a factory from a closure that takes the peer's address. The closure refuses a connection
+/// with `None`.
 ///
 /// ```
 /// # struct Echo;
@@ -327,8 +347,10 @@ where
 {
 }
 
-/// One factory for several listeners and connectors: its clones are the same factory, which is
-/// started at the first use of any and stopped at the last. (Twisted counts in `doStart` and `doStop`.)
+/// Shares one factory between several listeners and connectors.
+///
+/// All clones are the same factory. It is started at the first use of any clone and stopped after
+/// the last. (Twisted counts in `doStart` and `doStop`.)
 ///
 /// ```
 /// # struct Echo;
@@ -345,7 +367,7 @@ pub fn shared<F: Factory>(factory: F) -> Shared<F> {
     Shared(Rc::new(RefCell::new(Counted { factory, uses: 0 })))
 }
 
-/// See [`shared`].
+/// A shared factory; see [`shared`].
 pub struct Shared<F>(Rc<RefCell<Counted<F>>>);
 
 struct Counted<F> {
@@ -354,7 +376,7 @@ struct Counted<F> {
 }
 
 impl<F> Shared<F> {
-    /// Looks into the factory. Inside one of its own callbacks there is nothing to see: `None`.
+    /// Calls `look` with the factory. Returns `None` inside one of its own callbacks.
     pub fn with_factory<R>(&self, look: impl FnOnce(&mut F) -> R) -> Option<R> {
         Some(look(&mut self.0.try_borrow_mut().ok()?.factory))
     }
@@ -374,7 +396,7 @@ impl<F: Factory> Factory for Shared<F> {
     fn layers(&mut self, reactor: &mut Reactor, peer: &Address) -> Vec<Box<dyn Layer>> {
         match self.0.try_borrow_mut() {
             Ok(mut counted) => counted.factory.layers(reactor, peer),
-            // Inside one of its own callbacks: `build_protocol` refuses as well.
+            // Inside one of its own callbacks. `build_protocol` refuses as well.
             Err(_) => Vec::new(),
         }
     }
@@ -420,29 +442,30 @@ impl<F: ClientFactory> ClientFactory for Shared<F> {
 
 /// A source of bytes that a transport controls. (Twisted: `IPushProducer`, `IPullProducer`.)
 pub trait Producer: 'static {
-    /// Push: go on producing. Pull: write one more piece now.
+    /// Push producer: continue producing. Pull producer: write the next piece now.
     fn resume_producing(&mut self, transport: &mut Transport<'_>);
 
-    /// Push: stop producing until resumed. A pull producer is not told.
+    /// Push producer: stop producing until resumed. Not called for a pull producer.
     fn pause_producing(&mut self, transport: &mut Transport<'_>) {
         let _ = transport;
     }
 
-    /// The connection is lost (comes before the protocol's `connection_lost`): nobody consumes any more.
+    /// The connection is lost and consumes no more data. Called before the protocol's
+    /// `connection_lost`.
     fn stop_producing(&mut self, reactor: &mut Reactor) {
         let _ = reactor;
     }
 }
 
-/// How a producer works.
+/// The kind of a producer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ProducerKind {
-    /// It writes by itself until it is paused. (Twisted: `streaming=True`.)
+    /// Writes by itself until it is paused. (Twisted: `streaming=True`.)
     Push,
-    /// It writes a piece each time it is asked to: at once, and when everything was sent.
+    /// Writes one piece per call. The calls come at once, and when all data was sent.
     ///
-    /// One that writes nothing is asked again after 1 ms, then after twice as long each time, up to 100 ms. It is asked sooner
-    /// when something else that was written has been sent, and after
+    /// A call that writes nothing is repeated after 1 ms, then after twice the time, up to 100 ms.
+    /// It comes sooner when other data has been sent, and after
     /// [`Transport::resume_producer`](crate::reactor::Transport::resume_producer).
     Pull,
 }
