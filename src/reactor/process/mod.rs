@@ -1,7 +1,8 @@
-//! A child process in its slot: what its protocol is told, and when.
+//! Child processes: their slots, pipes and callbacks.
 //!
-//! Its pipes are ordinary connections, whose protocols hand on to the process's: so shares of the turn, water marks
-//! and limits are the same. Its end is an event of the poll, and it is waited for as soon as that comes.
+//! A child's pipes are ordinary connections whose protocols forward to the process's protocol. So
+//! budgets, water marks and limits are the same. The poll reports a child's exit as an event, and
+//! the loop then waits for the child at once.
 
 pub(in crate::reactor) mod output;
 pub(in crate::reactor) mod spawn;
@@ -17,13 +18,17 @@ use crate::reactor::queues::Callback;
 use crate::reactor::registry::Source;
 use crate::reactor::{CallbackKind, DelayedCall, ProcessCall, Protocol, Reactor, Reason, Transport};
 
-/// What a child process does, seen from here. (Twisted: `ProcessProtocol`.)
+/// The behaviour of a child process. (Twisted: `ProcessProtocol`.)
 ///
-/// For one process the calls are: `process_started` once, then the others in any number, `process_exited` once among them,
-/// and `process_ended` once, last: when the process has exited and all its pipes are closed. Each pipe is told lost
-/// once. Output may come after `process_exited`. No call comes from inside another callback. A panic ends this process
-/// alone: it is killed and its pipes are closed, and `process_exited` and `process_ended` come with
-/// [`ExitReason::Panicked`].
+/// The calls for a process are:
+/// - `process_started` once, first,
+/// - the other calls, in any number,
+/// - the loss of each pipe, once,
+/// - `process_exited` once; output may arrive after it,
+/// - `process_ended` once, last, when the process has exited and all its pipes are closed.
+///
+/// No call comes from inside another callback. A panic ends only this process: it is killed and its
+/// pipes are closed. `process_exited` and `process_ended` follow with [`ExitReason::Panicked`].
 ///
 /// ```
 /// use twistor::{ExitReason, ProcessProtocol, ProcessTransport, Reactor, SpawnProcess};
@@ -50,68 +55,72 @@ use crate::reactor::{CallbackKind, DelayedCall, ProcessCall, Protocol, Reactor, 
 /// # Ok::<(), twistor::Error>(())
 /// ```
 pub trait ProcessProtocol: Any {
-    /// The process runs. (Twisted: `connectionMade`.)
+    /// Called when the process is running. (Twisted: `connectionMade`.)
     fn process_started(&mut self, process: &mut ProcessTransport<'_>) {
         let _ = process;
     }
 
-    /// It wrote to its standard output: some bytes, cut anywhere. By default they are dropped.
+    /// Called with data from its standard output, split at any point. By default it is dropped.
     fn out_received(&mut self, process: &mut ProcessTransport<'_>, data: &[u8]) {
         let _ = (process, data);
     }
 
-    /// It wrote to its standard error. By default that is logged at info level.
+    /// Called with data from its standard error. By default it is logged at info level.
     fn err_received(&mut self, process: &mut ProcessTransport<'_>, data: &[u8]) {
         let id = process.id();
         log::info!(process:% = id; "process {id}: {}", EscapedBytes(data.trim_ascii_end()));
     }
 
-    /// The pipe to its standard input is closed: by `close_stdin`, when all was taken ([`Reason::Done`]), or because nobody
-    /// reads it any more ([`Reason::Lost`]), be it that the process has exited.
+    /// Called when the pipe to its standard input is closed. The reason is [`Reason::Done`] after
+    /// `close_stdin`, when all data was written, or [`Reason::Lost`] when the pipe has no reader
+    /// left, for example because the process has exited.
     fn in_connection_lost(&mut self, process: &mut ProcessTransport<'_>, reason: &Reason) {
         let _ = (process, reason);
     }
 
-    /// The pipe from its standard output is closed: nobody has it open any more, or it was closed from here.
+    /// Called when the pipe from its standard output is closed: no process has it open any more, or
+    /// this side closed it.
     fn out_connection_lost(&mut self, process: &mut ProcessTransport<'_>, reason: &Reason) {
         let _ = (process, reason);
     }
 
-    /// The pipe from its standard error is closed.
+    /// Called when the pipe from its standard error is closed.
     fn err_connection_lost(&mut self, process: &mut ProcessTransport<'_>, reason: &Reason) {
         let _ = (process, reason);
     }
 
-    /// More than the high-water mark waits for its standard input: stop writing until `resume_writing`.
+    /// Called when unsent input exceeds the high-water mark. The protocol should stop writing until
+    /// `resume_writing`.
     fn pause_writing(&mut self, process: &mut ProcessTransport<'_>) {
         let _ = process;
     }
 
-    /// What waits for its standard input came down to the low-water mark.
+    /// Called when unsent input has fallen to the low-water mark.
     fn resume_writing(&mut self, process: &mut ProcessTransport<'_>) {
         let _ = process;
     }
 
-    /// It has exited, and there may be output of it to come. It can be signalled no more. Not called for one that is left running
-    /// when the reactor stops.
+    /// Called when the process has exited. It can no longer be signalled, but output may still
+    /// arrive. Not called for a process that keeps running when the reactor stops.
     fn process_exited(&mut self, process: &mut ProcessTransport<'_>, reason: &ExitReason) {
         let _ = (process, reason);
     }
 
-    /// It has exited, and all its pipes are closed; a process that it has started and that has them open still delays that.
+    /// Called when the process has exited and all its pipes are closed. A child of the process that
+    /// holds the pipes open delays this call.
     fn process_ended(&mut self, process: &mut ProcessTransport<'_>, reason: &ExitReason) {
         let _ = (process, reason);
     }
 }
 
-/// A child process in its slot.
+/// A child process in the registry.
 pub(in crate::reactor) struct ProcessSlot {
-    /// Out of its place while one of its callbacks runs.
+    /// `None` while one of its callbacks runs.
     pub(in crate::reactor) protocol: Option<Box<dyn ProcessProtocol>>,
     pub(in crate::reactor) program: String,
     pub(in crate::reactor) number: u32,
     pub(in crate::reactor) state: State,
-    /// Those that are open.
+    /// The open pipes.
     pub(in crate::reactor) pipes: Pipes,
     pub(in crate::reactor) kill_on_stop: bool,
     panicked: Option<String>,
@@ -123,19 +132,19 @@ pub(in crate::reactor) enum State {
     /// `process_started` is queued.
     Starting,
     Running,
-    /// It was waited for, or left; pipes may be open.
+    /// The child was waited for, or left running. Pipes may still be open.
     Exited(ExitReason),
-    /// `process_ended` is queued, or runs.
+    /// `process_ended` is queued or running.
     Ended(ExitReason),
 }
 
-/// One of a child's pipes.
+/// A pipe of a child process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::reactor) enum Pipe {
     In,
     Out,
     Err,
-    /// Standard input and output at once.
+    /// Standard input and output of a pseudo-terminal.
     Terminal,
 }
 
@@ -165,7 +174,7 @@ impl ProcessSlot {
         }
     }
 
-    /// Whether its standard input and output are a terminal.
+    /// Whether standard input and output are a terminal.
     pub(in crate::reactor) fn is_on_terminal(&self) -> bool {
         self.pipes.stdin.is_some() && self.pipes.stdin == self.pipes.stdout
     }
@@ -188,7 +197,7 @@ impl ProcessSlot {
     }
 }
 
-/// The protocol of a pipe, which hands on to its process's.
+/// The protocol of a pipe, which forwards to the process's protocol.
 pub(in crate::reactor) struct PipeEnd {
     pub(in crate::reactor) process: Token,
     pub(in crate::reactor) pipe: Pipe,
@@ -240,7 +249,8 @@ impl Reactor {
         self.statistics.spawns += 1;
         for pipe in [pipes.stdin, pipes.stdout, pipes.stderr].into_iter().flatten() {
             if let Some(mut transport) = self.transport(crate::reactor::ConnectionId(pipe)) {
-                // They were held until there is somebody to tell; the queue is read after this call.
+                // Reading was paused until `process_started` could be called. The queue is read
+                // after this call.
                 transport.resume_reading();
                 self.schedule_resume(pipe);
             }
@@ -248,11 +258,11 @@ impl Reactor {
         self.call_process(token, CallbackKind::ProcessStarted, |protocol, process| {
             protocol.process_started(process);
         });
-        // It may have been told before.
+        // The exit may have been reported before the start.
         self.look_at_process(token);
     }
 
-    /// The kernel has news of a child process: it has ended.
+    /// Handles an event of a child process: checks whether it has exited.
     pub(in crate::reactor) fn look_at_process(&mut self, token: Token) {
         match self.registry.process(token) {
             Some(slot) if slot.state == State::Running => {}
@@ -282,7 +292,7 @@ impl Reactor {
         let Some(slot) = self.registry.process_mut(token) else { return };
         slot.forget_pipe(pipe);
         if matches!(reason, Reason::BufferLimit(_) | Reason::CloseTimedOut(_)) {
-            // What it has read so far would look like all there is.
+            // The child must not mistake the input so far for all of it.
             self.kill_process(token);
         }
         if let Pipe::In | Pipe::Terminal = pipe {
@@ -303,7 +313,7 @@ impl Reactor {
         self.end_process(token);
     }
 
-    /// Queues the last call, if it is time for it.
+    /// Queues `process_ended`, if the process has exited and all pipes are closed.
     fn end_process(&mut self, token: Token) {
         let Some(slot) = self.registry.process_mut(token) else { return };
         if slot.open_pipes().next().is_none()
@@ -341,7 +351,7 @@ impl Reactor {
         }
     }
 
-    /// Calls a process's protocol, which is out of its place meanwhile.
+    /// Calls a process's protocol, which is out of its slot meanwhile.
     pub(in crate::reactor) fn call_process(
         &mut self,
         token: Token,
@@ -349,7 +359,7 @@ impl Reactor {
         call: impl FnOnce(&mut dyn ProcessProtocol, &mut ProcessTransport<'_>),
     ) {
         let Some(slot) = self.registry.process_mut(token) else { return };
-        // After a panic only the end is told.
+        // After a panic, only the exit and the end are reported.
         let last = matches!(place, CallbackKind::ProcessExited | CallbackKind::ProcessEnded);
         if slot.panicked.is_some() && !last {
             return;
@@ -382,13 +392,13 @@ impl Reactor {
         }
     }
 
-    /// Whether there was anything to kill.
+    /// Kills the process. Returns whether a signal was sent.
     pub(in crate::reactor) fn kill_process(&mut self, token: Token) -> bool {
         let runs = self.registry.process(token).is_some_and(ProcessSlot::runs);
         runs && self.net.signal_process(token, ProcessSignal::KILL).is_ok()
     }
 
-    /// The reactor stops gracefully: the child is asked to end, and can say its last words.
+    /// Asks a child to end, when the reactor stops gracefully. The child can still write output.
     pub(in crate::reactor) fn ask_process_to_end(&mut self, token: Token) {
         self.start_process(token);
         let Some(slot) = self.registry.process(token) else { return };
@@ -396,19 +406,19 @@ impl Reactor {
             return self.leave_process(token);
         }
         let (terminal, runs) = (slot.is_on_terminal(), slot.runs());
-        // To close a terminal is to hang up.
+        // Closing a terminal would hang it up.
         let input = slot.pipes.stdin.filter(|_| !terminal);
         if runs && let Err(error) = self.net.signal_process(token, ProcessSignal::TERMINATE) {
-            log::debug!("cannot ask process {} to end: {}", ProcessId(token), Escaped(error));
+            log::debug!("cannot send SIGTERM to process {}: {}", ProcessId(token), Escaped(error));
         }
         if let Some(input) = input {
             self.lose_connection(input, None);
         }
     }
 
-    /// The reactor stops: the child is killed, and waited for, or left.
+    /// Kills and waits for a child, or leaves it running, when the reactor stops.
     pub(in crate::reactor) fn stop_process(&mut self, token: Token) {
-        // Its first call comes before its last.
+        // `process_started` comes before the last calls.
         self.start_process(token);
         let Some(slot) = self.registry.process(token) else { return };
         if !slot.kill_on_stop {
@@ -417,9 +427,9 @@ impl Reactor {
         if !slot.runs() {
             return;
         }
-        let patience = if self.kill_process(token) { KILL_PATIENCE } else { Duration::ZERO };
-        // Nothing is left behind but what we may not kill, or the system is stuck in.
-        match self.net.exit_reason(token, patience) {
+        let timeout = if self.kill_process(token) { KILL_TIMEOUT } else { Duration::ZERO };
+        // A process is left behind only if it must not be killed, or is blocked in the kernel.
+        match self.net.exit_reason(token, timeout) {
             Ok(None) => {
                 log_error!("process {} cannot be killed, or does not end", ProcessId(token));
                 self.leave_process(token);
@@ -428,7 +438,7 @@ impl Reactor {
         }
     }
 
-    /// The child runs on, without us.
+    /// Leaves the child running without this process.
     fn leave_process(&mut self, token: Token) {
         let Some(slot) = self.registry.process_mut(token) else { return };
         if slot.runs() {
@@ -441,5 +451,5 @@ impl Reactor {
     }
 }
 
-/// How long the reactor's end waits for a process that was killed.
-const KILL_PATIENCE: Duration = Duration::from_secs(1);
+/// Time that the end of the reactor waits for a killed process.
+const KILL_TIMEOUT: Duration = Duration::from_secs(1);

@@ -1,4 +1,4 @@
-//! Running a program for what it says: all of its output, up to a limit.
+//! Collecting the output of a program, up to a limit.
 
 use std::fmt;
 use std::time::Duration;
@@ -7,15 +7,16 @@ use crate::reactor::{
     ExitReason, ProcessId, ProcessProtocol, ProcessTransport, Reactor, Result, SpawnProcess,
 };
 
-/// What a program is run with by [`Reactor::process_output`].
+/// Options of [`Reactor::process_output`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OutputOptions {
-    /// What it gets as its standard input, which ends behind it. Default: nothing.
+    /// Data for its standard input, which is closed after it. Default: none.
     pub input: Vec<u8>,
-    /// How many bytes of its standard output, and as many of its standard error, are collected; one that writes more is killed.
-    /// Default: 1 MiB.
+    /// Limit in bytes on collected standard output, and on standard error. A program that writes
+    /// more is killed. Default: 1 MiB.
     pub limit: usize,
-    /// How long it may take until it has exited and its output is closed; then it is killed. Default: as long as it takes.
+    /// Time limit until the program has exited and its output is closed. Then it is killed.
+    /// Default: none.
     pub timeout: Option<Duration>,
 }
 
@@ -25,43 +26,45 @@ impl Default for OutputOptions {
     }
 }
 
-/// What a program has said, and how it ended. (Twisted: the result of `getProcessOutputAndValue`.)
+/// The output of a program and its exit reason. (Twisted: the result of
+/// `getProcessOutputAndValue`.)
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ProcessOutput {
-    /// How it ended; look whether [`is_clean`](ExitReason::is_clean).
+    /// The exit reason; check whether it [`is_clean`](ExitReason::is_clean).
     pub reason: ExitReason,
-    /// All of its standard output.
+    /// All standard output.
     pub stdout: Vec<u8>,
-    /// All of its standard error.
+    /// All standard error.
     pub stderr: Vec<u8>,
 }
 
-/// Why a program's output was not collected to its end: it was killed.
+/// The error for a program that was killed before all its output was collected.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct OutputError {
-    /// What it did.
+    /// The exceeded limit.
     pub why: OutputErrorKind,
-    /// What it had said until then.
+    /// The output until then.
     pub output: ProcessOutput,
 }
 
-/// See [`OutputError`].
+/// The kind of an [`OutputError`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum OutputErrorKind {
-    /// It wrote more than the limit, in bytes, to its standard output.
+    /// The program wrote more than this limit in bytes to its standard output.
     StdoutLimit(usize),
-    /// It wrote more than the limit, in bytes, to its standard error.
+    /// The program wrote more than this limit in bytes to its standard error.
     StderrLimit(usize),
-    /// It took longer than this.
+    /// The program took longer than this limit.
     TimedOut(Duration),
 }
 
 impl Reactor {
-    /// Runs a program and hands over what it said when it has ended, or was killed for saying or taking too much. (Twisted:
-    /// `getProcessOutput`, `getProcessValue`, `getProcessOutputAndValue`.)
+    /// Runs a program and calls `done` with its output when it has ended. It is killed when it
+    /// exceeds a limit. (Twisted: `getProcessOutput`, `getProcessValue`,
+    /// `getProcessOutputAndValue`.)
     ///
     /// ```
     /// use twistor::{OutputOptions, Reactor, SpawnProcess};
@@ -77,22 +80,25 @@ impl Reactor {
     /// ```
     ///
     /// # Errors
-    /// As [`spawn_process`](Reactor::spawn_process); `done` is dropped then.
+    /// As [`spawn_process`](Reactor::spawn_process). `done` is dropped then.
     pub fn process_output(
         &mut self,
-        what: SpawnProcess,
-        how: OutputOptions,
+        command: SpawnProcess,
+        options: OutputOptions,
         done: impl FnOnce(&mut Reactor, Result<ProcessOutput, OutputError>) + 'static,
     ) -> Result<ProcessId> {
         let output = ProcessOutput { reason: ExitReason::Unknown, stdout: Vec::new(), stderr: Vec::new() };
-        self.spawn_process(what, Collector { how, output, unfinished: None, done: Some(Box::new(done)) })
+        self.spawn_process(
+            command,
+            Collector { options, output, unfinished: None, done: Some(Box::new(done)) },
+        )
     }
 }
 
 type Done = Box<dyn FnOnce(&mut Reactor, Result<ProcessOutput, OutputError>)>;
 
 struct Collector {
-    how: OutputOptions,
+    options: OutputOptions,
     output: ProcessOutput,
     unfinished: Option<OutputErrorKind>,
     done: Option<Done>,
@@ -102,17 +108,17 @@ impl Collector {
     fn give_up(&mut self, process: &mut ProcessTransport<'_>, why: OutputErrorKind) {
         self.unfinished.get_or_insert(why);
         process.kill();
-        // What it has started may hold them open for long.
+        // Its own children may hold the pipes open for long.
         process.close_pipes();
     }
 }
 
 impl ProcessProtocol for Collector {
     fn process_started(&mut self, process: &mut ProcessTransport<'_>) {
-        let input = std::mem::take(&mut self.how.input);
+        let input = std::mem::take(&mut self.options.input);
         process.write(&input);
         process.close_stdin();
-        if let Some(timeout) = self.how.timeout {
+        if let Some(timeout) = self.options.timeout {
             process.call_later(timeout, move |this: &mut Collector, process| {
                 this.give_up(process, OutputErrorKind::TimedOut(timeout));
             });
@@ -120,14 +126,14 @@ impl ProcessProtocol for Collector {
     }
 
     fn out_received(&mut self, process: &mut ProcessTransport<'_>, data: &[u8]) {
-        let limit = self.how.limit;
+        let limit = self.options.limit;
         if !collect(&mut self.output.stdout, data, limit) {
             self.give_up(process, OutputErrorKind::StdoutLimit(limit));
         }
     }
 
     fn err_received(&mut self, process: &mut ProcessTransport<'_>, data: &[u8]) {
-        let limit = self.how.limit;
+        let limit = self.options.limit;
         if !collect(&mut self.output.stderr, data, limit) {
             self.give_up(process, OutputErrorKind::StderrLimit(limit));
         }
@@ -147,7 +153,7 @@ impl ProcessProtocol for Collector {
     }
 }
 
-/// Whether there was room for all of it.
+/// Appends data up to the limit. Returns whether all of it fitted.
 fn collect(into: &mut Vec<u8>, data: &[u8], limit: usize) -> bool {
     let room = limit.saturating_sub(into.len());
     into.extend_from_slice(data.get(..room).unwrap_or(data));

@@ -1,4 +1,4 @@
-//! Beginning child processes, and reaching those that run.
+//! Starting child processes, and access to running ones.
 
 use std::any::Any;
 
@@ -11,45 +11,53 @@ use crate::reactor::registry::Source;
 use crate::reactor::{Address, Error, Reactor, Result};
 
 impl Reactor {
-    /// Begins a child process, with pipes to and from it; `process_started` of `protocol` is called from the loop, in the next turn.
-    /// The child has nothing of this process's open but what it was given. The call waits until the program is loaded.
-    /// (Twisted: `spawnProcess`.)
+    /// Starts a child process with pipes to and from it. `process_started` of `protocol` is called
+    /// from the loop, in the next turn. The call blocks until the program is loaded. (Twisted:
+    /// `spawnProcess`.)
     ///
-    /// It is waited for as soon as it has ended, whether anybody asks or not. The system needs descriptors of
-    /// processes for that (Linux 5.3 and later).
+    /// The child inherits no file descriptors but those it was given. It is waited for as soon as
+    /// it has exited. That requires process descriptors (Linux 5.3 and later).
     ///
-    /// The child has the default action of SIGCHLD, SIGHUP, SIGINT, SIGPIPE, SIGQUIT, SIGTERM, SIGUSR1 and SIGUSR2. If this
-    /// process ignores one of them (`nohup`, a background job of a script), the call gives it a handler that does
-    /// nothing. Other ignored signals stay ignored, and signals that this thread blocks are blocked in the child.
+    /// The child has the default action of SIGCHLD, SIGHUP, SIGINT, SIGPIPE, SIGQUIT, SIGTERM,
+    /// SIGUSR1 and SIGUSR2. If this process ignores one of them (`nohup`, a background job of a
+    /// script), the call gives it a handler that does nothing. Other ignored signals stay ignored.
+    /// Signals that this thread blocks are blocked in the child.
     ///
     /// # Errors
-    /// [`Error::CannotSpawn`], which names the program and what is at fault ([`SpawnFault`](crate::reactor::SpawnFault)): there is no such
-    /// program or interpreter, no right to run it, to be that user or to enter that directory; too many processes or descriptors.
-    /// [`Error::Stopping`] or [`Error::ReactorFinished`] when the reactor stops or has stopped.
-    pub fn spawn_process(&mut self, what: SpawnProcess, protocol: impl ProcessProtocol) -> Result<ProcessId> {
+    /// - [`Error::CannotSpawn`], with the program and the failing part
+    ///   ([`SpawnFault`](crate::reactor::SpawnFault)): the program or its interpreter does not
+    ///   exist; no permission to run it, to become that user or to enter that directory; too many
+    ///   processes or descriptors.
+    /// - [`Error::Stopping`] or [`Error::ReactorFinished`] when the reactor is stopping or has
+    ///   stopped.
+    pub fn spawn_process(
+        &mut self,
+        command: SpawnProcess,
+        protocol: impl ProcessProtocol,
+    ) -> Result<ProcessId> {
         self.check_begins()?;
         let slot =
-            ProcessSlot::new(Box::new(protocol), what.program.display().to_string(), what.kill_on_stop);
+            ProcessSlot::new(Box::new(protocol), command.program.display().to_string(), command.kill_on_stop);
         let process = self.registry.insert(Source::Process(Box::new(slot)));
-        let pipes = match what.terminal {
+        let pipes = match command.terminal {
             Some(_) => {
                 let terminal = self.reserve_pipe(process, Pipe::Terminal, &ChildStream::Pipe);
                 Pipes { stdin: terminal, stdout: terminal, stderr: None }
             }
             None => Pipes {
-                stdin: self.reserve_pipe(process, Pipe::In, &what.stdin),
-                stdout: self.reserve_pipe(process, Pipe::Out, &what.stdout),
-                stderr: self.reserve_pipe(process, Pipe::Err, &what.stderr),
+                stdin: self.reserve_pipe(process, Pipe::In, &command.stdin),
+                stdout: self.reserve_pipe(process, Pipe::Out, &command.stdout),
+                stderr: self.reserve_pipe(process, Pipe::Err, &command.stderr),
             },
         };
-        match self.net.spawn(process, pipes, &what) {
+        match self.net.spawn(process, pipes, &command) {
             Ok(number) => {
                 if let Some(slot) = self.registry.process_mut(process) {
                     slot.number = number;
                     slot.pipes = pipes;
                 }
                 let id = ProcessId(process);
-                log::debug!(process:% = id, pid = number; "process {id} runs {what}");
+                log::debug!(process:% = id, pid = number; "process {id} runs {command}");
                 self.queues.callbacks.push(Callback::StartProcess(process));
                 Ok(id)
             }
@@ -60,12 +68,13 @@ impl Reactor {
                 self.statistics.spawn_failures += 1;
                 let gone = self.registry.remove(process);
                 drop(gone);
-                Err(Error::CannotSpawn { program: what.program.display().to_string(), fault, source })
+                Err(Error::CannotSpawn { program: command.program.display().to_string(), fault, source })
             }
         }
     }
 
-    /// A connection that nobody can name, and whose first callback has to wait.
+    /// Creates the connection of a pipe. It has no public handle, and reading is paused until the
+    /// process has started.
     fn reserve_pipe(&mut self, process: Token, pipe: Pipe, stream: &ChildStream) -> Option<Token> {
         match stream {
             ChildStream::Pipe => {}
@@ -78,14 +87,18 @@ impl Reactor {
         Some(self.registry.insert(Source::Connection(connection)))
     }
 
-    /// A child process by name, if it still is there.
+    /// The transport of a child process; `None` when the process is gone.
     pub fn process_transport(&mut self, id: ProcessId) -> Option<ProcessTransport<'_>> {
         self.registry.process(id.0)?;
         Some(ProcessTransport { reactor: self, token: id.0 })
     }
 
-    /// Reaches another process's protocol, by its type. `None` when the process is gone, its protocol is of another type, or is the
-    /// very one whose callback runs.
+    /// Calls `call` with another process's protocol of type `P`.
+    ///
+    /// Returns `None` in these cases:
+    /// - The process is gone.
+    /// - Its protocol is of another type.
+    /// - Its protocol is the one whose callback is running.
     pub fn with_process<P: ProcessProtocol, R>(
         &mut self,
         id: ProcessId,
@@ -101,11 +114,11 @@ impl Reactor {
         if let Some(slot) = self.registry.process_mut(token) {
             slot.protocol = Some(protocol);
         }
-        // The panic is the caller's, not the other process's.
+        // A panic belongs to the caller, not to the other process.
         result.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
     }
 
-    /// The names of all child processes that have not ended.
+    /// The handles of all child processes that have not ended.
     pub fn processes(&self) -> Vec<ProcessId> {
         let open = |source: &Source| match source {
             Source::Process(slot) => !matches!(slot.state, State::Ended(_)),

@@ -1,19 +1,21 @@
-//! This process's own standard input and output as a connection.
+//! Standard input and output of this process as a connection.
 
 use crate::reactor::{Address, ConnectionId, Error, Protocol, Reactor, Result};
 
 impl Reactor {
-    /// Makes one transport of this process's standard input and output: `connection_made` of `protocol` is called from the loop, in
-    /// the next turn. (Twisted: `StandardIO`.)
+    /// Makes one connection of this process's standard input and output. `connection_made` of
+    /// `protocol` is called from the loop, in the next turn. (Twisted: `StandardIO`.)
     ///
-    /// The end of the input is `read_connection_lost`. When the output's reader is gone, the connection is lost, with
-    /// EPIPE. `lose_write_connection` lets the reader see the end: standard output becomes `/dev/null`, unless it is a file or a terminal.
-    /// Both addresses are [`Address::Pipe`].
+    /// The end of the input is `read_connection_lost`. When the output has no reader left, the
+    /// connection is lost with EPIPE. `lose_write_connection` signals the end to the reader:
+    /// standard output becomes `/dev/null`, unless it is a file or a terminal. Both addresses are
+    /// [`Address::Pipe`].
     ///
-    /// Each may be a pipe, a terminal, a socket, a file or `/dev/null`; a file is always ready, and so the disk can hold the loop
-    /// up. Others who have the same terminal or pipe open do not notice: it is opened anew. Where that is not possible, it is
-    /// non-blocking until the connection is lost or the reactor dropped. Nothing else should read standard input meanwhile; what
-    /// std has buffered before is not seen.
+    /// Each stream may be a pipe, a terminal, a socket, a file or `/dev/null`. A file is always
+    /// ready, so a slow disk can block the loop. Terminals and pipes are reopened, so that other
+    /// processes which share them are not affected. Where that is not possible, the stream is
+    /// non-blocking until the connection is lost or the reactor is dropped. No other code should
+    /// read standard input meanwhile. Data that std has buffered before is not delivered.
     ///
     /// ```no_run
     /// use twistor::{Protocol, Reactor, Transport};
@@ -36,9 +38,10 @@ impl Reactor {
     /// ```
     ///
     /// # Errors
-    /// [`Error::System`] when a reactor of this process has them already, or they are closed;
-    /// [`Error::Stopping`] or [`Error::ReactorFinished`] when the
-    /// reactor has stopped.
+    /// - [`Error::System`] when a reactor of this process already uses the streams, or they are
+    ///   closed.
+    /// - [`Error::Stopping`] or [`Error::ReactorFinished`] when the reactor is stopping or has
+    ///   stopped.
     pub fn standard_streams(&mut self, protocol: impl Protocol) -> Result<ConnectionId> {
         self.check_begins()?;
         let token = self.registry.next_token();

@@ -1,4 +1,4 @@
-//! What may be done with a child process.
+//! Operations on a child process.
 
 use std::any::Any;
 use std::fmt;
@@ -8,7 +8,7 @@ use crate::net::{ExitReason, ProcessSignal, TerminalSize, Token};
 use crate::reactor::process::{Pipe, ProcessProtocol, State};
 use crate::reactor::{ConnectionId, DelayedCall, Error, Instant, Reactor, Result, TimedCall, Transport};
 
-/// A child process by name: it can be kept, and used after the process is gone, when it names nothing.
+/// A handle to a child process. It may outlive the process and then refers to nothing.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ProcessId(pub(crate) Token);
 
@@ -18,33 +18,34 @@ impl fmt::Debug for ProcessId {
     }
 }
 
-/// The index, a dot, and the generation.
+/// Formats the index, a dot and the generation.
 impl fmt::Display for ProcessId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:?}", self.0)
     }
 }
 
-/// A child process, as its protocol sees it. (Twisted: `IProcessTransport`.)
+/// A child process as seen by its protocol. (Twisted: `IProcessTransport`.)
 ///
-/// Nothing here calls back. What is said to a pipe that is closed, or never was one, does nothing.
+/// No method calls a callback. Operations on a closed or missing pipe do nothing.
 pub struct ProcessTransport<'a> {
     pub(crate) reactor: &'a mut Reactor,
     pub(crate) token: Token,
 }
 
 impl ProcessTransport<'_> {
-    /// The process's name in the reactor.
+    /// The handle of the process.
     pub fn id(&self) -> ProcessId {
         ProcessId(self.token)
     }
 
-    /// The system's number of it; `None` once it has exited, when the number can be another process's. (Twisted: `pid`.)
+    /// The process ID; `None` once the process has exited, because the ID can be reused. (Twisted:
+    /// `pid`.)
     pub fn pid(&self) -> Option<u32> {
         self.reactor.registry.process(self.token).filter(|slot| slot.runs()).map(|slot| slot.number)
     }
 
-    /// How it ended, if it has.
+    /// The exit reason, if the process has exited.
     pub fn exit_reason(&self) -> Option<&ExitReason> {
         match &self.reactor.registry.process(self.token)?.state {
             State::Exited(reason) | State::Ended(reason) => Some(reason),
@@ -52,52 +53,55 @@ impl ProcessTransport<'_> {
         }
     }
 
-    /// The time, as [`Reactor::now`].
+    /// The current time, as [`Reactor::now`].
     pub fn now(&mut self) -> Instant {
         self.reactor.now()
     }
 
-    /// The reactor: timers, other processes, connections.
+    /// The reactor.
     pub fn reactor(&mut self) -> &mut Reactor {
         self.reactor
     }
 
-    /// Writes to its standard input, sooner or later, in order. To write more than
-    /// [`Settings::write_buffer_limit`](crate::reactor::Settings::write_buffer_limit) after `pause_writing` kills the process: without the rest it would
-    /// take what it has for all.
+    /// Queues data for its standard input. Data is written in order.
+    ///
+    /// Writing more than
+    /// [`Settings::write_buffer_limit`](crate::reactor::Settings::write_buffer_limit) after
+    /// `pause_writing` kills the process. Otherwise it would mistake partial input for all of it.
     pub fn write(&mut self, data: &[u8]) {
         if let Some(mut pipe) = self.pipe(Pipe::In) {
             pipe.write(data);
         }
     }
 
-    /// Writes several pieces, as one `write` of each in turn.
+    /// Writes several pieces, as one `write` for each.
     pub fn write_sequence(&mut self, pieces: &[&[u8]]) {
         for piece in pieces {
             self.write(piece);
         }
     }
 
-    /// Bytes written that the system has not taken yet.
+    /// The number of bytes written that the kernel has not accepted yet.
     pub fn write_buffer_size(&mut self) -> usize {
         self.pipe(Pipe::In).map_or(0, |pipe| pipe.write_buffer_size())
     }
 
-    /// Whether more bytes wait than the high-water mark, and have not come down to the low one: as
-    /// [`Transport::writing_paused`].
+    /// Whether unsent bytes exceeded the high-water mark and have not fallen to the low-water mark,
+    /// as [`Transport::writing_paused`].
     pub fn writing_paused(&mut self) -> bool {
         self.pipe(Pipe::In).is_some_and(|pipe| pipe.writing_paused())
     }
 
-    /// Sets the water marks of its standard input, in bytes: as [`Transport::set_water_marks`].
+    /// Sets the water marks of its standard input in bytes, as [`Transport::set_water_marks`].
     pub fn set_water_marks(&mut self, high: usize, low: usize) {
         if let Some(mut pipe) = self.pipe(Pipe::In) {
             pipe.set_water_marks(high, low);
         }
     }
 
-    /// Writes what waits, however long the process takes to read it, then closes its standard input. A terminal is not closed: the
-    /// character that means the end of its input, Ctrl-D, is written to it. (Twisted: `closeStdin`.)
+    /// Closes its standard input after all buffered data is written, however long the process takes
+    /// to read it. A terminal stays open: its end-of-input character, Ctrl-D, is written instead.
+    /// (Twisted: `closeStdin`.)
     pub fn close_stdin(&mut self) {
         match self.reactor.registry.process(self.token).is_some_and(|slot| slot.is_on_terminal()) {
             true => self.write(&[END_OF_INPUT]),
@@ -105,69 +109,70 @@ impl ProcessTransport<'_> {
         }
     }
 
-    /// Closes its standard output: what it has written there and was not read is lost, and SIGPIPE may end it when it writes more. For a
-    /// terminal that is to hang up: SIGHUP. (Twisted: `closeStdout`.)
+    /// Closes its standard output. Unread output is lost, and SIGPIPE may end the process when it
+    /// writes more. A terminal is hung up (SIGHUP). (Twisted: `closeStdout`.)
     pub fn close_stdout(&mut self) {
         self.close(Pipe::Out);
     }
 
-    /// Closes its standard error, likewise. (Twisted: `closeStderr`.)
+    /// Closes its standard error, in the same way. (Twisted: `closeStderr`.)
     pub fn close_stderr(&mut self) {
         self.close(Pipe::Err);
     }
 
-    /// Closes all three. (Twisted: `loseConnection`.)
+    /// Closes all pipes. (Twisted: `loseConnection`.)
     pub fn close_pipes(&mut self) {
         for pipe in [Pipe::In, Pipe::Out, Pipe::Err] {
             self.close(pipe);
         }
     }
 
-    /// Leaves what it writes to its standard output with the system, which holds it up when that has enough.
+    /// Stops reading its standard output. When the kernel's buffer is full, the process blocks.
     pub fn pause_stdout(&mut self) {
         if let Some(mut pipe) = self.pipe(Pipe::Out) {
             pipe.pause_reading();
         }
     }
 
-    /// Reads its standard output again.
+    /// Resumes reading its standard output.
     pub fn resume_stdout(&mut self) {
         if let Some(mut pipe) = self.pipe(Pipe::Out) {
             pipe.resume_reading();
         }
     }
 
-    /// Leaves what it writes to its standard error with the system.
+    /// Stops reading its standard error.
     pub fn pause_stderr(&mut self) {
         if let Some(mut pipe) = self.pipe(Pipe::Err) {
             pipe.pause_reading();
         }
     }
 
-    /// Reads its standard error again.
+    /// Resumes reading its standard error.
     pub fn resume_stderr(&mut self) {
         if let Some(mut pipe) = self.pipe(Pipe::Err) {
             pipe.resume_reading();
         }
     }
 
-    /// Tells it that its terminal has another size: SIGWINCH.
+    /// Sets the size of its terminal and notifies it with SIGWINCH.
     ///
     /// # Errors
-    /// [`Error::System`] when it has no terminal, or that is closed.
+    /// [`Error::System`] when the process has no terminal, or the terminal is closed.
     pub fn resize_terminal(&mut self, size: TerminalSize) -> Result<()> {
         let terminal = self.reactor.registry.process(self.token).and_then(|slot| slot.pipes.stdout);
         let resized = self.reactor.net.resize_terminal(terminal.unwrap_or(Token::NONE), size);
         resized.map_err(|source| Error::System { call: "ioctl", source })
     }
 
-    /// Sends it a signal; to its whole group, if it has one of its own
-    /// ([`SpawnProcess::own_group`](crate::SpawnProcess::own_group)). Never reaches another process: see
-    /// [`pid`](ProcessTransport::pid). (Twisted: `signalProcess`.)
+    /// Sends a signal to the process, or to its whole group if it has its own
+    /// ([`SpawnProcess::own_group`](crate::SpawnProcess::own_group)). (Twisted: `signalProcess`.)
+    ///
+    /// The signal never reaches another process that reuses the [`pid`](ProcessTransport::pid).
     ///
     /// # Errors
-    /// [`Error::ProcessExited`] (Twisted: `ProcessExitedAlready`); [`Error::System`] when the system refuses, or knows no such
-    /// signal.
+    /// - [`Error::ProcessExited`] when the process has exited. (Twisted: `ProcessExitedAlready`.)
+    /// - [`Error::System`] when the system refuses the signal or does not know it.
     pub fn signal(&mut self, signal: impl Into<ProcessSignal>) -> Result<()> {
         match self.pid() {
             None => Err(Error::ProcessExited),
@@ -179,13 +184,13 @@ impl ProcessTransport<'_> {
         }
     }
 
-    /// Kills it; `false` when it has exited already. `process_exited` and `process_ended` follow.
+    /// Kills the process; `false` when it has exited. `process_exited` and `process_ended` follow.
     pub fn kill(&mut self) -> bool {
         self.reactor.kill_process(self.token)
     }
 
-    /// Calls `call` with this process's protocol after `delay`, unless the process has ended before: then the call is dropped. A
-    /// protocol of another type than `P` is not called.
+    /// Calls `call` with this process's protocol after `delay`. The call is dropped if the process
+    /// ends first, or if the protocol is not a `P`.
     pub fn call_later<P: ProcessProtocol>(
         &mut self,
         delay: Duration,
@@ -203,7 +208,7 @@ impl ProcessTransport<'_> {
         let reactor = &mut *self.reactor;
         match reactor.registry.process_mut(token) {
             Some(slot) => {
-                // Forgets those that were called or cancelled each time the list would grow.
+                // Drops inactive handles each time before the list would grow.
                 if slot.timers.len() == slot.timers.capacity() {
                     slot.timers.retain(|timer| reactor.timers.due(*timer).is_some());
                 }
@@ -226,5 +231,5 @@ impl ProcessTransport<'_> {
     }
 }
 
-/// Ctrl-D.
+/// Ctrl-D, the end-of-input character of a terminal.
 const END_OF_INPUT: u8 = 4;
