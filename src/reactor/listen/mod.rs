@@ -1,4 +1,4 @@
-//! Listening and accepting.
+//! Listening for and accepting connections.
 
 use crate::escape::Escaped;
 use std::io;
@@ -17,7 +17,7 @@ use crate::reactor::{
     Address, CallbackKind, ConnectionId, Factory, ListenTcp, Protocol, Reactor, Result, TimedCall,
 };
 
-/// A port that is listened on, by name. (Twisted: `IListeningPort`.)
+/// A handle to a listening socket. (Twisted: `IListeningPort`.)
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Listener {
     token: Token,
@@ -29,55 +29,57 @@ impl Listener {
         self.token
     }
 
-    /// The address that is listened on, with the real port where 0 was asked for.
+    /// The listening address, with the actual port where 0 was requested.
     pub fn address(&self) -> &Address {
         &self.address
     }
 }
 
-/// A listener in its slot.
+/// A listener in the registry.
 pub(crate) struct ListenerSlot {
-    /// Out of its place while one of its callbacks runs.
+    /// `None` while one of its callbacks runs.
     factory: Option<Box<dyn Factory>>,
     started: bool,
     address: Address,
     options: ListenOptions,
     accept_budget: AcceptBudget,
-    /// Waits for descriptors or memory.
+    /// Accepting is paused until descriptors or memory may be available.
     paused: bool,
-    /// When a failed accept was last logged.
-    logged: Option<Instant>,
+    /// The time of the last last_logged accept failure.
+    last_logged: Option<Instant>,
 }
 
-/// How many connections are accepted in a turn: one, and more the longer the polls go on telling of some. Whoever asks for more
-/// than wait pays for it: on Linux an accept that finds nobody costs a tenth of what a short connection does in all. (Twisted:
-/// `numberAccepts`, which follows how many there were last.)
+/// The accept budget of a turn.
+///
+/// It is one connection at first and grows while consecutive polls report more. A larger budget has
+/// a cost: on Linux, an accept that returns EAGAIN costs a tenth of a whole short connection.
+/// (Twisted: `numberAccepts`, which follows the last number of accepted connections.)
 #[derive(Default)]
 struct AcceptBudget {
-    /// The turn of the last share.
+    /// The turn of the last budget.
     turn: u64,
-    /// Turns in a row with a share, all of them used up.
+    /// The number of consecutive turns whose budget was used up.
     streak: u32,
 }
 
 impl AcceptBudget {
-    fn share(&mut self, turn: u64, most: usize) -> usize {
+    fn next(&mut self, turn: u64, max: usize) -> usize {
         self.streak = if self.turn + 1 == turn { self.streak.saturating_add(1) } else { 0 };
         self.turn = turn;
         let doublings = self.streak.saturating_sub(WARM_UP_TURNS);
-        1_usize.checked_shl(doublings).map_or(most, |share| share.min(most))
+        1_usize.checked_shl(doublings).map_or(max, |budget| budget.min(max))
     }
 
-    /// There were fewer.
+    /// Resets the budget after a turn that did not use it up.
     fn reset(&mut self) {
         self.turn = 0;
     }
 }
 
-/// So many turns in a row, and one more, connections come one by one; then there is a queue of them.
+/// The number of further turns with a budget of one. After these, the backlog has a queue.
 const WARM_UP_TURNS: u32 = 1;
 
-/// How it was asked for.
+/// The options of a listener.
 pub(in crate::reactor) enum ListenOptions {
     Tcp(ListenTcp),
     Unix,
@@ -85,7 +87,7 @@ pub(in crate::reactor) enum ListenOptions {
 }
 
 impl ListenOptions {
-    /// What is still to be set of each accepted connection.
+    /// The options still to be set on each accepted connection.
     fn of_connections(&self, has_nodelay: bool) -> StreamOptions {
         match self {
             ListenOptions::Tcp(options) => {
@@ -105,14 +107,15 @@ impl ListenerSlot {
 }
 
 impl Reactor {
-    /// Listens on a TCP port and makes a protocol with `factory` for each connection. The port is bound at
-    /// once; nothing is called before this returns. (Twisted: `listenTCP`.)
+    /// Listens on a TCP port and builds a protocol with `factory` for each connection. The port is
+    /// bound at once. Nothing is called before this returns. (Twisted: `listenTCP`.)
     ///
     /// `address` is text (`"127.0.0.1:8080"`, `"[::]:80"`), a `SocketAddr` or a [`ListenTcp`].
     ///
     /// # Errors
-    /// [`Error::BadAddress`], [`Error::CannotListen`];
-    /// [`Error::Stopping`] or [`Error::ReactorFinished`] when the reactor stops or has stopped.
+    /// - [`Error::BadAddress`], [`Error::BadOption`], [`Error::CannotListen`].
+    /// - [`Error::Stopping`] or [`Error::ReactorFinished`] when the reactor is stopping or has
+    ///   stopped.
     pub fn listen_tcp<A>(&mut self, address: A, factory: impl Factory) -> Result<Listener>
     where
         A: TryInto<ListenTcp>,
@@ -130,41 +133,41 @@ impl Reactor {
             buffers: options.buffers(),
             nodelay: options.nodelay,
         };
-        let asked = options.address.to_string();
+        let requested = options.address.to_string();
         let token = self.registry.next_token();
-        self.net.open(token, &open).map_err(|failed| cannot_listen(&asked, failed))?;
-        self.begin_listening(token, ListenOptions::Tcp(options), Box::new(factory), &asked)
+        self.net.open(token, &open).map_err(|failed| cannot_listen(&requested, failed))?;
+        self.begin_listening(token, ListenOptions::Tcp(options), Box::new(factory), &requested)
     }
 
-    /// Gives an open listening socket its slot and its factory.
+    /// Registers an open listening socket with its factory.
     pub(in crate::reactor) fn begin_listening(
         &mut self,
         token: Token,
         options: ListenOptions,
         factory: Box<dyn Factory>,
-        asked: &str,
+        requested: &str,
     ) -> Result<Listener> {
         let address = self.net.local_address(token).map_err(|source| {
             self.net.close(token, Close::Graceful);
-            Error::CannotListen { address: asked.to_owned(), call: "getsockname", source }
+            Error::CannotListen { address: requested.to_owned(), call: "getsockname", source }
         })?;
-        let state = ListenerSlot {
+        let slot = ListenerSlot {
             factory: Some(factory),
             started: false,
             address: address.clone(),
             options,
             accept_budget: AcceptBudget::default(),
             paused: false,
-            logged: None,
+            last_logged: None,
         };
-        let inserted = self.registry.insert(Source::Listener(Box::new(state)));
+        let inserted = self.registry.insert(Source::Listener(Box::new(slot)));
         debug_assert_eq!(inserted, token);
         self.queues.callbacks.push(Callback::StartFactory(token));
         log::debug!(address = address.to_string().as_str(); "listening on {address}");
         Ok(Listener { token, address })
     }
 
-    /// The ports that are listened on.
+    /// The handles of all listeners.
     pub fn listeners(&self) -> Vec<Listener> {
         let tokens = self.registry.tokens(|source| matches!(source, Source::Listener(_)));
         let named = |token| match self.registry.get(token)? {
@@ -185,7 +188,7 @@ impl Reactor {
         self.registry.tokens(accepted).into_iter().map(ConnectionId).collect()
     }
 
-    /// How a TCP listener was asked for.
+    /// The options of a TCP listener.
     pub(crate) fn listen_options(&self, listener: &Listener) -> Option<&ListenTcp> {
         match self.registry.get(listener.token)? {
             Source::Listener(listener) => match &listener.options {
@@ -196,12 +199,14 @@ impl Reactor {
         }
     }
 
-    /// Stops accepting and closes the port at once; connections go on. Its factory is told in one of the
-    /// next turns. To listen again, listen on the same address (with a factory that is [`shared`](crate::reactor::shared), if it
-    /// is to be the same one). (Twisted: `stopListening`.)
+    /// Stops accepting and closes the port at once. Accepted connections stay open. The factory's
+    /// `stop_factory` is called in one of the next turns. (Twisted: `stopListening`.)
+    ///
+    /// To listen again, call `listen_tcp` with the same address. To reuse the factory, make it
+    /// [`shared`](crate::reactor::shared).
     ///
     /// # Errors
-    /// [`Error::NotListening`] when it has stopped before.
+    /// [`Error::NotListening`] when the listener has already stopped.
     pub fn stop_listening(&mut self, listener: &Listener) -> Result<()> {
         if self.stop_listener(listener.token) { Ok(()) } else { Err(Error::NotListening) }
     }
@@ -212,7 +217,8 @@ impl Reactor {
         }
         self.net.close(token, Close::Graceful);
         if let Some(Source::Listener(mut listener)) = self.registry.remove(token) {
-            // Out of its place it is the caller: `accept_one` ends it then.
+            // If the factory is out of its slot, `with_factory` is running it and stops it
+            // afterwards.
             if let Some(mut factory) = listener.factory.take() {
                 let started = listener.started;
                 self.queues.callbacks.push(Callback::Call(Box::new(move |reactor| {
@@ -242,7 +248,7 @@ impl Reactor {
         });
     }
 
-    /// Calls a listener's factory, which is out of its place meanwhile.
+    /// Calls a listener's factory, which is out of its slot meanwhile.
     fn with_factory<R>(
         &mut self,
         token: Token,
@@ -253,7 +259,7 @@ impl Reactor {
         let result = self.catch_panic(place, None, |reactor| call(&mut *factory, reactor));
         match self.registry.listener_mut(token) {
             Some(listener) => listener.factory = Some(factory),
-            // It stopped meanwhile.
+            // The listener stopped in the callback.
             None => {
                 self.stop_factory(&mut *factory, true);
                 self.call(CallbackKind::Drop, |_| drop(factory));
@@ -262,12 +268,12 @@ impl Reactor {
         result.ok()
     }
 
-    /// Accepts a share of what waits; the next poll tells of the rest.
+    /// Accepts connections up to the budget of the turn. The next poll reports the rest.
     pub(crate) fn accept_ready(&mut self, token: Token) {
         self.start_listener_factory(token);
-        let (turn, most) = (self.statistics.turns, self.settings.accepts_per_turn);
+        let (turn, max) = (self.statistics.turns, self.settings.accepts_per_turn);
         let Some(listener) = self.registry.listener_mut(token) else { return };
-        for _ in 0..listener.accept_budget.share(turn, most) {
+        for _ in 0..listener.accept_budget.next(turn, max) {
             if self.registry.listener_mut(token).is_none_or(|listener| listener.paused) {
                 return;
             }
@@ -280,7 +286,7 @@ impl Reactor {
         }
     }
 
-    /// Whether there may be more.
+    /// Accepts one connection. Returns whether more may be queued.
     fn accept_one(&mut self, token: Token) -> bool {
         let connection = self.registry.next_token();
         match self.net.accept(token, connection) {
@@ -290,7 +296,7 @@ impl Reactor {
             }
             Ok(Accepted::Dropped(error)) => {
                 self.statistics.accept_errors += 1;
-                self.log_accept_error(token, "an accepted connection cannot be watched", &error);
+                self.log_accept_error(token, "cannot register an accepted connection", &error);
                 true
             }
             Err(error) => self.accept_failed(token, &error),
@@ -336,8 +342,8 @@ impl Reactor {
         }
     }
 
-    /// A protocol for a connection whose layers are ready. A listener that has stopped refuses it, as what waits in the
-    /// system's queue.
+    /// Builds the protocol of a connection whose layers are ready. A listener that has stopped
+    /// refuses it, as it does the connections in the backlog.
     pub(in crate::reactor) fn build_for_listener(
         &mut self,
         listener: Token,
@@ -347,7 +353,8 @@ impl Reactor {
         self.with_factory(listener, CallbackKind::BuildProtocol, build).flatten()
     }
 
-    /// Sets all that can be set; the first error. The connection goes on: an option is not worth it.
+    /// Sets all options and returns the first error. The connection continues without the failed
+    /// options.
     pub(in crate::reactor) fn set_options(&mut self, token: Token, options: StreamOptions) -> io::Result<()> {
         let mut result = Ok(());
         for option in options.wanted() {
@@ -357,13 +364,13 @@ impl Reactor {
         result
     }
 
-    /// Whether the next accept may do better.
+    /// Handles a failed accept. Returns whether another accept may succeed now.
     fn accept_failed(&mut self, token: Token, error: &io::Error) -> bool {
         match Errno::from_io_error(error) {
             Some(Errno::WOULDBLOCK) => false,
             Some(Errno::INTR) => true,
-            // Errors of the one connection that was to be accepted: a reset or a firewall meanwhile, or, on Linux,
-            // what its network had to say.
+            // Errors of the connection to be accepted: a reset or a firewall in the meantime, or,
+            // on Linux, a pending network error.
             Some(
                 Errno::CONNABORTED
                 | Errno::PERM
@@ -379,12 +386,12 @@ impl Reactor {
                 true
             }
             Some(Errno::MFILE | Errno::NFILE) => {
-                let most = self.settings.accepts_per_turn;
-                let shed = self.net.shed(token, most);
+                let max = self.settings.accepts_per_turn;
+                let shed = self.net.shed(token, max);
                 self.statistics.accepts_shed += shed as u64;
                 self.statistics.accept_errors += 1;
-                let what = format!("out of descriptors, {shed} connections were closed at once");
-                self.log_accept_error(token, &what, error);
+                let message = format!("out of descriptors, {shed} connections were closed at once");
+                self.log_accept_error(token, &message, error);
                 self.pause_accepting(token);
                 false
             }
@@ -397,7 +404,8 @@ impl Reactor {
         }
     }
 
-    /// What waits would be told of again and again: it is tried again later.
+    /// Pauses accepting until a retry timer, because the poll would report the backlog again and
+    /// again.
     fn pause_accepting(&mut self, token: Token) {
         let until = self.now() + self.settings.accept_retry_delay;
         if let Some(listener) = self.registry.listener_mut(token) {
@@ -414,23 +422,23 @@ impl Reactor {
         }
     }
 
-    /// At most once a second for each listener.
-    fn log_accept_error(&mut self, token: Token, what: &str, error: &io::Error) {
+    /// Logs at max once a second for each listener.
+    fn log_accept_error(&mut self, token: Token, message: &str, error: &io::Error) {
         let now = self.now();
         let Some(listener) = self.registry.listener_mut(token) else {
             return;
         };
-        if listener.logged.is_some_and(|last| now - last < Duration::from_secs(1)) {
+        if listener.last_logged.is_some_and(|last| now - last < Duration::from_secs(1)) {
             return;
         }
-        listener.logged = Some(now);
+        listener.last_logged = Some(now);
         let address = &listener.address;
-        log_warn!([listener = address.to_string().as_str()] "{address}: {what}: {}", Escaped(error));
+        log_warn!([listener = address.to_string().as_str()] "{address}: {message}: {}", Escaped(error));
     }
 }
 
-pub(in crate::reactor) fn cannot_listen(asked: &str, failed: OpenError) -> Error {
-    Error::CannotListen { address: asked.to_owned(), call: failed.step.name(), source: failed.error }
+pub(in crate::reactor) fn cannot_listen(requested: &str, failed: OpenError) -> Error {
+    Error::CannotListen { address: requested.to_owned(), call: failed.step.name(), source: failed.error }
 }
 
 #[cfg(test)]
@@ -438,15 +446,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_share_of_accepts_grows_while_all_of_it_is_used_in_a_row() {
+    fn the_accept_budget_grows_while_it_is_used_up_in_a_row() {
         let mut pace = AcceptBudget::default();
-        let shares = |pace: &mut AcceptBudget, turns: std::ops::Range<u64>| -> Vec<usize> {
-            turns.map(|turn| pace.share(turn, 10)).collect()
+        let budgets = |pace: &mut AcceptBudget, turns: std::ops::Range<u64>| -> Vec<usize> {
+            turns.map(|turn| pace.next(turn, 10)).collect()
         };
-        assert_eq!(shares(&mut pace, 10..17), [1, 1, 2, 4, 8, 10, 10]);
+        assert_eq!(budgets(&mut pace, 10..17), [1, 1, 2, 4, 8, 10, 10]);
         pace.reset();
-        assert_eq!(shares(&mut pace, 17..20), [1, 1, 2]);
-        // A turn without any ends the row, too.
-        assert_eq!(shares(&mut pace, 21..24), [1, 1, 2]);
+        assert_eq!(budgets(&mut pace, 17..20), [1, 1, 2]);
+        // A turn without accepts also ends the streak.
+        assert_eq!(budgets(&mut pace, 21..24), [1, 1, 2]);
     }
 }
