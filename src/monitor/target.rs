@@ -318,7 +318,7 @@ mod tests {
             ("7007", "the host is missing before the port; did you mean localhost:7007?"),
             ("n=:22", "the host is missing before the port; did you mean localhost:22?"),
             ("localhost:0", "port 0 cannot be connected to"),
-            ("1.2.3.256:80", "the host looks like an IP address, and is none"),
+            ("1.2.3.256:80", "the host looks like an IP address but is not one"),
             ("udp:h:80", FORMS),
             ("tcp:h", "at column 6: port: it is missing; write tcp:HOST:PORT"),
             ("n=tcp:h:0", "at column 9: port: port 0 cannot be connected to"),
@@ -341,7 +341,7 @@ mod tests {
             ("tcp://", "the port is missing; write HOST:PORT"),
             ("tcp://h:0", "port 0 cannot be connected to"),
             ("tcp://h:70000", "the port is above 65535"),
-            ("tcp://h:80/x", "the port is no number"),
+            ("tcp://h:80/x", "the port is not a number"),
             ("=tcp://h:80", "a name has 1 to 64 bytes and no control characters"),
         ] {
             assert_eq!(text.parse::<Target>().unwrap_err().why, why, "{text}");

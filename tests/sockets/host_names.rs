@@ -209,7 +209,7 @@ fn an_invalid_name_is_refused_and_an_address_needs_no_thread() {
             ("a\0b", "the host is neither an IP address nor a host name"),
             ("a b", "the host is neither an IP address nor a host name"),
             (&long, "the host is neither an IP address nor a host name"),
-            ("1.2.3", "the host looks like an IP address, and is none"),
+            ("1.2.3", "the host looks like an IP address but is not one"),
         ] {
             let error = reactor.resolve(name, 80, |_, _| panic!("it was looked up")).unwrap_err();
             assert!(matches!(&error, Error::BadAddress(bad) if bad.why == why), "{name}: {error}");

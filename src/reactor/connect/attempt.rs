@@ -1,4 +1,4 @@
-//! Connecting: looking the name up, letting its addresses race, and what becomes of it.
+//! Connection attempts: host name look-up, the race of addresses, and the outcome.
 
 use std::io;
 use std::net::SocketAddr;
@@ -19,7 +19,7 @@ use crate::reactor::{
 };
 
 impl Reactor {
-    /// Calls a connector's factory, which is out of its place meanwhile.
+    /// Calls a connector's factory, which is out of its slot meanwhile.
     fn with_client_factory<R>(
         &mut self,
         token: Token,
@@ -87,8 +87,8 @@ impl Reactor {
                     slot.phase = Phase::Resolving(lookup);
                 }
             }
-            Err(not) => {
-                let why = not.to_string();
+            Err(error) => {
+                let why = error.to_string();
                 self.connector_failed(token, &Reason::LookupFailed { host, why });
             }
         }
@@ -118,14 +118,15 @@ impl Reactor {
                 if let Some(timeout) = timeout
                     && let Some(due) = self.timers.due(timeout)
                 {
-                    // The look-up's wait for a thread is not the peer's. And only a loop that was held up finds an answer
-                    // when the time is over: its own delay is not the peer's either.
+                    // The peer must not pay for the look-up's wait for a thread. If the time has
+                    // already expired, the loop was blocked, and the peer must not pay for that
+                    // either.
                     let due = due.max(began + limit);
                     self.timers.reset(timeout, if due <= now { now + limit } else { due });
                 }
                 self.begin_race(token, interleaved(addresses, bind).into_iter().map(Address::Tcp));
             }
-            // Queued: this runs inside the callback that brought the answer.
+            // Queued: this runs inside the callback that delivered the answer.
             Err(reason) => self.fail_soon(token, reason),
         }
     }
@@ -144,7 +145,8 @@ impl Reactor {
         }
     }
 
-    /// Begins with the next address, if there is one. When nothing is under way, all have failed.
+    /// Starts an attempt to the next address. If there is none and no attempt is in progress, all
+    /// have failed.
     fn begin_next_attempt(&mut self, token: Token) {
         while let Some(slot) = self.registry.connector_mut(token)
             && let Phase::Connecting(race) = &mut slot.phase
@@ -178,7 +180,8 @@ impl Reactor {
                     }
                     return;
                 }
-                // The queue of a UNIX socket is full, and no event will tell when it is not.
+                // The backlog of the UNIX socket is full (EAGAIN). No event reports room, so retry
+                // on a timer.
                 Err(failed)
                     if failed.step == OpenStep::Connect
                         && failed.error.kind() == io::ErrorKind::WouldBlock
@@ -217,7 +220,7 @@ impl Reactor {
         }
     }
 
-    /// The head start is over.
+    /// Handles the end of an attempt's head start.
     pub(crate) fn next_attempt_due(&mut self, token: Token) {
         if let Some(race) = self.race(token) {
             race.next = None;
@@ -228,30 +231,32 @@ impl Reactor {
         }
     }
 
-    /// An answer that came while the loop was held up waits for the poll, and counts.
+    /// Checks the attempts for results that arrived while the loop was blocked, so that these
+    /// count.
     fn look_at_attempts(&mut self, token: Token) {
         let Some(race) = self.race(token) else { return };
         let attempts: Vec<Token> = race.attempts.iter().map(|attempt| attempt.token).collect();
         let now = self.net.now();
         for attempt in attempts {
             if self.race(token).is_some_and(|race| race.attempts.iter().any(|other| other.token == attempt)) {
-                // Bytes may have come with it, and the poll may have told of them already.
+                // Data may have arrived with the connection, and the poll may have reported it
+                // already.
                 self.attempt_ready(attempt, token, Readiness::READABLE, now);
             }
         }
     }
 
-    /// The kernel has news of a connection under way.
+    /// Handles an event of a connection attempt.
     pub(crate) fn attempt_ready(
         &mut self,
         attempt: Token,
         connector: Token,
         ready: Readiness,
-        seen: Instant,
+        established_at: Instant,
     ) {
         let failed = match self.net.peer_address(attempt) {
-            // A port that nobody listens on can connect to itself, when it lies where the system takes local ports
-            // from; those below 1024 it never takes.
+            // A connect to an unused port can connect to itself, if the port is in the range of
+            // ephemeral ports. That range never includes ports below 1024.
             Ok(peer)
                 if peer.port().is_some_and(|port| port >= 1024)
                     && self.net.local_address(attempt).is_ok_and(|local| local == peer) =>
@@ -261,13 +266,13 @@ impl Reactor {
             Ok(peer) => {
                 let began = self.race(connector).and_then(|race| race.remove(attempt));
                 if let Some(slot) = self.registry.connector_mut(connector) {
-                    slot.took = began.map(|began| seen - began);
+                    slot.connect_time = began.map(|began| established_at - began);
                 }
                 return self.connected(attempt, connector, peer, ready);
             }
             Err(not_connected) => match self.net.take_error(attempt) {
                 Ok(Some(error)) | Err(error) => Reason::of_connect(&error, "connect"),
-                // Not yet: an event that says nothing.
+                // A spurious event: neither connected nor failed.
                 Ok(None)
                     if not_connected.kind() == io::ErrorKind::NotConnected
                         && !ready.has(Readiness::READ_CLOSED) =>
@@ -291,12 +296,12 @@ impl Reactor {
         let Some(slot) = self.registry.connector_mut(connector) else {
             return;
         };
-        let raced = std::mem::replace(&mut slot.phase, Phase::Connected(token));
+        let phase = std::mem::replace(&mut slot.phase, Phase::Connected(token));
         let options = match &slot.options {
             ConnectOptions::Tcp(options) => options.of_connections(),
             ConnectOptions::Unix(_) => StreamOptions::default(),
         };
-        if let Phase::Connecting(race) = raced {
+        if let Phase::Connecting(race) = phase {
             self.end_race(&race);
         }
         if let Err(error) = self.set_options(token, options) {
@@ -309,7 +314,7 @@ impl Reactor {
                 build(factory, reactor, &peer)
             })
         });
-        // Layers have what is left of the time to get ready.
+        // Layers get ready within the remaining time.
         let layered = matches!(built, Some(Ok(Some(Built::Layers(_)))));
         if !layered
             && let Some(timeout) = self.registry.connector_mut(connector).and_then(|s| s.timeout.take())
@@ -319,7 +324,8 @@ impl Reactor {
         match built {
             Some(Ok(Some(begun))) => {
                 self.begin_connection(token, begun);
-                // What the kernel said beside "connected" will not be said again.
+                // An edge-triggered event is not repeated: keep what the kernel reported beside
+                // "connected".
                 if ready.has(Readiness::READABLE)
                     && let Some(connection) = self.registry.connection_mut(token)
                 {
@@ -338,7 +344,8 @@ impl Reactor {
         }
     }
 
-    /// A protocol for a connection whose layers are ready, or what the factory's panic said.
+    /// Builds the protocol of a connection whose layers are ready. The error is the message of the
+    /// factory's panic.
     pub(in crate::reactor) fn build_for_connector(
         &mut self,
         connector: Token,
@@ -359,7 +366,7 @@ impl Reactor {
             return self.handshake_timed_out(connection, limit);
         }
         if let Phase::Connecting(race) = &mut slot.phase {
-            // What could still be tried has no time left.
+            // The remaining addresses have no time left.
             race.waiting.clear();
         }
         self.look_at_attempts(token);
@@ -379,10 +386,10 @@ impl Reactor {
                     }
                 },
                 _ => {
-                    // What another address has answered may tell more than the silence of those under way.
-                    let mut told = self.race(token).and_then(|race| race.failure.take());
-                    RankedFailure::note(&mut told, Reason::TimedOut(limit));
-                    told.map_or(Reason::TimedOut(limit), RankedFailure::into_reason)
+                    // The answer of another address may be more informative than a timeout.
+                    let mut failure = self.race(token).and_then(|race| race.failure.take());
+                    RankedFailure::note(&mut failure, Reason::TimedOut(limit));
+                    failure.map_or(Reason::TimedOut(limit), RankedFailure::into_reason)
                 }
             };
             self.connector_failed(token, &reason);
@@ -397,7 +404,7 @@ impl Reactor {
         }
     }
 
-    /// Ends whatever the connector is about.
+    /// Ends the current activity of the connector.
     fn abandon_attempt(&mut self, token: Token) {
         let Some(slot) = self.registry.connector_mut(token) else {
             return;
@@ -415,7 +422,7 @@ impl Reactor {
         }
     }
 
-    /// Whatever is under way is closed, and never heard of again.
+    /// Closes all attempts in progress, without a callback.
     fn end_race(&mut self, race: &HappyEyeballs) {
         if let Some(timer) = race.next {
             self.timers.cancel(timer);
@@ -436,7 +443,8 @@ impl Reactor {
         self.release_connector(token);
     }
 
-    /// A connection was lost before its layers were ready: for its connector, if it has one, it never was.
+    /// Reports the loss of a connection before its layers were ready to its connector, as a failed
+    /// attempt.
     pub(crate) fn connection_never_made(&mut self, token: Token, connection: Token, reason: &Reason) {
         let phase = self.registry.connector(token).map(|slot| &slot.phase);
         if matches!(phase, Some(Phase::Connected(current)) if *current == connection) {
@@ -444,7 +452,7 @@ impl Reactor {
         }
     }
 
-    /// The connection of a connector was lost; its protocol knows already.
+    /// Reports the loss of a connection to its connector. The protocol was called before.
     pub(crate) fn connector_lost(&mut self, token: Token, connection: Token, reason: &Reason) {
         let Some(slot) = self.registry.connector_mut(token) else {
             return;
@@ -459,7 +467,7 @@ impl Reactor {
         self.release_connector(token);
     }
 
-    /// A connector that does nothing any more goes.
+    /// Removes a connector that is idle.
     pub(crate) fn release_connector(&mut self, token: Token) {
         let Some(slot) = self.registry.connector(token) else {
             return;
@@ -491,9 +499,9 @@ impl Reactor {
         Ok(())
     }
 
-    /// Gives up if it connects or waits to.
+    /// Cancels an attempt or a wait, if there is one.
     pub(crate) fn disconnect_connector(&mut self, token: Token, reason: &Reason) {
-        // Not connecting is what was wanted.
+        // A connector that is not connecting is already in the wanted state.
         let _ = self.stop_connecting(token, reason.clone());
     }
 }

@@ -1,8 +1,9 @@
-//! The race of a destination's addresses: their order, what is under way, and what to say when none of them wins.
-//! (RFC 8305, happy eyeballs.)
+//! The race of a destination's addresses: their order, the attempts in progress, and the reason if
+//! all fail. (RFC 8305, happy eyeballs.)
 //!
-//! The families take turns, that of the resolver's first address begins. Each address has a head start before the next
-//! one is tried beside it; when one fails, the next begins at once. The first connection that is made wins.
+//! The address families alternate, starting with that of the resolver's first address. Each address
+//! has a head start before the next attempt begins. When an attempt fails, the next begins at once.
+//! The first connection wins.
 
 use std::collections::VecDeque;
 use std::io;
@@ -12,13 +13,13 @@ use std::time::Duration;
 use crate::net::{Instant, OpenError, OpenStep, Token};
 use crate::reactor::{Address, DelayedCall, Reason};
 
-/// A connector's attempts at one connection.
+/// The attempts of a connector at one connection.
 pub(in crate::reactor) struct HappyEyeballs {
     /// Addresses not yet tried, in order.
     pub(in crate::reactor) waiting: VecDeque<Address>,
-    /// Under way, the earliest first.
+    /// Attempts in progress, the earliest first.
     pub(in crate::reactor) attempts: Vec<Attempt>,
-    /// Begins with the next address, though none has failed.
+    /// The timer for the next attempt if none fails.
     pub(in crate::reactor) next: Option<DelayedCall>,
     /// The failure of the highest rank so far.
     pub(in crate::reactor) failure: Option<RankedFailure>,
@@ -27,7 +28,7 @@ pub(in crate::reactor) struct HappyEyeballs {
 #[derive(Clone, Copy)]
 pub(in crate::reactor) struct Attempt {
     pub(in crate::reactor) token: Token,
-    /// When the system was asked to connect.
+    /// The time of the `connect` call.
     pub(in crate::reactor) began: Instant,
 }
 
@@ -38,17 +39,17 @@ pub(in crate::reactor) struct RankedFailure {
     reason: Reason,
 }
 
-/// The ranks of failures, the lowest first. An answer of one address tells more of the service than an
+/// The ranks of failures, lowest first. An answer from one address is more informative than an
 /// address that could not be asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Rank {
-    /// This machine does not have the family, or no route for it. It is the usual state of machines
-    /// with IPv4 alone, and must not hide what is wrong with the other family.
+    /// This machine does not support the family, or has no route for it. That is usual for
+    /// IPv4-only machines, and must not hide a failure of the other family.
     NoFamily,
-    /// The network answered that there is no route. A router says it of a family that is not
-    /// forwarded, so it must not hide that the other family could not be asked.
+    /// The network reported that there is no route. Routers do so for a family that they do not
+    /// forward. It must not hide that the other family could not be asked.
     NoRoute,
-    /// This machine could not ask: out of ports, descriptors or memory.
+    /// This machine could not ask: no ports, descriptors or memory left.
     Local,
     /// Any other failure.
     Failed,
@@ -63,12 +64,12 @@ impl HappyEyeballs {
         HappyEyeballs { waiting, attempts: Vec::new(), next: None, failure: None }
     }
 
-    /// Whether one more may begin beside those under way.
+    /// Whether another attempt may begin.
     pub(in crate::reactor) fn has_room(&self) -> bool {
         self.attempts.len() < MAX_ATTEMPTS
     }
 
-    /// An attempt is over; tells when it began.
+    /// Removes an attempt and returns the time it began.
     pub(in crate::reactor) fn remove(&mut self, attempt: Token) -> Option<Instant> {
         let at = self.attempts.iter().position(|other| other.token == attempt)?;
         Some(self.attempts.remove(at).began)
@@ -76,13 +77,13 @@ impl HappyEyeballs {
 }
 
 impl RankedFailure {
-    /// Keeps the reason of the higher rank; of two alike the later.
+    /// Keeps the reason of the higher rank, and the later one of equal ranks.
     pub(in crate::reactor) fn note(kept: &mut Option<RankedFailure>, reason: Reason) {
         let rank = Rank::of(&reason);
         RankedFailure::keep(kept, RankedFailure { rank, reason });
     }
 
-    /// Keeps the reason for a socket that could not be opened, if its rank is not below.
+    /// Keeps the reason for a socket that could not be opened, if its rank is at least as high.
     pub(in crate::reactor) fn note_opening(
         kept: &mut Option<RankedFailure>,
         failed: &OpenError,
@@ -90,7 +91,8 @@ impl RankedFailure {
     ) {
         let reason = Reason::of_open(failed);
         let rank = match failed.error.kind() {
-            // Of IPv4 there is no local port left. A machine without IPv6 says this of IPv6, too.
+            // For IPv4 this means that no local port is left. For IPv6 it can also mean that the
+            // machine has no IPv6.
             io::ErrorKind::AddrNotAvailable if is_ipv6 && failed.step == OpenStep::Connect => Rank::NoFamily,
             _ => Rank::of(&reason),
         };
@@ -101,9 +103,9 @@ impl RankedFailure {
         self.reason
     }
 
-    fn keep(kept: &mut Option<RankedFailure>, told: RankedFailure) {
-        if kept.as_ref().is_none_or(|kept| told.rank >= kept.rank) {
-            *kept = Some(told);
+    fn keep(kept: &mut Option<RankedFailure>, failure: RankedFailure) {
+        if kept.as_ref().is_none_or(|kept| failure.rank >= kept.rank) {
+            *kept = Some(failure);
         }
     }
 }
@@ -123,8 +125,8 @@ impl Rank {
     }
 }
 
-/// The families in turn, each in the resolver's order. With a local address only its own family can be connected to: the
-/// other is left out, unless there is nothing else.
+/// Alternates the families, each in the resolver's order. A local address limits the attempts to
+/// its own family, unless there are no such addresses.
 pub(in crate::reactor) fn interleaved(found: Vec<SocketAddr>, bind: Option<SocketAddr>) -> Vec<SocketAddr> {
     let of_bind = |address: &SocketAddr| bind.is_none_or(|bind| bind.is_ipv4() == address.is_ipv4());
     let any = found.iter().any(of_bind);
@@ -140,11 +142,11 @@ pub(in crate::reactor) fn interleaved(found: Vec<SocketAddr>, bind: Option<Socke
     order
 }
 
-/// Attempts under way at one time. RFC 8305 has no limit; one name can have hundreds of addresses, and each attempt is a
-/// descriptor. Beyond it the next begins when one has failed.
+/// Limit on concurrent attempts. RFC 8305 has none, but a name can have hundreds of addresses, and
+/// each attempt needs a descriptor. At the limit, the next attempt begins when one has failed.
 const MAX_ATTEMPTS: usize = 16;
 
-/// The shortest head start. (RFC 8305, 5: it MUST NOT be shorter.)
+/// The minimum head start. (RFC 8305, 5: it MUST NOT be shorter.)
 pub(in crate::reactor) const MIN_ATTEMPT_DELAY: Duration = Duration::from_millis(10);
 
 #[cfg(test)]
@@ -179,7 +181,7 @@ mod tests {
         assert_eq!(order("1.1.1.1:1", Some("[::1]:0")), "1.1.1.1:1");
     }
 
-    /// Every failure of an attempt, the lowest rank first; those of one line have the same rank.
+    /// Every failure of an attempt, the lowest rank first. Failures on one line have the same rank.
     const RANKS: [&[Fails]; 7] = [
         &[Here(6, Errno::NETUNREACH), Here(6, Errno::ADDRNOTAVAIL), Here(6, Errno::AFNOSUPPORT)],
         &[There(Errno::NETUNREACH), There(Errno::HOSTUNREACH)],
@@ -200,11 +202,11 @@ mod tests {
 
     #[derive(Clone, Copy, Debug)]
     enum Fails {
-        /// The `connect` call, at once, to an address of this family.
+        /// Returned at once by the `connect` call, to an address of this family.
         Here(u8, Errno),
         NoSocket(Errno),
         Bind,
-        /// Later, as an answer.
+        /// Reported later, as an answer.
         There(Errno),
         Silent,
         Itself,
@@ -252,7 +254,7 @@ mod tests {
         for answer in [Errno::CONNREFUSED, Errno::TIMEDOUT].map(There) {
             assert!(!kept(&[no_port, answer]).is_local(), "{answer:?}");
         }
-        // A machine with IPv4 alone sees that the host is gone.
+        // An IPv4-only machine detects that the host is gone.
         for errno in [Errno::NETUNREACH, Errno::ADDRNOTAVAIL, Errno::AFNOSUPPORT] {
             assert!(!kept(&[There(Errno::HOSTUNREACH), Here(6, errno)]).is_local(), "{errno:?}");
         }

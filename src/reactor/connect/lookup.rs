@@ -1,4 +1,4 @@
-//! Looking host names up: requests, their limits, and what they come to.
+//! Host name look-ups: requests, timeouts and outcomes.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -10,15 +10,15 @@ use crate::net::{Instant, LookedUp, LookupId, LookupProgress, NameError, NotAske
 use crate::reactor::connect::tcp::check_host;
 use crate::reactor::{BadAddress, CallbackKind, DelayedCall, Error, Reactor, Reason, Result, TimedCall};
 
-/// A look-up by name. See [`Reactor::resolve`].
+/// A handle to a look-up. See [`Reactor::resolve`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Lookup(u64);
 
-/// What is told of an outcome: when the resolver was asked, and the addresses.
+/// The callback of a look-up. It takes the time when the resolver was asked, and the addresses.
 pub(in crate::reactor) type OnLookedUp =
     Box<dyn FnOnce(&mut Reactor, Instant, Result<Vec<SocketAddr>, Reason>)>;
 
-/// The requests that have no outcome yet, by number.
+/// The pending requests, by number.
 #[derive(Default)]
 pub(crate) struct PendingLookups {
     pending: BTreeMap<u64, Pending>,
@@ -28,16 +28,16 @@ pub(crate) struct PendingLookups {
 struct Pending {
     host: Box<str>,
     id: LookupId,
-    /// Its own limit, and the timer that tells when it has passed.
+    /// The request's own timeout and its timer.
     limit: Option<(Duration, DelayedCall)>,
     done: OnLookedUp,
 }
 
-/// What a look-up has come to whose limit has passed.
+/// The state of a look-up whose timeout has expired.
 pub(in crate::reactor) enum Overdue {
-    /// The resolver was asked late, because it was busy: it has until then.
+    /// The resolver was asked late, because it was busy. The look-up has until this time.
     Until(Instant),
-    /// It is to be given up for this reason.
+    /// The look-up has failed for this reason.
     Failed(Reason),
 }
 
@@ -46,17 +46,18 @@ impl PendingLookups {
         self.pending.len()
     }
 
-    /// What was to be done with the outcomes.
+    /// The callbacks of all pending requests.
     pub(crate) fn into_calls(self) -> impl Iterator<Item = OnLookedUp> {
         self.pending.into_values().map(|pending| pending.done)
     }
 }
 
 impl Lookup {
-    /// Cancels the look-up and drops its callback, which is not called. If no thread has begun with it, none will.
+    /// Cancels the look-up and drops its callback without calling it. A look-up that still waits
+    /// for a thread is not started.
     ///
     /// # Errors
-    /// [`Error::TimerNotActive`] when it has its outcome or was cancelled before.
+    /// [`Error::TimerNotActive`] when the look-up has finished or was cancelled.
     pub fn cancel(self, reactor: &mut Reactor) -> Result<()> {
         let done = reactor.take_lookup(self).ok_or(Error::TimerNotActive)?.done;
         reactor.call(CallbackKind::Drop, |_| drop(done));
@@ -65,22 +66,25 @@ impl Lookup {
 }
 
 impl Reactor {
-    /// Looks a host name up with the system's resolver, on threads of its own, and calls `done` with the addresses, never
-    /// inside this call. An IP address is its own outcome. (Twisted: `IHostnameResolver.resolveHostName`.)
+    /// Looks up a host name with the system's resolver on a separate thread. `done` is called with
+    /// the addresses, never inside this call. An IP address is returned as it is. (Twisted:
+    /// `IHostnameResolver.resolveHostName`.)
     ///
-    /// Names that are asked for at the same time are looked up once. Look-ups begin in the order in which they were asked
-    /// for, [`Settings::lookup_threads`](crate::Settings::lookup_threads) at a time.
+    /// Concurrent requests for a name share one look-up. Look-ups start in the order of their
+    /// requests. At most [`Settings::lookup_threads`](crate::Settings::lookup_threads) run at a
+    /// time.
     ///
-    /// `done` is called with
-    /// - [`Reason::Unresolved`] when the name has no address,
-    /// - [`Reason::LookupFailed`] when the resolver could not say, or no thread was free for
-    ///   [`Settings::lookup_timeout`](crate::Settings::lookup_timeout),
-    /// - [`Reason::LookupTimedOut`] when the resolver was asked and did not answer for that long.
+    /// `done` is called with an error in these cases:
+    /// - [`Reason::Unresolved`] when the name has no address.
+    /// - [`Reason::LookupFailed`] when the resolver failed, or no thread was free for
+    ///   [`Settings::lookup_timeout`](crate::Settings::lookup_timeout).
+    /// - [`Reason::LookupTimedOut`] when the resolver was asked and did not answer for that time.
     ///
     /// # Errors
-    /// [`Error::BadAddress`] for what cannot be a host name; [`Error::QueueFull`] when
-    /// [`Settings::lookup_queue`](crate::Settings::lookup_queue) look-ups have no outcome yet; [`Error::System`] when no
-    /// thread can be started.
+    /// - [`Error::BadAddress`] for an invalid host name.
+    /// - [`Error::QueueFull`] when [`Settings::lookup_queue`](crate::Settings::lookup_queue)
+    ///   look-ups are pending.
+    /// - [`Error::System`] when no thread can be started.
     pub fn resolve(
         &mut self,
         host: &str,
@@ -97,7 +101,7 @@ impl Reactor {
         Ok(lookup)
     }
 
-    /// As [`resolve`](Reactor::resolve), without a limit of its own.
+    /// Starts a look-up as [`resolve`](Reactor::resolve) does, without a timeout.
     pub(in crate::reactor) fn begin_lookup(
         &mut self,
         host: &str,
@@ -108,7 +112,7 @@ impl Reactor {
         let lookup = Lookup(self.threads.lookups.count);
         let inbox = Arc::clone(&self.threads.inbox);
         let answer = move |outcome: LookedUp| {
-            // Refused only by a reactor that is gone, and then no one waits for the outcome.
+            // The push fails only if the reactor is gone. Then the outcome is not needed.
             let _ = inbox.push(Box::new(move |reactor| reactor.looked_up(lookup, outcome)), usize::MAX);
         };
         let id = match self.literal(host, port) {
@@ -123,7 +127,7 @@ impl Reactor {
             }
             None => {
                 check_host(host).map_err(|why| BadAddress { text: host.to_owned(), why })?;
-                self.net.resolve(host, port, Box::new(answer)).map_err(|not| match not {
+                self.net.resolve(host, port, Box::new(answer)).map_err(|error| match error {
                     NotAsked::QueueFull => Error::QueueFull(self.settings.lookup_queue),
                     NotAsked::NoThread(source) => Error::System { call: "thread", source },
                 })?
@@ -133,14 +137,14 @@ impl Reactor {
         Ok(lookup)
     }
 
-    /// The address that a host is, if it is one. The name of a zone may be none of an interface.
+    /// The address, if `host` is an IP address; an error if its zone names no interface.
     pub(in crate::reactor) fn literal(&self, host: &str, port: u16) -> Option<Result<SocketAddr, Reason>> {
         let index = |name: &str| self.net.interface_index(name).ok();
         let address = Literal::read(host)?.and_then(|literal| literal.with_port(port, index));
         Some(address.map_err(|zone| Reason::Unresolved { host: host.to_owned(), why: zone.to_string() }))
     }
 
-    /// Takes a request back, if it has no outcome yet.
+    /// Removes a pending request.
     fn take_lookup(&mut self, lookup: Lookup) -> Option<Pending> {
         let pending = self.threads.lookups.pending.remove(&lookup.0)?;
         self.net.cancel_lookup(pending.id);
@@ -150,9 +154,9 @@ impl Reactor {
         Some(pending)
     }
 
-    /// Cancels a request of the reactor's own, if it has no outcome yet.
+    /// Cancels an internal request, if it is pending.
     pub(in crate::reactor) fn cancel_lookup(&mut self, lookup: Lookup) {
-        // Over: that was wanted.
+        // A request that is over is already in the wanted state.
         let _ = lookup.cancel(self);
     }
 
@@ -161,7 +165,7 @@ impl Reactor {
         let host = host.into_string();
         let found = match outcome.found {
             Ok(addresses) if addresses.is_empty() => {
-                Err(Reason::Unresolved { host, why: "it has none".to_owned() })
+                Err(Reason::Unresolved { host, why: "the answer is empty".to_owned() })
             }
             Ok(addresses) => Ok(addresses),
             Err(NameError::NotFound(why)) => Err(Reason::Unresolved { host, why }),
@@ -170,11 +174,13 @@ impl Reactor {
         self.call(CallbackKind::ThreadResult, |reactor| done(reactor, outcome.began, found));
     }
 
-    /// The limit of a look-up has passed: whoever asked for it may have to wait longer, because the limit counts from when
-    /// the resolver was asked. A look-up that waited for a thread until now was never asked for.
+    /// Returns the state of a look-up whose timeout has expired.
     ///
-    /// So a queue in which everything waits too long still serves those that come to their turn, and what it says of the
-    /// others is that this side was busy.
+    /// The timeout counts from the time when the resolver was asked, so the requester may have to
+    /// wait longer. A look-up that waited for a thread until now was never started and fails.
+    ///
+    /// So under overload, look-ups that get a thread still succeed. The others report that this
+    /// side was busy.
     pub(in crate::reactor) fn overdue_lookup(&mut self, lookup: Lookup, limit: Duration) -> Overdue {
         let now = self.now();
         let Some(pending) = self.threads.lookups.pending.get(&lookup.0) else { return Overdue::Until(now) };
@@ -186,13 +192,13 @@ impl Reactor {
             }
             LookupProgress::Running(began) if began + limit > now => return Overdue::Until(began + limit),
             LookupProgress::Running(_) => Reason::LookupTimedOut { host, limit },
-            // It comes with the next calls from threads.
+            // The outcome comes with the next calls from threads.
             LookupProgress::Over => return Overdue::Until(now),
         };
         Overdue::Failed(reason)
     }
 
-    /// The limit of a look-up that has its own.
+    /// Handles the timeout of a look-up that has its own.
     pub(crate) fn lookup_timed_out(&mut self, lookup: Lookup) {
         let pending = self.threads.lookups.pending.get(&lookup.0);
         let Some((limit, _)) = pending.and_then(|pending| pending.limit) else { return };

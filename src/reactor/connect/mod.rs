@@ -1,4 +1,4 @@
-//! Connectors: one destination each, and what users do with it.
+//! Connectors: each makes connections to one destination.
 
 pub(in crate::reactor) mod attempt;
 pub(in crate::reactor) mod happy_eyeballs;
@@ -19,7 +19,7 @@ use crate::reactor::{
     Result, TimedCall,
 };
 
-/// A connector by name. (Twisted: the `IConnector` itself.)
+/// A handle to a connector. (Twisted: the `IConnector` itself.)
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ConnectorId(pub(crate) Token);
 
@@ -35,45 +35,45 @@ impl fmt::Display for ConnectorId {
     }
 }
 
-/// One destination and the connections to it, one after the other. (Twisted: `IConnector`.)
+/// A destination and the successive connections to it. (Twisted: `IConnector`.)
 ///
-/// It lives as long as it waits, connects or is connected.
+/// A connector exists while it waits, connects or is connected.
 pub struct Connector<'a> {
     reactor: &'a mut Reactor,
     token: Token,
 }
 
-/// What a connector does.
+/// The state of a connector.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ConnectorState {
-    /// Nothing: it is about to go, unless `connect` or `connect_later` is called.
+    /// Idle. The connector is removed unless `connect` or `connect_later` is called.
     Disconnected,
-    /// It waits to connect, as [`Connector::connect_later`] said.
+    /// Waiting to reconnect after [`Connector::connect_later`].
     Waiting,
-    /// It looks the host name up.
+    /// Looking up the host name.
     Resolving,
-    /// It connects.
+    /// Connecting.
     Connecting,
-    /// It is connected.
+    /// Connected.
     Connected,
 }
 
-/// A connector in its slot.
+/// A connector in the registry.
 pub(crate) struct ConnectorSlot {
-    /// Out of its place while one of its callbacks runs.
+    /// `None` while one of its callbacks runs.
     pub(in crate::reactor) factory: Option<Box<dyn ClientFactory>>,
     pub(in crate::reactor) started: bool,
     pub(in crate::reactor) options: ConnectOptions,
     pub(in crate::reactor) destination: Box<str>,
     pub(in crate::reactor) phase: Phase,
-    /// Counts the attempts: what comes late from an earlier one is ignored.
+    /// The number of attempts. Late results of an earlier attempt are ignored.
     pub(in crate::reactor) attempt: u32,
     pub(in crate::reactor) timeout: Option<DelayedCall>,
-    /// How long the last connection took to make.
-    pub(in crate::reactor) took: Option<Duration>,
+    /// The time that the last connection took to establish.
+    pub(in crate::reactor) connect_time: Option<Duration>,
 }
 
-/// Where to, and how.
+/// The options of a connector.
 pub(in crate::reactor) enum ConnectOptions {
     Tcp(ConnectTcp),
     Unix(ConnectUnix),
@@ -87,7 +87,7 @@ impl ConnectOptions {
         }
     }
 
-    /// How long after one attempt the next begins, if none fails.
+    /// The delay between the start of one attempt and the next, if none fails.
     pub(in crate::reactor) fn attempt_delay(&self) -> Duration {
         match self {
             ConnectOptions::Tcp(options) => options.attempt_delay.max(MIN_ATTEMPT_DELAY),
@@ -95,7 +95,8 @@ impl ConnectOptions {
         }
     }
 
-    /// What to ask the system for, to connect to an address of this kind.
+    /// The request to the driver that connects to `address`; `None` for a different kind of
+    /// address.
     pub(in crate::reactor) fn open(&self, address: &Address) -> Option<Open> {
         match (self, address) {
             (ConnectOptions::Tcp(options), Address::Tcp(address)) => Some(Open::TcpConnect {
@@ -116,13 +117,13 @@ impl ConnectOptions {
 
 pub(in crate::reactor) enum Phase {
     Disconnected,
-    /// The failure is queued.
+    /// The failure callback is queued.
     Failing,
     Waiting(DelayedCall),
     /// The start is queued.
     Starting,
     Resolving(Lookup),
-    /// The addresses are tried. In a box: a connection may be held for long.
+    /// Attempts are in progress. Boxed, because connections may be held for long.
     Connecting(Box<HappyEyeballs>),
     Connected(Token),
 }
@@ -134,17 +135,17 @@ impl<'a> Connector<'a> {
 }
 
 impl Connector<'_> {
-    /// Its name, which can be kept.
+    /// The handle of the connector.
     pub fn id(&self) -> ConnectorId {
         ConnectorId(self.token)
     }
 
-    /// Where it connects to, as `host:port`, or the path or name of a UNIX socket.
+    /// The destination: `host:port`, or the path or name of a UNIX socket.
     pub fn destination(&self) -> &str {
         self.reactor.registry.connector(self.token).map_or("", |slot| &slot.destination)
     }
 
-    /// How it connects, if over TCP. `None` once it is gone.
+    /// The TCP options; `None` for a UNIX socket, or when the connector is gone.
     pub fn options(&self) -> Option<&ConnectTcp> {
         match &self.reactor.registry.connector(self.token)?.options {
             ConnectOptions::Tcp(options) => Some(options),
@@ -152,7 +153,7 @@ impl Connector<'_> {
         }
     }
 
-    /// What it does now.
+    /// The current state.
     pub fn state(&self) -> ConnectorState {
         match self.reactor.registry.connector(self.token).map(|slot| &slot.phase) {
             None | Some(Phase::Disconnected | Phase::Failing) => ConnectorState::Disconnected,
@@ -163,7 +164,7 @@ impl Connector<'_> {
         }
     }
 
-    /// Its connection, while it has one.
+    /// The connection, while there is one.
     pub fn connection(&self) -> Option<ConnectionId> {
         match self.reactor.registry.connector(self.token)?.phase {
             Phase::Connected(token) => Some(ConnectionId(token)),
@@ -171,15 +172,15 @@ impl Connector<'_> {
         }
     }
 
-    /// How long the last connection took to make: from the call that asked the system to connect to the address that
-    /// it was made to (the host name was looked up before, and other addresses may have been tried) to the poll that
-    /// found it done.
+    /// The time that the last connection took to establish. It runs from the `connect` call to the
+    /// successful address until the poll that reported the result. Host name look-up and attempts
+    /// to other addresses are not included.
     pub fn connect_time(&self) -> Option<Duration> {
-        self.reactor.registry.connector(self.token)?.took
+        self.reactor.registry.connector(self.token)?.connect_time
     }
 
-    /// Connects again; everything else comes by callback. `false`, and nothing happens, when it is not
-    /// disconnected or the reactor stops.
+    /// Connects again. The outcome is reported by callbacks. Returns `false`, without effect, when
+    /// the connector is not disconnected or the reactor is stopping.
     pub fn connect(&mut self) -> bool {
         self.begin(|reactor, token| {
             reactor.queues.callbacks.push(Callback::Connect(token));
@@ -187,8 +188,8 @@ impl Connector<'_> {
         })
     }
 
-    /// Connects again after `delay`; its factory stays in use meanwhile. `false`, and nothing happens,
-    /// when it is not disconnected or the reactor stops.
+    /// Connects again after `delay`. Its factory stays in use meanwhile. Returns `false`, without
+    /// effect, when the connector is not disconnected or the reactor is stopping.
     pub fn connect_later(&mut self, delay: Duration) -> bool {
         self.begin(|reactor, token| {
             let at = reactor.now() + delay;
@@ -196,15 +197,16 @@ impl Connector<'_> {
         })
     }
 
-    /// Gives up: `client_connection_failed` comes with [`Reason::Cancelled`], unless it only waited.
+    /// Cancels the attempt. `client_connection_failed` follows with [`Reason::Cancelled`], unless
+    /// the connector was only waiting.
     ///
     /// # Errors
-    /// [`Error::NotConnecting`] when it is connected or disconnected.
+    /// [`Error::NotConnecting`] when the connector is connected or disconnected.
     pub fn stop_connecting(&mut self) -> Result<()> {
         self.reactor.stop_connecting(self.token, Reason::Cancelled)
     }
 
-    /// Gives up or closes the connection, whichever there is; does nothing else.
+    /// Cancels the attempt or closes the connection. Otherwise does nothing.
     pub fn disconnect(&mut self) {
         self.reactor.disconnect_connector(self.token, &Reason::Cancelled);
         if let Some(connection) = self.connection() {
@@ -212,7 +214,7 @@ impl Connector<'_> {
         }
     }
 
-    /// The time, as [`Reactor::now`].
+    /// The current time, as [`Reactor::now`].
     pub fn now(&mut self) -> Instant {
         self.reactor.now()
     }
@@ -222,13 +224,13 @@ impl Connector<'_> {
         self.reactor
     }
 
-    fn begin(&mut self, how: impl FnOnce(&mut Reactor, Token) -> Phase) -> bool {
+    fn begin(&mut self, enter: impl FnOnce(&mut Reactor, Token) -> Phase) -> bool {
         let slot = self.reactor.registry.connector(self.token);
         let ready = slot.is_some_and(|slot| matches!(slot.phase, Phase::Disconnected));
         if !ready || !self.reactor.begins_new_things() {
             return false;
         }
-        let phase = how(self.reactor, self.token);
+        let phase = enter(self.reactor, self.token);
         if let Some(slot) = self.reactor.registry.connector_mut(self.token) {
             slot.phase = phase;
         }
@@ -237,19 +239,25 @@ impl Connector<'_> {
 }
 
 impl Reactor {
-    /// Connects to a TCP port and makes a protocol with `factory` once the connection is made. Nothing is called
-    /// before this returns, whatever becomes of it. (Twisted: `connectTCP`.)
+    /// Connects to a TCP port and builds a protocol with `factory` once the connection is made.
+    /// Nothing is called before this returns. (Twisted: `connectTCP`.)
     ///
-    /// `address` is text (`"localhost:80"`, `"[::1]:80"`), a `SocketAddr`, `(host, port)` or a [`ConnectTcp`]. A
-    /// host name is [looked up](Reactor::resolve) by the system's resolver on a thread. Its addresses race (RFC 8305, happy eyeballs): the
-    /// families take turns, each address has a [head start](ConnectTcp::attempt_delay), one that fails makes room for the
-    /// next at once, the first connection wins, and the others are closed and never heard of. When all fail, the reason
-    /// is the one that tells most: a refusal before an answer that never came, that before an address that could not be
-    /// reached.
+    /// `address` is text (`"localhost:80"`, `"[::1]:80"`), a `SocketAddr`, `(host, port)` or a
+    /// [`ConnectTcp`].
+    ///
+    /// A host name is [looked up](Reactor::resolve) by the system's resolver on a thread. Its
+    /// addresses race (RFC 8305, happy eyeballs):
+    /// - IPv6 and IPv4 addresses alternate.
+    /// - Each address has a [head start](ConnectTcp::attempt_delay). When an attempt fails, the
+    ///   next begins at once.
+    /// - The first connection wins. The others are closed without a callback.
+    /// - When all attempts fail, the most informative reason is reported: a refusal before a
+    ///   timeout, and a timeout before an address that could not be reached.
     ///
     /// # Errors
-    /// [`Error::BadAddress`]; [`Error::BadOption`];
-    /// [`Error::Stopping`] or [`Error::ReactorFinished`] when the reactor stops or has stopped.
+    /// - [`Error::BadAddress`], [`Error::BadOption`].
+    /// - [`Error::Stopping`] or [`Error::ReactorFinished`] when the reactor is stopping or has
+    ///   stopped.
     pub fn connect_tcp<A>(&mut self, address: A, factory: impl ClientFactory) -> Result<ConnectorId>
     where
         A: TryInto<ConnectTcp>,
@@ -277,20 +285,20 @@ impl Reactor {
             phase: Phase::Starting,
             attempt: 0,
             timeout: None,
-            took: None,
+            connect_time: None,
         };
         let token = self.registry.insert(Source::Connector(Box::new(slot)));
         self.queues.callbacks.push(Callback::Connect(token));
         Ok(ConnectorId(token))
     }
 
-    /// A connector, if it still is there.
+    /// The connector of a handle; `None` when it is gone.
     pub fn connector(&mut self, id: ConnectorId) -> Option<Connector<'_>> {
         self.registry.connector(id.0)?;
         Some(Connector { reactor: self, token: id.0 })
     }
 
-    /// The connector whose attempt this is.
+    /// The connector to which an attempt belongs.
     pub(crate) fn connector_of(&self, attempt: Token) -> Option<ConnectorId> {
         match self.registry.get(attempt)? {
             Source::Attempt(connector) => Some(ConnectorId(*connector)),
@@ -298,13 +306,13 @@ impl Reactor {
         }
     }
 
-    /// Whether listeners and connections can still begin.
+    /// Whether listeners and connections can still be created.
     pub(crate) fn begins_new_things(&self) -> bool {
         self.check_begins().is_ok()
     }
 
-    /// The same, with the error that says why not. While triggers or tasks hold the shutdown up they can: a graceful end may need
-    /// a connection.
+    /// Checks the same, and returns the error. While triggers or tasks delay the shutdown, new
+    /// connections are allowed, because a graceful end may need them.
     pub(crate) fn check_begins(&self) -> Result<()> {
         match self.lifecycle.state {
             RunState::Draining { .. } | RunState::Ending => Err(Error::Stopping),

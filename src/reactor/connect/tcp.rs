@@ -1,4 +1,4 @@
-//! The options of listening and connecting over TCP, and how they are read from text.
+//! TCP options for listening and connecting, and their parsing.
 
 use crate::escape::Escaped;
 use std::fmt;
@@ -12,7 +12,8 @@ use crate::net::{Address, BadAddress, Buffers};
 use crate::reactor::connection::options::StreamOptions;
 use crate::reactor::error::Error;
 
-/// Where and how to listen. (Twisted: `listenTCP`, and `makeBinding` for the options.)
+/// The address and options of a TCP listener. (Twisted: `listenTCP`, and `makeBinding` for the
+/// options.)
 ///
 /// ```
 /// let listen = twistor::ListenTcp { backlog: 128, ..twistor::ListenTcp::new(([127, 0, 0, 1], 8080)) };
@@ -22,28 +23,33 @@ use crate::reactor::error::Error;
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ListenTcp {
-    /// The address to bind; port 0 lets the system choose.
+    /// The address to bind. Port 0 lets the system choose.
     pub address: SocketAddr,
-    /// Bind although old connections of the same address linger. Default: yes, as everywhere on Unix.
+    /// Allows binding while old connections of the same address linger (SO_REUSEADDR). Default:
+    /// yes, as is usual on Unix.
     pub reuse_address: bool,
-    /// Let several sockets share the port, connections are spread over them. Default: no.
+    /// Allows several sockets to share the port (SO_REUSEPORT). Connections are distributed among
+    /// them. Default: no.
     pub reuse_port: bool,
-    /// How many connections may wait to be accepted. Default: 1024 (the system has its own maximum).
+    /// Limit on connections that wait to be accepted. Default: 1024 (the system has a maximum of
+    /// its own).
     pub backlog: u32,
-    /// Send small writes at once (TCP_NODELAY) on accepted connections. Default: yes, because writes
-    /// of one callback leave as one.
+    /// Sends small writes at once on accepted connections (TCP_NODELAY). Default: yes, because the
+    /// writes of one callback are sent together.
     pub nodelay: bool,
-    /// Idle time before keepalive probes on accepted connections, rounded up to whole seconds; 32,767 s at
-    /// most. A peer that answers none of four, a quarter of that time apart, is gone. Default: none.
+    /// Idle time before keepalive probes on accepted connections, rounded up to whole seconds, at
+    /// most 32,767 s. A connection is lost when four probes, a quarter of that time apart, go
+    /// unanswered. Default: none.
     pub keepalive: Option<Duration>,
-    /// How long what was sent, or a keepalive probe, may go unanswered by the peer of an accepted connection
-    /// (TCP_USER_TIMEOUT, Linux and Android), rounded up to milliseconds; 24 days at most. Default: the system's.
+    /// Time for which sent data or a keepalive probe of an accepted connection may stay
+    /// unacknowledged (TCP_USER_TIMEOUT, Linux and Android). It is rounded up to milliseconds, at
+    /// most 24 days. Default: the system's.
     pub user_timeout: Option<Duration>,
-    /// The kernel's send buffer in bytes. Default: the system's.
+    /// Size of the kernel's send buffer in bytes. Default: the system's.
     pub send_buffer: Option<usize>,
-    /// The kernel's receive buffer in bytes. Default: the system's.
+    /// Size of the kernel's receive buffer in bytes. Default: the system's.
     pub receive_buffer: Option<usize>,
-    /// For an IPv6 address: no IPv4 connections. Default: the system's choice.
+    /// Refuses IPv4 connections on an IPv6 address. Default: the system's choice.
     pub ipv6_only: Option<bool>,
 }
 
@@ -68,14 +74,14 @@ impl ListenTcp {
         Buffers { send: self.send_buffer, receive: self.receive_buffer }
     }
 
-    /// What is set on accepted connections.
+    /// The options set on accepted connections.
     pub(in crate::reactor) fn of_connections(&self) -> StreamOptions {
         let ListenTcp { nodelay, keepalive, user_timeout, .. } = *self;
         StreamOptions { nodelay, keepalive, user_timeout }
     }
 }
 
-/// Where and how to connect. (Twisted: `connectTCP`.)
+/// The destination and options of a TCP connection. (Twisted: `connectTCP`.)
 ///
 /// ```
 /// let connect: twistor::ConnectTcp = "[::1]:80".parse()?;
@@ -84,36 +90,43 @@ impl ListenTcp {
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConnectTcp {
-    /// A host name, or an IP address (IPv6 without brackets). The zone of an IPv6 address is the number or the name of an
-    /// interface, as in `fe80::1%2` and `fe80::1%eth0`; names are looked up when it connects.
+    /// A host name, or an IP address (IPv6 without brackets). The zone of an IPv6 address is the
+    /// number or the name of an interface, as in `fe80::1%2` and `fe80::1%eth0`. Interface names
+    /// are resolved when connecting.
     pub host: String,
     /// The port, 1 to 65535.
     pub port: u16,
-    /// How long an attempt may take, the look-up of the name, all its addresses and the handshakes of layers included. If
-    /// the look-up has to wait for a thread, because many names are looked up, the limit counts anew from when the resolver
-    /// is asked; a look-up that waits for longer fails with [`Reason::LookupFailed`](crate::Reason::LookupFailed).
+    /// Timeout of an attempt. It includes the host name look-up, all addresses and the handshakes
+    /// of layers.
+    ///
+    /// If the look-up has to wait for a thread, the timeout restarts when the resolver is asked. A
+    /// look-up that waits longer fails with [`Reason::LookupFailed`](crate::Reason::LookupFailed).
     /// Default: 10 s.
     pub timeout: Duration,
-    /// How long an address of a name is tried alone, before the next is tried beside it; one that fails makes room for
-    /// the next at once. Default: 250 ms; 10 ms at least. (RFC 8305, 5. Twisted: `attemptDelay`, 0.3 s.)
+    /// Head start of an address before the next one is tried beside it, at least 10 ms. When an
+    /// attempt fails, the next begins at once. (RFC 8305, 5. Twisted: `attemptDelay`, 0.3 s.)
+    /// Default: 250 ms.
     pub attempt_delay: Duration,
-    /// The local address to connect from; of a name, only addresses of its family are tried. Default: the system's
-    /// choice.
+    /// The local address to bind. Only addresses of its family are tried for a host name. Default:
+    /// the system's choice.
     pub bind: Option<SocketAddr>,
-    /// Bind although old connections of the same local address linger. Default: no.
+    /// Allows binding while old connections of the same local address linger (SO_REUSEADDR).
+    /// Default: no.
     pub reuse_address: bool,
-    /// Send small writes at once (TCP_NODELAY). Default: yes.
+    /// Sends small writes at once (TCP_NODELAY). Default: yes.
     pub nodelay: bool,
-    /// Idle time before keepalive probes, rounded up to whole seconds; 32,767 s at most. A peer that answers
-    /// none of four, a quarter of that time apart, is gone. Default: none.
+    /// Idle time before keepalive probes, rounded up to whole seconds, at most 32,767 s. The
+    /// connection is lost when four probes, a quarter of that time apart, go unanswered. Default:
+    /// none.
     pub keepalive: Option<Duration>,
-    /// How long what was sent, or a keepalive probe, may go unanswered (TCP_USER_TIMEOUT, Linux and Android),
-    /// rounded up to milliseconds; 24 days at most. With keepalive, a peer is gone when it has been silent for so
-    /// long, however many probes that were. Default: the system's.
+    /// Time for which sent data or a keepalive probe may stay unacknowledged (TCP_USER_TIMEOUT,
+    /// Linux and Android). It is rounded up to milliseconds, at most 24 days. With keepalive, the
+    /// connection is lost after this time without an answer, regardless of the number of probes.
+    /// Default: the system's.
     pub user_timeout: Option<Duration>,
-    /// The kernel's send buffer in bytes. Default: the system's.
+    /// Size of the kernel's send buffer in bytes. Default: the system's.
     pub send_buffer: Option<usize>,
-    /// The kernel's receive buffer in bytes. Default: the system's.
+    /// Size of the kernel's receive buffer in bytes. Default: the system's.
     pub receive_buffer: Option<usize>,
 }
 
@@ -139,14 +152,14 @@ impl ConnectTcp {
         Buffers { send: self.send_buffer, receive: self.receive_buffer }
     }
 
-    /// What is set on connections that are made.
+    /// The options set on outgoing connections.
     pub(in crate::reactor) fn of_connections(&self) -> StreamOptions {
         let ConnectTcp { nodelay, keepalive, user_timeout, .. } = *self;
         StreamOptions { nodelay, keepalive, user_timeout }
     }
 }
 
-/// `host:port`, with brackets around an IPv6 address.
+/// Formats `host:port`, with brackets around an IPv6 address.
 impl fmt::Display for ConnectTcp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.host.contains(':') {
@@ -159,15 +172,15 @@ impl fmt::Display for ConnectTcp {
 impl FromStr for ListenTcp {
     type Err = Error;
 
-    /// Reads `IP:PORT`; `localhost` is 127.0.0.1. An IPv6 address may have a zone, `[fe80::1%2]:80` or `[fe80::1%eth0]:80`;
-    /// the name has to be one of this machine's interfaces now.
+    /// Parses `IP:PORT`; `localhost` is 127.0.0.1. An IPv6 address may have a zone,
+    /// `[fe80::1%2]:80` or `[fe80::1%eth0]:80`. An interface name must exist on this machine.
     fn from_str(text: &str) -> Result<ListenTcp, Error> {
         let (host, port) = split(text)?;
         if host == "localhost" {
             return Ok(ListenTcp::new((Ipv4Addr::LOCALHOST, port)));
         }
         let address = literal_address(host, port)
-            .ok_or_else(|| bad(text, "the host to listen on has to be an IP address"))?;
+            .ok_or_else(|| bad(text, "the host to listen on must be an IP address"))?;
         address.map(ListenTcp::new).map_err(|zone| bad(text, zone.why()))
     }
 }
@@ -175,8 +188,8 @@ impl FromStr for ListenTcp {
 impl FromStr for ConnectTcp {
     type Err = Error;
 
-    /// Reads `HOST:PORT`, where the host is a name or an IP address (IPv6 in brackets, which may have a zone:
-    /// `[fe80::1%2]:80` or `[fe80::1%eth0]:80`).
+    /// Parses `HOST:PORT`. The host is a name or an IP address. IPv6 addresses are in brackets and
+    /// may have a zone: `[fe80::1%2]:80` or `[fe80::1%eth0]:80`.
     fn from_str(text: &str) -> Result<ConnectTcp, Error> {
         let (host, port) = split(text)?;
         let connect = ConnectTcp::new(host, port);
@@ -191,7 +204,7 @@ impl ConnectTcp {
     }
 }
 
-/// What is wrong with a host that is to be an IP address or a host name, if anything is.
+/// Checks that a host is an IP address or a host name. The error says what is wrong.
 pub(in crate::reactor) fn check_host(host: &str) -> Result<(), &'static str> {
     let name = host.strip_suffix('.').unwrap_or(host);
     let label_is_good = |label: &str| {
@@ -205,7 +218,7 @@ pub(in crate::reactor) fn check_host(host: &str) -> Result<(), &'static str> {
     } else if name.len() > 253 || !name.split('.').all(label_is_good) {
         Err("the host is neither an IP address nor a host name")
     } else if name.rsplit('.').next().is_some_and(|last| last.bytes().all(|b| b.is_ascii_digit())) {
-        Err("the host looks like an IP address, and is none")
+        Err("the host looks like an IP address but is not one")
     } else {
         Ok(())
     }
@@ -213,7 +226,8 @@ pub(in crate::reactor) fn check_host(host: &str) -> Result<(), &'static str> {
 
 #[cfg(any(test, feature = "http"))]
 impl ConnectTcp {
-    /// Reads the authority of a URL, where a zone comes after `%25` (RFC 6874) or, as people write it, after `%`.
+    /// Parses the authority of a URL. A zone follows `%25` (RFC 6874) or, as is common in practice,
+    /// `%`.
     pub(crate) fn from_authority(text: &str) -> Result<ConnectTcp, Error> {
         match text.split_once("%25") {
             Some((address, zone)) if text.starts_with('[') && !zone.starts_with(']') => {
@@ -224,19 +238,20 @@ impl ConnectTcp {
     }
 }
 
-/// The address that a host is, if it is one, with the number of its zone on this machine. A link-local one needs a zone.
+/// The address, if `host` is an IP address, with the zone's number on this machine. A link-local
+/// address needs a zone.
 pub(crate) fn literal_address(host: &str, port: u16) -> Option<Result<SocketAddr, BadZone>> {
     let index = |name: &str| interface_index(name).ok();
     let literal = Literal::read(host)?.and_then(Literal::with_its_zone);
     Some(literal.and_then(|literal| literal.with_port(port, index)))
 }
 
-/// Both halves of `host:port`; brackets are taken off.
+/// Splits `host:port` and removes brackets.
 fn split(text: &str) -> Result<(&str, u16), Error> {
     let in_brackets = text.starts_with('[') && text.ends_with(']');
     let (host, port) = text.rsplit_once(':').filter(|_| !in_brackets).ok_or_else(|| {
-        let port_alone = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-        bad(text, if port_alone { PORT_ALONE } else { NO_PORT })
+        let is_port = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+        bad(text, if is_port { NO_HOST } else { NO_PORT })
     })?;
     let host = match host.strip_prefix('[') {
         Some(rest) => {
@@ -244,27 +259,27 @@ fn split(text: &str) -> Result<(&str, u16), Error> {
             match Literal::read(inner) {
                 Some(Ok(Literal::Ip(IpAddr::V6(_)) | Literal::Zoned(..))) => inner,
                 Some(Err(zone)) => return Err(bad(text, zone.why())),
-                _ => return Err(bad(text, "what stands in brackets is no IPv6 address")),
+                _ => return Err(bad(text, "the text in brackets is not an IPv6 address")),
             }
         }
         None if host.contains(':') => {
-            return Err(bad(text, "an IPv6 address has to stand in brackets"));
+            return Err(bad(text, "an IPv6 address must be in brackets"));
         }
         None => host,
     };
     if host.is_empty() {
         return Err(bad(text, "the host is missing"));
     }
-    // `u16::from_str` would take a sign.
+    // `u16::from_str` would accept a sign.
     if port.is_empty() || !port.bytes().all(|byte| byte.is_ascii_digit()) {
-        return Err(bad(text, "the port is no number"));
+        return Err(bad(text, "the port is not a number"));
     }
     let port = port.parse().map_err(|_| bad(text, "the port is above 65535"))?;
     Ok((host, port))
 }
 
 const NO_PORT: &str = "the port is missing; write HOST:PORT";
-const PORT_ALONE: &str = "the host is missing before the port, such as localhost:80";
+const NO_HOST: &str = "the host is missing before the port, such as localhost:80";
 
 fn bad(text: &str, why: &'static str) -> Error {
     Error::BadAddress(BadAddress { text: text.to_owned(), why })
@@ -313,7 +328,7 @@ impl From<SocketAddr> for ConnectTcp {
     }
 }
 
-/// An address of this program's own, to listen on or to connect to again.
+/// Converts one of this program's own addresses, to listen on it or connect to it again.
 impl TryFrom<&Address> for ConnectTcp {
     type Error = Error;
 
@@ -350,20 +365,20 @@ mod tests {
             ("[::1]", NO_PORT),
             ("7007", "the host is missing before the port, such as localhost:80"),
             (":80", "the host is missing"),
-            ("host:", "the port is no number"),
-            ("host:http", "the port is no number"),
-            ("host:+80", "the port is no number"),
+            ("host:", "the port is not a number"),
+            ("host:http", "the port is not a number"),
+            ("host:+80", "the port is not a number"),
             ("host:65536", "the port is above 65535"),
             ("host:0", "port 0 cannot be connected to"),
-            ("::1:80", "an IPv6 address has to stand in brackets"),
+            ("::1:80", "an IPv6 address must be in brackets"),
             ("[::1:80", "a bracket is missing"),
-            ("[localhost]:80", "what stands in brackets is no IPv6 address"),
+            ("[localhost]:80", "the text in brackets is not an IPv6 address"),
             ("ho st:80", "the host is neither an IP address nor a host name"),
             ("a..b:80", "the host is neither an IP address nor a host name"),
-            ("1.2.3.256:80", "the host looks like an IP address, and is none"),
+            ("1.2.3.256:80", "the host looks like an IP address but is not one"),
             ("1.2.3.4%lo:80", "an IPv4 address has no zone"),
             ("[1.2.3.4%lo]:80", "an IPv4 address has no zone"),
-            ("[1.2.3.4]:80", "what stands in brackets is no IPv6 address"),
+            ("[1.2.3.4]:80", "the text in brackets is not an IPv6 address"),
             ("[fe80::1%]:80", "the zone after % is missing"),
             ("[fe80::1%eth 0]:80", "the zone is neither a number nor a name of an interface"),
             ("[fe80::1]:80", "a link-local address needs a zone, such as fe80::1%eth0"),

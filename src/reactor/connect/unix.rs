@@ -1,4 +1,4 @@
-//! UNIX sockets: listening on a path or an abstract name, and connecting to one.
+//! UNIX sockets: listening on and connecting to a path or an abstract name.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -9,7 +9,7 @@ use crate::reactor::connect::ConnectOptions;
 use crate::reactor::listen::{ListenOptions, cannot_listen};
 use crate::reactor::{ClientFactory, ConnectorId, Error, Factory, Listener, Reactor, Result, UnixAddress};
 
-/// Where and how to listen on a UNIX socket. (Twisted: `listenUNIX`.)
+/// The address and options of a UNIX listener. (Twisted: `listenUNIX`.)
 ///
 /// ```
 /// let listen = twistor::ListenUnix { mode: Some(0o660), ..twistor::ListenUnix::at("/run/app.sock")? };
@@ -20,22 +20,24 @@ use crate::reactor::{ClientFactory, ConnectorId, Error, Factory, Listener, React
 pub struct ListenUnix {
     /// The path or the abstract name.
     pub address: UnixAddress,
-    /// The mode of the file, in effect before anybody can connect: who may connect needs write permission. The umask takes
-    /// nothing away from it, and no other file gets it, whoever can write to the folder. Default:
-    /// what the process's umask leaves of 0o777. (Twisted: 0o666.)
+    /// The file mode of the socket, in effect before any process can connect. A process needs write
+    /// permission to connect. The umask does not restrict it. No other file gets the mode, even if
+    /// other users can write to the directory. Default: 0o777 less the process's umask. (Twisted:
+    /// 0o666.)
     pub mode: Option<u32>,
-    /// How many connections may wait to be accepted. Default: 1024 (the system has its own maximum).
+    /// Limit on connections that wait to be accepted. Default: 1024 (the system has a maximum of
+    /// its own).
     pub backlog: u32,
-    /// Remove a socket file that stands in the way, if it is nobody's any more: a connect to it is refused, nobody is
-    /// bound there who does not listen yet, and no other reactor starts there at the same time (`PATH.lock` is locked
-    /// meanwhile, a file that only this user can open). Default: yes. (Twisted: `wantPID`.)
+    /// Removes a stale socket file. A file is stale if a connect to it is refused, no socket that
+    /// does not listen yet is bound to it, and no other reactor is starting there. `PATH.lock`, a
+    /// file that only this user can open, is locked meanwhile. Default: yes. (Twisted: `wantPID`.)
     pub remove_stale: bool,
-    /// Remove the file when listening stops, unless another one has taken its place. Default: yes; no for a socket that
-    /// another process is to go on with.
+    /// Removes the file when listening stops, unless another file has replaced it. Default: yes; no
+    /// for a socket that another process will continue to use.
     pub unlink: bool,
-    /// The kernel's send buffer in bytes. Default: the system's.
+    /// Size of the kernel's send buffer in bytes. Default: the system's.
     pub send_buffer: Option<usize>,
-    /// The kernel's receive buffer in bytes. Default: the system's.
+    /// Size of the kernel's receive buffer in bytes. Default: the system's.
     pub receive_buffer: Option<usize>,
 }
 
@@ -62,7 +64,7 @@ impl ListenUnix {
     }
 }
 
-/// Where and how to connect to a UNIX socket. (Twisted: `connectUNIX`.)
+/// The destination and options of a UNIX connection. (Twisted: `connectUNIX`.)
 ///
 /// ```
 /// let connect = twistor::ConnectUnix::at("/run/app.sock")?;
@@ -73,13 +75,14 @@ impl ListenUnix {
 pub struct ConnectUnix {
     /// The path or the abstract name.
     pub address: UnixAddress,
-    /// How long an attempt may take: it waits only where the other side's queue is full, and for layers. Default: 10 s.
+    /// Timeout of an attempt. An attempt waits only while the peer's backlog is full, and for
+    /// layers. Default: 10 s.
     pub timeout: Duration,
-    /// The address of this side; the file of a path goes with the connection. Default: none.
+    /// The local address. The file of a path is removed with the connection. Default: none.
     pub bind: Option<UnixAddress>,
-    /// The kernel's send buffer in bytes. Default: the system's.
+    /// Size of the kernel's send buffer in bytes. Default: the system's.
     pub send_buffer: Option<usize>,
-    /// The kernel's receive buffer in bytes. Default: the system's.
+    /// Size of the kernel's receive buffer in bytes. Default: the system's.
     pub receive_buffer: Option<usize>,
 }
 
@@ -109,15 +112,18 @@ impl ConnectUnix {
 }
 
 impl Reactor {
-    /// Listens on a UNIX socket and makes a protocol with `factory` for each connection; its peer is mostly unnamed,
-    /// see [`Transport::peer_credentials`](crate::reactor::Transport::peer_credentials) for who it is. The socket is bound at
-    /// once; nothing is called before this returns. (Twisted: `listenUNIX`.)
+    /// Listens on a UNIX socket and builds a protocol with `factory` for each connection. The
+    /// socket is bound at once. Nothing is called before this returns. (Twisted: `listenUNIX`.)
     ///
-    /// `address` is a path (`"/run/app.sock"`), an abstract name as text (`"@name"`), a [`UnixAddress`] or a [`ListenUnix`].
+    /// `address` is a path (`"/run/app.sock"`), an abstract name as text (`"@name"`), a
+    /// [`UnixAddress`] or a [`ListenUnix`]. Peers are usually unnamed;
+    /// [`Transport::peer_credentials`](crate::reactor::Transport::peer_credentials) identifies
+    /// them.
     ///
     /// # Errors
-    /// [`Error::BadAddress`], [`Error::CannotListen`];
-    /// [`Error::Stopping`] or [`Error::ReactorFinished`] when the reactor stops or has stopped.
+    /// - [`Error::BadAddress`], [`Error::CannotListen`].
+    /// - [`Error::Stopping`] or [`Error::ReactorFinished`] when the reactor is stopping or has
+    ///   stopped.
     pub fn listen_unix<A>(&mut self, address: A, factory: impl Factory) -> Result<Listener>
     where
         A: TryInto<ListenUnix>,
@@ -125,7 +131,7 @@ impl Reactor {
     {
         let options = address.try_into().map_err(Into::into)?;
         self.check_begins()?;
-        let asked = options.address.to_string();
+        let requested = options.address.to_string();
         let open = Open::UnixListen {
             address: options.address,
             mode: options.mode,
@@ -135,19 +141,21 @@ impl Reactor {
             buffers: Buffers { send: options.send_buffer, receive: options.receive_buffer },
         };
         let token = self.registry.next_token();
-        self.net.open(token, &open).map_err(|failed| cannot_listen(&asked, failed))?;
-        self.begin_listening(token, ListenOptions::Unix, Box::new(factory), &asked)
+        self.net.open(token, &open).map_err(|failed| cannot_listen(&requested, failed))?;
+        self.begin_listening(token, ListenOptions::Unix, Box::new(factory), &requested)
     }
 
-    /// Connects to a UNIX socket and makes a protocol with `factory` once the connection is made. Nothing is called
-    /// before this returns, whatever becomes of it. (Twisted: `connectUNIX`.)
+    /// Connects to a UNIX socket and builds a protocol with `factory` once the connection is made.
+    /// Nothing is called before this returns. (Twisted: `connectUNIX`.)
     ///
-    /// `address` is a path (`"/run/app.sock"`), an abstract name as text (`"@name"`), a [`UnixAddress`] or a [`ConnectUnix`].
-    /// Where the other side's queue is full, it is tried again until the timeout.
+    /// `address` is a path (`"/run/app.sock"`), an abstract name as text (`"@name"`), a
+    /// [`UnixAddress`] or a [`ConnectUnix`]. While the peer's backlog is full, the connect is
+    /// retried until the timeout.
     ///
     /// # Errors
-    /// [`Error::BadAddress`];
-    /// [`Error::Stopping`] or [`Error::ReactorFinished`] when the reactor stops or has stopped.
+    /// - [`Error::BadAddress`].
+    /// - [`Error::Stopping`] or [`Error::ReactorFinished`] when the reactor is stopping or has
+    ///   stopped.
     pub fn connect_unix<A>(&mut self, address: A, factory: impl ClientFactory) -> Result<ConnectorId>
     where
         A: TryInto<ConnectUnix>,
@@ -184,7 +192,7 @@ macro_rules! from_address {
         impl std::str::FromStr for $options {
             type Err = Error;
 
-            /// Reads a path, or `@` and an abstract name.
+            /// Parses a path, or `@` and an abstract name.
             fn from_str(text: &str) -> Result<$options> {
                 Ok($options::new(text.parse()?))
             }
