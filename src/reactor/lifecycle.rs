@@ -87,7 +87,7 @@ pub(crate) struct Triggers {
 /// The life of a reactor: its state, triggers, guards and signals.
 pub(in crate::reactor) struct Lifecycle {
     pub(in crate::reactor) state: RunState,
-    /// A turn is under way.
+    /// A turn is running.
     pub(in crate::reactor) in_turn: bool,
     pub(in crate::reactor) triggers: Triggers,
     /// The number of [`PhaseGuard`]s alive.
