@@ -102,7 +102,7 @@ pub trait ServerEndpoint: Any {
     /// Listens, and builds a protocol with `factory` for each connection.
     ///
     /// # Errors
-    /// As [`Reactor::listen_tcp`].
+    /// The errors of [`Reactor::listen_tcp`].
     fn listen(&self, reactor: &mut Reactor, factory: Box<dyn Factory>) -> Result<Listener>;
 
     /// Returns the endpoint as text.
@@ -116,7 +116,7 @@ pub trait ClientEndpoint: Any {
     /// Connects, and builds a protocol with `factory` once the connection is made.
     ///
     /// # Errors
-    /// As [`Reactor::connect_tcp`].
+    /// The errors of [`Reactor::connect_tcp`].
     fn connect(&self, reactor: &mut Reactor, factory: Box<dyn ClientFactory>) -> Result<ConnectorId>;
 
     /// Returns the endpoint as text.
@@ -128,7 +128,8 @@ pub trait DatagramEndpoint: Any {
     /// Opens the socket and attaches the protocol.
     ///
     /// # Errors
-    /// As [`Reactor::listen_udp`], [`Reactor::connect_udp`] and [`Reactor::listen_unix_datagram`].
+    /// The errors of [`Reactor::listen_udp`], [`Reactor::connect_udp`] and
+    /// [`Reactor::listen_unix_datagram`].
     fn open(&self, reactor: &mut Reactor, protocol: Box<dyn DatagramProtocol>) -> Result<DatagramId>;
 
     /// Returns the endpoint as text.

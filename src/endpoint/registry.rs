@@ -25,7 +25,7 @@ use super::{
 ///     let port = arguments.required("port", Argument::port)?;
 ///     Ok(Box::new(ListenTcp::new(([127, 0, 0, 1], port))))
 /// });
-/// // One that wraps another takes what is its own, and has the rest parsed.
+/// // A wrapper takes its own arguments and lets the registry parse the rest.
 /// registry.register_client("hasty", |arguments, registry| {
 ///     let mut inner = arguments.nested()?;
 ///     let endpoint = registry.client(&mut inner)?;

@@ -127,7 +127,7 @@ fn read_network(text: &str) -> Result<Network, ParseTrustedError> {
         None => (text, None),
     };
     if address.contains('%') {
-        return Err(wrong("a trusted peer has no zone: leave out what comes after the address"));
+        return Err(wrong("a trusted peer must not have a zone: remove it"));
     }
     let address: IpAddr =
         address.parse().map_err(|_| wrong("neither an IP address nor a network nor unix"))?;
@@ -136,7 +136,7 @@ fn read_network(text: &str) -> Result<Network, ParseTrustedError> {
     let digits = !prefix.is_empty() && prefix.len() <= 3 && prefix.bytes().all(|byte| byte.is_ascii_digit());
     let network = match prefix.parse() {
         Ok(prefix) if digits && prefix <= one.prefix => Network { address, prefix },
-        _ => return Err(wrong("the length of a network's prefix is 0 to 32, or 128 for IPv6")),
+        _ => return Err(wrong("a prefix length is 0 to 32 for IPv4 and 0 to 128 for IPv6")),
     };
     if let IpAddr::V6(six) = address
         && six.to_ipv4_mapped().is_some()

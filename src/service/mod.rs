@@ -73,7 +73,7 @@
 //!     }
 //!     fn stop(&mut self, reactor: &mut Reactor, stopped: StopToken) {
 //!         if let Some(call) = self.call.take() {
-//!             // It may have come.
+//!             // Fails if the timer has expired.
 //!             let _ = call.cancel(reactor);
 //!         }
 //!         drop(stopped);

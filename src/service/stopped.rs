@@ -13,7 +13,7 @@ use crate::reactor::Completion;
 /// use twistor::service::{Failure, Service, StopToken};
 /// use twistor::Reactor;
 ///
-/// /// Takes a second to end.
+/// /// A service that takes a second to stop.
 /// struct Slow;
 ///
 /// impl Service for Slow {

@@ -31,7 +31,7 @@ use crate::{ConnectionId, ConnectorId, DelayedCall, Factory, Reactor};
 ///
 /// let reports = ClientService::new(ConnectTcp::new("reports.example", 4000), || Reports);
 ///
-/// /// Sends as soon as there is a connection, whenever that is.
+/// /// Sends a report on the current connection, or on the next one.
 /// fn report(reports: &ClientService, reactor: &mut Reactor, text: &'static str) {
 ///     reports.when_connected(reactor, move |reactor, connection| {
 ///         let connection = connection.ok().and_then(|id| reactor.transport(id));
@@ -161,7 +161,7 @@ impl ClientService {
     /// let reports = ClientService::new(ConnectTcp::new("reports.example", 4000), || Reports)
     ///     .prepare_connection(|reactor, connection, preparation| match reactor.transport(connection) {
     ///         Some(mut transport) => {
-    ///             transport.write(b"I am here\n");
+    ///             transport.write(b"hello\n");
     ///             preparation.done();
     ///         }
     ///         None => preparation.failed("connection lost"),
