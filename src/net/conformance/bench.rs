@@ -1,4 +1,4 @@
-//! The bench that a case is played on: processes, sockets by name, and what they were told.
+//! The state of a running case: processes, sockets by name, and their readiness.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::ErrorKind;
@@ -11,41 +11,41 @@ use crate::net::{Close, Event, Net, Readiness, Signal, Token};
 pub(super) struct Bench {
     driver: Box<dyn Driver>,
     pub(super) processes: Vec<Box<dyn Net>>,
-    /// The process that opens what is opened next.
+    /// The process that opens the next sockets.
     pub(super) current: usize,
     pub(super) sockets: BTreeMap<String, Socket>,
     pub(super) ports: Ports,
     pub(super) names: Names,
-    /// Signals that came, and to which process.
+    /// Received signals, each with its process.
     pub(super) signals: Vec<(usize, Signal)>,
-    /// For how many rounds something is awaited.
-    pub(super) patience: usize,
-    /// Indices that are free again, by process: the lowest is taken next.
+    /// Max polls in one wait.
+    pub(super) max_rounds: usize,
+    /// Free token indices, by process. The lowest is used first.
     free: Vec<BTreeSet<u32>>,
     generations: u32,
 }
 
-/// A socket as its user knows it.
+/// A socket as its user sees it.
 pub(super) struct Socket {
     pub(super) process: usize,
     pub(super) token: Token,
-    /// What it was told and has not used up, as the reactor keeps it.
-    pub(super) told: Readiness,
-    /// It is told again until somebody accepts.
+    /// Reported readiness that was not used up, as the reactor tracks it.
+    pub(super) ready: Readiness,
+    /// A listener, which is reported until its queue is empty.
     pub(super) listens: bool,
-    /// How many bytes of the pattern went out and came in.
+    /// Number of pattern bytes sent and received.
     pub(super) sent: usize,
     pub(super) received: usize,
     pub(super) open: bool,
 }
 
 impl Socket {
-    /// One that is not open.
+    /// Creates a closed socket.
     pub(super) fn new(process: usize, token: Token) -> Socket {
         Socket {
             process,
             token,
-            told: Readiness::default(),
+            ready: Readiness::default(),
             listens: false,
             sent: 0,
             received: 0,
@@ -64,7 +64,7 @@ impl Bench {
             ports: Ports::default(),
             names: Names::default(),
             signals: Vec::new(),
-            patience: MOST_ROUNDS,
+            max_rounds: MAX_ROUNDS,
             free: Vec::new(),
             generations: 0,
         };
@@ -72,7 +72,7 @@ impl Bench {
         bench
     }
 
-    /// From now on sockets are opened by this process.
+    /// Makes this process open the next sockets.
     pub(super) fn enter(&mut self, process: usize) {
         while self.processes.len() <= process {
             self.processes.push(self.driver.process());
@@ -81,7 +81,7 @@ impl Bench {
         self.current = process;
     }
 
-    /// A process ends, with all that it has open. Another one has its number afterwards.
+    /// Ends a process and closes its sockets. A new process takes its number.
     pub(super) fn end(&mut self, process: usize) {
         self.processes[process] = self.driver.process();
         let its = self.sockets.iter().filter(|(_, socket)| socket.process == process);
@@ -90,12 +90,12 @@ impl Bench {
         }
     }
 
-    /// Occupies the thread of the current process.
+    /// Occupies the pool thread of the current process.
     pub(super) fn occupy(&mut self) -> Box<dyn FnOnce() + Send> {
         self.driver.occupy(&mut *self.processes[self.current])
     }
 
-    /// From now on look-ups of this name hang, or not any more.
+    /// Makes look-ups of this name hang, or releases them.
     pub(super) fn hold_name(&self, name: &str, on: bool) {
         self.driver.hold_name(name, on);
     }
@@ -126,12 +126,12 @@ impl Bench {
     }
 
     pub(super) fn socket(&mut self, name: &str) -> &mut Socket {
-        self.sockets.get_mut(name).unwrap_or_else(|| panic!("no socket was called {name}"))
+        self.sockets.get_mut(name).unwrap_or_else(|| panic!("no socket is called {name}"))
     }
 
-    /// The lowest free index with a new generation, as in a slab.
+    /// A token with the lowest free index and a new generation, as in a slab.
     pub(super) fn next_token(&mut self, process: usize) -> Token {
-        let index = *self.free[process].first().expect("fewer sockets");
+        let index = *self.free[process].first().expect("a free index");
         self.generations += 1;
         Token::new(index, self.generations)
     }
@@ -149,25 +149,25 @@ impl Bench {
         }
     }
 
-    /// Polls all processes once; whether anything was reported that was not known.
+    /// Polls all processes once. Returns whether there was a new report.
     pub(super) fn round(&mut self) -> bool {
         let mut events = Vec::new();
-        let mut news = false;
+        let mut is_new = false;
         for process in 0..self.processes.len() {
             let from = events.len();
-            match self.processes[process].poll(&mut events, Some(ROUND)) {
-                // Any signal may do that.
+            match self.processes[process].poll(&mut events, Some(ROUND_TIMEOUT)) {
+                // Any signal can interrupt a poll.
                 Err(failed) if failed.kind() == ErrorKind::Interrupted => {}
                 polled => drop(polled.expect("a poll")),
             }
             for event in &events[from..] {
-                news |= self.note(process, *event);
+                is_new |= self.note(process, *event);
             }
         }
-        news
+        is_new
     }
 
-    /// Whether that is news.
+    /// Records an event. Returns whether it is new.
     fn note(&mut self, process: usize, event: Event) -> bool {
         let (token, ready) = match event {
             Event::Ready(token, ready) => (token, ready),
@@ -178,47 +178,47 @@ impl Bench {
         };
         assert!(
             token.index() < INDICES as usize && token.generation() <= self.generations,
-            "news of {token:?}, which nobody has opened"
+            "an event for {token:?}, which was never opened"
         );
         let mut sockets = self.sockets.values_mut();
         let found = sockets.find(|socket| socket.process == process && socket.token == token);
         found.is_none_or(|socket| {
-            let known = socket.listens && socket.told.has(Readiness::READABLE);
-            socket.told.insert(ready);
+            let known = socket.listens && socket.ready.has(Readiness::READABLE);
+            socket.ready.insert(ready);
             !known
         })
     }
 
-    /// Polls until nothing is reported any more.
+    /// Polls until no more events arrive.
     pub(super) fn settle(&mut self) {
         let mut quiet = 0;
-        for _ in 0..MOST_ROUNDS {
+        for _ in 0..MAX_ROUNDS {
             quiet = if self.round() { 0 } else { quiet + 1 };
-            if quiet == QUIET_ROUNDS {
+            if quiet == SETTLED_ROUNDS {
                 return;
             }
         }
-        panic!("news without end");
+        panic!("events without end");
     }
 
-    /// Polls until the socket was told this; whether it was.
-    pub(super) fn wait_for(&mut self, name: &str, what: Readiness) -> bool {
-        self.wait_until(|bench| bench.socket(name).told.has(what))
+    /// Polls until the socket has this readiness. Returns `false` when the wait is over.
+    pub(super) fn wait_for(&mut self, name: &str, readiness: Readiness) -> bool {
+        self.wait_until(|bench| bench.socket(name).ready.has(readiness))
     }
 
     pub(super) fn wait_until(&mut self, mut done: impl FnMut(&mut Bench) -> bool) -> bool {
-        // A listener that is told of ends every round at once.
-        let (start, enough) = (self.net().now(), ROUND * self.patience as u32);
+        // A reported listener ends every poll at once, so the time counts as well.
+        let (start, max_time) = (self.net().now(), ROUND_TIMEOUT * self.max_rounds as u32);
         let mut rounds = 0;
-        while rounds < self.patience || self.net().now() - start < enough {
+        while rounds < self.max_rounds || self.net().now() - start < max_time {
             if done(self) {
                 return true;
             }
             self.round();
             rounds += 1;
         }
-        // The case has failed, and should not take minutes to say so.
-        self.patience = LITTLE_PATIENCE;
+        // The case has failed. Further waits are short.
+        self.max_rounds = ROUNDS_AFTER_FAILURE;
         done(self)
     }
 }
@@ -226,24 +226,24 @@ impl Bench {
 impl Drop for Bench {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            eprintln!("played on {}", self.driver.name());
+            eprintln!("failed on {}", self.driver.name());
         }
-        // A system remembers a connection that has closed for a minute, and its ports with it. A reset is forgotten.
+        // Closing with a reset avoids TIME_WAIT, which would keep the ports for a minute.
         for socket in self.sockets.values().filter(|socket| socket.open) {
             self.processes[socket.process].close(socket.token, Close::Reset);
         }
     }
 }
 
-/// How long one poll waits at most. What is awaited ends it at once.
-const ROUND: Duration = Duration::from_millis(1);
+/// Timeout of one poll. An expected event ends the poll at once.
+const ROUND_TIMEOUT: Duration = Duration::from_millis(1);
 
-/// Something is under way no longer when it was quiet for that long.
-const QUIET_ROUNDS: usize = 3;
+/// Number of polls without an event after which the network has settled.
+const SETTLED_ROUNDS: usize = 3;
 
-/// Who waits this long, five seconds and more, waits in vain. A SYN that was dropped is sent again after one second.
-const MOST_ROUNDS: usize = 5_000;
+/// Max polls in one wait: five seconds or more. A dropped SYN is sent again after one second.
+const MAX_ROUNDS: usize = 5_000;
 
-const LITTLE_PATIENCE: usize = 20;
+const ROUNDS_AFTER_FAILURE: usize = 20;
 
 const INDICES: u32 = 1024;

@@ -1,4 +1,4 @@
-//! Time, randomness and the limit of descriptors.
+//! Time, randomness and the descriptor limit.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, SystemTime};
@@ -51,7 +51,7 @@ fn the_calendar_is_in_this_century(bench: &mut Bench) {
     assert!((30..130).contains(&years));
 }
 
-/// Nobody sets this machine's calendar, or the case has bad luck once.
+/// Fails if the system's calendar is set back during the case.
 fn the_calendar_goes_on_with_the_clock(bench: &mut Bench) {
     let before = bench.net().wall();
     bench.net().poll(&mut Vec::new(), Some(Duration::from_millis(10))).unwrap();
@@ -63,7 +63,7 @@ fn random_numbers_differ(bench: &mut Bench) {
     assert_eq!(numbers.len(), 1000);
 }
 
-/// That a bit is the same in 200 numbers happens once in 2^192 runs.
+/// A bit that is equal in 200 numbers occurs once in 2^192 runs.
 fn random_numbers_use_all_bits(bench: &mut Bench) {
     let numbers: Vec<u64> = (0..200).map(|_| bench.net().random()).collect();
     assert_eq!(numbers.iter().fold(0, |all, number| all | number), u64::MAX);

@@ -1,4 +1,4 @@
-//! The end of a connection: FIN from either side, closes, and what each side sees of them.
+//! The end of a connection: FIN, close, and what either side sees of them.
 
 use super::{tables, transcripts};
 
@@ -43,7 +43,7 @@ transcripts! {
         pair a b
         send a hello -> 5
         shutdown a -> ok
-        told b closed -> yes
+        wait b closed -> yes
         recv_now b 3 -> \"hel\"
         recv_now b 3 -> \"lo\"
         recv_now b 3 -> end
@@ -102,7 +102,7 @@ transcripts! {
         close a
         recv b -> end
         send_now b x -> 1
-        told b closed -> yes
+        wait b closed -> yes
         settle
         error b -> BrokenPipe
         send_now b y -> BrokenPipe
@@ -136,7 +136,7 @@ transcripts! {
         pair a b
         send a hello -> 5
         close a
-        told b closed -> yes
+        wait b closed -> yes
         send_now b x -> 1
         settle
         recv_now b -> \"hello\"
@@ -179,12 +179,12 @@ transcripts! {
         local a -> 127.0.0.1:a
         local b -> 127.0.0.1:l
     ";
-    a_close_is_told_to_a_peer_that_has_read_everything: "
+    a_close_is_reported_to_a_peer_that_has_read_everything: "
         pair a b
         recv_now b -> WouldBlock
         forget b
         close a
-        told b closed -> yes
+        wait b closed -> yes
         recv b -> end
     ";
     a_process_that_ends_closes_what_it_has: "
@@ -196,7 +196,7 @@ transcripts! {
         accept l c -> from 127.0.0.1:a
         accept l d -> from 127.0.0.1:b
         send d unread -> 6
-        told b readable -> yes
+        wait b readable -> yes
         ends 1
         recv c -> end
         recv d -> \"hello\"
@@ -220,10 +220,10 @@ transcripts! {
         send c hello -> 5
         recv d -> \"hello\"
     ";
-    a_close_of_one_that_was_never_written_to_is_an_end: "
+    a_close_without_any_write_is_an_end: "
         listen l 127.0.0.1:0 -> ok
         connect a l -> ok
-        told a writable -> yes
+        wait a writable -> yes
         close a
         accept l b -> from 127.0.0.1:a
         recv b -> end
@@ -232,13 +232,13 @@ transcripts! {
 }
 
 tables! {
-    // K9: bytes that nobody reads any more turn a close into a reset.
+    // K9: unread bytes turn a close into a reset.
     a_close_looks_like(act, acted, how, first, second, third): "
         pair a b
         {act} -> {acted}
         settle
         {how} a
-        told b closed -> yes
+        wait b closed -> yes
         settle
         recv_now b -> {first}
         recv_now b -> {second}
@@ -259,7 +259,7 @@ tables! {
         recv a {room} -> {read}
         send a world -> 5
         close a
-        told b closed -> yes
+        wait b closed -> yes
         settle
         recv_now b -> {first}
         recv_now b -> {second}
@@ -272,7 +272,7 @@ tables! {
         pair a b
         shutdown a -> ok
         {last}
-        told a closed -> yes
+        wait a closed -> yes
         settle
         recv_now a -> {recv}
         send_now a x -> {send}

@@ -1,4 +1,4 @@
-//! Connections on their way: made, refused, and those that go nowhere yet.
+//! Connects: established, refused and in progress.
 
 use super::{tables, transcripts};
 
@@ -6,7 +6,7 @@ transcripts! {
     a_connection_is_made_when_it_is_writable_and_has_no_error: "
         listen l 127.0.0.1:0 -> ok
         connect a l -> ok
-        told a writable -> yes
+        wait a writable -> yes
         error a -> none
         local a -> 127.0.0.1:a
         peer a -> 127.0.0.1:l
@@ -18,15 +18,16 @@ transcripts! {
         accept l b -> from 127.0.0.1:a
         recv b -> \"hello\"
     ";
-    // The last step of the handshake is this side's: nobody is accepted who does not know yet.
-    whoever_is_accepted_has_connected: "
+    // The connecting side sends the last segment of the handshake, so it is connected before the
+    // accept.
+    an_accepted_connection_is_made_on_its_other_side: "
         listen l 127.0.0.1:0 -> ok
         connect a l -> ok
         accept l b -> from 127.0.0.1:a
         error a -> none
         peer a -> 127.0.0.1:l
     ";
-    what_was_sent_before_the_accept_outlives_a_close: "
+    data_sent_before_the_accept_outlives_a_close: "
         listen l 127.0.0.1:0 -> ok
         connect a l -> ok
         send a hello -> 5
@@ -36,11 +37,11 @@ transcripts! {
         recv b -> end
         peer b -> 127.0.0.1:a
     ";
-    a_connection_refused_is_told_once: "
+    a_refused_connection_is_reported_once: "
         pair a b
-        # Nobody can listen everywhere at the port of a connection, and nobody does at another address.
+        # A port of a connection cannot have a wildcard listener, and has none at another address.
         connect c 127.0.0.2:a from=127.0.0.3:0 -> ok
-        told c closed -> yes
+        wait c closed -> yes
         local c -> 127.0.0.3:c
         peer c -> NotConnected
         error c -> ConnectionRefused
@@ -49,25 +50,25 @@ transcripts! {
         send_now c x -> BrokenPipe
         shutdown c -> NotConnected
     ";
-    a_connection_refused_is_told_as_writable_too: "
+    a_refused_connection_is_reported_as_writable_too: "
         pair a b
         connect c 127.0.0.2:a -> ok
-        told c writable -> yes
-        told c readable -> yes
+        wait c writable -> yes
+        wait c readable -> yes
         error c -> ConnectionRefused
     ";
     a_listener_that_has_closed_refuses: "
         listen l 127.0.0.1:0 -> ok
         close l
-        # From another address, or it could connect to itself.
+        # The source address differs; otherwise it could connect to itself.
         connect a 127.0.0.1:l from=127.0.0.2:0 -> ok
-        told a closed -> yes
+        wait a closed -> yes
         error a -> ConnectionRefused
     ";
     a_port_that_connects_to_itself_is_connected: "
         free p
         connect a 127.0.0.1:p from=127.0.0.1:p -> ok
-        told a writable -> yes
+        wait a writable -> yes
         error a -> none
         local a -> 127.0.0.1:p
         peer a -> 127.0.0.1:p
@@ -82,7 +83,7 @@ transcripts! {
         listen l 127.0.0.1:0 -> ok
         connect a 0.0.0.0:l -> ok
         accept l b -> from 127.0.0.1:a
-        told a writable -> yes
+        wait a writable -> yes
         peer a -> 127.0.0.1:l
         local a -> 127.0.0.1:a
     ";
@@ -90,13 +91,13 @@ transcripts! {
         listen l [::1]:0 -> ok
         connect a [::]:l -> ok
         accept l b -> from [::1]:a
-        told a writable -> yes
+        wait a writable -> yes
         peer a -> [::1]:l
         local a -> [::1]:a
     ";
-    nobody_is_at_port_zero: "
+    port_zero_has_no_listener: "
         connect a 127.0.0.1:0 -> ok
-        told a closed -> yes
+        wait a closed -> yes
         error a -> ConnectionRefused
     ";
     a_connection_can_come_from_any_loopback_address: "
@@ -110,14 +111,14 @@ transcripts! {
         listen l 127.0.0.7:0 -> ok
         connect a l -> ok
         accept l b -> from 127.0.0.1:a
-        told a writable -> yes
+        wait a writable -> yes
         peer a -> 127.0.0.7:l
     ";
     a_listener_at_one_loopback_address_is_not_at_another: "
         free p
         listen l 127.0.0.7:p -> ok
         connect a 127.0.0.1:p -> ok
-        told a closed -> yes
+        wait a closed -> yes
         error a -> ConnectionRefused
     ";
     a_wildcard_listener_is_at_all_loopback_addresses: "
@@ -126,7 +127,7 @@ transcripts! {
         accept l b -> from 127.0.0.1:a
         local l -> 0.0.0.0:l
         local b -> 127.0.0.7:l
-        told a writable -> yes
+        wait a writable -> yes
         peer a -> 127.0.0.7:l
     ";
     the_port_that_was_asked_for_is_used: "
@@ -136,11 +137,11 @@ transcripts! {
         accept l b -> from 127.0.0.1:p
         local a -> 127.0.0.1:p
     ";
-    a_wildcard_to_come_from_becomes_an_address: "
+    a_wildcard_source_becomes_an_address: "
         listen l 127.0.0.1:0 -> ok
         free p
         connect a l from=0.0.0.0:p -> ok
-        told a writable -> yes
+        wait a writable -> yes
         local a -> 127.0.0.1:p
     ";
     one_port_reaches_two_listeners_when_both_ask_for_reuse: "
@@ -177,12 +178,12 @@ transcripts! {
         close a
         recv b -> end
     ";
-    a_connection_under_way_answers_that_it_is: "
+    a_connection_in_progress_returns_that_it_is: "
         listen l 127.0.0.1:0 backlog=1 -> ok
         connect a l -> ok
         connect b l -> ok
-        told a writable -> yes
-        told b writable -> yes
+        wait a writable -> yes
+        wait b writable -> yes
         connect c l -> ok
         settle
         error c -> none
@@ -193,11 +194,11 @@ transcripts! {
         set c nodelay=on -> ok
         error c -> none
     ";
-    the_output_of_a_connection_under_way_can_be_shut: "
+    the_output_of_a_connection_in_progress_can_be_shut: "
         listen l 127.0.0.1:0 backlog=1 -> ok
         connect a l -> ok
         connect b l -> ok
-        told b writable -> yes
+        wait b writable -> yes
         connect c l -> ok
         shutdown c -> ok
         error c -> ConnectionReset
@@ -208,22 +209,22 @@ transcripts! {
         listen l 127.0.0.1:0 backlog=1 -> ok
         connect a l -> ok
         connect b l -> ok
-        told b writable -> yes
+        wait b writable -> yes
         connect c l -> ok
         settle
         peer c -> NotConnected
         accept l d -> from 127.0.0.1:a
-        told c writable -> yes
+        wait c writable -> yes
         error c -> none
         peer c -> 127.0.0.1:l
         accept l e -> from 127.0.0.1:b
         accept l f -> from 127.0.0.1:c
     ";
-    a_connection_under_way_that_is_closed_is_never_accepted: "
+    a_connection_in_progress_that_is_closed_is_never_accepted: "
         listen l 127.0.0.1:0 backlog=1 -> ok
         connect a l -> ok
         connect b l -> ok
-        told b writable -> yes
+        wait b writable -> yes
         connect c l -> ok
         close c
         accept l d -> from 127.0.0.1:a
@@ -231,21 +232,21 @@ transcripts! {
         settle
         accept_now l f -> WouldBlock
     ";
-    a_connection_under_way_is_refused_when_the_listener_closes: "
+    a_connection_in_progress_is_refused_on_listener_close: "
         listen l 127.0.0.1:0 backlog=1 -> ok
         connect a l -> ok
         connect b l -> ok
-        told b writable -> yes
+        wait b writable -> yes
         connect c l -> ok
         settle
         close l
-        told c closed -> yes
+        wait c closed -> yes
         error c -> ConnectionRefused
     ";
 }
 
 tables! {
-    what_cannot_be_come_from(from, answer): "
+    a_source_address_can_be_unavailable(from, answer): "
         listen l 127.0.0.1:0 -> ok
         connect a l from={from} -> {answer}
     " {
@@ -253,10 +254,10 @@ tables! {
         "an address of the other family": "[::1]:0", "bind: AddressFamilyNotSupported";
         "a listener's port": "127.0.0.1:l", "bind: AddrInUse";
     }
-    the_refusal_goes_to_whoever_asks_first(first, answer, recv, send, error): "
+    the_first_call_gets_the_refusal(first, answer, recv, send, error): "
         pair a b
         connect c 127.0.0.2:a -> ok
-        told c closed -> yes
+        wait c closed -> yes
         {first} -> {answer}
         recv_now c -> {recv}
         send_now c x -> {send}
@@ -266,6 +267,6 @@ tables! {
         "a read": "recv_now c", "ConnectionRefused", "end", "BrokenPipe", "none";
         "a write": "send_now c x", "ConnectionRefused", "end", "BrokenPipe", "none";
         "the question": "error c", "ConnectionRefused", "end", "BrokenPipe", "none";
-        "nobody but a shutdown": "shutdown c", "NotConnected", "ConnectionRefused", "BrokenPipe", "none";
+        "not a shutdown": "shutdown c", "NotConnected", "ConnectionRefused", "BrokenPipe", "none";
     }
 }

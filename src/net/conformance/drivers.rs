@@ -1,4 +1,4 @@
-//! The networks that the suite runs on.
+//! The drivers under test.
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
@@ -14,21 +14,21 @@ use crate::net::os::{OsConfig, OsDriver, system_look_up};
 use crate::net::{NameError, Net, Signal, ThreadLimits};
 use crate::sim::{Host, Link, Network, SimNet};
 
-/// A machine whose processes each have a [`Net`]. They reach each other through its loopback.
+/// A machine whose processes have a [`Net`] each, and are connected by its loopback interface.
 pub(super) trait Driver {
     fn name(&self) -> &'static str;
 
-    /// One more process, with [`LIMITS`].
+    /// Starts another process, with [`LIMITS`].
     fn process(&mut self) -> Box<dyn Net>;
 
-    /// Gives a process a job that occupies its thread until what is returned is called; or, where jobs
-    /// take virtual time, until the next poll that waits.
+    /// Gives a process a job that occupies its pool thread until the returned function is called.
+    /// Where jobs take virtual time, until the next poll that waits.
     fn occupy(&mut self, net: &mut dyn Net) -> Box<dyn FnOnce() + Send>;
 
-    /// From now on look-ups of this name hang, or not any more.
+    /// Makes look-ups of this name hang, or releases them.
     fn hold_name(&self, name: &str, on: bool);
 
-    /// The mode of the file of a UNIX socket, and removing it.
+    /// The mode of a UNIX socket's file.
     fn mode(&self, path: &Path) -> Option<u32>;
     fn remove(&self, path: &Path) -> bool;
 
@@ -36,16 +36,16 @@ pub(super) trait Driver {
     fn signal(&mut self, signal: Signal);
 }
 
-/// A fresh machine of each kind.
+/// Creates a fresh machine of each kind.
 pub(super) fn drivers() -> Vec<Box<dyn Driver>> {
-    // What is expected is what Linux answers; other systems differ in many a case.
+    // The expected results are Linux's. Other systems differ in many cases.
     let real: Option<Box<dyn Driver>> =
         if cfg!(target_os = "linux") { Some(Box::new(Real(Arc::default()))) } else { None };
     let simulated: [Box<dyn Driver>; 2] = [Box::new(Simulated::new(false)), Box::new(Simulated::new(true))];
     real.into_iter().chain(simulated).collect()
 }
 
-/// The network of the machine that runs the suite, and the names whose look-ups hang.
+/// The operating system's driver, and the names whose look-ups hang.
 struct Real(Arc<HeldNames>);
 
 #[derive(Default)]
@@ -55,7 +55,7 @@ struct HeldNames {
 }
 
 impl HeldNames {
-    /// What is held is not asked of the system afterwards, which could take its time.
+    /// A held name is not looked up afterwards, which could take long.
     fn look_up(&self, name: &str) -> Result<Vec<SocketAddr>, NameError> {
         let names = self.names.lock().unwrap();
         if names.contains(name) {
@@ -80,8 +80,8 @@ impl Driver for Real {
     }
 
     fn process(&mut self) -> Box<dyn Net> {
-        let patience = Duration::from_secs(5);
-        let sizes = OsConfig { limits: LIMITS, thread_patience: patience, spin: Duration::ZERO };
+        let timeout = Duration::from_secs(5);
+        let sizes = OsConfig { limits: LIMITS, thread_patience: timeout, spin: Duration::ZERO };
         let held = Arc::clone(&self.0);
         let look_up = move |name: &str| held.look_up(name);
         Box::new(OsDriver::with_look_up(&sizes, Box::new(look_up)).expect("a poll and its waker"))
@@ -92,11 +92,11 @@ impl Driver for Real {
         let (begin, begun) = mpsc::channel::<()>();
         let job = move || {
             drop(begin);
-            // It ends when the other end is dropped.
+            // Ends when the sender is dropped.
             let _ = held.recv();
         };
         assert!(net.run_job(Box::new(job)).is_ok(), "the thread was idle");
-        // It ends when the job drops the other end.
+        // Returns when the job has dropped its sender.
         let _ = begun.recv();
         Box::new(move || drop(release))
     }
@@ -125,12 +125,13 @@ impl Driver for Real {
             Signal::Child => number::SIGCHLD,
             _ => panic!("{signal} could end the whole test run"),
         };
-        // To this thread, so that no other case's poll is interrupted; the handlers are the whole process's.
+        // Raises the signal on this thread, so that no other case's poll is interrupted. The
+        // handlers are process-wide.
         low_level::raise(signal).expect("a signal to this thread");
     }
 }
 
-/// A host of a simulated network whose loopback takes no time, as the system's.
+/// A host of a simulated network. Its loopback has no latency, as the system's.
 struct Simulated {
     network: Network,
     host: Host,
@@ -138,7 +139,8 @@ struct Simulated {
 }
 
 impl Simulated {
-    /// One that tells of readiness as Linux does, or as little as the seam's contract allows.
+    /// Creates a host. Its readiness reports are those of Linux, or the minimum of the driver
+    /// contract.
     fn new(minimal_edges: bool) -> Simulated {
         let network = Network::new(1);
         network.set_fifo_order();

@@ -1,4 +1,4 @@
-//! Many bytes: a pattern that shows whether any was lost, doubled or changed.
+//! Many bytes, in a pattern that shows loss, duplication and corruption.
 
 use std::io::ErrorKind;
 
@@ -7,25 +7,25 @@ use super::words;
 use crate::net::Readiness;
 
 impl Bench {
-    /// Sends pieces until one is not taken whole; what was answered then.
-    pub(super) fn fill_up_to_a_short_send(&mut self, name: &str) -> String {
-        for _ in 0..PIECES {
+    /// Sends pieces until a short send or an error, and returns which.
+    pub(super) fn fill_until_short(&mut self, name: &str) -> String {
+        for _ in 0..MAX_PIECES {
             let from = self.socket(name).sent;
             match self.transmit(name, &pattern(from, PIECE)) {
                 Ok(count) => self.socket(name).sent += count,
                 Err(failed) if failed.kind() == ErrorKind::WouldBlock => return "short".to_owned(),
                 Err(failed) => return words::error(&failed),
             }
-            if !self.socket(name).told.has(Readiness::WRITABLE) {
+            if !self.socket(name).ready.has(Readiness::WRITABLE) {
                 return "short".to_owned();
             }
         }
         "takes everything".to_owned()
     }
 
-    /// Sends until nothing more is taken.
+    /// Sends until a send fails, and returns the failure.
     pub(super) fn fill(&mut self, name: &str) -> String {
-        for _ in 0..PIECES {
+        for _ in 0..MAX_PIECES {
             let from = self.socket(name).sent;
             match self.transmit(name, &pattern(from, PIECE)) {
                 Ok(count) => self.socket(name).sent += count,
@@ -35,44 +35,44 @@ impl Bench {
         "takes everything".to_owned()
     }
 
-    /// Reads, each time only when told to, what the other has sent of the pattern.
+    /// Receives, each time after a report, all that the other socket has sent.
     pub(super) fn drain(&mut self, name: &str, from: &str) -> String {
         let all = self.socket(from).sent;
         while self.socket(name).received < all {
-            if let Err(why) = self.take_some(name, PIECE) {
+            if let Err(why) = self.receive_next(name, PIECE) {
                 return why;
             }
         }
         "all".to_owned()
     }
 
-    /// Reads all but a tenth of what the other has sent.
+    /// Receives nine tenths of what the other socket has sent.
     pub(super) fn drain_most(&mut self, name: &str, from: &str) -> String {
-        let most = self.socket(from).sent / 10 * 9;
-        while self.socket(name).received < most {
-            let room = (most - self.socket(name).received).min(PIECE);
-            if let Err(why) = self.take_some(name, room) {
+        let target = self.socket(from).sent / 10 * 9;
+        while self.socket(name).received < target {
+            let size = (target - self.socket(name).received).min(PIECE);
+            if let Err(why) = self.receive_next(name, size) {
                 return why;
             }
         }
         "most".to_owned()
     }
 
-    /// Moves this many bytes, reading and writing only when told to.
+    /// Moves this number of bytes. Reads and writes only after reports.
     pub(super) fn pump(&mut self, from: &str, to: &str, count: usize) -> String {
         let all = self.socket(from).sent + count;
         let mut idle = 0;
-        while self.socket(to).received < all && idle < self.patience {
+        while self.socket(to).received < all && idle < self.max_rounds {
             let (sent, received) = (self.socket(from).sent, self.socket(to).received);
-            if sent < all && self.socket(from).told.has(Readiness::WRITABLE) {
+            if sent < all && self.socket(from).ready.has(Readiness::WRITABLE) {
                 match self.transmit(from, &pattern(sent, PIECE.min(all - sent))) {
                     Ok(taken) => self.socket(from).sent += taken,
                     Err(failed) if failed.kind() == ErrorKind::WouldBlock => {}
                     Err(failed) => return format!("{from}: {}", words::error(&failed)),
                 }
             }
-            if self.socket(to).told.has(Readiness::READABLE)
-                && let Err(why) = self.take_some(to, PIECE)
+            if self.socket(to).ready.has(Readiness::READABLE)
+                && let Err(why) = self.receive_next(to, PIECE)
             {
                 return format!("{to}: {why}");
             }
@@ -85,13 +85,13 @@ impl Bench {
         format!("{} missing", all - self.socket(to).received)
     }
 
-    /// Waits for a report and reads once; the bytes have to be those that come next.
-    fn take_some(&mut self, name: &str, room: usize) -> Result<(), String> {
+    /// Waits for a report and reads once. The bytes have to be the next ones of the pattern.
+    fn receive_next(&mut self, name: &str, size: usize) -> Result<(), String> {
         if !self.wait_for(name, Readiness::READABLE) {
-            return Err("nothing was told".to_owned());
+            return Err("no report".to_owned());
         }
         let from = self.socket(name).received;
-        match self.receive(name, room) {
+        match self.receive(name, size) {
             Ok(data) if data.is_empty() => Err(format!("end after {from}")),
             Ok(data) => {
                 assert!(data == pattern(from, data.len()), "other bytes than were sent, after {from}");
@@ -104,12 +104,13 @@ impl Bench {
     }
 }
 
-/// The bytes of the pattern from an offset on. Its period is prime, so no size of a buffer hides a shift.
+/// The bytes of the pattern from an offset on. Its period is prime, so a shift by any buffer size
+/// shows.
 pub(super) fn pattern(from: usize, count: usize) -> Vec<u8> {
     (from..from + count).map(|at| (at % 251) as u8).collect()
 }
 
 const PIECE: usize = 64 * 1024;
 
-/// 256 MiB: no buffers are that large.
-const PIECES: usize = 4096;
+/// 256 MiB, larger than all buffers.
+const MAX_PIECES: usize = 4096;

@@ -1,4 +1,4 @@
-//! Jobs beside the loop, and names to look up.
+//! Jobs on the pool, and host name look-ups.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex};
@@ -20,7 +20,7 @@ programs![
     an_address_of_ipv6_is_its_own_name,
     localhost_is_this_machine,
     an_unknown_name_is_an_error,
-    what_cannot_be_a_name_is_an_error,
+    an_invalid_name_is_an_error,
     several_names_can_be_looked_up_at_once,
     interfaces_have_numbers,
     a_name_that_hangs_holds_up_no_other,
@@ -94,7 +94,7 @@ fn processes_have_queues_of_their_own(bench: &mut Bench) {
 
 fn jobs_that_have_not_begun_end_with_their_process(bench: &mut Bench) {
     let log = Log::default();
-    // The job that runs goes on when the one that waits is dropped: the process ends only after it.
+    // The running job ends when the queued one is dropped, since the process waits for it.
     let held = Held(Some(bench.occupy()));
     let waits = log.writes("ran");
     let job = move || {
@@ -127,7 +127,7 @@ fn an_unknown_name_is_an_error(bench: &mut Bench) {
     assert!(look_up(bench, "no-such-host.invalid").is_err());
 }
 
-fn what_cannot_be_a_name_is_an_error(bench: &mut Bench) {
+fn an_invalid_name_is_an_error(bench: &mut Bench) {
     assert!(look_up(bench, "no name").is_err());
     assert!(look_up(bench, "no\0name").is_err());
 }
@@ -167,7 +167,7 @@ fn equal_names_occupy_one_thread_and_all_are_answered(bench: &mut Bench) {
     assert!(bench.wait_until(|_| asked.iter().all(|answer| answer.lock().unwrap().is_some())));
 }
 
-/// As many names that hang as there are threads.
+/// Starts a hanging look-up on each thread.
 fn occupy_threads(bench: &mut Bench) -> Vec<(LookupId, Found)> {
     let names: Vec<String> = (0..LOOKUP_THREADS).map(|number| format!("hangs{number}.test")).collect();
     let asked = names.iter().map(|name| {
@@ -230,7 +230,7 @@ fn a_hanging_look_up_keeps_its_thread_when_it_is_cancelled(bench: &mut Bench) {
     assert!(asked.iter().all(|(_, answer)| answer.lock().unwrap().is_none()));
 }
 
-/// What jobs have written.
+/// Lines written by jobs.
 #[derive(Clone, Default)]
 struct Log(Arc<Mutex<Vec<&'static str>>>);
 
@@ -245,7 +245,7 @@ impl Log {
     }
 }
 
-/// Lets a held job go when it is dropped.
+/// Releases a held job when dropped.
 struct Held(Option<Box<dyn FnOnce() + Send>>);
 
 impl Drop for Held {
@@ -258,18 +258,18 @@ type Found = Arc<Mutex<Option<Result<Vec<SocketAddr>, NameError>>>>;
 
 fn ask(bench: &mut Bench, name: &str) -> (LookupId, Found) {
     let found = Found::default();
-    let told = Arc::clone(&found);
-    let answer = move |answer: LookedUp| *told.lock().unwrap() = Some(answer.found);
+    let slot = Arc::clone(&found);
+    let answer = move |answer: LookedUp| *slot.lock().unwrap() = Some(answer.found);
     let asked = bench.net().resolve(name, 80, Box::new(answer));
     (asked.expect("room for one more"), found)
 }
 
 fn look_up(bench: &mut Bench, name: &str) -> Result<Vec<SocketAddr>, NameError> {
     let (_, found) = ask(bench, name);
-    bench.patience = A_RESOLVERS_PATIENCE;
+    bench.max_rounds = LOOKUP_MAX_ROUNDS;
     assert!(bench.wait_until(|_| found.lock().unwrap().is_some()), "an answer");
     found.lock().unwrap().take().expect("the answer that has come")
 }
 
-/// One that waits for servers that do not answer takes longer than anything else here: a minute and more.
-const A_RESOLVERS_PATIENCE: usize = 60_000;
+/// Max polls for a look-up. A resolver whose servers do not answer takes a minute or more.
+const LOOKUP_MAX_ROUNDS: usize = 60_000;

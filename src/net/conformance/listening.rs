@@ -1,4 +1,4 @@
-//! Listeners: who may listen where, who is accepted, and in which order.
+//! Listeners: addresses in use, accepted connections and their order.
 
 use super::{tables, transcripts};
 
@@ -8,7 +8,7 @@ transcripts! {
         connect a l -> ok
         connect b l -> ok
         connect c l -> ok
-        told c writable -> yes
+        wait c writable -> yes
         accept l d -> from 127.0.0.1:a
         accept l e -> from 127.0.0.1:b
         accept l f -> from 127.0.0.1:c
@@ -18,17 +18,17 @@ transcripts! {
         listen l 127.0.0.1:0 -> ok
         connect a l -> ok
         connect b l -> ok
-        told l readable -> yes
-        told b writable -> yes
+        wait l readable -> yes
+        wait b writable -> yes
         accept_now l c -> from 127.0.0.1:a
         accept_now l d -> from 127.0.0.1:b
         accept_now l e -> WouldBlock
     ";
-    an_empty_queue_answers_that_it_is: "
+    an_accept_from_an_empty_queue_would_block: "
         listen l 127.0.0.1:0 -> ok
         accept_now l a -> WouldBlock
     ";
-    after_an_empty_queue_the_next_connection_is_told: "
+    after_an_empty_queue_the_next_connection_is_reported: "
         listen l 127.0.0.1:0 -> ok
         accept_now l a -> WouldBlock
         connect a l -> ok
@@ -42,7 +42,7 @@ transcripts! {
         listen l 127.0.0.1:0 -> ok
         listen m 127.0.0.1:0 -> ok
         connect a l -> ok
-        # From another address, or it could have the same port.
+        # The source address differs; otherwise it could have the same port.
         connect b m from=127.0.0.2:0 -> ok
         accept m c -> from 127.0.0.2:b
         accept_now m d -> WouldBlock
@@ -60,15 +60,15 @@ transcripts! {
         local n -> 0.0.0.0:n
         local o -> [::]:o
     ";
-    a_closed_listener_resets_those_who_wait: "
+    a_closed_listener_resets_waiting_connections: "
         listen l 127.0.0.1:0 -> ok
         connect a l -> ok
         connect b l -> ok
         send a hello -> 5
-        told b writable -> yes
+        wait b writable -> yes
         close l
-        told a closed -> yes
-        told b closed -> yes
+        wait a closed -> yes
+        wait b closed -> yes
         recv_now a -> ConnectionReset
         error a -> none
         error b -> ConnectionReset
@@ -77,9 +77,9 @@ transcripts! {
     a_listener_can_be_reset_too: "
         listen l 127.0.0.1:0 -> ok
         connect a l -> ok
-        told a writable -> yes
+        wait a writable -> yes
         reset l
-        told a closed -> yes
+        wait a closed -> yes
         recv_now a -> ConnectionReset
     ";
     accepted_connections_outlive_their_listener: "
@@ -115,8 +115,8 @@ transcripts! {
         connect a l -> ok
         connect b l -> ok
         connect c l -> ok
-        told a writable -> yes
-        told b writable -> yes
+        wait a writable -> yes
+        wait b writable -> yes
         settle
         error c -> none
         peer c -> NotConnected
@@ -127,7 +127,7 @@ transcripts! {
         listen l 127.0.0.1:0 backlog=0 -> ok
         connect a l -> ok
         connect b l -> ok
-        told a writable -> yes
+        wait a writable -> yes
         settle
         error b -> none
         peer b -> NotConnected
@@ -140,7 +140,7 @@ transcripts! {
         local b -> [::ffff:127.0.0.1]:l
         peer b -> [::ffff:127.0.0.1]:a
         local a -> 127.0.0.1:a
-        told a writable -> yes
+        wait a writable -> yes
         peer a -> 127.0.0.1:l
         send a hello -> 5
         recv b -> \"hello\"
@@ -151,14 +151,14 @@ transcripts! {
         accept l b -> from [::1]:a
         local b -> [::1]:l
         peer b -> [::1]:a
-        told a writable -> yes
+        wait a writable -> yes
         peer a -> [::1]:l
     ";
     a_listener_for_ipv6_alone_refuses_ipv4: "
         free p
         listen l [::]:p v6only -> ok
         connect a 127.0.0.1:p -> ok
-        told a closed -> yes
+        wait a closed -> yes
         error a -> ConnectionRefused
         connect b [::1]:p -> ok
         accept l c -> from [::1]:b
@@ -168,17 +168,17 @@ transcripts! {
         connect a [::ffff:127.0.0.1]:l -> ok
         accept l b -> from 127.0.0.1:a
         local a -> [::ffff:127.0.0.1]:a
-        told a writable -> yes
+        wait a writable -> yes
         peer a -> [::ffff:127.0.0.1]:l
         peer b -> 127.0.0.1:a
     ";
-    whoever_is_shed_hears_the_end: "
+    a_shed_connection_reads_the_end: "
         listen l 127.0.0.1:0 -> ok
         connect a l -> ok
         connect b l -> ok
         connect c l -> ok
-        told c writable -> yes
-        told l readable -> yes
+        wait c writable -> yes
+        wait l readable -> yes
         shed l 2 -> 2
         recv a -> end
         recv b -> end
@@ -186,17 +186,17 @@ transcripts! {
         shed l 2 -> 0
         accept_now l e -> WouldBlock
     ";
-    whoever_is_shed_with_bytes_unread_is_reset: "
+    a_shed_connection_with_unread_bytes_is_reset: "
         listen l 127.0.0.1:0 -> ok
         connect a l -> ok
         send a hello -> 5
-        told l readable -> yes
+        wait l readable -> yes
         settle
         shed l 9 -> 1
         recv a -> ConnectionReset
         recv a -> end
     ";
-    nobody_is_shed_from_an_empty_queue: "
+    an_empty_queue_has_nothing_to_shed: "
         listen l 127.0.0.1:0 -> ok
         shed l 9 -> 0
         connect a l -> ok
@@ -256,7 +256,7 @@ tables! {
         "an IPv4 address and its mapped form": "127.0.0.1:p", "[::ffff:127.0.0.1]:p dual", "bind: AddrInUse";
         "all but one of two families": "[::1]:p", "0.0.0.0:p", "ok";
     }
-    nobody_can_listen(at, answer): "
+    listening_fails(at, answer): "
         listen l {at} -> {answer}
         local l -> NotFound
     " {

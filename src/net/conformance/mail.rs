@@ -1,4 +1,4 @@
-//! The calls on sockets of datagrams, made as the reactor makes them.
+//! Datagram calls, made as the reactor makes them.
 
 use std::io::ErrorKind;
 
@@ -7,7 +7,7 @@ use super::words;
 use crate::net::{Address, BATCH, Origin, Readiness, RecvBatch, Transmit};
 
 impl Bench {
-    /// Sends datagrams with one call; without `now` only when told that there is room.
+    /// Sends datagrams with one call. Waits for a writable report unless `now`.
     pub(super) fn post(&mut self, name: &str, to: &str, data: &[&str], now: bool) -> String {
         let to = (to != "-").then(|| self.address_of(to));
         let data: Vec<Vec<u8>> = data.iter().map(|word| datagram(word)).collect();
@@ -17,7 +17,7 @@ impl Bench {
         }
     }
 
-    /// Sends datagrams from an address with one call, whatever was told.
+    /// Sends datagrams from a source address with one call, without a report.
     pub(super) fn post_from(&mut self, name: &str, source: &str, to: &str, data: &[&str]) -> String {
         let to = self.address_of(to);
         let data: Vec<Vec<u8>> = data.iter().map(|word| datagram(word)).collect();
@@ -38,10 +38,10 @@ impl Bench {
         data: &[Vec<u8>],
         origin: Option<Origin>,
     ) -> String {
-        let going: Vec<Transmit> =
+        let datagrams: Vec<Transmit> =
             data.iter().map(|data| Transmit { length: data.len(), to: to.cloned(), origin }).collect();
         let (net, token) = self.net_of(name);
-        match net.send_datagrams(token, &data.concat(), &going) {
+        match net.send_datagrams(token, &data.concat(), &datagrams) {
             Ok(count) => count.to_string(),
             Err(failed) => {
                 self.used_up(name, Readiness::WRITABLE, failed.kind() == ErrorKind::WouldBlock);
@@ -50,22 +50,22 @@ impl Bench {
         }
     }
 
-    /// Takes datagrams with one call, only when told that there are some.
-    pub(super) fn take(&mut self, name: &str, room: usize) -> String {
-        self.when(name, Readiness::READABLE, |bench| bench.take_now(name, room))
+    /// Receives datagrams with one call, after a readable report.
+    pub(super) fn take(&mut self, name: &str, size: usize) -> String {
+        self.when(name, Readiness::READABLE, |bench| bench.take_now(name, size))
     }
 
-    /// Takes datagrams with one call, when told that there are some, and says where each was sent to, and where an answer
-    /// leaves from.
-    pub(super) fn take_told(&mut self, name: &str) -> String {
+    /// Receives datagrams with one call, after a readable report. Returns the destination of each,
+    /// and the source address of an answer.
+    pub(super) fn take_addressed(&mut self, name: &str) -> String {
         self.when(name, Readiness::READABLE, |bench| {
             let mut inbound = RecvBatch::default();
-            if let Err(failed) = bench.receive_mail(name, &mut inbound, 1024) {
+            if let Err(failed) = bench.receive_batch(name, &mut inbound, 1024) {
                 return words::error(&failed);
             }
-            let came = inbound.came().iter().map(|came| {
-                let data = words::bytes(inbound.data(came));
-                let Some(destination) = came.to else { return format!("{data} to nowhere known") };
+            let received = inbound.came().iter().map(|meta| {
+                let data = words::bytes(inbound.data(meta));
+                let Some(destination) = meta.to else { return format!("{data} to an unknown destination") };
                 let answer = match destination.answer_from {
                     Some(origin) if origin.address == destination.address => "answered from there".to_owned(),
                     Some(origin) => format!("answered from {}", origin.address),
@@ -73,24 +73,24 @@ impl Bench {
                 };
                 format!("{data} to {}, {answer}", destination.address)
             });
-            came.collect::<Vec<_>>().join("; ")
+            received.collect::<Vec<_>>().join("; ")
         })
     }
 
-    pub(super) fn take_now(&mut self, name: &str, room: usize) -> String {
+    pub(super) fn take_now(&mut self, name: &str, size: usize) -> String {
         let mut inbound = RecvBatch::default();
-        if let Err(failed) = self.receive_mail(name, &mut inbound, room) {
+        if let Err(failed) = self.receive_batch(name, &mut inbound, size) {
             return words::error(&failed);
         }
-        let came = inbound.came().iter().map(|came| {
-            let (data, from) = (words::bytes(inbound.data(came)), self.show(&came.from));
-            format!("{data} from {from}{}", if came.truncated { ", cut" } else { "" })
+        let received = inbound.came().iter().map(|meta| {
+            let (data, from) = (words::bytes(inbound.data(meta)), self.show(&meta.from));
+            format!("{data} from {from}{}", if meta.truncated { ", cut" } else { "" })
         });
-        came.collect::<Vec<_>>().join("; ")
+        received.collect::<Vec<_>>().join("; ")
     }
 
-    fn receive_mail(&mut self, name: &str, inbound: &mut RecvBatch, room: usize) -> std::io::Result<()> {
-        inbound.prepare(room, BATCH);
+    fn receive_batch(&mut self, name: &str, inbound: &mut RecvBatch, size: usize) -> std::io::Result<()> {
+        inbound.prepare(size, BATCH);
         let (net, token) = self.net_of(name);
         let result = net.recv_datagrams(token, inbound);
         let drained = match &result {
@@ -101,10 +101,10 @@ impl Bench {
         result
     }
 
-    /// Sends numbered datagrams until one is not taken; what was answered then.
+    /// Sends numbered datagrams until a send fails, and returns the failure.
     pub(super) fn flood(&mut self, name: &str, to: &str) -> String {
         let to = (to != "-").then(|| self.address_of(to));
-        for _ in 0..MOST_OF_A_FLOOD {
+        for _ in 0..MAX_FLOOD {
             let number = (self.socket(name).sent as u32).to_be_bytes();
             let answer = self.post_now(name, to.as_ref(), &[number.to_vec()]);
             if answer != "1" {
@@ -115,22 +115,23 @@ impl Bench {
         "takes everything".to_owned()
     }
 
-    /// Reads, each time only when told to, until everything that the other has sent was there, in order.
+    /// Receives, each time after a readable report, until all datagrams of the other socket arrived
+    /// in order.
     pub(super) fn gather(&mut self, name: &str, from: &str) -> String {
         let all = self.socket(from).sent;
         while self.socket(name).received < all {
             if !self.wait_for(name, Readiness::READABLE) {
-                return "nothing was told".to_owned();
+                return "no report".to_owned();
             }
             let mut inbound = RecvBatch::default();
-            match self.receive_mail(name, &mut inbound, 16) {
+            match self.receive_batch(name, &mut inbound, 16) {
                 Err(failed) if failed.kind() == ErrorKind::WouldBlock => continue,
                 Err(failed) => return words::error(&failed),
                 Ok(()) => {}
             }
-            for came in inbound.came() {
+            for meta in inbound.came() {
                 let number = self.socket(name).received as u32;
-                if inbound.data(came) != number.to_be_bytes() {
+                if inbound.data(meta) != number.to_be_bytes() {
                     return format!("other than {number}");
                 }
                 self.socket(name).received += 1;
@@ -148,5 +149,5 @@ fn datagram(word: &str) -> Vec<u8> {
     }
 }
 
-/// No queue is that long.
-const MOST_OF_A_FLOOD: usize = 2000;
+/// Longer than every queue.
+const MAX_FLOOD: usize = 2000;

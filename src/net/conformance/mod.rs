@@ -1,13 +1,17 @@
-//! What every network has to answer: one suite at the level of the seam, run on each driver.
+//! The conformance suite of the driver interface, run on every driver.
 //!
-//! A case is a transcript, in the manner of packetdrill: each line is a call on a socket that the transcript names, and
-//! behind the arrow what was observed. The real kernel is the specification. What it answers was written down, and every other
-//! driver has to give the same answers. So that all can, a transcript leaves out what may differ: numbers of ports
-//! (an address shows the socket that has the port), amounts that fit into a buffer, when and how often
-//! readiness is told. What has to be told is not left out: a call that waits is made only after a report, as the
-//! reactor makes it, so a missing report fails the case. `script` lists the calls.
+//! A case is a transcript, in the manner of packetdrill. Each line is a call on a named socket; the
+//! observed result follows the arrow. The real kernel is the specification: its results were
+//! recorded, and every other driver has to give the same. A transcript leaves out what may differ
+//! between drivers:
+//! - port numbers (an address shows the name of the socket that has the port)
+//! - byte counts that fit into a buffer
+//! - the time and number of readiness reports
 //!
-//! A driver joins by one entry in `drivers`.
+//! Required reports are covered: a waiting call is made only after a report, as the reactor does
+//! it, so a missing report fails the case. `script` lists the calls.
+//!
+//! A driver is added by one entry in `drivers`.
 
 mod bench;
 mod drivers;
@@ -38,32 +42,32 @@ use std::fmt::Write;
 use self::bench::Bench;
 use self::drivers::drivers;
 
-/// What a case says when it fails.
-type Played = Result<(), String>;
+/// The result of a case. The error is the transcript.
+type CaseResult = Result<(), String>;
 
-/// Plays one case on each driver.
-fn on_every_driver(case: &str, play: impl Fn(&mut Bench) -> Played) {
+/// Runs one case on each driver.
+fn on_every_driver(case: &str, play: impl Fn(&mut Bench) -> CaseResult) {
     on_every_driver_each(case, [("", play)]);
 }
 
-/// Plays the rows of a table on each driver; all that fail are told of together.
+/// Runs the rows of a table on each driver, and reports all failures together.
 fn on_every_driver_each<'a, P>(case: &str, rows: impl IntoIterator<Item = (&'a str, P)>)
 where
-    P: Fn(&mut Bench) -> Played,
+    P: Fn(&mut Bench) -> CaseResult,
 {
     let mut failures = String::new();
     for (row, play) in rows {
         for driver in drivers() {
             let name = driver.name();
-            if let Err(why) = play(&mut Bench::new(driver)) {
-                writeln!(failures, "{case}, {row} on {name}:\n{why}").unwrap();
+            if let Err(transcript) = play(&mut Bench::new(driver)) {
+                writeln!(failures, "{case}, {row} on {name}:\n{transcript}").unwrap();
             }
         }
     }
     assert!(failures.is_empty(), "\n{failures}");
 }
 
-/// Cases that are a transcript each, and how many they are.
+/// Declares cases that are one transcript each, and their count.
 macro_rules! transcripts {
     ($($(#[$attribute:meta])* $name:ident: $text:literal;)*) => {
         $(
@@ -78,19 +82,19 @@ macro_rules! transcripts {
     };
 }
 
-/// Families of cases: a transcript with holes, and rows of what fills them, the row's name first.
+/// Declares families of cases: a transcript with placeholders, and rows of a name and values.
 macro_rules! tables {
-    ($($(#[$attribute:meta])* $name:ident($($hole:ident),*): $text:literal { $($row:literal: $($value:literal),*;)* })*) => {
+    ($($(#[$attribute:meta])* $name:ident($($placeholder:ident),*): $text:literal { $($row:literal: $($value:literal),*;)* })*) => {
         $(
             $(#[$attribute])*
             #[test]
             fn $name() {
-                let holes = [$(concat!("{", stringify!($hole), "}")),*];
+                let placeholders = [$(concat!("{", stringify!($placeholder), "}")),*];
                 let rows = [$(($row, [$($value),*])),*];
                 crate::net::conformance::on_every_driver_each(stringify!($name), rows.map(|(row, values)| {
                     let mut text = $text.to_owned();
-                    for (hole, value) in holes.iter().zip(values) {
-                        text = text.replace(hole, value);
+                    for (placeholder, value) in placeholders.iter().zip(values) {
+                        text = text.replace(placeholder, value);
                     }
                     (row, move |bench: &mut crate::net::conformance::Bench| bench.play(&text))
                 }));
@@ -101,7 +105,7 @@ macro_rules! tables {
     };
 }
 
-/// Cases that are a function each, and how many they are.
+/// Declares cases that are one function each, and their count.
 macro_rules! programs {
     ($($name:ident),* $(,)?) => {
         mod programs {

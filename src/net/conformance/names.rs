@@ -1,9 +1,9 @@
-//! Tokens that name something else by now, or nothing.
+//! Stale and unused tokens.
 
 use super::{tables, transcripts};
 
 transcripts! {
-    closing_what_is_not_open_does_nothing: "
+    closing_a_socket_that_is_not_open_does_nothing: "
         close a
         reset a
         close a
@@ -24,7 +24,7 @@ transcripts! {
         connect a l -> ok
         close a
         connect b l -> ok
-        told b writable -> yes
+        wait b writable -> yes
         recv_now a -> NotFound
         close a
         reset a
@@ -36,7 +36,7 @@ transcripts! {
         listen m 127.0.0.1:0 -> ok
         close m
         connect a l -> ok
-        told a writable -> yes
+        wait a writable -> yes
         accept_now m b -> NotFound
         accept_now a b -> NotFound
         recv_now a -> WouldBlock

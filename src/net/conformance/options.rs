@@ -1,4 +1,4 @@
-//! Options of a stream, at each stage of its life.
+//! Options of a stream in each of its states.
 
 use super::tables;
 
@@ -22,7 +22,7 @@ tables! {
         "too long a user timeout": "user_timeout=2147483648", "InvalidInput";
         "no user timeout": "user_timeout=off", "ok";
     }
-    // The system counts in whole seconds, up to 32767.
+    // The system counts in whole seconds, up to 32,767.
     keepalive_has_a_range(idle, answer): "
         pair a b
         set a keepalive={idle} -> {answer}
@@ -39,7 +39,7 @@ tables! {
         listen l 127.0.0.1:0 backlog=1 -> ok
         connect a l -> ok
         accept l b -> from 127.0.0.1:a
-        told a writable -> yes
+        wait a writable -> yes
         {made}
         settle
         set a nodelay=on -> {answer}
@@ -47,7 +47,7 @@ tables! {
         set a keepalive=off -> {keepalive}
         set a user_timeout=5000 -> {keepalive}
     " {
-        "of an open connection": "told a writable -> yes", "ok", "ok";
+        "of an open connection": "wait a writable -> yes", "ok", "ok";
         "after an end": "shutdown b -> ok", "ok", "ok";
         "after the own end": "shutdown a -> ok", "ok", "ok";
         "after a close": "close b", "ok", "ok";
@@ -60,7 +60,7 @@ tables! {
         "of a connection under way": "
             connect c l -> ok
             connect d l -> ok
-            told d writable -> yes
+            wait d writable -> yes
             connect a l -> ok", "ok", "ok";
     }
 }

@@ -1,4 +1,4 @@
-//! What ends a poll, and what it brings.
+//! Polls: timeouts, wake-ups and reports.
 
 use std::thread;
 use std::time::Duration;
@@ -10,7 +10,7 @@ use crate::net::{Event, Readiness, Token};
 programs![
     a_poll_without_time_returns,
     a_poll_waits_for_its_time,
-    a_poll_says_how_long_nothing_came,
+    a_poll_returns_how_long_it_was_silent,
     unread_bytes_are_counted,
     a_poll_appends_to_what_is_there,
     a_report_ends_a_poll,
@@ -24,11 +24,11 @@ programs![
     each_process_has_its_own_waker,
     all_wakers_of_a_process_wake_it,
     a_waker_may_outlive_its_process,
-    hundreds_of_sockets_are_all_told,
-    what_a_poll_reports_leaves_the_others_to_be_told,
-    a_listener_is_told_of_after_each_accept,
-    a_listener_that_rests_is_not_told_of,
-    whoever_came_while_a_listener_rested_is_told_of_after_it,
+    hundreds_of_sockets_are_all_reported,
+    a_read_of_one_socket_keeps_the_report_of_the_others,
+    a_listener_is_reported_after_each_accept,
+    a_paused_listener_is_not_reported,
+    connections_during_a_pause_are_reported_after_it,
 ];
 
 fn a_poll_without_time_returns(bench: &mut Bench) {
@@ -43,7 +43,7 @@ fn a_poll_waits_for_its_time(bench: &mut Bench) {
     assert!(bench.net().now() - before >= SHORT);
 }
 
-fn a_poll_says_how_long_nothing_came(bench: &mut Bench) {
+fn a_poll_returns_how_long_it_was_silent(bench: &mut Bench) {
     let silent = |bench: &mut Bench, wait| bench.net().poll(&mut Vec::new(), wait).unwrap();
     assert_eq!(silent(bench, Some(Duration::ZERO)), Some(Duration::ZERO));
     let before = bench.net().now();
@@ -62,12 +62,12 @@ fn unread_bytes_are_counted(bench: &mut Bench) {
     };
     bench.play("pair a b").unwrap();
     assert_eq!(unread(bench), 0);
-    bench.play("send a hello -> 5\n told b readable -> yes").unwrap();
+    bench.play("send a hello -> 5\n wait b readable -> yes").unwrap();
     assert_eq!(unread(bench), 5);
     bench.play("recv_now b 3 -> \"hel\"").unwrap();
     assert_eq!(unread(bench), 2);
-    // The end is no byte; nor does a reset destroy what had come before it.
-    bench.play("reset a\n told b closed -> yes").unwrap();
+    // EOF does not count as a byte. A reset does not discard unread bytes.
+    bench.play("reset a\n wait b closed -> yes").unwrap();
     assert_eq!(unread(bench), 2);
     bench.play("recv_now b -> \"lo\"").unwrap();
     assert_eq!(unread(bench), 0);
@@ -116,10 +116,10 @@ fn many_wakes_are_one(bench: &mut Bench) {
         waker.wake();
     }
     assert!(ends_early(bench));
-    assert!(takes_its_time(bench));
+    assert!(takes_full_time(bench));
     waker.wake();
     assert!(ends_early(bench));
-    assert!(takes_its_time(bench));
+    assert!(takes_full_time(bench));
 }
 
 fn a_wake_from_another_thread_ends_a_poll(bench: &mut Bench) {
@@ -138,7 +138,7 @@ fn each_process_has_its_own_waker(bench: &mut Bench) {
     let first = bench.net().waker();
     bench.enter(1);
     first.wake();
-    assert!(takes_its_time(bench));
+    assert!(takes_full_time(bench));
     bench.enter(0);
     assert!(ends_early(bench));
 }
@@ -155,10 +155,10 @@ fn a_waker_may_outlive_its_process(bench: &mut Bench) {
     let waker = bench.net().waker();
     bench.end(0);
     waker.wake();
-    assert!(takes_its_time(bench));
+    assert!(takes_full_time(bench));
 }
 
-fn hundreds_of_sockets_are_all_told(bench: &mut Bench) {
+fn hundreds_of_sockets_are_all_reported(bench: &mut Bench) {
     for number in 0..100 {
         bench.pair(&format!("a{number}"), &format!("b{number}"));
     }
@@ -171,17 +171,18 @@ fn hundreds_of_sockets_are_all_told(bench: &mut Bench) {
     }
 }
 
-/// What is not used up by one poll's reader is told by the next polls, or was told already.
-fn what_a_poll_reports_leaves_the_others_to_be_told(bench: &mut Bench) {
+/// Readiness that is not used up after one poll is reported by the next ones, or was reported
+/// already.
+fn a_read_of_one_socket_keeps_the_report_of_the_others(bench: &mut Bench) {
     bench
         .play(
             "pair a b
             pair c d
             send a hello -> 5
             send c world -> 5
-            told d readable -> yes
+            wait d readable -> yes
             recv_now d -> \"world\"
-            told b readable -> yes
+            wait b readable -> yes
             recv_now b -> \"hello\"",
         )
         .unwrap();
@@ -193,50 +194,49 @@ fn polled(bench: &mut Bench, wait: Duration) -> Vec<Event> {
     events
 }
 
-/// Whether something ended a poll that had time.
+/// Whether an event ended a long poll.
 fn ends_early(bench: &mut Bench) -> bool {
     let before = bench.net().now();
     polled(bench, LONG);
     bench.net().now() - before < LONG
 }
 
-fn takes_its_time(bench: &mut Bench) -> bool {
+fn takes_full_time(bench: &mut Bench) -> bool {
     let before = bench.net().now();
     polled(bench, SHORT);
     bench.net().now() - before >= SHORT
 }
 
-/// Only a poll that nothing ended waits that long.
-fn a_listener_is_told_of_after_each_accept(bench: &mut Bench) {
+fn a_listener_is_reported_after_each_accept(bench: &mut Bench) {
     bench
         .play("listen l 127.0.0.1:0 -> ok\n connect a l -> ok\n connect b l -> ok\n connect c l -> ok")
         .unwrap();
-    bench.play("told c writable -> yes\n settle").unwrap();
+    bench.play("wait c writable -> yes\n settle").unwrap();
     for name in ["d", "e", "f"] {
         assert!(bench.wait_for("l", Readiness::READABLE), "{name} waits");
-        assert!(bench.accept_now("l", name).starts_with("from"), "{name}"); // the report is used up with it
+        assert!(bench.accept_now("l", name).starts_with("from"), "{name}");
     }
 }
 
-fn a_listener_that_rests_is_not_told_of(bench: &mut Bench) {
-    bench.play("listen l 127.0.0.1:0 -> ok\n connect a l -> ok\n told a writable -> yes").unwrap();
-    rest(bench, true);
-    bench.play("connect b l -> ok\n told b writable -> yes\n settle\n forget l\n settle").unwrap();
-    assert!(!bench.socket("l").told.has(Readiness::READABLE));
+fn a_paused_listener_is_not_reported(bench: &mut Bench) {
+    bench.play("listen l 127.0.0.1:0 -> ok\n connect a l -> ok\n wait a writable -> yes").unwrap();
+    pause(bench, true);
+    bench.play("connect b l -> ok\n wait b writable -> yes\n settle\n forget l\n settle").unwrap();
+    assert!(!bench.socket("l").ready.has(Readiness::READABLE));
 }
 
-fn whoever_came_while_a_listener_rested_is_told_of_after_it(bench: &mut Bench) {
+fn connections_during_a_pause_are_reported_after_it(bench: &mut Bench) {
     bench.play("listen l 127.0.0.1:0 -> ok").unwrap();
-    rest(bench, true);
-    bench.play("connect a l -> ok\n told a writable -> yes\n settle\n forget l").unwrap();
-    rest(bench, false);
+    pause(bench, true);
+    bench.play("connect a l -> ok\n wait a writable -> yes\n settle\n forget l").unwrap();
+    pause(bench, false);
     bench.play("accept l b -> from 127.0.0.1:a\n accept_now l c -> WouldBlock\n forget l").unwrap();
     bench.play("connect d l -> ok\n accept l e -> from 127.0.0.1:d").unwrap();
 }
 
-fn rest(bench: &mut Bench, rests: bool) {
+fn pause(bench: &mut Bench, paused: bool) {
     let (net, listener) = bench.net_of("l");
-    net.set_listener_paused(listener, rests);
+    net.set_listener_paused(listener, paused);
 }
 
 const LONG: Duration = Duration::from_secs(60);

@@ -1,4 +1,4 @@
-//! RST: who sees it, when, and how often.
+//! RST: which calls see it, when, and how often.
 
 use super::{tables, transcripts};
 
@@ -6,45 +6,45 @@ transcripts! {
     a_reset_is_read_once: "
         pair a b
         reset a
-        told b closed -> yes
+        wait b closed -> yes
         recv_now b -> ConnectionReset
         recv_now b -> end
         recv_now b -> end
         error b -> none
     ";
-    a_reset_is_told_to_a_peer_that_has_read_everything: "
+    a_reset_is_reported_to_a_peer_that_has_read_everything: "
         pair a b
         recv_now b -> WouldBlock
         forget b
         reset a
-        told b closed -> yes
+        wait b closed -> yes
         recv b -> ConnectionReset
     ";
-    a_reset_is_told_to_a_peer_that_waits_to_write: "
+    a_reset_is_reported_to_a_peer_that_waits_to_write: "
         pair a b
         fill b -> WouldBlock
         forget b
         reset a
-        told b writable -> yes
+        wait b writable -> yes
         send_now b x -> ConnectionReset
         send_now b y -> BrokenPipe
         recv_now b -> end
         error b -> none
     ";
-    a_reset_drops_what_was_not_delivered: "
+    a_reset_drops_undelivered_data: "
         pair a b
         fill a -> WouldBlock
         reset a
-        told b closed -> yes
+        wait b closed -> yes
         settle
         error b -> ConnectionReset
     ";
     bytes_come_before_a_reset: "
         pair a b
         send a hello -> 5
-        told b readable -> yes
+        wait b readable -> yes
         reset a
-        told b closed -> yes
+        wait b closed -> yes
         recv_now b 3 -> \"hel\"
         recv_now b 3 -> \"lo\"
         recv_now b 3 -> ConnectionReset
@@ -53,14 +53,14 @@ transcripts! {
     a_reset_before_the_accept_is_seen_after_it: "
         listen l 127.0.0.1:0 -> ok
         connect a l -> ok
-        told a writable -> yes
-        told l readable -> yes
+        wait a writable -> yes
+        wait l readable -> yes
         reset a
         settle
         accept l b -> from 127.0.0.1:a
         peer b -> NotConnected
         local b -> 127.0.0.1:l
-        told b closed -> yes
+        wait b closed -> yes
         recv_now b -> ConnectionReset
         recv_now b -> end
     ";
@@ -68,7 +68,7 @@ transcripts! {
         listen l 127.0.0.1:0 -> ok
         connect a l -> ok
         send a hello -> 5
-        told l readable -> yes
+        wait l readable -> yes
         reset a
         settle
         accept l b -> from 127.0.0.1:a
@@ -81,7 +81,7 @@ transcripts! {
         listen l 127.0.0.1:0 -> ok
         connect a l -> ok
         connect b l -> ok
-        told b writable -> yes
+        wait b writable -> yes
         reset a
         settle
         accept l c -> from 127.0.0.1:a
@@ -89,11 +89,11 @@ transcripts! {
         recv c -> ConnectionReset
         recv_now d -> WouldBlock
     ";
-    a_reset_of_a_connection_under_way_is_a_close: "
+    a_reset_of_a_connection_in_progress_is_a_close: "
         listen l 127.0.0.1:0 backlog=1 -> ok
         connect a l -> ok
         connect b l -> ok
-        told b writable -> yes
+        wait b writable -> yes
         connect c l -> ok
         reset c
         accept l d -> from 127.0.0.1:a
@@ -104,7 +104,7 @@ transcripts! {
     a_reset_leaves_the_addresses_of_this_side: "
         pair a b
         reset a
-        told b closed -> yes
+        wait b closed -> yes
         local b -> 127.0.0.1:l
         peer b -> NotConnected
         recv_now b -> ConnectionReset
@@ -123,7 +123,7 @@ transcripts! {
         pair a b
         shutdown b -> ok
         reset a
-        told b closed -> yes
+        wait b closed -> yes
         settle
         recv_now b -> ConnectionReset
         recv_now b -> end
@@ -166,11 +166,11 @@ transcripts! {
 }
 
 tables! {
-    // Whoever asks first gets the error; it is told once, and the others see what is left.
-    a_reset_goes_to_whoever_asks_first(first, answer, recv, send, error, shutdown): "
+    // The first call gets the error. It is reported once; later calls see the closed connection.
+    the_first_call_gets_the_reset(first, answer, recv, send, error, shutdown): "
         pair a b
         reset a
-        told b closed -> yes
+        wait b closed -> yes
         {first} -> {answer}
         recv_now b -> {recv}
         send_now b x -> {send}
@@ -186,12 +186,12 @@ tables! {
         "an option": "set b nodelay=on", "ok", "ConnectionReset", "BrokenPipe", "none", "NotConnected";
         "an address": "peer b", "NotConnected", "ConnectionReset", "BrokenPipe", "none", "NotConnected";
     }
-    // Every order of bytes, FIN, RST and close on one side, as the other one reads it.
-    the_other_reads(acts, then, first, second, third, error, send): "
+    // Every order of bytes, FIN, RST and close on one side, as the other side receives it.
+    the_other_side_reads(acts, then, first, second, third, error, send): "
         pair a b
         {acts}
         {then}
-        told b closed -> yes
+        wait b closed -> yes
         settle
         recv_now b -> {first}
         recv_now b -> {second}
@@ -208,12 +208,12 @@ tables! {
         "an end and a close": "shutdown a -> ok", "close a", "end", "end", "end", "none", "1";
         "an end and a reset": "shutdown a -> ok", "reset a", "end", "end", "end", "BrokenPipe", "BrokenPipe";
     }
-    // The same with bytes first, and as the other one finds it with a write.
-    the_other_writes(acts, then, first, second, third, recv, error): "
+    // The same with bytes first, as the other side sees it when it sends.
+    the_other_side_writes(acts, then, first, second, third, recv, error): "
         pair a b
         {acts}
         {then}
-        told b closed -> yes
+        wait b closed -> yes
         settle
         send_now b x -> {first}
         settle
@@ -237,7 +237,7 @@ tables! {
         send a hello -> 5
         shutdown a -> ok
         {last}
-        told b closed -> yes
+        wait b closed -> yes
         settle
         recv_now b -> {first}
         recv_now b -> {second}

@@ -1,35 +1,43 @@
-//! The language of the transcripts.
+//! The transcript language.
 //!
-//! | line | means |
-//! |---|---|
-//! | `process 1` | what is opened next, is opened by the second process of the machine |
-//! | `ends 1` | that process ends, and another one takes its place |
-//! | `listen l 127.0.0.1:0 backlog=1` | opens; options: `backlog`, `reuse_address`, `reuse_port`, `v6only`, `dual` |
-//! | `connect a l`, `connect a 127.0.0.1:l from=127.0.0.1:0` | to a listener's address, or to any; a port can be a socket's name |
-//! | `free p` | from now on `p` is a port that nobody has at any address |
-//! | `pair a b` | a listener `l` unless there is one, a connection to it, accepted; `a` has connected |
-//! | `accept l b` | waits for a report first |
-//! | `recv b`, `recv b 5`, `send a hello` | waits for a report first; 5 is the room; `nothing` is empty |
-//! | `accept_now`, `recv_now`, `send_now` | the call, whatever was told |
-//! | `shed l 3` | the call |
-//! | `fill a`, `fill_short a`, `drain b a`, `drain_most b a`, `pump a b 100000` | many bytes: see `flow` |
-//! | `shutdown a`, `close a`, `reset a`, `set a nodelay=on` | |
-//! | `local a`, `peer a`, `error a` | |
-//! | `told a readable` | waits until it was told so: `readable`, `writable` or `closed` |
-//! | `forget a` | forgets what it was told |
-//! | `settle` | waits until nothing happens any more |
-//! | `listen l /s`, `connect a /s from=/c`, `listen l @s` | UNIX streams: a path in a folder of the case's own, an abstract name; options: `mode=600`, `keep_stale`, `keep_file`, `backlog` |
-//! | `unix_pair a b` | as `pair`, the listener at `/l` |
-//! | `file /s`, `mode /s`, `remove /s` | the file of a socket |
-//! | `credentials a` | whether they are told |
-//! | `datagrams a 127.0.0.1:0 to=b`, `datagrams a /s`, `datagrams a unnamed to=/s` | opens; options: `reuse_port`, `reuse_address`, `v6only`, `dual`, `broadcast`, `receive=4096`, and those of UNIX listeners |
-//! | `post a b hello`, `post a - hello you`, `post_now a 127.0.0.1:b long=9000` | datagrams, each a word, with one call; to a socket's address, to the only peer, to any address |
-//! | `take b`, `take b 5`, `take_now b` | datagrams of one call |
-//! | `post_from a 127.0.0.2 b hello` | as `post_now`, from an address |
-//! | `take_told b` | as `take`; says where each was sent to |
-//! | `flood a b`, `gather b a` | numbered datagrams, until one is not taken; reads, each time only when told to, all that the other has sent |
+//! The calls:
+//! - `process 1`: the process with this number opens the sockets that follow
+//! - `ends 1`: ends that process and starts another one in its place
+//! - `listen l 127.0.0.1:0 backlog=1`: opens; options: `backlog`, `reuse_address`, `reuse_port`,
+//!   `v6only`, `dual`
+//! - `connect a l`, `connect a 127.0.0.1:l from=127.0.0.1:0`: connects to a listener's address, or
+//!   to any; a port can be a socket's name
+//! - `free p`: names an unused port, on all addresses, `p`
+//! - `pair a b`: opens a listener `l` unless it exists, connects `a` and accepts `b`
+//! - `accept l b`: accepts after a report
+//! - `recv b`, `recv b 5`, `send a hello`: receives or sends after a report; 5 is the buffer size;
+//!   `nothing` is empty
+//! - `accept_now`, `recv_now`, `send_now`: the call without a report
+//! - `shed l 3`: the call
+//! - `fill a`, `fill_short a`, `drain b a`, `drain_most b a`, `pump a b 100000`: many bytes: see
+//!   `flow`
+//! - `shutdown a`, `close a`, `reset a`, `set a nodelay=on`: the calls
+//! - `local a`, `peer a`, `error a`: the calls
+//! - `wait a readable`: waits for a report: `readable`, `writable` or `closed`
+//! - `forget a`: forgets earlier reports
+//! - `settle`: waits until no more events arrive
+//! - `listen l /s`, `connect a /s from=/c`, `listen l @s`: UNIX streams: a path in the case's own
+//!   directory, an abstract name; options: `mode=600`, `keep_stale`, `keep_file`, `backlog`
+//! - `unix_pair a b`: as `pair`, with the listener at `/l`
+//! - `file /s`, `mode /s`, `remove /s`: the file of a socket
+//! - `credentials a`: whether the peer's credentials are known
+//! - `datagrams a 127.0.0.1:0 to=b`, `datagrams a /s`, `datagrams a unnamed to=/s`: opens; options:
+//!   `reuse_port`, `reuse_address`, `v6only`, `dual`, `broadcast`, `receive=4096`, and those of
+//!   UNIX listeners
+//! - `post a b hello`, `post a - hello you`, `post_now a 127.0.0.1:b long=9000`: sends one datagram
+//!   per word, with one call; to a socket's address, to the connected peer, to any address
+//! - `take b`, `take b 5`, `take_now b`: receives the datagrams of one call
+//! - `post_from a 127.0.0.2 b hello`: as `post_now`, with a source address
+//! - `take_addressed b`: as `take`, with the destination of each datagram
+//! - `flood a b`, `gather b a`: sends numbered datagrams until a send fails; receives all of them,
+//!   each time after a report
 //!
-//! What no socket has been called names nothing: its token has never been used.
+//! A name without a socket stands for a token that has never been used.
 
 use std::fmt::Write;
 use std::time::Duration;
@@ -38,7 +46,7 @@ use super::bench::{Bench, Socket};
 use crate::net::{Address, Buffers, Close, Interface, Open, Readiness, SocketOption};
 
 impl Bench {
-    /// Plays the lines, and compares what was observed with what they say.
+    /// Runs the lines and compares the observed results with the expected ones.
     pub(super) fn play(&mut self, text: &str) -> Result<(), String> {
         let lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
         let (mut transcript, mut differences) = (String::new(), 0);
@@ -55,7 +63,7 @@ impl Bench {
         if differences == 0 { Ok(()) } else { Err(transcript) }
     }
 
-    /// Makes a call; what it answered.
+    /// Makes a call and returns the observed result.
     fn call(&mut self, line: &str) -> String {
         let words: Vec<&str> = line.split_whitespace().collect();
         let (verb, words) = words.split_first().expect("a line has words");
@@ -66,7 +74,7 @@ impl Bench {
             "listen" | "connect" | "datagrams" | "free" | "process" | "ends" | "file" | "mode" | "remove"
         ) && !self.sockets.contains_key(name)
         {
-            // A name that nothing was opened with: a token that names nothing.
+            // No socket has this name, so it gets an unused token.
             let (process, token) = (self.current, self.next_token(self.current));
             self.sockets.insert(name.to_owned(), Socket::new(process, token));
         }
@@ -77,38 +85,38 @@ impl Bench {
             "pair" => self.pair(name, second),
             "unix_pair" => self.unix_pair(name, second),
             "settle" => self.settle(),
-            "forget" => self.socket(name).told = Readiness::default(),
+            "forget" => self.socket(name).ready = Readiness::default(),
             "close" => self.close(name, Close::Graceful),
             "reset" => self.close(name, Close::Reset),
-            _ => return self.ask(verb, name, second, words),
+            _ => return self.call_socket(verb, name, second, words),
         }
         String::new()
     }
 
-    fn ask(&mut self, verb: &str, name: &str, second: &str, words: &[&str]) -> String {
-        let room = if second.is_empty() { ROOM } else { second.parse().unwrap_or(ROOM) };
+    fn call_socket(&mut self, verb: &str, name: &str, second: &str, words: &[&str]) -> String {
+        let size = if second.is_empty() { BUFFER } else { second.parse().unwrap_or(BUFFER) };
         let data = if second == "nothing" { "" } else { second }.as_bytes();
         match verb {
             "listen" => {
-                let what = self.listening(second, &words[2..]);
-                self.open(name, &what)
+                let options = self.listening(second, &words[2..]);
+                self.open(name, &options)
             }
             "connect" if !second.contains([':', '/', '@']) && !self.sockets.contains_key(second) => {
-                format!("nobody is called {second}")
+                format!("no socket is called {second}")
             }
             "connect" => {
-                let what = self.connecting(second, &words[2..]);
-                self.open(name, &what)
+                let options = self.connecting(second, &words[2..]);
+                self.open(name, &options)
             }
             "datagrams" => {
-                let what = self.datagrams(second, &words[2..]);
-                self.open(name, &what)
+                let options = self.datagrams(second, &words[2..]);
+                self.open(name, &options)
             }
             "post" | "post_now" => self.post(name, second, &words[2..], verb == "post_now"),
             "post_from" => self.post_from(name, second, words[2], &words[3..]),
-            "take" => self.take(name, room),
-            "take_told" => self.take_told(name),
-            "take_now" => self.take_now(name, room),
+            "take" => self.take(name, size),
+            "take_addressed" => self.take_addressed(name),
+            "take_now" => self.take_now(name, size),
             "flood" => self.flood(name, second),
             "gather" => self.gather(name, second),
             "file" => if self.mode_of(name).is_some() { "there" } else { "not there" }.to_owned(),
@@ -117,13 +125,13 @@ impl Bench {
             "credentials" => self.credentials(name),
             "accept" => self.accept(name, second),
             "accept_now" => self.accept_now(name, second),
-            "shed" => self.shed(name, room),
-            "recv" => self.recv(name, room),
-            "recv_now" => self.recv_now(name, room),
+            "shed" => self.shed(name, size),
+            "recv" => self.recv(name, size),
+            "recv_now" => self.recv_now(name, size),
             "send" => self.send(name, data),
             "send_now" => self.send_now(name, data),
             "fill" => self.fill(name),
-            "fill_short" => self.fill_up_to_a_short_send(name),
+            "fill_short" => self.fill_until_short(name),
             "drain" => self.drain(name, second),
             "drain_most" => self.drain_most(name, second),
             "pump" => self.pump(name, second, words[2].parse().expect("how many")),
@@ -132,39 +140,39 @@ impl Bench {
             "peer" => self.peer(name),
             "error" => self.error(name),
             "set" => self.set(name, option(second)),
-            "told" => if self.wait_for(name, readiness(second)) { "yes" } else { "no" }.to_owned(),
-            _ => panic!("{verb} is no verb"),
+            "wait" => if self.wait_for(name, readiness(second)) { "yes" } else { "no" }.to_owned(),
+            _ => panic!("{verb} is not a call"),
         }
     }
 
-    /// A listener gets a port at all addresses of both families, and closes. Other cases need ports as well, but
-    /// the system does not soon give the same one again.
+    /// Opens a listener on an ephemeral port of all addresses of both families, and closes it. The
+    /// system does not reuse the port soon, although other cases take ports as well.
     fn learn_free_port(&mut self, name: &str) {
-        let what = self.listening("[::]:0", &["dual"]);
-        assert_eq!(self.open(name, &what), "ok");
+        let options = self.listening("[::]:0", &["dual"]);
+        assert_eq!(self.open(name, &options), "ok");
         self.close(name, Close::Graceful);
     }
 
-    pub(super) fn pair(&mut self, connects: &str, accepted: &str) {
+    pub(super) fn pair(&mut self, client: &str, accepted: &str) {
         let listens = self.sockets.get("l").is_some_and(|listener| listener.open);
         let listening = if listens { "" } else { "listen l 127.0.0.1:0 -> ok" };
         let made = self.play(&format!(
             "{listening}
-            connect {connects} l -> ok
-            accept l {accepted} -> from 127.0.0.1:{connects}
-            told {connects} writable -> yes"
+            connect {client} l -> ok
+            accept l {accepted} -> from 127.0.0.1:{client}
+            wait {client} writable -> yes"
         ));
         made.expect("a pair");
     }
 
-    pub(super) fn unix_pair(&mut self, connects: &str, accepted: &str) {
+    pub(super) fn unix_pair(&mut self, client: &str, accepted: &str) {
         let listens = self.sockets.get("l").is_some_and(|listener| listener.open);
         let listening = if listens { "" } else { "listen l /l -> ok" };
         let made = self.play(&format!(
             "{listening}
-            connect {connects} l -> ok
+            connect {client} l -> ok
             accept l {accepted} -> from (unnamed)
-            told {connects} writable -> yes"
+            wait {client} writable -> yes"
         ));
         made.expect("a pair");
     }
@@ -213,7 +221,7 @@ impl Bench {
 }
 
 impl Bench {
-    /// Of a socket by its name, or written out.
+    /// The address of a named socket, or a literal address.
     pub(super) fn address_of(&mut self, text: &str) -> Address {
         if text.starts_with(['/', '@']) {
             Address::Unix(self.names.read(text))
@@ -263,7 +271,7 @@ fn readiness(name: &str) -> Readiness {
         "readable" => Readiness::READABLE,
         "writable" => Readiness::WRITABLE,
         "closed" => Readiness::READ_CLOSED,
-        _ => panic!("{name} is no readiness"),
+        _ => panic!("{name} is not a readiness"),
     }
 }
 
@@ -301,7 +309,7 @@ fn other_option(text: &str) -> SocketOption {
         "interface" => SocketOption::MulticastInterface(interface_of(value)),
         "join" => SocketOption::Join(group(value).0, group(value).1),
         "leave" => SocketOption::Leave(group(value).0, group(value).1),
-        _ => panic!("{name} is no option"),
+        _ => panic!("{name} is not an option"),
     }
 }
 
@@ -312,4 +320,4 @@ fn interface_of(text: &str) -> Interface {
     }
 }
 
-const ROOM: usize = 64 * 1024;
+const BUFFER: usize = 64 * 1024;

@@ -1,4 +1,4 @@
-//! Signals as events. All cases use signals that a system ignores by default.
+//! Signals as events. All cases use signals that are ignored by default.
 
 use super::bench::Bench;
 use super::programs;
@@ -9,9 +9,9 @@ programs![
     a_signal_that_is_watched_once_comes_as_an_event,
     a_signal_ends_a_poll_without_a_limit,
     every_process_that_watches_gets_a_signal,
-    what_is_watched_can_change,
+    the_set_of_watched_signals_can_change,
     a_signal_that_is_watched_no_more_does_not_come,
-    a_signal_that_nobody_watches_does_not_come,
+    an_unwatched_signal_does_not_come,
 ];
 
 fn a_watched_signal_comes_as_an_event(bench: &mut Bench) {
@@ -48,7 +48,7 @@ fn every_process_that_watches_gets_a_signal(bench: &mut Bench) {
     assert!(!bench.signals.contains(&(0, Signal::Child)));
 }
 
-fn what_is_watched_can_change(bench: &mut Bench) {
+fn the_set_of_watched_signals_can_change(bench: &mut Bench) {
     watch(bench, &[Signal::WindowChange]);
     watch(bench, &[Signal::Child]);
     bench.raise(Signal::Child);
@@ -67,7 +67,7 @@ fn a_signal_that_is_watched_no_more_does_not_come(bench: &mut Bench) {
     assert!(bench.signals.is_empty());
 }
 
-fn a_signal_that_nobody_watches_does_not_come(bench: &mut Bench) {
+fn an_unwatched_signal_does_not_come(bench: &mut Bench) {
     bench.raise(Signal::WindowChange);
     watch(bench, &[Signal::Child]);
     bench.raise(Signal::WindowChange);

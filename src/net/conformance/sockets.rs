@@ -1,17 +1,18 @@
-//! The calls on sockets, made as the reactor makes them, and the answers in words.
+//! Socket calls, made as the reactor makes them, with their results as text.
 
 use super::bench::Bench;
 use super::words;
 use crate::net::{Accepted, Address, Close, Open, Readiness, SocketOption};
 
 impl Bench {
-    pub(super) fn open(&mut self, name: &str, what: &Open) -> String {
+    pub(super) fn open(&mut self, name: &str, options: &Open) -> String {
         let process = self.current;
         let token = self.next_token(process);
-        match self.processes[process].open(token, what) {
+        match self.processes[process].open(token, options) {
             Ok(()) => {
                 self.name(name, process, token);
-                self.socket(name).listens = matches!(what, Open::TcpListen { .. } | Open::UnixListen { .. });
+                self.socket(name).listens =
+                    matches!(options, Open::TcpListen { .. } | Open::UnixListen { .. });
                 if let Ok(address) = self.processes[process].local_address(token) {
                     self.ports.learn(name, address.port().unwrap_or(0));
                 }
@@ -39,33 +40,33 @@ impl Bench {
         }
     }
 
-    /// Accepts only when told that there is somebody.
+    /// Accepts after a report.
     pub(super) fn accept(&mut self, listener: &str, name: &str) -> String {
         self.when(listener, Readiness::READABLE, |bench| bench.accept_now(listener, name))
     }
 
-    pub(super) fn recv_now(&mut self, name: &str, room: usize) -> String {
-        match self.receive(name, room) {
-            Ok(data) if data.is_empty() && room > 0 => "end".to_owned(),
+    pub(super) fn recv_now(&mut self, name: &str, size: usize) -> String {
+        match self.receive(name, size) {
+            Ok(data) if data.is_empty() && size > 0 => "end".to_owned(),
             Ok(data) => words::bytes(&data),
             Err(failed) => words::error(&failed),
         }
     }
 
-    /// Reads only when told that there is something.
-    pub(super) fn recv(&mut self, name: &str, room: usize) -> String {
-        self.when(name, Readiness::READABLE, |bench| bench.recv_now(name, room))
+    /// Receives after a readable report.
+    pub(super) fn recv(&mut self, name: &str, size: usize) -> String {
+        self.when(name, Readiness::READABLE, |bench| bench.recv_now(name, size))
     }
 
-    pub(super) fn receive(&mut self, name: &str, room: usize) -> std::io::Result<Vec<u8>> {
-        let mut buffer = vec![0; room];
+    pub(super) fn receive(&mut self, name: &str, size: usize) -> std::io::Result<Vec<u8>> {
+        let mut buffer = vec![0; size];
         let (net, token) = self.net_of(name);
         let result = net.recv(token, &mut buffer);
-        let closed = self.socket(name).told.has(Readiness::READ_CLOSED);
+        let closed = self.socket(name).ready.has(Readiness::READ_CLOSED);
         match result {
             Ok(count) => {
                 buffer.truncate(count);
-                self.used_up(name, Readiness::READABLE, count < room && !closed);
+                self.used_up(name, Readiness::READABLE, count < size && !closed);
                 Ok(buffer)
             }
             Err(failed) => {
@@ -82,7 +83,7 @@ impl Bench {
         }
     }
 
-    /// Writes only when told that there is room.
+    /// Sends after a writable report.
     pub(super) fn send(&mut self, name: &str, data: &[u8]) -> String {
         self.when(name, Readiness::WRITABLE, |bench| bench.send_now(name, data))
     }
@@ -90,39 +91,39 @@ impl Bench {
     pub(super) fn transmit(&mut self, name: &str, data: &[u8]) -> std::io::Result<usize> {
         let (net, token) = self.net_of(name);
         let result = net.send(token, data);
-        let less = match &result {
+        let is_short = match &result {
             Ok(count) => *count < data.len(),
             Err(failed) => failed.kind() == std::io::ErrorKind::WouldBlock,
         };
-        self.used_up(name, Readiness::WRITABLE, less);
+        self.used_up(name, Readiness::WRITABLE, is_short);
         result
     }
 
-    /// Tries after each report, until the answer is another than that it would block.
+    /// Retries after each report until the result is not `WouldBlock`.
     pub(super) fn when(
         &mut self,
         name: &str,
-        what: Readiness,
+        readiness: Readiness,
         mut call: impl FnMut(&mut Bench) -> String,
     ) -> String {
-        while self.wait_for(name, what) {
+        while self.wait_for(name, readiness) {
             let answer = call(self);
             if answer != "WouldBlock" {
                 return answer;
             }
         }
-        "nothing was told".to_owned()
+        "no report".to_owned()
     }
 
-    pub(super) fn used_up(&mut self, name: &str, what: Readiness, used_up: bool) {
+    pub(super) fn used_up(&mut self, name: &str, readiness: Readiness, used_up: bool) {
         if used_up {
-            self.socket(name).told.remove(what);
+            self.socket(name).ready.remove(readiness);
         }
     }
 
-    pub(super) fn shed(&mut self, listener: &str, most: usize) -> String {
+    pub(super) fn shed(&mut self, listener: &str, max: usize) -> String {
         let (net, token) = self.net_of(listener);
-        net.shed(token, most).to_string()
+        net.shed(token, max).to_string()
     }
 
     pub(super) fn shutdown(&mut self, name: &str) -> String {
@@ -163,8 +164,8 @@ impl Bench {
     pub(super) fn credentials(&mut self, name: &str) -> String {
         let (net, token) = self.net_of(name);
         match net.credentials(token) {
-            Ok(found) if found.process.is_some() => "told".to_owned(),
-            Ok(_) => "of nobody".to_owned(),
+            Ok(found) if found.process.is_some() => "known".to_owned(),
+            Ok(_) => "unknown".to_owned(),
             Err(failed) => words::error(&failed),
         }
     }

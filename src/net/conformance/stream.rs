@@ -1,4 +1,4 @@
-//! Bytes that go through a connection.
+//! Transfer of bytes through a TCP connection.
 
 use super::{tables, transcripts};
 
@@ -53,7 +53,7 @@ transcripts! {
         recv b 0 -> \"\"
         recv_now b 5 -> \"hello\"
         shutdown a -> ok
-        told b closed -> yes
+        wait b closed -> yes
         recv_now b 0 -> \"\"
         recv_now b -> end
     ";
@@ -76,7 +76,7 @@ transcripts! {
         pump a b 3000000 -> 0 missing
         pump b a 3000000 -> 0 missing
     ";
-    a_sender_is_stopped_when_nobody_reads: "
+    a_sender_without_a_reader_is_stopped: "
         pair a b
         fill a -> WouldBlock
         send_now a x -> WouldBlock
@@ -113,7 +113,7 @@ transcripts! {
         recv_now a -> WouldBlock
         send_now a nothing -> 0
     ";
-    what_was_sent_while_full_is_not_taken_twice: "
+    data_refused_while_full_is_not_taken_twice: "
         pair a b
         fill a -> WouldBlock
         fill a -> WouldBlock
@@ -138,7 +138,7 @@ tables! {
         "one byte of many": "hello -> 5", "1", "\"h\"", "\"e\"";
         "all but one": "hello -> 5", "4", "\"hell\"", "\"o\"";
     }
-    what_is_sent_in_one_piece_arrives(count, answer): "
+    data_sent_in_one_piece_arrives(count, answer): "
         pair a b
         pump a b {count} -> {answer}
         recv_now b -> WouldBlock

@@ -1,9 +1,9 @@
-//! UDP: datagrams whole or cut, who has which port, what a refusal does, and many receivers.
+//! UDP: truncation, ports in use, ICMP errors, and multiple receivers.
 
 use super::{tables, transcripts};
 
 transcripts! {
-    a_datagram_says_from_whom_it_is: "
+    a_datagram_has_its_senders_address: "
         datagrams a 127.0.0.1:0 -> ok
         datagrams b 127.0.0.1:0 -> ok
         post a b hello -> 1
@@ -19,7 +19,7 @@ transcripts! {
         post a b hello -> 1
         take b -> \"hello\" from [::1]:a
     ";
-    one_without_an_address_is_from_the_way_s: "
+    an_unbound_sender_has_the_address_of_the_route: "
         datagrams a 0.0.0.0:0 -> ok
         datagrams b 127.0.0.1:0 -> ok
         local a -> 0.0.0.0:a
@@ -27,42 +27,42 @@ transcripts! {
         take b -> \"hello\" from 127.0.0.1:a
         local a -> 0.0.0.0:a
     ";
-    where_it_was_sent_to_is_told_at_any_address: "
+    the_destination_is_reported_at_any_address: "
         datagrams a 127.0.0.1:0 -> ok
         datagrams b 0.0.0.0:0 -> ok
         post a 127.0.0.1:b one -> 1
-        take_told b -> \"one\" to 127.0.0.1, answered from there
+        take_addressed b -> \"one\" to 127.0.0.1, answered from there
         post a 127.0.0.2:b two six -> 2
         settle
-        take_told b -> \"two\" to 127.0.0.2, answered from there; \"six\" to 127.0.0.2, answered from there
+        take_addressed b -> \"two\" to 127.0.0.2, answered from there; \"six\" to 127.0.0.2, answered from there
         datagrams c [::]:0 dual -> ok
         post a 127.0.0.3:c one -> 1
-        take_told c -> \"one\" to ::ffff:127.0.0.3, answered from there
+        take_addressed c -> \"one\" to ::ffff:127.0.0.3, answered from there
         datagrams d [::1]:0 -> ok
         post d [::1]:c two -> 1
-        take_told c -> \"two\" to ::1, answered from there
+        take_addressed c -> \"two\" to ::1, answered from there
         post a 127.0.0.4:c six -> 1
-        take_told c -> \"six\" to ::ffff:127.0.0.4, answered from there
+        take_addressed c -> \"six\" to ::ffff:127.0.0.4, answered from there
     ";
     the_destination_is_unreported_at_one_address_or_with_a_peer: "
         datagrams a 127.0.0.1:0 -> ok
         datagrams b 127.0.0.2:0 -> ok
         post a b one -> 1
-        take_told b -> \"one\" to nowhere known
+        take_addressed b -> \"one\" to an unknown destination
         datagrams c 0.0.0.0:0 to=a -> ok
         post a c two -> 1
-        take_told c -> \"two\" to nowhere known
+        take_addressed c -> \"two\" to an unknown destination
     ";
-    one_to_many_is_answered_from_where_the_system_likes: "
+    a_multicast_is_answered_from_the_systems_choice: "
         datagrams a 127.0.0.1:0 broadcast -> ok
         datagrams b 0.0.0.0:0 -> ok
         set b join=239.1.2.10%127.0.0.1 -> ok
         post a 239.1.2.10:b one -> 1
-        take_told b -> \"one\" to 239.1.2.10, answered from anywhere
+        take_addressed b -> \"one\" to 239.1.2.10, answered from anywhere
         post a 127.255.255.255:b two -> 1
-        take_told b -> \"two\" to 127.255.255.255, answered from anywhere
+        take_addressed b -> \"two\" to 127.255.255.255, answered from anywhere
     ";
-    one_leaves_from_the_address_that_it_is_told_to: "
+    a_datagram_leaves_from_the_requested_address: "
         datagrams a 0.0.0.0:0 -> ok
         datagrams b 127.0.0.1:0 -> ok
         post_from a 127.0.0.2 b one -> 1
@@ -84,7 +84,7 @@ transcripts! {
         post_from e 127.0.0.2 b one -> 1
         take b -> \"one\" from 127.0.0.2:e
     ";
-    none_leaves_from_an_address_that_is_not_the_host_s: "
+    sending_from_a_foreign_address_fails: "
         datagrams a 0.0.0.0:0 -> ok
         datagrams b 127.0.0.1:0 -> ok
         post_from a 203.0.113.1 b one -> NetworkUnreachable
@@ -97,7 +97,7 @@ transcripts! {
         post a b one -> 1
         take b -> \"one\" from 127.0.0.1:a
     ";
-    one_of_both_families_sees_ipv4_as_mapped: "
+    a_dual_socket_sees_ipv4_as_mapped: "
         datagrams a 127.0.0.1:0 -> ok
         datagrams b [::]:0 dual -> ok
         post a 127.0.0.1:b hello -> 1
@@ -107,13 +107,13 @@ transcripts! {
         post b [::ffff:127.0.0.1]:a two -> 1
         take a -> \"two\" from 127.0.0.1:b
     ";
-    one_of_ipv6_alone_has_no_way_to_ipv4: "
+    an_ipv6_only_socket_cannot_send_to_ipv4: "
         datagrams a [::]:0 v6only -> ok
         post_now a 127.0.0.1:9 hello -> NetworkUnreachable
         datagrams b 127.0.0.1:0 -> ok
         post_now b [::1]:9 hello -> AddressFamilyNotSupported
     ";
-    many_come_with_one_call_and_in_order: "
+    one_call_receives_many_in_order: "
         datagrams a 127.0.0.1:0 -> ok
         datagrams b 127.0.0.1:0 -> ok
         post a b one two -> 2
@@ -124,14 +124,14 @@ transcripts! {
         settle
         take b -> \"1\" from 127.0.0.1:a; \"22\" from 127.0.0.1:a; \"333\" from 127.0.0.1:a; \"4444\" from 127.0.0.1:a
     ";
-    alike_ones_are_kept_apart: "
+    equal_datagrams_are_kept_apart: "
         datagrams a 127.0.0.1:0 -> ok
         datagrams b 127.0.0.1:0 -> ok
         post a b one two six ten x -> 5
         settle
         take b -> \"one\" from 127.0.0.1:a; \"two\" from 127.0.0.1:a; \"six\" from 127.0.0.1:a; \"ten\" from 127.0.0.1:a; \"x\" from 127.0.0.1:a
     ";
-    an_empty_one_is_one_and_not_the_end: "
+    an_empty_datagram_is_not_the_end: "
         datagrams a 127.0.0.1:0 -> ok
         datagrams b 127.0.0.1:0 -> ok
         post a b nothing -> 1
@@ -141,7 +141,7 @@ transcripts! {
         settle
         take b -> \"\" from 127.0.0.1:a; \"\" from 127.0.0.1:a; \"x\" from 127.0.0.1:a
     ";
-    what_does_not_fit_is_cut: "
+    a_datagram_that_does_not_fit_is_cut: "
         datagrams a 127.0.0.1:0 -> ok
         datagrams b 127.0.0.1:0 -> ok
         post a b hello -> 1
@@ -153,7 +153,7 @@ transcripts! {
         post a b long=65507 -> 1
         take b 65507 -> 65507 bytes from 127.0.0.1:a
     ";
-    a_peer_is_the_only_one: "
+    a_connected_socket_has_one_peer: "
         datagrams a 127.0.0.1:0 -> ok
         datagrams b 127.0.0.1:0 to=a -> ok
         datagrams c 127.0.0.1:0 -> ok
@@ -167,7 +167,7 @@ transcripts! {
         post b - world -> 1
         take a -> \"world\" from 127.0.0.1:b
     ";
-    one_with_a_peer_has_the_way_s_address: "
+    a_connected_socket_has_the_address_of_the_route: "
         datagrams a 127.0.0.1:0 -> ok
         datagrams b 0.0.0.0:0 to=127.0.0.1:a -> ok
         local b -> 127.0.0.1:b
@@ -177,16 +177,16 @@ transcripts! {
         post c - hello -> 1
         take a -> \"hello\" from 127.0.0.1:c
     ";
-    a_refusal_is_told_once_to_who_reads: "
+    a_read_gets_a_refusal_once: "
         datagrams a 127.0.0.1:0 -> ok
         datagrams b 127.0.0.1:0 to=a -> ok
         close a
         post b - hello -> 1
-        told b readable -> yes
+        wait b readable -> yes
         take_now b -> ConnectionRefused
         take_now b -> WouldBlock
     ";
-    a_refusal_is_told_once_to_who_sends: "
+    a_send_gets_a_refusal_once: "
         datagrams a 127.0.0.1:0 -> ok
         datagrams b 127.0.0.1:0 to=a -> ok
         close a
@@ -198,7 +198,7 @@ transcripts! {
         post_now b - hello -> ConnectionRefused
         take_now b -> WouldBlock
     ";
-    a_refusal_is_told_once_to_who_asks: "
+    an_error_query_gets_a_refusal_once: "
         datagrams a 127.0.0.1:0 -> ok
         datagrams b 127.0.0.1:0 to=a -> ok
         close a
@@ -208,7 +208,7 @@ transcripts! {
         error b -> none
         take_now b -> WouldBlock
     ";
-    a_refusal_comes_before_what_waits: "
+    a_refusal_comes_before_waiting_datagrams: "
         datagrams a 127.0.0.1:0 -> ok
         datagrams b 127.0.0.1:0 to=a -> ok
         post a b hello -> 1
@@ -218,7 +218,7 @@ transcripts! {
         take_now b -> ConnectionRefused
         take b -> \"hello\" from 127.0.0.1:a
     ";
-    one_without_a_peer_hears_of_no_refusal: "
+    an_unconnected_socket_gets_no_refusal: "
         datagrams a 127.0.0.1:0 -> ok
         datagrams b 127.0.0.1:0 -> ok
         close a
@@ -239,16 +239,16 @@ transcripts! {
         post b - two -> 1
         take c -> \"two\" from 127.0.0.1:b
     ";
-    more_than_there_is_room_for_is_lost: "
+    datagrams_beyond_the_buffer_are_lost: "
         datagrams a 127.0.0.1:0 -> ok
         datagrams b 127.0.0.1:0 receive=4096 -> ok
         flood a b -> takes everything
         settle
         error a -> none
         error b -> none
-        gather b a -> nothing was told
+        gather b a -> no report
     ";
-    the_most_particular_address_takes_it: "
+    the_most_specific_address_receives: "
         datagrams a 127.0.0.1:0 -> ok
         datagrams b 127.0.0.1:0 to=a reuse_address -> ok
         datagrams c 127.0.0.1:b reuse_address -> ok
@@ -268,12 +268,12 @@ transcripts! {
         close a
         datagrams b 127.0.0.1:a -> ok
     ";
-    its_ports_and_those_of_streams_are_apart: "
+    ports_of_udp_and_tcp_are_independent: "
         free p
         listen l 127.0.0.1:p -> ok
         datagrams a 127.0.0.1:p -> ok
     ";
-    one_to_everybody_needs_the_option: "
+    a_broadcast_needs_the_option: "
         datagrams a 127.0.0.1:0 -> ok
         datagrams b 0.0.0.0:0 -> ok
         post_now a 127.255.255.255:b hello -> PermissionDenied
@@ -285,7 +285,7 @@ transcripts! {
         post_now a 255.255.255.255:b hello -> PermissionDenied
         datagrams c 127.0.0.1:0 to=127.255.255.255:b -> connect: PermissionDenied
     ";
-    one_to_everybody_comes_to_all_that_listen_everywhere: "
+    a_broadcast_reaches_all_wildcard_sockets: "
         datagrams a 127.0.0.1:0 broadcast -> ok
         datagrams b 0.0.0.0:0 reuse_address -> ok
         datagrams c 0.0.0.0:b reuse_address -> ok
@@ -296,7 +296,7 @@ transcripts! {
         settle
         take_now d -> WouldBlock
     ";
-    members_of_a_group_get_what_is_sent_to_it: "
+    members_of_a_group_receive_its_datagrams: "
         datagrams a 127.0.0.1:0 -> ok
         datagrams b 0.0.0.0:0 reuse_address -> ok
         datagrams c 0.0.0.0:b reuse_address -> ok
@@ -322,7 +322,7 @@ transcripts! {
         settle
         take_now b -> WouldBlock
     ";
-    what_goes_to_a_group_leaves_where_it_is_told_to: "
+    a_multicast_leaves_by_the_chosen_interface: "
         datagrams a 0.0.0.0:0 -> ok
         datagrams b 0.0.0.0:0 -> ok
         set b join=239.1.2.5%127.0.0.1 -> ok
@@ -330,12 +330,12 @@ transcripts! {
         set a multicast_ttl=0 -> ok
         post a 239.1.2.5:b hello -> 1
         take b -> \"hello\" from 127.0.0.1:a
-        # What leaves by the loopback comes back whether it is asked to or not.
+        # Multicasts by the loopback interface always come back with either option value.
         set a loop=off -> ok
         post a 239.1.2.5:b more -> 1
         take b -> \"more\" from 127.0.0.1:a
     ";
-    one_can_be_a_member_itself: "
+    a_sender_can_be_a_member: "
         datagrams a 127.0.0.1:0 -> ok
         datagrams b 0.0.0.0:0 -> ok
         set b join=239.1.2.6%127.0.0.1 -> ok
@@ -378,13 +378,13 @@ transcripts! {
         post_now a - x -> NotFound
         take_now l -> NotFound
         post_now l - x -> NotFound
-        take_now nobody -> NotFound
-        post_now nobody - x -> NotFound
+        take_now missing -> NotFound
+        post_now missing - x -> NotFound
     ";
-    one_that_has_come_is_told_after_the_end_of_what_was_there: "
+    a_new_datagram_is_reported_after_a_drain: "
         datagrams a 127.0.0.1:0 -> ok
         datagrams b 127.0.0.1:0 -> ok
-        told b writable -> yes
+        wait b writable -> yes
         take_now b -> WouldBlock
         forget b
         post a b hello -> 1
@@ -422,14 +422,14 @@ tables! {
         "both families": "0.0.0.0:f", "[::]:f dual", "bind: AddrInUse";
         "both families apart": "0.0.0.0:f", "[::]:f v6only", "ok";
     }
-    nobody_can_bind(at, answer): "
+    binding_fails(at, answer): "
         datagrams a {at} -> bind: {answer}
         local a -> NotFound
     " {
         "an address that is not ours": "203.0.113.1:0", "AddrNotAvailable";
         "an IPv6 address that is not ours": "[2001:db8::1]:0", "AddrNotAvailable";
     }
-    nobody_can_send(to, data, answer): "
+    sending_fails(to, data, answer): "
         datagrams a 127.0.0.1:0 -> ok
         post_now a {to} {data} -> {answer}
         error a -> none

@@ -1,4 +1,4 @@
-//! UNIX streams: names and files, a connection made at once, and its ends.
+//! UNIX streams: addresses and files, immediate connects, and the end of a connection.
 
 use super::{tables, transcripts};
 
@@ -57,10 +57,10 @@ transcripts! {
         connect d /l from=@a -> ok
     ";
     the_name_of_a_client_that_failed_is_free_if_it_is_abstract: "
-        connect a /nobody from=@a -> connect: NotFound of the system
+        connect a /missing from=@a -> connect: NotFound of the system
         listen l @a -> ok
     ";
-    the_backlog_and_one_more_wait_and_the_next_is_told_so: "
+    a_connect_beyond_the_backlog_and_one_more_would_block: "
         listen l /l backlog=1 -> ok
         connect a /l -> ok
         connect b /l -> ok
@@ -110,23 +110,23 @@ transcripts! {
         connect a /l -> connect: NotFound of the system
         listen m /l -> ok
         close l
-        # It is another one's by now.
+        # The file now belongs to another listener.
         file /l -> there
         connect b /l -> ok
         accept m c -> from (unnamed)
     ";
-    a_closed_listener_resets_who_waits: "
+    a_closed_listener_resets_waiting_connections: "
         listen l /l -> ok
         connect a /l -> ok
         connect b /l -> ok
         close l
-        told a closed -> yes
+        wait a closed -> yes
         recv_now a -> ConnectionReset
         recv_now a -> end
         error b -> ConnectionReset
         recv_now b -> end
     ";
-    who_waited_cannot_write_and_reads_why: "
+    a_waiting_connection_that_was_reset_reads_why: "
         listen l /l -> ok
         connect a /l -> ok
         close l
@@ -134,18 +134,18 @@ transcripts! {
         recv_now a -> ConnectionReset
         send_now a hello -> BrokenPipe
     ";
-    accepted_ones_outlive_their_listener: "
+    accepted_connections_outlive_their_listener: "
         unix_pair a b
         close l
         send a hello -> 5
         recv b -> \"hello\"
         peer a -> /l
     ";
-    after_a_close_comes_what_was_sent_and_then_the_end: "
+    after_a_close_come_the_sent_bytes_and_then_the_end: "
         unix_pair a b
         send a hello -> 5
         close a
-        told b closed -> yes
+        wait b closed -> yes
         send_now b world -> BrokenPipe
         recv b -> \"hello\"
         recv b -> end
@@ -159,13 +159,13 @@ transcripts! {
         send a hello -> 5
         settle
         close b
-        told a closed -> yes
+        wait a closed -> yes
         send_now a more -> BrokenPipe
         recv_now a -> ConnectionReset
         recv_now a -> end
         peer a -> /l
     ";
-    what_came_before_a_reset_is_read_first: "
+    data_from_before_a_reset_is_read_first: "
         unix_pair a b
         send a hello -> 5
         send b world -> 5
@@ -187,7 +187,7 @@ transcripts! {
         unix_pair a b
         shutdown a -> ok
         send_now a hello -> BrokenPipe
-        told b closed -> yes
+        wait b closed -> yes
         recv b -> end
         send b hello -> 5
         recv a -> \"hello\"
@@ -197,8 +197,8 @@ transcripts! {
         unix_pair a b
         shutdown a -> ok
         shutdown b -> ok
-        told a closed -> yes
-        told b closed -> yes
+        wait a closed -> yes
+        wait b closed -> yes
         recv_now a -> end
         recv_now b -> end
         shutdown a -> ok
@@ -216,12 +216,12 @@ transcripts! {
         recv_now a -> ConnectionReset
         recv_now a -> end
     ";
-    whoever_is_shed_hears_the_end: "
+    a_shed_connection_reads_the_end: "
         listen l /l -> ok
         connect a /l -> ok
         connect b /l -> ok
         send b hello -> 5
-        told l readable -> yes
+        wait l readable -> yes
         settle
         shed l 9 -> 2
         recv a -> end
@@ -238,7 +238,7 @@ transcripts! {
         recv b -> end
         peer b -> (unnamed)
     ";
-    a_sender_is_stopped_when_nobody_reads: "
+    a_sender_without_a_reader_is_stopped: "
         unix_pair a b
         fill a -> WouldBlock
         send_now a x -> WouldBlock
@@ -255,12 +255,12 @@ transcripts! {
         drain a b -> all
         pump b a 1000000 -> 0 missing
     ";
-    a_sender_is_told_when_most_was_read: "
+    room_is_reported_when_most_was_read: "
         unix_pair a b
         fill a -> WouldBlock
         forget a
         drain b a -> all
-        told a writable -> yes
+        wait a writable -> yes
         send a x -> 1
     ";
     ten_megabytes_come_through: "
@@ -284,12 +284,12 @@ transcripts! {
         process 0
         listen m /l -> ok
     ";
-    both_sides_know_who_the_other_is: "
+    both_sides_know_the_credentials_of_the_other: "
         unix_pair a b
-        credentials a -> told
-        credentials b -> told
+        credentials a -> known
+        credentials b -> known
         close a
-        credentials b -> told
+        credentials b -> known
         credentials a -> NotFound
         credentials l -> NotFound
     ";
@@ -300,7 +300,7 @@ transcripts! {
         recv b 0 -> \"\"
         recv_now b 5 -> \"hello\"
         shutdown a -> ok
-        told b closed -> yes
+        wait b closed -> yes
         recv_now b -> end
     ";
     a_send_of_nothing_sends_nothing: "
@@ -320,14 +320,14 @@ tables! {
     " {
         "for its owner": "600";
         "for its group": "660";
-        "for everybody": "777";
+        "for all users": "777";
     }
-    nobody_can_connect(to, answer): "
+    connecting_fails(to, answer): "
         connect a {to} -> connect: {answer}
         local a -> NotFound
     " {
-        "to a path without a file": "/nobody", "NotFound of the system";
-        "to a name that nobody has": "@nobody", "ConnectionRefused";
+        "to a path without a file": "/missing", "NotFound of the system";
+        "to an unused name": "@missing", "ConnectionRefused";
     }
     options_of_a_unix_stream(option, answer): "
         unix_pair a b

@@ -1,9 +1,9 @@
-//! UNIX datagrams: whole, in order, none lost; a full queue stops who sends.
+//! UNIX datagrams: whole, in order, without loss. A full queue blocks the sender.
 
 use super::{tables, transcripts};
 
 transcripts! {
-    a_datagram_says_from_whom_it_is: "
+    a_datagram_has_its_senders_address: "
         datagrams a /a -> ok
         datagrams b /b -> ok
         post a b hello -> 1
@@ -12,7 +12,7 @@ transcripts! {
         take a -> \"world\" from /b
         take_now a -> WouldBlock
     ";
-    one_without_a_name_is_from_nobody: "
+    an_unbound_sender_is_unnamed: "
         datagrams a unnamed -> ok
         local a -> (unnamed)
         datagrams b @b -> ok
@@ -41,14 +41,14 @@ transcripts! {
         take b -> \"three\" from (unnamed)
         take_now b -> WouldBlock
     ";
-    one_call_sends_the_first: "
+    one_call_sends_the_first_datagram: "
         datagrams a unnamed -> ok
         datagrams b /b -> ok
         post a b one two three -> 1
         take b -> \"one\" from (unnamed)
         take_now b -> WouldBlock
     ";
-    what_does_not_fit_is_cut: "
+    a_datagram_that_does_not_fit_is_cut: "
         datagrams a unnamed -> ok
         datagrams b /b -> ok
         post a b hello -> 1
@@ -56,7 +56,7 @@ transcripts! {
         take b 3 -> \"hel\" from (unnamed), cut
         take b 100000 -> 70000 bytes from (unnamed)
     ";
-    a_full_queue_stops_who_sends_and_nothing_is_lost: "
+    a_full_queue_stops_the_sender_and_loses_nothing: "
         datagrams a unnamed -> ok
         datagrams b /b -> ok
         flood a b -> WouldBlock
@@ -65,18 +65,18 @@ transcripts! {
         flood a b -> WouldBlock
         gather b a -> all
     ";
-    one_with_a_peer_is_told_when_there_is_room: "
+    room_is_reported_to_a_connected_sender: "
         datagrams b /b -> ok
         datagrams a unnamed to=b -> ok
-        told a writable -> yes
+        wait a writable -> yes
         flood a - -> WouldBlock
         forget a
         gather b a -> all
-        told a writable -> yes
+        wait a writable -> yes
         flood a - -> WouldBlock
         gather b a -> all
     ";
-    two_that_have_each_other_for_peers: "
+    two_sockets_can_be_connected_to_each_other: "
         datagrams a /a -> ok
         datagrams b /b to=/a -> ok
         peer b -> /a
@@ -89,7 +89,7 @@ transcripts! {
         post c b hello -> PermissionDenied
         datagrams d unnamed to=/b -> connect: PermissionDenied
     ";
-    a_peer_that_is_gone_is_told_of_once: "
+    a_lost_peer_is_reported_once: "
         datagrams b /b -> ok
         datagrams a /a to=/b -> ok
         close b
@@ -97,7 +97,7 @@ transcripts! {
         post_now a - hello -> NotConnected
         peer a -> NotConnected
     ";
-    one_that_its_peer_has_left_takes_from_anybody_once_it_knows: "
+    a_socket_that_lost_its_peer_then_receives_from_all: "
         datagrams b /b -> ok
         datagrams a /a to=/b -> ok
         datagrams c /c -> ok
@@ -107,17 +107,17 @@ transcripts! {
         post c a psst -> 1
         take a -> \"psst\" from /c
     ";
-    who_waited_for_a_peer_that_is_gone_is_told: "
+    a_lost_peer_is_reported_to_a_full_sender: "
         datagrams b /b -> ok
         datagrams a unnamed to=b -> ok
-        told a writable -> yes
+        wait a writable -> yes
         flood a - -> WouldBlock
         forget a
         close b
-        told a writable -> yes
+        wait a writable -> yes
         post_now a - hello -> ConnectionRefused
     ";
-    a_file_goes_with_its_socket_if_it_is_to: "
+    a_file_goes_with_its_socket_if_requested: "
         datagrams a /a -> ok
         datagrams b /b keep_file -> ok
         close a
@@ -132,10 +132,10 @@ transcripts! {
         datagrams a /a mode=620 -> ok
         mode /a -> 620
     ";
-    one_that_could_not_connect_leaves_no_file: "
-        datagrams a /a to=/nobody -> connect: NotFound of the system
+    a_failed_connect_leaves_no_file: "
+        datagrams a /a to=/missing -> connect: NotFound of the system
         file /a -> not there
-        datagrams b @b to=/nobody -> connect: NotFound of the system
+        datagrams b @b to=/missing -> connect: NotFound of the system
         datagrams c @b -> ok
     ";
     from_process_to_process: "
@@ -158,7 +158,7 @@ transcripts! {
 }
 
 tables! {
-    nobody_can_send(to, answer): "
+    sending_fails(to, answer): "
         datagrams a unnamed -> ok
         listen l /l -> ok
         datagrams o /old keep_file -> ok
@@ -166,14 +166,14 @@ tables! {
         post_now a {to} hello -> {answer}
         error a -> none
     " {
-        "to a path without a file": "/nobody", "NotFound of the system";
-        "to a name that nobody has": "@nobody", "ConnectionRefused";
+        "to a path without a file": "/missing", "NotFound of the system";
+        "to an unused name": "@missing", "ConnectionRefused";
         "to a file that was left behind": "/old", "ConnectionRefused";
         "to a listener": "/l", "errno 91";
         "to no peer": "-", "NotConnected";
         "to an address of the network": "127.0.0.1:9", "AddressFamilyNotSupported";
     }
-    one_that_is_too_long(size, answer): "
+    datagrams_have_a_max_length(size, answer): "
         datagrams a unnamed -> ok
         datagrams b /b -> ok
         post_now a b {size} -> {answer}

@@ -1,4 +1,4 @@
-//! How observations are written down: the same words whatever driver and whatever numbers.
+//! Text of observed results: the same for every driver and every port number.
 
 use std::io;
 use std::net::SocketAddr;
@@ -9,11 +9,12 @@ use rustix::io::Errno;
 
 use crate::net::UnixAddress;
 
-/// The kind of an error. The contract says which errors have the system's number: what is otherwise, shows.
+/// The kind of an error. The contract says which errors have a system error number; deviations are
+/// visible.
 pub(super) fn error(error: &io::Error) -> String {
     let kind = format!("{:?}", error.kind());
     match (error.raw_os_error(), error.kind()) {
-        // The seam's own answer to a token that names nothing.
+        // The driver interface's own error for an unknown token.
         (None, io::ErrorKind::NotFound) => kind,
         (None, _) => format!("{kind} without a number"),
         (Some(number), _) if number == Errno::AFNOSUPPORT.raw_os_error() => {
@@ -25,7 +26,7 @@ pub(super) fn error(error: &io::Error) -> String {
     }
 }
 
-/// What a call answered that moves bytes.
+/// The result of a call that moves bytes.
 pub(super) fn bytes(data: &[u8]) -> String {
     match std::str::from_utf8(data) {
         Ok(text) if text.len() <= 64 => format!("{text:?}"),
@@ -33,23 +34,24 @@ pub(super) fn bytes(data: &[u8]) -> String {
     }
 }
 
-/// What a call answered that only works or not.
+/// The result of a call without a value.
 pub(super) fn done(result: io::Result<()>) -> String {
     result.map_or_else(|failed| error(&failed), |()| "ok".to_owned())
 }
 
-/// Names of UNIX sockets, which no other case has: paths in a folder that is removed with it, and abstract names.
+/// Addresses of UNIX sockets, unique to the case: paths in a temporary directory, and abstract
+/// names.
 #[derive(Default)]
 pub(super) struct Names {
     folder: Option<PathBuf>,
 }
 
 impl Names {
-    /// `/name` or `@name`.
+    /// Reads `/name` or `@name`.
     pub(super) fn read(&mut self, text: &str) -> UnixAddress {
         static CASES: AtomicU32 = AtomicU32::new(0);
         let folder = self.folder.get_or_insert_with(|| {
-            // The address of a UNIX socket has room for 107 bytes.
+            // A UNIX address has at most 107 bytes.
             let usual = std::env::temp_dir();
             let short = if usual.as_os_str().len() <= 50 { usual } else { PathBuf::from("/tmp") };
             loop {
@@ -57,7 +59,7 @@ impl Names {
                 let folder = short.join(format!("twistor-{}-{number}", std::process::id()));
                 match std::fs::create_dir(&folder) {
                     Ok(()) => return folder,
-                    // A process of this number has left it behind: it was killed.
+                    // Left behind by a killed process with the same process ID.
                     Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
                     Err(error) => panic!("{}: {error}", folder.display()),
                 }
@@ -70,7 +72,7 @@ impl Names {
         name.expect("a name")
     }
 
-    /// As [`read`](Names::read) takes it.
+    /// Formats an address as [`read`](Names::read) takes it.
     pub(super) fn show(&self, address: &UnixAddress) -> String {
         let text = address.to_string();
         let folder = self.folder.as_ref().map_or(String::new(), |folder| folder.display().to_string());
@@ -82,20 +84,21 @@ impl Names {
 impl Drop for Names {
     fn drop(&mut self) {
         if let Some(folder) = &self.folder {
-            // What is left in it is left to the system.
+            // The result does not matter: the directory is temporary.
             let _ = std::fs::remove_dir_all(folder);
         }
     }
 }
 
-/// Ports by the names of the sockets that got them.
+/// Ports, by the names of their sockets.
 #[derive(Default)]
 pub(super) struct Ports {
     known: Vec<(String, u16)>,
 }
 
 impl Ports {
-    /// The first name stays: a socket that was bound to another's port shows that.
+    /// Records a socket's port. The first name of a port stays, which shows that a second socket
+    /// was bound to it.
     pub(super) fn learn(&mut self, name: &str, port: u16) {
         if port == 0 || self.known.iter().any(|(_, known)| *known == port) {
             return;
@@ -104,7 +107,7 @@ impl Ports {
         self.known.push((name.to_owned(), port));
     }
 
-    /// `address:port`, the port by its name.
+    /// Formats `address:port` with the port's name.
     pub(super) fn show(&self, address: SocketAddr) -> String {
         let host = if address.is_ipv6() { format!("[{}]", address.ip()) } else { address.ip().to_string() };
         match (address.port(), self.known.iter().find(|(_, port)| *port == address.port())) {
@@ -114,11 +117,11 @@ impl Ports {
         }
     }
 
-    /// Reads what [`show`](Ports::show) writes, and numbers of ports.
+    /// Reads the format of [`show`](Ports::show), and port numbers.
     pub(super) fn read(&self, text: &str) -> SocketAddr {
         let (host, port) = text.rsplit_once(':').expect("address:port");
         let named = || self.known.iter().find(|(name, _)| name == port).map(|(_, port)| *port);
-        let port = port.parse().ok().or_else(named).unwrap_or_else(|| panic!("nobody has port {port}"));
+        let port = port.parse().ok().or_else(named).unwrap_or_else(|| panic!("no socket has port {port}"));
         let host = host.trim_start_matches('[').trim_end_matches(']');
         SocketAddr::new(host.parse().expect("an IP address"), port)
     }
@@ -135,7 +138,7 @@ fn a_folder_that_was_left_behind_is_passed_over() {
     let (start, number) = taken.to_str().and_then(|path| path.rsplit_once('-')).expect("a number at its end");
     let number: u32 = number.parse().expect("a number");
     let left: Vec<PathBuf> = (1..=20).map(|more| format!("{start}-{}", number + more).into()).collect();
-    // Cases beside this one may have some of them.
+    // Concurrent cases may have created some of them.
     let made: Vec<&PathBuf> = left.iter().filter(|path| std::fs::create_dir(path).is_ok()).collect();
     let mut next = Names::default();
     let path = folder(&mut next);
