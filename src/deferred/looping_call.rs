@@ -131,7 +131,7 @@ impl LoopingCall {
     /// (Twisted: `start(interval, now=False)`.)
     ///
     /// # Errors
-    /// As [`start`](LoopingCall::start).
+    /// Same as [`start`](LoopingCall::start).
     #[track_caller]
     pub fn start_later(
         &self,

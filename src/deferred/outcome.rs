@@ -25,14 +25,14 @@ pub enum Outcome {
     Failed(Failure),
 }
 
-/// See [`Outcome::Lent`].
+/// The contents of [`Outcome::Lent`].
 pub struct Lent {
     /// Same contents as [`Outcome::Value`].
     slot: Option<Slot>,
     give_back: Option<Box<dyn FnOnce(Slot)>>,
 }
 
-/// Takes a lent value back.
+/// The function that returns a lent value to its owner.
 pub(super) type GiveBack<T> = Box<dyn FnOnce(T)>;
 
 /// Continuation of a chain after a callback.
@@ -98,7 +98,7 @@ impl Outcome {
                 Outcome::Value(lent.slot.take().expect("a lent value is there")).open()
             }
             Outcome::Value(slot) => {
-                // Each callback is added by a `Deferred<T>` behind one that leaves a `T`.
+                // A `Deferred<T>` adds callbacks only behind a callback that returns a `T`.
                 let mut slot = slot.downcast::<Option<T>>().expect("the value has the type of its Deferred");
                 // The code that empties it consumes the outcome, so an empty slot is never seen
                 // here.
@@ -115,7 +115,7 @@ impl Outcome {
             Outcome::Lent(lent) => lent.slot.as_ref(),
             Outcome::Failed(failure) => return Err(failure),
         };
-        // As above.
+        // The type matches as in `open`, and no callback has taken the value.
         Ok(slot
             .and_then(|slot| slot.downcast_ref::<Option<T>>()?.as_ref())
             .expect("the value has the type of its Deferred"))

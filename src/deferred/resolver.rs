@@ -49,7 +49,7 @@ impl<T: 'static> Resolver<T> {
     /// Fires the Deferred with a failure. (Twisted: `errback`.)
     ///
     /// # Errors
-    /// As [`callback`](Resolver::callback).
+    /// Same as [`callback`](Resolver::callback).
     #[track_caller]
     pub fn errback(&self, failure: impl Into<Failure>) -> Result<(), AlreadyCalled> {
         self.chain.fire(Outcome::Failed(failure.into()))
@@ -58,7 +58,7 @@ impl<T: 'static> Resolver<T> {
     /// Fires the Deferred with a result or a failure.
     ///
     /// # Errors
-    /// As [`callback`](Resolver::callback).
+    /// Same as [`callback`](Resolver::callback).
     pub fn fire(&self, result: Result<T, Failure>) -> Result<(), AlreadyCalled> {
         self.chain.fire(Outcome::from_result(result))
     }

@@ -81,7 +81,7 @@ impl DatagramStream {
     /// Receives the next datagram.
     ///
     /// # Errors
-    /// As [`recv_from`](DatagramStream::recv_from).
+    /// Same as [`recv_from`](DatagramStream::recv_from).
     pub async fn recv(&mut self) -> Result<Vec<u8>, StreamError> {
         Ok(self.recv_from().await?.0)
     }
@@ -120,7 +120,7 @@ impl DatagramStream {
     /// Sends a datagram to an address.
     ///
     /// # Errors
-    /// As [`send`](DatagramStream::send).
+    /// Same as [`send`](DatagramStream::send).
     pub fn send_to(&self, data: &[u8], to: &Address) -> Result<()> {
         let answers = self.last.borrow().as_ref().filter(|(from, _)| from == to).map(|(_, source)| *source);
         match answers {

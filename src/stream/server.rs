@@ -63,7 +63,7 @@ pub fn start_server<R: HandlerResult>(
 /// Same as [`start_server`], with limits.
 ///
 /// # Errors
-/// As [`start_server`].
+/// Same as [`start_server`].
 #[track_caller]
 pub fn start_server_with<R: HandlerResult>(
     endpoint: impl IntoEndpoint<dyn ServerEndpoint>,
