@@ -1,4 +1,5 @@
-//! Connections are accepted as they come: hardly an accept finds nobody, and many that come at once do not wait for long.
+//! Connections are accepted as they arrive: few accepts return EAGAIN, and a burst does not wait
+//! for long.
 
 use std::time::Duration;
 
@@ -48,7 +49,7 @@ fn a_thousand_connections_take_few_turns_and_failing_accepts() {
         let mut tried = 0;
         for _ in 0..5 {
             let before = simulation.reactor(hosts.0).statistics();
-            // All wait when it comes back.
+            // All connections are in the backlog when it resumes.
             simulation.pause(hosts.0);
             (0..1000).for_each(|_| connect(simulation, hosts.1));
             simulation.run_for(Duration::from_secs(1)).unwrap();

@@ -1,4 +1,5 @@
-//! A listener whose loop is busy lets as many wait as its backlog says; others are not answered, and harm nobody.
+//! A busy listener queues as many connections as its backlog allows. Further ones get no answer and
+//! do no harm.
 
 use std::io::ErrorKind;
 
@@ -14,7 +15,7 @@ fn connects_beyond_the_backlog_get_no_answer_from_a_busy_loop() {
         let served = record.clone();
         let short = ListenTcp { backlog: 1, ..ListenTcp::new(world.anywhere()) };
         let listener = reactor.listen_tcp(short, move || Recorder::new(&served).closing()).unwrap();
-        // Linux lets one more wait than it was asked to.
+        // Linux queues one connection more than the backlog.
         let mut peers: Vec<Peer> = (0..2).map(|_| world.connect(listener.address())).collect();
         let beyond = world.try_connect(listener.address());
         assert_eq!(beyond.err().unwrap().kind(), ErrorKind::TimedOut);

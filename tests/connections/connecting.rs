@@ -1,4 +1,4 @@
-//! Connecting succeeds or fails by callback alone, says why, and holds up nobody.
+//! The outcome of a connect comes by callback alone, with the reason, and blocks no other work.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -8,7 +8,7 @@ use crate::world::peer::turns;
 use crate::world::{Record, Recorder, World, abort_all, nobody, on_each_back_end, once};
 use twistor::{Address, ClientFactory, ConnectTcp, Connector, Error, Factory, Protocol, Reactor, Reason};
 
-/// Keeps the reason of the failure.
+/// A factory that keeps the reason of the failure.
 struct Why {
     why: Rc<RefCell<Option<Reason>>>,
 }
@@ -25,7 +25,7 @@ impl ClientFactory for Why {
     }
 }
 
-/// Connects, and returns why it failed.
+/// Connects and returns the reason of the failure.
 fn failure(world: &World, reactor: &mut Reactor, options: ConnectTcp) -> Reason {
     let why = Rc::new(RefCell::new(None));
     reactor.connect_tcp(options, Why { why: Rc::clone(&why) }).unwrap();
@@ -123,7 +123,7 @@ fn a_bad_address_is_an_error_at_once_and_starts_nothing() {
             let failed = reactor.connect_tcp(bad, once(nobody(), &record));
             assert!(matches!(failed, Err(Error::BadAddress(_))), "{bad}");
         }
-        // Options that were put together by hand are looked at as well.
+        // Options that were built by hand are checked as well.
         for (host, port) in [("", 80), ("host", 0), ("a..b", 80)] {
             let failed = reactor.connect_tcp((host, port), once(nobody(), &record));
             assert!(matches!(failed, Err(Error::BadAddress(_))), "{host}:{port}");
@@ -138,7 +138,7 @@ fn every_address_of_a_name_is_tried() {
     on_each_back_end(|world| {
         let mut reactor = world.reactor();
         let record = Record::new();
-        // `localhost` may be ::1 first, where nobody listens.
+        // `localhost` may be ::1 first, where no socket listens.
         let listener = reactor.listen_tcp(world.anywhere(), || nobody().closing()).unwrap();
         let client = Recorder::new(&record).acting(|what, transport, _| {
             if what == "made" {
@@ -187,7 +187,7 @@ fn what_is_there_when_the_connection_is_made_is_read() {
         let listener = world.serve(&mut server, greeting);
         let record = Record::new();
         world.ask(&mut client, &listener, Recorder::new(&record));
-        // It is connected by the kernel, and greeted, before its reactor looks.
+        // The kernel completes the connection and receives data before the reactor polls.
         while client.statistics().turns < 2 {
             client.iterate(Some(Duration::ZERO)).unwrap();
             if record.events().is_empty() {

@@ -1,4 +1,4 @@
-//! Connecting can be given up and begun again in every state, by a callback or from outside.
+//! Connecting can be cancelled and restarted in every state, from a callback or from outside.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -59,7 +59,7 @@ fn connecting_can_be_given_up_in_every_state_and_is_told_once() {
         for how in ["started", "connecting", "disconnect", "resolving"] {
             assert_eq!(gives_up(how), told, "{how}");
         }
-        // Before it was begun there is nothing but the failure.
+        // Before the start, only the failure is reported.
         assert!(!gives_up("at once").contains(&"connecting".to_owned()));
     });
 }
@@ -114,7 +114,7 @@ fn a_connector_can_reconnect_inside_failed_and_lost_callbacks() {
     on_each_back_end(|world| {
         let mut reactor = world.reactor();
         let record = Record::new();
-        // Twice nobody listens, then somebody does.
+        // The first two attempts find no listener, the third does.
         let address = world.unused();
         let listening = Rc::new(RefCell::new(None));
         let (noted, place, ids) = (record.clone(), Rc::clone(&listening), Rc::new(Cell::new(None)));
@@ -150,7 +150,7 @@ fn a_connector_can_reconnect_inside_failed_and_lost_callbacks() {
     });
 }
 
-/// A factory of any number of protocols that close at once, recording and acting as `OneProtocol` does.
+/// A factory of protocols that close at once. It records and acts as `OneProtocol` does.
 struct Every(Record, crate::world::ClientAct);
 
 impl Every {
@@ -203,7 +203,7 @@ fn a_late_answer_to_a_look_up_that_was_given_up_changes_nothing() {
         let id = reactor.connect_tcp(("localhost", port), client).unwrap();
         world.run_until(&mut reactor, "resolving", |_| record.has("connecting"));
         reactor.connector(id).unwrap().stop_connecting().unwrap();
-        // The answer itself is in use until it comes.
+        // The look-up itself stays in use until its answer arrives.
         world.close(&mut reactor, &listener);
         assert_eq!(record.events(), ["started", "connecting", "failed Cancelled", "stopped"]);
     });

@@ -1,4 +1,4 @@
-//! No more connections are open than the limit says; those beyond it are closed at once, and counted.
+//! Open connections never exceed the limit. Further ones are closed at once and counted.
 
 use crate::world::peer::Peer;
 use crate::world::{Record, Recorder, nobody, on_each_back_end};

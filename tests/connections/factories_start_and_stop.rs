@@ -44,13 +44,13 @@ fn a_shared_factory_starts_at_first_and_stops_after_last_use() {
         assert_eq!(record.events(), ["started"]);
         reactor.stop_listening(&first).unwrap();
         reactor.iterate(Some(Duration::ZERO)).unwrap();
-        // A client of it, that fails.
+        // A client with the same factory, which fails.
         reactor.connect_tcp(first.address(), factory.clone()).unwrap();
         world.run_until(&mut reactor, "failed", |_| record.has("failed Refused"));
         world.close(&mut reactor, &second);
         assert_eq!(record.events(), ["started", "connecting", "failed Refused", "stopped"]);
         assert_eq!(factory.with_factory(|once| once.record.count("started")), Some(1));
-        // And again.
+        // The factory can be used again.
         let third = reactor.listen_tcp(world.anywhere(), factory).unwrap();
         reactor.iterate(Some(Duration::ZERO)).unwrap();
         world.close(&mut reactor, &third);

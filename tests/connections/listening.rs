@@ -1,4 +1,4 @@
-//! Listening begins and ends at once, says what is wrong, and can be had again.
+//! Listening begins and ends at once, reports errors, and can be repeated.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -35,7 +35,7 @@ fn an_unavailable_port_is_an_immediate_error_without_leaks() {
         let Err(Error::CannotListen { address: asked, call, source }) = failed else { panic!("{failed:?}") };
         assert_eq!((asked, source.kind()), (address.to_string(), std::io::ErrorKind::AddrInUse));
         assert!(["bind", "listen"].contains(&call));
-        // An address of nobody here (RFC 5737).
+        // An address that this machine does not have (RFC 5737).
         let failed = reactor.listen_tcp("192.0.2.1:0", once(nobody(), &record));
         let Err(Error::CannotListen { call: "bind", source, .. }) = failed else { panic!("{failed:?}") };
         assert_eq!(source.kind(), std::io::ErrorKind::AddrNotAvailable);
@@ -86,7 +86,7 @@ fn a_stopped_port_is_free_at_once_and_its_connections_go_on() {
         assert!(matches!(reactor.stop_listening(&listener), Err(Error::NotListening)), "a second time");
         assert!(world.try_connect(listener.address()).is_err());
         assert!(!record.has("stopped"), "its factory is told later");
-        // Again, although a connection of the port is open.
+        // Listens again while a connection of the port is open.
         let again = reactor.listen_tcp(listener.address(), nobody).unwrap();
         assert_eq!(again.address(), listener.address());
         assert!(matches!(reactor.stop_listening(&listener), Err(Error::NotListening)), "the old name");
@@ -98,7 +98,7 @@ fn a_stopped_port_is_free_at_once_and_its_connections_go_on() {
     });
 }
 
-/// Stops its own listener while it builds a protocol.
+/// A factory that stops its own listener while it builds a protocol.
 struct Last {
     listener: Rc<RefCell<Option<Listener>>>,
     record: Record,
@@ -132,7 +132,7 @@ fn a_listener_can_be_stopped_inside_build_protocol() {
         let factory = Last { listener: Rc::clone(&place), record: record.clone() };
         let listener = reactor.listen_tcp(world.anywhere(), factory).unwrap();
         *place.borrow_mut() = Some(listener.clone());
-        // Two wait: the one that is being accepted is served, the other one is not.
+        // Two connections wait. The one being accepted is served, the other is not.
         let (first, second) = (world.connect(listener.address()), world.connect(listener.address()));
         world.run_until(&mut reactor, "made", |_| record.has("made"));
         drop((first, second));
@@ -167,7 +167,7 @@ fn a_listener_can_stop_in_connection_made_while_others_wait() {
         assert_eq!(record.count("stopped"), 1);
         assert_eq!(record.count("lost Aborted"), 1);
         for mut peer in waiting {
-            // Closed or reset, not left hanging.
+            // The connection is closed or reset, not left open.
             let (rest, _) = peer.read_to_end(&mut reactor);
             assert!(rest.is_empty(), "{rest:?}");
         }

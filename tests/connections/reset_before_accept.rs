@@ -1,4 +1,4 @@
-//! A peer that resets before it is accepted is a connection that is made and lost.
+//! A peer that resets before the accept counts as a connection that is made and lost.
 
 use crate::world::{Record, Recorder, on_each_back_end};
 use twistor::{Address, factory};

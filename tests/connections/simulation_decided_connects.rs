@@ -1,4 +1,5 @@
-//! Whoever owns a simulated network decides about connects one by one, and stands for hosts that do not exist.
+//! The owner of a simulated network decides each connect, and can answer for hosts that do not
+//! exist.
 
 use std::net::SocketAddr;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! A child process is told of from its start to its end: output, pipes, exit, each once and in order.
+//! A child process is reported from start to end: output, pipes and exit, once each and in order.
 
 use std::cell::RefCell;
 use std::os::unix::fs::PermissionsExt;
@@ -127,7 +127,7 @@ fn what_is_at_fault_is_named() {
             (plain.clone(), io::ErrorKind::NotADirectory),
             (plain.join("x"), io::ErrorKind::NotADirectory),
         ] {
-            // The program is missing as well: it is not asked for any more.
+            // The second program is missing, too, but the directory fails first.
             for path in [truth, Path::new("/no/such/program")] {
                 cases.push((within(path, &place), SpawnFault::Directory(place.clone()), kind));
             }
@@ -151,7 +151,7 @@ fn what_is_at_fault_is_named() {
             let nobody = Watcher { seen: Seen::default(), started: Box::new(|_| unreachable!()) };
             match reactor.spawn_process(what, nobody).unwrap_err() {
                 Error::CannotSpawn { program, fault, source } => {
-                    // A folder of PATH that this user may not search could have had it.
+                    // A directory of PATH that this user may not search could contain the program.
                     let hidden = program == "no-such-program" && source.kind() == refused;
                     let found = if hidden { kind } else { source.kind() };
                     assert_eq!((fault, found), (expected, kind), "{shown}");
@@ -171,7 +171,7 @@ fn what_is_at_fault_is_named() {
 #[cfg(target_os = "linux")]
 fn ignored_signals_have_their_default_action_in_children() {
     let name = test_path(ignored_signals_have_their_default_action_in_children);
-    // Not every shell hands an ignored SIGCHLD on.
+    // Not every shell passes on an ignored SIGCHLD.
     let ignored = "exec env --ignore-signal=CHLD,HUP,INT,PIPE,TTOU,USR1 \"$0\" \"$@\";";
     crate::world::child::alone(name, ignored, || {
         let ignores = |signal: ProcessSignal| {
@@ -198,7 +198,8 @@ fn ignored_signals_have_their_default_action_in_children() {
         let mask = u64::from_str_radix(mask.trim_end_matches("\\n"), 16).unwrap();
         let ignores = |signal: ProcessSignal| mask >> (signal.number() - 1) & 1 == 1;
         assert!(!ignores(ProcessSignal::CHILD) && !ignores(ProcessSignal::PIPE), "{mask:x}");
-        // A background process that ignores it may write to its terminal: so may its children.
+        // A background process that ignores SIGTTOU may write to its terminal, and so may its
+        // children.
         assert!(ignores(ProcessSignal::numbered(rustix::process::Signal::TTOU.as_raw())), "{mask:x}");
         for signal in [ProcessSignal::HANGUP, ProcessSignal::INTERRUPT, ProcessSignal::USER1] {
             let seen = spawn_and(&mut reactor, SpawnProcess::new("sleep", ["1000"]), move |process| {
@@ -212,7 +213,7 @@ fn ignored_signals_have_their_default_action_in_children() {
     });
 }
 
-/// A library that waits for all children takes their exit codes away, and nothing else.
+/// A library that waits for all children takes their exit codes away, without other effects.
 #[test]
 fn a_child_that_another_waits_for_runs_and_ends() {
     crate::world::child::alone(test_path(a_child_that_another_waits_for_runs_and_ends), "", || {
@@ -318,7 +319,7 @@ fn environment_directory_and_name_are_what_was_asked_for() {
 #[test]
 fn a_child_has_nothing_open_but_its_standard_streams() {
     on_the_real_network(REAL, |world| {
-        // What this program was begun with itself, without a flag that closes it, is nobody's doing here.
+        // Descriptors that this program itself inherited without close-on-exec are not counted.
         let list = "cd /proc/self/fd; echo *";
         let plain = std::process::Command::new("/bin/sh").args(["-c", list]).output().unwrap();
         let reactor = &mut world.reactor();
@@ -373,7 +374,7 @@ fn without_descriptors_of_processes_it_is_all_the_same() {
         });
         world.run_until(reactor, "its end", |_| killed.ended());
         assert_eq!(killed.all().last().unwrap(), "ended: killed by SIGKILL");
-        // One that is left alone is waited for as well.
+        // A child without any other activity is waited for as well.
         let stays = SpawnProcess { kill_on_stop: true, ..SpawnProcess::new("sleep", ["1000"]) };
         spawn(reactor, stays);
         reactor.iterate(Some(std::time::Duration::ZERO)).unwrap();

@@ -1,4 +1,4 @@
-//! A program is run for what it says, up to a limit of bytes and of time.
+//! The output of a program is collected, up to limits of bytes and time.
 
 use std::cell::RefCell;
 use std::rc::Rc;

@@ -1,4 +1,4 @@
-//! A child's pipes have shares, water marks and limits, and lose nothing.
+//! A child's pipes have budgets, water marks and limits, and lose no data.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -11,7 +11,7 @@ use twistor::{ExitReason, ProcessProtocol, ProcessTransport, Reason, Settings, S
 #[test]
 fn a_slow_reader_gets_all_output_beyond_the_pipes_capacity() {
     const SIZE: usize = 3_000_000;
-    /// Pauses after each piece.
+    /// Pauses reading after each piece.
     struct Slow {
         got: Rc<RefCell<usize>>,
         exited: bool,
@@ -61,7 +61,7 @@ fn paused_output_is_delivered_after_the_exit_before_the_end() {
 
 #[test]
 fn one_that_does_not_read_makes_the_writer_pause_and_resume() {
-    /// Writes until told to pause, twice.
+    /// Writes until `pause_writing`, twice.
     struct Writer {
         seen: Seen,
         rounds: usize,
@@ -109,7 +109,7 @@ fn one_that_does_not_read_makes_the_writer_pause_and_resume() {
 
 #[test]
 fn input_over_the_buffer_limit_kills_the_process() {
-    /// Writes much, and as much again when it is told to pause.
+    /// Writes much data, and as much again in `pause_writing`.
     struct Writer(Seen);
     impl ProcessProtocol for Writer {
         fn process_started(&mut self, process: &mut ProcessTransport<'_>) {
@@ -138,7 +138,7 @@ fn input_over_the_buffer_limit_kills_the_process() {
 
 #[test]
 fn an_input_that_the_child_closes_is_told_without_a_write() {
-    /// Notes the reason, and lets the child go on then.
+    /// Records the reason, then lets the child continue.
     struct Closed(Rc<RefCell<Option<Reason>>>);
     impl ProcessProtocol for Closed {
         fn in_connection_lost(&mut self, process: &mut ProcessTransport<'_>, reason: &Reason) {

@@ -1,7 +1,8 @@
-//! A program's own input and output are one transport, whatever they are, and nobody else notices.
+//! A program's standard input and output form one transport, whatever their kind, and processes
+//! that share them are not affected.
 //!
-//! Each promise runs this program again, as a child with the streams in question; what the test runner writes there comes
-//! before a mark.
+//! Each test runs this program again as a child with the streams in question. Output of the test
+//! runner on them comes before a mark.
 
 use std::fs::File;
 use std::io::{self, Read, Seek, Write, pipe};
@@ -18,7 +19,8 @@ const REAL: &str = "the streams are the process's";
 const ROLE: &str = "TWISTOR_TEST_STREAMS";
 const MARK: &[u8] = b"<the program begins>";
 
-/// Not a promise, but the program of all of them: it plays the role that the environment names.
+/// Not a test of its own, but the program of all others. It plays the role that the environment
+/// names.
 #[test]
 fn the_program() {
     let Ok(role) = std::env::var(ROLE) else { return };
@@ -30,7 +32,7 @@ fn the_program() {
     assert!(again.to_string().starts_with("standard streams: "), "{again}");
     reactor.run().unwrap();
     drop(reactor);
-    // The test runner has nothing more to say.
+    // Exits before the test runner can write more.
     std::process::exit(0);
 }
 
@@ -75,11 +77,11 @@ fn program(role: &str) -> Command {
 }
 
 fn begin(role: &str, stdin: impl Into<Stdio>, stdout: impl Into<Stdio>) -> Child {
-    // Dropped with this call, and our copies of the streams with it.
+    // The command is dropped with this call, and with it this process's copies of the streams.
     program(role).stdin(stdin).stdout(stdout).stderr(Stdio::piped()).spawn().unwrap()
 }
 
-/// What it said last, in so many words.
+/// The program's standard error, trimmed.
 fn end(child: Child) -> String {
     let output = child.wait_with_output().unwrap();
     let said = String::from_utf8(output.stderr).unwrap();
@@ -87,7 +89,7 @@ fn end(child: Child) -> String {
     said.trim().to_owned()
 }
 
-/// What came behind the mark.
+/// The output after the mark.
 fn behind_the_mark(all: &[u8]) -> &[u8] {
     let at = all.windows(MARK.len()).position(|window| window == MARK);
     &all[at.expect("it has begun") + MARK.len()..]
@@ -225,7 +227,7 @@ fn a_terminal_is_left_as_it_was() {
         if Command::new("script").arg("--version").stdout(Stdio::null()).status().is_err() {
             return eprintln!("skipped: there is no `script` here");
         }
-        // The shell looks at the flags of its terminal afterwards: 04000 is O_NONBLOCK.
+        // Afterwards the shell checks the flags of its terminal: 04000 is O_NONBLOCK.
         let own = std::env::current_exe().unwrap();
         let line = format!(
             "{} {} --exact --nocapture --test-threads=1; grep flags /proc/$$/fdinfo/0",
@@ -242,7 +244,7 @@ fn a_terminal_is_left_as_it_was() {
         let mut to = child.stdin.take().unwrap();
         let mut from = child.stdout.take().unwrap();
         read_the_mark(&mut from);
-        // A line, and the end of the input as a terminal has it.
+        // A line, then the end of input of a terminal.
         to.write_all(b"hello\n\x04").unwrap();
         let mut rest = String::new();
         from.read_to_string(&mut rest).unwrap();

@@ -1,4 +1,4 @@
-//! A child does not outlive its reactor, unless it is to; a panic ends one child alone.
+//! A child does not outlive its reactor unless it should. A panic ends only one child.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ fn a_stop_kills_children_and_they_are_told_so() {
         let (place, heard) = (late.clone(), deaf.clone());
         world.run_until(reactor, "the child's word", |_| said(&heard.all()) == "ready\\n");
         reactor.call_later(Duration::ZERO, move |reactor| {
-            // Begun in the last turn: it still has a beginning and an end.
+            // Started in the last turn: it still receives its first and last call.
             let protocol = Watcher { seen: place, started: Box::new(|_| {}) };
             reactor.spawn_process(SpawnProcess::new("sleep", ["1000"]), protocol).unwrap();
             reactor.stop();
@@ -153,7 +153,7 @@ fn a_signal_to_a_group_reaches_what_the_child_has_started() {
         world.run_until(reactor, "the number", |_| !said(&heard.all()).is_empty());
         let id = reactor.processes()[0];
         assert!(reactor.process_transport(id).unwrap().kill());
-        // The grandchild has the output open: it ends with the group, or this hangs.
+        // The grandchild has the output open. It ends with the group, or this test hangs.
         world.run_until(reactor, "the end of all", |_| seen.ended());
         world.run_until_idle(reactor);
     });

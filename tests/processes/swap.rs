@@ -1,5 +1,5 @@
-//! A server is replaced by a new process, under load, with its listener and its connections: no message is lost, and no
-//! client notices.
+//! A new process replaces a server under load and takes over its listener and connections. No
+//! message is lost, and no client notices.
 
 use crate::world::child::test_path;
 use std::cell::{Cell, RefCell};
@@ -17,12 +17,12 @@ use twistor::{ConnectTcp, ConnectionId, Listener, Protocol, Reactor, Reason, Set
 
 const CONNECTIONS: usize = 100;
 const SWAPS: usize = 3;
-/// Each connection sends one a hundredth of a second: ten thousand a second in all.
+/// Each connection sends a message every 10 ms: ten thousand a second in all.
 const PERIOD: Duration = Duration::from_millis(10);
 
 // -- the server --
 
-/// Echoes, and notes that it is there.
+/// Echoes, and records its connection.
 struct Echo(Rc<RefCell<Vec<ConnectionId>>>);
 
 impl Protocol for Echo {
@@ -35,15 +35,15 @@ impl Protocol for Echo {
     }
 }
 
-/// A process that serves until the next one asks for its sockets.
+/// A process that serves until its successor asks for the sockets.
 struct Server {
     connections: Rc<RefCell<Vec<ConnectionId>>>,
     listener: RefCell<Option<Listener>>,
-    /// Where the next process asks for it all.
+    /// The socket on which the successor asks.
     control: RefCell<Option<Listener>>,
 }
 
-/// Takes what the process before hands over: first the listener, then each connection.
+/// Receives the sockets of the predecessor: first the listener, then each connection.
 struct Successor {
     server: Rc<Server>,
     control: PathBuf,
@@ -69,17 +69,17 @@ impl Protocol for Successor {
 
     fn connection_lost(&mut self, transport: &mut Transport<'_>, reason: &Reason) {
         assert!(reason.is_clean(), "{reason}");
-        // All of it is here: now it is ours to hand over.
+        // All sockets have arrived. From now on this process hands them over.
         serve_control(transport.reactor(), &self.control, &self.server);
     }
 }
 
-/// Hands everything over to whoever connects, then ends.
+/// Hands all sockets over to the process that connects, then ends.
 struct Predecessor(Rc<Server>);
 
 impl Protocol for Predecessor {
     fn connection_made(&mut self, transport: &mut Transport<'_>) {
-        // The path is free for whoever takes over.
+        // Frees the path for the successor.
         let control = self.0.control.take().unwrap();
         transport.reactor().stop_listening(&control).unwrap();
         let listener = self.0.listener.take().unwrap();
@@ -102,13 +102,13 @@ impl Predecessor {
         let mut busy = Vec::new();
         for id in connections {
             if transport.write_buffer_size() > 32 {
-                // So many descriptors may wait, and no more.
+                // Bounds the number of descriptors in flight.
                 busy.push(id);
                 continue;
             }
             match transport.reactor().transport(id).map(|mut connection| connection.detach()) {
                 Some(Ok(descriptor)) => transport.write_descriptors(b"c", vec![descriptor]).unwrap(),
-                // It is about to send an answer.
+                // The connection is about to send an answer.
                 Some(Err(_)) => busy.push(id),
                 None => {}
             }
@@ -129,7 +129,7 @@ fn serve_control(reactor: &mut Reactor, control: &Path, server: &Rc<Server>) {
     println!("serving");
 }
 
-/// What the child does: serves on this port, or goes on with what the process before has.
+/// The child's main function: serves on this port, or takes over from its predecessor.
 fn serve(port: Option<SocketAddr>, control: PathBuf) {
     let mut reactor =
         Reactor::with_settings(Settings { linger: Duration::ZERO, ..Settings::default() }).unwrap();
@@ -177,7 +177,7 @@ impl Process {
         self.0.borrow_mut().try_wait().unwrap().is_some()
     }
 
-    /// Reads lines until one says this; returns those before it.
+    /// Reads lines until one is `text` and returns those before it.
     fn says(&self, text: &str) -> Vec<String> {
         let mut child = self.0.borrow_mut();
         let out = child.stdout.as_mut().unwrap();
@@ -198,7 +198,7 @@ impl Drop for Process {
     fn drop(&mut self) {
         if !self.has_ended() {
             let child = self.0.get_mut();
-            // It may have ended just now.
+            // The child may have exited already.
             let _ = child.kill();
             child.wait().unwrap();
         }
@@ -215,7 +215,7 @@ struct Count {
     ending: Cell<bool>,
 }
 
-/// Sends a number now and then, and sees that each comes back.
+/// Sends a number periodically and checks that each comes back.
 struct Client {
     count: Rc<Count>,
     sent: u64,
@@ -284,7 +284,7 @@ fn three_server_swaps_under_load_lose_no_message() {
             let until = swap * 4_000;
             world.run_until(&mut reactor, "load", |_| count.back.get() >= until);
             let successor = Process::start(&control, None);
-            // Meanwhile new connections come, too.
+            // New connections arrive meanwhile.
             connect(&mut reactor);
             let old = std::mem::replace(&mut server, successor);
             world.run_until(&mut reactor, "the old one ended", |_| old.has_ended());

@@ -1,4 +1,4 @@
-//! A child can have a terminal of its own.
+//! A child can have a pseudo-terminal of its own.
 
 use crate::process::{REAL, said, spawn, spawn_and};
 use crate::world::on_the_real_network;

@@ -15,9 +15,9 @@ use twistor::{ConnectTcp, Factory, ListenTcp, LoopingCall, Reactor, Settings};
 const TIMES: [Duration; 3] = [Duration::ZERO, Duration::from_nanos(1), Duration::MAX];
 const SIZES: [usize; 3] = [0, 1, usize::MAX];
 
-/// Each setting by its name, at its extremes.
+/// All settings at their extreme values, with their names.
 fn settings() -> Vec<(&'static str, Settings)> {
-    // A new field is missed here by the compiler.
+    // Destructured so that a new field is a compile error here.
     let Settings {
         max_connections: _,
         accepts_per_turn: _,
@@ -97,7 +97,7 @@ fn a_reactor_works_with_any_setting() {
             });
             reactor.connect_tcp(listener.address(), once(client, &Record::new())).unwrap();
             let idle = world.connect(listener.address());
-            // Where none may wait they are refused.
+            // Both are refused where the queue has no room.
             let _ = reactor.call_in_thread(|| (), |_, _| {});
             let _ = reactor.remote().call_from_thread(|_| {});
             let end = reactor.now() + Duration::from_millis(5);
@@ -150,7 +150,7 @@ fn timed_calls_take_any_time() {
                 let (own, its) = (record.clone(), record.clone());
                 let call = reactor.call_later(first, move |_| own.add("own"));
                 let _ = reactor.iterate(Some(Duration::ZERO));
-                // Called already where that was at once.
+                // An immediate call has already run.
                 let _ = call.reset(&mut reactor, second);
                 let _ = call.delay(&mut reactor, first);
                 let mut transport = reactor.transport(id).unwrap();
@@ -165,7 +165,7 @@ fn timed_calls_take_any_time() {
                 let deferred = defer_later(&mut reactor, first).timeout(&mut reactor, second);
                 deferred.done(|_, _| {});
                 turns(&mut reactor);
-                // Any wait is ended by what comes.
+                // An event ends any wait.
                 let remote = reactor.remote();
                 remote.call_from_thread(|_| {}).unwrap();
                 reactor.iterate(Some(first)).unwrap();
@@ -201,14 +201,14 @@ fn connections_take_any_time_and_size() {
                 let client = nobody().acting(move |what, transport, _| {
                     if what == "made" {
                         transport.set_water_marks(size, usize::MAX - size);
-                        // The system takes what it can, or says that it does not.
+                        // The system accepts the value or reports an error.
                         let _ = transport.set_tcp_keepalive(Some(time));
                         let file = FileSender::new(&b"file"[..]).piece(size);
                         file.send(transport, |_, _| {}).unwrap();
                         transport.lose_connection_timeout(time);
                     }
                 });
-                // Once more, after any time.
+                // Connects again, after any time.
                 let again = once(client, &Record::new()).acting(move |what, connector| {
                     if what != "connecting" {
                         connector.connect_later(time);
@@ -244,7 +244,7 @@ fn policies_take_any_time_and_rate() {
     }
 }
 
-/// One connection over a factory, with some bytes.
+/// Serves one connection with `factory` and exchanges some bytes.
 fn serves(world: &World, factory: impl Factory, what: &str) {
     let mut reactor = world.reactor();
     let listener = reactor.listen_tcp(world.anywhere(), factory).unwrap();
@@ -308,7 +308,7 @@ fn a_simulation_takes_any_time() {
     }
 }
 
-/// A loop without work sleeps.
+/// Checks that a loop without work sleeps.
 fn rests(reactor: &mut Reactor, what: &str) {
     let before = reactor.now();
     for _ in 0..10 {
@@ -318,7 +318,7 @@ fn rests(reactor: &mut Reactor, what: &str) {
     assert!(rested >= Duration::from_millis(4), "{what}: ten turns took {rested:?}");
 }
 
-/// It stops, and nothing has panicked.
+/// Checks that the reactor stops without a panic.
 fn ends(world: &World, mut reactor: Reactor, what: &str) {
     abort_all(&mut reactor);
     reactor.stop();

@@ -1,4 +1,5 @@
-//! Calls from other threads run on the loop's thread: each once, in order, and never inside the call that asks.
+//! Calls from other threads run on the loop's thread: once each, in order, and never inside the
+//! requesting call.
 
 use std::cell::RefCell;
 use std::sync::Arc;
@@ -12,7 +13,7 @@ use twistor::{Error, Reactor, Settings};
 const THREADS: &str = "threads of the process call while the loop waits";
 
 thread_local! {
-    /// What ran on this thread, which is the loop's.
+    /// The calls that ran on this thread, which is the loop's.
     static RAN: RefCell<Vec<(usize, usize)>> = const { RefCell::new(Vec::new()) };
 }
 
@@ -24,7 +25,7 @@ fn note(thread: usize, number: usize) {
     RAN.with_borrow_mut(|ran| ran.push((thread, number)));
 }
 
-/// What waits before the reactor begins runs once it does.
+/// Runs the reactor until queued calls have run, also those queued before its start.
 fn finish(world: &World, reactor: &mut Reactor) {
     reactor.call_later(Duration::ZERO, |reactor| {
         reactor.stop();
@@ -68,7 +69,7 @@ fn calls_of_each_thread_keep_their_order_and_none_is_lost() {
 fn a_call_wakes_a_loop_that_waits() {
     on_the_real_network(THREADS, |world| {
         let mut reactor = world.reactor();
-        // The loop waits for nothing else: were a call not heard, this would come.
+        // The only other event: a lost wake-up would let this timer fire.
         let never = reactor.call_later(Duration::from_secs(20), |_| {});
         for round in 0..50 {
             let remote = reactor.remote();
@@ -89,7 +90,7 @@ fn a_call_is_never_run_inside_the_call_that_asks_for_it() {
     on_each_back_end(|world| {
         let mut reactor = world.reactor();
         let remote = reactor.remote();
-        // Not by asking on the loop's own thread, before it runs,
+        // No call runs inside the request on the loop's own thread before it runs,
         remote.call_from_thread(|_| note(0, 1)).unwrap();
         assert_eq!(ran(), []);
         // nor inside one of its callbacks.
@@ -129,7 +130,7 @@ fn a_thread_can_stop_the_reactor() {
         let mut reactor = world.reactor();
         let remote = reactor.remote();
         let stopper = thread::spawn(move || remote.stop().unwrap());
-        // Asked before the reactor runs or while it does: it stops.
+        // The request may come before the reactor runs or while it does.
         world.run(&mut reactor);
         stopper.join().unwrap();
     });
@@ -145,7 +146,7 @@ fn an_ended_reactor_refuses_calls_and_drops_late_ones() {
         let last = remote.clone();
         reactor.call_when_running(move |reactor| {
             reactor.stop();
-            // The shutdown comes first.
+            // The shutdown begins first.
             reactor.add_system_event_trigger(
                 twistor::Phase::After,
                 twistor::SystemEvent::Shutdown,
@@ -183,7 +184,7 @@ fn as_many_calls_can_wait_as_the_limit_says() {
         assert!(matches!(refused, Err(Error::QueueFull(3))));
         reactor.iterate(Some(Duration::ZERO)).unwrap();
         remote.call_from_thread(|_| note(0, 5)).unwrap();
-        // To be stopped is not refused, however many calls wait.
+        // A stop is never refused, even with a full queue.
         remote.call_from_thread(|_| note(0, 6)).unwrap();
         remote.call_from_thread(|_| note(0, 7)).unwrap();
         remote.stop().unwrap();

@@ -1,4 +1,4 @@
-//! A connection's own timed calls reach its protocol by type, and go with it.
+//! A connection's own timed calls reach its protocol by type, and end with the connection.
 
 use std::any::{Any, TypeId};
 use std::rc::Rc;
@@ -89,7 +89,7 @@ fn a_call_set_while_the_connection_is_being_lost_never_comes() {
     });
 }
 
-/// Gives up when nothing comes for a while.
+/// A protocol that closes the connection when no data arrives for a while.
 struct Impatient {
     timeout: Option<twistor::DelayedCall>,
     record: Record,
@@ -127,7 +127,7 @@ fn a_silent_peer_is_found_by_a_timeout_that_every_byte_puts_off() {
             peer.send(b".");
             world.run_until(&mut reactor, "heard", |_| record.count("heard") == heard);
         }
-        // The peer is there, and says nothing: no FIN, no reset.
+        // The peer is open but silent: no FIN, no reset.
         world.run_until_idle(&mut reactor);
         assert_eq!(record.events(), ["heard", "heard", "heard", "gave up"]);
     });

@@ -1,4 +1,4 @@
-//! What a connection, a connector and a reactor have been asked for can be looked at.
+//! The options and state of a connection, a connector and a reactor can be read.
 
 use std::cell::RefCell;
 use std::rc::Rc;

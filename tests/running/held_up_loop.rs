@@ -1,4 +1,5 @@
-//! A loop that was held up judges by what has happened, not by its own delay, and says who held it up.
+//! A blocked loop judges by the events that happened, not by its own delay, and names the slow
+//! callback.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -59,7 +60,7 @@ fn a_refusal_that_came_in_time_is_no_timeout() {
 
 #[test]
 fn a_name_resolved_while_the_loop_was_blocked_still_connects() {
-    // Only a simulated look-up certainly ends while the loop is held up.
+    // Only a simulated look-up certainly ends while the loop is blocked.
     let (mut simulation, record) = (Simulation::new(1), Record::new());
     let (server, client) = (simulation.host("server"), simulation.host("client"));
     simulation.reactor(server).listen_tcp("0.0.0.0:7", || Recorder::new(&Record::new())).unwrap();
@@ -67,7 +68,7 @@ fn a_name_resolved_while_the_loop_was_blocked_still_connects() {
     simulation.run_for(Duration::from_millis(10)).unwrap();
     assert_eq!(record.events(), ["started", "connecting", "made"]);
 
-    // What is left of it is the whole time, and no more.
+    // The remaining time is the whole timeout, and no more.
     let (host, record) = (simulation.host("filtered"), Record::new());
     simulation.drop_connects(host, None);
     connect_and_stand_still(&mut simulation, client, "filtered", &record);
@@ -77,7 +78,8 @@ fn a_name_resolved_while_the_loop_was_blocked_still_connects() {
     assert_eq!(record.events(), ["started", "connecting", "failed TimedOut", "stopped"]);
 }
 
-/// Connects within 5 s to a name, and holds the loop up for a minute once the name is asked for.
+/// Connects to a name with a timeout of 5 s, and blocks the loop for a minute once the look-up has
+/// begun.
 fn connect_and_stand_still(simulation: &mut Simulation, client: Host, name: &str, record: &Record) {
     let options = ConnectTcp { timeout: Duration::from_secs(5), ..ConnectTcp::new(name, 7) };
     let asked = simulation.coverage().call(CallKind::Resolve);
@@ -101,7 +103,7 @@ fn bytes_that_came_in_time_count_before_an_idle_timeout() {
         spend(TIMEOUT * 2);
         reactor.iterate(Some(Duration::ZERO)).unwrap();
         assert_eq!(record.events(), ["made", "data x"]);
-        // Without more of them it ends, as it should.
+        // Without further data it ends as usual.
         world.run_until(&mut reactor, "the end", |_| record.has("lost Layer"));
         drop(peer);
         world.close(&mut reactor, &listener);
@@ -120,7 +122,7 @@ fn bytes_received_during_a_slow_callback_precede_a_timeout() {
             transport.call_later(TIMEOUT, move |_: &mut Recorder, _| late.add("time is up"));
             peer.send(b"x");
             spend(TIMEOUT * 2);
-            // It is closed with the next one.
+            // The peer is closed with the next call.
             reactor.call_later(TIMEOUT, move |_| drop(peer));
         });
         world.run_until(&mut reactor, "the end", |_| record.has("read lost"));
@@ -224,7 +226,7 @@ fn a_datagram_that_came_in_time_counts_before_a_timeout() {
         let [own, other] = sockets(&mut reactor, &record);
         let address = reactor.datagram_transport(own).unwrap().host();
         reactor.datagram_transport(other).unwrap().write_to(b"x", &address).unwrap();
-        // It leaves at the end of the turn.
+        // The datagram is sent at the end of the turn.
         reactor.iterate(Some(Duration::ZERO)).unwrap();
         let late = record.clone();
         let mut transport = reactor.datagram_transport(own).unwrap();
@@ -258,10 +260,11 @@ fn a_slow_callback_is_measured_and_a_slower_one_is_located() {
             let mut reactor = world.reactor_with(settings);
             let mut time = Duration::from_millis(11);
             let mut named = false;
-            // More rounds than two only where the machine held up somebody else for longer still.
+            // More than two rounds are needed only if the machine blocked another callback for
+            // longer.
             for round in 1..=20 {
                 reactor.remote().call_from_thread(move |_| spend(time)).unwrap();
-                // One beside it, that is quick.
+                // A quick call beside it.
                 reactor.call_later(Duration::ZERO, |_| {});
                 world.run_until(&mut reactor, "both calls", |reactor| {
                     reactor.statistics().thread_calls == round && reactor.statistics().timed_calls == round
@@ -282,7 +285,7 @@ fn a_slow_callback_is_measured_and_a_slower_one_is_located() {
 #[test]
 fn an_interrupted_poll_is_none_that_timers_could_follow() {
     let (mut simulation, server, record, _socket) = server_that_stood_still(Duration::from_secs(5));
-    // As SIGCONT does it.
+    // SIGCONT interrupts a poll in the same way.
     simulation.add_rule(Fault::fail(CallKind::Poll, Errno::EINTR).at_most(3));
     simulation.resume(server);
     simulation.run_for(Duration::from_secs(1)).unwrap();
@@ -290,8 +293,8 @@ fn an_interrupted_poll_is_none_that_timers_could_follow() {
     assert_eq!(simulation.coverage().fault(FaultKind::Failure), 3);
 }
 
-/// A server with an idle timeout that has been stopped (SIGSTOP, or a suspended machine) for a minute, at whose begin a
-/// peer sent a byte.
+/// A server with an idle timeout that was stopped for a minute (SIGSTOP, or a suspended machine). A
+/// peer sent a byte at the beginning of that minute.
 fn server_that_stood_still(limit: Duration) -> (Simulation, Host, Record, Socket) {
     let (mut simulation, record) = (Simulation::new(1), Record::new());
     let (server, client) = (simulation.host("server"), simulation.host("client"));
@@ -306,10 +309,10 @@ fn server_that_stood_still(limit: Duration) -> (Simulation, Host, Record, Socket
     (simulation, server, record, socket)
 }
 
-/// Records what comes.
+/// Records events.
 struct Answers(Record);
 
-/// Two sockets of datagrams that are open; the first one records.
+/// Opens two datagram sockets, of which the first records.
 fn sockets(reactor: &mut Reactor, record: &Record) -> [DatagramId; 2] {
     let sockets = [record.clone(), Record::new()]
         .map(|record| reactor.listen_udp("127.0.0.1:0", Answers(record)).unwrap());
@@ -326,7 +329,7 @@ impl DatagramProtocol for Answers {
 #[test]
 fn all_datagrams_that_came_in_time_count_before_a_timeout() {
     on_each_back_end(|world| {
-        // Each is the share of a turn.
+        // Each datagram uses up the budget of a turn.
         let mut reactor = world.reactor_with(Settings { read_per_turn: 1, ..Settings::default() });
         let record = Record::new();
         let [own, other] = sockets(&mut reactor, &record);
@@ -338,7 +341,7 @@ fn all_datagrams_that_came_in_time_count_before_a_timeout() {
         let mut transport = reactor.datagram_transport(own).unwrap();
         transport.call_later(TIMEOUT, move |_: &mut Answers, _| late.add("time is up"));
         reactor.call_later(Duration::ZERO, |_| {});
-        // They leave at the end of the turn.
+        // The datagrams are sent at the end of the turn.
         reactor.iterate(Some(Duration::ZERO)).unwrap();
         spend(TIMEOUT * 2);
         world.run_until(&mut reactor, "the time", |_| record.has("time is up"));

@@ -13,7 +13,7 @@ use twistor::{Error, JobPanicked, Reactor, Settings};
 
 const HELD_UP: &str = "a job is held up in a thread while the loop goes on";
 
-/// Begins jobs that are held up until what is returned is dropped.
+/// Starts jobs that block until the returned gate is dropped.
 fn occupy(world: &World, reactor: &mut Reactor, jobs: usize, record: &Record) -> Gate {
     let gate = Gate::new(world);
     for _ in 0..jobs {
@@ -110,7 +110,7 @@ fn a_full_queue_is_an_error_that_drops_the_job_unrun() {
         let mut events = record.events();
         events.sort();
         assert_eq!(events, ["queued 1", "queued 2", "released Ok(())", "released Ok(())"]);
-        // There is room again.
+        // The queue has room again.
         reactor.call_in_thread(|| (), |_, _| {}).unwrap();
         world.run_until_idle(&mut reactor);
     });

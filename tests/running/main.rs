@@ -1,4 +1,4 @@
-//! The loop: timers, threads, phases of start and stop.
+//! The loop: timers, threads, phases of startup and shutdown.
 
 #[path = "../support/modules.rs"]
 mod modules;

@@ -1,4 +1,4 @@
-//! A reactor does not run inside itself, and runs once.
+//! A reactor does not run inside itself, and runs only once.
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::time::Duration;
@@ -35,7 +35,7 @@ fn run_and_turn_inside_a_callback_are_refused_without_effect() {
     });
 }
 
-/// Datagrams that nobody sends.
+/// A datagram protocol that ignores all datagrams.
 struct Deaf;
 
 impl DatagramProtocol for Deaf {
@@ -47,7 +47,8 @@ struct Child;
 
 impl ProcessProtocol for Child {}
 
-/// Whether `with` is refused its turns, also by a reach that panics, and others go on after both.
+/// Checks that a turn inside `with` is refused, also if the call panics, and that turns work
+/// afterwards.
 fn reaches(reactor: &mut Reactor, reach: impl Fn(&mut Reactor, &mut dyn FnMut(&mut Reactor)) -> Option<()>) {
     let mut refused = false;
     reach(reactor, &mut |reactor| refused = is_refused(reactor)).unwrap();

@@ -1,4 +1,4 @@
-//! Reactors are values: several live in one process, on one thread or on many, and talk to each other.
+//! Reactors are values: several live in one process, on one thread or several, and communicate.
 
 use std::thread;
 use std::time::Duration;

@@ -1,4 +1,5 @@
-//! A loop that is told to spin looks for work for a while before it sleeps, and misses nothing that would have woken it.
+//! A busy-polling loop polls for a while before it sleeps, and misses no event that would have
+//! woken it.
 
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
@@ -14,10 +15,10 @@ use twistor::{JobPanicked, Protocol, Reactor, Settings, Signal, Transport};
 
 const REAL: &str = "only the real network spins";
 
-/// Longer than any test: who waits for the end of it hangs.
+/// Longer than any test. A test that waits for its end hangs.
 const FOR_EVER: Duration = Duration::from_secs(1_000_000);
 
-/// Over as soon as it has begun.
+/// A time that is over at once.
 const MOMENT: Duration = Duration::from_nanos(1);
 
 const SHORT: Duration = Duration::from_millis(5);
@@ -26,7 +27,7 @@ fn spinning(world: &World, spin: Duration) -> Reactor {
     world.reactor_with(Settings { busy_poll: spin, ..Settings::default() })
 }
 
-/// How often it spun, and how often in vain.
+/// The number of busy polls, and of those without an event.
 fn spins(reactor: &Reactor) -> (u64, u64) {
     let statistics = reactor.statistics();
     (statistics.busy_polls, statistics.busy_polls_idle)
@@ -81,7 +82,7 @@ fn a_turn_waits_no_longer_than_it_is_told_to() {
         for _ in 0..4 {
             assert!(reactor.iterate(Some(SHORT)).unwrap());
         }
-        // All of the time was spun, and none slept.
+        // The whole time was busy-polled, without sleep.
         assert_eq!(spins(&reactor), (if world.simulated().is_some() { 0 } else { 4 }, 0));
     });
 }
@@ -146,7 +147,7 @@ fn a_call_from_a_thread_ends_it() {
             });
             for round in 1..=20 {
                 asks.send(()).unwrap();
-                // The wake-up ends one turn, whenever it comes; the call may be this one's, or the next one's.
+                // The wake-up ends one turn. The call runs in that turn or the next.
                 assert!(reactor.iterate(None).unwrap());
                 assert!(reactor.iterate(Some(Duration::ZERO)).unwrap());
                 assert_eq!(reactor.statistics().thread_calls, round);
@@ -181,7 +182,7 @@ fn a_task_that_a_thread_wakes_ends_it() {
                     rounds.set(rounds.get() + 1);
                 }
             };
-            // As the task that the loop runs for, and as one beside it.
+            // Wakes the spawned task, and with its end the future that waits for it.
             reactor.block_on(async move { twistor::task::spawn(task).await.unwrap() }).unwrap();
             assert_eq!(woken.get(), 20);
             assert_eq!(thread.join().unwrap(), 20);

@@ -1,4 +1,5 @@
-//! Startup and shutdown have three phases each; what is hung on to them comes once, in order, and can hold them up.
+//! Startup and shutdown have three phases each. Their triggers run once, in order, and can delay
+//! them.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -7,7 +8,7 @@ use std::time::Duration;
 use crate::world::{Record, Recorder, nobody, on_each_back_end, once};
 use twistor::{Error, Phase, PhaseGuard, Reactor, SystemEvent, TriggerId};
 
-/// Notes that it came, and whether the reactor ran.
+/// Records that the trigger ran, and whether the reactor was running.
 fn note(
     reactor: &mut Reactor,
     phase: Phase,
@@ -53,7 +54,7 @@ fn triggers_run_once_by_phase_and_then_in_the_order_added() {
         assert_eq!(
             record.events(),
             [
-                // Before, during, after the startup,
+                // Before, during and after the startup,
                 "up 1 false",
                 "up 2 false",
                 "up 1 true",
@@ -61,7 +62,7 @@ fn triggers_run_once_by_phase_and_then_in_the_order_added() {
                 "up 1 true",
                 "up 2 true",
                 "when running true",
-                // and the shutdown.
+                // then the shutdown.
                 "down 1 true",
                 "down 2 true",
                 "down 1 false",
@@ -205,7 +206,7 @@ fn a_trigger_that_panics_stops_neither_the_others_nor_the_event() {
         let record = Record::new();
         for event in [SystemEvent::Startup, SystemEvent::Shutdown] {
             for phase in [Phase::Before, Phase::During, Phase::After] {
-                // Its hold is dropped with it.
+                // The panic drops its guard.
                 reactor.add_system_event_trigger(phase, event, |_, _hold| panic!("no"));
                 note(&mut reactor, phase, event, &record, "next");
             }

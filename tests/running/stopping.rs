@@ -1,4 +1,4 @@
-//! Stopping is asked for, not done: the shutdown comes with the next turn, and everything open hears of it.
+//! A stop is a request: the shutdown comes with the next turn, and every open object is notified.
 
 use std::cell::Cell;
 use std::future::pending;
@@ -73,7 +73,8 @@ fn everything_that_is_open_or_under_way_is_lost_and_hears_so() {
         let client = Recorder::named("client", &record).acting(move |what, transport, _| match what {
             "made" => {
                 let reactor = transport.reactor();
-                // Under way when the reactor stops: it is asked to connect in the next turn at the earliest.
+                // In progress when the reactor stops: the `connect` call comes in the next turn at
+                // the earliest.
                 let factory = once(nobody(), &attempt);
                 reactor.connect_tcp(&address, factory).unwrap();
                 let id = reactor.connect_tcp(
@@ -87,7 +88,7 @@ fn everything_that_is_open_or_under_way_is_lost_and_hears_so() {
                 let _ = id.unwrap();
                 reactor.stop();
             }
-            // A panic here concerns nobody else.
+            // A panic here affects no other connection.
             "lost" => panic!("no"),
             _ => {}
         });
@@ -125,8 +126,8 @@ fn a_waiting_connector_and_its_factory_end_with_the_reactor() {
     });
 }
 
-/// A server that writes much and then has its reactor stopped, and how much of it a client that
-/// reads sees: all of it if `graceful`.
+/// Stops the reactor of a server with much unsent data. Returns the number of bytes that a reading
+/// client receives: all of them if `graceful`.
 fn stop_with_bytes_waiting(world: &World, graceful: bool) -> usize {
     const MUCH: usize = 8 << 20;
     let settings = Settings { write_buffer_limit: 2 * MUCH, ..Settings::default() };
@@ -219,7 +220,7 @@ async fn echo(mut reader: StreamReader, writer: StreamWriter) -> Result<(), Stre
     Ok(())
 }
 
-/// A reactor that stops gracefully a little later, and how long a future may take then.
+/// A reactor that stops gracefully a little later, with a time limit for the future.
 fn stopping_soon(world: &World, limit: Duration) -> Reactor {
     let mut reactor = world.reactor_with(Settings { graceful_stop_timeout: limit, ..Settings::default() });
     reactor.call_later(Duration::from_millis(5), |reactor| {
@@ -239,7 +240,7 @@ fn a_future_that_awaits_the_stop_ends_with_its_result() {
             stopping().await;
             assert!(here().is_stopping() && here().with_reactor(|reactor| reactor.running()).unwrap());
             stopping().await;
-            // Its connection is open, and another one can be made: to tell somebody of the end, perhaps.
+            // The connection is open, and another one can be made, for example to report the end.
             writer.write(b"good-bye");
             let mut answer = [0; 8];
             reader.read_exact(&mut answer).await.unwrap();
@@ -369,7 +370,7 @@ fn what_a_task_begins_while_connections_close_fails_at_once() {
         let failed = reactor.block_on(async {
             let server = start_server("127.0.0.1:0", echo).unwrap();
             let (mut reader, _writer) = open_connection(server.address()).await.unwrap();
-            // A task that minds no stop sees its connection close, and connects again.
+            // A task that ignores the stop sees its connection close, and connects again.
             let _ = reader.read_chunk(1).await;
             let connected = open_connection(server.address()).await.map(drop).unwrap_err();
             let listening = start_server("127.0.0.1:0", echo).map(drop).unwrap_err();
@@ -380,7 +381,7 @@ fn what_a_task_begins_while_connections_close_fails_at_once() {
             let spawned = ConnectError::from(spawned.unwrap().map(drop).unwrap_err());
             [connected, listening, spawned]
         });
-        // The future was told of the end of its connection before it was cut off.
+        // The future saw the end of its connection before it was dropped.
         for error in failed.unwrap() {
             assert!(matches!(error, ConnectError::Reactor(Error::Stopping)), "{error:?}");
             assert!(error_chain(&error).to_string().contains("the reactor is stopping"), "{error}");

@@ -1,4 +1,5 @@
-//! A flood of calls from threads is bounded, keeps its order, and does not stop the rest of the loop.
+//! A flood of calls from threads is bounded, keeps its order, and does not block the rest of the
+//! loop.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -80,7 +81,7 @@ fn queued_calls_never_exceed_the_limit_however_slow_the_loop() {
             assert_eq!(accepted - reactor.statistics().thread_calls, 10);
             reactor.iterate(Some(Duration::ZERO)).unwrap();
         }
-        // What is left needs nobody to wake the loop for it.
+        // The remaining calls run without another wake-up.
         let never = reactor.call_later(Duration::from_secs(20), |_| {});
         while reactor.statistics().thread_calls + 2 < accepted {
             reactor.iterate(None).unwrap();

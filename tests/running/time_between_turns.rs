@@ -1,4 +1,4 @@
-//! Time that passes while nothing of a reactor runs is nobody's: no callback is blamed for it.
+//! Time that passes between turns is not attributed to any callback.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ impl Protocol for Nothing {
     fn data_received(&mut self, _: &mut Transport<'_>, _: &[u8]) {}
 }
 
-/// A reactor that a program turns itself.
+/// A reactor whose turns the program runs itself.
 fn embedded() -> (Network, Host, Reactor) {
     let network = Network::new(1);
     let host = network.host("here");

@@ -1,4 +1,5 @@
-//! A timed call can be cancelled, reset and put off until it is called; then its name means nothing.
+//! A timed call can be cancelled, reset and postponed until it runs. After that its handle is
+//! inactive.
 
 use std::cell::Cell;
 use std::rc::Rc;
@@ -14,7 +15,7 @@ fn is_not_active(result: Result<()>) -> bool {
     matches!(result, Err(Error::TimerNotActive))
 }
 
-/// Nothing can be done with a call by this name.
+/// Checks that a handle is inactive for every operation.
 fn means_nothing(call: DelayedCall, reactor: &mut Reactor) -> bool {
     is_not_active(call.cancel(reactor))
         && is_not_active(call.reset(reactor, SOON))
@@ -53,7 +54,7 @@ fn the_name_of_a_call_that_came_means_nothing() {
         let call = reactor.call_later(SOON, |_| {});
         world.run_until_idle(&mut reactor);
         assert!(means_nothing(call, &mut reactor));
-        // Whatever took its place stays untouched.
+        // A call that reuses the slot is not affected.
         let next = reactor.call_later(LATER, |_| {});
         assert!(means_nothing(call, &mut reactor));
         assert!(next.active(&reactor));
@@ -166,7 +167,7 @@ fn a_connections_call_is_dropped_with_the_connection() {
                 transport.call_later(SOON, |this: &mut Recorder, _| this.record.add("called"));
                 transport.call_later(SOON * 2, move |_: &mut Recorder, transport| {
                     let _inside = &inside;
-                    // One that is due with it, and one that is far away.
+                    // One call that is due at the same time, and one far in the future.
                     transport.call_later(Duration::ZERO, |_: &mut Recorder, _| panic!("it came"));
                     transport.call_later(LATER, |_: &mut Recorder, _| panic!("it came"));
                     transport.abort_connection();

@@ -1,4 +1,4 @@
-//! Timed calls come when they are due, in order, each once.
+//! Timed calls run when they are due, in order, once each.
 
 use std::cell::Cell;
 use std::rc::Rc;
@@ -51,7 +51,7 @@ fn a_call_that_is_reset_comes_as_if_it_had_been_set_then() {
             let record = record.clone();
             reactor.call_later(Duration::from_millis(milliseconds), move |_| record.add(name))
         };
-        // From the same time, from an earlier and from a later one, to the time of the others.
+        // Resets to one time: from the same, an earlier and a later time.
         let same = set(&mut reactor, "same", 5);
         let earlier = set(&mut reactor, "earlier", 1);
         let later = set(&mut reactor, "later", 60_000);
@@ -113,7 +113,7 @@ fn a_call_years_away_disturbs_nobody() {
         let soon = record.clone();
         reactor.call_later(Duration::from_millis(1), move |reactor| {
             soon.add("soon");
-            // From here on the loop waits for years, if the end of the job does not wake it.
+            // From here on the loop sleeps for years, unless the end of the job wakes it.
             let stop = |reactor: &mut Reactor, _| {
                 reactor.stop();
             };
@@ -149,7 +149,7 @@ fn time_that_passes_after_a_turn_has_passed_for_the_reactor() {
         let mut reactor = world.reactor();
         let asked = Rc::new(Cell::new(reactor.now()));
         let last = Rc::clone(&asked);
-        // The last thing that the turn does is to ask for the time.
+        // The last action of the turn reads the clock.
         reactor.call_when_running(|reactor| {
             reactor.call_when_running(move |reactor| last.set(reactor.now()));
         });

@@ -1,4 +1,5 @@
-//! A call with a delay of zero comes in the next turn, so that a chain of them starves nobody.
+//! A call with a delay of zero runs in the next turn, so that a chain of them starves no other
+//! work.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -45,7 +46,7 @@ fn a_call_reset_to_zero_by_a_timed_call_runs_in_the_next_turn() {
     });
 }
 
-/// Notes its turn and asks for the next link.
+/// Records its turn and sets the next call of the chain.
 fn link(reactor: &mut Reactor, links: usize, turns: Rc<RefCell<Vec<u64>>>) {
     turns.borrow_mut().push(reactor.statistics().turns);
     if links > 1 {
@@ -67,7 +68,7 @@ fn chained_calls_in_a_running_reactor_take_one_turn_each() {
     });
 }
 
-/// Sets itself again for as long as it is wanted.
+/// Sets itself again while `wanted` is true.
 fn spin(reactor: &mut Reactor, wanted: Rc<Cell<bool>>, rounds: Rc<Cell<u64>>) {
     rounds.set(rounds.get() + 1);
     if wanted.get() {
